@@ -1,0 +1,66 @@
+/** All that Longshore asks of a broker. An adapter is one file that opens a `Broker` and passes conformance.ts. */
+import type { Problem } from "@longshore/contract/problem.ts";
+
+/** Logical names; each adapter maps them to its own queues, subjects or tables. */
+export type Queue = "commands" | "facts";
+export type Topic = Queue | "events";
+
+export interface Broker extends AsyncDisposable {
+  /**
+   * Resolves when the broker is responsible for the message. Throws `Failure` "retry" when it is not, or may not be;
+   * then the same message (same id) is published again.
+   */
+  publish(topic: Topic, message: Outgoing, signal: AbortSignal): Promise<Published>;
+  /** To one named queue of somebody else's (`reply_to`). "unrouted" when it is gone; never to a queue of ours. */
+  reply(queue: string, message: Outgoing, signal: AbortSignal): Promise<Published>;
+  /** Outlives reconnects, cancelled consumers and restarts; ends only by its signal. Several lanes may share it. */
+  receive(queue: Queue, options: ReceiveOptions): AsyncIterableIterator<Delivery>;
+  /** Events as they pass, for one follower: a temporary queue bound to `pattern` ("shop.#"). Resolves when it is bound. */
+  follow(pattern: string, options: ReceiveOptions): Promise<AsyncIterableIterator<Delivery>>;
+  status(): BrokerStatus;
+  /** For `doctor` and metrics: who we are there and how much waits. Throws `Failure`. */
+  inspect(signal: AbortSignal): Promise<BrokerReport>;
+}
+
+export interface Outgoing {
+  readonly id: string; // the CloudEvents id: the same message sent again has the same id
+  readonly key: string; // for routing: "shop.prod-a.run.failed"
+  readonly body: Uint8Array;
+  readonly replyTo?: string;
+}
+
+/** "unrouted": confirmed and dropped, because nobody is bound to receive it. */
+export type Published = "stored" | "unrouted";
+
+export interface ReceiveOptions {
+  readonly inFlightMax: number; // unsettled deliveries; also the bound on memory
+  readonly signal: AbortSignal; // ends the iteration; what is in flight may still be settled
+}
+
+/** Settled once, by one of the three. After a lost connection they do nothing: the broker delivers it again. */
+export interface Delivery {
+  /** The broker's own message id if the publisher set one, else "". Never trusted for identity. */
+  readonly id: string;
+  readonly body: Uint8Array;
+  /** How often the broker says it delivered this before, as far as it can tell; 1 when it only says "redelivered". */
+  readonly redeliveries: number;
+  /** The broker's authenticated user, where the broker vouches for it. */
+  readonly user: string | undefined;
+  readonly replyTo: string | undefined;
+  ack(): Promise<void>;
+  requeue(): Promise<void>;
+  /** Published to quarantine with the problems and confirmed there, then acked: never lost in between. */
+  quarantine(problems: readonly Problem[]): Promise<void>;
+}
+
+export type BrokerStatus =
+  | { readonly kind: "connected" }
+  | { readonly kind: "blocked"; readonly reason: string } // RabbitMQ's memory alarm: publishing waits, bounded
+  | { readonly kind: "reconnecting"; readonly sinceMs: number; readonly lastError: string };
+
+export interface BrokerReport {
+  readonly product: string; // "RabbitMQ 4.0.5"
+  readonly user: string;
+  readonly waiting: Readonly<Record<Queue | "quarantine", number>>;
+  readonly clockSkewMs?: number;
+}

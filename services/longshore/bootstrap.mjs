@@ -1,0 +1,101 @@
+/**
+ * Makes two commands work on a machine that has only Node 20 and npm: gets Node 24 from the npm registry, installs the
+ * dependencies that package-lock.json names, then runs the TypeScript program it was asked for under that Node.
+ *
+ * The bugs this prevents: a download that was killed half-way being taken for a whole one (everything is written
+ * beside its place and renamed), and dependencies older than the checkout (a stamp holds the lockfile's digest).
+ * Plain JavaScript with no imports of ours, since nothing is installed when it starts.
+ */
+import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { delimiter, dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const NODE = "24.21.0";
+const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
+const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "longshore");
+
+const node = Number.parseInt(process.versions.node, 10) >= 24 ? process.execPath : await node24();
+await dependencies();
+await become(node, process.argv.slice(2));
+
+async function node24() {
+  const home = join(cache, `node-${NODE}`);
+  const binary = join(home, "bin", "node");
+  if (existsSync(binary)) return binary;
+
+  const platform = `node-${process.platform}-${process.arch}`;
+  await step(`Node ${NODE} for this project (the machine has ${process.versions.node})`, async () => {
+    mkdirSync(cache, { recursive: true });
+    const beside = mkdtempSync(join(cache, "node-"));
+    try {
+      writeFileSync(join(beside, "package.json"), "{}");
+      await run("npm", ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", `${platform}@${NODE}`], beside);
+      try {
+        renameSync(join(beside, "node_modules", platform), home);
+      } catch (error) {
+        if (!existsSync(binary)) throw error; // else another process was faster, and its copy is as good
+      }
+    } finally {
+      rmSync(beside, { recursive: true, force: true });
+    }
+  });
+  return binary;
+}
+
+async function dependencies() {
+  const stamp = join(root, "node_modules", ".longshore-lock");
+  const lock = createHash("sha256").update(readFileSync(join(root, "package-lock.json"))).digest("hex");
+  if (existsSync(stamp) && readFileSync(stamp, "utf8") === lock) return;
+  // Not `npm ci`: it refuses a lockfile that lacks other platforms' optional binaries, and a mirror need not hold those.
+  // `install --no-save` takes the same versions and integrity hashes from the lockfile and leaves that file alone.
+  await step("dependencies (npm install)", () => run("npm", ["install", "--no-save", "--no-audit", "--no-fund"], root));
+  writeFileSync(stamp, lock);
+}
+
+/** Runs the program in this process's place: same terminal, same signals, same exit. */
+async function become(binary, args) {
+  const child = spawn(binary, args, {
+    cwd: process.cwd(),
+    stdio: "inherit",
+    env: { ...process.env, PATH: dirname(binary) + delimiter + process.env.PATH },
+  });
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+  child.on("exit", (code, signal) => process.exit(code ?? (signal === "SIGINT" ? 130 : 143)));
+}
+
+async function step(what, work) {
+  const began = Date.now();
+  const seconds = () => `${((Date.now() - began) / 1000).toFixed(0)} s`;
+  process.stderr.write(`getting  ${what} …\n`);
+  const ticking = setInterval(() => process.stderr.write(`         still at it, ${seconds()}\n`), 10_000);
+  try {
+    await work();
+  } catch (error) {
+    process.stderr.write(`failed   ${what}\n${error.message}\nThe npm registry has to be reachable for this: \`npm ping\` says whether it is. Then run the same command again.\n`);
+    process.exit(1);
+  } finally {
+    clearInterval(ticking);
+  }
+  process.stderr.write(`got      ${what} in ${seconds()}\n`);
+}
+
+/** Quiet unless it fails; then everything it said is the error. */
+function run(command, args, cwd) {
+  return new Promise((done, fail) => {
+    const said = [];
+    const child = spawn(command, args, { cwd, stdio: ["ignore", "pipe", "pipe"] });
+    child.stdout.on("data", (chunk) => said.push(chunk));
+    child.stderr.on("data", (chunk) => said.push(chunk));
+    child.on("error", fail);
+    child.on("exit", (code) => (code === 0 ? done() : fail(new Error(`${ending(said)}\n${command} ${args.join(" ")} ended with ${code}`))));
+  });
+}
+
+/** npm's last words, without the warnings that engines of other versions cause. */
+function ending(chunks) {
+  const lines = Buffer.concat(chunks).toString().split("\n").filter((line) => line !== "" && !line.includes("EBADENGINE"));
+  return lines.slice(-15).join("\n");
+}
