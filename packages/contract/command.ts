@@ -1,0 +1,55 @@
+/** Commands, from upstream to the launcher. `data.run` is the idempotency key of everything said about that run. */
+import { z } from "zod";
+import { RunId, StepName } from "./ids.ts";
+import { forms } from "./request.ts";
+import { Duration, Quantity } from "./units.ts";
+
+/** The person behind a command. Honoured only from broker users that the operator configured as operators. */
+export const Actor = z.strictObject({ name: z.string().min(1).max(200), id: z.string().max(200).optional() });
+
+const Reason = z.string().max(1000);
+const Generation = z
+  .int()
+  .min(1)
+  .max(2 ** 31 - 1);
+const amounts = z.strictObject({ cpu: Quantity.optional(), memory: Quantity.optional() });
+
+/** What a restart may correct: nothing that changes what the run *is*. */
+export const Correction = z.strictObject({
+  image: z.string().min(1).max(512).optional(),
+  env: z.record(z.string(), z.string().max(32_768)).optional(),
+  resources: z.strictObject({ limits: amounts.optional(), requests: amounts.optional() }).optional(),
+  deadline: Duration.optional(),
+});
+export type Correction = z.infer<typeof Correction>;
+
+const actor = { actor: Actor.optional() };
+
+export const COMMANDS = {
+  "run.requested": z.union([
+    forms.Simple.safeExtend({ run: RunId, ...actor }),
+    forms.Pipeline.safeExtend({ run: RunId, ...actor }),
+  ]),
+  "run.cancel": z.strictObject({
+    run: RunId,
+    generation: Generation.optional(),
+    reason: Reason.optional(),
+    grace: Duration.optional(),
+    ...actor,
+  }),
+  "run.restart": z.strictObject({
+    run: RunId,
+    generation: Generation.optional(),
+    from: z.union([z.enum(["failed", "start"]), StepName]),
+    with: Correction.optional(),
+    ...actor,
+  }),
+} as const;
+
+export type CommandType = keyof typeof COMMANDS;
+export type CommandData<T extends CommandType> = z.infer<(typeof COMMANDS)[T]>;
+
+/** One readable command: its envelope's identity and its validated data. */
+export type Command = {
+  readonly [T in CommandType]: { readonly type: T; readonly id: string; readonly source: string; readonly data: CommandData<T> };
+}[CommandType];

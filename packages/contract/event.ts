@@ -1,0 +1,71 @@
+/** Events, from the launcher to upstream: the ordered story of one run, and refusals, which belong to no run. */
+import { z } from "zod";
+import { Actor } from "./command.ts";
+import { Diagnosis } from "./diagnosis.ts";
+import { LogTail } from "./fact.ts";
+import { GroupName, RunId, StepName, TenantName, Uid } from "./ids.ts";
+
+export const ProblemShape = z.object({ path: z.string(), code: z.string(), message: z.string() });
+
+/** Why each group was or was not chosen. */
+export const Considered = z.object({ group: GroupName, verdict: z.enum(["chosen", "skipped"]), why: z.string() });
+
+const of = { run: RunId, step: StepName.optional(), attempt: z.int().min(1).optional() };
+const job = { job: z.object({ namespace: z.string(), name: z.string(), uid: Uid.optional() }).optional() };
+const Seconds = z.object({ waiting: z.number(), scheduling: z.number(), pulling: z.number(), running: z.number() }).partial();
+const Outputs = z.record(z.string(), z.unknown());
+const who = { actor: Actor.optional(), reason: z.string().optional() };
+
+export const EVENTS = {
+  "run.accepted": z.object({ ...of, ...who, steps: z.array(StepName) }),
+  "run.restarted": z.object({ ...of, ...who, from: z.string() }),
+  "run.waiting": z.object({ ...of, reason: z.string(), considered: z.array(Considered), diagnosis: Diagnosis.optional() }),
+  "run.launched": z.object({ ...of, ...job, considered: z.array(Considered), adopted: z.boolean().optional() }),
+  "run.started": z.object({
+    ...of,
+    ...job,
+    node: z.string().optional(),
+    pod: z.string().optional(),
+    imageDigest: z.string().optional(),
+  }),
+  "run.stalled": z.object({ ...of, ...job, diagnosis: Diagnosis }),
+  "run.resumed": z.object({ ...of, ...job }),
+  "run.attempt.failed": z.object({ ...of, ...job, diagnosis: Diagnosis, nextAttemptAt: z.string() }),
+  "run.step.succeeded": z.object({ ...of, ...job, outputs: Outputs }),
+  "run.step.failed": z.object({ ...of, ...job, diagnosis: Diagnosis }),
+  "run.step.skipped": z.object({ ...of, why: z.string() }),
+  "run.cancelling": z.object({ ...of, ...who }),
+  "run.succeeded": z.object({ ...of, ...job, outputs: Outputs, seconds: Seconds, log: LogTail.optional() }),
+  "run.failed": z.object({
+    ...of,
+    ...job,
+    diagnosis: Diagnosis,
+    exitCode: z.int().optional(),
+    log: LogTail.optional(),
+    started: z.enum(["no", "yes", "unknown"]),
+    seconds: Seconds,
+  }),
+  "run.cancelled": z.object({ ...of, ...who, podGoneAt: z.string().optional() }),
+  "run.lost": z.object({ ...of, ...job, diagnosis: Diagnosis }),
+  "run.restored": z.object({ ...of, epoch: z.int() }),
+  "command.refused": z.object({ run: z.string().optional(), command: z.string(), problems: z.array(ProblemShape) }),
+  "group.healthy": z.object({ group: GroupName }),
+  "group.unhealthy": z.object({ group: GroupName, diagnosis: Diagnosis }),
+} as const;
+
+export type EventType = keyof typeof EVENTS;
+export type EventData<T extends EventType> = z.infer<(typeof EVENTS)[T]>;
+export type RunEventType = Exclude<EventType, "command.refused" | "group.healthy" | "group.unhealthy">;
+
+/** After these, nothing follows in the same generation. */
+export const TERMINAL = ["run.succeeded", "run.failed", "run.cancelled", "run.lost"] as const satisfies readonly EventType[];
+export const isTerminal = (type: string): boolean => (TERMINAL as readonly string[]).includes(type);
+
+/** What an event says besides its data: who it is about and where in that run's story it stands. */
+export interface StoryMark {
+  readonly tenant: TenantName;
+  readonly run: RunId;
+  readonly sequence: number;
+  readonly generation: number;
+  readonly group: GroupName | undefined;
+}

@@ -1,0 +1,73 @@
+/**
+ * Facts, from the watcher to the launcher: what one Kubernetes Job was seen to do.
+ *
+ * Facts may be late, repeated and reordered: each carries all it needs to be understood alone. A fact may gain fields
+ * at any time, so unknown ones are ignored here, unlike in commands: old and new versions run together.
+ */
+import { z } from "zod";
+import { Diagnosis } from "./diagnosis.ts";
+import { GroupName, Installation, RunId, StepName, Uid } from "./ids.ts";
+
+/** Which Job, of which attempt, as its labels and annotations say; `proof` is what makes that believable. */
+export const About = z.object({
+  installation: Installation,
+  group: GroupName,
+  namespace: z.string(),
+  name: z.string(),
+  uid: Uid,
+  /** The highest of the Job's and its pods' when this was seen; decimal text. */
+  resourceVersion: z.string(),
+  proof: z.string(),
+  run: RunId,
+  step: StepName,
+  attempt: z.int().min(1),
+  occupant: z.boolean().optional(),
+});
+export type About = z.infer<typeof About>;
+
+export const LogTail = z.object({
+  state: z.enum(["complete", "truncated", "unavailable"]),
+  lines: z.int().min(0),
+  tail: z.string(),
+});
+export type LogTail = z.infer<typeof LogTail>;
+
+/** How the pods ran, as far as was seen. Times are ISO; what nobody saw is absent. */
+export const Evidence = z.object({
+  /** "yes" once a container ran; "no" only where that is certain. */
+  started: z.enum(["no", "yes", "unknown"]),
+  pod: z.string().optional(),
+  node: z.string().optional(),
+  imageDigest: z.string().optional(),
+  scheduledAt: z.string().optional(),
+  startedAt: z.string().optional(),
+  finishedAt: z.string().optional(),
+  exitCode: z.int().optional(),
+  /** The termination message as the container wrote it. */
+  message: z.string().optional(),
+  log: LogTail.optional(),
+  diagnosis: Diagnosis.optional(),
+});
+export type Evidence = z.infer<typeof Evidence>;
+
+export const FACTS = {
+  "job.started": z.object({ about: About, evidence: Evidence }),
+  "job.stalled": z.object({ about: About, diagnosis: Diagnosis }),
+  "job.resumed": z.object({ about: About }),
+  "job.ended": z.object({ about: About, condition: z.enum(["Complete", "Failed"]), evidence: Evidence }),
+  "job.deleting": z.object({ about: About }),
+  "job.deleted": z.object({ about: About }),
+  /** A watcher's heartbeat: how fresh its view of the group is. */
+  "group.watched": z.object({
+    group: GroupName,
+    watcher: z.string(),
+    syncedAt: z.string().optional(),
+    staleSeconds: z.number().min(0),
+  }),
+} as const;
+
+export type FactType = keyof typeof FACTS;
+export type FactData<T extends FactType> = z.infer<(typeof FACTS)[T]>;
+export type Fact = {
+  readonly [T in FactType]: { readonly type: T; readonly id: string; readonly source: string; readonly data: FactData<T> };
+}[FactType];

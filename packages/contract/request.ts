@@ -1,0 +1,148 @@
+/**
+ * What upstream may ask to be run: the short form for one step, or `steps` for a pipeline, and what is common to both.
+ *
+ * Unknown fields are refused, since a misspelt `deadine` would otherwise run for ever without one.
+ */
+import { z } from "zod";
+import { GroupName, StepName } from "./ids.ts";
+import { Duration, Quantity } from "./units.ts";
+
+const text = (most: number) =>
+  z
+    .string()
+    .max(most)
+    .refine((value) => !value.includes("\0"), "a NUL character cannot be passed to a program");
+const labelName = z
+  .string()
+  .regex(
+    /^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/,
+    "a label's or annotation's name is [prefix/]name, as Kubernetes has it",
+  )
+  .refine((name) => !/^(.*\.)?(longshore\.dev|kubernetes\.io|k8s\.io)\//.test(name), "this prefix is reserved");
+const labelValue = z
+  .string()
+  .regex(
+    /^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$/,
+    "a label's value has at most 63 characters: letters, digits, - _ .",
+  );
+
+const bounded = <T extends z.ZodType>(values: T, most: number, name = z.string().min(1)) =>
+  z.record(name, values).refine((all) => Object.keys(all).length <= most, `at most ${most} entries`);
+
+const EnvName = z
+  .string()
+  .regex(
+    /^[A-Za-z_][A-Za-z0-9_.-]{0,254}$/,
+    "an environment variable's name is letters, digits, _ . - and does not start with a digit",
+  );
+const EnvValue = z.union([
+  text(32_768),
+  z.strictObject({
+    field: z.enum(["metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "status.podIP", "status.hostIP"]),
+  }),
+]);
+
+const Amounts = z.strictObject({
+  cpu: Quantity.optional(),
+  memory: Quantity.optional(),
+  "ephemeral-storage": Quantity.optional(),
+});
+
+/** One container to run. */
+const shortForm = {
+  image: z
+    .string()
+    .min(1, "an image is needed")
+    .max(512)
+    .regex(/^[^\s\0]+$/, "an image's name holds no spaces"),
+  command: z.array(text(131_072)).max(1000).optional(),
+  args: z.array(text(131_072)).max(1000).optional(),
+  env: bounded(EnvValue, 1000, EnvName).optional(),
+  resources: z.strictObject({ limits: Amounts.optional(), requests: Amounts.optional() }).optional(),
+  workingDir: z.string().max(4096).startsWith("/", "a working directory is an absolute path").optional(),
+  /** Keys that the termination message's JSON object must hold; a missing one fails the step. */
+  outputs: z.array(z.string().min(1).max(128)).max(100).optional(),
+};
+
+export const StepRequest = z.strictObject({
+  name: StepName,
+  needs: z.array(StepName).max(100).optional(),
+  when: z.enum(["success", "failure", "always"]).optional(),
+  ...shortForm,
+});
+export type StepRequest = z.infer<typeof StepRequest>;
+
+export const RetryCause = z.enum(["never-started", "infrastructure", "failure"]);
+
+/** Fields that stand beside either form. Defaults are not filled in here: the digest is of what was received. */
+const common = {
+  groups: z.array(GroupName).min(1).max(50).optional(),
+  labels: bounded(labelValue, 50, labelName).optional(),
+  annotations: bounded(text(4096), 50, labelName).optional(),
+  priority: z.int().min(-1000).max(1000).optional(),
+  notBefore: z.iso
+    .datetime({ offset: true })
+    .refine((at) => new Date(at).getUTCFullYear() <= 2100, "no later than the year 2100")
+    .optional(),
+  waitFor: Duration.optional(),
+  startWithin: Duration.optional(),
+  deadline: Duration.optional(),
+  retries: z
+    .strictObject({
+      max: z.int().min(0).max(20).optional(),
+      on: z.array(RetryCause).max(3).optional(),
+      backoff: z.strictObject({ first: Duration.optional(), most: Duration.optional() }).optional(),
+    })
+    .optional(),
+  keepFor: z.strictObject({ succeeded: Duration.optional(), failed: Duration.optional() }).optional(),
+};
+
+const Simple = z.strictObject({ ...shortForm, ...common });
+const Pipeline = z.strictObject({ steps: z.array(StepRequest).min(1).max(100), ...common });
+
+export type SimpleRequest = z.infer<typeof Simple>;
+export type PipelineRequest = z.infer<typeof Pipeline>;
+export type RunRequest = SimpleRequest | PipelineRequest;
+export const forms = { Simple, Pipeline };
+
+/** A simple run has one step of this name. */
+export const MAIN = StepName.parse("main");
+
+/** Every request as its steps, whichever form it came in. */
+export function stepsOf(request: RunRequest): readonly StepRequest[] {
+  if ("steps" in request) return request.steps;
+  const { image, command, args, env, resources, workingDir, outputs } = request;
+  const given = Object.fromEntries(
+    Object.entries({ command, args, env, resources, workingDir, outputs }).filter(([, value]) => value !== undefined),
+  );
+  return [{ name: MAIN, image, ...given }];
+}
+
+/** What no schema can say: names used twice, needs that name nothing, and circles. As [path, message]. */
+export function pipelineProblems(request: RunRequest): readonly (readonly [path: string, message: string])[] {
+  if (!("steps" in request)) return [];
+  const names = request.steps.map(({ name }) => name);
+  const twice = request.steps.flatMap(({ name }, at) =>
+    names.indexOf(name) < at ? [[`/steps/${at}/name`, `the step "${name}" is there twice`] as const] : [],
+  );
+  const unknown = request.steps.flatMap(({ needs = [] }, at) =>
+    needs.flatMap((need, which) =>
+      names.includes(need) ? [] : [[`/steps/${at}/needs/${which}`, `no step is named "${need}"`] as const],
+    ),
+  );
+  const problems = [...twice, ...unknown];
+  return problems.length > 0 ? problems : circle(request.steps);
+}
+
+function circle(steps: readonly StepRequest[]): readonly (readonly [string, string])[] {
+  const free = new Set<string>();
+  let left = steps;
+  for (;;) {
+    const blocked = left.filter(({ needs = [] }) => needs.some((need) => !free.has(need)));
+    if (blocked.length === 0) return [];
+    if (blocked.length === left.length)
+      return [["/steps", `these steps wait for each other in a circle: ${blocked.map(({ name }) => name).join(", ")}`]];
+    for (const { name } of left) if (!blocked.some((step) => step.name === name)) free.add(name);
+    left = blocked;
+  }
+}

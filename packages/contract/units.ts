@@ -1,0 +1,43 @@
+/** Durations and quantities as people write them, and as numbers. In code the unit stands in the name. */
+import { z } from "zod";
+
+const UNITS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+const DURATION = /^(\d{1,9})(ms|s|m|h|d)$/;
+const LONGEST_MS = 366 * UNITS.d;
+
+/** "15m" in, milliseconds out; `undefined` for what is no duration or longer than a year. */
+export function durationMs(text: string): number | undefined {
+  const [, count, unit] = DURATION.exec(text) ?? [];
+  if (count === undefined || unit === undefined) return undefined;
+  const ms = Number(count) * UNITS[unit as keyof typeof UNITS];
+  return ms <= LONGEST_MS ? ms : undefined;
+}
+
+/** Stays text in what was received (the digest is taken of that); `durationMs` where it is used. */
+export const Duration = z
+  .string()
+  .refine(
+    (text) => durationMs(text) !== undefined,
+    'a duration is a whole number and ms, s, m, h or d, such as "15m", at most 366d',
+  );
+
+const SUFFIXES: Readonly<Record<string, number>> = {
+  n: 1e-9, u: 1e-6, m: 1e-3, "": 1, k: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15, E: 1e18,
+  Ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30, Ti: 2 ** 40, Pi: 2 ** 50, Ei: 2 ** 60,
+}; // biome-ignore format: a table
+const QUANTITY = /^(\d{1,15}(?:\.\d{1,9})?)(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$/;
+
+/** A Kubernetes quantity as a number of its base unit; `undefined` for what is none, is negative, or is beyond 2^63. */
+export function quantity(text: string): number | undefined {
+  const [, digits, suffix = ""] = QUANTITY.exec(text) ?? [];
+  if (digits === undefined) return undefined;
+  const value = Number(digits) * (SUFFIXES[suffix] ?? Number.NaN);
+  return value < 2 ** 63 ? value : undefined;
+}
+
+export const Quantity = z
+  .string()
+  .refine(
+    (text) => quantity(text) !== undefined,
+    'a quantity is a number and perhaps a suffix, such as "500m", "2" or "1Gi", not negative',
+  );
