@@ -1,0 +1,254 @@
+/**
+ * What every loop of Longshore is made of: running together, repeating, waiting for a bell, backing off, batching.
+ *
+ * The bugs this prevents: a loop that died while its process looks healthy, a wait that outlives its abort, a queue that
+ * grows without bound, and a timer of the machine's in code that the simulation runs. Time comes from a `Clock`, and no
+ * signal that lives long is given to `AbortSignal.any` more than once a loop.
+ */
+import type { Clock } from "./clock.ts";
+
+/** How a program ended. "stopped": it was asked to, and did so in order. "finished": its work was over by itself. */
+export type Ending = { readonly kind: "stopped" } | { readonly kind: "finished"; readonly exitCode: number };
+
+export type Loop = (signal: AbortSignal) => Promise<void>;
+
+/**
+ * Runs the loops until the signal aborts and all of them have come to rest. The first that throws, or that returns
+ * unasked, stops the others; when they rest, an error that names it is thrown.
+ */
+export async function together(signal: AbortSignal, loops: Readonly<Record<string, Loop>>): Promise<Ending> {
+  const broken = new AbortController();
+  const stop = AbortSignal.any([signal, broken.signal]);
+  const failures: Error[] = [];
+
+  await Promise.all(
+    Object.entries(loops).map(async ([name, loop]) => {
+      try {
+        await loop(stop);
+        if (stop.aborted) return;
+        failures.push(new Error(`the loop "${name}" returned although nobody had asked it to stop`));
+      } catch (error) {
+        if (stop.aborted && isAbort(error, stop)) return;
+        failures.push(
+          new Error(`the loop "${name}" failed: ${error instanceof Error ? error.message : String(error)}`, { cause: error }),
+        );
+      }
+      broken.abort(failures[0]);
+    }),
+  );
+
+  const [first, ...others] = failures;
+  if (first === undefined) return { kind: "stopped" };
+  throw others.length === 0
+    ? first
+    : new AggregateError(failures, failures.map((it) => it.message).join("; "), { cause: first.cause });
+}
+
+/** True for what `signal.throwIfAborted()` and aborted calls of Node throw: an orderly end, not a failure. */
+export function isAbort(error: unknown, signal: AbortSignal): boolean {
+  return signal.aborted && (error === signal.reason || (error instanceof Error && error.name === "AbortError"));
+}
+
+/** A signal that follows another one and can be aborted by itself; `release` lets go of the other one. */
+export function linked(signal: AbortSignal): { readonly signal: AbortSignal; abort(reason?: unknown): void; release(): void } {
+  const own = new AbortController();
+  const follow = () => own.abort(signal.reason);
+  if (signal.aborted) follow();
+  else signal.addEventListener("abort", follow, { once: true });
+  return {
+    signal: own.signal,
+    abort: (reason) => own.abort(reason),
+    release: () => signal.removeEventListener("abort", follow),
+  };
+}
+
+export interface Bell {
+  /** Wakes who waits. When nobody does, the next wait returns at once, so that a ring between two waits is not lost. */
+  ring(): void;
+  /** Until it rings, so many milliseconds passed, or the signal aborted. */
+  wait(ms: number, signal: AbortSignal): Promise<"rung" | "passed" | "aborted">;
+}
+
+export function bell(clock: Clock): Bell {
+  let rung = false;
+  const waiting = new Set<() => void>();
+  return {
+    ring() {
+      rung = waiting.size === 0;
+      for (const wake of waiting) wake();
+      waiting.clear();
+    },
+    async wait(ms, signal) {
+      if (signal.aborted) return "aborted";
+      if (rung) {
+        rung = false;
+        return "rung";
+      }
+      let woken = false;
+      const nap = linked(signal);
+      const wake = () => {
+        woken = true;
+        nap.abort();
+      };
+      waiting.add(wake);
+      await clock.sleep(ms, nap.signal);
+      waiting.delete(wake);
+      nap.release();
+      return woken ? "rung" : signal.aborted ? "aborted" : "passed";
+    },
+  };
+}
+
+export interface Every {
+  readonly clock: Clock;
+  /** Between the end of one time and the begin of the next; spread by a tenth, so that replicas do not march in step. */
+  readonly ms: number;
+  readonly signal: AbortSignal;
+  /** Rings cut the pause short. */
+  readonly bell?: Bell;
+}
+
+/** Does the work again and again, one at a time, until the signal aborts. What it throws ends the loop. */
+export async function every(
+  { clock, ms, signal, bell: woken = bell(clock) }: Every,
+  work: (signal: AbortSignal) => Promise<unknown>,
+): Promise<void> {
+  if (!(ms > 0)) throw new RangeError(`a loop needs a pause above 0 ms, or it is a spin: ${ms}`);
+  while (!signal.aborted) {
+    await work(signal);
+    await woken.wait(ms * (0.9 + 0.2 * clock.random()), signal);
+  }
+}
+
+export type Pause = (failures: number, signal: AbortSignal) => Promise<void>;
+
+/** Waits longer with every failure in a row: doubling from `firstMs`, never above `mostMs`, half of it by chance. */
+export function backOff(
+  clock: Clock,
+  { firstMs = 100, mostMs = 30_000 }: { readonly firstMs?: number; readonly mostMs?: number } = {},
+): Pause {
+  return (failures, signal) => {
+    const ceiling = Math.min(mostMs, firstMs * 2 ** Math.min(30, Math.max(0, failures - 1)));
+    return clock.sleep(ceiling * (0.5 + 0.5 * clock.random()), signal);
+  };
+}
+
+/** Thrown by `within`. */
+export class TimeUp extends Error {
+  override readonly name = "TimeUp";
+}
+
+/** Bounds one piece of work: its signal aborts when the time is up, and then `TimeUp` is thrown, whatever the work does. */
+export async function within<R>(
+  {
+    clock,
+    ms,
+    signal,
+    what,
+  }: { readonly clock: Clock; readonly ms: number; readonly signal: AbortSignal; readonly what: string },
+  work: (signal: AbortSignal) => Promise<R>,
+): Promise<R> {
+  const late = new TimeUp(`${what} took longer than ${ms} ms`);
+  const bounded = linked(signal);
+  const timer = new AbortController();
+  const tooLate = clock.sleep(ms, timer.signal).then((): never => {
+    if (!timer.signal.aborted) bounded.abort(late);
+    throw late;
+  });
+  tooLate.catch(() => undefined); // when the work was faster, nobody looks at this any more
+  const working = work(bounded.signal);
+  working.catch(() => undefined); // when it was slower, nobody looks at that one
+  try {
+    return await Promise.race([working, tooLate]);
+  } finally {
+    timer.abort();
+    bounded.release();
+  }
+}
+
+export interface BatchOptions {
+  /** Items in one call at most. */
+  readonly most: number;
+  /** Items that may wait beside the batch in flight; beyond it callers are refused, which is a bug in their bound. */
+  readonly waitingMost?: number;
+}
+
+/**
+ * Lets each caller hand over one item and await its result, while one call does many: as long as one batch is in flight,
+ * the next fills. Nothing lingers to gather more. When a batch throws, each of its callers gets that error.
+ */
+export function batch<I, R>(
+  { most, waitingMost = 10_000 }: BatchOptions,
+  run: (items: readonly I[]) => Promise<readonly R[]>,
+): (item: I) => Promise<R> {
+  interface Waiting {
+    readonly item: I;
+    readonly done: (result: R) => void;
+    readonly failed: (error: unknown) => void;
+  }
+  let waiting: Waiting[] = [];
+  let working = false;
+
+  return (item) =>
+    new Promise<R>((done, failed) => {
+      if (waiting.length >= waitingMost)
+        throw new RangeError(`${waitingMost} items wait for a batch of ${most}: the callers need a lower bound`);
+      waiting.push({ item, done, failed });
+      if (!working) void drain();
+    });
+
+  async function drain(): Promise<void> {
+    working = true;
+    await Promise.resolve(); // what is handed over in the same turn goes together
+    while (waiting.length > 0) {
+      const taken = waiting.slice(0, most);
+      waiting = waiting.slice(most);
+      await one(taken);
+    }
+    working = false;
+  }
+
+  async function one(taken: readonly Waiting[]): Promise<void> {
+    try {
+      const results = await run(taken.map((it) => it.item));
+      if (results.length !== taken.length) throw new Error(`a batch of ${taken.length} items gave ${results.length} results`);
+      for (const [index, result] of results.entries()) taken[index]?.done(result);
+    } catch (error) {
+      for (const it of taken) it.failed(error);
+    }
+  }
+}
+
+/**
+ * Works on what a source gives, so many items at a time; each lane takes its next when it is done with the last. When
+ * one throws, the source is told to end, each lane finishes what it holds and takes nothing more, and then this throws.
+ */
+export async function lanes<I>(
+  most: number,
+  source: (signal: AbortSignal) => AsyncIterable<I>,
+  work: (item: I, signal: AbortSignal) => Promise<unknown>,
+  signal: AbortSignal,
+): Promise<void> {
+  const broken = new AbortController();
+  const stop = AbortSignal.any([signal, broken.signal]);
+  const items = source(stop)[Symbol.asyncIterator]();
+  const failures: unknown[] = [];
+
+  async function lane(): Promise<void> {
+    while (!broken.signal.aborted) {
+      const next = await items.next();
+      if (next.done === true) return;
+      await work(next.value, stop);
+    }
+  }
+  await Promise.all(
+    Array.from({ length: most }, () =>
+      lane().catch((error: unknown) => {
+        failures.push(error);
+        broken.abort(error);
+      }),
+    ),
+  );
+  await items.return?.();
+  if (failures.length > 0) throw failures[0];
+}
