@@ -1,0 +1,86 @@
+/**
+ * A program from its first line to its exit code: settings, log, signals, last words.
+ *
+ * The bugs this prevents: a SIGTERM that cuts work in half, a stop that hangs for ever, an exit code 0 after a failure,
+ * and a stack trace where a person needed one sentence. This is the one place that reads the environment.
+ *
+ * Exit codes: 0 stopped in order (or what the work says), 1 the settings are wrong, 2 it failed, 3 it did not stop in
+ * time, 130 or 143 on the second signal.
+ */
+import { parseArgs } from "node:util";
+import type { z } from "zod";
+import { systemClock } from "./clock.ts";
+import { ConfigProblems, readConfig, reason } from "./config.ts";
+import { type Log, LogSettings, openLog } from "./log.ts";
+import type { Ending } from "./loop.ts";
+
+/** A config schema for a program has these settings beside its own: `z.strictObject({ ...programSettings, … })`. */
+export const programSettings = { log: LogSettings.prefault({}) };
+
+export type Main<C> = (config: C, log: Log, signal: AbortSignal) => Promise<Ending>;
+
+/** How long an orderly stop may take, below the 30 s that Kubernetes grants before it kills. */
+const GRACE_MS = 25_000;
+
+/**
+ * Runs to the end and exits the process. Settings come from `--config FILE` or LONGSHORE_CONFIG, and from variables.
+ * The first SIGTERM or SIGINT aborts the signal; the second ends the process at once.
+ */
+export async function runProgram<S extends z.ZodType<{ readonly log: LogSettings }>>(
+  name: string,
+  schema: S,
+  main: Main<z.output<S>>,
+  { graceMs = GRACE_MS }: { readonly graceMs?: number } = {},
+): Promise<never> {
+  const config = configure(name, schema);
+  const log = openLog(name, config.log);
+  const stop = new AbortController();
+  lastWords(log);
+  listen(log, stop, graceMs);
+  try {
+    const ending = await main(config, log, stop.signal);
+    process.exit(ending.kind === "finished" ? ending.exitCode : 0);
+  } catch (error) {
+    log.error(stop.signal.aborted ? "failed while stopping" : "failed", { error });
+    process.exit(2);
+  }
+}
+
+function configure<S extends z.ZodType>(name: string, schema: S): z.output<S> {
+  try {
+    const { values } = parseArgs({ options: { config: { type: "string" } } });
+    const { LONGSHORE_CONFIG, ...env } = process.env;
+    const file = values.config ?? LONGSHORE_CONFIG;
+    return readConfig(schema, { ...(file === undefined ? {} : { file }), env });
+  } catch (error) {
+    const known = error instanceof ConfigProblems;
+    process.stderr.write(`${name}: ${known ? error.message : `${reason(error)}\nusage: ${name} [--config FILE]`}\n`);
+    process.exit(1);
+  }
+}
+
+function lastWords(log: Log): void {
+  const die = (what: string) => (error: unknown) => {
+    log.error(what, { error });
+    process.exit(2);
+  };
+  process.on("uncaughtException", die("an exception that nothing caught: this is a bug"));
+  process.on("unhandledRejection", die("a rejection that nothing awaited: this is a bug"));
+}
+
+function listen(log: Log, stop: AbortController, graceMs: number): void {
+  for (const [name, code] of [
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+  ] as const) {
+    process.on(name, () => {
+      if (stop.signal.aborted) process.exit(code);
+      log.info("stopping; the same signal again ends it at once", { signal: name, graceMs });
+      stop.abort(new Error(`${name} received`));
+      void systemClock.sleep(graceMs).then(() => {
+        log.error("did not stop in time: something holds on longer than it may", { graceMs });
+        process.exit(3);
+      });
+    });
+  }
+}
