@@ -1,0 +1,112 @@
+/**
+ * `/healthz`, `/readyz` and `/metrics`, on a port of their own.
+ *
+ * The bugs this prevents: a launcher that Kubernetes restarts because the broker is down (health asks only whether this
+ * process runs; readiness says which part is not there), and a probe that hangs on a part that hangs.
+ */
+import { createServer, type Server, type ServerResponse } from "node:http";
+import { type Clock, systemClock } from "./clock.ts";
+import { within } from "./loop.ts";
+import type { Metrics } from "./metrics.ts";
+
+export interface PartState {
+  readonly ready: boolean;
+  /** A few words: "connected", "reconnecting since 09:12: ECONNREFUSED". */
+  readonly says: string;
+}
+
+export interface HealthOptions {
+  /** "0.0.0.0:9090"; port 0 takes a free one. */
+  readonly listen: string;
+  /** Each part's state, asked at each probe. One that throws or takes longer than two seconds is not ready. */
+  readonly parts: Readonly<Record<string, () => PartState | Promise<PartState>>>;
+  readonly metrics: Metrics;
+  /** Asked before `/metrics` answers, for gauges that are cheap to read. */
+  readonly refresh?: () => Promise<void>;
+  readonly clock?: Clock;
+}
+
+export interface Health extends AsyncDisposable {
+  readonly url: string;
+}
+
+const PROBE_MS = 2_000;
+
+export async function serveHealth(options: HealthOptions): Promise<Health> {
+  const { host, port } = address(options.listen);
+  const server = createServer((request, response) => {
+    answer(options, request.url ?? "/", response).catch((error: unknown) => {
+      reply(response, 500, String(error));
+    });
+  });
+  server.requestTimeout = 10_000;
+  server.maxConnections = 64;
+  await listening(server, host, port);
+  const bound = server.address();
+  const actual = typeof bound === "object" && bound !== null ? bound.port : port;
+  return {
+    url: `http://${host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host.includes(":") ? `[${host}]` : host}:${actual}`,
+    [Symbol.asyncDispose]: () =>
+      new Promise((done) => {
+        server.close(() => done());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+/** Throws a sentence where the text is no address. */
+export function address(listen: string): { readonly host: string; readonly port: number } {
+  const [, bracketed, plain, port] = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(listen) ?? [];
+  if (port === undefined || Number(port) > 65_535)
+    throw new Error(`"${listen}" is no address to listen on; write "0.0.0.0:9090"`);
+  return { host: bracketed ?? (plain === "" || plain === undefined ? "0.0.0.0" : plain), port: Number(port) };
+}
+
+function listening(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((done, failed) => {
+    server.once("error", (error) =>
+      failed(new Error(`cannot listen on ${host}:${port} for health: ${error.message}`, { cause: error })),
+    );
+    server.listen(port, host, done);
+  });
+}
+
+async function answer(
+  { parts, metrics, refresh, clock = systemClock }: HealthOptions,
+  url: string,
+  response: ServerResponse,
+): Promise<void> {
+  switch (url.split("?", 1)[0]) {
+    case "/healthz":
+      return reply(response, 200, "ok");
+    case "/readyz": {
+      const states = await Promise.all(Object.entries(parts).map(([name, ask]) => state(name, ask, clock)));
+      const lines = states.map((it) => `${it.ready ? "ready    " : "not ready"}  ${it.name}  ${it.says}`);
+      return reply(response, states.every((it) => it.ready) ? 200 : 503, lines.join("\n"));
+    }
+    case "/metrics":
+      await refresh?.();
+      return reply(response, 200, await metrics.text(), "text/plain; version=0.0.4; charset=utf-8");
+    default:
+      return reply(response, 404, "here are /healthz, /readyz and /metrics");
+  }
+}
+
+async function state(
+  name: string,
+  ask: () => PartState | Promise<PartState>,
+  clock: Clock,
+): Promise<PartState & { readonly name: string }> {
+  const unasked = new AbortController();
+  try {
+    const found = await within({ clock, ms: PROBE_MS, signal: unasked.signal, what: "asking it" }, async () => await ask());
+    return { name, ...found };
+  } catch (error) {
+    return { name, ready: false, says: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+function reply(response: ServerResponse, status: number, body: string, type = "text/plain; charset=utf-8"): void {
+  if (response.headersSent) return;
+  response.writeHead(status, { "content-type": type, "cache-control": "no-store" }).end(`${body.trimEnd()}\n`);
+}

@@ -1,0 +1,88 @@
+/**
+ * Every metric of Longshore in one table, and the registry of one program.
+ *
+ * The bugs this prevents: two programs in one process (`longshore up`) writing into one global registry, a name or label
+ * that a dashboard waits for and no code spells that way, and a gauge that reads 0 because nobody ever measured it: a
+ * metric is not there until it was first set. No label holds a run's id: series must not grow with the work.
+ */
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+
+type Kind = "counter" | "gauge" | "histogram";
+
+interface Declared {
+  readonly kind: Kind;
+  readonly labels: readonly string[];
+  readonly help: string;
+}
+
+// biome-ignore format: a table is read down its columns
+export const METRICS = {
+  longshore_commands_total:                       { kind: "counter",   labels: ["type", "outcome"],              help: "Commands settled, by what became of them" },
+  longshore_runs:                                 { kind: "gauge",     labels: ["group", "state"],               help: "Runs that are not over" },
+  longshore_runs_finished_total:                  { kind: "counter",   labels: ["group", "outcome", "code", "blame"], help: "Runs that ended, by how and by whose doing" },
+  longshore_run_phase_duration_seconds:           { kind: "histogram", labels: ["group", "phase"],               help: "How long runs waited, were scheduled, pulled and ran" },
+  longshore_oldest_waiting_run_seconds:           { kind: "gauge",     labels: ["group"],                        help: "Age of the run that has waited longest for a group" },
+  longshore_group_up:                             { kind: "gauge",     labels: ["group"],                        help: "1 while the group's API server answers" },
+  longshore_group_slots:                          { kind: "gauge",     labels: ["group"],                        help: "Jobs that the group's limits allow at once" },
+  longshore_group_slots_used:                     { kind: "gauge",     labels: ["group"],                        help: "Jobs that hold a slot now" },
+  longshore_watch_staleness_seconds:              { kind: "gauge",     labels: ["group"],                        help: "Since the watch last proved that it lives" },
+  longshore_watch_relists_total:                  { kind: "counter",   labels: ["group", "reason"],              help: "Times that a watch had to list anew" },
+  longshore_outbox_events:                        { kind: "gauge",     labels: [],                               help: "Events recorded and not yet published" },
+  longshore_outbox_oldest_event_seconds:          { kind: "gauge",     labels: [],                               help: "Age of the oldest of them" },
+  longshore_holds:                                { kind: "gauge",     labels: ["group", "job_state"],           help: "Jobs that carry our hold (finalizer)" },
+  longshore_oldest_finished_hold_seconds:         { kind: "gauge",     labels: ["group"],                        help: "Since when the oldest finished Job waits to be released" },
+  longshore_unaccounted:                          { kind: "gauge",     labels: [],                               help: "What ledger, Jobs and events do not agree about; must read 0" },
+  longshore_tally_last_success_timestamp_seconds: { kind: "gauge",     labels: [],                               help: "When the last tally ended well" },
+  longshore_quarantine_messages:                  { kind: "gauge",     labels: [],                               help: "Messages that nobody could read" },
+  longshore_kubernetes_requests_total:            { kind: "counter",   labels: ["group", "verb", "code"],        help: "Requests to API servers; code is the status, or how the answer failed to come" },
+  longshore_build_info:                           { kind: "gauge",     labels: ["service", "version", "node"],   help: "1, with what runs here" },
+} as const satisfies Readonly<Record<string, Declared>>;
+
+const SECONDS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600, 4 * 3600];
+
+type Named<K extends Kind> = {
+  [N in keyof typeof METRICS]: (typeof METRICS)[N]["kind"] extends K ? N : never;
+}[keyof typeof METRICS];
+export type Labels<N extends keyof typeof METRICS> = Readonly<Record<(typeof METRICS)[N]["labels"][number], string>>;
+
+export interface Metrics {
+  count<N extends Named<"counter">>(name: N, labels: Labels<N>, by?: number): void;
+  set<N extends Named<"gauge">>(name: N, labels: Labels<N>, value: number): void;
+  /** All series of the gauge at once: one that is not among them disappears, as its group or state did. */
+  replace<N extends Named<"gauge">>(name: N, rows: readonly { readonly labels: Labels<N>; readonly value: number }[]): void;
+  observe<N extends Named<"histogram">>(name: N, labels: Labels<N>, seconds: number): void;
+  /** In Prometheus' text format. */
+  text(): Promise<string>;
+}
+
+export function openMetrics(service: string, version: string): Metrics {
+  const registry = new Registry();
+  const counters = lazily((name, it) => new Counter({ name, help: it.help, labelNames: it.labels, registers: [registry] }));
+  const gauges = lazily((name, it) => new Gauge({ name, help: it.help, labelNames: it.labels, registers: [registry] }));
+  const histograms = lazily(
+    (name, it) => new Histogram({ name, help: it.help, labelNames: it.labels, buckets: SECONDS, registers: [registry] }),
+  );
+  const metrics: Metrics = {
+    count: (name, labels, by = 1) => counters(name).inc({ ...labels }, by),
+    set: (name, labels, value) => gauges(name).set({ ...labels }, value),
+    replace(name, rows) {
+      gauges(name).reset();
+      for (const { labels, value } of rows) gauges(name).set({ ...labels }, value);
+    },
+    observe: (name, labels, seconds) => histograms(name).observe({ ...labels }, seconds),
+    text: () => registry.metrics(),
+  };
+  metrics.set("longshore_build_info", { service, version, node: process.versions.node }, 1);
+  return metrics;
+}
+
+function lazily<M>(make: (name: string, declared: Declared) => M): (name: keyof typeof METRICS) => M {
+  const made = new Map<string, M>();
+  return (name) => {
+    const existing = made.get(name);
+    if (existing !== undefined) return existing;
+    const metric = make(name, METRICS[name]);
+    made.set(name, metric);
+    return metric;
+  };
+}
