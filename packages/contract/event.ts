@@ -9,6 +9,7 @@ export const ProblemShape = z.object({ path: z.string(), code: z.string(), messa
 
 /** Why each group was or was not chosen. */
 export const Considered = z.object({ group: GroupName, verdict: z.enum(["chosen", "skipped"]), why: z.string() });
+export type Considered = z.infer<typeof Considered>;
 
 const of = { run: RunId, step: StepName.optional(), attempt: z.int().min(1).optional() };
 const job = { job: z.object({ namespace: z.string(), name: z.string(), uid: Uid.optional() }).optional() };

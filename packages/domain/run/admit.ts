@@ -1,0 +1,124 @@
+/** The run's table as far as commands go: what one command means for a run that may or may not exist. */
+import type { CommandData } from "@longshore/contract/command.ts";
+import type { Problem } from "@longshore/contract/problem.ts";
+import { advance, openFirst, type Advanced, type Advancing } from "./advance.ts";
+import { beginRun, restartRun, type NewRun } from "./begin.ts";
+import type { Cancel, RunRecord, Told } from "./record.ts";
+
+/** A tombstone is a cancel that came before its run: for so long a late request is cancelled on arrival. */
+export const TOMBSTONE_MS = 24 * 3_600_000;
+
+export type Admission =
+  | { readonly kind: "run"; readonly run: NewRun; readonly told: { readonly actor?: Cancel["actor"] } }
+  | { readonly kind: "cancel"; readonly generation: number | undefined; readonly cancel: Cancel }
+  | {
+      readonly kind: "restart";
+      readonly generation: number | undefined;
+      readonly from: CommandData<"run.restart">["from"];
+      readonly with: CommandData<"run.restart">["with"];
+      readonly actor: Cancel["actor"];
+    }
+  | { readonly kind: "abandon" };
+
+export type Verdict =
+  /** Write the record (a tombstone's row becomes the run's) and tell. */
+  | ({ readonly kind: "write" } & Advanced)
+  /** Nothing exists and a cancel came: keep it for a day. */
+  | { readonly kind: "tombstone"; readonly cancel: Cancel }
+  | { readonly kind: "duplicate" }
+  | { readonly kind: "refuse"; readonly problems: readonly Problem[] };
+
+const refuse = (code: string, message: string): Verdict => ({ kind: "refuse", problems: [{ path: "/data/run", code, message }] });
+
+/** `existing`: the run as it is under its lock. Whose run it may see is decided before (another tenant's is RunUnknown). */
+export function admit(existing: RunRecord | undefined, admission: Admission, at: Advancing): Verdict {
+  switch (admission.kind) {
+    case "run":
+      return requested(existing, admission, at);
+    case "cancel":
+      return cancelled(existing, admission, at);
+    case "restart":
+      return restarted(existing, admission, at);
+    case "abandon":
+      if (existing === undefined || existing.run.state === "tombstone") return refuse("RunUnknown", "no run has this id");
+      if (existing.run.state === "ended") return refuse("AlreadyEnded", "the run is over already");
+      return { kind: "write", ...advance(existing, { kind: "abandon" }, at) };
+  }
+}
+
+function requested(existing: RunRecord | undefined, { run, told }: Extract<Admission, { kind: "run" }>, at: Advancing): Verdict {
+  if (existing !== undefined && existing.run.state !== "tombstone") {
+    if (existing.run.digest === run.digest && existing.run.tenant === run.tenant) return { kind: "duplicate" };
+    return refuse(
+      "IdempotencyConflict",
+      "this id was used for a run with other content; the first one stands, and a new one needs a new id",
+    );
+  }
+  const record = beginRun(run);
+  const accepted: Told = {
+    type: "run.accepted",
+    group: undefined,
+    data: { run: run.id, steps: run.plan.steps.map(({ name }) => name), ...(told.actor && { actor: told.actor }) },
+  };
+  const begun: RunRecord = { ...record, run: { ...record.run, seq: 1 } };
+  // A cancel that came first: accepted and cancelled in one transaction, so that nothing of it can ever be launched.
+  const cancel = existing?.run.cancel;
+  const opened = cancel === undefined ? openFirst(begun, at) : advance(begun, { kind: "cancel", cancel }, at);
+  return { kind: "write", ...opened, told: [accepted, ...opened.told] };
+}
+
+function cancelled(
+  existing: RunRecord | undefined,
+  { generation, cancel }: Extract<Admission, { kind: "cancel" }>,
+  at: Advancing,
+): Verdict {
+  if (existing === undefined) {
+    if (generation !== undefined && generation !== 1)
+      return refuse("RunUnknown", `no run has this id, so there is no generation ${generation} of it`);
+    return { kind: "tombstone", cancel };
+  }
+  if (existing.run.state === "tombstone") return { kind: "duplicate" };
+  if (generation !== undefined && generation !== existing.run.generation)
+    return otherGeneration(generation, existing.run.generation);
+  if (existing.run.state === "ended") return refuse("AlreadyEnded", "the run is over already; there is nothing to cancel");
+  if (existing.run.state === "cancelling") return { kind: "duplicate" };
+  return { kind: "write", ...advance(existing, { kind: "cancel", cancel }, at) };
+}
+
+function restarted(
+  existing: RunRecord | undefined,
+  { generation, from, with: corrections, actor }: Extract<Admission, { kind: "restart" }>,
+  at: Advancing,
+): Verdict {
+  if (existing === undefined || existing.run.state === "tombstone") return refuse("RunUnknown", "no run has this id");
+  if (generation !== undefined && generation !== existing.run.generation)
+    return otherGeneration(generation, existing.run.generation);
+  if (existing.run.state !== "ended") return refuse("NotEnded", "the run is not over; cancel it first, or wait");
+  if (from !== "failed" && from !== "start" && existing.run.steps[from] === undefined) {
+    const message = `the run has no step "${from}"; it has ${Object.keys(existing.run.steps).join(", ")}`;
+    return { kind: "refuse", problems: [{ path: "/data/from", code: "RequestInvalid", message }] };
+  }
+  const begun = restartRun(existing, from, corrections);
+  if (Object.values(begun.run.steps).every(({ state }) => state === "ended")) {
+    return {
+      kind: "refuse",
+      problems: [
+        { path: "/data/from", code: "AlreadyEnded", message: 'every step succeeded: say `from: "start"` to run them all again' },
+      ],
+    };
+  }
+  const told: Told = { type: "run.restarted", group: undefined, data: { run: begun.run.id, from, ...(actor && { actor }) } };
+  const opened = openFirst({ ...begun, run: { ...begun.run, seq: begun.run.seq + 1 } }, at);
+  return { kind: "write", ...opened, told: [told, ...opened.told] };
+}
+
+const otherGeneration = (asked: number, now: number): Verdict => ({
+  kind: "refuse",
+  problems: [
+    {
+      path: "/data/generation",
+      code: "RequestInvalid",
+      message: `this is about generation ${asked}, and the run is in generation ${now}`,
+    },
+  ],
+});

@@ -1,0 +1,122 @@
+/** A new attempt, and a new or restarted run: where every life begins. */
+import type { CommandData } from "@longshore/contract/command.ts";
+import type { RunId, StepName, TenantName } from "@longshore/contract/ids.ts";
+import type { Attempt, Plan, Run, RunRecord, Step } from "./record.ts";
+
+/** Hashing needs a library; it comes from outside, so that everything here stays pure. */
+export interface Names {
+  /** The attempt's Job name (identity.ts), with the hash bound in. */
+  readonly jobName: (run: RunId, step: StepName, attempt: number) => string;
+}
+
+export interface Beginning extends Names {
+  readonly nowMs: number;
+  readonly epoch: number;
+  /** Backoff before a retry. */
+  readonly notBeforeMs: number | undefined;
+  /** The attempt this one retries: another group is preferred. */
+  readonly after: Attempt | undefined;
+}
+
+export function beginAttempt(
+  run: Run,
+  step: StepName,
+  n: number,
+  { nowMs, epoch, notBeforeMs, after, jobName }: Beginning,
+): Attempt {
+  const from = Math.max(nowMs, notBeforeMs ?? 0, run.plan.notBeforeMs ?? 0);
+  return {
+    step,
+    n,
+    generation: run.generation,
+    epoch,
+    state: "waiting",
+    group: undefined,
+    name: jobName(run.id, step, n),
+    priority: run.plan.priority,
+    dueMs: from,
+    claimNo: 0,
+    claimBy: undefined,
+    claimUntilMs: undefined,
+    unanswered: [],
+    fenceUntilMs: undefined,
+    occupantUid: undefined,
+    uid: undefined,
+    seenRv: undefined,
+    started: "no",
+    cause: undefined,
+    outcome: undefined,
+    notes: {
+      waitsSinceMs: from,
+      waitUntilMs: from + run.plan.limits.waitForMs,
+      ...(from > nowMs && { notBeforeMs: from }),
+      ...(after?.group !== undefined && { avoid: after.group }),
+    },
+  };
+}
+
+export interface NewRun {
+  readonly id: RunId;
+  readonly tenant: TenantName;
+  readonly source: string;
+  readonly digest: string;
+  readonly plan: Plan;
+  readonly nowMs: number;
+}
+
+/** Accepted, with every step blocked; `openFirst` opens those that need nothing. */
+export function beginRun({ id, tenant, source, digest, plan, nowMs }: NewRun): RunRecord {
+  const steps: Record<string, Step> = Object.fromEntries(
+    plan.steps.map(({ name }) => [name, { state: "blocked", n: 0, retries: 0 }]),
+  );
+  const run: Run = {
+    id, tenant, source, digest, state: "active", outcome: undefined, generation: 1, seq: 0, group: undefined, cancel: undefined,
+    plan, steps, acceptedAtMs: nowMs, endedAtMs: undefined,
+  }; // biome-ignore format: a value read as one
+  return { run, attempts: [] };
+}
+
+/** The steps that a restart runs again: those named, and all that depend on them. */
+export function restartedSteps({ plan, steps }: Run, from: CommandData<"run.restart">["from"]): readonly StepName[] {
+  const first = plan.steps.filter(({ name }) =>
+    from === "failed" ? steps[name]?.outcome !== "succeeded" : from === "start" || name === from,
+  );
+  const again = new Set(first.map(({ name }) => name));
+  for (let grew = true; grew; ) {
+    grew = false;
+    for (const { name, needs } of plan.steps) {
+      if (again.has(name) || !needs.some((need) => again.has(need))) continue;
+      again.add(name);
+      grew = true;
+    }
+  }
+  return [...again];
+}
+
+export function restartRun(
+  { run, attempts }: RunRecord,
+  from: CommandData<"run.restart">["from"],
+  corrections: Plan["with"],
+): RunRecord {
+  const again = restartedSteps(run, from);
+  const steps = Object.fromEntries(
+    Object.entries(run.steps).map(([name, step]): [string, Step] => [
+      name,
+      again.some((it) => it === name) ? { state: "blocked", n: step.n, retries: 0 } : step,
+    ]),
+  );
+  const plan: Plan = { ...run.plan, notBeforeMs: undefined, with: corrections };
+  return {
+    run: {
+      ...run,
+      state: "active",
+      outcome: undefined,
+      generation: run.generation + 1,
+      cancel: undefined,
+      endedAtMs: undefined,
+      steps,
+      plan,
+    },
+    attempts,
+  };
+}

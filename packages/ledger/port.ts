@@ -1,0 +1,232 @@
+/**
+ * All that the services ask of the ledger: each loop's one question, and where its answer is written.
+ *
+ * On Postgres it is open.ts; in the simulation model.ts. Both pass conformance.ts. Methods throw `Failure`: "retry" for
+ * whatever passes by itself (connection lost, also during COMMIT: the caller asks or says it again), "halt" for what does not.
+ * Time is the ledger's own clock everywhere, so that launchers with wrong clocks agree on what is due.
+ */
+import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
+import type { Installation, GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
+import type { EventType } from "@longshore/contract/event.ts";
+import type { Problem } from "@longshore/contract/problem.ts";
+import type { RunRequest } from "@longshore/contract/request.ts";
+import type { Admission } from "@longshore/domain/run/admit.ts";
+import type { AttemptInput } from "@longshore/domain/run/input.ts";
+import type { Attempt, AttemptState, Plan, Run, RunOutcome, RunRecord, RunState } from "@longshore/domain/run/record.ts";
+
+export interface Ledger extends AsyncDisposable {
+  readonly installation: Installation;
+  readonly epoch: number;
+
+  // ── Writing down what was said ──
+  /** Every item is answered in its place. One transaction for all; a culprit is found by trying one by one. */
+  admit(batch: readonly Intake[]): Promise<readonly Admitted[]>;
+  /** Applies inputs by the pure tables under the runs' locks: `advance`, its events, its attempts, its strays, or nothing. */
+  record(batch: readonly Entry[]): Promise<readonly Recorded[]>;
+  /** Counts a delivery that came back too often, before anybody parses it. Returns how often it was counted. */
+  suspect(digest: string): Promise<number>;
+
+  // ── Each loop's question ──
+  /** Takes due waiting attempts, lets `judge` decide each with the slots as they are under the groups' locks, writes the answers. */
+  place(options: { readonly most: number; readonly judge: Judge }): Promise<{ readonly placed: number; readonly told: number }>;
+  /** Claims ready attempts of a group, and claimed ones whose claim ran out. */
+  claim(options: {
+    readonly group: GroupName;
+    readonly most: number;
+    readonly by: string;
+    readonly forMs: number;
+  }): Promise<readonly Work[]>;
+  /** Attempts in this state that are due. Taking one moves its due time on by `holdMs`: a crash means that the timer does it again. */
+  take(options: {
+    readonly state: Exclude<AttemptState, "waiting" | "ready" | "claimed" | "done">;
+    readonly group: GroupName;
+    readonly most: number;
+    readonly holdMs: number;
+  }): Promise<readonly Work[]>;
+  takeStrays(options: {
+    readonly group: GroupName;
+    readonly most: number;
+    readonly holdMs: number;
+  }): Promise<readonly StrayWork[]>;
+  /** The stray is gone, or never was ours. */
+  settleStray(stray: StrayWork): Promise<void>;
+  addStray(stray: Omit<StrayWork, "holdUntilMs">): Promise<void>;
+
+  // ── The outbox ──
+  /** Takes the partitions that are free or ours; the rest are other relays'. Returns those held, until the lease ends. */
+  holdPartitions(owner: string, leaseMs: number): Promise<readonly number[]>;
+  /** The lowest unsent event of each run in these partitions, except runs named in `busy`. In order of age. */
+  unsent(options: {
+    readonly partitions: readonly number[];
+    readonly busy: readonly RunId[];
+    readonly most: number;
+  }): Promise<readonly OutboxEvent[]>;
+  sent(events: readonly Pick<OutboxEvent, "run" | "sequence">[]): Promise<void>;
+  /** Refusals: no run's story, so no order. */
+  unsentNotices(most: number): Promise<readonly Notice[]>;
+  sentNotices(ids: readonly string[]): Promise<void>;
+
+  // ── Groups, leases, counting ──
+  /** Makes the rows of configured groups exist; changes nothing that `group` commands changed. */
+  putGroups(groups: readonly GroupRow[]): Promise<void>;
+  groups(): Promise<readonly GroupState[]>;
+  setGroup(
+    name: GroupName,
+    change: Partial<Pick<GroupState, "namespaceUid" | "health" | "diagnosis" | "paused" | "watchedAtMs">>,
+  ): Promise<void>;
+  lease(what: string, owner: string, forMs: number): Promise<boolean>;
+  /** Everything of this group that may have something on its cluster, for the tally. */
+  standing(group: GroupName): Promise<readonly Standing[]>;
+  counts(): Promise<Counts>;
+  /** Tombstones past their day, notices and suspects of old. Returns how many rows went. */
+  prune(most: number): Promise<number>;
+
+  // ── For people ──
+  find(run: RunId): Promise<{ readonly record: RunRecord; readonly request: RunRequest } | undefined>;
+  list(filter: RunFilter): Promise<readonly RunRow[]>;
+  story(run: RunId, after: number, most: number): Promise<readonly StoryEvent[]>;
+
+  /** Rings when there may be something new to do: a hint that saves polling, never a promise. */
+  changes(signal: AbortSignal): AsyncIterableIterator<Bell>;
+  now(): Promise<number>;
+  /** "Postgres 18.4", and how far its schema is. */
+  describe(): Promise<{ readonly product: string; readonly schema: string }>;
+}
+
+export type Bell = "waiting" | "ready" | "closing" | "ended" | "outbox" | "strays";
+
+export interface Intake {
+  readonly run: RunId;
+  readonly tenant: TenantName;
+  readonly source: string;
+  /** The command's id: with tenant and source what makes a cancel or a restart "the same command again". */
+  readonly command: string;
+  readonly admission: Admission;
+  /** Kept for the manifest; for `run` admissions only. */
+  readonly request?: RunRequest;
+  readonly replyTo?: string;
+}
+
+export type Admitted =
+  | { readonly kind: "recorded" }
+  | { readonly kind: "duplicate" }
+  /** Recorded as a notice to be sent: it needs no further answer. */
+  | { readonly kind: "refused"; readonly problems: readonly Problem[] };
+
+export interface Entry {
+  readonly run: RunId;
+  readonly step: StepName;
+  readonly n: number;
+  readonly input: AttemptInput;
+}
+
+/** `attempt`: as it is now. "unknown": the ledger has no such attempt. */
+export type Recorded =
+  | { readonly kind: "moved" | "stayed" | "illegal"; readonly attempt: Attempt; readonly runState: RunState }
+  | { readonly kind: "unknown" };
+
+export type Judge = (
+  attempt: Attempt,
+  run: Run,
+  groups: readonly GroupState[],
+  nowMs: number,
+) => Extract<AttemptInput, { kind: "placed" | "noPlace" | "waitExpired" }>;
+
+/** One attempt with all that acting on it needs. */
+export interface Work {
+  readonly attempt: Attempt;
+  readonly run: Pick<Run, "id" | "tenant" | "generation" | "plan" | "cancel">;
+  readonly request: RunRequest;
+  readonly nowMs: number;
+}
+
+export interface StrayWork {
+  readonly run: RunId;
+  readonly kind: "stray" | "release";
+  readonly group: GroupName;
+  readonly name: string;
+  readonly uid: Uid;
+  readonly holdUntilMs: number;
+}
+
+export interface OutboxEvent {
+  readonly run: RunId;
+  readonly tenant: TenantName;
+  readonly sequence: number;
+  readonly generation: number;
+  readonly epoch: number;
+  readonly group: GroupName | undefined;
+  readonly type: EventType;
+  readonly data: unknown;
+  readonly atMs: number;
+}
+
+export interface Notice {
+  readonly id: string;
+  readonly tenant: TenantName;
+  readonly type: EventType;
+  readonly data: unknown;
+  readonly replyTo: string | undefined;
+  readonly atMs: number;
+}
+
+export interface GroupRow {
+  readonly name: GroupName;
+  readonly namespace: string;
+  readonly jobsMax: number;
+}
+
+export interface GroupState extends GroupRow {
+  readonly paused: boolean;
+  readonly slotsUsed: number;
+  readonly health: "unknown" | "healthy" | "unhealthy";
+  readonly everHealthy: boolean;
+  readonly diagnosis: Diagnosis | undefined;
+  readonly namespaceUid: string | undefined;
+  readonly watchedAtMs: number | undefined;
+}
+
+export interface Standing {
+  readonly run: RunId;
+  readonly attempt: Attempt;
+}
+
+export interface Counts {
+  readonly runs: Readonly<Record<RunState, number>>;
+  readonly attempts: Readonly<Partial<Record<AttemptState, number>>>;
+  readonly outbox: number;
+  readonly outboxOldestMs: number | undefined;
+  readonly overdue: number;
+  readonly strays: number;
+}
+
+export interface RunFilter {
+  readonly state?: RunState;
+  readonly outcome?: RunOutcome;
+  readonly group?: GroupName;
+  readonly before?: string;
+  readonly most: number;
+}
+
+export interface RunRow {
+  readonly id: RunId;
+  readonly tenant: TenantName;
+  readonly state: RunState;
+  readonly outcome: RunOutcome | undefined;
+  readonly group: GroupName | undefined;
+  readonly acceptedAtMs: number;
+  readonly endedAtMs: number | undefined;
+  /** Pass as `before` to go on. */
+  readonly cursor: string;
+}
+
+export interface StoryEvent {
+  readonly sequence: number;
+  readonly generation: number;
+  readonly group: GroupName | undefined;
+  readonly type: EventType;
+  readonly data: unknown;
+  readonly atMs: number;
+}
+
+export type { Plan };
