@@ -96,7 +96,8 @@ export interface Ledger extends AsyncDisposable {
 export type Bell = "waiting" | "ready" | "closing" | "ended" | "outbox" | "strays";
 
 export interface Intake {
-  readonly run: RunId;
+  /** Absent only for an "invalid" command whose run could not be read. */
+  readonly run: RunId | undefined;
   readonly tenant: TenantName;
   readonly source: string;
   /** The command's id: with tenant and source what makes a cancel or a restart "the same command again". */

@@ -18,7 +18,9 @@ export type Admission =
       readonly with: CommandData<"run.restart">["with"];
       readonly actor: Cancel["actor"];
     }
-  | { readonly kind: "abandon" };
+  | { readonly kind: "abandon" }
+  /** A command that could be read but not taken: it is answered like any refusal, and burns no id. */
+  | { readonly kind: "invalid"; readonly problems: readonly Problem[] };
 
 export type Verdict =
   /** Write the record (a tombstone's row becomes the run's) and tell. */
@@ -39,6 +41,8 @@ export function admit(existing: RunRecord | undefined, admission: Admission, at:
       return cancelled(existing, admission, at);
     case "restart":
       return restarted(existing, admission, at);
+    case "invalid":
+      return { kind: "refuse", problems: admission.problems };
     case "abandon":
       if (existing === undefined || existing.run.state === "tombstone") return refuse("RunUnknown", "no run has this id");
       if (existing.run.state === "ended") return refuse("AlreadyEnded", "the run is over already");
