@@ -25,11 +25,14 @@ export type Correction = z.infer<typeof Correction>;
 
 const actor = { actor: Actor.optional() };
 
+/** The two ways to say what to run. */
+export const REQUESTED = {
+  simple: forms.Simple.extend({ run: RunId, ...actor }),
+  pipeline: forms.Pipeline.extend({ run: RunId, ...actor }),
+};
+
 export const COMMANDS = {
-  "run.requested": z.union([
-    forms.Simple.safeExtend({ run: RunId, ...actor }),
-    forms.Pipeline.safeExtend({ run: RunId, ...actor }),
-  ]),
+  "run.requested": z.union([REQUESTED.simple, REQUESTED.pipeline]),
   "run.cancel": z.strictObject({
     run: RunId,
     generation: Generation.optional(),

@@ -1,0 +1,217 @@
+/**
+ * From what a schema found to problems that the author of a message can act on: every one at once, each with its place.
+ *
+ * The failure this prevents: "Invalid input". A union tells that none of its branches fits; here it is told what was
+ * evidently meant and what is wrong with that. No sentence quotes a value, since a value may be somebody's password.
+ */
+import { z } from "zod";
+import type { Problem } from "./problem.ts";
+
+/** What upstream may branch on. The first group is about bytes, the second about fields. */
+export type ProblemCode =
+  | "Empty"
+  | "TooLarge"
+  | "ByteOrderMark"
+  | "NotUtf8"
+  | "NotJson"
+  | "TrailingBytes"
+  | "TooDeep"
+  | "DuplicateKey"
+  | "UnsafeKey"
+  | "NumberOutOfRange"
+  | "UnusableCharacter"
+  | "MoreProblems"
+  | "UnknownVersion"
+  | "UnknownType"
+  | "UnknownField"
+  | "Missing"
+  | "WrongType"
+  | "OutOfRange"
+  | "Reserved"
+  | "Inconsistent"
+  | "Invalid";
+
+/** A hostile message could otherwise be answered with thousands of times its size. */
+export const PROBLEMS_MAX = 50;
+const SEGMENT_MAX = 100;
+
+export const problem = (path: string, code: ProblemCode, message: string): Problem => ({ path, code, message });
+
+/** A JSON pointer; names that are too long to be anybody's intention are cut. */
+export function pointer(path: readonly PropertyKey[]): string {
+  return path.map((part) => `/${cut(String(part), SEGMENT_MAX).replaceAll("~", "~0").replaceAll("/", "~1")}`).join("");
+}
+
+export function cut(text: string, most: number): string {
+  return text.length <= most ? text : `${text.slice(0, most)}…`.toWellFormed();
+}
+
+export function bounded(problems: readonly Problem[]): readonly Problem[] {
+  if (problems.length <= PROBLEMS_MAX) return problems;
+  const more = problem("", "MoreProblems", "There are more problems than are listed here; correct these first.");
+  return [...problems.slice(0, PROBLEMS_MAX), more];
+}
+
+export type Judged<T> =
+  | { readonly kind: "valid"; readonly value: T }
+  | { readonly kind: "invalid"; readonly problems: readonly Problem[] };
+
+/** Judges a value that stands at `at` (a JSON pointer) in what was given. */
+export function judge<S extends z.ZodType>(schema: S, value: unknown, at = ""): Judged<z.output<S>> {
+  const result = schema.safeParse(value);
+  if (result.success) return { kind: "valid", value: result.data };
+  // Sentences are made only for those who need them: a second look costs nothing on the ordinary path.
+  const again = schema.safeParse(value, { error: sentence, reportInput: true });
+  const issues = again.error?.issues ?? [];
+  return { kind: "invalid", problems: bounded(issues.flatMap((issue) => toProblems(issue, at))) };
+}
+
+type Issue = z.core.$ZodIssue;
+
+function toProblems(issue: Issue, at: string): readonly Problem[] {
+  const here = at + pointer(issue.path);
+  switch (issue.code) {
+    case "unrecognized_keys": {
+      // `sentence` wrote one line for each key.
+      const lines = issue.message.split("\n");
+      return issue.keys.map((key, which) => problem(here + pointer([key]), "UnknownField", lines[which] ?? issue.message));
+    }
+    case "invalid_union":
+      return unionProblems(issue, here);
+    case "invalid_key":
+      return issue.issues.map((inner) => problem(here, codeOf(inner), inner.message));
+    default:
+      return [problem(here, codeOf(issue), issue.message)];
+  }
+}
+
+/** Of the branches, the one that was evidently meant: the value is at least of its kind. If there is none, all kinds are named. */
+function unionProblems(issue: z.core.$ZodIssueInvalidUnion, here: string): readonly Problem[] {
+  const meant = issue.errors.find((branch) => !branch.some(isMisfit));
+  if (meant !== undefined) return meant.flatMap((inner) => toProblems(inner, here));
+  const kinds = issue.errors.flatMap((branch) =>
+    branch.flatMap((inner) => (inner.code === "invalid_type" ? [kind(inner.expected)] : [])),
+  );
+  if (kinds.length === 0) return [problem(here, codeOf(issue), issue.message)];
+  return [problem(here, codeOf(issue), needed([...new Set(kinds)].join(" or "), issue.input, issue.path))];
+}
+
+const isMisfit = (issue: Issue): boolean =>
+  issue.path.length === 0 && (issue.code === "invalid_type" || issue.code === "invalid_value");
+
+function codeOf(issue: Issue): ProblemCode {
+  switch (issue.code) {
+    case "invalid_type":
+    case "invalid_union":
+      return issue.input === undefined ? "Missing" : "WrongType";
+    case "too_big":
+    case "too_small":
+      return "OutOfRange";
+    case "custom":
+      return (issue.params?.["code"] as ProblemCode | undefined) ?? "Invalid";
+    case "invalid_value":
+      return issue.input === undefined ? "Missing" : "Invalid";
+    default:
+      return "Invalid";
+  }
+}
+
+/** The sentence of an issue whose schema brings none of its own. */
+const sentence: z.core.$ZodErrorMap = (issue) => {
+  switch (issue.code) {
+    case "invalid_type":
+      return needed(kind(issue.expected), issue.input, issue.path ?? []);
+    case "invalid_value":
+      return `${issue.input === undefined ? "This is needed: one" : "This must be one"} of ${issue.values.map((value) => JSON.stringify(value)).join(", ")}.`;
+    case "too_big":
+      return `At most ${issue.maximum} ${issue.inclusive === false ? "(exclusive) " : ""}${measure(issue.origin)}.`;
+    case "too_small":
+      return `At least ${issue.minimum} ${issue.inclusive === false ? "(exclusive) " : ""}${measure(issue.origin)}.`;
+    case "unrecognized_keys":
+      return issue.keys.map((key) => unknownField(key, namesOf(issue.inst))).join("\n");
+    case "invalid_format":
+      return issue.format === "datetime"
+        ? 'A date is written as in "2030-01-31T12:00:00Z", with its zone.'
+        : "This is not written as it must be.";
+    default:
+      return "This is not one of the forms that are allowed here.";
+  }
+};
+
+function needed(what: string, given: unknown, path: readonly PropertyKey[]): string {
+  const name = path.at(-1);
+  if (given === undefined)
+    return typeof name === "string" ? `"${cut(name, SEGMENT_MAX)}" is needed: ${what}.` : `This is needed: ${what}.`;
+  const quotes = what.startsWith("a text") && (typeof given === "number" || typeof given === "boolean");
+  return `This must be ${what}, not ${kindOf(given)}${quotes ? "; write it in quotes" : ""}.`;
+}
+
+const KINDS: Readonly<Record<string, string>> = {
+  string: "a text",
+  number: "a number",
+  int: "a whole number",
+  boolean: "true or false",
+  array: "a list",
+  object: "an object",
+  record: "an object",
+  never: "left out",
+  null: "null",
+};
+const kind = (expected: string): string => KINDS[expected] ?? expected;
+
+function kindOf(value: unknown): string {
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "a list";
+  if (typeof value === "number" && !Number.isInteger(value)) return "a number with a fraction";
+  if (typeof value === "boolean") return "true or false";
+  return kind(typeof value);
+}
+
+const MEASURES: Readonly<Record<string, string>> = {
+  string: "characters",
+  array: "entries",
+  number: "is allowed",
+  int: "is allowed",
+};
+const measure = (origin: string): string => MEASURES[origin] ?? "is allowed";
+
+function namesOf(schema: unknown): readonly string[] {
+  return schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
+}
+
+const STEP_FIELDS = ["image", "command", "args", "env", "resources", "workingDir", "outputs"];
+
+function unknownField(key: string, known: readonly string[]): string {
+  const quoted = JSON.stringify(cut(key, SEGMENT_MAX));
+  if (known.includes("steps") && STEP_FIELDS.includes(key)) return `${quoted} belongs inside a step, since "steps" is given.`;
+  const meant = nearest(key, known);
+  if (meant !== undefined) return `${quoted} is not a field here: did you mean "${meant}"?`;
+  return `${quoted} is not a field here; these are: ${known.join(", ")}.`;
+}
+
+/** The known name that a misspelt one most likely stands for, if one is near enough to be meant. */
+export function nearest(name: string, known: readonly string[]): string | undefined {
+  const most = Math.max(1, Math.floor(name.length / 3));
+  if (name.length > SEGMENT_MAX) return undefined;
+  let best: string | undefined;
+  let bestDistance = most + 1;
+  for (const candidate of known) {
+    const distance = edits(name.toLowerCase(), candidate.toLowerCase());
+    if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
+  }
+  return best;
+}
+
+/** How many letters must be put in, left out or changed. */
+function edits(from: string, to: string): number {
+  let above = Array.from({ length: to.length + 1 }, (_, at) => at);
+  for (let row = 1; row <= from.length; row++) {
+    const line = [row];
+    for (let column = 1; column <= to.length; column++) {
+      const swap = (above[column - 1] ?? 0) + (from[row - 1] === to[column - 1] ? 0 : 1);
+      line.push(Math.min(swap, (above[column] ?? 0) + 1, (line[column - 1] ?? 0) + 1));
+    }
+    above = line;
+  }
+  return above[to.length] ?? 0;
+}
