@@ -76,7 +76,8 @@ async function answer(
   url: string,
   response: ServerResponse,
 ): Promise<void> {
-  switch (url.split("?", 1)[0]) {
+  const path = url.replace(/\?.*/, "");
+  switch (path) {
     case "/healthz":
       return reply(response, 200, "ok");
     case "/readyz": {

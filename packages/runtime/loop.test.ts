@@ -1,0 +1,315 @@
+/** Loops under a clock that the test turns: what wakes them, what ends them, and that nothing of them stays behind. */
+import t from "tap";
+import { backOff, batch, bell, every, lanes, together, TimeUp, within } from "./loop.ts";
+import { stepsClock } from "./steps-clock.ts";
+
+const until = (signal: AbortSignal) =>
+  new Promise<void>((done) => signal.addEventListener("abort", () => done(), { once: true }));
+
+t.test("together", async (t) => {
+  t.test("ends in order when its signal aborts and all loops have come to rest", async (t) => {
+    const stop = new AbortController();
+    let rested = 0;
+    const loop = async (signal: AbortSignal) => {
+      await until(signal);
+      rested++;
+    };
+    const ending = together(stop.signal, { place: loop, launch: loop });
+    stop.abort();
+    t.same(await ending, { kind: "stopped" });
+    t.equal(rested, 2);
+  });
+
+  t.test("a loop that throws stops the others, is waited for, and is named", async (t) => {
+    let rested = false;
+    const ending = together(new AbortController().signal, {
+      place: async (signal) => {
+        await until(signal);
+        rested = true;
+      },
+      launch: async () => {
+        throw new RangeError("no such row");
+      },
+    });
+    await t.rejects(ending, { message: 'the loop "launch" failed: no such row', cause: { name: "RangeError" } });
+    t.ok(rested, "the other loop had come to rest");
+  });
+
+  t.test("a loop that returns unasked is a failure: work would stop while the process looks healthy", async (t) => {
+    await t.rejects(together(new AbortController().signal, { relay: async () => {}, place: until }), {
+      message: /"relay" returned although nobody/,
+    });
+  });
+
+  t.test("what a loop throws because it was aborted is an orderly end", async (t) => {
+    const stop = new AbortController();
+    const ending = together(stop.signal, {
+      place: async (signal) => {
+        await until(signal);
+        signal.throwIfAborted();
+      },
+    });
+    stop.abort();
+    t.same(await ending, { kind: "stopped" });
+  });
+
+  t.test("two loops that fail are both told of", async (t) => {
+    const ending = together(new AbortController().signal, {
+      place: async () => {
+        throw new Error("one");
+      },
+      launch: async (signal) => {
+        await until(signal);
+        throw new Error("two");
+      },
+    });
+    await t.rejects(ending, { name: "AggregateError", message: /"place" failed: one; the loop "launch" failed: two/ });
+  });
+});
+
+t.test("bell", async (t) => {
+  t.test("a ring wakes who waits, and leaves no sleeper behind", async (t) => {
+    const clock = stepsClock();
+    const it = bell(clock);
+    const waiting = it.wait(60_000, new AbortController().signal);
+    it.ring();
+    t.equal(await waiting, "rung");
+    t.equal(clock.sleepers(), 0);
+  });
+
+  t.test("a ring that nobody waited for is not lost, and counts once", async (t) => {
+    const clock = stepsClock();
+    const it = bell(clock);
+    const { signal } = new AbortController();
+    it.ring();
+    it.ring();
+    t.equal(await it.wait(60_000, signal), "rung");
+    const second = it.wait(1_000, signal);
+    await clock.pass(1_000);
+    t.equal(await second, "passed");
+  });
+
+  t.test("an abort ends the wait, before it or during it", async (t) => {
+    const clock = stepsClock();
+    const it = bell(clock);
+    const stop = new AbortController();
+    const waiting = it.wait(60_000, stop.signal);
+    stop.abort();
+    t.equal(await waiting, "aborted");
+    t.equal(await it.wait(60_000, stop.signal), "aborted");
+    t.equal(clock.sleepers(), 0);
+  });
+});
+
+t.test("every", async (t) => {
+  t.test("works at once, then after each pause, and not after its abort", async (t) => {
+    const clock = stepsClock();
+    const stop = new AbortController();
+    const at: number[] = [];
+    const loop = every({ clock, ms: 100, signal: stop.signal }, async () => at.push(clock.now()));
+    await clock.pass(250);
+    stop.abort();
+    await loop;
+    await clock.pass(1_000);
+    t.same(at, [0, 100, 200]);
+  });
+
+  t.test("a bell cuts the pause short", async (t) => {
+    const clock = stepsClock();
+    const stop = new AbortController();
+    const rings = bell(clock);
+    let times = 0;
+    const loop = every({ clock, ms: 60_000, signal: stop.signal, bell: rings }, async () => times++);
+    await clock.pass(0);
+    rings.ring();
+    await clock.pass(0);
+    t.equal(times, 2);
+    stop.abort();
+    await loop;
+  });
+
+  t.test("spreads its pauses by a tenth", async (t) => {
+    for (const [chance, at] of [
+      [0, 90],
+      [1, 110],
+    ] as const) {
+      const clock = stepsClock({ chance });
+      const stop = new AbortController();
+      let times = 0;
+      const loop = every({ clock, ms: 100, signal: stop.signal }, async () => times++);
+      await clock.pass(at - 1);
+      t.equal(times, 1);
+      await clock.pass(1.5);
+      t.equal(times, 2);
+      stop.abort();
+      await loop;
+    }
+  });
+
+  t.test("refuses to spin", async (t) => {
+    await t.rejects(
+      every({ clock: stepsClock(), ms: 0, signal: new AbortController().signal }, async () => {}),
+      RangeError,
+    );
+  });
+});
+
+t.test("backOff doubles, keeps under its ceiling for ever, and ends with its signal", async (t) => {
+  const clock = stepsClock({ chance: 1 });
+  const stop = new AbortController();
+  const pause = backOff(clock, { firstMs: 100, mostMs: 1_000 });
+  for (const [failures, ms] of [
+    [1, 100],
+    [2, 200],
+    [4, 800],
+    [5, 1_000],
+    [5_000, 1_000],
+  ] as const) {
+    let over = false;
+    const waiting = pause(failures, stop.signal).then(() => (over = true));
+    await clock.pass(ms - 1);
+    t.notOk(over, `still pausing before ${ms} ms`);
+    await clock.pass(1);
+    t.ok(over, `over at ${ms} ms`);
+    await waiting;
+  }
+  const long = pause(9, stop.signal);
+  stop.abort();
+  await long;
+  t.equal(clock.sleepers(), 0);
+});
+
+t.test("within", async (t) => {
+  const bounds = (clock = stepsClock()) => ({ clock, ms: 100, signal: new AbortController().signal, what: "the call" });
+
+  t.test("gives what the work gave, and leaves no sleeper", async (t) => {
+    const clock = stepsClock();
+    t.equal(await within(bounds(clock), async () => 7), 7);
+    t.equal(clock.sleepers(), 0);
+  });
+
+  t.test("throws when the time is up, also when the work ignores its signal", async (t) => {
+    const clock = stepsClock();
+    let told: AbortSignal | undefined;
+    const late = within(bounds(clock), (signal) => {
+      told = signal;
+      return new Promise(() => {});
+    });
+    const refused = t.rejects(late, { name: "TimeUp", message: "the call took longer than 100 ms" });
+    await clock.pass(100);
+    await refused;
+    t.ok(told?.aborted && told.reason instanceof TimeUp);
+  });
+
+  t.test("passes on what the work throws", async (t) => {
+    await t.rejects(
+      within(bounds(), () => Promise.reject(new Error("no"))),
+      { message: "no" },
+    );
+  });
+});
+
+t.test("batch", async (t) => {
+  t.test("what comes in the same turn goes together; while it is in flight the next one fills", async (t) => {
+    const calls: number[][] = [];
+    const gates: (() => void)[] = [];
+    const double = batch({ most: 3 }, async (items: readonly number[]) => {
+      calls.push([...items]);
+      await new Promise<void>((open) => gates.push(open));
+      return items.map((it) => it * 2);
+    });
+    const clock = stepsClock();
+    const first = [double(1), double(2)];
+    await clock.pass(0);
+    const later = [3, 4, 5, 6].map((it) => double(it));
+    await clock.pass(0);
+    t.same(calls, [[1, 2]], "one in flight");
+    for (const call of [1, 2, 3]) {
+      t.equal(gates.length, call);
+      gates[call - 1]?.();
+      await clock.pass(0);
+    }
+    t.same(await Promise.all([...first, ...later]), [2, 4, 6, 8, 10, 12]);
+    t.same(calls, [[1, 2], [3, 4, 5], [6]], "never more than three");
+  });
+
+  t.test("an error reaches each of its callers and nobody else", async (t) => {
+    const work = batch({ most: 2 }, async (items: readonly string[]) => {
+      if (items.includes("bad")) throw new Error("no batch today");
+      return items;
+    });
+    const outcomes = await Promise.allSettled(["bad", "near", "far"].map((it) => work(it)));
+    t.same(
+      outcomes.map((it) => it.status),
+      ["rejected", "rejected", "fulfilled"],
+    );
+    t.equal(await work("again"), "again", "the next one is served");
+  });
+
+  t.test("a run that throws before it awaits, or gives too few results, is an error and not a hang", async (t) => {
+    await t.rejects(
+      batch({ most: 2 }, (): Promise<never[]> => {
+        throw new Error("at once");
+      })(1),
+      { message: "at once" },
+    );
+    await t.rejects(batch({ most: 2 }, async () => [])(1), { message: "a batch of 1 items gave 0 results" });
+  });
+
+  t.test("refuses what would wait beyond the bound", async (t) => {
+    const work = batch({ most: 1, waitingMost: 2 }, async (items: readonly number[]) => items);
+    const outcomes = await Promise.allSettled([1, 2, 3].map((it) => work(it)));
+    t.same(
+      outcomes.map((it) => it.status),
+      ["fulfilled", "fulfilled", "rejected"],
+    );
+  });
+});
+
+t.test("lanes", async (t) => {
+  async function* numbers(signal: AbortSignal, most = 20) {
+    for (let n = 1; n <= most && !signal.aborted; n++) yield n;
+  }
+
+  t.test("work on all that the source gives, so many at a time", async (t) => {
+    let [inHand, inHandMost] = [0, 0];
+    const done: number[] = [];
+    await lanes(
+      3,
+      numbers,
+      async (n) => {
+        inHandMost = Math.max(inHandMost, ++inHand);
+        await new Promise((next) => setImmediate(next));
+        inHand--;
+        done.push(n);
+      },
+      new AbortController().signal,
+    );
+    t.equal(done.length, 20);
+    t.equal(inHandMost, 3);
+  });
+
+  t.test("one that throws ends the source; what is in hand is finished first", async (t) => {
+    const finished: number[] = [];
+    const work = async (n: number) => {
+      if (n === 2) throw new Error("two");
+      await new Promise((next) => setImmediate(next));
+      finished.push(n);
+    };
+    await t.rejects(lanes(3, numbers, work, new AbortController().signal), { message: "two" });
+    t.same(finished, [1, 3]);
+  });
+
+  t.test("end when the source does, because the signal aborted", async (t) => {
+    const stop = new AbortController();
+    await lanes(
+      2,
+      (signal) => numbers(signal, Number.POSITIVE_INFINITY),
+      async (n) => {
+        if (n === 10) stop.abort();
+      },
+      stop.signal,
+    );
+    t.ok(stop.signal.aborted);
+  });
+});

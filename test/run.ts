@@ -1,0 +1,113 @@
+/**
+ * `npm test`: finds every test file, runs each as a process of its own, and says at once what failed.
+ *
+ *   node test/run.ts [unit] [simulation] [integration] [chaos] [path…]
+ *
+ * No argument: all tiers. A path (or a part of one) runs the files that have it. Files of the first two tiers share the
+ * machine's cores; the others start databases and brokers, and go one at a time. The last line is "N passed, N failed".
+ */
+import { availableParallelism } from "node:os";
+import { join, resolve } from "node:path";
+import { findTests, TIERS, type TestFile, type Tier } from "./runner/find.ts";
+import { type FileResult, runFile } from "./runner/run-file.ts";
+
+const root = resolve(import.meta.dirname, "..");
+const TICK_MS = 15_000;
+const AT_ONCE: Readonly<Record<Tier, number>> = {
+  unit: availableParallelism(),
+  simulation: availableParallelism(),
+  integration: 1,
+  chaos: 1,
+};
+
+async function main(words: readonly string[]): Promise<number> {
+  const began = performance.now();
+  const chosen = choose(findTests(root), words);
+  const stop = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(name, () => stop.abort(new Error(name)));
+
+  const results: FileResult[] = [];
+  for (const tier of TIERS)
+    results.push(
+      ...(await runTier(
+        tier,
+        chosen.filter((it) => it.tier === tier),
+        stop.signal,
+      )),
+    );
+  if (stop.signal.aborted) say("stopped before the end");
+  return summary(results, chosen.length, seconds(performance.now() - began)) && !stop.signal.aborted ? 0 : 1;
+}
+
+function choose(files: readonly TestFile[], words: readonly string[]): readonly TestFile[] {
+  if (words.length === 0) return files;
+  const unknown = words.filter((word) => !files.some((it) => matches(it, word)));
+  if (unknown.length > 0) say(`no test file for ${unknown.join(", ")}; the tiers are ${TIERS.join(", ")}`);
+  return files.filter((it) => words.some((word) => matches(it, word)));
+}
+
+function matches({ tier, path }: TestFile, word: string): boolean {
+  return TIERS.some((it) => it === word) ? tier === word : path.includes(word.replace(/^\.\//, ""));
+}
+
+async function runTier(tier: Tier, files: readonly TestFile[], signal: AbortSignal): Promise<FileResult[]> {
+  const results: FileResult[] = [];
+  const waiting = [...files];
+  const env = {
+    ...process.env,
+    NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"] ?? join(root, "node_modules/.cache/longshore-compiled"),
+  };
+
+  async function lane(): Promise<void> {
+    for (let file = waiting.shift(); file !== undefined && !signal.aborted; file = waiting.shift()) {
+      const ticking = tick(file.path);
+      const result = await runFile(file.path, { cwd: root, boundMs: file.boundMs, env, signal, onPass: ticking.pass });
+      ticking.stop();
+      results.push(result);
+      report(tier, result);
+    }
+  }
+  await Promise.all(Array.from({ length: AT_ONCE[tier] }, lane));
+  return results;
+}
+
+function tick(path: string): { readonly pass: () => void; readonly stop: () => void } {
+  const began = performance.now();
+  let passed = 0;
+  const timer = setInterval(() => say(`  …    ${path}: ${passed} passed so far, ${seconds(performance.now() - began)}`), TICK_MS);
+  return { pass: () => void passed++, stop: () => clearInterval(timer) };
+}
+
+function report(tier: Tier, { path, passed, failures, skipped, ms }: FileResult): void {
+  const counts = [`${passed} passed`, ...(failures.length > 0 ? [`${failures.length} failed`] : [])].join(", ");
+  say(
+    `${failures.length === 0 ? "ok    " : "FAILED"} ${tier.padEnd(11)} ${path.padEnd(58)} ${counts.padStart(11)} ${seconds(ms).padStart(7)}`,
+  );
+  for (const it of skipped) say(`       skipped: ${it}`);
+  for (const { name, detail } of failures) say(`       × ${name}\n${detail.replaceAll(/^/gm, "         ")}`);
+}
+
+function summary(results: readonly FileResult[], files: number, took: string): boolean {
+  const passed = sum(results, (it) => it.passed);
+  const failed = sum(results, (it) => it.failures.length);
+  const skipped = sum(results, (it) => it.skipped.length);
+  if (failed > 0) say("");
+  for (const { path, failures } of results) for (const { name } of failures) say(`failed: ${path}: ${name}`);
+  say(`${results.length} of ${files} files in ${took}${skipped > 0 ? `, ${skipped} skipped` : ""}`);
+  say(`${passed} passed, ${failed} failed`);
+  return failed === 0 && passed > 0 && results.length === files;
+}
+
+function sum(results: readonly FileResult[], of: (result: FileResult) => number): number {
+  return results.reduce((total, it) => total + of(it), 0);
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`;
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+process.exitCode = await main(process.argv.slice(2));

@@ -1,0 +1,38 @@
+/**
+ * Which test files there are, and in which tier each one stands.
+ *
+ * The bug this prevents: a test file that no run ever picks up. Whatever ends in `.test.ts` is in exactly one tier.
+ */
+import { globSync, readFileSync } from "node:fs";
+
+/** In the order in which they run: cheap and telling first. */
+export const TIERS = ["unit", "simulation", "integration", "chaos"] as const;
+export type Tier = (typeof TIERS)[number];
+
+export interface TestFile {
+  readonly path: string;
+  readonly tier: Tier;
+  readonly boundMs: number;
+}
+
+const BOUND_MINUTES = 5;
+
+export function findTests(root: string): TestFile[] {
+  const paths = globSync("{packages,services,test}/**/*.test.ts", {
+    cwd: root,
+    exclude: (name) => name.endsWith("node_modules"),
+  });
+  return paths
+    .toSorted()
+    .map((path) => ({ path, tier: tierOf(path), boundMs: boundMs(readFileSync(`${root}/${path}`, "utf8")) }));
+}
+
+export function tierOf(path: string): Tier {
+  return TIERS.find((tier) => path.startsWith(`test/${tier}/`)) ?? "unit";
+}
+
+/** A file that needs longer says so in a line of its own: "// runs at most 12 min". */
+export function boundMs(text: string): number {
+  const [, minutes = BOUND_MINUTES] = /^\/\/ runs at most (\d{1,2}) min$/m.exec(text) ?? [];
+  return Number(minutes) * 60_000;
+}
