@@ -29,16 +29,19 @@ export interface Ledger extends AsyncDisposable {
   // ── Each loop's question ──
   /** Takes due waiting attempts, lets `judge` decide each with the slots as they are under the groups' locks, writes the answers. */
   place(options: { readonly most: number; readonly judge: Judge }): Promise<{ readonly placed: number; readonly told: number }>;
-  /** Claims ready attempts of a group, and claimed ones whose claim ran out. */
+  /** Claims ready attempts of a group, and claimed ones whose claim ran out while their fence still stands. */
   claim(options: {
     readonly group: GroupName;
     readonly most: number;
     readonly by: string;
     readonly forMs: number;
   }): Promise<readonly Work[]>;
-  /** Attempts in this state that are due. Taking one moves its due time on by `holdMs`: a crash means that the timer does it again. */
+  /**
+   * Attempts in this state that are due. Taking one moves its due time on by `holdMs`: a crash means that the timer does it
+   * again. "claimed" gives those whose fence has passed too: nothing of them can land any more, so a look decides.
+   */
   take(options: {
-    readonly state: Exclude<AttemptState, "waiting" | "ready" | "claimed" | "done">;
+    readonly state: "claimed" | "live" | "closing" | "ended";
     readonly group: GroupName;
     readonly most: number;
     readonly holdMs: number;
