@@ -1,0 +1,72 @@
+/**
+ * Where a broker is, in words that may be printed, and what to do when it cannot be reached.
+ *
+ * The bugs this prevents: a password in an error message or a log, and "ECONNREFUSED" as the whole explanation.
+ */
+import { Failure } from "@longshore/contract/problem.ts";
+
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  readonly password: string;
+  /** RabbitMQ's virtual host, Postgres' database. */
+  readonly space: string;
+  readonly secure: boolean;
+  readonly query: URLSearchParams;
+}
+
+export interface Credentials {
+  readonly user?: string | undefined;
+  readonly password?: string | undefined;
+}
+
+/** What is given besides the URL wins over what stands in it. */
+export function readAddress(
+  url: URL,
+  given: Credentials,
+  defaults: { readonly port: number; readonly user: string; readonly space: string },
+): Address {
+  return {
+    host: url.hostname.replace(/^\[|\]$/g, "") || "localhost",
+    port: url.port === "" ? defaults.port : Number(url.port),
+    user: given.user ?? (decodeURIComponent(url.username) || defaults.user),
+    password: given.password ?? decodeURIComponent(url.password),
+    space: url.pathname.length > 1 ? decodeURIComponent(url.pathname.slice(1)) : defaults.space,
+    secure: url.protocol === "amqps:",
+    query: url.searchParams,
+  };
+}
+
+export function hostPort({ host, port }: Pick<Address, "host" | "port">): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+const NETWORK: Readonly<Record<string, string>> = {
+  ECONNREFUSED: "refused the connection. Is it running, and is the port right?",
+  ENOTFOUND: "has no address: DNS does not know the host. Check its spelling in the broker's URL.",
+  EAI_AGAIN: "has no address at the moment: DNS did not answer. Check the network of this machine.",
+  ETIMEDOUT: "did not answer. Is there a firewall between, and is the port right?",
+  EHOSTUNREACH: "cannot be reached from this machine. Check the network.",
+  ECONNRESET: "closed the connection at once. Does the port speak this protocol, and with or without TLS?",
+  DEPTH_ZERO_SELF_SIGNED_CERT: "has a certificate that this machine does not trust. Give its CA.",
+  SELF_SIGNED_CERT_IN_CHAIN: "has a certificate that this machine does not trust. Give its CA.",
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: "has a certificate that this machine does not trust. Give its CA.",
+  CERT_HAS_EXPIRED: "has an expired certificate. Renew it.",
+};
+
+/** For errors that come from the network whatever the broker; undefined for those that only its adapter can explain. */
+export function networkFailure(error: unknown, where: string): Failure | undefined {
+  const code = codeOf(error);
+  const told = code === undefined ? undefined : NETWORK[code];
+  return told === undefined ? undefined : new Failure("retry", "BrokerUnreachable", `${where} ${told}`, error);
+}
+
+export function codeOf(error: unknown): string | undefined {
+  if (typeof error !== "object" || error === null || !("code" in error)) return undefined;
+  return typeof error.code === "string" ? error.code : undefined;
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message || (codeOf(error) ?? error.name) : String(error);
+}

@@ -1,0 +1,28 @@
+/** What Longshore's queues and exchanges are called at the broker, unless the configuration says otherwise. */
+export interface Names {
+  readonly commands: string;
+  readonly facts: string;
+  readonly events: string;
+  readonly history: string;
+  readonly control: string;
+  readonly unrouted: string;
+  readonly quarantine: string;
+  /** What the names of followers' temporary queues begin with. */
+  readonly follow: string;
+}
+
+export const NAMES: Names = {
+  commands: "longshore.commands",
+  facts: "longshore.facts",
+  events: "longshore.events",
+  history: "longshore.history",
+  control: "longshore.control",
+  unrouted: "longshore.unrouted",
+  quarantine: "longshore.quarantine",
+  follow: "longshore.follow.",
+};
+
+/** A reply must never land in a queue of ours: anybody could then put what they like among the facts. */
+export function isOurs(queue: string, names: Names): boolean {
+  return queue === "" || queue.startsWith(names.follow) || Object.values(names).includes(queue);
+}

@@ -1,0 +1,21 @@
+/**
+ * The topic patterns of AMQP ("shop.#", "*.*.run.failed") as regular expressions, for adapters whose broker has none.
+ *
+ * The bug this prevents: a pattern that follows on one broker and misses events on another. "#" also stands for no word
+ * at all, so "shop.#" takes "shop"; every word is therefore read together with the dot before it.
+ */
+const SPECIAL = /[.*+?^${}()|[\]\\]/g;
+
+/** A regular expression for `keyForPattern(key)`; plain enough for both JavaScript and Postgres. */
+export function patternAsRegex(pattern: string): string {
+  const words = pattern.split(".").map((word) => {
+    if (word === "#") return "(\\.[^.]*)*";
+    if (word === "*") return "\\.[^.]*";
+    return `\\.${word.replace(SPECIAL, "\\$&")}`;
+  });
+  return `^${words.join("")}$`;
+}
+
+export function keyForPattern(key: string): string {
+  return `.${key}`;
+}
