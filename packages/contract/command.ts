@@ -1,8 +1,8 @@
 /** Commands, from upstream to the launcher. `data.run` is the idempotency key of everything said about that run. */
 import { z } from "zod";
 import { RunId, StepName } from "./ids.ts";
-import { forms } from "./request.ts";
-import { Duration, Quantity } from "./units.ts";
+import { Env, forms, Image, Resources } from "./request.ts";
+import { Duration } from "./units.ts";
 
 /** The person behind a command. Honoured only from broker users that the operator configured as operators. */
 export const Actor = z.strictObject({ name: z.string().min(1).max(200), id: z.string().max(200).optional() });
@@ -12,13 +12,12 @@ const Generation = z
   .int()
   .min(1)
   .max(2 ** 31 - 1);
-const amounts = z.strictObject({ cpu: Quantity.optional(), memory: Quantity.optional() });
 
 /** What a restart may correct: nothing that changes what the run *is*. */
 export const Correction = z.strictObject({
-  image: z.string().min(1).max(512).optional(),
-  env: z.record(z.string(), z.string().max(32_768)).optional(),
-  resources: z.strictObject({ limits: amounts.optional(), requests: amounts.optional() }).optional(),
+  image: Image.optional(),
+  env: Env.optional(),
+  resources: Resources.optional(),
   deadline: Duration.optional(),
 });
 export type Correction = z.infer<typeof Correction>;

@@ -13,7 +13,7 @@ import { type GroupName, type Installation, RunId, type TenantName } from "./ids
 import { MESSAGE, parseJson } from "./json.ts";
 import type { Problem } from "./problem.ts";
 import { bounded, type Judged, judge, nearest, problem } from "./problems.ts";
-import { pipelineProblems } from "./request.ts";
+import { requestProblems } from "./request.ts";
 
 /** Every type carries it on the wire, and no type carries it in a routing key. */
 export const PREFIX = "dev.longshore.";
@@ -169,8 +169,8 @@ function judgeCommand(type: string, data: unknown): Judged<unknown> {
   const pipeline = typeof data === "object" && data !== null && "steps" in data;
   const judged = judge(pipeline ? REQUESTED.pipeline : REQUESTED.simple, data, "/data");
   if (judged.kind === "invalid") return judged;
-  const circular = pipelineProblems(judged.value).map(([path, message]) => problem(`/data${path}`, "Inconsistent", message));
-  return circular.length > 0 ? { kind: "invalid", problems: circular } : judged;
+  const wrong = requestProblems(judged.value).map(([path, message]) => problem(`/data${path}`, "Inconsistent", message));
+  return wrong.length > 0 ? { kind: "invalid", problems: bounded(wrong) } : judged;
 }
 
 function unknownType(type: string, known: readonly string[], what: string): Judged<never> {

@@ -76,22 +76,14 @@ function survey(text: string, bounds: Bounds): { readonly broken: Problem | unde
 
   function value(): boolean {
     space();
-    switch (text[at]) {
-      case "{":
-        return nested(object);
-      case "[":
-        return nested(array);
-      case '"':
-        return string();
-      case "t":
-        return literal("true");
-      case "f":
-        return literal("false");
-      case "n":
-        return literal("null");
-      default:
-        return number();
-    }
+    const first = text[at];
+    if (first === '"') return string();
+    if (first === "{") return nested(object);
+    if (first === "[") return nested(array);
+    if (first === "t") return literal("true");
+    if (first === "f") return literal("false");
+    if (first === "n") return literal("null");
+    return number();
   }
 
   function nested(inside: () => boolean): boolean {

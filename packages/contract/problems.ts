@@ -6,6 +6,7 @@
  */
 import { z } from "zod";
 import type { Problem } from "./problem.ts";
+import { StepRequest } from "./request.ts";
 
 /** What upstream may branch on. The first group is about bytes, the second about fields. */
 export type ProblemCode =
@@ -70,19 +71,12 @@ type Issue = z.core.$ZodIssue;
 
 function toProblems(issue: Issue, at: string): readonly Problem[] {
   const here = at + pointer(issue.path);
-  switch (issue.code) {
-    case "unrecognized_keys": {
-      // `sentence` wrote one line for each key.
-      const lines = issue.message.split("\n");
-      return issue.keys.map((key, which) => problem(here + pointer([key]), "UnknownField", lines[which] ?? issue.message));
-    }
-    case "invalid_union":
-      return unionProblems(issue, here);
-    case "invalid_key":
-      return issue.issues.map((inner) => problem(here, codeOf(inner), inner.message));
-    default:
-      return [problem(here, codeOf(issue), issue.message)];
-  }
+  if (issue.code === "invalid_union") return unionProblems(issue, here);
+  if (issue.code === "invalid_key") return issue.issues.map((inner) => problem(here, codeOf(inner), inner.message));
+  if (issue.code !== "unrecognized_keys") return [problem(here, codeOf(issue), issue.message)];
+  // `sentence` wrote one line for each key.
+  const lines = issue.message.split("\n");
+  return issue.keys.map((key, which) => problem(here + pointer([key]), "UnknownField", lines[which] ?? issue.message));
 }
 
 /** Of the branches, the one that was evidently meant: the value is at least of its kind. If there is none, all kinds are named. */
@@ -99,49 +93,39 @@ function unionProblems(issue: z.core.$ZodIssueInvalidUnion, here: string): reado
 const isMisfit = (issue: Issue): boolean =>
   issue.path.length === 0 && (issue.code === "invalid_type" || issue.code === "invalid_value");
 
+const CODES: Readonly<Partial<Record<Issue["code"], ProblemCode>>> = {
+  invalid_type: "WrongType",
+  invalid_union: "WrongType",
+  too_big: "OutOfRange",
+  too_small: "OutOfRange",
+};
+
 function codeOf(issue: Issue): ProblemCode {
-  switch (issue.code) {
-    case "invalid_type":
-    case "invalid_union":
-      return issue.input === undefined ? "Missing" : "WrongType";
-    case "too_big":
-    case "too_small":
-      return "OutOfRange";
-    case "custom":
-      return (issue.params?.["code"] as ProblemCode | undefined) ?? "Invalid";
-    case "invalid_value":
-      return issue.input === undefined ? "Missing" : "Invalid";
-    default:
-      return "Invalid";
-  }
+  if (issue.code === "custom") return (issue.params?.["code"] as ProblemCode | undefined) ?? "Invalid";
+  if (issue.input === undefined) return "Missing";
+  return CODES[issue.code] ?? "Invalid";
 }
 
+type RawIssue = Parameters<z.core.$ZodErrorMap>[0];
+
 /** The sentence of an issue whose schema brings none of its own. */
-const sentence: z.core.$ZodErrorMap = (issue) => {
-  switch (issue.code) {
-    case "invalid_type":
-      return needed(kind(issue.expected), issue.input, issue.path ?? []);
-    case "invalid_value":
-      return `${issue.input === undefined ? "This is needed: one" : "This must be one"} of ${issue.values.map((value) => JSON.stringify(value)).join(", ")}.`;
-    case "too_big":
-      return `At most ${issue.maximum} ${issue.inclusive === false ? "(exclusive) " : ""}${measure(issue.origin)}.`;
-    case "too_small":
-      return `At least ${issue.minimum} ${issue.inclusive === false ? "(exclusive) " : ""}${measure(issue.origin)}.`;
-    case "unrecognized_keys":
-      return issue.keys.map((key) => unknownField(key, namesOf(issue.inst))).join("\n");
-    case "invalid_format":
-      return issue.format === "datetime"
-        ? 'A date is written as in "2030-01-31T12:00:00Z", with its zone.'
-        : "This is not written as it must be.";
-    default:
-      return "This is not one of the forms that are allowed here.";
-  }
-};
+function sentence(issue: RawIssue): string {
+  if (issue.code === "invalid_type") return needed(kind(issue.expected), issue.input, issue.path ?? []);
+  if (issue.code === "invalid_value")
+    return needed(`one of ${issue.values.map((value) => JSON.stringify(value)).join(", ")}`, issue.input, issue.path ?? []);
+  if (issue.code === "too_big") return `At most ${issue.maximum} ${measure(issue.origin)}.`;
+  if (issue.code === "too_small") return `At least ${issue.minimum} ${measure(issue.origin)}.`;
+  if (issue.code === "unrecognized_keys") return issue.keys.map((key) => unknownField(key, namesOf(issue.inst))).join("\n");
+  if (issue.code === "invalid_format" && issue.format === "datetime")
+    return 'A date is written as in "2030-01-31T12:00:00Z", with its zone.';
+  return "This is not written as it must be.";
+}
 
 function needed(what: string, given: unknown, path: readonly PropertyKey[]): string {
   const name = path.at(-1);
   if (given === undefined)
     return typeof name === "string" ? `"${cut(name, SEGMENT_MAX)}" is needed: ${what}.` : `This is needed: ${what}.`;
+  if (what.startsWith("one of")) return `This must be ${what}.`;
   const quotes = what.startsWith("a text") && (typeof given === "number" || typeof given === "boolean");
   return `This must be ${what}, not ${kindOf(given)}${quotes ? "; write it in quotes" : ""}.`;
 }
@@ -179,11 +163,11 @@ function namesOf(schema: unknown): readonly string[] {
   return schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
 }
 
-const STEP_FIELDS = ["image", "command", "args", "env", "resources", "workingDir", "outputs"];
+const stepFields: readonly string[] = Object.keys(StepRequest.shape);
 
 function unknownField(key: string, known: readonly string[]): string {
   const quoted = JSON.stringify(cut(key, SEGMENT_MAX));
-  if (known.includes("steps") && STEP_FIELDS.includes(key)) return `${quoted} belongs inside a step, since "steps" is given.`;
+  if (known.includes("steps") && stepFields.includes(key)) return `${quoted} belongs inside a step, since "steps" is given.`;
   const meant = nearest(key, known);
   if (meant !== undefined) return `${quoted} is not a field here: did you mean "${meant}"?`;
   return `${quoted} is not a field here; these are: ${known.join(", ")}.`;

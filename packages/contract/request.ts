@@ -5,61 +5,76 @@
  */
 import { z } from "zod";
 import { GroupName, StepName } from "./ids.ts";
-import { Duration, Quantity } from "./units.ts";
+import { Duration, Quantity, quantity } from "./units.ts";
 
 const text = (most: number) =>
   z
     .string()
     .max(most)
-    .refine((value) => !value.includes("\0"), "a NUL character cannot be passed to a program");
+    .regex(/^[^\0]*$/, "A NUL character cannot be passed to a program.");
+
+/** As Kubernetes has it: a DNS name and "/", perhaps, then at most 63 characters. */
 const labelName = z
   .string()
   .regex(
-    /^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/,
-    "a label's or annotation's name is [prefix/]name, as Kubernetes has it",
+    /^((?=.{1,253}\/)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*\/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/,
+    "A label's or annotation's name is [prefix/]name, such as example.org/team; the name has at most 63 characters: letters, digits, - _ .",
   )
-  .refine((name) => !/^(.*\.)?(longshore\.dev|kubernetes\.io|k8s\.io)\//.test(name), "this prefix is reserved");
+  .regex(
+    /^(?!([^/]*\.)?(longshore\.dev|kubernetes\.io|k8s\.io)\/)/,
+    "The prefixes longshore.dev, kubernetes.io and k8s.io are reserved.",
+  );
 const labelValue = z
   .string()
   .regex(
     /^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$/,
-    "a label's value has at most 63 characters: letters, digits, - _ .",
+    "A label's value has at most 63 characters: letters, digits, - _ . with a letter or digit at both ends.",
   );
 
-const bounded = <T extends z.ZodType>(values: T, most: number, name = z.string().min(1)) =>
-  z.record(name, values).refine((all) => Object.keys(all).length <= most, `at most ${most} entries`);
+/** The bound stands in `meta` too, since a JSON Schema cannot see into a refinement. */
+const table = <T extends z.ZodType>(name: z.ZodString, values: T, most: number) =>
+  z
+    .record(name, values)
+    .refine((all) => Object.keys(all).length <= most, {
+      error: `At most ${most} entries are allowed.`,
+      params: { code: "OutOfRange" },
+    })
+    .meta({ maxProperties: most });
 
 const EnvName = z
   .string()
   .regex(
     /^[A-Za-z_][A-Za-z0-9_.-]{0,254}$/,
-    "an environment variable's name is letters, digits, _ . - and does not start with a digit",
+    "An environment variable's name is letters, digits, _ . - and does not start with a digit.",
   );
-const EnvValue = z.union([
-  text(32_768),
-  z.strictObject({
-    field: z.enum(["metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "status.podIP", "status.hostIP"]),
-  }),
-]);
+const EnvField = z.strictObject({
+  field: z.enum(["metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "status.podIP", "status.hostIP"]),
+});
+
+/** Values as texts, or one that only the cluster knows: `{ "field": "spec.nodeName" }`. */
+export const Env = table(EnvName, z.union([text(32_768), EnvField]), 1000);
 
 const Amounts = z.strictObject({
   cpu: Quantity.optional(),
   memory: Quantity.optional(),
   "ephemeral-storage": Quantity.optional(),
 });
+export const Resources = z.strictObject({ limits: Amounts.optional(), requests: Amounts.optional() });
+
+export const Image = z
+  .string()
+  .min(1, 'An image is needed, such as "registry.example/app:1.4".')
+  .max(512)
+  .regex(/^[^\s\0]*$/, "An image's name holds no spaces.");
 
 /** One container to run. */
 const shortForm = {
-  image: z
-    .string()
-    .min(1, "an image is needed")
-    .max(512)
-    .regex(/^[^\s\0]+$/, "an image's name holds no spaces"),
+  image: Image,
   command: z.array(text(131_072)).max(1000).optional(),
   args: z.array(text(131_072)).max(1000).optional(),
-  env: bounded(EnvValue, 1000, EnvName).optional(),
-  resources: z.strictObject({ limits: Amounts.optional(), requests: Amounts.optional() }).optional(),
-  workingDir: z.string().max(4096).startsWith("/", "a working directory is an absolute path").optional(),
+  env: Env.optional(),
+  resources: Resources.optional(),
+  workingDir: text(4096).regex(/^\//, "A working directory is an absolute path.").optional(),
   /** Keys that the termination message's JSON object must hold; a missing one fails the step. */
   outputs: z.array(z.string().min(1).max(128)).max(100).optional(),
 };
@@ -77,12 +92,12 @@ export const RetryCause = z.enum(["never-started", "infrastructure", "failure"])
 /** Fields that stand beside either form. Defaults are not filled in here: the digest is of what was received. */
 const common = {
   groups: z.array(GroupName).min(1).max(50).optional(),
-  labels: bounded(labelValue, 50, labelName).optional(),
-  annotations: bounded(text(4096), 50, labelName).optional(),
+  labels: table(labelName, labelValue, 50).optional(),
+  annotations: table(labelName, text(4096), 50).optional(),
   priority: z.int().min(-1000).max(1000).optional(),
   notBefore: z.iso
     .datetime({ offset: true })
-    .refine((at) => new Date(at).getUTCFullYear() <= 2100, "no later than the year 2100")
+    .refine((at) => new Date(at).getUTCFullYear() <= 2100, "A date is not later than the year 2100.")
     .optional(),
   waitFor: Duration.optional(),
   startWithin: Duration.optional(),
@@ -118,16 +133,31 @@ export function stepsOf(request: RunRequest): readonly StepRequest[] {
   return [{ name: MAIN, image, ...given }];
 }
 
-/** What no schema can say: names used twice, needs that name nothing, and circles. As [path, message]. */
+/** What no schema can say: names used twice, needs that name nothing, circles, requests above limits. As [path, message]. */
+export function requestProblems(request: RunRequest): readonly (readonly [path: string, message: string])[] {
+  const resources = stepsOf(request).flatMap((step, at) => exceeding(step, "steps" in request ? `/steps/${at}` : ""));
+  return [...pipelineProblems(request), ...resources];
+}
+
+/** A cluster would refuse it too, but only after the run has waited for its place. */
+function exceeding({ resources }: StepRequest, at: string): readonly (readonly [string, string])[] {
+  return (["cpu", "memory", "ephemeral-storage"] as const).flatMap((name) => {
+    const requested = quantity(resources?.requests?.[name] ?? "");
+    const limit = quantity(resources?.limits?.[name] ?? "");
+    if (requested === undefined || limit === undefined || requested <= limit) return [];
+    return [[`${at}/resources/requests/${name}`, "A request is not above its limit."] as const];
+  });
+}
+
 export function pipelineProblems(request: RunRequest): readonly (readonly [path: string, message: string])[] {
   if (!("steps" in request)) return [];
   const names = request.steps.map(({ name }) => name);
   const twice = request.steps.flatMap(({ name }, at) =>
-    names.indexOf(name) < at ? [[`/steps/${at}/name`, `the step "${name}" is there twice`] as const] : [],
+    names.indexOf(name) < at ? [[`/steps/${at}/name`, `The step "${name}" is there twice.`] as const] : [],
   );
   const unknown = request.steps.flatMap(({ needs = [] }, at) =>
     needs.flatMap((need, which) =>
-      names.includes(need) ? [] : [[`/steps/${at}/needs/${which}`, `no step is named "${need}"`] as const],
+      names.includes(need) ? [] : [[`/steps/${at}/needs/${which}`, `No step is named "${need}".`] as const],
     ),
   );
   const problems = [...twice, ...unknown];
@@ -141,7 +171,7 @@ function circle(steps: readonly StepRequest[]): readonly (readonly [string, stri
     const blocked = left.filter(({ needs = [] }) => needs.some((need) => !free.has(need)));
     if (blocked.length === 0) return [];
     if (blocked.length === left.length)
-      return [["/steps", `these steps wait for each other in a circle: ${blocked.map(({ name }) => name).join(", ")}`]];
+      return [["/steps", `These steps wait for each other in a circle: ${blocked.map(({ name }) => name).join(", ")}.`]];
     for (const { name } of left) if (!blocked.some((step) => step.name === name)) free.add(name);
     left = blocked;
   }

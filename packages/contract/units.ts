@@ -13,13 +13,13 @@ export function durationMs(text: string): number | undefined {
   return ms <= LONGEST_MS ? ms : undefined;
 }
 
+const durationRule = 'A duration is a whole number and ms, s, m, h or d, such as "15m".';
+
 /** Stays text in what was received (the digest is taken of that); `durationMs` where it is used. */
 export const Duration = z
   .string()
-  .refine(
-    (text) => durationMs(text) !== undefined,
-    'a duration is a whole number and ms, s, m, h or d, such as "15m", at most 366d',
-  );
+  .regex(DURATION, durationRule)
+  .refine((text) => !DURATION.test(text) || durationMs(text) !== undefined, "A duration is at most 366d.");
 
 const SUFFIXES: Readonly<Record<string, number>> = {
   n: 1e-9, u: 1e-6, m: 1e-3, "": 1, k: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15, E: 1e18,
@@ -35,9 +35,9 @@ export function quantity(text: string): number | undefined {
   return value < 2 ** 63 ? value : undefined;
 }
 
+const quantityRule = 'A quantity is a number and perhaps a suffix, such as "500m", "2" or "1Gi"; it is not negative.';
+
 export const Quantity = z
   .string()
-  .refine(
-    (text) => quantity(text) !== undefined,
-    'a quantity is a number and perhaps a suffix, such as "500m", "2" or "1Gi", not negative',
-  );
+  .regex(QUANTITY, quantityRule)
+  .refine((text) => !QUANTITY.test(text) || quantity(text) !== undefined, "A quantity is less than 2^63.");
