@@ -1,0 +1,98 @@
+/**
+ * The clusters that a program talks to: for each group its own guarded transport, its reads and its health.
+ *
+ * The bug this prevents: something shared between groups, through which a dead cluster slows the others. Writes are not
+ * here: the launcher makes them with `openWrites(cluster)` of write.ts, and the watcher has no way to that file.
+ */
+import { Failure } from "@longshore/contract/problem.ts";
+import type { Clock } from "@longshore/runtime/clock.ts";
+import { type Change, type FollowOptions, follow } from "./follow.ts";
+import { type Guard, type GuardOptions, guard, type Health } from "./guard.ts";
+import { type LogTail, tailLog } from "./logs.ts";
+import { openReads, type Reads } from "./read.ts";
+import type { Transport } from "./transport.ts";
+
+export interface GroupCluster {
+  readonly name: string;
+  readonly namespace: string;
+  readonly transport: Transport;
+  readonly createsPerSecond?: number;
+  readonly inFlightMax?: number;
+}
+
+export interface Cluster {
+  readonly name: string;
+  readonly namespace: string;
+  readonly clock: Clock;
+  /** Guarded: what `openWrites` and `preflight` take. */
+  readonly transport: Guard;
+  readonly read: Reads;
+  follow(
+    options: Pick<FollowOptions, "kind" | "selector" | "signal" | "pageSize" | "stallMs" | "backOff" | "pollMs">,
+  ): AsyncIterable<Change>;
+  tailLog(
+    of: { readonly pod: string; readonly container: string; readonly timeoutMs?: number },
+    signal: AbortSignal,
+  ): Promise<LogTail>;
+  health(): Health;
+}
+
+export interface Clusters extends AsyncDisposable {
+  readonly names: readonly string[];
+  /** Throws `Failure` "refuse" NoGroup: a group that the ledger knows and this program's groups file does not. */
+  cluster(name: string): Cluster;
+  find(name: string): Cluster | undefined;
+  health(name: string): Health;
+}
+
+export interface ClustersOptions {
+  readonly clock: Clock;
+  /** For every group; its own numbers go first. */
+  readonly guard?: Partial<Omit<GuardOptions, "name" | "clock" | "onRequest">>;
+  readonly onRequest?: (group: string, verb: string, code: string) => void;
+}
+
+export function openClusters(groups: readonly GroupCluster[], options: ClustersOptions): Clusters {
+  const open = new Map(groups.map((group) => [group.name, openCluster(group, options)]));
+  const cluster = (name: string) => {
+    const found = open.get(name);
+    if (!found)
+      throw new Failure(
+        "refuse",
+        "NoGroup",
+        `There is no group "${name}" in this program's groups; the groups file names ${[...open.keys()].join(", ") || "none"}.`,
+      );
+    return found;
+  };
+  return {
+    names: [...open.keys()],
+    cluster,
+    find: (name) => open.get(name),
+    health: (name) => cluster(name).health(),
+    async [Symbol.asyncDispose]() {
+      await Promise.allSettled([...open.values()].map((it) => it.transport[Symbol.asyncDispose]()));
+    },
+  };
+}
+
+function openCluster(group: GroupCluster, { clock, guard: defaults, onRequest }: ClustersOptions): Cluster {
+  const { name, namespace, createsPerSecond, inFlightMax } = group;
+  const transport = guard(group.transport, {
+    ...defaults,
+    name,
+    clock,
+    ...(createsPerSecond === undefined ? {} : { createsPerSecond }),
+    ...(inFlightMax === undefined ? {} : { inFlightMax }),
+    ...(onRequest === undefined ? {} : { onRequest: (verb, code) => onRequest(name, verb, code) }),
+  });
+  return {
+    name,
+    namespace,
+    clock,
+    transport,
+    read: openReads({ transport, clock, namespace }),
+    follow: (options) => follow({ ...options, transport, clock, namespace }),
+    tailLog: (of, signal) => tailLog({ ...of, transport, clock, namespace }, signal),
+    health: () => transport.health(),
+  };
+}

@@ -1,0 +1,199 @@
+/**
+ * A `Transport` that gives one cluster no more than its share of us, and no more of us than it can bear.
+ *
+ *   request ─▶ breaker (closed? else "unsent" at once) ─▶ pace of creates ─▶ window (how many at once) ─▶ cluster
+ *
+ * The bugs this prevents: one dead cluster fills every lane with waiting requests; a restarted one is met by all of us at
+ * once; and a 429 answered by trying again immediately. It is per group, so nothing here is shared between clusters.
+ */
+import { Failure } from "@longshore/contract/problem.ts";
+import type { Clock } from "@longshore/runtime/clock.ts";
+import { timedOut, within } from "./deadline.ts";
+import { isRaw, retryAfterMs } from "./objects.ts";
+import type { ApiAnswer, ApiRequest, ApiStream, Transport } from "./transport.ts";
+import { openWindow } from "./window.ts";
+
+export interface GuardOptions {
+  readonly name: string;
+  readonly clock: Clock;
+  readonly inFlightMax?: number;
+  /** Those who wait for a place; one more is sent away as "unsent". */
+  readonly waitingMax?: number;
+  readonly requestTimeoutMs?: number;
+  readonly createsPerSecond?: number;
+  readonly breaker?: Partial<BreakerOptions>;
+  /** Slower answers than this shrink the window. */
+  readonly slowMs?: number;
+  /** For metrics: `code` is the status, or "unsent" or "unanswered". */
+  readonly onRequest?: (verb: string, code: string) => void;
+}
+
+export interface BreakerOptions {
+  readonly failuresMax: number;
+  readonly firstMs: number;
+  readonly mostMs: number;
+}
+
+export type Health =
+  | { readonly kind: "unknown" }
+  | { readonly kind: "healthy"; readonly sinceMs: number }
+  | { readonly kind: "unhealthy"; readonly sinceMs: number; readonly reason: string; readonly nextTryMs: number };
+
+export interface Guard extends Transport {
+  health(): Health;
+  /** How many requests may be in flight at this moment, and how many are. */
+  load(): { readonly window: number; readonly inFlight: number; readonly waiting: number };
+}
+
+const CREATE_WAIT_MAX_MS = 5_000;
+
+export function guard(transport: Transport, options: GuardOptions): Guard {
+  const { name, clock, inFlightMax = 12, waitingMax = 1_000, requestTimeoutMs = 20_000, slowMs = 3_000, onRequest } = options;
+  const window = openWindow({ most: inFlightMax, waitingMax });
+  const breaker = openBreaker(name, clock, { failuresMax: 5, firstMs: 1_000, mostMs: 60_000, ...options.breaker });
+  let quietUntilMs = 0;
+  let nextCreateMs = 0;
+
+  /** Creates go out one by one in time, each with its turn; who would wait too long is told so while nothing is sent. */
+  async function pace(request: ApiRequest, signal: AbortSignal): Promise<void> {
+    const now = clock.now();
+    let turn = Math.max(now, quietUntilMs);
+    const paced = options.createsPerSecond !== undefined && request.method === "POST" && request.path.includes("/jobs?");
+    if (paced) turn = Math.max(turn, nextCreateMs);
+    if (turn - now > CREATE_WAIT_MAX_MS) {
+      throw unsent(
+        `The API server of ${name} asked for a pause of which ${Math.ceil((turn - now) / 1000)} s are left, or as many creates are in line.`,
+      );
+    }
+    if (paced) nextCreateMs = turn + 1000 / (options.createsPerSecond ?? 1);
+    if (turn > now) await clock.sleep(turn - now, signal);
+    if (signal.aborted) throw unsent(`The request to ${name} was given up before it was sent.`);
+  }
+
+  async function attempt<T extends ApiAnswer | ApiStream>(
+    verb: string,
+    signal: AbortSignal,
+    work: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const pass = breaker.enter();
+    const begunMs = clock.now();
+    try {
+      const answer = await work(signal);
+      onRequest?.(verb, String(answer.status));
+      note(answer, clock.now() - begunMs);
+      pass.answered(answer);
+      return answer;
+    } catch (error) {
+      if (!(error instanceof Failure)) {
+        pass.abandoned();
+        throw error;
+      }
+      onRequest?.(verb, error.code);
+      // A caller that was stopped learned nothing about the cluster; one that ran out of time did.
+      if (signal.aborted && !timedOut(signal)) pass.abandoned();
+      else {
+        window.shrink();
+        pass.failed(error.message);
+      }
+      throw error;
+    }
+  }
+
+  function note(answer: ApiAnswer | ApiStream, tookMs: number): void {
+    if (answer.status === 429) {
+      const headers = "headers" in answer && isRaw(answer.headers) ? answer.headers : {};
+      const asked = retryAfterMs({ status: 429, headers, body: answer.body }) ?? 1_000;
+      // With jitter upwards only: never earlier than it asked, and not all of us in the same instant.
+      quietUntilMs = Math.max(quietUntilMs, clock.now() + asked * (1 + clock.random() / 4));
+    }
+    if (answer.status === 429 || tookMs > slowMs) window.shrink();
+    else window.grow();
+  }
+
+  return {
+    async send(request, signal) {
+      breaker.check();
+      await pace(request, signal);
+      const leave = await window.enter(name, signal);
+      try {
+        return await within(clock, requestTimeoutMs, signal, (inner) =>
+          attempt(request.method, inner, (it) => transport.send(request, it)),
+        );
+      } finally {
+        leave();
+      }
+    },
+    async open(request, signal) {
+      await pace(request, signal);
+      return await attempt("WATCH", signal, (it) => transport.open(request, it));
+    },
+    health: () => breaker.health(),
+    load: () => window.load(),
+    [Symbol.asyncDispose]: () => transport[Symbol.asyncDispose](),
+  };
+}
+
+const unsent = (message: string) => new Failure("retry", "unsent", message);
+
+interface Pass {
+  answered(answer: { readonly status: number }): void;
+  failed(why: string): void;
+  abandoned(): void;
+}
+
+/** Closed: everything passes. Open: nothing does, until its time; then one request does, and decides. */
+function openBreaker(name: string, clock: Clock, { failuresMax, firstMs, mostMs }: BreakerOptions) {
+  let failures = 0;
+  let openUntilMs: number | undefined;
+  let probing = false;
+  let health: Health = { kind: "unknown" };
+
+  function failed(why: string): void {
+    failures++;
+    if (failures < failuresMax) return;
+    const wait = Math.min(mostMs, firstMs * 2 ** Math.min(failures - failuresMax, 16));
+    openUntilMs = clock.now() + wait * (0.75 + clock.random() / 2);
+    unhealthy(why, openUntilMs);
+  }
+
+  function unhealthy(reason: string, nextTryMs: number): void {
+    health = { kind: "unhealthy", sinceMs: health.kind === "unhealthy" ? health.sinceMs : clock.now(), reason, nextTryMs };
+  }
+
+  function answered({ status }: { readonly status: number }): void {
+    // A gateway without the API server behind it answers like this.
+    if (status === 502 || status === 503 || status === 504) return failed(`The API server of ${name} answers ${status}.`);
+    failures = 0;
+    openUntilMs = undefined;
+    if (status === 401) unhealthy(`The API server of ${name} does not accept our token (401).`, clock.now());
+    else if (health.kind !== "healthy") health = { kind: "healthy", sinceMs: clock.now() };
+  }
+
+  function check(): void {
+    if (openUntilMs === undefined) return;
+    const left = openUntilMs - clock.now();
+    if (left <= 0 && !probing) return;
+    const why = health.kind === "unhealthy" ? ` ${health.reason}` : "";
+    throw unsent(
+      `${name} has not answered ${failures} times in a row; it is tried again in ${Math.max(0, Math.ceil(left / 1000))} s.${why}`,
+    );
+  }
+
+  return {
+    check,
+    enter(): Pass {
+      check();
+      const probe = openUntilMs !== undefined;
+      if (probe) probing = true;
+      const done = () => {
+        if (probe) probing = false;
+      };
+      return {
+        answered: (answer) => (done(), answered(answer)),
+        failed: (why) => (done(), failed(why)),
+        abandoned: done,
+      };
+    },
+    health: () => health,
+  };
+}

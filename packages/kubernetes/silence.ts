@@ -1,0 +1,77 @@
+/**
+ * Why no answer came, said once: as "unsent" where nothing can have arrived, else as "unanswered".
+ *
+ * The bug this prevents: a create whose answer was lost is tried again as if it had never been sent. Whether the request
+ * was handed to a connection decides, not the error's name; when in doubt it was sent.
+ */
+import { Failure } from "@longshore/contract/problem.ts";
+
+const UNTRUSTED: Readonly<Record<string, string>> = {
+  DEPTH_ZERO_SELF_SIGNED_CERT: "its certificate is signed by itself and by no authority we know",
+  SELF_SIGNED_CERT_IN_CHAIN: "its certificate was signed by an authority we do not know",
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: "its certificate was signed by an authority we do not know",
+  UNABLE_TO_GET_ISSUER_CERT: "its certificate was signed by an authority we do not know",
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: "its certificate was signed by an authority we do not know",
+  CERT_SIGNATURE_FAILURE: "its certificate was not signed by the authority that it names",
+  CERT_UNTRUSTED: "its certificate is not trusted",
+  CERT_REJECTED: "its certificate is not accepted",
+  CERT_HAS_EXPIRED: "its certificate has expired",
+  CERT_NOT_YET_VALID: "its certificate is not valid yet; one of the clocks may be wrong",
+  ERR_TLS_CERT_ALTNAME_INVALID: "its certificate is for another name",
+  HOSTNAME_MISMATCH: "its certificate is for another name",
+};
+
+const UNREACHABLE: Readonly<Record<string, string>> = {
+  ECONNREFUSED: "nothing listens at this address",
+  ENOTFOUND: "its name cannot be found in DNS",
+  EAI_AGAIN: "DNS did not answer",
+  EHOSTUNREACH: "there is no route to it",
+  ENETUNREACH: "there is no route to it",
+  ETIMEDOUT: "it did not take the connection in time",
+  UND_ERR_CONNECT_TIMEOUT: "it did not take the connection in time",
+  ECONNRESET: "the connection was reset",
+  EPIPE: "the connection was closed",
+  UND_ERR_SOCKET: "the connection was closed",
+  UND_ERR_HEADERS_TIMEOUT: "it took the request and did not answer in time",
+  UND_ERR_BODY_TIMEOUT: "it stopped in the middle of its answer",
+  UND_ERR_DESTROYED: "we are stopping",
+  UND_ERR_CLOSED: "we are stopping",
+  EPROTO: "it does not speak TLS as we do",
+  ERR_SSL_WRONG_VERSION_NUMBER: "it does not speak TLS; is this an http address?",
+};
+
+/** The code of the error at the bottom: "ECONNREFUSED", "CERT_HAS_EXPIRED"; domain/diagnosis/transport goes by it. */
+export function networkCode(error: unknown): string | undefined {
+  let found: string | undefined;
+  let at: unknown = error instanceof Failure ? error.cause : error;
+  for (let depth = 0; depth < 5 && at instanceof Error; depth++) {
+    if ("code" in at && typeof at.code === "string") found = at.code;
+    // Several addresses were tried (AggregateError): the first one's reason is as good as any.
+    at = at instanceof AggregateError && at.errors.length > 0 ? at.errors[0] : at.cause;
+  }
+  return found;
+}
+
+/** Whether the other side could not prove who it is: a matter of certificates, not of the network. */
+export function isUntrusted(code: string | undefined): boolean {
+  return code !== undefined && Object.hasOwn(UNTRUSTED, code);
+}
+
+/** Codes that only a connection that never came about can have. */
+export function neverConnected(code: string | undefined): boolean {
+  const early = ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "UND_ERR_CONNECT_TIMEOUT", "EPROTO"];
+  return isUntrusted(code) || (code !== undefined && early.includes(code));
+}
+
+export function silence(server: string, arrived: boolean, error: unknown): Failure {
+  if (error instanceof Failure) return error;
+  const code = networkCode(error);
+  const known = code === undefined ? undefined : (UNTRUSTED[code] ?? UNREACHABLE[code]);
+  const why = known ?? (error instanceof Error ? error.message : String(error));
+  return new Failure(
+    "retry",
+    arrived ? "unanswered" : "unsent",
+    `${server} gave no answer: ${why}${code ? ` (${code})` : ""}.`,
+    error,
+  );
+}

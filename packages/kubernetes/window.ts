@@ -1,0 +1,76 @@
+/**
+ * How many requests may be with one cluster at once: fewer while it is slow or says 429, more again while it is well.
+ *
+ * The bug this prevents: a cluster that is already too slow gets as many requests as a fast one, and everything that
+ * waits for it waits without end and in no order.
+ */
+import { Failure } from "@longshore/contract/problem.ts";
+
+export interface Window {
+  /** Resolves in turn, with what gives the place back. Throws "unsent" when too many wait, or the signal aborts. */
+  enter(name: string, signal: AbortSignal): Promise<() => void>;
+  shrink(): void;
+  grow(): void;
+  load(): { readonly window: number; readonly inFlight: number; readonly waiting: number };
+}
+
+export function openWindow({ most, waitingMax }: { readonly most: number; readonly waitingMax: number }): Window {
+  let size = most;
+  let inFlight = 0;
+  const waiting = new Set<() => void>(); // in order of arrival
+
+  function admit(): void {
+    while (inFlight < Math.floor(size)) {
+      const [next] = waiting;
+      if (next === undefined) return;
+      waiting.delete(next);
+      inFlight++;
+      next();
+    }
+  }
+
+  function leaveOnce(): () => void {
+    let left = false;
+    return () => {
+      if (left) return;
+      left = true;
+      inFlight--;
+      admit();
+    };
+  }
+
+  return {
+    enter(name, signal) {
+      if (signal.aborted)
+        return Promise.reject(new Failure("retry", "unsent", `The request to ${name} was given up before it was sent.`));
+      if (waiting.size === 0 && inFlight < Math.floor(size)) {
+        inFlight++;
+        return Promise.resolve(leaveOnce());
+      }
+      if (waiting.size >= waitingMax) {
+        return Promise.reject(new Failure("retry", "unsent", `${waitingMax} requests wait for ${name} already.`));
+      }
+      return new Promise((resolve, reject) => {
+        const go = () => {
+          signal.removeEventListener("abort", giveUp);
+          resolve(leaveOnce());
+        };
+        const giveUp = () => {
+          waiting.delete(go);
+          reject(new Failure("retry", "unsent", `The request to ${name} was given up while it waited for its turn.`));
+        };
+        waiting.add(go);
+        signal.addEventListener("abort", giveUp, { once: true });
+      });
+    },
+    shrink() {
+      size = Math.max(1, size / 2);
+    },
+    grow() {
+      // One more for each windowful that went well.
+      size = Math.min(most, size + 1 / size);
+      admit();
+    },
+    load: () => ({ window: Math.floor(size), inFlight, waiting: waiting.size }),
+  };
+}
