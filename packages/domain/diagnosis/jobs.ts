@@ -1,0 +1,95 @@
+/**
+ * What went wrong, read from a Job's own condition and from the Events about it and its pods.
+ *
+ * The bug this prevents: a Job whose pods may not be created waits for ever in silence, since neither quota nor admission
+ * fails a Job. Only Events say why, so they are asked for when a Job stays without pods.
+ */
+import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { type EventSeen, finishedCondition, type JobSeen } from "../watch/seen.ts";
+import { diagnoseEnd, type Pods, sentenceOf } from "./pods.ts";
+import { diagnoseQuota } from "./quota.ts";
+
+/** Why a Job failed. Its pods know more than it does, except about time. */
+export function diagnoseFailedJob(job: JobSeen, seen: Pods): Diagnosis | undefined {
+  const failed = finishedCondition(job);
+  if (failed?.type !== "Failed") return undefined;
+  const said = `Job ${job.name}: ${failed.reason ?? "Failed"}: ${failed.message ?? ""}`;
+  if (failed.reason === "DeadlineExceeded")
+    return diagnose("DeadlineExceeded", "It ran longer than the Job's deadline, and the cluster ended it.", [said]);
+  const found = diagnoseEnd(seen);
+  if (found) return { ...found, evidence: [...found.evidence, said] };
+  return diagnose(
+    "Unknown",
+    `The Job failed and none of its pods shows why: ${sentenceOf(failed.message ?? failed.reason ?? "no reason is given")}.`,
+    [said],
+  );
+}
+
+type Rule = readonly [about: RegExp, says: (event: EventSeen) => Diagnosis];
+
+const quoted = (event: EventSeen): readonly string[] => [`${event.reason}: ${event.message}`];
+
+/** Of Events about a Job without pods, from the clearest to the vaguest. */
+const CREATING: readonly Rule[] = [
+  [
+    /is being terminated|NamespaceTerminating/i,
+    (it) => diagnose("NamespaceTerminating", "The namespace is being deleted, so no pod can be created in it.", quoted(it)),
+  ],
+  [
+    /serviceaccount "?([^" ]*)"? not found/i,
+    (it) => diagnose("ConfigMissing", `The pod's service account is not there: ${reasonOf(it.message)}.`, quoted(it)),
+  ],
+  [
+    /violates PodSecurity/i,
+    (it) =>
+      diagnose("AdmissionDenied", `The namespace's Pod Security level refuses the pod: ${security(it.message)}.`, quoted(it)),
+  ],
+  [
+    /denied the request|is forbidden|is invalid/i,
+    (it) => diagnose("AdmissionDenied", `The cluster refuses to create the pod: ${reasonOf(it.message)}.`, quoted(it)),
+  ],
+  [/./, (it) => diagnose("Unknown", `The cluster cannot create the pod: ${reasonOf(it.message)}.`, quoted(it))],
+];
+
+/** Of Events about a pod that is on a node and has not started. */
+const MOUNTING: readonly Rule[] = [
+  [
+    /(configmap|secret)s? "[^"]*" not found|references non-existent (config|secret) key/i,
+    (it) =>
+      diagnose("ConfigMissing", `The pod needs a Secret or ConfigMap that is not there: ${reasonOf(it.message)}.`, quoted(it)),
+  ],
+  [/./, (it) => diagnose("VolumeUnavailable", `A volume of the pod cannot be mounted: ${reasonOf(it.message)}.`, quoted(it))],
+];
+
+/** The newest that says why no pod is there, or why one does not start; `undefined` where none does. */
+export function diagnoseEvents(events: readonly EventSeen[]): Diagnosis | undefined {
+  for (const event of newestFirst(events)) {
+    if (event.reason === "FailedCreate") return diagnoseQuotaOf(event) ?? apply(CREATING, event);
+    if (event.reason === "FailedMount" || event.reason === "FailedAttachVolume" || event.reason === "FailedMapVolume")
+      return apply(MOUNTING, event);
+    if (event.reason === "FailedCreatePodSandBox")
+      return diagnose("Unknown", `The node cannot set the pod up: ${reasonOf(event.message)}.`, quoted(event));
+  }
+  return undefined;
+}
+
+/** Why an image cannot be pulled, from the Events of its pod: the one thing that "ImagePullBackOff" may leave out. */
+export const pullCause = (events: readonly EventSeen[]): string | undefined =>
+  newestFirst(events).find(({ reason, message }) => reason === "Failed" && /failed to pull image/i.test(message))?.message;
+
+const diagnoseQuotaOf = (event: EventSeen): Diagnosis | undefined => diagnoseQuota(event.message);
+
+function apply(rules: readonly Rule[], event: EventSeen): Diagnosis | undefined {
+  return rules.find(([about]) => about.test(event.message))?.[1](event);
+}
+
+/** ISO times of one form compare as text; an Event without a time is the oldest. */
+const newestFirst = (events: readonly EventSeen[]): readonly EventSeen[] =>
+  events.toSorted((a, b) => ((b.at ?? "") < (a.at ?? "") ? -1 : 1));
+
+/** Without Kubernetes' preamble: `Error creating: pods "x" is forbidden: …`. */
+export const reasonOf = (message: string): string =>
+  sentenceOf(message.replace(/^Error creating: /, "").replace(/^pods? "[^"]*" is (?:forbidden|invalid): /, ""));
+
+/** `violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false (…), …` */
+export const security = (message: string): string => sentenceOf(/violates PodSecurity\s*(.*)$/s.exec(message)?.[1] ?? message);

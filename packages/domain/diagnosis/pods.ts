@@ -1,0 +1,198 @@
+/**
+ * What went wrong, read from the pods of one attempt.
+ *
+ * A rule looks for one thing and, where it sees it, says it. The first that speaks wins, so they stand from cause to
+ * consequence: a lost node explains an exit code, never the reverse.
+ */
+import { diagnose, type Code, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { type ContainerSeen, isUnfinished, type PodSeen, type Terminated } from "../watch/seen.ts";
+
+export interface Pods {
+  readonly pods: readonly PodSeen[];
+  /** By container: why its image could not be pulled, when the API last said so. Its "back-off" often leaves that out. */
+  readonly pulls?: Pulls;
+}
+export type Pulls = Readonly<Record<string, string>>;
+
+interface Found {
+  readonly sentence: string;
+  readonly evidence: string;
+}
+type Rule = (seen: Pods) => Found | undefined;
+
+/** Makes a kind of rule: where it looks, and how it quotes what it found. */
+function rule<T extends object>(look: (seen: Pods) => readonly T[], quote: (it: T) => string) {
+  return (sees: (it: T) => boolean, says: (it: T) => string): Rule =>
+    (seen) => {
+      const it = look(seen).find(sees);
+      return it && { sentence: says(it), evidence: quote(it) };
+    };
+}
+
+interface Waiting {
+  readonly container: string;
+  readonly image: string;
+  readonly reason: string;
+  readonly message: string;
+}
+interface Exit extends Terminated {
+  readonly container: string;
+  readonly role: ContainerSeen["role"];
+  readonly memory: string;
+  readonly exitCode: number;
+}
+
+const pod = rule<PodSeen>(
+  ({ pods }) => pods,
+  (it) =>
+    `pod ${it.name}: ${[it.reason ?? it.disruption?.reason, it.message ?? it.disruption?.message].filter(Boolean).join(": ")}`,
+);
+const unplaced = rule<PodSeen>(
+  ({ pods }) => pods,
+  (it) => `pod ${it.name}: ${it.unscheduled?.message ?? it.message ?? it.reason ?? ""}`,
+);
+const waiting = rule<Waiting>(waits, (it) => `${it.container}: ${it.reason}: ${it.message}`);
+const exit = rule<Exit>(
+  exits,
+  (it) =>
+    `${it.container}: ${it.reason ?? "ended"}, exit code ${it.exitCode}${it.message ? `: ${it.message.slice(0, 500)}` : ""}`,
+);
+
+const isAny =
+  (...reasons: readonly string[]) =>
+  (it: { readonly reason: string | undefined }): boolean =>
+    reasons.includes(it.reason ?? "");
+const pulling = isAny("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError");
+const denied =
+  /\bdenied\b|unauthori[sz]ed|authentication required|no basic auth credentials|\b(?:401|403) (?:unauthori|forbidden)/i;
+const absent = /not found|manifest unknown|name unknown|does not exist/i;
+const unbound = /persistentvolumeclaim|unbound immediate|volume node affinity|volume/i;
+const asRoot = /runAsNonRoot|non-root|run as root/i;
+const disrupted =
+  (...reasons: readonly string[]) =>
+  (it: PodSeen): boolean =>
+    reasons.includes(it.disruption?.reason ?? "");
+const rejected = (it: PodSeen): boolean =>
+  /^(OutOf\w+|NodeAffinity|NodeName|NodePorts|UnexpectedAdmissionError|Taint\w+)$/.test(it.reason ?? "");
+
+/** Of what keeps a pod from starting, or a started one from going on. */
+const STALLS = {
+  VolumeUnavailable:   unplaced((it) => isUnfinished(it) && unbound.test(unplacedWhy(it)),         (it) => `A volume of the pod cannot be used: ${unplacedWhy(it)}.`),
+  Unschedulable:       unplaced((it) => (isUnfinished(it) && it.unscheduled?.reason === "Unschedulable") || rejected(it),
+                                                                                                   (it) => `No node can take the pod: ${unplacedWhy(it)}.`),
+  ImageNameInvalid:    waiting(isAny("InvalidImageName"),                                          (it) => `"${it.image}" is not an image name.`),
+  ImagePullDenied:     waiting((it) => isAny("SignatureValidationFailed")(it) || (pulling(it) && denied.test(it.message)),
+                                                                                                   (it) => `The registry will not let the cluster pull ${it.image}.`),
+  ImageNotFound:       waiting((it) => isAny("ErrImageNeverPull")(it) || (pulling(it) && absent.test(it.message)),
+                                                                                                   (it) => `The registry has no ${it.image}.`),
+  RegistryUnreachable: waiting(pulling,                                                            (it) => `The cluster cannot pull ${it.image}${because(it)}.`),
+  PolicyRefused:       waiting((it) => isAny("CreateContainerConfigError")(it) && asRoot.test(it.message),
+                                                                                                   (it) => `The container ${it.container} would run as root, which the group's policy forbids.`),
+  ConfigMissing:       waiting(isAny("CreateContainerConfigError"),                                (it) => `The container ${it.container} needs a Secret or ConfigMap that is not there${because(it)}.`),
+  Unknown:             waiting(isAny("CreateContainerError", "RunContainerError", "CrashLoopBackOff", "PostStartHookError"),
+                                                                                                   (it) => `The cluster cannot start the container ${it.container}${because(it)}.`),
+} as const satisfies Partial<Record<Code, Rule>>; // biome-ignore format: a table is read down its columns
+
+/** Of what ended a pod. What kept it from starting comes between what took it away and how its program ended. */
+const TAKEN = {
+  NodeLost:  pod((it) => it.reason === "NodeLost" || disrupted("DeletionByTaintManager", "DeletionByPodGC")(it) || it.containers.some(({ terminated }) => terminated?.reason === "ContainerStatusUnknown"),
+                                                                                       (it) => `The node ${it.node ?? "(unknown)"} was lost while the pod was on it.`),
+  Preempted: pod((it) => ["Preempting", "Preempted"].includes(it.reason ?? "") || disrupted("PreemptionByScheduler", "PreemptionByKubeScheduler")(it),
+                                                                                       (it) => `More important work took the pod's place on the node ${it.node ?? "(unknown)"}.`),
+  Evicted:   pod((it) => ["Evicted", "Terminated", "NodeShutdown"].includes(it.reason ?? "") || disrupted("EvictionByEvictionAPI", "TerminationByKubelet")(it),
+                                                                                       (it) => `The node ${it.node ?? "(unknown)"} evicted the pod${it.message ? `: ${sentenceOf(it.message)}` : ""}.`),
+} as const satisfies Partial<Record<Code, Rule>>; // biome-ignore format: a table is read down its columns
+
+const unstarted = isAny("StartError", "ContainerCannotRun");
+
+const EXITS = {
+  OutOfMemory: exit(isAny("OOMKilled"),                                  (it) => `The container ${it.container} needed more than its ${it.memory} of memory.`),
+  InitFailed:  exit((it) => it.role === "init" && it.exitCode !== 0,     (it) => `The init container ${it.container} ended with exit code ${it.exitCode}.`),
+  ExitCode:    exit((it) => it.exitCode !== 0 && (it.exitCode <= 128 || it.exitCode > 128 + 64 || unstarted(it)),
+                                                                         (it) => unstarted(it) ? `The program of the container ${it.container} could not be started${because(it)}.`
+                                                                                               : `The program ended with exit code ${it.exitCode}.`),
+  Signal:      exit((it) => it.exitCode > 128,                           (it) => `The program was ended by ${signalName(it.signal ?? it.exitCode - 128)}.`),
+} as const satisfies Partial<Record<Code, Rule>>; // biome-ignore format: a table is read down its columns
+
+/** Why pods that should start do not, or cannot go on; `undefined` as long as nothing stands in their way. */
+export const diagnoseStall = (seen: Pods): Diagnosis | undefined => first({ NodeLost: lostWhileRunning, ...STALLS }, seen);
+
+/** Why the pods of a Job that failed, or was deleted, ended as they did. */
+export const diagnoseEnd = (seen: Pods): Diagnosis | undefined => first({ ...TAKEN, ...STALLS, ...EXITS }, seen);
+
+function first(rules: Readonly<Partial<Record<Code, Rule>>>, seen: Pods): Diagnosis | undefined {
+  for (const [code, look] of Object.entries(rules) as [Code, Rule][]) {
+    const found = look(seen);
+    if (found) return diagnose(code, found.sentence, [found.evidence]);
+  }
+  return undefined;
+}
+
+/** A pod on a node that is not there any more stays as it was, and nobody will ever finish it. */
+const lostWhileRunning: Rule = ({ pods }) => TAKEN.NodeLost({ pods: pods.filter(isUnfinished) });
+
+function waits({ pods, pulls = {} }: Pods): readonly Waiting[] {
+  return pods.filter(isUnfinished).flatMap(({ containers }) =>
+    containers.flatMap(({ name, image, waiting }) => {
+      if (waiting?.reason === undefined) return [];
+      const said = waiting.message ?? "";
+      const message = waiting.reason === "ImagePullBackOff" && !isPullCause(said) ? (pulls[name] ?? said) : said;
+      return [{ container: name, image, reason: waiting.reason, message }];
+    }),
+  );
+}
+
+/** Main containers first: an exit of theirs is the outcome, one of a sidecar that was told to stop is not. */
+function exits({ pods }: Pods): readonly Exit[] {
+  const order = ["main", "init", "sidecar"];
+  return pods
+    .flatMap(({ containers }) =>
+      containers.flatMap(({ name, role, memoryLimit, terminated }) =>
+        terminated?.exitCode === undefined
+          ? []
+          : [{ ...terminated, exitCode: terminated.exitCode, container: name, role, memory: memoryLimit ?? "share" }],
+      ),
+    )
+    .toSorted((a, b) => order.indexOf(a.role) - order.indexOf(b.role));
+}
+
+/** "Back-off pulling image x" tells nothing that helps anybody. */
+export const isPullCause = (message: string): boolean =>
+  message !== "" && !/^back-off pulling image "[^"]*"\.?$/i.test(message.trim());
+
+/** What the API says now about images that cannot be pulled, kept with what it said before. */
+export function rememberPulls(before: Pulls, pods: readonly PodSeen[]): Pulls {
+  const now = pods.flatMap(({ containers }) =>
+    containers.flatMap(({ name, waiting }) =>
+      waiting?.message !== undefined && pulling({ reason: waiting.reason }) && isPullCause(waiting.message)
+        ? [[name, waiting.message] as const]
+        : [],
+    ),
+  );
+  return now.length === 0 ? before : { ...before, ...Object.fromEntries(now) };
+}
+
+/** Waits for an image without having been told why: the pod's Events say it. */
+export const isPullUnexplained = ({ pods, pulls = {} }: Pods): boolean =>
+  pods.some(({ containers }) =>
+    containers.some(
+      ({ name, waiting }) =>
+        waiting?.reason === "ImagePullBackOff" && !isPullCause(waiting.message ?? "") && pulls[name] === undefined,
+    ),
+  );
+
+const unplacedWhy = (it: PodSeen): string => sentenceOf(it.unscheduled?.message ?? it.message ?? it.reason ?? "");
+
+const because = ({ message }: { readonly message: string | undefined }): string => (message ? `: ${sentenceOf(message)}` : "");
+
+/** The first line of what a program said, short enough for one sentence of ours and without its full stop. */
+export function sentenceOf(message: string): string {
+  const line = (message.trim().split("\n")[0] ?? "").replace(/[.\s]+$/, "");
+  return line.length > 240 ? `${line.slice(0, 239).toWellFormed()}…` : line;
+}
+
+const SIGNALS: Readonly<Record<number, string>> = {
+  1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV", 13: "SIGPIPE", 15: "SIGTERM",
+}; // biome-ignore format: a table
+
+const signalName = (signal: number): string => (SIGNALS[signal] ? `signal ${signal} (${SIGNALS[signal]})` : `signal ${signal}`);

@@ -1,0 +1,82 @@
+/**
+ * Reads Kubernetes' sentence about a quota, which is all that it says: there is no structured cause.
+ *
+ * The bug this prevents: a run that asks for more than the quota ever allows waits for a day until it fails, or one that only
+ * has to wait its turn fails at once.
+ */
+import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { quantity } from "@longshore/contract/units.ts";
+
+const EXCEEDED = /exceeded quota: ([^,]+), requested: (.+?), used: (.+?), limited: (.+?)(?:["\s.]*$|; )/;
+const UNSTATED = /failed quota: ([^:]+): must specify (.+)$/;
+const OVER_RANGE = /(maximum|minimum) (\S+) usage per (\S+) is (\S+?),? but (limit|request) is (\S+?)\.?$/;
+
+/** What a quota or a limit range has against it; `undefined` where the message speaks of neither. */
+export function diagnoseQuota(message: string): Diagnosis | undefined {
+  const said = clip(message);
+  const [, name, requested, used, limited] = EXCEEDED.exec(said) ?? [];
+  if (name !== undefined && requested !== undefined && used !== undefined && limited !== undefined)
+    return exceeded(name, amounts(requested), amounts(used), amounts(limited), said);
+  const [, quota, unstated] = UNSTATED.exec(said) ?? [];
+  if (quota !== undefined && unstated !== undefined)
+    return diagnose("AdmissionDenied", `The quota "${quota}" demands that the request states ${wordsOf(unstated)}.`, [said]);
+  const [, bound, what, per, allowed, kind, asked] = OVER_RANGE.exec(said) ?? [];
+  if (bound === undefined || what === undefined) return undefined;
+  return diagnose(
+    "QuotaImpossible",
+    `The ${kind} of ${asked} ${what} breaks the namespace's ${bound} of ${allowed} per ${per}.`,
+    [said],
+  );
+}
+
+function exceeded(name: string, requested: Amounts, used: Amounts, limited: Amounts, said: string): Diagnosis {
+  const impossible = [...requested].find(([resource, amount]) => isMore(amount, limited.get(resource)));
+  if (impossible !== undefined) {
+    const [resource, amount] = impossible;
+    const limit = limited.get(resource) ?? "?";
+    return diagnose(
+      "QuotaImpossible",
+      `It asks for ${amount} ${plain(resource)}, and the quota "${name}" allows ${limit} in all.`,
+      [said],
+    );
+  }
+  const parts = [...requested].map(
+    ([resource, amount]) =>
+      `${amount} ${plain(resource)} wanted, ${used.get(resource) ?? "?"} of ${limited.get(resource) ?? "?"} in use`,
+  );
+  return diagnose("QuotaExceeded", `The quota "${name}" has no room now: ${parts.join("; ")}.`, [said]);
+}
+
+type Amounts = ReadonlyMap<string, string>;
+
+/** "count/jobs.batch=1,cpu=2" */
+const amounts = (text: string): Amounts =>
+  new Map(
+    text.split(",").flatMap((part) => {
+      const [resource, amount] = part.trim().split("=");
+      return resource !== undefined && amount !== undefined ? [[resource, amount] as const] : [];
+    }),
+  );
+
+/** What cannot be compared is not called impossible: waiting wrongly costs time, failing wrongly costs the run. */
+function isMore(asked: string, limit: string | undefined): boolean {
+  const [a, b] = [quantity(asked), limit === undefined ? undefined : quantity(limit)];
+  return a !== undefined && b !== undefined && a > b;
+}
+
+const NAMES: Readonly<Record<string, string>> = { "count/jobs.batch": "Jobs", pods: "pods", cpu: "CPU", memory: "memory" };
+
+/** "requests.cpu" is "requests of CPU" to a person. */
+function plain(resource: string): string {
+  const [, bound, of] = /^(limits|requests)\.(.+)$/.exec(resource) ?? [];
+  return bound !== undefined && of !== undefined ? `${bound} of ${NAMES[of] ?? of}` : (NAMES[resource] ?? resource);
+}
+
+/** "limits.cpu for: main; requests.memory for: main" or "cpu,memory". */
+const wordsOf = (unstated: string): string =>
+  unstated
+    .split(/[;,]/)
+    .map((part) => plain(part.trim().split(" ")[0] ?? ""))
+    .join(" and ");
+
+const clip = (message: string): string => message.slice(0, 2000).trim();

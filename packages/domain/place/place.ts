@@ -1,0 +1,104 @@
+/**
+ * Which group takes an attempt, or why none can now.
+ *
+ * The bugs this prevents: a run that waits without anybody being able to say for what; and one that hangs on its first choice
+ * while its second is idle. Every group that was thought of is named, with why it was passed over.
+ */
+import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
+import type { EventData } from "@longshore/contract/event.ts";
+import type { GroupName } from "@longshore/contract/ids.ts";
+import { type Group, imageRefused } from "./group.ts";
+
+/** From the least to the most hopeful: where groups are passed over for several reasons, the most hopeful is the run's. */
+export const NO_PLACE = ["NoGroup", "PolicyRefused", "GroupsUnhealthy", "GroupsPaused", "QuotaExceeded", "GroupsFull"] as const;
+export type NoPlace = (typeof NO_PLACE)[number];
+
+type Considerations = EventData<"run.waiting">["considered"];
+
+export type Placement =
+  | { readonly kind: "placed"; readonly group: GroupName; readonly considered: Considerations }
+  | {
+      readonly kind: "noPlace";
+      readonly reason: NoPlace;
+      readonly considered: Considerations;
+      /** Waiting cannot help: no group that was wanted ever worked, or each refuses what is asked. */
+      readonly hopeless: boolean;
+      readonly diagnosis: Diagnosis | undefined;
+    };
+
+export interface Placing {
+  /** In order of preference; `undefined`: any, in the order given. */
+  readonly wanted: readonly GroupName[] | undefined;
+  readonly groups: readonly Group[];
+  /** Where the attempt before this one failed: taken only if nothing else is free. */
+  readonly avoid?: GroupName | undefined;
+  readonly images?: readonly string[];
+  readonly nowMs?: number;
+}
+
+interface Skip {
+  readonly reason: NoPlace;
+  readonly why: string;
+}
+
+export function place(placing: Placing): Placement {
+  const candidates = preferred(placing);
+  const considered: Considerations = [];
+  const skips: (Skip & { readonly group: Group | undefined })[] = [];
+  for (const { name, group } of candidates) {
+    const skip = group === undefined ? UNKNOWN : skipped(group, placing);
+    if (skip === undefined)
+      return {
+        kind: "placed",
+        group: name,
+        considered: [...considered, { group: name, verdict: "chosen", why: chosen(name, placing) }],
+      };
+    considered.push({ group: name, verdict: "skipped", why: skip.why });
+    skips.push({ ...skip, group });
+  }
+  const rank = ({ reason }: Skip): number => NO_PLACE.indexOf(reason);
+  const best = skips.toSorted((a, b) => rank(b) - rank(a))[0];
+  return {
+    kind: "noPlace",
+    reason: best?.reason ?? "NoGroup",
+    considered,
+    hopeless: skips.length > 0 && skips.every(isHopeless),
+    diagnosis: best?.group?.diagnosis,
+  };
+}
+
+/** A group named in a request may be announced a moment later, so an unknown one is waited for. */
+const UNKNOWN: Skip = { reason: "NoGroup", why: "No group has this name." };
+
+const isHopeless = ({ reason, group }: Skip & { readonly group: Group | undefined }): boolean =>
+  reason === "PolicyRefused" || (reason === "GroupsUnhealthy" && group?.everHealthy === false);
+
+function preferred({
+  wanted,
+  groups,
+  avoid,
+}: Placing): readonly { readonly name: GroupName; readonly group: Group | undefined }[] {
+  const named = wanted
+    ? [...new Set(wanted)].map((name) => ({ name, group: groups.find((it) => it.name === name) }))
+    : groups.map((group) => ({ name: group.name, group }));
+  return [...named.filter(({ name }) => name !== avoid), ...named.filter(({ name }) => name === avoid)];
+}
+
+function skipped(group: Group, { images = [], nowMs }: Placing): Skip | undefined {
+  const image = imageRefused(group.policy, images);
+  if (image !== undefined) return { reason: "PolicyRefused", why: `Its policy does not allow the image ${image}.` };
+  if (group.paused) return { reason: "GroupsPaused", why: "It is paused." };
+  if (group.health === "unhealthy")
+    return { reason: "GroupsUnhealthy", why: group.diagnosis?.sentence ?? "It cannot be used at present." };
+  if (group.slotsUsed >= group.jobsMax)
+    return { reason: "GroupsFull", why: `It is full: ${group.slotsUsed} of ${group.jobsMax} Jobs.` };
+  if (nowMs !== undefined && group.noRoomUntilMs !== undefined && nowMs < group.noRoomUntilMs)
+    return { reason: "QuotaExceeded", why: group.diagnosis?.sentence ?? "Its cluster has no room at present." };
+  return undefined;
+}
+
+const chosen = (name: GroupName, { avoid, groups }: Placing): string => {
+  const group = groups.find((it) => it.name === name);
+  const room = group ? `It has room: ${group.slotsUsed} of ${group.jobsMax} Jobs.` : "It has room.";
+  return name === avoid ? `${room} The last attempt failed there, and no other group can take it.` : room;
+};

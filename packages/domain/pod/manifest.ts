@@ -1,0 +1,183 @@
+/**
+ * One attempt of a step, as the Kubernetes Job that we create for it, and the occupant that keeps its name taken.
+ *
+ * The bugs this prevents: a Job without the hold, whose outcome vanishes with it; a Job that Kubernetes retries by itself, so
+ * that work runs more often than the ledger knows; and a pod with more rights than anybody asked for.
+ *
+ * Security defaults are those that an ordinary image at Pod Security level `baseline` can live with: no token, RuntimeDefault
+ * seccomp, no privilege escalation, and without the capabilities to craft packets or devices. The rest of the default
+ * capabilities stay: without CHOWN, SETUID or DAC_OVERRIDE the many images that begin as root and then step down cannot start.
+ * Level `restricted` drops them all.
+ */
+import type { GroupName, Installation, RunId } from "@longshore/contract/ids.ts";
+import type { StepRequest } from "@longshore/contract/request.ts";
+import { ANNOTATIONS, CONTAINER, HOLD, LABELS, MANAGED_BY } from "../run/marks.ts";
+import type { Limits } from "../run/record.ts";
+
+type Words = Readonly<Record<string, string>>;
+
+export interface JobManifest {
+  readonly apiVersion: "batch/v1";
+  readonly kind: "Job";
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace: string;
+    readonly labels: Words;
+    readonly annotations: Words;
+    readonly finalizers: readonly string[];
+  };
+  readonly spec: JobSpec;
+}
+
+interface JobSpec {
+  readonly suspend?: boolean;
+  readonly parallelism: number;
+  readonly completions: number;
+  readonly backoffLimit: 0;
+  readonly podReplacementPolicy: "Failed";
+  readonly activeDeadlineSeconds: number;
+  readonly template: { readonly metadata: { readonly labels: Words; readonly annotations: Words }; readonly spec: PodSpec };
+}
+
+interface PodSpec {
+  readonly restartPolicy: "Never";
+  readonly automountServiceAccountToken: false;
+  readonly enableServiceLinks: false;
+  readonly securityContext: { readonly seccompProfile: { readonly type: "RuntimeDefault" } };
+  readonly containers: readonly Container[];
+}
+
+interface Container extends Pick<StepRequest, "command" | "args" | "workingDir" | "resources"> {
+  readonly name: string;
+  readonly image: string;
+  readonly env?: readonly EnvVariable[];
+  readonly terminationMessagePolicy: "File";
+  readonly securityContext: {
+    readonly allowPrivilegeEscalation: false;
+    readonly capabilities: { readonly drop: readonly string[] };
+  };
+}
+
+type EnvVariable =
+  | { readonly name: string; readonly value: string }
+  | { readonly name: string; readonly valueFrom: { readonly fieldRef: { readonly fieldPath: string } } };
+
+export interface ManifestInput {
+  readonly installation: Installation;
+  readonly group: { readonly name: GroupName; readonly namespace: string };
+  readonly run: { readonly id: RunId; readonly labels?: Words | undefined; readonly annotations?: Words | undefined };
+  readonly step: StepRequest;
+  readonly attempt: number;
+  readonly generation: number;
+  readonly epoch: number;
+  /** `jobName`, `runLabel` and the HMAC of `proofInput`, all of identity.ts. */
+  readonly name: string;
+  readonly hashOfRun: string;
+  readonly proof: string;
+  readonly limits: Pick<Limits, "waitForMs" | "startWithinMs" | "deadlineMs">;
+}
+
+/** Our own timers end an attempt; the Job's deadline is for the day when we are not there, so it comes safely after them. */
+const DEADLINE_MARGIN_SECONDS = 600;
+
+/** What the step asked for. (A group's overlay will be merged into the pod's spec here, after which policy judges it.) */
+export function manifest(input: ManifestInput): JobManifest {
+  const { command, args, workingDir, resources } = input.step;
+  return job(
+    input,
+    ownLabels(input),
+    { parallelism: 1 },
+    {
+      ...container(input.step.image),
+      ...(command && { command }),
+      ...(args && { args }),
+      ...(workingDir !== undefined && { workingDir }),
+      ...(resources && { resources }),
+      env: environment(input),
+    },
+  );
+}
+
+/**
+ * Keeps the name taken while a create of ours may still be on its way: suspended and without pods. It uses the step's image,
+ * since what admission lets pass for the step it lets pass here; its command names no program, should anybody resume it.
+ */
+export function occupant(input: ManifestInput): JobManifest {
+  const labels = { ...ownLabels(input), [LABELS.occupant]: "true" };
+  return job(
+    input,
+    labels,
+    { suspend: true, parallelism: 0 },
+    {
+      ...container(input.step.image),
+      command: ["/longshore-occupant-runs-nothing"],
+    },
+  );
+}
+
+function job(input: ManifestInput, own: Words, mode: Pick<JobSpec, "suspend" | "parallelism">, only: Container): JobManifest {
+  const labels = { ...input.run.labels, ...own };
+  const annotations = { ...input.run.annotations, [ANNOTATIONS.runId]: input.run.id };
+  return {
+    apiVersion: "batch/v1",
+    kind: "Job",
+    metadata: {
+      name: input.name,
+      namespace: input.group.namespace,
+      labels,
+      annotations: {
+        ...annotations,
+        [ANNOTATIONS.proof]: input.proof,
+        [ANNOTATIONS.group]: input.group.name,
+        [ANNOTATIONS.epoch]: String(input.epoch),
+        [ANNOTATIONS.generation]: String(input.generation),
+      },
+      finalizers: [HOLD],
+    },
+    spec: {
+      ...mode,
+      completions: 1,
+      backoffLimit: 0,
+      podReplacementPolicy: "Failed",
+      activeDeadlineSeconds: backstopSeconds(input.limits),
+      template: { metadata: { labels, annotations }, spec: pod(only) },
+    },
+  };
+}
+
+const pod = (only: Container): PodSpec => ({
+  restartPolicy: "Never",
+  automountServiceAccountToken: false,
+  enableServiceLinks: false,
+  securityContext: { seccompProfile: { type: "RuntimeDefault" } },
+  containers: [only],
+});
+
+const container = (image: string): Container => ({
+  name: CONTAINER,
+  image,
+  // A step's outputs are what it writes to this file; the log is no substitute for it.
+  terminationMessagePolicy: "File",
+  securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ["MKNOD", "NET_RAW"] } },
+});
+
+/** Ours come last: nothing that a request may say takes their place. */
+const ownLabels = ({ installation, hashOfRun, step, attempt }: ManifestInput): Words => ({
+  [LABELS.installation]: installation,
+  [LABELS.run]: hashOfRun,
+  [LABELS.step]: step.name,
+  [LABELS.attempt]: String(attempt),
+  [LABELS.managedBy]: MANAGED_BY,
+});
+
+function environment({ run, step, attempt }: ManifestInput): readonly EnvVariable[] {
+  const own = { LONGSHORE_RUN: run.id, LONGSHORE_STEP: step.name, LONGSHORE_ATTEMPT: String(attempt) };
+  const all: NonNullable<StepRequest["env"]> = { ...step.env, ...own };
+  return Object.entries(all).map(([name, value]) =>
+    typeof value === "string" ? { name, value } : { name, valueFrom: { fieldRef: { fieldPath: value.field } } },
+  );
+}
+
+/** A Job that waits for quota or a node may wait for `waitFor`, and Kubernetes counts that time too. */
+const backstopSeconds = ({ waitForMs, startWithinMs, deadlineMs }: ManifestInput["limits"]): number =>
+  Math.ceil((Math.max(waitForMs, startWithinMs) + deadlineMs) / 1000) + DEADLINE_MARGIN_SECONDS;

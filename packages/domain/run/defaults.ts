@@ -1,0 +1,52 @@
+/** What applies to a run that says nothing of it, and what does when it says something. All in milliseconds. */
+import type { RunRequest } from "@longshore/contract/request.ts";
+import { durationMs } from "@longshore/contract/units.ts";
+import type { Limits } from "./record.ts";
+
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+
+export const DEFAULTS: Limits = Object.freeze({
+  waitForMs: 24 * HOUR,
+  startWithinMs: 15 * MINUTE,
+  deadlineMs: 6 * HOUR,
+  retriesMax: 2,
+  retriesOn: Object.freeze(["never-started"] as const),
+  backoffFirstMs: 10 * SECOND,
+  backoffMostMs: 5 * MINUTE,
+  keepSucceededMs: HOUR,
+  keepFailedMs: 24 * HOUR,
+  giveUpAfterMs: Object.freeze({
+    // More than is allowed stays more than is allowed.
+    QuotaImpossible: 0,
+    // Somebody may just be pushing the image, or creating the Secret.
+    ImageNotFound: 2 * MINUTE,
+    ImagePullDenied: 2 * MINUTE,
+    ImageNameInvalid: 2 * MINUTE,
+    ConfigMissing: 2 * MINUTE,
+    PolicyRefused: 2 * MINUTE,
+    AdmissionDenied: 2 * MINUTE,
+  }),
+});
+
+/** The request's own limits where it names them. They were validated with it; what is no duration here changes nothing. */
+export function limitsOf(request: RunRequest, defaults: Limits = DEFAULTS): Limits {
+  const { waitFor, startWithin, deadline, retries, keepFor } = request;
+  const backoffFirstMs = ms(retries?.backoff?.first, defaults.backoffFirstMs);
+  return {
+    ...defaults,
+    waitForMs: ms(waitFor, defaults.waitForMs),
+    startWithinMs: ms(startWithin, defaults.startWithinMs),
+    deadlineMs: ms(deadline, defaults.deadlineMs),
+    retriesMax: retries?.max ?? defaults.retriesMax,
+    retriesOn: retries?.on ?? defaults.retriesOn,
+    backoffFirstMs,
+    backoffMostMs: Math.max(backoffFirstMs, ms(retries?.backoff?.most, defaults.backoffMostMs)),
+    keepSucceededMs: ms(keepFor?.succeeded, defaults.keepSucceededMs),
+    keepFailedMs: ms(keepFor?.failed, defaults.keepFailedMs),
+  };
+}
+
+const ms = (duration: string | undefined, otherwise: number): number =>
+  (duration === undefined ? undefined : durationMs(duration)) ?? otherwise;

@@ -1,0 +1,65 @@
+/**
+ * What an attempt is called in a cluster, and the texts that its name and its proof are computed from.
+ *
+ * The bug this prevents: a create that is tried again under a new name, which runs the work twice. The name follows from the
+ * attempt alone, so whoever tries again meets what an earlier try made. The hash and not the readable part keeps names apart.
+ */
+import type { GroupName, Installation, RunId, StepName } from "@longshore/contract/ids.ts";
+
+/** SHA-256 of the text's UTF-8, in lower-case hex. The domain computes no hash itself: it has nothing to do it with. */
+export type Sha256Hex = (text: string) => string;
+
+export interface AttemptIdentity {
+  readonly installation: Installation;
+  readonly run: RunId;
+  readonly step: StepName;
+  readonly attempt: number;
+}
+
+/** The pods of an Indexed Job add their index and five characters, and all of it must fit into 63. */
+const NAME_MOST = 52;
+const STEP_MOST = 16;
+/** 55 bits: two attempts in a namespace share a hash once in about 190 million attempts. */
+const HASH_LENGTH = 11;
+
+/** "orders-8812-export-main-1-k3xq5zt7ab2": readable for people, unique by its last part, a DNS label of at most 52 characters. */
+export function jobName(identity: AttemptIdentity & { readonly hash: Sha256Hex }): string {
+  const unique = `${identity.attempt}-${base32(identity.hash(jobNameInput(identity)), HASH_LENGTH)}`;
+  const step = slug(identity.step, STEP_MOST);
+  const run = slug(identity.run, NAME_MOST - unique.length - step.length - 2);
+  return [run, step, unique].filter((part) => part !== "").join("-");
+}
+
+/** JSON of a list: no two attempts give the same text, whatever characters their names hold. */
+export const jobNameInput = ({ installation, run, step, attempt }: AttemptIdentity): string =>
+  JSON.stringify(["longshore.dev/job-name", installation, run, step, attempt]);
+
+/** What the proof is an HMAC of. The namespace's UID ties it to one cluster: a Job restored elsewhere proves nothing there. */
+export const proofInput = (of: AttemptIdentity & { readonly group: GroupName; readonly namespaceUid: string }): string =>
+  JSON.stringify(["longshore.dev/proof", of.installation, of.group, of.namespaceUid, of.run, of.step, of.attempt]);
+
+/** The value of the run's label: 130 bits, as text that any label may hold. */
+export const runLabel = (run: RunId, hash: Sha256Hex): string => base32(hash(run), 26);
+
+/** Lower-case letters, digits and single dashes, not at either end; cut to `most`. */
+function slug(text: string, most: number): string {
+  const plain = text.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-");
+  return plain.slice(0, Math.max(0, most)).replaceAll(/^-+|-+$/g, "");
+}
+
+/** The first `length` base32 digits (RFC 4648, lower case) of a number written in hex. */
+function base32(hex: string, length: number): string {
+  let text = "";
+  let bits = 0;
+  let held = 0;
+  for (const digit of hex) {
+    held = (held << 4) | Number.parseInt(digit, 16);
+    bits += 4;
+    if (bits < 5) continue;
+    bits -= 5;
+    text += "abcdefghijklmnopqrstuvwxyz234567".charAt((held >> bits) & 31);
+    held &= (1 << bits) - 1;
+    if (text.length === length) return text;
+  }
+  throw new RangeError(`A hash of ${hex.length} hex digits is too short for ${length} base32 digits.`);
+}

@@ -1,0 +1,40 @@
+/**
+ * The names that Longshore writes on Kubernetes objects, in one place.
+ *
+ * The bug this prevents: a label that one part writes and another part looks for under a slightly different name, so that a
+ * Job runs and nobody sees it. Labels are for selecting, and are no proof: whoever may create Jobs may copy them.
+ */
+import type { Installation } from "@longshore/contract/ids.ts";
+
+export const LABELS = {
+  installation: "longshore.dev/installation",
+  /** A hash, since a run's id may hold characters that no label may. The id itself is an annotation. */
+  run: "longshore.dev/run",
+  step: "longshore.dev/step",
+  attempt: "longshore.dev/attempt",
+  occupant: "longshore.dev/occupant",
+  managedBy: "app.kubernetes.io/managed-by",
+} as const;
+
+export const ANNOTATIONS = {
+  runId: "longshore.dev/run-id",
+  proof: "longshore.dev/proof",
+  group: "longshore.dev/group",
+  epoch: "longshore.dev/epoch",
+  generation: "longshore.dev/generation",
+} as const;
+
+/** The hold: this finalizer keeps a Job until the ledger has recorded its outcome. */
+export const HOLD = "longshore.dev/unrecorded";
+
+export const MANAGED_BY = "longshore";
+
+/** Kubernetes' own label on the pods of a Job: its UID. Unlike the owner reference, it survives an orphaning deletion. */
+export const CONTROLLER_UID = "batch.kubernetes.io/controller-uid";
+
+/** Our container in every pod: whose exit code, log and termination message count. */
+export const CONTAINER = "main";
+
+/** Selects every Job and pod of one installation, and nothing of its neighbours in the same namespace. */
+export const selectorOf = (installation: Installation): string =>
+  `${LABELS.installation}=${installation},${LABELS.managedBy}=${MANAGED_BY}`;

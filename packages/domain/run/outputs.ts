@@ -1,0 +1,95 @@
+/**
+ * What a step that succeeded left behind: the JSON object in its container's termination message.
+ *
+ * The bugs this prevents: a declared output that quietly is not there, so that a later step works on nothing; and values that
+ * the ledger cannot store (NUL, half a surrogate pair) or that change on the way (integers beyond 2^53), met too late.
+ */
+import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+
+export type ReadOutputs =
+  | { readonly kind: "outputs"; readonly outputs: Readonly<Record<string, unknown>> }
+  | { readonly kind: "failed"; readonly diagnosis: Diagnosis };
+
+/** Kubernetes keeps so many bytes of a termination message and cuts the rest off without a word. */
+export const OUTPUT_BYTES_MAX = 4096;
+const DEPTH_MAX = 32;
+
+/**
+ * A step that declares no outputs may write there what it likes: an object is taken, other text is not meant for us. A step
+ * that declares some must write an object with all of them.
+ */
+export function outcomeOfOutputs(message: string | undefined, declared: readonly string[]): ReadOutputs {
+  const written = message ?? "";
+  const value = parse(written);
+  if (isPlainObject(value)) return judged(value, declared);
+  if (declared.length === 0) return { kind: "outputs", outputs: {} };
+  if (written.trim() === "") return lost(declared);
+  if (utf8Length(written) >= OUTPUT_BYTES_MAX)
+    return failed(
+      "OutputsTooLarge",
+      `The outputs fill the ${OUTPUT_BYTES_MAX} bytes of the termination message and were cut off there.`,
+      written,
+    );
+  return failed("OutputsInvalid", "The termination message is not one JSON object.", written);
+}
+
+function judged(outputs: Readonly<Record<string, unknown>>, declared: readonly string[]): ReadOutputs {
+  const problem = unstorable(outputs, "", 0);
+  if (problem !== undefined) return failed("OutputsInvalid", problem, "");
+  const missing = declared.filter((name) => !Object.hasOwn(outputs, name));
+  return missing.length > 0 ? lost(missing) : { kind: "outputs", outputs };
+}
+
+const lost = (missing: readonly string[]): ReadOutputs =>
+  failed(
+    "OutputsLost",
+    `It declared the ${missing.length === 1 ? "output" : "outputs"} ${missing.map((it) => `"${it}"`).join(", ")} and did not write ${missing.length === 1 ? "it" : "them"}.`,
+    "",
+  );
+
+function failed(code: "OutputsLost" | "OutputsTooLarge" | "OutputsInvalid", sentence: string, written: string): ReadOutputs {
+  const begins = written.slice(0, 200).toWellFormed();
+  return {
+    kind: "failed",
+    diagnosis: diagnose(code, sentence, begins === "" ? [] : [`the termination message begins: ${begins}`]),
+  };
+}
+
+/** The first value that could not be kept as it was written, in words. */
+function unstorable(value: unknown, where: string, depth: number): string | undefined {
+  if (depth > DEPTH_MAX) return `The outputs are nested deeper than ${DEPTH_MAX} levels.`;
+  if (typeof value === "string")
+    return value.includes("\0") || !value.isWellFormed()
+      ? `The output at "${where}" holds a character that cannot be stored.`
+      : undefined;
+  if (typeof value === "number" && (!Number.isFinite(value) || (Number.isInteger(value) && !Number.isSafeInteger(value))))
+    return `The number at "${where}" is too large to be kept exactly; write it as text.`;
+  if (typeof value !== "object" || value === null) return undefined;
+  for (const [name, part] of Object.entries(value)) {
+    const problem = unstorable(name, `${where}/`, depth) ?? unstorable(part, `${where}/${name}`, depth + 1);
+    if (problem !== undefined) return problem;
+  }
+  return undefined;
+}
+
+function parse(written: string): unknown {
+  try {
+    return JSON.parse(written);
+  } catch {
+    // Text that is no JSON is a value like any other here: it is judged by what was declared.
+    return undefined;
+  }
+}
+
+const isPlainObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** Without a TextEncoder, which the domain does not have. */
+function utf8Length(text: string): number {
+  let bytes = 0;
+  for (const character of text) {
+    const point = character.codePointAt(0) ?? 0;
+    bytes += point < 0x80 ? 1 : point < 0x800 ? 2 : point < 0x10000 ? 3 : 4;
+  }
+  return bytes;
+}

@@ -1,0 +1,91 @@
+/**
+ * How the pods of one attempt ran, as far as was seen: what an outcome is told with.
+ *
+ * The bug this prevents: "nothing ran, publish it again" said of work that did run. "no" is claimed only of pods that can no
+ * longer start anything and show that they never did; whatever is not known is "unknown".
+ */
+import type { Evidence } from "@longshore/contract/fact.ts";
+import { diagnoseFailedJob } from "../diagnosis/jobs.ts";
+import { diagnoseEnd, type Pods } from "../diagnosis/pods.ts";
+import { CONTAINER } from "../run/marks.ts";
+import { type ContainerSeen, finishedCondition, isUnfinished, type JobSeen, onlyHeld, type PodSeen } from "./seen.ts";
+
+type Started = Evidence["started"];
+
+/** Of a finished or deleted Job and what is left of its pods. */
+export function evidenceOf(job: JobSeen, seen: Pods): Evidence {
+  const pod = telling(seen.pods);
+  const failed = finishedCondition(job)?.type !== "Complete";
+  const diagnosis = failed ? (diagnoseFailedJob(job, seen) ?? diagnoseEnd(seen)) : undefined;
+  return { ...(pod ? evidenceOfPod(pod) : {}), started: startedOf(job, seen.pods), ...(diagnosis && { diagnosis }) };
+}
+
+/** Of the pod that has begun to run. */
+export function evidenceOfPod(pod: PodSeen): Evidence {
+  const main = mainOf(pod);
+  const ended = main?.terminated;
+  const startedAt = earliest(
+    pod.containers.flatMap((it) => it.running?.startedAt ?? (hasRun(it) ? (it.terminated?.startedAt ?? []) : [])),
+  );
+  return {
+    started: pod.containers.some(hasRun) ? "yes" : "unknown",
+    pod: pod.name,
+    ...some({
+      node: pod.node,
+      imageDigest: main?.imageId === undefined ? undefined : /sha256:[0-9a-f]{64}/.exec(main.imageId)?.[0],
+      scheduledAt: pod.scheduledAt,
+      startedAt,
+      finishedAt: ended?.finishedAt,
+      exitCode: ended?.exitCode,
+      message: ended?.message,
+    }),
+  };
+}
+
+/** Whether any container ran. A Job that is Complete ran one, also where nobody saw it. */
+export function startedOf(job: JobSeen, pods: readonly PodSeen[]): Started {
+  if (finishedCondition(job)?.type === "Complete" || job.succeeded > 0 || pods.some((pod) => pod.containers.some(hasRun)))
+    return "yes";
+  const all = pods.length > 0 && pods.length >= job.active + job.failed;
+  return all && pods.every((pod) => isPastStarting(job, pod) && neverStarted(pod)) ? "no" : "unknown";
+}
+
+/** It has ended, or is being deleted together with its Job: what has not started in it will not start. */
+const isPastStarting = (job: JobSeen, pod: PodSeen): boolean =>
+  !isUnfinished(pod) || (job.deletionAt !== undefined && pod.deletionAt !== undefined);
+
+/** Shows of each of its containers that it never ran. A pod on a node that shows nothing of them may hide that they did. */
+const neverStarted = (pod: PodSeen): boolean =>
+  pod.node === undefined ||
+  (pod.containers.length > 0 &&
+    pod.containers.every((it) => it.restarts === 0 && (it.waiting !== undefined || couldNotStart(it))));
+
+const couldNotStart = ({ terminated }: ContainerSeen): boolean =>
+  terminated?.reason === "StartError" || terminated?.reason === "ContainerCannotRun";
+
+/** "ContainerStatusUnknown" means that the node does not know either. */
+export const hasRun = (it: ContainerSeen): boolean =>
+  it.running !== undefined ||
+  it.restarts > 0 ||
+  (it.terminated !== undefined && !couldNotStart(it) && it.terminated.reason !== "ContainerStatusUnknown");
+
+/** Deleted for good, as a look shows it: nothing but our hold is left, and no unfinished pod. */
+export const isLookedDeleted = (job: JobSeen, pods: readonly PodSeen[]): boolean => onlyHeld(job) && !pods.some(isUnfinished);
+
+/** The pod to tell of: one that succeeded, else one that ran, else the newest. */
+export function telling(pods: readonly PodSeen[]): PodSeen | undefined {
+  const rank = (pod: PodSeen): number => (pod.phase === "Succeeded" ? 2 : pod.containers.some(hasRun) ? 1 : 0);
+  return pods.toSorted((a, b) => rank(b) - rank(a) || ((b.createdAt ?? "") < (a.createdAt ?? "") ? -1 : 1))[0];
+}
+
+/** Our container, or in a pod that does not name one so, the first that is no init container. */
+export const mainOf = (pod: PodSeen): ContainerSeen | undefined =>
+  pod.containers.find((it) => it.role === "main" && it.name === CONTAINER) ?? pod.containers.find((it) => it.role === "main");
+
+const earliest = (times: readonly string[]): string | undefined => times.toSorted()[0];
+
+type Present<T> = { readonly [K in keyof T]?: Exclude<T[K], undefined> };
+
+/** Without the fields that are undefined. */
+const some = <T extends object>(fields: T): Present<T> =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Present<T>;

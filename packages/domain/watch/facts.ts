@@ -1,0 +1,235 @@
+/**
+ * What to tell the launcher about one Job, given what was told before and what is seen now.
+ *
+ * Pods are watched for speed, the Job for truth: that something started or stands still is read from pods, that it ended only
+ * from the Job's own condition. While the hold stands, an end is told again and again: the hold is the launcher's receipt.
+ *
+ * The bugs this prevents: an end inferred from a pod, a log or an absence, after which the Job turns out to be alive; an end
+ * told once, to nobody; and a thousand repetitions of the same stall.
+ *
+ * The caller keeps `said` only after every fact was confirmed by the broker, so that a fact that was not is made again.
+ */
+import type { About, FactData, LogTail } from "@longshore/contract/fact.ts";
+import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { diagnoseEvents, pullCause } from "../diagnosis/jobs.ts";
+import { diagnoseStall, isPullUnexplained, type Pulls, rememberPulls } from "../diagnosis/pods.ts";
+import { causeKey } from "../diagnosis/repeat.ts";
+import { isNewer } from "../run/record.ts";
+import { evidenceOf, evidenceOfPod, hasRun, isLookedDeleted, mainOf, telling } from "./evidence.ts";
+import { type EventSeen, finishedCondition, isUnfinished, type JobSeen, type PodSeen } from "./seen.ts";
+
+type JobFact = "job.started" | "job.stalled" | "job.resumed" | "job.ended" | "job.deleting" | "job.deleted";
+
+/** A fact without its envelope. */
+export type FactDraft = { readonly [T in JobFact]: { readonly type: T; readonly data: FactData<T> } }[JobFact];
+
+/** All that a watcher remembers of a Job. */
+export interface Said {
+  readonly about: About;
+  /** By the watcher's own clock: the cluster's may differ by an hour. */
+  readonly sinceMs: number;
+  readonly started: boolean;
+  readonly stalled: { readonly key: string; readonly progress: number } | undefined;
+  readonly standing: Standing | undefined;
+  /** We took the hold off: nothing about this Job is news any more. */
+  readonly released: boolean;
+  readonly pulls: Pulls;
+  readonly askedEventsMs: number | undefined;
+}
+
+/** What is told until the hold is gone: an end, a deletion, or a deletion with nothing left to wait for. */
+interface Standing {
+  readonly what: "Complete" | "Failed" | "deleting" | "drained";
+  readonly times: number;
+  readonly repeatAtMs: number | undefined;
+}
+
+export interface JobAndPods {
+  readonly job: JobSeen;
+  readonly pods: readonly PodSeen[];
+  /** Where they were asked for: about the object that was named. */
+  readonly events?: readonly EventSeen[];
+}
+
+/** What the caller is to fetch: a log to put into the end (`withLog`), or Events to call again with. */
+export type Want =
+  | { readonly kind: "logs"; readonly pod: string; readonly container: string }
+  | { readonly kind: "events"; readonly uid: string };
+
+export interface Telling {
+  readonly facts: readonly FactDraft[];
+  /** To be kept once the facts are confirmed; `undefined`: forget this Job. */
+  readonly said: Said | undefined;
+  readonly want: Want | undefined;
+  /** When to read this Job again and call again, though nothing changes. */
+  readonly dueMs: number | undefined;
+}
+
+const MINUTE_MS = 60_000;
+const REPEAT_AFTER_MS = [1, 2, 5, 10].map((minutes) => minutes * MINUTE_MS);
+const EVENTS = { withoutPodsMs: 5_000, creatingMs: 20_000, againMs: 30_000 };
+
+export function facts(said: Said | undefined, seen: JobAndPods, nowMs: number): Telling {
+  const { job, pods, events = [] } = seen;
+  const before = said?.about.uid === job.uid ? said : undefined;
+  const about = before ? newest(before.about, seen) : aboutOf(seen);
+  // Occupants are the launcher's own business, and what carries no mark of ours is nobody's.
+  if (about === undefined || about.occupant === true) return { facts: [], said: before, want: undefined, dueMs: undefined };
+
+  const pulls = rememberPulls(before?.pulls ?? {}, pods);
+  const known: Said = { ...(before ?? silence(about, nowMs)), about, pulls: explained(pulls, pods, pullCause(events)) };
+  const finished = finishedCondition(job);
+  if (finished) return ended(known, seen, finished.type, nowMs);
+  if (job.deletionAt !== undefined) return deleting(known, seen, nowMs);
+  return alive(known, seen, nowMs);
+}
+
+/**
+ * After a Job left the watch or the listing: what an authoritative GET of its name found. Only that tells a deleted Job from
+ * one whose label somebody removed, which runs on and must not be called deleted.
+ */
+export function afterGet(said: Said | undefined, found: Omit<JobAndPods, "events"> | undefined, nowMs: number): Telling {
+  if (said !== undefined && found?.job.uid === said.about.uid) {
+    const telling = facts(said, found, nowMs);
+    // Nothing will be seen of it by itself any more.
+    return found.job.mark ? telling : { ...telling, dueMs: Math.min(telling.dueMs ?? Infinity, nowMs + MINUTE_MS) };
+  }
+  const untold = said !== undefined && !said.released && said.about.occupant !== true;
+  const deleted = untold ? [{ type: "job.deleted", data: { about: said.about } } as const] : [];
+  return { facts: deleted, said: undefined, want: undefined, dueMs: undefined };
+}
+
+/** The end with its log, once that was read. */
+export const withLog = (draft: FactDraft, log: LogTail): FactDraft =>
+  draft.type === "job.ended" ? { ...draft, data: { ...draft.data, evidence: { ...draft.data.evidence, log } } } : draft;
+
+function ended(known: Said, seen: JobAndPods, condition: "Complete" | "Failed", nowMs: number): Telling {
+  const { about, pulls } = known;
+  if (!seen.job.held && seen.job.ttlSeconds !== undefined)
+    return { facts: [], said: { ...known, released: true, standing: undefined }, want: undefined, dueMs: undefined };
+  const evidence = evidenceOf(seen.job, { pods: seen.pods, pulls });
+  return standing(
+    known,
+    seen.job,
+    { what: condition, fact: { type: "job.ended", data: { about, condition, evidence } }, want: logOf(seen.pods) },
+    nowMs,
+  );
+}
+
+function deleting(known: Said, { job, pods }: JobAndPods, nowMs: number): Telling {
+  const what = isLookedDeleted(job, pods) ? "drained" : "deleting";
+  return standing(known, job, { what, fact: { type: "job.deleting", data: { about: known.about } }, want: undefined }, nowMs);
+}
+
+/** Tells it at once, and again while the hold stands. */
+function standing(
+  known: Said,
+  job: JobSeen,
+  { what, fact, want }: { readonly what: Standing["what"]; readonly fact: FactDraft; readonly want: Want | undefined },
+  nowMs: number,
+): Telling {
+  const before = known.standing?.what === what ? known.standing : undefined;
+  const repeatAtMs = job.held ? before?.repeatAtMs : undefined;
+  if (before && (repeatAtMs === undefined || nowMs < repeatAtMs))
+    return { facts: [], said: known, want: undefined, dueMs: repeatAtMs };
+  const times = (before?.times ?? 0) + 1;
+  const nextMs = job.held ? nowMs + (REPEAT_AFTER_MS[times - 1] ?? 10 * MINUTE_MS) : undefined;
+  return { facts: [fact], said: { ...known, standing: { what, times, repeatAtMs: nextMs } }, want, dueMs: nextMs };
+}
+
+function alive(known: Said, seen: JobAndPods, nowMs: number): Telling {
+  const { about } = known;
+  const { pods, events = [] } = seen;
+  const ran = pods.find((pod) => pod.containers.some(hasRun));
+  const stall = diagnoseStall({ pods, pulls: known.pulls }) ?? diagnoseEvents(relevant(events, seen));
+  const progress = progressOf(pods);
+  const stalled = stalledBy(known.stalled, stall, progress);
+  const told: FactDraft[] = [];
+  if (stall && stalled?.key !== known.stalled?.key) told.push({ type: "job.stalled", data: { about, diagnosis: stall } });
+  if (known.stalled && !stalled) told.push({ type: "job.resumed", data: { about } });
+  if (ran && !known.started) told.push({ type: "job.started", data: { about, evidence: evidenceOfPod(ran) } });
+
+  const ask = seen.events ? undefined : askAbout(known, seen);
+  const askAtMs = ask && Math.max(ask.fromMs, (known.askedEventsMs ?? -Infinity) + EVENTS.againMs);
+  const want = ask && askAtMs !== undefined && nowMs >= askAtMs ? ({ kind: "events", uid: ask.uid } as const) : undefined;
+  const askedEventsMs = want ? nowMs : known.askedEventsMs;
+  const again = askAbout({ ...known, askedEventsMs }, seen);
+  return {
+    facts: told,
+    said: { ...known, started: known.started || ran !== undefined, stalled, standing: undefined, askedEventsMs },
+    want,
+    dueMs: again && Math.max(again.fromMs, (askedEventsMs ?? -Infinity) + EVENTS.againMs),
+  };
+}
+
+/** A stall ends only when its pod got further than it was: no pod for a moment, or no Events asked for, is no progress. */
+function stalledBy(before: Said["stalled"], now: Diagnosis | undefined, progress: number): Said["stalled"] {
+  if (now) return { key: causeKey(now), progress };
+  return before && progress > before.progress ? undefined : before;
+}
+
+/** How far the furthest pod got: made, on a node, and then each container that ran. */
+const progressOf = (pods: readonly PodSeen[]): number =>
+  Math.max(0, ...pods.map((pod) => 1 + (pod.node === undefined ? 0 : 1) + pod.containers.filter(hasRun).length));
+
+/** Whose Events to ask for, and from when on: those of a Job that gets no pod, or of a pod that does not say what it waits for. */
+function askAbout(known: Said, { job, pods }: JobAndPods): { readonly uid: string; readonly fromMs: number } | undefined {
+  if (pods.length === 0) return job.suspended ? undefined : { uid: job.uid, fromMs: known.sinceMs + EVENTS.withoutPodsMs };
+  const silent = pods.find((pod) => isUnfinished(pod) && pod.node !== undefined && !pod.containers.some(hasRun));
+  if (silent === undefined) return undefined;
+  if (isPullUnexplained({ pods: [silent], pulls: known.pulls })) return { uid: silent.uid, fromMs: known.sinceMs };
+  const creating = silent.containers.every(
+    ({ waiting }) => waiting === undefined || /^(ContainerCreating|PodInitializing)$/.test(waiting.reason ?? ""),
+  );
+  return creating ? { uid: silent.uid, fromMs: known.sinceMs + EVENTS.creatingMs } : undefined;
+}
+
+/** A Job's Events are kept for an hour: why it once got no pod says nothing about the pod that it has now. */
+const relevant = (events: readonly EventSeen[], { job, pods }: JobAndPods): readonly EventSeen[] =>
+  events.filter(({ about }) =>
+    pods.length === 0 ? about === job.uid : pods.some((pod) => pod.uid === about && !pod.containers.some(hasRun)),
+  );
+
+/** The Events' explanation is for the containers whose pods give none themselves. */
+function explained(pulls: Pulls, pods: readonly PodSeen[], cause: string | undefined): Pulls {
+  if (cause === undefined || !isPullUnexplained({ pods, pulls })) return pulls;
+  const waiting = pods.flatMap(({ containers }) =>
+    containers.filter((it) => it.waiting?.reason === "ImagePullBackOff" && cause.includes(it.image)),
+  );
+  return { ...Object.fromEntries(waiting.map(({ name }) => [name, cause])), ...pulls };
+}
+
+/** The log of what ran: our container's, or of the init container that never let it begin. */
+function logOf(pods: readonly PodSeen[]): Want | undefined {
+  const pod = telling(pods);
+  if (pod === undefined) return undefined;
+  const main = mainOf(pod);
+  const container = main && hasRun(main) ? main : pod.containers.filter(hasRun).at(-1);
+  return container && { kind: "logs", pod: pod.name, container: container.name };
+}
+
+const silence = (about: About, nowMs: number): Said => ({
+  about,
+  sinceMs: nowMs,
+  started: false,
+  stalled: undefined,
+  standing: undefined,
+  released: false,
+  pulls: {},
+  askedEventsMs: undefined,
+});
+
+function aboutOf(seen: JobAndPods): About | undefined {
+  const { mark, namespace, name, uid, resourceVersion } = seen.job;
+  if (mark === undefined) return undefined;
+  const { occupant, ...of } = mark;
+  return newest({ ...of, namespace, name, uid, resourceVersion, ...(occupant && { occupant }) }, seen);
+}
+
+const newest = (about: About, { job, pods }: JobAndPods): About => ({
+  ...about,
+  resourceVersion: [job, ...pods].reduce(
+    (rv, it) => (isNewer(it.resourceVersion, rv) ? it.resourceVersion : rv),
+    about.resourceVersion,
+  ),
+});
