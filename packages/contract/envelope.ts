@@ -42,7 +42,7 @@ export const Envelope = Identity.extend({
     .string()
     .regex(/^application\/([A-Za-z0-9!#$&^_.+-]+\+)?json\s*(;|$)/, "Only JSON data is read: leave this out, or application/json.")
     .nullish(),
-  data_base64: z.undefined("Data in base64 is not read; put the JSON object into data.").optional(),
+  data_base64: z.never("Data in base64 is not read; put the JSON object into data.").optional(),
 });
 
 interface Unreadable {

@@ -28,7 +28,6 @@ export type ProblemCode =
   | "Missing"
   | "WrongType"
   | "OutOfRange"
-  | "Reserved"
   | "Inconsistent"
   | "Invalid";
 

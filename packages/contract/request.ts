@@ -97,7 +97,10 @@ const common = {
   priority: z.int().min(-1000).max(1000).optional(),
   notBefore: z.iso
     .datetime({ offset: true })
-    .refine((at) => new Date(at).getUTCFullYear() <= 2100, "A date is not later than the year 2100.")
+    .refine((at) => new Date(at).getUTCFullYear() <= 2100, {
+      error: "A date is not later than the year 2100.",
+      params: { code: "OutOfRange" },
+    })
     .optional(),
   waitFor: Duration.optional(),
   startWithin: Duration.optional(),

@@ -1,0 +1,130 @@
+/**
+ * What people and programs get wrong in `run.requested`, and the place that each refusal must name. Two judges are held
+ * to it: the zod schemas that read messages, and the JSON Schemas that are published for everybody else.
+ */
+
+export interface BadRequest {
+  readonly name: string;
+  readonly data: unknown;
+  /** Pointer and code of each problem, in order. */
+  readonly want: readonly (readonly [path: string, code: string])[];
+  /** A rule that JSON Schema cannot say. */
+  readonly beyondSchema?: true;
+}
+
+/** Stands wherever a value is wrong or beside it: no sentence may repeat it. */
+export const CANARY = "hunter2-canary";
+
+const simple = { run: "orders/8812", image: "registry.example/export:1", env: { PASSWORD: CANARY } };
+const but = (changes: object) => ({ ...simple, ...changes });
+const step = { name: "load", image: "registry.example/load:1" };
+const pipeline = (...steps: readonly object[]) => ({ run: "orders/8812", steps });
+const many = <T>(count: number, make: (at: number) => T): readonly T[] => Array.from({ length: count }, (_, at) => make(at));
+const table = (count: number) => Object.fromEntries(many(count, (at) => [`k${at}`, "v"]));
+const unknown = (name: string): BadRequest => ({
+  name: `has no field ${name}`,
+  data: but({ [name]: CANARY }),
+  want: [[`/data/${name}`, "UnknownField"]],
+});
+
+// biome-ignore format: a table is read down its columns
+export const BAD_REQUESTS: readonly BadRequest[] = [
+  { name: "is no object", data: CANARY, want: [["/data", "WrongType"]] },
+  { name: "is a list", data: [simple], want: [["/data", "WrongType"]] },
+  { name: "is null", data: null, want: [["/data", "WrongType"]] },
+  { name: "says nothing", data: {}, want: [["/data/image", "Missing"], ["/data/run", "Missing"]] },
+
+  { name: "has no run id", data: { image: "x" }, want: [["/data/run", "Missing"]] },
+  { name: "has an empty run id", data: but({ run: "" }), want: [["/data/run", "OutOfRange"], ["/data/run", "Invalid"]] },
+  { name: "has a run id of 300 characters", data: but({ run: "r".repeat(300) }), want: [["/data/run", "OutOfRange"]] },
+  { name: "has a run id with a space", data: but({ run: "a b" }), want: [["/data/run", "Invalid"]] },
+  { name: "has a run id with a NUL", data: but({ run: "a\0b" }), want: [["/data/run", "UnusableCharacter"]] },
+  { name: "has a run id that only looks like another (Cyrillic о)", data: but({ run: "оrders" }), want: [["/data/run", "Invalid"]] },
+  { name: "has a run id with an invisible character", data: but({ run: "orders\u200b" }), want: [["/data/run", "Invalid"]] },
+  { name: "has a number as its run id", data: but({ run: 8812 }), want: [["/data/run", "WrongType"]] },
+
+  { name: "has no image", data: { run: "r" }, want: [["/data/image", "Missing"]] },
+  { name: "has an empty image", data: but({ image: "" }), want: [["/data/image", "OutOfRange"]] },
+  { name: "has an image with a space", data: but({ image: "a b" }), want: [["/data/image", "Invalid"]] },
+  { name: "has an image of 600 characters", data: but({ image: "i".repeat(600) }), want: [["/data/image", "OutOfRange"]] },
+  { name: "writes its args as one text", data: but({ args: "--fast" }), want: [["/data/args", "WrongType"]] },
+  { name: "has a number among its args", data: but({ args: ["-n", 3] }), want: [["/data/args/1", "WrongType"]] },
+  { name: "has a NUL in its command", data: but({ command: ["a\0"] }), want: [["/data/command/0", "UnusableCharacter"]] },
+  { name: "has 2,000 args", data: but({ args: many(2000, () => "x") }), want: [["/data/args", "OutOfRange"]] },
+  { name: "has a relative working directory", data: but({ workingDir: "tmp" }), want: [["/data/workingDir", "Invalid"]] },
+  { name: "has an output without a name", data: but({ outputs: [""] }), want: [["/data/outputs/0", "OutOfRange"]] },
+
+  { name: "has a number in env", data: but({ env: { PORT: 8080 } }), want: [["/data/env/PORT", "WrongType"]] },
+  { name: "has a list in env", data: but({ env: { A: [CANARY] } }), want: [["/data/env/A", "WrongType"]] },
+  { name: "has a name in env that starts with a digit", data: but({ env: { "1A": CANARY } }), want: [["/data/env/1A", "Invalid"]] },
+  { name: "has a name in env with '='", data: but({ env: { "A=B": CANARY } }), want: [["/data/env/A=B", "Invalid"]] },
+  { name: "has a name in env with '/' and '~'", data: but({ env: { "a/b~c": CANARY } }), want: [["/data/env/a~1b~0c", "Invalid"]] },
+  { name: "asks env for a field there is not", data: but({ env: { A: { field: CANARY } } }), want: [["/data/env/A/field", "Invalid"]] },
+  { name: "asks env for a Secret", data: but({ env: { A: { secretKeyRef: CANARY } } }),
+    want: [["/data/env/A/field", "Missing"], ["/data/env/A/secretKeyRef", "UnknownField"]] },
+  { name: "has 10,000 entries in env", data: but({ env: table(10_000) }), want: [["/data/env", "OutOfRange"]] },
+  { name: "has a value in env of 40,000 characters", data: but({ env: { A: "x".repeat(40_000) } }), want: [["/data/env/A", "OutOfRange"]] },
+  { name: "writes env as a list", data: but({ env: [{ name: "A", value: CANARY }] }), want: [["/data/env", "WrongType"]] },
+
+  { name: "has a negative quantity", data: but({ resources: { limits: { cpu: "-1" } } }), want: [["/data/resources/limits/cpu", "Invalid"]] },
+  { name: "has a quantity without a number", data: but({ resources: { limits: { memory: "Gi" } } }), want: [["/data/resources/limits/memory", "Invalid"]] },
+  { name: "has a quantity with an unknown suffix", data: but({ resources: { requests: { memory: "1GB" } } }), want: [["/data/resources/requests/memory", "Invalid"]] },
+  { name: "has a quantity with a comma", data: but({ resources: { limits: { cpu: "1,5" } } }), want: [["/data/resources/limits/cpu", "Invalid"]] },
+  { name: "has a quantity as a number", data: but({ resources: { limits: { cpu: 2 } } }), want: [["/data/resources/limits/cpu", "WrongType"]] },
+  { name: "has a quantity beyond 2^63", data: but({ resources: { limits: { memory: "99Ei" } } }), want: [["/data/resources/limits/memory", "Invalid"]], beyondSchema: true },
+  { name: "asks for a resource we do not know", data: but({ resources: { limits: { "nvidia.com/gpu": "1" } } }), want: [["/data/resources/limits/nvidia.com~1gpu", "UnknownField"]] },
+  { name: "requests more than its limit", data: but({ resources: { limits: { memory: "1Gi" }, requests: { memory: "2Gi" } } }),
+    want: [["/data/resources/requests/memory", "Inconsistent"]], beyondSchema: true },
+
+  { name: "has an empty label name", data: but({ labels: { "": "x" } }), want: [["/data/labels/", "Invalid"]] },
+  { name: "has a label name of 64 characters", data: but({ labels: { ["n".repeat(64)]: "x" } }), want: [[`/data/labels/${"n".repeat(64)}`, "Invalid"]] },
+  { name: "has a label prefix in capitals", data: but({ labels: { "Example.org/a": "x" } }), want: [["/data/labels/Example.org~1a", "Invalid"]] },
+  { name: "has two '/' in a label name", data: but({ labels: { "a/b/c": "x" } }), want: [["/data/labels/a~1b~1c", "Invalid"]] },
+  { name: "has a label value with a space", data: but({ labels: { team: "two words" } }), want: [["/data/labels/team", "Invalid"]] },
+  { name: "has a label value of 64 characters", data: but({ labels: { team: "v".repeat(64) } }), want: [["/data/labels/team", "Invalid"]] },
+  { name: "uses our label prefix", data: but({ labels: { "longshore.dev/run": "x" } }), want: [["/data/labels/longshore.dev~1run", "Invalid"]] },
+  { name: "uses a label prefix of Kubernetes", data: but({ labels: { "batch.kubernetes.io/job-name": "x" } }), want: [["/data/labels/batch.kubernetes.io~1job-name", "Invalid"]] },
+  { name: "uses an annotation prefix of Kubernetes", data: but({ annotations: { "sub.k8s.io/x": "x" } }), want: [["/data/annotations/sub.k8s.io~1x", "Invalid"]] },
+  { name: "has an annotation of 5,000 characters", data: but({ annotations: { a: "x".repeat(5000) } }), want: [["/data/annotations/a", "OutOfRange"]] },
+  { name: "has 51 labels", data: but({ labels: table(51) }), want: [["/data/labels", "OutOfRange"]] },
+
+  { name: "has a priority of 2^31", data: but({ priority: 2 ** 31 }), want: [["/data/priority", "OutOfRange"]] },
+  { name: "has a priority with a fraction", data: but({ priority: 1.5 }), want: [["/data/priority", "WrongType"]] },
+  { name: "has a priority as a text", data: but({ priority: "1" }), want: [["/data/priority", "WrongType"]] },
+  { name: "retries 2^31 times", data: but({ retries: { max: 2 ** 31 } }), want: [["/data/retries/max", "OutOfRange"]] },
+  { name: "retries -1 times", data: but({ retries: { max: -1 } }), want: [["/data/retries/max", "OutOfRange"]] },
+  { name: "retries on a cause there is not", data: but({ retries: { on: ["bad-luck"] } }), want: [["/data/retries/on/0", "Invalid"]] },
+  { name: "has a deadline without a unit", data: but({ deadline: "900" }), want: [["/data/deadline", "Invalid"]] },
+  { name: "has a deadline as a number", data: but({ deadline: 900 }), want: [["/data/deadline", "WrongType"]] },
+  { name: "has a negative deadline", data: but({ deadline: "-5m" }), want: [["/data/deadline", "Invalid"]] },
+  { name: "waits for more than a year", data: but({ waitFor: "367d" }), want: [["/data/waitFor", "Invalid"]], beyondSchema: true },
+  { name: "starts in the year 9999", data: but({ notBefore: "9999-01-01T00:00:00Z" }), want: [["/data/notBefore", "OutOfRange"]], beyondSchema: true },
+  { name: "starts on a day there is not", data: but({ notBefore: "2030-02-30T00:00:00Z" }), want: [["/data/notBefore", "Invalid"]] },
+  { name: "starts at a time without a zone", data: but({ notBefore: "2030-01-31T12:00:00" }), want: [["/data/notBefore", "Invalid"]] },
+  { name: "prefers no group", data: but({ groups: [] }), want: [["/data/groups", "OutOfRange"]] },
+  { name: "names a group with a dot", data: but({ groups: ["prod.a"] }), want: [["/data/groups/0", "Invalid"]] },
+  { name: "has an actor without a name", data: but({ actor: { id: "7" } }), want: [["/data/actor/name", "Missing"]] },
+
+  { name: "has no steps", data: pipeline(), want: [["/data/steps", "OutOfRange"]] },
+  { name: "has 101 steps", data: pipeline(...many(101, (at) => ({ ...step, name: `s${at}` }))), want: [["/data/steps", "OutOfRange"]] },
+  { name: "has a step without an image", data: pipeline({ name: "load" }), want: [["/data/steps/0/image", "Missing"]] },
+  { name: "has a step's name in capitals", data: pipeline({ ...step, name: "Load" }), want: [["/data/steps/0/name", "Invalid"]] },
+  { name: "has a step's name of 31 characters", data: pipeline({ ...step, name: "s".repeat(31) }), want: [["/data/steps/0/name", "Invalid"]] },
+  { name: "has two steps of one name", data: pipeline(step, step), want: [["/data/steps/1/name", "Inconsistent"]], beyondSchema: true },
+  { name: "needs a step there is not", data: pipeline({ ...step, needs: ["stage"] }), want: [["/data/steps/0/needs/0", "Inconsistent"]], beyondSchema: true },
+  { name: "has steps that wait for each other", data: pipeline({ ...step, needs: ["b"] }, { ...step, name: "b", needs: ["load"] }), want: [["/data/steps", "Inconsistent"]], beyondSchema: true },
+  { name: "has a step that waits for itself", data: pipeline({ ...step, needs: ["load"] }), want: [["/data/steps", "Inconsistent"]], beyondSchema: true },
+  { name: "has a step that requests more than its limit", data: pipeline(step, { ...step, name: "b", resources: { limits: { cpu: "500m" }, requests: { cpu: "1" } } }),
+    want: [["/data/steps/1/resources/requests/cpu", "Inconsistent"]], beyondSchema: true },
+  { name: "has a step with a deadline of its own", data: pipeline({ ...step, deadline: "5m" }), want: [["/data/steps/0/deadline", "UnknownField"]] },
+  { name: "has an image beside its steps", data: { ...pipeline(step), image: "x" }, want: [["/data/image", "UnknownField"]] },
+
+  { name: "is over 256 KiB", data: but({ args: many(10, () => "x".repeat(30_000)) }), want: [["/data", "TooLarge"]], beyondSchema: true },
+  { name: "has everything wrong at once", data: { run: "", imag: "x", env: { "1": CANARY, A: 1 }, retries: { max: 99 }, deadine: "5m" },
+    want: [["/data/image", "Missing"], ["/data/env/1", "Invalid"], ["/data/env/A", "WrongType"], ["/data/retries/max", "OutOfRange"], ["/data/run", "OutOfRange"],
+      ["/data/run", "Invalid"], ["/data/imag", "UnknownField"], ["/data/deadine", "UnknownField"]] },
+
+  ...["restartPolicy", "manualSelector", "managedBy", "ownerReferences", "finalizers", "generateName", "namespace", "parallelism", "privileged", "hostPath",
+    "hostNetwork", "hostPID", "hostIPC", "ports", "securityContext", "serviceAccountName", "automountServiceAccountToken", "nodeName", "priorityClassName",
+    "volumes", "initContainers", "pod", "constructor", "deadine"].map(unknown),
+];

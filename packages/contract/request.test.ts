@@ -1,0 +1,79 @@
+/** Every bad row of a request, through the same door that messages come in by. */
+import t from "tap";
+import { BAD_REQUESTS, CANARY } from "./bad-requests.ts";
+import { readCommand } from "./envelope.ts";
+import type { Problem } from "./problem.ts";
+import { MAIN, requestProblems, stepsOf } from "./request.ts";
+import { REQUESTED } from "./command.ts";
+
+const message = (data: unknown): Uint8Array =>
+  new TextEncoder().encode(
+    JSON.stringify({ specversion: "1.0", id: "m1", source: "/shop", type: "dev.longshore.run.requested", data }),
+  );
+
+/** Nothing where it was not refused, which no test here wants. */
+function refusal(data: unknown): readonly Problem[] {
+  const read = readCommand(message(data));
+  return read.kind === "refused" ? read.problems : [];
+}
+
+for (const { name, data, want } of BAD_REQUESTS)
+  t.test(`refuses a request that ${name}`, async (t) => {
+    const problems = refusal(data);
+    t.same(
+      problems.map(({ path, code }) => [path, code]),
+      want,
+    );
+    for (const problem of problems) {
+      t.match(problem.message, /^["A-Z].*[.?]$/s, "a full sentence");
+      t.notMatch(problem.message, CANARY, "no value is repeated");
+    }
+  });
+
+t.test("says which field was meant, and which fields there are", async (t) => {
+  const problems = refusal({ run: "a", image: "x", deadine: "5m", hostNetwork: true });
+  t.match(problems[0]?.message, 'did you mean "deadline"?');
+  t.match(problems[1]?.message, /these are: image, command, .*actor/);
+});
+
+t.test("tells an author who mixed the two forms where the field belongs", async (t) => {
+  const problems = refusal({ run: "a", image: "x", steps: [{ name: "load", image: "x" }] });
+  t.same(
+    problems.map(({ message }) => message),
+    ['"image" belongs inside a step, since "steps" is given.'],
+  );
+});
+
+t.test("answers a flood of problems with a bounded list", async (t) => {
+  const env = Object.fromEntries(Array.from({ length: 500 }, (_, at) => [`${at}`, "x"]));
+  const problems = refusal({ run: "a", image: "x", env });
+  t.equal(problems.length, 51);
+  t.equal(problems.at(-1)?.code, "MoreProblems");
+});
+
+// biome-ignore format: a table
+const GOOD: readonly (readonly [name: string, data: object])[] = [
+  ["the shortest request", { run: "a", image: "x" }],
+  ["every field of the short form", {
+    run: "orders/8812:export@1+2=3", image: "registry.example:5000/a/b@sha256:abc", command: ["/bin/sh", "-c"], args: ["", "exit 0\n"],
+    env: { EMPTY: "", "a.b-c_D": "ü😀", NODE: { field: "spec.nodeName" }, constructor: "harmless" },
+    resources: { limits: { cpu: "1.5", memory: "2Gi", "ephemeral-storage": "1G" }, requests: { cpu: "500m", memory: "2048Mi" } },
+    workingDir: "/", outputs: ["rows"], groups: ["gpu", "prod/team-a"], labels: { team: "", "example.org/team": "a" },
+    annotations: { "example.org/why": "because, of course" }, priority: -1000, notBefore: "1999-12-31T23:59:59.5+02:00", waitFor: "366d",
+    startWithin: "90s", deadline: "500ms", retries: { max: 0, on: [], backoff: { first: "1s", most: "5m" } },
+    keepFor: { succeeded: "0s", failed: "7d" }, actor: { name: "Ada", id: "7" },
+  }],
+  ["a pipeline", { run: "a", steps: [{ name: "load", image: "x" }, { name: "mail", image: "y", needs: ["load"], when: "always" }], deadline: "1h" }],
+];
+
+for (const [name, data] of GOOD)
+  t.test(`takes ${name} and changes nothing in it`, async (t) => {
+    const read = readCommand(message(data));
+    t.same(read, { kind: "command", command: { type: "run.requested", id: "m1", source: "/shop", data } });
+  });
+
+t.test("a simple request is one step named main, without the fields that were not given", async (t) => {
+  const request = REQUESTED.simple.parse({ run: "a", image: "x", args: ["1"], deadline: "5m" });
+  t.same(stepsOf(request), [{ name: MAIN, image: "x", args: ["1"] }]);
+  t.same(requestProblems(request), []);
+});

@@ -1,0 +1,169 @@
+/**
+ * The wire as JSON Schema and AsyncAPI 3, made from the same zod values that judge messages.
+ *
+ * The failure this prevents: a description that drifts from what is read. Readers of other languages get these files;
+ * a test fails when they differ from what the code gives, so no change of the wire goes unseen.
+ */
+import { z } from "zod";
+import { COMMANDS, type CommandType } from "./command.ts";
+import { CONTENT_TYPE, Envelope, EventEnvelope, PREFIX } from "./envelope.ts";
+import { EVENTS, type EventType } from "./event.ts";
+import { FACTS, type FactType } from "./fact.ts";
+
+type Json = Readonly<Record<string, unknown>>;
+
+const WHEN_COMMANDS: Record<CommandType, string> = {
+  "run.requested": "Runs something. The same run id with the same content has one effect; with other content it is refused.",
+  "run.cancel": "Ends a run, also one that has not arrived yet.",
+  "run.restart": "Runs a run that is over again, as its next generation.",
+};
+
+const WHEN_FACTS: Record<FactType, string> = {
+  "job.started": "A container of the Job runs.",
+  "job.stalled": "The Job's pods cannot start or make no progress.",
+  "job.resumed": "What held the Job's pods up is over.",
+  "job.ended": "The Job is complete or failed, as its condition says.",
+  "job.deleting": "Somebody began to delete the Job.",
+  "job.deleted": "The Job is gone, by an authoritative look.",
+  "group.watched": "A watcher's heartbeat: how fresh its view of the group is.",
+};
+
+const WHEN_EVENTS: Record<EventType, string> = {
+  "run.accepted": "The run was recorded; from now on it will be accounted for.",
+  "run.restarted": "The run runs again, as its next generation.",
+  "run.waiting": "No group can take it at present; told again when the reason changes.",
+  "run.launched": "The Job exists in a group's cluster.",
+  "run.started": "The first container runs.",
+  "run.stalled": "Its pods cannot start or make no progress; the diagnosis says why.",
+  "run.resumed": "What held it up is over.",
+  "run.attempt.failed": "An attempt failed, and another will follow.",
+  "run.step.succeeded": "A step of a pipeline succeeded.",
+  "run.step.failed": "A step of a pipeline failed.",
+  "run.step.skipped": "A step of a pipeline was not needed.",
+  "run.cancelling": "A cancel was recorded; pods may still run.",
+  "run.succeeded": "All that was needed succeeded. Nothing follows in this generation.",
+  "run.failed": "It did not succeed. Nothing follows in this generation.",
+  "run.cancelled": "It was cancelled and its pods are gone. Nothing follows in this generation.",
+  "run.lost": "It is provably gone with an unknown outcome, or was abandoned. Nothing follows in this generation.",
+  "run.restored": "The ledger was restored from a backup: what follows is a new epoch.",
+  "command.refused": "A command could not be taken; its run's id is not used up.",
+  "group.healthy": "The group can be reached again.",
+  "group.unhealthy": "The group cannot be used at present; the diagnosis says why.",
+};
+
+interface Kind {
+  readonly name: "command" | "fact" | "event";
+  readonly envelope: z.ZodType;
+  readonly rows: Readonly<Record<string, z.ZodType>>;
+  readonly when: Readonly<Record<string, string>>;
+}
+
+const KINDS: readonly Kind[] = [
+  { name: "command", envelope: Envelope, rows: COMMANDS, when: WHEN_COMMANDS },
+  { name: "event", envelope: EventEnvelope, rows: EVENTS, when: WHEN_EVENTS },
+  { name: "fact", envelope: Envelope, rows: FACTS, when: WHEN_FACTS },
+];
+
+/** What is sent, before defaults and brands: "input". No ids inside, since an id at the root would break embedding. */
+function schemaOf(schema: z.ZodType): Json {
+  const { $schema: _, ...rest } = z.toJSONSchema(schema, { io: "input", target: "draft-7" });
+  return rest;
+}
+
+/** What AsyncAPI 3 takes without more ado, and every validator knows. */
+const DIALECT = "http://json-schema.org/draft-07/schema#";
+
+/** A whole message: its envelope, with its type and its data. */
+function messageSchema({ envelope, rows, when }: Kind, type: string): Json {
+  const data = rows[type];
+  if (data === undefined) throw new Error(`no schema is known for ${type}`);
+  const { properties, required, ...open } = schemaOf(envelope) as { properties: Json; required: readonly string[] };
+  return {
+    $schema: DIALECT,
+    title: PREFIX + type,
+    description: when[type],
+    ...open,
+    properties: { ...properties, type: { const: PREFIX + type }, data: schemaOf(data) },
+    required: [...required, "data"],
+  };
+}
+
+function asyncApi(): Json {
+  const messages = KINDS.flatMap((kind) =>
+    Object.keys(kind.rows).map((type) => [
+      type,
+      { title: type, summary: kind.when[type], contentType: CONTENT_TYPE, payload: { $ref: `./${fileOf(kind, type)}` } },
+    ]),
+  );
+  const refs = (which: Kind["name"]): Json =>
+    Object.fromEntries(
+      KINDS.filter(({ name }) => name === which).flatMap(({ rows }) =>
+        Object.keys(rows).map((type) => [type, { $ref: `#/components/messages/${type}` }]),
+      ),
+    );
+  const operation = (action: "send" | "receive", channel: string, summary: string): Json => ({
+    action,
+    channel: { $ref: `#/channels/${channel}` },
+    summary,
+  });
+  return {
+    asyncapi: "3.0.0",
+    info: {
+      title: "Longshore",
+      version: "1.0.0",
+      description: "Publish a message, get a Kubernetes Job on whichever cluster can take it, and get every outcome back.",
+      license: { name: "Apache-2.0" },
+    },
+    defaultContentType: CONTENT_TYPE,
+    channels: {
+      commands: { address: "longshore.commands", description: "A topic exchange; any routing key.", messages: refs("command") },
+      events: {
+        address: "longshore.events",
+        description:
+          "A topic exchange. The routing key is <tenant>.<group or ->.<type without its prefix>, such as shop.prod-a.run.succeeded; " +
+          'a "/" in a group\'s name becomes "_". Events of one run are in order of `sequence`, without gaps; each may come more than once.',
+        messages: refs("event"),
+      },
+      facts: { address: "longshore.facts", description: "Between watcher and launcher.", messages: refs("fact") },
+    },
+    operations: {
+      takeCommands: operation("receive", "commands", "The launcher takes commands from upstream."),
+      tellEvents: operation("send", "events", "The launcher tells upstream the story of each run."),
+      observeFacts: operation("receive", "facts", "The launcher takes what watchers saw."),
+    },
+    components: { messages: Object.fromEntries(messages) },
+  };
+}
+
+const fileOf = ({ name }: Kind, type: string): string => `${name}.${type}.schema.json`;
+
+/** File name → content of everything that `npm run contracts` publishes. */
+export function published(): ReadonlyMap<string, Json> {
+  const files = new Map<string, Json>([
+    ["envelope.schema.json", { $schema: DIALECT, title: "The envelope of commands and facts", ...schemaOf(Envelope) }],
+    ["asyncapi.json", asyncApi()],
+  ]);
+  for (const kind of KINDS) for (const type of Object.keys(kind.rows)) files.set(fileOf(kind, type), messageSchema(kind, type));
+  return files;
+}
+
+const WIDTH = 130;
+
+/** JSON as our formatter leaves it: a list stands on one line where it fits. */
+export function printed(value: unknown, indent = "", taken = 0): string {
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  const deeper = `${indent}  `;
+  if (Array.isArray(value)) {
+    const flat = value.map((entry) => (typeof entry === "object" && entry !== null ? undefined : JSON.stringify(entry)));
+    const line = `[${flat.join(", ")}]`;
+    if (!flat.includes(undefined) && taken + line.length + 1 <= WIDTH) return line;
+    return `[\n${value.map((entry) => deeper + printed(entry, deeper, deeper.length)).join(",\n")}\n${indent}]`;
+  }
+  const members = Object.entries(value).filter(([, member]) => member !== undefined);
+  if (members.length === 0) return "{}";
+  const lines = members.map(([name, member]) => {
+    const start = `${deeper}${JSON.stringify(name)}: `;
+    return start + printed(member, deeper, start.length);
+  });
+  return `{\n${lines.join(",\n")}\n${indent}}`;
+}
