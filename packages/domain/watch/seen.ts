@@ -29,12 +29,16 @@ interface Seen {
   readonly deletionAt: string | undefined;
 }
 
-export interface JobSeen extends Seen {
+/** What metadata alone tells of a Job: enough to count it and to see whose it is, not whether it has ended. */
+export interface MarkedSeen extends Seen {
   readonly mark: Mark | undefined;
   readonly proof: string | undefined;
   readonly finalizers: readonly string[];
   /** Our finalizer is on it. */
   readonly held: boolean;
+}
+
+export interface JobSeen extends MarkedSeen {
   /** Only those whose status is "True": a "False" one says that something is not so. */
   readonly conditions: readonly Condition[];
   readonly suspended: boolean;
@@ -47,17 +51,21 @@ export interface JobSeen extends Seen {
   readonly ttlSeconds: number | undefined;
 }
 
-export function seeJob(raw: unknown): JobSeen | undefined {
-  const seen = see(raw, "Job");
+/** A Job, whole or as PartialObjectMetadata. */
+export function seeMarked(raw: unknown): MarkedSeen | undefined {
+  const seen = see(raw, ["Job", "PartialObjectMetadata"]);
   if (seen === undefined) return undefined;
   const finalizers = list(at(raw, "metadata", "finalizers")).flatMap((it) => text(it, 253) ?? []);
+  const proof = text(at(raw, "metadata", "annotations", ANNOTATIONS.proof), 256);
+  return { ...seen, mark: mark(field(raw, "metadata")), proof, finalizers, held: finalizers.includes(HOLD) };
+}
+
+export function seeJob(raw: unknown): JobSeen | undefined {
+  const seen = field(raw, "kind") === "PartialObjectMetadata" ? undefined : seeMarked(raw);
+  if (seen === undefined) return undefined;
   const status = field(raw, "status");
   return {
     ...seen,
-    mark: mark(field(raw, "metadata")),
-    proof: text(at(raw, "metadata", "annotations", ANNOTATIONS.proof), 256),
-    finalizers,
-    held: finalizers.includes(HOLD),
     conditions: list(field(status, "conditions")).flatMap((it) => condition(it, "True") ?? []),
     suspended: at(raw, "spec", "suspend") === true,
     active: integer(field(status, "active")) ?? 0,
@@ -119,7 +127,7 @@ export interface Terminated {
 
 /** A pod that some Job made; `undefined` for any other. */
 export function seePod(raw: unknown): PodSeen | undefined {
-  const seen = see(raw, "Pod");
+  const seen = see(raw, ["Pod"]);
   const jobUid = seen && jobUidOf(field(raw, "metadata"));
   if (seen === undefined || jobUid === undefined) return undefined;
   const status = field(raw, "status");
@@ -174,14 +182,14 @@ export function seeEvent(raw: unknown): EventSeen | undefined {
 }
 
 /** Items of a list come without their kind; an object that has one must have the right one. */
-function see(raw: unknown, kind: "Job" | "Pod"): Seen | undefined {
+function see(raw: unknown, kinds: readonly string[]): Seen | undefined {
   const says = field(raw, "kind");
   const metadata = field(raw, "metadata");
   const uid = Uid.safeParse(field(metadata, "uid"));
   const name = text(field(metadata, "name"), 253);
   const namespace = text(field(metadata, "namespace"), 63);
   const resourceVersion = text(field(metadata, "resourceVersion"), 64);
-  if (says !== undefined && says !== kind) return undefined;
+  if (says !== undefined && !kinds.some((kind) => kind === says)) return undefined;
   if (!uid.success || name === undefined || namespace === undefined || resourceVersion === undefined) return undefined;
   return {
     name,

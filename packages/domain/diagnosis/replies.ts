@@ -1,0 +1,185 @@
+/**
+ * What an API server's answer to one of our requests means, and what to do about it.
+ *
+ * The bugs this prevents: a transient refusal that fails a run, a final one that is tried for a day, and (the worst) an answer
+ * that only looks like a refusal: a 5xx may come from a proxy while the create behind it succeeds, so it answers nothing.
+ */
+import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { at, field, integer, list, text } from "../watch/raw.ts";
+import { reasonOf, security } from "./jobs.ts";
+import { sentenceOf } from "./pods.ts";
+import { diagnoseQuota } from "./quota.ts";
+
+export interface Answer {
+  readonly status: number;
+  readonly body: unknown;
+  readonly retryAfterMs?: number | undefined;
+}
+
+/** Of which group and namespace: for the sentence. */
+export interface Where {
+  readonly group: string;
+  readonly namespace: string;
+}
+
+/**
+ * `exists`: the name is taken; read it to see by whom. `deferred`: not now, and nothing was created. `unhealthy`: nothing was
+ * created, and nothing will be in this group until somebody acts: place the run again. `refused`: never, for this request.
+ * `unknown`: it may have been created, or still may be.
+ */
+export type CreateReply =
+  | { readonly kind: "exists" }
+  | { readonly kind: "deferred"; readonly diagnosis: Diagnosis; readonly retryAfterMs: number | undefined }
+  | { readonly kind: "unhealthy" | "refused" | "unknown"; readonly diagnosis: Diagnosis };
+
+/** To a create that was not answered 201. */
+export function readCreateReply(answer: Answer, where: Where): CreateReply {
+  const said = statusOf(answer);
+  if (answer.status === 409) return conflict(said, answer);
+  return general(answer, said, where) ?? { kind: "refused", diagnosis: refusal(said) };
+}
+
+/** `deferred` and `unknown`: ask again. `unhealthy`: nobody can ask this group now. `refused`: asking again is no use. */
+export type OtherReply = Exclude<CreateReply, { readonly kind: "exists" }>;
+
+/** To anything else: a read, a delete, a release. What 404 and a foreign UID mean is the caller's matter. */
+export const readOtherReply = (answer: Answer, where: Where): OtherReply =>
+  general(answer, statusOf(answer), where) ?? { kind: "refused", diagnosis: refusal(statusOf(answer)) };
+
+interface Status {
+  readonly code: number;
+  /** It is a Kubernetes `Status`, so an API server said it and not something before it. */
+  readonly genuine: boolean;
+  readonly reason: string;
+  readonly message: string;
+  /** The kind that a 404 is about: the Job, or its namespace. */
+  readonly kind: string;
+  readonly causes: readonly { readonly reason: string; readonly field: string; readonly message: string }[];
+  readonly evidence: readonly string[];
+}
+
+function statusOf({ status, body }: Answer): Status {
+  const message = text(field(body, "message"), 4096) ?? text(body, 500) ?? "";
+  const reason = text(field(body, "reason"), 256) ?? "";
+  const causes = list(at(body, "details", "causes"), 20).map((it) => ({
+    reason: text(field(it, "reason"), 256) ?? "",
+    field: text(field(it, "field"), 512) ?? "",
+    message: text(field(it, "message"), 1024) ?? "",
+  }));
+  return {
+    code: integer(status) ?? 0,
+    genuine: field(body, "kind") === "Status" && field(body, "apiVersion") === "v1",
+    reason,
+    message,
+    kind: text(at(body, "details", "kind"), 128) ?? "",
+    causes,
+    evidence: [`HTTP ${status}${reason === "" ? "" : ` ${reason}`}${message === "" ? "" : `: ${message.slice(0, 2000)}`}`],
+  };
+}
+
+/** What means the same for every request; `undefined`: a refusal of this one. */
+function general(answer: Answer, said: Status, where: Where): OtherReply | undefined {
+  const { code, evidence } = said;
+  const group = `group "${where.group}"`;
+  if (code === 401) return unhealthy("AuthRejected", `The cluster of ${group} does not accept Longshore's token.`, evidence);
+  if (code === 429)
+    return deferred(
+      diagnose("EndpointUnreachable", `The cluster of ${group} has too much to do and asked to wait.`, evidence),
+      answer,
+    );
+  if (code === 408 || code >= 500)
+    return { kind: "unknown", diagnosis: diagnose("EndpointUnreachable", trouble(said, group), evidence) };
+  if (!said.genuine || code < 400) return notKubernetes(said, group);
+  if (code === 403) return forbidden(said, answer, where);
+  if (code === 404 && said.kind === "namespaces")
+    return unhealthy("NamespaceTerminating", `The namespace "${where.namespace}" of ${group} does not exist.`, evidence);
+  if (code === 404 && said.kind === "") return notKubernetes(said, group);
+  return code === 409
+    ? deferred(diagnose("Unknown", `The cluster of ${group} was changing what the request needs.`, evidence), answer)
+    : undefined;
+}
+
+/** Quota, a namespace that goes away and a missing permission all answer 403, and mean different things. */
+function forbidden(said: Status, answer: Answer, where: Where): OtherReply {
+  const { message, causes, evidence } = said;
+  const group = `group "${where.group}"`;
+  const quota = diagnoseQuota(message);
+  if (quota?.code === "QuotaExceeded") return deferred(quota, answer);
+  if (quota) return { kind: "refused", diagnosis: quota };
+  if (causes.some(({ reason }) => reason === "NamespaceTerminating") || /because it is being terminated/.test(message))
+    return unhealthy("NamespaceTerminating", `The namespace "${where.namespace}" of ${group} is being deleted.`, evidence);
+  const [, verb, resource] = /^.*?User ".*?" cannot (\w+) resource "([^"]*)"/.exec(message) ?? [];
+  if (verb !== undefined && resource !== undefined)
+    return unhealthy(
+      "Forbidden",
+      `Longshore may not ${verb} ${resource} in the namespace "${where.namespace}" of ${group}.`,
+      evidence,
+    );
+  return { kind: "refused", diagnosis: admission(said) };
+}
+
+function conflict(said: Status, answer: Answer): CreateReply {
+  // Also an object under deletion: "object is being deleted: jobs.batch "x" already exists".
+  if (said.reason === "AlreadyExists") return { kind: "exists" };
+  return deferred(
+    diagnose("QuotaExceeded", "The cluster was counting the quota for somebody else at that moment.", said.evidence),
+    answer,
+  );
+}
+
+/** Of this request, by an API server that could have taken another. */
+function refusal(said: Status): Diagnosis {
+  if (/admission webhook|ValidatingAdmissionPolicy|PodSecurity|denied the request/.test(said.message)) return admission(said);
+  const fields = said.causes.map(({ field, message }) => (field === "" ? message : `${field}: ${message}`));
+  const why =
+    fields.length > 0
+      ? sentenceOf(fields.slice(0, 5).join("; "))
+      : reasonOf(said.message === "" ? `HTTP ${said.code}` : said.message);
+  return diagnose("RequestInvalid", `The cluster does not accept the Job: ${why}.`, [...said.evidence, ...fields.slice(0, 20)]);
+}
+
+function admission({ message, evidence }: Status): Diagnosis {
+  if (/violates PodSecurity/.test(message))
+    return diagnose("AdmissionDenied", `The namespace's Pod Security level refuses the pod: ${security(message)}.`, evidence);
+  const [, webhook, why] = /admission webhook "([^"]+)" denied the request:?\s*(.*)$/s.exec(message) ?? [];
+  if (webhook !== undefined)
+    return diagnose(
+      "AdmissionDenied",
+      `The cluster's rule "${webhook}" refuses the Job: ${sentenceOf(why || "it gives no reason")}.`,
+      evidence,
+    );
+  const [, policy, because] = /ValidatingAdmissionPolicy '([^']+)'.* denied request:?\s*(.*)$/s.exec(message) ?? [];
+  if (policy !== undefined)
+    return diagnose(
+      "AdmissionDenied",
+      `The cluster's rule "${policy}" refuses the Job: ${sentenceOf(because || "it gives no reason")}.`,
+      evidence,
+    );
+  return diagnose(
+    "AdmissionDenied",
+    `The cluster refuses the Job: ${sentenceOf(message === "" ? "it gives no reason" : message)}.`,
+    evidence,
+  );
+}
+
+/** A login page, a redirect, another program's 404: whatever answers there, it is no API server. */
+function notKubernetes({ code, evidence }: Status, group: string): OtherReply {
+  return unhealthy(
+    "EndpointUnreachable",
+    `What answers at the address of ${group} is not a Kubernetes API server (HTTP ${code}).`,
+    evidence,
+  );
+}
+
+const trouble = ({ code, message }: Status, group: string): string =>
+  /failed calling webhook/.test(message)
+    ? `The cluster of ${group} cannot reach one of its own admission webhooks.`
+    : `The cluster of ${group} is in trouble and did not say whether it did what was asked (HTTP ${code}).`;
+
+const unhealthy = (
+  code: "AuthRejected" | "Forbidden" | "NamespaceTerminating" | "EndpointUnreachable",
+  sentence: string,
+  evidence: readonly string[],
+) => ({ kind: "unhealthy", diagnosis: diagnose(code, sentence, evidence) }) as const;
+
+const deferred = (diagnosis: Diagnosis, { retryAfterMs }: Answer) => ({ kind: "deferred", diagnosis, retryAfterMs }) as const;
