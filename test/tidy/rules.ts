@@ -1,0 +1,22 @@
+/** All rules of tidy, and the two questions that can be asked of them. */
+import { BANS } from "./bans.ts";
+import { FILE_RULES } from "./files.ts";
+import { IMPORT_RULES } from "./imports.ts";
+import type { Fault, Rule } from "./rule.ts";
+import { type Tree, treeOf } from "./source.ts";
+
+export const RULES: readonly Rule[] = [...IMPORT_RULES, ...BANS, ...FILE_RULES];
+
+export function faults(tree: Tree, rules: readonly Rule[] = RULES): readonly (Fault & { readonly rule: Rule })[] {
+  return rules.flatMap((rule) => rule.check(tree).map((fault) => ({ ...fault, rule })));
+}
+
+/** The rules that do not do what they say: they miss one of their bad trees, or take fright at a good one. */
+export function unsound(rules: readonly Rule[]): string[] {
+  return rules
+    .filter(
+      ({ check, bad, good }) =>
+        bad.length === 0 || bad.some((it) => check(treeOf(it)).length === 0) || good.some((it) => check(treeOf(it)).length > 0),
+    )
+    .map((it) => it.name);
+}
