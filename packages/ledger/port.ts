@@ -96,7 +96,7 @@ export interface Ledger extends AsyncDisposable {
   describe(): Promise<{ readonly product: string; readonly schema: string }>;
 }
 
-export type Bell = "waiting" | "ready" | "closing" | "ended" | "outbox" | "strays";
+export type Bell = "waiting" | "ready" | "closing" | "ended" | "outbox" | "strays" | "notices";
 
 export interface Intake {
   /** Absent only for an "invalid" command whose run could not be read. */

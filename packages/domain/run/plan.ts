@@ -1,0 +1,31 @@
+/** What the tables need to know of a request, fixed when it is accepted: later defaults do not change runs that exist. */
+import type { Correction } from "@longshore/contract/command.ts";
+import { type RunRequest, type StepRequest, stepsOf } from "@longshore/contract/request.ts";
+import { limitsOf } from "./defaults.ts";
+import type { Limits, Plan } from "./record.ts";
+
+export function planOf(request: RunRequest, defaults: Limits): Plan {
+  return {
+    simple: !("steps" in request),
+    steps: stepsOf(request).map(({ name, needs = [], when = "success", outputs = [] }) => ({ name, needs, when, outputs })),
+    groups: request.groups,
+    priority: request.priority ?? 0,
+    notBeforeMs: request.notBefore === undefined ? undefined : Date.parse(request.notBefore),
+    limits: limitsOf(request, defaults),
+    with: undefined,
+  };
+}
+
+/** A step as a restart's correction has it. */
+export function corrected(step: StepRequest, correction: Correction | undefined): StepRequest {
+  if (correction === undefined) return step;
+  const { image, env, resources } = correction;
+  return {
+    ...step,
+    ...(image !== undefined && { image }),
+    ...(env && { env: { ...step.env, ...env } }),
+    ...(resources && {
+      resources: { limits: { ...step.resources?.limits, ...resources.limits }, requests: { ...step.resources?.requests, ...resources.requests } },
+    }),
+  };
+}

@@ -1,0 +1,66 @@
+/** Commands: each becomes a recorded run, a recorded change of one, or a recorded refusal. What cannot be read goes to quarantine. */
+import type { Delivery } from "@longshore/broker/port.ts";
+import type { Command } from "@longshore/contract/command.ts";
+import { readCommand, type ReadCommand } from "@longshore/contract/envelope.ts";
+import { TenantName } from "@longshore/contract/ids.ts";
+import { type RunRequest } from "@longshore/contract/request.ts";
+import { durationMs } from "@longshore/contract/units.ts";
+import type { Admission } from "@longshore/domain/run/admit.ts";
+import { planOf } from "@longshore/domain/run/plan.ts";
+import type { Intake } from "@longshore/ledger/port.ts";
+import type { Parts } from "./parts.ts";
+import type { Outcome } from "./receive.ts";
+
+/** Without configured tenants everybody is this one. */
+const TENANT = TenantName.parse("default");
+
+type Admitting = Pick<Parts, "admitting" | "keys" | "defaults" | "clock" | "metrics">;
+
+export function admit(parts: Admitting): (delivery: Delivery) => Promise<Outcome> {
+  return async (delivery) => {
+    const read = readCommand(delivery.body);
+    if (read.kind === "unreadable") {
+      parts.metrics.count("longshore_commands_total", { type: "unreadable", outcome: "quarantined" });
+      return read;
+    }
+    const intake = { ...intakeOf(parts, read), ...(delivery.replyTo !== undefined && { replyTo: delivery.replyTo }) };
+    const { kind: outcome } = await parts.admitting(intake);
+    parts.metrics.count("longshore_commands_total", { type: read.kind === "command" ? read.command.type : "invalid", outcome });
+    return { kind: "recorded" };
+  };
+}
+
+function intakeOf(parts: Admitting, read: Exclude<ReadCommand, { kind: "unreadable" }>): Intake {
+  if (read.kind === "refused") {
+    const { run, source, id, problems } = read;
+    return { run, tenant: TENANT, source, command: id, admission: { kind: "invalid", problems } };
+  }
+  const { command } = read;
+  const { run } = command.data;
+  const identity = { run, tenant: TENANT, source: command.source, command: command.id };
+  if (command.type !== "run.requested") return { ...identity, admission: changeOf(command) };
+  const { run: _run, actor: _actor, ...request } = command.data;
+  return { ...identity, admission: requestOf(parts, command), request: request as RunRequest };
+}
+
+function requestOf({ keys, defaults, clock }: Admitting, { source, data }: Extract<Command, { type: "run.requested" }>): Admission {
+  const nowMs = clock.now();
+  const { run: id, actor, ...request } = data;
+  const digest = keys.digest(TENANT, { run: id, ...request });
+  const plan = planOf(request as RunRequest, defaults);
+  return { kind: "run", run: { id, tenant: TENANT, source, digest, plan, nowMs }, told: actor ? { actor } : {} };
+}
+
+function changeOf(command: Exclude<Command, { type: "run.requested" }>): Admission {
+  switch (command.type) {
+    case "run.cancel": {
+      const { generation, reason, grace, actor } = command.data;
+      const graceMs = grace === undefined ? undefined : durationMs(grace);
+      return { kind: "cancel", generation, cancel: { reason, actor, graceSeconds: graceMs === undefined ? undefined : Math.ceil(graceMs / 1000) } };
+    }
+    case "run.restart": {
+      const { generation, from, with: corrections, actor } = command.data;
+      return { kind: "restart", generation, from, with: corrections, actor };
+    }
+  }
+}

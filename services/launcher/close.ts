@@ -1,0 +1,67 @@
+/**
+ * Closing attempts: look, then delete the Job until its pods are gone, or make sure that none can come any more.
+ *
+ * The bugs this prevents: "cancelled" said while a pod still runs; a late create that starts work after the cancel; and a
+ * background deletion by somebody else that leaves the pods running behind our hold.
+ */
+import type { AttemptInput } from "@longshore/domain/run/input.ts";
+import { isFenced } from "@longshore/domain/run/record.ts";
+import { isUnfinished, onlyHeld } from "@longshore/domain/watch/seen.ts";
+import type { Work } from "@longshore/ledger/port.ts";
+import { occupy } from "./create.ts";
+import { inputsOf, look, type Look, provablyGone } from "./look.ts";
+import type { Cluster, Parts } from "./parts.ts";
+import { drain, steadily } from "./steadily.ts";
+
+const MOST = 32;
+/** Between looks at one that is on its way out. */
+const AGAIN_MS = 2_000;
+
+export function close(parts: Parts, cluster: Cluster) {
+  return (signal: AbortSignal): Promise<void> =>
+    steadily(parts, { what: `close ${cluster.name}`, ms: parts.timing.pollMs, bell: parts.bells.closing, signal }, (signal) =>
+      drain(signal, async () => {
+        const works = await parts.ledger.take({ state: "closing", group: cluster.name, most: MOST, holdMs: AGAIN_MS });
+        await Promise.all(works.map((work) => closeOne(parts, cluster, work, signal)));
+        return works.length === MOST;
+      }),
+    );
+}
+
+export async function closeOne(parts: Parts, cluster: Cluster, work: Work, signal: AbortSignal): Promise<void> {
+  const { run, attempt } = work;
+  const seen = await look(parts, cluster, work, signal);
+  const input = seen.kind === "ours" ? await ofOurs(cluster, work, seen, signal) : await ofOther(parts, cluster, work, seen, signal);
+  if (input !== undefined) await parts.recording({ run: run.id, step: attempt.step, n: attempt.n, input });
+}
+
+async function ofOurs(cluster: Cluster, { run, attempt }: Work, seen: Extract<Look, { kind: "ours" }>, signal: AbortSignal): Promise<AttemptInput | undefined> {
+  const { job, pods } = seen;
+  const recorded = attempt.uid !== undefined && attempt.notes.gone !== true;
+  // Its UID first: what is deleted must be known, or its end could not be told from a stranger's. Due at once again.
+  if (!recorded || attempt.uid !== job.uid) return { kind: "created", uid: job.uid, rv: job.resourceVersion, group: cluster.name, adopted: true };
+
+  const [ended] = inputsOf(cluster.name, seen).filter(({ kind }) => kind === "complete" || kind === "failed" || kind === "lookedDeleted");
+  if (ended !== undefined) return ended;
+  const grace = run.cancel?.graceSeconds;
+  const how = grace === undefined ? {} : { graceSeconds: grace };
+  // Deleted in the background or with its pods orphaned, it waits behind our hold while they run: ask again, in the foreground.
+  if (job.deletionAt === undefined || (onlyHeld(job) && pods.some(isUnfinished))) {
+    await cluster.writes.deleteJob(job.name, job.uid, { propagation: "Foreground", ...how }, signal);
+    const orphans = job.deletionAt === undefined ? [] : pods.filter((pod) => isUnfinished(pod) && pod.deletionAt === undefined);
+    await Promise.all(orphans.map((pod) => cluster.writes.deletePod(pod.name, pod.uid, how, signal)));
+  }
+  return undefined;
+}
+
+async function ofOther(parts: Parts, cluster: Cluster, work: Work, seen: Exclude<Look, { kind: "ours" }>, signal: AbortSignal): Promise<AttemptInput | undefined> {
+  const { attempt, nowMs } = work;
+  if (seen.kind === "unseen") return undefined;
+  if (seen.kind === "occupant") return { kind: "occupied", uid: seen.job.uid };
+  if (attempt.uid !== undefined && attempt.notes.gone !== true) {
+    const uid = await provablyGone(parts, cluster, attempt, signal);
+    return uid === undefined ? undefined : { kind: "gone", uid };
+  }
+  if (!isFenced(attempt, nowMs)) return { kind: "fencePassed", claimNo: attempt.claimNo, begunAtMs: nowMs, found: seen.kind === "missing" ? "nothing" : "foreign" };
+  return seen.kind === "missing" ? await occupy(parts, cluster, work, signal) : undefined;
+}

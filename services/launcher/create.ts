@@ -1,0 +1,102 @@
+/**
+ * Creates an attempt's Job, or adopts what an earlier try created.
+ *
+ * The bug this prevents: two Jobs for one attempt. The name is deterministic, so a second create meets the first one's Job;
+ * it is adopted only by its proof. No answer is never taken for a "no".
+ */
+import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { stepsOf } from "@longshore/contract/request.ts";
+import { classifyCreate } from "@longshore/domain/diagnosis/replies.ts";
+import { diagnoseTransport } from "@longshore/domain/diagnosis/transport.ts";
+import { manifest, type ManifestInput, occupant } from "@longshore/domain/pod/manifest.ts";
+import { corrected } from "@longshore/domain/run/plan.ts";
+import type { AttemptInput } from "@longshore/domain/run/input.ts";
+import { HOLD } from "@longshore/domain/run/marks.ts";
+import type { Created } from "@longshore/kubernetes/write.ts";
+import { Uid } from "@longshore/contract/ids.ts";
+import type { Work } from "@longshore/ledger/port.ts";
+import { look } from "./look.ts";
+import { type Cluster, namespaceUidOf, type Parts } from "./parts.ts";
+
+type Creating = Pick<Parts, "installation" | "ledger" | "keys" | "views" | "timing" | "log">;
+
+export async function createOrAdopt(parts: Creating, cluster: Cluster, work: Work, signal: AbortSignal): Promise<AttemptInput> {
+  const { claimNo } = work.attempt;
+  const input = manifestInput(parts, cluster, work);
+  // Without the namespace's UID there is no proof to write, so nothing may be created. Nothing was sent.
+  if (input === undefined) {
+    return { kind: "deferred", claimNo, retryAtMs: work.nowMs + parts.timing.placeAgainMs, diagnosis: diagnose("EndpointUnreachable", `The group ${cluster.name} was not reached yet.`) };
+  }
+  const created = await cluster.writes.createJob(manifest(input), { timeoutMs: parts.timing.createTimeoutMs }, signal);
+  switch (created.kind) {
+    case "created":
+      if (!created.finalizers.includes(HOLD)) parts.log.warn("a Job came back without our hold: an admission webhook strips finalizers, so its outcome may be lost", { group: cluster.name, job: work.attempt.name });
+      return { kind: "created", claimNo, uid: Uid.parse(created.uid), rv: created.resourceVersion, group: cluster.name, adopted: false };
+    case "unanswered":
+      return { kind: "unanswered", claimNo };
+    case "unsent":
+      return { kind: "deferred", claimNo, retryAtMs: work.nowMs + parts.timing.placeAgainMs, diagnosis: diagnoseTransport(created.failure) };
+    case "answered":
+      return await answered(parts, cluster, work, created, signal);
+  }
+}
+
+async function answered(parts: Creating, cluster: Cluster, work: Work, reply: Extract<Created, { kind: "answered" }>, signal: AbortSignal): Promise<AttemptInput> {
+  const { claimNo } = work.attempt;
+  const verdict = classifyCreate(reply);
+  switch (verdict.kind) {
+    case "exists":
+      return await adopt(parts, cluster, work, signal);
+    case "refused":
+      return { kind: "refused", claimNo, diagnosis: verdict.diagnosis };
+    case "deferred":
+      return { kind: "deferred", claimNo, diagnosis: verdict.diagnosis, retryAtMs: work.nowMs + (reply.retryAfterMs ?? parts.timing.placeAgainMs) };
+    case "unknown":
+      return { kind: "unanswered", claimNo };
+  }
+}
+
+/** 409: this create made nothing. Whose Job has the name? */
+async function adopt(parts: Creating, cluster: Cluster, work: Work, signal: AbortSignal): Promise<AttemptInput> {
+  const { claimNo, name } = work.attempt;
+  const seen = await look(parts, cluster, work, signal);
+  switch (seen.kind) {
+    case "ours":
+      return { kind: "created", claimNo, uid: seen.job.uid, rv: seen.job.resourceVersion, group: cluster.name, adopted: true };
+    case "missing":
+      return { kind: "deferred", claimNo, retryAtMs: work.nowMs + 1_000, diagnosis: diagnose("NameConflict", `The name ${name} was taken a moment ago and is free now.`) };
+    case "foreign":
+    case "occupant":
+      return { kind: "nameTaken", claimNo, diagnosis: diagnose("NameConflict", `A Job that is not this run's holds the name ${name}.`) };
+    case "unseen":
+      return { kind: "unanswered", claimNo };
+  }
+}
+
+/** Takes the attempt's name with a Job that can run nothing, so that a create that is still on its way finds it taken. */
+export async function occupy(parts: Creating, cluster: Cluster, work: Work, signal: AbortSignal): Promise<AttemptInput | undefined> {
+  const input = manifestInput(parts, cluster, work);
+  if (input === undefined) return undefined;
+  const created = await cluster.writes.createJob(occupant(input), { timeoutMs: parts.timing.createTimeoutMs }, signal);
+  return created.kind === "created" ? { kind: "occupied", uid: Uid.parse(created.uid) } : undefined;
+}
+
+function manifestInput({ installation, ledger, keys, views }: Creating, cluster: Cluster, { run, request, attempt }: Work): ManifestInput | undefined {
+  const namespaceUid = namespaceUidOf({ views }, cluster.name);
+  const step = stepsOf(request).find(({ name }) => name === attempt.step);
+  if (namespaceUid === undefined || step === undefined) return undefined;
+  const identity = { run: run.id, step: attempt.step, attempt: attempt.n };
+  return {
+    installation,
+    group: { name: cluster.name, namespace: cluster.namespace },
+    run: { id: run.id, labels: request.labels, annotations: request.annotations },
+    step: corrected(step, run.plan.with),
+    attempt: attempt.n,
+    generation: attempt.generation,
+    epoch: ledger.epoch,
+    name: attempt.name,
+    hashOfRun: keys.runLabel(run.id),
+    proof: keys.prove(identity, { group: cluster.name, namespaceUid }),
+    limits: run.plan.limits,
+  };
+}

@@ -1,0 +1,59 @@
+/**
+ * Live attempts that are due: did not start in time, or run too long.
+ *
+ * The bug this prevents: healthy work ended since the watcher was down. No news is not bad news, so the loop looks first;
+ * what it sees is applied like a fact, and only what is still due after that is acted on.
+ */
+import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { diagnoseEvents } from "@longshore/domain/diagnosis/jobs.ts";
+import { diagnoseStall } from "@longshore/domain/diagnosis/pods.ts";
+import { timerOf } from "@longshore/domain/run/due.ts";
+import type { AttemptInput } from "@longshore/domain/run/input.ts";
+import type { Attempt } from "@longshore/domain/run/record.ts";
+import { seeEvent } from "@longshore/domain/watch/seen.ts";
+import type { Work } from "@longshore/ledger/port.ts";
+import { inputsOf, look, type Look, provablyGone } from "./look.ts";
+import type { Cluster, Parts } from "./parts.ts";
+import { drain, steadily } from "./steadily.ts";
+
+const MOST = 32;
+
+export function expire(parts: Parts, cluster: Cluster) {
+  return (signal: AbortSignal): Promise<void> =>
+    steadily(parts, { what: `expire ${cluster.name}`, ms: parts.timing.pollMs, signal }, (signal) =>
+      drain(signal, async () => {
+        const works = await parts.ledger.take({ state: "live", group: cluster.name, most: MOST, holdMs: parts.timing.holdMs });
+        await Promise.all(works.map((work) => expireOne(parts, cluster, work, signal)));
+        return works.length === MOST;
+      }),
+    );
+}
+
+async function expireOne(parts: Parts, cluster: Cluster, work: Work, signal: AbortSignal): Promise<void> {
+  const { run, attempt, nowMs } = work;
+  const record = async (input: AttemptInput): Promise<Attempt | undefined> => {
+    const recorded = await parts.recording({ run: run.id, step: attempt.step, n: attempt.n, input });
+    return recorded.kind === "unknown" ? undefined : recorded.attempt;
+  };
+  const seen = await look(parts, cluster, work, signal);
+  if (seen.kind === "unseen") return; // silence proves nothing, and nothing could be done about it either
+  if (seen.kind !== "ours") {
+    const uid = await provablyGone(parts, cluster, attempt, signal);
+    if (uid !== undefined) await record({ kind: "gone", uid });
+    return;
+  }
+  let now: Attempt | undefined = attempt;
+  for (const input of inputsOf(cluster.name, seen)) now = await record(input);
+  const timer = now && timerOf(now, run.plan.limits, nowMs);
+  if (timer === undefined) return;
+  await record(timer === "startExpired" ? { kind: timer, diagnosis: await whyNot(cluster, attempt, seen, signal) } : { kind: timer });
+}
+
+/** The best that can be said about why it did not start: what the pods show now, what was told before, or the Job's Events. */
+async function whyNot(cluster: Cluster, attempt: Attempt, { job, pods }: Extract<Look, { kind: "ours" }>, signal: AbortSignal): Promise<Diagnosis> {
+  const shown = diagnoseStall({ pods, events: [] }) ?? attempt.notes.stall;
+  if (shown !== undefined) return shown;
+  const events = await cluster.reads.eventsOf(job.uid, signal);
+  const found = events.kind === "listed" ? diagnoseEvents(events.items.flatMap((it) => seeEvent(it) ?? [])) : undefined;
+  return found ?? diagnose("StartExpired", "Its pod did not start in time, and nothing in the cluster says why.");
+}

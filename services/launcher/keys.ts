@@ -1,0 +1,55 @@
+/**
+ * What is computed from the key file: proofs on Jobs, digests of requests, and the hash in names.
+ *
+ * The bug this prevents: adopting a Job because its labels say that it is ours. Labels can be copied by whoever may create
+ * Jobs; the proof can be made only by who holds the key, and it names one attempt in one namespace of one cluster. Keys are
+ * derived from the file and not kept in the ledger, so they survive its loss.
+ */
+import { createHash, createHmac, hkdfSync, timingSafeEqual } from "node:crypto";
+import { canonical } from "@longshore/contract/canonical.ts";
+import type { GroupName, Installation, RunId, StepName, TenantName } from "@longshore/contract/ids.ts";
+import { jobName, proofInput, runLabel } from "@longshore/domain/run/identity.ts";
+
+export interface Identity {
+  readonly run: RunId;
+  readonly step: StepName;
+  readonly attempt: number;
+}
+
+export interface Place {
+  readonly group: GroupName;
+  readonly namespaceUid: string;
+}
+
+export interface Keys {
+  prove(identity: Identity, place: Place): string;
+  isProof(proof: string | undefined, identity: Identity, place: Place): boolean;
+  /** Of a request as it was received: what "the same content" means. */
+  digest(tenant: TenantName, data: unknown): string;
+  jobName(run: RunId, step: StepName, attempt: number): string;
+  runLabel(run: RunId): string;
+}
+
+/** Of the key file: shorter ones could be guessed. */
+export const KEY_BYTES_MIN = 32;
+
+export function openKeys(master: Uint8Array, installation: Installation): Keys {
+  const derive = (purpose: string): Buffer => Buffer.from(hkdfSync("sha256", master, installation, `longshore ${purpose}`, 32));
+  const proofKey = derive("proof");
+  const digestKey = derive("digest");
+  const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");
+  const hmac = (key: Buffer, text: string): string => createHmac("sha256", key).update(text).digest("base64url");
+
+  const prove = (identity: Identity, place: Place): string => hmac(proofKey, proofInput({ installation, ...identity, ...place }));
+  return {
+    prove,
+    isProof(proof, identity, place) {
+      const expected = Buffer.from(prove(identity, place));
+      const given = Buffer.from(proof ?? "");
+      return given.length === expected.length && timingSafeEqual(given, expected);
+    },
+    digest: (tenant, data) => hmac(digestKey, `${tenant}\n${canonical(data)}`),
+    jobName: (run, step, attempt) => jobName({ installation, run, step, attempt, hash: sha256 }),
+    runLabel: (run) => runLabel(run, sha256),
+  };
+}

@@ -1,0 +1,57 @@
+/**
+ * Ready attempts: claim, POST, write down what was answered. Claims that ran out are made again; those whose fence has
+ * passed are looked at first.
+ *
+ *   claim (ledger) ──▶ POST (cluster) ──▶ record (ledger)
+ *        died here: the claim runs out, the next POST meets 409 and adopts ──┘
+ */
+import type { Work } from "@longshore/ledger/port.ts";
+import { createOrAdopt } from "./create.ts";
+import { look } from "./look.ts";
+import type { Cluster, Parts } from "./parts.ts";
+import { drain, steadily } from "./steadily.ts";
+
+/** Several lanes, so that while one waits for its slowest create the others go on. */
+const LANES = 3;
+const MOST = 24;
+
+export function launch(parts: Parts, cluster: Cluster) {
+  return async (signal: AbortSignal): Promise<void> => {
+    const lane = () =>
+      steadily(parts, { what: `launch ${cluster.name}`, ms: parts.timing.pollMs, bell: parts.bells.ready, signal }, (signal) =>
+        drain(signal, async () => {
+          const { claimMs: forMs } = parts.timing;
+          const works = await parts.ledger.claim({ group: cluster.name, most: MOST, by: parts.owner, forMs });
+          await Promise.all(works.map((work) => launchOne(parts, cluster, work, signal)));
+          return works.length === MOST;
+        }),
+      );
+    await Promise.all([...Array.from({ length: LANES }, lane), unfence(parts, cluster, signal)]);
+  };
+}
+
+async function launchOne(parts: Parts, cluster: Cluster, work: Work, signal: AbortSignal): Promise<void> {
+  await parts.fail("beforePost");
+  const input = await createOrAdopt(parts, cluster, work, signal);
+  await parts.fail("afterPost");
+  await parts.recording({ run: work.run.id, step: work.attempt.step, n: work.attempt.n, input });
+}
+
+/** Claims that nobody answered and whose fence has passed: a look begun after that decides. */
+function unfence(parts: Parts, cluster: Cluster, signal: AbortSignal): Promise<void> {
+  return steadily(parts, { what: `unfence ${cluster.name}`, ms: parts.timing.pollMs * 5, signal }, async (signal) => {
+    const works = await parts.ledger.take({ state: "claimed", group: cluster.name, most: MOST, holdMs: parts.timing.holdMs });
+    for (const work of works) {
+      const { run, attempt, nowMs } = work;
+      const of = { run: run.id, step: attempt.step, n: attempt.n };
+      const seen = await look(parts, cluster, work, signal);
+      if (seen.kind === "ours") {
+        const { uid, resourceVersion } = seen.job;
+        await parts.recording({ ...of, input: { kind: "created", uid, rv: resourceVersion, group: cluster.name, adopted: true } });
+      } else if (seen.kind !== "unseen") {
+        const found = seen.kind === "missing" ? "nothing" : "foreign";
+        await parts.recording({ ...of, input: { kind: "fencePassed", claimNo: attempt.claimNo, begunAtMs: nowMs, found } });
+      }
+    }
+  });
+}

@@ -1,0 +1,89 @@
+/**
+ * An authoritative look at what stands under an attempt's name: the Job first, then its pods by its UID. The other order
+ * races with a pod that starts in between.
+ *
+ * The bug this prevents: a verdict from a stale view. "missing" is said only where the API server itself said so; whatever
+ * could not be read is "unseen", and from that nothing follows.
+ */
+import type { GroupName, Uid } from "@longshore/contract/ids.ts";
+import { diagnoseReply } from "@longshore/domain/diagnosis/replies.ts";
+import { diagnoseTransport } from "@longshore/domain/diagnosis/transport.ts";
+import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
+import type { AttemptInput } from "@longshore/domain/run/input.ts";
+import type { Attempt } from "@longshore/domain/run/record.ts";
+import { evidenceOf, evidenceOfPod, isLookedDeleted } from "@longshore/domain/watch/evidence.ts";
+import { finishedCondition, type JobSeen, type PodSeen, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
+import type { Listed, Unread } from "@longshore/kubernetes/read.ts";
+import type { Work } from "@longshore/ledger/port.ts";
+import type { Cluster, Parts } from "./parts.ts";
+import { namespaceUidOf } from "./parts.ts";
+
+export type Look =
+  | { readonly kind: "ours"; readonly job: JobSeen; readonly pods: readonly PodSeen[] }
+  | { readonly kind: "occupant"; readonly job: JobSeen }
+  /** The name is taken by a Job without our proof. */
+  | { readonly kind: "foreign" }
+  | { readonly kind: "missing" }
+  | { readonly kind: "unseen"; readonly diagnosis: Diagnosis };
+
+export async function look(parts: Pick<Parts, "keys" | "views">, cluster: Cluster, work: Pick<Work, "run" | "attempt">, signal: AbortSignal): Promise<Look> {
+  const got = await cluster.reads.getJob(work.attempt.name, signal);
+  if (got.kind === "missing") return got;
+  if (got.kind !== "found") return unseen(got, cluster.name);
+  const job = seeJob(got.object.raw);
+  if (job === undefined || !isOurs(parts, cluster, work, job)) return { kind: "foreign" };
+  if (job.mark?.occupant === true) return { kind: "occupant", job };
+  const listed = await cluster.reads.podsOf(job.uid, signal);
+  if (listed.kind !== "listed") return unseen(listed, cluster.name);
+  return { kind: "ours", job, pods: listed.items.flatMap((it) => seePod(it) ?? []) };
+}
+
+/** Its proof is of this attempt in this namespace of this cluster; a recorded UID needs no other proof. */
+export function isOurs(parts: Pick<Parts, "keys" | "views">, { name: group }: Cluster, { run, attempt }: Pick<Work, "run" | "attempt">, job: JobSeen): boolean {
+  if (job.uid === attempt.uid) return true;
+  const namespaceUid = namespaceUidOf(parts, group);
+  if (namespaceUid === undefined) return false;
+  return parts.keys.isProof(job.proof, { run: run.id, step: attempt.step, attempt: attempt.n }, { group, namespaceUid });
+}
+
+function unseen(answer: Unread, group: GroupName): Look {
+  const diagnosis = answer.kind === "answered" ? diagnoseReply(answer) : diagnoseTransport(answer.failure);
+  return { kind: "unseen", diagnosis: diagnosis };
+}
+
+/** What a look at the attempt's own Job says, as the inputs that a watcher's facts would have been. */
+export function inputsOf(group: GroupName, { job, pods }: Extract<Look, { kind: "ours" }>): readonly AttemptInput[] {
+  const of = { uid: job.uid, rv: newest([job, ...pods]), group };
+  const finished = finishedCondition(job);
+  const evidence = evidenceOf(job, { pods, events: [] });
+  if (finished?.type === "Complete") return [{ kind: "complete", evidence, ...of }];
+  if (finished?.type === "Failed") return [{ kind: "failed", evidence, ...of }];
+  if (isLookedDeleted(job, pods)) return [{ kind: "lookedDeleted", evidence, ...of }];
+  if (job.deletionAt !== undefined) return [{ kind: "deleting", ...of }];
+  const running = pods.find((pod) => evidenceOfPod(pod).started === "yes");
+  return running === undefined ? [] : [{ kind: "started", evidence: evidenceOfPod(running), ...of }];
+}
+
+function newest(seen: readonly { readonly resourceVersion: string }[]): string {
+  return seen.map((it) => it.resourceVersion).reduce((a, b) => (b.length > a.length || (b.length === a.length && b > a) ? b : a));
+}
+
+/**
+ * Whether the recorded Job is provably no more: the look said that its name is free or another's, none of its pods is
+ * listed, and the namespace is the one it was created in. Anything unread means that it is not proved.
+ */
+export async function provablyGone(parts: Pick<Parts, "views">, cluster: Cluster, attempt: Attempt, signal: AbortSignal): Promise<Uid | undefined> {
+  const expected = namespaceUidOf(parts, cluster.name);
+  if (attempt.uid === undefined || expected === undefined) return undefined;
+  if (!(await isNamespace(cluster, expected, signal))) return undefined;
+  const again = await cluster.reads.getJob(attempt.name, signal);
+  if (again.kind === "found" ? again.object.uid === attempt.uid : again.kind !== "missing") return undefined;
+  const pods: Listed = await cluster.reads.podsOf(attempt.uid, signal);
+  if (pods.kind !== "listed" || pods.items.length > 0) return undefined;
+  return (await isNamespace(cluster, expected, signal)) ? attempt.uid : undefined;
+}
+
+async function isNamespace(cluster: Cluster, uid: string, signal: AbortSignal): Promise<boolean> {
+  const namespace = await cluster.reads.getNamespace(signal);
+  return namespace.kind === "found" && namespace.object.uid === uid;
+}

@@ -1,0 +1,46 @@
+/** The launcher's loops over given parts, so that the simulation runs the very same. */
+import type { Loop } from "@longshore/runtime/loop.ts";
+import { admit } from "./admit.ts";
+import { close } from "./close.ts";
+import { expire } from "./expire.ts";
+import { launch } from "./launch.ts";
+import { observe } from "./observe.ts";
+import type { Cluster, Parts } from "./parts.ts";
+import { place } from "./place.ts";
+import { probe } from "./probe.ts";
+import { receive } from "./receive.ts";
+import { relay } from "./relay.ts";
+import { release } from "./release.ts";
+import { prune, sweep } from "./sweep.ts";
+import { tally } from "./tally.ts";
+
+export function launcherLoops(parts: Parts): Readonly<Record<string, Loop>> {
+  const { clusters } = parts;
+  return {
+    admit: (signal) => receive(parts, "commands", admit(parts), signal),
+    observe: (signal) => receive(parts, "facts", observe(parts), signal),
+    place: place(parts), // waiting: the first group that can take it, or why none can
+    ...perGroup("launch", launch), // ready: claim, POST the Job, or adopt what an earlier try posted
+    ...perGroup("close", close), // closing: delete the Job until its pods are gone
+    ...perGroup("expire", expire), // live and due: not started in time, or running too long
+    ...perGroup("release", release), // outcome recorded: take our finalizer off
+    ...perGroup("sweep", sweep), // Jobs that should not be there
+    ...perGroup("tally", tally), // ledger = Jobs? else adopt, release, report lost
+    ...perGroup("probe", probe), // does the cluster answer, and is it still the same one
+    relay: relay(parts), // events → broker, per run in order
+    prune: prune(parts), // the ledger's leftovers
+    listen: listen(parts), // the ledger's hints → bells
+  };
+
+  /** A loop of its own for each group, so that one dead cluster costs the others nothing. */
+  function perGroup(name: string, loop: (parts: Parts, cluster: Cluster) => Loop): Readonly<Record<string, Loop>> {
+    return Object.fromEntries([...clusters.values()].map((cluster) => [`${name} ${cluster.name}`, loop(parts, cluster)]));
+  }
+}
+
+/** Hints only: without them every loop still looks by itself, later. */
+function listen({ ledger, bells }: Parts): Loop {
+  return async (signal) => {
+    for await (const change of ledger.changes(signal)) bells[change].ring();
+  };
+}

@@ -1,0 +1,39 @@
+/**
+ * Facts: each is believed by its proof, and applied to its attempt by the table.
+ *
+ * The bug this prevents: a fact about somebody's copy of our Job ending our run. The proof names the attempt and the
+ * namespace; the table then compares the UID. The ack comes after the commit, and the hold is the ack's ack: a fact lost
+ * anywhere is told again.
+ */
+import type { Delivery } from "@longshore/broker/port.ts";
+import { readFact } from "@longshore/contract/envelope.ts";
+import { inputOf, type JobFact } from "@longshore/domain/run/hear.ts";
+import { namespaceUidOf, type Parts } from "./parts.ts";
+import type { Outcome } from "./receive.ts";
+
+export function observe(parts: Parts): (delivery: Delivery) => Promise<Outcome> {
+  return async (delivery) => {
+    const read = readFact(delivery.body);
+    if (read.kind === "unreadable") return read;
+    if (read.fact.type === "group.watched") {
+      const { group, staleSeconds } = read.fact.data;
+      if (parts.clusters.has(group)) await parts.ledger.setGroup(group, { watchedAtMs: parts.clock.now() - staleSeconds * 1000 });
+      return { kind: "recorded" };
+    }
+    if (!isBelieved(parts, read.fact)) {
+      parts.log.warn("a fact was not believed: its proof is not of that attempt in that namespace", { fact: read.fact.type, job: read.fact.data.about.name });
+      return { kind: "recorded" };
+    }
+    const { run, step, attempt } = read.fact.data.about;
+    const recorded = await parts.recording({ run, step, n: attempt, input: inputOf(read.fact) });
+    if (recorded.kind === "illegal") parts.log.warn("a fact does not fit what is known of its attempt", { fact: read.fact.type, run, step, attempt });
+    return { kind: "recorded" };
+  };
+}
+
+function isBelieved(parts: Parts, { data: { about } }: JobFact): boolean {
+  if (about.installation !== parts.installation || about.occupant === true) return false;
+  const namespaceUid = namespaceUidOf(parts, about.group);
+  if (namespaceUid === undefined) return false;
+  return parts.keys.isProof(about.proof, { run: about.run, step: about.step, attempt: about.attempt }, { group: about.group, namespaceUid });
+}

@@ -1,0 +1,86 @@
+/** What the launcher's loops are given. In a process main.ts opens these; in the simulation they are models. */
+import type { Broker } from "@longshore/broker/port.ts";
+import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
+import type { GroupName, Installation } from "@longshore/contract/ids.ts";
+import type { Limits } from "@longshore/domain/run/record.ts";
+import type { Reads } from "@longshore/kubernetes/read.ts";
+import type { Writes } from "@longshore/kubernetes/write.ts";
+import type { Bell as Ring, Entry, Intake, Admitted, Ledger, Recorded } from "@longshore/ledger/port.ts";
+import type { Clock } from "@longshore/runtime/clock.ts";
+import type { Failpoint } from "@longshore/runtime/failpoint.ts";
+import type { Log } from "@longshore/runtime/log.ts";
+import type { Bell, Pause } from "@longshore/runtime/loop.ts";
+import type { Metrics } from "@longshore/runtime/metrics.ts";
+import type { Keys } from "./keys.ts";
+
+export const FAILPOINTS = ["afterCommit", "beforePost", "afterPost", "afterRecord", "afterPublish"] as const;
+export type LauncherFailpoint = (typeof FAILPOINTS)[number];
+
+/** One group's cluster, with the launch credential. */
+export interface Cluster {
+  readonly name: GroupName;
+  readonly namespace: string;
+  readonly reads: Reads;
+  readonly writes: Writes;
+}
+
+/** What we know of a group besides its configuration. The probe finds it out; until then nothing is sent there. */
+export interface GroupView {
+  readonly namespaceUid: string | undefined;
+  readonly healthy: boolean;
+  readonly diagnosis: Diagnosis | undefined;
+}
+
+export interface Timing {
+  /** How long a launcher may take between claiming an attempt and writing down what became of it. */
+  readonly claimMs: number;
+  /** How long an item taken from the ledger is ours to act on. */
+  readonly holdMs: number;
+  /** Between looks at the ledger when no bell rings. */
+  readonly pollMs: number;
+  /** Until a run that found no room is placed again, if no slot is freed before. */
+  readonly placeAgainMs: number;
+  readonly probeMs: number;
+  readonly tallyMs: number;
+  readonly partitionLeaseMs: number;
+  readonly createTimeoutMs: number;
+}
+
+export const TIMING: Timing = {
+  claimMs: 20_000,
+  holdMs: 15_000,
+  pollMs: 1_000,
+  placeAgainMs: 5_000,
+  probeMs: 10_000,
+  tallyMs: 120_000,
+  partitionLeaseMs: 10_000,
+  createTimeoutMs: 12_000,
+};
+
+export interface Parts {
+  readonly installation: Installation;
+  /** This process, in claims and leases. */
+  readonly owner: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly ledger: Ledger;
+  readonly broker: Broker;
+  readonly clusters: ReadonlyMap<GroupName, Cluster>;
+  readonly views: Map<GroupName, GroupView>;
+  readonly keys: Keys;
+  readonly defaults: Limits;
+  readonly timing: Timing;
+  /** Deliveries worked on at the same time: also how large a batch of the ledger's can become. */
+  readonly lanes: number;
+  readonly fail: Failpoint<LauncherFailpoint>;
+  readonly pause: Pause;
+  /** Rung when the ledger says that there may be work of this kind. */
+  readonly bells: Readonly<Record<Ring, Bell>>;
+  /** Batched: what is said while one transaction is in flight goes together into the next. */
+  readonly admitting: (intake: Intake) => Promise<Admitted>;
+  readonly recording: (entry: Entry) => Promise<Recorded>;
+}
+
+/** The group's namespace UID, without which no proof can be made or checked. */
+export const namespaceUidOf = ({ views }: Pick<Parts, "views">, group: GroupName): string | undefined => views.get(group)?.namespaceUid;

@@ -1,0 +1,58 @@
+/**
+ * Strays: Jobs with our proof that no attempt owns, and holds on Jobs whose outcome was recorded long ago. And the ledger's
+ * own leftovers.
+ *
+ * The bug this prevents: a surplus Job that runs to its end since nobody feels responsible for it.
+ */
+import { HOLD } from "@longshore/domain/run/marks.ts";
+import { isUnfinished, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
+import type { StrayWork } from "@longshore/ledger/port.ts";
+import type { Cluster, Parts } from "./parts.ts";
+import { drain, steadily } from "./steadily.ts";
+
+const MOST = 32;
+const AGAIN_MS = 2_000;
+
+export function sweep(parts: Parts, cluster: Cluster) {
+  return (signal: AbortSignal): Promise<void> =>
+    steadily(parts, { what: `sweep ${cluster.name}`, ms: parts.timing.pollMs, bell: parts.bells.strays, signal }, (signal) =>
+      drain(signal, async () => {
+        const strays = await parts.ledger.takeStrays({ group: cluster.name, most: MOST, holdMs: AGAIN_MS });
+        await Promise.all(strays.map((stray) => sweepOne(parts, cluster, stray, signal)));
+        return strays.length === MOST;
+      }),
+    );
+}
+
+async function sweepOne(parts: Parts, cluster: Cluster, stray: StrayWork, signal: AbortSignal): Promise<void> {
+  const got = await cluster.reads.getJob(stray.name, signal);
+  if (got.kind === "missing" || (got.kind === "found" && got.object.uid !== stray.uid)) return await parts.ledger.settleStray(stray);
+  if (got.kind !== "found") return;
+  const fenced = (await parts.ledger.now()) < stray.holdUntilMs;
+  if (stray.kind === "stray") {
+    const job = seeJob(got.object.raw);
+    if (job?.deletionAt === undefined) {
+      await cluster.writes.deleteJob(stray.name, stray.uid, { propagation: "Foreground" }, signal);
+      return;
+    }
+    if (await stillRuns(cluster, stray, signal)) return;
+  }
+  if (fenced) return;
+  const released = await cluster.writes.releaseJob(stray.name, stray.uid, HOLD, {}, signal);
+  if (released.kind === "done" || released.kind === "missing" || released.kind === "foreign") await parts.ledger.settleStray(stray);
+}
+
+/** Pods that outlive their Job's deletion were orphaned: they are deleted by the UID of the Job that made them. */
+async function stillRuns(cluster: Cluster, { uid }: StrayWork, signal: AbortSignal): Promise<boolean> {
+  const listed = await cluster.reads.podsOf(uid, signal);
+  if (listed.kind !== "listed") return true;
+  const running = listed.items.flatMap((it) => seePod(it) ?? []).filter(isUnfinished);
+  await Promise.all(running.filter(({ deletionAt }) => deletionAt === undefined).map((pod) => cluster.writes.deletePod(pod.name, pod.uid, {}, signal)));
+  return running.length > 0;
+}
+
+/** Tombstones past their day, and what else the ledger no longer needs. */
+export function prune(parts: Parts) {
+  return (signal: AbortSignal): Promise<void> =>
+    steadily(parts, { what: "prune", ms: 60_000, signal }, (signal) => drain(signal, async () => (await parts.ledger.prune(1_000)) === 1_000));
+}
