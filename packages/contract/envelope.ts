@@ -35,7 +35,13 @@ const Identity = z.looseObject({ id: word("id", 200), source: word("source", 300
 
 /** What is read of an envelope. Other attributes are CloudEvents extensions and are ignored. */
 export const Envelope = Identity.extend({
-  specversion: z.literal("1.0", 'Only CloudEvents 1.0 is read: "specversion": "1.0".'),
+  specversion: z
+    .string()
+    .refine((version) => version === "1.0", {
+      error: 'Only CloudEvents 1.0 is read: "specversion": "1.0".',
+      params: { code: "UnknownVersion" },
+    })
+    .meta({ const: "1.0" }),
   subject: z.string().max(300).nullish(),
   time: z.iso.datetime({ offset: true }).nullish(),
   datacontenttype: z

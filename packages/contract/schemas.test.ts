@@ -1,0 +1,114 @@
+/** What is published: the files are what the code gives, and other people's validators judge as we do. */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Ajv } from "ajv";
+import t from "tap";
+import { BAD_REQUESTS } from "./bad-requests.ts";
+import { COMMANDS } from "./command.ts";
+import { writeCommand, writeEvent, writeFact, writeNotice } from "./envelope.ts";
+import { EVENTS } from "./event.ts";
+import { FACTS } from "./fact.ts";
+import { GroupName, Installation, RunId, TenantName } from "./ids.ts";
+import { FOLDER } from "./publish.ts";
+import { printed, published } from "./schemas.ts";
+
+const files = published();
+const read = (bytes: Uint8Array): unknown => JSON.parse(new TextDecoder().decode(bytes));
+
+t.test("the published files are what the code gives", async (t) => {
+  t.same(readdirSync(FOLDER).toSorted(), [...files.keys()].toSorted(), "run `npm run contracts` and read the difference");
+  for (const [name, content] of files)
+    t.equal(
+      readFileSync(join(FOLDER, name), "utf8"),
+      `${printed(content)}\n`,
+      `${name}: the wire changed. If that is meant, run \`npm run contracts\``,
+    );
+});
+
+t.test("every message that there is has a schema", async (t) => {
+  for (const [kind, rows] of Object.entries({ command: COMMANDS, fact: FACTS, event: EVENTS }))
+    for (const type of Object.keys(rows)) t.ok(files.has(`${kind}.${type}.schema.json`), type);
+});
+
+/** Strict: a keyword or format that a validator does not know would be passed over in silence. */
+const ajv = new Ajv({ strict: true, allowUnionTypes: true, allErrors: true, formats: { "date-time": true } });
+const judge = (file: string, message: unknown): boolean => ajv.validate(files.get(`${file}.schema.json`) ?? false, message);
+
+const requested = (data: unknown) => ({
+  specversion: "1.0",
+  id: "m1",
+  source: "/shop",
+  type: "dev.longshore.run.requested",
+  data,
+});
+
+t.test("the published schema refuses what we refuse", async (t) => {
+  for (const { name, data, beyondSchema = false, want } of BAD_REQUESTS) {
+    const beyond = beyondSchema || want.every(([, code]) => code === "UnusableCharacter");
+    if (!beyond) t.notOk(judge("command.run.requested", requested(data)), name);
+  }
+});
+
+t.test("a rule that is marked as beyond JSON Schema is", async (t) => {
+  for (const { name, data, beyondSchema = false } of BAD_REQUESTS)
+    if (beyondSchema) t.ok(judge("command.run.requested", requested(data)), `${name}: the mark can go`);
+});
+
+const installation = Installation.parse("main");
+const tenant = TenantName.parse("shop");
+const run = RunId.parse("orders/8812");
+const time = "2030-01-31T12:00:00.000Z";
+const place = { installation, tenant, run, sequence: 1, generation: 1, group: GroupName.parse("gpu"), time };
+const about = {
+  installation: "main",
+  group: "gpu",
+  namespace: "jobs",
+  name: "a-main-1",
+  uid: "u1",
+  resourceVersion: "12",
+  proof: "p",
+  run,
+  step: "main",
+  attempt: 1,
+};
+const id = "m1";
+const source = "/shop";
+
+// biome-ignore format: a table
+const written: readonly (readonly [file: string, bytes: Uint8Array])[] = [
+  ["command.run.requested", writeCommand({ id, source, type: "run.requested", data: { run, image: "x", env: { A: "b", N: { field: "spec.nodeName" } }, deadline: "5m" } })],
+  ["command.run.requested", writeCommand({ id, source, type: "run.requested", data: { run, steps: [{ name: "a", image: "x" }], notBefore: time } })],
+  ["command.run.cancel", writeCommand({ id, source, type: "run.cancel", data: { run, reason: "too late", grace: "30s" }, time })],
+  ["command.run.restart", writeCommand({ id, source, type: "run.restart", data: { run, from: "load", with: { image: "x:2" } } })],
+  ["fact.job.resumed", writeFact({ id, source, type: "job.resumed", data: { about } })],
+  ["fact.job.ended", writeFact({ id, source, type: "job.ended", data: { about, condition: "Complete", evidence: { started: "yes", exitCode: 0 } } })],
+  ["event.run.accepted", writeEvent({ ...place, type: "run.accepted", data: { run, steps: ["main"] } })],
+  ["event.run.succeeded", writeEvent({ ...place, type: "run.succeeded", data: { run, outputs: { rows: 3 }, seconds: { running: 1.5 } } })],
+  ["event.command.refused", writeNotice({ installation, tenant, id, type: "command.refused", time, data: { command: "m1", problems: [] } })],
+];
+
+for (const [file, bytes] of written)
+  t.test(`the published schema of ${file} takes what we write`, async (t) => {
+    t.ok(judge(file, read(bytes)), ajv.errorsText());
+    const others = [...files.keys()].filter((name) => name.startsWith("event.") && name !== `${file}.schema.json`);
+    t.notOk(
+      others.some((name) => ajv.validate(files.get(name) ?? false, read(bytes))),
+      "and no other event's does",
+    );
+  });
+
+t.test("every reference of the AsyncAPI document leads somewhere", async (t) => {
+  const document = files.get("asyncapi.json");
+  const refs = [...JSON.stringify(document).matchAll(/"\$ref":"([^"]+)"/g)].map(([, ref]) => ref ?? "");
+  t.ok(refs.length > 0);
+  for (const ref of refs) {
+    const local = ref.startsWith("#/")
+      ? ref.slice(2).split("/").reduce<unknown>(member, document)
+      : files.get(ref.replace("./", ""));
+    t.ok(local, ref);
+  }
+});
+
+function member(of: unknown, name: string): unknown {
+  return typeof of === "object" && of !== null ? (of as Record<string, unknown>)[name] : undefined;
+}
