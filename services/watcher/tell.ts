@@ -1,0 +1,30 @@
+/** Facts to the broker. Resolves when the broker has it, however long that takes; only the signal ends the trying. */
+import { writeFact } from "@longshore/contract/envelope.ts";
+import type { FactData, FactType } from "@longshore/contract/fact.ts";
+import { Failure } from "@longshore/contract/problem.ts";
+import type { Parts } from "./parts.ts";
+
+export type Tell = <T extends FactType>(type: T, data: FactData<T>, signal: AbortSignal) => Promise<"told" | "stopped">;
+
+export function teller({ broker, installation, owner, log, pause, fail }: Pick<Parts, "broker" | "installation" | "owner" | "log" | "pause" | "fail">): Tell {
+  let count = 0;
+  return async (type, data, signal) => {
+    // The same fact told again is another message: the hold is its acknowledgement, so no broker may take it for a duplicate.
+    const id = `${owner}/${++count}`;
+    const group = "about" in data ? data.about.group : data.group;
+    const body = writeFact({ id, source: `/longshore/${installation}/watcher`, type, data });
+    for (let failures = 0; !signal.aborted; await pause(++failures, signal)) {
+      try {
+        await fail("beforeFact");
+        await broker.publish("facts", { id, key: `${group.replaceAll("/", "_")}.${type}`, body }, signal);
+        await fail("afterFact");
+        return "told";
+      } catch (error) {
+        if (signal.aborted) break;
+        if (!(error instanceof Failure && error.disposition === "retry")) throw error;
+        log.warn("a fact could not be published yet", { fact: type, group, failures, error: error.message });
+      }
+    }
+    return "stopped";
+  };
+}

@@ -1,0 +1,172 @@
+/**
+ * One group: follows its Jobs and pods, and tells what they do.
+ *
+ *   follow Jobs ─┐
+ *                ├─▶ known of each Job ─▶ consider: what is there to say? ─▶ tell (broker) ─▶ remember that it was said
+ *   follow pods ─┘         ▲                    │
+ *        due: repeats ─────┘                    └─▶ read a log, Events, or look at the API server itself
+ *
+ * It decides nothing: what to say is domain/watch/facts, and what it means is the launcher's. What was said is remembered
+ * only after the broker confirmed it, so that dying anywhere means saying it again.
+ */
+import type { Uid } from "@longshore/contract/ids.ts";
+import { afterGet, facts, type Telling, withLog } from "@longshore/domain/watch/facts.ts";
+import { selectorOf } from "@longshore/domain/run/marks.ts";
+import { finishedCondition, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
+import type { Change } from "@longshore/kubernetes/follow.ts";
+import { every, together } from "@longshore/runtime/loop.ts";
+import { eventsOf, logOf, lookAt, podsOf } from "./evidence.ts";
+import { type Known, openBook } from "./known.ts";
+import type { Parts, Watched } from "./parts.ts";
+import { teller } from "./tell.ts";
+
+/** Jobs that are being considered at the same time, each perhaps waiting for a log or for the broker. */
+const CONSIDERED_MOST = 32;
+
+export async function watchGroup(parts: Parts, cluster: Watched, signal: AbortSignal): Promise<void> {
+  const { clock, log, metrics, installation, timing } = parts;
+  const tell = teller(parts);
+  const book = openBook();
+  const fresh = { jobs: undefined as number | undefined, pods: undefined as number | undefined };
+  const waiting = new Set<Uid>(); // to be considered; a Job that changes ten times meanwhile is considered once
+  const busy = new Set<Uid>();
+  const failed = new AbortController();
+
+  await together(AbortSignal.any([signal, failed.signal]), {
+    jobs: (signal) => followJobs(signal),
+    pods: (signal) => followPods(signal),
+    due: (signal) => every({ clock, ms: timing.dueMs, signal }, async () => lookForDue()),
+    heartbeat: (signal) => every({ clock, ms: timing.heartbeatMs, signal }, () => beat(signal)),
+  });
+  failed.signal.throwIfAborted();
+
+  async function followJobs(signal: AbortSignal): Promise<void> {
+    let listing = 0;
+    for await (const change of cluster.follow({ kind: "jobs", selector: selectorOf(installation), signal })) {
+      note("jobs", change);
+      if (change.kind === "listing") listing += 1;
+      else if (change.kind === "seen") seenJob(change.object, listing);
+      else if (change.kind === "gone") vanished(seeJob(change.object)?.uid);
+      // Whatever a whole listing does not show has left in a gap of the watch.
+      else if (change.kind === "listed") for (const [uid, known] of book.entries()) if (known.job && known.listing !== listing) vanished(uid);
+    }
+  }
+
+  async function followPods(signal: AbortSignal): Promise<void> {
+    let listed = new Set<Uid>();
+    for await (const change of cluster.follow({ kind: "pods", selector: selectorOf(installation), signal })) {
+      note("pods", change);
+      if (change.kind === "listing") listed = new Set();
+      else if (change.kind === "listed") dropPods(listed);
+      else if (change.kind === "seen" || change.kind === "gone") {
+        const pod = seePod(change.object);
+        if (pod === undefined) continue;
+        listed.add(pod.uid);
+        const known = change.kind === "seen" ? book.of(pod.jobUid) : book.get(pod.jobUid);
+        if (change.kind === "seen") known?.pods.set(pod.uid, pod);
+        else known?.pods.delete(pod.uid);
+        consider(pod.jobUid);
+      }
+    }
+  }
+
+  function seenJob(object: unknown, listing: number): void {
+    const job = seeJob(object);
+    if (job === undefined) return;
+    const known = book.of(job.uid);
+    Object.assign(known, { job, listing, vanished: false });
+    consider(job.uid);
+  }
+
+  function vanished(uid: Uid | undefined): void {
+    const known = uid === undefined ? undefined : book.get(uid);
+    if (uid === undefined || known === undefined) return;
+    known.vanished = true;
+    consider(uid);
+  }
+
+  function dropPods(listed: ReadonlySet<Uid>): void {
+    for (const [uid, known] of book.entries()) {
+      for (const pod of known.pods.keys()) if (!listed.has(pod)) known.pods.delete(pod);
+      if (known.job === undefined && known.pods.size === 0) book.forget(uid);
+    }
+  }
+
+  function lookForDue(): void {
+    const now = clock.now();
+    for (const [uid, { dueMs }] of book.entries()) if (dueMs !== undefined && dueMs <= now) consider(uid);
+  }
+
+  function consider(uid: Uid): void {
+    waiting.add(uid);
+    startConsidering();
+  }
+
+  function startConsidering(): void {
+    for (const uid of waiting) {
+      if (busy.size >= CONSIDERED_MOST || fresh.pods === undefined) return; // before the pods are listed, an end would be told without its evidence
+      if (busy.has(uid)) continue;
+      waiting.delete(uid);
+      busy.add(uid);
+      considerOne(uid, signal)
+        .catch((bug: unknown) => failed.abort(bug))
+        .finally(() => {
+          busy.delete(uid);
+          if (!signal.aborted) startConsidering();
+        });
+    }
+  }
+
+  async function considerOne(uid: Uid, signal: AbortSignal): Promise<void> {
+    const known = book.get(uid);
+    if (known === undefined || (known.job === undefined && known.said === undefined)) return;
+    const telling = await whatToSay(known, signal);
+    if (telling === "later") {
+      known.dueMs = clock.now() + 2_000;
+      return;
+    }
+    const log = telling.want?.kind === "logs" ? await logOf(cluster, telling.want, signal) : undefined;
+    for (const draft of telling.facts) {
+      const fact = log === undefined ? draft : withLog(draft, log);
+      if ((await tell(fact.type, fact.data, signal)) === "stopped") return;
+    }
+    known.said = telling.said;
+    known.dueMs = telling.dueMs;
+    if (known.vanished && telling.said === undefined) book.forget(uid);
+    if (telling.said?.standing !== undefined) known.pods.clear(); // the end is told: a repeat reads them again
+  }
+
+  async function whatToSay(known: Known, signal: AbortSignal): Promise<Telling | "later"> {
+    if (known.vanished || known.job === undefined) {
+      const name = known.job?.name ?? known.said?.about.name;
+      const found = name === undefined ? "missing" : await lookAt(cluster, name, signal);
+      if (found === "unseen") return "later";
+      return afterGet(known.said, found === "missing" ? undefined : found, clock.now());
+    }
+    const { job } = known;
+    // The Job's end may overtake its pods' on the way here, and repeats come after their pods were forgotten.
+    const complete = [...known.pods.values()].some((pod) => pod.containers.some(({ terminated }) => terminated !== undefined));
+    const read = finishedCondition(job) && !complete ? await podsOf(cluster, job.uid, signal) : undefined;
+    const pods = read ?? [...known.pods.values()];
+    const telling = facts(known.said, { job, pods }, clock.now());
+    if (telling.want?.kind !== "events") return telling;
+    return facts(known.said, { job, pods, events: await eventsOf(cluster, telling.want, signal) }, clock.now());
+  }
+
+  function note(kind: "jobs" | "pods", change: Change): void {
+    if (change.kind === "broken") log.info("a watch goes on anew", { group: cluster.name, kind, reason: change.reason, said: change.message, retryInMs: change.retryInMs });
+    else if (change.kind === "listing") metrics.count("longshore_watch_relists_total", { group: cluster.name, reason: change.reason });
+    else if (change.kind === "listed") {
+      const first = fresh[kind] === undefined;
+      fresh[kind] = change.asOfMs;
+      if (first) startConsidering();
+    } else if (fresh[kind] !== undefined) fresh[kind] = clock.now();
+  }
+
+  async function beat(signal: AbortSignal): Promise<void> {
+    if (fresh.jobs === undefined || fresh.pods === undefined) return;
+    const staleSeconds = Math.max(0, (clock.now() - Math.min(fresh.jobs, fresh.pods)) / 1000);
+    metrics.set("longshore_watch_staleness_seconds", { group: cluster.name }, staleSeconds);
+    await tell("group.watched", { group: cluster.name, watcher: parts.owner, staleSeconds }, signal);
+  }
+}
