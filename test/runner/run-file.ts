@@ -29,6 +29,8 @@ export interface RunFileOptions {
   readonly boundMs: number;
   readonly env: NodeJS.ProcessEnv;
   readonly signal: AbortSignal;
+  /** How long what it started may take to end after it. */
+  readonly leaveMs?: number;
   /** Called at each assertion that passed. */
   readonly onPass?: () => void;
 }
@@ -36,7 +38,10 @@ export interface RunFileOptions {
 const KEPT_CHARACTERS = 20_000;
 const LEAVE_MS = 3_000;
 
-export async function runFile(path: string, { cwd, boundMs, env, signal, onPass }: RunFileOptions): Promise<FileResult> {
+export async function runFile(
+  path: string,
+  { cwd, boundMs, env, signal, leaveMs = LEAVE_MS, onPass }: RunFileOptions,
+): Promise<FileResult> {
   const began = performance.now();
   const mark = randomUUID();
   const tap = readTap(onPass);
@@ -69,7 +74,7 @@ export async function runFile(path: string, { cwd, boundMs, env, signal, onPass 
   clearTimeout(bound);
   signal.removeEventListener("abort", end);
 
-  const left = await leave(mark);
+  const left = await leave(mark, leaveMs);
   if (group !== undefined) endProcess(group);
   const { passed, failures, skipped, faults } = await tap.end();
 
@@ -87,8 +92,8 @@ export async function runFile(path: string, { cwd, boundMs, env, signal, onPass 
 }
 
 /** What was told to end may need a moment; what is still there then has to be ended, and told of. */
-async function leave(mark: string): Promise<ReturnType<typeof leftovers>> {
-  const until = performance.now() + LEAVE_MS;
+async function leave(mark: string, leaveMs: number): Promise<ReturnType<typeof leftovers>> {
+  const until = performance.now() + leaveMs;
   let left = leftovers(mark);
   while (left.length > 0 && performance.now() < until) {
     await sleep(50);

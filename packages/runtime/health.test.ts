@@ -1,0 +1,105 @@
+/** Health, readiness and metrics as a probe and a scraper see them. */
+import t from "tap";
+import { address, type HealthOptions, serveHealth } from "./health.ts";
+import { openMetrics } from "./metrics.ts";
+import { stepsClock } from "./steps-clock.ts";
+
+async function served(t: { teardown(end: () => unknown): void }, options: Partial<HealthOptions>) {
+  const health = await serveHealth({ listen: "127.0.0.1:0", parts: {}, metrics: openMetrics("launcher", "1.2.3"), ...options });
+  t.teardown(() => health[Symbol.asyncDispose]());
+  return async (path: string) => {
+    const answer = await fetch(health.url + path);
+    return { status: answer.status, text: await answer.text() };
+  };
+}
+
+t.test("is healthy while a part is away, and not ready, naming it", async (t) => {
+  const get = await served(t, {
+    parts: {
+      ledger: () => ({ ready: true, says: "connected" }),
+      broker: () => ({ ready: false, says: "reconnecting: ECONNREFUSED" }),
+      cluster: () => {
+        throw new Error("no such group");
+      },
+    },
+  });
+  t.equal((await get("/healthz")).status, 200);
+  const { status, text } = await get("/readyz");
+  t.equal(status, 503);
+  t.same(text.trimEnd().split("\n"), [
+    "ready      ledger  connected",
+    "not ready  broker  reconnecting: ECONNREFUSED",
+    "not ready  cluster  no such group",
+  ]);
+});
+
+t.test("is ready when all parts are", async (t) => {
+  const get = await served(t, { parts: { ledger: async () => ({ ready: true, says: "connected" }) } });
+  t.equal((await get("/readyz")).status, 200);
+  t.equal((await get("/else")).status, 404);
+});
+
+t.test("a part that does not answer is not ready; the probe does not hang with it", async (t) => {
+  const clock = stepsClock();
+  const asked = Promise.withResolvers<void>();
+  const get = await served(t, {
+    clock,
+    parts: {
+      ledger: () => {
+        asked.resolve();
+        return new Promise(() => {});
+      },
+    },
+  });
+  const answer = get("/readyz");
+  await asked.promise;
+  await clock.pass(2_000);
+  const { status, text } = await answer;
+  t.equal(status, 503);
+  t.match(text, "asking it took longer than 2000 ms");
+});
+
+t.test("metrics appear when they are first set, and a replaced gauge forgets what is gone", async (t) => {
+  const metrics = openMetrics("launcher", "1.2.3");
+  const get = await served(t, { metrics, refresh: async () => metrics.set("longshore_outbox_events", {}, 4) });
+  t.notMatch(await metrics.text(), "longshore_unaccounted", "not measured is not 0");
+
+  metrics.count("longshore_commands_total", { type: "run.requested", outcome: "recorded" });
+  metrics.replace("longshore_runs", [{ labels: { group: "a", state: "running" }, value: 2 }]);
+  metrics.replace("longshore_runs", [{ labels: { group: "b", state: "running" }, value: 1 }]);
+  metrics.observe("longshore_run_phase_duration_seconds", { group: "a", phase: "waited" }, 3);
+  const { status, text } = await get("/metrics");
+  t.equal(status, 200);
+  for (const line of [
+    'longshore_build_info{service="launcher",version="1.2.3",node=',
+    'longshore_commands_total{type="run.requested",outcome="recorded"} 1',
+    'longshore_runs{group="b",state="running"} 1',
+    'longshore_run_phase_duration_seconds_bucket{le="5",group="a",phase="waited"} 1',
+    "longshore_outbox_events 4",
+  ]) {
+    t.match(text, line);
+  }
+  t.notMatch(text, 'longshore_runs{group="a"');
+});
+
+t.test("two programs in one process do not share their numbers", async (t) => {
+  const [one, other] = [openMetrics("launcher", "1"), openMetrics("watcher", "1")];
+  one.set("longshore_unaccounted", {}, 7);
+  t.notMatch(await other.text(), "longshore_unaccounted");
+});
+
+t.test("addresses", async (t) => {
+  t.same(address("0.0.0.0:9090"), { host: "0.0.0.0", port: 9090 });
+  t.same(address(":9090"), { host: "0.0.0.0", port: 9090 });
+  t.same(address("[::1]:80"), { host: "::1", port: 80 });
+  for (const wrong of ["9090", "localhost", "a:99999", "a:b"]) t.throws(() => address(wrong), /is no address to listen on/);
+});
+
+t.test("a port that is taken is said in a sentence", async (t) => {
+  const first = await serveHealth({ listen: "127.0.0.1:0", parts: {}, metrics: openMetrics("a", "1") });
+  t.teardown(() => first[Symbol.asyncDispose]());
+  const listen = first.url.replace("http://", "");
+  await t.rejects(serveHealth({ listen, parts: {}, metrics: openMetrics("b", "1") }), {
+    message: /cannot listen on 127\.0\.0\.1:\d+ for health/,
+  });
+});

@@ -1,0 +1,159 @@
+/** The runner fails what must fail: a test run that lies is worse than none. */
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import t from "tap";
+import { boundMs, findTests, tierOf } from "./runner/find.ts";
+import { leftovers, MARK } from "./runner/leftovers.ts";
+import { type FileResult, runFile } from "./runner/run-file.ts";
+
+const root = resolve(import.meta.dirname, "..");
+const folder = mkdtempSync(join(tmpdir(), "longshore-runner-"));
+t.teardown(() => rmSync(folder, { recursive: true }));
+
+const ONE_PASSES = 'console.log("ok 1 - one\\n1..1");';
+/** A process in a group of its own that would stay for an hour; its parent says when it runs. */
+const ORPHAN = `
+import { spawn } from "node:child_process";
+const child = spawn(process.execPath, ["-e", "console.log('up'); setInterval(() => {}, 3_600_000)"], { detached: true, stdio: ["ignore", "pipe", "ignore"] });
+await new Promise((up) => child.stdout.once("data", up));
+child.stdout.destroy(); child.unref();`;
+
+let files = 0;
+async function run(
+  text: string,
+  { bound = 60_000, signal = new AbortController().signal, onPass = () => {} } = {},
+): Promise<FileResult> {
+  const path = join(folder, `${++files}.test.mjs`);
+  writeFileSync(path, text);
+  return await runFile(path, { cwd: folder, boundMs: bound, leaveMs: 300, env: process.env, signal, onPass });
+}
+
+interface Case {
+  readonly name: string;
+  readonly text: string;
+  readonly bound?: number;
+  readonly passed: number;
+  readonly failures: readonly RegExp[];
+}
+
+const cases: readonly Case[] = [
+  { name: "passes what passes", text: ONE_PASSES, passed: 1, failures: [] },
+  {
+    name: "fails a failed assertion, with its difference",
+    text: 'console.log("not ok 1 - sums\\n  ---\\n  diff: |\\n    -1\\n    +2\\n  ...\\n1..1"); process.exitCode = 1;',
+    passed: 0,
+    failures: [/^sums: -1\n\+2$/],
+  },
+  {
+    name: "counts leaves, not the lines that close subtests",
+    text: 'console.log("# Subtest: a\\n    ok 1 - x\\n    ok 2 - y\\n    1..2\\nok 1 - a\\n1..1");',
+    passed: 2,
+    failures: [],
+  },
+  { name: "fails a file that asserts nothing", text: "", passed: 0, failures: [/asserted nothing/] },
+  {
+    name: "fails a file that crashes after its assertions",
+    text: `${ONE_PASSES} process.exit(3);`,
+    passed: 1,
+    failures: [/exited with 3/],
+  },
+  {
+    name: "fails a file that is killed",
+    text: `${ONE_PASSES} process.kill(process.pid, "SIGKILL"); setInterval(() => {}, 9999);`,
+    passed: 1,
+    failures: [/was ended by SIGKILL/],
+  },
+  {
+    name: "fails a file whose plan is not kept",
+    text: 'console.log("ok 1 - one\\n1..2");',
+    passed: 1,
+    failures: [/TAP is wrong/],
+  },
+  {
+    name: "shows what a crashed file said",
+    text: 'console.error("last words"); process.exit(1);',
+    passed: 0,
+    failures: [/exited with 1\nlast words/, /asserted nothing/],
+  },
+  {
+    name: "ends a file that exceeds its bound, and does not call it passed",
+    text: `${ONE_PASSES} setInterval(() => {}, 9999);`,
+    bound: 500,
+    passed: 1,
+    failures: [/took longer than 0\.5 s and was ended/],
+  },
+  {
+    name: "fails a file that leaves a process behind",
+    text: `${ORPHAN} ${ONE_PASSES}`,
+    passed: 1,
+    failures: [/left processes behind:\n {2}\d+ .*setInterval/],
+  },
+];
+
+for (const { name, text, bound, passed, failures } of cases) {
+  t.test(name, async (t) => {
+    const result = await run(text, bound === undefined ? {} : { bound });
+    const said = result.failures.map((it) => (it.name === "the file itself" ? it.detail : `${it.name}: ${it.detail}`));
+    t.equal(result.passed, passed);
+    if (failures.length === 0) t.same(said, []);
+    for (const want of failures)
+      t.ok(
+        said.some((it) => want.test(it)),
+        `${want} in ${JSON.stringify(said)}`,
+      );
+  });
+}
+
+t.test("what an ended file had started is ended too, in whatever group it is", async (t) => {
+  const stop = new AbortController();
+  const result = await run(`${ORPHAN} ${ONE_PASSES} setInterval(() => {}, 9999);`, {
+    signal: stop.signal,
+    onPass: () => stop.abort(),
+  });
+  t.match(result.failures[0]?.detail, /was ended by SIGKILL/);
+  t.notMatch(result.failures.map((it) => it.detail).join(), /left processes/);
+});
+
+t.test("a process is found by its mark alone", async (t) => {
+  const child = spawn(process.execPath, ["-e", "console.log('up'); setInterval(() => {}, 9999)"], {
+    env: { ...process.env, [MARK]: "mine" },
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  const ended = new Promise((done) => child.once("exit", done));
+  await new Promise((up) => child.stdout.once("data", up));
+  t.same(
+    leftovers("mine").map((it) => it.pid),
+    [child.pid],
+  );
+  t.same(leftovers("another's"), []);
+  child.kill("SIGKILL");
+  await ended;
+});
+
+t.test("skips are counted apart, with their reason", async (t) => {
+  const result = await run('console.log("ok 1 - later # SKIP no server\\nok 2 - now\\n1..2");');
+  t.same([result.passed, result.skipped], [1, ["later: no server"]]);
+});
+
+t.test("every test file stands in one tier", async (t) => {
+  t.equal(tierOf("packages/runtime/loop.test.ts"), "unit");
+  t.equal(tierOf("test/tidy.test.ts"), "unit");
+  t.equal(tierOf("test/chaos/kill.test.ts"), "chaos");
+  t.equal(tierOf("test/integration/rabbitmq.test.ts"), "integration");
+  t.equal(tierOf("test/simulation/bugs.test.ts"), "simulation");
+  t.equal(boundMs("// runs at most 12 min\n"), 720_000);
+  t.ok(findTests(root).some((it) => it.path === "test/runner.test.ts"));
+  t.notOk(findTests(root).some((it) => it.path.includes("node_modules")));
+});
+
+t.test("the command ends with its sum, and exits 1 where a word names no test", async (t) => {
+  const child = spawn(process.execPath, ["test/run.ts", "no-such-test"], { cwd: root, stdio: ["ignore", "pipe", "inherit"] });
+  let said = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => (said += text));
+  const code = await new Promise((done) => child.once("close", done));
+  t.equal(code, 1);
+  t.match(said, /no test file for no-such-test; the tiers are unit, /);
+  t.equal(said.trimEnd().split("\n").at(-1), "0 passed, 0 failed");
+});
