@@ -72,8 +72,10 @@ export function readCommand(bytes: Uint8Array): ReadCommand {
   const opened = open(bytes);
   if (opened.kind === "unreadable") return opened;
   const { id, source, type, data } = opened;
-  const judged = judgeCommand(type, data);
-  const problems = join(opened.problems, judged.kind === "invalid" ? judged.problems : tooLarge(bytes, data));
+  // First, so that nobody can make us weigh a megabyte of small faults.
+  const large = tooLarge(bytes, data);
+  const judged: Judged<unknown> = large.length > 0 ? { kind: "invalid", problems: large } : judgeCommand(type, data);
+  const problems = join(opened.problems, judged.kind === "invalid" ? judged.problems : []);
   if (judged.kind === "invalid" || problems.length > 0)
     return { kind: "refused", id, source, type: bare(type), run: runOf(data, problems), problems };
   // The type and its data were judged by the same row of COMMANDS, which the compiler cannot follow.

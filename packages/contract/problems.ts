@@ -58,11 +58,9 @@ export type Judged<T> =
 
 /** Judges a value that stands at `at` (a JSON pointer) in what was given. */
 export function judge<S extends z.ZodType>(schema: S, value: unknown, at = ""): Judged<z.output<S>> {
-  const result = schema.safeParse(value);
+  const result = schema.safeParse(value, { error: sentence, reportInput: true });
   if (result.success) return { kind: "valid", value: result.data };
-  // Sentences are made only for those who need them: a second look costs nothing on the ordinary path.
-  const again = schema.safeParse(value, { error: sentence, reportInput: true });
-  const issues = again.error?.issues ?? [];
+  const issues = result.error.issues.slice(0, PROBLEMS_MAX + 1);
   return { kind: "invalid", problems: bounded(issues.flatMap((issue) => toProblems(issue, at))) };
 }
 
@@ -75,7 +73,9 @@ function toProblems(issue: Issue, at: string): readonly Problem[] {
   if (issue.code !== "unrecognized_keys") return [problem(here, codeOf(issue), issue.message)];
   // `sentence` wrote one line for each key.
   const lines = issue.message.split("\n");
-  return issue.keys.map((key, which) => problem(here + pointer([key]), "UnknownField", lines[which] ?? issue.message));
+  return issue.keys
+    .slice(0, PROBLEMS_MAX + 1)
+    .map((key, which) => problem(here + pointer([key]), "UnknownField", lines[which] ?? issue.message));
 }
 
 /** Of the branches, the one that was evidently meant: the value is at least of its kind. If there is none, all kinds are named. */
@@ -114,7 +114,7 @@ function sentence(issue: RawIssue): string {
     return needed(`one of ${issue.values.map((value) => JSON.stringify(value)).join(", ")}`, issue.input, issue.path ?? []);
   if (issue.code === "too_big") return `At most ${issue.maximum} ${measure(issue.origin)}.`;
   if (issue.code === "too_small") return `At least ${issue.minimum} ${measure(issue.origin)}.`;
-  if (issue.code === "unrecognized_keys") return issue.keys.map((key) => unknownField(key, namesOf(issue.inst))).join("\n");
+  if (issue.code === "unrecognized_keys") return unknownFields(issue.keys, namesOf(issue.inst));
   if (issue.code === "invalid_format" && issue.format === "datetime")
     return 'A date is written as in "2030-01-31T12:00:00Z", with its zone.';
   return "This is not written as it must be.";
@@ -163,6 +163,14 @@ function namesOf(schema: unknown): readonly string[] {
 }
 
 const stepFields: readonly string[] = Object.keys(StepRequest.shape);
+
+/** One line for each, as far as they will be told. */
+function unknownFields(keys: readonly string[], known: readonly string[]): string {
+  return keys
+    .slice(0, PROBLEMS_MAX + 1)
+    .map((key) => unknownField(key, known))
+    .join("\n");
+}
 
 function unknownField(key: string, known: readonly string[]): string {
   const quoted = JSON.stringify(cut(key, SEGMENT_MAX));
