@@ -6,7 +6,7 @@
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { type EventSeen, finishedCondition, type JobSeen } from "../watch/seen.ts";
-import { diagnoseEnd, type Pods, sentenceOf } from "./pods.ts";
+import { diagnoseEnd, newestFirst, type Pods, sentenceOf } from "./pods.ts";
 import { diagnoseQuota } from "./quota.ts";
 
 /** Why a Job failed. Its pods know more than it does, except about time. */
@@ -73,19 +73,11 @@ export function diagnoseEvents(events: readonly EventSeen[]): Diagnosis | undefi
   return undefined;
 }
 
-/** Why an image cannot be pulled, from the Events of its pod: the one thing that "ImagePullBackOff" may leave out. */
-export const pullCause = (events: readonly EventSeen[]): string | undefined =>
-  newestFirst(events).find(({ reason, message }) => reason === "Failed" && /failed to pull image/i.test(message))?.message;
-
 const diagnoseQuotaOf = (event: EventSeen): Diagnosis | undefined => diagnoseQuota(event.message);
 
 function apply(rules: readonly Rule[], event: EventSeen): Diagnosis | undefined {
   return rules.find(([about]) => about.test(event.message))?.[1](event);
 }
-
-/** ISO times of one form compare as text; an Event without a time is the oldest. */
-const newestFirst = (events: readonly EventSeen[]): readonly EventSeen[] =>
-  events.toSorted((a, b) => ((b.at ?? "") < (a.at ?? "") ? -1 : 1));
 
 /** Without Kubernetes' preamble: `Error creating: pods "x" is forbidden: …`. */
 export const reasonOf = (message: string): string =>

@@ -5,12 +5,14 @@
  * consequence: a lost node explains an exit code, never the reverse.
  */
 import { diagnose, type Code, type Diagnosis } from "@longshore/contract/diagnosis.ts";
-import { type ContainerSeen, isUnfinished, type PodSeen, type Terminated } from "../watch/seen.ts";
+import { type ContainerSeen, type EventSeen, isUnfinished, type PodSeen, type Terminated } from "../watch/seen.ts";
 
 export interface Pods {
   readonly pods: readonly PodSeen[];
   /** By container: why its image could not be pulled, when the API last said so. Its "back-off" often leaves that out. */
   readonly pulls?: Pulls;
+  /** About these pods, where they were asked for. */
+  readonly events?: readonly EventSeen[];
 }
 export type Pulls = Readonly<Record<string, string>>;
 
@@ -76,6 +78,7 @@ const rejected = (it: PodSeen): boolean =>
   /^(OutOf\w+|NodeAffinity|NodeName|NodePorts|UnexpectedAdmissionError|Taint\w+)$/.test(it.reason ?? "");
 
 /** Of what keeps a pod from starting, or a started one from going on. */
+// biome-ignore format: a table is read down its columns
 const STALLS = {
   VolumeUnavailable:   unplaced((it) => isUnfinished(it) && unbound.test(unplacedWhy(it)),         (it) => `A volume of the pod cannot be used: ${unplacedWhy(it)}.`),
   Unschedulable:       unplaced((it) => (isUnfinished(it) && it.unscheduled?.reason === "Unschedulable") || rejected(it),
@@ -91,9 +94,10 @@ const STALLS = {
   ConfigMissing:       waiting(isAny("CreateContainerConfigError"),                                (it) => `The container ${it.container} needs a Secret or ConfigMap that is not there${because(it)}.`),
   Unknown:             waiting(isAny("CreateContainerError", "RunContainerError", "CrashLoopBackOff", "PostStartHookError"),
                                                                                                    (it) => `The cluster cannot start the container ${it.container}${because(it)}.`),
-} as const satisfies Partial<Record<Code, Rule>>; // biome-ignore format: a table is read down its columns
+} as const satisfies Partial<Record<Code, Rule>>;
 
 /** Of what ended a pod. What kept it from starting comes between what took it away and how its program ended. */
+// biome-ignore format: a table is read down its columns
 const TAKEN = {
   NodeLost:  pod((it) => it.reason === "NodeLost" || disrupted("DeletionByTaintManager", "DeletionByPodGC")(it) || it.containers.some(({ terminated }) => terminated?.reason === "ContainerStatusUnknown"),
                                                                                        (it) => `The node ${it.node ?? "(unknown)"} was lost while the pod was on it.`),
@@ -101,10 +105,11 @@ const TAKEN = {
                                                                                        (it) => `More important work took the pod's place on the node ${it.node ?? "(unknown)"}.`),
   Evicted:   pod((it) => ["Evicted", "Terminated", "NodeShutdown"].includes(it.reason ?? "") || disrupted("EvictionByEvictionAPI", "TerminationByKubelet")(it),
                                                                                        (it) => `The node ${it.node ?? "(unknown)"} evicted the pod${it.message ? `: ${sentenceOf(it.message)}` : ""}.`),
-} as const satisfies Partial<Record<Code, Rule>>; // biome-ignore format: a table is read down its columns
+} as const satisfies Partial<Record<Code, Rule>>;
 
 const unstarted = isAny("StartError", "ContainerCannotRun");
 
+// biome-ignore format: a table is read down its columns
 const EXITS = {
   OutOfMemory: exit(isAny("OOMKilled"),                                  (it) => `The container ${it.container} needed more than its ${it.memory} of memory.`),
   InitFailed:  exit((it) => it.role === "init" && it.exitCode !== 0,     (it) => `The init container ${it.container} ended with exit code ${it.exitCode}.`),
@@ -112,7 +117,7 @@ const EXITS = {
                                                                          (it) => unstarted(it) ? `The program of the container ${it.container} could not be started${because(it)}.`
                                                                                                : `The program ended with exit code ${it.exitCode}.`),
   Signal:      exit((it) => it.exitCode > 128,                           (it) => `The program was ended by ${signalName(it.signal ?? it.exitCode - 128)}.`),
-} as const satisfies Partial<Record<Code, Rule>>; // biome-ignore format: a table is read down its columns
+} as const satisfies Partial<Record<Code, Rule>>;
 
 /** Why pods that should start do not, or cannot go on; `undefined` as long as nothing stands in their way. */
 export const diagnoseStall = (seen: Pods): Diagnosis | undefined => first({ NodeLost: lostWhileRunning, ...STALLS }, seen);
@@ -131,13 +136,13 @@ function first(rules: Readonly<Partial<Record<Code, Rule>>>, seen: Pods): Diagno
 /** A pod on a node that is not there any more stays as it was, and nobody will ever finish it. */
 const lostWhileRunning: Rule = ({ pods }) => TAKEN.NodeLost({ pods: pods.filter(isUnfinished) });
 
-function waits({ pods, pulls = {} }: Pods): readonly Waiting[] {
-  return pods.filter(isUnfinished).flatMap(({ containers }) =>
+function waits(seen: Pods): readonly Waiting[] {
+  const pulls = rememberPulls(seen.pulls ?? {}, seen);
+  return seen.pods.filter(isUnfinished).flatMap(({ containers }) =>
     containers.flatMap(({ name, image, waiting }) => {
       if (waiting?.reason === undefined) return [];
-      const said = waiting.message ?? "";
-      const message = waiting.reason === "ImagePullBackOff" && !isPullCause(said) ? (pulls[name] ?? said) : said;
-      return [{ container: name, image, reason: waiting.reason, message }];
+      const message = pulling(waiting) ? (pulls[name] ?? waiting.message) : waiting.message;
+      return [{ container: name, image, reason: waiting.reason, message: message ?? "" }];
     }),
   );
 }
@@ -157,29 +162,31 @@ function exits({ pods }: Pods): readonly Exit[] {
 }
 
 /** "Back-off pulling image x" tells nothing that helps anybody. */
-export const isPullCause = (message: string): boolean =>
-  message !== "" && !/^back-off pulling image "[^"]*"\.?$/i.test(message.trim());
+const isPullCause = (message: string | undefined): message is string =>
+  message !== undefined && !/^back-off pulling image "[^"]*"\.?$/i.test(message.trim());
 
-/** What the API says now about images that cannot be pulled, kept with what it said before. */
-export function rememberPulls(before: Pulls, pods: readonly PodSeen[]): Pulls {
-  const now = pods.flatMap(({ containers }) =>
-    containers.flatMap(({ name, waiting }) =>
-      waiting?.message !== undefined && pulling({ reason: waiting.reason }) && isPullCause(waiting.message)
-        ? [[name, waiting.message] as const]
-        : [],
-    ),
-  );
+/** By container, what the API says now about images that cannot be pulled, or said last where it says nothing now. */
+export function rememberPulls(before: Pulls, { pods, events = [] }: Pods): Pulls {
+  const unpulled = pods.flatMap(({ containers }) => containers.filter(({ waiting }) => waiting && pulling(waiting)));
+  const now = unpulled.flatMap(({ name, image, waiting }) => {
+    const cause = isPullCause(waiting?.message) ? waiting.message : (before[name] ?? pullCause(events, image));
+    return cause === undefined ? [] : [[name, cause] as const];
+  });
   return now.length === 0 ? before : { ...before, ...Object.fromEntries(now) };
 }
 
+const pullCause = (events: readonly EventSeen[], image: string): string | undefined =>
+  newestFirst(events).find(
+    (it) => it.reason === "Failed" && /failed to pull image/i.test(it.message) && it.message.includes(image),
+  )?.message;
+
 /** Waits for an image without having been told why: the pod's Events say it. */
 export const isPullUnexplained = ({ pods, pulls = {} }: Pods): boolean =>
-  pods.some(({ containers }) =>
-    containers.some(
-      ({ name, waiting }) =>
-        waiting?.reason === "ImagePullBackOff" && !isPullCause(waiting.message ?? "") && pulls[name] === undefined,
-    ),
-  );
+  pods.some(({ containers }) => containers.some(({ name, waiting }) => waiting && pulling(waiting) && pulls[name] === undefined));
+
+/** ISO times of one form compare as text; an Event without a time is the oldest. */
+export const newestFirst = (events: readonly EventSeen[]): readonly EventSeen[] =>
+  events.toSorted((a, b) => ((b.at ?? "") < (a.at ?? "") ? -1 : 1));
 
 const unplacedWhy = (it: PodSeen): string => sentenceOf(it.unscheduled?.message ?? it.message ?? it.reason ?? "");
 
@@ -191,8 +198,9 @@ export function sentenceOf(message: string): string {
   return line.length > 240 ? `${line.slice(0, 239).toWellFormed()}…` : line;
 }
 
+// biome-ignore format: a table
 const SIGNALS: Readonly<Record<number, string>> = {
   1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV", 13: "SIGPIPE", 15: "SIGTERM",
-}; // biome-ignore format: a table
+};
 
 const signalName = (signal: number): string => (SIGNALS[signal] ? `signal ${signal} (${SIGNALS[signal]})` : `signal ${signal}`);

@@ -16,35 +16,42 @@ export interface Answer {
   readonly retryAfterMs?: number | undefined;
 }
 
-/** Of which group and namespace: for the sentence. */
+/** For the sentence: of which group, and in which namespace. */
 export interface Where {
-  readonly group: string;
-  readonly namespace: string;
+  readonly group?: string;
+  readonly namespace?: string;
 }
 
 /**
- * `exists`: the name is taken; read it to see by whom. `deferred`: not now, and nothing was created. `unhealthy`: nothing was
- * created, and nothing will be in this group until somebody acts: place the run again. `refused`: never, for this request.
- * `unknown`: it may have been created, or still may be.
+ * `deferred`: nothing was created; later it may be. `unhealthy` with it: not in this group, until somebody acts, so the run is
+ * placed again. `refused`: never, for this request. `unknown`: it may have been done, or may still be.
  */
-export type CreateReply =
-  | { readonly kind: "exists" }
-  | { readonly kind: "deferred"; readonly diagnosis: Diagnosis; readonly retryAfterMs: number | undefined }
-  | { readonly kind: "unhealthy" | "refused" | "unknown"; readonly diagnosis: Diagnosis };
+export type Reply =
+  | {
+      readonly kind: "deferred";
+      readonly diagnosis: Diagnosis;
+      readonly retryAfterMs: number | undefined;
+      readonly unhealthy: boolean;
+    }
+  | { readonly kind: "refused" | "unknown"; readonly diagnosis: Diagnosis };
 
-/** To a create that was not answered 201. */
-export function readCreateReply(answer: Answer, where: Where): CreateReply {
+/** `exists`: the name is taken; read it to see by whom. */
+export type CreateReply = Reply | { readonly kind: "exists" };
+
+/** Of a create that was not answered 201. */
+export function classifyCreate(answer: Answer, where: Where = {}): CreateReply {
   const said = statusOf(answer);
   if (answer.status === 409) return conflict(said, answer);
   return general(answer, said, where) ?? { kind: "refused", diagnosis: refusal(said) };
 }
 
-/** `deferred` and `unknown`: ask again. `unhealthy`: nobody can ask this group now. `refused`: asking again is no use. */
-export type OtherReply = Exclude<CreateReply, { readonly kind: "exists" }>;
+/** Of anything else: a read, a delete, a release. What a missing object or a foreign UID means is the caller's matter. */
+export function classifyReply(answer: Answer, where: Where = {}): Reply {
+  const said = statusOf(answer);
+  return general(answer, said, where) ?? { kind: "refused", diagnosis: refusal(said) };
+}
 
-/** To anything else: a read, a delete, a release. What 404 and a foreign UID mean is the caller's matter. */
-export const readOtherReply = (answer: Answer, where: Where): OtherReply =>
-  general(answer, statusOf(answer), where) ?? { kind: "refused", diagnosis: refusal(statusOf(answer)) };
+export const diagnoseReply = (answer: Answer, where: Where = {}): Diagnosis => classifyReply(answer, where).diagnosis;
 
 interface Status {
   readonly code: number;
@@ -78,9 +85,9 @@ function statusOf({ status, body }: Answer): Status {
 }
 
 /** What means the same for every request; `undefined`: a refusal of this one. */
-function general(answer: Answer, said: Status, where: Where): OtherReply | undefined {
+function general(answer: Answer, said: Status, where: Where): Reply | undefined {
   const { code, evidence } = said;
-  const group = `group "${where.group}"`;
+  const group = groupOf(where);
   if (code === 401) return unhealthy("AuthRejected", `The cluster of ${group} does not accept Longshore's token.`, evidence);
   if (code === 429)
     return deferred(
@@ -92,7 +99,7 @@ function general(answer: Answer, said: Status, where: Where): OtherReply | undef
   if (!said.genuine || code < 400) return notKubernetes(said, group);
   if (code === 403) return forbidden(said, answer, where);
   if (code === 404 && said.kind === "namespaces")
-    return unhealthy("NamespaceTerminating", `The namespace "${where.namespace}" of ${group} does not exist.`, evidence);
+    return unhealthy("NamespaceTerminating", `The namespace${nameOf(where)} of ${group} does not exist.`, evidence);
   if (code === 404 && said.kind === "") return notKubernetes(said, group);
   return code === 409
     ? deferred(diagnose("Unknown", `The cluster of ${group} was changing what the request needs.`, evidence), answer)
@@ -100,19 +107,19 @@ function general(answer: Answer, said: Status, where: Where): OtherReply | undef
 }
 
 /** Quota, a namespace that goes away and a missing permission all answer 403, and mean different things. */
-function forbidden(said: Status, answer: Answer, where: Where): OtherReply {
+function forbidden(said: Status, answer: Answer, where: Where): Reply {
   const { message, causes, evidence } = said;
-  const group = `group "${where.group}"`;
+  const group = groupOf(where);
   const quota = diagnoseQuota(message);
   if (quota?.code === "QuotaExceeded") return deferred(quota, answer);
   if (quota) return { kind: "refused", diagnosis: quota };
   if (causes.some(({ reason }) => reason === "NamespaceTerminating") || /because it is being terminated/.test(message))
-    return unhealthy("NamespaceTerminating", `The namespace "${where.namespace}" of ${group} is being deleted.`, evidence);
+    return unhealthy("NamespaceTerminating", `The namespace${nameOf(where)} of ${group} is being deleted.`, evidence);
   const [, verb, resource] = /^.*?User ".*?" cannot (\w+) resource "([^"]*)"/.exec(message) ?? [];
   if (verb !== undefined && resource !== undefined)
     return unhealthy(
       "Forbidden",
-      `Longshore may not ${verb} ${resource} in the namespace "${where.namespace}" of ${group}.`,
+      `Longshore may not ${verb} ${resource} in the namespace${nameOf(where)} of ${group}.`,
       evidence,
     );
   return { kind: "refused", diagnosis: admission(said) };
@@ -163,7 +170,7 @@ function admission({ message, evidence }: Status): Diagnosis {
 }
 
 /** A login page, a redirect, another program's 404: whatever answers there, it is no API server. */
-function notKubernetes({ code, evidence }: Status, group: string): OtherReply {
+function notKubernetes({ code, evidence }: Status, group: string): Reply {
   return unhealthy(
     "EndpointUnreachable",
     `What answers at the address of ${group} is not a Kubernetes API server (HTTP ${code}).`,
@@ -176,10 +183,21 @@ const trouble = ({ code, message }: Status, group: string): string =>
     ? `The cluster of ${group} cannot reach one of its own admission webhooks.`
     : `The cluster of ${group} is in trouble and did not say whether it did what was asked (HTTP ${code}).`;
 
-const unhealthy = (
-  code: "AuthRejected" | "Forbidden" | "NamespaceTerminating" | "EndpointUnreachable",
-  sentence: string,
-  evidence: readonly string[],
-) => ({ kind: "unhealthy", diagnosis: diagnose(code, sentence, evidence) }) as const;
+const groupOf = ({ group }: Where): string => (group === undefined ? "this group" : `group "${group}"`);
+const nameOf = ({ namespace }: Where): string => (namespace === undefined ? "" : ` "${namespace}"`);
 
-const deferred = (diagnosis: Diagnosis, { retryAfterMs }: Answer) => ({ kind: "deferred", diagnosis, retryAfterMs }) as const;
+type Trouble = "AuthRejected" | "Forbidden" | "NamespaceTerminating" | "EndpointUnreachable";
+
+const unhealthy = (code: Trouble, sentence: string, evidence: readonly string[]): Reply => ({
+  kind: "deferred",
+  diagnosis: diagnose(code, sentence, evidence),
+  retryAfterMs: undefined,
+  unhealthy: true,
+});
+
+const deferred = (diagnosis: Diagnosis, { retryAfterMs }: Answer): Reply => ({
+  kind: "deferred",
+  diagnosis,
+  retryAfterMs,
+  unhealthy: false,
+});

@@ -1,65 +1,76 @@
 /**
- * Why no answer came from a cluster: the codes of sockets, names and certificates in a sentence for people.
+ * Why no answer came from a cluster: the codes of sockets, names and certificates, in words.
  *
  * The bug this prevents: every fault of the network looks like "fetch failed", and the operator who could mend it in a minute
- * (a missing CA, a misspelt host) is left to find out which.
+ * (a missing CA, a misspelt host) is left to find out which. Whether anything arrived is the caller's matter: this says only why.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { field, text } from "../watch/raw.ts";
 
+const UNTRUSTED: ReadonlyMap<string, string> = new Map([
+  ["SELF_SIGNED_CERT_IN_CHAIN", "its certificate was signed by an authority that this group does not trust"],
+  ["DEPTH_ZERO_SELF_SIGNED_CERT", "its certificate is signed by itself and by no authority"],
+  ["UNABLE_TO_VERIFY_LEAF_SIGNATURE", "its certificate was signed by an authority that this group does not trust"],
+  ["UNABLE_TO_GET_ISSUER_CERT", "its certificate's signer is unknown"],
+  ["UNABLE_TO_GET_ISSUER_CERT_LOCALLY", "its certificate's signer is unknown"],
+  ["CERT_SIGNATURE_FAILURE", "its certificate was not signed by the group's CA"],
+  ["CERT_UNTRUSTED", "its certificate is not trusted"],
+  ["CERT_REJECTED", "its certificate is not accepted"],
+  ["CERT_REVOKED", "its certificate was revoked"],
+  ["CERT_HAS_EXPIRED", "its certificate has expired"],
+  ["CERT_NOT_YET_VALID", "its certificate is not valid yet; one of the two clocks may be wrong"],
+  ["INVALID_CA", "its certificate was signed by something that is no authority"],
+  ["ERR_TLS_CERT_ALTNAME_INVALID", "its certificate is for another name"],
+  ["HOSTNAME_MISMATCH", "its certificate is for another name"],
+]);
+
+const UNREACHABLE: ReadonlyMap<string, string> = new Map([
+  ["ECONNREFUSED", "nothing listens at its address"],
+  ["ENOTFOUND", "its name has no address"],
+  ["EAI_AGAIN", "the name server does not answer"],
+  ["EHOSTUNREACH", "no way leads to it"],
+  ["ENETUNREACH", "no way leads to it"],
+  ["ETIMEDOUT", "it did not answer in time"],
+  ["UND_ERR_CONNECT_TIMEOUT", "it did not take the connection in time; a firewall may drop it"],
+  ["UND_ERR_HEADERS_TIMEOUT", "it took the request and did not answer in time"],
+  ["UND_ERR_BODY_TIMEOUT", "it began to answer and stopped"],
+  ["ECONNRESET", "the connection was cut"],
+  ["EPIPE", "the connection was cut"],
+  ["UND_ERR_SOCKET", "the connection was cut"],
+  ["EPROTO", "what listens there does not speak TLS as an API server does"],
+  ["ERR_SSL_WRONG_VERSION_NUMBER", "what listens there does not speak TLS; the address may need another port"],
+  ["HPE_INVALID_CONSTANT", "what listens there does not speak HTTP"],
+]);
+
+/** An error of Node's, or one that has such an error inside it: a `Failure` of an adapter, "fetch failed". */
 export interface NoAnswer {
-  /** Of Node's error, or of the cause inside it: "ECONNREFUSED", "CERT_HAS_EXPIRED". */
-  readonly code: string | undefined;
   readonly message: string;
-  /** "api.prod-a.example:6443" */
-  readonly host: string;
+  readonly cause?: unknown;
 }
 
-type Says = (host: string) => string;
-
-const TLS: Readonly<Record<string, Says>> = {
-  SELF_SIGNED_CERT_IN_CHAIN: (host) => `${host} shows a certificate that was signed by an authority this group does not trust.`,
-  DEPTH_ZERO_SELF_SIGNED_CERT: (host) => `${host} shows a certificate that it signed itself.`,
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: (host) => `${host} shows a certificate that was signed by an authority this group does not trust.`,
-  UNABLE_TO_GET_ISSUER_CERT: (host) => `${host} shows a certificate whose signer is unknown.`,
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: (host) => `${host} shows a certificate whose signer is unknown.`,
-  CERT_SIGNATURE_FAILURE: (host) => `${host} shows a certificate that the group's CA did not sign.`,
-  CERT_UNTRUSTED: (host) => `${host} shows a certificate that this group does not trust.`,
-  CERT_REJECTED: (host) => `${host} shows a certificate that this group does not trust.`,
-  CERT_REVOKED: (host) => `${host} shows a certificate that was revoked.`,
-  CERT_HAS_EXPIRED: (host) => `${host} shows a certificate that has expired.`,
-  CERT_NOT_YET_VALID: (host) => `${host} shows a certificate that is not valid yet; one of the two clocks may be wrong.`,
-  INVALID_CA: (host) => `${host} shows a certificate that was signed by something that is no authority.`,
-  ERR_TLS_CERT_ALTNAME_INVALID: (host) => `${host} shows a certificate for another name.`,
-}; // biome-ignore format: a table
-
-const NETWORK: Readonly<Record<string, Says>> = {
-  ECONNREFUSED: (host) => `Nothing listens at ${host}.`,
-  ENOTFOUND: (host) => `No address is known for ${host}.`,
-  EAI_AGAIN: (host) => `The name server does not answer for ${host}.`,
-  EHOSTUNREACH: (host) => `No way leads to ${host}.`,
-  ENETUNREACH: (host) => `No way leads to ${host}.`,
-  EHOSTDOWN: (host) => `${host} is down.`,
-  ETIMEDOUT: (host) => `${host} did not answer in time.`,
-  UND_ERR_CONNECT_TIMEOUT: (host) => `${host} did not take the connection in time; a firewall may drop it.`,
-  UND_ERR_HEADERS_TIMEOUT: (host) => `${host} took the request and did not answer in time.`,
-  UND_ERR_BODY_TIMEOUT: (host) => `${host} began to answer and stopped.`,
-  ECONNRESET: (host) => `${host} cut the connection.`,
-  EPIPE: (host) => `${host} cut the connection.`,
-  UND_ERR_SOCKET: (host) => `${host} cut the connection.`,
-  EPROTO: (host) => `What listens at ${host} does not speak TLS as an API server does.`,
-  ERR_SSL_WRONG_VERSION_NUMBER: (host) => `What listens at ${host} does not speak TLS; the address may need another port.`,
-  HPE_INVALID_CONSTANT: (host) => `What listens at ${host} does not speak HTTP.`,
-}; // biome-ignore format: a table
-
-/** Whether the caller knows that nothing arrived is its own matter: this only says why. */
-export function diagnoseTransport({ code = "", message, host }: NoAnswer): Diagnosis {
-  const evidence = [[code, message.slice(0, 1000)].filter((it) => it !== "").join(": ")];
-  const untrusted = own(TLS, code);
-  if (untrusted) return diagnose("TlsUntrusted", untrusted(host), evidence);
-  const says = own(NETWORK, code);
-  return diagnose("EndpointUnreachable", says?.(host) ?? `${host} could not be asked.`, evidence);
+/** `who`: what was asked, as a sentence begins with it. */
+export function diagnoseTransport(error: NoAnswer, who = "The group's cluster"): Diagnosis {
+  const code = codesOf(error).findLast((it) => UNTRUSTED.has(it) || UNREACHABLE.has(it));
+  const untrusted = code === undefined ? undefined : UNTRUSTED.get(code);
+  const why = untrusted ?? (code === undefined ? undefined : UNREACHABLE.get(code));
+  const evidence = [text(error.message) ?? "", ...(code === undefined ? [] : [code])];
+  return diagnose(
+    untrusted ? "TlsUntrusted" : "EndpointUnreachable",
+    `${who} gave no answer${why === undefined ? "" : `: ${why}`}.`,
+    evidence,
+  );
 }
 
-/** A code is foreign text: "constructor" is none. */
-const own = (table: Readonly<Record<string, Says>>, code: string): Says | undefined =>
-  Object.hasOwn(table, code) ? table[code] : undefined;
+const DEPTH_MAX = 6;
+
+/** From the outside in. Of several addresses that were tried, the first one's reason is as good as any. */
+function codesOf(error: unknown): readonly string[] {
+  const codes: string[] = [];
+  let at: unknown = error;
+  for (let depth = 0; depth < DEPTH_MAX && at !== undefined; depth++) {
+    codes.push(...[text(field(at, "code"), 100) ?? []].flat());
+    const tried = field(at, "errors");
+    at = Array.isArray(tried) && tried.length > 0 ? (tried[0] as unknown) : field(at, "cause");
+  }
+  return codes;
+}

@@ -11,7 +11,7 @@
  */
 import type { About, FactData, LogTail } from "@longshore/contract/fact.ts";
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
-import { diagnoseEvents, pullCause } from "../diagnosis/jobs.ts";
+import { diagnoseEvents } from "../diagnosis/jobs.ts";
 import { diagnoseStall, isPullUnexplained, type Pulls, rememberPulls } from "../diagnosis/pods.ts";
 import { causeKey } from "../diagnosis/repeat.ts";
 import { isNewer } from "../run/record.ts";
@@ -70,14 +70,14 @@ const REPEAT_AFTER_MS = [1, 2, 5, 10].map((minutes) => minutes * MINUTE_MS);
 const EVENTS = { withoutPodsMs: 5_000, creatingMs: 20_000, againMs: 30_000 };
 
 export function facts(said: Said | undefined, seen: JobAndPods, nowMs: number): Telling {
-  const { job, pods, events = [] } = seen;
+  const { job } = seen;
   const before = said?.about.uid === job.uid ? said : undefined;
   const about = before ? newest(before.about, seen) : aboutOf(seen);
   // Occupants are the launcher's own business, and what carries no mark of ours is nobody's.
   if (about === undefined || about.occupant === true) return { facts: [], said: before, want: undefined, dueMs: undefined };
 
-  const pulls = rememberPulls(before?.pulls ?? {}, pods);
-  const known: Said = { ...(before ?? silence(about, nowMs)), about, pulls: explained(pulls, pods, pullCause(events)) };
+  const pulls = rememberPulls(before?.pulls ?? {}, seen);
+  const known: Said = { ...(before ?? silence(about, nowMs)), about, pulls };
   const finished = finishedCondition(job);
   if (finished) return ended(known, seen, finished.type, nowMs);
   if (job.deletionAt !== undefined) return deleting(known, seen, nowMs);
@@ -189,15 +189,6 @@ const relevant = (events: readonly EventSeen[], { job, pods }: JobAndPods): read
   events.filter(({ about }) =>
     pods.length === 0 ? about === job.uid : pods.some((pod) => pod.uid === about && !pod.containers.some(hasRun)),
   );
-
-/** The Events' explanation is for the containers whose pods give none themselves. */
-function explained(pulls: Pulls, pods: readonly PodSeen[], cause: string | undefined): Pulls {
-  if (cause === undefined || !isPullUnexplained({ pods, pulls })) return pulls;
-  const waiting = pods.flatMap(({ containers }) =>
-    containers.filter((it) => it.waiting?.reason === "ImagePullBackOff" && cause.includes(it.image)),
-  );
-  return { ...Object.fromEntries(waiting.map(({ name }) => [name, cause])), ...pulls };
-}
 
 /** The log of what ran: our container's, or of the init container that never let it begin. */
 function logOf(pods: readonly PodSeen[]): Want | undefined {
