@@ -71,3 +71,13 @@ async function orGiveUp<R>(working: Promise<R>, clock: Clock, ms: number, signal
     timer.abort();
   }
 }
+
+/** For farewells: waits for the end of the work, but no longer than this. The work's own failure is thrown. */
+export async function atMost(clock: Clock, ms: number, work: Promise<unknown>): Promise<void> {
+  const timer = new AbortController();
+  try {
+    await Promise.race([work, clock.sleep(ms, timer.signal)]);
+  } finally {
+    timer.abort();
+  }
+}

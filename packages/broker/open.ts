@@ -8,6 +8,7 @@ import { Failure } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import { readAddress } from "./address.ts";
+import { PUBLISH_WITHIN_MS } from "./bounded.ts";
 import { NAMES, type Names } from "./names.ts";
 import type { Broker } from "./port.ts";
 
@@ -18,9 +19,19 @@ export interface OpenBroker {
   readonly names?: Partial<Names>;
   readonly log: Log;
   readonly clock: Clock;
+  /** How long one message may wait for its confirmation before it is told as not stored. */
+  readonly publishWithinMs?: number;
 }
 
-export async function openBroker({ url, user, password, names, log, clock }: OpenBroker): Promise<Broker> {
+export async function openBroker({
+  url,
+  user,
+  password,
+  names,
+  log,
+  clock,
+  publishWithinMs = PUBLISH_WITHIN_MS,
+}: OpenBroker): Promise<Broker> {
   const parsed = URL.parse(url);
   if (parsed === null) {
     throw new Failure(
@@ -29,7 +40,7 @@ export async function openBroker({ url, user, password, names, log, clock }: Ope
       "The broker's URL is not a URL. It looks like amqp://host:5672/vhost or postgres://host:5432/database.",
     );
   }
-  const rest = { names: { ...NAMES, ...names }, log, clock };
+  const rest = { names: { ...NAMES, ...names }, log, clock, publishWithinMs };
   switch (parsed.protocol) {
     case "amqp:":
     case "amqps:": {

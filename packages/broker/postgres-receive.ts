@@ -78,6 +78,8 @@ export function receiver(parts: Receiving, queue: string, { inFlightMax, signal 
   const stop = linked(signal);
   const woken = bell(clock);
   const inHand = hand<Taken>(() => stop.abort());
+  stop.signal.addEventListener("abort", () => inHand.end(), { once: true });
+  if (stop.signal.aborted) inHand.end();
   let inFlight = 0;
   let mayHaveMore = true;
 

@@ -12,6 +12,7 @@ import type { Log } from "@longshore/runtime/log.ts";
 import { backOff, linked } from "@longshore/runtime/loop.ts";
 import { Client, type ClientConfig, type Pool } from "pg";
 import { messageOf } from "./address.ts";
+import { atMost } from "./bounded.ts";
 import type { BrokerStatus } from "./port.ts";
 import { CHANNEL, declareSchema, LOCK_SPACE } from "./postgres-schema.ts";
 
@@ -89,7 +90,7 @@ export async function openSessions(options: Options): Promise<Sessions> {
       const ended = open;
       open = undefined;
       ended.end.abort(why);
-      if (closing.signal.aborted) await Promise.race([farewell(ended), clock.sleep(FAREWELL_MS)]);
+      if (closing.signal.aborted) await atMost(clock, FAREWELL_MS, farewell(ended));
       ended.socket.destroy(); // its lock goes with it, and the next session's first beat gives its messages back
       if (!closing.signal.aborted) log.warn("lost the connection to the broker", { broker: "postgres", error: why });
     }

@@ -13,7 +13,7 @@ import type { Log } from "@longshore/runtime/log.ts";
 import { batch } from "@longshore/runtime/loop.ts";
 import { type ClientConfig, Pool } from "pg";
 import { type Address, codeOf, hostPort, messageOf, networkFailure } from "./address.ts";
-import { boundedPublishing, type Try } from "./bounded.ts";
+import { atMost, boundedPublishing, type Try } from "./bounded.ts";
 import { isOurs, type Names } from "./names.ts";
 import type { Broker, BrokerReport, Delivery, Outgoing, Published, ReceiveOptions, Topic } from "./port.ts";
 import { type Receiver, receiver } from "./postgres-receive.ts";
@@ -33,6 +33,7 @@ export interface PostgresBrokerOptions {
   readonly names: Names;
   readonly log: Log;
   readonly clock: Clock;
+  readonly publishWithinMs: number;
 }
 
 interface Item {
@@ -40,7 +41,13 @@ interface Item {
   readonly attempt: Try;
 }
 
-export async function openPostgresBroker({ address, names, log, clock }: PostgresBrokerOptions): Promise<Broker> {
+export async function openPostgresBroker({
+  address,
+  names,
+  log,
+  clock,
+  publishWithinMs,
+}: PostgresBrokerOptions): Promise<Broker> {
   const where = `Postgres at ${hostPort(address)}`;
   const sockets = new Set<Socket>();
   const config = clientConfig(address, sockets);
@@ -56,7 +63,7 @@ export async function openPostgresBroker({ address, names, log, clock }: Postgre
       throw whyNot(error, address, where);
     },
   );
-  const bounded = boundedPublishing({ clock, where });
+  const bounded = boundedPublishing({ clock, where, withinMs: publishWithinMs });
 
   const put = (queue: string) => publishing((messages) => pool.query(PUT, [queue, ...columns(messages)]));
   const to = {
@@ -131,7 +138,7 @@ export async function openPostgresBroker({ address, names, log, clock }: Postgre
       await Promise.all([...receivers].map((it) => it.close()));
       await sessions.close();
       // A frozen server answers no farewell.
-      await Promise.race([pool.end(), clock.sleep(CLOSE_WITHIN_MS)]);
+      await atMost(clock, CLOSE_WITHIN_MS, pool.end());
       for (const it of sockets) it.destroy();
     },
   };
