@@ -5,6 +5,7 @@
  * the ledger cannot store (NUL, half a surrogate pair) or that change on the way (integers beyond 2^53), met too late.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { text } from "../watch/raw.ts";
 
 export type ReadOutputs =
   | { readonly kind: "outputs"; readonly outputs: Readonly<Record<string, unknown>> }
@@ -48,10 +49,10 @@ const lost = (missing: readonly string[]): ReadOutputs =>
   );
 
 function failed(code: "OutputsLost" | "OutputsTooLarge" | "OutputsInvalid", sentence: string, written: string): ReadOutputs {
-  const begins = written.slice(0, 200).toWellFormed();
+  const begins = text(written, 200);
   return {
     kind: "failed",
-    diagnosis: diagnose(code, sentence, begins === "" ? [] : [`the termination message begins: ${begins}`]),
+    diagnosis: diagnose(code, sentence, begins === undefined ? [] : [`the termination message begins: ${begins}`]),
   };
 }
 
@@ -85,9 +86,9 @@ const isPlainObject = (value: unknown): value is Readonly<Record<string, unknown
   typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** Without a TextEncoder, which the domain does not have. */
-function utf8Length(text: string): number {
+function utf8Length(written: string): number {
   let bytes = 0;
-  for (const character of text) {
+  for (const character of written) {
     const point = character.codePointAt(0) ?? 0;
     bytes += point < 0x80 ? 1 : point < 0x800 ? 2 : point < 0x10000 ? 3 : 4;
   }

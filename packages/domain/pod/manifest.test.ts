@@ -1,0 +1,113 @@
+import { readFileSync } from "node:fs";
+import { GroupName, Installation, RunId, StepName } from "@longshore/contract/ids.ts";
+import t from "tap";
+import { HOLD, LABELS, selectorOf } from "../run/marks.ts";
+import { seeJob } from "../watch/seen.ts";
+import { manifest, type ManifestInput, occupant } from "./manifest.ts";
+
+const input: ManifestInput = {
+  installation: Installation.parse("demo"),
+  group: { name: GroupName.parse("prod-a"), namespace: "batch" },
+  run: { id: RunId.parse("orders/8812/export"), labels: { team: "shop" }, annotations: { "example.com/ticket": "SHOP-1" } },
+  step: {
+    name: StepName.parse("main"),
+    image: "registry.example.com/export:4.2",
+    command: ["export"],
+    args: ["--order", "8812"],
+    env: { REGION: "eu", POD: { field: "metadata.name" } },
+    resources: { requests: { cpu: "250m" }, limits: { memory: "1Gi" } },
+    workingDir: "/srv",
+    outputs: ["rows"],
+  },
+  attempt: 2,
+  generation: 1,
+  epoch: 1,
+  name: "orders-8812-export-main-2-abcdefghijk",
+  hashOfRun: "mfrggzdfmztwq2lknnwg23tpob",
+  proof: "proof-1",
+  limits: { waitForMs: 86_400_000, startWithinMs: 900_000, deadlineMs: 21_600_000 },
+};
+
+/** Stored as the API server would store it. */
+const stored = (made: object): unknown => {
+  const { metadata, ...rest } = JSON.parse(JSON.stringify(made)) as { metadata: object };
+  return { ...rest, metadata: { ...metadata, uid: "uid-1", resourceVersion: "1" } };
+};
+
+t.test("a whole step becomes exactly this Job", async (t) => {
+  const golden: unknown = JSON.parse(readFileSync(new URL("manifest.golden.json", import.meta.url), "utf8"));
+  t.same(JSON.parse(JSON.stringify(manifest(input))), golden, "if the change is meant, write it into manifest.golden.json");
+});
+
+t.test("what we write on a Job is what we read from it", async (t) => {
+  const job = seeJob(stored(manifest(input)));
+  t.match(job?.mark, {
+    installation: "demo",
+    group: "prod-a",
+    proof: "proof-1",
+    run: "orders/8812/export",
+    step: "main",
+    attempt: 2,
+    occupant: false,
+  });
+  t.ok(job?.held);
+  t.equal(job?.ttlSeconds, undefined, "a Job without a hold and with a time to live is one that we released");
+});
+
+t.test("the watcher's selector finds the Job and its pods", async (t) => {
+  const { metadata, spec } = manifest(input);
+  for (const term of selectorOf(input.installation).split(",")) {
+    const [label = "", value] = term.split("=");
+    t.equal(metadata.labels[label], value);
+    t.equal(spec.template.metadata.labels[label], value);
+  }
+});
+
+t.test("nothing in a request takes the place of what is ours", async (t) => {
+  const made = manifest({
+    ...input,
+    run: {
+      ...input.run,
+      labels: { [LABELS.run]: "forged", [LABELS.installation]: "forged" },
+      annotations: { "longshore.dev/proof": "forged" },
+    },
+    step: { ...input.step, env: { LONGSHORE_RUN: "forged" } },
+  });
+  t.notMatch(JSON.stringify(made.metadata), /forged/);
+  t.same(
+    made.spec.template.spec.containers[0]?.env?.filter(({ name }) => name === "LONGSHORE_RUN"),
+    [{ name: "LONGSHORE_RUN", value: "orders/8812/export" }],
+  );
+});
+
+t.test("the Job's own deadline comes after all of ours, also where it waits for a node all the time it may", async (t) => {
+  const { waitForMs, deadlineMs } = input.limits;
+  t.ok(manifest(input).spec.activeDeadlineSeconds * 1000 > waitForMs + deadlineMs);
+  const short = manifest({ ...input, limits: { waitForMs: 1, startWithinMs: 60_000, deadlineMs: 60_000 } });
+  t.ok(short.spec.activeDeadlineSeconds * 1000 > 120_000);
+});
+
+t.test("an image alone is enough", async (t) => {
+  const { spec } = manifest({ ...input, step: { name: StepName.parse("main"), image: "busybox" }, run: { id: input.run.id } });
+  const [container] = spec.template.spec.containers;
+  t.notOk(Object.hasOwn(container ?? {}, "command"));
+  t.same(
+    container?.env?.map(({ name }) => name),
+    ["LONGSHORE_RUN", "LONGSHORE_STEP", "LONGSHORE_ATTEMPT"],
+  );
+});
+
+t.test("an occupant holds the same name and can run nothing", async (t) => {
+  const made = occupant(input);
+  const job = seeJob(stored(made));
+  t.equal(made.metadata.name, manifest(input).metadata.name);
+  t.equal(made.metadata.labels[LABELS.occupant], "true");
+  t.same(made.metadata.finalizers, [HOLD]);
+  t.match(made.spec, { suspend: true, parallelism: 0 });
+  t.ok(job?.mark?.occupant, "and is known by it");
+  t.notMatch(
+    JSON.stringify(made.spec.template.spec),
+    /8812|REGION/,
+    "none of the step's words are in it, should anybody resume it",
+  );
+});

@@ -1,0 +1,81 @@
+import fc from "fast-check";
+import t from "tap";
+import { outcomeOfOutputs } from "./outputs.ts";
+
+interface Case {
+  readonly name: string;
+  readonly message: string | undefined;
+  readonly declared?: readonly string[];
+  readonly want: object | string;
+}
+
+const deep = `{"a":${"[".repeat(100)}${"]".repeat(100)}}`;
+const cases: readonly Case[] = [
+  {
+    name: "takes the object that was written",
+    message: '{"rows":12,"url":"s3://x"}',
+    declared: ["rows"],
+    want: { rows: 12, url: "s3://x" },
+  },
+  { name: "takes an object also from a step that declares nothing", message: '{"rows":12}', want: { rows: 12 } },
+  { name: "takes nothing from a step that declares and writes nothing", message: undefined, want: {} },
+  { name: "minds no other text from a step that declares nothing", message: "done.", want: {} },
+  { name: "minds no list from a step that declares nothing", message: "[1]", want: {} },
+  { name: "fails where nothing was written of what was declared", message: "", declared: ["rows"], want: "OutputsLost" },
+  { name: "fails where one of two was written", message: '{"rows":1}', declared: ["rows", "url"], want: "OutputsLost" },
+  { name: "counts a null as written", message: '{"rows":null}', declared: ["rows"], want: { rows: null } },
+  { name: "is not fooled by what every object inherits", message: "{}", declared: ["constructor"], want: "OutputsLost" },
+  { name: "fails where text was written instead", message: "rows=12", declared: ["rows"], want: "OutputsInvalid" },
+  { name: "fails where a list was written instead", message: "[12]", declared: ["rows"], want: "OutputsInvalid" },
+  {
+    name: "says that it was cut off, not that it is no JSON",
+    message: `{"rows":"${"x".repeat(4096)}`.slice(0, 4096),
+    declared: ["rows"],
+    want: "OutputsTooLarge",
+  },
+  { name: "counts bytes, not characters", message: `{"rows":"${"ä".repeat(2044)}`, declared: ["rows"], want: "OutputsTooLarge" },
+  { name: "refuses a NUL, which the ledger cannot store", message: '{"rows":"a\\u0000b"}', want: "OutputsInvalid" },
+  { name: "refuses a NUL in a name", message: '{"a\\u0000b":1}', want: "OutputsInvalid" },
+  { name: "refuses half a surrogate pair", message: '{"rows":["\\ud800"]}', want: "OutputsInvalid" },
+  { name: "refuses a whole number that would change", message: '{"order":12345678901234567890}', want: "OutputsInvalid" },
+  { name: "refuses a number beyond all numbers", message: '{"order":1e999}', want: "OutputsInvalid" },
+  { name: "refuses what is nested without end", message: deep, want: "OutputsInvalid" },
+];
+
+for (const { name, message, declared = [], want } of cases) {
+  t.test(name, async (t) => {
+    const read = outcomeOfOutputs(message, declared);
+    t.same(read.kind === "outputs" ? read.outputs : read.diagnosis.code, want);
+  });
+}
+
+t.test("names what is missing", async (t) => {
+  const read = outcomeOfOutputs('{"rows":1}', ["rows", "url"]);
+  t.match(read, { diagnosis: { sentence: 'It declared the output "url" and did not write it.' } });
+});
+
+t.test("a __proto__ stays an ordinary name", async (t) => {
+  const read = outcomeOfOutputs('{"__proto__":{"polluted":true}}', []);
+  t.equal(Reflect.get({}, "polluted"), undefined);
+  t.equal(read.kind, "outputs");
+});
+
+t.test("whatever was written: an answer, and outputs that can be stored", async (t) => {
+  fc.assert(
+    fc.property(
+      fc.oneof(fc.string({ unit: "binary" }), fc.json()),
+      fc.array(fc.string(), { maxLength: 3 }),
+      (message, declared) => {
+        return stringsIn(outcomeOfOutputs(message, declared)).every((it) => it.isWellFormed() && !it.includes("\0"));
+      },
+    ),
+  );
+  t.pass();
+});
+
+const stringsIn = (value: unknown): readonly string[] =>
+  typeof value === "string"
+    ? [value]
+    : typeof value === "object" && value !== null
+      ? Object.entries(value).flat().flatMap(stringsIn)
+      : [];
