@@ -49,6 +49,8 @@ export const COMMANDS = {
 } as const;
 
 export type CommandType = keyof typeof COMMANDS;
+/** As its author writes it, before it is judged: plain texts, no brands. */
+export type CommandInput<T extends CommandType> = z.input<(typeof COMMANDS)[T]>;
 export type CommandData<T extends CommandType> = z.infer<(typeof COMMANDS)[T]>;
 
 /** One readable command: its envelope's identity and its validated data. */

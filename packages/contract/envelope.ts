@@ -6,7 +6,7 @@
  */
 import { z } from "zod";
 import { canonical } from "./canonical.ts";
-import { type Command, COMMANDS, type CommandType, REQUESTED } from "./command.ts";
+import { type Command, type CommandInput, COMMANDS, type CommandType, REQUESTED } from "./command.ts";
 import type { EventType, RunEventType, StoryMark } from "./event.ts";
 import { type Fact, FACTS, type FactType } from "./fact.ts";
 import { type GroupName, type Installation, RunId, type TenantName } from "./ids.ts";
@@ -215,9 +215,7 @@ interface Written<T> {
   readonly time?: string | undefined;
 }
 
-export function writeCommand<T extends CommandType>(
-  command: Written<T> & { readonly data: z.input<(typeof COMMANDS)[T]> },
-): Uint8Array {
+export function writeCommand<T extends CommandType>(command: Written<T> & { readonly data: CommandInput<T> }): Uint8Array {
   return write(command);
 }
 

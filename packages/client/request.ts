@@ -1,0 +1,38 @@
+/**
+ * From what you want to the bytes that you publish, with whatever broker client you have.
+ *
+ * The failure this prevents: a request that is refused long after it was sent. It is judged here first, by the rules that
+ * the launcher goes by, so that its author gets every problem as a return value.
+ */
+import type { CommandInput, CommandType } from "@longshore/contract/command.ts";
+import { CONTENT_TYPE, readCommand, writeCommand } from "@longshore/contract/envelope.ts";
+import type { Problem } from "@longshore/contract/problem.ts";
+
+export interface Sender {
+  /** Names you to others: a URI or path, such as "/shop/orders". */
+  readonly source: string;
+  /** The message's own id, by default a random one. The same message sent again carries the same id. */
+  readonly id?: string;
+  /** ISO 8601. */
+  readonly time?: string;
+}
+
+export type Message =
+  | {
+      readonly kind: "message";
+      readonly id: string;
+      readonly contentType: string;
+      /** For the exchange `longshore.commands`, which takes any key: this one says what it is. */
+      readonly routingKey: CommandType;
+      readonly body: Uint8Array;
+    }
+  | { readonly kind: "refused"; readonly problems: readonly Problem[] };
+
+/** `data.run` is the idempotency key: publish again when in doubt, with the same run, and it runs once. */
+export function message<T extends CommandType>(sender: Sender, type: T, data: CommandInput<T>): Message {
+  const { source, id = crypto.randomUUID(), time } = sender;
+  const body = writeCommand({ id, source, type, data, time });
+  const read = readCommand(body);
+  if (read.kind !== "command") return { kind: "refused", problems: read.problems };
+  return { kind: "message", id, contentType: CONTENT_TYPE, routingKey: type, body };
+}

@@ -1,0 +1,94 @@
+/**
+ * The events of each run once each and in order, from a delivery that may repeat and reorder them.
+ *
+ * The failure this prevents: an application that books an order twice because `run.succeeded` came twice, or calls a run
+ * running because `run.started` came after its end.
+ */
+import type { ReceivedEvent } from "@longshore/contract/envelope.ts";
+
+export type Heard =
+  /** Apply these, in this order; then settle the delivery, and save the last one's sequence with what you applied. */
+  | { readonly kind: "told"; readonly events: readonly ReceivedEvent[] }
+  /** It was told before: settle it and go on. */
+  | { readonly kind: "repeat" }
+  /** Kept in memory until `waitsFor` has come. Whoever settles it now loses it by a crash. */
+  | { readonly kind: "early"; readonly waitsFor: number }
+  /** Not kept, since too many wait already: give the delivery back to the broker. */
+  | { readonly kind: "full"; readonly waitsFor: number };
+
+export interface StoryOptions {
+  /** The last sequence of a run that you applied, from wherever you saved it; 0 if you never heard of it. */
+  readonly lastApplied?: (run: string) => number;
+  /** Early events kept, over all runs. */
+  readonly heldMax?: number;
+  /** Runs remembered; of those heard least recently `lastApplied` is asked again. */
+  readonly runsMax?: number;
+  /** Ids remembered of events that belong to no run, such as refusals. */
+  readonly noticesMax?: number;
+}
+
+interface Line {
+  last: number;
+  readonly early: Map<number, ReceivedEvent>;
+}
+
+export interface Story {
+  hear(event: ReceivedEvent): Heard;
+}
+
+export function story(options: StoryOptions = {}): Story {
+  const { lastApplied = () => 0, heldMax = 1000, runsMax = 100_000, noticesMax = 10_000 } = options;
+  const lines = new Map<string, Line>();
+  const notices = new Set<string>();
+  let held = 0;
+
+  return { hear: (event) => (event.sequence === undefined ? hearNotice(event) : hearEvent(event, event.sequence)) };
+
+  function hearNotice(event: ReceivedEvent): Heard {
+    if (notices.has(event.id)) return { kind: "repeat" };
+    notices.add(event.id);
+    forgetOldest(notices, noticesMax);
+    return { kind: "told", events: [event] };
+  }
+
+  function hearEvent(event: ReceivedEvent, sequence: number): Heard {
+    const line = lineOf(event);
+    const next = line.last + 1;
+    // One installation's event of one run and sequence has one id, so a sequence that was told is an id that was told.
+    if (sequence < next || line.early.has(sequence)) return { kind: "repeat" };
+    if (sequence > next) {
+      if (held >= heldMax) return { kind: "full", waitsFor: next };
+      line.early.set(sequence, event);
+      held++;
+      return { kind: "early", waitsFor: next };
+    }
+    const events = [event];
+    for (let early = line.early.get(next + 1); early !== undefined; early = line.early.get(next + events.length)) {
+      line.early.delete(next + events.length);
+      events.push(early);
+    }
+    held -= events.length - 1;
+    line.last += events.length;
+    return { kind: "told", events };
+  }
+
+  /** `source` names the installation and the run: two installations may have runs of one id. */
+  function lineOf({ source, subject }: ReceivedEvent): Line {
+    const line = lines.get(source) ?? { last: lastApplied(subject ?? source), early: new Map<number, ReceivedEvent>() };
+    lines.delete(source);
+    lines.set(source, line);
+    for (const [oldest, { early }] of lines) {
+      if (lines.size <= runsMax) break;
+      held -= early.size;
+      lines.delete(oldest);
+    }
+    return line;
+  }
+}
+
+function forgetOldest(ids: Set<string>, most: number): void {
+  for (const id of ids) {
+    if (ids.size <= most) return;
+    ids.delete(id);
+  }
+}

@@ -1,0 +1,48 @@
+/** Durations and quantities as numbers. */
+import fc from "fast-check";
+import t from "tap";
+import { DIAGNOSES, diagnose } from "./diagnosis.ts";
+import { Duration, durationMs, Quantity, quantity } from "./units.ts";
+
+// biome-ignore format: a table
+const durations = [["0s", 0], ["500ms", 500], ["90s", 90_000], ["15m", 900_000], ["24h", 86_400_000], ["366d", 31_622_400_000]] as const;
+for (const [text, ms] of durations)
+  t.test(`${text} is ${ms} ms`, async (t) => {
+    t.equal(durationMs(text), ms);
+    t.ok(Duration.safeParse(text).success);
+  });
+
+for (const text of ["", "15", "m", "1.5h", "-1s", " 1s", "1s ", "1w", "1S", "367d", "9999999999s", "１５m"])
+  t.test(`${JSON.stringify(text)} is no duration`, async (t) => {
+    t.equal(durationMs(text), undefined);
+    t.notOk(Duration.safeParse(text).success);
+  });
+
+// biome-ignore format: a table
+const quantities = [["0", 0], ["500m", 0.5], ["1.5", 1.5], ["2k", 2000], ["1Ki", 1024], ["1Gi", 2 ** 30], ["1.5Mi", 1.5 * 2 ** 20], ["7Ei", 7 * 2 ** 60]] as const;
+for (const [text, value] of quantities)
+  t.test(`${text} is ${value}`, async (t) => {
+    t.equal(quantity(text), value);
+    t.ok(Quantity.safeParse(text).success);
+  });
+
+for (const text of ["", "Gi", "-1", "+1", "1GB", "1,5", "0x10", "1 Gi", "8Ei", "9999999999999999", "Infinity", "NaN"])
+  t.test(`${JSON.stringify(text)} is no quantity`, async (t) => {
+    t.equal(quantity(text), undefined);
+    t.notOk(Quantity.safeParse(text).success);
+  });
+
+t.test("no text makes them throw, and what the schema takes is a number", async (t) => {
+  const texts = fc.oneof(fc.string(), fc.stringMatching(/^\d{1,20}(\.\d{1,10})?[a-zA-Z]{0,2}$/));
+  fc.assert(fc.property(texts, (text) => Duration.safeParse(text).success === (durationMs(text) !== undefined)));
+  fc.assert(fc.property(texts, (text) => Quantity.safeParse(text).success === (quantity(text) !== undefined)));
+  t.pass("200 texts");
+});
+
+t.test("every diagnosis has a hint that is a sentence, and says whether to try again", async (t) => {
+  for (const [code, { hint, retry }] of Object.entries(DIAGNOSES)) {
+    t.match(hint, /^[A-Z`].*\.$/, code);
+    const made = diagnose(code as keyof typeof DIAGNOSES, "It happened.", ["seen"]);
+    t.match(made, { code, hint, retryable: retry !== "never", evidence: ["seen"] });
+  }
+});
