@@ -16,6 +16,7 @@ import type { Created } from "@longshore/kubernetes/write.ts";
 import { Uid } from "@longshore/contract/ids.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import { look } from "./look.ts";
+import { markUnhealthy } from "./probe.ts";
 import { type Cluster, namespaceUidOf, type Parts } from "./parts.ts";
 
 type Creating = Pick<Parts, "installation" | "ledger" | "keys" | "views" | "timing" | "log">;
@@ -43,13 +44,15 @@ export async function createOrAdopt(parts: Creating, cluster: Cluster, work: Wor
 
 async function answered(parts: Creating, cluster: Cluster, work: Work, reply: Extract<Created, { kind: "answered" }>, signal: AbortSignal): Promise<AttemptInput> {
   const { claimNo } = work.attempt;
-  const verdict = classifyCreate(reply);
+  const verdict = classifyCreate(reply, { group: cluster.name, namespace: cluster.namespace });
   switch (verdict.kind) {
     case "exists":
       return await adopt(parts, cluster, work, signal);
     case "refused":
       return { kind: "refused", claimNo, diagnosis: verdict.diagnosis };
     case "deferred":
+      // Every other run would meet the same: none is sent there until a probe finds it well again.
+      if (verdict.unhealthy) await markUnhealthy(parts, cluster, verdict.diagnosis);
       return { kind: "deferred", claimNo, diagnosis: verdict.diagnosis, retryAtMs: work.nowMs + (reply.retryAfterMs ?? parts.timing.placeAgainMs) };
     case "unknown":
       return { kind: "unanswered", claimNo };

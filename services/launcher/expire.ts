@@ -51,7 +51,7 @@ async function expireOne(parts: Parts, cluster: Cluster, work: Work, signal: Abo
 
 /** The best that can be said about why it did not start: what the pods show now, what was told before, or the Job's Events. */
 async function whyNot(cluster: Cluster, attempt: Attempt, { job, pods }: Extract<Look, { kind: "ours" }>, signal: AbortSignal): Promise<Diagnosis> {
-  const shown = diagnoseStall({ pods, events: [] }) ?? attempt.notes.stall;
+  const shown = diagnoseStall({ pods }) ?? attempt.notes.stall;
   if (shown !== undefined) return shown;
   const events = await cluster.reads.eventsOf(job.uid, signal);
   const found = events.kind === "listed" ? diagnoseEvents(events.items.flatMap((it) => seeEvent(it) ?? [])) : undefined;

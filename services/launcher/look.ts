@@ -47,15 +47,15 @@ export function isOurs(parts: Pick<Parts, "keys" | "views">, { name: group }: Cl
 }
 
 function unseen(answer: Unread, group: GroupName): Look {
-  const diagnosis = answer.kind === "answered" ? diagnoseReply(answer) : diagnoseTransport(answer.failure);
-  return { kind: "unseen", diagnosis: diagnosis };
+  const diagnosis = answer.kind === "answered" ? diagnoseReply(answer, { group }) : diagnoseTransport(answer.failure);
+  return { kind: "unseen", diagnosis };
 }
 
 /** What a look at the attempt's own Job says, as the inputs that a watcher's facts would have been. */
 export function inputsOf(group: GroupName, { job, pods }: Extract<Look, { kind: "ours" }>): readonly AttemptInput[] {
   const of = { uid: job.uid, rv: newest([job, ...pods]), group };
   const finished = finishedCondition(job);
-  const evidence = evidenceOf(job, { pods, events: [] });
+  const evidence = evidenceOf(job, { pods });
   if (finished?.type === "Complete") return [{ kind: "complete", evidence, ...of }];
   if (finished?.type === "Failed") return [{ kind: "failed", evidence, ...of }];
   if (isLookedDeleted(job, pods)) return [{ kind: "lookedDeleted", evidence, ...of }];

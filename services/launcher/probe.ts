@@ -36,9 +36,19 @@ export async function probeOne(parts: Pick<Parts, "views" | "ledger" | "log" | "
   parts.views.set(name, { namespaceUid, healthy: diagnosis === undefined, diagnosis });
 }
 
+/** A write was answered as no read is: the token may list and not create, or the namespace is going away. */
+export async function markUnhealthy(parts: Pick<Parts, "views" | "ledger" | "log">, { name }: Cluster, diagnosis: Diagnosis): Promise<void> {
+  const view = parts.views.get(name);
+  if (view?.healthy === false) return;
+  parts.log.warn("a group refuses our writes", { group: name, code: diagnosis.code, why: diagnosis.sentence, hint: diagnosis.hint });
+  await parts.ledger.setGroup(name, { health: "unhealthy", diagnosis });
+  parts.views.set(name, { namespaceUid: view?.namespaceUid, healthy: false, diagnosis });
+}
+
 function verdict(got: Got, known: string | undefined, namespace: string): Diagnosis | undefined {
   switch (got.kind) {
     case "found":
+      if (got.object.deleting) return diagnose("NamespaceTerminating", `The namespace ${namespace} is being deleted.`);
       if (known === undefined || got.object.uid === known) return undefined;
       return diagnose("GroupMoved", `The namespace ${namespace} is not the one that this group's Jobs were created in: it was recreated, or another cluster answers.`, [`expected UID ${known}`, `found ${got.object.uid}`]);
     case "missing":

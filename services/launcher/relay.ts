@@ -4,7 +4,7 @@
  * The bugs this prevents: a 3 that the broker refused behind a 4 that it took, which is lost to whoever drops what is out of
  * order; and an event marked as sent that nobody received (confirmed, but returned).
  */
-import { PREFIX, routingKey, writeEvent } from "@longshore/contract/envelope.ts";
+import { eventId, routingKey, writeEvent, writeNotice } from "@longshore/contract/envelope.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
 import type { Notice, OutboxEvent } from "@longshore/ledger/port.ts";
@@ -70,10 +70,10 @@ function story(parts: Parts, signal: AbortSignal): Promise<void> {
 }
 
 async function publishEvent({ broker, installation }: Parts, event: OutboxEvent, signal: AbortSignal): Promise<void> {
-  const { run, tenant, sequence, generation, epoch, group, type, data, atMs } = event;
-  const message = writeEvent({ installation, epoch, type, data, mark: { tenant, run, sequence, generation, group }, time: new Date(atMs).toISOString() });
-  const published = await broker.publish("events", { id: message.id, key: routingKey(tenant, group, type), body: message.body }, signal);
-  if (published === "unrouted") throw new Failure("retry", "Unrouted", `the event ${PREFIX}${type} of ${run} came back: the exchange for events has lost its history`);
+  const { run, tenant, sequence, generation, group, type, data, atMs } = event;
+  const body = writeEvent({ installation, tenant, run, sequence, generation, group, type, data, time: new Date(atMs).toISOString() });
+  const published = await broker.publish("events", { id: eventId(installation, run, sequence), key: routingKey(tenant, group, type), body }, signal);
+  if (published === "unrouted") throw new Failure("retry", "Unrouted", `the event ${type} of ${run} came back: the exchange for events has lost its history`);
 }
 
 /** Refusals: they belong to no run's story, so their order does not matter. */
@@ -89,8 +89,8 @@ function notices(parts: Parts, signal: AbortSignal): Promise<void> {
 }
 
 async function publishNotice({ broker, installation }: Parts, { id, tenant, type, data, replyTo, atMs }: Notice, signal: AbortSignal): Promise<void> {
-  const message = writeEvent({ installation, id, type, data, tenant, time: new Date(atMs).toISOString() });
-  const outgoing = { id: message.id, key: routingKey(tenant, undefined, type), body: message.body };
+  const body = writeNotice({ installation, tenant, id, type, data, time: new Date(atMs).toISOString() });
+  const outgoing = { id, key: routingKey(tenant, undefined, type), body };
   await broker.publish("events", outgoing, signal);
   // A reply queue that is gone by now is its owner's affair; the refusal is in the events as well.
   if (replyTo !== undefined) await broker.reply(replyTo, outgoing, signal);

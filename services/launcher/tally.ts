@@ -6,8 +6,7 @@
  * `longshore_unaccounted` must read 0.
  */
 import type { Uid } from "@longshore/contract/ids.ts";
-import { HOLD } from "@longshore/domain/run/marks.ts";
-import { selectorOf } from "@longshore/domain/run/marks.ts";
+import { HOLD, selectorOf } from "@longshore/domain/run/marks.ts";
 import { isFenced } from "@longshore/domain/run/record.ts";
 import { type JobSeen, seeJob } from "@longshore/domain/watch/seen.ts";
 import type { Ledger, Standing } from "@longshore/ledger/port.ts";
@@ -65,10 +64,13 @@ async function listOurs({ installation }: Parts, cluster: Cluster, signal: Abort
   let jobs: JobSeen[] = [];
   for await (const page of cluster.reads.listJobs({ selector: selectorOf(installation), as: "metadata", signal })) {
     if (page.kind === "restarted") jobs = [];
-    else jobs.push(...page.items.flatMap((it) => seeJob(it) ?? []));
+    else jobs.push(...page.items.flatMap((it) => seeJob(metadataOf(it)) ?? []));
   }
   return jobs;
 }
+
+/** Listed as metadata alone, an object is of another kind: what is left of it is still a Job's. */
+const metadataOf = (item: unknown): unknown => ({ metadata: typeof item === "object" && item !== null && "metadata" in item ? item.metadata : undefined });
 
 type Count = { -readonly [K in keyof Tallied]: Tallied[K] };
 

@@ -12,7 +12,8 @@ export function teller({ broker, installation, owner, log, pause, fail }: Pick<P
     // The same fact told again is another message: the hold is its acknowledgement, so no broker may take it for a duplicate.
     const id = `${owner}/${++count}`;
     const group = "about" in data ? data.about.group : data.group;
-    const body = writeFact({ id, source: `/longshore/${installation}/watcher`, type, data });
+    // Data that was parsed is data that may be written, which the compiler cannot see through the schemas' brands.
+    const body = writeFact({ id, source: `/longshore/${installation}/watcher`, type, data } as Parameters<typeof writeFact>[0]);
     for (let failures = 0; !signal.aborted; await pause(++failures, signal)) {
       try {
         await fail("beforeFact");

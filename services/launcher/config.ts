@@ -1,0 +1,75 @@
+/** The launcher's settings. Every field is in README and config/launcher.yaml; unknown ones refuse to start. */
+import { DIAGNOSES } from "@longshore/contract/diagnosis.ts";
+import { Installation } from "@longshore/contract/ids.ts";
+import { RetryCause } from "@longshore/contract/request.ts";
+import { Duration, durationMs } from "@longshore/contract/units.ts";
+import { DEFAULTS } from "@longshore/domain/run/defaults.ts";
+import type { Limits } from "@longshore/domain/run/record.ts";
+import { oneSecret, readableFile, secretFile, secretSetting } from "@longshore/runtime/config-secrets.ts";
+import { programSettings } from "@longshore/runtime/program.ts";
+import { z } from "zod";
+import { TIMING, type Timing } from "./parts.ts";
+
+const duration = Duration.transform((text) => durationMs(text) ?? 0);
+const codes = Object.keys(DIAGNOSES) as (keyof typeof DIAGNOSES)[];
+
+const Defaults = z.strictObject({
+  waitFor: duration.optional(),
+  startWithin: duration.optional(),
+  deadline: duration.optional(),
+  giveUpAfter: z.partialRecord(z.enum(codes), duration).optional(),
+  keepFor: z.strictObject({ succeeded: duration.optional(), failed: duration.optional() }).optional(),
+  retries: z
+    .strictObject({
+      max: z.int().min(0).max(20).optional(),
+      on: z.array(RetryCause).optional(),
+      backoff: z.strictObject({ first: duration.optional(), most: duration.optional() }).optional(),
+    })
+    .optional(),
+});
+
+/** For tests and demonstrations, which cannot wait as long as clusters deserve. */
+const Pace = z.strictObject({ claim: duration.optional(), hold: duration.optional(), poll: duration.optional(), probe: duration.optional(), tally: duration.optional(), lease: duration.optional() });
+
+export const LauncherConfig = z.strictObject({
+  ...programSettings,
+  installation: Installation,
+  broker: z.strictObject({ ...secretSetting("url"), ...secretSetting("user"), ...secretSetting("password") }).check(oneSecret("url")),
+  ledger: z.strictObject({ ...secretSetting("url"), keyFile: secretFile(), migrate: z.boolean().default(true) }).check(oneSecret("url")),
+  groupsFile: readableFile(),
+  http: z.strictObject({ listen: z.string().default("127.0.0.1:9090") }).prefault({}),
+  defaults: Defaults.prefault({}),
+  /** Messages of each queue that are worked on at the same time, and the most that one transaction takes. */
+  inFlight: z.int().min(1).max(1000).default(128),
+  pace: Pace.prefault({}),
+  failpoint: z.string().optional(),
+});
+export type LauncherConfig = z.output<typeof LauncherConfig>;
+
+export function limitsIn({ waitFor, startWithin, deadline, giveUpAfter, keepFor, retries }: LauncherConfig["defaults"]): Limits {
+  return {
+    waitForMs: waitFor ?? DEFAULTS.waitForMs,
+    startWithinMs: startWithin ?? DEFAULTS.startWithinMs,
+    deadlineMs: deadline ?? DEFAULTS.deadlineMs,
+    retriesMax: retries?.max ?? DEFAULTS.retriesMax,
+    retriesOn: retries?.on ?? DEFAULTS.retriesOn,
+    backoffFirstMs: retries?.backoff?.first ?? DEFAULTS.backoffFirstMs,
+    backoffMostMs: retries?.backoff?.most ?? DEFAULTS.backoffMostMs,
+    keepSucceededMs: keepFor?.succeeded ?? DEFAULTS.keepSucceededMs,
+    keepFailedMs: keepFor?.failed ?? DEFAULTS.keepFailedMs,
+    giveUpAfterMs: { ...DEFAULTS.giveUpAfterMs, ...giveUpAfter },
+  };
+}
+
+export function timingIn({ claim, hold, poll, probe, tally, lease }: LauncherConfig["pace"]): Timing {
+  return {
+    ...TIMING,
+    claimMs: claim ?? TIMING.claimMs,
+    holdMs: hold ?? TIMING.holdMs,
+    pollMs: poll ?? TIMING.pollMs,
+    placeAgainMs: poll === undefined ? TIMING.placeAgainMs : poll * 5,
+    probeMs: probe ?? TIMING.probeMs,
+    tallyMs: tally ?? TIMING.tallyMs,
+    partitionLeaseMs: lease ?? TIMING.partitionLeaseMs,
+  };
+}

@@ -1,0 +1,77 @@
+/**
+ * The launcher: takes commands, creates Jobs, tells the story of each run.
+ *
+ *   commands ─▶ admit ───┐                      ┌─▶ relay ────▶ events
+ *   facts ────▶ observe ─┴─▶ ledger (the truth) ┘
+ *                              ▲  │
+ *                              │  ▼
+ *              place · launch · close · expire · release · sweep · tally · probe ─▶ clusters
+ *
+ * Two loops write down what was said. Every other loop asks the ledger one question, acts, and writes the answer.
+ * Work is remembered nowhere else, so any of them may die at any line.
+ */
+import { randomUUID } from "node:crypto";
+import { hostname } from "node:os";
+import { openBroker } from "@longshore/broker/open.ts";
+import type { GroupName } from "@longshore/contract/ids.ts";
+import { readGroups } from "@longshore/kubernetes/groups.ts";
+import { openWrites } from "@longshore/kubernetes/write.ts";
+import { openLedger } from "@longshore/ledger/open.ts";
+import type { Ledger } from "@longshore/ledger/port.ts";
+import { systemClock } from "@longshore/runtime/clock.ts";
+import { secretOf } from "@longshore/runtime/config-secrets.ts";
+import { failpoints } from "@longshore/runtime/failpoint.ts";
+import { serveHealth } from "@longshore/runtime/health.ts";
+import type { Log } from "@longshore/runtime/log.ts";
+import { backOff, batch, bell, type Ending, together } from "@longshore/runtime/loop.ts";
+import { openMetrics } from "@longshore/runtime/metrics.ts";
+import { runProgram } from "@longshore/runtime/program.ts";
+import { LauncherConfig, limitsIn, timingIn } from "./config.ts";
+import { openKeys } from "./keys.ts";
+import { launcherLoops } from "./loops.ts";
+import { type Cluster, FAILPOINTS, type GroupView, type Parts } from "./parts.ts";
+import { launcherHealth } from "./health.ts";
+
+const APPLIED_MOST = 256;
+
+export async function launcher(config: LauncherConfig, log: Log, signal: AbortSignal): Promise<Ending> {
+  const clock = systemClock;
+  const { installation, inFlight } = config;
+  const owner = `${hostname()}/${process.pid}/${randomUUID().slice(0, 8)}`;
+  const metrics = openMetrics("launcher", "0.1.0");
+  const keys = openKeys(Buffer.from(config.ledger.keyFile.reveal()), installation);
+
+  await using groups = await readGroups(config.groupsFile, { credential: "launch", clock, onRequest: (group, verb, code) => metrics.count("longshore_kubernetes_requests_total", { group, verb, code }) });
+  await using ledger = await openLedger({ url: secretOf(config.ledger, "url")?.reveal() ?? "", installation, jobName: keys.jobName, migrate: config.ledger.migrate, log });
+  await using broker = await openBroker({ url: secretOf(config.broker, "url")?.reveal() ?? "", user: secretOf(config.broker, "user")?.reveal(), password: secretOf(config.broker, "password")?.reveal(), log, clock });
+
+  await ledger.putGroups(groups.rows);
+  const clusters = new Map<GroupName, Cluster>(
+    groups.clusters.map((cluster) => [cluster.name, { name: cluster.name, namespace: cluster.namespace, reads: cluster.read, writes: openWrites(cluster) }]),
+  );
+  const parts: Parts = {
+    installation, owner, clock, log, metrics, ledger, broker, clusters, keys,
+    views: await viewsOf(ledger),
+    defaults: limitsIn(config.defaults),
+    timing: timingIn(config.pace),
+    lanes: inFlight,
+    fail: failpoints(config.failpoint, FAILPOINTS),
+    pause: backOff(clock),
+    bells: { waiting: bell(clock), ready: bell(clock), closing: bell(clock), ended: bell(clock), outbox: bell(clock), strays: bell(clock), notices: bell(clock) },
+    admitting: batch({ most: inFlight }, (intakes) => ledger.admit(intakes)),
+    recording: batch({ most: APPLIED_MOST }, (entries) => ledger.record(entries)),
+  }; // biome-ignore format: a parts list
+
+  await using health = await serveHealth(launcherHealth(config.http.listen, parts));
+  log.info("the launcher is up", { owner, health: health.url, groups: [...clusters.keys()] });
+  // "return await": without the await, everything above closes while the loops still run.
+  return await together(signal, launcherLoops(parts));
+}
+
+/** What launchers before us found out. The namespace's UID above all: without it no fact could be believed yet. */
+async function viewsOf(ledger: Ledger): Promise<Map<GroupName, GroupView>> {
+  const groups = await ledger.groups();
+  return new Map(groups.map(({ name, namespaceUid, health, diagnosis }) => [name, { namespaceUid, healthy: health === "healthy", diagnosis }]));
+}
+
+if (import.meta.main) await runProgram("launcher", LauncherConfig, launcher);
