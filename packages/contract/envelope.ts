@@ -8,7 +8,7 @@ import { z } from "zod";
 import { canonical } from "./canonical.ts";
 import { type Command, type CommandInput, COMMANDS, type CommandType, REQUESTED } from "./command.ts";
 import type { EventType, RunEventType, StoryMark } from "./event.ts";
-import { type Fact, FACTS, type FactType } from "./fact.ts";
+import { type Fact, type FactData, FACTS, type FactType } from "./fact.ts";
 import { type GroupName, type Installation, RunId, type TenantName } from "./ids.ts";
 import { MESSAGE, parseJson } from "./json.ts";
 import type { Problem } from "./problem.ts";
@@ -123,10 +123,12 @@ export const EventEnvelope = Envelope.extend({
   tenant: z.string().max(63).optional(),
 });
 
+const WholeEvent = EventEnvelope.extend({ data: z.record(z.string(), z.unknown()) });
+
 export function readEvent(bytes: Uint8Array): { readonly kind: "event"; readonly event: ReceivedEvent } | Unreadable {
   const parsed = parseJson(bytes, { ...MESSAGE, exactNumbers: false });
   if (parsed.kind === "unparsed") return { kind: "unreadable", problems: parsed.problems };
-  const judged = judge(EventEnvelope.extend({ data: z.record(z.string(), z.unknown()) }), parsed.value);
+  const judged = judge(WholeEvent, parsed.value);
   const problems = join(parsed.problems, judged.kind === "invalid" ? judged.problems : []);
   if (judged.kind === "invalid" || problems.length > 0) return { kind: "unreadable", problems };
   const { id, source, subject, type, sequence, generation, group, tenant, time, data } = judged.value;
@@ -219,7 +221,9 @@ export function writeCommand<T extends CommandType>(command: Written<T> & { read
   return write(command);
 }
 
-export function writeFact<T extends FactType>(fact: Written<T> & { readonly data: z.input<(typeof FACTS)[T]> }): Uint8Array {
+export function writeFact<T extends FactType>(
+  fact: Written<T> & { readonly data: FactData<T> | z.input<(typeof FACTS)[T]> },
+): Uint8Array {
   return write(fact);
 }
 

@@ -34,12 +34,14 @@ export type ProblemCode =
 /** A hostile message could otherwise be answered with thousands of times its size. */
 export const PROBLEMS_MAX = 50;
 const SEGMENT_MAX = 100;
+const POINTER_MAX = 300;
 
 export const problem = (path: string, code: ProblemCode, message: string): Problem => ({ path, code, message });
 
 /** A JSON pointer; names that are too long to be anybody's intention are cut. */
 export function pointer(path: readonly PropertyKey[]): string {
-  return path.map((part) => `/${cut(String(part), SEGMENT_MAX).replaceAll("~", "~0").replaceAll("/", "~1")}`).join("");
+  const parts = path.map((part) => `/${cut(String(part), SEGMENT_MAX).replaceAll("~", "~0").replaceAll("/", "~1")}`);
+  return cut(parts.join(""), POINTER_MAX);
 }
 
 export function cut(text: string, most: number): string {
