@@ -1,0 +1,135 @@
+/**
+ * What the cluster will do later, by key, over one clock.
+ *
+ * The bugs this prevents: a forgotten timer that acts on an object which was replaced meanwhile (a key holds one
+ * entry, so asking again replaces it), and an order that depends on the machine: what is due at the same
+ * millisecond happens in the order in which it was asked for.
+ */
+import type { Clock } from "@longshore/runtime/clock.ts";
+
+export interface Agenda {
+  /** Keeps the earlier of the two when the key is already there. */
+  soon(key: string, inMs: number, work: () => void): void;
+  /** Replaces what the key holds. */
+  at(key: string, whenMs: number, work: () => void): void;
+  cancel(key: string): void;
+  stop(): void;
+}
+
+interface Entry {
+  readonly key: string;
+  readonly atMs: number;
+  readonly order: number;
+  readonly work: () => void;
+}
+
+/** A timer of the host takes at most 2^31 ms; longer waits are taken in parts. */
+const LONGEST_SLEEP_MS = 3_600_000;
+
+export function createAgenda(clock: Clock): Agenda {
+  const heap: Entry[] = [];
+  const byKey = new Map<string, Entry>();
+  let order = 0;
+  let wake: AbortController | undefined;
+  let sleepsUntilMs = Number.POSITIVE_INFINITY;
+  let stopped = false;
+  let running = false;
+
+  function at(key: string, whenMs: number, work: () => void): void {
+    if (stopped) return;
+    const entry = { key, atMs: whenMs, order: order++, work };
+    byKey.set(key, entry);
+    push(heap, entry);
+    if (!running && whenMs < sleepsUntilMs) rest();
+  }
+
+  /** Sleeps until the next entry is due; a nearer one that comes meanwhile starts a new sleep. */
+  function rest(): void {
+    wake?.abort();
+    wake = undefined;
+    sleepsUntilMs = Number.POSITIVE_INFINITY;
+    let next = heap[0];
+    while (next !== undefined && byKey.get(next.key) !== next) {
+      pop(heap);
+      next = heap[0];
+    }
+    if (next === undefined || stopped) return;
+    const mine = new AbortController();
+    wake = mine;
+    const now = clock.now();
+    sleepsUntilMs = Math.min(next.atMs, now + LONGEST_SLEEP_MS);
+    void clock.sleep(Math.max(0, sleepsUntilMs - now), mine.signal).then(() => {
+      if (wake === mine) runDue();
+    });
+  }
+
+  function runDue(): void {
+    wake = undefined;
+    running = true;
+    const now = clock.now();
+    // Only what stood here when we woke: work that asks for "now" again takes its turn after the others' I/O.
+    const most = heap.length;
+    try {
+      for (let n = 0; n < most; n++) {
+        const next = heap[0];
+        if (next === undefined || next.atMs > now) break;
+        pop(heap);
+        if (byKey.get(next.key) !== next) continue;
+        byKey.delete(next.key);
+        next.work();
+      }
+    } finally {
+      running = false;
+      rest();
+    }
+  }
+
+  return {
+    at,
+    soon: (key, inMs, work) => {
+      const whenMs = clock.now() + inMs;
+      const standing = byKey.get(key);
+      if (standing === undefined || standing.atMs > whenMs) at(key, whenMs, work);
+    },
+    cancel: (key) => {
+      byKey.delete(key);
+    },
+    stop: () => {
+      stopped = true;
+      byKey.clear();
+      heap.length = 0;
+      wake?.abort();
+      wake = undefined;
+    },
+  };
+}
+
+const before = (a: Entry, b: Entry): boolean => a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
+
+function push(heap: Entry[], entry: Entry): void {
+  let hole = heap.push(entry) - 1;
+  while (hole > 0) {
+    const parent = (hole - 1) >> 1;
+    const above = heap[parent];
+    if (above === undefined || !before(entry, above)) break;
+    heap[hole] = above;
+    hole = parent;
+  }
+  heap[hole] = entry;
+}
+
+function pop(heap: Entry[]): void {
+  const last = heap.pop();
+  if (last === undefined || heap.length === 0) return;
+  let hole = 0;
+  for (;;) {
+    const left = heap[2 * hole + 1];
+    const right = heap[2 * hole + 2];
+    const child = right !== undefined && left !== undefined && before(right, left) ? 2 * hole + 2 : 2 * hole + 1;
+    const below = heap[child];
+    if (below === undefined || !before(below, last)) break;
+    heap[hole] = below;
+    hole = child;
+  }
+  heap[hole] = last;
+}

@@ -1,0 +1,83 @@
+/**
+ * The two ports of the pocket: how a request comes in, and how a pod runs.
+ *
+ * The first is the same shape as the transport that Longshore's own cluster code talks through, written here again so
+ * that the pocket depends on nothing it stands in for. A type test in pocket.test.ts keeps the two from drifting apart.
+ */
+import type { ApiObject, PodObject, Resource } from "./objects.ts";
+
+export interface ApiRequest {
+  readonly method: "GET" | "POST" | "PATCH" | "DELETE";
+  /** With its query: "/apis/batch/v1/namespaces/batch/jobs?limit=500". */
+  readonly path: string;
+  readonly body?: unknown;
+  readonly contentType?: string;
+  readonly accept?: string;
+}
+
+export interface ApiAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: unknown;
+}
+
+export interface ApiStream {
+  readonly status: number;
+  readonly body: unknown;
+  readonly lines: AsyncIterable<string>;
+}
+
+export interface Transport extends AsyncDisposable {
+  send(request: ApiRequest, signal: AbortSignal): Promise<ApiAnswer>;
+  open(request: ApiRequest, signal: AbortSignal): Promise<ApiStream>;
+}
+
+/** Who asks. Without `namespaces` everything is allowed; with it, only what lies in those, as under a Role. */
+export interface Identity {
+  readonly user: string;
+  readonly namespaces?: readonly string[];
+}
+
+/** What runs pods: real processes, a script, or nothing at all (`instantPods`). */
+export interface Kubelet {
+  /** Reports as often as something changes, at once or later, until the pod is forgotten. */
+  start(pod: PodObject, report: (report: PodReport) => void, look: Look): PodRun;
+}
+
+/** Reads another object of the pod's namespace, as a kubelet reads Secrets and ConfigMaps. */
+export type Look = (resource: Resource, name: string) => ApiObject | undefined;
+
+export interface PodRun {
+  /** SIGTERM, then SIGKILL after the grace. A later call may only shorten it. */
+  stop(graceSeconds: number): void;
+  /** The pod's object is gone: whatever still runs ends now, and its logs go too. */
+  forget(): void;
+  /** What the container has written so far; `undefined` while it has not started. */
+  log(container: string): Promise<string> | undefined;
+  /** Calls back with each further line until the container ends (`undefined`). Returns how to stop listening. */
+  followLog(container: string, line: (text: string | undefined) => void): () => void;
+}
+
+export type PodReport =
+  | { readonly kind: "unschedulable"; readonly message: string }
+  | { readonly kind: "placed"; readonly node: string; readonly containers: readonly ContainerReport[] };
+
+export interface ContainerReport {
+  readonly name: string;
+  readonly init?: boolean;
+  readonly state: ContainerState;
+}
+
+export type ContainerState =
+  | { readonly kind: "waiting"; readonly reason: string; readonly message?: string }
+  | { readonly kind: "running"; readonly startedAtMs: number }
+  | {
+      readonly kind: "terminated";
+      readonly exitCode: number;
+      readonly signal?: number;
+      readonly reason: string;
+      /** The termination message. */
+      readonly message?: string;
+      readonly startedAtMs: number;
+      readonly finishedAtMs: number;
+    };

@@ -1,0 +1,209 @@
+/**
+ * The kinds of objects that the pocket keeps, and the few of their fields that its controllers read.
+ *
+ * Objects are never changed once stored: each write makes a new one that shares what did not change, and everything is
+ * frozen. So lists, watches and history can hand out the same object, and a client cannot change the server's by accident.
+ */
+export type Fields = Readonly<Record<string, unknown>>;
+
+export interface OwnerReference {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly controller?: boolean;
+  readonly blockOwnerDeletion?: boolean;
+}
+
+export interface Metadata {
+  readonly name: string;
+  readonly namespace?: string;
+  readonly uid: string;
+  readonly resourceVersion: string;
+  readonly generation?: number;
+  readonly creationTimestamp: string;
+  readonly deletionTimestamp?: string;
+  readonly deletionGracePeriodSeconds?: number;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
+  readonly finalizers?: readonly string[];
+  readonly ownerReferences?: readonly OwnerReference[];
+}
+
+export interface ApiObject {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: Metadata;
+  readonly spec?: unknown;
+  readonly status?: unknown;
+}
+
+export interface Condition {
+  readonly type: string;
+  readonly status: "True" | "False" | "Unknown";
+  readonly reason?: string;
+  readonly message?: string;
+  readonly lastProbeTime?: string;
+  readonly lastTransitionTime?: string;
+}
+
+export interface JobObject extends ApiObject {
+  readonly spec: JobSpec;
+  readonly status: JobStatus;
+}
+
+export interface JobSpec {
+  readonly parallelism: number;
+  readonly completions?: number;
+  readonly completionMode: "NonIndexed" | "Indexed";
+  readonly backoffLimit: number;
+  readonly suspend: boolean;
+  readonly activeDeadlineSeconds?: number;
+  readonly ttlSecondsAfterFinished?: number;
+  readonly podReplacementPolicy: "TerminatingOrFailed" | "Failed";
+  readonly selector: { readonly matchLabels: Readonly<Record<string, string>> };
+  readonly template: PodTemplate;
+}
+
+export interface JobStatus {
+  readonly conditions?: readonly Condition[];
+  readonly startTime?: string;
+  readonly completionTime?: string;
+  readonly active?: number;
+  readonly ready?: number;
+  readonly terminating?: number;
+  readonly succeeded?: number;
+  readonly failed?: number;
+  readonly completedIndexes?: string;
+  readonly uncountedTerminatedPods?: Fields;
+}
+
+export interface PodTemplate {
+  readonly metadata?: {
+    readonly labels?: Readonly<Record<string, string>>;
+    readonly annotations?: Readonly<Record<string, string>>;
+  };
+  readonly spec: PodSpec;
+}
+
+export interface PodSpec {
+  readonly nodeName?: string;
+  readonly restartPolicy: string;
+  readonly terminationGracePeriodSeconds?: number;
+  readonly containers: readonly Container[];
+  readonly initContainers?: readonly Container[];
+}
+
+export interface Container {
+  readonly name: string;
+  readonly image: string;
+  readonly command?: readonly string[];
+  readonly args?: readonly string[];
+  readonly workingDir?: string;
+  readonly env?: readonly EnvVar[];
+  readonly terminationMessagePath?: string;
+  readonly resources?: {
+    readonly requests?: Readonly<Record<string, string>>;
+    readonly limits?: Readonly<Record<string, string>>;
+  };
+}
+
+export interface EnvVar {
+  readonly name: string;
+  readonly value?: string;
+  readonly valueFrom?: {
+    readonly fieldRef?: { readonly fieldPath: string };
+    readonly secretKeyRef?: { readonly name: string; readonly key: string; readonly optional?: boolean };
+    readonly configMapKeyRef?: { readonly name: string; readonly key: string; readonly optional?: boolean };
+  };
+}
+
+export type PodPhase = "Pending" | "Running" | "Succeeded" | "Failed";
+
+export interface PodObject extends ApiObject {
+  readonly spec: PodSpec;
+  readonly status: PodStatus;
+}
+
+export interface PodStatus {
+  readonly phase: PodPhase;
+  readonly conditions?: readonly Condition[];
+  readonly startTime?: string;
+  readonly containerStatuses?: readonly Fields[];
+  readonly initContainerStatuses?: readonly Fields[];
+}
+
+export interface Kind {
+  readonly group: "" | "batch";
+  readonly kind: string;
+  readonly namespaced: boolean;
+}
+
+export const KINDS = {
+  namespaces: { group: "", kind: "Namespace", namespaced: false },
+  pods: { group: "", kind: "Pod", namespaced: true },
+  events: { group: "", kind: "Event", namespaced: true },
+  secrets: { group: "", kind: "Secret", namespaced: true },
+  configmaps: { group: "", kind: "ConfigMap", namespaced: true },
+  persistentvolumeclaims: { group: "", kind: "PersistentVolumeClaim", namespaced: true },
+  resourcequotas: { group: "", kind: "ResourceQuota", namespaced: true },
+  jobs: { group: "batch", kind: "Job", namespaced: true },
+} as const satisfies Record<string, Kind>;
+
+export type Resource = keyof typeof KINDS;
+export const RESOURCES = Object.keys(KINDS) as readonly Resource[];
+
+export const apiVersionOf = (resource: Resource): string => (KINDS[resource].group === "" ? "v1" : `${KINDS[resource].group}/v1`);
+
+/** "jobs.batch", as messages and quotas spell it. */
+export const qualified = (resource: Resource): string =>
+  KINDS[resource].group === "" ? resource : `${resource}.${KINDS[resource].group}`;
+
+/** Marks a pod that its Job has not counted yet. */
+export const TRACKING = "batch.kubernetes.io/job-tracking";
+export const FOREGROUND = "foregroundDeletion";
+export const ORPHAN = "orphan";
+export const CONTROLLER_UID = "batch.kubernetes.io/controller-uid";
+export const JOB_NAME = "batch.kubernetes.io/job-name";
+export const COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index";
+
+export const isFields = (value: unknown): value is Fields => typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** The Kubernetes API writes times to the second. */
+export const timestamp = (ms: number): string => `${new Date(ms).toISOString().slice(0, 19)}Z`;
+
+export const finishedPhase = (pod: PodObject): boolean => pod.status.phase === "Succeeded" || pod.status.phase === "Failed";
+export const isDeleting = (object: ApiObject): boolean => object.metadata.deletionTimestamp !== undefined;
+export const holds = (object: ApiObject, finalizer: string): boolean => object.metadata.finalizers?.includes(finalizer) === true;
+
+export function conditionTrue(job: JobObject, type: string): Condition | undefined {
+  return job.status.conditions?.find((it) => it.type === type && it.status === "True");
+}
+
+export function finishedJob(job: JobObject): Condition | undefined {
+  return conditionTrue(job, "Complete") ?? conditionTrue(job, "Failed");
+}
+
+/** The controller among an object's owners. */
+export const controllerOf = (object: ApiObject): OwnerReference | undefined =>
+  object.metadata.ownerReferences?.find((it) => it.controller === true);
+
+export function withoutFinalizer<T extends ApiObject>(object: T, finalizer: string): T {
+  return withFinalizers(
+    object,
+    (object.metadata.finalizers ?? []).filter((it) => it !== finalizer),
+  );
+}
+
+export function withFinalizers<T extends ApiObject>(object: T, finalizers: readonly string[]): T {
+  const { finalizers: _, ...metadata } = object.metadata;
+  return { ...object, metadata: finalizers.length === 0 ? metadata : { ...metadata, finalizers } };
+}
+
+/** Freezes what is new in an object; what is frozen already was shared from an earlier version. */
+export function freeze<T>(value: T): T {
+  if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value;
+  Object.freeze(value);
+  for (const inner of Object.values(value)) freeze(inner);
+  return value;
+}

@@ -1,0 +1,259 @@
+/**
+ * The requests that change something: create, patch, delete.
+ *
+ * The bug this prevents: a write that half happens. Each is decided whole against the object as it stands, in the
+ * order a real server decides it (name, soundness, admission, existence), and is then one change in the store.
+ */
+import type { Clock } from "@longshore/runtime/clock.ts";
+import { admit } from "./admit.ts";
+import { type DeleteOptions, deleteObject, type Propagation } from "./delete.ts";
+import {
+  type ApiObject,
+  apiVersionOf,
+  type Fields,
+  isDeleting,
+  isFields,
+  KINDS,
+  type Metadata,
+  type Resource,
+  timestamp,
+} from "./objects.ts";
+import { jsonMerge, strategicMerge } from "./patch.ts";
+import { type Asked, selection, wholeNumber } from "./query.ts";
+import {
+  alreadyExists,
+  badRequest,
+  type Cause,
+  conflict,
+  invalid,
+  invalidValue,
+  notFound,
+  Refusal,
+  statusBody,
+} from "./status.ts";
+import type { Store } from "./store.ts";
+import { badFinalizers, badJob, badJobUpdate, badLabels, badName, completeJob, newFinalizers } from "./validate.ts";
+
+export interface Written {
+  readonly status: number;
+  readonly object: ApiObject;
+  readonly warnings?: readonly string[];
+}
+
+export interface Writer {
+  readonly store: Store;
+  readonly clock: Clock;
+}
+
+const record = (value: unknown): Fields => (isFields(value) ? value : {});
+
+export function createUid(clock: Clock): string {
+  const hex = Array.from({ length: 4 }, () =>
+    Math.floor(clock.random() * 0x1_0000_0000)
+      .toString(16)
+      .padStart(8, "0"),
+  ).join("");
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20)}`;
+}
+
+const LETTERS = "bcdfghjklmnpqrstvwxz2456789";
+export function createSuffix(clock: Clock): string {
+  return Array.from({ length: 5 }, () => LETTERS[Math.floor(clock.random() * LETTERS.length)]).join("");
+}
+
+export function createObject({ store, clock }: Writer, asked: Asked, body: unknown): Written {
+  const { resource, namespace = "" } = asked;
+  const given = readBody(resource, body);
+  const metadata = newMetadata(clock, resource, namespace, record(given["metadata"]));
+  const causes = badNew(resource, metadata, given);
+  if (causes.length > 0) throw invalid(resource, metadata.name, causes);
+  const object = complete(resource, given, metadata);
+  const warnings = KINDS[resource].namespaced ? admit(store, resource, namespace, object) : [];
+  if (store.get(resource, namespace, metadata.name) !== undefined) throw alreadyExists(resource, metadata.name);
+  if (asked.query.get("dryRun") === "All") return { status: 201, object, warnings };
+  return { status: 201, object: store.insert(resource, object), warnings };
+}
+
+function readBody(resource: Resource, body: unknown): Fields {
+  const { kind } = KINDS[resource];
+  if (!isFields(body)) throw badRequest("the body is not a JSON object");
+  if ((body["kind"] ?? kind) !== kind || (body["apiVersion"] ?? apiVersionOf(resource)) !== apiVersionOf(resource)) {
+    throw badRequest(
+      `the object provided is unrecognized (must be of type ${kind}, apiVersion ${apiVersionOf(resource)}): ` +
+        `${String(body["apiVersion"])} ${String(body["kind"])}`,
+    );
+  }
+  return body;
+}
+
+function newMetadata(clock: Clock, resource: Resource, namespace: string, given: Fields): Metadata {
+  const { name, generateName, labels, annotations, finalizers, ownerReferences } = given;
+  if ((given["namespace"] ?? namespace) !== namespace) {
+    throw badRequest("the namespace of the provided object does not match the namespace sent on the request");
+  }
+  const generated = typeof generateName === "string" && generateName !== "" ? `${generateName}${createSuffix(clock)}` : "";
+  return {
+    name: typeof name === "string" && name !== "" ? name : generated,
+    ...(KINDS[resource].namespaced ? { namespace } : {}),
+    uid: createUid(clock),
+    resourceVersion: "",
+    ...(resource === "jobs" || resource === "pods" ? { generation: 1 } : {}),
+    creationTimestamp: timestamp(clock.now()),
+    ...(isFields(labels) ? { labels: labels as Readonly<Record<string, string>> } : {}),
+    ...(isFields(annotations) ? { annotations: annotations as Readonly<Record<string, string>> } : {}),
+    ...(Array.isArray(finalizers) && finalizers.length > 0 ? { finalizers: finalizers.map(String) } : {}),
+    ...(Array.isArray(ownerReferences) && ownerReferences.length > 0
+      ? { ownerReferences: ownerReferences as Metadata["ownerReferences"] & {} }
+      : {}),
+  };
+}
+
+function badNew(resource: Resource, metadata: Metadata, given: Fields): readonly Cause[] {
+  const nameMost = resource === "jobs" || resource === "namespaces" ? 63 : 253;
+  return [
+    ...badName(metadata.name, nameMost),
+    ...badLabels(metadata.labels, "metadata.labels"),
+    ...badFinalizers(metadata.finalizers ?? []),
+    ...(resource === "jobs" ? badJob(given["spec"]) : []),
+  ];
+}
+
+function complete(resource: Resource, given: Fields, metadata: Metadata): ApiObject {
+  if (resource === "jobs") return completeJob(given, metadata);
+  const { kind } = KINDS[resource];
+  const object = { ...given, apiVersion: apiVersionOf(resource), kind, metadata };
+  if (resource === "namespaces") {
+    const labels = { ...metadata.labels, "kubernetes.io/metadata.name": metadata.name };
+    return { ...object, metadata: { ...metadata, labels }, spec: { finalizers: ["kubernetes"] }, status: { phase: "Active" } };
+  }
+  return resource === "pods" ? { ...object, status: { phase: "Pending" } } : object;
+}
+
+export function patchObject({ store }: Writer, asked: Asked, body: unknown, contentType: string | undefined): Written {
+  const { resource, namespace = "", name = "" } = asked;
+  const before = store.get(resource, namespace, name);
+  if (before === undefined) throw notFound(resource, name);
+  const patched = merge(before, body, contentType);
+  const after = asked.part === "status" ? { ...before, status: patched["status"] } : asWritten(before, patched);
+  const causes = asked.part === "status" ? [] : badUpdate(resource, before, after, record(patched["metadata"]));
+  if (causes.length > 0) throw invalid(resource, name, causes);
+  const wanted = record(record(body)["metadata"])["resourceVersion"];
+  if (wanted !== undefined && wanted !== before.metadata.resourceVersion) {
+    throw conflict(resource, name, "the object has been modified; please apply your changes to the latest version and try again");
+  }
+  if (JSON.stringify(after) === JSON.stringify(before) || asked.query.get("dryRun") === "All")
+    return { status: 200, object: after };
+  return { status: 200, object: store.replace(resource, after) };
+}
+
+function merge(before: ApiObject, body: unknown, contentType = "application/strategic-merge-patch+json"): Fields {
+  if (!isFields(body)) throw badRequest("a patch must be a JSON object");
+  const target: Fields = { ...before };
+  switch (contentType.split(";")[0]?.trim()) {
+    case "application/strategic-merge-patch+json":
+      return strategicMerge(target, body);
+    case "application/merge-patch+json":
+      return record(jsonMerge(target, body));
+    default: {
+      const message = `the body of the request was in an unknown format (${contentType}): the pocket takes strategic and JSON merge patches`;
+      throw new Refusal({ status: 415, headers: {}, body: statusBody(415, "UnsupportedMediaType", message) });
+    }
+  }
+}
+
+/** What a client may not set is put back as it was; the status has its own path. */
+function asWritten(before: ApiObject, patched: Fields): ApiObject {
+  const { finalizers, labels, annotations, ownerReferences } = record(patched["metadata"]);
+  const { finalizers: _f, labels: _l, annotations: _a, ownerReferences: _o, ...fixed } = before.metadata;
+  const specChanged = patched["spec"] !== before.spec && JSON.stringify(patched["spec"]) !== JSON.stringify(before.spec);
+  const metadata = {
+    ...fixed,
+    ...(fixed.generation !== undefined && specChanged ? { generation: fixed.generation + 1 } : {}),
+    ...(isFields(labels) ? { labels } : {}),
+    ...(isFields(annotations) ? { annotations } : {}),
+    ...(Array.isArray(ownerReferences) && ownerReferences.length > 0 ? { ownerReferences } : {}),
+    ...(Array.isArray(finalizers) && finalizers.length > 0 ? { finalizers } : {}),
+  };
+  return {
+    ...before,
+    ...patched,
+    metadata: metadata as Metadata,
+    ...(before.status === undefined ? {} : { status: before.status }),
+  };
+}
+
+function badUpdate(resource: Resource, before: ApiObject, after: ApiObject, metadata: Fields): readonly Cause[] {
+  const fixed = (["uid", "name", "namespace"] as const).filter(
+    (it) => (metadata[it] ?? before.metadata[it]) !== before.metadata[it],
+  );
+  const finalizers = after.metadata.finalizers ?? [];
+  return [
+    ...fixed.map((it) => invalidValue(`metadata.${it}`, metadata[it], "field is immutable")),
+    ...badLabels(after.metadata.labels, "metadata.labels"),
+    ...badFinalizers(finalizers),
+    ...(isDeleting(before) ? newFinalizers(before.metadata.finalizers ?? [], finalizers) : []),
+    ...(resource === "jobs" ? badJobUpdate(before as never, after as never) : []),
+  ];
+}
+
+export interface Deleted {
+  readonly object: ApiObject;
+  readonly gone: boolean;
+  readonly warnings: readonly string[];
+}
+
+export function removeObject({ store, clock }: Writer, asked: Asked, body: unknown): Deleted {
+  const { resource, namespace = "", name = "" } = asked;
+  const object = store.get(resource, namespace, name);
+  if (object === undefined) throw notFound(resource, name);
+  const { uid, resourceVersion } = record(record(body)["preconditions"]);
+  const { metadata } = object;
+  if (uid !== undefined && uid !== metadata.uid) {
+    throw conflict(
+      resource,
+      name,
+      `Precondition failed: UID in precondition: ${String(uid)}, UID in object meta: ${metadata.uid}`,
+    );
+  }
+  if (resourceVersion !== undefined && resourceVersion !== metadata.resourceVersion) {
+    const now = metadata.resourceVersion;
+    throw conflict(
+      resource,
+      name,
+      `Precondition failed: ResourceVersion in precondition: ${String(resourceVersion)}, ResourceVersion in object meta: ${now}`,
+    );
+  }
+  const options = readDeleteOptions(asked, body);
+  if (asked.query.get("dryRun") === "All") return { object, gone: false, warnings: [] };
+  const orphans = resource === "jobs" && options.propagation === undefined;
+  const warnings = orphans
+    ? [
+        "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning",
+      ]
+    : [];
+  return { ...deleteObject(store, resource, object, options, clock.now()), warnings };
+}
+
+export function removeMany({ store, clock }: Writer, asked: Asked, body: unknown): readonly ApiObject[] {
+  const chosen = selection(asked.query);
+  const options = readDeleteOptions(asked, body);
+  const found = store.list(asked.resource, asked.namespace).filter(chosen);
+  return found.map((it) => deleteObject(store, asked.resource, it, options, clock.now()).object);
+}
+
+function readDeleteOptions(asked: Asked, body: unknown): DeleteOptions {
+  const given = record(body);
+  const propagation = given["propagationPolicy"] ?? asked.query.get("propagationPolicy") ?? undefined;
+  const grace = given["gracePeriodSeconds"] ?? wholeNumber(asked.query, "gracePeriodSeconds");
+  if (propagation !== undefined && !isPropagation(propagation)) {
+    const message = `invalid DeleteOptions: propagationPolicy: Unsupported value: ${JSON.stringify(propagation)}`;
+    throw new Refusal({ status: 422, headers: {}, body: statusBody(422, "Invalid", message) });
+  }
+  if (grace !== undefined && (typeof grace !== "number" || !Number.isInteger(grace) || grace < 0)) {
+    throw badRequest("gracePeriodSeconds must be a whole number");
+  }
+  return { propagation, graceSeconds: grace };
+}
+
+const isPropagation = (value: unknown): value is Propagation =>
+  value === "Background" || value === "Foreground" || value === "Orphan";
