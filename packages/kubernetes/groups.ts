@@ -1,0 +1,106 @@
+/**
+ * The groups file: which container groups there are, and how to reach each one's cluster with one of its two credentials.
+ *
+ * The bug this prevents: launcher and watcher that understand the same file differently. Both read it here, each with its own
+ * credential, and every problem of every group is told at once. A group whose settings are wrong refuses the start; one whose
+ * cluster does not answer does not.
+ */
+import { GroupName } from "@longshore/contract/ids.ts";
+import type { Clock } from "@longshore/runtime/clock.ts";
+import { ConfigProblems, readConfig } from "@longshore/runtime/config.ts";
+import { z } from "zod";
+import { type Cluster, type ClustersOptions, type GroupCluster, openClusters } from "./clusters.ts";
+import { connect } from "./connect.ts";
+import { openTransport } from "./exchange.ts";
+
+const Credential = z.strictObject({
+  token: z.string().optional(),
+  tokenFile: z.string().optional(),
+  certFile: z.string().optional(),
+  keyFile: z.string().optional(),
+});
+const Namespace = z
+  .string()
+  .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "a namespace's name is lower-case letters, digits and '-', at most 63");
+
+const GroupSettings = z.strictObject({
+  cluster: z.strictObject({
+    server: z.string().optional(),
+    caFile: z.string().optional(),
+    ca: z.string().optional(),
+    serverName: z.string().optional(),
+    insecureSkipVerify: z.boolean().optional(),
+    kubeconfig: z.string().optional(),
+    context: z.string().optional(),
+    allowPrograms: z.boolean().optional(),
+    inCluster: z.boolean().optional(),
+  }),
+  launch: Credential.optional(),
+  watch: Credential.optional(),
+  namespaces: z.array(Namespace).min(1).max(50),
+  limits: z
+    .strictObject({
+      jobs: z.int().min(1).max(100_000).default(100),
+      createsPerSecond: z.number().min(0.1).max(10_000).optional(),
+    })
+    .prefault({}),
+});
+
+export const GroupsFile = z.strictObject({ groups: z.record(GroupName, GroupSettings) });
+
+export type GroupCredential = "launch" | "watch";
+
+export interface Groups extends AsyncDisposable {
+  readonly clusters: readonly (Cluster & { readonly name: GroupName })[];
+  /** For the ledger. */
+  readonly rows: readonly { readonly name: GroupName; readonly namespace: string; readonly jobsMax: number }[];
+}
+
+export interface ReadGroups {
+  readonly credential: GroupCredential;
+  readonly clock: Clock;
+  readonly onRequest?: ClustersOptions["onRequest"];
+}
+
+/** Throws `ConfigProblems`. */
+export async function readGroups(file: string, { credential, clock, onRequest }: ReadGroups): Promise<Groups> {
+  const { groups } = readConfig(GroupsFile, { file, env: {} });
+  const problems: string[] = [];
+  const opened: (GroupCluster & { readonly name: GroupName; readonly jobsMax: number })[] = [];
+  for (const [name, settings] of Object.entries(groups)) {
+    const at = `/groups/${name}`;
+    const connected = await connect({
+      cluster: settings.cluster,
+      credential: settings[credential] ?? {},
+      clock,
+      at,
+      as: credential,
+    });
+    if (connected.kind === "refused") {
+      problems.push(...connected.problems.map(({ path, message }) => `${file}: ${path}: ${message}`));
+      continue;
+    }
+    for (const namespace of settings.namespaces) {
+      const { jobs: jobsMax, createsPerSecond } = settings.limits;
+      const transport = openTransport(connected.connection);
+      opened.push({
+        name: nameOf(name, namespace, settings.namespaces),
+        namespace,
+        transport,
+        jobsMax,
+        ...(createsPerSecond !== undefined && { createsPerSecond }),
+      });
+    }
+  }
+  if (problems.length > 0) throw new ConfigProblems(problems);
+  const clusters = openClusters(opened, { clock, ...(onRequest && { onRequest }) });
+  return {
+    rows: opened.map(({ name, namespace, jobsMax }) => ({ name, namespace, jobsMax })),
+    clusters: opened.map(({ name }) => ({ ...clusters.cluster(name), name })),
+    [Symbol.asyncDispose]: () => clusters[Symbol.asyncDispose](),
+  };
+}
+
+/** A group with several namespaces is a group for each: "prod-a/batch". */
+const nameOf = (group: string, namespace: string, all: readonly string[]): GroupName =>
+  GroupName.parse(all.length === 1 ? group : `${group}/${namespace}`);

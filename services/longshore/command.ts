@@ -1,0 +1,23 @@
+/** What a command of `longshore` is. */
+
+export interface Surroundings {
+  readonly out: (text: string) => void;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+  /** Aborts on Ctrl-C. */
+  readonly signal: AbortSignal;
+}
+
+export interface Command {
+  /** For the list of commands: one line. */
+  readonly summary: string;
+  /** What `--help` prints. */
+  readonly help: string;
+  /** Resolves to the exit code. Throws `Usage`, `Failure` or `ConfigProblems` for what a person can mend. */
+  run(args: readonly string[], surroundings: Surroundings): Promise<number>;
+}
+
+/** The command line is wrong: exit code 64, and no stack. */
+export class Usage extends Error {
+  override readonly name = "Usage";
+}

@@ -1,0 +1,63 @@
+/** The `longshore` command: finds the command by its name, and turns what went wrong into a sentence and an exit code. */
+import { Failure } from "@longshore/contract/problem.ts";
+import { ConfigProblems } from "@longshore/runtime/config.ts";
+import { type Command, Usage } from "./command.ts";
+import { demo } from "./demo.ts";
+import { doctor } from "./doctor.ts";
+import { publish } from "./publish.ts";
+import { quarantine } from "./quarantine.ts";
+import { rbac } from "./rbac.ts";
+import { runs } from "./runs.ts";
+import { up } from "./up.ts";
+
+const COMMANDS: Readonly<Record<string, Command>> = { up, demo, publish, runs, doctor, rbac, quarantine };
+
+const HELP = `longshore: publish a message, get a Kubernetes Job on whichever cluster can take it, and get every outcome back.
+
+${Object.entries(COMMANDS)
+  .map(([name, { summary }]) => `  longshore ${name.padEnd(11)} ${summary}`)
+  .join("\n")}
+
+  longshore COMMAND --help    what a command does, with examples
+
+Without anything set up: \`npm run demo\` shows it at work, \`npm start\` (longshore up) leaves it running here.
+`;
+
+async function main(args: readonly string[]): Promise<number> {
+  const [name, ...rest] = args;
+  if (name === undefined || name === "--help" || name === "-h" || name === "help") {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (command === undefined) throw new Usage(`there is no command "${name}"; there are ${Object.keys(COMMANDS).join(", ")}`);
+  if (rest.includes("--help") || rest.includes("-h")) {
+    process.stdout.write(command.help);
+    return 0;
+  }
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.on(signal, () => {
+      if (stop.signal.aborted) process.exit(130);
+      stop.abort(new Error(`${signal} received`));
+    });
+  }
+  return await command.run(rest, { out: (text) => void process.stdout.write(text), env: process.env, cwd: process.cwd(), signal: stop.signal });
+}
+
+function explain(error: unknown): number {
+  if (error instanceof Usage) {
+    process.stderr.write(`longshore: ${error.message}\nlongshore --help says what there is.\n`);
+    return 64;
+  }
+  if (error instanceof Failure || error instanceof ConfigProblems) {
+    process.stderr.write(`longshore: ${error.message}\n`);
+    return 1;
+  }
+  process.stderr.write(`longshore: this is a bug; please report it with the lines below.\n${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  return 2;
+}
+
+process.exitCode = await main(process.argv.slice(2)).catch(explain);
+// Sockets that close late must not keep a command's terminal: all that had to be written was written.
+process.exit();
