@@ -1,0 +1,139 @@
+import type { Code } from "@longshore/contract/diagnosis.ts";
+import t from "tap";
+import { condition, event, pod, type RawPod, running, terminated, waiting } from "../watch/fixtures.ts";
+import { seeEvent } from "../watch/seen.ts";
+import { diagnoseEnd, diagnoseStall, isPullUnexplained, type Pulls, rememberPulls, sentenceOf } from "./pods.ts";
+
+interface Case {
+  readonly name: string;
+  readonly of: RawPod;
+  readonly pulls?: Pulls;
+  readonly events?: readonly object[];
+  readonly want: Code | undefined;
+  readonly says?: RegExp;
+}
+
+/** As containerd, CRI-O and registries word it. */
+const pulls = {
+  hubMissing:
+    'rpc error: code = NotFound desc = failed to pull and unpack image "docker.io/demo/nope:1": failed to resolve reference "docker.io/demo/nope:1": docker.io/demo/nope:1: not found',
+  hubPrivate:
+    'failed to pull and unpack image "docker.io/demo/nope:1": failed to resolve reference "docker.io/demo/nope:1": pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed',
+  forbidden:
+    'failed to resolve reference "ghcr.io/a/b:1": unexpected status from HEAD request to https://ghcr.io/v2/a/b/manifests/1: 403 Forbidden',
+  manifest: "reading manifest 9 in registry.example.com/a: manifest unknown",
+  dns: 'failed to do request: Head "https://registry.invalid/v2/a/manifests/1": dial tcp: lookup registry.invalid on 10.96.0.10:53: no such host',
+  timeout: 'Get "https://registry.example.com/v2/": net/http: request canceled while waiting for connection',
+};
+
+const unscheduled = (message: string, reason = "Unschedulable"): RawPod => ({
+  spec: { nodeName: undefined },
+  status: { conditions: [condition("PodScheduled", reason, message, "False")] },
+});
+
+// biome-ignore format: rows are read side by side
+const stalls: readonly Case[] = [
+  { name: "a missing image", of: { state: waiting("ErrImagePull", pulls.hubMissing) }, want: "ImageNotFound", says: /^The registry has no demo\/export:1\.$/ },
+  { name: "a missing tag", of: { state: waiting("ErrImagePull", pulls.manifest) }, want: "ImageNotFound" },
+  { name: "an image that may never be pulled and is not there", of: { state: waiting("ErrImageNeverPull", "") }, want: "ImageNotFound" },
+  { name: "a private image", of: { state: waiting("ErrImagePull", pulls.hubPrivate) }, want: "ImagePullDenied" },
+  { name: "a forbidden image", of: { state: waiting("ImagePullBackOff", pulls.forbidden) }, want: "ImagePullDenied" },
+  { name: "a registry without a name", of: { state: waiting("ErrImagePull", pulls.dns) }, want: "RegistryUnreachable", says: /no such host/ },
+  { name: "a registry that does not answer", of: { state: waiting("ErrImagePull", pulls.timeout) }, want: "RegistryUnreachable" },
+  { name: "a back-off that repeats its cause", of: { state: waiting("ImagePullBackOff", `Back-off pulling image "demo/nope:1": ErrImagePull: ${pulls.hubMissing}`) }, want: "ImageNotFound" },
+  { name: "a back-off whose cause was said before", of: { state: waiting("ImagePullBackOff", 'Back-off pulling image "demo/export:1"') }, pulls: { main: pulls.hubMissing }, want: "ImageNotFound" },
+  { name: "a back-off whose cause only the Events say", of: { state: waiting("ImagePullBackOff", 'Back-off pulling image "demo/export:1"') }, events: [event("uid-pod", "Failed", `Failed to pull image "demo/export:1": ${pulls.hubMissing}`)], want: "ImageNotFound" },
+  { name: "a back-off without a known cause", of: { state: waiting("ImagePullBackOff", 'Back-off pulling image "demo/export:1"') }, want: "RegistryUnreachable" },
+  { name: "a name that is no image's", of: { state: waiting("InvalidImageName", "couldn't parse image reference"), container: { image: "Not An Image" } }, want: "ImageNameInvalid", says: /"Not An Image" is not an image name/ },
+  { name: "a Secret that is not there", of: { state: waiting("CreateContainerConfigError", 'secret "db" not found') }, want: "ConfigMissing", says: /secret "db" not found/ },
+  { name: "a program that would run as root", of: { state: waiting("CreateContainerConfigError", "container has runAsNonRoot and image will run as root") }, want: "PolicyRefused" },
+  { name: "a container that cannot be made", of: { state: waiting("CreateContainerError", "no command specified") }, want: "Unknown", says: /no command specified/ },
+  { name: "no node with room", of: unscheduled("0/3 nodes are available: 3 Insufficient cpu."), want: "Unschedulable", says: /3 Insufficient cpu\.$/ },
+  { name: "a volume that is not bound", of: unscheduled("0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims."), want: "VolumeUnavailable" },
+  { name: "a volume claim that is not there", of: unscheduled('persistentvolumeclaim "data" not found'), want: "VolumeUnavailable" },
+  { name: "a node that vanished under a running pod", of: { state: running, status: { phase: "Running", conditions: [condition("DisruptionTarget", "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint")] } }, want: "NodeLost" },
+  { name: "a pod that a scheduler has not come to yet", of: unscheduled("", "SchedulingGated"), want: undefined },
+  { name: "a pod that is being made", of: { state: waiting("ContainerCreating") }, want: undefined },
+  { name: "a pod that runs", of: { state: running }, want: undefined },
+  { name: "a pod that has ended, however badly", of: { status: { phase: "Failed" }, state: terminated(1) }, want: undefined },
+  { name: "an image that a finished pod once waited for", of: { status: { phase: "Failed" }, state: waiting("ErrImagePull", pulls.hubMissing) }, want: undefined },
+];
+
+const seenOf = ({ of, pulls, events = [] }: Case) => ({
+  pods: [pod(of)],
+  ...(pulls && { pulls }),
+  events: events.flatMap((it) => seeEvent(it) ?? []),
+});
+
+for (const it of stalls)
+  t.test(`stalls: ${it.name}`, async (t) => {
+    const found = diagnoseStall(seenOf(it));
+    t.equal(found?.code, it.want);
+    if (it.says) t.match(found?.sentence, it.says);
+  });
+
+const withInit = (state: object): RawPod => ({
+  spec: { initContainers: [{ name: "prepare" }] },
+  status: { phase: "Failed", initContainerStatuses: [{ name: "prepare", state }] },
+  state: waiting("PodInitializing"),
+});
+
+// biome-ignore format: rows are read side by side
+const ends: readonly Case[] = [
+  { name: "a program that ended with an error", of: { status: { phase: "Failed" }, state: terminated(3, { message: "no such order" }) }, want: "ExitCode", says: /exit code 3/ },
+  { name: "a program that does not exist", of: { status: { phase: "Failed" }, state: terminated(128, { reason: "StartError", message: 'exec: "nope": executable file not found in $PATH' }) }, want: "ExitCode", says: /could not be started: exec: "nope"/ },
+  { name: "a program that was killed", of: { status: { phase: "Failed" }, state: terminated(137) }, want: "Signal", says: /signal 9 \(SIGKILL\)/ },
+  { name: "a program that ended itself", of: { status: { phase: "Failed" }, state: terminated(255) }, want: "ExitCode", says: /exit code 255/ },
+  { name: "too little memory", of: { status: { phase: "Failed" }, state: terminated(137, { reason: "OOMKilled" }) }, want: "OutOfMemory", says: /64Mi/ },
+  { name: "a preparation that failed", of: withInit(terminated(1)), want: "InitFailed", says: /prepare.*exit code 1/ },
+  { name: "a preparation that had too little memory", of: withInit(terminated(137, { reason: "OOMKilled" })), want: "OutOfMemory" },
+  { name: "an eviction", of: { status: { phase: "Failed", reason: "Evicted", message: "The node was low on resource: memory." }, state: terminated(137) }, want: "Evicted", says: /low on resource: memory\.$/ },
+  { name: "an eviction by the API", of: { status: { phase: "Failed", conditions: [condition("DisruptionTarget", "EvictionByEvictionAPI")] }, state: terminated(143) }, want: "Evicted" },
+  { name: "a node that was shut down", of: { status: { phase: "Failed", reason: "Terminated", message: "Pod was terminated in response to imminent node shutdown." } }, want: "Evicted" },
+  { name: "more important work", of: { status: { phase: "Failed", conditions: [condition("DisruptionTarget", "PreemptionByScheduler")] }, state: terminated(143) }, want: "Preempted" },
+  { name: "a lost node", of: { status: { phase: "Failed", reason: "NodeLost" } }, want: "NodeLost", says: /node node-1 was lost/ },
+  { name: "a lost node that forgot how it ended", of: { status: { phase: "Failed" }, state: terminated(137, { reason: "ContainerStatusUnknown" }) }, want: "NodeLost" },
+  { name: "a node that would not take it after all", of: { status: { phase: "Failed", reason: "OutOfcpu", message: "Node didn't have enough resource: cpu" } }, want: "Unschedulable" },
+  { name: "an image that was never there", of: { state: waiting("ErrImagePull", pulls.hubMissing) }, want: "ImageNotFound" },
+  { name: "a program that ended well", of: { status: { phase: "Succeeded" }, state: terminated(0) }, want: undefined },
+  { name: "a disruption that is over", of: { status: { phase: "Succeeded", conditions: [condition("DisruptionTarget", "PreemptionByScheduler", "", "False")] }, state: terminated(0) }, want: undefined },
+];
+
+for (const it of ends)
+  t.test(`ends: ${it.name}`, async (t) => {
+    const found = diagnoseEnd(seenOf(it));
+    t.equal(found?.code, it.want);
+    if (it.says) t.match(found?.sentence, it.says);
+    if (found) t.ok(found.evidence.length > 0, "says what it saw");
+  });
+
+t.test("a step's own exit is told, not that of its sidecar", async (t) => {
+  const of: RawPod = {
+    spec: { initContainers: [{ name: "proxy", restartPolicy: "Always" }] },
+    status: { phase: "Failed", initContainerStatuses: [{ name: "proxy", state: terminated(143) }] },
+    state: terminated(3),
+  };
+  t.equal(diagnoseEnd({ pods: [pod(of)] })?.code, "ExitCode");
+});
+
+t.test("remembers why an image could not be pulled, by container, until it says something new", async (t) => {
+  const first = rememberPulls({}, { pods: [pod({ state: waiting("ErrImagePull", "not found") })] });
+  t.same(first, { main: "not found" });
+  const later = rememberPulls(first, {
+    pods: [pod({ state: waiting("ImagePullBackOff", 'Back-off pulling image "demo/export:1"') })],
+  });
+  t.same(later, { main: "not found" });
+  t.same(rememberPulls(later, { pods: [pod({ state: waiting("ErrImagePull", "denied") })] }), { main: "denied" });
+});
+
+t.test("knows whether it was told why", async (t) => {
+  const inBackOff = { pods: [pod({ state: waiting("ImagePullBackOff", 'Back-off pulling image "demo/export:1"') })] };
+  t.ok(isPullUnexplained(inBackOff));
+  t.notOk(isPullUnexplained({ ...inBackOff, pulls: { main: "not found" } }));
+});
+
+t.test("a sentence stays one sentence", async (t) => {
+  t.equal(sentenceOf("first line.\nsecond line."), "first line");
+  t.ok(sentenceOf("x".repeat(10_000)).length <= 240);
+  t.ok(sentenceOf(`${"x".repeat(238)}😀😀`).isWellFormed());
+});
