@@ -1,3 +1,4 @@
+/** Conditions and Events in Kubernetes' own words, and what a person is told. */
 import type { Code } from "@longshore/contract/diagnosis.ts";
 import t from "tap";
 import { condition, event, job, pod, terminated } from "../watch/fixtures.ts";

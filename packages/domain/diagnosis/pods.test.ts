@@ -1,3 +1,4 @@
+/** Pods as kubelets and registries describe them, and what a person is told. */
 import type { Code } from "@longshore/contract/diagnosis.ts";
 import t from "tap";
 import { condition, event, pod, type RawPod, running, terminated, waiting } from "../watch/fixtures.ts";

@@ -1,3 +1,4 @@
+/** What API servers, and what stands before them, answer to a create. */
 import type { Code } from "@longshore/contract/diagnosis.ts";
 import fc from "fast-check";
 import t from "tap";

@@ -1,3 +1,4 @@
+/** Errors as Node throws them, and what a person is told. */
 import { Failure } from "@longshore/contract/problem.ts";
 import t from "tap";
 import { diagnoseTransport } from "./transport.ts";

@@ -1,9 +1,10 @@
+/** Where an attempt goes, or why nowhere. */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { GroupName } from "@longshore/contract/ids.ts";
 import fc from "fast-check";
 import t from "tap";
 import { type Group, imageRefused } from "./group.ts";
-import { NO_PLACE, type NoPlace, place } from "./place.ts";
+import { NO_PLACE, place } from "./place.ts";
 
 const named = (name: string, more: Partial<Group> = {}): Group => ({
   name: GroupName.parse(name),
@@ -29,7 +30,8 @@ interface Case {
   readonly groups: readonly Group[];
   readonly wanted?: readonly GroupName[];
   readonly avoid?: string;
-  readonly want: string | NoPlace;
+  /** A group's name, or why there is none. */
+  readonly want: string;
   readonly hopeless?: boolean;
   readonly why?: RegExp;
 }

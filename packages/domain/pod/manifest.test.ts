@@ -1,3 +1,4 @@
+/** The Job that is created, word for word, and that what is written on it is what is read from it. */
 import { readFileSync } from "node:fs";
 import { GroupName, Installation, RunId, StepName } from "@longshore/contract/ids.ts";
 import t from "tap";

@@ -1,3 +1,4 @@
+/** Every way in which a step can leave outputs behind, or fail to. */
 import fc from "fast-check";
 import t from "tap";
 import { outcomeOfOutputs } from "./outputs.ts";

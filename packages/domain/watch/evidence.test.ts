@@ -1,3 +1,4 @@
+/** What may be said of whether anything ran, and with what an end is told. */
 import t from "tap";
 import { evidenceOf, isLookedDeleted, startedOf } from "./evidence.ts";
 import { condition, job, pod, type RawJob, type RawPod, running, terminated, waiting } from "./fixtures.ts";

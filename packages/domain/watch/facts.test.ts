@@ -1,3 +1,4 @@
+/** What is told of a Job, view by view: each row is what was seen, and what was said then. */
 import fc from "fast-check";
 import t from "tap";
 import { LABELS } from "../run/marks.ts";
@@ -239,8 +240,8 @@ t.test("a Job that nobody was told of and that is gone is no news", async (t) =>
 });
 
 t.test("in any order of any views: an end only from a condition, and nothing told twice but what stands", async (t) => {
-  const states = fc.constantFrom<RawPod["state"]>(
-    undefined,
+  const states = fc.constantFrom<NonNullable<RawPod["state"]>>(
+    {},
     running,
     terminated(0),
     terminated(1),
@@ -248,9 +249,15 @@ t.test("in any order of any views: an end only from a condition, and nothing tol
     inBackOff.state,
     waiting("ContainerCreating"),
   );
-  const pods = fc.array(fc.record({ state: states, status: fc.constantFrom({}, { phase: "Failed" }, { phase: "Succeeded" }) }), {
-    maxLength: 2,
-  });
+  const pods = fc.array(
+    fc.record({
+      state: states,
+      status: fc.constantFrom<NonNullable<RawPod["status"]>>({}, { phase: "Failed" }, { phase: "Succeeded" }),
+    }),
+    {
+      maxLength: 2,
+    },
+  );
   const jobs = fc.constantFrom<RawJob>(
     {},
     complete,

@@ -1,3 +1,4 @@
+/** Objects as API servers show them, and as they should not. */
 import fc from "fast-check";
 import t from "tap";
 import { ANNOTATIONS, HOLD, LABELS } from "../run/marks.ts";
