@@ -8,6 +8,7 @@ const HEAD = `
 import { z } from "zod";
 import { programSettings, runProgram } from ${here("program.ts")};
 import { failpoints } from ${here("failpoint.ts")};
+import { ConfigProblems } from ${here("config.ts")};
 const Schema = z.strictObject({ ...programSettings, installation: z.string(), failpoint: z.string().optional() });
 const aborted = (signal: AbortSignal) => new Promise<void>((done) => { signal.addEventListener("abort", () => done()); setInterval(() => {}, 60_000); });
 `;
@@ -92,6 +93,12 @@ const cases: readonly Case[] = [
     env: { LONGSHORE_INSTALLATIO: "x", LONGSHORE_LOG_LEVEL: "loud" },
     code: 1,
     says: /^launcher: the configuration has 2 problems:\n.*LONGSHORE_INSTALLATION\?\n.*LONGSHORE_LOG_LEVEL: log\.level: [^\n]*\n$/s,
+  },
+  {
+    name: "a wrong file that the settings name exits 1 too",
+    body: `await runProgram("x", Schema, async () => { throw new ConfigProblems(["groups.yaml:3: groups.a: is missing"]); });`,
+    code: 1,
+    says: /^x: the configuration has a problem:\n  groups\.yaml:3: groups\.a: is missing\n$/,
   },
   {
     name: "an unknown argument exits 1 with the usage",

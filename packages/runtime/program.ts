@@ -41,6 +41,7 @@ export async function runProgram<S extends z.ZodType<{ readonly log: LogSettings
     const ending = await main(config, log, stop.signal);
     process.exit(ending.kind === "finished" ? ending.exitCode : 0);
   } catch (error) {
+    if (error instanceof ConfigProblems) refuse(name, error.message); // a file that the settings name was wrong
     log.error(stop.signal.aborted ? "failed while stopping" : "failed", { error });
     process.exit(2);
   }
@@ -54,9 +55,13 @@ function configure<S extends z.ZodType>(name: string, schema: S): z.output<S> {
     return readConfig(schema, { ...(file === undefined ? {} : { file }), env });
   } catch (error) {
     const known = error instanceof ConfigProblems;
-    process.stderr.write(`${name}: ${known ? error.message : `${reason(error)}\nusage: ${name} [--config FILE]`}\n`);
-    process.exit(1);
+    return refuse(name, known ? error.message : `${reason(error)}\nusage: ${name} [--config FILE]`);
   }
+}
+
+function refuse(name: string, message: string): never {
+  process.stderr.write(`${name}: ${message}\n`);
+  process.exit(1);
 }
 
 function lastWords(log: Log): void {

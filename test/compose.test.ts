@@ -1,0 +1,246 @@
+/**
+ * docker-compose.yml, the Dockerfiles and the example configs, held against each other and the checkout.
+ *
+ * No engine runs them here, so what can be wrong on paper is looked for on paper: a path that is not there, a variable
+ * that is no setting, a port that nobody listens on, a file that the image lacks.
+ */
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join, resolve } from "node:path";
+import { GroupsFile } from "@longshore/kubernetes/groups.ts";
+import { LauncherConfig } from "@longshore/launcher/config.ts";
+import { readConfig } from "@longshore/runtime/config.ts";
+import { secretOf } from "@longshore/runtime/config-secrets.ts";
+import { environmentName, leaves } from "@longshore/runtime/config-shape.ts";
+import { WatcherConfig } from "@longshore/watcher/config.ts";
+import t from "tap";
+import { parse } from "yaml";
+import { z } from "zod";
+import { isTest } from "./tidy/rule.ts";
+import { readTree } from "./tidy/source.ts";
+
+const root = resolve(import.meta.dirname, "..");
+const read = (path: string) => readFileSync(join(root, path), "utf8");
+
+const Ports = z.array(z.string().regex(/^127\.0\.0\.1:\d+:\d+$/, "published on loopback only, as 127.0.0.1:PORT:PORT"));
+const Service = z.strictObject({
+  image: z
+    .string()
+    .regex(/:\d+(\.\d+)*(-\w+)?$/, "an image with its version")
+    .optional(),
+  build: z.strictObject({ context: z.literal("."), dockerfile: z.string() }).optional(),
+  hostname: z.string().optional(),
+  environment: z.record(z.string(), z.string()),
+  ports: Ports,
+  volumes: z.array(z.string()),
+  secrets: z.array(z.string()).default([]),
+  depends_on: z.record(z.string(), z.strictObject({ condition: z.literal("service_healthy") })).default({}),
+  healthcheck: z.strictObject({
+    test: z.array(z.string()).min(2),
+    interval: z.string(),
+    timeout: z.string(),
+    retries: z.number(),
+  }),
+  read_only: z.literal(true).optional(),
+  cap_drop: z.tuple([z.literal("ALL")]).optional(),
+  security_opt: z.tuple([z.literal("no-new-privileges:true")]).optional(),
+  stop_grace_period: z.literal("30s").optional(),
+  restart: z.literal("unless-stopped"),
+});
+const Compose = z.strictObject({
+  name: z.literal("longshore"),
+  services: z.record(z.string(), Service),
+  volumes: z.record(z.string(), z.null()),
+  secrets: z.record(z.string(), z.strictObject({ file: z.string() })),
+});
+
+const text = read("docker-compose.yml");
+const compose = Compose.parse(parse(text));
+const services = Object.entries(compose.services);
+const ours = services.filter(([, it]) => it.build !== undefined);
+
+/** As the program itself reads them in its container; only the secrets, which nobody has here, are made up. */
+const made = mkdtempSync(join(tmpdir(), "longshore-compose-"));
+t.teardown(() => rmSync(made, { recursive: true }));
+for (const name of ["launcher.yaml", "watcher.yaml", "groups.yaml"]) {
+  writeFileSync(join(made, name), read(`config/${name}`).replaceAll("/run/secrets", made));
+}
+for (const name of Object.keys(compose.secrets)) writeFileSync(join(made, name), "0123456789abcdef0123456789abcdef\n");
+
+const environmentOf = (name: string): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(compose.services[name]?.environment ?? {}).map(([key, value]) => [
+      key,
+      value.replaceAll(/\$\{\w+:-([^}]*)\}/g, "$1"),
+    ]),
+  );
+const launcher = readConfig(LauncherConfig, { file: join(made, "launcher.yaml"), env: environmentOf("launcher") });
+const watcher = readConfig(WatcherConfig, { file: join(made, "watcher.yaml"), env: environmentOf("watcher") });
+const { groups } = readConfig(GroupsFile, { file: join(made, "groups.yaml"), env: {} });
+
+/** What each program's settings say, as far as compose has to agree with it. */
+const CONFIGS = {
+  launcher: {
+    ...launcher,
+    urls: [secretOf(launcher.broker, "url"), secretOf(launcher.ledger, "url")],
+    files: ["ledger-key", ...Object.values(groups).flatMap((it) => [it.cluster.caFile, it.launch?.tokenFile])],
+    settings: LauncherConfig,
+  },
+  watcher: {
+    ...watcher,
+    urls: [secretOf(watcher.broker, "url")],
+    files: Object.values(groups).flatMap((it) => [it.cluster.caFile, it.watch?.tokenFile]),
+    settings: WatcherConfig,
+  },
+} as const;
+
+/** What listens inside the containers that are not ours. */
+const SERVES: Readonly<Record<string, readonly number[]>> = { rabbitmq: [5672, 15672], postgres: [5432] };
+
+t.test("has the four services, each with an image or a Dockerfile", async (t) => {
+  t.same(services.map(([name]) => name).toSorted(), ["launcher", "postgres", "rabbitmq", "watcher"]);
+  for (const [name, it] of services) t.not(it.image === undefined, it.build === undefined, name);
+  for (const [name, it] of ours)
+    t.ok(
+      it.read_only && it.cap_drop && it.security_opt && it.stop_grace_period,
+      `${name} is confined, and given its time to stop`,
+    );
+});
+
+t.test("every variable has a default, and the comment at its top names it", async (t) => {
+  const comment = text.slice(0, text.indexOf("\nname:"));
+  for (const [whole, name = ""] of text.matchAll(/\$\{([^}:]*)[^}]*\}/g)) {
+    t.match(whole, /^\$\{[A-Z_]+:-[^}]+\}$/, whole);
+    t.match(comment, name, `${name} is explained`);
+  }
+});
+
+t.test("both sides of a password read the same variable", async (t) => {
+  const { rabbitmq, postgres, launcher, watcher } = compose.services;
+  for (const it of [launcher, watcher])
+    t.equal(it?.environment["LONGSHORE_BROKER_PASSWORD"], rabbitmq?.environment["RABBITMQ_DEFAULT_PASS"]);
+  const ledger = `postgres://${postgres?.environment["POSTGRES_USER"]}:${postgres?.environment["POSTGRES_PASSWORD"]}@postgres:5432/${postgres?.environment["POSTGRES_DB"]}`;
+  t.equal(launcher?.environment["LONGSHORE_LEDGER_URL"], ledger);
+  for (const { broker } of Object.values(CONFIGS))
+    t.equal(secretOf(broker, "user")?.reveal(), rabbitmq?.environment["RABBITMQ_DEFAULT_USER"]);
+});
+
+t.test("every mounted path is in the checkout, or is a secret that git ignores and the comment explains", async (t) => {
+  for (const [name, it] of services) {
+    for (const volume of it.volumes) {
+      const [from = ""] = volume.split(":");
+      t.ok(from.startsWith("./") ? existsSync(join(root, from)) : from in compose.volumes, `${name}: ${volume}`);
+    }
+    for (const secret of it.secrets) t.ok(secret in compose.secrets, `${name}: secret ${secret}`);
+  }
+  t.match(read(".gitignore"), /^config\/secrets\/$/m);
+  for (const [name, { file }] of Object.entries(compose.secrets)) {
+    t.equal(file, `./config/secrets/${name}`);
+    t.match(text, `#       config/secrets/${name} `, `${name} is explained`);
+    t.ok(
+      services.some(([, it]) => it.secrets.includes(name)),
+      `${name} is used`,
+    );
+  }
+  for (const name of Object.keys(compose.volumes))
+    t.ok(
+      services.some(([, it]) => it.volumes.some((volume) => volume.startsWith(`${name}:`))),
+      `${name} is used`,
+    );
+});
+
+t.test("who waits for somebody waits for one who says when he is ready", async (t) => {
+  for (const [name, it] of services)
+    for (const other of Object.keys(it.depends_on)) t.ok(other in compose.services, `${name} waits for ${other}`);
+  for (const [name] of ours) t.ok("rabbitmq" in (compose.services[name]?.depends_on ?? {}), `${name} waits for the broker`);
+});
+
+t.test("every variable that is given to a program of ours is one of its settings", async (t) => {
+  for (const [name, { settings }] of Object.entries(CONFIGS)) {
+    const known = leaves(settings).map((it) => environmentName(it.path));
+    for (const variable of Object.keys(environmentOf(name))) t.ok(known.includes(variable), `${name}: ${variable}`);
+  }
+});
+
+for (const [name, config] of Object.entries(CONFIGS)) {
+  const service = compose.services[name];
+  if (service === undefined) throw new Error(`docker-compose.yml has no service ${name}`);
+
+  t.test(`${name}: ports agree from the config to the published one`, async (t) => {
+    const port = Number(config.http.listen.split(":").at(-1));
+    t.same(
+      service.ports.map((it) => Number(it.split(":")[2])),
+      [port],
+      "compose publishes it",
+    );
+    t.match(service.healthcheck.test.join(" "), `http://127.0.0.1:${port}/healthz`, "the health check asks it");
+    t.same(
+      instructions(name)
+        .filter((it) => it.word === "EXPOSE")
+        .map((it) => it.rest),
+      [String(port)],
+      "the image exposes it",
+    );
+    for (const url of config.urls) {
+      const { hostname, port: at } = new URL(url?.reveal() ?? "");
+      t.ok(SERVES[hostname]?.includes(Number(at)), `${hostname}:${at} is served here`);
+    }
+  });
+
+  t.test(`${name}: the files that its settings name are mounted, and no secret besides`, async (t) => {
+    const mounted = service.volumes.map((it) => it.split(":")[1]);
+    const command = JSON.parse(instructions(name).find((it) => it.word === "CMD")?.rest ?? "[]") as string[];
+    for (const path of [command[1], `/etc/longshore/${basename(config.groupsFile)}`]) t.ok(mounted.includes(path), `${path}`);
+    t.same(service.secrets.toSorted(), config.files.map((it) => basename(it ?? "")).toSorted());
+  });
+
+  t.test(`${name}: the image holds all that it imports, builds nothing and does not run as root`, async (t) => {
+    const lines = instructions(name);
+    t.match(service.build?.dockerfile, `services/${name}/Dockerfile`);
+    t.match(lines[0], { word: "FROM", rest: /^node:24-/ });
+    const copied = lines.filter((it) => it.word === "COPY").flatMap((it) => it.rest.split(" ").slice(0, -1));
+    for (const path of copied) t.ok(existsSync(join(root, path)), `COPY ${path}`);
+    for (const path of needs(`services/${name}/`))
+      t.ok(
+        copied.some((it) => path.startsWith(`${it}/`)),
+        path,
+      );
+    for (const path of ["package.json", "package-lock.json"]) t.ok(copied.includes(path), path);
+    const entry = JSON.parse(lines.find((it) => it.word === "ENTRYPOINT")?.rest ?? "[]") as string[];
+    t.ok(existsSync(join(root, entry[1]?.replace("/app/", "") ?? "")), `${entry.join(" ")} is there`);
+    const user = lines.findIndex((it) => it.word === "USER");
+    t.equal(lines[user]?.rest, "node");
+    t.ok(
+      lines.findIndex((it) => it.rest.startsWith("npm install")) < user,
+      "what is installed belongs to root: the program cannot change itself",
+    );
+  });
+}
+
+t.test("the watcher's image holds neither the ledger nor its key", async (t) => {
+  t.notMatch(read("services/watcher/Dockerfile"), "COPY packages/ledger");
+  t.notMatch(compose.services["watcher"]?.secrets, ["ledger-key"]);
+});
+
+interface Instruction {
+  readonly word: string;
+  readonly rest: string;
+}
+
+function instructions(name: string): Instruction[] {
+  const lines = read(`services/${name}/Dockerfile`)
+    .replaceAll(/\\\n\s*/g, " ")
+    .split("\n");
+  return lines.flatMap((line) => {
+    const [, word, rest] = /^([A-Z]+)\s+(.*)$/.exec(line) ?? [];
+    return word === undefined || rest === undefined ? [] : [{ word, rest }];
+  });
+}
+
+/** Every file of ours that files in this folder import, over however many others. */
+function needs(folder: string): Set<string> {
+  const sources = new Map(readTree(root).sources.map((it) => [it.path, it]));
+  const found = new Set([...sources.keys()].filter((path) => path.startsWith(folder) && !isTest(path)));
+  for (const path of found) for (const { file } of sources.get(path)?.imports ?? []) if (file !== undefined) found.add(file);
+  return found;
+}
