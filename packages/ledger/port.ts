@@ -7,7 +7,7 @@
  */
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { Installation, GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
-import type { EventType } from "@longshore/contract/event.ts";
+import type { EventType, RunEventType } from "@longshore/contract/event.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
 import type { Admission } from "@longshore/domain/run/admit.ts";
@@ -160,16 +160,16 @@ export interface OutboxEvent {
   readonly generation: number;
   readonly epoch: number;
   readonly group: GroupName | undefined;
-  readonly type: EventType;
-  readonly data: unknown;
+  readonly type: RunEventType;
+  readonly data: object;
   readonly atMs: number;
 }
 
 export interface Notice {
   readonly id: string;
   readonly tenant: TenantName;
-  readonly type: EventType;
-  readonly data: unknown;
+  readonly type: Exclude<EventType, RunEventType>;
+  readonly data: object;
   readonly replyTo: string | undefined;
   readonly atMs: number;
 }

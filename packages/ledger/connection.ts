@@ -1,0 +1,159 @@
+/**
+ * Connections to the ledger, and transactions on them.
+ *
+ * The bugs this prevents: a connection in an unknown state given to the next caller, a frozen process whose open
+ * transaction holds everybody's rows, and a COMMIT whose answer was lost taken for a rollback.
+ */
+import type { Log } from "@longshore/runtime/log.ts";
+import pg from "pg";
+import { failureOf, lostRace, placeOf, type Place } from "./failure.ts";
+
+export const SCHEMA = "longshore";
+const STATEMENT_MS = 10_000;
+const IDLE_IN_TRANSACTION_MS = 5_000;
+const CONNECT_WITHIN_MS = 10_000;
+/** How often a transaction that lost against another one is tried before the caller is told. */
+const RACES_MAX = 8;
+
+/** A statement that is sent once to each connection and from then on only by its name. */
+export interface Statement {
+  readonly name: string;
+  readonly text: string;
+}
+
+export interface Queries {
+  all<R extends object>(statement: Statement, values?: readonly unknown[]): Promise<R[]>;
+}
+
+/** Begins with one round trip that also tells the database's time, in milliseconds. */
+export type Work<T> = (queries: Queries, nowMs: number) => Promise<T>;
+
+export interface Database extends Queries {
+  readonly place: Place;
+  /** All or nothing. Done again where it lost a race; whatever else goes wrong is a `Failure`. */
+  transaction<T>(work: Work<T>): Promise<T>;
+  close(): Promise<void>;
+}
+
+export const connectionOf = (url: string): pg.ClientConfig => ({
+  connectionString: url,
+  application_name: "longshore",
+  options: `-c search_path=${SCHEMA} -c TimeZone=UTC -c DateStyle=ISO`,
+  connectionTimeoutMillis: CONNECT_WITHIN_MS,
+  keepAlive: true,
+});
+
+export function openDatabase(url: string, { poolMax, log }: { readonly poolMax: number; readonly log: Log }): Database {
+  const place = placeOf(url);
+  const pool = new pg.Pool({
+    ...connectionOf(url),
+    max: poolMax,
+    statement_timeout: STATEMENT_MS,
+    idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
+    // The server ends what runs too long. This is for the server that does not answer at all.
+    query_timeout: 2 * STATEMENT_MS,
+    types: { getTypeParser },
+  });
+  pool.on("error", (error) => log.debug("an idle connection to the ledger broke", { error }));
+
+  const all = async <R extends object>(
+    to: { query<Q extends object>(config: pg.QueryConfig): Promise<{ rows: Q[] }> },
+    { name, text }: Statement,
+    values: readonly unknown[] = [],
+  ): Promise<R[]> => {
+    const { rows } = await to.query<R>({ name, text, values: [...values] });
+    return rows;
+  };
+
+  async function once<T>(work: Work<T>): Promise<T> {
+    const client = await pool.connect();
+    let broken: Error | undefined;
+    try {
+      const nowMs = await begin(client);
+      const result = await work({ all: (statement, values) => all(client, statement, values) }, nowMs);
+      await client.query("commit");
+      return result;
+    } catch (error) {
+      // Rolled back by closing: what state the connection is in, nobody can say.
+      broken = error instanceof Error ? error : new Error(String(error));
+      if (lostRace(error))
+        broken = await client.query("rollback").then(
+          () => undefined,
+          () => broken,
+        );
+      throw error;
+    } finally {
+      client.release(broken);
+    }
+  }
+
+  return {
+    place,
+    all: async (statement, values) => {
+      try {
+        return await all(pool, statement, values);
+      } catch (error) {
+        throw translated(error, place);
+      }
+    },
+    transaction: async (work) => {
+      for (let races = 1; ; races++) {
+        try {
+          return await once(work);
+        } catch (error) {
+          if (!lostRace(error) || races === RACES_MAX) throw translated(error, place);
+        }
+      }
+    },
+    close: () => pool.end(),
+  };
+}
+
+/** Bugs of ours stay what they are: only what the database or the network said is a failure. */
+function translated(error: unknown, place: Place): unknown {
+  const ours = error instanceof TypeError || error instanceof RangeError || error instanceof Bug;
+  return ours ? error : failureOf(error, place);
+}
+
+/** Something that cannot be, was. */
+export class Bug extends Error {
+  override readonly name = "Bug";
+}
+
+async function begin(client: pg.ClientBase): Promise<number> {
+  // Two statements in one text give two results.
+  const results: unknown = await client.query("begin; select clock_timestamp() as now");
+  const second: unknown = Array.isArray(results) ? results[1] : undefined;
+  const now = (second as pg.QueryResult<{ now: number }> | undefined)?.rows[0]?.now;
+  if (now === undefined) throw new Bug("the database did not tell its time");
+  return now;
+}
+
+// ── Values ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const TIMESTAMPTZ = 1184;
+
+const parseTime = (text: string): number =>
+  Math.floor(Date.parse(`${text.slice(0, 10)}T${text.slice(11).replace(/\+00$/, "Z")}`));
+
+/** Times are milliseconds everywhere in Longshore; bigint keys stay text. */
+function getTypeParser(oid: number, format?: "text" | "binary"): unknown {
+  if (oid === TIMESTAMPTZ) return parseTime;
+  return pg.types.getTypeParser(oid, format as "text");
+}
+
+/**
+ * JSON that Postgres takes. It refuses NUL characters and halves of surrogate pairs, which programs do write to their logs
+ * and outputs: they become U+FFFD, since a run must not hang because its program printed one.
+ */
+export function toJson(value: unknown): string {
+  const text = JSON.stringify(value);
+  return /\\u0000|\\ud[89a-f]/.test(text) ? JSON.stringify(wellFormed(value)) : text;
+}
+
+function wellFormed(value: unknown): unknown {
+  if (typeof value === "string") return value.toWellFormed().replaceAll("\0", "\u{fffd}");
+  if (Array.isArray(value)) return value.map(wellFormed);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, it]) => [wellFormed(name), wellFormed(it)]));
+}

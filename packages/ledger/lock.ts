@@ -1,0 +1,41 @@
+/**
+ * Takes the locks of runs and their attempts, in the one order that all transactions keep: run by key, then attempt by key.
+ *
+ * The bug this prevents: deadlocks; and an attempt that was inserted while we waited for its run's lock and is not seen. That
+ * is why these are two statements: each sees what was committed when it began.
+ */
+import type { RunId } from "@longshore/contract/ids.ts";
+import type { Queries, Statement } from "./connection.ts";
+import {
+  ATTEMPT_COLUMNS,
+  ATTEMPT_GROUP,
+  type AttemptColumns,
+  type Held,
+  heldOf,
+  RUN_COLUMNS,
+  RUN_GROUP,
+  type RunColumns,
+} from "./rows.ts";
+
+const RUNS = (more: string): string =>
+  `select ${RUN_COLUMNS} from run r ${RUN_GROUP} where r.id = any($1) order by r.key for no key update of r ${more}`;
+const LOCK_RUNS: Statement = { name: "lock_runs", text: RUNS("") };
+/** For whoever may as well come back later. */
+const LOCK_FREE_RUNS: Statement = { name: "lock_free_runs", text: RUNS("skip locked") };
+const LOCK_ATTEMPTS: Statement = {
+  name: "lock_attempts",
+  text: `select ${ATTEMPT_COLUMNS} from attempt a ${ATTEMPT_GROUP} where a.run_key = any($1::bigint[]) order by a.key for update of a`,
+};
+
+export async function lockRuns(
+  queries: Queries,
+  ids: Iterable<RunId>,
+  whenLocked: "wait" | "skip" = "wait",
+): Promise<ReadonlyMap<RunId, Held>> {
+  const unique = [...new Set(ids)];
+  if (unique.length === 0) return new Map();
+  const runs = await queries.all<RunColumns>(whenLocked === "wait" ? LOCK_RUNS : LOCK_FREE_RUNS, [unique]);
+  if (runs.length === 0) return new Map();
+  const attempts = await queries.all<AttemptColumns>(LOCK_ATTEMPTS, [runs.map(({ key }) => key)]);
+  return heldOf(runs, attempts);
+}

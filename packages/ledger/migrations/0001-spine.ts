@@ -1,0 +1,168 @@
+/**
+ * The ledger's first tables. Once released, a migration is never edited: the next change is the next file.
+ *
+ * What people sent or programs wrote and nobody queries (specs, events) is `json`: it keeps the order of its keys, which for
+ * `env` has a meaning. What the tables of the lifecycle decide on is `jsonb`. All times are on the database's clock.
+ * There are no foreign keys: each would cost a lookup for every row, and rows that belong together are written by one statement
+ * under their run's lock.
+ */
+import { type Kysely, sql } from "kysely";
+
+const TABLES = `
+create table installation (
+  id text collate "C" primary key,
+  epoch integer not null default 1,
+  protocol integer not null,
+  frozen boolean not null default false,
+  one boolean not null default true unique check (one)
+);
+
+create table cluster_group (
+  id integer generated always as identity primary key,
+  name text collate "C" not null unique,
+  version integer not null default 1,
+  namespace text not null,
+  namespace_uid text,
+  paused boolean not null default false,
+  jobs_max integer not null,
+  health text not null default 'unknown' check (health in ('unknown', 'healthy', 'unhealthy')),
+  ever_healthy boolean not null default false,
+  diagnosis jsonb,
+  watched_at timestamptz
+);
+
+-- Kept for ever: its id is the idempotency key. A tombstone is a cancel that came before its run.
+create table run (
+  key bigint generated always as identity primary key,
+  id text collate "C" not null unique,
+  tenant text collate "C" not null,
+  source text not null,
+  digest text not null,
+  digest_version smallint not null default 1,
+  state text not null check (state in ('tombstone', 'active', 'cancelling', 'ended')),
+  outcome text check (outcome in ('succeeded', 'failed', 'cancelled', 'lost')),
+  generation integer not null,
+  seq integer not null,
+  group_id integer,
+  cancel jsonb,
+  plan jsonb,
+  steps jsonb not null,
+  accepted_at timestamptz not null,
+  ended_at timestamptz,
+  check ((state = 'ended') = (outcome is not null)),
+  check ((state = 'tombstone') = (plan is null))
+) with (fillfactor = 80);
+create index run_unfinished on run (state, key) where state <> 'ended';
+
+create table run_spec (
+  run_key bigint primary key,
+  spec json not null,
+  secrets bytea
+);
+
+create table attempt (
+  key bigint generated always as identity primary key,
+  run_key bigint not null,
+  step text not null,
+  n integer not null,
+  generation integer not null,
+  epoch integer not null,
+  group_id integer,
+  state text not null check (state in ('waiting', 'ready', 'claimed', 'live', 'closing', 'ended', 'done')),
+  priority integer not null,
+  due timestamptz,
+  name text collate "C" not null unique,
+  claim_no integer not null,
+  claim_by text,
+  claim_until timestamptz,
+  unanswered integer[] not null,
+  fence_until timestamptz,
+  occupant_uid text,
+  uid text,
+  seen_rv text,
+  started text not null check (started in ('no', 'yes', 'unknown')),
+  cause text,
+  outcome jsonb,
+  notes jsonb not null,
+  unique (run_key, step, n),
+  check ((state = 'done') = (due is null)),
+  check (state in ('waiting', 'ended', 'done') or group_id is not null)
+);
+create index attempt_due on attempt (group_id, state, priority desc, due) where due is not null;
+create index attempt_timer on attempt (due) where due is not null;
+create index attempt_no_room on attempt (priority desc, due)
+  where state = 'waiting' and (notes ->> 'waiting') in ('GroupsFull', 'QuotaExceeded');
+
+-- The story. The key guards against repeats; the counter under the run's lock makes it dense.
+create table event (
+  run_key bigint not null,
+  seq integer not null,
+  generation integer not null,
+  epoch integer not null,
+  group_id integer,
+  type text not null,
+  body json not null,
+  at timestamptz not null,
+  primary key (run_key, seq)
+);
+
+-- What is not yet confirmed by the broker. Rows go when it is: a lower one that commits later is found like any other.
+create table outbox (
+  part smallint not null,
+  run_key bigint not null,
+  seq integer not null,
+  primary key (part, run_key, seq)
+) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0);
+
+-- Refusals belong to no run's story, so they have no sequence. Kept a while after sending: a command that comes again is the same one.
+create table notice (
+  id text collate "C" primary key,
+  tenant text not null,
+  type text not null,
+  body json not null,
+  reply_to text,
+  at timestamptz not null,
+  sent_at timestamptz
+);
+create index notice_unsent on notice (at) where sent_at is null;
+
+create table command (
+  tenant text collate "C" not null,
+  source text collate "C" not null,
+  id text collate "C" not null,
+  kind text not null,
+  run_id text not null,
+  at timestamptz not null,
+  primary key (tenant, source, id)
+);
+
+-- Jobs that must go though no attempt waits for them, and holds that must be let go of.
+create table object (
+  key bigint generated always as identity primary key,
+  run_id text not null,
+  kind text not null check (kind in ('stray', 'release')),
+  group_id integer not null,
+  name text not null,
+  uid text not null,
+  hold_until timestamptz not null,
+  due timestamptz not null,
+  unique (group_id, uid, kind)
+);
+create index object_due on object (group_id, due);
+
+create table lease (
+  what text collate "C" primary key,
+  owner text not null,
+  until timestamptz not null
+);
+
+create table suspect (
+  digest text collate "C" primary key,
+  n integer not null,
+  at timestamptz not null
+);
+`;
+
+export async function up(db: Kysely<unknown>): Promise<void> {
+  await sql.raw(TABLES).execute(db);
+}

@@ -1,0 +1,124 @@
+/**
+ * The ledger on Postgres: the to-do list of all loops, and the truth about every run.
+ *
+ * The failures this prevents: starting on a database that forgets what it committed, on somebody else's ledger, or on one
+ * that a newer Longshore has changed.
+ */
+import type { Installation, RunId, StepName } from "@longshore/contract/ids.ts";
+import { Failure } from "@longshore/contract/problem.ts";
+import { type Clock, systemClock } from "@longshore/runtime/clock.ts";
+import { type Log, silentLog } from "@longshore/runtime/log.ts";
+import { admit } from "./admit.ts";
+import { openChanges } from "./changes.ts";
+import { type Database, openDatabase, type Statement } from "./connection.ts";
+import { groupQueries } from "./groups.ts";
+import { outboxQueries } from "./outbox.ts";
+import { place } from "./place.ts";
+import type { Ledger } from "./port.ts";
+import { pruneQueries } from "./prune.ts";
+import { record } from "./record.ts";
+import { runQueries } from "./runs.ts";
+import { prepareSchema, PROTOCOL } from "./schema.ts";
+import { takeQueries } from "./take.ts";
+
+export interface LedgerOptions {
+  /** postgres://user:password@host:5432/database */
+  readonly url: string;
+  readonly installation: Installation;
+  readonly jobName: (run: RunId, step: StepName, attempt: number) => string;
+  /** Brings the schema up to date first; otherwise one that is behind is refused. */
+  readonly migrate: boolean;
+  readonly log?: Log;
+  readonly clock?: Clock;
+  /** Connections at most; one more listens. */
+  readonly poolMax?: number;
+  /** For tests that kill no machine: a database that does not wait for its disk is taken too. */
+  readonly unsafeForTests?: boolean;
+}
+
+export async function openLedger(options: LedgerOptions): Promise<Ledger> {
+  const { url, installation, jobName, migrate, log = silentLog, clock = systemClock, poolMax = 8 } = options;
+  const database = openDatabase(url, { poolMax, log });
+  try {
+    if (options.unsafeForTests !== true) await refuseForgetful(database);
+    const { schema } = await prepareSchema(url, { migrate });
+    const epoch = await enter(database, installation);
+    const parts = { database, epoch, jobName, log };
+    const changes = openChanges(url, { clock, log });
+    const { lease, ...groups } = groupQueries(database);
+    return {
+      installation,
+      epoch,
+      admit: (batch) => admit(parts, batch),
+      record: (batch) => record(parts, batch),
+      place: (asked) => place(parts, asked),
+      ...takeQueries(database),
+      ...outboxQueries(database, lease),
+      ...groups,
+      lease: async (what, owner, forMs) => (await lease([what], owner, forMs)).length === 1,
+      ...runQueries(database),
+      ...pruneQueries(database),
+      changes: (signal) => changes.listen(signal),
+      describe: async () => ({ product: await productOf(database), schema }),
+      [Symbol.asyncDispose]: async () => {
+        await changes.close();
+        await database.close();
+      },
+    };
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+}
+
+const SETTINGS: Statement = {
+  name: "settings",
+  text: "select current_setting('fsync') as fsync, current_setting('synchronous_commit') as commits",
+};
+
+async function refuseForgetful(database: Database): Promise<void> {
+  const [settings] = await database.all<{ fsync: string; commits: string }>(SETTINGS);
+  const { host, port, database: name } = database.place;
+  for (const [setting, value] of [
+    ["fsync", settings?.fsync],
+    ["synchronous_commit", settings?.commits],
+  ])
+    if (value === "off") {
+      const what = `Postgres at ${host}:${port}/${name} runs with ${setting}=off: it would forget runs that were acknowledged.`;
+      throw new Failure("halt", "LedgerForgets", `${what} Set ${setting}=on there, or choose another database for the ledger.`);
+    }
+}
+
+/** One ledger is one installation's. Two processes that start at once both find the row of the one that was quicker. */
+const ENTER: Statement = {
+  name: "enter",
+  text: `insert into installation (id, protocol) values ($1, ${PROTOCOL}) on conflict do nothing`,
+};
+const INSTALLED: Statement = { name: "installed", text: "select id, epoch, protocol from installation" };
+
+async function enter(database: Database, installation: Installation): Promise<number> {
+  await database.all(ENTER, [installation]);
+  const [found] = await database.all<{ id: string; epoch: number; protocol: number }>(INSTALLED);
+  if (found === undefined)
+    throw new Failure("halt", "LedgerBroken", "The ledger's installation row vanished. Was it restored halfway?");
+  if (found.id !== installation) {
+    const what = `This ledger belongs to the installation "${found.id}", and this process is "${installation}".`;
+    throw new Failure(
+      "halt",
+      "LedgerOfAnother",
+      `${what} Set installation: ${found.id}, or give this one a database of its own.`,
+    );
+  }
+  if (found.protocol > PROTOCOL) {
+    const what = `This ledger was used by a newer Longshore (protocol ${found.protocol}; this one speaks ${PROTOCOL}).`;
+    throw new Failure("halt", "LedgerNewer", `${what} Start that version, or a newer one.`);
+  }
+  return found.epoch;
+}
+
+const VERSION: Statement = { name: "version", text: "select current_setting('server_version') as version" };
+
+async function productOf(database: Database): Promise<string> {
+  const [row] = await database.all<{ version: string }>(VERSION);
+  return `Postgres ${row?.version.split(" ")[0] ?? ""}`;
+}

@@ -1,0 +1,59 @@
+/**
+ * Gives waiting attempts a group, or the reason why none can take them now.
+ *
+ * The bug this prevents: two launchers that each see the last free slot. Slots are counted and taken under the groups' row
+ * locks, before any run's lock, as everywhere.
+ */
+import type { RunId, StepName } from "@longshore/contract/ids.ts";
+import type { Statement } from "./connection.ts";
+import { type Candidate, decidePlaces } from "./decide.ts";
+import { GROUPS, type GroupColumns, groupOf } from "./groups.ts";
+import { lockRuns } from "./lock.ts";
+import type { Judge } from "./port.ts";
+import type { Parts } from "./record.ts";
+import { write } from "./write.ts";
+
+/** Looked at without locks first: what is taken or moved meanwhile is left out under them. */
+const CANDIDATES: Statement = {
+  name: "candidates",
+  text: `
+select r.id as run, a.step, a.n
+from (
+  select run_key, step, n, priority, due from attempt
+  where group_id is null and state = 'waiting' and due <= now() order by priority desc, due limit $1
+) a join run r on r.key = a.run_key
+order by a.priority desc, a.due, a.run_key, a.step, a.n`,
+};
+
+const LOCK_GROUPS: Statement = { name: "lock_groups", text: "select id from cluster_group order by id for no key update" };
+
+interface CandidateColumns {
+  readonly run: RunId;
+  readonly step: StepName;
+  readonly n: number;
+}
+
+export async function place(
+  { database, epoch, jobName }: Parts,
+  { most, judge }: { readonly most: number; readonly judge: Judge },
+): Promise<{ readonly placed: number; readonly told: number }> {
+  const candidates: Candidate[] = await database.all<CandidateColumns>(CANDIDATES, [most]);
+  if (candidates.length === 0) return { placed: 0, told: 0 };
+  return await database.transaction(async (queries, nowMs) => {
+    await queries.all(LOCK_GROUPS);
+    const groups = (await queries.all<GroupColumns>(GROUPS)).map(groupOf);
+    const held = await lockRuns(
+      queries,
+      candidates.map(({ run }) => run),
+      "skip",
+    );
+    const records = new Map([...held].map(([id, { record }]) => [id, record]));
+    const { changes, placed, told } = decidePlaces(candidates, records, groups, judge, { nowMs, epoch, jobName });
+    const writings = [...changes].flatMap(([id, change]) => {
+      const it = held.get(id);
+      return it === undefined ? [] : [{ change, held: it }];
+    });
+    await write(queries, writings, nowMs, epoch);
+    return { placed, told };
+  });
+}

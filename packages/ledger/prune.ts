@@ -1,0 +1,39 @@
+/** Removes what has served its time: tombstones after their day, sent refusals, suspects and leases of old. Runs stay for ever. */
+import { TOMBSTONE_MS } from "@longshore/domain/run/admit.ts";
+import type { Database, Statement } from "./connection.ts";
+
+/** A command may come again as long as a broker keeps it for a consumer that is away. */
+export const NOTICE_MS = 7 * 24 * 3_600_000;
+export const SUSPECT_MS = 24 * 3_600_000;
+
+const before = (ms: number): string => `now() - make_interval(secs => ${ms / 1000})`;
+
+/** Each takes what nobody holds, so that it waits for nobody and nobody waits for it for long. */
+const PRUNE: Statement = {
+  name: "prune",
+  text: `
+with stones as (
+  delete from run where key in (select key from run where state = 'tombstone' and accepted_at <= ${before(TOMBSTONE_MS)}
+    order by key limit $1 for update skip locked) and state = 'tombstone' returning 1
+), notices as (
+  delete from notice where id in (select id from notice where sent_at <= ${before(NOTICE_MS)} order by id limit $1 for update skip locked)
+  returning 1
+), suspects as (
+  delete from suspect where digest in (select digest from suspect where at <= ${before(SUSPECT_MS)} order by digest limit $1 for update skip locked)
+  returning 1
+)
+select ((select count(*) from stones) + (select count(*) from notices) + (select count(*) from suspects))::integer as gone`,
+};
+
+const SUSPECT: Statement = {
+  name: "suspect",
+  text: `insert into suspect (digest, n, at) values ($1, 1, now())
+    on conflict (digest) do update set n = suspect.n + 1, at = now() returning n`,
+};
+
+export function pruneQueries(database: Database) {
+  return {
+    prune: async (most: number): Promise<number> => (await database.all<{ gone: number }>(PRUNE, [most]))[0]?.gone ?? 0,
+    suspect: async (digest: string): Promise<number> => (await database.all<{ n: number }>(SUSPECT, [digest]))[0]?.n ?? 1,
+  };
+}

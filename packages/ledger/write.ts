@@ -1,0 +1,166 @@
+/**
+ * Writes what was decided for many runs, with their events, in one statement.
+ *
+ * The bugs this prevents: an event without its move or a move without its event, a gap or a repeat in a run's sequence, and a
+ * write over what somebody else wrote meanwhile. The runs are locked by the caller; the guards here say so again.
+ */
+import type { RunId } from "@longshore/contract/ids.ts";
+import type { RunRequest } from "@longshore/contract/request.ts";
+import type { Stray } from "@longshore/domain/run/record.ts";
+import { Bug, type Queries, type Statement, toJson } from "./connection.ts";
+import { bellsOf, type Change, isChanged, movedAttempts, NO_ROOM, slotsFreed, type Telling } from "./decide.ts";
+import { attemptKey, attemptValues, type Held, runValues } from "./rows.ts";
+
+export const CHANNEL = "longshore_ledger";
+export const PARTITIONS = 16;
+
+const AT = (column: string): string => `to_timestamp(v.${column} / 1000.0)`;
+
+const ATTEMPT_SHAPE = `key bigint, was_state text, was_claim_no integer, run_key bigint, run_id text, step text, n integer, generation integer,
+  epoch integer, group_name text, state text, priority integer, due float8, name text, claim_no integer, claim_by text, claim_until float8,
+  unanswered integer[], fence_until float8, occupant_uid text, uid text, seen_rv text, started text, cause text, outcome jsonb, notes jsonb`;
+
+/** `born`: where the run's key is found when the run itself is inserted by the same statement. */
+export const insertAttempts = (values: string, born?: string): string => `
+  insert into attempt (run_key, step, n, generation, epoch, group_id, state, priority, due, name, claim_no, claim_by, claim_until,
+    unanswered, fence_until, occupant_uid, uid, seen_rv, started, cause, outcome, notes)
+  select ${born === undefined ? "v.run_key" : `${born}.key`}, v.step, v.n, v.generation, v.epoch, g.id, v.state, v.priority, ${AT("due")},
+    v.name, v.claim_no, v.claim_by, ${AT("claim_until")}, v.unanswered, ${AT("fence_until")}, v.occupant_uid, v.uid, v.seen_rv, v.started,
+    v.cause, v.outcome, v.notes
+  from json_to_recordset(${values}) as v(${ATTEMPT_SHAPE})
+  ${born === undefined ? "" : `join ${born} on ${born}.id = v.run_id`} left join cluster_group g on g.name = v.group_name`;
+
+/** Three parts of a `with`: the events read once, written twice. `key` is the run's. */
+export const insertEvents = (values: string, born?: string): string => `
+  telling as materialized (
+    select ${born === undefined ? "v.run_key" : `${born}.key as run_key`}, v.seq, v.generation, v.epoch, v.group_name, v.type, v.body, v.at
+    from json_to_recordset(${values}) as v(run_key bigint, run_id text, seq integer, generation integer, epoch integer, group_name text,
+      type text, body json, at float8) ${born === undefined ? "" : `join ${born} on ${born}.id = v.run_id`}
+  ), told as (
+    insert into event (run_key, seq, generation, epoch, group_id, type, body, at)
+    select v.run_key, v.seq, v.generation, v.epoch, g.id, v.type, v.body, ${AT("at")}
+    from telling v left join cluster_group g on g.name = v.group_name
+  ), unsent as (
+    insert into outbox (part, run_key, seq) select v.run_key % ${PARTITIONS}, v.run_key, v.seq from telling v
+  )`;
+
+const WRITE: Statement = {
+  name: "write",
+  text: `
+with runs as (
+  update run r set state = v.state, outcome = v.outcome, generation = v.generation, seq = v.seq, group_id = g.id, cancel = v.cancel,
+    plan = case when v.state = 'tombstone' then null else coalesce(v.plan, r.plan) end, steps = coalesce(v.steps, r.steps),
+    ended_at = ${AT("ended_at")}, tenant = coalesce(v.tenant, r.tenant), source = coalesce(v.source, r.source),
+    digest = coalesce(v.digest, r.digest), accepted_at = coalesce(${AT("accepted_at")}, r.accepted_at)
+  from json_to_recordset($1) as v(key bigint, was_state text, was_seq integer, state text, outcome text, generation integer, seq integer,
+    group_name text, cancel jsonb, plan jsonb, steps jsonb, ended_at float8, tenant text, source text, digest text, accepted_at float8)
+  left join cluster_group g on g.name = v.group_name
+  where r.key = v.key and r.state = v.was_state and r.seq = v.was_seq
+  returning 1
+), specs as (
+  insert into run_spec (run_key, spec) select v.run_key, v.spec from json_to_recordset($2) as v(run_key bigint, spec json)
+), moved as (
+  update attempt a set state = v.state, group_id = g.id, due = ${AT("due")}, claim_no = v.claim_no, claim_by = v.claim_by,
+    claim_until = ${AT("claim_until")}, unanswered = v.unanswered, fence_until = ${AT("fence_until")}, occupant_uid = v.occupant_uid,
+    uid = v.uid, seen_rv = v.seen_rv, started = v.started, cause = v.cause, outcome = coalesce(v.outcome, a.outcome),
+    notes = coalesce(v.notes, a.notes)
+  from json_to_recordset($3) as v(${ATTEMPT_SHAPE}) left join cluster_group g on g.name = v.group_name
+  where a.key = v.key and a.state = v.was_state and a.claim_no = v.was_claim_no
+  returning 1
+), born as (${insertAttempts("$4")}
+), ${insertEvents("$5")}, strays as (
+  insert into object (run_id, kind, group_id, name, uid, hold_until, due)
+  select v.run_id, v.kind, g.id, v.name, v.uid, ${AT("hold_until")}, ${AT("due")}
+  from json_to_recordset($6) as v(run_id text, kind text, group_name text, name text, uid text, hold_until float8, due float8)
+  join cluster_group g on g.name = v.group_name
+  on conflict (group_id, uid, kind) do update set hold_until = greatest(object.hold_until, excluded.hold_until)
+)
+select (select count(*) from runs)::integer as runs, (select count(*) from moved)::integer as attempts,
+  case when $7 <> '' then pg_notify('${CHANNEL}', $7) end as rung`,
+};
+
+/** A waiting attempt that had no room may have some now: as many as left their slots, the most urgent first. */
+const WAKE: Statement = {
+  name: "wake",
+  text: `
+with next as materialized (
+  select key from attempt
+  where state = 'waiting' and (notes ->> 'waiting') in (${NO_ROOM.map((it) => `'${it}'`).join(", ")}) and due > now()
+    and coalesce((notes ->> 'notBeforeMs')::float8, 0) <= extract(epoch from now()) * 1000
+  order by priority desc, due limit $1 for update skip locked
+), woken as (
+  update attempt a set due = now() from next where a.key = next.key returning 1
+)
+select pg_notify('${CHANNEL}', 'waiting') where exists (select from woken)`,
+};
+
+export interface Writing {
+  readonly change: Change;
+  readonly held: Held;
+  readonly request?: RunRequest | undefined;
+}
+
+export async function write(queries: Queries, writings: readonly Writing[], nowMs: number, epoch: number): Promise<void> {
+  const all = writings.filter(({ change }) => isChanged(change));
+  if (all.length === 0) return;
+  const runs = all.flatMap(runsOf);
+  const specs = all.flatMap(({ held, request }) => (request === undefined ? [] : [{ run_key: held.key, spec: request }]));
+  const touched = all.flatMap(attemptsOf);
+  const moved = touched.filter((it) => "key" in it);
+  const born = touched.filter((it) => !("key" in it));
+  const events = all.flatMap(({ change, held }) => eventsOf({ run_key: held.key }, change, nowMs, epoch));
+  const strays = all.flatMap(({ change }) => strayValues(change.after.run.id, change.strays, nowMs));
+  const changes = all.map(({ change }) => change);
+  const lists = [runs, specs, moved, born, events, strays].map(toJson);
+  const [done] = await queries.all<{ runs: number; attempts: number }>(WRITE, [...lists, bellsOf(changes, nowMs).join(",")]);
+  if (done?.runs !== runs.length || done.attempts !== moved.length)
+    throw new Bug(`${runs.length} runs and ${moved.length} attempts were locked, ${done?.runs} and ${done?.attempts} written`);
+  const freed = slotsFreed(changes);
+  if (freed > 0) await queries.all(WAKE, [freed]);
+}
+
+function runsOf({ change: { before, after }, held }: Writing): readonly object[] {
+  const was = held.record.run;
+  const same = before !== undefined && sameRun(before.run, after.run);
+  return same ? [] : [{ key: held.key, was_state: was.state, was_seq: was.seq, ...runValues(after.run, before?.run) }];
+}
+
+const sameRun = (a: Change["after"]["run"], b: Change["after"]["run"]): boolean =>
+  (Object.keys(a) as (keyof typeof a)[]).every((name) => a[name] === b[name]);
+
+function attemptsOf({ change, held }: Writing): readonly object[] {
+  return movedAttempts(change).map(([was, is]) => {
+    if (was === undefined) return { run_key: held.key, ...attemptValues(is, undefined) };
+    const key = held.attemptKeys.get(attemptKey(is));
+    return { key, was_state: was.state, was_claim_no: was.claimNo, ...attemptValues(is, was) };
+  });
+}
+
+/** Numbered after what was told before: the run's counter and its events can only move together. */
+export function eventsOf(of: object, { before, after, told }: Change, nowMs: number, epoch: number): readonly object[] {
+  const first = (before?.run.seq ?? 0) + 1;
+  if (first + told.length - 1 !== after.run.seq)
+    throw new Bug(`the run ${after.run.id} counts ${after.run.seq} events, and ${told.length} follow number ${first - 1}`);
+  return told.map(({ told: { type, group, data }, generation }: Telling, index) => ({
+    ...of,
+    seq: first + index,
+    generation,
+    epoch,
+    group_name: group,
+    type,
+    body: data,
+    at: nowMs,
+  }));
+}
+
+/** A stray is deleted at once; a hold that is only to be let go of waits for the fence. */
+export const strayValues = (run: RunId, strays: readonly Stray[], nowMs: number): readonly object[] =>
+  strays.map(({ kind, group, name, uid, holdUntilMs }) => ({
+    run_id: run,
+    kind,
+    group_name: group,
+    name,
+    uid,
+    hold_until: holdUntilMs,
+    due: kind === "release" ? holdUntilMs : nowMs,
+  }));
