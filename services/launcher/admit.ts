@@ -43,7 +43,10 @@ function intakeOf(parts: Admitting, read: Exclude<ReadCommand, { kind: "unreadab
   return { ...identity, admission: requestOf(parts, command), request: request as RunRequest };
 }
 
-function requestOf({ keys, defaults, clock }: Admitting, { source, data }: Extract<Command, { type: "run.requested" }>): Admission {
+function requestOf(
+  { keys, defaults, clock }: Admitting,
+  { source, data }: Extract<Command, { type: "run.requested" }>,
+): Admission {
   const nowMs = clock.now();
   const { run: id, actor, ...request } = data;
   const digest = keys.digest(TENANT, { run: id, ...request });
@@ -56,7 +59,11 @@ function changeOf(command: Exclude<Command, { type: "run.requested" }>): Admissi
     case "run.cancel": {
       const { generation, reason, grace, actor } = command.data;
       const graceMs = grace === undefined ? undefined : durationMs(grace);
-      return { kind: "cancel", generation, cancel: { reason, actor, graceSeconds: graceMs === undefined ? undefined : Math.ceil(graceMs / 1000) } };
+      return {
+        kind: "cancel",
+        generation,
+        cancel: { reason, actor, graceSeconds: graceMs === undefined ? undefined : Math.ceil(graceMs / 1000) },
+      };
     }
     case "run.restart": {
       const { generation, from, with: corrections, actor } = command.data;

@@ -31,17 +31,26 @@ export function close(parts: Parts, cluster: Cluster) {
 export async function closeOne(parts: Parts, cluster: Cluster, work: Work, signal: AbortSignal): Promise<void> {
   const { run, attempt } = work;
   const seen = await look(parts, cluster, work, signal);
-  const input = seen.kind === "ours" ? await ofOurs(cluster, work, seen, signal) : await ofOther(parts, cluster, work, seen, signal);
+  const input =
+    seen.kind === "ours" ? await ofOurs(cluster, work, seen, signal) : await ofOther(parts, cluster, work, seen, signal);
   if (input !== undefined) await parts.recording({ run: run.id, step: attempt.step, n: attempt.n, input });
 }
 
-async function ofOurs(cluster: Cluster, { run, attempt }: Work, seen: Extract<Look, { kind: "ours" }>, signal: AbortSignal): Promise<AttemptInput | undefined> {
+async function ofOurs(
+  cluster: Cluster,
+  { run, attempt }: Work,
+  seen: Extract<Look, { kind: "ours" }>,
+  signal: AbortSignal,
+): Promise<AttemptInput | undefined> {
   const { job, pods } = seen;
   const recorded = attempt.uid !== undefined && attempt.notes.gone !== true;
   // Its UID first: what is deleted must be known, or its end could not be told from a stranger's. Due at once again.
-  if (!recorded || attempt.uid !== job.uid) return { kind: "created", uid: job.uid, rv: job.resourceVersion, group: cluster.name, adopted: true };
+  if (!recorded || attempt.uid !== job.uid)
+    return { kind: "created", uid: job.uid, rv: job.resourceVersion, group: cluster.name, adopted: true };
 
-  const [ended] = inputsOf(cluster.name, seen).filter(({ kind }) => kind === "complete" || kind === "failed" || kind === "lookedDeleted");
+  const [ended] = inputsOf(cluster.name, seen).filter(
+    ({ kind }) => kind === "complete" || kind === "failed" || kind === "lookedDeleted",
+  );
   if (ended !== undefined) return ended;
   const grace = run.cancel?.graceSeconds;
   const how = grace === undefined ? {} : { graceSeconds: grace };
@@ -54,7 +63,13 @@ async function ofOurs(cluster: Cluster, { run, attempt }: Work, seen: Extract<Lo
   return undefined;
 }
 
-async function ofOther(parts: Parts, cluster: Cluster, work: Work, seen: Exclude<Look, { kind: "ours" }>, signal: AbortSignal): Promise<AttemptInput | undefined> {
+async function ofOther(
+  parts: Parts,
+  cluster: Cluster,
+  work: Work,
+  seen: Exclude<Look, { kind: "ours" }>,
+  signal: AbortSignal,
+): Promise<AttemptInput | undefined> {
   const { attempt, nowMs } = work;
   if (seen.kind === "unseen") return undefined;
   if (seen.kind === "occupant") return { kind: "occupied", uid: seen.job.uid };
@@ -62,6 +77,12 @@ async function ofOther(parts: Parts, cluster: Cluster, work: Work, seen: Exclude
     const uid = await provablyGone(parts, cluster, attempt, signal);
     return uid === undefined ? undefined : { kind: "gone", uid };
   }
-  if (!isFenced(attempt, nowMs)) return { kind: "fencePassed", claimNo: attempt.claimNo, begunAtMs: nowMs, found: seen.kind === "missing" ? "nothing" : "foreign" };
+  if (!isFenced(attempt, nowMs))
+    return {
+      kind: "fencePassed",
+      claimNo: attempt.claimNo,
+      begunAtMs: nowMs,
+      found: seen.kind === "missing" ? "nothing" : "foreign",
+    };
   return seen.kind === "missing" ? await occupy(parts, cluster, work, signal) : undefined;
 }

@@ -29,13 +29,24 @@ const Defaults = z.strictObject({
 });
 
 /** For tests and demonstrations, which cannot wait as long as clusters deserve. */
-const Pace = z.strictObject({ claim: duration.optional(), hold: duration.optional(), poll: duration.optional(), probe: duration.optional(), tally: duration.optional(), lease: duration.optional() });
+const Pace = z.strictObject({
+  claim: duration.optional(),
+  hold: duration.optional(),
+  poll: duration.optional(),
+  probe: duration.optional(),
+  tally: duration.optional(),
+  lease: duration.optional(),
+});
 
 export const LauncherConfig = z.strictObject({
   ...programSettings,
   installation: Installation,
-  broker: z.strictObject({ ...secretSetting("url"), ...secretSetting("user"), ...secretSetting("password") }).check(oneSecret("url")),
-  ledger: z.strictObject({ ...secretSetting("url"), keyFile: secretFile(), migrate: z.boolean().default(true) }).check(oneSecret("url")),
+  broker: z
+    .strictObject({ ...secretSetting("url"), ...secretSetting("user"), ...secretSetting("password") })
+    .check(oneSecret("url")),
+  ledger: z
+    .strictObject({ ...secretSetting("url"), keyFile: secretFile(), migrate: z.boolean().default(true) })
+    .check(oneSecret("url")),
   groupsFile: readableFile(),
   http: z.strictObject({ listen: z.string().default("127.0.0.1:9090") }).prefault({}),
   defaults: Defaults.prefault({}),

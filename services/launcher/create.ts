@@ -26,23 +26,50 @@ export async function createOrAdopt(parts: Creating, cluster: Cluster, work: Wor
   const input = manifestInput(parts, cluster, work);
   // Without the namespace's UID there is no proof to write, so nothing may be created. Nothing was sent.
   if (input === undefined) {
-    return { kind: "deferred", claimNo, retryAtMs: work.nowMs + parts.timing.placeAgainMs, diagnosis: diagnose("EndpointUnreachable", `The group ${cluster.name} was not reached yet.`) };
+    return {
+      kind: "deferred",
+      claimNo,
+      retryAtMs: work.nowMs + parts.timing.placeAgainMs,
+      diagnosis: diagnose("EndpointUnreachable", `The group ${cluster.name} was not reached yet.`),
+    };
   }
   const created = await cluster.writes.createJob(manifest(input), { timeoutMs: parts.timing.createTimeoutMs }, signal);
   switch (created.kind) {
     case "created":
-      if (!created.finalizers.includes(HOLD)) parts.log.warn("a Job came back without our hold: an admission webhook strips finalizers, so its outcome may be lost", { group: cluster.name, job: work.attempt.name });
-      return { kind: "created", claimNo, uid: Uid.parse(created.uid), rv: created.resourceVersion, group: cluster.name, adopted: false };
+      if (!created.finalizers.includes(HOLD))
+        parts.log.warn("a Job came back without our hold: an admission webhook strips finalizers, so its outcome may be lost", {
+          group: cluster.name,
+          job: work.attempt.name,
+        });
+      return {
+        kind: "created",
+        claimNo,
+        uid: Uid.parse(created.uid),
+        rv: created.resourceVersion,
+        group: cluster.name,
+        adopted: false,
+      };
     case "unanswered":
       return { kind: "unanswered", claimNo };
     case "unsent":
-      return { kind: "deferred", claimNo, retryAtMs: work.nowMs + parts.timing.placeAgainMs, diagnosis: diagnoseTransport(created.failure) };
+      return {
+        kind: "deferred",
+        claimNo,
+        retryAtMs: work.nowMs + parts.timing.placeAgainMs,
+        diagnosis: diagnoseTransport(created.failure),
+      };
     case "answered":
       return await answered(parts, cluster, work, created, signal);
   }
 }
 
-async function answered(parts: Creating, cluster: Cluster, work: Work, reply: Extract<Created, { kind: "answered" }>, signal: AbortSignal): Promise<AttemptInput> {
+async function answered(
+  parts: Creating,
+  cluster: Cluster,
+  work: Work,
+  reply: Extract<Created, { kind: "answered" }>,
+  signal: AbortSignal,
+): Promise<AttemptInput> {
   const { claimNo } = work.attempt;
   const verdict = classifyCreate(reply, { group: cluster.name, namespace: cluster.namespace });
   switch (verdict.kind) {
@@ -53,7 +80,12 @@ async function answered(parts: Creating, cluster: Cluster, work: Work, reply: Ex
     case "deferred":
       // Every other run would meet the same: none is sent there until a probe finds it well again.
       if (verdict.unhealthy) await markUnhealthy(parts, cluster, verdict.diagnosis);
-      return { kind: "deferred", claimNo, diagnosis: verdict.diagnosis, retryAtMs: work.nowMs + (reply.retryAfterMs ?? parts.timing.placeAgainMs) };
+      return {
+        kind: "deferred",
+        claimNo,
+        diagnosis: verdict.diagnosis,
+        retryAtMs: work.nowMs + (reply.retryAfterMs ?? parts.timing.placeAgainMs),
+      };
     case "unknown":
       return { kind: "unanswered", claimNo };
   }
@@ -67,24 +99,42 @@ async function adopt(parts: Creating, cluster: Cluster, work: Work, signal: Abor
     case "ours":
       return { kind: "created", claimNo, uid: seen.job.uid, rv: seen.job.resourceVersion, group: cluster.name, adopted: true };
     case "missing":
-      return { kind: "deferred", claimNo, retryAtMs: work.nowMs + 1_000, diagnosis: diagnose("NameConflict", `The name ${name} was taken a moment ago and is free now.`) };
+      return {
+        kind: "deferred",
+        claimNo,
+        retryAtMs: work.nowMs + 1_000,
+        diagnosis: diagnose("NameConflict", `The name ${name} was taken a moment ago and is free now.`),
+      };
     case "foreign":
     case "occupant":
-      return { kind: "nameTaken", claimNo, diagnosis: diagnose("NameConflict", `A Job that is not this run's holds the name ${name}.`) };
+      return {
+        kind: "nameTaken",
+        claimNo,
+        diagnosis: diagnose("NameConflict", `A Job that is not this run's holds the name ${name}.`),
+      };
     case "unseen":
       return { kind: "unanswered", claimNo };
   }
 }
 
 /** Takes the attempt's name with a Job that can run nothing, so that a create that is still on its way finds it taken. */
-export async function occupy(parts: Creating, cluster: Cluster, work: Work, signal: AbortSignal): Promise<AttemptInput | undefined> {
+export async function occupy(
+  parts: Creating,
+  cluster: Cluster,
+  work: Work,
+  signal: AbortSignal,
+): Promise<AttemptInput | undefined> {
   const input = manifestInput(parts, cluster, work);
   if (input === undefined) return undefined;
   const created = await cluster.writes.createJob(occupant(input), { timeoutMs: parts.timing.createTimeoutMs }, signal);
   return created.kind === "created" ? { kind: "occupied", uid: Uid.parse(created.uid) } : undefined;
 }
 
-function manifestInput({ installation, ledger, keys, views }: Creating, cluster: Cluster, { run, request, attempt }: Work): ManifestInput | undefined {
+function manifestInput(
+  { installation, ledger, keys, views }: Creating,
+  cluster: Cluster,
+  { run, request, attempt }: Work,
+): ManifestInput | undefined {
   const namespaceUid = namespaceUidOf({ views }, cluster.name);
   const step = stepsOf(request).find(({ name }) => name === attempt.step);
   if (namespaceUid === undefined || step === undefined) return undefined;

@@ -46,11 +46,18 @@ async function expireOne(parts: Parts, cluster: Cluster, work: Work, signal: Abo
   for (const input of inputsOf(cluster.name, seen)) now = await record(input);
   const timer = now && timerOf(now, run.plan.limits, nowMs);
   if (timer === undefined) return;
-  await record(timer === "startExpired" ? { kind: timer, diagnosis: await whyNot(cluster, attempt, seen, signal) } : { kind: timer });
+  await record(
+    timer === "startExpired" ? { kind: timer, diagnosis: await whyNot(cluster, attempt, seen, signal) } : { kind: timer },
+  );
 }
 
 /** The best that can be said about why it did not start: what the pods show now, what was told before, or the Job's Events. */
-async function whyNot(cluster: Cluster, attempt: Attempt, { job, pods }: Extract<Look, { kind: "ours" }>, signal: AbortSignal): Promise<Diagnosis> {
+async function whyNot(
+  cluster: Cluster,
+  attempt: Attempt,
+  { job, pods }: Extract<Look, { kind: "ours" }>,
+  signal: AbortSignal,
+): Promise<Diagnosis> {
   const shown = diagnoseStall({ pods }) ?? attempt.notes.stall;
   if (shown !== undefined) return shown;
   const events = await cluster.reads.eventsOf(job.uid, signal);

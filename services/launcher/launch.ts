@@ -47,7 +47,10 @@ function unfence(parts: Parts, cluster: Cluster, signal: AbortSignal): Promise<v
       const seen = await look(parts, cluster, work, signal);
       if (seen.kind === "ours") {
         const { uid, resourceVersion } = seen.job;
-        await parts.recording({ ...of, input: { kind: "created", uid, rv: resourceVersion, group: cluster.name, adopted: true } });
+        await parts.recording({
+          ...of,
+          input: { kind: "created", uid, rv: resourceVersion, group: cluster.name, adopted: true },
+        });
       } else if (seen.kind !== "unseen") {
         const found = seen.kind === "missing" ? "nothing" : "foreign";
         await parts.recording({ ...of, input: { kind: "fencePassed", claimNo: attempt.claimNo, begunAtMs: nowMs, found } });

@@ -26,7 +26,12 @@ export type Look =
   | { readonly kind: "missing" }
   | { readonly kind: "unseen"; readonly diagnosis: Diagnosis };
 
-export async function look(parts: Pick<Parts, "keys" | "views">, cluster: Cluster, work: Pick<Work, "run" | "attempt">, signal: AbortSignal): Promise<Look> {
+export async function look(
+  parts: Pick<Parts, "keys" | "views">,
+  cluster: Cluster,
+  work: Pick<Work, "run" | "attempt">,
+  signal: AbortSignal,
+): Promise<Look> {
   const got = await cluster.reads.getJob(work.attempt.name, signal);
   if (got.kind === "missing") return got;
   if (got.kind !== "found") return unseen(got, cluster.name);
@@ -39,7 +44,12 @@ export async function look(parts: Pick<Parts, "keys" | "views">, cluster: Cluste
 }
 
 /** Its proof is of this attempt in this namespace of this cluster; a recorded UID needs no other proof. */
-export function isOurs(parts: Pick<Parts, "keys" | "views">, { name: group }: Cluster, { run, attempt }: Pick<Work, "run" | "attempt">, job: JobSeen): boolean {
+export function isOurs(
+  parts: Pick<Parts, "keys" | "views">,
+  { name: group }: Cluster,
+  { run, attempt }: Pick<Work, "run" | "attempt">,
+  job: JobSeen,
+): boolean {
   if (job.uid === attempt.uid) return true;
   const namespaceUid = namespaceUidOf(parts, group);
   if (namespaceUid === undefined) return false;
@@ -72,7 +82,12 @@ function newest(seen: readonly { readonly resourceVersion: string }[]): string {
  * Whether the recorded Job is provably no more: the look said that its name is free or another's, none of its pods is
  * listed, and the namespace is the one it was created in. Anything unread means that it is not proved.
  */
-export async function provablyGone(parts: Pick<Parts, "views">, cluster: Cluster, attempt: Attempt, signal: AbortSignal): Promise<Uid | undefined> {
+export async function provablyGone(
+  parts: Pick<Parts, "views">,
+  cluster: Cluster,
+  attempt: Attempt,
+  signal: AbortSignal,
+): Promise<Uid | undefined> {
   const expected = namespaceUidOf(parts, cluster.name);
   if (attempt.uid === undefined || expected === undefined) return undefined;
   if (!(await isNamespace(cluster, expected, signal))) return undefined;

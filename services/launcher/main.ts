@@ -41,13 +41,32 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
   const metrics = openMetrics("launcher", "0.1.0");
   const keys = openKeys(Buffer.from(config.ledger.keyFile.reveal()), installation);
 
-  await using groups = await readGroups(config.groupsFile, { credential: "launch", clock, onRequest: (group, verb, code) => metrics.count("longshore_kubernetes_requests_total", { group, verb, code }) });
-  await using ledger = await openLedger({ url: secretOf(config.ledger, "url")?.reveal() ?? "", installation, jobName: keys.jobName, migrate: config.ledger.migrate, log });
-  await using broker = await openBroker({ url: secretOf(config.broker, "url")?.reveal() ?? "", user: secretOf(config.broker, "user")?.reveal(), password: secretOf(config.broker, "password")?.reveal(), log, clock });
+  await using groups = await readGroups(config.groupsFile, {
+    credential: "launch",
+    clock,
+    onRequest: (group, verb, code) => metrics.count("longshore_kubernetes_requests_total", { group, verb, code }),
+  });
+  await using ledger = await openLedger({
+    url: secretOf(config.ledger, "url")?.reveal() ?? "",
+    installation,
+    jobName: keys.jobName,
+    migrate: config.ledger.migrate,
+    log,
+  });
+  await using broker = await openBroker({
+    url: secretOf(config.broker, "url")?.reveal() ?? "",
+    user: secretOf(config.broker, "user")?.reveal(),
+    password: secretOf(config.broker, "password")?.reveal(),
+    log,
+    clock,
+  });
 
   await ledger.putGroups(groups.rows);
   const clusters = new Map<GroupName, Cluster>(
-    groups.clusters.map((cluster) => [cluster.name, { name: cluster.name, namespace: cluster.namespace, reads: cluster.read, writes: openWrites(cluster) }]),
+    groups.clusters.map((cluster) => [
+      cluster.name,
+      { name: cluster.name, namespace: cluster.namespace, reads: cluster.read, writes: openWrites(cluster) },
+    ]),
   );
   const parts: Parts = {
     installation, owner, clock, log, metrics, ledger, broker, clusters, keys,
@@ -71,7 +90,9 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
 /** What launchers before us found out. The namespace's UID above all: without it no fact could be believed yet. */
 async function viewsOf(ledger: Ledger): Promise<Map<GroupName, GroupView>> {
   const groups = await ledger.groups();
-  return new Map(groups.map(({ name, namespaceUid, health, diagnosis }) => [name, { namespaceUid, healthy: health === "healthy", diagnosis }]));
+  return new Map(
+    groups.map(({ name, namespaceUid, health, diagnosis }) => [name, { namespaceUid, healthy: health === "healthy", diagnosis }]),
+  );
 }
 
 if (import.meta.main) await runProgram("launcher", LauncherConfig, launcher);

@@ -21,12 +21,16 @@ export function observe(parts: Parts): (delivery: Delivery) => Promise<Outcome> 
       return { kind: "recorded" };
     }
     if (!isBelieved(parts, read.fact)) {
-      parts.log.warn("a fact was not believed: its proof is not of that attempt in that namespace", { fact: read.fact.type, job: read.fact.data.about.name });
+      parts.log.warn("a fact was not believed: its proof is not of that attempt in that namespace", {
+        fact: read.fact.type,
+        job: read.fact.data.about.name,
+      });
       return { kind: "recorded" };
     }
     const { run, step, attempt } = read.fact.data.about;
     const recorded = await parts.recording({ run, step, n: attempt, input: inputOf(read.fact) });
-    if (recorded.kind === "illegal") parts.log.warn("a fact does not fit what is known of its attempt", { fact: read.fact.type, run, step, attempt });
+    if (recorded.kind === "illegal")
+      parts.log.warn("a fact does not fit what is known of its attempt", { fact: read.fact.type, run, step, attempt });
     return { kind: "recorded" };
   };
 }
@@ -35,5 +39,9 @@ function isBelieved(parts: Parts, { data: { about } }: JobFact): boolean {
   if (about.installation !== parts.installation || about.occupant === true) return false;
   const namespaceUid = namespaceUidOf(parts, about.group);
   if (namespaceUid === undefined) return false;
-  return parts.keys.isProof(about.proof, { run: about.run, step: about.step, attempt: about.attempt }, { group: about.group, namespaceUid });
+  return parts.keys.isProof(
+    about.proof,
+    { run: about.run, step: about.step, attempt: about.attempt },
+    { group: about.group, namespaceUid },
+  );
 }

@@ -83,4 +83,5 @@ export interface Parts {
 }
 
 /** The group's namespace UID, without which no proof can be made or checked. */
-export const namespaceUidOf = ({ views }: Pick<Parts, "views">, group: GroupName): string | undefined => views.get(group)?.namespaceUid;
+export const namespaceUidOf = ({ views }: Pick<Parts, "views">, group: GroupName): string | undefined =>
+  views.get(group)?.namespaceUid;

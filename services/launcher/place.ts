@@ -19,7 +19,8 @@ export function judge({ timing }: Pick<Parts, "timing">): Judge {
     if (nowMs >= attempt.notes.waitUntilMs) return { kind: "waitExpired" };
     const found = choose({ wanted: run.plan.groups, groups, avoid: attempt.notes.avoid });
     const considered = [...found.considered];
-    if (found.kind === "noPlace") return { kind: "noPlace", reason: found.reason, considered, retryAtMs: nowMs + timing.placeAgainMs };
+    if (found.kind === "noPlace")
+      return { kind: "noPlace", reason: found.reason, considered, retryAtMs: nowMs + timing.placeAgainMs };
     const namespace = groups.find(({ name }) => name === found.group)?.namespace ?? "";
     return { kind: "placed", group: found.group, namespace, considered };
   };

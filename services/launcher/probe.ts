@@ -16,11 +16,16 @@ export function probe(parts: Parts, cluster: Cluster) {
     steadily(parts, { what: `probe ${cluster.name}`, ms: parts.timing.probeMs, signal }, async (signal) => {
       await probeOne(parts, cluster, signal);
       // Until it was reached once, and while it is down, a run may be waiting for nothing else.
-      if (parts.views.get(cluster.name)?.healthy !== true) await parts.clock.sleep(Math.min(1_000, parts.timing.probeMs), signal).then(() => probeOne(parts, cluster, signal));
+      if (parts.views.get(cluster.name)?.healthy !== true)
+        await parts.clock.sleep(Math.min(1_000, parts.timing.probeMs), signal).then(() => probeOne(parts, cluster, signal));
     });
 }
 
-export async function probeOne(parts: Pick<Parts, "views" | "ledger" | "log" | "metrics">, { name, reads, namespace }: Cluster, signal: AbortSignal): Promise<void> {
+export async function probeOne(
+  parts: Pick<Parts, "views" | "ledger" | "log" | "metrics">,
+  { name, reads, namespace }: Cluster,
+  signal: AbortSignal,
+): Promise<void> {
   const got = await reads.getNamespace(signal);
   if (signal.aborted) return;
   const before = parts.views.get(name);
@@ -30,17 +35,31 @@ export async function probeOne(parts: Pick<Parts, "views" | "ledger" | "log" | "
   const namespaceUid = known ?? (got.kind === "found" ? got.object.uid : undefined);
   if (before?.healthy === (diagnosis === undefined) && before.namespaceUid === namespaceUid) return;
   if (diagnosis === undefined) parts.log.info("a group is healthy", { group: name });
-  else parts.log.warn("a group is unhealthy", { group: name, code: diagnosis.code, why: diagnosis.sentence, hint: diagnosis.hint });
-  await parts.ledger.setGroup(name, { health: diagnosis === undefined ? "healthy" : "unhealthy", diagnosis, ...(namespaceUid !== undefined && { namespaceUid }) });
+  else
+    parts.log.warn("a group is unhealthy", { group: name, code: diagnosis.code, why: diagnosis.sentence, hint: diagnosis.hint });
+  await parts.ledger.setGroup(name, {
+    health: diagnosis === undefined ? "healthy" : "unhealthy",
+    diagnosis,
+    ...(namespaceUid !== undefined && { namespaceUid }),
+  });
   // After the ledger knows it: proofs made with it must be checkable by every other launcher.
   parts.views.set(name, { namespaceUid, healthy: diagnosis === undefined, diagnosis });
 }
 
 /** A write was answered as no read is: the token may list and not create, or the namespace is going away. */
-export async function markUnhealthy(parts: Pick<Parts, "views" | "ledger" | "log">, { name }: Cluster, diagnosis: Diagnosis): Promise<void> {
+export async function markUnhealthy(
+  parts: Pick<Parts, "views" | "ledger" | "log">,
+  { name }: Cluster,
+  diagnosis: Diagnosis,
+): Promise<void> {
   const view = parts.views.get(name);
   if (view?.healthy === false) return;
-  parts.log.warn("a group refuses our writes", { group: name, code: diagnosis.code, why: diagnosis.sentence, hint: diagnosis.hint });
+  parts.log.warn("a group refuses our writes", {
+    group: name,
+    code: diagnosis.code,
+    why: diagnosis.sentence,
+    hint: diagnosis.hint,
+  });
   await parts.ledger.setGroup(name, { health: "unhealthy", diagnosis });
   parts.views.set(name, { namespaceUid: view?.namespaceUid, healthy: false, diagnosis });
 }
@@ -50,7 +69,11 @@ function verdict(got: Got, known: string | undefined, namespace: string): Diagno
     case "found":
       if (got.object.deleting) return diagnose("NamespaceTerminating", `The namespace ${namespace} is being deleted.`);
       if (known === undefined || got.object.uid === known) return undefined;
-      return diagnose("GroupMoved", `The namespace ${namespace} is not the one that this group's Jobs were created in: it was recreated, or another cluster answers.`, [`expected UID ${known}`, `found ${got.object.uid}`]);
+      return diagnose(
+        "GroupMoved",
+        `The namespace ${namespace} is not the one that this group's Jobs were created in: it was recreated, or another cluster answers.`,
+        [`expected UID ${known}`, `found ${got.object.uid}`],
+      );
     case "missing":
       return diagnose("EndpointUnreachable", `The cluster has no namespace ${namespace}.`);
     case "answered":

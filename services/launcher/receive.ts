@@ -27,14 +27,21 @@ const SUSPECT_MOST = 5;
 
 export type Receiving = Pick<Parts, "broker" | "ledger" | "clock" | "log" | "pause" | "lanes" | "fail">;
 
-export async function receive(parts: Receiving, queue: Queue, decide: (delivery: Delivery) => Promise<Outcome>, signal: AbortSignal): Promise<void> {
+export async function receive(
+  parts: Receiving,
+  queue: Queue,
+  decide: (delivery: Delivery) => Promise<Outcome>,
+  signal: AbortSignal,
+): Promise<void> {
   const { broker, ledger, clock, log, pause } = parts;
   let alone: Promise<unknown> = Promise.resolve();
-  const source = (stop: AbortSignal): AsyncIterable<Delivery> => broker.receive(queue, { inFlightMax: parts.lanes, signal: stop });
+  const source = (stop: AbortSignal): AsyncIterable<Delivery> =>
+    broker.receive(queue, { inFlightMax: parts.lanes, signal: stop });
   await lanes(parts.lanes, source, handle, signal);
 
   async function handle(delivery: Delivery, stop: AbortSignal): Promise<void> {
-    const outcome = delivery.redeliveries >= SUSPECT_FROM ? await suspected(delivery, stop) : await outlast(() => decide(delivery), stop);
+    const outcome =
+      delivery.redeliveries >= SUSPECT_FROM ? await suspected(delivery, stop) : await outlast(() => decide(delivery), stop);
     await parts.fail("afterCommit");
     await settle(delivery, outcome, stop);
   }

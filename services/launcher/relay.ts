@@ -71,9 +71,24 @@ function story(parts: Parts, signal: AbortSignal): Promise<void> {
 
 async function publishEvent({ broker, installation }: Parts, event: OutboxEvent, signal: AbortSignal): Promise<void> {
   const { run, tenant, sequence, generation, group, type, data, atMs } = event;
-  const body = writeEvent({ installation, tenant, run, sequence, generation, group, type, data, time: new Date(atMs).toISOString() });
-  const published = await broker.publish("events", { id: eventId(installation, run, sequence), key: routingKey(tenant, group, type), body }, signal);
-  if (published === "unrouted") throw new Failure("retry", "Unrouted", `the event ${type} of ${run} came back: the exchange for events has lost its history`);
+  const body = writeEvent({
+    installation,
+    tenant,
+    run,
+    sequence,
+    generation,
+    group,
+    type,
+    data,
+    time: new Date(atMs).toISOString(),
+  });
+  const published = await broker.publish(
+    "events",
+    { id: eventId(installation, run, sequence), key: routingKey(tenant, group, type), body },
+    signal,
+  );
+  if (published === "unrouted")
+    throw new Failure("retry", "Unrouted", `the event ${type} of ${run} came back: the exchange for events has lost its history`);
 }
 
 /** Refusals: they belong to no run's story, so their order does not matter. */
@@ -88,7 +103,11 @@ function notices(parts: Parts, signal: AbortSignal): Promise<void> {
   );
 }
 
-async function publishNotice({ broker, installation }: Parts, { id, tenant, type, data, replyTo, atMs }: Notice, signal: AbortSignal): Promise<void> {
+async function publishNotice(
+  { broker, installation }: Parts,
+  { id, tenant, type, data, replyTo, atMs }: Notice,
+  signal: AbortSignal,
+): Promise<void> {
   const body = writeNotice({ installation, tenant, id, type, data, time: new Date(atMs).toISOString() });
   const outgoing = { id, key: routingKey(tenant, undefined, type), body };
   await broker.publish("events", outgoing, signal);

@@ -29,22 +29,28 @@ export function release(parts: Parts, cluster: Cluster) {
 
 export async function releaseOne(parts: Parts, cluster: Cluster, work: Work, signal: AbortSignal): Promise<void> {
   const { run, attempt, nowMs } = work;
-  const record = (input: Parameters<Parts["recording"]>[0]["input"]) => parts.recording({ run: run.id, step: attempt.step, n: attempt.n, input });
+  const record = (input: Parameters<Parts["recording"]>[0]["input"]) =>
+    parts.recording({ run: run.id, step: attempt.step, n: attempt.n, input });
   await parts.fail("afterRecord");
 
-  if (attempt.occupantUid !== undefined && !isFenced(attempt, nowMs)) return await removeOccupant(cluster, attempt.name, attempt.occupantUid, signal, () => record({ kind: "released", found: "missing", begunAtMs: nowMs }));
+  if (attempt.occupantUid !== undefined && !isFenced(attempt, nowMs))
+    return await removeOccupant(cluster, attempt.name, attempt.occupantUid, signal, () =>
+      record({ kind: "released", found: "missing", begunAtMs: nowMs }),
+    );
   if (attempt.uid === undefined) {
     const seen = await look(parts, cluster, work, signal);
     if (seen.kind === "unseen") return;
     // A late create landed: the lifecycle makes it a stray, and the sweep removes it.
-    if (seen.kind === "ours") await record({ kind: "created", uid: seen.job.uid, rv: seen.job.resourceVersion, group: cluster.name, adopted: true });
+    if (seen.kind === "ours")
+      await record({ kind: "created", uid: seen.job.uid, rv: seen.job.resourceVersion, group: cluster.name, adopted: true });
     else if (seen.kind === "occupant") await record({ kind: "occupied", uid: seen.job.uid });
     else if (isFenced(attempt, nowMs)) await occupyFor(parts, cluster, work, signal, record);
     else await record({ kind: "released", found: seen.kind, begunAtMs: nowMs });
     return;
   }
   // Nobody saw it end: it may still run, and an abandoned run's work is not wanted any more.
-  if (attempt.outcome?.result === "lost") await cluster.writes.deleteJob(attempt.name, attempt.uid, { propagation: "Foreground" }, signal);
+  if (attempt.outcome?.result === "lost")
+    await cluster.writes.deleteJob(attempt.name, attempt.uid, { propagation: "Foreground" }, signal);
   const released = await cluster.writes.releaseJob(attempt.name, attempt.uid, HOLD, { ttlSeconds: keepSeconds(work) }, signal);
   const found = foundBy(released);
   if (found === "released") await record({ kind: "released", found, begunAtMs: nowMs });
@@ -66,13 +72,25 @@ function foundBy(changed: Changed): "released" | "missing" | "foreign" | undefin
   }
 }
 
-async function occupyFor(parts: Parts, cluster: Cluster, work: Work, signal: AbortSignal, record: (input: Parameters<Parts["recording"]>[0]["input"]) => Promise<unknown>): Promise<void> {
+async function occupyFor(
+  parts: Parts,
+  cluster: Cluster,
+  work: Work,
+  signal: AbortSignal,
+  record: (input: Parameters<Parts["recording"]>[0]["input"]) => Promise<unknown>,
+): Promise<void> {
   const input = await occupy(parts, cluster, work, signal);
   if (input !== undefined) await record(input);
 }
 
 /** The occupant has done its work: nothing can land any more. */
-async function removeOccupant(cluster: Cluster, name: string, uid: Uid, signal: AbortSignal, gone: () => Promise<unknown>): Promise<void> {
+async function removeOccupant(
+  cluster: Cluster,
+  name: string,
+  uid: Uid,
+  signal: AbortSignal,
+  gone: () => Promise<unknown>,
+): Promise<void> {
   const deleted = await cluster.writes.deleteJob(name, uid, { propagation: "Background" }, signal);
   if (deleted.kind !== "done" && deleted.kind !== "missing" && deleted.kind !== "foreign") return;
   const released = await cluster.writes.releaseJob(name, uid, HOLD, {}, signal);

@@ -26,7 +26,8 @@ export function sweep(parts: Parts, cluster: Cluster) {
 
 async function sweepOne(parts: Parts, cluster: Cluster, stray: StrayWork, signal: AbortSignal): Promise<void> {
   const got = await cluster.reads.getJob(stray.name, signal);
-  if (got.kind === "missing" || (got.kind === "found" && got.object.uid !== stray.uid)) return await parts.ledger.settleStray(stray);
+  if (got.kind === "missing" || (got.kind === "found" && got.object.uid !== stray.uid))
+    return await parts.ledger.settleStray(stray);
   if (got.kind !== "found") return;
   const fenced = (await parts.ledger.now()) < stray.holdUntilMs;
   if (stray.kind === "stray") {
@@ -39,7 +40,8 @@ async function sweepOne(parts: Parts, cluster: Cluster, stray: StrayWork, signal
   }
   if (fenced) return;
   const released = await cluster.writes.releaseJob(stray.name, stray.uid, HOLD, {}, signal);
-  if (released.kind === "done" || released.kind === "missing" || released.kind === "foreign") await parts.ledger.settleStray(stray);
+  if (released.kind === "done" || released.kind === "missing" || released.kind === "foreign")
+    await parts.ledger.settleStray(stray);
 }
 
 /** Pods that outlive their Job's deletion were orphaned: they are deleted by the UID of the Job that made them. */
@@ -47,12 +49,18 @@ async function stillRuns(cluster: Cluster, { uid }: StrayWork, signal: AbortSign
   const listed = await cluster.reads.podsOf(uid, signal);
   if (listed.kind !== "listed") return true;
   const running = listed.items.flatMap((it) => seePod(it) ?? []).filter(isUnfinished);
-  await Promise.all(running.filter(({ deletionAt }) => deletionAt === undefined).map((pod) => cluster.writes.deletePod(pod.name, pod.uid, {}, signal)));
+  await Promise.all(
+    running
+      .filter(({ deletionAt }) => deletionAt === undefined)
+      .map((pod) => cluster.writes.deletePod(pod.name, pod.uid, {}, signal)),
+  );
   return running.length > 0;
 }
 
 /** Tombstones past their day, and what else the ledger no longer needs. */
 export function prune(parts: Parts) {
   return (signal: AbortSignal): Promise<void> =>
-    steadily(parts, { what: "prune", ms: 60_000, signal }, (signal) => drain(signal, async () => (await parts.ledger.prune(1_000)) === 1_000));
+    steadily(parts, { what: "prune", ms: 60_000, signal }, (signal) =>
+      drain(signal, async () => (await parts.ledger.prune(1_000)) === 1_000),
+    );
 }

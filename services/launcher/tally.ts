@@ -33,7 +33,8 @@ export function tally(parts: Parts, cluster: Cluster) {
       if (found === undefined) return;
       parts.metrics.set("longshore_tally_last_success_timestamp_seconds", {}, parts.clock.now() / 1000);
       await unaccounted(parts, found.unknown);
-      if (found.adopted + found.strays + found.gone + found.holdsRepaired + found.unknown > 0) parts.log.warn("the tally found differences", { group: cluster.name, ...found });
+      if (found.adopted + found.strays + found.gone + found.holdsRepaired + found.unknown > 0)
+        parts.log.warn("the tally found differences", { group: cluster.name, ...found });
     });
 }
 
@@ -48,7 +49,13 @@ export async function tallyOnce(parts: Parts, cluster: Cluster, signal: AbortSig
   const listed = new Set<Uid>(jobs.map(({ uid }) => uid));
   for (const [key, { run, attempt }] of after) {
     const known = before.get(key)?.attempt.uid;
-    if (attempt.uid === undefined || known !== attempt.uid || listed.has(attempt.uid) || (attempt.state !== "live" && attempt.state !== "closing")) continue;
+    if (
+      attempt.uid === undefined ||
+      known !== attempt.uid ||
+      listed.has(attempt.uid) ||
+      (attempt.state !== "live" && attempt.state !== "closing")
+    )
+      continue;
     const uid = await provablyGone(parts, cluster, attempt, signal);
     if (uid === undefined) continue;
     await parts.recording({ run, step: attempt.step, n: attempt.n, input: { kind: "gone", uid } });
@@ -58,7 +65,8 @@ export async function tallyOnce(parts: Parts, cluster: Cluster, signal: AbortSig
 }
 
 const keyOf = (run: string, step: string, n: number): string => `${run} ${step} ${n}`;
-const keyed = (standing: readonly Standing[]): ReadonlyMap<string, Standing> => new Map(standing.map((it) => [keyOf(it.run, it.attempt.step, it.attempt.n), it]));
+const keyed = (standing: readonly Standing[]): ReadonlyMap<string, Standing> =>
+  new Map(standing.map((it) => [keyOf(it.run, it.attempt.step, it.attempt.n), it]));
 
 async function listOurs({ installation }: Parts, cluster: Cluster, signal: AbortSignal): Promise<readonly JobSeen[] | undefined> {
   let jobs: JobSeen[] = [];
@@ -70,11 +78,21 @@ async function listOurs({ installation }: Parts, cluster: Cluster, signal: Abort
 }
 
 /** Listed as metadata alone, an object is of another kind: what is left of it is still a Job's. */
-const metadataOf = (item: unknown): unknown => ({ metadata: typeof item === "object" && item !== null && "metadata" in item ? item.metadata : undefined });
+const metadataOf = (item: unknown): unknown => ({
+  metadata: typeof item === "object" && item !== null && "metadata" in item ? item.metadata : undefined,
+});
 
 type Count = { -readonly [K in keyof Tallied]: Tallied[K] };
 
-async function settleJob(parts: Parts, cluster: Cluster, job: JobSeen, before: ReadonlyMap<string, Standing>, after: ReadonlyMap<string, Standing>, count: Count, signal: AbortSignal): Promise<void> {
+async function settleJob(
+  parts: Parts,
+  cluster: Cluster,
+  job: JobSeen,
+  before: ReadonlyMap<string, Standing>,
+  after: ReadonlyMap<string, Standing>,
+  count: Count,
+  signal: AbortSignal,
+): Promise<void> {
   const group = cluster.name;
   const namespaceUid = namespaceUidOf(parts, group);
   const { mark } = job;
@@ -93,7 +111,12 @@ async function settleJob(parts: Parts, cluster: Cluster, job: JobSeen, before: R
   if (mark.occupant) return; // its attempt stands: close and release deal with it
   if (attempt.uid === undefined) {
     if (attempt.state !== "claimed" && attempt.state !== "closing") return await addStray();
-    await parts.recording({ run, step, n, input: { kind: "created", uid: job.uid, rv: job.resourceVersion, group, adopted: true } });
+    await parts.recording({
+      run,
+      step,
+      n,
+      input: { kind: "created", uid: job.uid, rv: job.resourceVersion, group, adopted: true },
+    });
     count.adopted += 1;
   } else if (attempt.uid !== job.uid) await addStray();
   else if (!job.held && job.deletionAt === undefined && attempt.state === "live") {
@@ -109,7 +132,13 @@ async function settleJob(parts: Parts, cluster: Cluster, job: JobSeen, before: R
 }
 
 /** No attempt stands for it: it was done, or never known. A hold that is left is let go. */
-async function settleDone(ledger: Ledger, job: JobSeen, { run, group }: { run: Standing["run"]; group: Cluster["name"] }, stoodBefore: boolean, count: Count): Promise<void> {
+async function settleDone(
+  ledger: Ledger,
+  job: JobSeen,
+  { run, group }: { run: Standing["run"]; group: Cluster["name"] },
+  stoodBefore: boolean,
+  count: Count,
+): Promise<void> {
   if (stoodBefore || !job.held) return; // it became done while we listed, or it only waits for its time to live
   const known = await ledger.find(run);
   if (known === undefined) {
@@ -117,7 +146,9 @@ async function settleDone(ledger: Ledger, job: JobSeen, { run, group }: { run: S
     return;
   }
   const { step, attempt: n } = job.mark ?? {};
-  const own = known.record.attempts.some((it) => it.step === step && it.n === n && it.uid === job.uid && it.outcome?.result !== "lost");
+  const own = known.record.attempts.some(
+    (it) => it.step === step && it.n === n && it.uid === job.uid && it.outcome?.result !== "lost",
+  );
   await ledger.addStray({ run, kind: own ? "release" : "stray", group, name: job.name, uid: job.uid });
   count.strays += 1;
 }

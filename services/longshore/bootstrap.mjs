@@ -32,7 +32,11 @@ async function node24() {
     const beside = mkdtempSync(join(cache, "node-"));
     try {
       writeFileSync(join(beside, "package.json"), "{}");
-      await run("npm", ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", `${platform}@${NODE}`], beside);
+      await run(
+        "npm",
+        ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", `${platform}@${NODE}`],
+        beside,
+      );
       try {
         renameSync(join(beside, "node_modules", platform), home);
       } catch (error) {
@@ -47,7 +51,9 @@ async function node24() {
 
 async function dependencies() {
   const stamp = join(root, "node_modules", ".longshore-lock");
-  const lock = createHash("sha256").update(readFileSync(join(root, "package-lock.json"))).digest("hex");
+  const lock = createHash("sha256")
+    .update(readFileSync(join(root, "package-lock.json")))
+    .digest("hex");
   if (existsSync(stamp) && readFileSync(stamp, "utf8") === lock) return;
   // Not `npm ci`: it refuses a lockfile that lacks other platforms' optional binaries, and a mirror need not hold those.
   // `install --no-save` takes the same versions and integrity hashes from the lockfile and leaves that file alone.
@@ -74,7 +80,9 @@ async function step(what, work) {
   try {
     await work();
   } catch (error) {
-    process.stderr.write(`failed   ${what}\n${error.message}\nThe npm registry has to be reachable for this: \`npm ping\` says whether it is. Then run the same command again.\n`);
+    process.stderr.write(
+      `failed   ${what}\n${error.message}\nThe npm registry has to be reachable for this: \`npm ping\` says whether it is. Then run the same command again.\n`,
+    );
     process.exit(1);
   } finally {
     clearInterval(ticking);
@@ -90,12 +98,17 @@ function run(command, args, cwd) {
     child.stdout.on("data", (chunk) => said.push(chunk));
     child.stderr.on("data", (chunk) => said.push(chunk));
     child.on("error", fail);
-    child.on("exit", (code) => (code === 0 ? done() : fail(new Error(`${ending(said)}\n${command} ${args.join(" ")} ended with ${code}`))));
+    child.on("exit", (code) =>
+      code === 0 ? done() : fail(new Error(`${ending(said)}\n${command} ${args.join(" ")} ended with ${code}`)),
+    );
   });
 }
 
 /** npm's last words, without the warnings that engines of other versions cause. */
 function ending(chunks) {
-  const lines = Buffer.concat(chunks).toString().split("\n").filter((line) => line !== "" && !line.includes("EBADENGINE"));
+  const lines = Buffer.concat(chunks)
+    .toString()
+    .split("\n")
+    .filter((line) => line !== "" && !line.includes("EBADENGINE"));
   return lines.slice(-15).join("\n");
 }

@@ -5,12 +5,9 @@ import { type Command, Usage } from "./command.ts";
 import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
 import { publish } from "./publish.ts";
-import { quarantine } from "./quarantine.ts";
 import { rbac } from "./rbac.ts";
 import { runs } from "./runs.ts";
 import { up } from "./up.ts";
-
-const COMMANDS: Readonly<Record<string, Command>> = { up, demo, publish, runs, doctor, rbac, quarantine };
 
 const HELP = `longshore: publish a message, get a Kubernetes Job on whichever cluster can take it, and get every outcome back.
 
@@ -42,7 +39,12 @@ async function main(args: readonly string[]): Promise<number> {
       stop.abort(new Error(`${signal} received`));
     });
   }
-  return await command.run(rest, { out: (text) => void process.stdout.write(text), env: process.env, cwd: process.cwd(), signal: stop.signal });
+  return await command.run(rest, {
+    out: (text) => void process.stdout.write(text),
+    env: process.env,
+    cwd: process.cwd(),
+    signal: stop.signal,
+  });
 }
 
 function explain(error: unknown): number {
@@ -54,7 +56,9 @@ function explain(error: unknown): number {
     process.stderr.write(`longshore: ${error.message}\n`);
     return 1;
   }
-  process.stderr.write(`longshore: this is a bug; please report it with the lines below.\n${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  process.stderr.write(
+    `longshore: this is a bug; please report it with the lines below.\n${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+  );
   return 2;
 }
 

@@ -20,7 +20,13 @@ export interface Longshore {
 }
 
 /** What `up` writes beside its data, readable by its user alone: it holds passwords. */
-const Running = z.object({ pid: z.int(), installation: Installation, brokerUrl: z.string(), ledgerUrl: z.string(), groupsFile: z.string() });
+const Running = z.object({
+  pid: z.int(),
+  installation: Installation,
+  brokerUrl: z.string(),
+  ledgerUrl: z.string(),
+  groupsFile: z.string(),
+});
 export type Running = z.infer<typeof Running>;
 
 export const dataDirIn = (cwd: string): string => join(cwd, ".longshore");
@@ -34,12 +40,19 @@ export async function writeRunning(dataDir: string, running: Running): Promise<A
   return { [Symbol.asyncDispose]: () => rm(file, { force: true }) };
 }
 
-export async function findLongshore({ config }: { readonly config: string | undefined }, { env, cwd }: Surroundings): Promise<Longshore> {
+export async function findLongshore(
+  { config }: { readonly config: string | undefined },
+  { env, cwd }: Surroundings,
+): Promise<Longshore> {
   const file = config ?? env["LONGSHORE_CONFIG"];
   if (file !== undefined) return ofConfig(resolve(cwd, file), env);
   const running = await readRunning(dataDirIn(cwd));
   if (running === undefined) {
-    throw new Failure("halt", "NotRunning", "no Longshore runs from this folder. Start one with `npm start`, or name yours: --config config/launcher.yaml");
+    throw new Failure(
+      "halt",
+      "NotRunning",
+      "no Longshore runs from this folder. Start one with `npm start`, or name yours: --config config/launcher.yaml",
+    );
   }
   const { installation, brokerUrl, ledgerUrl, groupsFile } = running;
   return { installation, broker: { url: brokerUrl }, ledgerUrl, groupsFile };
@@ -52,7 +65,11 @@ function ofConfig(file: string, env: Surroundings["env"]): Longshore {
   return {
     installation,
     groupsFile,
-    broker: { url: text(secretOf(broker, "url")) ?? "", user: text(secretOf(broker, "user")), password: text(secretOf(broker, "password")) },
+    broker: {
+      url: text(secretOf(broker, "url")) ?? "",
+      user: text(secretOf(broker, "user")),
+      password: text(secretOf(broker, "password")),
+    },
     ledgerUrl: text(secretOf(ledger, "url")) ?? "",
   };
 }

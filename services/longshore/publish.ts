@@ -62,14 +62,22 @@ function parse_(args: readonly string[]) {
   }
 }
 
-function ofFlags({ image, env = [], group }: { image?: string; env?: string[]; group?: string[] }, command: readonly string[]): object {
+function ofFlags(
+  { image, env = [], group }: { image?: string; env?: string[]; group?: string[] },
+  command: readonly string[],
+): object {
   if (image === undefined) throw new Usage("publish needs --image or --file");
   const variables = env.map((it) => {
     const at = it.indexOf("=");
     if (at < 1) throw new Usage(`--env ${it}: write NAME=VALUE`);
     return [it.slice(0, at), it.slice(at + 1)] as const;
   });
-  return { image, ...(command.length > 0 && { command }), ...(variables.length > 0 && { env: Object.fromEntries(variables) }), ...(group && { groups: group }) };
+  return {
+    image,
+    ...(command.length > 0 && { command }),
+    ...(variables.length > 0 && { env: Object.fromEntries(variables) }),
+    ...(group && { groups: group }),
+  };
 }
 
 async function ofFile(file: string): Promise<object> {
@@ -77,7 +85,8 @@ async function ofFile(file: string): Promise<object> {
     throw new Failure("halt", "Unreadable", `${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
   });
   const value: unknown = parse(text);
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new Failure("halt", "RequestInvalid", `${file} holds no request: it has to be a map, such as "image: busybox"`);
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw new Failure("halt", "RequestInvalid", `${file} holds no request: it has to be a map, such as "image: busybox"`);
   return value;
 }
 
@@ -87,9 +96,16 @@ export async function brokerOf(config: string | undefined, surroundings: Surroun
 }
 
 /** What the launcher would refuse is refused here, where the author is looking. */
-export async function send<T extends CommandType>(broker: Broker, type: T, data: CommandData<T>, signal: AbortSignal): Promise<void> {
+export async function send<T extends CommandType>(
+  broker: Broker,
+  type: T,
+  data: CommandData<T>,
+  signal: AbortSignal,
+): Promise<void> {
   const id = randomUUID();
-  const body = writeCommand<CommandType>({ id, source: "/longshore/cli", type, data } as Parameters<typeof writeCommand<CommandType>>[0]);
+  const body = writeCommand<CommandType>({ id, source: "/longshore/cli", type, data } as Parameters<
+    typeof writeCommand<CommandType>
+  >[0]);
   const read = readCommand(body);
   if (read.kind !== "command") {
     const lines = read.problems.map(({ path, message }) => `  ${path.replace(/^\/data/, "") || "the request"}: ${message}`);
@@ -108,7 +124,9 @@ export async function follow(broker: Broker, run: string, { out, signal }: Surro
       if (read.kind !== "event" || (read.event.subject !== run && read.event.data["run"] !== run)) continue;
       const { type, sequence, data } = read.event;
       if (type === "command.refused") {
-        out(`refused\n${(data["problems"] as { path: string; message: string }[]).map(({ path, message }) => `  ${path}: ${message}`).join("\n")}\n`);
+        out(
+          `refused\n${(data["problems"] as { path: string; message: string }[]).map(({ path, message }) => `  ${path}: ${message}`).join("\n")}\n`,
+        );
         return 1;
       }
       out(`${String(sequence ?? "").padStart(4)}  ${wordOf(type).padEnd(12)} ${particulars(type, data, true)}\n`);
@@ -117,4 +135,3 @@ export async function follow(broker: Broker, run: string, { out, signal }: Surro
     return 130;
   })();
 }
-

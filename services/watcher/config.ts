@@ -7,7 +7,9 @@ import { z } from "zod";
 export const WatcherConfig = z.strictObject({
   ...programSettings,
   installation: Installation,
-  broker: z.strictObject({ ...secretSetting("url"), ...secretSetting("user"), ...secretSetting("password") }).check(oneSecret("url")),
+  broker: z
+    .strictObject({ ...secretSetting("url"), ...secretSetting("user"), ...secretSetting("password") })
+    .check(oneSecret("url")),
   groupsFile: readableFile(),
   http: z.strictObject({ listen: z.string().default("127.0.0.1:9091") }).prefault({}),
   failpoint: z.string().optional(),

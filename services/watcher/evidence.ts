@@ -7,20 +7,35 @@ import type { Watched } from "./parts.ts";
 /** Of the 64 KiB that are read, so much goes into a message. */
 const TAIL_IN_FACT = 16 * 1024;
 
-export async function logOf(cluster: Watched, { pod, container }: Extract<Want, { kind: "logs" }>, signal: AbortSignal): Promise<LogTail> {
+export async function logOf(
+  cluster: Watched,
+  { pod, container }: Extract<Want, { kind: "logs" }>,
+  signal: AbortSignal,
+): Promise<LogTail> {
   const { state, lines, tail } = await cluster.tailLog({ pod, container }, signal);
   if (Buffer.byteLength(tail) <= TAIL_IN_FACT) return { state, lines, tail };
-  const end = Buffer.from(tail).subarray(-TAIL_IN_FACT).toString("utf8").replace(/^\uFFFD+/, "");
+  const end = Buffer.from(tail)
+    .subarray(-TAIL_IN_FACT)
+    .toString("utf8")
+    .replace(/^\uFFFD+/, "");
   return { state: "truncated", lines, tail: end };
 }
 
-export async function eventsOf(cluster: Watched, { uid }: Extract<Want, { kind: "events" }>, signal: AbortSignal): Promise<readonly EventSeen[]> {
+export async function eventsOf(
+  cluster: Watched,
+  { uid }: Extract<Want, { kind: "events" }>,
+  signal: AbortSignal,
+): Promise<readonly EventSeen[]> {
   const listed = await cluster.read.eventsOf(uid, signal);
   return listed.kind === "listed" ? listed.items.flatMap((it) => seeEvent(it) ?? []) : [];
 }
 
 /** The Job of that name and its pods, as the API server itself says; "unseen" where it did not say. */
-export async function lookAt(cluster: Watched, name: string, signal: AbortSignal): Promise<{ readonly job: JobSeen; readonly pods: readonly PodSeen[] } | "missing" | "unseen"> {
+export async function lookAt(
+  cluster: Watched,
+  name: string,
+  signal: AbortSignal,
+): Promise<{ readonly job: JobSeen; readonly pods: readonly PodSeen[] } | "missing" | "unseen"> {
   const got = await cluster.read.getJob(name, signal);
   if (got.kind === "missing") return "missing";
   const job = got.kind === "found" ? seeJob(got.object.raw) : undefined;

@@ -4,4 +4,6 @@ import type { Parts } from "./parts.ts";
 import { watchGroup } from "./watch-group.ts";
 
 export const watcherLoops = (parts: Parts): Readonly<Record<string, Loop>> =>
-  Object.fromEntries(parts.clusters.map((cluster) => [`watch ${cluster.name}`, (signal: AbortSignal) => watchGroup(parts, cluster, signal)]));
+  Object.fromEntries(
+    parts.clusters.map((cluster) => [`watch ${cluster.name}`, (signal: AbortSignal) => watchGroup(parts, cluster, signal)]),
+  );

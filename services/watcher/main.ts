@@ -28,8 +28,18 @@ export async function watcher(config: WatcherConfig, log: Log, signal: AbortSign
   const owner = `${hostname()}/${process.pid}/${randomUUID().slice(0, 8)}`;
   const metrics = openMetrics("watcher", "0.1.0");
 
-  await using groups = await readGroups(config.groupsFile, { credential: "watch", clock, onRequest: (group, verb, code) => metrics.count("longshore_kubernetes_requests_total", { group, verb, code }) });
-  await using broker = await openBroker({ url: secretOf(config.broker, "url")?.reveal() ?? "", user: secretOf(config.broker, "user")?.reveal(), password: secretOf(config.broker, "password")?.reveal(), log, clock });
+  await using groups = await readGroups(config.groupsFile, {
+    credential: "watch",
+    clock,
+    onRequest: (group, verb, code) => metrics.count("longshore_kubernetes_requests_total", { group, verb, code }),
+  });
+  await using broker = await openBroker({
+    url: secretOf(config.broker, "url")?.reveal() ?? "",
+    user: secretOf(config.broker, "user")?.reveal(),
+    password: secretOf(config.broker, "password")?.reveal(),
+    log,
+    clock,
+  });
   await using health = await serveHealth({
     listen: config.http.listen,
     metrics,
@@ -37,7 +47,18 @@ export async function watcher(config: WatcherConfig, log: Log, signal: AbortSign
   });
 
   const fail = failpoints(config.failpoint, FAILPOINTS);
-  const parts: Parts = { installation, owner, clock, log, metrics, broker, clusters: groups.clusters, timing: TIMING, fail, pause: backOff(clock) };
+  const parts: Parts = {
+    installation,
+    owner,
+    clock,
+    log,
+    metrics,
+    broker,
+    clusters: groups.clusters,
+    timing: TIMING,
+    fail,
+    pause: backOff(clock),
+  };
   log.info("the watcher is up", { owner, health: health.url, groups: groups.clusters.map(({ name }) => name) });
   return await together(signal, watcherLoops(parts));
 }

@@ -6,7 +6,14 @@ import type { Parts } from "./parts.ts";
 
 export type Tell = <T extends FactType>(type: T, data: FactData<T>, signal: AbortSignal) => Promise<"told" | "stopped">;
 
-export function teller({ broker, installation, owner, log, pause, fail }: Pick<Parts, "broker" | "installation" | "owner" | "log" | "pause" | "fail">): Tell {
+export function teller({
+  broker,
+  installation,
+  owner,
+  log,
+  pause,
+  fail,
+}: Pick<Parts, "broker" | "installation" | "owner" | "log" | "pause" | "fail">): Tell {
   let count = 0;
   return async (type, data, signal) => {
     // The same fact told again is another message: the hold is its acknowledgement, so no broker may take it for a duplicate.

@@ -48,7 +48,8 @@ export async function watchGroup(parts: Parts, cluster: Watched, signal: AbortSi
       else if (change.kind === "seen") seenJob(change.object, listing);
       else if (change.kind === "gone") vanished(seeJob(change.object)?.uid);
       // Whatever a whole listing does not show has left in a gap of the watch.
-      else if (change.kind === "listed") for (const [uid, known] of book.entries()) if (known.job && known.listing !== listing) vanished(uid);
+      else if (change.kind === "listed")
+        for (const [uid, known] of book.entries()) if (known.job && known.listing !== listing) vanished(uid);
     }
   }
 
@@ -154,8 +155,16 @@ export async function watchGroup(parts: Parts, cluster: Watched, signal: AbortSi
   }
 
   function note(kind: "jobs" | "pods", change: Change): void {
-    if (change.kind === "broken") log.info("a watch goes on anew", { group: cluster.name, kind, reason: change.reason, said: change.message, retryInMs: change.retryInMs });
-    else if (change.kind === "listing") metrics.count("longshore_watch_relists_total", { group: cluster.name, reason: change.reason });
+    if (change.kind === "broken")
+      log.info("a watch goes on anew", {
+        group: cluster.name,
+        kind,
+        reason: change.reason,
+        said: change.message,
+        retryInMs: change.retryInMs,
+      });
+    else if (change.kind === "listing")
+      metrics.count("longshore_watch_relists_total", { group: cluster.name, reason: change.reason });
     else if (change.kind === "listed") {
       const first = fresh[kind] === undefined;
       fresh[kind] = change.asOfMs;

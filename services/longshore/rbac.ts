@@ -1,0 +1,29 @@
+/** `longshore rbac`: the least that launcher and watcher need in a group's namespace, to be applied by its owner. */
+import { parseArgs } from "node:util";
+import { rolesFor } from "@longshore/kubernetes/rbac.ts";
+import { stringify } from "yaml";
+import { type Command, Usage } from "./command.ts";
+
+const HELP = `longshore rbac: prints the Roles, bindings and service accounts for one namespace.
+
+  longshore rbac NAMESPACE | kubectl apply -f -
+
+The launcher may create, read, patch and delete Jobs there; the watcher may only read. Kubernetes cannot confine that to
+our own Jobs, so a namespace of its own is the recommendation.
+`;
+
+export const rbac: Command = {
+  summary: "print the Roles that a group's namespace needs",
+  help: HELP,
+  async run(args, { out }) {
+    const { positionals } = parseArgs({ args: [...args], allowPositionals: true });
+    const [namespace] = positionals;
+    if (namespace === undefined) throw new Usage("rbac needs the namespace: longshore rbac batch");
+    out(
+      rolesFor(namespace)
+        .map((object) => stringify(object))
+        .join("---\n"),
+    );
+    return 0;
+  },
+};

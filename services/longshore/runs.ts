@@ -1,0 +1,199 @@
+/** `longshore runs`: what ran, how it went, and what to do about it. */
+import { parseArgs } from "node:util";
+import { isTerminal } from "@longshore/contract/event.ts";
+import { RunId } from "@longshore/contract/ids.ts";
+import { Failure } from "@longshore/contract/problem.ts";
+import { openLedger } from "@longshore/ledger/open.ts";
+import type { Ledger, RunFilter, StoryEvent } from "@longshore/ledger/port.ts";
+import { silentLog } from "@longshore/runtime/log.ts";
+import { type Command, type Surroundings, Usage } from "./command.ts";
+import { findLongshore } from "./place.ts";
+import { brokerOf, follow, send } from "./publish.ts";
+import { clockTime, particulars, plain, span, wordOf } from "./words.ts";
+
+const HELP = `longshore runs: what ran, and how it went.
+
+  longshore runs list [--state active|cancelling|ended] [--outcome succeeded|failed|cancelled|lost] [--most N]
+  longshore runs show RUN
+  longshore runs follow RUN
+  longshore runs cancel RUN [--reason TEXT]
+  longshore runs restart RUN [--from failed|start|STEP] [--with FIELD=VALUE ...]
+
+  --config FILE   a launcher's config file (default: the Longshore that \`longshore up\` runs from this folder)
+
+  longshore runs restart orders/8812/export --with resources.limits.memory=2Gi
+`;
+
+export const runs: Command = {
+  summary: "list, show, follow, cancel and restart runs",
+  help: HELP,
+  async run(args, surroundings) {
+    const { values, positionals } = options(args);
+    const [verb, id] = positionals;
+    if (verb === "list") return await list(values, surroundings);
+    if (verb === undefined || !(verb in VERBS))
+      throw new Usage(`runs needs one of list, ${Object.keys(VERBS).join(", ")}${verb === undefined ? "" : `; not "${verb}"`}`);
+    const run = RunId.safeParse(id);
+    if (!run.success)
+      throw new Usage(
+        `runs ${verb} needs a run's id${id === undefined ? "" : `: ${run.error.issues[0]?.message ?? "this is none"}`}`,
+      );
+    return await VERBS[verb as keyof typeof VERBS](run.data, values, surroundings);
+  },
+};
+
+type Values = ReturnType<typeof options>["values"];
+
+function options(args: readonly string[]) {
+  try {
+    const text = { type: "string" } as const;
+    return parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        config: text,
+        state: text,
+        outcome: text,
+        most: text,
+        reason: text,
+        from: text,
+        with: { type: "string", multiple: true },
+      },
+    });
+  } catch (error) {
+    throw new Usage(error instanceof Error ? error.message : String(error));
+  }
+}
+
+const VERBS = { show, follow: followRun, cancel, restart };
+
+async function ledgerOf({ config }: Values, surroundings: Surroundings): Promise<Ledger> {
+  const { ledgerUrl, installation } = await findLongshore({ config }, surroundings);
+  // Nothing is begun from here, so no Job is ever named.
+  const jobName = (): never => {
+    throw new Error("this command begins no attempts");
+  };
+  return await openLedger({ url: ledgerUrl, installation, jobName, migrate: false, log: silentLog });
+}
+
+async function list(values: Values, surroundings: Surroundings): Promise<number> {
+  await using ledger = await ledgerOf(values, surroundings);
+  const most = values.most === undefined ? 20 : Number(values.most);
+  if (!Number.isInteger(most) || most < 1 || most > 1000) throw new Usage("--most is a number from 1 to 1000");
+  const filter = {
+    most,
+    ...(values.state !== undefined && { state: values.state }),
+    ...(values.outcome !== undefined && { outcome: values.outcome }),
+  };
+  const rows = await ledger.list(filter as RunFilter);
+  if (rows.length === 0) surroundings.out("no runs\n");
+  for (const { id, state, outcome, group, acceptedAtMs, endedAtMs } of rows) {
+    const took = endedAtMs === undefined ? "" : span(endedAtMs - acceptedAtMs);
+    surroundings.out(
+      `${(outcome ?? state).toUpperCase().padEnd(10)} ${id.padEnd(44)} ${(group ?? "-").padEnd(16)} ${new Date(acceptedAtMs).toISOString().slice(0, 19)}Z  ${took}\n`,
+    );
+  }
+  return 0;
+}
+
+async function show(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
+  await using ledger = await ledgerOf(values, surroundings);
+  const [found, story] = [await ledger.find(run), await ledger.story(run, 0, 1000)];
+  if (found === undefined)
+    throw new Failure("refuse", "RunUnknown", `no run has the id ${run}; \`longshore runs list\` shows what there is`);
+  surroundings.out(pageOf(found.record, story));
+  return 0;
+}
+
+/** One screen: how it stands, why, what to do, and the story. */
+function pageOf(
+  { run, attempts }: NonNullable<Awaited<ReturnType<Ledger["find"]>>>["record"],
+  story: readonly StoryEvent[],
+): string {
+  const end = story.findLast(({ type }) => isTerminal(type));
+  const { diagnosis, seconds, log } = (end?.data ?? {}) as {
+    diagnosis?: { code: string; sentence: string; hint: string; blame: string; evidence: string[] };
+    seconds?: Record<string, number>;
+    log?: { state: string; lines: number; tail: string };
+  };
+  const last = attempts.at(-1);
+  const where = last?.notes.considered?.map(({ group, why }) => `${group}: ${why}`).join("  ");
+  const WHO: Readonly<Record<string, string>> = {
+    request: "you (request)",
+    cluster: "the cluster's people",
+    platform: "whoever runs Longshore",
+  };
+  const head = `${run.id}    ${(run.outcome ?? run.state).toUpperCase()}${diagnosis ? `   ${diagnosis.code}   to act: ${WHO[diagnosis.blame] ?? ""}` : ""}`;
+  const phases = Object.entries(seconds ?? {}).map(([phase, value]) => `${phase} ${span(value * 1000)}`);
+  const lines = [
+    head,
+    ...(diagnosis
+      ? [`  ${diagnosis.sentence}`, `  Hint: ${diagnosis.hint}`, ...diagnosis.evidence.map((it) => `  seen: ${it}`)]
+      : []),
+    `  from     ${run.tenant} (${run.source})`,
+    `  group    ${run.group ?? "-"}${where ? `    ${where}` : ""}`,
+    ...(phases.length > 0 ? [`  time     ${phases.join(" | ")}`] : []),
+    ...story.map(
+      ({ sequence, atMs, type, data }) =>
+        `${String(sequence).padStart(4)}  ${clockTime(atMs)}  ${wordOf(type).padEnd(15)} ${particulars(type, data as object, run.plan.simple)}`,
+    ),
+    ...(log && log.tail !== ""
+      ? [
+          `  log (${log.state}, ${log.lines} lines)`,
+          ...log.tail
+            .trimEnd()
+            .split("\n")
+            .slice(-20)
+            .map((line) => `    ${line}`),
+        ]
+      : []),
+    ...(log?.state === "unavailable" ? ["  log: unavailable, the pod was gone or its node did not answer"] : []),
+    ...(last !== undefined && last.claimNo > 0 ? [`  kubectl -n ${last.notes.namespace ?? ""} describe job ${last.name}`] : []),
+    ...(run.outcome === "failed" ? [`  longshore runs restart ${run.id}`] : []),
+  ];
+  return `${lines.map(plain).join("\n")}\n`;
+}
+
+async function followRun(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
+  await using broker = await brokerOf(values.config, surroundings);
+  const following = await follow(broker, run, surroundings);
+  await using ledger = await ledgerOf(values, surroundings);
+  const found = await ledger.find(run);
+  if (found === undefined)
+    throw new Failure("refuse", "RunUnknown", `no run has the id ${run}; \`longshore runs list\` shows what there is`);
+  if (found.record.run.state !== "ended") return await following;
+  surroundings.out(pageOf(found.record, await ledger.story(run, 0, 1000)));
+  return found.record.run.outcome === "succeeded" ? 0 : 1;
+}
+
+async function cancel(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
+  await using broker = await brokerOf(values.config, surroundings);
+  const following = await follow(broker, run, surroundings);
+  await send(broker, "run.cancel", { run, ...(values.reason !== undefined && { reason: values.reason }) }, surroundings.signal);
+  surroundings.out(`asked to cancel ${run}; it is cancelled when its pods are gone\n`);
+  await following;
+  return 0;
+}
+
+async function restart(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
+  await using broker = await brokerOf(values.config, surroundings);
+  const following = await follow(broker, run, surroundings);
+  const from = (values.from ?? "failed") as "failed";
+  await send(broker, "run.restart", { run, from, ...(values.with && { with: correctionOf(values.with) }) }, surroundings.signal);
+  return await following;
+}
+
+/** "resources.limits.memory=2Gi" as { resources: { limits: { memory: "2Gi" } } }. */
+function correctionOf(given: readonly string[]): Record<string, never> {
+  const root: Record<string, unknown> = {};
+  for (const text of given) {
+    const at = text.indexOf("=");
+    if (at < 1) throw new Usage(`--with ${text}: write FIELD=VALUE, such as resources.limits.memory=2Gi`);
+    const path = text.slice(0, at).split(".");
+    const last = path.pop() ?? "";
+    let into = root;
+    for (const name of path) into = (into[name] ??= {}) as Record<string, unknown>;
+    into[last] = text.slice(at + 1);
+  }
+  return root as Record<string, never>;
+}

@@ -1,0 +1,136 @@
+/** `longshore up`: launcher and watcher in this process, and whatever they need that was not named: Postgres, broker, cluster. */
+import { mkdir } from "node:fs/promises";
+import { resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { Installation } from "@longshore/contract/ids.ts";
+import { Failure } from "@longshore/contract/problem.ts";
+import { LauncherConfig } from "@longshore/launcher/config.ts";
+import { launcher } from "@longshore/launcher/main.ts";
+import { readConfig } from "@longshore/runtime/config.ts";
+import { openLog } from "@longshore/runtime/log.ts";
+import { together } from "@longshore/runtime/loop.ts";
+import { withoutCredentials } from "@longshore/runtime/secret.ts";
+import { WatcherConfig } from "@longshore/watcher/config.ts";
+import { watcher } from "@longshore/watcher/main.ts";
+import { type Command, type Surroundings, Usage } from "./command.ts";
+import { type ClusterChoice, INSTALLATION, pocketIn, postgresIn, writeConfig } from "./home.ts";
+import { dataDirIn, readRunning, writeRunning } from "./place.ts";
+import { span } from "./words.ts";
+
+const HELP = `longshore up: a whole Longshore in this process, until Ctrl-C.
+
+  longshore up [--broker URL] [--ledger URL] [--kubeconfig FILE [--context NAME] [--namespace NAME]] [--data DIR]
+
+  --broker URL       amqp://user:password@host:5672/vhost (default: kept in the ledger)
+  --ledger URL       postgres://user:password@host/database (default: a Postgres of its own in the data folder)
+  --kubeconfig FILE  a real cluster (default: the pocket cluster, which runs commands as local processes,
+                     pulls no images and isolates nothing)
+  --namespace NAME   where Jobs are created there (default: default)
+  --data DIR         default: .longshore in this folder
+
+Other commands run from the same folder find it by themselves: longshore publish, runs, doctor.
+`;
+
+export const up: Command = {
+  summary: "a whole Longshore in this process, on embedded defaults or your broker and cluster",
+  help: HELP,
+  async run(args, surroundings) {
+    const { broker, ledger, kubeconfig, context, namespace = "default", data } = options(args);
+    const home = data === undefined ? dataDirIn(surroundings.cwd) : resolve(surroundings.cwd, data);
+    await mkdir(home, { recursive: true, mode: 0o700 });
+    const other = await readRunning(home);
+    if (other !== undefined)
+      throw new Failure(
+        "halt",
+        "AlreadyRunning",
+        `a Longshore runs from ${home} already, as process ${other.pid}; stop it first, or give this one another --data DIR`,
+      );
+
+    surroundings.out("longshore up. What is not named is started here; it is for this machine only.\n");
+    await using postgres =
+      ledger === undefined
+        ? await started(surroundings, "ledger", "a Postgres of its own", () => postgresIn(home))
+        : named(surroundings, "ledger", ledger);
+    if (broker === undefined) surroundings.out("  broker   inside the ledger\n");
+    const brokerUrl = broker ?? postgres.url;
+    if (broker !== undefined) named(surroundings, "broker", broker);
+    await using cluster =
+      kubeconfig === undefined
+        ? await started(surroundings, "cluster", "the pocket: commands as local processes, no images, no isolation", () =>
+            pocketIn(home),
+          )
+        : kubernetes(surroundings, resolve(surroundings.cwd, kubeconfig), context, namespace);
+
+    const files = await writeConfig({ home, brokerUrl, ledgerUrl: postgres.url, cluster });
+    await using _running = await writeRunning(home, {
+      pid: process.pid,
+      installation: Installation.parse(INSTALLATION),
+      brokerUrl,
+      ledgerUrl: postgres.url,
+      groupsFile: files.groups,
+    });
+    surroundings.out(
+      "  up. In another terminal, from this folder:\n    npm run longshore -- publish --image busybox --follow -- sh -c 'echo hi'\n    npm run longshore -- runs list\n  Ctrl-C stops it; nothing is lost.\n",
+    );
+    return await serve(files, surroundings);
+  },
+};
+
+async function serve(
+  files: { readonly launcher: string; readonly watcher: string },
+  { env, signal }: Surroundings,
+): Promise<number> {
+  const launcherConfig = readConfig(LauncherConfig, { file: files.launcher, env });
+  const watcherConfig = readConfig(WatcherConfig, { file: files.watcher, env });
+  await together(signal, {
+    launcher: async (signal) => void (await launcher(launcherConfig, openLog("launcher", launcherConfig.log), signal)),
+    watcher: async (signal) => void (await watcher(watcherConfig, openLog("watcher", watcherConfig.log), signal)),
+  });
+  return 0;
+}
+
+function options(args: readonly string[]) {
+  try {
+    const text = { type: "string" } as const;
+    const { values } = parseArgs({
+      args: [...args],
+      options: { broker: text, ledger: text, kubeconfig: text, context: text, namespace: text, data: text },
+    });
+    return values;
+  } catch (error) {
+    throw new Usage(error instanceof Error ? error.message : String(error));
+  }
+}
+
+export async function started<T>(
+  { out }: Pick<Surroundings, "out">,
+  name: string,
+  what: string,
+  start: () => Promise<T>,
+): Promise<T> {
+  const began = Date.now();
+  const it = await start();
+  out(`  ${name.padEnd(8)} ${what}, ready after ${span(Date.now() - began)}\n`);
+  return it;
+}
+
+function named({ out }: Surroundings, name: string, url: string): AsyncDisposable & { readonly url: string } {
+  out(`  ${name.padEnd(8)} ${withoutCredentials(url)}\n`);
+  return { url, [Symbol.asyncDispose]: async () => {} };
+}
+
+function kubernetes(
+  { out }: Surroundings,
+  kubeconfig: string,
+  context: string | undefined,
+  namespace: string,
+): AsyncDisposable & ClusterChoice {
+  out(`  cluster  ${kubeconfig}, namespace ${namespace}\n`);
+  const cluster = { kubeconfig, ...(context !== undefined && { context }) };
+  return {
+    name: context?.toLowerCase().replaceAll(/[^a-z0-9-]+/g, "-") ?? "cluster",
+    namespace,
+    cluster,
+    [Symbol.asyncDispose]: async () => {},
+  };
+}
