@@ -12,6 +12,7 @@ import { addressProblem } from "./address.ts";
 import type { Connection, Trust } from "./connection.ts";
 import { type Kept, kept, readText } from "./credential-file.ts";
 import { openKubeconfig } from "./kubeconfig.ts";
+import { member } from "./objects.ts";
 
 /** Where the cluster is: exactly one of `server`, `kubeconfig` and `inCluster`. */
 export interface ClusterSettings {
@@ -104,7 +105,8 @@ export async function connect(options: ConnectOptions): Promise<Connected> {
         trust.doubt();
         opened?.doubt();
       },
-      expiresAtMs: () => expiryOf(last),
+      expiresAtMs: () => timesOf(last)?.expiresAtMs,
+      tokenTimes: () => timesOf(last),
     },
   };
 }
@@ -255,13 +257,14 @@ function words({ token, tokenFile, certFile }: CredentialSettings, { kubeconfig 
 }
 
 /** Service account tokens are JWTs that say when they end. We only read that, and believe nothing. */
-function expiryOf(authorization: string | undefined): number | undefined {
+function timesOf(authorization: string | undefined): ReturnType<Connection["tokenTimes"]> {
   const payload = authorization?.replace(/^Bearer /, "").split(".")[1];
   if (payload === undefined) return undefined;
   try {
     const claims: unknown = JSON.parse(Buffer.from(payload, "base64url").toString("utf8"));
-    const end = typeof claims === "object" && claims !== null && "exp" in claims ? claims.exp : undefined;
-    return typeof end === "number" && Number.isFinite(end) ? end * 1000 : undefined;
+    const [end, start] = [member(claims, "exp"), member(claims, "iat")];
+    if (typeof end !== "number" || !Number.isFinite(end)) return undefined;
+    return { expiresAtMs: end * 1000, issuedAtMs: typeof start === "number" ? start * 1000 : undefined };
   } catch {
     return undefined; // a token of another kind
   }

@@ -23,4 +23,6 @@ export interface Connection {
   rejected(): void;
   /** When the token says that it expires, as far as it says so. */
   expiresAtMs(): number | undefined;
+  /** Both ends of its life: a token of an hour is rotated by a machine, one of a year by a person. */
+  tokenTimes(): { readonly issuedAtMs: number | undefined; readonly expiresAtMs: number } | undefined;
 }

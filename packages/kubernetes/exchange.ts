@@ -235,13 +235,14 @@ async function connectThrough(
 }
 
 /** Without a CA of its own a cluster is judged by the machine's trust store, and by Node's where the machine has none. */
+export function systemAuthorities(): string[] {
+  const found = getCACertificates("system");
+  return found.length > 0 ? found : getCACertificates("bundled");
+}
+
 function contextOf({ ca, cert, key }: Trust): SecureContext {
-  const system = () => {
-    const found = getCACertificates("system");
-    return found.length > 0 ? found : getCACertificates("bundled");
-  };
   return createSecureContext({
-    ca: ca ?? system(),
+    ca: ca ?? systemAuthorities(),
     ...(cert === undefined ? {} : { cert }),
     ...(key === undefined ? {} : { key }),
   });

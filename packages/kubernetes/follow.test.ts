@@ -3,7 +3,7 @@ import { runInNewContext } from "node:vm";
 import t from "tap";
 import { type Change, type FollowOptions, follow } from "./follow.ts";
 import { object, page, type Play, scripted, status } from "./testing/scripted.ts";
-import { virtualClock } from "./testing/virtual-clock.ts";
+import { standingClock, virtualClock } from "./testing/virtual-clock.ts";
 
 const list = (names: readonly string[], version: string, next?: string): Play => ({
   answer: 200,
@@ -349,11 +349,7 @@ t.test("a reader that takes its time is not taken for a silent server", async (t
 t.test("stops at once by its signal: while it lists, waits for an event, or waits to try again", async (t) => {
   for (const plays of [[{ hangs: true }], [list([], "1"), { lines: [], then: "silent" }], [{ fails: "unsent" }]] as const) {
     const stop = new AbortController();
-    const clock = {
-      ...virtualClock(),
-      sleep: (_ms: number, signal?: AbortSignal) =>
-        new Promise<void>((resolve) => signal?.addEventListener("abort", () => resolve())),
-    };
+    const clock = standingClock(0);
     const iterator = follow({
       transport: scripted(plays),
       clock,

@@ -4,7 +4,7 @@ import { openClusters } from "./clusters.ts";
 import { within } from "./deadline.ts";
 import { type GuardOptions, guard } from "./guard.ts";
 import { type Play, scripted } from "./testing/scripted.ts";
-import { type VirtualClock, virtualClock } from "./testing/virtual-clock.ts";
+import { standingClock, type VirtualClock, virtualClock } from "./testing/virtual-clock.ts";
 import type { ApiAnswer, ApiRequest, Transport } from "./transport.ts";
 
 const never = new AbortController().signal;
@@ -116,11 +116,7 @@ function manual(clock: VirtualClock) {
     send: () => new Promise((resolve) => inFlight.push((status) => resolve({ status, headers: {}, body: {} }))),
   };
   const turn = () => new Promise((resolve) => setImmediate(resolve));
-  const frozen = {
-    ...clock,
-    sleep: (_ms: number, signal?: AbortSignal) =>
-      new Promise<void>((resolve) => signal?.addEventListener("abort", () => resolve())),
-  };
+  const frozen = standingClock(clock.now());
   return { inFlight, transport, turn, frozen };
 }
 

@@ -11,7 +11,11 @@ import type { ApiRequest, Transport } from "../transport.ts";
 export type Answer = (request: IncomingMessage, response: ServerResponse, body: string) => void;
 export const never = new AbortController().signal;
 export const json = { "content-type": "application/json" };
-export const jobs: ApiRequest = { method: "POST", path: "/apis/batch/v1/namespaces/batch/jobs?timeout=10s", body: { kind: "Job" } };
+export const jobs: ApiRequest = {
+  method: "POST",
+  path: "/apis/batch/v1/namespaces/batch/jobs?timeout=10s",
+  body: { kind: "Job" },
+};
 export const list: ApiRequest = { method: "GET", path: "/apis/batch/v1/namespaces/batch/jobs" };
 
 export async function listening(t: Test, server: Server | TcpServer): Promise<number> {
@@ -54,6 +58,7 @@ export function connectionTo(server: string, { trust = {}, tokens = [] }: Identi
     },
     rejected: () => void connection.rejections++,
     expiresAtMs: () => undefined,
+    tokenTimes: () => undefined,
   };
   return connection;
 }
@@ -78,4 +83,3 @@ export async function failure(promise: Promise<unknown>): Promise<Failure> {
   }
   throw new Error("It should have failed.");
 }
-

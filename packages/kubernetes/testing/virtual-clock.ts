@@ -10,7 +10,13 @@ export interface VirtualClock extends Clock {
   readonly slept: readonly number[];
 }
 
-export function virtualClock({ startMs = 1_000_000, random = () => 0.5 }: { startMs?: number; random?: () => number } = {}): VirtualClock {
+export function virtualClock({
+  startMs = 1_000_000,
+  random = () => 0.5,
+}: {
+  startMs?: number;
+  random?: () => number;
+} = {}): VirtualClock {
   const sleepers = new Set<{ readonly atMs: number; readonly wake: () => void }>();
   const slept: number[] = [];
   let nowMs = startMs;
@@ -51,6 +57,19 @@ export function virtualClock({ startMs = 1_000_000, random = () => 0.5 }: { star
         sleepers.add(sleeper);
         signal?.addEventListener("abort", done, { once: true });
         schedule();
+      }),
+  };
+}
+
+/** A clock that stands: for tests with real sockets, whose bounds are not what is tested. */
+export function standingClock(atMs: number): Clock {
+  return {
+    now: () => atMs,
+    random: () => 0.5,
+    sleep: (_ms, signal) =>
+      new Promise((resolve) => {
+        if (signal?.aborted) resolve();
+        else signal?.addEventListener("abort", () => resolve(), { once: true });
       }),
   };
 }

@@ -1,0 +1,87 @@
+/**
+ * What launcher and watcher may do in a group's namespace, as the objects that an administrator applies.
+ *
+ * The bug this prevents: a role that drifted from what the code does, so that it is widened "to make it work". These rules
+ * are what `longshore rbac` prints and what preflight asks the cluster about; never a wildcard, exec or impersonation.
+ */
+
+export type RoleName = "launcher" | "watcher";
+
+export interface Rule {
+  readonly apiGroups: readonly string[];
+  readonly resources: readonly string[];
+  readonly verbs: readonly string[];
+}
+
+// biome-ignore format: a table is read down its columns
+export const RULES: Readonly<Record<RoleName, readonly Rule[]>> = {
+  launcher: [
+    { apiGroups: ["batch"], resources: ["jobs"],                                              verbs: ["create", "get", "list", "patch", "delete"] },
+    { apiGroups: [""],      resources: ["pods"],                                              verbs: ["get", "list", "delete"] },
+    { apiGroups: [""],      resources: ["configmaps", "secrets", "persistentvolumeclaims"],   verbs: ["create", "get", "list", "delete"] },
+    { apiGroups: [""],      resources: ["resourcequotas"],                                    verbs: ["get", "list"] },
+    // A namespaced Role may give its own namespace, and no other: its UID tells one cluster from another.
+    { apiGroups: [""],      resources: ["namespaces"],                                        verbs: ["get"] },
+  ],
+  watcher: [
+    { apiGroups: ["batch"], resources: ["jobs", "cronjobs"],                                  verbs: ["get", "list", "watch"] },
+    { apiGroups: [""],      resources: ["pods", "events"],                                    verbs: ["get", "list", "watch"] },
+    { apiGroups: [""],      resources: ["pods/log"],                                          verbs: ["get"] },
+  ],
+};
+
+/** One question to the cluster: may we? */
+export interface Need {
+  readonly group: string;
+  readonly resource: string;
+  readonly subresource?: string;
+  readonly verb: string;
+}
+
+export function needsOf(role: RoleName): readonly Need[] {
+  return RULES[role].flatMap(({ apiGroups, resources, verbs }) =>
+    apiGroups.flatMap((group) => resources.flatMap((name) => verbs.map((verb) => need(group, name, verb)))),
+  );
+}
+
+/** What this role must not be able to do: a watcher that could write would not be only a watcher. */
+export const REFUSED: Readonly<Record<RoleName, readonly Need[]>> = {
+  launcher: [need("", "pods/exec", "create"), need("", "serviceaccounts", "impersonate")],
+  watcher: [
+    need("batch", "jobs", "create"),
+    need("batch", "jobs", "patch"),
+    need("batch", "jobs", "delete"),
+    need("", "pods", "delete"),
+    need("", "secrets", "get"),
+  ],
+};
+
+function need(group: string, name: string, verb: string): Need {
+  const [resource = "", subresource] = name.split("/");
+  return { group, resource, verb, ...(subresource === undefined ? {} : { subresource }) };
+}
+
+export interface KubernetesObject {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly namespace: string; readonly labels: Readonly<Record<string, string>> };
+  readonly [field: string]: unknown;
+}
+
+/** ServiceAccount, Role and RoleBinding of one service. They must outlive its Jobs: without them nothing is released. */
+export function objectsFor(role: RoleName, namespace: string): readonly KubernetesObject[] {
+  const name = `longshore-${role}`;
+  const metadata = { name, namespace, labels: { "app.kubernetes.io/name": "longshore", "app.kubernetes.io/component": role } };
+  const api = "rbac.authorization.k8s.io";
+  return [
+    { apiVersion: "v1", kind: "ServiceAccount", metadata, automountServiceAccountToken: false },
+    { apiVersion: `${api}/v1`, kind: "Role", metadata, rules: RULES[role] },
+    {
+      apiVersion: `${api}/v1`,
+      kind: "RoleBinding",
+      metadata,
+      roleRef: { apiGroup: api, kind: "Role", name },
+      subjects: [{ kind: "ServiceAccount", name, namespace }],
+    },
+  ];
+}
