@@ -138,11 +138,13 @@ t.test("skips are counted apart, with their reason", async (t) => {
 });
 
 t.test("every test file stands in one tier", async (t) => {
-  t.equal(tierOf("packages/runtime/loop.test.ts"), "unit");
-  t.equal(tierOf("test/tidy.test.ts"), "unit");
-  t.equal(tierOf("test/chaos/kill.test.ts"), "chaos");
-  t.equal(tierOf("test/integration/rabbitmq.test.ts"), "integration");
-  t.equal(tierOf("test/simulation/bugs.test.ts"), "simulation");
+  t.equal(tierOf("packages/runtime/loop.test.ts", ""), "unit");
+  t.equal(tierOf("test/tidy.test.ts", ""), "unit");
+  t.equal(tierOf("test/chaos/kill.test.ts", ""), "chaos");
+  t.equal(tierOf("test/integration/rabbitmq.test.ts", ""), "integration");
+  t.equal(tierOf("test/simulation/bugs.test.ts", ""), "simulation");
+  t.equal(tierOf("packages/ledger/open.test.ts", "/** x */\n// runs with integration\n"), "integration");
+  t.throws(() => tierOf("packages/ledger/open.test.ts", "// runs with databases\n"), /the tiers are unit/);
   t.equal(boundMs("// runs at most 12 min\n"), 720_000);
   t.ok(findTests(root).some((it) => it.path === "test/runner.test.ts"));
   t.notOk(findTests(root).some((it) => it.path.includes("node_modules")));

@@ -22,13 +22,19 @@ export function findTests(root: string): TestFile[] {
     cwd: root,
     exclude: (name) => name.endsWith("node_modules"),
   });
-  return paths
-    .toSorted()
-    .map((path) => ({ path, tier: tierOf(path), boundMs: boundMs(readFileSync(`${root}/${path}`, "utf8")) }));
+  return paths.toSorted().map((path) => {
+    const text = readFileSync(`${root}/${path}`, "utf8");
+    return { path, tier: tierOf(path, text), boundMs: boundMs(text) };
+  });
 }
 
-export function tierOf(path: string): Tier {
-  return TIERS.find((tier) => path.startsWith(`test/${tier}/`)) ?? "unit";
+/** By its folder. One that stands beside its source and starts a database says so in a line: "// runs with integration". */
+export function tierOf(path: string, text: string): Tier {
+  const [, said] = /^\/\/ runs with (\w+)$/m.exec(text) ?? [];
+  const tier = TIERS.find((it) => (said === undefined ? path.startsWith(`test/${it}/`) : it === said));
+  if (said !== undefined && tier === undefined)
+    throw new Error(`${path} says that it runs with "${said}"; the tiers are ${TIERS.join(", ")}`);
+  return tier ?? "unit";
 }
 
 /** A file that needs longer says so in a line of its own: "// runs at most 12 min". */

@@ -37,7 +37,7 @@ function length(tree: Tree): Fault[] {
 
 function header(tree: Tree): Fault[] {
   return tree.sources
-    .filter(({ text }) => !/^(#!.*\n)?\/\*\*[^*]/.test(text))
+    .filter(({ path, text }) => !path.endsWith(".test.ts") && !/^(#!.*\n)?\/\*\*[^*]/.test(text))
     .map(({ path }) => ({ path, line: 1, message: "begin with /** … */: what it is, and which failure it prevents" }));
 }
 
@@ -148,7 +148,7 @@ function workspaceFaults(tree: Tree, folder: string): Fault[] {
     .filter((it) => partOf(it.path) === folder)
     .map((it) => it.text)
     .join("\n");
-  const idle = listed.filter((it) => !used.has(it) && !text.includes(`"${it}`));
+  const idle = listed.filter((it) => !used.has(it) && !text.includes(`${it}/`));
   return [...unlisted, ...idle.map((it) => ({ path, line: 1, message: `nothing in ${folder} imports ${it}` }))];
 }
 
@@ -194,7 +194,13 @@ export const FILE_RULES: readonly Rule[] = [
     because: "a reader who does not know what a file is for cannot see what is wrong in it",
     check: header,
     bad: [{ "packages/broker/a.ts": "export const x = 1;" }, { "packages/broker/a.ts": "// A port.\nexport const x = 1;" }],
-    good: [{ "packages/broker/a.ts": HEAD, "services/longshore/main.ts": `#!/usr/bin/env node\n${HEAD}` }],
+    good: [
+      {
+        "packages/broker/a.ts": HEAD,
+        "packages/broker/a.test.ts": "",
+        "services/longshore/main.ts": `#!/usr/bin/env node\n${HEAD}`,
+      },
+    ],
   },
   {
     name: "no dead files",
