@@ -78,6 +78,15 @@ export type ContainerState =
       readonly reason: string;
       /** The termination message. */
       readonly message?: string;
-      readonly startedAtMs: number;
-      readonly finishedAtMs: number;
+      /** Left out where the container never started: its pod was taken away before. */
+      readonly startedAtMs?: number;
+      readonly finishedAtMs?: number;
     };
+
+/** What a kubelet reports of a container whose pod was taken away before it started: an end without a beginning. */
+export const NEVER_STARTED: ContainerState = {
+  kind: "terminated",
+  exitCode: 137,
+  reason: "ContainerStatusUnknown",
+  message: "The container could not be located when the pod was terminated",
+};

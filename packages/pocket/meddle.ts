@@ -8,7 +8,7 @@ import { deleteObject, type Propagation } from "./delete.ts";
 import type { Network } from "./network.ts";
 import { type ApiObject, withFinalizers } from "./objects.ts";
 import type { Store } from "./store.ts";
-import { createObject } from "./write.ts";
+import { createNamespace } from "./write.ts";
 
 interface Named {
   readonly namespace: string;
@@ -64,18 +64,9 @@ export function meddle({ store, clock, network }: Meddled, deed: Deed): void {
       if (namespace !== undefined) deleteObject(store, "namespaces", namespace, {}, clock.now());
       return;
     }
-    case "create namespace": {
-      if (store.get("namespaces", "", deed.name) !== undefined) return;
-      const asked = {
-        resource: "namespaces",
-        namespace: undefined,
-        name: undefined,
-        part: undefined,
-        query: new URLSearchParams(),
-      } as const;
-      createObject({ store, clock }, asked, { metadata: { name: deed.name } });
+    case "create namespace":
+      if (store.get("namespaces", "", deed.name) === undefined) createNamespace({ store, clock }, deed.name);
       return;
-    }
     case "compact":
       return store.compact();
     case "cut streams":

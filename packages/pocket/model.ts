@@ -21,15 +21,15 @@ import type { ApiObject, JobObject, PodObject } from "./objects.ts";
 import { splitPath } from "./query.ts";
 import { answer, type ServerParts, stream } from "./serve.ts";
 import { createStore } from "./store.ts";
-import { createObject } from "./write.ts";
+import { createNamespace } from "./write.ts";
 
 export interface ModelOptions {
   readonly clock: Clock;
   readonly kubelet: Kubelet;
   readonly faults?: readonly Fault[];
   readonly delays?: Partial<Delays>;
-  /** Made at the start; "default" unless told. */
-  readonly namespaces?: readonly string[];
+  /** Made at the start; "default" unless told. As a map: with the UID of each. */
+  readonly namespaces?: readonly string[] | ReadonlyMap<string, string>;
   readonly bookmarkMs?: number;
   readonly expiredAs?: "stream" | "status";
   readonly clientTimeoutMs?: number;
@@ -80,12 +80,12 @@ export function createModel(options: ModelOptions): Model {
   const faults = createFaults(clock, options.faults ?? []);
   const parts = { store, clock, agenda, delays };
   const nodes = startNodes({ ...parts, kubelet: options.kubelet });
-  const stops = [startJobController(parts), startCollector(parts), nodes.stop];
+  const stops = [startJobController(parts), startCollector(parts), () => nodes.stop()];
   const requests = keepRequests(options);
   let watches = 0;
   const server: ServerParts = {
     ...parts,
-    runOf: nodes.runOf,
+    runOf: (uid) => nodes.runOf(uid),
     watch: () => ({
       key: `watch:${watches++}`,
       delay: delays.watchMs,
@@ -96,7 +96,7 @@ export function createModel(options: ModelOptions): Model {
   const network = createNetwork({
     ...parts,
     faults,
-    version: store.version,
+    version: () => store.version(),
     clientTimeoutMs: options.clientTimeoutMs ?? 10_000,
     answer: async (identity, request, behind) => {
       const answered = await answer(server, identity, request, behind);
@@ -108,30 +108,24 @@ export function createModel(options: ModelOptions): Model {
       requests.note(identity, request, opened.status);
       return opened;
     },
-    refused: requests.note,
+    refused: (identity, request, status) => requests.note(identity, request, status),
   });
-  for (const name of options.namespaces ?? ["default"]) {
-    const asked = {
-      resource: "namespaces",
-      namespace: undefined,
-      name: undefined,
-      part: undefined,
-      query: new URLSearchParams(),
-    } as const;
-    createObject({ store, clock }, asked, { metadata: { name } });
-  }
+  const { namespaces = ["default"] } = options;
+  const uids: ReadonlyMap<string, string | undefined> =
+    namespaces instanceof Map ? namespaces : new Map([...namespaces].map((name) => [String(name), undefined]));
+  for (const [name, uid] of uids) createNamespace({ store, clock }, name, uid);
 
   return {
     transport: (identity = ADMIN) => network.transport(identity),
-    cause: faults.cause,
-    heal: faults.heal,
+    cause: (fault) => faults.cause(fault),
+    heal: () => faults.heal(),
     meddle: (deed) => meddle({ store, clock, network }, deed),
     jobs: (namespace) => store.list("jobs", namespace) as readonly JobObject[],
     pods: (namespace) => store.list("pods", namespace) as readonly PodObject[],
     namespace: (name) => store.get("namespaces", "", name),
-    requests: requests.all,
-    countCreated: requests.countCreated,
-    version: store.version,
+    requests: () => requests.all(),
+    countCreated: (name) => requests.countCreated(name),
+    version: () => store.version(),
     [Symbol.asyncDispose]: async () => {
       network.breakStreams("cut");
       for (const stop of stops) stop();

@@ -13,7 +13,7 @@ import type { Faults, Trouble } from "./faults.ts";
 import type { Lines } from "./lines.ts";
 import type { Behind } from "./read.ts";
 import type { Streaming } from "./serve.ts";
-import { type Answer, trouble as troubleAnswer } from "./status.ts";
+import { type Answer, expired, trouble as troubleAnswer } from "./status.ts";
 import { expiredLine } from "./watch.ts";
 
 export interface NetworkParts {
@@ -107,6 +107,10 @@ export function createNetwork(parts: NetworkParts): Network {
       await clock.sleep(parts.clientTimeoutMs, signal);
       throw broken("no answer from the cluster to a watch");
     }
+    if (trouble?.kind === "expired" && trouble.as === "status") {
+      const { status, body } = expired("The resourceVersion for the provided watch is too old.").answer;
+      return { status, body, lines: nothing() };
+    }
     if (trouble?.kind === "status") {
       parts.refused(identity, request, trouble.status);
       const { status, body } = troubleAnswer(trouble.status, trouble.retryAfterSeconds).answer;
@@ -131,23 +135,14 @@ export function createNetwork(parts: NetworkParts): Network {
 
   function disturb(key: string, lines: Lines, trouble: Trouble): void {
     const later = (afterMs: number, work: () => void): void => agenda.at(key, clock.now() + afterMs, work);
-    switch (trouble.kind) {
-      case "cut":
-        return later(trouble.afterMs, () => lines.fail(broken("the connection of a watch was reset")));
-      case "silent":
-        return later(trouble.afterMs, () => lines.silence());
-      case "garbage":
-        return later(trouble.afterMs, () => {
-          lines.push('{"type":"MODIFIED","object":{"kind":"Jo');
-          lines.end();
-        });
-      case "expired":
-        return later(trouble.afterMs ?? 0, () => {
-          lines.push(expiredLine(parts.version()));
-          lines.end();
-        });
-      default:
-        return;
+    if (trouble.kind === "cut") later(trouble.afterMs, () => lines.fail(broken("the connection of a watch was reset")));
+    if (trouble.kind === "silent") later(trouble.afterMs, () => lines.silence());
+    if (trouble.kind === "garbage") later(trouble.afterMs, () => last('{"type":"MODIFIED","object":{"kind":"Jo'));
+    if (trouble.kind === "expired") later(trouble.afterMs ?? 0, () => last(expiredLine(parts.version())));
+
+    function last(line: string): void {
+      lines.push(line);
+      lines.end();
     }
   }
 

@@ -185,11 +185,13 @@ function containerStatus(pod: PodObject, { name, state }: ContainerReport): Fiel
         ...(signal === undefined ? {} : { signal }),
         reason,
         ...(message === undefined || message === "" ? {} : { message }),
-        startedAt: timestamp(state.startedAtMs),
-        finishedAt: timestamp(state.finishedAtMs),
+        startedAt: when(state.startedAtMs),
+        finishedAt: when(state.finishedAtMs),
         containerID: `pocket://${pod.metadata.uid}/${name}`,
       };
       return { ...common, ready: false, started: false, state: { terminated } };
     }
   }
 }
+
+const when = (ms: number | undefined): string | null => (ms === undefined ? null : timestamp(ms));

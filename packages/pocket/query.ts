@@ -106,7 +106,8 @@ function fieldRule(text: string): Chosen {
   return (object) => {
     let at: unknown = object;
     for (const word of path) at = typeof at === "object" && at !== null ? Reflect.get(at, word) : undefined;
-    return (String(at ?? "") === value) === (sign !== "!=");
+    const text = typeof at === "string" ? at : at === undefined ? "" : JSON.stringify(at);
+    return (text === value) === (sign !== "!=");
   };
 }
 

@@ -6,7 +6,7 @@
  */
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { createAgenda } from "./agenda.ts";
-import type { ContainerState, Kubelet, PodReport, PodRun } from "./api.ts";
+import { type ContainerState, type Kubelet, NEVER_STARTED, type PodReport, type PodRun } from "./api.ts";
 import type { PodObject } from "./objects.ts";
 
 export interface PodScript {
@@ -27,10 +27,9 @@ export interface PodScript {
   readonly onStop?: { readonly kind: "ends"; readonly afterMs: number; readonly exitCode?: number } | { readonly kind: "stuck" };
 }
 
-export interface ScriptedPods extends Kubelet {
+export interface ScriptedPods extends Kubelet, AsyncDisposable {
   /** Nodes that were lost come back: what was stuck in stopping ends now. */
   heal(): void;
-  stop(): void;
 }
 
 export function scriptedPods(clock: Clock, script: (pod: PodObject) => PodScript): ScriptedPods {
@@ -42,7 +41,7 @@ export function scriptedPods(clock: Clock, script: (pod: PodObject) => PodScript
       for (const end of [...stuck.values()]) end();
       stuck.clear();
     },
-    stop: () => agenda.stop(),
+    [Symbol.asyncDispose]: async () => agenda.stop(),
   };
 }
 
@@ -86,10 +85,15 @@ function startScript(
     if (over) return;
     agenda.cancel(key);
     stuck.delete(key);
+    if (startedAtMs === undefined) {
+      say(NEVER_STARTED);
+      over = true;
+      return;
+    }
     const signal = exitCode > 128 && exitCode < 160 ? { signal: exitCode - 128 } : {};
     const message = script.message === undefined ? {} : { message: script.message };
     const atMs = clock.now();
-    say({ kind: "terminated", exitCode, ...signal, reason, ...message, startedAtMs: startedAtMs ?? atMs, finishedAtMs: atMs });
+    say({ kind: "terminated", exitCode, ...signal, reason, ...message, startedAtMs, finishedAtMs: atMs });
     over = true;
     for (const tell of listeners) tell(undefined);
     listeners.clear();
@@ -98,7 +102,7 @@ function startScript(
   function stop(graceSeconds: number): void {
     const graceMs = graceSeconds * 1000;
     if (script.onStop?.kind === "stuck") stuck.set(key, () => end(137));
-    else if (startedAtMs === undefined || script.onStop === undefined) later(0, () => end(startedAtMs === undefined ? 137 : 143));
+    else if (startedAtMs === undefined || script.onStop === undefined) later(0, () => end(143));
     else if (script.onStop.afterMs < graceMs)
       later(script.onStop.afterMs, () => end(script.onStop?.kind === "ends" ? (script.onStop.exitCode ?? 143) : 143));
     else later(graceMs, () => end(137));

@@ -90,7 +90,7 @@ export function openWatch(parts: WatchParts, asked: Asked, shape: Shape, closed:
 /** Bookmarks once in a while and two seconds before the end; then the end. */
 function keepTime({ clock, agenda, bookmarkMs, key }: WatchParts, asked: Asked, bookmark: () => void, lines: Lines): void {
   const forMs = (wholeNumber(asked.query, "timeoutSeconds") ?? LONGEST_WATCH_SECONDS) * 1000;
-  agenda.at(`${key}:end`, clock.now() + forMs, lines.end);
+  agenda.at(`${key}:end`, clock.now() + forMs, () => lines.end());
   if (asked.query.get("allowWatchBookmarks") !== "true") return;
   const again = (): void => {
     bookmark();

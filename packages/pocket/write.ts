@@ -45,6 +45,7 @@ export interface Writer {
   readonly clock: Clock;
 }
 
+const shown = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value));
 const record = (value: unknown): Fields => (isFields(value) ? value : {});
 
 export function createUid(clock: Clock): string {
@@ -72,6 +73,11 @@ export function createObject({ store, clock }: Writer, asked: Asked, body: unkno
   if (store.get(resource, namespace, metadata.name) !== undefined) throw alreadyExists(resource, metadata.name);
   if (asked.query.get("dryRun") === "All") return { status: 201, object, warnings };
   return { status: 201, object: store.insert(resource, object), warnings };
+}
+
+export function createNamespace({ store, clock }: Writer, name: string, uid = createUid(clock)): void {
+  const metadata = { ...newMetadata(clock, "namespaces", "", { name }), uid };
+  store.insert("namespaces", complete("namespaces", {}, metadata));
 }
 
 function readBody(resource: Resource, body: unknown): Fields {
@@ -149,16 +155,11 @@ export function patchObject({ store }: Writer, asked: Asked, body: unknown, cont
 function merge(before: ApiObject, body: unknown, contentType = "application/strategic-merge-patch+json"): Fields {
   if (!isFields(body)) throw badRequest("a patch must be a JSON object");
   const target: Fields = { ...before };
-  switch (contentType.split(";")[0]?.trim()) {
-    case "application/strategic-merge-patch+json":
-      return strategicMerge(target, body);
-    case "application/merge-patch+json":
-      return record(jsonMerge(target, body));
-    default: {
-      const message = `the body of the request was in an unknown format (${contentType}): the pocket takes strategic and JSON merge patches`;
-      throw new Refusal({ status: 415, headers: {}, body: statusBody(415, "UnsupportedMediaType", message) });
-    }
-  }
+  const type = contentType.split(";")[0]?.trim();
+  if (type === "application/strategic-merge-patch+json") return strategicMerge(target, body);
+  if (type === "application/merge-patch+json") return record(jsonMerge(target, body));
+  const message = `the body of the request was in an unknown format (${contentType}): the pocket takes strategic and JSON merge patches`;
+  throw new Refusal({ status: 415, headers: {}, body: statusBody(415, "UnsupportedMediaType", message) });
 }
 
 /** What a client may not set is put back as it was; the status has its own path. */
@@ -212,7 +213,7 @@ export function removeObject({ store, clock }: Writer, asked: Asked, body: unkno
     throw conflict(
       resource,
       name,
-      `Precondition failed: UID in precondition: ${String(uid)}, UID in object meta: ${metadata.uid}`,
+      `Precondition failed: UID in precondition: ${shown(uid)}, UID in object meta: ${metadata.uid}`,
     );
   }
   if (resourceVersion !== undefined && resourceVersion !== metadata.resourceVersion) {
@@ -220,7 +221,7 @@ export function removeObject({ store, clock }: Writer, asked: Asked, body: unkno
     throw conflict(
       resource,
       name,
-      `Precondition failed: ResourceVersion in precondition: ${String(resourceVersion)}, ResourceVersion in object meta: ${now}`,
+      `Precondition failed: ResourceVersion in precondition: ${shown(resourceVersion)}, ResourceVersion in object meta: ${now}`,
     );
   }
   const options = readDeleteOptions(asked, body);

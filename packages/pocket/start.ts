@@ -1,0 +1,84 @@
+/**
+ * The embedded cluster, started: model, kubelet, HTTP, and the files that outlive it.
+ *
+ * The bug this prevents: a cluster that looks like another one after a restart. The namespaces keep their UIDs and the
+ * versions go on counting, so what was seen before is still older than what is seen now.
+ */
+import { randomBytes, randomUUID } from "node:crypto";
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { type Clock, systemClock } from "@longshore/runtime/clock.ts";
+import type { Identity } from "./api.ts";
+import type { Delays } from "./delays.ts";
+import { serveHttp } from "./http.ts";
+import { createModel, type Model } from "./model.ts";
+import { startProcesses } from "./processes.ts";
+import { instantPods } from "./scripted.ts";
+
+export interface PocketOptions {
+  /** Pods' folders and logs. Private to this pocket. */
+  readonly dataDir: string;
+  readonly port?: number;
+  /** Made up unless told. */
+  readonly token?: string;
+  /** Further tokens, for example of users bound to some namespaces. */
+  readonly credentials?: ReadonlyMap<string, Identity>;
+  /** "default" unless told. */
+  readonly namespaces?: readonly string[];
+  /** Pods succeed at once and run nothing. */
+  readonly instant?: boolean;
+  /** A file to which each request is appended as a line of JSON before it is answered. */
+  readonly requestLog?: string;
+  readonly delays?: Partial<Delays>;
+  readonly tls?: { readonly key: string; readonly cert: string };
+  readonly clock?: Clock;
+}
+
+export interface Pocket extends AsyncDisposable {
+  readonly url: string;
+  readonly token: string;
+  readonly model: Model;
+}
+
+export async function startPocket(options: PocketOptions): Promise<Pocket> {
+  const { dataDir, clock = systemClock, token = randomBytes(24).toString("base64url") } = options;
+  mkdirSync(dataDir, { recursive: true });
+  const namespaces = keepNamespaces(join(dataDir, "namespaces.json"), options.namespaces ?? ["default"]);
+  await using started = new AsyncDisposableStack();
+  const kubelet = started.use(options.instant === true ? instantPods(clock) : startProcesses({ clock, dataDir }));
+  const log = options.requestLog === undefined ? undefined : openRequestLog(options.requestLog);
+  if (log !== undefined) started.defer(() => closeSync(log));
+  const model = started.use(
+    createModel({
+      clock,
+      kubelet,
+      // Milliseconds since 1970: more than any pocket can have counted up to before.
+      firstVersion: clock.now(),
+      namespaces,
+      ...(options.delays === undefined ? {} : { delays: options.delays }),
+      ...(log === undefined ? {} : { onRequest: (entry) => writeSync(log, `${JSON.stringify(entry)}\n`) }),
+    }),
+  );
+  const credentials = new Map<string, Identity>([[token, { user: "admin" }], ...(options.credentials ?? [])]);
+  const server = started.use(
+    await serveHttp({
+      model,
+      credentials,
+      ...(options.port === undefined ? {} : { port: options.port }),
+      ...(options.tls === undefined ? {} : { tls: options.tls }),
+    }),
+  );
+  const all = started.move();
+  return { url: server.url, token, model, [Symbol.asyncDispose]: () => all.disposeAsync() };
+}
+
+/** The UIDs that namespaces had before, or new ones that they keep from now on. */
+function keepNamespaces(path: string, names: readonly string[]): ReadonlyMap<string, string> {
+  const known: Readonly<Record<string, string>> = existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : {};
+  const kept = new Map(names.map((name) => [name, known[name] ?? randomUUID()]));
+  writeFileSync(`${path}.new`, `${JSON.stringify({ ...known, ...Object.fromEntries(kept) }, null, 2)}\n`);
+  renameSync(`${path}.new`, path);
+  return kept;
+}
+
+const openRequestLog = (path: string): number => openSync(path, "a");
