@@ -11,6 +11,7 @@ import { ConfigProblems, readConfig } from "@longshore/runtime/config.ts";
 import { z } from "zod";
 import { type Cluster, type ClustersOptions, type GroupCluster, openClusters } from "./clusters.ts";
 import { connect } from "./connect.ts";
+import type { Connection } from "./connection.ts";
 import { openTransport } from "./exchange.ts";
 
 const Credential = z.strictObject({
@@ -50,8 +51,10 @@ export const GroupsFile = z.strictObject({ groups: z.record(GroupName, GroupSett
 
 export type GroupCredential = "launch" | "watch";
 
+export type GroupsCluster = Cluster & { readonly name: GroupName; readonly connection: Connection };
+
 export interface Groups extends AsyncDisposable {
-  readonly clusters: readonly (Cluster & { readonly name: GroupName })[];
+  readonly clusters: readonly GroupsCluster[];
   /** For the ledger. */
   readonly rows: readonly { readonly name: GroupName; readonly namespace: string; readonly jobsMax: number }[];
 }
@@ -66,7 +69,7 @@ export interface ReadGroups {
 export async function readGroups(file: string, { credential, clock, onRequest }: ReadGroups): Promise<Groups> {
   const { groups } = readConfig(GroupsFile, { file, env: {} });
   const problems: string[] = [];
-  const opened: (GroupCluster & { readonly name: GroupName; readonly jobsMax: number })[] = [];
+  const opened: (GroupCluster & { readonly name: GroupName; readonly jobsMax: number; readonly connection: Connection })[] = [];
   for (const [name, settings] of Object.entries(groups)) {
     const at = `/groups/${name}`;
     const connected = await connect({
@@ -96,7 +99,7 @@ export async function readGroups(file: string, { credential, clock, onRequest }:
   const clusters = openClusters(opened, { clock, ...(onRequest && { onRequest }) });
   return {
     rows: opened.map(({ name, namespace, jobsMax }) => ({ name, namespace, jobsMax })),
-    clusters: opened.map(({ name }) => ({ ...clusters.cluster(name), name })),
+    clusters: opened.map(({ name, connection }) => ({ ...clusters.cluster(name), name, connection })),
     [Symbol.asyncDispose]: () => clusters[Symbol.asyncDispose](),
   };
 }

@@ -5,12 +5,10 @@
  * what it sees is applied like a fact, and only what is still due after that is acted on.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
-import { diagnoseEvents } from "@longshore/domain/diagnosis/jobs.ts";
 import { diagnoseStall } from "@longshore/domain/diagnosis/pods.ts";
 import { timerOf } from "@longshore/domain/run/due.ts";
 import type { AttemptInput } from "@longshore/domain/run/input.ts";
 import type { Attempt } from "@longshore/domain/run/record.ts";
-import { seeEvent } from "@longshore/domain/watch/seen.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import { inputsOf, look, type Look, provablyGone } from "./look.ts";
 import type { Cluster, Parts } from "./parts.ts";
@@ -46,21 +44,11 @@ async function expireOne(parts: Parts, cluster: Cluster, work: Work, signal: Abo
   for (const input of inputsOf(cluster.name, seen)) now = await record(input);
   const timer = now && timerOf(now, run.plan.limits, nowMs);
   if (timer === undefined) return;
-  await record(
-    timer === "startExpired" ? { kind: timer, diagnosis: await whyNot(cluster, attempt, seen, signal) } : { kind: timer },
-  );
+  await record(timer === "startExpired" ? { kind: timer, diagnosis: whyNot(attempt, seen) } : { kind: timer });
 }
 
-/** The best that can be said about why it did not start: what the pods show now, what was told before, or the Job's Events. */
-async function whyNot(
-  cluster: Cluster,
-  attempt: Attempt,
-  { job, pods }: Extract<Look, { kind: "ours" }>,
-  signal: AbortSignal,
-): Promise<Diagnosis> {
-  const shown = diagnoseStall({ pods }) ?? attempt.notes.stall;
-  if (shown !== undefined) return shown;
-  const events = await cluster.reads.eventsOf(job.uid, signal);
-  const found = events.kind === "listed" ? diagnoseEvents(events.items.flatMap((it) => seeEvent(it) ?? [])) : undefined;
-  return found ?? diagnose("StartExpired", "Its pod did not start in time, and nothing in the cluster says why.");
-}
+/** The best that can be said about why it did not start: what the pods show now, or what the watcher told before. */
+const whyNot = ({ notes }: Attempt, { pods }: Extract<Look, { kind: "ours" }>): Diagnosis =>
+  diagnoseStall({ pods }) ??
+  notes.stall ??
+  diagnose("StartExpired", "Its pod did not start in time, and nothing in the cluster says why.");

@@ -2,13 +2,12 @@
 import { parseArgs } from "node:util";
 import { openBroker } from "@longshore/broker/open.ts";
 import { Failure } from "@longshore/contract/problem.ts";
-import { diagnoseReply } from "@longshore/domain/diagnosis/replies.ts";
-import { diagnoseTransport } from "@longshore/domain/diagnosis/transport.ts";
 import { readGroups } from "@longshore/kubernetes/groups.ts";
+import { preflight, type Row } from "@longshore/kubernetes/preflight.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
-import { type Command, type Surroundings, Usage } from "./command.ts";
+import { type Command, Usage } from "./command.ts";
 import { findLongshore, type Longshore } from "./place.ts";
 import { span } from "./words.ts";
 
@@ -162,28 +161,24 @@ async function ledgerAndHolds({ ledgerUrl, installation }: Longshore): Promise<r
 }
 
 async function groups({ groupsFile }: Longshore, signal: AbortSignal): Promise<readonly Finding[]> {
-  await using opened = await readGroups(groupsFile, { credential: "launch", clock: systemClock });
-  const each = opened.clusters.map(async ({ name, namespace, read }): Promise<Finding> => {
-    const began = systemClock.now();
-    const got = await read.getNamespace(signal);
-    if (got.kind === "found")
-      return {
-        part: name,
-        state: "ok",
-        says: `answers after ${Math.round(systemClock.now() - began)} ms; namespace ${namespace}`,
-      };
-    if (got.kind === "missing")
-      return {
-        part: name,
-        state: "FAIL",
-        says: `the cluster has no namespace ${namespace}`,
-        todo: `kubectl create namespace ${namespace}`,
-      };
-    const diagnosis =
-      got.kind === "answered"
-        ? diagnoseReply(got, { group: name, namespace })
-        : diagnoseTransport(got.failure, `The cluster of ${name}`);
-    return { part: name, state: "FAIL", says: `${diagnosis.code}: ${diagnosis.sentence}`, todo: diagnosis.hint };
+  const each = (["launcher", "watcher"] as const).map(async (role) => {
+    await using opened = await readGroups(groupsFile, {
+      credential: role === "launcher" ? "launch" : "watch",
+      clock: systemClock,
+    });
+    const rows = opened.clusters.map(async ({ name, namespace, transport, connection }) => {
+      const found = await preflight({ connection, transport, clock: systemClock, namespace, role }, signal);
+      return found.filter(({ state }) => state !== "skipped").map((row) => findingOf(name, role, row));
+    });
+    return (await Promise.all(rows)).flat();
   });
-  return await Promise.all(each);
+  const findings = (await Promise.all(each)).flat();
+  return findings.toSorted((a, b) => (a.part < b.part ? -1 : a.part > b.part ? 1 : 0));
+}
+
+const STATES = { ok: "ok", warning: "WARN", failed: "FAIL", skipped: "ok" } as const;
+
+function findingOf(group: string, role: string, { step, state, detail, code, hint }: Row): Finding {
+  const says = `${role}: ${step}: ${detail}${code === undefined ? "" : `  ${code}`}`;
+  return { part: group, state: STATES[state], says, ...(hint !== undefined && { todo: hint }) };
 }

@@ -9,6 +9,8 @@ import { rbac } from "./rbac.ts";
 import { runs } from "./runs.ts";
 import { up } from "./up.ts";
 
+const COMMANDS: Readonly<Record<string, Command>> = { up, demo, publish, runs, doctor, rbac };
+
 const HELP = `longshore: publish a message, get a Kubernetes Job on whichever cluster can take it, and get every outcome back.
 
 ${Object.entries(COMMANDS)

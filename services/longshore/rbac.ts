@@ -1,6 +1,6 @@
 /** `longshore rbac`: the least that launcher and watcher need in a group's namespace, to be applied by its owner. */
 import { parseArgs } from "node:util";
-import { rolesFor } from "@longshore/kubernetes/rbac.ts";
+import { objectsFor } from "@longshore/kubernetes/rbac.ts";
 import { stringify } from "yaml";
 import { type Command, Usage } from "./command.ts";
 
@@ -19,11 +19,8 @@ export const rbac: Command = {
     const { positionals } = parseArgs({ args: [...args], allowPositionals: true });
     const [namespace] = positionals;
     if (namespace === undefined) throw new Usage("rbac needs the namespace: longshore rbac batch");
-    out(
-      rolesFor(namespace)
-        .map((object) => stringify(object))
-        .join("---\n"),
-    );
+    const objects = [...objectsFor("launcher", namespace), ...objectsFor("watcher", namespace)];
+    out(objects.map((object) => stringify(object)).join("---\n"));
     return 0;
   },
 };
