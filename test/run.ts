@@ -24,7 +24,7 @@ async function main(words: readonly string[]): Promise<number> {
   const began = performance.now();
   const chosen = choose(findTests(root), words);
   const stop = new AbortController();
-  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(name, () => stop.abort(new Error(name)));
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, () => stop.abort(new Error(name)));
 
   const results: FileResult[] = [];
   for (const tier of TIERS)

@@ -56,7 +56,15 @@ const stopsInOrder = `await runProgram("launcher", Schema, async (_config, _log,
 });`;
 const neverStops = `await runProgram("launcher", Schema, async (_config, _log, signal) => {
   console.log("up"); await aborted(signal); console.log("stopping"); return await new Promise(() => {});
-}, { graceMs: Number(process.env.GRACE) });`;
+}, { graceMs: Number(process.env.GRACE), samePressMs: 0 });`;
+
+/** Rests when it has been sent as many signals as came from one press of Ctrl-C, each of which it says. */
+const onePress = `process.on("SIGINT", () => console.log("SIGINT"));
+await runProgram("launcher", Schema, async (_config, _log, signal) => {
+  let signals = 0;
+  const all = new Promise((done) => process.on("SIGINT", () => { if (++signals === 3) done(); }));
+  console.log("up"); await aborted(signal); await all; console.log("rested"); return { kind: "stopped" };
+});`;
 
 const cases: readonly Case[] = [
   {
@@ -81,6 +89,13 @@ const cases: readonly Case[] = [
     signals: ["SIGTERM"],
     code: 3,
     says: /did not stop in time/,
+  },
+  {
+    name: "one press of Ctrl-C that arrives three times is one signal",
+    body: onePress,
+    signals: ["SIGINT", "SIGINT", "SIGINT"],
+    code: 0,
+    says: /rested/,
   },
   {
     name: "finished work decides the exit code",

@@ -19,6 +19,12 @@ export const programSettings = { log: LogSettings.prefault({}) };
 
 export type Main<C> = (config: C, log: Log, signal: AbortSignal) => Promise<Ending>;
 
+/**
+ * Ctrl-C in a terminal reaches every process of the group, and npm and the bootstrap pass it on: one press comes two or
+ * three times. What comes so soon after the first is the same press.
+ */
+const SAME_PRESS_MS = 500;
+
 /** How long an orderly stop may take, below the 30 s that Kubernetes grants before it kills. */
 const GRACE_MS = 25_000;
 
@@ -30,13 +36,13 @@ export async function runProgram<S extends z.ZodType<{ readonly log: LogSettings
   name: string,
   schema: S,
   main: Main<z.output<S>>,
-  { graceMs = GRACE_MS }: { readonly graceMs?: number } = {},
+  { graceMs = GRACE_MS, samePressMs = SAME_PRESS_MS }: { readonly graceMs?: number; readonly samePressMs?: number } = {},
 ): Promise<never> {
   const config = configure(name, schema);
   const log = openLog(name, config.log);
   const stop = new AbortController();
   lastWords(log);
-  listen(log, stop, graceMs);
+  listen(log, stop, graceMs, samePressMs);
   try {
     const ending = await main(config, log, stop.signal);
     process.exit(ending.kind === "finished" ? ending.exitCode : 0);
@@ -73,13 +79,18 @@ function lastWords(log: Log): void {
   process.on("unhandledRejection", die("a rejection that nothing awaited: this is a bug"));
 }
 
-function listen(log: Log, stop: AbortController, graceMs: number): void {
+function listen(log: Log, stop: AbortController, graceMs: number, samePressMs: number): void {
+  let stoppedAt = 0;
   for (const [name, code] of [
     ["SIGINT", 130],
     ["SIGTERM", 143],
   ] as const) {
     process.on(name, () => {
-      if (stop.signal.aborted) process.exit(code);
+      if (stop.signal.aborted) {
+        if (systemClock.now() - stoppedAt >= samePressMs) process.exit(code);
+        return;
+      }
+      stoppedAt = systemClock.now();
       log.info("stopping; the same signal again ends it at once", { signal: name, graceMs });
       stop.abort(new Error(`${name} received`));
       void systemClock.sleep(graceMs).then(() => {
