@@ -64,7 +64,7 @@ await runProgram("launcher", Schema, async (_config, _log, signal) => {
   let signals = 0;
   const all = new Promise((done) => process.on("SIGINT", () => { if (++signals === 3) done(); }));
   console.log("up"); await aborted(signal); await all; console.log("rested"); return { kind: "stopped" };
-});`;
+}, { samePressMs: 60_000 });`;
 
 const cases: readonly Case[] = [
   {
