@@ -1,0 +1,116 @@
+/** The RabbitMQ adapter passes the conformance suite on private servers of both versions, and explains itself when it cannot be opened. */
+import { openBroker } from "@longshore/broker/open.ts";
+import { brokerConformance } from "@longshore/broker/conformance.ts";
+import type { Quarantined } from "@longshore/broker/conformance-parts.ts";
+import type { Names } from "@longshore/broker/names.ts";
+import { systemClock } from "@longshore/runtime/clock.ts";
+import { silentLog } from "@longshore/runtime/log.ts";
+import { type Channel, connect } from "amqplib";
+import t, { type Test } from "tap";
+import { rabbitmq, type TestRabbitmq } from "../harness/rabbitmq.ts";
+
+t.setTimeout(900_000);
+
+const open = (url: string, names: Partial<Names> = {}) =>
+  openBroker({ url, names, log: silentLog, clock: systemClock, publishWithinMs: 1_000 });
+
+/** What an operator or an upstream application does, on a connection of its own. */
+async function asOther<R>({ url }: TestRabbitmq, work: (channel: Channel) => Promise<R>): Promise<R> {
+  const model = await connect(url);
+  try {
+    return await work(await model.createChannel());
+  } finally {
+    await model.close();
+  }
+}
+
+async function drain(server: TestRabbitmq, queue: string): Promise<readonly Quarantined[]> {
+  return await asOther(server, async (channel) => {
+    const found: Quarantined[] = [];
+    for (let it = await channel.get(queue); it !== false; it = await channel.get(queue)) {
+      const problems: unknown = it.properties.headers?.["x-longshore-problems"];
+      found.push({
+        id: String(it.properties.messageId),
+        body: it.content.toString(),
+        key: it.fields.routingKey,
+        problems: typeof problems === "string" ? (JSON.parse(problems) as unknown) : undefined,
+      });
+    }
+    return found; // the channel closes without acks, so they stay
+  });
+}
+
+async function opening(t: Test, server: TestRabbitmq): Promise<void> {
+  const at = new URL(server.url);
+
+  await t.test("a wrong password is told with host and port and without the password", async (t) => {
+    const error: unknown = await open(Object.assign(new URL(at), { password: "hunter2" }).href).catch((it: unknown) => it);
+    t.match(error, { name: "Failure", disposition: "halt", code: "BrokerAuth" });
+    t.match(String(error), new RegExp(`127.0.0.1:${at.port}.*"longshore"`));
+    t.notMatch(String(error), /hunter2/);
+  });
+
+  await t.test("a virtual host that is not there is told by its name", async (t) => {
+    await t.rejects(open(Object.assign(new URL(at), { pathname: "/nowhere" }).href), {
+      code: "BrokerSpace",
+      message: /"nowhere"/,
+    });
+  });
+
+  await t.test("a closed port says so", async (t) => {
+    await t.rejects(open("amqp://u:p@127.0.0.1:1/"), { disposition: "retry", message: /127.0.0.1:1 refused the connection/ });
+  });
+
+  await t.test("a queue of that name with other properties is told, with what to do", async (t) => {
+    await asOther(server, (channel) => channel.assertQueue("taken.commands", { durable: true }));
+    await t.rejects(open(server.url, { commands: "taken.commands" }), {
+      disposition: "halt",
+      message: /"taken.commands".*another name/,
+    });
+  });
+
+  await t.test("a user who may not declare works with what is there, and hears what is missing", async (t) => {
+    await using _first = await open(server.url);
+    await server.ctl("add_user", "watcher", "secret");
+    await server.ctl("set_permissions", "watcher", "^longshore\\.follow", ".*", ".*");
+    await using broker = await openBroker({
+      url: server.url,
+      user: "watcher",
+      password: "secret",
+      log: silentLog,
+      clock: systemClock,
+    });
+    t.equal(
+      await broker.publish("facts", { id: "1", key: "job.started", body: Buffer.from("x") }, new AbortController().signal),
+      "stored",
+    );
+    const restricted = Object.assign(new URL(at), { username: "watcher", password: "secret" }).href;
+    await t.rejects(open(restricted, { facts: "nobody.declared" }), { disposition: "halt", code: "BrokerForbidden" });
+  });
+}
+
+for (const version of ["3.10", "4.0"] as const) {
+  await t.test(`RabbitMQ ${version}`, async (t) => {
+    t.setTimeout(600_000);
+    await using server = await rabbitmq({ version });
+    await brokerConformance(t, {
+      name: `RabbitMQ ${version}`,
+      url: server.url,
+      open: (names) => open(server.url, names),
+      server: {
+        kill: () => server.kill(),
+        start: () => server.start(),
+        freeze: () => server.freeze(),
+        thaw: () => server.thaw(),
+        block: () => server.block(),
+        unblock: () => server.unblock(),
+        makeQueue: async (name) => void (await asOther(server, (channel) => channel.assertQueue(name, { durable: true }))),
+        readQueue: async (name) => (await drain(server, name)).map((it) => it.body),
+        quarantined: (names) => drain(server, names.quarantine),
+        deleteQueue: async (name) => void (await asOther(server, (channel) => channel.deleteQueue(name))),
+        unbind: async (queue, exchange) => void (await asOther(server, (channel) => channel.unbindQueue(queue, exchange, "#"))),
+      },
+    });
+    await t.test("opening", (t) => opening(t, server));
+  });
+}
