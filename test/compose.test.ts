@@ -61,7 +61,7 @@ const ours = services.filter(([, it]) => it.build !== undefined);
 
 /** As the program itself reads them in its container; only the secrets, which nobody has here, are made up. */
 const made = mkdtempSync(join(tmpdir(), "longshore-compose-"));
-t.teardown(() => rmSync(made, { recursive: true }));
+process.once("exit", () => rmSync(made, { recursive: true })); // also when what follows throws
 for (const name of ["launcher.yaml", "watcher.yaml", "groups.yaml"]) {
   writeFileSync(join(made, name), read(`config/${name}`).replaceAll("/run/secrets", made));
 }
