@@ -53,6 +53,7 @@ const quota = (requested: string, limited: string): string =>
 // biome-ignore format: rows are read side by side
 const cases: readonly Case[] = [
   { name: "a quota that is full", message: quota("cpu=1", "cpu=4"), want: "QuotaExceeded", says: /"compute" has no room now: 1 CPU wanted, 3 of 4 in use/ },
+  { name: "a quota that it fills alone", message: quota("cpu=4", "cpu=4"), want: "QuotaExceeded" },
   { name: "a quota that will never do", message: quota("cpu=5", "cpu=4"), want: "QuotaImpossible", says: /asks for 5 CPU, and the quota "compute" allows 4/ },
   { name: "a quota that demands amounts", message: 'Error creating: pods "x-b7k2p" is forbidden: failed quota: compute: must specify limits.cpu for: main; requests.memory for: main', want: "AdmissionDenied", says: /states limits of CPU and requests of memory/ },
   { name: "a range that it breaks", message: 'Error creating: pods "x-b7k2p" is forbidden: maximum cpu usage per Container is 1, but limit is 2', want: "QuotaImpossible", says: /limit of 2 cpu breaks the namespace's maximum of 1 per Container/ },

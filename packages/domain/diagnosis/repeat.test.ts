@@ -8,7 +8,7 @@ for (const [name, a, b] of [
   ["a count", "0/3 nodes are available: 3 Insufficient cpu", "0/12 nodes are available: 12 Insufficient cpu"],
   ["an amount in use", "used: cpu=3, limited: cpu=4", "used: cpu=3500, limited: cpu=4"],
   ["a time", "since 2026-03-01T10:00:00Z", "since 2026-03-02T11:22:33.456+02:00"],
-  ["a UID", "uid 123e4567-e89b-12d3-a456-426614174000", "uid 00000000-e89b-12d3-a456-426614174000"],
+  ["a UID", "uid 123e4567-e89b-12d3-a456-426614174000", "uid 00000000-abcd-4fff-bc5d-aabbccddeeff"],
   ["a digest", `a@sha256:${"ab12".repeat(16)}`, `a@sha256:${"cd34".repeat(16)}`],
   ["a port", "dial tcp 10.0.0.1:443", "dial tcp 10.0.0.2:50123"],
   ["spaces and case", "Not  Found", "not found"],

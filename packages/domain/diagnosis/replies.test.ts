@@ -36,6 +36,7 @@ const cases: readonly Case[] = [
   { name: "a namespace that goes away", answer: status(403, "Forbidden", 'jobs.batch "x" is forbidden: unable to create new content in namespace batch because it is being terminated', { causes: [{ reason: "NamespaceTerminating" }] }), want: "deferred", unhealthy: true, code: "NamespaceTerminating" },
   { name: "a namespace that is not there", answer: status(404, "NotFound", 'namespaces "batch" not found', { kind: "namespaces", name: "batch" }), want: "deferred", unhealthy: true, code: "NamespaceTerminating", says: /does not exist/ },
   { name: "an address where no API server is", answer: { status: 404, body: "404 page not found" }, want: "deferred", unhealthy: true, code: "EndpointUnreachable", says: /not a Kubernetes API server/ },
+  { name: "a proxy that lets nobody in", answer: { status: 403, body: "<html>Forbidden</html>" }, want: "deferred", unhealthy: true, code: "EndpointUnreachable" },
   { name: "a login page", answer: { status: 302, body: "" }, want: "deferred", unhealthy: true, code: "EndpointUnreachable" },
   { name: "a login page that calls itself fine", answer: { status: 200, body: "<html>sign in</html>" }, want: "deferred", unhealthy: true, code: "EndpointUnreachable" },
   { name: "a quota that is full", answer: quota("1"), want: "deferred", unhealthy: false, code: "QuotaExceeded", says: /1 Jobs wanted, 5 of 5 in use/ },

@@ -34,7 +34,7 @@ function isLike(image: string, pattern: string): boolean {
   const [head = "", ...rest] = pattern.split("*");
   if (rest.length === 0) return image === pattern;
   const tail = rest.pop() ?? "";
-  if (!image.startsWith(head) || !image.endsWith(tail) || image.length < head.length + tail.length) return false;
+  if (!image.startsWith(head) || !image.endsWith(tail)) return false;
   let from = head.length;
   for (const piece of rest) {
     const found = image.indexOf(piece, from);

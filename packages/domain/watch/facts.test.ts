@@ -80,12 +80,15 @@ const cases: readonly Case[] = [
   { name: "a deletion is told, and again when nothing is left to wait for",
     views: [seen({}, { state: running }), seen({ metadata: { ...deletion, finalizers: ["longshore.dev/unrecorded", "foregroundDeletion"] } }, { state: running }), seen({ metadata: deletion }, { state: running }), seen({ metadata: deletion })],
     want: ["started", "deleting", "", "deleting"] },
+  { name: "a view of the pods that lags behind does not tell a deletion again",
+    views: [seen({ metadata: deletion }), seen({ metadata: deletion }, { state: running }), seen({ metadata: deletion })],
+    want: ["deleting", "", ""] },
   { name: "an end beats a deletion",
     views: [seen({ metadata: deletion }), seen({ ...complete, metadata: deletion })],
     want: ["deleting", "ended Complete"] },
   { name: "an occupant is no news",
-    views: [seen({ labels: { [LABELS.occupant]: "true" }, spec: { suspend: true } })],
-    want: [""] },
+    views: [seen({ labels: { [LABELS.occupant]: "true" }, spec: { suspend: true } }), seen({ labels: { [LABELS.occupant]: "true" }, metadata: deletion })],
+    want: ["", ""] },
   { name: "a Job without our marks is nobody's",
     views: [seen({ metadata: { labels: {} } }, { state: running })],
     want: [""] },
@@ -171,6 +174,8 @@ t.test("Events are wished for where a Job has no pods after 5 s by our own clock
   t.equal(answered.want, undefined, "what was just asked for is not asked for again");
   t.equal(facts(answered.said, seen(), 34 * SECOND).want, undefined);
   t.same(facts(answered.said, seen(), 35 * SECOND).want, { kind: "events", uid: "uid-job" });
+  const atOnce = facts(first.said, withEvents(seen()), 5 * SECOND);
+  t.equal(atOnce.dueMs, 35 * SECOND, "also where the answer is told before the question was noted");
 });
 
 t.test("no Events are wished for of a suspended Job", async (t) => {

@@ -117,7 +117,8 @@ function ended(known: Said, seen: JobAndPods, condition: "Complete" | "Failed", 
 }
 
 function deleting(known: Said, { job, pods }: JobAndPods, nowMs: number): Telling {
-  const what = isLookedDeleted(job, pods) ? "drained" : "deleting";
+  // Once drained it stays so: a view of the pods that lags behind is no news.
+  const what = known.standing?.what === "drained" || isLookedDeleted(job, pods) ? "drained" : "deleting";
   return standing(known, job, { what, fact: { type: "job.deleting", data: { about: known.about } }, want: undefined }, nowMs);
 }
 
@@ -152,7 +153,7 @@ function alive(known: Said, seen: JobAndPods, nowMs: number): Telling {
   const ask = seen.events ? undefined : askAbout(known, seen);
   const askAtMs = ask && Math.max(ask.fromMs, (known.askedEventsMs ?? -Infinity) + EVENTS.againMs);
   const want = ask && askAtMs !== undefined && nowMs >= askAtMs ? ({ kind: "events", uid: ask.uid } as const) : undefined;
-  const askedEventsMs = want ? nowMs : known.askedEventsMs;
+  const askedEventsMs = want || seen.events ? nowMs : known.askedEventsMs;
   const again = askAbout({ ...known, askedEventsMs }, seen);
   return {
     facts: told,

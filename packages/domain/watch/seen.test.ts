@@ -100,6 +100,7 @@ for (const [name, metadata, want] of [
     false,
   ],
   ["is being deleted and only we hold it", { deletionTimestamp: "2026-03-01T10:00:00Z" }, true],
+  ["is being deleted and nobody holds it", { deletionTimestamp: "2026-03-01T10:00:00Z", finalizers: [] }, false],
   ["is being deleted and held by others", { deletionTimestamp: "2026-03-01T10:00:00Z", finalizers: ["example.com/x"] }, false],
 ] as const)
   t.test(`a Job that ${name} is ${want ? "" : "not "}only held`, async (t) => {
