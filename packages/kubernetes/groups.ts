@@ -87,6 +87,7 @@ export async function readGroups(file: string, { credential, clock, onRequest }:
       const { jobs: jobsMax, createsPerSecond } = settings.limits;
       const transport = openTransport(connected.connection);
       opened.push({
+        connection: connected.connection,
         name: nameOf(name, namespace, settings.namespaces),
         namespace,
         transport,
