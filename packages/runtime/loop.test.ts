@@ -1,4 +1,5 @@
 /** Loops under a clock that the test turns: what wakes them, what ends them, and that nothing of them stays behind. */
+import { getEventListeners } from "node:events";
 import t from "tap";
 import { backOff, batch, bell, every, lanes, together, TimeUp, within } from "./loop.ts";
 import { stepsClock } from "./steps-clock.ts";
@@ -207,6 +208,21 @@ t.test("within", async (t) => {
       { message: "no" },
     );
   });
+});
+
+t.test("a signal that lives long carries nothing of the waits that are over", async (t) => {
+  const clock = stepsClock();
+  const { signal } = new AbortController();
+  const rings = bell(clock);
+  for (let times = 0; times < 3; times++) {
+    const waiting = rings.wait(10, signal);
+    await clock.pass(10);
+    await waiting;
+    await within({ clock, ms: 10, signal, what: "it" }, async () => {});
+    await backOff(clock)(1, AbortSignal.abort());
+  }
+  t.equal(getEventListeners(signal, "abort").length, 0);
+  t.equal(clock.sleepers(), 0);
 });
 
 t.test("batch", async (t) => {

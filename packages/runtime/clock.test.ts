@@ -1,0 +1,41 @@
+/** The machine's clock ends its sleeps with their signal and leaves nothing on it; the steps clock wakes in order. */
+import { getEventListeners } from "node:events";
+import t from "tap";
+import { systemClock } from "./clock.ts";
+import { stepsClock } from "./steps-clock.ts";
+
+for (const [name, clock] of Object.entries({ systemClock, stepsClock: stepsClock() })) {
+  t.test(`${name}: a sleep ends with its signal, and one that began after it does not begin`, async (t) => {
+    const stop = new AbortController();
+    const sleeping = clock.sleep(3_600_000, stop.signal);
+    t.equal(getEventListeners(stop.signal, "abort").length, 1);
+    stop.abort();
+    await sleeping;
+    await clock.sleep(3_600_000, stop.signal);
+    t.equal(getEventListeners(stop.signal, "abort").length, 0);
+  });
+}
+
+t.test("a sleep that passed leaves nothing on its signal", async (t) => {
+  const { signal } = new AbortController();
+  await systemClock.sleep(1, signal);
+  t.equal(getEventListeners(signal, "abort").length, 0);
+});
+
+t.test("chance is in [0, 1)", async (t) => {
+  t.ok(Array.from({ length: 100 }, () => systemClock.random()).every((it) => it >= 0 && it < 1));
+});
+
+t.test("the steps clock wakes sleepers in the order of their times, each with what follows from it", async (t) => {
+  const clock = stepsClock({ nowMs: 1_000 });
+  const woken: string[] = [];
+  const sleeper = async (name: string, ms: number) => {
+    await clock.sleep(ms);
+    woken.push(`${name} ${clock.now()}`);
+  };
+  const all = [sleeper("late", 20), sleeper("early", 10).then(() => sleeper("next", 5))];
+  await clock.pass(20);
+  await Promise.all(all);
+  t.same(woken, ["early 1010", "next 1015", "late 1020"]);
+  t.equal(clock.now(), 1_020);
+});
