@@ -88,6 +88,8 @@ t.test("bell", async (t) => {
     const second = it.wait(1_000, signal);
     await clock.pass(1_000);
     t.equal(await second, "passed");
+    it.ring();
+    t.equal(await it.wait(60_000, signal), "rung", "a wait that is over does not swallow the next ring");
   });
 
   t.test("an abort ends the wait, before it or during it", async (t) => {
