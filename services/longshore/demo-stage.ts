@@ -1,20 +1,16 @@
 /** What the demo plays on: the parts, real processes for launchers and watcher, and ways to read back what happened. */
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
-import { createInterface } from "node:readline";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { openBroker } from "@longshore/broker/open.ts";
 import type { CommandData } from "@longshore/contract/command.ts";
 import { readEvent } from "@longshore/contract/envelope.ts";
 import { isTerminal } from "@longshore/contract/event.ts";
 import { Installation } from "@longshore/contract/ids.ts";
-import { Failure } from "@longshore/contract/problem.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
+import { type Child, inTime, startChild } from "./child.ts";
 import type { Surroundings } from "./command.ts";
 import { INSTALLATION, pocketIn, postgresIn, writeConfig } from "./home.ts";
 import { send } from "./publish.ts";
@@ -65,8 +61,8 @@ export async function openStage(home: string, surroundings: Surroundings): Promi
     launcher: { defaults: { giveUpAfter: { ImageNotFound: "1s" } }, pace: { claim: "1s", poll: "200ms", tally: "2s", lease: "2s" } },
   }); // biome-ignore format: where, then how fast
 
-  const program = (name: string, config: string, env: Record<string, string> = {}): Promise<Program> =>
-    startProgram(name, config, env, surroundings);
+  const program = (name: "launcher" | "watcher", config: string, env: Record<string, string> = {}): Promise<Child> =>
+    startChild(name, { config, env: { ...surroundings.env, ...env } });
   const launchers = await started(surroundings, "programs", "launcher ×2 and watcher, as processes", async () => {
     const both = [
       parts.use(await program("launcher", files.launcher)),
@@ -125,7 +121,7 @@ export async function openStage(home: string, surroundings: Surroundings): Promi
       end.resolve({ outcome: wordOf(type), words: words.join(" › ") + shown, ms, started: String(data["started"] ?? "yes") });
     });
     await publish(id, request);
-    return await inTime(end.promise, `the end of ${id}`, signal);
+    return await inTime(end.promise, PATIENCE_MS, `the end of ${id}`, signal);
   }
 
   async function killBetweenCreateAndRecord(id: string, request: object) {
@@ -195,91 +191,10 @@ type Listener = (type: string, data: Readonly<Record<string, unknown>>) => void;
 const settled = ({ attempts }: Awaited<ReturnType<Ledger["counts"]>>): boolean =>
   Object.entries(attempts).every(([state, count]) => state === "done" || count === 0);
 
-interface Program extends AsyncDisposable {
-  readonly ended: Promise<void>;
-  signal(name: "SIGSTOP" | "SIGCONT"): void;
-  stop(): Promise<void>;
-  metrics(): Promise<string>;
-}
-
-/** One of our services as a process of its own, ready when its health says so. */
-async function startProgram(
-  name: "launcher" | "watcher" | string,
-  config: string,
-  env: Record<string, string>,
-  { env: own, signal }: Surroundings,
-): Promise<Program> {
-  const main = fileURLToPath(new URL(`../${name}/main.ts`, import.meta.url));
-  const child = spawn(process.execPath, [main, "--config", config], {
-    env: { ...own, ...env, LONGSHORE_LOG_FORMAT: "json" },
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  const ended = once(child, "exit").then(() => undefined);
-  const said: string[] = [];
-  const health = Promise.withResolvers<string>();
-  createInterface({ input: child.stderr }).on("line", (line) => {
-    said.push(line);
-    const { health: url } = parsed(line);
-    if (url !== undefined) health.resolve(url);
-  });
-  void ended.then(() =>
-    health.reject(new Failure("halt", "Died", `the ${name} ended before it was ready:\n${said.slice(-5).join("\n")}`)),
-  );
-  const url = await inTime(health.promise, `the ${name} to be ready`, signal);
-  const stop = () => stopChild(child, ended);
-  return {
-    ended,
-    stop,
-    signal: (it) => void child.kill(it),
-    metrics: async () => await (await fetch(`${url}/metrics`)).text(),
-    [Symbol.asyncDispose]: stop,
-  };
-}
-
-function parsed(line: string): { readonly health?: string } {
-  try {
-    return JSON.parse(line) as { health?: string };
-  } catch {
-    return {}; // Node's own words, not a line of the log
-  }
-}
-
-async function stopChild(child: ChildProcess, ended: Promise<void>): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  child.kill("SIGCONT");
-  child.kill("SIGTERM");
-  const late = new AbortController();
-  void clock.sleep(10_000, late.signal).then(() => late.signal.aborted || child.kill("SIGKILL"));
-  await ended;
-  late.abort();
-}
-
 function metric(text: string, name: string, having: string): number {
   const lines = text.split("\n").filter((line) => line.startsWith(name) && line.includes(having));
   return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" "))), 0);
 }
-
-async function inTime<T>(promise: Promise<T>, what: string, signal: AbortSignal): Promise<T> {
-  const over = new AbortController();
-  const late = clock.sleep(PATIENCE_MS, over.signal).then((): never => {
-    throw new Failure(
-      "halt",
-      "TooSlow",
-      `${what} did not come within ${span_(PATIENCE_MS)}: this machine may be very busy; try again`,
-    );
-  });
-  const stopped = new Promise<never>((_, fail) =>
-    signal.addEventListener("abort", () => fail(new Failure("halt", "Stopped", "stopped")), { once: true }),
-  );
-  late.catch(() => undefined);
-  stopped.catch(() => undefined);
-  try {
-    return await Promise.race([promise, late, stopped]);
-  } finally {
-    over.abort();
-  }
-}
-const span_ = (ms: number): string => `${ms / 1000} s`;
 
 async function until<T>(look: () => Promise<T>, enough: (it: T) => boolean, signal: AbortSignal): Promise<T> {
   for (const began = clock.now(); ; await clock.sleep(100, signal)) {
