@@ -41,7 +41,7 @@ export type CreateReply = Reply | { readonly kind: "exists" };
 /** Of a create that was not answered 201. */
 export function classifyCreate(answer: Answer, where: Where = {}): CreateReply {
   const said = statusOf(answer);
-  if (answer.status === 409) return conflict(said, answer);
+  if (answer.status === 409 && said.genuine) return conflict(said, answer);
   return general(answer, said, where) ?? { kind: "refused", diagnosis: refusal(said) };
 }
 
@@ -94,9 +94,10 @@ function general(answer: Answer, said: Status, where: Where): Reply | undefined 
       diagnose("EndpointUnreachable", `The cluster of ${group} has too much to do and asked to wait.`, evidence),
       answer,
     );
-  if (code === 408 || code >= 500)
+  // What says that all is well and is no object may stand before an API server that did what was asked.
+  if (code < 300 || code === 408 || code >= 500)
     return { kind: "unknown", diagnosis: diagnose("EndpointUnreachable", trouble(said, group), evidence) };
-  if (!said.genuine || code < 400) return notKubernetes(said, group);
+  if (!said.genuine) return notKubernetes(said, group);
   if (code === 403) return forbidden(said, answer, where);
   if (code === 404 && said.kind === "namespaces")
     return unhealthy("NamespaceTerminating", `The namespace${nameOf(where)} of ${group} does not exist.`, evidence);
