@@ -1,5 +1,8 @@
 /** What the two halves of the conformance suite share: what an adapter's test gives them, and how messages are made and taken. */
+import { type ChildProcess, fork } from "node:child_process";
 import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
 import { NAMES, type Names } from "./names.ts";
 import type { Broker, Delivery, Outgoing } from "./port.ts";
 
@@ -63,3 +66,18 @@ export async function takeAll(deliveries: AsyncIterator<Delivery>, count: number
 
 export const ids = (deliveries: readonly Delivery[]): readonly string[] => deliveries.map((it) => it.id);
 export const text = (delivery: Delivery): string => Buffer.from(delivery.body).toString();
+
+/** Another process that has so many messages in hand and settles none. */
+export async function holding(url: string, names: Names, count: number): Promise<ChildProcess> {
+  const child = fork(fileURLToPath(import.meta.resolve("./conformance-holder.ts")), {
+    stdio: ["ignore", "inherit", "inherit", "ipc"],
+  });
+  child.send({ url, names, count });
+  await Promise.race([
+    once(child, "message"),
+    once(child, "exit").then(() => {
+      throw new Error("the process that should hold messages ended");
+    }),
+  ]);
+  return child;
+}

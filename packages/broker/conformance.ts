@@ -5,14 +5,22 @@
  * (killed, frozen, out of memory, queues deleted by an operator), never by calling our own callbacks. Each test has
  * queues of its own, so what one leaves behind cannot help or hurt the next.
  */
-import { type ChildProcess, fork } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { fileURLToPath } from "node:url";
 import type { Test } from "tap";
 import { serverFaults } from "./conformance-faults.ts";
-import { type Conforming, forever, freshNames, ids, message, publishAll, take, takeAll, text } from "./conformance-parts.ts";
-import type { Names } from "./names.ts";
+import {
+  type Conforming,
+  forever,
+  freshNames,
+  holding,
+  ids,
+  message,
+  publishAll,
+  take,
+  takeAll,
+  text,
+} from "./conformance-parts.ts";
 import type { Broker, Delivery } from "./port.ts";
 
 export async function brokerConformance(t: Test, it: Conforming): Promise<void> {
@@ -196,21 +204,6 @@ async function settling(t: Test, { open, server, url }: Conforming): Promise<voi
       "each says that it was delivered before",
     );
   });
-}
-
-/** Another process that has so many messages in hand and settles none. */
-async function holding(url: string, names: Names, count: number): Promise<ChildProcess> {
-  const child = fork(fileURLToPath(import.meta.resolve("./conformance-holder.ts")), {
-    stdio: ["ignore", "inherit", "inherit", "ipc"],
-  });
-  child.send({ url, names, count });
-  await Promise.race([
-    once(child, "message"),
-    once(child, "exit").then(() => {
-      throw new Error("the process that should hold messages ended");
-    }),
-  ]);
-  return child;
 }
 
 async function repliesAndFollowers(t: Test, { open, server }: Conforming): Promise<void> {

@@ -4,8 +4,10 @@ import { silentLog } from "@longshore/runtime/log.ts";
 import pg from "pg";
 import t from "tap";
 import { postgres } from "../../test/harness/postgres.ts";
+import { tcpProxy } from "../../test/harness/proxy.ts";
 import { brokerConformance } from "./conformance.ts";
-import type { Quarantined } from "./conformance-parts.ts";
+import { stubborn } from "./conformance-faults.ts";
+import { forever, freshNames, holding, ids, message, publishAll, type Quarantined, take, takeAll } from "./conformance-parts.ts";
 import { openBroker } from "./open.ts";
 
 t.setTimeout(300_000);
@@ -47,6 +49,78 @@ await brokerConformance(t, {
     },
     deleteQueue: async () => void (await sql("drop schema longshore_broker cascade")),
   },
+});
+
+t.test("doubt", async (t) => {
+  t.setTimeout(120_000);
+
+  await t.test(
+    "what a frozen process holds goes to another when its time is over, and it finds a new session when it wakes",
+    async (t) => {
+      const names = freshNames();
+      await using broker = await openBroker({ url: server.url, names, log: silentLog, clock: systemClock });
+      await publishAll(broker, 2);
+      const sleeper = await holding(server.url, names, 2);
+      try {
+        sleeper.kill("SIGSTOP");
+        // Its ten seconds, made shorter; who is awake says a moment later that it lives.
+        await sql("update longshore_broker.session set until = now() - interval '1 second'");
+        const deliveries = broker.receive("commands", { inFlightMax: 2, signal: forever });
+        const got = await takeAll(deliveries, 2);
+        t.same(ids(got), ["id-0", "id-1"]);
+        sleeper.kill("SIGCONT");
+        await Promise.all(got.map((it) => it.ack()));
+        t.same((await broker.inspect(forever)).waiting, { commands: 0, facts: 0, quarantine: 0 });
+      } finally {
+        sleeper.kill("SIGKILL");
+      }
+    },
+  );
+
+  await t.test("a publisher whose confirmation was lost on the way is told to retry, and loses nothing by it", async (t) => {
+    const names = freshNames();
+    await using proxy = await tcpProxy("127.0.0.1", server.port);
+    await using broker = await openBroker({
+      url: proxy.url(server.url),
+      names,
+      log: silentLog,
+      clock: systemClock,
+      publishWithinMs: 1_000,
+    });
+    await publishAll(broker, 1);
+    proxy.dropReplies(true);
+    await t.rejects(broker.publish("commands", message("doubtful"), forever), { name: "Failure", disposition: "retry" });
+    proxy.cut();
+    proxy.dropReplies(false);
+    await stubborn(broker, "commands", message("doubtful"));
+    await using other = await openBroker({ url: server.url, names, log: silentLog, clock: systemClock });
+    const deliveries = other.receive("commands", { inFlightMax: 5, signal: forever });
+    t.same(ids(await takeAll(deliveries, 2)), ["id-0", "id-doubtful"]);
+  });
+
+  await t.test("a claim or an ack whose answer was lost holds nothing for ever", async (t) => {
+    const names = freshNames();
+    await using proxy = await tcpProxy("127.0.0.1", server.port);
+    await using broker = await openBroker({ url: proxy.url(server.url), names, log: silentLog, clock: systemClock });
+    await using other = await openBroker({ url: server.url, names, log: silentLog, clock: systemClock });
+    const deliveries = broker.receive("commands", { inFlightMax: 1, signal: forever });
+    await publishAll(other, 1);
+    const first = await take(deliveries);
+    proxy.dropReplies(true);
+    const acking = first.ack();
+    await proxy.received(proxy.count("toServer") + 1);
+    proxy.cut();
+    proxy.dropReplies(false);
+    await acking;
+    await publishAll(other, 3);
+    const left = new Set(["id-1", "id-2"]); // id-0 may come again: its ack was lost with its answer, or was not
+    while (left.size > 0) {
+      const delivery = await take(deliveries);
+      left.delete(delivery.id);
+      await delivery.ack();
+    }
+    t.same((await other.inspect(forever)).waiting.commands, 0);
+  });
 });
 
 t.test("opening", async (t) => {

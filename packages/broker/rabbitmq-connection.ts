@@ -189,7 +189,8 @@ function whyNot(error: unknown, { user, space }: Address, where: string): Failur
     const what = `${where} does not let the user "${user}" in. Check the user and the password`;
     return new Failure("halt", "BrokerAuth", `${what} (the user "guest" may come from the same machine only).`, error);
   }
-  if (/vhost/i.test(said)) {
+  // amqplib keeps the server's words to itself at this step; only the virtual host is asked for in it.
+  if (/vhost|Expected ConnectionOpenOk; got <ConnectionClose/i.test(said)) {
     const what = `${where} has no virtual host "${space}" that the user "${user}" may use.`;
     return new Failure("halt", "BrokerSpace", `${what} Create it, grant it, or correct the path of the broker's URL.`, error);
   }

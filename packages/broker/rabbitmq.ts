@@ -12,7 +12,7 @@ import type { Log } from "@longshore/runtime/log.ts";
 import { linked } from "@longshore/runtime/loop.ts";
 import type { Channel, ConsumeMessage } from "amqplib";
 import { type Address, hostPort, messageOf } from "./address.ts";
-import { boundedPublishing, type Try } from "./bounded.ts";
+import { atMost, boundedPublishing, type Try } from "./bounded.ts";
 import { isOurs, type Names } from "./names.ts";
 import type { Broker, BrokerReport, BrokerStatus, Outgoing, Published, ReceiveOptions, Topic } from "./port.ts";
 import { type Link, openLinks } from "./rabbitmq-connection.ts";
@@ -21,6 +21,7 @@ import { type Receiver, receiver } from "./rabbitmq-receive.ts";
 import { declareTopology, openChannel } from "./rabbitmq-topology.ts";
 
 const CHECK_MS = 30_000;
+const CLOSE_WITHIN_MS = 2_000;
 const FOLLOWER_LENGTH_MAX = 10_000;
 const PROBLEMS_BYTES_MAX = 32 * 1024;
 const BLOCKED_LOOK_MS = 100;
@@ -185,9 +186,10 @@ export async function openRabbitmqBroker({
     inspect: (signal) => inspect(signal),
     [Symbol.asyncDispose]: async () => {
       closing.abort();
-      await Promise.all([...receivers].map((it) => it.close()));
-      await checking;
-      await Promise.all([out.close(), into.close()]);
+      const resting = Promise.all([...receivers].map((it) => it.close()));
+      await atMost(clock, CLOSE_WITHIN_MS, resting);
+      await Promise.all([out.close(), into.close()]); // a frozen server answers none of them: this ends their waiting
+      await Promise.all([resting, checking]);
     },
   };
 

@@ -1,7 +1,7 @@
 /** The RabbitMQ adapter passes the conformance suite on private servers of both versions, and explains itself when it cannot be opened. */
 import { openBroker } from "@longshore/broker/open.ts";
 import { brokerConformance } from "@longshore/broker/conformance.ts";
-import type { Quarantined } from "@longshore/broker/conformance-parts.ts";
+import { forever, freshNames, publishAll, type Quarantined } from "@longshore/broker/conformance-parts.ts";
 import type { Names } from "@longshore/broker/names.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
@@ -89,6 +89,37 @@ async function opening(t: Test, server: TestRabbitmq): Promise<void> {
   });
 }
 
+async function limited(t: Test, server: TestRabbitmq): Promise<void> {
+  const names = freshNames();
+  await using broker = await open(server.url, names);
+  await server.ctl(
+    "set_policy",
+    "careless",
+    `^${names.commands.replace(".", "\\.")}$`,
+    '{"delivery-limit": 3}',
+    "--apply-to",
+    "queues",
+  );
+  await publishAll(broker, 1);
+  const stop = new AbortController();
+  let delivered = 0;
+  const giving = (async () => {
+    for await (const delivery of broker.receive("commands", { inFlightMax: 1, signal: stop.signal })) {
+      delivered++;
+      await delivery.requeue();
+    }
+  })();
+  let kept: readonly Quarantined[] = [];
+  while (kept.length === 0 && delivered < 20) kept = await drain(server, names.quarantine);
+  stop.abort();
+  await giving;
+  const { waiting } = await broker.inspect(forever);
+  t.ok(
+    kept.length + waiting.commands >= 1,
+    `after ${delivered} deliveries under a limit of 3 it is in quarantine or still there`,
+  );
+}
+
 for (const version of ["3.10", "4.0"] as const) {
   await t.test(`RabbitMQ ${version}`, async (t) => {
     t.setTimeout(600_000);
@@ -112,5 +143,6 @@ for (const version of ["3.10", "4.0"] as const) {
       },
     });
     await t.test("opening", (t) => opening(t, server));
+    await t.test("a delivery limit that an operator sets sends messages to quarantine and loses none", (t) => limited(t, server));
   });
 }
