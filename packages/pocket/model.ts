@@ -20,7 +20,7 @@ import { startNodes } from "./nodes.ts";
 import type { ApiObject, JobObject, PodObject } from "./objects.ts";
 import { splitPath } from "./query.ts";
 import { answer, type ServerParts, stream } from "./serve.ts";
-import { createStore } from "./store.ts";
+import { type Change, createStore } from "./store.ts";
 import { createNamespace } from "./write.ts";
 
 export interface ModelOptions {
@@ -39,6 +39,8 @@ export interface ModelOptions {
   readonly historyMost?: number;
   /** Called before the request's answer leaves. */
   readonly onRequest?: (entry: RequestEntry) => void;
+  /** Called after each change of an object, in their order: the cluster's own history. */
+  readonly onChange?: (change: Change) => void;
 }
 
 /** One request that reached the server, whether or not its answer reached anybody. */
@@ -77,6 +79,7 @@ export function createModel(options: ModelOptions): Model {
   const delays: Delays = { ...POCKET_DELAYS, ...options.delays };
   const agenda = createAgenda(clock);
   const store = createStore({ firstVersion: options.firstVersion ?? 1_000, historyMost: options.historyMost ?? 20_000 });
+  if (options.onChange) store.listen(options.onChange);
   const faults = createFaults(clock, options.faults ?? []);
   const parts = { store, clock, agenda, delays };
   const nodes = startNodes({ ...parts, kubelet: options.kubelet });
