@@ -127,11 +127,12 @@ function badNew(resource: Resource, metadata: Metadata, given: Fields): readonly
 function complete(resource: Resource, given: Fields, metadata: Metadata): ApiObject {
   if (resource === "jobs") return completeJob(given, metadata);
   const { kind } = KINDS[resource];
-  const object = { ...given, apiVersion: apiVersionOf(resource), kind, metadata };
+  const object: ApiObject & Fields = { ...given, apiVersion: apiVersionOf(resource), kind, metadata };
   if (resource === "namespaces") {
     const labels = { ...metadata.labels, "kubernetes.io/metadata.name": metadata.name };
     return { ...object, metadata: { ...metadata, labels }, spec: { finalizers: ["kubernetes"] }, status: { phase: "Active" } };
   }
+  if (resource === "resourcequotas") return { ...object, status: { hard: record(object["spec"])["hard"], used: {} } };
   return resource === "pods" ? { ...object, status: { phase: "Pending" } } : object;
 }
 

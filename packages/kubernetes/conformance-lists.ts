@@ -1,0 +1,176 @@
+/** Lists in pages, watches with bookmarks, and what happens when the server has forgotten. */
+import type { Test } from "tap";
+import {
+  COMMANDS,
+  type Conforming,
+  type Hand,
+  handOf,
+  manifest,
+  METADATA,
+  METADATA_LIST,
+  onlyHeld,
+  type Raw,
+  type RawList,
+  STRATEGIC,
+  type WatchEvent,
+} from "./conformance-parts.ts";
+
+/** Jobs that make no pods: nothing changes them but the test. */
+async function createIdle(hand: Hand, image: string, names: readonly string[]): Promise<void> {
+  for (const name of names)
+    await hand.must("POST", hand.jobs, { body: manifest(name, image, COMMANDS.succeed, { suspend: true, parallelism: 0 }) });
+  for (const name of names) await hand.untilJob("it settled", name, (it) => it.status?.conditions !== undefined);
+}
+
+export async function listing(t: Test, { open, image }: Conforming): Promise<void> {
+  t.setTimeout(600_000);
+
+  await t.test("pages show one moment, whole and once, whatever is created meanwhile", async (t) => {
+    await using cluster = await open();
+    const hand = handOf(cluster, image);
+    await createIdle(hand, image, ["a", "b", "c", "d", "e"]);
+    const names: string[] = [];
+    const versions = new Set<string>();
+    let token = "";
+    for (let page = 0; page === 0 || token !== ""; page++) {
+      const { items, metadata } = await hand.list(
+        hand.jobs,
+        `limit=2${token === "" ? "" : `&continue=${encodeURIComponent(token)}`}`,
+      );
+      t.ok(items.length <= 2);
+      names.push(...items.map((it) => it.metadata.name));
+      versions.add(metadata.resourceVersion);
+      token = metadata.continue ?? "";
+      if (page === 0) await createIdle(hand, image, ["bb"]);
+    }
+    t.same(names, ["a", "b", "c", "d", "e"]);
+    t.equal(versions.size, 1, "all of one version");
+  });
+
+  await t.test("a continue token outlives its version as 410 Expired", async (t) => {
+    await using cluster = await open();
+    const hand = handOf(cluster, image);
+    await createIdle(hand, image, ["a", "b", "c"]);
+    const { metadata } = await hand.list(hand.jobs, "limit=1");
+    await createIdle(hand, image, ["d"]);
+    await cluster.expire();
+    const { status, body } = await hand.send(
+      "GET",
+      `${hand.jobs}?limit=1&continue=${encodeURIComponent(metadata.continue ?? "")}`,
+    );
+    t.equal(status, 410);
+    t.match(body, { kind: "Status", reason: "Expired", code: 410 });
+  });
+
+  await t.test("a watch from a version that is gone says 410, as its status or in its stream", async (t) => {
+    await using cluster = await open();
+    const hand = handOf(cluster, image);
+    const { metadata } = await hand.list(hand.jobs);
+    await createIdle(hand, image, ["a"]);
+    await cluster.expire();
+    const watch = await hand.watch(hand.jobs, `resourceVersion=${metadata.resourceVersion}&timeoutSeconds=10`);
+    const [first] = await all(watch.events);
+    const said = watch.status === 200 ? first : { type: "ERROR", object: watch.body };
+    t.match(said, { type: "ERROR", object: { kind: "Status", code: 410 } });
+  });
+
+  await t.test("a watch tells what came after its version, bookmarks where it stands, and ends in time", async (t) => {
+    await using cluster = await open();
+    const hand = handOf(cluster, image);
+    await createIdle(hand, image, ["old"]);
+    const { metadata } = await hand.list(hand.jobs);
+    await createIdle(hand, image, ["new"]);
+    const { events } = await hand.watch(
+      hand.jobs,
+      `resourceVersion=${metadata.resourceVersion}&allowWatchBookmarks=true&timeoutSeconds=4`,
+    );
+    const told = await all(events);
+    t.match(told[0], { type: "ADDED", object: { kind: "Job", metadata: { name: "new" } } });
+    t.ok(told.every((it) => it.object.metadata.name !== "old"));
+    const bookmark = told.findLast((it) => it.type === "BOOKMARK");
+    t.ok(bookmark !== undefined, "a bookmark before the end");
+    const last = Math.max(...told.filter((it) => it.type !== "BOOKMARK").map(version));
+    t.ok(bookmark !== undefined && version(bookmark) >= last);
+    const again = await hand.watch(
+      hand.jobs,
+      `resourceVersion=${bookmark?.object.metadata.resourceVersion ?? ""}&timeoutSeconds=1`,
+    );
+    t.same(await all(again.events), [], "nothing is told twice");
+  });
+
+  await t.test("a watch without a version begins with what is there", async (t) => {
+    await using cluster = await open();
+    const hand = handOf(cluster, image);
+    await createIdle(hand, image, ["here"]);
+    const { events } = await hand.watch(hand.jobs, "timeoutSeconds=2");
+    t.match((await all(events))[0], { type: "ADDED", object: { metadata: { name: "here" } } });
+  });
+
+  await t.test("for a watch with a selector, a Job that loses its label is DELETED, though it is there", async (t) => {
+    await using cluster = await open();
+    const hand = handOf(cluster, image);
+    await createIdle(hand, image, ["marked"]);
+    const { metadata } = await hand.list(hand.jobs);
+    const body = { metadata: { labels: { conformance: null } } };
+    await hand.must("PATCH", `${hand.jobs}/marked`, { contentType: STRATEGIC, body });
+    const { events } = await hand.watch(
+      hand.jobs,
+      `labelSelector=conformance%3Dyes&resourceVersion=${metadata.resourceVersion}&timeoutSeconds=2`,
+    );
+    t.match(await all(events), [{ type: "DELETED", object: { metadata: { name: "marked", labels: { conformance: "yes" } } } }]);
+    t.equal((await hand.send("GET", `${hand.jobs}/marked`)).status, 200);
+    t.same((await hand.list(hand.jobs, "labelSelector=conformance%3Dyes")).items, []);
+  });
+
+  await t.test("a DELETED carries the object's last state, with the version of its deletion", async (t) => {
+    await using cluster = await open();
+    const hand = handOf(cluster, image);
+    await createIdle(hand, image, ["going"]);
+    await hand.deleteJob("going", "Foreground");
+    const last = await hand.untilJob("only the hold left", "going", onlyHeld);
+    await hand.release("going");
+    const { events } = await hand.watch(hand.jobs, `resourceVersion=${last.metadata.resourceVersion}&timeoutSeconds=2`);
+    const gone = (await all(events)).find((it) => it.type === "DELETED");
+    t.match(gone, { object: { metadata: { name: "going", uid: last.metadata.uid } } });
+    t.ok(gone !== undefined && version(gone) > Number(last.metadata.resourceVersion));
+  });
+
+  await t.test("lists and watches can be of metadata only", async (t) => {
+    await using cluster = await open();
+    const hand = handOf(cluster, image);
+    await createIdle(hand, image, ["thin"]);
+    const list = (await hand.send("GET", hand.jobs, { accept: METADATA_LIST })).body as RawList;
+    t.equal(list.kind, "PartialObjectMetadataList");
+    t.match(list.items, [{ metadata: { name: "thin", uid: /./, labels: { conformance: "yes" } } }]);
+    t.equal(list.items[0]?.spec, undefined);
+    const path = `${hand.jobs}?watch=true&timeoutSeconds=2`;
+    const { lines } = await cluster.transport.open({ method: "GET", path, accept: METADATA }, new AbortController().signal);
+    const told: WatchEvent[] = [];
+    for await (const line of lines) told.push(JSON.parse(line) as WatchEvent);
+    t.match(told[0], { type: "ADDED", object: { kind: "PartialObjectMetadata", metadata: { name: "thin" } } });
+    t.equal((told[0]?.object as Raw).spec, undefined);
+  });
+
+  await t.test("a field selector finds one Job by its name", async (t) => {
+    await using cluster = await open();
+    const hand = handOf(cluster, image);
+    await createIdle(hand, image, ["one", "two"]);
+    const { items } = await hand.list(hand.jobs, "fieldSelector=metadata.name%3Dtwo");
+    t.same(
+      items.map((it) => it.metadata.name),
+      ["two"],
+    );
+    t.match(await hand.send("GET", `${hand.jobs}?fieldSelector=spec.nonsense%3D1`), {
+      status: 400,
+      body: { reason: "BadRequest" },
+    });
+  });
+}
+
+const version = (event: WatchEvent): number => Number(event.object.metadata.resourceVersion);
+
+async function all(events: AsyncIterable<WatchEvent>): Promise<readonly WatchEvent[]> {
+  const told: WatchEvent[] = [];
+  for await (const event of events) told.push(event);
+  return told;
+}

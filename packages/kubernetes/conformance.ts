@@ -1,0 +1,23 @@
+/**
+ * How Kubernetes treats Jobs with a hold, as tests that know only `Transport`.
+ *
+ * The bug this prevents: a cluster of ours that is kinder than a real one. The identical tests run against the pocket's
+ * model, the pocket over HTTP with processes, and a real API server with controllers and a kubelet; what differs
+ * between them is a bug of the pocket's, never a case in here.
+ */
+import type { Test } from "tap";
+import { deletions } from "./conformance-deletions.ts";
+import { endings } from "./conformance-endings.ts";
+import { listing } from "./conformance-lists.ts";
+import type { Conforming } from "./conformance-parts.ts";
+import { refusals } from "./conformance-refusals.ts";
+
+export type { Conforming, OpenCluster } from "./conformance-parts.ts";
+export { COMMANDS } from "./conformance-parts.ts";
+
+export async function clusterConformance(t: Test, it: Conforming): Promise<void> {
+  await t.test(`${it.name}: how a held Job is deleted`, (t) => deletions(t, it));
+  await t.test(`${it.name}: how a held Job ends and is released`, (t) => endings(t, it));
+  await t.test(`${it.name}: what is refused, and in which words`, (t) => refusals(t, it));
+  await t.test(`${it.name}: lists and watches`, (t) => listing(t, it));
+}

@@ -1,0 +1,61 @@
+/** The pocket's model passes the suite that a real cluster passes, under delays like a real one's, in no time. */
+import { clusterConformance, COMMANDS } from "@longshore/kubernetes/conformance.ts";
+import { virtualClock } from "@longshore/kubernetes/testing/virtual-clock.ts";
+import type { Transport as Port } from "@longshore/kubernetes/transport.ts";
+import t from "tap";
+import type { Transport } from "./api.ts";
+import { type Delays, POCKET_DELAYS, REAL_DELAYS } from "./delays.ts";
+import { createModel } from "./model.ts";
+import type { PodObject } from "./objects.ts";
+import { type PodScript, scriptedPods } from "./scripted.ts";
+
+/** What the commands of the suite would do. */
+function script(pod: PodObject): PodScript {
+  const [container] = pod.spec.containers;
+  const pulled =
+    container?.image.includes(".invalid") === true ? { waits: { reason: "ErrImagePull", message: "not found" } } : undefined;
+  if (pulled !== undefined) return pulled;
+  const command = JSON.stringify(container?.command);
+  if (command === JSON.stringify(COMMANDS.succeed)) return { runsMs: 5, log: "done\n" };
+  if (command === JSON.stringify(COMMANDS.fail)) return { runsMs: 5, exitCode: 3, log: "sorry\n" };
+  if (command === JSON.stringify(COMMANDS.outlast(4))) return { runsMs: 4_000, log: "running\n" };
+  if (command === JSON.stringify(COMMANDS.lastWords))
+    return { log: "running\nlast words\n", onStop: { kind: "ends", afterMs: 2_000, exitCode: 1 } };
+  return { log: "running\n" };
+}
+
+/** A generator of 32 bits: the same names and delays in every run. */
+function chance(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+async function conforms(name: string, delays: Delays, seed: number): Promise<void> {
+  await clusterConformance(t, {
+    name,
+    image: "busybox",
+    open: async () => {
+      const clock = virtualClock({ random: chance(seed) });
+      const kubelet = scriptedPods(clock, script);
+      const model = createModel({ clock, kubelet, delays, namespaces: ["conformance", "kube-system"] });
+      // The two ports are written twice and must stay the same shape.
+      const transport: Transport & Port = model.transport();
+      return {
+        transport,
+        namespace: "conformance",
+        confined: model.transport({ user: "confined", namespaces: ["conformance"] }),
+        expire: async () => model.meddle({ kind: "compact" }),
+        [Symbol.asyncDispose]: async () => {
+          await model[Symbol.asyncDispose]();
+          await kubelet[Symbol.asyncDispose]();
+        },
+      };
+    },
+  });
+}
+
+await conforms("the model", POCKET_DELAYS, 1);
+for (const seed of [2, 3, 4]) await conforms(`the model with a real cluster's delays, seed ${seed}`, REAL_DELAYS, seed);

@@ -1,0 +1,52 @@
+/** The pocket as programs meet it: over HTTP, with real processes, it passes the suite that a real cluster passes. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { clusterConformance } from "@longshore/kubernetes/conformance.ts";
+import type { Connection } from "@longshore/kubernetes/connection.ts";
+import { openTransport } from "@longshore/kubernetes/exchange.ts";
+import t from "tap";
+import { startPocket } from "./start.ts";
+
+function connection(server: string, token: string): Connection {
+  return {
+    server,
+    description: "the pocket under test",
+    trust: async () => ({ ca: undefined, cert: undefined, key: undefined, serverName: undefined, verify: true }),
+    authorization: async () => `Bearer ${token}`,
+    rejected: () => undefined,
+    expiresAtMs: () => undefined,
+    tokenTimes: () => undefined,
+  };
+}
+
+const dataDir = await mkdtemp(join(tmpdir(), "pocket-test-"));
+t.teardown(() => rm(dataDir, { recursive: true, force: true }));
+let clusters = 0;
+
+await clusterConformance(t, {
+  name: "the pocket over HTTP",
+  image: "busybox",
+  outlasts: 1,
+  open: async () => {
+    await using opened = new AsyncDisposableStack();
+    const namespace = `conformance-${clusters++}`;
+    const pocket = opened.use(
+      await startPocket({
+        dataDir: join(dataDir, namespace),
+        namespaces: [namespace, "kube-system"],
+        credentials: new Map([["confined", { user: "confined", namespaces: [namespace] }]]),
+      }),
+    );
+    const transport = opened.use(openTransport(connection(pocket.url, pocket.token)));
+    const confined = opened.use(openTransport(connection(pocket.url, "confined")));
+    const all = opened.move();
+    return {
+      transport,
+      namespace,
+      confined,
+      expire: async () => pocket.model.meddle({ kind: "compact" }),
+      [Symbol.asyncDispose]: () => all.disposeAsync(),
+    };
+  },
+});
