@@ -1,0 +1,73 @@
+/**
+ * A process as the simulation sees it: a clock and ears. What it awaits reaches it only while it runs.
+ *
+ * The bug this prevents: a "crash" that is really an orderly stop. Here nothing of it runs any further, not even a `finally`:
+ * its promises never settle, while whatever it had sent goes on its way.
+ */
+import type { Clock } from "@longshore/runtime/clock.ts";
+
+export interface Mortal {
+  readonly name: string;
+  readonly clock: Clock;
+  state(): "running" | "frozen" | "dead";
+  /** As by kill -9. */
+  crash(): void;
+  /** As by SIGSTOP: timers pass and answers arrive, and it learns of them at the thaw. */
+  freeze(): void;
+  thaw(): void;
+  /** What the world answers: heard while running, at the thaw, or never. */
+  hear<T>(answer: Promise<T>): Promise<T>;
+  /** Does this as soon as it runs, or never. */
+  wake(work: () => void): void;
+}
+
+export interface MortalOptions {
+  readonly name: string;
+  readonly clock: Clock;
+  /** How far its own clock is off. */
+  readonly skewMs?: number;
+}
+
+export function mortal({ name, clock, skewMs = 0 }: MortalOptions): Mortal {
+  let state: "running" | "frozen" | "dead" = "running";
+  let pending: (() => void)[] = [];
+
+  function wake(work: () => void): void {
+    if (state === "running") work();
+    else if (state === "frozen") pending.push(work);
+  }
+
+  return {
+    name,
+    state: () => state,
+    wake,
+    clock: {
+      now: () => clock.now() + skewMs,
+      random: () => clock.random(),
+      sleep: (ms, signal) =>
+        new Promise((resolve) => {
+          // Nothing is punctual to the millisecond; the fraction puts neighbours in one order or the other.
+          void clock.sleep(ms + clock.random(), signal).then(() => wake(resolve));
+        }),
+    },
+    hear: (answer) =>
+      new Promise((resolve, reject) => {
+        answer.then(
+          (value) => wake(() => resolve(value)),
+          (error: unknown) => wake(() => reject(error)),
+        );
+      }),
+    crash: () => {
+      state = "dead";
+      pending = [];
+    },
+    freeze: () => {
+      if (state === "running") state = "frozen";
+    },
+    thaw: () => {
+      if (state !== "frozen") return;
+      state = "running";
+      for (const work of pending.splice(0)) wake(work);
+    },
+  };
+}
