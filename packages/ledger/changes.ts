@@ -9,10 +9,10 @@ import type { Log } from "@longshore/runtime/log.ts";
 import { backOff, linked } from "@longshore/runtime/loop.ts";
 import pg from "pg";
 import { connectionOf } from "./connection.ts";
+import { BELLS, listener, type Listeners } from "./bells.ts";
 import type { Bell } from "./port.ts";
 import { CHANNEL } from "./write.ts";
 
-export const BELLS: readonly Bell[] = ["waiting", "ready", "closing", "ended", "outbox", "strays", "notices"];
 const CHECK_MS = 15_000;
 const CHECK_WITHIN_MS = 5_000;
 
@@ -24,7 +24,7 @@ export interface Changes {
 /** One connection for all listeners of this process, opened when the first comes. */
 export function openChanges(url: string, { clock, log }: { readonly clock: Clock; readonly log: Log }): Changes {
   const closing = new AbortController();
-  const listeners = new Set<(bells: readonly Bell[]) => void>();
+  const listeners: Listeners = new Set();
   let keeping: Promise<void> | undefined;
 
   const tell = (bells: readonly Bell[]): void => {
@@ -86,37 +86,4 @@ async function listenOnce(url: string, clock: Clock, signal: AbortSignal, { onOp
     over.release();
     await client.end().catch(() => undefined); // it is lost already
   }
-}
-
-/** Rings that nobody fetched yet are kept as a set: there is nothing to gain from the same hint twice. */
-function listener(listeners: Set<(bells: readonly Bell[]) => void>, signal: AbortSignal): AsyncIterableIterator<Bell> {
-  const rung = new Set<Bell>();
-  let wake: (() => void) | undefined;
-  const hear = (bells: readonly Bell[]): void => {
-    for (const bell of bells) rung.add(bell);
-    wake?.();
-  };
-  const stop = (): void => {
-    listeners.delete(hear);
-    wake?.();
-  };
-  if (!signal.aborted) listeners.add(hear);
-  signal.addEventListener("abort", stop, { once: true });
-
-  const bells: AsyncIterableIterator<Bell> = {
-    [Symbol.asyncIterator]: () => bells,
-    next: async () => {
-      while (rung.size === 0 && listeners.has(hear)) await new Promise<void>((resolve) => (wake = resolve));
-      const [bell] = rung;
-      if (bell === undefined || signal.aborted) return { done: true, value: undefined };
-      rung.delete(bell);
-      return { done: false, value: bell };
-    },
-    return: async () => {
-      signal.removeEventListener("abort", stop);
-      stop();
-      return { done: true, value: undefined };
-    },
-  };
-  return bells;
 }

@@ -8,19 +8,25 @@ export const SUSPECT_MS = 24 * 3_600_000;
 
 const before = (ms: number): string => `now() - make_interval(secs => ${ms / 1000})`;
 
-/** Each takes what nobody holds, so that it waits for nobody and nobody waits for it for long. */
+/**
+ * Each takes what nobody holds, so that nobody waits for it for long. What is to go is chosen once ("materialized"): a subquery
+ * with a limit that skips locked rows may be asked again for each row, and then more goes than was allowed.
+ */
 const PRUNE: Statement = {
   name: "prune",
   text: `
-with stones as (
-  delete from run where key in (select key from run where state = 'tombstone' and accepted_at <= ${before(TOMBSTONE_MS)}
-    order by key limit $1 for update skip locked) and state = 'tombstone' returning 1
+with worn as materialized (
+  select key from run where state = 'tombstone' and accepted_at <= ${before(TOMBSTONE_MS)} order by key limit $1 for update skip locked
+), stones as (
+  delete from run r using worn where r.key = worn.key returning 1
+), told as materialized (
+  select id from notice where sent_at <= ${before(NOTICE_MS)} order by id limit $1 for update skip locked
 ), notices as (
-  delete from notice where id in (select id from notice where sent_at <= ${before(NOTICE_MS)} order by id limit $1 for update skip locked)
-  returning 1
+  delete from notice n using told where n.id = told.id returning 1
+), old as materialized (
+  select digest from suspect where at <= ${before(SUSPECT_MS)} order by digest limit $1 for update skip locked
 ), suspects as (
-  delete from suspect where digest in (select digest from suspect where at <= ${before(SUSPECT_MS)} order by digest limit $1 for update skip locked)
-  returning 1
+  delete from suspect s using old where s.digest = old.digest returning 1
 )
 select ((select count(*) from stones) + (select count(*) from notices) + (select count(*) from suspects))::integer as gone`,
 };

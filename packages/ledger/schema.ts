@@ -37,7 +37,7 @@ export async function prepareSchema(
     });
     if (migrate) {
       const { error } = await migrator.migrateToLatest();
-      if (error !== undefined) throw error instanceof Error ? error : new Error(String(error));
+      if (error !== undefined) throw error instanceof Error ? error : new Error("the migration failed", { cause: error });
       return { schema: NEWEST };
     }
     const behind = (await migrator.getMigrations()).filter(({ executedAt }) => executedAt === undefined);

@@ -109,7 +109,7 @@ export async function write(queries: Queries, writings: readonly Writing[], nowM
   const moved = touched.filter((it) => "key" in it);
   const born = touched.filter((it) => !("key" in it));
   const events = all.flatMap(({ change, held }) => eventsOf({ run_key: held.key }, change, nowMs, epoch));
-  const strays = all.flatMap(({ change }) => strayValues(change.after.run.id, change.strays, nowMs));
+  const strays = once(all.flatMap(({ change }) => strayValues(change.after.run.id, change.strays, nowMs)));
   const changes = all.map(({ change }) => change);
   const lists = [runs, specs, moved, born, events, strays].map(toJson);
   const [done] = await queries.all<{ runs: number; attempts: number }>(WRITE, [...lists, bellsOf(changes, nowMs).join(",")]);
@@ -154,7 +154,7 @@ export function eventsOf(of: object, { before, after, told }: Change, nowMs: num
 }
 
 /** A stray is deleted at once; a hold that is only to be let go of waits for the fence. */
-export const strayValues = (run: RunId, strays: readonly Stray[], nowMs: number): readonly object[] =>
+const strayValues = (run: RunId, strays: readonly Stray[], nowMs: number): readonly StrayValues[] =>
   strays.map(({ kind, group, name, uid, holdUntilMs }) => ({
     run_id: run,
     kind,
@@ -164,3 +164,16 @@ export const strayValues = (run: RunId, strays: readonly Stray[], nowMs: number)
     hold_until: holdUntilMs,
     due: kind === "release" ? holdUntilMs : nowMs,
   }));
+
+interface StrayValues {
+  readonly group_name: string;
+  readonly uid: string;
+  readonly kind: string;
+  readonly hold_until: number;
+}
+
+/** One statement may not meet the same row twice; a fact that was repeated within a batch would. */
+function once(strays: readonly StrayValues[]): readonly StrayValues[] {
+  const last = strays.toSorted((a, b) => a.hold_until - b.hold_until);
+  return [...new Map(last.map((it) => [JSON.stringify([it.group_name, it.uid, it.kind]), it])).values()];
+}

@@ -1,0 +1,287 @@
+/** Conformance: attempts are placed, claimed, moved and taken by one at a time, and nothing is forgotten. */
+import { moveAttempt } from "@longshore/domain/run/lifecycle.ts";
+import { FENCE_MS } from "@longshore/domain/run/moves.ts";
+import type { Test } from "tap";
+import {
+  cancelled, claimAll, claimed, complete, type Conforming, created, EAST, entry, failed, finish, groupsOf, HOUR_MS, ids, judge, LIMITS,
+  released, runId, started, storyOf, uid, wanted, WEST, first
+} from "./conformance-parts.ts"; // biome-ignore format: a list of names
+import type { Judge, Ledger, Work } from "./port.ts";
+
+export async function recording(t: Test, { open }: Conforming): Promise<void> {
+  await t.test("200 writers at one run at once leave its sequence dense and tell everything once", async (t) => {
+    await using opened = await open();
+    const launchers = await Promise.all([opened.connect(), opened.connect()]);
+    const ledger = first(launchers);
+    const steps = Array.from({ length: 100 }, (_, n) => `step-${n}`);
+    const works = await claimed(ledger, [wanted("a", { steps })]);
+    const inputs = works.flatMap((work) => [entry(work, created(work)), entry(work, started(work))]);
+    t.equal(inputs.length, 200);
+    await Promise.all(inputs.map((it, n) => (launchers[n % 2] ?? ledger).record([it])));
+    const story = await storyOf(ledger, "a");
+    t.equal(story.length, 201, "accepted, and of each step launched and started");
+    t.equal(story.filter((type) => type === "launched").length, 100);
+    t.equal(story.filter((type) => type === "started").length, 100);
+  });
+
+  await t.test("of two ends that arrive at once, one is told", async (t) => {
+    await using opened = await open();
+    const launchers = await Promise.all([opened.connect(), opened.connect()]);
+    const [one, other] = launchers;
+    const works = await claimed(
+      one,
+      Array.from({ length: 20 }, (_, n) => wanted(`run-${n}`)),
+    );
+    await one.record(works.map((work) => entry(work, created(work))));
+    const half = works.map((work, n) => entry(work, n % 2 === 0 ? complete(work) : failed(work)));
+    const turned = works.map((work, n) => entry(work, n % 2 === 0 ? failed(work) : complete(work)));
+    await Promise.all([
+      one.record(half),
+      other.record(turned),
+      ...works.map((work) => other.record([entry(work, complete(work))])),
+    ]);
+    for (const { run } of works) {
+      const ends = (await storyOf(one, run.id)).filter((type) => type === "succeeded" || type === "failed");
+      t.equal(ends.length, 1, run.id);
+    }
+  });
+
+  await t.test("several inputs of one run in a batch are applied in their order; what is unknown is said to be", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    const work = first(await claimed(ledger, [wanted("a"), cancelled("stone")]));
+    const recorded = await ledger.record([
+      entry(work, created(work)),
+      { ...entry(work, created(work)), run: runId("unknown") },
+      entry(work, started(work)),
+      entry(work, started(work)),
+      { ...entry(work, started(work)), n: 7 },
+      entry(work, { kind: "claimDue", by: "bug", untilMs: 0 }),
+      { ...entry(work, started(work)), run: runId("stone") },
+    ]);
+    t.same(recorded.map(({ kind }) => kind), ["moved", "unknown", "moved", "stayed", "unknown", "illegal", "unknown"]); // biome-ignore format: one call
+    t.same(await storyOf(ledger, "a"), ["accepted", "launched", "started"]);
+    t.match(recorded[2], { attempt: { state: "live", started: "yes" }, runState: "active" });
+  });
+
+  await t.test("an attempt comes back as it was written, whatever a program wrote", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    const work = first(await claimed(ledger, [wanted("a", { retriesMax: 1 })]));
+    t.equal(JSON.stringify(work.request), JSON.stringify(wanted("a").request), "keys in the order in which they were given");
+    const [live] = await ledger.record([entry(work, created(work))]);
+    const log = { state: "complete", lines: 1, tail: "quote ' \" \\ null \0 half \ud800 smile 🙂 \u2028" } as const;
+    const evidence = { ...failed(work).evidence, log };
+    const [ended] = await ledger.record([entry(work, { ...failed(work), evidence })]);
+    const found = await ledger.find(runId("a"));
+    t.same(live?.kind, "moved");
+    t.equal(found?.record.attempts.length, 2, "a retry waits");
+    const { outcome, ...stored } = first(found?.record.attempts ?? []);
+    t.match(ended, { kind: "moved", attempt: stored });
+    t.match(outcome?.evidence?.log?.tail, /smile 🙂/);
+  });
+
+  await t.test("a retry is not placed before the attempt before it is done, and at once then", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    const work = first(await claimed(ledger, [wanted("a", { retriesMax: 1 })]));
+    await ledger.record([entry(work, created(work)), entry(work, failed(work))]);
+    await opened.pass(60_000);
+    t.same(await ledger.place({ most: 10, judge }), { placed: 0, told: 0 });
+    await ledger.record([entry(work, released)]);
+    t.same(await ledger.place({ most: 10, judge }), { placed: 1, told: 0 });
+    t.match(await claimAll(ledger), [{ attempt: { n: 2 } }]);
+  });
+
+  await t.test("a retry whose predecessor never goes away ends when it has waited long enough", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    const work = first(await claimed(ledger, [wanted("a", { retriesMax: 1 })]));
+    await ledger.record([entry(work, created(work)), entry(work, failed(work))]);
+    await opened.pass(2 * HOUR_MS);
+    await ledger.place({ most: 10, judge });
+    t.equal((await storyOf(ledger, "a")).at(-1), "failed");
+  });
+
+  await t.test("a Job too many is remembered until it is gone, by its own timer", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    const work = first(await claimed(ledger, [wanted("a")]));
+    const other = { ...created(work), uid: uid("another") };
+    await ledger.record([entry(work, created(work)), entry(work, other), entry(work, other)]);
+    const asked = { group: EAST, most: 10, holdMs: 60_000 };
+    const strays = await ledger.takeStrays(asked);
+    t.match(strays, [{ run: "a", kind: "stray", group: "east", name: "a-main-1", uid: "another" }]);
+    t.equal(strays.length, 1);
+    t.same(await ledger.takeStrays(asked), [], "taken");
+    await opened.pass(60_000);
+    const again = await ledger.takeStrays(asked);
+    t.match(again, [{ uid: "another" }], "nobody said that it is gone");
+    for (const stray of again) await ledger.settleStray(stray);
+    await opened.pass(60_000);
+    t.same(await ledger.takeStrays(asked), []);
+    t.equal((await ledger.counts()).strays, 0);
+
+    const found = { run: runId("gone"), kind: "stray", group: EAST, name: "gone-main-1", uid: uid("tally") } as const;
+    await ledger.addStray(found);
+    await ledger.addStray(found);
+    t.match(await ledger.takeStrays(asked), [found]);
+  });
+}
+
+export async function taking(t: Test, { open }: Conforming): Promise<void> {
+  await t.test("two placers at once fill a group to its limit and never beyond, the urgent first", async (t) => {
+    await using opened = await open();
+    const launchers = await Promise.all([opened.connect(), opened.connect()]);
+    const ledger = first(launchers);
+    await ledger.putGroups(groupsOf(7, 5));
+    await ledger.admit(Array.from({ length: 40 }, (_, n) => wanted(`run-${n}`, { priority: n })));
+    const asked = Array.from({ length: 10 }, (_, n) => (launchers[n % 2] ?? ledger).place({ most: 8, judge }));
+    const placed = (await Promise.all(asked)).reduce((sum, it) => sum + it.placed, 0);
+    t.equal(placed, 12);
+    t.same((await ledger.groups()).map(({ slotsUsed }) => slotsUsed), [7, 5]); // biome-ignore format: one call
+    const works = [...(await claimAll(ledger)), ...(await claimAll(ledger, 1_000, WEST))];
+    t.equal(works.length, 12);
+    t.equal((await ledger.groups())[0]?.slotsUsed, 7, "claiming frees nothing");
+  });
+
+  await t.test("a single placer takes the most urgent, whoever came first", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    await ledger.putGroups(groupsOf(2));
+    await ledger.admit([wanted("low"), wanted("high", { priority: 9 }), wanted("mid", { priority: 5 })]);
+    t.same(await ledger.place({ most: 10, judge }), { placed: 2, told: 1 });
+    t.same(ids(await claimAll(ledger)), ["high", "mid"]);
+    t.same(await storyOf(ledger, "low"), ["accepted", "waiting"]);
+  });
+
+  await t.test("a slot that is freed wakes the most urgent of those that had no room", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    await ledger.putGroups(groupsOf(1));
+    await ledger.admit([wanted("a", { priority: 9 }), wanted("b", { priority: 1 }), wanted("c", { priority: 5 })]);
+    t.same(await ledger.place({ most: 10, judge }), { placed: 1, told: 2 });
+    t.same(await ledger.place({ most: 10, judge }), { placed: 0, told: 0 }, "the others wait");
+    const work = first(await claimAll(ledger));
+    await finish(ledger, work, complete);
+    t.same(await ledger.place({ most: 10, judge }), { placed: 1, told: 0 });
+    t.same(ids(await claimAll(ledger)), ["c"]);
+  });
+
+  await t.test("a group that is opened again is looked at again; a paused one is seen to be paused", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    await ledger.putGroups(groupsOf(5));
+    await ledger.setGroup(EAST, { paused: true });
+    await ledger.putGroups(groupsOf(6));
+    t.match(await ledger.groups(), [{ name: "east", paused: true, jobsMax: 6, everHealthy: false, health: "unknown" }]);
+    await ledger.admit([wanted("a")]);
+    t.same(await ledger.place({ most: 10, judge }), { placed: 0, told: 1 });
+    await ledger.setGroup(EAST, { paused: false, health: "healthy", watchedAtMs: 5_000, namespaceUid: "ns" });
+    t.same(await ledger.place({ most: 10, judge }), { placed: 1, told: 0 });
+    await ledger.setGroup(EAST, { health: "unhealthy" });
+    t.match(await ledger.groups(), [{ everHealthy: true, health: "unhealthy", watchedAtMs: 5_000, namespaceUid: "ns" }]);
+  });
+
+  await t.test("what is placed elsewhere, ended or not due is not judged", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    await ledger.putGroups(groupsOf(5));
+    await ledger.admit([wanted("a"), wanted("b"), cancelled("b"), wanted("c")]);
+    const judged: string[] = [];
+    const never: Judge = (attempt, run, groups, nowMs) => {
+      judged.push(run.id);
+      return run.id === "a" ? { kind: "waitExpired" } : judge(attempt, run, groups, nowMs);
+    };
+    await ledger.place({ most: 10, judge: never });
+    await ledger.place({ most: 10, judge: never });
+    t.same(judged.toSorted(), ["a", "c"]);
+    t.equal((await storyOf(ledger, "a")).at(-1), "failed");
+  });
+
+  await t.test("no attempt is claimed by two, and a claim is what the lifecycle says", async (t) => {
+    await using opened = await open();
+    const launchers = await Promise.all([opened.connect(), opened.connect()]);
+    const ledger = first(launchers);
+    await ledger.putGroups(groupsOf(1_000));
+    await ledger.admit(Array.from({ length: 60 }, (_, n) => wanted(`run-${n}`)));
+    await ledger.place({ most: 100, judge });
+    const before = await ledger.find(runId("run-7"));
+    const claims = Array.from({ length: 20 }, (_, n) => (launchers[n % 2] ?? ledger).claim({ group: EAST, most: 7, by: `launcher ${n}`, forMs: 30_000 })); // biome-ignore format: one call
+    const works = (await Promise.all(claims)).map((it) => ({ count: it.length, it }));
+    t.ok(works.every(({ count }) => count <= 7), "never more than asked for"); // biome-ignore format: one call
+    const rest = await claimAll(ledger);
+    const all = [...works.flatMap(({ it }) => it), ...rest];
+    t.equal(all.length, 60);
+    t.equal(new Set(ids(all)).size, 60);
+    const work = first(all.filter(({ run }) => run.id === "run-7"));
+    sameAsPure(t, work, first(before?.record.attempts ?? []));
+    const [stored] = (await ledger.find(runId("run-7")))?.record.attempts ?? [];
+    t.same(stored, work.attempt);
+  });
+
+  await t.test("a claim that ran out is claimed again under the next number, and not by two", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    await claimed(ledger, [wanted("a")]);
+    t.same(await claimAll(ledger), [], "its time is not over");
+    await opened.pass(30_000);
+    const before = await ledger.find(runId("a"));
+    const [both, none] = await Promise.all([claimAll(ledger), claimAll(await opened.connect())]);
+    const second = [...both, ...none];
+    t.equal(second.length, 1);
+    t.match(second, [{ attempt: { claimNo: 2, unanswered: [1, 2], state: "claimed" } }]);
+    sameAsPure(t, first(second), first(before?.record.attempts ?? []));
+  });
+
+  await t.test("once a claim's fence has passed, it is not claimed again but given to whoever looks", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    await claimed(ledger, [wanted("a")]);
+    const asked = { state: "claimed", group: EAST, most: 10, holdMs: 60_000 } as const;
+    await opened.pass(30_000);
+    t.same(await ledger.take(asked), [], "its create may still land");
+    await opened.pass(FENCE_MS);
+    t.same(await claimAll(ledger), []);
+    t.match(await ledger.take(asked), [{ attempt: { claimNo: 1, unanswered: [1] } }]);
+    t.same(await ledger.take(asked), []);
+  });
+
+  await t.test("what is due is taken by one, whose timer moves on, and comes again if nothing is said", async (t) => {
+    await using opened = await open();
+    const launchers = await Promise.all([opened.connect(), opened.connect()]);
+    const ledger = first(launchers);
+    const works = await claimed(
+      ledger,
+      Array.from({ length: 30 }, (_, n) => wanted(`run-${n}`)),
+    );
+    await ledger.record(works.map((work) => entry(work, created(work))));
+    const asked = { state: "live", group: EAST, most: 4, holdMs: 60_000 } as const;
+    t.same(await ledger.take(asked), [], "no look is due yet");
+    await opened.pass(HOUR_MS);
+    const taken = await Promise.all(Array.from({ length: 10 }, (_, n) => (launchers[n % 2] ?? ledger).take(asked)));
+    t.ok(taken.every(({ length }) => length <= 4));
+    const rest = await ledger.take({ ...asked, most: 100 });
+    const all = [...taken.flat(), ...rest];
+    t.equal(new Set(ids(all)).size, 30);
+    t.equal(all.length, 30);
+    t.ok(all.every(({ attempt, nowMs }) => attempt.dueMs !== undefined && Math.abs(attempt.dueMs - nowMs - 60_000) < 10_000));
+    await opened.pass(60_000);
+    t.equal((await ledger.take({ ...asked, most: 100 })).length, 30);
+    t.same(await ledger.take({ ...asked, group: WEST }), []);
+    await endAll(ledger, all);
+    t.equal((await ledger.take({ ...asked, state: "ended", most: 100 })).length, 30);
+    await ledger.record(all.map((work) => entry(work, released)));
+    await opened.pass(HOUR_MS);
+    t.same(await ledger.take({ ...asked, state: "ended" }), [], "done needs nobody");
+    t.same((await ledger.counts()).attempts, { done: 30 });
+  });
+}
+
+const endAll = (ledger: Ledger, works: readonly Work[]) => ledger.record(works.map((work) => entry(work, complete(work))));
+
+/** The set-wise claim and the lifecycle's own move leave the same attempt. */
+function sameAsPure(t: Test, { attempt }: Work, before: Work["attempt"]): void {
+  const input = { kind: "claimDue", by: attempt.claimBy ?? "", untilMs: attempt.claimUntilMs ?? 0 } as const;
+  t.same(attempt, moveAttempt(before, input, { nowMs: 0, limits: LIMITS }).attempt);
+}

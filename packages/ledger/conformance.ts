@@ -1,0 +1,18 @@
+/**
+ * What every ledger must do, on Postgres and in the model alike.
+ *
+ * The bug this prevents: a simulation that proves the loops against a ledger that behaves better than the real one.
+ */
+import type { Test } from "tap";
+import { admitting } from "./conformance-admit.ts";
+import type { Conforming } from "./conformance-parts.ts";
+import { outbox, people } from "./conformance-tell.ts";
+import { recording, taking } from "./conformance-work.ts";
+
+export async function ledgerConformance(t: Test, it: Conforming): Promise<void> {
+  await t.test(`${it.name}: what was said`, (t) => admitting(t, it));
+  await t.test(`${it.name}: what happened to attempts`, (t) => recording(t, it));
+  await t.test(`${it.name}: what is due`, (t) => taking(t, it));
+  await t.test(`${it.name}: what is to be told`, (t) => outbox(t, it));
+  await t.test(`${it.name}: what people and the tally ask`, (t) => people(t, it));
+}
