@@ -53,7 +53,7 @@ export async function admitting(t: Test, { open }: Conforming): Promise<void> {
       { kind: "recorded" },
     ]);
     const notices = await ledger.unsentNotices(10);
-    t.same(notices.map(({ data }) => ("run" in data ? data.run : "none")).toSorted(), ["a", "none"]);
+    t.same(new Set(notices.map(({ data }) => ("run" in data ? data.run : "none"))), new Set(["a", "none"]));
     t.match(notices, [{ replyTo: "answers" }, { replyTo: "answers" }]);
   });
 

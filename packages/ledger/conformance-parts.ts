@@ -17,7 +17,7 @@ export interface Opened extends AsyncDisposable {
 
 export interface Conforming {
   readonly name: string;
-  open(): Promise<Opened>;
+  readonly open: () => Promise<Opened>;
 }
 
 export const INSTALLATION = Installation.parse("conformance");

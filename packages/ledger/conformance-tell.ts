@@ -74,7 +74,7 @@ export async function outbox(t: Test, { open }: Conforming): Promise<void> {
     await using opened = await open();
     const [one, other] = await Promise.all([opened.connect(), opened.connect()]);
     const got = await Promise.all([one.lease("tally/east", "one", 5_000), other.lease("tally/east", "other", 5_000)]);
-    t.same(got.toSorted(), [false, true]);
+    t.not(got[0], got[1], "one got it");
     const winner = got[0] === true ? "one" : "other";
     t.equal(await one.lease("tally/east", winner, 5_000), true);
     t.equal(await one.lease("tally/west", "third", 5_000), true);
@@ -91,8 +91,8 @@ export async function outbox(t: Test, { open }: Conforming): Promise<void> {
     for (let n = 0; n < 7; n++) atFirst.add((await bells.next()).value);
     t.equal(atFirst.size, 7, "everything at first, since anything may have been before");
     await writing.admit([wanted("a")]);
-    const heard = [(await bells.next()).value, (await bells.next()).value];
-    t.same(heard.toSorted(), ["outbox", "waiting"]);
+    const heard = new Set([(await bells.next()).value, (await bells.next()).value]);
+    t.same(heard, new Set(["outbox", "waiting"]));
     const next = bells.next();
     stop.abort();
     t.same(await next, { done: true, value: undefined });

@@ -8,13 +8,13 @@ import type { RunRequest } from "@longshore/contract/request.ts";
 import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";
 import type { Listeners } from "./bells.ts";
 import { bellsOf, type Change, NO_ROOM, SLOT_STATES, slotsFreed } from "./decide.ts";
-import type { Bell, GroupState, Notice, OutboxEvent, StrayWork } from "./port.ts";
+import type { Bell, GroupState, Ledger, Notice, OutboxEvent, StrayWork } from "./port.ts";
 
 export interface ModelRun {
   readonly key: number;
   record: RunRecord;
   request: RunRequest | undefined;
-  /** The whole story; `sentTo` of it is confirmed. */
+  /** The whole of it; `unsent` are the sequences that the broker did not confirm. */
   readonly story: OutboxEvent[];
   readonly unsent: Set<number>;
 }
@@ -23,7 +23,8 @@ export interface ModelGroup extends Omit<GroupState, "slotsUsed"> {
   readonly diagnosis: Diagnosis | undefined;
 }
 
-export interface Stray extends StrayWork {
+export interface Stray {
+  readonly stray: StrayWork;
   readonly dueMs: number;
 }
 
@@ -31,7 +32,7 @@ export interface Tables {
   readonly runs: Map<RunId, ModelRun>;
   readonly groups: Map<GroupName, ModelGroup>;
   readonly commands: Set<string>;
-  readonly notices: Map<string, Notice & { readonly sentAtMs: number | undefined }>;
+  readonly notices: Map<string, { readonly notice: Notice; sentAtMs: number | undefined }>;
   readonly strays: Map<string, Stray>;
   readonly leases: Map<string, { readonly owner: string; readonly untilMs: number }>;
   readonly suspects: Map<string, { readonly n: number; readonly atMs: number }>;
@@ -125,11 +126,14 @@ export const strayKey = ({ group, uid, kind }: Pick<StrayWork, "group" | "uid" |
 
 export function putStray(tables: Tables, stray: StrayWork, dueMs: number): void {
   if (!tables.groups.has(stray.group)) return;
-  const known = tables.strays.get(strayKey(stray));
-  const holdUntilMs = Math.max(stray.holdUntilMs, known?.holdUntilMs ?? 0);
-  tables.strays.set(strayKey(stray), { ...(known ?? { ...stray, dueMs }), holdUntilMs });
+  const known = tables.strays.get(strayKey(stray)) ?? { stray, dueMs };
+  const holdUntilMs = Math.max(stray.holdUntilMs, known.stray.holdUntilMs);
+  tables.strays.set(strayKey(stray), { ...known, stray: { ...known.stray, holdUntilMs } });
 }
 
 export function ring({ listeners }: Tables, bells: readonly Bell[]): void {
   if (bells.length > 0) for (const listener of listeners) listener(bells);
 }
+
+/** Runs one call of the port as one transaction, with the faults of its connection. */
+export type Call = <T>(name: keyof Ledger, work: () => T) => Promise<T>;

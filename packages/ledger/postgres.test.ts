@@ -2,7 +2,7 @@
 import t from "tap";
 import { postgres } from "../../test/harness/postgres.ts";
 import { ledgerConformance } from "./conformance.ts";
-import { opened } from "./postgres-opened.ts";
+import { opened } from "./conformance-postgres.ts";
 
 const server = await postgres({ unsafe: true });
 t.teardown(() => server[Symbol.asyncDispose]());

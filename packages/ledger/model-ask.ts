@@ -1,0 +1,163 @@
+/** The model's answers about what is to be told, about groups, and to people. */
+import type { RunId } from "@longshore/contract/ids.ts";
+import { TOMBSTONE_MS } from "@longshore/domain/run/admit.ts";
+import type { Clock } from "@longshore/runtime/clock.ts";
+import * as its from "./model-tables.ts";
+import type { Counts, Ledger, Standing, Work } from "./port.ts";
+import { NOTICE_MS, SUSPECT_MS } from "./prune.ts";
+import { OVERDUE_MS } from "./runs.ts";
+import { PARTITIONS } from "./write.ts";
+
+type OutboxCalls = Pick<Ledger, "holdPartitions" | "unsent" | "sent" | "unsentNotices" | "sentNotices" | "lease">;
+
+export function outboxCalls(tables: its.Tables, clock: Clock, call: its.Call): OutboxCalls {
+  const lease = (what: string, owner: string, forMs: number): boolean => {
+    const held = tables.leases.get(what);
+    if (held !== undefined && held.owner !== owner && held.untilMs > clock.now()) return false;
+    tables.leases.set(what, { owner, untilMs: clock.now() + forMs });
+    return true;
+  };
+  const all = Array.from({ length: PARTITIONS }, (_, part) => part);
+  return {
+    lease: (what, owner, forMs) => call("lease", () => lease(what, owner, forMs)),
+    holdPartitions: (owner, leaseMs) =>
+      call("holdPartitions", () => all.filter((part) => lease(`outbox/${part}`, owner, leaseMs))),
+    unsent: ({ partitions, busy, most }) =>
+      call("unsent", () =>
+        [...tables.runs.values()]
+          .filter(({ key, record }) => partitions.includes(key % PARTITIONS) && !busy.includes(record.run.id))
+          .flatMap(({ key, story, unsent }) =>
+            story.filter((it) => it.sequence === Math.min(...unsent)).map((event) => ({ key, event })),
+          )
+          .toSorted((a, b) => a.event.atMs - b.event.atMs || a.key - b.key)
+          .slice(0, most)
+          .map(({ event }) => event),
+      ),
+    sent: (events) =>
+      call("sent", () => {
+        for (const { run, sequence } of events) tables.runs.get(run)?.unsent.delete(sequence);
+      }),
+    unsentNotices: (most) =>
+      call("unsentNotices", () => {
+        const unsent = [...tables.notices.values()].flatMap(({ notice, sentAtMs }) => (sentAtMs === undefined ? [notice] : []));
+        return unsent.toSorted((a, b) => a.atMs - b.atMs || its.compare(a.id, b.id)).slice(0, most);
+      }),
+    sentNotices: (ids) =>
+      call("sentNotices", () => {
+        for (const id of ids) {
+          const told = tables.notices.get(id);
+          if (told !== undefined) told.sentAtMs ??= clock.now();
+        }
+      }),
+  };
+}
+
+const WAKE_MOST = 1_000;
+
+export function groupCalls(
+  tables: its.Tables,
+  clock: Clock,
+  call: its.Call,
+): Pick<Ledger, "putGroups" | "groups" | "setGroup" | "standing"> {
+  const fresh = { paused: false, health: "unknown", everHealthy: false, diagnosis: undefined, namespaceUid: undefined, watchedAtMs: undefined } as const; // biome-ignore format: one value
+  return {
+    putGroups: (groups) =>
+      call("putGroups", () => {
+        for (const it of groups) tables.groups.set(it.name, { ...(tables.groups.get(it.name) ?? fresh), ...it });
+      }),
+    groups: () => call("groups", () => its.groupStates(tables)),
+    setGroup: (name, change) =>
+      call("setGroup", () => {
+        const group = tables.groups.get(name);
+        if (group === undefined) return;
+        tables.groups.set(name, { ...group, ...change, everHealthy: group.everHealthy || change.health === "healthy" });
+        if (change.paused === false || change.health === "healthy") its.wake(tables, WAKE_MOST, clock.now(), () => true);
+      }),
+    standing: (group) =>
+      call("standing", () =>
+        its
+          .attemptsOf(tables)
+          .filter(({ attempt }) => attempt.group === group && ["claimed", "live", "closing", "ended"].includes(attempt.state))
+          .map(({ run, attempt }): Standing => ({ run: run.record.run.id, attempt })),
+      ),
+  };
+}
+
+export function peopleCalls(
+  tables: its.Tables,
+  clock: Clock,
+  call: its.Call,
+): Pick<Ledger, "find" | "list" | "story" | "counts" | "now"> {
+  return {
+    find: (id: RunId) =>
+      call("find", () => {
+        const { record, request } = tables.runs.get(id) ?? {};
+        return record === undefined || request === undefined ? undefined : { record, request };
+      }),
+    list: ({ state, outcome, group, before, most }) =>
+      call("list", () =>
+        [...tables.runs.values()]
+          .filter(({ record: { run } }) => (state === undefined ? run.state !== "tombstone" : run.state === state))
+          .filter(({ record: { run } }) => outcome === undefined || run.outcome === outcome)
+          .filter(({ record: { run }, key }) => (group === undefined || run.group === group) && (!before || key < Number(before)))
+          .toSorted((a, b) => b.key - a.key)
+          .slice(0, most)
+          .map(({ key, record: { run } }) => {
+            const { id, tenant, acceptedAtMs, endedAtMs } = run;
+            return {
+              id,
+              tenant,
+              state: run.state,
+              outcome: run.outcome,
+              group: run.group,
+              acceptedAtMs,
+              endedAtMs,
+              cursor: String(key),
+            };
+          }),
+      ),
+    story: (id, after, most) =>
+      call("story", () =>
+        (tables.runs.get(id)?.story ?? [])
+          .filter(({ sequence }) => sequence > after)
+          .slice(0, most)
+          .map(({ sequence, generation, group, type, data, atMs }) => ({ sequence, generation, group, type, data, atMs })),
+      ),
+    counts: () => call("counts", () => counted(tables, clock.now())),
+    now: () => call("now", () => clock.now()),
+  };
+}
+
+function counted(tables: its.Tables, nowMs: number): Counts {
+  const runs = { tombstone: 0, active: 0, cancelling: 0, ended: 0 };
+  const attempts: Partial<Record<Work["attempt"]["state"], number>> = {};
+  for (const { record } of tables.runs.values()) runs[record.run.state]++;
+  const all = its.attemptsOf(tables);
+  for (const { attempt } of all) attempts[attempt.state] = (attempts[attempt.state] ?? 0) + 1;
+  const unsent = [...tables.runs.values()].flatMap((run) => run.story.filter((it) => run.unsent.has(it.sequence)));
+  return {
+    runs,
+    attempts,
+    outbox: unsent.length,
+    outboxOldestMs: unsent.length === 0 ? undefined : nowMs - Math.min(...unsent.map(({ atMs }) => atMs)),
+    overdue: all.filter(({ attempt }) => attempt.dueMs !== undefined && attempt.dueMs < nowMs - OVERDUE_MS).length,
+    strays: tables.strays.size,
+  };
+}
+
+export function prune(tables: its.Tables, most: number, nowMs: number): number {
+  const stones = [...tables.runs].filter(
+    ([
+      ,
+      {
+        record: { run },
+      },
+    ]) => run.state === "tombstone" && run.acceptedAtMs <= nowMs - TOMBSTONE_MS,
+  );
+  const notices = [...tables.notices].filter(([, { sentAtMs }]) => sentAtMs !== undefined && sentAtMs <= nowMs - NOTICE_MS);
+  const suspects = [...tables.suspects].filter(([, { atMs }]) => atMs <= nowMs - SUSPECT_MS);
+  for (const [id] of stones.slice(0, most)) tables.runs.delete(id);
+  for (const [id] of notices.slice(0, most)) tables.notices.delete(id);
+  for (const [digest] of suspects.slice(0, most)) tables.suspects.delete(digest);
+  return [stones, notices, suspects].reduce((sum, { length }) => sum + Math.min(length, most), 0);
+}
