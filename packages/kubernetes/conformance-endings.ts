@@ -16,7 +16,7 @@ import {
 
 const none = (pods: readonly Raw[]): boolean => pods.length === 0;
 
-export async function endings(t: Test, { open, image }: Conforming): Promise<void> {
+export async function endings(t: Test, { open, image, outlasts = 4 }: Conforming): Promise<void> {
   t.setTimeout(600_000);
 
   await t.test("a pod that exits 0 is Succeeded before its Job is Complete, and both stay", async (t) => {
@@ -55,7 +55,7 @@ export async function endings(t: Test, { open, image }: Conforming): Promise<voi
   await t.test("a deadline: FailureTarget, the pods go while their log can still be read, then Failed", async (t) => {
     await using cluster = await open();
     const hand = handOf(cluster, image);
-    const job = await hand.createJob("late", COMMANDS.lastWords, { activeDeadlineSeconds: 3 });
+    const job = await hand.createJob("late", COMMANDS.lastWords, { activeDeadlineSeconds: Math.max(1, outlasts - 1) });
     const target = await hand.untilJob("FailureTarget", "late", (it) => condition(it, "FailureTarget") !== undefined);
     t.equal(condition(target, "FailureTarget"), "DeadlineExceeded");
     const [pod] = await hand.untilPods("its pod under deletion", job, ([it]) => it !== undefined && isDeleting(it));
@@ -106,7 +106,7 @@ export async function endings(t: Test, { open, image }: Conforming): Promise<voi
     await hand.untilJob("its end", "brief", isFinished);
     await hand.release("brief", { spec: { ttlSecondsAfterFinished: 0 } });
     await hand.untilJobGone("brief");
-    await hand.untilPods("its pods gone", job, none);
+    t.same(await hand.untilPods("its pods gone", job, none), []);
   });
 
   await t.test("an occupant stands without pods, and holds its name", async (t) => {

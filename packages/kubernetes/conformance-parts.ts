@@ -218,6 +218,6 @@ export function handOf({ transport, namespace }: Pick<OpenCluster, "transport" |
   };
 }
 
-async function* parsed(lines: AsyncIterable<string>): AsyncGenerator<WatchEvent> {
+export async function* parsed(lines: AsyncIterable<string>): AsyncGenerator<WatchEvent> {
   for await (const line of lines) if (line !== "") yield JSON.parse(line) as WatchEvent;
 }

@@ -19,13 +19,13 @@ export function recordEvent(
   const { name, namespace = "", uid, resourceVersion } = on.metadata;
   const space = store.get("namespaces", "", namespace);
   if (space === undefined || isDeleting(space)) return;
-  const id = createUid(clock);
+  const id = createUid({ store, clock });
   const at = timestamp(clock.now());
   const event = {
     apiVersion: "v1",
     kind: "Event",
     metadata: {
-      name: `${name}.${id.slice(0, 8)}${id.slice(9, 13)}`,
+      name: `${name}.${id.slice(0, 8)}${id.slice(-8)}`,
       namespace,
       uid: id,
       resourceVersion: "",

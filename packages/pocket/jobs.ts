@@ -31,7 +31,7 @@ import { Refusal } from "./status.ts";
 import type { Change, Store } from "./store.ts";
 import { admit } from "./admit.ts";
 import { recordEvent } from "./events.ts";
-import { createSuffix, createUid } from "./write.ts";
+import { createName, createUid } from "./write.ts";
 
 export interface JobControllerParts {
   readonly store: Store;
@@ -161,7 +161,7 @@ export function startJobController(parts: JobControllerParts): () => void {
   }
 
   function createPod(job: JobObject, index: number | undefined): boolean {
-    const pod = podFor(job, index, clock);
+    const pod = podFor(job, index, parts);
     const { uid, namespace = "" } = job.metadata;
     try {
       admit(store, "pods", namespace, pod);
@@ -183,21 +183,22 @@ export function startJobController(parts: JobControllerParts): () => void {
 }
 
 /** The pod of a Job, or of one of its indexes. */
-function podFor(job: JobObject, index: number | undefined, clock: Clock): PodObject {
+function podFor(job: JobObject, index: number | undefined, parts: JobControllerParts): PodObject {
   const { template } = job.spec;
   const mark: Readonly<Record<string, string>> = index === undefined ? {} : { [COMPLETION_INDEX]: String(index) };
   const { name, namespace = "", uid } = job.metadata;
+  const prefix = `${name}-${index === undefined ? "" : `${index}-`}`;
   const annotations = { ...template.metadata?.annotations, ...mark };
   return {
     apiVersion: "v1",
     kind: "Pod",
     metadata: {
-      name: `${name}-${index === undefined ? "" : `${index}-`}${createSuffix(clock)}`,
+      name: createName(parts, "pods", namespace, prefix),
       namespace,
-      uid: createUid(clock),
+      uid: createUid(parts),
       resourceVersion: "",
       generation: 1,
-      creationTimestamp: timestamp(clock.now()),
+      creationTimestamp: timestamp(parts.clock.now()),
       labels: { ...template.metadata?.labels, [CONTROLLER_UID]: uid, ...mark },
       ...(Object.keys(annotations).length > 0 ? { annotations } : {}),
       finalizers: [TRACKING],

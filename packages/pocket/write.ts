@@ -48,24 +48,31 @@ export interface Writer {
 const shown = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value));
 const record = (value: unknown): Fields => (isFields(value) ? value : {});
 
-export function createUid(clock: Clock): string {
-  const hex = Array.from({ length: 4 }, () =>
-    Math.floor(clock.random() * 0x1_0000_0000)
+/** Chance makes it differ between clusters, the version within one: also where a test's chance is always the same. */
+export function createUid({ store, clock }: Writer): string {
+  const hex = (digits: number): string =>
+    Math.floor(clock.random() * 16 ** digits)
       .toString(16)
-      .padStart(8, "0"),
-  ).join("");
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20)}`;
+      .padStart(digits, "0");
+  return `${hex(8)}-${hex(4)}-4${hex(3)}-a${hex(3)}-${(store.version() + 1).toString(16).padStart(12, "0")}`;
 }
 
 const LETTERS = "bcdfghjklmnpqrstvwxz2456789";
-export function createSuffix(clock: Clock): string {
-  return Array.from({ length: 5 }, () => LETTERS[Math.floor(clock.random() * LETTERS.length)]).join("");
+const SUFFIXES = LETTERS.length ** 5;
+
+/** A name that nobody has, as generateName makes it. */
+export function createName({ store, clock }: Writer, resource: Resource, namespace: string, start: string): string {
+  for (let n = Math.floor(clock.random() * SUFFIXES); ; n = (n + 1) % SUFFIXES) {
+    const letters = Array.from({ length: 5 }, (_, i) => LETTERS[Math.floor(n / LETTERS.length ** i) % LETTERS.length]).join("");
+    if (store.get(resource, namespace, start + letters) === undefined) return start + letters;
+  }
 }
 
-export function createObject({ store, clock }: Writer, asked: Asked, body: unknown): Written {
+export function createObject(writer: Writer, asked: Asked, body: unknown): Written {
+  const { store } = writer;
   const { resource, namespace = "" } = asked;
   const given = readBody(resource, body);
-  const metadata = newMetadata(clock, resource, namespace, record(given["metadata"]));
+  const metadata = newMetadata(writer, resource, namespace, record(given["metadata"]));
   const causes = badNew(resource, metadata, given);
   if (causes.length > 0) throw invalid(resource, metadata.name, causes);
   const object = complete(resource, given, metadata);
@@ -75,9 +82,9 @@ export function createObject({ store, clock }: Writer, asked: Asked, body: unkno
   return { status: 201, object: store.insert(resource, object), warnings };
 }
 
-export function createNamespace({ store, clock }: Writer, name: string, uid = createUid(clock)): void {
-  const metadata = { ...newMetadata(clock, "namespaces", "", { name }), uid };
-  store.insert("namespaces", complete("namespaces", {}, metadata));
+export function createNamespace(writer: Writer, name: string, uid = createUid(writer)): void {
+  const metadata = { ...newMetadata(writer, "namespaces", "", { name }), uid };
+  writer.store.insert("namespaces", complete("namespaces", {}, metadata));
 }
 
 function readBody(resource: Resource, body: unknown): Fields {
@@ -92,19 +99,20 @@ function readBody(resource: Resource, body: unknown): Fields {
   return body;
 }
 
-function newMetadata(clock: Clock, resource: Resource, namespace: string, given: Fields): Metadata {
+function newMetadata(writer: Writer, resource: Resource, namespace: string, given: Fields): Metadata {
   const { name, generateName, labels, annotations, finalizers, ownerReferences } = given;
   if ((given["namespace"] ?? namespace) !== namespace) {
     throw badRequest("the namespace of the provided object does not match the namespace sent on the request");
   }
-  const generated = typeof generateName === "string" && generateName !== "" ? `${generateName}${createSuffix(clock)}` : "";
+  const generated =
+    typeof generateName === "string" && generateName !== "" ? createName(writer, resource, namespace, generateName) : "";
   return {
     name: typeof name === "string" && name !== "" ? name : generated,
     ...(KINDS[resource].namespaced ? { namespace } : {}),
-    uid: createUid(clock),
+    uid: createUid(writer),
     resourceVersion: "",
     ...(resource === "jobs" || resource === "pods" ? { generation: 1 } : {}),
-    creationTimestamp: timestamp(clock.now()),
+    creationTimestamp: timestamp(writer.clock.now()),
     ...(isFields(labels) ? { labels: labels as Readonly<Record<string, string>> } : {}),
     ...(isFields(annotations) ? { annotations: annotations as Readonly<Record<string, string>> } : {}),
     ...(Array.isArray(finalizers) && finalizers.length > 0 ? { finalizers: finalizers.map(String) } : {}),
