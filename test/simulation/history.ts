@@ -25,8 +25,7 @@ export interface JobLife {
   /** Somebody else asked for its deletion, or took its hold. */
   deletedByOthersMs?: number;
   strippedMs?: number;
-  /** Whose request released it: the time of the last one. */
-  releasedMs?: number;
+  unlabelledMs?: number;
 }
 
 /** A pod whose containers ran. */

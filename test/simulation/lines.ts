@@ -131,7 +131,7 @@ function noteClaims(history: History, clock: Clock, works: readonly Work[]): voi
 }
 
 /** Calls that change something of a run: worth a line of the trace. */
-const SAID: ReadonlySet<keyof Ledger> = new Set(["admit", "record", "claim", "take", "takeStrays", "addStray", "settleStray", "setGroup"]); // biome-ignore format: one list
+const SAID: ReadonlySet<keyof Ledger> = new Set(["admit", "record", "claim", "take", "takeStrays", "addStray", "settleStray"]); // biome-ignore format: one list
 
 function said(result: unknown): string {
   const of = Array.isArray(result) ? result : [result];

@@ -1,0 +1,100 @@
+/**
+ * What upstream publishes in a scenario: requests, the same ones again, other ones under the same id, cancels and restarts at
+ * any moment, and messages that nobody can read.
+ *
+ * The bug this prevents: a simulation in which upstream behaves.
+ */
+import type { CommandInput } from "@longshore/contract/command.ts";
+import { message } from "@longshore/client/request.ts";
+import type { Chance } from "./chance.ts";
+import type { Planned } from "./scenario.ts";
+
+/** One message of upstream's. Published until the broker confirms it, always with the same id. */
+export interface Asked {
+  readonly kind: "run" | "cancel" | "restart" | "invalid" | "unreadable";
+  readonly id: string;
+  readonly source: string;
+  readonly run: string;
+  readonly key: string;
+  readonly body: Uint8Array;
+}
+
+interface Setting {
+  readonly chaosMs: number;
+  readonly groups: readonly string[];
+}
+
+const SOURCE = "/upstream";
+
+export function orders(chance: Chance, setting: Setting): readonly Planned[] {
+  const { chaosMs } = setting;
+  let count = 0;
+  const planned: Planned[] = [];
+  const publish = (atMs: number, make: (id: string) => Asked): void => void planned.push({ atMs: Math.max(0, atMs), kind: "publish", asked: make(`m${++count}`) });
+
+  const runs = chance.pick([1, 2, 3, 5, 8]);
+  for (let n = 1; n <= runs; n++) {
+    const run = `run-${n}`;
+    const atMs = chance.between(0, Math.floor(chaosMs * 0.6));
+    const request = chance.is(0.3) ? pipeline(chance, run, setting) : simple(chance, run, setting);
+    publish(atMs, (id) => asked("run", id, run, "run.requested", request));
+    const near = (): number => atMs + chance.pick([-2_000, -50, 50, 500, 2_000, 8_000, 30_000, 120_000, 400_000]);
+    if (chance.is(0.3)) publish(near(), (id) => asked("run", id, run, "run.requested", request));
+    if (chance.is(0.1)) publish(near(), (id) => asked("run", id, run, "run.requested", other(request)));
+    if (chance.is(0.4)) publish(near(), (id) => asked("cancel", id, run, "run.cancel", cancel(chance, run)));
+    if (chance.is(0.1)) publish(near(), (id) => asked("cancel", id, run, "run.cancel", cancel(chance, run)));
+    if (chance.is(0.25)) publish(atMs + chance.between(1, 15) * 60_000, (id) => asked("restart", id, run, "run.restart", { run, from: chance.pick(["failed", "start"]) }));
+  }
+  if (chance.is(0.15)) publish(chance.between(0, chaosMs), (id) => asked("cancel", id, "never", "run.cancel", { run: "never" }));
+  if (chance.is(0.2)) publish(chance.between(0, chaosMs), (id) => ({ ...bytes(id), kind: "unreadable", body: Buffer.from(chance.pick(["", "{", "\u0000", '{"specversion":"9"}'])) }));
+  if (chance.is(0.2)) publish(chance.between(0, chaosMs), (id) => invalid(id));
+  return planned;
+}
+
+const bytes = (id: string): Omit<Asked, "kind" | "body"> => ({ id, source: SOURCE, run: "", key: "run.requested" });
+
+function asked<T extends "run.requested" | "run.cancel" | "run.restart">(kind: Asked["kind"], id: string, run: string, type: T, data: CommandInput<T>): Asked {
+  const made = message({ source: SOURCE, id }, type, data);
+  if (made.kind === "refused") throw new Error(`the scenario made a command that is none: ${JSON.stringify(made.problems)}`);
+  return { kind, id, source: SOURCE, run, key: made.routingKey, body: made.body };
+}
+
+/** Its envelope can be read, and its data not: refused with every problem. */
+function invalid(id: string): Asked {
+  const body = { specversion: "1.0", id, source: SOURCE, type: "dev.longshore.run.requested", data: { run: `bad-${id}`, image: "" } };
+  return { ...bytes(id), kind: "invalid", body: Buffer.from(JSON.stringify(body)) };
+}
+
+function simple(chance: Chance, run: string, setting: Setting): CommandInput<"run.requested"> {
+  return { run, image: "registry.invalid/simulated:1", env: { CONTENT: run }, ...(chance.is(0.2) && { outputs: ["rows"] }), ...limits(chance, setting) };
+}
+
+function pipeline(chance: Chance, run: string, setting: Setting): CommandInput<"run.requested"> {
+  const step = (name: string, needs: string[], when?: "success" | "failure" | "always") => ({ name, image: "registry.invalid/simulated:1", env: { CONTENT: run }, needs, ...(when && { when }) });
+  const steps = chance.pick([
+    [step("first", []), step("second", ["first"])],
+    [step("left", []), step("right", []), step("join", ["left", "right"])],
+    [step("work", []), step("repair", ["work"], "failure"), step("tidy", ["work"], "always")],
+  ]);
+  return { run, steps, ...limits(chance, setting) };
+}
+
+const other = (request: CommandInput<"run.requested">): CommandInput<"run.requested"> => ({ ...request, priority: 7, labels: { other: "content" } });
+
+const cancel = (chance: Chance, run: string): CommandInput<"run.cancel"> => ({
+  run,
+  ...(chance.is(0.2) && { generation: chance.pick([1, 2]) }),
+  ...(chance.is(0.3) && { grace: "5s" }),
+});
+
+function limits(chance: Chance, { groups }: Setting) {
+  return {
+    ...(chance.is(0.3) && { groups: groups.toReversed() }),
+    ...(chance.is(0.2) && { priority: chance.between(-5, 5) }),
+    waitFor: chance.pick(["3m", "20m", "2h"]),
+    startWithin: chance.pick(["1m", "4m", "10m"]),
+    deadline: chance.pick(["1m", "5m", "15m"]),
+    retries: { max: chance.pick([0, 1, 2]), on: chance.pick([["never-started"], ["never-started", "infrastructure", "failure"]] as ["never-started" | "infrastructure" | "failure"][][][0][]), backoff: { first: "5s", most: "1m" } }, // biome-ignore format: one value
+    keepFor: { succeeded: chance.pick(["0s", "1m", "1h"]), failed: chance.pick(["0s", "1m", "1h"]) },
+  };
+}

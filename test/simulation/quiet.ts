@@ -1,0 +1,58 @@
+/**
+ * Whether a healed world has come to rest, and what is still astir if it has not.
+ *
+ * The bug this prevents: work that nobody will ever come back to. After all faults have ended everything ends, by itself.
+ */
+import { NAMES } from "@longshore/broker/names.ts";
+import { HOLD, LABELS } from "@longshore/domain/run/marks.ts";
+import { UPSTREAM_QUEUE } from "./upstream.ts";
+import type { World } from "./world.ts";
+
+/** A request that was sent and did not land yet may do so as long as any scenario delays one. */
+const ON_THE_WIRE_MOST_MS = 16 * 60_000;
+
+export function astir(world: World): readonly string[] {
+  return [...onTheWay(world), ...inTheLedger(world), ...inTheClusters(world)];
+}
+
+function onTheWay({ broker, upstream, scenario, history, clock }: World): readonly string[] {
+  const queues = [NAMES.commands, NAMES.facts, UPSTREAM_QUEUE].flatMap((queue) => {
+    const count = broker.waiting(queue).length + broker.held(queue);
+    return count === 0 ? [] : [`${count} messages in ${queue}`];
+  });
+  const published = scenario.deeds.filter(({ kind }) => kind === "publish").length;
+  const delayed = scenario.deeds.some((it) => it.kind === "cluster" && it.fault.trouble.kind === "delayed");
+  const wire = [...history.posts.values()].filter(({ landedMs, sentMs }) => delayed && landedMs === undefined && clock.now() - sentMs < ON_THE_WIRE_MOST_MS);
+  return [
+    ...queues,
+    ...(upstream.confirmed.length < published ? [`${published - upstream.confirmed.length} commands that no broker confirmed`] : []),
+    ...(upstream.early() > 0 ? [`${upstream.early()} events that wait for earlier ones`] : []),
+    ...wire.map(({ name }) => `a create of ${name} on the wire`),
+  ];
+}
+
+function inTheLedger({ ledger: { tables } }: World): readonly string[] {
+  const runs = [...tables.runs.values()].flatMap(({ record: { run, attempts }, unsent }) => [
+    ...(run.state === "active" || run.state === "cancelling" ? [`run ${run.id} is ${run.state}`] : []),
+    ...attempts.filter(({ state }) => state !== "done").map((it) => `attempt ${it.name} is ${it.state}`),
+    ...(unsent.size > 0 ? [`${unsent.size} events of ${run.id} are not published`] : []),
+  ]);
+  const notices = [...tables.notices.values()].filter(({ sentAtMs }) => sentAtMs === undefined);
+  return [
+    ...runs,
+    ...(notices.length > 0 ? [`${notices.length} refusals are not published`] : []),
+    ...[...tables.strays.values()].map((it) => `a ${it.kind} of ${it.name} is not swept`),
+  ];
+}
+
+function inTheClusters({ clusters, history }: World): readonly string[] {
+  const jobs = [...clusters.values()].flatMap(({ name: cluster, model }) =>
+    model.jobs().flatMap(({ metadata }) => {
+      const occupant = metadata.labels?.[LABELS.occupant] === "true";
+      const held = metadata.finalizers?.includes(HOLD) === true;
+      return held || occupant ? [`${cluster}: ${occupant ? "the occupant" : "the Job"} ${metadata.name} ${metadata.uid} stands${held ? ", held" : ""}`] : [];
+    }),
+  );
+  const pods = [...history.pods.values()].filter(({ endedMs }) => endedMs === undefined);
+  return [...jobs, ...pods.map((it) => `${it.cluster}: a pod of ${it.jobName} runs`)];
+}

@@ -1,0 +1,70 @@
+/**
+ * One scenario from its seed to its verdict: chaos, healing, rest, judgement.
+ *
+ * The bug this prevents: a simulation that stops when it is bored. It goes on until nothing is astir, or long after everything
+ * should have been; and what it finds, it finds again from the same seed.
+ */
+import { type Broken, check } from "./check.ts";
+import { deal, heal } from "./deeds.ts";
+import { astir } from "./quiet.ts";
+import { scenarioOf } from "./scenario.ts";
+import { openWorld, START_MS, start, type World } from "./world.ts";
+
+export interface Verdict {
+  readonly seed: number;
+  readonly broken: readonly Broken[];
+  /** Of everything that happened, in its order: two runs of one seed have the same. */
+  readonly hash: string;
+  readonly tail: readonly string[];
+  readonly virtualMs: number;
+  readonly lines: number;
+}
+
+const HOUR = 3_600_000;
+const SLICE_MS = 20_000;
+/** Waiting for a group, starting, running, retries and fences, one after the other, all fit. */
+const REST_WITHIN_MS = 14 * HOUR;
+/** What a tally would still find. */
+const AFTER_REST_MS = 5 * 60_000;
+
+export async function runScenario(seed: number, tailMost = 400): Promise<Verdict> {
+  const world = openWorld(scenarioOf(seed));
+  current = world;
+  const { clock, trace, upstream, slots, scenario } = world;
+  for (const slot of slots) start(world, slot);
+  void upstream.listen(new AbortController().signal);
+  const chaos = new AbortController();
+  void deal(world, scenario.deeds, chaos.signal);
+  await clock.pass(scenario.chaosMs);
+  // Commands that the plan dates later are still to be published; everything else is over.
+  while (scenario.deeds.some(({ kind, atMs }) => kind === "publish" && START_MS + atMs >= clock.now())) await clock.pass(SLICE_MS);
+  chaos.abort();
+  await heal(world);
+  const broken = await rest(world);
+  trace.say("judged");
+  const found = [...broken, ...check(world)];
+  current = undefined;
+  return { seed, broken: found, hash: trace.hash(), tail: trace.tail(tailMost), virtualMs: clock.now() - START_MS, lines: trace.count() };
+}
+
+async function rest(world: World): Promise<readonly Broken[]> {
+  const { clock } = world;
+  const until = clock.now() + REST_WITHIN_MS;
+  for (let left = astir(world); ; left = astir(world)) {
+    if (left.length === 0) {
+      await clock.pass(AFTER_REST_MS);
+      if (astir(world).length === 0) return [];
+    }
+    if (clock.now() >= until) return [{ invariant: "Liveness", message: `${REST_WITHIN_MS / HOUR} h after all faults had ended: ${left.join("; ")}` }];
+    await clock.pass(SLICE_MS);
+  }
+}
+
+/** The world that is being turned: a promise that nobody looks at belongs to it. */
+let current: World | undefined;
+
+export function noteUnhandled(error: unknown): void {
+  const said = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  if (current === undefined) throw error;
+  current.history.falls.push(`a promise that nobody looked at: ${said}`);
+}

@@ -1,0 +1,273 @@
+/**
+ * From a seed to a plan: what upstream asks for, how each pod behaves, and what goes wrong when.
+ *
+ * The bug this prevents: a failure that cannot be told or repeated. A plan is plain values, made before anything runs.
+ */
+import type { Fault } from "@longshore/pocket/faults.ts";
+import type { PodScript } from "@longshore/pocket/scripted.ts";
+import { type Chance, chanceOf } from "./chance.ts";
+import type { BrokerTrouble } from "./broker.ts";
+import type { LedgerTrouble } from "./lines.ts";
+import { scriptFor } from "./behaviour.ts";
+import { type Asked, orders } from "./orders.ts";
+
+const SECOND = 1_000;
+const MINUTE = 60 * SECOND;
+
+export interface PlannedGroup {
+  readonly name: string;
+  readonly cluster: string;
+  readonly namespace: string;
+  readonly jobsMax: number;
+}
+
+export type Service = "launcher" | "watcher";
+
+/** What others do to a cluster; on which Job is drawn when its time has come. */
+export type Meddling =
+  | { readonly kind: "delete Job"; readonly propagation: "Foreground" | "Background" | "Orphan" }
+  | { readonly kind: "strip hold" }
+  | { readonly kind: "strip hold and delete Job" }
+  | { readonly kind: "remove label" }
+  | { readonly kind: "delete pod" }
+  | { readonly kind: "compact" }
+  | { readonly kind: "cut streams" }
+  | { readonly kind: "silence streams" }
+  | { readonly kind: "delete namespace" };
+
+export type Deed =
+  | { readonly kind: "publish"; readonly asked: Asked }
+  | { readonly kind: "crash" | "stop"; readonly service: Service; readonly index: number; readonly downMs: number }
+  | { readonly kind: "crash at"; readonly service: Service; readonly index: number; readonly point: string; readonly pass: number; readonly downMs: number }
+  | { readonly kind: "freeze"; readonly service: Service; readonly index: number; readonly forMs: number }
+  | { readonly kind: "broker"; readonly trouble: Partial<BrokerTrouble>; readonly forMs: number }
+  | { readonly kind: "broker down" | "broker frozen"; readonly forMs: number }
+  | { readonly kind: "drop connections" }
+  | { readonly kind: "ledger"; readonly trouble: Partial<LedgerTrouble>; readonly forMs: number }
+  | { readonly kind: "cluster"; readonly cluster: string; readonly fault: Fault; readonly forMs: number }
+  | { readonly kind: "meddle"; readonly cluster: string; readonly meddling: Meddling }
+  | { readonly kind: "pause"; readonly group: string; readonly forMs: number }; // biome-ignore format: one a line
+
+export type Planned = Deed & { readonly atMs: number };
+
+export interface Scenario {
+  readonly seed: number;
+  readonly groups: readonly PlannedGroup[];
+  readonly clusters: readonly string[];
+  readonly launchers: number;
+  readonly watchers: number;
+  readonly pollMs: number;
+  readonly skewMs: { readonly launcher: readonly number[]; readonly cluster: number };
+  /** Small, so that queues and batches of more than one form. */
+  readonly lanes: number;
+  readonly deeds: readonly Planned[];
+  readonly chaosMs: number;
+  readonly script: (of: { readonly run: string; readonly step: string; readonly attempt: number }) => PodScript;
+}
+
+export function scenarioOf(seed: number): Scenario {
+  const chance = chanceOf(`scenario ${seed}`);
+  const clusters = chance.is(0.4) ? ["a", "b"] : ["a"];
+  const groups = clusters.map((cluster) => ({ name: `group-${cluster}`, cluster, namespace: "batch", jobsMax: chance.pick([1, 2, 5, 20]) }));
+  const launchers = chance.pick([1, 2, 2]);
+  const watchers = chance.pick([1, 1, 2]);
+  const chaosMs = chance.pick([MINUTE, 3 * MINUTE, 8 * MINUTE, 15 * MINUTE, 40 * MINUTE]);
+  const skew = (): number => (chance.is(0.15) ? chance.between(-60, 60) * MINUTE : 0);
+  const wanted = groups.map(({ name }) => name);
+  const publishes = orders(chance, { chaosMs, groups: wanted });
+  const families = Array.from({ length: chance.between(0, 4) }, () => chance.pick(FAMILIES));
+  const troubles = families.flatMap((family) => family({ chance, chaosMs, clusters, groups: wanted, launchers, watchers }));
+  return {
+    seed,
+    groups,
+    clusters,
+    launchers,
+    watchers,
+    pollMs: chance.pick([1_000, 3_000, 8_000]),
+    skewMs: { launcher: Array.from({ length: launchers }, skew), cluster: skew() },
+    lanes: chance.pick([1, 3, 8]),
+    deeds: [...publishes, ...troubles].toSorted((a, b) => a.atMs - b.atMs),
+    chaosMs,
+    script: scriptFor(seed),
+  };
+}
+
+interface Setting {
+  readonly chance: Chance;
+  readonly chaosMs: number;
+  readonly clusters: readonly string[];
+  readonly groups: readonly string[];
+  readonly launchers: number;
+  readonly watchers: number;
+}
+
+type Family = (setting: Setting) => readonly Planned[];
+
+const one = <T>(chance: Chance, items: readonly T[]): T => {
+  const item = items[Math.floor(chance.random() * items.length)];
+  if (item === undefined) throw new RangeError("nothing to choose from");
+  return item;
+};
+
+const times = (n: number, make: () => Planned): readonly Planned[] => Array.from({ length: n }, make);
+const when = ({ chance, chaosMs }: Setting): number => chance.between(0, Math.floor(chaosMs * 0.9));
+const duration = (chance: Chance): number =>
+  chance.pick([2 * SECOND, 15 * SECOND, 40 * SECOND, 2 * MINUTE, 6 * MINUTE, 14 * MINUTE, 60 * MINUTE]);
+
+function victim({ chance, launchers, watchers }: Setting): { readonly service: Service; readonly index: number } {
+  const service = chance.is(0.65) ? "launcher" : "watcher";
+  return { service, index: chance.between(0, (service === "launcher" ? launchers : watchers) - 1) };
+}
+
+const LAUNCHER_POINTS = ["afterCommit", "beforePost", "afterPost", "afterRecord", "afterPublish"] as const;
+const WATCHER_POINTS = ["beforeFact", "afterFact"] as const;
+
+const crashes: Family = (it) =>
+  times(it.chance.between(1, 4), () => ({ atMs: when(it), kind: it.chance.is(0.85) ? "crash" : "stop", ...victim(it), downMs: duration(it.chance) }));
+
+const crashesAtLines: Family = (it) =>
+  times(it.chance.between(1, 4), () => {
+    const { service, index } = victim(it);
+    const point = service === "launcher" ? it.chance.pick(LAUNCHER_POINTS) : it.chance.pick(WATCHER_POINTS);
+    return { atMs: when(it), kind: "crash at", service, index, point, pass: it.chance.between(1, 3), downMs: duration(it.chance) };
+  });
+
+const freezes: Family = (it) =>
+  times(it.chance.between(1, 3), () => ({ atMs: when(it), kind: "freeze", ...victim(it), forMs: it.chance.pick([5 * SECOND, 25 * SECOND, 60 * SECOND, 3 * MINUTE]) }));
+
+const brokerTroubles: Family = (it) => {
+  const { chance } = it;
+  return times(chance.between(1, 3), () => {
+    const forMs = duration(chance);
+    const trouble = chance.pick<Partial<BrokerTrouble>>([
+      { loseConfirm: 0.3 },
+      { losePublish: 0.3 },
+      { duplicate: 0.6, shuffle: 8 },
+      { shuffle: 10, delayMs: [0, 20_000] },
+      { unrouted: 0.4 },
+      { loseConfirm: 0.2, losePublish: 0.2, duplicate: 0.4, shuffle: 6, delayMs: [0, 3_000] },
+    ]);
+    return { atMs: when(it), kind: "broker", trouble, forMs };
+  });
+};
+
+const brokerOutages: Family = (it) =>
+  times(it.chance.between(1, 3), (): Planned => {
+    const kind = it.chance.pick(["broker down", "broker frozen", "drop connections", "drop connections"] as const);
+    return kind === "drop connections" ? { atMs: when(it), kind } : { atMs: when(it), kind, forMs: duration(it.chance) };
+  });
+
+const ledgerTroubles: Family = (it) => {
+  const { chance } = it;
+  return times(chance.between(1, 3), () => {
+    const trouble = chance.pick<Partial<LedgerTrouble>>([
+      { lost: 0.3 },
+      { lost: 0.15, refused: 0.15 },
+      { refused: 1 },
+      { delayMs: [0, 8_000] },
+      { lost: 0.1, delayMs: [0, 30_000] },
+      { deaf: 1 },
+    ]);
+    return { atMs: when(it), kind: "ledger", trouble, forMs: duration(chance) };
+  });
+};
+
+/** The answer to a write is lost, or the write lands long after its sender gave it up. */
+const doubtfulWrites: Family = (it) => {
+  const { chance } = it;
+  return times(chance.between(1, 3), () => {
+    const on = chance.pick(["create", "create", "create", "patch", "delete"] as const);
+    const trouble = chance.pick<Fault["trouble"]>([
+      { kind: "lost after writing" },
+      { kind: "lost before writing" },
+      { kind: "delayed", byMs: chance.between(1, 30) * SECOND },
+      { kind: "delayed", byMs: chance.between(30, 590) * SECOND },
+      { kind: "delayed", byMs: chance.between(30, 590) * SECOND },
+      { kind: "delayed", byMs: chance.pick([595, 605, 640, 900]) * SECOND },
+      { kind: "slow", byMs: chance.between(5, 40) * SECOND },
+    ]);
+    const fault: Fault = { on, trouble, chance: chance.pick([0.3, 0.7, 1]), ...(chance.is(0.5) && { times: chance.between(1, 3) }) };
+    return { atMs: chance.is(0.5) ? 0 : when(it), kind: "cluster", cluster: one(chance, it.clusters), fault, forMs: duration(chance) };
+  });
+};
+
+const refusals: Family = (it) => {
+  const { chance } = it;
+  return times(chance.between(1, 3), () => {
+    const status = chance.pick([401, 403, 429, 429, 500, 503] as const);
+    const on = chance.pick(["any", "create", "create", "patch", "delete", "get", "list", "watch"] as const);
+    const fault: Fault = { on, chance: chance.pick([0.3, 1]), trouble: { kind: "status", status, ...(status === 429 && { retryAfterSeconds: chance.between(1, 20) }) } };
+    return { atMs: when(it), kind: "cluster", cluster: one(chance, it.clusters), fault, forMs: duration(chance) };
+  });
+};
+
+const unreachable: Family = (it) => {
+  const { chance } = it;
+  return times(chance.between(1, 2), () => {
+    const trouble = chance.pick<Fault["trouble"]>([{ kind: "unsent" }, { kind: "lost before writing" }, { kind: "slow", byMs: 30_000 }]);
+    return { atMs: when(it), kind: "cluster", cluster: one(chance, it.clusters), fault: { on: "any", trouble }, forMs: duration(chance) };
+  });
+};
+
+const badViews: Family = (it) => {
+  const { chance } = it;
+  return times(chance.between(1, 4), () => {
+    const afterMs = chance.between(0, 60) * SECOND;
+    const trouble = chance.pick<Fault["trouble"]>([
+      { kind: "stale", versions: chance.between(1, 40) },
+      { kind: "cut", afterMs },
+      { kind: "silent", afterMs },
+      { kind: "garbage", afterMs },
+      { kind: "expired", as: "stream", afterMs },
+    ]);
+    const on = trouble.kind === "stale" ? "list" : "watch";
+    return { atMs: chance.is(0.5) ? 0 : when(it), kind: "cluster", cluster: one(chance, it.clusters), fault: { on, trouble, chance: 0.7 }, forMs: duration(chance) };
+  });
+};
+
+const deletions: Family = (it) =>
+  times(it.chance.between(1, 4), () => {
+    const propagation = it.chance.pick(["Foreground", "Background", "Orphan"] as const);
+    return { atMs: when(it), kind: "meddle", cluster: one(it.chance, it.clusters), meddling: { kind: "delete Job", propagation } };
+  });
+
+const meddlings: Family = (it) =>
+  times(it.chance.between(1, 4), () => {
+    const meddling = it.chance.pick<Meddling>([
+      { kind: "strip hold" },
+      { kind: "strip hold and delete Job" },
+      { kind: "remove label" },
+      { kind: "delete pod" },
+      { kind: "compact" },
+      { kind: "cut streams" },
+      { kind: "silence streams" },
+    ]);
+    return { atMs: when(it), kind: "meddle", cluster: one(it.chance, it.clusters), meddling };
+  });
+
+const endOfNamespace: Family = (it) => [{ atMs: when(it), kind: "meddle", cluster: one(it.chance, it.clusters), meddling: { kind: "delete namespace" } }];
+
+const pauses: Family = (it) => times(1, () => ({ atMs: when(it), kind: "pause", group: one(it.chance, it.groups), forMs: duration(it.chance) }));
+
+const FAMILIES: readonly [Family, ...Family[]] = [
+  crashes,
+  crashes,
+  crashesAtLines,
+  crashesAtLines,
+  freezes,
+  brokerTroubles,
+  brokerOutages,
+  ledgerTroubles,
+  ledgerTroubles,
+  doubtfulWrites,
+  doubtfulWrites,
+  doubtfulWrites,
+  refusals,
+  unreachable,
+  badViews,
+  deletions,
+  deletions,
+  meddlings,
+  pauses,
+  endOfNamespace,
+];
