@@ -199,6 +199,7 @@ export interface Counts {
   readonly runs: Readonly<Record<RunState, number>>;
   readonly attempts: Readonly<Partial<Record<AttemptState, number>>>;
   readonly outbox: number;
+  /** How long the oldest unpublished event waits. */
   readonly outboxOldestMs: number | undefined;
   readonly overdue: number;
   readonly strays: number;

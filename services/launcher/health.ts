@@ -25,11 +25,7 @@ export function launcherHealth(listen: string, { ledger, broker, metrics, clock 
   async function refresh(): Promise<void> {
     const [counts, groups] = await Promise.all([ledger.counts(), ledger.groups()]);
     metrics.set("longshore_outbox_events", {}, counts.outbox);
-    metrics.set(
-      "longshore_outbox_oldest_event_seconds",
-      {},
-      counts.outboxOldestMs === undefined ? 0 : Math.max(0, (clock.now() - counts.outboxOldestMs) / 1000),
-    );
+    metrics.set("longshore_outbox_oldest_event_seconds", {}, (counts.outboxOldestMs ?? 0) / 1000);
     metrics.replace(
       "longshore_group_slots",
       groups.map(({ name, jobsMax }) => ({ labels: { group: name }, value: jobsMax })),

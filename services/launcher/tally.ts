@@ -153,8 +153,8 @@ async function settleDone(
   count.strays += 1;
 }
 
-async function unaccounted({ ledger, metrics, clock }: Parts, unknown: number): Promise<void> {
+async function unaccounted({ ledger, metrics }: Parts, unknown: number): Promise<void> {
   const counts = await ledger.counts();
-  const late = counts.outboxOldestMs !== undefined && clock.now() - counts.outboxOldestMs > 60_000 ? counts.outbox : 0;
+  const late = (counts.outboxOldestMs ?? 0) > 60_000 ? counts.outbox : 0;
   metrics.set("longshore_unaccounted", {}, counts.overdue + unknown + late);
 }
