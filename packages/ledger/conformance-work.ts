@@ -1,6 +1,6 @@
 /** Conformance: attempts are placed, claimed, moved and taken by one at a time, and nothing is forgotten. */
 import { moveAttempt } from "@longshore/domain/run/lifecycle.ts";
-import { FENCE_MS } from "@longshore/domain/run/moves.ts";
+import { FENCE_MS } from "@longshore/domain/run/record.ts";
 import type { Test } from "tap";
 import {
   cancelled, claimAll, claimed, complete, type Conforming, created, EAST, entry, failed, finish, groupsOf, HOUR_MS, ids, judge, LIMITS,

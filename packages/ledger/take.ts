@@ -7,7 +7,7 @@
  */
 import type { GroupName, RunId, Uid } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
-import { FENCE_MS } from "@longshore/domain/run/moves.ts";
+import { FENCE_MS } from "@longshore/domain/run/record.ts";
 import type { Cancel, Plan } from "@longshore/domain/run/record.ts";
 import type { Database, Statement } from "./connection.ts";
 import type { Ledger, Standing, StrayWork, Work } from "./port.ts";

@@ -1,7 +1,7 @@
 /** The run's table as far as commands go: what one command means for a run that may or may not exist. */
 import type { CommandData } from "@longshore/contract/command.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
-import { advance, openFirst, type Advanced, type Advancing } from "./advance.ts";
+import { advance, cancelOnArrival, openFirst, type Advanced, type Advancing } from "./advance.ts";
 import { beginRun, restartRun, type NewRun } from "./begin.ts";
 import type { Cancel, RunRecord, Told } from "./record.ts";
 
@@ -65,9 +65,7 @@ function requested(existing: RunRecord | undefined, { run, told }: Extract<Admis
     data: { run: run.id, steps: run.plan.steps.map(({ name }) => name), ...(told.actor && { actor: told.actor }) },
   };
   const begun: RunRecord = { ...record, run: { ...record.run, seq: 1 } };
-  // A cancel that came first: accepted and cancelled in one transaction, so that nothing of it can ever be launched.
-  const cancel = existing?.run.cancel;
-  const opened = cancel === undefined ? openFirst(begun, at) : advance(begun, { kind: "cancel", cancel }, at);
+  const opened = existing === undefined ? openFirst(begun, at) : cancelOnArrival(begun, existing.run.cancel ?? {}, at);
   return { kind: "write", ...opened, told: [accepted, ...opened.told] };
 }
 
@@ -81,9 +79,9 @@ function cancelled(
       return refuse("RunUnknown", `no run has this id, so there is no generation ${generation} of it`);
     return { kind: "tombstone", cancel };
   }
-  if (existing.run.state === "tombstone") return { kind: "duplicate" };
   if (generation !== undefined && generation !== existing.run.generation)
     return otherGeneration(generation, existing.run.generation);
+  if (existing.run.state === "tombstone") return { kind: "duplicate" };
   if (existing.run.state === "ended") return refuse("AlreadyEnded", "the run is over already; there is nothing to cancel");
   if (existing.run.state === "cancelling") return { kind: "duplicate" };
   return { kind: "write", ...advance(existing, { kind: "cancel", cancel }, at) };

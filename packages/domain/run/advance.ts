@@ -6,68 +6,34 @@
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { StepName } from "@longshore/contract/ids.ts";
+import {
+  advancedOf,
+  type Advanced,
+  type Advancing,
+  attemptIn,
+  type Draft,
+  draftOf,
+  openAttempt,
+  setStep,
+  stepIn,
+} from "./draft.ts";
 import { retryCause } from "./due.ts";
 import type { AttemptInput } from "./input.ts";
 import { moveAttempt } from "./lifecycle.ts";
-import type { Context, News } from "./moves.ts";
 import { outcomeOfOutputs } from "./outputs.ts";
-import type { Attempt, AttemptOutcome, Cancel, Run, RunRecord, Step, StepOutcome, Stray, Told } from "./record.ts";
-import { beginAttempt, type Names } from "./begin.ts";
-import { jobOf, newsOf, terminalOf } from "./story.ts";
+import type { Attempt, AttemptOutcome, Cancel, RunRecord, Step, StepOutcome } from "./record.ts";
+import { endRun, openSteps, skip } from "./steps.ts";
+import { jobOf, newsOf } from "./story.ts";
+
+export type { Advanced, Advancing };
 
 export type RunInput =
   | { readonly kind: "attempt"; readonly step: StepName; readonly n: number; readonly input: AttemptInput }
   | { readonly kind: "cancel"; readonly cancel: Cancel }
   | { readonly kind: "abandon" };
 
-export interface Advanced {
-  readonly record: RunRecord;
-  readonly told: readonly Told[];
-  readonly strays: readonly Stray[];
-  readonly illegal: boolean;
-}
-
-export interface Advancing extends Names {
-  readonly nowMs: number;
-  readonly epoch: number;
-}
-
-/** A record being worked on inside one call of a pure function: nothing of it is seen from outside before it returns. */
-class Draft {
-  run: Run;
-  attempts: readonly Attempt[];
-  readonly told: Told[] = [];
-  readonly strays: Stray[] = [];
-  illegal = false;
-  readonly at: Advancing;
-
-  constructor({ run, attempts }: RunRecord, at: Advancing) {
-    this.run = run;
-    this.attempts = attempts;
-    this.at = at;
-  }
-
-  get context(): Context {
-    return { nowMs: this.at.nowMs, limits: this.run.plan.limits };
-  }
-  step(name: StepName): Step {
-    const step = this.run.steps[name];
-    if (step === undefined) throw new Error(`the run ${this.run.id} has no step "${name}"`);
-    return step;
-  }
-  setStep(name: StepName, step: Step): void {
-    this.run = { ...this.run, steps: { ...this.run.steps, [name]: step } };
-  }
-  attempt(step: StepName, n: number): Attempt | undefined {
-    return this.attempts.find((it) => it.step === step && it.n === n);
-  }
-  tell(...told: readonly Told[]): void {
-    this.told.push(...told);
-  }
-}
-
 export function advance(record: RunRecord, input: RunInput, at: Advancing): Advanced {
-  const draft = new Draft(record, at);
+  const draft = draftOf(record, at);
   switch (input.kind) {
     case "attempt":
       applyToAttempt(draft, input.step, input.n, input.input);
@@ -79,45 +45,45 @@ export function advance(record: RunRecord, input: RunInput, at: Advancing): Adva
       abandonRun(draft);
       break;
   }
-  return finished(draft);
+  return advancedOf(draft);
 }
 
 /** Opens what can be opened: for a run that was just accepted or restarted. */
 export function openFirst(record: RunRecord, at: Advancing): Advanced {
-  const draft = new Draft(record, at);
+  const draft = draftOf(record, at);
   openSteps(draft);
-  return finished(draft);
+  return advancedOf(draft);
 }
 
-function finished(draft: Draft): Advanced {
-  const { run, attempts, told, strays, illegal } = draft;
-  return { record: { run: { ...run, seq: run.seq + told.length }, attempts }, told, strays, illegal };
+/** For a run whose cancel came before it: accepted and cancelled at once, so that nothing of it is ever placed. */
+export function cancelOnArrival(record: RunRecord, cancel: Cancel, at: Advancing): Advanced {
+  const draft = draftOf(record, at);
+  draft.run = { ...draft.run, state: "cancelling", cancel };
+  openSteps(draft);
+  return advancedOf(draft);
 }
 
 // ── Attempt → step ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 function applyToAttempt(draft: Draft, stepName: StepName, n: number, input: AttemptInput): void {
-  const before = draft.attempt(stepName, n);
+  const before = attemptIn(draft, stepName, n);
   if (before === undefined) return;
-  const { attempt, news, strays, illegal } = moveAttempt(before, input, draft.context);
+  const context = { nowMs: draft.at.nowMs, limits: draft.run.plan.limits };
+  const { attempt, news, strays, illegal } = moveAttempt(before, input, context);
   draft.strays.push(...strays);
   draft.illegal ||= illegal;
   if (attempt === before) return;
   draft.attempts = draft.attempts.map((it) => (it === before ? attempt : it));
-  if (attempt.group !== undefined) draft.run = { ...draft.run, group: attempt.group };
+  if (attempt.group !== undefined && attempt.group !== before.group) draft.run = { ...draft.run, group: attempt.group };
 
   // A finished run's story is closed: what is still heard of its Jobs is only their cleaning up.
   if (draft.run.state === "ended") return;
-  tellNews(draft, attempt, news);
+  for (const it of news) draft.told.push(newsOf(draft.run, attempt, it));
   if (before.outcome === undefined && attempt.outcome !== undefined) attemptEnded(draft, attempt, attempt.outcome);
 }
 
-function tellNews(draft: Draft, attempt: Attempt, news: readonly News[]): void {
-  for (const it of news) draft.tell(newsOf(draft.run, attempt, it));
-}
-
 function attemptEnded(draft: Draft, attempt: Attempt, outcome: AttemptOutcome): void {
-  const step = draft.step(attempt.step);
+  const step = stepIn(draft, attempt.step);
   if (step.state !== "open" || step.n !== attempt.n) return;
   switch (outcome.result) {
     case "succeeded": {
@@ -144,93 +110,30 @@ function attemptEnded(draft: Draft, attempt: Attempt, outcome: AttemptOutcome): 
 
 /** A new attempt of the same step, where the request's rules and the cause allow one. A cancelled run is never retried. */
 function retry(draft: Draft, attempt: Attempt, diagnosis: Diagnosis): boolean {
-  const step = draft.step(attempt.step);
+  const step = stepIn(draft, attempt.step);
   const { retriesMax, retriesOn, backoffFirstMs, backoffMostMs } = draft.run.plan.limits;
   const cause = retryCause(diagnosis, attempt.started);
   if (draft.run.state !== "active" || cause === undefined || !retriesOn.includes(cause) || step.retries >= retriesMax)
     return false;
-  const nextAtMs = draft.at.nowMs + Math.min(backoffMostMs, backoffFirstMs * 2 ** step.retries);
-  const data = { ...jobOf(draft.run, attempt), diagnosis, nextAttemptAt: new Date(nextAtMs).toISOString() };
-  draft.tell({ type: "run.attempt.failed", group: attempt.group, data });
-  openAttempt(draft, attempt.step, { ...step, n: step.n + 1, retries: step.retries + 1 }, nextAtMs, attempt);
+  const notBeforeMs = draft.at.nowMs + Math.min(backoffMostMs, backoffFirstMs * 2 ** step.retries);
+  const data = { ...jobOf(draft.run, attempt), diagnosis, nextAttemptAt: new Date(notBeforeMs).toISOString() };
+  draft.told.push({ type: "run.attempt.failed", group: attempt.group, data });
+  openAttempt(draft, attempt.step, { ...step, n: step.n + 1, retries: step.retries + 1 }, { notBeforeMs, after: attempt });
   return true;
 }
 
 function endStep(draft: Draft, attempt: Attempt, outcome: StepOutcome, found: Pick<Step, "outputs" | "diagnosis">): void {
-  const { outputs: _, diagnosis: __, ...step } = draft.step(attempt.step);
-  draft.setStep(attempt.step, { ...step, state: "ended", outcome, ...found });
+  const { n, retries } = stepIn(draft, attempt.step);
+  setStep(draft, attempt.step, { state: "ended", n, retries, outcome, ...found });
   if (draft.run.plan.simple) return;
-  const about = { group: attempt.group, data: jobOf(draft.run, attempt) };
+  const { group } = attempt;
+  const about = jobOf(draft.run, attempt);
   if (outcome === "succeeded")
-    draft.tell({ ...about, type: "run.step.succeeded", data: { ...about.data, outputs: found.outputs ?? {} } });
-  else
-    draft.tell({
-      ...about,
-      type: "run.step.failed",
-      data: { ...about.data, diagnosis: found.diagnosis ?? diagnose("Unknown", "Nothing that was seen says why.") },
-    });
-}
-
-// ── Step → run ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-/** Opens or skips blocked steps until none changes, then ends the run if none is left. */
-function openSteps(draft: Draft): void {
-  for (let changed = true; changed; ) {
-    changed = false;
-    for (const { name, needs, when } of draft.run.plan.steps) {
-      const step = draft.step(name);
-      if (step.state !== "blocked") continue;
-      const needed = needs.map((need) => draft.step(need));
-      if (draft.run.state === "cancelling") skip(draft, name, "the run was cancelled");
-      else if (needed.some(({ state }) => state !== "ended")) continue;
-      else if (mayRun(when, needed)) openAttempt(draft, name, { state: "open", n: step.n + 1, retries: 0 }, undefined, undefined);
-      else skip(draft, name, when === "success" ? "a step that it needs did not succeed" : "no step that it needs failed");
-      changed = true;
-    }
+    draft.told.push({ type: "run.step.succeeded", group, data: { ...about, outputs: found.outputs ?? {} } });
+  else {
+    const diagnosis = found.diagnosis ?? diagnose("Unknown", "Nothing that was seen says why.");
+    draft.told.push({ type: "run.step.failed", group, data: { ...about, diagnosis } });
   }
-  const steps = Object.values(draft.run.steps);
-  if (draft.run.state !== "ended" && steps.every(({ state }) => state === "ended")) endRun(draft);
-}
-
-function mayRun(when: "success" | "failure" | "always", needed: readonly Step[]): boolean {
-  if (when === "success") return needed.every(({ outcome }) => outcome === "succeeded");
-  return when === "always" || needed.some(({ outcome }) => outcome === "failed" || outcome === "lost");
-}
-
-function skip(draft: Draft, name: StepName, why: string): void {
-  const { n, retries } = draft.step(name);
-  draft.setStep(name, { state: "ended", n, retries, outcome: "skipped" });
-  if (!draft.run.plan.simple)
-    draft.tell({ type: "run.step.skipped", group: undefined, data: { run: draft.run.id, step: name, why } });
-}
-
-function openAttempt(
-  draft: Draft,
-  name: StepName,
-  step: Step,
-  notBeforeMs: number | undefined,
-  after: Attempt | undefined,
-): void {
-  draft.setStep(name, step);
-  draft.attempts = [...draft.attempts, beginAttempt(draft.run, name, step.n, { ...draft.at, notBeforeMs, after })];
-}
-
-function endRun(draft: Draft): void {
-  const outcome = outcomeOf(draft.run);
-  draft.run = { ...draft.run, state: "ended", outcome, endedAtMs: draft.at.nowMs };
-  draft.tell(terminalOf(draft.run, draft.attempts));
-}
-
-function outcomeOf({ state, steps, plan }: Run): NonNullable<Run["outcome"]> {
-  const outcomes = Object.values(steps).map(({ outcome }) => outcome);
-  if (state === "cancelling" && outcomes.some((it) => it === "cancelled" || it === "skipped")) return "cancelled";
-  if (outcomes.includes("lost")) return "lost";
-  const handled = (failed: StepName): boolean =>
-    plan.steps.some(
-      ({ name, needs, when }) => when !== "success" && needs.includes(failed) && steps[name]?.outcome === "succeeded",
-    );
-  const unhandled = plan.steps.some(({ name }) => steps[name]?.outcome === "failed" && !handled(name));
-  return unhandled ? "failed" : "succeeded";
 }
 
 // ── Commands to a run that exists ───────────────────────────────────────────────────────────────────────────────────
@@ -239,7 +142,7 @@ function cancelRun(draft: Draft, cancel: Cancel): void {
   if (draft.run.state !== "active") return;
   draft.run = { ...draft.run, state: "cancelling", cancel };
   const { reason, actor } = cancel;
-  draft.tell({
+  draft.told.push({
     type: "run.cancelling",
     group: draft.run.group,
     data: { run: draft.run.id, ...(reason !== undefined && { reason }), ...(actor && { actor }) },
@@ -250,13 +153,20 @@ function cancelRun(draft: Draft, cancel: Cancel): void {
   openSteps(draft);
 }
 
+/** Lost whatever its steps came to: pods may still run. Blocked steps first, so that no attempt's end opens one. */
 function abandonRun(draft: Draft): void {
   if (draft.run.state === "ended" || draft.run.state === "tombstone") return;
-  for (const { step, n, outcome } of draft.attempts)
-    if (outcome === undefined) applyToAttempt(draft, step, n, { kind: "abandon" });
-  for (const [name, step] of Object.entries(draft.run.steps)) {
-    if (step.state !== "ended")
-      draft.run = { ...draft.run, steps: { ...draft.run.steps, [name]: { ...step, state: "ended", outcome: "lost" } } };
+  for (const { name } of draft.run.plan.steps)
+    if (stepIn(draft, name).state === "blocked") skip(draft, name, "the run was given up", { outcome: "lost" });
+  const open = draft.attempts.filter(({ outcome }) => outcome === undefined);
+  const diagnosis = diagnose("Abandoned", "An operator gave it up.");
+  for (const { step: name, n } of open) {
+    const before = attemptIn(draft, name, n);
+    if (before === undefined) continue;
+    const context = { nowMs: draft.at.nowMs, limits: draft.run.plan.limits };
+    const { attempt } = moveAttempt(before, { kind: "abandon" }, context);
+    draft.attempts = draft.attempts.map((it) => (it === before ? attempt : it));
+    endStep(draft, attempt, "lost", { diagnosis });
   }
-  openSteps(draft);
+  endRun(draft, "lost");
 }

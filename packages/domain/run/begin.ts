@@ -1,6 +1,7 @@
 /** A new attempt, and a new or restarted run: where every life begins. */
 import type { CommandData } from "@longshore/contract/command.ts";
 import type { RunId, StepName, TenantName } from "@longshore/contract/ids.ts";
+import { durationMs } from "@longshore/contract/units.ts";
 import type { Attempt, Plan, Run, RunRecord, Step } from "./record.ts";
 
 /** Hashing needs a library; it comes from outside, so that everything here stays pure. */
@@ -93,6 +94,7 @@ export function restartedSteps({ plan, steps }: Run, from: CommandData<"run.rest
   return [...again];
 }
 
+/** The next generation: what is run again is blocked as at the start, and its attempts' numbers go on. */
 export function restartRun(
   { run, attempts }: RunRecord,
   from: CommandData<"run.restart">["from"],
@@ -105,7 +107,9 @@ export function restartRun(
       again.some((it) => it === name) ? { state: "blocked", n: step.n, retries: 0 } : step,
     ]),
   );
-  const plan: Plan = { ...run.plan, notBeforeMs: undefined, with: corrections };
+  const deadlineMs = corrections?.deadline === undefined ? undefined : durationMs(corrections.deadline);
+  const limits = deadlineMs === undefined ? run.plan.limits : { ...run.plan.limits, deadlineMs };
+  const plan: Plan = { ...run.plan, limits, notBeforeMs: undefined, with: corrections };
   return {
     run: {
       ...run,

@@ -10,7 +10,11 @@ export function liveDueMs({ started, notes }: Attempt, limits: Limits): number {
 }
 
 /** The timer that is due now for a live attempt, if any: what the expire loop applies after it has looked. */
-export function timerOf(attempt: Attempt, limits: Limits, nowMs: number): "waitExpired" | "startExpired" | "deadline" | undefined {
+export function timerOf(
+  attempt: Attempt,
+  limits: Limits,
+  nowMs: number,
+): "waitExpired" | "startExpired" | "deadline" | undefined {
   if (attempt.state !== "live" || nowMs < liveDueMs(attempt, limits)) return undefined;
   if (attempt.started === "yes") return "deadline";
   return waitsForRoom(attempt.notes.stall) ? "waitExpired" : "startExpired";

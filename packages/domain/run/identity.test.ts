@@ -78,7 +78,11 @@ t.test("no two identities are hashed or proved from the same text", async (t) =>
   );
   const place = { group: GroupName.parse("prod-a"), namespaceUid: "uid-ns" };
   const elsewhere = { ...example, installation: Installation.parse("other") };
-  t.not(proofInput({ ...example, ...place }), proofInput({ ...elsewhere, ...place }), "another installation's proof is no proof here");
+  t.not(
+    proofInput({ ...example, ...place }),
+    proofInput({ ...elsewhere, ...place }),
+    "another installation's proof is no proof here",
+  );
   t.not(
     proofInput({ ...example, group: GroupName.parse("a"), namespaceUid: "bc" }),
     proofInput({ ...example, group: GroupName.parse("ab"), namespaceUid: "c" }),

@@ -50,4 +50,5 @@ export type AttemptInput =
   | { readonly kind: "abandon" };
 
 export type InputKind = AttemptInput["kind"];
-export type InputOf<K extends InputKind> = Extract<AttemptInput, { kind: K }>;
+type ByKind = { readonly [I in AttemptInput as I["kind"]]: I };
+export type InputOf<K extends InputKind> = ByKind[K];

@@ -25,7 +25,10 @@ export function corrected(step: StepRequest, correction: Correction | undefined)
     ...(image !== undefined && { image }),
     ...(env && { env: { ...step.env, ...env } }),
     ...(resources && {
-      resources: { limits: { ...step.resources?.limits, ...resources.limits }, requests: { ...step.resources?.requests, ...resources.requests } },
+      resources: {
+        limits: { ...step.resources?.limits, ...resources.limits },
+        requests: { ...step.resources?.requests, ...resources.requests },
+      },
     }),
   };
 }

@@ -78,6 +78,8 @@ export interface Step {
   /** Retries made in this generation. */
   readonly retries: number;
   readonly outcome?: StepOutcome;
+  /** Skipped since the run was cancelled, and not by what became of the steps that it needs. */
+  readonly skippedBy?: "cancel";
   readonly outputs?: Readonly<Record<string, unknown>>;
   readonly diagnosis?: Diagnosis;
 }
@@ -142,6 +144,8 @@ export interface Notes {
   readonly closing?: Diagnosis;
   /** Its recorded Job is provably no more, though creates may still be on the wire. */
   readonly gone?: boolean;
+  /** A create of an earlier placement was never answered: that nothing of it ever ran cannot be said any more. */
+  readonly unproven?: boolean;
 }
 
 export interface RunRecord {
@@ -166,6 +170,9 @@ export interface Stray {
   /** Its name stays taken until then: the attempt's fence, or now. */
   readonly holdUntilMs: number;
 }
+
+/** A create that nobody waits for any more may still be delivered this long after; then the name may be free. */
+export const FENCE_MS = 10 * 60_000;
 
 export const isOpen = (attempt: Attempt): boolean => attempt.unanswered.length > 0;
 /** A create may still land: the name must stay taken. */

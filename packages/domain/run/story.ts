@@ -1,18 +1,16 @@
 /** The words of a run's events, from its record. One place, so that what the page shows and what is published agree. */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import type { EventData } from "@longshore/contract/event.ts";
-import type { News } from "./moves.ts";
-import type { Attempt, Run, Told } from "./record.ts";
+import type { News } from "./moves/move.ts";
+import type { Attempt, Run, StepOutcome, Told } from "./record.ts";
 
 type About = Pick<EventData<"run.started">, "run" | "step" | "attempt" | "job">;
 
-/** Which run, step and attempt, and which Job if one was ever asked for. */
-export function jobOf(run: Run, attempt: Attempt): About {
-  const namespace = attempt.notes.namespace ?? "";
-  const job = attempt.claimNo > 0 && {
-    job: { namespace, name: attempt.name, ...(attempt.uid !== undefined && { uid: attempt.uid }) },
-  };
-  return { run: run.id, step: attempt.step, attempt: attempt.n, ...job };
+/** Which run, step and attempt, and which Job if one was asked for in the group where it is placed. */
+export function jobOf(run: Run, { step, n, name, group, uid, claimNo, notes }: Attempt): About {
+  const about = { run: run.id, step, attempt: n };
+  if (claimNo === 0 || group === undefined) return about;
+  return { ...about, job: { namespace: notes.namespace ?? "", name, ...(uid !== undefined && { uid }) } };
 }
 
 export function newsOf(run: Run, attempt: Attempt, news: News): Told {
@@ -56,57 +54,75 @@ export function newsOf(run: Run, attempt: Attempt, news: News): Told {
 
 /** The one terminal event of a generation. */
 export function terminalOf(run: Run, attempts: readonly Attempt[]): Told {
-  const ofRun = attempts.filter(({ generation }) => generation === run.generation);
+  const { group } = run;
   switch (run.outcome) {
     case "succeeded": {
-      const last = ofRun.at(-1);
-      const log = last?.outcome?.evidence?.log;
-      const data = { ...aboutEnd(run, last), outputs: outputsOf(run), seconds: secondsOf(last), ...(log && { log }) };
-      return { type: "run.succeeded", group: run.group, data };
-    }
-    case "cancelled": {
-      const podGoneAt = run.endedAtMs === undefined ? undefined : new Date(run.endedAtMs).toISOString();
-      const { reason, actor } = run.cancel ?? {};
-      const data = {
-        run: run.id,
-        ...(reason !== undefined && { reason }),
-        ...(actor && { actor }),
-        ...(podGoneAt !== undefined && { podGoneAt }),
+      const of = run.plan.simple ? attemptOf(run, attempts, "succeeded") : undefined;
+      const log = of?.outcome?.evidence?.log;
+      const seconds = secondsOf(newest(run, attempts));
+      return {
+        type: "run.succeeded",
+        group,
+        data: { ...aboutEnd(run, of), outputs: outputsOf(run), seconds, ...(log && { log }) },
       };
-      return { type: "run.cancelled", group: run.group, data };
     }
+    case "cancelled":
+      return cancelledOf(run, attempts);
     case "lost": {
-      const blind = ofRun.findLast(({ outcome }) => outcome?.result === "lost");
-      const diagnosis = blind?.outcome?.diagnosis ?? diagnose("Gone", "Its outcome is unknown.");
-      return { type: "run.lost", group: run.group, data: { ...aboutEnd(run, blind), diagnosis } };
+      const of = attemptOf(run, attempts, "lost");
+      const diagnosis = of?.outcome?.diagnosis ?? diagnose("Gone", "Its outcome is unknown.");
+      return { type: "run.lost", group, data: { ...aboutEnd(run, of), diagnosis } };
     }
     case "failed":
     case undefined:
-      return failedOf(run, ofRun);
+      return failedOf(run, attempts);
   }
 }
 
+function cancelledOf(run: Run, attempts: readonly Attempt[]): Told {
+  const { reason, actor } = run.cancel ?? {};
+  // Said only where there was something to go.
+  const ran = newest(run, attempts).some(({ uid }) => uid !== undefined);
+  const podGoneAt = ran && run.endedAtMs !== undefined ? new Date(run.endedAtMs).toISOString() : undefined;
+  const data = {
+    run: run.id,
+    ...(reason !== undefined && { reason }),
+    ...(actor && { actor }),
+    ...(podGoneAt !== undefined && { podGoneAt }),
+  };
+  return { type: "run.cancelled", group: run.group, data };
+}
+
 function failedOf(run: Run, attempts: readonly Attempt[]): Told {
-  const failedSteps = run.plan.steps.filter(({ name }) => run.steps[name]?.outcome === "failed").map(({ name }) => name);
-  const culprit = attempts.findLast(({ step, n }) => failedSteps.includes(step) && run.steps[step]?.n === n);
+  const culprit = attemptOf(run, attempts, "failed") ?? attemptOf(run, attempts, "cancelled");
   const diagnosis = (culprit && run.steps[culprit.step]?.diagnosis) ?? diagnose("Unknown", "Nothing that was seen says why.");
   const { exitCode, log } = culprit?.outcome?.evidence ?? {};
-  const started = culprit?.started ?? "unknown";
   const data = {
     ...aboutEnd(run, culprit),
     diagnosis,
-    started,
-    seconds: secondsOf(culprit),
+    started: culprit?.started ?? ("unknown" as const),
+    seconds: secondsOf(culprit ? [culprit] : []),
     ...(exitCode !== undefined && { exitCode }),
     ...(log && { log }),
   };
   return { type: "run.failed", group: run.group, data };
 }
 
-/** A simple run's end names its attempt; a pipeline's names none but the one to blame. */
-function aboutEnd(run: Run, attempt: Attempt | undefined): About {
-  return attempt === undefined ? { run: run.id } : jobOf(run, attempt);
+/** Each step's newest attempt of this generation, in the plan's order. */
+const newest = ({ plan, steps, generation }: Run, attempts: readonly Attempt[]): readonly Attempt[] =>
+  plan.steps.flatMap(({ name }) =>
+    attempts.filter((it) => it.generation === generation && it.step === name && it.n === steps[name]?.n),
+  );
+
+/** The newest attempt of the first step that ended so. */
+function attemptOf({ plan, steps }: Run, attempts: readonly Attempt[], outcome: StepOutcome): Attempt | undefined {
+  const name = plan.steps.map((it) => it.name).find((it) => steps[it]?.outcome === outcome);
+  return name === undefined ? undefined : attempts.find(({ step, n }) => step === name && n === steps[name]?.n);
 }
+
+/** A simple run's end names its attempt; a pipeline's names none but the one to blame. */
+const aboutEnd = (run: Run, attempt: Attempt | undefined): About =>
+  attempt === undefined ? { run: run.id } : jobOf(run, attempt);
 
 /** A simple run's outputs as they are; a pipeline's under the names of its steps. */
 function outputsOf({ plan, steps }: Run): Record<string, unknown> {
@@ -118,17 +134,33 @@ function outputsOf({ plan, steps }: Run): Record<string, unknown> {
     : Object.fromEntries(written.filter(([, outputs]) => Object.keys(outputs).length > 0));
 }
 
-function secondsOf(attempt: Attempt | undefined): EventData<"run.succeeded">["seconds"] {
-  const { scheduledAt, startedAt, finishedAt } = attempt?.outcome?.evidence ?? {};
-  const at = (text: string | undefined): number | undefined => (text === undefined ? undefined : Date.parse(text));
-  const between = (from: number | undefined, to: number | undefined): number | undefined =>
-    from === undefined || to === undefined || Number.isNaN(to - from) ? undefined : Math.max(0, (to - from) / 1000);
-  const launched = attempt?.notes.launchedAtMs;
-  const seconds = {
-    waiting: between(attempt?.notes.waitsSinceMs, launched),
-    scheduling: between(launched, at(scheduledAt)),
-    pulling: between(at(scheduledAt), at(startedAt)),
-    running: between(at(startedAt), at(finishedAt)),
-  };
-  return Object.fromEntries(Object.entries(seconds).filter(([, value]) => value !== undefined));
+type Seconds = EventData<"run.succeeded">["seconds"];
+
+/** How long each phase took, added up over a pipeline's steps; what nobody saw is absent. */
+function secondsOf(attempts: readonly Attempt[]): Seconds {
+  const total: Seconds = {};
+  for (const attempt of attempts) {
+    const phases = phasesOf(attempt);
+    for (const phase of ["waiting", "scheduling", "pulling", "running"] as const) {
+      const seconds = phases[phase];
+      if (seconds !== undefined) total[phase] = (total[phase] ?? 0) + seconds;
+    }
+  }
+  return total;
 }
+
+/** Pulling and running are between times of the cluster's clock; scheduling is between our clock and its. */
+function phasesOf({ outcome, notes }: Attempt): { readonly [K in keyof Seconds]: number | undefined } {
+  const { scheduledAt, startedAt, finishedAt } = outcome?.evidence ?? {};
+  return {
+    waiting: between(notes.waitsSinceMs, notes.launchedAtMs),
+    scheduling: between(notes.launchedAtMs, msOf(scheduledAt)),
+    pulling: between(msOf(scheduledAt), msOf(startedAt)),
+    running: between(msOf(startedAt), msOf(finishedAt)),
+  };
+}
+
+const msOf = (text: string | undefined): number | undefined => (text === undefined ? undefined : Date.parse(text));
+
+const between = (fromMs: number | undefined, toMs: number | undefined): number | undefined =>
+  fromMs === undefined || toMs === undefined || Number.isNaN(toMs - fromMs) ? undefined : Math.max(0, (toMs - fromMs) / 1000);
