@@ -60,6 +60,7 @@ export async function endings(t: Test, { open, image, outlasts = 4 }: Conforming
     t.equal(condition(target, "FailureTarget"), "DeadlineExceeded");
     const [pod] = await hand.untilPods("its pod under deletion", job, ([it]) => it !== undefined && isDeleting(it));
     t.match((await hand.send("GET", `${hand.pods}/${pod?.metadata.name}/log`)).body, /running/);
+    t.notOk(isFinished(await hand.job("late")), "not Failed while its pod still ends");
     const failed = await hand.untilJob("its end", "late", isFinished);
     t.equal(condition(failed, "Failed"), "DeadlineExceeded");
     await hand.untilPods("its pods gone", job, none);

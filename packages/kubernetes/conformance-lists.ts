@@ -10,7 +10,6 @@ import {
   METADATA_LIST,
   onlyHeld,
   parsed,
-  type Raw,
   type RawList,
   STRATEGIC,
   type WatchEvent,
@@ -110,10 +109,16 @@ export async function listing(t: Test, { open, image }: Conforming): Promise<voi
   await t.test("for a watch with a selector, a Job that loses its label is DELETED, though it is there", async (t) => {
     await using cluster = await open();
     const hand = handOf(cluster, image);
-    await createIdle(hand, image, ["marked"]);
+    await createIdle(hand, image, ["marked", "never"]);
+    const unmark = (name: string, more: object = {}) =>
+      hand.must("PATCH", `${hand.jobs}/${name}`, {
+        contentType: STRATEGIC,
+        body: { metadata: { labels: { conformance: null, ...more } } },
+      });
+    await unmark("never");
     const { metadata } = await hand.list(hand.jobs);
-    const body = { metadata: { labels: { conformance: null } } };
-    await hand.must("PATCH", `${hand.jobs}/marked`, { contentType: STRATEGIC, body });
+    await unmark("never", { other: "yes" });
+    await unmark("marked");
     const { events } = await hand.watch(
       hand.jobs,
       `labelSelector=conformance%3Dyes&resourceVersion=${metadata.resourceVersion}&timeoutSeconds=20`,
@@ -148,7 +153,7 @@ export async function listing(t: Test, { open, image }: Conforming): Promise<voi
     const { lines } = await cluster.transport.open({ method: "GET", path, accept: METADATA }, new AbortController().signal);
     const told = await first(parsed(lines));
     t.match(told, { type: "ADDED", object: { kind: "PartialObjectMetadata", metadata: { name: "thin" } } });
-    t.equal((told?.object as Raw).spec, undefined);
+    t.equal(told?.object.spec, undefined);
   });
 
   await t.test("a field selector finds one Job by its name", async (t) => {
@@ -172,7 +177,7 @@ const version = (event: WatchEvent): number => Number(event.object.metadata.reso
 /** Ends the watch with it. */
 async function first(
   events: AsyncIterable<WatchEvent>,
-  wanted = (_: WatchEvent): boolean => true,
+  wanted: (event: WatchEvent) => boolean = () => true,
 ): Promise<WatchEvent | undefined> {
   for await (const event of events) if (wanted(event)) return event;
   return undefined;

@@ -70,7 +70,7 @@ t.test("an Indexed Job runs each index once", async (t) => {
   await clock.sleep(10_000);
   t.match(model.jobs(), [{ status: { succeeded: 3, completedIndexes: "0,1,2" } }]);
   const indexes = model.pods().map((it) => it.spec.containers[0]?.env?.[0]?.value);
-  t.same(indexes.sort(), ["0", "1", "2"]);
+  t.same(new Set(indexes), new Set(["0", "1", "2"]));
 });
 
 t.test("suspending takes the pods and the start away; they count neither way", async (t) => {
