@@ -188,8 +188,9 @@ export async function openStage(home: string, surroundings: Surroundings): Promi
 
 type Listener = (type: string, data: Readonly<Record<string, unknown>>) => void;
 
+/** "ended" is rest: after the kill a create might still be on its way, so that Job's name stays taken for a while. */
 const settled = ({ attempts }: Awaited<ReturnType<Ledger["counts"]>>): boolean =>
-  Object.entries(attempts).every(([state, count]) => state === "done" || count === 0);
+  Object.entries(attempts).every(([state, count]) => state === "done" || state === "ended" || count === 0);
 
 function metric(text: string, name: string, having: string): number {
   const lines = text.split("\n").filter((line) => line.startsWith(name) && line.includes(having));
