@@ -10,7 +10,7 @@ import { Failure } from "@longshore/contract/problem.ts";
 import { buildConnector, type Dispatcher, Pool } from "undici";
 import type { Connection, Trust } from "./connection.ts";
 import { LINE_MAX_CHARS, linesOf } from "./lines.ts";
-import { networkCode, neverConnected, silence } from "./silence.ts";
+import { networkCode, neverConnected, silence, TOO_LONG } from "./silence.ts";
 import type { ApiAnswer, ApiRequest, ApiStream, Transport } from "./transport.ts";
 
 export interface ExchangeOptions {
@@ -165,7 +165,7 @@ function exchange(
       onResponseData(it, chunk) {
         held += chunk.length;
         if (held <= mostBytes) chunks.push(chunk);
-        else it.abort(new Error(`its answer was longer than ${mostBytes} bytes`));
+        else it.abort(Object.assign(new Error(`its answer was longer than ${mostBytes} bytes`), { code: TOO_LONG }));
       },
       onResponseEnd() {
         try {

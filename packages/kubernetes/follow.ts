@@ -64,7 +64,7 @@ const ROOT: Record<Kind, string> = { jobs: "/apis/batch/v1", cronjobs: "/apis/ba
 
 export async function* follow(options: FollowOptions): AsyncGenerator<Change, void, undefined> {
   const { clock, signal } = options;
-  const { firstMs, mostMs } = options.backOff ?? { firstMs: 500, mostMs: 30_000 };
+  const { firstMs, mostMs } = options.backOff ?? { firstMs: 500, mostMs: 10_000 };
   let from: string | undefined;
   let why: ListReason = "start";
   let failures = 0;

@@ -3,6 +3,7 @@ import t from "tap";
 import { openClusters } from "./clusters.ts";
 import { within } from "./deadline.ts";
 import { type GuardOptions, guard } from "./guard.ts";
+import { networkCode, silence } from "./silence.ts";
 import { type Play, scripted } from "./testing/scripted.ts";
 import { standingClock, type VirtualClock, virtualClock } from "./testing/virtual-clock.ts";
 import type { ApiAnswer, ApiRequest, Transport } from "./transport.ts";
@@ -158,6 +159,54 @@ t.test("too many that wait are sent away, and one that gives up leaves the line"
   inFlight.shift()?.(200);
   t.same(await Promise.all([first, third]), ["200", "200"]);
   t.same(cluster.load(), { window: 1, inFlight: 0, waiting: 0 });
+});
+
+t.test("what waits too long for its turn is told so, while nothing of it was sent", async (t) => {
+  const clock = virtualClock();
+  const cluster = guard(scripted([]), { name: "prod-a", clock, inFlightMax: 1, waitMaxMs: 5_000, requestTimeoutMs: 60_000 });
+  const first = outcome(cluster.send(get, never));
+  t.equal(await outcome(cluster.send(get, never)), "unsent");
+  t.equal(cluster.load().inFlight, 1, "the first one is still out");
+  t.equal(await first, "unanswered");
+
+  const paced = guarded(
+    Array.from({ length: 20 }, () => ok),
+    { createsPerSecond: 1 },
+  );
+  const results = await Promise.all(Array.from({ length: 10 }, () => outcome(paced.cluster.send(post, never))));
+  t.same(results, [..."200 200 200 200 200 200".split(" "), ..."unsent unsent unsent unsent".split(" ")]);
+});
+
+t.test("asking whether the cluster is well does not wait behind what is in line for it", async (t) => {
+  const { inFlight, transport, turn, frozen } = manual(virtualClock());
+  const cluster = guard(transport, { name: "prod-a", clock: frozen, inFlightMax: 1 });
+  const busy = [outcome(cluster.send(post, never)), outcome(cluster.send(post, never))];
+  const probe = outcome(cluster.send({ method: "GET", path: "/api/v1/namespaces/batch" }, never));
+  await turn();
+  t.equal(inFlight.length, 2, "the first create, and the probe");
+  for (let sent = 0; sent < 3; sent++) {
+    inFlight.shift()?.(200);
+    await turn();
+  }
+  t.equal(await probe, "200");
+  t.same(await Promise.all(busy), ["200", "200"]);
+});
+
+t.test("an open breaker keeps saying why", async (t) => {
+  const { cluster, clock } = guarded([], { breaker: { failuresMax: 1 } });
+  const cause = Object.assign(new Error("self-signed certificate"), { code: "DEPTH_ZERO_SELF_SIGNED_CERT" });
+  const untrusted = guard(
+    { ...scripted([]), send: () => Promise.reject(silence("it", false, cause)) },
+    { name: "prod-a", clock, breaker: { failuresMax: 1 } },
+  );
+  t.equal(await outcome(untrusted.send(get, never)), "unsent");
+  const failure = await untrusted.send(get, never).then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  t.match(failure, { code: "unsent", message: /tried again in 1 s.*signed by itself/ });
+  t.equal(networkCode(failure), "DEPTH_ZERO_SELF_SIGNED_CERT");
+  t.equal(cluster.health().kind, "unknown");
 });
 
 t.test("paces creates, and nothing else", async (t) => {

@@ -19,6 +19,8 @@ export interface GuardOptions {
   readonly inFlightMax?: number;
   /** Those who wait for a place; one more is sent away as "unsent". */
   readonly waitingMax?: number;
+  /** For its turn, by pace and window together. What waits longer is "unsent", while its caller still has time to send. */
+  readonly waitMaxMs?: number;
   readonly requestTimeoutMs?: number;
   readonly createsPerSecond?: number;
   readonly breaker?: Partial<BreakerOptions>;
@@ -45,29 +47,37 @@ export interface Guard extends Transport {
   load(): { readonly window: number; readonly inFlight: number; readonly waiting: number };
 }
 
-const CREATE_WAIT_MAX_MS = 5_000;
-
 export function guard(transport: Transport, options: GuardOptions): Guard {
-  const { name, clock, inFlightMax = 12, waitingMax = 1_000, requestTimeoutMs = 20_000, slowMs = 3_000, onRequest } = options;
+  const {
+    name,
+    clock,
+    inFlightMax = 12,
+    waitingMax = 1_000,
+    requestTimeoutMs = 20_000,
+    slowMs = 3_000,
+    waitMaxMs = 5_000,
+    onRequest,
+  } = options;
   const window = openWindow({ most: inFlightMax, waitingMax });
-  const breaker = openBreaker(name, clock, { failuresMax: 5, firstMs: 1_000, mostMs: 60_000, ...options.breaker });
+  const breaker = openBreaker(name, clock, { failuresMax: 5, firstMs: 1_000, mostMs: 15_000, ...options.breaker });
   let quietUntilMs = 0;
   let nextCreateMs = 0;
 
   /** Creates go out one by one in time, each with its turn; who would wait too long is told so while nothing is sent. */
   async function pace(request: ApiRequest, signal: AbortSignal): Promise<void> {
     const now = clock.now();
-    let turn = Math.max(now, quietUntilMs);
     const paced = options.createsPerSecond !== undefined && request.method === "POST" && request.path.includes("/jobs?");
-    if (paced) turn = Math.max(turn, nextCreateMs);
-    if (turn - now > CREATE_WAIT_MAX_MS) {
-      throw unsent(
-        `The API server of ${name} asked for a pause of which ${Math.ceil((turn - now) / 1000)} s are left, or as many creates are in line.`,
-      );
-    }
+    const turn = Math.max(now, quietUntilMs, paced ? nextCreateMs : 0);
+    if (turn - now > waitMaxMs) throw unsent(tooLongSentence(name, turn - now, turn === quietUntilMs));
     if (paced) nextCreateMs = turn + 1000 / (options.createsPerSecond ?? 1);
     if (turn > now) await clock.sleep(turn - now, signal);
     if (signal.aborted) throw unsent(`The request to ${name} was given up before it was sent.`);
+  }
+
+  /** A place in the window, in time that is left of the wait. */
+  function enter(sinceMs: number, signal: AbortSignal): Promise<() => void> | (() => void) {
+    const leftMs = Math.max(1, sinceMs + waitMaxMs - clock.now());
+    return window.enterNow() ?? within(clock, leftMs, signal, (inner) => window.enter(name, inner));
   }
 
   async function attempt<T extends ApiAnswer | ApiStream>(
@@ -93,7 +103,7 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
       if (signal.aborted && !timedOut(signal)) pass.abandoned();
       else {
         window.shrink();
-        pass.failed(error.message);
+        pass.failed(error.message, error);
       }
       throw error;
     }
@@ -113,8 +123,10 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
   return {
     async send(request, signal) {
       breaker.check();
+      const sinceMs = clock.now();
       await pace(request, signal);
-      const leave = await window.enter(name, signal);
+      // Asking whether the cluster is well must not stand in the line of those who make it slow.
+      const leave = isProbe(request) ? () => undefined : await enter(sinceMs, signal);
       try {
         return await within(clock, requestTimeoutMs, signal, (inner) =>
           attempt(request.method, inner, (it) => transport.send(request, it)),
@@ -133,11 +145,20 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
   };
 }
 
-const unsent = (message: string) => new Failure("retry", "unsent", message);
+const isProbe = ({ method, path }: ApiRequest) => method === "GET" && /^\/api\/v1\/namespaces\/[^/?]+$/.test(path);
+
+const unsent = (message: string, cause?: unknown) => new Failure("retry", "unsent", message, cause);
+
+function tooLongSentence(name: string, waitMs: number, asked: boolean): string {
+  const seconds = Math.ceil(waitMs / 1000);
+  return asked
+    ? `The API server of ${name} has too much to do and asked for a pause, of which ${seconds} s are left.`
+    : `So many creates are in line for ${name} that this one would wait ${seconds} s; its limit is createsPerSecond.`;
+}
 
 interface Pass {
   answered(answer: { readonly status: number }): void;
-  failed(why: string): void;
+  failed(why: string, cause?: Failure): void;
   abandoned(): void;
 }
 
@@ -146,10 +167,12 @@ function openBreaker(name: string, clock: Clock, { failuresMax, firstMs, mostMs 
   let failures = 0;
   let openUntilMs: number | undefined;
   let probing = false;
+  let last: Failure | undefined;
   let health: Health = { kind: "unknown" };
 
-  function failed(why: string): void {
+  function failed(why: string, cause?: Failure): void {
     failures++;
+    last = cause;
     if (failures < failuresMax) return;
     const wait = Math.min(mostMs, firstMs * 2 ** Math.min(failures - failuresMax, 16));
     openUntilMs = clock.now() + wait * (0.75 + clock.random() / 2);
@@ -174,9 +197,9 @@ function openBreaker(name: string, clock: Clock, { failuresMax, firstMs, mostMs 
     const left = openUntilMs - clock.now();
     if (left <= 0 && !probing) return;
     const why = health.kind === "unhealthy" ? ` ${health.reason}` : "";
-    throw unsent(
-      `${name} has not answered ${failures} times in a row; it is tried again in ${Math.max(0, Math.ceil(left / 1000))} s.${why}`,
-    );
+    const when = Math.max(0, Math.ceil(left / 1000));
+    // With its cause: an untrusted certificate stays one, however often it was met.
+    throw unsent(`${name} has not answered ${failures} times in a row; it is tried again in ${when} s.${why}`, last);
   }
 
   return {
@@ -190,7 +213,7 @@ function openBreaker(name: string, clock: Clock, { failuresMax, firstMs, mostMs 
       };
       return {
         answered: (answer) => (done(), answered(answer)),
-        failed: (why) => (done(), failed(why)),
+        failed: (why, cause) => (done(), failed(why, cause)),
         abandoned: done,
       };
     },

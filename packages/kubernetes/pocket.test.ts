@@ -212,6 +212,31 @@ t.test("follows 100 Jobs through cut streams and compaction, over HTTPS", async 
   t.ok(reasons.length > 0, "streams were cut");
 });
 
+t.test("finds out that a watch over HTTPS went silent, and misses nothing", async (t) => {
+  const { cluster, writes, model } = await pocket(t);
+  const stop = new AbortController();
+  const view = book();
+  for await (const change of cluster.follow({
+    kind: "jobs",
+    selector,
+    signal: stop.signal,
+    stallMs: 200,
+    backOff: { firstMs: 1, mostMs: 10 },
+  })) {
+    view.note(change);
+    if (change.kind === "listed" && view.known.size === 0) {
+      await writes.createJob(job("first", ["sleep", "600"]), {}, never);
+    }
+    if (change.kind === "seen" && !change.listed && view.known.size === 1 && model.jobs("batch").length === 1) {
+      model.meddle({ kind: "silence streams" });
+      await writes.createJob(job("second", ["sleep", "600"]), {}, never);
+    }
+    if (view.known.size === 2) stop.abort();
+  }
+  t.equal(view.known.size, 2);
+  t.ok(view.reasons.includes("silent"), view.reasons.join(" "));
+});
+
 t.test("preflight finds the pocket well", async (t) => {
   const { cluster, connection } = await pocket(t);
   const rows = await preflight(

@@ -1,6 +1,7 @@
 import t from "tap";
 import { tailLog } from "./logs.ts";
 import { openReads, type Reads } from "./read.ts";
+import { silence, TOO_LONG } from "./silence.ts";
 import { object, page, type Play, scripted, status } from "./testing/scripted.ts";
 import { virtualClock } from "./testing/virtual-clock.ts";
 
@@ -141,6 +142,19 @@ t.test("pages as metadata only, and throws what the API server said where a page
   await t.rejects(read(), { code: "InternalError", answer: { status: 500 } });
   t.same(seen, ["page"]);
   t.match(transport.requests[0], { path: /limit=1&labelSelector=x%3Dy/, accept: /PartialObjectMetadataList/ });
+});
+
+t.test("asks for fewer at a time where a page would be too long", async (t) => {
+  const sizes: number[] = [];
+  const send = async ({ path }: { readonly path: string }) => {
+    const size = Number(new URL(path, "http://any").searchParams.get("limit"));
+    sizes.push(size);
+    if (size > 40) throw silence("it", true, Object.assign(new Error("too long"), { code: TOO_LONG }));
+    return { status: 200, headers: {}, body: page(["a"], "5", sizes.length < 4 ? "t" : undefined) };
+  };
+  const it = openReads({ transport: { send }, clock: virtualClock(), namespace: "batch" });
+  t.match(await it.podsOf("u1", never), { kind: "listed", items: { length: 2 } });
+  t.same(sizes, [500, 125, 31, 31]);
 });
 
 t.test("gives up a listing whose pages always expire", async (t) => {

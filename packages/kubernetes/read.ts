@@ -9,6 +9,7 @@ import { Failure } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { asFailure, within } from "./deadline.ts";
 import { type ApiObject, asList, asObject, asStatus, saysMissing, wordsOf } from "./objects.ts";
+import { networkCode, TOO_LONG } from "./silence.ts";
 import type { ApiAnswer, ApiRequest, Transport } from "./transport.ts";
 
 /** No answer, or one that is neither the object nor its absence: domain/diagnosis/replies reads the status. */
@@ -123,12 +124,21 @@ export async function* listPages(
 ): AsyncGenerator<Page, void, undefined> {
   const accept = as === "metadata" ? { accept: METADATA_LIST } : {};
   let next: string | undefined;
+  let size = pageSize;
   for (let restarts = 0; ; ) {
-    const query = new URLSearchParams({ limit: String(pageSize) });
+    const query = new URLSearchParams({ limit: String(size) });
     if (selector) query.set("labelSelector", selector);
     if (fieldSelector) query.set("fieldSelector", fieldSelector);
     if (next) query.set("continue", next);
-    const answer = await send({ method: "GET", path: `${path}?${query.toString()}`, ...accept }, signal);
+    let answer: ApiAnswer;
+    try {
+      answer = await send({ method: "GET", path: `${path}?${query.toString()}`, ...accept }, signal);
+    } catch (error) {
+      // Large objects: fewer of them at a time, or this listing could never be read.
+      if (networkCode(error) !== TOO_LONG || size === 1) throw error;
+      size = Math.max(1, Math.floor(size / 4));
+      continue;
+    }
     if (answer.status === 410 && next) {
       if (++restarts > RESTARTS_MAX)
         throw new Failure(

@@ -43,14 +43,17 @@ const UNREACHABLE: Readonly<Record<string, string>> = {
 /** The code of the error at the bottom: "ECONNREFUSED", "CERT_HAS_EXPIRED"; domain/diagnosis/transport goes by it. */
 export function networkCode(error: unknown): string | undefined {
   let found: string | undefined;
-  let at: unknown = error instanceof Failure ? error.cause : error;
-  for (let depth = 0; depth < 5 && at instanceof Error; depth++) {
-    if ("code" in at && typeof at.code === "string") found = at.code;
+  let at: unknown = error;
+  for (let depth = 0; depth < 6 && at instanceof Error; depth++) {
+    if (!(at instanceof Failure) && "code" in at && typeof at.code === "string") found = at.code;
     // Several addresses were tried (AggregateError): the first one's reason is as good as any.
     at = at instanceof AggregateError && at.errors.length > 0 ? at.errors[0] : at.cause;
   }
   return found;
 }
+
+/** The answer was longer than we take. */
+export const TOO_LONG = "ANSWER_TOO_LONG";
 
 /** Whether the other side could not prove who it is: a matter of certificates, not of the network. */
 export function isUntrusted(code: string | undefined): boolean {

@@ -7,7 +7,9 @@
 import { Failure } from "@longshore/contract/problem.ts";
 
 export interface Window {
-  /** Resolves in turn, with what gives the place back. Throws "unsent" when too many wait, or the signal aborts. */
+  /** What gives the place back, if there is one now and nobody waits for it. */
+  enterNow(): (() => void) | undefined;
+  /** Resolves in turn. Throws "unsent" when too many wait, or the signal aborts. */
   enter(name: string, signal: AbortSignal): Promise<() => void>;
   shrink(): void;
   grow(): void;
@@ -40,13 +42,14 @@ export function openWindow({ most, waitingMax }: { readonly most: number; readon
   }
 
   return {
+    enterNow() {
+      if (waiting.size > 0 || inFlight >= Math.floor(size)) return undefined;
+      inFlight++;
+      return leaveOnce();
+    },
     enter(name, signal) {
       if (signal.aborted)
         return Promise.reject(new Failure("retry", "unsent", `The request to ${name} was given up before it was sent.`));
-      if (waiting.size === 0 && inFlight < Math.floor(size)) {
-        inFlight++;
-        return Promise.resolve(leaveOnce());
-      }
       if (waiting.size >= waitingMax) {
         return Promise.reject(new Failure("retry", "unsent", `${waitingMax} requests wait for ${name} already.`));
       }
@@ -61,6 +64,7 @@ export function openWindow({ most, waitingMax }: { readonly most: number; readon
         };
         waiting.add(go);
         signal.addEventListener("abort", giveUp, { once: true });
+        admit();
       });
     },
     shrink() {
