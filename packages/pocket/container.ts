@@ -16,6 +16,7 @@ import { dirname, join, resolve } from "node:path";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { ContainerState } from "./api.ts";
 import { wordsOf } from "./command.ts";
+import { notePid } from "./leftovers.ts";
 import { type LogFile, openLogFile } from "./logfile.ts";
 import type { Container } from "./objects.ts";
 
@@ -59,6 +60,7 @@ export function runContainer(parts: ContainerParts): ContainerProcess {
     return { log, startedAtMs, ended: Promise.resolve(ending(128, "StartError", begun)), stop: () => undefined };
   }
   const child = begun;
+  if (child.pid !== undefined) notePid(folder, child.pid);
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (bytes: Buffer) => log.write(bytes));
   const over = new AbortController();
 

@@ -1,10 +1,14 @@
 /** The pocket's door: who may come in, what is not understood, and what stays in the request log. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { get } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { authority, serverCertificate, serverKey } from "@longshore/kubernetes/testing/certificates.ts";
+import { systemClock } from "@longshore/runtime/clock.ts";
 import t from "tap";
 import { startPocket } from "./start.ts";
 
@@ -79,7 +83,7 @@ t.test("as a program: it says where it is, logs each request before answering, a
   const { url, token } = await ready(child);
   const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
   const marker = join(dataDir, "pid");
-  const body = JSON.stringify(job("sleeper", ["sh", "-c", `echo $$$$ > ${marker}; sleep 600`]));
+  const body = JSON.stringify(job("sleeper", ["sh", "-c", `echo $$$$ > ${marker}; sleep 600; true`]));
   t.equal((await fetch(url + JOBS, { method: "POST", headers, body })).status, 201);
   const entries = (await readFile(requestLog, "utf8"))
     .trim()
@@ -90,8 +94,48 @@ t.test("as a program: it says where it is, logs each request before answering, a
   child.kill("SIGTERM");
   t.same(await once(child, "exit"), [0, null]);
   const pid = (await readFile(marker, "utf8")).trim();
-  const state = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
-  t.ok(state === "" || /\) Z /.test(state), "its pod is gone");
+  t.notOk(await isAlive(Number(pid)), "its pod is gone");
+});
+
+t.test("as a program: what it left running when it was killed is ended by the next one", async (t) => {
+  const data = join(dataDir, "killed");
+  const marker = join(dataDir, "left-pid");
+  const child = spawn(process.execPath, [join(import.meta.dirname, "main.ts"), "--data", data], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  t.teardown(() => child.kill("SIGKILL"));
+  const { url, token } = await ready(child);
+  const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
+  const body = JSON.stringify(
+    job("left", ["sh", "-c", `echo $$$$ > ${marker}.new; mv ${marker}.new ${marker}; sleep 600; true`]),
+  );
+  t.equal((await fetch(url + JOBS, { method: "POST", headers, body })).status, 201);
+  await running(url, headers);
+  for (let tries = 0; tries < 500 && !existsSync(marker); tries++) await systemClock.sleep(10);
+  const pid = Number(await readFile(marker, "utf8"));
+  child.kill("SIGKILL");
+  await once(child, "exit");
+  t.ok(await isAlive(pid), "it runs on");
+  await using _next = await startPocket({ dataDir: data });
+  for (let tries = 0; tries < 500 && (await isAlive(pid)); tries++) await systemClock.sleep(10);
+  t.notOk(await isAlive(pid), "ended");
+});
+
+t.test("over TLS it is the same cluster", async (t) => {
+  const tls = { key: serverKey, cert: serverCertificate };
+  await using pocket = await startPocket({ dataDir: join(dataDir, "tls"), instant: true, tls });
+  const answer = await new Promise<{ readonly status: number | undefined }>((resolve, reject) => {
+    const asked = get(
+      pocket.url + JOBS,
+      { ca: authority, headers: { authorization: `Bearer ${pocket.token}` }, agent: false },
+      (response) => {
+        response.resume();
+        resolve({ status: response.statusCode });
+      },
+    );
+    asked.once("error", reject);
+  });
+  t.match(answer, { status: 200 });
 });
 
 t.test("as a program: without a folder it says how it is used", async (t) => {
@@ -109,6 +153,12 @@ async function ready(child: ChildProcess): Promise<{ readonly url: string; reado
   for await (const line of createInterface({ input: child.stdout }))
     return JSON.parse(line) as { readonly url: string; readonly token: string };
   throw new Error("the program ended without a line");
+}
+
+/** Not gone, and not only waiting to be reaped. */
+async function isAlive(pid: number): Promise<boolean> {
+  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
+  return stat !== "" && !/\) Z /.test(stat);
 }
 
 /** Watches pods until one runs. */

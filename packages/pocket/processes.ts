@@ -20,6 +20,7 @@ import {
 import { environmentOf } from "./command.ts";
 import { type ContainerProcess, runContainer } from "./container.ts";
 import { judgeImage } from "./images.ts";
+import { endLeftovers } from "./leftovers.ts";
 import type { Container, PodObject } from "./objects.ts";
 
 export interface Processes extends Kubelet, AsyncDisposable {
@@ -38,6 +39,7 @@ const RETRY_FIRST_MS = 1_000;
 const RETRY_MOST_MS = 30_000;
 
 export function startProcesses({ clock, dataDir, logBytesMost = LOG_BYTES_MOST }: ProcessOptions): Processes {
+  endLeftovers(dataDir);
   const lives = new Set<Life>();
   return {
     running: () => [...lives].filter((it) => it.runs()).length,
