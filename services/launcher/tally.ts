@@ -8,7 +8,7 @@
 import type { Uid } from "@longshore/contract/ids.ts";
 import { HOLD, selectorOf } from "@longshore/domain/run/marks.ts";
 import { isFenced } from "@longshore/domain/run/record.ts";
-import { type JobSeen, seeJob } from "@longshore/domain/watch/seen.ts";
+import { type MarkedSeen, seeMarked } from "@longshore/domain/watch/seen.ts";
 import type { Ledger, Standing } from "@longshore/ledger/port.ts";
 import { provablyGone } from "./look.ts";
 import { type Cluster, namespaceUidOf, type Parts } from "./parts.ts";
@@ -68,26 +68,25 @@ const keyOf = (run: string, step: string, n: number): string => `${run} ${step} 
 const keyed = (standing: readonly Standing[]): ReadonlyMap<string, Standing> =>
   new Map(standing.map((it) => [keyOf(it.run, it.attempt.step, it.attempt.n), it]));
 
-async function listOurs({ installation }: Parts, cluster: Cluster, signal: AbortSignal): Promise<readonly JobSeen[] | undefined> {
-  let jobs: JobSeen[] = [];
+async function listOurs(
+  { installation }: Parts,
+  cluster: Cluster,
+  signal: AbortSignal,
+): Promise<readonly MarkedSeen[] | undefined> {
+  let jobs: MarkedSeen[] = [];
   for await (const page of cluster.reads.listJobs({ selector: selectorOf(installation), as: "metadata", signal })) {
     if (page.kind === "restarted") jobs = [];
-    else jobs.push(...page.items.flatMap((it) => seeJob(metadataOf(it)) ?? []));
+    else jobs.push(...page.items.flatMap((it) => seeMarked(it) ?? []));
   }
   return jobs;
 }
-
-/** Listed as metadata alone, an object is of another kind: what is left of it is still a Job's. */
-const metadataOf = (item: unknown): unknown => ({
-  metadata: typeof item === "object" && item !== null && "metadata" in item ? item.metadata : undefined,
-});
 
 type Count = { -readonly [K in keyof Tallied]: Tallied[K] };
 
 async function settleJob(
   parts: Parts,
   cluster: Cluster,
-  job: JobSeen,
+  job: MarkedSeen,
   before: ReadonlyMap<string, Standing>,
   after: ReadonlyMap<string, Standing>,
   count: Count,
@@ -134,7 +133,7 @@ async function settleJob(
 /** No attempt stands for it: it was done, or never known. A hold that is left is let go. */
 async function settleDone(
   ledger: Ledger,
-  job: JobSeen,
+  job: MarkedSeen,
   { run, group }: { run: Standing["run"]; group: Cluster["name"] },
   stoodBefore: boolean,
   count: Count,

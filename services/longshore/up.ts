@@ -6,6 +6,7 @@ import { Installation } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { LauncherConfig } from "@longshore/launcher/config.ts";
 import { launcher } from "@longshore/launcher/main.ts";
+import { systemClock } from "@longshore/runtime/clock.ts";
 import { readConfig } from "@longshore/runtime/config.ts";
 import { openLog } from "@longshore/runtime/log.ts";
 import { together } from "@longshore/runtime/loop.ts";
@@ -108,9 +109,9 @@ export async function started<T>(
   what: string,
   start: () => Promise<T>,
 ): Promise<T> {
-  const began = Date.now();
+  const began = systemClock.now();
   const it = await start();
-  out(`  ${name.padEnd(8)} ${what}, ready after ${span(Date.now() - began)}\n`);
+  out(`  ${name.padEnd(8)} ${what}, ready after ${span(systemClock.now() - began)}\n`);
   return it;
 }
 

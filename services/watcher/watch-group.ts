@@ -134,7 +134,7 @@ export async function watchGroup(parts: Parts, cluster: Watched, signal: AbortSi
     known.said = telling.said;
     known.dueMs = telling.dueMs;
     if (known.vanished && telling.said === undefined) book.forget(uid);
-    if (telling.said?.standing !== undefined) known.pods.clear(); // the end is told: a repeat reads them again
+    if (known.job !== undefined && finishedCondition(known.job)) known.pods.clear(); // the end is told: a repeat reads them again
   }
 
   async function whatToSay(known: Known, signal: AbortSignal): Promise<Telling | "later"> {
