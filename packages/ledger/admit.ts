@@ -13,7 +13,7 @@ import { lockRuns } from "./lock.ts";
 import type { Admitted, Intake } from "./port.ts";
 import type { Parts } from "./record.ts";
 import { attemptValues, type Held, runValues } from "./rows.ts";
-import { CHANNEL, eventsOf, insertAttempts, insertEvents, write, type Writing } from "./write.ts";
+import { CHANNEL, eventsOf, ifBorn, insertAttempts, insertEvents, KEYS, write, type Writing } from "./write.ts";
 
 /** Whatever of these runs is not there yet is made, whole, in the order of their ids; the others are left alone. */
 const INTAKE: Statement = {
@@ -27,15 +27,16 @@ with born as (
     cancel jsonb, plan jsonb, steps jsonb, accepted_at float8, ended_at float8)
   order by v.id collate "C"
   on conflict (id) do nothing returning key, id
-), specs as (
+), ${KEYS}, specs as (
   insert into run_spec (run_key, spec)
-  select born.key, v.spec from json_to_recordset($2) as v(run_id text, spec json) join born on born.id = v.run_id
-), attempts as (${insertAttempts("$3", "born")}
-), ${insertEvents("$4", "born")}, commands as (
+  select (keys.of_run ->> v.run_id)::bigint, v.spec from json_to_recordset($2) as v(run_id text, spec json) cross join keys
+  ${ifBorn("looked up")}
+), attempts as (${insertAttempts("$3", "looked up")}
+), ${insertEvents("$4", "looked up")}, commands as (
   insert into command (tenant, source, id, kind, run_id, at)
   select v.tenant, v.source, v.id, v.kind, v.run_id, now()
-  from json_to_recordset($5) as v(tenant text, source text, id text, kind text, run_id text) join born on born.id = v.run_id
-  on conflict do nothing
+  from json_to_recordset($5) as v(tenant text, source text, id text, kind text, run_id text) cross join keys
+  ${ifBorn("looked up")} on conflict do nothing
 ), rung as (
   select pg_notify('${CHANNEL}', $6) where $6 <> '' and exists (select from born)
 )

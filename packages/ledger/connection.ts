@@ -35,13 +35,30 @@ export interface Database extends Queries {
   close(): Promise<void>;
 }
 
+/**
+ * Every statement of ours goes to its rows by an index, from a short list of keys. A statement that is prepared while the
+ * tables are new and small would be planned to read them whole, and keep that plan while they grow: a hundred times the work,
+ * until the next analyze. So there is only one way to plan them.
+ */
+const PLANS = ["seqscan", "hashjoin", "mergejoin", "material"].map((it) => `-c enable_${it}=off`).join(" ");
+const SESSION = `-c search_path=${SCHEMA} -c TimeZone=UTC -c DateStyle=ISO -c jit=off`;
+
 export const connectionOf = (url: string): pg.ClientConfig => ({
-  connectionString: url,
+  connectionString: withoutOptions(url),
   application_name: "longshore",
-  options: `-c search_path=${SCHEMA} -c TimeZone=UTC -c DateStyle=ISO`,
+  options: `${optionsOf(url)} ${SESSION} ${PLANS}`.trim(),
   connectionTimeoutMillis: CONNECT_WITHIN_MS,
   keepAlive: true,
 });
+
+/** What the URL asks of the session stays, before what we need: pg would let it take our place. */
+const optionsOf = (url: string): string => new URL(url).searchParams.get("options") ?? "";
+
+function withoutOptions(url: string): string {
+  const plain = new URL(url);
+  plain.searchParams.delete("options");
+  return plain.href;
+}
 
 export function openDatabase(url: string, { poolMax, log }: { readonly poolMax: number; readonly log: Log }): Database {
   const place = placeOf(url);

@@ -20,22 +20,30 @@ const ATTEMPT_SHAPE = `key bigint, was_state text, was_claim_no integer, run_key
   epoch integer, group_name text, state text, priority integer, due float8, name text, claim_no integer, claim_by text, claim_until float8,
   unanswered integer[], fence_until float8, occupant_uid text, uid text, seen_rv text, started text, cause text, outcome jsonb, notes jsonb`;
 
-/** `born`: where the run's key is found when the run itself is inserted by the same statement. */
-export const insertAttempts = (values: string, born?: string): string => `
+/** Where a run's key is found: said with the row, or, for runs that the same statement inserts, looked up by the run's id. */
+export type KeyOf = "said" | "looked up";
+
+/** The keys of the runs that `born` inserted, by their ids. Rows of other runs, which were there before, are left out. */
+export const KEYS = "keys as materialized (select coalesce(jsonb_object_agg(id, key), '{}') as of_run from born)";
+const keyOf = (how: KeyOf): string => (how === "said" ? "v.run_key" : "(keys.of_run ->> v.run_id)::bigint");
+const fromKeys = (how: KeyOf): string => (how === "said" ? "" : "cross join keys");
+export const ifBorn = (how: KeyOf): string => (how === "said" ? "" : "where keys.of_run ? v.run_id");
+
+export const insertAttempts = (values: string, how: KeyOf): string => `
   insert into attempt (run_key, step, n, generation, epoch, group_id, state, priority, due, name, claim_no, claim_by, claim_until,
     unanswered, fence_until, occupant_uid, uid, seen_rv, started, cause, outcome, notes)
-  select ${born === undefined ? "v.run_key" : `${born}.key`}, v.step, v.n, v.generation, v.epoch, g.id, v.state, v.priority, ${AT("due")},
+  select ${keyOf(how)}, v.step, v.n, v.generation, v.epoch, g.id, v.state, v.priority, ${AT("due")},
     v.name, v.claim_no, v.claim_by, ${AT("claim_until")}, v.unanswered, ${AT("fence_until")}, v.occupant_uid, v.uid, v.seen_rv, v.started,
     v.cause, v.outcome, v.notes
   from json_to_recordset(${values}) as v(${ATTEMPT_SHAPE})
-  ${born === undefined ? "" : `join ${born} on ${born}.id = v.run_id`} left join cluster_group g on g.name = v.group_name`;
+  ${fromKeys(how)} left join cluster_group g on g.name = v.group_name ${ifBorn(how)}`;
 
-/** Three parts of a `with`: the events read once, written twice. `key` is the run's. */
-export const insertEvents = (values: string, born?: string): string => `
+/** Three parts of a `with`: the events are read once and written twice. */
+export const insertEvents = (values: string, how: KeyOf): string => `
   telling as materialized (
-    select ${born === undefined ? "v.run_key" : `${born}.key as run_key`}, v.seq, v.generation, v.epoch, v.group_name, v.type, v.body, v.at
+    select ${keyOf(how)} as run_key, v.seq, v.generation, v.epoch, v.group_name, v.type, v.body, v.at
     from json_to_recordset(${values}) as v(run_key bigint, run_id text, seq integer, generation integer, epoch integer, group_name text,
-      type text, body json, at float8) ${born === undefined ? "" : `join ${born} on ${born}.id = v.run_id`}
+      type text, body json, at float8) ${fromKeys(how)} ${ifBorn(how)}
   ), told as (
     insert into event (run_key, seq, generation, epoch, group_id, type, body, at)
     select v.run_key, v.seq, v.generation, v.epoch, g.id, v.type, v.body, ${AT("at")}
@@ -67,8 +75,8 @@ with runs as (
   from json_to_recordset($3) as v(${ATTEMPT_SHAPE}) left join cluster_group g on g.name = v.group_name
   where a.key = v.key and a.state = v.was_state and a.claim_no = v.was_claim_no
   returning 1
-), born as (${insertAttempts("$4")}
-), ${insertEvents("$5")}, strays as (
+), born as (${insertAttempts("$4", "said")}
+), ${insertEvents("$5", "said")}, strays as (
   insert into object (run_id, kind, group_id, name, uid, hold_until, due)
   select v.run_id, v.kind, g.id, v.name, v.uid, ${AT("hold_until")}, ${AT("due")}
   from json_to_recordset($6) as v(run_id text, kind text, group_name text, name text, uid text, hold_until float8, due float8)

@@ -89,7 +89,6 @@ create table attempt (
   check (state in ('waiting', 'ended', 'done') or group_id is not null)
 );
 create index attempt_due on attempt (group_id, state, priority desc, due) where due is not null;
-create index attempt_timer on attempt (due) where due is not null;
 create index attempt_no_room on attempt (priority desc, due)
   where state = 'waiting' and (notes ->> 'waiting') in ('GroupsFull', 'QuotaExceeded');
 
