@@ -8,6 +8,7 @@ import type { Limits } from "@longshore/domain/run/record.ts";
 import { oneSecret, readableFile, secretFile, secretSetting } from "@longshore/runtime/config-secrets.ts";
 import { programSettings } from "@longshore/runtime/program.ts";
 import { z } from "zod";
+import { KEY_BYTES_MIN } from "./keys.ts";
 import { TIMING, type Timing } from "./parts.ts";
 
 const duration = Duration.transform((text) => durationMs(text) ?? 0);
@@ -45,7 +46,14 @@ export const LauncherConfig = z.strictObject({
     .strictObject({ ...secretSetting("url"), ...secretSetting("user"), ...secretSetting("password") })
     .check(oneSecret("url")),
   ledger: z
-    .strictObject({ ...secretSetting("url"), keyFile: secretFile(), migrate: z.boolean().default(true) })
+    .strictObject({
+      ...secretSetting("url"),
+      keyFile: secretFile().refine(
+        (key) => Buffer.byteLength(key.reveal()) >= KEY_BYTES_MIN,
+        `holds fewer than ${KEY_BYTES_MIN} bytes, which could be guessed; make one with: openssl rand -base64 48`,
+      ),
+      migrate: z.boolean().default(true),
+    })
     .check(oneSecret("url")),
   groupsFile: readableFile(),
   http: z.strictObject({ listen: z.string().default("127.0.0.1:9090") }).prefault({}),

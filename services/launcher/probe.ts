@@ -22,13 +22,15 @@ export function probe(parts: Parts, cluster: Cluster) {
 }
 
 export async function probeOne(
-  parts: Pick<Parts, "views" | "ledger" | "log" | "metrics">,
+  parts: Pick<Parts, "views" | "ledger" | "log" | "metrics" | "clock">,
   { name, reads, namespace }: Cluster,
   signal: AbortSignal,
 ): Promise<void> {
-  const got = await reads.getNamespace(signal);
-  if (signal.aborted) return;
   const before = parts.views.get(name);
+  const first = await reads.getNamespace(signal);
+  // One silence is a lost packet or a busy minute; a group is given up for two in a row.
+  const got = before?.healthy === true && isSilence(first) ? await again(parts, reads, signal) : first;
+  if (signal.aborted) return;
   const known = before?.namespaceUid;
   const diagnosis = verdict(got, known, namespace);
   parts.metrics.set("longshore_group_up", { group: name }, diagnosis === undefined ? 1 : 0);
@@ -44,6 +46,13 @@ export async function probeOne(
   });
   // After the ledger knows it: proofs made with it must be checkable by every other launcher.
   parts.views.set(name, { namespaceUid, healthy: diagnosis === undefined, diagnosis });
+}
+
+const isSilence = ({ kind }: Got): boolean => kind === "unsent" || kind === "unanswered";
+
+async function again({ clock }: Pick<Parts, "clock">, reads: Cluster["reads"], signal: AbortSignal): Promise<Got> {
+  await clock.sleep(2_000, signal);
+  return await reads.getNamespace(signal);
 }
 
 /** A write was answered as no read is: the token may list and not create, or the namespace is going away. */

@@ -3,7 +3,7 @@ import { isTerminal } from "@longshore/contract/event.ts";
 
 /** Escape sequences in a log or a name could rewrite what the reader sees. */
 export const plain = (text: string): string =>
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not reach a terminal
+  // oxlint-disable-next-line no-control-regex -- these are what must not reach a terminal
   text.replaceAll(/\u001b\[[0-9;?]*[ -/]*[@-~]/g, "").replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, "·");
 
 export const clockTime = (ms: number): string => new Date(ms).toISOString().slice(11, 19);
