@@ -118,7 +118,12 @@ export async function openStage(home: string, surroundings: Surroundings): Promi
       if (!isTerminal(type)) return;
       const outputs = data["outputs"];
       const shown = outputs === undefined ? "" : ` ${JSON.stringify(outputs)}`;
-      end.resolve({ outcome: wordOf(type), words: words.join(" › ") + shown, ms, started: String(data["started"] ?? "yes") });
+      end.resolve({
+        outcome: wordOf(type),
+        words: words.join(" › ") + shown,
+        ms,
+        started: data["started"] === "no" || data["started"] === "unknown" ? data["started"] : "yes",
+      });
     });
     await publish(id, request);
     return await inTime(end.promise, PATIENCE_MS, `the end of ${id}`, signal);

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { openBroker } from "@longshore/broker/open.ts";
-import type { Broker } from "@longshore/broker/port.ts";
+import type { Broker, Delivery } from "@longshore/broker/port.ts";
 import { type CommandData, type CommandType } from "@longshore/contract/command.ts";
 import { PREFIX, readCommand, readEvent, writeCommand } from "@longshore/contract/envelope.ts";
 import { isTerminal } from "@longshore/contract/event.ts";
@@ -43,7 +43,7 @@ export const publish: Command = {
     const following = values.follow === true ? await follow(broker, run, surroundings) : undefined;
     await send(broker, "run.requested", data as CommandData<"run.requested">, surroundings.signal);
     surroundings.out(`${run}\n`);
-    return following === undefined ? 0 : await following;
+    return following === undefined ? 0 : await following.ended;
   },
 };
 
@@ -114,24 +114,34 @@ export async function send<T extends CommandType>(
   await broker.publish("commands", { id, key: PREFIX + type, body }, signal);
 }
 
-/** Binds first and publishes then: else the first events would be missed. */
-export async function follow(broker: Broker, run: string, { out, signal }: Surroundings): Promise<Promise<number>> {
+export interface Following {
+  /** The exit code that the run's end deserves. */
+  readonly ended: Promise<number>;
+}
+
+/** Binds first; the caller publishes then: else the first events would be missed. */
+export async function follow(
+  broker: Broker,
+  run: string,
+  { out, signal }: Pick<Surroundings, "out" | "signal">,
+): Promise<Following> {
   const events = await broker.follow("#", { inFlightMax: 64, signal });
-  return (async () => {
-    for await (const delivery of events) {
-      await delivery.ack();
-      const read = readEvent(delivery.body);
-      if (read.kind !== "event" || (read.event.subject !== run && read.event.data["run"] !== run)) continue;
-      const { type, sequence, data } = read.event;
-      if (type === "command.refused") {
-        out(
-          `refused\n${(data["problems"] as { path: string; message: string }[]).map(({ path, message }) => `  ${path}: ${message}`).join("\n")}\n`,
-        );
-        return 1;
-      }
-      out(`${String(sequence ?? "").padStart(4)}  ${wordOf(type).padEnd(12)} ${particulars(type, data, true)}\n`);
-      if (isTerminal(type)) return type === "run.succeeded" ? 0 : 1;
+  return { ended: untilEnd(events, run, out) };
+}
+
+async function untilEnd(events: AsyncIterable<Delivery>, run: string, out: Surroundings["out"]): Promise<number> {
+  for await (const delivery of events) {
+    await delivery.ack();
+    const read = readEvent(delivery.body);
+    if (read.kind !== "event" || (read.event.subject !== run && read.event.data["run"] !== run)) continue;
+    const { type, sequence, data } = read.event;
+    if (type === "command.refused") {
+      const problems = data["problems"] as readonly { readonly path: string; readonly message: string }[];
+      out(`refused\n${problems.map(({ path, message }) => `  ${path}: ${message}`).join("\n")}\n`);
+      return 1;
     }
-    return 130;
-  })();
+    out(`${String(sequence ?? "").padStart(4)}  ${wordOf(type).padEnd(12)} ${particulars(type, data, true)}\n`);
+    if (isTerminal(type)) return type === "run.succeeded" ? 0 : 1;
+  }
+  return 130;
 }

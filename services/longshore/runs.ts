@@ -161,7 +161,7 @@ async function followRun(run: RunId, values: Values, surroundings: Surroundings)
   const found = await ledger.find(run);
   if (found === undefined)
     throw new Failure("refuse", "RunUnknown", `no run has the id ${run}; \`longshore runs list\` shows what there is`);
-  if (found.record.run.state !== "ended") return await following;
+  if (found.record.run.state !== "ended") return await following.ended;
   surroundings.out(pageOf(found.record, await ledger.story(run, 0, 1000)));
   return found.record.run.outcome === "succeeded" ? 0 : 1;
 }
@@ -171,7 +171,7 @@ async function cancel(run: RunId, values: Values, surroundings: Surroundings): P
   const following = await follow(broker, run, surroundings);
   await send(broker, "run.cancel", { run, ...(values.reason !== undefined && { reason: values.reason }) }, surroundings.signal);
   surroundings.out(`asked to cancel ${run}; it is cancelled when its pods are gone\n`);
-  await following;
+  await following.ended;
   return 0;
 }
 
@@ -180,7 +180,7 @@ async function restart(run: RunId, values: Values, surroundings: Surroundings): 
   const following = await follow(broker, run, surroundings);
   const from = (values.from ?? "failed") as "failed";
   await send(broker, "run.restart", { run, from, ...(values.with && { with: correctionOf(values.with) }) }, surroundings.signal);
-  return await following;
+  return await following.ended;
 }
 
 /** "resources.limits.memory=2Gi" as { resources: { limits: { memory: "2Gi" } } }. */

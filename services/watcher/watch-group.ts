@@ -14,7 +14,7 @@ import { afterGet, facts, type Telling, withLog } from "@longshore/domain/watch/
 import { selectorOf } from "@longshore/domain/run/marks.ts";
 import { finishedCondition, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
 import type { Change } from "@longshore/kubernetes/follow.ts";
-import { every, together } from "@longshore/runtime/loop.ts";
+import { bell, every, together } from "@longshore/runtime/loop.ts";
 import { eventsOf, logOf, lookAt, podsOf } from "./evidence.ts";
 import { type Known, openBook } from "./known.ts";
 import type { Parts, Watched } from "./parts.ts";
@@ -31,12 +31,13 @@ export async function watchGroup(parts: Parts, cluster: Watched, signal: AbortSi
   const waiting = new Set<Uid>(); // to be considered; a Job that changes ten times meanwhile is considered once
   const busy = new Set<Uid>();
   const failed = new AbortController();
+  const synced = bell(clock); // the first heartbeat does not wait for its turn: a group nobody watches is bad news
 
   await together(AbortSignal.any([signal, failed.signal]), {
     jobs: (signal) => followJobs(signal),
     pods: (signal) => followPods(signal),
     due: (signal) => every({ clock, ms: timing.dueMs, signal }, async () => lookForDue()),
-    heartbeat: (signal) => every({ clock, ms: timing.heartbeatMs, signal }, () => beat(signal)),
+    heartbeat: (signal) => every({ clock, ms: timing.heartbeatMs, signal, bell: synced }, () => beat(signal)),
   });
   failed.signal.throwIfAborted();
 
@@ -168,7 +169,10 @@ export async function watchGroup(parts: Parts, cluster: Watched, signal: AbortSi
     else if (change.kind === "listed") {
       const first = fresh[kind] === undefined;
       fresh[kind] = change.asOfMs;
-      if (first) startConsidering();
+      if (first) {
+        startConsidering();
+        synced.ring();
+      }
     } else if (fresh[kind] !== undefined) fresh[kind] = clock.now();
   }
 
