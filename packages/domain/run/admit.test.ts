@@ -1,0 +1,112 @@
+/** The run's table as far as commands go: what each means for a run in each state, and what a restart makes of an old run. */
+import t from "tap";
+import { admit, type Admission } from "./admit.ts";
+import { at, ends, launched, newRun, NOW, HOUR, planOf, played, runOf, step, toStep, input } from "./examples.ts";
+import { problemsOf } from "./invariants.ts";
+import type { Run, RunRecord } from "./record.ts";
+
+const plan = planOf([step("a"), step("b", ["a"]), step("c")]);
+const active = played(runOf(plan), launched("a")).record;
+const cancelling = played(active, [{ kind: "cancel", cancel: {} }]).record;
+const failed = played(runOf(plan), [...launched("a"), ...ends("a", "failed"), ...launched("c"), ...ends("c", "complete")]).record;
+const tombstone: RunRecord = {
+  run: { ...active.run, state: "tombstone", cancel: { reason: "too late" }, seq: 0, steps: {}, group: undefined } satisfies Run,
+  attempts: [],
+};
+const states = { none: undefined, tombstone, active, cancelling, ended: failed };
+
+const run = { kind: "run", run: newRun(plan), told: {} } as const;
+const cancel = { kind: "cancel", generation: undefined, cancel: { reason: "not needed" } } as const;
+const restart = { kind: "restart", generation: undefined, from: "failed", with: undefined, actor: undefined } as const;
+
+// biome-ignore format: a table is read down its columns
+const TABLE: readonly { readonly name: string; readonly said: Admission; readonly want: readonly string[] }[] = [
+  //                                                                                        none                        tombstone                        active                 cancelling             ended
+  { name: "a request", said: run,                                                           want: ["active: accepted", "ended: accepted, step.skipped, step.skipped, step.skipped, cancelled", "duplicate", "duplicate", "duplicate"] },
+  { name: "a request with the same id and other content", said: { ...run, run: { ...run.run, digest: "other" } }, want: ["active: accepted", "ended: accepted, step.skipped, step.skipped, step.skipped, cancelled", "IdempotencyConflict", "IdempotencyConflict", "IdempotencyConflict"] },
+  { name: "what could not be taken", said: { kind: "invalid", problems: [{ path: "/data/image", code: "RequestInvalid", message: "no image" }] }, want: ["RequestInvalid", "RequestInvalid", "RequestInvalid", "RequestInvalid", "RequestInvalid"] },
+  { name: "a cancel", said: cancel,                                                         want: ["tombstone", "duplicate", "cancelling: cancelling, step.failed, step.skipped", "duplicate", "AlreadyEnded"] },
+  { name: "a cancel of this generation", said: { ...cancel, generation: 1 },                want: ["tombstone", "duplicate", "cancelling: cancelling, step.failed, step.skipped", "duplicate", "AlreadyEnded"] },
+  { name: "a cancel of another generation", said: { ...cancel, generation: 2 },             want: ["RunUnknown", "RequestInvalid", "RequestInvalid", "RequestInvalid", "RequestInvalid"] },
+  { name: "a restart", said: restart,                                                       want: ["RunUnknown", "RunUnknown", "NotEnded", "NotEnded", "active: restarted"] },
+  { name: "a restart of another generation", said: { ...restart, generation: 2 },           want: ["RunUnknown", "RunUnknown", "RequestInvalid", "RequestInvalid", "RequestInvalid"] },
+  { name: "a restart from a step that it does not have", said: { ...restart, from: step("x").name }, want: ["RunUnknown", "RunUnknown", "NotEnded", "NotEnded", "RequestInvalid"] },
+  { name: "giving it up", said: { kind: "abandon" },                                        want: ["RunUnknown", "RunUnknown", "ended: step.skipped, step.failed, step.failed, lost", "ended: step.failed, lost", "AlreadyEnded"] },
+];
+
+for (const { name, said, want } of TABLE)
+  t.test(`${name} means for a run in each state what the design's table says`, async (t) => {
+    for (const [index, [state, existing]] of Object.entries(states).entries())
+      t.equal(wordsOf(existing, said), want[index], state);
+  });
+
+function wordsOf(existing: RunRecord | undefined, said: Admission): string {
+  const verdict = admit(existing, said, at);
+  if (verdict.kind === "refuse") return verdict.problems.map(({ code }) => code).join(", ");
+  if (verdict.kind !== "write") return verdict.kind;
+  const problems = problemsOf(verdict.record);
+  if (problems.length > 0) return problems.join("; ");
+  return `${verdict.record.run.state}: ${verdict.told.map(({ type }) => type.replace("run.", "")).join(", ")}`;
+}
+
+t.test("a run whose cancel came first has no attempt, so nothing of it can be launched", async (t) => {
+  const verdict = admit(tombstone, run, at);
+  t.match(verdict, { kind: "write", record: { run: { outcome: "cancelled", cancel: { reason: "too late" } }, attempts: [] } });
+});
+
+const again = (record: RunRecord, from: Extract<Admission, { kind: "restart" }>["from"], more: object = {}): RunRecord => {
+  const verdict = admit(record, { ...restart, from, ...more }, at);
+  if (verdict.kind !== "write") throw new TypeError(`the restart was answered ${verdict.kind}`);
+  t.same(problemsOf(verdict.record), []);
+  return verdict.record;
+};
+const attemptsOf = ({ run, attempts }: RunRecord) =>
+  attempts.filter(({ generation }) => generation === run.generation).map((it) => `${it.step}/${it.n}`);
+
+t.test("a restart from what failed runs that again and what depends on it, and keeps the rest", async (t) => {
+  const record = again(failed, "failed");
+  t.same(attemptsOf(record), ["a/2"]);
+  t.match(record.run, { state: "active", outcome: undefined, endedAtMs: undefined, generation: 2, seq: failed.run.seq + 1 });
+  t.match(record.run.steps, {
+    a: { state: "open", retries: 0 },
+    b: { state: "blocked" },
+    c: { state: "ended", outcome: "succeeded" },
+  });
+});
+
+t.test("a restart from the start runs all again, under new numbers", async (t) => {
+  t.same(attemptsOf(again(failed, "start")), ["a/2", "c/2"]);
+});
+
+t.test("a restart from a step runs that step and what depends on it", async (t) => {
+  t.same(attemptsOf(again(failed, step("c").name)), ["c/2"]);
+  const record = again(failed, step("b").name);
+  t.same(attemptsOf(record), [], "what b needs did not succeed");
+  t.match(record.run, { state: "ended", outcome: "failed" });
+});
+
+t.test("a restart from what failed is refused where nothing did", async (t) => {
+  const well = played(runOf(), [...launched("main"), ...ends("main", "complete")]).record;
+  t.match(admit(well, restart, at), { kind: "refuse", problems: [{ code: "AlreadyEnded" }] });
+});
+
+t.test("a restart may correct the deadline", async (t) => {
+  const record = again(failed, "failed", { with: { deadline: "1h" } });
+  t.match(record.run.plan, { with: { deadline: "1h" }, limits: { deadlineMs: HOUR } });
+});
+
+t.test("a restarted run does not succeed over a step that a cancel left undone", async (t) => {
+  const cancelled = played(cancelling, [
+    ...toStep("a", { ...input.lookedDeleted, uid: active.attempts[0]?.uid ?? input.gone.uid }),
+  ]).record;
+  t.match(cancelled.run, { state: "ended", outcome: "cancelled" });
+  const { record } = played(again(cancelled, step("c").name), [...launched("c", 2), ...ends("c", "complete", 2)]);
+  t.match(record.run, { state: "ended", outcome: "failed", endedAtMs: NOW });
+});
+
+t.test("old news of an earlier generation does not touch the one that runs now", async (t) => {
+  const record = again(failed, "failed");
+  const { told, record: after } = played(record, [...ends("a", "complete"), ...toStep("a", input.started, input.released)]);
+  t.same(told, []);
+  t.match(after.run, { state: "active", seq: record.run.seq });
+});

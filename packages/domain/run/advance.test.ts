@@ -1,0 +1,179 @@
+/** The step's and the run's tables: what ends an attempt, a step and a run, and what is told of it, in which order. */
+import { diagnose } from "@longshore/contract/diagnosis.ts";
+import t from "tap";
+import {
+  elsewhere,
+  ends,
+  input,
+  launched,
+  newRun,
+  NOW,
+  passed,
+  planOf,
+  played,
+  runOf,
+  SECOND,
+  step,
+  toAttempt,
+  toStep,
+} from "./examples.ts";
+import { problemsOf } from "./invariants.ts";
+import type { RunInput } from "./advance.ts";
+import type { Plan, RunRecord, StepOutcome } from "./record.ts";
+
+const cancel: RunInput = { kind: "cancel", cancel: { reason: "not needed" } };
+const abandon: RunInput = { kind: "abandon" };
+const types = (told: readonly { readonly type: string }[]): readonly string[] => told.map(({ type }) => type.replace("run.", ""));
+const outcomes = ({ run }: RunRecord): readonly (StepOutcome | undefined)[] =>
+  run.plan.steps.map(({ name }) => run.steps[name]?.outcome);
+const simple = (limits: Partial<Plan["limits"]> = {}): RunRecord => runOf(planOf([step("main")], limits, true));
+
+interface Case {
+  readonly name: string;
+  readonly steps?: Plan["steps"];
+  readonly limits?: Partial<Plan["limits"]>;
+  readonly inputs: readonly RunInput[];
+  readonly atMs?: number;
+  readonly told: readonly string[];
+  readonly state: string;
+}
+
+const unstarted = [
+  ...toStep("main", input.placed, input.claimDue, input.created, {
+    ...input.failed,
+    evidence: { started: "no", diagnosis: diagnose("NodeLost", "The node vanished.") },
+  }),
+];
+
+const cases: readonly Case[] = [
+  { name: "a simple run that goes well", inputs: [...toStep("main", input.placed, input.claimDue, input.created, input.started, input.complete)], told: ["launched", "started", "succeeded"], state: "succeeded" },
+  { name: "a run that fails by its program", inputs: toStep("main", input.placed, input.claimDue, input.created, input.started, input.failed), told: ["launched", "started", "failed"], state: "failed" },
+  { name: "a run whose end was all that anybody saw", inputs: toStep("main", input.placed, input.claimDue, input.complete), told: ["launched", "started", "succeeded"], state: "succeeded" },
+  { name: "nothing is told of a Job after its run ended", inputs: toStep("main", input.placed, input.claimDue, input.complete, input.started, input.stalled, input.failed, input.deleting, input.created, input.released), told: ["launched", "started", "succeeded"], state: "succeeded" },
+  { name: "a run whose wait is over", inputs: toStep("main", input.noPlace, input.waitExpired), told: ["waiting", "failed"], state: "failed" },
+  { name: "the same reason to wait is told once", inputs: toStep("main", input.noPlace, input.noPlace, { ...input.noPlace, reason: "Paused" }), told: ["waiting", "waiting"], state: "active" },
+  { name: "what never started is tried again", inputs: unstarted, told: ["launched", "attempt.failed"], state: "active" },
+  { name: "what failed by itself is not, unless asked for", inputs: toStep("main", input.placed, input.claimDue, input.failed), limits: { retriesOn: ["failure"] }, told: ["launched", "started", "attempt.failed"], state: "active" },
+  { name: "nothing is tried again that the catalogue calls hopeless", inputs: toStep("main", input.placed, input.claimDue, input.refused), told: ["failed"], state: "failed" },
+  { name: "nothing is tried more often than allowed", inputs: unstarted, limits: { retriesMax: 0 }, told: ["launched", "failed"], state: "failed" },
+  { name: "a cancelled run is never tried again", inputs: [...toStep("main", input.placed, input.claimDue, input.created), cancel, ...unstarted.slice(-1)], told: ["launched", "cancelling", "cancelled"], state: "cancelled" },
+  { name: "a cancel before anything was sent", inputs: [cancel], told: ["cancelling", "cancelled"], state: "cancelled" },
+  { name: "a cancel is told once", inputs: [...launched("main"), cancel, cancel], told: ["launched", "cancelling"], state: "cancelling" },
+  { name: "a cancel while a create is on the wire, that lands and is deleted", inputs: [...toStep("main", input.placed, input.claimDue), cancel, ...toStep("main", input.created, input.deleting, input.lookedDeleted)], told: ["cancelling", "launched", "cancelled"], state: "cancelled" },
+  { name: "a cancel loses to a Job that completed", inputs: [...toStep("main", input.placed, input.claimDue, input.created), cancel, ...toStep("main", input.complete)], told: ["launched", "cancelling", "started", "succeeded"], state: "succeeded" },
+  { name: "a cancel does not lose to the exit code that it caused", inputs: [...toStep("main", input.placed, input.claimDue, input.created, input.started), cancel, ...toStep("main", input.failed)], told: ["launched", "started", "cancelling", "cancelled"], state: "cancelled" },
+  { name: "a Job that vanished", inputs: toStep("main", input.placed, input.claimDue, input.created, input.gone), told: ["launched", "lost"], state: "lost" },
+  { name: "a Job that others deleted", inputs: toStep("main", input.placed, input.claimDue, input.created, input.deleting, input.lookedDeleted), told: ["launched", "failed"], state: "failed" },
+  { name: "a run that an operator gave up", inputs: [...launched("main"), abandon], told: ["launched", "lost"], state: "lost" },
+  { name: "a run that was given up while it was being cancelled is lost: its pods may still run", inputs: [...launched("main"), cancel, abandon], told: ["launched", "cancelling", "lost"], state: "lost" },
+  { name: "an ended run hears no commands", inputs: [cancel, cancel, abandon], told: ["cancelling", "cancelled"], state: "cancelled" },
+  { name: "a claim that nobody answered and nothing came of", inputs: toStep("main", input.placed, input.claimDue, { ...input.fencePassed, begunAtMs: passed }), atMs: passed, told: ["waiting"], state: "active" },
+]; // biome-ignore format: a table is read down its columns
+
+for (const { name, limits, inputs, atMs = NOW, told, state } of cases)
+  t.test(name, async (t) => {
+    const after = played(simple(limits), inputs, atMs);
+    t.same(types(after.told), told);
+    t.equal(after.record.run.outcome ?? after.record.run.state, state);
+    t.same(problemsOf(after.record), []);
+    t.equal(after.record.run.seq, 1 + told.length, "the sequence is dense");
+  });
+
+const pipeline = (...steps: Plan["steps"]): RunRecord => runOf(planOf(steps));
+const handled = [
+  step("a"),
+  step("b", ["a"]),
+  step("undo", ["a"], { when: "failure" }),
+  step("tell", ["a", "b"], { when: "always" }),
+];
+
+const pipelines: readonly (Omit<Case, "told"> & { readonly steps: Plan["steps"]; readonly want: readonly (StepOutcome | undefined)[] })[] = [
+  { name: "a step opens when what it needs succeeded", steps: handled, inputs: [...launched("a"), ...ends("a", "complete")], want: ["succeeded", undefined, "skipped", undefined], state: "active" },
+  { name: "a failure skips what needs success and opens what needs failure", steps: handled, inputs: [...launched("a"), ...ends("a", "failed")], want: ["failed", "skipped", undefined, undefined], state: "active" },
+  { name: "a failure that was handled is none of the run's", steps: handled, inputs: [...launched("a"), ...ends("a", "failed"), ...launched("undo"), ...ends("undo", "complete"), ...launched("tell"), ...ends("tell", "complete")], want: ["failed", "skipped", "succeeded", "succeeded"], state: "succeeded" },
+  { name: "a failure whose handling failed is the run's", steps: [step("a"), step("undo", ["a"], { when: "failure" })], inputs: [...launched("a"), ...ends("a", "failed"), ...launched("undo"), ...ends("undo", "failed")], want: ["failed", "failed"], state: "failed" },
+  { name: "what a skipped step was needed for is skipped as well", steps: [step("a"), step("b", ["a"]), step("c", ["b"])], inputs: [...launched("a"), ...ends("a", "failed")], want: ["failed", "skipped", "skipped"], state: "failed" },
+  { name: "a cancel skips what has not begun, also what runs always", steps: handled, inputs: [...launched("a"), cancel], want: [undefined, "skipped", "skipped", "skipped"], state: "cancelling" },
+  { name: "a cancel that skipped something cancels, even where the rest completed", steps: handled, inputs: [...launched("a"), cancel, ...ends("a", "complete")], want: ["succeeded", "skipped", "skipped", "skipped"], state: "cancelled" },
+  { name: "a step that its needs skipped was not skipped by the cancel: all that was to run completed", steps: [step("a"), step("undo", ["a"], { when: "failure" }), step("b")], inputs: [...launched("a"), ...launched("b"), ...ends("a", "complete"), cancel, ...ends("b", "complete")], want: ["succeeded", "skipped", "succeeded"], state: "succeeded" },
+  { name: "giving a run up opens nothing, not even what runs always", steps: handled, inputs: [...launched("a"), abandon], want: ["lost", "lost", "lost", "lost"], state: "lost" },
+  { name: "a lost step opens what needs failure", steps: [step("a"), step("undo", ["a"], { when: "failure" })], inputs: [...launched("a"), ...toStep("a", { ...input.gone, uid: launchedUid() })], want: ["lost", undefined], state: "active" },
+  { name: "an output that was promised and not written fails the step", steps: [step("a", [], { outputs: ["sum"] })], inputs: [...launched("a"), ...ends("a", "complete")], want: ["failed"], state: "failed" },
+]; // biome-ignore format: a table is read down its columns
+
+function launchedUid() {
+  const [, , created] = launched("a");
+  if (created?.kind !== "attempt" || created.input.kind !== "created")
+    throw new TypeError("launched ends with a create's answer");
+  return created.input.uid;
+}
+
+for (const { name, steps, inputs, want, state } of pipelines)
+  t.test(name, async (t) => {
+    const { record } = played(pipeline(...steps), inputs);
+    t.same(outcomes(record), want);
+    t.equal(record.run.outcome ?? record.run.state, state);
+    t.same(problemsOf(record), []);
+  });
+
+t.test("each retry waits twice as long as the one before, up to the most, and would rather go elsewhere", async (t) => {
+  const limits = { retriesMax: 9, backoffFirstMs: 10 * SECOND, backoffMostMs: 25 * SECOND };
+  let record = simple(limits);
+  const delays: number[] = [];
+  for (const n of [1, 2, 3]) {
+    record = played(record, toAttempt("main", n, input.placed, input.claimDue, { ...input.nameTaken })).record;
+    const next = record.attempts.find((it) => it.n === n + 1);
+    t.match(next, { state: "waiting", notes: { avoid: input.placed.group } });
+    delays.push((next?.dueMs ?? 0) - NOW);
+  }
+  t.same(delays, [10 * SECOND, 20 * SECOND, 25 * SECOND]);
+});
+
+t.test("a run's end says whose end it was, how it ended and how long each phase took", async (t) => {
+  const iso = (seconds: number) => new Date(NOW + seconds * SECOND).toISOString();
+  const evidence = {
+    started: "yes" as const,
+    scheduledAt: iso(1),
+    startedAt: iso(3),
+    finishedAt: iso(8),
+    exitCode: 3,
+    diagnosis: diagnose("ExitCode", "It ended with exit code 3."),
+  };
+  const { told } = played(simple(), toStep("main", input.placed, input.claimDue, input.created, { ...input.failed, evidence }));
+  t.match(told.at(-1), {
+    type: "run.failed",
+    group: input.placed.group,
+    data: {
+      run: newRun().id,
+      step: "main",
+      attempt: 1,
+      started: "yes",
+      exitCode: 3,
+      diagnosis: { code: "ExitCode" },
+      job: { namespace: "jobs", uid: input.created.uid },
+      seconds: { waiting: 0, scheduling: 1, pulling: 2, running: 5 },
+    },
+  });
+});
+
+t.test("what changes nothing gives the same record back", async (t) => {
+  const { record } = played(simple(), launched("main"));
+  for (const said of [input.created, input.placed, input.unanswered, { ...input.refused, claimNo: 9 }])
+    t.equal(
+      played(record, toStep("main", { ...said, ...("uid" in said && { uid: record.attempts[0]?.uid ?? said.uid }) })).record,
+      record,
+      said.kind,
+    );
+});
+
+t.test("an older attempt's clean-up does not move the run back to its group", async (t) => {
+  const { record } = played(
+    simple(),
+    toStep("main", input.placed, input.claimDue, input.created, {
+      ...input.failed,
+      evidence: { started: "no", diagnosis: diagnose("NodeLost", "Gone.") },
+    }),
+  );
+  const moved = played(record, toAttempt("main", 2, { ...input.placed, group: elsewhere })).record;
+  t.equal(played(moved, toAttempt("main", 1, input.released)).record.run.group, elsewhere);
+});
