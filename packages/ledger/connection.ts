@@ -41,7 +41,7 @@ export interface Database extends Queries {
  * until the next analyze. So there is only one way to plan them.
  */
 const PLANS = ["seqscan", "hashjoin", "mergejoin", "material"].map((it) => `-c enable_${it}=off`).join(" ");
-const SESSION = `-c search_path=${SCHEMA} -c TimeZone=UTC -c DateStyle=ISO -c jit=off`;
+const SESSION = `-c search_path=${SCHEMA} -c TimeZone=UTC -c DateStyle=ISO -c jit=off -c default_transaction_isolation=read\\ committed`;
 
 export const connectionOf = (url: string): pg.ClientConfig => ({
   connectionString: withoutOptions(url),
@@ -71,7 +71,10 @@ export function openDatabase(url: string, { poolMax, log }: { readonly poolMax: 
     query_timeout: 2 * STATEMENT_MS,
     types: { getTypeParser },
   });
-  pool.on("error", (error) => log.debug("an idle connection to the ledger broke", { error }));
+  // Also for connections in use: what breaks between two queries has nobody else to be told to, and would end the process.
+  const broke = (error: Error): void => log.debug("a connection to the ledger broke", { error });
+  pool.on("error", broke);
+  pool.on("connect", (client) => client.on("error", broke));
 
   const all = async <R extends object>(
     to: { query<Q extends object>(config: pg.QueryConfig): Promise<{ rows: Q[] }> },

@@ -18,13 +18,16 @@ const UNSENT: Statement = {
 select r.id as run, r.tenant, e.seq as sequence, e.generation, e.epoch, g.name as group_name, e.type, e.body, e.at
 from unnest($1::smallint[]) as p(part), lateral (
   select distinct on (o.run_key) o.run_key, o.seq from outbox o
-  where o.part = p.part and o.run_key <> all($2::bigint[]) order by o.run_key, o.seq limit $3
+  where o.part = p.part and o.run_key <> all($2::bigint[]) order by o.run_key, o.seq limit $4
 ) lowest
 join event e on e.run_key = lowest.run_key and e.seq = lowest.seq
 join run r on r.key = e.run_key
 left join cluster_group g on g.id = e.group_id
 order by e.at, e.run_key limit $3`,
 };
+
+/** Runs are spread evenly, so that twice a partition's share and a few more are enough to fill what was asked for. */
+const SPARE = 8;
 
 const KEYS: Statement = { name: "keys", text: "select key from run where id = any($1)" };
 
@@ -76,7 +79,8 @@ export function outboxQueries(database: Database, lease: ReturnType<typeof group
 
     unsent: async ({ partitions: parts, busy, most }: Parameters<Ledger["unsent"]>[0]): Promise<readonly OutboxEvent[]> => {
       const busyKeys = busy.length === 0 ? [] : (await database.all<{ key: string }>(KEYS, [busy])).map(({ key }) => key);
-      const rows = await database.all<EventColumns>(UNSENT, [parts, busyKeys, most]);
+      const ofEach = Math.min(most, Math.ceil((2 * most) / Math.max(1, parts.length)) + SPARE);
+      const rows = await database.all<EventColumns>(UNSENT, [parts, busyKeys, most, ofEach]);
       return rows.map(({ group_name, body, at, ...row }) => ({ ...row, group: group_name ?? undefined, data: body, atMs: at }));
     },
 

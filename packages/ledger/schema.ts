@@ -25,7 +25,9 @@ export async function prepareSchema(
   const place = placeOf(url);
   // No time-out on statements: a later migration may have to rewrite a large table.
   const pool = new pg.Pool({ ...connectionOf(url), max: 1 });
-  pool.on("error", () => undefined); // the query in flight fails with it, and is what is told
+  // The query in flight fails with it, and is what is told; without a listener it would end the process.
+  pool.on("error", () => undefined);
+  pool.on("connect", (client) => client.on("error", () => undefined));
   const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) });
   try {
     const migrator = new Migrator({
