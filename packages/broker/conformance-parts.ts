@@ -16,6 +16,11 @@ export interface Quarantined {
 export interface Conforming {
   readonly name: string;
   readonly url: string;
+  /**
+   * Names whose queues have been there for a while, for the tests that kill the server. (RabbitMQ writes the registry of
+   * its quorum queues and streams with seconds of delay: killed before, it comes back with queues that take nothing.)
+   */
+  readonly settled: Names;
   /** Another connection to the same server. Short bounds, so that tests of silence are short. */
   readonly open: (names: Names) => Promise<Broker>;
   readonly server: {
@@ -56,6 +61,15 @@ export async function take(deliveries: AsyncIterator<Delivery>): Promise<Deliver
   const next = await deliveries.next();
   if (next.done === true) throw new Error("the iteration ended before the message came");
   return next.value;
+}
+
+/** The next of these ids; what an earlier test left behind is acked on the way. */
+export async function takeId(deliveries: AsyncIterator<Delivery>, ...wanted: readonly string[]): Promise<Delivery> {
+  for (;;) {
+    const delivery = await take(deliveries);
+    if (wanted.includes(delivery.id)) return delivery;
+    await delivery.ack();
+  }
 }
 
 export async function takeAll(deliveries: AsyncIterator<Delivery>, count: number): Promise<readonly Delivery[]> {

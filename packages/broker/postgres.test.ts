@@ -29,6 +29,7 @@ async function sql<R extends pg.QueryResultRow>(statement: string, parameters: r
 await brokerConformance(t, {
   name: "postgres",
   url: server.url,
+  settled: freshNames(),
   open: (names) => openBroker({ url: server.url, names, log: silentLog, clock: systemClock, publishWithinMs: 1_000 }),
   server: {
     kill: () => server.kill(),

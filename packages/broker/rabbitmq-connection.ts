@@ -168,7 +168,10 @@ async function openOne({ address, purpose, prepare }: LinkOptions): Promise<Open
     over.signal.addEventListener("abort", drop, { once: true });
     const version: unknown = model.connection.serverProperties.version;
     const link: Open = { model, version: String(version), over: over.signal, blocked: () => blocked, drop };
-    await prepare(link);
+    await prepare(link).catch((error: unknown) => {
+      if (error instanceof Failure) throw error;
+      throw new Failure("retry", "BrokerUnavailable", `${where} could not be prepared: ${messageOf(error)}`, error);
+    });
     return link;
   } catch (error) {
     drop();

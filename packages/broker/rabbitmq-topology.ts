@@ -10,12 +10,14 @@
  * is lost on its way, and commands that vanish because somebody removed a binding.
  */
 import { Failure } from "@longshore/contract/problem.ts";
+import type { Log } from "@longshore/runtime/log.ts";
 import type { Channel } from "amqplib";
 import { messageOf } from "./address.ts";
 import type { Names } from "./names.ts";
 import type { Link } from "./rabbitmq-connection.ts";
 
 const HISTORY_BYTES_MAX = 1_000_000_000;
+const HISTORY_SPARES = 3;
 const HISTORY_SEGMENT_BYTES = 50_000_000;
 
 interface Step {
@@ -23,21 +25,34 @@ interface Step {
   readonly declare: (channel: Channel) => Promise<unknown>;
   /** Whether it is there, for users who may not declare it; undefined where RabbitMQ cannot tell (bindings). */
   readonly look: ((channel: Channel) => Promise<unknown>) | undefined;
+  /** To be declared in its place when the server says that it is there but down. */
+  readonly instead?: Step;
 }
 
-export async function declareTopology(link: Link, names: Names): Promise<void> {
+export async function declareTopology(link: Link, names: Names, log: Log): Promise<void> {
   let channel = await openChannel(link);
   try {
     for (const step of steps(names, link.version)) {
-      try {
-        await step.declare(channel);
-      } catch (error) {
-        channel = await openChannel(link); // the server closes a channel with every refusal
-        await refused(step, error, channel);
-      }
+      channel = await declared(step, channel, link, log);
     }
   } finally {
     await channel.close().catch(() => undefined); // a look that failed has closed it
+  }
+}
+
+/** Returns the channel that lives: the server closes one with every refusal. */
+async function declared(step: Step, channel: Channel, link: Link, log: Log): Promise<Channel> {
+  try {
+    await step.declare(channel);
+    return channel;
+  } catch (error) {
+    const next = await openChannel(link);
+    if (step.instead !== undefined && replyCode(error) === 404 && messageOf(error).includes("is down")) {
+      log.error("a stream of the broker's is down and another takes its place", { down: step.what, instead: step.instead.what });
+      return await declared(step.instead, next, link, log);
+    }
+    await refused(step, error, next);
+    return next;
   }
 }
 
@@ -98,6 +113,19 @@ function steps(names: Names, version: string): readonly Step[] {
     declare: (it) => it.bindQueue(name, from, pattern),
     look: undefined,
   });
+  /**
+   * A server that is killed within seconds after it made its first stream comes back without it: it is listed as down,
+   * nothing reaches it, and no client can delete it. Events must not wait for an operator, so a spare is made.
+   */
+  const history = (name: string, spares: number): Step => ({
+    what: `stream "${name}" bound to "${names.events}"`,
+    declare: async (it) => {
+      await it.assertQueue(name, { durable: true, arguments: stream() });
+      await it.bindQueue(name, names.events, "#");
+    },
+    look: (it) => it.checkQueue(name),
+    ...(spares === 0 ? {} : { instead: history(`${names.history}.${HISTORY_SPARES - spares + 1}`, spares - 1) }),
+  });
   const kept = quorum(version);
   const work = {
     ...kept,
@@ -119,8 +147,7 @@ function steps(names: Names, version: string): readonly Step[] {
     queue(names.facts, work),
     binding(names.facts, names.facts, "#"),
     exchange(names.events, "topic"),
-    queue(names.history, stream()),
-    binding(names.history, names.events, "#"),
+    history(names.history, HISTORY_SPARES),
     exchange(names.control, "topic"),
   ];
 }

@@ -43,7 +43,7 @@ export async function openRabbitmqBroker({
 }: RabbitmqBrokerOptions): Promise<Broker> {
   const where = `RabbitMQ at ${hostPort(address)}`;
   const closing = new AbortController();
-  const out = await openLinks({ address, clock, log, purpose: "publish", prepare: (link) => declareTopology(link, names) });
+  const out = await openLinks({ address, clock, log, purpose: "publish", prepare: (link) => declareTopology(link, names, log) });
   const into = await openLinks({ address, clock, log, purpose: "receive", prepare: () => Promise.resolve() }).catch(
     async (error: unknown) => {
       await out.close();
@@ -83,7 +83,7 @@ export async function openRabbitmqBroker({
     const link = await out.current(AbortSignal.abort());
     if (link === undefined) return; // a new connection declares everything anyway
     try {
-      await declareTopology(link, names);
+      await declareTopology(link, names, log);
     } catch (error) {
       log.error("the broker's queues could not be declared again", { error });
     }
@@ -162,7 +162,7 @@ export async function openRabbitmqBroker({
     receive: (queue, options) => {
       if (queue === "commands") takesCommands = true;
       const started = start(options, async (link) => {
-        await declareTopology(link, names);
+        await declareTopology(link, names, log);
         if (queue === "commands") await takeInStrays(link);
         return names[queue];
       });
