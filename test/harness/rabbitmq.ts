@@ -17,6 +17,8 @@ import { rabbitmqRoot, type Say, type Version } from "./rabbitmq-root.ts";
 
 export interface TestRabbitmq extends AsyncDisposable {
   readonly version: Version;
+  /** Of the server, while it runs. */
+  readonly pid: number | undefined;
   readonly url: string;
   readonly host: string;
   readonly port: number;
@@ -74,6 +76,9 @@ export async function rabbitmq({
 
   return {
     version,
+    get pid() {
+      return server?.pid;
+    },
     url: `amqp://${USER}:${password}@127.0.0.1:${port}/`,
     host: "127.0.0.1",
     port,

@@ -135,7 +135,9 @@ export async function openSystem(options: SystemOptions = {}): Promise<System> {
       const { outbox, strays } = await ledger.counts();
       if (outbox > 0 || strays > 0) return false;
       const records = await Promise.all(runs.map((run) => ledger.find(RunId.parse(run))));
-      return records.every((it) => it?.record.attempts.every((attempt) => attempt.state === "done" || (attempt.state === "ended" && isOpen(attempt))));
+      return records.every((it) =>
+        it?.record.attempts.every((attempt) => attempt.state === "done" || (attempt.state === "ended" && isOpen(attempt))),
+      );
     };
     await until("everything to be released, published and swept", quiet, withinMs);
     const found = [
@@ -238,11 +240,14 @@ async function waitUntil(
   }
 }
 
-async function startPocketProcess(
-  home: string,
-  requestLog: string,
-  instant: boolean,
-): Promise<AsyncDisposable & { readonly url: string; readonly token: string }> {
+export interface PocketProcess extends AsyncDisposable {
+  readonly pid: number;
+  readonly url: string;
+  readonly token: string;
+}
+
+/** The pocket in a process of its own, which ends with ours. */
+export async function startPocketProcess(home: string, requestLog: string, instant: boolean): Promise<PocketProcess> {
   const main = fileURLToPath(new URL("../../packages/pocket/main.ts", import.meta.url));
   const flags = ["--data", path.join(home, "pocket"), "--request-log", requestLog, ...(instant ? ["--instant"] : [])];
   const child = spawn(process.execPath, [main, ...flags], { stdio: ["ignore", "pipe", "inherit"] });
@@ -256,6 +261,7 @@ async function startPocketProcess(
   ])) as [string];
   const { url, token } = JSON.parse(line) as { url: string; token: string };
   return {
+    pid: child.pid ?? 0,
     url,
     token,
     async [Symbol.asyncDispose]() {

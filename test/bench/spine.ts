@@ -1,0 +1,150 @@
+/**
+ * What one run costs on the ordinary path, and how long it takes: from a command that the broker confirmed to the run's
+ * terminal event in the hands of who asked for it.
+ *
+ * Three parts: a warm-up that is not counted, many runs published as fast as the broker confirms them, and some one at a time.
+ */
+import { cpus } from "node:os";
+import { inTime } from "@longshore/cli/child.ts";
+import { systemClock as clock } from "@longshore/runtime/clock.ts";
+import { cpuMs, since } from "./cpu.ts";
+import { writesIn } from "./requests.ts";
+import { type BrokerKind, openStage, type Stage } from "./stage.ts";
+import { percentiles, rounded, told } from "./figures.ts";
+import { openUpstream, type Upstream } from "./upstream.ts";
+
+export interface SpineOptions {
+  readonly runs: number;
+  readonly broker: BrokerKind;
+  readonly profile: string | undefined;
+  readonly say: (sentence: string) => void;
+}
+
+const WARM_UP = 100;
+const ONE_BY_ONE = 200;
+/** Commands that the broker has not confirmed yet. */
+const UNCONFIRMED_MOST = 200;
+const END_WITHIN_MS = 120_000;
+const SETTLE_WITHIN_MS = 30_000;
+const LOOK_MS = 100;
+/** Postgres' backends report what they did at most once a second. */
+const STATISTICS_MS = 1_100;
+
+export async function spine({ runs, broker, profile, say }: SpineOptions): Promise<object> {
+  say(`starting ${broker === "rabbitmq" ? "RabbitMQ, " : ""}Postgres, pocket, launcher and watcher …`);
+  await using stage = await openStage({ broker, jobs: runs + WARM_UP, profile });
+  await using upstream = await openUpstream(stage.brokerUrl);
+
+  say(`warming up with ${WARM_UP} runs …`);
+  await measured(stage, WARM_UP, () => many(upstream, "warm-up", WARM_UP));
+
+  say(`${runs} runs as fast as the broker takes them …`);
+  const load = await measured(stage, runs, () => many(upstream, "load", runs));
+
+  say(`${ONE_BY_ONE} runs one at a time …`);
+  const alone = await measured(stage, ONE_BY_ONE, () => oneByOne(upstream, "alone", ONE_BY_ONE));
+
+  const figures = {
+    bench: "spine",
+    broker: stage.product,
+    runs,
+    cores: cpus().length,
+    runsPerSecond: rounded(runs / ((load.result.lastMs - load.result.firstMs) / 1000), 1),
+    cpuMsPerRun: load.cpuMsPerRun,
+    launcherAndPostgresCpuMsPerRun: rounded((load.cpuMsPerRun["launcher"] ?? 0) + (load.cpuMsPerRun["postgres"] ?? 0), 2),
+    apiWritesPerRun: load.apiWritesPerRun,
+    apiRequestsPerRun: load.apiRequestsPerRun,
+    transactionsPerRun: load.transactionsPerRun,
+    walBytesPerRun: load.walBytesPerRun,
+    underLoadMs: percentiles(load.result.latenciesMs),
+    oneAtATime: {
+      latencyMs: percentiles(alone.result.latenciesMs),
+      cpuMsPerRun: alone.cpuMsPerRun,
+      transactionsPerRun: alone.transactionsPerRun,
+    },
+  };
+  for (const line of told(figures)) say(line);
+  return figures;
+}
+
+interface Timed {
+  readonly firstMs: number;
+  readonly lastMs: number;
+  /** From the broker's confirm to the terminal event. */
+  readonly latenciesMs: readonly number[];
+}
+
+async function many(upstream: Upstream, name: string, count: number): Promise<Timed> {
+  const firstMs = performance.now();
+  const sent: Promise<Lived>[] = [];
+  const waiting = Array.from({ length: count }, (_, at) => `${name}/${at + 1}`);
+  const publishInTurn = async (): Promise<void> => {
+    for (let run = waiting.shift(); run !== undefined; run = waiting.shift()) {
+      await upstream.publish(run);
+      sent.push(lived(upstream, run, performance.now()));
+    }
+  };
+  await Promise.all(Array.from({ length: UNCONFIRMED_MOST }, publishInTurn));
+  return timed(firstMs, await inTime(Promise.all(sent), END_WITHIN_MS, `the end of ${count} runs`));
+}
+
+async function oneByOne(upstream: Upstream, name: string, count: number): Promise<Timed> {
+  const firstMs = performance.now();
+  const done: Lived[] = [];
+  for (let n = 1; n <= count; n++) {
+    const run = `${name}/${n}`;
+    await upstream.publish(run);
+    done.push(await inTime(lived(upstream, run, performance.now()), END_WITHIN_MS, `the end of ${run}`));
+  }
+  return timed(firstMs, done);
+}
+
+interface Lived {
+  readonly confirmedMs: number;
+  readonly endedMs: number;
+}
+
+async function lived(upstream: Upstream, run: string, confirmedMs: number): Promise<Lived> {
+  const { type, atMs } = await upstream.ended(run);
+  if (type !== "run.succeeded") throw new Error(`${run} ended with ${type}: this measures only what goes well`);
+  return { confirmedMs, endedMs: atMs };
+}
+
+const timed = (firstMs: number, all: readonly Lived[]): Timed => ({
+  firstMs,
+  lastMs: Math.max(...all.map(({ endedMs }) => endedMs)),
+  latenciesMs: all.map(({ confirmedMs, endedMs }) => endedMs - confirmedMs),
+});
+
+/** What the runs cost, until the last hold is off: releasing comes after the terminal event and belongs to its price. */
+async function measured(stage: Stage, count: number, work: () => Promise<Timed>) {
+  const before = { cpu: await cpuMs(stage.pids), database: await stage.databaseWork() };
+  await stage.requests.taken();
+  const result = await work();
+  const verbs = await released(stage, count);
+  const after = { cpu: await cpuMs(stage.pids), database: await stage.databaseWork() };
+  const perRun = (value: number, digits = 2): number => rounded(value / count, digits);
+  const each = (values: Readonly<Record<string, number>>, digits: number) =>
+    Object.fromEntries(Object.entries(values).map(([name, value]) => [name, perRun(value, digits)]));
+  return {
+    result,
+    cpuMsPerRun: each(since(before.cpu, after.cpu), 2),
+    apiWritesPerRun: perRun(writesIn(verbs), 3),
+    apiRequestsPerRun: each(verbs, 3),
+    transactionsPerRun: perRun(after.database.transactions - before.database.transactions),
+    walBytesPerRun: perRun(after.database.walBytes - before.database.walBytes, 0),
+  };
+}
+
+/** Each run's Job is patched once when its outcome was recorded. Resolves to what the cluster was asked since it was last asked. */
+async function released(stage: Stage, count: number): Promise<Readonly<Record<string, number>>> {
+  const sum: Record<string, number> = {};
+  for (const began = performance.now(); ; await clock.sleep(LOOK_MS)) {
+    for (const [verb, requests] of Object.entries(await stage.requests.taken())) sum[verb] = (sum[verb] ?? 0) + requests;
+    if ((sum["patch jobs"] ?? 0) >= count) break;
+    if (performance.now() - began > SETTLE_WITHIN_MS)
+      throw new Error(`of ${count} Jobs only ${sum["patch jobs"] ?? 0} were released within ${SETTLE_WITHIN_MS / 1000} s`);
+  }
+  await clock.sleep(STATISTICS_MS);
+  return sum;
+}
