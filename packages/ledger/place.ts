@@ -13,7 +13,13 @@ import type { Judge } from "./port.ts";
 import type { Parts } from "./record.ts";
 import { write } from "./write.ts";
 
-/** Looked at without locks first: what is taken or moved meanwhile is left out under them. */
+/** Asked without a lock, so that an idle launcher disturbs nobody. */
+const WAITING: Statement = {
+  name: "waiting",
+  text: "select 1 as waiting from attempt where group_id is null and state = 'waiting' and due <= now() limit 1",
+};
+
+/** Asked under the groups' locks: else two placers would think of the same attempts, and the second would place none. */
 const CANDIDATES: Statement = {
   name: "candidates",
   text: `
@@ -37,10 +43,10 @@ export async function place(
   { database, epoch, jobName }: Parts,
   { most, judge }: { readonly most: number; readonly judge: Judge },
 ): Promise<{ readonly placed: number; readonly told: number }> {
-  const candidates: Candidate[] = await database.all<CandidateColumns>(CANDIDATES, [most]);
-  if (candidates.length === 0) return { placed: 0, told: 0 };
+  if ((await database.all(WAITING)).length === 0) return { placed: 0, told: 0 };
   return await database.transaction(async (queries, nowMs) => {
     await queries.all(LOCK_GROUPS);
+    const candidates: Candidate[] = await queries.all<CandidateColumns>(CANDIDATES, [most]);
     const groups = (await queries.all<GroupColumns>(GROUPS)).map(groupOf);
     const held = await lockRuns(
       queries,
