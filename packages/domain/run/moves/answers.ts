@@ -21,7 +21,7 @@ function hear(attempt: Attempt, claimNo: number | undefined, { nowMs }: Context)
 const createdIn =
   (rule: Rule<"created">): Rule<"created"> =>
   (attempt, input, context) =>
-    ofOwn(rule)(hear(attempt, input.claimNo, context), input, context);
+    ofOwn(rule)(input.group === attempt.group ? hear(attempt, input.claimNo, context) : attempt, input, context);
 
 export const live = createdIn((attempt, _input, context) => move(alive(attempt, context)));
 

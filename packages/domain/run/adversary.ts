@@ -1,0 +1,308 @@
+/**
+ * For tests: the worst that may happen around one attempt. Creates that land late or never and whose answers are lost, two
+ * launchers that claim the same attempt, facts and looks applied long after what they saw, deletions by others. It keeps the
+ * one promise that we rely on: a create lands at most ten minutes after its claim ended; and nobody strips the hold.
+ */
+import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { Uid } from "@longshore/contract/ids.ts";
+import { advance } from "./advance.ts";
+import { at, CLAIM, group, input, main, MINUTE, NOW, planOf, runOf, SECOND, step } from "./examples.ts";
+import type { AttemptInput } from "./input.ts";
+import { problemsOf, problemsOfChange } from "./invariants.ts";
+import { type Attempt, FENCE_MS, isFenced, type RunRecord, type Stray, type Told } from "./record.ts";
+
+interface Job {
+  readonly uid: Uid;
+  readonly occupant: boolean;
+  pod: "none" | "pending" | "running" | "succeeded" | "failed";
+  condition: "Complete" | "Failed" | undefined;
+  deleting: boolean;
+  held: boolean;
+}
+
+interface Post {
+  readonly claimNo: number;
+  readonly untilMs: number;
+}
+
+type Reply = {
+  readonly claimNo: number;
+  readonly said: "created" | "exists" | "refused" | "full";
+  readonly uid: Uid | undefined;
+};
+type Look = { readonly of: Attempt; readonly begunAtMs: number; readonly seen: Job | undefined };
+
+export function adversary() {
+  let nowMs = NOW;
+  let record: RunRecord = runOf(planOf([step("main")], { retriesMax: 0 }, true));
+  let job: Job | undefined;
+  let uids = 0;
+  let version = 10;
+  let posts: readonly Post[] = [];
+  let replies: readonly Reply[] = [];
+  let facts: readonly AttemptInput[] = [];
+  let looks: readonly Look[] = [];
+  let strays: readonly Stray[] = [];
+  const ran = new Set<Uid>();
+  const completed = new Set<Uid>();
+  const told: Told[] = [];
+  const wrong: string[] = [];
+
+  const attempt = (): Attempt => {
+    const [only] = record.attempts;
+    if (only === undefined) throw new TypeError("the run has no attempt");
+    return only;
+  };
+  const isUnfinished = (it: Job | undefined): boolean => it?.pod === "pending" || it?.pod === "running";
+
+  function say(said: AttemptInput): void {
+    const before = record;
+    const advanced = advance(record, { kind: "attempt", step: main, n: 1, input: said }, { ...at, nowMs });
+    settle(before, advanced.record, advanced.told, said.kind);
+    strays = [...strays, ...advanced.strays];
+  }
+  function settle(before: RunRecord, after: RunRecord, news: readonly Told[], what: string): void {
+    wrong.push(...[...problemsOf(after), ...problemsOfChange(before, after, news.length)].map((it) => `${what}: ${it}`));
+    record = after;
+    told.push(...news);
+    const result = attempt().outcome?.result;
+    if (before.attempts[0]?.outcome !== undefined || result === undefined) return;
+    if (isUnfinished(job)) wrong.push(`${what}: ${result} is told while a pod is ${job?.pod}`);
+    const { uid } = attempt();
+    if (result === "succeeded" && (uid === undefined || !completed.has(uid))) wrong.push(`${what}: a false succeeded`);
+    if (result !== "succeeded" && uid !== undefined && completed.has(uid)) wrong.push(`${what}: ${result}, and it completed`);
+    if (attempt().started === "no" && ran.size > 0) wrong.push(`${what}: "nothing started", and something did`);
+  }
+  const due = (state: Attempt["state"]): boolean => attempt().state === state && (attempt().dueMs ?? Infinity) <= nowMs;
+  const rest = (ms: number): void => {
+    const [only] = record.attempts;
+    if (only !== undefined) record = { ...record, attempts: [{ ...only, dueMs: nowMs + ms }] };
+  };
+  const create = (occupant: boolean): Job => {
+    uids += 1;
+    const pod = occupant ? "none" : "pending";
+    return {
+      uid: Uid.parse(`${occupant ? "occupant" : "job"}-${uids}`),
+      occupant,
+      pod,
+      condition: undefined,
+      deleting: false,
+      held: true,
+    };
+  };
+  /** A Job that is deleted goes when its pods are through and nobody holds it. */
+  const collect = (): void => {
+    if (job?.deleting && !job.held && !isUnfinished(job)) job = undefined;
+  };
+  const of = (it: Job) => ({ uid: it.uid, rv: String((version += 1)), group });
+  const evidenceOf = (it: Job) => ({ started: ran.has(it.uid) ? ("yes" as const) : ("unknown" as const) });
+  const endOf = (it: Job): AttemptInput | undefined => {
+    if (it.condition === "Complete") return { kind: "complete", evidence: { started: "yes" }, ...of(it) };
+    if (it.condition === "Failed") return { kind: "failed", evidence: evidenceOf(it), ...of(it) };
+    return it.deleting && !isUnfinished(it) ? { kind: "lookedDeleted", evidence: evidenceOf(it), ...of(it) } : undefined;
+  };
+
+  function claim(): void {
+    const { state, dueMs = Infinity, fenceUntilMs = 0 } = attempt();
+    if (state === "waiting" && dueMs <= nowMs) say(input.placed);
+    else if (state === "ready" || (state === "claimed" && dueMs <= nowMs && fenceUntilMs > nowMs)) {
+      const untilMs = nowMs + CLAIM;
+      say({ kind: "claimDue", by: "launcher", untilMs });
+      posts = [...posts, { claimNo: attempt().claimNo, untilMs: untilMs + FENCE_MS }];
+    } else if (state === "claimed" && dueMs <= nowMs)
+      looks = [...looks, { of: attempt(), begunAtMs: nowMs, seen: job && { ...job } }];
+  }
+
+  function land(choice: number): void {
+    const post = posts[choice % posts.length];
+    if (post === undefined) return;
+    posts = posts.filter((it) => it !== post);
+    const { claimNo } = post;
+    const answer = (said: Reply["said"], uid?: Uid) => {
+      if (choice % 3 !== 0) replies = [...replies, { claimNo, said, uid }];
+    };
+    if (choice % 7 === 0) return answer("refused");
+    if (choice % 7 === 1) return answer("full");
+    if (job !== undefined) return answer("exists");
+    job = create(false);
+    answer("created", job.uid);
+  }
+
+  function hear(choice: number): void {
+    const reply = replies[choice % replies.length];
+    if (reply === undefined) return;
+    if (choice % 2 === 0) replies = replies.filter((it) => it !== reply);
+    const { claimNo, said, uid } = reply;
+    const refusal = { claimNo, diagnosis: diagnose("AdmissionDenied", "no") };
+    if (said === "created" && uid !== undefined) say({ kind: "created", claimNo, adopted: false, uid, rv: "1", group });
+    else if (said === "refused") say({ kind: "refused", ...refusal });
+    else if (said === "full" || job === undefined) say({ kind: "deferred", ...refusal, retryAtMs: nowMs + SECOND });
+    else if (job.occupant) say({ kind: "nameTaken", ...refusal });
+    else say({ kind: "created", claimNo, adopted: true, ...of(job) });
+  }
+
+  function progress(choice: number): void {
+    if (job === undefined || job.occupant) return;
+    const wasUnfinished = isUnfinished(job);
+    if (job.pod === "pending" && (!job.deleting || choice % 3 === 0)) {
+      job.pod = "running";
+      ran.add(job.uid);
+      if (attempt().outcome !== undefined) wrong.push(`${job.uid} starts after the attempt ended ${attempt().outcome?.result}`);
+    } else if (wasUnfinished) job.pod = choice % 2 === 0 && !job.deleting ? "succeeded" : "failed";
+    else if (job.condition === undefined && !job.deleting) {
+      job.condition = job.pod === "succeeded" ? "Complete" : "Failed";
+      if (job.condition === "Complete") completed.add(job.uid);
+    }
+    collect();
+  }
+
+  /** What the watcher sees now is heard whenever, and perhaps twice. */
+  function watch(): void {
+    if (job === undefined || job.occupant) return;
+    const end = job.condition === undefined ? undefined : endOf(job);
+    if (end !== undefined) facts = [...facts, end];
+    else if (job.deleting) facts = [...facts, { kind: "deleting", ...of(job) }];
+    else if (ran.has(job.uid)) facts = [...facts, { kind: "started", evidence: { started: "yes" }, ...of(job) }];
+    else facts = [...facts, { kind: "stalled", diagnosis: diagnose("ImageNotFound", "no"), ...of(job) }];
+  }
+  function observe(choice: number): void {
+    const fact = facts[choice % facts.length];
+    if (fact === undefined) return;
+    if (choice % 2 === 0) facts = facts.filter((it) => it !== fact);
+    say(fact);
+  }
+
+  function look(): void {
+    if (!due("closing")) return;
+    looks = [...looks, { of: attempt(), begunAtMs: nowMs, seen: job && { ...job } }];
+    rest(2 * SECOND);
+  }
+  /** The close loop's and the unfence loop's conclusions, from what was seen when they looked. */
+  function conclude(choice: number): void {
+    const it = looks[choice % looks.length];
+    if (it === undefined) return;
+    looks = looks.filter((other) => other !== it);
+    const { of: was, seen, begunAtMs } = it;
+    const isKnown = was.uid !== undefined && was.notes.gone !== true;
+    const { claimNo } = was;
+    if (seen !== undefined && !seen.occupant) {
+      if (was.state === "claimed" || !isKnown || was.uid !== seen.uid)
+        return say({ kind: "created", adopted: true, ...of(seen) });
+      const end = endOf(seen);
+      if (end !== undefined) return say(end);
+      if (job?.uid === seen.uid) job.deleting = true;
+      return collect();
+    }
+    if (was.state === "claimed")
+      return say({ kind: "fencePassed", claimNo, begunAtMs, found: seen === undefined ? "nothing" : "foreign" });
+    if (seen?.occupant) return say({ kind: "occupied", uid: seen.uid });
+    if (isKnown) return job?.uid === was.uid || was.uid === undefined ? undefined : say({ kind: "gone", uid: was.uid });
+    if (!isFenced(was, begunAtMs)) return say({ kind: "fencePassed", claimNo, begunAtMs, found: "nothing" });
+    occupy();
+  }
+  function occupy(): void {
+    if (job !== undefined) return;
+    job = create(true);
+    say({ kind: "occupied", uid: job.uid });
+  }
+
+  function release(): void {
+    if (!due("ended")) return;
+    const { uid, occupantUid } = attempt();
+    const fenced = isFenced(attempt(), nowMs);
+    rest(30 * SECOND);
+    if (occupantUid !== undefined && !fenced) {
+      if (job?.uid === occupantUid) job = undefined;
+      return say({ kind: "released", found: "missing", begunAtMs: nowMs });
+    }
+    if (uid !== undefined && job?.uid === uid) {
+      job.held = false;
+      collect();
+      return say({ kind: "released", found: "released", begunAtMs: nowMs });
+    }
+    if (uid === undefined && job !== undefined)
+      return say(job.occupant ? { kind: "occupied", uid: job.uid } : { kind: "created", adopted: true, ...of(job) });
+    if (fenced) return occupy();
+    say({ kind: "released", found: "missing", begunAtMs: nowMs });
+  }
+
+  function sweep(): void {
+    const [stray] = strays;
+    if (stray === undefined) return;
+    strays = strays.slice(1);
+    if (job?.uid !== stray.uid) return;
+    if (stray.kind === "stray") job.deleting = true;
+    if ((stray.kind === "stray" && isUnfinished(job)) || nowMs < stray.holdUntilMs) strays = [...strays, stray];
+    else job.held = false;
+    collect();
+  }
+
+  function tally(): void {
+    if (job === undefined) return;
+    const { state, uid } = attempt();
+    if (job.occupant) {
+      if (state === "done") job = undefined;
+    } else if (uid === undefined && (state === "claimed" || state === "closing"))
+      say({ kind: "created", adopted: true, ...of(job) });
+    else if (job.held && (uid !== job.uid || state === "done"))
+      strays = [
+        ...strays,
+        { kind: uid === job.uid ? "release" : "stray", group, name: "name", uid: job.uid, holdUntilMs: nowMs },
+      ];
+  }
+
+  function decide(choice: number): void {
+    const before = record;
+    if (choice % 3 === 0) {
+      const { record: after, told: news } = advance(record, { kind: "cancel", cancel: {} }, { ...at, nowMs });
+      settle(before, after, news, "cancel");
+    } else if (choice % 3 === 1 && job !== undefined && !job.occupant) job.deleting = true;
+    else if (!isUnfinished(job) || job?.pod === "pending") say(input.startExpired);
+    collect();
+  }
+
+  function wait(choice: number): void {
+    nowMs += [SECOND, CLAIM, 3 * MINUTE, 11 * MINUTE][choice % 4] ?? 0;
+    posts = posts.filter(({ untilMs }) => nowMs < untilMs);
+  }
+
+  // Chance comes more often to what makes trouble.
+  const acts = [
+    claim,
+    claim,
+    land,
+    land,
+    hear,
+    hear,
+    progress,
+    progress,
+    watch,
+    observe,
+    look,
+    conclude,
+    release,
+    sweep,
+    tally,
+    decide,
+    wait,
+    wait,
+  ];
+  return {
+    act: (which: number, choice: number): void => acts[which % acts.length]?.(choice),
+    /** Nothing bad happens any more. How many rounds it took until all was over. */
+    heal(): number {
+      for (let round = 1; round <= 200; round += 1) {
+        for (const it of [claim, land, hear, progress, watch, observe, look, conclude, release, sweep, tally]) it(2);
+        wait(round % 4);
+        const idle = attempt().state === "done" && posts.length === 0 && strays.length === 0;
+        if (record.run.state === "ended" && idle && (job === undefined || (!job.held && !job.occupant))) return round;
+      }
+      wrong.push(`it does not end: ${JSON.stringify({ attempt: attempt(), job, posts, strays })}`);
+      return Infinity;
+    },
+    problems(): readonly string[] {
+      return ran.size > 1 ? [...wrong, `${ran.size} Jobs of one attempt ran`] : wrong;
+    },
+    story: (): readonly Told[] => told,
+  };
+}
