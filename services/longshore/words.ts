@@ -1,10 +1,13 @@
 /** How runs and events are written in a terminal. What comes from programs and requests is stripped of control characters. */
 import { isTerminal } from "@longshore/contract/event.ts";
 
-/** Escape sequences in a log or a name could rewrite what the reader sees. */
-export const plain = (text: string): string =>
-  // oxlint-disable-next-line no-control-regex -- these are what must not reach a terminal
-  text.replaceAll(/\u001b\[[0-9;?]*[ -/]*[@-~]/g, "").replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, "·");
+/** Escape sequences in a log or a name could rewrite what the reader sees: without its escape, a sequence is only text. */
+export const plain = (text: string): string => Array.from(text, (it) => (isControl(it) ? "·" : it)).join("");
+
+function isControl(character: string): boolean {
+  const code = character.codePointAt(0) ?? 0;
+  return (code < 32 && character !== "\n" && character !== "\t") || (code >= 127 && code < 160);
+}
 
 export const clockTime = (ms: number): string => new Date(ms).toISOString().slice(11, 19);
 
