@@ -12,6 +12,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Failure } from "@longshore/contract/problem.ts";
 import { type EmbeddedPostgres, startPostgres } from "@longshore/ledger/embedded.ts";
 import pg from "pg";
+import { untilStopped } from "./processes.ts";
 
 export interface TestPostgres extends AsyncDisposable {
   readonly url: string;
@@ -61,7 +62,10 @@ export async function postgres({ unsafe = false }: { readonly unsafe?: boolean }
     start: async () => {
       server = await startAgain(dataDir, port, unsafe);
     },
-    freeze: () => signal("SIGSTOP"),
+    freeze: async () => {
+      await signal("SIGSTOP");
+      if (server !== undefined) await untilStopped([server.pid, ...(await children(server.pid))]);
+    },
     thaw: () => signal("SIGCONT"),
     [Symbol.asyncDispose]: async () => {
       if (server !== undefined) {

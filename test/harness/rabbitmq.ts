@@ -13,6 +13,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { freePort, leash } from "@longshore/ledger/embedded.ts";
+import { processesOfGroup, untilStopped } from "./processes.ts";
 import { rabbitmqRoot, type Say, type Version } from "./rabbitmq-root.ts";
 
 export interface TestRabbitmq extends AsyncDisposable {
@@ -89,7 +90,10 @@ export async function rabbitmq({
     start: async () => {
       server = await started(place, port);
     },
-    freeze: () => signal("SIGSTOP"),
+    freeze: async () => {
+      await signal("SIGSTOP");
+      if (server !== undefined) await untilStopped(await processesOfGroup(server.pid));
+    },
     thaw: () => signal("SIGCONT"),
     block: async () => void (await ctl(place, ["set_vm_memory_high_watermark", "absolute", "1"])),
     unblock: async () => void (await ctl(place, ["set_vm_memory_high_watermark", "0.6"])),

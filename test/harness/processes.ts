@@ -1,0 +1,34 @@
+/**
+ * Which processes belong together, and whether they stand still, as the system tells it under /proc.
+ *
+ * The bug this prevents: a test of a frozen server that asks it a question before the stop signal has reached it.
+ */
+import { readdir, readFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+
+const STOP_WITHIN_MS = 10_000;
+
+export async function processesOfGroup(group: number): Promise<readonly number[]> {
+  const found: number[] = [];
+  for (const name of await readdir("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    const [, , pgrp] = await fieldsOf(Number(name));
+    if (Number(pgrp) === group) found.push(Number(name));
+  }
+  return found;
+}
+
+/** Resolves when each of them is stopped or gone. */
+export async function untilStopped(pids: readonly number[]): Promise<void> {
+  for (const start = performance.now(); performance.now() - start < STOP_WITHIN_MS; await sleep(5)) {
+    const states = await Promise.all(pids.map(async (pid) => (await fieldsOf(pid))[0]));
+    if (states.every((state) => state === undefined || "TtZX".includes(state))) return;
+  }
+  throw new Error(`processes ${pids.join(", ")} did not stop within ${STOP_WITHIN_MS} ms of SIGSTOP`);
+}
+
+/** State, parent, group, …: what stands behind the name, which may itself hold spaces and brackets. */
+async function fieldsOf(pid: number): Promise<readonly string[]> {
+  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => ""); // it ended meanwhile
+  return stat === "" ? [] : stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+}
