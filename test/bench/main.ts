@@ -5,12 +5,13 @@
 import { parseArgs } from "node:util";
 import { spine } from "./spine.ts";
 
-const USAGE = `usage: npm run bench -- spine [--runs 1000] [--broker rabbitmq|postgres] [--profile DIR]
+const USAGE = `usage: npm run bench -- spine [--runs 1000] [--one-by-one 200] [--broker rabbitmq|postgres] [--profile DIR]
 
   spine   runs through broker, launcher, pocket (instant pods) and watcher, to their terminal events: runs per second,
           CPU per run of each part, latencies, requests to the cluster's API and transactions of the ledger
 
   --runs N       how many runs are published at once (1000)
+  --one-by-one N how many after that, each when the one before has ended (200)
   --broker KIND  rabbitmq (4.0, the default) or postgres (the one that is kept in the ledger's database)
   --profile DIR  CPU profiles of launcher and watcher into this folder, for a browser's or an editor's viewer
 `;
@@ -24,6 +25,7 @@ async function main(words: readonly string[]): Promise<number> {
     allowPositionals: true,
     options: {
       runs: { type: "string", default: "1000" },
+      "one-by-one": { type: "string", default: "200" },
       broker: { type: "string", default: "rabbitmq" },
       profile: { type: "string" },
       help: { type: "boolean", default: false },
@@ -34,15 +36,21 @@ async function main(words: readonly string[]): Promise<number> {
     return 0;
   }
   const { broker, profile } = values;
-  const runs = Number(values.runs);
+  const runs = count(values.runs);
+  const oneByOne = count(values["one-by-one"]);
   const known = broker === "rabbitmq" || broker === "postgres";
-  if (positionals.join(" ") !== "spine" || !known || !Number.isInteger(runs) || runs < 1 || runs > RUNS_MOST) {
+  if (positionals.join(" ") !== "spine" || !known || runs === undefined || oneByOne === undefined) {
     say(USAGE);
     return 2;
   }
-  const figures = await spine({ runs, broker, profile, say });
+  const figures = await spine({ runs, oneByOne, broker, profile, say });
   process.stdout.write(`${JSON.stringify(figures)}\n`);
   return 0;
+}
+
+function count(text: string): number | undefined {
+  const value = Number(text);
+  return Number.isInteger(value) && value >= 1 && value <= RUNS_MOST ? value : undefined;
 }
 
 if (import.meta.main) {

@@ -15,13 +15,13 @@ import { openUpstream, type Upstream } from "./upstream.ts";
 
 export interface SpineOptions {
   readonly runs: number;
+  readonly oneByOne: number;
   readonly broker: BrokerKind;
   readonly profile: string | undefined;
   readonly say: (sentence: string) => void;
 }
 
 const WARM_UP = 100;
-const ONE_BY_ONE = 200;
 /** Commands that the broker has not confirmed yet. */
 const UNCONFIRMED_MOST = 200;
 const END_WITHIN_MS = 120_000;
@@ -30,7 +30,7 @@ const LOOK_MS = 100;
 /** Postgres' backends report what they did at most once a second. */
 const STATISTICS_MS = 1_100;
 
-export async function spine({ runs, broker, profile, say }: SpineOptions): Promise<object> {
+export async function spine({ runs, oneByOne, broker, profile, say }: SpineOptions): Promise<object> {
   say(`starting ${broker === "rabbitmq" ? "RabbitMQ, " : ""}Postgres, pocket, launcher and watcher …`);
   await using stage = await openStage({ broker, jobs: runs + WARM_UP, profile });
   await using upstream = await openUpstream(stage.brokerUrl);
@@ -41,8 +41,8 @@ export async function spine({ runs, broker, profile, say }: SpineOptions): Promi
   say(`${runs} runs as fast as the broker takes them …`);
   const load = await measured(stage, runs, () => many(upstream, "load", runs));
 
-  say(`${ONE_BY_ONE} runs one at a time …`);
-  const alone = await measured(stage, ONE_BY_ONE, () => oneByOne(upstream, "alone", ONE_BY_ONE));
+  say(`${oneByOne} runs one at a time …`);
+  const alone = await measured(stage, oneByOne, () => inTurn(upstream, "alone", oneByOne));
 
   const figures = {
     bench: "spine",
@@ -88,7 +88,7 @@ async function many(upstream: Upstream, name: string, count: number): Promise<Ti
   return timed(firstMs, await inTime(Promise.all(sent), END_WITHIN_MS, `the end of ${count} runs`));
 }
 
-async function oneByOne(upstream: Upstream, name: string, count: number): Promise<Timed> {
+async function inTurn(upstream: Upstream, name: string, count: number): Promise<Timed> {
   const firstMs = performance.now();
   const done: Lived[] = [];
   for (let n = 1; n <= count; n++) {
