@@ -9,7 +9,7 @@ import { advance } from "./advance.ts";
 import { at, CLAIM, group, input, main, MINUTE, NOW, planOf, runOf, SECOND, step } from "./examples.ts";
 import type { AttemptInput } from "./input.ts";
 import { problemsOf, problemsOfChange } from "./invariants.ts";
-import { type Attempt, FENCE_MS, isFenced, type RunRecord, type Stray, type Told } from "./record.ts";
+import { type Attempt, isFenced, type RunRecord, type Stray, type Told } from "./record.ts";
 
 interface Job {
   readonly uid: Uid;
@@ -31,6 +31,9 @@ type Reply = {
   readonly uid: Uid | undefined;
 };
 type Look = { readonly of: Attempt; readonly begunAtMs: number; readonly seen: Job | undefined };
+
+/** Not the lifecycle's own fence: what the world does, the fence has to be long enough for. */
+const LANDS_WITHIN_MS = 10 * MINUTE;
 
 export function adversary() {
   let nowMs = NOW;
@@ -108,7 +111,7 @@ export function adversary() {
     else if (state === "ready" || (state === "claimed" && dueMs <= nowMs && fenceUntilMs > nowMs)) {
       const untilMs = nowMs + CLAIM;
       say({ kind: "claimDue", by: "launcher", untilMs });
-      posts = [...posts, { claimNo: attempt().claimNo, untilMs: untilMs + FENCE_MS }];
+      posts = [...posts, { claimNo: attempt().claimNo, untilMs: untilMs + LANDS_WITHIN_MS }];
     } else if (state === "claimed" && dueMs <= nowMs)
       looks = [...looks, { of: attempt(), begunAtMs: nowMs, seen: job && { ...job } }];
   }

@@ -117,6 +117,13 @@ t.test("an ended attempt that no Job keeps the name for comes due at once, for i
   t.match(after(claimed, [input.complete]), { state: "ended", dueMs: NOW + CLAIM + 10 * MINUTE }, "its own Job keeps the name");
 });
 
+t.test("a hold that went too early does not end an attempt whose create may still land", async (t) => {
+  const unsure = after(claimed, [input.complete]);
+  t.match(after(unsure, [input.released]), { state: "ended", dueMs: unsure.fenceUntilMs }, "it waits for the fence");
+  const free = after(unsure, [{ ...input.released, found: "missing" }]);
+  t.match(free, { state: "ended", dueMs: NOW }, "and where the name is free, for its occupant");
+});
+
 t.test("an ended attempt's hold goes as soon as the last create is answered, not only when the fence has passed", async (t) => {
   const unsure = after(claimed, [input.complete]);
   const later = NOW + SECOND;
