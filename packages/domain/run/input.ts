@@ -38,6 +38,8 @@ export type AttemptInput =
   | ({ readonly kind: "deleting" } & OfJob)
   // What only an authoritative look may say.
   | ({ readonly kind: "lookedDeleted"; readonly evidence: Evidence } & OfJob)
+  /** It is being deleted with its pods, they are still to be seen, and no container of theirs ever started. */
+  | ({ readonly kind: "unstarted" } & OfJob)
   | { readonly kind: "gone"; readonly uid: Uid }
   | { readonly kind: "occupied"; readonly uid: Uid }
   | { readonly kind: "fencePassed"; readonly claimNo: number; readonly begunAtMs: number; readonly found: "nothing" | "foreign" }
@@ -45,6 +47,8 @@ export type AttemptInput =
   // Decisions and timers.
   | { readonly kind: "cancel"; readonly diagnosis: Diagnosis }
   | { readonly kind: "waitExpired" }
+  /** No group that was wanted ever worked, or each forbids it: waiting cannot help. */
+  | { readonly kind: "hopeless"; readonly diagnosis: Diagnosis }
   | { readonly kind: "startExpired"; readonly diagnosis: Diagnosis }
   | { readonly kind: "deadline" }
   | { readonly kind: "abandon" };

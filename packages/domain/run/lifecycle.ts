@@ -42,6 +42,7 @@ export const ATTEMPT: { readonly [K in InputKind]: Row<K> } = {
   deleting:      { waiting: stray,               ready: stray,               claimed: seen.external,       live: seen.external,           closing: seen.lookNow,        ended: known,               done: again },
   // What only an authoritative look may say.
   lookedDeleted: { waiting: illegal,             ready: illegal,             claimed: illegal,             live: looks.deleted,           closing: looks.deleted,       ended: again,               done: again },
+  unstarted:     { waiting: illegal,             ready: illegal,             claimed: illegal,             live: stay,                    closing: looks.unstarted,     ended: stay,                done: stay },
   gone:          { waiting: illegal,             ready: illegal,             claimed: stay,                live: looks.lost,              closing: looks.gone,          ended: looks.goneEnded,     done: stay },
   occupied:      { waiting: illegal,             ready: illegal,             claimed: illegal,             live: illegal,                 closing: looks.occupied,      ended: looks.noteOccupant,  done: stay },
   fencePassed:   { waiting: illegal,             ready: illegal,             claimed: looks.unfenced,      live: stay,                    closing: looks.unfencedEnd,   ended: looks.unfencedDone,  done: stay },
@@ -49,6 +50,7 @@ export const ATTEMPT: { readonly [K in InputKind]: Row<K> } = {
   // People and timers.
   cancel:        { waiting: decisions.cancelled, ready: decisions.cancelled, claimed: decisions.cancel,    live: decisions.cancel,        closing: decisions.cancel,    ended: stay,                done: stay },
   waitExpired:   { waiting: decisions.waitedOut, ready: decisions.waitedOut, claimed: decisions.waitedOut, live: decisions.waitedOutLive, closing: stay,                ended: stay,                done: stay },
+  hopeless:      { waiting: decisions.hopeless,  ready: decisions.hopeless,  claimed: stay,                live: stay,                    closing: stay,                ended: stay,                done: stay },
   startExpired:  { waiting: stay,                ready: stay,                claimed: stay,                live: decisions.startExpired,  closing: stay,                ended: stay,                done: stay },
   deadline:      { waiting: stay,                ready: stay,                claimed: stay,                live: decisions.deadline,      closing: stay,                ended: stay,                done: stay },
   abandon:       { waiting: decisions.abandoned, ready: decisions.abandoned, claimed: decisions.abandoned, live: decisions.abandoned,     closing: decisions.abandoned, ended: stay,                done: stay },

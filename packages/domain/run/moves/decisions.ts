@@ -21,6 +21,9 @@ export const waitedOut: Rule<"waitExpired"> = (attempt, _input, context) =>
     ? closing(attempt, "waitExpired", waitDiagnosis(attempt), context)
     : end(attempt, "failed", context, { diagnosis: waitDiagnosis(attempt), started: notStarted(attempt) });
 
+export const hopeless: Rule<"hopeless"> = (attempt, { diagnosis }, context) =>
+  end(attempt, "refused", context, { diagnosis, started: notStarted(attempt) });
+
 /** Its Job exists and still only waits its turn: that is bounded by `waitFor`, as waiting for a group is. */
 export const waitedOutLive: Rule<"waitExpired"> = (attempt, _input, context) =>
   attempt.started !== "yes" && waitsForRoom(attempt.notes.stall)

@@ -52,7 +52,9 @@ export function endOfCause(attempt: Attempt, context: Context, how: How): Move {
 
 /** Ended, with its hold to be released; done at once where no cluster can hold anything of it. */
 export function end(attempt: Attempt, result: AttemptResult, { nowMs }: Context, how: How): Move {
-  const { diagnosis, evidence, started = attempt.started } = how;
+  const { diagnosis, evidence } = how;
+  // What was noted while it could be seen is better than a later "unknown".
+  const started = how.started === undefined || how.started === "unknown" ? attempt.started : how.started;
   const outcome: AttemptOutcome = { result, ...(diagnosis && { diagnosis }), ...(evidence && { evidence }), endedAtMs: nowMs };
   const ended: Attempt = {
     ...attempt,

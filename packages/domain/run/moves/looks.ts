@@ -19,6 +19,10 @@ export const deleted: Rule<"lookedDeleted"> = ofOwn<"lookedDeleted">((attempt, {
   return after(news, end(seen, "deleted", context, { ...how, diagnosis: CAUSES.external.diagnosis }));
 });
 
+/** Noted while its pods can still be seen: when they are gone, nothing shows any more that nothing ran. */
+export const unstarted: Rule<"unstarted"> = (attempt, { uid }, { nowMs }) =>
+  attempt.uid !== uid || attempt.started !== "unknown" ? stay(attempt) : move({ ...attempt, started: "no", dueMs: nowMs });
+
 const noteGone = (attempt: Attempt): Attempt => ({ ...attempt, notes: { ...attempt.notes, gone: true } });
 
 export const lost: Rule<"gone"> = (attempt, { uid }, context) => {
