@@ -134,7 +134,7 @@ export type Judge = (
   run: Run,
   groups: readonly GroupState[],
   nowMs: number,
-) => Extract<AttemptInput, { kind: "placed" | "noPlace" | "waitExpired" }>;
+) => Extract<AttemptInput, { kind: "placed" | "noPlace" | "waitExpired" | "hopeless" }>;
 
 /** One attempt with all that acting on it needs. */
 export interface Work {

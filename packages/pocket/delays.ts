@@ -15,6 +15,8 @@ export interface Delays {
   readonly collectorMs: Delay;
   /** From a pod's creation to the kubelet's first look at it. */
   readonly scheduleMs: Delay;
+  /** From a pod's deletion to the kubelet's first act on it. */
+  readonly noticeMs: Delay;
   /** From the last container's end to the pod's final phase. */
   readonly phaseMs: Delay;
 }
@@ -26,6 +28,7 @@ export const POCKET_DELAYS: Delays = {
   jobMs: 10,
   collectorMs: 10,
   scheduleMs: 1,
+  noticeMs: 100,
   phaseMs: 5,
 };
 
@@ -37,6 +40,7 @@ export const REAL_DELAYS: Delays = {
   jobMs: [100, 1_100],
   collectorMs: [20, 250],
   scheduleMs: [50, 1_000],
+  noticeMs: [20, 500],
   phaseMs: [500, 1_000],
 };
 

@@ -113,7 +113,8 @@ export function startNodes({ store, clock, agenda, kubelet, delays }: NodeParts)
       pod.metadata.deletionGracePeriodSeconds !== change.before?.metadata.deletionGracePeriodSeconds
     ) {
       // Later, not here: whoever hears of a change must not make another before all have heard of this one.
-      agenda.soon(`stop:${uid}`, 0, () => stop(uid));
+      // And not at once: a kubelet hears of a deletion after others do.
+      agenda.soon(`stop:${uid}`, pod.spec.nodeName === undefined ? 0 : pick(delays.noticeMs, clock), () => stop(uid));
     }
   }
 

@@ -5,7 +5,8 @@
  * background deletion by somebody else that leaves the pods running behind our hold.
  */
 import type { AttemptInput } from "@longshore/domain/run/input.ts";
-import { isFenced } from "@longshore/domain/run/record.ts";
+import { type Attempt, isFenced } from "@longshore/domain/run/record.ts";
+import { startedOf } from "@longshore/domain/watch/evidence.ts";
 import { isUnfinished, onlyHeld } from "@longshore/domain/watch/seen.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import { occupy } from "./create.ts";
@@ -32,26 +33,26 @@ export async function closeOne(parts: Parts, cluster: Cluster, work: Work, signa
   const { run, attempt } = work;
   const seen = await look(parts, cluster, work, signal);
   const input =
-    seen.kind === "ours" ? await ofOurs(cluster, work, seen, signal) : await ofOther(parts, cluster, work, seen, signal);
+    seen.kind === "ours" ? await ofOurs(parts, cluster, work, seen, signal) : await ofOther(parts, cluster, work, seen, signal);
   if (input !== undefined) await parts.recording({ run: run.id, step: attempt.step, n: attempt.n, input });
 }
 
 async function ofOurs(
+  parts: Parts,
   cluster: Cluster,
-  { run, attempt }: Work,
+  work: Work,
   seen: Extract<Look, { kind: "ours" }>,
   signal: AbortSignal,
 ): Promise<AttemptInput | undefined> {
+  const { run, attempt } = work;
   const { job, pods } = seen;
   const recorded = attempt.uid !== undefined && attempt.notes.gone !== true;
   // Its UID first: what is deleted must be known, or its end could not be told from a stranger's. Due at once again.
   if (!recorded || attempt.uid !== job.uid)
     return { kind: "created", uid: job.uid, rv: job.resourceVersion, group: cluster.name, adopted: true };
 
-  const [ended] = inputsOf(cluster.name, seen).filter(
-    ({ kind }) => kind === "complete" || kind === "failed" || kind === "lookedDeleted",
-  );
-  if (ended !== undefined) return ended;
+  const verdict = verdictOf(cluster, attempt, seen);
+  if (verdict !== undefined) return verdict;
   const grace = run.cancel?.graceSeconds;
   const how = grace === undefined ? {} : { graceSeconds: grace };
   // Deleted in the background or with its pods orphaned, it waits behind our hold while they run: ask again, in the foreground.
@@ -59,6 +60,32 @@ async function ofOurs(
     await cluster.writes.deleteJob(job.name, job.uid, { propagation: "Foreground", ...how }, signal);
     const orphans = job.deletionAt === undefined ? [] : pods.filter((pod) => isUnfinished(pod) && pod.deletionAt === undefined);
     await Promise.all(orphans.map((pod) => cluster.writes.deletePod(pod.name, pod.uid, how, signal)));
+    return attempt.started === "unknown" ? await whileItGoes(parts, cluster, work, signal) : undefined;
+  }
+  return undefined;
+}
+
+/** What a look at its own Job says about how it ended, or that nothing of it ever started. */
+function verdictOf(cluster: Cluster, attempt: Attempt, seen: Extract<Look, { kind: "ours" }>): AttemptInput | undefined {
+  const ended = inputsOf(cluster.name, seen).find(
+    ({ kind }) => kind === "complete" || kind === "failed" || kind === "lookedDeleted",
+  );
+  if (ended !== undefined || attempt.started !== "unknown" || seen.job.deletionAt === undefined) return ended;
+  const { uid, resourceVersion: rv } = seen.job;
+  return startedOf(seen.job, seen.pods) === "no" ? { kind: "unstarted", uid, rv, group: cluster.name } : undefined;
+}
+
+const LOOKS = 20;
+const BETWEEN_LOOKS_MS = 25;
+
+/** Pods that never started are gone moments after the deletion, and with them the proof that nothing ran: it is looked for at once. */
+async function whileItGoes(parts: Parts, cluster: Cluster, work: Work, signal: AbortSignal): Promise<AttemptInput | undefined> {
+  for (let looks = 0; looks < LOOKS && !signal.aborted; looks++) {
+    const seen = await look(parts, cluster, work, signal);
+    if (seen.kind !== "ours") return undefined; // the next turn sees what that means
+    const verdict = verdictOf(cluster, work.attempt, seen);
+    if (verdict !== undefined) return verdict;
+    await parts.clock.sleep(BETWEEN_LOOKS_MS, signal);
   }
   return undefined;
 }

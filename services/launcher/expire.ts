@@ -47,8 +47,8 @@ async function expireOne(parts: Parts, cluster: Cluster, work: Work, signal: Abo
   await record(timer === "startExpired" ? { kind: timer, diagnosis: whyNot(attempt, seen) } : { kind: timer });
 }
 
-/** The best that can be said about why it did not start: what the pods show now, or what the watcher told before. */
+/** What the watcher told comes first: it remembers the cause of a failed pull, which a look at the back-off after it does not show. */
 const whyNot = ({ notes }: Attempt, { pods }: Extract<Look, { kind: "ours" }>): Diagnosis =>
-  diagnoseStall({ pods }) ??
   notes.stall ??
+  diagnoseStall({ pods }) ??
   diagnose("StartExpired", "Its pod did not start in time, and nothing in the cluster says why.");

@@ -5,7 +5,7 @@
  * Jobs; the proof can be made only by who holds the key, and it names one attempt in one namespace of one cluster. Keys are
  * derived from the file and not kept in the ledger, so they survive its loss.
  */
-import { createHash, createHmac, hkdfSync, timingSafeEqual } from "node:crypto";
+import { createHash, createHmac, createSecretKey, hkdfSync, type KeyObject, timingSafeEqual } from "node:crypto";
 import { canonical } from "@longshore/contract/canonical.ts";
 import type { GroupName, Installation, RunId, StepName, TenantName } from "@longshore/contract/ids.ts";
 import { jobName, proofInput, runLabel } from "@longshore/domain/run/identity.ts";
@@ -34,11 +34,13 @@ export interface Keys {
 export const KEY_BYTES_MIN = 32;
 
 export function openKeys(master: Uint8Array, installation: Installation): Keys {
-  const derive = (purpose: string): Buffer => Buffer.from(hkdfSync("sha256", master, installation, `longshore ${purpose}`, 32));
+  // As key objects: from bytes one is made for every call, which costs four times the HMAC itself.
+  const derive = (purpose: string): KeyObject =>
+    createSecretKey(new Uint8Array(hkdfSync("sha256", master, installation, `longshore ${purpose}`, 32)));
   const proofKey = derive("proof");
   const digestKey = derive("digest");
   const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");
-  const hmac = (key: Buffer, text: string): string => createHmac("sha256", key).update(text).digest("base64url");
+  const hmac = (key: KeyObject, text: string): string => createHmac("sha256", key).update(text).digest("base64url");
 
   const prove = (identity: Identity, place: Place): string => hmac(proofKey, proofInput({ installation, ...identity, ...place }));
   return {

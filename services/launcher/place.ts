@@ -19,8 +19,16 @@ export function judge({ timing }: Pick<Parts, "timing">): Judge {
     if (nowMs >= attempt.notes.waitUntilMs) return { kind: "waitExpired" };
     const found = choose({ wanted: run.plan.groups, groups, avoid: attempt.notes.avoid });
     const considered = [...found.considered];
-    if (found.kind === "noPlace")
-      return { kind: "noPlace", reason: found.reason, considered, retryAtMs: nowMs + timing.placeAgainMs };
+    if (found.kind === "noPlace") {
+      if (found.hopeless && found.diagnosis) return { kind: "hopeless", diagnosis: found.diagnosis };
+      return {
+        kind: "noPlace",
+        reason: found.reason,
+        considered,
+        retryAtMs: nowMs + timing.placeAgainMs,
+        ...(found.diagnosis && { diagnosis: found.diagnosis }),
+      };
+    }
     const namespace = groups.find(({ name }) => name === found.group)?.namespace ?? "";
     return { kind: "placed", group: found.group, namespace, considered };
   };

@@ -70,7 +70,8 @@ export const unfenced: Rule<"fencePassed"> = (attempt, { claimNo, begunAtMs, fou
 export const unfencedEnd: Rule<"fencePassed"> = (attempt, { claimNo, begunAtMs }, context) => {
   if (claimNo !== attempt.claimNo || !isConclusive(attempt, begunAtMs)) return stay(attempt);
   if (attempt.uid !== undefined && attempt.notes.gone !== true) return stay(attempt);
-  return endOfCause({ ...attempt, unanswered: [] }, context, {});
+  const started = isOpen(attempt) && attempt.started === "no" ? "unknown" : attempt.started;
+  return endOfCause({ ...attempt, unanswered: [], started }, context, {});
 };
 
 export const unfencedDone: Rule<"fencePassed"> = (attempt, { claimNo, begunAtMs }) =>

@@ -53,7 +53,9 @@ export function ofOwn<K extends SightingKind>(rule: Rule<K>): Rule<K> {
 function bind(attempt: Attempt, uid: Uid, { nowMs }: Context, adopted: boolean): Move {
   const { gone: _, ...notes } = attempt.notes;
   const dueMs = attempt.state === "closing" ? nowMs : attempt.dueMs;
-  const bound: Attempt = { ...attempt, uid, dueMs, notes: { ...notes, launchedAtMs: notes.launchedAtMs ?? nowMs } };
+  // What was seen of a Job before it says nothing of this one.
+  const started = attempt.started === "no" ? "unknown" : attempt.started;
+  const bound: Attempt = { ...attempt, uid, dueMs, started, notes: { ...notes, launchedAtMs: notes.launchedAtMs ?? nowMs } };
   return move(bound, notes.launchedAtMs === undefined ? [{ kind: "launched", adopted }] : []);
 }
 
