@@ -4,15 +4,16 @@
  * one promise that we rely on: a create lands at most ten minutes after its claim ended; and nobody strips the hold.
  */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
-import { Uid } from "@longshore/contract/ids.ts";
+import { type GroupName, Uid } from "@longshore/contract/ids.ts";
 import { advance } from "./advance.ts";
-import { at, CLAIM, group, input, main, MINUTE, NOW, planOf, runOf, SECOND, step } from "./examples.ts";
+import { at, CLAIM, elsewhere, group, input, main, MINUTE, NOW, planOf, runOf, SECOND, step } from "./examples.ts";
 import type { AttemptInput } from "./input.ts";
 import { problemsOf, problemsOfChange } from "./invariants.ts";
 import { type Attempt, isFenced, type RunRecord, type Stray, type Told } from "./record.ts";
 
 interface Job {
   readonly uid: Uid;
+  readonly group: GroupName;
   readonly occupant: boolean;
   pod: "none" | "pending" | "running" | "succeeded" | "failed";
   condition: "Complete" | "Failed" | undefined;
@@ -22,11 +23,13 @@ interface Job {
 
 interface Post {
   readonly claimNo: number;
+  readonly group: GroupName;
   readonly untilMs: number;
 }
 
 type Reply = {
   readonly claimNo: number;
+  readonly group: GroupName;
   readonly said: "created" | "exists" | "refused" | "full";
   readonly uid: Uid | undefined;
 };
@@ -38,7 +41,8 @@ const LANDS_WITHIN_MS = 10 * MINUTE;
 export function adversary() {
   let nowMs = NOW;
   let record: RunRecord = runOf(planOf([step("main")], { retriesMax: 0 }, true));
-  let job: Job | undefined;
+  /** One for each group at most: a name is taken once in a namespace. */
+  const jobs = new Map<GroupName, Job>();
   let uids = 0;
   let version = 10;
   let posts: readonly Post[] = [];
@@ -70,7 +74,7 @@ export function adversary() {
     told.push(...news);
     const result = attempt().outcome?.result;
     if (before.attempts[0]?.outcome !== undefined || result === undefined) return;
-    if (isUnfinished(job)) wrong.push(`${what}: ${result} is told while a pod is ${job?.pod}`);
+    for (const { pod } of [...jobs.values()].filter(isUnfinished)) wrong.push(`${what}: ${result} is told while a pod is ${pod}`);
     const { uid } = attempt();
     if (result === "succeeded" && (uid === undefined || !completed.has(uid))) wrong.push(`${what}: a false succeeded`);
     if (result !== "succeeded" && uid !== undefined && completed.has(uid)) wrong.push(`${what}: ${result}, and it completed`);
@@ -81,23 +85,24 @@ export function adversary() {
     const [only] = record.attempts;
     if (only !== undefined) record = { ...record, attempts: [{ ...only, dueMs: nowMs + ms }] };
   };
-  const create = (occupant: boolean): Job => {
+  const create = (where: GroupName, occupant: boolean): Job => {
     uids += 1;
+    const uid = Uid.parse(`${occupant ? "occupant" : "job"}-${uids}`);
     const pod = occupant ? "none" : "pending";
-    return {
-      uid: Uid.parse(`${occupant ? "occupant" : "job"}-${uids}`),
-      occupant,
-      pod,
-      condition: undefined,
-      deleting: false,
-      held: true,
-    };
+    const made: Job = { uid, group: where, occupant, pod, condition: undefined, deleting: false, held: true };
+    jobs.set(where, made);
+    return made;
+  };
+  const some = (choice: number): Job | undefined => [...jobs.values()][choice % Math.max(1, jobs.size)];
+  const seenIn = (where: GroupName | undefined): Job | undefined => {
+    const job = where && jobs.get(where);
+    return job && { ...job };
   };
   /** A Job that is deleted goes when its pods are through and nobody holds it. */
   const collect = (): void => {
-    if (job?.deleting && !job.held && !isUnfinished(job)) job = undefined;
+    for (const it of jobs.values()) if (it.deleting && !it.held && !isUnfinished(it)) jobs.delete(it.group);
   };
-  const of = (it: Job) => ({ uid: it.uid, rv: String((version += 1)), group });
+  const of = (it: Job) => ({ uid: it.uid, rv: String((version += 1)), group: it.group });
   const evidenceOf = (it: Job) => ({ started: ran.has(it.uid) ? ("yes" as const) : ("unknown" as const) });
   const endOf = (it: Job): AttemptInput | undefined => {
     if (it.condition === "Complete") return { kind: "complete", evidence: { started: "yes" }, ...of(it) };
@@ -105,37 +110,37 @@ export function adversary() {
     return it.deleting && !isUnfinished(it) ? { kind: "lookedDeleted", evidence: evidenceOf(it), ...of(it) } : undefined;
   };
 
-  function claim(): void {
+  function claim(choice: number): void {
     const { state, dueMs = Infinity, fenceUntilMs = 0 } = attempt();
-    if (state === "waiting" && dueMs <= nowMs) say(input.placed);
+    if (state === "waiting" && dueMs <= nowMs) say({ ...input.placed, group: choice % 2 === 0 ? group : elsewhere });
     else if (state === "ready" || (state === "claimed" && dueMs <= nowMs && fenceUntilMs > nowMs)) {
       const untilMs = nowMs + CLAIM;
       say({ kind: "claimDue", by: "launcher", untilMs });
-      posts = [...posts, { claimNo: attempt().claimNo, untilMs: untilMs + LANDS_WITHIN_MS }];
+      posts = [...posts, { claimNo: attempt().claimNo, group: attempt().group ?? group, untilMs: untilMs + LANDS_WITHIN_MS }];
     } else if (state === "claimed" && dueMs <= nowMs)
-      looks = [...looks, { of: attempt(), begunAtMs: nowMs, seen: job && { ...job } }];
+      looks = [...looks, { of: attempt(), begunAtMs: nowMs, seen: seenIn(attempt().group) }];
   }
 
   function land(choice: number): void {
     const post = posts[choice % posts.length];
     if (post === undefined) return;
     posts = posts.filter((it) => it !== post);
-    const { claimNo } = post;
+    const { claimNo, group } = post;
     const answer = (said: Reply["said"], uid?: Uid) => {
-      if (choice % 3 !== 0) replies = [...replies, { claimNo, said, uid }];
+      if (choice % 3 !== 0) replies = [...replies, { claimNo, group, said, uid }];
     };
     if (choice % 7 === 0) return answer("refused");
     if (choice % 7 === 1) return answer("full");
-    if (job !== undefined) return answer("exists");
-    job = create(false);
-    answer("created", job.uid);
+    if (jobs.has(group)) return answer("exists");
+    answer("created", create(group, false).uid);
   }
 
   function hear(choice: number): void {
     const reply = replies[choice % replies.length];
     if (reply === undefined) return;
     if (choice % 2 === 0) replies = replies.filter((it) => it !== reply);
-    const { claimNo, said, uid } = reply;
+    const { claimNo, group, said, uid } = reply;
+    const job = jobs.get(group);
     const refusal = { claimNo, diagnosis: diagnose("AdmissionDenied", "no") };
     if (said === "created" && uid !== undefined) say({ kind: "created", claimNo, adopted: false, uid, rv: "1", group });
     else if (said === "refused") say({ kind: "refused", ...refusal });
@@ -145,6 +150,7 @@ export function adversary() {
   }
 
   function progress(choice: number): void {
+    const job = some(choice);
     if (job === undefined || job.occupant) return;
     const wasUnfinished = isUnfinished(job);
     if (job.pod === "pending" && (!job.deleting || choice % 3 === 0)) {
@@ -160,7 +166,8 @@ export function adversary() {
   }
 
   /** What the watcher sees now is heard whenever, and perhaps twice. */
-  function watch(): void {
+  function watch(choice: number): void {
+    const job = some(choice);
     if (job === undefined || job.occupant) return;
     const end = job.condition === undefined ? undefined : endOf(job);
     if (end !== undefined) facts = [...facts, end];
@@ -177,7 +184,7 @@ export function adversary() {
 
   function look(): void {
     if (!due("closing")) return;
-    looks = [...looks, { of: attempt(), begunAtMs: nowMs, seen: job && { ...job } }];
+    looks = [...looks, { of: attempt(), begunAtMs: nowMs, seen: seenIn(attempt().group) }];
     rest(2 * SECOND);
   }
   /** The close loop's and the unfence loop's conclusions, from what was seen when they looked. */
@@ -186,6 +193,7 @@ export function adversary() {
     if (it === undefined) return;
     looks = looks.filter((other) => other !== it);
     const { of: was, seen, begunAtMs } = it;
+    const job = was.group && jobs.get(was.group);
     const isKnown = was.uid !== undefined && was.notes.gone !== true;
     const { claimNo } = was;
     if (seen !== undefined && !seen.occupant) {
@@ -201,21 +209,20 @@ export function adversary() {
     if (seen?.occupant) return say({ kind: "occupied", uid: seen.uid });
     if (isKnown) return job?.uid === was.uid || was.uid === undefined ? undefined : say({ kind: "gone", uid: was.uid });
     if (!isFenced(was, begunAtMs)) return say({ kind: "fencePassed", claimNo, begunAtMs, found: "nothing" });
-    occupy();
+    occupy(was.group);
   }
-  function occupy(): void {
-    if (job !== undefined) return;
-    job = create(true);
-    say({ kind: "occupied", uid: job.uid });
+  function occupy(where: GroupName | undefined): void {
+    if (where !== undefined && !jobs.has(where)) say({ kind: "occupied", uid: create(where, true).uid });
   }
 
   function release(): void {
     if (!due("ended")) return;
-    const { uid, occupantUid } = attempt();
+    const { uid, occupantUid, group: where } = attempt();
+    const job = where && jobs.get(where);
     const fenced = isFenced(attempt(), nowMs);
     rest(30 * SECOND);
     if (occupantUid !== undefined && !fenced) {
-      if (job?.uid === occupantUid) job = undefined;
+      if (job?.uid === occupantUid) jobs.delete(job.group);
       return say({ kind: "released", found: "missing", begunAtMs: nowMs });
     }
     if (uid !== undefined && job?.uid === uid) {
@@ -225,7 +232,7 @@ export function adversary() {
     }
     if (uid === undefined && job !== undefined)
       return say(job.occupant ? { kind: "occupied", uid: job.uid } : { kind: "created", adopted: true, ...of(job) });
-    if (fenced) return occupy();
+    if (fenced) return occupy(where);
     say({ kind: "released", found: "missing", begunAtMs: nowMs });
   }
 
@@ -233,6 +240,7 @@ export function adversary() {
     const [stray] = strays;
     if (stray === undefined) return;
     strays = strays.slice(1);
+    const job = jobs.get(stray.group);
     if (job?.uid !== stray.uid) return;
     if (stray.kind === "stray") job.deleting = true;
     if ((stray.kind === "stray" && isUnfinished(job)) || nowMs < stray.holdUntilMs) strays = [...strays, stray];
@@ -240,21 +248,23 @@ export function adversary() {
     collect();
   }
 
-  function tally(): void {
+  function tally(choice: number): void {
+    const job = some(choice);
     if (job === undefined) return;
-    const { state, uid } = attempt();
+    const { state, uid, group: where } = attempt();
     if (job.occupant) {
-      if (state === "done") job = undefined;
-    } else if (uid === undefined && (state === "claimed" || state === "closing"))
+      if (state === "done") jobs.delete(job.group);
+    } else if (uid === undefined && job.group === where && (state === "claimed" || state === "closing"))
       say({ kind: "created", adopted: true, ...of(job) });
     else if (job.held && (uid !== job.uid || state === "done"))
       strays = [
         ...strays,
-        { kind: uid === job.uid ? "release" : "stray", group, name: "name", uid: job.uid, holdUntilMs: nowMs },
+        { kind: uid === job.uid ? "release" : "stray", group: job.group, name: "name", uid: job.uid, holdUntilMs: nowMs },
       ];
   }
 
   function decide(choice: number): void {
+    const job = some(choice);
     const before = record;
     if (choice % 3 === 0) {
       const { record: after, told: news } = advance(record, { kind: "cancel", cancel: {} }, { ...at, nowMs });
@@ -295,12 +305,13 @@ export function adversary() {
     /** Nothing bad happens any more. How many rounds it took until all was over. */
     heal(): number {
       for (let round = 1; round <= 200; round += 1) {
-        for (const it of [claim, land, hear, progress, watch, observe, look, conclude, release, sweep, tally]) it(2);
+        for (const it of [claim, land, hear, progress, watch, observe, look, conclude, release, sweep, tally])
+          it(2 + (round % 2));
         wait(round % 4);
         const idle = attempt().state === "done" && posts.length === 0 && strays.length === 0;
-        if (record.run.state === "ended" && idle && (job === undefined || (!job.held && !job.occupant))) return round;
+        if (record.run.state === "ended" && idle && [...jobs.values()].every((it) => !it.held && !it.occupant)) return round;
       }
-      wrong.push(`it does not end: ${JSON.stringify({ attempt: attempt(), job, posts, strays })}`);
+      wrong.push(`it does not end: ${JSON.stringify({ attempt: attempt(), jobs: [...jobs.values()], posts, strays })}`);
       return Infinity;
     },
     problems(): readonly string[] {

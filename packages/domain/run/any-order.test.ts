@@ -74,6 +74,8 @@ const anything: fc.Arbitrary<AttemptInput> = fc.oneof(
   }),
   fc.record({ kind: as("cancel"), diagnosis }),
   fc.record({ kind: as("waitExpired") }),
+  fc.record({ kind: as("hopeless"), diagnosis }),
+  fc.record({ kind: as("unstarted"), ...job }),
   fc.record({ kind: as("startExpired"), diagnosis }),
   fc.record({ kind: as("deadline") }),
 );

@@ -152,6 +152,17 @@ t.test("started: no is said where a look after the deletion still lists the pod 
   t.equal(after(live, [input.started, never]).started, "yes", "but not against what was seen");
 });
 
+t.test("started: no that was noted while the pods could be seen outlives them, but not another Job", async (t) => {
+  const noted = after(closing, [input.unstarted]);
+  t.equal(noted.started, "no");
+  t.equal(after(noted, [input.lookedDeleted]).started, "no");
+  t.equal(after(noted, [input.started, input.lookedDeleted]).started, "yes");
+  const unsure = after(claimed, [input.stalled, input.cancel, input.unstarted, input.gone]);
+  t.equal(after(unsure, [input.occupied]).started, "no", "the name is occupied: no other create landed");
+  t.equal(after(unsure, [{ ...input.created, uid: other }]).started, "unknown", "another one did");
+  t.equal(after(unsure, [{ ...input.fencePassed, begunAtMs: passed }], passed).started, "unknown", "one was never answered");
+});
+
 t.test("a fact before the create's answer is no stranger's: it binds, and the answer then changes nothing", async (t) => {
   const bound = after(claimed, [input.started]);
   t.match(bound, { state: "live", uid: own, started: "yes", unanswered: [1] });
