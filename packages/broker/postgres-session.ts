@@ -5,7 +5,7 @@
  * whoever looks next gives its messages back), by one that is frozen (its row runs out), or by ourselves after an answer
  * was lost (a doubtful session is ended and a new one begun). A session that ended can settle nothing any more.
  */
-import { Socket } from "node:net";
+import type { Socket } from "node:net";
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
@@ -39,6 +39,7 @@ export interface Sessions {
 
 interface Options {
   readonly config: ClientConfig;
+  readonly socket: () => Socket;
   readonly pool: Pool;
   readonly clock: Clock;
   readonly log: Log;
@@ -61,6 +62,7 @@ export async function openSessions(options: Options): Promise<Sessions> {
   const pause = backOff(clock, { firstMs: 50, mostMs: 5_000 });
   const waiting = new Set<() => void>();
   let open: Open | undefined = await openOne(options);
+  let previous = open.id;
   let away: { sinceMs: number; lastError: string } | undefined;
 
   function lose(session: Session, error: unknown): void {
@@ -73,7 +75,8 @@ export async function openSessions(options: Options): Promise<Sessions> {
     for (let failures = 0; !closing.signal.aborted; ) {
       if (open === undefined) {
         try {
-          open = await openOne(options);
+          open = await openOne(options, previous);
+          previous = open.id;
           log.info("connected to the broker again", { broker: "postgres" });
           failures = 0;
           away = undefined;
@@ -123,8 +126,8 @@ export async function openSessions(options: Options): Promise<Sessions> {
   };
 }
 
-async function openOne({ config, onNews }: Options): Promise<Open> {
-  const socket = new Socket();
+async function openOne({ config, socket: makeSocket, pool, follow, onNews }: Options, previous?: number): Promise<Open> {
+  const socket = makeSocket();
   const client = new Client({ ...config, stream: () => socket });
   const end = new AbortController();
   client.on("error", (error) => end.abort(error));
@@ -145,6 +148,8 @@ async function openOne({ config, onNews }: Options): Promise<Open> {
       id,
       LEASE_SECONDS,
     ]);
+    // What we held ourselves comes first again, in its order.
+    if (previous !== undefined) await giveBack(pool, [previous], follow);
     return { id, client, socket, end, over: end.signal };
   } catch (error) {
     socket.destroy();

@@ -49,15 +49,15 @@ export async function openPostgresBroker({
   publishWithinMs,
 }: PostgresBrokerOptions): Promise<Broker> {
   const where = `Postgres at ${hostPort(address)}`;
-  const sockets = new Set<Socket>();
-  const config = clientConfig(address, sockets);
+  const sockets = openSockets();
+  const config = clientConfig(address, sockets.make);
   const pool = new Pool({ ...config, max: CONNECTIONS_MAX });
   pool.on("error", (error) => log.debug("an idle connection to the broker broke", { error }));
   const receivers = new Set<Receiver>();
   const onNews = (queue: string | undefined) => {
     for (const it of receivers) if (queue === undefined || it.queue === queue) it.ring();
   };
-  const sessions = await openSessions({ config, pool, clock, log, onNews, follow: names.follow }).catch(
+  const sessions = await openSessions({ config, socket: sockets.make, pool, clock, log, onNews, follow: names.follow }).catch(
     async (error: unknown) => {
       await pool.end();
       throw whyNot(error, address, where);
@@ -135,11 +135,14 @@ export async function openPostgresBroker({
     status: () => sessions.status(),
     inspect: (signal) => inspect(signal),
     [Symbol.asyncDispose]: async () => {
-      await Promise.all([...receivers].map((it) => it.close()));
-      await sessions.close();
-      // A frozen server answers no farewell.
-      await atMost(clock, CLOSE_WITHIN_MS, pool.end());
-      for (const it of sockets) it.destroy();
+      const orderly = (async () => {
+        await Promise.all([...receivers].map((it) => it.close()));
+        await sessions.close();
+        await pool.end();
+      })();
+      await atMost(clock, CLOSE_WITHIN_MS, orderly);
+      sockets.close(); // a frozen server answers none of them: this ends their waiting
+      await orderly;
     },
   };
 
@@ -261,7 +264,31 @@ function checked({ id, key, replyTo }: Outgoing): void {
   }
 }
 
-function clientConfig({ host, port, user, password, space, query }: Address, sockets: Set<Socket>): ClientConfig {
+interface Sockets {
+  readonly make: () => Socket;
+  /** Ends those that are open, and each that is made later. */
+  readonly close: () => void;
+}
+
+/** pg hides its sockets, and a query to a frozen server ends only with its socket. */
+function openSockets(): Sockets {
+  const open = new Set<Socket>();
+  let closed = false;
+  return {
+    make: () => {
+      const socket = new Socket();
+      open.add(socket);
+      if (closed) setImmediate(() => socket.destroy(new Error("the broker was closed")));
+      return socket.once("close", () => open.delete(socket));
+    },
+    close: () => {
+      closed = true;
+      for (const it of open) it.destroy(new Error("the broker was closed"));
+    },
+  };
+}
+
+function clientConfig({ host, port, user, password, space, query }: Address, stream: () => Socket): ClientConfig {
   const sslmode = query.get("sslmode");
   return {
     host,
@@ -276,11 +303,7 @@ function clientConfig({ host, port, user, password, space, query }: Address, soc
     query_timeout: STATEMENT_MS + 1_000,
     idle_in_transaction_session_timeout: STATEMENT_MS,
     keepAlive: true,
-    stream: () => {
-      const socket = new Socket();
-      sockets.add(socket);
-      return socket.once("close", () => sockets.delete(socket));
-    },
+    stream,
   };
 }
 

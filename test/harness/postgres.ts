@@ -40,6 +40,15 @@ export async function postgres({ unsafe = false }: { readonly unsafe?: boolean }
     for (const pid of [server.pid, ...(await children(server.pid))]) send(pid, name);
   };
 
+  /** The parent first: a child that it starts between our look and our signal would run on. */
+  const freeze = async (): Promise<void> => {
+    if (server === undefined) throw new Error("this Postgres is not running");
+    send(server.pid, "SIGSTOP");
+    await untilStopped([server.pid]);
+    await signal("SIGSTOP");
+    await untilStopped(await children(server.pid));
+  };
+
   return {
     url,
     port,
@@ -55,6 +64,7 @@ export async function postgres({ unsafe = false }: { readonly unsafe?: boolean }
       return Object.assign(new URL(url), { pathname: `/${name}` }).href;
     },
     kill: async () => {
+      await freeze();
       await signal("SIGKILL");
       await server?.stop(); // waits until the system has taken it away
       server = undefined;
@@ -62,10 +72,7 @@ export async function postgres({ unsafe = false }: { readonly unsafe?: boolean }
     start: async () => {
       server = await startAgain(dataDir, port, unsafe);
     },
-    freeze: async () => {
-      await signal("SIGSTOP");
-      if (server !== undefined) await untilStopped([server.pid, ...(await children(server.pid))]);
-    },
+    freeze,
     thaw: () => signal("SIGCONT"),
     [Symbol.asyncDispose]: async () => {
       if (server !== undefined) {
