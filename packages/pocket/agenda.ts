@@ -6,6 +6,7 @@
  * millisecond happens in the order in which it was asked for.
  */
 import type { Clock } from "@longshore/runtime/clock.ts";
+import { popTimed, pushTimed } from "@longshore/runtime/soonest.ts";
 
 export interface Agenda {
   /** Keeps the earlier of the two when the key is already there. */
@@ -39,7 +40,7 @@ export function createAgenda(clock: Clock): Agenda {
     if (stopped) return;
     const entry = { key, atMs: whenMs, order: order++, work };
     byKey.set(key, entry);
-    push(heap, entry);
+    pushTimed(heap, entry);
     if (!running && whenMs < sleepsUntilMs) rest();
   }
 
@@ -50,7 +51,7 @@ export function createAgenda(clock: Clock): Agenda {
     sleepsUntilMs = Number.POSITIVE_INFINITY;
     let next = heap[0];
     while (next !== undefined && byKey.get(next.key) !== next) {
-      pop(heap);
+      popTimed(heap);
       next = heap[0];
     }
     if (next === undefined || stopped) return;
@@ -73,7 +74,7 @@ export function createAgenda(clock: Clock): Agenda {
       for (let n = 0; n < most; n++) {
         const next = heap[0];
         if (next === undefined || next.atMs > now) break;
-        pop(heap);
+        popTimed(heap);
         if (byKey.get(next.key) !== next) continue;
         byKey.delete(next.key);
         next.work();
@@ -102,34 +103,4 @@ export function createAgenda(clock: Clock): Agenda {
       wake = undefined;
     },
   };
-}
-
-const before = (a: Entry, b: Entry): boolean => a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
-
-function push(heap: Entry[], entry: Entry): void {
-  let hole = heap.push(entry) - 1;
-  while (hole > 0) {
-    const parent = (hole - 1) >> 1;
-    const above = heap[parent];
-    if (above === undefined || !before(entry, above)) break;
-    heap[hole] = above;
-    hole = parent;
-  }
-  heap[hole] = entry;
-}
-
-function pop(heap: Entry[]): void {
-  const last = heap.pop();
-  if (last === undefined || heap.length === 0) return;
-  let hole = 0;
-  for (;;) {
-    const left = heap[2 * hole + 1];
-    const right = heap[2 * hole + 2];
-    const child = right !== undefined && left !== undefined && before(right, left) ? 2 * hole + 2 : 2 * hole + 1;
-    const below = heap[child];
-    if (below === undefined || !before(below, last)) break;
-    heap[hole] = below;
-    hole = child;
-  }
-  heap[hole] = last;
 }

@@ -5,6 +5,7 @@
  * sleepers everything that follows from the first has run, so that what happens depends on nothing but the numbers.
  */
 import type { Clock } from "./clock.ts";
+import { popTimed, pushTimed } from "./soonest.ts";
 
 export interface StepsClock extends Clock {
   /** Lets so much time pass, waking sleepers in order, each with all that follows from it before the next. */
@@ -48,14 +49,14 @@ export function stepsClock({ nowMs = 0, chance = 0.5, random = () => chance }: S
         };
         const sleeper: Sleeper = { atMs: now + Math.max(0, ms), order: order++, wake };
         sleeping++;
-        push(heap, sleeper);
+        pushTimed(heap, sleeper);
         signal?.addEventListener("abort", wake, { once: true });
       }),
     async pass(ms) {
       const until = now + ms;
       await settled();
       for (let next = heap[0]; next !== undefined && next.atMs <= until; next = heap[0]) {
-        pop(heap);
+        popTimed(heap);
         if (next.wake === undefined) continue;
         now = next.atMs;
         next.wake();
@@ -69,34 +70,4 @@ export function stepsClock({ nowMs = 0, chance = 0.5, random = () => chance }: S
 /** After all that was due in this turn has run: promises settle before a macrotask begins. */
 function settled(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
-}
-
-const before = (a: Sleeper, b: Sleeper): boolean => a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
-
-function push(heap: Sleeper[], sleeper: Sleeper): void {
-  let hole = heap.push(sleeper) - 1;
-  while (hole > 0) {
-    const parent = (hole - 1) >> 1;
-    const above = heap[parent];
-    if (above === undefined || !before(sleeper, above)) break;
-    heap[hole] = above;
-    hole = parent;
-  }
-  heap[hole] = sleeper;
-}
-
-function pop(heap: Sleeper[]): void {
-  const last = heap.pop();
-  if (last === undefined || heap.length === 0) return;
-  let hole = 0;
-  for (;;) {
-    const left = heap[2 * hole + 1];
-    const right = heap[2 * hole + 2];
-    const child = right !== undefined && left !== undefined && before(right, left) ? 2 * hole + 2 : 2 * hole + 1;
-    const below = heap[child];
-    if (below === undefined || !before(below, last)) break;
-    heap[hole] = below;
-    hole = child;
-  }
-  heap[hole] = last;
 }

@@ -1,0 +1,43 @@
+/**
+ * What is due soonest, out of many: a binary heap by time, and among equals by the order in which they came.
+ *
+ * The bug this prevents: timers kept in a list that is searched or sorted whole for each of ten thousand waiting things.
+ */
+
+export interface Timed {
+  readonly atMs: number;
+  /** Grows with each that is added: what came first is first among equals, so that runs can be replayed. */
+  readonly order: number;
+}
+
+const before = (a: Timed, b: Timed): boolean => a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
+
+/** `heap[0]` is the soonest. */
+export function pushTimed<T extends Timed>(heap: T[], entry: T): void {
+  let hole = heap.push(entry) - 1;
+  while (hole > 0) {
+    const parent = (hole - 1) >> 1;
+    const above = heap[parent];
+    if (above === undefined || !before(entry, above)) break;
+    heap[hole] = above;
+    hole = parent;
+  }
+  heap[hole] = entry;
+}
+
+/** Takes the soonest away. */
+export function popTimed<T extends Timed>(heap: T[]): void {
+  const last = heap.pop();
+  if (last === undefined || heap.length === 0) return;
+  let hole = 0;
+  for (;;) {
+    const left = heap[2 * hole + 1];
+    const right = heap[2 * hole + 2];
+    const child = right !== undefined && left !== undefined && before(right, left) ? 2 * hole + 2 : 2 * hole + 1;
+    const below = heap[child];
+    if (below === undefined || !before(below, last)) break;
+    heap[hole] = below;
+    hole = child;
+  }
+  heap[hole] = last;
+}
