@@ -277,6 +277,8 @@ export function adversary() {
   function wait(choice: number): void {
     nowMs += [SECOND, CLAIM, 3 * MINUTE, 11 * MINUTE][choice % 4] ?? 0;
     posts = posts.filter(({ untilMs }) => nowMs < untilMs);
+    // What has ended and is released lives a while, and then its name is free.
+    for (const it of jobs.values()) if (it.condition !== undefined && !it.held) jobs.delete(it.group);
   }
 
   // Chance comes more often to what makes trouble.

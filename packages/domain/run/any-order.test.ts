@@ -109,7 +109,7 @@ function problemsAfter(before: RunRecord, { record, told }: Advanced): readonly 
 
 t.test("every input in every state, in any order: nothing throws, and every invariant holds", async (t) => {
   fc.assert(
-    fc.property(fc.array(moment, { maxLength: 60 }), (moments) => {
+    fc.property(fc.array(moment, { maxLength: 60, size: "max" }), (moments) => {
       let record = runOf(planOf(steps, { retriesOn: ["never-started", "infrastructure", "failure"] }));
       let nowMs = NOW;
       const story = [{ type: "run.accepted", sequence: 1, generation: 1 }];
@@ -145,7 +145,7 @@ t.test("every input in every state, in any order: nothing throws, and every inva
 
 t.test("what was said is said again: the second time decides nothing and tells nothing", async (t) => {
   fc.assert(
-    fc.property(fc.array(anything, { maxLength: 12 }), anything, (before, it) => {
+    fc.property(fc.array(anything, { maxLength: 12, size: "max" }), anything, (before, it) => {
       if (it.kind === "claimDue" || it.kind === "placed" || it.kind === "noPlace") return; // each of these is a new decision
       const then = before.reduce((attempt, next) => moveAttempt(attempt, next, context()).attempt, claimed);
       const once = moveAttempt(then, it, context()).attempt;
