@@ -8,7 +8,7 @@
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import type { Test } from "tap";
-import { serverFaults } from "./conformance-faults.ts";
+import { serverFaults, stubborn } from "./conformance-faults.ts";
 import {
   type Conforming,
   forever,
@@ -252,7 +252,8 @@ async function repliesAndFollowers(t: Test, { open, server }: Conforming): Promi
     const stays = await broker.follow("#", { inFlightMax: 1, signal: forever });
     leaving.abort();
     t.equal((await gone.next()).done, true);
-    t.equal(await broker.publish("events", message(1), forever), "stored");
+    // A queue that goes while an event is on its way may cost a "retry", never the event.
+    await stubborn(broker, "events", message(1));
     t.equal((await take(stays)).id, "id-1");
   });
 }

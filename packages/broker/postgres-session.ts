@@ -59,7 +59,7 @@ interface Open extends Session {
 export async function openSessions(options: Options): Promise<Sessions> {
   const { clock, log, onNews } = options;
   const closing = new AbortController();
-  const pause = backOff(clock, { firstMs: 50, mostMs: 5_000 });
+  const pause = backOff(clock, { firstMs: 50, mostMs: 2_000 });
   const waiting = new Set<() => void>();
   let open: Open | undefined = await openOne(options);
   let previous = open.id;

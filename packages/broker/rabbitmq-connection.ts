@@ -50,7 +50,7 @@ interface Open extends Link {
 export async function openLinks(options: LinkOptions): Promise<Links> {
   const { clock, log, purpose } = options;
   const closing = new AbortController();
-  const pause = backOff(clock, { firstMs: 50, mostMs: 5_000 });
+  const pause = backOff(clock, { firstMs: 50, mostMs: 2_000 });
   const waiting = new Set<() => void>();
   let open: Open | undefined = await openOne(options);
   let away: { sinceMs: number; lastError: string } | undefined;
