@@ -275,7 +275,7 @@ export function adversary() {
   }
 
   function wait(choice: number): void {
-    nowMs += [SECOND, CLAIM, 3 * MINUTE, 11 * MINUTE][choice % 4] ?? 0;
+    nowMs += [SECOND, CLAIM, 3 * MINUTE, CLAIM, SECOND, CLAIM, MINUTE, 11 * MINUTE][choice % 8] ?? 0;
     posts = posts.filter(({ untilMs }) => nowMs < untilMs);
     // What has ended and is released lives a while, and then its name is free.
     for (const it of jobs.values()) if (it.condition !== undefined && !it.held) jobs.delete(it.group);
@@ -309,7 +309,7 @@ export function adversary() {
       for (let round = 1; round <= 200; round += 1) {
         for (const it of [claim, land, hear, progress, watch, observe, look, conclude, release, sweep, tally])
           it(2 + (round % 2));
-        wait(round % 4);
+        wait(round % 8);
         const idle = attempt().state === "done" && posts.length === 0 && strays.length === 0;
         if (record.run.state === "ended" && idle && [...jobs.values()].every((it) => !it.held && !it.occupant)) return round;
       }
