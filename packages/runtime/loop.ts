@@ -88,7 +88,7 @@ export function bell(clock: Clock): Bell {
       const nap = linked(signal);
       const wake = () => {
         woken = true;
-        nap.abort();
+        nap.abort("woken"); // without a reason each abort makes an exception with a stack
       };
       waiting.add(wake);
       await clock.sleep(ms, nap.signal);
