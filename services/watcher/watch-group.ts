@@ -146,13 +146,15 @@ export async function watchGroup(parts: Parts, cluster: Watched, signal: AbortSi
       return afterGet(known.said, found === "missing" ? undefined : found, clock.now());
     }
     const { job } = known;
-    // The Job's end may overtake its pods' on the way here, and repeats come after their pods were forgotten.
-    const complete = [...known.pods.values()].some((pod) => pod.containers.some(({ terminated }) => terminated !== undefined));
-    const read = finishedCondition(job) && !complete ? await podsOf(cluster, job.uid, signal) : undefined;
-    const pods = read ?? [...known.pods.values()];
+    const pods = [...known.pods.values()];
     const telling = facts(known.said, { job, pods }, clock.now());
-    if (telling.want?.kind !== "events") return telling;
-    return facts(known.said, { job, pods, events: await eventsOf(cluster, telling.want, signal) }, clock.now());
+    if (telling.want?.kind === "events")
+      return facts(known.said, { job, pods, events: await eventsOf(cluster, telling.want, signal) }, clock.now());
+    // The Job's end may overtake its pods' on the way here, and repeats come after their pods were forgotten.
+    const complete = pods.some((pod) => pod.containers.some(({ terminated }) => terminated !== undefined));
+    if (telling.facts.length === 0 || complete || finishedCondition(job) === undefined) return telling;
+    const read = await podsOf(cluster, job.uid, signal);
+    return read === undefined ? telling : facts(known.said, { job, pods: read }, clock.now());
   }
 
   function note(kind: "jobs" | "pods", change: Change): void {
