@@ -5,6 +5,9 @@
  *   claim (ledger) ──▶ POST (cluster) ──▶ record (ledger)
  *        died here: the claim runs out, the next POST meets 409 and adopts ──┘
  */
+import { diagnose } from "@longshore/contract/diagnosis.ts";
+import type { AttemptInput } from "@longshore/domain/run/input.ts";
+import type { Attempt } from "@longshore/domain/run/record.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import { createOrAdopt } from "./create.ts";
 import { look } from "./look.ts";
@@ -31,10 +34,24 @@ export function launch(parts: Parts, cluster: Cluster) {
 }
 
 async function launchOne(parts: Parts, cluster: Cluster, work: Work, signal: AbortSignal): Promise<void> {
+  const { run, attempt, nowMs } = work;
+  const record = (input: AttemptInput) => parts.recording({ run: run.id, step: attempt.step, n: attempt.n, input });
+  if (nowMs >= attempt.notes.waitUntilMs) return await giveUp(attempt, nowMs, record);
   await parts.fail("beforePost");
   const input = await createOrAdopt(parts, cluster, work, signal);
   await parts.fail("afterPost");
-  await parts.recording({ run: work.run.id, step: work.attempt.step, n: work.attempt.n, input });
+  await record(input);
+}
+
+/** A cluster that answers every create with an error would be asked for ever: `waitFor` bounds that too. Nothing was sent for this claim. */
+async function giveUp(
+  { claimNo, notes }: Attempt,
+  nowMs: number,
+  record: (input: AttemptInput) => Promise<unknown>,
+): Promise<void> {
+  const diagnosis = diagnose("WaitExpired", "Its cluster gave no answer that could be relied on within `waitFor`.");
+  await record({ kind: "deferred", claimNo, diagnosis: notes.stall ?? diagnosis, retryAtMs: nowMs });
+  await record({ kind: "waitExpired" });
 }
 
 /** Claims that nobody answered and whose fence has passed: a look begun after that decides. */
