@@ -1,0 +1,44 @@
+/**
+ * Debian's Python with pika, the client that the README's example is written for.
+ *
+ * The failure this prevents: an example that was tried once, by its author, with whatever was installed there.
+ */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+
+export const PYTHON = "/usr/bin/python3";
+const INSTALL_MINUTES_MAX = 5;
+const INSTALL = ["install", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120", "python3", "python3-pika"];
+
+/** Installs what is missing, as root on Debian; otherwise says what to install. */
+export async function pythonWithPika(say: (sentence: string) => void): Promise<string> {
+  if (await works()) return PYTHON;
+  if (process.getuid?.() !== 0)
+    throw new Error(
+      `${PYTHON} cannot import pika: install Debian's packages python3 and python3-pika, or run the tests as root.`,
+    );
+  say("installing python3-pika");
+  if ((await aptGet(INSTALL)) !== 0) {
+    await aptGet(["update", "-q"]);
+    await aptGet(INSTALL);
+  }
+  if (await works()) return PYTHON;
+  throw new Error(`${PYTHON} cannot import pika, and apt-get could not install python3-pika: is this Debian, with a network?`);
+}
+
+const works = async (): Promise<boolean> => (await exitCode(PYTHON, ["-c", "import pika"])) === 0;
+const aptGet = (args: readonly string[]): Promise<number | null> => exitCode("apt-get", args);
+
+/** `null`: it could not be started, or was ended by its bound. */
+async function exitCode(program: string, args: readonly string[]): Promise<number | null> {
+  const child = spawn(program, args, {
+    stdio: "ignore",
+    env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
+    timeout: INSTALL_MINUTES_MAX * 60_000,
+  });
+  const missing = once(child, "error").then(() => null);
+  return await Promise.race([
+    missing,
+    once(child, "close").then(([code]: unknown[]) => (typeof code === "number" ? code : null)),
+  ]);
+}
