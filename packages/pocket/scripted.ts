@@ -101,8 +101,11 @@ function startScript(
 
   function stop(graceSeconds: number): void {
     const graceMs = graceSeconds * 1000;
-    if (script.onStop?.kind === "stuck") stuck.set(key, () => end(137));
-    else if (startedAtMs === undefined || script.onStop === undefined) later(0, () => end(143));
+    if (script.onStop?.kind === "stuck") {
+      // Told to stop, it starts nothing more; that its containers are gone is what nobody hears.
+      if (startedAtMs === undefined) agenda.cancel(key);
+      stuck.set(key, () => end(137));
+    } else if (startedAtMs === undefined || script.onStop === undefined) later(0, () => end(143));
     else if (script.onStop.afterMs < graceMs)
       later(script.onStop.afterMs, () => end(script.onStop?.kind === "ends" ? (script.onStop.exitCode ?? 143) : 143));
     else later(graceMs, () => end(137));

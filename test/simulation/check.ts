@@ -9,7 +9,7 @@ import { noticeId } from "@longshore/ledger/admit.ts";
 import { TenantName } from "@longshore/contract/ids.ts";
 import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";
 import type { ReceivedEvent } from "@longshore/contract/envelope.ts";
-import type { JobLife } from "./history.ts";
+import type { JobLife, PodLife } from "./history.ts";
 import type { World } from "./world.ts";
 
 export interface Broken {
@@ -29,6 +29,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
   "G3: at most one Job of an attempt runs": oneJobRuns,
   "G4: every end that a hold kept is told": everyEndIsTold,
   "G5: no terminal event is false": noFalseEnd,
+  "G5: a run that is said not to have started did not": started,
   "G6: events are dense, in order, with one end a generation": stories,
   "G10: nothing runs behind an end, and a cancel loses only to Complete": nothingRunsBehindAnEnd,
   "Nothing unaccounted": unaccounted,
@@ -68,7 +69,8 @@ function oneEffect(world: World): readonly string[] {
   const accepted = [...Map.groupBy(world.upstream.heard.filter(({ type }) => type === "run.accepted"), ({ subject }) => subject)];
   const twice = accepted.filter(([, events]) => events.length > 1).map(([run]) => `${run} was accepted twice`);
   const byName = new Map(attempts(world).map((it) => [it.attempt.name, it]));
-  const foreign = [...world.history.jobs.values()].flatMap(({ name, content, occupant }) => {
+  const foreign = [...world.history.jobs.values()].flatMap(({ name, content, occupant, origin }) => {
+    if (origin !== "ours") return [];
     const run = byName.get(name)?.record.run.id;
     if (run === undefined) return [`the Job ${name} is of no attempt that the ledger knows`];
     return occupant || content === run ? [] : [`the Job ${name} of ${run} does ${content}`];
@@ -91,12 +93,21 @@ function isExcepted({ history }: World, name: string): boolean {
 }
 
 function oneJobRuns(world: World): readonly string[] {
-  const pods = [...world.history.pods.values()];
-  return [...Map.groupBy(pods, ({ jobName }) => jobName)].flatMap(([name, ran]) => {
+  const pods = ourPods(world);
+  return [...adopted(world), ...[...Map.groupBy(pods, ({ jobName }) => jobName)].flatMap(([name, ran]) => {
     const jobs = new Set(ran.map(({ job }) => job));
     return jobs.size > 1 && !isExcepted(world, name) ? [`${jobs.size} Jobs named ${name} ran: ${ran.map(({ cluster, job, startedMs }) => `${job} in ${cluster} at ${at(startedMs)}`).join(", ")}`] : [];
-  });
+  })];
 }
+
+/** Whose work it is says the proof; and a copy of a Job, with its proof, is not the Job. */
+const adopted = (world: World): readonly string[] =>
+  attempts(world).flatMap(({ attempt }) => {
+    const origin = lifeOf(world, attempt)?.origin ?? "ours";
+    return origin === "ours" ? [] : [`${attempt.name} took a Job for its own that is ${origin}`];
+  });
+
+const ourPods = ({ history }: World): readonly PodLife[] => [...history.pods.values()].filter(({ job }) => history.jobs.get(job)?.origin === "ours");
 
 const lifeOf = ({ history }: World, { uid }: Attempt): JobLife | undefined => (uid === undefined ? undefined : history.jobs.get(uid));
 
@@ -143,8 +154,16 @@ function noFalseEnd(world: World): readonly string[] {
   });
 }
 
+/** "Free to publish again" said of work that ran. */
+function started(world: World): readonly string[] {
+  return attempts(world).flatMap(({ attempt: { name, started: said, outcome } }) => {
+    const ran = ourPods(world).find((it) => it.jobName === name);
+    return said === "no" && outcome !== undefined && ran !== undefined && !isExcepted(world, name) ? [`${name} is said not to have started, and a pod of it ran at ${at(ran.startedMs)}`] : [];
+  });
+}
+
 function nothingRunsBehindAnEnd(world: World): readonly string[] {
-  const pods = [...world.history.pods.values()];
+  const pods = ourPods(world);
   const running = attempts(world).flatMap(({ attempt: { name, outcome } }) => {
     if (outcome === undefined) return [];
     const behind = pods.filter((it) => it.jobName === name && (it.endedMs ?? Number.POSITIVE_INFINITY) > outcome.endedAtMs);
@@ -206,5 +225,7 @@ function unaccounted(world: World): readonly string[] {
   const { gauges } = world;
   const left = gauges.get("longshore_unaccounted {}") ?? 0;
   const untimed = attempts(world).filter(({ attempt: { state, dueMs } }) => (state === "done") !== (dueMs === undefined));
-  return [...(left > 0 ? [`the tally counts ${left} unaccounted`] : []), ...untimed.map(({ attempt: { name, state } }) => `${name} is ${state}, and its timer does not fit`)];
+  // Shown, and never touched: Jobs that carry our labels and not our proof.
+  const shown = [...world.history.jobs.values()].filter(({ origin, goneMs }) => origin === "theirs" && goneMs === undefined).length;
+  return [...(left > shown ? [`the tally counts ${left} unaccounted, and ${shown} are somebody else's`] : []), ...untimed.map(({ attempt: { name, state } }) => `${name} is ${state}, and its timer does not fit`)];
 }

@@ -4,7 +4,7 @@
  * The bug this prevents: judging a run by what the launcher believes of a Job. Whether a Job was complete, and which pods ran,
  * is read here from the cluster's own changes.
  */
-import { HOLD, LABELS } from "@longshore/domain/run/marks.ts";
+import { ANNOTATIONS, HOLD, LABELS } from "@longshore/domain/run/marks.ts";
 import type { Transport } from "@longshore/kubernetes/transport.ts";
 import type { Kubelet, PodReport } from "@longshore/pocket/api.ts";
 import { createModel, type Model, type RequestEntry } from "@longshore/pocket/model.ts";
@@ -141,10 +141,12 @@ function note({ name: cluster, clock, history, trace }: ClusterOptions, { resour
 }
 
 function begun(cluster: string, job: JobObject, nowMs: number): JobLife {
-  const { uid, name, namespace = "", labels } = job.metadata;
+  const { uid, name, namespace = "", labels, annotations } = job.metadata;
   const env = job.spec.template.spec.containers[0]?.env ?? [];
   const content = env.find((it) => it.name === "CONTENT")?.value;
-  return { cluster, namespace, name, uid, occupant: labels?.[LABELS.occupant] === "true", createdMs: nowMs, content };
+  const proof = annotations?.[ANNOTATIONS.proof];
+  const origin = name.startsWith("copy-") ? "copied" : proof === undefined || proof === "forged" ? "theirs" : "ours";
+  return { cluster, namespace, name, uid, origin, occupant: labels?.[LABELS.occupant] === "true", createdMs: nowMs, content };
 }
 
 // ── The history of pods ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,10 +1,10 @@
 /** What each deed of a plan does to the world, and how all of it is undone. */
-import { GroupName } from "@longshore/contract/ids.ts";
-import { HOLD, LABELS } from "@longshore/domain/run/marks.ts";
+import { GroupName, RunId, StepName } from "@longshore/contract/ids.ts";
+import { ANNOTATIONS, HOLD, LABELS, MANAGED_BY } from "@longshore/domain/run/marks.ts";
 import type { JobObject } from "@longshore/pocket/objects.ts";
 import type { SimulatedCluster } from "./cluster.ts";
 import type { Deed, Meddling, Planned } from "./scenario.ts";
-import { CALM, CALM_BROKER, crash, freeze, type Slot, START_MS, start, stop, thaw, type World } from "./world.ts";
+import { CALM, CALM_BROKER, crash, freeze, INSTALLATION, keysOf, type Slot, START_MS, start, stop, thaw, type World } from "./world.ts";
 
 /** Deals out the deeds, each at its time. */
 export async function deal(world: World, planned: readonly Planned[], signal: AbortSignal): Promise<void> {
@@ -121,11 +121,30 @@ function meddle(world: World, { name: cluster, model }: SimulatedCluster, meddli
       for (const job of model.jobs()) Object.assign(life(job) ?? {}, { deletedByOthersMs: nowMs });
       return model.meddle({ kind: "delete namespace", name: "batch" });
     }
+    case "copy Job":
+      return onJob(({ metadata: { labels, annotations, finalizers }, spec }, { namespace, name }) => {
+        const { selector: _, ...rest } = spec as typeof spec & { readonly selector?: unknown };
+        post(model, namespace, { metadata: { name: `copy-${name}`.slice(0, 52), labels, annotations, finalizers }, spec: rest });
+      });
+    case "take name": {
+      const name = keysOf().jobName(RunId.parse(meddling.run), StepName.parse(meddling.step), 1);
+      const labels = { [LABELS.installation]: INSTALLATION, [LABELS.managedBy]: MANAGED_BY, [LABELS.step]: meddling.step, [LABELS.attempt]: "1" };
+      const annotations = { [ANNOTATIONS.runId]: meddling.run, [ANNOTATIONS.group]: `group-${cluster}`, ...(meddling.proof !== undefined && { [ANNOTATIONS.proof]: meddling.proof }) };
+      const spec = { template: { metadata: { labels, annotations }, spec: { restartPolicy: "Never", containers: [{ name: "main", image: "registry.invalid/theirs:1" }] } } };
+      return post(model, "batch", { metadata: { name, labels, annotations }, spec });
+    }
     case "compact":
     case "cut streams":
     case "silence streams":
       return model.meddle({ kind: meddling.kind });
   }
+}
+
+/** Somebody else's create. Whatever it is answered is theirs to know. */
+function post(model: SimulatedCluster["model"], namespace: string, body: object): void {
+  const path = `/apis/batch/v1/namespaces/${namespace}/jobs`;
+  const sent = model.transport({ user: "somebody" }).send({ method: "POST", path, body }, new AbortController().signal);
+  sent.catch(() => undefined);
 }
 
 /** Everything stops going wrong, and everybody who should run does. */

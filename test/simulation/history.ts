@@ -13,6 +13,8 @@ export interface JobLife {
   readonly name: string;
   readonly uid: string;
   readonly occupant: boolean;
+  /** Made by somebody else: without our proof, or a copy of one of ours. */
+  readonly origin: "ours" | "theirs" | "copied";
   readonly createdMs: number;
   /** Of the content that upstream asked for. */
   readonly content: string | undefined;
@@ -72,6 +74,8 @@ export interface Trace {
   hash(): string;
   tail(most: number): readonly string[];
   count(): number;
+  /** Whether a kept line holds this. */
+  said(text: string): boolean;
 }
 
 const KEPT_MOST = 20_000;
@@ -91,5 +95,6 @@ export function openTrace(now: () => number, startMs: number): Trace {
     hash: () => hash.toString(16).padStart(8, "0"),
     tail: (most) => lines.slice(-most),
     count: () => count,
+    said: (text) => lines.some((line) => line.includes(text)),
   };
 }

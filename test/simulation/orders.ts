@@ -91,7 +91,7 @@ function limits(chance: Chance, { groups }: Setting) {
   return {
     ...(chance.is(0.3) && { groups: groups.toReversed() }),
     ...(chance.is(0.2) && { priority: chance.between(-5, 5) }),
-    waitFor: chance.pick(["3m", "20m", "2h"]),
+    waitFor: chance.pick(["3m", "15m", "40m"]),
     startWithin: chance.pick(["1m", "4m", "10m"]),
     deadline: chance.pick(["1m", "5m", "15m"]),
     retries: { max: chance.pick([0, 1, 2]), on: chance.pick([["never-started"], ["never-started", "infrastructure", "failure"]] as ["never-started" | "infrastructure" | "failure"][][][0][]), backoff: { first: "5s", most: "1m" } }, // biome-ignore format: one value

@@ -41,7 +41,7 @@ function inTheLedger({ ledger: { tables } }: World): readonly string[] {
   return [
     ...runs,
     ...(notices.length > 0 ? [`${notices.length} refusals are not published`] : []),
-    ...[...tables.strays.values()].map((it) => `a ${it.kind} of ${it.name} is not swept`),
+    ...[...tables.strays.values()].map(({ stray }) => `a ${stray.kind} of ${stray.name} is not swept`),
   ];
 }
 
@@ -53,6 +53,6 @@ function inTheClusters({ clusters, history }: World): readonly string[] {
       return held || occupant ? [`${cluster}: ${occupant ? "the occupant" : "the Job"} ${metadata.name} ${metadata.uid} stands${held ? ", held" : ""}`] : [];
     }),
   );
-  const pods = [...history.pods.values()].filter(({ endedMs }) => endedMs === undefined);
+  const pods = [...history.pods.values()].filter(({ endedMs, job }) => endedMs === undefined && history.jobs.get(job)?.origin !== "theirs");
   return [...jobs, ...pods.map((it) => `${it.cluster}: a pod of ${it.jobName} runs`)];
 }

@@ -25,7 +25,7 @@ const SLICE_MS = 20_000;
 /** Waiting for a group, starting, running, retries and fences, one after the other, all fit. */
 const REST_WITHIN_MS = 14 * HOUR;
 /** What a tally would still find. */
-const AFTER_REST_MS = 5 * 60_000;
+const AFTER_REST_MS = 150_000;
 
 export async function runScenario(seed: number, tailMost = 400): Promise<Verdict> {
   const world = openWorld(scenarioOf(seed));
@@ -55,8 +55,26 @@ async function rest(world: World): Promise<readonly Broken[]> {
       await clock.pass(AFTER_REST_MS);
       if (astir(world).length === 0) return [];
     }
+    if (clock.now() >= until - REST_WITHIN_MS / 2) abandonMoved(world);
     if (clock.now() >= until) return [{ invariant: "Liveness", message: `${REST_WITHIN_MS / HOUR} h after all faults had ended: ${left.join("; ")}` }];
     await clock.pass(SLICE_MS);
+    // Nodes are well again, also for pods that were not told to stop before.
+    for (const { pods } of world.clusters.values()) pods.heal();
+  }
+}
+
+/**
+ * What only a person may decide: a namespace went away behind a stripped hold, so that nothing in it can be proved any more. The
+ * simulation's operator gives up runs that wait for that, and no others.
+ */
+function abandonMoved({ history, ledger, trace }: World): void {
+  for (const model of ledger.tables.runs.values()) {
+    const { run, attempts } = model.record;
+    const moved = attempts.filter(({ state, uid }) => (state === "live" || state === "closing") && history.jobs.get(uid ?? "")?.strippedMs !== undefined && history.jobs.get(uid ?? "")?.goneMs !== undefined); // biome-ignore format: one question
+    if (moved.length === 0 || run.state === "ended" || !trace.said("delete namespace")) continue;
+    const { tenant, id } = run;
+    void ledger.connect().admit([{ run: id, tenant, source: "operator", command: `abandon ${id}`, admission: { kind: "abandon" } }]);
+    trace.say(`the operator gives up ${id}`);
   }
 }
 

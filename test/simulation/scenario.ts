@@ -33,7 +33,11 @@ export type Meddling =
   | { readonly kind: "compact" }
   | { readonly kind: "cut streams" }
   | { readonly kind: "silence streams" }
-  | { readonly kind: "delete namespace" };
+  | { readonly kind: "delete namespace" }
+  /** Somebody's own Job under the name that one of ours will want, with our labels and without a proof that fits. */
+  | { readonly kind: "take name"; readonly run: string; readonly step: string; readonly proof: string | undefined }
+  /** The whole Job again under another name, as whoever exports and applies it: with its proof and its hold. */
+  | { readonly kind: "copy Job" };
 
 export type Deed =
   | { readonly kind: "publish"; readonly asked: Asked }
@@ -71,7 +75,7 @@ export function scenarioOf(seed: number): Scenario {
   const groups = clusters.map((cluster) => ({ name: `group-${cluster}`, cluster, namespace: "batch", jobsMax: chance.pick([1, 2, 5, 20]) }));
   const launchers = chance.pick([1, 2, 2]);
   const watchers = chance.pick([1, 1, 2]);
-  const chaosMs = chance.pick([MINUTE, 3 * MINUTE, 8 * MINUTE, 15 * MINUTE, 40 * MINUTE]);
+  const chaosMs = chance.pick([MINUTE, 3 * MINUTE, 6 * MINUTE, 12 * MINUTE, 25 * MINUTE]);
   const skew = (): number => (chance.is(0.15) ? chance.between(-60, 60) * MINUTE : 0);
   const wanted = groups.map(({ name }) => name);
   const publishes = orders(chance, { chaosMs, groups: wanted });
@@ -83,7 +87,7 @@ export function scenarioOf(seed: number): Scenario {
     clusters,
     launchers,
     watchers,
-    pollMs: chance.pick([1_000, 3_000, 8_000]),
+    pollMs: chance.pick([2_000, 10_000, 30_000, 30_000]),
     skewMs: { launcher: Array.from({ length: launchers }, skew), cluster: skew() },
     lanes: chance.pick([1, 3, 8]),
     deeds: [...publishes, ...troubles].toSorted((a, b) => a.atMs - b.atMs),
@@ -245,6 +249,18 @@ const meddlings: Family = (it) =>
     return { atMs: when(it), kind: "meddle", cluster: one(it.chance, it.clusters), meddling };
   });
 
+/** Before the run asks for it, or just after; its steps are named in orders.ts. */
+const forgeries: Family = (it) => {
+  const { chance } = it;
+  return times(chance.between(1, 3), () => {
+    const cluster = one(chance, it.clusters);
+    if (chance.is(0.5)) return { atMs: when(it), kind: "meddle", cluster, meddling: { kind: "copy Job" } };
+    const step = chance.pick(["main", "main", "first", "work"]);
+    const meddling = { kind: "take name", run: `run-${chance.between(1, 3)}`, step, proof: chance.pick([undefined, "forged"]) } as const;
+    return { atMs: chance.is(0.7) ? 0 : when(it), kind: "meddle", cluster, meddling };
+  });
+};
+
 const endOfNamespace: Family = (it) => [{ atMs: when(it), kind: "meddle", cluster: one(it.chance, it.clusters), meddling: { kind: "delete namespace" } }];
 
 const pauses: Family = (it) => times(1, () => ({ atMs: when(it), kind: "pause", group: one(it.chance, it.groups), forMs: duration(it.chance) }));
@@ -269,5 +285,6 @@ const FAMILIES: readonly [Family, ...Family[]] = [
   deletions,
   meddlings,
   pauses,
+  forgeries,
   endOfNamespace,
 ];

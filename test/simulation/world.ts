@@ -89,7 +89,7 @@ export function openWorld(scenario: Scenario): World {
   }; // biome-ignore format: a parts list
 }
 
-const keysOf = () => openKeys(Buffer.alloc(32, 7), INSTALLATION);
+export const keysOf = () => openKeys(Buffer.alloc(32, 7), INSTALLATION);
 
 /** Somewhat quicker than a real cluster: what matters is the order, and every order comes up. */
 const DELAYS = {

@@ -1,0 +1,280 @@
+/**
+ * Bugs that somebody could well have written, as changes to the production code: each of them the simulation must catch.
+ *
+ * The bug this prevents: a simulation whose models are so kind that it would pass anything. `seeds` are known to catch it, and
+ * pass without it.
+ */
+export interface Edit {
+  readonly file: string;
+  /** Stands there exactly once. */
+  readonly find: string;
+  readonly replace: string;
+}
+
+export interface PlantedBug {
+  /** What somebody might think. */
+  readonly name: string;
+  readonly edits: readonly Edit[];
+  /** Of the broken invariants' names, one begins like this. */
+  readonly breaks: readonly string[];
+  readonly seeds: readonly number[];
+}
+
+const edit = (file: string, find: string, replace: string): Edit => ({ file, find, replace });
+
+const LIFECYCLE: readonly PlantedBug[] = [
+  {
+    name: "◆ unanswered claims are counted, so any answer lowers the count",
+    edits: [
+      edit(
+        "packages/domain/run/moves/answers.ts",
+        "if (claimNo === undefined || !attempt.unanswered.includes(claimNo)) return attempt;\n  const heard = { ...attempt, unanswered: attempt.unanswered.filter((it) => it !== claimNo) };",
+        "if (claimNo === undefined || attempt.unanswered.length === 0) return attempt;\n  const heard = { ...attempt, unanswered: attempt.unanswered.slice(1) };",
+      ),
+    ],
+    breaks: ["G3", "G5", "G10"],
+    seeds: [],
+  },
+  {
+    name: "◆ a fence that has passed shows that nothing has landed",
+    edits: [
+      edit(
+        "services/launcher/launch.ts",
+        "const seen = await look(parts, cluster, work, signal);\n      if (seen.kind === \"ours\") {",
+        "const seen = { kind: \"missing\" } as Awaited<ReturnType<typeof look>>;\n      if (seen.kind === \"ours\") {",
+      ),
+    ],
+    breaks: ["G3", "G10"],
+    seeds: [],
+  },
+  {
+    name: "◆ a look that began before the fence had passed counts as one after it",
+    edits: [
+      edit(
+        "packages/domain/run/moves/looks.ts",
+        "(attempt.fenceUntilMs !== undefined && begunAtMs >= attempt.fenceUntilMs)",
+        "attempt.fenceUntilMs !== undefined",
+      ),
+      edit("services/launcher/close.ts", "if (!isFenced(attempt, nowMs))", "if (!isFenced(attempt, await parts.ledger.now()))"),
+    ],
+    breaks: ["G3", "G10"],
+    seeds: [],
+  },
+  {
+    name: "◆ the watcher's view of the pods says that a deleted Job's are gone",
+    edits: [
+      edit(
+        "packages/domain/run/hear.ts",
+        'case "job.deleted":\n      return { kind: "deleting", ...of };',
+        'case "job.deleted":\n      return { kind: "lookedDeleted", evidence: { started: "unknown" }, ...of };',
+      ),
+    ],
+    breaks: ["G5", "G10"],
+    seeds: [],
+  },
+  {
+    name: "◆ a look lists the pods first and gets the Job then",
+    edits: [
+      edit(
+        "services/launcher/look.ts",
+        "const got = await cluster.reads.getJob(work.attempt.name, signal);\n  if (got.kind === \"missing\") return got;",
+        "const first = work.attempt.uid === undefined ? undefined : await cluster.reads.podsOf(work.attempt.uid, signal);\n  const got = await cluster.reads.getJob(work.attempt.name, signal);\n  if (got.kind === \"missing\") return got;",
+      ),
+      edit(
+        "services/launcher/look.ts",
+        "const listed = await cluster.reads.podsOf(job.uid, signal);",
+        "const listed = first ?? (await cluster.reads.podsOf(job.uid, signal));",
+      ),
+    ],
+    breaks: ["G5", "G10"],
+    seeds: [],
+  },
+  {
+    name: "◆ a stray is released although a create of its name may still land",
+    edits: [edit("services/launcher/sweep.ts", "if (fenced) return;", "")],
+    breaks: ["G3", "G10"],
+    seeds: [],
+  },
+  {
+    name: "◆ a refusal ends an attempt although an older create is on the wire",
+    edits: [
+      edit("packages/domain/run/moves/answers.ts", "if (isOpen(heard)) return closing(heard, cause, diagnosis, context);", ""),
+    ],
+    breaks: ["G3", "G10"],
+    seeds: [],
+  },
+  {
+    name: "◆ a refusal for now frees the slot although an older create is on the wire",
+    edits: [
+      edit(
+        "packages/domain/run/moves/answers.ts",
+        "if (!isOpen(heard)) return backToWaiting(",
+        "if (heard.uid === undefined) return backToWaiting(",
+      ),
+    ],
+    breaks: ["G3", "G10"],
+    seeds: [],
+  },
+  {
+    name: "◆ waiting too long ends an attempt although a create is on the wire",
+    edits: [
+      edit(
+        "packages/domain/run/moves/decisions.ts",
+        "isOpen(attempt)\n    ? closing(attempt, \"waitExpired\", waitDiagnosis(attempt), context)\n    : end(",
+        "isOpen(attempt) && attempt.uid !== undefined\n    ? closing(attempt, \"waitExpired\", waitDiagnosis(attempt), context)\n    : end(",
+      ),
+    ],
+    breaks: ["G3", "G10"],
+    seeds: [],
+  },
+  {
+    name: "◆ only running pods are unfinished",
+    edits: [edit("packages/domain/watch/seen.ts", 'pod.phase !== "Succeeded" && pod.phase !== "Failed";', 'pod.phase === "Running" && pod.deletionAt === undefined;')],
+    breaks: ["G5", "G10"],
+    seeds: [],
+  },
+  {
+    name: "◆ a pod that has not started before the deletion will not start",
+    edits: [
+      edit(
+        "packages/domain/watch/evidence.ts",
+        "(job.deletionAt !== undefined && pod.deletionAt !== undefined);",
+        "pod.jobUid === job.uid;",
+      ),
+      edit("services/launcher/close.ts", "|| seen.job.deletionAt === undefined) return ended;", ") return ended;"),
+    ],
+    breaks: ["G5"],
+    seeds: [],
+  },
+];
+
+const LOOPS: readonly PlantedBug[] = [
+  {
+    name: "a message is acknowledged before what it says is committed",
+    edits: [
+      edit(
+        "services/launcher/receive.ts",
+        "const outcome =",
+        'if (queue === "commands") await delivery.ack();\n    const outcome =',
+      ),
+      edit("services/launcher/receive.ts", "return await delivery.ack();", 'return queue === "commands" ? undefined : await delivery.ack();'),
+      edit("services/launcher/receive.ts", "return await delivery.quarantine(outcome.problems);", "return undefined;"),
+      edit("services/launcher/receive.ts", "await delivery.requeue();", ""),
+    ],
+    breaks: ["G1"],
+    seeds: [],
+  },
+  {
+    name: "no fence: an ended attempt's name is free at once",
+    edits: [
+      edit(
+        "packages/domain/run/record.ts",
+        "isOpen(attempt) && attempt.fenceUntilMs !== undefined && nowMs < attempt.fenceUntilMs;",
+        "isOpen(attempt) && attempt.fenceUntilMs !== undefined && nowMs < attempt.fenceUntilMs - 600_000;",
+      ),
+      edit(
+        "packages/domain/run/moves/looks.ts",
+        "begunAtMs >= attempt.fenceUntilMs)",
+        "begunAtMs >= attempt.fenceUntilMs - 600_000)",
+      ),
+    ],
+    breaks: ["G3", "G10"],
+    seeds: [],
+  },
+  {
+    name: "the hold is released before the outcome is recorded",
+    edits: [
+      edit(
+        "services/launcher/observe.ts",
+        "const recorded = await parts.recording(",
+        'const { name, uid, group } = read.fact.data.about;\n    if (read.fact.type === "job.ended") await parts.clusters.get(group)?.writes.releaseJob(name, uid, "longshore.dev/unrecorded", { ttlSeconds: 0 }, new AbortController().signal);\n    const recorded = await parts.recording(',
+      ),
+    ],
+    breaks: ["G4"],
+    seeds: [],
+  },
+  {
+    name: "the outbox is read from a cursor",
+    edits: [
+      edit("services/launcher/relay.ts", "let heldUntilMs = 0;", "let heldUntilMs = 0;\n  let cursorMs = 0;"),
+      edit(
+        "services/launcher/relay.ts",
+        "if (inFlight.has(event.run)) continue;",
+        "if (inFlight.has(event.run) || event.atMs < cursorMs) continue;\n        cursorMs = event.atMs;",
+      ),
+    ],
+    breaks: ["Liveness", "G6"],
+    seeds: [],
+  },
+  {
+    name: "a Job is adopted for its labels, without its proof",
+    edits: [edit(
+        "services/launcher/look.ts",
+        "return parts.keys.isProof(job.proof, { run: run.id, step: attempt.step, attempt: attempt.n }, { group, namespaceUid });",
+        "return job.mark?.run === run.id || job.name === attempt.name;",
+      )],
+    breaks: ["G2", "G3", "G5", "G10", "Liveness"],
+    seeds: [],
+  },
+  {
+    name: "an occupant is adopted as if it were the Job",
+    edits: [edit("services/launcher/look.ts", 'if (job.mark?.occupant === true) return { kind: "occupant", job };', "")],
+    breaks: ["Liveness", "G3", "G5", "G10"],
+    seeds: [],
+  },
+  {
+    name: "what the watch calls DELETED is gone",
+    edits: [
+      edit(
+        "services/watcher/watch-group.ts",
+        'const found = name === undefined ? "missing" : await lookAt(cluster, name, signal);',
+        'const found = name === undefined || known.vanished ? "missing" : await lookAt(cluster, name, signal);',
+      ),
+      edit(
+        "packages/domain/run/hear.ts",
+        'case "job.deleted":\n      return { kind: "deleting", ...of };',
+        'case "job.deleted":\n      return { kind: "lookedDeleted", evidence: { started: "unknown" }, ...of };',
+      ),
+    ],
+    breaks: ["G5", "G10"],
+    seeds: [],
+  },
+  {
+    name: "a fact about another Job of the same name is believed",
+    edits: [
+      edit(
+        "packages/domain/run/moves/own.ts",
+        'if (uid === attempt.uid) return endedBlind(attempt) ? "other" : "own";',
+        'if (attempt.uid !== undefined) return "own";',
+      ),
+    ],
+    breaks: ["G3", "G4", "G5", "G10", "Liveness"],
+    seeds: [],
+  },
+  {
+    name: "a cancel is forgotten while its attempt is claimed",
+    edits: [
+      edit(
+        "packages/domain/run/advance.ts",
+        "for (const { step, n, outcome } of draft.attempts)\n    if (outcome === undefined) applyToAttempt(draft, step, n, { kind: \"cancel\", diagnosis });",
+        'for (const { step, n, outcome, state } of draft.attempts)\n    if (outcome === undefined && state !== "claimed") applyToAttempt(draft, step, n, { kind: "cancel", diagnosis });',
+      ),
+    ],
+    breaks: ["G10"],
+    seeds: [],
+  },
+  {
+    name: "the timer of a start acts without a look",
+    edits: [
+      edit(
+        "services/launcher/expire.ts",
+        "for (const input of inputsOf(cluster.name, seen)) now = await record(input);",
+        "",
+      ),
+    ],
+    breaks: ["G5", "G4", "Timers"],
+    seeds: [],
+  },
+];
+
+export const PLANTED: readonly PlantedBug[] = [...LIFECYCLE, ...LOOPS];

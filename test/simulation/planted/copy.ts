@@ -1,0 +1,82 @@
+/**
+ * A copy of the source tree in which a bug may be planted, and a run of the simulation in it.
+ *
+ * The bug this prevents: a planted bug that stays. The checkout itself is never touched. Workspace packages resolve through
+ * node_modules, so the copy has one of its own: ours point into the copy, everybody else's at the original.
+ */
+import { spawn } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join, relative, resolve } from "node:path";
+import type { Edit } from "./bugs.ts";
+
+const ROOT = resolve(import.meta.dirname, "../../..");
+
+export interface Copy extends Disposable {
+  readonly root: string;
+}
+
+export function copyOfSources(): Copy {
+  const root = mkdtempSync(join(realpathSync(tmpdir()), "longshore-planted-"));
+  const isSource = (path: string): boolean => basename(path) !== "node_modules";
+  for (const folder of ["packages", "services", "test/simulation"]) cpSync(join(ROOT, folder), join(root, folder), { recursive: true, filter: isSource });
+  for (const file of ["package.json", "tsconfig.json"]) cpSync(join(ROOT, file), join(root, file));
+  linkModules(root);
+  return { root, [Symbol.dispose]: () => rmSync(root, { recursive: true, force: true }) };
+}
+
+function linkModules(root: string): void {
+  const theirs = join(ROOT, "node_modules");
+  const ours = join(root, "node_modules");
+  mkdirSync(join(ours, "@longshore"), { recursive: true });
+  for (const name of readdirSync(theirs)) if (name !== "@longshore" && !name.startsWith(".")) symlinkSync(join(theirs, name), join(ours, name));
+  for (const name of readdirSync(join(theirs, "@longshore"))) {
+    const target = realpathSync(join(theirs, "@longshore", name));
+    symlinkSync(join(root, relative(ROOT, target)), join(ours, "@longshore", name));
+  }
+  // A package that needs another version of something than the others has it in a folder of its own.
+  for (const part of ["packages", "services"]) {
+    for (const name of readdirSync(join(ROOT, part))) {
+      const own = join(ROOT, part, name, "node_modules");
+      if (readdirSync(join(ROOT, part, name)).includes("node_modules")) symlinkSync(own, join(root, part, name, "node_modules"));
+    }
+  }
+}
+
+/** Throws where a text does not stand exactly once: the bug would not be the one that its name says. */
+export function plant(root: string, edits: readonly Edit[]): () => void {
+  const before = new Map<string, string>();
+  for (const { file, find, replace } of edits) {
+    const path = join(root, file);
+    const text = readFileSync(path, "utf8");
+    if (!before.has(path)) before.set(path, text);
+    const count = text.split(find).length - 1;
+    if (count !== 1) throw new Error(`${file} holds this ${count} times, and should once: ${find}`);
+    writeFileSync(path, text.replace(find, () => replace));
+  }
+  return () => {
+    for (const [path, text] of before) writeFileSync(path, text);
+  };
+}
+
+export interface Outcome {
+  readonly ran: number;
+  readonly broken: readonly { readonly seed: number; readonly invariants: readonly string[] }[];
+  readonly said: string;
+}
+
+/** Until something is broken, or all seeds ran. */
+export async function simulate(root: string, { seed, scenarios, boundMs }: { readonly seed: number; readonly scenarios: number; readonly boundMs: number }): Promise<Outcome> {
+  const main = join(root, "test/simulation/main.ts");
+  const words = ["--threads", "1", "--until-broken", "--quiet", "--scenarios", String(scenarios), "--seed", String(seed)];
+  const child = spawn(process.execPath, [main, ...words], { stdio: ["ignore", "pipe", "pipe"] });
+  let said = "";
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk: Buffer) => (said += chunk.toString()));
+  const timer = setTimeout(() => child.kill("SIGKILL"), boundMs);
+  await new Promise((done) => child.once("close", done));
+  clearTimeout(timer);
+  const last = said.trimEnd().split("\n").findLast((line) => line.startsWith('{"sim"'));
+  if (last === undefined) return { ran: 0, broken: [], said };
+  const { ran, broken } = JSON.parse(last) as Omit<Outcome, "said">;
+  return { ran, broken, said };
+}
