@@ -1,3 +1,4 @@
+// runs with integration
 /** The broker in Postgres passes the conformance suite on a private embedded Postgres, and explains itself when it cannot be opened. */
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";

@@ -1,3 +1,4 @@
+// runs with integration
 /** The pocket as programs meet it: over HTTP, with real processes, it passes the suite that a real cluster passes. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
