@@ -76,10 +76,10 @@ export async function startPostgres({ dataDir, port = 0, unsafe = false }: Embed
 
 /**
  * Ends `pid` when this process is gone, however it went: a tiny shell waits on a pipe that only we hold open. A negative
- * pid means the whole process group. `release` is for when the process has ended by itself.
+ * pid means the whole process group. A process that was stopped is woken to hear it. `release` is for when the process has ended by itself.
  */
 export function leash(pid: number, signal: "INT" | "KILL"): { release(): void } {
-  const script = `trap "" INT TERM HUP; while read -r line; do [ "$line" = released ] && exit 0; done; kill -${signal} "$0" 2>/dev/null`;
+  const script = `trap "" INT TERM HUP; while read -r line; do [ "$line" = released ] && exit 0; done; kill -${signal} "$0" 2>/dev/null; kill -CONT "$0" 2>/dev/null`;
   const watcher = spawn("/bin/sh", ["-c", script, String(pid)], {
     stdio: ["pipe", "ignore", "ignore"],
     detached: true,

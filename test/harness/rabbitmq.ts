@@ -143,6 +143,7 @@ function environment(port: number, distPort: number, epmdPort: number): Record<s
     RABBITMQ_CONF_ENV_FILE: "/dev/null",
     RABBITMQ_ENABLED_PLUGINS_FILE: `${HOME}/plugins`,
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: "+S 2:2 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}",
+    RABBITMQ_CTL_ERL_ARGS: "-start_epmd false", // else it leaves one behind when the server is down
     ERL_EPMD_ADDRESS: "127.0.0.1",
     ERL_EPMD_PORT: String(epmdPort),
   };
