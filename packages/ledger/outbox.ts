@@ -11,14 +11,17 @@ import type { groupQueries } from "./groups.ts";
 import type { Ledger, Notice, OutboxEvent } from "./port.ts";
 import { PARTITIONS } from "./write.ts";
 
-/** Per partition in the order of its key, so that a long backlog is not read to its end each time. */
+/**
+ * Per partition in the order of its key, so that a long backlog is not read to its end each time. The busy runs are a subquery,
+ * since Postgres hashes that; a list it would go through once for every row.
+ */
 const UNSENT: Statement = {
   name: "unsent",
   text: `
 select r.id as run, r.tenant, e.seq as sequence, e.generation, e.epoch, g.name as group_name, e.type, e.body, e.at
 from unnest($1::smallint[]) as p(part), lateral (
   select distinct on (o.run_key) o.run_key, o.seq from outbox o
-  where o.part = p.part and o.run_key <> all($2::bigint[]) order by o.run_key, o.seq limit $4
+  where o.part = p.part and o.run_key not in (select key from run where id = any($2)) order by o.run_key, o.seq limit $4
 ) lowest
 join event e on e.run_key = lowest.run_key and e.seq = lowest.seq
 join run r on r.key = e.run_key
@@ -28,8 +31,6 @@ order by e.at, e.run_key limit $3`,
 
 /** Runs are spread evenly, so that twice a partition's share and a few more are enough to fill what was asked for. */
 const SPARE = 8;
-
-const KEYS: Statement = { name: "keys", text: "select key from run where id = any($1)" };
 
 const SENT: Statement = {
   name: "sent",
@@ -78,9 +79,8 @@ export function outboxQueries(database: Database, lease: ReturnType<typeof group
     },
 
     unsent: async ({ partitions: parts, busy, most }: Parameters<Ledger["unsent"]>[0]): Promise<readonly OutboxEvent[]> => {
-      const busyKeys = busy.length === 0 ? [] : (await database.all<{ key: string }>(KEYS, [busy])).map(({ key }) => key);
       const ofEach = Math.min(most, Math.ceil((2 * most) / Math.max(1, parts.length)) + SPARE);
-      const rows = await database.all<EventColumns>(UNSENT, [parts, busyKeys, most, ofEach]);
+      const rows = await database.all<EventColumns>(UNSENT, [parts, busy, most, ofEach]);
       return rows.map(({ group_name, body, at, ...row }) => ({ ...row, group: group_name ?? undefined, data: body, atMs: at }));
     },
 
