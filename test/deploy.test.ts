@@ -1,0 +1,82 @@
+/**
+ * The manifests and alerts in deploy/, held against the programs: a variable that is no setting, a probe that nobody answers
+ * and an alert on a metric that does not exist are found here, since no cluster applies them in these tests.
+ */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { LauncherConfig } from "@longshore/launcher/config.ts";
+import { environmentName, leaves } from "@longshore/runtime/config-shape.ts";
+import { METRICS } from "@longshore/runtime/metrics.ts";
+import { WatcherConfig } from "@longshore/watcher/config.ts";
+import t from "tap";
+import { parse, parseAllDocuments } from "yaml";
+import { z } from "zod";
+
+const deploy = resolve(import.meta.dirname, "../deploy");
+const settings = { launcher: LauncherConfig, watcher: WatcherConfig };
+
+const Deployment = z.object({
+  kind: z.literal("Deployment"),
+  spec: z.object({
+    selector: z.object({ matchLabels: z.record(z.string(), z.string()) }),
+    template: z.object({
+      metadata: z.object({ labels: z.record(z.string(), z.string()) }),
+      spec: z.object({
+        automountServiceAccountToken: z.literal(false),
+        terminationGracePeriodSeconds: z.number().min(30, "longer than the program's own 25 s"),
+        securityContext: z.object({ runAsNonRoot: z.literal(true) }),
+        containers: z.tuple([
+          z.object({
+            env: z.array(z.object({ name: z.string(), value: z.string() })),
+            livenessProbe: z.object({ httpGet: z.object({ path: z.literal("/healthz") }) }),
+            readinessProbe: z.object({ httpGet: z.object({ path: z.literal("/readyz") }) }),
+            securityContext: z.object({ readOnlyRootFilesystem: z.literal(true), allowPrivilegeEscalation: z.literal(false) }),
+            volumeMounts: z.array(z.object({ mountPath: z.string() })),
+          }),
+        ]),
+      }),
+    }),
+  }),
+});
+
+for (const name of ["launcher", "watcher"] as const) {
+  t.test(`the ${name}'s Deployment gives it settings that it has, and files that are mounted`, async (t) => {
+    const text = readFileSync(join(deploy, `kubernetes/${name}.yaml`), "utf8");
+    const [first] = parseAllDocuments(text).map((it): unknown => it.toJS());
+    const { spec } = Deployment.parse(first);
+    const [container] = spec.template.spec.containers;
+    const known = leaves(settings[name]).map(({ path }) => environmentName(path));
+    for (const variable of container.env) t.ok(known.includes(variable.name), `${variable.name} is a setting`);
+    const files = container.env.filter((it) => it.name.endsWith("_FILE"));
+    t.ok(
+      files.length > 0 &&
+        files.every(({ value }) => container.volumeMounts.some(({ mountPath }) => value.startsWith(`${mountPath}/`))),
+      "its files are mounted",
+    );
+    t.match(spec.template.metadata.labels, spec.selector.matchLabels, "it selects its own pods");
+    t.ok(
+      existsSync(resolve(deploy, `../services/${name}/Dockerfile`)) && text.includes(`-f services/${name}/Dockerfile`),
+      "its image can be built as it says",
+    );
+  });
+}
+
+t.test("every alert is about metrics that exist, and says what to do", async (t) => {
+  const Alerts = z.object({
+    groups: z.array(
+      z.object({
+        rules: z.array(
+          z.object({ alert: z.string(), expr: z.string(), annotations: z.object({ summary: z.string(), action: z.string() }) }),
+        ),
+      }),
+    ),
+  });
+  const rules = readdirSync(join(deploy, "prometheus")).flatMap((file) =>
+    Alerts.parse(parse(readFileSync(join(deploy, "prometheus", file), "utf8"))).groups.flatMap((it) => it.rules),
+  );
+  t.ok(rules.length > 0, "there are alerts");
+  for (const { alert, expr } of rules) {
+    const named = expr.match(/longshore_[a-z_]+/g) ?? [];
+    t.ok(named.length > 0 && named.every((it) => Object.hasOwn(METRICS, it)), `${alert}: ${named.join(", ")}`);
+  }
+});
