@@ -4,6 +4,7 @@
  * The bugs this prevents: a 3 that the broker refused behind a 4 that it took, which is lost to whoever drops what is out of
  * order; and an event marked as sent that nobody received (confirmed, but returned).
  */
+import { isTerminal } from "@longshore/contract/event.ts";
 import { eventId, routingKey, writeEvent, writeNotice } from "@longshore/contract/envelope.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
@@ -25,7 +26,10 @@ function story(parts: Parts, signal: AbortSignal): Promise<void> {
   const { ledger, clock, log, timing, owner } = parts;
   const inFlight = new Set<RunId>();
   let partitions: readonly number[] = [];
-  let heldUntilMs = 0;
+  let heldSinceMs = Number.NEGATIVE_INFINITY;
+  let bug: { readonly error: unknown } | undefined;
+  /** Of the lease. Past all time where the clock was set back: then we do not know how long we have had it. */
+  const ageMs = (): number => (clock.now() < heldSinceMs ? Number.POSITIVE_INFINITY : clock.now() - heldSinceMs);
   const sent = batch<OutboxEvent, void>({ most: MOST }, async (events) => {
     await ledger.sent(events);
     return events.map(() => undefined);
@@ -36,33 +40,40 @@ function story(parts: Parts, signal: AbortSignal): Promise<void> {
       await publishEvent(parts, event, signal);
       await parts.fail("afterPublish");
       await sent(event);
+      countEnd(parts, event);
     } catch (error) {
       if (signal.aborted) return;
-      if (!(error instanceof Failure && error.disposition === "retry")) throw error;
+      if (!(error instanceof Failure) || error.disposition === "halt") throw error;
       // This run waits by itself: others must not, and its next event may not overtake this one.
       log.warn("an event could not be published yet", { run: event.run, sequence: event.sequence, error: error.message });
       await clock.sleep(1_000 + 1_000 * clock.random(), signal);
     } finally {
       inFlight.delete(event.run);
-      parts.bells.outbox.ring();
     }
   }
 
+  /** Nobody awaits one event: what must end the program is thrown by the loop. */
+  function start(event: OutboxEvent): void {
+    inFlight.add(event.run);
+    void tell(event)
+      .catch((error: unknown) => void (bug ??= { error }))
+      .finally(() => parts.bells.outbox.ring());
+  }
+
   return steadily(parts, { what: "relay", ms: timing.pollMs, bell: parts.bells.outbox, signal }, async (signal) => {
-    if (clock.now() >= heldUntilMs - timing.partitionLeaseMs / 2) {
+    if (bug !== undefined) throw bug.error;
+    if (ageMs() >= timing.partitionLeaseMs / 2) {
       const began = clock.now();
       partitions = await ledger.holdPartitions(owner, timing.partitionLeaseMs);
-      heldUntilMs = began + timing.partitionLeaseMs;
+      heldSinceMs = began;
     }
     await drain(signal, async () => {
       const most = MOST - inFlight.size;
       // Past the lease another relay may be telling these stories: two would tell them out of order.
-      if (most <= 0 || partitions.length === 0 || clock.now() >= heldUntilMs) return false;
+      if (most <= 0 || partitions.length === 0 || ageMs() >= timing.partitionLeaseMs) return false;
       const events = await ledger.unsent({ partitions, busy: [...inFlight], most });
       for (const event of events) {
-        if (inFlight.has(event.run)) continue;
-        inFlight.add(event.run);
-        void tell(event);
+        if (!inFlight.has(event.run)) start(event);
       }
       return events.length === most;
     });
@@ -87,8 +98,29 @@ async function publishEvent({ broker, installation }: Parts, event: OutboxEvent,
     { id: eventId(installation, run, sequence), key: routingKey(tenant, group, type), body },
     signal,
   );
-  if (published === "unrouted")
-    throw new Failure("retry", "Unrouted", `the event ${type} of ${run} came back: the exchange for events has lost its history`);
+  if (published === "unrouted") throw cameBack(`${type} of ${run}`);
+}
+
+const cameBack = (what: string): Failure =>
+  new Failure("retry", "Unrouted", `the event ${what} came back: the exchange for events has lost its history`);
+
+/** When the broker has a run's end and the ledger knows that. */
+function countEnd(
+  { metrics }: Pick<Parts, "metrics">,
+  { type, group: of, data }: Pick<OutboxEvent, "type" | "group" | "data">,
+): void {
+  if (!isTerminal(type)) return;
+  const group: string = of ?? "-"; // it never came to one
+  const { diagnosis, seconds = {} }: Ended = data;
+  const outcome = type.replace(/^run\./, "");
+  metrics.count("longshore_runs_finished_total", { group, outcome, code: diagnosis?.code ?? "", blame: diagnosis?.blame ?? "" });
+  for (const [phase, value] of Object.entries(seconds))
+    metrics.observe("longshore_run_phase_duration_seconds", { group, phase }, value);
+}
+
+interface Ended {
+  readonly diagnosis?: { readonly code: string; readonly blame: string };
+  readonly seconds?: Readonly<Record<string, number>>;
 }
 
 /** Refusals: they belong to no run's story, so their order does not matter. */
@@ -96,8 +128,11 @@ function notices(parts: Parts, signal: AbortSignal): Promise<void> {
   return steadily(parts, { what: "notices", ms: parts.timing.pollMs, bell: parts.bells.notices, signal }, (signal) =>
     drain(signal, async () => {
       const waiting = await parts.ledger.unsentNotices(NOTICES);
-      await Promise.all(waiting.map((notice) => publishNotice(parts, notice, signal)));
-      if (waiting.length > 0) await parts.ledger.sentNotices(waiting.map(({ id }) => id));
+      const told = await Promise.allSettled(waiting.map((notice) => publishNotice(parts, notice, signal)));
+      // One that cannot be told now must not have the others told again and again.
+      const sent = waiting.filter((_, index) => told[index]?.status === "fulfilled");
+      if (sent.length > 0) await parts.ledger.sentNotices(sent.map(({ id }) => id));
+      for (const it of told) if (it.status === "rejected") throw it.reason;
       return waiting.length === NOTICES;
     }),
   );
@@ -110,7 +145,10 @@ async function publishNotice(
 ): Promise<void> {
   const body = writeNotice({ installation, tenant, id, type, data, time: new Date(atMs).toISOString() });
   const outgoing = { id, key: routingKey(tenant, undefined, type), body };
-  await broker.publish("events", outgoing, signal);
-  // A reply queue that is gone by now is its owner's affair; the refusal is in the events as well.
-  if (replyTo !== undefined) await broker.reply(replyTo, outgoing, signal);
+  if ((await broker.publish("events", outgoing, signal)) === "unrouted") throw cameBack(type);
+  if (replyTo === undefined) return;
+  // A reply queue that is gone by now, or whose name is none, is its owner's affair; the refusal is in the events as well.
+  await broker.reply(replyTo, outgoing, signal).catch((error: unknown) => {
+    if (!(error instanceof Failure && error.disposition === "refuse")) throw error;
+  });
 }
