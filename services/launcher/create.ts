@@ -16,26 +16,29 @@ import type { Created } from "@longshore/kubernetes/write.ts";
 import { Uid } from "@longshore/contract/ids.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import { look } from "./look.ts";
-import { markUnhealthy } from "./probe.ts";
-import { type Cluster, namespaceUidOf, type Parts } from "./parts.ts";
+import { markUnhealthy, writesAreTaken } from "./probe.ts";
+import { type Cluster, isMoved, namespaceUidOf, type Parts } from "./parts.ts";
 
-type Creating = Pick<Parts, "installation" | "ledger" | "keys" | "views" | "timing" | "log">;
+type Creating = Pick<Parts, "installation" | "ledger" | "keys" | "views" | "timing" | "clock" | "log">;
 
 export async function createOrAdopt(parts: Creating, cluster: Cluster, work: Work, signal: AbortSignal): Promise<AttemptInput> {
   const { claimNo } = work.attempt;
   const input = manifestInput(parts, cluster, work);
-  // Without the namespace's UID there is no proof to write, so nothing may be created. Nothing was sent.
+  // Without the namespace's UID there is no proof to write, so nothing may be created; nor in a namespace that is another one.
   if (input === undefined) {
     return {
       kind: "deferred",
       claimNo,
       retryAtMs: work.nowMs + parts.timing.placeAgainMs,
-      diagnosis: diagnose("EndpointUnreachable", `The group ${cluster.name} was not reached yet.`),
+      diagnosis:
+        parts.views.get(cluster.name)?.diagnosis ??
+        diagnose("EndpointUnreachable", `The group ${cluster.name} was not reached yet.`),
     };
   }
   const created = await cluster.writes.createJob(manifest(input), { timeoutMs: parts.timing.createTimeoutMs }, signal);
   switch (created.kind) {
     case "created":
+      writesAreTaken(parts, cluster);
       if (!created.finalizers.includes(HOLD))
         parts.log.warn("a Job came back without our hold: an admission webhook strips finalizers, so its outcome may be lost", {
           group: cluster.name,
@@ -137,7 +140,7 @@ function manifestInput(
 ): ManifestInput | undefined {
   const namespaceUid = namespaceUidOf({ views }, cluster.name);
   const step = stepsOf(request).find(({ name }) => name === attempt.step);
-  if (namespaceUid === undefined || step === undefined) return undefined;
+  if (namespaceUid === undefined || step === undefined || isMoved({ views }, cluster.name)) return undefined;
   const identity = { run: run.id, step: attempt.step, attempt: attempt.n };
   return {
     installation,

@@ -8,7 +8,7 @@
 import type { GroupName, Uid } from "@longshore/contract/ids.ts";
 import { diagnoseReply } from "@longshore/domain/diagnosis/replies.ts";
 import { diagnoseTransport } from "@longshore/domain/diagnosis/transport.ts";
-import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { AttemptInput } from "@longshore/domain/run/input.ts";
 import type { Attempt } from "@longshore/domain/run/record.ts";
 import { evidenceOf, evidenceOfPod, isLookedDeleted } from "@longshore/domain/watch/evidence.ts";
@@ -16,7 +16,7 @@ import { finishedCondition, type JobSeen, type PodSeen, seeJob, seePod } from "@
 import type { Listed, Unread } from "@longshore/kubernetes/read.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import type { Cluster, Parts } from "./parts.ts";
-import { namespaceUidOf } from "./parts.ts";
+import { isMoved, namespaceUidOf } from "./parts.ts";
 
 export type Look =
   | { readonly kind: "ours"; readonly job: JobSeen; readonly pods: readonly PodSeen[] }
@@ -32,6 +32,8 @@ export async function look(
   work: Pick<Work, "run" | "attempt">,
   signal: AbortSignal,
 ): Promise<Look> {
+  const unknown = strange(parts, cluster.name);
+  if (unknown !== undefined) return { kind: "unseen", diagnosis: unknown };
   const got = await cluster.reads.getJob(work.attempt.name, signal);
   if (got.kind === "missing") return got;
   if (got.kind !== "found") return unseen(got, cluster.name);
@@ -41,6 +43,17 @@ export async function look(
   const listed = await cluster.reads.podsOf(job.uid, signal);
   if (listed.kind !== "listed") return unseen(listed, cluster.name);
   return { kind: "ours", job, pods: listed.items.flatMap((it) => seePod(it) ?? []) };
+}
+
+/**
+ * Why nothing that is found there can be judged: our own Job would be called foreign while its proof cannot be checked, and
+ * "missing" in a namespace that is not ours says nothing about the one that is.
+ */
+function strange(parts: Pick<Parts, "views">, group: GroupName): Diagnosis | undefined {
+  if (isMoved(parts, group)) return parts.views.get(group)?.diagnosis;
+  return namespaceUidOf(parts, group) === undefined
+    ? diagnose("EndpointUnreachable", `The group ${group} was not reached yet.`)
+    : undefined;
 }
 
 /** Its proof is of this attempt in this namespace of this cluster; a recorded UID needs no other proof. */

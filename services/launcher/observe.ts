@@ -6,6 +6,7 @@
  * anywhere is told again.
  */
 import type { Delivery } from "@longshore/broker/port.ts";
+import type { GroupName } from "@longshore/contract/ids.ts";
 import { readFact } from "@longshore/contract/envelope.ts";
 import { inputOf, type JobFact } from "@longshore/domain/run/hear.ts";
 import { namespaceUidOf, type Parts } from "./parts.ts";
@@ -17,9 +18,12 @@ export function observe(parts: Parts): (delivery: Delivery) => Promise<Outcome> 
     if (read.kind === "unreadable") return read;
     if (read.fact.type === "group.watched") {
       const { group, staleSeconds } = read.fact.data;
-      if (parts.clusters.has(group)) await parts.ledger.setGroup(group, { watchedAtMs: parts.clock.now() - staleSeconds * 1000 });
+      // By the ledger's clock, as it is read: ours may be an hour off, and then a watched group would seem unwatched.
+      if (parts.clusters.has(group))
+        await parts.ledger.setGroup(group, { watchedAtMs: (await parts.ledger.now()) - staleSeconds * 1000 });
       return { kind: "recorded" };
     }
+    await learnNamespace(parts, read.fact.data.about.group);
     if (!isBelieved(parts, read.fact)) {
       parts.log.warn("a fact was not believed: its proof is not of that attempt in that namespace", {
         fact: read.fact.type,
@@ -33,6 +37,18 @@ export function observe(parts: Parts): (delivery: Delivery) => Promise<Outcome> 
       parts.log.warn("a fact does not fit what is known of its attempt", { fact: read.fact.type, run, step, attempt });
     return { kind: "recorded" };
   };
+}
+
+/**
+ * A launcher that has not reached a group yet must not drop its facts: another one may have, and started Jobs there. What it
+ * found out is in the ledger, and not every fact is told twice.
+ */
+async function learnNamespace({ ledger, views }: Parts, group: GroupName): Promise<void> {
+  if (namespaceUidOf({ views }, group) !== undefined) return;
+  const found = (await ledger.groups()).find(({ name }) => name === group);
+  if (found?.namespaceUid === undefined) return;
+  const { namespaceUid, health, diagnosis } = found;
+  views.set(group, { namespaceUid, healthy: health === "healthy", diagnosis });
 }
 
 function isBelieved(parts: Parts, { data: { about } }: JobFact): boolean {

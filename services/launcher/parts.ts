@@ -29,6 +29,8 @@ export interface GroupView {
   readonly namespaceUid: string | undefined;
   readonly healthy: boolean;
   readonly diagnosis: Diagnosis | undefined;
+  /** It answers reads and refused our writes, so many times in a row: until then none is tried. */
+  readonly refused?: { readonly times: number; readonly untilMs: number; readonly diagnosis: Diagnosis };
 }
 
 export interface Timing {
@@ -85,3 +87,7 @@ export interface Parts {
 /** The group's namespace UID, without which no proof can be made or checked. */
 export const namespaceUidOf = ({ views }: Pick<Parts, "views">, group: GroupName): string | undefined =>
   views.get(group)?.namespaceUid;
+
+/** Another cluster, or another namespace of this name, answers there now: nothing that it says is about our Jobs. */
+export const isMoved = ({ views }: Pick<Parts, "views">, group: GroupName): boolean =>
+  views.get(group)?.diagnosis?.code === "GroupMoved";

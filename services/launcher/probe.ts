@@ -5,6 +5,7 @@
  * The namespace's UID is fixed at the first answer; a group whose UID differs is not used until a person decides.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import type { GroupName } from "@longshore/contract/ids.ts";
 import { diagnoseReply } from "@longshore/domain/diagnosis/replies.ts";
 import { diagnoseTransport } from "@longshore/domain/diagnosis/transport.ts";
 import type { Got } from "@longshore/kubernetes/read.ts";
@@ -31,21 +32,22 @@ export async function probeOne(
   // One silence is a lost packet or a busy minute; a group is given up for two in a row.
   const got = before?.healthy === true && isSilence(first) ? await again(parts, reads, signal) : first;
   if (signal.aborted) return;
-  const known = before?.namespaceUid;
-  const diagnosis = verdict(got, known, namespace);
+  // What other launchers found out, too: one that judged a group and then died would else have the last word for ever.
+  const recorded = (await parts.ledger.groups()).find((it) => it.name === name);
+  const known = recorded?.namespaceUid ?? before?.namespaceUid;
+  const diagnosis = verdict(got, known, namespace) ?? refusal(parts, name);
   parts.metrics.set("longshore_group_up", { group: name }, diagnosis === undefined ? 1 : 0);
   const namespaceUid = known ?? (got.kind === "found" ? got.object.uid : undefined);
-  if (before?.healthy === (diagnosis === undefined) && before.namespaceUid === namespaceUid) return;
-  if (diagnosis === undefined) parts.log.info("a group is healthy", { group: name });
-  else
+  const health = diagnosis === undefined ? "healthy" : "unhealthy";
+  const isNews = recorded?.health !== health || recorded.diagnosis?.code !== diagnosis?.code;
+  if (isNews && diagnosis === undefined) parts.log.info("a group is healthy", { group: name });
+  else if (isNews && diagnosis !== undefined)
     parts.log.warn("a group is unhealthy", { group: name, code: diagnosis.code, why: diagnosis.sentence, hint: diagnosis.hint });
-  await parts.ledger.setGroup(name, {
-    health: diagnosis === undefined ? "healthy" : "unhealthy",
-    diagnosis,
-    ...(namespaceUid !== undefined && { namespaceUid }),
-  });
+  if (isNews || recorded.namespaceUid !== namespaceUid)
+    await parts.ledger.setGroup(name, { health, diagnosis, ...(namespaceUid !== undefined && { namespaceUid }) });
   // After the ledger knows it: proofs made with it must be checkable by every other launcher.
-  parts.views.set(name, { namespaceUid, healthy: diagnosis === undefined, diagnosis });
+  const refused = parts.views.get(name)?.refused;
+  parts.views.set(name, { namespaceUid, healthy: diagnosis === undefined, diagnosis, ...(refused && { refused }) });
 }
 
 const isSilence = ({ kind }: Got): boolean => kind === "unsent" || kind === "unanswered";
@@ -55,22 +57,38 @@ async function again({ clock }: Pick<Parts, "clock">, reads: Cluster["reads"], s
   return await reads.getNamespace(signal);
 }
 
-/** A write was answered as no read is: the token may list and not create, or the namespace is going away. */
+const REFUSED_FIRST_MS = 10_000;
+const REFUSED_MOST_MS = 5 * 60_000;
+
+/**
+ * A write was answered as no read is: the token may list and not create, or the namespace is going away. Reads would find the
+ * group well again at once, and every waiting run would be told of both, round and round: so it rests longer each time.
+ */
 export async function markUnhealthy(
-  parts: Pick<Parts, "views" | "ledger" | "log">,
+  parts: Pick<Parts, "views" | "ledger" | "log" | "clock">,
   { name }: Cluster,
   diagnosis: Diagnosis,
 ): Promise<void> {
   const view = parts.views.get(name);
   if (view?.healthy === false) return;
-  parts.log.warn("a group refuses our writes", {
-    group: name,
-    code: diagnosis.code,
-    why: diagnosis.sentence,
-    hint: diagnosis.hint,
-  });
+  const times = (view?.refused?.times ?? 0) + 1;
+  const untilMs = parts.clock.now() + Math.min(REFUSED_MOST_MS, REFUSED_FIRST_MS * 2 ** Math.min(times - 1, 10));
+  parts.views.set(name, { namespaceUid: view?.namespaceUid, healthy: false, diagnosis, refused: { times, untilMs, diagnosis } });
+  const { code, sentence: why, hint } = diagnosis;
+  parts.log.warn("a group refuses our writes", { group: name, code, why, hint, times });
   await parts.ledger.setGroup(name, { health: "unhealthy", diagnosis });
-  parts.views.set(name, { namespaceUid: view?.namespaceUid, healthy: false, diagnosis });
+}
+
+/** A Job was created: whatever refused our writes is over. */
+export function writesAreTaken({ views }: Pick<Parts, "views">, { name }: Cluster): void {
+  const { refused, ...view } = views.get(name) ?? {};
+  if (refused !== undefined) views.set(name, { namespaceUid: undefined, healthy: true, diagnosis: undefined, ...view });
+}
+
+/** Why writes rest, while they do. */
+function refusal({ views, clock }: Pick<Parts, "views" | "clock">, name: GroupName): Diagnosis | undefined {
+  const refused = views.get(name)?.refused;
+  return refused !== undefined && clock.now() < refused.untilMs ? refused.diagnosis : undefined;
 }
 
 function verdict(got: Got, known: string | undefined, namespace: string): Diagnosis | undefined {
