@@ -12,10 +12,11 @@ import { receive } from "./receive.ts";
 import { relay } from "./relay.ts";
 import { release } from "./release.ts";
 import { prune, sweep } from "./sweep.ts";
-import { tally } from "./tally.ts";
+import { tally, type Unknown } from "./tally.ts";
 
 export function launcherLoops(parts: Parts): Readonly<Record<string, Loop>> {
   const { clusters } = parts;
+  const unknown: Unknown = new Map();
   return {
     admit: (signal) => receive(parts, "commands", admit(parts), signal),
     observe: (signal) => receive(parts, "facts", observe(parts), signal),
@@ -25,7 +26,7 @@ export function launcherLoops(parts: Parts): Readonly<Record<string, Loop>> {
     ...perGroup("expire", expire), // live and due: not started in time, or running too long
     ...perGroup("release", release), // outcome recorded: take our finalizer off
     ...perGroup("sweep", sweep), // Jobs that should not be there
-    ...perGroup("tally", tally), // ledger = Jobs? else adopt, release, report lost
+    ...perGroup("tally", (parts, cluster) => tally(parts, cluster, unknown)), // ledger = Jobs? else adopt, release, report lost
     ...perGroup("probe", probe), // does the cluster answer, and is it still the same one
     relay: relay(parts), // events → broker, per run in order
     prune: prune(parts), // the ledger's leftovers

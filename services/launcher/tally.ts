@@ -5,9 +5,9 @@
  * The bug this prevents: a Job that nobody remembers, or an attempt whose Job nobody will ever report on. The gauge
  * `longshore_unaccounted` must read 0.
  */
-import type { Uid } from "@longshore/contract/ids.ts";
+import type { GroupName, Uid } from "@longshore/contract/ids.ts";
+import type { AttemptInput } from "@longshore/domain/run/input.ts";
 import { HOLD, selectorOf } from "@longshore/domain/run/marks.ts";
-import { isFenced } from "@longshore/domain/run/record.ts";
 import { type MarkedSeen, seeMarked } from "@longshore/domain/watch/seen.ts";
 import type { Ledger, Standing } from "@longshore/ledger/port.ts";
 import { provablyGone } from "./look.ts";
@@ -24,25 +24,28 @@ export interface Tallied {
   readonly unknown: number;
 }
 
-export function tally(parts: Parts, cluster: Cluster) {
+/** Of all groups that this launcher tallies: what cannot be accounted for in one must not vanish with the next one's tally. */
+export type Unknown = Map<GroupName, number>;
+
+export function tally(parts: Parts, cluster: Cluster, unknown: Unknown) {
   return (signal: AbortSignal): Promise<void> =>
     steadily(parts, { what: `tally ${cluster.name}`, ms: parts.timing.tallyMs, signal }, async (signal) => {
       const mine = await parts.ledger.lease(`tally ${cluster.name}`, parts.owner, parts.timing.tallyMs);
+      if (!mine) unknown.delete(cluster.name); // another launcher counts there, and says so
       if (!mine || namespaceUidOf(parts, cluster.name) === undefined) return;
       const found = await tallyOnce(parts, cluster, signal);
-      if (found === undefined) return;
+      unknown.set(cluster.name, found.unknown);
       parts.metrics.set("longshore_tally_last_success_timestamp_seconds", {}, parts.clock.now() / 1000);
-      await unaccounted(parts, found.unknown);
+      await unaccounted(parts, unknown);
       if (found.adopted + found.strays + found.gone + found.holdsRepaired + found.unknown > 0)
         parts.log.warn("the tally found differences", { group: cluster.name, ...found });
     });
 }
 
-/** `undefined`: the cluster could not be listed whole, and from half a listing nothing follows. */
-export async function tallyOnce(parts: Parts, cluster: Cluster, signal: AbortSignal): Promise<Tallied | undefined> {
+/** Throws where the cluster could not be listed whole: from half a listing nothing follows. */
+export async function tallyOnce(parts: Parts, cluster: Cluster, signal: AbortSignal): Promise<Tallied> {
   const before = keyed(await parts.ledger.standing(cluster.name));
   const jobs = await listOurs(parts, cluster, signal);
-  if (jobs === undefined) return undefined;
   const after = keyed(await parts.ledger.standing(cluster.name));
   const count = { jobs: jobs.length, adopted: 0, strays: 0, gone: 0, holdsRepaired: 0, unknown: 0 };
   for (const job of jobs) await settleJob(parts, cluster, job, before, after, count, signal);
@@ -68,11 +71,7 @@ const keyOf = (run: string, step: string, n: number): string => `${run} ${step} 
 const keyed = (standing: readonly Standing[]): ReadonlyMap<string, Standing> =>
   new Map(standing.map((it) => [keyOf(it.run, it.attempt.step, it.attempt.n), it]));
 
-async function listOurs(
-  { installation }: Parts,
-  cluster: Cluster,
-  signal: AbortSignal,
-): Promise<readonly MarkedSeen[] | undefined> {
+async function listOurs({ installation }: Parts, cluster: Cluster, signal: AbortSignal): Promise<readonly MarkedSeen[]> {
   let jobs: MarkedSeen[] = [];
   for await (const page of cluster.reads.listJobs({ selector: selectorOf(installation), as: "metadata", signal })) {
     if (page.kind === "restarted") jobs = [];
@@ -106,27 +105,16 @@ async function settleJob(
   const standing = after.get(key);
   if (standing === undefined) return await settleDone(parts.ledger, job, { run, group }, before.has(key), count);
   const { attempt } = standing;
-  const nowMs = await parts.ledger.now();
   if (mark.occupant) return; // its attempt stands: close and release deal with it
-  if (attempt.uid === undefined) {
-    if (attempt.state !== "claimed" && attempt.state !== "closing") return await addStray();
-    await parts.recording({
-      run,
-      step,
-      n,
-      input: { kind: "created", uid: job.uid, rv: job.resourceVersion, group, adopted: true },
-    });
-    count.adopted += 1;
-  } else if (attempt.uid !== job.uid) await addStray();
-  else if (!job.held && job.deletionAt === undefined && attempt.state === "live") {
+  if (attempt.uid !== job.uid) {
+    // The table decides under the run's lock: bound where none is known, else a stray that keeps the name until the fence.
+    const input: AttemptInput = { kind: "created", uid: job.uid, rv: job.resourceVersion, group, adopted: true };
+    const recorded = await parts.recording({ run, step, n, input });
+    const isOwn = recorded.kind !== "unknown" && recorded.attempt.uid === job.uid;
+    count[isOwn ? "adopted" : "strays"] += 1;
+  } else if (!job.held && job.deletionAt === undefined && attempt.state === "live") {
     await cluster.writes.holdAgain(job.name, job.uid, HOLD, signal);
     count.holdsRepaired += 1;
-  }
-
-  async function addStray(): Promise<void> {
-    if (isFenced(attempt, nowMs) && attempt.state === "claimed") return;
-    await parts.ledger.addStray({ run, kind: "stray", group, name: job.name, uid: job.uid });
-    count.strays += 1;
   }
 }
 
@@ -152,8 +140,9 @@ async function settleDone(
   count.strays += 1;
 }
 
-async function unaccounted({ ledger, metrics }: Parts, unknown: number): Promise<void> {
+async function unaccounted({ ledger, metrics }: Parts, inGroups: Unknown): Promise<void> {
   const counts = await ledger.counts();
+  const unknown = [...inGroups.values()].reduce((sum, it) => sum + it, 0);
   const late = (counts.outboxOldestMs ?? 0) > 60_000 ? counts.outbox : 0;
   metrics.set("longshore_unaccounted", {}, counts.overdue + unknown + late);
 }
