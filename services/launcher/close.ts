@@ -12,6 +12,7 @@ import type { Work } from "@longshore/ledger/port.ts";
 import { occupy } from "./create.ts";
 import { inputsOf, look, type Look, provablyGone } from "./look.ts";
 import type { Cluster, Parts } from "./parts.ts";
+import { withRefusalTold } from "./refusals.ts";
 import { drain, steadily } from "./steadily.ts";
 
 const MOST = 32;
@@ -57,7 +58,8 @@ async function ofOurs(
   const how = grace === undefined ? {} : { graceSeconds: grace };
   // Deleted in the background or with its pods orphaned, it waits behind our hold while they run: ask again, in the foreground.
   if (job.deletionAt === undefined || (onlyHeld(job) && pods.some(isUnfinished))) {
-    await cluster.writes.deleteJob(job.name, job.uid, { propagation: "Foreground", ...how }, signal);
+    const deleted = await cluster.writes.deleteJob(job.name, job.uid, { propagation: "Foreground", ...how }, signal);
+    withRefusalTold(parts, cluster, `deleting the Job ${job.name}`, deleted);
     const orphans = job.deletionAt === undefined ? [] : pods.filter((pod) => isUnfinished(pod) && pod.deletionAt === undefined);
     await Promise.all(orphans.map((pod) => cluster.writes.deletePod(pod.name, pod.uid, how, signal)));
     return attempt.started === "unknown" ? await whileItGoes(parts, cluster, work, signal) : undefined;
@@ -99,11 +101,14 @@ async function ofOther(
 ): Promise<AttemptInput | undefined> {
   const { attempt, nowMs } = work;
   if (seen.kind === "unseen") return undefined;
-  if (seen.kind === "occupant") return { kind: "occupied", uid: seen.job.uid };
+  const isNoted = seen.kind === "occupant" && seen.job.uid === attempt.occupantUid;
+  if (seen.kind === "occupant" && !isNoted) return { kind: "occupied", uid: seen.job.uid };
+  // Also where the occupant stands: a late fact may have told the UID of a Job that was gone before the occupant came.
   if (attempt.uid !== undefined && attempt.notes.gone !== true) {
     const uid = await provablyGone(parts, cluster, attempt, signal);
     return uid === undefined ? undefined : { kind: "gone", uid };
   }
+  if (seen.kind === "occupant") return { kind: "occupied", uid: seen.job.uid };
   if (!isFenced(attempt, nowMs))
     return {
       kind: "fencePassed",

@@ -27,7 +27,7 @@ export function expire(parts: Parts, cluster: Cluster) {
     );
 }
 
-async function expireOne(parts: Parts, cluster: Cluster, work: Work, signal: AbortSignal): Promise<void> {
+export async function expireOne(parts: Parts, cluster: Cluster, work: Work, signal: AbortSignal): Promise<void> {
   const { run, attempt, nowMs } = work;
   const record = async (input: AttemptInput): Promise<Attempt | undefined> => {
     const recorded = await parts.recording({ run: run.id, step: attempt.step, n: attempt.n, input });
@@ -35,7 +35,9 @@ async function expireOne(parts: Parts, cluster: Cluster, work: Work, signal: Abo
   };
   const seen = await look(parts, cluster, work, signal);
   if (seen.kind === "unseen") return; // silence proves nothing, and nothing could be done about it either
-  if (seen.kind !== "ours") {
+  if (seen.kind !== "ours" || seen.job.uid !== attempt.uid) {
+    // Another Job of this attempt has the name: the table makes it a stray. What it does says nothing about the recorded one.
+    if (seen.kind === "ours") await record(standsThere(cluster, seen));
     const uid = await provablyGone(parts, cluster, attempt, signal);
     if (uid !== undefined) await record({ kind: "gone", uid });
     return;
@@ -46,6 +48,17 @@ async function expireOne(parts: Parts, cluster: Cluster, work: Work, signal: Abo
   if (timer === undefined) return;
   await record(timer === "startExpired" ? { kind: timer, diagnosis: whyNot(attempt, seen) } : { kind: timer });
 }
+
+const standsThere = (
+  { name: group }: Cluster,
+  { job: { uid, resourceVersion: rv } }: Extract<Look, { kind: "ours" }>,
+): AttemptInput => ({
+  kind: "created",
+  uid,
+  rv,
+  group,
+  adopted: true,
+});
 
 /** What the watcher told comes first: it remembers the cause of a failed pull, which a look at the back-off after it does not show. */
 const whyNot = ({ notes }: Attempt, { pods }: Extract<Look, { kind: "ours" }>): Diagnosis =>

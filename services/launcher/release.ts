@@ -11,7 +11,8 @@ import type { Changed } from "@longshore/kubernetes/write.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import { occupy } from "./create.ts";
 import { look } from "./look.ts";
-import type { Cluster, Parts } from "./parts.ts";
+import { type Cluster, isMoved, type Parts } from "./parts.ts";
+import { withRefusalTold } from "./refusals.ts";
 import { drain, steadily } from "./steadily.ts";
 
 const MOST = 64;
@@ -32,9 +33,10 @@ export async function releaseOne(parts: Parts, cluster: Cluster, work: Work, sig
   const record = (input: Parameters<Parts["recording"]>[0]["input"]) =>
     parts.recording({ run: run.id, step: attempt.step, n: attempt.n, input });
   await parts.fail("afterRecord");
+  if (isMoved(parts, cluster.name)) return; // "missing" there says nothing about the Job that holds on elsewhere
 
   if (attempt.occupantUid !== undefined && !isFenced(attempt, nowMs))
-    return await removeOccupant(cluster, attempt.name, attempt.occupantUid, signal, () =>
+    return await removeOccupant(parts, cluster, { name: attempt.name, uid: attempt.occupantUid }, signal, () =>
       record({ kind: "released", found: "missing", begunAtMs: nowMs }),
     );
   if (attempt.uid === undefined) {
@@ -52,6 +54,7 @@ export async function releaseOne(parts: Parts, cluster: Cluster, work: Work, sig
   if (attempt.outcome?.result === "lost")
     await cluster.writes.deleteJob(attempt.name, attempt.uid, { propagation: "Foreground" }, signal);
   const released = await cluster.writes.releaseJob(attempt.name, attempt.uid, HOLD, { ttlSeconds: keepSeconds(work) }, signal);
+  withRefusalTold(parts, cluster, `taking the hold off the Job ${attempt.name}`, released);
   const found = foundBy(released);
   if (found === "released") await record({ kind: "released", found, begunAtMs: nowMs });
   else if (found !== undefined && isFenced(attempt, nowMs)) await occupyFor(parts, cluster, work, signal, record);
@@ -85,13 +88,14 @@ async function occupyFor(
 
 /** The occupant has done its work: nothing can land any more. */
 async function removeOccupant(
+  parts: Parts,
   cluster: Cluster,
-  name: string,
-  uid: Uid,
+  { name, uid }: { readonly name: string; readonly uid: Uid },
   signal: AbortSignal,
   gone: () => Promise<unknown>,
 ): Promise<void> {
   const deleted = await cluster.writes.deleteJob(name, uid, { propagation: "Background" }, signal);
+  withRefusalTold(parts, cluster, `deleting our occupant of the name ${name}`, deleted);
   if (deleted.kind !== "done" && deleted.kind !== "missing" && deleted.kind !== "foreign") return;
   const released = await cluster.writes.releaseJob(name, uid, HOLD, {}, signal);
   if (foundBy(released) !== undefined) await gone();

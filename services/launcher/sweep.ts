@@ -7,7 +7,8 @@
 import { HOLD } from "@longshore/domain/run/marks.ts";
 import { isUnfinished, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
 import type { StrayWork } from "@longshore/ledger/port.ts";
-import type { Cluster, Parts } from "./parts.ts";
+import { type Cluster, isMoved, type Parts } from "./parts.ts";
+import { withRefusalTold } from "./refusals.ts";
 import { drain, steadily } from "./steadily.ts";
 
 const MOST = 32;
@@ -24,7 +25,8 @@ export function sweep(parts: Parts, cluster: Cluster) {
     );
 }
 
-async function sweepOne(parts: Parts, cluster: Cluster, stray: StrayWork, signal: AbortSignal): Promise<void> {
+export async function sweepOne(parts: Parts, cluster: Cluster, stray: StrayWork, signal: AbortSignal): Promise<void> {
+  if (isMoved(parts, cluster.name)) return;
   const got = await cluster.reads.getJob(stray.name, signal);
   if (got.kind === "missing" || (got.kind === "found" && got.object.uid !== stray.uid))
     return await parts.ledger.settleStray(stray);
@@ -33,13 +35,15 @@ async function sweepOne(parts: Parts, cluster: Cluster, stray: StrayWork, signal
   if (stray.kind === "stray") {
     const job = seeJob(got.object.raw);
     if (job?.deletionAt === undefined) {
-      await cluster.writes.deleteJob(stray.name, stray.uid, { propagation: "Foreground" }, signal);
+      const deleted = await cluster.writes.deleteJob(stray.name, stray.uid, { propagation: "Foreground" }, signal);
+      withRefusalTold(parts, cluster, `deleting the surplus Job ${stray.name}`, deleted);
       return;
     }
     if (await stillRuns(cluster, stray, signal)) return;
   }
   if (fenced) return;
   const released = await cluster.writes.releaseJob(stray.name, stray.uid, HOLD, {}, signal);
+  withRefusalTold(parts, cluster, `taking the hold off the Job ${stray.name}`, released);
   if (released.kind === "done" || released.kind === "missing" || released.kind === "foreign")
     await parts.ledger.settleStray(stray);
 }

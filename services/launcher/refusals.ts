@@ -1,0 +1,22 @@
+/**
+ * Writes that an API server refuses. The loops try them again for as long as it takes.
+ *
+ * The bug this prevents: a hold that nobody can take off, or a Job that nobody can delete, since the role lacks one verb, and a
+ * log that says nothing of it.
+ */
+import { diagnoseReply } from "@longshore/domain/diagnosis/replies.ts";
+import type { Changed } from "@longshore/kubernetes/write.ts";
+import type { Cluster, Parts } from "./parts.ts";
+
+/** Passes the answer on. Silence is the breaker's and the probe's matter; an answer that is no success is told here. */
+export function withRefusalTold<C extends Changed>(
+  { log }: Pick<Parts, "log">,
+  { name, namespace }: Cluster,
+  what: string,
+  changed: C,
+): C {
+  if (changed.kind !== "answered") return changed;
+  const { code, sentence: why, hint } = diagnoseReply(changed, { group: name, namespace });
+  log.warn("a cluster refuses a write, which is tried again", { group: name, what, status: changed.status, code, why, hint });
+  return changed;
+}
