@@ -7,10 +7,10 @@
 import type { AttemptInput } from "@longshore/domain/run/input.ts";
 import { type Attempt, isFenced } from "@longshore/domain/run/record.ts";
 import { startedOf } from "@longshore/domain/watch/evidence.ts";
-import { isUnfinished, onlyHeld } from "@longshore/domain/watch/seen.ts";
+import { isUnfinished, onlyHeld, type PodSeen } from "@longshore/domain/watch/seen.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import { occupy } from "./create.ts";
-import { inputsOf, look, type Look, provablyGone } from "./look.ts";
+import { inputsOf, look, type Look, remainsOf } from "./look.ts";
 import type { Cluster, Parts } from "./parts.ts";
 import { withRefusalTold } from "./refusals.ts";
 import { drain, steadily } from "./steadily.ts";
@@ -54,17 +54,25 @@ async function ofOurs(
 
   const verdict = verdictOf(cluster, attempt, seen);
   if (verdict !== undefined) return verdict;
-  const grace = run.cancel?.graceSeconds;
-  const how = grace === undefined ? {} : { graceSeconds: grace };
+  const how = graceOf(run);
   // Deleted in the background or with its pods orphaned, it waits behind our hold while they run: ask again, in the foreground.
   if (job.deletionAt === undefined || (onlyHeld(job) && pods.some(isUnfinished))) {
     const deleted = await cluster.writes.deleteJob(job.name, job.uid, { propagation: "Foreground", ...how }, signal);
     withRefusalTold(parts, cluster, `deleting the Job ${job.name}`, deleted);
-    const orphans = job.deletionAt === undefined ? [] : pods.filter((pod) => isUnfinished(pod) && pod.deletionAt === undefined);
-    await Promise.all(orphans.map((pod) => cluster.writes.deletePod(pod.name, pod.uid, how, signal)));
+    if (job.deletionAt !== undefined) await deleteOrphans(cluster, run, pods, signal);
     return attempt.started === "unknown" ? await whileItGoes(parts, cluster, work, signal) : undefined;
   }
   return undefined;
+}
+
+function graceOf({ cancel }: Work["run"]): { readonly graceSeconds?: number } {
+  return cancel?.graceSeconds === undefined ? {} : { graceSeconds: cancel.graceSeconds };
+}
+
+/** Pods that nothing else will delete: their Job is on its way out, or gone. */
+async function deleteOrphans(cluster: Cluster, run: Work["run"], pods: readonly PodSeen[], signal: AbortSignal): Promise<void> {
+  const orphans = pods.filter((pod) => isUnfinished(pod) && pod.deletionAt === undefined);
+  await Promise.all(orphans.map((pod) => cluster.writes.deletePod(pod.name, pod.uid, graceOf(run), signal)));
 }
 
 /** What a look at its own Job says about how it ended, or that nothing of it ever started. */
@@ -99,14 +107,15 @@ async function ofOther(
   seen: Exclude<Look, { kind: "ours" }>,
   signal: AbortSignal,
 ): Promise<AttemptInput | undefined> {
-  const { attempt, nowMs } = work;
+  const { run, attempt, nowMs } = work;
   if (seen.kind === "unseen") return undefined;
   const isNoted = seen.kind === "occupant" && seen.job.uid === attempt.occupantUid;
   if (seen.kind === "occupant" && !isNoted) return { kind: "occupied", uid: seen.job.uid };
   // Also where the occupant stands: a late fact may have told the UID of a Job that was gone before the occupant came.
   if (attempt.uid !== undefined && attempt.notes.gone !== true) {
-    const uid = await provablyGone(parts, cluster, attempt, signal);
-    return uid === undefined ? undefined : { kind: "gone", uid };
+    const remains = await remainsOf(parts, cluster, attempt, signal);
+    if (remains.kind === "orphans") await deleteOrphans(cluster, run, remains.pods, signal);
+    return remains.kind === "gone" ? remains : undefined;
   }
   if (seen.kind === "occupant") return { kind: "occupied", uid: seen.job.uid };
   if (!isFenced(attempt, nowMs))

@@ -10,7 +10,7 @@ import { timerOf } from "@longshore/domain/run/due.ts";
 import type { AttemptInput } from "@longshore/domain/run/input.ts";
 import type { Attempt } from "@longshore/domain/run/record.ts";
 import type { Work } from "@longshore/ledger/port.ts";
-import { inputsOf, look, type Look, provablyGone } from "./look.ts";
+import { inputsOf, look, type Look, remainsOf, saidOf } from "./look.ts";
 import type { Cluster, Parts } from "./parts.ts";
 import { drain, steadily } from "./steadily.ts";
 
@@ -38,8 +38,8 @@ export async function expireOne(parts: Parts, cluster: Cluster, work: Work, sign
   if (seen.kind !== "ours" || seen.job.uid !== attempt.uid) {
     // Another Job of this attempt has the name: the table makes it a stray. What it does says nothing about the recorded one.
     if (seen.kind === "ours") await record(standsThere(cluster, seen));
-    const uid = await provablyGone(parts, cluster, attempt, signal);
-    if (uid !== undefined) await record({ kind: "gone", uid });
+    const remains = await remainsOf(parts, cluster, attempt, signal);
+    if (remains.kind !== "unproved") await record(saidOf(remains, attempt, cluster));
     return;
   }
   let now: Attempt | undefined = attempt;

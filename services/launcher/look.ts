@@ -12,7 +12,7 @@ import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { AttemptInput } from "@longshore/domain/run/input.ts";
 import type { Attempt } from "@longshore/domain/run/record.ts";
 import { evidenceOf, evidenceOfPod, isLookedDeleted } from "@longshore/domain/watch/evidence.ts";
-import { finishedCondition, type JobSeen, type PodSeen, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
+import { finishedCondition, isUnfinished, type JobSeen, type PodSeen, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
 import type { Listed, Unread } from "@longshore/kubernetes/read.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import type { Cluster, Parts } from "./parts.ts";
@@ -92,23 +92,43 @@ function newest(seen: readonly { readonly resourceVersion: string }[]): string {
 }
 
 /**
- * Whether the recorded Job is provably no more: the look said that its name is free or another's, none of its pods is
- * listed, and the namespace is the one it was created in. Anything unread means that it is not proved.
+ * What is left of the recorded Job, of which a look said that its name is free or another's. "gone": provably nothing that
+ * could still do anything; "orphans": pods of it that were left behind and have not finished. Finished ones are left behind for
+ * ever, since nobody collects them. Anything unread, or another namespace, means that nothing is proved.
  */
-export async function provablyGone(
+export type Remains =
+  | { readonly kind: "gone"; readonly uid: Uid }
+  | { readonly kind: "orphans"; readonly uid: Uid; readonly pods: readonly PodSeen[] }
+  | { readonly kind: "unproved" };
+
+export async function remainsOf(
   parts: Pick<Parts, "views">,
   cluster: Cluster,
-  attempt: Attempt,
+  { uid, name }: Pick<Attempt, "uid" | "name">,
   signal: AbortSignal,
-): Promise<Uid | undefined> {
+): Promise<Remains> {
+  const unproved: Remains = { kind: "unproved" };
   const expected = namespaceUidOf(parts, cluster.name);
-  if (attempt.uid === undefined || expected === undefined) return undefined;
-  if (!(await isNamespace(cluster, expected, signal))) return undefined;
-  const again = await cluster.reads.getJob(attempt.name, signal);
-  if (again.kind === "found" ? again.object.uid === attempt.uid : again.kind !== "missing") return undefined;
-  const pods: Listed = await cluster.reads.podsOf(attempt.uid, signal);
-  if (pods.kind !== "listed" || pods.items.length > 0) return undefined;
-  return (await isNamespace(cluster, expected, signal)) ? attempt.uid : undefined;
+  if (uid === undefined || expected === undefined) return unproved;
+  if (!(await isNamespace(cluster, expected, signal))) return unproved;
+  const again = await cluster.reads.getJob(name, signal);
+  if (again.kind === "found" ? again.object.uid === uid : again.kind !== "missing") return unproved;
+  const listed: Listed = await cluster.reads.podsOf(uid, signal);
+  if (listed.kind !== "listed") return unproved;
+  const pods = listed.items.flatMap((it) => seePod(it) ?? []);
+  if (pods.length < listed.items.length || !(await isNamespace(cluster, expected, signal))) return unproved;
+  const orphans = pods.filter(isUnfinished);
+  return orphans.length > 0 ? { kind: "orphans", uid, pods: orphans } : { kind: "gone", uid };
+}
+
+/** A Job that went and left pods behind was deleted, as a watcher would have told: it is closed until they are gone too. */
+export function saidOf(
+  remains: Exclude<Remains, { kind: "unproved" }>,
+  { seenRv }: Attempt,
+  { name: group }: Cluster,
+): AttemptInput {
+  const { kind, uid } = remains;
+  return kind === "gone" ? { kind, uid } : { kind: "deleting", uid, rv: seenRv ?? "0", group };
 }
 
 async function isNamespace(cluster: Cluster, uid: string, signal: AbortSignal): Promise<boolean> {

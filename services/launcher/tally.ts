@@ -10,7 +10,7 @@ import type { AttemptInput } from "@longshore/domain/run/input.ts";
 import { HOLD, selectorOf } from "@longshore/domain/run/marks.ts";
 import { type MarkedSeen, seeMarked } from "@longshore/domain/watch/seen.ts";
 import type { Ledger, Standing } from "@longshore/ledger/port.ts";
-import { provablyGone } from "./look.ts";
+import { remainsOf, saidOf } from "./look.ts";
 import { type Cluster, namespaceUidOf, type Parts } from "./parts.ts";
 import { steadily } from "./steadily.ts";
 
@@ -59,10 +59,10 @@ export async function tallyOnce(parts: Parts, cluster: Cluster, signal: AbortSig
       (attempt.state !== "live" && attempt.state !== "closing")
     )
       continue;
-    const uid = await provablyGone(parts, cluster, attempt, signal);
-    if (uid === undefined) continue;
-    await parts.recording({ run, step: attempt.step, n: attempt.n, input: { kind: "gone", uid } });
-    count.gone += 1;
+    const remains = await remainsOf(parts, cluster, attempt, signal);
+    if (remains.kind === "unproved") continue;
+    await parts.recording({ run, step: attempt.step, n: attempt.n, input: saidOf(remains, attempt, cluster) });
+    if (remains.kind === "gone") count.gone += 1;
   }
   return count;
 }
