@@ -125,10 +125,12 @@ function deeds({ parts, pocket, model, clock }: Bare): Omit<Stage, keyof Bare> {
     if (found === undefined) throw new TypeError("no run was accepted");
     return found;
   };
+  let published = 0;
   return {
     attempt,
     async publish(type, data) {
-      await admit(parts)(deliveryOf(commandOf(type, data)));
+      const outcome = await admit(parts)(deliveryOf(commandOf(type, data, `command-${++published}`)));
+      if (outcome.kind !== "recorded") throw new Error(`it could not be read: ${JSON.stringify(outcome)}`);
     },
     async place() {
       await ledger.place({ most: 10, judge: judge(parts) });
