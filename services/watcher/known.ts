@@ -19,6 +19,9 @@ export interface Known {
   listing: number;
 }
 
+/** Nothing was seen or said of the Job itself, and nothing is left of its pods. */
+export const isEmpty = ({ job, said, pods }: Known): boolean => job === undefined && said === undefined && pods.size === 0;
+
 export interface Book {
   get(uid: Uid): Known | undefined;
   of(uid: Uid): Known;

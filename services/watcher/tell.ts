@@ -24,7 +24,9 @@ export function teller({
     for (let failures = 0; !signal.aborted; await pause(++failures, signal)) {
       try {
         await fail("beforeFact");
-        await broker.publish("facts", { id, key: `${group.replaceAll("/", "_")}.${type}`, body }, signal);
+        const published = await broker.publish("facts", { id, key: `${group.replaceAll("/", "_")}.${type}`, body }, signal);
+        // Not every fact is told again by itself: a start that nobody got would be lost.
+        if (published === "unrouted") throw new Failure("retry", "Unrouted", "the broker has no queue for facts");
         await fail("afterFact");
         return "told";
       } catch (error) {

@@ -16,7 +16,7 @@ import { finishedCondition, seeJob, seePod } from "@longshore/domain/watch/seen.
 import type { Change } from "@longshore/kubernetes/follow.ts";
 import { bell, every, together } from "@longshore/runtime/loop.ts";
 import { eventsOf, logOf, lookAt, podsOf } from "./evidence.ts";
-import { type Known, openBook } from "./known.ts";
+import { isEmpty, type Known, openBook } from "./known.ts";
 import type { Parts, Watched } from "./parts.ts";
 import { teller } from "./tell.ts";
 
@@ -67,7 +67,9 @@ export async function watchGroup(parts: Parts, cluster: Watched, signal: AbortSi
         const known = change.kind === "seen" ? book.of(pod.jobUid) : book.get(pod.jobUid);
         if (change.kind === "seen") known?.pods.set(pod.uid, pod);
         else known?.pods.delete(pod.uid);
-        consider(pod.jobUid);
+        // Pods outlive their Job on the watch: what only they brought back into the book would stay there for ever.
+        if (change.kind === "gone" && known && isEmpty(known)) book.forget(pod.jobUid);
+        else consider(pod.jobUid);
       }
     }
   }
@@ -76,7 +78,9 @@ export async function watchGroup(parts: Parts, cluster: Watched, signal: AbortSi
     const job = seeJob(object);
     if (job === undefined) return;
     const known = book.of(job.uid);
-    Object.assign(known, { job, listing, vanished: false });
+    known.job = job;
+    known.listing = listing;
+    known.vanished = false;
     consider(job.uid);
   }
 
@@ -90,7 +94,7 @@ export async function watchGroup(parts: Parts, cluster: Watched, signal: AbortSi
   function dropPods(listed: ReadonlySet<Uid>): void {
     for (const [uid, known] of book.entries()) {
       for (const pod of known.pods.keys()) if (!listed.has(pod)) known.pods.delete(pod);
-      if (known.job === undefined && known.pods.size === 0) book.forget(uid);
+      if (isEmpty(known)) book.forget(uid);
     }
   }
 
@@ -159,7 +163,7 @@ export async function watchGroup(parts: Parts, cluster: Watched, signal: AbortSi
 
   function note(kind: "jobs" | "pods", change: Change): void {
     if (change.kind === "broken")
-      log.info("a watch goes on anew", {
+      log[change.reason === "rejected" || change.reason === "forbidden" ? "warn" : "info"]("a watch goes on anew", {
         group: cluster.name,
         kind,
         reason: change.reason,

@@ -1,0 +1,267 @@
+import { readFact } from "@longshore/contract/envelope.ts";
+import { GroupName, Installation, RunId, StepName, Uid } from "@longshore/contract/ids.ts";
+import { Failure } from "@longshore/contract/problem.ts";
+import { manifest, type ManifestInput } from "@longshore/domain/pod/manifest.ts";
+import { DEFAULTS } from "@longshore/domain/run/defaults.ts";
+import { HOLD } from "@longshore/domain/run/marks.ts";
+import { openClusters } from "@longshore/kubernetes/clusters.ts";
+import { type VirtualClock, virtualClock } from "@longshore/kubernetes/testing/virtual-clock.ts";
+import { createModel, type Model } from "@longshore/pocket/model.ts";
+import { type PodScript, scriptedPods } from "@longshore/pocket/scripted.ts";
+import { noFailpoint } from "@longshore/runtime/failpoint.ts";
+import { silentLog } from "@longshore/runtime/log.ts";
+import { backOff } from "@longshore/runtime/loop.ts";
+import { openMetrics } from "@longshore/runtime/metrics.ts";
+import t, { type Test } from "tap";
+import { type Parts, TIMING } from "./parts.ts";
+import { watchGroup } from "./watch-group.ts";
+
+const GROUP = GroupName.parse("prod-a");
+const NAMESPACE = "jobs";
+const INSTALLATION = Installation.parse("test");
+const never = new AbortController().signal;
+const base = `/apis/batch/v1/namespaces/${NAMESPACE}/jobs`;
+
+interface Told {
+  readonly run: string;
+  readonly type: string;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+interface Watching {
+  readonly pocket: Model;
+  readonly clock: VirtualClock;
+  readonly told: readonly Told[];
+  /** "a job.started", without heartbeats. */
+  readonly facts: (run?: string) => readonly string[];
+  create(run: string): Promise<Uid>;
+  release(run: string): Promise<void>;
+  watch(change?: Partial<Parts>): { stop(): Promise<unknown>; readonly ended: Promise<unknown> };
+  until(done: () => boolean): Promise<void>;
+  /** What the broker says to the n-th message. */
+  answer: (n: number) => "stored" | "unrouted" | Error;
+}
+
+async function watching(t: Test, pods: PodScript = { startsAfterMs: 1_000, runsMs: 5_000 }): Promise<Watching> {
+  const clock = virtualClock();
+  const kubelet = scriptedPods(clock, () => pods);
+  const pocket = createModel({ clock, kubelet, namespaces: [NAMESPACE], clientTimeoutMs: 60_000 });
+  const clusters = openClusters([{ name: GROUP, namespace: NAMESPACE, transport: pocket.transport() }], { clock });
+  const stop = new AbortController();
+  const told: Told[] = [];
+  let tries = 0;
+  t.teardown(async () => {
+    stop.abort();
+    await clusters[Symbol.asyncDispose]();
+    await pocket[Symbol.asyncDispose]();
+    await kubelet[Symbol.asyncDispose]();
+  });
+  const it: Watching = {
+    pocket, clock, told,
+    facts: (run) => told.filter((it) => it.type !== "group.watched" && (run === undefined || it.run === run)).map(({ run, type }) => `${run} ${type}`),
+    answer: () => "stored",
+    create: async (run) => await create(pocket, run),
+    release: async (run) => await release(pocket, run),
+    watch: (change = {}) => {
+      const own = new AbortController();
+      stop.signal.addEventListener("abort", () => own.abort());
+      const parts: Parts = {
+        installation: INSTALLATION, clock, owner: "watcher-1", log: silentLog,
+        metrics: openMetrics("watcher", "test"),
+        broker: {
+          publish: async (_topic, { body }) => {
+            const said = it.answer(++tries);
+            if (said instanceof Error) throw said;
+            if (said === "stored") told.push(toldIn(body));
+            return said;
+          },
+        },
+        clusters: [],
+        timing: TIMING,
+        fail: noFailpoint,
+        pause: backOff(clock),
+        ...change,
+      }; // biome-ignore format: a parts list
+      const ended = watchGroup(parts, { ...clusters.cluster(GROUP), name: GROUP }, own.signal).then(
+        () => "stopped",
+        (error: unknown) => error,
+      );
+      return { ended, stop: async () => (own.abort(), await ended) };
+    },
+    until: async (done) => {
+      for (let turns = 0; !done(); turns++) {
+        if (turns > 5_000) throw new Error(`it did not come to that: ${JSON.stringify(it.facts())}`);
+        await clock.sleep(100);
+      }
+    },
+  }; // biome-ignore format: one value
+  return it;
+}
+
+function toldIn(body: Uint8Array): Told {
+  const read = readFact(body);
+  if (read.kind !== "fact") throw new Error(`a fact that the launcher could not read: ${JSON.stringify(read)}`);
+  const { type, data } = read.fact;
+  return { run: "about" in data ? data.about.run : "", type, data: { ...data } };
+}
+
+async function create(pocket: Model, run: string): Promise<Uid> {
+  const body = manifest({
+    installation: INSTALLATION,
+    group: { name: GROUP, namespace: NAMESPACE },
+    run: { id: RunId.parse(run), labels: undefined, annotations: undefined },
+    step: { name: StepName.parse("main"), image: "busybox" },
+    attempt: 1,
+    generation: 1,
+    epoch: 1,
+    name: `job-of-${run}`,
+    hashOfRun: run,
+    proof: "proof",
+    limits: DEFAULTS,
+  } as ManifestInput);
+  const { status, body: made } = await pocket.transport().send({ method: "POST", path: base, body }, never);
+  if (status !== 201) throw new Error(`the Job was not created: ${status}`);
+  return Uid.parse((made as { readonly metadata: { readonly uid: string } }).metadata.uid);
+}
+
+async function release(pocket: Model, run: string): Promise<void> {
+  const body = { metadata: { "$deleteFromPrimitiveList/finalizers": [HOLD] }, spec: { ttlSecondsAfterFinished: 60 } };
+  const contentType = "application/strategic-merge-patch+json";
+  await pocket.transport().send({ method: "PATCH", path: `${base}/job-of-${run}`, contentType, body }, never);
+}
+
+const isEnd = (fact: string): boolean => fact.endsWith("job.ended");
+
+t.test("tells what a Job does, in order, and its end with log and exit code", async (t) => {
+  const it = await watching(t, { startsAfterMs: 1_000, runsMs: 5_000, exitCode: 3, log: "one\ntwo\n" });
+  const watch = it.watch();
+  await it.create("a");
+  await it.until(() => it.facts().some(isEnd));
+  t.same(it.facts(), ["a job.started", "a job.ended"]);
+  t.match(it.told.at(-1), {
+    data: { condition: "Failed", evidence: { exitCode: 3, log: { state: "complete", tail: "one\ntwo\n" } } },
+  });
+  t.equal(await watch.stop(), "stopped");
+});
+
+t.test("repeats an end while the hold stands, and is silent when it is released", async (t) => {
+  const it = await watching(t);
+  it.watch();
+  await it.create("a");
+  await it.until(() => it.facts().filter(isEnd).length === 3);
+  await it.release("a");
+  await it.clock.sleep(1_000);
+  const before = it.facts().length;
+  await it.clock.sleep(30 * 60_000);
+  t.equal(it.facts().length, before, "also when the Job is gone");
+});
+
+t.test("a Job whose label somebody removed runs on, and is not called deleted", async (t) => {
+  const it = await watching(t, { startsAfterMs: 100 });
+  it.watch();
+  await it.create("a");
+  await it.until(() => it.facts().length === 1);
+  it.pocket.meddle({ kind: "remove label", namespace: NAMESPACE, name: "job-of-a", label: "longshore.dev/installation" });
+  await it.clock.sleep(10 * 60_000);
+  t.same(it.facts(), ["a job.started"]);
+});
+
+t.test("a Job that was deleted, hold and all, is told as deleted", async (t) => {
+  const it = await watching(t, { startsAfterMs: 100 });
+  it.watch();
+  await it.create("a");
+  await it.until(() => it.facts().length === 1);
+  it.pocket.meddle({ kind: "strip finalizers", namespace: NAMESPACE, name: "job-of-a" });
+  it.pocket.meddle({ kind: "delete Job", namespace: NAMESPACE, name: "job-of-a", propagation: "Background" });
+  await it.until(() => it.facts().includes("a job.deleted"));
+});
+
+t.test("a Job that went in a gap of the watch is missed in the next listing", async (t) => {
+  const it = await watching(t, { startsAfterMs: 100 });
+  it.watch();
+  await it.create("a");
+  await it.until(() => it.facts().length === 1);
+  for (const on of ["list", "watch"] as const) it.pocket.cause({ on, trouble: { kind: "status", status: 503 } });
+  it.pocket.meddle({ kind: "cut streams" });
+  it.pocket.meddle({ kind: "strip finalizers", namespace: NAMESPACE, name: "job-of-a" });
+  it.pocket.meddle({ kind: "delete Job", namespace: NAMESPACE, name: "job-of-a", propagation: "Background" });
+  await it.clock.sleep(30_000);
+  it.pocket.meddle({ kind: "compact" });
+  it.pocket.heal();
+  await it.until(() => it.facts().includes("a job.deleted"));
+});
+
+t.test("a log that cannot be had does not hold up the outcome", async (t) => {
+  const it = await watching(t);
+  it.pocket.cause({ on: "log", trouble: { kind: "lost before writing" } });
+  it.watch();
+  await it.create("a");
+  await it.until(() => it.facts().some(isEnd));
+  t.match(
+    it.told.findLast(({ type }) => type === "job.ended"),
+    { data: { evidence: { log: { state: "unavailable" } } } },
+  );
+});
+
+t.test("says it again after a restart: what was said is remembered only there", async (t) => {
+  const it = await watching(t, { startsAfterMs: 100 });
+  const first = it.watch();
+  await it.create("a");
+  await it.until(() => it.facts().length === 1);
+  await first.stop();
+  it.watch();
+  await it.until(() => it.facts().length === 2);
+  t.same(it.facts(), ["a job.started", "a job.started"]);
+});
+
+for (const { name, answer } of [
+  {
+    name: "a fact that the broker refused is told again before the next one",
+    answer: new Failure("retry", "BrokerUnavailable", "It is away."),
+  },
+  { name: "so is one for which the broker had no queue", answer: "unrouted" as const },
+]) {
+  t.test(name, async (t) => {
+    const it = await watching(t);
+    it.answer = (n) => (n % 3 === 0 ? "stored" : answer);
+    it.watch();
+    await it.create("a");
+    await it.until(() => it.facts().some(isEnd));
+    t.same(it.facts().slice(0, 2), ["a job.started", "a job.ended"]);
+  });
+}
+
+t.test("a bug in what is considered ends the loop, and does not leave it silent", async (t) => {
+  const it = await watching(t);
+  const bug = new TypeError("a bug");
+  it.answer = () => bug;
+  const watch = it.watch();
+  t.match(await watch.ended, { message: /a bug/ });
+});
+
+t.test(
+  "many Jobs, some of which the cluster says nothing more about: each is told once while its hold is taken off",
+  async (t) => {
+    const it = await watching(t);
+    it.watch();
+    const runs = Array.from({ length: 60 }, (_, n) => `r${n}`);
+    for (const run of runs) await it.create(run);
+    await it.until(() => runs.every((run) => it.facts(run).some(isEnd)));
+    t.ok(runs.every((run) => it.facts(run).findIndex(isEnd) === 1 && it.facts(run)[0] === `${run} job.started`));
+  },
+);
+
+t.test("the heartbeat comes with the first sync, and grows old while the cluster is silent", async (t) => {
+  const it = await watching(t);
+  it.pocket.cause({ on: "list", trouble: { kind: "status", status: 503 } });
+  it.watch();
+  await it.clock.sleep(60_000);
+  t.same(it.told, [], "nobody watches what was never listed");
+  it.pocket.heal();
+  await it.until(() => it.told.length === 1);
+  t.match(it.told, [{ type: "group.watched", data: { group: GROUP } }]);
+  it.pocket.cause({ on: "any", trouble: { kind: "unsent" } });
+  it.pocket.meddle({ kind: "cut streams" });
+  await it.clock.sleep(120_000);
+  t.ok(Number(it.told.at(-1)?.data["staleSeconds"]) > 60, JSON.stringify(it.told.at(-1)));
+});
