@@ -26,10 +26,10 @@ function story(parts: Parts, signal: AbortSignal): Promise<void> {
   const { ledger, clock, log, timing, owner } = parts;
   const inFlight = new Set<RunId>();
   let partitions: readonly number[] = [];
-  let heldSinceMs = Number.NEGATIVE_INFINITY;
+  let heldUntilMs = 0;
   let bug: { readonly error: unknown } | undefined;
-  /** Of the lease. Past all time where the clock was set back: then we do not know how long we have had it. */
-  const ageMs = (): number => (clock.now() < heldSinceMs ? Number.POSITIVE_INFINITY : clock.now() - heldSinceMs);
+  /** Of the lease. More than all of it is left: the clock was set back, and nobody knows how much really is. */
+  const restMs = (): number => (heldUntilMs - clock.now() > timing.partitionLeaseMs ? 0 : heldUntilMs - clock.now());
   const sent = batch<OutboxEvent, void>({ most: MOST }, async (events) => {
     await ledger.sent(events);
     return events.map(() => undefined);
@@ -62,18 +62,19 @@ function story(parts: Parts, signal: AbortSignal): Promise<void> {
 
   return steadily(parts, { what: "relay", ms: timing.pollMs, bell: parts.bells.outbox, signal }, async (signal) => {
     if (bug !== undefined) throw bug.error;
-    if (ageMs() >= timing.partitionLeaseMs / 2) {
+    if (restMs() <= timing.partitionLeaseMs / 2) {
       const began = clock.now();
       partitions = await ledger.holdPartitions(owner, timing.partitionLeaseMs);
-      heldSinceMs = began;
+      heldUntilMs = began + timing.partitionLeaseMs;
     }
     await drain(signal, async () => {
       const most = MOST - inFlight.size;
       // Past the lease another relay may be telling these stories: two would tell them out of order.
-      if (most <= 0 || partitions.length === 0 || ageMs() >= timing.partitionLeaseMs) return false;
+      if (most <= 0 || partitions.length === 0 || restMs() <= 0) return false;
       const events = await ledger.unsent({ partitions, busy: [...inFlight], most });
       for (const event of events) {
-        if (!inFlight.has(event.run)) start(event);
+        if (inFlight.has(event.run)) continue;
+        start(event);
       }
       return events.length === most;
     });
