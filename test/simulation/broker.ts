@@ -88,7 +88,7 @@ export function brokerModel(clock: Clock): BrokerModel {
   const quarantined: Quarantined[] = [];
   const stored = new WeakMap<Delivery, Stored>();
   const gate = openGate();
-  let server: "up" | "down" | "frozen" = "up";
+  let server = "up" as "up" | "down" | "frozen";
   let turn = 0;
 
   const late = async (): Promise<void> => {
@@ -122,15 +122,17 @@ export function brokerModel(clock: Clock): BrokerModel {
     void deliver(queue).finally(() => pumping.delete(queue));
   }
 
+  const isDown = (): boolean => server === "down";
+
   async function deliver(queue: string): Promise<void> {
-    while (server !== "down" && (queues.get(queue)?.length ?? 0) > 0 && ready(queue).length > 0) {
+    while (!isDown() && (queues.get(queue)?.length ?? 0) > 0 && ready(queue).length > 0) {
       await late();
       await gate.open();
       const waiting = queues.get(queue) ?? [];
       const open = ready(queue);
       const consumer = open[turn++ % Math.max(1, open.length)];
       const at = Math.floor(clock.random() * Math.min(model.trouble.shuffle, waiting.length));
-      if (server === "down" || consumer === undefined || waiting.length === 0) return;
+      if (isDown() || consumer === undefined || waiting.length === 0) return;
       const [message] = waiting.splice(at, 1);
       if (message === undefined) return;
       consumer.held.add(message);

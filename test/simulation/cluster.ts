@@ -145,7 +145,7 @@ function begun(cluster: string, job: JobObject, nowMs: number): JobLife {
   const env = job.spec.template.spec.containers[0]?.env ?? [];
   const content = env.find((it) => it.name === "CONTENT")?.value;
   const proof = annotations?.[ANNOTATIONS.proof];
-  const origin = name.startsWith("copy-") ? "copied" : proof === undefined || proof === "forged" ? "theirs" : "ours";
+  const origin = proof === undefined || proof === "forged" ? "theirs" : name.startsWith("copy-") ? "copied" : "ours";
   return { cluster, namespace, name, uid, origin, occupant: labels?.[LABELS.occupant] === "true", createdMs: nowMs, content };
 }
 

@@ -74,8 +74,6 @@ export interface Trace {
   hash(): string;
   tail(most: number): readonly string[];
   count(): number;
-  /** Whether a kept line holds this. */
-  said(text: string): boolean;
 }
 
 const KEPT_MOST = 20_000;
@@ -95,6 +93,5 @@ export function openTrace(now: () => number, startMs: number): Trace {
     hash: () => hash.toString(16).padStart(8, "0"),
     tail: (most) => lines.slice(-most),
     count: () => count,
-    said: (text) => lines.some((line) => line.includes(text)),
   };
 }

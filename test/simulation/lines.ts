@@ -76,7 +76,7 @@ export function heardLedger({ model, process, clock, trouble, history, trace }: 
     done: (call, result) => {
       if (call === "claim") noteClaims(history, clock, result as readonly Work[]);
       const many = Array.isArray(result) ? result.length : undefined;
-      if (many !== 0 && SAID.has(call)) trace.say(`${process.name} ledger ${call} ${said(result)}`);
+      if (many !== 0 && SAID.has(call)) trace.say(`${process.name} ledger ${String(call)} ${said(result)}`);
     },
     hears: () => clock.random() >= trouble().deaf,
   });

@@ -87,6 +87,8 @@ const cancel = (chance: Chance, run: string): CommandInput<"run.cancel"> => ({
   ...(chance.is(0.3) && { grace: "5s" }),
 });
 
+type Retried = "never-started" | "infrastructure" | "failure";
+
 function limits(chance: Chance, { groups }: Setting) {
   return {
     ...(chance.is(0.3) && { groups: groups.toReversed() }),
@@ -94,7 +96,7 @@ function limits(chance: Chance, { groups }: Setting) {
     waitFor: chance.pick(["3m", "15m", "40m"]),
     startWithin: chance.pick(["1m", "4m", "10m"]),
     deadline: chance.pick(["1m", "5m", "15m"]),
-    retries: { max: chance.pick([0, 1, 2]), on: chance.pick([["never-started"], ["never-started", "infrastructure", "failure"]] as ["never-started" | "infrastructure" | "failure"][][][0][]), backoff: { first: "5s", most: "1m" } }, // biome-ignore format: one value
+    retries: { max: chance.pick([0, 1, 2]), on: chance.pick<Retried[]>([["never-started"], ["never-started", "infrastructure", "failure"]]), backoff: { first: "5s", most: "1m" } }, // biome-ignore format: one value
     keepFor: { succeeded: chance.pick(["0s", "1m", "1h"]), failed: chance.pick(["0s", "1m", "1h"]) },
   };
 }

@@ -4,7 +4,8 @@
  * The bug this prevents: work that nobody will ever come back to. After all faults have ended everything ends, by itself.
  */
 import { NAMES } from "@longshore/broker/names.ts";
-import { HOLD, LABELS } from "@longshore/domain/run/marks.ts";
+import type { GroupName } from "@longshore/contract/ids.ts";
+import { ANNOTATIONS, HOLD, LABELS } from "@longshore/domain/run/marks.ts";
 import { UPSTREAM_QUEUE } from "./upstream.ts";
 import type { World } from "./world.ts";
 
@@ -31,10 +32,17 @@ function onTheWay({ broker, upstream, scenario, history, clock }: World): readon
   ];
 }
 
-function inTheLedger({ ledger: { tables } }: World): readonly string[] {
+/** The group's namespace is another one now: what is left of an ended attempt there waits for a person. */
+export const isMoved = ({ ledger }: World, group: GroupName | undefined): boolean => {
+  const { health, diagnosis } = (group && ledger.tables.groups.get(group)) ?? {};
+  return health === "unhealthy" && (diagnosis?.code === "GroupMoved" || diagnosis?.code === "EndpointUnreachable");
+};
+
+function inTheLedger(world: World): readonly string[] {
+  const { tables } = world.ledger;
   const runs = [...tables.runs.values()].flatMap(({ record: { run, attempts }, unsent }) => [
     ...(run.state === "active" || run.state === "cancelling" ? [`run ${run.id} is ${run.state}`] : []),
-    ...attempts.filter(({ state }) => state !== "done").map((it) => `attempt ${it.name} is ${it.state}`),
+    ...attempts.filter(({ state, group }) => state !== "done" && !(state === "ended" && isMoved(world, group))).map((it) => `attempt ${it.name} is ${it.state}`),
     ...(unsent.size > 0 ? [`${unsent.size} events of ${run.id} are not published`] : []),
   ]);
   const notices = [...tables.notices.values()].filter(({ sentAtMs }) => sentAtMs === undefined);
@@ -45,9 +53,12 @@ function inTheLedger({ ledger: { tables } }: World): readonly string[] {
   ];
 }
 
-function inTheClusters({ clusters, history }: World): readonly string[] {
+function inTheClusters(world: World): readonly string[] {
+  const { clusters, history } = world;
   const jobs = [...clusters.values()].flatMap(({ name: cluster, model }) =>
     model.jobs().flatMap(({ metadata }) => {
+      // Who decides about a namespace that is another one decides about what landed there late.
+      if (isMoved(world, metadata.annotations?.[ANNOTATIONS.group] as GroupName)) return [];
       const occupant = metadata.labels?.[LABELS.occupant] === "true";
       const held = metadata.finalizers?.includes(HOLD) === true;
       return held || occupant ? [`${cluster}: ${occupant ? "the occupant" : "the Job"} ${metadata.name} ${metadata.uid} stands${held ? ", held" : ""}`] : [];

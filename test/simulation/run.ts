@@ -6,7 +6,7 @@
  */
 import { type Broken, check } from "./check.ts";
 import { deal, heal } from "./deeds.ts";
-import { astir } from "./quiet.ts";
+import { astir, isMoved } from "./quiet.ts";
 import { scenarioOf } from "./scenario.ts";
 import { openWorld, START_MS, start, type World } from "./world.ts";
 
@@ -24,6 +24,7 @@ const HOUR = 3_600_000;
 const SLICE_MS = 20_000;
 /** Waiting for a group, starting, running, retries and fences, one after the other, all fit. */
 const REST_WITHIN_MS = 14 * HOUR;
+const OPERATOR_AFTER_MS = 2 * HOUR;
 /** What a tally would still find. */
 const AFTER_REST_MS = 150_000;
 
@@ -55,7 +56,7 @@ async function rest(world: World): Promise<readonly Broken[]> {
       await clock.pass(AFTER_REST_MS);
       if (astir(world).length === 0) return [];
     }
-    if (clock.now() >= until - REST_WITHIN_MS / 2) abandonMoved(world);
+    if (clock.now() >= until - REST_WITHIN_MS + OPERATOR_AFTER_MS) abandonMoved(world);
     if (clock.now() >= until) return [{ invariant: "Liveness", message: `${REST_WITHIN_MS / HOUR} h after all faults had ended: ${left.join("; ")}` }];
     await clock.pass(SLICE_MS);
     // Nodes are well again, also for pods that were not told to stop before.
@@ -64,15 +65,14 @@ async function rest(world: World): Promise<readonly Broken[]> {
 }
 
 /**
- * What only a person may decide: a namespace went away behind a stripped hold, so that nothing in it can be proved any more. The
- * simulation's operator gives up runs that wait for that, and no others.
+ * What only a person may decide: a namespace went away and another one, or none, stands under its name, so that nothing in it can
+ * be proved any more. The simulation's operator gives up runs that wait for that, and no others.
  */
-function abandonMoved({ history, ledger, trace }: World): void {
-  for (const model of ledger.tables.runs.values()) {
-    const { run, attempts } = model.record;
-    const moved = attempts.filter(({ state, uid }) => (state === "live" || state === "closing") && history.jobs.get(uid ?? "")?.strippedMs !== undefined && history.jobs.get(uid ?? "")?.goneMs !== undefined); // biome-ignore format: one question
-    if (moved.length === 0 || run.state === "ended" || !trace.said("delete namespace")) continue;
-    const { tenant, id } = run;
+function abandonMoved(world: World): void {
+  const { ledger, trace } = world;
+  for (const { record } of ledger.tables.runs.values()) {
+    const { id, tenant, state } = record.run;
+    if (state === "ended" || state === "tombstone" || !record.attempts.some(({ group, outcome }) => outcome === undefined && isMoved(world, group))) continue; // biome-ignore format: one question
     void ledger.connect().admit([{ run: id, tenant, source: "operator", command: `abandon ${id}`, admission: { kind: "abandon" } }]);
     trace.say(`the operator gives up ${id}`);
   }

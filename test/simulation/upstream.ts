@@ -51,10 +51,10 @@ export function openUpstream(process: Mortal, broker: Pick<Connection, "publish"
         return;
       case "repeat": {
         const key = `${event.source} ${event.sequence}`;
-        // A repeat of one that still waits is settled; the one that waits is settled when its turn has come.
-        if (early.has(key)) early.set(key, delivery);
-        else await delivery.ack();
-        return;
+        const waiting = early.get(key);
+        // Of one that still waits the newer delivery is kept: the older one's connection may be gone.
+        if (waiting !== undefined) early.set(key, delivery);
+        return await (waiting ?? delivery).ack();
       }
       case "early":
         early.set(`${event.source} ${event.sequence}`, delivery);
