@@ -1,0 +1,55 @@
+import { GroupName, Installation, RunId, StepName, TenantName } from "@longshore/contract/ids.ts";
+import t from "tap";
+import { type Identity, openKeys, type Place } from "./keys.ts";
+
+const installation = Installation.parse("test");
+const keys = openKeys(Buffer.alloc(48, 1), installation);
+const identity: Identity = { run: RunId.parse("orders/1"), step: StepName.parse("main"), attempt: 1 };
+const place: Place = { group: GroupName.parse("prod-a"), namespaceUid: "uid-1" };
+const proof = keys.prove(identity, place);
+const shop = TenantName.parse("shop");
+
+interface Case {
+  readonly name: string;
+  readonly proof?: string | undefined;
+  readonly identity?: Partial<Identity>;
+  readonly place?: Partial<Place>;
+  readonly by?: ReturnType<typeof openKeys>;
+}
+
+const forged: readonly Case[] = [
+  { name: "no proof at all", proof: undefined },
+  { name: "an empty one", proof: "" },
+  { name: "one that is cut", proof: proof.slice(0, -1) },
+  { name: "one with something after it", proof: `${proof}A` },
+  { name: "another run's", identity: { run: RunId.parse("orders/2") } },
+  { name: "another step's", identity: { step: StepName.parse("other") } },
+  { name: "another attempt's", identity: { attempt: 2 } },
+  { name: "one of another group", place: { group: GroupName.parse("prod-b") } },
+  { name: "one of another namespace of the same name", place: { namespaceUid: "uid-2" } },
+  { name: "one made with another key", by: openKeys(Buffer.alloc(48, 2), installation) },
+  { name: "one of another installation with the same key", by: openKeys(Buffer.alloc(48, 1), Installation.parse("other")) },
+];
+
+t.ok(keys.isProof(proof, identity, place), "its own proof is believed");
+for (const { name, by = keys, ...change } of forged) {
+  const given = "proof" in change ? change.proof : proof;
+  t.notOk(by.isProof(given, { ...identity, ...change.identity }, { ...place, ...change.place }), `not believed: ${name}`);
+}
+
+t.test("the same request has the same digest, whatever the order of its fields, and another tenant's has another", async (t) => {
+  const digest = keys.digest(shop, { image: "a", env: { A: "1", B: "2" } });
+  t.equal(keys.digest(shop, { env: { B: "2", A: "1" }, image: "a" }), digest);
+  t.not(keys.digest(shop, { image: "b", env: { A: "1", B: "2" } }), digest);
+  t.not(keys.digest(TenantName.parse("bank"), { image: "a", env: { A: "1", B: "2" } }), digest);
+});
+
+t.test("what is computed is the same after a restart, and proofs and digests have keys of their own", async (t) => {
+  t.equal(openKeys(Buffer.alloc(48, 1), installation).prove(identity, place), proof);
+  t.equal(
+    keys.jobName(identity.run, identity.step, 1),
+    openKeys(Buffer.alloc(48, 9), installation).jobName(identity.run, identity.step, 1),
+    "a name needs no key: it is found again after the loss of one",
+  );
+  t.not(keys.jobName(identity.run, identity.step, 1), keys.jobName(identity.run, identity.step, 2));
+});
