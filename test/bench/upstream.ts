@@ -3,10 +3,12 @@
  * of its broker, so that what is measured is what an application would meet.
  */
 import { openBroker } from "@longshore/broker/open.ts";
+import type { Delivery } from "@longshore/broker/port.ts";
 import { CONTENT_TYPE, PREFIX, readEvent, writeCommand } from "@longshore/contract/envelope.ts";
 import { isTerminal } from "@longshore/contract/event.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
+import { lanes } from "@longshore/runtime/loop.ts";
 import { connect } from "amqplib";
 
 export interface Upstream extends AsyncDisposable {
@@ -89,17 +91,23 @@ async function onRabbitmq(url: string, take: (body: Uint8Array) => void): Promis
   };
 }
 
+async function taken(delivery: Delivery, take: (body: Uint8Array) => void): Promise<void> {
+  take(delivery.body);
+  await delivery.ack();
+}
+
 /** A broker that is kept in Postgres has no other client than ours. */
 async function onPort(url: string, take: (body: Uint8Array) => void): Promise<Line> {
   const broker = await openBroker({ url, log: silentLog, clock });
   const stop = new AbortController();
   const events = await broker.follow("#", { inFlightMax: UNREAD_MOST, signal: stop.signal });
-  const reading = (async () => {
-    for await (const delivery of events) {
-      take(delivery.body);
-      await delivery.ack();
-    }
-  })();
+  // Many at a time: acks that wait for each other would each be a transaction.
+  const reading = lanes(
+    UNREAD_MOST,
+    () => events,
+    (delivery) => taken(delivery, take),
+    stop.signal,
+  );
   return {
     publish: async (id, body) => void (await broker.publish("commands", { id, key: PREFIX + KEY, body }, stop.signal)),
     close: async () => {
