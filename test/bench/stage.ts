@@ -10,7 +10,7 @@ import { NAMESPACE, writeConfig } from "@longshore/cli/home.ts";
 import { startPostgres } from "@longshore/ledger/embedded.ts";
 import pg from "pg";
 import { rabbitmq } from "../harness/rabbitmq.ts";
-import { startPocketProcess } from "../harness/system.ts";
+import { startPocketProcess } from "../harness/pocket.ts";
 import { openRequestLog, type RequestLog } from "./requests.ts";
 
 export type BrokerKind = "rabbitmq" | "postgres";

@@ -27,6 +27,8 @@ export interface TcpProxy extends AsyncDisposable {
   refuse(on: boolean): void;
   /** Resolves when this many bytes in all have come from clients since the proxy began: a signal to wait for. */
   received(bytes: number, direction?: Direction): Promise<void>;
+  /** Resolves when a piece that holds these words passes next. */
+  saw(words: string, direction?: Direction): Promise<void>;
   /** Bytes that came so far. */
   count(direction: Direction): number;
   readonly connections: number;
@@ -41,6 +43,7 @@ export async function tcpProxy(targetHost: string, targetPort: number): Promise<
   const pairs = new Set<Pair>();
   const counts: Record<Direction, number> = { toServer: 0, toClient: 0 };
   const cutAt: Partial<Record<Direction, number>> = {};
+  const looking: { direction: Direction; words: string; resolve: () => void }[] = [];
   const waiting: { direction: Direction; bytes: number; resolve: () => void }[] = [];
   let silent = false;
   let deaf = false;
@@ -57,6 +60,10 @@ export async function tcpProxy(targetHost: string, targetPort: number): Promise<
   const pass = (pair: Pair, direction: Direction, chunk: Buffer): void => {
     const before = counts[direction];
     counts[direction] += chunk.length;
+    for (const it of looking.filter((it) => it.direction === direction && chunk.includes(it.words))) {
+      looking.splice(looking.indexOf(it), 1);
+      it.resolve();
+    }
     for (const it of waiting) if (it.direction === direction && counts[direction] >= it.bytes) it.resolve();
     const to = direction === "toServer" ? pair.server : pair.client;
     const at = cutAt[direction];
@@ -111,6 +118,7 @@ export async function tcpProxy(targetHost: string, targetPort: number): Promise<
     refuse: (on) => void (refusing = on),
     received: (bytes, direction = "toServer") =>
       counts[direction] >= bytes ? Promise.resolve() : new Promise((resolve) => waiting.push({ direction, bytes, resolve })),
+    saw: (words, direction = "toServer") => new Promise((resolve) => looking.push({ direction, words, resolve })),
     count: (direction) => counts[direction],
     get connections() {
       return opened;

@@ -1,0 +1,105 @@
+/**
+ * What an application beside Longshore would hear: every event, kept for it while it or its broker is away.
+ *
+ * The failure this prevents: calling a story complete, or broken, for events that the test's own listener missed. On
+ * RabbitMQ it is a durable queue, on Postgres the history; neither is read through the code under test.
+ */
+import { type ReceivedEvent, readEvent } from "@longshore/contract/envelope.ts";
+import { systemClock as clock } from "@longshore/runtime/clock.ts";
+import { connect } from "amqplib";
+import pg from "pg";
+
+export const UPSTREAM = "tests.upstream";
+const EVENTS = "longshore.events";
+const AGAIN_MS = 200;
+/** A lower id may be committed after a higher one: so far back every look looks again. */
+const LOOK_BACK = 2_000;
+
+export interface Journal extends AsyncDisposable {
+  /** Repeats too, in the order they came. */
+  readonly received: readonly ReceivedEvent[];
+}
+
+export async function openJournal(url: string): Promise<Journal> {
+  const received: ReceivedEvent[] = [];
+  const take = (body: Uint8Array): void => {
+    const read = readEvent(body);
+    if (read.kind === "event") received.push(read.event);
+  };
+  const stop = new AbortController();
+  const line = url.startsWith("amqp") ? () => queue(url, take, stop.signal) : history(url, take, stop.signal);
+  const first = Promise.withResolvers<void>();
+  const listening = listen(line, first.resolve, stop.signal);
+  await first.promise;
+  return {
+    received,
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await listening;
+    },
+  };
+}
+
+/** Resolves when it listens, to a promise of why it no longer does. */
+type Line = () => Promise<{ readonly over: Promise<unknown> }>;
+
+async function listen(line: Line, onFirst: () => void, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    const open = await line().catch(() => undefined); // the test broke the broker: it will be back
+    if (open !== undefined) onFirst();
+    await open?.over;
+    await clock.sleep(AGAIN_MS, signal);
+  }
+}
+
+async function queue(url: string, take: (body: Uint8Array) => void, signal: AbortSignal): ReturnType<Line> {
+  const over = Promise.withResolvers<void>();
+  const options = { noDelay: true, timeout: 10_000, signal };
+  const model = await connect(`${url}?heartbeat=10`, options);
+  model.on("error", () => over.resolve());
+  model.on("close", () => over.resolve());
+  signal.addEventListener("abort", () => over.resolve(), { once: true });
+  const channel = await model.createChannel();
+  channel.on("error", () => over.resolve());
+  await channel.assertQueue(UPSTREAM, { durable: true });
+  await channel.bindQueue(UPSTREAM, EVENTS, "#");
+  await channel.prefetch(500);
+  await channel.consume(UPSTREAM, (message) => {
+    if (message === null) return over.resolve();
+    take(message.content);
+    channel.ack(message);
+  });
+  return { over: over.promise };
+}
+
+function history(url: string, take: (body: Uint8Array) => void, signal: AbortSignal): Line {
+  const seen = new Set<string>();
+  let last = 0n;
+
+  async function look(client: pg.Client): Promise<void> {
+    const text =
+      "select id, body from longshore_broker.history where id > $1 and not id = any($2::bigint[]) order by id limit 500";
+    const recent = [...seen].slice(-LOOK_BACK);
+    const { rows } = await client.query<{ id: string; body: Buffer }>(text, [String(last - BigInt(LOOK_BACK)), recent]);
+    for (const { id, body } of rows) {
+      seen.add(id);
+      if (BigInt(id) > last) last = BigInt(id);
+      take(body);
+    }
+  }
+
+  async function looking(client: pg.Client): Promise<void> {
+    try {
+      for (; !signal.aborted; await clock.sleep(50, signal)) await look(client);
+    } finally {
+      await client.end().catch(() => undefined); // the server may have gone first
+    }
+  }
+
+  return async () => {
+    const client = new pg.Client({ connectionString: url, query_timeout: 10_000, connectionTimeoutMillis: 10_000 });
+    client.on("error", () => undefined); // the next look says so
+    await client.connect();
+    return { over: looking(client).catch(() => undefined) }; // the server is away: it will be back
+  };
+}
