@@ -31,7 +31,12 @@ export function observe(parts: Parts): (delivery: Delivery) => Promise<Outcome> 
       });
       return { kind: "recorded" };
     }
-    const { run, step, attempt } = read.fact.data.about;
+    const { run, step, attempt, group, name, uid } = read.fact.data.about;
+    // A proof can be copied with the Job that carries it: what has another name is a copy, and surplus.
+    if (name !== parts.keys.jobName(run, step, attempt)) {
+      await parts.ledger.addStray({ run, kind: "stray", group, name, uid });
+      return { kind: "recorded" };
+    }
     const recorded = await parts.recording({ run, step, n: attempt, input: inputOf(read.fact) });
     if (recorded.kind === "illegal")
       parts.log.warn("a fact does not fit what is known of its attempt", { fact: read.fact.type, run, step, attempt });
