@@ -146,6 +146,7 @@ function noFalseEnd(world: World): readonly string[] {
       case "deleted":
         return before(life?.deletionMs) || before(life?.goneMs) ? [] : [`${name} is recorded as deleted, and nobody deleted its Job ${uid}`];
       case "lost":
+        if (outcome.diagnosis?.code === "Abandoned") return [];
         return before(life?.goneMs) ? [] : [`${name} is recorded as lost, and its Job ${uid} was there`];
       case "cancelled":
       case "refused":

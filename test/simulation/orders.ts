@@ -65,6 +65,8 @@ function invalid(id: string): Asked {
   return { ...bytes(id), kind: "invalid", body: Buffer.from(JSON.stringify(body)) };
 }
 
+export const cancelOf = (id: string, run: string): Asked => asked("cancel", id, run, "run.cancel", { run });
+
 function simple(chance: Chance, run: string, setting: Setting): CommandInput<"run.requested"> {
   return { run, image: "registry.invalid/simulated:1", env: { CONTENT: run }, ...(chance.is(0.2) && { outputs: ["rows"] }), ...limits(chance, setting) };
 }

@@ -9,7 +9,7 @@ import { type Chance, chanceOf } from "./chance.ts";
 import type { BrokerTrouble } from "./broker.ts";
 import type { LedgerTrouble } from "./lines.ts";
 import { scriptFor } from "./behaviour.ts";
-import { type Asked, orders } from "./orders.ts";
+import { type Asked, cancelOf, orders } from "./orders.ts";
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -79,8 +79,10 @@ export function scenarioOf(seed: number): Scenario {
   const skew = (): number => (chance.is(0.15) ? chance.between(-60, 60) * MINUTE : 0);
   const wanted = groups.map(({ name }) => name);
   const publishes = orders(chance, { chaosMs, groups: wanted });
+  const runs = publishes.flatMap((it) => (it.kind === "publish" && it.asked.kind === "run" ? [{ run: it.asked.run, atMs: it.atMs }] : []));
+  const setting: Setting = { chance, chaosMs, clusters, groups: wanted, launchers, watchers, runs };
   const families = Array.from({ length: chance.between(0, 4) }, () => chance.pick(FAMILIES));
-  const troubles = families.flatMap((family) => family({ chance, chaosMs, clusters, groups: wanted, launchers, watchers }));
+  const troubles = [...families, ...(chance.is(0.5) ? [chance.pick(PLOTS)] : [])].flatMap((family) => family(setting));
   return {
     seed,
     groups,
@@ -103,6 +105,8 @@ interface Setting {
   readonly groups: readonly string[];
   readonly launchers: number;
   readonly watchers: number;
+  /** When upstream asks for which. */
+  readonly runs: readonly { readonly run: string; readonly atMs: number }[];
 }
 
 type Family = (setting: Setting) => readonly Planned[];
@@ -264,6 +268,77 @@ const forgeries: Family = (it) => {
 const endOfNamespace: Family = (it) => [{ atMs: when(it), kind: "meddle", cluster: one(it.chance, it.clusters), meddling: { kind: "delete namespace" } }];
 
 const pauses: Family = (it) => times(1, () => ({ atMs: when(it), kind: "pause", group: one(it.chance, it.groups), forMs: duration(it.chance) }));
+
+// ── Plots: several things that go wrong at the moment that matters ────────────────────────────────────────────────────
+
+const canceled = (run: string, atMs: number): Planned => ({ atMs, kind: "publish", asked: cancelOf(`x-${run}-${Math.floor(atMs)}`, run) });
+
+const blind = ({ watchers }: Setting, atMs: number, downMs: number): readonly Planned[] =>
+  Array.from({ length: watchers }, (_, index) => ({ atMs, kind: "crash", service: "watcher", index, downMs }));
+
+/** A create is on the wire for minutes, while later ones are refused, nobody watches, and the run is given up. */
+const lateCreate: Family = (it) => {
+  const { chance } = it;
+  const { run, atMs } = one(chance, it.runs);
+  const cluster = one(chance, it.clusters);
+  const byMs = chance.pick([chance.between(15, 60), chance.between(60, 300), chance.between(300, 598)]) * SECOND;
+  const late: Planned = { atMs: Math.max(0, atMs - 500), kind: "cluster", cluster, forMs: 25 * SECOND, fault: { on: "create", times: chance.between(1, 2), trouble: { kind: "delayed", byMs } } };
+  const then = (afterMs: number, trouble: Fault["trouble"], forMs: number): Planned => ({ atMs: atMs + afterMs, kind: "cluster", cluster, forMs, fault: { on: "create", trouble } });
+  const status = chance.pick([429, 429, 403, 500] as const);
+  return [
+    late,
+    ...(chance.is(0.7) ? [then(15 * SECOND, { kind: "status", status, ...(status === 429 && { retryAfterSeconds: 1 }) }, chance.pick([30 * SECOND, 2 * MINUTE, 12 * MINUTE]))] : []),
+    ...(chance.is(0.2) ? [then(15 * SECOND, { kind: "lost before writing" }, chance.pick([2 * MINUTE, 12 * MINUTE]))] : []),
+    ...(chance.is(0.6) ? blind(it, atMs + chance.between(0, 10) * SECOND, chance.pick([2 * MINUTE, 14 * MINUTE])) : []),
+    ...(chance.is(0.5) ? [canceled(run, atMs + chance.between(1, 120) * SECOND)] : []),
+    ...(chance.is(0.3) ? [{ atMs: atMs + chance.between(0, 40) * SECOND, kind: "crash", ...victim(it), downMs: chance.pick([5, 60]) * SECOND } as const] : []),
+  ];
+};
+
+/** Looks are slow, and what they look at is deleted meanwhile. */
+const slowLooks: Family = (it) => {
+  const { chance } = it;
+  const { run, atMs } = one(chance, it.runs);
+  const cluster = one(chance, it.clusters);
+  const soonMs = (): number => atMs + chance.between(0, 12_000);
+  const slow = (on: "get" | "list"): Planned => ({ atMs, kind: "cluster", cluster, forMs: 2 * MINUTE, fault: { on, chance: 0.7, trouble: { kind: chance.pick(["slow", "delayed"]), byMs: chance.between(1, 12) * SECOND } } });
+  const propagation = chance.pick(["Background", "Orphan", "Foreground"] as const);
+  return [
+    ...(chance.is(0.8) ? [slow("list")] : []),
+    ...(chance.is(0.4) ? [slow("get")] : []),
+    ...(chance.is(0.7) ? [{ atMs: soonMs(), kind: "meddle", cluster, meddling: { kind: "delete Job", propagation } } as const] : []),
+    ...(chance.is(0.6) ? [canceled(run, soonMs())] : []),
+  ];
+};
+
+/** While the create is in doubt, its Job is stripped, deleted, copied or relabelled. */
+const goneWhileInDoubt: Family = (it) => {
+  const { chance } = it;
+  const { run, atMs } = one(chance, it.runs);
+  const cluster = one(chance, it.clusters);
+  const doubt = chance.pick<Fault["trouble"]>([{ kind: "lost after writing" }, { kind: "delayed", byMs: chance.between(5, 40) * SECOND }]);
+  const deeds = Array.from({ length: chance.between(1, 4) }, (): Planned => {
+    const meddling = chance.pick<Meddling>([{ kind: "copy Job" }, { kind: "strip hold and delete Job" }, { kind: "remove label" }, { kind: "delete Job", propagation: "Orphan" }, { kind: "delete Job", propagation: "Background" }]);
+    return { atMs: atMs + chance.between(200, 60_000), kind: "meddle", cluster, meddling };
+  });
+  return [
+    ...(chance.is(0.7) ? [{ atMs: Math.max(0, atMs - 500), kind: "cluster", cluster, forMs: 40 * SECOND, fault: { on: "create", trouble: doubt, times: chance.between(1, 3) } } as const] : []),
+    ...(chance.is(0.3) ? [canceled(run, atMs + chance.between(1, 60) * SECOND)] : []),
+    ...deeds,
+  ];
+};
+
+/** Cancelled at each moment of a launch, and between a crash and the next claim. */
+const cancelAtLaunch: Family = (it) => {
+  const { chance } = it;
+  return it.runs.flatMap(({ run, atMs }) => [
+    canceled(run, atMs + chance.pick([chance.between(5, 60), chance.between(60, 400), chance.between(400, 30_000)])),
+    ...(chance.is(0.5) ? [{ atMs, kind: "crash at", service: "launcher", index: chance.between(0, it.launchers - 1), point: chance.pick(["beforePost", "afterPost"]), pass: 1, downMs: chance.pick([5, 90]) * SECOND } as const] : []),
+    ...(chance.is(0.4) ? [{ atMs: Math.max(0, atMs - 500), kind: "cluster", cluster: one(chance, it.clusters), forMs: 10 * SECOND, fault: { on: "create", trouble: { kind: "slow", byMs: chance.between(1, 20) * SECOND } } } as const] : []),
+  ]);
+};
+
+const PLOTS: readonly [Family, ...Family[]] = [lateCreate, lateCreate, slowLooks, goneWhileInDoubt, cancelAtLaunch];
 
 const FAMILIES: readonly [Family, ...Family[]] = [
   crashes,
