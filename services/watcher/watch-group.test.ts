@@ -156,6 +156,18 @@ t.test("repeats an end while the hold stands, and is silent when it is released"
   t.equal(it.facts().length, before, "also when the Job is gone");
 });
 
+t.test("asks the cluster nothing about a Job whose end was told and whose hold was taken off", async (t) => {
+  const it = await watching(t);
+  it.watch();
+  await it.create("a");
+  await it.until(() => it.facts().some(isEnd));
+  const reads = () => it.pocket.requests().filter(({ path }) => /\/(pods|log)/.test(path) && !path.includes("watch=true")).length;
+  const before = reads();
+  await it.release("a");
+  await it.clock.sleep(30_000);
+  t.equal(reads(), before);
+});
+
 t.test("a Job whose label somebody removed runs on, and is not called deleted", async (t) => {
   const it = await watching(t, { startsAfterMs: 100 });
   it.watch();
