@@ -39,9 +39,9 @@ export interface DatabaseWork {
 
 export async function openStage({ broker, jobs, profile }: StageOptions): Promise<Stage> {
   await using parts = new AsyncDisposableStack();
-  const home = await mkdtemp(path.join(tmpdir(), "longshore-bench-"));
-  parts.defer(() => rm(home, { recursive: true, force: true }));
-  const postgres = await startPostgres({ dataDir: path.join(home, "pg") });
+  const home = await temporary(parts, "longshore-bench-");
+  // Not inside our own folder, which the user that Postgres runs as may not enter.
+  const postgres = await startPostgres({ dataDir: await temporary(parts, "longshore-bench-postgres-") });
   parts.defer(postgres.stop);
   const rabbit = broker === "rabbitmq" ? parts.use(await rabbitmq({ version: "4.0" })) : undefined;
   const requestLog = path.join(home, "requests.jsonl");
@@ -76,6 +76,12 @@ export async function openStage({ broker, jobs, profile }: StageOptions): Promis
     databaseWork: () => workOf(database),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
+}
+
+async function temporary(parts: AsyncDisposableStack, name: string): Promise<string> {
+  const folder = await mkdtemp(path.join(tmpdir(), name));
+  parts.defer(() => rm(folder, { recursive: true, force: true }));
+  return folder;
 }
 
 /** Backends report what they did a little later than they do it, so this may lag by a second. */
