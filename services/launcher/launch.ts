@@ -6,9 +6,10 @@
  *        died here: the claim runs out, the next POST meets 409 and adopts ──┘
  */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { Failure } from "@longshore/contract/problem.ts";
 import type { AttemptInput } from "@longshore/domain/run/input.ts";
 import type { Attempt } from "@longshore/domain/run/record.ts";
-import type { Work } from "@longshore/ledger/port.ts";
+import type { Entry, Work } from "@longshore/ledger/port.ts";
 import { createOrAdopt } from "./create.ts";
 import { look } from "./look.ts";
 import type { Cluster, Parts } from "./parts.ts";
@@ -35,12 +36,29 @@ export function launch(parts: Parts, cluster: Cluster) {
 
 async function launchOne(parts: Parts, cluster: Cluster, work: Work, signal: AbortSignal): Promise<void> {
   const { run, attempt, nowMs } = work;
-  const record = (input: AttemptInput) => parts.recording({ run: run.id, step: attempt.step, n: attempt.n, input });
+  const record = (input: AttemptInput) => writeDown(parts, { run: run.id, step: attempt.step, n: attempt.n, input }, signal);
   if (nowMs >= attempt.notes.waitUntilMs) return await giveUp(attempt, nowMs, record);
   await parts.fail("beforePost");
   const input = await createOrAdopt(parts, cluster, work, signal);
   await parts.fail("afterPost");
   await record(input);
+}
+
+/**
+ * An answer that is not written down leaves its create in doubt until the fence has passed, and the Job held as long. Where only
+ * the COMMIT's answer was lost this says it twice, which the lifecycle knows.
+ */
+async function writeDown(parts: Parts, entry: Entry, signal: AbortSignal): Promise<void> {
+  const untilMs = parts.clock.now() + parts.timing.claimMs;
+  for (let failures = 0; ; await parts.pause(++failures, signal)) {
+    try {
+      await parts.recording(entry);
+      return;
+    } catch (error) {
+      const passes = error instanceof Failure && error.disposition === "retry";
+      if (!passes || signal.aborted || parts.clock.now() >= untilMs) throw error;
+    }
+  }
 }
 
 /** A cluster that answers every create with an error would be asked for ever: `waitFor` bounds that too. Nothing was sent for this claim. */

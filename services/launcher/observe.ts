@@ -34,7 +34,7 @@ export function observe(parts: Parts): (delivery: Delivery) => Promise<Outcome> 
     const { run, step, attempt, group, name, uid } = read.fact.data.about;
     // A proof can be copied with the Job that carries it: what has another name is a copy, and surplus.
     if (name !== parts.keys.jobName(run, step, attempt)) {
-      await parts.ledger.addStray({ run, kind: "stray", group, name, uid });
+      if ((await parts.ledger.find(run)) !== undefined) await parts.ledger.addStray({ run, kind: "stray", group, name, uid });
       return { kind: "recorded" };
     }
     const recorded = await parts.recording({ run, step, n: attempt, input: inputOf(read.fact) });

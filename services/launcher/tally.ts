@@ -101,16 +101,16 @@ async function settleJob(
     count.unknown += 1;
     return;
   }
-  // A proof can be copied with the Job that carries it: what has another name is a copy.
-  if (job.name !== parts.keys.jobName(run, step, n)) {
-    await parts.ledger.addStray({ run, kind: "stray", group, name: job.name, uid: job.uid });
-    count.strays += 1;
-    return;
-  }
   const key = keyOf(run, step, n);
   const standing = after.get(key);
   if (standing === undefined) return await settleDone(parts.ledger, job, { run, group }, before.has(key), count);
   const { attempt } = standing;
+  // A proof can be copied with the Job that carries it: what has another name is a copy.
+  if (job.name !== attempt.name) {
+    await parts.ledger.addStray({ run, kind: "stray", group, name: job.name, uid: job.uid });
+    count.strays += 1;
+    return;
+  }
   if (mark.occupant) return; // its attempt stands: close and release deal with it
   if (attempt.uid !== job.uid) {
     // The table decides under the run's lock: bound where none is known, else a stray that keeps the name until the fence.
