@@ -94,10 +94,21 @@ function isExcepted({ history }: World, name: string): boolean {
 
 function oneJobRuns(world: World): readonly string[] {
   const pods = ourPods(world);
-  return [...adopted(world), ...[...Map.groupBy(pods, ({ jobName }) => jobName)].flatMap(([name, ran]) => {
+  return [...adopted(world), ...freed(world), ...[...Map.groupBy(pods, ({ jobName }) => jobName)].flatMap(([name, ran]) => {
     const jobs = new Set(ran.map(({ job }) => job));
     return jobs.size > 1 && !isExcepted(world, name) ? [`${jobs.size} Jobs named ${name} ran: ${ran.map(({ cluster, job, startedMs }) => `${job} in ${cluster} at ${at(startedMs)}`).join(", ")}`] : [];
   })];
+}
+
+/** The name of a Job that we let go of was free while a create of it was on the wire: only chance kept the work from running twice. */
+function freed({ history }: World): readonly string[] {
+  const posts = [...history.posts.values()];
+  return [...history.jobs.values()].flatMap(({ origin, name, cluster, unheldMs, goneMs, strippedMs }) => {
+    if (origin !== "ours" || unheldMs === undefined || goneMs === undefined || strippedMs !== undefined) return [];
+    const until = Math.max(0, ...history.claims.filter((it) => it.name === name && it.atMs <= goneMs).map(({ untilMs }) => untilMs)) + FENCE_MS;
+    const wire = posts.find((it) => it.name === name && it.cluster === cluster && it.sentMs < goneMs && (it.landedMs ?? 0) > goneMs && (it.landedMs ?? 0) < until);
+    return wire === undefined ? [] : [`${name} was free from ${at(goneMs)} on, and a create that was sent at ${at(wire.sentMs)} landed at ${at(wire.landedMs ?? 0)}`];
+  });
 }
 
 /** Whose work it is says the proof; and a copy of a Job, with its proof, is not the Job. */
@@ -180,7 +191,8 @@ function cancels({ upstream, ledger }: World): readonly string[] {
   const asked = upstream.heard.filter(({ type }) => type === "run.cancelling");
   return asked.flatMap(({ subject, generation }) => {
     const end = upstream.heard.find((it) => it.subject === subject && it.generation === generation && isTerminal(it.type));
-    if (end === undefined || end.type === "run.cancelled" || end.type === "run.succeeded") return [];
+    const abandoned = end?.type === "run.lost" && JSON.stringify(end.data).includes('"Abandoned"');
+    if (end === undefined || abandoned || end.type === "run.cancelled" || end.type === "run.succeeded") return [];
     const record = [...ledger.tables.runs.values()].find((it) => it.record.run.id === subject)?.record;
     const own = record?.attempts.filter((it) => it.generation === generation) ?? [];
     // Complete, and failed all the same for want of its outputs; or ended before the cancel, in a pipeline.

@@ -49,7 +49,7 @@ function inTheLedger(world: World): readonly string[] {
   return [
     ...runs,
     ...(notices.length > 0 ? [`${notices.length} refusals are not published`] : []),
-    ...[...tables.strays.values()].map(({ stray }) => `a ${stray.kind} of ${stray.name} is not swept`),
+    ...[...tables.strays.values()].filter(({ stray }) => !isMoved(world, stray.group)).map(({ stray }) => `a ${stray.kind} of ${stray.name} is not swept`),
   ];
 }
 

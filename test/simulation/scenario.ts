@@ -82,7 +82,8 @@ export function scenarioOf(seed: number): Scenario {
   const runs = publishes.flatMap((it) => (it.kind === "publish" && it.asked.kind === "run" ? [{ run: it.asked.run, atMs: it.atMs }] : []));
   const setting: Setting = { chance, chaosMs, clusters, groups: wanted, launchers, watchers, runs };
   const families = Array.from({ length: chance.between(0, 4) }, () => chance.pick(FAMILIES));
-  const troubles = [...families, ...(chance.is(0.5) ? [chance.pick(PLOTS)] : [])].flatMap((family) => family(setting));
+  const plotted = chance.is(0.5) ? chance.pick(PLOTS)(setting) : [];
+  const troubles = [...families.flatMap((family) => family(setting)), ...plotted];
   return {
     seed,
     groups,
@@ -93,7 +94,7 @@ export function scenarioOf(seed: number): Scenario {
     skewMs: { launcher: Array.from({ length: launchers }, skew), cluster: skew() },
     lanes: chance.pick([1, 3, 8]),
     deeds: [...publishes, ...troubles].toSorted((a, b) => a.atMs - b.atMs),
-    chaosMs,
+    chaosMs: Math.max(chaosMs, ...plotted.map(({ atMs }) => Math.min(atMs + 14 * MINUTE, chaosMs + 14 * MINUTE))),
     script: scriptFor(seed),
   };
 }
@@ -291,7 +292,23 @@ const lateCreate: Family = (it) => {
     ...(chance.is(0.2) ? [then(15 * SECOND, { kind: "lost before writing" }, chance.pick([2 * MINUTE, 12 * MINUTE]))] : []),
     ...(chance.is(0.6) ? blind(it, atMs + chance.between(0, 10) * SECOND, chance.pick([2 * MINUTE, 14 * MINUTE])) : []),
     ...(chance.is(0.5) ? [canceled(run, atMs + chance.between(1, 120) * SECOND)] : []),
+    // By then the fence has passed, and the attempt may go elsewhere.
+    ...(chance.is(0.5) ? it.groups.slice(0, 1).map((group) => ({ atMs: atMs + chance.between(20, 610) * SECOND, kind: "pause", group, forMs: 20 * MINUTE }) as const) : []),
     ...(chance.is(0.3) ? [{ atMs: atMs + chance.between(0, 40) * SECOND, kind: "crash", ...victim(it), downMs: chance.pick([5, 60]) * SECOND } as const] : []),
+  ];
+};
+
+/** A create lands in the last seconds of its fence, while a look that began before is still on its way, and no occupant can be had. */
+const lastSeconds: Family = (it) => {
+  const { chance } = it;
+  const { run, atMs } = one(chance, it.runs);
+  const cluster = one(chance, it.clusters);
+  const fault = (fromMs: number, forMs: number, of: Fault): Planned => ({ atMs: Math.max(0, atMs + fromMs), kind: "cluster", cluster, forMs, fault: of });
+  return [
+    fault(-500, 10 * SECOND, { on: "create", times: 1, trouble: { kind: "delayed", byMs: chance.between(598, 619) * SECOND } }),
+    fault(12 * SECOND, 13 * MINUTE, { on: "create", trouble: { kind: "status", status: 429, retryAfterSeconds: 1 } }),
+    fault(590 * SECOND, 40 * SECOND, { on: "get", resource: "jobs", trouble: { kind: "slow", byMs: chance.between(6, 13) * SECOND } }),
+    canceled(run, atMs + chance.between(1, 18) * SECOND),
   ];
 };
 
@@ -338,7 +355,7 @@ const cancelAtLaunch: Family = (it) => {
   ]);
 };
 
-const PLOTS: readonly [Family, ...Family[]] = [lateCreate, lateCreate, slowLooks, goneWhileInDoubt, cancelAtLaunch];
+const PLOTS: readonly [Family, ...Family[]] = [lateCreate, lateCreate, lateCreate, lastSeconds, slowLooks, slowLooks, goneWhileInDoubt, cancelAtLaunch];
 
 const FAMILIES: readonly [Family, ...Family[]] = [
   crashes,
