@@ -58,11 +58,14 @@ for (const failpoint of ["beforeFact:kill:4", "afterFact:kill:4"]) {
   });
 }
 
-await t.test("two watchers see the same Jobs: each story is told once", async (t) => {
-  await using _one = await system.watcher({}, { eager: true });
+await t.test("two watchers see the same Jobs, and one is stopped in between: each story is told once", async (t) => {
+  await using one = await system.watcher();
   await using _other = await system.watcher();
   const runs = names("twice", 20);
   await started(runs, quick);
+  await system.heard("run.succeeded", "twice/0");
+  one.signal("SIGTERM");
+  t.equal(await one.ended, 0, "it stopped in order");
   t.same(await system.faults(runs), []);
   t.equal((await endings(runs)).length, runs.length, "all succeeded");
 });
