@@ -21,3 +21,12 @@ export interface Command {
 export class Usage extends Error {
   override readonly name = "Usage";
 }
+
+/** For `parseArgs`, whose complaints are about the command line. */
+export function asUsage<T>(parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    throw new Usage(error instanceof Error ? error.message : String(error));
+  }
+}

@@ -2,7 +2,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Command, Surroundings } from "./command.ts";
+import { parseArgs } from "node:util";
+import { asUsage, type Command, type Surroundings } from "./command.ts";
 import { openStage, type Stage } from "./demo-stage.ts";
 import { span } from "./words.ts";
 
@@ -18,7 +19,8 @@ at the worst moment. Exit 0: everything happened as it should.
 export const demo: Command = {
   summary: "a story in the terminal, with everything embedded",
   help: HELP,
-  async run(_args, surroundings) {
+  async run(args, surroundings) {
+    asUsage(() => parseArgs({ args: [...args], options: {} }));
     const home = await mkdtemp(join(tmpdir(), "longshore-demo-"));
     try {
       surroundings.out(

@@ -7,7 +7,7 @@ import { preflight, type Row } from "@longshore/kubernetes/preflight.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
-import { type Command, Usage } from "./command.ts";
+import { asUsage, type Command } from "./command.ts";
 import { findLongshore, type Longshore } from "./place.ts";
 import { span } from "./words.ts";
 
@@ -52,11 +52,7 @@ export const doctor: Command = {
 };
 
 function options(args: readonly string[]): { readonly config: string | undefined } {
-  try {
-    return { config: parseArgs({ args: [...args], options: { config: { type: "string" } } }).values.config };
-  } catch (error) {
-    throw new Usage(error instanceof Error ? error.message : String(error));
-  }
+  return { config: asUsage(() => parseArgs({ args: [...args], options: { config: { type: "string" } } })).values.config };
 }
 
 function lineOf({ part, state, says, todo }: Finding, before: string | undefined): string {

@@ -1,9 +1,8 @@
 /** The `longshore` command: finds the command by its name, and turns what went wrong into a sentence and an exit code. */
-import { Failure } from "@longshore/contract/problem.ts";
-import { ConfigProblems } from "@longshore/runtime/config.ts";
 import { type Command, Usage } from "./command.ts";
 import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
+import { explain } from "./explain.ts";
 import { publish } from "./publish.ts";
 import { rbac } from "./rbac.ts";
 import { runs } from "./runs.ts";
@@ -49,21 +48,12 @@ async function main(args: readonly string[]): Promise<number> {
   });
 }
 
-function explain(error: unknown): number {
-  if (error instanceof Usage) {
-    process.stderr.write(`longshore: ${error.message}\nlongshore --help says what there is.\n`);
-    return 64;
-  }
-  if (error instanceof Failure || error instanceof ConfigProblems) {
-    process.stderr.write(`longshore: ${error.message}\n`);
-    return 1;
-  }
-  process.stderr.write(
-    `longshore: this is a bug; please report it with the lines below.\n${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
-  );
-  return 2;
+function fail(error: unknown): number {
+  const { exitCode, text } = explain(error);
+  process.stderr.write(`longshore: ${text}\n`);
+  return exitCode;
 }
 
-process.exitCode = await main(process.argv.slice(2)).catch(explain);
+process.exitCode = await main(process.argv.slice(2)).catch(fail);
 // Sockets that close late must not keep a command's terminal: all that had to be written was written.
 process.exit();

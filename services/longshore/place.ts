@@ -77,8 +77,18 @@ function ofConfig(file: string, env: Surroundings["env"]): Longshore {
 export async function readRunning(dataDir: string): Promise<Running | undefined> {
   const text = await readFile(runningFile(dataDir), "utf8").catch(() => undefined);
   if (text === undefined) return undefined;
-  const running = Running.safeParse(JSON.parse(text));
-  return running.success && isAlive(running.data.pid) ? running.data : undefined;
+  const running = Running.safeParse(jsonOf(text));
+  // A container's first process has the same number each time: what it left when it was killed is not another one's.
+  const isOther = running.success && running.data.pid !== process.pid && isAlive(running.data.pid);
+  return isOther ? running.data : undefined;
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined; // a disk that was full, or somebody's editor: as if nothing ran
+  }
 }
 
 function isAlive(pid: number): boolean {

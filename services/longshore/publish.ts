@@ -11,7 +11,7 @@ import { Failure } from "@longshore/contract/problem.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { parse } from "yaml";
-import { type Command, type Surroundings, Usage } from "./command.ts";
+import { asUsage, type Command, type Surroundings, Usage } from "./command.ts";
 import { findLongshore } from "./place.ts";
 import { particulars, wordOf } from "./words.ts";
 
@@ -43,23 +43,21 @@ export const publish: Command = {
     const following = values.follow === true ? await follow(broker, run, surroundings) : undefined;
     await send(broker, "run.requested", data as CommandData<"run.requested">, surroundings.signal);
     surroundings.out(`${run}\n`);
-    return following === undefined ? 0 : await following.ended;
+    return following === undefined ? 0 : exitCodeOf(await following.ended);
   },
 };
 
 function parse_(args: readonly string[]) {
-  try {
-    return parseArgs({
+  return asUsage(() =>
+    parseArgs({
       args: [...args],
       allowPositionals: true,
       options: {
         run: { type: "string" }, image: { type: "string" }, env: { type: "string", multiple: true }, group: { type: "string", multiple: true },
         file: { type: "string" }, follow: { type: "boolean" }, config: { type: "string" },
       },
-    }); // biome-ignore format: one option a word
-  } catch (error) {
-    throw new Usage(error instanceof Error ? error.message : String(error));
-  }
+    }),
+  ); // biome-ignore format: one option a word
 }
 
 function ofFlags(
@@ -84,10 +82,22 @@ async function ofFile(file: string): Promise<object> {
   const text = await readFile(file === "-" ? "/dev/stdin" : file, "utf8").catch((error: unknown) => {
     throw new Failure("halt", "Unreadable", `${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
   });
-  const value: unknown = parse(text);
+  const value = yamlOf(file, text);
   if (typeof value !== "object" || value === null || Array.isArray(value))
     throw new Failure("halt", "RequestInvalid", `${file} holds no request: it has to be a map, such as "image: busybox"`);
   return value;
+}
+
+function yamlOf(file: string, text: string): unknown {
+  try {
+    return parse(text);
+  } catch (error) {
+    throw new Failure(
+      "halt",
+      "Unreadable",
+      `${file} is no YAML: ${error instanceof Error ? error.message.split(":\n")[0] : String(error)}`,
+    );
+  }
 }
 
 export async function brokerOf(config: string | undefined, surroundings: Surroundings): Promise<Broker> {
@@ -115,9 +125,12 @@ export async function send<T extends CommandType>(
 }
 
 export interface Following {
-  /** The exit code that the run's end deserves. */
-  readonly ended: Promise<number>;
+  /** The event that it ended with; "command.refused", or "stopped" where nobody waits any more. */
+  readonly ended: Promise<string>;
 }
+
+/** What a run's end deserves. */
+export const exitCodeOf = (end: string): number => (end === "run.succeeded" ? 0 : end === "stopped" ? 130 : 1);
 
 /** Binds first; the caller publishes then: else the first events would be missed. */
 export async function follow(
@@ -129,7 +142,7 @@ export async function follow(
   return { ended: untilEnd(events, run, out) };
 }
 
-async function untilEnd(events: AsyncIterable<Delivery>, run: string, out: Surroundings["out"]): Promise<number> {
+async function untilEnd(events: AsyncIterable<Delivery>, run: string, out: Surroundings["out"]): Promise<string> {
   for await (const delivery of events) {
     await delivery.ack();
     const read = readEvent(delivery.body);
@@ -138,10 +151,10 @@ async function untilEnd(events: AsyncIterable<Delivery>, run: string, out: Surro
     if (type === "command.refused") {
       const problems = data["problems"] as readonly { readonly path: string; readonly message: string }[];
       out(`refused\n${problems.map(({ path, message }) => `  ${path}: ${message}`).join("\n")}\n`);
-      return 1;
+      return type;
     }
     out(`${String(sequence ?? "").padStart(4)}  ${wordOf(type).padEnd(12)} ${particulars(type, data, true)}\n`);
-    if (isTerminal(type)) return type === "run.succeeded" ? 0 : 1;
+    if (isTerminal(type)) return type;
   }
-  return 130;
+  return "stopped";
 }

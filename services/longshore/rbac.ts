@@ -2,7 +2,7 @@
 import { parseArgs } from "node:util";
 import { objectsFor } from "@longshore/kubernetes/rbac.ts";
 import { stringify } from "yaml";
-import { type Command, Usage } from "./command.ts";
+import { asUsage, type Command, Usage } from "./command.ts";
 
 const HELP = `longshore rbac: prints the Roles, bindings and service accounts for one namespace.
 
@@ -16,9 +16,9 @@ export const rbac: Command = {
   summary: "print the Roles that a group's namespace needs",
   help: HELP,
   async run(args, { out }) {
-    const { positionals } = parseArgs({ args: [...args], allowPositionals: true });
-    const [namespace] = positionals;
-    if (namespace === undefined) throw new Usage("rbac needs the namespace: longshore rbac batch");
+    const { positionals } = asUsage(() => parseArgs({ args: [...args], allowPositionals: true }));
+    const [namespace, more] = positionals;
+    if (namespace === undefined || more !== undefined) throw new Usage("rbac needs one namespace: longshore rbac batch");
     const objects = [...objectsFor("launcher", namespace), ...objectsFor("watcher", namespace)];
     out(objects.map((object) => stringify(object)).join("---\n"));
     return 0;

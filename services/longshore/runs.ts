@@ -6,9 +6,9 @@ import { Failure } from "@longshore/contract/problem.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
 import type { Ledger, RunFilter, StoryEvent } from "@longshore/ledger/port.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
-import { type Command, type Surroundings, Usage } from "./command.ts";
+import { asUsage, type Command, type Surroundings, Usage } from "./command.ts";
 import { findLongshore } from "./place.ts";
-import { brokerOf, follow, send } from "./publish.ts";
+import { brokerOf, exitCodeOf, follow, send } from "./publish.ts";
 import { clockTime, particulars, plain, span, wordOf } from "./words.ts";
 
 const HELP = `longshore runs: what ran, and how it went.
@@ -29,9 +29,11 @@ export const runs: Command = {
   help: HELP,
   async run(args, surroundings) {
     const { values, positionals } = options(args);
-    const [verb, id] = positionals;
+    const [verb, id, more] = positionals;
+    const over = verb === "list" ? id : more;
+    if (over !== undefined) throw new Usage(`runs ${verb} takes no "${over}"`);
     if (verb === "list") return await list(values, surroundings);
-    if (verb === undefined || !(verb in VERBS))
+    if (verb === undefined || !Object.hasOwn(VERBS, verb))
       throw new Usage(`runs needs one of list, ${Object.keys(VERBS).join(", ")}${verb === undefined ? "" : `; not "${verb}"`}`);
     const run = RunId.safeParse(id);
     if (!run.success)
@@ -45,9 +47,9 @@ export const runs: Command = {
 type Values = ReturnType<typeof options>["values"];
 
 function options(args: readonly string[]) {
-  try {
-    const text = { type: "string" } as const;
-    return parseArgs({
+  const text = { type: "string" } as const;
+  return asUsage(() =>
+    parseArgs({
       args: [...args],
       allowPositionals: true,
       options: {
@@ -57,12 +59,10 @@ function options(args: readonly string[]) {
         most: text,
         reason: text,
         from: text,
-        with: { type: "string", multiple: true },
+        with: { ...text, multiple: true },
       },
-    });
-  } catch (error) {
-    throw new Usage(error instanceof Error ? error.message : String(error));
-  }
+    }),
+  );
 }
 
 const VERBS = { show, follow: followRun, cancel, restart };
@@ -77,15 +77,13 @@ async function ledgerOf({ config }: Values, surroundings: Surroundings): Promise
 }
 
 async function list(values: Values, surroundings: Surroundings): Promise<number> {
-  await using ledger = await ledgerOf(values, surroundings);
   const most = values.most === undefined ? 20 : Number(values.most);
   if (!Number.isInteger(most) || most < 1 || most > 1000) throw new Usage("--most is a number from 1 to 1000");
-  const filter = {
-    most,
-    ...(values.state !== undefined && { state: values.state }),
-    ...(values.outcome !== undefined && { outcome: values.outcome }),
-  };
-  const rows = await ledger.list(filter as RunFilter);
+  const state = oneOf("--state", values.state, ["active", "cancelling", "ended"] as const);
+  const outcome = oneOf("--outcome", values.outcome, ["succeeded", "failed", "cancelled", "lost"] as const);
+  const filter: RunFilter = { most, ...(state !== undefined && { state }), ...(outcome !== undefined && { outcome }) };
+  await using ledger = await ledgerOf(values, surroundings);
+  const rows = await ledger.list(filter);
   if (rows.length === 0) surroundings.out("no runs\n");
   for (const { id, state, outcome, group, acceptedAtMs, endedAtMs } of rows) {
     const took = endedAtMs === undefined ? "" : span(endedAtMs - acceptedAtMs);
@@ -96,11 +94,18 @@ async function list(values: Values, surroundings: Surroundings): Promise<number>
   return 0;
 }
 
+/** A misspelt filter must not look like an empty list. */
+function oneOf<const T extends string>(option: string, given: string | undefined, words: readonly T[]): T | undefined {
+  if (given === undefined) return undefined;
+  const found = words.find((it) => it === given);
+  if (found === undefined) throw new Usage(`${option} is one of ${words.join(", ")}; not "${given}"`);
+  return found;
+}
+
 async function show(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
   await using ledger = await ledgerOf(values, surroundings);
   const [found, story] = [await ledger.find(run), await ledger.story(run, 0, 1000)];
-  if (found === undefined)
-    throw new Failure("refuse", "RunUnknown", `no run has the id ${run}; \`longshore runs list\` shows what there is`);
+  if (found === undefined) throw runUnknown(run);
   surroundings.out(pageOf(found.record, story));
   return 0;
 }
@@ -154,25 +159,34 @@ function pageOf(
   return `${lines.map(plain).join("\n")}\n`;
 }
 
+async function known(run: RunId, values: Values, surroundings: Surroundings): Promise<void> {
+  await using ledger = await ledgerOf(values, surroundings);
+  if ((await ledger.find(run)) === undefined) throw runUnknown(run);
+}
+
+const runUnknown = (run: RunId): Failure =>
+  new Failure("refuse", "RunUnknown", `no run has the id ${run}; \`longshore runs list\` shows what there is`);
+
 async function followRun(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
   await using broker = await brokerOf(values.config, surroundings);
   const following = await follow(broker, run, surroundings);
   await using ledger = await ledgerOf(values, surroundings);
   const found = await ledger.find(run);
-  if (found === undefined)
-    throw new Failure("refuse", "RunUnknown", `no run has the id ${run}; \`longshore runs list\` shows what there is`);
-  if (found.record.run.state !== "ended") return await following.ended;
+  if (found === undefined) throw runUnknown(run);
+  if (found.record.run.state !== "ended") return exitCodeOf(await following.ended);
   surroundings.out(pageOf(found.record, await ledger.story(run, 0, 1000)));
   return found.record.run.outcome === "succeeded" ? 0 : 1;
 }
 
 async function cancel(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
+  await known(run, values, surroundings); // else it would be kept for a run that may never come, and nothing would follow
   await using broker = await brokerOf(values.config, surroundings);
   const following = await follow(broker, run, surroundings);
   await send(broker, "run.cancel", { run, ...(values.reason !== undefined && { reason: values.reason }) }, surroundings.signal);
   surroundings.out(`asked to cancel ${run}; it is cancelled when its pods are gone\n`);
-  await following.ended;
-  return 0;
+  // Whatever it ended with, it is over: only a refusal, or nobody waiting any more, is not what was asked for.
+  const end = await following.ended;
+  return end === "command.refused" || end === "stopped" ? exitCodeOf(end) : 0;
 }
 
 async function restart(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
@@ -180,19 +194,23 @@ async function restart(run: RunId, values: Values, surroundings: Surroundings): 
   const following = await follow(broker, run, surroundings);
   const from = (values.from ?? "failed") as "failed";
   await send(broker, "run.restart", { run, from, ...(values.with && { with: correctionOf(values.with) }) }, surroundings.signal);
-  return await following.ended;
+  return exitCodeOf(await following.ended);
 }
 
 /** "resources.limits.memory=2Gi" as { resources: { limits: { memory: "2Gi" } } }. */
 function correctionOf(given: readonly string[]): Record<string, never> {
-  const root: Record<string, unknown> = {};
+  const root: Record<string, unknown> = Object.create(null);
   for (const text of given) {
     const at = text.indexOf("=");
     if (at < 1) throw new Usage(`--with ${text}: write FIELD=VALUE, such as resources.limits.memory=2Gi`);
     const path = text.slice(0, at).split(".");
     const last = path.pop() ?? "";
     let into = root;
-    for (const name of path) into = (into[name] ??= {}) as Record<string, unknown>;
+    for (const name of path) {
+      const next: unknown = (into[name] ??= Object.create(null));
+      if (typeof next !== "object" || next === null) throw new Usage(`--with ${text}: ${name} was given a value already`);
+      into = next as Record<string, unknown>;
+    }
     into[last] = text.slice(at + 1);
   }
   return root as Record<string, never>;

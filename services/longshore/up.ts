@@ -7,13 +7,16 @@ import { Failure } from "@longshore/contract/problem.ts";
 import { LauncherConfig } from "@longshore/launcher/config.ts";
 import { launcher } from "@longshore/launcher/main.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
+import { openLedger } from "@longshore/ledger/open.ts";
+import { readGroups } from "@longshore/kubernetes/groups.ts";
+import { openBroker } from "@longshore/broker/open.ts";
 import { readConfig } from "@longshore/runtime/config.ts";
-import { openLog } from "@longshore/runtime/log.ts";
+import { openLog, silentLog } from "@longshore/runtime/log.ts";
 import { together } from "@longshore/runtime/loop.ts";
 import { withoutCredentials } from "@longshore/runtime/secret.ts";
 import { WatcherConfig } from "@longshore/watcher/config.ts";
 import { watcher } from "@longshore/watcher/main.ts";
-import { type Command, type Surroundings, Usage } from "./command.ts";
+import { asUsage, type Command, type Surroundings } from "./command.ts";
 import { type ClusterChoice, INSTALLATION, pocketIn, postgresIn, writeConfig } from "./home.ts";
 import { dataDirIn, readRunning, writeRunning } from "./place.ts";
 import { span } from "./words.ts";
@@ -63,6 +66,7 @@ export const up: Command = {
         : kubernetes(surroundings, resolve(surroundings.cwd, kubeconfig), context, namespace);
 
     const files = await writeConfig({ home, brokerUrl, ledgerUrl: postgres.url, cluster });
+    await tryOut({ brokerUrl, ledgerUrl: postgres.url, groupsFile: files.groups });
     await using _running = await writeRunning(home, {
       pid: process.pid,
       installation: Installation.parse(INSTALLATION),
@@ -76,6 +80,26 @@ export const up: Command = {
     return await serve(files, surroundings);
   },
 };
+
+/** What was named may be wrong: said before "up", in one sentence. A cluster that does not answer is waited for. */
+async function tryOut({
+  brokerUrl,
+  ledgerUrl,
+  groupsFile,
+}: {
+  readonly brokerUrl: string;
+  readonly ledgerUrl: string;
+  readonly groupsFile: string;
+}): Promise<void> {
+  const clock = systemClock;
+  await using _groups = await readGroups(groupsFile, { credential: "launch", clock });
+  const jobName = (): never => {
+    throw new Error("nothing is begun while trying out");
+  };
+  const installation = Installation.parse(INSTALLATION);
+  await using _ledger = await openLedger({ url: ledgerUrl, installation, jobName, migrate: true, log: silentLog });
+  await using _broker = await openBroker({ url: brokerUrl, log: silentLog, clock });
+}
 
 async function serve(
   files: { readonly launcher: string; readonly watcher: string },
@@ -91,16 +115,9 @@ async function serve(
 }
 
 function options(args: readonly string[]) {
-  try {
-    const text = { type: "string" } as const;
-    const { values } = parseArgs({
-      args: [...args],
-      options: { broker: text, ledger: text, kubeconfig: text, context: text, namespace: text, data: text },
-    });
-    return values;
-  } catch (error) {
-    throw new Usage(error instanceof Error ? error.message : String(error));
-  }
+  const text = { type: "string" } as const;
+  const options = { broker: text, ledger: text, kubeconfig: text, context: text, namespace: text, data: text };
+  return asUsage(() => parseArgs({ args: [...args], options })).values;
 }
 
 export async function started<T>(

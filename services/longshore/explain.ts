@@ -1,0 +1,31 @@
+/**
+ * What went wrong, as a sentence for a person and an exit code: 64 the command line, 1 what a person can mend, 2 a bug.
+ *
+ * The bug this prevents: "this is a bug" and a stack trace where a password was wrong. Loops wrap what ended them, so the
+ * cause is looked for beneath.
+ */
+import { Failure } from "@longshore/contract/problem.ts";
+import { ConfigProblems } from "@longshore/runtime/config.ts";
+import { Usage } from "./command.ts";
+
+export interface Explained {
+  readonly exitCode: number;
+  readonly text: string;
+}
+
+export function explain(error: unknown): Explained {
+  if (error instanceof Usage) return { exitCode: 64, text: `${error.message}\nlongshore --help says what there is.` };
+  const all = causes(error);
+  const sentences = all.map((it) => (it instanceof Failure || it instanceof ConfigProblems ? it.message : undefined));
+  if (sentences.length > 0 && sentences.every((it) => it !== undefined))
+    return { exitCode: 1, text: [...new Set(sentences)].join("\n") };
+  const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return { exitCode: 2, text: `this is a bug; please report it with the lines below.\n${stack}` };
+}
+
+/** What is beneath the errors that only say which loop it ended. */
+function causes(error: unknown): readonly unknown[] {
+  if (error instanceof Failure || error instanceof ConfigProblems) return [error];
+  if (error instanceof AggregateError) return error.errors.flatMap(causes);
+  return error instanceof Error && error.cause !== undefined ? causes(error.cause) : [error];
+}
