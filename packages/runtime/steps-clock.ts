@@ -19,6 +19,8 @@ export interface StepsClockOptions {
   readonly chance?: number;
   /** Instead of always the same `chance`. */
   readonly random?: () => number;
+  /** Nothing under this clock waits for a socket or a file: then so many steps go without a turn of the event loop. */
+  readonly stepsPerTurn?: number;
 }
 
 interface Sleeper {
@@ -28,10 +30,12 @@ interface Sleeper {
   wake: (() => void) | undefined;
 }
 
-export function stepsClock({ nowMs = 0, chance = 0.5, random = () => chance }: StepsClockOptions = {}): StepsClock {
+export function stepsClock(options: StepsClockOptions = {}): StepsClock {
+  const { nowMs = 0, chance = 0.5, random = () => chance, stepsPerTurn = 1 } = options;
   let now = nowMs;
   let order = 0;
   let sleeping = 0;
+  let steps = 0;
   const heap: Sleeper[] = [];
 
   return {
@@ -60,7 +64,7 @@ export function stepsClock({ nowMs = 0, chance = 0.5, random = () => chance }: S
         if (next.wake === undefined) continue;
         now = next.atMs;
         next.wake();
-        await settled();
+        await (++steps % stepsPerTurn === 0 ? settled() : promisesSettled());
       }
       now = until;
     },
@@ -70,4 +74,9 @@ export function stepsClock({ nowMs = 0, chance = 0.5, random = () => chance }: S
 /** After all that was due in this turn has run: promises settle before a macrotask begins. */
 function settled(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
+}
+
+/** After all that promises alone lead to: a tick asked for while they settle comes when none is left. */
+function promisesSettled(): Promise<void> {
+  return new Promise((resolve) => process.nextTick(resolve));
 }

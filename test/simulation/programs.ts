@@ -57,7 +57,7 @@ export async function simulatedLauncher(parts: ProgramParts & { readonly ledger:
     clusters: new Map(clusters),
     views: new Map(known.map(({ name, namespaceUid, health, diagnosis }) => [name, { namespaceUid, healthy: health === "healthy", diagnosis }])),
     defaults: DEFAULTS,
-    timing: { ...TIMING, pollMs, tallyMs: 30_000 + pollMs, partitionLeaseMs: Math.max(TIMING.partitionLeaseMs, 3 * pollMs) },
+    timing: { ...TIMING, pollMs, tallyMs: 30_000 + pollMs, probeMs: Math.max(TIMING.probeMs, pollMs), partitionLeaseMs: Math.max(TIMING.partitionLeaseMs, 3 * pollMs) },
     pause: backOff(clock),
     bells: { waiting: bell(clock), ready: bell(clock), closing: bell(clock), ended: bell(clock), outbox: bell(clock), strays: bell(clock), notices: bell(clock) },
     admitting: batch({ most: lanes }, (intakes) => ledger.admit(intakes)),
@@ -75,7 +75,7 @@ export async function simulatedWatcher(parts: ProgramParts, signal: AbortSignal)
     log: tracing(parts.trace, process.name),
     metrics: gaugesOnly(parts.gauges),
     clusters: clustersOf(parts),
-    timing: { ...WATCHER_TIMING, dueMs: pollMs },
+    timing: { ...WATCHER_TIMING, dueMs: pollMs, heartbeatMs: WATCHER_TIMING.heartbeatMs + pollMs },
     pause: backOff(clock),
   }; // biome-ignore format: a parts list
   return await together(signal, watcherLoops(running));

@@ -90,7 +90,7 @@ export function scenarioOf(seed: number): Scenario {
     clusters,
     launchers,
     watchers,
-    pollMs: chance.pick([2_000, 10_000, 30_000, 30_000]),
+    pollMs: chance.pick([4_000, 12_000, 30_000, 30_000]),
     skewMs: { launcher: Array.from({ length: launchers }, skew), cluster: skew() },
     lanes: chance.pick([1, 3, 8]),
     deeds: [...publishes, ...troubles].toSorted((a, b) => a.atMs - b.atMs),
@@ -292,6 +292,7 @@ const lateCreate: Family = (it) => {
     ...(chance.is(0.2) ? [then(15 * SECOND, { kind: "lost before writing" }, chance.pick([2 * MINUTE, 12 * MINUTE]))] : []),
     ...(chance.is(0.6) ? blind(it, atMs + chance.between(0, 10) * SECOND, chance.pick([2 * MINUTE, 14 * MINUTE])) : []),
     ...(chance.is(0.5) ? [canceled(run, atMs + chance.between(1, 120) * SECOND)] : []),
+    ...(chance.is(0.3) ? [{ atMs: atMs + 10 * SECOND, kind: "ledger", trouble: { lost: 0.4 }, forMs: 2 * MINUTE } as const] : []),
     // By then the fence has passed, and the attempt may go elsewhere.
     ...(chance.is(0.5) ? it.groups.slice(0, 1).map((group) => ({ atMs: atMs + chance.between(20, 610) * SECOND, kind: "pause", group, forMs: 20 * MINUTE }) as const) : []),
     ...(chance.is(0.3) ? [{ atMs: atMs + chance.between(0, 40) * SECOND, kind: "crash", ...victim(it), downMs: chance.pick([5, 60]) * SECOND } as const] : []),
@@ -306,7 +307,7 @@ const lastSeconds: Family = (it) => {
   const fault = (fromMs: number, forMs: number, of: Fault): Planned => ({ atMs: Math.max(0, atMs + fromMs), kind: "cluster", cluster, forMs, fault: of });
   return [
     fault(-500, 10 * SECOND, { on: "create", times: 1, trouble: { kind: "delayed", byMs: chance.between(598, 619) * SECOND } }),
-    fault(12 * SECOND, 13 * MINUTE, { on: "create", trouble: { kind: "status", status: 429, retryAfterSeconds: 1 } }),
+    fault(-400, 13 * MINUTE, { on: "create", trouble: { kind: "status", status: 429, retryAfterSeconds: 1 } }),
     fault(590 * SECOND, 40 * SECOND, { on: "get", resource: "jobs", trouble: { kind: "slow", byMs: chance.between(6, 13) * SECOND } }),
     canceled(run, atMs + chance.between(1, 18) * SECOND),
   ];
@@ -317,9 +318,9 @@ const slowLooks: Family = (it) => {
   const { chance } = it;
   const { run, atMs } = one(chance, it.runs);
   const cluster = one(chance, it.clusters);
-  const soonMs = (): number => atMs + chance.between(0, 12_000);
+  const soonMs = (): number => atMs + chance.pick([chance.between(40, 1_500), chance.between(500, 12_000)]);
   const slow = (on: "get" | "list"): Planned => ({ atMs, kind: "cluster", cluster, forMs: 2 * MINUTE, fault: { on, chance: 0.7, trouble: { kind: chance.pick(["slow", "delayed"]), byMs: chance.between(1, 12) * SECOND } } });
-  const propagation = chance.pick(["Background", "Orphan", "Foreground"] as const);
+  const propagation = chance.pick(["Background", "Orphan", "Orphan", "Foreground"] as const);
   return [
     ...(chance.is(0.8) ? [slow("list")] : []),
     ...(chance.is(0.4) ? [slow("get")] : []),

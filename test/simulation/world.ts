@@ -62,7 +62,7 @@ export interface World {
 
 export function openWorld(scenario: Scenario): World {
   const { random } = chanceOf(`world ${scenario.seed}`);
-  const clock = stepsClock({ nowMs: START_MS, random });
+  const clock = stepsClock({ nowMs: START_MS, random, stepsPerTurn: 2_000 });
   const history = emptyHistory();
   const trace = openTrace(() => clock.now(), START_MS);
   const broker = brokerModel(clock);
