@@ -1,9 +1,10 @@
 /** `longshore demo`: a story in the terminal. Every number printed is read back from the ledger, the cluster or the processes. */
-import { mkdtemp, rm } from "node:fs/promises";
+import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { asUsage, type Command, type Surroundings } from "./command.ts";
+import { HOME_MODE } from "./home.ts";
 import { openStage, type Stage } from "./demo-stage.ts";
 import { span } from "./words.ts";
 
@@ -22,6 +23,7 @@ export const demo: Command = {
   async run(args, surroundings) {
     asUsage(() => parseArgs({ args: [...args], options: {} }));
     const home = await mkdtemp(join(tmpdir(), "longshore-demo-"));
+    await chmod(home, HOME_MODE);
     try {
       surroundings.out(
         "longshore demo. Real: Postgres, launcher ×2, watcher. The pocket cluster runs commands as local processes; it pulls no images.\n",

@@ -9,6 +9,8 @@ import { startPostgres } from "@longshore/ledger/embedded.ts";
 import { startPocket } from "@longshore/pocket/start.ts";
 import { stringify } from "yaml";
 
+/** Others may go through it and not look into it: run by root, Postgres works as nobody, and must reach its folder in here. */
+export const HOME_MODE = 0o711;
 export const INSTALLATION = "local";
 export const GROUP = "pocket";
 export const NAMESPACE = "default";
@@ -70,7 +72,7 @@ export interface Writing {
 }
 
 export async function writeConfig({ home, brokerUrl, ledgerUrl, cluster, jobs = 20, launcher = {} }: Writing): Promise<Files> {
-  await mkdir(home, { recursive: true, mode: 0o700 });
+  await mkdir(home, { recursive: true, mode: HOME_MODE });
   const files = { launcher: join(home, "launcher.yaml"), watcher: join(home, "watcher.yaml"), groups: join(home, "groups.yaml") };
   const { name, namespace, cluster: where, launch, watch } = cluster;
   const secretFile = async (file: string, text: string): Promise<string> => {

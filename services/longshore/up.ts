@@ -17,7 +17,7 @@ import { withoutCredentials } from "@longshore/runtime/secret.ts";
 import { WatcherConfig } from "@longshore/watcher/config.ts";
 import { watcher } from "@longshore/watcher/main.ts";
 import { asUsage, type Command, type Surroundings } from "./command.ts";
-import { type ClusterChoice, INSTALLATION, pocketIn, postgresIn, writeConfig } from "./home.ts";
+import { HOME_MODE, type ClusterChoice, INSTALLATION, pocketIn, postgresIn, writeConfig } from "./home.ts";
 import { dataDirIn, readRunning, writeRunning } from "./place.ts";
 import { span } from "./words.ts";
 
@@ -41,7 +41,7 @@ export const up: Command = {
   async run(args, surroundings) {
     const { broker, ledger, kubeconfig, context, namespace = "default", data } = options(args);
     const home = data === undefined ? dataDirIn(surroundings.cwd) : resolve(surroundings.cwd, data);
-    await mkdir(home, { recursive: true, mode: 0o700 });
+    await mkdir(home, { recursive: true, mode: HOME_MODE });
     const other = await readRunning(home);
     if (other !== undefined)
       throw new Failure(
