@@ -65,21 +65,21 @@ t.test("metrics appear when they are first set, and a replaced gauge forgets wha
   t.notMatch(await metrics.text(), "longshore_unaccounted", "not measured is not 0");
 
   metrics.count("longshore_commands_total", { type: "run.requested", outcome: "recorded" });
-  metrics.replace("longshore_runs", [{ labels: { group: "a", state: "running" }, value: 2 }]);
-  metrics.replace("longshore_runs", [{ labels: { group: "b", state: "running" }, value: 1 }]);
+  metrics.replace("longshore_holds", [{ labels: { group: "a", job_state: "running" }, value: 2 }]);
+  metrics.replace("longshore_holds", [{ labels: { group: "b", job_state: "running" }, value: 1 }]);
   metrics.observe("longshore_run_phase_duration_seconds", { group: "a", phase: "waited" }, 3);
   const { status, text } = await get("/metrics");
   t.equal(status, 200);
   for (const line of [
     'longshore_build_info{service="launcher",version="1.2.3",node=',
     'longshore_commands_total{type="run.requested",outcome="recorded"} 1',
-    'longshore_runs{group="b",state="running"} 1',
+    'longshore_holds{group="b",job_state="running"} 1',
     'longshore_run_phase_duration_seconds_bucket{le="5",group="a",phase="waited"} 1',
     "longshore_outbox_events 4",
   ]) {
     t.match(text, line);
   }
-  t.notMatch(text, 'longshore_runs{group="a"');
+  t.notMatch(text, 'longshore_holds{group="a"');
 });
 
 t.test("two programs in one process do not share their numbers", async (t) => {

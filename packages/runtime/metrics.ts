@@ -18,10 +18,8 @@ interface Declared {
 // biome-ignore format: a table is read down its columns
 export const METRICS = {
   longshore_commands_total:                       { kind: "counter",   labels: ["type", "outcome"],              help: "Commands settled, by what became of them" },
-  longshore_runs:                                 { kind: "gauge",     labels: ["group", "state"],               help: "Runs that are not over" },
   longshore_runs_finished_total:                  { kind: "counter",   labels: ["group", "outcome", "code", "blame"], help: "Runs that ended, by how and by whose doing" },
   longshore_run_phase_duration_seconds:           { kind: "histogram", labels: ["group", "phase"],               help: "How long runs waited, were scheduled, pulled and ran" },
-  longshore_oldest_waiting_run_seconds:           { kind: "gauge",     labels: ["group"],                        help: "Age of the run that has waited longest for a group" },
   longshore_group_up:                             { kind: "gauge",     labels: ["group"],                        help: "1 while the group's API server answers" },
   longshore_group_slots:                          { kind: "gauge",     labels: ["group"],                        help: "Jobs that the group's limits allow at once" },
   longshore_group_slots_used:                     { kind: "gauge",     labels: ["group"],                        help: "Jobs that hold a slot now" },

@@ -1,8 +1,11 @@
 /** What the launcher's probes and metrics say: each part's state, and gauges counted from the ledger when they are asked for. */
+import { isFenced } from "@longshore/domain/run/record.ts";
 import type { HealthOptions, PartState } from "@longshore/runtime/health.ts";
 import type { Parts } from "./parts.ts";
 
-export function launcherHealth(listen: string, { ledger, broker, metrics, clock }: Parts): HealthOptions {
+const INSPECT_MS = 5_000;
+
+export function launcherHealth(listen: string, { ledger, broker, metrics, clock, clusters, log }: Parts): HealthOptions {
   return { listen, metrics, clock, parts: { broker: () => brokerState(), ledger: ledgerState }, refresh };
 
   function brokerState(): PartState {
@@ -23,7 +26,7 @@ export function launcherHealth(listen: string, { ledger, broker, metrics, clock 
   }
 
   async function refresh(): Promise<void> {
-    const [counts, groups] = await Promise.all([ledger.counts(), ledger.groups()]);
+    const [counts, groups] = await Promise.all([ledger.counts(), ledger.groups(), holds(), quarantine()]);
     metrics.set("longshore_outbox_events", {}, counts.outbox);
     metrics.set("longshore_outbox_oldest_event_seconds", {}, (counts.outboxOldestMs ?? 0) / 1000);
     metrics.replace(
@@ -34,5 +37,43 @@ export function launcherHealth(listen: string, { ledger, broker, metrics, clock 
       "longshore_group_slots_used",
       groups.map(({ name, slotsUsed }) => ({ labels: { group: name }, value: slotsUsed })),
     );
+  }
+
+  /** By what the ledger knows: each attempt with a Job that is not done has a hold out there. */
+  async function holds(): Promise<void> {
+    const nowMs = clock.now();
+    const rows = await Promise.all(
+      [...clusters.keys()].map(async (group) => ({ group, standing: await ledger.standing(group) })),
+    );
+    const of = rows.flatMap(({ group, standing }) => {
+      const held = standing.map(({ attempt }) => attempt).filter(({ uid }) => uid !== undefined);
+      const finished = held.filter(({ state }) => state === "ended");
+      // Of those that a create may still land on, the hold stays on purpose.
+      const late = finished
+        .filter((attempt) => !isFenced(attempt, nowMs))
+        .map(({ outcome }) => nowMs - (outcome?.endedAtMs ?? nowMs));
+      return [{ group, running: held.length - finished.length, finished: finished.length, oldestMs: Math.max(0, ...late) }];
+    });
+    metrics.replace(
+      "longshore_holds",
+      of.flatMap(({ group, running, finished }) => [
+        { labels: { group, job_state: "running" }, value: running },
+        { labels: { group, job_state: "finished" }, value: finished },
+      ]),
+    );
+    metrics.replace(
+      "longshore_oldest_finished_hold_seconds",
+      of.map(({ group, oldestMs }) => ({ labels: { group }, value: oldestMs / 1000 })),
+    );
+  }
+
+  /** The broker may be away: then this one gauge keeps what it last read, and the others are told all the same. */
+  async function quarantine(): Promise<void> {
+    try {
+      const { waiting } = await broker.inspect(AbortSignal.timeout(INSPECT_MS));
+      metrics.set("longshore_quarantine_messages", {}, waiting.quarantine);
+    } catch (error) {
+      log.debug("the quarantine could not be counted", { error });
+    }
   }
 }
