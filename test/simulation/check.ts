@@ -32,6 +32,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
   "G5: a run that is said not to have started did not": started,
   "G6: events are dense, in order, with one end a generation": stories,
   "G10: nothing runs behind an end, and a cancel loses only to Complete": nothingRunsBehindAnEnd,
+  "Timers end what they are for": timers,
   "Nothing unaccounted": unaccounted,
 };
 
@@ -197,6 +198,23 @@ function cancels({ upstream, ledger }: World): readonly string[] {
     const own = record?.attempts.filter((it) => it.generation === generation) ?? [];
     // Complete, and failed all the same for want of its outputs; or ended before the cancel, in a pipeline.
     return own.some(({ outcome }) => outcome?.result === "succeeded") ? [] : [`${subject} was being cancelled, and ended as ${end.type}`];
+  });
+}
+
+/** A look may be on its way so long when what it saw changes. */
+const LOOK_MOST_MS = 90_000;
+
+function timers(world: World): readonly string[] {
+  return attempts(world).flatMap(({ attempt, record }) => {
+    const { name, cause, uid } = attempt;
+    const deletionMs = lifeOf(world, attempt)?.deletionMs;
+    const pod = ourPods(world).find(({ job }) => job === uid);
+    if (pod === undefined || deletionMs === undefined) return [];
+    const ranMs = deletionMs - pod.startedMs;
+    if (cause === "startExpired" && ranMs > LOOK_MOST_MS) return [`${name} was ended for not having started, and had run for ${ranMs / 1000} s`];
+    // A cluster's wrong clock may tell of an earlier start, though of none before the launch.
+    if (cause !== "deadline" || world.scenario.skewMs.cluster !== 0 || ranMs >= record.run.plan.limits.deadlineMs - 2_000) return [];
+    return [`${name} was ended by its deadline of ${record.run.plan.limits.deadlineMs / 1000} s after ${ranMs / 1000} s`];
   });
 }
 

@@ -59,6 +59,8 @@ function inTheClusters(world: World): readonly string[] {
     model.jobs().flatMap(({ metadata }) => {
       // Who decides about a namespace that is another one decides about what landed there late.
       if (isMoved(world, metadata.annotations?.[ANNOTATIONS.group] as GroupName)) return [];
+      // A copy from which a label is missing is nobody's that we could see.
+      if (history.jobs.get(metadata.uid)?.origin === "copied" && metadata.labels?.[LABELS.managedBy] === undefined) return [];
       const occupant = metadata.labels?.[LABELS.occupant] === "true";
       const held = metadata.finalizers?.includes(HOLD) === true;
       return held || occupant ? [`${cluster}: ${occupant ? "the occupant" : "the Job"} ${metadata.name} ${metadata.uid} stands${held ? ", held" : ""}`] : [];

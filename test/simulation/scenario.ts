@@ -313,6 +313,47 @@ const lastSeconds: Family = (it) => {
   ];
 };
 
+/** One create is late and the next one refused, and the ledger's answers are lost: what was said is said again. */
+const answeredTwice: Family = (it) => {
+  const { chance } = it;
+  const { atMs } = one(chance, it.runs);
+  const fault = (of: Fault): Planned => ({ atMs: Math.max(0, atMs - 500), kind: "cluster", cluster: one(chance, it.clusters), forMs: MINUTE, fault: { on: "create", ...of } });
+  return [
+    fault({ on: "create", times: 1, trouble: { kind: "delayed", byMs: chance.between(25, 400) * SECOND } }),
+    fault({ on: "create", trouble: { kind: "status", status: chance.pick([403, 403, 429] as const) } }),
+    { atMs: atMs + 15 * SECOND, kind: "ledger", trouble: { lost: 0.5 }, forMs: MINUTE },
+  ];
+};
+
+/** A create lands and nobody sees it before its fence has passed; then the group takes nothing more. */
+const unseenUntilTheFence: Family = (it) => {
+  const { chance } = it;
+  const { atMs } = one(chance, it.runs);
+  const cluster = one(chance, it.clusters);
+  const fault = (forMs: number, of: Fault): Planned => ({ atMs: Math.max(0, atMs - 500), kind: "cluster", cluster, forMs, fault: of });
+  return [
+    fault(MINUTE, { on: "create", times: 1, trouble: { kind: "delayed", byMs: chance.between(400, 598) * SECOND } }),
+    fault(MINUTE, { on: "create", trouble: { kind: "status", status: 429, retryAfterSeconds: 1 } }),
+    fault(12 * MINUTE, { on: "list", resource: "jobs", trouble: { kind: "status", status: 500 } }),
+    ...blind(it, atMs, 13 * MINUTE),
+    ...it.groups.slice(0, 1).map((group): Planned => ({ atMs: atMs + 10 * MINUTE, kind: "pause", group, forMs: 3 * MINUTE })),
+  ];
+};
+
+/** Two creates are late; the third one's Job is taken away, and no occupant can be had: both land, one after the other. */
+const twoLate: Family = (it) => {
+  const { chance } = it;
+  const { atMs } = one(chance, it.runs);
+  const cluster = one(chance, it.clusters);
+  const fault = (fromMs: number, forMs: number, of: Omit<Fault, "on">): Planned => ({ atMs: Math.max(0, atMs + fromMs), kind: "cluster", cluster, forMs, fault: { on: "create", ...of } });
+  return [
+    fault(-500, MINUTE, { times: 1, trouble: { kind: "delayed", byMs: chance.between(200, 300) * SECOND } }),
+    fault(-500, MINUTE, { times: 1, trouble: { kind: "delayed", byMs: chance.between(300, 560) * SECOND } }),
+    fault(95 * SECOND, 10 * MINUTE, { trouble: { kind: "status", status: 429, retryAfterSeconds: 1 } }),
+    ...times(3, () => ({ atMs: atMs + chance.between(96, 150) * SECOND, kind: "meddle", cluster, meddling: { kind: "strip hold and delete Job" } })),
+  ];
+};
+
 /** Looks are slow, and what they look at is deleted meanwhile. */
 const slowLooks: Family = (it) => {
   const { chance } = it;
@@ -326,6 +367,7 @@ const slowLooks: Family = (it) => {
     ...(chance.is(0.4) ? [slow("get")] : []),
     ...(chance.is(0.7) ? [{ atMs: soonMs(), kind: "meddle", cluster, meddling: { kind: "delete Job", propagation } } as const] : []),
     ...(chance.is(0.6) ? [canceled(run, soonMs())] : []),
+    ...(chance.is(0.5) ? blind(it, atMs, 3 * MINUTE) : []),
   ];
 };
 
@@ -334,13 +376,13 @@ const goneWhileInDoubt: Family = (it) => {
   const { chance } = it;
   const { run, atMs } = one(chance, it.runs);
   const cluster = one(chance, it.clusters);
-  const doubt = chance.pick<Fault["trouble"]>([{ kind: "lost after writing" }, { kind: "delayed", byMs: chance.between(5, 40) * SECOND }]);
+  const doubt = chance.pick<Fault["trouble"]>([{ kind: "lost after writing" }, { kind: "delayed", byMs: chance.between(5, 120) * SECOND }]);
   const deeds = Array.from({ length: chance.between(1, 4) }, (): Planned => {
     const meddling = chance.pick<Meddling>([{ kind: "copy Job" }, { kind: "strip hold and delete Job" }, { kind: "remove label" }, { kind: "delete Job", propagation: "Orphan" }, { kind: "delete Job", propagation: "Background" }]);
-    return { atMs: atMs + chance.between(200, 60_000), kind: "meddle", cluster, meddling };
+    return { atMs: atMs + chance.pick([chance.between(200, 20_000), chance.between(20_000, 90_000)]), kind: "meddle", cluster, meddling };
   });
   return [
-    ...(chance.is(0.7) ? [{ atMs: Math.max(0, atMs - 500), kind: "cluster", cluster, forMs: 40 * SECOND, fault: { on: "create", trouble: doubt, times: chance.between(1, 3) } } as const] : []),
+    ...(chance.is(0.8) ? [{ atMs: Math.max(0, atMs - 500), kind: "cluster", cluster, forMs: 40 * SECOND, fault: { on: "create", trouble: doubt, times: chance.pick([1, 1, 2, 3]) } } as const] : []),
     ...(chance.is(0.3) ? [canceled(run, atMs + chance.between(1, 60) * SECOND)] : []),
     ...deeds,
   ];
@@ -356,7 +398,7 @@ const cancelAtLaunch: Family = (it) => {
   ]);
 };
 
-const PLOTS: readonly [Family, ...Family[]] = [lateCreate, lateCreate, lateCreate, lastSeconds, slowLooks, slowLooks, goneWhileInDoubt, cancelAtLaunch];
+const PLOTS: readonly [Family, ...Family[]] = [lateCreate, lateCreate, lateCreate, lastSeconds, answeredTwice, unseenUntilTheFence, twoLate, slowLooks, slowLooks, goneWhileInDoubt, goneWhileInDoubt, cancelAtLaunch];
 
 const FAMILIES: readonly [Family, ...Family[]] = [
   crashes,

@@ -18,6 +18,8 @@ export interface PlantedBug {
   /** Of the broken invariants' names, one begins like this. */
   readonly breaks: readonly string[];
   readonly seeds: readonly number[];
+  /** Why the simulation cannot catch it; then something else must. */
+  readonly uncaught?: string;
 }
 
 const edit = (file: string, find: string, replace: string): Edit => ({ file, find, replace });
@@ -187,7 +189,7 @@ const LOOPS: readonly PlantedBug[] = [
       edit(
         "services/launcher/observe.ts",
         "const recorded = await parts.recording(",
-        'const { name, uid, group } = read.fact.data.about;\n    if (read.fact.type === "job.ended") await parts.clusters.get(group)?.writes.releaseJob(name, uid, "longshore.dev/unrecorded", { ttlSeconds: 0 }, new AbortController().signal);\n    const recorded = await parts.recording(',
+        'if (read.fact.type === "job.ended") await parts.clusters.get(group)?.writes.releaseJob(name, uid, "longshore.dev/unrecorded", { ttlSeconds: 0 }, new AbortController().signal);\n    const recorded = await parts.recording(',
       ),
     ],
     breaks: ["G4"],

@@ -59,9 +59,14 @@ export function plant(root: string, edits: readonly Edit[]): () => void {
   };
 }
 
+export interface Caught {
+  readonly seed: number;
+  readonly invariants: readonly string[];
+}
+
 export interface Outcome {
   readonly ran: number;
-  readonly broken: readonly { readonly seed: number; readonly invariants: readonly string[] }[];
+  readonly broken: readonly Caught[];
   readonly said: string;
 }
 

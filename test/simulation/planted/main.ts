@@ -15,7 +15,7 @@ const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
 using copy = copyOfSources();
 for (const bug of PLANTED) {
-  if (!positionals.every((word) => bug.name.includes(word))) continue;
+  if (positionals.length > 0 && !positionals.some((word) => bug.name.includes(word))) continue;
   try {
     const restore = plant(copy.root, bug.edits);
     const found = await simulate(copy.root, { seed: Number(values.seed), scenarios: Number(values.scenarios), boundMs: 600_000 });
