@@ -83,7 +83,9 @@ t.test("as a program: it says where it is, logs each request before answering, a
   const { url, token } = await ready(child);
   const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
   const marker = join(dataDir, "pid");
-  const body = JSON.stringify(job("sleeper", ["sh", "-c", `echo $$$$ > ${marker}; sleep 600; true`]));
+  const body = JSON.stringify(
+    job("sleeper", ["sh", "-c", `echo $$$$ > ${marker}.new; mv ${marker}.new ${marker}; sleep 600; true`]),
+  );
   t.equal((await fetch(url + JOBS, { method: "POST", headers, body })).status, 201);
   const entries = (await readFile(requestLog, "utf8"))
     .trim()
@@ -91,10 +93,10 @@ t.test("as a program: it says where it is, logs each request before answering, a
     .map((it): unknown => JSON.parse(it));
   t.match(entries, [{ method: "POST", path: JOBS, name: "sleeper", status: 201, user: "admin", atMs: Number }]);
   await running(url, headers);
+  const pid = await written(marker);
   child.kill("SIGTERM");
   t.same(await once(child, "exit"), [0, null]);
-  const pid = (await readFile(marker, "utf8")).trim();
-  t.notOk(await isAlive(Number(pid)), "its pod is gone");
+  t.notOk(await isAlive(pid), "its pod is gone");
 });
 
 t.test("as a program: what it left running when it was killed is ended by the next one", async (t) => {
@@ -111,8 +113,7 @@ t.test("as a program: what it left running when it was killed is ended by the ne
   );
   t.equal((await fetch(url + JOBS, { method: "POST", headers, body })).status, 201);
   await running(url, headers);
-  for (let tries = 0; tries < 500 && !existsSync(marker); tries++) await systemClock.sleep(10);
-  const pid = Number(await readFile(marker, "utf8"));
+  const pid = await written(marker);
   child.kill("SIGKILL");
   await once(child, "exit");
   t.ok(await isAlive(pid), "it runs on");
@@ -153,6 +154,12 @@ async function ready(child: ChildProcess): Promise<{ readonly url: string; reado
   for await (const line of createInterface({ input: child.stdout }))
     return JSON.parse(line) as { readonly url: string; readonly token: string };
   throw new Error("the program ended without a line");
+}
+
+/** The pod runs, but its program may not have come to the line that says which process it is. */
+async function written(marker: string): Promise<number> {
+  for (let tries = 0; tries < 500 && !existsSync(marker); tries++) await systemClock.sleep(10);
+  return Number(await readFile(marker, "utf8"));
 }
 
 /** Not gone, and not only waiting to be reaped. */

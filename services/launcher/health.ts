@@ -1,6 +1,7 @@
 /** What the launcher's probes and metrics say: each part's state, and gauges counted from the ledger when they are asked for. */
 import { isFenced } from "@longshore/domain/run/record.ts";
 import type { HealthOptions, PartState } from "@longshore/runtime/health.ts";
+import { within } from "@longshore/runtime/loop.ts";
 import type { Parts } from "./parts.ts";
 
 const INSPECT_MS = 5_000;
@@ -70,7 +71,8 @@ export function launcherHealth(listen: string, { ledger, broker, metrics, clock,
   /** The broker may be away: then this one gauge keeps what it last read, and the others are told all the same. */
   async function quarantine(): Promise<void> {
     try {
-      const { waiting } = await broker.inspect(AbortSignal.timeout(INSPECT_MS));
+      const asked = { clock, ms: INSPECT_MS, signal: new AbortController().signal, what: "asking the broker" };
+      const { waiting } = await within(asked, (signal) => broker.inspect(signal));
       metrics.set("longshore_quarantine_messages", {}, waiting.quarantine);
     } catch (error) {
       log.debug("the quarantine could not be counted", { error });
