@@ -21,6 +21,8 @@ export interface Conforming {
    * its quorum queues and streams with seconds of delay: killed before, it comes back with queues that take nothing.)
    */
   readonly settled: Names;
+  /** Where the broker lives in this process: a connection that takes so many messages, settles none, and is lost. */
+  readonly holdAndDie?: (names: Names, count: number) => Promise<void>;
   /** Another connection to the same server. Short bounds, so that tests of silence are short. */
   readonly open: (names: Names) => Promise<Broker>;
   readonly server: {

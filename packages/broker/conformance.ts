@@ -21,6 +21,7 @@ import {
   takeAll,
   text,
 } from "./conformance-parts.ts";
+import type { Names } from "./names.ts";
 import type { Broker, Delivery } from "./port.ts";
 
 export async function brokerConformance(t: Test, it: Conforming): Promise<void> {
@@ -142,7 +143,7 @@ async function messages(t: Test, { open }: Conforming): Promise<void> {
   });
 }
 
-async function settling(t: Test, { open, server, url }: Conforming): Promise<void> {
+async function settling(t: Test, { open, server, url, holdAndDie }: Conforming): Promise<void> {
   t.setTimeout(120_000);
 
   await t.test("a message that was given back comes again and says so", async (t) => {
@@ -194,9 +195,7 @@ async function settling(t: Test, { open, server, url }: Conforming): Promise<voi
     const names = freshNames();
     await using broker = await open(names);
     await publishAll(broker, 3);
-    const victim = await holding(url, names, 3);
-    victim.kill("SIGKILL");
-    await once(victim, "exit");
+    await (holdAndDie ?? heldAndKilled(url))(names, 3);
     const got = await takeAll(broker.receive("commands", { inFlightMax: 3, signal: forever }), 3);
     t.same([...ids(got)].sort(), ["id-0", "id-1", "id-2"]);
     t.ok(
@@ -205,6 +204,14 @@ async function settling(t: Test, { open, server, url }: Conforming): Promise<voi
     );
   });
 }
+
+const heldAndKilled =
+  (url: string) =>
+  async (names: Names, count: number): Promise<void> => {
+    const victim = await holding(url, names, count);
+    victim.kill("SIGKILL");
+    await once(victim, "exit");
+  };
 
 async function repliesAndFollowers(t: Test, { open, server }: Conforming): Promise<void> {
   t.setTimeout(120_000);

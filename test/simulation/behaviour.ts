@@ -27,7 +27,9 @@ const succeeds = (chance: Chance): PodScript => ({
   exitCode: 0,
   log: "done\n",
   message: '{"rows": 3}',
-  ...(chance.is(0.5) && { onStop: { kind: "ends", afterMs: chance.between(0, 20) * SECOND, exitCode: chance.pick([0, 143]) } as const }),
+  ...(chance.is(0.5) && {
+    onStop: { kind: "ends", afterMs: chance.between(0, 20) * SECOND, exitCode: chance.pick([0, 143]) } as const,
+  }),
 });
 
 const BEHAVIOURS: readonly [(chance: Chance) => PodScript, ...((chance: Chance) => PodScript)[]] = [
@@ -38,10 +40,18 @@ const BEHAVIOURS: readonly [(chance: Chance) => PodScript, ...((chance: Chance) 
   (chance) => ({ startsAfterMs: soon(chance), runsMs: some(chance), exitCode: chance.pick([1, 2, 139]), log: "no\n" }),
   (chance) => ({ startsAfterMs: soon(chance), runsMs: some(chance), exitCode: 137, reason: "OOMKilled" }),
   // Starts late: what was called a stall resumes.
-  (chance) => ({ waits: { reason: "ImagePullBackOff", message: "Back-off pulling image" }, startsAfterMs: chance.between(20, 200) * SECOND, runsMs: some(chance), exitCode: 0 }),
+  (chance) => ({
+    waits: { reason: "ImagePullBackOff", message: "Back-off pulling image" },
+    startsAfterMs: chance.between(20, 200) * SECOND,
+    runsMs: some(chance),
+    exitCode: 0,
+  }),
   (chance) => ({ waits: { reason: chance.pick(["ImagePullBackOff", "CreateContainerConfigError", "ErrImagePull"]) } }),
   () => ({ unschedulable: "0/1 nodes are available: 1 Insufficient cpu." }),
   // Until somebody ends it; the last ignores being told to.
-  (chance) => ({ startsAfterMs: soon(chance), onStop: { kind: "ends", afterMs: chance.between(0, 40) * SECOND, exitCode: chance.pick([0, 143]) } }),
+  (chance) => ({
+    startsAfterMs: soon(chance),
+    onStop: { kind: "ends", afterMs: chance.between(0, 40) * SECOND, exitCode: chance.pick([0, 143]) },
+  }),
   (chance) => ({ startsAfterMs: soon(chance), onStop: { kind: "stuck" } }),
 ];

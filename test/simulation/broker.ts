@@ -27,7 +27,14 @@ export interface BrokerTrouble {
   readonly delayMs: readonly [from: number, to: number];
 }
 
-export const NO_TROUBLE: BrokerTrouble = { loseConfirm: 0, losePublish: 0, duplicate: 0, shuffle: 1, unrouted: 0, delayMs: [0, 0] };
+export const NO_TROUBLE: BrokerTrouble = {
+  loseConfirm: 0,
+  losePublish: 0,
+  duplicate: 0,
+  shuffle: 1,
+  unrouted: 0,
+  delayMs: [0, 0],
+};
 
 export interface Connection extends Broker {
   /** From any queue: upstream's own, for one. */
@@ -228,7 +235,15 @@ export function brokerModel(clock: Clock): BrokerModel {
         consumer.hand.end();
         giveBack(queue, unseen.filter((it) => consumer.held.delete(it))); // biome-ignore format: one line
       };
-      const consumer: Consumer = { queue, most: inFlightMax, held: new Set(), hand: hand<Delivery>(end), line, era: 0, ended: false };
+      const consumer: Consumer = {
+        queue,
+        most: inFlightMax,
+        held: new Set(),
+        hand: hand<Delivery>(end),
+        line,
+        era: 0,
+        ended: false,
+      };
       declare(queue);
       line.consumers.add(consumer);
       if (signal.aborted) end();

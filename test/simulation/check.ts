@@ -46,7 +46,8 @@ interface Located {
 }
 
 const records = ({ ledger }: World): readonly RunRecord[] => [...ledger.tables.runs.values()].map(({ record }) => record);
-const attempts = (world: World): readonly Located[] => records(world).flatMap((record) => record.attempts.map((attempt) => ({ record, attempt })));
+const attempts = (world: World): readonly Located[] =>
+  records(world).flatMap((record) => record.attempts.map((attempt) => ({ record, attempt })));
 const at = (ms: number): string => new Date(ms).toISOString().slice(11, 23);
 
 function everyCommandEnds({ upstream, ledger: { tables }, broker }: World): readonly string[] {
@@ -67,7 +68,12 @@ function everyCommandEnds({ upstream, ledger: { tables }, broker }: World): read
 }
 
 function oneEffect(world: World): readonly string[] {
-  const accepted = [...Map.groupBy(world.upstream.heard.filter(({ type }) => type === "run.accepted"), ({ subject }) => subject)];
+  const accepted = [
+    ...Map.groupBy(
+      world.upstream.heard.filter(({ type }) => type === "run.accepted"),
+      ({ subject }) => subject,
+    ),
+  ];
   const twice = accepted.filter(([, events]) => events.length > 1).map(([run]) => `${run} was accepted twice`);
   const byName = new Map(attempts(world).map((it) => [it.attempt.name, it]));
   const foreign = [...world.history.jobs.values()].flatMap(({ name, content, occupant, origin }) => {
@@ -95,10 +101,18 @@ function isExcepted({ history }: World, name: string): boolean {
 
 function oneJobRuns(world: World): readonly string[] {
   const pods = ourPods(world);
-  return [...adopted(world), ...freed(world), ...[...Map.groupBy(pods, ({ jobName }) => jobName)].flatMap(([name, ran]) => {
-    const jobs = new Set(ran.map(({ job }) => job));
-    return jobs.size > 1 && !isExcepted(world, name) ? [`${jobs.size} Jobs named ${name} ran: ${ran.map(({ cluster, job, startedMs }) => `${job} in ${cluster} at ${at(startedMs)}`).join(", ")}`] : [];
-  })];
+  return [
+    ...adopted(world),
+    ...freed(world),
+    ...[...Map.groupBy(pods, ({ jobName }) => jobName)].flatMap(([name, ran]) => {
+      const jobs = new Set(ran.map(({ job }) => job));
+      return jobs.size > 1 && !isExcepted(world, name)
+        ? [
+            `${jobs.size} Jobs named ${name} ran: ${ran.map(({ cluster, job, startedMs }) => `${job} in ${cluster} at ${at(startedMs)}`).join(", ")}`,
+          ]
+        : [];
+    }),
+  ];
 }
 
 /** The name of a Job that we let go of was free while a create of it was on the wire: only chance kept the work from running twice. */
@@ -106,9 +120,22 @@ function freed({ history }: World): readonly string[] {
   const posts = [...history.posts.values()];
   return [...history.jobs.values()].flatMap(({ origin, name, cluster, unheldMs, goneMs, strippedMs }) => {
     if (origin !== "ours" || unheldMs === undefined || goneMs === undefined || strippedMs !== undefined) return [];
-    const until = Math.max(0, ...history.claims.filter((it) => it.name === name && it.atMs <= goneMs).map(({ untilMs }) => untilMs)) + FENCE_MS;
-    const wire = posts.find((it) => it.name === name && it.cluster === cluster && it.sentMs < goneMs && (it.landedMs ?? 0) > goneMs && (it.landedMs ?? 0) < until);
-    return wire === undefined ? [] : [`${name} was free from ${at(goneMs)} on, and a create that was sent at ${at(wire.sentMs)} landed at ${at(wire.landedMs ?? 0)}`];
+    const until =
+      Math.max(0, ...history.claims.filter((it) => it.name === name && it.atMs <= goneMs).map(({ untilMs }) => untilMs)) +
+      FENCE_MS;
+    const wire = posts.find(
+      (it) =>
+        it.name === name &&
+        it.cluster === cluster &&
+        it.sentMs < goneMs &&
+        (it.landedMs ?? 0) > goneMs &&
+        (it.landedMs ?? 0) < until,
+    );
+    return wire === undefined
+      ? []
+      : [
+          `${name} was free from ${at(goneMs)} on, and a create that was sent at ${at(wire.sentMs)} landed at ${at(wire.landedMs ?? 0)}`,
+        ];
   });
 }
 
@@ -119,9 +146,11 @@ const adopted = (world: World): readonly string[] =>
     return origin === "ours" ? [] : [`${attempt.name} took a Job for its own that is ${origin}`];
   });
 
-const ourPods = ({ history }: World): readonly PodLife[] => [...history.pods.values()].filter(({ job }) => history.jobs.get(job)?.origin === "ours");
+const ourPods = ({ history }: World): readonly PodLife[] =>
+  [...history.pods.values()].filter(({ job }) => history.jobs.get(job)?.origin === "ours");
 
-const lifeOf = ({ history }: World, { uid }: Attempt): JobLife | undefined => (uid === undefined ? undefined : history.jobs.get(uid));
+const lifeOf = ({ history }: World, { uid }: Attempt): JobLife | undefined =>
+  uid === undefined ? undefined : history.jobs.get(uid);
 
 /** How long an outcome may be on its way while what it was decided on has changed. */
 const IN_FLIGHT_MS = 10 * MINUTE;
@@ -135,7 +164,12 @@ function everyEndIsTold(world: World): readonly string[] {
     const endedMs = outcome?.endedAtMs ?? Number.POSITIVE_INFINITY;
     if (life.unheldMs !== undefined && life.strippedMs === undefined && life.unheldMs < endedMs)
       said.push(`the hold of ${name} was taken off at ${at(life.unheldMs)}, before its outcome was recorded`);
-    if (life.completeMs !== undefined && outcome?.result !== "succeeded" && endedMs > life.completeMs + IN_FLIGHT_MS && life.strippedMs === undefined)
+    if (
+      life.completeMs !== undefined &&
+      outcome?.result !== "succeeded" &&
+      endedMs > life.completeMs + IN_FLIGHT_MS &&
+      life.strippedMs === undefined
+    )
       said.push(`${name} was Complete at ${at(life.completeMs)}, and is recorded as ${outcome?.result}`);
     if (life.failedMs !== undefined && outcome?.result !== "failed" && cause === undefined && life.strippedMs === undefined)
       said.push(`${name} was Failed at ${at(life.failedMs)}, and is recorded as ${outcome?.result}`);
@@ -151,12 +185,18 @@ function noFalseEnd(world: World): readonly string[] {
     const before = (ms: number | undefined): boolean => ms !== undefined && ms <= outcome.endedAtMs;
     switch (outcome.result) {
       case "succeeded":
-        return before(life?.completeMs) ? [] : [`${name} is recorded as succeeded at ${at(outcome.endedAtMs)}, and its Job ${uid} was not Complete`];
+        return before(life?.completeMs)
+          ? []
+          : [`${name} is recorded as succeeded at ${at(outcome.endedAtMs)}, and its Job ${uid} was not Complete`];
       case "failed":
         if (uid === undefined || cause !== undefined) return [];
-        return before(life?.failedMs) ? [] : [`${name} is recorded as failed at ${at(outcome.endedAtMs)}, and its Job ${uid} was not Failed`];
+        return before(life?.failedMs)
+          ? []
+          : [`${name} is recorded as failed at ${at(outcome.endedAtMs)}, and its Job ${uid} was not Failed`];
       case "deleted":
-        return before(life?.deletionMs) || before(life?.goneMs) ? [] : [`${name} is recorded as deleted, and nobody deleted its Job ${uid}`];
+        return before(life?.deletionMs) || before(life?.goneMs)
+          ? []
+          : [`${name} is recorded as deleted, and nobody deleted its Job ${uid}`];
       case "lost":
         if (outcome.diagnosis?.code === "Abandoned") return [];
         return before(life?.goneMs) ? [] : [`${name} is recorded as lost, and its Job ${uid} was there`];
@@ -171,8 +211,12 @@ function noFalseEnd(world: World): readonly string[] {
 function started(world: World): readonly string[] {
   return attempts(world).flatMap(({ attempt: { name, started: said, outcome } }) => {
     // A kubelet hears of a deletion a moment after we see it: what starts in that moment no look can know.
-    const ran = ourPods(world).find((it) => it.jobName === name && it.startedMs < (world.history.jobs.get(it.job)?.deletionMs ?? Number.POSITIVE_INFINITY));
-    return said === "no" && outcome !== undefined && ran !== undefined && !isExcepted(world, name) ? [`${name} is said not to have started, and a pod of it ran at ${at(ran.startedMs)}`] : [];
+    const ran = ourPods(world).find(
+      (it) => it.jobName === name && it.startedMs < (world.history.jobs.get(it.job)?.deletionMs ?? Number.POSITIVE_INFINITY),
+    );
+    return said === "no" && outcome !== undefined && ran !== undefined && !isExcepted(world, name)
+      ? [`${name} is said not to have started, and a pod of it ran at ${at(ran.startedMs)}`]
+      : [];
   });
 }
 
@@ -182,7 +226,9 @@ function nothingRunsBehindAnEnd(world: World): readonly string[] {
     if (outcome === undefined) return [];
     const behind = pods.filter((it) => it.jobName === name && (it.endedMs ?? Number.POSITIVE_INFINITY) > outcome.endedAtMs);
     if (behind.length === 0 || isExcepted(world, name)) return [];
-    return [`${name} is recorded as ${outcome.result} at ${at(outcome.endedAtMs)}, and a pod of it ran from ${at(behind[0]?.startedMs ?? 0)} to ${at(behind[0]?.endedMs ?? 0)}`];
+    return [
+      `${name} is recorded as ${outcome.result} at ${at(outcome.endedAtMs)}, and a pod of it ran from ${at(behind[0]?.startedMs ?? 0)} to ${at(behind[0]?.endedMs ?? 0)}`,
+    ];
   });
   return [...running, ...cancels(world)];
 }
@@ -197,7 +243,9 @@ function cancels({ upstream, ledger }: World): readonly string[] {
     const record = [...ledger.tables.runs.values()].find((it) => it.record.run.id === subject)?.record;
     const own = record?.attempts.filter((it) => it.generation === generation) ?? [];
     // Complete, and failed all the same for want of its outputs; or ended before the cancel, in a pipeline.
-    return own.some(({ outcome }) => outcome?.result === "succeeded") ? [] : [`${subject} was being cancelled, and ended as ${end.type}`];
+    return own.some(({ outcome }) => outcome?.result === "succeeded")
+      ? []
+      : [`${subject} was being cancelled, and ended as ${end.type}`];
   });
 }
 
@@ -211,9 +259,11 @@ function timers(world: World): readonly string[] {
     const pod = ourPods(world).find(({ job }) => job === uid);
     if (pod === undefined || deletionMs === undefined) return [];
     const ranMs = deletionMs - pod.startedMs;
-    if (cause === "startExpired" && ranMs > LOOK_MOST_MS) return [`${name} was ended for not having started, and had run for ${ranMs / 1000} s`];
+    if (cause === "startExpired" && ranMs > LOOK_MOST_MS)
+      return [`${name} was ended for not having started, and had run for ${ranMs / 1000} s`];
     // A cluster's wrong clock may tell of an earlier start, though of none before the launch.
-    if (cause !== "deadline" || world.scenario.skewMs.cluster !== 0 || ranMs >= record.run.plan.limits.deadlineMs - 2_000) return [];
+    if (cause !== "deadline" || world.scenario.skewMs.cluster !== 0 || ranMs >= record.run.plan.limits.deadlineMs - 2_000)
+      return [];
     return [`${name} was ended by its deadline of ${record.run.plan.limits.deadlineMs / 1000} s after ${ranMs / 1000} s`];
   });
 }
@@ -222,7 +272,10 @@ function timers(world: World): readonly string[] {
 
 function stories(world: World): readonly string[] {
   const { upstream } = world;
-  const heard = Map.groupBy(upstream.heard.filter(({ sequence }) => sequence !== undefined), ({ subject }) => subject ?? "");
+  const heard = Map.groupBy(
+    upstream.heard.filter(({ sequence }) => sequence !== undefined),
+    ({ subject }) => subject ?? "",
+  );
   const told = [...world.ledger.tables.runs.values()].filter(({ record }) => record.run.state !== "tombstone");
   return [
     ...upstream.unreadable.map((it) => `upstream could not read ${it}`),
@@ -244,7 +297,8 @@ function storyOf(run: string, seq: number, told: readonly string[], heard: reado
       generation++;
       ended = false;
     } else if (ended) said.push(`${run}: ${event.type} after the end of generation ${generation}`);
-    if (event.generation !== generation) said.push(`${run}: ${event.type} is told of generation ${event.generation} in ${generation}`);
+    if (event.generation !== generation)
+      said.push(`${run}: ${event.type} is told of generation ${event.generation} in ${generation}`);
     ended ||= isTerminal(event.type);
   }
   if (!ended) said.push(`${run}: generation ${generation} has no end`);
@@ -258,6 +312,11 @@ function unaccounted(world: World): readonly string[] {
   const left = gauges.get("longshore_unaccounted {}") ?? 0;
   const untimed = attempts(world).filter(({ attempt: { state, dueMs } }) => (state === "done") !== (dueMs === undefined));
   // Shown, and never touched: Jobs that carry our labels and not our proof.
-  const shown = [...world.history.jobs.values()].filter(({ origin, goneMs }) => origin === "theirs" && goneMs === undefined).length;
-  return [...(left > shown ? [`the tally counts ${left} unaccounted, and ${shown} are somebody else's`] : []), ...untimed.map(({ attempt: { name, state } }) => `${name} is ${state}, and its timer does not fit`)];
+  const shown = [...world.history.jobs.values()].filter(
+    ({ origin, goneMs }) => origin === "theirs" && goneMs === undefined,
+  ).length;
+  return [
+    ...(left > shown ? [`the tally counts ${left} unaccounted, and ${shown} are somebody else's`] : []),
+    ...untimed.map(({ attempt: { name, state } }) => `${name} is ${state}, and its timer does not fit`),
+  ];
 }

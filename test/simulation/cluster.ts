@@ -63,7 +63,12 @@ export function simulatedCluster(options: ClusterOptions): SimulatedCluster {
           if (request.method !== "POST") return process.hear(inner.send(request, signal));
           // Marked, so that what lands can be told from whoever sent it and when.
           const post = `${name}-${sent++}`;
-          history.posts.set(post, { cluster: name, name: jobNameIn(request.body), by: process.name, sentMs: options.clock.now() });
+          history.posts.set(post, {
+            cluster: name,
+            name: jobNameIn(request.body),
+            by: process.name,
+            sentMs: options.clock.now(),
+          });
           trace.say(`${process.name} sends ${post} POST ${jobNameIn(request.body)}`);
           return process.hear(inner.send({ ...request, path: `${request.path}&post=${post}` }, signal));
         },
@@ -89,7 +94,10 @@ function heardLines(process: Mortal, lines: AsyncIterable<string>): AsyncIterabl
   };
 }
 
-function heard({ name, history, trace, clock }: ClusterOptions, { method, path, status, user, name: object }: RequestEntry): void {
+function heard(
+  { name, history, trace, clock }: ClusterOptions,
+  { method, path, status, user, name: object }: RequestEntry,
+): void {
   const post = /[?&]post=([\w-]+)/.exec(path)?.[1];
   const known = post === undefined ? undefined : history.posts.get(post);
   if (known !== undefined) Object.assign(known, { landedMs: clock.now(), status });
@@ -120,10 +128,13 @@ function note({ name: cluster, clock, history, trace }: ClusterOptions, { resour
   if (type === "ADDED") say(life.occupant ? "created (occupant)" : "created");
   if (type === "DELETED") {
     life.goneMs ??= nowMs;
+    // What kept it was its hold alone: both went in one change.
+    life.unheldMs ??= nowMs;
     say("gone");
     return;
   }
-  const is = (condition: string): boolean => (job.status.conditions ?? []).some((it) => it.type === condition && it.status === "True");
+  const is = (condition: string): boolean =>
+    (job.status.conditions ?? []).some((it) => it.type === condition && it.status === "True");
   if (is("Complete") && life.completeMs === undefined) say("Complete");
   if (is("Failed") && life.failedMs === undefined) say("Failed");
   if (is("Complete")) life.completeMs ??= nowMs;

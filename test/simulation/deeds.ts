@@ -4,7 +4,20 @@ import { ANNOTATIONS, HOLD, LABELS, MANAGED_BY } from "@longshore/domain/run/mar
 import type { JobObject } from "@longshore/pocket/objects.ts";
 import type { SimulatedCluster } from "./cluster.ts";
 import type { Deed, Meddling, Planned } from "./scenario.ts";
-import { CALM, CALM_BROKER, crash, freeze, INSTALLATION, keysOf, type Slot, START_MS, start, stop, thaw, type World } from "./world.ts";
+import {
+  CALM,
+  CALM_BROKER,
+  crash,
+  freeze,
+  INSTALLATION,
+  keysOf,
+  type Slot,
+  START_MS,
+  start,
+  stop,
+  thaw,
+  type World,
+} from "./world.ts";
 
 /** Deals out the deeds, each at its time. */
 export async function deal(world: World, planned: readonly Planned[], signal: AbortSignal): Promise<void> {
@@ -17,7 +30,7 @@ export async function deal(world: World, planned: readonly Planned[], signal: Ab
   }
 }
 
-export function said({ atMs, ...deed }: Planned): string {
+export function said(deed: Planned): string {
   if (deed.kind !== "publish") return JSON.stringify(deed);
   const { kind, id, run, body } = deed.asked;
   return `publish ${kind} ${id} of ${run}: ${Buffer.from(body).toString().slice(0, 600)}`;
@@ -114,7 +127,8 @@ function meddle(world: World, { name: cluster, model }: SimulatedCluster, meddli
       });
     case "delete pod": {
       const pod = draw(model.pods());
-      if (pod !== undefined) model.meddle({ kind: "delete pod", namespace: pod.metadata.namespace ?? "", name: pod.metadata.name });
+      if (pod !== undefined)
+        model.meddle({ kind: "delete pod", namespace: pod.metadata.namespace ?? "", name: pod.metadata.name });
       return;
     }
     case "delete namespace": {
@@ -128,9 +142,23 @@ function meddle(world: World, { name: cluster, model }: SimulatedCluster, meddli
       });
     case "take name": {
       const name = keysOf().jobName(RunId.parse(meddling.run), StepName.parse(meddling.step), 1);
-      const labels = { [LABELS.installation]: INSTALLATION, [LABELS.managedBy]: MANAGED_BY, [LABELS.step]: meddling.step, [LABELS.attempt]: "1" };
-      const annotations = { [ANNOTATIONS.runId]: meddling.run, [ANNOTATIONS.group]: `group-${cluster}`, ...(meddling.proof !== undefined && { [ANNOTATIONS.proof]: meddling.proof }) };
-      const spec = { template: { metadata: { labels, annotations }, spec: { restartPolicy: "Never", containers: [{ name: "main", image: "registry.invalid/theirs:1" }] } } };
+      const labels = {
+        [LABELS.installation]: INSTALLATION,
+        [LABELS.managedBy]: MANAGED_BY,
+        [LABELS.step]: meddling.step,
+        [LABELS.attempt]: "1",
+      };
+      const annotations = {
+        [ANNOTATIONS.runId]: meddling.run,
+        [ANNOTATIONS.group]: `group-${cluster}`,
+        ...(meddling.proof !== undefined && { [ANNOTATIONS.proof]: meddling.proof }),
+      };
+      const spec = {
+        template: {
+          metadata: { labels, annotations },
+          spec: { restartPolicy: "Never", containers: [{ name: "main", image: "registry.invalid/theirs:1" }] },
+        },
+      };
       return post(model, "batch", { metadata: { name, labels, annotations }, spec });
     }
     case "compact":

@@ -50,7 +50,9 @@ await runMany({
   },
 });
 
-say(`${ran} scenarios from seed ${first} in ${seconds()} s: ${(virtualMs / 3_600_000).toFixed(1)} h of theirs, ${broken.length} broken`);
+say(
+  `${ran} scenarios from seed ${first} in ${seconds()} s: ${(virtualMs / 3_600_000).toFixed(1)} h of theirs, ${broken.length} broken`,
+);
 say(JSON.stringify({ sim: "scenarios", ran, broken, seconds: Number(seconds()) }));
 process.exitCode = broken.length === 0 ? 0 : 1;
 

@@ -45,7 +45,10 @@ function ask(worker: Worker, it: Ask): Promise<Verdict> {
     };
     worker.once("message", (verdict: Verdict) => settle(() => resolve(verdict))());
     worker.once("error", (error) => settle(() => reject(new Error(`the scenario of seed ${it.seed} broke its thread`, { cause: error })))()); // biome-ignore format: one line
-    worker.once("exit", settle(() => reject(new Error(`the scenario of seed ${it.seed} ended its thread`))));
+    worker.once(
+      "exit",
+      settle(() => reject(new Error(`the scenario of seed ${it.seed} ended its thread`))),
+    );
     worker.postMessage(it);
   });
 }

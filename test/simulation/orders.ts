@@ -30,7 +30,8 @@ export function orders(chance: Chance, setting: Setting): readonly Planned[] {
   const { chaosMs } = setting;
   let count = 0;
   const planned: Planned[] = [];
-  const publish = (atMs: number, make: (id: string) => Asked): void => void planned.push({ atMs: Math.max(0, atMs), kind: "publish", asked: make(`m${++count}`) });
+  const publish = (atMs: number, make: (id: string) => Asked): void =>
+    void planned.push({ atMs: Math.max(0, atMs), kind: "publish", asked: make(`m${++count}`) });
 
   const runs = chance.pick([1, 2, 3, 5, 8]);
   for (let n = 1; n <= runs; n++) {
@@ -43,17 +44,31 @@ export function orders(chance: Chance, setting: Setting): readonly Planned[] {
     if (chance.is(0.1)) publish(near(), (id) => asked("run", id, run, "run.requested", other(request)));
     if (chance.is(0.4)) publish(near(), (id) => asked("cancel", id, run, "run.cancel", cancel(chance, run)));
     if (chance.is(0.1)) publish(near(), (id) => asked("cancel", id, run, "run.cancel", cancel(chance, run)));
-    if (chance.is(0.25)) publish(atMs + chance.between(1, 15) * 60_000, (id) => asked("restart", id, run, "run.restart", { run, from: chance.pick(["failed", "start"]) }));
+    if (chance.is(0.25))
+      publish(atMs + chance.between(1, 15) * 60_000, (id) =>
+        asked("restart", id, run, "run.restart", { run, from: chance.pick(["failed", "start"]) }),
+      );
   }
   if (chance.is(0.15)) publish(chance.between(0, chaosMs), (id) => asked("cancel", id, "never", "run.cancel", { run: "never" }));
-  if (chance.is(0.2)) publish(chance.between(0, chaosMs), (id) => ({ ...bytes(id), kind: "unreadable", body: Buffer.from(chance.pick(["", "{", "\u0000", '{"specversion":"9"}'])) }));
+  if (chance.is(0.2))
+    publish(chance.between(0, chaosMs), (id) => ({
+      ...bytes(id),
+      kind: "unreadable",
+      body: Buffer.from(chance.pick(["", "{", "\u0000", '{"specversion":"9"}'])),
+    }));
   if (chance.is(0.2)) publish(chance.between(0, chaosMs), (id) => invalid(id));
   return planned;
 }
 
 const bytes = (id: string): Omit<Asked, "kind" | "body"> => ({ id, source: SOURCE, run: "", key: "run.requested" });
 
-function asked<T extends "run.requested" | "run.cancel" | "run.restart">(kind: Asked["kind"], id: string, run: string, type: T, data: CommandInput<T>): Asked {
+function asked<T extends "run.requested" | "run.cancel" | "run.restart">(
+  kind: Asked["kind"],
+  id: string,
+  run: string,
+  type: T,
+  data: CommandInput<T>,
+): Asked {
   const made = message({ source: SOURCE, id }, type, data);
   if (made.kind === "refused") throw new Error(`the scenario made a command that is none: ${JSON.stringify(made.problems)}`);
   return { kind, id, source: SOURCE, run, key: made.routingKey, body: made.body };
@@ -61,18 +76,36 @@ function asked<T extends "run.requested" | "run.cancel" | "run.restart">(kind: A
 
 /** Its envelope can be read, and its data not: refused with every problem. */
 function invalid(id: string): Asked {
-  const body = { specversion: "1.0", id, source: SOURCE, type: "dev.longshore.run.requested", data: { run: `bad-${id}`, image: "" } };
+  const body = {
+    specversion: "1.0",
+    id,
+    source: SOURCE,
+    type: "dev.longshore.run.requested",
+    data: { run: `bad-${id}`, image: "" },
+  };
   return { ...bytes(id), kind: "invalid", body: Buffer.from(JSON.stringify(body)) };
 }
 
 export const cancelOf = (id: string, run: string): Asked => asked("cancel", id, run, "run.cancel", { run });
 
 function simple(chance: Chance, run: string, setting: Setting): CommandInput<"run.requested"> {
-  return { run, image: "registry.invalid/simulated:1", env: { CONTENT: run }, ...(chance.is(0.2) && { outputs: ["rows"] }), ...limits(chance, setting) };
+  return {
+    run,
+    image: "registry.invalid/simulated:1",
+    env: { CONTENT: run },
+    ...(chance.is(0.2) && { outputs: ["rows"] }),
+    ...limits(chance, setting),
+  };
 }
 
 function pipeline(chance: Chance, run: string, setting: Setting): CommandInput<"run.requested"> {
-  const step = (name: string, needs: string[], when?: "success" | "failure" | "always") => ({ name, image: "registry.invalid/simulated:1", env: { CONTENT: run }, needs, ...(when && { when }) });
+  const step = (name: string, needs: string[], when?: "success" | "failure" | "always") => ({
+    name,
+    image: "registry.invalid/simulated:1",
+    env: { CONTENT: run },
+    needs,
+    ...(when && { when }),
+  });
   const steps = chance.pick([
     [step("first", []), step("second", ["first"])],
     [step("left", []), step("right", []), step("join", ["left", "right"])],
@@ -81,7 +114,11 @@ function pipeline(chance: Chance, run: string, setting: Setting): CommandInput<"
   return { run, steps, ...limits(chance, setting) };
 }
 
-const other = (request: CommandInput<"run.requested">): CommandInput<"run.requested"> => ({ ...request, priority: 7, labels: { other: "content" } });
+const other = (request: CommandInput<"run.requested">): CommandInput<"run.requested"> => ({
+  ...request,
+  priority: 7,
+  labels: { other: "content" },
+});
 
 const cancel = (chance: Chance, run: string): CommandInput<"run.cancel"> => ({
   run,

@@ -23,10 +23,14 @@ function onTheWay({ broker, upstream, scenario, history, clock }: World): readon
   });
   const published = scenario.deeds.filter(({ kind }) => kind === "publish").length;
   const delayed = scenario.deeds.some((it) => it.kind === "cluster" && it.fault.trouble.kind === "delayed");
-  const wire = [...history.posts.values()].filter(({ landedMs, sentMs }) => delayed && landedMs === undefined && clock.now() - sentMs < ON_THE_WIRE_MOST_MS);
+  const wire = [...history.posts.values()].filter(
+    ({ landedMs, sentMs }) => delayed && landedMs === undefined && clock.now() - sentMs < ON_THE_WIRE_MOST_MS,
+  );
   return [
     ...queues,
-    ...(upstream.confirmed.length < published ? [`${published - upstream.confirmed.length} commands that no broker confirmed`] : []),
+    ...(upstream.confirmed.length < published
+      ? [`${published - upstream.confirmed.length} commands that no broker confirmed`]
+      : []),
     ...(upstream.early() > 0 ? [`${upstream.early()} events that wait for earlier ones`] : []),
     ...wire.map(({ name }) => `a create of ${name} on the wire`),
   ];
@@ -42,14 +46,18 @@ function inTheLedger(world: World): readonly string[] {
   const { tables } = world.ledger;
   const runs = [...tables.runs.values()].flatMap(({ record: { run, attempts }, unsent }) => [
     ...(run.state === "active" || run.state === "cancelling" ? [`run ${run.id} is ${run.state}`] : []),
-    ...attempts.filter(({ state, group }) => state !== "done" && !(state === "ended" && isMoved(world, group))).map((it) => `attempt ${it.name} is ${it.state}`),
+    ...attempts
+      .filter(({ state, group }) => state !== "done" && !(state === "ended" && isMoved(world, group)))
+      .map((it) => `attempt ${it.name} is ${it.state}`),
     ...(unsent.size > 0 ? [`${unsent.size} events of ${run.id} are not published`] : []),
   ]);
   const notices = [...tables.notices.values()].filter(({ sentAtMs }) => sentAtMs === undefined);
   return [
     ...runs,
     ...(notices.length > 0 ? [`${notices.length} refusals are not published`] : []),
-    ...[...tables.strays.values()].filter(({ stray }) => !isMoved(world, stray.group)).map(({ stray }) => `a ${stray.kind} of ${stray.name} is not swept`),
+    ...[...tables.strays.values()]
+      .filter(({ stray }) => !isMoved(world, stray.group))
+      .map(({ stray }) => `a ${stray.kind} of ${stray.name} is not swept`),
   ];
 }
 
@@ -63,9 +71,13 @@ function inTheClusters(world: World): readonly string[] {
       if (history.jobs.get(metadata.uid)?.origin === "copied" && metadata.labels?.[LABELS.managedBy] === undefined) return [];
       const occupant = metadata.labels?.[LABELS.occupant] === "true";
       const held = metadata.finalizers?.includes(HOLD) === true;
-      return held || occupant ? [`${cluster}: ${occupant ? "the occupant" : "the Job"} ${metadata.name} ${metadata.uid} stands${held ? ", held" : ""}`] : [];
+      return held || occupant
+        ? [`${cluster}: ${occupant ? "the occupant" : "the Job"} ${metadata.name} ${metadata.uid} stands${held ? ", held" : ""}`]
+        : [];
     }),
   );
-  const pods = [...history.pods.values()].filter(({ endedMs, job }) => endedMs === undefined && history.jobs.get(job)?.origin !== "theirs");
+  const pods = [...history.pods.values()].filter(
+    ({ endedMs, job }) => endedMs === undefined && history.jobs.get(job)?.origin !== "theirs",
+  );
   return [...jobs, ...pods.map((it) => `${it.cluster}: a pod of ${it.jobName} runs`)];
 }

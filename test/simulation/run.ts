@@ -38,14 +38,22 @@ export async function runScenario(seed: number, tailMost = 400): Promise<Verdict
   void deal(world, scenario.deeds, chaos.signal);
   await clock.pass(scenario.chaosMs);
   // Commands that the plan dates later are still to be published; everything else is over.
-  while (scenario.deeds.some(({ kind, atMs }) => kind === "publish" && START_MS + atMs >= clock.now())) await clock.pass(SLICE_MS);
+  while (scenario.deeds.some(({ kind, atMs }) => kind === "publish" && START_MS + atMs >= clock.now()))
+    await clock.pass(SLICE_MS);
   chaos.abort();
   await heal(world);
   const broken = await rest(world);
   trace.say("judged");
   const found = [...broken, ...check(world)];
   current = undefined;
-  return { seed, broken: found, hash: trace.hash(), tail: trace.tail(tailMost), virtualMs: clock.now() - START_MS, lines: trace.count() };
+  return {
+    seed,
+    broken: found,
+    hash: trace.hash(),
+    tail: trace.tail(tailMost),
+    virtualMs: clock.now() - START_MS,
+    lines: trace.count(),
+  };
 }
 
 async function rest(world: World): Promise<readonly Broken[]> {
@@ -57,7 +65,8 @@ async function rest(world: World): Promise<readonly Broken[]> {
       if (astir(world).length === 0) return [];
     }
     if (clock.now() >= until - REST_WITHIN_MS + OPERATOR_AFTER_MS) abandonMoved(world);
-    if (clock.now() >= until) return [{ invariant: "Liveness", message: `${REST_WITHIN_MS / HOUR} h after all faults had ended: ${left.join("; ")}` }];
+    if (clock.now() >= until)
+      return [{ invariant: "Liveness", message: `${REST_WITHIN_MS / HOUR} h after all faults had ended: ${left.join("; ")}` }];
     await clock.pass(SLICE_MS);
     // Nodes are well again, also for pods that were not told to stop before.
     for (const { pods } of world.clusters.values()) pods.heal();
@@ -73,7 +82,9 @@ function abandonMoved(world: World): void {
   for (const { record } of ledger.tables.runs.values()) {
     const { id, tenant, state } = record.run;
     if (state === "ended" || state === "tombstone" || !record.attempts.some(({ group, outcome }) => outcome === undefined && isMoved(world, group))) continue; // biome-ignore format: one question
-    void ledger.connect().admit([{ run: id, tenant, source: "operator", command: `abandon ${id}`, admission: { kind: "abandon" } }]);
+    void ledger
+      .connect()
+      .admit([{ run: id, tenant, source: "operator", command: `abandon ${id}`, admission: { kind: "abandon" } }]);
     trace.say(`the operator gives up ${id}`);
   }
 }

@@ -51,6 +51,14 @@ t.test("a seed replays exactly: the same happenings at the same times in the sam
 t.test("it replays the same in a thread beside others", async (t) => {
   const alone = await runScenario(17, 0);
   const hashes: string[] = [];
-  await runMany({ seeds: [16, 17, 18], threads: 2, tailMost: 0, onVerdict: ({ seed, hash }) => void (seed === 17 && hashes.push(hash)) === true }); // biome-ignore format: one line
+  await runMany({
+    seeds: [16, 17, 18],
+    threads: 2,
+    tailMost: 0,
+    onVerdict: ({ seed, hash }) => {
+      if (seed === 17) hashes.push(hash);
+      return false;
+    },
+  });
   t.same(hashes, [alone.hash]);
 });

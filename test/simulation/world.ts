@@ -72,7 +72,16 @@ export function openWorld(scenario: Scenario): World {
   const ledger = ledgerModel({ clock, installation: INSTALLATION, jobName: keys.jobName });
   const clusters = scenario.clusters.map((name) => {
     const namespaces = scenario.groups.filter(({ cluster }) => cluster === name).map(({ namespace }) => namespace);
-    return simulatedCluster({ name, namespaces, clock, skewMs: scenario.skewMs.cluster, delays: DELAYS, script: scenario.script, history, trace });
+    return simulatedCluster({
+      name,
+      namespaces,
+      clock,
+      skewMs: scenario.skewMs.cluster,
+      delays: DELAYS,
+      script: scenario.script,
+      history,
+      trace,
+    });
   });
   const process = mortal({ name: "upstream", clock });
   const upstreamLine = broker.connect();
@@ -162,7 +171,8 @@ function ended(world: World, slot: Slot, process: Mortal, error: unknown): void 
   trace.say(`${process.name} ended${error instanceof Error ? `: ${error.message}` : ""}`);
   const asked = slot.stop.signal.aborted && error === undefined;
   const passing = error instanceof Failure && error.disposition === "retry";
-  if (!asked && !passing) history.falls.push(`${process.name}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+  if (!asked && !passing)
+    history.falls.push(`${process.name}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
   slot.line?.forget();
   slot.process = undefined;
   if (!asked) void clock.sleep(2_000).then(() => start(world, slot));

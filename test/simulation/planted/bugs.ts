@@ -18,8 +18,6 @@ export interface PlantedBug {
   /** Of the broken invariants' names, one begins like this. */
   readonly breaks: readonly string[];
   readonly seeds: readonly number[];
-  /** Why the simulation cannot catch it; then something else must. */
-  readonly uncaught?: string;
 }
 
 const edit = (file: string, find: string, replace: string): Edit => ({ file, find, replace });
@@ -42,8 +40,8 @@ const LIFECYCLE: readonly PlantedBug[] = [
     edits: [
       edit(
         "services/launcher/launch.ts",
-        "const seen = await look(parts, cluster, work, signal);\n      if (seen.kind === \"ours\") {",
-        "const seen = { kind: \"missing\" } as Awaited<ReturnType<typeof look>>;\n      if (seen.kind === \"ours\") {",
+        'const seen = await look(parts, cluster, work, signal);\n      if (seen.kind === "ours") {',
+        'const seen = { kind: "missing" } as Awaited<ReturnType<typeof look>>;\n      if (seen.kind === "ours") {',
       ),
     ],
     breaks: ["G3", "G10"],
@@ -79,8 +77,8 @@ const LIFECYCLE: readonly PlantedBug[] = [
     edits: [
       edit(
         "services/launcher/look.ts",
-        "const got = await cluster.reads.getJob(work.attempt.name, signal);\n  if (got.kind === \"missing\") return got;",
-        "const first = work.attempt.uid === undefined ? undefined : await cluster.reads.podsOf(work.attempt.uid, signal);\n  const got = await cluster.reads.getJob(work.attempt.name, signal);\n  if (got.kind === \"missing\") return got;",
+        'const got = await cluster.reads.getJob(work.attempt.name, signal);\n  if (got.kind === "missing") return got;',
+        'const first = work.attempt.uid === undefined ? undefined : await cluster.reads.podsOf(work.attempt.uid, signal);\n  const got = await cluster.reads.getJob(work.attempt.name, signal);\n  if (got.kind === "missing") return got;',
       ),
       edit(
         "services/launcher/look.ts",
@@ -122,8 +120,8 @@ const LIFECYCLE: readonly PlantedBug[] = [
     edits: [
       edit(
         "packages/domain/run/moves/decisions.ts",
-        "isOpen(attempt)\n    ? closing(attempt, \"waitExpired\", waitDiagnosis(attempt), context)\n    : end(",
-        "isOpen(attempt) && attempt.uid !== undefined\n    ? closing(attempt, \"waitExpired\", waitDiagnosis(attempt), context)\n    : end(",
+        'isOpen(attempt)\n    ? closing(attempt, "waitExpired", waitDiagnosis(attempt), context)\n    : end(',
+        'isOpen(attempt) && attempt.uid !== undefined\n    ? closing(attempt, "waitExpired", waitDiagnosis(attempt), context)\n    : end(',
       ),
     ],
     breaks: ["G3", "G10"],
@@ -131,7 +129,13 @@ const LIFECYCLE: readonly PlantedBug[] = [
   },
   {
     name: "◆ only running pods are unfinished",
-    edits: [edit("packages/domain/watch/seen.ts", 'pod.phase !== "Succeeded" && pod.phase !== "Failed";', 'pod.phase === "Running" && pod.deletionAt === undefined;')],
+    edits: [
+      edit(
+        "packages/domain/watch/seen.ts",
+        'pod.phase !== "Succeeded" && pod.phase !== "Failed";',
+        'pod.phase === "Running" && pod.deletionAt === undefined;',
+      ),
+    ],
     breaks: ["G5", "G10"],
     seeds: [],
   },
@@ -159,7 +163,11 @@ const LOOPS: readonly PlantedBug[] = [
         "const outcome =",
         'if (queue === "commands") await delivery.ack();\n    const outcome =',
       ),
-      edit("services/launcher/receive.ts", "return await delivery.ack();", 'return queue === "commands" ? undefined : await delivery.ack();'),
+      edit(
+        "services/launcher/receive.ts",
+        "return await delivery.ack();",
+        'return queue === "commands" ? undefined : await delivery.ack();',
+      ),
       edit("services/launcher/receive.ts", "return await delivery.quarantine(outcome.problems);", "return undefined;"),
       edit("services/launcher/receive.ts", "await delivery.requeue();", ""),
     ],
@@ -210,11 +218,13 @@ const LOOPS: readonly PlantedBug[] = [
   },
   {
     name: "a Job is adopted for its labels, without its proof",
-    edits: [edit(
+    edits: [
+      edit(
         "services/launcher/look.ts",
         "return parts.keys.isProof(job.proof, { run: run.id, step: attempt.step, attempt: attempt.n }, { group, namespaceUid });",
         "return job.mark?.run === run.id || job.name === attempt.name;",
-      )],
+      ),
+    ],
     breaks: ["G2", "G3", "G5", "G10", "Liveness"],
     seeds: [],
   },
@@ -258,7 +268,7 @@ const LOOPS: readonly PlantedBug[] = [
     edits: [
       edit(
         "packages/domain/run/advance.ts",
-        "for (const { step, n, outcome } of draft.attempts)\n    if (outcome === undefined) applyToAttempt(draft, step, n, { kind: \"cancel\", diagnosis });",
+        'for (const { step, n, outcome } of draft.attempts)\n    if (outcome === undefined) applyToAttempt(draft, step, n, { kind: "cancel", diagnosis });',
         'for (const { step, n, outcome, state } of draft.attempts)\n    if (outcome === undefined && state !== "claimed") applyToAttempt(draft, step, n, { kind: "cancel", diagnosis });',
       ),
     ],
@@ -268,11 +278,7 @@ const LOOPS: readonly PlantedBug[] = [
   {
     name: "the timer of a start acts without a look",
     edits: [
-      edit(
-        "services/launcher/expire.ts",
-        "for (const input of inputsOf(cluster.name, seen)) now = await record(input);",
-        "",
-      ),
+      edit("services/launcher/expire.ts", "for (const input of inputsOf(cluster.name, seen)) now = await record(input);", ""),
     ],
     breaks: ["G5", "G4", "Timers"],
     seeds: [],

@@ -5,7 +5,17 @@
  * node_modules, so the copy has one of its own: ours point into the copy, everybody else's at the original.
  */
 import { spawn } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, relative, resolve } from "node:path";
 import type { Edit } from "./bugs.ts";
@@ -19,7 +29,8 @@ export interface Copy extends Disposable {
 export function copyOfSources(): Copy {
   const root = mkdtempSync(join(realpathSync(tmpdir()), "longshore-planted-"));
   const isSource = (path: string): boolean => basename(path) !== "node_modules";
-  for (const folder of ["packages", "services", "test/simulation"]) cpSync(join(ROOT, folder), join(root, folder), { recursive: true, filter: isSource });
+  for (const folder of ["packages", "services", "test/simulation"])
+    cpSync(join(ROOT, folder), join(root, folder), { recursive: true, filter: isSource });
   for (const file of ["package.json", "tsconfig.json"]) cpSync(join(ROOT, file), join(root, file));
   linkModules(root);
   return { root, [Symbol.dispose]: () => rmSync(root, { recursive: true, force: true }) };
@@ -29,7 +40,8 @@ function linkModules(root: string): void {
   const theirs = join(ROOT, "node_modules");
   const ours = join(root, "node_modules");
   mkdirSync(join(ours, "@longshore"), { recursive: true });
-  for (const name of readdirSync(theirs)) if (name !== "@longshore" && !name.startsWith(".")) symlinkSync(join(theirs, name), join(ours, name));
+  for (const name of readdirSync(theirs))
+    if (name !== "@longshore" && !name.startsWith(".")) symlinkSync(join(theirs, name), join(ours, name));
   for (const name of readdirSync(join(theirs, "@longshore"))) {
     const target = realpathSync(join(theirs, "@longshore", name));
     symlinkSync(join(root, relative(ROOT, target)), join(ours, "@longshore", name));
@@ -52,7 +64,10 @@ export function plant(root: string, edits: readonly Edit[]): () => void {
     if (!before.has(path)) before.set(path, text);
     const count = text.split(find).length - 1;
     if (count !== 1) throw new Error(`${file} holds this ${count} times, and should once: ${find}`);
-    writeFileSync(path, text.replace(find, () => replace));
+    writeFileSync(
+      path,
+      text.replace(find, () => replace),
+    );
   }
   return () => {
     for (const [path, text] of before) writeFileSync(path, text);
@@ -71,7 +86,10 @@ export interface Outcome {
 }
 
 /** Until something is broken, or all seeds ran. */
-export async function simulate(root: string, { seed, scenarios, boundMs }: { readonly seed: number; readonly scenarios: number; readonly boundMs: number }): Promise<Outcome> {
+export async function simulate(
+  root: string,
+  { seed, scenarios, boundMs }: { readonly seed: number; readonly scenarios: number; readonly boundMs: number },
+): Promise<Outcome> {
   const main = join(root, "test/simulation/main.ts");
   const words = ["--threads", "1", "--until-broken", "--quiet", "--scenarios", String(scenarios), "--seed", String(seed)];
   const child = spawn(process.execPath, [main, ...words], { stdio: ["ignore", "pipe", "pipe"] });
@@ -80,7 +98,10 @@ export async function simulate(root: string, { seed, scenarios, boundMs }: { rea
   const timer = setTimeout(() => child.kill("SIGKILL"), boundMs);
   await new Promise((done) => child.once("close", done));
   clearTimeout(timer);
-  const last = said.trimEnd().split("\n").findLast((line) => line.startsWith('{"sim"'));
+  const last = said
+    .trimEnd()
+    .split("\n")
+    .findLast((line) => line.startsWith('{"sim"'));
   if (last === undefined) return { ran: 0, broken: [], said };
   const { ran, broken } = JSON.parse(last) as Omit<Outcome, "said">;
   return { ran, broken, said };

@@ -21,7 +21,9 @@ for (const bug of PLANTED) {
     const found = await simulate(copy.root, { seed: Number(values.seed), scenarios: Number(values.scenarios), boundMs: 600_000 });
     restore();
     const [first] = found.broken;
-    say(`${first === undefined ? "NOT CAUGHT" : `seed ${first.seed}`} (${found.ran} ran): ${bug.name}: ${first?.invariants.join("; ") ?? found.said.slice(-160).replaceAll("\n", " ")}`);
+    say(
+      `${first === undefined ? "NOT CAUGHT" : `seed ${first.seed}`} (${found.ran} ran): ${bug.name}: ${first?.invariants.join("; ") ?? found.said.slice(-160).replaceAll("\n", " ")}`,
+    );
   } catch (error) {
     say(`NOT PLANTED: ${bug.name}: ${String(error)}`);
   }

@@ -1,0 +1,276 @@
+/**
+ * Plots: several things that go wrong together at the moment that matters, each after a way in which the lifecycle could be
+ * misread.
+ *
+ * The bug this prevents: a rule against a coincidence so rare that no random schedule would ever show that the rule is missing.
+ */
+import type { Fault } from "@longshore/pocket/faults.ts";
+import { cancelOf } from "./orders.ts";
+import type { Meddling, Planned } from "./scenario.ts";
+import { type Family, MINUTE, one, SECOND, type Setting, times, victim } from "./setting.ts";
+
+const canceled = (run: string, atMs: number): Planned => ({
+  atMs,
+  kind: "publish",
+  asked: cancelOf(`x-${run}-${Math.floor(atMs)}`, run),
+});
+
+const blind = ({ watchers }: Setting, atMs: number, downMs: number): readonly Planned[] =>
+  Array.from({ length: watchers }, (_, index) => ({ atMs, kind: "crash", service: "watcher", index, downMs }));
+
+/** A create is on the wire for minutes, while later ones are refused, nobody watches, and the run is given up. */
+const lateCreate: Family = (it) => {
+  const { chance } = it;
+  const { run, atMs } = one(chance, it.runs);
+  const cluster = one(chance, it.clusters);
+  const byMs = chance.pick([chance.between(15, 60), chance.between(60, 300), chance.between(300, 598)]) * SECOND;
+  const late: Planned = {
+    atMs: Math.max(0, atMs - 500),
+    kind: "cluster",
+    cluster,
+    forMs: 25 * SECOND,
+    fault: { on: "create", times: chance.between(1, 2), trouble: { kind: "delayed", byMs } },
+  };
+  const then = (afterMs: number, trouble: Fault["trouble"], forMs: number): Planned => ({
+    atMs: atMs + afterMs,
+    kind: "cluster",
+    cluster,
+    forMs,
+    fault: { on: "create", trouble },
+  });
+  const status = chance.pick([429, 429, 403, 500] as const);
+  return [
+    late,
+    ...(chance.is(0.7)
+      ? [
+          then(
+            15 * SECOND,
+            { kind: "status", status, ...(status === 429 && { retryAfterSeconds: 1 }) },
+            chance.pick([30 * SECOND, 2 * MINUTE, 12 * MINUTE]),
+          ),
+        ]
+      : []),
+    ...(chance.is(0.2) ? [then(15 * SECOND, { kind: "lost before writing" }, chance.pick([2 * MINUTE, 12 * MINUTE]))] : []),
+    ...(chance.is(0.6) ? blind(it, atMs + chance.between(0, 10) * SECOND, chance.pick([2 * MINUTE, 14 * MINUTE])) : []),
+    ...(chance.is(0.5) ? [canceled(run, atMs + chance.between(1, 120) * SECOND)] : []),
+    ...(chance.is(0.3) ? [{ atMs: atMs + 10 * SECOND, kind: "ledger", trouble: { lost: 0.4 }, forMs: 2 * MINUTE } as const] : []),
+    // By then the fence has passed, and the attempt may go elsewhere.
+    ...(chance.is(0.5)
+      ? it.groups
+          .slice(0, 1)
+          .map((group) => ({ atMs: atMs + chance.between(20, 610) * SECOND, kind: "pause", group, forMs: 20 * MINUTE }) as const)
+      : []),
+    ...(chance.is(0.3)
+      ? [
+          {
+            atMs: atMs + chance.between(0, 40) * SECOND,
+            kind: "crash",
+            ...victim(it),
+            downMs: chance.pick([5, 60]) * SECOND,
+          } as const,
+        ]
+      : []),
+  ];
+};
+
+/** A create lands in the last seconds of its fence, while a look that began before is still on its way, and no occupant can be had. */
+const lastSeconds: Family = (it) => {
+  const { chance } = it;
+  const { run, atMs } = one(chance, it.runs);
+  const cluster = one(chance, it.clusters);
+  const fault = (fromMs: number, forMs: number, of: Fault): Planned => ({
+    atMs: Math.max(0, atMs + fromMs),
+    kind: "cluster",
+    cluster,
+    forMs,
+    fault: of,
+  });
+  return [
+    fault(-500, 10 * SECOND, { on: "create", times: 1, trouble: { kind: "delayed", byMs: chance.between(606, 619) * SECOND } }),
+    fault(-400, 13 * MINUTE, { on: "create", trouble: { kind: "status", status: 429, retryAfterSeconds: 1 } }),
+    fault(590 * SECOND, 40 * SECOND, {
+      on: "get",
+      resource: "jobs",
+      trouble: { kind: "slow", byMs: chance.between(9, 13) * SECOND },
+    }),
+    canceled(run, atMs + chance.between(1, 18) * SECOND),
+  ];
+};
+
+/** One create is late and the next one refused, and the ledger's answers are lost: what was said is said again. */
+const answeredTwice: Family = (it) => {
+  const { chance } = it;
+  const { atMs } = one(chance, it.runs);
+  const fault = (of: Omit<Fault, "on">): Planned => ({
+    atMs: Math.max(0, atMs - 500),
+    kind: "cluster",
+    cluster: one(chance, it.clusters),
+    forMs: MINUTE,
+    fault: { on: "create", ...of },
+  });
+  return [
+    fault({ times: 1, trouble: { kind: "delayed", byMs: chance.between(25, 400) * SECOND } }),
+    fault({ trouble: { kind: "status", status: chance.pick([403, 403, 429] as const) } }),
+    { atMs: atMs + 15 * SECOND, kind: "ledger", trouble: { lost: 0.5 }, forMs: MINUTE },
+  ];
+};
+
+/** A create lands and nobody sees it before its fence has passed; then the group takes nothing more. */
+const unseenUntilTheFence: Family = (it) => {
+  const { chance } = it;
+  const { atMs } = one(chance, it.runs);
+  const cluster = one(chance, it.clusters);
+  const fault = (forMs: number, of: Fault): Planned => ({
+    atMs: Math.max(0, atMs - 500),
+    kind: "cluster",
+    cluster,
+    forMs,
+    fault: of,
+  });
+  return [
+    fault(MINUTE, { on: "create", times: 1, trouble: { kind: "delayed", byMs: chance.between(400, 598) * SECOND } }),
+    fault(MINUTE, { on: "create", trouble: { kind: "status", status: 429, retryAfterSeconds: 1 } }),
+    fault(12 * MINUTE, { on: "list", resource: "jobs", trouble: { kind: "status", status: 500 } }),
+    ...blind(it, atMs, 13 * MINUTE),
+    ...it.groups.slice(0, 1).map((group): Planned => ({ atMs: atMs + 10 * MINUTE, kind: "pause", group, forMs: 3 * MINUTE })),
+  ];
+};
+
+/** Two creates are late; the third one's Job is taken away, and no occupant can be had: both land, one after the other. */
+const twoLate: Family = (it) => {
+  const { chance } = it;
+  const { atMs } = one(chance, it.runs);
+  const cluster = one(chance, it.clusters);
+  const fault = (fromMs: number, forMs: number, of: Omit<Fault, "on">): Planned => ({
+    atMs: Math.max(0, atMs + fromMs),
+    kind: "cluster",
+    cluster,
+    forMs,
+    fault: { on: "create", ...of },
+  });
+  return [
+    fault(-500, MINUTE, { times: 1, trouble: { kind: "delayed", byMs: chance.between(200, 300) * SECOND } }),
+    fault(-500, MINUTE, { times: 1, trouble: { kind: "delayed", byMs: chance.between(300, 560) * SECOND } }),
+    fault(95 * SECOND, 10 * MINUTE, { trouble: { kind: "status", status: 429, retryAfterSeconds: 1 } }),
+    ...times(3, () => ({
+      atMs: atMs + chance.between(96, 150) * SECOND,
+      kind: "meddle",
+      cluster,
+      meddling: { kind: "strip hold and delete Job" },
+    })),
+  ];
+};
+
+/** Looks are slow, and what they look at is deleted meanwhile. */
+const slowLooks: Family = (it) => {
+  const { chance } = it;
+  const { run, atMs } = one(chance, it.runs);
+  const cluster = one(chance, it.clusters);
+  const soonMs = (): number => atMs + chance.pick([chance.between(40, 1_500), chance.between(500, 12_000)]);
+  const slow = (on: "get" | "list"): Planned => ({
+    atMs,
+    kind: "cluster",
+    cluster,
+    forMs: 2 * MINUTE,
+    fault: { on, chance: 0.7, trouble: { kind: chance.pick(["slow", "delayed"]), byMs: chance.between(1, 12) * SECOND } },
+  });
+  const propagation = chance.pick(["Background", "Orphan", "Orphan", "Foreground"] as const);
+  return [
+    ...(chance.is(0.8) ? [slow("list")] : []),
+    ...(chance.is(0.4) ? [slow("get")] : []),
+    ...(chance.is(0.7)
+      ? [{ atMs: soonMs(), kind: "meddle", cluster, meddling: { kind: "delete Job", propagation } } as const]
+      : []),
+    ...(chance.is(0.6) ? [canceled(run, soonMs())] : []),
+    ...(chance.is(0.5) ? blind(it, atMs, 3 * MINUTE) : []),
+  ];
+};
+
+/** While the create is in doubt, its Job is stripped, deleted, copied or relabelled. */
+const goneWhileInDoubt: Family = (it) => {
+  const { chance } = it;
+  const { run, atMs } = one(chance, it.runs);
+  const cluster = one(chance, it.clusters);
+  const doubt = chance.pick<Fault["trouble"]>([
+    { kind: "lost after writing" },
+    { kind: "delayed", byMs: chance.between(5, 120) * SECOND },
+  ]);
+  const deeds = Array.from({ length: chance.between(1, 4) }, (): Planned => {
+    const meddling = chance.pick<Meddling>([
+      { kind: "copy Job" },
+      { kind: "strip hold and delete Job" },
+      { kind: "remove label" },
+      { kind: "delete Job", propagation: "Orphan" },
+      { kind: "delete Job", propagation: "Background" },
+    ]);
+    return {
+      atMs: atMs + chance.pick([chance.between(200, 20_000), chance.between(20_000, 90_000)]),
+      kind: "meddle",
+      cluster,
+      meddling,
+    };
+  });
+  return [
+    ...(chance.is(0.8)
+      ? [
+          {
+            atMs: Math.max(0, atMs - 500),
+            kind: "cluster",
+            cluster,
+            forMs: 40 * SECOND,
+            fault: { on: "create", trouble: doubt, times: chance.pick([1, 1, 2, 3]) },
+          } as const,
+        ]
+      : []),
+    ...(chance.is(0.3) ? [canceled(run, atMs + chance.between(1, 60) * SECOND)] : []),
+    ...deeds,
+  ];
+};
+
+/** Cancelled at each moment of a launch, and between a crash and the next claim. */
+const cancelAtLaunch: Family = (it) => {
+  const { chance } = it;
+  return it.runs.flatMap(({ run, atMs }) => [
+    canceled(run, atMs + chance.pick([chance.between(5, 60), chance.between(60, 400), chance.between(400, 30_000)])),
+    ...(chance.is(0.5)
+      ? [
+          {
+            atMs,
+            kind: "crash at",
+            service: "launcher",
+            index: chance.between(0, it.launchers - 1),
+            point: chance.pick(["beforePost", "afterPost"]),
+            pass: 1,
+            downMs: chance.pick([5, 90]) * SECOND,
+          } as const,
+        ]
+      : []),
+    ...(chance.is(0.4)
+      ? [
+          {
+            atMs: Math.max(0, atMs - 500),
+            kind: "cluster",
+            cluster: one(chance, it.clusters),
+            forMs: 10 * SECOND,
+            fault: { on: "create", trouble: { kind: "slow", byMs: chance.between(1, 20) * SECOND } },
+          } as const,
+        ]
+      : []),
+  ]);
+};
+
+export const PLOTS: readonly [Family, ...Family[]] = [
+  lateCreate,
+  lateCreate,
+  lateCreate,
+  lastSeconds,
+  lastSeconds,
+  answeredTwice,
+  unseenUntilTheFence,
+  twoLate,
+  slowLooks,
+  slowLooks,
+  goneWhileInDoubt,
+  goneWhileInDoubt,
+  cancelAtLaunch,
+];

@@ -1,0 +1,39 @@
+/**
+ * What a trouble is made for, and the few draws that all of them share.
+ *
+ * The bug this prevents: troubles that are drawn beside the scenario: a crash of a launcher that there is none of.
+ */
+import type { Chance } from "./chance.ts";
+import type { Planned, Service } from "./scenario.ts";
+
+export const SECOND = 1_000;
+export const MINUTE = 60 * SECOND;
+
+export interface Setting {
+  readonly chance: Chance;
+  readonly chaosMs: number;
+  readonly clusters: readonly string[];
+  readonly groups: readonly string[];
+  readonly launchers: number;
+  readonly watchers: number;
+  /** When upstream asks for which. */
+  readonly runs: readonly { readonly run: string; readonly atMs: number }[];
+}
+
+export type Family = (setting: Setting) => readonly Planned[];
+
+export const one = <T>(chance: Chance, items: readonly T[]): T => {
+  const item = items[Math.floor(chance.random() * items.length)];
+  if (item === undefined) throw new RangeError("nothing to choose from");
+  return item;
+};
+
+export const times = (n: number, make: () => Planned): readonly Planned[] => Array.from({ length: n }, make);
+export const when = ({ chance, chaosMs }: Setting): number => chance.between(0, Math.floor(chaosMs * 0.9));
+export const duration = (chance: Chance): number =>
+  chance.pick([2 * SECOND, 15 * SECOND, 40 * SECOND, 2 * MINUTE, 6 * MINUTE, 14 * MINUTE, 60 * MINUTE]);
+
+export function victim({ chance, launchers, watchers }: Setting): { readonly service: Service; readonly index: number } {
+  const service = chance.is(0.65) ? "launcher" : "watcher";
+  return { service, index: chance.between(0, (service === "launcher" ? launchers : watchers) - 1) };
+}
