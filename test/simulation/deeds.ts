@@ -108,7 +108,8 @@ function meddle(world: World, { name: cluster, model }: SimulatedCluster, meddli
   switch (meddling.kind) {
     case "delete Job":
       return onJob((job, named) => {
-        Object.assign(life(job) ?? {}, { deletedByOthersMs: nowMs });
+        const orphaned = meddling.propagation === "Orphan" ? { orphanedMs: nowMs } : {};
+        Object.assign(life(job) ?? {}, { deletedByOthersMs: nowMs, ...orphaned });
         model.meddle({ kind: "delete Job", propagation: meddling.propagation, ...named });
       });
     case "strip hold":

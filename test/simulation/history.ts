@@ -27,6 +27,8 @@ export interface JobLife {
   /** Somebody else asked for its deletion, or took its hold. */
   deletedByOthersMs?: number;
   strippedMs?: number;
+  /** Its pods were left behind: since then its conditions say nothing about them. */
+  orphanedMs?: number;
   unlabelledMs?: number;
 }
 

@@ -186,6 +186,20 @@ const slowLooks: Family = (it) => {
   ];
 };
 
+/** Its pods are listed before there are any, the answer is slow, and meanwhile the Job is deleted and its pod left behind. */
+const orphanedMeanwhile: Family = (it) => {
+  const { chance } = it;
+  const { run, atMs } = one(chance, it.runs);
+  const cluster = one(chance, it.clusters);
+  const slow: Fault = { on: "list", resource: "pods", trouble: { kind: "slow", byMs: chance.between(4_000, 9_000) } };
+  const propagation = chance.pick(["Orphan", "Orphan", "Background"] as const);
+  return [
+    { atMs, kind: "cluster", cluster, forMs: 20 * SECOND, fault: slow },
+    canceled(run, atMs + chance.between(50, 600)),
+    { atMs: atMs + chance.between(1_500, 3_500), kind: "meddle", cluster, meddling: { kind: "delete Job", propagation } },
+  ];
+};
+
 /** While the create is in doubt, its Job is stripped, deleted, copied or relabelled. */
 const goneWhileInDoubt: Family = (it) => {
   const { chance } = it;
@@ -269,6 +283,7 @@ export const PLOTS: readonly [Family, ...Family[]] = [
   unseenUntilTheFence,
   twoLate,
   slowLooks,
+  orphanedMeanwhile,
   slowLooks,
   goneWhileInDoubt,
   goneWhileInDoubt,

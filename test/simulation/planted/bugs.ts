@@ -33,7 +33,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G3", "G5", "G10"],
-    seeds: [],
+    seeds: [253],
   },
   {
     name: "◆ a fence that has passed shows that nothing has landed",
@@ -45,7 +45,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G3", "G10"],
-    seeds: [],
+    seeds: [56],
   },
   {
     name: "◆ a look that began before the fence had passed counts as one after it",
@@ -58,7 +58,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       edit("services/launcher/close.ts", "if (!isFenced(attempt, nowMs))", "if (!isFenced(attempt, await parts.ledger.now()))"),
     ],
     breaks: ["G3", "G10"],
-    seeds: [],
+    seeds: [175],
   },
   {
     name: "◆ the watcher's view of the pods says that a deleted Job's are gone",
@@ -70,7 +70,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G5", "G10"],
-    seeds: [],
+    seeds: [2],
   },
   {
     name: "◆ a look lists the pods first and gets the Job then",
@@ -87,13 +87,13 @@ const LIFECYCLE: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G5", "G10"],
-    seeds: [],
+    seeds: [86],
   },
   {
     name: "◆ a stray is released although a create of its name may still land",
     edits: [edit("services/launcher/sweep.ts", "if (fenced) return;", "")],
     breaks: ["G3", "G10"],
-    seeds: [],
+    seeds: [42, 82],
   },
   {
     name: "◆ a refusal ends an attempt although an older create is on the wire",
@@ -101,7 +101,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       edit("packages/domain/run/moves/answers.ts", "if (isOpen(heard)) return closing(heard, cause, diagnosis, context);", ""),
     ],
     breaks: ["G3", "G10"],
-    seeds: [],
+    seeds: [257],
   },
   {
     name: "◆ a refusal for now frees the slot although an older create is on the wire",
@@ -112,8 +112,8 @@ const LIFECYCLE: readonly PlantedBug[] = [
         "if (heard.uid === undefined) return backToWaiting(",
       ),
     ],
-    breaks: ["G3", "G10"],
-    seeds: [],
+    breaks: ["Liveness", "G3", "G10"],
+    seeds: [17, 33],
   },
   {
     name: "◆ waiting too long ends an attempt although a create is on the wire",
@@ -124,8 +124,8 @@ const LIFECYCLE: readonly PlantedBug[] = [
         'isOpen(attempt) && attempt.uid !== undefined\n    ? closing(attempt, "waitExpired", waitDiagnosis(attempt), context)\n    : end(',
       ),
     ],
-    breaks: ["G3", "G10"],
-    seeds: [],
+    breaks: ["G5", "G3", "G10"],
+    seeds: [33],
   },
   {
     name: "◆ only running pods are unfinished",
@@ -137,7 +137,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G5", "G10"],
-    seeds: [],
+    seeds: [38],
   },
   {
     name: "◆ a pod that has not started before the deletion will not start",
@@ -150,7 +150,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       edit("services/launcher/close.ts", "|| seen.job.deletionAt === undefined) return ended;", ") return ended;"),
     ],
     breaks: ["G5"],
-    seeds: [],
+    seeds: [427],
   },
 ];
 
@@ -172,7 +172,7 @@ const LOOPS: readonly PlantedBug[] = [
       edit("services/launcher/receive.ts", "await delivery.requeue();", ""),
     ],
     breaks: ["G1"],
-    seeds: [],
+    seeds: [2],
   },
   {
     name: "no fence: an ended attempt's name is free at once",
@@ -189,7 +189,7 @@ const LOOPS: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G3", "G10"],
-    seeds: [],
+    seeds: [13, 3],
   },
   {
     name: "the hold is released before the outcome is recorded",
@@ -201,7 +201,7 @@ const LOOPS: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G4"],
-    seeds: [],
+    seeds: [2],
   },
   {
     name: "the outbox is read from a cursor",
@@ -214,7 +214,7 @@ const LOOPS: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["Liveness", "G6"],
-    seeds: [],
+    seeds: [2],
   },
   {
     name: "a Job is adopted for its labels, without its proof",
@@ -226,13 +226,13 @@ const LOOPS: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G2", "G3", "G5", "G10", "Liveness"],
-    seeds: [],
+    seeds: [125, 28],
   },
   {
     name: "an occupant is adopted as if it were the Job",
     edits: [edit("services/launcher/look.ts", 'if (job.mark?.occupant === true) return { kind: "occupant", job };', "")],
     breaks: ["Liveness", "G3", "G5", "G10"],
-    seeds: [],
+    seeds: [235],
   },
   {
     name: "what the watch calls DELETED is gone",
@@ -249,7 +249,7 @@ const LOOPS: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G5", "G10"],
-    seeds: [],
+    seeds: [2],
   },
   {
     name: "a fact about another Job of the same name is believed",
@@ -261,7 +261,7 @@ const LOOPS: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G3", "G4", "G5", "G10", "Liveness"],
-    seeds: [],
+    seeds: [137],
   },
   {
     name: "a cancel is forgotten while its attempt is claimed",
@@ -273,7 +273,7 @@ const LOOPS: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G10"],
-    seeds: [],
+    seeds: [13, 3],
   },
   {
     name: "the timer of a start acts without a look",
@@ -281,7 +281,7 @@ const LOOPS: readonly PlantedBug[] = [
       edit("services/launcher/expire.ts", "for (const input of inputsOf(cluster.name, seen)) now = await record(input);", ""),
     ],
     breaks: ["G5", "G4", "Timers"],
-    seeds: [],
+    seeds: [3],
   },
 ];
 
