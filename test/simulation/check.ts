@@ -229,7 +229,7 @@ function nothingRunsBehindAnEnd(world: World): readonly string[] {
     const behind = pods.filter((it) => it.jobName === name && (it.endedMs ?? Number.POSITIVE_INFINITY) > outcome.endedAtMs);
     if (behind.length === 0 || isExcepted(world, name)) return [];
     // The Job itself was Failed, and had been told by somebody to leave its pod behind.
-    if (outcome.result === "failed" && behind.every(({ job }) => world.history.jobs.get(job)?.orphanedMs !== undefined && world.history.jobs.get(job)?.failedMs !== undefined)) return []; // biome-ignore format: one question
+    if (outcome.result !== "succeeded" && behind.every(({ job }) => world.history.jobs.get(job)?.orphanedMs !== undefined && world.history.jobs.get(job)?.failedMs !== undefined)) return []; // biome-ignore format: one question
     return [
       `${name} is recorded as ${outcome.result} at ${at(outcome.endedAtMs)}, and a pod of it ran from ${at(behind[0]?.startedMs ?? 0)} to ${at(behind[0]?.endedMs ?? 0)}`,
     ];
@@ -258,10 +258,10 @@ const LOOK_MOST_MS = 90_000;
 
 function timers(world: World): readonly string[] {
   return attempts(world).flatMap(({ attempt, record }) => {
-    const { name, cause, uid } = attempt;
+    const { name, cause, uid, outcome } = attempt;
     const deletionMs = lifeOf(world, attempt)?.deletionMs;
     const pod = ourPods(world).find(({ job }) => job === uid);
-    if (pod === undefined || deletionMs === undefined) return [];
+    if (pod === undefined || deletionMs === undefined || outcome?.result === "succeeded") return [];
     const ranMs = deletionMs - pod.startedMs;
     if (cause === "startExpired" && ranMs > LOOK_MOST_MS)
       return [`${name} was ended for not having started, and had run for ${ranMs / 1000} s`];
