@@ -1,7 +1,7 @@
 /**
  * `npm test`: finds every test file, runs each as a process of its own, and says at once what failed.
  *
- *   node test/run.ts [unit] [simulation] [integration] [chaos] [path…]
+ *   node test/run.ts [unit] [simulation] [integration] [chaos] [kube] [path…]
  *
  * No argument: all tiers. A path (or a part of one) runs the files that have it. Files of the first two tiers share the
  * machine's cores; the others start databases and brokers, and go one at a time. The last line is "N passed, N failed".
@@ -18,6 +18,7 @@ const AT_ONCE: Readonly<Record<Tier, number>> = {
   simulation: availableParallelism(),
   integration: 1,
   chaos: 1,
+  kube: 1,
 };
 
 async function main(words: readonly string[]): Promise<number> {

@@ -6,7 +6,7 @@
 import { globSync, readFileSync } from "node:fs";
 
 /** In the order in which they run: cheap and telling first. */
-export const TIERS = ["unit", "simulation", "integration", "chaos"] as const;
+export const TIERS = ["unit", "simulation", "integration", "chaos", "kube"] as const;
 export type Tier = (typeof TIERS)[number];
 
 export interface TestFile {

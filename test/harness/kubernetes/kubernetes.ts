@@ -1,0 +1,47 @@
+/**
+ * Real Kubernetes for tests: `await using it = await kubernetes({ nodes: "simulated", clusters: 2 })`.
+ *
+ *   none        pods are made and never scheduled
+ *   simulated   pods are scheduled, and end well about a second later, without a container
+ *   real        one node with containerd and a kubelet (as root on Linux)
+ *
+ * The failure this prevents: a claim about Kubernetes that rests on nobody having looked.
+ */
+import * as fs from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { removeFolder, type StartedCluster, startCluster, type TestCluster } from "./cluster.ts";
+import { type KubernetesVersion, type Programs, programs } from "./programs.ts";
+import { startSimulatedNodes } from "./simulated-nodes.ts";
+
+export type { Said, TestCluster } from "./cluster.ts";
+
+export type Nodes = "none" | "simulated" | "real";
+
+export interface KubernetesOptions {
+  readonly nodes: Nodes;
+  /** How many, each on its own; 1 unless told. */
+  readonly clusters?: number;
+  readonly version?: KubernetesVersion;
+}
+
+export interface TestKubernetes extends AsyncDisposable {
+  readonly clusters: readonly TestCluster[];
+}
+
+export async function kubernetes({ nodes, clusters = 1, version }: KubernetesOptions): Promise<TestKubernetes> {
+  await using parts = new AsyncDisposableStack();
+  const there = await programs(version);
+  const started = await Promise.all(Array.from({ length: clusters }, () => startOne(parts, there, nodes)));
+  const kept = parts.move();
+  return { clusters: started, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+}
+
+async function startOne(parts: AsyncDisposableStack, there: Programs, nodes: Nodes): Promise<StartedCluster> {
+  const folder = await fs.mkdtemp(path.join(tmpdir(), "longshore-kubernetes-"));
+  parts.defer(() => removeFolder(folder));
+  const cluster = parts.use(await startCluster(there, folder));
+  if (nodes === "simulated") parts.use(await startSimulatedNodes(there, cluster));
+  if (nodes === "real") throw new Error("a real node is not built yet");
+  return cluster;
+}

@@ -1,0 +1,100 @@
+/**
+ * One server program of a test's cluster: started, stopped, killed, frozen, by its process id and nothing else.
+ *
+ * The failure this prevents: a server that outlives its test and holds a port, a core or a folder. It ends with the
+ * process that started it, however that ends. What it says is kept in a file, and its last lines stand in the error when it dies.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { open, readFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { leash } from "@longshore/ledger/embedded.ts";
+import { untilStopped } from "../processes.ts";
+
+export interface Part {
+  readonly pid: number | undefined;
+  /** SIGTERM, and waits. */
+  stop(): Promise<void>;
+  kill(): Promise<void>;
+  /** Resolves when it is ready. */
+  start(): Promise<void>;
+  freeze(): Promise<void>;
+  thaw(): Promise<void>;
+}
+
+export interface PartOptions {
+  readonly name: string;
+  readonly program: string;
+  readonly args: readonly string[];
+  readonly logFile: string;
+  readonly env?: Readonly<Record<string, string>>;
+  /** Throws or answers false while it is not ready. */
+  readonly ready: () => Promise<boolean>;
+}
+
+const READY_WITHIN_MS = 120_000; // on two cores that others use too
+const STOP_WITHIN_MS = 20_000;
+const ASK_EVERY_MS = 50;
+
+export function part(options: PartOptions): Part {
+  const { name } = options;
+  let child: ChildProcess | undefined;
+
+  const running = (): ChildProcess & { readonly pid: number } => {
+    if (child?.pid === undefined || hasEnded(child)) throw new Error(`${name} is not running`);
+    return child as ChildProcess & { readonly pid: number };
+  };
+  const end = async (signal: NodeJS.Signals): Promise<void> => {
+    if (child === undefined || hasEnded(child)) return;
+    const gone = once(child, "exit");
+    child.kill("SIGCONT"); // a frozen one would not hear
+    child.kill(signal);
+    const late = setTimeout(() => child?.kill("SIGKILL"), STOP_WITHIN_MS);
+    await gone;
+    clearTimeout(late);
+  };
+
+  return {
+    get pid() {
+      return child !== undefined && !hasEnded(child) ? child.pid : undefined;
+    },
+    start: async () => {
+      if (child !== undefined && !hasEnded(child)) return;
+      child = await started(options);
+    },
+    stop: () => end("SIGTERM"),
+    kill: () => end("SIGKILL"),
+    freeze: async () => {
+      const { pid } = running();
+      process.kill(pid, "SIGSTOP");
+      await untilStopped([pid]);
+    },
+    thaw: () => Promise.resolve(void process.kill(running().pid, "SIGCONT")),
+  };
+}
+
+const hasEnded = ({ exitCode, signalCode }: ChildProcess): boolean => exitCode !== null || signalCode !== null;
+
+async function started({ name, program, args, logFile, env, ready }: PartOptions): Promise<ChildProcess> {
+  await using log = await open(logFile, "a");
+  const child = spawn(program, args, {
+    stdio: ["ignore", log.fd, log.fd],
+    detached: true, // a Ctrl-C in the terminal is ours to pass on, in order
+    ...(env && { env: { ...process.env, ...env } }),
+  });
+  await once(child, "spawn");
+  const leashed = leash(child.pid ?? 0, "KILL");
+  child.once("exit", () => leashed.release());
+  for (const began = performance.now(); ; await sleep(ASK_EVERY_MS)) {
+    if (hasEnded(child)) throw new Error(`${name} ended before it was ready:\n${await lastLines(logFile)}`);
+    if (await ready().catch(() => false)) return child;
+    if (performance.now() - began < READY_WITHIN_MS) continue;
+    child.kill("SIGKILL");
+    throw new Error(`${name} was not ready within ${READY_WITHIN_MS / 1000} s:\n${await lastLines(logFile)}`);
+  }
+}
+
+async function lastLines(file: string): Promise<string> {
+  const text = await readFile(file, "utf8");
+  return text.trimEnd().split("\n").slice(-25).join("\n");
+}

@@ -1,0 +1,44 @@
+/**
+ * Nodes that are only objects: kwok says of every pod that it was started, ran, and ended well, about a second later.
+ *
+ * The failure this prevents: tests of a thousand Jobs that would need a thousand real containers, and so are not written.
+ */
+import path from "node:path";
+import { freePort } from "@longshore/ledger/embedded.ts";
+import type { StartedCluster } from "./cluster.ts";
+import { part } from "./part.ts";
+import type { Programs } from "./programs.ts";
+
+const NODES = 4;
+const forever = new AbortController().signal;
+
+export async function startSimulatedNodes(programs: Programs, cluster: StartedCluster): Promise<AsyncDisposable> {
+  const port = await freePort();
+  const kwok = part({
+    name: "kwok",
+    program: programs.kwok,
+    args: [`--kubeconfig=${cluster.kubeconfig}`, "--manage-all-nodes=true", `--server-address=127.0.0.1:${port}`],
+    logFile: path.join(cluster.folder, "kwok.log"),
+    env: { HOME: cluster.folder },
+    ready: async () => (await fetch(`http://127.0.0.1:${port}/healthz`, { signal: AbortSignal.timeout(2_000) })).ok,
+  });
+  await kwok.start();
+  for (let n = 0; n < NODES; n++) {
+    const { status, body } = await cluster.admin.send(
+      { method: "POST", path: "/api/v1/nodes", body: node(`simulated-${n}`) },
+      forever,
+    );
+    if (status !== 201) throw new Error(`the cluster did not take a simulated node: ${status} ${JSON.stringify(body)}`);
+  }
+  return { [Symbol.asyncDispose]: () => kwok.kill() };
+}
+
+function node(name: string): object {
+  const room = { cpu: "1000", memory: "4Ti", pods: "20000" };
+  return {
+    apiVersion: "v1",
+    kind: "Node",
+    metadata: { name, annotations: { "kwok.x-k8s.io/node": "fake" }, labels: { "kubernetes.io/hostname": name } },
+    status: { capacity: room, allocatable: room },
+  };
+}
