@@ -7,6 +7,7 @@
 import { z } from "zod";
 import { canonical } from "./canonical.ts";
 import { type Command, type CommandInput, COMMANDS, type CommandType, REQUESTED } from "./command.ts";
+import { CONTROL, type Control, type ControlType } from "./control.ts";
 import type { EventType, RunEventType, StoryMark } from "./event.ts";
 import { type Fact, type FactData, FACTS, type FactType } from "./fact.ts";
 import { type GroupName, type Installation, RunId, type TenantName } from "./ids.ts";
@@ -84,14 +85,30 @@ export function readCommand(bytes: Uint8Array): ReadCommand {
 
 /** Facts may gain fields at any time, so unknown ones are ignored; an unknown type is not. */
 export function readFact(bytes: Uint8Array): { readonly kind: "fact"; readonly fact: Fact } | Unreadable {
+  const read = readOwn(bytes, FACTS, "fact");
+  return read.kind === "unreadable" ? read : { kind: "fact", fact: read.message as unknown as Fact };
+}
+
+/** What is passing on the control channel. Unknown fields stay: announcements are bound to them. */
+export function readControl(bytes: Uint8Array): { readonly kind: "control"; readonly control: Control } | Unreadable {
+  const read = readOwn(bytes, CONTROL, "control message");
+  return read.kind === "unreadable" ? read : { kind: "control", control: read.message as unknown as Control };
+}
+
+/** Between our own programs. The type and its data were judged by the same row of the table, which the compiler cannot follow. */
+function readOwn(
+  bytes: Uint8Array,
+  table: Readonly<Record<string, z.ZodType>>,
+  what: string,
+): Unreadable | { readonly kind: "read"; readonly message: Omit<Opened, "kind" | "problems"> } {
   const opened = open(bytes);
   if (opened.kind === "unreadable") return opened;
   const { id, source, type, data } = opened;
-  const known = knows(FACTS, type);
-  const judged = known ? judge(FACTS[bare(type) as FactType], data, "/data") : unknownType(type, Object.keys(FACTS), "fact");
+  const row = knows(table, type) ? table[bare(type)] : undefined;
+  const judged = row === undefined ? unknownType(type, Object.keys(table), what) : judge(row, data, "/data");
   const problems = join(opened.problems, judged.kind === "invalid" ? judged.problems : []);
   if (judged.kind === "invalid" || problems.length > 0) return { kind: "unreadable", problems };
-  return { kind: "fact", fact: { type: bare(type), id, source, data: judged.value } as Fact };
+  return { kind: "read", message: { type: bare(type), id, source, data: judged.value } };
 }
 
 /** An event as its reader meets it. Its type may be one that this version does not know. */
@@ -225,6 +242,12 @@ export function writeFact<T extends FactType>(
   fact: Written<T> & { readonly data: FactData<T> | z.input<(typeof FACTS)[T]> },
 ): Uint8Array {
   return write(fact);
+}
+
+export function writeControl<T extends ControlType>(
+  message: Written<T> & { readonly data: z.input<(typeof CONTROL)[T]> },
+): Uint8Array {
+  return write(message);
 }
 
 /** One event of a run's story; everything but the data comes from its place in the story. */

@@ -5,7 +5,8 @@ import { Ajv } from "ajv";
 import t from "tap";
 import { BAD_REQUESTS } from "./bad-requests.ts";
 import { COMMANDS } from "./command.ts";
-import { writeCommand, writeEvent, writeFact, writeNotice } from "./envelope.ts";
+import { CONTROL } from "./control.ts";
+import { writeCommand, writeControl, writeEvent, writeFact, writeNotice } from "./envelope.ts";
 import { EVENTS } from "./event.ts";
 import { FACTS } from "./fact.ts";
 import { GroupName, Installation, RunId, TenantName } from "./ids.ts";
@@ -26,7 +27,7 @@ t.test("the published files are what the code gives", async (t) => {
 });
 
 t.test("every message that there is has a schema", async (t) => {
-  for (const [kind, rows] of Object.entries({ command: COMMANDS, fact: FACTS, event: EVENTS }))
+  for (const [kind, rows] of Object.entries({ command: COMMANDS, fact: FACTS, event: EVENTS, control: CONTROL }))
     for (const type of Object.keys(rows)) t.ok(files.has(`${kind}.${type}.schema.json`), type);
 });
 
@@ -73,6 +74,7 @@ const about = {
 };
 const id = "m1";
 const source = "/shop";
+const sealed = { key: "00000001", nonce: "AAAA", box: "AAAA" };
 
 // biome-ignore format: a table
 const written: readonly (readonly [file: string, bytes: Uint8Array])[] = [
@@ -82,6 +84,9 @@ const written: readonly (readonly [file: string, bytes: Uint8Array])[] = [
   ["command.run.restart", writeCommand({ id, source, type: "run.restart", data: { run, from: "load", with: { image: "x:2" } } })],
   ["fact.job.resumed", writeFact({ id, source, type: "job.resumed", data: { about } })],
   ["fact.job.ended", writeFact({ id, source, type: "job.ended", data: { about, condition: "Complete", evidence: { started: "yes", exitCode: 0 } } })],
+  ["control.groups.asked", writeControl({ id, source, type: "groups.asked", data: { installation: "main", watcher: "w" } })],
+  ["control.group.announced", writeControl({ id, source, type: "group.announced", data: { installation: "main", launcher: "l", group: "gpu", version: 1, namespace: "jobs", cluster: { server: "https://a", verify: true }, sealed } })],
+  ["control.groups.announced", writeControl({ id, source, type: "groups.announced", data: { installation: "main", launcher: "l", at: time, againSeconds: 30, groups: [{ group: "gpu", version: 1 }], sealed } })],
   ["event.run.accepted", writeEvent({ ...place, type: "run.accepted", data: { run, steps: ["main"] } })],
   ["event.run.succeeded", writeEvent({ ...place, type: "run.succeeded", data: { run, outputs: { rows: 3 }, seconds: { running: 1.5 } } })],
   ["event.command.refused", writeNotice({ installation, tenant, id, type: "command.refused", time, data: { command: "m1", problems: [] } })],

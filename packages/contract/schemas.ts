@@ -6,6 +6,7 @@
  */
 import { z } from "zod";
 import { COMMANDS, type CommandType } from "./command.ts";
+import { CONTROL, type ControlType } from "./control.ts";
 import { CONTENT_TYPE, Envelope, EventEnvelope, PREFIX } from "./envelope.ts";
 import { EVENTS, type EventType } from "./event.ts";
 import { FACTS, type FactType } from "./fact.ts";
@@ -16,6 +17,7 @@ const WHEN_COMMANDS: Record<CommandType, string> = {
   "run.requested": "Runs something. The same run id with the same content has one effect; with other content it is refused.",
   "run.cancel": "Ends a run, also one that has not arrived yet.",
   "run.restart": "Runs a run that is over again, as its next generation.",
+  "run.abandon": "Operators only: gives up a run of which nothing will be heard any more. Its Job may still run.",
 };
 
 const WHEN_FACTS: Record<FactType, string> = {
@@ -26,6 +28,12 @@ const WHEN_FACTS: Record<FactType, string> = {
   "job.deleting": "Somebody began to delete the Job.",
   "job.deleted": "The Job is gone, by an authoritative look.",
   "group.watched": "A watcher's heartbeat: how fresh its view of the group is.",
+};
+
+const WHEN_CONTROL: Record<ControlType, string> = {
+  "groups.asked": "A watcher without a groups file asks which groups there are.",
+  "group.announced": "A launcher says how a watcher reaches one group; its credential there is sealed.",
+  "groups.announced": "A launcher says which groups it has; what it does not name, it does not have.",
 };
 
 const WHEN_EVENTS: Record<EventType, string> = {
@@ -52,7 +60,7 @@ const WHEN_EVENTS: Record<EventType, string> = {
 };
 
 interface Kind {
-  readonly name: "command" | "fact" | "event";
+  readonly name: "command" | "fact" | "event" | "control";
   readonly envelope: z.ZodType;
   readonly rows: Readonly<Record<string, z.ZodType>>;
   readonly when: Readonly<Record<string, string>>;
@@ -62,6 +70,7 @@ const KINDS: readonly Kind[] = [
   { name: "command", envelope: Envelope, rows: COMMANDS, when: WHEN_COMMANDS },
   { name: "event", envelope: EventEnvelope, rows: EVENTS, when: WHEN_EVENTS },
   { name: "fact", envelope: Envelope, rows: FACTS, when: WHEN_FACTS },
+  { name: "control", envelope: Envelope, rows: CONTROL, when: WHEN_CONTROL },
 ];
 
 /** What is sent, before defaults and brands: "input". No ids inside, since an id at the root would break embedding. */
@@ -125,11 +134,18 @@ function asyncApi(): Json {
         messages: refs("event"),
       },
       facts: { address: "longshore.facts", description: "Between watcher and launcher.", messages: refs("fact") },
+      control: {
+        address: "longshore.control",
+        description:
+          "A topic exchange between our own programs; nothing is kept. The routing key is <installation>.<type without its prefix>.",
+        messages: refs("control"),
+      },
     },
     operations: {
       takeCommands: operation("receive", "commands", "The launcher takes commands from upstream."),
       tellEvents: operation("send", "events", "The launcher tells upstream the story of each run."),
       observeFacts: operation("receive", "facts", "The launcher takes what watchers saw."),
+      announceGroups: operation("send", "control", "The launcher says which groups there are, and watchers ask for it."),
     },
     components: { messages: Object.fromEntries(messages) },
   };

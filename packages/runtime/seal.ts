@@ -1,0 +1,110 @@
+/**
+ * What may travel over a broker and be read, or changed, by nobody on the way: AES-256-GCM under keys from a file that both
+ * ends hold.
+ *
+ * The bugs this prevents: a credential that can be read in a queue, one that is moved beside another address (whatever stands
+ * around the sealed part is bound to it), and a key that cannot be changed because both ends would have to change at once:
+ * the file is a ring, one key a line. The first seals, any of them opens.
+ */
+import { createCipheriv, createDecipheriv, createSecretKey, hkdfSync, type KeyObject, randomBytes } from "node:crypto";
+
+/** As it travels. All of it may be seen. */
+export interface Sealed {
+  /** Which key of the ring, by a name that tells nothing of the key. */
+  readonly key: string;
+  readonly nonce: string;
+  readonly box: string;
+}
+
+export type Opened =
+  | { readonly kind: "opened"; readonly text: string }
+  | { readonly kind: "refused"; readonly why: "unknownKey" | "tampered"; readonly message: string };
+
+export interface Seal {
+  /** The id of the key that seals, for logs and health. */
+  readonly key: string;
+  readonly keys: readonly string[];
+  /** `bound` is not hidden: it is what must be found around the sealed text unchanged, or it does not open. */
+  seal(text: string, bound: string): Sealed;
+  /** Never throws: what comes from a broker may be anything. */
+  open(sealed: Sealed, bound: string): Opened;
+}
+
+/** Of each key: shorter ones could be guessed. */
+export const SEAL_KEY_BYTES_MIN = 32;
+export const SEAL_KEYS_MOST = 10;
+const NONCE_BYTES = 12;
+const TAG_BYTES = 16;
+
+interface RingKey {
+  readonly id: string;
+  readonly key: KeyObject;
+}
+
+const linesOf = (ring: string): readonly string[] => ring.split("\n").map((it) => it.trim()).filter((it) => it !== ""); // biome-ignore format: one question
+
+/** What is wrong with the text of a key file, as a sentence without the keys. */
+export function sealProblem(ring: string): string | undefined {
+  const lines = linesOf(ring);
+  if (lines.length > SEAL_KEYS_MOST)
+    return `holds ${lines.length} lines; it is one key a line, the first seals and any opens, and ${SEAL_KEYS_MOST} at most`;
+  const short = lines.findIndex((it) => Buffer.byteLength(it) < SEAL_KEY_BYTES_MIN);
+  if (lines.length > 0 && short < 0) return undefined;
+  const which = lines.length > 1 ? `its key number ${short + 1} has` : "holds";
+  return `${which} fewer than ${SEAL_KEY_BYTES_MIN} bytes, which could be guessed; make one with: openssl rand -base64 48`;
+}
+
+/** `scope` keeps apart what the same file seals for different installations. */
+export function openSeal(ring: string, scope: string): Seal {
+  const problem = sealProblem(ring);
+  if (problem !== undefined) throw new RangeError(`the seal key file ${problem}`);
+  const keys = linesOf(ring).map((line) => ringKey(line, scope));
+  const [first] = keys;
+  if (first === undefined) throw new RangeError("the seal key file holds no key");
+  return {
+    key: first.id,
+    keys: keys.map(({ id }) => id),
+    seal: (text, bound) => sealWith(first, text, bound),
+    open: (sealed, bound) => openWith(keys, sealed, bound),
+  };
+}
+
+function ringKey(line: string, scope: string): RingKey {
+  const derive = (purpose: string, bytes: number) => Buffer.from(hkdfSync("sha256", line, scope, `longshore ${purpose}`, bytes));
+  return { id: derive("seal id", 4).toString("hex"), key: createSecretKey(derive("seal", 32)) };
+}
+
+function sealWith({ id, key }: RingKey, text: string, bound: string): Sealed {
+  const nonce = randomBytes(NONCE_BYTES);
+  const cipher = createCipheriv("aes-256-gcm", key, nonce, { authTagLength: TAG_BYTES }).setAAD(Buffer.from(bound));
+  const box = Buffer.concat([cipher.update(text, "utf8"), cipher.final(), cipher.getAuthTag()]);
+  return { key: id, nonce: nonce.toString("base64url"), box: box.toString("base64url") };
+}
+
+function openWith(keys: readonly RingKey[], { key: id, nonce, box }: Sealed, bound: string): Opened {
+  const known = keys.find((it) => it.id === id);
+  if (known === undefined) {
+    const ours = keys.map((it) => it.id).join(", ");
+    return {
+      kind: "refused",
+      why: "unknownKey",
+      message: `It is sealed with the key ${shown(id)}, and this program's sealKeyFile has ${ours}. Give both programs the same file.`,
+    };
+  }
+  try {
+    const bytes = Buffer.from(box, "base64url");
+    const decipher = createDecipheriv("aes-256-gcm", known.key, Buffer.from(nonce, "base64url"), { authTagLength: TAG_BYTES });
+    decipher.setAAD(Buffer.from(bound)).setAuthTag(bytes.subarray(-TAG_BYTES));
+    const text = Buffer.concat([decipher.update(bytes.subarray(0, -TAG_BYTES)), decipher.final()]).toString("utf8");
+    return { kind: "opened", text };
+  } catch {
+    return {
+      kind: "refused",
+      why: "tampered",
+      message: `It names the key ${id} and was not sealed with it as it stands here: it was changed on its way, or put together from others. See who else may publish at the broker.`,
+    };
+  }
+}
+
+/** An id from outside, in a sentence. */
+const shown = (id: string): string => (/^[0-9a-f]{8}$/.test(id) ? id : "of another kind");
