@@ -2,6 +2,10 @@
 
 export const rounded = (value: number, digits: number): number => Number(value.toFixed(digits));
 
+/** Sums, for each of so many. */
+export const each = (sums: Readonly<Record<string, number>>, count: number, digits: number): Readonly<Record<string, number>> =>
+  Object.fromEntries(Object.entries(sums).map(([name, sum]) => [name, rounded(sum / count, digits)]));
+
 export interface Percentiles {
   readonly p50: number;
   readonly p99: number;
@@ -21,6 +25,7 @@ export function told(figures: object): readonly string[] {
 
 function textOf(value: unknown): string {
   if (typeof value !== "object" || value === null) return String(value);
+  if (Array.isArray(value)) return value.map(String).join(", ");
   return Object.entries(value)
     .map(([name, it]) => `${name} ${typeof it === "object" ? `(${textOf(it)})` : String(it)}`)
     .join("  ");

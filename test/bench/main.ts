@@ -3,19 +3,25 @@
  * stdout, is one line of JSON that holds them all. Nothing here passes or fails by a time.
  */
 import { parseArgs } from "node:util";
+import { launch } from "./launch.ts";
 import { spine } from "./spine.ts";
 
-const USAGE = `usage: npm run bench -- spine [--runs 1000] [--one-by-one 200] [--broker rabbitmq|postgres] [--profile DIR]
+const USAGE = `usage: npm run bench -- launch|spine [options]
 
+  launch  bare creates of a Job's manifest and launches of runs, in turns, on one real control plane: both rates and
+          their ratio, CPU of each process per Job, requests by verb. A launch counts from the confirmed command to the UID in
+          the ledger. Neither watcher nor controllers run: Jobs stay what they were created as
   spine   runs through broker, launcher, pocket (instant pods) and watcher, to their terminal events: runs per second,
           CPU per run of each part, latencies, requests to the cluster's API and transactions of the ledger
 
-  --runs N       how many runs are published at once (1000)
-  --one-by-one N how many after that, each when the one before has ended (200)
+  --runs N       how many runs at once: per turn for launch (2000), in all for spine (1000)
+  --turns N      launch: turns of each kind (3)
+  --cluster KIND launch: kubernetes (the default) or pocket (for trying things where no control plane can be had)
+  --one-by-one N spine: how many after that, each when the one before has ended (200)
   --broker KIND  rabbitmq (4.0, the default) or postgres (the one that is kept in the ledger's database)
   --profile DIR  CPU profiles of launcher and watcher into this folder, for a browser's or an editor's viewer
 `;
-const RUNS_MOST = 100_000;
+const MOST = 100_000;
 
 const say = (sentence: string): void => void process.stderr.write(`${sentence}\n`);
 
@@ -24,8 +30,10 @@ async function main(words: readonly string[]): Promise<number> {
     args: [...words],
     allowPositionals: true,
     options: {
-      runs: { type: "string", default: "1000" },
+      runs: { type: "string" },
+      turns: { type: "string", default: "3" },
       "one-by-one": { type: "string", default: "200" },
+      cluster: { type: "string", default: "kubernetes" },
       broker: { type: "string", default: "rabbitmq" },
       profile: { type: "string" },
       help: { type: "boolean", default: false },
@@ -35,22 +43,36 @@ async function main(words: readonly string[]): Promise<number> {
     process.stdout.write(USAGE);
     return 0;
   }
-  const { broker, profile } = values;
-  const runs = count(values.runs);
+  const asked = positionals.join(" ");
+  const { broker, cluster, profile } = values;
+  const runs = count(values.runs ?? (asked === "launch" ? "2000" : "1000"));
+  const turns = count(values.turns);
   const oneByOne = count(values["one-by-one"]);
-  const known = broker === "rabbitmq" || broker === "postgres";
-  if (positionals.join(" ") !== "spine" || !known || runs === undefined || oneByOne === undefined) {
-    say(USAGE);
-    return 2;
+  const known = (broker === "rabbitmq" || broker === "postgres") && (cluster === "kubernetes" || cluster === "pocket");
+  if (!known || runs === undefined || turns === undefined || oneByOne === undefined) return misunderstood();
+  switch (asked) {
+    case "launch":
+      return print(await launch({ runs, turns, cluster, broker, profile, say }));
+    case "spine":
+      return print(await spine({ runs, oneByOne, broker, profile, say }));
+    default:
+      return misunderstood();
   }
-  const figures = await spine({ runs, oneByOne, broker, profile, say });
+}
+
+function misunderstood(): number {
+  say(USAGE);
+  return 2;
+}
+
+function print(figures: object): number {
   process.stdout.write(`${JSON.stringify(figures)}\n`);
   return 0;
 }
 
 function count(text: string): number | undefined {
   const value = Number(text);
-  return Number.isInteger(value) && value >= 1 && value <= RUNS_MOST ? value : undefined;
+  return Number.isInteger(value) && value >= 1 && value <= MOST ? value : undefined;
 }
 
 if (import.meta.main) {

@@ -7,11 +7,12 @@
 import { cpus } from "node:os";
 import { inTime } from "@longshore/cli/child.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
+import { pocketCluster } from "./cluster.ts";
 import { cpuMs, since } from "./cpu.ts";
 import { writesIn } from "./requests.ts";
 import { type BrokerKind, openStage, type Stage } from "./stage.ts";
-import { percentiles, rounded, told } from "./figures.ts";
-import { openUpstream, type Upstream } from "./upstream.ts";
+import { each, percentiles, rounded, told } from "./figures.ts";
+import { openUpstream, publishAll, type Upstream } from "./upstream.ts";
 
 export interface SpineOptions {
   readonly runs: number;
@@ -23,8 +24,6 @@ export interface SpineOptions {
 
 /** Until the hot functions are compiled: what is measured is a launcher that has been up for a while. */
 const WARM_UP = 500;
-/** Commands that the broker has not confirmed yet. */
-const UNCONFIRMED_MOST = 200;
 const END_WITHIN_MS = 120_000;
 const SETTLE_WITHIN_MS = 30_000;
 const LOOK_MS = 100;
@@ -33,7 +32,7 @@ const STATISTICS_MS = 1_100;
 
 export async function spine({ runs, oneByOne, broker, profile, say }: SpineOptions): Promise<object> {
   say(`starting ${broker === "rabbitmq" ? "RabbitMQ, " : ""}Postgres, pocket, launcher and watcher …`);
-  await using stage = await openStage({ broker, jobs: runs + WARM_UP, profile });
+  await using stage = await openStage({ broker, cluster: pocketCluster, watcher: true, jobs: runs + WARM_UP, profile });
   await using upstream = await openUpstream(stage.brokerUrl);
 
   say(`warming up with ${WARM_UP} runs …`);
@@ -78,14 +77,7 @@ interface Timed {
 async function many(upstream: Upstream, name: string, count: number): Promise<Timed> {
   const firstMs = performance.now();
   const sent: Promise<Lived>[] = [];
-  const waiting = Array.from({ length: count }, (_, at) => `${name}/${at + 1}`);
-  const publishInTurn = async (): Promise<void> => {
-    for (let run = waiting.shift(); run !== undefined; run = waiting.shift()) {
-      await upstream.publish(run);
-      sent.push(lived(upstream, run, performance.now()));
-    }
-  };
-  await Promise.all(Array.from({ length: UNCONFIRMED_MOST }, publishInTurn));
+  await publishAll(upstream, name, count, (run) => void sent.push(lived(upstream, run, performance.now())));
   return timed(firstMs, await inTime(Promise.all(sent), END_WITHIN_MS, `the end of ${count} runs`));
 }
 
@@ -125,13 +117,11 @@ async function measured(stage: Stage, count: number, work: () => Promise<Timed>)
   const verbs = await released(stage, count);
   const after = { cpu: await cpuMs(stage.pids), database: await stage.databaseWork() };
   const perRun = (value: number, digits = 2): number => rounded(value / count, digits);
-  const each = (values: Readonly<Record<string, number>>, digits: number) =>
-    Object.fromEntries(Object.entries(values).map(([name, value]) => [name, perRun(value, digits)]));
   return {
     result,
-    cpuMsPerRun: each(since(before.cpu, after.cpu), 2),
+    cpuMsPerRun: each(since(before.cpu, after.cpu), count, 2),
     apiWritesPerRun: perRun(writesIn(verbs), 3),
-    apiRequestsPerRun: each(verbs, 3),
+    apiRequestsPerRun: each(verbs, count, 3),
     transactionsPerRun: perRun(after.database.transactions - before.database.transactions),
     walBytesPerRun: perRun(after.database.walBytes - before.database.walBytes, 0),
   };

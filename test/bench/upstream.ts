@@ -3,13 +3,13 @@
  * of its broker, so that what is measured is what an application would meet.
  */
 import { openBroker } from "@longshore/broker/open.ts";
-import type { Delivery } from "@longshore/broker/port.ts";
+import type { Broker, Delivery } from "@longshore/broker/port.ts";
 import { CONTENT_TYPE, PREFIX, readEvent, writeCommand } from "@longshore/contract/envelope.ts";
 import { isTerminal } from "@longshore/contract/event.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { lanes } from "@longshore/runtime/loop.ts";
-import { connect } from "amqplib";
+import { type ConfirmChannel, connect } from "amqplib";
 
 export interface Upstream extends AsyncDisposable {
   /** Resolves when the broker confirmed it. */
@@ -23,14 +23,22 @@ export interface Ended {
   readonly atMs: number;
 }
 
+/** What the README's example asks for. Nobody pulls the image: the pods are instant, or there are none. */
+export const IMAGE = "busybox";
+export const COMMAND: readonly string[] = ["sh", "-c", "true"];
+
 const UNREAD_MOST = 500;
+/** Commands that the broker has not confirmed yet. */
+const UNCONFIRMED_MOST = 200;
 const EVENTS = "longshore.events";
 const COMMANDS = "longshore.commands";
 const KEY = "run.requested";
 
-export async function openUpstream(url: string): Promise<Upstream> {
+/** `hears`: false only publishes, and binds no queue for events. */
+export async function openUpstream(url: string, { hears = true }: { readonly hears?: boolean } = {}): Promise<Upstream> {
   const heard = journal();
-  const line = url.startsWith("amqp") ? await onRabbitmq(url, heard.take) : await onPort(url, heard.take);
+  const take = hears ? heard.take : undefined;
+  const line = url.startsWith("amqp") ? await onRabbitmq(url, take) : await onPort(url, take);
   return {
     publish: (run) => line.publish(`bench/${run}`, requestOf(run)),
     ended: heard.ended,
@@ -38,9 +46,25 @@ export async function openUpstream(url: string): Promise<Upstream> {
   };
 }
 
-/** What the README's example sends, with an image that nobody pulls: the pods are instant. */
+/** So many runs, as fast as the broker confirms them. */
+export async function publishAll(
+  upstream: Upstream,
+  name: string,
+  count: number,
+  confirmed: (run: string) => void = () => undefined,
+): Promise<void> {
+  const waiting = Array.from({ length: count }, (_, at) => `${name}/${at + 1}`);
+  const publishInTurn = async (): Promise<void> => {
+    for (let run = waiting.shift(); run !== undefined; run = waiting.shift()) {
+      await upstream.publish(run);
+      confirmed(run);
+    }
+  };
+  await Promise.all(Array.from({ length: UNCONFIRMED_MOST }, publishInTurn));
+}
+
 function requestOf(run: string): Buffer {
-  const data = { run, image: "busybox", command: ["sh", "-c", "true"] };
+  const data = { run, image: IMAGE, command: [...COMMAND] };
   return Buffer.from(writeCommand({ id: `bench/${run}`, source: "/bench", type: "run.requested", data }));
 }
 
@@ -68,17 +92,12 @@ interface Line {
   close(): Promise<void>;
 }
 
-async function onRabbitmq(url: string, take: (body: Uint8Array) => void): Promise<Line> {
+type Take = (body: Uint8Array) => void;
+
+async function onRabbitmq(url: string, take: Take | undefined): Promise<Line> {
   const connection = await connect(url);
   const channel = await connection.createConfirmChannel();
-  const { queue } = await channel.assertQueue("", { exclusive: true });
-  await channel.bindQueue(queue, EVENTS, "default.#");
-  await channel.prefetch(UNREAD_MOST);
-  await channel.consume(queue, (message) => {
-    if (message === null) throw new Error("the broker took the bench's queue away");
-    take(message.content);
-    channel.ack(message);
-  });
+  if (take !== undefined) await hear(channel, take);
   const options = { contentType: CONTENT_TYPE, deliveryMode: 2, mandatory: true };
   return {
     publish: (id, body) =>
@@ -91,23 +110,27 @@ async function onRabbitmq(url: string, take: (body: Uint8Array) => void): Promis
   };
 }
 
-async function taken(delivery: Delivery, take: (body: Uint8Array) => void): Promise<void> {
+async function hear(channel: ConfirmChannel, take: Take): Promise<void> {
+  const { queue } = await channel.assertQueue("", { exclusive: true });
+  await channel.bindQueue(queue, EVENTS, "default.#");
+  await channel.prefetch(UNREAD_MOST);
+  await channel.consume(queue, (message) => {
+    if (message === null) throw new Error("the broker took the bench's queue away");
+    take(message.content);
+    channel.ack(message);
+  });
+}
+
+async function taken(delivery: Delivery, take: Take): Promise<void> {
   take(delivery.body);
   await delivery.ack();
 }
 
 /** A broker that is kept in Postgres has no other client than ours. */
-async function onPort(url: string, take: (body: Uint8Array) => void): Promise<Line> {
+async function onPort(url: string, take: Take | undefined): Promise<Line> {
   const broker = await openBroker({ url, log: silentLog, clock });
   const stop = new AbortController();
-  const events = await broker.follow("#", { inFlightMax: UNREAD_MOST, signal: stop.signal });
-  // Many at a time: acks that wait for each other would each be a transaction.
-  const reading = lanes(
-    UNREAD_MOST,
-    () => events,
-    (delivery) => taken(delivery, take),
-    stop.signal,
-  );
+  const reading = take === undefined ? Promise.resolve() : readEvents(broker, take, stop.signal);
   return {
     publish: async (id, body) => void (await broker.publish("commands", { id, key: PREFIX + KEY, body }, stop.signal)),
     close: async () => {
@@ -116,4 +139,15 @@ async function onPort(url: string, take: (body: Uint8Array) => void): Promise<Li
       await broker[Symbol.asyncDispose]();
     },
   };
+}
+
+async function readEvents(broker: Broker, take: Take, signal: AbortSignal): Promise<void> {
+  const events = await broker.follow("#", { inFlightMax: UNREAD_MOST, signal });
+  // Many at a time: acks that wait for each other would each be a transaction.
+  await lanes(
+    UNREAD_MOST,
+    () => events,
+    (delivery) => taken(delivery, take),
+    signal,
+  );
 }

@@ -1,0 +1,74 @@
+/**
+ * The ceiling: creates of the manifest that Longshore would send, with its credential and as many connections, and nothing
+ * around them. No record, no proof that holds, no second try.
+ */
+import { readFile } from "node:fs/promises";
+import type { ClusterChoice } from "@longshore/cli/home.ts";
+import { INSTALLATION, keyIn } from "@longshore/cli/home.ts";
+import { GroupName, Installation, RunId, StepName, TenantName } from "@longshore/contract/ids.ts";
+import { manifest } from "@longshore/domain/pod/manifest.ts";
+import { DEFAULTS } from "@longshore/domain/run/defaults.ts";
+import { connect, type CredentialSettings } from "@longshore/kubernetes/connect.ts";
+import { openTransport } from "@longshore/kubernetes/exchange.ts";
+import { METADATA } from "@longshore/kubernetes/read.ts";
+import type { Transport } from "@longshore/kubernetes/transport.ts";
+import { openKeys } from "@longshore/launcher/keys.ts";
+import { systemClock as clock } from "@longshore/runtime/clock.ts";
+import { COMMAND, IMAGE } from "./upstream.ts";
+
+/** As many as the launcher opens to one cluster. */
+export const CONNECTIONS = 12;
+
+export interface Ceiling extends AsyncDisposable {
+  /** Creates so many Jobs, as fast as they are answered; resolves to how long that took. */
+  create(name: string, count: number): Promise<number>;
+}
+
+export async function openCeiling(home: string, choice: ClusterChoice): Promise<Ceiling> {
+  const connected = await connect({ cluster: choice.cluster, credential: choice.launch as CredentialSettings, clock });
+  if (connected.kind === "refused") throw new Error(JSON.stringify(connected.problems));
+  const transport = openTransport(connected.connection, { connections: CONNECTIONS });
+  const manifestOf = await manifests(home, choice);
+  return {
+    create: async (name, count) => {
+      // Made before the clock runs: what is measured is the cluster, not the domain.
+      const waiting = Array.from({ length: count }, (_, at) => manifestOf(RunId.parse(`${name}/${at + 1}`)));
+      const beganMs = performance.now();
+      await Promise.all(Array.from({ length: CONNECTIONS }, () => creating(transport, choice.namespace, waiting)));
+      return performance.now() - beganMs;
+    },
+    [Symbol.asyncDispose]: () => transport[Symbol.asyncDispose](),
+  };
+}
+
+async function creating(transport: Transport, namespace: string, waiting: object[]): Promise<void> {
+  const path = `/apis/batch/v1/namespaces/${namespace}/jobs?timeout=10s&fieldManager=longshore`;
+  const signal = new AbortController().signal;
+  for (let body = waiting.shift(); body !== undefined; body = waiting.shift()) {
+    const { status, body: said } = await transport.send({ method: "POST", path, accept: METADATA, body }, signal);
+    if (status !== 201) throw new Error(`a bare create was answered ${status}: ${JSON.stringify(said).slice(0, 500)}`);
+  }
+}
+
+async function manifests(home: string, choice: ClusterChoice): Promise<(run: RunId) => object> {
+  const installation = Installation.parse(INSTALLATION);
+  const group = GroupName.parse(choice.name);
+  const keys = openKeys(await readFile(await keyIn(home)), installation);
+  const step = StepName.parse("main");
+  const tenant = TenantName.parse("default");
+  return (run) =>
+    manifest({
+      installation,
+      group: { name: group, namespace: choice.namespace },
+      run: { id: run },
+      step: { name: step, image: IMAGE, command: [...COMMAND] },
+      attempt: 1,
+      generation: 1,
+      epoch: 1,
+      name: keys.jobName(run, step, 1),
+      hashOfRun: keys.runLabel(run),
+      // Of nothing that exists, so that no launcher takes these Jobs for its own; as long as a real one.
+      proof: keys.digest(tenant, run),
+      limits: DEFAULTS,
+    });
+}

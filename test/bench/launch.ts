@@ -1,0 +1,149 @@
+/**
+ * How near Longshore comes to what the API server can do at all: bare creates and launches in turns, in one run, against the
+ * same cluster, of the same manifest, with as many connections.
+ *
+ * A launch counts from its command, published and confirmed, until its Job's UID is in the ledger. No watcher runs and, on a real
+ * control plane, no controller: the Jobs stay as they were created, in both kinds of turns. What is told meanwhile
+ * (`run.accepted`, `run.launched`) is published as always, and its cost counted.
+ */
+import { cpus } from "node:os";
+import { systemClock as clock } from "@longshore/runtime/clock.ts";
+import { openCeiling } from "./ceiling.ts";
+import { pocketCluster, realCluster } from "./cluster.ts";
+import { type CpuMs, cpuMs, since } from "./cpu.ts";
+import { each, rounded, told } from "./figures.ts";
+import { type BrokerKind, openStage, type Stage } from "./stage.ts";
+import { openUpstream, publishAll, type Upstream } from "./upstream.ts";
+
+export interface LaunchOptions {
+  readonly runs: number;
+  /** Of each kind. */
+  readonly turns: number;
+  readonly cluster: "kubernetes" | "pocket";
+  readonly broker: BrokerKind;
+  readonly profile: string | undefined;
+  readonly say: (sentence: string) => void;
+}
+
+const WARM_UP = 1_000;
+const LOOK_MS = 20;
+const STORED_WITHIN_MS = 300_000;
+/** Postgres' backends report what they did at most once a second, and RabbitMQ tidies up a little later. */
+const SETTLE_MS = 1_500;
+const JOBS_MOST = 100_000;
+
+export async function launch({ runs, turns, cluster, broker, profile, say }: LaunchOptions): Promise<object> {
+  say(`starting ${broker === "rabbitmq" ? "RabbitMQ, " : ""}Postgres, ${cluster} and a launcher …`);
+  const open = cluster === "pocket" ? pocketCluster : (home: string) => realCluster(home, { nodes: "none", controllers: false });
+  await using stage = await openStage({ broker, cluster: open, watcher: false, jobs: JOBS_MOST, profile });
+  await using ceiling = await openCeiling(stage.home, stage.cluster.choice);
+  await using upstream = await openUpstream(stage.brokerUrl, { hears: false });
+
+  say(`warming up with ${WARM_UP} of each …`);
+  await ceiling.create("warm-up/bare", WARM_UP);
+  await launched(stage, upstream, "warm-up", WARM_UP);
+
+  const bare: Turn[] = [];
+  const ours: Turn[] = [];
+  for (let turn = 1; turn <= turns; turn++) {
+    bare.push(await measured(stage, runs, () => ceiling.create(`bare/${turn}`, runs)));
+    ours.push(await measured(stage, runs, () => launched(stage, upstream, `turn/${turn}`, runs)));
+    const [{ perSecond: b = 0 } = {}, { perSecond: o = 0 } = {}] = [bare.at(-1), ours.at(-1)];
+    say(`turn ${turn}: ${b} bare creates/s, ${o} launches/s, ratio ${rounded(o / b, 3)}`);
+  }
+  const figures = {
+    bench: "launch",
+    cluster: stage.cluster.product,
+    broker: stage.product,
+    cores: cpus().length,
+    runsPerTurn: runs,
+    turns,
+    bare: summed(bare, runs),
+    launches: summed(ours, runs),
+    ratio: rounded(ratesOf(ours, runs) / ratesOf(bare, runs), 3),
+  };
+  for (const line of told(figures)) say(line);
+  return figures;
+}
+
+interface Turn {
+  readonly tookMs: number;
+  readonly perSecond: number;
+  readonly cpu: CpuMs<string>;
+  readonly verbs: Readonly<Record<string, number>>;
+  readonly transactions: number;
+  readonly walBytes: number;
+}
+
+async function measured(stage: Stage, count: number, work: () => Promise<number>): Promise<Turn> {
+  const pids = { ...stage.pids, bench: process.pid };
+  await stage.requests.taken();
+  const before = { cpu: await ownCpuMs(pids), database: await stage.databaseWork() };
+  const tookMs = await work();
+  await toldAll(stage);
+  const after = { cpu: await ownCpuMs(pids), database: await stage.databaseWork() };
+  return {
+    tookMs,
+    perSecond: rounded((1000 * count) / tookMs, 1),
+    cpu: since(before.cpu, after.cpu),
+    verbs: await stage.requests.taken(),
+    transactions: after.database.transactions - before.database.transactions,
+    walBytes: after.database.walBytes - before.database.walBytes,
+  };
+}
+
+/** The bench started all the others, so that its tree holds theirs. */
+async function ownCpuMs(pids: Readonly<Record<string, number>>): Promise<CpuMs<string>> {
+  const all = await cpuMs(pids);
+  const others = Object.entries(all).filter(([name]) => name !== "bench");
+  return { ...all, bench: (all["bench"] ?? 0) - others.reduce((sum, [, ms]) => sum + ms, 0) };
+}
+
+/** Every command published, and the last UID in the ledger. */
+async function launched(stage: Stage, upstream: Upstream, name: string, count: number): Promise<number> {
+  const { rows } = await stage.database.query<{ last: string }>("select coalesce(max(key), 0) as last from longshore.attempt");
+  const last = rows[0]?.last ?? "0";
+  const beganMs = performance.now();
+  await publishAll(upstream, name, count);
+  for (; performance.now() - beganMs < STORED_WITHIN_MS; await clock.sleep(LOOK_MS)) {
+    const stored = await stage.database.query<{ count: string }>({
+      name: "stored",
+      text: "select count(*) as count from longshore.attempt where key > $1 and uid is not null",
+      values: [last],
+    });
+    if (Number(stored.rows[0]?.count) >= count) return performance.now() - beganMs;
+  }
+  throw new Error(`of ${count} runs some had no UID in the ledger after ${STORED_WITHIN_MS / 1000} s`);
+}
+
+/** Until the last event is published: telling comes after launching, and belongs to its price. */
+async function toldAll({ database }: Stage): Promise<void> {
+  const unsent = { name: "unsent", text: "select exists (select from longshore.outbox) as some" };
+  for (const beganMs = performance.now(); performance.now() - beganMs < STORED_WITHIN_MS; await clock.sleep(LOOK_MS)) {
+    const { rows } = await database.query<{ some: boolean }>(unsent);
+    if (rows[0]?.some === false) break;
+  }
+  await clock.sleep(SETTLE_MS);
+}
+
+const ratesOf = (turns: readonly Turn[], runs: number): number =>
+  (1000 * runs * turns.length) / turns.reduce((sum, { tookMs }) => sum + tookMs, 0);
+
+function summed(turns: readonly Turn[], runs: number): object {
+  const count = runs * turns.length;
+  const sums = (of: (turn: Turn) => Readonly<Record<string, number>>): Record<string, number> => {
+    const sum: Record<string, number> = {};
+    for (const turn of turns) for (const [name, value] of Object.entries(of(turn))) sum[name] = (sum[name] ?? 0) + value;
+    return sum;
+  };
+  const cpu = sums((turn) => turn.cpu);
+  return {
+    perSecond: rounded(ratesOf(turns, runs), 1),
+    perSecondByTurn: turns.map(({ perSecond }) => perSecond),
+    cpuMsEach: each(cpu, count, 2),
+    cpuMsEachInAll: rounded(Object.values(cpu).reduce((sum, ms) => sum + ms, 0) / count, 2),
+    requestsByVerb: sums((turn) => turn.verbs),
+    transactionsEach: rounded(turns.reduce((sum, { transactions }) => sum + transactions, 0) / count, 3),
+    walBytesEach: rounded(turns.reduce((sum, { walBytes }) => sum + walBytes, 0) / count, 0),
+  };
+}
