@@ -2,14 +2,15 @@
  * One server program of a test's cluster: started, stopped, killed, frozen, by its process id and nothing else.
  *
  * The failure this prevents: a server that outlives its test and holds a port, a core or a folder. It ends with the
- * process that started it, however that ends. What it says is kept in a file, and its last lines stand in the error when it dies.
+ * process that started it, however that ends. Signals go to its whole process group: a program may stand behind another,
+ * like nsenter, that hands none on. What it says is kept in a file, and its last lines stand in the error when it dies.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { open, readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { leash } from "@longshore/ledger/embedded.ts";
-import { untilStopped } from "../processes.ts";
+import { processesOfGroup, untilStopped } from "../processes.ts";
 
 export interface Part {
   readonly pid: number | undefined;
@@ -47,11 +48,13 @@ export function part(options: PartOptions): Part {
   const end = async (signal: NodeJS.Signals): Promise<void> => {
     if (child === undefined || hasEnded(child)) return;
     const gone = once(child, "exit");
-    child.kill("SIGCONT"); // a frozen one would not hear
-    child.kill(signal);
-    const late = setTimeout(() => child?.kill("SIGKILL"), STOP_WITHIN_MS);
+    const group = await processesOfGroup(child.pid ?? 0);
+    send(child, "SIGCONT"); // a frozen one would not hear
+    send(child, signal);
+    const late = setTimeout(() => child !== undefined && send(child, "SIGKILL"), STOP_WITHIN_MS);
     await gone;
     clearTimeout(late);
+    if (signal === "SIGKILL") await untilStopped(group);
   };
 
   return {
@@ -65,12 +68,21 @@ export function part(options: PartOptions): Part {
     stop: () => end("SIGTERM"),
     kill: () => end("SIGKILL"),
     freeze: async () => {
-      const { pid } = running();
-      process.kill(pid, "SIGSTOP");
-      await untilStopped([pid]);
+      const frozen = running();
+      send(frozen, "SIGSTOP");
+      await untilStopped(await processesOfGroup(frozen.pid));
     },
-    thaw: () => Promise.resolve(void process.kill(running().pid, "SIGCONT")),
+    thaw: () => Promise.resolve(send(running(), "SIGCONT")),
   };
+}
+
+function send({ pid }: ChildProcess, signal: NodeJS.Signals): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error; // it has just ended by itself
+  }
 }
 
 const hasEnded = ({ exitCode, signalCode }: ChildProcess): boolean => exitCode !== null || signalCode !== null;
@@ -83,13 +95,13 @@ async function started({ name, program, args, logFile, env, ready }: PartOptions
     ...(env && { env: { ...process.env, ...env } }),
   });
   await once(child, "spawn");
-  const leashed = leash(child.pid ?? 0, "KILL");
+  const leashed = leash(-(child.pid ?? 0), "KILL");
   child.once("exit", () => leashed.release());
   for (const began = performance.now(); ; await sleep(ASK_EVERY_MS)) {
     if (hasEnded(child)) throw new Error(`${name} ended before it was ready:\n${await lastLines(logFile)}`);
     if (await ready().catch(() => false)) return child;
     if (performance.now() - began < READY_WITHIN_MS) continue;
-    child.kill("SIGKILL");
+    send(child, "SIGKILL");
     throw new Error(`${name} was not ready within ${READY_WITHIN_MS / 1000} s:\n${await lastLines(logFile)}`);
   }
 }

@@ -44,8 +44,12 @@ export async function programs(version: KubernetesVersion = "1.34", say: Say = t
   return record(at);
 }
 
+/** The one whose kubelet the real node runs: the last that starts on a machine with cgroup v1 without being told to. */
+const NODE_VERSION: KubernetesVersion = "1.34";
+
 function kubernetesModule(version: KubernetesVersion): Module {
-  const packages = Object.fromEntries(KUBERNETES.map((name) => [name, `k8s.io/kubernetes/cmd/${name}`]));
+  const wanted = KUBERNETES.filter((name) => name !== "kubelet" || version === NODE_VERSION);
+  const packages = Object.fromEntries(wanted.map((name) => [name, `k8s.io/kubernetes/cmd/${name}`]));
   return { folder: `kubernetes-${version}`, module: "k8s.io/kubernetes", packages };
 }
 
