@@ -14,6 +14,7 @@ const FAULT_MS = 120_000;
 export async function serverFaults(t: Test, it: Conforming): Promise<void> {
   t.setTimeout(10 * FAULT_MS);
   await t.test("killed", (t) => killed(t, it));
+  await t.test("killed while somebody listens", (t) => killedWhileListening(t, it));
   await t.test("frozen", (t) => frozen(t, it));
   await t.test("changed", (t) => changed(t, it));
   if (it.server.block !== undefined) await t.test("blocked", (t) => blocked(t, it));
@@ -114,6 +115,35 @@ async function killed(t: Test, { open, server, settled }: Conforming): Promise<v
     stop.abort();
     await talking;
   });
+}
+
+async function killedWhileListening(t: Test, { open, server, settled }: Conforming): Promise<void> {
+  await t.test("a listener is bound again after a restart", async (t) => {
+    await using broker = await open(settled);
+    const heard = await broker.listen("prod.#", { inFlightMax: 5, signal: forever });
+    await server.kill();
+    try {
+      await t.rejects(broker.broadcast(message("away"), forever), { name: "Failure", disposition: "retry" });
+    } finally {
+      await server.start();
+    }
+    await until(broker, "connected");
+    const stop = new AbortController();
+    const talking = (async () => {
+      while (!stop.signal.aborted) {
+        await broker.broadcast(message("again", { key: "prod.x" }), forever).catch(onlyRetry);
+        await systemClock.sleep(50, stop.signal);
+      }
+    })();
+    const next = await heard.next();
+    stop.abort();
+    await talking;
+    t.equal(next.done === true ? "over" : Buffer.from(next.value).toString(), "body again");
+  });
+}
+
+function onlyRetry(error: unknown): void {
+  if (!(error instanceof Failure && error.disposition === "retry")) throw error;
 }
 
 async function frozen(t: Test, { open, server }: Conforming): Promise<void> {

@@ -9,6 +9,7 @@ import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import type { Test } from "tap";
 import { serverFaults, stubborn } from "./conformance-faults.ts";
+import { passing } from "./conformance-passing.ts";
 import {
   type Conforming,
   forever,
@@ -28,6 +29,7 @@ export async function brokerConformance(t: Test, it: Conforming): Promise<void> 
   await t.test(`${it.name}: messages`, (t) => messages(t, it));
   await t.test(`${it.name}: settling`, (t) => settling(t, it));
   await t.test(`${it.name}: replies and followers`, (t) => repliesAndFollowers(t, it));
+  await t.test(`${it.name}: in passing`, (t) => passing(t, it));
   await t.test(`${it.name}: faults of the server`, (t) => serverFaults(t, it));
 }
 

@@ -17,6 +17,13 @@ export interface Broker extends AsyncDisposable {
   receive(queue: Queue, options: ReceiveOptions): AsyncIterableIterator<Delivery>;
   /** Events as they pass, for one follower: a temporary queue bound to `pattern` ("shop.#"). Resolves when it is bound. */
   follow(pattern: string, options: ReceiveOptions): Promise<AsyncIterableIterator<Delivery>>;
+  /** In passing, to whoever listens at this moment; "unrouted": nobody does. Nothing is kept for who comes later. */
+  broadcast(message: Outgoing, signal: AbortSignal): Promise<Published>;
+  /**
+   * What is broadcast under keys that match ("prod.*.announced"), from when this resolves until its signal. What passes while
+   * the connection is away is lost to the listener, so whoever broadcasts says it again.
+   */
+  listen(pattern: string, options: ReceiveOptions): Promise<AsyncIterableIterator<Uint8Array>>;
   status(): BrokerStatus;
   /** For `doctor` and metrics: who we are there and how much waits. Throws `Failure`. */
   inspect(signal: AbortSignal): Promise<BrokerReport>;

@@ -32,6 +32,15 @@ create table if not exists longshore_broker.binding (
   primary key (queue, pattern)
 );
 
+-- As a binding, to what is broadcast in passing on one exchange.
+create table if not exists longshore_broker.listener (
+  queue text collate "C" not null references longshore_broker.queue on delete cascade,
+  exchange text not null,
+  pattern text not null,
+  regex text not null,
+  primary key (queue, exchange, pattern)
+);
+
 -- Delivered in the order of their ids. holder: the session that has it in hand.
 create table if not exists longshore_broker.message (
   id bigint generated always as identity,
@@ -58,9 +67,11 @@ create table if not exists longshore_broker.history (
 );
 `;
 
-/** Safe to call at every start and after somebody dropped the schema. */
+/** Safe to call at every start, after somebody dropped the schema, and on the tables of an earlier version: the check names its newest. */
 export async function declareSchema(client: ClientBase): Promise<void> {
-  const { rows } = await client.query<{ there: boolean }>("select to_regclass('longshore_broker.history') is not null as there");
+  const { rows } = await client.query<{ there: boolean }>(
+    "select to_regclass('longshore_broker.listener') is not null and to_regclass('longshore_broker.history') is not null as there",
+  );
   if (rows[0]?.there === true) return;
   await client.query("begin");
   try {

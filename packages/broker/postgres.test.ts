@@ -171,6 +171,23 @@ t.test("opening", async (t) => {
     await Promise.all(brokers.map((it) => it[Symbol.asyncDispose]()));
   });
 
+  await t.test("tables of a version that knew no listeners get what is missing, and keep what is in them", async (t) => {
+    const url = await server.database();
+    {
+      await using earlier = await open(url);
+      await publishAll(earlier, 1);
+    }
+    const client = new pg.Client(url);
+    await client.connect();
+    await client.query("drop table longshore_broker.listener");
+    await client.end();
+    await using broker = await open(url);
+    const heard = await broker.listen("#", { inFlightMax: 1, signal: forever });
+    await broker.broadcast(message("news"), forever);
+    t.equal(Buffer.from((await heard.next()).value ?? "").toString(), "body news");
+    t.equal((await broker.inspect(forever)).waiting.commands, 1);
+  });
+
   await t.test("a message with a NUL in its id is refused and its batch is not", async (t) => {
     await using broker = await open(await server.database());
     const signal = new AbortController().signal;

@@ -15,11 +15,12 @@ import { type ClientConfig, Pool } from "pg";
 import { type Address, codeOf, hostPort, messageOf, networkFailure } from "./address.ts";
 import { atMost, boundedPublishing, type Try } from "./bounded.ts";
 import { isOurs, type Names } from "./names.ts";
+import { inPassing } from "./passing.ts";
 import type { Broker, BrokerReport, Delivery, Outgoing, Published, ReceiveOptions, Topic } from "./port.ts";
 import { type Receiver, receiver } from "./postgres-receive.ts";
 import { CHANNEL } from "./postgres-schema.ts";
 import { openSessions, type Session } from "./postgres-session.ts";
-import { patternAsRegex } from "./topic-pattern.ts";
+import { keyForPattern, patternAsRegex } from "./topic-pattern.ts";
 
 const CONNECTIONS_MAX = 4;
 const CONNECT_WITHIN_MS = 10_000;
@@ -90,11 +91,15 @@ export async function openPostgresBroker({
     return started;
   }
 
-  async function follow(pattern: string, options: ReceiveOptions): Promise<AsyncIterableIterator<Delivery>> {
+  /** A queue of one session's, made and bound again with each new one. */
+  async function bound(
+    statement: string,
+    more: readonly unknown[],
+    options: ReceiveOptions,
+  ): Promise<AsyncIterableIterator<Delivery>> {
     const name = `${names.follow}${randomUUID()}`;
-    const regex = patternAsRegex(pattern);
     const bind = async ({ id }: Session) => {
-      await pool.query(BIND, [name, id, pattern, regex]);
+      await pool.query(statement, [name, id, ...more]);
     };
     let prepared: Session | undefined;
     const prepare = async (session: Session) => {
@@ -125,13 +130,21 @@ export async function openPostgresBroker({
     reply: async (queue, message, signal) => {
       checked(message);
       if (isOurs(queue, names)) return "unrouted";
-      return await bounded(message.body.byteLength, signal, () => replied(queue, message));
+      const { id, key, body, replyTo } = message;
+      return await bounded(body.byteLength, signal, () => routed(REPLY, [queue, id, key, body, replyTo ?? null]));
     },
     receive: (queue, options) => {
       const started: Receiver = start(names[queue], options, { onEnd: async () => void receivers.delete(started) });
       return started.deliveries;
     },
-    follow,
+    follow: (pattern, options) => bound(BIND, [pattern, patternAsRegex(pattern)], options),
+    broadcast: async (message, signal) => {
+      checked(message);
+      const { id, key, body } = message;
+      return await bounded(body.byteLength, signal, () => routed(BROADCAST, [names.control, id, keyForPattern(key), key, body]));
+    },
+    listen: async (pattern, options) =>
+      inPassing(await bound(LISTEN, [names.control, pattern, patternAsRegex(pattern)], options)),
     status: () => sessions.status(),
     inspect: (signal) => inspect(signal),
     [Symbol.asyncDispose]: async () => {
@@ -146,12 +159,13 @@ export async function openPostgresBroker({
     },
   };
 
-  async function replied(queue: string, { id, key, body, replyTo }: Outgoing): Promise<Published> {
+  /** One message by itself, whose statement tells the queues that it reached. */
+  async function routed(statement: string, values: readonly unknown[]): Promise<Published> {
     try {
-      const { rows } = await pool.query(REPLY, [queue, id, key, body, replyTo ?? null]);
+      const { rows } = await pool.query(statement, [...values]);
       return rows.length > 0 ? "stored" : "unrouted";
     } catch (error) {
-      throw new Failure("retry", "BrokerUnavailable", `${where} did not confirm a reply: ${messageOf(error)}`, error);
+      throw new Failure("retry", "BrokerUnavailable", `${where} did not confirm a message: ${messageOf(error)}`, error);
     }
   }
 
@@ -212,6 +226,21 @@ with q as (
   on conflict (name) do update set session = excluded.session returning name
 )
 insert into longshore_broker.binding (queue, pattern, regex) select name, $3, $4 from q on conflict do nothing`;
+
+const LISTEN = `
+with q as (
+  insert into longshore_broker.queue (name, session) values ($1, $2)
+  on conflict (name) do update set session = excluded.session returning name
+)
+insert into longshore_broker.listener (queue, exchange, pattern, regex) select name, $3, $4, $5 from q on conflict do nothing`;
+
+const BROADCAST = `
+with heard as (
+  insert into longshore_broker.message (queue, message_id, key, body)
+  select distinct queue, $2::text, $4::text, $5::bytea from longshore_broker.listener where exchange = $1 and $3::text ~ regex
+  returning queue
+)
+select pg_notify('${CHANNEL}', queue) from heard`;
 
 const UNBIND = `
 with gone as (delete from longshore_broker.queue where name = $1)

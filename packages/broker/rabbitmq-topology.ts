@@ -4,6 +4,7 @@
  *   longshore.commands (topic) ──▶ longshore.commands      what nobody is bound for ─▶ longshore.unrouted ─▶ taken in at start
  *   longshore.facts    (topic) ──▶ longshore.facts
  *   longshore.events   (topic) ──▶ longshore.history (stream, bounded), and whatever queues upstream binds
+ *   longshore.control  (topic) ──▶ queues of who listens at the moment, and of nobody else
  *   longshore.quarantine (fanout) ◀── what we could not read; also the dead-letter exchange of our queues
  *
  * The bugs this prevents: a delivery limit of the server's that drops a message after twenty tries, a dead letter that

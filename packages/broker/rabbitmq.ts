@@ -14,7 +14,8 @@ import type { Channel, ConsumeMessage } from "amqplib";
 import { type Address, hostPort, messageOf } from "./address.ts";
 import { atMost, boundedPublishing, type Try } from "./bounded.ts";
 import { isOurs, type Names } from "./names.ts";
-import type { Broker, BrokerReport, BrokerStatus, Outgoing, Published, ReceiveOptions, Topic } from "./port.ts";
+import { inPassing } from "./passing.ts";
+import type { Broker, BrokerReport, BrokerStatus, Delivery, Outgoing, Published, ReceiveOptions, Topic } from "./port.ts";
 import { type Link, openLinks } from "./rabbitmq-connection.ts";
 import { checked, publisher, type Sending } from "./rabbitmq-publish.ts";
 import { type Receiver, receiver } from "./rabbitmq-receive.ts";
@@ -138,6 +139,22 @@ export async function openRabbitmqBroker({
     return started;
   }
 
+  /** A queue of one connection's, made and bound again with each new one. */
+  async function bound(exchange: string, pattern: string, options: ReceiveOptions): Promise<AsyncIterableIterator<Delivery>> {
+    const started = start(options, async (_link, channel) => {
+      const { queue } = await channel.assertQueue(`${names.follow}${randomUUID()}`, {
+        exclusive: true,
+        autoDelete: true,
+        durable: false,
+        maxLength: FOLLOWER_LENGTH_MAX,
+      });
+      await channel.bindQueue(queue, exchange, pattern);
+      return queue;
+    });
+    await started.begun;
+    return started.deliveries;
+  }
+
   async function check(): Promise<void> {
     while (!closing.signal.aborted) {
       await clock.sleep(CHECK_MS * (0.9 + 0.2 * clock.random()), closing.signal);
@@ -168,20 +185,14 @@ export async function openRabbitmqBroker({
       });
       return started.deliveries;
     },
-    follow: async (pattern, options) => {
-      const started = start(options, async (_link, channel) => {
-        const { queue } = await channel.assertQueue(`${names.follow}${randomUUID()}`, {
-          exclusive: true,
-          autoDelete: true,
-          durable: false,
-          maxLength: FOLLOWER_LENGTH_MAX,
-        });
-        await channel.bindQueue(queue, names.events, pattern);
-        return queue;
-      });
-      await started.begun;
-      return started.deliveries;
+    follow: (pattern, options) => bound(names.events, pattern, options),
+    broadcast: async (message, signal) => {
+      checked(message);
+      return await bounded(message.body.byteLength, signal, (attempt) =>
+        sendWhenOpen({ exchange: names.control, key: message.key, message }, attempt),
+      );
     },
+    listen: async (pattern, options) => inPassing(await bound(names.control, pattern, options)),
     status: () => worst(out.status(), into.status()),
     inspect: (signal) => inspect(signal),
     [Symbol.asyncDispose]: async () => {

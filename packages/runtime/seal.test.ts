@@ -33,7 +33,11 @@ t.test("keys change one end at a time: the first of the ring seals, any opens", 
   const steps = [before, `${before}\n${after}`, `${after}\n${before}`, after].map((ring) => openSeal(ring, "main"));
   for (const [at, sender] of steps.entries())
     for (const receiver of steps.slice(Math.max(0, at - 1), at + 2))
-      t.equal(receiver.open(sender.seal(SECRET, BOUND), BOUND).kind, "opened", `${sender.keys} to ${receiver.keys}`);
+      t.equal(
+        receiver.open(sender.seal(SECRET, BOUND), BOUND).kind,
+        "opened",
+        `${sender.keys.join()} to ${receiver.keys.join()}`,
+      );
   t.match(steps[3]?.open(steps[0]?.seal(SECRET, BOUND) as Sealed, BOUND), { kind: "refused", why: "unknownKey" });
 });
 

@@ -9,6 +9,7 @@
 import { boundedPublishing, PUBLISH_WITHIN_MS } from "@longshore/broker/bounded.ts";
 import { hand, type Hand } from "@longshore/broker/hand.ts";
 import { isOurs, NAMES, type Names } from "@longshore/broker/names.ts";
+import { inPassing } from "@longshore/broker/passing.ts";
 import type { Broker, Delivery, Outgoing, Published, ReceiveOptions } from "@longshore/broker/port.ts";
 import { keyForPattern, patternAsRegex } from "@longshore/broker/topic-pattern.ts";
 import { Failure, type Problem } from "@longshore/contract/problem.ts";
@@ -90,6 +91,7 @@ interface Line {
 export function brokerModel(clock: Clock): BrokerModel {
   const queues = new Map<string, Stored[]>();
   const bindings = new Map<string, RegExp>();
+  const listeners = new Map<string, { readonly exchange: string; readonly pattern: RegExp }>();
   const pumping = new Set<string>();
   const lines = new Set<Line>();
   const quarantined: Quarantined[] = [];
@@ -119,6 +121,12 @@ export function brokerModel(clock: Clock): BrokerModel {
 
   function route(message: Outgoing): void {
     for (const [queue, pattern] of bindings) if (pattern.test(keyForPattern(message.key))) store(queue, message);
+  }
+
+  function pass(exchange: string, message: Outgoing): Published {
+    const heard = [...listeners].filter(([, it]) => it.exchange === exchange && it.pattern.test(keyForPattern(message.key)));
+    for (const [queue] of heard) store(queue, message);
+    return heard.length > 0 ? "stored" : "unrouted";
   }
 
   // ── Delivering ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -279,6 +287,13 @@ export function brokerModel(clock: Clock): BrokerModel {
         options.signal.addEventListener("abort", () => model.remove(queue), { once: true });
         return consume(queue, options);
       },
+      broadcast: (message, signal) => publish(message, signal, () => pass(names.control, message)),
+      listen: async (pattern, options) => {
+        const queue = `${names.follow}${++turn}`;
+        listeners.set(queue, { exchange: names.control, pattern: new RegExp(patternAsRegex(pattern)) });
+        options.signal.addEventListener("abort", () => model.remove(queue), { once: true });
+        return inPassing(consume(queue, options));
+      },
       consume,
       status: () =>
         line.state === "connected" ? { kind: "connected" } : { kind: "reconnecting", sinceMs: clock.now(), lastError: "lost" },
@@ -329,6 +344,7 @@ export function brokerModel(clock: Clock): BrokerModel {
     remove: (queue) => {
       queues.delete(queue);
       bindings.delete(queue);
+      listeners.delete(queue);
     },
     waiting: (queue) => queues.get(queue) ?? [],
     held: (queue) => [...lines].flatMap((line) => [...line.consumers]).reduce((sum, it) => sum + (it.queue === queue ? it.held.size : 0), 0), // biome-ignore format: one question

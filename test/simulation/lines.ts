@@ -18,6 +18,8 @@ export function heardBroker(broker: Connection, process: Mortal): Broker & Pick<
     receive: (queue, options) => heardDeliveries(broker.receive(queue, options), process),
     consume: (queue, options) => heardDeliveries(broker.consume(queue, options), process),
     follow: async (pattern, options) => heardDeliveries(await process.hear(broker.follow(pattern, options)), process),
+    broadcast: (message, signal) => process.hear(broker.broadcast(message, signal)),
+    listen: async (pattern, options) => heardPassing(await process.hear(broker.listen(pattern, options)), process),
     status: () => broker.status(),
     inspect: (signal) => process.hear(broker.inspect(signal)),
     [Symbol.asyncDispose]: () => broker[Symbol.asyncDispose](),
@@ -40,6 +42,15 @@ function heardDeliveries(inner: AsyncIterableIterator<Delivery>, process: Mortal
     return: async () => (await inner.return?.()) ?? { done: true, value: undefined },
   };
   return deliveries;
+}
+
+function heardPassing(inner: AsyncIterableIterator<Uint8Array>, process: Mortal): AsyncIterableIterator<Uint8Array> {
+  const passing: AsyncIterableIterator<Uint8Array> = {
+    [Symbol.asyncIterator]: () => passing,
+    next: () => process.hear(inner.next()),
+    return: async () => (await inner.return?.()) ?? { done: true, value: undefined },
+  };
+  return passing;
 }
 
 /** What the way to the ledger does to calls, for all processes. */
