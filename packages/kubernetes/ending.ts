@@ -73,9 +73,9 @@ function inStream(object: unknown): Verdict {
 }
 
 export function refusedWatch(stream: ApiStream, what: string, since: string, pollMs: number): Verdict {
-  const { status, body } = stream;
-  const message = refused(stream, `watch ${what}`).message;
-  const wait = retryAfterMs({ status, body, headers: {} });
+  const { status, body, headers = {} } = stream;
+  const message = refused({ status, body }, `watch ${what}`).message;
+  const wait = retryAfterMs({ status, body, headers });
   if (status === 410) return { reason: "expired", message, from: undefined };
   // It may list and not watch. Then we list from time to time, and try each time whether we may by now.
   if (status === 403 || status === 405) return { reason: "poll", message, from: undefined, waitMs: pollMs };

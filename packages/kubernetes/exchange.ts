@@ -5,10 +5,12 @@
  * The bugs this prevents: a TLS handshake per request, a redirect followed with our token in hand, an answer without
  * bound, a watch cut by a timeout that was meant for requests, and a rotated token or CA that is never read again.
  */
+import type { LookupFunction } from "node:net";
 import { getCACertificates, createSecureContext, type SecureContext } from "node:tls";
 import { Failure } from "@longshore/contract/problem.ts";
 import { buildConnector, type Dispatcher, Pool } from "undici";
 import type { Connection, Trust } from "./connection.ts";
+import { type NamesOptions, rememberedNames } from "./exchange-names.ts";
 import { LINE_MAX_CHARS, linesOf } from "./lines.ts";
 import { networkCode, neverConnected, silence, TOO_LONG } from "./silence.ts";
 import type { ApiAnswer, ApiRequest, ApiStream, Transport } from "./transport.ts";
@@ -22,6 +24,7 @@ export interface ExchangeOptions {
   readonly silenceMs?: number;
   readonly answerMaxBytes?: number;
   readonly lineMaxChars?: number;
+  readonly names?: NamesOptions;
 }
 
 export function openTransport(connection: Connection, options: ExchangeOptions = {}): Transport {
@@ -29,7 +32,7 @@ export function openTransport(connection: Connection, options: ExchangeOptions =
   const { answerMaxBytes = 64 * 1024 * 1024, lineMaxChars = LINE_MAX_CHARS } = options;
   const { origin, pathname } = new URL(connection.server);
   const prefix = pathname === "/" ? "" : pathname;
-  const shared = { connect: connector(connection, connectTimeoutMs), allowH2: false, pipelining: 1, keepAliveTimeout: 30_000 };
+  const shared = { connect: connector(connection, connectTimeoutMs, rememberedNames(options.names)), allowH2: false, pipelining: 1, keepAliveTimeout: 30_000 };
   const pool = new Pool(origin, { ...shared, connections, headersTimeout: silenceMs, bodyTimeout: silenceMs });
   const streams = new Pool(origin, { ...shared, connections: streamsMax, headersTimeout: 3 * silenceMs, bodyTimeout: 0 });
 
@@ -76,9 +79,9 @@ export function openTransport(connection: Connection, options: ExchangeOptions =
     bytes.on("error", () => undefined);
     if (status !== 200) {
       if (status === 401) connection.rejected();
-      return { status, body: await rest(bytes, flat(headers)), lines: none() };
+      return { status, headers: flat(headers), body: await rest(bytes, flat(headers)), lines: none() };
     }
-    return { status, body: undefined, lines: lines(bytes) };
+    return { status, headers: flat(headers), body: undefined, lines: lines(bytes) };
   }
 
   async function* lines(bytes: Dispatcher.ResponseData["body"]): AsyncGenerator<string, void, undefined> {
@@ -198,10 +201,10 @@ function flat(headers: Readonly<Record<string, string | string[] | undefined>>):
 async function* none(): AsyncGenerator<string, void, undefined> {}
 
 /** Connects with what the files say now. The context is built once for each content: 140 root certificates are not parsed per connection. */
-function connector(connection: Connection, timeout: number): buildConnector.connector {
+function connector(connection: Connection, timeout: number, lookup: LookupFunction): buildConnector.connector {
   let made: { readonly trust: Trust; readonly connect: buildConnector.connector } | undefined;
 
-  const plain = buildConnector({ timeout, allowH2: false });
+  const plain = buildConnector({ timeout, allowH2: false, lookup });
 
   async function current(): Promise<buildConnector.connector> {
     const trust = await connection.trust();
@@ -209,7 +212,7 @@ function connector(connection: Connection, timeout: number): buildConnector.conn
     const { verify, serverName } = trust;
     const secureContext = contextOf(trust);
     const name = serverName === undefined ? {} : { servername: serverName };
-    const connect = buildConnector({ timeout, allowH2: false, secureContext, rejectUnauthorized: verify, ...name });
+    const connect = buildConnector({ timeout, allowH2: false, lookup, secureContext, rejectUnauthorized: verify, ...name });
     made = { trust, connect };
     return connect;
   }

@@ -109,12 +109,31 @@ t.test("after a 429 that asks for a long pause, requests are told so instead of 
   t.equal(transport.requests.length, 1);
 });
 
+t.test("a 429 holds back those too who stood in line already", async (t) => {
+  const throttled = Array.from({ length: 500 }, (): Play => ({ answer: 429, headers: { "retry-after": "1" }, body: "later" }));
+  const { clock, transport, cluster } = guarded(throttled, { inFlightMax: 4 });
+  const begun = clock.now();
+  const all = await Promise.all(Array.from({ length: 500 }, () => outcome(cluster.send(post, never))));
+  const seconds = Math.ceil((clock.now() - begun) / 1_000);
+  t.ok(seconds <= 6, `those in line were told after ${seconds} s`);
+  t.ok(transport.requests.length <= 4 + 3 * seconds, `${transport.requests.length} requests in ${seconds} s`);
+  t.equal(all.filter((it) => it === "unsent").length, 500 - transport.requests.length, "the others were not sent");
+});
+
+t.test("a watch that is refused with 429 keeps requests back as well, for as long as its header asks", async (t) => {
+  const { clock, cluster } = guarded([{ refuses: 429, headers: { "retry-after": "4" }, body: "Too many requests." }, ok]);
+  const begun = clock.now();
+  await cluster.open(get, never);
+  t.equal(await outcome(cluster.send(get, never)), "200");
+  t.ok(clock.now() - begun >= 4_000, `${clock.now() - begun} ms`);
+});
+
 /** A cluster that answers when told to. */
 function manual(clock: VirtualClock) {
   const inFlight: ((status: number) => void)[] = [];
   const transport: Transport = {
     ...scripted([]),
-    send: () => new Promise((resolve) => inFlight.push((status) => resolve({ status, headers: {}, body: {} }))),
+    send: () => new Promise((resolve) => inFlight.push((status) => resolve({ status, headers: { "retry-after": "0" }, body: {} }))),
   };
   const turn = () => new Promise((resolve) => setImmediate(resolve));
   const frozen = standingClock(clock.now());

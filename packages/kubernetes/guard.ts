@@ -9,7 +9,7 @@
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { timedOut, within } from "./deadline.ts";
-import { isRaw, retryAfterMs } from "./objects.ts";
+import { retryAfterMs } from "./objects.ts";
 import type { ApiAnswer, ApiRequest, ApiStream, Transport } from "./transport.ts";
 import { openWindow } from "./window.ts";
 
@@ -74,6 +74,15 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
     if (signal.aborted) throw unsent(`The request to ${name} was given up before it was sent.`);
   }
 
+  /** Whoever stood in line when a 429 came would otherwise be sent the moment there is a place: a thousand of them, one after another. */
+  async function hush(sinceMs: number, signal: AbortSignal): Promise<void> {
+    for (let left = quietUntilMs - clock.now(); left > 0; left = quietUntilMs - clock.now()) {
+      if (quietUntilMs - sinceMs > waitMaxMs) throw unsent(tooLongSentence(name, left, true));
+      await clock.sleep(left, signal);
+      if (signal.aborted) throw unsent(`The request to ${name} was given up before it was sent.`);
+    }
+  }
+
   /** A place in the window, in time that is left of the wait. */
   function enter(sinceMs: number, signal: AbortSignal): Promise<() => void> | (() => void) {
     const leftMs = Math.max(1, sinceMs + waitMaxMs - clock.now());
@@ -111,8 +120,7 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
 
   function note(answer: ApiAnswer | ApiStream, tookMs: number): void {
     if (answer.status === 429) {
-      const headers = "headers" in answer && isRaw(answer.headers) ? answer.headers : {};
-      const asked = retryAfterMs({ status: 429, headers, body: answer.body }) ?? 1_000;
+      const asked = retryAfterMs({ status: 429, headers: answer.headers ?? {}, body: answer.body }) ?? 1_000;
       // With jitter upwards only: never earlier than it asked, and not all of us in the same instant.
       quietUntilMs = Math.max(quietUntilMs, clock.now() + asked * (1 + clock.random() / 4));
     }
@@ -128,6 +136,7 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
       // Asking whether the cluster is well must not stand in the line of those who make it slow.
       const leave = isProbe(request) ? () => undefined : await enter(sinceMs, signal);
       try {
+        await hush(sinceMs, signal);
         return await within(clock, requestTimeoutMs, signal, (inner) =>
           attempt(request.method, inner, (it) => transport.send(request, it)),
         );

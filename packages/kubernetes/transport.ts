@@ -26,6 +26,8 @@ export interface ApiAnswer {
 /** A watch, or a followed log: its status, then lines as they come. Ends when the server ends it; throws when it breaks. */
 export interface ApiStream {
   readonly status: number;
+  /** Lower-case names. A refusal under load says only here how long to wait. */
+  readonly headers?: Readonly<Record<string, string>>;
   readonly body: unknown; // for a status other than 200
   readonly lines: AsyncIterable<string>;
 }

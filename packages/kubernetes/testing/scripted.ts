@@ -8,7 +8,7 @@ export type Play =
   | { readonly fails: "unsent" | "unanswered" }
   | { readonly hangs: true }
   | { readonly lines: readonly unknown[]; readonly then: "ends" | "breaks" | "silent" }
-  | { readonly refuses: number; readonly body?: unknown };
+  | { readonly refuses: number; readonly body?: unknown; readonly headers?: Record<string, string> };
 
 export interface Scripted extends Transport {
   readonly requests: readonly ApiRequest[];
@@ -40,7 +40,7 @@ export function scripted(plays: readonly Play[]): Scripted {
     async open(request, signal) {
       const play = next(request);
       if ("lines" in play) return { status: 200, body: undefined, lines: lines(play, signal) };
-      if ("refuses" in play) return { status: play.refuses, body: play.body, lines: nothing() };
+      if ("refuses" in play) return { status: play.refuses, headers: play.headers ?? {}, body: play.body, lines: nothing() };
       if ("fails" in play) throw new Failure("retry", play.fails, `It was ${play.fails}.`);
       return await hang(signal);
     },

@@ -1,0 +1,112 @@
+/**
+ * One answer on its way through the fault proxy: passed on piece by piece, late, in part, with something added, or no more.
+ *
+ * The failure this prevents: testing only faults that begin with a request. A watch dies in the middle of its life, of
+ * something that its server never hears of.
+ */
+import type { ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import { systemClock } from "@longshore/runtime/clock.ts";
+import type { Asked, Trouble } from "./fault-proxy-faults.ts";
+
+/** What every piece of an answer goes through. `random` in [0, 1). */
+export interface Weather {
+  readonly latencyMs: number;
+  readonly jitterMs: number;
+  /** A lost packet is a packet that comes a good while later, and all behind it with it. */
+  readonly loss: number;
+  readonly lossMs: number;
+  /** The connection is reset instead. */
+  readonly resets: number;
+  readonly random: () => number;
+}
+
+export interface Flow {
+  readonly asked: Asked;
+  pass(chunk: Buffer): void;
+  /** From here on. */
+  meet(trouble: Trouble): void;
+  /** Nothing more comes, and the connection stays open. */
+  silence(): void;
+  reset(): void;
+  /** Adds a line now. */
+  say(line: string): void;
+  /** The server's answer is over. Resolves when what was held back has been passed on. */
+  end(): Promise<void>;
+}
+
+export interface FlowOptions {
+  readonly asked: Asked;
+  readonly response: ServerResponse;
+  readonly socket: Socket;
+  readonly weather: () => Weather | undefined;
+  readonly signal: AbortSignal;
+}
+
+export function flow({ asked, response, socket, weather, signal }: FlowOptions): Flow {
+  let left: { bytes: number; readonly then: "reset" | "silence" } | undefined;
+  let halving = false;
+  let over = false;
+  let queue: Promise<void> | undefined; // what the weather holds back, in order
+
+  const write = (bytes: Buffer | string): void => void (!over && response.write(bytes));
+
+  function reset(): void {
+    over = true;
+    socket.resetAndDestroy();
+  }
+
+  function halve(chunk: Buffer): void {
+    const end = chunk.indexOf("\n");
+    write(chunk.subarray(0, Math.floor((end === -1 ? chunk.length : end) / 2)));
+    over = true;
+    response.end();
+  }
+
+  function passUpTo(limit: NonNullable<typeof left>, chunk: Buffer): void {
+    write(chunk.subarray(0, limit.bytes));
+    limit.bytes -= chunk.length;
+    if (limit.bytes > 0) return;
+    if (limit.then === "silence") over = true;
+    // What was written is let go first: a reset would take it back.
+    else response.write("", () => reset());
+  }
+
+  function arrive(chunk: Buffer): void {
+    if (over) return;
+    if (halving) halve(chunk);
+    else if (left) passUpTo(left, chunk);
+    else write(chunk);
+  }
+
+  async function travel(chunk: Buffer, { latencyMs, jitterMs, loss, lossMs, resets, random }: Weather): Promise<void> {
+    await systemClock.sleep(latencyMs + jitterMs * random() + (random() < loss ? lossMs : 0), signal);
+    if (signal.aborted) return;
+    if (random() < resets) reset();
+    else arrive(chunk);
+  }
+
+  return {
+    asked,
+    reset,
+    silence: () => void (over = true),
+    say: (line) => write(`${line}\n`),
+    pass(chunk) {
+      const now = weather();
+      if (now !== undefined) queue = (queue ?? Promise.resolve()).then(() => travel(chunk, now));
+      else if (queue === undefined) arrive(chunk);
+      else queue = queue.then(() => arrive(chunk));
+    },
+    meet(trouble) {
+      if (trouble.kind === "cut") left = { bytes: trouble.afterBytes, then: "reset" };
+      if (trouble.kind === "silent") left = { bytes: trouble.afterBytes, then: "silence" };
+      if (trouble.kind === "half a line") halving = true;
+      if (trouble.kind === "line") write(`${trouble.text}\n`);
+      if (left?.bytes === 0) passUpTo(left, Buffer.alloc(0));
+    },
+    async end() {
+      await queue;
+      if (!over) response.end();
+    },
+  };
+}
