@@ -46,6 +46,8 @@ export const COMMANDS = {
     with: Correction.optional(),
     ...actor,
   }),
+  /** Operators only: the run ends as lost, whatever its Job does. */
+  "run.abandon": z.strictObject({ run: RunId, reason: Reason.optional(), ...actor }),
 } as const;
 
 export type CommandType = keyof typeof COMMANDS;

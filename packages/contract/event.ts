@@ -47,7 +47,7 @@ export const EVENTS = {
     seconds: Seconds,
   }),
   "run.cancelled": z.object({ ...of, ...who, podGoneAt: z.string().optional() }),
-  "run.lost": z.object({ ...of, ...job, diagnosis: Diagnosis }),
+  "run.lost": z.object({ ...of, ...job, ...who, diagnosis: Diagnosis }),
   "run.restored": z.object({ ...of, epoch: z.int() }),
   "command.refused": z.object({ run: z.string().optional(), command: z.string(), problems: z.array(ProblemShape) }),
   "group.healthy": z.object({ group: GroupName }),

@@ -1,7 +1,7 @@
 /** Conformance: commands are written down once, whole, and every refusal is answered. */
 import type { Test } from "tap";
 import {
-  BANK, cancelled, claimed, codesOf, complete, type Conforming, failed, finish, HOUR_MS, invalid, restarted, runId, storyOf, wanted, first
+  abandoned, BANK, cancelled, claimed, codesOf, complete, type Conforming, failed, finish, HOUR_MS, invalid, restarted, runId, storyOf, wanted, first
 } from "./conformance-parts.ts"; // biome-ignore format: a list of names
 
 export async function admitting(t: Test, { open }: Conforming): Promise<void> {
@@ -122,6 +122,18 @@ export async function admitting(t: Test, { open }: Conforming): Promise<void> {
     t.same(await storyOf(ledger, "a"), ["accepted"]);
     t.same(codesOf(await ledger.admit([wanted("stone", theirs)])), ["recorded"]);
     t.same(await storyOf(ledger, "stone"), ["accepted"], "another tenant's cancel is not theirs");
+  });
+
+  await t.test("an operator gives up anybody's run, once; the same command again has no effect", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    await ledger.admit([wanted("a")]);
+    await claimed(ledger, []);
+    const given = [abandoned("a", { tenant: BANK }), abandoned("a", { tenant: BANK })];
+    t.same(codesOf(await ledger.admit(given)), ["recorded", "duplicate"]);
+    t.same(codesOf(await ledger.admit([abandoned("a", { command: "another" })])), ["AlreadyEnded"]);
+    t.same(codesOf(await ledger.admit([abandoned("none")])), ["RunUnknown"]);
+    t.match(await ledger.find(runId("a")), { record: { run: { outcome: "lost" }, attempts: [{ state: "ended" }] } });
   });
 
   await t.test(

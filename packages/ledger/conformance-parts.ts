@@ -97,6 +97,9 @@ export const cancelled = (id: string, { tenant = SHOP, command = `cancel ${id}`,
 export const restarted = (id: string, { tenant = SHOP, command = `restart ${id}`, generation }: Saying = {}): Intake =>
   said(id, command, { kind: "restart", generation, from: "failed", with: undefined, actor: undefined }, tenant);
 
+export const abandoned = (id: string, { tenant = SHOP, command = `abandon ${id}` }: Saying = {}): Intake =>
+  said(id, command, { kind: "abandon" }, tenant);
+
 export const invalid = (id: string | undefined, problems: readonly Problem[]): Intake => ({
   ...said("none", `invalid ${id}`, { kind: "invalid", problems }, SHOP),
   run: id === undefined ? undefined : runId(id),

@@ -164,14 +164,16 @@ export type Answer =
 export const creates = ({ admission }: Intake): boolean =>
   admission.kind === "run" || (admission.kind === "cancel" && (admission.generation === undefined || admission.generation === 1));
 
-/** Cancels and restarts are the same command again by their id; a request is by its run's id and content. */
-export const isRemembered = ({ admission }: Intake): boolean => admission.kind === "cancel" || admission.kind === "restart";
+/** These are the same command again by their id; a request is by its run's id and content. */
+export const isRemembered = ({ admission: { kind } }: Intake): boolean =>
+  kind === "cancel" || kind === "restart" || kind === "abandon";
 
 /** `existing`: the run under its lock, whoever's it is. */
 export function decideIntake(existing: Change | undefined, intake: Intake, at: Advancing): Answer {
   if (intake.admission.kind === "invalid") return { kind: "refuse", problems: intake.admission.problems };
   const found = existing?.after;
-  const foreign = found !== undefined && found.run.tenant !== intake.tenant;
+  // Operators answer for everybody's runs.
+  const foreign = found !== undefined && found.run.tenant !== intake.tenant && intake.admission.kind !== "abandon";
   const isStone = found?.run.state === "tombstone";
   const worn = isStone && at.nowMs - found.run.acceptedAtMs >= TOMBSTONE_MS;
   if (foreign && !worn && !(isStone && intake.admission.kind === "run")) return ofAnother(intake);

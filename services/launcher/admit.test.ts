@@ -13,6 +13,8 @@ interface Case {
   /** Said before, and taken. */
   readonly before?: readonly Uint8Array[];
   readonly body: Uint8Array | string;
+  /** As the broker vouches for it. */
+  readonly user?: string;
   readonly want: object;
   /** Of the run, afterwards. */
   readonly events?: readonly string[];
@@ -81,13 +83,57 @@ const cases: readonly Case[] = [
     refusals: ["RunUnknown"],
     counts: 'type="run.restart",outcome="refused"} 1',
   },
+  {
+    name: "an operator gives a run up: it is lost at once",
+    before: [requested],
+    body: commandOf("run.abandon", { run: RUN, reason: "the cluster is gone", actor: { name: "Kim" } }, "c2"),
+    user: "ops",
+    want: { kind: "recorded" },
+    events: ["run.accepted", "run.lost"],
+    counts: 'type="run.abandon",outcome="recorded"} 1',
+  },
+  {
+    name: "nobody else may give a run up, and nothing happens to it",
+    before: [requested],
+    body: commandOf("run.abandon", { run: RUN }, "c2"),
+    user: "shop",
+    want: { kind: "recorded" },
+    events: ["run.accepted"],
+    refusals: ["PolicyRefused"],
+    counts: 'type="run.abandon",outcome="refused"} 1',
+  },
+  {
+    name: "who sent a message without a user that the broker vouches for is no operator",
+    before: [requested],
+    body: commandOf("run.abandon", { run: RUN, actor: { name: "ops" } }, "c2"),
+    want: { kind: "recorded" },
+    events: ["run.accepted"],
+    refusals: ["PolicyRefused"],
+    counts: 'type="run.abandon",outcome="refused"} 1',
+  },
+  {
+    name: "who is no operator does not learn which runs there are",
+    body: commandOf("run.abandon", { run: RunId.parse("unknown") }, "c2"),
+    user: "shop",
+    want: { kind: "recorded" },
+    refusals: ["PolicyRefused"],
+    counts: 'type="run.abandon",outcome="refused"} 1',
+  },
+  {
+    name: "a run that nobody knows cannot be given up",
+    body: commandOf("run.abandon", { run: RUN }, "c2"),
+    user: "ops",
+    want: { kind: "recorded" },
+    refusals: ["RunUnknown"],
+    counts: 'type="run.abandon",outcome="refused"} 1',
+  },
 ];
 
-for (const { name, before = [], body, want, events, refusals = [], counts } of cases) {
+for (const { name, before = [], body, user, want, events, refusals = [], counts } of cases) {
   t.test(name, async (t) => {
     const it = await stage(t);
     for (const earlier of before) await say(it, earlier);
-    t.match(await say(it, body), want);
+    t.match(await admit(it.parts)({ ...deliveryOf(body), user }), want);
     if (events !== undefined) t.same(it.events(), events);
     const codes = [...it.model.tables.notices.values()].flatMap(({ notice }) => problemsIn(notice.data));
     t.same(codes, refusals, "refusals that will be told");
@@ -109,4 +155,14 @@ t.test("where a refusal may be sent, too, is kept with it", async (t) => {
   const delivery = deliveryOf(commandOf("run.restart", { run: RunId.parse("unknown"), from: "failed" }));
   await admit(it.parts)({ ...delivery, replyTo: "answers" });
   t.match([...it.model.tables.notices.values()], [{ notice: { replyTo: "answers" } }]);
+});
+
+t.test("the person behind a command is named where an operator says so, and nowhere else", async (t) => {
+  const it = await stage(t);
+  const actor = { name: "Kim" };
+  await admit(it.parts)({ ...deliveryOf(commandOf("run.requested", { ...request, actor }, "c1")), user: "shop" });
+  await admit(it.parts)({ ...deliveryOf(commandOf("run.abandon", { run: RUN, actor }, "c2")), user: "ops" });
+  const [{ story = [] } = {}] = it.model.tables.runs.values();
+  t.notHas(story[0]?.data, { actor });
+  t.has(story.at(-1)?.data, { actor });
 });

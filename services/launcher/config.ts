@@ -58,6 +58,8 @@ export const LauncherConfig = z.strictObject({
   groupsFile: readableFile(),
   http: z.strictObject({ listen: z.string().default("127.0.0.1:9090") }).prefault({}),
   defaults: Defaults.prefault({}),
+  /** Broker users who may give runs up, and whose word for the person behind a command is taken. */
+  operators: z.union([z.literal("everyone"), z.array(z.string().min(1).max(255)).max(1000)]).default([]),
   /** Messages of each queue that are worked on at the same time, and the most that one transaction takes. */
   inFlight: z.int().min(1).max(1000).default(128),
   pace: Pace.prefault({}),

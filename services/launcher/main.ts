@@ -73,6 +73,7 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
     views: await viewsOf(ledger),
     defaults: limitsIn(config.defaults),
     timing: timingIn(config.pace),
+    operators: config.operators,
     lanes: inFlight,
     fail: failpoints(config.failpoint, FAILPOINTS),
     pause: backOff(clock),

@@ -73,6 +73,8 @@ export interface Parts {
   readonly keys: Keys;
   readonly defaults: Limits;
   readonly timing: Timing;
+  /** By their broker users. "everyone": whoever reaches the broker could as well write into the ledger. */
+  readonly operators: "everyone" | readonly string[];
   /** Deliveries worked on at the same time: also how large a batch of the ledger's can become. */
   readonly lanes: number;
   readonly fail: Failpoint<LauncherFailpoint>;

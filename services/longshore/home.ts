@@ -87,7 +87,9 @@ export async function writeConfig({ home, brokerUrl, ledgerUrl, cluster, jobs = 
   const ledger = { urlFile: await secretFile("ledger-url", ledgerUrl), keyFile: await keyIn(home) };
   const group = { cluster: where, ...(launch && { launch }), ...(watch && { watch }), namespaces: [namespace], limits: { jobs } };
   await writeFile(files.groups, stringify({ groups: { [name]: group } }), { mode: 0o600 });
-  await writeFile(files.launcher, stringify({ ...common, ledger, http: { listen: "127.0.0.1:0" }, ...launcher }), {
+  // A broker inside the ledger knows no users: whoever reaches it could as well write into the ledger.
+  const operators = brokerUrl.startsWith("postgres") ? "everyone" : [decodeURIComponent(new URL(brokerUrl).username)];
+  await writeFile(files.launcher, stringify({ ...common, ledger, operators, http: { listen: "127.0.0.1:0" }, ...launcher }), {
     mode: 0o600,
   });
   await writeFile(files.watcher, stringify({ ...common, http: { listen: "127.0.0.1:0" } }), { mode: 0o600 });

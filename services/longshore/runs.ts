@@ -18,14 +18,19 @@ const HELP = `longshore runs: what ran, and how it went.
   longshore runs follow RUN
   longshore runs cancel RUN [--reason TEXT]
   longshore runs restart RUN [--from failed|start|STEP] [--with FIELD=VALUE ...]
+  longshore runs abandon RUN --yes [--reason TEXT]
 
   --config FILE   a launcher's config file (default: the Longshore that \`longshore up\` runs from this folder)
 
   longshore runs restart orders/8812/export --with resources.limits.memory=2Gi
+
+abandon is for a run of which nothing will be heard any more: its cluster is gone for good, or its namespace was made anew. The
+run ends as lost at once, whatever its Job does. The Job may still run; where its cluster answers, it is deleted on sight.
+Only operators may: the launcher's setting \`operators\` names their broker users.
 `;
 
 export const runs: Command = {
-  summary: "list, show, follow, cancel and restart runs",
+  summary: "list, show, follow, cancel, restart and give up runs",
   help: HELP,
   async run(args, surroundings) {
     const { values, positionals } = options(args);
@@ -59,13 +64,14 @@ function options(args: readonly string[]) {
         most: text,
         reason: text,
         from: text,
+        yes: { type: "boolean" },
         with: { ...text, multiple: true },
       },
     }),
   );
 }
 
-const VERBS = { show, follow: followRun, cancel, restart };
+const VERBS = { show, follow: followRun, cancel, restart, abandon };
 
 async function ledgerOf({ config }: Values, surroundings: Surroundings): Promise<Ledger> {
   const { ledgerUrl, installation } = await findLongshore({ config }, surroundings);
@@ -187,6 +193,20 @@ async function cancel(run: RunId, values: Values, surroundings: Surroundings): P
   // Whatever it ended with, it is over: only a refusal, or nobody waiting any more, is not what was asked for.
   const end = await following.ended;
   return end === "command.refused" || end === "stopped" ? exitCodeOf(end) : 0;
+}
+
+/** Said twice, since nothing takes it back: what was given up is not looked for any more. */
+async function abandon(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
+  if (values.yes !== true)
+    throw new Usage(
+      `abandon ends ${run} as lost, whatever its Job does: the Job may still run, and is deleted where its cluster answers. Say --yes if that is meant`,
+    );
+  await known(run, values, surroundings);
+  await using broker = await brokerOf(values.config, surroundings);
+  const following = await follow(broker, run, surroundings);
+  await send(broker, "run.abandon", { run, ...(values.reason !== undefined && { reason: values.reason }) }, surroundings.signal);
+  const end = await following.ended;
+  return end === "run.lost" ? 0 : end === "command.refused" ? 1 : exitCodeOf(end);
 }
 
 async function restart(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {

@@ -43,7 +43,7 @@ export function particulars(type: string, data: object, simple: boolean): string
     type === "run.launched" && said.job && `${said.job.namespace}/${said.job.name}`,
     type === "run.started" && said.node !== undefined && `node ${said.node}`,
     type === "run.waiting" && said.reason,
-    (type === "run.cancelling" || type === "run.cancelled") && said.reason,
+    (type === "run.cancelling" || type === "run.cancelled" || type === "run.lost") && said.reason,
     said.exitCode !== undefined && `exit ${said.exitCode}`,
     said.diagnosis && (isTerminal(type) ? said.diagnosis.code : `${said.diagnosis.code}: ${said.diagnosis.sentence}`),
     said.nextAttemptAt !== undefined && `again at ${said.nextAttemptAt.slice(11, 19)}`,

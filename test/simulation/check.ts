@@ -62,6 +62,7 @@ function everyCommandEnds({ upstream, ledger: { tables }, broker }: World): read
       run: refused || (state !== undefined && state !== "tombstone"),
       cancel: tables.commands.has(known) || refused,
       restart: tables.commands.has(known) || refused,
+      abandon: tables.commands.has(known) || refused,
       invalid: refused,
       unreadable: broker.quarantined.some((it) => it.id === command),
     }[kind];

@@ -11,7 +11,7 @@ import type { Planned } from "./scenario.ts";
 
 /** One message of upstream's. Published until the broker confirms it, always with the same id. */
 export interface Asked {
-  readonly kind: "run" | "cancel" | "restart" | "invalid" | "unreadable";
+  readonly kind: "run" | "cancel" | "restart" | "abandon" | "invalid" | "unreadable";
   readonly id: string;
   readonly source: string;
   readonly run: string;
@@ -62,7 +62,7 @@ export function orders(chance: Chance, setting: Setting): readonly Planned[] {
 
 const bytes = (id: string): Omit<Asked, "kind" | "body"> => ({ id, source: SOURCE, run: "", key: "run.requested" });
 
-function asked<T extends "run.requested" | "run.cancel" | "run.restart">(
+function asked<T extends "run.requested" | "run.cancel" | "run.restart" | "run.abandon">(
   kind: Asked["kind"],
   id: string,
   run: string,
@@ -85,6 +85,8 @@ function invalid(id: string): Asked {
   };
   return { ...bytes(id), kind: "invalid", body: Buffer.from(JSON.stringify(body)) };
 }
+
+export const abandonOf = (id: string, run: string): Asked => asked("abandon", id, run, "run.abandon", { run });
 
 export const cancelOf = (id: string, run: string): Asked => asked("cancel", id, run, "run.cancel", { run });
 

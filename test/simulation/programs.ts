@@ -51,6 +51,7 @@ export async function simulatedLauncher(parts: ProgramParts & { readonly ledger:
   const known = await ledger.groups();
   const running: LauncherParts = {
     installation, clock, ledger, broker, keys, lanes, fail,
+    operators: "everyone",
     owner: process.name,
     log: tracing(parts.trace, process.name),
     metrics: gaugesOnly(parts.gauges),

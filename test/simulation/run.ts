@@ -6,6 +6,7 @@
  */
 import { type Broken, check } from "./check.ts";
 import { deal, heal } from "./deeds.ts";
+import { abandonOf } from "./orders.ts";
 import { astir, isMoved } from "./quiet.ts";
 import { scenarioOf } from "./scenario.ts";
 import { openWorld, START_MS, start, type World } from "./world.ts";
@@ -78,14 +79,14 @@ async function rest(world: World): Promise<readonly Broken[]> {
  * be proved any more. The simulation's operator gives up runs that wait for that, and no others.
  */
 function abandonMoved(world: World): void {
-  const { ledger, trace } = world;
+  const { ledger, trace, upstream } = world;
   for (const { record } of ledger.tables.runs.values()) {
-    const { id, tenant, state } = record.run;
+    const { id, generation, state } = record.run;
     if (state === "ended" || state === "tombstone" || !record.attempts.some(({ group, outcome }) => outcome === undefined && isMoved(world, group))) continue; // biome-ignore format: one question
-    void ledger
-      .connect()
-      .admit([{ run: id, tenant, source: "operator", command: `abandon ${id}`, admission: { kind: "abandon" } }]);
+    const asked = abandonOf(`abandon-${id}-${generation}`, id);
+    if (upstream.confirmed.some((it) => it.id === asked.id)) continue;
     trace.say(`the operator gives up ${id}`);
+    void upstream.publish(asked, new AbortController().signal);
   }
 }
 

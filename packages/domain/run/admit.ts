@@ -3,7 +3,7 @@ import type { CommandData } from "@longshore/contract/command.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
 import { advance, cancelOnArrival, openFirst, type Advanced, type Advancing } from "./advance.ts";
 import { beginRun, restartRun, type NewRun } from "./begin.ts";
-import type { Cancel, RunRecord, Told } from "./record.ts";
+import type { Cancel, GivenUp, RunRecord, Told } from "./record.ts";
 
 /** A tombstone is a cancel that came before its run: for so long a late request is cancelled on arrival. */
 export const TOMBSTONE_MS = 24 * 3_600_000;
@@ -18,7 +18,8 @@ export type Admission =
       readonly with: CommandData<"run.restart">["with"];
       readonly actor: Cancel["actor"];
     }
-  | { readonly kind: "abandon" }
+  /** Whether its sender is an operator is decided before. */
+  | ({ readonly kind: "abandon" } & GivenUp)
   /** A command that could be read but not taken: it is answered like any refusal, and burns no id. */
   | { readonly kind: "invalid"; readonly problems: readonly Problem[] };
 
@@ -46,7 +47,10 @@ export function admit(existing: RunRecord | undefined, admission: Admission, at:
     case "abandon":
       if (existing === undefined || existing.run.state === "tombstone") return refuse("RunUnknown", "no run has this id");
       if (existing.run.state === "ended") return refuse("AlreadyEnded", "the run is over already");
-      return { kind: "write", ...advance(existing, { kind: "abandon" }, at) };
+      return {
+        kind: "write",
+        ...advance(existing, { kind: "abandon", reason: admission.reason, actor: admission.actor }, at),
+      };
   }
 }
 

@@ -21,7 +21,7 @@ import { retryCause } from "./due.ts";
 import type { AttemptInput } from "./input.ts";
 import { moveAttempt } from "./lifecycle.ts";
 import { outcomeOfOutputs } from "./outputs.ts";
-import type { Attempt, AttemptOutcome, Cancel, RunRecord, Step, StepOutcome } from "./record.ts";
+import type { Attempt, AttemptOutcome, Cancel, GivenUp, RunRecord, Step, StepOutcome } from "./record.ts";
 import { endRun, openSteps, skip } from "./steps.ts";
 import { jobOf, newsOf } from "./story.ts";
 
@@ -30,7 +30,7 @@ export type { Advanced, Advancing };
 export type RunInput =
   | { readonly kind: "attempt"; readonly step: StepName; readonly n: number; readonly input: AttemptInput }
   | { readonly kind: "cancel"; readonly cancel: Cancel }
-  | { readonly kind: "abandon" };
+  | ({ readonly kind: "abandon" } & GivenUp);
 
 export function advance(record: RunRecord, input: RunInput, at: Advancing): Advanced {
   const draft = draftOf(record, at);
@@ -42,7 +42,7 @@ export function advance(record: RunRecord, input: RunInput, at: Advancing): Adva
       cancelRun(draft, input.cancel);
       break;
     case "abandon":
-      abandonRun(draft);
+      abandonRun(draft, input);
       break;
   }
   return advancedOf(draft);
@@ -154,19 +154,19 @@ function cancelRun(draft: Draft, cancel: Cancel): void {
 }
 
 /** Lost whatever its steps came to: pods may still run. Blocked steps first, so that no attempt's end opens one. */
-function abandonRun(draft: Draft): void {
+function abandonRun(draft: Draft, { reason, actor }: GivenUp): void {
   if (draft.run.state === "ended" || draft.run.state === "tombstone") return;
   for (const { name } of draft.run.plan.steps)
     if (stepIn(draft, name).state === "blocked") skip(draft, name, "the run was given up", { outcome: "lost" });
   const open = draft.attempts.filter(({ outcome }) => outcome === undefined);
-  const diagnosis = diagnose("Abandoned", "An operator gave it up.");
+  const diagnosis = diagnose("Abandoned", reason === undefined ? "An operator gave it up." : `An operator gave it up: ${reason}`);
   for (const { step: name, n } of open) {
     const before = attemptIn(draft, name, n);
     if (before === undefined) continue;
     const context = { nowMs: draft.at.nowMs, limits: draft.run.plan.limits };
-    const { attempt } = moveAttempt(before, { kind: "abandon" }, context);
+    const { attempt } = moveAttempt(before, { kind: "abandon", diagnosis }, context);
     draft.attempts = draft.attempts.map((it) => (it === before ? attempt : it));
     endStep(draft, attempt, "lost", { diagnosis });
   }
-  endRun(draft, "lost");
+  endRun(draft, "lost", { reason, actor });
 }

@@ -89,7 +89,7 @@ export const input = {
   hopeless: { kind: "hopeless", diagnosis: diagnose("Forbidden", "No group of the request ever worked.") },
   startExpired: { kind: "startExpired", diagnosis: diagnose("StartExpired", "It did not start.") },
   deadline: { kind: "deadline" },
-  abandon: { kind: "abandon" },
+  abandon: { kind: "abandon", diagnosis: diagnose("Abandoned", "An operator gave it up.") },
 } as const satisfies { readonly [K in InputKind]: InputOf<K> };
 
 export const context = (nowMs = NOW) => ({ nowMs, limits: DEFAULTS });

@@ -51,7 +51,7 @@ export type AttemptInput =
   | { readonly kind: "hopeless"; readonly diagnosis: Diagnosis }
   | { readonly kind: "startExpired"; readonly diagnosis: Diagnosis }
   | { readonly kind: "deadline" }
-  | { readonly kind: "abandon" };
+  | { readonly kind: "abandon"; readonly diagnosis: Diagnosis };
 
 export type InputKind = AttemptInput["kind"];
 type ByKind = { readonly [I in AttemptInput as I["kind"]]: I };

@@ -33,6 +33,9 @@ export interface Cancel {
   readonly graceSeconds?: number | undefined;
 }
 
+/** Why an operator gave it up, and who. */
+export type GivenUp = Pick<Cancel, "reason" | "actor">;
+
 /** What the tables need to know of a request; the rest of it only the manifest needs. Fixed when the run is accepted. */
 export interface Plan {
   /** Short form: one step, and no events about steps. */

@@ -7,7 +7,7 @@
  */
 import type { StepName } from "@longshore/contract/ids.ts";
 import { type Draft, openAttempt, setStep, stepIn } from "./draft.ts";
-import type { PlannedStep, Run, RunOutcome, Step } from "./record.ts";
+import type { GivenUp, PlannedStep, Run, RunOutcome, Step } from "./record.ts";
 import { terminalOf } from "./story.ts";
 
 /** Opens or skips blocked steps until none changes, then ends the run if none is left. */
@@ -56,9 +56,9 @@ export function skip(draft: Draft, name: StepName, why: string, as: Pick<Step, "
     draft.told.push({ type: "run.step.skipped", group: undefined, data: { run: draft.run.id, step: name, why } });
 }
 
-export function endRun(draft: Draft, outcome: RunOutcome): void {
+export function endRun(draft: Draft, outcome: RunOutcome, by: GivenUp = {}): void {
   draft.run = { ...draft.run, state: "ended", outcome, endedAtMs: draft.at.nowMs };
-  draft.told.push(terminalOf(draft.run, draft.attempts));
+  draft.told.push(terminalOf(draft.run, draft.attempts, by));
 }
 
 function outcomeOf({ state, steps, plan }: Run): RunOutcome {

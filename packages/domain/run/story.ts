@@ -2,7 +2,7 @@
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import type { EventData } from "@longshore/contract/event.ts";
 import type { News } from "./moves/move.ts";
-import type { Attempt, Run, StepOutcome, Told } from "./record.ts";
+import type { Attempt, GivenUp, Run, StepOutcome, Told } from "./record.ts";
 
 type About = Pick<EventData<"run.started">, "run" | "step" | "attempt" | "job">;
 
@@ -53,7 +53,7 @@ export function newsOf(run: Run, attempt: Attempt, news: News): Told {
 }
 
 /** The one terminal event of a generation. */
-export function terminalOf(run: Run, attempts: readonly Attempt[]): Told {
+export function terminalOf(run: Run, attempts: readonly Attempt[], { reason, actor }: GivenUp = {}): Told {
   const { group } = run;
   switch (run.outcome) {
     case "succeeded": {
@@ -71,7 +71,8 @@ export function terminalOf(run: Run, attempts: readonly Attempt[]): Told {
     case "lost": {
       const of = attemptOf(run, attempts, "lost");
       const diagnosis = of?.outcome?.diagnosis ?? diagnose("Gone", "Its outcome is unknown.");
-      return { type: "run.lost", group, data: { ...aboutEnd(run, of), diagnosis } };
+      const who = { ...(reason !== undefined && { reason }), ...(actor && { actor }) };
+      return { type: "run.lost", group, data: { ...aboutEnd(run, of), ...who, diagnosis } };
     }
     case "failed":
     case undefined:

@@ -100,6 +100,7 @@ export async function stage(t: Test, { faults = [], pods = {}, broker = {}, timi
     views: new Map(),
     defaults: DEFAULTS,
     timing: { ...TIMING, ...timing },
+    operators: ["ops"],
     lanes: 4,
     fail: noFailpoint,
     pause: backOff(clock),

@@ -40,5 +40,4 @@ function waitDiagnosis({ notes }: Attempt): Diagnosis {
 export const startExpired: Rule<"startExpired"> = (attempt, { diagnosis }, context) =>
   attempt.started === "yes" ? stay(attempt) : closing(attempt, "startExpired", diagnosis, context);
 
-export const abandoned: Rule<"abandon"> = (attempt, _input, context) =>
-  end(attempt, "lost", context, { diagnosis: diagnose("Abandoned", "An operator gave it up.") });
+export const abandoned: Rule<"abandon"> = (attempt, { diagnosis }, context) => end(attempt, "lost", context, { diagnosis });
