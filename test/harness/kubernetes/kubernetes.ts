@@ -11,6 +11,7 @@ import * as fs from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { removeFolder, type StartedCluster, startCluster, type TestCluster } from "./cluster.ts";
+import { startNode } from "./node.ts";
 import { type KubernetesVersion, type Programs, programs } from "./programs.ts";
 import { startSimulatedNodes } from "./simulated-nodes.ts";
 
@@ -42,6 +43,6 @@ async function startOne(parts: AsyncDisposableStack, there: Programs, nodes: Nod
   parts.defer(() => removeFolder(folder));
   const cluster = parts.use(await startCluster(there, folder));
   if (nodes === "simulated") parts.use(await startSimulatedNodes(there, cluster));
-  if (nodes === "real") throw new Error("a real node is not built yet");
+  if (nodes === "real") parts.use(await startNode(there, cluster));
   return cluster;
 }

@@ -46,7 +46,7 @@ async function sweep(): Promise<void> {
 async function hierarchies(): Promise<readonly string[]> {
   if (await exists(path.join(ROOT, "cgroup.controllers"))) return [ROOT];
   const names = await fs.readdir(ROOT, { withFileTypes: true });
-  return names.filter((it) => it.isDirectory() && it.name !== "systemd" && it.name !== "unified").map((it) => path.join(ROOT, it.name));
+  return names.filter((it) => it.isDirectory()).map((it) => path.join(ROOT, it.name));
 }
 
 /** In version 1 a new cpuset is empty, and no process can enter it. */

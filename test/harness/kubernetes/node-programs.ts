@@ -37,12 +37,14 @@ export async function nodePrograms(say: Say = toStderr): Promise<NodePrograms> {
 
 async function possible(): Promise<void> {
   const why = (it: string): Error => new Error(`a real node needs ${it}: use nodes: "simulated", or run as root on Debian.`);
-  if (process.platform !== "linux" || process.getuid?.() !== 0) throw why("root on Linux (it makes cgroups, mounts and containers)");
+  if (process.platform !== "linux" || process.getuid?.() !== 0)
+    throw why("root on Linux (it makes cgroups, mounts and containers)");
   if (!(await exists("/usr/bin/apt-get"))) throw why("apt-get, to get containerd and runc from Debian");
   const searched = (process.env["PATH"] ?? "").split(":");
   for (const name of FROM_THE_MACHINE) {
     const found = await Promise.all(searched.map((folder) => exists(path.join(folder, name))));
-    if (!found.includes(true)) throw why(`the program ${name}, which is not on PATH (Debian: packages util-linux, mount, coreutils)`);
+    if (!found.includes(true))
+      throw why(`the program ${name}, which is not on PATH (Debian: packages util-linux, mount, coreutils)`);
   }
 }
 
@@ -66,7 +68,8 @@ async function unpack(making: string, say: Say): Promise<void> {
     await run("dpkg", ["-x", path.join(making, name), making]);
     await fs.rm(path.join(making, name));
   }
-  for (const unused of ["usr/share", "etc", "lib/systemd"]) await fs.rm(path.join(making, unused), { recursive: true, force: true });
+  for (const unused of ["usr/share", "etc", "lib/systemd"])
+    await fs.rm(path.join(making, unused), { recursive: true, force: true });
 }
 
 if (import.meta.main) for (const it of Object.values(await nodePrograms())) process.stdout.write(`${it}\n`);

@@ -1,0 +1,94 @@
+/**
+ * containerd in a node's machine: what runs the containers, with the images that tests name already in it.
+ *
+ * The failure this prevents: a containerd that takes over the machine's own one, or its images, or its sockets. All it
+ * has lies on the machine's disk in memory; pods have addresses that nobody else on the computer uses.
+ */
+import { createConnection } from "node:net";
+import * as fs from "node:fs/promises";
+import { networkInterfaces } from "node:os";
+import path from "node:path";
+import { archive, busyboxImage, PAUSE, pauseImage } from "./images.ts";
+import type { Machine } from "./node-machine.ts";
+import type { NodePrograms } from "./node-programs.ts";
+import type { Part } from "./part.ts";
+
+export const CONTAINERD_SOCKET = "/run/containerd/containerd.sock";
+
+export async function startContainerd(machine: Machine, programs: NodePrograms, folder: string): Promise<Part> {
+  const at = (name: string): string => path.join(machine.disk, name);
+  await fs.mkdir(machine.seen(at("network")));
+  await fs.writeFile(machine.seen(at("network/10-pods.conflist")), JSON.stringify(network(at("addresses"))));
+  await fs.writeFile(machine.seen(at("containerd.toml")), settings(machine.disk, programs));
+  const containerd = machine.part({
+    name: "containerd",
+    program: programs.containerd,
+    args: ["--config", at("containerd.toml")],
+    env: { PATH: `${path.dirname(programs.containerd)}:${process.env["PATH"] ?? ""}` }, // its shim lies beside it
+    logFile: path.join(folder, "containerd.log"),
+    ready: () => listens(machine.seen(CONTAINERD_SOCKET)),
+  });
+  await containerd.start();
+  for (const image of [await pauseImage(programs.busybox), await busyboxImage(programs.busybox)]) {
+    const file = at("image.tar");
+    await fs.writeFile(machine.seen(file), archive(image));
+    await machine.run(programs.ctr, "-a", CONTAINERD_SOCKET, "-n", "k8s.io", "images", "import", file);
+    await fs.rm(machine.seen(file));
+  }
+  return containerd;
+}
+
+/** Without restrict_oom_score_adj no sandbox starts where CAP_SYS_RESOURCE is missing: "can't get final child's PID". */
+const settings = (disk: string, { runc, plugins }: NodePrograms): string => `version = 2
+root = "${disk}/containerd"
+state = "/run/containerd"
+disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.devmapper"]
+[grpc]
+  address = "${CONTAINERD_SOCKET}"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "${PAUSE}"
+  restrict_oom_score_adj = true
+  disable_hugetlb_controller = true
+  tolerate_missing_hugetlb_controller = true
+  disable_apparmor = true
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "overlayfs"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+      runtime_type = "io.containerd.runc.v2"
+      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+        BinaryName = "${runc}"
+        SystemdCgroup = false
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "${plugins}"
+    conf_dir = "${disk}/network"
+`;
+
+/** A wire from each pod to the computer and nowhere further: no bridge and no packet filter that would stay behind. */
+const network = (addresses: string): object => ({
+  cniVersion: "0.4.0",
+  name: "pods",
+  plugins: [
+    { type: "ptp", ipMasq: false, ipam: { type: "host-local", dataDir: addresses, ranges: [[{ subnet: freeSubnet() }]] } },
+  ],
+});
+
+/** Of 198.18.0.0/15, which is set aside for measurements and so is nobody's network; one for each node. */
+function freeSubnet(): string {
+  const taken = Object.values(networkInterfaces()).flatMap((them) => (them ?? []).map((it) => it.address));
+  for (let tries = 0; tries < 100; tries++) {
+    const start = `198.${18 + Math.floor(Math.random() * 2)}.${Math.floor(Math.random() * 256)}.`;
+    if (!taken.some((it) => it.startsWith(start))) return `${start}0/24`;
+  }
+  throw new Error("no address range is free for a node's pods in 198.18.0.0/15: are many nodes running on this computer?");
+}
+
+async function listens(socket: string): Promise<boolean> {
+  const connection = createConnection(socket);
+  try {
+    return await new Promise((resolve) => {
+      connection.once("connect", () => resolve(true)).once("error", () => resolve(false));
+    });
+  } finally {
+    connection.destroy();
+  }
+}

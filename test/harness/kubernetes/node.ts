@@ -1,0 +1,135 @@
+/**
+ * One real node: a kubelet and a containerd that run real containers for a test's cluster.
+ *
+ * The failure this prevents: believing what a simulation says of exit codes, logs, memory limits and images. The pods' work
+ * is real; only what belongs to the computer is kept from it (node-machine.ts).
+ */
+import * as fs from "node:fs/promises";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { freePort } from "@longshore/ledger/embedded.ts";
+import type { StartedCluster } from "./cluster.ts";
+import { CONTAINERD_SOCKET, startContainerd } from "./containerd.ts";
+import { cgroups } from "./node-cgroups.ts";
+import { type Machine, startMachine } from "./node-machine.ts";
+import { nodePrograms } from "./node-programs.ts";
+import type { Part } from "./part.ts";
+import type { Programs } from "./programs.ts";
+
+export interface RealNode extends AsyncDisposable {
+  /** Also what the API server calls to reach it for logs. */
+  readonly name: string;
+  readonly kubelet: Part;
+  readonly containerd: Part;
+  readonly machine: Machine;
+  /** "/longshore-node-…": all pods are in it. */
+  readonly cgroup: string;
+}
+
+const NAME = "localhost";
+const READY_WITHIN_MS = 120_000;
+const forever = new AbortController().signal;
+
+export async function startNode(programs: Programs, cluster: StartedCluster): Promise<RealNode> {
+  await using parts = new AsyncDisposableStack();
+  const runtime = await nodePrograms();
+  const group = parts.use(await cgroups());
+  const machine = parts.use(await startMachine(cluster.folder));
+  const containerd = await startContainerd(machine, runtime, cluster.folder);
+  const kubelet = await startKubelet(programs.kubelet, cluster, machine, group.name);
+  await untilReady(cluster);
+  const kept = parts.move();
+  return {
+    name: NAME,
+    kubelet,
+    containerd,
+    machine,
+    cgroup: group.name,
+    [Symbol.asyncDispose]: () => kept.disposeAsync(), // kubelet and containerd end with the machine
+  };
+}
+
+async function startKubelet(program: string, cluster: StartedCluster, machine: Machine, cgroup: string): Promise<Part> {
+  const at = (name: string): string => path.join(machine.disk, name);
+  const [port, healthPort] = [await freePort(), await freePort()];
+  await fs.writeFile(machine.seen(at("resolv.conf")), "nameserver 127.0.0.1\n"); // pods reach no other machine
+  await fs.writeFile(machine.seen(at("kubelet.json")), JSON.stringify(settings({ port, healthPort, cgroup, at })));
+  await fs.writeFile(machine.seen(at("kubeconfig.json")), JSON.stringify(credential(cluster)), { mode: 0o600 });
+  const kubelet = machine.part({
+    name: "kubelet",
+    program,
+    args: [
+      `--config=${at("kubelet.json")}`,
+      `--kubeconfig=${at("kubeconfig.json")}`,
+      `--hostname-override=${NAME}`,
+      `--root-dir=${at("kubelet")}`,
+      `--cert-dir=${at("kubelet-certificates")}`,
+    ],
+    logFile: path.join(cluster.folder, "kubelet.log"),
+    ready: async () => (await fetch(`http://127.0.0.1:${healthPort}/healthz`, { signal: AbortSignal.timeout(2_000) })).ok,
+  });
+  await kubelet.start();
+  return kubelet;
+}
+
+interface Settings {
+  readonly port: number;
+  readonly healthPort: number;
+  readonly cgroup: string;
+  readonly at: (name: string) => string;
+}
+
+const settings = ({ port, healthPort, cgroup, at }: Settings): object => ({
+  apiVersion: "kubelet.config.k8s.io/v1beta1",
+  kind: "KubeletConfiguration",
+  address: "127.0.0.1",
+  port,
+  healthzBindAddress: "127.0.0.1",
+  healthzPort: healthPort,
+  authentication: { anonymous: { enabled: true }, webhook: { enabled: false } },
+  authorization: { mode: "AlwaysAllow" },
+  containerRuntimeEndpoint: `unix://${CONTAINERD_SOCKET}`,
+  cgroupDriver: "cgroupfs",
+  cgroupRoot: cgroup,
+  enforceNodeAllocatable: [],
+  failCgroupV1: false,
+  failSwapOn: false,
+  makeIPTablesUtilChains: false, // what it would write, nobody would take away
+  resolvConf: at("resolv.conf"),
+  volumePluginDir: at("volume-plugins"),
+  serializeImagePulls: false,
+  localStorageCapacityIsolation: true,
+  evictionHard: { "memory.available": "0%", "nodefs.available": "0%", "nodefs.inodesFree": "0%", "imagefs.available": "0%" },
+  imageGCHighThresholdPercent: 100,
+  shutdownGracePeriod: "0s",
+});
+
+const credential = ({ url, caFile, plane }: StartedCluster): object => ({
+  apiVersion: "v1",
+  kind: "Config",
+  "current-context": "node",
+  clusters: [{ name: "node", cluster: { server: url, "certificate-authority": caFile } }],
+  users: [{ name: "node", user: { token: plane.nodeToken } }],
+  contexts: [{ name: "node", context: { cluster: "node", user: "node" } }],
+});
+
+interface Condition {
+  readonly type: string;
+  readonly status: string;
+  readonly message?: string;
+}
+
+async function untilReady(cluster: StartedCluster): Promise<void> {
+  let last = "the kubelet has not made its Node";
+  for (const began = performance.now(); performance.now() - began < READY_WITHIN_MS; await sleep(50)) {
+    const { status, body } = await cluster.admin.send({ method: "GET", path: `/api/v1/nodes/${NAME}` }, forever);
+    if (status !== 200) continue;
+    const { conditions = [] } = (body as { readonly status: { readonly conditions?: readonly Condition[] } }).status;
+    const ready = conditions.find((it) => it.type === "Ready");
+    if (ready?.status === "True") return;
+    last = ready?.message ?? "its Node has no condition yet";
+  }
+  throw new Error(
+    `the real node was not ready within ${READY_WITHIN_MS / 1000} s: ${last}. Its log: ${cluster.folder}/kubelet.log`,
+  );
+}

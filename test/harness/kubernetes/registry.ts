@@ -1,0 +1,112 @@
+/**
+ * A registry of images on a loopback port, with each way in which a pull can go wrong as a repository of its own.
+ *
+ * The failure this prevents: a diagnosis written against remembered error messages. What containerd says to each of these
+ * is what people's pods say. A node takes 127.0.0.1 as a registry without TLS.
+ */
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { type AddressInfo, createServer as createTcpServer, type Socket } from "node:net";
+import { freePort } from "@longshore/ledger/embedded.ts";
+import { type Blob, busyboxImage, type Image } from "./images.ts";
+import { nodePrograms } from "./node-programs.ts";
+
+export interface Registry extends AsyncDisposable {
+  /** "127.0.0.1:41234" */
+  readonly host: string;
+  /** Anybody may pull this one. The names below are images like it. */
+  readonly open: string;
+  /** 401 until asked with the credentials below. */
+  readonly locked: string;
+  /** 403, whoever asks. */
+  readonly forbidden: string;
+  /** 404: no such tag in a repository that is there. */
+  readonly missing: string;
+  /** 500 to everything. */
+  readonly broken: string;
+  /** 429, as registries say it to people who pull too much. */
+  readonly limited: string;
+  readonly user: string;
+  readonly password: string;
+  /** What a Secret of type kubernetes.io/dockerconfigjson holds under ".dockerconfigjson", to pull the locked one. */
+  readonly dockerConfig: string;
+}
+
+export async function registry(): Promise<Registry> {
+  const image = await busyboxImage((await nodePrograms()).busybox);
+  const user = "puller";
+  const password = randomBytes(12).toString("hex");
+  const basic = Buffer.from(`${user}:${password}`).toString("base64");
+  const server = createServer((asked, answer) => respond(image, basic, asked, answer));
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const host = hostOf(server.address() as AddressInfo);
+  const named = (repository: string, tag = "1"): string => `${host}/${repository}/busybox:${tag}`;
+  return {
+    host,
+    open: named("open"),
+    locked: named("locked"),
+    forbidden: named("forbidden"),
+    missing: named("open", "no-such-tag"),
+    broken: named("broken"),
+    limited: named("limited"),
+    user,
+    password,
+    dockerConfig: JSON.stringify({ auths: { [host]: { username: user, password, auth: basic } } }),
+    [Symbol.asyncDispose]: async () => {
+      server.close();
+      server.closeAllConnections();
+      await once(server, "close");
+    },
+  };
+}
+
+/** A port of this computer where nobody listens: a connection is refused at once. */
+export const refusingRegistry = async (): Promise<string> => hostOf({ port: await freePort() });
+
+/** Takes connections and says nothing: as a firewall that drops, or a registry that hangs. */
+export async function hangingRegistry(): Promise<{ readonly host: string } & AsyncDisposable> {
+  const open = new Set<Socket>();
+  const server = createTcpServer((socket) => {
+    open.add(socket);
+    socket.on("error", () => socket.destroy()).once("close", () => open.delete(socket));
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return {
+    host: hostOf(server.address() as AddressInfo),
+    [Symbol.asyncDispose]: async () => {
+      for (const it of open) it.destroy();
+      server.close();
+      await once(server, "close");
+    },
+  };
+}
+
+const hostOf = ({ port }: { readonly port: number }): string => `127.0.0.1:${port}`;
+
+function respond(image: Image, basic: string, asked: IncomingMessage, answer: ServerResponse): void {
+  const send = (status: number, code: string, headers: Record<string, string> = {}): void => {
+    answer.writeHead(status, { "content-type": "application/json", ...headers });
+    answer.end(JSON.stringify({ errors: [{ code, message: code.toLowerCase().replaceAll("_", " ") }] }));
+  };
+  const [, repository, kind, reference = ""] = /^\/v2\/(\w+)\/busybox\/(manifests|blobs)\/(.+)$/.exec(asked.url ?? "") ?? [];
+  if (asked.url === "/v2/") return void answer.writeHead(200).end();
+  if (repository === "forbidden") return send(403, "DENIED");
+  if (repository === "broken") return send(500, "UNKNOWN");
+  if (repository === "limited") return send(429, "TOOMANYREQUESTS");
+  if (repository === "locked" && asked.headers.authorization !== `Basic ${basic}`)
+    return send(401, "UNAUTHORIZED", { "www-authenticate": 'Basic realm="locked"' });
+  if (repository !== "open" && repository !== "locked") return send(404, "NAME_UNKNOWN");
+  const found = kind === "manifests" ? manifest(image, reference) : blob(image, reference);
+  if (found === undefined) return send(404, kind === "manifests" ? "MANIFEST_UNKNOWN" : "BLOB_UNKNOWN");
+  const { mediaType, digest, bytes } = found;
+  answer.writeHead(200, { "content-type": mediaType, "content-length": bytes.length, "docker-content-digest": digest });
+  answer.end(asked.method === "HEAD" ? undefined : bytes);
+}
+
+const manifest = (image: Image, reference: string): Blob | undefined =>
+  [image.manifest.digest, "1"].includes(reference) ? image.manifest : undefined;
+
+const blob = (image: Image, digest: string): Blob | undefined => [image.config, image.layer].find((it) => it.digest === digest);
