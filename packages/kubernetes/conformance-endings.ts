@@ -3,6 +3,7 @@ import type { Test } from "tap";
 import {
   COMMANDS,
   type Conforming,
+  casesOf,
   condition,
   finalizers,
   HOLD,
@@ -16,33 +17,50 @@ import {
 
 const none = (pods: readonly Raw[]): boolean => pods.length === 0;
 
-export async function endings(t: Test, { open, image, outlasts = 4 }: Conforming): Promise<void> {
-  t.setTimeout(600_000);
+export async function endings(t: Test, it: Conforming): Promise<void> {
+  const cases = casesOf(t, it);
+  ended(cases, it);
+  released(cases, it);
+  suspended(cases, it);
+  await cases.settled();
+}
 
-  await t.test("a pod that exits 0 is Succeeded before its Job is Complete, and both stay", async (t) => {
-    await using cluster = await open();
-    const hand = handOf(cluster, image);
+function ended({ test, testWithProcesses }: ReturnType<typeof casesOf>, it: Conforming): void {
+  test("a pod that exits 0 is Succeeded before its Job is Complete, and both stay", async (t, hand) => {
     const job = await hand.createJob("good", COMMANDS.succeed);
     const ended = await hand.untilJob("its end", "good", isFinished);
     t.equal(condition(ended, "Complete"), "CompletionsReached");
+    t.equal(condition(ended, "SuccessCriteriaMet"), "CompletionsReached");
     t.equal(condition(ended, "Failed"), undefined);
     t.match(ended, { status: { succeeded: 1, completionTime: String } });
     const [pod] = await hand.podsOf(job);
     t.equal(pod?.status?.phase, "Succeeded");
     t.equal(pod?.status?.containerStatuses?.[0]?.state?.terminated?.exitCode, 0);
+    t.same(finalizers(pod as Raw), [], "its Job has counted it");
     t.match(pod, {
       metadata: {
         labels: { "batch.kubernetes.io/job-name": "good" },
         ownerReferences: [{ uid: job.metadata.uid, controller: true }],
       },
     });
-    t.match((await hand.send("GET", `${hand.pods}/${pod?.metadata.name}/log?container=main&tailLines=10`)).body, /^done\s*$/);
-    t.equal((await hand.send("GET", `${hand.pods}/nobody/log`)).status, 404);
   });
 
-  await t.test("a pod that exits 3 fails its Job, without a second try", async (t) => {
-    await using cluster = await open();
-    const hand = handOf(cluster, image);
+  testWithProcesses("what a pod wrote can be read after its end", async (t, hand) => {
+    const job = await hand.createJob("good", COMMANDS.succeed);
+    await hand.untilJob("its end", "good", isFinished);
+    const [pod] = await hand.podsOf(job);
+    t.match((await hand.send("GET", `${hand.pods}/${pod?.metadata.name}/log?container=main&tailLines=10`)).body, /^done\s*$/);
+  });
+
+  test("the log of a pod that is not there, or not yet on a node, is refused", async (t, hand) => {
+    const job = await hand.createUnplaced("mute");
+    const [pod] = await hand.podsOf(job);
+    t.match(await hand.send("GET", `${hand.pods}/nobody/log`), { status: 404, body: { reason: "NotFound" } });
+    const answer = await hand.send("GET", `${hand.pods}/${pod?.metadata.name}/log?container=main`);
+    t.comment(JSON.stringify(answer));
+  });
+
+  testWithProcesses("a pod that exits 3 fails its Job, without a second try", async (t, hand) => {
     const job = await hand.createJob("bad", COMMANDS.fail);
     const ended = await hand.untilJob("its end", "bad", isFinished);
     t.equal(condition(ended, "Failed"), "BackoffLimitExceeded");
@@ -52,10 +70,9 @@ export async function endings(t: Test, { open, image, outlasts = 4 }: Conforming
     t.equal(pods[0]?.status?.containerStatuses?.[0]?.state?.terminated?.exitCode, 3);
   });
 
-  await t.test("a deadline: FailureTarget, the pods go while their log can still be read, then Failed", async (t) => {
-    await using cluster = await open();
-    const hand = handOf(cluster, image);
-    const job = await hand.createJob("late", COMMANDS.lastWords, { activeDeadlineSeconds: Math.max(1, outlasts - 1) });
+  testWithProcesses("a deadline: FailureTarget, the pods go while their log can still be read, then Failed", async (t, hand) => {
+    const activeDeadlineSeconds = Math.max(1, (it.outlasts ?? 4) - 1);
+    const job = await hand.createJob("late", COMMANDS.lastWords, { activeDeadlineSeconds });
     const target = await hand.untilJob("FailureTarget", "late", (it) => condition(it, "FailureTarget") !== undefined);
     t.equal(condition(target, "FailureTarget"), "DeadlineExceeded");
     const [pod] = await hand.untilPods("its pod under deletion", job, ([it]) => it !== undefined && isDeleting(it));
@@ -66,9 +83,52 @@ export async function endings(t: Test, { open, image, outlasts = 4 }: Conforming
     await hand.untilPods("its pods gone", job, none);
   });
 
-  await t.test("ttlSecondsAfterFinished takes the pods; the Job stays with its condition until it is released", async (t) => {
-    await using cluster = await open();
-    const hand = handOf(cluster, image);
+  test("a deadline also ends a Job whose pod never got a node", async (t, hand) => {
+    const job = await hand.createUnplaced("late", { activeDeadlineSeconds: 2 });
+    const failed = await hand.untilJob("its end", "late", isFinished);
+    t.equal(condition(failed, "FailureTarget"), "DeadlineExceeded");
+    t.equal(condition(failed, "Failed"), "DeadlineExceeded");
+    t.equal(failed.status?.active, undefined);
+    t.comment(JSON.stringify(failed.status));
+    await hand.untilPods("its pods gone", job, none);
+  });
+
+  test("a pod that others delete before it had a node: its Job fails", async (t, hand) => {
+    const job = await hand.createUnplaced("robbed");
+    const [pod] = await hand.podsOf(job);
+    t.equal((await hand.send("DELETE", `${hand.pods}/${pod?.metadata.name}`)).status, 200);
+    const failed = await hand.untilJob("its end", "robbed", isFinished);
+    t.comment(JSON.stringify(failed.status));
+    t.equal(condition(failed, "Failed"), "BackoffLimitExceeded");
+    await hand.untilPods("its pods gone", job, none);
+  });
+
+  testWithProcesses("a pod that others delete while it runs: its Job fails", async (t, hand) => {
+    const job = await hand.createJob("robbed", COMMANDS.runOn);
+    const [pod] = await hand.untilPods("its pod running", job, ([it]) => it?.status?.phase === "Running");
+    t.equal((await hand.send("DELETE", `${hand.pods}/${pod?.metadata.name}`)).status, 200);
+    const failed = await hand.untilJob("its end", "robbed", isFinished);
+    t.comment(JSON.stringify(failed.status));
+    t.equal(condition(failed, "Failed"), "BackoffLimitExceeded");
+  });
+
+  testWithProcesses(
+    "an image that cannot be pulled leaves the pod waiting and the Job without a condition",
+    async (t, _, cluster) => {
+      const hand = handOf(cluster, { image: "registry.invalid/nothing:1" });
+      const job = await hand.createJob("no-image", COMMANDS.succeed);
+      const waits = (it: Raw | undefined): string => it?.status?.containerStatuses?.[0]?.state?.waiting?.reason ?? "";
+      const [pod] = await hand.untilPods("its image missed", job, ([it]) => /^(ErrImagePull|ImagePullBackOff)$/.test(waits(it)));
+      t.equal(pod?.status?.phase, "Pending");
+      t.notOk(isFinished(await hand.job("no-image")));
+      await hand.deleteJob("no-image", "Foreground");
+      await hand.untilPods("its pods gone", job, none);
+    },
+  );
+}
+
+function released({ test }: ReturnType<typeof casesOf>, { image }: Conforming): void {
+  test("ttlSecondsAfterFinished takes the pods; the Job stays with its condition until it is released", async (t, hand) => {
     const job = await hand.createJob("swept", COMMANDS.succeed, { ttlSecondsAfterFinished: 0 });
     await hand.untilJob("its deletion by the TTL controller", "swept", (it) => isDeleting(it) && finalizers(it).join() === HOLD);
     t.same(await hand.podsOf(job), []);
@@ -77,9 +137,7 @@ export async function endings(t: Test, { open, image, outlasts = 4 }: Conforming
     await hand.untilJobGone("swept");
   });
 
-  await t.test("a release is one write: the hold off, the time to live on, a foreign finalizer left alone", async (t) => {
-    await using cluster = await open();
-    const hand = handOf(cluster, image);
+  test("a release is one write: the hold off, the time to live on, a foreign finalizer left alone", async (t, hand) => {
     const body = manifest("shared", image, COMMANDS.succeed) as { readonly metadata: object };
     const job = await hand.must("POST", hand.jobs, {
       body: { ...body, metadata: { ...body.metadata, finalizers: [HOLD, "example.com/theirs"] } },
@@ -100,9 +158,7 @@ export async function endings(t: Test, { open, image, outlasts = 4 }: Conforming
     await hand.untilJobGone("shared");
   });
 
-  await t.test("a release with a time to live of none takes the Job and its pods away", async (t) => {
-    await using cluster = await open();
-    const hand = handOf(cluster, image);
+  test("a release with a time to live of none takes the Job and its pods away", async (t, hand) => {
     const job = await hand.createJob("brief", COMMANDS.succeed);
     await hand.untilJob("its end", "brief", isFinished);
     await hand.release("brief", { spec: { ttlSecondsAfterFinished: 0 } });
@@ -110,9 +166,20 @@ export async function endings(t: Test, { open, image, outlasts = 4 }: Conforming
     t.same(await hand.untilPods("its pods gone", job, none), []);
   });
 
-  await t.test("an occupant stands without pods, and holds its name", async (t) => {
-    await using cluster = await open();
-    const hand = handOf(cluster, image);
+  test("the release that removes a Job still answers with that Job", async (t, hand) => {
+    const job = await hand.createUnplaced("leaving");
+    await hand.deleteJob("leaving", "Background");
+    const { status, body } = await hand.release("leaving");
+    t.equal(status, 200);
+    t.match(body, { kind: "Job", metadata: { name: "leaving", uid: job.metadata.uid } });
+    t.same(finalizers(body as Raw), []);
+    await hand.untilJobGone("leaving");
+    await hand.untilPods("its pods collected", job, none);
+  });
+}
+
+function suspended({ test }: ReturnType<typeof casesOf>, { image }: Conforming): void {
+  test("an occupant stands without pods, and holds its name", async (t, hand) => {
     const occupant = { body: manifest("occupied", image, COMMANDS.succeed, { suspend: true, parallelism: 0 }) };
     const { status, body } = await hand.send("POST", hand.jobs, occupant);
     t.equal(status, 201);
@@ -130,15 +197,36 @@ export async function endings(t: Test, { open, image, outlasts = 4 }: Conforming
     );
   });
 
-  await t.test("an image that cannot be pulled leaves the pod waiting and the Job without a condition", async (t) => {
-    await using cluster = await open();
-    const hand = handOf(cluster, "registry.invalid/nothing:1");
-    const job = await hand.createJob("no-image", COMMANDS.succeed);
-    const waits = (it: Raw | undefined): string => it?.status?.containerStatuses?.[0]?.state?.waiting?.reason ?? "";
-    const [pod] = await hand.untilPods("its image missed", job, ([it]) => /^(ErrImagePull|ImagePullBackOff)$/.test(waits(it)));
-    t.equal(pod?.status?.phase, "Pending");
-    t.notOk(isFinished(await hand.job("no-image")));
-    await hand.deleteJob("no-image", "Foreground");
+  test("a suspended Job has no pods and no start until it is resumed", async (t, hand) => {
+    const job = await hand.createJob("later", COMMANDS.succeed, { suspend: true });
+    const stands = await hand.untilJob("Suspended", "later", (it) => condition(it, "Suspended") === "JobSuspended");
+    t.equal(stands.status?.startTime, undefined);
+    t.same(await hand.podsOf(job), []);
+    t.equal((await suspend(hand, "later", false)).status, 200);
+    const ended = await hand.untilJob("its end", "later", isFinished);
+    t.match(ended, { status: { startTime: String, succeeded: 1 } });
+    t.match(
+      ended.status?.conditions?.find((it) => it.type === "Suspended"),
+      { status: "False", reason: "JobResumed" },
+    );
+  });
+
+  test("suspending a Job takes its pods, which count neither way; its start is forgotten", async (t, hand) => {
+    const job = await hand.createUnplaced("paused");
+    t.equal((await suspend(hand, "paused", true)).status, 200);
     await hand.untilPods("its pods gone", job, none);
+    const stands = await hand.untilJob(
+      "Suspended, without pods",
+      "paused",
+      (it) => condition(it, "Suspended") === "JobSuspended" && it.status?.active === undefined,
+    );
+    t.equal(stands.status?.startTime, undefined);
+    t.equal(stands.status?.failed, undefined);
+    await suspend(hand, "paused", false);
+    await hand.untilPods("a new pod", job, (pods) => pods.length === 1);
+    t.match(await hand.untilJob("its new start", "paused", (it) => it.status?.active === 1), { status: { startTime: String } });
   });
 }
+
+const suspend = (hand: ReturnType<typeof handOf>, name: string, to: boolean) =>
+  hand.send("PATCH", `${hand.jobs}/${name}`, { contentType: STRATEGIC, body: { spec: { suspend: to } } });

@@ -3,8 +3,8 @@ import type { Test } from "tap";
 import {
   COMMANDS,
   type Conforming,
+  casesOf,
   type Hand,
-  handOf,
   manifest,
   METADATA,
   METADATA_LIST,
@@ -22,12 +22,11 @@ async function createIdle(hand: Hand, image: string, names: readonly string[]): 
   for (const name of names) await hand.untilJob("it settled", name, (it) => it.status?.conditions !== undefined);
 }
 
-export async function listing(t: Test, { open, image }: Conforming): Promise<void> {
-  t.setTimeout(600_000);
+export async function listing(t: Test, it: Conforming): Promise<void> {
+  const { test, testAlone, settled } = casesOf(t, it);
+  const { image } = it;
 
-  await t.test("pages show one moment, whole and once, whatever is created meanwhile", async (t) => {
-    await using cluster = await open();
-    const hand = handOf(cluster, image);
+  test("pages show one moment, whole and once, whatever is created meanwhile", async (t, hand) => {
     await createIdle(hand, image, ["a", "b", "c", "d", "e"]);
     const names: string[] = [];
     const versions = new Set<string>();
@@ -47,9 +46,7 @@ export async function listing(t: Test, { open, image }: Conforming): Promise<voi
     t.equal(versions.size, 1, "all of one version");
   });
 
-  await t.test("a continue token outlives its version as 410 Expired", async (t) => {
-    await using cluster = await open();
-    const hand = handOf(cluster, image);
+  testAlone("a continue token outlives its version as 410 Expired", async (t, hand, cluster) => {
     await createIdle(hand, image, ["a", "b", "c"]);
     const { metadata } = await hand.list(hand.jobs, "limit=1");
     await createIdle(hand, image, ["d"]);
@@ -59,12 +56,17 @@ export async function listing(t: Test, { open, image }: Conforming): Promise<voi
       `${hand.jobs}?limit=1&continue=${encodeURIComponent(metadata.continue ?? "")}`,
     );
     t.equal(status, 410);
-    t.match(body, { kind: "Status", reason: "Expired", code: 410 });
+    t.match(body, { kind: "Status", reason: "Expired", code: 410, metadata: { continue: /./ } });
+    const rest = (body as { readonly metadata: { readonly continue: string } }).metadata.continue;
+    const { items } = await hand.list(hand.jobs, `continue=${encodeURIComponent(rest)}`);
+    t.same(
+      items.map((it) => it.metadata.name),
+      ["b", "c", "d"],
+      "its own token gives the rest, of another moment",
+    );
   });
 
-  await t.test("a watch from a version that is gone says 410, as its status or in its stream", async (t) => {
-    await using cluster = await open();
-    const hand = handOf(cluster, image);
+  testAlone("a watch from a version that is gone says 410, as its status or in its stream", async (t, hand, cluster) => {
     const { metadata } = await hand.list(hand.jobs);
     await createIdle(hand, image, ["a"]);
     await cluster.expire();
@@ -74,9 +76,7 @@ export async function listing(t: Test, { open, image }: Conforming): Promise<voi
     t.match(said, { type: "ERROR", object: { kind: "Status", code: 410 } });
   });
 
-  await t.test("a watch tells what came after its version, bookmarks where it stands, and ends in time", async (t) => {
-    await using cluster = await open();
-    const hand = handOf(cluster, image);
+  test("a watch tells what came after its version, bookmarks where it stands, and ends in time", async (t, hand) => {
     await createIdle(hand, image, ["old"]);
     const { metadata } = await hand.list(hand.jobs);
     await createIdle(hand, image, ["new"]);
@@ -98,17 +98,13 @@ export async function listing(t: Test, { open, image }: Conforming): Promise<voi
     t.same(await all(again.events), [], "nothing is told twice");
   });
 
-  await t.test("a watch without a version begins with what is there", async (t) => {
-    await using cluster = await open();
-    const hand = handOf(cluster, image);
+  test("a watch without a version begins with what is there", async (t, hand) => {
     await createIdle(hand, image, ["here"]);
     const { events } = await hand.watch(hand.jobs, "timeoutSeconds=20");
     t.match(await first(events), { type: "ADDED", object: { metadata: { name: "here" } } });
   });
 
-  await t.test("for a watch with a selector, a Job that loses its label is DELETED, though it is there", async (t) => {
-    await using cluster = await open();
-    const hand = handOf(cluster, image);
+  test("for a watch with a selector, a Job that loses its label is DELETED, though it is there", async (t, hand) => {
     await createIdle(hand, image, ["marked", "never"]);
     const unmark = (name: string, more: object = {}) =>
       hand.must("PATCH", `${hand.jobs}/${name}`, {
@@ -128,9 +124,7 @@ export async function listing(t: Test, { open, image }: Conforming): Promise<voi
     t.same((await hand.list(hand.jobs, "labelSelector=conformance%3Dyes")).items, []);
   });
 
-  await t.test("a DELETED carries the object's last state, with the version of its deletion", async (t) => {
-    await using cluster = await open();
-    const hand = handOf(cluster, image);
+  test("a DELETED carries the object's last state, with the version of its deletion", async (t, hand) => {
     await createIdle(hand, image, ["going"]);
     await hand.deleteJob("going", "Foreground");
     const last = await hand.untilJob("only the hold left", "going", onlyHeld);
@@ -141,9 +135,7 @@ export async function listing(t: Test, { open, image }: Conforming): Promise<voi
     t.ok(gone !== undefined && version(gone) > Number(last.metadata.resourceVersion));
   });
 
-  await t.test("lists and watches can be of metadata only", async (t) => {
-    await using cluster = await open();
-    const hand = handOf(cluster, image);
+  test("lists and watches can be of metadata only", async (t, hand, cluster) => {
     await createIdle(hand, image, ["thin"]);
     const list = (await hand.send("GET", hand.jobs, { accept: METADATA_LIST })).body as RawList;
     t.equal(list.kind, "PartialObjectMetadataList");
@@ -156,9 +148,7 @@ export async function listing(t: Test, { open, image }: Conforming): Promise<voi
     t.equal(told?.object.spec, undefined);
   });
 
-  await t.test("a field selector finds one Job by its name", async (t) => {
-    await using cluster = await open();
-    const hand = handOf(cluster, image);
+  test("a field selector finds one Job by its name", async (t, hand) => {
     await createIdle(hand, image, ["one", "two"]);
     const { items } = await hand.list(hand.jobs, "fieldSelector=metadata.name%3Dtwo");
     t.same(
@@ -170,6 +160,27 @@ export async function listing(t: Test, { open, image }: Conforming): Promise<voi
       body: { reason: "BadRequest" },
     });
   });
+
+  test("resourceVersion=0 asks the cache, of any age", async (t, hand) => {
+    await createIdle(hand, image, ["a", "b", "c"]);
+    const list = await hand.list(hand.jobs, "resourceVersion=0&limit=2");
+    t.comment(JSON.stringify([list.metadata, list.items.length]));
+    t.match(list, { kind: "JobList", metadata: { resourceVersion: /^\d+$/ } });
+  });
+
+  test("a version that the server has not reached is Too large, with its cause", async (t, hand) => {
+    const { metadata } = await hand.list(hand.jobs);
+    const ahead = Number(metadata.resourceVersion) + 1_000_000;
+    const tooLarge = { reason: "Timeout", code: 504, details: { causes: [{ reason: "ResourceVersionTooLarge" }] } };
+    const listed = await hand.send("GET", `${hand.jobs}?resourceVersion=${ahead}`);
+    t.comment(JSON.stringify(listed));
+    t.match(listed, { status: 504, body: tooLarge });
+    const watch = await hand.watch(hand.jobs, `resourceVersion=${ahead}&timeoutSeconds=10`);
+    const told = watch.status === 200 ? await all(watch.events) : watch.body;
+    t.comment(JSON.stringify([watch.status, told]));
+  });
+
+  await settled();
 }
 
 const version = (event: WatchEvent): number => Number(event.object.metadata.resourceVersion);

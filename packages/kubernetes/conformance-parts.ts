@@ -2,16 +2,23 @@
  * What the conformance tests of clusters are written with: objects read loosely, one hand that sends, and waiting by
  * watching, so that no test sleeps and none depends on how fast a cluster is.
  */
+import type { Test } from "tap";
 import type { ApiAnswer, ApiRequest, Transport } from "./transport.ts";
+
+/** "processes": pods do what their commands say. "instant": they end well a moment after a node has them, whatever they say. */
+export type Pods = "processes" | "instant";
 
 export interface Conforming {
   readonly name: string;
+  readonly pods: Pods;
   /** An own, empty namespace in a cluster; disposing of it cleans up, also where a test has deleted the namespace. */
   readonly open: () => Promise<OpenCluster>;
   /** An image with a shell. */
   readonly image: string;
   /** How many seconds a pod runs that must outlast a few requests; 4 unless told. */
   readonly outlasts?: number;
+  /** How many cases may run at once, each in its own namespace; 1 unless told. Those that disturb all others run alone. */
+  readonly atOnce?: number;
 }
 
 export interface OpenCluster extends AsyncDisposable {
@@ -55,11 +62,14 @@ export interface Raw {
     readonly deletionTimestamp?: string;
     readonly ownerReferences?: readonly { readonly uid: string }[];
   };
-  readonly spec?: { readonly ttlSecondsAfterFinished?: number; readonly template?: unknown };
+  readonly spec?: { readonly ttlSecondsAfterFinished?: number; readonly suspend?: boolean; readonly template?: unknown };
   readonly status?: {
     readonly phase?: string;
     readonly active?: number;
+    readonly failed?: number;
+    readonly startTime?: string;
     readonly hard?: unknown;
+    readonly used?: unknown;
     readonly conditions?: readonly { readonly type: string; readonly status: string; readonly reason?: string }[];
     readonly containerStatuses?: readonly {
       readonly state?: { readonly waiting?: { readonly reason?: string }; readonly terminated?: { readonly exitCode?: number } };
@@ -80,6 +90,43 @@ export interface WatchEvent {
   readonly object: Raw & { readonly code?: number };
 }
 
+export type Body = (t: Test, hand: Hand, cluster: OpenCluster) => Promise<void>;
+
+export interface Cases {
+  test(sentence: string, body: Body): void;
+  /** For what only a pod that runs its command can show. Where pods do not, the file says that it was not called. */
+  testWithProcesses(sentence: string, body: Body): void;
+  /** For what disturbs every namespace: it runs when the others have ended. */
+  testAlone(sentence: string, body: Body): void;
+  /** All of them ran. */
+  settled(): Promise<void>;
+}
+
+export function casesOf(t: Test, it: Conforming): Cases {
+  t.setTimeout(900_000);
+  t.jobs = it.atOnce ?? 1;
+  const running: Promise<unknown>[] = [];
+  const alone: (() => Promise<unknown>)[] = [];
+  const call = (sentence: string, body: Body): Promise<unknown> =>
+    t.test(sentence, { buffered: true, timeout: 600_000 }, async (t) => {
+      await using cluster = await it.open();
+      await body(t, handOf(cluster, it), cluster);
+    });
+  const test = (sentence: string, body: Body): void => void running.push(call(sentence, body));
+  return {
+    test,
+    testWithProcesses: (sentence, body) => {
+      if (it.pods === "processes") test(sentence, body);
+      else t.comment(`not called, because pods run no processes on ${it.name}: ${sentence}`);
+    },
+    testAlone: (sentence, body) => void alone.push(() => call(sentence, body)),
+    settled: async () => {
+      await Promise.all(running);
+      for (const it of alone) await it();
+    },
+  };
+}
+
 const WATCH_SECONDS = 20;
 const ROUNDS_MOST = 6;
 const forever = new AbortController().signal;
@@ -93,6 +140,8 @@ export interface Hand {
   /** Throws where the answer is not 2xx: for what a test needs and does not examine. */
   must(method: ApiRequest["method"], path: string, more?: Omit<ApiRequest, "method" | "path">): Promise<Raw>;
   createJob(name: string, command: readonly string[], more?: object): Promise<Raw>;
+  /** One whose pod no node can take: it stays Pending, on every cluster. Waits until that pod is counted. */
+  createUnplaced(name: string, more?: object): Promise<Raw>;
   deleteJob(name: string, propagationPolicy: string): Promise<ApiAnswer>;
   release(name: string, more?: object): Promise<ApiAnswer>;
   job(name: string): Promise<Raw>;
@@ -120,8 +169,17 @@ export const isDeleting = (object: Raw): boolean => object.metadata.deletionTime
 export const finalizers = (object: Raw): readonly string[] => object.metadata.finalizers ?? [];
 export const onlyHeld = (job: Raw): boolean => isDeleting(job) && finalizers(job).join() === HOLD;
 
-export function manifest(name: string, image: string, command: readonly string[], more: object = {}): object {
-  const pod = { restartPolicy: "Never", terminationGracePeriodSeconds: 5, containers: [{ name: "main", image, command }] };
+const NOWHERE = { nodeSelector: { "example.com/nowhere": "yes" } };
+
+export function manifest(
+  name: string,
+  image: string,
+  command: readonly string[],
+  more: object = {},
+  podMore: object = {},
+): object {
+  const containers = [{ name: "main", image, command }];
+  const pod = { restartPolicy: "Never", terminationGracePeriodSeconds: 5, containers, ...podMore };
   return {
     apiVersion: "batch/v1",
     kind: "Job",
@@ -135,7 +193,10 @@ export function manifest(name: string, image: string, command: readonly string[]
   };
 }
 
-export function handOf({ transport, namespace }: Pick<OpenCluster, "transport" | "namespace">, image: string): Hand {
+export function handOf(
+  { transport, namespace }: Pick<OpenCluster, "transport" | "namespace">,
+  { image }: Pick<Conforming, "image">,
+): Hand {
   const jobs = `/apis/batch/v1/namespaces/${namespace}/jobs`;
   const pods = `/api/v1/namespaces/${namespace}/pods`;
   let others = 0;
@@ -202,6 +263,10 @@ export function handOf({ transport, namespace }: Pick<OpenCluster, "transport" |
     untilAll,
     untilJob,
     createJob,
+    createUnplaced: async (name, more) => {
+      await must("POST", jobs, { body: manifest(name, image, COMMANDS.succeed, more, NOWHERE) });
+      return await untilJob("its pod counted", name, (it) => it.status?.active === 1);
+    },
     release,
     deleteJob: (name, propagationPolicy) => send("DELETE", `${jobs}/${name}`, { body: { propagationPolicy } }),
     job: (name) => must("GET", `${jobs}/${name}`),

@@ -1,11 +1,12 @@
-/** What an API server refuses, with the status, reason and causes that our diagnosis reads. */
+/** What an API server answers to a create and to a patch, with the status, reason and causes that our diagnosis reads. */
 import type { Test } from "tap";
 import {
   COMMANDS,
   type Conforming,
+  casesOf,
   finalizers,
   HOLD,
-  handOf,
+  type Hand,
   manifest,
   METADATA,
   onlyHeld,
@@ -14,13 +15,17 @@ import {
 } from "./conformance-parts.ts";
 
 const NOBODY = "00000000-0000-4000-8000-000000000000";
+const RELEASED = { "$deleteFromPrimitiveList/finalizers": [HOLD] };
 
-export async function refusals(t: Test, { open, image }: Conforming): Promise<void> {
-  t.setTimeout(600_000);
+export async function refusals(t: Test, it: Conforming): Promise<void> {
+  const cases = casesOf(t, it);
+  creating(cases, it);
+  patching(cases);
+  await cases.settled();
+}
 
-  await t.test("a POST may ask for metadata only, and gets the UID, labels and finalizers", async (t) => {
-    await using cluster = await open();
-    const hand = handOf(cluster, image);
+function creating({ test }: ReturnType<typeof casesOf>, { image }: Conforming): void {
+  test("a POST may ask for metadata only, and gets the UID, labels and finalizers", async (t, hand) => {
     const { status, body } = await hand.send("POST", hand.jobs, {
       body: manifest("half", image, COMMANDS.runOn),
       accept: METADATA,
@@ -33,24 +38,33 @@ export async function refusals(t: Test, { open, image }: Conforming): Promise<vo
     t.equal(metadata.uid, (await hand.job("half")).metadata.uid);
   });
 
-  await t.test("a second POST of a name is AlreadyExists", async (t) => {
-    await using cluster = await open();
-    const hand = handOf(cluster, image);
-    await hand.createJob("once", COMMANDS.runOn);
-    const { status, body } = await hand.send("POST", hand.jobs, { body: manifest("once", image, COMMANDS.succeed) });
-    t.equal(status, 409);
-    t.match(body, {
-      kind: "Status",
-      status: "Failure",
-      reason: "AlreadyExists",
-      code: 409,
-      message: 'jobs.batch "once" already exists',
-    });
+  test("a second POST of a name is AlreadyExists, also as a dry run, and what stands there can be read", async (t, hand) => {
+    const annotations = { "example.com/proof": "a long line of letters" };
+    const first = manifest("once", image, COMMANDS.succeed) as { readonly metadata: object };
+    const job = await hand.must("POST", hand.jobs, { body: { ...first, metadata: { ...first.metadata, annotations } } });
+    for (const query of ["", "?dryRun=All"]) {
+      const { status, body } = await hand.send("POST", `${hand.jobs}${query}`, {
+        body: manifest("once", image, COMMANDS.succeed),
+      });
+      t.equal(status, 409);
+      t.match(body, {
+        kind: "Status",
+        status: "Failure",
+        reason: "AlreadyExists",
+        code: 409,
+        message: 'jobs.batch "once" already exists',
+        details: { name: "once", group: "batch", kind: "jobs" },
+      });
+    }
+    for (const accept of ["application/json", METADATA]) {
+      const { status, body } = await hand.send("GET", `${hand.jobs}/once`, { accept });
+      t.equal(status, 200);
+      const { metadata } = body as Raw;
+      t.match(metadata, { uid: job.metadata.uid, annotations, labels: { conformance: "yes" } });
+    }
   });
 
-  await t.test("what is unsound is Invalid, with every field at once", async (t) => {
-    await using cluster = await open();
-    const hand = handOf(cluster, image);
+  test("what is unsound is Invalid, with every field at once", async (t, hand) => {
     const { status, body } = await hand.send("POST", hand.jobs, {
       body: {
         metadata: { name: "unsound" },
@@ -69,9 +83,22 @@ export async function refusals(t: Test, { open, image }: Conforming): Promise<vo
     }
   });
 
-  await t.test("a dry run says 201 and leaves nothing", async (t) => {
-    await using cluster = await open();
-    const hand = handOf(cluster, image);
+  test("a value of another type is a BadRequest that names nothing", async (t, hand) => {
+    const body = manifest("mistyped", image, COMMANDS.succeed, { backoffLimit: "none" });
+    const answer = await hand.send("POST", hand.jobs, { body });
+    t.comment(JSON.stringify(answer));
+    t.match(answer, { status: 400, body: { reason: "BadRequest" } });
+  });
+
+  test("a field that nobody knows is taken with a Warning, and dropped", async (t, hand) => {
+    const body = manifest("misspelt", image, COMMANDS.succeed, { backofLimit: 3 });
+    const answer = await hand.send("POST", hand.jobs, { body });
+    t.equal(answer.status, 201);
+    t.match(answer.headers["warning"], /unknown field "spec.backofLimit"/);
+    t.match(answer.body, { spec: { backofLimit: undefined } });
+  });
+
+  test("a dry run says 201 and leaves nothing", async (t, hand) => {
     t.equal((await hand.send("POST", `${hand.jobs}?dryRun=All`, { body: manifest("dry", image, COMMANDS.succeed) })).status, 201);
     t.match(await hand.send("GET", `${hand.jobs}/dry`), {
       status: 404,
@@ -79,143 +106,91 @@ export async function refusals(t: Test, { open, image }: Conforming): Promise<vo
     });
   });
 
-  await t.test("a release with another UID changes nothing, and one of a missing Job says so", async (t) => {
-    await using cluster = await open();
-    const hand = handOf(cluster, image);
-    await hand.createJob("theirs", COMMANDS.runOn);
-    const body = { metadata: { uid: NOBODY, "$deleteFromPrimitiveList/finalizers": [HOLD] } };
-    const refused = await hand.send("PATCH", `${hand.jobs}/theirs`, { contentType: STRATEGIC, body });
-    t.match(refused, { status: 422, body: { reason: "Invalid", details: { causes: [{ field: "metadata.uid" }] } } });
-    t.same(finalizers(await hand.job("theirs")), [HOLD]);
-    t.match(await hand.send("PATCH", `${hand.jobs}/nobody`, { contentType: STRATEGIC, body }), { status: 404 });
+  test("a POST into what is no namespace names the namespace", async (t, hand) => {
+    const path = "/apis/batch/v1/namespaces/conformance-nowhere/jobs";
+    const posted = await hand.send("POST", path, { body: manifest("lost", image, COMMANDS.succeed) });
+    t.match(posted, { status: 404, body: { reason: "NotFound", details: { name: "conformance-nowhere", kind: "namespaces" } } });
+    t.match(await hand.send("GET", `${path}/lost`), { status: 404, body: { details: { name: "lost", kind: "jobs" } } });
+  });
+}
+
+function patching({ test }: ReturnType<typeof casesOf>): void {
+  const patch = (hand: Hand, name: string, body: object, accept?: string) =>
+    hand.send("PATCH", `${hand.jobs}/${name}`, { contentType: STRATEGIC, body, ...(accept === undefined ? {} : { accept }) });
+
+  test("a release with another UID changes nothing, and one of a missing Job says so", async (t, hand) => {
+    await hand.createUnplaced("theirs");
+    const body = { metadata: { uid: NOBODY, ...RELEASED } };
+    for (const then of ["while it lives", "while it is being deleted"]) {
+      const refused = await patch(hand, "theirs", body);
+      t.match(refused, { status: 422, body: { reason: "Invalid" } }, then);
+      t.ok(fieldsOf(refused.body).includes("metadata.uid"), then);
+      t.same(finalizers(await hand.job("theirs")), [HOLD]);
+      await hand.deleteJob("theirs", "Background");
+    }
+    t.match(await patch(hand, "nobody", body), { status: 404, body: { reason: "NotFound", details: { name: "nobody" } } });
   });
 
-  await t.test("a patch of an older version is a Conflict", async (t) => {
-    await using cluster = await open();
-    const hand = handOf(cluster, image);
-    const job = await hand.createJob("moved", COMMANDS.runOn);
-    const label = (resourceVersion: string, value: string) =>
-      hand.send("PATCH", `${hand.jobs}/moved`, {
-        contentType: STRATEGIC,
-        body: { metadata: { resourceVersion, labels: { moved: value } } },
-      });
-    await hand.untilJob("an active pod", "moved", (it) => it.status?.active === 1);
-    t.match(await label(job.metadata.resourceVersion, "a"), { status: 409, body: { reason: "Conflict" } });
+  test("a release may ask for metadata only, and so may a delete and a read", async (t, hand) => {
+    const job = await hand.createUnplaced("half");
+    const half = { kind: "PartialObjectMetadata", metadata: { uid: job.metadata.uid } };
+    const answers = [
+      await hand.send("GET", `${hand.jobs}/half`, { accept: METADATA }),
+      await hand.send("DELETE", `${hand.jobs}/half`, { accept: METADATA, body: { propagationPolicy: "Foreground" } }),
+      await patch(hand, "half", { metadata: { uid: job.metadata.uid, ...RELEASED } }, METADATA),
+    ];
+    for (const { status, body } of answers) {
+      t.equal(status, 200);
+      t.match(body, half);
+      t.equal((body as Raw).spec, undefined);
+    }
   });
 
-  await t.test("the hold can be put back on a live Job, and not on one under deletion", async (t) => {
-    await using cluster = await open();
-    const hand = handOf(cluster, image);
-    await hand.createJob("stripped", COMMANDS.runOn);
-    const hold = (...names: readonly string[]) =>
-      hand.send("PATCH", `${hand.jobs}/stripped`, { contentType: STRATEGIC, body: { metadata: { finalizers: names } } });
+  test("a patch of an older version is a Conflict", async (t, hand) => {
+    const job = await hand.createUnplaced("moved");
+    const label = (resourceVersion: string) => patch(hand, "moved", { metadata: { resourceVersion, labels: { moved: "yes" } } });
+    t.equal((await label(job.metadata.resourceVersion)).status, 200);
+    t.match(await label(job.metadata.resourceVersion), { status: 409, body: { reason: "Conflict" } });
+  });
+
+  test("the hold can be put back on a live Job, and not on one under deletion", async (t, hand) => {
+    await hand.createUnplaced("stripped");
+    const hold = (...names: readonly string[]) => patch(hand, "stripped", { metadata: { finalizers: names } });
     await hand.release("stripped");
     t.equal((await hold(HOLD)).status, 200);
     t.equal((await hold("example.com/more")).status, 200);
     t.same([...finalizers(await hand.job("stripped"))].sort(), ["example.com/more", HOLD].sort(), "one is added to the other");
     await hand.deleteJob("stripped", "Foreground");
+    t.equal((await hold(HOLD)).status, 200, "what is on may be put on again");
     await hand.release("stripped");
     await hand.untilJob("the other finalizer alone", "stripped", (it) => finalizers(it).join() === "example.com/more");
-    t.match(await hold(HOLD), {
+    const late = await hold(HOLD);
+    t.match(late, {
       status: 422,
       body: { reason: "Invalid", message: /no new finalizers can be added if the object is being deleted/ },
     });
-    await hand.send("PATCH", `${hand.jobs}/stripped`, {
-      contentType: STRATEGIC,
-      body: { metadata: { "$deleteFromPrimitiveList/finalizers": ["example.com/more"] } },
-    });
+    t.ok(fieldsOf(late.body).includes("metadata.finalizers"));
+    await patch(hand, "stripped", { metadata: { "$deleteFromPrimitiveList/finalizers": ["example.com/more"] } });
     await hand.untilJobGone("stripped");
   });
 
-  await t.test("a spec cannot be changed after its creation", async (t) => {
-    await using cluster = await open();
-    const hand = handOf(cluster, image);
-    await hand.createJob("fixed", COMMANDS.runOn);
+  test("a spec cannot be changed after its creation", async (t, hand) => {
+    await hand.createUnplaced("fixed");
     const spec = { template: { spec: { containers: [{ name: "main", image: "other" }] } } };
-    const refused = await hand.send("PATCH", `${hand.jobs}/fixed`, { contentType: STRATEGIC, body: { spec } });
+    const refused = await patch(hand, "fixed", { spec });
     t.match(refused, { status: 422, body: { reason: "Invalid", message: /spec.template.*field is immutable/ } });
   });
 
-  await t.test("a full quota of Jobs is Forbidden, in a sentence and without a cause", async (t) => {
-    await using cluster = await open();
-    const hand = handOf(cluster, image);
-    await quota(hand, "few", { "count/jobs.batch": "1" });
-    await hand.createJob("fits", COMMANDS.runOn);
-    const { status, body } = await hand.send("POST", hand.jobs, { body: manifest("one-too-many", image, COMMANDS.succeed) });
-    t.equal(status, 403);
-    t.match(body, {
-      reason: "Forbidden",
-      message: /exceeded quota: few, requested: count\/jobs.batch=1, used: count\/jobs.batch=1, limited: count\/jobs.batch=1/,
-    });
-    t.notMatch(body, { details: { causes: [{}] } });
-    t.equal(
-      (await hand.send("POST", hand.jobs, { body: manifest("fits", image, COMMANDS.succeed) })).status,
-      403,
-      "the quota speaks before the name",
-    );
-  });
-
-  await t.test("a full quota of pods lets the Job in, and Events say why it has no pods", async (t) => {
-    await using cluster = await open();
-    const hand = handOf(cluster, image);
-    await quota(hand, "none", { pods: "0" });
-    const job = await hand.createJob("hungry", COMMANDS.succeed);
-    const [event] = await failedCreate(hand, job);
-    t.match(event?.message, /exceeded quota: none, requested: pods=1, used: pods=0, limited: pods=0/);
-    t.same(await hand.podsOf(job), []);
-  });
-
-  await t.test("Pod Security lets the Job in with a Warning, and Events say why it has no pods", async (t) => {
-    await using cluster = await open();
-    const hand = handOf(cluster, image);
-    const labels = { "pod-security.kubernetes.io/enforce": "baseline" };
-    await hand.must("PATCH", hand.namespace, { contentType: STRATEGIC, body: { metadata: { labels } } });
-    const containers = [{ name: "main", image, command: COMMANDS.succeed, securityContext: { privileged: true } }];
-    const { status, headers, body } = await hand.send("POST", hand.jobs, {
-      body: manifest("daring", image, COMMANDS.succeed, { template: { spec: { restartPolicy: "Never", containers } } }),
-    });
-    t.equal(status, 201);
-    t.match(headers["warning"], /would violate PodSecurity/);
-    const [event] = await failedCreate(hand, body as Raw);
-    t.match(event?.message, /violates PodSecurity "baseline:latest": privileged/);
-  });
-
-  await t.test("a Role in a namespace may read that namespace and no other", async (t) => {
-    await using cluster = await open();
-    const hand = handOf({ transport: cluster.confined, namespace: cluster.namespace }, image);
-    t.match(await hand.must("GET", hand.namespace), { metadata: { name: cluster.namespace, uid: /./ } });
-    t.match(await hand.send("GET", "/api/v1/namespaces/kube-system"), {
-      status: 403,
-      body: { kind: "Status", reason: "Forbidden" },
-    });
-    t.match(await hand.send("GET", "/apis/batch/v1/jobs"), { status: 403 });
-  });
-
-  await t.test("a Job of which only the hold is left may be released twice", async (t) => {
-    await using cluster = await open();
-    const hand = handOf(cluster, image);
-    await hand.createJob("twice", COMMANDS.runOn);
+  test("a Job of which only the hold is left may be released twice", async (t, hand) => {
+    await hand.createUnplaced("twice");
     await hand.deleteJob("twice", "Foreground");
     await hand.untilJob("only the hold left", "twice", onlyHeld);
     t.equal((await hand.release("twice")).status, 200);
-    t.equal((await hand.release("twice")).status, 404);
+    t.match(await hand.release("twice"), { status: 404, body: { reason: "NotFound", details: { name: "twice" } } });
   });
 }
 
-type Hand = ReturnType<typeof handOf>;
-
-async function quota(hand: Hand, name: string, hard: object): Promise<void> {
-  const path = hand.namespace.concat("/resourcequotas");
-  await hand.must("POST", path, { body: { apiVersion: "v1", kind: "ResourceQuota", metadata: { name }, spec: { hard } } });
-  await hand.untilAll(
-    "the quota in force",
-    path,
-    `fieldSelector=metadata.name%3D${name}`,
-    ([it]) => it?.status?.hard !== undefined,
-  );
+function fieldsOf(body: unknown): readonly string[] {
+  const { details } = body as { readonly details?: { readonly causes?: readonly { readonly field: string }[] } };
+  return (details?.causes ?? []).map((it) => it.field);
 }
-
-const failedCreate = (hand: Hand, job: Raw): Promise<readonly Raw[]> =>
-  hand.untilAll("an Event FailedCreate", hand.events, `fieldSelector=involvedObject.uid%3D${job.metadata.uid}`, (found) =>
-    found.some((it) => it.reason === "FailedCreate"),
-  );

@@ -6,6 +6,7 @@
  * between them is a bug of the pocket's, never a case in here.
  */
 import type { Test } from "tap";
+import { admission } from "./conformance-admission.ts";
 import { deletions } from "./conformance-deletions.ts";
 import { endings } from "./conformance-endings.ts";
 import { listing } from "./conformance-lists.ts";
@@ -19,5 +20,6 @@ export async function clusterConformance(t: Test, it: Conforming): Promise<void>
   await t.test(`${it.name}: how a held Job is deleted`, (t) => deletions(t, it));
   await t.test(`${it.name}: how a held Job ends and is released`, (t) => endings(t, it));
   await t.test(`${it.name}: what is refused, and in which words`, (t) => refusals(t, it));
+  await t.test(`${it.name}: quotas, Pod Security and permissions`, (t) => admission(t, it));
   await t.test(`${it.name}: lists and watches`, (t) => listing(t, it));
 }

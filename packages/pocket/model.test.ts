@@ -36,6 +36,7 @@ function chance(seed: number): () => number {
 async function conforms(name: string, delays: Delays, seed: number): Promise<void> {
   await clusterConformance(t, {
     name,
+    pods: "processes",
     image: "busybox",
     open: async () => {
       const clock = virtualClock({ random: chance(seed) });

@@ -27,6 +27,7 @@ let clusters = 0;
 
 await clusterConformance(t, {
   name: "the pocket over HTTP",
+  pods: "processes",
   image: "busybox",
   outlasts: 1,
   open: async () => {
