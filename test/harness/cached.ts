@@ -29,8 +29,9 @@ export async function cached(name: string, make: (folder: string) => Promise<voi
   await fs.mkdir(cacheFolder(), { recursive: true });
   await using _lock = await lock(path.join(cacheFolder(), `${name}.lock`), () => say(`${name}: somebody else makes it; waiting`));
   if (await exists(folder)) return folder;
+  // One file system only: a system tree whose making was killed may still have /proc and /dev mounted in it.
   for (const left of await fs.readdir(cacheFolder()))
-    if (left.startsWith(`${name}.making-`)) await fs.rm(path.join(cacheFolder(), left), { recursive: true, force: true });
+    if (left.startsWith(`${name}.making-`)) await run("rm", ["-rf", "--one-file-system", path.join(cacheFolder(), left)]);
   const making = `${folder}.making-${randomUUID()}`;
   await fs.mkdir(making);
   await make(making);

@@ -14,7 +14,8 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { freePort, leash } from "@longshore/ledger/embedded.ts";
 import { processesOfGroup, untilStopped } from "./processes.ts";
-import { rabbitmqRoot, type Say, type Version } from "./rabbitmq-root.ts";
+import { type Say, toStderr } from "./cached.ts";
+import { rabbitmqRoot, type Version } from "./rabbitmq-root.ts";
 
 export interface TestRabbitmq extends AsyncDisposable {
   readonly version: Version;
@@ -239,8 +240,4 @@ async function ctl(place: Place, args: readonly string[]): Promise<string> {
   const [code] = await once(child, "close");
   if (code !== 0) throw new Error(`rabbitmqctl ${args.join(" ")} ended with ${String(code)}: ${err || out}`);
   return out;
-}
-
-function toStderr(sentence: string): void {
-  process.stderr.write(`${sentence}\n`);
 }

@@ -6,9 +6,9 @@
  *
  *   node test/harness/kubernetes/programs.ts [1.34]      makes them now
  */
-import * as fs from "node:fs/promises";
 import path from "node:path";
-import { cached, cacheFolder, exists, run, type Say, toStderr } from "../cached.ts";
+import { exists, type Say, toStderr } from "../cached.ts";
+import { built, type GoModule } from "../go.ts";
 
 const MODULES = path.join(import.meta.dirname, "modules");
 export const VERSIONS = ["1.31", "1.34", "1.36"] as const;
@@ -20,17 +20,9 @@ export type Program = (typeof KUBERNETES)[number] | "etcd" | "kwok";
 /** Where each program stands. */
 export type Programs = Readonly<Record<Program, string>>;
 
-interface Module {
-  /** A folder in modules/. */
-  readonly folder: string;
-  /** The module whose version names what is built. */
-  readonly module: string;
-  readonly packages: Readonly<Record<string, string>>;
-}
-
-const OTHERS: readonly Module[] = [
-  { folder: "etcd", module: "go.etcd.io/etcd/server/v3", packages: { etcd: "go.etcd.io/etcd/server/v3" } },
-  { folder: "kwok", module: "sigs.k8s.io/kwok", packages: { kwok: "sigs.k8s.io/kwok/cmd/kwok" } },
+const OTHERS: readonly GoModule[] = [
+  { folder: path.join(MODULES, "etcd"), module: "go.etcd.io/etcd/server/v3", packages: { etcd: "go.etcd.io/etcd/server/v3" } },
+  { folder: path.join(MODULES, "kwok"), module: "sigs.k8s.io/kwok", packages: { kwok: "sigs.k8s.io/kwok/cmd/kwok" } },
 ];
 
 /** `LONGSHORE_TEST_KUBERNETES` may name a folder that holds them all; it is taken as it is. */
@@ -47,10 +39,10 @@ export async function programs(version: KubernetesVersion = "1.34", say: Say = t
 /** The one whose kubelet the real node runs: the last that starts on a machine with cgroup v1 without being told to. */
 const NODE_VERSION: KubernetesVersion = "1.34";
 
-function kubernetesModule(version: KubernetesVersion): Module {
+function kubernetesModule(version: KubernetesVersion): GoModule {
   const wanted = KUBERNETES.filter((name) => name !== "kubelet" || version === NODE_VERSION);
   const packages = Object.fromEntries(wanted.map((name) => [name, `k8s.io/kubernetes/cmd/${name}`]));
-  return { folder: `kubernetes-${version}`, module: "k8s.io/kubernetes", packages };
+  return { folder: path.join(MODULES, `kubernetes-${version}`), module: "k8s.io/kubernetes", packages };
 }
 
 async function namedPrograms(folder: string): Promise<Programs> {
@@ -72,60 +64,6 @@ const record = (at: (name: Program) => string): Programs => ({
   etcd: at("etcd"),
   kwok: at("kwok"),
 });
-
-async function built({ folder, module, packages }: Module, say: Say): Promise<string> {
-  const version = await versionIn(path.join(MODULES, folder, "go.mod"), module);
-  const name = `${folder.replace(/-.*/, "")}-${version}`;
-  return await cached(name, (making) => build({ folder, packages, version, making, say }), say);
-}
-
-interface Build {
-  readonly folder: string;
-  readonly packages: Readonly<Record<string, string>>;
-  readonly version: string;
-  readonly making: string;
-  readonly say: Say;
-}
-
-/** One program after the other: each tells that it is done, and memory holds one linker at a time. */
-async function build({ folder, packages, version, making, say }: Build): Promise<void> {
-  await goIsThere();
-  // Go's own cache of these builds is three gigabytes that nobody needs a second time.
-  const goCache = path.join(cacheFolder(), `${path.basename(making)}-go`);
-  const env = { CGO_ENABLED: "0", GOCACHE: goCache, GOFLAGS: "-mod=readonly" };
-  const flags = `-s -w -X k8s.io/component-base/version.gitVersion=v${version}`;
-  try {
-    for (const [name, from] of Object.entries(packages)) {
-      const began = performance.now();
-      const what = `building ${name} ${version}`;
-      say(`${what} from Go modules, once for all checkouts`);
-      const args = ["-n", "10", "go", "build", "-trimpath", `-ldflags=${flags}`, "-o", path.join(making, name), from];
-      await run("nice", args, { cwd: path.join(MODULES, folder), env, what, say });
-      say(`  ${name} ${version} is built, ${Math.round((performance.now() - began) / 1000)} s`);
-    }
-  } finally {
-    await fs.rm(goCache, { recursive: true, force: true });
-  }
-}
-
-async function goIsThere(): Promise<void> {
-  await run("go", ["version"]).catch((error: unknown) => {
-    const how = "install Go 1.24 or newer, or name a folder with the programs in LONGSHORE_TEST_KUBERNETES";
-    throw new Error(`the tests' Kubernetes is built with Go, which did not start: ${how}.`, { cause: error });
-  });
-}
-
-async function versionIn(file: string, module: string): Promise<string> {
-  const text = await fs.readFile(file, "utf8");
-  const line = text.split("\n").find((it) =>
-    it
-      .replace(/^require /, "")
-      .trim()
-      .startsWith(`${module} v`),
-  );
-  if (line === undefined) throw new Error(`${file} does not require ${module}`);
-  return line.slice(line.lastIndexOf(" v") + 2);
-}
 
 if (import.meta.main) {
   const asked = process.argv[2] ?? "1.34";

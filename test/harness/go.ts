@@ -1,0 +1,73 @@
+/**
+ * Programs built from Go modules whose versions and hashes a go.mod and go.sum in this repository pin.
+ *
+ * The failure this prevents: a test that needs a download from somewhere, or whatever version somebody has installed.
+ */
+import * as fs from "node:fs/promises";
+import path from "node:path";
+import { cached, cacheFolder, run, type Say } from "./cached.ts";
+
+export interface GoModule {
+  /** Where its go.mod is. */
+  readonly folder: string;
+  /** The module whose version names what is built. */
+  readonly module: string;
+  /** The program's name, and the package it is made from. */
+  readonly packages: Readonly<Record<string, string>>;
+}
+
+/** The folder in the cache that holds the module's programs. */
+export async function built({ folder, module, packages }: GoModule, say: Say): Promise<string> {
+  const version = await versionIn(path.join(folder, "go.mod"), module);
+  const name = `${path.basename(folder).replace(/-.*/, "")}-${version}`;
+  return await cached(name, (making) => build({ folder, packages, version, making, say }), say);
+}
+
+interface Build {
+  readonly folder: string;
+  readonly packages: Readonly<Record<string, string>>;
+  readonly version: string;
+  readonly making: string;
+  readonly say: Say;
+}
+
+/** One program after the other: each tells that it is done, and memory holds one linker at a time. */
+async function build({ folder, packages, version, making, say }: Build): Promise<void> {
+  await goIsThere();
+  // Go's own cache of these builds is three gigabytes that nobody needs a second time.
+  const goCache = path.join(cacheFolder(), `${path.basename(making)}-go`);
+  const env = { CGO_ENABLED: "0", GOCACHE: goCache, GOFLAGS: "-mod=readonly -buildvcs=false" };
+  const flags = `-s -w -X k8s.io/component-base/version.gitVersion=v${version}`;
+  try {
+    for (const [name, from] of Object.entries(packages)) {
+      const began = performance.now();
+      const what = `building ${name} ${version}`;
+      say(`${what} from Go modules, once for all checkouts`);
+      const args = ["-n", "10", "go", "build", "-trimpath", `-ldflags=${flags}`, "-o", path.join(making, name), from];
+      await run("nice", args, { cwd: folder, env, what, say });
+      say(`  ${name} ${version} is built, ${Math.round((performance.now() - began) / 1000)} s`);
+    }
+  } finally {
+    await fs.rm(goCache, { recursive: true, force: true });
+  }
+}
+
+async function goIsThere(): Promise<void> {
+  await run("go", ["version"]).catch((error: unknown) => {
+    throw new Error("the servers of these tests are built with Go, which did not start: install Go 1.26 or newer.", {
+      cause: error,
+    });
+  });
+}
+
+async function versionIn(file: string, module: string): Promise<string> {
+  const text = await fs.readFile(file, "utf8");
+  const line = text.split("\n").find((it) =>
+    it
+      .replace(/^require /, "")
+      .trim()
+      .startsWith(`${module} v`),
+  );
+  if (line === undefined) throw new Error(`${file} does not require ${module}`);
+  return line.slice(line.lastIndexOf(" v") + 2);
+}
