@@ -9,6 +9,7 @@
 import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
 import { findTests, TIERS, type TestFile, type Tier } from "./runner/find.ts";
+import { prepare } from "./runner/prepare.ts";
 import { type FileResult, runFile } from "./runner/run-file.ts";
 
 const root = resolve(import.meta.dirname, "..");
@@ -27,15 +28,14 @@ async function main(words: readonly string[]): Promise<number> {
   const stop = new AbortController();
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, () => stop.abort(new Error(name)));
 
+  const preparing = prepare(new Set(chosen.map((it) => it.tier)), root, stop.signal);
   const results: FileResult[] = [];
-  for (const tier of TIERS)
-    results.push(
-      ...(await runTier(
-        tier,
-        chosen.filter((it) => it.tier === tier),
-        stop.signal,
-      )),
-    );
+  for (const tier of TIERS) {
+    const files = chosen.filter((it) => it.tier === tier);
+    if (files.length === 0) continue;
+    await preparing.before(tier);
+    results.push(...(await runTier(tier, files, stop.signal)));
+  }
   if (stop.signal.aborted) say("stopped before the end");
   return summary(results, chosen.length, seconds(performance.now() - began)) && !stop.signal.aborted ? 0 : 1;
 }

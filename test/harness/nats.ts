@@ -26,8 +26,10 @@ const MODULE = {
   packages: { "nats-server": "github.com/nats-io/nats-server/v2" },
 };
 
+export const natsServer = async (): Promise<string> => path.join(await built(MODULE, toStderr), "nats-server");
+
 export async function nats(): Promise<TestNats> {
-  const program = path.join(await built(MODULE, toStderr), "nats-server");
+  const program = await natsServer();
   const folder = await fs.mkdtemp(path.join(tmpdir(), "longshore-nats-"));
   const port = await freePort();
   const server = part({
