@@ -64,7 +64,8 @@ function need(group: string, name: string, verb: string): Need {
 export interface KubernetesObject {
   readonly apiVersion: string;
   readonly kind: string;
-  readonly metadata: { readonly name: string; readonly namespace: string; readonly labels: Readonly<Record<string, string>> };
+  /** Without a namespace: of the whole cluster. */
+  readonly metadata: { readonly name: string; readonly namespace?: string; readonly labels: Readonly<Record<string, string>> };
   readonly [field: string]: unknown;
 }
 

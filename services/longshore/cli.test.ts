@@ -55,7 +55,7 @@ const wrong: readonly Case[] = [
   { name: "a variable without a value", args: ["publish", "--image", "a", "--env", "X"], code: 64, says: /write NAME=VALUE/ },
   { name: "an option that is none", args: ["doctor", "--frob"], code: 64, says: /Unknown option '--frob'/ },
   { name: "options of a command that has none", args: ["demo", "--fast"], code: 64, says: /Unknown option '--fast'/ },
-  { name: "rbac without a namespace", args: ["rbac"], code: 64, says: /needs one namespace/ },
+  { name: "rbac without a name", args: ["rbac"], code: 64, says: /needs one group or namespace/ },
   { name: "a request that cannot be read", args: ["publish", "--file", "missing.yaml"], code: 1, says: /missing\.yaml cannot be read/ },
   { name: "a request that is no YAML", args: ["publish", "--file", "bad.yaml"], code: 1, says: /bad\.yaml is no YAML/ },
   { name: "a request that is a list", args: ["publish", "--file", "list.yaml"], code: 1, says: /holds no request/ },

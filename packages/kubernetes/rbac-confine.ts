@@ -1,0 +1,76 @@
+/**
+ * What a Role cannot say: that the launcher touches only what is Longshore's. As a ValidatingAdmissionPolicy and its binding,
+ * which `longshore rbac --confine` prints for the cluster's administrator; Kubernetes 1.30 and newer know them.
+ *
+ * The failure this prevents: a launcher's stolen token deletes, or puts its own words into, the Jobs of other people in the
+ * same namespace. Reading is not confined: for that, give the group a namespace of its own.
+ */
+import type { KubernetesObject } from "./rbac.ts";
+
+const API = "admissionregistration.k8s.io/v1";
+
+/** Ours is what was created with our label. The annotation stands for it where somebody took the label off: it must still be let go of. */
+const MARK = {
+  label: "'app.kubernetes.io/managed-by'",
+  says: "'longshore'",
+  annotation: "'longshore.dev/run-id'",
+};
+
+export function confinement(namespace: string): readonly KubernetesObject[] {
+  const name = `longshore-launcher-${namespace}`;
+  const metadata = { name, labels: { "app.kubernetes.io/name": "longshore", "app.kubernetes.io/component": "launcher" } };
+  return [
+    {
+      apiVersion: API,
+      kind: "ValidatingAdmissionPolicy",
+      metadata,
+      spec: {
+        failurePolicy: "Fail",
+        matchConstraints: { resourceRules: RESOURCES },
+        matchConditions: [
+          {
+            name: "the-launcher",
+            expression: `request.userInfo.username == 'system:serviceaccount:${namespace}:longshore-launcher'`,
+          },
+        ],
+        validations: VALIDATIONS,
+      },
+    },
+    {
+      apiVersion: API,
+      kind: "ValidatingAdmissionPolicyBinding",
+      metadata,
+      spec: {
+        policyName: name,
+        validationActions: ["Deny"],
+        matchResources: { namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": namespace } } },
+      },
+    },
+  ];
+}
+
+// biome-ignore format: a table is read down its columns
+const RESOURCES = [
+  { apiGroups: ["batch"], apiVersions: ["v1"], resources: ["jobs"],                                            operations: ["CREATE", "UPDATE", "DELETE"] },
+  { apiGroups: [""],      apiVersions: ["v1"], resources: ["pods"],                                            operations: ["DELETE"] },
+  { apiGroups: [""],      apiVersions: ["v1"], resources: ["configmaps", "secrets", "persistentvolumeclaims"], operations: ["CREATE", "DELETE"] },
+];
+
+const labelled = (it: string): string => `${it}.metadata.?labels[?${MARK.label}].orValue('') == ${MARK.says}`;
+
+const VALIDATIONS = [
+  {
+    expression: `request.operation != 'CREATE' || ${labelled("object")}`,
+    message: "Longshore's launcher creates only what carries the label app.kubernetes.io/managed-by: longshore.",
+  },
+  {
+    expression: `request.operation == 'CREATE' || ${labelled("oldObject")} || oldObject.metadata.?annotations[?${MARK.annotation}].hasValue()`,
+    message: "Longshore's launcher changes and deletes only what Longshore created.",
+  },
+  {
+    // What it changes: its finalizer, how long a finished Job stays. Never what runs, nor for how long.
+    expression:
+      "request.operation != 'UPDATE' || (object.spec.template == oldObject.spec.template && object.spec.?suspend == oldObject.spec.?suspend && object.spec.?activeDeadlineSeconds == oldObject.spec.?activeDeadlineSeconds)",
+    message: "Longshore's launcher never changes what a Job runs.",
+  },
+];
