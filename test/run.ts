@@ -9,10 +9,12 @@
 import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
 import { findTests, TIERS, type TestFile, type Tier } from "./runner/find.ts";
+import { missing, thisMachine } from "./runner/needs.ts";
 import { prepare } from "./runner/prepare.ts";
 import { type FileResult, runFile } from "./runner/run-file.ts";
 
 const root = resolve(import.meta.dirname, "..");
+const machine = thisMachine();
 const TICK_MS = 15_000;
 const AT_ONCE: Readonly<Record<Tier, number>> = {
   unit: availableParallelism(),
@@ -61,6 +63,12 @@ async function runTier(tier: Tier, files: readonly TestFile[], signal: AbortSign
 
   async function lane(): Promise<void> {
     for (let file = waiting.shift(); file !== undefined && !signal.aborted; file = waiting.shift()) {
+      const why = file.needs.map((need) => missing(need, machine)).find((it) => it !== undefined);
+      if (why !== undefined) {
+        results.push({ path: file.path, passed: 0, failures: [], skipped: [why], ms: 0 });
+        say(`skip   ${tier.padEnd(11)} ${file.path.padEnd(58)} ${why}`);
+        continue;
+      }
       const ticking = tick(file.path);
       const result = await runFile(file.path, { cwd: root, boundMs: file.boundMs, env, signal, onPass: ticking.pass });
       ticking.stop();

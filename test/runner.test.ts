@@ -6,6 +6,7 @@ import { join, resolve } from "node:path";
 import t from "tap";
 import { boundMs, findTests, tierOf } from "./runner/find.ts";
 import { leftovers, MARK } from "./runner/leftovers.ts";
+import { type Machine, missing, NEEDS, needsOf } from "./runner/needs.ts";
 import { type FileResult, runFile } from "./runner/run-file.ts";
 
 const root = resolve(import.meta.dirname, "..");
@@ -148,6 +149,25 @@ t.test("every test file stands in one tier", async (t) => {
   t.equal(boundMs("// runs at most 12 min\n"), 720_000);
   t.ok(findTests(root).some((it) => it.path === "test/runner.test.ts"));
   t.notOk(findTests(root).some((it) => it.path.includes("node_modules")));
+});
+
+t.test("a file that cannot run here says what it would take, and as root on Debian every file can", (t) => {
+  const bare: Machine = { rootOnDebian: false, linux: false, go: false, cached: [], kubernetesNamed: false };
+  t.same(needsOf("a.test.ts", "/** x */\n// needs rabbitmq, kubernetes\n"), ["rabbitmq", "kubernetes"]);
+  t.throws(() => needsOf("a.test.ts", "// needs luck\n"), /a\.test\.ts says that it needs "luck"/);
+  for (const need of NEEDS) {
+    t.match(missing(need, bare), /Debian|install Go/, need);
+    t.equal(missing(need, { ...bare, rootOnDebian: true, linux: true, go: true }), undefined, need);
+  }
+  t.equal(missing("kubernetes", { ...bare, cached: ["kubernetes-1.34.4"] }), undefined);
+  t.match(missing("kubernetes", { ...bare, cached: ["kubernetes-1.34.4.lock", "kubernetes-1.34.4.making-1"] }), /install Go/);
+  const unsaid = findTests(root).filter(({ tier, needs }) => tier === "kube" && needs.length === 0);
+  t.same(
+    unsaid.map((it) => it.path),
+    [],
+    "each file of the slowest tier says what it needs",
+  );
+  t.end();
 });
 
 t.test("the command ends with its sum, and exits 1 where a word names no test", async (t) => {

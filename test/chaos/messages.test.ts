@@ -1,6 +1,7 @@
 /**
  * What comes in is poison, or comes ten times and in any order: through RabbitMQ, with real services. (Faults 49, 51.)
  */
+// needs rabbitmq
 import { type Channel, type ConsumeMessage, connect } from "amqplib";
 import t from "tap";
 import { NAMES } from "@longshore/broker/names.ts";

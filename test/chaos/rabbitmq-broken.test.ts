@@ -1,6 +1,7 @@
 /**
  * RabbitMQ is killed, frozen, out of memory, and loses queues and bindings while runs are under way. (Faults 45–48, 52, 53.)
  */
+// needs rabbitmq
 import { readFile } from "node:fs/promises";
 import { type Channel, connect } from "amqplib";
 import t from "tap";

@@ -1,5 +1,6 @@
 /** The servers that tests ask for: that they are the versions named, start again on their data, and leave nothing behind. */
 // runs at most 15 min
+// needs nats
 import t from "tap";
 import { greeting, nats } from "../harness/nats.ts";
 

@@ -2,6 +2,7 @@
  * The README's example for upstream applications, taken out of the README and run as it is printed there, with nothing but the
  * broker's URL: one program follows, the other publishes.
  */
+// needs rabbitmq
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";

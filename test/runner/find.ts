@@ -4,6 +4,7 @@
  * The bug this prevents: a test file that no run ever picks up. Whatever ends in `.test.ts` is in exactly one tier.
  */
 import { globSync, readFileSync } from "node:fs";
+import { type Need, needsOf } from "./needs.ts";
 
 /** In the order in which they run: cheap and telling first. */
 export const TIERS = ["unit", "simulation", "integration", "chaos", "kube"] as const;
@@ -13,6 +14,7 @@ export interface TestFile {
   readonly path: string;
   readonly tier: Tier;
   readonly boundMs: number;
+  readonly needs: readonly Need[];
 }
 
 const BOUND_MINUTES = 5;
@@ -24,7 +26,7 @@ export function findTests(root: string): TestFile[] {
   });
   return paths.toSorted().map((path) => {
     const text = readFileSync(`${root}/${path}`, "utf8");
-    return { path, tier: tierOf(path, text), boundMs: boundMs(text) };
+    return { path, tier: tierOf(path, text), boundMs: boundMs(text), needs: needsOf(path, text) };
   });
 }
 

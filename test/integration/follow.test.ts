@@ -1,0 +1,43 @@
+/** Following Jobs through the fault proxy, on the pocket over HTTPS. test/kube/follow.test.ts is the same on a real API server. */
+// runs at most 5 min
+import { randomBytes } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { connect } from "@longshore/kubernetes/connect.ts";
+import { openTransport } from "@longshore/kubernetes/exchange.ts";
+import { authority, serverCertificate, serverKey } from "@longshore/kubernetes/testing/certificates.ts";
+import { startPocket } from "@longshore/pocket/start.ts";
+import { systemClock as clock } from "@longshore/runtime/clock.ts";
+import t from "tap";
+import { followFaults } from "../harness/follow-faults.ts";
+import type { Ground } from "../harness/follow-stage.ts";
+
+t.setTimeout(0);
+
+const dataDir = await mkdtemp(path.join(tmpdir(), "longshore-follow-"));
+const token = randomBytes(16).toString("hex");
+const pocket = await startPocket({ dataDir, token, tls: { key: serverKey, cert: serverCertificate } });
+const connected = await connect({ cluster: { server: pocket.url, ca: authority }, credential: { token }, clock });
+if (connected.kind === "refused") throw new Error(JSON.stringify(connected.problems));
+const admin = openTransport(connected.connection);
+t.teardown(async () => {
+  await admin[Symbol.asyncDispose]();
+  await pocket[Symbol.asyncDispose]();
+  await rm(dataDir, { recursive: true, force: true });
+});
+
+const ground: Ground = {
+  url: pocket.url,
+  ca: authority,
+  admin,
+  room: async () => {
+    const namespace = `batch-${randomBytes(4).toString("hex")}`;
+    pocket.model.meddle({ kind: "create namespace", name: namespace });
+    return { namespace, token };
+  },
+  forget: async () => pocket.model.meddle({ kind: "compact" }),
+};
+
+
+followFaults(t, () => ground);

@@ -1,0 +1,75 @@
+/**
+ * What a machine must offer for a test file to run at all, and what to do where it does not.
+ *
+ * A file says so in a line of its own: "// needs rabbitmq, kubernetes". The bug this prevents: a tier that is silently
+ * absent on somebody's machine. What cannot run is counted as skipped and told with the reason; as root on Debian nothing is.
+ */
+import { accessSync, constants, existsSync, readdirSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import { cacheFolder } from "../harness/cached.ts";
+
+export const NEEDS = ["rabbitmq", "nats", "kubernetes", "node"] as const;
+export type Need = (typeof NEEDS)[number];
+
+/** What this machine has, so far as it decides. */
+export interface Machine {
+  readonly rootOnDebian: boolean;
+  readonly linux: boolean;
+  readonly go: boolean;
+  /** What the cache holds already. */
+  readonly cached: readonly string[];
+  readonly kubernetesNamed: boolean;
+}
+
+export function needsOf(path: string, text: string): Need[] {
+  const [, said = ""] = /^\/\/ needs ([\w, ]+)$/m.exec(text) ?? [];
+  return said
+    .split(/, */)
+    .filter((word) => word !== "")
+    .map((word) => {
+      const need = NEEDS.find((it) => it === word);
+      if (need === undefined) throw new Error(`${path} says that it needs "${word}"; what can be needed is ${NEEDS.join(", ")}`);
+      return need;
+    });
+}
+
+/** Why a file with this need cannot run here, and how it could; nothing where it can. */
+export function missing(need: Need, { rootOnDebian, linux, go, cached, kubernetesNamed }: Machine): string | undefined {
+  const has = (name: string): boolean => cached.some((it) => it.startsWith(`${name}-`) && !/\.(lock|making-)/.test(it));
+  const withGo = "install Go 1.26 or newer";
+  switch (need) {
+    case "rabbitmq":
+      return rootOnDebian || has("rabbitmq")
+        ? undefined
+        : "RabbitMQ is made by root on Debian: run the tests there, or in a Debian container";
+    case "nats":
+      return go || has("nats") ? undefined : `the NATS server is built with Go: ${withGo}`;
+    case "kubernetes":
+      return go || kubernetesNamed || has("kubernetes")
+        ? undefined
+        : `the Kubernetes programs are built with Go: ${withGo}, or name a folder with them in LONGSHORE_TEST_KUBERNETES`;
+    case "node":
+      return rootOnDebian && linux ? undefined : "a real node makes cgroups and containers: run the tests as root on Debian";
+  }
+}
+
+export function thisMachine(): Machine {
+  const linux = process.platform === "linux";
+  const folders = (process.env["PATH"] ?? "").split(delimiter);
+  return {
+    linux,
+    rootOnDebian: linux && process.getuid?.() === 0 && existsSync("/usr/bin/apt-get"),
+    go: folders.some((folder) => isProgram(join(folder, "go"))),
+    cached: existsSync(cacheFolder()) ? readdirSync(cacheFolder()) : [],
+    kubernetesNamed: (process.env["LONGSHORE_TEST_KUBERNETES"] ?? "") !== "",
+  };
+}
+
+function isProgram(file: string): boolean {
+  try {
+    accessSync(file, constants.X_OK);
+    return true;
+  } catch {
+    return false; // not there, or not ours to run
+  }
+}
