@@ -26,35 +26,34 @@ type Told = (error: NodeJS.ErrnoException | null, addresses: readonly LookupAddr
 /** For one server's connections: what it keeps is one answer. */
 export function rememberedNames({ ask: asking = ask, patienceMs = 2_000 }: NamesOptions = {}): LookupFunction {
   let last: { readonly name: string; readonly addresses: readonly LookupAddress[] } | undefined;
-  let waiting: Set<Told> | undefined;
+  const waiting = new Set<Told>();
+  const before = (name: string) => (last?.name === name ? last.addresses : undefined);
 
-  function begin(name: string): Set<Told> {
-    const all = new Set<Told>();
+  function begin(name: string): void {
     asking(name, { all: true }, (error, addresses) => {
-      waiting = undefined;
-      const found = error === null && addresses.length > 0;
-      if (found) last = { name, addresses };
-      const before = last?.name === name ? last.addresses : undefined;
-      for (const tell of all) tell(before ? null : (error ?? notFound(name)), before ?? []);
+      if (error === null && addresses.length > 0) last = { name, addresses };
+      const found = before(name);
+      const all = [...waiting];
+      waiting.clear();
+      for (const tell of all) tell(found ? null : (error ?? notFound(name)), found ?? []);
     });
-    return all;
   }
 
   return (name, options, answer) => {
-    const before = last?.name === name ? last.addresses : undefined;
+    const known = before(name);
     const tell: Told = (error, addresses) => {
       clearTimeout(patience);
-      asked.delete(tell);
-      const wanted = options.family === 4 || options.family === 6 ? addresses.filter((it) => it.family === options.family) : addresses;
+      waiting.delete(tell);
+      const { family } = options;
+      const wanted = family === 4 || family === 6 ? addresses.filter((it) => it.family === family) : addresses;
       const [first] = wanted;
       if (error !== null || first === undefined) answer(error ?? notFound(name), []);
       else if (options.all === true) answer(null, [...wanted]);
       else answer(null, first.address, first.family);
     };
-    const patience = before && setTimeout(() => tell(null, before), patienceMs);
-    waiting ??= begin(name);
-    const asked = waiting;
-    asked.add(tell);
+    const patience = known && setTimeout(() => tell(null, known), patienceMs);
+    waiting.add(tell);
+    if (waiting.size === 1) begin(name);
   };
 }
 
