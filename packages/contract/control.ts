@@ -76,3 +76,6 @@ export function boundTo(type: ControlType, data: Readonly<Record<string, unknown
 
 /** "prod.group.announced": what is said for one installation disturbs no other at the same broker. */
 export const controlKey = (installation: Installation, type: ControlType): string => `${installation}.${type}`;
+
+/** The pattern for both announcements. */
+export const announcements = (installation: Installation): string => `${installation}.*.announced`;

@@ -257,7 +257,7 @@ function words({ token, tokenFile, certFile }: CredentialSettings, { kubeconfig 
 }
 
 /** Service account tokens are JWTs that say when they end. We only read that, and believe nothing. */
-function timesOf(authorization: string | undefined): ReturnType<Connection["tokenTimes"]> {
+export function timesOf(authorization: string | undefined): ReturnType<Connection["tokenTimes"]> {
   const payload = authorization?.replace(/^Bearer /, "").split(".")[1];
   if (payload === undefined) return undefined;
   try {

@@ -47,6 +47,8 @@ const GroupSettings = z.strictObject({
     .prefault({}),
 });
 
+export type GroupSettings = z.output<typeof GroupSettings>;
+
 export const GroupsFile = z.strictObject({ groups: z.record(GroupName, GroupSettings) });
 
 export type GroupCredential = "launch" | "watch";
@@ -106,5 +108,5 @@ export async function readGroups(file: string, { credential, clock, onRequest }:
 }
 
 /** A group with several namespaces is a group for each: "prod-a/batch". */
-const nameOf = (group: string, namespace: string, all: readonly string[]): GroupName =>
+export const nameOf = (group: string, namespace: string, all: readonly string[]): GroupName =>
   GroupName.parse(all.length === 1 ? group : `${group}/${namespace}`);

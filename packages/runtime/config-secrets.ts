@@ -7,6 +7,7 @@
 import { accessSync, constants, readFileSync } from "node:fs";
 import { z } from "zod";
 import { reason } from "./config.ts";
+import { sealProblem } from "./seal.ts";
 import { type Secret, secret } from "./secret.ts";
 
 const SECRET_BYTES_MAX = 64 * 1024;
@@ -33,6 +34,13 @@ export const secretFile = () =>
       : secret(text);
   });
 
+/** A file with the keys of a `Seal`, one a line. */
+export const sealKeys = () =>
+  secretFile().check((context) => {
+    const message = sealProblem(context.value.reveal());
+    if (message !== undefined) context.issues.push({ code: "custom", message, input: undefined });
+  });
+
 /** A path of a file that is read again later (tokens that rotate, the groups): it only has to be readable now. */
 export const readableFile = () =>
   z.string().check((context) => {
@@ -54,6 +62,10 @@ export function secretSetting<K extends string>(name: K) {
   };
 }
 
+/** A server that one logs in to: its URL, and user and password where they do not stand in it; each may be a file. */
+export const serverSettings = () =>
+  z.strictObject({ ...secretSetting("url"), ...secretSetting("user"), ...secretSetting("password") }).check(oneSecret("url"));
+
 export function secretOf<K extends string>(
   value: { readonly [P in K | `${K}File`]?: Secret | undefined },
   name: K,
@@ -62,13 +74,18 @@ export function secretOf<K extends string>(
 }
 
 export function oneSecret(name: string, need: "required" | "optional" = "required"): z.core.$ZodCheck<object> {
+  return oneOf(name, `${name}File`, need === "required" ? `give ${name} or ${name}File` : undefined);
+}
+
+/** As a check of an object: both of these settings are refused, and neither where a sentence says what to give. */
+export function oneOf(name: string, other: string, missing: string | undefined): z.core.$ZodCheck<object> {
   const check = z.check<object>((context) => {
     const value: unknown = context.value;
     if (typeof value !== "object" || value === null) return;
     const issue = (message: string) => context.issues.push({ code: "custom", message, input: undefined, path: [name] });
-    const given = [name, `${name}File`].filter((it) => it in value).length;
-    if (given === 2) issue(`give ${name} or ${name}File, not both`);
-    if (given === 0 && need === "required") issue(`is missing; give ${name} or ${name}File`);
+    const given = [name, other].filter((it) => it in value).length;
+    if (given === 2) issue(`give ${name} or ${other}, not both`);
+    if (given === 0 && missing !== undefined) issue(`is missing; ${missing}`);
   });
   check._zod.def.when = () => true; // also beside other problems: all are to be reported at once
   return check;

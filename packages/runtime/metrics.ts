@@ -33,6 +33,7 @@ export const METRICS = {
   longshore_tally_last_success_timestamp_seconds: { kind: "gauge",     labels: [],                               help: "When the last tally ended well" },
   longshore_quarantine_messages:                  { kind: "gauge",     labels: [],                               help: "Messages that nobody could read" },
   longshore_kubernetes_requests_total:            { kind: "counter",   labels: ["group", "verb", "code"],        help: "Requests to API servers; code is the status, or how the answer failed to come" },
+  longshore_announcements_total:                  { kind: "counter",   labels: ["outcome"],                      help: "Announcements of groups that a watcher heard, by what became of them" },
   longshore_build_info:                           { kind: "gauge",     labels: ["service", "version", "node"],   help: "1, with what runs here" },
 } as const satisfies Readonly<Record<string, Declared>>;
 

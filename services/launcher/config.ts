@@ -5,7 +5,14 @@ import { RetryCause } from "@longshore/contract/request.ts";
 import { Duration, durationMs } from "@longshore/contract/units.ts";
 import { DEFAULTS } from "@longshore/domain/run/defaults.ts";
 import type { Limits } from "@longshore/domain/run/record.ts";
-import { oneSecret, readableFile, secretFile, secretSetting } from "@longshore/runtime/config-secrets.ts";
+import {
+  oneSecret,
+  readableFile,
+  sealKeys,
+  secretFile,
+  secretSetting,
+  serverSettings,
+} from "@longshore/runtime/config-secrets.ts";
 import { programSettings } from "@longshore/runtime/program.ts";
 import { z } from "zod";
 import { KEY_BYTES_MIN } from "./keys.ts";
@@ -37,14 +44,13 @@ const Pace = z.strictObject({
   probe: duration.optional(),
   tally: duration.optional(),
   lease: duration.optional(),
+  announce: duration.optional(),
 });
 
 export const LauncherConfig = z.strictObject({
   ...programSettings,
   installation: Installation,
-  broker: z
-    .strictObject({ ...secretSetting("url"), ...secretSetting("user"), ...secretSetting("password") })
-    .check(oneSecret("url")),
+  broker: serverSettings(),
   ledger: z
     .strictObject({
       ...secretSetting("url"),
@@ -56,6 +62,8 @@ export const LauncherConfig = z.strictObject({
     })
     .check(oneSecret("url")),
   groupsFile: readableFile(),
+  /** With it, the groups are announced to watchers that have no groups file: each one's watch credential, sealed. */
+  sealKeyFile: sealKeys().optional(),
   http: z.strictObject({ listen: z.string().default("127.0.0.1:9090") }).prefault({}),
   defaults: Defaults.prefault({}),
   /** Broker users who may give runs up, and whose word for the person behind a command is taken. */

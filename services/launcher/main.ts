@@ -6,6 +6,7 @@
  *                              ▲  │
  *                              │  ▼
  *              place · launch · close · expire · release · sweep · tally · probe ─▶ clusters
+ *   groups file ─▶ announce ─▶ watchers that have none
  *
  * Two loops write down what was said. Every other loop asks the ledger one question, acts, and writes the answer.
  * Work is remembered nowhere else, so any of them may die at any line.
@@ -13,6 +14,7 @@
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import { openBroker } from "@longshore/broker/open.ts";
+import { brokerOf } from "@longshore/broker/settings.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { readGroups } from "@longshore/kubernetes/groups.ts";
 import { openWrites } from "@longshore/kubernetes/write.ts";
@@ -26,6 +28,7 @@ import type { Log } from "@longshore/runtime/log.ts";
 import { backOff, batch, bell, type Ending, together } from "@longshore/runtime/loop.ts";
 import { openMetrics } from "@longshore/runtime/metrics.ts";
 import { runProgram } from "@longshore/runtime/program.ts";
+import { announce, openAnnouncing } from "./announce.ts";
 import { LauncherConfig, limitsIn, timingIn } from "./config.ts";
 import { openKeys } from "./keys.ts";
 import { launcherLoops } from "./loops.ts";
@@ -46,6 +49,7 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
     clock,
     onRequest: (group, verb, code) => metrics.count("longshore_kubernetes_requests_total", { group, verb, code }),
   });
+  const announcing = await openAnnouncing(config, clock);
   await using ledger = await openLedger({
     url: secretOf(config.ledger, "url")?.reveal() ?? "",
     installation,
@@ -53,13 +57,7 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
     migrate: config.ledger.migrate,
     log,
   });
-  await using broker = await openBroker({
-    url: secretOf(config.broker, "url")?.reveal() ?? "",
-    user: secretOf(config.broker, "user")?.reveal(),
-    password: secretOf(config.broker, "password")?.reveal(),
-    log,
-    clock,
-  });
+  await using broker = await openBroker({ ...brokerOf(config), log, clock });
 
   await ledger.putGroups(groups.rows);
   const clusters = new Map<GroupName, Cluster>(
@@ -85,7 +83,10 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
   await using health = await serveHealth(launcherHealth(config.http.listen, parts));
   log.info("the launcher is up", { owner, health: health.url, groups: [...clusters.keys()] });
   // "return await": without the await, everything above closes while the loops still run.
-  return await together(signal, launcherLoops(parts));
+  return await together(signal, {
+    ...launcherLoops(parts),
+    ...(announcing && { announce: announce(parts, announcing) }), // which groups there are → watchers without a groups file
+  });
 }
 
 /** What launchers before us found out. The namespace's UID above all: without it no fact could be believed yet. */

@@ -4,6 +4,7 @@
  */
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { brokerOf } from "@longshore/broker/settings.ts";
 import { Installation } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { LauncherConfig } from "@longshore/launcher/config.ts";
@@ -60,18 +61,8 @@ export async function findLongshore(
 
 function ofConfig(file: string, env: Surroundings["env"]): Longshore {
   const config = readConfig(LauncherConfig, { file, env });
-  const { installation, broker, ledger, groupsFile } = config;
-  const text = (value: { reveal(): string } | undefined): string | undefined => value?.reveal();
-  return {
-    installation,
-    groupsFile,
-    broker: {
-      url: text(secretOf(broker, "url")) ?? "",
-      user: text(secretOf(broker, "user")),
-      password: text(secretOf(broker, "password")),
-    },
-    ledgerUrl: text(secretOf(ledger, "url")) ?? "",
-  };
+  const { installation, ledger, groupsFile } = config;
+  return { installation, groupsFile, broker: brokerOf(config), ledgerUrl: secretOf(ledger, "url")?.reveal() ?? "" };
 }
 
 export async function readRunning(dataDir: string): Promise<Running | undefined> {

@@ -4,21 +4,23 @@
  *   cluster A ──▶ watch-group ─┐
  *   cluster B ──▶ watch-group ─┴─▶ facts
  *
- * It needs no database. What it said is remembered only here, and said again after a restart: the launcher knows repeats.
+ * Its groups stand in a file, or launchers announce them (groups.ts). It needs no database. What it said is remembered only here, and said again after a restart: the launcher knows repeats.
  */
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import { openBroker } from "@longshore/broker/open.ts";
-import { readGroups } from "@longshore/kubernetes/groups.ts";
+import { brokerOf } from "@longshore/broker/settings.ts";
+import { type Groups, readGroups } from "@longshore/kubernetes/groups.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
-import { secretOf } from "@longshore/runtime/config-secrets.ts";
 import { failpoints } from "@longshore/runtime/failpoint.ts";
 import { serveHealth } from "@longshore/runtime/health.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import { backOff, type Ending, together } from "@longshore/runtime/loop.ts";
-import { openMetrics } from "@longshore/runtime/metrics.ts";
+import { type Metrics, openMetrics } from "@longshore/runtime/metrics.ts";
 import { runProgram } from "@longshore/runtime/program.ts";
+import { openSeal } from "@longshore/runtime/seal.ts";
 import { WatcherConfig } from "./config.ts";
+import { learnGroups } from "./groups.ts";
 import { watcherLoops } from "./loops.ts";
 import { FAILPOINTS, type Parts, TIMING } from "./parts.ts";
 
@@ -28,25 +30,8 @@ export async function watcher(config: WatcherConfig, log: Log, signal: AbortSign
   const owner = `${hostname()}/${process.pid}/${randomUUID().slice(0, 8)}`;
   const metrics = openMetrics("watcher", "0.1.0");
 
-  await using groups = await readGroups(config.groupsFile, {
-    credential: "watch",
-    clock,
-    onRequest: (group, verb, code) => metrics.count("longshore_kubernetes_requests_total", { group, verb, code }),
-  });
-  await using broker = await openBroker({
-    url: secretOf(config.broker, "url")?.reveal() ?? "",
-    user: secretOf(config.broker, "user")?.reveal(),
-    password: secretOf(config.broker, "password")?.reveal(),
-    log,
-    clock,
-  });
-  await using health = await serveHealth({
-    listen: config.http.listen,
-    metrics,
-    parts: { broker: () => ({ ready: broker.status().kind !== "reconnecting", says: broker.status().kind }) },
-  });
-
-  const fail = failpoints(config.failpoint, FAILPOINTS);
+  await using groups = await groupsOf(config, metrics);
+  await using broker = await openBroker({ ...brokerOf(config), log, clock });
   const parts: Parts = {
     installation,
     owner,
@@ -54,13 +39,34 @@ export async function watcher(config: WatcherConfig, log: Log, signal: AbortSign
     log,
     metrics,
     broker,
-    clusters: groups.clusters,
+    clusters: groups?.clusters ?? [],
     timing: TIMING,
-    fail,
+    fail: failpoints(config.failpoint, FAILPOINTS),
     pause: backOff(clock),
   };
-  log.info("the watcher is up", { owner, health: health.url, groups: groups.clusters.map(({ name }) => name) });
-  return await together(signal, watcherLoops(parts));
+  const learned = config.sealKeyFile && learnGroups({ ...parts, broker }, openSeal(config.sealKeyFile.reveal(), installation));
+
+  const names = parts.clusters.map(({ name }) => name);
+  await using health = await serveHealth({
+    listen: config.http.listen,
+    metrics,
+    parts: {
+      broker: () => ({ ready: broker.status().kind !== "reconnecting", says: broker.status().kind }),
+      groups: learned?.state ?? (() => ({ ready: true, says: names.join(", ") })),
+    },
+  });
+  log.info("the watcher is up", { owner, health: health.url, groups: learned ? "as launchers announce them" : names });
+  return await together(signal, learned ? { groups: learned.loop } : watcherLoops(parts));
+}
+
+/** From the groups file, if there is one. */
+async function groupsOf({ groupsFile }: WatcherConfig, metrics: Metrics): Promise<Groups | undefined> {
+  if (groupsFile === undefined) return undefined;
+  return await readGroups(groupsFile, {
+    credential: "watch",
+    clock: systemClock,
+    onRequest: (group, verb, code) => metrics.count("longshore_kubernetes_requests_total", { group, verb, code }),
+  });
 }
 
 if (import.meta.main) await runProgram("watcher", WatcherConfig, watcher);

@@ -35,3 +35,6 @@ export interface Parts {
   readonly fail: Failpoint<WatcherFailpoint>;
   readonly pause: Pause;
 }
+
+/** What it takes to learn the groups instead of being given them. */
+export type Learning = Omit<Parts, "clusters" | "broker"> & { readonly broker: Pick<Broker, "publish" | "broadcast" | "listen"> };

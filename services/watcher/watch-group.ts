@@ -23,7 +23,7 @@ import { teller } from "./tell.ts";
 /** Jobs that are being considered at the same time, each perhaps waiting for a log or for the broker. */
 const CONSIDERED_MOST = 32;
 
-export async function watchGroup(parts: Parts, cluster: Watched, signal: AbortSignal): Promise<void> {
+export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watched, signal: AbortSignal): Promise<void> {
   const { clock, log, metrics, installation, timing } = parts;
   const tell = teller(parts);
   const book = openBook();

@@ -1,0 +1,169 @@
+/**
+ * Which groups there are, by what launchers announced: what is believed of it, and what it amounts to. It does nothing itself.
+ *
+ * The bugs this prevents: a group reached as somebody else at the broker wrote it, one that an old announcement brings back or
+ * turns back, one that goes and comes because two launchers read the same file a second apart, and all of them gone because
+ * no launcher was heard for a while: silence changes nothing.
+ */
+import { boundTo, type Control, type ControlData, WatchCredential } from "@longshore/contract/control.ts";
+import { readControl } from "@longshore/contract/envelope.ts";
+import type { GroupName, Installation } from "@longshore/contract/ids.ts";
+import { accessProblem } from "@longshore/kubernetes/announced.ts";
+import type { Access } from "@longshore/kubernetes/watch-access.ts";
+import type { Seal } from "@longshore/runtime/seal.ts";
+
+/** "older": it would turn a group back. "stale": said too long ago to be believed now. */
+export type Outcome = "taken" | "same" | "older" | "stale" | "unknownKey" | "tampered" | "unusable" | "unreadable";
+
+export interface Heard {
+  readonly outcome: Outcome;
+  /** Of a refusal: whom it was about, and a sentence that says what to do. */
+  readonly group?: GroupName;
+  readonly message?: string;
+}
+
+export interface Roster {
+  hear(body: Uint8Array, nowMs: number): Heard;
+  /** To be watched now. */
+  groups(): ReadonlyMap<GroupName, Access>;
+  /** Whether a launcher said, and not so long ago that it should have said it again, which groups there are. */
+  isFresh(nowMs: number): boolean;
+  /** Whether a launcher ever did. */
+  isTold(): boolean;
+  /** Announced and of no use to us, each with the reason if there is one. */
+  missing(): ReadonlyMap<GroupName, string | undefined>;
+}
+
+/** Clocks that differ by more are to be set; what is older was kept by somebody and said again. */
+export const STALE_MS = 10 * 60_000;
+/** A launcher that misses so many of its own turns is not there. */
+const TURNS_MISSED_MOST = 3;
+
+interface Held {
+  readonly access: Access;
+  readonly content: string;
+  readonly version: number;
+  readonly heardMs: number;
+}
+
+interface Launcher {
+  readonly atMs: number;
+  readonly untilMs: number;
+  readonly versions: ReadonlyMap<GroupName, number>;
+}
+
+export function openRoster(installation: Installation, seal: Seal): Roster {
+  const held = new Map<GroupName, Held>();
+  const refused = new Map<GroupName, string>();
+  const launchers = new Map<string, Launcher>();
+  /** Each group that a launcher has, and the oldest version of it that one of them stands by. */
+  let wanted: ReadonlyMap<GroupName, number> = new Map();
+
+  function announced(data: ControlData<"group.announced">, nowMs: number): Heard {
+    const { group, version } = data;
+    const opened = seal.open(data.sealed, boundTo("group.announced", data));
+    if (opened.kind === "refused") return refuse(group, opened.why, opened.message);
+    const access = accessOf(data, opened.text);
+    if (typeof access === "string") return refuse(group, "unusable", access);
+    const content = JSON.stringify(access);
+    const before = held.get(group);
+    refused.delete(group);
+    // Said again, or by another launcher that read the same: no news, but what is older than this is older than what we have.
+    if (before?.content === content) {
+      held.set(group, { ...before, version: Math.max(version, before.version), heardMs: nowMs });
+      return { outcome: "same" };
+    }
+    if (before !== undefined && version <= before.version) {
+      const message = `It was read at ${iso(version)}, and another content of this group at ${iso(before.version)} is in use. If it is the right one, the launchers' clocks differ: set them, or start this watcher anew.`;
+      return { outcome: "older", group, message };
+    }
+    held.set(group, { access, content, version, heardMs: nowMs });
+    return { outcome: "taken" };
+  }
+
+  function refuse(group: GroupName, outcome: Outcome, message: string): Heard {
+    // Only of groups that a launcher named: anybody may speak of others, without end.
+    if (wanted.has(group)) refused.set(group, message);
+    return { outcome, group, message };
+  }
+
+  function allAnnounced(data: ControlData<"groups.announced">, nowMs: number): Heard {
+    const { launcher, againSeconds } = data;
+    const opened = seal.open(data.sealed, boundTo("groups.announced", data));
+    if (opened.kind === "refused") return { outcome: opened.why, message: opened.message };
+    const atMs = Date.parse(data.at);
+    if (Math.abs(atMs - nowMs) > STALE_MS) {
+      const message = `It says that it is of ${data.at}, and the clock here says ${iso(nowMs)}. Set both machines' clocks (NTP); if they are right, somebody repeats old messages at the broker.`;
+      return { outcome: "stale", message };
+    }
+    const before = launchers.get(launcher);
+    if (before !== undefined && atMs <= before.atMs) return { outcome: "older" };
+    for (const [name, { untilMs }] of launchers) if (untilMs < nowMs) launchers.delete(name);
+    const versions = new Map(data.groups.map(({ group, version }) => [group, version]));
+    launchers.set(launcher, { atMs, untilMs: nowMs + againSeconds * 1000 * TURNS_MISSED_MOST, versions });
+    wanted = union(launchers.values());
+    // Groups are announced before they are named, perhaps by another launcher than this one: they get their time.
+    for (const [group, it] of held) if (!wanted.has(group) && it.heardMs < nowMs - STALE_MS) held.delete(group);
+    for (const group of refused.keys()) if (!wanted.has(group)) refused.delete(group);
+    return { outcome: "taken" };
+  }
+
+  function believe(control: Control, nowMs: number): Heard {
+    if (control.data.installation !== installation) return { outcome: "unreadable" };
+    switch (control.type) {
+      case "group.announced":
+        return announced(control.data, nowMs);
+      case "groups.announced":
+        return allAnnounced(control.data, nowMs);
+      case "groups.asked":
+        return { outcome: "same" };
+    }
+  }
+
+  const usable = (): ReadonlyMap<GroupName, Access> =>
+    new Map([...wanted].flatMap(([group, oldest]) => {
+      const it = held.get(group);
+      return it !== undefined && it.version >= oldest ? [[group, it.access] as const] : [];
+    })); // biome-ignore format: one question
+
+  return {
+    hear: (body, nowMs) => {
+      const read = readControl(body);
+      return read.kind === "control" ? believe(read.control, nowMs) : { outcome: "unreadable" };
+    },
+    groups: usable,
+    isFresh: (nowMs) => [...launchers.values()].some(({ untilMs }) => untilMs >= nowMs),
+    isTold: () => launchers.size > 0,
+    missing: () => {
+      const there = usable();
+      return new Map([...wanted.keys()].filter((it) => !there.has(it)).map((it) => [it, refused.get(it)]));
+    },
+  };
+}
+
+function union(launchers: Iterable<Launcher>): ReadonlyMap<GroupName, number> {
+  const oldest = new Map<GroupName, number>();
+  for (const { versions } of launchers)
+    for (const [group, version] of versions) oldest.set(group, Math.min(version, oldest.get(group) ?? version));
+  return oldest;
+}
+
+/** A sentence where what was announced cannot be used. */
+function accessOf({ group: name, namespace, cluster }: ControlData<"group.announced">, sealed: string): Access | string {
+  const credential = WatchCredential.safeParse(jsonOf(sealed));
+  if (!credential.success) return "Its credential is of a form that this watcher does not know. Is the launcher much newer?";
+  const { authorization, cert, key } = credential.data;
+  const { server, ca, serverName, verify } = cluster;
+  const access: Access = { name, namespace, server, trust: { ca, cert, key, serverName, verify }, authorization };
+  return accessProblem(access) ?? access;
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined; // as if it said nothing
+  }
+}
+
+const iso = (ms: number): string => new Date(ms).toISOString();
