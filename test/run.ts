@@ -3,8 +3,8 @@
  *
  *   node test/run.ts [unit] [simulation] [integration] [chaos] [kube] [path…]
  *
- * No argument: all tiers. A path (or a part of one) runs the files that have it. Files of the first two tiers share the
- * machine's cores; the others start databases and brokers, and go one at a time. The last line is "N passed, N failed".
+ * No argument: all tiers. A path (or a part of one) runs the files that have it. Unit tests share the machine's
+ * cores; those that start databases, brokers and clusters go one at a time, and the simulation behind them. The last line is "N passed, N failed".
  */
 import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
@@ -18,7 +18,7 @@ const machine = thisMachine();
 const TICK_MS = 15_000;
 const AT_ONCE: Readonly<Record<Tier, number>> = {
   unit: availableParallelism(),
-  simulation: availableParallelism(),
+  simulation: 1, // it uses all cores by itself
   integration: 1,
   chaos: 1,
   kube: 1,
@@ -30,16 +30,30 @@ async function main(words: readonly string[]): Promise<number> {
   const stop = new AbortController();
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, () => stop.abort(new Error(name)));
 
-  const preparing = prepare(new Set(chosen.map((it) => it.tier)), root, stop.signal);
-  const results: FileResult[] = [];
-  for (const tier of TIERS) {
-    const files = chosen.filter((it) => it.tier === tier);
-    if (files.length === 0) continue;
-    await preparing.before(tier);
-    results.push(...(await runTier(tier, files, stop.signal)));
-  }
+  const results = await runTiers(chosen, stop.signal);
   if (stop.signal.aborted) say("stopped before the end");
   return summary(results, chosen.length, seconds(performance.now() - began)) && !stop.signal.aborted ? 0 : 1;
+}
+
+/**
+ * The quick tier alone, so that its failures come first and at once. Then the simulation, which only computes, behind the
+ * others, which mostly wait for servers: it takes what they leave of the machine.
+ */
+async function runTiers(chosen: readonly TestFile[], signal: AbortSignal): Promise<FileResult[]> {
+  const preparing = prepare(new Set(chosen.map((it) => it.tier)), root, signal);
+  const results: FileResult[] = [];
+  const run = async (tier: Tier): Promise<void> => {
+    const files = chosen.filter((it) => it.tier === tier);
+    if (files.length === 0) return;
+    await preparing.before(tier);
+    results.push(...(await runTier(tier, files, signal)));
+  };
+  const inTurn = async (...tiers: readonly Tier[]): Promise<void> => {
+    for (const tier of tiers) await run(tier);
+  };
+  await run("unit");
+  await Promise.all([run("simulation"), inTurn("integration", "chaos", "kube")]);
+  return results;
 }
 
 function choose(files: readonly TestFile[], words: readonly string[]): readonly TestFile[] {
@@ -70,7 +84,14 @@ async function runTier(tier: Tier, files: readonly TestFile[], signal: AbortSign
         continue;
       }
       const ticking = tick(file.path);
-      const result = await runFile(file.path, { cwd: root, boundMs: file.boundMs, env, signal, onPass: ticking.pass });
+      const result = await runFile(file.path, {
+        cwd: root,
+        boundMs: file.boundMs,
+        env,
+        signal,
+        onPass: ticking.pass,
+        lowPriority: tier === "simulation",
+      });
       ticking.stop();
       results.push(result);
       report(tier, result);

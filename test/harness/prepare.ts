@@ -8,13 +8,19 @@ import { programs } from "./kubernetes/programs.ts";
 import { natsServer } from "./nats.ts";
 import { rabbitmqRoot } from "./rabbitmq-root.ts";
 
-const [what] = process.argv.slice(2);
-if (what === "brokers") {
-  await rabbitmqRoot("4.0", toStderr);
-  await rabbitmqRoot("3.10", toStderr);
-  await natsServer();
-} else if (what === "clusters") {
-  await programs();
-} else {
-  throw new Error(`prepare knows "brokers" and "clusters", not "${String(what)}"`);
+async function prepare(what: string | undefined): Promise<void> {
+  switch (what) {
+    case "brokers":
+      await rabbitmqRoot("4.0", toStderr);
+      await rabbitmqRoot("3.10", toStderr);
+      await natsServer();
+      return;
+    case "clusters":
+      await programs();
+      return;
+    default:
+      throw new Error(`prepare knows "brokers" and "clusters", not "${String(what)}"`);
+  }
 }
+
+if (import.meta.main) await prepare(process.argv[2]);

@@ -6,6 +6,7 @@
  */
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
+import { constants, setPriority } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Parser, type Result } from "tap-parser";
 import { endAll, endProcess, leftovers, MARK } from "./leftovers.ts";
@@ -31,6 +32,8 @@ export interface RunFileOptions {
   readonly signal: AbortSignal;
   /** How long what it started may take to end after it. */
   readonly leaveMs?: number;
+  /** Whether it gives way to everything else on the machine. */
+  readonly lowPriority?: boolean;
   /** Called at each assertion that passed. */
   readonly onPass?: () => void;
 }
@@ -40,7 +43,7 @@ const LEAVE_MS = 3_000;
 
 export async function runFile(
   path: string,
-  { cwd, boundMs, env, signal, leaveMs = LEAVE_MS, onPass }: RunFileOptions,
+  { cwd, boundMs, env, signal, leaveMs = LEAVE_MS, lowPriority = false, onPass }: RunFileOptions,
 ): Promise<FileResult> {
   const began = performance.now();
   const mark = randomUUID();
@@ -51,6 +54,7 @@ export async function runFile(
     detached: true,
     stdio: ["ignore", "pipe", "pipe"],
   });
+  if (lowPriority && child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW);
   const group = child.pid === undefined ? undefined : -child.pid;
   const end = () => {
     if (group !== undefined) endProcess(group);

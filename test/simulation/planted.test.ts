@@ -2,13 +2,13 @@
  * Each bug of planted/bugs.ts, planted in a copy of the sources: the simulation must fail there, naming the seed and the
  * invariant, and the same seed must pass without it.
  */
-// runs at most 12 min
+// runs at most 30 min
 import t, { type Test } from "tap";
 import { PLANTED, type PlantedBug } from "./planted/bugs.ts";
 import { type Caught, copyOfSources, plant, simulate } from "./planted/copy.ts";
 import { runScenario } from "./run.ts";
 
-t.setTimeout(11 * 60_000);
+t.setTimeout(0); // the file has its bound
 
 /** The seeds of the table were found on an older version of the sources: when none of them breaks any more, others are tried. */
 const SEARCHED = 250;

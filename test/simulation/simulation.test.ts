@@ -3,7 +3,7 @@
  *
  * A failure names the invariant and the seed: `npm run sim -- --scenarios 1 --seed S --verbose` shows what led to it.
  */
-// runs at most 12 min
+// runs at most 30 min
 import { availableParallelism } from "node:os";
 import t from "tap";
 import { runMany, seedsFrom } from "./many.ts";
@@ -17,7 +17,7 @@ const SCENARIOS = 2_000;
 const TOLD_MOST = 10;
 
 t.test(`seeds ${FIRST} to ${FIRST + SCENARIOS - 1} keep every guarantee`, async (t) => {
-  t.setTimeout(11 * 60_000);
+  t.setTimeout(0); // behind everything else on the machine, for as long as that takes
   let ran = 0;
   let broken = 0;
   let hours = 0;
