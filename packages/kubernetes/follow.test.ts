@@ -9,6 +9,8 @@ const list = (names: readonly string[], version: string, next?: string): Play =>
   answer: 200,
   body: page(names, version, next),
 });
+/** What a server is asked before a watch that broke goes on: how far it is. */
+const store = (version: string): Play => list([], version);
 const added = (name: string, version: string) => ({ type: "ADDED", object: object(name, version) });
 const deleted = (name: string, version: string) => ({ type: "DELETED", object: object(name, version) });
 const bookmark = (version: string) => ({ type: "BOOKMARK", object: { kind: "Job", metadata: { resourceVersion: version } } });
@@ -95,7 +97,12 @@ const cases: readonly Case[] = [
   },
   {
     name: "goes on from the last version when the connection is cut, in the middle of a line or between two",
-    plays: [list([], "10"), { lines: [added("a", "11")], then: "breaks" }, { lines: [added("b", "12")], then: "silent" }],
+    plays: [
+      list([], "10"),
+      { lines: [added("a", "11")], then: "breaks" },
+      store("12"),
+      { lines: [added("b", "12")], then: "silent" },
+    ],
     want: ["listing start", "synced 10", "seen a", "broken cut", "seen b"],
     watchedFrom: ["10", "11"],
   },
@@ -104,6 +111,7 @@ const cases: readonly Case[] = [
     plays: [
       list([], "10"),
       { lines: [added("a", "11")], then: "silent" },
+      store("11"),
       { lines: [], then: "silent" },
       list(["a"], "60"),
       { lines: [], then: "silent" },
@@ -113,7 +121,7 @@ const cases: readonly Case[] = [
   },
   {
     name: "gives up a watch that never opens",
-    plays: [list([], "10"), { hangs: true }, { lines: [added("a", "11")], then: "silent" }],
+    plays: [list([], "10"), { hangs: true }, store("11"), { lines: [added("a", "11")], then: "silent" }],
     want: ["listing start", "synced 10", "broken unreachable", "seen a"],
     watchedFrom: ["10", "10"],
   },
@@ -129,8 +137,14 @@ const cases: readonly Case[] = [
       { hangs: true },
       list(["a"], "10"),
       { refuses: 503, body: "later" },
+      store("10"),
       { refuses: 401, body: status(401, "Unauthorized") },
+      { answer: 401, body: status(401, "Unauthorized") },
+      store("10"),
       { fails: "unanswered" },
+      { fails: "unsent" },
+      { answer: 200, body: "<html>a captive portal</html>" },
+      store("11"),
       { lines: [added("b", "11")], then: "silent" },
     ],
     want: [
@@ -153,10 +167,38 @@ const cases: readonly Case[] = [
       "synced 10",
       "broken unreachable",
       "broken rejected",
+      "broken rejected",
       "broken unreachable",
+      "broken unreachable",
+      "broken garbage",
       "seen b",
     ],
     watchedFrom: ["10", "10", "10", "10"],
+  },
+  {
+    name: "lists again when the server that came back is behind what it told us (an etcd restored from a snapshot)",
+    plays: [
+      list(["a", "b"], "900"),
+      { lines: [added("c", "1001")], then: "breaks" },
+      { fails: "unsent" },
+      store("999"),
+      list(["a"], "999"),
+      { lines: [], then: "silent" },
+    ],
+    want: [
+      "listing start",
+      "listed a",
+      "listed b",
+      "synced 900",
+      "seen c",
+      "broken cut",
+      "broken unreachable",
+      "broken ahead",
+      "listing ahead",
+      "listed a",
+      "synced 999",
+    ],
+    watchedFrom: ["900", "999"],
   },
   {
     name: "polls by listing where it may list and not watch",

@@ -2,8 +2,8 @@
  * One kind of object in one namespace, followed for ever: a listing, then a watch, and again whenever the watch cannot
  * go on. It ends by its signal and by nothing else.
  *
- *   list (page by page) ──▶ watch ──▶ ended by the server, cut, silent ──▶ watch on from the last version
- *        ▲                    │
+ *   list (page by page) ──▶ watch ──▶ ended by the server, cut, silent ──▶ is the store as far as we are? ──▶ watch on
+ *        ▲                    │                                                  │ no
  *        └────────────────────┴── 410 as status or in the stream, garbage, silent twice, not allowed to watch
  *
  * The bugs this prevents: a watch that went silent and is believed for hours, an informer that stops after one bad
@@ -11,6 +11,7 @@
  * "seen" between "listing" and "listed" with what it knew. Nothing is kept here but one version.
  */
 import { Failure } from "@longshore/contract/problem.ts";
+import { isNewer } from "@longshore/domain/run/record.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { asFailure, timedOut, within } from "./deadline.ts";
 import {
@@ -23,7 +24,8 @@ import {
   refusedWatch,
   type Verdict,
 } from "./ending.ts";
-import { listPages } from "./read.ts";
+import { asList } from "./objects.ts";
+import { listPages, refused } from "./read.ts";
 import type { ApiStream, Transport } from "./transport.ts";
 
 export type Change =
@@ -68,18 +70,21 @@ export async function* follow(options: FollowOptions): AsyncGenerator<Change, vo
   let from: string | undefined;
   let why: ListReason = "start";
   let failures = 0;
+  let doubted = false;
 
   while (!signal.aborted) {
     let ending: Ending;
     try {
+      const behind = from !== undefined && doubted ? await isBehind(options, from) : undefined;
       // A listing that works does not show that watching does: only a watch that lived resets the failures.
       from ??= yield* list(options, why);
-      ending = yield* watch(options, from);
+      ending = behind ?? (yield* watch(options, from));
     } catch (error) {
       ending = endingOf(asFailure(error), from);
     }
     if (signal.aborted) return;
     failures = failuresAfter(ending, failures);
+    doubted = ending.reason !== "ended";
     from = ending.reason === "silent" && failures >= 2 ? undefined : ending.from;
     if (from === undefined) why = listReason(ending.reason, why);
     const patience =
@@ -115,6 +120,22 @@ async function* list(options: FollowOptions, reason: ListReason): AsyncGenerator
   }
   yield { kind: "listed", resourceVersion, asOfMs };
   return resourceVersion;
+}
+
+/**
+ * An API server that came back may be an older one: an etcd restored from a snapshot. A watch from a version that is still to
+ * come is silent there, and looks as healthy as one of a quiet namespace.
+ */
+async function isBehind(options: FollowOptions, from: string): Promise<Ending | undefined> {
+  const { transport, clock, selector, signal, requestTimeoutMs = 30_000 } = options;
+  const query = new URLSearchParams({ limit: "1", labelSelector: selector });
+  const path = `${pathOf(options)}?${query.toString()}`;
+  const answer = await within(clock, requestTimeoutMs, signal, (inner) => transport.send({ method: "GET", path }, inner));
+  const store = answer.status === 200 ? asList(answer.body)?.resourceVersion : undefined;
+  if (store === undefined) throw refused(answer, `list ${path}`);
+  if (!isNewer(from, store)) return undefined;
+  const message = `The API server is at version ${store} and has told us of ${from}: it was set back.`;
+  return { reason: "ahead", message, from: undefined, progress: false, livedMs: 0 };
 }
 
 async function* watch(options: FollowOptions, since: string): AsyncGenerator<Change, Ending, undefined> {

@@ -23,8 +23,9 @@ export type Trouble =
       readonly headers?: Readonly<Record<string, string>>;
       readonly body: string | object;
     }
-  /** The request is held so long before the server gets it. */
+  /** The request is held so long before the server gets it, or until something else has happened. */
   | { readonly kind: "late"; readonly byMs: number }
+  | { readonly kind: "held"; readonly until: Promise<unknown> }
   /** The connection is reset before the server hears of the request. */
   | { readonly kind: "reset" }
   /** It is taken, and nothing follows; the connection stays open. */

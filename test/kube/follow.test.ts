@@ -3,7 +3,7 @@
 // runs at most 8 min
 import t from "tap";
 import { followFaults } from "../harness/follow-faults.ts";
-import type { Ground } from "../harness/follow-stage.ts";
+import { type Ground, stage } from "../harness/follow-stage.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
 
 t.setTimeout(0);
@@ -25,3 +25,20 @@ const ground: Ground = {
 };
 
 followFaults(t, () => ground);
+
+t.test("survives 19 an etcd that was restored: what came after the snapshot is gone, and versions begin again", async (t) => {
+  await using it = await stage(ground, { jobs: ["a", "b"], stallMs: 3_000 });
+  it.follow();
+  await it.said((change) => change.kind === "listed");
+  await it.agreed();
+  const snapshot = await cluster.snapshot();
+  for (const name of ["lost-1", "lost-2", "lost-3"]) await it.create(name);
+  await it.remove("a");
+  await it.agreed();
+  await cluster.restore(snapshot);
+  const begun = performance.now();
+  await it.create("after");
+  await it.agreed();
+  t.comment(`both agree ${Math.round(performance.now() - begun)} ms after the restored API server was ready`);
+  t.equal(it.ended(), undefined, "it goes on");
+});
