@@ -17,6 +17,7 @@ import type { Transport } from "@longshore/kubernetes/transport.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { type ControlPlane, controlPlane } from "./control-plane.ts";
 import type { Etcd } from "./etcd.ts";
+import type { RealNode } from "./node.ts";
 import type { Part } from "./part.ts";
 import type { Programs } from "./programs.ts";
 
@@ -46,6 +47,8 @@ export interface TestCluster {
   readonly controllers: Part;
   readonly scheduler: Part;
   readonly etcd: Etcd;
+  /** The real node, where one was asked for. */
+  readonly node?: RealNode;
   /** A copy of what etcd has now, and the return to one. */
   snapshot(): Promise<string>;
   restore(snapshot: string): Promise<void>;

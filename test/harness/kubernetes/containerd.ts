@@ -13,12 +13,19 @@ import type { Machine } from "./node-machine.ts";
 import type { NodePrograms } from "./node-programs.ts";
 import type { Part } from "./part.ts";
 
-export const CONTAINERD_SOCKET = "/run/containerd/containerd.sock";
+export const CONTAINERD_SOCKET = "/run/longshore-node/containerd.sock";
 
-export async function startContainerd(machine: Machine, programs: NodePrograms, folder: string): Promise<Part> {
+export interface Containerd {
+  readonly containerd: Part;
+  /** "198.18.7.": how the addresses of its pods begin. */
+  readonly addresses: string;
+}
+
+export async function startContainerd(machine: Machine, programs: NodePrograms, folder: string): Promise<Containerd> {
   const at = (name: string): string => path.join(machine.disk, name);
+  const addresses = freeAddresses();
   await fs.mkdir(machine.seen(at("network")));
-  await fs.writeFile(machine.seen(at("network/10-pods.conflist")), JSON.stringify(network(at("addresses"))));
+  await fs.writeFile(machine.seen(at("network/10-pods.conflist")), JSON.stringify(network(`${addresses}0/24`, at("addresses"))));
   await fs.writeFile(machine.seen(at("containerd.toml")), settings(machine.disk, programs));
   const containerd = machine.part({
     name: "containerd",
@@ -35,13 +42,13 @@ export async function startContainerd(machine: Machine, programs: NodePrograms, 
     await machine.run(programs.ctr, "-a", CONTAINERD_SOCKET, "-n", "k8s.io", "images", "import", file);
     await fs.rm(machine.seen(file));
   }
-  return containerd;
+  return { containerd, addresses };
 }
 
 /** Without restrict_oom_score_adj no sandbox starts where CAP_SYS_RESOURCE is missing: "can't get final child's PID". */
 const settings = (disk: string, { runc, plugins }: NodePrograms): string => `version = 2
 root = "${disk}/containerd"
-state = "/run/containerd"
+state = "/run/longshore-node"
 disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.devmapper"]
 [grpc]
   address = "${CONTAINERD_SOCKET}"
@@ -51,6 +58,7 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.
   disable_hugetlb_controller = true
   tolerate_missing_hugetlb_controller = true
   disable_apparmor = true
+  stats_collect_period = 2
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "overlayfs"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
@@ -64,20 +72,18 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.
 `;
 
 /** A wire from each pod to the computer and nowhere further: no bridge and no packet filter that would stay behind. */
-const network = (addresses: string): object => ({
+const network = (subnet: string, dataDir: string): object => ({
   cniVersion: "0.4.0",
   name: "pods",
-  plugins: [
-    { type: "ptp", ipMasq: false, ipam: { type: "host-local", dataDir: addresses, ranges: [[{ subnet: freeSubnet() }]] } },
-  ],
+  plugins: [{ type: "ptp", ipMasq: false, ipam: { type: "host-local", dataDir, ranges: [[{ subnet }]] } }],
 });
 
 /** Of 198.18.0.0/15, which is set aside for measurements and so is nobody's network; one for each node. */
-function freeSubnet(): string {
+function freeAddresses(): string {
   const taken = Object.values(networkInterfaces()).flatMap((them) => (them ?? []).map((it) => it.address));
   for (let tries = 0; tries < 100; tries++) {
     const start = `198.${18 + Math.floor(Math.random() * 2)}.${Math.floor(Math.random() * 256)}.`;
-    if (!taken.some((it) => it.startsWith(start))) return `${start}0/24`;
+    if (!taken.some((it) => it.startsWith(start))) return start;
   }
   throw new Error("no address range is free for a node's pods in 198.18.0.0/15: are many nodes running on this computer?");
 }

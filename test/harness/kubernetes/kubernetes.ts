@@ -43,6 +43,5 @@ async function startOne(parts: AsyncDisposableStack, there: Programs, nodes: Nod
   parts.defer(() => removeFolder(folder));
   const cluster = parts.use(await startCluster(there, folder));
   if (nodes === "simulated") parts.use(await startSimulatedNodes(there, cluster));
-  if (nodes === "real") parts.use(await startNode(there, cluster));
-  return cluster;
+  return nodes === "real" ? Object.assign(cluster, { node: parts.use(await startNode(there, cluster)) }) : cluster;
 }

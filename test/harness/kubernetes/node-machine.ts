@@ -41,21 +41,20 @@ const KERNEL_SETTINGS = [
   "net/ipv4/ip_forward",
 ] as const;
 
-/** `/var/lib` is seen through: the programs themselves may lie there. What is written to it stays in memory. */
+/** What is in these folders is seen through: the programs themselves may lie there. What is written to them stays in memory. */
 const PREPARE = `set -eu
 mount -t tmpfs -o size=${DISK_SIZE},mode=755 longshore-node "$1"
 cd "$1"
-mkdir run log lib lib-work kernel
-mount --bind run /run
-mount --bind log /var/log
-mount -t overlay -o "lowerdir=/var/lib,upperdir=$1/lib,workdir=$1/lib-work" longshore-node /var/lib
+for it in /run /var/lib /var/log; do
+  mkdir -p "written$it" "work$it"
+  mount -t overlay -o "lowerdir=$it,upperdir=$1/written$it,workdir=$1/work$it" longshore-node "$it"
+done
 for name in ${KERNEL_SETTINGS.join(" ")}; do
   [ -f "/proc/sys/$name" ] || continue
   mkdir -p "kernel/\${name%/*}"
   cat "/proc/sys/$name" > "kernel/$name"
   mount --bind "kernel/$name" "/proc/sys/$name"
 done
-mount --make-rprivate /
 echo "ready $(readlink /proc/self/ns/pid)"
 exec env --ignore-signal=CHLD sleep infinity
 `; // with that signal ignored, the kernel buries the orphans that this first process inherits

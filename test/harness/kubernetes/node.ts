@@ -24,6 +24,8 @@ export interface RealNode extends AsyncDisposable {
   readonly machine: Machine;
   /** "/longshore-node-…": all pods are in it. */
   readonly cgroup: string;
+  /** "198.18.7.": how the addresses of its pods begin. */
+  readonly addresses: string;
 }
 
 const NAME = "localhost";
@@ -35,7 +37,7 @@ export async function startNode(programs: Programs, cluster: StartedCluster): Pr
   const runtime = await nodePrograms();
   const group = parts.use(await cgroups());
   const machine = parts.use(await startMachine(cluster.folder));
-  const containerd = await startContainerd(machine, runtime, cluster.folder);
+  const { containerd, addresses } = await startContainerd(machine, runtime, cluster.folder);
   const kubelet = await startKubelet(programs.kubelet, cluster, machine, group.name);
   await untilReady(cluster);
   const kept = parts.move();
@@ -45,6 +47,7 @@ export async function startNode(programs: Programs, cluster: StartedCluster): Pr
     containerd,
     machine,
     cgroup: group.name,
+    addresses,
     [Symbol.asyncDispose]: () => kept.disposeAsync(), // kubelet and containerd end with the machine
   };
 }
@@ -96,6 +99,8 @@ const settings = ({ port, healthPort, cgroup, at }: Settings): object => ({
   failSwapOn: false,
   makeIPTablesUtilChains: false, // what it would write, nobody would take away
   resolvConf: at("resolv.conf"),
+  clusterDNS: ["198.18.0.53"], // nobody is there; without one, each pod has a warning that people's pods have not
+  volumeStatsAggPeriod: "2s", // so that a volume over its limit is seen in seconds
   volumePluginDir: at("volume-plugins"),
   serializeImagePulls: false,
   localStorageCapacityIsolation: true,
