@@ -45,6 +45,10 @@ const GroupSettings = z.strictObject({
       createsPerSecond: z.number().min(0.1).max(10_000).optional(),
     })
     .prefault({}),
+  /** `false`: Jobs without our finalizer, for clusters that forbid it. A Job may then vanish before its outcome is read. */
+  hold: z.boolean().default(true),
+  /** What may run there: image patterns with `*` for any characters. */
+  policy: z.strictObject({ images: z.array(z.string().min(1).max(500)).min(1).max(1_000).optional() }).prefault({}),
 });
 
 export type GroupSettings = z.output<typeof GroupSettings>;
@@ -58,7 +62,16 @@ export type GroupsCluster = Cluster & { readonly name: GroupName; readonly conne
 export interface Groups extends AsyncDisposable {
   readonly clusters: readonly GroupsCluster[];
   /** For the ledger. */
-  readonly rows: readonly { readonly name: GroupName; readonly namespace: string; readonly jobsMax: number }[];
+  readonly rows: readonly GroupOfFile[];
+}
+
+export interface GroupOfFile {
+  readonly name: GroupName;
+  readonly namespace: string;
+  readonly jobsMax: number;
+  readonly hold: boolean;
+  readonly images?: readonly string[];
+  readonly createsPerSecond?: number;
 }
 
 export interface ReadGroups {
@@ -71,7 +84,7 @@ export interface ReadGroups {
 export async function readGroups(file: string, { credential, clock, onRequest }: ReadGroups): Promise<Groups> {
   const { groups } = readConfig(GroupsFile, { file, env: {} });
   const problems: string[] = [];
-  const opened: (GroupCluster & { readonly name: GroupName; readonly jobsMax: number; readonly connection: Connection })[] = [];
+  const opened: (GroupCluster & GroupOfFile & { readonly connection: Connection })[] = [];
   for (const [name, settings] of Object.entries(groups)) {
     const at = `/groups/${name}`;
     const connected = await connect({
@@ -94,6 +107,8 @@ export async function readGroups(file: string, { credential, clock, onRequest }:
         namespace,
         transport,
         jobsMax,
+        hold: settings.hold,
+        ...(settings.policy.images && { images: settings.policy.images }),
         ...(createsPerSecond !== undefined && { createsPerSecond }),
       });
     }
@@ -101,7 +116,7 @@ export async function readGroups(file: string, { credential, clock, onRequest }:
   if (problems.length > 0) throw new ConfigProblems(problems);
   const clusters = openClusters(opened, { clock, ...(onRequest && { onRequest }) });
   return {
-    rows: opened.map(({ name, namespace, jobsMax }) => ({ name, namespace, jobsMax })),
+    rows: opened.map(({ connection: _, transport: __, ...row }) => row),
     clusters: opened.map(({ name, connection }) => ({ ...clusters.cluster(name), name, connection })),
     [Symbol.asyncDispose]: () => clusters[Symbol.asyncDispose](),
   };

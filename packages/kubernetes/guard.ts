@@ -68,7 +68,7 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
     const now = clock.now();
     const paced = options.createsPerSecond !== undefined && request.method === "POST" && request.path.includes("/jobs?");
     const turn = Math.max(now, quietUntilMs, paced ? nextCreateMs : 0);
-    if (turn - now > waitMaxMs) throw unsent(tooLongSentence(name, turn - now, turn === quietUntilMs));
+    if (turn - now > waitMaxMs) throw throttled(tooLongSentence(name, turn - now, turn === quietUntilMs));
     if (paced) nextCreateMs = turn + 1000 / (options.createsPerSecond ?? 1);
     if (turn > now) await clock.sleep(turn - now, signal);
     if (signal.aborted) throw unsent(`The request to ${name} was given up before it was sent.`);
@@ -77,7 +77,7 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
   /** Whoever stood in line when a 429 came would otherwise be sent the moment there is a place: a thousand of them, one after another. */
   async function hush(sinceMs: number, signal: AbortSignal): Promise<void> {
     for (let left = quietUntilMs - clock.now(); left > 0; left = quietUntilMs - clock.now()) {
-      if (quietUntilMs - sinceMs > waitMaxMs) throw unsent(tooLongSentence(name, left, true));
+      if (quietUntilMs - sinceMs > waitMaxMs) throw throttled(tooLongSentence(name, left, true));
       await clock.sleep(left, signal);
       if (signal.aborted) throw unsent(`The request to ${name} was given up before it was sent.`);
     }
@@ -157,6 +157,9 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
 const isProbe = ({ method, path }: ApiRequest) => method === "GET" && /^\/api\/v1\/namespaces\/[^/?]+$/.test(path);
 
 const unsent = (message: string, cause?: unknown) => new Failure("retry", "unsent", message, cause);
+
+/** Its cause tells that nothing is wrong with the cluster: it is we who hold back. */
+const throttled = (message: string) => unsent(message, new Failure("retry", "Throttled", message));
 
 function tooLongSentence(name: string, waitMs: number, asked: boolean): string {
   const seconds = Math.ceil(waitMs / 1000);

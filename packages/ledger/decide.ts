@@ -8,7 +8,8 @@ import type { Problem } from "@longshore/contract/problem.ts";
 import { admit, TOMBSTONE_MS, type Verdict } from "@longshore/domain/run/admit.ts";
 import { advance, type Advancing } from "@longshore/domain/run/advance.ts";
 import type { Attempt, AttemptState, Run, RunRecord, Stray, Told } from "@longshore/domain/run/record.ts";
-import type { Bell, Entry, GroupState, Intake, Judge, Recorded } from "./port.ts";
+import type { AttemptInput } from "@longshore/domain/run/input.ts";
+import { type Bell, type Entry, type GroupState, type Intake, type Judge, type Recorded, UNSERVED_MS } from "./port.ts";
 import { NO_PLAN } from "./rows.ts";
 
 /** One run's change within a transaction: several inputs, applied one after the other, and written at once. */
@@ -128,6 +129,18 @@ export function decidePlaces(
     if (record === undefined) continue;
     const change = changes.get(run) ?? unchanged(record);
     const attempt = attemptIn(change.after, step, n);
+    const closed =
+      attempt?.state === "ready"
+        ? closedBy(
+            groups.find((it) => it.name === attempt.group),
+            at.nowMs,
+          )
+        : undefined;
+    if (closed !== undefined) {
+      changes.set(run, then(change, advance(change.after, { kind: "attempt", step, n, input: closed }, at)));
+      told++;
+      continue;
+    }
     if (attempt?.state !== "waiting" || attempt.dueMs === undefined || attempt.dueMs > at.nowMs) continue;
     const previous = attemptIn(change.after, step, n - 1);
     if (previous !== undefined && previous.state !== "done" && at.nowMs < attempt.notes.waitUntilMs) {
@@ -142,10 +155,20 @@ export function decidePlaces(
     changes.set(run, after);
     if (judged.kind === "placed" && attemptIn(after.after, step, n)?.state === "ready") {
       placed++;
-      free = free.map((it) => (it.name === judged.group ? { ...it, slotsUsed: it.slotsUsed + 1 } : it));
+      free = free.map((it) => (it.name === judged.group ? { ...it, slotsUsed: it.slotsUsed + 1, inLine: it.inLine + 1 } : it));
     } else if (after.told.length > change.told.length) told++;
   }
   return { changes, placed, told };
+}
+
+/** Why a group takes nothing any more, as what is said to attempts in its line; what is on the wire goes on. */
+export function closedBy(group: GroupState | undefined, nowMs: number): Extract<AttemptInput, { kind: "noPlace" }> | undefined {
+  if (group === undefined) return undefined;
+  const { name, paused, servedAtMs } = group;
+  const unserved = servedAtMs === undefined || nowMs - servedAtMs >= UNSERVED_MS;
+  if (!paused && !unserved) return undefined;
+  const [reason = "", why = ""] = paused ? ["GroupsPaused", "It is paused."] : ["NoGroup", "No launcher serves it any more."];
+  return { kind: "noPlace", reason, considered: [{ group: name, verdict: "skipped", why }], retryAtMs: nowMs };
 }
 
 function later(change: Change, attempt: Attempt, dueMs: number): Change {

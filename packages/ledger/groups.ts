@@ -2,7 +2,7 @@
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { type Database, type Statement, toJson } from "./connection.ts";
 import { SLOT_STATES } from "./decide.ts";
-import type { GroupRow, GroupState } from "./port.ts";
+import type { GroupChange, GroupRow, GroupState } from "./port.ts";
 import { CHANNEL } from "./write.ts";
 
 export interface GroupColumns {
@@ -11,6 +11,10 @@ export interface GroupColumns {
   readonly jobs_max: number;
   readonly paused: boolean;
   readonly slots_used: number;
+  readonly in_line: number;
+  readonly settings: Pick<GroupState, "hold" | "images" | "createsPerSecond">;
+  readonly no_room: NonNullable<GroupState["noRoom"]> | null;
+  readonly served_at: number | null;
   readonly health: GroupState["health"];
   readonly ever_healthy: boolean;
   readonly diagnosis: NonNullable<GroupState["diagnosis"]> | null;
@@ -21,10 +25,10 @@ export interface GroupColumns {
 export const GROUPS: Statement = {
   name: "groups",
   text: `
-select g.name, g.namespace, g.jobs_max, g.paused, coalesce(s.used, 0) as slots_used, g.health, g.ever_healthy, g.diagnosis,
-  g.namespace_uid, g.watched_at
+select g.name, g.namespace, g.jobs_max, g.paused, coalesce(s.used, 0) as slots_used, coalesce(s.in_line, 0) as in_line, g.health, g.ever_healthy, g.diagnosis,
+  g.namespace_uid, g.watched_at, g.settings, g.no_room, g.served_at
 from cluster_group g left join (
-  select group_id, count(*)::integer as used from attempt
+  select group_id, count(*)::integer as used, (count(*) filter (where state = 'ready'))::integer as in_line from attempt
   where state in (${SLOT_STATES.map((it) => `'${it}'`).join(", ")}) and due is not null group by group_id
 ) s on s.group_id = g.id
 order by g.id`,
@@ -36,6 +40,10 @@ export const groupOf = (row: GroupColumns): GroupState => ({
   jobsMax: row.jobs_max,
   paused: row.paused,
   slotsUsed: row.slots_used,
+  inLine: row.in_line,
+  ...row.settings,
+  noRoom: row.no_room ?? undefined,
+  servedAtMs: row.served_at ?? undefined,
   health: row.health,
   everHealthy: row.ever_healthy,
   diagnosis: row.diagnosis ?? undefined,
@@ -48,21 +56,22 @@ const PUT: Statement = {
   name: "put_groups",
   text: `
 with v as materialized (
-  select * from json_to_recordset($1) as v(place integer, name text, namespace text, jobs_max integer)
+  select * from json_to_recordset($1) as v(place integer, name text, namespace text, jobs_max integer, settings jsonb)
 ), added as (
-  insert into cluster_group (name, namespace, jobs_max)
-  select name, namespace, jobs_max from v where not exists (select from cluster_group g where g.name = v.name) order by place
+  insert into cluster_group (name, namespace, jobs_max, settings, served_at)
+  select name, namespace, jobs_max, settings, now() from v where not exists (select from cluster_group g where g.name = v.name) order by place
   on conflict (name) do nothing
 )
-update cluster_group g set namespace = v.namespace, jobs_max = v.jobs_max, version = g.version + 1
-from v where g.name = v.name and (g.namespace, g.jobs_max) is distinct from (v.namespace, v.jobs_max)`,
+update cluster_group g set namespace = v.namespace, jobs_max = v.jobs_max, settings = v.settings, served_at = now(),
+  version = g.version + ((g.namespace, g.jobs_max, g.settings) is distinct from (v.namespace, v.jobs_max, v.settings))::integer
+from v where g.name = v.name`,
 };
 
 const SET: Statement = {
   name: "set_group",
   text: `
 with v as (
-  select * from json_to_record($2) as v(namespace_uid text, health text, diagnosis jsonb, paused boolean, watched_at float8)
+  select * from json_to_record($2) as v(namespace_uid text, health text, diagnosis jsonb, paused boolean, watched_at float8, no_room jsonb)
 ), changed as (
   update cluster_group g set
     namespace_uid = case when 'namespaceUid' = any($3) then v.namespace_uid else g.namespace_uid end,
@@ -70,7 +79,9 @@ with v as (
     ever_healthy = g.ever_healthy or coalesce(v.health = 'healthy', false),
     diagnosis = case when 'diagnosis' = any($3) then v.diagnosis else g.diagnosis end,
     paused = case when 'paused' = any($3) then v.paused else g.paused end,
-    watched_at = case when 'watchedAtMs' = any($3) then to_timestamp(v.watched_at / 1000.0) else g.watched_at end
+    watched_at = case when 'watchedAtMs' = any($3) then to_timestamp(v.watched_at / 1000.0) else g.watched_at end,
+    no_room = case when 'noRoom' = any($3) then v.no_room else g.no_room end,
+    served_at = case when 'served' = any($3) then now() else g.served_at end
   from v where g.name = $1 returning g.id
 )
 select count(*)::integer as changed from changed`,
@@ -103,19 +114,23 @@ where lease.owner = excluded.owner or lease.until <= clock_timestamp()
 returning what`,
 };
 
+/** What there is of a row besides its columns. A row may be of a wider type than ours. */
+const settingsOf = ({ hold, images, createsPerSecond }: Pick<GroupRow, "hold" | "images" | "createsPerSecond">): object => ({
+  ...(hold === false && { hold }),
+  ...(images && { images }),
+  ...(createsPerSecond !== undefined && { createsPerSecond }),
+});
+
 export function groupQueries(database: Database) {
   return {
     putGroups: async (groups: readonly GroupRow[]): Promise<void> => {
-      const rows = groups.map(({ name, namespace, jobsMax }, place) => ({ place, name, namespace, jobs_max: jobsMax }));
+      const rows = groups.map(({ name, namespace, jobsMax, ...settings }, place) => ({ place, name, namespace, jobs_max: jobsMax, settings: settingsOf(settings) })); // biome-ignore format: one row
       await database.all(PUT, [toJson(rows)]);
     },
     groups: async (): Promise<readonly GroupState[]> => (await database.all<GroupColumns>(GROUPS)).map(groupOf),
-    setGroup: async (
-      name: GroupName,
-      change: Partial<Pick<GroupState, "namespaceUid" | "health" | "diagnosis" | "paused" | "watchedAtMs">>,
-    ): Promise<void> => {
-      const { namespaceUid, health, diagnosis, paused, watchedAtMs } = change;
-      const values = { namespace_uid: namespaceUid, health, diagnosis, paused, watched_at: watchedAtMs };
+    setGroup: async (name: GroupName, change: GroupChange): Promise<void> => {
+      const { namespaceUid, health, diagnosis, paused, watchedAtMs, noRoom } = change;
+      const values = { namespace_uid: namespaceUid, health, diagnosis, paused, watched_at: watchedAtMs, no_room: noRoom };
       await database.all(SET, [name, toJson(values), Object.keys(change)]);
       if (paused === false || health === "healthy") await database.all(REOPENED, [WAKE_MOST]);
     },

@@ -59,18 +59,22 @@ export function groupCalls(
   clock: Clock,
   call: its.Call,
 ): Pick<Ledger, "putGroups" | "groups" | "setGroup" | "standing"> {
-  const fresh = { paused: false, health: "unknown", everHealthy: false, diagnosis: undefined, namespaceUid: undefined, watchedAtMs: undefined } as const; // biome-ignore format: one value
+  const fresh = { paused: false, health: "unknown", everHealthy: false, diagnosis: undefined, namespaceUid: undefined, watchedAtMs: undefined, noRoom: undefined } as const; // biome-ignore format: one value
   return {
     putGroups: (groups) =>
       call("putGroups", () => {
-        for (const it of groups) tables.groups.set(it.name, { ...(tables.groups.get(it.name) ?? fresh), ...it });
+        for (const it of groups)
+          tables.groups.set(it.name, { ...(tables.groups.get(it.name) ?? fresh), ...it, servedAtMs: clock.now() });
       }),
     groups: () => call("groups", () => its.groupStates(tables)),
     setGroup: (name, change) =>
       call("setGroup", () => {
         const group = tables.groups.get(name);
         if (group === undefined) return;
-        tables.groups.set(name, { ...group, ...change, everHealthy: group.everHealthy || change.health === "healthy" });
+        const { served, ...changed } = change;
+        const servedAtMs = served === true ? clock.now() : group.servedAtMs;
+        const everHealthy = group.everHealthy || change.health === "healthy";
+        tables.groups.set(name, { ...group, ...changed, everHealthy, servedAtMs });
         if (change.paused === false || change.health === "healthy") its.wake(tables, WAKE_MOST, clock.now(), () => true);
       }),
     standing: (group) =>

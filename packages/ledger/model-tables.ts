@@ -19,7 +19,7 @@ export interface ModelRun {
   readonly unsent: Set<number>;
 }
 
-export interface ModelGroup extends Omit<GroupState, "slotsUsed"> {
+export interface ModelGroup extends Omit<GroupState, "slotsUsed" | "inLine"> {
   readonly diagnosis: Diagnosis | undefined;
 }
 
@@ -80,7 +80,11 @@ export const slotsUsed = (tables: Tables, group: GroupName): number =>
   attemptsOf(tables).filter(({ attempt }) => attempt.group === group && SLOT_STATES.includes(attempt.state)).length;
 
 export const groupStates = (tables: Tables): readonly GroupState[] =>
-  [...tables.groups.values()].map((group) => ({ ...group, slotsUsed: slotsUsed(tables, group.name) }));
+  [...tables.groups.values()].map((group) => ({
+    ...group,
+    slotsUsed: slotsUsed(tables, group.name),
+    inLine: attemptsOf(tables).filter(({ attempt }) => attempt.group === group.name && attempt.state === "ready").length,
+  }));
 
 /** One run's change, with all that belongs to it. */
 export function write(

@@ -2,21 +2,28 @@
 import type { Advancing } from "@longshore/domain/run/advance.ts";
 import { moveAttempt } from "@longshore/domain/run/lifecycle.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
-import { type Change, decidePlaces, isChanged } from "./decide.ts";
+import { type Change, closedBy, decidePlaces, isChanged } from "./decide.ts";
 import * as its from "./model-tables.ts";
 import type { Ledger, Work } from "./port.ts";
 
 const isDue = ({ attempt }: its.Located, nowMs: number): boolean => attempt.dueMs !== undefined && attempt.dueMs <= nowMs;
 
 export function placeDue(tables: its.Tables, most: number, judge: Parameters<Ledger["place"]>[0]["judge"], at: Advancing) {
-  const due = its
-    .attemptsOf(tables)
-    .filter((it) => it.attempt.state === "waiting" && isDue(it, at.nowMs))
-    .toSorted(its.byUrgency)
-    .slice(0, most);
+  const groups = its.groupStates(tables);
+  const isWithdrawn = ({ attempt: { state, group } }: its.Located): boolean =>
+    state === "ready" &&
+    closedBy(
+      groups.find(({ name }) => name === group),
+      at.nowMs,
+    ) !== undefined;
+  const asking = its.attemptsOf(tables).filter((it) => isDue(it, at.nowMs));
+  const due = [
+    ...asking.filter(({ attempt }) => attempt.state === "waiting").toSorted(its.byUrgency).slice(0, most),
+    ...asking.filter(isWithdrawn),
+  ].toSorted(its.byUrgency); // biome-ignore format: as the statement has it
   const candidates = due.map(({ run, attempt: { step, n } }) => ({ run: run.record.run.id, step, n }));
   const records = new Map(due.map(({ run }) => [run.record.run.id, run.record]));
-  const { changes, placed, told } = decidePlaces(candidates, records, its.groupStates(tables), judge, at);
+  const { changes, placed, told } = decidePlaces(candidates, records, groups, judge, at);
   const changed: Change[] = [...changes.values()].filter(isChanged);
   for (const change of changed) its.write(tables, change, at);
   return { placed, told };
@@ -36,7 +43,8 @@ export function claimDue(
 ): readonly Work[] {
   const due = its.attemptsOf(tables).filter((it) => it.attempt.group === group && isDue(it, nowMs));
   const expired = due.filter(({ attempt }) => attempt.state === "claimed" && (attempt.fenceUntilMs ?? 0) > nowMs);
-  const ready = due.filter(({ attempt }) => attempt.state === "ready");
+  const paused = tables.groups.get(group)?.paused === true;
+  const ready = due.filter(({ attempt }) => attempt.state === "ready" && !paused);
   const taken = [...expired.toSorted(its.byUrgency), ...ready.toSorted(its.byUrgency)].slice(0, most);
   return taken.flatMap((it) => {
     const context = { nowMs, limits: it.run.record.run.plan.limits };

@@ -9,14 +9,20 @@ import type { Statement } from "./connection.ts";
 import { type Candidate, decidePlaces } from "./decide.ts";
 import { GROUPS, type GroupColumns, groupOf } from "./groups.ts";
 import { lockRuns } from "./lock.ts";
-import type { Judge } from "./port.ts";
+import { type Judge, UNSERVED_MS } from "./port.ts";
 import type { Parts } from "./record.ts";
 import { write } from "./write.ts";
+
+/** Placed in a group that takes nothing any more, and nothing of them was ever sent: they may go elsewhere. */
+const WITHDRAWN = `group_id in (
+    select id from cluster_group where paused or served_at is null or served_at <= now() - make_interval(secs => ${UNSERVED_MS / 1000})
+  ) and state = 'ready' and due <= now()`;
 
 /** Asked without a lock, so that an idle launcher disturbs nobody. */
 const WAITING: Statement = {
   name: "waiting",
-  text: "select 1 as waiting from attempt where group_id is null and state = 'waiting' and due <= now() limit 1",
+  text: `select 1 as waiting where exists (select from attempt where group_id is null and state = 'waiting' and due <= now())
+    or exists (select from attempt where ${WITHDRAWN})`,
 };
 
 /** Asked under the groups' locks: else two placers would think of the same attempts, and the second would place none. */
@@ -25,8 +31,9 @@ const CANDIDATES: Statement = {
   text: `
 select r.id as run, a.step, a.n
 from (
-  select run_key, step, n, priority, due from attempt
-  where group_id is null and state = 'waiting' and due <= now() order by priority desc, due limit $1
+  (select run_key, step, n, priority, due from attempt
+    where group_id is null and state = 'waiting' and due <= now() order by priority desc, due limit $1)
+  union all (select run_key, step, n, priority, due from attempt where ${WITHDRAWN} limit $1)
 ) a join run r on r.key = a.run_key
 order by a.priority desc, a.due, a.run_key, a.step, a.n`,
 };

@@ -73,10 +73,7 @@ export interface Ledger extends AsyncDisposable {
   /** Makes the rows of configured groups exist; changes nothing that `group` commands changed. */
   putGroups(groups: readonly GroupRow[]): Promise<void>;
   groups(): Promise<readonly GroupState[]>;
-  setGroup(
-    name: GroupName,
-    change: Partial<Pick<GroupState, "namespaceUid" | "health" | "diagnosis" | "paused" | "watchedAtMs">>,
-  ): Promise<void>;
+  setGroup(name: GroupName, change: GroupChange): Promise<void>;
   lease(what: string, owner: string, forMs: number): Promise<boolean>;
   /** Everything of this group that may have something on its cluster, for the tally. */
   standing(group: GroupName): Promise<readonly Standing[]>;
@@ -174,15 +171,34 @@ export interface Notice {
   readonly atMs: number;
 }
 
+/** A group that no launcher said to serve for so long was taken out of the groups file, or all launchers are away. */
+export const UNSERVED_MS = 5 * 60_000;
+
 export interface GroupRow {
   readonly name: GroupName;
   readonly namespace: string;
   readonly jobsMax: number;
+  /** `false`: its Jobs carry no hold, and some promises are weaker there. */
+  readonly hold?: boolean;
+  /** Patterns of the images that may run there; absent: every one. */
+  readonly images?: readonly string[];
+  readonly createsPerSecond?: number;
 }
+
+/** `served`: a launcher says that it still has the group, by the ledger's clock. */
+export type GroupChange = Partial<
+  Pick<GroupState, "namespaceUid" | "health" | "diagnosis" | "paused" | "watchedAtMs" | "noRoom">
+> & { readonly served?: true };
 
 export interface GroupState extends GroupRow {
   readonly paused: boolean;
   readonly slotsUsed: number;
+  /** Of those: placed there, and not claimed yet. */
+  readonly inLine: number;
+  /** Its cluster said so (quota): nothing is placed there before. */
+  readonly noRoom: { readonly untilMs: number; readonly diagnosis: Diagnosis } | undefined;
+  /** When a launcher last had it in its groups file. */
+  readonly servedAtMs: number | undefined;
   readonly health: "unknown" | "healthy" | "unhealthy";
   readonly everHealthy: boolean;
   readonly diagnosis: Diagnosis | undefined;

@@ -48,6 +48,9 @@ cluster_group
   09 ever_healthy boolean not null default false
   10 diagnosis jsonb
   11 watched_at timestamp with time zone
+  12 settings jsonb not null default '{}'::jsonb
+  13 no_room jsonb
+  14 served_at timestamp with time zone
   CHECK ((health = ANY (ARRAY['unknown'::text, 'healthy'::text, 'unhealthy'::text])))
   PRIMARY KEY (id)
   UNIQUE (name)

@@ -11,8 +11,9 @@ import pg from "pg";
 import { connectionOf, SCHEMA } from "./connection.ts";
 import { failureOf, placeOf } from "./failure.ts";
 import * as spine from "./migrations/0001-spine.ts";
+import * as groups from "./migrations/0002-groups.ts";
 
-const MIGRATIONS: Readonly<Record<string, Migration>> = { "0001-spine": spine };
+const MIGRATIONS: Readonly<Record<string, Migration>> = { "0001-spine": spine, "0002-groups": groups };
 export const NEWEST = Object.keys(MIGRATIONS).at(-1) ?? "";
 
 /** Grows with every change that a launcher of before would misunderstand. */

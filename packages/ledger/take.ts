@@ -45,7 +45,7 @@ with expired as materialized (
 ), fresh as materialized (
   select key from attempt
   where group_id = (select id from cluster_group where name = $1) and state = 'ready' and due <= now()
-    and not (select frozen from installation)
+    and not (select frozen from installation) and not (select paused from cluster_group where name = $1)
   order by priority desc, due limit greatest(0, $2 - (select count(*) from expired)) for update skip locked
 ), taken as (
   update attempt a set state = 'claimed', claim_no = a.claim_no + 1, claim_by = $3, claim_until = t.until, due = t.until,

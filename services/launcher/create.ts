@@ -5,6 +5,7 @@
  * it is adopted only by its proof. No answer is never taken for a "no".
  */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { Failure } from "@longshore/contract/problem.ts";
 import { stepsOf } from "@longshore/contract/request.ts";
 import { classifyCreate } from "@longshore/domain/diagnosis/replies.ts";
 import { diagnoseTransport } from "@longshore/domain/diagnosis/transport.ts";
@@ -19,7 +20,7 @@ import { look } from "./look.ts";
 import { markUnhealthy, writesAreTaken } from "./probe.ts";
 import { type Cluster, isMoved, namespaceUidOf, type Parts } from "./parts.ts";
 
-type Creating = Pick<Parts, "installation" | "ledger" | "keys" | "views" | "timing" | "clock" | "log">;
+type Creating = Pick<Parts, "installation" | "ledger" | "keys" | "views" | "timing" | "clock" | "log" | "owner">;
 
 export async function createOrAdopt(parts: Creating, cluster: Cluster, work: Work, signal: AbortSignal): Promise<AttemptInput> {
   const { claimNo } = work.attempt;
@@ -59,7 +60,9 @@ export async function createOrAdopt(parts: Creating, cluster: Cluster, work: Wor
         kind: "deferred",
         claimNo,
         retryAtMs: work.nowMs + parts.timing.placeAgainMs,
-        diagnosis: diagnoseTransport(created.failure),
+        ...(isThrottled(created.failure)
+          ? { reason: "Throttled", diagnosis: diagnose("QuotaExceeded", created.failure.message) }
+          : { diagnosis: diagnoseTransport(created.failure) }),
       };
     case "answered":
       return await answered(parts, cluster, work, created, signal);
@@ -80,19 +83,22 @@ async function answered(
       return await adopt(parts, cluster, work, signal);
     case "refused":
       return { kind: "refused", claimNo, diagnosis: verdict.diagnosis };
-    case "deferred":
+    case "deferred": {
       // Every other run would meet the same: none is sent there until a probe finds it well again.
       if (verdict.unhealthy) await markUnhealthy(parts, cluster, verdict.diagnosis);
-      return {
-        kind: "deferred",
-        claimNo,
-        diagnosis: verdict.diagnosis,
-        retryAtMs: work.nowMs + (reply.retryAfterMs ?? parts.timing.placeAgainMs),
-      };
+      const retryAtMs = work.nowMs + (reply.retryAfterMs ?? parts.timing.placeAgainMs);
+      // A quota that counts Jobs is full for everybody: others go elsewhere, or wait without asking.
+      if (verdict.diagnosis.code === "QuotaExceeded")
+        await parts.ledger.setGroup(cluster.name, { noRoom: { untilMs: retryAtMs, diagnosis: verdict.diagnosis } });
+      return { kind: "deferred", claimNo, diagnosis: verdict.diagnosis, retryAtMs };
+    }
     case "unknown":
       return { kind: "unanswered", claimNo };
   }
 }
+
+/** Our own pace held it back, or the API server's wish for a pause: the cluster is well. */
+const isThrottled = ({ cause }: Failure): boolean => cause instanceof Failure && cause.code === "Throttled";
 
 /** 409: this create made nothing. Whose Job has the name? */
 async function adopt(parts: Creating, cluster: Cluster, work: Work, signal: AbortSignal): Promise<AttemptInput> {

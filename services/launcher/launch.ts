@@ -21,16 +21,51 @@ const MOST = 24;
 
 export function launch(parts: Parts, cluster: Cluster) {
   return async (signal: AbortSignal): Promise<void> => {
+    const turns = pace(parts.clock, cluster.createsPerSecond);
     const lane = () =>
       steadily(parts, { what: `launch ${cluster.name}`, ms: parts.timing.pollMs, bell: parts.bells.ready, signal }, (signal) =>
         drain(signal, async () => {
+          if (parts.views.get(cluster.name)?.isElsewhere === true) return false;
           const { claimMs: forMs } = parts.timing;
-          const works = await parts.ledger.claim({ group: cluster.name, most: MOST, by: parts.owner, forMs });
+          const most = await turns.take(MOST, signal);
+          if (most === 0) return false;
+          const works = await parts.ledger.claim({ group: cluster.name, most, by: parts.owner, forMs });
+          turns.giveBack(most - works.length);
           await Promise.all(works.map((work) => launchOne(parts, cluster, work, signal)));
-          return works.length === MOST;
+          return works.length === most;
         }),
       );
     await Promise.all([...Array.from({ length: LANES }, lane), unfence(parts, cluster, signal)]);
+  };
+}
+
+/**
+ * Turns to create, so many a second. They are taken before the claim: an attempt that was claimed and waits for its turn keeps
+ * another group from taking it, and its claim runs out.
+ */
+function pace(clock: Parts["clock"], perSecond: number | undefined) {
+  const burst = Math.max(1, perSecond ?? 0);
+  let left = burst;
+  let countedMs = clock.now();
+  return {
+    /** At least one, where it is not asked to stop. */
+    async take(most: number, signal: AbortSignal): Promise<number> {
+      if (perSecond === undefined) return most;
+      for (;;) {
+        const nowMs = clock.now();
+        left = Math.min(burst, left + (Math.max(0, nowMs - countedMs) / 1000) * perSecond);
+        countedMs = nowMs;
+        if (left >= 1) break;
+        await clock.sleep(((1 - left) / perSecond) * 1000, signal);
+        if (signal.aborted) return 0;
+      }
+      const taken = Math.min(most, Math.floor(left));
+      left -= taken;
+      return taken;
+    },
+    giveBack(unused: number): void {
+      left = Math.min(burst, left + unused);
+    },
   };
 }
 

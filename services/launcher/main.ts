@@ -63,7 +63,13 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
   const clusters = new Map<GroupName, Cluster>(
     groups.clusters.map((cluster) => [
       cluster.name,
-      { name: cluster.name, namespace: cluster.namespace, reads: cluster.read, writes: openWrites(cluster) },
+      {
+        name: cluster.name,
+        namespace: cluster.namespace,
+        reads: cluster.read,
+        writes: openWrites(cluster),
+        createsPerSecond: groups.rows.find(({ name }) => name === cluster.name)?.createsPerSecond,
+      },
     ]),
   );
   const parts: Parts = {

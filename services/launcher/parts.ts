@@ -22,6 +22,8 @@ export interface Cluster {
   readonly namespace: string;
   readonly reads: Reads;
   readonly writes: Writes;
+  /** Creates are claimed no faster than this; the surplus waits in line, or goes elsewhere. */
+  readonly createsPerSecond?: number | undefined;
 }
 
 /** What we know of a group besides its configuration. The probe finds it out; until then nothing is sent there. */
@@ -29,6 +31,10 @@ export interface GroupView {
   readonly namespaceUid: string | undefined;
   readonly healthy: boolean;
   readonly diagnosis: Diagnosis | undefined;
+  /** It answers another launcher and not us: what is to be created there is left to that one. */
+  readonly isElsewhere?: true;
+  /** When we last said, by our own clock, that we have it. */
+  readonly servedMs?: number;
   /** It answers reads and refused our writes, so many times in a row: until then none is tried. */
   readonly refused?: { readonly times: number; readonly untilMs: number; readonly diagnosis: Diagnosis };
 }

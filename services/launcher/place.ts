@@ -1,6 +1,6 @@
 /** Waiting attempts: the first group that can take each, or why none can. */
 import { place as choose } from "@longshore/domain/place/place.ts";
-import type { Judge } from "@longshore/ledger/port.ts";
+import { type GroupState, type Judge, UNSERVED_MS } from "@longshore/ledger/port.ts";
 import type { Parts } from "./parts.ts";
 import { drain, steadily } from "./steadily.ts";
 
@@ -14,10 +14,15 @@ export function place(parts: Parts) {
 }
 
 /** Called under the groups' locks, so that a thousand runs do not pile up on the first group. */
-export function judge({ timing }: Pick<Parts, "timing">): Judge {
-  return (attempt, run, groups, nowMs) => {
+export function judge({ timing, clusters }: Pick<Parts, "timing" | "clusters">): Judge {
+  const isUnserved = ({ name, servedAtMs }: GroupState, nowMs: number): boolean =>
+    !clusters.has(name) && (servedAtMs === undefined || nowMs - servedAtMs >= UNSERVED_MS);
+  return (attempt, run, states, nowMs) => {
     if (nowMs >= attempt.notes.waitUntilMs) return { kind: "waitExpired" };
-    const found = choose({ wanted: run.plan.groups, groups, avoid: attempt.notes.avoid });
+    const groups = states.map((it) => (isUnserved(it, nowMs) ? { ...it, unserved: true } : it));
+    const image = run.plan.with?.image ?? run.plan.steps.find(({ name }) => name === attempt.step)?.image;
+    const images = image === undefined ? [] : [image];
+    const found = choose({ wanted: run.plan.groups, groups, avoid: attempt.notes.avoid, images, nowMs });
     const considered = [...found.considered];
     if (found.kind === "noPlace") {
       if (found.hopeless && found.diagnosis) return { kind: "hopeless", diagnosis: found.diagnosis };
@@ -29,7 +34,7 @@ export function judge({ timing }: Pick<Parts, "timing">): Judge {
         ...(found.diagnosis && { diagnosis: found.diagnosis }),
       };
     }
-    const namespace = groups.find(({ name }) => name === found.group)?.namespace ?? "";
-    return { kind: "placed", group: found.group, namespace, considered };
+    const { namespace = "", hold } = groups.find(({ name }) => name === found.group) ?? {};
+    return { kind: "placed", group: found.group, namespace, considered, ...(hold === false && { hold }) };
   };
 }

@@ -16,14 +16,47 @@ export function probe(parts: Parts, cluster: Cluster) {
   return (signal: AbortSignal): Promise<void> =>
     steadily(parts, { what: `probe ${cluster.name}`, ms: parts.timing.probeMs, signal }, async (signal) => {
       await probeOne(parts, cluster, signal);
+      await serve(parts, cluster);
       // Until it was reached once, and while it is down, a run may be waiting for nothing else.
       if (parts.views.get(cluster.name)?.healthy !== true)
         await parts.clock.sleep(Math.min(1_000, parts.timing.probeMs), signal).then(() => probeOne(parts, cluster, signal));
     });
 }
 
+/** How often a launcher says that it has the group: taken out of every file, a group takes no more attempts. */
+const SERVED_MS = 60_000;
+
+async function serve({ ledger, views, clock }: Parts, { name }: Cluster): Promise<void> {
+  const view = views.get(name);
+  if (view === undefined || clock.now() - (view.servedMs ?? Number.NEGATIVE_INFINITY) < SERVED_MS) return;
+  await ledger.setGroup(name, { served: true });
+  views.set(name, { ...view, servedMs: clock.now() });
+}
+
+/** For so many probes a group stays healthy that another launcher found so. */
+const BELIEVED_PROBES = 3;
+
+/**
+ * Two launchers may disagree, since one of them has no way to the cluster. The group is well as long as any of us finds it well:
+ * else each would overwrite the other's word at every probe, and every waiting run would be told of both. Who finds it well, or
+ * refuses our writes, holds a lease on that word; whoever thinks otherwise writes it only where nobody else holds it.
+ */
+async function mayContradict(
+  { ledger, owner, timing }: Pick<Parts, "ledger" | "owner" | "timing">,
+  name: GroupName,
+  health: "healthy" | "unhealthy",
+  isNews: boolean,
+): Promise<boolean> {
+  if (health === "healthy") {
+    const free = !isNews || (await ledger.lease(`refused ${name}`, owner, 0));
+    if (free) await ledger.lease(`healthy ${name}`, owner, timing.probeMs * BELIEVED_PROBES);
+    return free;
+  }
+  return !isNews || (await ledger.lease(`healthy ${name}`, owner, 0));
+}
+
 export async function probeOne(
-  parts: Pick<Parts, "views" | "ledger" | "log" | "metrics" | "clock">,
+  parts: Pick<Parts, "views" | "ledger" | "log" | "metrics" | "clock" | "owner" | "timing">,
   { name, reads, namespace }: Cluster,
   signal: AbortSignal,
 ): Promise<void> {
@@ -39,15 +72,28 @@ export async function probeOne(
   parts.metrics.set("longshore_group_up", { group: name }, diagnosis === undefined ? 1 : 0);
   const namespaceUid = known ?? (got.kind === "found" ? got.object.uid : undefined);
   const health = diagnosis === undefined ? "healthy" : "unhealthy";
-  const isNews = recorded?.health !== health || recorded.diagnosis?.code !== diagnosis?.code;
+  const differs = recorded?.health !== health || recorded.diagnosis?.code !== diagnosis?.code;
+  const isAgreed = await mayContradict(parts, name, health, differs);
+  const isNews = differs && isAgreed;
   if (isNews && diagnosis === undefined) parts.log.info("a group is healthy", { group: name });
   else if (isNews && diagnosis !== undefined)
     parts.log.warn("a group is unhealthy", { group: name, code: diagnosis.code, why: diagnosis.sentence, hint: diagnosis.hint });
-  if (isNews || recorded.namespaceUid !== namespaceUid)
-    await parts.ledger.setGroup(name, { health, diagnosis, ...(namespaceUid !== undefined && { namespaceUid }) });
+  if (isNews || recorded?.namespaceUid !== namespaceUid)
+    await parts.ledger.setGroup(name, {
+      ...(isAgreed && { health, diagnosis }),
+      ...(namespaceUid !== undefined && { namespaceUid }),
+    });
   // After the ledger knows it: proofs made with it must be checkable by every other launcher.
-  const refused = parts.views.get(name)?.refused;
-  parts.views.set(name, { namespaceUid, healthy: diagnosis === undefined, diagnosis, ...(refused && { refused }) });
+  const { refused, servedMs } = parts.views.get(name) ?? {};
+  const isElsewhere = diagnosis !== undefined && !isAgreed;
+  parts.views.set(name, {
+    namespaceUid,
+    healthy: diagnosis === undefined,
+    diagnosis,
+    ...(isElsewhere && { isElsewhere }),
+    ...(refused && { refused }),
+    ...(servedMs !== undefined && { servedMs }),
+  });
 }
 
 const isSilence = ({ kind }: Got): boolean => kind === "unsent" || kind === "unanswered";
@@ -65,7 +111,7 @@ const REFUSED_MOST_MS = 5 * 60_000;
  * group well again at once, and every waiting run would be told of both, round and round: so it rests longer each time.
  */
 export async function markUnhealthy(
-  parts: Pick<Parts, "views" | "ledger" | "log" | "clock">,
+  parts: Pick<Parts, "views" | "ledger" | "log" | "clock" | "owner">,
   { name }: Cluster,
   diagnosis: Diagnosis,
 ): Promise<void> {
@@ -73,9 +119,16 @@ export async function markUnhealthy(
   if (view?.healthy === false) return;
   const times = (view?.refused?.times ?? 0) + 1;
   const untilMs = parts.clock.now() + Math.min(REFUSED_MOST_MS, REFUSED_FIRST_MS * 2 ** Math.min(times - 1, 10));
-  parts.views.set(name, { namespaceUid: view?.namespaceUid, healthy: false, diagnosis, refused: { times, untilMs, diagnosis } });
+  parts.views.set(name, {
+    ...view,
+    namespaceUid: view?.namespaceUid,
+    healthy: false,
+    diagnosis,
+    refused: { times, untilMs, diagnosis },
+  });
   const { code, sentence: why, hint } = diagnosis;
   parts.log.warn("a group refuses our writes", { group: name, code, why, hint, times });
+  await parts.ledger.lease(`refused ${name}`, parts.owner, untilMs - parts.clock.now());
   await parts.ledger.setGroup(name, { health: "unhealthy", diagnosis });
 }
 

@@ -15,19 +15,27 @@ export interface Group {
   readonly everHealthy: boolean;
   /** Why it is unhealthy. */
   readonly diagnosis?: Diagnosis | undefined;
-  /** Its cluster said that there is no room (quota, 429): nothing is sent there before. */
-  readonly noRoomUntilMs?: number | undefined;
-  readonly policy?: GroupPolicy | undefined;
-}
-
-export interface GroupPolicy {
+  /** Its cluster said that there is no room (a full quota): nothing is sent there before. */
+  readonly noRoom?: { readonly untilMs: number; readonly diagnosis: Diagnosis } | undefined;
+  /** No launcher has it in its groups file any more, so that nobody would create a Job there. */
+  readonly unserved?: boolean;
+  /** Attempts that were placed there and whose creates have not begun. */
+  readonly inLine?: number;
+  readonly createsPerSecond?: number | undefined;
   /** Patterns with `*` for any characters, such as "registry.example.com/shop/*". Absent: every image. */
   readonly images?: readonly string[] | undefined;
+  /** Its Jobs carry no hold: some promises are weaker there. */
+  readonly hold?: boolean | undefined;
 }
 
 /** The first image that the group does not allow. */
-export const imageRefused = (policy: GroupPolicy | undefined, images: readonly string[]): string | undefined =>
-  policy?.images === undefined ? undefined : images.find((image) => !policy.images?.some((pattern) => isLike(image, pattern)));
+export const imageRefused = ({ images: allowed }: Pick<Group, "images">, images: readonly string[]): string | undefined =>
+  allowed === undefined ? undefined : images.find((image) => !allowed.some((pattern) => isLike(image, pattern)));
+
+/** What a group with a pace takes in this time may stand in line there; more would only wait, while another group may be idle. */
+const LINE_SECONDS = 5;
+
+export const lineMost = (createsPerSecond: number): number => Math.max(1, Math.floor(createsPerSecond * LINE_SECONDS));
 
 /** Piece by piece, not by a regular expression made of somebody's text: that could take for ever. */
 function isLike(image: string, pattern: string): boolean {

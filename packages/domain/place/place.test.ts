@@ -22,8 +22,10 @@ const full: Partial<Group> = { slotsUsed: 2 };
 const paused: Partial<Group> = { paused: true };
 const broken: Partial<Group> = { health: "unhealthy", diagnosis: diagnose("AuthRejected", "The token was refused.") };
 const neverWorked: Partial<Group> = { ...broken, everHealthy: false };
-const quota: Partial<Group> = { noRoomUntilMs: 2000, diagnosis: diagnose("QuotaExceeded", "The quota has no room now.") };
-const strict: Partial<Group> = { policy: { images: ["registry.example.com/*"] } };
+const quota: Partial<Group> = {
+  noRoom: { untilMs: 2000, diagnosis: diagnose("QuotaExceeded", "The quota has no room now.") },
+};
+const strict: Partial<Group> = { images: ["registry.example.com/*"] };
 
 interface Case {
   readonly name: string;
@@ -57,6 +59,26 @@ const cases: readonly Case[] = [
     groups: [named("a", quota), named("b")],
     want: "b",
     why: /no room/,
+  },
+  {
+    name: "passes a group over that no launcher serves",
+    groups: [named("a", { unserved: true }), named("b")],
+    want: "b",
+    why: /No launcher has it/,
+  },
+  {
+    name: "passes a group over whose line is as long as its pace allows",
+    groups: [named("a", { createsPerSecond: 0.4, inLine: 2 }), named("b")],
+    want: "b",
+    why: /takes 0.4 Jobs a second, and 2 are in line/,
+  },
+  { name: "lets one stand in line, however slow the pace", groups: [named("a", { createsPerSecond: 0.1 })], want: "a" },
+  { name: "waits for its turn", groups: [named("a", { createsPerSecond: 1, inLine: 5 })], want: "Throttled", hopeless: false },
+  {
+    name: "waits for a group that was taken out of the file: it may be put back",
+    groups: [named("a", { unserved: true, everHealthy: false })],
+    want: "NoGroup",
+    hopeless: false,
   },
   {
     name: "passes a group over whose policy forbids the image",
@@ -139,7 +161,7 @@ t.test("whatever the groups are like: it places where it may, or says of each wh
   fc.assert(
     fc.property(fc.array(group, { maxLength: 5 }), (some) => {
       const groups = some.map((it, at) => named(`g${at}`, it));
-      const placed = place({ wanted: undefined, groups });
+      const placed = place({ wanted: undefined, groups, nowMs: 0 });
       const free = groups.find((it) => it.slotsUsed < it.jobsMax && !it.paused && it.health !== "unhealthy");
       return placed.kind === "placed"
         ? placed.group === free?.name

@@ -4,13 +4,21 @@
  * The bugs this prevents: a run that waits without anybody being able to say for what; and one that hangs on its first choice
  * while its second is idle. Every group that was thought of is named, with why it was passed over.
  */
-import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { EventData } from "@longshore/contract/event.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
-import { type Group, imageRefused } from "./group.ts";
+import { type Group, imageRefused, lineMost } from "./group.ts";
 
 /** From the least to the most hopeful: where groups are passed over for several reasons, the most hopeful is the run's. */
-export const NO_PLACE = ["NoGroup", "PolicyRefused", "GroupsUnhealthy", "GroupsPaused", "QuotaExceeded", "GroupsFull"] as const;
+export const NO_PLACE = [
+  "NoGroup",
+  "PolicyRefused",
+  "GroupsUnhealthy",
+  "GroupsPaused",
+  "QuotaExceeded",
+  "GroupsFull",
+  "Throttled",
+] as const;
 export type NoPlace = (typeof NO_PLACE)[number];
 
 type Considerations = EventData<"run.waiting">["considered"];
@@ -33,12 +41,13 @@ export interface Placing {
   /** Where the attempt before this one failed: taken only if nothing else is free. */
   readonly avoid?: GroupName | undefined;
   readonly images?: readonly string[];
-  readonly nowMs?: number;
+  readonly nowMs: number;
 }
 
 interface Skip {
   readonly reason: NoPlace;
   readonly why: string;
+  readonly diagnosis?: Diagnosis | undefined;
 }
 
 export function place(placing: Placing): Placement {
@@ -63,7 +72,7 @@ export function place(placing: Placing): Placement {
     reason: best?.reason ?? "NoGroup",
     considered,
     hopeless: skips.length > 0 && skips.every(isHopeless),
-    diagnosis: best?.group?.diagnosis,
+    diagnosis: best?.diagnosis,
   };
 }
 
@@ -85,16 +94,31 @@ function preferred({
 }
 
 function skipped(group: Group, { images = [], nowMs }: Placing): Skip | undefined {
-  const image = imageRefused(group.policy, images);
-  if (image !== undefined) return { reason: "PolicyRefused", why: `Its policy does not allow the image ${image}.` };
+  const { diagnosis, noRoom, slotsUsed, jobsMax, inLine = 0, createsPerSecond } = group;
+  const image = imageRefused(group, images);
+  if (image !== undefined) return policyRefused(group.name, image);
+  if (group.unserved === true) return UNSERVED;
   if (group.paused) return { reason: "GroupsPaused", why: "It is paused." };
   if (group.health === "unhealthy")
-    return { reason: "GroupsUnhealthy", why: group.diagnosis?.sentence ?? "It cannot be used at present." };
-  if (group.slotsUsed >= group.jobsMax)
-    return { reason: "GroupsFull", why: `It is full: ${group.slotsUsed} of ${group.jobsMax} Jobs.` };
-  if (nowMs !== undefined && group.noRoomUntilMs !== undefined && nowMs < group.noRoomUntilMs)
-    return { reason: "QuotaExceeded", why: group.diagnosis?.sentence ?? "Its cluster has no room at present." };
+    return { reason: "GroupsUnhealthy", why: diagnosis?.sentence ?? "It cannot be used at present.", diagnosis };
+  if (slotsUsed >= jobsMax) return { reason: "GroupsFull", why: `It is full: ${slotsUsed} of ${jobsMax} Jobs.` };
+  if (noRoom !== undefined && nowMs < noRoom.untilMs)
+    return { reason: "QuotaExceeded", why: noRoom.diagnosis.sentence, diagnosis: noRoom.diagnosis };
+  if (createsPerSecond !== undefined && inLine >= lineMost(createsPerSecond))
+    return { reason: "Throttled", why: `It takes ${createsPerSecond} Jobs a second, and ${inLine} are in line.` };
   return undefined;
+}
+
+/** Its rows stay while Jobs are there, and for whoever puts it back. */
+const UNSERVED: Skip = { reason: "NoGroup", why: "No launcher has it in its groups file any more." };
+
+function policyRefused(name: GroupName, image: string): Skip {
+  const why = `Its policy does not allow the image ${image}.`;
+  return {
+    reason: "PolicyRefused",
+    why,
+    diagnosis: diagnose("PolicyRefused", `The group ${name} does not allow the image ${image}.`),
+  };
 }
 
 const chosen = (name: GroupName, { avoid, groups }: Placing): string => {

@@ -14,7 +14,14 @@ interface OfJob {
 }
 
 export type AttemptInput =
-  | { readonly kind: "placed"; readonly group: GroupName; readonly namespace: string; readonly considered: Considerations }
+  | {
+      readonly kind: "placed";
+      readonly group: GroupName;
+      readonly namespace: string;
+      readonly considered: Considerations;
+      /** `false`: the group's Jobs carry no hold. */
+      readonly hold?: false;
+    }
   | {
       readonly kind: "noPlace";
       readonly reason: string;
@@ -26,7 +33,14 @@ export type AttemptInput =
   // What a create was answered. `claimNo` is absent where the tally found the Job.
   | ({ readonly kind: "created"; readonly claimNo?: number; readonly adopted: boolean } & OfJob)
   | { readonly kind: "refused"; readonly claimNo: number; readonly diagnosis: Diagnosis }
-  | { readonly kind: "deferred"; readonly claimNo: number; readonly diagnosis: Diagnosis; readonly retryAtMs: number }
+  | {
+      readonly kind: "deferred";
+      readonly claimNo: number;
+      readonly diagnosis: Diagnosis;
+      readonly retryAtMs: number;
+      /** Where it says more than the diagnosis' code: "Throttled". */
+      readonly reason?: string;
+    }
   | { readonly kind: "unanswered"; readonly claimNo: number }
   | { readonly kind: "nameTaken"; readonly claimNo: number; readonly diagnosis: Diagnosis }
   // What was seen of a Job that carries our proof, by the watcher or by our own look.

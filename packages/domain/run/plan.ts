@@ -7,7 +7,13 @@ import type { Limits, Plan } from "./record.ts";
 export function planOf(request: RunRequest, defaults: Limits): Plan {
   return {
     simple: !("steps" in request),
-    steps: stepsOf(request).map(({ name, needs = [], when = "success", outputs = [] }) => ({ name, needs, when, outputs })),
+    steps: stepsOf(request).map(({ name, needs = [], when = "success", outputs = [], image }) => ({
+      name,
+      needs,
+      when,
+      outputs,
+      image,
+    })),
     groups: request.groups,
     priority: request.priority ?? 0,
     notBeforeMs: request.notBefore === undefined ? undefined : Date.parse(request.notBefore),

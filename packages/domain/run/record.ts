@@ -54,6 +54,8 @@ export interface PlannedStep {
   readonly needs: readonly StepName[];
   readonly when: "success" | "failure" | "always";
   readonly outputs: readonly string[];
+  /** For the groups' policies. Absent in plans that were made before there were any. */
+  readonly image?: string;
 }
 
 export type RetryCause = "never-started" | "infrastructure" | "failure";
@@ -133,6 +135,8 @@ export interface Notes {
   readonly waitsSinceMs: number;
   /** Of the group it was last placed in. */
   readonly namespace?: string;
+  /** Its Job carries no hold, as the group wants it: it may vanish before its outcome is read. */
+  readonly hold?: false;
   readonly waitUntilMs: number;
   readonly notBeforeMs?: number;
   /** The reason last told in `run.waiting`. */

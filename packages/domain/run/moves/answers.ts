@@ -4,6 +4,7 @@
  * The bugs this prevents: the answer to one claim taken for another's; an answer applied twice that hides a create which is
  * still on the wire; and a refusal that ends an attempt while an older create of it may yet land and run.
  */
+import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { type Attempt, isOpen } from "../record.ts";
 import { closing, end, endOfCause, notStarted, restUntilMs } from "./ending.ts";
 import { type Context, type Move, move, type Rule, stay } from "./move.ts";
@@ -50,10 +51,23 @@ function endOrClose(
   return end(heard, "refused", context, { diagnosis, started: notStarted(heard) });
 }
 
-export const deferred: Rule<"deferred"> = (attempt, { claimNo, diagnosis, retryAtMs }, context) => {
+/** It was chosen for its room; its cluster said otherwise, and that is what is told of it. */
+function passedOver(attempt: Attempt, { sentence: why }: Diagnosis): Attempt {
+  const { considered = [] } = attempt.notes;
+  const others = considered.filter(({ group }) => group !== attempt.group);
+  if (attempt.group === undefined) return attempt;
+  return { ...attempt, notes: { ...attempt.notes, considered: [...others, { group: attempt.group, verdict: "skipped", why }] } };
+}
+
+export const deferred: Rule<"deferred"> = (attempt, { claimNo, reason, diagnosis, retryAtMs }, context) => {
   const heard = hear(attempt, claimNo, context);
   if (heard === attempt) return stay(attempt);
-  if (!isOpen(heard)) return backToWaiting(heard, { reason: diagnosis.code, retryAtMs, diagnosis });
+  if (!isOpen(heard))
+    return backToWaiting(passedOver(heard, diagnosis), {
+      reason: reason ?? diagnosis.code,
+      retryAtMs,
+      ...(reason === undefined && { diagnosis }),
+    });
   // An older create may still land: the attempt may not go to another group before the fence has passed.
   return move(claimNo === heard.claimNo ? { ...heard, dueMs: heard.fenceUntilMs } : heard);
 };

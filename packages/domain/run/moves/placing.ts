@@ -4,8 +4,11 @@ import { type Attempt, FENCE_MS } from "../record.ts";
 import { notStarted } from "./ending.ts";
 import { type Move, move, type Rule } from "./move.ts";
 
-export const ready: Rule<"placed"> = (attempt, { group, namespace, considered }, { nowMs }) =>
-  move({ ...attempt, state: "ready", group, dueMs: nowMs, notes: { ...attempt.notes, namespace, considered } });
+export const ready: Rule<"placed"> = (attempt, { group, namespace, considered, hold }, { nowMs }) => {
+  const { hold: _, ...notes } = attempt.notes;
+  const placed = { ...notes, namespace, considered, ...(hold === false && { hold }) };
+  return move({ ...attempt, state: "ready", group, dueMs: nowMs, notes: placed });
+};
 
 export const waitOn: Rule<"noPlace"> = (attempt, { reason, considered, retryAtMs, diagnosis }) =>
   backToWaiting({ ...attempt, notes: { ...attempt.notes, considered } }, { reason, retryAtMs, diagnosis });

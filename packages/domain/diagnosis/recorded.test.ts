@@ -1,0 +1,26 @@
+/** What real clusters showed, and what a person is told of it: each of the fixtures that `npm run fixtures` records. */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { DIAGNOSES } from "@longshore/contract/diagnosis.ts";
+import t from "tap";
+import { type Recorded, toldOf } from "./testing/recorded.ts";
+
+const folder = join(import.meta.dirname, "fixtures");
+const files = readdirSync(folder).filter((it) => it.endsWith(".json"));
+t.ok(files.length > 0, "there are recordings");
+
+for (const file of files.toSorted()) {
+  const { happened, seen, told } = JSON.parse(readFileSync(join(folder, file), "utf8")) as Recorded;
+  t.test(`${file}: ${happened}`, async (t) => {
+    const found = toldOf(seen);
+    t.match(found, told);
+    t.match(found?.sentence, /^[A-Z"].{10,400}\.$/s, "one sentence");
+    t.notMatch(found?.sentence, JARGON, "which its reader understands");
+    t.ok((found?.evidence ?? []).length > 0 || told.code === "DeletedExternally", "with what the cluster itself said beside it");
+    t.equal(told.hint, DIAGNOSES[told.code].hint);
+  });
+}
+
+/** Words of programs about themselves. They may stand in the evidence. */
+const JARGON =
+  /rpc error|code = |ctx|<nil>|%!|goroutine|dial tcp|context deadline|Client\.Timeout|preemption: 0\/|\[object|undefined/;

@@ -1,0 +1,67 @@
+/**
+ * What a real cluster answered or showed when something went wrong, as it is kept in ../fixtures, and what a person is told of it.
+ *
+ * The failure this prevents: rules written against objects that somebody imagined. `npm run fixtures` records them anew.
+ */
+import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { CAUSES } from "../../run/moves/ending.ts";
+import { facts } from "../../watch/facts.ts";
+import { seeEvent, seeJob, seePod } from "../../watch/seen.ts";
+import { classifyCreate, diagnoseReply } from "../replies.ts";
+import { diagnoseTransport } from "../transport.ts";
+
+export interface Recorded {
+  /** How it came about, as a clause: "the namespace has a quota of two Jobs, and both are there". */
+  readonly happened: string;
+  /** "v1.34.4" */
+  readonly kubernetes: string;
+  readonly seen: Recording;
+  readonly told: Pick<Diagnosis, "code" | "sentence" | "hint">;
+}
+
+export type Recording =
+  /** An API server's answer to a request of ours. */
+  | { readonly kind: "reply"; readonly to: "create" | "another request"; readonly status: number; readonly body: unknown }
+  /** No answer: the error, and those inside it. */
+  | { readonly kind: "silence"; readonly error: Silence }
+  /** A Job, its pods, and the Events about them, as the API shows them. */
+  | { readonly kind: "objects"; readonly job: unknown; readonly pods: readonly unknown[]; readonly events: readonly unknown[] };
+
+export interface Silence {
+  readonly message: string;
+  readonly code?: string;
+  readonly cause?: Silence;
+}
+
+/** By the way that launcher and watcher take. */
+export function toldOf(seen: Recording): Diagnosis | undefined {
+  switch (seen.kind) {
+    case "silence":
+      return diagnoseTransport(seen.error);
+    case "reply":
+      return toldOfReply(seen);
+    case "objects":
+      return toldOfObjects(seen);
+  }
+}
+
+function toldOfReply({ to, status, body }: Extract<Recording, { kind: "reply" }>): Diagnosis | undefined {
+  const where = { group: "prod-a", namespace: "batch" };
+  if (to !== "create") return diagnoseReply({ status, body }, where);
+  const reply = classifyCreate({ status, body }, where);
+  return reply.kind === "exists" ? undefined : reply.diagnosis;
+}
+
+function toldOfObjects(shown: Extract<Recording, { kind: "objects" }>): Diagnosis | undefined {
+  const job = seeJob(shown.job);
+  if (job === undefined) return undefined;
+  const pods = shown.pods.flatMap((it) => seePod(it) ?? []);
+  const events = shown.events.flatMap((it) => seeEvent(it) ?? []);
+  for (const fact of facts(undefined, { job, pods, events }, Date.UTC(2026, 0, 1)).facts) {
+    if (fact.type === "job.ended") return fact.data.evidence.diagnosis;
+    if (fact.type === "job.stalled") return fact.data.diagnosis;
+    // The launcher looks, and finds that it was nobody of ours.
+    if (fact.type === "job.deleting") return CAUSES.external.diagnosis;
+  }
+  return undefined;
+}
