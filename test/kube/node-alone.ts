@@ -11,14 +11,17 @@ import { cgroups } from "../harness/kubernetes/node-cgroups.ts";
 import { startMachine } from "../harness/kubernetes/node-machine.ts";
 import { nodePrograms } from "../harness/kubernetes/node-programs.ts";
 
-const [folder] = process.argv.slice(2);
-if (folder === undefined) throw new Error("usage: node-alone.ts <folder>");
-const programs = await nodePrograms();
-const group = await cgroups();
-const machine = await startMachine(folder);
-await startContainerd(machine, programs, folder);
-const place = ["--runc-binary", programs.runc, "--cgroup", `${group.name}/container`];
-const container = [BUSYBOX, "runs-on", "/bin/sleep", "600"];
-await machine.run(programs.ctr, "-a", CONTAINERD_SOCKET, "-n", "k8s.io", "run", "--detach", ...place, ...container);
-process.stdout.write(`${JSON.stringify({ cgroup: group.name })}\n`);
-setInterval(() => undefined, 60_000); // until it is killed
+async function main([folder]: readonly string[]): Promise<void> {
+  if (folder === undefined) throw new Error("usage: node-alone.ts <folder>");
+  const programs = await nodePrograms();
+  const group = await cgroups();
+  const machine = await startMachine(folder);
+  await startContainerd(machine, programs, folder);
+  const place = ["--runc-binary", programs.runc, "--cgroup", `${group.name}/container`];
+  const container = [BUSYBOX, "runs-on", "/bin/sleep", "600"];
+  await machine.run(programs.ctr, "-a", CONTAINERD_SOCKET, "-n", "k8s.io", "run", "--detach", ...place, ...container);
+  process.stdout.write(`${JSON.stringify({ cgroup: group.name })}\n`);
+  setInterval(() => undefined, 60_000); // until it is killed
+}
+
+if (import.meta.main) await main(process.argv.slice(2));

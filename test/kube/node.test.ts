@@ -28,7 +28,7 @@ let traces: readonly Trace[] = [];
   const terminated = (pod: Pod) => pod.status.containerStatuses?.[0]?.state.terminated;
 
   await t.test("a Job goes from POST to Complete, and the API server can read its log", async (t) => {
-    await create({ name: "hello", command: ["sh", "-c", "echo hello from $(id -u); echo second line >&2"] });
+    await create({ name: "hello", command: ["sh", "-c", "echo hello from $(id -u); echo second line"] });
     const pod = await podUntil("hello", ({ status }) => status.phase === "Succeeded");
     const waited = await cluster.kubectl(["-n", pod.metadata.namespace, "wait", "job/hello", "--for=condition=Complete"]);
     t.equal(waited.code, 0, waited.stderr);
@@ -118,11 +118,11 @@ let traces: readonly Trace[] = [];
   await t.test("what ended while the kubelet was dead is told when it is back", async (t) => {
     const node = cluster.node;
     if (node === undefined) throw new Error("the cluster has a real node");
-    await create({ name: "unseen", command: ["sh", "-c", "until [ -e /tmp/end ]; do sleep 0.1; done; exit 3"], image: BUSYBOX });
+    await create({ name: "unseen", command: ["sh", "-c", "until [ -e /end ]; do sleep 0.1; done; exit 3"], image: BUSYBOX });
     const { metadata } = await podUntil("unseen", ({ status }) => status.phase === "Running");
     await node.kubelet.kill();
     const [pid] = (await fs.readFile(await procsOf(metadata.uid, node.cgroup), "utf8")).split("\n");
-    await fs.writeFile(`/proc/${pid}/root/tmp/end`, "");
+    await fs.writeFile(`/proc/${pid}/root/end`, "");
     await node.kubelet.start();
     t.match(terminated(await podUntil("unseen", ({ status }) => status.phase === "Failed")), { exitCode: 3 });
   });
@@ -158,7 +158,7 @@ async function procsOf(uid: string, cgroup: string): Promise<string> {
     const procs = `${pod}/${name.name}/cgroup.procs`;
     if (!name.isDirectory()) continue;
     const [pid] = (await fs.readFile(procs, "utf8")).split("\n");
-    if ((await fs.readFile(`/proc/${pid}/cmdline`, "utf8")).includes("/tmp/end")) return procs;
+    if ((await fs.readFile(`/proc/${pid}/cmdline`, "utf8")).includes("/end")) return procs;
   }
   throw new Error(`no container of pod ${uid} is in ${pod}`);
 }
