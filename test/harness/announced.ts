@@ -1,0 +1,169 @@
+/**
+ * A Longshore whose watcher has no groups file: real processes, a broker that the test names, and a cluster (the pocket, in
+ * this process) that knows two users for reading and one for writing. Every message body that passes the broker is kept.
+ *
+ * The failure this prevents: calling a credential hidden because the program under test says that it hid it.
+ */
+import { randomBytes } from "node:crypto";
+import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { openBroker } from "@longshore/broker/open.ts";
+import type { Broker } from "@longshore/broker/port.ts";
+import { type Child, startChild } from "@longshore/cli/child.ts";
+import { PREFIX, type ReceivedEvent, writeCommand } from "@longshore/contract/envelope.ts";
+import { type Pocket, startPocket } from "@longshore/pocket/start.ts";
+import { systemClock as clock } from "@longshore/runtime/clock.ts";
+import { silentLog } from "@longshore/runtime/log.ts";
+import { connect } from "amqplib";
+import pg from "pg";
+import { stringify } from "yaml";
+import { postgres } from "./postgres.ts";
+import { openJournal } from "./upstream.ts";
+
+export interface Announced extends AsyncDisposable {
+  readonly pocket: Pocket;
+  readonly broker: Broker;
+  /** Each is told to nobody but the program that needs it; none may be seen at the broker or in a log. */
+  readonly tokens: { readonly launch: string; readonly watch: string; readonly rotated: string };
+  /** In the launcher's file, by the name of the group: which namespace it is. */
+  groups(groups: Readonly<Record<string, string>>): Promise<void>;
+  /** The file of the watch token is replaced, as whoever rotates it does. */
+  rotate(token: string): Promise<void>;
+  launcher(): Promise<Program>;
+  watcher(options?: { readonly key?: string }): Promise<Program>;
+  run(id: string, more?: object): Promise<void>;
+  ended(id: string): Promise<ReceivedEvent>;
+  until(what: string, ready: () => boolean | Promise<boolean>): Promise<void>;
+  /** Everything that anybody said at the broker. */
+  bodies(): Promise<readonly Buffer[]>;
+  /** All lines of all programs so far. */
+  logs(): readonly string[];
+}
+
+export interface Program extends Child {
+  /** What /readyz says, with its status first. */
+  ready(): Promise<string>;
+}
+
+const PACE = { claim: "2s", hold: "1s", poll: "200ms", probe: "500ms", tally: "3s", lease: "2s", announce: "1s" };
+export const NAMESPACES = ["default", "other"];
+const PATIENCE_MS = 60_000;
+const USERS = { launch: "launch", watch: "watch", rotated: "watch-rotated" } as const;
+
+export async function announcedSystem(brokerUrl?: string): Promise<Announced> {
+  await using parts = new AsyncDisposableStack();
+  const home = await mkdtemp(path.join(tmpdir(), "longshore-announced-"));
+  parts.defer(() => rm(home, { recursive: true, force: true }));
+  const database = parts.use(await postgres());
+  const url = brokerUrl ?? database.url;
+  const token = (): string => `canary-${randomBytes(24).toString("hex")}`;
+  const tokens = { launch: token(), watch: token(), rotated: token() };
+  const credentials = new Map(Object.entries(USERS).map(([name, user]) => [tokens[name as keyof typeof USERS], { user }]));
+  const pocket = parts.use(
+    await startPocket({ dataDir: path.join(home, "pocket"), credentials, namespaces: NAMESPACES, instant: true }),
+  );
+  const file = async (name: string, text: string): Promise<string> => {
+    const to = path.join(home, name);
+    await mkdir(path.dirname(to), { recursive: true });
+    await writeFile(`${to}.new`, text, { mode: 0o600 });
+    await rename(`${to}.new`, to);
+    return to;
+  };
+
+  const launchToken = await file("launch-token", tokens.launch);
+  const watchToken = await file("watch-token", tokens.watch);
+  const sealKey = randomBytes(48).toString("base64");
+  const groups = async (named: Readonly<Record<string, string>>): Promise<void> => {
+    const each = Object.entries(named).map(([name, namespace]) => [name, { cluster: { server: pocket.url }, launch: { tokenFile: launchToken }, watch: { tokenFile: watchToken }, namespaces: [namespace], limits: { jobs: 50 } }]);
+    await file("groups.yaml", stringify({ groups: Object.fromEntries(each) }));
+  }; // biome-ignore format: one value
+  await groups({ first: "default" });
+  const common = { installation: "announced", broker: { urlFile: await file("broker-url", url) }, http: { listen: "127.0.0.1:0" }, log: { level: "debug" } }; // biome-ignore format: one value
+  const ledger = {
+    urlFile: await file("ledger-url", database.url),
+    keyFile: await file("ledger-key", randomBytes(48).toString("base64")),
+  };
+  const launcherFile = await file("launcher.yaml", stringify({ ...common, ledger, groupsFile: path.join(home, "groups.yaml"), sealKeyFile: await file("seal-key", sealKey), pace: PACE })); // biome-ignore format: one value
+
+  const broker = parts.use(await openBroker({ url, log: silentLog, clock }));
+  const tap = parts.use(await openTap(url));
+  const journal = parts.use(await openJournal(url));
+  const kept = parts.move();
+
+  const programs: Child[] = [];
+  const start = async (name: "launcher" | "watcher", config: string): Promise<Program> => {
+    const child = kept.use(await startChild(name, { config, env: process.env }));
+    programs.push(child);
+    const health = child.said.map((line) => /"health":"([^"]+)"/.exec(line)?.[1]).find((it) => it !== undefined);
+    const ready = async (): Promise<string> => {
+      const answer = await fetch(`${health}/readyz`);
+      return `${answer.status} ${await answer.text()}`;
+    };
+    return { ...child, ready };
+  };
+
+  let watchers = 0;
+  const until: Announced["until"] = async (what, ready) => {
+    for (const began = clock.now(); !(await ready()); await clock.sleep(50)) {
+      if (clock.now() - began < PATIENCE_MS) continue;
+      throw new Error(`${what} did not come within ${PATIENCE_MS / 1000} s; the programs last said\n${programs.flatMap((it) => it.said.slice(-8)).join("\n")}`);
+    }
+  }; // biome-ignore format: one message
+  const endOf = (id: string): ReceivedEvent | undefined =>
+    journal.received.find((it) => it.subject === id && /^run\.(succeeded|failed|lost|cancelled)$/.test(it.type));
+  return {
+    pocket, broker, tokens, groups, until,
+    rotate: async (to) => void (await file("watch-token", to)),
+    launcher: () => start("launcher", launcherFile),
+    watcher: async ({ key = sealKey } = {}) => {
+      const folder = `watcher-${++watchers}`; // all that a watcher on another machine would have
+      const config = stringify({ ...common, sealKeyFile: await file(`${folder}/seal-key`, key) });
+      return await start("watcher", await file(`${folder}/watcher.yaml`, config));
+    },
+    run: async (id, more = {}) => {
+      const body = writeCommand({ id: `command/${id}`, source: "/tests", type: "run.requested", data: { run: id, image: "demo/quick:1", command: ["true"], ...more } });
+      await broker.publish("commands", { id, key: `${PREFIX}run.requested`, body }, new AbortController().signal);
+    },
+    ended: async (id) => {
+      await until(`the end of ${id}`, () => endOf(id) !== undefined);
+      return endOf(id) as ReceivedEvent;
+    },
+    bodies: tap.bodies,
+    logs: () => programs.flatMap((it) => it.said),
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+  }; // biome-ignore format: names in one look
+}
+
+interface Tap extends AsyncDisposable {
+  bodies(): Promise<readonly Buffer[]>;
+}
+
+/** At the broker itself: a trigger on its table, or a queue of our own bound to each exchange. */
+async function openTap(url: string): Promise<Tap> {
+  return url.startsWith("amqp") ? await tapExchanges(url) : await tapTable(url);
+}
+
+async function tapExchanges(url: string): Promise<Tap> {
+  const bodies: Buffer[] = [];
+  const model = await connect(url);
+  const channel = await model.createChannel();
+  const { queue } = await channel.assertQueue("", { exclusive: true });
+  for (const exchange of ["commands", "facts", "events", "control"]) await channel.bindQueue(queue, `longshore.${exchange}`, "#");
+  await channel.consume(queue, (message) => message !== null && void bodies.push(message.content), { noAck: true });
+  return { bodies: async () => bodies, [Symbol.asyncDispose]: () => model.close() };
+}
+
+async function tapTable(url: string): Promise<Tap> {
+  const client = new pg.Client(url);
+  await client.connect();
+  await client.query(`
+    create table tapped (body bytea);
+    create function tap() returns trigger language plpgsql as $$ begin insert into tapped values (new.body); return new; end $$;
+    create trigger tap after insert on longshore_broker.message for each row execute function tap();
+    create trigger tap after insert on longshore_broker.history for each row execute function tap()`);
+  return {
+    bodies: async () => (await client.query<{ body: Buffer }>("select body from tapped")).rows.map((it) => it.body),
+    [Symbol.asyncDispose]: () => client.end(),
+  };
+}

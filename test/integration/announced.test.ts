@@ -1,0 +1,138 @@
+// runs with integration
+// runs at most 8 min
+/**
+ * A watcher that has no groups file and no cluster's credential learns both from launchers, over each broker, as processes;
+ * and nobody who reads along at the broker, or in the logs, learns a credential (G11).
+ */
+import { randomBytes } from "node:crypto";
+import t, { type Test } from "tap";
+import { type Announced, announcedSystem } from "../harness/announced.ts";
+import { rabbitmq } from "../harness/rabbitmq.ts";
+
+t.setTimeout(0); // each wait of the harness has its own bound
+
+const watched = (names: string) => new RegExp(`^200 [^]*groups  ${names}\\n?$`);
+const usersOf = ({ pocket }: Announced): ReadonlySet<string> =>
+  new Set(pocket.model.requests().filter(({ path }) => /\/(jobs|pods)/.test(path)).map(({ user }) => user)); // biome-ignore format: one question
+const listings = ({ pocket }: Announced): number =>
+  pocket.model.requests().filter(({ path, user }) => user.startsWith("watch") && /\/jobs\?.*limit=/.test(path)).length;
+
+async function story(t: Test, it: Announced): Promise<void> {
+  await using watcher = await it.watcher();
+
+  await t.test("before any launcher, the watcher says what it waits for", async (t) => {
+    // On RabbitMQ our own tap hears the question, so that it is not known to have reached nobody.
+    const words = /^503 [^]*waiting for the launcher's announcement: (no launcher with a sealKeyFile is at the broker|asked)/;
+    await it.until("its words", async () => words.test(await watcher.ready()));
+    t.match(await watcher.ready(), words);
+  });
+
+  let first = await it.launcher();
+  await t.test("a launcher starts: the group is watched, and a run ends by what the watcher saw", async (t) => {
+    await it.until("the group", async () => watched("first").test(await watcher.ready()));
+    await it.run("one");
+    t.equal((await it.ended("one")).type, "run.succeeded");
+    t.same(usersOf(it), new Set(["launch", "watch"]));
+  });
+
+  await t.test(
+    "the token is rotated on the launcher's disk: the watch goes on with the new one, and lists nothing anew",
+    async (t) => {
+      const before = listings(it);
+      await it.rotate(it.tokens.rotated);
+      await it.until("its renewal", () => watcher.said.some((line) => line.includes("credential was renewed")));
+      await it.run("two");
+      t.equal((await it.ended("two")).type, "run.succeeded");
+      await it.until("a request with the new token", () => usersOf(it).has("watch-rotated"));
+      t.equal(listings(it), before);
+    },
+  );
+
+  await t.test("a group that is written into the file is watched before the launcher itself has it", async (t) => {
+    await it.groups({ first: "default", second: "other" });
+    await it.until("both", async () => watched("first, second").test(await watcher.ready()));
+    t.pass(await watcher.ready());
+  });
+
+  await t.test(
+    "the launcher is killed: the watcher keeps its groups, and one that starts meanwhile waits and says so",
+    async (t) => {
+      first.signal("SIGKILL");
+      await first.ended;
+      await using late = await it.watcher();
+      await it.until("its words", async () => /503 [^]*waiting for the launcher's announcement/.test(await late.ready()));
+      t.match(await watcher.ready(), watched("first, second"));
+      first = await it.launcher();
+      await it.until("its groups", async () => watched("first, second").test(await late.ready()));
+      await it.run("three", { groups: ["second"] });
+      t.match(await it.ended("three"), { type: "run.succeeded", group: "second" });
+    },
+  );
+
+  await t.test("two launchers announce the same: nothing begins anew, and nothing is called older", async (t) => {
+    const before = listings(it);
+    await using second = await it.launcher();
+    const heard = async () =>
+      Number(/longshore_announcements_total\{outcome="same"\} (\d+)/.exec(await watcher.metrics())?.[1] ?? 0);
+    const already = await heard();
+    await it.until("several rounds of both", async () => (await heard()) > already + 12);
+    t.equal(listings(it), before);
+    t.notMatch(
+      await watcher.metrics(),
+      /longshore_announcements_total\{outcome="(older|tampered|unknownKey|unreadable|unusable)"/,
+    );
+    await second.stop();
+  });
+
+  await t.test("a group that the file lost is watched until its launcher was started anew, and no longer", async (t) => {
+    await it.groups({ first: "default" });
+    await it.run("four", { groups: ["second"] });
+    t.match(await it.ended("four"), { type: "run.succeeded", group: "second" }, "the launcher has it still");
+    await first.stop();
+    first = await it.launcher();
+    await it.until("its end", async () => watched("first").test(await watcher.ready()));
+    await it.run("five");
+    t.equal((await it.ended("five")).type, "run.succeeded");
+  });
+
+  await t.test("a watcher with another key refuses, says whose key it is and what to do, and stays up", async (t) => {
+    await using stranger = await it.watcher({ key: randomBytes(48).toString("base64") });
+    await it.until("its words", async () => (await stranger.ready()).includes("Give both programs the same file"));
+    t.match(await stranger.ready(), /^503 [^]*sealed with the key [0-9a-f]{8}, and this program's sealKeyFile has [0-9a-f]{8}/);
+    t.match(await stranger.metrics(), /longshore_announcements_total\{outcome="unknownKey"\} [1-9]/);
+    await stranger.stop();
+    t.equal(await stranger.ended, 0);
+  });
+
+  await t.test("G11: no credential passed the broker or stands in a log", async (t) => {
+    const bodies = (await it.bodies()).map((it) => it.toString("latin1"));
+    t.ok(bodies.filter((it) => it.includes("dev.longshore.group.announced")).length > 10, "announcements were overheard");
+    t.ok(bodies.some((it) => it.includes("dev.longshore.run.succeeded")), "and so was all the rest"); // biome-ignore format: one line
+    const lines = it.logs();
+    t.ok(
+      lines.some((it) => it.includes("a group is announced")) && lines.some((it) => it.includes("was renewed")),
+      "the logs of both",
+    );
+    for (const [name, token] of Object.entries(it.tokens))
+      for (const form of [token, ...shifted(token), Buffer.from(token).toString("hex")]) {
+        t.notOk(bodies.some((it) => it.includes(form)), `${name} at the broker`); // biome-ignore format: one line
+        t.notOk(lines.some((it) => it.includes(form)), `${name} in the logs`); // biome-ignore format: one line
+      }
+  });
+  await first.stop();
+}
+
+/** How a text shows in base64, wherever in it it begins. */
+const shifted = (text: string): readonly string[] =>
+  [0, 1, 2].map((by) => Buffer.from(" ".repeat(by) + text).toString("base64").slice(by === 0 ? 0 : 4, -4).replaceAll("=", "")); // biome-ignore format: one value
+
+await t.test("over the broker in Postgres", async (t) => {
+  await using it = await announcedSystem();
+  await story(t, it);
+});
+
+await t.test("over RabbitMQ 4.0", async (t) => {
+  await using server = await rabbitmq({ version: "4.0" });
+  await using it = await announcedSystem(server.url);
+  await story(t, it);
+});
