@@ -6,7 +6,7 @@
  */
 import { once } from "node:events";
 import * as fs from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { homedir, tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
@@ -30,7 +30,11 @@ const USAGE = `usage: npm run cluster -- up [--real-node] [--version ${VERSIONS.
 const ENDS_WITHIN_MS = 30_000;
 
 /** One cluster at a time: this file says whose it is. */
-const recordFile = path.join(cacheFolder(), "cluster.json");
+const recordFile = path.join(
+  process.env["XDG_STATE_HOME"] ?? path.join(homedir(), ".local", "state"),
+  "longshore",
+  "cluster.json",
+);
 
 interface Running {
   readonly pid: number;
@@ -69,7 +73,7 @@ async function up(realNode: boolean, version: KubernetesVersion): Promise<number
   if (there !== undefined) await forget(there);
   const folder = await fs.mkdtemp(path.join(tmpdir(), "longshore-cluster-"));
   const mine = { pid: process.pid, began: (await beginningOf(process.pid)) ?? "", folder };
-  await fs.mkdir(cacheFolder(), { recursive: true });
+  await fs.mkdir(path.dirname(recordFile), { recursive: true });
   await fs.writeFile(recordFile, JSON.stringify(mine));
   process.env["TMPDIR"] = folder; // the harness makes its folder there, so that `down` knows all that was written
 
