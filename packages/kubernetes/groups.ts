@@ -116,11 +116,21 @@ export async function readGroups(file: string, { credential, clock, onRequest }:
   if (problems.length > 0) throw new ConfigProblems(problems);
   const clusters = openClusters(opened, { clock, ...(onRequest && { onRequest }) });
   return {
-    rows: opened.map(({ connection: _, transport: __, ...row }) => row),
+    rows: opened.map(rowOf),
     clusters: opened.map(({ name, connection }) => ({ ...clusters.cluster(name), name, connection })),
     [Symbol.asyncDispose]: () => clusters[Symbol.asyncDispose](),
   };
 }
+
+/** What the ledger may know of it: no credential, and no way to the cluster. */
+const rowOf = ({ name, namespace, jobsMax, hold, images, createsPerSecond }: GroupOfFile): GroupOfFile => ({
+  name,
+  namespace,
+  jobsMax,
+  hold,
+  ...(images && { images }),
+  ...(createsPerSecond !== undefined && { createsPerSecond }),
+});
 
 /** A group with several namespaces is a group for each: "prod-a/batch". */
 export const nameOf = (group: string, namespace: string, all: readonly string[]): GroupName =>

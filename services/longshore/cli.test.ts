@@ -8,6 +8,7 @@ import { type Command, type Surroundings, Usage } from "./command.ts";
 import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
 import { explain } from "./explain.ts";
+import { group } from "./group.ts";
 import { publish } from "./publish.ts";
 import { rbac } from "./rbac.ts";
 import { runs } from "./runs.ts";
@@ -35,7 +36,7 @@ function longshore(cwd: string, args: readonly string[]): Promise<Ended> {
   });
 }
 
-const COMMANDS: Readonly<Record<string, Command>> = { up, demo, publish, runs, doctor, rbac };
+const COMMANDS: Readonly<Record<string, Command>> = { up, demo, publish, runs, group, doctor, rbac };
 
 interface Case {
   readonly name: string;
@@ -51,6 +52,11 @@ const wrong: readonly Case[] = [
   { name: "a word too many", args: ["runs", "show", "a", "b"], code: 64, says: /takes no "b"/ },
   { name: "a misspelt filter, which would look like an empty list", args: ["runs", "list", "--state", "activ"], code: 64, says: /--state is one of active/ },
   { name: "a number that is none", args: ["runs", "list", "--most", "many"], code: 64, says: /--most is a number/ },
+  { name: "giving up without saying it twice", args: ["runs", "abandon", "a"], code: 64, says: /as lost, whatever its Job does.*Say --yes/ },
+  { name: "group without a verb", args: ["group"], code: 64, says: /group needs one of list, pause, resume, drain/ },
+  { name: "a pause of nothing", args: ["group", "pause"], code: 64, says: /needs a group's name/ },
+  { name: "a drain for a time that is none", args: ["group", "drain", "a", "--timeout", "soon"], code: 64, says: /a duration such as 90s/ },
+  { name: "a time where nothing is waited for", args: ["group", "pause", "a", "--timeout", "5s"], code: 64, says: /takes no --timeout/ },
   { name: "publish of nothing", args: ["publish"], code: 64, says: /needs --image or --file/ },
   { name: "a variable without a value", args: ["publish", "--image", "a", "--env", "X"], code: 64, says: /write NAME=VALUE/ },
   { name: "an option that is none", args: ["doctor", "--frob"], code: 64, says: /Unknown option '--frob'/ },

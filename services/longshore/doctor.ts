@@ -5,9 +5,11 @@ import { Failure } from "@longshore/contract/problem.ts";
 import { readGroups } from "@longshore/kubernetes/groups.ts";
 import { preflight, type Row } from "@longshore/kubernetes/preflight.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
+import { UNSERVED_MS } from "@longshore/ledger/port.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { asUsage, type Command } from "./command.ts";
+import { WITHOUT_HOLD } from "./group.ts";
 import { findLongshore, type Longshore } from "./place.ts";
 import { span } from "./words.ts";
 
@@ -140,11 +142,23 @@ async function ledgerAndHolds({ ledgerUrl, installation }: Longshore): Promise<r
             says: `${counts.overdue} attempts are overdue: nobody acted on them in time`,
             todo: "is a launcher running, and does it reach the groups below?",
           },
-      ...states.flatMap(({ name, watchedAtMs, slotsUsed, jobsMax, paused }): Finding[] => {
+      ...states.flatMap(({ name, watchedAtMs, slotsUsed, jobsMax, paused, hold, servedAtMs }): Finding[] => {
         const watched = watchedAtMs === undefined ? "never watched" : `watched ${span(Math.max(0, now - watchedAtMs))} ago`;
         const stale = watchedAtMs === undefined || now - watchedAtMs > 45_000;
         const says = `${watched}; ${slotsUsed} of ${jobsMax} slots in use${paused ? "; paused" : ""}`;
+        const unserved = servedAtMs === undefined || now - servedAtMs >= UNSERVED_MS;
         return [
+          ...(hold === false ? [{ part: name, state: "WARN", says: WITHOUT_HOLD } as const] : []),
+          ...(unserved && slotsUsed > 0
+            ? [
+                {
+                  part: name,
+                  state: "FAIL",
+                  says: `no launcher has it in its groups file, and ${slotsUsed} Jobs are there`,
+                  todo: "put it back, or give its runs up: longshore runs abandon",
+                } as const,
+              ]
+            : []),
           stale
             ? { part: name, state: "WARN", says, todo: "start a watcher for this group: without one, ends are noticed late" }
             : { part: name, state: "ok", says },

@@ -66,15 +66,17 @@ export interface Writing {
   readonly brokerUrl: string;
   readonly ledgerUrl: string;
   readonly cluster: ClusterChoice;
+  /** Further groups. */
+  readonly others?: readonly ClusterChoice[];
   readonly jobs?: number;
   /** Beside the launcher's settings: defaults, pace. */
   readonly launcher?: object;
 }
 
-export async function writeConfig({ home, brokerUrl, ledgerUrl, cluster, jobs = 20, launcher = {} }: Writing): Promise<Files> {
+export async function writeConfig(writing: Writing): Promise<Files> {
+  const { home, brokerUrl, ledgerUrl, cluster, others = [], jobs = 20, launcher = {} } = writing;
   await mkdir(home, { recursive: true, mode: HOME_MODE });
   const files = { launcher: join(home, "launcher.yaml"), watcher: join(home, "watcher.yaml"), groups: join(home, "groups.yaml") };
-  const { name, namespace, cluster: where, launch, watch } = cluster;
   const secretFile = async (file: string, text: string): Promise<string> => {
     await writeFile(join(home, file), text, { mode: 0o600 });
     return join(home, file);
@@ -85,8 +87,11 @@ export async function writeConfig({ home, brokerUrl, ledgerUrl, cluster, jobs = 
     broker: { urlFile: await secretFile("broker-url", brokerUrl) },
   };
   const ledger = { urlFile: await secretFile("ledger-url", ledgerUrl), keyFile: await keyIn(home) };
-  const group = { cluster: where, ...(launch && { launch }), ...(watch && { watch }), namespaces: [namespace], limits: { jobs } };
-  await writeFile(files.groups, stringify({ groups: { [name]: group } }), { mode: 0o600 });
+  const groups = [cluster, ...others].map(({ name, namespace, cluster, launch, watch }) => [
+    name,
+    { cluster, ...(launch && { launch }), ...(watch && { watch }), namespaces: [namespace], limits: { jobs } },
+  ]);
+  await writeFile(files.groups, stringify({ groups: Object.fromEntries(groups) }), { mode: 0o600 });
   // A broker inside the ledger knows no users: whoever reaches it could as well write into the ledger.
   const operators = brokerUrl.startsWith("postgres") ? "everyone" : [decodeURIComponent(new URL(brokerUrl).username)];
   await writeFile(files.launcher, stringify({ ...common, ledger, operators, http: { listen: "127.0.0.1:0" }, ...launcher }), {

@@ -3,12 +3,13 @@ import { type Command, Usage } from "./command.ts";
 import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
 import { explain } from "./explain.ts";
+import { group } from "./group.ts";
 import { publish } from "./publish.ts";
 import { rbac } from "./rbac.ts";
 import { runs } from "./runs.ts";
 import { up } from "./up.ts";
 
-const COMMANDS: Readonly<Record<string, Command>> = { up, demo, publish, runs, doctor, rbac };
+const COMMANDS: Readonly<Record<string, Command>> = { up, demo, publish, runs, group, doctor, rbac };
 
 const HELP = `longshore: publish a message, get a Kubernetes Job on whichever cluster can take it, and get every outcome back.
 
