@@ -9,6 +9,7 @@ import {
   type Hand,
   isDeleting,
   isFinished,
+  manifest,
   onlyHeld,
   type Raw,
   type WatchEvent,
@@ -61,14 +62,12 @@ function ofUnplaced({ test }: ReturnType<typeof casesOf>): void {
       told.push(event);
       if (event.type === "DELETED") break;
     }
-    t.comment(JSON.stringify(told.map((it) => [it.type, it.object.status?.phase, it.object.metadata])));
     for (const { object } of told) {
       t.not(object.status?.phase, "Running");
       t.equal(object.status?.containerStatuses, undefined);
     }
     t.equal(told.at(-1)?.type, "DELETED");
     const left = await hand.untilJob("only the hold left", "never-started", onlyHeld);
-    t.comment(JSON.stringify(left.status));
     t.equal(left.metadata.uid, job.metadata.uid);
     t.notOk(isFinished(left), "no condition");
   });
@@ -108,9 +107,7 @@ function ofUnplaced({ test }: ReturnType<typeof casesOf>): void {
     await hand.createUnplaced("taken");
     await hand.deleteJob("taken", "Foreground");
     await hand.untilJob("only the hold left", "taken", onlyHeld);
-    const { status, body } = await hand.send("POST", hand.jobs, {
-      body: { ...(await hand.job("taken")), metadata: { name: "taken" } },
-    });
+    const { status, body } = await hand.send("POST", hand.jobs, { body: manifest("taken", "any", COMMANDS.succeed) });
     t.equal(status, 409);
     t.match(body, { kind: "Status", reason: "AlreadyExists", details: { name: "taken", kind: "jobs", group: "batch" } });
   });
@@ -121,12 +118,11 @@ function ofUnplaced({ test }: ReturnType<typeof casesOf>): void {
     await hand.untilPods("its pods gone", job, none);
     t.ok(onlyHeld(await hand.untilJob("its deletion", "last", onlyHeld)));
     t.match(await hand.must("GET", hand.namespace), { status: { phase: "Terminating" } });
-    const late = { metadata: { name: "too-late" }, spec: { template: job.spec?.template } };
-    const { status, body } = await hand.send("POST", hand.jobs, { body: late });
+    const post = (name: string) => hand.send("POST", hand.jobs, { body: manifest(name, "any", COMMANDS.succeed) });
+    const { status, body } = await post("too-late");
     t.equal(status, 403);
     t.match(body, { reason: "Forbidden", details: { causes: [{ reason: "NamespaceTerminating" }] } });
-    const again = await hand.send("POST", hand.jobs, { body: { ...late, metadata: { name: "last" } } });
-    t.equal(again.status, 403, "the namespace speaks before the name");
+    t.equal((await post("last")).status, 403, "the namespace speaks before the name");
     t.equal((await hand.release("last")).status, 200);
     const name = cluster.namespace;
     await hand.untilAll("the namespace gone", "/api/v1/namespaces", `fieldSelector=metadata.name%3D${name}`, none);

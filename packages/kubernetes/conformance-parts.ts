@@ -68,9 +68,13 @@ export interface Raw {
     readonly active?: number;
     readonly failed?: number;
     readonly startTime?: string;
-    readonly hard?: unknown;
-    readonly used?: unknown;
-    readonly conditions?: readonly { readonly type: string; readonly status: string; readonly reason?: string }[];
+    readonly used?: Readonly<Record<string, string>>;
+    readonly conditions?: readonly {
+      readonly type: string;
+      readonly status: string;
+      readonly reason?: string;
+      readonly lastTransitionTime?: string;
+    }[];
     readonly containerStatuses?: readonly {
       readonly state?: { readonly waiting?: { readonly reason?: string }; readonly terminated?: { readonly exitCode?: number } };
     }[];

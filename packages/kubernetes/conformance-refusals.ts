@@ -86,16 +86,26 @@ function creating({ test }: ReturnType<typeof casesOf>, { image }: Conforming): 
   test("a value of another type is a BadRequest that names nothing", async (t, hand) => {
     const body = manifest("mistyped", image, COMMANDS.succeed, { backoffLimit: "none" });
     const answer = await hand.send("POST", hand.jobs, { body });
-    t.comment(JSON.stringify(answer));
-    t.match(answer, { status: 400, body: { reason: "BadRequest" } });
+    const message =
+      /Job in version "v1" cannot be handled as a Job: .* cannot unmarshal string into .*spec.backoffLimit of type int32/;
+    t.match(answer, { status: 400, body: { reason: "BadRequest", message, details: undefined } });
   });
 
   test("a field that nobody knows is taken with a Warning, and dropped", async (t, hand) => {
     const body = manifest("misspelt", image, COMMANDS.succeed, { backofLimit: 3 });
     const answer = await hand.send("POST", hand.jobs, { body });
     t.equal(answer.status, 201);
-    t.match(answer.headers["warning"], /unknown field "spec.backofLimit"/);
+    t.match(answer.headers["warning"], /^299 - "unknown field \\"spec.backofLimit\\""$/);
     t.match(answer.body, { spec: { backofLimit: undefined } });
+  });
+
+  test("a template that was copied from another Job is Invalid", async (t, hand) => {
+    const { spec } = await hand.createUnplaced("original");
+    const refused = await hand.send("POST", hand.jobs, {
+      body: { metadata: { name: "copy" }, spec: { template: spec?.template, backoffLimit: 0 } },
+    });
+    t.match(refused, { status: 422, body: { reason: "Invalid" } });
+    t.ok(fieldsOf(refused.body).includes("spec.template.metadata.labels[batch.kubernetes.io/controller-uid]"));
   });
 
   test("a dry run says 201 and leaves nothing", async (t, hand) => {
@@ -150,7 +160,10 @@ function patching({ test }: ReturnType<typeof casesOf>): void {
     const job = await hand.createUnplaced("moved");
     const label = (resourceVersion: string) => patch(hand, "moved", { metadata: { resourceVersion, labels: { moved: "yes" } } });
     t.equal((await label(job.metadata.resourceVersion)).status, 200);
-    t.match(await label(job.metadata.resourceVersion), { status: 409, body: { reason: "Conflict" } });
+    t.match(await label(job.metadata.resourceVersion), {
+      status: 409,
+      body: { reason: "Conflict", message: /the object has been modified/, details: { name: "moved", kind: "jobs" } },
+    });
   });
 
   test("the hold can be put back on a live Job, and not on one under deletion", async (t, hand) => {

@@ -17,6 +17,8 @@ export interface Delays {
   readonly scheduleMs: Delay;
   /** From a pod's deletion to the kubelet's first act on it. */
   readonly noticeMs: Delay;
+  /** From the deletion of a pod that no node has to the collector's look at it. */
+  readonly podCollectorMs: Delay;
   /** From the last container's end to the pod's final phase. */
   readonly phaseMs: Delay;
 }
@@ -29,6 +31,7 @@ export const POCKET_DELAYS: Delays = {
   collectorMs: 10,
   scheduleMs: 1,
   noticeMs: 100,
+  podCollectorMs: 100,
   phaseMs: 5,
 };
 
@@ -41,6 +44,7 @@ export const REAL_DELAYS: Delays = {
   collectorMs: [20, 250],
   scheduleMs: [50, 1_000],
   noticeMs: [20, 500],
+  podCollectorMs: [0, 20_000],
   phaseMs: [500, 1_000],
 };
 

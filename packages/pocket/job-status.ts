@@ -127,10 +127,9 @@ function statusOf(
 ): JobStatus {
   const at = timestamp(now.nowMs);
   const ready = now.active.filter((it) => it.status.conditions?.some((c) => c.type === "Ready" && c.status === "True")).length;
-  const startTime = job.spec.suspend ? undefined : now.startTime;
   return {
     ...conditionsField(conditionsOf(job, now, at)),
-    ...(startTime === undefined ? {} : { startTime }),
+    ...(now.startTime === undefined ? {} : { startTime: now.startTime }),
     ...(now.final && now.verdict?.type === "Complete" ? { completionTime: at } : {}),
     ...(now.active.length > 0 ? { active: now.active.length } : {}),
     ...(succeeded > 0 ? { succeeded } : {}),

@@ -92,7 +92,10 @@ export function startJobController(parts: JobControllerParts): () => void {
       return;
     }
     const nowMs = clock.now();
-    const startTime = job.status.startTime ?? (job.spec.suspend ? undefined : timestamp(nowMs));
+    // A suspended Job keeps its start; one that is resumed starts anew, and so does its deadline.
+    const resumed = !job.spec.suspend && conditionTrue(job, "Suspended") !== undefined;
+    const standing = resumed ? undefined : job.status.startTime;
+    const startTime = standing ?? (job.spec.suspend ? undefined : timestamp(nowMs));
     const tally = countPods(job, pods);
     const verdict = conclude(job, tally, startTime, nowMs);
     // What still runs when a Job fails counts as failed with it.
@@ -164,7 +167,7 @@ export function startJobController(parts: JobControllerParts): () => void {
     const pod = podFor(job, index, parts);
     const { uid, namespace = "" } = job.metadata;
     try {
-      admit(store, "pods", namespace, pod);
+      admit(store, "pods", namespace, pod).book();
     } catch (refusal) {
       if (!(refusal instanceof Refusal)) throw refusal;
       const { message } = refusal.answer.body as { readonly message: string };

@@ -19,6 +19,7 @@ import { createNetwork } from "./network.ts";
 import { startNodes } from "./nodes.ts";
 import type { ApiObject, JobObject, PodObject } from "./objects.ts";
 import { splitPath } from "./query.ts";
+import { startQuotas } from "./quota.ts";
 import { answer, type ServerParts, stream } from "./serve.ts";
 import { type Change, createStore } from "./store.ts";
 import { createNamespace } from "./write.ts";
@@ -83,7 +84,7 @@ export function createModel(options: ModelOptions): Model {
   const faults = createFaults(clock, options.faults ?? []);
   const parts = { store, clock, agenda, delays };
   const nodes = startNodes({ ...parts, kubelet: options.kubelet });
-  const stops = [startJobController(parts), startCollector(parts), () => nodes.stop()];
+  const stops = [startJobController(parts), startCollector(parts), startQuotas(parts), () => nodes.stop()];
   const requests = keepRequests(options);
   let watches = 0;
   const server: ServerParts = {

@@ -43,6 +43,11 @@ export function startNodes({ store, clock, agenda, kubelet, delays }: NodeParts)
     const pod = current(uid);
     if (pod === undefined || isDeleting(pod) || runs.has(uid)) return;
     const { namespace = "" } = pod.metadata;
+    const elsewhere = Object.entries(pod.spec.nodeSelector ?? {}).find(([label]) => !label.startsWith("kubernetes.io/"));
+    if (elsewhere !== undefined) {
+      const why = `didn't match Pod's node affinity/selector`;
+      return learn(uid, { kind: "unschedulable", message: `0/1 nodes are available: 1 node(s) ${why}.` });
+    }
     const look: Look = (resource, name) => store.get(resource, namespace, name);
     runs.set(
       uid,
@@ -55,11 +60,13 @@ export function startNodes({ store, clock, agenda, kubelet, delays }: NodeParts)
     if (pod === undefined || !isDeleting(pod)) return;
     const run = runs.get(uid);
     if (run !== undefined && pod.spec.nodeName !== undefined) run.stop(pod.metadata.deletionGracePeriodSeconds ?? 0);
-    else if (!finishedPhase(pod)) giveUp(pod);
+    else if (!finishedPhase(pod)) agenda.soon(`give-up:${uid}`, pick(delays.podCollectorMs, clock), () => giveUp(uid));
   }
 
   /** No node ever had it: the cluster's own collector says that it failed, so that its Job can count it. */
-  function giveUp(pod: PodObject): void {
+  function giveUp(uid: string): void {
+    const pod = current(uid);
+    if (pod === undefined) return;
     const failed = store.replace<PodObject>("pods", { ...pod, status: { ...pod.status, phase: "Failed" } });
     const after = current(failed.metadata.uid);
     if (after !== undefined) deleteObject(store, "pods", after, { graceSeconds: 0 }, clock.now());
@@ -106,6 +113,7 @@ export function startNodes({ store, clock, agenda, kubelet, delays }: NodeParts)
       agenda.cancel(`phase:${uid}`);
       agenda.cancel(`start:${uid}`);
       agenda.cancel(`stop:${uid}`);
+      agenda.cancel(`give-up:${uid}`);
       runs.get(uid)?.forget();
       runs.delete(uid);
     } else if (

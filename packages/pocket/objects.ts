@@ -88,6 +88,7 @@ export interface PodTemplate {
 
 export interface PodSpec {
   readonly nodeName?: string;
+  readonly nodeSelector?: Readonly<Record<string, string>>;
   readonly restartPolicy: string;
   readonly terminationGracePeriodSeconds?: number;
   readonly containers: readonly Container[];

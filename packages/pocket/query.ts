@@ -102,7 +102,8 @@ const FIELDS: Readonly<Record<string, readonly string[]>> = {
 function fieldRule(text: string): Chosen {
   const [, key = "", sign, value = ""] = /^([^=!\s]+)(==|=|!=)(.*)$/.exec(text) ?? [];
   const path = Object.hasOwn(FIELDS, key) ? FIELDS[key] : undefined;
-  if (path === undefined || sign === undefined) throw badRequest(`field label not supported: ${key === "" ? text : key}`);
+  if (path === undefined || sign === undefined)
+    throw badRequest(`field label ${JSON.stringify(key === "" ? text : key)} not supported`);
   return (object) => {
     let at: unknown = object;
     for (const word of path) at = typeof at === "object" && at !== null ? Reflect.get(at, word) : undefined;

@@ -9,7 +9,7 @@ import type { Agenda } from "./agenda.ts";
 import type { ApiRequest, Identity, PodRun } from "./api.ts";
 import { serveDiscovery } from "./discovery.ts";
 import { createLines, type Lines } from "./lines.ts";
-import type { ApiObject } from "./objects.ts";
+import type { ApiObject, PodObject } from "./objects.ts";
 import { type Asked, readPath, splitPath, wantedShape, wholeNumber } from "./query.ts";
 import { type Behind, type Listing, readList, readObject, shaped } from "./read.ts";
 import { type Answer, badRequest, forbidden, notAllowed, Refusal } from "./status.ts";
@@ -40,7 +40,10 @@ export async function answer(parts: ServerParts, identity: Identity, request: Ap
     if (other !== undefined) return other;
     const asked = readPath(request);
     authorize(identity, request, asked);
-    if (asked.part === "log") return { status: 200, headers: {}, body: await readLog(parts, asked) };
+    if (asked.part === "log") {
+      if (isUnplaced(parts, asked)) return { status: 204, headers: {}, body: "" };
+      return { status: 200, headers: {}, body: await readLog(parts, asked) };
+    }
     return decide(parts, request, asked, behind);
   } catch (refusal) {
     if (refusal instanceof Refusal) return refusal.answer;
@@ -124,15 +127,27 @@ export function stream(parts: ServerParts, identity: Identity, request: ApiReque
   try {
     const asked = readPath(request);
     authorize(identity, request, asked);
-    if (asked.part === "log") return { status: 200, body: undefined, lines: followLog(parts, asked, closed) };
+    if (asked.part === "log") {
+      if (isUnplaced(parts, asked)) return { status: 204, body: "", lines: ended(closed) };
+      return { status: 200, body: undefined, lines: followLog(parts, asked, closed) };
+    }
     const lines = openWatch({ ...parts, ...parts.watch() }, asked, wantedShape(request.accept), closed);
     return { status: 200, body: undefined, lines };
   } catch (refusal) {
     if (!(refusal instanceof Refusal)) throw refusal;
-    const lines = createLines(1, closed);
-    lines.end();
-    return { status: refusal.answer.status, body: refusal.answer.body, lines };
+    return { status: refusal.answer.status, body: refusal.answer.body, lines: ended(closed) };
   }
+}
+
+function ended(closed: () => void): Lines {
+  const lines = createLines(1, closed);
+  lines.end();
+  return lines;
+}
+
+/** No node has the pod: the server has nobody to ask for its log, and answers with nothing. */
+function isUnplaced({ store }: ServerParts, asked: Asked): boolean {
+  return (readObject(store, asked) as PodObject).spec.nodeName === undefined;
 }
 
 function findLog(

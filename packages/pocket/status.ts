@@ -71,6 +71,13 @@ export const alreadyExists = (resource: Resource, name: string): Refusal =>
 export const conflict = (resource: Resource, name: string, why: string): Refusal =>
   refusal(409, "Conflict", `Operation cannot be fulfilled on ${qualified(resource)} "${name}": ${why}`, about(resource, name));
 
+/** In its own words and with the kind's name, which a Conflict of two writers has not. */
+export function preconditionFailed(resource: Resource, name: string, why: string): Refusal {
+  const { group, kind } = KINDS[resource];
+  const message = `Operation cannot be fulfilled on ${kind}${group === "" ? "" : `.${group}`} "${name}": ${why}`;
+  return refusal(409, "Conflict", message, { name, ...(group === "" ? {} : { group }), kind });
+}
+
 export const forbidden = (resource: Resource, name: string, why: string, causes?: readonly Cause[]): Refusal =>
   refusal(403, "Forbidden", `${qualified(resource)} "${name}" is forbidden: ${why}`, {
     ...about(resource, name),

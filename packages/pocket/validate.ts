@@ -63,6 +63,23 @@ export function badJob(spec: unknown): readonly Cause[] {
   ];
 }
 
+/** Labels that tie a template to another Job: of a manifest that was copied from the cluster. */
+export function badMarks(spec: unknown, { uid, name }: Metadata): readonly Cause[] {
+  const template = isFields(spec) && isFields(spec["template"]) ? spec["template"] : {};
+  const metadata = isFields(template["metadata"]) ? template["metadata"] : {};
+  const labels = isFields(metadata["labels"]) ? metadata["labels"] : {};
+  return Object.entries(marksOf(uid, name))
+    .filter(([key, value]) => (labels[key] ?? value) !== value)
+    .map(([key, value]) => invalidValue(`spec.template.metadata.labels[${key}]`, labels, `must be '${value}'`));
+}
+
+const marksOf = (uid: string, name: string): Readonly<Record<string, string>> => ({
+  [CONTROLLER_UID]: uid,
+  [JOB_NAME]: name,
+  "controller-uid": uid,
+  "job-name": name,
+});
+
 function restartPolicy(value: unknown): Cause {
   if (value === undefined || value === null) {
     return required("spec.template.spec.restartPolicy", 'valid values: "OnFailure", "Never"');
@@ -127,12 +144,7 @@ function badEnv(env: unknown, field: string): readonly Cause[] {
 /** The Job as it is stored: `given` was judged sound. */
 export function completeJob(given: Fields, metadata: Metadata): JobObject {
   const spec = given["spec"] as Partial<JobSpec> & Pick<JobSpec, "template">;
-  const marks = {
-    [CONTROLLER_UID]: metadata.uid,
-    [JOB_NAME]: metadata.name,
-    "controller-uid": metadata.uid,
-    "job-name": metadata.name,
-  };
+  const marks = marksOf(metadata.uid, metadata.name);
   const { completions, parallelism, ...rest } = spec;
   const labels = { ...spec.template.metadata?.labels, ...marks };
   const given_completions = completions ?? (parallelism === undefined ? 1 : undefined);

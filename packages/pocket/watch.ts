@@ -67,11 +67,16 @@ export function openWatch(parts: WatchParts, asked: Asked, shape: Shape, closed:
     if (queue[0] !== undefined) agenda.at(key, queue[0].atMs, deliver);
   }
 
+  // From a version that is yet to come nothing is told until it has come, and no error says so.
+  const after = wanted === "" ? 0 : Number(wanted);
   const hear = (change: Change): void => {
+    if (change.version <= after) return;
     const line = lineFor(change, asked, chosen, shape);
     if (line !== undefined) tell(line);
   };
-  const bookmark = (): void => tell(bookmarkLine(asked, shape, store.version()));
+  const bookmark = (): void => {
+    if (store.version() >= after) tell(bookmarkLine(asked, shape, store.version()));
+  };
   const unlisten = store.listen(hear);
 
   if (past === undefined) {

@@ -14,6 +14,7 @@ import {
   isDeleting,
   isFields,
   KINDS,
+  type JobObject,
   type Metadata,
   type Resource,
   timestamp,
@@ -28,11 +29,13 @@ import {
   invalid,
   invalidValue,
   notFound,
+  preconditionFailed,
   Refusal,
   statusBody,
 } from "./status.ts";
 import type { Store } from "./store.ts";
-import { badFinalizers, badJob, badJobUpdate, badLabels, badName, completeJob, newFinalizers } from "./validate.ts";
+import { decodeJob } from "./decode.ts";
+import { badFinalizers, badJob, badJobUpdate, badLabels, badMarks, badName, completeJob, newFinalizers } from "./validate.ts";
 
 export interface Written {
   readonly status: number;
@@ -71,14 +74,18 @@ export function createName({ store, clock }: Writer, resource: Resource, namespa
 export function createObject(writer: Writer, asked: Asked, body: unknown): Written {
   const { store } = writer;
   const { resource, namespace = "" } = asked;
-  const given = readBody(resource, body);
+  const decoded = resource === "jobs" ? decodeJob(readBody(resource, body)) : { given: readBody(resource, body) };
+  const { given } = decoded;
   const metadata = newMetadata(writer, resource, namespace, record(given["metadata"]));
   const causes = badNew(resource, metadata, given);
   if (causes.length > 0) throw invalid(resource, metadata.name, causes);
   const object = complete(resource, given, metadata);
-  const warnings = KINDS[resource].namespaced ? admit(store, resource, namespace, object) : [];
+  const isTried = asked.query.get("dryRun") === "All";
+  const admitted = KINDS[resource].namespaced ? admit(store, resource, namespace, object) : undefined;
+  const warnings = [...(decoded.warnings ?? []), ...(admitted?.warnings ?? [])];
+  if (!isTried) admitted?.book();
   if (store.get(resource, namespace, metadata.name) !== undefined) throw alreadyExists(resource, metadata.name);
-  if (asked.query.get("dryRun") === "All") return { status: 201, object, warnings };
+  if (isTried) return { status: 201, object, warnings };
   return { status: 201, object: store.insert(resource, object), warnings };
 }
 
@@ -128,7 +135,7 @@ function badNew(resource: Resource, metadata: Metadata, given: Fields): readonly
     ...badName(metadata.name, nameMost),
     ...badLabels(metadata.labels, "metadata.labels"),
     ...badFinalizers(metadata.finalizers ?? []),
-    ...(resource === "jobs" ? badJob(given["spec"]) : []),
+    ...(resource === "jobs" ? [...badJob(given["spec"]), ...badMarks(given["spec"], metadata)] : []),
   ];
 }
 
@@ -140,7 +147,7 @@ function complete(resource: Resource, given: Fields, metadata: Metadata): ApiObj
     const labels = { ...metadata.labels, "kubernetes.io/metadata.name": metadata.name };
     return { ...object, metadata: { ...metadata, labels }, spec: { finalizers: ["kubernetes"] }, status: { phase: "Active" } };
   }
-  if (resource === "resourcequotas") return { ...object, status: { hard: record(object["spec"])["hard"], used: {} } };
+  if (resource === "resourcequotas") return { ...object, status: {} };
   return resource === "pods" ? { ...object, status: { phase: "Pending" } } : object;
 }
 
@@ -173,7 +180,10 @@ function merge(before: ApiObject, body: unknown, contentType = "application/stra
 
 /** What a client may not set is put back as it was; the status has its own path. */
 function asWritten(before: ApiObject, patched: Fields): ApiObject {
-  const { finalizers, labels, annotations, ownerReferences } = record(patched["metadata"]);
+  const { finalizers, labels: given, annotations, ownerReferences } = record(patched["metadata"]);
+  // A Job without any label is given its template's, at each write and not only at the first.
+  const unlabelled = !isFields(given) || Object.keys(given).length === 0;
+  const labels = unlabelled && before.kind === "Job" ? (before as JobObject).spec.template.metadata?.labels : given;
   const { finalizers: _f, labels: _l, annotations: _a, ownerReferences: _o, ...fixed } = before.metadata;
   const specChanged = patched["spec"] !== before.spec && JSON.stringify(patched["spec"]) !== JSON.stringify(before.spec);
   const metadata = {
@@ -219,19 +229,13 @@ export function removeObject({ store, clock }: Writer, asked: Asked, body: unkno
   const { uid, resourceVersion } = record(record(body)["preconditions"]);
   const { metadata } = object;
   if (uid !== undefined && uid !== metadata.uid) {
-    throw conflict(
-      resource,
-      name,
-      `Precondition failed: UID in precondition: ${shown(uid)}, UID in object meta: ${metadata.uid}`,
-    );
+    const why = `the UID in the precondition (${shown(uid)}) does not match the UID in record (${metadata.uid})`;
+    throw preconditionFailed(resource, name, `${why}. The object might have been deleted and then recreated`);
   }
   if (resourceVersion !== undefined && resourceVersion !== metadata.resourceVersion) {
     const now = metadata.resourceVersion;
-    throw conflict(
-      resource,
-      name,
-      `Precondition failed: ResourceVersion in precondition: ${shown(resourceVersion)}, ResourceVersion in object meta: ${now}`,
-    );
+    const why = `the ResourceVersion in the precondition (${shown(resourceVersion)}) does not match the ResourceVersion in record (${now})`;
+    throw preconditionFailed(resource, name, `${why}. The object might have been modified`);
   }
   const options = readDeleteOptions(asked, body);
   if (asked.query.get("dryRun") === "All") return { object, gone: false, warnings: [] };

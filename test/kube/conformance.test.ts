@@ -5,6 +5,7 @@
  *
  * LONGSHORE_KUBERNETES_VERSION names another version than the usual: "1.31".
  */
+// needs kubernetes
 import { clusterConformance } from "@longshore/kubernetes/conformance.ts";
 import t from "tap";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
