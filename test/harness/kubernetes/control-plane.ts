@@ -12,6 +12,7 @@ import { get } from "node:https";
 import path from "node:path";
 import { freePort } from "@longshore/ledger/embedded.ts";
 import { type Etcd, etcd } from "./etcd.ts";
+import { clientCertificate } from "./node-certificate.ts";
 import { type Part, part } from "./part.ts";
 import type { Programs } from "./programs.ts";
 
@@ -25,6 +26,8 @@ export interface ControlPlane {
   readonly adminToken: string;
   /** What a kubelet says who it is with. */
   readonly nodeToken: string;
+  /** What the API server says to a kubelet; a file. */
+  readonly kubeletClientCertificate: string;
   readonly auditLog: string;
   readonly etcd: Etcd;
   readonly apiServer: Part;
@@ -85,6 +88,8 @@ interface Files {
   readonly signingKey: string;
   readonly verifyingKey: string;
   readonly tokens: string;
+  readonly kubeletClientCertificate: string;
+  readonly kubeletClientKey: string;
   readonly auditPolicy: string;
   readonly auditLog: string;
   readonly caFile: string;
@@ -103,6 +108,8 @@ async function prepared(folder: string, port: number): Promise<Files> {
     signingKey: at("service-accounts.key"),
     verifyingKey: at("service-accounts.pub"),
     tokens: at("tokens.csv"),
+    kubeletClientCertificate: at("kubelet-client.crt"),
+    kubeletClientKey: at("kubelet-client.key"),
     auditPolicy: at("audit-policy.json"),
     auditLog: at("audit.jsonl"),
     caFile: at("certificates/apiserver.crt"),
@@ -111,6 +118,9 @@ async function prepared(folder: string, port: number): Promise<Files> {
   const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   await fs.writeFile(files.signingKey, privateKey.export({ type: "sec1", format: "pem" }), { mode: 0o600 });
   await fs.writeFile(files.verifyingKey, publicKey.export({ type: "spki", format: "pem" }));
+  const client = clientCertificate("kube-apiserver", new Date());
+  await fs.writeFile(files.kubeletClientCertificate, client.certificate);
+  await fs.writeFile(files.kubeletClientKey, client.key, { mode: 0o600 });
   const users = [`${adminToken},admin,admin,system:masters`, `${nodeToken},system:node:localhost,node,system:nodes`];
   await fs.writeFile(files.tokens, `${users.join("\n")}\n`, { mode: 0o600 });
   const audit = { apiVersion: "audit.k8s.io/v1", kind: "Policy", omitStages: ["RequestReceived"], rules: AUDITED };
@@ -163,6 +173,8 @@ function apiServerFlags(files: Files, etcdUrl: string, port: number): readonly s
     "--endpoint-reconciler-type=none",
     "--allow-privileged=true",
     "--kubelet-preferred-address-types=Hostname,InternalIP",
+    `--kubelet-client-certificate=${files.kubeletClientCertificate}`,
+    `--kubelet-client-key=${files.kubeletClientKey}`,
     `--audit-policy-file=${files.auditPolicy}`,
     `--audit-log-path=${files.auditLog}`,
     "--profiling=false",

@@ -17,6 +17,9 @@ import { startSimulatedNodes } from "./simulated-nodes.ts";
 
 export type { Said, TestCluster } from "./cluster.ts";
 
+/** The process that made one stands behind this. */
+const FOLDERS = "longshore-kubernetes-";
+
 export type Nodes = "none" | "simulated" | "real";
 
 export interface KubernetesOptions {
@@ -33,15 +36,32 @@ export interface TestKubernetes extends AsyncDisposable {
 export async function kubernetes({ nodes, clusters = 1, version }: KubernetesOptions): Promise<TestKubernetes> {
   await using parts = new AsyncDisposableStack();
   const there = await programs(version);
+  await sweep();
   const started = await Promise.all(Array.from({ length: clusters }, () => startOne(parts, there, nodes)));
   const kept = parts.move();
   return { clusters: started, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
 async function startOne(parts: AsyncDisposableStack, there: Programs, nodes: Nodes): Promise<StartedCluster> {
-  const folder = await fs.mkdtemp(path.join(tmpdir(), "longshore-kubernetes-"));
+  const folder = await fs.mkdtemp(path.join(tmpdir(), `${FOLDERS}${process.pid}-`));
   parts.defer(() => removeFolder(folder));
   const cluster = parts.use(await startCluster(there, folder));
   if (nodes === "simulated") parts.use(await startSimulatedNodes(there, cluster));
   return nodes === "real" ? Object.assign(cluster, { node: parts.use(await startNode(there, cluster)) }) : cluster;
+}
+
+/** Takes away the folders of processes that were killed; their programs have ended with them. */
+async function sweep(): Promise<void> {
+  for (const name of await fs.readdir(tmpdir())) {
+    const owner = name.startsWith(FOLDERS) ? Number.parseInt(name.slice(FOLDERS.length), 10) : Number.NaN;
+    if (!Number.isNaN(owner) && !isAlive(owner)) await removeFolder(path.join(tmpdir(), name));
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== "ESRCH"; // another user's is alive as well
+  }
 }

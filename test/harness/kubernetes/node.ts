@@ -54,9 +54,10 @@ export async function startNode(programs: Programs, cluster: StartedCluster): Pr
 
 async function startKubelet(program: string, cluster: StartedCluster, machine: Machine, cgroup: string): Promise<Part> {
   const at = (name: string): string => path.join(machine.disk, name);
+  const clientCAFile = cluster.plane.kubeletClientCertificate;
   const [port, healthPort] = [await freePort(), await freePort()];
   await fs.writeFile(machine.seen(at("resolv.conf")), "nameserver 127.0.0.1\n"); // pods reach no other machine
-  await fs.writeFile(machine.seen(at("kubelet.json")), JSON.stringify(settings({ port, healthPort, cgroup, at })));
+  await fs.writeFile(machine.seen(at("kubelet.json")), JSON.stringify(settings({ port, healthPort, cgroup, at, clientCAFile })));
   await fs.writeFile(machine.seen(at("kubeconfig.json")), JSON.stringify(credential(cluster)), { mode: 0o600 });
   const kubelet = machine.part({
     name: "kubelet",
@@ -79,18 +80,20 @@ interface Settings {
   readonly port: number;
   readonly healthPort: number;
   readonly cgroup: string;
+  /** Who may call the kubelet. */
+  readonly clientCAFile: string;
   readonly at: (name: string) => string;
 }
 
-const settings = ({ port, healthPort, cgroup, at }: Settings): object => ({
+const settings = ({ port, healthPort, cgroup, at, clientCAFile }: Settings): object => ({
   apiVersion: "kubelet.config.k8s.io/v1beta1",
   kind: "KubeletConfiguration",
   address: "127.0.0.1",
   port,
   healthzBindAddress: "127.0.0.1",
   healthzPort: healthPort,
-  authentication: { anonymous: { enabled: true }, webhook: { enabled: false } },
-  authorization: { mode: "AlwaysAllow" },
+  authentication: { anonymous: { enabled: false }, webhook: { enabled: false }, x509: { clientCAFile } },
+  authorization: { mode: "AlwaysAllow" }, // only the API server has that certificate's key
   containerRuntimeEndpoint: `unix://${CONTAINERD_SOCKET}`,
   cgroupDriver: "cgroupfs",
   cgroupRoot: cgroup,
