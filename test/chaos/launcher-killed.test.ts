@@ -1,23 +1,12 @@
 /**
  * The launcher dies at each of its dangerous lines, on either broker; another takes over. (Faults 1–4, 9, 10.)
  */
-// needs rabbitmq
 import t from "tap";
 import { rabbitmq } from "../harness/rabbitmq.ts";
 import { openSystem } from "../harness/system.ts";
+import { launcherIsKilled } from "./bodies/launcher-killed.ts";
 
 t.setTimeout(0); // each wait of the harness has its own bound
-
-const greet = { image: "demo/greet:1", command: ["sh", "-c", `printf '{"greeting":"hi"}' > /dev/termination-log`] };
-
-const cases = [
-  // Without a watcher, whose facts it would otherwise die of.
-  { name: "after the commit, before the ack of the command", failpoint: "afterCommit:kill", unwatched: true },
-  { name: "after the claim, before the create", failpoint: "beforePost:kill" },
-  { name: "after the create, before its UID was stored", failpoint: "afterPost:kill" },
-  { name: "after the outcome was recorded, before the hold was released", failpoint: "afterRecord:kill" },
-  { name: "after an event was published, before it was marked as sent", failpoint: "afterPublish:kill" },
-];
 
 await using rabbit = await rabbitmq({ version: "4.0" });
 
@@ -26,20 +15,5 @@ for (const [broker, brokerUrl] of [
   ["RabbitMQ", rabbit.url],
 ] as const) {
   await using system = await openSystem(brokerUrl === undefined ? {} : { brokerUrl });
-
-  for (const { name, failpoint, unwatched = false } of cases) {
-    await t.test(`on ${broker}, kill -9 of the launcher ${name}: one Job, one story`, async (t) => {
-      const run = `chaos/${failpoint.split(":")[0]}`;
-      const before = (await system.created()).length;
-      await using _early = unwatched ? undefined : await system.watcher();
-      const doomed = await system.launcher({ LONGSHORE_FAILPOINT: failpoint }, { eager: true });
-      await system.command("run.requested", { run, ...greet });
-      t.equal(await doomed.ended, "SIGKILL", "the launcher died where it should");
-      await using _late = unwatched ? await system.watcher() : undefined;
-      await using _other = await system.launcher();
-      t.same(await system.faults([run]), []);
-      t.equal((await system.created()).length, before + 1, "one Job was created");
-      t.equal((await system.heard("run.succeeded", run)).type, "run.succeeded");
-    });
-  }
+  await launcherIsKilled(t, system, `on ${broker}`);
 }

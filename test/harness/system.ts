@@ -1,16 +1,17 @@
 /**
- * A whole Longshore of real processes for one fault test: Postgres, a broker, the pocket, launchers and watchers that can be
- * killed, and journals kept by others than they: what consumers received, what the cluster created, what the ledger holds.
+ * A whole Longshore of real processes for one fault test: Postgres, a broker, the pocket or real clusters, launchers and
+ * watchers that can be killed, and journals kept by others than they: what consumers received, what the cluster created,
+ * what the ledger holds.
  *
  * The failure this prevents: a test that asks the program under test whether it did well.
  */
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { openBroker } from "@longshore/broker/open.ts";
 import type { Broker } from "@longshore/broker/port.ts";
 import { type Child, startChild } from "@longshore/cli/child.ts";
-import { INSTALLATION, NAMESPACE, writeConfig } from "@longshore/cli/home.ts";
+import { INSTALLATION, writeConfig } from "@longshore/cli/home.ts";
 import type { CommandType } from "@longshore/contract/command.ts";
 import { PREFIX, type ReceivedEvent, writeCommand } from "@longshore/contract/envelope.ts";
 import { isTerminal } from "@longshore/contract/event.ts";
@@ -21,19 +22,22 @@ import { openLedger } from "@longshore/ledger/open.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
-import { type PocketProcess, startPocketProcess } from "./pocket.ts";
+import type { TestCluster } from "./kubernetes/cluster.ts";
 import { postgres, type TestPostgres } from "./postgres.ts";
+import { namespaceSite, pocketSite, type Site, type Through } from "./site.ts";
 import { openJournal } from "./upstream.ts";
 import { type Created, faultsOfJobs, faultsOfStory } from "./verdict.ts";
 
 export interface SystemOptions {
   /** The broker's URL; kept in the ledger's Postgres unless told. */
   readonly brokerUrl?: string;
+  /** A namespace in each, with our Roles: groups "a", "b", … The pocket unless told. */
+  readonly clusters?: readonly TestCluster[];
   /** Puts something of the test's own between: `(url) => proxied url`. For the programs only, not for the journals. */
   readonly through?: {
-    readonly kubernetes?: (url: string) => Promise<string>;
-    readonly broker?: (url: string) => Promise<string>;
-    readonly ledger?: (url: string) => Promise<string>;
+    readonly kubernetes?: Through;
+    readonly broker?: Through;
+    readonly ledger?: Through;
   };
   /** Beside the launcher's settings: defaults, pace. */
   readonly launcher?: object;
@@ -46,7 +50,10 @@ export interface System extends AsyncDisposable {
   readonly postgres: TestPostgres;
   readonly broker: Broker;
   readonly ledger: Ledger;
-  readonly pocket: PocketProcess;
+  /** One for each group. */
+  readonly sites: readonly Site[];
+  /** The first of them. */
+  readonly site: Site;
   launcher(env?: Readonly<Record<string, string>>, options?: { readonly eager?: boolean }): Promise<Child>;
   watcher(env?: Readonly<Record<string, string>>, options?: { readonly eager?: boolean }): Promise<Child>;
   /** Resolves when the broker has it: an application tries again until then, under the same id. */
@@ -73,18 +80,18 @@ export async function openSystem(options: SystemOptions = {}): Promise<System> {
   parts.defer(() => rm(home, { recursive: true, force: true }));
   const database = parts.use(await postgres());
   const brokerUrl = options.brokerUrl ?? database.url;
-  const requestLog = path.join(home, "requests.jsonl");
-  const pocket = parts.use(await startPocketProcess(home, requestLog, options.instant === true));
-
-  const tokenFile = path.join(home, "token");
-  await writeFile(tokenFile, pocket.token, { mode: 0o600 });
   const { kubernetes, broker: toBroker, ledger: toLedger } = options.through ?? {};
-  const server = (await kubernetes?.(pocket.url)) ?? pocket.url;
+  const sites: Site[] = [];
+  for (const [at, cluster] of (options.clusters ?? []).entries())
+    sites.push(await namespaceSite(home, { cluster, group: String.fromCodePoint(97 + at), through: kubernetes }));
+  const site = sites[0] ?? (await pocketSite(parts, home, { instant: options.instant === true, through: kubernetes }));
+  if (sites.length === 0) sites.push(site);
   const files = await writeConfig({
     home,
     brokerUrl: (await toBroker?.(brokerUrl)) ?? brokerUrl,
     ledgerUrl: (await toLedger?.(database.url)) ?? database.url,
-    cluster: { name: "pocket", namespace: NAMESPACE, cluster: { server }, launch: { tokenFile }, watch: { tokenFile } },
+    cluster: site.choice,
+    others: sites.slice(1).map(({ choice }) => choice),
     jobs: options.jobs ?? 100,
     launcher: { pace: PACE, ...options.launcher },
   });
@@ -119,13 +126,10 @@ export async function openSystem(options: SystemOptions = {}): Promise<System> {
   }
 
   async function created(status = 201): Promise<readonly Created[]> {
-    const lines = (await readFile(requestLog, "utf8")).split("\n").filter((line) => line.endsWith("}"));
-    const requests = lines.map(
-      (line) => JSON.parse(line) as { method: string; path: string; name?: string; status: number; time?: string },
-    );
-    return requests
-      .filter((it) => it.method === "POST" && it.status === status && /\/jobs(\?|$)/.test(it.path))
-      .map((it) => ({ name: it.name ?? "", at: it.time ?? "" }));
+    const writes = (await Promise.all(sites.map((it) => it.writes()))).flat();
+    return writes
+      .filter((it) => it.verb === "create" && it.resource === "jobs" && it.status === status)
+      .map(({ name, atMs }) => ({ name, at: new Date(atMs).toISOString() }));
   }
 
   const ofRun = (run: string): readonly ReceivedEvent[] => journal.received.filter((it) => it.subject === run);
@@ -154,7 +158,7 @@ export async function openSystem(options: SystemOptions = {}): Promise<System> {
   }
 
   return {
-    home, postgres: database, broker, ledger, pocket, command, created, ended, faults, until,
+    home, postgres: database, broker, ledger, sites, site, command, created, ended, faults, until,
     received: journal.received,
     launcher: child("launcher", files.launcher),
     watcher: child("watcher", files.watcher),

@@ -1,23 +1,37 @@
 /**
- * Nodes that are only objects: kwok says of every pod that it was started, ran, and ended well, about a second later.
+ * Nodes that are only objects: kwok says of every pod that it was started, ran, and ended, about a second later unless its run asks for longer.
  *
  * The failure this prevents: tests of a thousand Jobs that would need a thousand real containers, and so are not written.
  */
+import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import { freePort } from "@longshore/ledger/embedded.ts";
 import type { StartedCluster } from "./cluster.ts";
 import { part } from "./part.ts";
 import type { Programs } from "./programs.ts";
+import { podStages } from "./simulated-pods.ts";
 
 const NODES = 4;
 const forever = new AbortController().signal;
 
 export async function startSimulatedNodes(programs: Programs, cluster: StartedCluster): Promise<AsyncDisposable> {
   const port = await freePort();
+  const config = path.join(cluster.folder, "kwok.yaml");
+  await writeFile(
+    config,
+    podStages()
+      .map((it) => JSON.stringify(it))
+      .join("\n---\n"),
+  );
   const kwok = part({
     name: "kwok",
     program: programs.kwok,
-    args: [`--kubeconfig=${cluster.kubeconfig}`, "--manage-all-nodes=true", `--server-address=127.0.0.1:${port}`],
+    args: [
+      `--kubeconfig=${cluster.kubeconfig}`,
+      `--config=${config}`,
+      "--manage-all-nodes=true",
+      `--server-address=127.0.0.1:${port}`,
+    ],
     logFile: path.join(cluster.folder, "kwok.log"),
     env: { HOME: cluster.folder },
     ready: async () => (await fetch(`http://127.0.0.1:${port}/healthz`, { signal: AbortSignal.timeout(2_000) })).ok,

@@ -1,0 +1,162 @@
+/**
+ * One group's place in a cluster, as the harness sees it: the pocket, or a namespace of a real control plane in which our
+ * services have exactly what `longshore rbac` gives them, with service accounts' tokens in files.
+ *
+ * The failure this prevents: two harnesses, one for the pocket and one for real clusters, of which one grows and one rots.
+ */
+import { readFile, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { type ClusterChoice, NAMESPACE } from "@longshore/cli/home.ts";
+import { connect } from "@longshore/kubernetes/connect.ts";
+import { openTransport } from "@longshore/kubernetes/exchange.ts";
+import type { ApiAnswer, Transport } from "@longshore/kubernetes/transport.ts";
+import { systemClock as clock } from "@longshore/runtime/clock.ts";
+import type { TestCluster } from "./kubernetes/cluster.ts";
+import { startPocketProcess } from "./pocket.ts";
+
+/** A request that changed something, or was to, by the cluster's own log of its answers. */
+export interface Write {
+  readonly atMs: number;
+  readonly verb: "create" | "update" | "patch" | "delete" | "deletecollection";
+  readonly resource: string;
+  readonly name: string;
+  readonly status: number;
+  /** Where the cluster knows whom it talked to. */
+  readonly user: string;
+}
+
+export interface Site {
+  readonly group: string;
+  readonly namespace: string;
+  readonly choice: ClusterChoice;
+  readonly pid: number | undefined;
+  /** As its administrator, past everything that a test puts between. */
+  readonly admin: Transport;
+  /** As its administrator; throws for an answer that is not 2xx. Paths begin behind the namespace: "jobs/x". */
+  ask(method: "GET" | "POST" | "PATCH" | "DELETE", path: string, body?: object): Promise<unknown>;
+  writes(): Promise<readonly Write[]>;
+  /** "" where the cluster does not say who asked. */
+  readonly launcher: string;
+}
+
+export type Through = (url: string) => Promise<string>;
+const direct: Through = (url) => Promise.resolve(url);
+const forever = new AbortController().signal;
+
+/** Everything that it starts is `parts`'. */
+export async function pocketSite(
+  parts: AsyncDisposableStack,
+  home: string,
+  { instant = false, through = direct }: { readonly instant?: boolean; readonly through?: Through | undefined },
+): Promise<Site> {
+  const requestLog = path.join(home, "requests.jsonl");
+  const pocket = parts.use(await startPocketProcess(home, requestLog, instant));
+  const tokenFile = path.join(home, "token");
+  await writeFile(tokenFile, pocket.token, { mode: 0o600 });
+  const connected = await connect({ cluster: { server: pocket.url }, credential: { token: pocket.token }, clock });
+  if (connected.kind === "refused") throw new Error(JSON.stringify(connected.problems));
+  const admin = parts.use(openTransport(connected.connection));
+  return {
+    group: "pocket",
+    namespace: NAMESPACE,
+    choice: {
+      name: "pocket",
+      namespace: NAMESPACE,
+      cluster: { server: await through(pocket.url) },
+      launch: { tokenFile },
+      watch: { tokenFile },
+    },
+    pid: pocket.pid,
+    admin,
+    ask: asking(admin, NAMESPACE),
+    writes: async () => (await linesOf(requestLog)).flatMap(loggedByPocket),
+    launcher: "",
+  };
+}
+
+export interface NamespaceOptions {
+  readonly cluster: TestCluster;
+  readonly group: string;
+  readonly through?: Through | undefined;
+}
+
+export async function namespaceSite(home: string, { cluster, group, through = direct }: NamespaceOptions): Promise<Site> {
+  const namespace = await cluster.namespace();
+  const tokenFile = async (account: string): Promise<string> => {
+    const file = path.join(home, `${group}-${account}`);
+    await writeFile(file, await cluster.token(namespace, account), { mode: 0o600 });
+    return file;
+  };
+  const url = await through(cluster.url);
+  return {
+    group,
+    namespace,
+    choice: {
+      name: group,
+      namespace,
+      cluster: { server: url.replace(/\/$/, ""), caFile: cluster.caFile },
+      launch: { tokenFile: await tokenFile("longshore-launcher") },
+      watch: { tokenFile: await tokenFile("longshore-watcher") },
+    },
+    pid: undefined,
+    admin: cluster.admin,
+    ask: asking(cluster.admin, namespace),
+    writes: async () => (await linesOf(cluster.auditLog)).flatMap((line) => audited(line, namespace)),
+    launcher: `system:serviceaccount:${namespace}:longshore-launcher`,
+  };
+}
+
+function asking(transport: Transport, namespace: string): Site["ask"] {
+  return async (method, what, body) => {
+    const root = what.startsWith("jobs") ? "/apis/batch/v1" : "/api/v1";
+    const at = `${root}/namespaces/${namespace}/${what}`;
+    const contentType = method === "PATCH" ? { contentType: "application/merge-patch+json" } : {};
+    const answer: ApiAnswer = await transport.send({ method, path: at, ...contentType, ...(body && { body }) }, forever);
+    if (answer.status < 300) return answer.body;
+    throw new Error(`${method} ${at} was answered ${answer.status}: ${JSON.stringify(answer.body)}`);
+  };
+}
+
+/** The last line may be on its way. */
+async function linesOf(file: string): Promise<readonly string[]> {
+  return (await readFile(file, "utf8")).split("\n").filter((line) => line.endsWith("}"));
+}
+
+interface AuditLine {
+  readonly verb: string;
+  readonly stage: string;
+  readonly user?: { readonly username?: string };
+  readonly objectRef?: {
+    readonly resource?: string;
+    readonly namespace?: string;
+    readonly name?: string;
+    readonly subresource?: string;
+  };
+  readonly responseStatus?: { readonly code?: number };
+  readonly stageTimestamp: string;
+}
+
+const VERBS: readonly string[] = ["create", "update", "patch", "delete", "deletecollection"] satisfies Write["verb"][];
+const isWrite = (verb: string): verb is Write["verb"] => VERBS.includes(verb);
+
+/** By when it was answered, which is when it had happened. */
+export function audited(line: string, namespace: string): readonly Write[] {
+  if (!line.includes(namespace)) return []; // most of a shared cluster's lines are another test's
+  const { verb, stage, user, objectRef, responseStatus, stageTimestamp } = JSON.parse(line) as AuditLine;
+  if (stage !== "ResponseComplete" || !isWrite(verb) || objectRef?.namespace !== namespace) return [];
+  if (objectRef.subresource !== undefined) return [];
+  const { resource = "", name = "" } = objectRef;
+  const atMs = Date.parse(stageTimestamp);
+  return [{ atMs, verb, resource, name, status: responseStatus?.code ?? 0, user: user?.username ?? "" }];
+}
+
+const METHODS: Readonly<Record<string, Write["verb"]>> = { POST: "create", PUT: "update", PATCH: "patch", DELETE: "delete" };
+
+function loggedByPocket(line: string): readonly Write[] {
+  const request = JSON.parse(line) as Pick<Write, "atMs" | "name" | "status" | "user"> & { method: string; path: string };
+  const verb = METHODS[request.method];
+  const [, resource] = /\/namespaces\/[^/]+\/(\w+)(?:\/[^/?]+)?(?:\?|$)/.exec(request.path) ?? [];
+  if (verb === undefined || resource === undefined) return [];
+  const { atMs, name, status, user } = request;
+  return [{ atMs, verb, resource, name, status, user }];
+}

@@ -1,0 +1,40 @@
+/**
+ * The fault tests of processes, on real parts: RabbitMQ, Postgres, two control planes with simulated nodes, and services that
+ * may do exactly what `longshore rbac` gives them. (Faults 1–5, 7–12, 24, 65.) The bodies are those of test/chaos.
+ */
+// runs at most 12 min
+import t from "tap";
+import { launcherIsKilled } from "../chaos/bodies/launcher-killed.ts";
+import { repliesAreLost, wired } from "../chaos/bodies/reply-lost.ts";
+import { twoLaunchers } from "../chaos/bodies/two-launchers.ts";
+import { watcherIsAway } from "../chaos/bodies/watcher-away.ts";
+import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
+import { rabbitmq } from "../harness/rabbitmq.ts";
+import { openSystem } from "../harness/system.ts";
+
+t.setTimeout(0); // each wait of the harness has its own bound
+
+const POSTED_BYTES = 1_500;
+
+await using rabbit = await rabbitmq({ version: "4.0" });
+await using cloud = await kubernetes({ nodes: "simulated", clusters: 2 });
+const { clusters } = cloud;
+const brokerUrl = rabbit.url;
+
+{
+  await using system = await openSystem({ brokerUrl, clusters });
+  await launcherIsKilled(t, system, "on a real API server");
+}
+{
+  await using it = await wired({ brokerUrl, clusters: clusters.slice(0, 1) });
+  // Nobody reads what TLS carries: a create is the first thing of that size that the launcher sends.
+  await repliesAreLost(t, { ...it, create: (wire) => wire.received(wire.count("toServer") + POSTED_BYTES), kills: 25 });
+}
+{
+  await using system = await openSystem({ brokerUrl, clusters });
+  await twoLaunchers(t, system);
+}
+{
+  await using system = await openSystem({ brokerUrl, clusters });
+  await watcherIsAway(t, system);
+}
