@@ -33,7 +33,8 @@ export interface LearnedGroups {
   readonly state: () => PartState;
 }
 
-export function learnGroups(parts: Learning, seal: Seal): LearnedGroups {
+/** `open` is for tests, whose clusters are not reached over a network. */
+export function learnGroups(parts: Learning, seal: Seal, open = openAnnounced): LearnedGroups {
   const { clock, broker, installation, owner, log, metrics } = parts;
   const roster = openRoster(installation, seal);
   const wanting = bell(clock);
@@ -115,12 +116,8 @@ export function learnGroups(parts: Learning, seal: Seal): LearnedGroups {
     loop: async (signal) => {
       const failed = new AbortController();
       const stop = AbortSignal.any([signal, failed.signal]);
-      const watches = openWatches(
-        parts,
-        stop,
-        (error) => failed.abort(error),
-        () => wanting.ring(),
-      );
+      const onBug = (error: unknown) => failed.abort(error);
+      const watches = openWatches(parts, stop, { open, onBug, onRejected: () => wanting.ring() });
       await together(stop, { hear: outlasting(parts, (signal) => hear(signal, watches)), ask });
       await watches.ended();
       if (!signal.aborted) failed.signal.throwIfAborted();
@@ -158,7 +155,13 @@ interface Watch {
   readonly ended: Promise<void>;
 }
 
-function openWatches(parts: Learning, signal: AbortSignal, onBug: (error: unknown) => void, onRejected: () => void): Watches {
+interface Opening {
+  readonly open: typeof openAnnounced;
+  readonly onBug: (error: unknown) => void;
+  readonly onRejected: () => void;
+}
+
+function openWatches(parts: Learning, signal: AbortSignal, { open, onBug, onRejected }: Opening): Watches {
   const { clock, log, metrics } = parts;
   const watches = new Map<GroupName, Watch>();
   const ending = new Set<Promise<void>>();
@@ -166,7 +169,7 @@ function openWatches(parts: Learning, signal: AbortSignal, onBug: (error: unknow
   function start(access: Access, before: Promise<void> | undefined): void {
     const { name, server, namespace } = access;
     const own = linked(signal);
-    const announced = openAnnounced(access, {
+    const announced = open(access, {
       clock,
       onRejected,
       onRequest: (group, verb, code) => metrics.count("longshore_kubernetes_requests_total", { group, verb, code }),

@@ -16,7 +16,7 @@ import { finishedCondition, seeJob, seePod } from "@longshore/domain/watch/seen.
 import type { Change } from "@longshore/kubernetes/follow.ts";
 import { bell, every, together } from "@longshore/runtime/loop.ts";
 import { eventsOf, logOf, lookAt, podsOf } from "./evidence.ts";
-import { isEmpty, type Known, openBook } from "./known.ts";
+import { type Known, openBook } from "./known.ts";
 import type { Parts, Watched } from "./parts.ts";
 import { teller } from "./tell.ts";
 
@@ -42,15 +42,20 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
   failed.signal.throwIfAborted();
 
   async function followJobs(signal: AbortSignal): Promise<void> {
-    let listing = 0;
+    let listed = new Set<Uid>();
     for await (const change of cluster.follow({ kind: "jobs", selector: selectorOf(installation), signal })) {
       note("jobs", change);
-      if (change.kind === "listing") listing += 1;
-      else if (change.kind === "seen") seenJob(change.object, listing);
+      if (change.kind === "listing") listed = new Set();
       else if (change.kind === "gone") vanished(seeJob(change.object)?.uid);
+      else if (change.kind === "seen") {
+        const uid = seenJob(change.object);
+        if (uid !== undefined && change.listed) listed.add(uid);
+      }
       // Whatever a whole listing does not show has left in a gap of the watch.
-      else if (change.kind === "listed")
-        for (const [uid, known] of book.entries()) if (known.job && known.listing !== listing) vanished(uid);
+      else if (change.kind === "listed") {
+        for (const uid of book.uids()) if (!listed.has(uid)) vanished(uid);
+        listed = new Set();
+      }
     }
   }
 
@@ -59,48 +64,52 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
     for await (const change of cluster.follow({ kind: "pods", selector: selectorOf(installation), signal })) {
       note("pods", change);
       if (change.kind === "listing") listed = new Set();
-      else if (change.kind === "listed") dropPods(listed);
-      else if (change.kind === "seen" || change.kind === "gone") {
+      else if (change.kind === "listed") {
+        dropPods(listed);
+        listed = new Set();
+      } else if (change.kind === "seen" || change.kind === "gone") {
         const pod = seePod(change.object);
         if (pod === undefined) continue;
-        listed.add(pod.uid);
-        const known = change.kind === "seen" ? book.of(pod.jobUid) : book.get(pod.jobUid);
-        if (change.kind === "seen") known?.pods.set(pod.uid, pod);
-        else known?.pods.delete(pod.uid);
+        if (change.kind === "gone") book.change(pod.jobUid, ({ pods }) => void pods.delete(pod.uid));
+        else book.change(pod.jobUid, ({ pods }) => void pods.set(pod.uid, pod));
+        if (change.kind === "seen" && change.listed) listed.add(pod.uid);
         // Pods outlive their Job on the watch: what only they brought back into the book would stay there for ever.
-        if (change.kind === "gone" && known && isEmpty(known)) book.forget(pod.jobUid);
-        else consider(pod.jobUid);
+        if (book.has(pod.jobUid)) consider(pod.jobUid);
       }
     }
   }
 
-  function seenJob(object: unknown, listing: number): void {
+  function seenJob(object: unknown): Uid | undefined {
     const job = seeJob(object);
-    if (job === undefined) return;
-    const known = book.of(job.uid);
-    known.job = job;
-    known.listing = listing;
-    known.vanished = false;
+    if (job === undefined) return undefined;
+    const before = book.peek(job.uid);
+    // A listing shows 50,000 Jobs anew of which ten have changed.
+    if (before?.job?.resourceVersion === job.resourceVersion && !before.vanished) return job.uid;
+    book.change(job.uid, (known) => {
+      known.job = job;
+      known.vanished = false;
+    });
     consider(job.uid);
+    return job.uid;
   }
 
   function vanished(uid: Uid | undefined): void {
-    const known = uid === undefined ? undefined : book.get(uid);
-    if (uid === undefined || known === undefined) return;
-    known.vanished = true;
+    const known = uid === undefined ? undefined : book.peek(uid);
+    // Of some only a pod was seen.
+    if (uid === undefined || (known?.job === undefined && known?.said === undefined)) return;
+    book.change(uid, (known) => void (known.vanished = true));
     consider(uid);
   }
 
   function dropPods(listed: ReadonlySet<Uid>): void {
-    for (const [uid, known] of book.entries()) {
-      for (const pod of known.pods.keys()) if (!listed.has(pod)) known.pods.delete(pod);
-      if (isEmpty(known)) book.forget(uid);
+    for (const uid of book.uids()) {
+      const left = [...(book.peek(uid)?.pods.keys() ?? [])].filter((pod) => !listed.has(pod));
+      if (left.length > 0) book.change(uid, ({ pods }) => left.forEach((pod) => pods.delete(pod)));
     }
   }
 
   function lookForDue(): void {
-    const now = clock.now();
-    for (const [uid, { dueMs }] of book.entries()) if (dueMs !== undefined && dueMs <= now) consider(uid);
+    for (const uid of book.dueUntil(clock.now())) consider(uid);
   }
 
   function consider(uid: Uid): void {
@@ -118,17 +127,18 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
         .catch((bug: unknown) => failed.abort(bug))
         .finally(() => {
           busy.delete(uid);
+          book.close(uid);
           if (!signal.aborted) startConsidering();
         });
     }
   }
 
   async function considerOne(uid: Uid, signal: AbortSignal): Promise<void> {
-    const known = book.get(uid);
+    const known = book.open(uid);
     if (known === undefined || (known.job === undefined && known.said === undefined)) return;
     const telling = await whatToSay(known, signal);
     if (telling === "later") {
-      known.dueMs = clock.now() + 2_000;
+      book.due(uid, clock.now() + 2_000);
       return;
     }
     const log = telling.want?.kind === "logs" ? await logOf(cluster, telling.want, signal) : undefined;
@@ -137,7 +147,7 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
       if ((await tell(fact.type, fact.data, signal)) === "stopped") return;
     }
     known.said = telling.said;
-    known.dueMs = telling.dueMs;
+    book.due(uid, telling.dueMs);
     if (known.vanished && telling.said === undefined) book.forget(uid);
     if (known.job !== undefined && finishedCondition(known.job)) known.pods.clear(); // the end is told: a repeat reads them again
   }
@@ -179,7 +189,8 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
         startConsidering();
         synced.ring();
       }
-    } else if (fresh[kind] !== undefined) fresh[kind] = clock.now();
+      // What a listing shows while it goes on is fresh; what it has not shown yet is as old as before.
+    } else if (fresh[kind] !== undefined && !(change.kind === "seen" && change.listed)) fresh[kind] = clock.now();
   }
 
   async function beat(signal: AbortSignal): Promise<void> {
