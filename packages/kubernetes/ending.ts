@@ -100,6 +100,10 @@ export function endingOf(failure: Failure, from: string | undefined): Ending {
   };
 }
 
+/** Versions are etcd's count of its writes, without leading zeros: of two, the shorter is the older. */
+export const isOlder = (version: string, than: string): boolean =>
+  version.length === than.length ? version < than : version.length < than.length;
+
 /** The reason of the listing that follows: what made it necessary, not what delays it. */
 export function listReason(broken: BreakReason, before: ListReason): ListReason {
   return isListReason(broken) ? broken : before;

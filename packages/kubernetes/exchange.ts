@@ -32,7 +32,12 @@ export function openTransport(connection: Connection, options: ExchangeOptions =
   const { answerMaxBytes = 64 * 1024 * 1024, lineMaxChars = LINE_MAX_CHARS } = options;
   const { origin, pathname } = new URL(connection.server);
   const prefix = pathname === "/" ? "" : pathname;
-  const shared = { connect: connector(connection, connectTimeoutMs, rememberedNames(options.names)), allowH2: false, pipelining: 1, keepAliveTimeout: 30_000 };
+  const shared = {
+    connect: connector(connection, connectTimeoutMs, rememberedNames(options.names)),
+    allowH2: false,
+    pipelining: 1,
+    keepAliveTimeout: 30_000,
+  };
   const pool = new Pool(origin, { ...shared, connections, headersTimeout: silenceMs, bodyTimeout: silenceMs });
   const streams = new Pool(origin, { ...shared, connections: streamsMax, headersTimeout: 3 * silenceMs, bodyTimeout: 0 });
 

@@ -11,13 +11,13 @@
  * "seen" between "listing" and "listed" with what it knew. Nothing is kept here but one version.
  */
 import { Failure } from "@longshore/contract/problem.ts";
-import { isNewer } from "@longshore/domain/run/record.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { asFailure, timedOut, within } from "./deadline.ts";
 import {
   type BreakReason,
   type Ending,
   endingOf,
+  isOlder,
   type ListReason,
   listReason,
   readLine,
@@ -133,7 +133,7 @@ async function isBehind(options: FollowOptions, from: string): Promise<Ending | 
   const answer = await within(clock, requestTimeoutMs, signal, (inner) => transport.send({ method: "GET", path }, inner));
   const store = answer.status === 200 ? asList(answer.body)?.resourceVersion : undefined;
   if (store === undefined) throw refused(answer, `list ${path}`);
-  if (!isNewer(from, store)) return undefined;
+  if (!isOlder(store, from)) return undefined;
   const message = `The API server is at version ${store} and has told us of ${from}: it was set back.`;
   return { reason: "ahead", message, from: undefined, progress: false, livedMs: 0 };
 }

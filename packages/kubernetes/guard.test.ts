@@ -133,7 +133,8 @@ function manual(clock: VirtualClock) {
   const inFlight: ((status: number) => void)[] = [];
   const transport: Transport = {
     ...scripted([]),
-    send: () => new Promise((resolve) => inFlight.push((status) => resolve({ status, headers: { "retry-after": "0" }, body: {} }))),
+    send: () =>
+      new Promise((resolve) => inFlight.push((status) => resolve({ status, headers: { "retry-after": "0" }, body: {} }))),
   };
   const turn = () => new Promise((resolve) => setImmediate(resolve));
   const frozen = standingClock(clock.now());

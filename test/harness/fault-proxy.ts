@@ -73,7 +73,7 @@ export async function faultProxy(target: FaultProxyOptions): Promise<FaultProxy>
   const dead = new WeakSet<Socket>();
   const open = new Set<Flow>();
   const journal: Entry[] = [];
-  const planned = plan();
+  const planned = plan<Entry>();
   const heads: Waiting<Entry>[] = [];
   const keeping: Waiting<Kept>[] = [];
   const ended = new AbortController();

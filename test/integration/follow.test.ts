@@ -39,5 +39,4 @@ const ground: Ground = {
   forget: async () => pocket.model.meddle({ kind: "compact" }),
 };
 
-
 followFaults(t, () => ground);
