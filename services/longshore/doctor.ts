@@ -4,10 +4,13 @@ import { openBroker } from "@longshore/broker/open.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { readGroups } from "@longshore/kubernetes/groups.ts";
 import { preflight, type Row } from "@longshore/kubernetes/preflight.ts";
+import { openWatchAccess } from "@longshore/kubernetes/watch-access.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
 import { UNSERVED_MS } from "@longshore/ledger/port.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
+import { ConfigProblems } from "@longshore/runtime/config.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
+import { openSeal } from "@longshore/runtime/seal.ts";
 import { asUsage, type Command } from "./command.ts";
 import { WITHOUT_HOLD } from "./group.ts";
 import { findLongshore, type Longshore } from "./place.ts";
@@ -36,7 +39,7 @@ export const doctor: Command = {
   async run(args, surroundings) {
     const longshore = await findLongshore(options(args), surroundings);
     const findings: Finding[] = [];
-    for (const examine of [brokerAndClock, ledgerAndHolds, groups]) {
+    for (const examine of [brokerAndClock, ledgerAndHolds, announcements, groups]) {
       for (const finding of await examine(longshore, surroundings.signal)) {
         surroundings.out(lineOf(finding, findings.at(-1)?.part));
         findings.push(finding);
@@ -167,6 +170,21 @@ async function ledgerAndHolds({ ledgerUrl, installation }: Longshore): Promise<r
     ];
   } catch (error) {
     return failed("ledger", error);
+  }
+}
+
+/** Whether what the launcher announces may be announced, and which key its watchers need. */
+async function announcements({ groupsFile, sealKeys, installation }: Longshore): Promise<readonly Finding[]> {
+  if (sealKeys === undefined) return [];
+  const part = "announce";
+  try {
+    const found = await (await openWatchAccess(groupsFile, systemClock)).look();
+    const { key, keys } = openSeal(sealKeys, installation);
+    const others = keys.length > 1 ? ` (${keys.slice(1).join(", ")} opens too)` : "";
+    return [{ part, state: "ok", says: `${found.length} groups to watchers with the seal key ${key}${others}` }];
+  } catch (error) {
+    if (!(error instanceof ConfigProblems)) throw error;
+    return error.problems.map((says) => ({ part, state: "FAIL", says, todo: "mend it: this launcher would not start" }));
   }
 }
 

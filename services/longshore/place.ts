@@ -18,6 +18,8 @@ export interface Longshore {
   readonly broker: { readonly url: string; readonly user?: string | undefined; readonly password?: string | undefined };
   readonly ledgerUrl: string;
   readonly groupsFile: string;
+  /** What the launcher seals announcements with, where it announces its groups. */
+  readonly sealKeys?: string | undefined;
 }
 
 /** What `up` writes beside its data, readable by its user alone: it holds passwords. */
@@ -61,8 +63,14 @@ export async function findLongshore(
 
 function ofConfig(file: string, env: Surroundings["env"]): Longshore {
   const config = readConfig(LauncherConfig, { file, env });
-  const { installation, ledger, groupsFile } = config;
-  return { installation, groupsFile, broker: brokerOf(config), ledgerUrl: secretOf(ledger, "url")?.reveal() ?? "" };
+  const { installation, ledger, groupsFile, sealKeyFile } = config;
+  return {
+    installation,
+    groupsFile,
+    broker: brokerOf(config),
+    ledgerUrl: secretOf(ledger, "url")?.reveal() ?? "",
+    sealKeys: sealKeyFile?.reveal(),
+  };
 }
 
 export async function readRunning(dataDir: string): Promise<Running | undefined> {
