@@ -21,7 +21,13 @@ export const EVENTS = {
   "run.accepted": z.object({ ...of, ...who, steps: z.array(StepName) }),
   "run.restarted": z.object({ ...of, ...who, from: z.string() }),
   "run.waiting": z.object({ ...of, reason: z.string(), considered: z.array(Considered), diagnosis: Diagnosis.optional() }),
-  "run.launched": z.object({ ...of, ...job, considered: z.array(Considered), adopted: z.boolean().optional() }),
+  "run.launched": z.object({
+    ...of,
+    ...job,
+    considered: z.array(Considered),
+    adopted: z.boolean().optional(),
+    weaker: z.array(z.enum(["G3", "G4"])).optional(),
+  }),
   "run.started": z.object({
     ...of,
     ...job,

@@ -36,11 +36,15 @@ export type Created =
   | Answered
   | Silent;
 
-/** "missing": the API server says there is no object of this name. "foreign": there is one, and its UID is another. */
+/**
+ * "missing": the API server says there is no object of this name. "foreign": there is one, and its UID is another. "changed": it
+ * is not what it was when it was looked at.
+ */
 export type Changed =
   | { readonly kind: "done"; readonly object: ApiObject | undefined }
   | { readonly kind: "missing" }
   | { readonly kind: "foreign" }
+  | { readonly kind: "changed" }
   | Answered
   | Silent;
 
@@ -53,7 +57,7 @@ export interface Writes {
     name: string,
     uid: string,
     hold: string,
-    options: { readonly ttlSeconds?: number },
+    options: { readonly ttlSeconds?: number; readonly annotations?: Readonly<Record<string, string>> },
     signal: AbortSignal,
   ): Promise<Changed>;
   /** Puts our finalizer back where somebody stripped it. The API server refuses that once the Job is being deleted. */
@@ -63,6 +67,8 @@ export interface Writes {
 export interface DeleteOptions {
   readonly propagation: "Foreground" | "Background" | "Orphan";
   readonly graceSeconds?: number;
+  /** Only if nothing of it changed since: else "changed". */
+  readonly resourceVersion?: string;
 }
 
 export interface WriteOptions {
@@ -91,18 +97,15 @@ export function openWrites({ transport, clock, namespace, requestTimeoutMs = 15_
     if (answer.status === 200 || answer.status === 202) return { kind: "done", object: asObject(answer.body) };
     if (saysMissing(answer, name)) return { kind: "missing" };
     if (isOfAnother(answer)) return { kind: "foreign" };
+    if (isChanged(answer)) return { kind: "changed" };
     return answered(answer);
   }
 
   const patch = (name: string, body: object, signal: AbortSignal) =>
     change({ method: "PATCH", path: `${job(name)}?${MANAGER}`, contentType: STRATEGIC, body }, name, signal);
 
-  const remove = (path: string, name: string, uid: string, how: object, signal: AbortSignal) =>
-    change(
-      { method: "DELETE", path, body: { apiVersion: "v1", kind: "DeleteOptions", preconditions: { uid }, ...how } },
-      name,
-      signal,
-    );
+  const remove = (path: string, name: string, preconditions: object, how: object, signal: AbortSignal) =>
+    change({ method: "DELETE", path, body: { apiVersion: "v1", kind: "DeleteOptions", preconditions, ...how } }, name, signal);
 
   return {
     async createJob(manifest, { timeoutMs = requestTimeoutMs }, signal) {
@@ -112,12 +115,19 @@ export function openWrites({ transport, clock, namespace, requestTimeoutMs = 15_
       const result = await send({ method: "POST", path, body: manifest }, signal, timeoutMs);
       return result.kind === "told" ? created(result.answer) : result;
     },
-    deleteJob: (name, uid, { propagation, graceSeconds }, signal) =>
-      remove(job(name), name, uid, { propagationPolicy: propagation, ...grace(graceSeconds) }, signal),
-    deletePod: (name, uid, { graceSeconds }, signal) => remove(pod(name), name, uid, grace(graceSeconds), signal),
-    releaseJob: (name, uid, hold, { ttlSeconds }, signal) => {
+    deleteJob: (name, uid, { propagation, graceSeconds, resourceVersion }, signal) =>
+      remove(
+        job(name),
+        name,
+        { uid, ...(resourceVersion !== undefined && { resourceVersion }) },
+        { propagationPolicy: propagation, ...grace(graceSeconds) },
+        signal,
+      ),
+    deletePod: (name, uid, { graceSeconds }, signal) => remove(pod(name), name, { uid }, grace(graceSeconds), signal),
+    releaseJob: (name, uid, hold, { ttlSeconds, annotations }, signal) => {
       const spec = ttlSeconds === undefined ? {} : { spec: { ttlSecondsAfterFinished: ttlSeconds } };
-      return patch(name, { metadata: { uid, "$deleteFromPrimitiveList/finalizers": [hold] }, ...spec }, signal);
+      const metadata = { uid, "$deleteFromPrimitiveList/finalizers": [hold], ...(annotations && { annotations }) };
+      return patch(name, { metadata, ...spec }, signal);
     },
     holdAgain: (name, uid, hold, signal) => patch(name, { metadata: { uid, finalizers: [hold] } }, signal),
   };
@@ -154,4 +164,9 @@ function isOfAnother(answer: ApiAnswer): boolean {
   const status = asStatus(answer.body);
   if (answer.status === 422) return status?.fields.includes("metadata.uid") ?? false;
   return answer.status === 409 && status?.reason === "Conflict" && /uid/i.test(status.message);
+}
+
+function isChanged(answer: ApiAnswer): boolean {
+  const status = asStatus(answer.body);
+  return answer.status === 409 && status?.reason === "Conflict" && /resource ?version/i.test(status.message);
 }

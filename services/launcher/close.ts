@@ -57,7 +57,10 @@ async function ofOurs(
   const how = graceOf(run);
   // Deleted in the background or with its pods orphaned, it waits behind our hold while they run: ask again, in the foreground.
   if (job.deletionAt === undefined || (onlyHeld(job) && pods.some(isUnfinished))) {
-    const deleted = await cluster.writes.deleteJob(job.name, job.uid, { propagation: "Foreground", ...how }, signal);
+    // Nothing keeps what has no hold once it is deleted: how it ended would go with it.
+    const only = attempt.notes.hold === false ? { resourceVersion: job.resourceVersion } : {};
+    const deleted = await cluster.writes.deleteJob(job.name, job.uid, { propagation: "Foreground", ...how, ...only }, signal);
+    if (deleted.kind === "changed") return undefined; // it may just have ended: the next turn sees
     withRefusalTold(parts, cluster, `deleting the Job ${job.name}`, deleted);
     if (job.deletionAt !== undefined) await deleteOrphans(cluster, run, pods, signal);
     return attempt.started === "unknown" ? await whileItGoes(parts, cluster, work, signal) : undefined;

@@ -40,7 +40,7 @@ export async function createOrAdopt(parts: Creating, cluster: Cluster, work: Wor
   switch (created.kind) {
     case "created":
       writesAreTaken(parts, cluster);
-      if (!created.finalizers.includes(HOLD))
+      if (!created.finalizers.includes(HOLD) && work.attempt.notes.hold !== false)
         parts.log.warn("a Job came back without our hold: an admission webhook strips finalizers, so its outcome may be lost", {
           group: cluster.name,
           job: work.attempt.name,
@@ -159,6 +159,7 @@ function manifestInput(
     name: attempt.name,
     hashOfRun: keys.runLabel(run.id),
     proof: keys.prove(identity, { group: cluster.name, namespaceUid }),
+    hold: attempt.notes.hold !== false,
     limits: run.plan.limits,
   };
 }

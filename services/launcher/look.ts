@@ -128,7 +128,7 @@ export function saidOf(
   { name: group }: Cluster,
 ): AttemptInput {
   const { kind, uid } = remains;
-  return kind === "gone" ? { kind, uid } : { kind: "deleting", uid, rv: seenRv ?? "0", group };
+  return kind === "gone" ? { kind, uid } : { kind: "deleting", vanished: true, uid, rv: seenRv ?? "0", group };
 }
 
 async function isNamespace(cluster: Cluster, uid: string, signal: AbortSignal): Promise<boolean> {

@@ -5,7 +5,7 @@
  * the fence stands the ledger does not give the attempt out; where the name is free already, an occupant takes it.
  */
 import type { Uid } from "@longshore/contract/ids.ts";
-import { HOLD } from "@longshore/domain/run/marks.ts";
+import { ANNOTATIONS, HOLD, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
 import { isFenced } from "@longshore/domain/run/record.ts";
 import type { Changed } from "@longshore/kubernetes/write.ts";
 import type { Work } from "@longshore/ledger/port.ts";
@@ -16,6 +16,7 @@ import { withRefusalTold } from "./refusals.ts";
 import { drain, steadily } from "./steadily.ts";
 
 const MOST = 64;
+const RECORDED = { [ANNOTATIONS.hold]: WITHOUT_HOLD.recorded };
 
 export function release(parts: Parts, cluster: Cluster) {
   return (signal: AbortSignal): Promise<void> =>
@@ -53,7 +54,7 @@ export async function releaseOne(parts: Parts, cluster: Cluster, work: Work, sig
   // Nobody saw it end: it may still run, and an abandoned run's work is not wanted any more.
   if (attempt.outcome?.result === "lost")
     await cluster.writes.deleteJob(attempt.name, attempt.uid, { propagation: "Foreground" }, signal);
-  const released = await cluster.writes.releaseJob(attempt.name, attempt.uid, HOLD, { ttlSeconds: keepSeconds(work) }, signal);
+  const released = await cluster.writes.releaseJob(attempt.name, attempt.uid, HOLD, letGo(work), signal);
   withRefusalTold(parts, cluster, `taking the hold off the Job ${attempt.name}`, released);
   const found = foundBy(released);
   if (found === "released") await record({ kind: "released", found, begunAtMs: nowMs });
@@ -68,6 +69,7 @@ function foundBy(changed: Changed): "released" | "missing" | "foreign" | undefin
     case "missing":
     case "foreign":
       return changed.kind;
+    case "changed":
     case "answered":
     case "unsent":
     case "unanswered":
@@ -100,6 +102,12 @@ async function removeOccupant(
   const released = await cluster.writes.releaseJob(name, uid, HOLD, {}, signal);
   if (foundBy(released) !== undefined) await gone();
 }
+
+/** Without a hold only the time to live is set: until now nothing took the Job away by itself. */
+const letGo = (work: Work) => ({
+  ttlSeconds: keepSeconds(work),
+  ...(work.attempt.notes.hold === false && { annotations: RECORDED }),
+});
 
 function keepSeconds({ run, attempt }: Work): number {
   const { keepSucceededMs, keepFailedMs } = run.plan.limits;

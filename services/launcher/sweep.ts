@@ -4,7 +4,7 @@
  *
  * The bug this prevents: a surplus Job that runs to its end since nobody feels responsible for it.
  */
-import { HOLD } from "@longshore/domain/run/marks.ts";
+import { ANNOTATIONS, HOLD, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
 import { isUnfinished, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
 import type { StrayWork } from "@longshore/ledger/port.ts";
 import { type Cluster, isMoved, type Parts } from "./parts.ts";
@@ -42,7 +42,9 @@ export async function sweepOne(parts: Parts, cluster: Cluster, stray: StrayWork,
     if (await stillRuns(cluster, stray, signal)) return;
   }
   if (fenced) return;
-  const released = await cluster.writes.releaseJob(stray.name, stray.uid, HOLD, {}, signal);
+  const isUnheld = seeJob(got.object.raw)?.held === false;
+  const how = isUnheld ? { annotations: { [ANNOTATIONS.hold]: WITHOUT_HOLD.recorded } } : {};
+  const released = await cluster.writes.releaseJob(stray.name, stray.uid, HOLD, how, signal);
   withRefusalTold(parts, cluster, `taking the hold off the Job ${stray.name}`, released);
   if (released.kind === "done" || released.kind === "missing" || released.kind === "foreign")
     await parts.ledger.settleStray(stray);

@@ -118,7 +118,7 @@ async function settleJob(
     const recorded = await parts.recording({ run, step, n, input });
     const isOwn = recorded.kind !== "unknown" && recorded.attempt.uid === job.uid;
     count[isOwn ? "adopted" : "strays"] += 1;
-  } else if (!job.held && job.deletionAt === undefined && attempt.state === "live") {
+  } else if (!job.awaited && job.deletionAt === undefined && attempt.state === "live") {
     await cluster.writes.holdAgain(job.name, job.uid, HOLD, signal);
     count.holdsRepaired += 1;
   }
@@ -132,7 +132,7 @@ async function settleDone(
   stoodBefore: boolean,
   count: Count,
 ): Promise<void> {
-  if (stoodBefore || !job.held) return; // it became done while we listed, or it only waits for its time to live
+  if (stoodBefore || !job.awaited) return; // it became done while we listed, or it only waits for its time to live
   const known = await ledger.find(run);
   if (known === undefined) {
     count.unknown += 1;

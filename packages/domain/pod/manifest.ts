@@ -11,7 +11,7 @@
  */
 import type { GroupName, Installation, RunId } from "@longshore/contract/ids.ts";
 import type { StepRequest } from "@longshore/contract/request.ts";
-import { ANNOTATIONS, CONTAINER, HOLD, LABELS, MANAGED_BY } from "../run/marks.ts";
+import { ANNOTATIONS, CONTAINER, HOLD, LABELS, MANAGED_BY, WITHOUT_HOLD } from "../run/marks.ts";
 import type { Limits } from "../run/record.ts";
 
 type Words = Readonly<Record<string, string>>;
@@ -24,7 +24,7 @@ export interface JobManifest {
     readonly namespace: string;
     readonly labels: Words;
     readonly annotations: Words;
-    readonly finalizers: readonly string[];
+    readonly finalizers?: readonly string[];
   };
   readonly spec: JobSpec;
 }
@@ -74,6 +74,8 @@ export interface ManifestInput {
   readonly name: string;
   readonly hashOfRun: string;
   readonly proof: string;
+  /** `false`: without the finalizer. An annotation says instead whether its outcome was recorded. */
+  readonly hold?: boolean;
   readonly limits: Pick<Limits, "waitForMs" | "startWithinMs" | "deadlineMs">;
 }
 
@@ -131,8 +133,9 @@ function job(input: ManifestInput, own: Words, mode: Pick<JobSpec, "suspend" | "
         [ANNOTATIONS.group]: input.group.name,
         [ANNOTATIONS.epoch]: String(input.epoch),
         [ANNOTATIONS.generation]: String(input.generation),
+        ...(input.hold === false && { [ANNOTATIONS.hold]: WITHOUT_HOLD.awaited }),
       },
-      finalizers: [HOLD],
+      ...(input.hold !== false && { finalizers: [HOLD] }),
     },
     spec: {
       ...mode,

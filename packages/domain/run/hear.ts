@@ -17,7 +17,8 @@ export function inputOf(fact: JobFact): AttemptInput {
     case "job.ended":
       return { kind: fact.data.condition === "Complete" ? "complete" : "failed", evidence: fact.data.evidence, ...of };
     case "job.deleting":
-    case "job.deleted":
       return { kind: "deleting", ...of };
+    case "job.deleted":
+      return { kind: "deleting", vanished: true, ...of };
   }
 }

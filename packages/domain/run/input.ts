@@ -49,7 +49,8 @@ export type AttemptInput =
   | ({ readonly kind: "resumed" } & OfJob)
   | ({ readonly kind: "complete"; readonly evidence: Evidence } & OfJob)
   | ({ readonly kind: "failed"; readonly evidence: Evidence } & OfJob)
-  | ({ readonly kind: "deleting" } & OfJob)
+  /** `vanished`: it was not seen being deleted, it was not there any more. */
+  | ({ readonly kind: "deleting"; readonly vanished?: true } & OfJob)
   // What only an authoritative look may say.
   | ({ readonly kind: "lookedDeleted"; readonly evidence: Evidence } & OfJob)
   /** It is being deleted with its pods, they are still to be seen, and no container of theirs ever started. */

@@ -22,7 +22,12 @@ export const ANNOTATIONS = {
   group: "longshore.dev/group",
   epoch: "longshore.dev/epoch",
   generation: "longshore.dev/generation",
+  /** Only where the group keeps no hold: what the hold would say. */
+  hold: "longshore.dev/hold",
 } as const;
+
+/** "none": created without a hold, and its outcome is not in the ledger yet. "released": it is. */
+export const WITHOUT_HOLD = { awaited: "none", recorded: "released" } as const;
 
 /** The hold: this finalizer keeps a Job until the ledger has recorded its outcome. */
 export const HOLD = "longshore.dev/unrecorded";

@@ -91,7 +91,7 @@ export interface Step {
 
 export type AttemptState = "waiting" | "ready" | "claimed" | "live" | "closing" | "ended" | "done";
 /** Why we are getting rid of a Job; "external" when somebody else began it. */
-export type Cause = "cancel" | "deadline" | "startExpired" | "waitExpired" | "refused" | "nameConflict" | "external";
+export type Cause = "cancel" | "deadline" | "startExpired" | "waitExpired" | "refused" | "nameConflict" | "external" | "vanished";
 
 export interface Attempt {
   readonly step: StepName;

@@ -30,7 +30,12 @@ export function newsOf(run: Run, attempt: Attempt, news: News): Told {
       return {
         type: "run.launched",
         group,
-        data: { ...about, considered: [...(attempt.notes.considered ?? [])], ...(news.adopted && { adopted: true }) },
+        data: {
+          ...about,
+          considered: [...(attempt.notes.considered ?? [])],
+          ...(news.adopted && { adopted: true }),
+          ...(attempt.notes.hold === false && { weaker: ["G3", "G4"] }),
+        },
       };
     case "started": {
       const { node, pod, imageDigest } = news.evidence;

@@ -105,7 +105,7 @@ export const withLog = (draft: FactDraft, log: LogTail): FactDraft =>
 
 function ended(known: Said, seen: JobAndPods, condition: "Complete" | "Failed", nowMs: number): Telling {
   const { about, pulls } = known;
-  if (!seen.job.held && seen.job.ttlSeconds !== undefined)
+  if (!seen.job.awaited && seen.job.ttlSeconds !== undefined)
     return { facts: [], said: { ...known, released: true, standing: undefined }, want: undefined, dueMs: undefined };
   const evidence = evidenceOf(seen.job, { pods: seen.pods, pulls });
   return standing(
@@ -130,11 +130,11 @@ function standing(
   nowMs: number,
 ): Telling {
   const before = known.standing?.what === what ? known.standing : undefined;
-  const repeatAtMs = job.held ? before?.repeatAtMs : undefined;
+  const repeatAtMs = job.awaited ? before?.repeatAtMs : undefined;
   if (before && (repeatAtMs === undefined || nowMs < repeatAtMs))
     return { facts: [], said: known, want: undefined, dueMs: repeatAtMs };
   const times = (before?.times ?? 0) + 1;
-  const nextMs = job.held ? nowMs + (REPEAT_AFTER_MS[times - 1] ?? 10 * MINUTE_MS) : undefined;
+  const nextMs = job.awaited ? nowMs + (REPEAT_AFTER_MS[times - 1] ?? 10 * MINUTE_MS) : undefined;
   return { facts: [fact], said: { ...known, standing: { what, times, repeatAtMs: nextMs } }, want, dueMs: nextMs };
 }
 

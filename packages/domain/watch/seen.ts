@@ -6,7 +6,7 @@
  */
 import { GroupName, Installation, RunId, StepName, Uid } from "@longshore/contract/ids.ts";
 import type { About } from "@longshore/contract/fact.ts";
-import { ANNOTATIONS, CONTROLLER_UID, HOLD, LABELS, MANAGED_BY } from "../run/marks.ts";
+import { ANNOTATIONS, CONTROLLER_UID, HOLD, LABELS, MANAGED_BY, WITHOUT_HOLD } from "../run/marks.ts";
 import { at, field, integer, list, text } from "./raw.ts";
 
 /** Whose it says it is. Only together with a proof that fits is that believed. */
@@ -36,6 +36,8 @@ export interface MarkedSeen extends Seen {
   readonly finalizers: readonly string[];
   /** Our finalizer is on it. */
   readonly held: boolean;
+  /** Its outcome is not in the ledger, as far as it shows: it is held, or was created without a hold and not released. */
+  readonly awaited: boolean;
 }
 
 export interface JobSeen extends MarkedSeen {
@@ -57,7 +59,9 @@ export function seeMarked(raw: unknown): MarkedSeen | undefined {
   if (seen === undefined) return undefined;
   const finalizers = list(at(raw, "metadata", "finalizers")).flatMap((it) => text(it, 253) ?? []);
   const proof = text(at(raw, "metadata", "annotations", ANNOTATIONS.proof), 256);
-  return { ...seen, mark: mark(field(raw, "metadata")), proof, finalizers, held: finalizers.includes(HOLD) };
+  const held = finalizers.includes(HOLD);
+  const awaited = held || at(raw, "metadata", "annotations", ANNOTATIONS.hold) === WITHOUT_HOLD.awaited;
+  return { ...seen, mark: mark(field(raw, "metadata")), proof, finalizers, held, awaited };
 }
 
 export function seeJob(raw: unknown): JobSeen | undefined {

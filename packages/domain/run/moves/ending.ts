@@ -20,6 +20,10 @@ export const CAUSES: Readonly<Record<Cause, { readonly result: AttemptResult; re
     result: "deleted",
     diagnosis: diagnose("DeletedExternally", "Somebody deleted the Job while it was not finished."),
   },
+  vanished: {
+    result: "lost",
+    diagnosis: diagnose("Gone", "The Job vanished before its outcome was read; its group keeps no hold on Jobs."),
+  },
 };
 
 export function closing(attempt: Attempt, cause: Cause, diagnosis: Diagnosis, { nowMs }: Context): Move {

@@ -27,7 +27,10 @@ const noteGone = (attempt: Attempt): Attempt => ({ ...attempt, notes: { ...attem
 
 export const lost: Rule<"gone"> = (attempt, { uid }, context) => {
   if (attempt.uid !== uid) return stay(attempt);
-  const diagnosis = diagnose("Gone", "The Job vanished from the cluster without telling how it ended.");
+  const diagnosis =
+    attempt.notes.hold === false
+      ? CAUSES.vanished.diagnosis
+      : diagnose("Gone", "The Job vanished from the cluster without telling how it ended.");
   return end(noteGone(attempt), "lost", context, { diagnosis });
 };
 

@@ -74,15 +74,17 @@ export const failed: Rule<"failed"> = ofOwn<"failed">((attempt, { evidence }, co
 
 /** Once our DELETE is sent, only Complete beats it: our own SIGTERM gives exit 143, which is not the program's failure. */
 export const failedLate: Rule<"failed"> = ofOwn<"failed">((attempt, input, context) => {
-  if (attempt.cause === "external") return failed(attempt, input, context);
+  if (attempt.cause === "external" || attempt.cause === "vanished") return failed(attempt, input, context);
   const { evidence } = input;
   const { attempt: ran, news } = begun(attempt, evidence, context);
   return after(news, endOfCause(ran, context, { evidence, started: evidence.started }));
 });
 
-export const external: Rule<"deleting"> = ofOwn<"deleting">((attempt, _input, context) =>
-  closing(attempt, "external", CAUSES.external.diagnosis, context),
-);
+/** What has no hold may have ended before it went, and nobody knows: only one that was seen being deleted was unfinished. */
+export const external: Rule<"deleting"> = ofOwn<"deleting">((attempt, { vanished }, context) => {
+  const cause = vanished === true && attempt.notes.hold === false ? "vanished" : "external";
+  return closing(attempt, cause, CAUSES[cause].diagnosis, context);
+});
 
 /** A watcher's views of Jobs and of pods are stale independently: that its pods are gone is only for a look to say. */
 export const lookNow: Rule<"deleting"> = ofOwn<"deleting">((attempt, _input, { nowMs }) =>
