@@ -111,6 +111,7 @@ Kubernetes ${version} is up, with ${realNode ? "a real node" : "simulated nodes"
 Longshore on it:
 
   npm start -- --kubeconfig ${kubeconfig}
+  npm run longshore -- publish --image ${BUSYBOX} --follow -- echo hello
 `;
 }
 

@@ -33,7 +33,7 @@ async function up() {
   let said = "";
   for await (const line of createInterface({ input: child.stderr })) {
     said += `${line}\n`;
-    if (line.includes("npm start")) break;
+    if (line.includes("longshore -- publish")) break;
   }
   child.stderr.resume();
   const kubeconfig = /KUBECONFIG=(.+)/.exec(said)?.[1] ?? "";

@@ -5,12 +5,15 @@
  * runs at most 12 min
  */
 // needs kubernetes, node
+import { once } from "node:events";
 import * as fs from "node:fs/promises";
+import type { IncomingMessage } from "node:http";
+import { get } from "node:https";
 import { networkInterfaces } from "node:os";
 import t from "tap";
 import { BUSYBOX } from "../harness/kubernetes/images.ts";
 import { kubernetes, type TestCluster } from "../harness/kubernetes/kubernetes.ts";
-import { refusingRegistry, registry } from "../harness/kubernetes/registry.ts";
+import { hangingRegistry, refusingRegistry, registry } from "../harness/kubernetes/registry.ts";
 import { jobsOf, type Pod } from "./node-jobs.ts";
 
 t.setTimeout(0); // each wait has its own bound
@@ -24,7 +27,7 @@ let traces: readonly Trace[] = [];
   const [cluster, neighbour] = both.clusters;
   if (cluster === undefined || neighbour === undefined) throw new Error("two clusters were asked for");
   await using images = await registry();
-  const { create, podUntil, podGone, jobUntil, get, remove, pullWith } = await jobsOf(cluster);
+  const { create, podUntil, podGone, jobUntil, get: read, remove, pullWith } = await jobsOf(cluster);
   const terminated = (pod: Pod) => pod.status.containerStatuses?.[0]?.state.terminated;
 
   await t.test("a Job goes from POST to Complete, and the API server can read its log", async (t) => {
@@ -81,6 +84,17 @@ let traces: readonly Trace[] = [];
     });
   }
 
+  await t.test("a pod whose registry never answers waits without a word, until the registry goes away", async (t) => {
+    const silent = await hangingRegistry();
+    await create({ name: "silent", image: `${silent.host}/a/b:1`, command: ["true"] });
+    const waiting = ({ status }: Pod) => status.containerStatuses?.[0]?.state.waiting;
+    await silent.asked;
+    t.strictSame(waiting(await podUntil("silent", (pod) => waiting(pod) !== undefined)), { reason: "ContainerCreating" });
+    await silent[Symbol.asyncDispose]();
+    t.match(waiting(await podUntil("silent", (pod) => waiting(pod)?.reason === "ErrImagePull"))?.message, /EOF|connection re/);
+    await remove("silent", "Foreground");
+  });
+
   await t.test("an image is pulled from the registry, and the locked one with its credentials", async (t) => {
     await create({ name: "pulled", image: images.open, command: ["true"] });
     await pullWith("credentials", images.dockerConfig);
@@ -97,7 +111,7 @@ let traces: readonly Trace[] = [];
   await t.test("a held Job that is deleted in the background keeps its pod until a foreground deletion", async (t) => {
     await running("in-background");
     await remove("in-background", "Background");
-    const deleted = await get("in-background");
+    const deleted = await read("in-background");
     t.type(deleted?.metadata.deletionTimestamp, "string", "the Job is marked");
     t.match(deleted?.status, { active: 1 }, "and its pod goes on");
     await remove("in-background", "Foreground");
@@ -125,6 +139,22 @@ let traces: readonly Trace[] = [];
     await fs.writeFile(`/proc/${pid}/root/end`, "");
     await node.kubelet.start();
     t.match(terminated(await podUntil("unseen", ({ status }) => status.phase === "Failed")), { exitCode: 3 });
+  });
+
+  await t.test("the kubelet obeys nobody but its API server", async (t) => {
+    const { body } = await cluster.admin.send({ method: "GET", path: "/api/v1/nodes/localhost" }, new AbortController().signal);
+    const { status } = body as {
+      readonly status: { readonly daemonEndpoints: { readonly kubeletEndpoint: { readonly Port: number } } };
+    };
+    const asked = get({
+      host: "127.0.0.1",
+      port: status.daemonEndpoints.kubeletEndpoint.Port,
+      path: "/pods",
+      rejectUnauthorized: false,
+    });
+    const [answer] = (await once(asked, "response")) as [IncomingMessage];
+    answer.resume();
+    t.equal(answer.statusCode, 401);
   });
 
   await t.test("a second node beside it runs its own pods", async (t) => {

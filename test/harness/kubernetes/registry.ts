@@ -65,17 +65,26 @@ export async function registry(): Promise<Registry> {
 /** A port of this computer where nobody listens: a connection is refused at once. */
 export const refusingRegistry = async (): Promise<string> => hostOf({ port: await freePort() });
 
+export interface HangingRegistry extends AsyncDisposable {
+  readonly host: string;
+  /** Resolves when somebody has connected. */
+  readonly asked: Promise<void>;
+}
+
 /** Takes connections and says nothing: as a firewall that drops, or a registry that hangs. */
-export async function hangingRegistry(): Promise<{ readonly host: string } & AsyncDisposable> {
+export async function hangingRegistry(): Promise<HangingRegistry> {
   const open = new Set<Socket>();
+  const asked = Promise.withResolvers<void>();
   const server = createTcpServer((socket) => {
     open.add(socket);
+    asked.resolve();
     socket.on("error", () => socket.destroy()).once("close", () => open.delete(socket));
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   return {
     host: hostOf(server.address() as AddressInfo),
+    asked: asked.promise,
     [Symbol.asyncDispose]: async () => {
       for (const it of open) it.destroy();
       server.close();
