@@ -1,6 +1,6 @@
 /**
- * A Longshore whose watcher has no groups file: real processes, a broker that the test names, and a cluster (the pocket, in
- * this process) that knows two users for reading and one for writing. Every message body that passes the broker is kept.
+ * A Longshore whose watcher has no groups file: real processes, and a broker and a cluster that the test names (or the pocket,
+ * in this process). Every message body that passes the broker is kept.
  *
  * The failure this prevents: calling a credential hidden because the program under test says that it hid it.
  */
@@ -21,11 +21,14 @@ import { stringify } from "yaml";
 import { postgres } from "./postgres.ts";
 import { openJournal } from "./upstream.ts";
 
+export interface Place {
+  readonly server: string;
+  readonly ca?: string;
+  readonly tokens: { readonly launch: string; readonly watch: string };
+}
+
 export interface Announced extends AsyncDisposable {
-  readonly pocket: Pocket;
   readonly broker: Broker;
-  /** Each is told to nobody but the program that needs it; none may be seen at the broker or in a log. */
-  readonly tokens: { readonly launch: string; readonly watch: string; readonly rotated: string };
   /** In the launcher's file, by the name of the group: which namespace it is. */
   groups(groups: Readonly<Record<string, string>>): Promise<void>;
   /** The file of the watch token is replaced, as whoever rotates it does. */
@@ -47,22 +50,34 @@ export interface Program extends Child {
 }
 
 const PACE = { claim: "2s", hold: "1s", poll: "200ms", probe: "500ms", tally: "3s", lease: "2s", announce: "1s" };
-export const NAMESPACES = ["default", "other"];
 const PATIENCE_MS = 60_000;
-const USERS = { launch: "launch", watch: "watch", rotated: "watch-rotated" } as const;
 
-export async function announcedSystem(brokerUrl?: string): Promise<Announced> {
+/** The pocket, which calls each token's user by the token's name. */
+export async function pocketPlace(): Promise<
+  AsyncDisposable & { readonly place: Place & { readonly tokens: { readonly rotated: string } }; readonly pocket: Pocket }
+> {
+  const dataDir = await mkdtemp(path.join(tmpdir(), "longshore-announced-"));
+  const token = (): string => `canary-${randomBytes(24).toString("hex")}`;
+  const tokens = { launch: token(), watch: token(), rotated: token() };
+  const credentials = new Map(Object.entries(tokens).map(([user, it]) => [it, { user }]));
+  const pocket = await startPocket({ dataDir, credentials, namespaces: ["default", "other"], instant: true });
+  const end = async (): Promise<void> => {
+    await pocket[Symbol.asyncDispose]();
+    await rm(dataDir, { recursive: true, force: true });
+  };
+  return { place: { server: pocket.url, tokens }, pocket, [Symbol.asyncDispose]: end };
+}
+
+export async function announcedSystem(
+  place: Place,
+  first: Readonly<Record<string, string>>,
+  brokerUrl?: string,
+): Promise<Announced> {
   await using parts = new AsyncDisposableStack();
   const home = await mkdtemp(path.join(tmpdir(), "longshore-announced-"));
   parts.defer(() => rm(home, { recursive: true, force: true }));
   const database = parts.use(await postgres());
   const url = brokerUrl ?? database.url;
-  const token = (): string => `canary-${randomBytes(24).toString("hex")}`;
-  const tokens = { launch: token(), watch: token(), rotated: token() };
-  const credentials = new Map(Object.entries(USERS).map(([name, user]) => [tokens[name as keyof typeof USERS], { user }]));
-  const pocket = parts.use(
-    await startPocket({ dataDir: path.join(home, "pocket"), credentials, namespaces: NAMESPACES, instant: true }),
-  );
   const file = async (name: string, text: string): Promise<string> => {
     const to = path.join(home, name);
     await mkdir(path.dirname(to), { recursive: true });
@@ -71,14 +86,14 @@ export async function announcedSystem(brokerUrl?: string): Promise<Announced> {
     return to;
   };
 
-  const launchToken = await file("launch-token", tokens.launch);
-  const watchToken = await file("watch-token", tokens.watch);
+  const launchToken = await file("launch-token", place.tokens.launch);
+  const watchToken = await file("watch-token", place.tokens.watch);
   const sealKey = randomBytes(48).toString("base64");
   const groups = async (named: Readonly<Record<string, string>>): Promise<void> => {
-    const each = Object.entries(named).map(([name, namespace]) => [name, { cluster: { server: pocket.url }, launch: { tokenFile: launchToken }, watch: { tokenFile: watchToken }, namespaces: [namespace], limits: { jobs: 50 } }]);
+    const each = Object.entries(named).map(([name, namespace]) => [name, { cluster: { server: place.server, ...(place.ca !== undefined && { ca: place.ca }) }, launch: { tokenFile: launchToken }, watch: { tokenFile: watchToken }, namespaces: [namespace], limits: { jobs: 50 } }]);
     await file("groups.yaml", stringify({ groups: Object.fromEntries(each) }));
   }; // biome-ignore format: one value
-  await groups({ first: "default" });
+  await groups(first);
   const common = { installation: "announced", broker: { urlFile: await file("broker-url", url) }, http: { listen: "127.0.0.1:0" }, log: { level: "debug" } }; // biome-ignore format: one value
   const ledger = {
     urlFile: await file("ledger-url", database.url),
@@ -113,7 +128,7 @@ export async function announcedSystem(brokerUrl?: string): Promise<Announced> {
   const endOf = (id: string): ReceivedEvent | undefined =>
     journal.received.find((it) => it.subject === id && /^run\.(succeeded|failed|lost|cancelled)$/.test(it.type));
   return {
-    pocket, broker, tokens, groups, until,
+    broker, groups, until,
     rotate: async (to) => void (await file("watch-token", to)),
     launcher: () => start("launcher", launcherFile),
     watcher: async ({ key = sealKey } = {}) => {
@@ -134,6 +149,24 @@ export async function announcedSystem(brokerUrl?: string): Promise<Announced> {
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   }; // biome-ignore format: names in one look
 }
+
+/** Where a credential can be seen, in whatever form: none is the wanted answer. */
+export async function seen(it: Announced, tokens: Readonly<Record<string, string>>): Promise<readonly string[]> {
+  const bodies = (await it.bodies()).map((body) => body.toString("latin1"));
+  const lines = it.logs();
+  const places = { "at the broker": bodies, "in a log": lines };
+  return Object.entries(tokens).flatMap(([name, token]) => {
+    const plain = [token, ...shifted(token), Buffer.from(token).toString("hex")];
+    const forms = [...plain, ...plain.map((it) => it.replaceAll("+", "-").replaceAll("/", "_"))];
+    return Object.entries(places).flatMap(([where, texts]) =>
+      texts.some((text) => forms.some((form) => text.includes(form))) ? [`${name} ${where}`] : [],
+    );
+  });
+}
+
+/** How a text shows in base64, wherever in it it begins. */
+const shifted = (text: string): readonly string[] =>
+  [0, 1, 2].map((by) => Buffer.from(" ".repeat(by) + text).toString("base64").slice(by === 0 ? 0 : 4, -4).replaceAll("=", "")); // biome-ignore format: one value
 
 interface Tap extends AsyncDisposable {
   bodies(): Promise<readonly Buffer[]>;
