@@ -90,8 +90,14 @@ function oneEffect(world: World): readonly string[] {
 
 // ── Jobs and pods ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** G3's exceptions: a create that landed later than the fence of its claim, and a stripped hold. */
-function isExcepted({ history }: World, name: string): boolean {
+/** Where the group keeps no hold nothing keeps a name taken, or a Job there until its end was read, once somebody deletes it: we or others. */
+const isUnheld = ({ history }: World, name: string): boolean =>
+  [...history.jobs.values()].some((it) => it.name === name && it.unheld && it.deletionMs !== undefined);
+
+/** G3's exceptions: a create that landed later than the fence of its claim, a stripped hold, and none. */
+function isExcepted(world: World, name: string): boolean {
+  const { history } = world;
+  if (isUnheld(world, name)) return true;
   const stripped = [...history.jobs.values()].some((it) => it.name === name && it.strippedMs !== undefined);
   const late = [...history.posts.values()].some((post) => {
     if (post.name !== name || post.status !== 201 || post.landedMs === undefined) return false;
@@ -121,8 +127,8 @@ function oneJobRuns(world: World): readonly string[] {
 /** The name of a Job that we let go of was free while a create of it was on the wire: only chance kept the work from running twice. */
 function freed({ history }: World): readonly string[] {
   const posts = [...history.posts.values()];
-  return [...history.jobs.values()].flatMap(({ origin, name, cluster, unheldMs, goneMs, strippedMs }) => {
-    if (origin !== "ours" || unheldMs === undefined || goneMs === undefined || strippedMs !== undefined) return [];
+  return [...history.jobs.values()].flatMap(({ origin, name, cluster, unheld, unheldMs, goneMs, strippedMs }) => {
+    if (origin !== "ours" || unheld || unheldMs === undefined || goneMs === undefined || strippedMs !== undefined) return [];
     const until =
       Math.max(0, ...history.claims.filter((it) => it.name === name && it.atMs <= goneMs).map(({ untilMs }) => untilMs)) +
       FENCE_MS;
@@ -162,7 +168,8 @@ function everyEndIsTold(world: World): readonly string[] {
   return attempts(world).flatMap(({ attempt }) => {
     const life = lifeOf(world, attempt);
     const { outcome, name, cause } = attempt;
-    if (life === undefined) return [];
+    // Without a hold an end that nobody read before the Job went is not told, and only then.
+    if (life === undefined || (life.unheld && life.goneMs !== undefined && life.goneMs <= (outcome?.endedAtMs ?? 0))) return [];
     const said: string[] = [];
     const endedMs = outcome?.endedAtMs ?? Number.POSITIVE_INFINITY;
     if (life.unheldMs !== undefined && life.strippedMs === undefined && life.unheldMs < endedMs)

@@ -4,7 +4,7 @@
  * The bug this prevents: judging a run by what the launcher believes of a Job. Whether a Job was complete, and which pods ran,
  * is read here from the cluster's own changes.
  */
-import { ANNOTATIONS, HOLD, LABELS } from "@longshore/domain/run/marks.ts";
+import { ANNOTATIONS, HOLD, LABELS, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
 import type { Transport } from "@longshore/kubernetes/transport.ts";
 import type { Kubelet, PodReport } from "@longshore/pocket/api.ts";
 import { createModel, type Model, type RequestEntry } from "@longshore/pocket/model.ts";
@@ -143,7 +143,7 @@ function note({ name: cluster, clock, history, trace }: ClusterOptions, { resour
     life.deletionMs = nowMs;
     say(`deleting in ${namespace}`);
   }
-  const held = job.metadata.finalizers?.includes(HOLD) === true;
+  const held = job.metadata.finalizers?.includes(HOLD) === true || isAwaited(job);
   if (held) delete life.unheldMs;
   else if (life.unheldMs === undefined) {
     life.unheldMs = nowMs;
@@ -151,13 +151,25 @@ function note({ name: cluster, clock, history, trace }: ClusterOptions, { resour
   }
 }
 
+const isAwaited = ({ metadata }: JobObject): boolean => metadata.annotations?.[ANNOTATIONS.hold] === WITHOUT_HOLD.awaited;
+
 function begun(cluster: string, job: JobObject, nowMs: number): JobLife {
   const { uid, name, namespace = "", labels, annotations } = job.metadata;
   const env = job.spec.template.spec.containers[0]?.env ?? [];
   const content = env.find((it) => it.name === "CONTENT")?.value;
   const proof = annotations?.[ANNOTATIONS.proof];
   const origin = proof === undefined || proof === "forged" ? "theirs" : name.startsWith("copy-") ? "copied" : "ours";
-  return { cluster, namespace, name, uid, origin, occupant: labels?.[LABELS.occupant] === "true", createdMs: nowMs, content };
+  return {
+    cluster,
+    namespace,
+    name,
+    uid,
+    origin,
+    occupant: labels?.[LABELS.occupant] === "true",
+    unheld: isAwaited(job),
+    createdMs: nowMs,
+    content,
+  };
 }
 
 // ── The history of pods ─────────────────────────────────────────────────────────────────────────────────────────────

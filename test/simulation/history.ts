@@ -22,7 +22,9 @@ export interface JobLife {
   failedMs?: number;
   deletionMs?: number;
   goneMs?: number;
-  /** Since when the hold is not on it. */
+  /** Created without a hold, as its group wants it. */
+  readonly unheld: boolean;
+  /** Since when the hold is not on it; without one, since its outcome is recorded. */
   unheldMs?: number;
   /** Somebody else asked for its deletion, or took its hold. */
   deletedByOthersMs?: number;

@@ -46,7 +46,7 @@ function clustersOf({ process, groups }: ProgramParts): readonly GroupCluster[] 
 export async function simulatedLauncher(parts: ProgramParts & { readonly ledger: Ledger }, signal: AbortSignal): Promise<Ending> {
   const { process, installation, keys, broker, ledger, pollMs, lanes, fail } = parts;
   const { clock } = process;
-  await ledger.putGroups(parts.groups.map(({ name, namespace, jobsMax }) => ({ name, namespace, jobsMax })));
+  await ledger.putGroups(parts.groups.map(({ name, namespace, jobsMax, hold = true }) => ({ name, namespace, jobsMax, hold })));
   const clusters = clustersOf(parts).map((it) => [it.name, { name: it.name, namespace: it.namespace, reads: it.read, writes: openWrites(it) }] as const); // biome-ignore format: one question
   const known = await ledger.groups();
   const running: LauncherParts = {

@@ -5,7 +5,7 @@
  */
 import { NAMES } from "@longshore/broker/names.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
-import { ANNOTATIONS, HOLD, LABELS } from "@longshore/domain/run/marks.ts";
+import { ANNOTATIONS, HOLD, LABELS, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
 import { UPSTREAM_QUEUE } from "./upstream.ts";
 import type { World } from "./world.ts";
 
@@ -70,7 +70,8 @@ function inTheClusters(world: World): readonly string[] {
       // A copy from which a label is missing is nobody's that we could see.
       if (history.jobs.get(metadata.uid)?.origin === "copied" && metadata.labels?.[LABELS.managedBy] === undefined) return [];
       const occupant = metadata.labels?.[LABELS.occupant] === "true";
-      const held = metadata.finalizers?.includes(HOLD) === true;
+      const held =
+        metadata.finalizers?.includes(HOLD) === true || metadata.annotations?.[ANNOTATIONS.hold] === WITHOUT_HOLD.awaited;
       return held || occupant
         ? [`${cluster}: ${occupant ? "the occupant" : "the Job"} ${metadata.name} ${metadata.uid} stands${held ? ", held" : ""}`]
         : [];

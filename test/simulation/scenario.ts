@@ -19,6 +19,8 @@ export interface PlannedGroup {
   readonly cluster: string;
   readonly namespace: string;
   readonly jobsMax: number;
+  /** `false`: its Jobs carry no hold. */
+  readonly hold: boolean;
 }
 
 export type Service = "launcher" | "watcher";
@@ -71,12 +73,14 @@ export interface Scenario {
 
 export function scenarioOf(seed: number): Scenario {
   const chance = chanceOf(`scenario ${seed}`);
+  const hold = !chanceOf(`hold ${seed}`).is(0.12);
   const clusters = chance.is(0.4) ? ["a", "b"] : ["a"];
   const groups = clusters.map((cluster) => ({
     name: `group-${cluster}`,
     cluster,
     namespace: "batch",
     jobsMax: chance.pick([1, 2, 5, 20]),
+    hold,
   }));
   const launchers = chance.pick([1, 2, 2]);
   const watchers = chance.pick([1, 1, 2]);
