@@ -20,10 +20,15 @@ export interface Known {
 /** Nothing was seen or said of the Job itself, and nothing is left of its pods. */
 const isEmpty = ({ job, said, pods }: Known): boolean => job === undefined && said === undefined && pods.size === 0;
 
+/** Of a Job that is there; those of etcd are digits. */
+const versionOf = ({ job, vanished }: Known): string => (vanished ? "" : (job?.resourceVersion ?? ""));
+
 export interface Book {
   has(uid: Uid): boolean;
   /** Changes what is known, from nothing where nothing is; what is empty afterwards is forgotten. */
   change(uid: Uid, change: (known: Known) => void): void;
+  /** Whether the Job was seen in just this version, and has not vanished since: cheap, for listings in which little is new. */
+  isAt(uid: Uid, resourceVersion: string): boolean;
   /** To look at only: a change of this is lost. */
   peek(uid: Uid): Readonly<Known> | undefined;
   /** The same value for everyone, for work that takes its time, until `close`. */
@@ -33,7 +38,7 @@ export interface Book {
   /** When to consider it again though nothing changes; `undefined`: not by itself. */
   due(uid: Uid, atMs: number | undefined): void;
   dueUntil(nowMs: number): readonly Uid[];
-  uids(): Iterable<Uid>;
+  uids(): readonly Uid[];
   readonly size: number;
 }
 
@@ -63,7 +68,7 @@ export function openBook(): Book {
     const text = packed.get(uid);
     if (text === undefined) return undefined;
     // It was packed below, from what its type says.
-    const { pods, ...rest } = packing.unpack(text) as Omit<Known, "pods"> & { readonly pods: readonly PodSeen[] };
+    const { pods, ...rest } = packing.unpack(text.slice(text.indexOf("@") + 1)) as Omit<Known, "pods"> & { readonly pods: readonly PodSeen[] };
     return { ...rest, pods: new Map(pods.map((it) => [it.uid, it])) };
   }
 
@@ -81,7 +86,7 @@ export function openBook(): Book {
       if (recent.size <= RECENT_MOST) break;
       if (opened.has(uid)) continue;
       recent.delete(uid);
-      packed.set(uid, packing.pack({ ...known, pods: [...known.pods.values()] }));
+      packed.set(uid, `${versionOf(known)}@${packing.pack({ ...known, pods: [...known.pods.values()] })}`);
     }
   }
 
@@ -98,6 +103,10 @@ export function openBook(): Book {
       change(known);
       if (isEmpty(known)) forget(uid);
       else if (!recent.has(uid)) keep(uid, known);
+    },
+    isAt(uid, resourceVersion) {
+      const known = recent.get(uid);
+      return known ? versionOf(known) === resourceVersion : packed.get(uid)?.startsWith(`${resourceVersion}@`) === true;
     },
     peek: (uid) => recent.get(uid) ?? unpacked(uid),
     open(uid) {

@@ -65,14 +65,17 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
       note("pods", change);
       if (change.kind === "listing") listed = new Set();
       else if (change.kind === "listed") {
-        dropPods(listed);
+        await dropPods(listed, signal);
         listed = new Set();
       } else if (change.kind === "seen" || change.kind === "gone") {
         const pod = seePod(change.object);
         if (pod === undefined) continue;
+        if (change.kind === "seen" && change.listed) {
+          listed.add(pod.uid);
+          if (book.peek(pod.jobUid)?.pods.get(pod.uid)?.resourceVersion === pod.resourceVersion) continue;
+        }
         if (change.kind === "gone") book.change(pod.jobUid, ({ pods }) => void pods.delete(pod.uid));
         else book.change(pod.jobUid, ({ pods }) => void pods.set(pod.uid, pod));
-        if (change.kind === "seen" && change.listed) listed.add(pod.uid);
         // Pods outlive their Job on the watch: what only they brought back into the book would stay there for ever.
         if (book.has(pod.jobUid)) consider(pod.jobUid);
       }
@@ -82,9 +85,8 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
   function seenJob(object: unknown): Uid | undefined {
     const job = seeJob(object);
     if (job === undefined) return undefined;
-    const before = book.peek(job.uid);
     // A listing shows 50,000 Jobs anew of which ten have changed.
-    if (before?.job?.resourceVersion === job.resourceVersion && !before.vanished) return job.uid;
+    if (book.isAt(job.uid, job.resourceVersion)) return job.uid;
     book.change(job.uid, (known) => {
       known.job = job;
       known.vanished = false;
@@ -101,8 +103,10 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
     consider(uid);
   }
 
-  function dropPods(listed: ReadonlySet<Uid>): void {
-    for (const uid of book.uids()) {
+  async function dropPods(listed: ReadonlySet<Uid>, signal: AbortSignal): Promise<void> {
+    for (const [at, uid] of book.uids().entries()) {
+      // Others are to have their turn while 50,000 are gone through.
+      if (at % 500 === 499) await clock.sleep(0, signal);
       const left = [...(book.peek(uid)?.pods.keys() ?? [])].filter((pod) => !listed.has(pod));
       if (left.length > 0) book.change(uid, ({ pods }) => left.forEach((pod) => pods.delete(pod)));
     }
