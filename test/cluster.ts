@@ -13,6 +13,7 @@ import { parseArgs } from "node:util";
 import { cacheFolder } from "./harness/cached.ts";
 import { BUSYBOX } from "./harness/kubernetes/images.ts";
 import { kubernetes, type TestCluster } from "./harness/kubernetes/kubernetes.ts";
+import { sweep } from "./harness/kubernetes/node-cgroups.ts";
 import { type KubernetesVersion, programs, VERSIONS } from "./harness/kubernetes/programs.ts";
 
 const USAGE = `usage: npm run cluster -- up [--real-node] [--version ${VERSIONS.join("|")}]
@@ -126,6 +127,7 @@ async function down(): Promise<number> {
     for (const began = performance.now(); (await runs(there)) && performance.now() - began < ENDS_WITHIN_MS; ) await sleep(50);
   }
   await forget(there);
+  await sweep();
   say("the cluster is down");
   return 0;
 }

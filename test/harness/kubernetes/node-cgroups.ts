@@ -35,7 +35,7 @@ export async function cgroups(): Promise<Cgroups> {
 }
 
 /** Takes away what processes that are no more have left. */
-async function sweep(): Promise<void> {
+export async function sweep(): Promise<void> {
   for (const hierarchy of await hierarchies())
     for (const name of await fs.readdir(hierarchy)) {
       const owner = new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1];
@@ -44,6 +44,7 @@ async function sweep(): Promise<void> {
 }
 
 async function hierarchies(): Promise<readonly string[]> {
+  if (!(await exists(ROOT))) return []; // not Linux
   if (await exists(path.join(ROOT, "cgroup.controllers"))) return [ROOT];
   const names = await fs.readdir(ROOT, { withFileTypes: true });
   return names.filter((it) => it.isDirectory()).map((it) => path.join(ROOT, it.name));
