@@ -1,8 +1,8 @@
 /**
  * `npm run cluster`: what it prints works, and nothing of it is left, however it ended.
- *
- * runs with kube
  */
+// needs kubernetes
+// runs at most 12 min
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import * as fs from "node:fs/promises";

@@ -1,8 +1,7 @@
 /**
  * A node whose test was killed ends with it; the cgroup, which alone stays, goes when the next node starts.
- *
- * runs with kube
  */
+// needs node
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import * as fs from "node:fs/promises";

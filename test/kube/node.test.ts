@@ -1,9 +1,8 @@
 /**
  * The real node does what people's nodes do, and leaves nothing on the machine that ran it.
- *
- * runs with kube
- * runs at most 12 min
  */
+// needs kubernetes, node
+// runs at most 12 min
 // needs kubernetes, node
 import { once } from "node:events";
 import * as fs from "node:fs/promises";

@@ -53,7 +53,7 @@ const sequence = (...contents: readonly Buffer[]): Buffer => field(0x30, ...cont
 const set = (...contents: readonly Buffer[]): Buffer => field(0x31, ...contents);
 const integer = (bytes: Buffer): Buffer => field(0x02, bytes);
 /** "261121120000Z": this form has no century, and ends in 2049. */
-const time = (at: Date): Buffer => field(0x17, Buffer.from(`${at.toISOString().slice(2).replace(/[-:T]|\..*/g, "")}Z`));
+const time = (at: Date): Buffer => field(0x17, Buffer.from(`${at.toISOString().replace(/^20|[-:T]|\..*/g, "")}Z`));
 
 function identifier(dotted: string): Buffer {
   const [first = 0, second = 0, ...rest] = dotted.split(".").map(Number);
