@@ -50,7 +50,7 @@ export function learnGroups(parts: Learning, seal: Seal, open = openAnnounced): 
       const it = roster.hear(body, clock.now());
       metrics.count("longshore_announcements_total", { outcome: it.outcome });
       note(it);
-      watching = watches.change(roster.groups());
+      if (it.outcome === "taken") watching = watches.change(roster.groups()); // of 300 groups, 300 messages come and change nothing
     }
   }
 

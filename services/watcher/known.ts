@@ -68,7 +68,9 @@ export function openBook(): Book {
     const text = packed.get(uid);
     if (text === undefined) return undefined;
     // It was packed below, from what its type says.
-    const { pods, ...rest } = packing.unpack(text.slice(text.indexOf("@") + 1)) as Omit<Known, "pods"> & { readonly pods: readonly PodSeen[] };
+    const { pods, ...rest } = packing.unpack(text.slice(text.indexOf("@") + 1)) as Omit<Known, "pods"> & {
+      readonly pods: readonly PodSeen[];
+    };
     return { ...rest, pods: new Map(pods.map((it) => [it.uid, it])) };
   }
 

@@ -36,6 +36,8 @@ export interface Roster {
 
 /** Clocks that differ by more are to be set; what is older was kept by somebody and said again. */
 export const STALE_MS = 10 * 60_000;
+/** Until then one launcher may not have looked at its files yet; beyond it, two of them disagree. */
+const OLDER_FOR_MS = 60_000;
 /** A launcher that misses so many of its own turns is not there. */
 const TURNS_MISSED_MOST = 3;
 
@@ -44,6 +46,8 @@ interface Held {
   readonly content: string;
   readonly version: number;
   readonly heardMs: number;
+  /** Since when another content, older than this, is being announced. */
+  readonly olderSinceMs?: number;
 }
 
 interface Launcher {
@@ -73,12 +77,18 @@ export function openRoster(installation: Installation, seal: Seal): Roster {
       held.set(group, { ...before, version: Math.max(version, before.version), heardMs: nowMs });
       return { outcome: "same" };
     }
-    if (before !== undefined && version <= before.version) {
-      const message = `It was read at ${iso(version)}, and another content of this group at ${iso(before.version)} is in use. If it is the right one, the launchers' clocks differ: set them, or start this watcher anew.`;
-      return { outcome: "older", group, message };
-    }
+    if (before !== undefined && version <= before.version) return older(before, version, nowMs);
     held.set(group, { access, content, version, heardMs: nowMs });
     return { outcome: "taken" };
+  }
+
+  function older(before: Held, version: number, nowMs: number): Heard {
+    const group = before.access.name;
+    const { olderSinceMs = nowMs } = before;
+    held.set(group, { ...before, olderSinceMs });
+    if (nowMs - olderSinceMs < OLDER_FOR_MS) return { outcome: "older", group };
+    const message = `It was read at ${iso(version)}, and another content of this group, read at ${iso(before.version)}, is in use. Give the launchers the same files; if this is the right one, their clocks differ: set them (NTP), and start this watcher anew.`;
+    return { outcome: "older", group, message };
   }
 
   function refuse(group: GroupName, outcome: Outcome, message: string): Heard {

@@ -115,6 +115,7 @@ async function story(t: Test, it: Announced, pocket: Pocket, tokens: Readonly<Re
       "the logs of both",
     );
     t.same(await seen(it, tokens), []);
+    t.same(await seen(it, { known: "run.succeeded" }), ["known at the broker"], "what is there is found");
   });
   await first.stop();
 }
