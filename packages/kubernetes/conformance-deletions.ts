@@ -203,8 +203,8 @@ function ofRunning({ testWithProcesses }: ReturnType<typeof casesOf>, outlasts: 
     const job = await startJob(hand, "last", COMMANDS.runOn);
     t.equal((await hand.send("DELETE", hand.namespace)).status, 200);
     await hand.untilPods("its pods gone", job, none);
-    const left = await hand.untilJob("its deletion", "last", onlyHeld);
-    t.notOk(isFinished(left), "no condition");
+    // From 1.33 on the pods go while their Job still lives, and it may count them as failed: no word about its conditions.
+    await hand.untilJob("its deletion", "last", onlyHeld);
     await hand.release("last");
     await hand.untilJobGone("last");
   });

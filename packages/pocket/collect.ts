@@ -109,8 +109,9 @@ export function startCollector({ store, clock, agenda, delays }: CollectorParts)
   function empty(name: string): void {
     const namespace = store.get("namespaces", "", name);
     if (namespace === undefined || !isDeleting(namespace)) return;
-    for (const resource of RESOURCES) {
-      if (resource === "namespaces") continue;
+    // Pods first, and everything else when they are gone: a Job that lives on meanwhile may count its pods as failed.
+    const now = store.count("pods", name) > 0 ? (["pods"] as const) : RESOURCES.filter((it) => it !== "namespaces");
+    for (const resource of now) {
       for (const object of store.list(resource, name)) {
         if (!isDeleting(object)) deleteObject(store, resource, object, { propagation: "Background" }, clock.now());
       }

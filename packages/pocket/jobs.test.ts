@@ -73,7 +73,7 @@ t.test("an Indexed Job runs each index once", async (t) => {
   t.same(new Set(indexes), new Set(["0", "1", "2"]));
 });
 
-t.test("suspending takes the pods and the start away; they count neither way", async (t) => {
+t.test("suspending takes the pods, which count neither way; resuming starts anew", async (t) => {
   const { clock, model } = open((_, nth) => (nth === 0 ? {} : { runsMs: 10 }));
   await using _ = model;
   await create(model, { backoffLimit: 0 });
@@ -82,12 +82,13 @@ t.test("suspending takes the pods and the start away; they count neither way", a
   await clock.sleep(10_000);
   const [suspended] = model.jobs();
   t.same(types(suspended), ["Suspended"]);
-  t.equal(suspended?.status.startTime, undefined);
+  const before = suspended?.status.startTime;
   t.equal(suspended?.status.failed, undefined);
   t.same(model.pods(), []);
   await patch(model, { suspend: false });
   await clock.sleep(10_000);
   t.same(types(model.jobs()[0]), ["SuccessCriteriaMet", "Complete"]);
+  t.ok(before !== undefined && Date.parse(model.jobs()[0]?.status.startTime ?? "") > Date.parse(before));
 });
 
 t.test("a deadline that passes before a pod could start fails the Job, and one pod counts", async (t) => {
