@@ -80,8 +80,13 @@ export const Diagnosis = z.strictObject({
 });
 export type Diagnosis = z.infer<typeof Diagnosis>;
 
-/** A diagnosis from its code, with the particulars of this case. */
-export function diagnose(code: Code, sentence: string, evidence: readonly string[] = []): Diagnosis {
-  const { phase, blame, retry, hint } = DIAGNOSES[code];
+/** A diagnosis from its code, with the particulars of this case. `hint`: where the code's own would send its reader astray. */
+export function diagnose(
+  code: Code,
+  sentence: string,
+  evidence: readonly string[] = [],
+  hint: string = DIAGNOSES[code].hint,
+): Diagnosis {
+  const { phase, blame, retry } = DIAGNOSES[code];
   return { code, phase, blame, sentence, hint, evidence: [...evidence], retryable: retry !== "never" };
 }

@@ -10,14 +10,14 @@ import { resolve } from "node:path";
 import { RULES } from "@longshore/kubernetes/rbac.ts";
 import t from "tap";
 import { discover, type Resource } from "../harness/kubernetes/discovery.ts";
+import { only } from "../harness/kubernetes/hand.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
 import { readTree, type Source } from "../tidy/source.ts";
 
 t.setTimeout(0);
 const test = await kubernetes({ nodes: "none" });
 t.teardown(() => test[Symbol.asyncDispose]());
-const [cluster] = test.clusters;
-if (cluster === undefined) throw new Error("no cluster was started");
+const cluster = only(test.clusters);
 
 for (const role of ["watcher", "launcher"] as const) {
   t.test(`every write that the ${role}'s list does not name is refused, each really tried`, async (t) => {
@@ -50,11 +50,22 @@ t.test("the watcher's program reaches no code that could write to a cluster", as
   const reached = reachedFrom("services/watcher/main.ts", new Map(sources.map((it) => [it.path, it])));
   const paths = reached.map(({ path }) => path);
   t.ok(paths.includes("packages/kubernetes/exchange.ts"), "it is the program that talks to clusters");
-  t.same(paths.filter((it) => /^packages\/(kubernetes\/(write|preflight)\.|ledger\/)|^services\/(?!watcher)/.test(it)), []);
+  t.same(
+    paths.filter((it) => /^packages\/(kubernetes\/(write|preflight)\.|ledger\/)|^services\/(?!watcher)/.test(it)),
+    [],
+  );
   const writing = reached.filter(({ path, text }) => path.startsWith("packages/kubernetes/") && /method:\s*"(?!GET")/.test(text));
-  t.same(writing.map(({ path }) => path), [], "none of the files that it reaches makes a request that is not a GET");
+  t.same(
+    writing.map(({ path }) => path),
+    [],
+    "none of the files that it reaches makes a request that is not a GET",
+  );
   const clients = reached.filter(({ imports }) => imports.some(({ specifier }) => specifier === "@kubernetes/client-node"));
-  t.same(clients.map(({ path }) => path), ["packages/kubernetes/kubeconfig.ts"], "the library that could is there to read kubeconfigs");
+  t.same(
+    clients.map(({ path }) => path),
+    ["packages/kubernetes/kubeconfig.ts"],
+    "the library that could is there to read kubeconfigs",
+  );
 });
 
 t.test("a program that reaches the writes by a detour would be found", async (t) => {

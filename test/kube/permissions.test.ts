@@ -1,4 +1,5 @@
 /** What `longshore rbac` prints, on a real API server: it is accepted, it is enough, and nothing beyond it is allowed. */
+// needs kubernetes
 // runs with kube
 import * as fs from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -12,15 +13,14 @@ import { HOLD } from "@longshore/domain/run/marks.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import t from "tap";
 import { discover, type Resource } from "../harness/kubernetes/discovery.ts";
-import { found, handOf, heldJob, jobPath, plainJob } from "../harness/kubernetes/hand.ts";
+import { found, handOf, heldJob, jobPath, only, plainJob } from "../harness/kubernetes/hand.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
 
 t.setTimeout(0);
 const forever = new AbortController().signal;
 const test = await kubernetes({ nodes: "none" });
 t.teardown(() => test[Symbol.asyncDispose]());
-const [cluster] = test.clusters;
-if (cluster === undefined) throw new Error("no cluster was started");
+const cluster = only(test.clusters);
 const admin = handOf(cluster.admin);
 const folder = await fs.mkdtemp(path.join(tmpdir(), "longshore-permissions-"));
 t.teardown(() => fs.rm(folder, { recursive: true, force: true }));
@@ -49,7 +49,10 @@ t.test("what is printed for a namespace, and for a group with two, is accepted a
   for (const namespace of [plain, first, second]) {
     const found = await cluster.kubectl(["-n", namespace, "get", "role,rolebinding,serviceaccount", "-o", "name"]);
     t.same(
-      found.stdout.trim().split("\n").filter((it) => it.includes("longshore")).length,
+      found.stdout
+        .trim()
+        .split("\n")
+        .filter((it) => it.includes("longshore")).length,
       6,
       `the objects of both roles are in ${namespace}`,
     );
@@ -84,27 +87,30 @@ for (const role of ["launcher", "watcher"] as const) {
   });
 }
 
-t.test("the launcher really creates, reads, releases and deletes Jobs with its token, and nothing in another namespace", async (t) => {
-  const namespace = await cluster.namespace();
-  const elsewhere = await cluster.namespace();
-  const transport = await cluster.as(await cluster.token(namespace, "longshore-launcher"));
-  const writes = openWrites({ transport, clock, namespace });
-  const reads = openReads({ transport, clock, namespace });
-  const created = await writes.createJob(heldJob("one", namespace), {}, forever);
-  t.equal(created.kind, "created");
-  if (created.kind !== "created") return;
-  t.equal((await reads.getNamespace(forever)).kind, "found", "its own namespace, whose UID tells clusters apart");
-  t.equal((await reads.getJob("one", forever)).kind, "found");
-  t.equal((await reads.podsOf(created.uid, forever)).kind, "listed");
-  t.equal((await reads.listQuotas(forever)).kind, "listed");
-  t.equal((await writes.releaseJob("one", created.uid, HOLD, { ttlSeconds: 60 }, forever)).kind, "done");
-  t.equal((await writes.deleteJob("one", created.uid, { propagation: "Foreground" }, forever)).kind, "done");
+t.test(
+  "the launcher really creates, reads, releases and deletes Jobs with its token, and nothing in another namespace",
+  async (t) => {
+    const namespace = await cluster.namespace();
+    const elsewhere = await cluster.namespace();
+    const transport = await cluster.as(await cluster.token(namespace, "longshore-launcher"));
+    const writes = openWrites({ transport, clock, namespace });
+    const reads = openReads({ transport, clock, namespace });
+    const created = await writes.createJob(heldJob("one", namespace), {}, forever);
+    t.equal(created.kind, "created");
+    if (created.kind !== "created") return;
+    t.equal((await reads.getNamespace(forever)).kind, "found", "its own namespace, whose UID tells clusters apart");
+    t.equal((await reads.getJob("one", forever)).kind, "found");
+    t.equal((await reads.podsOf(created.uid, forever)).kind, "listed");
+    t.equal((await reads.listQuotas(forever)).kind, "listed");
+    t.equal((await writes.releaseJob("one", created.uid, HOLD, { ttlSeconds: 60 }, forever)).kind, "done");
+    t.equal((await writes.deleteJob("one", created.uid, { propagation: "Foreground" }, forever)).kind, "done");
 
-  const there = openWrites({ transport, clock, namespace: elsewhere });
-  t.match(await there.createJob(heldJob("two", elsewhere), {}, forever), { kind: "answered", status: 403 });
-  t.match(await openReads({ transport, clock, namespace: elsewhere }).getNamespace(forever), { kind: "answered", status: 403 });
-  t.match(await openReads({ transport, clock, namespace }).eventsOf(created.uid, forever), { kind: "answered", status: 403 });
-});
+    const there = openWrites({ transport, clock, namespace: elsewhere });
+    t.match(await there.createJob(heldJob("two", elsewhere), {}, forever), { kind: "answered", status: 403 });
+    t.match(await openReads({ transport, clock, namespace: elsewhere }).getNamespace(forever), { kind: "answered", status: 403 });
+    t.match(await openReads({ transport, clock, namespace }).eventsOf(created.uid, forever), { kind: "answered", status: 403 });
+  },
+);
 
 t.test("--confine: the cluster lets the launcher work, and refuses what it would do to other people's Jobs", async (t) => {
   const namespace = await cluster.namespace();
@@ -122,7 +128,10 @@ t.test("--confine: the cluster lets the launcher work, and refuses what it would
     t.match(answer, { kind: "answered", body: { message: says } }, "refused, with a sentence that says by what rule");
   refused(await writes.createJob(plainJob("unmarked", namespace), {}, forever), /creates only what carries the label/);
   refused(await writes.deleteJob("theirs", theirs, { propagation: "Background" }, forever), /only what Longshore created/);
-  refused(await writes.releaseJob("theirs", theirs, "example.com/theirs", { ttlSeconds: 0 }, forever), /only what Longshore created/);
+  refused(
+    await writes.releaseJob("theirs", theirs, "example.com/theirs", { ttlSeconds: 0 }, forever),
+    /only what Longshore created/,
+  );
   refused(await writes.holdAgain("theirs", theirs, HOLD, forever), /only what Longshore created/);
 
   const ours = await writes.createJob(heldJob("ours", namespace), {}, forever);
@@ -146,9 +155,18 @@ const isReview = ({ group, resource }: Resource): boolean =>
 
 async function may(transport: Transport, verb: string, it: Resource, namespace: string | undefined): Promise<boolean> {
   const [resource = "", subresource] = it.resource.split("/");
-  const resourceAttributes = { verb, group: it.group, resource, ...(subresource && { subresource }), ...(namespace && { namespace }) };
+  const resourceAttributes = {
+    verb,
+    group: it.group,
+    resource,
+    ...(subresource && { subresource }),
+    ...(namespace && { namespace }),
+  };
   const body = { apiVersion: "authorization.k8s.io/v1", kind: "SelfSubjectAccessReview", spec: { resourceAttributes } };
-  const answer = await transport.send({ method: "POST", path: "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body }, forever);
+  const answer = await transport.send(
+    { method: "POST", path: "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body },
+    forever,
+  );
   const status = (answer.body as { readonly status?: { readonly allowed?: boolean } }).status;
   if (answer.status !== 201 || status?.allowed === undefined) throw new Error(`not told: ${JSON.stringify(answer.body)}`);
   return status.allowed;

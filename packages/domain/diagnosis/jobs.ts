@@ -6,8 +6,10 @@
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { type EventSeen, finishedCondition, type JobSeen } from "../watch/seen.ts";
-import { diagnoseEnd, newestFirst, type Pods, sentenceOf } from "./pods.ts";
+import { diagnoseAdmission, diagnoseWebhook } from "./admission.ts";
+import { diagnoseEnd, newestFirst, type Pods } from "./pods.ts";
 import { diagnoseQuota } from "./quota.ts";
+import { sentenceOf } from "./sentence.ts";
 
 /** Why a Job failed. Its pods know more than it does, except about time. */
 export function diagnoseFailedJob(job: JobSeen, seen: Pods): Diagnosis | undefined {
@@ -40,11 +42,6 @@ const CREATING: readonly Rule[] = [
     (it) => diagnose("ConfigMissing", `The pod's service account is not there: ${reasonOf(it.message)}.`, quoted(it)),
   ],
   [
-    /violates PodSecurity/i,
-    (it) =>
-      diagnose("AdmissionDenied", `The namespace's Pod Security level refuses the pod: ${security(it.message)}.`, quoted(it)),
-  ],
-  [
     /denied the request|is forbidden|is invalid/i,
     (it) => diagnose("AdmissionDenied", `The cluster refuses to create the pod: ${reasonOf(it.message)}.`, quoted(it)),
   ],
@@ -64,7 +61,7 @@ const MOUNTING: readonly Rule[] = [
 /** The newest that says why no pod is there, or why one does not start; `undefined` where none does. */
 export function diagnoseEvents(events: readonly EventSeen[]): Diagnosis | undefined {
   for (const event of newestFirst(events)) {
-    if (event.reason === "FailedCreate") return diagnoseQuotaOf(event) ?? apply(CREATING, event);
+    if (event.reason === "FailedCreate") return diagnoseCreating(event) ?? apply(CREATING, event);
     if (event.reason === "FailedMount" || event.reason === "FailedAttachVolume" || event.reason === "FailedMapVolume")
       return apply(MOUNTING, event);
     if (event.reason === "FailedCreatePodSandBox")
@@ -73,7 +70,10 @@ export function diagnoseEvents(events: readonly EventSeen[]): Diagnosis | undefi
   return undefined;
 }
 
-const diagnoseQuotaOf = (event: EventSeen): Diagnosis | undefined => diagnoseQuota(event.message);
+const diagnoseCreating = (event: EventSeen): Diagnosis | undefined =>
+  diagnoseQuota(event.message) ??
+  diagnoseAdmission(event.message, "pod", quoted(event)) ??
+  diagnoseWebhook(event.message, "The cluster", "pod", quoted(event));
 
 function apply(rules: readonly Rule[], event: EventSeen): Diagnosis | undefined {
   return rules.find(([about]) => about.test(event.message))?.[1](event);
@@ -82,6 +82,3 @@ function apply(rules: readonly Rule[], event: EventSeen): Diagnosis | undefined 
 /** Without Kubernetes' preamble: `Error creating: pods "x" is forbidden: …`. */
 export const reasonOf = (message: string): string =>
   sentenceOf(message.replace(/^Error creating: /, "").replace(/^pods? "[^"]*" is (?:forbidden|invalid): /, ""));
-
-/** `violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false (…), …` */
-export const security = (message: string): string => sentenceOf(/violates PodSecurity\s*(.*)$/s.exec(message)?.[1] ?? message);

@@ -3,7 +3,8 @@ import type { Code } from "@longshore/contract/diagnosis.ts";
 import t from "tap";
 import { condition, event, pod, type RawPod, running, terminated, waiting } from "../watch/fixtures.ts";
 import { seeEvent } from "../watch/seen.ts";
-import { diagnoseEnd, diagnoseStall, isPullUnexplained, type Pulls, rememberPulls, sentenceOf } from "./pods.ts";
+import { diagnoseEnd, diagnoseStall, isPullUnexplained, type Pulls, rememberPulls } from "./pods.ts";
+import { sentenceOf } from "./sentence.ts";
 
 interface Case {
   readonly name: string;
@@ -49,7 +50,7 @@ const stalls: readonly Case[] = [
   { name: "a Secret that is not there", of: { state: waiting("CreateContainerConfigError", 'secret "db" not found') }, want: "ConfigMissing", says: /secret "db" not found/ },
   { name: "a program that would run as root", of: { state: waiting("CreateContainerConfigError", "container has runAsNonRoot and image will run as root") }, want: "PolicyRefused" },
   { name: "a container that cannot be made", of: { state: waiting("CreateContainerError", "no command specified") }, want: "Unknown", says: /no command specified/ },
-  { name: "no node with room", of: unscheduled("0/3 nodes are available: 3 Insufficient cpu."), want: "Unschedulable", says: /3 Insufficient cpu\.$/ },
+  { name: "no node with room", of: unscheduled("0/3 nodes are available: 3 Insufficient cpu."), want: "Unschedulable", says: /^No node can take the pod: of 3 nodes, 3 have too little CPU left\.$/ },
   { name: "a volume that is not bound", of: unscheduled("0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims."), want: "VolumeUnavailable" },
   { name: "a volume claim that is not there", of: unscheduled('persistentvolumeclaim "data" not found'), want: "VolumeUnavailable" },
   { name: "a node that vanished under a running pod", of: { state: running, status: { phase: "Running", conditions: [condition("DisruptionTarget", "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint")] } }, want: "NodeLost" },
@@ -88,7 +89,7 @@ const ends: readonly Case[] = [
   { name: "too little memory", of: { status: { phase: "Failed" }, state: terminated(137, { reason: "OOMKilled" }) }, want: "OutOfMemory", says: /64Mi/ },
   { name: "a preparation that failed", of: withInit(terminated(1)), want: "InitFailed", says: /prepare.*exit code 1/ },
   { name: "a preparation that had too little memory", of: withInit(terminated(137, { reason: "OOMKilled" })), want: "OutOfMemory" },
-  { name: "an eviction", of: { status: { phase: "Failed", reason: "Evicted", message: "The node was low on resource: memory." }, state: terminated(137) }, want: "Evicted", says: /low on resource: memory\.$/ },
+  { name: "an eviction", of: { status: { phase: "Failed", reason: "Evicted", message: "The node was low on resource: memory." }, state: terminated(137) }, want: "Evicted", says: /^The node node-1 ran short of memory and evicted the pod\.$/ },
   { name: "an eviction by the API", of: { status: { phase: "Failed", conditions: [condition("DisruptionTarget", "EvictionByEvictionAPI")] }, state: terminated(143) }, want: "Evicted" },
   { name: "a node that was shut down", of: { status: { phase: "Failed", reason: "Terminated", message: "Pod was terminated in response to imminent node shutdown." } }, want: "Evicted" },
   { name: "more important work", of: { status: { phase: "Failed", conditions: [condition("DisruptionTarget", "PreemptionByScheduler")] }, state: terminated(143) }, want: "Preempted" },

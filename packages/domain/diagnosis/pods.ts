@@ -5,6 +5,8 @@
  * consequence: a lost node explains an exit code, never the reverse.
  */
 import { diagnose, type Code, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { sentenceOf } from "./sentence.ts";
+import { unplacedWhy } from "./unplaced.ts";
 import { type ContainerSeen, type EventSeen, isUnfinished, type PodSeen, type Terminated } from "../watch/seen.ts";
 
 export interface Pods {
@@ -19,15 +21,16 @@ export type Pulls = Readonly<Record<string, string>>;
 interface Found {
   readonly sentence: string;
   readonly evidence: string;
+  readonly hint: string | undefined;
 }
 type Rule = (seen: Pods) => Found | undefined;
 
 /** Makes a kind of rule: where it looks, and how it quotes what it found. */
 function rule<T extends object>(look: (seen: Pods) => readonly T[], quote: (it: T) => string) {
-  return (sees: (it: T) => boolean, says: (it: T) => string): Rule =>
+  return (sees: (it: T) => boolean, says: (it: T) => string, hints?: (it: T) => string | undefined): Rule =>
     (seen) => {
       const it = look(seen).find(sees);
-      return it && { sentence: says(it), evidence: quote(it) };
+      return it && { sentence: says(it), evidence: quote(it), hint: hints?.(it) };
     };
 }
 
@@ -80,9 +83,9 @@ const rejected = (it: PodSeen): boolean =>
 /** Of what keeps a pod from starting, or a started one from going on. */
 // biome-ignore format: a table is read down its columns
 const STALLS = {
-  VolumeUnavailable:   unplaced((it) => isUnfinished(it) && unbound.test(unplacedWhy(it)),         (it) => `A volume of the pod cannot be used: ${unplacedWhy(it)}.`),
+  VolumeUnavailable:   unplaced((it) => isUnfinished(it) && unbound.test(whyUnplaced(it)),         (it) => `A volume of the pod cannot be used: ${whyUnplaced(it)}.`),
   Unschedulable:       unplaced((it) => (isUnfinished(it) && it.unscheduled?.reason === "Unschedulable") || rejected(it),
-                                                                                                   (it) => `No node can take the pod: ${unplacedWhy(it)}.`),
+                                                                                                   (it) => `No node can take the pod: ${whyUnplaced(it)}.`),
   ImageNameInvalid:    waiting(isAny("InvalidImageName"),                                          (it) => `"${it.image}" is not an image name.`),
   ImagePullDenied:     waiting((it) => isAny("SignatureValidationFailed")(it) || (pulling(it) && denied.test(it.message)),
                                                                                                    (it) => `The registry will not let the cluster pull ${it.image}.`),
@@ -96,15 +99,28 @@ const STALLS = {
                                                                                                    (it) => `The cluster cannot start the container ${it.container}${because(it)}.`),
 } as const satisfies Partial<Record<Code, Rule>>;
 
+/** Nothing was wrong with the pod or its node: somebody wanted the node empty. */
+const movedOff = (it: PodSeen): boolean =>
+  disrupted("EvictionByEvictionAPI")(it) || /shutdown/i.test(`${it.reason} ${it.message}`);
+const MOVED_OFF = "Somebody emptied the node (a drain, an upgrade, a shutdown); run again.";
+
+function evictedHow(it: PodSeen): string {
+  const node = `the node ${it.node ?? "(unknown)"}`;
+  const [, short] = /low on resource: ([\w-]+)/.exec(it.message ?? "") ?? [];
+  if (short !== undefined) return `The node ${it.node ?? "(unknown)"} ran short of ${short} and evicted the pod.`;
+  if (disrupted("EvictionByEvictionAPI")(it)) return `The pod was evicted from ${node}, which somebody empties.`;
+  return `The node ${it.node ?? "(unknown)"} evicted the pod${it.message ? `: ${sentenceOf(it.message)}` : ""}.`;
+}
+
 /** Of what ended a pod. What kept it from starting comes between what took it away and how its program ended. */
 // biome-ignore format: a table is read down its columns
 const TAKEN = {
   NodeLost:  pod((it) => it.reason === "NodeLost" || disrupted("DeletionByTaintManager", "DeletionByPodGC")(it) || it.containers.some(({ terminated }) => terminated?.reason === "ContainerStatusUnknown"),
-                                                                                       (it) => `The node ${it.node ?? "(unknown)"} was lost while the pod was on it.`),
+                                                                                       (it) => `The node ${it.node ?? "(unknown)"} was lost${disrupted("DeletionByTaintManager")(it) ? ", or taken out of use," : ""} while the pod was on it.`),
   Preempted: pod((it) => ["Preempting", "Preempted"].includes(it.reason ?? "") || disrupted("PreemptionByScheduler", "PreemptionByKubeScheduler")(it),
                                                                                        (it) => `More important work took the pod's place on the node ${it.node ?? "(unknown)"}.`),
   Evicted:   pod((it) => ["Evicted", "Terminated", "NodeShutdown"].includes(it.reason ?? "") || disrupted("EvictionByEvictionAPI", "TerminationByKubelet")(it),
-                                                                                       (it) => `The node ${it.node ?? "(unknown)"} evicted the pod${it.message ? `: ${sentenceOf(it.message)}` : ""}.`),
+                                                                                       evictedHow, (it) => (movedOff(it) ? MOVED_OFF : undefined)),
 } as const satisfies Partial<Record<Code, Rule>>;
 
 const unstarted = isAny("StartError", "ContainerCannotRun");
@@ -125,10 +141,13 @@ export const diagnoseStall = (seen: Pods): Diagnosis | undefined => first({ Node
 /** Why the pods of a Job that failed, or was deleted, ended as they did. */
 export const diagnoseEnd = (seen: Pods): Diagnosis | undefined => first({ ...TAKEN, ...STALLS, ...EXITS }, seen);
 
+/** What is known to have ended a pod, whatever its Job says: to be kept, since the pod may be gone when the Job has failed. */
+export const diagnosePodsEnd = (seen: Pods): Diagnosis | undefined => first({ ...TAKEN, ...EXITS }, seen);
+
 function first(rules: Readonly<Partial<Record<Code, Rule>>>, seen: Pods): Diagnosis | undefined {
   for (const [code, look] of Object.entries(rules) as [Code, Rule][]) {
     const found = look(seen);
-    if (found) return diagnose(code, found.sentence, [found.evidence]);
+    if (found) return diagnose(code, found.sentence, [found.evidence], found.hint);
   }
   return undefined;
 }
@@ -188,15 +207,9 @@ export const isPullUnexplained = ({ pods, pulls = {} }: Pods): boolean =>
 export const newestFirst = (events: readonly EventSeen[]): readonly EventSeen[] =>
   events.toSorted((a, b) => ((b.at ?? "") < (a.at ?? "") ? -1 : 1));
 
-const unplacedWhy = (it: PodSeen): string => sentenceOf(it.unscheduled?.message ?? it.message ?? it.reason ?? "");
+const whyUnplaced = (it: PodSeen): string => unplacedWhy(it.unscheduled?.message ?? it.message ?? it.reason ?? "");
 
 const because = ({ message }: { readonly message: string | undefined }): string => (message ? `: ${sentenceOf(message)}` : "");
-
-/** The first line of what a program said, short enough for one sentence of ours and without its full stop. */
-export function sentenceOf(message: string): string {
-  const line = (message.trim().split("\n")[0] ?? "").replace(/[.\s]+$/, "");
-  return line.length > 240 ? `${line.slice(0, 239).toWellFormed()}…` : line;
-}
 
 // biome-ignore format: a table
 const SIGNALS: Readonly<Record<number, string>> = {

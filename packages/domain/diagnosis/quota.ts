@@ -20,12 +20,13 @@ export function diagnoseQuota(message: string): Diagnosis | undefined {
   const [, quota, unstated] = UNSTATED.exec(said) ?? [];
   if (quota !== undefined && unstated !== undefined)
     return diagnose("AdmissionDenied", `The quota "${quota}" demands that the request states ${wordsOf(unstated)}.`, [said]);
-  const [, bound, what, per, allowed, kind, asked] = OVER_RANGE.exec(said) ?? [];
+  const [, bound, what, per = "", allowed, kind, asked] = OVER_RANGE.exec(said) ?? [];
   if (bound === undefined || what === undefined) return undefined;
   return diagnose(
     "QuotaImpossible",
-    `The ${kind} of ${asked} ${what} breaks the namespace's ${bound} of ${allowed} per ${per}.`,
+    `The ${kind} of ${asked} ${plain(what)} breaks the namespace's ${bound} of ${allowed} per ${per.toLowerCase()}.`,
     [said],
+    "Ask for an amount that the namespace's LimitRange allows, or ask its people to change it.",
   );
 }
 
@@ -36,13 +37,13 @@ function exceeded(name: string, requested: Amounts, used: Amounts, limited: Amou
     const limit = limited.get(resource) ?? "?";
     return diagnose(
       "QuotaImpossible",
-      `It asks for ${amount} ${plain(resource)}, and the quota "${name}" allows ${limit} in all.`,
+      `It asks for ${amountOf(amount, resource)}, and the quota "${name}" allows ${limit} in all.`,
       [said],
     );
   }
   const parts = [...requested].map(
     ([resource, amount]) =>
-      `${amount} ${plain(resource)} wanted, ${used.get(resource) ?? "?"} of ${limited.get(resource) ?? "?"} in use`,
+      `${amountOf(amount, resource)} wanted, ${used.get(resource) ?? "?"} of ${limited.get(resource) ?? "?"} in use`,
   );
   return diagnose("QuotaExceeded", `The quota "${name}" has no room now: ${parts.join("; ")}.`, [said]);
 }
@@ -65,6 +66,14 @@ function isMore(asked: string, limit: string | undefined): boolean {
 }
 
 const NAMES: Readonly<Record<string, string>> = { "count/jobs.batch": "Jobs", pods: "pods", cpu: "CPU", memory: "memory" };
+
+/** "1 Job", "2 Jobs", "2 CPU (requests)" */
+function amountOf(amount: string, resource: string): string {
+  const [, bound, of] = /^(limits|requests)\.(.+)$/.exec(resource) ?? [];
+  if (bound !== undefined && of !== undefined) return `${amount} ${NAMES[of] ?? of} (${bound})`;
+  return `${amount} ${amount === "1" ? one(plain(resource)) : plain(resource)}`;
+}
+const one = (things: string): string => (/^(Jobs|pods)$/.test(things) ? things.slice(0, -1) : things);
 
 /** "requests.cpu" is "requests of CPU" to a person. */
 function plain(resource: string): string {

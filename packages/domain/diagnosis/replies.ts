@@ -6,9 +6,10 @@
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { at, field, integer, list, text } from "../watch/raw.ts";
-import { reasonOf, security } from "./jobs.ts";
-import { sentenceOf } from "./pods.ts";
+import { diagnoseAdmission, diagnoseWebhook } from "./admission.ts";
+import { reasonOf } from "./jobs.ts";
 import { diagnoseQuota } from "./quota.ts";
+import { sentenceOf } from "./sentence.ts";
 
 export interface Answer {
   readonly status: number;
@@ -91,16 +92,15 @@ function general(answer: Answer, said: Status, where: Where): Reply | undefined 
   if (code === 401) return unhealthy("AuthRejected", `The cluster of ${group} does not accept Longshore's token.`, evidence);
   if (code === 429)
     return deferred(
-      diagnose("EndpointUnreachable", `The cluster of ${group} has too much to do and asked to wait.`, evidence),
+      diagnose("EndpointUnreachable", `The cluster of ${group} has too much to do and asked to wait.`, evidence, BUSY),
       answer,
     );
   // What says that all is well and is no object may stand before an API server that did what was asked.
-  if (code < 300 || code === 408 || code >= 500)
-    return { kind: "unknown", diagnosis: diagnose("EndpointUnreachable", trouble(said, group), evidence) };
+  if (code < 300 || code === 408 || code >= 500) return { kind: "unknown", diagnosis: trouble(said, group) };
   if (!said.genuine) return notKubernetes(said, group);
   if (code === 403) return forbidden(said, answer, where);
   if (code === 404 && said.kind === "namespaces")
-    return unhealthy("NamespaceTerminating", `The namespace${nameOf(where)} of ${group} does not exist.`, evidence);
+    return unhealthy("NamespaceTerminating", `The namespace${nameOf(where)} of ${group} does not exist.`, evidence, NO_NAMESPACE);
   if (code === 404 && said.kind === "") return notKubernetes(said, group);
   return code === 409
     ? deferred(diagnose("Unknown", `The cluster of ${group} was changing what the request needs.`, evidence), answer)
@@ -138,6 +138,13 @@ function conflict(said: Status, answer: Answer): CreateReply {
 /** Of this request, by an API server that could have taken another. */
 function refusal(said: Status): Diagnosis {
   if (/admission webhook|ValidatingAdmissionPolicy|PodSecurity|denied the request/.test(said.message)) return admission(said);
+  if (/quantities must match the regular expression/.test(said.message))
+    return diagnose(
+      "RequestInvalid",
+      "An amount of CPU, memory or storage in it is written in a way that no cluster reads.",
+      said.evidence,
+      AMOUNT,
+    );
   const fields = said.causes.map(({ field, message }) => (field === "" ? message : `${field}: ${message}`));
   const why =
     fields.length > 0
@@ -146,29 +153,13 @@ function refusal(said: Status): Diagnosis {
   return diagnose("RequestInvalid", `The cluster does not accept the Job: ${why}.`, [...said.evidence, ...fields.slice(0, 20)]);
 }
 
-function admission({ message, evidence }: Status): Diagnosis {
-  if (/violates PodSecurity/.test(message))
-    return diagnose("AdmissionDenied", `The namespace's Pod Security level refuses the pod: ${security(message)}.`, evidence);
-  const [, webhook, why] = /admission webhook "([^"]+)" denied the request:?\s*(.*)$/s.exec(message) ?? [];
-  if (webhook !== undefined)
-    return diagnose(
-      "AdmissionDenied",
-      `The cluster's rule "${webhook}" refuses the Job: ${sentenceOf(why || "it gives no reason")}.`,
-      evidence,
-    );
-  const [, policy, because] = /ValidatingAdmissionPolicy '([^']+)'.* denied request:?\s*(.*)$/s.exec(message) ?? [];
-  if (policy !== undefined)
-    return diagnose(
-      "AdmissionDenied",
-      `The cluster's rule "${policy}" refuses the Job: ${sentenceOf(because || "it gives no reason")}.`,
-      evidence,
-    );
-  return diagnose(
+const admission = ({ message, evidence }: Status): Diagnosis =>
+  diagnoseAdmission(message, "Job", evidence) ??
+  diagnose(
     "AdmissionDenied",
     `The cluster refuses the Job: ${sentenceOf(message === "" ? "it gives no reason" : message)}.`,
     evidence,
   );
-}
 
 /** A login page, a redirect, another program's 404: whatever answers there, it is no API server. */
 function notKubernetes({ code, evidence }: Status, group: string): Reply {
@@ -179,19 +170,28 @@ function notKubernetes({ code, evidence }: Status, group: string): Reply {
   );
 }
 
-const trouble = ({ code, message }: Status, group: string): string =>
-  /failed calling webhook/.test(message)
-    ? `The cluster of ${group} cannot reach one of its own admission webhooks.`
-    : `The cluster of ${group} is in trouble and did not say whether it did what was asked (HTTP ${code}).`;
+const trouble = ({ code, message, evidence }: Status, group: string): Diagnosis =>
+  diagnoseWebhook(message, `The cluster of ${group}`, "Job", evidence) ??
+  diagnose(
+    "EndpointUnreachable",
+    `The cluster of ${group} is in trouble and did not say whether it did what was asked (HTTP ${code}).`,
+    evidence,
+    TROUBLE,
+  );
+
+const BUSY = "It is tried again by itself; if it lasts, lower the group's `createsPerSecond`, or give the API server more room.";
+const TROUBLE = "It is tried again by itself; if it lasts, the cluster's people must look at their API server.";
+const AMOUNT = "Write amounts like 500m or 2 (CPU), and 512Mi or 4Gi (memory), and send it again; the run's id is not used up.";
+const NO_NAMESPACE = "Create the namespace and its Roles (`longshore rbac <group>`), or correct the group's `namespaces`.";
 
 const groupOf = ({ group }: Where): string => (group === undefined ? "this group" : `group "${group}"`);
 const nameOf = ({ namespace }: Where): string => (namespace === undefined ? "" : ` "${namespace}"`);
 
 type Trouble = "AuthRejected" | "Forbidden" | "NamespaceTerminating" | "EndpointUnreachable";
 
-const unhealthy = (code: Trouble, sentence: string, evidence: readonly string[]): Reply => ({
+const unhealthy = (code: Trouble, sentence: string, evidence: readonly string[], hint?: string): Reply => ({
   kind: "deferred",
-  diagnosis: diagnose(code, sentence, evidence),
+  diagnosis: diagnose(code, sentence, evidence, hint),
   retryAfterMs: undefined,
   unhealthy: true,
 });

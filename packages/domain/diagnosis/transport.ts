@@ -7,6 +7,9 @@
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { field, text } from "../watch/raw.ts";
 
+const OTHER_NAME = "Use the name that the certificate is for: as the group's address, or beside it as its `serverName`.";
+const CUT = "It is tried again by itself; if it lasts, look at what stands between here and the cluster: a proxy, a firewall.";
+
 const UNTRUSTED: ReadonlyMap<string, string> = new Map([
   ["SELF_SIGNED_CERT_IN_CHAIN", "its certificate was signed by an authority that this group does not trust"],
   ["DEPTH_ZERO_SELF_SIGNED_CERT", "its certificate is signed by itself and by no authority"],
@@ -22,6 +25,18 @@ const UNTRUSTED: ReadonlyMap<string, string> = new Map([
   ["INVALID_CA", "its certificate was signed by something that is no authority"],
   ["ERR_TLS_CERT_ALTNAME_INVALID", "its certificate is for another name"],
   ["HOSTNAME_MISMATCH", "its certificate is for another name"],
+]);
+
+/** Where another CA would not help. */
+const HINTS: ReadonlyMap<string, string> = new Map([
+  ["CERT_HAS_EXPIRED", "The cluster's people must renew the certificate of their API server."],
+  ["CERT_NOT_YET_VALID", "Set both clocks by NTP; if they are right, the cluster's people must look at their certificate."],
+  ["CERT_REVOKED", "The cluster's people must renew the certificate of their API server."],
+  ["ERR_TLS_CERT_ALTNAME_INVALID", OTHER_NAME],
+  ["HOSTNAME_MISMATCH", OTHER_NAME],
+  ["UND_ERR_SOCKET", CUT],
+  ["ECONNRESET", CUT],
+  ["EPIPE", CUT],
 ]);
 
 const UNREACHABLE: ReadonlyMap<string, string> = new Map([
@@ -58,6 +73,7 @@ export function diagnoseTransport(error: NoAnswer, who = "The group's cluster"):
     untrusted ? "TlsUntrusted" : "EndpointUnreachable",
     `${who} gave no answer${why === undefined ? "" : `: ${why}`}.`,
     evidence,
+    code === undefined ? undefined : HINTS.get(code),
   );
 }
 

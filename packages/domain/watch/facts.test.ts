@@ -108,6 +108,18 @@ const cases: readonly Case[] = [
 
 for (const { name, views, want } of cases) t.test(name, async (t) => t.same(tell(...views), want));
 
+t.test("what took a pod away is told also when the pod is gone before its Job has failed", async (t) => {
+  const evicted = { state: running, status: { conditions: [condition("DisruptionTarget", "EvictionByEvictionAPI")] } };
+  const before = facts(undefined, seen({}, evicted), 0);
+  const [end] = facts(before.said, seen(failed), SECOND).facts;
+  t.match(end, { type: "job.ended", data: { condition: "Failed", evidence: { diagnosis: { code: "Evicted" } } } });
+  t.match(
+    facts(undefined, seen(failed), SECOND).facts,
+    [{ data: { evidence: { diagnosis: { code: "Unknown" } } } }],
+    "unless nobody saw it",
+  );
+});
+
 t.test("while the hold stands, an end is told after 1, 2 and 5 minutes and then every 10", async (t) => {
   const view = seen(complete, { state: terminated(0), status: { phase: "Succeeded" } });
   let telling: Telling = facts(undefined, view, 0);

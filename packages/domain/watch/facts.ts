@@ -9,10 +9,10 @@
  *
  * The caller keeps `said` only after every fact was confirmed by the broker, so that a fact that was not is made again.
  */
-import type { About, FactData, LogTail } from "@longshore/contract/fact.ts";
+import type { About, Evidence, FactData, LogTail } from "@longshore/contract/fact.ts";
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { diagnoseEvents } from "../diagnosis/jobs.ts";
-import { diagnoseStall, isPullUnexplained, type Pulls, rememberPulls } from "../diagnosis/pods.ts";
+import { diagnosePodsEnd, diagnoseStall, isPullUnexplained, type Pulls, rememberPulls } from "../diagnosis/pods.ts";
 import { causeKey } from "../diagnosis/repeat.ts";
 import { isNewer } from "../run/record.ts";
 import { evidenceOf, evidenceOfPod, hasRun, isLookedDeleted, mainOf, telling } from "./evidence.ts";
@@ -35,6 +35,8 @@ export interface Said {
   readonly released: boolean;
   readonly pulls: Pulls;
   readonly askedEventsMs: number | undefined;
+  /** What ended a pod, as it was last seen: an evicted or preempted one is gone before its Job has failed. */
+  readonly cause: Diagnosis | undefined;
 }
 
 /** What is told until the hold is gone: an end, a deletion, or a deletion with nothing left to wait for. */
@@ -77,7 +79,8 @@ export function facts(said: Said | undefined, seen: JobAndPods, nowMs: number): 
   if (about === undefined || about.occupant === true) return { facts: [], said: before, want: undefined, dueMs: undefined };
 
   const pulls = rememberPulls(before?.pulls ?? {}, seen);
-  const known: Said = { ...(before ?? silence(about, nowMs)), about, pulls };
+  const cause = diagnosePodsEnd(seen) ?? before?.cause;
+  const known: Said = { ...(before ?? silence(about, nowMs)), about, pulls, cause };
   const finished = finishedCondition(job);
   if (finished) return ended(known, seen, finished.type, nowMs);
   if (job.deletionAt !== undefined) return deleting(known, seen, nowMs);
@@ -107,7 +110,7 @@ function ended(known: Said, seen: JobAndPods, condition: "Complete" | "Failed", 
   const { about, pulls } = known;
   if (!seen.job.awaited && seen.job.ttlSeconds !== undefined)
     return { facts: [], said: { ...known, released: true, standing: undefined }, want: undefined, dueMs: undefined };
-  const evidence = evidenceOf(seen.job, { pods: seen.pods, pulls });
+  const evidence = explained(evidenceOf(seen.job, { pods: seen.pods, pulls }), known.cause);
   return standing(
     known,
     seen.job,
@@ -115,6 +118,12 @@ function ended(known: Said, seen: JobAndPods, condition: "Complete" | "Failed", 
     nowMs,
   );
 }
+
+/** The Job's own words are "backoff limit exceeded" for everything. */
+const explained = (evidence: Evidence, cause: Diagnosis | undefined): Evidence =>
+  evidence.diagnosis?.code !== "Unknown" || cause === undefined
+    ? evidence
+    : { ...evidence, diagnosis: { ...cause, evidence: [...cause.evidence, ...evidence.diagnosis.evidence] } };
 
 function deleting(known: Said, { job, pods }: JobAndPods, nowMs: number): Telling {
   // Once drained it stays so: a view of the pods that lags behind is no news.
@@ -209,6 +218,7 @@ const silence = (about: About, nowMs: number): Said => ({
   released: false,
   pulls: {},
   askedEventsMs: undefined,
+  cause: undefined,
 });
 
 function aboutOf(seen: JobAndPods): About | undefined {

@@ -39,7 +39,15 @@ async function resourcesAt(transport: Transport, root: string): Promise<readonly
     }[];
   };
   const [version = "", group = ""] = groupVersion.split("/").toReversed();
-  return resources.map(({ name, kind, namespaced, verbs }) => ({ group, version, resource: name, kind, namespaced, verbs, root }));
+  return resources.map(({ name, kind, namespaced, verbs }) => ({
+    group,
+    version,
+    resource: name,
+    kind,
+    namespaced,
+    verbs,
+    root,
+  }));
 }
 
 async function read(transport: Transport, path: string): Promise<unknown> {

@@ -40,7 +40,11 @@ export function handOf(transport: Transport): Hand {
     return answer.body as Shown;
   };
   const items: Hand["items"] = async (path) => {
-    const { items, ...list } = (await must("GET", path)) as unknown as { items: readonly Shown[]; kind: string; apiVersion: string };
+    const { items, ...list } = (await must("GET", path)) as unknown as {
+      items: readonly Shown[];
+      kind: string;
+      apiVersion: string;
+    };
     // Objects within a list do not say what they are; those of a watch do.
     return items.map((it) => ({ kind: list.kind.replace(/List$/, ""), apiVersion: list.apiVersion, ...it }));
   };
@@ -54,7 +58,15 @@ export function handOf(transport: Transport): Hand {
   };
 }
 
-export const jobPath = (namespace: string, name = ""): string => `/apis/batch/v1/namespaces/${namespace}/jobs${name && `/${name}`}`;
+/** The one that was asked for. */
+export function only<T>(all: readonly T[]): T {
+  const [one] = all;
+  if (one === undefined) throw new Error("none was started");
+  return one;
+}
+
+export const jobPath = (namespace: string, name = ""): string =>
+  `/apis/batch/v1/namespaces/${namespace}/jobs${name && `/${name}`}`;
 export const podPath = (namespace: string, name = ""): string => `/api/v1/namespaces/${namespace}/pods${name && `/${name}`}`;
 
 /** What `look` finds, as soon as it finds something. */

@@ -5,7 +5,7 @@
  */
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { CAUSES } from "../../run/moves/ending.ts";
-import { facts } from "../../watch/facts.ts";
+import { facts, type JobAndPods } from "../../watch/facts.ts";
 import { seeEvent, seeJob, seePod } from "../../watch/seen.ts";
 import { classifyCreate, diagnoseReply } from "../replies.ts";
 import { diagnoseTransport } from "../transport.ts";
@@ -24,8 +24,13 @@ export type Recording =
   | { readonly kind: "reply"; readonly to: "create" | "another request"; readonly status: number; readonly body: unknown }
   /** No answer: the error, and those inside it. */
   | { readonly kind: "silence"; readonly error: Silence }
-  /** A Job, its pods, and the Events about them, as the API shows them. */
-  | { readonly kind: "objects"; readonly job: unknown; readonly pods: readonly unknown[]; readonly events: readonly unknown[] };
+  /** A Job, its pods, and the Events about them, as the API shows them; `earlier`: what a watcher had seen of them before. */
+  | (Shown & { readonly kind: "objects"; readonly events: readonly unknown[]; readonly earlier?: Shown });
+
+interface Shown {
+  readonly job: unknown;
+  readonly pods: readonly unknown[];
+}
 
 export interface Silence {
   readonly message: string;
@@ -52,16 +57,22 @@ function toldOfReply({ to, status, body }: Extract<Recording, { kind: "reply" }>
   return reply.kind === "exists" ? undefined : reply.diagnosis;
 }
 
-function toldOfObjects(shown: Extract<Recording, { kind: "objects" }>): Diagnosis | undefined {
-  const job = seeJob(shown.job);
-  if (job === undefined) return undefined;
-  const pods = shown.pods.flatMap((it) => seePod(it) ?? []);
-  const events = shown.events.flatMap((it) => seeEvent(it) ?? []);
-  for (const fact of facts(undefined, { job, pods, events }, Date.UTC(2026, 0, 1)).facts) {
+function toldOfObjects({ earlier, events, ...now }: Extract<Recording, { kind: "objects" }>): Diagnosis | undefined {
+  const [before, seen] = [earlier && jobAndPods(earlier), jobAndPods(now)];
+  const said = before && facts(undefined, before, NOW_MS).said;
+  if (seen === undefined) return undefined;
+  for (const fact of facts(said, { ...seen, events: events.flatMap((it) => seeEvent(it) ?? []) }, NOW_MS).facts) {
     if (fact.type === "job.ended") return fact.data.evidence.diagnosis;
     if (fact.type === "job.stalled") return fact.data.diagnosis;
     // The launcher looks, and finds that it was nobody of ours.
     if (fact.type === "job.deleting") return CAUSES.external.diagnosis;
   }
   return undefined;
+}
+
+const NOW_MS = Date.UTC(2026, 0, 1);
+
+function jobAndPods({ job, pods }: Shown): JobAndPods | undefined {
+  const seen = seeJob(job);
+  return seen && { job: seen, pods: pods.flatMap((it) => seePod(it) ?? []) };
 }

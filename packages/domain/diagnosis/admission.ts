@@ -1,0 +1,65 @@
+/**
+ * Kubernetes' sentences about what its admission has against a Job or a pod: Pod Security, webhooks, policies.
+ *
+ * The failure this prevents: the same rule told in two ways, depending on whether it met the Job or, minutes later, its pod;
+ * and a webhook that is out of order told as a refusal, for which somebody looks for a mistake in the request.
+ */
+import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { sentenceOf } from "./sentence.ts";
+
+const SECURITY =
+  "Ask whoever runs the group: its pods must meet the level that the namespace's label pod-security.kubernetes.io/enforce names, or that level must be lowered.";
+const WEBHOOK =
+  "The cluster's people must mend or remove that webhook; until then their cluster takes nothing. It is tried again by itself.";
+
+/** A rule that says no; `undefined` where the message speaks of none. */
+export function diagnoseAdmission(message: string, what: "Job" | "pod", evidence: readonly string[]): Diagnosis | undefined {
+  const [, level, demands] = /violates PodSecurity "([^":]+)[^"]*":\s*(.*)$/s.exec(message) ?? [];
+  if (level !== undefined)
+    return diagnose(
+      "AdmissionDenied",
+      `The namespace's Pod Security level "${level}" refuses the pod: ${demandsOf(demands ?? "")}.`,
+      evidence,
+      SECURITY,
+    );
+  const [, webhook, why] =
+    /admission webhook "([^"]+)" denied the request(?: without explanation)?:?\s*(.*)$/s.exec(message) ?? [];
+  if (webhook !== undefined) return refused(webhook, what, why, evidence);
+  const [, policy, because] = /ValidatingAdmissionPolicy '([^']+)'.* denied request:?\s*(.*)$/s.exec(message) ?? [];
+  return policy === undefined ? undefined : refused(policy, what, because, evidence);
+}
+
+const refused = (rule: string, what: string, why: string | undefined, evidence: readonly string[]): Diagnosis =>
+  diagnose(
+    "AdmissionDenied",
+    `The cluster's rule "${rule}" refuses the ${what}: ${sentenceOf(why || "it gives no reason")}.`,
+    evidence,
+  );
+
+/** `runAsNonRoot != true (pod or container "main" must set securityContext.runAsNonRoot=true), …`: what stands in brackets can be acted on. */
+function demandsOf(said: string): string {
+  const demands = [...said.matchAll(/\(((?:[^()]|\([^()]*\))*\bmust\b(?:[^()]|\([^()]*\))*)\)/g)].flatMap(([, it]) => it ?? []);
+  return sentenceOf(demands.length === 0 ? said || "it gives no reason" : demands.join("; "), 480);
+}
+
+/** A webhook that must be asked and does not answer as one; `undefined` where the message speaks of none. */
+export function diagnoseWebhook(
+  message: string,
+  whose: string,
+  what: "Job" | "pod",
+  evidence: readonly string[],
+): Diagnosis | undefined {
+  const [, webhook] = /failed calling webhook "([^"]+)"/.exec(message) ?? [];
+  if (webhook === undefined) return undefined;
+  const how = /context deadline exceeded|Client\.Timeout|timeout awaiting/i.test(message)
+    ? "does not answer in time"
+    : /connection refused|no such host|no endpoints|service "[^"]*" not found/i.test(message)
+      ? "is not there"
+      : "is out of order";
+  return diagnose(
+    "EndpointUnreachable",
+    `${whose} must ask its webhook "${webhook}" before it takes a ${what}, and that ${how}.`,
+    evidence,
+    WEBHOOK,
+  );
+}
