@@ -14,10 +14,10 @@ import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import type { TestCluster } from "./kubernetes/cluster.ts";
 import { startPocketProcess } from "./pocket.ts";
 
-/** A request that changed something, or was to, by the cluster's own log of its answers. */
-export interface Write {
+/** A request that looked at one object or changed something, or was to, by the cluster's own log of its answers. */
+export interface Asked {
   readonly atMs: number;
-  readonly verb: "create" | "update" | "patch" | "delete" | "deletecollection";
+  readonly verb: "get" | "create" | "update" | "patch" | "delete" | "deletecollection";
   readonly resource: string;
   readonly name: string;
   readonly status: number;
@@ -34,7 +34,7 @@ export interface Site {
   readonly admin: Transport;
   /** As its administrator; throws for an answer that is not 2xx. Paths begin behind the namespace: "jobs/x". */
   ask(method: "GET" | "POST" | "PATCH" | "DELETE", path: string, body?: object): Promise<unknown>;
-  writes(): Promise<readonly Write[]>;
+  asked(): Promise<readonly Asked[]>;
   /** "" where the cluster does not say who asked. */
   readonly launcher: string;
 }
@@ -69,7 +69,7 @@ export async function pocketSite(
     pid: pocket.pid,
     admin,
     ask: asking(admin, NAMESPACE),
-    writes: async () => (await linesOf(requestLog)).flatMap(loggedByPocket),
+    asked: async () => (await linesOf(requestLog)).flatMap(loggedByPocket),
     launcher: "",
   };
 }
@@ -101,7 +101,7 @@ export async function namespaceSite(home: string, { cluster, group, through = di
     pid: undefined,
     admin: cluster.admin,
     ask: asking(cluster.admin, namespace),
-    writes: async () => (await linesOf(cluster.auditLog)).flatMap((line) => audited(line, namespace)),
+    asked: async () => (await linesOf(cluster.auditLog)).flatMap((line) => audited(line, namespace)),
     launcher: `system:serviceaccount:${namespace}:longshore-launcher`,
   };
 }
@@ -136,27 +136,33 @@ interface AuditLine {
   readonly stageTimestamp: string;
 }
 
-const VERBS: readonly string[] = ["create", "update", "patch", "delete", "deletecollection"] satisfies Write["verb"][];
-const isWrite = (verb: string): verb is Write["verb"] => VERBS.includes(verb);
+const VERBS: readonly string[] = ["get", "create", "update", "patch", "delete", "deletecollection"] satisfies Asked["verb"][];
+const isVerb = (verb: string): verb is Asked["verb"] => VERBS.includes(verb);
 
 /** By when it was answered, which is when it had happened. */
-export function audited(line: string, namespace: string): readonly Write[] {
+export function audited(line: string, namespace: string): readonly Asked[] {
   if (!line.includes(namespace)) return []; // most of a shared cluster's lines are another test's
   const { verb, stage, user, objectRef, responseStatus, stageTimestamp } = JSON.parse(line) as AuditLine;
-  if (stage !== "ResponseComplete" || !isWrite(verb) || objectRef?.namespace !== namespace) return [];
+  if (stage !== "ResponseComplete" || !isVerb(verb) || objectRef?.namespace !== namespace) return [];
   if (objectRef.subresource !== undefined) return [];
   const { resource = "", name = "" } = objectRef;
   const atMs = Date.parse(stageTimestamp);
   return [{ atMs, verb, resource, name, status: responseStatus?.code ?? 0, user: user?.username ?? "" }];
 }
 
-const METHODS: Readonly<Record<string, Write["verb"]>> = { POST: "create", PUT: "update", PATCH: "patch", DELETE: "delete" };
+const METHODS: Readonly<Record<string, Asked["verb"]>> = {
+  GET: "get",
+  POST: "create",
+  PUT: "update",
+  PATCH: "patch",
+  DELETE: "delete",
+};
 
-function loggedByPocket(line: string): readonly Write[] {
-  const request = JSON.parse(line) as Pick<Write, "atMs" | "name" | "status" | "user"> & { method: string; path: string };
+function loggedByPocket(line: string): readonly Asked[] {
+  const request = JSON.parse(line) as Pick<Asked, "atMs" | "name" | "status" | "user"> & { method: string; path: string };
   const verb = METHODS[request.method];
   const [, resource] = /\/namespaces\/[^/]+\/(\w+)(?:\/[^/?]+)?(?:\?|$)/.exec(request.path) ?? [];
-  if (verb === undefined || resource === undefined) return [];
+  if (verb === undefined || resource === undefined || (verb === "get" && request.name === "")) return [];
   const { atMs, name, status, user } = request;
   return [{ atMs, verb, resource, name, status, user }];
 }

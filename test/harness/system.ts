@@ -22,11 +22,13 @@ import { openLedger } from "@longshore/ledger/open.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
+import { faultsOfHistory, type History } from "./history.ts";
+import { keepHistory } from "./history-keep.ts";
 import type { TestCluster } from "./kubernetes/cluster.ts";
 import { postgres, type TestPostgres } from "./postgres.ts";
 import { namespaceSite, pocketSite, type Site, type Through } from "./site.ts";
 import { openJournal } from "./upstream.ts";
-import { type Created, faultsOfJobs, faultsOfStory } from "./verdict.ts";
+import { type Created, faultsOfStory, missing } from "./verdict.ts";
 
 export interface SystemOptions {
   /** The broker's URL; kept in the ledger's Postgres unless told. */
@@ -66,6 +68,10 @@ export interface System extends AsyncDisposable {
   until(what: string, ready: () => boolean | Promise<boolean>, withinMs?: number): Promise<void>;
   /** POSTs of Jobs that the cluster answered so, from its own log. */
   created(status?: number): Promise<readonly Created[]>;
+  /** The journals as far as they are. */
+  history(): Promise<History>;
+  /** The group's cluster was put back to an earlier moment: some promises are weaker for it. */
+  restored(group: string): void;
   /** Waits until nothing is left to do, then everything that is wrong with what happened; none is the wanted answer. */
   faults(runs: readonly string[], options?: { readonly withinMs?: number }): Promise<readonly string[]>;
 }
@@ -103,6 +109,7 @@ export async function openSystem(options: SystemOptions = {}): Promise<System> {
   const installation = Installation.parse(INSTALLATION);
   const ledger = parts.use(await openLedger({ url: database.url, installation, jobName, migrate: true, log: silentLog }));
   const journal = parts.use(await openJournal(brokerUrl));
+  const history = parts.use(await keepHistory({ brokerUrl, ledgerUrl: database.url, sites }));
   const kept = parts.move();
 
   const child =
@@ -113,7 +120,9 @@ export async function openSystem(options: SystemOptions = {}): Promise<System> {
   const asked = new Set<string>(); // of all tests that share this system: none of their Jobs is a stranger
   async function command(type: CommandType, data: object, id = `${type}/${crypto.randomUUID()}`): Promise<void> {
     const body = writeCommand({ id, source: "/tests", type, data } as Parameters<typeof writeCommand>[0]);
-    if (type === "run.requested" && "run" in data) asked.add(String(data.run));
+    const run = "run" in data ? String(data.run) : "";
+    if (type === "run.requested") asked.add(run);
+    const confirmed = history.sending({ id, source: "/tests", type, run, data });
     const sent = async (): Promise<boolean> => {
       try {
         return (await broker.publish("commands", { id, key: PREFIX + type, body }, new AbortController().signal)) === "stored";
@@ -123,11 +132,12 @@ export async function openSystem(options: SystemOptions = {}): Promise<System> {
       }
     };
     await until(`the broker's confirmation of ${type}`, sent);
+    confirmed();
   }
 
   async function created(status = 201): Promise<readonly Created[]> {
-    const writes = (await Promise.all(sites.map((it) => it.writes()))).flat();
-    return writes
+    const asked = (await Promise.all(sites.map((it) => it.asked()))).flat();
+    return asked
       .filter((it) => it.verb === "create" && it.resource === "jobs" && it.status === status)
       .map(({ name, atMs }) => ({ name, at: new Date(atMs).toISOString() }));
   }
@@ -151,7 +161,8 @@ export async function openSystem(options: SystemOptions = {}): Promise<System> {
     await until("everything to be released, published and swept", quiet, withinMs);
     const found = [
       ...runs.flatMap((run) => faultsOfStory(run, ofRun(run))),
-      ...(await faultsOfJobs([...asked.union(new Set(runs))], ledger, await created())),
+      ...(await missing([...asked.union(new Set(runs))], ledger)),
+      ...faultsOfHistory(await history.collect()),
     ];
     const { overdue } = await ledger.counts();
     return overdue === 0 ? found : [...found, `${overdue} attempts are overdue`];
@@ -159,6 +170,8 @@ export async function openSystem(options: SystemOptions = {}): Promise<System> {
 
   return {
     home, postgres: database, broker, ledger, sites, site, command, created, ended, faults, until,
+    history: history.collect,
+    restored: history.restored,
     received: journal.received,
     launcher: child("launcher", files.launcher),
     watcher: child("watcher", files.watcher),

@@ -1,5 +1,6 @@
 /**
- * What an application beside Longshore would hear: every event, kept for it while it or its broker is away.
+ * What an application beside Longshore would hear: every event, kept for it while it or its broker is away; and a tap on
+ * everything that passes the broker.
  *
  * The failure this prevents: calling a story complete, or broken, for events that the test's own listener missed. On
  * RabbitMQ it is a durable queue, on Postgres the history; neither is read through the code under test.
@@ -11,6 +12,7 @@ import pg from "pg";
 
 export const UPSTREAM = "tests.upstream";
 const EVENTS = "longshore.events";
+const EVERYTHING = [EVENTS, "longshore.commands", "longshore.facts", "longshore.quarantine"];
 const AGAIN_MS = 200;
 /** A lower id may be committed after a higher one: so far back every look looks again. */
 const LOOK_BACK = 2_000;
@@ -22,17 +24,34 @@ export interface Journal extends AsyncDisposable {
 
 export async function openJournal(url: string): Promise<Journal> {
   const received: ReceivedEvent[] = [];
-  const take = (body: Uint8Array): void => {
+  const take: Take = (_exchange, body) => {
     const read = readEvent(body);
     if (read.kind === "event") received.push(read.event);
   };
+  return Object.assign(await open(url, { name: UPSTREAM, exchanges: [EVENTS] }, take), { received });
+}
+
+/** The exchange's name, and what passed it from now on. A broker in Postgres shows events only. */
+export type Take = (exchange: string, body: Uint8Array) => void;
+
+export const showsAll = (url: string): boolean => url.startsWith("amqp");
+
+export function openTap(url: string, take: Take): Promise<AsyncDisposable> {
+  return open(url, { name: `tests.tap.${crypto.randomUUID()}`, exchanges: EVERYTHING }, take);
+}
+
+interface Queue {
+  readonly name: string;
+  readonly exchanges: readonly string[];
+}
+
+async function open(url: string, bound: Queue, take: Take): Promise<AsyncDisposable> {
   const stop = new AbortController();
-  const line = url.startsWith("amqp") ? () => queue(url, take, stop.signal) : history(url, take, stop.signal);
+  const line = showsAll(url) ? () => queue(url, bound, take, stop.signal) : history(url, take, stop.signal);
   const first = Promise.withResolvers<void>();
   const listening = listen(line, first.resolve, stop.signal);
   await first.promise;
   return {
-    received,
     async [Symbol.asyncDispose]() {
       stop.abort();
       await listening;
@@ -52,7 +71,7 @@ async function listen(line: Line, onFirst: () => void, signal: AbortSignal): Pro
   }
 }
 
-async function queue(url: string, take: (body: Uint8Array) => void, signal: AbortSignal): ReturnType<Line> {
+async function queue(url: string, { name, exchanges }: Queue, take: Take, signal: AbortSignal): ReturnType<Line> {
   const over = Promise.withResolvers<void>();
   const options = { noDelay: true, timeout: 10_000, signal };
   const model = await connect(`${url}?heartbeat=10`, options);
@@ -61,18 +80,18 @@ async function queue(url: string, take: (body: Uint8Array) => void, signal: Abor
   signal.addEventListener("abort", () => over.resolve(), { once: true });
   const channel = await model.createChannel();
   channel.on("error", () => over.resolve());
-  await channel.assertQueue(UPSTREAM, { durable: true });
-  await channel.bindQueue(UPSTREAM, EVENTS, "#");
+  await channel.assertQueue(name, { durable: true });
+  for (const exchange of exchanges) await channel.bindQueue(name, exchange, "#");
   await channel.prefetch(500);
-  await channel.consume(UPSTREAM, (message) => {
+  await channel.consume(name, (message) => {
     if (message === null) return over.resolve();
-    take(message.content);
+    take(message.fields.exchange, message.content);
     channel.ack(message);
   });
   return { over: over.promise };
 }
 
-function history(url: string, take: (body: Uint8Array) => void, signal: AbortSignal): Line {
+function history(url: string, take: Take, signal: AbortSignal): Line {
   const seen = new Set<string>();
   let last = 0n;
 
@@ -84,7 +103,7 @@ function history(url: string, take: (body: Uint8Array) => void, signal: AbortSig
     for (const { id, body } of rows) {
       seen.add(id);
       if (BigInt(id) > last) last = BigInt(id);
-      take(body);
+      take(EVENTS, body);
     }
   }
 

@@ -1,5 +1,5 @@
 /**
- * What is wrong with what happened: judged by what upstream heard, by the cluster's own log of its answers and by the ledger.
+ * What is wrong with the stories that upstream heard.
  *
  * The failure this prevents: a test that asks the program under test whether it did well.
  */
@@ -41,21 +41,8 @@ export function faultsOfStory(run: string, events: readonly ReceivedEvent[]): re
   return found;
 }
 
-/** At most one Job per attempt, by the cluster's own log; and no Job that no attempt asked for. */
-export async function faultsOfJobs(
-  runs: readonly string[],
-  ledger: Ledger,
-  created: readonly Created[],
-): Promise<readonly string[]> {
+/** Runs of which the ledger knows nothing. */
+export async function missing(runs: readonly string[], ledger: Ledger): Promise<readonly string[]> {
   const records = await Promise.all(runs.map((run) => ledger.find(RunId.parse(run))));
-  const missing = runs.filter((_, at) => records[at] === undefined).map((run) => `${run}: the ledger does not know it`);
-  const names = new Set(records.flatMap((it) => it?.record.attempts.map(({ name }) => name) ?? []));
-  const counts = Map.groupBy(created, ({ name }) => name);
-  const surplus = [...counts].flatMap(([name, posts]) =>
-    posts.length > 1 ? [`${posts.length} creates of ${name} were answered 201`] : [],
-  );
-  const strangers = [...counts.keys()]
-    .filter((name) => !names.has(name))
-    .map((name) => `${name} was created, and no attempt has that name`);
-  return [...missing, ...surplus, ...strangers];
+  return runs.filter((_, at) => records[at] === undefined).map((run) => `${run}: the ledger does not know it`);
 }

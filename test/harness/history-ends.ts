@@ -1,0 +1,139 @@
+/** G5 and G10: no end that is told is false, nothing runs behind one, and a cancel loses only to Complete. */
+import {
+  at,
+  type AttemptRow,
+  type ClusterHistory,
+  ENDS,
+  type EventRow,
+  type History,
+  type JobLife,
+  jobsOf,
+  podsOf,
+  type PodLife,
+} from "./history.ts";
+
+export function faultsOfEnds(history: History): readonly string[] {
+  return [
+    ...history.ledger.attempts.flatMap((attempt) => outcome(history, attempt)),
+    ...history.ledger.events.flatMap((event) => [...toldFalsely(history, event), ...ranBehind(history, event)]),
+    ...cancels(history),
+  ];
+}
+
+interface Reality {
+  readonly job: JobLife;
+  readonly cluster: ClusterHistory;
+  readonly pods: readonly PodLife[];
+}
+
+function realityOf(history: History, attempt: AttemptRow): Reality | undefined {
+  const cluster = history.clusters.find(({ group }) => group === attempt.group);
+  const job = jobsOf(history, attempt).find(({ uid }) => uid === attempt.uid);
+  return cluster && job && { job, cluster, pods: podsOf(history, job.uid) };
+}
+
+/** What the ledger says of an attempt, beside what was seen of its own Job. */
+function outcome(history: History, attempt: AttemptRow): readonly string[] {
+  const { run, n, result, code, uid, name } = attempt;
+  const real = realityOf(history, attempt);
+  const who = `attempt ${n} of ${run}`;
+  if (result === undefined) return [];
+  if (real === undefined)
+    return uid === undefined
+      ? result === "succeeded"
+        ? [`G5: ${who} succeeded without a Job`]
+        : []
+      : [`G5: ${who} ended ${result} by the Job ${name} (${uid}), which nobody saw`];
+  if (real.cluster.restored) return []; // what was seen may never have been
+  const { complete, failed, deleting, gone } = real.job;
+  const says = (what: string): string => `G5: ${who} ended ${result}${code === undefined ? "" : ` (${code})`}, and ${what}`;
+  if (result === "succeeded") return complete ? [] : [says("its Job was never Complete")];
+  if (complete) return [says("its Job was Complete")];
+  if (result === "failed") return failed || deleting ? [] : [says("its Job neither failed nor was it deleted")];
+  if (result === "deleted") return deletedBy(real, "other") ? [] : [says("nobody but us deleted its Job")];
+  if (result === "cancelled") return gone || deleting ? [] : [says("its Job was not deleted")];
+  if (result === "lost" && code === "Gone") return gone ? [] : [says("its Job is still there")];
+  return [];
+}
+
+function deletedBy({ job, cluster }: Reality, who: "us" | "other"): boolean {
+  if (cluster.launcher === "") return job.deleting || job.gone;
+  const isUs = (user: string): boolean => user === cluster.launcher;
+  // A namespace's end or a garbage collector's deletes collections, and names no Job.
+  return cluster.asked.some(
+    (it) =>
+      it.resource === "jobs" &&
+      it.status < 300 &&
+      isUs(it.user) === (who === "us") &&
+      ((it.verb === "delete" && it.name === job.name) || it.verb === "deletecollection"),
+  );
+}
+
+const attemptOf = (history: History, { run, data }: EventRow): AttemptRow | undefined =>
+  history.ledger.attempts.find((it) => it.run === run && it.step === data["step"] && it.n === data["attempt"]);
+
+function toldFalsely(history: History, event: EventRow): readonly string[] {
+  const { run, type, data, generation } = event;
+  const attempt = attemptOf(history, event);
+  const who = `${type} of ${run}`;
+  const sent = (command: string): boolean => history.sent.some((it) => it.type === command && it.run === run);
+  const pods =
+    attempt === undefined
+      ? []
+      : jobsOf(history, attempt)
+          .filter((it) => !it.occupant)
+          .flatMap(({ uid }) => podsOf(history, uid));
+  const isRestored = history.clusters.some(({ restored }) => restored);
+  if (type === "run.succeeded" && attempt !== undefined && attempt.result !== "succeeded")
+    return [`G5: ${who}, and its attempt ended ${attempt.result}`];
+  if (type === "run.cancelled" && !sent("run.cancel")) return [`G5: ${who}, and nobody asked for it`];
+  if (type === "run.lost" && codeOf(data) === "Abandoned" && !sent("run.abandon")) return [`G5: ${who}, and nobody abandoned it`];
+  if (isRestored) return [];
+  if (type === "run.started" && !pods.some(({ started }) => started))
+    return [`G5: ${who} in generation ${generation}, and no container of it ran`];
+  if (type === "run.failed" && data["started"] === "no" && pods.some(({ started }) => started))
+    return [`G5: ${who} says that nothing was started, and ${pods.map(({ name }) => name).join(", ")} ran`];
+  const codes = new Set(pods.flatMap(({ exitCode }) => exitCode ?? []));
+  if (type === "run.failed" && typeof data["exitCode"] === "number" && codes.size > 0 && !codes.has(data["exitCode"]))
+    return [`G5: ${who} says exit code ${data["exitCode"]}, and it was ${[...codes].join(", ")}`];
+  return [];
+}
+
+const codeOf = (data: EventRow["data"]): unknown =>
+  typeof data["diagnosis"] === "object" && data["diagnosis"] !== null && "code" in data["diagnosis"]
+    ? data["diagnosis"].code
+    : undefined;
+
+/** Pods that were not over when a run's end was told, or came after it, until a restart. */
+function ranBehind(history: History, end: EventRow): readonly string[] {
+  if (!ENDS.includes(end.type) || codeOf(end.data) === "Abandoned" || history.clusters.some(({ restored }) => restored))
+    return [];
+  const restarted = history.ledger.events.find((it) => it.run === end.run && it.generation > end.generation);
+  const pods = history.ledger.attempts
+    .filter(({ run }) => run === end.run)
+    .flatMap(({ name }) => history.clusters.flatMap(({ jobs }) => jobs.filter((it) => it.name === name)))
+    .flatMap(({ uid }) => podsOf(history, uid))
+    .filter(({ createdMs }) => restarted === undefined || createdMs < restarted.atMs);
+  return pods.flatMap((pod) => {
+    if (pod.createdMs > end.atMs)
+      return [`G10: the pod ${pod.name} of ${end.run} was created behind ${end.type}, at ${at(pod.createdMs)}`];
+    const over = Math.min(pod.finishedMs ?? Infinity, pod.goneMs ?? Infinity);
+    return over > end.atMs
+      ? [
+          `G10: ${end.type} of ${end.run} was told at ${at(end.atMs)}, and its pod ${pod.name} ran ${Number.isFinite(over) ? `until ${at(over)}` : "on"}`,
+        ]
+      : [];
+  });
+}
+
+/** In a run of one step: only Complete beats a cancel that was recorded, and only an abandoning ends the waiting for it. */
+function cancels({ ledger, sent }: History): readonly string[] {
+  const stories = Map.groupBy(ledger.events, ({ run }) => run);
+  return ledger.runs.flatMap(({ id, outcome, simple, generation }) => {
+    const story = (stories.get(id) ?? []).filter((it) => it.generation === generation);
+    const taken = story.some(({ type }) => type === "run.cancelling");
+    const abandoned = sent.some(({ type, run }) => type === "run.abandon" && run === id);
+    if (!taken || !simple || outcome === undefined || outcome === "cancelled" || outcome === "succeeded") return [];
+    return outcome === "lost" && abandoned ? [] : [`G10: the cancel of ${id} was recorded, and it ended ${outcome}`];
+  });
+}

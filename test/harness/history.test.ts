@@ -1,0 +1,398 @@
+/** The history checker, tried on histories in which one thing is wrong: it must say so, and say nothing of the sound one. */
+import t from "tap";
+import { type ClusterHistory, faultsOfHistory, type History, type Passed } from "./history.ts";
+
+/** Lists of a history can be changed here, which its readers cannot. */
+type Open<T> = T extends readonly (infer E)[] ? Open<E>[] : T extends object ? { -readonly [K in keyof T]: Open<T[K]> } : T;
+type Wrong = (history: Open<History>) => void;
+
+const LAUNCHER = "system:serviceaccount:batch:longshore-launcher";
+const T = Date.parse("2026-01-01T00:00:00Z");
+
+const event = (run: string, sequence: number, type: string, data: object = {}) => ({
+  run,
+  sequence,
+  generation: 1,
+  type,
+  atMs: T + sequence * 1_000,
+  data: { run, ...data },
+});
+const of = (uid: string) => ({ step: "main", attempt: 1, job: { uid } });
+const asked = (verb: ClusterHistory["asked"][number]["verb"], name: string, atMs: number, status: number, user = LAUNCHER) => ({
+  verb,
+  name,
+  atMs,
+  status,
+  user,
+  resource: "jobs",
+});
+const passed = (run: string, it: { sequence: number; type: string }): Passed => ({
+  through: "events",
+  text: "",
+  id: `${run}/${it.sequence}`,
+  type: it.type,
+  run,
+  sequence: it.sequence,
+  generation: 1,
+  data: {},
+});
+const fact = (uid: string): Passed => ({
+  through: "facts",
+  text: "",
+  id: `fact/${uid}`,
+  type: "job.ended",
+  run: undefined,
+  sequence: undefined,
+  generation: undefined,
+  data: { about: { uid } },
+});
+const row = (run: string, more: object) => ({
+  run,
+  step: "main",
+  n: 1,
+  name: `${run}-1`,
+  group: "a",
+  state: "done",
+  uid: `uid-${run}`,
+  result: "succeeded",
+  code: undefined,
+  cause: undefined,
+  open: false,
+  ...more,
+});
+const job = (run: string, more: object = {}) => ({
+  uid: `uid-${run}`,
+  name: `${run}-1`,
+  occupant: false,
+  createdMs: T + 1_500,
+  complete: false,
+  failed: false,
+  deleting: false,
+  held: false,
+  stripped: false,
+  gone: false,
+  ...more,
+});
+const pod = (run: string, more: object = {}) => ({
+  uid: `pod-${run}`,
+  name: `${run}-1-x`,
+  job: `uid-${run}`,
+  createdMs: T + 1_600,
+  started: true,
+  finishedMs: T + 3_000,
+  exitCode: 0,
+  goneMs: undefined,
+  ...more,
+});
+const sent = (run: string, type: string, more: object = {}) => ({
+  id: `${type} of ${run}`,
+  source: "/tests",
+  type,
+  run,
+  content: "{}",
+  confirmed: true,
+  ...more,
+});
+
+/** One run that succeeded, one that failed with code 3, one that was cancelled while it ran. */
+function sound(): Open<History> {
+  const events = [
+    event("good", 1, "run.accepted"),
+    event("good", 2, "run.launched", of("uid-good")),
+    event("good", 3, "run.started", of("uid-good")),
+    event("good", 4, "run.succeeded", of("uid-good")),
+    event("bad", 1, "run.accepted"),
+    event("bad", 2, "run.launched", of("uid-bad")),
+    event("bad", 3, "run.started", of("uid-bad")),
+    event("bad", 4, "run.failed", { ...of("uid-bad"), exitCode: 3, started: "yes", diagnosis: { code: "ExitCode" } }),
+    event("off", 1, "run.accepted"),
+    event("off", 2, "run.launched", of("uid-off")),
+    event("off", 3, "run.started", of("uid-off")),
+    event("off", 4, "run.cancelling"),
+    event("off", 5, "run.cancelled"),
+  ];
+  const ended = (id: string, outcome: string, seq: number) => ({ id, state: "ended", outcome, generation: 1, seq, simple: true });
+  return {
+    sent: [...["good", "bad", "off"].map((run) => sent(run, "run.requested")), sent("off", "run.cancel")],
+    passed: [...events.map((it) => passed(it.run, it)), fact("uid-good"), fact("uid-bad")],
+    factsPassed: true,
+    ledger: {
+      runs: [ended("good", "succeeded", 4), ended("bad", "failed", 4), ended("off", "cancelled", 5)],
+      attempts: [
+        row("good", {}),
+        row("bad", { result: "failed", code: "ExitCode" }),
+        row("off", { result: "cancelled", cause: "cancel" }),
+      ],
+      events,
+      commands: [{ source: "/tests", id: "run.cancel of off" }],
+      refused: [],
+    },
+    clusters: [
+      {
+        group: "a",
+        launcher: LAUNCHER,
+        restored: false,
+        asked: [
+          ...["good", "bad", "off"].map((run) => asked("create", `${run}-1`, T + 1_500, 201)),
+          asked("patch", "good-1", T + 4_100, 200),
+          asked("patch", "bad-1", T + 4_100, 200),
+          asked("delete", "off-1", T + 4_100, 200),
+          asked("patch", "off-1", T + 5_100, 200),
+        ],
+        jobs: [job("good", { complete: true }), job("bad", { failed: true }), job("off", { deleting: true, gone: true })],
+        pods: [
+          pod("good"),
+          pod("bad", { exitCode: 3 }),
+          pod("off", { finishedMs: undefined, exitCode: undefined, goneMs: T + 4_900 }),
+        ],
+      },
+    ],
+  };
+}
+
+const the = <E extends object>(list: E[], match: (it: E) => boolean): E => {
+  const found = list.find(match);
+  if (found === undefined) throw new Error("this history has no such thing");
+  return found;
+};
+const rowOf = (history: Open<History>, run: string) => the(history.ledger.attempts, (it) => it.run === run);
+const runOf = (history: Open<History>, id: string) => the(history.ledger.runs, (it) => it.id === id);
+const jobOf = (history: Open<History>, run: string) => the(cluster(history).jobs, (it) => it.name === `${run}-1`);
+const podOf = (history: Open<History>, run: string) => the(cluster(history).pods, (it) => it.job === `uid-${run}`);
+const cluster = (history: Open<History>) => the(history.clusters, () => true);
+const endOf = (history: Open<History>, run: string) =>
+  the(history.ledger.events, (it) => it.run === run && it.sequence >= 4 && it.type !== "run.cancelling");
+const drop = <E>(list: E[], match: (it: E) => boolean): void => void list.splice(list.findIndex(match), 1);
+const tell = (history: Open<History>, it: ReturnType<typeof event>): void => {
+  history.ledger.events.push(it);
+  history.passed.push(passed(it.run, it));
+  runOf(history, it.run).seq++;
+};
+
+const wrongs: readonly { readonly name: string; readonly wrong: Wrong; readonly says: RegExp }[] = [
+  {
+    name: "a confirmed request left no trace",
+    says: /^G1: run.requested of other/,
+    wrong: (it) => it.sent.push(sent("other", "run.requested")),
+  },
+  { name: "a confirmed cancel left no trace", says: /^G1: run.cancel of off/, wrong: (it) => it.ledger.commands.pop() },
+  {
+    name: "a run was accepted twice",
+    says: /^G2: good was accepted 2 times/,
+    wrong: (it) => tell(it, event("good", 5, "run.accepted")),
+  },
+  {
+    name: "a run was restarted that nobody restarted",
+    says: /^G2: good was restarted 1 times, and 0/,
+    wrong: (it) => {
+      tell(it, { ...event("good", 5, "run.restarted"), generation: 2 });
+      runOf(it, "good").generation = 2;
+    },
+  },
+  {
+    name: "two contents of one run were both taken",
+    says: /^G2: good was asked for with 2 contents/,
+    wrong: (it) => it.sent.push(sent("good", "run.requested", { id: "another", content: '{"image":"b"}' })),
+  },
+  {
+    name: "two Jobs of one attempt ran",
+    says: /^G3: 2 Jobs good-1 of good had pods/,
+    wrong: (it) => {
+      cluster(it).jobs.push(job("good", { uid: "second", gone: true }));
+      cluster(it).pods.push(pod("good", { uid: "p2", job: "second" }));
+    },
+  },
+  {
+    name: "a surplus Job stays",
+    says: /^G3: a surplus Job good-1/,
+    wrong: (it) => cluster(it).jobs.push(job("good", { uid: "second" })),
+  },
+  {
+    name: "a Job was created that no attempt asked for",
+    says: /^G3: else-1 was created/,
+    wrong: (it) => cluster(it).asked.push(asked("create", "else-1", T, 201)),
+  },
+  {
+    name: "the next attempt began while a pod of the last one ran",
+    says: /^G3: the pod bad-1-x still ran/,
+    wrong: (it) => {
+      it.ledger.attempts.push(row("bad", { n: 2, name: "bad-2", uid: "uid-bad-2" }));
+      cluster(it).jobs.push(job("bad", { uid: "uid-bad-2", name: "bad-2", complete: true, createdMs: T + 1_700 }));
+    },
+  },
+  {
+    name: "the test's own watch missed a Job",
+    says: /^The watch of a saw 1 Jobs good-1, and 2 were created/,
+    wrong: (it) => cluster(it).asked.push(asked("create", "good-1", T, 201)),
+  },
+  {
+    name: "a Job ended and its outcome is not recorded",
+    says: /^G4: .* its outcome is not recorded/,
+    wrong: (it) => void (rowOf(it, "bad").result = undefined),
+  },
+  {
+    name: "a Job ended and no fact told so",
+    says: /^G4: .* no fact told so/,
+    wrong: (it) => drop(it.passed, ({ through }) => through === "facts"),
+  },
+  {
+    name: "a hold was left behind",
+    says: /^G4: the hold is still on the Job good-1/,
+    wrong: (it) => void (jobOf(it, "good").held = true),
+  },
+  {
+    name: "a hold was taken off before the outcome was recorded",
+    says: /^G4: the hold was taken off good-1/,
+    wrong: (it) => void (the(cluster(it).asked, ({ verb }) => verb === "patch").atMs = T + 3_900),
+  },
+  {
+    name: "succeeded was said of a Job that never completed",
+    says: /^G5: attempt 1 of good ended succeeded, and its Job was never Complete/,
+    wrong: (it) => void (jobOf(it, "good").complete = false),
+  },
+  {
+    name: "failed was said of a Job that completed",
+    says: /^G5: attempt 1 of bad .* its Job was Complete/,
+    wrong: (it) => void (jobOf(it, "bad").complete = true),
+  },
+  {
+    name: "failed was said of a Job that neither failed nor was deleted",
+    says: /^G5: attempt 1 of bad .* neither failed/,
+    wrong: (it) => void (jobOf(it, "bad").failed = false),
+  },
+  {
+    name: "a Job was said to be deleted that only we deleted",
+    says: /^G5: .* nobody but us deleted/,
+    wrong: (it) => void (rowOf(it, "off").result = "deleted"),
+  },
+  {
+    name: "a Job was said to be gone that is there",
+    says: /^G5: .* its Job is still there/,
+    wrong: (it) => {
+      Object.assign(rowOf(it, "bad"), { result: "lost", code: "Gone" });
+    },
+  },
+  {
+    name: "a run succeeded by a Job that nobody saw",
+    says: /^G5: .* which nobody saw/,
+    wrong: (it) => drop(cluster(it).jobs, ({ name }) => name === "good-1"),
+  },
+  {
+    name: "a run was cancelled that nobody cancelled",
+    says: /^G5: run.cancelled of off, and nobody asked/,
+    wrong: (it) => drop(it.sent, ({ type }) => type === "run.cancel"),
+  },
+  {
+    name: "a run was lost as abandoned that nobody abandoned",
+    says: /^G5: run.lost of bad, and nobody abandoned/,
+    wrong: (it) => {
+      Object.assign(endOf(it, "bad"), { type: "run.lost", data: { diagnosis: { code: "Abandoned" } } });
+    },
+  },
+  {
+    name: "a run was said to have started that did not",
+    says: /^G5: run.started of good/,
+    wrong: (it) => void (podOf(it, "good").started = false),
+  },
+  {
+    name: "a run was said not to have started that did",
+    says: /^G5: run.failed of bad says that nothing was started/,
+    wrong: (it) => void (endOf(it, "bad").data["started"] = "no"),
+  },
+  {
+    name: "another exit code was told",
+    says: /^G5: run.failed of bad says exit code 3, and it was 4/,
+    wrong: (it) => void (podOf(it, "bad").exitCode = 4),
+  },
+  {
+    name: "a run's end does not agree with its attempt",
+    says: /^G5: run.succeeded of good, and its attempt ended failed/,
+    wrong: (it) => {
+      rowOf(it, "good").result = "failed";
+    },
+  },
+  {
+    name: "an event is missing in the ledger",
+    says: /^G6: the sequence of good is not dense/,
+    wrong: (it) => drop(it.ledger.events, ({ run, sequence }) => run === "good" && sequence === 2),
+  },
+  {
+    name: "two ends in one generation",
+    says: /^G6: 2 terminal events in generation 1 of good/,
+    wrong: (it) => tell(it, event("good", 5, "run.failed")),
+  },
+  {
+    name: "no end at all",
+    says: /^G6: 0 terminal events/,
+    wrong: (it) => drop(it.ledger.events, ({ type }) => type === "run.failed"),
+  },
+  {
+    name: "something was told after the end",
+    says: /^G6: run.stalled of good was told after its end/,
+    wrong: (it) => tell(it, event("good", 5, "run.stalled")),
+  },
+  {
+    name: "an event was never published",
+    says: /^G6: event 3 of good is run.started in the ledger, and was published as nothing/,
+    wrong: (it) => drop(it.passed, ({ id }) => id === "good/3"),
+  },
+  {
+    name: "an event was published that is not in the ledger",
+    says: /^G6: run.failed of good was published as event 5/,
+    wrong: (it) => it.passed.push(passed("good", { sequence: 5, type: "run.failed" })),
+  },
+  {
+    name: "events were published out of order",
+    says: /^G6: the events of good were published out of order/,
+    wrong: (it) => it.passed.unshift(...it.passed.splice(2, 1)),
+  },
+  {
+    name: "one id was two events",
+    says: /^G6: one id for two events of good/,
+    wrong: (it) => it.passed.push({ ...passed("good", { sequence: 4, type: "run.failed" }) }),
+  },
+  {
+    name: "events of a run that the ledger does not know",
+    says: /^G6: events of ghost/,
+    wrong: (it) => it.passed.push(passed("ghost", { sequence: 1, type: "run.accepted" })),
+  },
+  {
+    name: "cancelled was said while a pod ran",
+    says: /^G10: run.cancelled of off was told at .* its pod off-1-x ran until/,
+    wrong: (it) => void (podOf(it, "off").goneMs = T + 6_000),
+  },
+  {
+    name: "a pod came after the end",
+    says: /^G10: the pod late of off was created behind run.cancelled/,
+    wrong: (it) => cluster(it).pods.push(pod("off", { uid: "late", name: "late", createdMs: T + 9_000 })),
+  },
+  {
+    name: "a recorded cancel lost to something else than Complete",
+    says: /^G10: the cancel of off was recorded, and it ended failed/,
+    wrong: (it) => {
+      runOf(it, "off").outcome = "failed";
+    },
+  },
+];
+
+t.test("a sound history has no fault", async (t) => {
+  t.same(faultsOfHistory(sound() as History), []);
+});
+
+t.test("a repeat of an event is none", async (t) => {
+  const history = sound();
+  history.passed.push({ ...passed("good", { sequence: 2, type: "run.launched" }) });
+  t.same(faultsOfHistory(history as History), []);
+});
+
+for (const { name, wrong, says } of wrongs) {
+  t.test(`it finds that ${name}`, async (t) => {
+    const history = sound();
+    wrong(history);
+    const found = faultsOfHistory(history as History);
+    t.ok(
+      found.some((it) => says.test(it)),
+      `it says ${found.join(" | ") || "nothing"}`,
+    );
+  });
+}

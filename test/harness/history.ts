@@ -1,0 +1,148 @@
+/**
+ * What happened to one installation, as five journals tell it that none of our services keeps, and what is wrong with it: the
+ * guarantees G1–G6 and G10, checked one against the other.
+ *
+ *   what the test sent ─┐   what passed the broker ─┐   the ledger's rows ─┐   the API servers' audit logs, and a watch of the
+ *   and was confirmed   ┴───────────────────────────┴──────────────────────┴── test's own over their Jobs and pods
+ *
+ * The failure this prevents: calling a test passed because its last event was the wanted one, while a second Job ran, a hold
+ * was left behind, or an end was told that never was.
+ */
+import { faultsOfCommands } from "./history-commands.ts";
+import { faultsOfJobs } from "./history-jobs.ts";
+import { faultsOfEnds } from "./history-ends.ts";
+import { faultsOfStories } from "./history-stories.ts";
+import type { Asked } from "./site.ts";
+
+/** A command that the test published. Repeats of it are here too. */
+export interface Sent {
+  readonly id: string;
+  readonly source: string;
+  readonly type: string;
+  readonly run: string;
+  /** Canonical: two with the same text ask for the same. */
+  readonly content: string;
+  readonly confirmed: boolean;
+}
+
+/** A message as it passed an exchange. */
+export interface Passed {
+  readonly through: "commands" | "facts" | "events" | "quarantine";
+  readonly text: string;
+  readonly id: string;
+  /** Without the prefix; "" where the text is none of ours. */
+  readonly type: string;
+  readonly run: string | undefined;
+  readonly sequence: number | undefined;
+  readonly generation: number | undefined;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+export interface RunRow {
+  readonly id: string;
+  readonly state: string;
+  readonly outcome: string | undefined;
+  readonly generation: number;
+  readonly seq: number;
+  readonly simple: boolean;
+}
+
+export interface AttemptRow {
+  readonly run: string;
+  readonly step: string;
+  readonly n: number;
+  readonly name: string;
+  readonly group: string | undefined;
+  readonly state: string;
+  readonly uid: string | undefined;
+  readonly result: string | undefined;
+  readonly code: string | undefined;
+  readonly cause: string | undefined;
+  /** Its create may still land: its name stays taken. */
+  readonly open: boolean;
+}
+
+export interface EventRow {
+  readonly run: string;
+  readonly sequence: number;
+  readonly generation: number;
+  readonly type: string;
+  readonly atMs: number;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+export interface LedgerRows {
+  readonly runs: readonly RunRow[];
+  readonly attempts: readonly AttemptRow[];
+  readonly events: readonly EventRow[];
+  readonly commands: readonly { readonly id: string; readonly source: string }[];
+  /** Refusals: of which command. */
+  readonly refused: readonly string[];
+}
+
+/** One Job over its whole life, as the test's own watch saw it. */
+export interface JobLife {
+  readonly uid: string;
+  readonly name: string;
+  readonly occupant: boolean;
+  readonly createdMs: number;
+  complete: boolean;
+  failed: boolean;
+  deleting: boolean;
+  /** It had our hold at the last look. */
+  held: boolean;
+  /** It was seen without our hold while it had neither ended nor was being deleted: somebody took it off. */
+  stripped: boolean;
+  gone: boolean;
+}
+
+export interface PodLife {
+  readonly uid: string;
+  readonly name: string;
+  readonly job: string;
+  readonly createdMs: number;
+  started: boolean;
+  /** By its containers' own times, or when its end was seen. */
+  finishedMs: number | undefined;
+  exitCode: number | undefined;
+  goneMs: number | undefined;
+}
+
+export interface ClusterHistory {
+  readonly group: string;
+  /** As the audit log names it; "" where the cluster does not say who asked. */
+  readonly launcher: string;
+  readonly asked: readonly Asked[];
+  readonly jobs: readonly JobLife[];
+  readonly pods: readonly PodLife[];
+  /** Its memory was put back to an earlier moment: the promises say what is weaker then. */
+  readonly restored: boolean;
+}
+
+export interface History {
+  readonly sent: readonly Sent[];
+  readonly passed: readonly Passed[];
+  /** False for a broker that shows only events to a listener. */
+  readonly factsPassed: boolean;
+  readonly ledger: LedgerRows;
+  readonly clusters: readonly ClusterHistory[];
+}
+
+/** In words, each behind the guarantee that it breaks; none is the wanted answer. */
+export function faultsOfHistory(history: History): readonly string[] {
+  return [faultsOfCommands, faultsOfJobs, faultsOfEnds, faultsOfStories].flatMap((find) => find(history));
+}
+
+export const ENDS: readonly string[] = ["run.succeeded", "run.failed", "run.cancelled", "run.lost"];
+
+/** Where an attempt's Jobs are, and what is known of each. */
+export function jobsOf(history: History, { group, name }: AttemptRow): readonly JobLife[] {
+  const cluster = history.clusters.find((it) => it.group === group);
+  return cluster?.jobs.filter((it) => it.name === name) ?? [];
+}
+
+export function podsOf(history: History, uid: string): readonly PodLife[] {
+  return history.clusters.flatMap(({ pods }) => pods.filter((it) => it.job === uid));
+}
+
+export const at = (ms: number): string => new Date(ms).toISOString().slice(11, 23);
