@@ -3,7 +3,6 @@
  */
 // needs kubernetes, node
 // runs at most 12 min
-// needs kubernetes, node
 import { once } from "node:events";
 import * as fs from "node:fs/promises";
 import type { IncomingMessage } from "node:http";
