@@ -87,9 +87,9 @@ export async function recording(t: Test, { open }: Conforming): Promise<void> {
     const work = first(await claimed(ledger, [wanted("a", { retriesMax: 1 })]));
     await ledger.record([entry(work, created(work)), entry(work, failed(work))]);
     await opened.pass(60_000);
-    t.same(await ledger.place({ most: 10, judge }), { placed: 0, told: 0 });
+    t.match(await ledger.place({ most: 10, judge }), { placed: 0, told: 0 });
     await ledger.record([entry(work, released)]);
-    t.same(await ledger.place({ most: 10, judge }), { placed: 1, told: 0 });
+    t.match(await ledger.place({ most: 10, judge }), { placed: 1, told: 0 });
     t.match(await claimAll(ledger), [{ attempt: { n: 2 } }]);
   });
 
@@ -150,7 +150,7 @@ export async function taking(t: Test, { open }: Conforming): Promise<void> {
     const ledger = await opened.connect();
     await ledger.putGroups(groupsOf(2));
     await ledger.admit([wanted("low"), wanted("high", { priority: 9 }), wanted("mid", { priority: 5 })]);
-    t.same(await ledger.place({ most: 10, judge }), { placed: 2, told: 1 });
+    t.match(await ledger.place({ most: 10, judge }), { placed: 2, told: 1 });
     t.same(ids(await claimAll(ledger)), ["high", "mid"]);
     t.same(await storyOf(ledger, "low"), ["accepted", "waiting"]);
   });
@@ -160,11 +160,11 @@ export async function taking(t: Test, { open }: Conforming): Promise<void> {
     const ledger = await opened.connect();
     await ledger.putGroups(groupsOf(1));
     await ledger.admit([wanted("a", { priority: 9 }), wanted("b", { priority: 1 }), wanted("c", { priority: 5 })]);
-    t.same(await ledger.place({ most: 10, judge }), { placed: 1, told: 2 });
-    t.same(await ledger.place({ most: 10, judge }), { placed: 0, told: 0 }, "the others wait");
+    t.match(await ledger.place({ most: 10, judge }), { placed: 1, told: 2 });
+    t.match(await ledger.place({ most: 10, judge }), { placed: 0, told: 0 }, "the others wait");
     const work = first(await claimAll(ledger));
     await finish(ledger, work, complete);
-    t.same(await ledger.place({ most: 10, judge }), { placed: 1, told: 0 });
+    t.match(await ledger.place({ most: 10, judge }), { placed: 1, told: 0 });
     t.same(ids(await claimAll(ledger)), ["c"]);
   });
 
@@ -176,9 +176,9 @@ export async function taking(t: Test, { open }: Conforming): Promise<void> {
     await ledger.putGroups(groupsOf(6));
     t.match(await ledger.groups(), [{ name: "east", paused: true, jobsMax: 6, everHealthy: false, health: "unknown" }]);
     await ledger.admit([wanted("a")]);
-    t.same(await ledger.place({ most: 10, judge }), { placed: 0, told: 1 });
+    t.match(await ledger.place({ most: 10, judge }), { placed: 0, told: 1 });
     await ledger.setGroup(EAST, { paused: false, health: "healthy", watchedAtMs: 5_000, namespaceUid: "ns" });
-    t.same(await ledger.place({ most: 10, judge }), { placed: 1, told: 0 });
+    t.match(await ledger.place({ most: 10, judge }), { placed: 1, told: 0 });
     await ledger.setGroup(EAST, { health: "unhealthy" });
     t.match(await ledger.groups(), [{ everHealthy: true, health: "unhealthy", watchedAtMs: 5_000, namespaceUid: "ns" }]);
   });
@@ -218,6 +218,30 @@ export async function taking(t: Test, { open }: Conforming): Promise<void> {
     sameAsPure(t, work, first(before?.record.attempts ?? []));
     const [stored] = (await ledger.find(runId("run-7")))?.record.attempts ?? [];
     t.same(stored, work.attempt);
+  });
+
+  await t.test("what is placed is claimed in the same stroke, as far as there is room, and as the lifecycle says", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    await ledger.putGroups(groupsOf(10, 10));
+    await ledger.admit(["a", "b", "c"].map((id, n) => wanted(id, { priority: 9 - n })));
+    const claim = { by: "one", forMs: 30_000, room: new Map([[EAST, 2]]) };
+    const { placed, works } = await ledger.place({ most: 10, judge, claim });
+    t.equal(placed, 3);
+    t.same(ids(works), ["a", "b"]);
+    t.match(works, [
+      { attempt: { state: "claimed", claimNo: 1, unanswered: [1], claimBy: "one" }, request: { image: String } },
+      {},
+    ]);
+    const work = first(works);
+    t.same(first((await ledger.find(work.run.id))?.record.attempts ?? []), work.attempt, "as it is stored");
+    t.equal(work.attempt.claimUntilMs, work.nowMs + 30_000);
+    t.match(await ledger.groups(), [{ slotsUsed: 3, inLine: 1 }, { slotsUsed: 0 }]);
+    t.same(ids(await claimAll(ledger)), ["c"], "for the third there was no room");
+    await finish(ledger, work, complete);
+    t.same(await storyOf(ledger, "a"), ["accepted", "launched", "started", "succeeded"]);
+    await opened.pass(30_000);
+    t.match(await claimAll(ledger), [{ run: { id: "b" }, attempt: { claimNo: 2, unanswered: [1, 2] } }, {}], "its claim ran out");
   });
 
   await t.test("a claim that ran out is claimed again under the next number, and not by two", async (t) => {

@@ -9,7 +9,16 @@ import { admit, TOMBSTONE_MS, type Verdict } from "@longshore/domain/run/admit.t
 import { advance, type Advancing } from "@longshore/domain/run/advance.ts";
 import type { Attempt, AttemptState, Run, RunRecord, Stray, Told } from "@longshore/domain/run/record.ts";
 import type { AttemptInput } from "@longshore/domain/run/input.ts";
-import { type Bell, type Entry, type GroupState, type Intake, type Judge, type Recorded, UNSERVED_MS } from "./port.ts";
+import {
+  type Bell,
+  type Claiming,
+  type Entry,
+  type GroupState,
+  type Intake,
+  type Judge,
+  type Recorded,
+  UNSERVED_MS,
+} from "./port.ts";
 import { NO_PLAN } from "./rows.ts";
 
 /** One run's change within a transaction: several inputs, applied one after the other, and written at once. */
@@ -79,7 +88,7 @@ export function decideEntries(record: RunRecord, entries: readonly Entry[], at: 
   return { change: wakeNext(change, at.nowMs), recorded };
 }
 
-const attemptIn = ({ attempts }: RunRecord, step: StepName, n: number): Attempt | undefined =>
+export const attemptIn = ({ attempts }: RunRecord, step: StepName, n: number): Attempt | undefined =>
   attempts.find((it) => it.step === step && it.n === n);
 
 /** A retry waits until nothing is left of the attempt before it; that moment is now. */
@@ -106,21 +115,25 @@ export interface Candidate {
   readonly n: number;
 }
 
-export interface Placed {
+export interface DecidedPlaces {
   readonly changes: ReadonlyMap<RunId, Change>;
   readonly placed: number;
   readonly told: number;
+  readonly claimed: readonly Candidate[];
 }
 
-/** Judges one after the other, each with the slots that the ones before it left. */
+/** Judges one after the other, each with the slots and the room that the ones before it left. */
 export function decidePlaces(
   candidates: readonly Candidate[],
   records: ReadonlyMap<RunId, RunRecord>,
   groups: readonly GroupState[],
   judge: Judge,
   at: Advancing,
-): Placed {
+  claiming: Claiming | undefined,
+): DecidedPlaces {
   const changes = new Map<RunId, Change>();
+  const claimed: Candidate[] = [];
+  const room = new Map(claiming?.room);
   let free = groups;
   let placed = 0;
   let told = 0;
@@ -155,10 +168,20 @@ export function decidePlaces(
     changes.set(run, after);
     if (judged.kind === "placed" && attemptIn(after.after, step, n)?.state === "ready") {
       placed++;
-      free = free.map((it) => (it.name === judged.group ? { ...it, slotsUsed: it.slotsUsed + 1, inLine: it.inLine + 1 } : it));
+      const left = room.get(judged.group) ?? 0;
+      const isClaimed = claiming !== undefined && left > 0;
+      const inLine = isClaimed ? 0 : 1;
+      free = free.map((it) =>
+        it.name === judged.group ? { ...it, slotsUsed: it.slotsUsed + 1, inLine: it.inLine + inLine } : it,
+      );
+      if (!isClaimed) continue;
+      const input = { kind: "claimDue", by: claiming.by, untilMs: at.nowMs + claiming.forMs } as const;
+      changes.set(run, then(after, advance(after.after, { kind: "attempt", step, n, input }, at)));
+      room.set(judged.group, left - 1);
+      claimed.push({ run, step, n });
     } else if (after.told.length > change.told.length) told++;
   }
-  return { changes, placed, told };
+  return { changes, placed, told, claimed };
 }
 
 /** Why a group takes nothing any more, as what is said to attempts in its line; what is on the wire goes on. */

@@ -2,13 +2,13 @@
 import type { Advancing } from "@longshore/domain/run/advance.ts";
 import { moveAttempt } from "@longshore/domain/run/lifecycle.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
-import { type Change, closedBy, decidePlaces, isChanged } from "./decide.ts";
+import { attemptIn, type Change, closedBy, decidePlaces, isChanged } from "./decide.ts";
 import * as its from "./model-tables.ts";
-import type { Ledger, Work } from "./port.ts";
+import type { Ledger, Placed, Work } from "./port.ts";
 
 const isDue = ({ attempt }: its.Located, nowMs: number): boolean => attempt.dueMs !== undefined && attempt.dueMs <= nowMs;
 
-export function placeDue(tables: its.Tables, most: number, judge: Parameters<Ledger["place"]>[0]["judge"], at: Advancing) {
+export function placeDue(tables: its.Tables, { most, judge, claim }: Parameters<Ledger["place"]>[0], at: Advancing): Placed {
   const groups = its.groupStates(tables);
   const isWithdrawn = ({ attempt: { state, group } }: its.Located): boolean =>
     state === "ready" &&
@@ -23,10 +23,15 @@ export function placeDue(tables: its.Tables, most: number, judge: Parameters<Led
   ].toSorted(its.byUrgency); // biome-ignore format: as the statement has it
   const candidates = due.map(({ run, attempt: { step, n } }) => ({ run: run.record.run.id, step, n }));
   const records = new Map(due.map(({ run }) => [run.record.run.id, run.record]));
-  const { changes, placed, told } = decidePlaces(candidates, records, groups, judge, at);
+  const { changes, placed, told, claimed } = decidePlaces(candidates, records, groups, judge, at, claim);
   const changed: Change[] = [...changes.values()].filter(isChanged);
   for (const change of changed) its.write(tables, change, at);
-  return { placed, told };
+  const works = claimed.flatMap(({ run: id, step, n }) => {
+    const run = tables.runs.get(id);
+    const attempt = run && attemptIn(run.record, step, n);
+    return run === undefined || attempt === undefined ? [] : workOf(run, attempt, at.nowMs);
+  });
+  return { placed, told, works };
 }
 
 const workOf = (run: its.ModelRun, attempt: Work["attempt"], nowMs: number): readonly Work[] => {

@@ -79,7 +79,7 @@ function connected(
     admit: (batch) => call("admit", () => batch.map((intake) => admitOne(tables, intake, at()))),
     record: (batch) => call("record", () => recordAll(tables, batch, at())),
     suspect: (digest) => call("suspect", () => suspected(tables, digest, clock.now())),
-    place: ({ most, judge }) => call("place", () => placeDue(tables, most, judge, at())),
+    place: (asked) => call("place", () => placeDue(tables, asked, at())),
     claim: (asked) => call("claim", () => claimDue(tables, asked, clock.now())),
     take: (asked) => call("take", () => takeDue(tables, asked, clock.now())),
     ...strayCalls(tables, clock, call),

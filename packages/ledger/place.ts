@@ -5,12 +5,14 @@
  * locks, before any run's lock, as everywhere.
  */
 import type { RunId, StepName } from "@longshore/contract/ids.ts";
-import type { Statement } from "./connection.ts";
-import { type Candidate, decidePlaces } from "./decide.ts";
+import type { RunRequest } from "@longshore/contract/request.ts";
+import { Bug, type Queries, type Statement } from "./connection.ts";
+import { attemptIn, type Candidate, type DecidedPlaces, decidePlaces } from "./decide.ts";
 import { GROUPS, type GroupColumns, groupOf } from "./groups.ts";
 import { lockRuns } from "./lock.ts";
-import { type Judge, UNSERVED_MS } from "./port.ts";
+import { type Claiming, type Judge, type Placed, UNSERVED_MS, type Work } from "./port.ts";
 import type { Parts } from "./record.ts";
+import type { Held } from "./rows.ts";
 import { write } from "./write.ts";
 
 /** Placed in a group that takes nothing any more, and nothing of them was ever sent: they may go elsewhere. */
@@ -38,7 +40,13 @@ from (
 order by a.priority desc, a.due, a.run_key, a.step, a.n`,
 };
 
-const LOCK_GROUPS: Statement = { name: "lock_groups", text: "select id from cluster_group order by id for no key update" };
+/** After a restore nothing is claimed until a person confirms. */
+const LOCK_GROUPS: Statement = {
+  name: "lock_groups",
+  text: "select id, (select frozen from installation) as frozen from cluster_group order by id for no key update of cluster_group",
+};
+
+const SPECS: Statement = { name: "specs", text: "select run_key, spec from run_spec where run_key = any($1::bigint[])" };
 
 interface CandidateColumns {
   readonly run: RunId;
@@ -48,11 +56,12 @@ interface CandidateColumns {
 
 export async function place(
   { database, epoch, jobName }: Parts,
-  { most, judge }: { readonly most: number; readonly judge: Judge },
-): Promise<{ readonly placed: number; readonly told: number }> {
-  if ((await database.all(WAITING)).length === 0) return { placed: 0, told: 0 };
+  { most, judge, claim }: { readonly most: number; readonly judge: Judge; readonly claim?: Claiming },
+): Promise<Placed> {
+  if ((await database.all(WAITING)).length === 0) return { placed: 0, told: 0, works: [] };
   return await database.transaction(async (queries, nowMs) => {
-    await queries.all(LOCK_GROUPS);
+    const locked = await queries.all<{ frozen: boolean }>(LOCK_GROUPS);
+    const claiming = locked.some(({ frozen }) => frozen) ? undefined : claim;
     const candidates: Candidate[] = await queries.all<CandidateColumns>(CANDIDATES, [most]);
     const groups = (await queries.all<GroupColumns>(GROUPS)).map(groupOf);
     const held = await lockRuns(
@@ -61,12 +70,38 @@ export async function place(
       "skip",
     );
     const records = new Map([...held].map(([id, { record }]) => [id, record]));
-    const { changes, placed, told } = decidePlaces(candidates, records, groups, judge, { nowMs, epoch, jobName });
+    const decided = decidePlaces(candidates, records, groups, judge, { nowMs, epoch, jobName }, claiming);
+    const { changes, placed, told } = decided;
     const writings = [...changes].flatMap(([id, change]) => {
       const it = held.get(id);
       return it === undefined ? [] : [{ change, held: it }];
     });
     await write(queries, writings, nowMs, epoch);
-    return { placed, told };
+    return { placed, told, works: await worksOf(queries, decided, held, nowMs) };
   });
+}
+
+async function worksOf(
+  queries: Queries,
+  { changes, claimed }: DecidedPlaces,
+  held: ReadonlyMap<RunId, Held>,
+  nowMs: number,
+): Promise<readonly Work[]> {
+  if (claimed.length === 0) return [];
+  const keys = claimed.map(({ run }) => held.get(run)?.key);
+  const specs = new Map((await queries.all<SpecColumns>(SPECS, [keys])).map(({ run_key, spec }) => [run_key, spec]));
+  return claimed.flatMap(({ run, step, n }, index) => {
+    const after = changes.get(run)?.after;
+    const attempt = after && attemptIn(after, step, n);
+    const request = specs.get(keys[index] ?? "");
+    if (after === undefined || attempt === undefined || request === undefined)
+      throw new Bug(`the run ${run} was claimed and has no request`);
+    const { id, tenant, generation, plan, cancel } = after.run;
+    return { attempt, run: { id, tenant, generation, plan, cancel }, request, nowMs };
+  });
+}
+
+interface SpecColumns {
+  readonly run_key: string;
+  readonly spec: RunRequest;
 }

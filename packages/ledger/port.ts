@@ -27,8 +27,11 @@ export interface Ledger extends AsyncDisposable {
   suspect(digest: string): Promise<number>;
 
   // ── Each loop's question ──
-  /** Takes due waiting attempts, lets `judge` decide each with the slots as they are under the groups' locks, writes the answers. */
-  place(options: { readonly most: number; readonly judge: Judge }): Promise<{ readonly placed: number; readonly told: number }>;
+  /**
+   * Takes due waiting attempts, lets `judge` decide each with the slots as they are under the groups' locks, writes the answers.
+   * What is placed where `claim` has room is claimed in the same stroke, and given as work; the rest is ready for whoever claims it.
+   */
+  place(options: { readonly most: number; readonly judge: Judge; readonly claim?: Claiming }): Promise<Placed>;
   /** Claims ready attempts of a group, and claimed ones whose claim ran out while their fence still stands. */
   claim(options: {
     readonly group: GroupName;
@@ -132,6 +135,20 @@ export type Judge = (
   groups: readonly GroupState[],
   nowMs: number,
 ) => Extract<AttemptInput, { kind: "placed" | "noPlace" | "waitExpired" | "hopeless" }>;
+
+export interface Claiming {
+  readonly by: string;
+  readonly forMs: number;
+  /** How many more of each group's attempts the caller can take in hand. */
+  readonly room: ReadonlyMap<GroupName, number>;
+}
+
+export interface Placed {
+  readonly placed: number;
+  readonly told: number;
+  /** Those of the placed that were claimed as well. */
+  readonly works: readonly Work[];
+}
 
 /** One attempt with all that acting on it needs. */
 export interface Work {

@@ -1,8 +1,10 @@
 /** The launcher's loops over given parts, so that the simulation runs the very same. */
+import type { GroupName } from "@longshore/contract/ids.ts";
 import type { Loop } from "@longshore/runtime/loop.ts";
 import { admit } from "./admit.ts";
 import { close } from "./close.ts";
 import { expire } from "./expire.ts";
+import { type Hand, openHand } from "./hand.ts";
 import { launch } from "./launch.ts";
 import { observe } from "./observe.ts";
 import type { Cluster, Parts } from "./parts.ts";
@@ -17,11 +19,12 @@ import { tally, type Unknown } from "./tally.ts";
 export function launcherLoops(parts: Parts): Readonly<Record<string, Loop>> {
   const { clusters } = parts;
   const unknown: Unknown = new Map();
+  const hands = new Map<GroupName, Hand>();
   return {
     admit: (signal) => receive(parts, "commands", admit(parts), signal),
     observe: (signal) => receive(parts, "facts", observe(parts), signal),
-    place: place(parts), // waiting: the first group that can take it, or why none can
-    ...perGroup("launch", launch), // ready: claim, POST the Job, or adopt what an earlier try posted
+    place: place(parts, hands), // waiting: the first group that can take it, or why none can
+    ...perGroup("launch", (parts, cluster) => launch(parts, cluster, handOf(cluster))), // ready: claim, POST the Job, or adopt what an earlier try posted
     ...perGroup("close", close), // closing: delete the Job until its pods are gone
     ...perGroup("expire", expire), // live and due: not started in time, or running too long
     ...perGroup("release", release), // outcome recorded: take our finalizer off
@@ -32,6 +35,12 @@ export function launcherLoops(parts: Parts): Readonly<Record<string, Loop>> {
     prune: prune(parts), // the ledger's leftovers
     listen: listen(parts), // the ledger's hints → bells
   };
+
+  function handOf(cluster: Cluster): Hand {
+    const hand = hands.get(cluster.name) ?? openHand(parts, cluster);
+    hands.set(cluster.name, hand);
+    return hand;
+  }
 
   /** A loop of its own for each group, so that one dead cluster costs the others nothing. */
   function perGroup(name: string, loop: (parts: Parts, cluster: Cluster) => Loop): Readonly<Record<string, Loop>> {

@@ -1,17 +1,49 @@
-/** Waiting attempts: the first group that can take each, or why none can. */
+/**
+ * Waiting attempts: the first group that can take each, or why none can. Where this launcher has room in hand for what it places,
+ * it claims it with the same stroke.
+ */
+import type { GroupName } from "@longshore/contract/ids.ts";
 import { place as choose } from "@longshore/domain/place/place.ts";
 import { type GroupState, type Judge, UNSERVED_MS } from "@longshore/ledger/port.ts";
+import { type Hand, HAND_ROOM } from "./hand.ts";
 import type { Parts } from "./parts.ts";
 import { drain, steadily } from "./steadily.ts";
 
 const MOST = 128;
 
-export function place(parts: Parts) {
-  return (signal: AbortSignal): Promise<void> =>
-    steadily(parts, { what: "place", ms: parts.timing.pollMs, bell: parts.bells.waiting, signal }, () =>
-      drain(signal, async () => (await parts.ledger.place({ most: MOST, judge: judge(parts) })).placed === MOST),
+export function place(parts: Parts, hands: ReadonlyMap<GroupName, Hand>) {
+  const { ledger, clock, timing, owner: by } = parts;
+  let sinceMs: number | undefined;
+
+  /** Where all hands are full, what is placed now would be claimed by another statement later: that waits for room, but no longer than a poll. */
+  function isTimely(room: number): boolean {
+    const some = [...hands.values()].filter((hand) => hand.wants()).length > 0 || room >= HAND_ROOM;
+    sinceMs = some ? undefined : (sinceMs ?? clock.now());
+    return sinceMs === undefined || clock.now() - sinceMs >= timing.pollMs;
+  }
+
+  async function turn(signal: AbortSignal): Promise<boolean> {
+    const room = new Map([...hands].map(([group, hand]) => [group, isClaimedAtOnce(parts, group) ? hand.room() : 0]));
+    const inAll = [...room.values()].reduce((sum, it) => sum + it, 0);
+    if (!isTimely(inAll)) return false;
+    const most = inAll >= HAND_ROOM ? Math.min(MOST, inAll) : MOST;
+    const { placed, works } = await ledger.place({ most, judge: judge(parts), claim: { by, forMs: timing.claimMs, room } });
+    for (const [group, ofGroup] of Map.groupBy(works, ({ attempt }) => attempt.group))
+      if (group !== undefined) hands.get(group)?.take(ofGroup, signal);
+    return placed === most;
+  }
+
+  return async (signal: AbortSignal): Promise<void> => {
+    await steadily(parts, { what: "place", ms: timing.pollMs, bell: parts.bells.waiting, signal }, (signal) =>
+      drain(signal, () => turn(signal)),
     );
+    await Promise.all([...hands.values()].map((hand) => hand.rest()));
+  };
 }
+
+/** Where creates have a pace, an attempt is claimed when its turn has come; where another cluster answers, not at all. */
+const isClaimedAtOnce = ({ clusters, views }: Parts, group: GroupName): boolean =>
+  clusters.get(group)?.createsPerSecond === undefined && views.get(group)?.isElsewhere !== true;
 
 /** Called under the groups' locks, so that a thousand runs do not pile up on the first group. */
 export function judge({ timing, clusters }: Pick<Parts, "timing" | "clusters">): Judge {

@@ -9,7 +9,6 @@ import { eventId, routingKey, writeEvent, writeNotice } from "@longshore/contrac
 import { Failure } from "@longshore/contract/problem.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
 import type { Notice, OutboxEvent } from "@longshore/ledger/port.ts";
-import { batch } from "@longshore/runtime/loop.ts";
 import type { Parts } from "./parts.ts";
 import { drain, steadily } from "./steadily.ts";
 
@@ -22,63 +21,99 @@ export function relay(parts: Parts) {
   };
 }
 
+/**
+ * In turns: what is unsent is published, all of it at once, and when the broker has answered that is written down in one
+ * statement, while the next turn's events gather. A run whose event is in doubt rests and holds back nobody else.
+ */
 function story(parts: Parts, signal: AbortSignal): Promise<void> {
   const { ledger, clock, log, timing, owner } = parts;
   const inFlight = new Set<RunId>();
+  let confirmed: OutboxEvent[] = [];
   let partitions: readonly number[] = [];
   let heldUntilMs = 0;
-  let bug: { readonly error: unknown } | undefined;
+  const bugs: unknown[] = [];
   /** Of the lease. More than all of it is left: the clock was set back, and nobody knows how much really is. */
   const restMs = (): number => (heldUntilMs - clock.now() > timing.partitionLeaseMs ? 0 : heldUntilMs - clock.now());
-  const sent = batch<OutboxEvent, void>({ most: MOST }, async (events) => {
-    await ledger.sent(events);
-    return events.map(() => undefined);
-  });
 
+  /** Resolves when it is known what became of it, and never rejects. */
   async function tell(event: OutboxEvent): Promise<void> {
+    inFlight.add(event.run);
     try {
       await publishEvent(parts, event, signal);
       await parts.fail("afterPublish");
-      await sent(event);
-      countEnd(parts, event);
+      confirmed.push(event);
     } catch (error) {
-      if (signal.aborted) return;
-      if (!(error instanceof Failure) || error.disposition === "halt") throw error;
-      // This run waits by itself: others must not, and its next event may not overtake this one.
-      log.warn("an event could not be published yet", { run: event.run, sequence: event.sequence, error: error.message });
-      await clock.sleep(1_000 + 1_000 * clock.random(), signal);
-    } finally {
+      doubt(event, error);
+    }
+  }
+
+  /** This run waits by itself: others must not, and its next event may not overtake this one. */
+  function doubt(event: OutboxEvent, error: unknown): void {
+    if (signal.aborted) return;
+    if (!(error instanceof Failure) || error.disposition === "halt") {
+      bugs.push(error);
+      return;
+    }
+    log.warn("an event could not be published yet", { run: event.run, sequence: event.sequence, error: error.message });
+    void clock.sleep(1_000 + 1_000 * clock.random(), signal).then(() => {
       inFlight.delete(event.run);
-    }
-  }
-
-  /** Nobody awaits one event: what must end the program is thrown by the loop. */
-  function start(event: OutboxEvent): void {
-    inFlight.add(event.run);
-    void tell(event)
-      .catch((error: unknown) => void (bug ??= { error }))
-      .finally(() => parts.bells.outbox.ring());
-  }
-
-  return steadily(parts, { what: "relay", ms: timing.pollMs, bell: parts.bells.outbox, signal }, async (signal) => {
-    if (bug !== undefined) throw bug.error;
-    if (restMs() <= timing.partitionLeaseMs / 2) {
-      const began = clock.now();
-      partitions = await ledger.holdPartitions(owner, timing.partitionLeaseMs);
-      heldUntilMs = began + timing.partitionLeaseMs;
-    }
-    await drain(signal, async () => {
-      const most = MOST - inFlight.size;
-      // Past the lease another relay may be telling these stories: two would tell them out of order.
-      if (most <= 0 || partitions.length === 0 || restMs() <= 0) return false;
-      const events = await ledger.unsent({ partitions, busy: [...inFlight], most });
-      for (const event of events) {
-        if (inFlight.has(event.run)) continue;
-        start(event);
-      }
-      return events.length === most;
+      parts.bells.outbox.ring();
     });
-  });
+  }
+
+  async function writeDown(): Promise<void> {
+    const events = confirmed;
+    confirmed = [];
+    if (events.length === 0) return;
+    try {
+      await ledger.sent(events);
+    } catch (error) {
+      for (const event of events) doubt(event, error);
+      return;
+    }
+    for (const event of events) {
+      inFlight.delete(event.run);
+      countEnd(parts, event);
+    }
+  }
+
+  async function hold(): Promise<void> {
+    if (restMs() > timing.partitionLeaseMs / 2) return;
+    const began = clock.now();
+    partitions = await ledger.holdPartitions(owner, timing.partitionLeaseMs);
+    heldUntilMs = began + timing.partitionLeaseMs;
+  }
+
+  /** Resolves to whether there may be more. */
+  async function turn(): Promise<boolean> {
+    await writeDown(); // of those that came late to their own turn
+    if (bugs.length > 0) throw bugs[0];
+    await hold();
+    const most = MOST - inFlight.size;
+    // Past the lease another relay may be telling these stories: two would tell them out of order.
+    if (most <= 0 || partitions.length === 0 || restMs() <= 0) return false;
+    const told: Promise<void>[] = [];
+    for (const event of await ledger.unsent({ partitions, busy: [...inFlight], most })) {
+      if (inFlight.has(event.run)) continue;
+      told.push(tell(event));
+    }
+    await atMost(clock, timing.pollMs, told, parts.bells.outbox.ring);
+    await writeDown();
+    if (bugs.length > 0) throw bugs[0];
+    return told.length > 0;
+  }
+
+  return steadily(parts, { what: "relay", ms: timing.pollMs, bell: parts.bells.outbox, signal }, (signal) => drain(signal, turn));
+}
+
+/** Until the broker has answered for all of them, or so long: who is later than that rings, and the others go on. */
+async function atMost(clock: Parts["clock"], ms: number, told: readonly Promise<void>[], late: () => void): Promise<void> {
+  if (told.length === 0) return;
+  const timer = new AbortController();
+  const all = Promise.all(told).then(() => "all" as const);
+  const first = await Promise.race([all, clock.sleep(ms, timer.signal)]);
+  timer.abort("answered");
+  if (first !== "all") void all.then(late);
 }
 
 async function publishEvent({ broker, installation }: Parts, event: OutboxEvent, signal: AbortSignal): Promise<void> {

@@ -19,7 +19,10 @@ export interface BenchCluster extends AsyncDisposable {
   readonly requests: RequestLog;
 }
 
-export async function pocketCluster(home: string, { instant = true }: { readonly instant?: boolean } = {}): Promise<BenchCluster> {
+export async function pocketCluster(
+  home: string,
+  { instant = true }: { readonly instant?: boolean } = {},
+): Promise<BenchCluster> {
   const requestLog = path.join(home, "requests.jsonl");
   const pocket = await startPocketProcess(home, requestLog, instant);
   const tokenFile = path.join(home, "token");

@@ -1,0 +1,153 @@
+/**
+ * What one launcher has claimed of one group and not yet recorded: POSTs each Job, and writes down what was answered.
+ *
+ * The bugs this prevents: claims without end, which would run out before their turn comes; one slow create that keeps the answers
+ * of a hundred fast ones out of the ledger; and a transaction for each answer, which costs more than the create itself.
+ */
+import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { Failure } from "@longshore/contract/problem.ts";
+import type { AttemptInput } from "@longshore/domain/run/input.ts";
+import type { Attempt } from "@longshore/domain/run/record.ts";
+import type { Entry, Work } from "@longshore/ledger/port.ts";
+import { createOrAdopt } from "./create.ts";
+import type { Cluster, Parts } from "./parts.ts";
+
+/** In hand at most: some seconds of work for a cluster that is well, and far less than a claim lasts. */
+export const HAND_MOST = 96;
+/** Claims are taken when so much room is left, or nothing is in hand: a few at a time would be a transaction for each few. */
+export const HAND_ROOM = HAND_MOST / 2;
+/** Answers of one claim that go into the ledger together. */
+const TOGETHER = 24;
+/** So long an answer waits for its siblings at most: who is slower than that has trouble, and they have not. */
+const SIBLINGS_MS = 100;
+
+export interface Hand {
+  /** How many more it takes. */
+  room(): number;
+  /** "Room for many": there is enough of it to ask the ledger. Where there is not, it rings when there is. */
+  wants(): boolean;
+  take(works: readonly Work[], signal: AbortSignal): void;
+  /** Throws what no patience mends. */
+  check(): void;
+  /** Until nothing is in hand. */
+  rest(): Promise<void>;
+}
+
+export function openHand(parts: Parts, cluster: Cluster): Hand {
+  const turns = new Set<Promise<void>>();
+  const bugs: unknown[] = [];
+  let held = 0;
+  let wanted = false;
+
+  function leave(): void {
+    held--;
+    if (!wanted || HAND_MOST - held < HAND_ROOM) return;
+    wanted = false;
+    parts.bells.ready.ring();
+    parts.bells.waiting.ring();
+  }
+
+  function failed(error: unknown, signal: AbortSignal): void {
+    if (signal.aborted) return;
+    if (error instanceof Failure && error.disposition === "retry") {
+      // The claims run out, and are made again.
+      parts.log.warn("answers of creates could not be written down", { group: cluster.name, code: error.code, error });
+      return;
+    }
+    bugs.push(error);
+    parts.bells.ready.ring();
+  }
+
+  return {
+    room: () => HAND_MOST - held,
+    wants() {
+      const enough = held === 0 || HAND_MOST - held >= HAND_ROOM;
+      wanted ||= !enough;
+      return enough;
+    },
+    take(works, signal) {
+      if (works.length === 0) return;
+      held += works.length;
+      const turn = siblings(parts, cluster, works, leave, signal)
+        .catch((error: unknown) => failed(error, signal))
+        .finally(() => turns.delete(turn));
+      turns.add(turn);
+    },
+    check() {
+      if (bugs.length > 0) throw bugs[0];
+    },
+    rest: async () => {
+      await Promise.all(turns);
+    },
+  };
+}
+
+/** One claim: its Jobs are created side by side, and their answers go into the ledger as they come, many at a time. */
+async function siblings(
+  parts: Parts,
+  cluster: Cluster,
+  works: readonly Work[],
+  leave: () => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const writing: Promise<void>[] = [];
+  const over = new AbortController();
+  let open = works.length;
+  let answers: Entry[] = [];
+  const flush = (): void => {
+    if (answers.length > 0) writing.push(writeDown(parts, answers, signal));
+    answers = [];
+  };
+  const late = async (): Promise<void> => {
+    await parts.clock.sleep(SIBLINGS_MS, over.signal);
+    if (!over.signal.aborted) flush();
+  };
+  const one = async (work: Work): Promise<void> => {
+    try {
+      const entries = await answered(parts, cluster, work, signal);
+      answers = [...answers, ...entries]; // only now: a flush in between began a new list
+    } finally {
+      open--;
+      leave();
+      if (answers.length >= TOGETHER || open === 0) flush();
+      else if (answers.length === 1) void late();
+    }
+  };
+  const done = await Promise.allSettled(works.map(one));
+  over.abort("over");
+  const written = await Promise.allSettled(writing);
+  for (const it of [...done, ...written]) if (it.status === "rejected") throw it.reason;
+}
+
+async function answered(parts: Parts, cluster: Cluster, work: Work, signal: AbortSignal): Promise<readonly Entry[]> {
+  const { run, attempt, nowMs } = work;
+  const entryOf = (input: AttemptInput): Entry => ({ run: run.id, step: attempt.step, n: attempt.n, input });
+  if (nowMs >= attempt.notes.waitUntilMs) return gaveUp(attempt, nowMs).map(entryOf);
+  await parts.fail("beforePost");
+  const input = await createOrAdopt(parts, cluster, work, signal);
+  await parts.fail("afterPost");
+  return [entryOf(input)];
+}
+
+/** A cluster that answers every create with an error would be asked for ever: `waitFor` bounds that too. Nothing was sent for this claim. */
+function gaveUp({ claimNo, notes }: Attempt, nowMs: number): readonly AttemptInput[] {
+  const diagnosis = diagnose("WaitExpired", "Its cluster gave no answer that could be relied on within `waitFor`.");
+  return [{ kind: "deferred", claimNo, diagnosis: notes.stall ?? diagnosis, retryAtMs: nowMs }, { kind: "waitExpired" }];
+}
+
+/**
+ * An answer that is not written down leaves its create in doubt until the fence has passed, and the Job held as long. Where only
+ * the COMMIT's answer was lost this says it twice, which the lifecycle knows.
+ */
+async function writeDown(parts: Parts, entries: readonly Entry[], signal: AbortSignal): Promise<void> {
+  const untilMs = parts.clock.now() + parts.timing.claimMs;
+  for (let failures = 0; ; await parts.pause(++failures, signal)) {
+    try {
+      await Promise.all(entries.map((entry) => parts.recording(entry)));
+      return;
+    } catch (error) {
+      const passes = error instanceof Failure && error.disposition === "retry";
+      if (!passes || signal.aborted || parts.clock.now() >= untilMs) throw error;
+    }
+  }
+}
