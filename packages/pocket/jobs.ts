@@ -92,12 +92,12 @@ export function startJobController(parts: JobControllerParts): () => void {
       return;
     }
     const nowMs = clock.now();
-    // A suspended Job keeps its start; one that is resumed starts anew, and so does its deadline.
+    // A suspended Job keeps its start. One that is resumed starts anew, unless its old deadline passed meanwhile: judged first.
     const resumed = !job.spec.suspend && conditionTrue(job, "Suspended") !== undefined;
-    const standing = resumed ? undefined : job.status.startTime;
-    const startTime = standing ?? (job.spec.suspend ? undefined : timestamp(nowMs));
     const tally = countPods(job, pods);
-    const verdict = conclude(job, tally, startTime, nowMs);
+    const verdict = conclude(job, tally, job.status.startTime, nowMs);
+    const standing = resumed && verdict === undefined ? undefined : job.status.startTime;
+    const startTime = standing ?? (job.spec.suspend ? undefined : timestamp(nowMs));
     // What still runs when a Job fails counts as failed with it.
     const lost = verdict?.type === "Failed" && conditionTrue(job, "FailureTarget") === undefined ? tally.active.length : 0;
     const write = (final: boolean): void =>
