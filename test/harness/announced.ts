@@ -71,13 +71,13 @@ export async function pocketPlace(): Promise<
 export async function announcedSystem(
   place: Place,
   first: Readonly<Record<string, string>>,
-  brokerUrl?: string,
+  brokers: { readonly url?: string; readonly watcherUrl?: string } = {},
 ): Promise<Announced> {
   await using parts = new AsyncDisposableStack();
   const home = await mkdtemp(path.join(tmpdir(), "longshore-announced-"));
   parts.defer(() => rm(home, { recursive: true, force: true }));
   const database = parts.use(await postgres());
-  const url = brokerUrl ?? database.url;
+  const { url = database.url, watcherUrl = url } = brokers;
   const file = async (name: string, text: string): Promise<string> => {
     const to = path.join(home, name);
     await mkdir(path.dirname(to), { recursive: true });
@@ -133,7 +133,8 @@ export async function announcedSystem(
     launcher: () => start("launcher", launcherFile),
     watcher: async ({ key = sealKey } = {}) => {
       const folder = `watcher-${++watchers}`; // all that a watcher on another machine would have
-      const config = stringify({ ...common, sealKeyFile: await file(`${folder}/seal-key`, key) });
+      const broker = { urlFile: await file(`${folder}/broker-url`, watcherUrl) };
+      const config = stringify({ ...common, broker, sealKeyFile: await file(`${folder}/seal-key`, key) });
       return await start("watcher", await file(`${folder}/watcher.yaml`, config));
     },
     run: async (id, more = {}) => {

@@ -6,9 +6,12 @@
  */
 import { randomBytes } from "node:crypto";
 import t, { type Test } from "tap";
+import { openBroker } from "@longshore/broker/open.ts";
+import { systemClock } from "@longshore/runtime/clock.ts";
+import { silentLog } from "@longshore/runtime/log.ts";
 import type { Pocket } from "@longshore/pocket/start.ts";
 import { type Announced, announcedSystem, pocketPlace, seen } from "../harness/announced.ts";
-import { rabbitmq } from "../harness/rabbitmq.ts";
+import { rabbitmq, type TestRabbitmq } from "../harness/rabbitmq.ts";
 
 t.setTimeout(0); // each wait of the harness has its own bound
 
@@ -126,9 +129,25 @@ await t.test("over the broker in Postgres", async (t) => {
   await story(t, it, cluster.pocket, cluster.place.tokens);
 });
 
-await t.test("over RabbitMQ 4.0", async (t) => {
+/** All that a watcher needs there, as README says it: it can read no command, no event and no fact. */
+async function watchersUrl(server: TestRabbitmq): Promise<string> {
+  const own = "longshore\\.follow\\..*";
+  await server.ctl("add_user", "watcher", "watching");
+  await server.ctl(
+    "set_permissions",
+    "watcher",
+    `^${own}$`,
+    `^(longshore\\.(facts|control)|${own})$`,
+    `^(longshore\\.control|${own})$`,
+  );
+  return Object.assign(new URL(server.url), { username: "watcher", password: "watching" }).href;
+}
+
+await t.test("over RabbitMQ 4.0, with a user for the watcher that may do nothing else", async (t) => {
   await using server = await rabbitmq({ version: "4.0" });
+  { await using _declared = await openBroker({ url: server.url, log: silentLog, clock: systemClock }); } // biome-ignore format: as an operator does it once
+  const watcherUrl = await watchersUrl(server);
   await using cluster = await pocketPlace();
-  await using it = await announcedSystem(cluster.place, { first: "default" }, server.url);
+  await using it = await announcedSystem(cluster.place, { first: "default" }, { url: server.url, watcherUrl });
   await story(t, it, cluster.pocket, cluster.place.tokens);
 });
