@@ -170,6 +170,7 @@ function apiServerFlags(files: Files, etcdUrl: string, port: number): readonly s
     `--service-account-key-file=${files.verifyingKey}`,
     `--service-account-signing-key-file=${files.signingKey}`,
     "--service-cluster-ip-range=10.96.0.0/16",
+    "--advertise-address=198.18.0.1", // told to nobody; without one it does not start on a computer without a network
     "--endpoint-reconciler-type=none",
     "--allow-privileged=true",
     "--kubelet-preferred-address-types=Hostname,InternalIP",

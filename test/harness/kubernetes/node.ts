@@ -127,17 +127,31 @@ interface Condition {
   readonly message?: string;
 }
 
+interface NodeStatus {
+  readonly conditions?: readonly Condition[];
+  readonly addresses?: readonly object[];
+}
+
 async function untilReady(cluster: StartedCluster): Promise<void> {
   let last = "the kubelet has not made its Node";
   for (const began = performance.now(); performance.now() - began < READY_WITHIN_MS; await sleep(50)) {
     const { status, body } = await cluster.admin.send({ method: "GET", path: `/api/v1/nodes/${NAME}` }, forever);
     if (status !== 200) continue;
-    const { conditions = [] } = (body as { readonly status: { readonly conditions?: readonly Condition[] } }).status;
+    const { conditions = [], addresses = [] } = (body as { readonly status: NodeStatus }).status;
     const ready = conditions.find((it) => it.type === "Ready");
-    if (ready?.status === "True") return;
+    if (ready?.status === "True") return addresses.length > 0 ? undefined : await giveAddress(cluster);
     last = ready?.message ?? "its Node has no condition yet";
   }
   throw new Error(
     `the real node was not ready within ${READY_WITHIN_MS / 1000} s: ${last}. Its log: ${cluster.folder}/kubelet.log`,
   );
+}
+
+/** On a computer without a network the kubelet finds no address of its own, and nobody could read a log. */
+async function giveAddress({ admin }: StartedCluster): Promise<void> {
+  const path = `/api/v1/nodes/${NAME}/status`;
+  const contentType = "application/strategic-merge-patch+json";
+  const body = { status: { addresses: [{ type: "Hostname", address: NAME }] } };
+  const answer = await admin.send({ method: "PATCH", path, contentType, body }, forever);
+  if (answer.status !== 200) throw new Error(`the node was given no address: ${answer.status} ${JSON.stringify(answer.body)}`);
 }
