@@ -26,6 +26,8 @@ export type Trouble =
   /** The request is held so long before the server gets it, or until something else has happened. */
   | { readonly kind: "late"; readonly byMs: number }
   | { readonly kind: "held"; readonly until: Promise<unknown> }
+  /** The request is held until the test lets go of it, also when its client has given it up. */
+  | { readonly kind: "held"; readonly until: Promise<unknown> }
   /** The connection is reset before the server hears of the request. */
   | { readonly kind: "reset" }
   /** It is taken, and nothing follows; the connection stays open. */

@@ -103,6 +103,7 @@ export async function faultProxy(target: FaultProxyOptions): Promise<FaultProxy>
     if (trouble?.kind === "answer") return answer(response, entry, trouble);
     if (trouble?.kind === "held") await trouble.until;
     if (trouble?.kind === "late") await systemClock.sleep(trouble.byMs, ended.signal);
+    if (trouble?.kind === "held") await trouble.until;
     await forward({ request, response, entry, body, trouble });
   }
 

@@ -6,6 +6,7 @@ import {
   ENDS,
   type EventRow,
   type History,
+  isByOthers,
   type JobLife,
   jobsOf,
   podsOf,
@@ -111,7 +112,7 @@ function ranBehind(history: History, end: EventRow): readonly string[] {
   const restarted = history.ledger.events.find((it) => it.run === end.run && it.generation > end.generation);
   const pods = history.ledger.attempts
     .filter(({ run }) => run === end.run)
-    .flatMap(({ name }) => history.clusters.flatMap(({ jobs }) => jobs.filter((it) => it.name === name)))
+    .flatMap(({ name, uid }) => jobsNamed(history, name).filter((it) => it.uid === uid || !isByOthers(history, name)))
     .flatMap(({ uid }) => podsOf(history, uid))
     .filter(({ createdMs }) => restarted === undefined || createdMs < restarted.atMs);
   return pods.flatMap((pod) => {
@@ -125,6 +126,9 @@ function ranBehind(history: History, end: EventRow): readonly string[] {
       : [];
   });
 }
+
+const jobsNamed = ({ clusters }: History, name: string): readonly JobLife[] =>
+  clusters.flatMap(({ jobs }) => jobs.filter((it) => it.name === name));
 
 /** In a run of one step: only Complete beats a cancel that was recorded, and only an abandoning ends the waiting for it. */
 function cancels({ ledger, sent }: History): readonly string[] {

@@ -5,6 +5,9 @@ import {
   type ClusterHistory,
   type EventRow,
   type History,
+  isByOthers,
+  isMade,
+  isOurs,
   type JobLife,
   jobsOf,
   podsOf,
@@ -20,10 +23,6 @@ export function faultsOfJobs(history: History): readonly string[] {
     ]),
   ];
 }
-
-const isMade = ({ verb, resource, status }: ClusterHistory["asked"][number]): boolean =>
-  verb === "create" && resource === "jobs" && status === 201;
-const isOurs = ({ launcher }: ClusterHistory, user: string): boolean => launcher === "" || user === launcher;
 
 function strangers({ ledger }: History, cluster: ClusterHistory): readonly string[] {
   const names = new Set(ledger.attempts.map(({ name }) => name));
@@ -47,7 +46,10 @@ function unseen(cluster: ClusterHistory): readonly string[] {
 
 function surplus(history: History, attempt: AttemptRow): readonly string[] {
   const all = history.clusters.flatMap(({ jobs }) => jobs).filter((it) => it.name === attempt.name && !it.occupant);
-  const isExcused = all.some(({ stripped }) => stripped) || history.clusters.some(({ restored }) => restored);
+  const isExcused =
+    isByOthers(history, attempt.name) ||
+    all.some(({ stripped }) => stripped) ||
+    history.clusters.some(({ restored }) => restored);
   const ran = all.filter(({ uid }) => podsOf(history, uid).length > 0);
   const left = all.filter((it) => it.uid !== attempt.uid && !it.gone);
   return [

@@ -145,4 +145,11 @@ export function podsOf(history: History, uid: string): readonly PodLife[] {
   return history.clusters.flatMap(({ pods }) => pods.filter((it) => it.job === uid));
 }
 
+export const isMade = ({ verb, resource, status }: Asked): boolean => verb === "create" && resource === "jobs" && status === 201;
+export const isOurs = ({ launcher }: ClusterHistory, user: string): boolean => launcher === "" || user === launcher;
+
+/** A copy, or one that came back from a backup: what it runs is not our doing. */
+export const isByOthers = ({ clusters }: History, name: string): boolean =>
+  clusters.some((cluster) => cluster.asked.some((it) => isMade(it) && it.name === name && !isOurs(cluster, it.user)));
+
 export const at = (ms: number): string => new Date(ms).toISOString().slice(11, 23);

@@ -40,6 +40,8 @@ export interface Site {
 }
 
 export type Through = (url: string) => Promise<string>;
+/** What ends TLS itself says by which authority. */
+export type Before = (url: string, ca: string) => Promise<string | { readonly url: string; readonly ca: string }>;
 const direct: Through = (url) => Promise.resolve(url);
 const forever = new AbortController().signal;
 
@@ -47,7 +49,7 @@ const forever = new AbortController().signal;
 export async function pocketSite(
   parts: AsyncDisposableStack,
   home: string,
-  { instant = false, through = direct }: { readonly instant?: boolean; readonly through?: Through | undefined },
+  { instant = false, through = direct }: { readonly instant?: boolean; readonly through?: Before | undefined },
 ): Promise<Site> {
   const requestLog = path.join(home, "requests.jsonl");
   const pocket = parts.use(await startPocketProcess(home, requestLog, instant));
@@ -62,7 +64,7 @@ export async function pocketSite(
     choice: {
       name: "pocket",
       namespace: NAMESPACE,
-      cluster: { server: await through(pocket.url) },
+      cluster: { server: urlOf(await through(pocket.url, "")) },
       launch: { tokenFile },
       watch: { tokenFile },
     },
@@ -77,7 +79,7 @@ export async function pocketSite(
 export interface NamespaceOptions {
   readonly cluster: TestCluster;
   readonly group: string;
-  readonly through?: Through | undefined;
+  readonly through?: Before | undefined;
 }
 
 export async function namespaceSite(home: string, { cluster, group, through = direct }: NamespaceOptions): Promise<Site> {
@@ -87,14 +89,16 @@ export async function namespaceSite(home: string, { cluster, group, through = di
     await writeFile(file, await cluster.token(namespace, account), { mode: 0o600 });
     return file;
   };
-  const url = await through(cluster.url);
+  const met = await through(cluster.url, cluster.ca);
+  const caFile = path.join(home, `${group}-ca`);
+  await writeFile(caFile, typeof met === "string" ? cluster.ca : met.ca);
   return {
     group,
     namespace,
     choice: {
       name: group,
       namespace,
-      cluster: { server: url.replace(/\/$/, ""), caFile: cluster.caFile },
+      cluster: { server: urlOf(met), caFile },
       launch: { tokenFile: await tokenFile("longshore-launcher") },
       watch: { tokenFile: await tokenFile("longshore-watcher") },
     },
@@ -105,6 +109,8 @@ export async function namespaceSite(home: string, { cluster, group, through = di
     launcher: `system:serviceaccount:${namespace}:longshore-launcher`,
   };
 }
+
+const urlOf = (met: Awaited<ReturnType<Before>>): string => (typeof met === "string" ? met : met.url).replace(/\/$/, "");
 
 function asking(transport: Transport, namespace: string): Site["ask"] {
   return async (method, what, body) => {

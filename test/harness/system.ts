@@ -26,7 +26,7 @@ import { faultsOfHistory, type History } from "./history.ts";
 import { keepHistory } from "./history-keep.ts";
 import type { TestCluster } from "./kubernetes/cluster.ts";
 import { postgres, type TestPostgres } from "./postgres.ts";
-import { namespaceSite, pocketSite, type Site, type Through } from "./site.ts";
+import { namespaceSite, pocketSite, type Before, type Site, type Through } from "./site.ts";
 import { openJournal } from "./upstream.ts";
 import { type Created, faultsOfStory, missing } from "./verdict.ts";
 
@@ -37,7 +37,7 @@ export interface SystemOptions {
   readonly clusters?: readonly TestCluster[];
   /** Puts something of the test's own between: `(url) => proxied url`. For the programs only, not for the journals. */
   readonly through?: {
-    readonly kubernetes?: Through;
+    readonly kubernetes?: Before;
     readonly broker?: Through;
     readonly ledger?: Through;
   };

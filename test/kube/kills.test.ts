@@ -2,7 +2,9 @@
  * The fault tests of processes, on real parts: RabbitMQ, Postgres, two control planes with simulated nodes, and services that
  * may do exactly what `longshore rbac` gives them. (Faults 1–5, 7–12, 24, 65.) The bodies are those of test/chaos.
  */
+// needs kubernetes, rabbitmq
 // runs at most 12 min
+import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { launcherIsKilled } from "../chaos/bodies/launcher-killed.ts";
 import { repliesAreLost, wired } from "../chaos/bodies/reply-lost.ts";
@@ -13,8 +15,6 @@ import { rabbitmq } from "../harness/rabbitmq.ts";
 import { openSystem } from "../harness/system.ts";
 
 t.setTimeout(0); // each wait of the harness has its own bound
-
-const POSTED_BYTES = 1_500;
 
 await using rabbit = await rabbitmq({ version: "4.0" });
 await using cloud = await kubernetes({ nodes: "simulated", clusters: 2 });
@@ -27,8 +27,12 @@ const brokerUrl = rabbit.url;
 }
 {
   await using it = await wired({ brokerUrl, clusters: clusters.slice(0, 1) });
-  // Nobody reads what TLS carries: a create is the first thing of that size that the launcher sends.
-  await repliesAreLost(t, { ...it, create: (wire) => wire.received(wire.count("toServer") + POSTED_BYTES), kills: 25 });
+  // Nobody reads what TLS carries: that a create passed shows in the cluster, when its answer is still held back.
+  const created = async (): Promise<void> => {
+    const before = (await it.system.created()).length;
+    while ((await it.system.created()).length === before) await sleep(5);
+  };
+  await repliesAreLost(t, { ...it, create: created, kills: 25, delayMs: 30 });
 }
 {
   await using system = await openSystem({ brokerUrl, clusters });

@@ -26,12 +26,14 @@ export async function wired(
 export interface RepliesLost {
   readonly system: System;
   readonly wire: TcpProxy;
-  /** Killed when this passes on the wire: the create itself where it can be read, else only that something does. */
+  /** Resolves when the next create is on its way, or has arrived and its answer is on the way. */
   readonly create: (wire: TcpProxy) => Promise<void>;
   readonly kills: number;
+  /** By which everything on the wire is held back, in each direction. */
+  readonly delayMs?: number;
 }
 
-export async function repliesAreLost(t: Test, { system, wire, create, kills }: RepliesLost): Promise<void> {
+export async function repliesAreLost(t: Test, { system, wire, create, kills, delayMs = 5 }: RepliesLost): Promise<void> {
   await t.test("the answer to a create is lost on the way: one Job, one story", async (t) => {
     await using _watcher = await system.watcher();
     await using _launcher = await system.launcher();
@@ -52,13 +54,13 @@ export async function repliesAreLost(t: Test, { system, wire, create, kills }: R
     const chance = chanceOf(seed);
     await using _watcher = await system.watcher();
     const runs = Array.from({ length: kills }, (_, n) => `killed/${n}`);
-    wire.delay(5);
+    wire.delay(delayMs);
     for (const run of runs) {
       const posted = create(wire);
       const doomed = await system.launcher({}, { eager: true });
       await system.command("run.requested", { run, ...quick });
       await posted;
-      await sleep(chance.between(0, 20));
+      await sleep(chance.between(0, delayMs * 4));
       doomed.signal("SIGKILL");
       await doomed.ended;
     }

@@ -12,7 +12,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { removeFolder, type StartedCluster, startCluster, type TestCluster } from "./cluster.ts";
 import { startNode } from "./node.ts";
-import { type KubernetesVersion, type Programs, programs } from "./programs.ts";
+import { type KubernetesVersion, NODE_VERSION, type Programs, programs } from "./programs.ts";
 import { startSimulatedNodes } from "./simulated-nodes.ts";
 
 export type { Said, TestCluster } from "./cluster.ts";
@@ -35,11 +35,20 @@ export interface TestKubernetes extends AsyncDisposable {
 
 export async function kubernetes({ nodes, clusters = 1, version }: KubernetesOptions): Promise<TestKubernetes> {
   await using parts = new AsyncDisposableStack();
-  const there = await programs(version);
+  const kubelet = nodes === "real" && { kubelet: await kubeletFor(version) };
+  const there = { ...(await programs(version)), ...kubelet };
   await sweep();
   const started = await Promise.all(Array.from({ length: clusters }, () => startOne(parts, there, nodes)));
   const kept = parts.move();
   return { clusters: started, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+}
+
+/** A kubelet may be older than its API server, not newer. */
+async function kubeletFor(version: KubernetesVersion = NODE_VERSION): Promise<string> {
+  if (Number(version) >= Number(NODE_VERSION)) return (await programs(NODE_VERSION)).kubelet;
+  throw new Error(
+    `a real node runs the kubelet of ${NODE_VERSION}, which Kubernetes ${version} is too old for: ask for ${NODE_VERSION}.`,
+  );
 }
 
 async function startOne(parts: AsyncDisposableStack, there: Programs, nodes: Nodes): Promise<StartedCluster> {

@@ -37,7 +37,7 @@ export async function programs(version: KubernetesVersion = "1.34", say: Say = t
 }
 
 /** The one whose kubelet the real node runs: the last that starts on a machine with cgroup v1 without being told to. */
-const NODE_VERSION: KubernetesVersion = "1.34";
+export const NODE_VERSION: KubernetesVersion = "1.34";
 
 function kubernetesModule(version: KubernetesVersion): GoModule {
   const wanted = KUBERNETES.filter((name) => name !== "kubelet" || version === NODE_VERSION);
