@@ -7,6 +7,8 @@
 export interface Packing {
   pack(value: object): string;
   unpack(text: string): unknown;
+  /** Whether the first text in it is this one, as far as that can be seen without unpacking it. */
+  begins(text: string, value: string): boolean;
 }
 
 export interface PackingOptions {
@@ -33,8 +35,10 @@ export function openPacking({ recurring, shapesMost = 1_000, wordsMost = 10_000 
       shape = shapes.push(shapeOf(value)) - 1;
       shapeNumbers.set(outline, shape);
     }
-    const whole = shape === undefined || leaves.some((it) => it.includes(END));
-    return whole ? `j${JSON.stringify(value)}` : shape + END + leaves.join(END);
+    if (shape === undefined || leaves.some((it) => it.includes(END))) return `j${JSON.stringify(value)}`;
+    // Joined at once: of strings put together by and by the parts are kept as well.
+    leaves.unshift(String(shape));
+    return leaves.join(END);
   }
 
   function leafOf(value: unknown, field: string, before: Map<string, number>, at: number): string {
@@ -71,7 +75,7 @@ export function openPacking({ recurring, shapesMost = 1_000, wordsMost = 10_000 
     return kind === "u" ? undefined : kind === "0" ? null : kind === "t";
   }
 
-  return { pack, unpack };
+  return { pack, unpack, begins: (text, value) => text.startsWith(`s${value}${END}`, text.indexOf(END) + 1) };
 }
 
 /** A value without its leaves. */
@@ -98,7 +102,7 @@ function filled(shape: Shape, from: { readonly leaves: readonly unknown[]; at: n
 type LeafOf = (value: unknown, field: string, before: Map<string, number>, at: number) => string;
 
 /** The outline is the same for two values exactly where their shapes are. */
-function flattened(value: object, leafOf: LeafOf): { readonly outline: string; readonly leaves: readonly string[] } {
+function flattened(value: object, leafOf: LeafOf): { readonly outline: string; readonly leaves: string[] } {
   const leaves: string[] = [];
   const before = new Map<string, number>();
   let outline = "";

@@ -20,6 +20,12 @@ export interface Known {
 /** Nothing was seen or said of the Job itself, and nothing is left of its pods. */
 const isEmpty = ({ job, said, pods }: Known): boolean => job === undefined && said === undefined && pods.size === 0;
 
+interface Packed extends Omit<Known, "pods"> {
+  /** First, so that it can be seen from outside. */
+  readonly version: string;
+  readonly pods: readonly PodSeen[];
+}
+
 /** Of a Job that is there; those of etcd are digits. */
 const versionOf = ({ job, vanished }: Known): string => (vanished ? "" : (job?.resourceVersion ?? ""));
 
@@ -68,10 +74,8 @@ export function openBook(): Book {
     const text = packed.get(uid);
     if (text === undefined) return undefined;
     // It was packed below, from what its type says.
-    const { pods, ...rest } = packing.unpack(text.slice(text.indexOf("@") + 1)) as Omit<Known, "pods"> & {
-      readonly pods: readonly PodSeen[];
-    };
-    return { ...rest, pods: new Map(pods.map((it) => [it.uid, it])) };
+    const { job, pods, said, vanished } = packing.unpack(text) as Packed;
+    return { job, said, vanished, pods: new Map(pods.map((it) => [it.uid, it])) };
   }
 
   function take(uid: Uid): Known | undefined {
@@ -88,7 +92,9 @@ export function openBook(): Book {
       if (recent.size <= RECENT_MOST) break;
       if (opened.has(uid)) continue;
       recent.delete(uid);
-      packed.set(uid, `${versionOf(known)}@${packing.pack({ ...known, pods: [...known.pods.values()] })}`);
+      const { job, said, vanished, pods } = known;
+      const now: Packed = { version: versionOf(known), job, said, vanished, pods: [...pods.values()] };
+      packed.set(uid, packing.pack(now));
     }
   }
 
@@ -108,7 +114,7 @@ export function openBook(): Book {
     },
     isAt(uid, resourceVersion) {
       const known = recent.get(uid);
-      return known ? versionOf(known) === resourceVersion : packed.get(uid)?.startsWith(`${resourceVersion}@`) === true;
+      return known ? versionOf(known) === resourceVersion : packing.begins(packed.get(uid) ?? "", resourceVersion);
     },
     peek: (uid) => recent.get(uid) ?? unpacked(uid),
     open(uid) {

@@ -4,17 +4,20 @@
  */
 import { parseArgs } from "node:util";
 import { launch } from "./launch.ts";
+import { relist } from "./relist.ts";
 import { spine } from "./spine.ts";
 
-const USAGE = `usage: npm run bench -- launch|spine [options]
+const USAGE = `usage: npm run bench -- launch|relist|spine [options]
 
   launch  bare creates of a Job's manifest and launches of runs, in turns, on one real control plane: both rates and
           their ratio, CPU of each process per Job, requests by verb. A launch counts from the confirmed command to the UID in
           the ledger. Neither watcher nor controllers run: Jobs stay what they were created as
+  relist  a watcher that lists everything anew, from an API server that makes its pages as it goes: memory at its highest,
+          the longest time in which it did nothing else, bytes kept per Job
   spine   runs through broker, launcher, pocket (instant pods) and watcher, to their terminal events: runs per second,
           CPU per run of each part, latencies, requests to the cluster's API and transactions of the ledger
 
-  --runs N       how many runs at once: per turn for launch (2000), in all for spine (1000)
+  --runs N       how many runs at once: per turn for launch (2000), in all for spine (1000); Jobs for relist (50000)
   --turns N      launch: turns of each kind (3)
   --cluster KIND launch: kubernetes (the default) or pocket (for trying things where no control plane can be had)
   --one-by-one N spine: how many after that, each when the one before has ended (200)
@@ -53,6 +56,8 @@ async function main(words: readonly string[]): Promise<number> {
   switch (asked) {
     case "launch":
       return print(await launch({ runs, turns, cluster, broker, profile, say }));
+    case "relist":
+      return print(await relist({ jobs: count(values.runs ?? "50000") ?? runs, say }));
     case "spine":
       return print(await spine({ runs, oneByOne, broker, profile, say }));
     default:

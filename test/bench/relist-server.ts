@@ -79,7 +79,8 @@ function pod(n: number): object {
 }
 
 const nameOf = (n: number): string => `orders-8812-export-main-1-${n.toString(36).padStart(10, "x")}`;
-const uidOf = (kind: number, n: number): string => `${String(kind).padStart(8, "0")}-0000-4000-8000-${String(n).padStart(12, "0")}`;
+const uidOf = (kind: number, n: number): string =>
+  `${String(kind).padStart(8, "0")}-0000-4000-8000-${String(n).padStart(12, "0")}`;
 
 function page(kind: "jobs" | "pods", query: URLSearchParams, count: number): object {
   const first = Number(query.get("continue") ?? 0);

@@ -11,7 +11,7 @@ import { createInterface } from "node:readline";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { GroupName, Installation } from "@longshore/contract/ids.ts";
-import { openClusters } from "@longshore/kubernetes/clusters.ts";
+import { type Cluster, openClusters } from "@longshore/kubernetes/clusters.ts";
 import { openTransport } from "@longshore/kubernetes/exchange.ts";
 import { connectionTo } from "@longshore/kubernetes/testing/loopback.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
@@ -84,7 +84,7 @@ async function startServer(parts: AsyncDisposableStack, jobs: number): Promise<s
 }
 
 /** One group's watcher, whose broker takes everything. */
-function watch(cluster: Parameters<typeof watchGroup>[1] extends infer W ? Omit<W, "name"> : never, jobs: number) {
+function watch(cluster: Cluster, jobs: number) {
   const stop = new AbortController();
   const metrics = openMetrics("watcher", "bench");
   const waiting = new Set<() => void>();

@@ -12,6 +12,7 @@ import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import t from "tap";
 import { followFaults } from "../harness/follow-faults.ts";
 import type { Ground } from "../harness/follow-stage.ts";
+import { watchFaults } from "../harness/watch-faults.ts";
 
 t.setTimeout(0);
 
@@ -40,3 +41,4 @@ const ground: Ground = {
 };
 
 followFaults(t, () => ground);
+watchFaults(t, () => ground);

@@ -5,6 +5,7 @@ import t from "tap";
 import { followFaults } from "../harness/follow-faults.ts";
 import { type Ground, stage } from "../harness/follow-stage.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
+import { watchFaults } from "../harness/watch-faults.ts";
 
 t.setTimeout(0);
 
@@ -25,6 +26,7 @@ const ground: Ground = {
 };
 
 followFaults(t, () => ground);
+watchFaults(t, () => ground);
 
 t.test("survives 19 an etcd that was restored: what came after the snapshot is gone, and versions begin again", async (t) => {
   await using it = await stage(ground, { jobs: ["a", "b"], stallMs: 3_000 });
