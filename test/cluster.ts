@@ -24,7 +24,7 @@ const USAGE = `usage: npm run cluster -- up [--real-node] [--version ${VERSIONS.
                 The first time, the programs are built from Go modules: about seven minutes on two cores, needs Go
   --real-node   one node with containerd and a kubelet, which runs real containers. As root on Debian; nothing is
                 installed, the node lives in namespaces of its own. Images: ${BUSYBOX}, and what it can pull
-  --version     of Kubernetes (1.34)
+  --version     of Kubernetes (1.34); a real node's kubelet is of 1.34 and works beside 1.36
   down          ends it from another terminal, or takes away what one left that was killed. What was built stays in
                 the cache folder ${cacheFolder()} for the next time
 `;
