@@ -80,7 +80,9 @@ export function inputsOf(group: GroupName, { job, pods }: Extract<Look, { kind: 
   const finished = finishedCondition(job);
   const evidence = evidenceOf(job, { pods });
   if (finished?.type === "Complete") return [{ kind: "complete", evidence, ...of }];
-  if (finished?.type === "Failed") return [{ kind: "failed", evidence, ...of }];
+  // Without deletion its own word is enough; else what is left of its pods decides: none that has not finished.
+  if (finished?.type === "Failed" && (job.deletionAt === undefined || !pods.some(isUnfinished)))
+    return [{ kind: "failed", evidence, ...of }];
   if (isLookedDeleted(job, pods)) return [{ kind: "lookedDeleted", evidence, ...of }];
   if (job.deletionAt !== undefined) return [{ kind: "deleting", ...of }];
   const running = pods.find((pod) => evidenceOfPod(pod).started === "yes");

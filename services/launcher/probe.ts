@@ -6,7 +6,7 @@
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
-import { diagnoseReply } from "@longshore/domain/diagnosis/replies.ts";
+import { diagnoseReply, NO_NAMESPACE } from "@longshore/domain/diagnosis/replies.ts";
 import { diagnoseTransport } from "@longshore/domain/diagnosis/transport.ts";
 import type { Got } from "@longshore/kubernetes/read.ts";
 import type { Cluster, Parts } from "./parts.ts";
@@ -68,7 +68,7 @@ export async function probeOne(
   // What other launchers found out, too: one that judged a group and then died would else have the last word for ever.
   const recorded = (await parts.ledger.groups()).find((it) => it.name === name);
   const known = recorded?.namespaceUid ?? before?.namespaceUid;
-  const diagnosis = verdict(got, known, namespace) ?? refusal(parts, name);
+  const diagnosis = verdict(got, known, { group: name, namespace }) ?? refusal(parts, name);
   parts.metrics.set("longshore_group_up", { group: name }, diagnosis === undefined ? 1 : 0);
   const namespaceUid = known ?? (got.kind === "found" ? got.object.uid : undefined);
   const health = diagnosis === undefined ? "healthy" : "unhealthy";
@@ -144,7 +144,11 @@ function refusal({ views, clock }: Pick<Parts, "views" | "clock">, name: GroupNa
   return refused !== undefined && clock.now() < refused.untilMs ? refused.diagnosis : undefined;
 }
 
-function verdict(got: Got, known: string | undefined, namespace: string): Diagnosis | undefined {
+function verdict(
+  got: Got,
+  known: string | undefined,
+  { group, namespace }: { readonly group: GroupName; readonly namespace: string },
+): Diagnosis | undefined {
   switch (got.kind) {
     case "found":
       if (got.object.deleting) return diagnose("NamespaceTerminating", `The namespace ${namespace} is being deleted.`);
@@ -155,11 +159,11 @@ function verdict(got: Got, known: string | undefined, namespace: string): Diagno
         [`expected UID ${known}`, `found ${got.object.uid}`],
       );
     case "missing":
-      return diagnose("EndpointUnreachable", `The cluster has no namespace ${namespace}.`);
+      return diagnose("NamespaceTerminating", `The cluster of group "${group}" has no namespace "${namespace}".`, [], NO_NAMESPACE);
     case "answered":
-      return diagnoseReply(got);
+      return diagnoseReply(got, { group, namespace });
     case "unsent":
     case "unanswered":
-      return diagnoseTransport(got.failure);
+      return diagnoseTransport(got.failure, `The cluster of group "${group}"`);
   }
 }

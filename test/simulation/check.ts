@@ -236,8 +236,6 @@ function nothingRunsBehindAnEnd(world: World): readonly string[] {
     if (outcome === undefined) return [];
     const behind = pods.filter((it) => it.jobName === name && (it.endedMs ?? Number.POSITIVE_INFINITY) > outcome.endedAtMs);
     if (behind.length === 0 || isExcepted(world, name)) return [];
-    // The Job itself was Failed, and had been told by somebody to leave its pod behind.
-    if (outcome.result !== "succeeded" && behind.every(({ job }) => world.history.jobs.get(job)?.orphanedMs !== undefined && world.history.jobs.get(job)?.failedMs !== undefined)) return []; // biome-ignore format: one question
     return [
       `${name} is recorded as ${outcome.result} at ${at(outcome.endedAtMs)}, and a pod of it ran from ${at(behind[0]?.startedMs ?? 0)} to ${at(behind[0]?.endedMs ?? 0)}`,
     ];

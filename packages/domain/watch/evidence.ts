@@ -72,6 +72,13 @@ export const hasRun = (it: ContainerSeen): boolean =>
 /** Deleted for good, as a look shows it: nothing but our hold is left, and no unfinished pod. */
 export const isLookedDeleted = (job: JobSeen, pods: readonly PodSeen[]): boolean => onlyHeld(job) && !pods.some(isUnfinished);
 
+/**
+ * A Job that is being deleted is Failed also for a pod that was taken from it and runs on, orphaned: its condition says only that
+ * the controller cannot find the pod. It is believed where every pod that it counts is seen to have finished.
+ */
+export const isFailureBelieved = (job: JobSeen, pods: readonly PodSeen[]): boolean =>
+  job.deletionAt === undefined || (pods.length >= Math.max(1, job.failed) && !pods.some(isUnfinished));
+
 /** The pod to tell of: one that succeeded, else one that ran, else the newest. */
 export function telling(pods: readonly PodSeen[]): PodSeen | undefined {
   const rank = (pod: PodSeen): number => (pod.phase === "Succeeded" ? 2 : pod.containers.some(hasRun) ? 1 : 0);

@@ -15,7 +15,7 @@ import { diagnoseEvents } from "../diagnosis/jobs.ts";
 import { diagnosePodsEnd, diagnoseStall, isPullUnexplained, type Pulls, rememberPulls } from "../diagnosis/pods.ts";
 import { causeKey } from "../diagnosis/repeat.ts";
 import { isNewer } from "../run/record.ts";
-import { evidenceOf, evidenceOfPod, hasRun, isLookedDeleted, mainOf, telling } from "./evidence.ts";
+import { evidenceOf, evidenceOfPod, hasRun, isFailureBelieved, isLookedDeleted, mainOf, telling } from "./evidence.ts";
 import { type EventSeen, finishedCondition, isUnfinished, type JobSeen, type PodSeen } from "./seen.ts";
 
 type JobFact = "job.started" | "job.stalled" | "job.resumed" | "job.ended" | "job.deleting" | "job.deleted";
@@ -82,7 +82,8 @@ export function facts(said: Said | undefined, seen: JobAndPods, nowMs: number): 
   const cause = diagnosePodsEnd(seen) ?? before?.cause;
   const known: Said = { ...(before ?? silence(about, nowMs)), about, pulls, cause };
   const finished = finishedCondition(job);
-  if (finished) return ended(known, seen, finished.type, nowMs);
+  if (finished && (finished.type === "Complete" || isFailureBelieved(job, seen.pods)))
+    return ended(known, seen, finished.type, nowMs);
   if (job.deletionAt !== undefined) return deleting(known, seen, nowMs);
   return alive(known, seen, nowMs);
 }
