@@ -6,9 +6,15 @@
 import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import { type ClusterChoice, NAMESPACE } from "@longshore/cli/home.ts";
+import type { Transport } from "@longshore/kubernetes/transport.ts";
 import { kubernetes, type KubernetesOptions } from "../harness/kubernetes/kubernetes.ts";
 import { startPocketProcess } from "../harness/pocket.ts";
 import { openAuditLog, openRequestLog, type RequestLog } from "./requests.ts";
+
+export interface RealCluster extends BenchCluster {
+  /** As somebody who may do everything: what controllers would write, the bench writes. */
+  readonly admin: Transport;
+}
 
 export interface BenchCluster extends AsyncDisposable {
   /** "Kubernetes v1.34.4 (API server and etcd)". */
@@ -43,7 +49,7 @@ const HOUR_SECONDS = 3600;
 export async function realCluster(
   home: string,
   { nodes, controllers }: { readonly nodes: KubernetesOptions["nodes"]; readonly controllers: boolean },
-): Promise<BenchCluster> {
+): Promise<RealCluster> {
   await using started = new AsyncDisposableStack();
   const { clusters } = started.use(await kubernetes({ nodes }));
   const [cluster] = clusters;
@@ -64,6 +70,7 @@ export async function realCluster(
     product: `Kubernetes ${cluster.version} (API server and etcd${controllers ? ", controllers and scheduler" : " alone"})`,
     choice: { name: "bench", namespace, cluster: { server: cluster.url, caFile: cluster.caFile }, launch, watch },
     pids: Object.fromEntries(running.flatMap(([name, { pid }]) => (pid === undefined ? [] : [[name, pid]]))),
+    admin: cluster.admin,
     requests: openAuditLog(cluster.auditLog, (user) => user.startsWith(`system:serviceaccount:${namespace}:longshore-`)),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };

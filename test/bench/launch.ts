@@ -12,8 +12,9 @@ import { openCeiling } from "./ceiling.ts";
 import { pocketCluster, realCluster } from "./cluster.ts";
 import { type CpuMs, cpuMs, since } from "./cpu.ts";
 import { each, rounded, told } from "./figures.ts";
+import { launched } from "./launched.ts";
 import { type BrokerKind, openStage, type Stage } from "./stage.ts";
-import { openUpstream, publishAll, type Upstream } from "./upstream.ts";
+import { openUpstream } from "./upstream.ts";
 
 export interface LaunchOptions {
   readonly runs: number;
@@ -27,7 +28,7 @@ export interface LaunchOptions {
 
 const WARM_UP = 1_000;
 const LOOK_MS = 20;
-const STORED_WITHIN_MS = 300_000;
+const TOLD_WITHIN_MS = 300_000;
 /** Postgres' backends report what they did at most once a second, and RabbitMQ tidies up a little later. */
 const SETTLE_MS = 1_500;
 const JOBS_MOST = 100_000;
@@ -41,13 +42,13 @@ export async function launch({ runs, turns, cluster, broker, profile, say }: Lau
 
   say(`warming up with ${WARM_UP} of each …`);
   await ceiling.create("warm-up/bare", WARM_UP);
-  await launched(stage, upstream, "warm-up", WARM_UP);
+  await launched(stage.database, upstream, "warm-up", WARM_UP);
 
   const bare: Turn[] = [];
   const ours: Turn[] = [];
   for (let turn = 1; turn <= turns; turn++) {
     bare.push(await measured(stage, runs, () => ceiling.create(`bare/${turn}`, runs)));
-    ours.push(await measured(stage, runs, () => launched(stage, upstream, `turn/${turn}`, runs)));
+    ours.push(await measured(stage, runs, () => launched(stage.database, upstream, `turn/${turn}`, runs)));
     const [{ perSecond: b = 0 } = {}, { perSecond: o = 0 } = {}] = [bare.at(-1), ours.at(-1)];
     say(`turn ${turn}: ${b} bare creates/s, ${o} launches/s, ratio ${rounded(o / b, 3)}`);
   }
@@ -99,27 +100,10 @@ async function ownCpuMs(pids: Readonly<Record<string, number>>): Promise<CpuMs<s
   return { ...all, bench: (all["bench"] ?? 0) - others.reduce((sum, [, ms]) => sum + ms, 0) };
 }
 
-/** Every command published, and the last UID in the ledger. */
-async function launched(stage: Stage, upstream: Upstream, name: string, count: number): Promise<number> {
-  const { rows } = await stage.database.query<{ last: string }>("select coalesce(max(key), 0) as last from longshore.attempt");
-  const last = rows[0]?.last ?? "0";
-  const beganMs = performance.now();
-  await publishAll(upstream, name, count);
-  for (; performance.now() - beganMs < STORED_WITHIN_MS; await clock.sleep(LOOK_MS)) {
-    const stored = await stage.database.query<{ count: string }>({
-      name: "stored",
-      text: "select count(*) as count from longshore.attempt where key > $1 and uid is not null",
-      values: [last],
-    });
-    if (Number(stored.rows[0]?.count) >= count) return performance.now() - beganMs;
-  }
-  throw new Error(`of ${count} runs some had no UID in the ledger after ${STORED_WITHIN_MS / 1000} s`);
-}
-
 /** Until the last event is published: telling comes after launching, and belongs to its price. */
 async function toldAll({ database }: Stage): Promise<void> {
   const unsent = { name: "unsent", text: "select exists (select from longshore.outbox) as some" };
-  for (const beganMs = performance.now(); performance.now() - beganMs < STORED_WITHIN_MS; await clock.sleep(LOOK_MS)) {
+  for (const beganMs = performance.now(); performance.now() - beganMs < TOLD_WITHIN_MS; await clock.sleep(LOOK_MS)) {
     const { rows } = await database.query<{ some: boolean }>(unsent);
     if (rows[0]?.some === false) break;
   }

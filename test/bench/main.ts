@@ -3,21 +3,28 @@
  * stdout, is one line of JSON that holds them all. Nothing here passes or fails by a time.
  */
 import { parseArgs } from "node:util";
+import { facts } from "./facts.ts";
 import { launch } from "./launch.ts";
+import { memory } from "./memory.ts";
 import { relist } from "./relist.ts";
 import { spine } from "./spine.ts";
 
-const USAGE = `usage: npm run bench -- launch|relist|spine [options]
+const USAGE = `usage: npm run bench -- launch|facts|memory|relist|spine [options]
 
   launch  bare creates of a Job's manifest and launches of runs, in turns, on one real control plane: both rates and
           their ratio, CPU of each process per Job, requests by verb. A launch counts from the confirmed command to the UID in
           the ledger. Neither watcher nor controllers run: Jobs stay what they were created as
+  facts   from a bare watch that sees a Job finish to run.succeeded at a consumer, beside one message through a bare
+          queue: percentiles of both, and of what lies between
+  memory  resident size of launcher and watcher with no Job, and with so many that live
   relist  a watcher that lists everything anew, from an API server that makes its pages as it goes: memory at its highest,
           the longest time in which it did nothing else, bytes kept per Job
   spine   runs through broker, launcher, pocket (instant pods) and watcher, to their terminal events: runs per second,
           CPU per run of each part, latencies, requests to the cluster's API and transactions of the ledger
 
-  --runs N       how many runs at once: per turn for launch (2000), in all for spine (1000); Jobs for relist (50000)
+  --runs N       how many runs: per turn for launch (2000), one at a time for facts (200), at once for spine (1000);
+                 Jobs for relist (50000)
+  --jobs N,N     memory: how many Jobs live (5000,20000)
   --turns N      launch: turns of each kind (3)
   --cluster KIND launch: kubernetes (the default) or pocket (for trying things where no control plane can be had)
   --one-by-one N spine: how many after that, each when the one before has ended (200)
@@ -25,6 +32,7 @@ const USAGE = `usage: npm run bench -- launch|relist|spine [options]
   --profile DIR  CPU profiles of launcher and watcher into this folder, for a browser's or an editor's viewer
 `;
 const MOST = 100_000;
+const RUNS: Readonly<Record<string, string>> = { launch: "2000", facts: "200" };
 
 const say = (sentence: string): void => void process.stderr.write(`${sentence}\n`);
 
@@ -34,6 +42,7 @@ async function main(words: readonly string[]): Promise<number> {
     allowPositionals: true,
     options: {
       runs: { type: "string" },
+      jobs: { type: "string", default: "5000,20000" },
       turns: { type: "string", default: "3" },
       "one-by-one": { type: "string", default: "200" },
       cluster: { type: "string", default: "kubernetes" },
@@ -48,7 +57,8 @@ async function main(words: readonly string[]): Promise<number> {
   }
   const asked = positionals.join(" ");
   const { broker, cluster, profile } = values;
-  const runs = count(values.runs ?? (asked === "launch" ? "2000" : "1000"));
+  const runs = count(values.runs ?? RUNS[asked] ?? "1000");
+  const jobs = values.jobs.split(",").map(count);
   const turns = count(values.turns);
   const oneByOne = count(values["one-by-one"]);
   const known = (broker === "rabbitmq" || broker === "postgres") && (cluster === "kubernetes" || cluster === "pocket");
@@ -58,6 +68,11 @@ async function main(words: readonly string[]): Promise<number> {
       return print(await launch({ runs, turns, cluster, broker, profile, say }));
     case "relist":
       return print(await relist({ jobs: count(values.runs ?? "50000") ?? runs, say }));
+    case "facts":
+      return print(await facts({ runs, profile, say }));
+    case "memory":
+      if (!jobs.every((it) => it !== undefined)) return misunderstood();
+      return print(await memory({ jobs, profile, say }));
     case "spine":
       return print(await spine({ runs, oneByOne, broker, profile, say }));
     default:

@@ -15,10 +15,12 @@ export interface Upstream extends AsyncDisposable {
   /** Resolves when the broker confirmed it. */
   publish(run: string): Promise<void>;
   /** Which event ended which run, once; repeats are left out. */
-  ended(run: string): Promise<Ended>;
+  ended(run: string): Promise<Heard>;
+  /** When this event of the run came, once. */
+  heard(run: string, type: string): Promise<Heard>;
 }
 
-export interface Ended {
+export interface Heard {
   readonly type: string;
   readonly atMs: number;
 }
@@ -41,7 +43,8 @@ export async function openUpstream(url: string, { hears = true }: { readonly hea
   const line = url.startsWith("amqp") ? await onRabbitmq(url, take) : await onPort(url, take);
   return {
     publish: (run) => line.publish(`bench/${run}`, requestOf(run)),
-    ended: heard.ended,
+    ended: (run) => heard.of(run, END),
+    heard: heard.of,
     [Symbol.asyncDispose]: line.close,
   };
 }
@@ -68,21 +71,26 @@ function requestOf(run: string): Buffer {
   return Buffer.from(writeCommand({ id: `bench/${run}`, source: "/bench", type: "run.requested", data }));
 }
 
+const END = "end";
+
 function journal() {
-  const waiting = new Map<string, PromiseWithResolvers<Ended>>();
-  const of = (run: string): PromiseWithResolvers<Ended> => {
-    const promised = waiting.get(run) ?? Promise.withResolvers<Ended>();
-    waiting.set(run, promised);
+  const waiting = new Map<string, PromiseWithResolvers<Heard>>();
+  const of = (run: string, what: string): PromiseWithResolvers<Heard> => {
+    const key = `${what} ${run}`;
+    const promised = waiting.get(key) ?? Promise.withResolvers<Heard>();
+    waiting.set(key, promised);
     return promised;
   };
   return {
-    ended: (run: string) => of(run).promise,
+    of: (run: string, what: string) => of(run, what).promise,
     take: (body: Uint8Array): void => {
       const atMs = performance.now();
       const read = readEvent(body);
       if (read.kind === "unreadable") throw new Error(`an event could not be read: ${JSON.stringify(read.problems)}`);
       const { subject, type } = read.event;
-      if (subject !== undefined && isTerminal(type)) of(subject).resolve({ type, atMs });
+      if (subject === undefined) return;
+      of(subject, type).resolve({ type, atMs });
+      if (isTerminal(type)) of(subject, END).resolve({ type, atMs });
     },
   };
 }
