@@ -5,7 +5,7 @@
 // needs kubernetes, rabbitmq
 // runs at most 10 min
 import t from "tap";
-import { HOLD } from "@longshore/domain/run/marks.ts";
+import { ANNOTATIONS, HOLD } from "@longshore/domain/run/marks.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
 import { only } from "../harness/kubernetes/hand.ts";
 import { rabbitmq } from "../harness/rabbitmq.ts";
@@ -126,18 +126,25 @@ function copyOf({ metadata, spec }: Shown, name = metadata.name): object {
 }
 
 await t.test(
-  "a copy of a Job under another name, with our labels and proof: never touched, and it says nothing about the run",
+  "copies of a Job under other names: with its proof it is deleted on sight, with our labels alone never touched",
   async (t) => {
     const run = "copied/one";
     await sent(system, [run], lasting("6s", 3));
     await system.heard("run.started", run);
     const job = (await site.ask("GET", `jobs/${await jobOf(system, run)}`)) as Shown;
-    const shorter = { ...job, metadata: { ...job.metadata, annotations: { ...job.metadata.annotations } } };
-    await site.ask("POST", "jobs", copyOf(shorter, "a-copy"));
+    await site.ask("POST", "jobs", copyOf(job, "with-proof"));
+    const { [ANNOTATIONS.proof]: _proof, ...annotations } = job.metadata.annotations ?? {};
+    await site.ask("POST", "jobs", copyOf({ ...job, metadata: { ...job.metadata, annotations } }, "without-proof"));
     t.equal((await system.heard("run.failed", run)).data["exitCode"], 3, "the run's own end was told");
+    await system.until(
+      "the copy with the proof to go",
+      async () => !(await shown(site, "jobs")).some(({ metadata }) => metadata.name === "with-proof"),
+    );
     t.same(await system.faults([run]), []);
-    const touched = (await site.asked()).filter((it) => it.name === "a-copy" && it.user === site.launcher && it.verb !== "get");
-    t.same(touched, [], "we did nothing to the copy");
+    const touched = (await site.asked()).filter(
+      (it) => it.name === "without-proof" && it.user === site.launcher && it.verb !== "get",
+    );
+    t.same(touched, [], "we did nothing to the copy that only has our labels");
   },
 );
 

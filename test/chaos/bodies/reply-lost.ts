@@ -1,49 +1,92 @@
 /** The create arrives and its answer does not: to a launcher that lives, and to one that dies just then. (Fault 5.) On any cluster. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Test } from "tap";
+import { type FaultProxy, faultProxy } from "../../harness/fault-proxy.ts";
+import type { Chosen } from "../../harness/fault-proxy-faults.ts";
 import { type TcpProxy, tcpProxy } from "../../harness/proxy.ts";
 import { openSystem, type System, type SystemOptions } from "../../harness/system.ts";
 import { chanceOf } from "../../simulation/chance.ts";
 
 const quick = { image: "demo/quick:1", command: ["sh", "-c", "true"] };
 
-/** A system whose services reach the cluster through a wire that the test can cut. */
-export async function wired(
-  options: SystemOptions = {},
-): Promise<{ readonly system: System; readonly wire: TcpProxy } & AsyncDisposable> {
+/** Between the services and the cluster. */
+export interface Wire {
+  /** Resolves when a create arrived and its answer is lost. */
+  lose(send: () => Promise<void>): Promise<void>;
+  /** Resolves when the next create is on its way. */
+  create(): Promise<unknown>;
+  /** Within which its answer is there. */
+  readonly answerMs: number;
+}
+
+export interface Wired extends AsyncDisposable {
+  readonly system: System;
+  readonly wire: Wire;
+}
+
+/** Through a TCP proxy, which can read what the pocket is sent. */
+export async function wired(): Promise<Wired> {
   await using parts = new AsyncDisposableStack();
-  const proxy = Promise.withResolvers<TcpProxy>();
+  const proxied = Promise.withResolvers<TcpProxy>();
   const kubernetes = async (url: string): Promise<string> => {
-    proxy.resolve(parts.use(await tcpProxy("127.0.0.1", Number(new URL(url).port))));
-    return (await proxy.promise).url(url).replace(/\/$/, "");
+    const proxy = parts.use(await tcpProxy("127.0.0.1", Number(new URL(url).port)));
+    proxied.resolve(proxy);
+    return proxy.url(url);
   };
-  const system = parts.use(await openSystem({ ...options, through: { kubernetes } }));
-  const wire = await proxy.promise;
+  const system = parts.use(await openSystem({ through: { kubernetes } }));
+  const proxy = await proxied.promise;
+  const wire: Wire = {
+    lose: async (send) => {
+      const before = (await system.created()).length;
+      proxy.dropReplies(true);
+      await send();
+      await system.until("the Job", async () => (await system.created()).length > before);
+      proxy.cut();
+      proxy.dropReplies(false);
+    },
+    create: () => {
+      proxy.delay(5);
+      return proxy.saw("POST /apis/batch/v1/");
+    },
+    answerMs: 20,
+  };
   const kept = parts.move();
   return { system, wire, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
-export interface RepliesLost {
-  readonly system: System;
-  readonly wire: TcpProxy;
-  /** Resolves when the next create is on its way, or has arrived and its answer is on the way. */
-  readonly create: (wire: TcpProxy) => Promise<void>;
-  readonly kills: number;
-  /** By which everything on the wire is held back, in each direction. */
-  readonly delayMs?: number;
+export const isCreate: Chosen = ({ method, path }) => method === "POST" && path.endsWith("/jobs");
+
+/** Through a proxy that ends TLS itself, since nobody else could read what passes. */
+export async function wiredByTls(options: SystemOptions): Promise<Wired & { readonly proxy: FaultProxy }> {
+  await using parts = new AsyncDisposableStack();
+  const proxied = Promise.withResolvers<FaultProxy>();
+  const kubernetes = async (url: string, ca: string) => {
+    const proxy = parts.use(await faultProxy({ url, ca }));
+    proxied.resolve(proxy);
+    return proxy;
+  };
+  const system = parts.use(await openSystem({ ...options, through: { kubernetes } }));
+  const proxy = await proxied.promise;
+  const wire: Wire = {
+    lose: async (send) => {
+      const struck = proxy.cause(isCreate, { kind: "reply lost" });
+      await send();
+      await struck;
+    },
+    create: () => proxy.cause(isCreate, { kind: "late", byMs: 15 }),
+    answerMs: 60,
+  };
+  const kept = parts.move();
+  return { system, wire, proxy, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
-export async function repliesAreLost(t: Test, { system, wire, create, kills, delayMs = 5 }: RepliesLost): Promise<void> {
+export async function repliesAreLost(t: Test, { system, wire }: Wired, { kills }: { readonly kills: number }): Promise<void> {
   await t.test("the answer to a create is lost on the way: one Job, one story", async (t) => {
     await using _watcher = await system.watcher();
     await using _launcher = await system.launcher();
     await system.command("run.requested", { run: "lost/first", ...quick });
     await system.heard("run.succeeded", "lost/first"); // the group works, and the launcher knows it
-    wire.dropReplies(true);
-    await system.command("run.requested", { run: "lost/one", ...quick });
-    await system.until("the Job", async () => (await system.created()).length === 2);
-    wire.cut();
-    wire.dropReplies(false);
+    await wire.lose(() => system.command("run.requested", { run: "lost/one", ...quick }));
     t.same(await system.faults(["lost/first", "lost/one"]), []);
     t.equal((await system.heard("run.succeeded", "lost/one")).type, "run.succeeded");
   });
@@ -54,17 +97,15 @@ export async function repliesAreLost(t: Test, { system, wire, create, kills, del
     const chance = chanceOf(seed);
     await using _watcher = await system.watcher();
     const runs = Array.from({ length: kills }, (_, n) => `killed/${n}`);
-    wire.delay(delayMs);
     for (const run of runs) {
-      const posted = create(wire);
+      const posted = wire.create();
       const doomed = await system.launcher({}, { eager: true });
       await system.command("run.requested", { run, ...quick });
       await posted;
-      await sleep(chance.between(0, delayMs * 4));
+      await sleep(chance.between(0, wire.answerMs));
       doomed.signal("SIGKILL");
       await doomed.ended;
     }
-    wire.delay(0);
     await using _launcher = await system.launcher();
     t.same(await system.faults(runs), []);
     t.equal(new Set((await system.created()).map(({ name }) => name)).size, kills + 2, "every name was created");
