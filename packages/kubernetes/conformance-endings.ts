@@ -118,7 +118,16 @@ function ended({ test, testWithProcesses }: ReturnType<typeof casesOf>, it: Conf
       const [pod] = await hand.untilPods("its image missed", job, ([it]) => /^(ErrImagePull|ImagePullBackOff)$/.test(waits(it)));
       t.equal(pod?.status?.phase, "Pending");
       t.notOk(isFinished(await hand.job("no-image")));
+      const { metadata } = await hand.list(hand.pods);
+      const { events } = await hand.watch(hand.pods, `resourceVersion=${metadata.resourceVersion}&timeoutSeconds=60`);
       await hand.deleteJob("no-image", "Foreground");
+      let last: Raw | undefined;
+      for await (const { type, object } of events) {
+        last = object;
+        if (type === "DELETED") break;
+      }
+      const ended = last?.status?.containerStatuses?.[0]?.state?.terminated;
+      t.match(ended, { exitCode: 137, reason: "ContainerStatusUnknown", startedAt: null }, "an end without a beginning");
       await hand.untilPods("its pods gone", job, none);
     },
   );

@@ -33,7 +33,7 @@ function chance(seed: number): () => number {
   };
 }
 
-async function conforms(name: string, delays: Delays, seed: number): Promise<void> {
+async function conforms(name: string, delays: Delays, seed: number, emptying?: "all at once"): Promise<void> {
   await clusterConformance(t, {
     name,
     pods: "processes",
@@ -41,7 +41,13 @@ async function conforms(name: string, delays: Delays, seed: number): Promise<voi
     open: async () => {
       const clock = virtualClock({ random: chance(seed) });
       const kubelet = scriptedPods(clock, script);
-      const model = createModel({ clock, kubelet, delays, namespaces: ["conformance", "kube-system"] });
+      const model = createModel({
+        clock,
+        kubelet,
+        delays,
+        namespaces: ["conformance", "kube-system"],
+        ...(emptying === undefined ? {} : { emptying }),
+      });
       // The two ports are written twice and must stay the same shape.
       const transport: Transport & Port = model.transport();
       return {
@@ -60,3 +66,4 @@ async function conforms(name: string, delays: Delays, seed: number): Promise<voi
 
 await conforms("the model", POCKET_DELAYS, 1);
 for (const seed of [2, 3, 4]) await conforms(`the model with a real cluster's delays, seed ${seed}`, REAL_DELAYS, seed);
+await conforms("the model of a cluster before 1.33", REAL_DELAYS, 5, "all at once");

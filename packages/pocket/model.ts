@@ -29,6 +29,7 @@ export interface ModelOptions {
   readonly kubelet: Kubelet;
   readonly faults?: readonly Fault[];
   readonly delays?: Partial<Delays>;
+  readonly emptying?: "pods first" | "all at once";
   /** Made at the start; "default" unless told. As a map: with the UID of each. */
   readonly namespaces?: readonly string[] | ReadonlyMap<string, string>;
   readonly bookmarkMs?: number;
@@ -84,7 +85,12 @@ export function createModel(options: ModelOptions): Model {
   const faults = createFaults(clock, options.faults ?? []);
   const parts = { store, clock, agenda, delays };
   const nodes = startNodes({ ...parts, kubelet: options.kubelet });
-  const stops = [startJobController(parts), startCollector(parts), startQuotas(parts), () => nodes.stop()];
+  const stops = [
+    startJobController(parts),
+    startCollector({ ...parts, emptying: options.emptying ?? "pods first" }),
+    startQuotas(parts),
+    () => nodes.stop(),
+  ];
   const requests = keepRequests(options);
   let watches = 0;
   const server: ServerParts = {
