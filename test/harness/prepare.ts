@@ -4,7 +4,8 @@
  *   node test/harness/prepare.ts brokers | clusters
  */
 import { toStderr } from "./cached.ts";
-import { programs } from "./kubernetes/programs.ts";
+import { nodePrograms } from "./kubernetes/node-programs.ts";
+import { askedVersion, programs } from "./kubernetes/programs.ts";
 import { natsServer } from "./nats.ts";
 import { rabbitmqRoot } from "./rabbitmq-root.ts";
 
@@ -16,7 +17,8 @@ async function prepare(what: string | undefined): Promise<void> {
       await natsServer();
       return;
     case "clusters":
-      await programs();
+      await programs(askedVersion());
+      if (process.getuid?.() === 0) await nodePrograms();
       return;
     default:
       throw new Error(`prepare knows "brokers" and "clusters", not "${String(what)}"`);

@@ -5,7 +5,6 @@
  */
 import type { OpenCluster } from "@longshore/kubernetes/conformance.ts";
 import type { TestCluster } from "../harness/kubernetes/kubernetes.ts";
-import { type KubernetesVersion, VERSIONS } from "../harness/kubernetes/programs.ts";
 
 const forever = new AbortController().signal;
 
@@ -31,16 +30,6 @@ async function clear({ admin }: TestCluster, namespace: string): Promise<void> {
     const path = `${jobs}/${metadata.name}`;
     await admin.send({ method: "PATCH", path, contentType: "application/merge-patch+json", body: released }, forever);
   }
-}
-
-/** As the environment asks; nothing is the harness's own choice. */
-export function askedVersion(): { readonly version?: KubernetesVersion } {
-  const asked = process.env["LONGSHORE_KUBERNETES_VERSION"] ?? "";
-  if (asked === "") return {};
-  const version = VERSIONS.find((it) => it === asked);
-  if (version === undefined)
-    throw new Error(`LONGSHORE_KUBERNETES_VERSION is ${asked}; the versions that can be built are ${VERSIONS.join(", ")}.`);
-  return { version };
 }
 
 export function only(clusters: readonly TestCluster[]): TestCluster {

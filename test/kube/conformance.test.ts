@@ -2,17 +2,15 @@
 /**
  * The suite that the pocket passes, against a real API server with its controllers. Nodes are simulated: what only a
  * container can show is in conformance-node.test.ts.
- *
- * LONGSHORE_KUBERNETES_VERSION names another version than the usual: "1.31".
  */
 // needs kubernetes
 import { clusterConformance } from "@longshore/kubernetes/conformance.ts";
 import t from "tap";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
-import { askedVersion, only, openIn } from "./conformance-cluster.ts";
+import { only, openIn } from "./conformance-cluster.ts";
 
 t.setTimeout(0);
-const started = await kubernetes({ nodes: "simulated", ...askedVersion() });
+const started = await kubernetes({ nodes: "simulated" });
 t.teardown(() => started[Symbol.asyncDispose]());
 const cluster = only(started.clusters);
 

@@ -12,7 +12,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { removeFolder, type StartedCluster, startCluster, type TestCluster } from "./cluster.ts";
 import { startNode } from "./node.ts";
-import { type KubernetesVersion, NODE_VERSION, type Programs, programs } from "./programs.ts";
+import { askedVersion, type KubernetesVersion, NODE_VERSION, type Programs, programs } from "./programs.ts";
 import { startSimulatedNodes } from "./simulated-nodes.ts";
 
 export type { Said, TestCluster } from "./cluster.ts";
@@ -26,6 +26,7 @@ export interface KubernetesOptions {
   readonly nodes: Nodes;
   /** How many, each on its own; 1 unless told. */
   readonly clusters?: number;
+  /** Unless told, what LONGSHORE_KUBERNETES_VERSION names, or 1.34; a real node is always of 1.34 unless told. */
   readonly version?: KubernetesVersion;
 }
 
@@ -33,12 +34,18 @@ export interface TestKubernetes extends AsyncDisposable {
   readonly clusters: readonly TestCluster[];
 }
 
-export async function kubernetes({ nodes, clusters = 1, version }: KubernetesOptions): Promise<TestKubernetes> {
+export async function kubernetes({ nodes, clusters = 1, version: told }: KubernetesOptions): Promise<TestKubernetes> {
   await using parts = new AsyncDisposableStack();
+  const version = told ?? (nodes === "real" ? NODE_VERSION : askedVersion());
   const kubelet = nodes === "real" && { kubelet: await kubeletFor(version) };
   const there = { ...(await programs(version)), ...kubelet };
   await sweep();
-  const started = await Promise.all(Array.from({ length: clusters }, () => startOne(parts, there, nodes)));
+  // All of them to their end, so that what one left half-started when another failed is ended here too.
+  const settled = await Promise.allSettled(Array.from({ length: clusters }, () => startOne(parts, there, nodes)));
+  const started = settled.map((it) => {
+    if (it.status === "rejected") throw it.reason;
+    return it.value;
+  });
   const kept = parts.move();
   return { clusters: started, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }

@@ -25,6 +25,18 @@ const OTHERS: readonly GoModule[] = [
   { folder: path.join(MODULES, "kwok"), module: "sigs.k8s.io/kwok", packages: { kwok: "sigs.k8s.io/kwok/cmd/kwok" } },
 ];
 
+/** As the environment asks, so that the same tests run on the oldest and the newest. */
+export function askedVersion(): KubernetesVersion {
+  const asked = process.env["LONGSHORE_KUBERNETES_VERSION"] ?? "";
+  return asked === "" ? NODE_VERSION : pinned(asked, "LONGSHORE_KUBERNETES_VERSION");
+}
+
+function pinned(asked: string, where: string): KubernetesVersion {
+  const version = VERSIONS.find((it) => it === asked);
+  if (version !== undefined) return version;
+  throw new Error(`${where} asks for Kubernetes ${asked}; the tests pin ${VERSIONS.join(", ")}.`);
+}
+
 /** `LONGSHORE_TEST_KUBERNETES` may name a folder that holds them all; it is taken as it is. */
 export async function programs(version: KubernetesVersion = "1.34", say: Say = toStderr): Promise<Programs> {
   const named = process.env["LONGSHORE_TEST_KUBERNETES"];
@@ -65,10 +77,6 @@ const record = (at: (name: Program) => string): Programs => ({
   kwok: at("kwok"),
 });
 
-if (import.meta.main) {
-  const asked = process.argv[2] ?? "1.34";
-  const version = VERSIONS.find((it) => it === asked);
-  if (version === undefined)
-    throw new Error(`Kubernetes ${asked} is not pinned in ${MODULES}; there are ${VERSIONS.join(", ")}.`);
-  for (const file of Object.values(await programs(version))) process.stdout.write(`${file}\n`);
-}
+if (import.meta.main)
+  for (const file of Object.values(await programs(pinned(process.argv[2] ?? NODE_VERSION, "the argument"))))
+    process.stdout.write(`${file}\n`);
