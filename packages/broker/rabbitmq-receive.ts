@@ -43,7 +43,11 @@ interface Taken {
 interface Consuming {
   readonly channel: Channel;
   readonly over: AbortController;
+  /** What the server waits for us to settle, by its number, the oldest first. */
+  readonly open: Map<number, ConsumeMessage>;
   unsettled: number;
+  acks: Set<number>;
+  flushing: Promise<void> | undefined;
 }
 
 export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptions): Receiver {
@@ -56,7 +60,14 @@ export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptio
 
   async function consume(link: Link): Promise<void> {
     const channel = await openChannel(link);
-    const on: Consuming = { channel, over: new AbortController(), unsettled: 0 };
+    const on: Consuming = {
+      channel,
+      over: new AbortController(),
+      open: new Map(),
+      unsettled: 0,
+      acks: new Set(),
+      flushing: undefined,
+    };
     channel.on("close", () => on.over.abort());
     link.over.addEventListener("abort", () => on.over.abort(), { once: true });
     await channel.prefetch(Math.min(PREFETCH_MAX, inFlightMax));
@@ -81,6 +92,7 @@ export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptio
 
   function deliver(taken: Taken): Delivery {
     const { message, on } = taken;
+    on.open.set(message.fields.deliveryTag, message);
     let done = false;
     const once = async (work: () => Promise<void> | void) => {
       if (done) throw new Error(`a message of ${message.fields.exchange} was settled twice`);
@@ -95,9 +107,9 @@ export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptio
       redeliveries: redeliveries(message),
       user: textOf(message.properties.userId),
       replyTo: textOf(message.properties.replyTo),
-      ack: () => once(() => whileOpen(on, (channel) => channel.ack(message))),
+      ack: () => once(() => acked(on, message)),
       // Not reject: some versions count it against a delivery limit, and nack not.
-      requeue: () => once(() => whileOpen(on, (channel) => channel.nack(message, false, true))),
+      requeue: () => once(() => settled(on, message, (channel) => channel.nack(message, false, true))),
       quarantine: (problems) => once(() => quarantine(taken, problems)),
     };
   }
@@ -106,10 +118,10 @@ export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptio
     if (on.over.signal.aborted) return;
     try {
       await parts.quarantine(message, problems);
-      whileOpen(on, (channel) => channel.ack(message));
+      settled(on, message, (channel) => channel.ack(message));
     } catch (error) {
       log.warn("a message could not be quarantined and is given back", { error });
-      whileOpen(on, (channel) => channel.nack(message, false, true));
+      settled(on, message, (channel) => channel.nack(message, false, true));
     }
   }
 
@@ -140,6 +152,42 @@ export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptio
       await running;
     },
   };
+}
+
+function settled(on: Consuming, message: ConsumeMessage, settle: (channel: Channel) => void): void {
+  on.open.delete(message.fields.deliveryTag);
+  whileOpen(on, settle);
+}
+
+/** Those of one commit come within one turn: together they are one settlement to the server instead of a hundred. */
+function acked(on: Consuming, message: ConsumeMessage): Promise<void> {
+  on.acks.add(message.fields.deliveryTag);
+  on.flushing ??= new Promise((resolve) => {
+    setImmediate(() => {
+      on.flushing = undefined;
+      flush(on);
+      resolve();
+    });
+  });
+  return on.flushing;
+}
+
+/** The oldest in a row go by one word for all of them; whatever stands behind one that is still worked on, by its own. */
+function flush(on: Consuming): void {
+  const { open, acks } = on;
+  on.acks = new Set();
+  let upTo: ConsumeMessage | undefined;
+  for (const [tag, message] of open) {
+    if (!acks.has(tag)) break;
+    upTo = message;
+    open.delete(tag);
+    acks.delete(tag);
+  }
+  if (upTo !== undefined) whileOpen(on, (channel) => channel.ack(upTo, true));
+  for (const tag of acks) {
+    const message = open.get(tag);
+    if (message !== undefined) settled(on, message, (channel) => channel.ack(message));
+  }
 }
 
 /** After a lost connection or channel a settlement does nothing: the server has taken the message back. */

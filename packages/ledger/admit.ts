@@ -102,8 +102,7 @@ async function admitAll(parts: Parts, intakes: readonly Intake[]): Promise<reado
       await decideUnderLocks(parts, queries, batch, open, nowMs);
       open = open.filter((id) => (batch.queues.get(id)?.length ?? 0) > 0);
     }
-    if (batch.commands.length + batch.notices.length > 0)
-      await queries.all(REMEMBER, [toJson(batch.commands), toJson(batch.notices)]);
+    if (batch.commands.length + batch.notices.length > 0) await remember(queries, batch);
     return batch.answers;
   });
 }
@@ -147,6 +146,7 @@ async function createNew(
     nowMs,
   );
   const born = await queries.all<{ id: RunId }>(INTAKE, [...lists.map(toJson), bells.join(",")]);
+  if (born.length > 0) queries.ring(bells);
   for (const { id } of born) {
     const head = batch.queues.get(id)?.shift();
     if (head !== undefined) batch.answers[head.index] = { kind: "recorded" };
@@ -254,6 +254,10 @@ function refuse(batch: Batch, { intake, index }: Numbered, problems: readonly Pr
   });
 }
 
+async function remember(queries: Queries, { commands, notices }: Batch): Promise<void> {
+  if ((await queries.all(REMEMBER, [toJson(commands), toJson(notices)])).length > 0) queries.ring(["notices"]);
+}
+
 async function refuseUnstorable(parts: Parts, intakes: readonly Intake[], failure: Failure): Promise<readonly Admitted[]> {
   parts.log.error("a command cannot be stored and was refused", { run: intakes[0]?.run, error: failure });
   const message = "The ledger cannot store this request: a value in it is out of the range that Postgres can hold.";
@@ -261,7 +265,7 @@ async function refuseUnstorable(parts: Parts, intakes: readonly Intake[], failur
   return await parts.database.transaction(async (queries) => {
     const batch = begin([]);
     for (const [index, intake] of intakes.entries()) refuse(batch, { intake, index }, problems);
-    await queries.all(REMEMBER, [toJson([]), toJson(batch.notices)]);
+    await remember(queries, batch);
     return batch.answers;
   });
 }

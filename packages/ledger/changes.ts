@@ -17,12 +17,21 @@ const CHECK_MS = 15_000;
 const CHECK_WITHIN_MS = 5_000;
 
 export interface Changes {
+  /** What this process itself wrote: the way over the server would only be longer. */
+  tell(bells: readonly Bell[]): void;
   listen(signal: AbortSignal): AsyncIterableIterator<Bell>;
   close(): Promise<void>;
 }
 
 /** One connection for all listeners of this process, opened when the first comes. */
-export function openChanges(url: string, { clock, log }: { readonly clock: Clock; readonly log: Log }): Changes {
+export interface ChangesOptions {
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Whose notifications say what `tell` said before. */
+  readonly isOwn: (backend: number) => boolean;
+}
+
+export function openChanges(url: string, { clock, log, isOwn }: ChangesOptions): Changes {
   const closing = new AbortController();
   const listeners: Listeners = new Set();
   let keeping: Promise<void> | undefined;
@@ -40,6 +49,7 @@ export function openChanges(url: string, { clock, log }: { readonly clock: Clock
           tell(BELLS); // whatever was rung while we did not listen
         },
         onBells: tell,
+        isOwn,
       });
       if (closing.signal.aborted) return;
       log.debug("the ledger's bell was lost; it is polled until it is back", { error: lost });
@@ -48,6 +58,7 @@ export function openChanges(url: string, { clock, log }: { readonly clock: Clock
   }
 
   return {
+    tell,
     listen: (signal) => {
       keeping ??= keep();
       return listener(listeners, AbortSignal.any([signal, closing.signal]));
@@ -62,15 +73,18 @@ export function openChanges(url: string, { clock, log }: { readonly clock: Clock
 interface Heard {
   readonly onOpen: () => void;
   readonly onBells: (bells: readonly Bell[]) => void;
+  readonly isOwn: (backend: number) => boolean;
 }
 
 /** Until the connection is lost or the signal aborts; returns why. */
-async function listenOnce(url: string, clock: Clock, signal: AbortSignal, { onOpen, onBells }: Heard): Promise<unknown> {
+async function listenOnce(url: string, clock: Clock, signal: AbortSignal, { onOpen, onBells, isOwn }: Heard): Promise<unknown> {
   const client = new pg.Client({ ...connectionOf(url), query_timeout: CHECK_WITHIN_MS });
   const over = linked(signal);
   client.on("error", (error) => over.abort(error));
   client.on("end", () => over.abort(new Error("the connection ended")));
-  client.on("notification", ({ payload = "" }) => onBells(BELLS.filter((bell) => payload.split(",").includes(bell))));
+  client.on("notification", ({ processId, payload = "" }) => {
+    if (!isOwn(processId)) onBells(BELLS.filter((bell) => payload.split(",").includes(bell)));
+  });
   try {
     await client.connect();
     await client.query(`listen ${CHANNEL}`);

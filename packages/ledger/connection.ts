@@ -6,6 +6,7 @@
  */
 import type { Log } from "@longshore/runtime/log.ts";
 import pg from "pg";
+import type { Bell } from "./port.ts";
 import { failureOf, lostRace, placeOf, type Place } from "./failure.ts";
 
 export const SCHEMA = "longshore";
@@ -23,6 +24,8 @@ export interface Statement {
 
 export interface Queries {
   all<R extends object>(statement: Statement, values?: readonly unknown[]): Promise<R[]>;
+  /** Tells this process at once, when it is committed, what the statement told all others by NOTIFY. */
+  ring(bells: readonly Bell[]): void;
 }
 
 /** Begins with one round trip that also tells the database's time, in milliseconds. */
@@ -30,6 +33,8 @@ export type Work<T> = (queries: Queries, nowMs: number) => Promise<T>;
 
 export interface Database extends Queries {
   readonly place: Place;
+  /** Is this the backend of one of our connections? What it notified of, we were told already. */
+  isOwn(backend: number): boolean;
   /** All or nothing. Done again where it lost a race; whatever else goes wrong is a `Failure`. */
   transaction<T>(work: Work<T>): Promise<T>;
   close(): Promise<void>;
@@ -62,8 +67,15 @@ function withoutOptions(url: string): string {
   return plain.href;
 }
 
-export function openDatabase(url: string, { poolMax, log }: { readonly poolMax: number; readonly log: Log }): Database {
+export interface DatabaseOptions {
+  readonly poolMax: number;
+  readonly log: Log;
+  readonly onRing?: (bells: readonly Bell[]) => void;
+}
+
+export function openDatabase(url: string, { poolMax, log, onRing = () => undefined }: DatabaseOptions): Database {
   const place = placeOf(url);
+  const backends = new Set<number>();
   const pool = new pg.Pool({
     ...connectionOf(url),
     max: poolMax,
@@ -76,7 +88,11 @@ export function openDatabase(url: string, { poolMax, log }: { readonly poolMax: 
   // Also for connections in use: what breaks between two queries has nobody else to be told to, and would end the process.
   const broke = (error: Error): void => log.debug("a connection to the ledger broke", { error });
   pool.on("error", broke);
-  pool.on("connect", (client) => client.on("error", broke));
+  pool.on("connect", (client) => {
+    client.on("error", broke);
+    backends.add(backendOf(client));
+  });
+  pool.on("remove", (client) => backends.delete(backendOf(client)));
 
   const all = async <R extends object>(
     to: { query<Q extends object>(config: pg.QueryConfig): Promise<{ rows: Q[] }> },
@@ -92,8 +108,13 @@ export function openDatabase(url: string, { poolMax, log }: { readonly poolMax: 
     let broken: Error | undefined;
     try {
       const nowMs = await begin(client);
-      const result = await work({ all: (statement, values) => all(client, statement, values) }, nowMs);
+      const rung = new Set<Bell>();
+      const ring = (bells: readonly Bell[]): void => {
+        for (const bell of bells) rung.add(bell);
+      };
+      const result = await work({ all: (statement, values) => all(client, statement, values), ring }, nowMs);
       await client.query("commit");
+      if (rung.size > 0) onRing([...rung]);
       return result;
     } catch (error) {
       // Rolled back by closing: what state the connection is in, nobody can say.
@@ -111,6 +132,8 @@ export function openDatabase(url: string, { poolMax, log }: { readonly poolMax: 
 
   return {
     place,
+    isOwn: (backend) => backends.has(backend),
+    ring: onRing,
     all: async (statement, values) => {
       try {
         return await all(pool, statement, values);
@@ -136,6 +159,9 @@ function translated(error: unknown, place: Place): unknown {
   const ours = error instanceof TypeError || error instanceof RangeError || error instanceof Bug;
   return ours ? error : failureOf(error, place);
 }
+
+/** Known from the first message of the server's on; the library's types do not know it. */
+const backendOf = (client: pg.ClientBase): number => ("processID" in client ? Number(client.processID) : 0);
 
 /** Something that cannot be, was. */
 export class Bug extends Error {

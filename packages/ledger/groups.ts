@@ -132,7 +132,8 @@ export function groupQueries(database: Database) {
       const { namespaceUid, health, diagnosis, paused, watchedAtMs, noRoom } = change;
       const values = { namespace_uid: namespaceUid, health, diagnosis, paused, watched_at: watchedAtMs, no_room: noRoom };
       await database.all(SET, [name, toJson(values), Object.keys(change)]);
-      if (paused === false || health === "healthy") await database.all(REOPENED, [WAKE_MOST]);
+      const opens = paused === false || health === "healthy";
+      if (opens && (await database.all(REOPENED, [WAKE_MOST])).length > 0) database.ring(["waiting"]);
     },
     /** Those of `what` that are the owner's now. A lease that was taken earlier is prolonged. */
     lease: async (what: readonly string[], owner: string, forMs: number): Promise<readonly string[]> =>

@@ -14,7 +14,7 @@ import { type Database, openDatabase, type Statement } from "./connection.ts";
 import { groupQueries } from "./groups.ts";
 import { outboxQueries } from "./outbox.ts";
 import { place } from "./place.ts";
-import type { Ledger } from "./port.ts";
+import type { Bell, Ledger } from "./port.ts";
 import { pruneQueries } from "./prune.ts";
 import { record } from "./record.ts";
 import { runQueries } from "./runs.ts";
@@ -38,13 +38,15 @@ export interface LedgerOptions {
 
 export async function openLedger(options: LedgerOptions): Promise<Ledger> {
   const { url, installation, jobName, migrate, log = silentLog, clock = systemClock, poolMax = 8 } = options;
-  const database = openDatabase(url, { poolMax, log });
+  let tell: (bells: readonly Bell[]) => void = () => undefined;
+  const database = openDatabase(url, { poolMax, log, onRing: (bells) => tell(bells) });
   try {
     if (options.unsafeForTests !== true) await refuseForgetful(database);
     const { schema } = await prepareSchema(url, { migrate });
     const epoch = await enter(database, installation);
     const parts = { database, epoch, jobName, log };
-    const changes = openChanges(url, { clock, log });
+    const changes = openChanges(url, { clock, log, isOwn: database.isOwn });
+    tell = changes.tell;
     const { lease, ...groups } = groupQueries(database);
     return {
       installation,

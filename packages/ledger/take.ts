@@ -142,7 +142,7 @@ export function takeQueries(database: Database) {
     },
     /** Found by the tally, which knows of no fence: one that is recorded already keeps its own. */
     addStray: async ({ run, kind, group, name, uid }: Omit<StrayWork, "holdUntilMs">): Promise<void> => {
-      await database.all(ADD_STRAY, [run, kind, group, name, uid]);
+      if ((await database.all(ADD_STRAY, [run, kind, group, name, uid])).length > 0) database.ring(["strays"]);
     },
     settleStray: async ({ group, uid, kind }: StrayWork): Promise<void> => {
       await database.all(SETTLE_STRAY, [group, uid, kind]);

@@ -120,11 +120,13 @@ export async function write(queries: Queries, writings: readonly Writing[], nowM
   const strays = once(all.flatMap(({ change }) => strayValues(change.after.run.id, change.strays, nowMs)));
   const changes = all.map(({ change }) => change);
   const lists = [runs, specs, moved, born, events, strays].map(toJson);
-  const [done] = await queries.all<{ runs: number; attempts: number }>(WRITE, [...lists, bellsOf(changes, nowMs).join(",")]);
+  const bells = bellsOf(changes, nowMs);
+  const [done] = await queries.all<{ runs: number; attempts: number }>(WRITE, [...lists, bells.join(",")]);
   if (done?.runs !== runs.length || done.attempts !== moved.length)
     throw new Bug(`${runs.length} runs and ${moved.length} attempts were locked, ${done?.runs} and ${done?.attempts} written`);
+  queries.ring(bells);
   const freed = slotsFreed(changes);
-  if (freed > 0) await queries.all(WAKE, [freed]);
+  if (freed > 0 && (await queries.all(WAKE, [freed])).length > 0) queries.ring(["waiting"]);
 }
 
 function runsOf({ change: { before, after }, held }: Writing): readonly object[] {
