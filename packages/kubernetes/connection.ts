@@ -19,7 +19,7 @@ export interface Connection {
   trust(): Promise<Trust>;
   /** The Authorization header, or undefined where a client certificate or nothing speaks for us. */
   authorization(): Promise<string | undefined>;
-  /** The API server answered 401: the next `authorization` reads its file again, however young it is. */
+  /** It answered 401, or showed a certificate that we do not trust: what comes next reads the files again, however young they are. */
   rejected(): void;
   /** When the token says that it expires, as far as it says so. */
   expiresAtMs(): number | undefined;

@@ -12,7 +12,7 @@ import { buildConnector, type Dispatcher, Pool } from "undici";
 import type { Connection, Trust } from "./connection.ts";
 import { type NamesOptions, rememberedNames } from "./exchange-names.ts";
 import { LINE_MAX_CHARS, linesOf } from "./lines.ts";
-import { networkCode, neverConnected, silence, TOO_LONG } from "./silence.ts";
+import { isUntrusted, networkCode, neverConnected, silence, TOO_LONG } from "./silence.ts";
 import type { ApiAnswer, ApiRequest, ApiStream, Transport } from "./transport.ts";
 
 export interface ExchangeOptions {
@@ -224,7 +224,11 @@ function connector(connection: Connection, timeout: number, lookup: LookupFuncti
 
   return (options, callback) => {
     if (options.protocol === "http:") return plain(options, callback);
-    void connectThrough(current, options, callback);
+    void connectThrough(current, options, (...answer) => {
+      // Its authority may have been replaced, and the CA on disk with it: the next handshake reads the files again.
+      if (isUntrusted(networkCode(answer[0]))) connection.rejected();
+      callback(...answer);
+    });
   };
 }
 

@@ -6,11 +6,13 @@
  * and a rotated kubeconfig that is never read again. Everything about it is said as one thrown sentence.
  */
 import { stat } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import type { KubeConfig } from "@kubernetes/client-node";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { addressProblem } from "./address.ts";
 import type { Trust } from "./connection.ts";
 import { kept, readText } from "./credential-file.ts";
+import { member, text } from "./objects.ts";
 
 export interface KubeconfigContext {
   readonly server: string;
@@ -31,15 +33,15 @@ interface Loaded {
 }
 
 export async function openKubeconfig(path: string, options: KubeconfigOptions, clock: Clock): Promise<KubeconfigContext> {
-  let config: KubeConfig | undefined;
+  let parsed: Parsed | undefined;
   let changedMs = 0;
 
   // A user that runs programs keeps what they gave as long as it is good, so the same object is kept while the file is the same.
   async function load(): Promise<Loaded> {
     const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: -1 }));
-    if (config === undefined || mtimeMs !== changedMs) config = await parse(path);
+    if (parsed === undefined || mtimeMs !== changedMs) parsed = await parse(path);
     changedMs = mtimeMs;
-    return await read(config, path, options);
+    return await read(parsed, path, options);
   }
 
   const first = await load();
@@ -52,19 +54,35 @@ export async function openKubeconfig(path: string, options: KubeconfigOptions, c
   };
 }
 
-async function parse(path: string): Promise<KubeConfig> {
-  await readText(path); // says better than the library what is wrong with the file
-  const { KubeConfig } = await import("@kubernetes/client-node");
+interface Parsed {
+  readonly config: KubeConfig;
+  /** By user: the library knows this key under a name that kubectl does not write. */
+  readonly tokenFiles: ReadonlyMap<string, string>;
+}
+
+async function parse(path: string): Promise<Parsed> {
+  const written = await readText(path); // says better than the library what is wrong with the file
+  const { KubeConfig, loadYaml } = await import("@kubernetes/client-node");
   const config = new KubeConfig();
   try {
     config.loadFromFile(path);
+    return { config, tokenFiles: tokenFilesIn(loadYaml(written), dirname(path)) };
   } catch (error) {
     throw new Error(`${path} is no kubeconfig: ${error instanceof Error ? error.message : String(error)}.`, { cause: error });
   }
-  return config;
 }
 
-async function read(config: KubeConfig, path: string, { context, allowPrograms }: KubeconfigOptions): Promise<Loaded> {
+function tokenFilesIn(written: unknown, folder: string): ReadonlyMap<string, string> {
+  const users = member(written, "users");
+  return new Map(
+    (Array.isArray(users) ? (users as readonly unknown[]) : []).flatMap((it) => {
+      const [name, file] = [text(member(it, "name")), text(member(member(it, "user"), "tokenFile"))];
+      return name && file ? [[name, resolve(folder, file)] as const] : [];
+    }),
+  );
+}
+
+async function read({ config, tokenFiles }: Parsed, path: string, { context, allowPrograms }: KubeconfigOptions): Promise<Loaded> {
   const names = config.contexts.map((it) => it.name).join(", ") || "none";
   const name = context ?? config.currentContext;
   if (!config.getContextObject(name)) throw new Error(`${path} has no context "${name}"; it has ${names}.`);
@@ -86,9 +104,9 @@ async function read(config: KubeConfig, path: string, { context, allowPrograms }
   }
   const wrong = addressProblem(cluster.server);
   if (wrong) throw new Error(`The cluster of context "${name}" of ${path}: ${wrong}`);
-  const given = programs
-    ? await run(config)
-    : { cert: undefined, key: undefined, authorization: user.token && `Bearer ${user.token.trim()}` };
+  const tokenFile = tokenFiles.get(user.name);
+  const token = (tokenFile === undefined ? user.token : await readText(tokenFile))?.trim(); // kubectl prefers the file, too
+  const given = programs ? await run(config) : { cert: undefined, key: undefined, authorization: token && `Bearer ${token}` };
   return {
     server: cluster.server,
     trust: {

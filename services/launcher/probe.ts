@@ -159,7 +159,12 @@ function verdict(
         [`expected UID ${known}`, `found ${got.object.uid}`],
       );
     case "missing":
-      return diagnose("NamespaceTerminating", `The cluster of group "${group}" has no namespace "${namespace}".`, [], NO_NAMESPACE);
+      return diagnose(
+        "NamespaceTerminating",
+        `The cluster of group "${group}" has no namespace "${namespace}".`,
+        [],
+        NO_NAMESPACE,
+      );
     case "answered":
       return diagnoseReply(got, { group, namespace });
     case "unsent":

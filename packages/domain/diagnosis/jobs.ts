@@ -9,6 +9,7 @@ import { type EventSeen, finishedCondition, type JobSeen } from "../watch/seen.t
 import { diagnoseAdmission, diagnoseWebhook } from "./admission.ts";
 import { diagnoseEnd, newestFirst, type Pods } from "./pods.ts";
 import { diagnoseQuota } from "./quota.ts";
+import { isStarved, missingOf, mountWhy, startWhy, volumeOf } from "./sentence-runtimes.ts";
 import { sentenceOf } from "./sentence.ts";
 
 /** Why a Job failed. Its pods know more than it does, except about time. */
@@ -49,23 +50,30 @@ const CREATING: readonly Rule[] = [
 ];
 
 /** Of Events about a pod that is on a node and has not started. */
-const MOUNTING: readonly Rule[] = [
-  [
-    /(configmap|secret)s? "[^"]*" not found|references non-existent (config|secret) key/i,
-    (it) =>
-      diagnose("ConfigMissing", `The pod needs a Secret or ConfigMap that is not there: ${reasonOf(it.message)}.`, quoted(it)),
-  ],
-  [/./, (it) => diagnose("VolumeUnavailable", `A volume of the pod cannot be mounted: ${reasonOf(it.message)}.`, quoted(it))],
-];
+function diagnoseMounting(event: EventSeen): Diagnosis {
+  const volume = volumeOf(event.message);
+  const missing = missingOf(event.message);
+  return missing
+    ? diagnose("ConfigMissing", `${volume} needs ${missing.why}.`, quoted(event), missing.hint)
+    : diagnose("VolumeUnavailable", `${volume} cannot be mounted: ${mountWhy(event.message)}.`, quoted(event));
+}
+
+function diagnoseSettingUp(event: EventSeen): Diagnosis {
+  const { why, hint } = startWhy(event.message);
+  return diagnose(isStarved(event.message) ? "OutOfMemory" : "Unknown", `The node cannot set the pod up: ${why}.`, quoted(event), hint);
+}
+
+/** Every two minutes a kubelet says beside the cause that it still waits. */
+const isVague = ({ message }: EventSeen): boolean => /^Unable to attach or mount volumes/.test(message);
 
 /** The newest that says why no pod is there, or why one does not start; `undefined` where none does. */
 export function diagnoseEvents(events: readonly EventSeen[]): Diagnosis | undefined {
-  for (const event of newestFirst(events)) {
+  const newest = newestFirst(events);
+  for (const event of [...newest.filter((it) => !isVague(it)), ...newest.filter(isVague)]) {
     if (event.reason === "FailedCreate") return diagnoseCreating(event) ?? apply(CREATING, event);
     if (event.reason === "FailedMount" || event.reason === "FailedAttachVolume" || event.reason === "FailedMapVolume")
-      return apply(MOUNTING, event);
-    if (event.reason === "FailedCreatePodSandBox")
-      return diagnose("Unknown", `The node cannot set the pod up: ${reasonOf(event.message)}.`, quoted(event));
+      return diagnoseMounting(event);
+    if (event.reason === "FailedCreatePodSandBox") return diagnoseSettingUp(event);
   }
   return undefined;
 }

@@ -5,6 +5,7 @@
  * consequence: a lost node explains an exit code, never the reverse.
  */
 import { diagnose, type Code, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { bare, isStarved, missingOf, pullWhy, startWhy } from "./sentence-runtimes.ts";
 import { sentenceOf } from "./sentence.ts";
 import { unplacedWhy } from "./unplaced.ts";
 import { type ContainerSeen, type EventSeen, isUnfinished, type PodSeen, type Terminated } from "../watch/seen.ts";
@@ -56,6 +57,10 @@ const unplaced = rule<PodSeen>(
   ({ pods }) => pods,
   (it) => `pod ${it.name}: ${it.unscheduled?.message ?? it.message ?? it.reason ?? ""}`,
 );
+const deleted = rule<PodSeen>(
+  ({ pods }) => pods,
+  (it) => `pod ${it.name}: it was to be deleted from ${it.deletionAskedAt ?? it.deletionAt ?? ""} on`,
+);
 const waiting = rule<Waiting>(waits, (it) => `${it.container}: ${it.reason}: ${it.message}`);
 const exit = rule<Exit>(
   exits,
@@ -73,6 +78,8 @@ const denied =
 const absent = /not found|manifest unknown|name unknown|does not exist/i;
 const unbound = /persistentvolumeclaim|unbound immediate|volume node affinity|volume/i;
 const asRoot = /runAsNonRoot|non-root|run as root/i;
+/** The image is there, and has nothing for such a node. */
+const foreign = /no match for platform|no matching manifest/i;
 const disrupted =
   (...reasons: readonly string[]) =>
   (it: PodSeen): boolean =>
@@ -80,23 +87,37 @@ const disrupted =
 const rejected = (it: PodSeen): boolean =>
   /^(OutOf\w+|NodeAffinity|NodeName|NodePorts|UnexpectedAdmissionError|Taint\w+)$/.test(it.reason ?? "");
 
+const unset = isAny("CreateContainerConfigError");
+
+/** An image may name its user by a word, of which nobody knows whether it means root. */
+function refusedAsRoot({ container, message }: Waiting): string {
+  const [, user] = /non-numeric user \(([^)]*)\)/.exec(message) ?? [];
+  return user === undefined
+    ? `The container ${container} would run as root, which its pod forbids.`
+    : `The container ${container} runs as "${user}", and its pod forbids root: which user that is, only a number tells.`;
+}
+
 /** Of what keeps a pod from starting, or a started one from going on. */
 // biome-ignore format: a table is read down its columns
 const STALLS = {
   VolumeUnavailable:   unplaced((it) => isUnfinished(it) && unbound.test(whyUnplaced(it)),         (it) => `A volume of the pod cannot be used: ${whyUnplaced(it)}.`),
   Unschedulable:       unplaced((it) => (isUnfinished(it) && it.unscheduled?.reason === "Unschedulable") || rejected(it),
-                                                                                                   (it) => `No node can take the pod: ${whyUnplaced(it)}.`),
+                                                                                                   (it) => rejected(it) ? `The node ${it.node ?? "(unknown)"} did not take the pod: ${rejectedWhy(it)}.` : `No node can take the pod: ${whyUnplaced(it)}.`),
   ImageNameInvalid:    waiting(isAny("InvalidImageName"),                                          (it) => `"${it.image}" is not an image name.`),
   ImagePullDenied:     waiting((it) => isAny("SignatureValidationFailed")(it) || (pulling(it) && denied.test(it.message)),
                                                                                                    (it) => `The registry will not let the cluster pull ${it.image}.`),
   ImageNotFound:       waiting((it) => isAny("ErrImageNeverPull")(it) || (pulling(it) && absent.test(it.message)),
-                                                                                                   (it) => `The registry has no ${it.image}.`),
-  RegistryUnreachable: waiting(pulling,                                                            (it) => `The cluster cannot pull ${it.image}${because(it)}.`),
-  PolicyRefused:       waiting((it) => isAny("CreateContainerConfigError")(it) && asRoot.test(it.message),
-                                                                                                   (it) => `The container ${it.container} would run as root, which the group's policy forbids.`),
-  ConfigMissing:       waiting(isAny("CreateContainerConfigError"),                                (it) => `The container ${it.container} needs a Secret or ConfigMap that is not there${because(it)}.`),
-  Unknown:             waiting(isAny("CreateContainerError", "RunContainerError", "CrashLoopBackOff", "PostStartHookError"),
-                                                                                                   (it) => `The cluster cannot start the container ${it.container}${because(it)}.`),
+                                                                                                   (it) => foreign.test(it.message) ? `${it.image} is not made for the processor of the node.` : `The registry has no ${it.image}.`,
+                                                                                                   (it) => foreign.test(it.message) ? "Build and push the image for the cluster's kind of processor, too (docker buildx build --platform …)." : undefined),
+  RegistryUnreachable: waiting(pulling,                                                            (it) => `The cluster cannot pull ${it.image}${after(pullWhy(it.message).why)}.`,
+                                                                                                   (it) => pullWhy(it.message).hint),
+  PolicyRefused:       waiting((it) => unset(it) && asRoot.test(it.message),                       refusedAsRoot,
+                                                                                                   () => "Give the image a user of its own, as a number (USER 1000), or ask whoever runs the group."),
+  ConfigMissing:       waiting((it) => unset(it) && missingOf(it.message) !== undefined,           (it) => `The container ${it.container} needs ${missingOf(it.message)?.why}.`,
+                                                                                                   (it) => missingOf(it.message)?.hint),
+  Unknown:             waiting((it) => unset(it) || isAny("CreateContainerError", "RunContainerError", "CrashLoopBackOff", "PostStartHookError")(it),
+                                                                                                   (it) => `The cluster cannot start the container ${it.container}${after(startWhy(it.message).why)}.`,
+                                                                                                   (it) => startWhy(it.message).hint),
 } as const satisfies Partial<Record<Code, Rule>>;
 
 /** Nothing was wrong with the pod or its node: somebody wanted the node empty. */
@@ -104,7 +125,29 @@ const movedOff = (it: PodSeen): boolean =>
   disrupted("EvictionByEvictionAPI")(it) || /shutdown/i.test(`${it.reason} ${it.message}`);
 const MOVED_OFF = "Somebody emptied the node (a drain, an upgrade, a shutdown); run again.";
 
+/** The pod is over a limit of its own, whatever room its node has. */
+// biome-ignore format: a table is read down its columns
+const OVER: readonly (readonly [about: RegExp, says: (caught: readonly string[]) => string, hint: string])[] = [
+  [/ephemeral local storage usage exceeds the total limit of containers (\S+?)\.? *$/, ([, most]) => `The pod wrote more than its ${most} of disk, and the node ended it.`,                          "Raise resources.limits.ephemeral-storage, or write less per run; what is printed counts, too."],
+  [/^Container (\S+) exceeded its local ephemeral storage limit "([^"]+)"/,            ([, name, most]) => `The container ${name} wrote more than its ${most} of disk, and the node ended the pod.`, "Raise resources.limits.ephemeral-storage, or write less per run; what is printed counts, too."],
+  [/Usage of EmptyDir volume "([^"]+)" exceeds the (?:total )?limit "([^"]+)"/,        ([, name, most]) => `The pod wrote more than ${most} into its volume "${name}", and the node ended it.`,        "Raise the sizeLimit of that volume, or write less into it."],
+];
+const over = (it: PodSeen) => OVER.find(([about]) => about.test(it.message ?? ""));
+
+/**
+ * Its end came after somebody asked for its deletion. A program that is told to stop ends as it likes, and a container that was
+ * never made is shown as ended with 137: neither says anything about the program.
+ */
+function isDeletedAlone(it: PodSeen): boolean {
+  const asked = it.deletionAskedAt;
+  if (asked === undefined || it.disruption !== undefined || it.phase === "Succeeded") return false;
+  const ends = it.containers.flatMap(({ role, terminated }) => (role === "sidecar" ? [] : (terminated?.finishedAt ?? [])));
+  return ends.length === 0 || ends.some((at) => at >= asked);
+}
+
 function evictedHow(it: PodSeen): string {
+  const [exceeded, says] = over(it) ?? [];
+  if (exceeded && says) return says(exceeded.exec(it.message ?? "") ?? []);
   const node = `the node ${it.node ?? "(unknown)"}`;
   const [, short] = /low on resource: ([\w-]+)/.exec(it.message ?? "") ?? [];
   if (short !== undefined) return `The node ${it.node ?? "(unknown)"} ran short of ${short} and evicted the pod.`;
@@ -115,23 +158,36 @@ function evictedHow(it: PodSeen): string {
 /** Of what ended a pod. What kept it from starting comes between what took it away and how its program ended. */
 // biome-ignore format: a table is read down its columns
 const TAKEN = {
-  NodeLost:  pod((it) => it.reason === "NodeLost" || disrupted("DeletionByTaintManager", "DeletionByPodGC")(it) || it.containers.some(({ terminated }) => terminated?.reason === "ContainerStatusUnknown"),
+  NodeLost:  pod((it) => it.reason === "NodeLost" || disrupted("DeletionByTaintManager", "DeletionByPodGC")(it) || (it.deletionAt === undefined && it.containers.some(({ terminated }) => terminated?.reason === "ContainerStatusUnknown")),
                                                                                        (it) => `The node ${it.node ?? "(unknown)"} was lost${disrupted("DeletionByTaintManager")(it) ? ", or taken out of use," : ""} while the pod was on it.`),
   Preempted: pod((it) => ["Preempting", "Preempted"].includes(it.reason ?? "") || disrupted("PreemptionByScheduler", "PreemptionByKubeScheduler")(it),
                                                                                        (it) => `More important work took the pod's place on the node ${it.node ?? "(unknown)"}.`),
   Evicted:   pod((it) => ["Evicted", "Terminated", "NodeShutdown"].includes(it.reason ?? "") || disrupted("EvictionByEvictionAPI", "TerminationByKubelet")(it),
-                                                                                       evictedHow, (it) => (movedOff(it) ? MOVED_OFF : undefined)),
+                                                                                       evictedHow, (it) => (movedOff(it) ? MOVED_OFF : over(it)?.[2])),
+  DeadlineExceeded: pod((it) => it.reason === "DeadlineExceeded",                      () => "It ran longer than its pod's own deadline, and the node ended it.",
+                                                                                       () => "The group's pods have a deadline (activeDeadlineSeconds); ask whoever runs the group, or make it faster."),
+  DeletedExternally: deleted(isDeletedAlone,                                           (it) => `Somebody deleted the pod ${it.containers.some(({ terminated, running }) => (terminated?.startedAt ?? running) !== undefined) ? "while its program ran" : "before its program started"}.`,
+                                                                                       () => "A person, or a program that tidies up, deleted the pod; the cluster's audit log says who."),
 } as const satisfies Partial<Record<Code, Rule>>;
 
 const unstarted = isAny("StartError", "ContainerCannotRun");
 
+/** What shells say by a number. */
+const EXIT_HINTS: Readonly<Record<number, string>> = {
+  126: "From a shell, 126 means that it may not execute a file; the log names the file.",
+  127: "From a shell, 127 means that it found no such command; the log names the command.",
+};
+
 // biome-ignore format: a table is read down its columns
 const EXITS = {
   OutOfMemory: exit(isAny("OOMKilled"),                                  (it) => `The container ${it.container} needed more than its ${it.memory} of memory.`),
-  InitFailed:  exit((it) => it.role === "init" && it.exitCode !== 0,     (it) => `The init container ${it.container} ended with exit code ${it.exitCode}.`),
+  InitFailed:  exit((it) => it.role === "init" && it.exitCode !== 0,     (it) => unstarted(it) ? `The init container ${it.container} could not be started${after(startWhy(it.message ?? "").why)}.`
+                                                                                               : `The init container ${it.container} ended with exit code ${it.exitCode}.`,
+                                                                         (it) => unstarted(it) ? startWhy(it.message ?? "").hint : undefined),
   ExitCode:    exit((it) => it.exitCode !== 0 && (it.exitCode <= 128 || it.exitCode > 128 + 64 || unstarted(it)),
-                                                                         (it) => unstarted(it) ? `The program of the container ${it.container} could not be started${because(it)}.`
-                                                                                               : `The program ended with exit code ${it.exitCode}.`),
+                                                                         (it) => unstarted(it) ? `The container ${it.container} could not be started${after(startWhy(it.message ?? "").why)}.`
+                                                                                               : `The program ended with exit code ${it.exitCode}.`,
+                                                                         (it) => unstarted(it) ? startWhy(it.message ?? "").hint : EXIT_HINTS[it.exitCode]),
   Signal:      exit((it) => it.exitCode > 128,                           (it) => `The program was ended by ${signalName(it.signal ?? it.exitCode - 128)}.`),
 } as const satisfies Partial<Record<Code, Rule>>;
 
@@ -209,7 +265,10 @@ export const newestFirst = (events: readonly EventSeen[]): readonly EventSeen[] 
 
 const whyUnplaced = (it: PodSeen): string => unplacedWhy(it.unscheduled?.message ?? it.message ?? it.reason ?? "");
 
-const because = ({ message }: { readonly message: string | undefined }): string => (message ? `: ${sentenceOf(message)}` : "");
+/** After the fact. */
+const rejectedWhy = (it: PodSeen): string => unplacedWhy((it.message ?? it.reason ?? "").replace(/^Pod was rejected: /, ""));
+
+const after = (why: string): string => why && `: ${why}`;
 
 // biome-ignore format: a table
 const SIGNALS: Readonly<Record<number, string>> = {

@@ -117,6 +117,12 @@ function forbidden(said: Status, answer: Answer, where: Where): Reply {
   if (causes.some(({ reason }) => reason === "NamespaceTerminating") || /because it is being terminated/.test(message))
     return unhealthy("NamespaceTerminating", `The namespace${nameOf(where)} of ${group} is being deleted.`, evidence);
   const [, verb, resource] = /^.*?User ".*?" cannot (\w+) resource "([^"]*)"/.exec(message) ?? [];
+  if (resource === "namespaces" && verb === "get")
+    return unhealthy(
+      "Forbidden",
+      `Longshore may not even read the namespace${nameOf(where)} of ${group}: its Role or RoleBinding there is gone, or was never made.`,
+      evidence,
+    );
   if (verb !== undefined && resource !== undefined)
     return unhealthy(
       "Forbidden",
@@ -182,7 +188,7 @@ const trouble = ({ code, message, evidence }: Status, group: string): Diagnosis 
 const BUSY = "It is tried again by itself; if it lasts, lower the group's `createsPerSecond`, or give the API server more room.";
 const TROUBLE = "It is tried again by itself; if it lasts, the cluster's people must look at their API server.";
 const AMOUNT = "Write amounts like 500m or 2 (CPU), and 512Mi or 4Gi (memory), and send it again; the run's id is not used up.";
-const NO_NAMESPACE = "Create the namespace and its Roles (`longshore rbac <group>`), or correct the group's `namespaces`.";
+export const NO_NAMESPACE = "Create the namespace and its Roles (`longshore rbac <group>`), or correct the group's `namespaces`.";
 
 const groupOf = ({ group }: Where): string => (group === undefined ? "this group" : `group "${group}"`);
 const nameOf = ({ namespace }: Where): string => (namespace === undefined ? "" : ` "${namespace}"`);

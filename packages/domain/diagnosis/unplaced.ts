@@ -9,6 +9,9 @@ import { joined, sentenceOf } from "./sentence.ts";
 /** What follows "No node can take the pod: ". */
 export function unplacedWhy(message: string): string {
   if (/^no nodes available/i.test(message)) return "the cluster has no node";
+  if (/unbound immediate PersistentVolumeClaims/.test(message)) return "its claim has no volume yet (pod has unbound claims)";
+  const [, short] = /^Node didn't have enough resource: (\S+?),/.exec(message) ?? [];
+  if (short !== undefined) return `it has too little ${RESOURCES[short] ?? short} left`;
   const [, count, list] = /^0\/(\d+) nodes? (?:is|are) available: (.*)$/s.exec(message) ?? [];
   if (count === undefined || list === undefined) return sentenceOf(message);
   const groups = firstSentence(list).split(/, (?=\d+ )/);
@@ -18,6 +21,8 @@ export function unplacedWhy(message: string): string {
   const nodes = Number(count) === 1 ? "of 1 node, " : `of ${count} nodes, `;
   return nodes + joined(lacks.flatMap((it) => it ?? []));
 }
+
+const RESOURCES: Readonly<Record<string, string>> = { cpu: "CPU", "ephemeral-storage": "disk", pods: "room for pods" };
 
 /** What comes after it is about preemption, and repeats the numbers. */
 const firstSentence = (list: string): string => (/^(.*?)\.(?:\s|$)/s.exec(list)?.[1] ?? list).trim();
