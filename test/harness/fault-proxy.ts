@@ -32,8 +32,8 @@ export interface FaultProxy extends AsyncDisposable {
   cause(on: Chosen, trouble: Trouble, times?: number): Promise<Entry>;
   /** No further request is struck. What was struck stays so. */
   heal(): void;
-  /** Answers that are on their way now: open watches, for one. */
-  flows(on: Chosen): readonly Flow[];
+  /** The answer that is on its way, an open watch for one; where there is none, the next. */
+  flow(on: Chosen): Promise<Flow>;
   /** Resolves with the next such request once its answer's head has been passed on. */
   answered(on: Chosen): Promise<Entry>;
   /** The whole answer to the next such request, for "stale" later. It is passed on as well. */
@@ -168,7 +168,13 @@ export async function faultProxy(target: FaultProxyOptions): Promise<FaultProxy>
     journal,
     cause: (on, trouble, times = 1) => planned.add(on, trouble, times),
     heal: () => planned.clear(),
-    flows: (on) => [...open].filter((it) => on(it.asked)),
+    async flow(on) {
+      for (;;) {
+        const found = [...open].findLast((it) => on(it.asked));
+        if (found) return found;
+        await wait(heads, on);
+      }
+    },
     answered: (on) => wait(heads, on),
     keep: (on) => wait(keeping, on),
     weather: (it) => void (weather = it),

@@ -44,6 +44,7 @@ export interface Stage extends AsyncDisposable {
   /** By UID: the version that the follower last saw. */
   readonly known: ReadonlyMap<string, string>;
   readonly changes: readonly Said[];
+  /** Why it broke off and why it listed, in order. */
   readonly reasons: () => readonly string[];
   /** Begins to follow; a stage does so at once unless there is something to plant before. */
   follow(): void;
@@ -142,7 +143,7 @@ export async function stage(ground: Ground, options: StageOptions = {}): Promise
     url: server,
     known: view.known,
     changes: view.changes,
-    reasons: () => view.changes.filter((it) => it.kind === "broken").map((it) => it.reason ?? ""),
+    reasons: () => view.changes.flatMap((it) => it.reason ?? []),
     follow: () => void (following = run()),
     said,
     agreed,

@@ -147,17 +147,17 @@ function hands({ admin }: Ground, namespace: string): Pick<Watched, "create" | "
 export function watchFaults(t: Test, open: () => Ground): void {
   t.test("20 a listing from a server that lags behind brings back nothing that is over", async (t) => {
     await using it = await watched(open());
-    await it.proxy.answered(jobs);
+    await it.proxy.flow(jobs);
     const ended = await it.create("over", "soon");
     const kept = it.proxy.keep(listing("jobs"));
-    for (const flow of it.proxy.flows(jobs)) flow.say("{");
+    (await it.proxy.flow(jobs)).say("{");
     const { status, body } = await kept;
     await it.heard(`job.ended ${ended}`);
     const before = it.told.length;
     const again = it.proxy.answered(jobs);
     const headers = { "content-type": "application/json" };
     const struck = it.proxy.cause(listing("jobs"), { kind: "answer", status, headers, body });
-    for (const flow of it.proxy.flows(jobs)) flow.say("{");
+    (await it.proxy.flow(jobs)).say("{");
     await struck;
     await again;
     const marker = await it.create("marker", "soon");
@@ -172,7 +172,7 @@ export function watchFaults(t: Test, open: () => Ground): void {
 
   t.test("21 a label that somebody took off is no end and no deletion", async (t) => {
     await using it = await watched(open());
-    await it.proxy.answered(jobs);
+    await it.proxy.flow(jobs);
     const live = await it.create("live", "never");
     const marker = await it.create("marker", "soon");
     await it.heard(`job.ended ${marker}`);
@@ -189,7 +189,7 @@ export function watchFaults(t: Test, open: () => Ground): void {
 
   t.test("22 a name that came back as another Job while nobody could look: both are told right", async (t) => {
     await using it = await watched(open());
-    await it.proxy.answered(jobs);
+    await it.proxy.flow(jobs);
     const first = await it.create("twice", "never");
     const marker = await it.create("marker", "soon");
     await it.heard(`job.ended ${marker}`);
@@ -206,7 +206,7 @@ export function watchFaults(t: Test, open: () => Ground): void {
 
   t.test("22 the same, where only a listing could show it", async (t) => {
     await using it = await watched(open());
-    await it.proxy.answered(jobs);
+    await it.proxy.flow(jobs);
     const first = await it.create("twice", "never");
     const marker = await it.create("marker", "soon");
     await it.heard(`job.ended ${marker}`);
