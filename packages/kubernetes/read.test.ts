@@ -165,6 +165,13 @@ t.test("gives up a listing whose pages always expire", async (t) => {
   t.match(await reads(expiring).reads.podsOf("u1", never), { kind: "unanswered", failure: { code: "Expired" } });
 });
 
+t.test("gives up a listing whose page leads to itself", async (t) => {
+  const endless = Array.from({ length: 9 }, (): Play => ({ answer: 200, body: page(["a"], "5", "t") }));
+  const { transport, reads: it } = reads(endless);
+  t.match(await it.podsOf("u1", never), { kind: "unanswered", failure: { code: "Garbled", message: /does not end/ } });
+  t.equal(transport.requests.length, 2);
+});
+
 t.test("log tails", async (t) => {
   const tail = async (plays: readonly Play[], more = {}) => {
     const transport = scripted(plays);

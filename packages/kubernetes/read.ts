@@ -60,6 +60,8 @@ export interface ReadOptions {
 }
 
 const RESTARTS_MAX = 5;
+/** More than any namespace has; a server that always has one more page is not listing anything. */
+const PAGES_MAX = 10_000;
 const PODS_MAX = 2_000;
 export const METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 const METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
@@ -125,7 +127,7 @@ export async function* listPages(
   const accept = as === "metadata" ? { accept: METADATA_LIST } : {};
   let next: string | undefined;
   let size = pageSize;
-  for (let restarts = 0; ; ) {
+  for (let restarts = 0, pages = 0; ; ) {
     const query = new URLSearchParams({ limit: String(size) });
     if (selector) query.set("labelSelector", selector);
     if (fieldSelector) query.set("fieldSelector", fieldSelector);
@@ -152,6 +154,8 @@ export async function* listPages(
     }
     const list = answer.status === 200 ? asList(answer.body) : undefined;
     if (!list) throw refused(answer, `list ${path}`);
+    if (++pages > PAGES_MAX || (list.next !== undefined && list.next === next))
+      throw new Failure("retry", "Garbled", `Listing ${path} does not end: page ${pages} leads to itself, or to too many more.`);
     next = list.next;
     yield { kind: "page", items: list.items, resourceVersion: list.resourceVersion, last: next === undefined };
     if (next === undefined) return;
