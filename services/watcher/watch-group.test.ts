@@ -36,7 +36,10 @@ interface Watching {
   readonly facts: (run?: string) => readonly string[];
   create(run: string): Promise<Uid>;
   release(run: string): Promise<void>;
-  watch(change?: Partial<Parts>): { stop(): Promise<unknown>; readonly ended: Promise<unknown> };
+  watch(
+    change?: Partial<Parts>,
+    cluster?: Partial<Parts["clusters"][number]>,
+  ): { stop(): Promise<unknown>; readonly ended: Promise<unknown> };
   until(done: () => boolean): Promise<void>;
   /** What the broker says to the n-th message. */
   answer: (n: number) => "stored" | "unrouted" | Error;
@@ -62,7 +65,7 @@ async function watching(t: Test, pods: PodScript = { startsAfterMs: 1_000, runsM
     answer: () => "stored",
     create: async (run) => await create(pocket, run),
     release: async (run) => await release(pocket, run),
-    watch: (change = {}) => {
+    watch: (change = {}, cluster = {}) => {
       const own = new AbortController();
       stop.signal.addEventListener("abort", () => own.abort());
       const parts: Parts = {
@@ -82,7 +85,7 @@ async function watching(t: Test, pods: PodScript = { startsAfterMs: 1_000, runsM
         pause: backOff(clock),
         ...change,
       }; // biome-ignore format: a parts list
-      const ended = watchGroup(parts, { ...clusters.cluster(GROUP), name: GROUP }, own.signal).then(
+      const ended = watchGroup(parts, { ...clusters.cluster(GROUP), name: GROUP, ...cluster }, own.signal).then(
         () => "stopped",
         (error: unknown) => error,
       );
@@ -274,6 +277,26 @@ t.test("the heartbeat comes with the first sync, and grows old while the cluster
   t.match(it.told, [{ type: "group.watched", data: { group: GROUP } }]);
   it.pocket.cause({ on: "any", trouble: { kind: "unsent" } });
   it.pocket.meddle({ kind: "cut streams" });
+  await it.clock.sleep(120_000);
+  t.ok(Number(it.told.at(-1)?.data["staleSeconds"]) > 60, JSON.stringify(it.told.at(-1)));
+});
+
+t.test("a listing that never gets to its end is no proof of freshness", async (t) => {
+  const it = await watching(t);
+  await it.create("a");
+  const follow: Parts["clusters"][number]["follow"] = async function* ({ kind, signal }) {
+    const seen = { kind: "seen", object: it.pocket.jobs(NAMESPACE)[0], listed: true } as const;
+    const broken = { kind: "broken", reason: "unreachable", message: "the second page cannot be had", retryInMs: 1_000 } as const;
+    yield { kind: "listing", reason: "start", atMs: it.clock.now() };
+    yield { kind: "listed", resourceVersion: "1", asOfMs: it.clock.now() };
+    while (!signal.aborted) {
+      yield { kind: "listing", reason: "expired", atMs: it.clock.now() };
+      if (kind === "jobs") yield seen;
+      yield broken;
+      await it.clock.sleep(1_000, signal);
+    }
+  };
+  it.watch({}, { follow });
   await it.clock.sleep(120_000);
   t.ok(Number(it.told.at(-1)?.data["staleSeconds"]) > 60, JSON.stringify(it.told.at(-1)));
 });
