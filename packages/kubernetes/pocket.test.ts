@@ -247,6 +247,7 @@ t.test("preflight finds the pocket well", async (t) => {
       namespace: "batch",
       role: "launcher",
       manifest: job("dry", ["true"]),
+      explain: (to) => ({ code: "Unknown", sentence: `${to} went wrong.`, hint: "" }),
     },
     never,
   );

@@ -3,7 +3,7 @@ import { createServer as createTlsServer } from "node:https";
 import t, { type Test } from "tap";
 import type { Trust } from "./connection.ts";
 import { openTransport } from "./exchange.ts";
-import { preflight, type Row } from "./preflight.ts";
+import { type Explain, preflight, type Row } from "./preflight.ts";
 import { type Need, needsOf, objectsFor, REFUSED, RULES, type RoleName } from "./rbac.ts";
 import { authority, serverCertificate, serverKey } from "./testing/certificates.ts";
 import { answering, connectionTo, json, listening, never } from "./testing/loopback.ts";
@@ -17,11 +17,19 @@ interface ClusterFaults {
   readonly version?: readonly [number, unknown];
   readonly namespace?: readonly [number, unknown];
   readonly create?: readonly [number, unknown, Record<string, string>?];
+  readonly quotas?: readonly object[];
   readonly trust?: Partial<Trust>;
   readonly clockOffMs?: number;
   readonly token?: { readonly issuedAtMs: number | undefined; readonly expiresAtMs: number };
   readonly want: readonly (Partial<Omit<Row, "detail" | "hint">> & { readonly detail?: RegExp; readonly hint?: RegExp })[];
 }
+
+/** The service's own words are tested where they are made; here it matters that they are asked for. */
+const explain: Explain = (to, unread) => ({
+  code: unread.kind === "answered" && unread.status === 403 ? "AdmissionDenied" : "EndpointUnreachable",
+  sentence: `${to}: ${unread.kind === "answered" ? JSON.stringify(unread.body) : unread.failure.message}`,
+  hint: "Look at it.",
+});
 
 const nowMs = Date.parse("2026-11-21T12:00:00Z");
 const day = 86_400_000;
@@ -50,7 +58,7 @@ const cases: readonly ClusterFaults[] = [
     name: "all is well for the watcher",
     role: "watcher",
     may: watcherMay,
-    want: [...well, { step: "permissions", state: "ok", detail: /create jobs, patch jobs, delete jobs.*refused/ }],
+    want: [...well, { step: "permissions", state: "ok", detail: /create, patch and delete jobs.*refused/ }],
   },
   {
     name: "the launcher lacks verbs",
@@ -89,7 +97,7 @@ const cases: readonly ClusterFaults[] = [
   {
     name: "the token is not accepted",
     version: [401, status(401, "Unauthorized")],
-    want: [{ state: "ok" }, { step: "version", state: "failed", code: "AuthRejected" }, {}, {}, {}, {}],
+    want: [{ state: "ok" }, { step: "version", state: "failed", code: "AuthRejected" }],
   },
   {
     name: "what answers is no Kubernetes",
@@ -122,9 +130,55 @@ const cases: readonly ClusterFaults[] = [
     want: [...well, {}, {}, { step: "create", state: "warning", detail: /PodSecurity/ }],
   },
   {
-    name: "the quota is full",
-    create: [403, status(403, "Forbidden", { message: "exceeded quota: q, requested: count/jobs.batch=1" })],
-    want: [...well, {}, {}, { step: "create", state: "warning", code: "QuotaExceeded" }],
+    name: "a quota is full and another has room",
+    quotas: [
+      { metadata: { name: "roomy" }, status: { hard: { cpu: "10" }, used: { cpu: "1500m" } } },
+      {
+        metadata: { name: "few" },
+        status: { hard: { "count/jobs.batch": "5", memory: "1Gi" }, used: { "count/jobs.batch": "5", memory: "512Mi" } },
+      },
+    ],
+    want: [
+      ...well,
+      {},
+      {},
+      { step: "quota", state: "warning", code: "QuotaExceeded", detail: /^Nothing more goes in: 5 of 5 Jobs \(quota few\)\.$/ },
+      {},
+    ],
+  },
+  {
+    name: "the quotas have room",
+    quotas: [{ metadata: { name: "roomy" }, status: { hard: { cpu: "10", pods: "4" }, used: { cpu: "1500m", pods: "2" } } }],
+    want: [...well, {}, {}, { step: "quota", state: "ok", detail: /^fullest: 2 of 4 pods \(quota roomy\)$/ }, {}],
+  },
+  {
+    name: "the namespace may not be read",
+    namespace: [403, status(403, "Forbidden")],
+    want: [
+      ...well,
+      { step: "namespace", state: "failed", code: "Forbidden", detail: /none of this name, or its Role is missing/ },
+      {},
+      {},
+    ],
+  },
+  {
+    name: "the launcher may do nothing",
+    may: () => false,
+    want: [
+      ...well,
+      {},
+      { step: "permissions", state: "failed", detail: /^The launcher may do nothing in the namespace batch\.$/ },
+    ],
+  },
+  {
+    name: "the cluster is old",
+    version: [200, { gitVersion: "v1.28.15" }],
+    want: [{}, { step: "version", state: "warning", hint: /tested with 1\.31 to 1\.36/ }, {}, {}, {}, {}],
+  },
+  {
+    name: "the cluster is too old",
+    version: [200, { gitVersion: "v1.24.0+rke2" }],
+    want: [{}, { step: "version", state: "failed", detail: /1\.24\.0/ }, {}, {}, {}, {}],
   },
   {
     name: "a person's token ends soon",
@@ -148,7 +202,10 @@ for (const faults of cases) {
     const role = faults.role ?? "launcher";
     const { connection, transport } = await cluster(t, faults);
     const clock = standingClock(nowMs + (faults.clockOffMs ?? 0));
-    const rows = await preflight({ connection, transport, clock, namespace: "batch", role, manifest: { kind: "Job" } }, never);
+    const rows = await preflight(
+      { connection, transport, clock, namespace: "batch", role, manifest: { kind: "Job" }, explain },
+      never,
+    );
     t.match(rows, faults.want);
     t.equal(rows.length, faults.want.length, rows.map((it) => `${it.step} ${it.state} ${it.detail}`).join("\n"));
   });
@@ -178,6 +235,8 @@ function answer(faults: ClusterFaults, request: IncomingMessage, response: Serve
   else if (path === "/api/v1/namespaces/batch")
     say(namespace ?? [200, { metadata: { name: "batch", uid: "u", resourceVersion: "1" } }]);
   else if (path.includes("/jobs?dryRun=All")) say(create);
+  else if (path.includes("/resourcequotas?"))
+    say([200, { kind: "ResourceQuotaList", metadata: { resourceVersion: "1" }, items: faults.quotas ?? [] }]);
   else {
     const review = JSON.parse(body) as { readonly spec: { readonly resourceAttributes: Need } };
     say([201, { ...review, status: { allowed: may(review.spec.resourceAttributes) } }]);
@@ -195,7 +254,7 @@ t.test("says which step fails when nothing listens there, and when the name is u
     const transport = openTransport(connection);
     t.teardown(() => transport[Symbol.asyncDispose]());
     const rows = await preflight(
-      { connection, transport, clock: standingClock(nowMs), namespace: "batch", role: "watcher" },
+      { connection, transport, clock: standingClock(nowMs), namespace: "batch", role: "watcher", explain },
       never,
     );
     t.match(rows, [{ step: "network", state: "failed", code: "EndpointUnreachable", detail: want }]);

@@ -3,19 +3,20 @@
  *
  * The bug this prevents: a group that looks well until its first Job needs the one permission that nobody gave.
  */
-import { DIAGNOSES } from "@longshore/contract/diagnosis.ts";
+import { DIAGNOSES, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Connection } from "./connection.ts";
 import { within } from "./deadline.ts";
-import { asObject, member, saysMissing, text, wordsOf } from "./objects.ts";
+import { asList, asObject, member, saysMissing, text, wordsOf } from "./objects.ts";
+import { quotaRow } from "./preflight-quota.ts";
 import { type Need, needsOf, REFUSED, type RoleName } from "./rbac.ts";
 import { reach, type Reach } from "./reach.ts";
-import { told } from "./read.ts";
+import { told, type Unread } from "./read.ts";
 import { isUntrusted } from "./silence.ts";
 import type { ApiAnswer, ApiRequest, Transport } from "./transport.ts";
 
 export interface Row {
-  readonly step: "network" | "version" | "clock" | "token" | "namespace" | "permissions" | "create";
+  readonly step: "network" | "version" | "clock" | "token" | "namespace" | "permissions" | "quota" | "create";
   readonly state: "ok" | "warning" | "failed" | "skipped";
   /** "DNS, TCP, TLS (212 d left)" */
   readonly detail: string;
@@ -29,9 +30,13 @@ export interface PreflightOptions {
   readonly clock: Clock;
   readonly namespace: string;
   readonly role: RoleName;
+  /** What an answer that was not hoped for means: the words in which the launcher would tell of it. */
+  readonly explain: Explain;
   /** A Job to create as a dry run; the launcher's only. */
   readonly manifest?: object;
 }
+
+export type Explain = (to: "create" | "read", unread: Unread) => Pick<Diagnosis, "code" | "sentence" | "hint">;
 
 type Ask = (request: ApiRequest) => ReturnType<typeof told>;
 type DiagnosisCode = keyof typeof DIAGNOSES;
@@ -41,7 +46,7 @@ const TOKEN_SOON_MS = 14 * 86_400_000;
 const TOKEN_SHORT_MS = 2 * 86_400_000;
 
 export async function preflight(options: PreflightOptions, signal: AbortSignal): Promise<readonly Row[]> {
-  const { connection, transport, clock, namespace, role, manifest } = options;
+  const { connection, transport, clock, namespace, role, manifest, explain } = options;
   const ask: Ask = (request) => told(() => within(clock, 10_000, signal, (inner) => transport.send(request, inner)));
   const rows: Row[] = [];
 
@@ -50,34 +55,61 @@ export async function preflight(options: PreflightOptions, signal: AbortSignal):
   if (way.kind === "failed") return rows;
 
   const version = await ask({ method: "GET", path: "/version" });
-  rows.push(versionRow(version));
-  const token = tokenRow(connection, clock.now());
+  rows.push(versionRow(version, role, explain));
+  const token = tokenRow(connection, role, clock.now());
   if (token) rows.push(token);
-  if (version.kind !== "told") return rows;
+  // Whoever is not known there is refused everything: one row says it.
+  if (version.kind !== "told" || version.answer.status === 401) return rows;
   const clockRow = skewRow(version.answer, clock.now());
   if (clockRow) rows.push(clockRow);
 
   if (role === "launcher")
-    rows.push(namespaceRow(await ask({ method: "GET", path: `/api/v1/namespaces/${namespace}` }), namespace));
-  rows.push(await permissionsRow(ask, role, namespace));
+    rows.push(namespaceRow(await ask({ method: "GET", path: `/api/v1/namespaces/${namespace}` }), namespace, explain));
+  const permissions = await permissionsRow(ask, role, namespace);
+  rows.push(permissions);
+  if (permissions.detail === nothing(role, namespace)) return rows; // what follows would say it again
+  if (role === "launcher") {
+    const quotas = await ask({ method: "GET", path: `/api/v1/namespaces/${namespace}/resourcequotas?limit=50` });
+    const list = quotas.kind === "told" && quotas.answer.status === 200 ? asList(quotas.answer.body) : undefined;
+    if (list !== undefined && list.items.length > 0) rows.push(quotaRow(list.items));
+  }
   if (manifest !== undefined && role === "launcher") {
     const path = `/apis/batch/v1/namespaces/${namespace}/jobs?dryRun=All&fieldManager=longshore`;
-    rows.push(createRow(await ask({ method: "POST", path, body: manifest })));
+    rows.push(createRow(await ask({ method: "POST", path, body: manifest }), explain));
   }
   return rows;
 }
+
+/** As the launcher would be told of it. */
+const diagnosed = (step: Row["step"], { code, sentence, hint }: ReturnType<Explain>, state: Row["state"] = "failed"): Row => ({
+  step,
+  state,
+  detail: sentence,
+  code,
+  hint,
+});
 
 function failed(step: Row["step"], code: DiagnosisCode, detail: string): Row {
   return { step, state: "failed", detail, code, hint: DIAGNOSES[code].hint };
 }
 
+const WAYS = {
+  dns: "Correct the name in the group's `server`, or see that DNS knows it where Longshore runs.",
+  tcp: "Is the port right, does the API server run, and does a firewall let Longshore's machine through?",
+} as const;
+const CERTIFICATES: Readonly<Record<string, string>> = {
+  CERT_HAS_EXPIRED: "The cluster's people must renew the certificate of their API server.",
+  CERT_NOT_YET_VALID: "Set both clocks by NTP.",
+  ERR_TLS_CERT_ALTNAME_INVALID: "Use the name that the certificate is for: in `server`, or beside it as `serverName`.",
+};
+
 function networkRow(way: Reach): Row {
-  if (way.kind === "failed")
-    return failed(
-      "network",
-      isUntrusted(way.code) ? "TlsUntrusted" : "EndpointUnreachable",
-      `${way.step.toUpperCase()}: ${way.message}`,
-    );
+  if (way.kind === "failed") {
+    const code = isUntrusted(way.code) ? "TlsUntrusted" : "EndpointUnreachable";
+    const row = failed("network", code, `${way.step.toUpperCase()}: ${way.message}`);
+    const hint = way.step === "tls" ? CERTIFICATES[way.code ?? ""] : WAYS[way.step];
+    return { ...row, ...(hint !== undefined && { hint }) };
+  }
   if (!way.tls) return { step: "network", state: "warning", detail: "DNS, TCP; no TLS: only for an API server on this machine" };
   const { daysLeft } = way.tls;
   const soon = daysLeft < 14;
@@ -89,13 +121,20 @@ function networkRow(way: Reach): Row {
   };
 }
 
-function versionRow(result: Awaited<ReturnType<Ask>>): Row {
-  if (result.kind !== "told") return failed("version", "EndpointUnreachable", silent(result));
+const unknownHere = (step: Row["step"], role: RoleName, detail: string): Row => ({
+  ...failed(step, "AuthRejected", detail),
+  hint: `Put a new token into the group's \`${role === "launcher" ? "launch" : "watch"}\` file: kubectl create token longshore-${role}.`,
+});
+
+/** With fewer, what the launcher asks of a Job is not understood (1.29) or its pods cannot be found (1.27). */
+const MINOR = { least: 27, whole: 29, tested: [31, 36] } as const;
+
+function versionRow(result: Awaited<ReturnType<Ask>>, role: RoleName, explain: Explain): Row {
+  if (result.kind !== "told") return diagnosed("version", explain("read", result));
   const { answer } = result;
-  const version = text(member(answer.body, "gitVersion"));
-  if (answer.status === 200 && version)
-    return { step: "version", state: "ok", detail: `Kubernetes ${version.replace(/^v/, "")}` };
-  if (answer.status === 401) return failed("version", "AuthRejected", "The API server does not accept the credential.");
+  const version = text(member(answer.body, "gitVersion"))?.replace(/^v/, "");
+  if (answer.status === 200 && version) return supportRow(version);
+  if (answer.status === 401) return unknownHere("version", role, "The API server does not accept the credential.");
   // Some clusters show their version to nobody; what counts is asked below.
   if (answer.status === 403) return { step: "version", state: "skipped", detail: "The API server does not tell its version." };
   return failed(
@@ -105,11 +144,28 @@ function versionRow(result: Awaited<ReturnType<Ask>>): Row {
   );
 }
 
-function tokenRow(connection: Connection, nowMs: number): Row | undefined {
+function supportRow(version: string): Row {
+  const minor = Number(/^1\.(\d+)/.exec(version)?.[1] ?? Number.NaN);
+  const ok: Row = { step: "version", state: "ok", detail: `Kubernetes ${version}` };
+  const [first, last] = MINOR.tested;
+  const hint = `Longshore is tested with 1.${first} to 1.${last}.`;
+  if (minor < MINOR.least)
+    return {
+      ...ok,
+      state: "failed",
+      detail: `Kubernetes ${version} does not label the pods of its Jobs as Longshore needs it.`,
+      hint,
+    };
+  if (minor < MINOR.whole)
+    return { ...ok, state: "warning", detail: `Kubernetes ${version} may start a pod anew before the old one has ended.`, hint };
+  return ok;
+}
+
+function tokenRow(connection: Connection, role: RoleName, nowMs: number): Row | undefined {
   const times = connection.tokenTimes();
   if (!times) return undefined;
   const leftMs = times.expiresAtMs - nowMs;
-  if (leftMs <= 0) return failed("token", "AuthRejected", "The token has expired.");
+  if (leftMs <= 0) return unknownHere("token", role, "The token has expired.");
   const short = times.issuedAtMs !== undefined && times.expiresAtMs - times.issuedAtMs <= TOKEN_SHORT_MS;
   const detail = `The token expires in ${leftMs > 2 * 86_400_000 ? `${Math.floor(leftMs / 86_400_000)} d` : `${Math.ceil(leftMs / 60_000)} min`}.`;
   if (short || leftMs > TOKEN_SOON_MS) return { step: "token", state: "ok", detail };
@@ -133,8 +189,8 @@ function skewRow(answer: ApiAnswer, nowMs: number): Row | undefined {
   };
 }
 
-function namespaceRow(result: Awaited<ReturnType<Ask>>, namespace: string): Row {
-  if (result.kind !== "told") return failed("namespace", "EndpointUnreachable", silent(result));
+function namespaceRow(result: Awaited<ReturnType<Ask>>, namespace: string, explain: Explain): Row {
+  if (result.kind !== "told") return diagnosed("namespace", explain("read", result));
   const { answer } = result;
   const object = answer.status === 200 ? asObject(answer.body) : undefined;
   if (object)
@@ -146,10 +202,22 @@ function namespaceRow(result: Awaited<ReturnType<Ask>>, namespace: string): Row 
       step: "namespace",
       state: "failed",
       detail: `There is no namespace ${namespace}.`,
-      hint: "Create it, or correct the group's namespaces.",
+      hint: "Create it and its Roles (`longshore rbac <group>`), or correct the group's `namespaces`.",
     };
-  return failed("namespace", "Forbidden", `Its own namespace may not be read: ${wordsOf(answer)}`);
+  // Whoever may not read a namespace is not told whether there is one.
+  if (answer.status === 403)
+    return {
+      ...failed(
+        "namespace",
+        "Forbidden",
+        `The namespace ${namespace} may not be read: there is none of this name, or its Role is missing.`,
+      ),
+      hint: "Correct the group's `namespaces`, or apply its Role again: `longshore rbac <group>` prints it.",
+    };
+  return diagnosed("namespace", explain("read", { kind: "answered", ...answer }));
 }
+
+const nothing = (role: RoleName, namespace: string): string => `The ${role} may do nothing in the namespace ${namespace}.`;
 
 async function permissionsRow(ask: Ask, role: RoleName, namespace: string): Promise<Row> {
   const may = async (need: Need) => ({ need, allowed: await isAllowed(ask, need, namespace) });
@@ -157,20 +225,21 @@ async function permissionsRow(ask: Ask, role: RoleName, namespace: string): Prom
   const unknown = needs.filter((it) => it.allowed === undefined);
   if (unknown.length > 0) return { step: "permissions", state: "skipped", detail: "The API server does not say what we may do." };
   const missing = needs.filter((it) => !it.allowed);
+  if (missing.length === needs.length) return failed("permissions", "Forbidden", nothing(role, namespace));
   if (missing.length > 0)
-    return failed("permissions", "Forbidden", `The ${role} may not ${missing.map((it) => words(it.need)).join(", ")}.`);
+    return failed("permissions", "Forbidden", `The ${role} may not ${inWords(missing.map((it) => it.need))}.`);
   const tooMuch = (await Promise.all(REFUSED[role].map(may))).filter((it) => it.allowed);
   if (tooMuch.length === 0)
     return {
       step: "permissions",
       state: "ok",
-      detail: `${role} may do what it needs; ${REFUSED[role].map(words).join(", ")} refused`,
+      detail: `${role} may do what it needs; ${inWords(REFUSED[role])}: refused`,
     };
   const hint = "`longshore rbac` prints a Role that is enough.";
   return {
     step: "permissions",
     state: "warning",
-    detail: `The ${role} may also ${tooMuch.map((it) => words(it.need)).join(", ")}, which it never does.`,
+    detail: `The ${role} may also ${inWords(tooMuch.map((it) => it.need))}, which it never does.`,
     hint,
   };
 }
@@ -191,33 +260,39 @@ async function isAllowed(
   return typeof allowed === "boolean" ? allowed : undefined;
 }
 
-function createRow(result: Awaited<ReturnType<Ask>>): Row {
-  if (result.kind !== "told") return failed("create", "EndpointUnreachable", silent(result));
+function createRow(result: Awaited<ReturnType<Ask>>, explain: Explain): Row {
+  if (result.kind !== "told") return diagnosed("create", explain("create", result));
   const { answer } = result;
   const warning = answer.headers["warning"];
   if (answer.status === 201 && warning)
-    return { step: "create", state: "warning", detail: `dry-run create: ${warning}`, hint: DIAGNOSES.AdmissionDenied.hint };
-  if (answer.status === 201) return { step: "create", state: "ok", detail: "dry-run create" };
-  const words = wordsOf(answer);
-  if (/exceeded quota/.test(words))
     return {
       step: "create",
       state: "warning",
-      detail: `The namespace is full: ${words}`,
-      code: "QuotaExceeded",
-      hint: DIAGNOSES.QuotaExceeded.hint,
+      detail: `A Job would be taken, and its pods perhaps not: ${warned(warning)}`,
+      hint: /PodSecurity/.test(warning) ? SECURITY : DIAGNOSES.AdmissionDenied.hint,
     };
-  return failed(
-    "create",
-    answer.status === 403 ? "AdmissionDenied" : "EndpointUnreachable",
-    `A dry-run create was answered ${answer.status}: ${words}`,
+  if (answer.status === 201) return { step: "create", state: "ok", detail: "A Job would be taken (dry run)" };
+  const why = explain("create", { kind: "answered", ...answer });
+  return diagnosed("create", why, why.code === "QuotaExceeded" ? "warning" : "failed");
+}
+
+const SECURITY =
+  "Lower the namespace's label pod-security.kubernetes.io/enforce to baseline, or ask whoever runs the group to make its pods stricter.";
+
+/** `299 - "would violate \\"it\\""` */
+function warned(header: string): string {
+  const quoted = /^\d{3} \S+ "((?:[^"\\]|\\.)*)"/.exec(header)?.[1];
+  return quoted === undefined ? header : quoted.replaceAll(/\\(.)/g, "$1");
+}
+
+/** "create and patch jobs, delete pods" */
+function inWords(needs: readonly Need[]): string {
+  const resources = Map.groupBy(
+    needs,
+    ({ resource, subresource }) => resource + (subresource === undefined ? "" : `/${subresource}`),
   );
+  return [...resources].map(([resource, of]) => `${listed(of.map(({ verb }) => verb))} ${resource}`).join(", ");
 }
 
-function words({ resource, subresource, verb }: Need): string {
-  return `${verb} ${resource}${subresource === undefined ? "" : `/${subresource}`}`;
-}
-
-function silent(result: Exclude<Awaited<ReturnType<Ask>>, { kind: "told" }>): string {
-  return result.kind === "answered" ? wordsOf(result) : result.failure.message;
-}
+const listed = (verbs: readonly string[]): string =>
+  verbs.length < 2 ? (verbs[0] ?? "") : `${verbs.slice(0, -1).join(", ")} and ${verbs.at(-1)}`;

@@ -2,8 +2,6 @@
 import { parseArgs } from "node:util";
 import { openBroker } from "@longshore/broker/open.ts";
 import { Failure } from "@longshore/contract/problem.ts";
-import { readGroups } from "@longshore/kubernetes/groups.ts";
-import { preflight, type Row } from "@longshore/kubernetes/preflight.ts";
 import { openWatchAccess } from "@longshore/kubernetes/watch-access.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
 import { UNSERVED_MS } from "@longshore/ledger/port.ts";
@@ -12,6 +10,7 @@ import { ConfigProblems } from "@longshore/runtime/config.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { openSeal } from "@longshore/runtime/seal.ts";
 import { asUsage, type Command } from "./command.ts";
+import { groups } from "./doctor-groups.ts";
 import { WITHOUT_HOLD } from "./group.ts";
 import { findLongshore, type Longshore } from "./place.ts";
 import { span } from "./words.ts";
@@ -26,7 +25,7 @@ Exit 0: nothing failed; there may be warnings. Exit 1: something failed, and its
 `;
 
 /** One line of the page. `todo`: what to do about it. */
-interface Finding {
+export interface Finding {
   readonly part: string;
   readonly state: "ok" | "WARN" | "FAIL";
   readonly says: string;
@@ -186,27 +185,4 @@ async function announcements({ groupsFile, sealKeys, installation }: Longshore):
     if (!(error instanceof ConfigProblems)) throw error;
     return error.problems.map((says) => ({ part, state: "FAIL", says, todo: "mend it: this launcher would not start" }));
   }
-}
-
-async function groups({ groupsFile }: Longshore, signal: AbortSignal): Promise<readonly Finding[]> {
-  const each = (["launcher", "watcher"] as const).map(async (role) => {
-    await using opened = await readGroups(groupsFile, {
-      credential: role === "launcher" ? "launch" : "watch",
-      clock: systemClock,
-    });
-    const rows = opened.clusters.map(async ({ name, namespace, transport, connection }) => {
-      const found = await preflight({ connection, transport, clock: systemClock, namespace, role }, signal);
-      return found.filter(({ state }) => state !== "skipped").map((row) => findingOf(name, role, row));
-    });
-    return (await Promise.all(rows)).flat();
-  });
-  const findings = (await Promise.all(each)).flat();
-  return findings.toSorted((a, b) => (a.part < b.part ? -1 : a.part > b.part ? 1 : 0));
-}
-
-const STATES = { ok: "ok", warning: "WARN", failed: "FAIL", skipped: "ok" } as const;
-
-function findingOf(group: string, role: string, { step, state, detail, code, hint }: Row): Finding {
-  const says = `${role}: ${step}: ${detail}${code === undefined ? "" : `  ${code}`}`;
-  return { part: group, state: STATES[state], says, ...(hint !== undefined && { todo: hint }) };
 }
