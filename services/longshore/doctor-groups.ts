@@ -3,13 +3,9 @@
  *
  * The failure this prevents: a group of which everything is well but what it is there for.
  */
-import { GroupName, Installation, RunId, StepName } from "@longshore/contract/ids.ts";
-import { classifyCreate, diagnoseReply } from "@longshore/domain/diagnosis/replies.ts";
-import { diagnoseTransport } from "@longshore/domain/diagnosis/transport.ts";
-import { manifest } from "@longshore/domain/pod/manifest.ts";
-import { DEFAULTS } from "@longshore/domain/run/defaults.ts";
 import { readGroups } from "@longshore/kubernetes/groups.ts";
-import { type Explain, preflight, type Row } from "@longshore/kubernetes/preflight.ts";
+import { preflight, type Row } from "@longshore/kubernetes/preflight.ts";
+import { explainIn, sampleJob } from "@longshore/launcher/examine.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import type { Finding } from "./doctor.ts";
 import type { Longshore } from "./place.ts";
@@ -21,7 +17,7 @@ export async function groups({ groupsFile, installation }: Longshore, signal: Ab
       clock: systemClock,
     });
     const rows = opened.clusters.map(async ({ name, namespace, transport, connection }) => {
-      const job = sample(installation, name, namespace);
+      const job = sampleJob(installation, name, namespace);
       const asked = {
         connection,
         transport,
@@ -40,40 +36,9 @@ export async function groups({ groupsFile, installation }: Longshore, signal: Ab
   return findings.toSorted((a, b) => (a.part < b.part ? -1 : a.part > b.part ? 1 : 0));
 }
 
-/** As the launcher tells of it in its events. */
-export function explainIn(group: string, namespace: string): Explain {
-  return (to, unread) => {
-    if (unread.kind !== "answered") return diagnoseTransport(unread.failure, `The cluster of group "${group}"`);
-    const reply = to === "create" ? classifyCreate(unread, { group, namespace }) : undefined;
-    return reply === undefined || reply.kind === "exists" ? diagnoseReply(unread, { group, namespace }) : reply.diagnosis;
-  };
-}
-
 const STATES = { ok: "ok", warning: "WARN", failed: "FAIL", skipped: "ok" } as const;
 
 function findingOf(group: string, role: string, { step, state, detail, code, hint }: Row): Finding {
   const says = `${role}: ${step}: ${detail}${code === undefined ? "" : `  ${code}`}`;
   return { part: group, state: STATES[state], says, ...(hint !== undefined && { todo: hint.replaceAll("<group>", group) }) };
-}
-
-/** A Job as the launcher makes it, for a dry run: admission judges it, and nobody keeps it. */
-function sample(installation: Installation, group: GroupName, namespace: string): object {
-  const amounts = { cpu: "10m", memory: "16Mi" };
-  return manifest({
-    installation,
-    group: { name: group, namespace },
-    run: { id: RunId.parse("longshore-doctor") },
-    step: {
-      name: StepName.parse("main"),
-      image: "registry.k8s.io/pause:3.10",
-      resources: { requests: amounts, limits: amounts },
-    },
-    attempt: 1,
-    generation: 1,
-    epoch: 1,
-    name: `longshore-doctor-${crypto.randomUUID().slice(0, 8)}`,
-    hashOfRun: "doctor",
-    proof: "none",
-    limits: DEFAULTS,
-  });
 }

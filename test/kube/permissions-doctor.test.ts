@@ -113,7 +113,7 @@ const troubles: Record<string, (it: Settings & { readonly namespace: string }) =
     return it;
   },
   "in-a-kubeconfig": async (it) => {
-    const { launch, watch, ...rest } = it;
+    const { launch: _, watch, ...rest } = it;
     const kubeconfig = await keep("kubeconfig.yaml", await kubeconfigWithTokenFile(it.namespace));
     return { ...rest, cluster: { kubeconfig }, watch: watch ?? {} };
   },
