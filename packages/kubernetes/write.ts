@@ -51,7 +51,7 @@ export type Changed =
 export interface Writes {
   createJob(manifest: object, options: { readonly timeoutMs?: number }, signal: AbortSignal): Promise<Created>;
   deleteJob(name: string, uid: string, options: DeleteOptions, signal: AbortSignal): Promise<Changed>;
-  deletePod(name: string, uid: string, options: { readonly graceSeconds?: number }, signal: AbortSignal): Promise<Changed>;
+  deletePod(name: string, uid: string, options: Omit<DeleteOptions, "propagation">, signal: AbortSignal): Promise<Changed>;
   /** Takes our finalizer off, leaves other people's, and says how long the evidence stays: one write, idempotent. */
   releaseJob(
     name: string,
@@ -116,14 +116,9 @@ export function openWrites({ transport, clock, namespace, requestTimeoutMs = 15_
       return result.kind === "told" ? created(result.answer) : result;
     },
     deleteJob: (name, uid, { propagation, graceSeconds, resourceVersion }, signal) =>
-      remove(
-        job(name),
-        name,
-        { uid, ...(resourceVersion !== undefined && { resourceVersion }) },
-        { propagationPolicy: propagation, ...grace(graceSeconds) },
-        signal,
-      ),
-    deletePod: (name, uid, { graceSeconds }, signal) => remove(pod(name), name, { uid }, grace(graceSeconds), signal),
+      remove(job(name), name, only(uid, resourceVersion), { propagationPolicy: propagation, ...grace(graceSeconds) }, signal),
+    deletePod: (name, uid, { graceSeconds, resourceVersion }, signal) =>
+      remove(pod(name), name, only(uid, resourceVersion), grace(graceSeconds), signal),
     releaseJob: (name, uid, hold, { ttlSeconds, annotations }, signal) => {
       const spec = ttlSeconds === undefined ? {} : { spec: { ttlSecondsAfterFinished: ttlSeconds } };
       const metadata = { uid, "$deleteFromPrimitiveList/finalizers": [hold], ...(annotations && { annotations }) };
@@ -132,6 +127,11 @@ export function openWrites({ transport, clock, namespace, requestTimeoutMs = 15_
     holdAgain: (name, uid, hold, signal) => patch(name, { metadata: { uid, finalizers: [hold] } }, signal),
   };
 }
+
+const only = (uid: string, resourceVersion: string | undefined) => ({
+  uid,
+  ...(resourceVersion !== undefined && { resourceVersion }),
+});
 
 const grace = (seconds: number | undefined) => (seconds === undefined ? {} : { gracePeriodSeconds: seconds });
 

@@ -6,7 +6,7 @@
  */
 import type { AttemptInput } from "@longshore/domain/run/input.ts";
 import { type Attempt, isFenced } from "@longshore/domain/run/record.ts";
-import { startedOf } from "@longshore/domain/watch/evidence.ts";
+import { isUnplaced, startedOf } from "@longshore/domain/watch/evidence.ts";
 import { isUnfinished, onlyHeld, type PodSeen } from "@longshore/domain/watch/seen.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import { occupy } from "./create.ts";
@@ -55,6 +55,10 @@ async function ofOurs(
   const verdict = verdictOf(cluster, attempt, seen);
   if (verdict !== undefined) return verdict;
   const how = graceOf(run);
+  if (job.deletionAt === undefined && TELLS_STARTED.has(attempt.cause) && attempt.started === "unknown") {
+    const proof = await provenUnstarted(parts, cluster, work, seen, signal);
+    if (proof !== undefined) return proof;
+  }
   // Deleted in the background or with its pods orphaned, it waits behind our hold while they run: ask again, in the foreground.
   if (job.deletionAt === undefined || (onlyHeld(job) && pods.some(isUnfinished))) {
     // Nothing keeps what has no hold once it is deleted: how it ended would go with it.
@@ -63,7 +67,6 @@ async function ofOurs(
     if (deleted.kind === "changed") return undefined; // it may just have ended: the next turn sees
     withRefusalTold(parts, cluster, `deleting the Job ${job.name}`, deleted);
     if (job.deletionAt !== undefined) await deleteOrphans(cluster, run, pods, signal);
-    return attempt.started === "unknown" ? await whileItGoes(parts, cluster, work, signal) : undefined;
   }
   return undefined;
 }
@@ -72,7 +75,7 @@ function graceOf({ cancel }: Work["run"]): { readonly graceSeconds?: number } {
   return cancel?.graceSeconds === undefined ? {} : { graceSeconds: cancel.graceSeconds };
 }
 
-/** Pods that nothing else will delete: their Job is on its way out, or gone. */
+/** Pods that nothing else will delete: their Job is on its way out, or gone, or to be kept a moment longer. */
 async function deleteOrphans(cluster: Cluster, run: Work["run"], pods: readonly PodSeen[], signal: AbortSignal): Promise<void> {
   const orphans = pods.filter((pod) => isUnfinished(pod) && pod.deletionAt === undefined);
   await Promise.all(orphans.map((pod) => cluster.writes.deletePod(pod.name, pod.uid, graceOf(run), signal)));
@@ -83,22 +86,43 @@ function verdictOf(cluster: Cluster, attempt: Attempt, seen: Extract<Look, { kin
   const ended = inputsOf(cluster.name, seen).find(
     ({ kind }) => kind === "complete" || kind === "failed" || kind === "lookedDeleted",
   );
-  if (ended !== undefined || attempt.started !== "unknown" || seen.job.deletionAt === undefined) return ended;
+  if (ended !== undefined || attempt.started !== "unknown") return ended;
   const { uid, resourceVersion: rv } = seen.job;
   return startedOf(seen.job, seen.pods) === "no" ? { kind: "unstarted", uid, rv, group: cluster.name } : undefined;
 }
 
-const LOOKS = 20;
-const BETWEEN_LOOKS_MS = 25;
+/** Ends of which it is told whether anything ran: where nothing did, the work is free to be done again. */
+const TELLS_STARTED: ReadonlySet<Attempt["cause"]> = new Set<Attempt["cause"]>(["startExpired", "waitExpired", "elsewhere"]);
 
-/** Pods that never started are gone moments after the deletion, and with them the proof that nothing ran: it is looked for at once. */
-async function whileItGoes(parts: Parts, cluster: Cluster, work: Work, signal: AbortSignal): Promise<AttemptInput | undefined> {
+const LOOKS = 14;
+const FIRST_LOOK_MS = 25;
+const BETWEEN_LOOKS_MS = 250;
+
+/**
+ * Pods that wait are deleted before their Job: a Job that stands keeps them until it has counted how they ended, and in that
+ * moment they show that nothing of them ran. Deleted together with it they are gone at once, and the proof with them.
+ */
+async function provenUnstarted(
+  parts: Parts,
+  cluster: Cluster,
+  work: Work,
+  { job, pods }: Extract<Look, { kind: "ours" }>,
+  signal: AbortSignal,
+): Promise<AttemptInput | undefined> {
+  if (pods.length === 0 || startedOf(job, pods) === "yes") return undefined;
+  if (work.attempt.cause === "elsewhere") {
+    // Only while it has no node: the answer says so, whoever gives it one at this moment.
+    const without = await Promise.all(pods.filter(isUnplaced).map(({ name, uid, resourceVersion }) =>
+      cluster.writes.deletePod(name, uid, { resourceVersion }, signal))); // biome-ignore format: one question
+    if (pods.some((pod) => pod.node !== undefined) || without.some(({ kind }) => kind === "changed"))
+      return { kind: "scheduled" };
+  } else await deleteOrphans(cluster, work.run, pods, signal);
   for (let looks = 0; looks < LOOKS && !signal.aborted; looks++) {
+    await parts.clock.sleep(Math.min(BETWEEN_LOOKS_MS, FIRST_LOOK_MS * 2 ** looks), signal);
     const seen = await look(parts, cluster, work, signal);
-    if (seen.kind !== "ours") return undefined; // the next turn sees what that means
+    if (seen.kind !== "ours" || seen.job.uid !== job.uid) return undefined; // the next turn sees what that means
     const verdict = verdictOf(cluster, work.attempt, seen);
-    if (verdict !== undefined) return verdict;
-    await parts.clock.sleep(BETWEEN_LOOKS_MS, signal);
+    if (verdict !== undefined || startedOf(seen.job, seen.pods) === "yes") return verdict;
   }
   return undefined;
 }

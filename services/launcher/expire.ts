@@ -9,9 +9,11 @@ import { diagnoseStall } from "@longshore/domain/diagnosis/pods.ts";
 import { timerOf } from "@longshore/domain/run/due.ts";
 import type { AttemptInput } from "@longshore/domain/run/input.ts";
 import type { Attempt } from "@longshore/domain/run/record.ts";
-import type { Work } from "@longshore/ledger/port.ts";
+import type { GroupState, Work } from "@longshore/ledger/port.ts";
+import { isUnplaced } from "@longshore/domain/watch/evidence.ts";
 import { inputsOf, look, type Look, remainsOf, saidOf } from "./look.ts";
 import type { Cluster, Parts } from "./parts.ts";
+import { judge } from "./place.ts";
 import { drain, steadily } from "./steadily.ts";
 
 const MOST = 32;
@@ -21,14 +23,24 @@ export function expire(parts: Parts, cluster: Cluster) {
     steadily(parts, { what: `expire ${cluster.name}`, ms: parts.timing.pollMs, signal }, (signal) =>
       drain(signal, async () => {
         const works = await parts.ledger.take({ state: "live", group: cluster.name, most: MOST, holdMs: parts.timing.holdMs });
-        await Promise.all(works.map((work) => expireOne(parts, cluster, work, signal)));
+        // Asked once for all that wait for a node; most of them could go nowhere else, and need no look.
+        const isAsked = works.some(({ attempt, run, nowMs }) => timerOf(attempt, run.plan.limits, nowMs) === "elsewhere");
+        const groups = isAsked ? await parts.ledger.groups() : [];
+        await Promise.all(works.map((work) => expireOne(parts, cluster, work, signal, groups)));
         return works.length === MOST;
       }),
     );
 }
 
-export async function expireOne(parts: Parts, cluster: Cluster, work: Work, signal: AbortSignal): Promise<void> {
+export async function expireOne(
+  parts: Parts,
+  cluster: Cluster,
+  work: Work,
+  signal: AbortSignal,
+  groups: readonly GroupState[] = [],
+): Promise<void> {
   const { run, attempt, nowMs } = work;
+  if (timerOf(attempt, run.plan.limits, nowMs) === "elsewhere" && !mayGoElsewhere(parts, work, groups)) return;
   const record = async (input: AttemptInput): Promise<Attempt | undefined> => {
     const recorded = await parts.recording({ run: run.id, step: attempt.step, n: attempt.n, input });
     return recorded.kind === "unknown" ? undefined : recorded.attempt;
@@ -46,7 +58,19 @@ export async function expireOne(parts: Parts, cluster: Cluster, work: Work, sign
   for (const input of inputsOf(cluster.name, seen)) now = await record(input);
   const timer = now && timerOf(now, run.plan.limits, nowMs);
   if (timer === undefined) return;
-  await record(timer === "startExpired" ? { kind: timer, diagnosis: whyNot(attempt, seen) } : { kind: timer });
+  if (timer === "elsewhere") {
+    if (seen.pods.length > 0 && seen.pods.every(isUnplaced))
+      await record({ kind: timer, diagnosis: whyNot(now ?? attempt, seen) });
+  } else await record(timer === "startExpired" ? { kind: timer, diagnosis: whyNot(attempt, seen) } : { kind: timer });
+}
+
+/** Its pods wait for a node, and another group of the request would take it at once. Where a quota lets no pod come nothing could be proved. */
+function mayGoElsewhere(parts: Parts, { run, attempt, nowMs }: Work, groups: readonly GroupState[]): boolean {
+  if (attempt.notes.stall?.code !== "Unschedulable") return false;
+  const others = groups.filter(({ name }) => name !== attempt.group);
+  const wanted = run.plan.groups?.filter((name) => name !== attempt.group);
+  const judged = judge(parts)(attempt, { plan: { ...run.plan, groups: wanted } }, others, nowMs);
+  return judged.kind === "placed";
 }
 
 const standsThere = (

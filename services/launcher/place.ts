@@ -4,6 +4,7 @@
  */
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { place as choose } from "@longshore/domain/place/place.ts";
+import type { Attempt, Run } from "@longshore/domain/run/record.ts";
 import { type GroupState, type Judge, UNSERVED_MS } from "@longshore/ledger/port.ts";
 import { type Hand, HAND_ROOM } from "./hand.ts";
 import type { Parts } from "./parts.ts";
@@ -46,7 +47,9 @@ const isClaimedAtOnce = ({ clusters, views }: Parts, group: GroupName): boolean 
   clusters.get(group)?.createsPerSecond === undefined && views.get(group)?.isElsewhere !== true;
 
 /** Called under the groups' locks, so that a thousand runs do not pile up on the first group. */
-export function judge({ timing, clusters }: Pick<Parts, "timing" | "clusters">): Judge {
+type Judging = (attempt: Attempt, run: Pick<Run, "plan">, groups: readonly GroupState[], nowMs: number) => ReturnType<Judge>;
+
+export function judge({ timing, clusters }: Pick<Parts, "timing" | "clusters">): Judging {
   const isUnserved = ({ name, servedAtMs }: GroupState, nowMs: number): boolean =>
     !clusters.has(name) && (servedAtMs === undefined || nowMs - servedAtMs >= UNSERVED_MS);
   return (attempt, run, states, nowMs) => {

@@ -72,13 +72,15 @@ export async function probeOne(
   parts.metrics.set("longshore_group_up", { group: name }, diagnosis === undefined ? 1 : 0);
   const namespaceUid = known ?? (got.kind === "found" ? got.object.uid : undefined);
   const health = diagnosis === undefined ? "healthy" : "unhealthy";
-  const differs = recorded?.health !== health || recorded.diagnosis?.code !== diagnosis?.code;
-  const isAgreed = await mayContradict(parts, name, health, differs);
-  const isNews = differs && isAgreed;
+  const turned = recorded?.health !== health || recorded.diagnosis?.code !== diagnosis?.code;
+  const isAgreed = await mayContradict(parts, name, health, turned);
+  const isNews = turned && isAgreed;
+  // A namespace that was being deleted and is gone now is the same trouble in other words, and people read the words.
+  const isReworded = isAgreed && recorded?.diagnosis?.sentence !== diagnosis?.sentence;
   if (isNews && diagnosis === undefined) parts.log.info("a group is healthy", { group: name });
   else if (isNews && diagnosis !== undefined)
     parts.log.warn("a group is unhealthy", { group: name, code: diagnosis.code, why: diagnosis.sentence, hint: diagnosis.hint });
-  if (isNews || recorded?.namespaceUid !== namespaceUid)
+  if (isNews || isReworded || recorded?.namespaceUid !== namespaceUid)
     await parts.ledger.setGroup(name, {
       ...(isAgreed && { health, diagnosis }),
       ...(namespaceUid !== undefined && { namespaceUid }),

@@ -210,6 +210,8 @@ function noFalseEnd(world: World): readonly string[] {
       case "lost":
         if (outcome.diagnosis?.code === "Abandoned") return [];
         return before(life?.goneMs) ? [] : [`${name} is recorded as lost, and its Job ${uid} was there`];
+      case "moved":
+        return attempt.started === "no" ? [] : [`${name} was moved elsewhere, and may have started`];
       case "cancelled":
       case "refused":
         return [];
@@ -220,10 +222,7 @@ function noFalseEnd(world: World): readonly string[] {
 /** "Free to publish again" said of work that ran. */
 function started(world: World): readonly string[] {
   return attempts(world).flatMap(({ attempt: { name, started: said, outcome } }) => {
-    // A kubelet hears of a deletion a moment after we see it: what starts in that moment no look can know.
-    const ran = ourPods(world).find(
-      (it) => it.jobName === name && it.startedMs < (world.history.jobs.get(it.job)?.deletionMs ?? Number.POSITIVE_INFINITY),
-    );
+    const ran = ourPods(world).find((it) => it.jobName === name);
     return said === "no" && outcome !== undefined && ran !== undefined && !isExcepted(world, name)
       ? [`${name} is said not to have started, and a pod of it ran at ${at(ran.startedMs)}`]
       : [];

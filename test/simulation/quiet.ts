@@ -39,7 +39,8 @@ function onTheWay({ broker, upstream, scenario, history, clock }: World): readon
 /** The group's namespace is another one now: what is left of an ended attempt there waits for a person. */
 export const isMoved = ({ ledger }: World, group: GroupName | undefined): boolean => {
   const { health, diagnosis } = (group && ledger.tables.groups.get(group)) ?? {};
-  return health === "unhealthy" && (diagnosis?.code === "GroupMoved" || diagnosis?.code === "EndpointUnreachable");
+  const isNowhere = diagnosis?.code === "NamespaceTerminating" && /has no namespace|does not exist/.test(diagnosis.sentence);
+  return health === "unhealthy" && (diagnosis?.code === "GroupMoved" || isNowhere);
 };
 
 function inTheLedger(world: World): readonly string[] {

@@ -45,6 +45,13 @@ const unstarted = [
   }),
 ];
 
+const stuck = [
+  ...toStep("main", input.placed, input.claimDue, input.created, {
+    ...input.stalled,
+    diagnosis: diagnose("Unschedulable", "No node has room."),
+  }),
+];
+
 const cases: readonly Case[] = [
   { name: "a simple run that goes well", inputs: [...toStep("main", input.placed, input.claimDue, input.created, input.started, input.complete)], told: ["launched", "started", "succeeded"], state: "succeeded" },
   { name: "a run that fails by its program", inputs: toStep("main", input.placed, input.claimDue, input.created, input.started, input.failed), told: ["launched", "started", "failed"], state: "failed" },
@@ -56,6 +63,9 @@ const cases: readonly Case[] = [
   { name: "what failed by itself is not, unless asked for", inputs: toStep("main", input.placed, input.claimDue, input.failed), limits: { retriesOn: ["failure"] }, told: ["launched", "started", "attempt.failed"], state: "active" },
   { name: "nothing is tried again that the catalogue calls hopeless", inputs: toStep("main", input.placed, input.claimDue, input.refused), told: ["failed"], state: "failed" },
   { name: "nothing is tried more often than allowed", inputs: unstarted, limits: { retriesMax: 0 }, told: ["launched", "failed"], state: "failed" },
+  { name: "what waits for a node is tried elsewhere, and that is no retry", limits: { retriesMax: 0 }, inputs: [...stuck, ...toStep("main", input.elsewhere, input.unstarted, input.lookedDeleted)], told: ["launched", "stalled", "attempt.failed"], state: "active" },
+  { name: "what may have run is not done again elsewhere unasked", limits: { retriesMax: 0 }, inputs: [...stuck, ...toStep("main", input.elsewhere, { ...input.lookedDeleted, evidence: { started: "unknown" } })], told: ["launched", "stalled", "failed"], state: "failed" },
+  { name: "a cancelled run goes nowhere else", inputs: [...stuck, ...toStep("main", input.elsewhere, input.unstarted), cancel, ...toStep("main", input.lookedDeleted)], told: ["launched", "stalled", "cancelling", "cancelled"], state: "cancelled" },
   { name: "a cancelled run is never tried again", inputs: [...toStep("main", input.placed, input.claimDue, input.created), cancel, ...unstarted.slice(-1)], told: ["launched", "cancelling", "cancelled"], state: "cancelled" },
   { name: "a cancel before anything was sent", inputs: [cancel], told: ["cancelling", "cancelled"], state: "cancelled" },
   { name: "a cancel is told once", inputs: [...launched("main"), cancel, cancel], told: ["launched", "cancelling"], state: "cancelling" },

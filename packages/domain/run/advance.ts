@@ -96,16 +96,32 @@ function attemptEnded(draft: Draft, attempt: Attempt, outcome: AttemptOutcome): 
     case "failed":
     case "refused":
     case "deleted": {
-      const diagnosis = outcome.diagnosis ?? diagnose("Unknown", "Nothing that was seen says why.");
+      const diagnosis = diagnosisOf(outcome);
       if (!retry(draft, attempt, diagnosis)) endStep(draft, attempt, "failed", { diagnosis });
       break;
     }
+    case "moved":
+      if (draft.run.state === "active") again(draft, attempt, diagnosisOf(outcome));
+      else endStep(draft, attempt, "cancelled", {});
+      break;
     case "cancelled":
     case "lost":
       endStep(draft, attempt, outcome.result, outcome.diagnosis ? { diagnosis: outcome.diagnosis } : {});
       break;
   }
   openSteps(draft);
+}
+
+const diagnosisOf = ({ diagnosis }: AttemptOutcome): Diagnosis =>
+  diagnosis ?? diagnose("Unknown", "Nothing that was seen says why.");
+
+/** In another group, at once, and no retry: nothing was tried. It waits no longer than it would have where it was. */
+function again(draft: Draft, attempt: Attempt, diagnosis: Diagnosis): void {
+  const step = stepIn(draft, attempt.step);
+  const nextAttemptAt = new Date(draft.at.nowMs).toISOString();
+  const data = { ...jobOf(draft.run, attempt), diagnosis, nextAttemptAt };
+  draft.told.push({ type: "run.attempt.failed", group: attempt.group, data });
+  openAttempt(draft, attempt.step, { ...step, n: step.n + 1 }, { after: attempt, waitUntilMs: attempt.notes.waitUntilMs });
 }
 
 /** A new attempt of the same step, where the request's rules and the cause allow one. A cancelled run is never retried. */

@@ -17,13 +17,15 @@ export interface Beginning extends Names {
   readonly notBeforeMs: number | undefined;
   /** The attempt this one retries: another group is preferred. */
   readonly after: Attempt | undefined;
+  /** Where it goes on waiting for an attempt before it. */
+  readonly waitUntilMs?: number | undefined;
 }
 
 export function beginAttempt(
   run: Run,
   step: StepName,
   n: number,
-  { nowMs, epoch, notBeforeMs, after, jobName }: Beginning,
+  { nowMs, epoch, notBeforeMs, after, waitUntilMs, jobName }: Beginning,
 ): Attempt {
   const from = Math.max(nowMs, notBeforeMs ?? 0, run.plan.notBeforeMs ?? 0);
   return {
@@ -49,7 +51,7 @@ export function beginAttempt(
     outcome: undefined,
     notes: {
       waitsSinceMs: from,
-      waitUntilMs: from + run.plan.limits.waitForMs,
+      waitUntilMs: waitUntilMs ?? from + run.plan.limits.waitForMs,
       ...(from > nowMs && { notBeforeMs: from }),
       ...(after?.group !== undefined && { avoid: after.group }),
     },

@@ -60,8 +60,12 @@ export function openAttempt(
   draft: Draft,
   name: StepName,
   step: Step,
-  { notBeforeMs, after }: { readonly notBeforeMs?: number; readonly after?: Attempt } = {},
+  {
+    notBeforeMs,
+    after,
+    waitUntilMs,
+  }: { readonly notBeforeMs?: number; readonly after?: Attempt; readonly waitUntilMs?: number } = {},
 ): void {
   setStep(draft, name, step);
-  draft.attempts = [...draft.attempts, beginAttempt(draft.run, name, step.n, { ...draft.at, notBeforeMs, after })];
+  draft.attempts = [...draft.attempts, beginAttempt(draft.run, name, step.n, { ...draft.at, notBeforeMs, after, waitUntilMs })];
 }

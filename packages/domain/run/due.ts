@@ -6,7 +6,10 @@ import type { Attempt, Limits, RetryCause } from "./record.ts";
 export function liveDueMs({ started, notes }: Attempt, limits: Limits): number {
   const createdAtMs = notes.launchedAtMs ?? 0;
   if (started === "yes") return (notes.startedAtMs ?? createdAtMs) + limits.deadlineMs;
-  return startDueMs({ createdAtMs, waitUntilMs: notes.waitUntilMs, stall: notes.stall, stalledAtMs: notes.stalledAtMs, limits });
+  const { waitUntilMs, stall, stalledAtMs } = notes;
+  const giveUpMs = startDueMs({ createdAtMs, waitUntilMs, stall, stalledAtMs, limits });
+  // By then another group may have a node for it.
+  return stall?.code === "Unschedulable" ? Math.min(giveUpMs, createdAtMs + limits.startWithinMs) : giveUpMs;
 }
 
 /** The timer that is due now for a live attempt, if any: what the expire loop applies after it has looked. */
@@ -14,10 +17,11 @@ export function timerOf(
   attempt: Attempt,
   limits: Limits,
   nowMs: number,
-): "waitExpired" | "startExpired" | "deadline" | undefined {
+): "waitExpired" | "elsewhere" | "startExpired" | "deadline" | undefined {
   if (attempt.state !== "live" || nowMs < liveDueMs(attempt, limits)) return undefined;
   if (attempt.started === "yes") return "deadline";
-  return waitsForRoom(attempt.notes.stall) ? "waitExpired" : "startExpired";
+  if (!waitsForRoom(attempt.notes.stall)) return "startExpired";
+  return nowMs < attempt.notes.waitUntilMs ? "elsewhere" : "waitExpired";
 }
 
 /** What `retries.on` must name for this failure to be tried again; `undefined`: nothing does. */

@@ -87,6 +87,8 @@ export const input = {
   cancel: { kind: "cancel", diagnosis: diagnose("Cancelled", "It was cancelled.") },
   waitExpired: { kind: "waitExpired" },
   hopeless: { kind: "hopeless", diagnosis: diagnose("Forbidden", "No group of the request ever worked.") },
+  elsewhere: { kind: "elsewhere", diagnosis: diagnose("Unschedulable", "No node has room.") },
+  scheduled: { kind: "scheduled" },
   startExpired: { kind: "startExpired", diagnosis: diagnose("StartExpired", "It did not start.") },
   deadline: { kind: "deadline" },
   abandon: { kind: "abandon", diagnosis: diagnose("Abandoned", "An operator gave it up.") },

@@ -65,6 +65,10 @@ export type AttemptInput =
   /** No group that was wanted ever worked, or each forbids it: waiting cannot help. */
   | { readonly kind: "hopeless"; readonly diagnosis: Diagnosis }
   | { readonly kind: "startExpired"; readonly diagnosis: Diagnosis }
+  /** It waits for a node, and another group of the request could take it now. */
+  | { readonly kind: "elsewhere"; readonly diagnosis: Diagnosis }
+  /** It got a node after all, before anything was done about that. */
+  | { readonly kind: "scheduled" }
   | { readonly kind: "deadline" }
   | { readonly kind: "abandon"; readonly diagnosis: Diagnosis };
 

@@ -52,6 +52,8 @@ export const ATTEMPT: { readonly [K in InputKind]: Row<K> } = {
   waitExpired:   { waiting: decisions.waitedOut, ready: decisions.waitedOut, claimed: decisions.waitedOut, live: decisions.waitedOutLive, closing: stay,                ended: stay,                done: stay },
   hopeless:      { waiting: decisions.hopeless,  ready: decisions.hopeless,  claimed: stay,                live: stay,                    closing: stay,                ended: stay,                done: stay },
   startExpired:  { waiting: stay,                ready: stay,                claimed: stay,                live: decisions.startExpired,  closing: stay,                ended: stay,                done: stay },
+  elsewhere:     { waiting: stay,                ready: stay,                claimed: stay,                live: decisions.elsewhere,     closing: stay,                ended: stay,                done: stay },
+  scheduled:     { waiting: stay,                ready: stay,                claimed: stay,                live: stay,                    closing: decisions.scheduled, ended: stay,                done: stay },
   deadline:      { waiting: stay,                ready: stay,                claimed: stay,                live: decisions.deadline,      closing: stay,                ended: stay,                done: stay },
   abandon:       { waiting: decisions.abandoned, ready: decisions.abandoned, claimed: decisions.abandoned, live: decisions.abandoned,     closing: decisions.abandoned, ended: stay,                done: stay },
 };

@@ -91,7 +91,16 @@ export interface Step {
 
 export type AttemptState = "waiting" | "ready" | "claimed" | "live" | "closing" | "ended" | "done";
 /** Why we are getting rid of a Job; "external" when somebody else began it. */
-export type Cause = "cancel" | "deadline" | "startExpired" | "waitExpired" | "refused" | "nameConflict" | "external" | "vanished";
+export type Cause =
+  | "cancel"
+  | "deadline"
+  | "startExpired"
+  | "waitExpired"
+  | "refused"
+  | "nameConflict"
+  | "external"
+  | "vanished"
+  | "elsewhere";
 
 export interface Attempt {
   readonly step: StepName;
@@ -120,7 +129,8 @@ export interface Attempt {
   readonly notes: Notes;
 }
 
-export type AttemptResult = "succeeded" | "failed" | "refused" | "deleted" | "cancelled" | "lost";
+/** "moved": nothing of it started, and the next attempt is made in another group. */
+export type AttemptResult = "succeeded" | "failed" | "refused" | "deleted" | "cancelled" | "lost" | "moved";
 
 export interface AttemptOutcome {
   readonly result: AttemptResult;

@@ -9,6 +9,8 @@ const failed: RawJob = {
 };
 const complete: RawJob = { status: { active: 0, succeeded: 1, conditions: [condition("Complete", "CompletionsReached")] } };
 
+const neverMade = { terminated: { exitCode: 137, reason: "ContainerStatusUnknown", startedAt: null, finishedAt: null } };
+
 interface Case {
   readonly name: string;
   readonly of?: RawJob;
@@ -27,7 +29,10 @@ const cases: readonly Case[] = [
   { name: "the Job failed and its pods are gone", of: failed, pods: [], want: "unknown" },
   { name: "a pod waits for its image and still may get it", pods: [{ state: pulling }], want: "unknown" },
   { name: "the Job is deleted and its pod not yet", of: { metadata: deleting }, pods: [{ state: pulling }], want: "unknown" },
-  { name: "Job and pod are deleted and the pod never got its image", of: { metadata: deleting }, pods: [{ state: pulling, metadata: deleting }], want: "no" },
+  { name: "Job and pod are deleted and the pod has a node, whose kubelet may not have heard of it", of: { metadata: deleting }, pods: [{ state: pulling, metadata: deleting }], want: "unknown" },
+  { name: "the pod was taken away before it got its image, and has ended", of: failed, pods: [{ status: { phase: "Failed" }, state: neverMade, metadata: deleting }], want: "no" },
+  { name: "the pod was ended for its node, which told nothing more", of: failed, pods: [{ status: { phase: "Failed", conditions: [{ type: "DisruptionTarget", status: "True" }] }, state: pulling, metadata: deleting }], want: "unknown" },
+  { name: "the pod has ended and its container was once there", of: failed, pods: [{ status: { phase: "Failed", containerStatuses: [{ name: "main", containerID: "containerd://1", state: neverMade }] } }], want: "unknown" },
   { name: "Job and pod are deleted and the pod was never on a node", of: { metadata: deleting }, pods: [{ spec: { nodeName: undefined }, metadata: deleting }], want: "no" },
   { name: "Job and pod are deleted and the node says nothing of the container", of: { metadata: deleting }, pods: [{ metadata: deleting }], want: "unknown" },
   { name: "the pod failed since its program could not be started", of: failed, pods: [{ status: { phase: "Failed" }, state: unstarted }], want: "no" },

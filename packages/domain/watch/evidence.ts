@@ -47,21 +47,34 @@ export function startedOf(job: JobSeen, pods: readonly PodSeen[]): Started {
   if (finishedCondition(job)?.type === "Complete" || job.succeeded > 0 || pods.some((pod) => pod.containers.some(hasRun)))
     return "yes";
   const all = pods.length > 0 && pods.length >= job.active + job.failed;
-  return all && pods.every((pod) => isPastStarting(job, pod) && neverStarted(pod)) ? "no" : "unknown";
+  return all && pods.every((pod) => isPastStarting(pod) && neverStarted(pod)) ? "no" : "unknown";
 }
 
-/** It has ended, or is being deleted together with its Job: what has not started in it will not start. */
-const isPastStarting = (job: JobSeen, pod: PodSeen): boolean =>
-  !isUnfinished(pod) || (job.deletionAt !== undefined && pod.deletionAt !== undefined);
+/**
+ * What has not started in it will not start: it has ended, or it is being deleted and was never given to a node, which the API
+ * server does not do any more. That a pod on a node is being deleted is not enough: its kubelet may start it before it hears.
+ */
+const isPastStarting = (pod: PodSeen): boolean => !isUnfinished(pod) || (pod.deletionAt !== undefined && pod.node === undefined);
 
-/** Shows of each of its containers that it never ran. A pod on a node that shows nothing of them may hide that they did. */
+/** No node was ever told of it. */
+export const isUnplaced = (pod: PodSeen): boolean => isUnfinished(pod) && pod.node === undefined && pod.deletionAt === undefined;
+
+/**
+ * Shows of each of its containers that it never ran. A pod on a node that shows nothing of them may hide that they did, and one
+ * that was ended for its node, which was lost, shows what the node told last.
+ */
 const neverStarted = (pod: PodSeen): boolean =>
   pod.node === undefined ||
-  (pod.containers.length > 0 &&
-    pod.containers.every((it) => it.restarts === 0 && (it.waiting !== undefined || couldNotStart(it))));
+  (pod.disruption === undefined &&
+    pod.containers.length > 0 &&
+    pod.containers.every((it) => it.restarts === 0 && (it.waiting !== undefined || couldNotStart(it) || neverMade(it))));
 
 const couldNotStart = ({ terminated }: ContainerSeen): boolean =>
   terminated?.reason === "StartError" || terminated?.reason === "ContainerCannotRun";
+
+/** What a kubelet says of a container that it never made, once its pod has ended. Of one that it lost it says that it ran. */
+const neverMade = ({ terminated, wasMade }: ContainerSeen): boolean =>
+  terminated?.reason === "ContainerStatusUnknown" && terminated.startedAt === undefined && !wasMade;
 
 /** "ContainerStatusUnknown" means that the node does not know either. */
 export const hasRun = (it: ContainerSeen): boolean =>

@@ -99,6 +99,8 @@ export interface PodSeen extends Seen {
   readonly message: string | undefined;
   readonly node: string | undefined;
   readonly scheduledAt: string | undefined;
+  /** When somebody asked for its deletion; `deletionAt` is when its time to end well is over. */
+  readonly deletionAskedAt: string | undefined;
   /** Why no node was found for it. */
   readonly unscheduled: Condition | undefined;
   /** Something is taking it away: a full or vanished node, more important work, an eviction. */
@@ -118,6 +120,8 @@ export interface ContainerSeen {
   readonly waiting: { readonly reason: string | undefined; readonly message: string | undefined } | undefined;
   readonly running: { readonly startedAt: string | undefined } | undefined;
   readonly terminated: Terminated | undefined;
+  /** Its runtime has, or once had, a container for it. */
+  readonly wasMade: boolean;
 }
 
 export interface Terminated {
@@ -146,6 +150,7 @@ export function seePod(raw: unknown): PodSeen | undefined {
     message: text(field(status, "message"), 4096),
     node: text(at(raw, "spec", "nodeName"), 253),
     scheduledAt: is("PodScheduled", "True")[0]?.at,
+    deletionAskedAt: seen.deletionAt && before(seen.deletionAt, integer(at(raw, "metadata", "deletionGracePeriodSeconds")) ?? 0),
     unscheduled: is("PodScheduled", "False")[0],
     disruption: is("DisruptionTarget", "True")[0],
     containers: [
@@ -153,6 +158,12 @@ export function seePod(raw: unknown): PodSeen | undefined {
       ...containers(at(raw, "spec", "containers"), field(status, "containerStatuses"), "main"),
     ],
   };
+}
+
+/** As Kubernetes writes times: without milliseconds. */
+function before(time: string, seconds: number): string {
+  const at = new Date(Date.parse(time) - seconds * 1000);
+  return Number.isNaN(at.getTime()) ? time : `${at.toISOString().slice(0, 19)}Z`;
 }
 
 /** Neither Succeeded nor Failed: it may still run something, also while it is pending or being deleted. */
@@ -265,6 +276,7 @@ function containers(specs: unknown, statuses: unknown, role: "main" | "init"): r
         imageId: text(field(status, "imageID"), 1024),
         memoryLimit: text(at(spec, "resources", "limits", "memory"), 64),
         restarts: integer(field(status, "restartCount")) ?? 0,
+        wasMade: (text(field(status, "containerID"), 256) ?? "") !== "" || isObject(at(status, "lastState", "terminated")),
         ...state(field(status, "state")),
       },
     ];

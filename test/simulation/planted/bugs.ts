@@ -65,7 +65,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
     edits: [
       edit(
         "packages/domain/run/hear.ts",
-        'case "job.deleted":\n      return { kind: "deleting", ...of };',
+        'case "job.deleted":\n      return { kind: "deleting", vanished: true, ...of };',
         'case "job.deleted":\n      return { kind: "lookedDeleted", evidence: { started: "unknown" }, ...of };',
       ),
     ],
@@ -108,8 +108,8 @@ const LIFECYCLE: readonly PlantedBug[] = [
     edits: [
       edit(
         "packages/domain/run/moves/answers.ts",
-        "if (!isOpen(heard)) return backToWaiting(",
-        "if (heard.uid === undefined) return backToWaiting(",
+        "if (!isOpen(heard))\n    return backToWaiting(",
+        "if (heard.uid === undefined)\n    return backToWaiting(",
       ),
     ],
     breaks: ["Liveness", "G3", "G10"],
@@ -140,14 +140,13 @@ const LIFECYCLE: readonly PlantedBug[] = [
     seeds: [38],
   },
   {
-    name: "◆ a pod that has not started before the deletion will not start",
+    name: "◆ a pod that is being deleted and has not started will not start",
     edits: [
       edit(
         "packages/domain/watch/evidence.ts",
-        "(job.deletionAt !== undefined && pod.deletionAt !== undefined);",
-        "pod.jobUid === job.uid;",
+        "(pod.deletionAt !== undefined && pod.node === undefined);",
+        "pod.deletionAt !== undefined;",
       ),
-      edit("services/launcher/close.ts", "|| seen.job.deletionAt === undefined) return ended;", ") return ended;"),
     ],
     breaks: ["G5"],
     seeds: [427],
@@ -244,7 +243,7 @@ const LOOPS: readonly PlantedBug[] = [
       ),
       edit(
         "packages/domain/run/hear.ts",
-        'case "job.deleted":\n      return { kind: "deleting", ...of };',
+        'case "job.deleted":\n      return { kind: "deleting", vanished: true, ...of };',
         'case "job.deleted":\n      return { kind: "lookedDeleted", evidence: { started: "unknown" }, ...of };',
       ),
     ],

@@ -3,7 +3,8 @@ import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { waitsForRoom } from "../expiry.ts";
 import { type Attempt, isOpen } from "../record.ts";
 import { CAUSES, closing, end, notStarted } from "./ending.ts";
-import { type Rule, stay } from "./move.ts";
+import { move, type Rule, stay } from "./move.ts";
+import { alive } from "./sightings.ts";
 
 /** Nothing of it was ever sent, or all of that was refused. */
 export const cancelled: Rule<"cancel"> = (attempt, { diagnosis }, context) =>
@@ -39,5 +40,17 @@ function waitDiagnosis({ notes }: Attempt): Diagnosis {
 
 export const startExpired: Rule<"startExpired"> = (attempt, { diagnosis }, context) =>
   attempt.started === "yes" ? stay(attempt) : closing(attempt, "startExpired", diagnosis, context);
+
+/** To be moved: ended only once it is proved that nothing of it started, since the work is done again elsewhere. */
+export const elsewhere: Rule<"elsewhere"> = (attempt, { diagnosis }, context) =>
+  attempt.started !== "yes" && waitsForRoom(attempt.notes.stall)
+    ? closing(attempt, "elsewhere", diagnosis, context)
+    : stay(attempt);
+
+export const scheduled: Rule<"scheduled"> = (attempt, _input, context) => {
+  if (attempt.cause !== "elsewhere" || attempt.started === "no") return stay(attempt);
+  const { closing: _, ...notes } = attempt.notes;
+  return move(alive({ ...attempt, cause: undefined, notes }, context));
+};
 
 export const abandoned: Rule<"abandon"> = (attempt, { diagnosis }, context) => end(attempt, "lost", context, { diagnosis });

@@ -20,6 +20,7 @@ export const CAUSES: Readonly<Record<Cause, { readonly result: AttemptResult; re
     result: "deleted",
     diagnosis: diagnose("DeletedExternally", "Somebody deleted the Job while it was not finished."),
   },
+  elsewhere: { result: "moved", diagnosis: diagnose("Unschedulable", "Its cluster had no node for it.") },
   vanished: {
     result: "lost",
     diagnosis: diagnose("Gone", "The Job vanished before its outcome was read; its group keeps no hold on Jobs."),
@@ -50,21 +51,26 @@ export interface How {
 }
 
 export function endOfCause(attempt: Attempt, context: Context, how: How): Move {
-  const cause = CAUSES[attempt.cause ?? "external"];
-  return end(attempt, cause.result, context, { diagnosis: attempt.notes.closing ?? cause.diagnosis, ...how });
+  const { result, diagnosis } = CAUSES[attempt.cause ?? "external"];
+  // What may have run is not done again unasked: `retries.on` decides.
+  const isProved = result !== "moved" || startedAfter(attempt, how) === "no";
+  return end(attempt, isProved ? result : "failed", context, { diagnosis: attempt.notes.closing ?? diagnosis, ...how });
+}
+
+/** What was noted while it could be seen is better than a later "unknown". */
+function startedAfter(attempt: Attempt, { started = "unknown" }: How): Attempt["started"] {
+  return attempt.started === "yes" || started === "unknown" ? attempt.started : started;
 }
 
 /** Ended, with its hold to be released; done at once where no cluster can hold anything of it. */
 export function end(attempt: Attempt, result: AttemptResult, { nowMs }: Context, how: How): Move {
   const { diagnosis, evidence } = how;
-  // What was noted while it could be seen is better than a later "unknown".
-  const started = how.started === undefined || how.started === "unknown" ? attempt.started : how.started;
   const outcome: AttemptOutcome = { result, ...(diagnosis && { diagnosis }), ...(evidence && { evidence }), endedAtMs: nowMs };
   const ended: Attempt = {
     ...attempt,
     state: "ended",
     outcome,
-    started: attempt.started === "yes" ? "yes" : started,
+    started: startedAfter(attempt, how),
     claimBy: undefined,
     claimUntilMs: undefined,
     dueMs: restUntilMs(attempt, nowMs),
