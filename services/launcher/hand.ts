@@ -13,11 +13,11 @@ import { createOrAdopt } from "./create.ts";
 import type { Cluster, Parts } from "./parts.ts";
 
 /** In hand at most: some seconds of work for a cluster that is well, and far less than a claim lasts. */
-export const HAND_MOST = 96;
+export const HAND_MOST = 128;
 /** Claims are taken when so much room is left, or nothing is in hand: a few at a time would be a transaction for each few. */
 export const HAND_ROOM = HAND_MOST / 2;
 /** Answers of one claim that go into the ledger together. */
-const TOGETHER = 24;
+const TOGETHER = 64;
 /** So long an answer waits for its siblings at most: who is slower than that has trouble, and they have not. */
 const SIBLINGS_MS = 100;
 
