@@ -90,6 +90,8 @@ function ofUnplaced({ test }: ReturnType<typeof casesOf>): void {
     await hand.untilJob("only the hold left", "orphaned", onlyHeld);
     const [pod] = await hand.untilPods("its pod without an owner", job, ownerless);
     t.notOk(pod === undefined || isDeleting(pod));
+    await hand.letOthersWork();
+    t.notOk(isFinished(await hand.job("orphaned")), "no condition");
     await hand.release("orphaned");
     await hand.untilJobGone("orphaned");
     await hand.letOthersWork();
@@ -188,6 +190,8 @@ function ofRunning({ testWithProcesses }: ReturnType<typeof casesOf>, outlasts: 
     t.equal((await hand.deleteJob("orphaned", "Orphan")).status, 200);
     await hand.untilJob("only the hold left", "orphaned", onlyHeld);
     await hand.untilPods("its pod without an owner", job, ownerless);
+    await hand.letOthersWork();
+    t.notOk(isFinished(await hand.job("orphaned")), "no condition");
     await hand.release("orphaned");
     await hand.untilJobGone("orphaned");
     await hand.letOthersWork();
