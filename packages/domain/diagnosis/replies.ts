@@ -95,6 +95,9 @@ function general(answer: Answer, said: Status, where: Where): Reply | undefined 
       diagnose("EndpointUnreachable", `The cluster of ${group} has too much to do and asked to wait.`, evidence, BUSY),
       answer,
     );
+  const webhook = said.genuine ? diagnoseWebhook(said.message, `The cluster of ${group}`, "Job", evidence) : undefined;
+  // The one 5xx that is an answer: an API server asks its webhooks before it stores anything.
+  if (webhook) return { kind: "deferred", diagnosis: webhook, retryAfterMs: undefined, unhealthy: true };
   // What says that all is well and is no object may stand before an API server that did what was asked.
   if (code < 300 || code === 408 || code >= 500) return { kind: "unknown", diagnosis: trouble(said, group) };
   if (!said.genuine) return notKubernetes(said, group);
@@ -176,8 +179,7 @@ function notKubernetes({ code, evidence }: Status, group: string): Reply {
   );
 }
 
-const trouble = ({ code, message, evidence }: Status, group: string): Diagnosis =>
-  diagnoseWebhook(message, `The cluster of ${group}`, "Job", evidence) ??
+const trouble = ({ code, evidence }: Status, group: string): Diagnosis =>
   diagnose(
     "EndpointUnreachable",
     `The cluster of ${group} is in trouble and did not say whether it did what was asked (HTTP ${code}).`,
