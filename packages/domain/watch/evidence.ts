@@ -47,7 +47,7 @@ export function startedOf(job: JobSeen, pods: readonly PodSeen[]): Started {
   if (finishedCondition(job)?.type === "Complete" || job.succeeded > 0 || pods.some((pod) => pod.containers.some(hasRun)))
     return "yes";
   const all = pods.length > 0 && pods.length >= job.active + job.failed;
-  return all && pods.every((pod) => isPastStarting(pod) && neverStarted(pod)) ? "no" : "unknown";
+  return all && pods.every(endedUnstarted) ? "no" : "unknown";
 }
 
 /**
@@ -55,6 +55,9 @@ export function startedOf(job: JobSeen, pods: readonly PodSeen[]): Started {
  * server does not do any more. That a pod on a node is being deleted is not enough: its kubelet may start it before it hears.
  */
 const isPastStarting = (pod: PodSeen): boolean => !isUnfinished(pod) || (pod.deletionAt !== undefined && pod.node === undefined);
+
+/** It can start nothing any more, and shows that it never did. */
+export const endedUnstarted = (pod: PodSeen): boolean => isPastStarting(pod) && neverStarted(pod);
 
 /** No node was ever told of it. */
 export const isUnplaced = (pod: PodSeen): boolean => isUnfinished(pod) && pod.node === undefined && pod.deletionAt === undefined;

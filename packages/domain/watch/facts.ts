@@ -15,7 +15,16 @@ import { diagnoseEvents } from "../diagnosis/jobs.ts";
 import { diagnosePodsEnd, diagnoseStall, isPullUnexplained, type Pulls, rememberPulls } from "../diagnosis/pods.ts";
 import { causeKey } from "../diagnosis/repeat.ts";
 import { isNewer } from "../run/record.ts";
-import { evidenceOf, evidenceOfPod, hasRun, isFailureBelieved, isLookedDeleted, mainOf, telling } from "./evidence.ts";
+import {
+  endedUnstarted,
+  evidenceOf,
+  evidenceOfPod,
+  hasRun,
+  isFailureBelieved,
+  isLookedDeleted,
+  mainOf,
+  telling,
+} from "./evidence.ts";
 import { type EventSeen, finishedCondition, isUnfinished, type JobSeen, type PodSeen } from "./seen.ts";
 
 type JobFact = "job.started" | "job.stalled" | "job.resumed" | "job.ended" | "job.deleting" | "job.deleted";
@@ -34,6 +43,8 @@ export interface Said {
   /** We took the hold off: nothing about this Job is news any more. */
   readonly released: boolean;
   readonly pulls: Pulls;
+  /** Pods that ended without having started anything: they are gone a moment later, and with them what shows it. */
+  readonly unstarted: readonly string[];
   readonly askedEventsMs: number | undefined;
   /** What ended a pod, as it was last seen: an evicted or preempted one is gone before its Job has failed. */
   readonly cause: Diagnosis | undefined;
@@ -80,7 +91,8 @@ export function facts(said: Said | undefined, seen: JobAndPods, nowMs: number): 
 
   const pulls = rememberPulls(before?.pulls ?? {}, seen);
   const cause = diagnosePodsEnd(seen) ?? before?.cause;
-  const known: Said = { ...(before ?? silence(about, nowMs)), about, pulls, cause };
+  const unstarted = rememberUnstarted(before?.unstarted ?? [], seen.pods);
+  const known: Said = { ...(before ?? silence(about, nowMs)), about, pulls, cause, unstarted };
   const finished = finishedCondition(job);
   if (finished && (finished.type === "Complete" || isFailureBelieved(job, seen.pods)))
     return ended(known, seen, finished.type, nowMs);
@@ -111,13 +123,26 @@ function ended(known: Said, seen: JobAndPods, condition: "Complete" | "Failed", 
   const { about, pulls } = known;
   if (!seen.job.awaited && seen.job.ttlSeconds !== undefined)
     return { facts: [], said: { ...known, released: true, standing: undefined }, want: undefined, dueMs: undefined };
-  const evidence = explained(evidenceOf(seen.job, { pods: seen.pods, pulls }), known.cause);
+  const evidence = withStart(explained(evidenceOf(seen.job, { pods: seen.pods, pulls }), known.cause), known, seen);
   return standing(
     known,
     seen.job,
     { what: condition, fact: { type: "job.ended", data: { about, condition, evidence } }, want: logOf(seen.pods) },
     nowMs,
   );
+}
+
+const UNSTARTED_MOST = 16;
+
+function rememberUnstarted(before: readonly string[], pods: readonly PodSeen[]): readonly string[] {
+  const more = pods.filter((pod) => endedUnstarted(pod) && !before.includes(pod.uid)).map(({ uid }) => uid);
+  return more.length === 0 ? before : [...before, ...more].slice(-UNSTARTED_MOST);
+}
+
+/** Every pod that the Job counts was seen to end without having started anything. */
+function withStart(evidence: Evidence, { started, unstarted }: Said, { job, pods }: JobAndPods): Evidence {
+  const all = unstarted.length >= Math.max(1, job.active + job.failed) && pods.every(({ uid }) => unstarted.includes(uid));
+  return evidence.started === "unknown" && !started && all ? { ...evidence, started: "no" } : evidence;
 }
 
 /** The Job's own words are "backoff limit exceeded" for everything. */
@@ -218,6 +243,7 @@ const silence = (about: About, nowMs: number): Said => ({
   standing: undefined,
   released: false,
   pulls: {},
+  unstarted: [],
   askedEventsMs: undefined,
   cause: undefined,
 });
