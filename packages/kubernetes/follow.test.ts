@@ -413,7 +413,11 @@ t.test("keeps nothing of the 50,000 objects that it lists", async (t) => {
   let pages = 0;
   const transport = {
     ...scripted([{ lines: [], then: "silent" }]),
-    send: async () => ({ status: 200, headers: {}, body: page(names(pages * 500), "7", ++pages < 100 ? `page-${pages}` : undefined) }),
+    send: async () => ({
+      status: 200,
+      headers: {},
+      body: page(names(pages * 500), "7", ++pages < 100 ? `page-${pages}` : undefined),
+    }),
   };
   const stop = new AbortController();
   const held: WeakRef<object>[] = [];

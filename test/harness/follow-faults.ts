@@ -89,7 +89,9 @@ const cases: readonly Case[] = [
   {
     name: "15 a line that is JSON and no event",
     happens: async (it) => {
-      await toWatch(it, (flow) => flow.say(JSON.stringify({ type: "MODIFIED", object: { kind: "Job", metadata: { name: "a" } } })));
+      await toWatch(it, (flow) =>
+        flow.say(JSON.stringify({ type: "MODIFIED", object: { kind: "Job", metadata: { name: "a" } } })),
+      );
       await churn(it);
     },
     says: /garbage/,
