@@ -31,6 +31,8 @@ export interface GroupView {
   readonly namespaceUid: string | undefined;
   readonly healthy: boolean;
   readonly diagnosis: Diagnosis | undefined;
+  /** Its namespace is being deleted, and we may still act there: see leave.ts. */
+  readonly leaving?: true;
   /** It answers another launcher and not us: what is to be created there is left to that one. */
   readonly isElsewhere?: true;
   /** When we last said, by our own clock, that we have it. */

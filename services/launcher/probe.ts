@@ -9,6 +9,7 @@ import type { GroupName } from "@longshore/contract/ids.ts";
 import { diagnoseReply, NO_NAMESPACE } from "@longshore/domain/diagnosis/replies.ts";
 import { diagnoseTransport } from "@longshore/domain/diagnosis/transport.ts";
 import type { Got } from "@longshore/kubernetes/read.ts";
+import { leave } from "./leave.ts";
 import type { Cluster, Parts } from "./parts.ts";
 import { steadily } from "./steadily.ts";
 
@@ -16,6 +17,7 @@ export function probe(parts: Parts, cluster: Cluster) {
   return (signal: AbortSignal): Promise<void> =>
     steadily(parts, { what: `probe ${cluster.name}`, ms: parts.timing.probeMs, signal }, async (signal) => {
       await probeOne(parts, cluster, signal);
+      await leave(parts, cluster, signal);
       await serve(parts, cluster);
       // Until it was reached once, and while it is down, a run may be waiting for nothing else.
       if (parts.views.get(cluster.name)?.healthy !== true)
@@ -68,7 +70,8 @@ export async function probeOne(
   // What other launchers found out, too: one that judged a group and then died would else have the last word for ever.
   const recorded = (await parts.ledger.groups()).find((it) => it.name === name);
   const known = recorded?.namespaceUid ?? before?.namespaceUid;
-  const diagnosis = verdict(got, known, { group: name, namespace }) ?? refusal(parts, name);
+  const diagnosis =
+    shutOut(verdict(got, known, { group: name, namespace }), recorded?.diagnosis, namespace) ?? refusal(parts, name);
   parts.metrics.set("longshore_group_up", { group: name }, diagnosis === undefined ? 1 : 0);
   const namespaceUid = known ?? (got.kind === "found" ? got.object.uid : undefined);
   const health = diagnosis === undefined ? "healthy" : "unhealthy";
@@ -92,6 +95,7 @@ export async function probeOne(
     namespaceUid,
     healthy: diagnosis === undefined,
     diagnosis,
+    ...(got.kind === "found" && got.object.deleting && { leaving: true }),
     ...(isElsewhere && { isElsewhere }),
     ...(refused && { refused }),
     ...(servedMs !== undefined && { servedMs }),
@@ -144,6 +148,18 @@ export function writesAreTaken({ views }: Pick<Parts, "views">, { name }: Cluste
 function refusal({ views, clock }: Pick<Parts, "views" | "clock">, name: GroupName): Diagnosis | undefined {
   const refused = views.get(name)?.refused;
   return refused !== undefined && clock.now() < refused.untilMs ? refused.diagnosis : undefined;
+}
+
+/** A namespace that is deleted takes our account and Role there with it: no new token mends that. */
+function shutOut(diagnosis: Diagnosis | undefined, before: Diagnosis | undefined, namespace: string): Diagnosis | undefined {
+  const isShut = diagnosis?.code === "AuthRejected" || diagnosis?.code === "Forbidden";
+  if (!isShut || before?.code !== "NamespaceTerminating") return diagnosis;
+  return diagnose(
+    "NamespaceTerminating",
+    `The namespace "${namespace}" is being deleted, and Longshore's account and Role there are gone with it.`,
+    diagnosis.evidence,
+    "If Jobs with holds are left there, an administrator of the cluster must take the holds off: the README says how.",
+  );
 }
 
 function verdict(

@@ -52,7 +52,13 @@ const toldOf = async (system: System): Promise<string | undefined> => {
 };
 
 /** In the middle of the trouble: a run that runs, one that is asked for now. Nothing ends, and what waits says why. */
-async function troubled(t: Test, { system, watcher }: Stage, code: string, watch: RegExp, trouble: () => Promise<void>): Promise<void> {
+async function troubled(
+  t: Test,
+  { system, watcher }: Stage,
+  code: string,
+  watch: RegExp,
+  trouble: () => Promise<void>,
+): Promise<void> {
   await ask(system, "before");
   await system.ended(["before"]);
   await ask(system, "running", "8s");
@@ -140,7 +146,10 @@ for (const { name, also } of [
 
 t.test("29: the API server comes back with another authority's certificate, and the CA is replaced on disk", async (t) => {
   const folder = path.dirname(cluster.caFile);
-  const own = { certificate: await fs.readFile(cluster.caFile, "utf8"), key: await fs.readFile(path.join(folder, "apiserver.key"), "utf8") };
+  const own = {
+    certificate: await fs.readFile(cluster.caFile, "utf8"),
+    key: await fs.readFile(path.join(folder, "apiserver.key"), "utf8"),
+  };
   const serve = async ({ certificate, key }: typeof own): Promise<void> => {
     await cluster.apiServer.kill();
     await fs.writeFile(cluster.caFile, certificate);
@@ -149,7 +158,9 @@ t.test("29: the API server comes back with another authority's certificate, and 
   };
   await using it = await stage(cluster);
   const caFile = path.join(it.system.home, "a-ca");
-  await troubled(t, it, "TlsUntrusted", /authority we do not know/, () => serve({ certificate: serverCertificate, key: serverKey }));
+  await troubled(t, it, "TlsUntrusted", /authority we do not know/, () =>
+    serve({ certificate: serverCertificate, key: serverKey }),
+  );
   await replace(caFile, authority);
   await it.system.until("the group to be well again", async () => (await toldOf(it.system)) === "healthy");
   await ask(it.system, "after");
