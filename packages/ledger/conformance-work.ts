@@ -1,4 +1,5 @@
 /** Conformance: attempts are placed, claimed, moved and taken by one at a time, and nothing is forgotten. */
+import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { moveAttempt } from "@longshore/domain/run/lifecycle.ts";
 import { FENCE_MS } from "@longshore/domain/run/record.ts";
 import type { Test } from "tap";
@@ -181,6 +182,41 @@ export async function taking(t: Test, { open }: Conforming): Promise<void> {
     t.match(await ledger.place({ most: 10, judge }), { placed: 1, told: 0 });
     await ledger.setGroup(EAST, { health: "unhealthy" });
     t.match(await ledger.groups(), [{ everHealthy: true, health: "unhealthy", watchedAtMs: 5_000, namespaceUid: "ns" }]);
+  });
+
+  await t.test(
+    "a group that is paused launches nothing that was only in line: it waits again, and may go elsewhere",
+    async (t) => {
+      await using opened = await open();
+      const ledger = await opened.connect();
+      await ledger.putGroups(groupsOf(5, 5));
+      await ledger.admit([wanted("a")]);
+      t.match(await ledger.place({ most: 10, judge }), { placed: 1 });
+      t.match(await ledger.groups(), [{ name: "east", slotsUsed: 1, inLine: 1 }, { slotsUsed: 0 }]);
+      await ledger.setGroup(EAST, { paused: true });
+      t.same(await ledger.claim({ group: EAST, most: 10, by: "me", forMs: 1_000 }), [], "not claimed");
+      t.match(await ledger.place({ most: 10, judge }), { placed: 0, told: 1 });
+      t.match(await ledger.find(runId("a")), { record: { attempts: [{ state: "waiting", group: undefined }] } });
+      t.match(await ledger.place({ most: 10, judge }), { placed: 1 });
+      t.match(await ledger.groups(), [{ name: "east", slotsUsed: 0 }, { slotsUsed: 1 }]);
+    },
+  );
+
+  await t.test("what its file and its cluster say of a group is kept beside what people said", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    const row = { name: EAST, namespace: "batch", jobsMax: 5 };
+    await ledger.putGroups([{ ...row, hold: false, images: ["a/*"], createsPerSecond: 2 }]);
+    await ledger.setGroup(row.name, { paused: true });
+    const noRoom = { untilMs: 5_000, diagnosis: diagnose("QuotaExceeded", "The quota is full.") };
+    await ledger.setGroup(row.name, { noRoom });
+    t.match(await ledger.groups(), [
+      { hold: false, images: ["a/*"], createsPerSecond: 2, paused: true, noRoom, servedAtMs: Number },
+    ]);
+    await ledger.putGroups([row]);
+    const [again] = await ledger.groups();
+    t.match(again, { paused: true, noRoom });
+    t.notOk(again?.hold === false || again?.images || again?.createsPerSecond, "what the file no longer says is gone");
   });
 
   await t.test("what is placed elsewhere, ended or not due is not judged", async (t) => {

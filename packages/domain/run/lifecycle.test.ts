@@ -82,6 +82,7 @@ const stalledBy = (code: "QuotaExceeded" | "Unschedulable" | "ImageNotFound") =>
   after(live, [{ ...input.stalled, diagnosis: diagnose(code, "It waits.") }]);
 const externally = after(live, [input.deleting]);
 /** The Job was seen before its create was answered: it lives, and a create of it is still on the wire. */
+const unheld: Attempt = { ...live, notes: { ...live.notes, hold: false } };
 const openLive = after(claimed, [input.started]);
 const openEnded = after(openLive, [input.complete]);
 const openClosing = after(openLive, [input.cancel]);
@@ -130,6 +131,9 @@ const cases: readonly Case[] = [
   { name: "waiting for an image is no waiting for room", from: stalledBy("ImageNotFound"), input: input.waitExpired, want: "·" },
   { name: "what has started does not wait", from: after(stalledBy("QuotaExceeded"), [input.started]), input: input.waitExpired, want: "·" },
   { name: "what has started is not given up for not starting", from: after(live, [input.started]), input: input.startExpired, want: "·" },
+  { name: "without a hold, a Job that is not there any more is not called deleted by others", from: unheld, input: { ...input.deleting, vanished: true }, want: "closing(vanished)" },
+  { name: "without a hold, one that was seen being deleted is", from: unheld, input: input.deleting, want: "closing(external)" },
+  { name: "without a hold, what vanished is lost", from: after(unheld, [{ ...input.deleting, vanished: true }]), input: input.gone, want: "ended(lost)" },
   { name: "what waits for a node goes where there is one", from: stalledBy("Unschedulable"), input: input.elsewhere, want: "closing(elsewhere)" },
   { name: "what waits for its image stays where it is", from: stalledBy("ImageNotFound"), input: input.elsewhere, want: "·" },
   { name: "what has started stays where it is", from: after(stalledBy("Unschedulable"), [input.started]), input: input.elsewhere, want: "·" },

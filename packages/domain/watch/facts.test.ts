@@ -302,3 +302,25 @@ t.test("in any order of any views: an end only from a condition, and nothing tol
   );
   t.pass();
 });
+
+t.test("that nothing started outlives the pod that showed it", async (t) => {
+  const neverMade = { terminated: { exitCode: 137, reason: "ContainerStatusUnknown", startedAt: null, finishedAt: null } };
+  const before = facts(undefined, seen({}, { status: { phase: "Failed" }, state: neverMade, metadata: deletion }), 0);
+  const [ended] = facts(before.said, seen(failed), SECOND).facts;
+  t.match(ended, { type: "job.ended", data: { evidence: { started: "no" } } });
+  const [blind] = facts(undefined, seen(failed), SECOND).facts;
+  t.match(blind, { data: { evidence: { started: "unknown" } } }, "who saw no pod does not know");
+});
+
+t.test("without a hold, an end is told until it is recorded", async (t) => {
+  const unheld = (hold: string, ttl?: number): RawJob => ({
+    ...complete,
+    metadata: { finalizers: [] },
+    annotations: { "longshore.dev/hold": hold },
+    ...(ttl !== undefined && { spec: { ttlSecondsAfterFinished: ttl } }),
+  });
+  const first = facts(undefined, seen(unheld("none")), 0);
+  t.same(first.facts.map(short), ["ended Complete"]);
+  t.same(facts(first.said, seen(unheld("none")), MINUTE).facts.map(short), ["ended Complete"], "and again");
+  t.same(facts(first.said, seen(unheld("released", 60)), MINUTE).facts, [], "not once it was recorded");
+});
