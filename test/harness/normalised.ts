@@ -8,6 +8,7 @@ type Json = Readonly<Record<string, unknown>>;
 const TIME = /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/g;
 const UID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g;
 const PORT = /\b(127\.0\.0\.1|\[::1\]|localhost):\d{4,5}\b/g;
+const CONTAINER = /\bcontainerd:\/\/[0-9a-f]{64}\b/g;
 const BEGINNING_MS = Date.UTC(2026, 0, 1);
 
 export function normalised<T>(shown: T, renamed: Readonly<Record<string, string>> = {}): T {
@@ -16,6 +17,7 @@ export function normalised<T>(shown: T, renamed: Readonly<Record<string, string>
   for (const name of jobNames(shown)) text = text.replaceAll(new RegExp(`\\b${name}-[a-z0-9]{5}\\b`, "g"), `${name}-x7k2p`);
   text = numbered(text, UID, (n) => `00000000-0000-4000-8000-${String(n).padStart(12, "0")}`, "as they come");
   text = numbered(text, TIME, (n) => `${new Date(BEGINNING_MS + n * 1000).toISOString().slice(0, 19)}Z`, "sorted");
+  text = text.replaceAll(CONTAINER, `containerd://${"0123456789abcdef".repeat(4)}`);
   text = text.replaceAll(PORT, "$1:6443");
   return JSON.parse(text) as T;
 }

@@ -9,7 +9,7 @@ import { type EventSeen, finishedCondition, type JobSeen } from "../watch/seen.t
 import { diagnoseAdmission, diagnoseWebhook } from "./admission.ts";
 import { diagnoseEnd, newestFirst, type Pods } from "./pods.ts";
 import { diagnoseQuota } from "./quota.ts";
-import { isStarved, missingOf, mountWhy, startWhy, volumeOf } from "./sentence-runtimes.ts";
+import { isOnlyLate, isStarved, missingOf, mountWhy, startWhy, volumeOf } from "./sentence-runtimes.ts";
 import { sentenceOf } from "./sentence.ts";
 
 /** Why a Job failed. Its pods know more than it does, except about time. */
@@ -60,15 +60,20 @@ function diagnoseMounting(event: EventSeen): Diagnosis {
 
 function diagnoseSettingUp(event: EventSeen): Diagnosis {
   const { why, hint } = startWhy(event.message);
-  return diagnose(isStarved(event.message) ? "OutOfMemory" : "Unknown", `The node cannot set the pod up: ${why}.`, quoted(event), hint);
+  return diagnose(
+    isStarved(event.message) ? "OutOfMemory" : "Unknown",
+    `The node cannot set the pod up: ${why}.`,
+    quoted(event),
+    hint,
+  );
 }
 
-/** Every two minutes a kubelet says beside the cause that it still waits. */
+/** That a kubelet still waits is said beside the cause. */
 const isVague = ({ message }: EventSeen): boolean => /^Unable to attach or mount volumes/.test(message);
 
 /** The newest that says why no pod is there, or why one does not start; `undefined` where none does. */
 export function diagnoseEvents(events: readonly EventSeen[]): Diagnosis | undefined {
-  const newest = newestFirst(events);
+  const newest = newestFirst(events.filter(({ message }) => !isOnlyLate(message)));
   for (const event of [...newest.filter((it) => !isVague(it)), ...newest.filter(isVague)]) {
     if (event.reason === "FailedCreate") return diagnoseCreating(event) ?? apply(CREATING, event);
     if (event.reason === "FailedMount" || event.reason === "FailedAttachVolume" || event.reason === "FailedMapVolume")

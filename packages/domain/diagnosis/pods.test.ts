@@ -25,6 +25,11 @@ const pulls = {
     'failed to resolve reference "ghcr.io/a/b:1": unexpected status from HEAD request to https://ghcr.io/v2/a/b/manifests/1: 403 Forbidden',
   manifest: "reading manifest 9 in registry.example.com/a: manifest unknown",
   dns: 'failed to do request: Head "https://registry.invalid/v2/a/manifests/1": dial tcp: lookup registry.invalid on 10.96.0.10:53: no such host',
+  withoutTls:
+    'failed to do request: Head "https://10.0.0.1:5000/v2/a/manifests/1": http: server gave HTTP response to HTTPS client',
+  untrusted:
+    'failed to do request: Head "https://registry/v2/a/manifests/1": tls: failed to verify certificate: x509: certificate signed by unknown authority',
+  unworded: 'rpc error: code = Unknown desc = failed to pull and unpack image "demo/export:1": mismatched rootfs',
   timeout: 'Get "https://registry.example.com/v2/": net/http: request canceled while waiting for connection',
 };
 
@@ -42,12 +47,15 @@ const stalls: readonly Case[] = [
   { name: "a forbidden image", of: { state: waiting("ImagePullBackOff", pulls.forbidden) }, want: "ImagePullDenied" },
   { name: "a registry without a name", of: { state: waiting("ErrImagePull", pulls.dns) }, want: "RegistryUnreachable", says: /no such host/ },
   { name: "a registry that does not answer", of: { state: waiting("ErrImagePull", pulls.timeout) }, want: "RegistryUnreachable" },
+  { name: "a registry without TLS", of: { state: waiting("ErrImagePull", pulls.withoutTls) }, want: "RegistryUnreachable", says: /speaks HTTP/ },
+  { name: "a registry whose certificate nobody knows", of: { state: waiting("ErrImagePull", pulls.untrusted) }, want: "RegistryUnreachable", says: /do not trust/ },
+  { name: "a pull that fails in a way of its own", of: { state: waiting("ErrImagePull", pulls.unworded) }, want: "RegistryUnreachable", says: /demo\/export:1: mismatched rootfs\.$/ },
   { name: "a back-off that repeats its cause", of: { state: waiting("ImagePullBackOff", `Back-off pulling image "demo/nope:1": ErrImagePull: ${pulls.hubMissing}`) }, want: "ImageNotFound" },
   { name: "a back-off whose cause was said before", of: { state: waiting("ImagePullBackOff", 'Back-off pulling image "demo/export:1"') }, pulls: { main: pulls.hubMissing }, want: "ImageNotFound" },
   { name: "a back-off whose cause only the Events say", of: { state: waiting("ImagePullBackOff", 'Back-off pulling image "demo/export:1"') }, events: [event("uid-pod", "Failed", `Failed to pull image "demo/export:1": ${pulls.hubMissing}`)], want: "ImageNotFound" },
   { name: "a back-off without a known cause", of: { state: waiting("ImagePullBackOff", 'Back-off pulling image "demo/export:1"') }, want: "RegistryUnreachable" },
   { name: "a name that is no image's", of: { state: waiting("InvalidImageName", "couldn't parse image reference"), container: { image: "Not An Image" } }, want: "ImageNameInvalid", says: /"Not An Image" is not an image name/ },
-  { name: "a Secret that is not there", of: { state: waiting("CreateContainerConfigError", 'secret "db" not found') }, want: "ConfigMissing", says: /secret "db" not found/ },
+  { name: "a Secret that is not there", of: { state: waiting("CreateContainerConfigError", 'secret "db" not found') }, want: "ConfigMissing", says: /needs the Secret "db", which is not there/ },
   { name: "a program that would run as root", of: { state: waiting("CreateContainerConfigError", "container has runAsNonRoot and image will run as root") }, want: "PolicyRefused" },
   { name: "a container that cannot be made", of: { state: waiting("CreateContainerError", "no command specified") }, want: "Unknown", says: /no command specified/ },
   { name: "no node with room", of: unscheduled("0/3 nodes are available: 3 Insufficient cpu."), want: "Unschedulable", says: /^No node can take the pod: of 3 nodes, 3 have too little CPU left\.$/ },
@@ -55,6 +63,7 @@ const stalls: readonly Case[] = [
   { name: "a volume claim that is not there", of: unscheduled('persistentvolumeclaim "data" not found'), want: "VolumeUnavailable" },
   { name: "a node that vanished under a running pod", of: { state: running, status: { phase: "Running", conditions: [condition("DisruptionTarget", "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint")] } }, want: "NodeLost" },
   { name: "a pod that a scheduler has not come to yet", of: unscheduled("", "SchedulingGated"), want: undefined },
+  { name: "a Secret that is there and that a busy node has not read yet", of: { state: waiting("CreateContainerConfigError", "failed to sync secret cache: timed out waiting for the condition") }, want: undefined },
   { name: "a pod that is being made", of: { state: waiting("ContainerCreating") }, want: undefined },
   { name: "a pod that runs", of: { state: running }, want: undefined },
   { name: "a pod that has ended, however badly", of: { status: { phase: "Failed" }, state: terminated(1) }, want: undefined },
@@ -74,6 +83,12 @@ for (const it of stalls)
     if (it.says) t.match(found?.sentence, it.says);
   });
 
+/** `at`: when its deletion was asked for, or when its end was reported. */
+const deleted = (at: string, grace: number) => ({
+  deletionTimestamp: new Date(Date.parse(`2026-03-01T${at}Z`) + grace * 1000).toISOString().replace(".000", ""),
+  deletionGracePeriodSeconds: grace,
+});
+
 const withInit = (state: object): RawPod => ({
   spec: { initContainers: [{ name: "prepare" }] },
   status: { phase: "Failed", initContainerStatuses: [{ name: "prepare", state }] },
@@ -83,7 +98,7 @@ const withInit = (state: object): RawPod => ({
 // biome-ignore format: rows are read side by side
 const ends: readonly Case[] = [
   { name: "a program that ended with an error", of: { status: { phase: "Failed" }, state: terminated(3, { message: "no such order" }) }, want: "ExitCode", says: /exit code 3/ },
-  { name: "a program that does not exist", of: { status: { phase: "Failed" }, state: terminated(128, { reason: "StartError", message: 'exec: "nope": executable file not found in $PATH' }) }, want: "ExitCode", says: /could not be started: exec: "nope"/ },
+  { name: "a program that does not exist", of: { status: { phase: "Failed" }, state: terminated(128, { reason: "StartError", message: 'exec: "nope": executable file not found in $PATH' }) }, want: "ExitCode", says: /could not be started: no folder of the image's PATH has the program "nope"/ },
   { name: "a program that was killed", of: { status: { phase: "Failed" }, state: terminated(137) }, want: "Signal", says: /signal 9 \(SIGKILL\)/ },
   { name: "a program that ended itself", of: { status: { phase: "Failed" }, state: terminated(255) }, want: "ExitCode", says: /exit code 255/ },
   { name: "too little memory", of: { status: { phase: "Failed" }, state: terminated(137, { reason: "OOMKilled" }) }, want: "OutOfMemory", says: /64Mi/ },
@@ -93,8 +108,14 @@ const ends: readonly Case[] = [
   { name: "an eviction by the API", of: { status: { phase: "Failed", conditions: [condition("DisruptionTarget", "EvictionByEvictionAPI")] }, state: terminated(143) }, want: "Evicted" },
   { name: "a node that was shut down", of: { status: { phase: "Failed", reason: "Terminated", message: "Pod was terminated in response to imminent node shutdown." } }, want: "Evicted" },
   { name: "more important work", of: { status: { phase: "Failed", conditions: [condition("DisruptionTarget", "PreemptionByScheduler")] }, state: terminated(143) }, want: "Preempted" },
+  { name: "a pod that was deleted while it ran", of: { metadata: deleted("10:03:58", 30), status: { phase: "Failed" }, state: terminated(143) }, want: "DeletedExternally", says: /while its program ran/ },
+  { name: "a pod that was deleted, once its kubelet said that it has ended", of: { metadata: deleted("10:04:01", 0), status: { phase: "Failed" }, state: terminated(1) }, want: "DeletedExternally" },
+  { name: "a pod that was deleted before its containers were made", of: { metadata: deleted("10:03:58", 30), status: { phase: "Failed" }, state: terminated(137, { reason: "ContainerStatusUnknown", startedAt: null, finishedAt: null }) }, want: "DeletedExternally", says: /before its program started/ },
+  { name: "a pod that failed, and was deleted afterwards", of: { metadata: deleted("10:05:00", 0), status: { phase: "Failed" }, state: terminated(3) }, want: "ExitCode" },
+  { name: "a pod that was deleted for more important work", of: { metadata: deleted("10:03:58", 30), status: { phase: "Failed", conditions: [condition("DisruptionTarget", "PreemptionByScheduler")] }, state: terminated(143) }, want: "Preempted" },
   { name: "a lost node", of: { status: { phase: "Failed", reason: "NodeLost" } }, want: "NodeLost", says: /node node-1 was lost/ },
   { name: "a lost node that forgot how it ended", of: { status: { phase: "Failed" }, state: terminated(137, { reason: "ContainerStatusUnknown" }) }, want: "NodeLost" },
+  { name: "an eviction of a container that its node had lost sight of", of: { status: { phase: "Failed", reason: "Evicted", message: 'Usage of EmptyDir volume "data" exceeds the limit "10Mi". ' }, state: terminated(137, { reason: "ContainerStatusUnknown", startedAt: null, finishedAt: null }) }, want: "Evicted", says: /^The pod wrote more than 10Mi into its volume "data"/ },
   { name: "a node that would not take it after all", of: { status: { phase: "Failed", reason: "OutOfcpu", message: "Node didn't have enough resource: cpu" } }, want: "Unschedulable" },
   { name: "an image that was never there", of: { state: waiting("ErrImagePull", pulls.hubMissing) }, want: "ImageNotFound" },
   { name: "a program that ended well", of: { status: { phase: "Succeeded" }, state: terminated(0) }, want: undefined },

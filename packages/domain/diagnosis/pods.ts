@@ -5,7 +5,7 @@
  * consequence: a lost node explains an exit code, never the reverse.
  */
 import { diagnose, type Code, type Diagnosis } from "@longshore/contract/diagnosis.ts";
-import { bare, isStarved, missingOf, pullWhy, startWhy } from "./sentence-runtimes.ts";
+import { isOnlyLate, missingOf, pullWhy, startWhy } from "./sentence-runtimes.ts";
 import { sentenceOf } from "./sentence.ts";
 import { unplacedWhy } from "./unplaced.ts";
 import { type ContainerSeen, type EventSeen, isUnfinished, type PodSeen, type Terminated } from "../watch/seen.ts";
@@ -87,26 +87,38 @@ const disrupted =
 const rejected = (it: PodSeen): boolean =>
   /^(OutOf\w+|NodeAffinity|NodeName|NodePorts|UnexpectedAdmissionError|Taint\w+)$/.test(it.reason ?? "");
 
-const unset = isAny("CreateContainerConfigError");
+const subPath = /failed to prepare subPath for volumeMount "([^"]*)"/;
+const either =
+  (...rules: readonly Rule[]): Rule =>
+  (seen) => {
+    for (const look of rules) {
+      const found = look(seen);
+      if (found) return found;
+    }
+    return undefined;
+  };
+const unset = (it: Waiting): boolean => isAny("CreateContainerConfigError")(it) && !isOnlyLate(it.message);
 
 /** An image may name its user by a word, of which nobody knows whether it means root. */
 function refusedAsRoot({ container, message }: Waiting): string {
   const [, user] = /non-numeric user \(([^)]*)\)/.exec(message) ?? [];
   return user === undefined
     ? `The container ${container} would run as root, which its pod forbids.`
-    : `The container ${container} runs as "${user}", and its pod forbids root: which user that is, only a number tells.`;
+    : `The pod forbids root, and the image of the container ${container} names its user by a word ("${user}"), which may mean root.`;
 }
 
 /** Of what keeps a pod from starting, or a started one from going on. */
 // biome-ignore format: a table is read down its columns
 const STALLS = {
-  VolumeUnavailable:   unplaced((it) => isUnfinished(it) && unbound.test(whyUnplaced(it)),         (it) => `A volume of the pod cannot be used: ${whyUnplaced(it)}.`),
+  VolumeUnavailable:   either(unplaced((it) => isUnfinished(it) && unbound.test(whyUnplaced(it)),  (it) => `A volume of the pod cannot be used: ${whyUnplaced(it)}.`),
+                              waiting((it) => unset(it) && subPath.test(it.message),               (it) => `The path (subPath) that the container ${it.container} mounts from the volume "${subPath.exec(it.message)?.[1]}" cannot be used.`,
+                                                                                                   () => "Check that `subPath` names a folder or file that the volume has, or can have.")),
   Unschedulable:       unplaced((it) => (isUnfinished(it) && it.unscheduled?.reason === "Unschedulable") || rejected(it),
                                                                                                    (it) => rejected(it) ? `The node ${it.node ?? "(unknown)"} did not take the pod: ${rejectedWhy(it)}.` : `No node can take the pod: ${whyUnplaced(it)}.`),
   ImageNameInvalid:    waiting(isAny("InvalidImageName"),                                          (it) => `"${it.image}" is not an image name.`),
   ImagePullDenied:     waiting((it) => isAny("SignatureValidationFailed")(it) || (pulling(it) && denied.test(it.message)),
                                                                                                    (it) => `The registry will not let the cluster pull ${it.image}.`),
-  ImageNotFound:       waiting((it) => isAny("ErrImageNeverPull")(it) || (pulling(it) && absent.test(it.message)),
+  ImageNotFound:       waiting((it) => isAny("ErrImageNeverPull")(it) || (pulling(it) && (absent.test(it.message) || foreign.test(it.message))),
                                                                                                    (it) => foreign.test(it.message) ? `${it.image} is not made for the processor of the node.` : `The registry has no ${it.image}.`,
                                                                                                    (it) => foreign.test(it.message) ? "Build and push the image for the cluster's kind of processor, too (docker buildx build --platform …)." : undefined),
   RegistryUnreachable: waiting(pulling,                                                            (it) => `The cluster cannot pull ${it.image}${after(pullWhy(it.message).why)}.`,
@@ -155,10 +167,16 @@ function evictedHow(it: PodSeen): string {
   return `The node ${it.node ?? "(unknown)"} evicted the pod${it.message ? `: ${sentenceOf(it.message)}` : ""}.`;
 }
 
+/** Its node lost sight of a container, and gives no reason. Of one that was evicted or deleted before it was seen to run it says the same. */
+const isForgotten = (it: PodSeen): boolean =>
+  it.deletionAt === undefined &&
+  it.reason === undefined &&
+  it.containers.some(({ terminated }) => terminated?.reason === "ContainerStatusUnknown");
+
 /** Of what ended a pod. What kept it from starting comes between what took it away and how its program ended. */
 // biome-ignore format: a table is read down its columns
 const TAKEN = {
-  NodeLost:  pod((it) => it.reason === "NodeLost" || disrupted("DeletionByTaintManager", "DeletionByPodGC")(it) || (it.deletionAt === undefined && it.containers.some(({ terminated }) => terminated?.reason === "ContainerStatusUnknown")),
+  NodeLost:  pod((it) => it.reason === "NodeLost" || disrupted("DeletionByTaintManager", "DeletionByPodGC")(it) || isForgotten(it),
                                                                                        (it) => `The node ${it.node ?? "(unknown)"} was lost${disrupted("DeletionByTaintManager")(it) ? ", or taken out of use," : ""} while the pod was on it.`),
   Preempted: pod((it) => ["Preempting", "Preempted"].includes(it.reason ?? "") || disrupted("PreemptionByScheduler", "PreemptionByKubeScheduler")(it),
                                                                                        (it) => `More important work took the pod's place on the node ${it.node ?? "(unknown)"}.`),

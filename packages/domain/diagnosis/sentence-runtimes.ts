@@ -65,14 +65,14 @@ export function pullWhy(message: string): Why {
   return worded(PULLING, why) ?? { why: sentenceOf(bare(why)) };
 }
 
-const PROGRAM = "Check the request's `command`, and that this is the image that has it.";
+const PROGRAM = "Check the container's `command`, and that its image is the one that has the program.";
 
 // biome-ignore format: a table is read down its columns
 const STARTING: readonly Words[] = [
   [/exec: "([^"]+)": executable file not found/,            'no folder of the image\'s PATH has the program "$1"', PROGRAM],
   [/exec: "([^"]+)": stat .*no such file or directory/,     'the image has no program "$1"', PROGRAM],
   [/exec: "([^"]+)": .*no such file or directory/,          'the image has no program "$1", or not what that needs to run', PROGRAM],
-  [/exec: "([^"]+)": permission denied/,                    '"$1" may not be executed', "Make the file executable in the image (chmod +x), or correct the request's `command`."],
+  [/exec: "([^"]+)": permission denied/,                    '"$1" may not be executed', "Make the file executable in the image (chmod +x), or correct the container's `command`."],
   [/exec: "([^"]+)": is a directory/,                       '"$1" is a folder, and no program', PROGRAM],
   [/exec format error/,                                     "the program is not one for the node's processor", "Build the image for the processor of the cluster's nodes."],
   [/memory limit too low|OOM-killed/,                       "its limit of memory is too little to start anything", "Raise resources.limits.memory; a few MiB are needed before the program begins."],
@@ -83,6 +83,9 @@ const STARTING: readonly Words[] = [
 
 /** Why a container's program is not started. */
 export const startWhy = (message: string): Why => worded(STARTING, message) ?? { why: sentenceOf(bare(message)) };
+
+/** A busy kubelet's: it has not read a Secret yet that is there, and will in a moment. It says nothing of what keeps a pod waiting. */
+export const isOnlyLate = (message: string): boolean => /failed to sync (?:secret|configmap) cache/.test(message);
 
 /** Whether the least that a container needs to begin is more than its limit. */
 export const isStarved = (message: string): boolean => /memory limit too low|OOM-killed/.test(message);

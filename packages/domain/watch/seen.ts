@@ -99,7 +99,10 @@ export interface PodSeen extends Seen {
   readonly message: string | undefined;
   readonly node: string | undefined;
   readonly scheduledAt: string | undefined;
-  /** When somebody asked for its deletion; `deletionAt` is when its time to end well is over. */
+  /**
+   * The earliest that somebody can have asked for its deletion. `deletionAt` is when its time to end well is over, and is written
+   * anew, without any such time, when the kubelet reports that it has ended.
+   */
   readonly deletionAskedAt: string | undefined;
   /** Why no node was found for it. */
   readonly unscheduled: Condition | undefined;
@@ -150,7 +153,7 @@ export function seePod(raw: unknown): PodSeen | undefined {
     message: text(field(status, "message"), 4096),
     node: text(at(raw, "spec", "nodeName"), 253),
     scheduledAt: is("PodScheduled", "True")[0]?.at,
-    deletionAskedAt: seen.deletionAt && before(seen.deletionAt, integer(at(raw, "metadata", "deletionGracePeriodSeconds")) ?? 0),
+    deletionAskedAt: seen.deletionAt && before(seen.deletionAt, graceSeconds(raw)),
     unscheduled: is("PodScheduled", "False")[0],
     disruption: is("DisruptionTarget", "True")[0],
     containers: [
@@ -159,6 +162,9 @@ export function seePod(raw: unknown): PodSeen | undefined {
     ],
   };
 }
+
+const graceSeconds = (pod: unknown): number =>
+  integer(at(pod, "metadata", "deletionGracePeriodSeconds")) || (integer(at(pod, "spec", "terminationGracePeriodSeconds")) ?? 30);
 
 /** As Kubernetes writes times: without milliseconds. */
 function before(time: string, seconds: number): string {

@@ -31,9 +31,10 @@ const OCI = "application/vnd.oci.image";
 const APPLETS =
   "sh cat echo sleep true false env ls date head tail seq yes dd kill ps mkdir rm cp mv touch test id hostname wget nc printf awk sed grep wc";
 
-export async function busyboxImage(busybox: string, name: string = BUSYBOX): Promise<Image> {
+/** `user`: the one it runs as, by name. */
+export async function busyboxImage(busybox: string, name: string = BUSYBOX, user?: string): Promise<Image> {
   const program = await fs.readFile(busybox);
-  return image(name, busyboxFiles(program), ["sh"]);
+  return image(name, busyboxFiles(program), ["sh"], user);
 }
 
 export async function pauseImage(busybox: string): Promise<Image> {
@@ -46,13 +47,13 @@ export async function pauseImage(busybox: string): Promise<Image> {
   ]);
 }
 
-function image(name: string, files: readonly File[], command: readonly string[]): Image {
+function image(name: string, files: readonly File[], command: readonly string[], user?: string): Image {
   const content = tar(files);
   const layer = blob(`${OCI}.layer.v1.tar+gzip`, gzipSync(content, { level: 1 }));
   const config = blob(`${OCI}.config.v1+json`, {
     architecture: { x64: "amd64", arm64: "arm64" }[process.arch as string] ?? process.arch,
     os: "linux",
-    config: { Cmd: command, Env: ["PATH=/bin"] },
+    config: { Cmd: command, Env: ["PATH=/bin"], ...(user !== undefined && { User: user }) },
     rootfs: { type: "layers", diff_ids: [sha256(content)] },
   });
   const manifest = blob(`${OCI}.manifest.v1+json`, {
@@ -63,6 +64,14 @@ function image(name: string, files: readonly File[], command: readonly string[])
   });
   return { name, manifest, config, layer };
 }
+
+/** A list of images by processor in which only one for an uncommon processor stands. */
+export const elsewhere = ({ manifest }: Image): Blob =>
+  blob(`${OCI}.index.v1+json`, {
+    schemaVersion: 2,
+    mediaType: `${OCI}.index.v1+json`,
+    manifests: [{ ...described(manifest), platform: { architecture: "s390x", os: "linux" } }],
+  });
 
 /** An OCI layout in one file, as `ctr images import` takes it. */
 export function archive({ name, manifest, config, layer }: Image): Buffer {

@@ -9,7 +9,7 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { type AddressInfo, createServer as createTcpServer, type Socket } from "node:net";
 import { freePort } from "@longshore/ledger/embedded.ts";
-import { type Blob, busyboxImage, type Image } from "./images.ts";
+import { type Blob, BUSYBOX, busyboxImage, elsewhere, type Image } from "./images.ts";
 import { nodePrograms } from "./node-programs.ts";
 
 export interface Registry extends AsyncDisposable {
@@ -25,6 +25,10 @@ export interface Registry extends AsyncDisposable {
   readonly missing: string;
   /** 500 to everything. */
   readonly broken: string;
+  /** Made for a processor that no node has. */
+  readonly elsewhere: string;
+  /** Its user is "nobody", and not a number. */
+  readonly named: string;
   /** 429, as registries say it to people who pull too much. */
   readonly limited: string;
   readonly user: string;
@@ -34,11 +38,12 @@ export interface Registry extends AsyncDisposable {
 }
 
 export async function registry(): Promise<Registry> {
-  const image = await busyboxImage((await nodePrograms()).busybox);
+  const { busybox } = await nodePrograms();
+  const images: Images = { plain: await busyboxImage(busybox), named: await busyboxImage(busybox, BUSYBOX, "nobody") };
   const user = "puller";
   const password = randomBytes(12).toString("hex");
   const basic = Buffer.from(`${user}:${password}`).toString("base64");
-  const server = createServer((asked, answer) => respond(image, basic, asked, answer));
+  const server = createServer((asked, answer) => respond(images, basic, asked, answer));
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const host = hostOf(server.address() as AddressInfo);
@@ -50,6 +55,8 @@ export async function registry(): Promise<Registry> {
     forbidden: named("forbidden"),
     missing: named("open", "no-such-tag"),
     broken: named("broken"),
+    elsewhere: named("elsewhere"),
+    named: named("named"),
     limited: named("limited"),
     user,
     password,
@@ -95,7 +102,12 @@ export async function hangingRegistry(): Promise<HangingRegistry> {
 
 const hostOf = ({ port }: { readonly port: number }): string => `127.0.0.1:${port}`;
 
-function respond(image: Image, basic: string, asked: IncomingMessage, answer: ServerResponse): void {
+interface Images {
+  readonly plain: Image;
+  readonly named: Image;
+}
+
+function respond({ plain, named }: Images, basic: string, asked: IncomingMessage, answer: ServerResponse): void {
   const send = (status: number, code: string, headers: Record<string, string> = {}): void => {
     answer.writeHead(status, { "content-type": "application/json", ...headers });
     answer.end(JSON.stringify({ errors: [{ code, message: code.toLowerCase().replaceAll("_", " ") }] }));
@@ -107,15 +119,18 @@ function respond(image: Image, basic: string, asked: IncomingMessage, answer: Se
   if (repository === "limited") return send(429, "TOOMANYREQUESTS");
   if (repository === "locked" && asked.headers.authorization !== `Basic ${basic}`)
     return send(401, "UNAUTHORIZED", { "www-authenticate": 'Basic realm="locked"' });
-  if (repository !== "open" && repository !== "locked") return send(404, "NAME_UNKNOWN");
-  const found = kind === "manifests" ? manifest(image, reference) : blob(image, reference);
+  if (repository === undefined || !["open", "locked", "elsewhere", "named"].includes(repository))
+    return send(404, "NAME_UNKNOWN");
+  const image = repository === "named" ? named : plain;
+  const list = repository === "elsewhere" ? elsewhere(plain) : undefined;
+  const found = kind === "manifests" ? manifest(image, reference, list) : blob(image, reference);
   if (found === undefined) return send(404, kind === "manifests" ? "MANIFEST_UNKNOWN" : "BLOB_UNKNOWN");
   const { mediaType, digest, bytes } = found;
   answer.writeHead(200, { "content-type": mediaType, "content-length": bytes.length, "docker-content-digest": digest });
   answer.end(asked.method === "HEAD" ? undefined : bytes);
 }
 
-const manifest = (image: Image, reference: string): Blob | undefined =>
-  [image.manifest.digest, "1"].includes(reference) ? image.manifest : undefined;
+const manifest = (image: Image, reference: string, list: Blob = image.manifest): Blob | undefined =>
+  reference === "1" ? list : [list, image.manifest].find(({ digest }) => digest === reference);
 
 const blob = (image: Image, digest: string): Blob | undefined => [image.config, image.layer].find((it) => it.digest === digest);
