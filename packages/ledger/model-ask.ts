@@ -63,8 +63,10 @@ export function groupCalls(
   return {
     putGroups: (groups) =>
       call("putGroups", () => {
-        for (const it of groups)
-          tables.groups.set(it.name, { ...(tables.groups.get(it.name) ?? fresh), ...it, servedAtMs: clock.now() });
+        for (const it of groups) {
+          const { hold: _, images: __, createsPerSecond: ___, ...kept } = tables.groups.get(it.name) ?? { ...it, ...fresh };
+          tables.groups.set(it.name, { ...kept, ...it, servedAtMs: clock.now() });
+        }
       }),
     groups: () => call("groups", () => its.groupStates(tables)),
     setGroup: (name, change) =>
