@@ -31,6 +31,7 @@ export async function createOrAdopt(parts: Creating, cluster: Cluster, work: Wor
       kind: "deferred",
       claimNo,
       retryAtMs: work.nowMs + parts.timing.placeAgainMs,
+      again: true,
       diagnosis:
         parts.views.get(cluster.name)?.diagnosis ??
         diagnose("EndpointUnreachable", `The group ${cluster.name} was not reached yet.`),
@@ -60,6 +61,7 @@ export async function createOrAdopt(parts: Creating, cluster: Cluster, work: Wor
         kind: "deferred",
         claimNo,
         retryAtMs: work.nowMs + parts.timing.placeAgainMs,
+        again: true,
         ...(isThrottled(created.failure)
           ? { reason: "Throttled", diagnosis: diagnose("QuotaExceeded", created.failure.message) }
           : { diagnosis: diagnoseTransport(created.failure) }),
@@ -112,6 +114,7 @@ async function adopt(parts: Creating, cluster: Cluster, work: Work, signal: Abor
         kind: "deferred",
         claimNo,
         retryAtMs: work.nowMs + 1_000,
+        again: true,
         diagnosis: diagnose("NameConflict", `The name ${name} was taken a moment ago and is free now.`),
       };
     case "foreign":

@@ -40,6 +40,8 @@ export type AttemptInput =
       readonly retryAtMs: number;
       /** Where it says more than the diagnosis' code: "Throttled". */
       readonly reason?: string;
+      /** The cluster refused nothing: nothing was sent, or the name was free again a moment later. */
+      readonly again?: true;
     }
   | { readonly kind: "unanswered"; readonly claimNo: number }
   | { readonly kind: "nameTaken"; readonly claimNo: number; readonly diagnosis: Diagnosis }

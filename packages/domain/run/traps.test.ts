@@ -62,6 +62,11 @@ t.test("a full quota does not send an attempt to another group while an older cr
   t.match(free, { state: "waiting", group: undefined, dueMs: input.deferred.retryAtMs });
 });
 
+t.test("a create that was not sent is tried again soon, in its group, though an older one may still land", async (t) => {
+  const unsent = after(claimedTwice, [{ ...input.deferred, claimNo: 2, again: true }]);
+  t.match(unsent, { state: "claimed", group: claimed.group, unanswered: [1], dueMs: input.deferred.retryAtMs });
+});
+
 t.test("waiting too long does not end an attempt whose create may still land", async (t) => {
   t.match(after(claimedTwice, [input.waitExpired]), { state: "closing", cause: "waitExpired" });
 });

@@ -59,7 +59,7 @@ function passedOver(attempt: Attempt, { sentence: why }: Diagnosis): Attempt {
   return { ...attempt, notes: { ...attempt.notes, considered: [...others, { group: attempt.group, verdict: "skipped", why }] } };
 }
 
-export const deferred: Rule<"deferred"> = (attempt, { claimNo, reason, diagnosis, retryAtMs }, context) => {
+export const deferred: Rule<"deferred"> = (attempt, { claimNo, reason, diagnosis, retryAtMs, again = false }, context) => {
   const heard = hear(attempt, claimNo, context);
   if (heard === attempt) return stay(attempt);
   if (!isOpen(heard))
@@ -68,8 +68,10 @@ export const deferred: Rule<"deferred"> = (attempt, { claimNo, reason, diagnosis
       retryAtMs,
       ...(reason === undefined && { diagnosis }),
     });
-  // An older create may still land: the attempt may not go to another group before the fence has passed.
-  return move(claimNo === heard.claimNo ? { ...heard, dueMs: heard.fenceUntilMs } : heard);
+  // An older create may still land: the attempt may not go to another group before the fence has passed. Where the cluster
+  // refused nothing it is claimed again there, or an outage of seconds would cost each run that it met ten minutes.
+  const fenceMs = heard.fenceUntilMs ?? retryAtMs;
+  return move(claimNo === heard.claimNo ? { ...heard, dueMs: again ? Math.min(retryAtMs, fenceMs) : fenceMs } : heard);
 };
 
 /** While closing: once no create is on the wire and no Job is left, there is nothing to close. */
