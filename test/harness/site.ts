@@ -9,6 +9,7 @@ import path from "node:path";
 import { type ClusterChoice, NAMESPACE } from "@longshore/cli/home.ts";
 import { connect } from "@longshore/kubernetes/connect.ts";
 import { openTransport } from "@longshore/kubernetes/exchange.ts";
+import { objectsFor } from "@longshore/kubernetes/rbac.ts";
 import type { ApiAnswer, Transport } from "@longshore/kubernetes/transport.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import type { TestCluster } from "./kubernetes/cluster.ts";
@@ -80,13 +81,18 @@ export interface NamespaceOptions {
   readonly cluster: TestCluster;
   readonly group: string;
   readonly through?: Before | undefined;
+  /** Service accounts in a namespace of their own, with the same rules bound from outside: they outlive the group's namespace. */
+  readonly accountsElsewhere?: boolean | undefined;
 }
 
-export async function namespaceSite(home: string, { cluster, group, through = direct }: NamespaceOptions): Promise<Site> {
+export async function namespaceSite(home: string, options: NamespaceOptions): Promise<Site> {
+  const { cluster, group, through = direct, accountsElsewhere = false } = options;
   const namespace = await cluster.namespace();
+  const accounts = accountsElsewhere ? await cluster.namespace("accounts") : namespace;
+  if (accountsElsewhere) await boundFromOutside(cluster, accounts);
   const tokenFile = async (account: string): Promise<string> => {
     const file = path.join(home, `${group}-${account}`);
-    await writeFile(file, await cluster.token(namespace, account), { mode: 0o600 });
+    await writeFile(file, await cluster.token(accounts, account), { mode: 0o600 });
     return file;
   };
   const met = await through(cluster.url, cluster.ca);
@@ -106,11 +112,25 @@ export async function namespaceSite(home: string, { cluster, group, through = di
     admin: cluster.admin,
     ask: asking(cluster.admin, namespace),
     asked: async () => (await linesOf(cluster.auditLog)).flatMap((line) => audited(line, namespace)),
-    launcher: `system:serviceaccount:${namespace}:longshore-launcher`,
+    launcher: `system:serviceaccount:${accounts}:longshore-launcher`,
   };
 }
 
 const urlOf = (met: Awaited<ReturnType<Before>>): string => (typeof met === "string" ? met : met.url).replace(/\/$/, "");
+
+async function boundFromOutside(cluster: TestCluster, accounts: string): Promise<void> {
+  const roles = (["launcher", "watcher"] as const).flatMap((role) => objectsFor(role, accounts));
+  for (const { kind, ...object } of roles.filter((it) => it.kind !== "ServiceAccount")) {
+    const named = { ...object, kind: `Cluster${kind}`, metadata: { name: `${accounts}-${object.metadata.name}` } };
+    const roleRef =
+      kind === "RoleBinding"
+        ? { roleRef: { ...(object["roleRef"] as object), kind: "ClusterRole", name: named.metadata.name } }
+        : {};
+    const path = `/apis/${object.apiVersion}/cluster${kind.toLowerCase()}s`;
+    const { status, body } = await cluster.admin.send({ method: "POST", path, body: { ...named, ...roleRef } }, forever);
+    if (status !== 201) throw new Error(`POST ${path} was answered ${status}: ${JSON.stringify(body)}`);
+  }
+}
 
 function asking(transport: Transport, namespace: string): Site["ask"] {
   return async (method, what, body) => {

@@ -17,7 +17,7 @@ import { PREFIX, type ReceivedEvent, writeCommand } from "@longshore/contract/en
 import { isTerminal } from "@longshore/contract/event.ts";
 import { Installation, RunId } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
-import { isOpen } from "@longshore/domain/run/record.ts";
+import { type Attempt, isOpen } from "@longshore/domain/run/record.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
@@ -35,6 +35,7 @@ export interface SystemOptions {
   readonly brokerUrl?: string;
   /** A namespace in each, with our Roles: groups "a", "b", … The pocket unless told. */
   readonly clusters?: readonly TestCluster[];
+  readonly accountsElsewhere?: boolean;
   /** Puts something of the test's own between: `(url) => proxied url`. For the programs only, not for the journals. */
   readonly through?: {
     readonly kubernetes?: Before;
@@ -89,7 +90,14 @@ export async function openSystem(options: SystemOptions = {}): Promise<System> {
   const { kubernetes, broker: toBroker, ledger: toLedger } = options.through ?? {};
   const sites: Site[] = [];
   for (const [at, cluster] of (options.clusters ?? []).entries())
-    sites.push(await namespaceSite(home, { cluster, group: String.fromCodePoint(97 + at), through: kubernetes }));
+    sites.push(
+      await namespaceSite(home, {
+        cluster,
+        group: String.fromCodePoint(97 + at),
+        through: kubernetes,
+        accountsElsewhere: options.accountsElsewhere,
+      }),
+    );
   const site = sites[0] ?? (await pocketSite(parts, home, { instant: options.instant === true, through: kubernetes }));
   if (sites.length === 0) sites.push(site);
   const files = await writeConfig({
@@ -150,13 +158,16 @@ export async function openSystem(options: SystemOptions = {}): Promise<System> {
   async function faults(runs: readonly string[], { withinMs = PATIENCE_MS } = {}): Promise<readonly string[]> {
     await ended(runs, withinMs);
     // An ended attempt of which a create may still land keeps its hold until the fence has passed: that is rest, not work.
+    const left = new Set(runs);
     const quiet = async (): Promise<boolean> => {
       const { outbox, strays } = await ledger.counts();
       if (outbox > 0 || strays > 0) return false;
-      const records = await Promise.all(runs.map((run) => ledger.find(RunId.parse(run))));
-      return records.every((it) =>
-        it?.record.attempts.every((attempt) => attempt.state === "done" || (attempt.state === "ended" && isOpen(attempt))),
-      );
+      for (const run of left) {
+        const found = await ledger.find(RunId.parse(run));
+        if (found?.record.attempts.every(isAtRest) !== true) return false;
+        left.delete(run);
+      }
+      return true;
     };
     await until("everything to be released, published and swept", quiet, withinMs);
     const found = [
@@ -182,6 +193,8 @@ export async function openSystem(options: SystemOptions = {}): Promise<System> {
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   }; // biome-ignore format: names in one look
 }
+
+const isAtRest = (attempt: Attempt): boolean => attempt.state === "done" || (attempt.state === "ended" && isOpen(attempt));
 
 async function waitUntil(
   what: string,
