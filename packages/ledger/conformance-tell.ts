@@ -35,6 +35,20 @@ export async function outbox(t: Test, { open }: Conforming): Promise<void> {
     t.equal((await ledger.counts()).outbox, 0);
   });
 
+  await t.test("what was sent goes with the question for what is next, and only that", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    for (const work of await claimed(ledger, [wanted("a"), wanted("b")])) await finish(ledger, work, complete);
+    const partitions = await ledger.holdPartitions("relay", LEASE_MS);
+    const numbers = (events: readonly OutboxEvent[]) => events.map(({ run, sequence }) => `${run}/${sequence}`).toSorted();
+    const told = await ledger.unsent({ partitions, busy: [], most: 10 });
+    t.same(numbers(told), ["a/1", "b/1"]);
+    const sent = told.filter(({ run }) => run === "a");
+    t.same(numbers(await ledger.unsent({ partitions, busy: [], most: 10, sent })), ["a/2", "b/1"]);
+    t.same(numbers(await ledger.unsent({ partitions, busy: [runId("b")], most: 10, sent })), ["a/2"], "said twice is said once");
+    t.equal((await ledger.counts()).outbox, 7);
+  });
+
   await t.test("runs that are busy are left out, and no more are given than asked for, the oldest first", async (t) => {
     await using opened = await open();
     const ledger = await opened.connect();

@@ -3,7 +3,7 @@ import type { RunId } from "@longshore/contract/ids.ts";
 import { TOMBSTONE_MS } from "@longshore/domain/run/admit.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import * as its from "./model-tables.ts";
-import type { Counts, Ledger, Standing, Work } from "./port.ts";
+import type { Counts, Ledger, Sent, Standing, Work } from "./port.ts";
 import { NOTICE_MS, SUSPECT_MS } from "./prune.ts";
 import { OVERDUE_MS } from "./runs.ts";
 import { PARTITIONS } from "./write.ts";
@@ -17,26 +17,27 @@ export function outboxCalls(tables: its.Tables, clock: Clock, call: its.Call): O
     tables.leases.set(what, { owner, untilMs: clock.now() + forMs });
     return true;
   };
+  const gone = (events: readonly Sent[]): void => {
+    for (const { run, sequence } of events) tables.runs.get(run)?.unsent.delete(sequence);
+  };
   const all = Array.from({ length: PARTITIONS }, (_, part) => part);
   return {
     lease: (what, owner, forMs) => call("lease", () => lease(what, owner, forMs)),
     holdPartitions: (owner, leaseMs) =>
       call("holdPartitions", () => all.filter((part) => lease(`outbox/${part}`, owner, leaseMs))),
-    unsent: ({ partitions, busy, most }) =>
-      call("unsent", () =>
-        [...tables.runs.values()]
+    unsent: ({ partitions, busy, most, sent = [] }) =>
+      call("unsent", () => {
+        gone(sent);
+        return [...tables.runs.values()]
           .filter(({ key, record }) => partitions.includes(key % PARTITIONS) && !busy.includes(record.run.id))
           .flatMap(({ key, story, unsent }) =>
             story.filter((it) => it.sequence === Math.min(...unsent)).map((event) => ({ key, event })),
           )
           .toSorted((a, b) => a.event.atMs - b.event.atMs || a.key - b.key)
           .slice(0, most)
-          .map(({ event }) => event),
-      ),
-    sent: (events) =>
-      call("sent", () => {
-        for (const { run, sequence } of events) tables.runs.get(run)?.unsent.delete(sequence);
+          .map(({ event }) => event);
       }),
+    sent: (events) => call("sent", () => gone(events)),
     unsentNotices: (most) =>
       call("unsentNotices", () => {
         const unsent = [...tables.notices.values()].flatMap(({ notice, sentAtMs }) => (sentAtMs === undefined ? [notice] : []));

@@ -100,7 +100,7 @@ export function write(
   for (const [index, { told: it, generation }] of told.entries()) {
     const sequence = (before?.run.seq ?? 0) + index + 1;
     const { type, group, data } = it;
-    run.story.push({ run: id, tenant, sequence, generation, epoch, group, type, data, atMs: nowMs });
+    run.story.push({ key: String(run.key), run: id, tenant, sequence, generation, epoch, group, type, data, atMs: nowMs });
     run.unsent.add(sequence);
   }
   for (const it of strays) putStray(tables, { ...it, run: id }, it.kind === "release" ? it.holdUntilMs : nowMs);

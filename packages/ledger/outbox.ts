@@ -6,9 +6,9 @@
  */
 import type { GroupName, RunId, TenantName } from "@longshore/contract/ids.ts";
 import type { RunEventType } from "@longshore/contract/event.ts";
-import { type Database, type Statement, toJson } from "./connection.ts";
+import type { Database, Statement } from "./connection.ts";
 import type { groupQueries } from "./groups.ts";
-import type { Ledger, Notice, OutboxEvent } from "./port.ts";
+import type { Ledger, Notice, OutboxEvent, Sent } from "./port.ts";
 import { PARTITIONS } from "./write.ts";
 
 /**
@@ -18,10 +18,16 @@ import { PARTITIONS } from "./write.ts";
 const UNSENT: Statement = {
   name: "unsent",
   text: `
-select r.id as run, r.tenant, e.seq as sequence, e.generation, e.epoch, g.name as group_name, e.type, e.body, e.at
+with told as materialized (
+  select v.key, v.seq from unnest($5::bigint[], $6::integer[]) as v(key, seq)
+), gone as (
+  delete from outbox o using told where o.part = told.key % ${PARTITIONS} and o.run_key = told.key and o.seq = told.seq
+)
+select r.key, r.id as run, r.tenant, e.seq as sequence, e.generation, e.epoch, g.name as group_name, e.type, e.body, e.at
 from unnest($1::smallint[]) as p(part), lateral (
   select distinct on (o.run_key) o.run_key, o.seq from outbox o
-  where o.part = p.part and o.run_key not in (select key from run where id = any($2)) order by o.run_key, o.seq limit $4
+  where o.part = p.part and o.run_key not in (select key from run where id = any($2))
+    and (o.run_key, o.seq) not in (select key, seq from told) order by o.run_key, o.seq limit $4
 ) lowest
 join event e on e.run_key = lowest.run_key and e.seq = lowest.seq
 join run r on r.key = e.run_key
@@ -35,8 +41,8 @@ const SPARE = 8;
 const SENT: Statement = {
   name: "sent",
   text: `
-delete from outbox o using run r, json_to_recordset($1) as v(run text, sequence integer)
-where r.id = v.run and o.part = r.key % ${PARTITIONS} and o.run_key = r.key and o.seq = v.sequence`,
+delete from outbox o using unnest($1::bigint[], $2::integer[]) as v(key, seq)
+where o.part = v.key % ${PARTITIONS} and o.run_key = v.key and o.seq = v.seq`,
 };
 
 const NOTICES: Statement = {
@@ -50,6 +56,7 @@ const SENT_NOTICES: Statement = {
 };
 
 interface EventColumns {
+  readonly key: string;
   readonly run: RunId;
   readonly tenant: TenantName;
   readonly sequence: number;
@@ -78,14 +85,15 @@ export function outboxQueries(database: Database, lease: ReturnType<typeof group
       return partitions.flatMap((name, part) => (held.has(name) ? [part] : []));
     },
 
-    unsent: async ({ partitions: parts, busy, most }: Parameters<Ledger["unsent"]>[0]): Promise<readonly OutboxEvent[]> => {
+    unsent: async (asked: Parameters<Ledger["unsent"]>[0]): Promise<readonly OutboxEvent[]> => {
+      const { partitions: parts, busy, most, sent = [] } = asked;
       const ofEach = Math.min(most, Math.ceil((2 * most) / Math.max(1, parts.length)) + SPARE);
-      const rows = await database.all<EventColumns>(UNSENT, [parts, busy, most, ofEach]);
+      const rows = await database.all<EventColumns>(UNSENT, [parts, busy, most, ofEach, ...keysOf(sent)]);
       return rows.map(({ group_name, body, at, ...row }) => ({ ...row, group: group_name ?? undefined, data: body, atMs: at }));
     },
 
-    sent: async (events: readonly Pick<OutboxEvent, "run" | "sequence">[]): Promise<void> => {
-      if (events.length > 0) await database.all(SENT, [toJson(events.map(({ run, sequence }) => ({ run, sequence })))]);
+    sent: async (events: readonly Sent[]): Promise<void> => {
+      if (events.length > 0) await database.all(SENT, keysOf(events));
     },
 
     unsentNotices: async (most: number): Promise<readonly Notice[]> => {
@@ -98,6 +106,11 @@ export function outboxQueries(database: Database, lease: ReturnType<typeof group
     },
   };
 }
+
+const keysOf = (events: readonly Sent[]): readonly [readonly string[], readonly number[]] => [
+  events.map(({ key }) => key),
+  events.map(({ sequence }) => sequence),
+];
 
 /** Two digits, so that all relays take the rows in the same order. */
 const partitionName = (part: number): string => `outbox/${String(part).padStart(2, "0")}`;

@@ -6,13 +6,12 @@
  */
 import type { RunId, StepName } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
-import { Bug, type Queries, type Statement } from "./connection.ts";
-import { attemptIn, type Candidate, type DecidedPlaces, decidePlaces } from "./decide.ts";
+import { Bug, type Statement } from "./connection.ts";
+import { attemptIn, type DecidedPlaces, decidePlaces } from "./decide.ts";
 import { GROUPS, type GroupColumns, groupOf } from "./groups.ts";
 import { lockRuns } from "./lock.ts";
 import { type Claiming, type Judge, type Placed, UNSERVED_MS, type Work } from "./port.ts";
 import type { Parts } from "./record.ts";
-import type { Held } from "./rows.ts";
 import { write } from "./write.ts";
 
 /** Placed in a group that takes nothing any more, and nothing of them was ever sent: they may go elsewhere. */
@@ -31,12 +30,12 @@ const WAITING: Statement = {
 const CANDIDATES: Statement = {
   name: "candidates",
   text: `
-select r.id as run, a.step, a.n
+select r.id as run, a.step, a.n, case when $2 then s.spec end as spec
 from (
   (select run_key, step, n, priority, due from attempt
     where group_id is null and state = 'waiting' and due <= now() order by priority desc, due limit $1)
   union all (select run_key, step, n, priority, due from attempt where ${WITHDRAWN} limit $1)
-) a join run r on r.key = a.run_key
+) a join run r on r.key = a.run_key left join run_spec s on s.run_key = a.run_key
 order by a.priority desc, a.due, a.run_key, a.step, a.n`,
 };
 
@@ -46,12 +45,12 @@ const LOCK_GROUPS: Statement = {
   text: "select id, (select frozen from installation) as frozen from cluster_group order by id for no key update of cluster_group",
 };
 
-const SPECS: Statement = { name: "specs", text: "select run_key, spec from run_spec where run_key = any($1::bigint[])" };
-
 interface CandidateColumns {
   readonly run: RunId;
   readonly step: StepName;
   readonly n: number;
+  /** Only where it may be claimed at once. */
+  readonly spec: RunRequest | null;
 }
 
 export async function place(
@@ -62,7 +61,7 @@ export async function place(
   return await database.transaction(async (queries, nowMs) => {
     const locked = await queries.all<{ frozen: boolean }>(LOCK_GROUPS);
     const claiming = locked.some(({ frozen }) => frozen) ? undefined : claim;
-    const candidates: Candidate[] = await queries.all<CandidateColumns>(CANDIDATES, [most]);
+    const candidates = await queries.all<CandidateColumns>(CANDIDATES, [most, claiming !== undefined]);
     const groups = (await queries.all<GroupColumns>(GROUPS)).map(groupOf);
     const held = await lockRuns(
       queries,
@@ -77,31 +76,19 @@ export async function place(
       return it === undefined ? [] : [{ change, held: it }];
     });
     await write(queries, writings, nowMs, epoch);
-    return { placed, told, works: await worksOf(queries, decided, held, nowMs) };
+    return { placed, told, works: worksOf(candidates, decided, nowMs) };
   });
 }
 
-async function worksOf(
-  queries: Queries,
-  { changes, claimed }: DecidedPlaces,
-  held: ReadonlyMap<RunId, Held>,
-  nowMs: number,
-): Promise<readonly Work[]> {
-  if (claimed.length === 0) return [];
-  const keys = claimed.map(({ run }) => held.get(run)?.key);
-  const specs = new Map((await queries.all<SpecColumns>(SPECS, [keys])).map(({ run_key, spec }) => [run_key, spec]));
-  return claimed.flatMap(({ run, step, n }, index) => {
+function worksOf(candidates: readonly CandidateColumns[], { changes, claimed }: DecidedPlaces, nowMs: number): readonly Work[] {
+  const specs = new Map(candidates.map(({ run, spec }) => [run, spec]));
+  return claimed.map(({ run, step, n }) => {
     const after = changes.get(run)?.after;
     const attempt = after && attemptIn(after, step, n);
-    const request = specs.get(keys[index] ?? "");
+    const request = specs.get(run) ?? undefined;
     if (after === undefined || attempt === undefined || request === undefined)
       throw new Bug(`the run ${run} was claimed and has no request`);
     const { id, tenant, generation, plan, cancel } = after.run;
     return { attempt, run: { id, tenant, generation, plan, cancel }, request, nowMs };
   });
-}
-
-interface SpecColumns {
-  readonly run_key: string;
-  readonly spec: RunRequest;
 }

@@ -61,13 +61,17 @@ export interface Ledger extends AsyncDisposable {
   // ── The outbox ──
   /** Takes the partitions that are free or ours; the rest are other relays'. Returns those held, until the lease ends. */
   holdPartitions(owner: string, leaseMs: number): Promise<readonly number[]>;
-  /** The lowest unsent event of each run in these partitions, except runs named in `busy`. In order of age. */
+  /**
+   * The lowest unsent event of each run in these partitions, except runs named in `busy`. In order of age. What the broker has
+   * confirmed since the last time is taken out with the same stroke.
+   */
   unsent(options: {
     readonly partitions: readonly number[];
     readonly busy: readonly RunId[];
     readonly most: number;
+    readonly sent?: readonly Sent[];
   }): Promise<readonly OutboxEvent[]>;
-  sent(events: readonly Pick<OutboxEvent, "run" | "sequence">[]): Promise<void>;
+  sent(events: readonly Sent[]): Promise<void>;
   /** Refusals: no run's story, so no order. */
   unsentNotices(most: number): Promise<readonly Notice[]>;
   sentNotices(ids: readonly string[]): Promise<void>;
@@ -167,7 +171,12 @@ export interface StrayWork {
   readonly holdUntilMs: number;
 }
 
+/** An event that the broker has. */
+export type Sent = Pick<OutboxEvent, "key" | "run" | "sequence">;
+
 export interface OutboxEvent {
+  /** The ledger's own name of the run. */
+  readonly key: string;
   readonly run: RunId;
   readonly tenant: TenantName;
   readonly sequence: number;

@@ -4,7 +4,7 @@ import type { AttemptState } from "@longshore/domain/run/record.ts";
 import type { Created, Writes } from "@longshore/kubernetes/write.ts";
 import type { Entry, Work } from "@longshore/ledger/port.ts";
 import t, { type Test } from "tap";
-import { HAND_MOST, type Hand, openHand } from "./hand.ts";
+import { HAND_FIRST, type Hand, openHand } from "./hand.ts";
 import type { Parts } from "./parts.ts";
 import { judge } from "./place.ts";
 import { GROUP, NAMESPACE, never, type Stage, stage } from "./testing/stage.ts";
@@ -57,11 +57,11 @@ async function holding(t: Test, { runs, before, record }: Troubles): Promise<Hel
 t.test("every answer of a large claim is written down, many at a time", async (t) => {
   const it = await holding(t, { runs: 100 });
   it.hand.take(it.works, never);
-  t.equal(it.hand.room(), HAND_MOST - 100);
+  t.equal(it.hand.room(), 0);
   await it.hand.rest();
   t.same(it.states(), { live: 100 });
   t.ok(it.written.length <= 4, `in ${it.written.length} strokes: ${it.written.join(", ")}`);
-  t.equal(it.hand.room(), HAND_MOST);
+  t.equal(it.hand.room(), 2 * HAND_FIRST, "its cluster was fast");
 });
 
 t.test("a create that hangs does not keep its siblings' answers out of the ledger", async (t) => {
@@ -109,7 +109,7 @@ t.test("a bug in one create is thrown by the loop, and its siblings are written 
 
 t.test("rings when half of it is free again, where somebody wanted that", async (t) => {
   const gate = Promise.withResolvers<void>();
-  const it = await holding(t, { runs: HAND_MOST, before: () => gate.promise });
+  const it = await holding(t, { runs: HAND_FIRST, before: () => gate.promise });
   it.hand.take(it.works, never);
   t.equal(it.hand.wants(), false);
   const rung = it.parts.bells.ready.wait(60_000, never);
@@ -117,4 +117,17 @@ t.test("rings when half of it is free again, where somebody wanted that", async 
   await it.hand.rest();
   t.equal(await rung, "rung");
   t.equal(it.hand.wants(), true);
+});
+
+t.test("takes less in hand from a cluster that is slow, and never nothing", async (t) => {
+  let clock: Stage["clock"] | undefined;
+  const it = await holding(t, { runs: 1, before: async () => await clock?.sleep(5_000) });
+  clock = it.clock;
+  const rooms: number[] = [];
+  for (let n = 0; n < 4; n++) {
+    it.hand.take(it.works, never);
+    await it.hand.rest();
+    rooms.push(it.hand.room());
+  }
+  t.same(rooms, [16, 8, 8, 8]);
 });

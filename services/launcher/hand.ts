@@ -12,10 +12,15 @@ import type { Entry, Work } from "@longshore/ledger/port.ts";
 import { createOrAdopt } from "./create.ts";
 import type { Cluster, Parts } from "./parts.ts";
 
-/** In hand at most: some seconds of work for a cluster that is well, and far less than a claim lasts. */
-export const HAND_MOST = 128;
-/** Claims are taken when so much room is left, or nothing is in hand: a few at a time would be a transaction for each few. */
-export const HAND_ROOM = HAND_MOST / 2;
+/**
+ * In hand at most what its cluster does in a second or two, which is found out by doing it: far less than a claim lasts, and less than
+ * its connections are waited for.
+ */
+export const HAND_FIRST = 32;
+const HAND_LEAST = 8;
+export const HAND_MOST = 256;
+const FAST_MS = 1_000;
+const SLOW_MS = 2_500;
 /** Answers of one claim that go into the ledger together. */
 const TOGETHER = 64;
 /** So long an answer waits for its siblings at most: who is slower than that has trouble, and they have not. */
@@ -24,7 +29,9 @@ const SIBLINGS_MS = 100;
 export interface Hand {
   /** How many more it takes. */
   room(): number;
-  /** "Room for many": there is enough of it to ask the ledger. Where there is not, it rings when there is. */
+  /**
+   * Half of it is free, or all: a few at a time would be a transaction for each few. Where that is not so, it rings when it is.
+   */
   wants(): boolean;
   take(works: readonly Work[], signal: AbortSignal): void;
   /** Throws what no patience mends. */
@@ -36,12 +43,19 @@ export interface Hand {
 export function openHand(parts: Parts, cluster: Cluster): Hand {
   const turns = new Set<Promise<void>>();
   const bugs: unknown[] = [];
+  let most = HAND_FIRST;
   let held = 0;
   let wanted = false;
+  const isFree = (): boolean => held === 0 || held <= most / 2;
+
+  function learn(tookMs: number): void {
+    if (tookMs < FAST_MS) most = Math.min(HAND_MOST, most * 2);
+    else if (tookMs > SLOW_MS) most = Math.max(HAND_LEAST, Math.floor(most / 2));
+  }
 
   function leave(): void {
     held--;
-    if (!wanted || HAND_MOST - held < HAND_ROOM) return;
+    if (!wanted || !isFree()) return;
     wanted = false;
     parts.bells.ready.ring();
     parts.bells.waiting.ring();
@@ -59,16 +73,17 @@ export function openHand(parts: Parts, cluster: Cluster): Hand {
   }
 
   return {
-    room: () => HAND_MOST - held,
+    room: () => Math.max(0, most - held),
     wants() {
-      const enough = held === 0 || HAND_MOST - held >= HAND_ROOM;
-      wanted ||= !enough;
-      return enough;
+      wanted ||= !isFree();
+      return isFree();
     },
     take(works, signal) {
       if (works.length === 0) return;
       held += works.length;
+      const beganMs = parts.clock.now();
       const turn = siblings(parts, cluster, works, leave, signal)
+        .then(() => learn(parts.clock.now() - beganMs))
         .catch((error: unknown) => failed(error, signal))
         .finally(() => turns.delete(turn));
       turns.add(turn);

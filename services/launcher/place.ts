@@ -6,19 +6,20 @@ import type { GroupName } from "@longshore/contract/ids.ts";
 import { place as choose } from "@longshore/domain/place/place.ts";
 import type { Attempt, Run } from "@longshore/domain/run/record.ts";
 import { type GroupState, type Judge, UNSERVED_MS } from "@longshore/ledger/port.ts";
-import { type Hand, HAND_ROOM } from "./hand.ts";
+import type { Hand } from "./hand.ts";
 import type { Parts } from "./parts.ts";
 import { drain, steadily } from "./steadily.ts";
 
 const MOST = 128;
+const ROOM_LEAST = 8;
 
 export function place(parts: Parts, hands: ReadonlyMap<GroupName, Hand>) {
   const { ledger, clock, timing, owner: by } = parts;
   let sinceMs: number | undefined;
 
   /** Where all hands are full, what is placed now would be claimed by another statement later: that waits for room, but no longer than a poll. */
-  function isTimely(room: number): boolean {
-    const some = [...hands.values()].filter((hand) => hand.wants()).length > 0 || room >= HAND_ROOM;
+  function isTimely(): boolean {
+    const some = [...hands.values()].filter((hand) => hand.wants()).length > 0;
     sinceMs = some ? undefined : (sinceMs ?? clock.now());
     return sinceMs === undefined || clock.now() - sinceMs >= timing.pollMs;
   }
@@ -26,8 +27,9 @@ export function place(parts: Parts, hands: ReadonlyMap<GroupName, Hand>) {
   async function turn(signal: AbortSignal): Promise<boolean> {
     const room = new Map([...hands].map(([group, hand]) => [group, isClaimedAtOnce(parts, group) ? hand.room() : 0]));
     const inAll = [...room.values()].reduce((sum, it) => sum + it, 0);
-    if (!isTimely(inAll)) return false;
-    const most = inAll >= HAND_ROOM ? Math.min(MOST, inAll) : MOST;
+    if (!isTimely()) return false;
+    // What is placed beyond the room is claimed by another statement later; where there is none to speak of, that must be.
+    const most = inAll >= ROOM_LEAST ? Math.min(MOST, inAll) : MOST;
     const { placed, works } = await ledger.place({ most, judge: judge(parts), claim: { by, forMs: timing.claimMs, room } });
     for (const [group, ofGroup] of Map.groupBy(works, ({ attempt }) => attempt.group))
       if (group !== undefined) hands.get(group)?.take(ofGroup, signal);

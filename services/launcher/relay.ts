@@ -61,19 +61,23 @@ function story(parts: Parts, signal: AbortSignal): Promise<void> {
     });
   }
 
-  async function writeDown(): Promise<void> {
-    const events = confirmed;
+  /** Writes down what was confirmed, and asks what is to be told next: one statement. */
+  async function next(most: number): Promise<readonly OutboxEvent[]> {
+    const sent = confirmed;
     confirmed = [];
-    if (events.length === 0) return;
+    const done = new Set(sent.map(({ run }) => run));
+    const busy = [...inFlight].filter((run) => !done.has(run));
     try {
-      await ledger.sent(events);
+      const events = most > 0 ? await ledger.unsent({ partitions, busy, most, sent }) : await ledger.sent(sent);
+      for (const event of sent) {
+        inFlight.delete(event.run);
+        countEnd(parts, event);
+      }
+      return events ?? [];
     } catch (error) {
-      for (const event of events) doubt(event, error);
-      return;
-    }
-    for (const event of events) {
-      inFlight.delete(event.run);
-      countEnd(parts, event);
+      for (const event of sent) doubt(event, error);
+      if (error instanceof Failure && sent.length > 0) return [];
+      throw error;
     }
   }
 
@@ -86,24 +90,24 @@ function story(parts: Parts, signal: AbortSignal): Promise<void> {
 
   /** Resolves to whether there may be more. */
   async function turn(): Promise<boolean> {
-    await writeDown(); // of those that came late to their own turn
-    if (bugs.length > 0) throw bugs[0];
     await hold();
-    const most = MOST - inFlight.size;
+    const most = MOST - inFlight.size + confirmed.length;
     // Past the lease another relay may be telling these stories: two would tell them out of order.
-    if (most <= 0 || partitions.length === 0 || restMs() <= 0) return false;
+    const may = partitions.length > 0 && restMs() > 0;
     const told: Promise<void>[] = [];
-    for (const event of await ledger.unsent({ partitions, busy: [...inFlight], most })) {
+    for (const event of await next(may ? most : 0)) {
       if (inFlight.has(event.run)) continue;
       told.push(tell(event));
     }
     await atMost(clock, timing.pollMs, told, parts.bells.outbox.ring);
-    await writeDown();
     if (bugs.length > 0) throw bugs[0];
     return told.length > 0;
   }
 
-  return steadily(parts, { what: "relay", ms: timing.pollMs, bell: parts.bells.outbox, signal }, (signal) => drain(signal, turn));
+  const ended = steadily(parts, { what: "relay", ms: timing.pollMs, bell: parts.bells.outbox, signal }, (signal) =>
+    drain(signal, turn),
+  );
+  return ended.then(async () => void (await next(0))); // what was confirmed while we were asked to stop need not be told again
 }
 
 /** Until the broker has answered for all of them, or so long: who is later than that rings, and the others go on. */
