@@ -4,6 +4,7 @@
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { confinement } from "@longshore/kubernetes/rbac-confine.ts";
 import { LauncherConfig } from "@longshore/launcher/config.ts";
 import { environmentName, leaves } from "@longshore/runtime/config-shape.ts";
 import { METRICS } from "@longshore/runtime/metrics.ts";
@@ -60,6 +61,11 @@ for (const name of ["launcher", "watcher"] as const) {
     );
   });
 }
+
+t.test("the policy that confines the launcher is the one that `longshore rbac --confine` prints", async (t) => {
+  const shown = parseAllDocuments(readFileSync(join(deploy, "kubernetes/confine.yaml"), "utf8")).map((it): unknown => it.toJS());
+  t.same(shown, confinement("batch"));
+});
 
 t.test("every alert is about metrics that exist, and says what to do", async (t) => {
   const Alerts = z.object({

@@ -306,6 +306,20 @@ t.test("takes address, CA and token from a kubeconfig, and the group's own crede
   t.equal(await connection.authorization(), "Bearer rotated");
 });
 
+t.test(
+  "reads the token file that a kubeconfig names, from beside it, and again when the file was replaced or found wanting",
+  async (t) => {
+    const at = await folder(t, { "it.yaml": kubeconfig({ tokenFile: "it.token" }), "it.token": "first\n" });
+    const clock = virtualClock();
+    const connection = await connected({ kubeconfig: at("it.yaml") }, {}, clock);
+    t.equal(await connection.authorization(), "Bearer first");
+    await writeFile(at("it.token"), "second");
+    await clock.sleep(2_000);
+    connection.rejected();
+    t.equal(await connection.authorization(), "Bearer second");
+  },
+);
+
 t.test("runs a kubeconfig's program only where that is allowed, and uses the token that it gives", async (t) => {
   const program = `console.log(JSON.stringify({ kind: "ExecCredential", apiVersion: "client.authentication.k8s.io/v1", status: { token: "from-program" } }))`;
   const exec = { apiVersion: "client.authentication.k8s.io/v1", command: process.execPath, args: ["-e", program] };
