@@ -14,7 +14,7 @@ import { prepare } from "./runner/prepare.ts";
 import { type FileResult, runFile } from "./runner/run-file.ts";
 
 const root = resolve(import.meta.dirname, "..");
-const machine = thisMachine();
+const machine = await thisMachine();
 const TICK_MS = 15_000;
 const AT_ONCE: Readonly<Record<Tier, number>> = {
   unit: availableParallelism(),

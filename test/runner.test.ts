@@ -152,13 +152,14 @@ t.test("every test file stands in one tier", async (t) => {
 });
 
 t.test("a file that cannot run here says what it would take, and as root on Debian every file can", (t) => {
-  const bare: Machine = { rootOnDebian: false, linux: false, go: false, cached: [], kubernetesNamed: false };
+  const bare: Machine = { rootOnDebian: false, linux: false, go: false, docker: false, cached: [], kubernetesNamed: false };
   t.same(needsOf("a.test.ts", "/** x */\n// needs rabbitmq, kubernetes\n"), ["rabbitmq", "kubernetes"]);
   t.throws(() => needsOf("a.test.ts", "// needs luck\n"), /a\.test\.ts says that it needs "luck"/);
   for (const need of NEEDS) {
     t.match(missing(need, bare), /Debian|install Go/, need);
     t.equal(missing(need, { ...bare, rootOnDebian: true, linux: true, go: true }), undefined, need);
   }
+  t.equal(missing("rabbitmq", { ...bare, docker: true }), undefined);
   t.equal(missing("kubernetes", { ...bare, cached: ["kubernetes-1.34.4"] }), undefined);
   t.match(missing("kubernetes", { ...bare, cached: ["kubernetes-1.34.4.lock", "kubernetes-1.34.4.making-1"] }), /install Go/);
   const unsaid = findTests(root).filter(({ tier, needs }) => tier === "kube" && needs.length === 0);

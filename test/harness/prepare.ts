@@ -7,19 +7,20 @@ import { toStderr } from "./cached.ts";
 import { nodePrograms } from "./kubernetes/node-programs.ts";
 import { askedVersion, programs } from "./kubernetes/programs.ts";
 import { natsServer } from "./nats.ts";
-import { rabbitmqRoot } from "./rabbitmq-root.ts";
+import { bringRabbitmq } from "./rabbitmq.ts";
 
 async function prepare(what: string | undefined): Promise<void> {
   switch (what) {
     case "brokers":
-      await rabbitmqRoot("4.0", toStderr);
-      await rabbitmqRoot("3.10", toStderr);
+      await bringRabbitmq("4.0", toStderr);
+      await bringRabbitmq("3.10", toStderr);
       await natsServer();
       return;
     case "clusters":
       await programs(askedVersion());
       if (process.getuid?.() === 0) await nodePrograms();
       return;
+    case undefined:
     default:
       throw new Error(`prepare knows "brokers" and "clusters", not "${String(what)}"`);
   }

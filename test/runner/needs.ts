@@ -7,6 +7,7 @@
 import { accessSync, constants, existsSync, readdirSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { cacheFolder } from "../harness/cached.ts";
+import { dockerAnswers } from "../harness/docker.ts";
 
 export const NEEDS = ["rabbitmq", "nats", "kubernetes", "node"] as const;
 export type Need = (typeof NEEDS)[number];
@@ -16,6 +17,8 @@ export interface Machine {
   readonly rootOnDebian: boolean;
   readonly linux: boolean;
   readonly go: boolean;
+  /** A Docker engine answers. */
+  readonly docker: boolean;
   /** What the cache holds already. */
   readonly cached: readonly string[];
   readonly kubernetesNamed: boolean;
@@ -34,14 +37,14 @@ export function needsOf(path: string, text: string): Need[] {
 }
 
 /** Why a file with this need cannot run here, and how it could; nothing where it can. */
-export function missing(need: Need, { rootOnDebian, linux, go, cached, kubernetesNamed }: Machine): string | undefined {
+export function missing(need: Need, { rootOnDebian, linux, go, docker, cached, kubernetesNamed }: Machine): string | undefined {
   const has = (name: string): boolean => cached.some((it) => it.startsWith(`${name}-`) && !/\.(lock|making-)/.test(it));
   const withGo = "install Go 1.26 or newer";
   switch (need) {
     case "rabbitmq":
-      return rootOnDebian || has("rabbitmq")
+      return docker || rootOnDebian || has("rabbitmq")
         ? undefined
-        : "RabbitMQ is made by root on Debian: run the tests there, or in a Debian container";
+        : "RabbitMQ is a container, or made by root on Debian: start a Docker engine, or run the tests there";
     case "nats":
       return go || has("nats") ? undefined : `the NATS server is built with Go: ${withGo}`;
     case "kubernetes":
@@ -53,13 +56,14 @@ export function missing(need: Need, { rootOnDebian, linux, go, cached, kubernete
   }
 }
 
-export function thisMachine(): Machine {
+export async function thisMachine(): Promise<Machine> {
   const linux = process.platform === "linux";
   const folders = (process.env["PATH"] ?? "").split(delimiter);
   return {
     linux,
     rootOnDebian: linux && process.getuid?.() === 0 && existsSync("/usr/bin/apt-get"),
     go: folders.some((folder) => isProgram(join(folder, "go"))),
+    docker: await dockerAnswers(),
     cached: existsSync(cacheFolder()) ? readdirSync(cacheFolder()) : [],
     kubernetesNamed: (process.env["LONGSHORE_TEST_KUBERNETES"] ?? "") !== "",
   };

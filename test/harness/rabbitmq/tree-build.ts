@@ -6,9 +6,8 @@
  */
 import * as fs from "node:fs/promises";
 import path from "node:path";
-import { cached, cacheFolder, exists, run, type Say } from "./cached.ts";
-
-export type Version = "3.10" | "4.0";
+import { cached, cacheFolder, exists, run, type Say } from "../cached.ts";
+import type { Version } from "./place.ts";
 
 /** The Debian release that carries each version. */
 const SUITES: Record<Version, string> = { "3.10": "bookworm", "4.0": "trixie" };
@@ -22,7 +21,7 @@ export async function rabbitmqRoot(version: Version, say: Say): Promise<string> 
 async function build(version: Version, making: string, say: Say): Promise<void> {
   if (process.getuid?.() !== 0 || !(await exists("/usr/bin/apt-get"))) {
     throw new Error(
-      `RabbitMQ ${version} for the tests is not in ${cacheFolder()}, and only root on Debian can make it: run the tests there once.`,
+      `RabbitMQ ${version} for the tests is not in ${cacheFolder()}, and only root on Debian can make it: run the tests there once, or where a Docker engine answers.`,
     );
   }
   say(`RabbitMQ ${version}: making a Debian ${SUITES[version]} tree (about half a minute, 250 MB, once)`);
