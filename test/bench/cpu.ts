@@ -22,6 +22,13 @@ export function since<N extends string>(before: CpuMs<N>, after: CpuMs<N>): CpuM
   return Object.fromEntries(names.map((name) => [name, after[name] - before[name]])) as CpuMs<N>;
 }
 
+/** Of all that runs on this machine, since it was started. */
+export async function machineMs(): Promise<number> {
+  const [line = ""] = (await readFile("/proc/stat", "utf8")).split("\n");
+  const [user = 0, nice = 0, system = 0, _idle, _waiting, irq = 0, softirq = 0] = line.split(/\s+/).slice(1).map(Number);
+  return (user + nice + system + irq + softirq) * TICK_MS;
+}
+
 interface Process {
   readonly parent: number;
   /** Of itself and of the children that ended and were waited for. */

@@ -5,12 +5,15 @@
  * A launch counts from its command, published and confirmed, until its Job's UID is in the ledger. No watcher runs and, on a real
  * control plane, no controller: the Jobs stay as they were created, in both kinds of turns. What is told meanwhile
  * (`run.accepted`, `run.launched`) is published as always, and its cost counted.
+ *
+ * `ratio` is that of the rates. `cpuRatio` is that of the CPU time in all: what the ratio of the rates comes to where the cores are
+ * the bound and nobody else uses them.
  */
 import { cpus } from "node:os";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { openCeiling } from "./ceiling.ts";
 import { pocketCluster, realCluster } from "./cluster.ts";
-import { type CpuMs, cpuMs, since } from "./cpu.ts";
+import { type CpuMs, cpuMs, machineMs, since } from "./cpu.ts";
 import { each, rounded, told } from "./figures.ts";
 import { launched } from "./launched.ts";
 import { type BrokerKind, openStage, type Stage } from "./stage.ts";
@@ -61,6 +64,7 @@ export async function launch({ runs, turns, cluster, broker, profile, say }: Lau
     turns,
     bare: summed(bare, runs),
     launches: summed(ours, runs),
+    cpuRatio: rounded(cpuOf(bare) / cpuOf(ours), 3),
     ratio: rounded(ratesOf(ours, runs) / ratesOf(bare, runs), 3),
   };
   for (const line of told(figures)) say(line);
@@ -71,6 +75,8 @@ interface Turn {
   readonly tookMs: number;
   readonly perSecond: number;
   readonly cpu: CpuMs<string>;
+  /** What had nothing to do with this bench: with much of it the rates say little, and the CPU says more. */
+  readonly othersMs: number;
   readonly verbs: Readonly<Record<string, number>>;
   readonly transactions: number;
   readonly walBytes: number;
@@ -79,14 +85,17 @@ interface Turn {
 async function measured(stage: Stage, count: number, work: () => Promise<number>): Promise<Turn> {
   const pids = { ...stage.pids, bench: process.pid };
   await stage.requests.taken();
-  const before = { cpu: await ownCpuMs(pids), database: await stage.databaseWork() };
+  const look = async () => ({ cpu: await ownCpuMs(pids), machine: await machineMs(), database: await stage.databaseWork() });
+  const before = await look();
   const tookMs = await work();
   await toldAll(stage);
-  const after = { cpu: await ownCpuMs(pids), database: await stage.databaseWork() };
+  const after = await look();
+  const cpu = since(before.cpu, after.cpu);
   return {
     tookMs,
     perSecond: rounded((1000 * count) / tookMs, 1),
-    cpu: since(before.cpu, after.cpu),
+    cpu,
+    othersMs: after.machine - before.machine - inAll(cpu),
     verbs: await stage.requests.taken(),
     transactions: after.database.transactions - before.database.transactions,
     walBytes: after.database.walBytes - before.database.walBytes,
@@ -110,6 +119,9 @@ async function toldAll({ database }: Stage): Promise<void> {
   await clock.sleep(SETTLE_MS);
 }
 
+const inAll = (cpu: CpuMs<string>): number => Object.values(cpu).reduce((sum, ms) => sum + ms, 0);
+const cpuOf = (turns: readonly Turn[]): number => turns.reduce((sum, { cpu }) => sum + inAll(cpu), 0);
+
 const ratesOf = (turns: readonly Turn[], runs: number): number =>
   (1000 * runs * turns.length) / turns.reduce((sum, { tookMs }) => sum + tookMs, 0);
 
@@ -125,7 +137,8 @@ function summed(turns: readonly Turn[], runs: number): object {
     perSecond: rounded(ratesOf(turns, runs), 1),
     perSecondByTurn: turns.map(({ perSecond }) => perSecond),
     cpuMsEach: each(cpu, count, 2),
-    cpuMsEachInAll: rounded(Object.values(cpu).reduce((sum, ms) => sum + ms, 0) / count, 2),
+    cpuMsEachInAll: rounded(inAll(cpu) / count, 2),
+    cpuMsOfOthersEach: rounded(turns.reduce((sum, { othersMs }) => sum + othersMs, 0) / count, 2),
     requestsByVerb: sums((turn) => turn.verbs),
     transactionsEach: rounded(turns.reduce((sum, { transactions }) => sum + transactions, 0) / count, 3),
     walBytesEach: rounded(turns.reduce((sum, { walBytes }) => sum + walBytes, 0) / count, 0),
