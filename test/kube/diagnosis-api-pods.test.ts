@@ -2,6 +2,7 @@
  * What a real cluster shows of Jobs whose pods are not made, find no node, or are taken away, and what a person is told: each
  * made to happen by the real controllers and scheduler. Only what a kubelet would write is written by the test.
  */
+// needs kubernetes
 // runs with kube
 // runs at most 8 min
 import t, { type Test } from "tap";
