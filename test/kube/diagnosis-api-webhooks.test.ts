@@ -2,6 +2,7 @@
  * Admission webhooks that are out of order, or that strip our hold, under a whole Longshore (fault 26): what waits says for
  * whom, goes on by itself when the webhook is mended, and no outcome is lost.
  */
+// needs kubernetes
 // runs with kube
 import { HOLD } from "@longshore/domain/run/marks.ts";
 import t from "tap";
