@@ -1,4 +1,5 @@
 /** What a real API server answers when it cannot, may not or will not, and what a person is told: each made to happen. */
+// needs kubernetes
 // runs with kube
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
