@@ -2,6 +2,7 @@
  * `longshore doctor` against a real API server: one groups file in which each group has another trouble, and the page that a
  * person reads. Every line says what is wrong and what to do, and no group's trouble hides another's.
  */
+// needs kubernetes
 // runs with kube
 import * as fs from "node:fs/promises";
 import { once } from "node:events";
