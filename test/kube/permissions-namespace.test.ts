@@ -2,6 +2,7 @@
  * A namespace that somebody deletes while Jobs of ours are in it: with the last pods Kubernetes deletes the very Roles by which
  * the Jobs could be released, so all of them must be let go of before that (fault 30).
  */
+// needs kubernetes
 // runs with kube
 import t from "tap";
 import { found, handOf, only } from "../harness/kubernetes/hand.ts";
