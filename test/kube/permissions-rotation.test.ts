@@ -3,6 +3,7 @@
  * replaced (faults 27, 28, 29). What waits says why, nothing that is healthy fails, and once the files or the Roles are right
  * again everything goes on by itself. The services are never started again.
  */
+// needs kubernetes
 // runs with kube
 // runs at most 8 min
 import * as fs from "node:fs/promises";
