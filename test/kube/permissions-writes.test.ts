@@ -2,6 +2,7 @@
  * The watcher can write nothing: neither its credential, asked for every write to every resource that this cluster serves, nor
  * its program, in which there is no code that could. And the launcher writes to what its list names, and to nothing else.
  */
+// needs kubernetes
 // runs with kube
 import { once } from "node:events";
 import { Agent, type RequestOptions, request } from "node:https";
