@@ -1,6 +1,7 @@
 /**
  * The launcher dies at each of its dangerous lines, on either broker; another takes over. (Faults 1–4, 9, 10.)
  */
+// needs rabbitmq
 import t from "tap";
 import { rabbitmq } from "../harness/rabbitmq.ts";
 import { openSystem } from "../harness/system.ts";
