@@ -4,6 +4,7 @@
  * A watcher that has no groups file and no cluster's credential learns both from launchers, over each broker, as processes;
  * and nobody who reads along at the broker, or in the logs, learns a credential (G11).
  */
+// needs rabbitmq
 import { randomBytes } from "node:crypto";
 import t, { type Test } from "tap";
 import { openBroker } from "@longshore/broker/open.ts";
