@@ -82,11 +82,12 @@ export function openHand(parts: Parts, cluster: Cluster): Hand {
       if (works.length === 0) return;
       held += works.length;
       const beganMs = parts.clock.now();
-      const turn = siblings(parts, cluster, works, leave, signal)
-        .then(() => learn(parts.clock.now() - beganMs))
-        .catch((error: unknown) => failed(error, signal))
-        .finally(() => turns.delete(turn));
+      const turn = siblings(parts, cluster, works, leave, signal).then(
+        () => learn(parts.clock.now() - beganMs),
+        (error: unknown) => failed(error, signal),
+      );
       turns.add(turn);
+      void turn.finally(() => turns.delete(turn));
     },
     check() {
       if (bugs.length > 0) throw bugs[0];

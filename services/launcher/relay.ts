@@ -25,7 +25,7 @@ export function relay(parts: Parts) {
  * In turns: what is unsent is published, all of it at once, and when the broker has answered that is written down in one
  * statement, while the next turn's events gather. A run whose event is in doubt rests and holds back nobody else.
  */
-function story(parts: Parts, signal: AbortSignal): Promise<void> {
+async function story(parts: Parts, signal: AbortSignal): Promise<void> {
   const { ledger, clock, log, timing, owner } = parts;
   const inFlight = new Set<RunId>();
   let confirmed: OutboxEvent[] = [];
@@ -104,10 +104,8 @@ function story(parts: Parts, signal: AbortSignal): Promise<void> {
     return told.length > 0;
   }
 
-  const ended = steadily(parts, { what: "relay", ms: timing.pollMs, bell: parts.bells.outbox, signal }, (signal) =>
-    drain(signal, turn),
-  );
-  return ended.then(async () => void (await next(0))); // what was confirmed while we were asked to stop need not be told again
+  await steadily(parts, { what: "relay", ms: timing.pollMs, bell: parts.bells.outbox, signal }, (signal) => drain(signal, turn));
+  await next(0); // what was confirmed while we were asked to stop need not be told again
 }
 
 /** Until the broker has answered for all of them, or so long: who is later than that rings, and the others go on. */
