@@ -190,7 +190,8 @@ for (const [name, config] of Object.entries(CONFIGS)) {
   t.test(`${name}: the files that its settings name are mounted, and no secret besides`, async (t) => {
     const mounted = service.volumes.map((it) => it.split(":")[1]);
     const command = JSON.parse(instructions(name).find((it) => it.word === "CMD")?.rest ?? "[]") as string[];
-    for (const path of [command[1], `/etc/longshore/${basename(config.groupsFile ?? "")}`]) t.ok(mounted.includes(path), `${path}`);
+    for (const path of [command[1], `/etc/longshore/${basename(config.groupsFile ?? "")}`])
+      t.ok(mounted.includes(path), `${path}`);
     t.same(service.secrets.toSorted(), config.files.map((it) => basename(it ?? "")).toSorted());
   });
 

@@ -82,7 +82,11 @@ function tokenFilesIn(written: unknown, folder: string): ReadonlyMap<string, str
   );
 }
 
-async function read({ config, tokenFiles }: Parsed, path: string, { context, allowPrograms }: KubeconfigOptions): Promise<Loaded> {
+async function read(
+  { config, tokenFiles }: Parsed,
+  path: string,
+  { context, allowPrograms }: KubeconfigOptions,
+): Promise<Loaded> {
   const names = config.contexts.map((it) => it.name).join(", ") || "none";
   const name = context ?? config.currentContext;
   if (!config.getContextObject(name)) throw new Error(`${path} has no context "${name}"; it has ${names}.`);

@@ -125,15 +125,21 @@ function forbidden(said: Status, answer: Answer, where: Where): Reply {
       "Forbidden",
       `Longshore may not even read the namespace${nameOf(where)} of ${group}: its Role or RoleBinding there is gone, or was never made.`,
       evidence,
+      roleHint(where),
     );
   if (verb !== undefined && resource !== undefined)
     return unhealthy(
       "Forbidden",
       `Longshore may not ${verb} ${resource} in the namespace${nameOf(where)} of ${group}.`,
       evidence,
+      roleHint(where),
     );
   return { kind: "refused", diagnosis: admission(said) };
 }
+
+/** With the group's own name, so that it can be copied. */
+const roleHint = ({ group }: Where): string | undefined =>
+  group === undefined ? undefined : `Apply the group's Role again: \`longshore rbac ${group}\` prints it.`;
 
 function conflict(said: Status, answer: Answer): CreateReply {
   // Also an object under deletion: "object is being deleted: jobs.batch "x" already exists".
