@@ -16,7 +16,7 @@ await using rabbit = await rabbitmq({ version: "4.0" });
 await using cloud = await kubernetes({ nodes: "simulated", clusters: 2 });
 await using system = await openSystem({ brokerUrl: rabbit.url, clusters: cloud.clusters });
 await using _watcher = await system.watcher();
-await using _launcher = await system.launcher();
+await using launcher = await system.launcher();
 const [a, b] = system.sites;
 if (a === undefined || b === undefined) throw new Error("two groups were asked for");
 
@@ -78,6 +78,11 @@ await t.test("a quota that no pod can ever meet: the run fails and says so", asy
 const isGone = async (namespace: string): Promise<boolean> =>
   (await cloud.clusters[1]?.kubectl(["get", "namespace", namespace]))?.code !== 0;
 
+async function roles(namespace: string): Promise<number> {
+  const said = await cloud.clusters[1]?.kubectl(["-n", namespace, "get", "rolebindings,serviceaccounts", "-o", "name"]);
+  return said?.stdout.split("\n").filter((line) => line.includes("longshore")).length ?? 0;
+}
+
 async function deleteNamespace(namespace: string): Promise<void> {
   const said = await cloud.clusters[1]?.kubectl(["delete", "namespace", namespace, "--wait=false"]);
   if (said?.code !== 0) throw new Error(said?.stderr);
@@ -88,12 +93,15 @@ await t.test(
   async (t) => {
     await sent(system, ["ending/running"], { ...lasting("300s"), groups: ["b"] });
     await system.heard("run.started", "ending/running");
+    // Its Roles and accounts may go before its Jobs are let go of: here they surely do.
+    await launcher.stop();
     await deleteNamespace(b.namespace);
+    await system.until("its Roles to go", async () => (await roles(b.namespace)) === 0);
+    await using _late = await system.launcher();
     await sent(system, ["ending/waits"], { ...quick, groups: ["b"] });
     await sent(system, ["ending/elsewhere"], { ...quick, groups: ["b", "a"] });
     t.equal((await system.heard("run.succeeded", "ending/elsewhere")).group, "a");
     await system.heard("run.waiting", "ending/waits");
-    // Its Roles and accounts go before its Jobs do: nobody of ours may let go of them any more.
     const name = await jobOf(system, "ending/running");
     await b.ask("PATCH", `jobs/${name}`, stripped);
     await system.until("the namespace to be gone", () => isGone(b.namespace));
@@ -113,6 +121,7 @@ await t.test(
 await t.test(
   "a namespace is deleted whose accounts are elsewhere: its runs fail with DeletedExternally, and nothing of ours keeps it",
   async (t) => {
+    await system[Symbol.asyncDispose](); // it would take the commands that are for the other one
     await using apart = await openSystem({ brokerUrl: rabbit.url, clusters: cloud.clusters.slice(1), accountsElsewhere: true });
     await using _watcher = await apart.watcher();
     await using _launcher = await apart.launcher();
