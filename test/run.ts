@@ -4,25 +4,21 @@
  *   node test/run.ts [unit] [simulation] [integration] [chaos] [kube] [path…]
  *
  * No argument: all tiers. A path (or a part of one) runs the files that have it. Unit tests share the machine's
- * cores; those that start databases, brokers and clusters go one at a time, and the simulation behind them. The last line is "N passed, N failed".
+ * cores; of those that start databases, brokers and clusters a few go at once, and the simulation behind them. The last line is "N passed, N failed".
  */
 import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
 import { findTests, TIERS, type TestFile, type Tier } from "./runner/find.ts";
 import { missing, thisMachine } from "./runner/needs.ts";
-import { prepare } from "./runner/prepare.ts";
+import { type Preparing, prepare } from "./runner/prepare.ts";
 import { type FileResult, runFile } from "./runner/run-file.ts";
 
 const root = resolve(import.meta.dirname, "..");
 const machine = await thisMachine();
-const TICK_MS = 15_000;
-const AT_ONCE: Readonly<Record<Tier, number>> = {
-  unit: availableParallelism(),
-  simulation: 1, // it uses all cores by itself
-  integration: 1,
-  chaos: 1,
-  kube: 1,
-};
+const compiled = join(root, "node_modules/.cache/longshore-compiled");
+const TICK_MS = 30_000;
+/** Files that start servers mostly wait for them: three at once keep two cores busy. */
+const SERVERS_AT_ONCE = 3;
 
 async function main(words: readonly string[]): Promise<number> {
   const began = performance.now();
@@ -41,19 +37,15 @@ async function main(words: readonly string[]): Promise<number> {
  */
 async function runTiers(chosen: readonly TestFile[], signal: AbortSignal): Promise<FileResult[]> {
   const preparing = prepare(new Set(chosen.map((it) => it.tier)), root, signal);
-  const results: FileResult[] = [];
-  const run = async (tier: Tier): Promise<void> => {
-    const files = chosen.filter((it) => it.tier === tier);
-    if (files.length === 0) return;
-    await preparing.before(tier);
-    results.push(...(await runTier(tier, files, signal)));
-  };
-  const inTurn = async (...tiers: readonly Tier[]): Promise<void> => {
-    for (const tier of tiers) await run(tier);
-  };
-  await run("unit");
-  await Promise.all([run("simulation"), inTurn("integration", "chaos", "kube")]);
-  return results;
+  const of = (...tiers: readonly Tier[]): readonly TestFile[] => tiers.flatMap((tier) => chosen.filter((it) => it.tier === tier));
+  const run = (files: readonly TestFile[], atOnce: number): Promise<FileResult[]> =>
+    runFiles(files, { atOnce, preparing, signal });
+  const quick = await run(of("unit"), availableParallelism());
+  const slow = await Promise.all([
+    run(of("simulation"), 1), // it uses all cores by itself
+    run(of("integration", "chaos", "kube"), SERVERS_AT_ONCE),
+  ]);
+  return [...quick, ...slow.flat()];
 }
 
 function choose(files: readonly TestFile[], words: readonly string[]): readonly TestFile[] {
@@ -67,38 +59,38 @@ function matches({ tier, path }: TestFile, word: string): boolean {
   return TIERS.some((it) => it === word) ? tier === word : path.includes(word.replace(/^\.\//, ""));
 }
 
-async function runTier(tier: Tier, files: readonly TestFile[], signal: AbortSignal): Promise<FileResult[]> {
+interface Lanes {
+  readonly atOnce: number;
+  readonly preparing: Preparing;
+  readonly signal: AbortSignal;
+}
+
+async function runFiles(files: readonly TestFile[], { atOnce, preparing, signal }: Lanes): Promise<FileResult[]> {
   const results: FileResult[] = [];
   const waiting = [...files];
-  const env = {
-    ...process.env,
-    NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"] ?? join(root, "node_modules/.cache/longshore-compiled"),
-  };
-
   async function lane(): Promise<void> {
     for (let file = waiting.shift(); file !== undefined && !signal.aborted; file = waiting.shift()) {
-      const why = file.needs.map((need) => missing(need, machine)).find((it) => it !== undefined);
-      if (why !== undefined) {
-        results.push({ path: file.path, passed: 0, failures: [], skipped: [why], ms: 0 });
-        say(`skip   ${tier.padEnd(11)} ${file.path.padEnd(58)} ${why}`);
-        continue;
-      }
-      const ticking = tick(file.path);
-      const result = await runFile(file.path, {
-        cwd: root,
-        boundMs: file.boundMs,
-        env,
-        signal,
-        onPass: ticking.pass,
-        lowPriority: tier === "simulation",
-      });
-      ticking.stop();
-      results.push(result);
-      report(tier, result);
+      await preparing.before(file.tier);
+      results.push(await runOrSkip(file, signal));
     }
   }
-  await Promise.all(Array.from({ length: AT_ONCE[tier] }, lane));
+  await Promise.all(Array.from({ length: atOnce }, lane));
   return results;
+}
+
+async function runOrSkip({ path, tier, needs, boundMs }: TestFile, signal: AbortSignal): Promise<FileResult> {
+  const why = needs.map((need) => missing(need, machine)).find((it) => it !== undefined);
+  if (why !== undefined) {
+    say(`skip   ${tier.padEnd(11)} ${path.padEnd(58)} ${why}`);
+    return { path, passed: 0, failures: [], skipped: [why], ms: 0 };
+  }
+  const ticking = tick(path);
+  const env = { ...process.env, NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"] ?? compiled };
+  const lowPriority = tier === "simulation";
+  const result = await runFile(path, { cwd: root, boundMs, env, signal, onPass: ticking.pass, lowPriority });
+  ticking.stop();
+  report(tier, result);
+  return result;
 }
 
 function tick(path: string): { readonly pass: () => void; readonly stop: () => void } {
