@@ -78,6 +78,24 @@ t.test("a create that hangs does not keep its siblings' answers out of the ledge
   t.same(it.states(), { live: 5 });
 });
 
+t.test("an attempt whose time to wait is over does not make its siblings' answers wait for the slowest", async (t) => {
+  const hung = Promise.withResolvers<void>();
+  const it = await holding(t, { runs: 4, before: (n) => (n === 1 ? hung.promise : Promise.resolve()) });
+  const [first, ...others] = it.works;
+  if (first === undefined) throw new TypeError("nothing was claimed");
+  const { attempt } = first;
+  const worn: Work = { ...first, attempt: { ...attempt, notes: { ...attempt.notes, waitUntilMs: first.nowMs } } };
+  it.hand.take([worn, ...others], never);
+  for (let turns = 0; it.states().live !== 2; turns++) {
+    if (turns > 100) throw new Error(`it did not come to that: ${JSON.stringify(it.states())}`);
+    await it.clock.sleep(20);
+  }
+  t.same(it.states(), { done: 1, live: 2, claimed: 1 });
+  hung.resolve();
+  await it.hand.rest();
+  t.same(it.states(), { done: 1, live: 3 });
+});
+
 t.test("answers that the ledger does not take now are given to it again", async (t) => {
   let away = 3;
   const record = async (): Promise<void> => {

@@ -110,12 +110,15 @@ async function siblings(
   const over = new AbortController();
   let open = works.length;
   let answers: Entry[] = [];
+  let isTimed = false;
   const flush = (): void => {
     if (answers.length > 0) writing.push(writeDown(parts, answers, signal));
     answers = [];
   };
   const late = async (): Promise<void> => {
+    isTimed = true;
     await parts.clock.sleep(SIBLINGS_MS, over.signal);
+    isTimed = false;
     if (!over.signal.aborted) flush();
   };
   const one = async (work: Work): Promise<void> => {
@@ -126,7 +129,7 @@ async function siblings(
       open--;
       leave();
       if (answers.length >= TOGETHER || open === 0) flush();
-      else if (answers.length === 1) void late();
+      else if (answers.length > 0 && !isTimed) void late();
     }
   };
   const done = await Promise.allSettled(works.map(one));
