@@ -1,5 +1,5 @@
 /** G1 and G2: what became of each confirmed command, and that one run id has one effect. */
-import type { History, Sent } from "./history.ts";
+import type { History, Sent } from "./history-journals.ts";
 
 export function faultsOfCommands(history: History): readonly string[] {
   return [...unanswered(history), ...effects(history), ...contents(history)];

@@ -11,7 +11,7 @@ import {
   jobsOf,
   podsOf,
   type PodLife,
-} from "./history.ts";
+} from "./history-journals.ts";
 
 export function faultsOfEnds(history: History): readonly string[] {
   return [

@@ -11,7 +11,7 @@ import {
   type JobLife,
   jobsOf,
   podsOf,
-} from "./history.ts";
+} from "./history-journals.ts";
 
 export function faultsOfJobs(history: History): readonly string[] {
   return [

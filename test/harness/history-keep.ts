@@ -4,7 +4,7 @@
  * The failure this prevents: a judge who begins to look when everything is over.
  */
 import { canonical } from "@longshore/contract/canonical.ts";
-import type { History, Passed, Sent } from "./history.ts";
+import type { History, Passed, Sent } from "./history-journals.ts";
 import { rowsOf } from "./history-rows.ts";
 import { watchOf } from "./history-watch.ts";
 import type { Site } from "./site.ts";

@@ -4,7 +4,7 @@
  * The failure this prevents: asking the ledger's own code whether the ledger is right.
  */
 import pg from "pg";
-import type { LedgerRows } from "./history.ts";
+import type { LedgerRows } from "./history-journals.ts";
 
 const RUNS = `select id, state, outcome, generation, seq, coalesce((plan ->> 'simple')::boolean, true) as simple from longshore.run`;
 const ATTEMPTS = `

@@ -1,5 +1,5 @@
 /** G6: each run's events are dense, in order, with one end a generation, and what the ledger holds is what was published. */
-import { ENDS, type EventRow, type History, type Passed } from "./history.ts";
+import { ENDS, type EventRow, type History, type Passed } from "./history-journals.ts";
 
 export function faultsOfStories({ ledger, passed }: History): readonly string[] {
   const stories = Map.groupBy(ledger.events, ({ run }) => run);

@@ -6,7 +6,7 @@
  */
 import { CONTROLLER_UID, HOLD, LABELS } from "@longshore/domain/run/marks.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
-import type { JobLife, PodLife } from "./history.ts";
+import type { JobLife, PodLife } from "./history-journals.ts";
 import type { Site } from "./site.ts";
 
 export interface Watched extends AsyncDisposable {

@@ -1,6 +1,7 @@
 /** The history checker, tried on histories in which one thing is wrong: it must say so, and say nothing of the sound one. */
 import t from "tap";
-import { type ClusterHistory, faultsOfHistory, type History, type Passed } from "./history.ts";
+import { faultsOfHistory } from "./history.ts";
+import type { ClusterHistory, History, Passed } from "./history-journals.ts";
 
 /** Lists of a history can be changed here, which its readers cannot. */
 type Open<T> = T extends readonly (infer E)[] ? Open<E>[] : T extends object ? { -readonly [K in keyof T]: Open<T[K]> } : T;
