@@ -6,7 +6,7 @@
  * says to everybody who tries Longshore as root in a container. As root it runs as nobody, from folders nobody can reach.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { randomBytes, randomUUID } from "node:crypto";
+import { randomBytes, randomInt, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import * as fs from "node:fs/promises";
 import { createServer } from "node:net";
@@ -94,15 +94,28 @@ export function leash(pid: number, signal: "INT" | "KILL"): { release(): void } 
   return { release: () => void watcher.stdin.end("released\n") };
 }
 
-/** A port that was free a moment ago, on loopback. */
+const PORTS_FROM = 15_000;
+const PORTS_TO = 32_000;
+const TAKEN_MOST = 100;
+
+/**
+ * A port that was free a moment ago, on loopback. Below those that systems hand out themselves: of these, any connection
+ * anywhere takes one between our look and the server's start, or while a server that was killed is down.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("a TCP server without a port");
-  return address.port;
+  for (let taken = 0; taken < TAKEN_MOST; taken++) {
+    const port = randomInt(PORTS_FROM, PORTS_TO);
+    const server = createServer().listen(port, "127.0.0.1");
+    const isFree = await once(server, "listening").then(
+      () => true,
+      () => false,
+    );
+    if (!isFree) continue;
+    server.close();
+    await once(server, "close");
+    return port;
+  }
+  throw new Error(`of the ports from ${PORTS_FROM} to ${PORTS_TO} on 127.0.0.1, ${TAKEN_MOST} tried by chance were taken.`);
 }
 
 /** The folder with initdb and postgres. As root it is a copy that nobody can reach: a clone under /root is closed to nobody. */
