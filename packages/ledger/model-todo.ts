@@ -31,7 +31,7 @@ export function placeDue(tables: its.Tables, { most, judge, claim }: Parameters<
     const attempt = run && attemptIn(run.record, step, n);
     return run === undefined || attempt === undefined ? [] : workOf(run, attempt, at.nowMs);
   });
-  return { placed, told, works };
+  return { placed, told, more: candidates.length >= most && changes.size > 0, works };
 }
 
 const workOf = (run: its.ModelRun, attempt: Work["attempt"], nowMs: number): readonly Work[] => {

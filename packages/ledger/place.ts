@@ -57,7 +57,7 @@ export async function place(
   { database, epoch, jobName }: Parts,
   { most, judge, claim }: { readonly most: number; readonly judge: Judge; readonly claim?: Claiming },
 ): Promise<Placed> {
-  if ((await database.all(WAITING)).length === 0) return { placed: 0, told: 0, works: [] };
+  if ((await database.all(WAITING)).length === 0) return { placed: 0, told: 0, more: false, works: [] };
   return await database.transaction(async (queries, nowMs) => {
     const locked = await queries.all<{ frozen: boolean }>(LOCK_GROUPS);
     const claiming = locked.some(({ frozen }) => frozen) ? undefined : claim;
@@ -76,7 +76,8 @@ export async function place(
       return it === undefined ? [] : [{ change, held: it }];
     });
     await write(queries, writings, nowMs, epoch);
-    return { placed, told, works: worksOf(candidates, decided, nowMs) };
+    const more = candidates.length >= most && changes.size > 0;
+    return { placed, told, more, works: worksOf(candidates, decided, nowMs) };
   });
 }
 

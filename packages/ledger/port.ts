@@ -150,6 +150,8 @@ export interface Claiming {
 export interface Placed {
   readonly placed: number;
   readonly told: number;
+  /** As many as were asked for were due, and something was decided of them: there may be more. */
+  readonly more: boolean;
   /** Those of the placed that were claimed as well. */
   readonly works: readonly Work[];
 }

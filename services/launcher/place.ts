@@ -30,10 +30,11 @@ export function place(parts: Parts, hands: ReadonlyMap<GroupName, Hand>) {
     if (!isTimely()) return false;
     // What is placed beyond the room is claimed by another statement later; where there is none to speak of, that must be.
     const most = inAll >= ROOM_LEAST ? Math.min(MOST, inAll) : MOST;
-    const { placed, works } = await ledger.place({ most, judge: judge(parts), claim: { by, forMs: timing.claimMs, room } });
+    const { more, works } = await ledger.place({ most, judge: judge(parts), claim: { by, forMs: timing.claimMs, room } });
     for (const [group, ofGroup] of Map.groupBy(works, ({ attempt }) => attempt.group))
       if (group !== undefined) hands.get(group)?.take(ofGroup, signal);
-    return placed === most;
+    // Not only where all found a place: a thousand runs that wait for one dead group stand before others in this line.
+    return more;
   }
 
   return async (signal: AbortSignal): Promise<void> => {
