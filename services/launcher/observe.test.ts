@@ -1,8 +1,9 @@
 import { writeFact } from "@longshore/contract/envelope.ts";
 import { GroupName, Uid } from "@longshore/contract/ids.ts";
 import t from "tap";
+import { look } from "./look.ts";
 import { observe } from "./observe.ts";
-import { deliveryOf, GROUP, INSTALLATION, live, NAMESPACE, never, RUN, type Stage, stage } from "./testing/stage.ts";
+import { claimed, deliveryOf, GROUP, INSTALLATION, live, NAMESPACE, never, RUN, type Stage, stage } from "./testing/stage.ts";
 import { markUnhealthy, probeOne, writesAreTaken } from "./probe.ts";
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 
@@ -100,6 +101,23 @@ t.test("another namespace of the same name is not used, also by a launcher that 
   it.pocket.meddle({ kind: "create namespace", name: NAMESPACE });
   await probeOne(it.parts, it.cluster, never);
   t.match(recorded(it), { health: "unhealthy", diagnosis: { code: "GroupMoved" }, namespaceUid: known });
+});
+
+t.test("another namespace of the same name that is being deleted is another one, and nothing is missing from ours", async (t) => {
+  const it = await claimed(t);
+  const { getNamespace } = it.cluster.reads;
+  const reads: typeof it.cluster.reads = {
+    ...it.cluster.reads,
+    getNamespace: async (signal) => {
+      const got = await getNamespace(signal);
+      return got.kind === "found" ? { ...got, object: { ...got.object, uid: "another", deleting: true } } : got;
+    },
+  };
+  const cluster = { ...it.cluster, reads };
+  await probeOne(it.parts, cluster, never);
+  t.match(recorded(it), { health: "unhealthy", diagnosis: { code: "GroupMoved" } });
+  t.equal(it.parts.views.get(GROUP)?.leaving, undefined);
+  t.match(await look(it.parts, cluster, it.work, never), { kind: "unseen" });
 });
 
 t.test("a group that refuses writes is not well again by answering a read, and rests longer each time", async (t) => {

@@ -95,7 +95,7 @@ export async function probeOne(
     namespaceUid,
     healthy: diagnosis === undefined,
     diagnosis,
-    ...(got.kind === "found" && got.object.deleting && { leaving: true }),
+    ...(got.kind === "found" && got.object.deleting && got.object.uid === namespaceUid && { leaving: true }),
     ...(isElsewhere && { isElsewhere }),
     ...(refused && { refused }),
     ...(servedMs !== undefined && { servedMs }),
@@ -169,8 +169,9 @@ function verdict(
 ): Diagnosis | undefined {
   switch (got.kind) {
     case "found":
-      if (got.object.deleting) return diagnose("NamespaceTerminating", `The namespace ${namespace} is being deleted.`);
-      if (known === undefined || got.object.uid === known) return undefined;
+      // Whose it is comes first: in another's that is being deleted our Jobs would be missing as if they had never been.
+      if (known === undefined || got.object.uid === known)
+        return got.object.deleting ? diagnose("NamespaceTerminating", `The namespace ${namespace} is being deleted.`) : undefined;
       return diagnose(
         "GroupMoved",
         `The namespace ${namespace} is not the one that this group's Jobs were created in: it was recreated, or another cluster answers.`,
