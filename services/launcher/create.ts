@@ -4,7 +4,7 @@
  * The bug this prevents: two Jobs for one attempt. The name is deterministic, so a second create meets the first one's Job;
  * it is adopted only by its proof. No answer is never taken for a "no".
  */
-import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { stepsOf } from "@longshore/contract/request.ts";
 import { classifyCreate } from "@longshore/domain/diagnosis/replies.ts";
@@ -63,7 +63,7 @@ export async function createOrAdopt(parts: Creating, cluster: Cluster, work: Wor
         retryAtMs: work.nowMs + parts.timing.placeAgainMs,
         again: true,
         ...(isThrottled(created.failure)
-          ? { reason: "Throttled", diagnosis: diagnose("QuotaExceeded", created.failure.message) }
+          ? throttled(parts, cluster, parts.timing.placeAgainMs, diagnose("QuotaExceeded", created.failure.message))
           : { diagnosis: diagnoseTransport(created.failure) }),
       };
     case "answered":
@@ -88,7 +88,16 @@ async function answered(
     case "deferred": {
       // Every other run would meet the same: none is sent there until a probe finds it well again.
       if (verdict.unhealthy) await markUnhealthy(parts, cluster, verdict.diagnosis);
-      const retryAtMs = work.nowMs + (reply.retryAfterMs ?? parts.timing.placeAgainMs);
+      const pauseMs = reply.retryAfterMs ?? parts.timing.placeAgainMs;
+      // Another group may take it meanwhile.
+      if (reply.status === 429)
+        return {
+          kind: "deferred",
+          claimNo,
+          retryAtMs: work.nowMs + parts.timing.placeAgainMs,
+          ...throttled(parts, cluster, pauseMs, verdict.diagnosis),
+        };
+      const retryAtMs = work.nowMs + pauseMs;
       // A quota that counts Jobs is full for everybody: others go elsewhere, or wait without asking.
       if (verdict.diagnosis.code === "QuotaExceeded")
         await parts.ledger.setGroup(cluster.name, { noRoom: { untilMs: retryAtMs, diagnosis: verdict.diagnosis } });
@@ -97,6 +106,14 @@ async function answered(
     case "unknown":
       return { kind: "unanswered", claimNo };
   }
+}
+
+/** With jitter upwards only: never earlier than it asked, and not all launchers in the same instant. */
+function throttled({ views, clock }: Creating, { name }: Cluster, forMs: number, diagnosis: Diagnosis) {
+  const view = views.get(name);
+  const untilMs = Math.max(view?.quiet?.untilMs ?? 0, clock.now() + forMs * (1 + clock.random() / 4));
+  if (view !== undefined) views.set(name, { ...view, quiet: { untilMs, why: diagnosis.sentence } });
+  return { reason: "Throttled", diagnosis };
 }
 
 /** Our own pace held it back, or the API server's wish for a pause: the cluster is well. */

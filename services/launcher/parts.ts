@@ -37,6 +37,8 @@ export interface GroupView {
   readonly isElsewhere?: true;
   /** When we last said, by our own clock, that we have it. */
   readonly servedMs?: number;
+  /** It has too much to do: until then nothing is placed there by us, or each claim would be two writes for a create that is not sent. */
+  readonly quiet?: { readonly untilMs: number; readonly why: string };
   /** It answers reads and refused our writes, so many times in a row: until then none is tried. */
   readonly refused?: { readonly times: number; readonly untilMs: number; readonly diagnosis: Diagnosis };
 }

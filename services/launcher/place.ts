@@ -52,12 +52,16 @@ const isClaimedAtOnce = ({ clusters, views }: Parts, group: GroupName): boolean 
 /** Called under the groups' locks, so that a thousand runs do not pile up on the first group. */
 type Judging = (attempt: Attempt, run: Pick<Run, "plan">, groups: readonly GroupState[], nowMs: number) => ReturnType<Judge>;
 
-export function judge({ timing, clusters }: Pick<Parts, "timing" | "clusters">): Judging {
+export function judge({ timing, clusters, views, clock }: Pick<Parts, "timing" | "clusters" | "views" | "clock">): Judging {
   const isUnserved = ({ name, servedAtMs }: GroupState, nowMs: number): boolean =>
     !clusters.has(name) && (servedAtMs === undefined || nowMs - servedAtMs >= UNSERVED_MS);
+  const quietOf = ({ name }: GroupState): string | undefined => {
+    const quiet = views.get(name)?.quiet;
+    return quiet !== undefined && clock.now() < quiet.untilMs ? quiet.why : undefined;
+  };
   return (attempt, run, states, nowMs) => {
     if (nowMs >= attempt.notes.waitUntilMs) return { kind: "waitExpired" };
-    const groups = states.map((it) => (isUnserved(it, nowMs) ? { ...it, unserved: true } : it));
+    const groups = states.map((it) => ({ ...it, quiet: quietOf(it), ...(isUnserved(it, nowMs) && { unserved: true }) }));
     const image = run.plan.with?.image ?? run.plan.steps.find(({ name }) => name === attempt.step)?.image;
     const images = image === undefined ? [] : [image];
     const found = choose({ wanted: run.plan.groups, groups, avoid: attempt.notes.avoid, images, nowMs });

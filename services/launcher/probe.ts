@@ -89,7 +89,7 @@ export async function probeOne(
       ...(namespaceUid !== undefined && { namespaceUid }),
     });
   // After the ledger knows it: proofs made with it must be checkable by every other launcher.
-  const { refused, servedMs } = parts.views.get(name) ?? {};
+  const { refused, servedMs, quiet } = parts.views.get(name) ?? {};
   const isElsewhere = diagnosis !== undefined && !isAgreed;
   parts.views.set(name, {
     namespaceUid,
@@ -98,6 +98,7 @@ export async function probeOne(
     ...(got.kind === "found" && got.object.deleting && got.object.uid === namespaceUid && { leaving: true }),
     ...(isElsewhere && { isElsewhere }),
     ...(refused && { refused }),
+    ...(quiet && { quiet }),
     ...(servedMs !== undefined && { servedMs }),
   });
 }

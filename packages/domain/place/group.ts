@@ -17,6 +17,8 @@ export interface Group {
   readonly diagnosis?: Diagnosis | undefined;
   /** Its cluster said that there is no room (a full quota): nothing is sent there before. */
   readonly noRoom?: { readonly untilMs: number; readonly diagnosis: Diagnosis } | undefined;
+  /** Its API server asked whoever judges for a pause, which is not over: what would be sent now would only wait. */
+  readonly quiet?: string | undefined;
   /** No launcher has it in its groups file any more, so that nobody would create a Job there. */
   readonly unserved?: boolean;
   /** Attempts that were placed there and whose creates have not begun. */

@@ -72,6 +72,18 @@ const cases: readonly Case[] = [
     want: "b",
     why: /takes 0.4 Jobs a second, and 2 are in line/,
   },
+  {
+    name: "passes a group over whose API server asked for a pause",
+    groups: [named("a", { quiet: "It has too much to do." }), named("b")],
+    want: "b",
+    why: /too much to do/,
+  },
+  {
+    name: "waits for the end of a pause",
+    groups: [named("a", { quiet: "It has too much to do." })],
+    want: "Throttled",
+    hopeless: false,
+  },
   { name: "lets one stand in line, however slow the pace", groups: [named("a", { createsPerSecond: 0.1 })], want: "a" },
   { name: "waits for its turn", groups: [named("a", { createsPerSecond: 1, inLine: 5 })], want: "Throttled", hopeless: false },
   {

@@ -94,7 +94,7 @@ function preferred({
 }
 
 function skipped(group: Group, { images = [], nowMs }: Placing): Skip | undefined {
-  const { diagnosis, noRoom, slotsUsed, jobsMax, inLine = 0, createsPerSecond } = group;
+  const { diagnosis, noRoom, quiet, slotsUsed, jobsMax, inLine = 0, createsPerSecond } = group;
   const image = imageRefused(group, images);
   if (image !== undefined) return policyRefused(group.name, image);
   if (group.unserved === true) return UNSERVED;
@@ -104,6 +104,7 @@ function skipped(group: Group, { images = [], nowMs }: Placing): Skip | undefine
   if (slotsUsed >= jobsMax) return { reason: "GroupsFull", why: `It is full: ${slotsUsed} of ${jobsMax} Jobs.` };
   if (noRoom !== undefined && nowMs < noRoom.untilMs)
     return { reason: "QuotaExceeded", why: noRoom.diagnosis.sentence, diagnosis: noRoom.diagnosis };
+  if (quiet !== undefined) return { reason: "Throttled", why: quiet };
   if (createsPerSecond !== undefined && inLine >= lineMost(createsPerSecond))
     return { reason: "Throttled", why: `It takes ${createsPerSecond} Jobs a second, and ${inLine} are in line.` };
   return undefined;
