@@ -1,5 +1,6 @@
 import type { Fault } from "@longshore/pocket/faults.ts";
 import { HOLD } from "@longshore/domain/run/marks.ts";
+import { Failure } from "@longshore/contract/problem.ts";
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import t from "tap";
 import { createOrAdopt, occupy } from "./create.ts";
@@ -91,6 +92,14 @@ const cases: readonly Case[] = [
   },
 ];
 
+const quotaFull = {
+  kind: "Status",
+  apiVersion: "v1",
+  reason: "Forbidden",
+  message:
+    'jobs.batch "x" is forbidden: exceeded quota: some, requested: count/jobs.batch=1, used: count/jobs.batch=5, limited: count/jobs.batch=5',
+};
+
 const workOf = (it: Stage) => (it as Stage & { readonly work: Parameters<typeof occupy>[2] }).work;
 
 for (const { name, faults = [], alreadyThere, want, jobs, says } of cases) {
@@ -104,6 +113,20 @@ for (const { name, faults = [], alreadyThere, want, jobs, says } of cases) {
     else t.match(it.said, [{ level: "warn", message: says }]);
   });
 }
+
+for (const [what, trouble] of [
+  ["a full quota", { status: 403, body: quotaFull }],
+  ["a token that is not accepted", { status: 401, body: {} }],
+] as const)
+  t.test(`${what} is an answer also where the ledger cannot be told of the group`, async (t) => {
+    const it = await claimed(t);
+    const away = () => Promise.reject(new Failure("retry", "LedgerUnreachable", "The ledger cannot be reached."));
+    const parts = { ...it.parts, ledger: { ...it.parts.ledger, setGroup: away, lease: away } };
+    const createJob = async () => ({ kind: "answered" as const, ...trouble });
+    const cluster = { ...it.cluster, writes: { ...it.cluster.writes, createJob } };
+    t.match(await createOrAdopt(parts, cluster, it.work, never), { kind: "deferred", claimNo: 1 });
+    t.match(it.said.at(-1), { message: /could not be written down/ });
+  });
 
 t.test("sends nothing to a group that was never reached: no proof could be written on the Job", async (t) => {
   const it = await claimed(t);

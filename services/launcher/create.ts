@@ -87,7 +87,7 @@ async function answered(
       return { kind: "refused", claimNo, diagnosis: verdict.diagnosis };
     case "deferred": {
       // Every other run would meet the same: none is sent there until a probe finds it well again.
-      if (verdict.unhealthy) await markUnhealthy(parts, cluster, verdict.diagnosis);
+      if (verdict.unhealthy) await asideOf(parts, cluster, () => markUnhealthy(parts, cluster, verdict.diagnosis));
       const pauseMs = reply.retryAfterMs ?? parts.timing.placeAgainMs;
       // Another group may take it meanwhile.
       if (reply.status === 429)
@@ -100,11 +100,23 @@ async function answered(
       const retryAtMs = work.nowMs + pauseMs;
       // A quota that counts Jobs is full for everybody: others go elsewhere, or wait without asking.
       if (verdict.diagnosis.code === "QuotaExceeded")
-        await parts.ledger.setGroup(cluster.name, { noRoom: { untilMs: retryAtMs, diagnosis: verdict.diagnosis } });
+        await asideOf(parts, cluster, () =>
+          parts.ledger.setGroup(cluster.name, { noRoom: { untilMs: retryAtMs, diagnosis: verdict.diagnosis } }),
+        );
       return { kind: "deferred", claimNo, diagnosis: verdict.diagnosis, retryAtMs };
     }
     case "unknown":
       return { kind: "unanswered", claimNo };
+  }
+}
+
+/** What an answer says of its group may be lost; the answer may not, or its create is in doubt until the fence has passed. */
+async function asideOf({ log }: Creating, { name: group }: Cluster, note: () => Promise<void>): Promise<void> {
+  try {
+    await note();
+  } catch (error) {
+    if (!(error instanceof Failure && error.disposition === "retry")) throw error;
+    log.warn("how a group is could not be written down", { group, code: error.code, error: error.message });
   }
 }
 
