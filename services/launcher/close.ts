@@ -13,7 +13,7 @@ import { occupy } from "./create.ts";
 import { inputsOf, look, type Look, remainsOf } from "./look.ts";
 import type { Cluster, Parts } from "./parts.ts";
 import { withRefusalTold } from "./refusals.ts";
-import { drain, steadily } from "./steadily.ts";
+import { drain, sideBySide, steadily } from "./steadily.ts";
 
 const MOST = 32;
 /** Between looks at one that is on its way out. */
@@ -24,7 +24,7 @@ export function close(parts: Parts, cluster: Cluster) {
     steadily(parts, { what: `close ${cluster.name}`, ms: parts.timing.pollMs, bell: parts.bells.closing, signal }, (signal) =>
       drain(signal, async () => {
         const works = await parts.ledger.take({ state: "closing", group: cluster.name, most: MOST, holdMs: AGAIN_MS });
-        await Promise.all(works.map((work) => closeOne(parts, cluster, work, signal)));
+        await sideBySide(works, (work) => closeOne(parts, cluster, work, signal));
         return works.length === MOST;
       }),
     );

@@ -14,7 +14,7 @@ import { isUnplaced } from "@longshore/domain/watch/evidence.ts";
 import { inputsOf, look, type Look, remainsOf, saidOf } from "./look.ts";
 import type { Cluster, Parts } from "./parts.ts";
 import { judge } from "./place.ts";
-import { drain, steadily } from "./steadily.ts";
+import { drain, sideBySide, steadily } from "./steadily.ts";
 
 const MOST = 32;
 
@@ -26,7 +26,7 @@ export function expire(parts: Parts, cluster: Cluster) {
         // Asked once for all that wait for a node; most of them could go nowhere else, and need no look.
         const isAsked = works.some(({ attempt, run, nowMs }) => timerOf(attempt, run.plan.limits, nowMs) === "elsewhere");
         const groups = isAsked ? await parts.ledger.groups() : [];
-        await Promise.all(works.map((work) => expireOne(parts, cluster, work, signal, groups)));
+        await sideBySide(works, (work) => expireOne(parts, cluster, work, signal, groups));
         return works.length === MOST;
       }),
     );

@@ -13,7 +13,7 @@ import { occupy } from "./create.ts";
 import { look } from "./look.ts";
 import { type Cluster, isMoved, type Parts } from "./parts.ts";
 import { withRefusalTold } from "./refusals.ts";
-import { drain, steadily } from "./steadily.ts";
+import { drain, sideBySide, steadily } from "./steadily.ts";
 
 const MOST = 64;
 const RECORDED = { [ANNOTATIONS.hold]: WITHOUT_HOLD.recorded };
@@ -23,7 +23,7 @@ export function release(parts: Parts, cluster: Cluster) {
     steadily(parts, { what: `release ${cluster.name}`, ms: parts.timing.pollMs, bell: parts.bells.ended, signal }, (signal) =>
       drain(signal, async () => {
         const works = await parts.ledger.take({ state: "ended", group: cluster.name, most: MOST, holdMs: parts.timing.holdMs });
-        await Promise.all(works.map((work) => releaseOne(parts, cluster, work, signal)));
+        await sideBySide(works, (work) => releaseOne(parts, cluster, work, signal));
         return works.length === MOST;
       }),
     );

@@ -31,3 +31,14 @@ export async function steadily(
 export async function drain(signal: AbortSignal, work: () => Promise<boolean>): Promise<void> {
   while (!signal.aborted && (await work()));
 }
+
+/**
+ * All at once, and each to its end: behind the first that failed, the others would go on while the loop takes more, or the program
+ * closes its ledger under them. What no patience mends is thrown before what passes.
+ */
+export async function sideBySide<I>(items: readonly I[], work: (item: I) => Promise<unknown>): Promise<void> {
+  const done = await Promise.allSettled(items.map(work));
+  const failures = done.flatMap((it): unknown[] => (it.status === "rejected" ? [it.reason] : []));
+  if (failures.length === 0) return;
+  throw failures.find((it) => !(it instanceof Failure && it.disposition === "retry")) ?? failures[0];
+}

@@ -9,7 +9,7 @@ import { isUnfinished, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
 import type { StrayWork } from "@longshore/ledger/port.ts";
 import { type Cluster, isMoved, type Parts } from "./parts.ts";
 import { withRefusalTold } from "./refusals.ts";
-import { drain, steadily } from "./steadily.ts";
+import { drain, sideBySide, steadily } from "./steadily.ts";
 
 const MOST = 32;
 const AGAIN_MS = 2_000;
@@ -19,7 +19,7 @@ export function sweep(parts: Parts, cluster: Cluster) {
     steadily(parts, { what: `sweep ${cluster.name}`, ms: parts.timing.pollMs, bell: parts.bells.strays, signal }, (signal) =>
       drain(signal, async () => {
         const strays = await parts.ledger.takeStrays({ group: cluster.name, most: MOST, holdMs: AGAIN_MS });
-        await Promise.all(strays.map((stray) => sweepOne(parts, cluster, stray, signal)));
+        await sideBySide(strays, (stray) => sweepOne(parts, cluster, stray, signal));
         return strays.length === MOST;
       }),
     );
