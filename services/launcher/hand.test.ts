@@ -149,3 +149,12 @@ t.test("takes less in hand from a cluster that is slow, and never nothing", asyn
   }
   t.same(rooms, [16, 8, 8, 8]);
 });
+
+t.test("takes less in hand where nothing comes of it, however fast that is said", async (t) => {
+  const it = await holding(t, { runs: 20 });
+  it.pocket.cause({ on: "create", trouble: { kind: "unsent" } });
+  it.hand.take(it.works, never);
+  await it.hand.rest();
+  t.same(it.states(), { waiting: 20 });
+  t.equal(it.hand.room(), HAND_FIRST / 2);
+});

@@ -48,9 +48,10 @@ export function openHand(parts: Parts, cluster: Cluster): Hand {
   let wanted = false;
   const isFree = (): boolean => held === 0 || held <= most / 2;
 
-  function learn(tookMs: number): void {
-    if (tookMs < FAST_MS) most = Math.min(HAND_MOST, most * 2);
-    else if (tookMs > SLOW_MS) most = Math.max(HAND_LEAST, Math.floor(most / 2));
+  /** Refusals are fast too, and so is what is not sent. */
+  function learn(tookMs: number, created: number): void {
+    if (created > 0 && tookMs < FAST_MS) most = Math.min(HAND_MOST, most * 2);
+    else if (created === 0 || tookMs > SLOW_MS) most = Math.max(HAND_LEAST, Math.floor(most / 2));
   }
 
   function leave(): void {
@@ -83,7 +84,7 @@ export function openHand(parts: Parts, cluster: Cluster): Hand {
       held += works.length;
       const beganMs = parts.clock.now();
       const turn = siblings(parts, cluster, works, leave, signal).then(
-        () => learn(parts.clock.now() - beganMs),
+        (created) => learn(parts.clock.now() - beganMs, created),
         (error: unknown) => failed(error, signal),
       );
       turns.add(turn);
@@ -98,19 +99,20 @@ export function openHand(parts: Parts, cluster: Cluster): Hand {
   };
 }
 
-/** One claim: its Jobs are created side by side, and their answers go into the ledger as they come, many at a time. */
+/** One claim: its Jobs are created side by side, and their answers go into the ledger as they come, many at a time. How many came to stand. */
 async function siblings(
   parts: Parts,
   cluster: Cluster,
   works: readonly Work[],
   leave: () => void,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<number> {
   const writing: Promise<void>[] = [];
   const over = new AbortController();
   let open = works.length;
   let answers: Entry[] = [];
   let isTimed = false;
+  let created = 0;
   const flush = (): void => {
     if (answers.length > 0) writing.push(writeDown(parts, answers, signal));
     answers = [];
@@ -124,6 +126,7 @@ async function siblings(
   const one = async (work: Work): Promise<void> => {
     try {
       const entries = await answered(parts, cluster, work, signal);
+      created += entries.filter(({ input }) => input.kind === "created").length;
       answers = [...answers, ...entries]; // only now: a flush in between began a new list
     } finally {
       open--;
@@ -136,6 +139,7 @@ async function siblings(
   over.abort("over");
   const written = await Promise.allSettled(writing);
   for (const it of [...done, ...written]) if (it.status === "rejected") throw it.reason;
+  return created;
 }
 
 async function answered(parts: Parts, cluster: Cluster, work: Work, signal: AbortSignal): Promise<readonly Entry[]> {
