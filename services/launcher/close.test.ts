@@ -1,7 +1,8 @@
 import { HOLD } from "@longshore/domain/run/marks.ts";
 import type { PodScript } from "@longshore/pocket/scripted.ts";
 import t, { type Test } from "tap";
-import { closeOne } from "./close.ts";
+import { close, closeOne } from "./close.ts";
+import { probeOne } from "./probe.ts";
 import { claimed, GROUP, live, NAMESPACE, never, RUN, type Stage, type Staging } from "./testing/stage.ts";
 
 const STUBBORN: PodScript = { onStop: { kind: "ends", afterMs: 20_000, exitCode: 143 } };
@@ -166,4 +167,27 @@ t.test("while the cluster says nothing, nothing is concluded", async (t) => {
   it.pocket.heal();
   await closing(it, 5 * 60_000);
   t.match(it.attempt(), { outcome: { result: "cancelled" } });
+});
+
+t.test("in a cluster that cannot be reached it is looked for now and then, not every two seconds", async (t) => {
+  const it = await cancelledLive(t);
+  it.pocket.cause({ on: "any", trouble: { kind: "unsent" } });
+  await probeOne(it.parts, it.cluster, never);
+  let taken = 0;
+  const take: typeof it.parts.ledger.take = async (asked) => {
+    const works = await it.parts.ledger.take(asked);
+    taken += works.length;
+    return works;
+  };
+  const stop = new AbortController();
+  t.teardown(() => stop.abort());
+  const closing = close({ ...it.parts, ledger: { ...it.parts.ledger, take } }, it.cluster)(stop.signal);
+  await it.clock.sleep(60_000);
+  t.ok(taken > 1 && taken <= 5, `${taken} times in a minute`);
+  it.pocket.heal();
+  await probeOne(it.parts, it.cluster, never);
+  await it.clock.sleep(30_000);
+  stop.abort();
+  await closing;
+  t.match(it.attempt(), { state: "ended", outcome: { result: "cancelled" } });
 });

@@ -11,19 +11,18 @@ import { isUnfinished, onlyHeld, type PodSeen } from "@longshore/domain/watch/se
 import type { Work } from "@longshore/ledger/port.ts";
 import { occupy } from "./create.ts";
 import { inputsOf, look, type Look, remainsOf } from "./look.ts";
-import type { Cluster, Parts } from "./parts.ts";
+import { againMs, type Cluster, type Parts } from "./parts.ts";
 import { withRefusalTold } from "./refusals.ts";
 import { drain, sideBySide, steadily } from "./steadily.ts";
 
 const MOST = 32;
-/** Between looks at one that is on its way out. */
-const AGAIN_MS = 2_000;
 
 export function close(parts: Parts, cluster: Cluster) {
   return (signal: AbortSignal): Promise<void> =>
     steadily(parts, { what: `close ${cluster.name}`, ms: parts.timing.pollMs, bell: parts.bells.closing, signal }, (signal) =>
       drain(signal, async () => {
-        const works = await parts.ledger.take({ state: "closing", group: cluster.name, most: MOST, holdMs: AGAIN_MS });
+        const holdMs = againMs(parts, cluster.name);
+        const works = await parts.ledger.take({ state: "closing", group: cluster.name, most: MOST, holdMs });
         await sideBySide(works, (work) => closeOne(parts, cluster, work, signal));
         return works.length === MOST;
       }),

@@ -4,7 +4,7 @@ import type { AttemptState } from "@longshore/domain/run/record.ts";
 import type { Created, Writes } from "@longshore/kubernetes/write.ts";
 import type { Entry, Work } from "@longshore/ledger/port.ts";
 import t, { type Test } from "tap";
-import { HAND_FIRST, type Hand, openHand } from "./hand.ts";
+import { HAND_FIRST, type Hand, openHand, UNWRITTEN_MOST } from "./hand.ts";
 import type { Parts } from "./parts.ts";
 import { judge } from "./place.ts";
 import { GROUP, NAMESPACE, never, type Stage, stage } from "./testing/stage.ts";
@@ -157,4 +157,17 @@ t.test("takes less in hand where nothing comes of it, however fast that is said"
   await it.hand.rest();
   t.same(it.states(), { waiting: 20 });
   t.equal(it.hand.room(), HAND_FIRST / 2);
+});
+
+t.test("claims nothing more while the ledger does not take the answers that there are", async (t) => {
+  const gate = Promise.withResolvers<void>();
+  const it = await holding(t, { runs: 100, record: () => gate.promise });
+  it.pocket.cause({ on: "create", trouble: { kind: "unsent" } });
+  for (let n = 0; n < UNWRITTEN_MOST; n += 100) it.hand.take(it.works, never);
+  for (let turns = 0; it.hand.room() > 0 && turns < 100; turns++) await it.clock.sleep(20);
+  await it.clock.sleep(1_000);
+  t.equal(it.hand.room(), 0, "also when all creates are answered");
+  gate.resolve();
+  await it.hand.rest();
+  t.ok(it.hand.room() > 0);
 });

@@ -19,6 +19,8 @@ import type { Cluster, Parts } from "./parts.ts";
 export const HAND_FIRST = 32;
 const HAND_LEAST = 8;
 export const HAND_MOST = 256;
+/** Answers that wait for a ledger which is slow to take them: with more of them nothing is claimed. */
+export const UNWRITTEN_MOST = 4 * HAND_MOST;
 const FAST_MS = 1_000;
 const SLOW_MS = 2_500;
 /** Answers of one claim that go into the ledger together. */
@@ -45,6 +47,7 @@ export function openHand(parts: Parts, cluster: Cluster): Hand {
   const bugs: unknown[] = [];
   let most = HAND_FIRST;
   let held = 0;
+  let unwritten = 0;
   let wanted = false;
   const isFree = (): boolean => held === 0 || held <= most / 2;
 
@@ -62,6 +65,15 @@ export function openHand(parts: Parts, cluster: Cluster): Hand {
     parts.bells.waiting.ring();
   }
 
+  async function write(entries: readonly Entry[], signal: AbortSignal): Promise<void> {
+    unwritten += entries.length;
+    try {
+      await writeDown(parts, entries, signal);
+    } finally {
+      unwritten -= entries.length;
+    }
+  }
+
   function failed(error: unknown, signal: AbortSignal): void {
     if (signal.aborted) return;
     if (error instanceof Failure && error.disposition === "retry") {
@@ -74,7 +86,7 @@ export function openHand(parts: Parts, cluster: Cluster): Hand {
   }
 
   return {
-    room: () => Math.max(0, most - held),
+    room: () => Math.max(0, Math.min(most - held, UNWRITTEN_MOST - unwritten)),
     wants() {
       wanted ||= !isFree();
       return isFree();
@@ -83,7 +95,7 @@ export function openHand(parts: Parts, cluster: Cluster): Hand {
       if (works.length === 0) return;
       held += works.length;
       const beganMs = parts.clock.now();
-      const turn = siblings(parts, cluster, works, leave, signal).then(
+      const turn = siblings(parts, cluster, works, { leave, write }, signal).then(
         (created) => learn(parts.clock.now() - beganMs, created),
         (error: unknown) => failed(error, signal),
       );
@@ -99,12 +111,17 @@ export function openHand(parts: Parts, cluster: Cluster): Hand {
   };
 }
 
+interface Keeping {
+  leave(): void;
+  write(entries: readonly Entry[], signal: AbortSignal): Promise<void>;
+}
+
 /** One claim: its Jobs are created side by side, and their answers go into the ledger as they come, many at a time. How many came to stand. */
 async function siblings(
   parts: Parts,
   cluster: Cluster,
   works: readonly Work[],
-  leave: () => void,
+  { leave, write }: Keeping,
   signal: AbortSignal,
 ): Promise<number> {
   const writing: Promise<void>[] = [];
@@ -114,7 +131,7 @@ async function siblings(
   let isTimed = false;
   let created = 0;
   const flush = (): void => {
-    if (answers.length > 0) writing.push(writeDown(parts, answers, signal));
+    if (answers.length > 0) writing.push(write(answers, signal));
     answers = [];
   };
   const late = async (): Promise<void> => {

@@ -36,6 +36,8 @@ import { type Cluster, FAILPOINTS, type GroupView, type Parts } from "./parts.ts
 import { launcherHealth } from "./health.ts";
 
 const APPLIED_MOST = 256;
+/** What may wait for the ledger of each group: answers that are not written down (hand.ts), and what its other loops take at once. */
+const RECORDING_MOST = 2_000;
 
 export async function launcher(config: LauncherConfig, log: Log, signal: AbortSignal): Promise<Ending> {
   const clock = systemClock;
@@ -83,7 +85,7 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
     pause: backOff(clock),
     bells: { waiting: bell(clock), ready: bell(clock), closing: bell(clock), ended: bell(clock), outbox: bell(clock), strays: bell(clock), notices: bell(clock) },
     admitting: batch({ most: inFlight }, (intakes) => ledger.admit(intakes)),
-    recording: batch({ most: APPLIED_MOST }, (entries) => ledger.record(entries)),
+    recording: batch({ most: APPLIED_MOST, waitingMost: RECORDING_MOST * (10 + groups.clusters.length) }, (entries) => ledger.record(entries)),
   }; // biome-ignore format: a parts list
 
   await using health = await serveHealth(launcherHealth(config.http.listen, parts));

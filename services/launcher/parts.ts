@@ -100,6 +100,18 @@ export interface Parts {
 export const namespaceUidOf = ({ views }: Pick<Parts, "views">, group: GroupName): string | undefined =>
   views.get(group)?.namespaceUid;
 
+/**
+ * Between looks at one that is on its way out. Of a cluster that cannot be reached nothing is learned: a thousand cancelled runs
+ * there would be a thousand writes every two seconds.
+ */
+export function againMs({ views, timing }: Pick<Parts, "views" | "timing">, group: GroupName): number {
+  const view = views.get(group);
+  const isAway = view?.healthy === false && view.refused === undefined && view.leaving !== true;
+  return isAway ? Math.max(AGAIN_MS, timing.holdMs) : AGAIN_MS;
+}
+
+const AGAIN_MS = 2_000;
+
 /** Another cluster, or another namespace of this name, answers there now: nothing that it says is about our Jobs. */
 export const isMoved = ({ views }: Pick<Parts, "views">, group: GroupName): boolean =>
   views.get(group)?.diagnosis?.code === "GroupMoved";

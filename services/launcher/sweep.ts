@@ -7,18 +7,18 @@
 import { ANNOTATIONS, HOLD, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
 import { isUnfinished, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
 import type { StrayWork } from "@longshore/ledger/port.ts";
-import { type Cluster, isMoved, type Parts } from "./parts.ts";
+import { againMs, type Cluster, isMoved, type Parts } from "./parts.ts";
 import { withRefusalTold } from "./refusals.ts";
 import { drain, sideBySide, steadily } from "./steadily.ts";
 
 const MOST = 32;
-const AGAIN_MS = 2_000;
 
 export function sweep(parts: Parts, cluster: Cluster) {
   return (signal: AbortSignal): Promise<void> =>
     steadily(parts, { what: `sweep ${cluster.name}`, ms: parts.timing.pollMs, bell: parts.bells.strays, signal }, (signal) =>
       drain(signal, async () => {
-        const strays = await parts.ledger.takeStrays({ group: cluster.name, most: MOST, holdMs: AGAIN_MS });
+        const holdMs = againMs(parts, cluster.name);
+        const strays = await parts.ledger.takeStrays({ group: cluster.name, most: MOST, holdMs });
         await sideBySide(strays, (stray) => sweepOne(parts, cluster, stray, signal));
         return strays.length === MOST;
       }),
