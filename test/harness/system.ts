@@ -118,7 +118,9 @@ export async function openSystem(options: SystemOptions = {}): Promise<System> {
   const installation = Installation.parse(INSTALLATION);
   const ledger = parts.use(await openLedger({ url: database.url, installation, jobName, migrate: true, log: silentLog }));
   const journal = parts.use(await openJournal(brokerUrl));
-  const history = parts.use(await keepHistory({ brokerUrl, ledgerUrl: database.url, sites }));
+  const history = parts.use(
+    await keepHistory({ brokerUrl, ledgerUrl: database.url, sites, all: options.clusters !== undefined }),
+  );
   const kept = parts.move();
 
   const child =

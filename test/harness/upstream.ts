@@ -12,7 +12,8 @@ import pg from "pg";
 
 export const UPSTREAM = "tests.upstream";
 const EVENTS = "longshore.events";
-const EVERYTHING = [EVENTS, "longshore.commands", "longshore.facts", "longshore.quarantine"];
+const TOLD = [EVENTS, "longshore.quarantine"];
+const HEARD = ["longshore.commands", "longshore.facts"];
 const AGAIN_MS = 200;
 /** A lower id may be committed after a higher one: so far back every look looks again. */
 const LOOK_BACK = 2_000;
@@ -36,8 +37,12 @@ export type Take = (exchange: string, body: Uint8Array) => void;
 
 export const showsAll = (url: string): boolean => url.startsWith("amqp");
 
-export function openTap(url: string, take: Take): Promise<AsyncDisposable> {
-  return open(url, { name: `tests.tap.${crypto.randomUUID()}`, exchanges: EVERYTHING }, take);
+/**
+ * `all`: facts and commands too. A queue that is bound to an exchange makes routable what passes it, so this is not for tests
+ * that take our own queues or bindings away: nobody would be told any more that a message reached nobody.
+ */
+export function openTap(url: string, { all }: { readonly all: boolean }, take: Take): Promise<AsyncDisposable> {
+  return open(url, { name: `tests.tap.${crypto.randomUUID()}`, exchanges: all ? [...TOLD, ...HEARD] : TOLD }, take);
 }
 
 interface Queue {
