@@ -99,12 +99,19 @@ const SETTLE_STRAY: Statement = {
   text: "delete from object where group_id = (select id from cluster_group where name = $1) and uid = $2 and kind = $3",
 };
 
+/** What stands is found first: in the order of the keys, all attempts that ever were would be read for it. */
 const STANDING: Statement = {
   name: "standing",
   text: `
-select ${ATTEMPT_COLUMNS}, r.id as run_id from attempt a join run r on r.key = a.run_key ${ATTEMPT_GROUP}
-where ag.name = $1 and a.state in ('claimed', 'live', 'closing', 'ended') and a.due is not null and a.key > $2
-order by a.key limit $3`,
+with standing as materialized (
+  select key from attempt
+  where group_id = (select id from cluster_group where name = $1) and state in ('claimed', 'live', 'closing', 'ended')
+    and due is not null
+), page as materialized (
+  select key from standing where key > $2 order by key limit $3
+)
+select ${ATTEMPT_COLUMNS}, r.id as run_id from page join attempt a on a.key = page.key join run r on r.key = a.run_key ${ATTEMPT_GROUP}
+order by a.key`,
 };
 const STANDING_PAGE = 5_000;
 
