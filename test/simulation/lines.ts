@@ -5,7 +5,7 @@
  */
 import type { Broker, Delivery } from "@longshore/broker/port.ts";
 import type { LedgerModel } from "@longshore/ledger/model.ts";
-import type { Ledger, Work } from "@longshore/ledger/port.ts";
+import type { Ledger, Placed, Work } from "@longshore/ledger/port.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Connection } from "./broker.ts";
 import type { History, Trace } from "./history.ts";
@@ -86,6 +86,7 @@ export function heardLedger({ model, process, clock, trouble, history, trace }: 
     },
     done: (call, result) => {
       if (call === "claim") noteClaims(history, clock, result as readonly Work[]);
+      if (call === "place") noteClaims(history, clock, (result as Placed).works);
       const many = Array.isArray(result) ? result.length : undefined;
       if (many !== 0 && SAID.has(call)) trace.say(`${process.name} ledger ${String(call)} ${said(result)}`);
     },

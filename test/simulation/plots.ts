@@ -119,7 +119,7 @@ const answeredTwice: Family = (it) => {
 const unseenUntilTheFence: Family = (it) => {
   const { chance } = it;
   const { atMs } = one(chance, it.runs);
-  const cluster = one(chance, it.clusters);
+  const [cluster = "a"] = it.clusters; // the one that runs are placed on first, while there is another
   const fault = (forMs: number, of: Fault): Planned => ({
     atMs: Math.max(0, atMs - 500),
     kind: "cluster",
@@ -129,10 +129,10 @@ const unseenUntilTheFence: Family = (it) => {
   });
   return [
     fault(MINUTE, { on: "create", times: 1, trouble: { kind: "delayed", byMs: chance.between(400, 598) * SECOND } }),
-    fault(MINUTE, { on: "create", trouble: { kind: "status", status: 429, retryAfterSeconds: 1 } }),
-    fault(12 * MINUTE, { on: "list", resource: "jobs", trouble: { kind: "status", status: 500 } }),
-    ...blind(it, atMs, 13 * MINUTE),
-    ...it.groups.slice(0, 1).map((group): Planned => ({ atMs: atMs + 10 * MINUTE, kind: "pause", group, forMs: 3 * MINUTE })),
+    fault(3 * MINUTE, { on: "create", trouble: { kind: "status", status: 401 } }), // refused for now: it rests until the fence
+    fault(15 * MINUTE, { on: "list", resource: "jobs", trouble: { kind: "status", status: 500 } }),
+    ...blind(it, atMs, 15 * MINUTE),
+    ...it.groups.slice(0, 1).map((group): Planned => ({ atMs: atMs + 9 * MINUTE, kind: "pause", group, forMs: 7 * MINUTE })),
   ];
 };
 
