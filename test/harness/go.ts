@@ -43,7 +43,7 @@ async function build({ folder, packages, version, making, say }: Build): Promise
       const began = performance.now();
       const what = `building ${name} ${version}`;
       say(`${what} from Go modules, once for all checkouts`);
-      const args = ["-n", "10", "go", "build", "-trimpath", `-ldflags=${flags}`, "-o", path.join(making, name), from];
+      const args = ["-n", "5", "go", "build", "-trimpath", `-ldflags=${flags}`, "-o", path.join(making, name), from];
       await run("nice", args, { cwd: folder, env, what, say });
       say(`  ${name} ${version} is built, ${Math.round((performance.now() - began) / 1000)} s`);
     }

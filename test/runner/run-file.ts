@@ -50,7 +50,8 @@ export async function runFile(
   const tap = readTap(onPass);
   const child = spawn(process.execPath, [path], {
     cwd,
-    env: { ...env, [MARK]: mark },
+    // A file has one bound, ours: tap's own half minute for each test measures how busy the machine is.
+    env: { TAP_TIMEOUT: String(Math.ceil(boundMs / 1000)), ...env, [MARK]: mark },
     detached: true,
     stdio: ["ignore", "pipe", "pipe"],
   });
