@@ -77,7 +77,7 @@ const lateCreate: Family = (it) => {
 const lastSeconds: Family = (it) => {
   const { chance } = it;
   const { run, atMs } = one(chance, it.runs);
-  const cluster = one(chance, it.clusters);
+  const [cluster = "a"] = it.clusters; // the one that runs are placed on first, while there is another
   const fault = (fromMs: number, forMs: number, of: Fault): Planned => ({
     atMs: Math.max(0, atMs + fromMs),
     kind: "cluster",
@@ -86,12 +86,12 @@ const lastSeconds: Family = (it) => {
     fault: of,
   });
   return [
-    fault(-500, 10 * SECOND, { on: "create", times: 1, trouble: { kind: "delayed", byMs: chance.between(606, 619) * SECOND } }),
-    fault(-400, 13 * MINUTE, { on: "create", trouble: { kind: "status", status: 429, retryAfterSeconds: 1 } }),
-    fault(590 * SECOND, 40 * SECOND, {
+    fault(-500, 10 * SECOND, { on: "create", times: 1, trouble: { kind: "delayed", byMs: chance.between(612, 619) * SECOND } }),
+    fault(-400, 13 * MINUTE, { on: "create", trouble: { kind: "status", status: 401 } }),
+    fault(604 * SECOND, 30 * SECOND, {
       on: "get",
       resource: "jobs",
-      trouble: { kind: "slow", byMs: chance.between(9, 13) * SECOND },
+      trouble: { kind: "slow", byMs: chance.between(17, 19) * SECOND },
     }),
     canceled(run, atMs + chance.between(1, 18) * SECOND),
   ];
@@ -200,6 +200,23 @@ const orphanedMeanwhile: Family = (it) => {
   ];
 };
 
+/** The watch of the pods is silent while that of the Jobs is not: a Job is deleted, and its pods, of which nothing is seen, run on. */
+const podsUnseen: Family = (it) => {
+  const { chance } = it;
+  const { atMs } = one(chance, it.runs);
+  const [cluster = "a"] = it.clusters;
+  const silent: Fault = { on: "watch", resource: "pods", trouble: { kind: "silent", afterMs: 0 } };
+  return [
+    { atMs: 0, kind: "cluster", cluster, forMs: atMs + 2 * MINUTE, fault: silent },
+    ...times(2, () => ({
+      atMs: atMs + chance.between(1_500, 8_000),
+      kind: "meddle",
+      cluster,
+      meddling: { kind: "delete Job", propagation: chance.pick(["Background", "Orphan"] as const) },
+    })),
+  ];
+};
+
 /** While the create is in doubt, its Job is stripped, deleted, copied or relabelled. */
 const goneWhileInDoubt: Family = (it) => {
   const { chance } = it;
@@ -284,7 +301,7 @@ export const PLOTS: readonly [Family, ...Family[]] = [
   twoLate,
   slowLooks,
   orphanedMeanwhile,
-  slowLooks,
+  podsUnseen,
   goneWhileInDoubt,
   goneWhileInDoubt,
   cancelAtLaunch,

@@ -64,13 +64,18 @@ const LIFECYCLE: readonly PlantedBug[] = [
     name: "◆ the watcher's view of the pods says that a deleted Job's are gone",
     edits: [
       edit(
+        "packages/domain/watch/facts.ts",
+        'fact: { type: "job.deleting", data: { about: known.about } }',
+        'fact: { type: what === "drained" ? "job.deleted" : "job.deleting", data: { about: known.about } }',
+      ),
+      edit(
         "packages/domain/run/hear.ts",
         'case "job.deleted":\n      return { kind: "deleting", vanished: true, ...of };',
         'case "job.deleted":\n      return { kind: "lookedDeleted", evidence: { started: "unknown" }, ...of };',
       ),
     ],
     breaks: ["G5", "G10"],
-    seeds: [2],
+    seeds: [84, 360],
   },
   {
     name: "◆ a look lists the pods first and gets the Job then",
@@ -101,7 +106,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       edit("packages/domain/run/moves/answers.ts", "if (isOpen(heard)) return closing(heard, cause, diagnosis, context);", ""),
     ],
     breaks: ["G3", "G10"],
-    seeds: [257],
+    seeds: [110, 257],
   },
   {
     name: "◆ a refusal for now frees the slot although an older create is on the wire",
@@ -125,7 +130,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G5", "G3", "G10"],
-    seeds: [33],
+    seeds: [718],
   },
   {
     name: "◆ only running pods are unfinished",
@@ -137,7 +142,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G5", "G10"],
-    seeds: [38],
+    seeds: [110, 195],
   },
   {
     name: "◆ a pod that is being deleted and has not started will not start",
@@ -248,7 +253,7 @@ const LOOPS: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G5", "G10"],
-    seeds: [2],
+    seeds: [184, 250],
   },
   {
     name: "a fact about another Job of the same name is believed",
