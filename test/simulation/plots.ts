@@ -73,7 +73,7 @@ const lateCreate: Family = (it) => {
   ];
 };
 
-/** A create lands in the last seconds of its fence, while a look that began before is still on its way, and no occupant can be had. */
+/** A create lands in the last seconds of its fence, while a look that began before is still on its way, no occupant can be had, and nobody watches. */
 const lastSeconds: Family = (it) => {
   const { chance } = it;
   const { run, atMs } = one(chance, it.runs);
@@ -86,14 +86,15 @@ const lastSeconds: Family = (it) => {
     fault: of,
   });
   return [
-    fault(-500, 10 * SECOND, { on: "create", times: 1, trouble: { kind: "delayed", byMs: chance.between(612, 619) * SECOND } }),
+    fault(-500, 10 * SECOND, { on: "create", times: 1, trouble: { kind: "delayed", byMs: chance.between(614, 619) * SECOND } }),
     fault(-400, 13 * MINUTE, { on: "create", trouble: { kind: "status", status: 401 } }),
-    fault(604 * SECOND, 30 * SECOND, {
+    fault(608 * SECOND, 30 * SECOND, {
       on: "get",
       resource: "jobs",
-      trouble: { kind: "slow", byMs: chance.between(17, 19) * SECOND },
+      trouble: { kind: "slow", byMs: chance.between(13, 14) * SECOND },
     }),
     canceled(run, atMs + chance.between(1, 18) * SECOND),
+    ...blind(it, atMs + 600 * SECOND, MINUTE), // or it would tell of the Job before the look is back
   ];
 };
 

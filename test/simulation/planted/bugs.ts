@@ -58,7 +58,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       edit("services/launcher/close.ts", "if (!isFenced(attempt, nowMs))", "if (!isFenced(attempt, await parts.ledger.now()))"),
     ],
     breaks: ["G3", "G10"],
-    seeds: [175],
+    seeds: [173, 354],
   },
   {
     name: "◆ the watcher's view of the pods says that a deleted Job's are gone",
@@ -98,7 +98,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
     name: "◆ a stray is released although a create of its name may still land",
     edits: [edit("services/launcher/sweep.ts", "if (fenced) return;", "")],
     breaks: ["G3", "G10"],
-    seeds: [42, 82],
+    seeds: [42],
   },
   {
     name: "◆ a refusal ends an attempt although an older create is on the wire",
@@ -106,7 +106,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       edit("packages/domain/run/moves/answers.ts", "if (isOpen(heard)) return closing(heard, cause, diagnosis, context);", ""),
     ],
     breaks: ["G3", "G10"],
-    seeds: [110, 257],
+    seeds: [110],
   },
   {
     name: "◆ a refusal for now frees the slot although an older create is on the wire",
@@ -193,7 +193,7 @@ const LOOPS: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G3", "G10"],
-    seeds: [13, 3],
+    seeds: [13],
   },
   {
     name: "the hold is released before the outcome is recorded",
@@ -230,7 +230,7 @@ const LOOPS: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G2", "G3", "G5", "G10", "Liveness"],
-    seeds: [125, 28],
+    seeds: [125],
   },
   {
     name: "an occupant is adopted as if it were the Job",
