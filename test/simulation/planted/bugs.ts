@@ -118,7 +118,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["Liveness", "G3", "G10"],
-    seeds: [17, 33],
+    seeds: [330, 56],
   },
   {
     name: "◆ waiting too long ends an attempt although a create is on the wire",
