@@ -71,6 +71,7 @@ async function runFiles(files: readonly TestFile[], { atOnce, preparing, signal 
   async function lane(): Promise<void> {
     for (let file = waiting.shift(); file !== undefined && !signal.aborted; file = waiting.shift()) {
       await preparing.before(file.tier);
+      if (signal.aborted) return;
       results.push(await runOrSkip(file, signal));
     }
   }
