@@ -145,6 +145,14 @@ t.test("a bug ends the loop, though nobody awaits the one event", async (t) => {
   t.equal(await it.ended, bug);
 });
 
+t.test("stops in order also while the ledger is away", async (t) => {
+  const away = () => Promise.reject(new Failure("retry", "LedgerUnavailable", "The ledger does not answer."));
+  const it = await relaying(t);
+  it.start({ ledger: { ...it.parts.ledger, holdPartitions: away, unsent: away, sent: away } });
+  await it.clock.sleep(5_000);
+  t.equal(await it.stop(), "stopped");
+});
+
 t.test("leaves alone what another relay holds, until its lease is over", async (t) => {
   const it = await relaying(t);
   await story(it, "a");

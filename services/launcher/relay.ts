@@ -105,7 +105,8 @@ async function story(parts: Parts, signal: AbortSignal): Promise<void> {
   }
 
   await steadily(parts, { what: "relay", ms: timing.pollMs, bell: parts.bells.outbox, signal }, (signal) => drain(signal, turn));
-  await next(0); // what was confirmed while we were asked to stop need not be told again
+  // What was confirmed while we were asked to stop need not be told again. Nothing was: then the ledger may be away, and is not asked.
+  if (confirmed.length > 0) await next(0);
 }
 
 /** Until the broker has answered for all of them, or so long: who is later than that rings, and the others go on. */
