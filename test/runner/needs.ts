@@ -58,12 +58,13 @@ export function missing(need: Need, { rootOnDebian, linux, go, docker, cached, k
 
 export async function thisMachine(): Promise<Machine> {
   const linux = process.platform === "linux";
+  const rootOnDebian = linux && process.getuid?.() === 0 && existsSync("/usr/bin/apt-get");
   const folders = (process.env["PATH"] ?? "").split(delimiter);
   return {
     linux,
-    rootOnDebian: linux && process.getuid?.() === 0 && existsSync("/usr/bin/apt-get"),
+    rootOnDebian,
     go: folders.some((folder) => isProgram(join(folder, "go"))),
-    docker: await dockerAnswers(),
+    docker: !rootOnDebian && (await dockerAnswers()), // asked only where it would decide: an engine may take seconds to answer
     cached: existsSync(cacheFolder()) ? readdirSync(cacheFolder()) : [],
     kubernetesNamed: (process.env["LONGSHORE_TEST_KUBERNETES"] ?? "") !== "",
   };
