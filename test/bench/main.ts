@@ -3,6 +3,7 @@
  * stdout, is one line of JSON that holds them all. Nothing here passes or fails by a time.
  */
 import { parseArgs } from "node:util";
+import { toStderr as say } from "../harness/cached.ts";
 import { facts } from "./facts.ts";
 import { launch } from "./launch.ts";
 import { memory } from "./memory.ts";
@@ -33,8 +34,6 @@ const USAGE = `usage: npm run bench -- launch|facts|memory|relist|spine [options
 `;
 const MOST = 100_000;
 const RUNS: Readonly<Record<string, string>> = { launch: "2000", facts: "200" };
-
-const say = (sentence: string): void => void process.stderr.write(`${sentence}\n`);
 
 async function main(words: readonly string[]): Promise<number> {
   const { values, positionals } = parseArgs({

@@ -31,9 +31,3 @@ async function clear({ admin }: TestCluster, namespace: string): Promise<void> {
     await admin.send({ method: "PATCH", path, contentType: "application/merge-patch+json", body: released }, forever);
   }
 }
-
-export function only(clusters: readonly TestCluster[]): TestCluster {
-  const [cluster] = clusters;
-  if (cluster === undefined) throw new Error("no cluster was started");
-  return cluster;
-}

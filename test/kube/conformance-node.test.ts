@@ -5,7 +5,8 @@ import { clusterConformance } from "@longshore/kubernetes/conformance.ts";
 import t from "tap";
 import { BUSYBOX } from "../harness/kubernetes/images.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
-import { only, openIn } from "./conformance-cluster.ts";
+import { only } from "../harness/kubernetes/hand.ts";
+import { openIn } from "./conformance-cluster.ts";
 
 t.setTimeout(0); // each wait has its own bound
 const started = await kubernetes({ nodes: "real" });

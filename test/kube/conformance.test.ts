@@ -7,7 +7,8 @@
 import { clusterConformance } from "@longshore/kubernetes/conformance.ts";
 import t from "tap";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
-import { only, openIn } from "./conformance-cluster.ts";
+import { only } from "../harness/kubernetes/hand.ts";
+import { openIn } from "./conformance-cluster.ts";
 
 t.setTimeout(0);
 const started = await kubernetes({ nodes: "simulated" });

@@ -9,7 +9,6 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import * as fs from "node:fs/promises";
 import path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "@longshore/kubernetes/connect.ts";
 import { openTransport } from "@longshore/kubernetes/exchange.ts";
 import { objectsFor } from "@longshore/kubernetes/rbac.ts";
@@ -17,6 +16,7 @@ import type { Transport } from "@longshore/kubernetes/transport.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { type ControlPlane, controlPlane } from "./control-plane.ts";
 import type { Etcd } from "./etcd.ts";
+import { found, type Hand, handOf } from "./hand.ts";
 import type { RealNode } from "./node.ts";
 import type { Part } from "./part.ts";
 import type { Programs } from "./programs.ts";
@@ -64,9 +64,6 @@ export interface StartedCluster extends TestCluster, AsyncDisposable {
   readonly plane: ControlPlane;
 }
 
-const ACCOUNT_WITHIN_MS = 60_000;
-const forever = new AbortController().signal;
-
 export async function startCluster(programs: Programs, folder: string): Promise<StartedCluster> {
   await using parts = new AsyncDisposableStack();
   const plane = await controlPlane(programs, folder);
@@ -82,12 +79,12 @@ export async function startCluster(programs: Programs, folder: string): Promise<
     return openTransport(connected.connection);
   };
   const admin = parts.use(await as(plane.adminToken));
-  const must = asking(admin);
-  const { gitVersion } = (await must("GET", "/version")) as { readonly gitVersion: string };
+  const { must } = handOf(admin);
+  const version = String((await must("GET", "/version"))["gitVersion"]);
   const kept = parts.move();
 
   return {
-    version: gitVersion,
+    version,
     url: plane.url,
     ca,
     caFile: plane.caFile,
@@ -101,7 +98,7 @@ export async function startCluster(programs: Programs, folder: string): Promise<
     token: async (name, serviceAccount, seconds = 3_600) => {
       const asked = { apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", spec: { expirationSeconds: seconds } };
       const at = `/api/v1/namespaces/${name}/serviceaccounts/${serviceAccount}/token`;
-      return ((await must("POST", at, asked)) as { readonly status: { readonly token: string } }).status.token;
+      return ((await must("POST", at, asked))["status"] as { readonly token: string }).token;
     },
     kubectl: (args, stdin = "") => said(programs.kubectl, [`--kubeconfig=${plane.kubeconfig}`, ...args], stdin, folder),
     forget: async () => {
@@ -120,18 +117,8 @@ export async function startCluster(programs: Programs, folder: string): Promise<
   };
 }
 
-type Must = (method: "GET" | "POST", path: string, body?: object) => Promise<unknown>;
-
-function asking(transport: Transport): Must {
-  return async (method, path, body) => {
-    const answer = await transport.send({ method, path, ...(body && { body }) }, forever);
-    if (answer.status < 300) return answer.body;
-    throw new Error(`${method} ${path} was answered ${answer.status}: ${JSON.stringify(answer.body)}`);
-  };
-}
-
 /** Pods cannot be made before the controllers gave the namespace its default account. */
-async function namespace(must: Must, prefix: string): Promise<string> {
+async function namespace(must: Hand["must"], prefix: string): Promise<string> {
   const name = `${prefix}-${randomBytes(4).toString("hex")}`;
   await must("POST", "/api/v1/namespaces", { apiVersion: "v1", kind: "Namespace", metadata: { name } });
   for (const object of [...objectsFor("launcher", name), ...objectsFor("watcher", name)]) {
@@ -140,11 +127,8 @@ async function namespace(must: Must, prefix: string): Promise<string> {
     await must("POST", `${api}/namespaces/${name}/${plural}`, object);
   }
   const account = `/api/v1/namespaces/${name}/serviceaccounts/default`;
-  for (const began = performance.now(); ; await sleep(50)) {
-    const there = await must("GET", account).catch((error: unknown) => error);
-    if (!(there instanceof Error)) return name;
-    if (performance.now() - began > ACCOUNT_WITHIN_MS) throw there;
-  }
+  await found(`the default account of ${name}`, () => must("GET", account).catch(() => undefined));
+  return name;
 }
 
 async function snapshot(plane: ControlPlane, folder: string): Promise<string> {

@@ -7,12 +7,12 @@ import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import { freePort } from "@longshore/ledger/embedded.ts";
 import type { StartedCluster } from "./cluster.ts";
+import { handOf } from "./hand.ts";
 import { part } from "./part.ts";
 import type { Programs } from "./programs.ts";
 import { podStages } from "./simulated-pods.ts";
 
 const NODES = 4;
-const forever = new AbortController().signal;
 
 export async function startSimulatedNodes(programs: Programs, cluster: StartedCluster): Promise<AsyncDisposable> {
   const port = await freePort();
@@ -37,13 +37,8 @@ export async function startSimulatedNodes(programs: Programs, cluster: StartedCl
     ready: async () => (await fetch(`http://127.0.0.1:${port}/healthz`, { signal: AbortSignal.timeout(2_000) })).ok,
   });
   await kwok.start();
-  for (let n = 0; n < NODES; n++) {
-    const { status, body } = await cluster.admin.send(
-      { method: "POST", path: "/api/v1/nodes", body: node(`simulated-${n}`) },
-      forever,
-    );
-    if (status !== 201) throw new Error(`the cluster did not take a simulated node: ${status} ${JSON.stringify(body)}`);
-  }
+  const { must } = handOf(cluster.admin);
+  for (let n = 0; n < NODES; n++) await must("POST", "/api/v1/nodes", node(`simulated-${n}`));
   return { [Symbol.asyncDispose]: () => kwok.kill() };
 }
 
