@@ -144,6 +144,18 @@ function hands({ admin }: Ground, namespace: string): Pick<Watched, "create" | "
   };
 }
 
+/** The Job "twice" was seen while it ran, and deleted while nobody could look; nobody can yet. Resolves to its UID. */
+async function removedUnseen(it: Watched): Promise<string> {
+  await it.proxy.flow(jobs);
+  const uid = await it.create("twice", "never");
+  const marker = await it.create("marker", "soon");
+  await it.heard(`job.ended ${marker}`);
+  it.proxy.refuse(true);
+  it.proxy.cut();
+  await it.remove("twice", uid);
+  return uid;
+}
+
 export function watchFaults(t: Test, open: () => Ground): void {
   t.test("20 a listing from a server that lags behind brings back nothing that is over", async (t) => {
     await using it = await watched(open());
@@ -189,13 +201,7 @@ export function watchFaults(t: Test, open: () => Ground): void {
 
   t.test("22 a name that came back as another Job while nobody could look: both are told right", async (t) => {
     await using it = await watched(open());
-    await it.proxy.flow(jobs);
-    const first = await it.create("twice", "never");
-    const marker = await it.create("marker", "soon");
-    await it.heard(`job.ended ${marker}`);
-    it.proxy.refuse(true);
-    it.proxy.cut();
-    await it.remove("twice", first);
+    const first = await removedUnseen(it);
     const second = await it.create("twice", "soon");
     it.proxy.refuse(false);
     await it.heard(`job.deleted ${first}`);
@@ -206,13 +212,7 @@ export function watchFaults(t: Test, open: () => Ground): void {
 
   t.test("22 the same, where only a listing could show it", async (t) => {
     await using it = await watched(open());
-    await it.proxy.flow(jobs);
-    const first = await it.create("twice", "never");
-    const marker = await it.create("marker", "soon");
-    await it.heard(`job.ended ${marker}`);
-    it.proxy.refuse(true);
-    it.proxy.cut();
-    await it.remove("twice", first);
+    const first = await removedUnseen(it);
     const second = await it.create("twice", "never");
     const gone = { kind: "Status", apiVersion: "v1", code: 410, reason: "Expired", message: "too old" };
     void it.proxy.cause(jobs, { kind: "answer", status: 410, body: gone });
