@@ -6,7 +6,7 @@ import { ConfigProblems } from "@longshore/runtime/config.ts";
 import t, { type Test } from "tap";
 import { stringify } from "yaml";
 import { virtualClock } from "./testing/virtual-clock.ts";
-import { openWatchAccess } from "./watch-access.ts";
+import { openWatchAccess, type Unclear } from "./watch-access.ts";
 
 function files(t: Test, all: Readonly<Record<string, string>>) {
   const folder = mkdtempSync(join(tmpdir(), "longshore-access-"));
@@ -25,12 +25,13 @@ const groupsOf = (groups: object): string => stringify({ groups });
 
 async function problemsOf(work: () => Promise<unknown>): Promise<string> {
   try {
-    await work();
+    const found = await work();
+    const all = Array.isArray(found) ? (found as readonly Partial<Unclear>[]) : [];
+    return all.flatMap(({ problem }) => (problem === undefined ? [] : [problem])).join("\n");
   } catch (error) {
     if (error instanceof ConfigProblems) return error.problems.join("\n");
     throw error;
   }
-  return "";
 }
 
 t.test("each group's address, trust and watch credential, as values; of the launch credential nothing", async (t) => {
@@ -85,6 +86,21 @@ t.test("refuses, also later, when the watch token was overwritten with the launc
   await clock.sleep(5_000);
   write("watch-token", "launching");
   t.match(await problemsOf(() => access.look()), /it is the launch credential/);
+});
+
+t.test("a group that cannot be told now hides no other", async (t) => {
+  const clock = virtualClock();
+  const { at, write } = files(t, { ...TOKENS, other: "other\n", "groups.yaml": groupsOf({ a: group, b: { ...group, watch: { tokenFile: "other" } } }) }); // biome-ignore format: one value
+  const access = await openWatchAccess(at("groups.yaml"), clock);
+  await clock.sleep(5_000);
+  write("watch-token", "launching");
+  write("other", "rotated");
+  t.match(await access.look(), [{ name: "a", problem: /it is the launch credential/ }, { name: "b", authorization: "Bearer rotated" }]); // biome-ignore format: one value
+  write("groups.yaml", groupsOf({ a: { ...group, watch: undefined }, c: { ...group, watch: { tokenFile: "other" } } }));
+  t.match(await access.look(), [
+    { name: "a", problem: /credential of its own/ },
+    { name: "c", authorization: "Bearer rotated" },
+  ]);
 });
 
 t.test("every problem of every group is told at once", async (t) => {

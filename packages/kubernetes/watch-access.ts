@@ -22,9 +22,20 @@ export interface Access {
   readonly authorization: string | undefined;
 }
 
+/** A group of which that cannot be told now: its credential is being rotated, or something in the file is wrong. */
+export interface Unclear {
+  readonly name: GroupName;
+  readonly problem: string;
+}
+
+export type Look = Access | Unclear;
+
 export interface WatchAccess {
-  /** What the files say now, also where another group stands in them. Throws `ConfigProblems` where that cannot be told. */
-  look(): Promise<readonly Access[]>;
+  /**
+   * What the files say now of each group, also where another group stands in them. One that is wrong hides no other. Throws
+   * `ConfigProblems` where it cannot be told which groups there are.
+   */
+  look(): Promise<readonly Look[]>;
 }
 
 interface OpenGroup {
@@ -34,6 +45,8 @@ interface OpenGroup {
   readonly launch: Connection | undefined;
 }
 
+type Opened = OpenGroup | { readonly names: OpenGroup["names"]; readonly problems: readonly string[] };
+
 /** Throws `ConfigProblems`, all of them at once: a launcher that cannot announce its groups does not start. */
 export async function openWatchAccess(file: string, clock: Clock): Promise<WatchAccess> {
   const textOf = (): Promise<string> =>
@@ -42,41 +55,41 @@ export async function openWatchAccess(file: string, clock: Clock): Promise<Watch
     });
   let text = await textOf();
   let opened = await openAll(file, clock);
-  for (const it of opened) await accessOf(it);
+  const problems = [...new Set((await lookAt(opened)).flatMap((it) => ("problem" in it ? [it.problem] : [])))];
+  if (problems.length > 0) throw new ConfigProblems(problems);
   return {
     look: async () => {
       const now = await textOf();
-      if (now !== text) {
+      if (now !== text || opened.some((it) => "problems" in it)) {
         opened = await openAll(file, clock);
-        text = now; // only then: what could not be opened is tried again at the next look
+        text = now;
       }
-      return (await Promise.all(opened.map(accessOf))).flat();
+      return await lookAt(opened);
     },
   };
 }
 
-async function openAll(file: string, clock: Clock): Promise<readonly OpenGroup[]> {
+async function openAll(file: string, clock: Clock): Promise<readonly Opened[]> {
   const { groups } = readConfig(GroupsFile, { file, env: {} });
-  const problems: string[] = [];
-  const opened: OpenGroup[] = [];
-  for (const [group, settings] of Object.entries(groups)) {
-    const at = `${file}: /groups/${group}`;
-    if (!isOwn(settings.watch)) {
-      problems.push(
-        `${at}/watch: a group that is announced needs a watch credential of its own (a tokenFile, or a certFile and keyFile): the launcher's is told to nobody`,
-      );
-      continue;
-    }
-    const watch = await connected(settings, "watch", group, clock);
-    const launch = isOwn(settings.launch) ? await connected(settings, "launch", group, clock) : undefined;
-    if (watch.kind === "refused") problems.push(...watch.problems.map(({ path, message }) => `${file}: ${path}: ${message}`));
-    if (watch.kind === "refused" || launch?.kind === "refused") continue; // the launcher's own is told by who uses it
-    const names = settings.namespaces.map((it) => [nameOf(group, it, settings.namespaces), it] as const);
-    opened.push({ at, names, watch: watch.connection, launch: launch?.connection });
-  }
-  if (problems.length > 0) throw new ConfigProblems(problems);
-  return opened;
+  return await Promise.all(Object.entries(groups).map(([group, settings]) => openGroup(file, group, settings, clock)));
 }
+
+async function openGroup(file: string, group: string, settings: GroupSettings, clock: Clock): Promise<Opened> {
+  const at = `${file}: /groups/${group}`;
+  const names = settings.namespaces.map((it) => [nameOf(group, it, settings.namespaces), it] as const);
+  if (!isOwn(settings.watch)) {
+    const problem = `${at}/watch: a group that is announced needs a watch credential of its own (a tokenFile, or a certFile and keyFile): the launcher's is told to nobody`;
+    return { names, problems: [problem] };
+  }
+  const watch = await connected(settings, "watch", group, clock);
+  const launch = isOwn(settings.launch) ? await connected(settings, "launch", group, clock) : undefined;
+  if (watch.kind === "refused") return { names, problems: told(file, watch.problems) };
+  if (launch?.kind === "refused") return { names, problems: told(file, launch.problems) };
+  return { at, names, watch: watch.connection, launch: launch?.connection };
+}
+
+const told = (file: string, problems: Extract<Connected, { kind: "refused" }>["problems"]): readonly string[] =>
+  problems.map(({ path, message }) => `${file}: ${path}: ${message}`);
 
 function connected(settings: GroupSettings, as: "watch" | "launch", group: string, clock: Clock): Promise<Connected> {
   return connect({ cluster: settings.cluster, credential: settings[as] ?? {}, clock, at: `/groups/${group}`, as });
@@ -86,15 +99,21 @@ function isOwn(credential: CredentialSettings | undefined): boolean {
   return Object.values(credential ?? {}).some((it) => it !== undefined);
 }
 
-async function accessOf({ at, names, watch, launch }: OpenGroup): Promise<readonly Access[]> {
+async function lookAt(opened: readonly Opened[]): Promise<readonly Look[]> {
+  return (await Promise.all(opened.map((it) => ("problems" in it ? unclear(it.names, it.problems) : lookAtGroup(it))))).flat();
+}
+
+const unclear = (names: OpenGroup["names"], problems: readonly string[]): readonly Unclear[] =>
+  names.map(([name]) => ({ name, problem: problems.join("; ") }));
+
+async function lookAtGroup({ at, names, watch, launch }: OpenGroup): Promise<readonly Look[]> {
   for (const it of [watch, launch]) it?.rejected(); // so that each file is read again, however young what we hold
   const [authorization, trust] = [await watch.authorization(), await watch.trust()];
   const [theirs, theirTrust] = [await launch?.authorization(), await launch?.trust()];
   const same = authorization === undefined ? trust.cert === theirTrust?.cert : authorization === theirs;
-  if (launch !== undefined && same) {
-    throw new ConfigProblems([
-      `${at}/watch: it is the launch credential, which can write in the cluster and is told to nobody; give the watcher another (longshore rbac prints a Role that can only read)`,
-    ]);
-  }
-  return names.map(([name, namespace]) => ({ name, namespace, server: watch.server, trust, authorization }));
+  if (launch === undefined || !same)
+    return names.map(([name, namespace]) => ({ name, namespace, server: watch.server, trust, authorization }));
+  return unclear(names, [
+    `${at}/watch: it is the launch credential, which can write in the cluster and is told to nobody; give the watcher another (longshore rbac prints a Role that can only read)`,
+  ]);
 }

@@ -62,6 +62,22 @@ export function linked(signal: AbortSignal): { readonly signal: AbortSignal; abo
   };
 }
 
+/** A signal that aborts only so long after another one: for what is on its way when the program is told to stop. `release` when it is done. */
+export function lingering(signal: AbortSignal, { clock, ms }: { readonly clock: Clock; readonly ms: number }) {
+  const own = new AbortController();
+  const over = new AbortController();
+  const follow = () => void clock.sleep(ms, over.signal).then(() => over.signal.aborted || own.abort(signal.reason));
+  if (signal.aborted) follow();
+  else signal.addEventListener("abort", follow, { once: true });
+  return {
+    signal: own.signal,
+    release: () => {
+      signal.removeEventListener("abort", follow);
+      over.abort("over");
+    },
+  };
+}
+
 export interface Bell {
   /** Wakes who waits. When nobody does, the next wait returns at once, so that a ring between two waits is not lost. */
   ring(): void;

@@ -6,7 +6,7 @@ import { readControl, writeControl } from "@longshore/contract/envelope.ts";
 import { GroupName, Installation } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { virtualClock } from "@longshore/kubernetes/testing/virtual-clock.ts";
-import type { Access } from "@longshore/kubernetes/watch-access.ts";
+import type { Access, Look } from "@longshore/kubernetes/watch-access.ts";
 import { ConfigProblems } from "@longshore/runtime/config.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import { backOff } from "@longshore/runtime/loop.ts";
@@ -26,7 +26,7 @@ function access(name: string, token: string, server = "https://a:6443"): Access 
 
 interface Announcing {
   /** What the files say; a text: they are wrong in this way. */
-  files: readonly Access[] | string;
+  files: readonly Look[] | string;
   /** Of the next broadcasts: this many are refused. */
   away: number;
   readonly clock: ReturnType<typeof virtualClock>;
@@ -74,7 +74,7 @@ function announcing(t: Test, files: readonly Access[], running: readonly string[
       return { version: data.version, token: authorization?.replace("Bearer ", "") };
     },
   }; // biome-ignore format: one value
-  const look = async (): Promise<readonly Access[]> => {
+  const look = async (): Promise<readonly Look[]> => {
     if (typeof it.files === "string") throw new ConfigProblems([it.files]);
     return it.files;
   };
@@ -173,12 +173,25 @@ t.test("files that are wrong for a while change nothing, and it is said once wha
   await it.clock.sleep(1_000);
   it.files = "groups.yaml: not YAML";
   await it.clock.sleep(120_000);
-  t.match(it.warned, [/announced as they were.*not YAML/]);
+  t.match(it.warned, [/announced as it was.*not YAML/]);
   t.equal(it.warned.length, 1);
   t.equal(it.types().filter((type) => type === "groups.announced").length, 5, "and it goes on");
   it.files = [access("a", "t2")];
   await it.clock.sleep(10_000);
   t.equal(it.last("a").token, "t2");
+});
+
+t.test("one group whose credential is wrong is announced as it was, and the others' rotations go on", async (t) => {
+  const it = announcing(t, [access("a", "t1"), access("b", "t1")]);
+  await it.clock.sleep(1_000);
+  it.files = [{ name: GroupName.parse("a"), problem: "a.token: it does not exist" }, access("b", "t2")];
+  await it.clock.sleep(60_000);
+  t.equal(it.last("b").token, "t2");
+  t.equal(it.last("a").token, "t1");
+  const all = it.said.at(-1)?.control.data as ControlData<"groups.announced">;
+  t.same(all.groups.map(({ group }) => group), ["a", "b"]); // biome-ignore format: one value
+  t.match(it.warned, [/announced as it was.*a.token: it does not exist/]);
+  t.equal(it.warned.length, 1);
 });
 
 t.test("while the broker is away it is tried again, with patience, and then all is said", async (t) => {

@@ -13,7 +13,7 @@ import { boundTo, type ControlData, controlKey, type ControlType, type WatchCred
 import { readControl, writeControl } from "@longshore/contract/envelope.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
-import { type Access, openWatchAccess, type WatchAccess } from "@longshore/kubernetes/watch-access.ts";
+import { type Access, type Look, openWatchAccess, type WatchAccess } from "@longshore/kubernetes/watch-access.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { ConfigProblems } from "@longshore/runtime/config.ts";
 import { bell, type Loop, together } from "@longshore/runtime/loop.ts";
@@ -122,7 +122,7 @@ interface Message {
 function openBook({ installation, owner, clock, log, clusters }: AnnounceParts, { seal, access, timing }: Announcing) {
   const source = `/longshore/${installation}/launcher`;
   let groups: ReadonlyMap<GroupName, Said> = new Map();
-  let problem: string | undefined;
+  let problem = "";
   let count = 0;
 
   function sealed({ name: group, namespace, server, authorization, trust }: Access, content: string, version: number): Said {
@@ -143,23 +143,35 @@ function openBook({ installation, owner, clock, log, clusters }: AnnounceParts, 
     return sealed(found, content, Math.max(clock.now(), (before?.version ?? 0) + 1));
   }
 
-  /** True: something is to be said that was not said before. */
-  async function look(): Promise<boolean> {
-    let found: readonly Access[];
+  /** In the middle of a rotation, or by a slip of the hand. It is said once what is wrong. */
+  function complain(problems: readonly string[]): void {
+    const now = [...new Set(problems)].join("; ");
+    if (now !== "" && now !== problem) log.warn("what the files say wrongly now is announced as it was", { problem: now });
+    problem = now;
+  }
+
+  /** Nothing: not even which groups there are can be told. */
+  async function looked(): Promise<readonly Look[] | undefined> {
     try {
-      found = await access.look();
+      const found = await access.look();
+      complain(found.flatMap((it) => ("problem" in it ? [it.problem] : [])));
+      return found;
     } catch (error) {
       if (!(error instanceof ConfigProblems)) throw error;
-      // In the middle of a rotation, or by a slip of the hand: what was announced stays, and it is said once what is wrong.
-      if (problem !== error.message)
-        log.warn("the groups are announced as they were: the files are wrong now", { problem: error.message });
-      problem = error.message;
-      return false;
+      complain([error.message]);
+      return undefined;
     }
-    problem = undefined;
-    const now = new Map(found.map((it) => [it.name, said(it)]));
+  }
+
+  /** True: something is to be said that was not said before. */
+  async function look(): Promise<boolean> {
+    const found = await looked();
+    if (found === undefined) return false;
+    const now = new Map(groups);
+    for (const it of found) if (!("problem" in it)) now.set(it.name, said(it));
+    const named = new Set(found.map(({ name }) => name));
     // A group that the file lost is still this launcher's until it is started anew: somebody must watch its Jobs.
-    for (const [name, it] of groups) if (!now.has(name) && clusters.has(name)) now.set(name, it);
+    for (const name of groups.keys()) if (!named.has(name) && !clusters.has(name)) now.delete(name);
     const changed = now.size !== groups.size || [...now].some(([name, it]) => groups.get(name) !== it);
     groups = now;
     return changed;

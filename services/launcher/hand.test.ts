@@ -4,7 +4,7 @@ import type { AttemptState } from "@longshore/domain/run/record.ts";
 import type { Created, Writes } from "@longshore/kubernetes/write.ts";
 import type { Entry, Work } from "@longshore/ledger/port.ts";
 import t, { type Test } from "tap";
-import { HAND_FIRST, type Hand, openHand, UNWRITTEN_MOST } from "./hand.ts";
+import { HAND_FIRST, type Hand, LEAVE_MS, openHand, UNWRITTEN_MOST } from "./hand.ts";
 import type { Parts } from "./parts.ts";
 import { judge } from "./place.ts";
 import { GROUP, NAMESPACE, never, type Stage, stage } from "./testing/stage.ts";
@@ -170,4 +170,28 @@ t.test("claims nothing more while the ledger does not take the answers that ther
   gate.resolve();
   await it.hand.rest();
   t.ok(it.hand.room() > 0);
+});
+
+t.test("told to stop, it still hears what is answered soon, and writes it down", async (t) => {
+  const gate = Promise.withResolvers<void>();
+  const it = await holding(t, { runs: 4, before: () => gate.promise });
+  const stop = new AbortController();
+  it.hand.take(it.works, stop.signal);
+  stop.abort();
+  await it.clock.sleep(LEAVE_MS / 2);
+  gate.resolve();
+  await it.hand.rest();
+  t.same(it.states(), { live: 4 });
+});
+
+t.test("told to stop, it does not wait for a cluster that hangs", async (t) => {
+  const it = await holding(t, { runs: 2 });
+  for (const _ of it.works) it.pocket.cause({ on: "create", trouble: { kind: "slow", byMs: 60_000 } });
+  const stop = new AbortController();
+  it.hand.take(it.works, stop.signal);
+  stop.abort();
+  const beganMs = it.clock.now();
+  await it.hand.rest();
+  t.ok(it.clock.now() - beganMs <= LEAVE_MS + 1_000, `it took ${it.clock.now() - beganMs} ms`);
+  t.doesNotThrow(() => it.hand.check());
 });

@@ -9,6 +9,7 @@ import { Failure } from "@longshore/contract/problem.ts";
 import type { AttemptInput } from "@longshore/domain/run/input.ts";
 import type { Attempt } from "@longshore/domain/run/record.ts";
 import type { Entry, Work } from "@longshore/ledger/port.ts";
+import { lingering } from "@longshore/runtime/loop.ts";
 import { createOrAdopt } from "./create.ts";
 import type { Cluster, Parts } from "./parts.ts";
 
@@ -27,6 +28,11 @@ const SLOW_MS = 2_500;
 const TOGETHER = 64;
 /** So long an answer waits for its siblings at most: who is slower than that has trouble, and they have not. */
 const SIBLINGS_MS = 100;
+/**
+ * So long after the word to stop, creates on the wire may still be answered: with an answer that nobody heard, its Job stays in doubt,
+ * and held, until the fence has passed. Well below what a program has to stop in.
+ */
+export const LEAVE_MS = 5_000;
 
 export interface Hand {
   /** How many more it takes. */
@@ -95,12 +101,16 @@ export function openHand(parts: Parts, cluster: Cluster): Hand {
       if (works.length === 0) return;
       held += works.length;
       const beganMs = parts.clock.now();
-      const turn = siblings(parts, cluster, works, { leave, write }, signal).then(
+      const patient = lingering(signal, { clock: parts.clock, ms: LEAVE_MS });
+      const turn = siblings(parts, cluster, works, { leave, write }, patient.signal).then(
         (created) => learn(parts.clock.now() - beganMs, created),
-        (error: unknown) => failed(error, signal),
+        (error: unknown) => failed(error, patient.signal),
       );
       turns.add(turn);
-      void turn.finally(() => turns.delete(turn));
+      void turn.finally(() => {
+        patient.release();
+        turns.delete(turn);
+      });
     },
     check() {
       if (bugs.length > 0) throw bugs[0];
