@@ -100,13 +100,15 @@ function isOwn(credential: CredentialSettings | undefined): boolean {
 }
 
 async function lookAt(opened: readonly Opened[]): Promise<readonly Look[]> {
-  return (await Promise.all(opened.map((it) => ("problems" in it ? unclear(it.names, it.problems) : lookAtGroup(it))))).flat();
+  return (await Promise.all(opened.map(lookAtGroup))).flat();
 }
 
 const unclear = (names: OpenGroup["names"], problems: readonly string[]): readonly Unclear[] =>
   names.map(([name]) => ({ name, problem: problems.join("; ") }));
 
-async function lookAtGroup({ at, names, watch, launch }: OpenGroup): Promise<readonly Look[]> {
+async function lookAtGroup(opened: Opened): Promise<readonly Look[]> {
+  if ("problems" in opened) return unclear(opened.names, opened.problems);
+  const { at, names, watch, launch } = opened;
   for (const it of [watch, launch]) it?.rejected(); // so that each file is read again, however young what we hold
   const [authorization, trust] = [await watch.authorization(), await watch.trust()];
   const [theirs, theirTrust] = [await launch?.authorization(), await launch?.trust()];
