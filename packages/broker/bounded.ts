@@ -81,6 +81,6 @@ export async function atMost(clock: Clock, ms: number, work: Promise<unknown>): 
   try {
     await Promise.race([work, clock.sleep(ms, timer.signal)]);
   } finally {
-    timer.abort();
+    timer.abort("in time");
   }
 }

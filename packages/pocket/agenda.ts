@@ -27,6 +27,9 @@ interface Entry {
 /** A timer of the host takes at most 2^31 ms; longer waits are taken in parts. */
 const LONGEST_SLEEP_MS = 3_600_000;
 
+/** Without a reason each abort makes an exception with a stack, and these come by the thousand. */
+const AWAKE = "awake";
+
 export function createAgenda(clock: Clock): Agenda {
   const heap: Entry[] = [];
   const byKey = new Map<string, Entry>();
@@ -46,7 +49,7 @@ export function createAgenda(clock: Clock): Agenda {
 
   /** Sleeps until the next entry is due; a nearer one that comes meanwhile starts a new sleep. */
   function rest(): void {
-    wake?.abort();
+    wake?.abort(AWAKE);
     wake = undefined;
     sleepsUntilMs = Number.POSITIVE_INFINITY;
     let next = heap[0];
@@ -99,7 +102,7 @@ export function createAgenda(clock: Clock): Agenda {
       stopped = true;
       byKey.clear();
       heap.length = 0;
-      wake?.abort();
+      wake?.abort(AWAKE);
       wake = undefined;
     },
   };

@@ -1,7 +1,7 @@
 /** Loops under a clock that the test turns: what wakes them, what ends them, and that nothing of them stays behind. */
 import { getEventListeners } from "node:events";
 import t from "tap";
-import { backOff, batch, bell, every, lanes, together, TimeUp, within } from "./loop.ts";
+import { again, backOff, batch, bell, every, lanes, together, TimeUp, within } from "./loop.ts";
 import { stepsClock } from "./steps-clock.ts";
 
 const until = (signal: AbortSignal) =>
@@ -329,5 +329,47 @@ t.test("lanes", async (t) => {
       stop.signal,
     );
     t.ok(stop.signal.aborted);
+  });
+});
+
+t.test("again", async (t) => {
+  const passing = new Error("the broker is away");
+  const failing = (clock: ReturnType<typeof stepsClock>, told: number[] = []) => ({
+    clock,
+    pause: (failures: number, signal: AbortSignal) => clock.sleep(1_000 * failures, signal),
+    passes: (error: unknown, failures: number) => told.push(failures) > 0 && error === passing,
+  });
+
+  t.test("begins anew with more patience each time, and with the first patience after it went well", async (t) => {
+    const clock = stepsClock();
+    const begun: number[] = [];
+    const told: number[] = [];
+    const stop = new AbortController();
+    const ended = again(failing(clock, told), async (signal) => {
+      if (begun.push(clock.now()) === 4) await clock.sleep(100_000, signal);
+      throw passing;
+    })(stop.signal);
+    await clock.pass(108_000);
+    stop.abort();
+    await ended;
+    t.same(begun, [0, 1_000, 3_000, 6_000, 107_000]);
+    t.same(told, [0, 1, 2, 3, 1]);
+  });
+
+  t.test("throws what does not pass", async (t) => {
+    const work = () => Promise.reject(new TypeError("a bug"));
+    await t.rejects(again(failing(stepsClock()), work)(new AbortController().signal), { message: "a bug" });
+  });
+
+  t.test("what it throws because it was aborted is an orderly end", async (t) => {
+    const stop = new AbortController();
+    const told: number[] = [];
+    const ended = again(failing(stepsClock(), told), async (signal) => {
+      await until(signal);
+      signal.throwIfAborted();
+    })(stop.signal);
+    stop.abort();
+    await ended;
+    t.same(told, []);
   });
 });

@@ -149,6 +149,32 @@ export function backOff(
   };
 }
 
+/** What worked so long worked: a failure after it is a first one. */
+const WELL_MS = 60_000;
+
+export interface Lasting {
+  readonly clock: Clock;
+  readonly pause: Pause;
+  /** Whether this error passes by itself: what does not is thrown. Called for each, so that it can be told of. */
+  readonly passes: (error: unknown, failures: number) => boolean;
+}
+
+/** Begins the work anew whenever it ended, with more patience each time that it did so soon. */
+export function again({ clock, pause, passes }: Lasting, work: Loop): Loop {
+  return async (signal) => {
+    for (let failures = 0; !signal.aborted; await pause(failures, signal)) {
+      const began = clock.now();
+      try {
+        await work(signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        if (!passes(error, failures)) throw error;
+      }
+      failures = clock.now() - began > WELL_MS ? 1 : failures + 1;
+    }
+  };
+}
+
 /** Thrown by `within`. */
 export class TimeUp extends Error {
   override readonly name = "TimeUp";
@@ -177,7 +203,7 @@ export async function within<R>(
   try {
     return await Promise.race([working, tooLate]);
   } finally {
-    timer.abort();
+    timer.abort("in time");
     bounded.release();
   }
 }

@@ -16,7 +16,7 @@ import { Failure } from "@longshore/contract/problem.ts";
 import { type Access, type Look, openWatchAccess, type WatchAccess } from "@longshore/kubernetes/watch-access.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { ConfigProblems } from "@longshore/runtime/config.ts";
-import { bell, type Loop, together } from "@longshore/runtime/loop.ts";
+import { again, bell, type Loop, together } from "@longshore/runtime/loop.ts";
 import { openSeal, type Seal } from "@longshore/runtime/seal.ts";
 import type { LauncherConfig } from "./config.ts";
 import type { Parts } from "./parts.ts";
@@ -52,9 +52,6 @@ export const announceTiming = (againMs = 30_000): AnnounceTiming => ({
   restMs: 200,
 });
 
-/** What worked so long worked: a failure after it is a first one. */
-const WELL_MS = 60_000;
-
 /** One group as it is announced until its content changes. */
 interface Said {
   readonly content: string;
@@ -66,7 +63,7 @@ interface Said {
 type AnnounceParts = Pick<Parts, "installation" | "owner" | "clock" | "log" | "broker" | "clusters" | "pause">;
 
 export function announce(parts: AnnounceParts, announcing: Announcing): Loop {
-  const { clock, broker, installation } = parts;
+  const { clock, broker, installation, log, pause } = parts;
   const asked = bell(clock);
   const book = openBook(parts, announcing);
 
@@ -91,25 +88,14 @@ export function announce(parts: AnnounceParts, announcing: Announcing): Loop {
     }
   }
 
-  return async (signal) => void (await together(signal, { hear: again(parts, hear), say: again(parts, say) }));
-}
-
-/** Through outages of the broker. What a lost connection swallowed is said again soon. */
-function again({ clock, log, pause }: AnnounceParts, work: Loop): Loop {
-  return async (signal) => {
-    for (let failures = 0; !signal.aborted; ) {
-      const began = clock.now();
-      try {
-        await work(signal);
-      } catch (error) {
-        if (signal.aborted) return;
-        if (!(error instanceof Failure && error.disposition === "retry")) throw error;
-        log.warn("the groups could not be announced yet", { failures, code: error.code, error: error.message });
-      }
-      failures = clock.now() - began > WELL_MS ? 1 : failures + 1;
-      await pause(failures, signal);
-    }
+  /** Of the broker. What a lost connection swallowed is said again soon. */
+  const passes = (error: unknown, failures: number): boolean => {
+    if (!(error instanceof Failure && error.disposition === "retry")) return false;
+    log.warn("the groups could not be announced yet", { failures, code: error.code, error: error.message });
+    return true;
   };
+  const lasting = { clock, pause, passes };
+  return async (signal) => void (await together(signal, { hear: again(lasting, hear), say: again(lasting, say) }));
 }
 
 interface Message {

@@ -15,7 +15,7 @@ import { Failure } from "@longshore/contract/problem.ts";
 import { type AnnouncedCluster, openAnnounced } from "@longshore/kubernetes/announced.ts";
 import type { Access } from "@longshore/kubernetes/watch-access.ts";
 import type { PartState } from "@longshore/runtime/health.ts";
-import { bell, linked, type Loop, together } from "@longshore/runtime/loop.ts";
+import { again, bell, linked, type Loop, together } from "@longshore/runtime/loop.ts";
 import type { Seal } from "@longshore/runtime/seal.ts";
 import type { Learning } from "./parts.ts";
 import { type Heard, openRoster } from "./roster.ts";
@@ -35,7 +35,7 @@ export interface LearnedGroups {
 
 /** `open` is for tests, whose clusters are not reached over a network. */
 export function learnGroups(parts: Learning, seal: Seal, open = openAnnounced): LearnedGroups {
-  const { clock, broker, installation, owner, log, metrics } = parts;
+  const { clock, broker, installation, owner, log, metrics, pause } = parts;
   const roster = openRoster(installation, seal);
   const wanting = bell(clock);
   const said = new Set<string>();
@@ -104,6 +104,13 @@ export function learnGroups(parts: Learning, seal: Seal, open = openAnnounced): 
     return { ready: missing.length === 0 || watching.length > 0, says };
   }
 
+  /** Of the broker. */
+  function passes(error: unknown, failures: number): boolean {
+    if (!(error instanceof Failure && error.disposition === "retry")) return false;
+    log.warn("announcements cannot be heard yet", { failures, code: error.code, error: error.message });
+    return true;
+  }
+
   function waitingFor(): string {
     const waiting = "waiting for the launcher's announcement";
     if (refusals.count > 0) return `${waiting}: ${refusals.count} were not believed; the last: ${refusals.last}`;
@@ -118,26 +125,11 @@ export function learnGroups(parts: Learning, seal: Seal, open = openAnnounced): 
       const stop = AbortSignal.any([signal, failed.signal]);
       const onBug = (error: unknown) => failed.abort(error);
       const watches = openWatches(parts, stop, { open, onBug, onRejected: () => wanting.ring() });
-      await together(stop, { hear: outlasting(parts, (signal) => hear(signal, watches)), ask });
+      const listen = again({ clock, pause, passes }, (signal) => hear(signal, watches));
+      await together(stop, { hear: listen, ask });
       await watches.ended();
       if (!signal.aborted) failed.signal.throwIfAborted();
     },
-  };
-}
-
-/** Through outages of the broker. */
-function outlasting({ log, pause }: Pick<Learning, "log" | "pause">, work: Loop): Loop {
-  return async (signal) => {
-    for (let failures = 0; !signal.aborted; await pause(++failures, signal)) {
-      try {
-        await work(signal);
-        failures = 0;
-      } catch (error) {
-        if (signal.aborted) return;
-        if (!(error instanceof Failure && error.disposition === "retry")) throw error;
-        log.warn("announcements cannot be heard yet", { failures, code: error.code, error: error.message });
-      }
-    }
   };
 }
 
