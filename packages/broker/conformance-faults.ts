@@ -89,12 +89,14 @@ async function killed(t: Test, { open, server, settled }: Conforming): Promise<v
     await server.start();
     await until(broker, "connected");
     await held.ack(); // into the void
-    const again = await takeId(deliveries, "id-first", "id-second");
-    t.equal(again.id, "id-first");
-    t.ok(again.redeliveries >= 1);
-    await again.ack();
-    const second = await takeId(deliveries, "id-second");
-    await second.ack();
+    // Which of them comes first depends on whether the server has noticed by then that the old receiver is gone.
+    const again = new Map<string, number>();
+    while (again.size < 2) {
+      const delivery = await takeId(deliveries, "id-first", "id-second");
+      again.set(delivery.id, delivery.redeliveries);
+      await delivery.ack();
+    }
+    t.ok((again.get("id-first") ?? 0) >= 1, "it says that it is not the first time");
   });
 
   await t.test("a follower is bound again after a restart", async (t) => {

@@ -91,7 +91,7 @@ export async function repliesAreLost(t: Test, { system, wire }: Wired, { kills }
     t.equal((await system.heard("run.succeeded", "lost/one")).type, "run.succeeded");
   });
 
-  await t.test(`the launcher is killed ${kills} times between its create and the answer: one 201 per name`, async (t) => {
+  await t.test(`the launcher is killed ${kills} times between its create and the answer: one Job per name`, async (t) => {
     const seed = String(Date.now());
     t.comment(`seed ${seed}`);
     const chance = chanceOf(seed);
@@ -108,7 +108,11 @@ export async function repliesAreLost(t: Test, { system, wire }: Wired, { kills }
     }
     await using _launcher = await system.launcher();
     t.same(await system.faults(runs), []);
-    t.equal(new Set((await system.created()).map(({ name }) => name)).size, kills + 2, "every name was created");
+    // As a watch saw them: of a create whose client died meanwhile, the API server's own log may say that it failed, though it did not.
+    const { clusters } = await system.history();
+    const names = clusters.flatMap(({ jobs }) => jobs.filter(({ occupant }) => !occupant).map(({ name }) => name));
+    t.equal(names.length, kills + 2, "every Job was created once");
+    t.equal(new Set(names).size, kills + 2, "and each under a name of its own");
     t.comment(`${(await system.created(409)).length} creates met the Job of a dead launcher`);
   });
 }
