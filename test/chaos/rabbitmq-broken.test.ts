@@ -2,6 +2,7 @@
  * RabbitMQ is killed, frozen, out of memory, and loses queues and bindings while runs are under way. (Faults 45–48, 52, 53.)
  */
 // needs rabbitmq
+// runs at most 12 min
 import { readFile } from "node:fs/promises";
 import { type Channel, connect } from "amqplib";
 import t from "tap";

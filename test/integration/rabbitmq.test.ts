@@ -1,5 +1,6 @@
 /** The RabbitMQ adapter passes the conformance suite on private servers of both versions, and explains itself when it cannot be opened. */
 // needs rabbitmq
+// runs at most 12 min
 import { openBroker } from "@longshore/broker/open.ts";
 import { brokerConformance } from "@longshore/broker/conformance.ts";
 import { forever, freshNames, publishAll, type Quarantined } from "@longshore/broker/conformance-parts.ts";

@@ -18,6 +18,8 @@ const NEEDED: Readonly<Partial<Record<Tier, readonly string[]>>> = {
 };
 
 export interface Preparing {
+  /** Whether what this tier needs is there, or is known not to come. */
+  isReady(tier: Tier): boolean;
   /** Resolves when what this tier needs was made, or could not be: its tests will say what is missing. */
   before(tier: Tier): Promise<void>;
 }
@@ -25,12 +27,14 @@ export interface Preparing {
 export function prepare(tiers: ReadonlySet<Tier>, root: string, signal: AbortSignal): Preparing {
   const wanted = new Set([...tiers].flatMap((tier) => NEEDED[tier] ?? []));
   const made = new Map<string, Promise<void>>();
+  const ready = new Set<string>();
   let last = Promise.resolve();
   for (const what of wanted) {
-    last = last.then(() => make(what, root, signal));
+    last = last.then(() => make(what, root, signal)).then(() => void ready.add(what));
     made.set(what, last);
   }
   return {
+    isReady: (tier) => (NEEDED[tier] ?? []).every((what) => ready.has(what)),
     before: async (tier) => {
       for (const what of NEEDED[tier] ?? []) await made.get(what);
     },

@@ -2,7 +2,7 @@
  * etcd, API server, controller-manager and scheduler of one test's cluster, on loopback ports and a folder of their own.
  *
  * The failure this prevents: settings that make a cluster kinder than those people have. Only what would make tests slow
- * is changed: the controllers' request limits, which at their defaults start five Jobs a second.
+ * is changed: the controllers' request limits, which at their defaults start five Jobs a second, and how often Go collects garbage.
  */
 import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { once } from "node:events";
