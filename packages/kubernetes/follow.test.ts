@@ -1,30 +1,13 @@
+/** Following where nothing breaks: what is asked, what is said, what is kept in memory, and how it stops. */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import t from "tap";
-import { type Change, type FollowOptions, follow } from "./follow.ts";
-import { object, page, type Play, scripted, status } from "./testing/scripted.ts";
+import { follow } from "./follow.ts";
+import { added, bookmark, deleted, list, type Story, tells, words } from "./testing/followed.ts";
+import { page, scripted, status } from "./testing/scripted.ts";
 import { standingClock, virtualClock } from "./testing/virtual-clock.ts";
 
-const list = (names: readonly string[], version: string, next?: string): Play => ({
-  answer: 200,
-  body: page(names, version, next),
-});
-/** What a server is asked before a watch that broke goes on: how far it is. */
-const store = (version: string): Play => list([], version);
-const added = (name: string, version: string) => ({ type: "ADDED", object: object(name, version) });
-const deleted = (name: string, version: string) => ({ type: "DELETED", object: object(name, version) });
-const bookmark = (version: string) => ({ type: "BOOKMARK", object: { kind: "Job", metadata: { resourceVersion: version } } });
-
-interface Case extends Partial<Pick<FollowOptions, "pageSize">> {
-  readonly name: string;
-  readonly plays: readonly Play[];
-  /** What is said until the script is played out. */
-  readonly want: readonly string[];
-  /** The versions that watches began from. */
-  readonly watchedFrom?: readonly string[];
-}
-
-const cases: readonly Case[] = [
+const stories: readonly Story[] = [
   {
     name: "lists, then watches from the list's version",
     plays: [list(["a", "b"], "10"), { lines: [added("c", "11"), deleted("a", "12"), bookmark("15")], then: "ends" }],
@@ -36,169 +19,6 @@ const cases: readonly Case[] = [
     plays: [list(["a"], "10", "t1"), list(["b"], "10", "t2"), list(["c"], "10"), { lines: [], then: "silent" }],
     want: ["listing start", "listed a", "listed b", "listed c", "synced 10"],
     watchedFrom: ["10"],
-  },
-  {
-    name: "begins the listing anew, and says so, when the next page's token has expired",
-    plays: [
-      list(["a"], "10", "t1"),
-      { answer: 410, body: status(410, "Expired") },
-      list(["a", "b"], "20"),
-      { lines: [], then: "silent" },
-    ],
-    want: ["listing start", "listed a", "listing pageExpired", "listed a", "listed b", "synced 20"],
-    watchedFrom: ["20"],
-  },
-  {
-    name: "lists again when the watch is refused with 410",
-    plays: [list([], "10"), { refuses: 410, body: status(410, "Expired") }, list(["a"], "30"), { lines: [], then: "silent" }],
-    want: ["listing start", "synced 10", "broken expired", "listing expired", "listed a", "synced 30"],
-    watchedFrom: ["10", "30"],
-  },
-  {
-    name: "lists again when 410 comes within the watch",
-    plays: [
-      list([], "10"),
-      { lines: [added("a", "11"), { type: "ERROR", object: status(410, "Expired") }, added("never", "12")], then: "silent" },
-      list(["a"], "40"),
-      { lines: [], then: "silent" },
-    ],
-    want: ["listing start", "synced 10", "seen a", "broken expired", "listing expired", "listed a", "synced 40"],
-    watchedFrom: ["10", "40"],
-  },
-  {
-    name: "lists again when the watch reports an error that is not 410",
-    plays: [
-      list([], "10"),
-      { lines: [{ type: "ERROR", object: status(500, "InternalError") }], then: "silent" },
-      list([], "41"),
-      { lines: [], then: "silent" },
-    ],
-    want: ["listing start", "synced 10", "broken serverError", "listing serverError", "synced 41"],
-  },
-  {
-    name: "lists again after a line that is no JSON, and believes nothing behind it",
-    plays: [
-      list([], "10"),
-      { lines: [added("a", "11"), "<html>proxy</html>", added("never", "12")], then: "silent" },
-      list(["a"], "50"),
-      { lines: [], then: "silent" },
-    ],
-    want: ["listing start", "synced 10", "seen a", "broken garbage", "listing garbage", "listed a", "synced 50"],
-  },
-  {
-    name: "lists again after JSON that is no event",
-    plays: [
-      list([], "10"),
-      { lines: [{ type: "ADDED", object: { metadata: {} } }], then: "silent" },
-      list([], "51"),
-      { lines: [], then: "silent" },
-    ],
-    want: ["listing start", "synced 10", "broken garbage", "listing garbage", "synced 51"],
-  },
-  {
-    name: "goes on from the last version when the connection is cut, in the middle of a line or between two",
-    plays: [
-      list([], "10"),
-      { lines: [added("a", "11")], then: "breaks" },
-      store("12"),
-      { lines: [added("b", "12")], then: "silent" },
-    ],
-    want: ["listing start", "synced 10", "seen a", "broken cut", "seen b"],
-    watchedFrom: ["10", "11"],
-  },
-  {
-    name: "takes a silent watch for dead, goes on from the last version, and lists when that is silent too",
-    plays: [
-      list([], "10"),
-      { lines: [added("a", "11")], then: "silent" },
-      store("11"),
-      { lines: [], then: "silent" },
-      list(["a"], "60"),
-      { lines: [], then: "silent" },
-    ],
-    want: ["listing start", "synced 10", "seen a", "broken silent", "broken silent", "listing silent", "listed a", "synced 60"],
-    watchedFrom: ["10", "11", "60"],
-  },
-  {
-    name: "gives up a watch that never opens",
-    plays: [list([], "10"), { hangs: true }, store("11"), { lines: [added("a", "11")], then: "silent" }],
-    want: ["listing start", "synced 10", "broken unreachable", "seen a"],
-    watchedFrom: ["10", "10"],
-  },
-  {
-    name: "outlives an API server that is down, refuses, throttles and garbles, in list and in watch",
-    plays: [
-      { fails: "unsent" },
-      { answer: 500, body: "boom" },
-      { answer: 401, body: status(401, "Unauthorized") },
-      { answer: 403, body: status(403, "Forbidden") },
-      { answer: 429, body: status(429, "TooManyRequests", { details: { retryAfterSeconds: 7 } }) },
-      { answer: 200, body: "<html>a captive portal</html>" },
-      { hangs: true },
-      list(["a"], "10"),
-      { refuses: 503, body: "later" },
-      store("10"),
-      { refuses: 401, body: status(401, "Unauthorized") },
-      { answer: 401, body: status(401, "Unauthorized") },
-      store("10"),
-      { fails: "unanswered" },
-      { fails: "unsent" },
-      { answer: 200, body: "<html>a captive portal</html>" },
-      store("11"),
-      { lines: [added("b", "11")], then: "silent" },
-    ],
-    want: [
-      "listing start",
-      "broken unreachable",
-      "listing start",
-      "broken unreachable",
-      "listing start",
-      "broken rejected",
-      "listing start",
-      "broken forbidden",
-      "listing start",
-      "broken throttled",
-      "listing start",
-      "broken garbage",
-      "listing garbage",
-      "broken unreachable",
-      "listing garbage",
-      "listed a",
-      "synced 10",
-      "broken unreachable",
-      "broken rejected",
-      "broken rejected",
-      "broken unreachable",
-      "broken unreachable",
-      "broken garbage",
-      "seen b",
-    ],
-    watchedFrom: ["10", "10", "10", "10"],
-  },
-  {
-    name: "lists again when the server that came back is behind what it told us (an etcd restored from a snapshot)",
-    plays: [
-      list(["a", "b"], "900"),
-      { lines: [added("c", "1001")], then: "breaks" },
-      { fails: "unsent" },
-      store("999"),
-      list(["a"], "999"),
-      { lines: [], then: "silent" },
-    ],
-    want: [
-      "listing start",
-      "listed a",
-      "listed b",
-      "synced 900",
-      "seen c",
-      "broken cut",
-      "broken unreachable",
-      "broken ahead",
-      "listing ahead",
-      "listed a",
-      "synced 999",
-    ],
-    watchedFrom: ["900", "999"],
   },
   {
     name: "polls by listing where it may list and not watch",
@@ -223,73 +43,9 @@ const cases: readonly Case[] = [
       "synced 30",
     ],
   },
-  {
-    name: "lists again when the server is older than what it told us before (a restored etcd)",
-    plays: [
-      list([], "900"),
-      {
-        refuses: 504,
-        body: status(504, "Timeout", {
-          details: { causes: [{ reason: "ResourceVersionTooLarge", message: "Too large resource version" }] },
-        }),
-      },
-      list(["a"], "100"),
-      { lines: [], then: "silent" },
-    ],
-    want: ["listing start", "synced 900", "broken ahead", "listing ahead", "listed a", "synced 100"],
-    watchedFrom: ["900", "100"],
-  },
 ];
 
-for (const { name, plays, want, watchedFrom, pageSize } of cases) {
-  t.test(name, async (t) => {
-    const transport = scripted(plays);
-    const stop = new AbortController();
-    const said: string[] = [];
-    const options = {
-      transport,
-      clock: virtualClock(),
-      kind: "jobs",
-      namespace: "batch",
-      selector: "ours=yes",
-      signal: stop.signal,
-    } as const;
-    for await (const change of follow(pageSize === undefined ? options : { ...options, pageSize })) {
-      said.push(words(change));
-      if (said.length === want.length) {
-        // One more turn of the loop shows where it would go on, unless the script ends in silence.
-        if (watchedFrom && watched(transport.requests).length < watchedFrom.length) continue;
-        stop.abort();
-      }
-      if (said.length > want.length) stop.abort();
-    }
-    t.same(said.slice(0, want.length), want);
-    if (watchedFrom) t.same(watched(transport.requests), watchedFrom, "versions watched from");
-  });
-}
-
-function watched(requests: readonly { readonly path: string }[]): string[] {
-  const queries = requests.map((it) => new URL(it.path, "http://any").searchParams).filter((it) => it.get("watch") === "true");
-  return queries.map((it) => it.get("resourceVersion") ?? "");
-}
-
-function words(change: Change): string {
-  const name = (it: unknown) => (it as { metadata: { name: string } }).metadata.name;
-  switch (change.kind) {
-    case "listing":
-      return `listing ${change.reason}`;
-    case "seen":
-      return `${change.listed ? "listed" : "seen"} ${name(change.object)}`;
-    case "gone":
-      return `gone ${name(change.object)}`;
-    case "listed":
-      return `synced ${change.resourceVersion}`;
-    case "alive":
-      return "alive";
-    case "broken":
-      return `broken ${change.reason}`;
-  }
-}
+for (const story of stories) t.test(story.name, (t) => tells(t, story));
 
 t.test(
   "asks for our objects only, for bookmarks, and for an end between 240 and 300 s that differs from watch to watch",
@@ -328,52 +84,6 @@ t.test(
     t.ok(asked.slice(1).every((it) => it.searchParams.get("allowWatchBookmarks") === "true"));
   },
 );
-
-t.test("waits longer after each failure, up to its bound, and as long as a 429 asks", async (t) => {
-  const clock = virtualClock();
-  const down: Play = { fails: "unsent" };
-  const transport = scripted([
-    down,
-    down,
-    down,
-    down,
-    down,
-    { answer: 429, headers: { "retry-after": "9" }, body: "slow down" },
-    list([], "1"),
-  ]);
-  const stop = new AbortController();
-  const waits: number[] = [];
-  for await (const change of follow({
-    transport,
-    clock,
-    kind: "jobs",
-    namespace: "n",
-    selector: "s",
-    signal: stop.signal,
-    backOff: { firstMs: 100, mostMs: 400 },
-  })) {
-    if (change.kind === "broken") waits.push(change.retryInMs);
-    if (change.kind === "listed") stop.abort();
-  }
-  t.same(waits, [75, 150, 300, 300, 300, 9000]);
-});
-
-t.test("does not spin when a server ends every watch after one event", async (t) => {
-  const clock = virtualClock();
-  const transport = scripted([
-    list([], "1"),
-    ...Array.from({ length: 20 }, (_, i): Play => ({ lines: [added("a", String(i + 2))], then: "ends" })),
-  ]);
-  const stop = new AbortController();
-  const waits: number[] = [];
-  for await (const change of follow({ transport, clock, kind: "jobs", namespace: "n", selector: "s", signal: stop.signal })) {
-    if (change.kind === "broken" && waits.push(change.retryInMs) === 10) stop.abort();
-  }
-  t.ok(
-    waits.every((it) => it > 0 && it <= 500),
-    waits.join(" "),
-  );
-});
 
 t.test("a reader that takes its time is not taken for a silent server", async (t) => {
   const clock = virtualClock();

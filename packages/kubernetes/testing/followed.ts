@@ -1,0 +1,80 @@
+/**
+ * Stories of one follower: what a server plays, what is said of it, and from which versions it was watched.
+ *
+ * The bug this prevents: tests of one fault each that begin, listen and stop each in their own way, so that one of them hears less.
+ */
+import type { Test } from "tap";
+import { type Change, follow } from "../follow.ts";
+import { object, page, type Play, scripted } from "./scripted.ts";
+import { virtualClock } from "./virtual-clock.ts";
+
+export const list = (names: readonly string[], version: string, next?: string): Play => ({
+  answer: 200,
+  body: page(names, version, next),
+});
+/** What a server is asked before a watch that broke goes on: how far it is. */
+export const store = (version: string): Play => list([], version);
+export const added = (name: string, version: string) => ({ type: "ADDED", object: object(name, version) });
+export const deleted = (name: string, version: string) => ({ type: "DELETED", object: object(name, version) });
+export const bookmark = (version: string) => ({
+  type: "BOOKMARK",
+  object: { kind: "Job", metadata: { resourceVersion: version } },
+});
+
+export interface Story {
+  readonly name: string;
+  readonly plays: readonly Play[];
+  /** What is said until the script is played out. */
+  readonly want: readonly string[];
+  /** The versions that watches began from. */
+  readonly watchedFrom?: readonly string[];
+}
+
+/** Follows until all is said that is wanted, and compares. */
+export async function tells(t: Test, { plays, want, watchedFrom }: Story): Promise<void> {
+  const transport = scripted(plays);
+  const stop = new AbortController();
+  const said: string[] = [];
+  const clock = virtualClock();
+  for await (const change of follow({
+    transport,
+    clock,
+    kind: "jobs",
+    namespace: "batch",
+    selector: "ours=yes",
+    signal: stop.signal,
+  })) {
+    said.push(words(change));
+    if (said.length === want.length) {
+      // One more turn of the loop shows where it would go on, unless the script ends in silence.
+      if (watchedFrom && watched(transport.requests).length < watchedFrom.length) continue;
+      stop.abort();
+    }
+    if (said.length > want.length) stop.abort();
+  }
+  t.same(said.slice(0, want.length), want);
+  if (watchedFrom) t.same(watched(transport.requests), watchedFrom, "versions watched from");
+}
+
+export function words(change: Change): string {
+  const name = (it: unknown) => (it as { metadata: { name: string } }).metadata.name;
+  switch (change.kind) {
+    case "listing":
+      return `listing ${change.reason}`;
+    case "seen":
+      return `${change.listed ? "listed" : "seen"} ${name(change.object)}`;
+    case "gone":
+      return `gone ${name(change.object)}`;
+    case "listed":
+      return `synced ${change.resourceVersion}`;
+    case "alive":
+      return "alive";
+    case "broken":
+      return `broken ${change.reason}`;
+  }
+}
+
+function watched(requests: readonly { readonly path: string }[]): string[] {
+  const queries = requests.map((it) => new URL(it.path, "http://any").searchParams).filter((it) => it.get("watch") === "true");
+  return queries.map((it) => it.get("resourceVersion") ?? "");
+}
