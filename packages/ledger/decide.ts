@@ -7,18 +7,9 @@ import type { RunId, StepName } from "@longshore/contract/ids.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
 import { admit, TOMBSTONE_MS, type Verdict } from "@longshore/domain/run/admit.ts";
 import { advance, type Advancing } from "@longshore/domain/run/advance.ts";
-import type { Attempt, AttemptState, Run, RunRecord, Stray, Told } from "@longshore/domain/run/record.ts";
+import type { Attempt, Run, RunRecord, Stray, Told } from "@longshore/domain/run/record.ts";
 import type { AttemptInput } from "@longshore/domain/run/input.ts";
-import {
-  type Bell,
-  type Claiming,
-  type Entry,
-  type GroupState,
-  type Intake,
-  type Judge,
-  type Recorded,
-  UNSERVED_MS,
-} from "./port.ts";
+import { type Claiming, type Entry, type GroupState, type Intake, type Judge, type Recorded, UNSERVED_MS } from "./port.ts";
 import { NO_PLAN } from "./rows.ts";
 
 /** One run's change within a transaction: several inputs, applied one after the other, and written at once. */
@@ -263,45 +254,4 @@ function tombstone({ run, tenant, source }: Intake, cancel: Run["cancel"], nowMs
     id: run, tenant, source, digest: "", state: "tombstone", outcome: undefined, generation: 1, seq: 0, group: undefined, cancel,
     plan: NO_PLAN, steps: {}, acceptedAtMs: nowMs, endedAtMs: undefined,
   }; // biome-ignore format: a value read as one
-}
-
-// ── What follows from changes ───────────────────────────────────────────────────────────────────────────────────────
-
-/** These count against a group's limit. */
-export const SLOT_STATES: readonly AttemptState[] = ["ready", "claimed", "live", "closing"];
-const hasSlot = (attempt: Attempt | undefined): boolean => attempt !== undefined && SLOT_STATES.includes(attempt.state);
-
-/** Reasons to wait that pass when somebody else is done. */
-export const NO_ROOM: readonly string[] = ["GroupsFull", "QuotaExceeded"];
-
-/** The attempts that a change touched, each with what it was. */
-export function movedAttempts({ before, after }: Change): readonly (readonly [was: Attempt | undefined, is: Attempt])[] {
-  return after.attempts.flatMap((is) => {
-    const was = before && attemptIn(before, is.step, is.n);
-    return was === is ? [] : [[was, is] as const];
-  });
-}
-
-export const slotsFreed = (changes: readonly Change[]): number =>
-  changes.flatMap(movedAttempts).filter(([was, is]) => hasSlot(was) && !hasSlot(is)).length;
-
-const BELLS: Readonly<Partial<Record<AttemptState, Bell>>> = {
-  waiting: "waiting",
-  ready: "ready",
-  closing: "closing",
-  ended: "ended",
-};
-
-/** What to ring after these: there is something to do now. */
-export function bellsOf(changes: readonly Change[], nowMs: number): readonly Bell[] {
-  const rings = new Set<Bell>();
-  for (const change of changes) {
-    if (change.told.length > 0) rings.add("outbox");
-    if (change.strays.length > 0) rings.add("strays");
-    for (const [, { state, dueMs }] of movedAttempts(change)) {
-      const bell = BELLS[state];
-      if (bell !== undefined && dueMs !== undefined && dueMs <= nowMs) rings.add(bell);
-    }
-  }
-  return [...rings];
 }

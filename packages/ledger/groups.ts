@@ -1,7 +1,7 @@
 /** The groups' rows, and leases on whatever only one process should do at a time. */
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { type Database, type Statement, toJson } from "./connection.ts";
-import { SLOT_STATES } from "./decide.ts";
+import { SLOT_STATES } from "./consequences.ts";
 import type { GroupChange, GroupRow, GroupState } from "./port.ts";
 import { CHANNEL } from "./write.ts";
 

@@ -7,7 +7,8 @@ import type { GroupName, RunId } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
 import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";
 import type { Listeners } from "./bells.ts";
-import { bellsOf, type Change, NO_ROOM, SLOT_STATES, slotsFreed } from "./decide.ts";
+import { bellsOf, NO_ROOM, SLOT_STATES, slotsFreed } from "./consequences.ts";
+import type { Change } from "./decide.ts";
 import type { Bell, GroupState, Ledger, Notice, OutboxEvent, StrayWork } from "./port.ts";
 
 export interface ModelRun {

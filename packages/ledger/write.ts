@@ -8,7 +8,8 @@ import type { RunId } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
 import type { Stray } from "@longshore/domain/run/record.ts";
 import { Bug, type Queries, type Statement, toJson } from "./connection.ts";
-import { bellsOf, type Change, isChanged, movedAttempts, NO_ROOM, slotsFreed, type Telling } from "./decide.ts";
+import { bellsOf, movedAttempts, NO_ROOM, slotsFreed } from "./consequences.ts";
+import { type Change, isChanged, type Telling } from "./decide.ts";
 import { attemptKey, attemptValues, type Held, runValues } from "./rows.ts";
 
 export const CHANNEL = "longshore_ledger";

@@ -1,0 +1,47 @@
+/**
+ * What follows from changes once they are decided: attempts to write, slots that are free again, bells to ring.
+ *
+ * The bug this prevents: work that is there and due while everybody sleeps, because one of the two ledgers did not ring for it.
+ */
+import type { Attempt, AttemptState } from "@longshore/domain/run/record.ts";
+import { attemptIn, type Change } from "./decide.ts";
+import type { Bell } from "./port.ts";
+
+/** These count against a group's limit. */
+export const SLOT_STATES: readonly AttemptState[] = ["ready", "claimed", "live", "closing"];
+const hasSlot = (attempt: Attempt | undefined): boolean => attempt !== undefined && SLOT_STATES.includes(attempt.state);
+
+/** Reasons to wait that pass when somebody else is done. */
+export const NO_ROOM: readonly string[] = ["GroupsFull", "QuotaExceeded"];
+
+/** The attempts that a change touched, each with what it was. */
+export function movedAttempts({ before, after }: Change): readonly (readonly [was: Attempt | undefined, is: Attempt])[] {
+  return after.attempts.flatMap((is) => {
+    const was = before && attemptIn(before, is.step, is.n);
+    return was === is ? [] : [[was, is] as const];
+  });
+}
+
+export const slotsFreed = (changes: readonly Change[]): number =>
+  changes.flatMap(movedAttempts).filter(([was, is]) => hasSlot(was) && !hasSlot(is)).length;
+
+const BELLS: Readonly<Partial<Record<AttemptState, Bell>>> = {
+  waiting: "waiting",
+  ready: "ready",
+  closing: "closing",
+  ended: "ended",
+};
+
+/** What to ring after these: there is something to do now. */
+export function bellsOf(changes: readonly Change[], nowMs: number): readonly Bell[] {
+  const rings = new Set<Bell>();
+  for (const change of changes) {
+    if (change.told.length > 0) rings.add("outbox");
+    if (change.strays.length > 0) rings.add("strays");
+    for (const [, { state, dueMs }] of movedAttempts(change)) {
+      const bell = BELLS[state];
+      if (bell !== undefined && dueMs !== undefined && dueMs <= nowMs) rings.add(bell);
+    }
+  }
+  return [...rings];
+}
