@@ -6,8 +6,9 @@
 import type { Test } from "tap";
 import { admitting } from "./conformance-admit.ts";
 import type { Conforming } from "./conformance-parts.ts";
+import { recording } from "./conformance-record.ts";
 import { outbox, people } from "./conformance-tell.ts";
-import { recording, taking } from "./conformance-work.ts";
+import { taking } from "./conformance-work.ts";
 
 export async function ledgerConformance(t: Test, it: Conforming): Promise<void> {
   await t.test(`${it.name}: what was said`, (t) => admitting(t, it));
