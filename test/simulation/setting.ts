@@ -4,6 +4,7 @@
  * The bug this prevents: troubles that are drawn beside the scenario: a crash of a launcher that there is none of.
  */
 import type { Chance } from "./chance.ts";
+import { cancelOf } from "./orders.ts";
 import type { Planned, Service } from "./scenario.ts";
 
 export const SECOND = 1_000;
@@ -37,3 +38,13 @@ export function victim({ chance, launchers, watchers }: Setting): { readonly ser
   const service = chance.is(0.65) ? "launcher" : "watcher";
   return { service, index: chance.between(0, (service === "launcher" ? launchers : watchers) - 1) };
 }
+
+export const canceled = (run: string, atMs: number): Planned => ({
+  atMs,
+  kind: "publish",
+  asked: cancelOf(`x-${run}-${Math.floor(atMs)}`, run),
+});
+
+/** Nobody watches. */
+export const blind = ({ watchers }: Setting, atMs: number, downMs: number): readonly Planned[] =>
+  Array.from({ length: watchers }, (_, index) => ({ atMs, kind: "crash", service: "watcher", index, downMs }));
