@@ -31,8 +31,8 @@ export interface Seal {
 }
 
 /** Of each key: shorter ones could be guessed. */
-export const SEAL_KEY_BYTES_MIN = 32;
-export const SEAL_KEYS_MOST = 10;
+const SEAL_KEY_BYTES_MIN = 32;
+const SEAL_KEYS_MOST = 10;
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 

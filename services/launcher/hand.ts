@@ -19,7 +19,7 @@ import type { Cluster, Parts } from "./parts.ts";
  */
 export const HAND_FIRST = 32;
 const HAND_LEAST = 8;
-export const HAND_MOST = 256;
+const HAND_MOST = 256;
 /** Answers that wait for a ledger which is slow to take them: with more of them nothing is claimed. */
 export const UNWRITTEN_MOST = 4 * HAND_MOST;
 const FAST_MS = 1_000;

@@ -17,7 +17,7 @@ import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { COMMAND, IMAGE } from "./upstream.ts";
 
 /** As many as the launcher opens to one cluster. */
-export const CONNECTIONS = 12;
+const CONNECTIONS = 12;
 
 export interface Ceiling extends AsyncDisposable {
   /** Creates so many Jobs, as fast as they are answered; resolves to how long that took. */

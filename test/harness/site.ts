@@ -166,7 +166,7 @@ const VERBS: readonly string[] = ["get", "create", "update", "patch", "delete", 
 const isVerb = (verb: string): verb is Asked["verb"] => VERBS.includes(verb);
 
 /** By when it was answered, which is when it had happened. */
-export function audited(line: string, namespace: string): readonly Asked[] {
+function audited(line: string, namespace: string): readonly Asked[] {
   if (!line.includes(namespace)) return []; // most of a shared cluster's lines are another test's
   const { verb, stage, user, objectRef, responseStatus, stageTimestamp } = JSON.parse(line) as AuditLine;
   if (stage !== "ResponseComplete" || !isVerb(verb) || objectRef?.namespace !== namespace) return [];

@@ -84,7 +84,7 @@ export function archive({ name, manifest, config, layer }: Image): Buffer {
   return tar([file("oci-layout", json({ imageLayoutVersion: "1.0.0" })), file("index.json", json(index)), ...files]);
 }
 
-export const described = ({ mediaType, digest, bytes }: Blob): object => ({ mediaType, digest, size: bytes.length });
+const described = ({ mediaType, digest, bytes }: Blob): object => ({ mediaType, digest, size: bytes.length });
 
 function blob(mediaType: string, content: Buffer | object): Blob {
   const bytes = Buffer.isBuffer(content) ? content : Buffer.from(JSON.stringify(content));

@@ -6,8 +6,8 @@
  */
 
 /** Annotations of a run, which its pods carry. */
-export const RUNS_FOR = "pods.example.org/runs-for"; // "30s"
-export const EXIT_CODE = "pods.example.org/exit-code"; // "3"
+const RUNS_FOR = "pods.example.org/runs-for"; // "30s"
+const EXIT_CODE = "pods.example.org/exit-code"; // "3"
 
 export const annotated = ({ runsFor, exitCode = 0 }: { readonly runsFor?: string; readonly exitCode?: number }) => ({
   annotations: { ...(runsFor !== undefined && { [RUNS_FOR]: runsFor }), [EXIT_CODE]: String(exitCode) },
