@@ -118,13 +118,26 @@ function ranBehind(history: History, end: EventRow): readonly string[] {
   return pods.flatMap((pod) => {
     if (pod.createdMs > end.atMs)
       return [`G10: the pod ${pod.name} of ${end.run} was created behind ${end.type}, at ${at(pod.createdMs)}`];
-    const over = Math.min(pod.finishedMs ?? Infinity, pod.goneMs ?? Infinity);
+    const seen = Math.min(pod.finishedMs ?? Infinity, pod.goneMs ?? Infinity);
+    const over = seen > end.atMs ? Math.min(seen, deletedMs(history, pod)) : seen;
     return over > end.atMs
       ? [
           `G10: ${end.type} of ${end.run} was told at ${at(end.atMs)}, and its pod ${pod.name} ran ${Number.isFinite(over) ? `until ${at(over)}` : "on"}`,
         ]
       : [];
   });
+}
+
+/**
+ * When the cluster took away a pod that is gone, by its own log: a watch on a busy machine is told of it a moment late. The last
+ * DELETE is the kubelet's, when all has ended; of one before, the pod was only told to end. The pocket's kubelet asks nobody.
+ */
+function deletedMs({ clusters }: History, { name, goneMs }: PodLife): number {
+  if (goneMs === undefined) return Infinity;
+  const deleted = clusters
+    .filter(({ launcher }) => launcher !== "")
+    .flatMap(({ asked }) => asked.filter((it) => it.verb === "delete" && it.resource === "pods" && it.name === name && it.status === 200)); // biome-ignore format: one line
+  return deleted.at(-1)?.atMs ?? Infinity;
 }
 
 const jobsNamed = ({ clusters }: History, name: string): readonly JobLife[] =>

@@ -363,6 +363,14 @@ const wrongs: readonly { readonly name: string; readonly wrong: Wrong; readonly 
     wrong: (it) => void (podOf(it, "off").goneMs = T + 6_000),
   },
   {
+    name: "cancelled was said while a pod ran that was only told to end",
+    says: /^G10: run.cancelled of off was told at .* its pod off-1-x ran until/,
+    wrong: (it) => {
+      podOf(it, "off").goneMs = T + 6_000;
+      cluster(it).asked.push({ ...asked("delete", "off-1-x", T + 5_900, 200), resource: "pods" });
+    },
+  },
+  {
     name: "a pod came after the end",
     says: /^G10: the pod late of off was created behind run.cancelled/,
     wrong: (it) => cluster(it).pods.push(pod("off", { uid: "late", name: "late", createdMs: T + 9_000 })),
@@ -378,6 +386,13 @@ const wrongs: readonly { readonly name: string; readonly wrong: Wrong; readonly 
 
 t.test("a sound history has no fault", async (t) => {
   t.same(faultsOfHistory(sound() as History), []);
+});
+
+t.test("nor has one whose watch was told late of a pod that the cluster had taken away before", async (t) => {
+  const history = sound();
+  podOf(history, "off").goneMs = T + 6_000;
+  cluster(history).asked.push({ ...asked("delete", "off-1-x", T + 100, 200), resource: "pods" });
+  t.same(faultsOfHistory(history as History), []);
 });
 
 t.test("a repeat of an event is none", async (t) => {
