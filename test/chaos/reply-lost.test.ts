@@ -1,6 +1,7 @@
 /**
  * The create arrives at the cluster and its answer does not: to a launcher that lives, and to one that dies just then. (Fault 5.)
  */
+// runs at most 12 min
 import t from "tap";
 import { repliesAreLost, wired } from "./bodies/reply-lost.ts";
 
