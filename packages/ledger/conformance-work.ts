@@ -63,6 +63,24 @@ export async function taking(t: Test, { open }: Conforming): Promise<void> {
     t.match(await ledger.groups(), [{ everHealthy: true, health: "unhealthy", watchedAtMs: 5_000, namespaceUid: "ns" }]);
   });
 
+  await t.test("of two watchers the one that sees more counts, whoever spoke last", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    await ledger.putGroups(groupsOf(5));
+    const watched = async (watchedAtMs: number) => {
+      await ledger.setGroup(EAST, { watchedAtMs });
+      return (await ledger.groups())[0]?.watchedAtMs;
+    };
+    t.equal(await watched(5_000), 5_000);
+    t.equal(await watched(3_000), 5_000, "a watcher whose token expired does not overrule one that sees");
+    t.equal(await watched(6_000), 6_000);
+    await ledger.setGroup(EAST, { paused: true });
+    t.match(await ledger.groups(), [{ paused: true, watchedAtMs: 6_000 }], "another change says nothing of it");
+    const toCome = Math.floor(await ledger.now()) + 3_600_000;
+    t.equal(await watched(toCome), toCome);
+    t.equal(await watched(7_000), 7_000, "recorded before the clock was set back: it would count as watched for an hour");
+  });
+
   await t.test(
     "a group that is paused launches nothing that was only in line: it waits again, and may go elsewhere",
     async (t) => {

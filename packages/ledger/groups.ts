@@ -67,6 +67,10 @@ update cluster_group g set namespace = v.namespace, jobs_max = v.jobs_max, setti
 from v where g.name = v.name`,
 };
 
+/**
+ * Of two watchers the one that sees more counts, whoever spoke last: with the other's token expired, a group that is watched
+ * would seem unwatched at each of its heartbeats. A time that is yet to come, from before the clock was set, counts for nothing.
+ */
 const SET: Statement = {
   name: "set_group",
   text: `
@@ -79,7 +83,7 @@ with v as (
     ever_healthy = g.ever_healthy or coalesce(v.health = 'healthy', false),
     diagnosis = case when 'diagnosis' = any($3) then v.diagnosis else g.diagnosis end,
     paused = case when 'paused' = any($3) then v.paused else g.paused end,
-    watched_at = case when 'watchedAtMs' = any($3) then to_timestamp(v.watched_at / 1000.0) else g.watched_at end,
+    watched_at = greatest(case when g.watched_at <= now() then g.watched_at end, to_timestamp(v.watched_at / 1000.0)),
     no_room = case when 'noRoom' = any($3) then v.no_room else g.no_room end,
     served_at = case when 'served' = any($3) then now() else g.served_at end
   from v where g.name = $1 returning g.id

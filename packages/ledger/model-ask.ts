@@ -77,7 +77,8 @@ export function groupCalls(
         const { served, ...changed } = change;
         const servedAtMs = served === true ? clock.now() : group.servedAtMs;
         const everHealthy = group.everHealthy || change.health === "healthy";
-        tables.groups.set(name, { ...group, ...changed, everHealthy, servedAtMs });
+        const watchedAtMs = laterOf(group.watchedAtMs, change.watchedAtMs, clock.now());
+        tables.groups.set(name, { ...group, ...changed, everHealthy, servedAtMs, watchedAtMs });
         if (change.paused === false || change.health === "healthy") its.wake(tables, WAKE_MOST, clock.now(), () => true);
       }),
     standing: (group) =>
@@ -88,6 +89,12 @@ export function groupCalls(
           .map(({ run, attempt }): Standing => ({ run: run.record.run.id, attempt })),
       ),
   };
+}
+
+/** What is recorded and what is said, but nothing recorded that is yet to come. */
+function laterOf(recorded: number | undefined, said: number | undefined, nowMs: number): number | undefined {
+  const known = [recorded !== undefined && recorded <= nowMs ? recorded : undefined, said].filter((it) => it !== undefined);
+  return known.length === 0 ? undefined : Math.max(...known);
 }
 
 export function peopleCalls(
