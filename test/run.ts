@@ -36,7 +36,9 @@ async function main(words: readonly string[]): Promise<number> {
  * others, which mostly wait for servers: it takes what they leave of the machine.
  */
 async function runTiers(chosen: readonly TestFile[], signal: AbortSignal): Promise<FileResult[]> {
-  const preparing = prepare(new Set(chosen.map((it) => it.tier)), root, signal);
+  // What this machine cannot have is not tried: the files that need it say so.
+  const possible = chosen.filter((it) => whyNot(it) === undefined);
+  const preparing = prepare(new Set(possible.flatMap(({ needs }) => needs)), root, signal);
   const of = (...tiers: readonly Tier[]): readonly TestFile[] => tiers.flatMap((tier) => chosen.filter((it) => it.tier === tier));
   const run = (files: readonly TestFile[], atOnce: number): Promise<FileResult[]> =>
     runFiles(files, { atOnce, preparing, signal });
@@ -71,12 +73,12 @@ async function runFiles(files: readonly TestFile[], { atOnce, preparing, signal 
   const waiting = files.toSorted((one, other) => other.boundMs - one.boundMs);
   /** What can begin now, before what still waits for a build. */
   function next(): TestFile | undefined {
-    const at = waiting.findIndex(({ tier }) => preparing.isReady(tier));
+    const at = waiting.findIndex(({ needs }) => preparing.isReady(needs));
     return waiting.splice(Math.max(0, at), 1)[0];
   }
   async function lane(): Promise<void> {
     for (let file = next(); file !== undefined && !signal.aborted; file = next()) {
-      await preparing.before(file.tier);
+      await preparing.before(file.needs);
       if (signal.aborted) return;
       results.push(await runOrSkip(file, signal));
     }
@@ -85,8 +87,12 @@ async function runFiles(files: readonly TestFile[], { atOnce, preparing, signal 
   return results;
 }
 
-async function runOrSkip({ path, tier, needs, boundMs }: TestFile, signal: AbortSignal): Promise<FileResult> {
-  const why = needs.map((need) => missing(need, machine)).find((it) => it !== undefined);
+const whyNot = ({ needs }: TestFile): string | undefined =>
+  needs.map((need) => missing(need, machine)).find((it) => it !== undefined);
+
+async function runOrSkip(file: TestFile, signal: AbortSignal): Promise<FileResult> {
+  const { path, tier, boundMs } = file;
+  const why = whyNot(file);
   if (why !== undefined) {
     say(`skip   ${tier.padEnd(11)} ${path.padEnd(58)} ${why}`);
     return { path, passed: 0, failures: [], skipped: [why], ms: 0 };

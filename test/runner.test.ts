@@ -1,12 +1,13 @@
 /** The runner fails what must fail: a test run that lies is worse than none. */
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import t from "tap";
 import { boundMs, findTests, tierOf } from "./runner/find.ts";
 import { leftovers, MARK } from "./runner/leftovers.ts";
 import { type Machine, missing, NEEDS, needsOf } from "./runner/needs.ts";
+import { prepare } from "./runner/prepare.ts";
 import { type FileResult, runFile } from "./runner/run-file.ts";
 
 const root = resolve(import.meta.dirname, "..");
@@ -170,6 +171,24 @@ t.test("a file that cannot run here says what it would take, and as root on Debi
   );
   t.end();
 });
+
+t.test(
+  "what tests need is made one after the other; what cannot be made holds nothing up, and what nobody wants is not made",
+  async (t) => {
+    const place = mkdtempSync(join(tmpdir(), "longshore-prepare-"));
+    t.teardown(() => rmSync(place, { recursive: true }));
+    mkdirSync(join(place, "test/harness"), { recursive: true });
+    const script = `require("fs").appendFileSync("${place}/made", process.argv[2] + " "); process.exit(process.argv[2] === "nats" ? 1 : 0);`;
+    writeFileSync(join(place, "test/harness/prepare.ts"), script);
+    const preparing = prepare(new Set(["kubernetes", "nats"] as const), place, new AbortController().signal);
+    t.ok(preparing.isReady(["node"]), "nobody wanted that");
+    t.notOk(preparing.isReady(["nats"]));
+    t.notOk(preparing.isReady(["node", "kubernetes"]));
+    await preparing.before(["nats", "kubernetes"]);
+    t.ok(preparing.isReady(["nats", "kubernetes"]));
+    t.equal(readFileSync(join(place, "made"), "utf8"), "nats kubernetes ");
+  },
+);
 
 t.test("the command ends with its sum, and exits 1 where a word names no test", async (t) => {
   const child = spawn(process.execPath, ["test/run.ts", "no-such-test"], { cwd: root, stdio: ["ignore", "pipe", "inherit"] });

@@ -1,29 +1,27 @@
 /**
- * Makes what the slower tiers need before their first test, so that no test's time is spent on a build.
+ * Makes what the slower tests need before the first of them, so that no test's time is spent on a build.
  *
- *   node test/harness/prepare.ts brokers | clusters
+ *   node test/harness/prepare.ts rabbitmq | nats | kubernetes | node
  */
+import { NEEDS, type Need } from "../runner/needs.ts";
 import { toStderr } from "./cached.ts";
 import { nodePrograms } from "./kubernetes/node-programs.ts";
 import { askedVersion, programs } from "./kubernetes/programs.ts";
 import { natsServer } from "./nats.ts";
 import { bringRabbitmq } from "./rabbitmq.ts";
 
-async function prepare(what: string | undefined): Promise<void> {
-  switch (what) {
-    case "brokers":
-      await bringRabbitmq("4.0", toStderr);
-      await bringRabbitmq("3.10", toStderr);
-      await natsServer();
-      return;
-    case "clusters":
-      await programs(askedVersion());
-      if (process.getuid?.() === 0) await nodePrograms();
-      return;
-    case undefined:
-    default:
-      throw new Error(`prepare knows "brokers" and "clusters", not "${String(what)}"`);
-  }
-}
+const MAKE: Readonly<Record<Need, () => Promise<unknown>>> = {
+  rabbitmq: async () => {
+    await bringRabbitmq("4.0", toStderr);
+    await bringRabbitmq("3.10", toStderr);
+  },
+  nats: natsServer,
+  kubernetes: () => programs(askedVersion()),
+  node: nodePrograms,
+};
 
-if (import.meta.main) await prepare(process.argv[2]);
+if (import.meta.main) {
+  const need = NEEDS.find((it) => it === process.argv[2]);
+  if (need === undefined) throw new Error(`prepare knows ${NEEDS.join(", ")}, not "${String(process.argv[2])}"`);
+  await MAKE[need]();
+}
