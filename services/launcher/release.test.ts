@@ -1,11 +1,13 @@
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { Uid } from "@longshore/contract/ids.ts";
 import { HOLD } from "@longshore/domain/run/marks.ts";
+import type { Trouble } from "@longshore/pocket/faults.ts";
 import t, { type Test } from "tap";
+import { admit } from "./admit.ts";
 import { closeOne } from "./close.ts";
 import { releaseOne } from "./release.ts";
 import { sweepOne } from "./sweep.ts";
-import { claimed, GROUP, live, NAMESPACE, never, RUN, type Stage } from "./testing/stage.ts";
+import { claimed, commandOf, deliveryOf, GROUP, live, NAMESPACE, never, RUN, type Stage } from "./testing/stage.ts";
 
 const FENCE_MS = 11 * 60_000;
 
@@ -33,6 +35,15 @@ async function occupied(t: Test): Promise<Stage> {
   await it.publish("run.cancel", { run: RUN });
   const work = await it.take("closing");
   if (work !== undefined) await closeOne(it.parts, it.cluster, work, never);
+  return it;
+}
+
+/** Given up by an operator while its pod runs. */
+async function abandoned(t: Test): Promise<Stage> {
+  const it = await live(t);
+  await it.clock.sleep(10_000);
+  await admit(it.parts)({ ...deliveryOf(commandOf("run.abandon", { run: RUN })), user: "ops" });
+  t.match(it.attempt(), { state: "ended", outcome: { result: "lost" } });
   return it;
 }
 
@@ -79,6 +90,53 @@ t.test("a release whose answer was lost is repeated without harm", async (t) => 
   it.pocket.cause({ on: "patch", times: 1, trouble: { kind: "lost after writing" } });
   await releasing(it, 5 * 60_000);
   t.equal(it.attempt().state, "done");
+});
+
+t.test("the Job of a run that was given up is deleted with its pods before it is let go", async (t) => {
+  const it = await abandoned(t);
+  t.equal(it.pocket.pods(NAMESPACE).length, 1, "it runs");
+  await releasing(it);
+  t.equal(it.attempt().state, "done");
+  await it.clock.sleep(60_000);
+  t.equal(it.job(), undefined);
+  t.same(it.pocket.pods(NAMESPACE), []);
+});
+
+const troubles: readonly { readonly name: string; readonly trouble: Trouble; readonly told?: number }[] = [
+  { name: "refused for want of a right", trouble: { kind: "status", status: 403 }, told: 403 },
+  { name: "put off by a cluster that has too much to do", trouble: { kind: "status", status: 429 }, told: 429 },
+  { name: "answered with an error", trouble: { kind: "status", status: 500 }, told: 500 },
+  { name: "never sent", trouble: { kind: "unsent" } },
+  { name: "swallowed on its way", trouble: { kind: "lost before writing" } },
+  { name: "done, and its answer lost", trouble: { kind: "lost after writing" } },
+];
+for (const { name, trouble, told } of troubles) {
+  t.test(`the deletion of a Job that was given up is tried again where it was ${name}`, async (t) => {
+    const it = await abandoned(t);
+    it.pocket.cause({ on: "delete", times: 1, trouble });
+    await releasing(it, 5 * 60_000);
+    t.equal(it.attempt().state, "done");
+    await it.clock.sleep(60_000);
+    t.equal(it.job(), undefined);
+    t.same(it.pocket.pods(NAMESPACE), []);
+    const said = it.said.filter(({ message }) => message.includes("refuses a write")).map(({ fields }) => fields["status"]);
+    t.same(said, told === undefined ? [] : [told]);
+  });
+}
+
+t.test("while deleting it is forbidden, a Job that was given up keeps its hold, and a person is told", async (t) => {
+  const it = await abandoned(t);
+  it.pocket.cause({ on: "delete", trouble: { kind: "status", status: 403 } });
+  await releasing(it, FENCE_MS);
+  t.equal(it.attempt().state, "ended");
+  t.equal(it.events().at(-1), "run.lost", "the run waits for none of this");
+  t.same(it.job()?.metadata.finalizers, [HOLD]);
+  t.match(it.said[0], { message: /refuses a write/, fields: { group: GROUP, what: /deleting the Job/, status: 403 } });
+  it.pocket.heal();
+  await releasing(it);
+  t.equal(it.attempt().state, "done");
+  await it.clock.sleep(60_000);
+  t.equal(it.job(), undefined);
 });
 
 t.test("lets nothing go where another cluster answers now", async (t) => {

@@ -51,9 +51,7 @@ export async function releaseOne(parts: Parts, cluster: Cluster, work: Work, sig
     else await record({ kind: "released", found: seen.kind, begunAtMs: nowMs });
     return;
   }
-  // Nobody saw it end: it may still run, and an abandoned run's work is not wanted any more.
-  if (attempt.outcome?.result === "lost")
-    await cluster.writes.deleteJob(attempt.name, attempt.uid, { propagation: "Foreground" }, signal);
+  if (attempt.outcome?.result === "lost" && !(await deleteLost(parts, cluster, attempt.name, attempt.uid, signal))) return;
   const released = await cluster.writes.releaseJob(attempt.name, attempt.uid, HOLD, letGo(work), signal);
   withRefusalTold(parts, cluster, `taking the hold off the Job ${attempt.name}`, released);
   const found = foundBy(released);
@@ -61,6 +59,18 @@ export async function releaseOne(parts: Parts, cluster: Cluster, work: Work, sig
   else if (found !== undefined && isFenced(attempt, nowMs)) await occupyFor(parts, cluster, work, signal, record);
   else if (found !== undefined) await record({ kind: "released", found, begunAtMs: nowMs });
 }
+
+/**
+ * Nobody saw it end: it may still run, and an abandoned run's work is not wanted any more. Without our hold nobody would ever
+ * look at it again, so it keeps that until it is deleted. Its run has ended already, and waits for none of this.
+ */
+async function deleteLost(parts: Parts, cluster: Cluster, name: string, uid: Uid, signal: AbortSignal): Promise<boolean> {
+  const deleted = await cluster.writes.deleteJob(name, uid, { propagation: "Foreground" }, signal);
+  withRefusalTold(parts, cluster, `deleting the Job ${name} of a run that was lost`, deleted);
+  return isGoing(deleted);
+}
+
+const isGoing = ({ kind }: Changed): boolean => kind === "done" || kind === "missing" || kind === "foreign";
 
 function foundBy(changed: Changed): "released" | "missing" | "foreign" | undefined {
   switch (changed.kind) {
@@ -98,7 +108,7 @@ async function removeOccupant(
 ): Promise<void> {
   const deleted = await cluster.writes.deleteJob(name, uid, { propagation: "Background" }, signal);
   withRefusalTold(parts, cluster, `deleting our occupant of the name ${name}`, deleted);
-  if (deleted.kind !== "done" && deleted.kind !== "missing" && deleted.kind !== "foreign") return;
+  if (!isGoing(deleted)) return;
   const released = await cluster.writes.releaseJob(name, uid, HOLD, {}, signal);
   if (foundBy(released) !== undefined) await gone();
 }

@@ -145,4 +145,9 @@ await t.test("an operator gives a run up: it is lost at once, and its Job is del
       (await system.ledger.find(RunId.parse("given-up")))?.record.attempts.every(({ state }) => state === "done") ?? false,
   );
   t.match(groups.of("given-up", "run.lost")[0]?.data, { reason: "tired of it", diagnosis: { code: "Abandoned" } });
+  const path = `/apis/batch/v1/namespaces/large/jobs/${nameIn(groups.of("given-up", "run.launched")[0])}`;
+  await system.until("its Job to be gone", async () => {
+    const { status } = await system.site.admin.send({ method: "GET", path }, new AbortController().signal);
+    return status === 404;
+  });
 });
