@@ -159,6 +159,18 @@ for (const { name, status } of [
   });
 }
 
+t.test("orphaned pods that it may not delete are told of, and the run is not said to be cancelled while they run", async (t) => {
+  const it = await cancelledLive(t);
+  it.pocket.cause({ on: "delete", resource: "pods", trouble: { kind: "status", status: 403 } });
+  it.pocket.meddle({ kind: "delete Job", propagation: "Orphan", ...name(it) });
+  await closing(it);
+  t.equal(it.attempt().state, "closing");
+  t.match(it.said[0], { message: /refuses a write/, fields: { group: GROUP, what: /deleting the pod/, status: 403 } });
+  it.pocket.heal();
+  await closing(it);
+  t.match(it.attempt(), { outcome: { result: "cancelled" } });
+});
+
 t.test("while the cluster says nothing, nothing is concluded", async (t) => {
   const it = await cancelledLive(t);
   it.pocket.cause({ on: "any", trouble: { kind: "lost before writing" } });

@@ -12,7 +12,7 @@ import type { Work } from "@longshore/ledger/port.ts";
 import { occupy } from "./create.ts";
 import { inputsOf, look, type Look, remainsOf } from "./look.ts";
 import { againMs, type Cluster, type Parts } from "./parts.ts";
-import { withRefusalTold } from "./refusals.ts";
+import { deletePod, withRefusalTold } from "./refusals.ts";
 import { drain, sideBySide, steadily } from "./steadily.ts";
 
 const MOST = 32;
@@ -65,7 +65,7 @@ async function ofOurs(
     const deleted = await cluster.writes.deleteJob(job.name, job.uid, { propagation: "Foreground", ...how, ...only }, signal);
     if (deleted.kind === "changed") return undefined; // it may just have ended: the next turn sees
     withRefusalTold(parts, cluster, `deleting the Job ${job.name}`, deleted);
-    if (job.deletionAt !== undefined) await deleteOrphans(cluster, run, pods, signal);
+    if (job.deletionAt !== undefined) await deleteOrphans(parts, cluster, run, pods, signal);
   }
   return undefined;
 }
@@ -75,9 +75,15 @@ function graceOf({ cancel }: Work["run"]): { readonly graceSeconds?: number } {
 }
 
 /** Pods that nothing else will delete: their Job is on its way out, or gone, or to be kept a moment longer. */
-async function deleteOrphans(cluster: Cluster, run: Work["run"], pods: readonly PodSeen[], signal: AbortSignal): Promise<void> {
+async function deleteOrphans(
+  parts: Parts,
+  cluster: Cluster,
+  run: Work["run"],
+  pods: readonly PodSeen[],
+  signal: AbortSignal,
+): Promise<void> {
   const orphans = pods.filter((pod) => isUnfinished(pod) && pod.deletionAt === undefined);
-  await Promise.all(orphans.map((pod) => cluster.writes.deletePod(pod.name, pod.uid, graceOf(run), signal)));
+  await Promise.all(orphans.map((pod) => deletePod(parts, cluster, pod, graceOf(run), signal)));
 }
 
 /** What a look at its own Job says about how it ended, or that nothing of it ever started. */
@@ -111,11 +117,11 @@ async function provenUnstarted(
   if (pods.length === 0 || startedOf(job, pods) === "yes") return undefined;
   if (work.attempt.cause === "elsewhere") {
     // Only while it has no node: the answer says so, whoever gives it one at this moment.
-    const without = await Promise.all(pods.filter(isUnplaced).map(({ name, uid, resourceVersion }) =>
-      cluster.writes.deletePod(name, uid, { resourceVersion }, signal))); // biome-ignore format: one question
+    const without = await Promise.all(pods.filter(isUnplaced).map((pod) =>
+      deletePod(parts, cluster, pod, { resourceVersion: pod.resourceVersion }, signal))); // biome-ignore format: one question
     if (pods.some((pod) => pod.node !== undefined) || without.some(({ kind }) => kind === "changed"))
       return { kind: "scheduled" };
-  } else await deleteOrphans(cluster, work.run, pods, signal);
+  } else await deleteOrphans(parts, cluster, work.run, pods, signal);
   for (let looks = 0; looks < LOOKS && !signal.aborted; looks++) {
     await parts.clock.sleep(Math.min(BETWEEN_LOOKS_MS, FIRST_LOOK_MS * 2 ** looks), signal);
     const seen = await look(parts, cluster, work, signal);
@@ -140,7 +146,7 @@ async function ofOther(
   // Also where the occupant stands: a late fact may have told the UID of a Job that was gone before the occupant came.
   if (attempt.uid !== undefined && attempt.notes.gone !== true) {
     const remains = await remainsOf(parts, cluster, attempt, signal);
-    if (remains.kind === "orphans") await deleteOrphans(cluster, run, remains.pods, signal);
+    if (remains.kind === "orphans") await deleteOrphans(parts, cluster, run, remains.pods, signal);
     return remains.kind === "gone" ? remains : undefined;
   }
   if (seen.kind === "occupant") return { kind: "occupied", uid: seen.job.uid };

@@ -5,7 +5,8 @@
  * log that says nothing of it.
  */
 import { diagnoseReply } from "@longshore/domain/diagnosis/replies.ts";
-import type { Changed } from "@longshore/kubernetes/write.ts";
+import type { PodSeen } from "@longshore/domain/watch/seen.ts";
+import type { Changed, Writes } from "@longshore/kubernetes/write.ts";
 import type { Cluster, Parts } from "./parts.ts";
 
 /** Passes the answer on. Silence is the breaker's and the probe's matter; an answer that is no success is told here. */
@@ -19,4 +20,15 @@ export function withRefusalTold<C extends Changed>(
   const { code, sentence: why, hint } = diagnoseReply(changed, { group: name, namespace });
   log.warn("a cluster refuses a write, which is tried again", { group: name, what, status: changed.status, code, why, hint });
   return changed;
+}
+
+/** Pods are deleted by themselves only where nothing else will: a refusal leaves them running. */
+export async function deletePod(
+  parts: Pick<Parts, "log">,
+  cluster: Cluster,
+  { name, uid }: Pick<PodSeen, "name" | "uid">,
+  how: Parameters<Writes["deletePod"]>[2],
+  signal: AbortSignal,
+): Promise<Changed> {
+  return withRefusalTold(parts, cluster, `deleting the pod ${name}`, await cluster.writes.deletePod(name, uid, how, signal));
 }

@@ -20,8 +20,8 @@ async function releasing(it: Stage, forMs = 60_000): Promise<void> {
 }
 
 /** Its Job succeeded, and the ledger knows. */
-async function succeeded(t: Test): Promise<Stage> {
-  const it = await live(t, { pods: { startsAfterMs: 0, runsMs: 1_000 } });
+async function succeeded(t: Test, runsMs = 1_000): Promise<Stage> {
+  const it = await live(t, { pods: { startsAfterMs: 0, runsMs } });
   await it.clock.sleep(30_000);
   const uid = it.attempt().uid;
   if (uid === undefined) throw new TypeError("it has no UID");
@@ -186,8 +186,9 @@ t.test("a surplus Job is deleted with its pods, though its hold waits for the fe
   t.equal(it.model.tables.strays.size, 0);
 });
 
-t.test("orphaned pods of a surplus Job are deleted, too", async (t) => {
-  const it = await succeeded(t);
+/** Its Job was done and is gone; another one of its name came, and was deleted without its pod. */
+async function orphaned(t: Test): Promise<Stage> {
+  const it = await succeeded(t, 25_000);
   await releasing(it);
   it.pocket.meddle({ kind: "delete Job", propagation: "Background", ...name(it) });
   await it.clock.sleep(10_000);
@@ -195,6 +196,24 @@ t.test("orphaned pods of a surplus Job are deleted, too", async (t) => {
   await it.clock.sleep(100);
   await it.record({ kind: "started", evidence: { started: "yes" }, uid, rv: "9", group: GROUP });
   it.pocket.meddle({ kind: "delete Job", propagation: "Orphan", ...name(it) });
+  return it;
+}
+
+t.test("orphaned pods of a surplus Job that it may not delete are told of, and the Job is not let go", async (t) => {
+  const it = await orphaned(t);
+  it.pocket.cause({ on: "delete", resource: "pods", trouble: { kind: "status", status: 403 } });
+  await sweeping(it, 10_000);
+  t.match(it.said[0], { message: /refuses a write/, fields: { group: GROUP, what: /deleting the pod/, status: 403 } });
+  t.ok(it.job()?.metadata.finalizers?.includes(HOLD));
+  t.equal(it.pocket.pods(NAMESPACE).length, 1, "it runs");
+  it.pocket.heal();
+  await sweeping(it, 5_000);
+  t.same(it.pocket.pods(NAMESPACE), []);
+  t.equal(it.job(), undefined);
+});
+
+t.test("orphaned pods of a surplus Job are deleted, too", async (t) => {
+  const it = await orphaned(t);
   await sweeping(it, 60_000);
   t.same(it.pocket.pods(NAMESPACE), []);
   t.equal(it.job(), undefined);

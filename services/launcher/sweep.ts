@@ -8,7 +8,7 @@ import { ANNOTATIONS, HOLD, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts"
 import { isUnfinished, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
 import type { StrayWork } from "@longshore/ledger/port.ts";
 import { againMs, type Cluster, isMoved, type Parts } from "./parts.ts";
-import { withRefusalTold } from "./refusals.ts";
+import { deletePod, withRefusalTold } from "./refusals.ts";
 import { drain, sideBySide, steadily } from "./steadily.ts";
 
 const MOST = 32;
@@ -39,7 +39,7 @@ export async function sweepOne(parts: Parts, cluster: Cluster, stray: StrayWork,
       withRefusalTold(parts, cluster, `deleting the surplus Job ${stray.name}`, deleted);
       return;
     }
-    if (await stillRuns(cluster, stray, signal)) return;
+    if (await stillRuns(parts, cluster, stray, signal)) return;
   }
   if (fenced) return;
   const isUnheld = seeJob(got.object.raw)?.held === false;
@@ -51,14 +51,12 @@ export async function sweepOne(parts: Parts, cluster: Cluster, stray: StrayWork,
 }
 
 /** Pods that outlive their Job's deletion were orphaned: they are deleted by the UID of the Job that made them. */
-async function stillRuns(cluster: Cluster, { uid }: StrayWork, signal: AbortSignal): Promise<boolean> {
+async function stillRuns(parts: Parts, cluster: Cluster, { uid }: StrayWork, signal: AbortSignal): Promise<boolean> {
   const listed = await cluster.reads.podsOf(uid, signal);
   if (listed.kind !== "listed") return true;
   const running = listed.items.flatMap((it) => seePod(it) ?? []).filter(isUnfinished);
   await Promise.all(
-    running
-      .filter(({ deletionAt }) => deletionAt === undefined)
-      .map((pod) => cluster.writes.deletePod(pod.name, pod.uid, {}, signal)),
+    running.filter(({ deletionAt }) => deletionAt === undefined).map((pod) => deletePod(parts, cluster, pod, {}, signal)),
   );
   return running.length > 0;
 }
