@@ -26,7 +26,7 @@ const brokerUrl = rabbit.url;
 }
 {
   await using it = await wiredByTls({ brokerUrl, clusters: clusters.slice(0, 1) });
-  await repliesAreLost(t, it, { kills: 25 });
+  await repliesAreLost(t, it, { kills: 10 });
 }
 {
   await using system = await openSystem({ brokerUrl, clusters });
