@@ -30,7 +30,7 @@ export const METRICS = {
   longshore_holds:                                { kind: "gauge",     labels: ["group", "job_state"],           help: "Jobs that carry our hold (finalizer)" },
   longshore_oldest_finished_hold_seconds:         { kind: "gauge",     labels: ["group"],                        help: "Since when the oldest finished Job waits to be released" },
   longshore_unaccounted:                          { kind: "gauge",     labels: [],                               help: "What ledger, Jobs and events do not agree about; must read 0" },
-  longshore_tally_last_success_timestamp_seconds: { kind: "gauge",     labels: [],                               help: "When the last tally ended well" },
+  longshore_tally_last_success_timestamp_seconds: { kind: "gauge",     labels: ["group"],                        help: "When the group's last tally ended well" },
   longshore_quarantine_messages:                  { kind: "gauge",     labels: [],                               help: "Messages that nobody could read" },
   longshore_kubernetes_requests_total:            { kind: "counter",   labels: ["group", "verb", "code"],        help: "Requests to API servers; code is the status, or how the answer failed to come" },
   longshore_announcements_total:                  { kind: "counter",   labels: ["outcome"],                      help: "Announcements of groups that a watcher heard, by what became of them" },

@@ -1,8 +1,10 @@
 import { HOLD } from "@longshore/domain/run/marks.ts";
 import { RunId, Uid } from "@longshore/contract/ids.ts";
-import t from "tap";
+import type { Counts } from "@longshore/ledger/port.ts";
+import { type Metrics, openMetrics } from "@longshore/runtime/metrics.ts";
+import t, { type Test } from "tap";
 import { expireOne } from "./expire.ts";
-import { tallyOnce } from "./tally.ts";
+import { tally as tallying, tallyOnce } from "./tally.ts";
 import { claimed, GROUP, live, NAMESPACE, never, RUN, type Stage, stage } from "./testing/stage.ts";
 
 const none = { adopted: 0, strays: 0, gone: 0, holdsRepaired: 0, unknown: 0 };
@@ -100,6 +102,72 @@ t.test("from half a listing nothing follows", async (t) => {
 
 t.test("an empty cluster and an empty ledger agree", async (t) => {
   t.same(await tally(await stage(t)), { ...none, jobs: 0 });
+});
+
+// ── What is told of it ──────────────────────────────────────────────────────────────────────────────────────────────
+
+const TURN_MS = 120_001;
+const published = { outbox: 0, outboxOldestMs: undefined };
+
+/** The loop of one launcher among several, while no other loop runs. `holds`: whether the lease on this group's tally is its own. */
+function launcherOf(t: Test, it: Stage, holds: () => boolean, counted: Partial<Counts> = {}): Metrics {
+  const stop = new AbortController();
+  const metrics = openMetrics("launcher", "test");
+  const counts = async () => ({ ...(await it.parts.ledger.counts()), ...published, ...counted });
+  const parts = { ...it.parts, metrics, ledger: { ...it.parts.ledger, counts, lease: async () => holds() } };
+  const ended = tallying(parts, it.cluster, new Map())(stop.signal);
+  t.teardown(async () => {
+    stop.abort();
+    await ended;
+  });
+  return metrics;
+}
+
+async function valueOf(metrics: Metrics, name: string): Promise<number | undefined> {
+  const [, value] = new RegExp(`^${name}(?:\\{.*\\})? (.+)$`, "m").exec(await metrics.text()) ?? [];
+  return value === undefined ? undefined : Number(value);
+}
+const unaccountedOf = (metrics: Metrics) => valueOf(metrics, "longshore_unaccounted");
+
+t.test("a launcher whose lease another one took does not go on telling what that one saw mended", async (t) => {
+  const it = await claimed(t);
+  await it.create({ proof: "somebody else's" });
+  let holder: "a" | "b" = "a";
+  const a = launcherOf(t, it, () => holder === "a", { overdue: 0 });
+  const b = launcherOf(t, it, () => holder === "b", { overdue: 0 });
+  await it.clock.sleep(1_000);
+  t.same([await unaccountedOf(a), await unaccountedOf(b)], [1, 0], "who counts tells what it found");
+  holder = "b";
+  await it.clock.sleep(TURN_MS);
+  t.same([await unaccountedOf(a), await unaccountedOf(b)], [0, 1], "it is told once");
+  it.pocket.meddle({ kind: "strip finalizers", ...name(it) });
+  it.pocket.meddle({ kind: "delete Job", propagation: "Background", ...name(it) });
+  await it.clock.sleep(TURN_MS);
+  t.same([await unaccountedOf(a), await unaccountedOf(b)], [0, 0], "mended");
+});
+
+t.test("while the only cluster cannot be listed, attempts that are overdue are counted all the same", async (t) => {
+  const it = await live(t);
+  it.pocket.cause({ on: "list", trouble: { kind: "status", status: 500 } });
+  const metrics = launcherOf(t, it, () => true);
+  await it.clock.sleep(1_000);
+  t.equal(await unaccountedOf(metrics), 0);
+  await it.clock.sleep(3_600_000);
+  t.equal(await unaccountedOf(metrics), 1, "its timer is long past, and nobody came for it");
+});
+
+t.test("each group has its own time of the last tally that ended well: one that always fails has none", async (t) => {
+  const it = await live(t);
+  const success = "longshore_tally_last_success_timestamp_seconds";
+  const well = launcherOf(t, it, () => true);
+  await it.clock.sleep(1_000);
+  t.match(await well.text(), `${success}{group="${GROUP}"} `);
+  it.pocket.cause({ on: "list", trouble: { kind: "status", status: 500 } });
+  const failing = launcherOf(t, it, () => true);
+  const before = await valueOf(well, success);
+  await it.clock.sleep(3 * TURN_MS);
+  t.equal(await valueOf(failing, success), undefined);
+  t.equal(await valueOf(well, success), before, "and it grows old where one ended well before");
 });
 
 // ── Before a timer acts on a Job, somebody looks ────────────────────────────────────────────────────────────────────

@@ -32,10 +32,12 @@ export function tally(parts: Parts, cluster: Cluster, unknown: Unknown) {
     steadily(parts, { what: `tally ${cluster.name}`, ms: parts.timing.tallyMs, signal }, async (signal) => {
       const mine = await parts.ledger.lease(`tally ${cluster.name}`, parts.owner, parts.timing.tallyMs);
       if (!mine) unknown.delete(cluster.name); // another launcher counts there, and says so
+      // Before the cluster is asked, and whoever asks it: what was mended must not be told for ever, nor an outage hide the rest.
+      await unaccounted(parts, unknown);
       if (!mine || namespaceUidOf(parts, cluster.name) === undefined) return;
       const found = await tallyOnce(parts, cluster, signal);
       unknown.set(cluster.name, found.unknown);
-      parts.metrics.set("longshore_tally_last_success_timestamp_seconds", {}, parts.clock.now() / 1000);
+      parts.metrics.set("longshore_tally_last_success_timestamp_seconds", { group: cluster.name }, parts.clock.now() / 1000);
       await unaccounted(parts, unknown);
       if (found.adopted + found.strays + found.gone + found.holdsRepaired + found.unknown > 0)
         parts.log.warn("the tally found differences", { group: cluster.name, ...found });

@@ -317,8 +317,7 @@ function storyOf(run: string, seq: number, told: readonly string[], heard: reado
 // ── The rest ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 function unaccounted(world: World): readonly string[] {
-  const { gauges } = world;
-  const left = gauges.get("longshore_unaccounted {}") ?? 0;
+  const left = Math.max(0, ...world.slots.map(({ gauges }) => gauges.get("longshore_unaccounted {}") ?? 0));
   // Shown, and never touched: Jobs that carry our labels and not our proof.
   const shown = [...world.history.jobs.values()].filter(
     ({ origin, goneMs }) => origin === "theirs" && goneMs === undefined,

@@ -35,6 +35,8 @@ export interface Slot {
   process: Mortal | undefined;
   line: Connection | undefined;
   stop: AbortController;
+  /** What its process measures: each has its own, as each is scraped by itself. */
+  gauges: Map<string, number>;
   incarnation: number;
   /** Where it is to die next: the point, and how many passes are left. */
   trap: { readonly point: string; left: number; readonly downMs: number } | undefined;
@@ -54,7 +56,6 @@ export interface World {
   readonly upstreamLine: Connection;
   readonly history: History;
   readonly trace: Trace;
-  readonly gauges: Map<string, number>;
   ledgerTrouble: LedgerTrouble;
   /** From here on nobody is struck any more. */
   healed: boolean;
@@ -85,14 +86,13 @@ export function openWorld(scenario: Scenario): World {
   });
   const process = mortal({ name: "upstream", clock });
   const upstreamLine = broker.connect();
-  const slot = (service: Service) => (_: unknown, index: number): Slot => ({ service, index, process: undefined, line: undefined, stop: new AbortController(), incarnation: 0, trap: undefined }); // biome-ignore format: one value
+  const slot = (service: Service) => (_: unknown, index: number): Slot => ({ service, index, process: undefined, line: undefined, stop: new AbortController(), gauges: new Map(), incarnation: 0, trap: undefined }); // biome-ignore format: one value
   return {
     scenario, clock, random, broker, ledger, history, trace, upstreamLine,
     book: ledger.connect(),
     clusters: new Map(clusters.map((it) => [it.name, it])),
     slots: [...Array.from({ length: scenario.launchers }, slot("launcher")), ...Array.from({ length: scenario.watchers }, slot("watcher"))],
     upstream: openUpstream(process, heardBroker(upstreamLine, process)),
-    gauges: new Map(),
     ledgerTrouble: CALM,
     healed: false,
   }; // biome-ignore format: a parts list
@@ -120,6 +120,7 @@ export function start(world: World, slot: Slot): void {
   const process = mortal({ name: `${slot.service}-${slot.index}.${++slot.incarnation}`, clock, skewMs });
   slot.process = process;
   slot.stop = new AbortController();
+  slot.gauges = new Map();
   slot.line = world.broker.connect();
   trace.say(`${process.name} starts`);
   const parts = partsFor(world, slot, process, slot.line);
@@ -137,14 +138,15 @@ function run(world: World, slot: Slot, process: Mortal, parts: ProgramParts, sig
 }
 
 function partsFor(world: World, slot: Slot, process: Mortal, line: Connection): ProgramParts {
-  const { scenario, clusters, trace, gauges } = world;
+  const { scenario, clusters, trace } = world;
   const groups = scenario.groups.map(({ name, namespace, jobsMax, hold, cluster }) => {
     const found = clusters.get(cluster);
     if (found === undefined) throw new Error(`the scenario names no cluster ${cluster}`);
     return { name: GroupName.parse(name), namespace, jobsMax, hold, cluster: found };
   });
   return {
-    process, groups, trace, gauges,
+    process, groups, trace,
+    gauges: slot.gauges,
     installation: INSTALLATION,
     keys: keysOf(),
     broker: heardBroker(line, process),
