@@ -50,6 +50,9 @@ interface Case {
 const quota = (requested: string, limited: string): string =>
   `Error creating: pods "x-b7k2p" is forbidden: exceeded quota: compute, requested: ${requested}, used: cpu=3,pods=5, limited: ${limited}`;
 
+/** A breach as in the recording limit-range-is-broken; the list of several is made by hand. */
+const breaks = (what: string): string => `Error creating: pods "x-b7k2p" is forbidden: ${what}`;
+
 // biome-ignore format: rows are read side by side
 const cases: readonly Case[] = [
   { name: "a quota that is full", message: quota("cpu=1", "cpu=4"), want: "QuotaExceeded", says: /"compute" has no room now: 1 CPU wanted, 3 of 4 in use/ },
@@ -57,6 +60,10 @@ const cases: readonly Case[] = [
   { name: "a quota that will never do", message: quota("cpu=5", "cpu=4"), want: "QuotaImpossible", says: /asks for 5 CPU, and the quota "compute" allows 4/ },
   { name: "a quota that demands amounts", message: 'Error creating: pods "x-b7k2p" is forbidden: failed quota: compute: must specify limits.cpu for: main; requests.memory for: main', want: "AdmissionDenied", says: /states limits of CPU and requests of memory/ },
   { name: "a range that it breaks", message: 'Error creating: pods "x-b7k2p" is forbidden: maximum cpu usage per Container is 1, but limit is 2', want: "QuotaImpossible", says: /limit of 2 CPU breaks the namespace's maximum of 1 per container/ },
+  { name: "a range that it breaks twice", message: breaks("[maximum cpu usage per Container is 1, but limit is 2, maximum memory usage per Container is 1Gi, but limit is 2Gi]"), want: "QuotaImpossible", says: /^The limit of 2 CPU breaks the namespace's maximum of 1 per container and the limit of 2Gi memory breaks the namespace's maximum of 1Gi per container\.$/ },
+  { name: "a range that it breaks three times", message: breaks("[maximum cpu usage per Pod is 1, but limit is 1500m, minimum memory usage per Container is 64Mi, but request is 10Mi, maximum memory usage per Container is 1Gi, but limit is 2Gi]"), want: "QuotaImpossible", says: /^The limit of 1500m CPU breaks the namespace's maximum of 1 per pod, the request of 10Mi memory breaks the namespace's minimum of 64Mi per container and the limit of 2Gi memory breaks the namespace's maximum of 1Gi per container\.$/ },
+  { name: "a range that wants amounts", message: breaks("[maximum cpu usage per Container is 1.  No limit is specified, maximum memory usage per Container is 1Gi, but limit is 2Gi]"), want: "QuotaImpossible", says: /^The missing limit of CPU breaks the namespace's maximum of 1 per container and the limit of 2Gi memory breaks/ },
+  { name: "a range of ratios", message: breaks("[cpu max limit to request ratio per Container is 2, but provided ratio is 4.000000, maximum memory usage per Container is 1Gi, but limit is 2Gi]"), want: "QuotaImpossible", says: /the limit of 2Gi memory breaks .* and the limit of CPU breaks the namespace's maximum of 2 times its request per container\./i },
   { name: "Pod Security", message: 'Error creating: pods "x-b7k2p" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true (pod or container "main" must set securityContext.runAsNonRoot=true)', want: "AdmissionDenied", says: /Pod Security level "restricted" refuses the pod: pod or container "main" must set securityContext.runAsNonRoot=true\./ },
   { name: "a webhook", message: 'Error creating: admission webhook "images.example.com" denied the request: not signed', want: "AdmissionDenied", says: /not signed/ },
   { name: "a missing service account", message: 'Error creating: pods "x-" is forbidden: error looking up service account batch/robot: serviceaccount "robot" not found', want: "ConfigMissing", says: /robot/ },

@@ -6,10 +6,16 @@
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { quantity } from "@longshore/contract/units.ts";
+import { joined, sentenceOf } from "./sentence.ts";
 
 const EXCEEDED = /exceeded quota: ([^,]+), requested: (.+?), used: (.+?), limited: (.+?)(?:["\s.]*$|; )/;
 const UNSTATED = /failed quota: ([^:]+): must specify (.+)$/;
-const OVER_RANGE = /(maximum|minimum) (\S+) usage per (\S+) is (\S+?),? but (limit|request) is (\S+?)\.?$/;
+/** One thing that a LimitRange has against a pod. Of several, Kubernetes makes a list: "[one, another]". */
+const BREACH =
+  /(maximum|minimum) (\S+) usage per (\S+) is ([^\s,\]]+?)(?:, but (limit|request) is ([^\s,\]]+?)|\. +No (limit|request) is specified)(?=\.?$|[,\]])/g;
+
+const RATIO = /(\S+) max limit to request ratio per (\S+) is ([^\s,\]]+), but/g;
+const BREACHES_MOST = 480;
 
 /** What a quota or a limit range has against it; `undefined` where the message speaks of neither. */
 export function diagnoseQuota(message: string): Diagnosis | undefined {
@@ -20,15 +26,24 @@ export function diagnoseQuota(message: string): Diagnosis | undefined {
   const [, quota, unstated] = UNSTATED.exec(said) ?? [];
   if (quota !== undefined && unstated !== undefined)
     return diagnose("AdmissionDenied", `The quota "${quota}" demands that the request states ${wordsOf(unstated)}.`, [said]);
-  const [, bound, what, per = "", allowed, kind, asked] = OVER_RANGE.exec(said) ?? [];
-  if (bound === undefined || what === undefined) return undefined;
+  const breaches = [...[...said.matchAll(BREACH)].map(breachOf), ...[...said.matchAll(RATIO)].map(ratioOf)];
+  if (breaches.length === 0) return undefined;
   return diagnose(
     "QuotaImpossible",
-    `The ${kind} of ${asked} ${plain(what)} breaks the namespace's ${bound} of ${allowed} per ${per.toLowerCase()}.`,
+    `${sentenceOf(joined([...new Set(breaches)]).replace(/^t/, "T"), BREACHES_MOST)}.`,
     [said],
-    "Ask for an amount that the namespace's LimitRange allows, or ask its people to change it.",
+    "Ask for amounts that the namespace's LimitRange allows, or ask its people to change it.",
   );
 }
+
+/** "the limit of 2Gi memory breaks the namespace's maximum of 1Gi per container" */
+function breachOf([, bound, what = "", per = "", allowed, kind, asked, unstated]: readonly (string | undefined)[]): string {
+  const amount = kind === undefined ? `missing ${unstated} of ${plain(what)}` : `${kind} of ${asked} ${plain(what)}`;
+  return `the ${amount} breaks the namespace's ${bound} of ${allowed} per ${per.toLowerCase()}`;
+}
+
+const ratioOf = ([, what = "", per = "", allowed]: readonly (string | undefined)[]): string =>
+  `the limit of ${plain(what.replace(/^\[/, ""))} breaks the namespace's maximum of ${allowed} times its request per ${per.toLowerCase()}`;
 
 function exceeded(name: string, requested: Amounts, used: Amounts, limited: Amounts, said: string): Diagnosis {
   const impossible = [...requested].find(([resource, amount]) => isMore(amount, limited.get(resource)));
