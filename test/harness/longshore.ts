@@ -1,0 +1,40 @@
+/**
+ * The `longshore` program as a person starts it, from a folder: a command to its end, or `up` until Ctrl-C.
+ *
+ * The failure this prevents: a command that works only inside the test's own process, with the test's own settings.
+ */
+import { chmod, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { inTime } from "@longshore/cli/child.ts";
+import { type Ended, type Program, program } from "./program.ts";
+
+const MAIN = fileURLToPath(new URL("../../services/longshore/main.ts", import.meta.url));
+const COMMAND_WITHIN_MS = 60_000;
+
+/** A folder of its own, which others may go through: as root, the Postgres of `up` works as nobody. */
+export async function emptyFolder(): Promise<AsyncDisposable & { readonly path: string }> {
+  const folder = await mkdtemp(path.join(tmpdir(), "longshore-folder-"));
+  await chmod(folder, 0o711);
+  return { path: folder, [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true, maxRetries: 5 }) };
+}
+
+export async function longshore(cwd: string, ...args: readonly string[]): Promise<Ended> {
+  await using running = started(cwd, args);
+  return await inTime(running.ended, COMMAND_WITHIN_MS, `the end of longshore ${args.join(" ")}`);
+}
+
+/** Resolves when it says that it is up. */
+export async function longshoreUp(cwd: string, ...args: readonly string[]): Promise<Program> {
+  await using parts = new AsyncDisposableStack();
+  const running = parts.use(started(cwd, ["up", ...args]));
+  await running.prints("\n  up.");
+  parts.move();
+  return running;
+}
+
+function started(cwd: string, args: readonly string[]): Program {
+  const { LONGSHORE_CONFIG: _, ...env } = process.env; // it would speak of another Longshore than the folder's
+  return program(process.execPath, [MAIN, ...args], { cwd, env });
+}

@@ -1,0 +1,39 @@
+/**
+ * The README's examples for upstream applications, taken out of its text, and run as programs of their own.
+ *
+ * The failure this prevents: a copy of an example that is tested, beside a printed one that is not.
+ */
+import { readFileSync } from "node:fs";
+import { systemClock as clock } from "@longshore/runtime/clock.ts";
+import { connect } from "amqplib";
+import { type Program, program } from "./program.ts";
+
+const PATIENCE_MS = 60_000;
+const README = new URL("../../README.md", import.meta.url);
+
+/** The Python block that stands behind the comment "upstream example: NAME". */
+export function example(name: string): string {
+  const blocks = readFileSync(README, "utf8").matchAll(/<!-- upstream example: (\w+) -->\n```python\n([\s\S]*?)\n```/g);
+  for (const [, found, code = ""] of blocks) if (found === name) return code;
+  throw new Error(`README.md has no Python block behind a comment "upstream example: ${name}"`);
+}
+
+export const application = (python: string, code: string, url: string): Program =>
+  program(python, ["-c", code], { env: { AMQP_URL: url, LANG: "C.UTF-8" } });
+
+/** An application consumes only after it has bound its queue: what is published from then on is heard. */
+export async function consumed(url: string, queue: string): Promise<void> {
+  const connection = await connect(url);
+  try {
+    for (const began = clock.now(); clock.now() - began < PATIENCE_MS; await clock.sleep(50)) {
+      const channel = await connection.createChannel();
+      channel.on("error", () => undefined); // no such queue yet: the server says so by closing the channel
+      const found = await channel.checkQueue(queue).catch(() => undefined);
+      if (found !== undefined) await channel.close();
+      if (found !== undefined && found.consumerCount > 0) return;
+    }
+  } finally {
+    await connection.close();
+  }
+  throw new Error(`nobody consumed from the queue ${queue} within ${PATIENCE_MS / 1000} s`);
+}
