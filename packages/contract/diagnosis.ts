@@ -31,7 +31,7 @@ export const DIAGNOSES = {
   Unschedulable:       { phase: "before-start", blame: "cluster",  retry: "never-started",  hint: "No node has room or matches; ask for less, or add nodes." },
   RegistryUnreachable: { phase: "before-start", blame: "cluster",  retry: "never-started",  hint: "The nodes cannot reach the image's registry." },
   ImageNotFound:       { phase: "before-start", blame: "request",  retry: "never",          hint: "Check the image's name and tag, and that it was pushed." },
-  ImagePullDenied:     { phase: "before-start", blame: "request",  retry: "never",          hint: "Give the group an imagePullSecret for this registry, or check the image's name." },
+  ImagePullDenied:     { phase: "before-start", blame: "request",  retry: "never",          hint: "Check the image's name; if it is private, add its pull secret to the namespace's default service account: `kubectl -n <namespace> patch serviceaccount default -p '{\"imagePullSecrets\":[{\"name\":\"<secret>\"}]}'`." },
   ImageNameInvalid:    { phase: "before-start", blame: "request",  retry: "never",          hint: "Write the image as registry/name:tag, in lower case." },
   ConfigMissing:       { phase: "before-start", blame: "request",  retry: "never",          hint: "Create the Secret or ConfigMap in the group's namespace, or correct its name." },
   VolumeUnavailable:   { phase: "before-start", blame: "cluster",  retry: "never-started",  hint: "The volume cannot be bound or mounted; check its claim, class and access mode." },

@@ -126,8 +126,13 @@ const cases: readonly ClusterFaults[] = [
   },
   {
     name: "Pod Security would refuse the pods",
-    create: [201, {}, { warning: '299 - "would violate PodSecurity"' }],
-    want: [...well, {}, {}, { step: "create", state: "warning", detail: /PodSecurity/ }],
+    create: [201, {}, { warning: '299 - "would violate PodSecurity \\"restricted:latest\\": runAsNonRoot != true"' }],
+    want: [
+      ...well,
+      {},
+      {},
+      { step: "create", state: "warning", detail: /PodSecurity "restricted/, hint: /enforce=baseline --overwrite`/ },
+    ],
   },
   {
     name: "a quota is full and another has room",

@@ -4,6 +4,7 @@
  * The bug this prevents: a group that looks well until its first Job needs the one permission that nobody gave.
  */
 import { DIAGNOSES, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { RESTRICTED } from "@longshore/domain/diagnosis/admission.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Connection } from "./connection.ts";
 import { within } from "./deadline.ts";
@@ -269,15 +270,12 @@ function createRow(result: Awaited<ReturnType<Ask>>, explain: Explain): Row {
       step: "create",
       state: "warning",
       detail: `A Job would be taken, and its pods perhaps not: ${warned(warning)}`,
-      hint: /PodSecurity/.test(warning) ? SECURITY : DIAGNOSES.AdmissionDenied.hint,
+      hint: /PodSecurity "restricted/.test(warned(warning)) ? RESTRICTED : DIAGNOSES.AdmissionDenied.hint,
     };
   if (answer.status === 201) return { step: "create", state: "ok", detail: "A Job would be taken (dry run)" };
   const why = explain("create", { kind: "answered", ...answer });
   return diagnosed("create", why, why.code === "QuotaExceeded" ? "warning" : "failed");
 }
-
-const SECURITY =
-  "Lower the namespace's label pod-security.kubernetes.io/enforce to baseline, or ask whoever runs the group to make its pods stricter.";
 
 /** `299 - "would violate \\"it\\""` */
 function warned(header: string): string {

@@ -7,8 +7,9 @@
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { sentenceOf } from "./sentence.ts";
 
-const SECURITY =
-  "Ask whoever runs the group: its pods must meet the level that the namespace's label pod-security.kubernetes.io/enforce names, or that level must be lowered.";
+/** Nothing in a group's settings or a request can make its pods stricter yet. */
+export const RESTRICTED =
+  "Lower the namespace's level to baseline, which is what Longshore's pods meet for now: `kubectl label namespace <namespace> pod-security.kubernetes.io/enforce=baseline --overwrite`.";
 const WEBHOOK =
   "The cluster's people must mend or remove that webhook; until then their cluster takes nothing. It is tried again by itself.";
 
@@ -20,7 +21,7 @@ export function diagnoseAdmission(message: string, what: "Job" | "pod", evidence
       "AdmissionDenied",
       `The namespace's Pod Security level "${level}" refuses the pod: ${demandsOf(demands ?? "")}.`,
       evidence,
-      SECURITY,
+      level === "restricted" ? RESTRICTED : undefined,
     );
   const [, webhook, why] =
     /admission webhook "([^"]+)" denied the request(?: without explanation)?:?\s*(.*)$/s.exec(message) ?? [];

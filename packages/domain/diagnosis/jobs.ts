@@ -32,6 +32,8 @@ type Rule = readonly [about: RegExp, says: (event: EventSeen) => Diagnosis];
 
 const quoted = (event: EventSeen): readonly string[] => [`${event.reason}: ${event.message}`];
 
+const ACCOUNT = "Create the service account in the group's namespace; a namespace's own, `default`, comes within seconds.";
+
 /** Of Events about a Job without pods, from the clearest to the vaguest. */
 const CREATING: readonly Rule[] = [
   [
@@ -40,7 +42,7 @@ const CREATING: readonly Rule[] = [
   ],
   [
     /serviceaccount "?([^" ]*)"? not found/i,
-    (it) => diagnose("ConfigMissing", `The pod's service account is not there: ${reasonOf(it.message)}.`, quoted(it)),
+    (it) => diagnose("ConfigMissing", `The pod's service account is not there: ${reasonOf(it.message)}.`, quoted(it), ACCOUNT),
   ],
   [
     /denied the request|is forbidden|is invalid/i,

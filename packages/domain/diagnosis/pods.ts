@@ -124,7 +124,7 @@ const STALLS = {
   RegistryUnreachable: waiting(pulling,                                                            (it) => `The cluster cannot pull ${it.image}${after(pullWhy(it.message).why)}.`,
                                                                                                    (it) => pullWhy(it.message).hint),
   PolicyRefused:       waiting((it) => unset(it) && asRoot.test(it.message),                       refusedAsRoot,
-                                                                                                   () => "Give the image a user of its own, as a number (USER 1000), or ask whoever runs the group."),
+                                                                                                   () => "Give the image a user of its own, as a number (USER 1000), or ask the cluster's people, whose rule it is."),
   ConfigMissing:       waiting((it) => unset(it) && missingOf(it.message) !== undefined,           (it) => `The container ${it.container} needs ${missingOf(it.message)?.why}.`,
                                                                                                    (it) => missingOf(it.message)?.hint),
   Unknown:             waiting((it) => unset(it) || isAny("CreateContainerError", "RunContainerError", "CrashLoopBackOff", "PostStartHookError")(it),
@@ -142,7 +142,7 @@ const MOVED_OFF = "Somebody emptied the node (a drain, an upgrade, a shutdown); 
 const OVER: readonly (readonly [about: RegExp, says: (caught: readonly string[]) => string, hint: string])[] = [
   [/ephemeral local storage usage exceeds the total limit of containers (\S+?)\.? *$/, ([, most]) => `The pod wrote more than its ${most} of disk, and the node ended it.`,                          "Raise resources.limits.ephemeral-storage, or write less per run; what is printed counts, too."],
   [/^Container (\S+) exceeded its local ephemeral storage limit "([^"]+)"/,            ([, name, most]) => `The container ${name} wrote more than its ${most} of disk, and the node ended the pod.`, "Raise resources.limits.ephemeral-storage, or write less per run; what is printed counts, too."],
-  [/Usage of EmptyDir volume "([^"]+)" exceeds the (?:total )?limit "([^"]+)"/,        ([, name, most]) => `The pod wrote more than ${most} into its volume "${name}", and the node ended it.`,        "Raise the sizeLimit of that volume, or write less into it."],
+  [/Usage of EmptyDir volume "([^"]+)" exceeds the (?:total )?limit "([^"]+)"/,        ([, name, most]) => `The pod wrote more than ${most} into its volume "${name}", and the node ended it.`,        "Write less into it, or have its sizeLimit raised by whoever adds that volume to the pods."],
 ];
 const over = (it: PodSeen) => OVER.find(([about]) => about.test(it.message ?? ""));
 
@@ -183,7 +183,7 @@ const TAKEN = {
   Evicted:   pod((it) => ["Evicted", "Terminated", "NodeShutdown"].includes(it.reason ?? "") || disrupted("EvictionByEvictionAPI", "TerminationByKubelet")(it),
                                                                                        evictedHow, (it) => (movedOff(it) ? MOVED_OFF : over(it)?.[2])),
   DeadlineExceeded: pod((it) => it.reason === "DeadlineExceeded",                      () => "It ran longer than its pod's own deadline, and the node ended it.",
-                                                                                       () => "The group's pods have a deadline (activeDeadlineSeconds); ask whoever runs the group, or make it faster."),
+                                                                                       () => "Ask the cluster's people which rule of theirs sets activeDeadlineSeconds on pods (Longshore sets it on Jobs only), or make it faster."),
   DeletedExternally: deleted(isDeletedAlone,                                           (it) => `Somebody deleted the pod ${it.containers.some(({ terminated, running }) => (terminated?.startedAt ?? running) !== undefined) ? "while its program ran" : "before its program started"}.`,
                                                                                        () => "A person, or a program that tidies up, deleted the pod; the cluster's audit log says who."),
 } as const satisfies Partial<Record<Code, Rule>>;

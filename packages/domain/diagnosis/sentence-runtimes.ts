@@ -22,7 +22,7 @@ const ADDRESS = "Check the host in the image's name; then whether the cluster's 
 /** `$1`: what the pattern caught. */
 // biome-ignore format: a table is read down its columns
 const PULLING: readonly Words[] = [
-  [/\b429 |too ?many ?requests|rate limit/i,                "its registry allows no more pulls for now (429)", `Many registries count the pulls of each account or address: give the group an imagePullSecret, or wait. ${AGAIN}.`],
+  [/\b429 |too ?many ?requests|rate limit/i,                "its registry allows no more pulls for now (429)", `Wait: it is tried again by itself. Many registries count the pulls of each account or address; for later runs, add a pull secret to the namespace's default service account.`],
   [/\b(5\d\d [A-Z][a-z]+(?: [A-Z][a-z]+)*)/,                "its registry is out of order ($1)", UP],
   [/connection refused/,                                    "its registry refuses connections, or nothing listens there", ADDRESS],
   [/no such host/,                                          "the nodes find no address for its registry's name (no such host)", ADDRESS],
@@ -77,7 +77,7 @@ const STARTING: readonly Words[] = [
   [/exec format error/,                                     "the program is not one for the node's processor", "Build the image for the processor of the cluster's nodes."],
   [/memory limit too low|OOM-killed/,                       "its limit of memory is too little to start anything", "Raise resources.limits.memory; a few MiB are needed before the program begins."],
   [/no command specified/,                                  "neither the request nor the image says which program to run (no command specified)", "State `command` in the request."],
-  [/unable to find user (\S+):/,                            'the image has no user "$1"', "Correct the user that the image or the group's pods run as."],
+  [/unable to find user (\S+):/,                            'the image has no user "$1"', "Correct the image's user (USER): write it as a number, or as a name that its /etc/passwd has."],
   [/chdir to cwd \("([^"]+)"\)|mkdir (\S+): not a directory/, 'its working directory "$1$2" cannot be used', "Correct `workingDir`, or the folder in the image."],
 ];
 
