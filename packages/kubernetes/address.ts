@@ -5,6 +5,7 @@
  * this machine's own credentials to whoever asks from here.
  */
 import { BlockList, isIP } from "node:net";
+import { withoutCredentials } from "@longshore/runtime/secret.ts";
 
 const NEVER = listOf([
   ["169.254.0.0", 16], // link-local, and with it the metadata services
@@ -20,7 +21,7 @@ const LOOPBACK = listOf([
 
 /** A sentence, or undefined if nothing is wrong. URL spells every form of an IP address (0x7f.1, 2130706433) in one way. */
 export function addressProblem(server: string): string | undefined {
-  if (!URL.canParse(server)) return `"${server}" is not an address; write it as https://host:6443.`;
+  if (!URL.canParse(server)) return `"${withoutCredentials(server)}" is not an address; write it as https://host:6443.`;
   const url = new URL(server);
   if (url.username !== "" || url.password !== "")
     return "An address must not hold a user or password; give the group a token or a client certificate.";

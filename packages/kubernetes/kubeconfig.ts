@@ -3,7 +3,8 @@
  * group has one: it costs 400 ms and 85 MB.
  *
  * The bugs this prevents: a program run (`exec`) because a file named it, credentials sent through a proxy that it named,
- * and a rotated kubeconfig that is never read again. Everything about it is said as one thrown sentence.
+ * a rotated kubeconfig that is never read again, and a token printed because a mistake stands beside it. Everything about it
+ * is said as one thrown sentence, in words of our own: the errors of parsers and programs quote what they were given.
  */
 import { stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
@@ -68,8 +69,20 @@ async function parse(path: string): Promise<Parsed> {
     config.loadFromFile(path);
     return { config, tokenFiles: tokenFilesIn(loadYaml(written), dirname(path)) };
   } catch (error) {
-    throw new Error(`${path} is no kubeconfig: ${error instanceof Error ? error.message : String(error)}.`, { cause: error });
+    throw new Error(`${path} is no kubeconfig: ${unquoting(error)}.`); // without its cause, which holds the whole file
   }
+}
+
+/** Line and column, and of the parser's reason what it says before it quotes. */
+function unquoting(error: unknown): string {
+  const [line, column] = [member(member(error, "mark"), "line"), member(member(error, "mark"), "column")];
+  const reason = text(member(error, "reason"))
+    ?.split(/["'<:!*&%|>{[]/, 1)[0]
+    ?.trim();
+  if (reason && typeof line === "number" && typeof column === "number")
+    return `${reason} (line ${line + 1}, column ${column + 1})`;
+  const lacks = /^(clusters|contexts|users)\[\d+\][a-z.]* is missing$/.exec(error instanceof Error ? error.message : "");
+  return lacks?.[0] ?? "it does not hold the lists of clusters, contexts and users";
 }
 
 function tokenFilesIn(written: unknown, folder: string): ReadonlyMap<string, string> {
@@ -110,7 +123,9 @@ async function read(
   if (wrong) throw new Error(`The cluster of context "${name}" of ${path}: ${wrong}`);
   const tokenFile = tokenFiles.get(user.name);
   const token = (tokenFile === undefined ? user.token : await readText(tokenFile))?.trim(); // kubectl prefers the file, too
-  const given = programs ? await run(config) : { cert: undefined, key: undefined, authorization: token && `Bearer ${token}` };
+  const given = programs
+    ? await run(config, `The program for the user of context "${name}" of ${path}`)
+    : { cert: undefined, key: undefined, authorization: token && `Bearer ${token}` };
   return {
     server: cluster.server,
     trust: {
@@ -129,10 +144,16 @@ async function pemOf(file: string | undefined, base64: string | undefined): Prom
   return base64 ? Buffer.from(base64, "base64").toString("utf8") : undefined;
 }
 
-/** Runs the user's program, which the group's settings allow. */
-async function run(config: KubeConfig): Promise<Pick<Trust, "cert" | "key"> & Pick<Loaded, "authorization">> {
+/** Runs the user's program, which the group's settings allow. What it printed may be the credential itself, and is not told. */
+async function run(config: KubeConfig, who: string): Promise<Pick<Trust, "cert" | "key"> & Pick<Loaded, "authorization">> {
   const applied: { readonly headers: object; readonly cert?: unknown; readonly key?: unknown } = { headers: {} };
-  await config.applyToHTTPSOptions(applied);
+  try {
+    await config.applyToHTTPSOptions(applied);
+  } catch (error) {
+    const code = text(member(error, "code"));
+    const why = code === "ENOENT" ? "it is not installed here" : (code ?? "it failed, or printed no ExecCredential");
+    throw new Error(`${who} gave no credential: ${why}. Run it by hand to see what it says.`);
+  }
   return { cert: pem(applied.cert), key: pem(applied.key), authorization: authorizationIn(applied.headers) };
 }
 

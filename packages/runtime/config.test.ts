@@ -115,8 +115,8 @@ tenants:
 
 const unreadable: readonly { readonly name: string; readonly text?: string; readonly want: RegExp }[] = [
   { name: "a file that is not there", want: /config\.yaml: cannot be read \(ENOENT.*--config FILE/ },
-  { name: "a file that is not YAML", text: "a: [1", want: /config\.yaml:\d+: not YAML: / },
-  { name: "a key that stands twice", text: "lanes: 1\nlanes: 2\n", want: /config\.yaml:2: not YAML: .*unique/ },
+  { name: "a file that is not YAML", text: "a: [1", want: /config\.yaml:1:6: not YAML: .*bracket/ },
+  { name: "a key that stands twice", text: "lanes: 1\nlanes: 2\n", want: /config\.yaml:2:1: not YAML: .*unique/ },
   { name: "a list where settings should be", text: "- a\n", want: /has to hold a map of settings/ },
 ];
 for (const { name, text, want } of unreadable) {
@@ -127,6 +127,33 @@ for (const { name, text, want } of unreadable) {
       problems.some((it) => want.test(it)),
       problems.join("\n"),
     );
+  });
+}
+
+const besideSecret: readonly { readonly name: string; readonly text: string }[] = [
+  { name: "an indentation that slips below it", text: "broker:\n    password: CANARY\n  url: x\n" },
+  { name: "a bracket that is not closed after it", text: "broker: { password: CANARY\n" },
+  { name: "a quote within it", text: "broker:\n  password: 'it's-CANARY'\n" },
+  { name: "one that begins as an alias does", text: "broker:\n  password: *CANARY\n" },
+  { name: "one that begins as a tag does", text: "broker:\n  password: !x!CANARY pw\n" },
+  { name: "one that begins as a block does", text: "broker:\n  password: |CANARY\n" },
+  { name: "one with a backslash in double quotes", text: 'broker:\n  password: "\\CANARY"\n' },
+  { name: "one that begins as a directive does", text: "%CANARY\nbroker: {}\n" },
+  { name: "a bracket before it", text: "broker: x\n}CANARY\n" },
+  { name: "no blank before it", text: "broker: { password:CANARY }\n" },
+  { name: "a comma within it", text: "broker: { password: pw,CANARY }\n" },
+  { name: "it where a map should be", text: "broker: CANARY\n" },
+  { name: "it twice", text: "broker:\n  password: CANARY\n  password: CANARY\n" },
+];
+for (const { name, text } of besideSecret) {
+  t.test(`a mistake beside a secret is told by its line, and not with the secret: ${name}`, async (t) => {
+    const at = folder(t, { "config.yaml": text });
+    const problems = problemsOf(() => readConfig(Schema, { file: at("config.yaml"), env: {} }));
+    t.ok(
+      problems.some((it) => /config\.yaml:\d/.test(it)),
+      problems.join("\n"),
+    );
+    t.notMatch(problems.join("\n"), /C?ANARY/);
   });
 }
 

@@ -10,10 +10,11 @@
 import { readFileSync } from "node:fs";
 import { dirname, isAbsolute, resolve } from "node:path";
 import convict from "convict";
-import { isMap, isScalar, LineCounter, parseDocument, type Document } from "yaml";
+import { isMap, isScalar, type Document } from "yaml";
 import { z } from "zod";
 import { environmentName, type Leaf, leaves, namesAt } from "./config-shape.ts";
 import { nearest } from "./nearest.ts";
+import { readYaml } from "./yaml-text.ts";
 
 export interface ConfigSource {
   /** The YAML file, if one was named. */
@@ -37,7 +38,7 @@ export class ConfigProblems extends Error {
 /** Throws `ConfigProblems`. The value is deeply frozen. */
 export function readConfig<S extends z.ZodType>(schema: S, { file, env }: ConfigSource): z.output<S> {
   const settings = leaves(schema);
-  const given = file === undefined ? nothing : readYaml(file);
+  const given = file === undefined ? nothing : readFile(file);
   const misspelt = misspeltVariables(settings, env);
   const parsed = schema.safeParse(overridden(given.value, settings, env));
   const issues = parsed.success ? [] : parsed.error.issues.flatMap((issue) => sentences(issue, schema, given, settings, env));
@@ -56,20 +57,18 @@ interface Given {
 
 const nothing: Given = { value: {}, problems: [], place: () => undefined };
 
-function readYaml(file: string): Given {
+function readFile(file: string): Given {
   let text: string;
   try {
     text = readFileSync(file, "utf8");
   } catch (error) {
     return { ...nothing, problems: [`${file}: cannot be read (${reason(error)}); name the configuration with --config FILE`] };
   }
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
-  const at = (offset: number) => `${file}:${lines.linePos(offset).line}`;
-  if (document.errors.length > 0)
-    return { ...nothing, problems: document.errors.map((it) => `${at(it.pos[0])}: not YAML: ${it.message}`) };
-
-  const value: unknown = document.toJS({ maxAliasCount: 100 }) ?? {};
+  const { document, value: read, problems, lineAt } = readYaml(text);
+  if (problems.length > 0)
+    return { ...nothing, problems: problems.map(({ line, column, why }) => `${file}:${line}:${column}: not YAML: ${why}`) };
+  const at = (offset: number) => `${file}:${lineAt(offset)}`;
+  const value = read ?? {};
   if (!isRecord(value)) return { ...nothing, problems: [`${file}: has to hold a map of settings, such as "installation: prod"`] };
   return { value: withPathsFrom(dirname(resolve(file)), value), problems: [], place: (path) => placeIn(document, path, at) };
 }
@@ -139,6 +138,14 @@ function misspeltVariables(settings: readonly Leaf[], env: ConfigSource["env"]):
     });
 }
 
+const NO_VALUE =
+  "something without a value stands here, and is no setting; a colon needs a blank after it, and a text with a comma needs quotes";
+
+const isEmpty = (value: unknown): boolean => value === null || value === undefined;
+
+const valueAt = (value: unknown, path: readonly PropertyKey[]): unknown =>
+  path.reduce<unknown>((at, key) => (isRecord(at) ? at[String(key)] : undefined), value);
+
 function sentences(
   issue: z.core.$ZodIssue,
   schema: z.ZodType,
@@ -146,18 +153,21 @@ function sentences(
   settings: readonly Leaf[],
   env: ConfigSource["env"],
 ): string[] {
-  const say = (path: readonly PropertyKey[], what: string) => {
+  const say = (path: readonly PropertyKey[], what: string, shown = path) => {
     const leaf = settings.find((it) => it.path.join(".") === path.join("."));
     const variable = leaf && environmentName(leaf.path);
     const from = variable !== undefined && env[variable] !== undefined ? variable : given.place(path);
-    return `${from === undefined ? "" : `${from}: `}${path.map(String).join(".") || "the whole"}: ${what}`;
+    return `${from === undefined ? "" : `${from}: `}${shown.map(String).join(".") || "the whole"}: ${what}`;
   };
   if (issue.code === "unrecognized_keys") {
     const known = namesAt(schema, issue.path);
     return issue.keys.map((key) => {
+      const path = [...issue.path, key];
       const meant = nearest(key, known);
+      // What has no value may itself be one: of { password:secret }, or the rest of { password: before, the comma }.
+      if (meant === undefined && isEmpty(valueAt(given.value, path))) return say(path, NO_VALUE, issue.path);
       const hint = meant === undefined ? `known here: ${known.join(", ")}` : `did you mean "${meant}"?`;
-      return say([...issue.path, key], `no such setting; ${hint}`);
+      return say(path, `no such setting; ${hint}`);
     });
   }
   if (issue.code === "invalid_union" && issue.errors.length > 0) {

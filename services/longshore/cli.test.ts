@@ -65,6 +65,8 @@ const wrong: readonly Case[] = [
   { name: "a request that cannot be read", args: ["publish", "--file", "missing.yaml"], code: 1, says: /missing\.yaml cannot be read/ },
   { name: "a request that is no YAML", args: ["publish", "--file", "bad.yaml"], code: 1, says: /bad\.yaml is no YAML/ },
   { name: "a request that is a list", args: ["publish", "--file", "list.yaml"], code: 1, says: /holds no request/ },
+  { name: "a request with a mistake beside its secret", args: ["publish", "--file", "secret.yaml"], code: 1, says: /^\S+secret\.yaml is no YAML: line 2, column 7: (?!.*CANARY)/s },
+  { name: "a ledger whose password must be spelt otherwise", args: ["up", "--ledger", "postgres://u:CAN/ARY@host/db"], code: 64, says: /^--ledger is no URL(?!.*CAN)/s },
   { name: "a question where nothing runs", args: ["runs", "list"], code: 1, says: /no Longshore runs from this folder/ },
   { name: "a doctor where nothing runs", args: ["doctor"], code: 1, says: /no Longshore runs from this folder/ },
 ]; // biome-ignore format: a table is read down its columns
@@ -74,6 +76,7 @@ t.test("a wrong command line, and what cannot be read, is said in a sentence", a
   t.teardown(() => rm(home, { recursive: true, force: true }));
   await writeFile(join(home, "bad.yaml"), "a: [");
   await writeFile(join(home, "list.yaml"), "- a\n");
+  await writeFile(join(home, "secret.yaml"), "env:\n  pw: !CANARY!x y\n");
 
   const surroundings: Surroundings = { out: () => undefined, env: {}, cwd: home, signal: new AbortController().signal };
   for (const { name, args, code, says } of wrong) {

@@ -10,7 +10,7 @@ import { isTerminal } from "@longshore/contract/event.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
-import { parse } from "yaml";
+import { readYaml } from "@longshore/runtime/yaml-text.ts";
 import { asUsage, type Command, type Surroundings, Usage } from "./command.ts";
 import { findLongshore } from "./place.ts";
 import { particulars, wordOf } from "./words.ts";
@@ -88,16 +88,12 @@ async function ofFile(file: string): Promise<object> {
   return value;
 }
 
+/** Its variables may be secrets, so what is wrong is said without its text. */
 function yamlOf(file: string, text: string): unknown {
-  try {
-    return parse(text);
-  } catch (error) {
-    throw new Failure(
-      "halt",
-      "Unreadable",
-      `${file} is no YAML: ${error instanceof Error ? error.message.split(":\n")[0] : String(error)}`,
-    );
-  }
+  const { value, problems } = readYaml(text);
+  const [problem] = problems;
+  if (problem === undefined) return value;
+  throw new Failure("halt", "Unreadable", `${file} is no YAML: line ${problem.line}, column ${problem.column}: ${problem.why}`);
 }
 
 export async function brokerOf(config: string | undefined, surroundings: Surroundings): Promise<Broker> {

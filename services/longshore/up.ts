@@ -16,7 +16,7 @@ import { together } from "@longshore/runtime/loop.ts";
 import { withoutCredentials } from "@longshore/runtime/secret.ts";
 import { WatcherConfig } from "@longshore/watcher/config.ts";
 import { watcher } from "@longshore/watcher/main.ts";
-import { asUsage, type Command, type Surroundings } from "./command.ts";
+import { asUsage, type Command, type Surroundings, Usage } from "./command.ts";
 import { HOME_MODE, type ClusterChoice, INSTALLATION, pocketIn, postgresIn, writeConfig } from "./home.ts";
 import { dataDirIn, readRunning, writeRunning } from "./place.ts";
 import { span } from "./words.ts";
@@ -40,6 +40,7 @@ export const up: Command = {
   help: HELP,
   async run(args, surroundings) {
     const { broker, ledger, kubeconfig, context, namespace = "default", data } = options(args);
+    checkUrls({ broker, ledger });
     const home = data === undefined ? dataDirIn(surroundings.cwd) : resolve(surroundings.cwd, data);
     await mkdir(home, { recursive: true, mode: HOME_MODE });
     const other = await readRunning(home);
@@ -80,6 +81,15 @@ export const up: Command = {
     return await serve(files, surroundings);
   },
 };
+
+/** What cannot be read as a URL cannot be printed without its password either. */
+function checkUrls(urls: Readonly<Record<string, string | undefined>>): void {
+  for (const [name, url] of Object.entries(urls))
+    if (url !== undefined && !URL.canParse(url))
+      throw new Usage(
+        `--${name} is no URL: it reads scheme://user:password@host:port/name; in user and password / is written %2F, @ %40, : %3A`,
+      );
+}
 
 /** What was named may be wrong: said before "up", in one sentence. A cluster that does not answer is waited for. */
 async function tryOut({
