@@ -1,10 +1,18 @@
 /** What the launcher's probes and metrics say: each part's state, and gauges counted from the ledger when they are asked for. */
+import type { GroupName } from "@longshore/contract/ids.ts";
 import { isFenced } from "@longshore/domain/run/record.ts";
+import type { Standing } from "@longshore/ledger/port.ts";
 import type { HealthOptions, PartState } from "@longshore/runtime/health.ts";
 import { within } from "@longshore/runtime/loop.ts";
 import type { Parts } from "./parts.ts";
+import { unwatchedForMs } from "./unwatched.ts";
 
 const INSPECT_MS = 5_000;
+
+interface Standings {
+  readonly group: GroupName;
+  readonly standing: readonly Standing[];
+}
 
 export function launcherHealth(listen: string, { ledger, broker, metrics, clock, clusters, log }: Parts): HealthOptions {
   return { listen, metrics, clock, parts: { broker: () => brokerState(), ledger: ledgerState }, refresh };
@@ -27,7 +35,14 @@ export function launcherHealth(listen: string, { ledger, broker, metrics, clock,
   }
 
   async function refresh(): Promise<void> {
-    const [counts, groups] = await Promise.all([ledger.counts(), ledger.groups(), holds(), quarantine()]);
+    const [counts, groups, rows, nowMs] = await Promise.all([
+      ledger.counts(),
+      ledger.groups(),
+      standing(),
+      ledger.now(),
+      quarantine(),
+    ]);
+    holds(rows);
     metrics.set("longshore_outbox_events", {}, counts.outbox);
     metrics.set("longshore_outbox_oldest_event_seconds", {}, (counts.outboxOldestMs ?? 0) / 1000);
     metrics.replace(
@@ -38,14 +53,24 @@ export function launcherHealth(listen: string, { ledger, broker, metrics, clock,
       "longshore_group_slots_used",
       groups.map(({ name, slotsUsed }) => ({ labels: { group: name }, value: slotsUsed })),
     );
+    metrics.replace(
+      "longshore_group_unwatched_seconds",
+      rows.flatMap(({ group, standing }) => {
+        const found = groups.find(({ name }) => name === group);
+        const forMs = found && unwatchedForMs(found, standing, nowMs);
+        return forMs === undefined ? [] : [{ labels: { group }, value: forMs / 1000 }];
+      }),
+    );
+  }
+
+  /** Of our own groups: one that left every file is watched by nobody, and rightly. */
+  async function standing(): Promise<readonly Standings[]> {
+    return await Promise.all([...clusters.keys()].map(async (group) => ({ group, standing: await ledger.standing(group) })));
   }
 
   /** By what the ledger knows: each attempt with a Job that is not done has a hold out there. */
-  async function holds(): Promise<void> {
+  function holds(rows: readonly Standings[]): void {
     const nowMs = clock.now();
-    const rows = await Promise.all(
-      [...clusters.keys()].map(async (group) => ({ group, standing: await ledger.standing(group) })),
-    );
     const of = rows.flatMap(({ group, standing }) => {
       const held = standing.map(({ attempt }) => attempt).filter(({ uid }) => uid !== undefined);
       const finished = held.filter(({ state }) => state === "ended");

@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import { openBroker } from "@longshore/broker/open.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { openWatchAccess } from "@longshore/kubernetes/watch-access.ts";
+import { unwatched } from "@longshore/launcher/unwatched.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
 import { UNSERVED_MS } from "@longshore/ledger/port.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
@@ -146,8 +147,8 @@ async function ledgerAndHolds({ ledgerUrl, installation }: Longshore): Promise<r
           },
       ...states.flatMap(({ name, watchedAtMs, slotsUsed, jobsMax, paused, hold, servedAtMs }): Finding[] => {
         const watched = watchedAtMs === undefined ? "never watched" : `watched ${span(Math.max(0, now - watchedAtMs))} ago`;
-        const stale = watchedAtMs === undefined || now - watchedAtMs > 45_000;
-        const says = `${watched}; ${slotsUsed} of ${jobsMax} slots in use${paused ? "; paused" : ""}`;
+        const trouble = unwatched({ name, watchedAtMs }, now);
+        const says = `${trouble ? `${trouble.code}: ` : ""}${watched}; ${slotsUsed} of ${jobsMax} slots in use${paused ? "; paused" : ""}`;
         const unserved = servedAtMs === undefined || now - servedAtMs >= UNSERVED_MS;
         return [
           ...(hold === false ? [{ part: name, state: "WARN", says: WITHOUT_HOLD } as const] : []),
@@ -161,8 +162,8 @@ async function ledgerAndHolds({ ledgerUrl, installation }: Longshore): Promise<r
                 } as const,
               ]
             : []),
-          stale
-            ? { part: name, state: "WARN", says, todo: "start a watcher for this group: without one, ends are noticed late" }
+          trouble
+            ? { part: name, state: "WARN", says, todo: `${trouble.hint} Without one, ends are noticed late` }
             : { part: name, state: "ok", says },
         ];
       }),

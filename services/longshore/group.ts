@@ -6,6 +6,7 @@
 import { parseArgs } from "node:util";
 import { Duration, durationMs } from "@longshore/contract/units.ts";
 import { Failure } from "@longshore/contract/problem.ts";
+import { unwatched } from "@longshore/launcher/unwatched.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
 import { type GroupState, type Ledger, UNSERVED_MS } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
@@ -108,6 +109,8 @@ function linesOf(group: GroupState, nowMs: number): readonly string[] {
   const state = isUnserved(group, nowMs) ? "UNSERVED" : paused ? "PAUSED" : health.toUpperCase();
   const watched =
     group.watchedAtMs === undefined ? "never watched" : `watched ${span(Math.max(0, nowMs - group.watchedAtMs))} ago`;
+  // Of a group that nobody serves that is no news.
+  const trouble = state === "UNSERVED" ? undefined : unwatched(group, nowMs);
   const line = inLine > 0 ? `, ${inLine} of them in line` : "";
   return [
     `${state.padEnd(10)} ${name.padEnd(20)} ${namespace.padEnd(16)} ${slotsUsed} of ${jobsMax} Jobs${line}; ${watched}`,
@@ -116,6 +119,7 @@ function linesOf(group: GroupState, nowMs: number): readonly string[] {
     ...(health === "unhealthy" && diagnosis
       ? [`           ${diagnosis.code}: ${diagnosis.sentence}`, `           › ${diagnosis.hint}`]
       : []),
+    ...(trouble ? [`           ${trouble.code}: ${trouble.sentence}`, `           › ${trouble.hint}`] : []),
     ...(noRoom !== undefined && noRoom.untilMs > nowMs ? [`           no room: ${noRoom.diagnosis.sentence}`] : []),
     ...(createsPerSecond === undefined ? [] : [`           at most ${createsPerSecond} creates a second`]),
     ...(images === undefined ? [] : [`           images: ${images.join(", ")}`]),

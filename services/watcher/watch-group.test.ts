@@ -281,6 +281,25 @@ t.test("the heartbeat comes with the first sync, and grows old while the cluster
   t.ok(Number(it.told.at(-1)?.data["staleSeconds"]) > 60, JSON.stringify(it.told.at(-1)));
 });
 
+t.test("what it measures of itself grows also before the first sync, and while the broker takes no heartbeat", async (t) => {
+  const it = await watching(t);
+  it.pocket.cause({ on: "list", trouble: { kind: "status", status: 503 } });
+  const metrics = openMetrics("watcher", "test");
+  const stale = async () => Number(/^longshore_watch_staleness_seconds\{.*\} (.+)$/m.exec(await metrics.text())?.[1]);
+  it.watch({ metrics });
+  await it.clock.sleep(60_000);
+  t.ok((await stale()) >= 40, "never synced");
+  it.pocket.heal();
+  await it.until(() => it.told.length === 1);
+  it.answer = () => new Failure("retry", "BrokerUnavailable", "It is away.");
+  await it.clock.sleep(60_000);
+  t.ok((await stale()) < 60, "it sees its cluster, whatever the broker does");
+  it.pocket.cause({ on: "any", trouble: { kind: "unsent" } });
+  it.pocket.meddle({ kind: "cut streams" });
+  await it.clock.sleep(120_000);
+  t.ok((await stale()) > 60, "and says so when it does not");
+});
+
 t.test("a listing that never gets to its end is no proof of freshness", async (t) => {
   const it = await watching(t);
   await it.create("a");

@@ -27,6 +27,7 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
   const { clock, log, metrics, installation, timing } = parts;
   const tell = teller(parts);
   const book = openBook();
+  const beganMs = clock.now();
   const fresh = { jobs: undefined as number | undefined, pods: undefined as number | undefined };
   const waiting = new Set<Uid>(); // to be considered; a Job that changes ten times meanwhile is considered once
   const busy = new Set<Uid>();
@@ -38,6 +39,8 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
     pods: (signal) => followPods(signal),
     due: (signal) => every({ clock, ms: timing.dueMs, signal }, async () => lookForDue()),
     heartbeat: (signal) => every({ clock, ms: timing.heartbeatMs, signal, bell: synced }, () => beat(signal)),
+    // Not only with the heartbeat: that one stands still while the broker is away.
+    measure: (signal) => every({ clock, ms: timing.heartbeatMs, signal }, async () => void measure()),
   });
   failed.signal.throwIfAborted();
 
@@ -199,8 +202,13 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
 
   async function beat(signal: AbortSignal): Promise<void> {
     if (fresh.jobs === undefined || fresh.pods === undefined) return;
-    const staleSeconds = Math.max(0, (clock.now() - Math.min(fresh.jobs, fresh.pods)) / 1000);
+    await tell("group.watched", { group: cluster.name, watcher: parts.owner, staleSeconds: measure() }, signal);
+  }
+
+  function measure(): number {
+    const { jobs = beganMs, pods = beganMs } = fresh;
+    const staleSeconds = Math.max(0, (clock.now() - Math.min(jobs, pods)) / 1000);
     metrics.set("longshore_watch_staleness_seconds", { group: cluster.name }, staleSeconds);
-    await tell("group.watched", { group: cluster.name, watcher: parts.owner, staleSeconds }, signal);
+    return staleSeconds;
   }
 }

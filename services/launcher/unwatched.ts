@@ -1,0 +1,30 @@
+/**
+ * Since when nobody watches a group, by what the ledger heard of its watchers.
+ *
+ * The failure this prevents: that no watcher runs is told by the watcher only, which is dead, has never got through to its cluster,
+ * or is cut off from the broker.
+ */
+import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import type { GroupState, Standing } from "@longshore/ledger/port.ts";
+
+/** Three heartbeats. */
+const UNWATCHED_MS = 45_000;
+
+/** By the ledger's clock. A group that was never watched counts from its first Job on: before, there was nothing to be seen. */
+export function unwatchedForMs(
+  { watchedAtMs }: Pick<GroupState, "watchedAtMs">,
+  standing: readonly Standing[],
+  nowMs: number,
+): number | undefined {
+  const launched = standing.flatMap(({ attempt }) => attempt.notes.launchedAtMs ?? []);
+  const sinceMs = watchedAtMs ?? (launched.length === 0 ? undefined : Math.min(...launched));
+  return sinceMs === undefined ? undefined : Math.max(0, nowMs - sinceMs);
+}
+
+/** Why ends are noticed late there, if they are. */
+export function unwatched({ name, watchedAtMs }: Pick<GroupState, "name" | "watchedAtMs">, nowMs: number): Diagnosis | undefined {
+  if (watchedAtMs === undefined) return diagnose("Unwatched", `No watcher ever reported on the group "${name}".`);
+  const seconds = Math.floor((nowMs - watchedAtMs) / 1000);
+  if (seconds * 1000 < UNWATCHED_MS) return undefined;
+  return diagnose("Unwatched", `No watcher has seen the group "${name}" for ${seconds} s.`);
+}
