@@ -67,15 +67,26 @@ const wrong: readonly Case[] = [
   { name: "a request that is a list", args: ["publish", "--file", "list.yaml"], code: 1, says: /holds no request/ },
   { name: "a request with a mistake beside its secret", args: ["publish", "--file", "secret.yaml"], code: 1, says: /^\S+secret\.yaml is no YAML: line 2, column 7: (?!.*CANARY)/s },
   { name: "a ledger whose password must be spelt otherwise", args: ["up", "--ledger", "postgres://u:CAN/ARY@host/db"], code: 64, says: /^--ledger is no URL(?!.*CAN)/s },
+  { name: "up with a kubeconfig that is not there", args: ["up", "--kubeconfig", "missing.yaml"], code: 1, says: /missing\.yaml cannot be read: it does not exist\. .*--kubeconfig FILE/ },
+  { name: "up with a context that is not there", args: ["up", "--kubeconfig", "gone.yaml", "--context", "prod"], code: 1, says: /gone\.yaml has no context "prod"; it has gone\. .*--context NAME/ },
+  { name: "up with a cluster that does not answer", args: ["up", "--kubeconfig", "gone.yaml"], code: 1, says: /cluster of \S+gone\.yaml cannot be used\. .*https:\/\/127\.0\.0\.1:1 .*nothing listens.* Is the port right/ },
   { name: "a question where nothing runs", args: ["runs", "list"], code: 1, says: /no Longshore runs from this folder/ },
   { name: "a doctor where nothing runs", args: ["doctor"], code: 1, says: /no Longshore runs from this folder/ },
 ]; // biome-ignore format: a table is read down its columns
+
+const GONE = `
+current-context: gone
+contexts: [{ name: gone, context: { cluster: gone, user: ada } }]
+clusters: [{ name: gone, cluster: { server: "https://127.0.0.1:1" } }]
+users: [{ name: ada, user: { token: secret } }]
+`;
 
 t.test("a wrong command line, and what cannot be read, is said in a sentence", async (t) => {
   const home = await mkdtemp(join(tmpdir(), "longshore-cli-"));
   t.teardown(() => rm(home, { recursive: true, force: true }));
   await writeFile(join(home, "bad.yaml"), "a: [");
   await writeFile(join(home, "list.yaml"), "- a\n");
+  await writeFile(join(home, "gone.yaml"), GONE);
   await writeFile(join(home, "secret.yaml"), "env:\n  pw: !CANARY!x y\n");
 
   const surroundings: Surroundings = { out: () => undefined, env: {}, cwd: home, signal: new AbortController().signal };

@@ -17,7 +17,8 @@ import { withoutCredentials } from "@longshore/runtime/secret.ts";
 import { WatcherConfig } from "@longshore/watcher/config.ts";
 import { watcher } from "@longshore/watcher/main.ts";
 import { asUsage, type Command, type Surroundings, Usage } from "./command.ts";
-import { HOME_MODE, type ClusterChoice, INSTALLATION, pocketIn, postgresIn, writeConfig } from "./home.ts";
+import { HOME_MODE, INSTALLATION, pocketIn, postgresIn, writeConfig } from "./home.ts";
+import { realCluster } from "./real-cluster.ts";
 import { dataDirIn, readRunning, writeRunning } from "./place.ts";
 import { span } from "./words.ts";
 
@@ -42,7 +43,6 @@ export const up: Command = {
     const { broker, ledger, kubeconfig, context, namespace = "default", data } = options(args);
     checkUrls({ broker, ledger });
     const home = data === undefined ? dataDirIn(surroundings.cwd) : resolve(surroundings.cwd, data);
-    await mkdir(home, { recursive: true, mode: HOME_MODE });
     const other = await readRunning(home);
     if (other !== undefined)
       throw new Failure(
@@ -50,6 +50,11 @@ export const up: Command = {
         "AlreadyRunning",
         `a Longshore runs from ${home} already, as process ${other.pid}; stop it first, or give this one another --data DIR`,
       );
+
+    const file = kubeconfig === undefined ? undefined : resolve(surroundings.cwd, kubeconfig);
+    const real =
+      file === undefined ? undefined : await realCluster({ kubeconfig: file, context, namespace }, surroundings.signal);
+    await mkdir(home, { recursive: true, mode: HOME_MODE });
 
     surroundings.out("longshore up. What is not named is started here; it is for this machine only.\n");
     await using postgres =
@@ -59,12 +64,12 @@ export const up: Command = {
     if (broker === undefined) surroundings.out("  broker   inside the ledger\n");
     const brokerUrl = broker ?? postgres.url;
     if (broker !== undefined) named(surroundings, "broker", broker);
+    if (real !== undefined) surroundings.out(`  cluster  ${file}, namespace ${namespace}\n`);
     await using cluster =
-      kubeconfig === undefined
-        ? await started(surroundings, "cluster", "the pocket: commands as local processes, no images, no isolation", () =>
-            pocketIn(home),
-          )
-        : kubernetes(surroundings, resolve(surroundings.cwd, kubeconfig), context, namespace);
+      real ??
+      (await started(surroundings, "cluster", "the pocket: commands as local processes, no images, no isolation", () =>
+        pocketIn(home),
+      ));
 
     const files = await writeConfig({ home, brokerUrl, ledgerUrl: postgres.url, cluster });
     await tryOut({ brokerUrl, ledgerUrl: postgres.url, groupsFile: files.groups });
@@ -91,7 +96,7 @@ function checkUrls(urls: Readonly<Record<string, string | undefined>>): void {
       );
 }
 
-/** What was named may be wrong: said before "up", in one sentence. A cluster that does not answer is waited for. */
+/** What was named may be wrong: said before "up", in one sentence. */
 async function tryOut({
   brokerUrl,
   ledgerUrl,
@@ -145,20 +150,4 @@ export async function started<T>(
 function named({ out }: Surroundings, name: string, url: string): AsyncDisposable & { readonly url: string } {
   out(`  ${name.padEnd(8)} ${withoutCredentials(url)}\n`);
   return { url, [Symbol.asyncDispose]: async () => {} };
-}
-
-function kubernetes(
-  { out }: Surroundings,
-  kubeconfig: string,
-  context: string | undefined,
-  namespace: string,
-): AsyncDisposable & ClusterChoice {
-  out(`  cluster  ${kubeconfig}, namespace ${namespace}\n`);
-  const cluster = { kubeconfig, ...(context !== undefined && { context }) };
-  return {
-    name: context?.toLowerCase().replaceAll(/[^a-z0-9-]+/g, "-") ?? "cluster",
-    namespace,
-    cluster,
-    [Symbol.asyncDispose]: async () => {},
-  };
 }

@@ -6,6 +6,8 @@
  */
 // needs kubernetes, node, rabbitmq
 // runs at most 10 min
+import { readFile, writeFile } from "node:fs/promises";
+import path from "node:path";
 import { HOLD } from "@longshore/domain/run/marks.ts";
 import t from "tap";
 import { found, only } from "../harness/kubernetes/hand.ts";
@@ -28,10 +30,10 @@ const cluster = only(cloud.clusters);
 await using folder = await emptyFolder();
 await using up = await longshoreUp(folder.path, "--broker", rabbit.url, "--kubeconfig", cluster.kubeconfig);
 
-/** What the README prints, with something else in its place; so much must be as it stands there. */
+/** A text with something else in its place; what is replaced must stand there once. */
 function changed(code: string, changes: Readonly<Record<string, string>>): string {
   return Object.entries(changes).reduce((text, [from, to]) => {
-    if (text.split(from).length !== 2) throw new Error(`the README's example has not once ${from}`);
+    if (text.split(from).length !== 2) throw new Error(`this has not once ${from}:\n${text}`);
     return text.replace(from, () => to);
   }, code);
 }
@@ -94,6 +96,34 @@ await t.test("kubectl get jobs shows no hold afterwards", async (t) => {
   await found("no hold on any Job", async () => (await held()).length === 0);
   t.same(await held(), []);
 });
+
+const expired = path.join(folder.path, "expired.yaml");
+await writeFile(expired, changed(await readFile(cluster.kubeconfig, "utf8"), { [cluster.adminToken]: "guessed" }));
+const wrongly = rabbit.url.replace(rabbit.password, "guessed");
+for (const { name, args, says } of [
+  {
+    name: "a wrong password for the broker",
+    args: ["--broker", wrongly],
+    says: /^longshore: RabbitMQ at \S+:\d+ does not let the user "longshore" in\. Check the user and the password.*\n$/,
+  },
+  {
+    name: "a namespace that is not there",
+    args: ["--kubeconfig", cluster.kubeconfig, "--namespace", "nowhere"],
+    says: /^longshore: The cluster of \S+ cannot be used\. There is no namespace nowhere\. Create it \(kubectl create namespace nowhere\).*\n$/,
+  },
+  {
+    name: "a login that has run out",
+    args: ["--kubeconfig", expired],
+    says: /^longshore: The cluster of \S+expired\.yaml cannot be used\. .* does not accept the credential\. Log in there anew, until `kubectl --kubeconfig \S+ get jobs` works\.\n$/,
+  },
+])
+  await t.test(`longshore up with ${name} ends at once, and says what, where and what to do`, async (t) => {
+    await using other = await emptyFolder();
+    const { code, out, err } = await longshore(other.path, "up", ...args);
+    t.equal(code, 1, out);
+    t.match(err, says);
+    t.notMatch(out + err, /guessed/);
+  });
 
 await t.test("Ctrl-C ends it in order, and it says no error", async (t) => {
   const { code, err } = await up.stop();
