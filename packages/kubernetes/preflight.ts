@@ -3,8 +3,7 @@
  *
  * The bug this prevents: a group that looks well until its first Job needs the one permission that nobody gave.
  */
-import { DIAGNOSES, type Diagnosis } from "@longshore/contract/diagnosis.ts";
-import { RESTRICTED } from "@longshore/domain/diagnosis/admission.ts";
+import { DIAGNOSES, type Diagnosis, RESTRICTED } from "@longshore/contract/diagnosis.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Connection } from "./connection.ts";
 import { within } from "./deadline.ts";
@@ -96,10 +95,10 @@ function failed(step: Row["step"], code: DiagnosisCode, detail: string): Row {
 
 const WAYS = {
   dns: "Correct the name in the group's `server`, or see that DNS knows it where Longshore runs.",
-  tcp: "Is the port right, does the API server run, and does a firewall let Longshore's machine through?",
+  tcp: "Check the port, whether the API server runs, and whether a firewall lets Longshore's machine through.",
 } as const;
 const CERTIFICATES: Readonly<Record<string, string>> = {
-  CERT_HAS_EXPIRED: "The cluster's people must renew the certificate of their API server.",
+  CERT_HAS_EXPIRED: "Ask the cluster's people to renew the certificate of their API server.",
   CERT_NOT_YET_VALID: "Set both clocks by NTP.",
   ERR_TLS_CERT_ALTNAME_INVALID: "Use the name that the certificate is for: in `server`, or beside it as `serverName`.",
 };
@@ -118,7 +117,7 @@ function networkRow(way: Reach): Row {
     step: "network",
     state: soon ? "warning" : "ok",
     detail: `DNS, TCP, TLS (${daysLeft} d left)`,
-    ...(soon ? { hint: "The API server's certificate must be renewed." } : {}),
+    ...(soon ? { hint: "Ask the cluster's people to renew it before it ends." } : {}),
   };
 }
 
@@ -149,7 +148,7 @@ function supportRow(version: string): Row {
   const minor = Number(/^1\.(\d+)/.exec(version)?.[1] ?? Number.NaN);
   const ok: Row = { step: "version", state: "ok", detail: `Kubernetes ${version}` };
   const [first, last] = MINOR.tested;
-  const hint = `Longshore is tested with 1.${first} to 1.${last}.`;
+  const hint = `Upgrade the cluster: Longshore is tested with 1.${first} to 1.${last}.`;
   if (minor < MINOR.least)
     return {
       ...ok,

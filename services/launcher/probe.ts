@@ -159,7 +159,7 @@ function shutOut(diagnosis: Diagnosis | undefined, before: Diagnosis | undefined
     "NamespaceTerminating",
     `The namespace "${namespace}" is being deleted, and Longshore's account and Role there are gone with it.`,
     diagnosis.evidence,
-    "If Jobs with holds are left there, an administrator of the cluster must take the holds off: the README says how.",
+    "Ask an administrator of the cluster to take the holds off Jobs that are left there: the README says how.",
   );
 }
 

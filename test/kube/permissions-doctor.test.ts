@@ -176,7 +176,7 @@ t.equal(code, 1, "something has failed");
 for (const [group, says, todo] of [
   ["wrong-token", /FAIL launcher: version: The API server does not accept the credential\. {2}AuthRejected/, /Put a new token into the group's `launch` file: kubectl create token longshore-launcher/],
   ["wrong-ca", /FAIL launcher: network: TLS: .*signed by an authority we do not know.*It shows a certificate for \S+, signed by \S+.*TlsUntrusted/, /Give the group the CA/],
-  ["wrong-port", /FAIL launcher: network: TCP: .*nothing listens at this address.*EndpointUnreachable/, /Is the port right/],
+  ["wrong-port", /FAIL launcher: network: TCP: .*nothing listens at this address.*EndpointUnreachable/, /Check the port/],
   ["wrong-name", /FAIL launcher: network: DNS: .*EndpointUnreachable/, /Correct the name in the group's `server`/],
   ["wrong-namespace", /FAIL launcher: namespace: The namespace nobody-made-this may not be read: there is none of this name, or its Role is missing/, /Correct the group's `namespaces`, or apply its Role/],
   ["swapped-tokens", /FAIL launcher: permissions: The launcher may not create, patch and delete jobs/, /longshore rbac swapped-tokens/],

@@ -4,14 +4,11 @@
  * The failure this prevents: the same rule told in two ways, depending on whether it met the Job or, minutes later, its pod;
  * and a webhook that is out of order told as a refusal, for which somebody looks for a mistake in the request.
  */
-import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { diagnose, type Diagnosis, RESTRICTED } from "@longshore/contract/diagnosis.ts";
 import { sentenceOf } from "./sentence.ts";
 
-/** Nothing in a group's settings or a request can make its pods stricter yet. */
-export const RESTRICTED =
-  "Lower the namespace's level to baseline, which is what Longshore's pods meet for now: `kubectl label namespace <namespace> pod-security.kubernetes.io/enforce=baseline --overwrite`.";
 const WEBHOOK =
-  "The cluster's people must mend or remove that webhook; until then their cluster takes nothing. It is tried again by itself.";
+  "Ask the cluster's people to mend or remove that webhook; until then their cluster takes nothing. It is tried again by itself.";
 
 /** A rule that says no; `undefined` where the message speaks of none. */
 export function diagnoseAdmission(message: string, what: "Job" | "pod", evidence: readonly string[]): Diagnosis | undefined {

@@ -3,6 +3,7 @@ import type { Code } from "@longshore/contract/diagnosis.ts";
 import t from "tap";
 import { condition, event, job, pod, terminated } from "../watch/fixtures.ts";
 import { seeEvent } from "../watch/seen.ts";
+import { saysWhatToDo } from "./testing/action.ts";
 import { diagnoseEvents, diagnoseFailedJob } from "./jobs.ts";
 
 const failed = (reason: string, message = "") => job({ status: { conditions: [condition("Failed", reason, message)] } });
@@ -82,6 +83,7 @@ for (const { name, reason = "FailedCreate", message, want, says } of cases)
     const found = diagnoseEvents(seen(event("uid-job", reason, message)));
     t.equal(found?.code, want);
     if (says) t.match(found?.sentence, says);
+    t.ok(saysWhatToDo(found?.hint ?? ""), `the hint says what to do: ${found?.hint}`);
   });
 
 t.test("the newest Event counts", async (t) => {

@@ -4,6 +4,7 @@ import t from "tap";
 import { condition, event, pod, type RawPod, running, terminated, waiting } from "../watch/fixtures.ts";
 import { seeEvent } from "../watch/seen.ts";
 import { diagnoseEnd, diagnoseStall, isPullUnexplained, type Pulls, rememberPulls } from "./pods.ts";
+import { saysWhatToDo } from "./testing/action.ts";
 import { sentenceOf } from "./sentence.ts";
 
 interface Case {
@@ -81,6 +82,7 @@ for (const it of stalls)
     const found = diagnoseStall(seenOf(it));
     t.equal(found?.code, it.want);
     if (it.says) t.match(found?.sentence, it.says);
+    if (found) t.ok(saysWhatToDo(found.hint), `the hint says what to do: ${found.hint}`);
   });
 
 /** `at`: when its deletion was asked for, or when its end was reported. */
@@ -128,6 +130,7 @@ for (const it of ends)
     t.equal(found?.code, it.want);
     if (it.says) t.match(found?.sentence, it.says);
     if (found) t.ok(found.evidence.length > 0, "says what it saw");
+    if (found) t.ok(saysWhatToDo(found.hint), `the hint says what to do: ${found.hint}`);
   });
 
 t.test("a step's own exit is told, not that of its sidecar", async (t) => {

@@ -135,7 +135,7 @@ const STALLS = {
 /** Nothing was wrong with the pod or its node: somebody wanted the node empty. */
 const movedOff = (it: PodSeen): boolean =>
   disrupted("EvictionByEvictionAPI")(it) || /shutdown/i.test(`${it.reason} ${it.message}`);
-const MOVED_OFF = "Somebody emptied the node (a drain, an upgrade, a shutdown); run again.";
+const MOVED_OFF = "Run it again (`run.restart`): somebody emptied the node (a drain, an upgrade, a shutdown).";
 
 /** The pod is over a limit of its own, whatever room its node has. */
 // biome-ignore format: a table is read down its columns
@@ -185,15 +185,15 @@ const TAKEN = {
   DeadlineExceeded: pod((it) => it.reason === "DeadlineExceeded",                      () => "It ran longer than its pod's own deadline, and the node ended it.",
                                                                                        () => "Ask the cluster's people which rule of theirs sets activeDeadlineSeconds on pods (Longshore sets it on Jobs only), or make it faster."),
   DeletedExternally: deleted(isDeletedAlone,                                           (it) => `Somebody deleted the pod ${it.containers.some(({ terminated, running }) => (terminated?.startedAt ?? running) !== undefined) ? "while its program ran" : "before its program started"}.`,
-                                                                                       () => "A person, or a program that tidies up, deleted the pod; the cluster's audit log says who."),
+                                                                                       () => "Ask the cluster's people who deleted the pod, a person or a program that tidies up: their audit log says so."),
 } as const satisfies Partial<Record<Code, Rule>>;
 
 const unstarted = isAny("StartError", "ContainerCannotRun");
 
 /** What shells say by a number. */
 const EXIT_HINTS: Readonly<Record<number, string>> = {
-  126: "From a shell, 126 means that it may not execute a file; the log names the file.",
-  127: "From a shell, 127 means that it found no such command; the log names the command.",
+  126: "Look in the log for the file that the shell may not execute: that is what 126 means there.",
+  127: "Look in the log for the command that the shell did not find: that is what 127 means there.",
 };
 
 // biome-ignore format: a table is read down its columns

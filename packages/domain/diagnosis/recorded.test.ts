@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
+import { saysWhatToDo } from "./testing/action.ts";
 import { type Recorded, toldOf } from "./testing/recorded.ts";
 
 /** Words of programs about themselves. They may stand in the evidence. */
@@ -20,6 +21,7 @@ for (const file of files.toSorted()) {
     t.match(found?.sentence, /^[A-Z"].{10,400}\.$/s, "one sentence");
     t.notMatch(found?.sentence, JARGON, "which its reader understands");
     t.ok((found?.evidence ?? []).length > 0 || told.code === "DeletedExternally", "with what the cluster itself said beside it");
-    t.match(found?.hint, /^[A-Z`].{10,250}\.$/s, "and one thing to do");
+    t.match(found?.hint, /^[A-Z`].{10,250}\.$/s, "and a hint");
+    t.ok(saysWhatToDo(found?.hint ?? ""), "which says what to do");
   });
 }

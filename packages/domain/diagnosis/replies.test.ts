@@ -3,6 +3,7 @@ import type { Code } from "@longshore/contract/diagnosis.ts";
 import fc from "fast-check";
 import t from "tap";
 import { classifyCreate, classifyReply, type CreateReply, diagnoseReply } from "./replies.ts";
+import { saysWhatToDo } from "./testing/action.ts";
 
 const status = (code: number, reason: string, message = "", details: object = {}) => ({
   status: code,
@@ -66,6 +67,7 @@ for (const { name, answer, want, unhealthy, code, says } of cases)
     if (reply.kind === "exists") return;
     if (code) t.equal(reply.diagnosis.code, code);
     if (says) t.match(reply.diagnosis.sentence, says);
+    t.ok(saysWhatToDo(reply.diagnosis.hint), `the hint says what to do: ${reply.diagnosis.hint}`);
   });
 
 t.test("a wait that the server asks for is handed on", async (t) => {

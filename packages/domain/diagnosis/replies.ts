@@ -194,7 +194,7 @@ const trouble = ({ code, evidence }: Status, group: string): Diagnosis =>
   );
 
 const BUSY = "It is tried again by itself; if it lasts, lower the group's `createsPerSecond`, or give the API server more room.";
-const TROUBLE = "It is tried again by itself; if it lasts, the cluster's people must look at their API server.";
+const TROUBLE = "It is tried again by itself; if it lasts, ask the cluster's people to look at their API server.";
 const AMOUNT = "Write amounts like 500m or 2 (CPU), and 512Mi or 4Gi (memory), and send it again; the run's id is not used up.";
 export const NO_NAMESPACE = "Create the namespace and its Roles (`longshore rbac <group>`), or correct the group's `namespaces`.";
 

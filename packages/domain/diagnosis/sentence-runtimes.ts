@@ -27,9 +27,9 @@ const PULLING: readonly Words[] = [
   [/connection refused/,                                    "its registry refuses connections, or nothing listens there", ADDRESS],
   [/no such host/,                                          "the nodes find no address for its registry's name (no such host)", ADDRESS],
   [/no route to host|network is unreachable/,               "no way leads from the nodes to its registry", ADDRESS],
-  [/x509|certificate/i,                                     "the nodes do not trust its registry's certificate", "The cluster's people must give the nodes the CA that signed the registry's certificate."],
+  [/x509|certificate/i,                                     "the nodes do not trust its registry's certificate", "Ask the cluster's people to give the nodes the CA that signed the registry's certificate."],
   [/HTTP response to HTTPS client/,                         "its registry speaks HTTP, and the nodes speak only HTTPS with it", "Give the registry a certificate, or let the cluster's people allow the nodes to use it without one."],
-  [/no space left/,                                         "the node's disk is full", "The cluster's people must make room on the node. It is tried again by itself."],
+  [/no space left/,                                         "the node's disk is full", "Ask the cluster's people to make room on the node. It is tried again by itself."],
   [/i\/o timeout|timed? ?out|Timeout|deadline exceeded|context canceled|request canceled/i, "its registry does not answer in time", UP],
   [/\bEOF\b|connection reset|broken pipe/,                  "its registry breaks connections off before it has answered", UP],
 ];

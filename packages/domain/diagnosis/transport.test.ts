@@ -1,6 +1,7 @@
 /** Errors as Node throws them, and what a person is told. */
 import { Failure } from "@longshore/contract/problem.ts";
 import t from "tap";
+import { saysWhatToDo } from "./testing/action.ts";
 import { diagnoseTransport } from "./transport.ts";
 
 const coded = (code: string, cause?: unknown): Error => Object.assign(new Error(code, { cause }), { code });
@@ -32,6 +33,7 @@ for (const [name, error, code, says] of [
     const found = diagnoseTransport(error);
     t.equal(found.code, code);
     t.match(found.sentence, says);
+    t.ok(saysWhatToDo(found.hint), `the hint says what to do: ${found.hint}`);
   });
 
 t.test("names whom it asked, and quotes what was said", async (t) => {

@@ -29,9 +29,9 @@ const UNTRUSTED: ReadonlyMap<string, string> = new Map([
 
 /** Where another CA would not help. */
 const HINTS: ReadonlyMap<string, string> = new Map([
-  ["CERT_HAS_EXPIRED", "The cluster's people must renew the certificate of their API server."],
-  ["CERT_NOT_YET_VALID", "Set both clocks by NTP; if they are right, the cluster's people must look at their certificate."],
-  ["CERT_REVOKED", "The cluster's people must renew the certificate of their API server."],
+  ["CERT_HAS_EXPIRED", "Ask the cluster's people to renew the certificate of their API server."],
+  ["CERT_NOT_YET_VALID", "Set both clocks by NTP; if they are right, ask the cluster's people to look at their certificate."],
+  ["CERT_REVOKED", "Ask the cluster's people to renew the certificate of their API server."],
   ["ERR_TLS_CERT_ALTNAME_INVALID", OTHER_NAME],
   ["HOSTNAME_MISMATCH", OTHER_NAME],
   ["UND_ERR_SOCKET", CUT],
