@@ -6,7 +6,7 @@
 
 /** What our hints ask of their readers, as the first word of a clause. */
 const ORDER =
-  /(?:^|[.;:,] (?:or |and |then )?)(?:apply|ask|build|cancel|change|check|correct|create|give|look|lower|make|point|publish|put|raise|read|recreate|remove|renew|restart|run|send|set|start|use|wait|write)\b/i;
+  /(?:^|[.;:,] (?:or |and |then )?)(?:apply|ask|build|cancel|change|check|correct|create|give|look|lower|make|point|publish|put|raise|read|recreate|remove|renew|restart|run|send|set|start|state|use|wait|write)\b/i;
 const COMMAND = /`(?:kubectl|longshore) [^`]+`/;
 
 export const saysWhatToDo = (hint: string): boolean => ORDER.test(hint) || COMMAND.test(hint);
