@@ -58,6 +58,15 @@ t.test("a hold that somebody stripped off a running Job is put back", async (t) 
   t.same(it.job()?.metadata.finalizers, [HOLD]);
 });
 
+t.test("a hold that may not be put back is told, not counted as mended, and tried at the next tally", async (t) => {
+  const it = await live(t);
+  it.pocket.meddle({ kind: "strip finalizers", finalizer: HOLD, ...name(it) });
+  it.pocket.cause({ on: "patch", times: 1, trouble: { kind: "status", status: 403 } });
+  t.same(await tally(it), { ...none, jobs: 1 });
+  t.match(it.said, [{ message: /refuses a write/, fields: { what: /putting our hold back/, status: 403 } }]);
+  t.same(await tally(it), { ...none, jobs: 1, holdsRepaired: 1 });
+});
+
 t.test("a second Job with our proof is a surplus one: the table says so, and keeps its name until the fence", async (t) => {
   const it = await claimed(t);
   await it.publish("run.cancel", { run: RUN });

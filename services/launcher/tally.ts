@@ -12,6 +12,7 @@ import { type MarkedSeen, seeMarked } from "@longshore/domain/watch/seen.ts";
 import type { Ledger, Standing } from "@longshore/ledger/port.ts";
 import { remainsOf, saidOf } from "./look.ts";
 import { type Cluster, namespaceUidOf, type Parts } from "./parts.ts";
+import { withRefusalTold } from "./refusals.ts";
 import { steadily } from "./steadily.ts";
 
 export interface Tallied {
@@ -121,8 +122,8 @@ async function settleJob(
     const isOwn = recorded.kind !== "unknown" && recorded.attempt.uid === job.uid;
     count[isOwn ? "adopted" : "strays"] += 1;
   } else if (!job.awaited && job.deletionAt === undefined && attempt.state === "live") {
-    await cluster.writes.holdAgain(job.name, job.uid, HOLD, signal);
-    count.holdsRepaired += 1;
+    const held = await cluster.writes.holdAgain(job.name, job.uid, HOLD, signal);
+    if (withRefusalTold(parts, cluster, `putting our hold back on ${job.name}`, held).kind === "done") count.holdsRepaired += 1;
   }
 }
 
