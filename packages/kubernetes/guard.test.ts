@@ -197,6 +197,16 @@ t.test("what waits too long for its turn is told so, while nothing of it was sen
   t.same(results, [..."200 200 200 200 200 200".split(" "), ..."unsent unsent unsent unsent".split(" ")]);
 });
 
+t.test("all that we hold back ourselves says so: it is no word about the cluster", async (t) => {
+  const frozen = manual(virtualClock());
+  const full = guard(frozen.transport, { name: "prod-a", clock: virtualClock(), inFlightMax: 1, waitingMax: 1 });
+  const [, waits, tooMany] = [1, 2, 3].map(() => full.send(get, never).catch((error: unknown) => error));
+  const paused = guarded([{ answer: 429, headers: { "retry-after": "60" }, body: {} }]).cluster;
+  await paused.send(get, never);
+  for (const held of [waits, tooMany, paused.send(get, never).catch((error: unknown) => error)])
+    t.match(await held, { code: "unsent", cause: { code: "Throttled" } });
+});
+
 t.test("asking whether the cluster is well does not wait behind what is in line for it", async (t) => {
   const { inFlight, transport, turn, frozen } = manual(virtualClock());
   const cluster = guard(transport, { name: "prod-a", clock: frozen, inFlightMax: 1 });

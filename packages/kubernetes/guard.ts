@@ -11,6 +11,7 @@ import type { Clock } from "@longshore/runtime/clock.ts";
 import { timedOut, within } from "./deadline.ts";
 import { retryAfterMs } from "./objects.ts";
 import type { ApiAnswer, ApiRequest, ApiStream, Transport } from "./transport.ts";
+import { throttled } from "./throttled.ts";
 import { openWindow } from "./window.ts";
 
 export interface GuardOptions {
@@ -71,7 +72,7 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
     if (turn - now > waitMaxMs) throw throttled(tooLongSentence(name, turn - now, turn === quietUntilMs));
     if (paced) nextCreateMs = turn + 1000 / (options.createsPerSecond ?? 1);
     if (turn > now) await clock.sleep(turn - now, signal);
-    if (signal.aborted) throw unsent(`The request to ${name} was given up before it was sent.`);
+    if (signal.aborted) throw throttled(`The request to ${name} was given up before its turn came.`);
   }
 
   /** Whoever stood in line when a 429 came would otherwise be sent the moment there is a place: a thousand of them, one after another. */
@@ -79,7 +80,7 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
     for (let left = quietUntilMs - clock.now(); left > 0; left = quietUntilMs - clock.now()) {
       if (quietUntilMs - sinceMs > waitMaxMs) throw throttled(tooLongSentence(name, left, true));
       await clock.sleep(left, signal);
-      if (signal.aborted) throw unsent(`The request to ${name} was given up before it was sent.`);
+      if (signal.aborted) throw throttled(`The request to ${name} was given up before its turn came.`);
     }
   }
 
@@ -157,9 +158,6 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
 const isProbe = ({ method, path }: ApiRequest) => method === "GET" && /^\/api\/v1\/namespaces\/[^/?]+$/.test(path);
 
 const unsent = (message: string, cause?: unknown) => new Failure("retry", "unsent", message, cause);
-
-/** Its cause tells that nothing is wrong with the cluster: it is we who hold back. */
-const throttled = (message: string) => unsent(message, new Failure("retry", "Throttled", message));
 
 function tooLongSentence(name: string, waitMs: number, asked: boolean): string {
   const seconds = Math.ceil(waitMs / 1000);

@@ -4,12 +4,12 @@
  * The bug this prevents: a cluster that is already too slow gets as many requests as a fast one, and everything that
  * waits for it waits without end and in no order.
  */
-import { Failure } from "@longshore/contract/problem.ts";
+import { throttled } from "./throttled.ts";
 
 export interface Window {
   /** What gives the place back, if there is one now and nobody waits for it. */
   enterNow(): (() => void) | undefined;
-  /** Resolves in turn. Throws "unsent" when too many wait, or the signal aborts. */
+  /** Resolves in turn. Throws what is "unsent" by our own holding back when too many wait, or the signal aborts. */
   enter(name: string, signal: AbortSignal): Promise<() => void>;
   shrink(): void;
   grow(): void;
@@ -48,11 +48,8 @@ export function openWindow({ most, waitingMax }: { readonly most: number; readon
       return leaveOnce();
     },
     enter(name, signal) {
-      if (signal.aborted)
-        return Promise.reject(new Failure("retry", "unsent", `The request to ${name} was given up before it was sent.`));
-      if (waiting.size >= waitingMax) {
-        return Promise.reject(new Failure("retry", "unsent", `${waitingMax} requests wait for ${name} already.`));
-      }
+      if (signal.aborted) return Promise.reject(throttled(`The request to ${name} was given up before its turn came.`));
+      if (waiting.size >= waitingMax) return Promise.reject(throttled(`${waitingMax} requests wait for ${name} already.`));
       return new Promise((resolve, reject) => {
         const go = () => {
           signal.removeEventListener("abort", giveUp);
@@ -60,7 +57,7 @@ export function openWindow({ most, waitingMax }: { readonly most: number; readon
         };
         const giveUp = () => {
           waiting.delete(go);
-          reject(new Failure("retry", "unsent", `The request to ${name} was given up while it waited for its turn.`));
+          reject(throttled(`So many requests are with ${name} that this one's turn did not come in time.`));
         };
         waiting.add(go);
         signal.addEventListener("abort", giveUp, { once: true });

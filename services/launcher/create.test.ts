@@ -128,6 +128,16 @@ for (const [what, trouble] of [
     t.match(it.said.at(-1), { message: /could not be written down/ });
   });
 
+t.test("what waited for its turn behind our own requests was held back by us, and the cluster is well", async (t) => {
+  const it = await claimed(t);
+  it.pocket.cause({ on: "get", resource: "jobs", trouble: { kind: "lost before writing" } });
+  const before = Array.from({ length: 12 }, (_, n) => it.cluster.reads.getJob(`job-${n}`, never));
+  const input = await createOrAdopt(it.parts, it.cluster, it.work, never);
+  t.match(input, { kind: "deferred", claimNo: 1, reason: "Throttled", diagnosis: { sentence: /this one's turn did not come/ } });
+  t.equal(it.pocket.countCreated(it.work.attempt.name), 0);
+  await Promise.all(before);
+});
+
 t.test("sends nothing to a group that was never reached: no proof could be written on the Job", async (t) => {
   const it = await claimed(t);
   it.parts.views.delete(GROUP);

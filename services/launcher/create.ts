@@ -13,6 +13,7 @@ import { manifest, type ManifestInput, occupant } from "@longshore/domain/pod/ma
 import { corrected } from "@longshore/domain/run/plan.ts";
 import type { AttemptInput } from "@longshore/domain/run/input.ts";
 import { HOLD } from "@longshore/domain/run/marks.ts";
+import { isThrottled } from "@longshore/kubernetes/throttled.ts";
 import type { Created } from "@longshore/kubernetes/write.ts";
 import { Uid } from "@longshore/contract/ids.ts";
 import type { Work } from "@longshore/ledger/port.ts";
@@ -127,9 +128,6 @@ function throttled({ views, clock }: Creating, { name }: Cluster, forMs: number,
   if (view !== undefined) views.set(name, { ...view, quiet: { untilMs, why: diagnosis.sentence } });
   return { reason: "Throttled", diagnosis };
 }
-
-/** Our own pace held it back, or the API server's wish for a pause: the cluster is well. */
-const isThrottled = ({ cause }: Failure): boolean => cause instanceof Failure && cause.code === "Throttled";
 
 /** 409: this create made nothing. Whose Job has the name? */
 async function adopt(parts: Creating, cluster: Cluster, work: Work, signal: AbortSignal): Promise<AttemptInput> {

@@ -9,6 +9,7 @@ import type { GroupName } from "@longshore/contract/ids.ts";
 import { diagnoseReply, NO_NAMESPACE } from "@longshore/domain/diagnosis/replies.ts";
 import { diagnoseTransport } from "@longshore/domain/diagnosis/transport.ts";
 import type { Got } from "@longshore/kubernetes/read.ts";
+import { isThrottled } from "@longshore/kubernetes/throttled.ts";
 import { leave } from "./leave.ts";
 import type { Cluster, Parts } from "./parts.ts";
 import { steadily } from "./steadily.ts";
@@ -66,7 +67,8 @@ export async function probeOne(
   const first = await reads.getNamespace(signal);
   // One silence is a lost packet or a busy minute; a group is given up for two in a row.
   const got = before?.healthy === true && isSilence(first) ? await again(parts, reads, signal) : first;
-  if (signal.aborted) return;
+  // It has too much to do, or we hold back for its sake: that tells nothing of its health, which stays what it was.
+  if (signal.aborted || isHush(got)) return;
   // What other launchers found out, too: one that judged a group and then died would else have the last word for ever.
   const recorded = (await parts.ledger.groups()).find((it) => it.name === name);
   const known = recorded?.namespaceUid ?? before?.namespaceUid;
@@ -103,7 +105,10 @@ export async function probeOne(
   });
 }
 
-const isSilence = ({ kind }: Got): boolean => kind === "unsent" || kind === "unanswered";
+const isSilence = (got: Got): boolean => (got.kind === "unsent" || got.kind === "unanswered") && !isHush(got);
+
+const isHush = (got: Got): boolean =>
+  got.kind === "answered" ? got.status === 429 : got.kind === "unsent" && isThrottled(got.failure);
 
 async function again({ clock }: Pick<Parts, "clock">, reads: Cluster["reads"], signal: AbortSignal): Promise<Got> {
   await clock.sleep(2_000, signal);
