@@ -51,7 +51,17 @@ export const groupOf = (row: GroupColumns): GroupState => ({
   watchedAtMs: row.watched_at ?? undefined,
 });
 
-/** Rows are only ever added: two launchers with the same file may do this at once. */
+/** Before the question what stands there: else an attempt would be placed while it is asked, and not be seen. */
+const LOCK: Statement = {
+  name: "lock_put_groups",
+  text: "select id from cluster_group where name = any($1) order by id for no key update",
+};
+
+/**
+ * Rows are only ever added: two launchers with the same file may do this at once. Where nothing stands, and nothing is in line
+ * for the old namespace, the new one is trusted as it is found. What is placed from now on has the new namespace's name in its
+ * notes, so that a launcher that still has the old file creates nothing of it there: see ofAnotherFile in create.ts.
+ */
 const PUT: Statement = {
   name: "put_groups",
   text: `
@@ -61,10 +71,18 @@ with v as materialized (
   insert into cluster_group (name, namespace, jobs_max, settings, served_at)
   select name, namespace, jobs_max, settings, now() from v where not exists (select from cluster_group g where g.name = v.name) order by place
   on conflict (name) do nothing
+), free as materialized (
+  select g.id from cluster_group g join v on v.name = g.name
+  where g.namespace <> v.namespace and not exists (
+    select from attempt a where a.group_id = g.id and a.state in ('ready', 'claimed', 'live', 'closing', 'ended') and a.due is not null
+  )
 )
 update cluster_group g set namespace = v.namespace, jobs_max = v.jobs_max, settings = v.settings, served_at = now(),
-  version = g.version + ((g.namespace, g.jobs_max, g.settings) is distinct from (v.namespace, v.jobs_max, v.settings))::integer
-from v where g.name = v.name`,
+  version = g.version + ((g.namespace, g.jobs_max, g.settings) is distinct from (v.namespace, v.jobs_max, v.settings))::integer,
+  namespace_uid = case when f.id is null then g.namespace_uid end,
+  health = case when f.id is null then g.health else 'unknown' end,
+  diagnosis = case when f.id is null then g.diagnosis end
+from v left join (free f join cluster_group n on n.id = f.id) on n.name = v.name where g.name = v.name`,
 };
 
 /**
@@ -78,7 +96,7 @@ with v as (
   select * from json_to_record($2) as v(namespace_uid text, health text, diagnosis jsonb, paused boolean, watched_at float8, no_room jsonb)
 ), changed as (
   update cluster_group g set
-    namespace_uid = case when 'namespaceUid' = any($3) then v.namespace_uid else g.namespace_uid end,
+    namespace_uid = coalesce(g.namespace_uid, v.namespace_uid),
     health = case when 'health' = any($3) then v.health else g.health end,
     ever_healthy = g.ever_healthy or coalesce(v.health = 'healthy', false),
     diagnosis = case when 'diagnosis' = any($3) then v.diagnosis else g.diagnosis end,
@@ -129,7 +147,10 @@ export function groupQueries(database: Database) {
   return {
     putGroups: async (groups: readonly GroupRow[]): Promise<void> => {
       const rows = groups.map(({ name, namespace, jobsMax, ...settings }, place) => ({ place, name, namespace, jobs_max: jobsMax, settings: settingsOf(settings) })); // biome-ignore format: one row
-      await database.all(PUT, [toJson(rows)]);
+      await database.transaction(async (queries) => {
+        await queries.all(LOCK, [groups.map(({ name }) => name)]);
+        await queries.all(PUT, [toJson(rows)]);
+      });
     },
     groups: async (): Promise<readonly GroupState[]> => (await database.all<GroupColumns>(GROUPS)).map(groupOf),
     setGroup: async (name: GroupName, change: GroupChange): Promise<void> => {

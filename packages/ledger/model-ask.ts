@@ -1,9 +1,12 @@
 /** The model's answers about what is to be told, about groups, and to people. */
-import type { RunId } from "@longshore/contract/ids.ts";
+import type { GroupName, RunId } from "@longshore/contract/ids.ts";
 import { TOMBSTONE_MS } from "@longshore/domain/run/admit.ts";
+import type { Advancing } from "@longshore/domain/run/advance.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
+import { giveUp, lostIn } from "./accept.ts";
+import { isChanged } from "./decide.ts";
 import * as its from "./model-tables.ts";
-import type { Counts, Ledger, Sent, Standing, Work } from "./port.ts";
+import type { Accepted, Counts, GroupRow, Ledger, Sent, Standing, Work } from "./port.ts";
 import { NOTICE_MS, SUSPECT_MS } from "./prune.ts";
 import { OVERDUE_MS } from "./runs.ts";
 import { PARTITIONS } from "./write.ts";
@@ -55,19 +58,41 @@ export function outboxCalls(tables: its.Tables, clock: Clock, call: its.Call): O
 
 const WAKE_MOST = 1_000;
 
+/** How a namespace is that nobody reached yet. */
+const UNREACHED = { namespaceUid: undefined, health: "unknown", diagnosis: undefined } as const;
+
+const isEmpty = (tables: its.Tables, group: GroupName): boolean =>
+  !its.attemptsOf(tables).some(({ attempt }) => attempt.group === group && !["waiting", "done"].includes(attempt.state));
+
+function put(tables: its.Tables, it: GroupRow, nowMs: number): void {
+  const fresh = { ...it, ...UNREACHED, paused: false, everHealthy: false, watchedAtMs: undefined, noRoom: undefined };
+  const { hold: _, images: __, createsPerSecond: ___, ...kept } = tables.groups.get(it.name) ?? fresh;
+  const isElsewhere = kept.namespace !== it.namespace && isEmpty(tables, it.name);
+  tables.groups.set(it.name, { ...kept, ...it, ...(isElsewhere && UNREACHED), servedAtMs: nowMs });
+}
+
+function accept(tables: its.Tables, name: GroupName, at: Advancing): Accepted {
+  const group = tables.groups.get(name);
+  if (group?.diagnosis?.code !== "GroupMoved") return { kind: "notMoved" };
+  const decided = [...tables.runs.values()].map(({ record }) => {
+    const it = giveUp(record, name, at);
+    if (isChanged(it.change)) its.write(tables, it.change, at);
+    return it;
+  });
+  tables.groups.set(name, { ...group, ...UNREACHED });
+  return { kind: "accepted", lost: lostIn(decided) };
+}
+
 export function groupCalls(
   tables: its.Tables,
+  at: () => Advancing,
   clock: Clock,
   call: its.Call,
-): Pick<Ledger, "putGroups" | "groups" | "setGroup" | "standing"> {
-  const fresh = { paused: false, health: "unknown", everHealthy: false, diagnosis: undefined, namespaceUid: undefined, watchedAtMs: undefined, noRoom: undefined } as const; // biome-ignore format: one value
+): Pick<Ledger, "putGroups" | "groups" | "setGroup" | "acceptGroup" | "standing"> {
   return {
     putGroups: (groups) =>
       call("putGroups", () => {
-        for (const it of groups) {
-          const { hold: _, images: __, createsPerSecond: ___, ...kept } = tables.groups.get(it.name) ?? { ...it, ...fresh };
-          tables.groups.set(it.name, { ...kept, ...it, servedAtMs: clock.now() });
-        }
+        for (const it of groups) put(tables, it, clock.now());
       }),
     groups: () => call("groups", () => its.groupStates(tables)),
     setGroup: (name, change) =>
@@ -75,12 +100,14 @@ export function groupCalls(
         const group = tables.groups.get(name);
         if (group === undefined) return;
         const { served, ...changed } = change;
+        const namespaceUid = group.namespaceUid ?? change.namespaceUid;
         const servedAtMs = served === true ? clock.now() : group.servedAtMs;
         const everHealthy = group.everHealthy || change.health === "healthy";
         const watchedAtMs = laterOf(group.watchedAtMs, change.watchedAtMs, clock.now());
-        tables.groups.set(name, { ...group, ...changed, everHealthy, servedAtMs, watchedAtMs });
+        tables.groups.set(name, { ...group, ...changed, namespaceUid, everHealthy, servedAtMs, watchedAtMs });
         if (change.paused === false || change.health === "healthy") its.wake(tables, WAKE_MOST, clock.now(), () => true);
       }),
+    acceptGroup: (name) => call("acceptGroup", () => accept(tables, name, at())),
     standing: (group) =>
       call("standing", () =>
         its

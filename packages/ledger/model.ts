@@ -84,7 +84,7 @@ function connected(
     take: (asked) => call("take", () => takeDue(tables, asked, clock.now())),
     ...strayCalls(tables, clock, call),
     ...outboxCalls(tables, clock, call),
-    ...groupCalls(tables, clock, call),
+    ...groupCalls(tables, at, clock, call),
     ...peopleCalls(tables, clock, call),
     prune: (most) => call("prune", () => prune(tables, most, clock.now())),
     changes: (signal) => {

@@ -8,6 +8,7 @@ import type { Installation, RunId, StepName } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { type Clock, systemClock } from "@longshore/runtime/clock.ts";
 import { type Log, silentLog } from "@longshore/runtime/log.ts";
+import { acceptGroup } from "./accept.ts";
 import { admit } from "./admit.ts";
 import { openChanges } from "./changes.ts";
 import { type Database, openDatabase, type Statement } from "./connection.ts";
@@ -57,6 +58,7 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
       ...takeQueries(database),
       ...outboxQueries(database, lease),
       ...groups,
+      acceptGroup: (name) => acceptGroup(parts, name),
       lease: async (what, owner, forMs) => (await lease([what], owner, forMs)).length === 1,
       ...runQueries(database),
       ...pruneQueries(database),

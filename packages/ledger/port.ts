@@ -77,10 +77,15 @@ export interface Ledger extends AsyncDisposable {
   sentNotices(ids: readonly string[]): Promise<void>;
 
   // ── Groups, leases, counting ──
-  /** Makes the rows of configured groups exist; changes nothing that `group` commands changed. */
+  /**
+   * Makes the rows of configured groups exist; changes nothing that `group` commands changed. A group of which the file names
+   * another namespace forgets the UID of the old one if nothing of it stands there; else that waits for `acceptGroup`.
+   */
   putGroups(groups: readonly GroupRow[]): Promise<void>;
   groups(): Promise<readonly GroupState[]>;
   setGroup(name: GroupName, change: GroupChange): Promise<void>;
+  /** Where GroupMoved was found: gives up what stands there, and trusts the namespace that the next probe finds. One transaction. */
+  acceptGroup(name: GroupName): Promise<Accepted>;
   lease(what: string, owner: string, forMs: number): Promise<boolean>;
   /** Everything of this group that may have something on its cluster, for the tally. */
   standing(group: GroupName): Promise<readonly Standing[]>;
@@ -213,7 +218,13 @@ export interface GroupRow {
   readonly createsPerSecond?: number;
 }
 
-/** `served`: a launcher says that it still has the group, by the ledger's clock. */
+/** `lost`: how many runs ended by it. */
+export type Accepted = { readonly kind: "accepted"; readonly lost: number } | { readonly kind: "notMoved" };
+
+/**
+ * `served`: a launcher says that it still has the group, by the ledger's clock. `namespaceUid`: the first that is said stays, or a
+ * probe that began before would undo what a person accepted.
+ */
 export type GroupChange = Partial<
   Pick<GroupState, "namespaceUid" | "health" | "diagnosis" | "paused" | "watchedAtMs" | "noRoom">
 > & { readonly served?: true };

@@ -21,25 +21,29 @@ const HELP = `longshore group: how the groups are, and whether they take anythin
   longshore group pause NAME
   longshore group resume NAME
   longshore group drain NAME [--timeout 30m]
+  longshore group accept NAME --yes
 
   --config FILE   a launcher's config file (default: the Longshore that \`longshore up\` runs from this folder)
 
 pause: nothing new is launched there, and what runs goes on. Runs that were only in line go to another of their groups, or wait.
 It stays paused until \`resume\`, also over restarts.
 drain: pauses it and waits until nothing of ours is left there. Exit 1 if something still is when the time is over; it stays paused.
+accept: for a group that is GroupMoved: its namespace was made anew, its file names another one, or another cluster answers. The
+namespace that is there now is trusted, as the next probe finds it. Runs that were in the old one end as lost, whatever their Jobs
+do; where the old one still stands, delete its Jobs by hand. Without --yes it only says how many that are.
 A group that was taken out of the groups file stays in this list until nothing of it runs any more. What runs there is not acted
 on: put the group back, or give its runs up with \`longshore runs abandon\`.
 `;
 
 export const group: Command = {
-  summary: "list, pause, resume and drain groups",
+  summary: "list, pause, resume and drain groups, and accept that one moved",
   help: HELP,
   async run(args, surroundings) {
     const { values, positionals } = asUsage(() =>
       parseArgs({
         args: [...args],
         allowPositionals: true,
-        options: { config: { type: "string" }, timeout: { type: "string" } },
+        options: { config: { type: "string" }, timeout: { type: "string" }, yes: { type: "boolean" } },
       }),
     );
     const [verb, name, more] = positionals;
@@ -49,9 +53,11 @@ export const group: Command = {
     const over = verb === "list" ? name : more;
     if (over !== undefined) throw new Usage(`group ${verb} takes no "${over}"`);
     if (values.timeout !== undefined && verb !== "drain") throw new Usage(`group ${verb} takes no --timeout`);
+    if (values.yes !== undefined && verb !== "accept") throw new Usage(`group ${verb} takes no --yes`);
     const timeoutMs = timeoutOf(values.timeout);
     await using ledger = await ledgerOf(values.config, surroundings);
-    return await VERBS[verb as keyof typeof VERBS]({ ledger, name: name ?? "", timeoutMs, surroundings });
+    const asked = { ledger, name: name ?? "", timeoutMs, isMeant: values.yes === true, surroundings };
+    return await VERBS[verb as keyof typeof VERBS](asked);
   },
 };
 
@@ -59,10 +65,11 @@ interface Asked {
   readonly ledger: Ledger;
   readonly name: string;
   readonly timeoutMs: number;
+  readonly isMeant: boolean;
   readonly surroundings: Surroundings;
 }
 
-const VERBS = { list, pause, resume, drain };
+const VERBS = { list, pause, resume, drain, accept };
 
 function timeoutOf(given: string | undefined): number {
   if (given === undefined) return Number.POSITIVE_INFINITY;
@@ -166,18 +173,41 @@ async function drain(asked: Asked): Promise<number> {
   }
 }
 
-/** What of ours is, or may be, in its cluster. */
+/** Says what it will do before it does it: what is given up cannot be taken back. */
+async function accept(asked: Asked): Promise<number> {
+  const { ledger, isMeant, surroundings } = asked;
+  const { name, namespace, diagnosis, namespaceUid } = await find(asked);
+  const notMoved = new Failure("refuse", "NotMoved", `${name} did not move, so there is nothing to accept: longshore group list`);
+  if (diagnosis?.code !== "GroupMoved") throw notMoved;
+  const ofOld = namespaceUid === undefined ? "" : `, in place of the one with the UID ${namespaceUid}`;
+  const left = await standingIn(ledger, name);
+  const givenUp =
+    left.length === 0
+      ? "nothing stood in the old one"
+      : `what stood in the old one is given up (${left.join(", ")}): runs of it that are not over end as lost, and Jobs that still stand there are yours to delete`;
+  const deed = `the namespace ${namespace} that ${name} finds now is trusted${ofOld}; ${givenUp}`;
+  if (!isMeant) throw new Usage(`accept: ${deed}. Say --yes if that is meant`);
+  surroundings.out(`${deed}\n`);
+  const accepted = await ledger.acceptGroup(name);
+  if (accepted.kind === "notMoved") throw notMoved;
+  surroundings.out(
+    `${name} is accepted; ${accepted.lost} runs ended as lost. It takes runs again once a launcher has reached it\n`,
+  );
+  return 0;
+}
+
+/** What of ours is, or may be, in its cluster, or is in line for it. */
 async function leftIn(ledger: Ledger, name: GroupState["name"]): Promise<string | undefined> {
   const { inLine = 0 } = (await ledger.groups()).find((it) => it.name === name) ?? {};
+  const parts = [...(inLine > 0 ? [`${inLine} in line`] : []), ...(await standingIn(ledger, name))];
+  return parts.length === 0 ? undefined : parts.join(", ");
+}
+
+async function standingIn(ledger: Ledger, name: GroupState["name"]): Promise<readonly string[]> {
   const standing = await ledger.standing(name);
-  const count = (...states: readonly string[]): number => standing.filter(({ attempt }) => states.includes(attempt.state)).length;
-  const parts = [
-    [inLine, "in line"],
-    [count("claimed"), "being created"],
-    [count("live"), "running"],
-    [count("closing"), "being deleted"],
-    [count("ended"), "to be released"],
-  ] as const;
-  const there = parts.filter(([n]) => n > 0);
-  return there.length === 0 ? undefined : there.map(([n, what]) => `${n} ${what}`).join(", ");
+  const words = { claimed: "being created", live: "running", closing: "being deleted", ended: "to be released" } as const;
+  return Object.entries(words).flatMap(([state, what]) => {
+    const n = standing.filter(({ attempt }) => attempt.state === state).length;
+    return n === 0 ? [] : [`${n} ${what}`];
+  });
 }

@@ -1,13 +1,15 @@
 /**
  * Another cluster answers behind a group's address, or another namespace has its name: nothing is created there, nothing is told
- * from it, and all goes on when the right one is back. (Fault 44.)
+ * from it, and all goes on when the right one is back, or when a person accepts the other. (Fault 44.)
  */
 // needs kubernetes, rabbitmq
 // runs at most 10 min
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 import t from "tap";
+import path from "node:path";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
+import { longshore } from "../harness/longshore.ts";
 import { rabbitmq } from "../harness/rabbitmq.ts";
 import { openSystem, type System } from "../harness/system.ts";
 import { attemptOf, lasting, quick, sent } from "./person.ts";
@@ -95,18 +97,25 @@ for (const { name, authorities, code } of cases) {
   );
 }
 
+/** `longshore group …` as a person types it. */
+const group = (system: System, ...args: readonly string[]) =>
+  longshore(system.home, "group", ...args, "--config", path.join(system.home, "launcher.yaml"));
+
 await t.test(
-  "the namespace is another one of the same name: GroupMoved, nothing is created in it, and its runs are not called gone",
+  "the namespace is another one of the same name: GroupMoved, nothing is created in it, and its runs are not called gone; accepted, it is used again",
   async (t) => {
     await using system = await openSystem({ brokerUrl: rabbit.url, clusters: [right], accountsElsewhere: true });
     const { site } = system;
+    const before = ["moved/runs", "moved/abandoned"];
     {
       await using _watcher = await system.watcher();
       await using _launcher = await system.launcher();
-      await sent(system, ["moved/runs"], lasting("300s"));
-      await system.heard("run.started", "moved/runs");
+      await sent(system, before, lasting("300s"));
+      for (const run of before) await system.heard("run.started", run);
+      t.match(await group(system, "accept", "a", "--yes"), { code: 1, err: /a did not move/ });
     }
-    await site.ask("PATCH", `jobs/${(await attemptOf(system, "moved/runs")).name}`, { metadata: { finalizers: null } });
+    for (const run of before)
+      await site.ask("PATCH", `jobs/${(await attemptOf(system, run)).name}`, { metadata: { finalizers: null } });
     for (const args of [
       ["delete", "namespace", site.namespace],
       ["create", "namespace", site.namespace],
@@ -118,11 +127,20 @@ await t.test(
     await using _launcher = await system.launcher();
     await sent(system, ["moved/waits"], quick);
     await system.until("GroupMoved, told", waitsFor(system, "moved/waits", "GroupMoved"));
-    t.equal((await system.created()).length, 1, "nothing was created there");
-    t.same(endsOf(system, "moved/runs"), [], "the other namespace says nothing about it");
-    await system.command("run.cancel", { run: "moved/waits" });
-    await system.command("run.abandon", { run: "moved/runs" });
-    t.equal((await system.heard("run.lost", "moved/runs")).type, "run.lost");
-    await system.heard("run.cancelled", "moved/waits");
+    t.equal((await system.created()).length, 2, "nothing was created there");
+    for (const run of before) t.same(endsOf(system, run), [], "the other namespace says nothing about it");
+    await system.command("run.abandon", { run: "moved/abandoned" });
+    t.equal((await system.heard("run.lost", "moved/abandoned")).type, "run.lost");
+
+    t.match(await group(system, "list"), { out: /GroupMoved[\s\S]*longshore group accept a/ });
+    t.match(await group(system, "drain", "a", "--timeout", "3s"), { code: 1, out: /1 running, 1 to be released/ });
+    t.match(await group(system, "resume", "a"), { code: 0 });
+    t.match(await group(system, "accept", "a"), { code: 64, err: /1 running, 1 to be released.*Say --yes/ });
+    t.match(await group(system, "accept", "a", "--yes"), { code: 0, out: /a is accepted; 1 runs ended as lost/ });
+    t.match((await system.heard("run.lost", "moved/runs")).data, { diagnosis: { code: "Abandoned" } });
+    t.equal((await system.heard("run.succeeded", "moved/waits")).type, "run.succeeded");
+    t.match(await group(system, "drain", "a", "--timeout", "60s"), { code: 0, out: /a is empty/ });
+    t.equal((await system.created()).length, 3, "one Job in the new namespace, and no occupant");
+    t.same((await system.ledger.counts()).strays, 0);
   },
 );

@@ -113,6 +113,7 @@ export function heardLedger({ model, process, clock, trouble, history, trace }: 
     putGroups: heard(inner.putGroups),
     groups: heard(inner.groups),
     setGroup: heard(inner.setGroup),
+    acceptGroup: heard(inner.acceptGroup),
     lease: heard(inner.lease),
     standing: heard(inner.standing),
     counts: heard(inner.counts),
