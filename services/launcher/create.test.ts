@@ -157,6 +157,14 @@ t.test("sends nothing where another cluster answers now, nor an occupant", async
   t.same(it.pocket.jobs(NAMESPACE), []);
 });
 
+t.test("sends nothing into a namespace that another launcher's groups file no longer names", async (t) => {
+  const it = await claimed(t);
+  const attempt = { ...it.work.attempt, notes: { ...it.work.attempt.notes, namespace: "new" } };
+  const input = await createOrAdopt(it.parts, it.cluster, { ...it.work, attempt }, never);
+  t.match(input, { kind: "deferred", claimNo: 1, diagnosis: { code: "GroupMoved", hint: /same groups file/ } });
+  t.same(it.pocket.jobs(NAMESPACE), []);
+});
+
 t.test("two launchers create at once: one Job, and both record the same", async (t) => {
   const it = await claimed(t);
   const both = await Promise.all([1, 2].map(() => createOrAdopt(it.parts, it.cluster, it.work, never)));

@@ -35,6 +35,7 @@ export async function createOrAdopt(parts: Creating, cluster: Cluster, work: Wor
       again: true,
       diagnosis:
         parts.views.get(cluster.name)?.diagnosis ??
+        ofAnotherFile(cluster, work) ??
         diagnose("EndpointUnreachable", `The group ${cluster.name} was not reached yet.`),
     };
   }
@@ -169,6 +170,17 @@ export async function occupy(
   return created.kind === "created" ? { kind: "occupied", uid: Uid.parse(created.uid) } : undefined;
 }
 
+/**
+ * Launchers are restarted one after the other, and a group's namespace was changed in its file. What the old file's launcher
+ * creates in the old one, the new file's would look for in the new one, and call gone.
+ */
+function ofAnotherFile({ name, namespace }: Cluster, { attempt }: Pick<Work, "attempt">): Diagnosis | undefined {
+  const { namespace: placed = namespace } = attempt.notes;
+  if (placed === namespace) return undefined;
+  const sentence = `It was placed in the namespace "${placed}" of group "${name}"; in this launcher's groups file that is "${namespace}".`;
+  return diagnose("GroupMoved", sentence, [], "Give all launchers the same groups file.");
+}
+
 function manifestInput(
   { installation, ledger, keys, views }: Creating,
   cluster: Cluster,
@@ -177,6 +189,7 @@ function manifestInput(
   const namespaceUid = namespaceUidOf({ views }, cluster.name);
   const step = stepsOf(request).find(({ name }) => name === attempt.step);
   if (namespaceUid === undefined || step === undefined || isMoved({ views }, cluster.name)) return undefined;
+  if (ofAnotherFile(cluster, { attempt }) !== undefined) return undefined;
   const identity = { run: run.id, step: attempt.step, attempt: attempt.n };
   return {
     installation,

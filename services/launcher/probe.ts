@@ -2,7 +2,8 @@
  * Whether each group's cluster answers, and whether it still is the cluster and namespace that it was.
  *
  * The bug this prevents: Jobs created in, or declared gone from, another cluster that now answers behind the same address.
- * The namespace's UID is fixed at the first answer; a group whose UID differs is not used until a person decides.
+ * The namespace's UID is fixed at the first answer; a group whose UID differs is not used until a person decides, by
+ * `longshore group accept`.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
@@ -71,7 +72,8 @@ export async function probeOne(
   if (signal.aborted || isHush(got)) return;
   // What other launchers found out, too: one that judged a group and then died would else have the last word for ever.
   const recorded = (await parts.ledger.groups()).find((it) => it.name === name);
-  const known = recorded?.namespaceUid ?? before?.namespaceUid;
+  // The ledger's word alone, or what a person accepted would be undone by who remembers how it was.
+  const known = recorded === undefined ? before?.namespaceUid : recorded.namespaceUid;
   const diagnosis =
     shutOut(verdict(got, known, { group: name, namespace }), recorded?.diagnosis, namespace) ?? refusal(parts, name);
   parts.metrics.set("longshore_group_up", { group: name }, diagnosis === undefined ? 1 : 0);
@@ -88,7 +90,7 @@ export async function probeOne(
   if (isNews || isReworded || recorded?.namespaceUid !== namespaceUid)
     await parts.ledger.setGroup(name, {
       ...(isAgreed && { health, diagnosis }),
-      ...(namespaceUid !== undefined && { namespaceUid }),
+      ...(recorded?.namespaceUid === undefined && namespaceUid !== undefined && { namespaceUid }),
     });
   // After the ledger knows it: proofs made with it must be checkable by every other launcher.
   const { refused, servedMs, quiet } = parts.views.get(name) ?? {};
@@ -182,13 +184,14 @@ function verdict(
         "GroupMoved",
         `The namespace ${namespace} is not the one that this group's Jobs were created in: it was recreated, or another cluster answers.`,
         [`expected UID ${known}`, `found ${got.object.uid}`],
+        `Point it back; or trust what is there now and give up what stood in the old one: \`longshore group accept ${group} --yes\`.`,
       );
     case "missing":
       return diagnose(
         "NamespaceTerminating",
         `The cluster of group "${group}" has no namespace "${namespace}".`,
         [],
-        NO_NAMESPACE,
+        known === undefined ? NO_NAMESPACE : `${NO_NAMESPACE} Then \`longshore group accept ${group}\`.`,
       );
     case "answered":
       return diagnoseReply(got, { group, namespace });
