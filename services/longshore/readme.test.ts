@@ -18,7 +18,8 @@ t.test("the README's rbac line gives kubectl YAML, and nothing else", async (t) 
   const line = piped.find((it) => / rbac .*\| kubectl apply/.test(it));
   if (line === undefined) throw new Error("the README pipes no rbac to kubectl any more");
   // npm and its scripts are to find the Node that runs this test.
-  const env = { ...process.env, PATH: [dirname(process.execPath), process.env.PATH ?? ""].join(delimiter) };
+  const { PATH = "", ...others } = process.env;
+  const env = { ...others, PATH: [dirname(process.execPath), PATH].join(delimiter) };
   const { stdout } = await promisify(execFile)("sh", ["-c", line.slice(0, line.indexOf("|"))], { cwd: root, env });
   const documents = parseAllDocuments(stdout);
   t.ok(documents.length > 1, "several documents");
