@@ -12,6 +12,7 @@ import {
   podsOf,
   type PodLife,
 } from "./history-journals.ts";
+import { isDeletedByOthers, unfitting } from "./history-kills.ts";
 
 export function faultsOfEnds(history: History): readonly string[] {
   return [
@@ -24,13 +25,12 @@ export function faultsOfEnds(history: History): readonly string[] {
 interface Reality {
   readonly job: JobLife;
   readonly cluster: ClusterHistory;
-  readonly pods: readonly PodLife[];
 }
 
 function realityOf(history: History, attempt: AttemptRow): Reality | undefined {
   const cluster = history.clusters.find(({ group }) => group === attempt.group);
   const job = jobsOf(history, attempt).find(({ uid }) => uid === attempt.uid);
-  return cluster && job && { job, cluster, pods: podsOf(history, job.uid) };
+  return cluster && job && { job, cluster };
 }
 
 /** What the ledger says of an attempt, beside what was seen of its own Job. */
@@ -46,28 +46,17 @@ function outcome(history: History, attempt: AttemptRow): readonly string[] {
         : []
       : [`G5: ${who} ended ${result} by the Job ${name} (${uid}), which nobody saw`];
   if (real.cluster.restored) return []; // what was seen may never have been
-  const { complete, failed, deleting, gone } = real.job;
+  const { job, cluster } = real;
+  const { complete, failed, deleting, gone } = job;
   const says = (what: string): string => `G5: ${who} ended ${result}${code === undefined ? "" : ` (${code})`}, and ${what}`;
   if (result === "succeeded") return complete ? [] : [says("its Job was never Complete")];
   if (complete) return [says("its Job was Complete")];
-  if (result === "failed") return failed || deleting ? [] : [says("its Job neither failed nor was it deleted")];
-  if (result === "deleted") return deletedBy(real, "other") ? [] : [says("nobody but us deleted its Job")];
+  const wrong = result !== "failed" || failed ? undefined : unfitting(history, attempt, cluster, job);
+  if (wrong !== undefined) return [says(wrong)];
+  if (result === "deleted") return isDeletedByOthers(cluster, job) ? [] : [says("nobody but us deleted its Job")];
   if (result === "cancelled") return gone || deleting ? [] : [says("its Job was not deleted")];
   if (result === "lost" && code === "Gone") return gone ? [] : [says("its Job is still there")];
   return [];
-}
-
-function deletedBy({ job, cluster }: Reality, who: "us" | "other"): boolean {
-  if (cluster.launcher === "") return job.deleting || job.gone;
-  const isUs = (user: string): boolean => user === cluster.launcher;
-  // A namespace's end or a garbage collector's deletes collections, and names no Job.
-  return cluster.asked.some(
-    (it) =>
-      it.resource === "jobs" &&
-      it.status < 300 &&
-      isUs(it.user) === (who === "us") &&
-      ((it.verb === "delete" && it.name === job.name) || it.verb === "deletecollection"),
-  );
 }
 
 const attemptOf = (history: History, { run, data }: EventRow): AttemptRow | undefined =>

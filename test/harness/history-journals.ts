@@ -36,6 +36,8 @@ export interface RunRow {
   readonly generation: number;
   readonly seq: number;
   readonly simple: boolean;
+  /** As its last generation has it. */
+  readonly deadlineMs: number | undefined;
 }
 
 export interface AttemptRow {
@@ -93,6 +95,8 @@ export interface PodLife {
   readonly job: string;
   readonly createdMs: number;
   started: boolean;
+  /** Of the first container that ran, by its own time. */
+  startedMs: number | undefined;
   /** By its containers' own times, or when its end was seen. */
   finishedMs: number | undefined;
   exitCode: number | undefined;

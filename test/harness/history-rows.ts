@@ -6,7 +6,8 @@
 import pg from "pg";
 import type { LedgerRows } from "./history-journals.ts";
 
-const RUNS = `select id, state, outcome, generation, seq, coalesce((plan ->> 'simple')::boolean, true) as simple from longshore.run`;
+const RUNS = `select id, state, outcome, generation, seq, coalesce((plan ->> 'simple')::boolean, true) as simple,
+  (plan -> 'limits' ->> 'deadlineMs')::float8 as "deadlineMs" from longshore.run`;
 const ATTEMPTS = `
 select r.id as run, a.step, a.n, a.name, g.name as "group", a.state, a.uid, a.cause, cardinality(a.unanswered) > 0 as open,
   a.outcome ->> 'result' as result, a.outcome -> 'diagnosis' ->> 'code' as code

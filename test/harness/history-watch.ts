@@ -28,7 +28,7 @@ interface Meta {
 
 interface Container {
   readonly state?: {
-    readonly running?: object;
+    readonly running?: { readonly startedAt?: string };
     readonly terminated?: { readonly exitCode: number; readonly startedAt?: string; readonly finishedAt?: string };
   };
 }
@@ -163,9 +163,15 @@ function seenPod(before: PodLife | undefined, { metadata, status }: Seen): PodLi
     name: metadata.name,
     job: metadata.labels?.[CONTROLLER_UID] ?? "",
     createdMs: Date.parse(metadata.creationTimestamp),
+    startedMs: before?.startedMs ?? startOf(states),
     started: ran || before?.started === true,
     finishedMs: before?.finishedMs ?? finishedMs,
     exitCode: ended[0]?.exitCode ?? before?.exitCode,
     goneMs: undefined,
   };
+}
+
+function startOf(states: readonly NonNullable<Container["state"]>[]): number | undefined {
+  const starts = states.flatMap(({ running, terminated }) => running?.startedAt ?? terminated?.startedAt ?? []);
+  return starts.length === 0 ? undefined : Math.min(...starts.map((it) => Date.parse(it)));
 }

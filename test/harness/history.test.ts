@@ -80,6 +80,7 @@ const pod = (run: string, more: object = {}) => ({
   job: `uid-${run}`,
   createdMs: T + 1_600,
   started: true,
+  startedMs: T + 2_000,
   finishedMs: T + 3_000,
   exitCode: 0,
   goneMs: undefined,
@@ -112,7 +113,15 @@ function sound(): Open<History> {
     event("off", 4, "run.cancelling"),
     event("off", 5, "run.cancelled"),
   ];
-  const ended = (id: string, outcome: string, seq: number) => ({ id, state: "ended", outcome, generation: 1, seq, simple: true });
+  const ended = (id: string, outcome: string, seq: number) => ({
+    id,
+    state: "ended",
+    outcome,
+    generation: 1,
+    seq,
+    simple: true,
+    deadlineMs: 60_000,
+  });
   return {
     sent: [...["good", "bad", "off"].map((run) => sent(run, "run.requested")), sent("off", "run.cancel")],
     passed: [...events.map((it) => passed(it.run, it)), fact("uid-good"), fact("uid-bad")],
@@ -163,6 +172,12 @@ const podOf = (history: Open<History>, run: string) => the(cluster(history).pods
 const cluster = (history: Open<History>) => the(history.clusters, () => true);
 const endOf = (history: Open<History>, run: string) =>
   the(history.ledger.events, (it) => it.run === run && it.sequence >= 4 && it.type !== "run.cancelling");
+/** The run "bad" has no Failed condition: we deleted its Job after a second and a half, and say why. */
+function weEnded(history: Open<History>, code: string): void {
+  Object.assign(jobOf(history, "bad"), { failed: false, deleting: true });
+  cluster(history).asked.push(asked("delete", "bad-1", T + 3_500, 200));
+  rowOf(history, "bad").code = code;
+}
 const drop = <E>(list: E[], match: (it: E) => boolean): void => void list.splice(list.findIndex(match), 1);
 const tell = (history: Open<History>, it: ReturnType<typeof event>): void => {
   history.ledger.events.push(it);
@@ -260,6 +275,66 @@ const wrongs: readonly { readonly name: string; readonly wrong: Wrong; readonly 
     name: "failed was said of a Job that neither failed nor was deleted",
     says: /^G5: attempt 1 of bad .* neither failed/,
     wrong: (it) => void (jobOf(it, "bad").failed = false),
+  },
+  {
+    name: "a Job that ran was ended by us as one that did not start",
+    says: /^G5: attempt 1 of bad ended failed \(StartExpired\), and it had run since 00:00:02.000 when we deleted it at 00:00:03.500/,
+    wrong: (it) => weEnded(it, "StartExpired"),
+  },
+  {
+    name: "a Job that ran was ended by us for what kept it from starting",
+    says: /^G5: attempt 1 of bad ended failed \(ImageNotFound\), and it had run since/,
+    wrong: (it) => weEnded(it, "ImageNotFound"),
+  },
+  {
+    name: "a Job whose pod we deleted before it had run",
+    says: /^G5: attempt 1 of bad ended failed \(StartExpired\), and it had run since .* when we deleted it at 00:00:03.200/,
+    wrong: (it) => {
+      weEnded(it, "StartExpired");
+      cluster(it).asked.push({ ...asked("delete", "bad-1-x", T + 3_200, 200), resource: "pods" });
+    },
+  },
+  {
+    name: "a Job was ended by us before its deadline",
+    says: /^G5: attempt 1 of bad ended failed \(DeadlineExceeded\), and we deleted it after 1.5 s of the 60 s that it had/,
+    wrong: (it) => weEnded(it, "DeadlineExceeded"),
+  },
+  {
+    name: "a Job was ended by us for its deadline, and had not started",
+    says: /^G5: attempt 1 of bad ended failed \(DeadlineExceeded\), and no container of it ran/,
+    wrong: (it) => {
+      weEnded(it, "DeadlineExceeded");
+      Object.assign(podOf(it, "bad"), { started: false, startedMs: undefined });
+    },
+  },
+  {
+    name: "a Job was ended by us, and its program was blamed",
+    says: /^G5: attempt 1 of bad ended failed \(ExitCode\), and we deleted its Job at 00:00:03.500, for which that is no reason/,
+    wrong: (it) => weEnded(it, "ExitCode"),
+  },
+  {
+    name: "a healthy Job was ended in a cluster that does not say who asked",
+    says: /^G5: attempt 1 of bad ended failed \(StartExpired\), and it had run since/,
+    wrong: (it) => {
+      weEnded(it, "StartExpired");
+      cluster(it).launcher = "";
+    },
+  },
+  {
+    name: "a Job is on its way out that nobody deleted",
+    says: /^G5: attempt 1 of bad ended failed \(StartExpired\), and nobody deleted its Job/,
+    wrong: (it) => {
+      weEnded(it, "StartExpired");
+      drop(cluster(it).asked, ({ verb, name }) => verb === "delete" && name === "bad-1");
+    },
+  },
+  {
+    name: "our deletion was refused",
+    says: /^G5: attempt 1 of bad ended failed \(StartExpired\), and nobody deleted its Job/,
+    wrong: (it) => {
+      weEnded(it, "StartExpired");
+      the(cluster(it).asked, ({ verb, name }) => verb === "delete" && name === "bad-1").status = 403;
+    },
   },
   {
     name: "a Job was said to be deleted that only we deleted",
@@ -394,6 +469,51 @@ t.test("nor has one whose watch was told late of a pod that the cluster had take
   cluster(history).asked.push({ ...asked("delete", "off-1-x", T + 100, 200), resource: "pods" });
   t.same(faultsOfHistory(history as History), []);
 });
+
+for (const [name, right] of [
+  [
+    "one that we ended, and that had not started",
+    (it) => {
+      weEnded(it, "ImageNotFound");
+      cluster(it).pods = cluster(it).pods.filter(({ job }) => job !== "uid-bad");
+      the(it.ledger.events, ({ run, type }) => run === "bad" && type === "run.started").type = "run.stalled";
+      the(it.passed, ({ id }) => id === "bad/3").type = "run.stalled";
+    },
+  ],
+  [
+    "one that started in the second in which we ended it",
+    (it) => {
+      weEnded(it, "StartExpired");
+      podOf(it, "bad").startedMs = T + 3_000;
+    },
+  ],
+  [
+    "one that we ended at its deadline",
+    (it) => {
+      weEnded(it, "DeadlineExceeded");
+      runOf(it, "bad").deadlineMs = 1_500;
+    },
+  ],
+  [
+    "one that was restarted with another deadline",
+    (it) => {
+      weEnded(it, "DeadlineExceeded");
+      runOf(it, "bad").deadlineMs = undefined;
+    },
+  ],
+  [
+    "one that somebody else deleted while we closed it",
+    (it) => {
+      weEnded(it, "StartExpired");
+      cluster(it).asked.push(asked("delete", "bad-1", T + 3_400, 200, "alice"));
+    },
+  ],
+] as const satisfies readonly (readonly [string, Wrong])[])
+  t.test(`nor has ${name}`, async (t) => {
+    const history = sound();
+    right(history);
+    t.same(faultsOfHistory(history as History), []);
+  });
 
 t.test("a repeat of an event is none", async (t) => {
   const history = sound();
