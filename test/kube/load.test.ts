@@ -6,6 +6,7 @@
 // runs at most 12 min
 import t from "tap";
 import type { Child } from "@longshore/cli/child.ts";
+import type { LedgerRows } from "../harness/history-journals.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
 import { rabbitmq } from "../harness/rabbitmq.ts";
 import { openSystem, PACE, type System } from "../harness/system.ts";
@@ -27,8 +28,8 @@ await using system = await openSystem({
   launcher: { pace: { ...PACE, claim: "10s" } },
 });
 
-/** What upstream does with one run. */
-async function use(system: System, run: string, chance: Chance): Promise<void> {
+/** What upstream does with one run, and how that may end: only a program's own end beats a cancel. */
+async function use(system: System, run: string, chance: Chance): Promise<readonly string[]> {
   const kind = chance.between(0, 9);
   const groups = chance.between(0, 1) === 0 ? { groups: ["b", "a"] } : {};
   const data = { run, ...(kind === 0 ? lasting("1s", 3) : kind === 1 ? lasting("30s") : quick), ...groups };
@@ -37,7 +38,10 @@ async function use(system: System, run: string, chance: Chance): Promise<void> {
   if (kind === 2) await system.command("run.requested", data, id);
   if (kind === 3) await system.command("run.requested", data, `${id}/again`);
   if (kind === 4) await system.command("run.requested", { ...data, env: { OTHER: "content" } }, `${id}/other`);
-  if (kind === 1 || kind === 5) await system.command("run.cancel", { run, reason: "changed my mind" });
+  if (kind === 0) return ["failed ExitCode"];
+  if (kind !== 1 && kind !== 5) return ["succeeded"];
+  await system.command("run.cancel", { run, reason: "changed my mind" });
+  return ["cancelled", "succeeded"];
 }
 
 /** Kills one of the four, whichever, and starts it again: at once, or a moment later. */
@@ -58,6 +62,13 @@ async function trouble(system: System, chance: Chance, over: () => boolean): Pro
 const ENDS = new Set(["run.succeeded", "run.failed", "run.cancelled", "run.lost"]);
 const ended = ({ received }: System): number => received.filter(({ type }) => ENDS.has(type)).length;
 
+/** "failed ExitCode", "succeeded" */
+function endOf({ runs, attempts }: LedgerRows, run: string): string {
+  const outcome = runs.find(({ id }) => id === run)?.outcome ?? "";
+  const of = attempts.filter((it) => it.run === run).toSorted((a, b) => a.n - b.n);
+  return outcome === "failed" ? `${outcome} ${of.at(-1)?.code}` : outcome;
+}
+
 await t.test(`${RUNS} runs, ${KILLS} kills: no command is lost, nothing runs twice, no end is false`, async (t) => {
   const seed = process.env["LONGSHORE_SEED"] ?? String(Date.now());
   t.comment(`seed ${seed}`);
@@ -65,8 +76,9 @@ await t.test(`${RUNS} runs, ${KILLS} kills: no command is lost, nothing runs twi
   const runs = names("load", RUNS);
   const began = performance.now();
   const waiting = [...runs];
+  const mayEnd = new Map<string, readonly string[]>();
   const lane = async (): Promise<void> => {
-    for (let run = waiting.shift(); run !== undefined; run = waiting.shift()) await use(system, run, chance);
+    for (let run = waiting.shift(); run !== undefined; run = waiting.shift()) mayEnd.set(run, await use(system, run, chance));
   };
   await Promise.all([
     trouble(system, chanceOf(`${seed}/kills`), () => ended(system) >= RUNS),
@@ -74,6 +86,12 @@ await t.test(`${RUNS} runs, ${KILLS} kills: no command is lost, nothing runs twi
   ]);
   t.same(await system.faults(runs, { withinMs: WITHIN_MS }), []);
   const { ledger, clusters, passed } = await system.history();
+  const ends = runs.map((run) => ({ run, as: endOf(ledger, run) }));
+  t.same(
+    ends.filter(({ run, as }) => mayEnd.get(run)?.includes(as) !== true),
+    [],
+    "each ended as what upstream did with it may end",
+  );
   const outcomes = [...Map.groupBy(ledger.runs, ({ outcome }) => outcome)].map(([outcome, all]) => `${all.length} ${outcome}`);
   t.comment(`${outcomes.join(", ")} in ${Math.round((performance.now() - began) / 1000)} s`);
   t.comment(
