@@ -47,6 +47,8 @@ export interface ConnectOptions {
   readonly at?: string;
   /** What the credential is called there: "launch" or "watch". */
   readonly as?: string;
+  /** In a sentence, where these settings are no group's: "Add --allow-programs if …". */
+  readonly toAllowPrograms?: string;
 }
 
 export type Connected =
@@ -56,7 +58,7 @@ export type Connected =
 const POD = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 export async function connect(options: ConnectOptions): Promise<Connected> {
-  const { clock, at = "", as = "credential" } = options;
+  const { clock, at = "", as = "credential", toAllowPrograms } = options;
   const problems: Problem[] = [];
   const report: Report = (path, code, message) => void problems.push({ path: `${at}${path}`, code, message });
   checkChoice(options.cluster, report);
@@ -66,7 +68,9 @@ export async function connect(options: ConnectOptions): Promise<Connected> {
   const opened =
     cluster.kubeconfig === undefined
       ? undefined
-      : await tried("/cluster/kubeconfig", report, () => openKubeconfig(cluster.kubeconfig ?? "", cluster, clock));
+      : await tried("/cluster/kubeconfig", report, () =>
+          openKubeconfig(cluster.kubeconfig ?? "", { ...cluster, toAllowPrograms }, clock),
+        );
   const server = (opened?.server ?? cluster.server ?? "").replace(/\/+$/, "");
   const wrong = cluster.server === undefined ? undefined : addressProblem(server);
   if (wrong !== undefined) report("/cluster/server", "Address", wrong);

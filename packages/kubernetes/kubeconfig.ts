@@ -25,7 +25,11 @@ export interface KubeconfigContext {
 export interface KubeconfigOptions {
   readonly context?: string | undefined;
   readonly allowPrograms?: boolean | undefined;
+  /** What the reader does who trusts a file that wants programs run, where it is no group's setting. */
+  readonly toAllowPrograms?: string | undefined;
 }
+
+const TO_ALLOW = "Set allowPrograms if you trust the file, or give the group a tokenFile.";
 
 interface Loaded {
   readonly server: string;
@@ -98,7 +102,7 @@ function tokenFilesIn(written: unknown, folder: string): ReadonlyMap<string, str
 async function read(
   { config, tokenFiles }: Parsed,
   path: string,
-  { context, allowPrograms }: KubeconfigOptions,
+  { context, allowPrograms, toAllowPrograms = TO_ALLOW }: KubeconfigOptions,
 ): Promise<Loaded> {
   const names = config.contexts.map((it) => it.name).join(", ") || "none";
   const name = context ?? config.currentContext;
@@ -116,7 +120,7 @@ async function read(
   const programs = user.exec ? "exec" : user.authProvider ? "auth-provider" : undefined;
   if (programs && !allowPrograms) {
     throw new Error(
-      `The user of context "${name}" of ${path} wants a program run for its credential (${programs}). Set allowPrograms if you trust the file, or give the group a tokenFile.`,
+      `The user of context "${name}" of ${path} wants a program run for its credential (${programs}). ${toAllowPrograms}`,
     );
   }
   const wrong = addressProblem(cluster.server);

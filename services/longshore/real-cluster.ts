@@ -16,13 +16,16 @@ export interface Named {
   readonly kubeconfig: string;
   readonly context: string | undefined;
   readonly namespace: string;
+  readonly allowPrograms: boolean;
 }
 
+const TO_ALLOW = "Add --allow-programs if you trust the file.";
+
 export async function realCluster(named: Named, signal: AbortSignal): Promise<AsyncDisposable & ClusterChoice> {
-  const { kubeconfig, context, namespace } = named;
-  const cluster = { kubeconfig, ...(context !== undefined && { context }) };
+  const { kubeconfig, context, namespace, allowPrograms } = named;
+  const cluster = { kubeconfig, ...(context !== undefined && { context }), ...(allowPrograms && { allowPrograms }) };
   const name = context?.toLowerCase().replaceAll(/[^a-z0-9-]+/g, "-") ?? "cluster";
-  const connected = await connect({ cluster, credential: {}, clock });
+  const connected = await connect({ cluster, credential: {}, clock, toAllowPrograms: TO_ALLOW });
   if (connected.kind === "refused") {
     const why = connected.problems.map(({ message }) => message).join(" ");
     throw new Failure("halt", "Kubeconfig", `${why} Correct it, or name another with --kubeconfig FILE and --context NAME.`);

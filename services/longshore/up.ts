@@ -24,13 +24,16 @@ import { span } from "./words.ts";
 
 const HELP = `longshore up: a whole Longshore in this process, until Ctrl-C.
 
-  longshore up [--broker URL] [--ledger URL] [--kubeconfig FILE [--context NAME] [--namespace NAME]] [--data DIR]
+  longshore up [--broker URL] [--ledger URL] [--data DIR]
+  longshore up --kubeconfig FILE [--context NAME] [--namespace NAME] [--allow-programs] [...]
 
   --broker URL       amqp://user:password@host:5672/vhost (default: kept in the ledger)
   --ledger URL       postgres://user:password@host/database (default: a Postgres of its own in the data folder)
   --kubeconfig FILE  a real cluster (default: the pocket cluster, which runs commands as local processes,
                      pulls no images and isolates nothing)
+  --context NAME     one of the file's (default: its current one)
   --namespace NAME   where Jobs are created there (default: default)
+  --allow-programs   run the program that the file names for its login (exec: EKS, GKE, AKS); only for a file you trust
   --data DIR         default: .longshore in this folder
 
 Other commands run from the same folder find it by themselves: longshore publish, runs, doctor.
@@ -40,7 +43,7 @@ export const up: Command = {
   summary: "a whole Longshore in this process, on embedded defaults or your broker and cluster",
   help: HELP,
   async run(args, surroundings) {
-    const { broker, ledger, kubeconfig, context, namespace = "default", data } = options(args);
+    const { broker, ledger, kubeconfig, context, namespace = "default", data, ...flags } = options(args);
     checkUrls({ broker, ledger });
     const home = data === undefined ? dataDirIn(surroundings.cwd) : resolve(surroundings.cwd, data);
     const other = await readRunning(home);
@@ -52,8 +55,11 @@ export const up: Command = {
       );
 
     const file = kubeconfig === undefined ? undefined : resolve(surroundings.cwd, kubeconfig);
+    const allowPrograms = flags["allow-programs"] === true;
     const real =
-      file === undefined ? undefined : await realCluster({ kubeconfig: file, context, namespace }, surroundings.signal);
+      file === undefined
+        ? undefined
+        : await realCluster({ kubeconfig: file, context, namespace, allowPrograms }, surroundings.signal);
     await mkdir(home, { recursive: true, mode: HOME_MODE });
 
     surroundings.out("longshore up. What is not named is started here; it is for this machine only.\n");
@@ -131,7 +137,8 @@ async function serve(
 
 function options(args: readonly string[]) {
   const text = { type: "string" } as const;
-  const options = { broker: text, ledger: text, kubeconfig: text, context: text, namespace: text, data: text };
+  const named = { broker: text, ledger: text, kubeconfig: text, context: text, namespace: text, data: text };
+  const options = { ...named, "allow-programs": { type: "boolean" } } as const;
   return asUsage(() => parseArgs({ args: [...args], options })).values;
 }
 
