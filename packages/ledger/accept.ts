@@ -9,6 +9,7 @@
  * one name: an attempt that is given up keeps its fence (`end` in the lifecycle makes it "done" only where `isOpen` is false), and
  * until that has passed the release loop holds its name in the new namespace with an occupant. What lands before the occupant is
  * never adopted: its proof was made with the old UID (`isProof` in look.ts and observe.ts), and no attempt has recorded its own.
+ * The tally shows it as one that nobody knows, and a person deletes it.
  */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import type { GroupName, RunId } from "@longshore/contract/ids.ts";
