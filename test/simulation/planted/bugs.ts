@@ -92,7 +92,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G5", "G10"],
-    seeds: [86],
+    seeds: [735],
   },
   {
     name: "◆ a stray is released although a create of its name may still land",
@@ -105,8 +105,8 @@ const LIFECYCLE: readonly PlantedBug[] = [
     edits: [
       edit("packages/domain/run/moves/answers.ts", "if (isOpen(heard)) return closing(heard, cause, diagnosis, context);", ""),
     ],
-    breaks: ["G3", "G10"],
-    seeds: [110],
+    breaks: ["G5", "G3", "G10"],
+    seeds: [741],
   },
   {
     name: "◆ a refusal for now frees the slot although an older create is on the wire",
