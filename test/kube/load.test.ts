@@ -1,5 +1,5 @@
 /**
- * A thousand runs over two real control planes, with failures, repeats and cancels among them, while launchers and watchers are
+ * Six hundred runs over two real control planes, with failures, repeats and cancels among them, while launchers and watchers are
  * killed at moments that a seed chooses: the history must have no fault. LONGSHORE_SEED replays one.
  */
 // needs kubernetes, rabbitmq
@@ -15,7 +15,7 @@ import { lasting, names, quick } from "./person.ts";
 
 t.setTimeout(0); // each wait of the harness has its own bound
 
-const RUNS = 1_000;
+const RUNS = 600;
 const AT_ONCE = 25;
 const KILLS = 8;
 const WITHIN_MS = 6 * 60_000;

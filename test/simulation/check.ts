@@ -136,6 +136,7 @@ function freed({ history }: World): readonly string[] {
       (it) =>
         it.name === name &&
         it.cluster === cluster &&
+        !it.occupant &&
         it.sentMs < goneMs &&
         (it.landedMs ?? 0) > goneMs &&
         (it.landedMs ?? 0) < until,

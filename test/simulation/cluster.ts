@@ -65,6 +65,7 @@ export function simulatedCluster(options: ClusterOptions): SimulatedCluster {
           const post = `${name}-${sent++}`;
           history.posts.set(post, {
             cluster: name,
+            occupant: isOccupantIn(request.body),
             name: jobNameIn(request.body),
             by: process.name,
             sentMs: options.clock.now(),
@@ -110,10 +111,12 @@ const attemptOf = ({ metadata }: PodObject): { readonly run: string; readonly st
   attempt: Number(metadata.labels?.[LABELS.attempt] ?? 0),
 });
 
-function jobNameIn(body: unknown): string {
-  const { metadata } = body as { readonly metadata?: { readonly name?: string } };
-  return metadata?.name ?? "";
+interface Posted {
+  readonly metadata?: { readonly name?: string; readonly labels?: Readonly<Record<string, string>> };
 }
+
+const jobNameIn = (body: unknown): string => (body as Posted).metadata?.name ?? "";
+const isOccupantIn = (body: unknown): boolean => (body as Posted).metadata?.labels?.[LABELS.occupant] === "true";
 
 // ── The history of Jobs ─────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -47,6 +47,8 @@ export interface PodLife {
 
 export interface Post {
   readonly cluster: string;
+  /** It can run nothing, whenever it lands. */
+  readonly occupant: boolean;
   readonly name: string;
   readonly by: string;
   readonly sentMs: number;

@@ -153,8 +153,8 @@ const LIFECYCLE: readonly PlantedBug[] = [
         "pod.deletionAt !== undefined;",
       ),
     ],
-    breaks: ["G5"],
-    seeds: [7907],
+    breaks: ["G5", "G3"],
+    seeds: [7441],
   },
 ];
 
