@@ -268,6 +268,8 @@ function timers(world: World): readonly string[] {
     const deletionMs = lifeOf(world, attempt)?.deletionMs;
     const pod = ourPods(world).find(({ job }) => job === uid);
     if (pod === undefined || deletionMs === undefined || outcome?.result === "succeeded") return [];
+    // Its first Job was taken away and a late create made this one: the timer was the first one's.
+    if ([...world.history.jobs].some(([other, it]) => it.name === name && other !== uid && !it.occupant)) return [];
     const ranMs = deletionMs - pod.startedMs;
     if (cause === "startExpired" && ranMs > LOOK_MOST_MS)
       return [`${name} was ended for not having started, and had run for ${ranMs / 1000} s`];

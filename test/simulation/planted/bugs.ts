@@ -144,18 +144,6 @@ const LIFECYCLE: readonly PlantedBug[] = [
     breaks: ["G5", "G10"],
     seeds: [110, 195],
   },
-  {
-    name: "◆ a pod that is being deleted and has not started will not start",
-    edits: [
-      edit(
-        "packages/domain/watch/evidence.ts",
-        "(pod.deletionAt !== undefined && pod.node === undefined);",
-        "pod.deletionAt !== undefined;",
-      ),
-    ],
-    breaks: ["G5", "G3"],
-    seeds: [7441],
-  },
 ];
 
 const LOOPS: readonly PlantedBug[] = [
