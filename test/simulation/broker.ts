@@ -92,7 +92,8 @@ export function brokerModel(clock: Clock): BrokerModel {
   const queues = new Map<string, Stored[]>();
   const bindings = new Map<string, RegExp>();
   const listeners = new Map<string, { readonly exchange: string; readonly pattern: RegExp }>();
-  const pumping = new Set<string>();
+  /** The queues that are being delivered, and whether somebody asked for that meanwhile. */
+  const pumping = new Map<string, boolean>();
   const lines = new Set<Line>();
   const quarantined: Quarantined[] = [];
   const stored = new WeakMap<Delivery, Stored>();
@@ -131,10 +132,16 @@ export function brokerModel(clock: Clock): BrokerModel {
 
   // ── Delivering ────────────────────────────────────────────────────────────────────────────────────────────────────
 
+  /** Asked while it is at it, it looks once more: it may just have found nobody who has room. */
   function pump(queue: string): void {
-    if (pumping.has(queue)) return;
-    pumping.add(queue);
-    void deliver(queue).finally(() => pumping.delete(queue));
+    const isAtIt = pumping.has(queue);
+    pumping.set(queue, isAtIt);
+    if (isAtIt) return;
+    void deliver(queue).finally(() => {
+      const again = pumping.get(queue) === true;
+      pumping.delete(queue);
+      if (again) pump(queue);
+    });
   }
 
   const isDown = (): boolean => server === "down";
