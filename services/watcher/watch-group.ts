@@ -22,6 +22,8 @@ import { teller } from "./tell.ts";
 
 /** Jobs that are being considered at the same time, each perhaps waiting for a log or for the broker. */
 const CONSIDERED_MOST = 32;
+/** So long an end waits for its pods to be read: their exit code is worth a moment, and nothing may hold up an outcome. */
+const EVIDENCE_WITHIN_MS = 20_000;
 
 export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watched, signal: AbortSignal): Promise<void> {
   const { clock, log, metrics, installation, timing } = parts;
@@ -31,6 +33,7 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
   const fresh = { jobs: undefined as number | undefined, pods: undefined as number | undefined };
   const waiting = new Set<Uid>(); // to be considered; a Job that changes ten times meanwhile is considered once
   const busy = new Set<Uid>();
+  const unread = new Map<Uid, number>(); // since when the pods of an ended Job could not be read
   const failed = new AbortController();
   const synced = bell(clock); // the first heartbeat does not wait for its turn: a group nobody watches is bad news
 
@@ -148,6 +151,7 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
       book.due(uid, clock.now() + 2_000);
       return;
     }
+    unread.delete(uid);
     const log = telling.want?.kind === "logs" ? await logOf(cluster, telling.want, signal) : undefined;
     for (const draft of telling.facts) {
       const fact = log === undefined ? draft : withLog(draft, log);
@@ -175,7 +179,10 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
     const complete = pods.some((pod) => pod.containers.some(({ terminated }) => terminated !== undefined));
     if (telling.facts.length === 0 || complete || finishedCondition(job) === undefined) return telling;
     const read = await podsOf(cluster, job.uid, signal);
-    return read === undefined ? telling : facts(known.said, { job, pods: read }, clock.now());
+    if (read !== undefined) return facts(known.said, { job, pods: read }, clock.now());
+    const sinceMs = unread.get(job.uid) ?? clock.now();
+    unread.set(job.uid, sinceMs);
+    return clock.now() - sinceMs < EVIDENCE_WITHIN_MS ? "later" : telling;
   }
 
   function note(kind: "jobs" | "pods", change: Change): void {

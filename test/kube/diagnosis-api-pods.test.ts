@@ -58,6 +58,17 @@ async function untilEvent(namespace: string, uid: string, reason: string): Promi
   await found(`an Event ${reason}`, async () => (await admin.eventsOf(namespace, uid)).find((it) => it["reason"] === reason));
 }
 
+/** The first that a watch shows with this condition: it may be there for a moment only. */
+async function seenWith(namespace: string, condition: string): Promise<Shown> {
+  const path = `${podPath(namespace)}?watch=true&timeoutSeconds=600`;
+  const { lines } = await cluster.admin.open({ method: "GET", path }, new AbortController().signal);
+  for await (const line of lines) {
+    const { object } = JSON.parse(line) as { readonly object: Shown };
+    if (conditionOf(object, condition) !== undefined) return object;
+  }
+  throw new Error(`the watch of ${namespace} ended before a pod had the condition ${condition}`);
+}
+
 // A vanished node's pods are collected a minute after it is gone; everything else happens meanwhile.
 const lost = await cluster.namespace();
 {
@@ -66,6 +77,9 @@ const lost = await cluster.namespace();
   await runningPod(admin, lost, JOB);
   await node.remove();
 }
+const { job: lostJob } = await look(lost);
+const lostPod = seenWith(lost, "DisruptionTarget");
+lostPod.catch(() => undefined); // whoever waits for it is told
 
 t.test("the namespace's Pod Security level", async (t) => {
   const namespace = await cluster.namespace();
@@ -312,15 +326,7 @@ t.test("a Job that somebody deletes while it runs", async (t) => {
 });
 
 t.test("a pod whose node vanished", async (t) => {
-  const seen = await found(
-    "the pod to be collected",
-    async () => {
-      const view = await look(lost);
-      const [pod] = view.pods;
-      return pod !== undefined && conditionOf(pod, "DisruptionTarget") !== undefined && view;
-    },
-    180_000,
-  );
+  const seen = { job: lostJob, pods: [await lostPod] };
   await untilFailed(lost);
   t.same(await admin.podsOf(lost, JOB), [], "when the Job has failed the pod is gone, so only who watched it knows why");
   await show(
