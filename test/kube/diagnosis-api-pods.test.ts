@@ -58,6 +58,14 @@ async function untilEvent(namespace: string, uid: string, reason: string): Promi
   await found(`an Event ${reason}`, async () => (await admin.eventsOf(namespace, uid)).find((it) => it["reason"] === reason));
 }
 
+/** What admission is told, it obeys a moment later: a pod that it lets pass by then would show nothing. */
+async function untilRefused(what: string, namespace: string, container: object = {}): Promise<void> {
+  const containers = [{ name: "main", image: "x", ...container }];
+  const path = `${podPath(namespace)}?dryRun=All`;
+  const dry = { method: "POST", path, body: { metadata: { name: "probe" }, spec: { containers } } } as const;
+  await found(what, async () => (await admin.ask(dry)).status !== 201);
+}
+
 /** The first that a watch shows with this condition: it may be there for a moment only. */
 async function seenWith(namespace: string, condition: string): Promise<Shown> {
   const path = `${podPath(namespace)}?watch=true&timeoutSeconds=600`;
@@ -113,12 +121,7 @@ for (const { verdict, ...happening } of [
       path,
       webhookConfiguration("ValidatingWebhookConfiguration", "images.example.com", webhook, of),
     );
-    const dry = {
-      method: "POST",
-      path: `${podPath(namespace)}?dryRun=All`,
-      body: { metadata: { name: "probe" }, spec: { containers: [{ name: "main", image: "x" }] } },
-    } as const;
-    await found("the webhook to be asked", async () => (await admin.ask(dry)).status !== 201);
+    await untilRefused("the webhook to be asked", namespace);
     await untilEvent(namespace, (await createIn(namespace)).metadata.uid, "FailedCreate");
     await show(t, namespace, happening);
     await admin.must("DELETE", `${path}/${metadata.name}`);
@@ -143,6 +146,7 @@ for (const { hard, step = {}, ...happening } of QUOTAS)
       "the quota to be counted",
       async () => ((await admin.must("GET", `${path}/few`))["status"] as { readonly used?: object }).used,
     );
+    await untilRefused("the quota to be obeyed", namespace);
     await untilEvent(namespace, (await createIn(namespace, step)).metadata.uid, "FailedCreate");
     await show(t, namespace, happening);
   });
@@ -151,7 +155,9 @@ t.test("a range that the step's amounts break", async (t) => {
   const namespace = await cluster.namespace();
   const limits = [{ type: "Container", max: { memory: "1Gi" } }];
   await admin.must("POST", `/api/v1/namespaces/${namespace}/limitranges`, { metadata: { name: "small" }, spec: { limits } });
-  const { metadata } = await createIn(namespace, { resources: { limits: { memory: "2Gi" } } });
+  const resources = { limits: { memory: "2Gi" } };
+  await untilRefused("the range to be obeyed", namespace, { resources });
+  const { metadata } = await createIn(namespace, { resources });
   await untilEvent(namespace, metadata.uid, "FailedCreate");
   await show(t, namespace, {
     name: "limit-range-is-broken",
