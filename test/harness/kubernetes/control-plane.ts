@@ -56,6 +56,7 @@ export async function controlPlane(programs: Programs, folder: string): Promise<
       ...client,
       ...listening(controllersPort),
       "--concurrent-job-syncs=20",
+      "--resource-quota-sync-period=10s", // five minutes else, for a quota that was made while the controller came up
       `--service-account-private-key-file=${files.signingKey}`,
       `--root-ca-file=${files.caFile}`,
     ],
