@@ -114,7 +114,9 @@ function inside({ root, data, owner, env }: Tree, script: string, args: readonly
 }
 
 async function started(tree: Tree): Promise<Running> {
-  const script = `epmd -port ${tree.epmdPort} -address 127.0.0.1 & exec /usr/lib/rabbitmq/bin/rabbitmq-server`;
+  const epmd = `epmd -port ${tree.epmdPort}`;
+  // The server that finds none starts one that outlives it: on a busy machine it would be the quicker of the two.
+  const script = `${epmd} -address 127.0.0.1 & until ${epmd} -names > /dev/null 2>&1; do sleep 0.1; done; exec /usr/lib/rabbitmq/bin/rabbitmq-server`;
   const child = inside(tree, script);
   const said = lastWords(child);
   const gone = once(child, "exit");
