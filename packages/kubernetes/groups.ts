@@ -6,6 +6,7 @@
  * cluster does not answer does not.
  */
 import { GroupName } from "@longshore/contract/ids.ts";
+import type { Problem } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { ConfigProblems, readConfig } from "@longshore/runtime/config.ts";
 import { z } from "zod";
@@ -95,7 +96,7 @@ export async function readGroups(file: string, { credential, clock, onRequest }:
       as: credential,
     });
     if (connected.kind === "refused") {
-      problems.push(...connected.problems.map(({ path, message }) => `${file}: ${path}: ${message}`));
+      problems.push(...inFile(file, connected.problems));
       continue;
     }
     for (const namespace of settings.namespaces) {
@@ -121,6 +122,10 @@ export async function readGroups(file: string, { credential, clock, onRequest }:
     [Symbol.asyncDispose]: () => clusters[Symbol.asyncDispose](),
   };
 }
+
+/** What is wrong with a group's settings, and where in the file. */
+export const inFile = (file: string, problems: readonly Problem[]): readonly string[] =>
+  problems.map(({ path, message }) => `${file}: ${path}: ${message}`);
 
 /** What the ledger may know of it: no credential, and no way to the cluster. */
 const rowOf = ({ name, namespace, jobsMax, hold, images, createsPerSecond }: GroupOfFile): GroupOfFile => ({

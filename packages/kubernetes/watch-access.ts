@@ -10,7 +10,7 @@ import { ConfigProblems, readConfig, reason } from "@longshore/runtime/config.ts
 import { connect, type Connected, type CredentialSettings } from "./connect.ts";
 import type { Connection, Trust } from "./connection.ts";
 import { readText } from "./credential-file.ts";
-import { type GroupSettings, GroupsFile, nameOf } from "./groups.ts";
+import { type GroupSettings, GroupsFile, inFile, nameOf } from "./groups.ts";
 
 /** All that a connection is made of. `trust.cert`, `trust.key` and `authorization` are the credential. */
 export interface Access {
@@ -29,6 +29,11 @@ export interface Unclear {
 }
 
 export type Look = Access | Unclear;
+
+/** Each once: of a group with several namespaces it is the same. */
+export const problemsIn = (found: readonly Look[]): readonly string[] => [
+  ...new Set(found.flatMap((it) => ("problem" in it ? [it.problem] : []))),
+];
 
 export interface WatchAccess {
   /**
@@ -55,7 +60,7 @@ export async function openWatchAccess(file: string, clock: Clock): Promise<Watch
     });
   let text = await textOf();
   let opened = await openAll(file, clock);
-  const problems = [...new Set((await lookAt(opened)).flatMap((it) => ("problem" in it ? [it.problem] : [])))];
+  const problems = problemsIn(await lookAt(opened));
   if (problems.length > 0) throw new ConfigProblems(problems);
   return {
     look: async () => {
@@ -83,13 +88,10 @@ async function openGroup(file: string, group: string, settings: GroupSettings, c
   }
   const watch = await connected(settings, "watch", group, clock);
   const launch = isOwn(settings.launch) ? await connected(settings, "launch", group, clock) : undefined;
-  if (watch.kind === "refused") return { names, problems: told(file, watch.problems) };
-  if (launch?.kind === "refused") return { names, problems: told(file, launch.problems) };
+  if (watch.kind === "refused") return { names, problems: inFile(file, watch.problems) };
+  if (launch?.kind === "refused") return { names, problems: inFile(file, launch.problems) };
   return { at, names, watch: watch.connection, launch: launch?.connection };
 }
-
-const told = (file: string, problems: Extract<Connected, { kind: "refused" }>["problems"]): readonly string[] =>
-  problems.map(({ path, message }) => `${file}: ${path}: ${message}`);
 
 function connected(settings: GroupSettings, as: "watch" | "launch", group: string, clock: Clock): Promise<Connected> {
   return connect({ cluster: settings.cluster, credential: settings[as] ?? {}, clock, at: `/groups/${group}`, as });

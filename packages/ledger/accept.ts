@@ -22,6 +22,8 @@ import type { Accepted, Entry } from "./port.ts";
 import type { Parts } from "./record.ts";
 import { write } from "./write.ts";
 
+const STANDS: readonly Attempt["state"][] = ["claimed", "live", "closing", "ended"];
+
 const LOCK_GROUP: Statement = {
   name: "lock_group",
   text: "select namespace, diagnosis ->> 'code' as code from cluster_group where name = $1 for no key update",
@@ -31,7 +33,7 @@ const STANDING_RUNS: Statement = {
   name: "standing_runs",
   text: `
 select distinct r.id as run from attempt a join run r on r.key = a.run_key
-where a.group_id = (select id from cluster_group where name = $1) and a.state in ('claimed', 'live', 'closing', 'ended')
+where a.group_id = (select id from cluster_group where name = $1) and a.state in (${STANDS.map((it) => `'${it}'`).join(", ")})
   and a.due is not null`,
 };
 
@@ -72,8 +74,6 @@ export function giveUp(record: RunRecord, group: GroupName, at: Advancing): Deci
   });
   return decideEntries(record, entries, at);
 }
-
-const STANDS: readonly Attempt["state"][] = ["claimed", "live", "closing", "ended"];
 
 /** Runs that ended by it. */
 export const lostIn = (decided: readonly Decided[]): number =>

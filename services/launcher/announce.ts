@@ -13,7 +13,7 @@ import { boundTo, type ControlData, controlKey, type ControlType, type WatchCred
 import { readControl, writeControl } from "@longshore/contract/envelope.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
-import { type Access, type Look, openWatchAccess, type WatchAccess } from "@longshore/kubernetes/watch-access.ts";
+import { type Access, type Look, openWatchAccess, problemsIn, type WatchAccess } from "@longshore/kubernetes/watch-access.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { ConfigProblems } from "@longshore/runtime/config.ts";
 import { again, bell, type Loop, together } from "@longshore/runtime/loop.ts";
@@ -131,7 +131,7 @@ function openBook({ installation, owner, clock, log, clusters }: AnnounceParts, 
 
   /** In the middle of a rotation, or by a slip of the hand. It is said once what is wrong. */
   function complain(problems: readonly string[]): void {
-    const now = [...new Set(problems)].join("; ");
+    const now = problems.join("; ");
     if (now !== "" && now !== problem) log.warn("what the files say wrongly now is announced as it was", { problem: now });
     problem = now;
   }
@@ -140,7 +140,7 @@ function openBook({ installation, owner, clock, log, clusters }: AnnounceParts, 
   async function looked(): Promise<readonly Look[] | undefined> {
     try {
       const found = await access.look();
-      complain(found.flatMap((it) => ("problem" in it ? [it.problem] : [])));
+      complain(problemsIn(found));
       return found;
     } catch (error) {
       if (!(error instanceof ConfigProblems)) throw error;
