@@ -22,6 +22,9 @@ export function withRefusalTold<C extends Changed>(
   return changed;
 }
 
+/** Nothing is left to do: it was done, or what it was about is not there, or is not ours. */
+export const isSettled = ({ kind }: Changed): boolean => kind === "done" || kind === "missing" || kind === "foreign";
+
 /** Pods are deleted by themselves only where nothing else will: a refusal leaves them running. */
 export async function deletePod(
   parts: Pick<Parts, "log">,

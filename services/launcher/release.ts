@@ -12,7 +12,7 @@ import type { Work } from "@longshore/ledger/port.ts";
 import { occupy } from "./create.ts";
 import { look } from "./look.ts";
 import { type Cluster, isMoved, type Parts } from "./parts.ts";
-import { withRefusalTold } from "./refusals.ts";
+import { isSettled, withRefusalTold } from "./refusals.ts";
 import { drain, sideBySide, steadily } from "./steadily.ts";
 
 const MOST = 64;
@@ -67,10 +67,8 @@ export async function releaseOne(parts: Parts, cluster: Cluster, work: Work, sig
 async function deleteLost(parts: Parts, cluster: Cluster, name: string, uid: Uid, signal: AbortSignal): Promise<boolean> {
   const deleted = await cluster.writes.deleteJob(name, uid, { propagation: "Foreground" }, signal);
   withRefusalTold(parts, cluster, `deleting the Job ${name} of a run that was lost`, deleted);
-  return isGoing(deleted);
+  return isSettled(deleted);
 }
-
-const isGoing = ({ kind }: Changed): boolean => kind === "done" || kind === "missing" || kind === "foreign";
 
 function foundBy(changed: Changed): "released" | "missing" | "foreign" | undefined {
   switch (changed.kind) {
@@ -108,7 +106,7 @@ async function removeOccupant(
 ): Promise<void> {
   const deleted = await cluster.writes.deleteJob(name, uid, { propagation: "Background" }, signal);
   withRefusalTold(parts, cluster, `deleting our occupant of the name ${name}`, deleted);
-  if (!isGoing(deleted)) return;
+  if (!isSettled(deleted)) return;
   const released = await cluster.writes.releaseJob(name, uid, HOLD, {}, signal);
   if (foundBy(released) !== undefined) await gone();
 }

@@ -8,7 +8,7 @@ import { ANNOTATIONS, HOLD, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts"
 import { isUnfinished, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
 import type { StrayWork } from "@longshore/ledger/port.ts";
 import { againMs, type Cluster, isMoved, type Parts } from "./parts.ts";
-import { deletePod, withRefusalTold } from "./refusals.ts";
+import { deletePod, isSettled, withRefusalTold } from "./refusals.ts";
 import { drain, sideBySide, steadily } from "./steadily.ts";
 
 const MOST = 32;
@@ -46,8 +46,7 @@ export async function sweepOne(parts: Parts, cluster: Cluster, stray: StrayWork,
   const how = isUnheld ? { annotations: { [ANNOTATIONS.hold]: WITHOUT_HOLD.recorded } } : {};
   const released = await cluster.writes.releaseJob(stray.name, stray.uid, HOLD, how, signal);
   withRefusalTold(parts, cluster, `taking the hold off the Job ${stray.name}`, released);
-  if (released.kind === "done" || released.kind === "missing" || released.kind === "foreign")
-    await parts.ledger.settleStray(stray);
+  if (isSettled(released)) await parts.ledger.settleStray(stray);
 }
 
 /** Pods that outlive their Job's deletion were orphaned: they are deleted by the UID of the Job that made them. */
