@@ -102,19 +102,19 @@ function asked(questions: ((body: Uint8Array) => void)[], signal: AbortSignal): 
 }
 
 t.test("at start each group is announced, and then that these are all; sealed, and openable by who holds the key", async (t) => {
-  const it = announcing(t, [access("a", "t1"), access("b", "t2")]);
+  const it = announcing(t, [access("a", "token-1"), access("b", "token-2")]);
   await it.clock.sleep(1_000);
   t.same(it.types(), ["group.announced", "group.announced", "groups.announced"]);
   t.match(it.said[0]?.control.data, { installation: "main", launcher: "launcher-1", group: "a", version: START, namespace: "jobs", cluster: { server: "https://a:6443", ca: "CA", serverName: "kubernetes", verify: true } }); // biome-ignore format: one value
-  t.notMatch(JSON.stringify(it.said), /t1|t2|Bearer/);
-  t.match(it.last("b"), { version: START, token: "t2" });
+  t.notMatch(JSON.stringify(it.said), /token-[12]|Bearer/);
+  t.match(it.last("b"), { version: START, token: "token-2" });
   const all = it.said[2]?.control.data as ControlData<"groups.announced">;
   t.same(all.groups, [{ group: "a", version: START }, { group: "b", version: START }]); // biome-ignore format: one value
   t.equal(seal.open(all.sealed, boundTo("groups.announced", all)).kind, "opened");
 });
 
 t.test("it is said again from time to time, word for word: to say it again makes nothing newer", async (t) => {
-  const it = announcing(t, [access("a", "t1")]);
+  const it = announcing(t, [access("a", "token-1")]);
   await it.clock.sleep(100_000);
   t.equal(it.types().filter((type) => type === "groups.announced").length, 4);
   const groups = it.said
@@ -124,7 +124,7 @@ t.test("it is said again from time to time, word for word: to say it again makes
 });
 
 t.test("who asks is answered at once, and many who ask are answered together", async (t) => {
-  const it = announcing(t, [access("a", "t1")]);
+  const it = announcing(t, [access("a", "token-1")]);
   await it.clock.sleep(7_000);
   const before = it.said.length;
   const askedAt = it.clock.now();
@@ -141,53 +141,53 @@ t.test("who asks is answered at once, and many who ask are answered together", a
 });
 
 t.test("a rotated token is announced at the next look, as a newer version", async (t) => {
-  const it = announcing(t, [access("a", "t1")]);
+  const it = announcing(t, [access("a", "token-1")]);
   await it.clock.sleep(7_000);
-  it.files = [access("a", "t2")];
+  it.files = [access("a", "token-2")];
   await it.clock.sleep(6_000);
   const { version, token } = it.last("a");
-  t.equal(token, "t2");
+  t.equal(token, "token-2");
   t.ok(version > START);
 });
 
 t.test("a group that is new in the file is announced; one that went is not named any more", async (t) => {
-  const it = announcing(t, [access("a", "t1"), access("b", "t1")]);
+  const it = announcing(t, [access("a", "token-1"), access("b", "token-1")]);
   await it.clock.sleep(1_000);
-  it.files = [access("a", "t1"), access("c", "t3")];
+  it.files = [access("a", "token-1"), access("c", "token-3")];
   await it.clock.sleep(6_000);
   const all = it.said.at(-1)?.control.data as ControlData<"groups.announced">;
   t.same(all.groups.map(({ group }) => group), ["a", "c"]); // biome-ignore format: one value
 });
 
 t.test("but one in which this launcher still runs Jobs is: somebody must watch them", async (t) => {
-  const it = announcing(t, [access("a", "t1"), access("b", "t1")], ["a", "b"]);
+  const it = announcing(t, [access("a", "token-1"), access("b", "token-1")], ["a", "b"]);
   await it.clock.sleep(1_000);
-  it.files = [access("a", "t1")];
+  it.files = [access("a", "token-1")];
   await it.clock.sleep(60_000);
   const all = it.said.at(-1)?.control.data as ControlData<"groups.announced">;
   t.same(all.groups.map(({ group }) => group), ["a", "b"]); // biome-ignore format: one value
 });
 
 t.test("files that are wrong for a while change nothing, and it is said once what is wrong with them", async (t) => {
-  const it = announcing(t, [access("a", "t1")]);
+  const it = announcing(t, [access("a", "token-1")]);
   await it.clock.sleep(1_000);
   it.files = "groups.yaml: not YAML";
   await it.clock.sleep(120_000);
   t.match(it.warned, [/announced as it was.*not YAML/]);
   t.equal(it.warned.length, 1);
   t.equal(it.types().filter((type) => type === "groups.announced").length, 5, "and it goes on");
-  it.files = [access("a", "t2")];
+  it.files = [access("a", "token-2")];
   await it.clock.sleep(10_000);
-  t.equal(it.last("a").token, "t2");
+  t.equal(it.last("a").token, "token-2");
 });
 
 t.test("one group whose credential is wrong is announced as it was, and the others' rotations go on", async (t) => {
-  const it = announcing(t, [access("a", "t1"), access("b", "t1")]);
+  const it = announcing(t, [access("a", "token-1"), access("b", "token-1")]);
   await it.clock.sleep(1_000);
-  it.files = [{ name: GroupName.parse("a"), problem: "a.token: it does not exist" }, access("b", "t2")];
+  it.files = [{ name: GroupName.parse("a"), problem: "a.token: it does not exist" }, access("b", "token-2")];
   await it.clock.sleep(60_000);
-  t.equal(it.last("b").token, "t2");
-  t.equal(it.last("a").token, "t1");
+  t.equal(it.last("b").token, "token-2");
+  t.equal(it.last("a").token, "token-1");
   const all = it.said.at(-1)?.control.data as ControlData<"groups.announced">;
   t.same(all.groups.map(({ group }) => group), ["a", "b"]); // biome-ignore format: one value
   t.match(it.warned, [/announced as it was.*a.token: it does not exist/]);
@@ -195,7 +195,7 @@ t.test("one group whose credential is wrong is announced as it was, and the othe
 });
 
 t.test("while the broker is away it is tried again, with patience, and then all is said", async (t) => {
-  const it = announcing(t, [access("a", "t1")]);
+  const it = announcing(t, [access("a", "token-1")]);
   it.away = 5;
   await it.clock.sleep(60_000);
   t.match(it.warned, [/could not be announced yet.*BrokerUnavailable/]);
@@ -203,12 +203,12 @@ t.test("while the broker is away it is tried again, with patience, and then all 
 });
 
 t.test("a clock that was set back makes no older version", async (t) => {
-  const it = announcing(t, [access("a", "t1")]);
+  const it = announcing(t, [access("a", "token-1")]);
   await it.clock.sleep(1_000);
   const before = it.last("a").version;
   const { now } = it.clock;
   Object.assign(it.clock, { now: () => now() - 3_600_000 });
-  it.files = [access("a", "t2")];
+  it.files = [access("a", "token-2")];
   await it.clock.sleep(10_000);
-  t.match(it.last("a"), { token: "t2", version: before + 1 });
+  t.match(it.last("a"), { token: "token-2", version: before + 1 });
 });
