@@ -3,7 +3,7 @@
  *
  * The bug this prevents: a message that was told as stored and is gone, and a publisher or receiver that never comes back.
  */
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure, isTransient } from "@longshore/contract/problem.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import type { Test } from "tap";
 import { type Conforming, forever, freshNames, message, publishAll, take, takeId, text } from "./conformance-parts.ts";
@@ -27,7 +27,7 @@ export async function stubborn(broker: Broker, topic: Topic, sent: Outgoing): Pr
       await broker.publish(topic, sent, forever);
       return failures;
     } catch (error) {
-      if (!(error instanceof Failure && error.disposition === "retry")) throw error;
+      if (!isTransient(error)) throw error;
       await systemClock.sleep(50);
     }
   }
@@ -145,7 +145,7 @@ async function killedWhileListening(t: Test, { open, server, settled }: Conformi
 }
 
 function onlyRetry(error: unknown): void {
-  if (!(error instanceof Failure && error.disposition === "retry")) throw error;
+  if (!isTransient(error)) throw error;
 }
 
 async function frozen(t: Test, { open, server }: Conforming): Promise<void> {

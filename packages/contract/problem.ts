@@ -26,3 +26,6 @@ export class Failure extends Error {
     this.code = code;
   }
 }
+
+/** Whether the same call may work later: then whoever made it waits and tries again. */
+export const isTransient = (error: unknown): error is Failure => error instanceof Failure && error.disposition === "retry";

@@ -1,5 +1,5 @@
 // runs with integration
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure, isTransient } from "@longshore/contract/problem.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import pg from "pg";
 import t from "tap";
@@ -29,7 +29,7 @@ async function stubborn<T>(work: () => Promise<T>, most = 200): Promise<{ readon
     try {
       return { result: await work(), failures };
     } catch (error) {
-      if (!(error instanceof Failure && error.disposition === "retry") || failures === most) throw error;
+      if (!isTransient(error) || failures === most) throw error;
     }
   }
 }

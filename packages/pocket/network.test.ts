@@ -1,5 +1,5 @@
 /** What the model's network does to requests, lists and watches when it is told to. */
-import { Failure } from "@longshore/contract/problem.ts";
+import { isTransient } from "@longshore/contract/problem.ts";
 import { virtualClock } from "@longshore/kubernetes/testing/virtual-clock.ts";
 import t from "tap";
 import type { ApiAnswer, ApiRequest, Transport } from "./api.ts";
@@ -114,7 +114,7 @@ async function outcome(
   try {
     return await transport.send(request, signal);
   } catch (error) {
-    if (error instanceof Failure && error.disposition === "retry") return { code: error.code };
+    if (isTransient(error)) return { code: error.code };
     throw error;
   }
 }

@@ -82,6 +82,39 @@ t.test("metrics appear when they are first set, and a replaced gauge forgets wha
   t.notMatch(text, 'longshore_holds{group="a"');
 });
 
+t.test("what could not be measured is no more told, with labels or without", async (t) => {
+  const metrics = openMetrics("launcher", "1.2.3");
+  metrics.set("longshore_outbox_events", {}, 4);
+  metrics.set("longshore_group_slots", { group: "a" }, 9);
+  metrics.forget(["longshore_outbox_events", "longshore_group_slots"]);
+  t.notMatch(await metrics.text(), /^longshore_(outbox_events|group_slots)/m);
+  metrics.set("longshore_outbox_events", {}, 0);
+  t.match(await metrics.text(), /^longshore_outbox_events 0$/m);
+});
+
+t.test("a scraper is told which part is ready, and a part that hangs does not keep the others' numbers from it", async (t) => {
+  const clock = stepsClock();
+  const asked = Promise.withResolvers<void>();
+  const get = await served(t, {
+    clock,
+    parts: {
+      broker: () => ({ ready: true, says: "connected" }),
+      ledger: () => {
+        asked.resolve();
+        return new Promise(() => {});
+      },
+    },
+  });
+  const answer = get("/metrics");
+  await asked.promise;
+  await clock.pass(2_000);
+  const { status, text } = await answer;
+  t.equal(status, 200);
+  t.match(text, 'longshore_part_up{part="broker"} 1');
+  t.match(text, 'longshore_part_up{part="ledger"} 0');
+  t.match(text, "longshore_build_info");
+});
+
 t.test("two programs in one process do not share their numbers", async (t) => {
   const [one, other] = [openMetrics("launcher", "1"), openMetrics("watcher", "1")];
   one.set("longshore_unaccounted", {}, 7);

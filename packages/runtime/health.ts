@@ -2,7 +2,8 @@
  * `/healthz`, `/readyz` and `/metrics`, on a port of their own.
  *
  * The bugs this prevents: a launcher that Kubernetes restarts because the broker is down (health asks only whether this
- * process runs; readiness says which part is not there), and a probe that hangs on a part that hangs.
+ * process runs; readiness says which part is not there), a probe that hangs on a part that hangs, and metrics that fall silent with
+ * the part whose absence they should tell.
  */
 import { createServer, type Server, type ServerResponse } from "node:http";
 import { type Clock, systemClock } from "./clock.ts";
@@ -21,7 +22,7 @@ export interface HealthOptions {
   /** Each part's state, asked at each probe. One that throws or takes longer than two seconds is not ready. */
   readonly parts: Readonly<Record<string, () => PartState | Promise<PartState>>>;
   readonly metrics: Metrics;
-  /** Asked before `/metrics` answers, for gauges that are cheap to read. */
+  /** Asked before `/metrics` answers, for gauges that are cheap to read. What it cannot read it forgets and logs. */
   readonly refresh?: () => Promise<void>;
   readonly clock?: Clock;
 }
@@ -71,33 +72,37 @@ function listening(server: Server, host: string, port: number): Promise<void> {
   });
 }
 
-async function answer(
-  { parts, metrics, refresh, clock = systemClock }: HealthOptions,
-  url: string,
-  response: ServerResponse,
-): Promise<void> {
+async function answer(options: HealthOptions, url: string, response: ServerResponse): Promise<void> {
   const path = url.replace(/\?.*/, "");
   switch (path) {
     case "/healthz":
       return reply(response, 200, "ok");
     case "/readyz": {
-      const states = await Promise.all(Object.entries(parts).map(([name, ask]) => state(name, ask, clock)));
-      const lines = states.map((it) => `${it.ready ? "ready    " : "not ready"}  ${it.name}  ${it.says}`);
-      return reply(response, states.every((it) => it.ready) ? 200 : 503, lines.join("\n"));
+      const found = await states(options);
+      const lines = found.map((it) => `${it.ready ? "ready    " : "not ready"}  ${it.name}  ${it.says}`);
+      return reply(response, found.every((it) => it.ready) ? 200 : 503, lines.join("\n"));
     }
-    case "/metrics":
-      await refresh?.();
+    case "/metrics": {
+      const { metrics, refresh } = options;
+      const [found] = await Promise.all([states(options), refresh?.()]);
+      metrics.replace(
+        "longshore_part_up",
+        found.map(({ name, ready }) => ({ labels: { part: name }, value: ready ? 1 : 0 })),
+      );
       return reply(response, 200, await metrics.text(), "text/plain; version=0.0.4; charset=utf-8");
+    }
     default:
       return reply(response, 404, "here are /healthz, /readyz and /metrics");
   }
 }
 
-async function state(
-  name: string,
-  ask: () => PartState | Promise<PartState>,
-  clock: Clock,
-): Promise<PartState & { readonly name: string }> {
+type NamedState = PartState & { readonly name: string };
+
+async function states({ parts, clock = systemClock }: HealthOptions): Promise<readonly NamedState[]> {
+  return await Promise.all(Object.entries(parts).map(([name, ask]) => state(name, ask, clock)));
+}
+
+async function state(name: string, ask: () => PartState | Promise<PartState>, clock: Clock): Promise<NamedState> {
   const unasked = new AbortController();
   try {
     const found = await within({ clock, ms: PROBE_MS, signal: unasked.signal, what: "asking it" }, async () => await ask());

@@ -35,6 +35,7 @@ export const METRICS = {
   longshore_quarantine_messages:                  { kind: "gauge",     labels: [],                               help: "Messages that nobody could read" },
   longshore_kubernetes_requests_total:            { kind: "counter",   labels: ["group", "verb", "code"],        help: "Requests to API servers; code is the status, or how the answer failed to come" },
   longshore_announcements_total:                  { kind: "counter",   labels: ["outcome"],                      help: "Announcements of groups that a watcher heard, by what became of them" },
+  longshore_part_up:                             { kind: "gauge",     labels: ["part"],                         help: "1 while the part is ready, as /readyz says it in words" },
   longshore_build_info:                           { kind: "gauge",     labels: ["service", "version", "node"],   help: "1, with what runs here" },
 } as const satisfies Readonly<Record<string, Declared>>;
 
@@ -50,6 +51,8 @@ export interface Metrics {
   set<N extends Named<"gauge">>(name: N, labels: Labels<N>, value: number): void;
   /** All series of the gauge at once: one that is not among them disappears, as its group or state did. */
   replace<N extends Named<"gauge">>(name: N, rows: readonly { readonly labels: Labels<N>; readonly value: number }[]): void;
+  /** For gauges that could not be measured: their last number would pass for today's. */
+  forget(names: readonly Named<"gauge">[]): void;
   observe<N extends Named<"histogram">>(name: N, labels: Labels<N>, seconds: number): void;
   /** In Prometheus' text format. */
   text(): Promise<string>;
@@ -68,6 +71,12 @@ export function openMetrics(service: string, version: string): Metrics {
     replace(name, rows) {
       gauges(name).reset();
       for (const { labels, value } of rows) gauges(name).set({ ...labels }, value);
+    },
+    forget(names) {
+      for (const name of names) {
+        gauges(name).reset();
+        if (METRICS[name].labels.length === 0) gauges(name).remove(); // which reset() sets to 0
+      }
     },
     observe: (name, labels, seconds) => histograms(name).observe({ ...labels }, seconds),
     text: () => registry.metrics(),

@@ -12,7 +12,7 @@
 import { boundTo, type ControlData, controlKey, type ControlType, type WatchCredential } from "@longshore/contract/control.ts";
 import { readControl, writeControl } from "@longshore/contract/envelope.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
-import { Failure } from "@longshore/contract/problem.ts";
+import { isTransient } from "@longshore/contract/problem.ts";
 import { type Access, type Look, openWatchAccess, problemsIn, type WatchAccess } from "@longshore/kubernetes/watch-access.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { ConfigProblems } from "@longshore/runtime/config.ts";
@@ -90,7 +90,7 @@ export function announce(parts: AnnounceParts, announcing: Announcing): Loop {
 
   /** Of the broker. What a lost connection swallowed is said again soon. */
   const passes = (error: unknown, failures: number): boolean => {
-    if (!(error instanceof Failure && error.disposition === "retry")) return false;
+    if (!isTransient(error)) return false;
     log.warn("the groups could not be announced yet", { failures, code: error.code, error: error.message });
     return true;
   };

@@ -5,7 +5,7 @@
  * it is adopted only by its proof. No answer is never taken for a "no".
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
-import { Failure } from "@longshore/contract/problem.ts";
+import { isTransient } from "@longshore/contract/problem.ts";
 import { stepsOf } from "@longshore/contract/request.ts";
 import { classifyCreate } from "@longshore/domain/diagnosis/replies.ts";
 import { diagnoseTransport } from "@longshore/domain/diagnosis/transport.ts";
@@ -117,7 +117,7 @@ async function asideOf({ log }: Creating, { name: group }: Cluster, note: () => 
   try {
     await note();
   } catch (error) {
-    if (!(error instanceof Failure && error.disposition === "retry")) throw error;
+    if (!isTransient(error)) throw error;
     log.warn("how a group is could not be written down", { group, code: error.code, error: error.message });
   }
 }

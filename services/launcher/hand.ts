@@ -5,7 +5,7 @@
  * of a hundred fast ones out of the ledger; and a transaction for each answer, which costs more than the create itself.
  */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
-import { Failure } from "@longshore/contract/problem.ts";
+import { isTransient } from "@longshore/contract/problem.ts";
 import type { AttemptInput } from "@longshore/domain/run/input.ts";
 import type { Attempt } from "@longshore/domain/run/record.ts";
 import type { Entry, Work } from "@longshore/ledger/port.ts";
@@ -82,7 +82,7 @@ export function openHand(parts: Parts, cluster: Cluster): Hand {
 
   function failed(error: unknown, signal: AbortSignal): void {
     if (signal.aborted) return;
-    if (error instanceof Failure && error.disposition === "retry") {
+    if (isTransient(error)) {
       // The claims run out, and are made again.
       parts.log.warn("answers of creates could not be written down", { group: cluster.name, code: error.code, error });
       return;
@@ -196,8 +196,7 @@ async function writeDown(parts: Parts, entries: readonly Entry[], signal: AbortS
       await Promise.all(entries.map((entry) => parts.recording(entry)));
       return;
     } catch (error) {
-      const passes = error instanceof Failure && error.disposition === "retry";
-      if (!passes || signal.aborted || parts.clock.now() >= untilMs) throw error;
+      if (!isTransient(error) || signal.aborted || parts.clock.now() >= untilMs) throw error;
     }
   }
 }

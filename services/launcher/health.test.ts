@@ -58,3 +58,17 @@ t.test("a group that is in another launcher's file, or in none any more, is not 
   await it.parts.ledger.setGroup(name, { watchedAtMs: 1_000 });
   t.same(await scraped(it), {});
 });
+
+t.test("while the ledger is away nothing that was counted there is told, and all of it once it is back", async (t) => {
+  const it = await live(t, { broker: { inspect } });
+  const { ledger } = it.parts;
+  const away = { ...ledger, counts: () => Promise.reject(new Failure("retry", "LedgerUnavailable", "It is away.")) };
+  const told = async (parts: Stage["parts"]) => {
+    await launcherHealth("127.0.0.1:0", parts).refresh?.();
+    return await it.parts.metrics.text();
+  };
+  const counted = /^longshore_(outbox|group_slots|holds|oldest_finished_hold)/m;
+  t.match(await told(it.parts), counted);
+  t.notMatch(await told({ ...it.parts, ledger: away }), counted);
+  t.match(await told(it.parts), counted);
+});

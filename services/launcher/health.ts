@@ -7,7 +7,19 @@ import { within } from "@longshore/runtime/loop.ts";
 import type { Parts } from "./parts.ts";
 import { unwatchedForMs } from "./unwatched.ts";
 
-const INSPECT_MS = 5_000;
+/** A scraper waits ten seconds, if nobody told it otherwise. */
+const ASKING_MS = 5_000;
+
+/** Counted anew at each scrape. While the ledger is away they are not there, and `longshore_part_up` says why. */
+const FROM_LEDGER = [
+  "longshore_outbox_events",
+  "longshore_outbox_oldest_event_seconds",
+  "longshore_group_slots",
+  "longshore_group_slots_used",
+  "longshore_group_unwatched_seconds",
+  "longshore_holds",
+  "longshore_oldest_finished_hold_seconds",
+] as const;
 
 interface Standings {
   readonly group: GroupName;
@@ -35,13 +47,20 @@ export function launcherHealth(listen: string, { ledger, broker, metrics, clock,
   }
 
   async function refresh(): Promise<void> {
-    const [counts, groups, rows, nowMs] = await Promise.all([
-      ledger.counts(),
-      ledger.groups(),
-      standing(),
-      ledger.now(),
-      quarantine(),
-    ]);
+    await Promise.all([fromLedger(), quarantine()]);
+  }
+
+  async function fromLedger(): Promise<void> {
+    try {
+      await within(asking("the ledger"), counted);
+    } catch (error) {
+      metrics.forget(FROM_LEDGER);
+      log.warn("the ledger could not be counted", { error });
+    }
+  }
+
+  async function counted(): Promise<void> {
+    const [counts, groups, rows, nowMs] = await Promise.all([ledger.counts(), ledger.groups(), standing(), ledger.now()]);
     holds(rows);
     metrics.set("longshore_outbox_events", {}, counts.outbox);
     metrics.set("longshore_outbox_oldest_event_seconds", {}, (counts.outboxOldestMs ?? 0) / 1000);
@@ -93,14 +112,17 @@ export function launcherHealth(listen: string, { ledger, broker, metrics, clock,
     );
   }
 
-  /** The broker may be away: then this one gauge keeps what it last read, and the others are told all the same. */
+  /** Unlike the others it keeps what it last read: no message leaves the quarantine while the broker is away. */
   async function quarantine(): Promise<void> {
     try {
-      const asked = { clock, ms: INSPECT_MS, signal: new AbortController().signal, what: "asking the broker" };
-      const { waiting } = await within(asked, (signal) => broker.inspect(signal));
+      const { waiting } = await within(asking("the broker"), (signal) => broker.inspect(signal));
       metrics.set("longshore_quarantine_messages", {}, waiting.quarantine);
     } catch (error) {
       log.debug("the quarantine could not be counted", { error });
     }
+  }
+
+  function asking(whom: string) {
+    return { clock, ms: ASKING_MS, signal: new AbortController().signal, what: `asking ${whom}` };
   }
 }

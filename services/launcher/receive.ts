@@ -7,7 +7,7 @@
  */
 import { createHash } from "node:crypto";
 import type { Delivery, Queue } from "@longshore/broker/port.ts";
-import { Failure, type Problem } from "@longshore/contract/problem.ts";
+import { isTransient, type Problem } from "@longshore/contract/problem.ts";
 import { lanes } from "@longshore/runtime/loop.ts";
 import type { Parts } from "./parts.ts";
 
@@ -71,7 +71,7 @@ export async function receive(
       try {
         return await decideIt();
       } catch (error) {
-        if (!(error instanceof Failure && error.disposition === "retry")) throw error;
+        if (!isTransient(error)) throw error;
         log.warn("a message waits, since it could not be written down", { queue, code: error.code, error: error.message });
       }
     }

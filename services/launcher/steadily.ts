@@ -3,7 +3,7 @@
  *
  * The bug this prevents: a loop that died of one lost connection while the process looks healthy.
  */
-import { Failure } from "@longshore/contract/problem.ts";
+import { isTransient } from "@longshore/contract/problem.ts";
 import { type Bell, every } from "@longshore/runtime/loop.ts";
 import type { Parts } from "./parts.ts";
 
@@ -19,7 +19,7 @@ export async function steadily(
       failures = 0;
     } catch (error) {
       if (signal.aborted) return;
-      if (!(error instanceof Failure && error.disposition === "retry")) throw error;
+      if (!isTransient(error)) throw error;
       failures += 1;
       log.warn("a loop waits and tries again", { loop: what, failures, code: error.code, error: error.message });
       await pause(failures, signal);
@@ -40,5 +40,5 @@ export async function sideBySide<I>(items: readonly I[], work: (item: I) => Prom
   const done = await Promise.allSettled(items.map(work));
   const failures = done.flatMap((it): unknown[] => (it.status === "rejected" ? [it.reason] : []));
   if (failures.length === 0) return;
-  throw failures.find((it) => !(it instanceof Failure && it.disposition === "retry")) ?? failures[0];
+  throw failures.find((it) => !isTransient(it)) ?? failures[0];
 }

@@ -11,7 +11,7 @@
 import { announcements, controlKey } from "@longshore/contract/control.ts";
 import { writeControl } from "@longshore/contract/envelope.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
-import { Failure } from "@longshore/contract/problem.ts";
+import { isTransient } from "@longshore/contract/problem.ts";
 import { type AnnouncedCluster, openAnnounced } from "@longshore/kubernetes/announced.ts";
 import type { Access } from "@longshore/kubernetes/watch-access.ts";
 import type { PartState } from "@longshore/runtime/health.ts";
@@ -90,7 +90,7 @@ export function learnGroups(parts: Learning, seal: Seal, open = openAnnounced): 
       launchers = published === "unrouted" ? "nobody" : "there";
     } catch (error) {
       if (signal.aborted) return;
-      if (!(error instanceof Failure && error.disposition === "retry")) throw error;
+      if (!isTransient(error)) throw error;
       log.warn("the launchers could not be asked for the groups yet", { code: error.code, error: error.message });
     }
   }
@@ -106,7 +106,7 @@ export function learnGroups(parts: Learning, seal: Seal, open = openAnnounced): 
 
   /** Of the broker. */
   function passes(error: unknown, failures: number): boolean {
-    if (!(error instanceof Failure && error.disposition === "retry")) return false;
+    if (!isTransient(error)) return false;
     log.warn("announcements cannot be heard yet", { failures, code: error.code, error: error.message });
     return true;
   }

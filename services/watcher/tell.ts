@@ -1,7 +1,7 @@
 /** Facts to the broker. Resolves when the broker has it, however long that takes; only the signal ends the trying. */
 import { writeFact } from "@longshore/contract/envelope.ts";
 import type { FactData, FactType } from "@longshore/contract/fact.ts";
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure, isTransient } from "@longshore/contract/problem.ts";
 import type { Parts } from "./parts.ts";
 
 export type Tell = <T extends FactType>(type: T, data: FactData<T>, signal: AbortSignal) => Promise<"told" | "stopped">;
@@ -31,7 +31,7 @@ export function teller({
         return "told";
       } catch (error) {
         if (signal.aborted) break;
-        if (!(error instanceof Failure && error.disposition === "retry")) throw error;
+        if (!isTransient(error)) throw error;
         log.warn("a fact could not be published yet", { fact: type, group, failures, error: error.message });
       }
     }

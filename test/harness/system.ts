@@ -16,7 +16,7 @@ import type { CommandType } from "@longshore/contract/command.ts";
 import { PREFIX, type ReceivedEvent, writeCommand } from "@longshore/contract/envelope.ts";
 import { isTerminal } from "@longshore/contract/event.ts";
 import { Installation, RunId } from "@longshore/contract/ids.ts";
-import { Failure } from "@longshore/contract/problem.ts";
+import { isTransient } from "@longshore/contract/problem.ts";
 import { type Attempt, isOpen } from "@longshore/domain/run/record.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";
@@ -138,7 +138,7 @@ export async function openSystem(options: SystemOptions = {}): Promise<System> {
       try {
         return (await broker.publish("commands", { id, key: PREFIX + type, body }, new AbortController().signal)) === "stored";
       } catch (error) {
-        if (error instanceof Failure && error.disposition === "retry") return false;
+        if (isTransient(error)) return false;
         throw error;
       }
     };

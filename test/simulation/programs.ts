@@ -93,6 +93,7 @@ function gaugesOnly(gauges: Map<string, number>): Metrics {
     count: () => undefined,
     set: (name, labels, value) => void gauges.set(`${name} ${JSON.stringify(labels)}`, value),
     replace: () => undefined,
+    forget: () => undefined,
     observe: () => undefined,
     text: async () => "",
   };

@@ -6,7 +6,7 @@
  */
 import { story } from "@longshore/client/story.ts";
 import { type ReceivedEvent, readEvent } from "@longshore/contract/envelope.ts";
-import { Failure } from "@longshore/contract/problem.ts";
+import { isTransient } from "@longshore/contract/problem.ts";
 import { backOff } from "@longshore/runtime/loop.ts";
 import type { Delivery } from "@longshore/broker/port.ts";
 import type { Connection } from "./broker.ts";
@@ -84,7 +84,7 @@ export function openUpstream(process: Mortal, broker: Pick<Connection, "publish"
           confirmed.push(asked);
           return;
         } catch (error) {
-          if (!(error instanceof Failure && error.disposition === "retry")) throw error;
+          if (!isTransient(error)) throw error;
         }
       }
     },

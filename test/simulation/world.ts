@@ -7,7 +7,7 @@
  * one loses what it had in memory, and what it had sent goes on its way.
  */
 import { GroupName, Installation } from "@longshore/contract/ids.ts";
-import { Failure } from "@longshore/contract/problem.ts";
+import { isTransient } from "@longshore/contract/problem.ts";
 import { openKeys } from "@longshore/launcher/keys.ts";
 import { ledgerModel, type LedgerModel } from "@longshore/ledger/model.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";
@@ -172,7 +172,7 @@ function ended(world: World, slot: Slot, process: Mortal, error: unknown): void 
   const { trace, history, clock } = world;
   trace.say(`${process.name} ended${error instanceof Error ? `: ${error.message}` : ""}`);
   const asked = slot.stop.signal.aborted && error === undefined;
-  const passing = error instanceof Failure && error.disposition === "retry";
+  const passing = isTransient(error);
   if (!asked && !passing)
     history.falls.push(`${process.name}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
   slot.line?.forget();
