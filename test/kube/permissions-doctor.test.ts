@@ -188,13 +188,13 @@ for (const [group, says, todo] of [
   ["is-full", /WARN launcher: quota: Nothing more goes in: 1 of 1 Jobs \(quota few\)\./, /raise the namespace's quota/],
   ["is-full", /WARN launcher: create: The quota "few" has no room now: 1 Job wanted, 1 of 1 in use\. {2}QuotaExceeded/, /raise the namespace's quota/],
 ] as const) // biome-ignore format: rows are read side by side
-  t.test(`${group}: ${says.source}`, async (t) => {
+  await t.test(`${group}: ${says.source}`, async (t) => {
     t.match(linesOf(group), says, "what is wrong");
     t.match(linesOf(group), todo, "what to do");
   });
 
 for (const group of ["is-well", "in-a-kubeconfig"])
-  t.test(`${group}: every step of both credentials`, async (t) => {
+  await t.test(`${group}: every step of both credentials`, async (t) => {
     const lines = linesOf(group);
     t.notMatch(lines, /FAIL/);
     t.match(lines, /ok {3}launcher: network: DNS, TCP, TLS \(\d+ d left\)/);
@@ -208,7 +208,7 @@ for (const group of ["is-well", "in-a-kubeconfig"])
     t.match(lines, /ok {3}watcher: permissions: watcher may do what it needs/);
   });
 
-t.test("a dry run leaves nothing behind, and the page shows no token", async (t) => {
+await t.test("a dry run leaves nothing behind, and the page shows no token", async (t) => {
   for (const { namespaces } of Object.values(groups)) {
     if (namespaces.includes("nobody-made-this")) continue;
     const left = (await admin.items(jobPath(only(namespaces)))).map(({ metadata }) => metadata.name);

@@ -78,6 +78,14 @@ function skipped(tree: Tree): Fault[] {
   );
 }
 
+function unawaited(tree: Tree): Fault[] {
+  return found(
+    tree.sources.filter((it) => isTest(it.path) && /^await using\b/m.test(it.code)),
+    /^[ \t]*t\.test\(/gm,
+    () => "await it: what the file is using ends with the file's last line, and tests that are not awaited run after it",
+  );
+}
+
 /** Lines at the left margin that do something. `import.meta.main` and programs may; a module only declares. */
 function sideEffects(tree: Tree): Fault[] {
   const modules = tree.sources.filter((it) => !isProgram(it) && !it.path.endsWith(".test.ts"));
@@ -207,6 +215,16 @@ export const BANS: readonly Rule[] = [
       't.todo("x");',
     ].map((text) => ({ "packages/broker/a.test.ts": text })),
     good: [{ "packages/broker/a.test.ts": 't.test("skips what it has seen", async () => {}); // t.skip(' }],
+  },
+  {
+    name: "tests end before what they use",
+    because: "a server that is stopped under its last test fails that test now and then",
+    check: unawaited,
+    bad: [{ "packages/broker/a.test.ts": "await using it = await open();\nfor (const x of y)\n  t.test(x, async () => {});" }],
+    good: [
+      { "packages/broker/a.test.ts": 'await using it = await open();\nawait t.test("x", async () => {});' },
+      { "packages/broker/a.test.ts": 't.test("x", async () => {\n  await using it = await open();\n});' },
+    ],
   },
   {
     name: "no side effects at import",
