@@ -48,6 +48,21 @@ export async function taking(t: Test, { open }: Conforming): Promise<void> {
     t.same(ids(await claimAll(ledger)), ["c"]);
   });
 
+  await t.test("a slot that is freed wakes the next one where the most urgent is given up in the same batch", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    await ledger.putGroups(groupsOf(1));
+    await ledger.admit([wanted("a", { priority: 9 }), wanted("b", { priority: 1 }), wanted("c", { priority: 5 })]);
+    await ledger.place({ most: 3, judge });
+    const work = first(await claimAll(ledger));
+    await ledger.record([entry(work, created(work))]);
+    const givenUp = { run: runId("c"), step: work.attempt.step, n: 1, input: { kind: "waitExpired" } } as const;
+    t.match(await ledger.record([givenUp, entry(work, complete(work))]), [{ kind: "moved" }, { kind: "moved" }]);
+    t.match(await ledger.find(runId("c")), { record: { run: { state: "ended" }, attempts: [{ state: "done" }] } });
+    t.match(await ledger.place({ most: 10, judge }), { placed: 1 });
+    t.same(ids(await claimAll(ledger)), ["b"]);
+  });
+
   await t.test("a group that is opened again is looked at again; a paused one is seen to be paused", async (t) => {
     await using opened = await open();
     const ledger = await opened.connect();

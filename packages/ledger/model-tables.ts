@@ -7,7 +7,7 @@ import type { GroupName, RunId } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
 import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";
 import type { Listeners } from "./bells.ts";
-import { bellsOf, NO_ROOM, SLOT_STATES, slotsFreed } from "./consequences.ts";
+import { bellsOf, movedAttempts, NO_ROOM, SLOT_STATES, slotsFreed } from "./consequences.ts";
 import type { Change } from "./decide.ts";
 import type { Bell, GroupState, Ledger, Notice, OutboxEvent, StrayWork } from "./port.ts";
 
@@ -106,7 +106,9 @@ export function write(
   }
   for (const it of strays) putStray(tables, { ...it, run: id }, it.kind === "release" ? it.holdUntilMs : nowMs);
   ring(tables, bellsOf([change], nowMs));
-  wake(tables, slotsFreed([change]), nowMs, ({ notes }) => notes.waiting !== undefined && NO_ROOM.includes(notes.waiting));
+  const moved = new Set(movedAttempts(change).map(([, is]) => is));
+  const hasNoRoom = ({ notes }: Attempt): boolean => notes.waiting !== undefined && NO_ROOM.includes(notes.waiting);
+  wake(tables, slotsFreed([change]), nowMs, (it) => hasNoRoom(it) && !moved.has(it));
 }
 
 function inserted(tables: Tables, record: RunRecord): ModelRun {

@@ -53,6 +53,21 @@ export const insertEvents = (values: string, how: KeyOf): string => `
     insert into outbox (part, run_key, seq) select v.run_key % ${PARTITIONS}, v.run_key, v.seq from telling v
   )`;
 
+/**
+ * A waiting attempt that had no room may have some now: as many as left their slots, the most urgent first. Not those that the
+ * same statement moves: of two updates of a row in one statement, one is lost without a word.
+ */
+const WAKE = (freed: string, moved: string): string => `
+  next as materialized (
+    select key from attempt
+    where state = 'waiting' and (notes ->> 'waiting') in (${NO_ROOM.map((it) => `'${it}'`).join(", ")}) and due > now()
+      and coalesce((notes ->> 'notBeforeMs')::float8, 0) <= extract(epoch from now()) * 1000
+      and key not in (select v.key from json_to_recordset(${moved}) as v(key bigint))
+    order by priority desc, due limit ${freed}::integer for update skip locked
+  ), woken as (
+    update attempt a set due = now() from next where a.key = next.key returning 1
+  )`;
+
 const WRITE: Statement = {
   name: "write",
   text: `
@@ -83,24 +98,13 @@ with runs as (
   from json_to_recordset($6) as v(run_id text, kind text, group_name text, name text, uid text, hold_until float8, due float8)
   join cluster_group g on g.name = v.group_name
   on conflict (group_id, uid, kind) do update set hold_until = greatest(object.hold_until, excluded.hold_until)
+), ${WAKE("$8", "$3")}, counted as (
+  select (select count(*) from runs)::integer as runs, (select count(*) from moved)::integer as attempts,
+    (select count(*) from woken)::integer as woken
 )
-select (select count(*) from runs)::integer as runs, (select count(*) from moved)::integer as attempts,
-  case when $7 <> '' then pg_notify('${CHANNEL}', $7) end as rung`,
-};
-
-/** A waiting attempt that had no room may have some now: as many as left their slots, the most urgent first. */
-const WAKE: Statement = {
-  name: "wake",
-  text: `
-with next as materialized (
-  select key from attempt
-  where state = 'waiting' and (notes ->> 'waiting') in (${NO_ROOM.map((it) => `'${it}'`).join(", ")}) and due > now()
-    and coalesce((notes ->> 'notBeforeMs')::float8, 0) <= extract(epoch from now()) * 1000
-  order by priority desc, due limit $1 for update skip locked
-), woken as (
-  update attempt a set due = now() from next where a.key = next.key returning 1
-)
-select pg_notify('${CHANNEL}', 'waiting') where exists (select from woken)`,
+select counted.*, case when $7 <> '' then pg_notify('${CHANNEL}', $7) end as rung,
+  case when woken > 0 then pg_notify('${CHANNEL}', 'waiting') end as rung_for_them
+from counted`,
 };
 
 export interface Writing {
@@ -122,12 +126,11 @@ export async function write(queries: Queries, writings: readonly Writing[], nowM
   const changes = all.map(({ change }) => change);
   const lists = [runs, specs, moved, born, events, strays].map(toJson);
   const bells = bellsOf(changes, nowMs);
-  const [done] = await queries.all<{ runs: number; attempts: number }>(WRITE, [...lists, bells.join(",")]);
+  const values = [...lists, bells.join(","), slotsFreed(changes)];
+  const [done] = await queries.all<{ runs: number; attempts: number; woken: number }>(WRITE, values);
   if (done?.runs !== runs.length || done.attempts !== moved.length)
     throw new Bug(`${runs.length} runs and ${moved.length} attempts were locked, ${done?.runs} and ${done?.attempts} written`);
-  queries.ring(bells);
-  const freed = slotsFreed(changes);
-  if (freed > 0 && (await queries.all(WAKE, [freed])).length > 0) queries.ring(["waiting"]);
+  queries.ring(done.woken > 0 ? [...bells, "waiting"] : bells);
 }
 
 function runsOf({ change: { before, after }, held }: Writing): readonly object[] {

@@ -4,7 +4,7 @@ import { Failure } from "@longshore/contract/problem.ts";
 import { manifest, type ManifestInput } from "@longshore/domain/pod/manifest.ts";
 import { DEFAULTS } from "@longshore/domain/run/defaults.ts";
 import { HOLD } from "@longshore/domain/run/marks.ts";
-import { openClusters } from "@longshore/kubernetes/clusters.ts";
+import { type Cluster, openClusters } from "@longshore/kubernetes/clusters.ts";
 import { type VirtualClock, virtualClock } from "@longshore/kubernetes/testing/virtual-clock.ts";
 import { createModel, type Model } from "@longshore/pocket/model.ts";
 import { type PodScript, scriptedPods } from "@longshore/pocket/scripted.ts";
@@ -31,6 +31,7 @@ interface Told {
 interface Watching {
   readonly pocket: Model;
   readonly clock: VirtualClock;
+  readonly cluster: Cluster;
   readonly told: readonly Told[];
   /** "a job.started", without heartbeats. */
   readonly facts: (run?: string) => readonly string[];
@@ -61,6 +62,7 @@ async function watching(t: Test, pods: PodScript = { startsAfterMs: 1_000, runsM
   });
   const it: Watching = {
     pocket, clock, told,
+    cluster: clusters.cluster(GROUP),
     facts: (run) => told.filter((it) => it.type !== "group.watched" && (run === undefined || it.run === run)).map(({ run, type }) => `${run} ${type}`),
     answer: () => "stored",
     create: async (run) => await create(pocket, run),
@@ -133,6 +135,7 @@ async function release(pocket: Model, run: string): Promise<void> {
   await pocket.transport().send({ method: "PATCH", path: `${base}/job-of-${run}`, contentType, body }, never);
 }
 
+const isOver = (object: unknown): boolean => /"type":"(Complete|Failed)"/.test(JSON.stringify(object));
 const isEnd = (fact: string): boolean => fact.endsWith("job.ended");
 
 t.test("tells what a Job does, in order, and its end with log and exit code", async (t) => {
@@ -145,6 +148,30 @@ t.test("tells what a Job does, in order, and its end with log and exit code", as
     data: { condition: "Failed", evidence: { exitCode: 3, log: { state: "complete", tail: "one\ntwo\n" } } },
   });
   t.equal(await watch.stop(), "stopped");
+});
+
+t.test("an end that comes late is told with the log of a pod that is gone by then", async (t) => {
+  const it = await watching(t, { startsAfterMs: 1_000, runsMs: 5_000, exitCode: 3, log: "one\ntwo\n" });
+  let isPodGone = false;
+  it.watch(
+    {},
+    {
+      follow: async function* (asked) {
+        for await (const change of it.cluster.follow(asked)) {
+          if (asked.kind === "jobs" && change.kind === "seen" && isOver(change.object)) {
+            await it.clock.sleep(5_000);
+            isPodGone = true;
+          }
+          yield change;
+        }
+      },
+      tailLog: async (asked, signal) =>
+        isPodGone ? { state: "unavailable", lines: 0, tail: "" } : await it.cluster.tailLog(asked, signal),
+    },
+  );
+  await it.create("a");
+  await it.until(() => it.facts().some(isEnd));
+  t.match(it.told.at(-1), { data: { evidence: { log: { state: "complete", tail: "one\ntwo\n" } } } });
 });
 
 t.test("repeats an end while the hold stands, and is silent when it is released", async (t) => {

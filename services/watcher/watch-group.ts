@@ -15,9 +15,10 @@ import { selectorOf } from "@longshore/domain/run/marks.ts";
 import { finishedCondition, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
 import type { Change } from "@longshore/kubernetes/follow.ts";
 import { bell, every, together } from "@longshore/runtime/loop.ts";
-import { eventsOf, logOf, lookAt, podsOf } from "./evidence.ts";
+import { eventsOf, lookAt, podsOf } from "./evidence.ts";
 import { type Known, openBook } from "./known.ts";
 import type { Parts, Watched } from "./parts.ts";
+import { openLogs } from "./logs.ts";
 import { teller } from "./tell.ts";
 
 /** Jobs that are being considered at the same time, each perhaps waiting for a log or for the broker. */
@@ -29,6 +30,7 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
   const { clock, log, metrics, installation, timing } = parts;
   const tell = teller(parts);
   const book = openBook();
+  const logs = openLogs(cluster);
   const beganMs = clock.now();
   const fresh = { jobs: undefined as number | undefined, pods: undefined as number | undefined };
   const waiting = new Set<Uid>(); // to be considered; a Job that changes ten times meanwhile is considered once
@@ -152,12 +154,14 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
       return;
     }
     unread.delete(uid);
-    const log = telling.want?.kind === "logs" ? await logOf(cluster, telling.want, signal) : undefined;
+    const ends = telling.facts.some(({ type }) => type === "job.ended");
+    const log = ends ? await logs.ofEnd(uid, telling.want?.kind === "logs" ? telling.want : undefined, signal) : undefined;
     for (const draft of telling.facts) {
       const fact = log === undefined ? draft : withLog(draft, log);
       if ((await tell(fact.type, fact.data, signal)) === "stopped") return;
     }
     known.said = telling.said;
+    if (telling.early !== undefined) await logs.readEarly(uid, telling.early, signal);
     book.due(uid, telling.dueMs);
     if (known.vanished && telling.said === undefined) book.forget(uid);
     if (known.job !== undefined && finishedCondition(known.job)) known.pods.clear(); // the end is told: a repeat reads them again

@@ -3,7 +3,7 @@
  * for the run. Beside it the bare path: one message published, confirmed and consumed through a queue of the same kind.
  *
  * What controllers and a kubelet would write, the bench writes: their own pace (the Job controller gathers for a second) would
- * hide what is measured. The watcher asks for the log as always and is told that there is none.
+ * hide what is measured. A node of its own answers for the log.
  */
 import { cpus } from "node:os";
 import { inTime } from "@longshore/cli/child.ts";
@@ -13,6 +13,7 @@ import { openBareWatch } from "./bare-watch.ts";
 import { realCluster, type RealCluster } from "./cluster.ts";
 import { percentiles, told } from "./figures.ts";
 import { finishJob, finishPod } from "./finish.ts";
+import { openNode } from "./node.ts";
 import { openStage } from "./stage.ts";
 import { openUpstream } from "./upstream.ts";
 
@@ -40,6 +41,7 @@ export async function facts({ runs, profile, say }: FactsOptions): Promise<objec
   const [cluster] = opened;
   if (cluster === undefined) throw new Error("the stage has no cluster");
   const { namespace } = cluster.choice;
+  await using node = await openNode(cluster.admin);
   await using upstream = await openUpstream(stage.brokerUrl);
   await using queue = await openBareQueue(stage.brokerUrl);
   await using watch = await openBareWatch(cluster.admin, namespace);
@@ -66,6 +68,7 @@ export async function facts({ runs, profile, say }: FactsOptions): Promise<objec
   say(`${runs} runs, one at a time …`);
   const all: { readonly delayMs: number; readonly bareMs: number }[] = [];
   for (let n = 1; n <= runs; n++) all.push(await one(`facts/${n}`));
+  if (node.logs() < runs + WARM_UP) throw new Error(`the logs of ${runs + WARM_UP} runs were wanted, ${node.logs()} were read`);
 
   const figures = {
     bench: "facts",

@@ -171,6 +171,12 @@ t.test("the log of a failed init container is wished for where nothing else ran"
   t.match(facts(undefined, view, 0).want, { kind: "logs", container: "i" });
 });
 
+t.test("the log of a pod that is over is wished for before its Job has ended, and not while it runs", async (t) => {
+  const over = facts(undefined, seen({}, { state: terminated(1), status: { phase: "Failed" } }), 0);
+  t.match(over, { facts: [{ type: "job.started" }], want: undefined, early: { kind: "logs", container: "main" } });
+  t.equal(facts(undefined, seen({}, { state: running, status: { phase: "Running" } }), 0).early, undefined);
+});
+
 t.test("no log is wished for where nothing ran", async (t) => {
   t.equal(facts(undefined, seen(failed), 0).want, undefined);
 });

@@ -64,16 +64,22 @@ export interface JobAndPods {
   readonly events?: readonly EventSeen[];
 }
 
+export interface LogWanted {
+  readonly kind: "logs";
+  readonly pod: string;
+  readonly container: string;
+}
+
 /** What the caller is to fetch: a log to put into the end (`withLog`), or Events to call again with. */
-export type Want =
-  | { readonly kind: "logs"; readonly pod: string; readonly container: string }
-  | { readonly kind: "events"; readonly uid: string };
+export type Want = LogWanted | { readonly kind: "events"; readonly uid: string };
 
 export interface Telling {
   readonly facts: readonly FactDraft[];
   /** To be kept once the facts are confirmed; `undefined`: forget this Job. */
   readonly said: Said | undefined;
   readonly want: Want | undefined;
+  /** The log that the end will be told with: to be read once the facts are told, for the pod is over before its Job and may go first. */
+  readonly early?: LogWanted | undefined;
   /** When to read this Job again and call again, though nothing changes. */
   readonly dueMs: number | undefined;
 }
@@ -194,6 +200,7 @@ function alive(known: Said, seen: JobAndPods, nowMs: number): Telling {
     facts: told,
     said: { ...known, started: known.started || ran !== undefined, stalled, standing: undefined, askedEventsMs },
     want,
+    early: logOf(pods.filter((pod) => !isUnfinished(pod))),
     dueMs: again && Math.max(again.fromMs, (askedEventsMs ?? -Infinity) + EVENTS.againMs),
   };
 }
@@ -227,7 +234,7 @@ const relevant = (events: readonly EventSeen[], { job, pods }: JobAndPods): read
   );
 
 /** The log of what ran: our container's, or of the init container that never let it begin. */
-function logOf(pods: readonly PodSeen[]): Want | undefined {
+function logOf(pods: readonly PodSeen[]): LogWanted | undefined {
   const pod = telling(pods);
   if (pod === undefined) return undefined;
   const main = mainOf(pod);
