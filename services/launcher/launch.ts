@@ -7,7 +7,7 @@
  */
 import type { Hand } from "./hand.ts";
 import { look } from "./look.ts";
-import type { Cluster, Parts } from "./parts.ts";
+import { type Cluster, mayClaim, type Parts } from "./parts.ts";
 import { drain, steadily } from "./steadily.ts";
 
 export function launch(parts: Parts, cluster: Cluster, hand: Hand) {
@@ -23,7 +23,7 @@ function claiming(parts: Parts, { name: group, createsPerSecond }: Cluster, hand
   return steadily(parts, { what: `launch ${group}`, ms: parts.timing.pollMs, bell: parts.bells.ready, signal }, (signal) =>
     drain(signal, async () => {
       hand.check();
-      if (parts.views.get(group)?.isElsewhere === true || !hand.wants()) return false;
+      if (!mayClaim(parts, group) || !hand.wants()) return false;
       const most = await turns.take(hand.room(), signal);
       if (most === 0) return false;
       const works = await parts.ledger.claim({ group, most, by: parts.owner, forMs: parts.timing.claimMs });

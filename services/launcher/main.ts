@@ -32,7 +32,7 @@ import { announce, openAnnouncing } from "./announce.ts";
 import { LauncherConfig, limitsIn, timingIn } from "./config.ts";
 import { openKeys } from "./keys.ts";
 import { launcherLoops } from "./loops.ts";
-import { type Cluster, FAILPOINTS, type GroupView, type Parts } from "./parts.ts";
+import { type Cluster, FAILPOINTS, type GroupView, hearsayOf, type Parts } from "./parts.ts";
 import { launcherHealth } from "./health.ts";
 
 const APPLIED_MOST = 256;
@@ -100,9 +100,7 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
 /** What launchers before us found out. The namespace's UID above all: without it no fact could be believed yet. */
 async function viewsOf(ledger: Ledger): Promise<Map<GroupName, GroupView>> {
   const groups = await ledger.groups();
-  return new Map(
-    groups.map(({ name, namespaceUid, health, diagnosis }) => [name, { namespaceUid, healthy: health === "healthy", diagnosis }]),
-  );
+  return new Map(groups.map((it) => [it.name, hearsayOf(it)]));
 }
 
 if (import.meta.main) await runProgram("launcher", LauncherConfig, launcher);

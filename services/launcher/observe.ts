@@ -9,7 +9,7 @@ import type { Delivery } from "@longshore/broker/port.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { readFact } from "@longshore/contract/envelope.ts";
 import { inputOf, type JobFact } from "@longshore/domain/run/hear.ts";
-import { namespaceUidOf, type Parts } from "./parts.ts";
+import { hearsayOf, namespaceUidOf, type Parts } from "./parts.ts";
 import type { Outcome } from "./receive.ts";
 
 export function observe(parts: Parts): (delivery: Delivery) => Promise<Outcome> {
@@ -52,8 +52,7 @@ async function learnNamespace({ ledger, views }: Parts, group: GroupName): Promi
   if (namespaceUidOf({ views }, group) !== undefined) return;
   const found = (await ledger.groups()).find(({ name }) => name === group);
   if (found?.namespaceUid === undefined) return;
-  const { namespaceUid, health, diagnosis } = found;
-  views.set(group, { namespaceUid, healthy: health === "healthy", diagnosis });
+  views.set(group, hearsayOf(found));
 }
 
 function isBelieved(parts: Parts, { data: { about } }: JobFact): boolean {

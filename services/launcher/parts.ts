@@ -5,7 +5,7 @@ import type { GroupName, Installation } from "@longshore/contract/ids.ts";
 import type { Limits } from "@longshore/domain/run/record.ts";
 import type { Reads } from "@longshore/kubernetes/read.ts";
 import type { Writes } from "@longshore/kubernetes/write.ts";
-import type { Bell as Ring, Entry, Intake, Admitted, Ledger, Recorded } from "@longshore/ledger/port.ts";
+import type { Bell as Ring, Entry, GroupState, Intake, Admitted, Ledger, Recorded } from "@longshore/ledger/port.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Failpoint } from "@longshore/runtime/failpoint.ts";
 import type { Log } from "@longshore/runtime/log.ts";
@@ -31,6 +31,11 @@ export interface GroupView {
   readonly namespaceUid: string | undefined;
   readonly healthy: boolean;
   readonly diagnosis: Diagnosis | undefined;
+  /**
+   * As the ledger has it, from another launcher or from before our start: enough to believe facts by. Nothing is created there by
+   * it, nor declared missing: the namespace may have been made anew while no launcher ran.
+   */
+  readonly isHearsay?: true;
   /** Its namespace is being deleted, and we may still act there: see leave.ts. */
   readonly leaving?: true;
   /** It answers another launcher and not us: what is to be created there is left to that one. */
@@ -95,6 +100,20 @@ export interface Parts {
   readonly admitting: (intake: Intake) => Promise<Admitted>;
   readonly recording: (entry: Entry) => Promise<Recorded>;
 }
+
+/** What is known of a group before we have asked it ourselves. */
+export const hearsayOf = ({ namespaceUid, health, diagnosis }: GroupState): GroupView => ({
+  namespaceUid,
+  healthy: health === "healthy",
+  diagnosis,
+  isHearsay: true,
+});
+
+export const isHearsay = ({ views }: Pick<Parts, "views">, group: GroupName): boolean => views.get(group)?.isHearsay === true;
+
+/** Whether what is to be created there may be claimed by us. */
+export const mayClaim = ({ views }: Pick<Parts, "views">, group: GroupName): boolean =>
+  views.get(group)?.isElsewhere !== true && !isHearsay({ views }, group);
 
 /** The group's namespace UID, without which no proof can be made or checked. */
 export const namespaceUidOf = ({ views }: Pick<Parts, "views">, group: GroupName): string | undefined =>

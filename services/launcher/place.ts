@@ -7,7 +7,7 @@ import { place as choose } from "@longshore/domain/place/place.ts";
 import type { Attempt, Run } from "@longshore/domain/run/record.ts";
 import { type GroupState, type Judge, UNSERVED_MS } from "@longshore/ledger/port.ts";
 import type { Hand } from "./hand.ts";
-import type { Parts } from "./parts.ts";
+import { mayClaim, type Parts } from "./parts.ts";
 import { drain, steadily } from "./steadily.ts";
 
 const MOST = 128;
@@ -45,9 +45,9 @@ export function place(parts: Parts, hands: ReadonlyMap<GroupName, Hand>) {
   };
 }
 
-/** Where creates have a pace, an attempt is claimed when its turn has come; where another cluster answers, not at all. */
+/** Where creates have a pace, an attempt is claimed when its turn has come; where it may be another cluster that answers, not at all. */
 const isClaimedAtOnce = ({ clusters, views }: Parts, group: GroupName): boolean =>
-  clusters.get(group)?.createsPerSecond === undefined && views.get(group)?.isElsewhere !== true;
+  clusters.get(group)?.createsPerSecond === undefined && mayClaim({ views }, group);
 
 /** Called under the groups' locks, so that a thousand runs do not pile up on the first group. */
 type Judging = (attempt: Attempt, run: Pick<Run, "plan">, groups: readonly GroupState[], nowMs: number) => ReturnType<Judge>;

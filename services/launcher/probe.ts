@@ -12,13 +12,15 @@ import { diagnoseTransport } from "@longshore/domain/diagnosis/transport.ts";
 import type { Got } from "@longshore/kubernetes/read.ts";
 import { isThrottled } from "@longshore/kubernetes/throttled.ts";
 import { leave } from "./leave.ts";
-import type { Cluster, Parts } from "./parts.ts";
+import { type Cluster, isHearsay, type Parts } from "./parts.ts";
 import { steadily } from "./steadily.ts";
 
 export function probe(parts: Parts, cluster: Cluster) {
   return (signal: AbortSignal): Promise<void> =>
     steadily(parts, { what: `probe ${cluster.name}`, ms: parts.timing.probeMs, signal }, async (signal) => {
+      const wasHearsay = isHearsay(parts, cluster.name);
       await probeOne(parts, cluster, signal);
+      if (wasHearsay) parts.bells.ready.ring();
       await leave(parts, cluster, signal);
       await serve(parts, cluster);
       // Until it was reached once, and while it is down, a run may be waiting for nothing else.
