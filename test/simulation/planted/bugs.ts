@@ -33,7 +33,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G3", "G5", "G10"],
-    seeds: [544],
+    seeds: [135],
   },
   {
     name: "◆ a fence that has passed shows that nothing has landed",
@@ -92,7 +92,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G5", "G10"],
-    seeds: [735],
+    seeds: [566],
   },
   {
     name: "◆ a stray is released although a create of its name may still land",
@@ -224,7 +224,7 @@ const LOOPS: readonly PlantedBug[] = [
     name: "an occupant is adopted as if it were the Job",
     edits: [edit("services/launcher/look.ts", 'if (job.mark?.occupant === true) return { kind: "occupant", job };', "")],
     breaks: ["Liveness", "G3", "G5", "G10"],
-    seeds: [235],
+    seeds: [3839],
   },
   {
     name: "what the watch calls DELETED is gone",
