@@ -94,7 +94,13 @@ t.test("the namespace's Pod Security level", async (t) => {
   await admin.must("PATCH", `/api/v1/namespaces/${namespace}`, {
     metadata: { labels: { "pod-security.kubernetes.io/enforce": "restricted" } },
   });
-  const answer = await admin.ask({ method: "POST", path: jobPath(namespace), body: heldJob(JOB, namespace) });
+  const asked = { method: "POST", body: heldJob(JOB, namespace) } as const;
+  // The API server reads namespaces from its own watch, which comes a moment later.
+  await found("the level to be obeyed", async () => {
+    const { headers } = await admin.ask({ ...asked, path: `${jobPath(namespace)}?dryRun=All` });
+    return /PodSecurity/.test(String(headers["warning"]));
+  });
+  const answer = await admin.ask({ ...asked, path: jobPath(namespace) });
   t.equal(answer.status, 201, "the Job itself is taken");
   t.match(answer.headers["warning"], /would violate PodSecurity/, "with a warning");
   const { uid } = (answer.body as Shown).metadata;
