@@ -98,7 +98,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
     name: "◆ a stray is released although a create of its name may still land",
     edits: [edit("services/launcher/sweep.ts", "if (fenced) return;", "")],
     breaks: ["G3", "G10"],
-    seeds: [42],
+    seeds: [108],
   },
   {
     name: "◆ a refusal ends an attempt although an older create is on the wire",
@@ -130,7 +130,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G5", "G3", "G10"],
-    seeds: [718],
+    seeds: [140],
   },
   {
     name: "◆ only running pods are unfinished",

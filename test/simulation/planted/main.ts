@@ -17,14 +17,13 @@ using copy = copyOfSources();
 for (const bug of PLANTED) {
   if (positionals.length > 0 && !positionals.some((word) => bug.name.includes(word))) continue;
   try {
-    const restore = plant(copy.root, bug.edits);
-    const found = await simulate(copy.root, { seed: Number(values.seed), scenarios: Number(values.scenarios), boundMs: 600_000 });
-    restore();
+    using _planted = plant(copy.root, bug.edits);
+    const found = await simulate(copy.root, { seed: Number(values.seed), scenarios: Number(values.scenarios) });
     const [first] = found.broken;
     say(
-      `${first === undefined ? "NOT CAUGHT" : `seed ${first.seed}`} (${found.ran} ran): ${bug.name}: ${first?.invariants.join("; ") ?? found.said.slice(-160).replaceAll("\n", " ")}`,
+      `${first === undefined ? "NOT CAUGHT" : `seed ${first.seed}`} (${found.ran} ran): ${bug.name}: ${first?.invariants.join("; ") ?? ""}`,
     );
   } catch (error) {
-    say(`NOT PLANTED: ${bug.name}: ${String(error)}`);
+    say(`NO VERDICT: ${bug.name}: ${String(error)}`);
   }
 }
