@@ -13,6 +13,21 @@ async function served(t: { teardown(end: () => unknown): void }, options: Partia
   };
 }
 
+/** The broker is ready, and the ledger says nothing until its time is up. */
+async function answeredWhileLedgerHangs(t: Parameters<typeof served>[0], path: string) {
+  const clock = stepsClock();
+  const asked = Promise.withResolvers<void>();
+  const ledger = (): Promise<never> => {
+    asked.resolve();
+    return new Promise(() => {});
+  };
+  const get = await served(t, { clock, parts: { broker: () => ({ ready: true, says: "connected" }), ledger } });
+  const answer = get(path);
+  await asked.promise;
+  await clock.pass(2_000);
+  return await answer;
+}
+
 t.test("is healthy while a part is away, and not ready, naming it", async (t) => {
   const get = await served(t, {
     parts: {
@@ -40,21 +55,7 @@ t.test("is ready when all parts are", async (t) => {
 });
 
 t.test("a part that does not answer is not ready; the probe does not hang with it", async (t) => {
-  const clock = stepsClock();
-  const asked = Promise.withResolvers<void>();
-  const get = await served(t, {
-    clock,
-    parts: {
-      ledger: () => {
-        asked.resolve();
-        return new Promise(() => {});
-      },
-    },
-  });
-  const answer = get("/readyz");
-  await asked.promise;
-  await clock.pass(2_000);
-  const { status, text } = await answer;
+  const { status, text } = await answeredWhileLedgerHangs(t, "/readyz");
   t.equal(status, 503);
   t.match(text, "asking it took longer than 2000 ms");
 });
@@ -93,22 +94,7 @@ t.test("what could not be measured is no more told, with labels or without", asy
 });
 
 t.test("a scraper is told which part is ready, and a part that hangs does not keep the others' numbers from it", async (t) => {
-  const clock = stepsClock();
-  const asked = Promise.withResolvers<void>();
-  const get = await served(t, {
-    clock,
-    parts: {
-      broker: () => ({ ready: true, says: "connected" }),
-      ledger: () => {
-        asked.resolve();
-        return new Promise(() => {});
-      },
-    },
-  });
-  const answer = get("/metrics");
-  await asked.promise;
-  await clock.pass(2_000);
-  const { status, text } = await answer;
+  const { status, text } = await answeredWhileLedgerHangs(t, "/metrics");
   t.equal(status, 200);
   t.match(text, 'longshore_part_up{part="broker"} 1');
   t.match(text, 'longshore_part_up{part="ledger"} 0');

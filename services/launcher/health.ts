@@ -20,6 +20,7 @@ const FROM_LEDGER = [
   "longshore_holds",
   "longshore_oldest_finished_hold_seconds",
 ] as const;
+type FromLedger = (typeof FROM_LEDGER)[number];
 
 interface Standings {
   readonly group: GroupName;
@@ -52,27 +53,32 @@ export function launcherHealth(listen: string, { ledger, broker, metrics, clock,
 
   async function fromLedger(): Promise<void> {
     try {
-      await within(asking("the ledger"), counted);
+      await within(asking("the ledger"), count);
     } catch (error) {
       metrics.forget(FROM_LEDGER);
       log.warn("the ledger could not be counted", { error });
     }
   }
 
-  async function counted(): Promise<void> {
+  /** The type sees to it that what is told here is also forgotten. */
+  function tell<N extends FromLedger>(name: N, rows: Parameters<typeof metrics.replace<N>>[1]): void {
+    metrics.replace(name, rows);
+  }
+
+  async function count(): Promise<void> {
     const [counts, groups, rows, nowMs] = await Promise.all([ledger.counts(), ledger.groups(), standing(), ledger.now()]);
     holds(rows);
-    metrics.set("longshore_outbox_events", {}, counts.outbox);
-    metrics.set("longshore_outbox_oldest_event_seconds", {}, (counts.outboxOldestMs ?? 0) / 1000);
-    metrics.replace(
+    tell("longshore_outbox_events", [{ labels: {}, value: counts.outbox }]);
+    tell("longshore_outbox_oldest_event_seconds", [{ labels: {}, value: (counts.outboxOldestMs ?? 0) / 1000 }]);
+    tell(
       "longshore_group_slots",
       groups.map(({ name, jobsMax }) => ({ labels: { group: name }, value: jobsMax })),
     );
-    metrics.replace(
+    tell(
       "longshore_group_slots_used",
       groups.map(({ name, slotsUsed }) => ({ labels: { group: name }, value: slotsUsed })),
     );
-    metrics.replace(
+    tell(
       "longshore_group_unwatched_seconds",
       rows.flatMap(({ group, standing }) => {
         const found = groups.find(({ name }) => name === group);
@@ -99,14 +105,14 @@ export function launcherHealth(listen: string, { ledger, broker, metrics, clock,
         .map(({ outcome }) => nowMs - (outcome?.endedAtMs ?? nowMs));
       return [{ group, running: held.length - finished.length, finished: finished.length, oldestMs: Math.max(0, ...late) }];
     });
-    metrics.replace(
+    tell(
       "longshore_holds",
       of.flatMap(({ group, running, finished }) => [
         { labels: { group, job_state: "running" }, value: running },
         { labels: { group, job_state: "finished" }, value: finished },
       ]),
     );
-    metrics.replace(
+    tell(
       "longshore_oldest_finished_hold_seconds",
       of.map(({ group, oldestMs }) => ({ labels: { group }, value: oldestMs / 1000 })),
     );
