@@ -43,14 +43,12 @@ const TRUST_ANEW: Statement = {
 };
 
 export async function acceptGroup({ database, epoch, jobName }: Parts, name: GroupName): Promise<Accepted> {
-  return await database.transaction(async (queries, nowMs) => {
+  return await database.transaction(async (queries, now) => {
     const [group] = await queries.all<{ namespace: string; code: string | null }>(LOCK_GROUP, [name]);
     if (group?.code !== "GroupMoved") return { kind: "notMoved" };
     const runs = await queries.all<{ run: RunId }>(STANDING_RUNS, [name]);
-    const held = await lockRuns(
-      queries,
-      runs.map(({ run }) => run),
-    );
+    const ids = runs.map(({ run }) => run);
+    const [nowMs, held] = await Promise.all([now, lockRuns(queries, ids)]);
     const decided = [...held.values()].map((it) => ({ held: it, ...giveUp(it.record, name, { nowMs, epoch, jobName }) }));
     await write(queries, decided, nowMs, epoch);
     await queries.all(TRUST_ANEW, [name]);

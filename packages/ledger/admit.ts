@@ -95,7 +95,8 @@ export async function admit(parts: Parts, batch: readonly Intake[]): Promise<rea
 }
 
 async function admitAll(parts: Parts, intakes: readonly Intake[]): Promise<readonly Admitted[]> {
-  return await parts.database.transaction(async (queries, nowMs) => {
+  return await parts.database.transaction(async (queries, now) => {
+    const nowMs = await now;
     const batch = begin(intakes);
     let open = [...batch.queues.keys()].sort();
     while (open.length > 0) {
@@ -263,7 +264,8 @@ async function refuseUnstorable(parts: Parts, intakes: readonly Intake[], failur
   parts.log.error("a command cannot be stored and was refused", { run: intakes[0]?.run, error: failure });
   const message = "The ledger cannot store this request: a value in it is out of the range that Postgres can hold.";
   const problems = [{ path: "", code: "RequestInvalid", message }];
-  return await parts.database.transaction(async (queries) => {
+  return await parts.database.transaction(async (queries, now) => {
+    await now;
     const batch = begin([]);
     for (const [index, intake] of intakes.entries()) refuse(batch, { intake, index }, problems);
     await remember(queries, batch);

@@ -28,8 +28,12 @@ export interface Queries {
   ring(bells: readonly Bell[]): void;
 }
 
-/** Begins with one round trip that also tells the database's time, in milliseconds. */
-export type Work<T> = (queries: Queries, nowMs: number) => Promise<T>;
+/**
+ * Statements that the work does not wait for between them go to the server together, and so does the BEGIN with the first of them:
+ * one round trip. `now`, the database's time in milliseconds, comes with the BEGIN's answer. Nothing is written before it came:
+ * what follows a BEGIN that failed would stay.
+ */
+export type Work<T> = (queries: Queries, now: Promise<number>) => Promise<T>;
 
 export interface Database extends Queries {
   readonly place: Place;
@@ -83,6 +87,7 @@ export function openDatabase(url: string, { poolMax, log, onRing = () => undefin
     idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
     // The server ends what runs too long. This is for the server that does not answer at all.
     query_timeout: 2 * STATEMENT_MS,
+    pipeline: true,
     types: { getTypeParser },
   });
   // Also for connections in use: what breaks between two queries has nobody else to be told to, and would end the process.
@@ -107,12 +112,14 @@ export function openDatabase(url: string, { poolMax, log, onRing = () => undefin
     const client = await pool.connect();
     let broken: Error | undefined;
     try {
-      const nowMs = await begin(client);
+      const now = begin(client);
+      now.catch(() => undefined); // told by whoever waits for it, and the commit does
       const rung = new Set<Bell>();
       const ring = (bells: readonly Bell[]): void => {
         for (const bell of bells) rung.add(bell);
       };
-      const result = await work({ all: (statement, values) => all(client, statement, values), ring }, nowMs);
+      const result = await work({ all: (statement, values) => all(client, statement, values), ring }, now);
+      await now;
       await client.query("commit");
       if (rung.size > 0) onRing([...rung]);
       return result;

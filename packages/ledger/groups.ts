@@ -147,8 +147,8 @@ export function groupQueries(database: Database) {
   return {
     putGroups: async (groups: readonly GroupRow[]): Promise<void> => {
       const rows = groups.map(({ name, namespace, jobsMax, ...settings }, place) => ({ place, name, namespace, jobs_max: jobsMax, settings: settingsOf(settings) })); // biome-ignore format: one row
-      await database.transaction(async (queries) => {
-        await queries.all(LOCK, [groups.map(({ name }) => name)]);
+      await database.transaction(async (queries, now) => {
+        await Promise.all([now, queries.all(LOCK, [groups.map(({ name }) => name)])]);
         await queries.all(PUT, [toJson(rows)]);
       });
     },

@@ -9,7 +9,7 @@ import type { RunRequest } from "@longshore/contract/request.ts";
 import { Bug, type Statement } from "./connection.ts";
 import { attemptIn, type DecidedPlaces, decidePlaces } from "./decide.ts";
 import { GROUPS, type GroupColumns, groupOf } from "./groups.ts";
-import { lockRuns } from "./lock.ts";
+import { lockFreeRuns } from "./lock.ts";
 import { type Claiming, type Judge, type Placed, UNSERVED_MS, type Work } from "./port.ts";
 import type { Parts } from "./record.ts";
 import { write } from "./write.ts";
@@ -58,16 +58,17 @@ export async function place(
   { most, judge, claim }: { readonly most: number; readonly judge: Judge; readonly claim?: Claiming },
 ): Promise<Placed> {
   if ((await database.all(WAITING)).length === 0) return { placed: 0, told: 0, more: false, works: [] };
-  return await database.transaction(async (queries, nowMs) => {
-    const locked = await queries.all<{ frozen: boolean }>(LOCK_GROUPS);
+  return await database.transaction(async (queries, now) => {
+    const [nowMs, locked, candidates, rows] = await Promise.all([
+      now,
+      queries.all<{ frozen: boolean }>(LOCK_GROUPS),
+      queries.all<CandidateColumns>(CANDIDATES, [most, claim !== undefined]),
+      queries.all<GroupColumns>(GROUPS),
+    ]);
     const claiming = locked.some(({ frozen }) => frozen) ? undefined : claim;
-    const candidates = await queries.all<CandidateColumns>(CANDIDATES, [most, claiming !== undefined]);
-    const groups = (await queries.all<GroupColumns>(GROUPS)).map(groupOf);
-    const held = await lockRuns(
-      queries,
-      candidates.map(({ run }) => run),
-      "skip",
-    );
+    const groups = rows.map(groupOf);
+    const ids = candidates.map(({ run }) => run);
+    const held = await lockFreeRuns(queries, [...new Set(ids)]);
     const records = new Map([...held].map(([id, { record }]) => [id, record]));
     const decided = decidePlaces(candidates, records, groups, judge, { nowMs, epoch, jobName }, claiming);
     const { changes, placed, told } = decided;

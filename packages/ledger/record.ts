@@ -46,11 +46,9 @@ async function oneByOne(parts: Parts, batch: readonly Entry[]): Promise<readonly
 
 async function recordAll({ database, epoch, jobName }: Parts, batch: readonly Entry[]): Promise<readonly Recorded[]> {
   const numbered = batch.map((entry, index) => ({ entry, index }));
-  return await database.transaction(async (queries, nowMs) => {
-    const held = await lockRuns(
-      queries,
-      batch.map(({ run }) => run),
-    );
+  return await database.transaction(async (queries, now) => {
+    const ids = batch.map(({ run }) => run);
+    const [nowMs, held] = await Promise.all([now, lockRuns(queries, ids)]);
     const recorded: Recorded[] = batch.map(() => ({ kind: "unknown" }));
     const writings: Writing[] = [];
     for (const [run, ofRun] of Map.groupBy(numbered, ({ entry }) => entry.run)) {
