@@ -222,6 +222,30 @@ t.test("asking whether the cluster is well does not wait behind what is in line 
   t.same(await Promise.all(busy), ["200", "200"]);
 });
 
+const log: ApiRequest = { method: "GET", path: "/api/v1/namespaces/batch/pods/a-xyz/log?container=main" };
+
+t.test("nodes that do not answer for their logs are no word about their cluster", async (t) => {
+  const plays: Play[] = [lost, lost, { answer: 503, body: "" }, { answer: 502, body: "" }, ok];
+  const { cluster, transport } = guarded(plays, { breaker: { failuresMax: 2 }, inFlightMax: 8 });
+  for (let i = 0; i < 4; i++) await outcome(cluster.send(log, never));
+  t.equal(cluster.load().window, 8);
+  t.equal(await outcome(cluster.send(get, never)), "200");
+  t.equal(transport.requests.length, plays.length);
+  const away = guarded([{ fails: "unsent" }, { fails: "unsent" }], { breaker: { failuresMax: 2 } });
+  for (let i = 0; i < 2; i++) await outcome(away.cluster.send(log, never));
+  t.equal(away.cluster.health().kind, "unhealthy", "an API server that cannot be reached for them is away");
+});
+
+t.test("logs that hang keep nothing else waiting, and are given up without blame", async (t) => {
+  const clock = virtualClock();
+  const cluster = guard(scripted([]), { name: "prod-a", clock, inFlightMax: 4, breaker: { failuresMax: 1 } });
+  const logs = Array.from({ length: 8 }, () => outcome(within(clock, 5_000, never, (inner) => cluster.send(log, inner))));
+  await clock.sleep(1_000);
+  t.same(cluster.load(), { window: 4, inFlight: 0, waiting: 0 });
+  await Promise.all(logs);
+  t.not(cluster.health().kind, "unhealthy");
+});
+
 t.test("an open breaker keeps saying why", async (t) => {
   const { cluster, clock } = guarded([], { breaker: { failuresMax: 1 } });
   const cause = Object.assign(new Error("self-signed certificate"), { code: "DEPTH_ZERO_SELF_SIGNED_CERT" });

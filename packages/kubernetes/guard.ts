@@ -4,7 +4,8 @@
  *   request ─▶ breaker (closed? else "unsent" at once) ─▶ pace of creates ─▶ window (how many at once) ─▶ cluster
  *
  * The bugs this prevents: one dead cluster fills every lane with waiting requests; a restarted one is met by all of us at
- * once; and a 429 answered by trying again immediately. It is per group, so nothing here is shared between clusters.
+ * once; a 429 answered by trying again immediately; and a node that does not answer for its logs, for which its whole cluster is
+ * taken to be away. It is per group, so nothing here is shared between clusters.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
@@ -60,6 +61,8 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
     onRequest,
   } = options;
   const window = openWindow({ most: inFlightMax, waitingMax });
+  /** Of what the API server asks a node for: a place of its own, so that nodes that hang keep nothing else waiting. */
+  const nodes = openWindow({ most: Math.ceil(inFlightMax / 2), waitingMax });
   const breaker = openBreaker(name, clock, { failuresMax: 5, firstMs: 1_000, mostMs: 15_000, ...options.breaker });
   let quietUntilMs = 0;
   let nextCreateMs = 0;
@@ -85,23 +88,27 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
   }
 
   /** A place in the window, in time that is left of the wait. */
-  function enter(sinceMs: number, signal: AbortSignal): Promise<() => void> | (() => void) {
+  function enter(request: ApiRequest, sinceMs: number, signal: AbortSignal): Promise<() => void> | (() => void) {
     const leftMs = Math.max(1, sinceMs + waitMaxMs - clock.now());
-    return window.enterNow() ?? within(clock, leftMs, signal, (inner) => window.enter(name, inner));
+    const places = isOfNode(request) ? nodes : window;
+    return places.enterNow() ?? within(clock, leftMs, signal, (inner) => places.enter(name, inner));
   }
 
   async function attempt<T extends ApiAnswer | ApiStream>(
     verb: string,
+    request: ApiRequest,
     signal: AbortSignal,
     work: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
+    const ofNode = isOfNode(request);
     const pass = breaker.enter();
     const begunMs = clock.now();
     try {
       const answer = await work(signal);
       onRequest?.(verb, String(answer.status));
-      note(answer, clock.now() - begunMs);
-      pass.answered(answer);
+      note(answer, ofNode ? undefined : clock.now() - begunMs);
+      if (ofNode && answer.status >= 500) pass.abandoned();
+      else pass.answered(answer);
       return answer;
     } catch (error) {
       if (!(error instanceof Failure)) {
@@ -109,8 +116,8 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
         throw error;
       }
       onRequest?.(verb, error.code);
-      // A caller that was stopped learned nothing about the cluster; one that ran out of time did.
-      if (signal.aborted && !timedOut(signal)) pass.abandoned();
+      // A caller that was stopped learned nothing about the cluster; one that ran out of time did, unless it waited for a node.
+      if ((signal.aborted && !timedOut(signal)) || (ofNode && error.code !== "unsent")) pass.abandoned();
       else {
         window.shrink();
         pass.failed(error.message, error);
@@ -119,7 +126,7 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
     }
   }
 
-  function note(answer: ApiAnswer | ApiStream, tookMs: number): void {
+  function note(answer: ApiAnswer | ApiStream, tookMs = 0): void {
     if (answer.status === 429) {
       const asked = retryAfterMs({ status: 429, headers: answer.headers ?? {}, body: answer.body }) ?? 1_000;
       // With jitter upwards only: never earlier than it asked, and not all of us in the same instant.
@@ -135,11 +142,11 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
       const sinceMs = clock.now();
       await pace(request, signal);
       // Asking whether the cluster is well must not stand in the line of those who make it slow.
-      const leave = isProbe(request) ? () => undefined : await enter(sinceMs, signal);
+      const leave = isProbe(request) ? () => undefined : await enter(request, sinceMs, signal);
       try {
         await hush(sinceMs, signal);
         return await within(clock, requestTimeoutMs, signal, (inner) =>
-          attempt(request.method, inner, (it) => transport.send(request, it)),
+          attempt(request.method, request, inner, (it) => transport.send(request, it)),
         );
       } finally {
         leave();
@@ -147,7 +154,7 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
     },
     async open(request, signal) {
       await pace(request, signal);
-      return await attempt("WATCH", signal, (it) => transport.open(request, it));
+      return await attempt("WATCH", request, signal, (it) => transport.open(request, it));
     },
     health: () => breaker.health(),
     load: () => window.load(),
@@ -156,6 +163,9 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
 }
 
 const isProbe = ({ method, path }: ApiRequest) => method === "GET" && /^\/api\/v1\/namespaces\/[^/?]+$/.test(path);
+
+/** A log is the kubelet's: the API server only passes it on. */
+const isOfNode = ({ path }: ApiRequest) => /^\/api\/v1\/namespaces\/[^/]+\/pods\/[^/?]+\/log\?/.test(path);
 
 const unsent = (message: string, cause?: unknown) => new Failure("retry", "unsent", message, cause);
 

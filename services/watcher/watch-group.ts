@@ -23,8 +23,8 @@ import { teller } from "./tell.ts";
 
 /** Jobs that are being considered at the same time, each perhaps waiting for a log or for the broker. */
 const CONSIDERED_MOST = 32;
-/** So long an end waits for its pods to be read: their exit code is worth a moment, and nothing may hold up an outcome. */
-const EVIDENCE_WITHIN_MS = 20_000;
+/** So long an end waits for its pods to be read: without their exit code it is told as one that nobody can explain. */
+const EVIDENCE_WITHIN_MS = 60_000;
 
 export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watched, signal: AbortSignal): Promise<void> {
   const { clock, log, metrics, installation, timing } = parts;
