@@ -1,7 +1,7 @@
 /** A watch and nothing more: when each run's Job was created and finished, as somebody beside the watcher sees it. */
 import { ANNOTATIONS } from "@longshore/domain/run/marks.ts";
 import type { Transport } from "@longshore/kubernetes/transport.ts";
-import type { BenchJob } from "./finish.ts";
+import type { BenchJob } from "./pods.ts";
 
 export interface BareWatch extends AsyncDisposable {
   created(run: string): Promise<BenchJob>;

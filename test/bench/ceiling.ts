@@ -8,12 +8,10 @@ import { INSTALLATION, keyIn } from "@longshore/cli/home.ts";
 import { GroupName, Installation, RunId, StepName, TenantName } from "@longshore/contract/ids.ts";
 import { manifest } from "@longshore/domain/pod/manifest.ts";
 import { DEFAULTS } from "@longshore/domain/run/defaults.ts";
-import { connect, type CredentialSettings } from "@longshore/kubernetes/connect.ts";
-import { openTransport } from "@longshore/kubernetes/exchange.ts";
 import { METADATA } from "@longshore/kubernetes/read.ts";
 import type { Transport } from "@longshore/kubernetes/transport.ts";
 import { openKeys } from "@longshore/launcher/keys.ts";
-import { systemClock as clock } from "@longshore/runtime/clock.ts";
+import { transportOf } from "./cluster.ts";
 import { COMMAND, IMAGE } from "./upstream.ts";
 
 /** As many as the launcher opens to one cluster. */
@@ -25,9 +23,7 @@ export interface Ceiling extends AsyncDisposable {
 }
 
 export async function openCeiling(home: string, choice: ClusterChoice): Promise<Ceiling> {
-  const connected = await connect({ cluster: choice.cluster, credential: choice.launch as CredentialSettings, clock });
-  if (connected.kind === "refused") throw new Error(JSON.stringify(connected.problems));
-  const transport = openTransport(connected.connection, { connections: CONNECTIONS });
+  const transport = await transportOf(choice, "launch");
   const manifestOf = await manifests(home, choice);
   return {
     create: async (name, count) => {

@@ -6,7 +6,10 @@
 import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import { type ClusterChoice, NAMESPACE } from "@longshore/cli/home.ts";
+import { connect, type CredentialSettings } from "@longshore/kubernetes/connect.ts";
+import { openTransport } from "@longshore/kubernetes/exchange.ts";
 import type { Transport } from "@longshore/kubernetes/transport.ts";
+import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { kubernetes, type KubernetesOptions } from "../harness/kubernetes/kubernetes.ts";
 import { startPocketProcess } from "../harness/pocket.ts";
 import { openAuditLog, openRequestLog, type RequestLog } from "./requests.ts";
@@ -23,6 +26,13 @@ export interface BenchCluster extends AsyncDisposable {
   readonly pids: Readonly<Record<string, number>>;
   /** Of those who hold the choice's credentials. */
   readonly requests: RequestLog;
+}
+
+/** With the credential of the launcher or of the watcher. */
+export async function transportOf(choice: ClusterChoice, as: "launch" | "watch"): Promise<Transport> {
+  const connected = await connect({ cluster: choice.cluster, credential: choice[as] as CredentialSettings, clock });
+  if (connected.kind === "refused") throw new Error(JSON.stringify(connected.problems));
+  return openTransport(connected.connection);
 }
 
 export async function pocketCluster(

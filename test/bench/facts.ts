@@ -12,7 +12,7 @@ import { openBareQueue } from "./bare-queue.ts";
 import { openBareWatch } from "./bare-watch.ts";
 import { realCluster, type RealCluster } from "./cluster.ts";
 import { percentiles, told } from "./figures.ts";
-import { finishJob, finishPod } from "./finish.ts";
+import { finishJob, finishPod } from "./pods.ts";
 import { openNode } from "./node.ts";
 import { openStage } from "./stage.ts";
 import { openUpstream } from "./upstream.ts";

@@ -18,8 +18,8 @@ const USAGE = `usage: npm run bench -- launch|facts|memory|relist|spine [options
   facts   from a bare watch that sees a Job finish to run.succeeded at a consumer, beside one message through a bare
           queue: percentiles of both, and of what lies between
   memory  resident size of launcher and watcher with no Job, and with so many that live
-  relist  a watcher that lists everything anew, from an API server that makes its pages as it goes: memory at its highest,
-          the longest time in which it did nothing else, bytes kept per Job
+  relist  a watcher that lists everything anew, from a real API server: memory at its highest, the longest time in which it
+          did nothing else, bytes kept per Job. Takes minutes: Jobs and pods are created first
   spine   runs through broker, launcher, pocket (instant pods) and watcher, to their terminal events: runs per second,
           CPU per run of each part, latencies, requests to the cluster's API and transactions of the ledger
 

@@ -1,4 +1,4 @@
-/** What a kubelet and the Job controller would write of a Job that ended well: its pod's status, and its own. */
+/** What a kubelet and the Job controller would write of a Job that runs or ended well: its pod, and its own status. */
 import { CONTAINER, CONTROLLER_UID } from "@longshore/domain/run/marks.ts";
 import type { Transport } from "@longshore/kubernetes/transport.ts";
 import { ask, MERGE } from "./ask.ts";
@@ -11,8 +11,25 @@ export interface BenchJob {
   readonly spec: { readonly template: { readonly metadata: { readonly labels: Words }; readonly spec: object } };
 }
 
-/** A pod of the Job, on the bench's node, which has ended with exit code 0. */
+export async function startPod(admin: Transport, namespace: string, job: BenchJob): Promise<void> {
+  const startedAt = new Date().toISOString();
+  await putPod(admin, namespace, job, { phase: "Running", ready: true, state: { running: { startedAt } } });
+}
+
 export async function finishPod(admin: Transport, namespace: string, job: BenchJob): Promise<void> {
+  const now = new Date().toISOString();
+  const terminated = { exitCode: 0, reason: "Completed", startedAt: now, finishedAt: now };
+  await putPod(admin, namespace, job, { phase: "Succeeded", ready: false, state: { terminated } });
+}
+
+interface PodNow {
+  readonly phase: "Running" | "Succeeded";
+  readonly ready: boolean;
+  readonly state: object;
+}
+
+/** A pod of the Job, on the bench's node. */
+async function putPod(admin: Transport, namespace: string, job: BenchJob, { phase, ready, state }: PodNow): Promise<void> {
   const { name, uid } = job.metadata;
   const { metadata, spec } = job.spec.template;
   const pods = `/api/v1/namespaces/${namespace}/pods`;
@@ -25,10 +42,8 @@ export async function finishPod(admin: Transport, namespace: string, job: BenchJ
     spec: { ...spec, nodeName: NODE },
   };
   await ask(admin, { method: "POST", path: pods, body: pod });
-  const now = new Date().toISOString();
-  const terminated = { exitCode: 0, reason: "Completed", startedAt: now, finishedAt: now };
-  const container = { name: CONTAINER, image: "busybox", imageID: "", ready: false, restartCount: 0, state: { terminated } };
-  const status = { phase: "Succeeded", startTime: now, containerStatuses: [container] };
+  const container = { name: CONTAINER, image: "busybox", imageID: "", ready, restartCount: 0, state };
+  const status = { phase, startTime: new Date().toISOString(), containerStatuses: [container] };
   await ask(admin, { method: "PATCH", path: `${pods}/${name}-bench/status`, contentType: MERGE, body: { status } });
 }
 
