@@ -13,7 +13,7 @@ import { timedOut, within } from "./deadline.ts";
 import { retryAfterMs } from "./objects.ts";
 import type { ApiAnswer, ApiRequest, ApiStream, Transport } from "./transport.ts";
 import { throttled } from "./throttled.ts";
-import { openWindow } from "./window.ts";
+import { openWindow, type Window } from "./window.ts";
 
 export interface GuardOptions {
   readonly name: string;
@@ -88,19 +88,16 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
   }
 
   /** A place in the window, in time that is left of the wait. */
-  function enter(request: ApiRequest, sinceMs: number, signal: AbortSignal): Promise<() => void> | (() => void) {
+  function enter(places: Window, sinceMs: number, signal: AbortSignal): Promise<() => void> | (() => void) {
     const leftMs = Math.max(1, sinceMs + waitMaxMs - clock.now());
-    const places = isOfNode(request) ? nodes : window;
     return places.enterNow() ?? within(clock, leftMs, signal, (inner) => places.enter(name, inner));
   }
 
   async function attempt<T extends ApiAnswer | ApiStream>(
-    verb: string,
-    request: ApiRequest,
+    { verb, ofNode }: { readonly verb: string; readonly ofNode: boolean },
     signal: AbortSignal,
     work: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
-    const ofNode = isOfNode(request);
     const pass = breaker.enter();
     const begunMs = clock.now();
     try {
@@ -140,13 +137,14 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
     async send(request, signal) {
       breaker.check();
       const sinceMs = clock.now();
+      const ofNode = isOfNode(request);
       await pace(request, signal);
       // Asking whether the cluster is well must not stand in the line of those who make it slow.
-      const leave = isProbe(request) ? () => undefined : await enter(request, sinceMs, signal);
+      const leave = isProbe(request) ? () => undefined : await enter(ofNode ? nodes : window, sinceMs, signal);
       try {
         await hush(sinceMs, signal);
         return await within(clock, requestTimeoutMs, signal, (inner) =>
-          attempt(request.method, request, inner, (it) => transport.send(request, it)),
+          attempt({ verb: request.method, ofNode }, inner, (it) => transport.send(request, it)),
         );
       } finally {
         leave();
@@ -154,7 +152,7 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
     },
     async open(request, signal) {
       await pace(request, signal);
-      return await attempt("WATCH", request, signal, (it) => transport.open(request, it));
+      return await attempt({ verb: "WATCH", ofNode: false }, signal, (it) => transport.open(request, it));
     },
     health: () => breaker.health(),
     load: () => window.load(),

@@ -42,9 +42,10 @@ export async function lockRuns(queries: Queries, ids: Iterable<RunId>): Promise<
 }
 
 /** Those that nobody holds: for whoever may as well come back for the others. */
-export async function lockFreeRuns(queries: Queries, ids: readonly RunId[]): Promise<ReadonlyMap<RunId, Held>> {
-  if (ids.length === 0) return new Map();
-  const runs = await queries.all<RunColumns>(LOCK_FREE_RUNS, [ids]);
+export async function lockFreeRuns(queries: Queries, ids: Iterable<RunId>): Promise<ReadonlyMap<RunId, Held>> {
+  const unique = [...new Set(ids)];
+  if (unique.length === 0) return new Map();
+  const runs = await queries.all<RunColumns>(LOCK_FREE_RUNS, [unique]);
   if (runs.length === 0) return new Map();
   const attempts = await queries.all<AttemptColumns>(LOCK_ATTEMPTS_OF, [runs.map(({ key }) => key)]);
   return heldOf(runs, attempts);

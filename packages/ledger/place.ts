@@ -68,7 +68,7 @@ export async function place(
     const claiming = locked.some(({ frozen }) => frozen) ? undefined : claim;
     const groups = rows.map(groupOf);
     const ids = candidates.map(({ run }) => run);
-    const held = await lockFreeRuns(queries, [...new Set(ids)]);
+    const held = await lockFreeRuns(queries, ids);
     const records = new Map([...held].map(([id, { record }]) => [id, record]));
     const decided = decidePlaces(candidates, records, groups, judge, { nowMs, epoch, jobName }, claiming);
     const { changes, placed, told } = decided;

@@ -1,9 +1,8 @@
 /** A launcher that was just started: what the ledger says of a group is not what answers there now. */
-import { GroupName } from "@longshore/contract/ids.ts";
 import t, { type Test } from "tap";
 import { look } from "./look.ts";
 import { launcherLoops } from "./loops.ts";
-import { type Cluster, hearsayOf, type Parts } from "./parts.ts";
+import { type Cluster, type Parts, viewsOf } from "./parts.ts";
 import { claimed, GROUP, NAMESPACE, never, RUN, type Stage, stage } from "./testing/stage.ts";
 
 /** So long the group's first answer takes. */
@@ -21,7 +20,7 @@ async function started(it: Stage): Promise<{ readonly parts: Parts; readonly clu
       },
     },
   };
-  const views = new Map((await it.parts.ledger.groups()).map((group) => [GroupName.parse(group.name), hearsayOf(group)]));
+  const views = viewsOf(await it.parts.ledger.groups());
   return { cluster, parts: { ...it.parts, views, clusters: new Map([[GROUP, cluster]]) } };
 }
 

@@ -19,7 +19,6 @@ import type { GroupName } from "@longshore/contract/ids.ts";
 import { readGroups } from "@longshore/kubernetes/groups.ts";
 import { openWrites } from "@longshore/kubernetes/write.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
-import type { Ledger } from "@longshore/ledger/port.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { secretOf } from "@longshore/runtime/config-secrets.ts";
 import { failpoints } from "@longshore/runtime/failpoint.ts";
@@ -32,7 +31,7 @@ import { announce, openAnnouncing } from "./announce.ts";
 import { LauncherConfig, limitsIn, timingIn } from "./config.ts";
 import { openKeys } from "./keys.ts";
 import { launcherLoops } from "./loops.ts";
-import { type Cluster, FAILPOINTS, type GroupView, hearsayOf, type Parts } from "./parts.ts";
+import { type Cluster, FAILPOINTS, type Parts, viewsOf } from "./parts.ts";
 import { launcherHealth } from "./health.ts";
 
 const APPLIED_MOST = 256;
@@ -76,7 +75,7 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
   );
   const parts: Parts = {
     installation, owner, clock, log, metrics, ledger, broker, clusters, keys,
-    views: await viewsOf(ledger),
+    views: viewsOf(await ledger.groups()),
     defaults: limitsIn(config.defaults),
     timing: timingIn(config.pace),
     operators: config.operators,
@@ -95,12 +94,6 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
     ...launcherLoops(parts),
     ...(announcing && { announce: announce(parts, announcing) }), // which groups there are → watchers without a groups file
   });
-}
-
-/** What launchers before us found out. The namespace's UID above all: without it no fact could be believed yet. */
-async function viewsOf(ledger: Ledger): Promise<Map<GroupName, GroupView>> {
-  const groups = await ledger.groups();
-  return new Map(groups.map((it) => [it.name, hearsayOf(it)]));
 }
 
 if (import.meta.main) await runProgram("launcher", LauncherConfig, launcher);

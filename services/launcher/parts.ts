@@ -109,6 +109,10 @@ export const hearsayOf = ({ namespaceUid, health, diagnosis }: GroupState): Grou
   isHearsay: true,
 });
 
+/** What launchers before us found out. The namespace's UID above all: without it no fact could be believed yet. */
+export const viewsOf = (groups: readonly GroupState[]): Map<GroupName, GroupView> =>
+  new Map(groups.map((it) => [it.name, hearsayOf(it)]));
+
 export const isHearsay = ({ views }: Pick<Parts, "views">, group: GroupName): boolean => views.get(group)?.isHearsay === true;
 
 /** Whether what is to be created there may be claimed by us. */

@@ -5,29 +5,26 @@
  * The failure this prevents: a watcher that is killed for its memory in the very minute in which it must list 50,000 Jobs.
  */
 import { execFile } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import path from "node:path";
 import { promisify } from "node:util";
-import { ask } from "./ask.ts";
+import { openReads } from "@longshore/kubernetes/read.ts";
+import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { openCeiling } from "./ceiling.ts";
 import { type RealCluster, realCluster } from "./cluster.ts";
 import { told } from "./figures.ts";
 import { type BenchJob, startPod } from "./pods.ts";
+import { temporary } from "./stage.ts";
 
 export interface RelistOptions {
   readonly jobs: number;
   readonly say: (sentence: string) => void;
 }
 
-const PAGE = 500;
 const AT_ONCE = 12;
 const TOLD_EACH = 10_000;
 
 export async function relist({ jobs, say }: RelistOptions): Promise<object> {
   await using parts = new AsyncDisposableStack();
-  const home = await mkdtemp(path.join(tmpdir(), "longshore-bench-"));
-  parts.defer(() => rm(home, { recursive: true, force: true }));
+  const home = await temporary(parts, "longshore-bench-");
   say("starting Kubernetes …");
   const server = parts.use(await realCluster(home, { nodes: "none", controllers: false }));
   say(`creating ${jobs} Jobs there`);
@@ -50,20 +47,13 @@ async function startPods(server: RealCluster, say: RelistOptions["say"]): Promis
   await Promise.all(Array.from({ length: AT_ONCE }, starting));
 }
 
-async function jobsOf({ admin, choice }: RealCluster): Promise<BenchJob[]> {
-  const jobs = `/apis/batch/v1/namespaces/${choice.namespace}/jobs?limit=${PAGE}`;
+async function jobsOf({ admin: transport, choice: { namespace } }: RealCluster): Promise<BenchJob[]> {
   const all: BenchJob[] = [];
-  for (let next: string | undefined = ""; next !== undefined; ) {
-    const page = (await ask(admin, { method: "GET", path: `${jobs}&continue=${encodeURIComponent(next)}` })) as JobPage;
-    all.push(...page.items);
-    next = page.metadata.continue;
+  for await (const page of openReads({ transport, clock, namespace }).listJobs({ signal: new AbortController().signal })) {
+    if (page.kind === "page") all.push(...(page.items as readonly BenchJob[]));
+    else all.length = 0; // it begins anew
   }
   return all;
-}
-
-interface JobPage {
-  readonly items: readonly BenchJob[];
-  readonly metadata: { readonly continue?: string };
 }
 
 /** In a process of its own: what this one created Jobs with would count as a watcher's. */

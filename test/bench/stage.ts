@@ -81,7 +81,8 @@ export async function openStage({ broker, cluster: openCluster, watcher, jobs, p
   };
 }
 
-async function temporary(parts: AsyncDisposableStack, name: string): Promise<string> {
+/** A folder that goes with the rest. */
+export async function temporary(parts: AsyncDisposableStack, name: string): Promise<string> {
   const folder = await mkdtemp(path.join(tmpdir(), name));
   parts.defer(() => rm(folder, { recursive: true, force: true }));
   return folder;

@@ -10,7 +10,7 @@ import { type Cluster as Connected, openClusters } from "@longshore/kubernetes/c
 import { openWrites } from "@longshore/kubernetes/write.ts";
 import type { Keys } from "@longshore/launcher/keys.ts";
 import { launcherLoops } from "@longshore/launcher/loops.ts";
-import { hearsayOf, type Parts as LauncherParts, TIMING } from "@longshore/launcher/parts.ts";
+import { type Parts as LauncherParts, TIMING, viewsOf } from "@longshore/launcher/parts.ts";
 import type { GroupRow, Ledger } from "@longshore/ledger/port.ts";
 import type { Broker } from "@longshore/broker/port.ts";
 import type { Log } from "@longshore/runtime/log.ts";
@@ -48,7 +48,6 @@ export async function simulatedLauncher(parts: ProgramParts & { readonly ledger:
   const { clock } = process;
   await ledger.putGroups(parts.groups.map(({ name, namespace, jobsMax, hold = true }) => ({ name, namespace, jobsMax, hold })));
   const clusters = clustersOf(parts).map((it) => [it.name, { name: it.name, namespace: it.namespace, reads: it.read, writes: openWrites(it) }] as const); // biome-ignore format: one question
-  const known = await ledger.groups();
   const running: LauncherParts = {
     installation, clock, ledger, broker, keys, lanes, fail,
     operators: "everyone",
@@ -56,7 +55,7 @@ export async function simulatedLauncher(parts: ProgramParts & { readonly ledger:
     log: tracing(parts.trace, process.name),
     metrics: gaugesOnly(parts.gauges),
     clusters: new Map(clusters),
-    views: new Map(known.map((it) => [it.name, hearsayOf(it)])),
+    views: viewsOf(await ledger.groups()),
     defaults: DEFAULTS,
     timing: { ...TIMING, pollMs, tallyMs: 30_000 + pollMs, probeMs: Math.max(TIMING.probeMs, pollMs), partitionLeaseMs: Math.max(TIMING.partitionLeaseMs, 3 * pollMs) },
     pause: backOff(clock),
