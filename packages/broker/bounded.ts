@@ -10,8 +10,6 @@ import type { Clock } from "@longshore/runtime/clock.ts";
 export const PUBLISH_WITHIN_MS = 10_000;
 const MESSAGES_MAX = 5_000;
 const BYTES_MAX = 64 * 1024 * 1024;
-/** Without a reason each abort makes an exception with a stack: a third of what a publish costs us. */
-const CONFIRMED = "confirmed";
 
 export interface Bounds {
   readonly clock: Clock;
@@ -52,35 +50,33 @@ export function boundedPublishing({ clock, where, withinMs = PUBLISH_WITHIN_MS }
   };
 }
 
-async function orGiveUp<R>(working: Promise<R>, clock: Clock, ms: number, signal: AbortSignal, where: string): Promise<R> {
-  const timer = new AbortController();
-  const stop = () => timer.abort(signal.reason);
-  signal.addEventListener("abort", stop, { once: true });
-  const gaveUp = clock.sleep(ms, timer.signal).then((): Promise<R> => {
-    if (timer.signal.reason === CONFIRMED) return working; // nobody looks at this any more
-    if (signal.aborted)
-      throw new Failure("retry", "Interrupted", `The publisher was stopped before ${where} confirmed the message.`);
-    throw new Failure(
-      "retry",
-      "BrokerSilent",
-      `${where} did not confirm the message within ${ms} ms; it may or may not have it.`,
+function orGiveUp<R>(working: Promise<R>, clock: Clock, ms: number, signal: AbortSignal, where: string): Promise<R> {
+  return new Promise((resolve, reject) => {
+    const settle = (finish: () => void): void => {
+      callOff();
+      signal.removeEventListener("abort", stop);
+      finish();
+    };
+    const giveUp = (code: string, message: string): void => settle(() => reject(new Failure("retry", code, message)));
+    const stop = (): void => giveUp("Interrupted", `The publisher was stopped before ${where} confirmed the message.`);
+    const callOff = clock.alarm(ms, () =>
+      giveUp("BrokerSilent", `${where} did not confirm the message within ${ms} ms; it may or may not have it.`),
+    );
+    signal.addEventListener("abort", stop, { once: true });
+    working.then(
+      (result) => settle(() => resolve(result)),
+      (error: unknown) => settle(() => reject(error)),
     );
   });
-  gaveUp.catch(() => undefined); // when the work ended first, nobody looks at this any more
-  try {
-    return await Promise.race([working, gaveUp]);
-  } finally {
-    signal.removeEventListener("abort", stop);
-    timer.abort(CONFIRMED);
-  }
 }
 
 /** For farewells: waits for the end of the work, but no longer than this. The work's own failure is thrown. */
 export async function atMost(clock: Clock, ms: number, work: Promise<unknown>): Promise<void> {
-  const timer = new AbortController();
+  const { promise: late, resolve } = Promise.withResolvers<void>();
+  const callOff = clock.alarm(ms, resolve);
   try {
-    await Promise.race([work, clock.sleep(ms, timer.signal)]);
+    await Promise.race([work, late]);
   } finally {
-    timer.abort("in time");
+    callOff();
   }
 }

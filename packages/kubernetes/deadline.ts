@@ -15,9 +15,6 @@ export class TimedOut extends Error {
   }
 }
 
-/** Without a reason each abort makes an exception with a stack, which costs more than all the rest of a bound. */
-const IN_TIME = "in time";
-
 /** Whether this came of a bound: then the cluster was silent, and it may be blamed for it. */
 export function timedOut(signal: AbortSignal): boolean {
   return signal.aborted && signal.reason instanceof TimedOut;
@@ -31,22 +28,16 @@ export async function within<T>(
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const inner = new AbortController();
-  const over = new AbortController();
   const stop = () => inner.abort(signal.reason);
   if (signal.aborted) stop();
   else signal.addEventListener("abort", stop, { once: true });
-  void expire(clock, ms, inner, over.signal);
+  const callOff = clock.alarm(ms, () => inner.abort(new TimedOut(ms)));
   try {
     return await work(inner.signal);
   } finally {
-    over.abort(IN_TIME);
+    callOff();
     signal.removeEventListener("abort", stop);
   }
-}
-
-async function expire(clock: Clock, ms: number, inner: AbortController, over: AbortSignal): Promise<void> {
-  await clock.sleep(ms, over);
-  if (!over.aborted) inner.abort(new TimedOut(ms));
 }
 
 /** Anything thrown by a transport as a Failure: what is none is a bug and goes on as it is. */

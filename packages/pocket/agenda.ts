@@ -27,14 +27,11 @@ interface Entry {
 /** A timer of the host takes at most 2^31 ms; longer waits are taken in parts. */
 const LONGEST_SLEEP_MS = 3_600_000;
 
-/** Without a reason each abort makes an exception with a stack, and these come by the thousand. */
-const AWAKE = "awake";
-
 export function createAgenda(clock: Clock): Agenda {
   const heap: Entry[] = [];
   const byKey = new Map<string, Entry>();
   let order = 0;
-  let wake: AbortController | undefined;
+  let callOff = (): void => undefined;
   let sleepsUntilMs = Number.POSITIVE_INFINITY;
   let stopped = false;
   let running = false;
@@ -49,8 +46,7 @@ export function createAgenda(clock: Clock): Agenda {
 
   /** Sleeps until the next entry is due; a nearer one that comes meanwhile starts a new sleep. */
   function rest(): void {
-    wake?.abort(AWAKE);
-    wake = undefined;
+    callOff();
     sleepsUntilMs = Number.POSITIVE_INFINITY;
     let next = heap[0];
     while (next !== undefined && byKey.get(next.key) !== next) {
@@ -58,17 +54,12 @@ export function createAgenda(clock: Clock): Agenda {
       next = heap[0];
     }
     if (next === undefined || stopped) return;
-    const mine = new AbortController();
-    wake = mine;
     const now = clock.now();
     sleepsUntilMs = Math.min(next.atMs, now + LONGEST_SLEEP_MS);
-    void clock.sleep(Math.max(0, sleepsUntilMs - now), mine.signal).then(() => {
-      if (wake === mine) runDue();
-    });
+    callOff = clock.alarm(Math.max(0, sleepsUntilMs - now), runDue);
   }
 
   function runDue(): void {
-    wake = undefined;
     running = true;
     const now = clock.now();
     // Only what stood here when we woke: work that asks for "now" again takes its turn after the others' I/O.
@@ -102,8 +93,7 @@ export function createAgenda(clock: Clock): Agenda {
       stopped = true;
       byKey.clear();
       heap.length = 0;
-      wake?.abort(AWAKE);
-      wake = undefined;
+      callOff();
     },
   };
 }

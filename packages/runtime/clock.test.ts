@@ -22,6 +22,26 @@ t.test("a sleep that passed leaves nothing on its signal", async (t) => {
   t.equal(getEventListeners(signal, "abort").length, 0);
 });
 
+t.test("an alarm rings once, and one that was called off does not", async (t) => {
+  const clock = stepsClock();
+  const rung: string[] = [];
+  const callOff = clock.alarm(10, () => rung.push("called off"));
+  const late = clock.alarm(10, () => rung.push("rang"));
+  t.equal(clock.sleepers(), 2);
+  callOff();
+  t.equal(clock.sleepers(), 1);
+  await clock.pass(10);
+  late(); // of one that rang already, nothing is called off any more
+  t.equal(clock.sleepers(), 0);
+  await clock.pass(100);
+  t.same(rung, ["rang"]);
+
+  const { promise, resolve } = Promise.withResolvers<string>();
+  systemClock.alarm(1, () => resolve("called off"))();
+  systemClock.alarm(2, () => resolve("rang"));
+  t.equal(await promise, "rang");
+});
+
 t.test("chance is in [0, 1)", async (t) => {
   t.ok(Array.from({ length: 100 }, () => systemClock.random()).every((it) => it >= 0 && it < 1));
 });

@@ -7,24 +7,37 @@
 export interface Clock {
   /** Milliseconds since 1970. */
   now(): number;
+  /** Rings once after so long; what is returned calls that off. For whoever would make a signal only to end one wait. */
+  alarm(ms: number, ring: () => void): () => void;
   /** Resolves after so long, or at once when the signal aborts. Never rejects: the caller's loop looks at its signal. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
   /** In [0, 1), for jitter only. */
   random(): number;
 }
 
-export const systemClock: Clock = {
-  now: () => Date.now(),
-  random: () => Math.random(),
-  sleep: (ms, signal) =>
+/** Every clock sleeps by its alarm. */
+export function sleepBy(alarm: Clock["alarm"]): Clock["sleep"] {
+  return (ms, signal) =>
     new Promise((resolve) => {
       if (signal?.aborted) return resolve();
       const done = () => {
-        clearTimeout(timer);
+        callOff();
         signal?.removeEventListener("abort", done);
         resolve();
       };
-      const timer = setTimeout(done, ms);
+      const callOff = alarm(ms, done);
       signal?.addEventListener("abort", done, { once: true });
-    }),
+    });
+}
+
+const alarm: Clock["alarm"] = (ms, ring) => {
+  const timer = setTimeout(ring, ms);
+  return () => clearTimeout(timer);
+};
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  random: () => Math.random(),
+  alarm,
+  sleep: sleepBy(alarm),
 };

@@ -2,8 +2,8 @@
  * What every loop of Longshore is made of: running together, repeating, waiting for a bell, backing off, batching.
  *
  * The bugs this prevents: a loop that died while its process looks healthy, a wait that outlives its abort, a queue that
- * grows without bound, and a timer of the machine's in code that the simulation runs. Time comes from a `Clock`, and no
- * signal that lives long is given to `AbortSignal.any` more than once a loop.
+ * grows without bound, and a timer of the machine's in code that the simulation runs. Time comes from a `Clock`. A signal of
+ * `AbortSignal.any` asks all its sources each time that somebody looks at it, and loops look all the time: here signals are linked.
  */
 import type { Clock } from "./clock.ts";
 
@@ -17,25 +17,25 @@ export type Loop = (signal: AbortSignal) => Promise<void>;
  * unasked, stops the others; when they rest, an error that names it is thrown.
  */
 export async function together(signal: AbortSignal, loops: Readonly<Record<string, Loop>>): Promise<Ending> {
-  const broken = new AbortController();
-  const stop = AbortSignal.any([signal, broken.signal]);
+  const stop = linked(signal);
   const failures: Error[] = [];
 
   await Promise.all(
     Object.entries(loops).map(async ([name, loop]) => {
       try {
-        await loop(stop);
-        if (stop.aborted) return;
+        await loop(stop.signal);
+        if (stop.signal.aborted) return;
         failures.push(new Error(`the loop "${name}" returned although nobody had asked it to stop`));
       } catch (error) {
-        if (stop.aborted && isAbort(error, stop)) return;
+        if (isAbort(error, stop.signal)) return;
         failures.push(
           new Error(`the loop "${name}" failed: ${error instanceof Error ? error.message : String(error)}`, { cause: error }),
         );
       }
-      broken.abort(failures[0]);
+      stop.abort(failures[0]);
     }),
   );
+  stop.release();
 
   const [first, ...others] = failures;
   if (first === undefined) return { kind: "stopped" };
@@ -65,15 +65,17 @@ export function linked(signal: AbortSignal): { readonly signal: AbortSignal; abo
 /** A signal that aborts only so long after another one: for what is on its way when the program is told to stop. `release` when it is done. */
 export function lingering(signal: AbortSignal, { clock, ms }: { readonly clock: Clock; readonly ms: number }) {
   const own = new AbortController();
-  const over = new AbortController();
-  const follow = () => void clock.sleep(ms, over.signal).then(() => over.signal.aborted || own.abort(signal.reason));
+  let callOff: (() => void) | undefined;
+  const follow = () => {
+    callOff = clock.alarm(ms, () => own.abort(signal.reason));
+  };
   if (signal.aborted) follow();
   else signal.addEventListener("abort", follow, { once: true });
   return {
     signal: own.signal,
     release: () => {
       signal.removeEventListener("abort", follow);
-      over.abort("over");
+      callOff?.();
     },
   };
 }
@@ -94,24 +96,25 @@ export function bell(clock: Clock): Bell {
       for (const wake of waiting) wake();
       waiting.clear();
     },
-    async wait(ms, signal) {
-      if (signal.aborted) return "aborted";
-      if (rung) {
-        rung = false;
-        return "rung";
-      }
-      let woken = false;
-      const nap = linked(signal);
-      const wake = () => {
-        woken = true;
-        nap.abort("woken"); // without a reason each abort makes an exception with a stack
-      };
-      waiting.add(wake);
-      await clock.sleep(ms, nap.signal);
-      waiting.delete(wake);
-      nap.release();
-      return woken ? "rung" : signal.aborted ? "aborted" : "passed";
-    },
+    wait: (ms, signal) =>
+      new Promise((resolve) => {
+        if (signal.aborted) return resolve("aborted");
+        if (rung) {
+          rung = false;
+          return resolve("rung");
+        }
+        const end = (how: "rung" | "passed" | "aborted") => {
+          callOff();
+          waiting.delete(wake);
+          signal.removeEventListener("abort", abort);
+          resolve(how);
+        };
+        const wake = () => end("rung");
+        const abort = () => end("aborted");
+        const callOff = clock.alarm(ms, () => end("passed"));
+        waiting.add(wake);
+        signal.addEventListener("abort", abort, { once: true });
+      }),
   };
 }
 
@@ -190,20 +193,19 @@ export async function within<R>(
   }: { readonly clock: Clock; readonly ms: number; readonly signal: AbortSignal; readonly what: string },
   work: (signal: AbortSignal) => Promise<R>,
 ): Promise<R> {
-  const late = new TimeUp(`${what} took longer than ${ms} ms`);
   const bounded = linked(signal);
-  const timer = new AbortController();
-  const tooLate = clock.sleep(ms, timer.signal).then((): never => {
-    if (!timer.signal.aborted) bounded.abort(late);
-    throw late;
-  });
-  tooLate.catch(() => undefined); // when the work was faster, nobody looks at this any more
-  const working = work(bounded.signal);
-  working.catch(() => undefined); // when it was slower, nobody looks at that one
+  let callOff = (): void => undefined;
   try {
-    return await Promise.race([working, tooLate]);
+    return await new Promise<R>((resolve, reject) => {
+      callOff = clock.alarm(ms, () => {
+        const late = new TimeUp(`${what} took longer than ${ms} ms`);
+        bounded.abort(late);
+        reject(late);
+      });
+      work(bounded.signal).then(resolve, reject);
+    });
   } finally {
-    timer.abort("in time");
+    callOff();
     bounded.release();
   }
 }
@@ -271,26 +273,26 @@ export async function lanes<I>(
   work: (item: I, signal: AbortSignal) => Promise<unknown>,
   signal: AbortSignal,
 ): Promise<void> {
-  const broken = new AbortController();
-  const stop = AbortSignal.any([signal, broken.signal]);
-  const items = source(stop)[Symbol.asyncIterator]();
+  const stop = linked(signal);
+  const items = source(stop.signal)[Symbol.asyncIterator]();
   const failures: unknown[] = [];
 
   async function lane(): Promise<void> {
-    while (!broken.signal.aborted) {
+    while (failures.length === 0) {
       const next = await items.next();
       if (next.done === true) return;
-      await work(next.value, stop);
+      await work(next.value, stop.signal);
     }
   }
   await Promise.all(
     Array.from({ length: most }, () =>
       lane().catch((error: unknown) => {
         failures.push(error);
-        broken.abort(error);
+        stop.abort(error);
       }),
     ),
   );
+  stop.release();
   await items.return?.();
   if (failures.length > 0) throw failures[0];
 }

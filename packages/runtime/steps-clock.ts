@@ -4,7 +4,7 @@
  * The bug this prevents: a test that waits for real minutes, or one whose order of events depends on the machine. Between two
  * sleepers everything that follows from the first has run, so that what happens depends on nothing but the numbers.
  */
-import type { Clock } from "./clock.ts";
+import { type Clock, sleepBy } from "./clock.ts";
 import { popTimed, pushTimed } from "./soonest.ts";
 
 export interface StepsClock extends Clock {
@@ -26,8 +26,8 @@ export interface StepsClockOptions {
 interface Sleeper {
   readonly atMs: number;
   readonly order: number;
-  /** Undefined once it was woken by its signal: then it only waits to be taken off the heap. */
-  wake: (() => void) | undefined;
+  /** Undefined once it rang or was called off: then it only waits to be taken off the heap. */
+  ring: (() => void) | undefined;
 }
 
 export function stepsClock(options: StepsClockOptions = {}): StepsClock {
@@ -38,32 +38,36 @@ export function stepsClock(options: StepsClockOptions = {}): StepsClock {
   let steps = 0;
   const heap: Sleeper[] = [];
 
+  function alarm(ms: number, ring: () => void): () => void {
+    const sleeper: Sleeper = { atMs: now + Math.max(0, ms), order: order++, ring };
+    sleeping++;
+    pushTimed(heap, sleeper);
+    return () => void take(sleeper);
+  }
+
+  /** What it rings, once. */
+  function take(sleeper: Sleeper): (() => void) | undefined {
+    const { ring } = sleeper;
+    if (ring !== undefined) sleeping--;
+    sleeper.ring = undefined;
+    return ring;
+  }
+
   return {
     now: () => now,
     random,
     sleepers: () => sleeping,
-    sleep: (ms, signal) =>
-      new Promise((resolve) => {
-        if (signal?.aborted) return resolve();
-        const wake = () => {
-          sleeper.wake = undefined;
-          sleeping--;
-          signal?.removeEventListener("abort", wake);
-          resolve();
-        };
-        const sleeper: Sleeper = { atMs: now + Math.max(0, ms), order: order++, wake };
-        sleeping++;
-        pushTimed(heap, sleeper);
-        signal?.addEventListener("abort", wake, { once: true });
-      }),
+    alarm,
+    sleep: sleepBy(alarm),
     async pass(ms) {
       const until = now + ms;
       await settled();
       for (let next = heap[0]; next !== undefined && next.atMs <= until; next = heap[0]) {
         popTimed(heap);
-        if (next.wake === undefined) continue;
+        const ring = take(next);
+        if (ring === undefined) continue;
         now = next.atMs;
-        next.wake();
+        ring();
         await (++steps % stepsPerTurn === 0 ? settled() : promisesSettled());
       }
       now = until;

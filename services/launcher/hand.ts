@@ -135,20 +135,17 @@ async function siblings(
   signal: AbortSignal,
 ): Promise<number> {
   const writing: Promise<void>[] = [];
-  const over = new AbortController();
   let open = works.length;
   let answers: Entry[] = [];
-  let isTimed = false;
+  let callOff: (() => void) | undefined;
   let created = 0;
   const flush = (): void => {
     if (answers.length > 0) writing.push(write(answers, signal));
     answers = [];
   };
-  const late = async (): Promise<void> => {
-    isTimed = true;
-    await parts.clock.sleep(SIBLINGS_MS, over.signal);
-    isTimed = false;
-    if (!over.signal.aborted) flush();
+  const late = (): void => {
+    callOff = undefined;
+    flush();
   };
   const one = async (work: Work): Promise<void> => {
     try {
@@ -159,11 +156,11 @@ async function siblings(
       open--;
       leave();
       if (answers.length >= TOGETHER || open === 0) flush();
-      else if (answers.length > 0 && !isTimed) void late();
+      else if (answers.length > 0) callOff ??= parts.clock.alarm(SIBLINGS_MS, late);
     }
   };
   const done = await Promise.allSettled(works.map(one));
-  over.abort("over");
+  callOff?.();
   const written = await Promise.allSettled(writing);
   for (const it of [...done, ...written]) if (it.status === "rejected") throw it.reason;
   return created;

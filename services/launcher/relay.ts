@@ -112,11 +112,12 @@ async function story(parts: Parts, signal: AbortSignal): Promise<void> {
 /** Until the broker has answered for all of them, or so long: who is later than that rings, and the others go on. */
 async function atMost(clock: Parts["clock"], ms: number, told: readonly Promise<void>[], late: () => void): Promise<void> {
   if (told.length === 0) return;
-  const timer = new AbortController();
-  const all = Promise.all(told).then(() => "all" as const);
-  const first = await Promise.race([all, clock.sleep(ms, timer.signal)]);
-  timer.abort("answered");
-  if (first !== "all") void all.then(late);
+  const { promise: up, resolve } = Promise.withResolvers<"up">();
+  const callOff = clock.alarm(ms, () => resolve("up"));
+  const all = Promise.all(told);
+  const first = await Promise.race([all, up]);
+  callOff();
+  if (first === "up") void all.then(late);
 }
 
 async function publishEvent({ broker, installation }: Parts, event: OutboxEvent, signal: AbortSignal): Promise<void> {

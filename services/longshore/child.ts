@@ -78,26 +78,25 @@ async function stopChild(child: ChildProcess, ended: Promise<unknown>): Promise<
   if (child.exitCode !== null || child.signalCode !== null) return;
   child.kill("SIGCONT");
   child.kill("SIGTERM");
-  const late = new AbortController();
-  void clock.sleep(10_000, late.signal).then(() => late.signal.aborted || child.kill("SIGKILL"));
+  const callOff = clock.alarm(10_000, () => child.kill("SIGKILL"));
   await ended;
-  late.abort();
+  callOff();
 }
 
 /** The promise, or a Failure that says what did not come. */
 export async function inTime<T>(promise: Promise<T>, ms: number, what: string, signal?: AbortSignal): Promise<T> {
-  const over = new AbortController();
-  const stopped = () => over.abort();
+  const { promise: given, reject } = Promise.withResolvers<never>();
+  const giveUp = (code: string, message: string) => reject(new Failure("halt", code, message));
+  const stopped = () => giveUp("Stopped", "stopped");
+  if (signal?.aborted) stopped();
   signal?.addEventListener("abort", stopped, { once: true });
-  const late = clock.sleep(ms, over.signal).then((): never => {
-    if (signal?.aborted) throw new Failure("halt", "Stopped", "stopped");
-    throw new Failure("halt", "TooSlow", `${what} did not come within ${ms / 1000} s: this machine may be very busy; try again`);
-  });
-  late.catch(() => undefined);
+  const callOff = clock.alarm(ms, () =>
+    giveUp("TooSlow", `${what} did not come within ${ms / 1000} s: this machine may be very busy; try again`),
+  );
   try {
-    return await Promise.race([promise, late]);
+    return await Promise.race([promise, given]);
   } finally {
     signal?.removeEventListener("abort", stopped);
-    over.abort();
+    callOff();
   }
 }

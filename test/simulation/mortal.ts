@@ -4,7 +4,7 @@
  * The bug this prevents: a "crash" that is really an orderly stop. Here nothing of it runs any further, not even a `finally`:
  * its promises never settle, while whatever it had sent goes on its way.
  */
-import type { Clock } from "@longshore/runtime/clock.ts";
+import { type Clock, sleepBy } from "@longshore/runtime/clock.ts";
 
 export interface Mortal {
   readonly name: string;
@@ -37,19 +37,21 @@ export function mortal({ name, clock, skewMs = 0 }: MortalOptions): Mortal {
     else if (state === "frozen") pending.push(work);
   }
 
+  function alarm(ms: number, ring: () => void): () => void {
+    let off = false;
+    // Nothing is punctual to the millisecond; the fraction puts neighbours in one order or the other.
+    const callOff = clock.alarm(ms + clock.random(), () => wake(() => off || ring()));
+    return () => {
+      off = true; // one that was due while it was frozen rings after the thaw, unless what rang before it calls it off
+      callOff();
+    };
+  }
+
   return {
     name,
     state: () => state,
     wake,
-    clock: {
-      now: () => clock.now() + skewMs,
-      random: () => clock.random(),
-      sleep: (ms, signal) =>
-        new Promise((resolve) => {
-          // Nothing is punctual to the millisecond; the fraction puts neighbours in one order or the other.
-          void clock.sleep(ms + clock.random(), signal).then(() => wake(resolve));
-        }),
-    },
+    clock: { now: () => clock.now() + skewMs, random: () => clock.random(), alarm, sleep: sleepBy(alarm) },
     hear: (answer) =>
       new Promise((resolve, reject) => {
         answer.then(

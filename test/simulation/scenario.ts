@@ -101,7 +101,7 @@ export function scenarioOf(seed: number): Scenario {
     clusters,
     launchers,
     watchers,
-    pollMs: chance.pick([4_000, 12_000, 30_000, 30_000]),
+    pollMs: chance.pick([8_000, 20_000, 30_000, 30_000]),
     skewMs: { launcher: Array.from({ length: launchers }, skew), cluster: skew() },
     lanes: chance.pick([1, 3, 8]),
     deeds: [...publishes, ...troubles].toSorted((a, b) => a.atMs - b.atMs),

@@ -3,7 +3,7 @@
  *
  * The bug this prevents: tests that wait for real minutes, or that pass because the machine was fast.
  */
-import type { Clock } from "@longshore/runtime/clock.ts";
+import { type Clock, sleepBy } from "@longshore/runtime/clock.ts";
 
 export interface VirtualClock extends Clock {
   /** How long each sleep that came to its end was, in order. */
@@ -37,39 +37,23 @@ export function virtualClock({
     });
   }
 
-  return {
-    slept,
-    now: () => nowMs,
-    random,
-    sleep: (ms, signal) =>
-      new Promise((resolve) => {
-        if (signal?.aborted) return resolve();
-        const done = () => {
-          sleepers.delete(sleeper);
-          signal?.removeEventListener("abort", done);
-          resolve();
-        };
-        const wake = () => {
-          slept.push(ms);
-          done();
-        };
-        const sleeper = { atMs: nowMs + ms, wake };
-        sleepers.add(sleeper);
-        signal?.addEventListener("abort", done, { once: true });
-        schedule();
-      }),
-  };
+  function alarm(ms: number, ring: () => void): () => void {
+    const wake = () => {
+      sleepers.delete(sleeper);
+      slept.push(ms);
+      ring();
+    };
+    const sleeper = { atMs: nowMs + ms, wake };
+    sleepers.add(sleeper);
+    schedule();
+    return () => void sleepers.delete(sleeper);
+  }
+
+  return { slept, now: () => nowMs, random, alarm, sleep: sleepBy(alarm) };
 }
 
 /** A clock that stands: for tests with real sockets, whose bounds are not what is tested. */
 export function standingClock(atMs: number): Clock {
-  return {
-    now: () => atMs,
-    random: () => 0.5,
-    sleep: (_ms, signal) =>
-      new Promise((resolve) => {
-        if (signal?.aborted) resolve();
-        else signal?.addEventListener("abort", () => resolve(), { once: true });
-      }),
-  };
+  const alarm = () => () => undefined;
+  return { now: () => atMs, random: () => 0.5, alarm, sleep: sleepBy(alarm) };
 }

@@ -33,7 +33,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G3", "G5", "G10"],
-    seeds: [135],
+    seeds: [544],
   },
   {
     name: "◆ a fence that has passed shows that nothing has landed",
@@ -58,7 +58,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       edit("services/launcher/close.ts", "if (!isFenced(attempt, nowMs))", "if (!isFenced(attempt, await parts.ledger.now()))"),
     ],
     breaks: ["G3", "G10"],
-    seeds: [173, 354],
+    seeds: [289],
   },
   {
     name: "◆ the watcher's view of the pods says that a deleted Job's are gone",
@@ -92,7 +92,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G5", "G10"],
-    seeds: [566],
+    seeds: [86],
   },
   {
     name: "◆ a stray is released although a create of its name may still land",
@@ -106,7 +106,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       edit("packages/domain/run/moves/answers.ts", "if (isOpen(heard)) return closing(heard, cause, diagnosis, context);", ""),
     ],
     breaks: ["G5", "G3", "G10"],
-    seeds: [741],
+    seeds: [594],
   },
   {
     name: "◆ a refusal for now frees the slot although an older create is on the wire",
@@ -130,7 +130,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G5", "G3", "G10"],
-    seeds: [140],
+    seeds: [718],
   },
   {
     name: "◆ only running pods are unfinished",
@@ -181,7 +181,7 @@ const LOOPS: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G3", "G10"],
-    seeds: [13],
+    seeds: [75],
   },
   {
     name: "the hold is released before the outcome is recorded",
@@ -224,7 +224,7 @@ const LOOPS: readonly PlantedBug[] = [
     name: "an occupant is adopted as if it were the Job",
     edits: [edit("services/launcher/look.ts", 'if (job.mark?.occupant === true) return { kind: "occupant", job };', "")],
     breaks: ["Liveness", "G3", "G5", "G10"],
-    seeds: [3839],
+    seeds: [2227],
   },
   {
     name: "what the watch calls DELETED is gone",
