@@ -43,7 +43,7 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
   const database = openDatabase(url, { poolMax, log, onRing: (bells) => tell(bells) });
   try {
     if (options.unsafeForTests !== true) await refuseForgetful(database);
-    const { schema } = await prepareSchema(url, { migrate });
+    const { schema } = await prepareSchema(database, url, { migrate });
     const epoch = await enter(database, installation);
     const parts = { database, epoch, jobName, log };
     const changes = openChanges(url, { clock, log, isOwn: database.isOwn });
