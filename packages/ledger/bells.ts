@@ -5,7 +5,7 @@
  */
 import type { Bell } from "./port.ts";
 
-export const BELLS: readonly Bell[] = ["waiting", "ready", "closing", "ended", "outbox", "strays", "notices"];
+export const BELLS: readonly Bell[] = ["waiting", "ready", "claimed", "live", "closing", "ended", "outbox", "strays", "notices"];
 
 export type Listeners = Set<(bells: readonly Bell[]) => void>;
 

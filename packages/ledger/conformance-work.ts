@@ -1,11 +1,12 @@
 /** Conformance: attempts are placed, claimed and taken by one at a time, and nothing that is due is forgotten. */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
+import type { GroupName } from "@longshore/contract/ids.ts";
 import { moveAttempt } from "@longshore/domain/run/lifecycle.ts";
 import { FENCE_MS } from "@longshore/domain/run/record.ts";
 import type { Test } from "tap";
 import {
   cancelled, claimAll, claimed, complete, type Conforming, created, EAST, entry, finish, groupsOf, HOUR_MS, ids, judge, LIMITS,
-  released, runId, storyOf, wanted, WEST, first
+  released, runId, storyOf, uid, wanted, WEST, first
 } from "./conformance-parts.ts"; // biome-ignore format: a list of names
 import type { Judge, Ledger, Work } from "./port.ts";
 
@@ -247,6 +248,41 @@ export async function taking(t: Test, { open }: Conforming): Promise<void> {
     await opened.pass(HOUR_MS);
     t.same(await ledger.take({ ...asked, state: "ended" }), [], "done needs nobody");
     t.same((await ledger.counts()).attempts, { done: 30 });
+  });
+
+  await t.test("what is due of these groups is told by its bells, until somebody has taken it", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    const due = async (...groups: readonly GroupName[]) => (await ledger.due(groups)).toSorted();
+    await ledger.putGroups(groupsOf(5, 5));
+    t.same(await due(EAST, WEST), []);
+    await ledger.admit([wanted("a")]);
+    t.same(await due(EAST), [], "what waits is nobody's group's");
+    await ledger.place({ most: 10, judge });
+    t.same(await due(EAST, WEST), ["ready"]);
+    t.same(await due(WEST), []);
+    t.same(await due(), []);
+    const work = first(await claimAll(ledger));
+    t.same(await due(EAST), []);
+    await opened.pass(30_000);
+    t.same(await due(EAST), ["claimed", "ready"], "its claim ran out: made again, or looked at");
+    await ledger.record([entry(work, created(work))]);
+    t.same(await due(EAST), []);
+    await opened.pass(HOUR_MS);
+    t.same(await due(EAST), ["live"]);
+    await ledger.take({ state: "live", group: EAST, most: 10, holdMs: 60_000 });
+    t.same(await due(EAST), []);
+    await ledger.admit([cancelled("a")]);
+    t.same(await due(EAST), ["closing"]);
+    await endAll(ledger, [work]);
+    t.same(await due(EAST), ["ended"]);
+    const { run, attempt } = work;
+    await ledger.addStray({ run: run.id, kind: "stray", group: EAST, name: attempt.name, uid: uid("another") });
+    t.same(await due(WEST, EAST), ["ended", "strays"]);
+    t.same(await due(WEST), []);
+    await ledger.record([entry(work, released)]);
+    await ledger.takeStrays({ group: EAST, most: 10, holdMs: 60_000 });
+    t.same(await due(EAST), []);
   });
 }
 

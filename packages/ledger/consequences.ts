@@ -32,6 +32,15 @@ const BELLS: Readonly<Partial<Record<AttemptState, Bell>>> = {
   ended: "ended",
 };
 
+/** For whom what is due in such a state is work. A claim that ran out is made again, or looked at once its fence has passed. */
+export const DUE: Readonly<Partial<Record<AttemptState, readonly Bell[]>>> = {
+  ready: ["ready"],
+  claimed: ["ready", "claimed"],
+  live: ["live"],
+  closing: ["closing"],
+  ended: ["ended"],
+};
+
 /** What to ring after these: there is something to do now. */
 export function bellsOf(changes: readonly Change[], nowMs: number): readonly Bell[] {
   const rings = new Set<Bell>();

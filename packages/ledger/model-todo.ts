@@ -1,10 +1,12 @@
 /** The model's answers to each loop's question: place, claim, take, strays. */
+import type { GroupName } from "@longshore/contract/ids.ts";
 import type { Advancing } from "@longshore/domain/run/advance.ts";
 import { moveAttempt } from "@longshore/domain/run/lifecycle.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { attemptIn, type Change, closedBy, decidePlaces, isChanged } from "./decide.ts";
+import { DUE } from "./consequences.ts";
 import * as its from "./model-tables.ts";
-import type { Ledger, Placed, Work } from "./port.ts";
+import type { Bell, Ledger, Placed, Work } from "./port.ts";
 
 const isDue = ({ attempt }: its.Located, nowMs: number): boolean => attempt.dueMs !== undefined && attempt.dueMs <= nowMs;
 
@@ -69,6 +71,14 @@ export function takeDue(
     .filter((it) => it.attempt.group === group && it.attempt.state === state && isDue(it, nowMs) && !mayLand(it))
     .toSorted(its.byUrgency);
   return due.slice(0, most).flatMap((it) => workOf(it.run, its.setAttempt(it, { dueMs: nowMs + holdMs }), nowMs));
+}
+
+export function dueBells(tables: its.Tables, groups: readonly GroupName[], nowMs: number): readonly Bell[] {
+  const isAsked = (group: GroupName | undefined): boolean => group !== undefined && groups.includes(group);
+  const due = its.attemptsOf(tables).filter((it) => isAsked(it.attempt.group) && isDue(it, nowMs));
+  const strays = [...tables.strays.values()].some(({ stray, dueMs }) => isAsked(stray.group) && dueMs <= nowMs);
+  const bells = due.flatMap(({ attempt }) => DUE[attempt.state] ?? []);
+  return [...new Set(strays ? [...bells, "strays" as const] : bells)];
 }
 
 export function strayCalls(

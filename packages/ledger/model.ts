@@ -15,7 +15,7 @@ import { BELLS, listener } from "./bells.ts";
 import { decideEntries, decideIntake, isChanged, isRemembered, unchanged } from "./decide.ts";
 import { groupCalls, outboxCalls, peopleCalls, prune } from "./model-ask.ts";
 import * as its from "./model-tables.ts";
-import { claimDue, placeDue, strayCalls, takeDue } from "./model-todo.ts";
+import { claimDue, dueBells, placeDue, strayCalls, takeDue } from "./model-todo.ts";
 import type { Admitted, Intake, Ledger, Recorded } from "./port.ts";
 
 /** "refused": the call did not arrive, nothing happened. "lost": it was done, and the answer did not come. */
@@ -83,6 +83,7 @@ function connected(
     place: (asked) => call("place", () => placeDue(tables, asked, at())),
     claim: (asked) => call("claim", () => claimDue(tables, asked, clock.now())),
     take: (asked) => call("take", () => takeDue(tables, asked, clock.now())),
+    due: (groups) => call("due", () => dueBells(tables, groups, clock.now())),
     ...strayCalls(tables, clock, call),
     ...outboxCalls(tables, clock, call),
     ...groupCalls(tables, at, clock, call),

@@ -58,6 +58,9 @@ export interface Ledger extends AsyncDisposable {
   settleStray(stray: StrayWork): Promise<void>;
   addStray(stray: Omit<StrayWork, "holdUntilMs">): Promise<void>;
 
+  /** For whom of these groups' loops something is due now: asked by one for all of them, who else would each ask all the time. */
+  due(groups: readonly GroupName[]): Promise<readonly Bell[]>;
+
   // ── The outbox ──
   /** Takes the partitions that are free or ours; the rest are other relays'. Returns those held, until the lease ends. */
   holdPartitions(owner: string, leaseMs: number): Promise<readonly number[]>;
@@ -105,7 +108,7 @@ export interface Ledger extends AsyncDisposable {
   describe(): Promise<{ readonly product: string; readonly schema: string }>;
 }
 
-export type Bell = "waiting" | "ready" | "closing" | "ended" | "outbox" | "strays" | "notices";
+export type Bell = "waiting" | "ready" | "claimed" | "live" | "closing" | "ended" | "outbox" | "strays" | "notices";
 
 export interface Intake {
   /** Absent only for an "invalid" command whose run could not be read. */

@@ -8,9 +8,10 @@
 import type { GroupName, RunId, Uid } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
 import { FENCE_MS } from "@longshore/domain/run/record.ts";
-import type { Cancel, Plan } from "@longshore/domain/run/record.ts";
+import type { AttemptState, Cancel, Plan } from "@longshore/domain/run/record.ts";
 import type { Database, Statement } from "./connection.ts";
-import type { Ledger, Standing, StrayWork, Work } from "./port.ts";
+import { DUE } from "./consequences.ts";
+import type { Bell, Ledger, Standing, StrayWork, Work } from "./port.ts";
 import { ATTEMPT_COLUMNS, ATTEMPT_GROUP, type AttemptColumns, attemptOf, planOf } from "./rows.ts";
 import { CHANNEL } from "./write.ts";
 
@@ -70,6 +71,18 @@ with due as materialized (
   update attempt a set due = date_trunc('milliseconds', clock_timestamp()) + make_interval(secs => $4) from due where a.key = due.key
   returning a.*
 )${WITH_RUN("taken")}`,
+};
+
+const DUE_NOW: Statement = {
+  name: "due",
+  text: `
+select distinct s.state as what
+from cluster_group g cross join unnest($2::text[]) as s(state)
+where g.name = any($1) and exists (select from attempt a where a.group_id = g.id and a.state = s.state and a.due <= now())
+union all
+select 'stray' where exists (
+  select from object o join cluster_group g on g.id = o.group_id where g.name = any($1) and o.due <= now()
+)`,
 };
 
 const TAKE_STRAYS: Statement = {
@@ -135,6 +148,11 @@ export function takeQueries(database: Database) {
 
     take: async ({ state, group, most, holdMs }: Parameters<Ledger["take"]>[0]): Promise<readonly Work[]> =>
       (await database.all<WorkColumns>(TAKE, [group, state, most, holdMs / 1000])).map(workOf),
+
+    due: async (groups: readonly GroupName[]): Promise<readonly Bell[]> => {
+      const rows = await database.all<{ what: AttemptState | "stray" }>(DUE_NOW, [groups, Object.keys(DUE)]);
+      return rows.flatMap(({ what }) => (what === "stray" ? ["strays" as const] : (DUE[what] ?? [])));
+    },
 
     takeStrays: async ({ group, most, holdMs }: Parameters<Ledger["takeStrays"]>[0]): Promise<readonly StrayWork[]> => {
       const rows = await database.all<StrayColumns>(TAKE_STRAYS, [group, most, holdMs / 1000]);

@@ -19,7 +19,7 @@ const MOST = 32;
 
 export function close(parts: Parts, cluster: Cluster) {
   return (signal: AbortSignal): Promise<void> =>
-    steadily(parts, { what: `close ${cluster.name}`, ms: parts.timing.pollMs, bell: parts.bells.closing, signal }, (signal) =>
+    steadily(parts, { what: `close ${cluster.name}`, ms: parts.timing.lookMs, bell: parts.bells.closing, signal }, (signal) =>
       drain(signal, async () => {
         const holdMs = againMs(parts, cluster.name);
         const works = await parts.ledger.take({ state: "closing", group: cluster.name, most: MOST, holdMs });

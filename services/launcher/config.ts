@@ -96,6 +96,7 @@ export function timingIn({ claim, hold, poll, probe, tally, lease }: LauncherCon
     claimMs: claim ?? TIMING.claimMs,
     holdMs: hold ?? TIMING.holdMs,
     pollMs: poll ?? TIMING.pollMs,
+    lookMs: Math.max(TIMING.lookMs, poll ?? 0),
     placeAgainMs: poll === undefined ? TIMING.placeAgainMs : poll * 5,
     probeMs: probe ?? TIMING.probeMs,
     tallyMs: tally ?? TIMING.tallyMs,

@@ -20,7 +20,7 @@ const MOST = 32;
 
 export function expire(parts: Parts, cluster: Cluster) {
   return (signal: AbortSignal): Promise<void> =>
-    steadily(parts, { what: `expire ${cluster.name}`, ms: parts.timing.pollMs, signal }, (signal) =>
+    steadily(parts, { what: `expire ${cluster.name}`, ms: parts.timing.lookMs, bell: parts.bells.live, signal }, (signal) =>
       drain(signal, async () => {
         const works = await parts.ledger.take({ state: "live", group: cluster.name, most: MOST, holdMs: parts.timing.holdMs });
         // Asked once for all that wait for a node; most of them could go nowhere else, and need no look.

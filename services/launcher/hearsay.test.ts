@@ -29,7 +29,7 @@ async function launching(t: Test, it: Stage): Promise<void> {
   const { parts } = await started(it);
   const stop = new AbortController();
   t.teardown(() => stop.abort());
-  const loops = launcherLoops({ ...parts, timing: { ...parts.timing, pollMs: 3_600_000 } });
+  const loops = launcherLoops({ ...parts, timing: { ...parts.timing, pollMs: 3_600_000, lookMs: 3_600_000 } });
   for (const name of ["place", `launch ${GROUP}`, `probe ${GROUP}`]) void loops[name]?.(stop.signal);
 }
 

@@ -5,6 +5,7 @@
  *   claim (ledger) ──▶ POST (cluster) ──▶ record (ledger)      the last two in hand.ts
  *        died here: the claim runs out, the next POST meets 409 and adopts ──┘
  */
+import type { Work } from "@longshore/ledger/port.ts";
 import type { Hand } from "./hand.ts";
 import { look } from "./look.ts";
 import { type Cluster, mayClaim, type Parts } from "./parts.ts";
@@ -20,7 +21,7 @@ export function launch(parts: Parts, cluster: Cluster, hand: Hand) {
 /** What was placed while nobody had room for it, and claims that ran out. What is placed where there is room needs no asking. */
 function claiming(parts: Parts, { name: group, createsPerSecond }: Cluster, hand: Hand, signal: AbortSignal): Promise<void> {
   const turns = pace(parts.clock, createsPerSecond);
-  return steadily(parts, { what: `launch ${group}`, ms: parts.timing.pollMs, bell: parts.bells.ready, signal }, (signal) =>
+  return steadily(parts, { what: `launch ${group}`, ms: parts.timing.lookMs, bell: parts.bells.ready, signal }, (signal) =>
     drain(signal, async () => {
       hand.check();
       if (!mayClaim(parts, group) || !hand.wants()) return false;
@@ -68,27 +69,22 @@ const UNFENCED_MOST = 24;
 
 /** Claims that nobody answered and whose fence has passed: a look begun after that decides. */
 function unfence(parts: Parts, cluster: Cluster, signal: AbortSignal): Promise<void> {
-  return steadily(parts, { what: `unfence ${cluster.name}`, ms: parts.timing.pollMs * 5, signal }, async (signal) => {
-    const works = await parts.ledger.take({
-      state: "claimed",
-      group: cluster.name,
-      most: UNFENCED_MOST,
-      holdMs: parts.timing.holdMs,
-    });
-    for (const work of works) {
-      const { run, attempt, nowMs } = work;
-      const of = { run: run.id, step: attempt.step, n: attempt.n };
-      const seen = await look(parts, cluster, work, signal);
-      if (seen.kind === "ours") {
-        const { uid, resourceVersion } = seen.job;
-        await parts.recording({
-          ...of,
-          input: { kind: "created", uid, rv: resourceVersion, group: cluster.name, adopted: true },
-        });
-      } else if (seen.kind !== "unseen") {
-        const found = seen.kind === "missing" ? "nothing" : "foreign";
-        await parts.recording({ ...of, input: { kind: "fencePassed", claimNo: attempt.claimNo, begunAtMs: nowMs, found } });
-      }
-    }
+  const asked = { state: "claimed", group: cluster.name, most: UNFENCED_MOST, holdMs: parts.timing.holdMs } as const;
+  const { lookMs: ms } = parts.timing;
+  return steadily(parts, { what: `unfence ${cluster.name}`, ms, bell: parts.bells.claimed, signal }, async (signal) => {
+    for (const work of await parts.ledger.take(asked)) await unfenceOne(parts, cluster, work, signal);
   });
+}
+
+async function unfenceOne(parts: Parts, cluster: Cluster, work: Work, signal: AbortSignal): Promise<void> {
+  const { run, attempt, nowMs } = work;
+  const of = { run: run.id, step: attempt.step, n: attempt.n };
+  const seen = await look(parts, cluster, work, signal);
+  if (seen.kind === "ours") {
+    const { uid, resourceVersion: rv } = seen.job;
+    await parts.recording({ ...of, input: { kind: "created", uid, rv, group: cluster.name, adopted: true } });
+  } else if (seen.kind !== "unseen") {
+    const found = seen.kind === "missing" ? "nothing" : "foreign";
+    await parts.recording({ ...of, input: { kind: "fencePassed", claimNo: attempt.claimNo, begunAtMs: nowMs, found } });
+  }
 }

@@ -15,6 +15,7 @@ import { relay } from "./relay.ts";
 import { release } from "./release.ts";
 import { prune, sweep } from "./sweep.ts";
 import { tally, type Unknown } from "./tally.ts";
+import { wake } from "./wake.ts";
 
 export function launcherLoops(parts: Parts): Readonly<Record<string, Loop>> {
   const { clusters } = parts;
@@ -34,6 +35,7 @@ export function launcherLoops(parts: Parts): Readonly<Record<string, Loop>> {
     relay: relay(parts), // events → broker, per run in order
     prune: prune(parts), // the ledger's leftovers
     listen: listen(parts), // the ledger's hints → bells
+    wake: wake(parts), // what is due by now → bells
   };
 
   function handOf(cluster: Cluster): Hand {

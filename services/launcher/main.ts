@@ -24,14 +24,14 @@ import { secretOf } from "@longshore/runtime/config-secrets.ts";
 import { failpoints } from "@longshore/runtime/failpoint.ts";
 import { serveHealth } from "@longshore/runtime/health.ts";
 import type { Log } from "@longshore/runtime/log.ts";
-import { backOff, batch, bell, type Ending, together } from "@longshore/runtime/loop.ts";
+import { backOff, batch, type Ending, together } from "@longshore/runtime/loop.ts";
 import { openMetrics } from "@longshore/runtime/metrics.ts";
 import { runProgram } from "@longshore/runtime/program.ts";
 import { announce, openAnnouncing } from "./announce.ts";
 import { LauncherConfig, limitsIn, timingIn } from "./config.ts";
 import { openKeys } from "./keys.ts";
 import { launcherLoops } from "./loops.ts";
-import { type Cluster, FAILPOINTS, type Parts, viewsOf } from "./parts.ts";
+import { bellsBy, type Cluster, FAILPOINTS, type Parts, viewsOf } from "./parts.ts";
 import { launcherHealth } from "./health.ts";
 
 const APPLIED_MOST = 256;
@@ -82,7 +82,7 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
     lanes: inFlight,
     fail: failpoints(config.failpoint, FAILPOINTS),
     pause: backOff(clock),
-    bells: { waiting: bell(clock), ready: bell(clock), closing: bell(clock), ended: bell(clock), outbox: bell(clock), strays: bell(clock), notices: bell(clock) },
+    bells: bellsBy(clock),
     admitting: batch({ most: inFlight }, (intakes) => ledger.admit(intakes)),
     recording: batch({ most: APPLIED_MOST, waitingMost: RECORDING_MOST * (10 + groups.clusters.length) }, (entries) => ledger.record(entries)),
   }; // biome-ignore format: a parts list

@@ -9,7 +9,7 @@ import type { Bell as Ring, Entry, GroupState, Intake, Admitted, Ledger, Recorde
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Failpoint } from "@longshore/runtime/failpoint.ts";
 import type { Log } from "@longshore/runtime/log.ts";
-import type { Bell, Pause } from "@longshore/runtime/loop.ts";
+import { type Bell, bell, type Pause } from "@longshore/runtime/loop.ts";
 import type { Metrics } from "@longshore/runtime/metrics.ts";
 import type { Keys } from "./keys.ts";
 
@@ -53,8 +53,10 @@ export interface Timing {
   readonly claimMs: number;
   /** How long an item taken from the ledger is ours to act on. */
   readonly holdMs: number;
-  /** Between looks at the ledger when no bell rings. */
+  /** Between looks at the ledger when no bell rings: by one for all loops of groups (wake.ts), and by those that are nobody's group. */
   readonly pollMs: number;
+  /** Between the looks that each loop of a group takes by itself. */
+  readonly lookMs: number;
   /** Until a run that found no room is placed again, if no slot is freed before. */
   readonly placeAgainMs: number;
   readonly probeMs: number;
@@ -67,6 +69,7 @@ export const TIMING: Timing = {
   claimMs: 20_000,
   holdMs: 15_000,
   pollMs: 1_000,
+  lookMs: 15_000,
   placeAgainMs: 5_000,
   probeMs: 10_000,
   tallyMs: 120_000,
@@ -100,6 +103,18 @@ export interface Parts {
   readonly admitting: (intake: Intake) => Promise<Admitted>;
   readonly recording: (entry: Entry) => Promise<Recorded>;
 }
+
+export const bellsBy = (clock: Clock): Parts["bells"] => ({
+  waiting: bell(clock),
+  ready: bell(clock),
+  claimed: bell(clock),
+  live: bell(clock),
+  closing: bell(clock),
+  ended: bell(clock),
+  outbox: bell(clock),
+  strays: bell(clock),
+  notices: bell(clock),
+});
 
 /** What is known of a group before we have asked it ourselves. */
 export const hearsayOf = ({ namespaceUid, health, diagnosis }: GroupState): GroupView => ({

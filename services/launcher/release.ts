@@ -20,7 +20,7 @@ const RECORDED = { [ANNOTATIONS.hold]: WITHOUT_HOLD.recorded };
 
 export function release(parts: Parts, cluster: Cluster) {
   return (signal: AbortSignal): Promise<void> =>
-    steadily(parts, { what: `release ${cluster.name}`, ms: parts.timing.pollMs, bell: parts.bells.ended, signal }, (signal) =>
+    steadily(parts, { what: `release ${cluster.name}`, ms: parts.timing.lookMs, bell: parts.bells.ended, signal }, (signal) =>
       drain(signal, async () => {
         const works = await parts.ledger.take({ state: "ended", group: cluster.name, most: MOST, holdMs: parts.timing.holdMs });
         await sideBySide(works, (work) => releaseOne(parts, cluster, work, signal));

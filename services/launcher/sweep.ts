@@ -15,7 +15,7 @@ const MOST = 32;
 
 export function sweep(parts: Parts, cluster: Cluster) {
   return (signal: AbortSignal): Promise<void> =>
-    steadily(parts, { what: `sweep ${cluster.name}`, ms: parts.timing.pollMs, bell: parts.bells.strays, signal }, (signal) =>
+    steadily(parts, { what: `sweep ${cluster.name}`, ms: parts.timing.lookMs, bell: parts.bells.strays, signal }, (signal) =>
       drain(signal, async () => {
         const holdMs = againMs(parts, cluster.name);
         const strays = await parts.ledger.takeStrays({ group: cluster.name, most: MOST, holdMs });

@@ -102,6 +102,7 @@ export function heardLedger({ model, process, clock, trouble, history, trace }: 
     place: heard(inner.place),
     claim: heard(inner.claim),
     take: heard(inner.take),
+    due: heard(inner.due),
     takeStrays: heard(inner.takeStrays),
     settleStray: heard(inner.settleStray),
     addStray: heard(inner.addStray),

@@ -10,11 +10,11 @@ import { type Cluster as Connected, openClusters } from "@longshore/kubernetes/c
 import { openWrites } from "@longshore/kubernetes/write.ts";
 import type { Keys } from "@longshore/launcher/keys.ts";
 import { launcherLoops } from "@longshore/launcher/loops.ts";
-import { type Parts as LauncherParts, TIMING, viewsOf } from "@longshore/launcher/parts.ts";
+import { bellsBy, type Parts as LauncherParts, TIMING, viewsOf } from "@longshore/launcher/parts.ts";
 import type { GroupRow, Ledger } from "@longshore/ledger/port.ts";
 import type { Broker } from "@longshore/broker/port.ts";
 import type { Log } from "@longshore/runtime/log.ts";
-import { backOff, batch, bell, type Ending, together } from "@longshore/runtime/loop.ts";
+import { backOff, batch, type Ending, together } from "@longshore/runtime/loop.ts";
 import type { Metrics } from "@longshore/runtime/metrics.ts";
 import { watcherLoops } from "@longshore/watcher/loops.ts";
 import { TIMING as WATCHER_TIMING } from "@longshore/watcher/parts.ts";
@@ -57,9 +57,9 @@ export async function simulatedLauncher(parts: ProgramParts & { readonly ledger:
     clusters: new Map(clusters),
     views: viewsOf(await ledger.groups()),
     defaults: DEFAULTS,
-    timing: { ...TIMING, pollMs, tallyMs: 30_000 + pollMs, probeMs: Math.max(TIMING.probeMs, pollMs), partitionLeaseMs: Math.max(TIMING.partitionLeaseMs, 3 * pollMs) },
+    timing: { ...TIMING, pollMs, lookMs: 4 * pollMs, tallyMs: 30_000 + pollMs, probeMs: Math.max(TIMING.probeMs, pollMs), partitionLeaseMs: Math.max(TIMING.partitionLeaseMs, 3 * pollMs) },
     pause: backOff(clock),
-    bells: { waiting: bell(clock), ready: bell(clock), closing: bell(clock), ended: bell(clock), outbox: bell(clock), strays: bell(clock), notices: bell(clock) },
+    bells: bellsBy(clock),
     admitting: batch({ most: lanes }, (intakes) => ledger.admit(intakes)),
     recording: batch({ most: 256 }, (entries) => ledger.record(entries)),
   }; // biome-ignore format: a parts list

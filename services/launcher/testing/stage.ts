@@ -23,12 +23,12 @@ import type { JobObject } from "@longshore/pocket/objects.ts";
 import { type PodScript, scriptedPods } from "@longshore/pocket/scripted.ts";
 import { noFailpoint } from "@longshore/runtime/failpoint.ts";
 import type { Fields, Log } from "@longshore/runtime/log.ts";
-import { backOff, batch, bell } from "@longshore/runtime/loop.ts";
+import { backOff, batch } from "@longshore/runtime/loop.ts";
 import { openMetrics } from "@longshore/runtime/metrics.ts";
 import type { Test } from "tap";
 import { admit } from "../admit.ts";
 import { openKeys } from "../keys.ts";
-import { type Cluster, type Parts, TIMING } from "../parts.ts";
+import { bellsBy, type Cluster, type Parts, TIMING } from "../parts.ts";
 import { judge } from "../place.ts";
 import { probeOne } from "../probe.ts";
 
@@ -104,7 +104,7 @@ export async function stage(t: Test, { faults = [], pods = {}, broker = {}, timi
     lanes: 4,
     fail: noFailpoint,
     pause: backOff(clock),
-    bells: { waiting: bell(clock), ready: bell(clock), closing: bell(clock), ended: bell(clock), outbox: bell(clock), strays: bell(clock), notices: bell(clock) },
+    bells: bellsBy(clock),
     admitting: batch({ most: 4 }, (intakes) => ledger.admit(intakes)),
     recording: batch({ most: 256 }, (entries) => ledger.record(entries)),
   }; // biome-ignore format: a parts list

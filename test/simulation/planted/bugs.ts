@@ -33,15 +33,15 @@ const LIFECYCLE: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G3", "G5", "G10"],
-    seeds: [544],
+    seeds: [135, 544],
   },
   {
     name: "◆ a fence that has passed shows that nothing has landed",
     edits: [
       edit(
         "services/launcher/launch.ts",
-        'const seen = await look(parts, cluster, work, signal);\n      if (seen.kind === "ours") {',
-        'const seen = { kind: "missing" } as Awaited<ReturnType<typeof look>>;\n      if (seen.kind === "ours") {',
+        'const seen = await look(parts, cluster, work, signal);\n  if (seen.kind === "ours") {',
+        'const seen = { kind: "missing" } as Awaited<ReturnType<typeof look>>;\n  if (seen.kind === "ours") {',
       ),
     ],
     breaks: ["G3", "G10"],
@@ -58,7 +58,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       edit("services/launcher/close.ts", "if (!isFenced(attempt, nowMs))", "if (!isFenced(attempt, await parts.ledger.now()))"),
     ],
     breaks: ["G3", "G10"],
-    seeds: [289],
+    seeds: [173, 289],
   },
   {
     name: "◆ the watcher's view of the pods says that a deleted Job's are gone",
