@@ -1,7 +1,7 @@
 /**
- * The migrations, by Kysely: loaded only where there is something to migrate, since it is a third of what a start costs.
+ * The migrations, by Kysely: loaded only where there is something to migrate, since loading it is a fifth of what a start costs.
  *
- * The failures this prevents: two launchers that migrate at once, and an old launcher on a newer ledger.
+ * The failure this prevents: two launchers that migrate at once.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import { Kysely, PostgresDialect } from "kysely";

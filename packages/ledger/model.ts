@@ -22,6 +22,8 @@ import type { Admitted, Intake, Ledger, Recorded } from "./port.ts";
 export interface Fault {
   readonly beforeMs?: number;
   readonly afterMs?: number;
+  /** Where it answers with nothing; `afterMs` unless told. */
+  readonly nothingAfterMs?: number;
   readonly end?: "refused" | "lost";
 }
 
@@ -62,14 +64,14 @@ function connected(
 
   /** Decides and writes without an await between, and then has the network do its worst. */
   async function call<T>(name: keyof Ledger, work: () => T): Promise<T> {
-    const { beforeMs = 0, afterMs = 0, end } = connecting.fault?.(name) ?? {};
+    const { beforeMs = 0, afterMs = 0, nothingAfterMs = afterMs, end } = connecting.fault?.(name) ?? {};
     if (beforeMs > 0) await clock.sleep(beforeMs);
     if (closing.signal.aborted) throw new Failure("retry", "LedgerUnreachable", "The ledger's connection was closed.");
     if (end === "refused") throw new Failure("retry", "LedgerUnreachable", "The ledger cannot be reached.");
     const result = work();
     connecting.done?.(name, result);
-    // "Nothing" is heard at once: it changed nothing, so nothing can be lost on its way, and idle loops ask for it all the time.
-    if (afterMs > 0 && !(Array.isArray(result) && result.length === 0)) await clock.sleep(afterMs);
+    const backMs = Array.isArray(result) && result.length === 0 ? nothingAfterMs : afterMs;
+    if (backMs > 0) await clock.sleep(backMs);
     if (end === "lost") throw new Failure("retry", "LedgerUnreachable", "The ledger's connection was lost.");
     return result;
   }

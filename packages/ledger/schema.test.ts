@@ -112,14 +112,14 @@ t.test("a schema that is behind is not used, and not changed, by whoever may not
   await (await open(url, { migrate: false }))[Symbol.asyncDispose]();
 });
 
-t.test("a start on a schema that is up to date migrates nothing, and one that is ahead of it is refused", async (t) => {
+t.test("a start on a schema that is up to date, or ahead of the launcher, migrates nothing", async (t) => {
   const url = await server.database();
   await (await open(url))[Symbol.asyncDispose]();
   await query(url, "drop table migration_lock"); // whoever migrates makes it anew
   await (await open(url))[Symbol.asyncDispose]();
   t.same(await query(url, "select to_regclass('migration_lock') as there"), [{ there: null }]);
   await query(url, "insert into migration select '9999-of-tomorrow', timestamp from migration limit 1");
-  t.match((await refused(open(url))).message, /9999-of-tomorrow/);
+  for (const migrate of [true, false]) await (await open(url, { migrate }))[Symbol.asyncDispose]();
 });
 
 t.test("another installation's ledger, and one of a newer Longshore, are refused", async (t) => {

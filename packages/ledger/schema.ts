@@ -19,7 +19,7 @@ export async function prepareSchema(
   url: string,
   { migrate }: { readonly migrate: boolean },
 ): Promise<{ readonly schema: string }> {
-  if (!(await isNewest(database))) {
+  if (!(await isUpToDate(database))) {
     const { migrateSchema } = await import("./migrate.ts");
     await migrateSchema(url, { may: migrate });
   }
@@ -30,12 +30,12 @@ const THERE: Statement = {
   name: "migrated",
   text: `select to_regclass('${SCHEMA}.${MIGRATION_TABLE}') is not null as there`,
 };
-const MADE: Statement = { name: "migrations", text: `select name from ${SCHEMA}.${MIGRATION_TABLE} order by name` };
+const MADE: Statement = { name: "migrations", text: `select name from ${SCHEMA}.${MIGRATION_TABLE}` };
 
-/** Neither behind nor ahead of us: what else it may be, the migrator says. */
-async function isNewest(database: Database): Promise<boolean> {
+/** One that is ahead of us is used as it is: whether we understand it the protocol says, as it does to launchers that run already. */
+async function isUpToDate(database: Database): Promise<boolean> {
   const [table] = await database.all<{ there: boolean }>(THERE);
   if (table?.there !== true) return false;
-  const made = await database.all<{ name: string }>(MADE);
-  return made.map(({ name }) => name).join() === NAMES.join();
+  const made = new Set((await database.all<{ name: string }>(MADE)).map(({ name }) => name));
+  return NAMES.every((name) => made.has(name));
 }

@@ -274,25 +274,28 @@ export async function lanes<I>(
   signal: AbortSignal,
 ): Promise<void> {
   const stop = linked(signal);
-  const items = source(stop.signal)[Symbol.asyncIterator]();
   const failures: unknown[] = [];
+  try {
+    const items = source(stop.signal)[Symbol.asyncIterator]();
+    await Promise.all(
+      Array.from({ length: most }, () =>
+        lane(items).catch((error: unknown) => {
+          failures.push(error);
+          stop.abort(error);
+        }),
+      ),
+    );
+    await items.return?.();
+  } finally {
+    stop.release();
+  }
+  if (failures.length > 0) throw failures[0];
 
-  async function lane(): Promise<void> {
+  async function lane(items: AsyncIterator<I>): Promise<void> {
     while (failures.length === 0) {
       const next = await items.next();
       if (next.done === true) return;
       await work(next.value, stop.signal);
     }
   }
-  await Promise.all(
-    Array.from({ length: most }, () =>
-      lane().catch((error: unknown) => {
-        failures.push(error);
-        stop.abort(error);
-      }),
-    ),
-  );
-  stop.release();
-  await items.return?.();
-  if (failures.length > 0) throw failures[0];
 }

@@ -67,12 +67,21 @@ export function stepsClock(options: StepsClockOptions = {}): StepsClock {
         const ring = take(next);
         if (ring === undefined) continue;
         now = next.atMs;
-        ring();
+        rung(ring);
         await (++steps % stepsPerTurn === 0 ? settled() : promisesSettled());
       }
       now = until;
     },
   };
+}
+
+/** What one throws is told as a promise's that nobody looked at, and stops neither the clock nor who is due after it. */
+function rung(ring: () => void): void {
+  try {
+    ring();
+  } catch (error) {
+    void Promise.reject(error instanceof Error ? error : new Error(String(error)));
+  }
 }
 
 /** After all that was due in this turn has run: promises settle before a macrotask begins. */

@@ -140,7 +140,10 @@ async function siblings(
   let callOff: (() => void) | undefined;
   let created = 0;
   const flush = (): void => {
-    if (answers.length > 0) writing.push(write(answers, signal));
+    if (answers.length === 0) return;
+    const written = write(answers, signal);
+    written.catch(() => undefined); // looked at when all siblings are done: until then nobody would, and the program would end
+    writing.push(written);
     answers = [];
   };
   const late = (): void => {

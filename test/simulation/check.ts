@@ -90,9 +90,12 @@ function oneEffect(world: World): readonly string[] {
 
 // ── Jobs and pods ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Where the group keeps no hold nothing keeps a name taken, or a Job there until its end was read, once somebody deletes it: we or others. */
+/**
+ * Where the group keeps no hold nothing keeps a name taken, or a Job there until its end was read, once somebody deletes it: we or
+ * others. With its namespace it goes without having been deleted itself.
+ */
 const isUnheld = ({ history }: World, name: string): boolean =>
-  [...history.jobs.values()].some((it) => it.name === name && it.unheld && it.deletionMs !== undefined);
+  [...history.jobs.values()].some((it) => it.name === name && it.unheld && (it.deletionMs ?? it.goneMs) !== undefined);
 
 /** G3's exceptions: a create that landed later than the fence of its claim, a stripped hold, and none. */
 function isExcepted(world: World, name: string): boolean {

@@ -78,11 +78,12 @@ export function heardLedger({ model, process, clock, trouble, history, trace }: 
     return from + clock.random() * (to - from);
   };
   const inner = model.connect({
-    fault: () => {
-      const { refused, lost } = trouble();
+    fault: (call) => {
+      const { refused, lost, delayMs } = trouble();
       const drawn = clock.random();
       const end = drawn < refused ? "refused" : drawn < refused + lost ? "lost" : undefined;
-      return { beforeMs: delay(), afterMs: delay(), ...(end && { end }) };
+      const isHastened = POLLS.has(call) && delayMs[1] <= QUICK_MS;
+      return { beforeMs: delay(), afterMs: delay(), ...(isHastened && { nothingAfterMs: 0 }), ...(end && { end }) };
     },
     done: (call, result) => {
       if (call === "claim") noteClaims(history, clock, result as readonly Work[]);
@@ -143,6 +144,10 @@ function noteClaims(history: History, clock: Clock, works: readonly Work[]): voi
     history.claims.push({ name, by, atMs: clock.now(), untilMs, claimNo });
   }
 }
+
+/** Questions of loops at rest: that there is nothing to do is heard at once on a quick line, and they are most of what is asked. */
+const POLLS: ReadonlySet<keyof Ledger> = new Set(["due", "claim", "take", "takeStrays", "unsentNotices"]);
+const QUICK_MS = 10;
 
 /** Calls that change something of a run: worth a line of the trace. */
 const SAID: ReadonlySet<keyof Ledger> = new Set(["admit", "record", "claim", "take", "takeStrays", "addStray", "settleStray"]); // biome-ignore format: one list

@@ -31,10 +31,22 @@ export interface MortalOptions {
 export function mortal({ name, clock, skewMs = 0 }: MortalOptions): Mortal {
   let state: "running" | "frozen" | "dead" = "running";
   let pending: (() => void)[] = [];
+  let catchingUp = false;
 
   function wake(work: () => void): void {
-    if (state === "running") work();
-    else if (state === "frozen") pending.push(work);
+    if (state === "running" && !catchingUp) work();
+    else if (state !== "dead") pending.push(work);
+  }
+
+  /** Each with what follows from it before the next: a timer that was due does not overtake an answer that came before it. */
+  async function catchUp(): Promise<void> {
+    catchingUp = true;
+    for (let work = pending.shift(); work !== undefined; work = pending.shift()) {
+      work();
+      await clock.sleep(0);
+      if (state !== "running") break;
+    }
+    catchingUp = false;
   }
 
   function alarm(ms: number, ring: () => void): () => void {
@@ -42,23 +54,32 @@ export function mortal({ name, clock, skewMs = 0 }: MortalOptions): Mortal {
     // Nothing is punctual to the millisecond; the fraction puts neighbours in one order or the other.
     const callOff = clock.alarm(ms + clock.random(), () => wake(() => off || ring()));
     return () => {
-      off = true; // one that was due while it was frozen rings after the thaw, unless what rang before it calls it off
+      off = true; // one that was due while it was frozen rings after the thaw, unless what came before it calls it off
       callOff();
     };
+  }
+  const sleep = sleepBy(alarm);
+
+  function hear<T>(answer: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      answer.then(
+        (value) => wake(() => resolve(value)),
+        (error: unknown) => wake(() => reject(error)),
+      );
+    });
   }
 
   return {
     name,
     state: () => state,
     wake,
-    clock: { now: () => clock.now() + skewMs, random: () => clock.random(), alarm, sleep: sleepBy(alarm) },
-    hear: (answer) =>
-      new Promise((resolve, reject) => {
-        answer.then(
-          (value) => wake(() => resolve(value)),
-          (error: unknown) => wake(() => reject(error)),
-        );
-      }),
+    clock: {
+      now: () => clock.now() + skewMs,
+      random: () => clock.random(),
+      alarm,
+      sleep: (ms, signal) => hear(sleep(ms, signal)),
+    },
+    hear,
     crash: () => {
       state = "dead";
       pending = [];
@@ -69,7 +90,7 @@ export function mortal({ name, clock, skewMs = 0 }: MortalOptions): Mortal {
     thaw: () => {
       if (state !== "frozen") return;
       state = "running";
-      for (const work of pending.splice(0)) wake(work);
+      void catchUp();
     },
   };
 }

@@ -9,6 +9,10 @@ if (import.meta.main || parentPort !== null) {
   Error.stackTraceLimit = 0;
   process.on("unhandledRejection", noteUnhandled);
   parentPort?.on("message", ({ seed, tailMost }: Ask) => {
-    void runScenario(seed, tailMost).then((verdict) => parentPort?.postMessage(verdict));
+    void runScenario(seed, tailMost).then(
+      (verdict) => parentPort?.postMessage(verdict),
+      // Ends the thread, which names the seed: whoever waits for a verdict would wait for ever.
+      (error: unknown) => setImmediate(() => { throw error; }), // biome-ignore format: one line
+    );
   });
 }

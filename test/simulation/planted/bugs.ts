@@ -224,7 +224,7 @@ const LOOPS: readonly PlantedBug[] = [
     name: "an occupant is adopted as if it were the Job",
     edits: [edit("services/launcher/look.ts", 'if (job.mark?.occupant === true) return { kind: "occupant", job };', "")],
     breaks: ["Liveness", "G3", "G5", "G10"],
-    seeds: [2227],
+    seeds: [2407],
   },
   {
     name: "what the watch calls DELETED is gone",
