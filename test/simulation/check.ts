@@ -10,7 +10,7 @@ import { TenantName } from "@longshore/contract/ids.ts";
 import { problemsOf } from "@longshore/domain/run/invariants.ts";
 import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";
 import type { ReceivedEvent } from "@longshore/contract/envelope.ts";
-import type { JobLife, PodLife } from "./history.ts";
+import type { JobLife, PodLife, Post } from "./history.ts";
 import type { World } from "./world.ts";
 
 export interface Broken {
@@ -102,13 +102,16 @@ function isExcepted(world: World, name: string): boolean {
   const { history } = world;
   if (isUnheld(world, name)) return true;
   const stripped = [...history.jobs.values()].some((it) => it.name === name && it.strippedMs !== undefined);
-  const late = [...history.posts.values()].some((post) => {
-    if (post.name !== name || post.status !== 201 || post.landedMs === undefined) return false;
-    const claims = history.claims.filter((it) => it.name === name && it.by === post.by && it.atMs <= post.sentMs);
-    const until = Math.max(0, ...claims.map(({ untilMs }) => untilMs));
-    return post.landedMs >= until + FENCE_MS;
-  });
+  const late = [...history.posts.values()].some(
+    (post) => post.name === name && post.status === 201 && (post.landedMs ?? 0) >= fenceOf(world, post),
+  );
   return stripped || late;
+}
+
+/** Until when a create may land: so long after the claim under which it was sent. */
+function fenceOf({ history }: World, { name, by, sentMs }: Post): number {
+  const claims = history.claims.filter((it) => it.name === name && it.by === by && it.atMs <= sentMs);
+  return Math.max(0, ...claims.map(({ untilMs }) => untilMs)) + FENCE_MS;
 }
 
 function oneJobRuns(world: World): readonly string[] {
@@ -128,13 +131,11 @@ function oneJobRuns(world: World): readonly string[] {
 }
 
 /** The name of a Job that we let go of was free while a create of it was on the wire: only chance kept the work from running twice. */
-function freed({ history }: World): readonly string[] {
+function freed(world: World): readonly string[] {
+  const { history } = world;
   const posts = [...history.posts.values()];
   return [...history.jobs.values()].flatMap(({ origin, name, cluster, unheld, unheldMs, goneMs, strippedMs }) => {
     if (origin !== "ours" || unheld || unheldMs === undefined || goneMs === undefined || strippedMs !== undefined) return [];
-    const until =
-      Math.max(0, ...history.claims.filter((it) => it.name === name && it.atMs <= goneMs).map(({ untilMs }) => untilMs)) +
-      FENCE_MS;
     const wire = posts.find(
       (it) =>
         it.name === name &&
@@ -142,7 +143,7 @@ function freed({ history }: World): readonly string[] {
         !it.occupant &&
         it.sentMs < goneMs &&
         (it.landedMs ?? 0) > goneMs &&
-        (it.landedMs ?? 0) < until,
+        (it.landedMs ?? 0) < fenceOf(world, it),
     );
     return wire === undefined
       ? []

@@ -58,7 +58,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       edit("services/launcher/close.ts", "if (!isFenced(attempt, nowMs))", "if (!isFenced(attempt, await parts.ledger.now()))"),
     ],
     breaks: ["G3", "G10"],
-    seeds: [173, 289],
+    seeds: [289, 173],
   },
   {
     name: "◆ the watcher's view of the pods says that a deleted Job's are gone",
@@ -75,7 +75,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G5", "G10"],
-    seeds: [84, 360],
+    seeds: [360, 84],
   },
   {
     name: "◆ a look lists the pods first and gets the Job then",
@@ -181,7 +181,7 @@ const LOOPS: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G3", "G10"],
-    seeds: [75],
+    seeds: [13, 75],
   },
   {
     name: "the hold is released before the outcome is recorded",
@@ -224,7 +224,7 @@ const LOOPS: readonly PlantedBug[] = [
     name: "an occupant is adopted as if it were the Job",
     edits: [edit("services/launcher/look.ts", 'if (job.mark?.occupant === true) return { kind: "occupant", job };', "")],
     breaks: ["Liveness", "G3", "G5", "G10"],
-    seeds: [2407],
+    seeds: [2227, 7581],
   },
   {
     name: "what the watch calls DELETED is gone",
