@@ -6,6 +6,7 @@
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
+import { linked } from "@longshore/runtime/loop.ts";
 
 /** Why the inner signal was aborted, where it was our bound that did it and nobody asked us to stop. */
 export class TimedOut extends Error {
@@ -27,16 +28,13 @@ export async function within<T>(
   signal: AbortSignal,
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  const inner = new AbortController();
-  const stop = () => inner.abort(signal.reason);
-  if (signal.aborted) stop();
-  else signal.addEventListener("abort", stop, { once: true });
+  const inner = linked(signal);
   const callOff = clock.alarm(ms, () => inner.abort(new TimedOut(ms)));
   try {
     return await work(inner.signal);
   } finally {
     callOff();
-    signal.removeEventListener("abort", stop);
+    inner.release();
   }
 }
 

@@ -93,8 +93,7 @@ export function bell(clock: Clock): Bell {
   return {
     ring() {
       rung = waiting.size === 0;
-      for (const wake of waiting) wake();
-      waiting.clear();
+      for (const wake of waiting) wake(); // each takes itself out
     },
     wait: (ms, signal) =>
       new Promise((resolve) => {
