@@ -11,7 +11,7 @@ import type { EventType, RunEventType } from "@longshore/contract/event.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
 import type { Admission } from "@longshore/domain/run/admit.ts";
-import type { AttemptInput } from "@longshore/domain/run/input.ts";
+import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
 import type { Attempt, AttemptState, Plan, Run, RunOutcome, RunRecord, RunState } from "@longshore/domain/run/record.ts";
 
 export interface Ledger extends AsyncDisposable {

@@ -2,7 +2,7 @@
 import { getEventListeners } from "node:events";
 import t from "tap";
 import { again, backOff, batch, bell, every, lanes, together, TimeUp, within } from "./loop.ts";
-import { stepsClock } from "./steps-clock.ts";
+import { stepsClock } from "./testing/steps-clock.ts";
 
 const until = (signal: AbortSignal) =>
   new Promise<void>((done) => signal.addEventListener("abort", () => done(), { once: true }));

@@ -10,7 +10,7 @@
 import { parseArgs } from "node:util";
 import type { z } from "zod";
 import { systemClock } from "./clock.ts";
-import { ConfigProblems, readConfig, reason } from "./config.ts";
+import { ConfigProblems, readConfig, reason } from "./config/config.ts";
 import { type Log, LogSettings, openLog } from "./log.ts";
 import type { Ending } from "./loop.ts";
 

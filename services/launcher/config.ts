@@ -12,7 +12,7 @@ import {
   secretFile,
   secretSetting,
   serverSettings,
-} from "@longshore/runtime/config-secrets.ts";
+} from "@longshore/runtime/config/secret-settings.ts";
 import { programSettings } from "@longshore/runtime/program.ts";
 import { z } from "zod";
 import { KEY_BYTES_MIN } from "./keys.ts";

@@ -1,21 +1,21 @@
 /** The launcher's loops over given parts, so that the simulation runs the very same. */
 import type { GroupName } from "@longshore/contract/ids.ts";
 import type { Loop } from "@longshore/runtime/loop.ts";
-import { admit } from "./admit.ts";
-import { close } from "./close.ts";
-import { expire } from "./expire.ts";
-import { type Hand, openHand } from "./hand.ts";
-import { launch } from "./launch.ts";
-import { observe } from "./observe.ts";
+import { admit } from "./intake/admit.ts";
+import { close } from "./loops/close.ts";
+import { expire } from "./loops/expire.ts";
+import { type Hand, openHand } from "./jobs/in-flight-creates.ts";
+import { launch } from "./loops/launch.ts";
+import { observe } from "./intake/observe.ts";
 import type { Cluster, Parts } from "./parts.ts";
-import { place } from "./place.ts";
-import { probe } from "./probe.ts";
-import { receive } from "./receive.ts";
-import { relay } from "./relay.ts";
-import { release } from "./release.ts";
-import { prune, sweep } from "./sweep.ts";
-import { tally, type Unknown } from "./tally.ts";
-import { wake } from "./wake.ts";
+import { place } from "./loops/place.ts";
+import { probe } from "./groups/probe.ts";
+import { receive } from "./intake/receive.ts";
+import { relay } from "./loops/relay.ts";
+import { release } from "./loops/release.ts";
+import { prune, sweep } from "./loops/sweep.ts";
+import { tally, type Unknown } from "./loops/tally.ts";
+import { wake } from "./loops/wake.ts";
 
 export function launcherLoops(parts: Parts): Readonly<Record<string, Loop>> {
   const { clusters } = parts;

@@ -3,8 +3,8 @@ import type { Broker } from "@longshore/broker/port.ts";
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { GroupName, Installation } from "@longshore/contract/ids.ts";
 import type { Limits } from "@longshore/domain/run/record.ts";
-import type { Reads } from "@longshore/kubernetes/read.ts";
-import type { Writes } from "@longshore/kubernetes/write.ts";
+import type { Reads } from "@longshore/kubernetes/request/read.ts";
+import type { Writes } from "@longshore/kubernetes/request/write.ts";
 import type { Bell as Ring, Entry, GroupState, Intake, Admitted, Ledger, Recorded } from "@longshore/ledger/port.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Failpoint } from "@longshore/runtime/failpoint.ts";
@@ -36,7 +36,7 @@ export interface GroupView {
    * it, nor declared missing: the namespace may have been made anew while no launcher ran.
    */
   readonly isHearsay?: true;
-  /** Its namespace is being deleted, and we may still act there: see leave.ts. */
+  /** Its namespace is being deleted, and we may still act there: see groups/evacuate.ts. */
   readonly leaving?: true;
   /** It answers another launcher and not us: what is to be created there is left to that one. */
   readonly isElsewhere?: true;

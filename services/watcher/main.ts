@@ -4,7 +4,7 @@
  *   cluster A ──▶ watch-group ─┐
  *   cluster B ──▶ watch-group ─┴─▶ facts
  *
- * Its groups stand in a file, or launchers announce them (groups.ts). It needs no database. What it said is remembered only here, and said again after a restart: the launcher knows repeats.
+ * Its groups stand in a file, or launchers announce them (announced-groups.ts). It needs no database. What it said is remembered only here, and said again after a restart: the launcher knows repeats.
  */
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
@@ -20,7 +20,7 @@ import { type Metrics, openMetrics } from "@longshore/runtime/metrics.ts";
 import { runProgram } from "@longshore/runtime/program.ts";
 import { openSeal } from "@longshore/runtime/seal.ts";
 import { WatcherConfig } from "./config.ts";
-import { learnGroups } from "./groups.ts";
+import { learnGroups } from "./announced-groups.ts";
 import { watcherLoops } from "./loops.ts";
 import { FAILPOINTS, type Parts, TIMING } from "./parts.ts";
 

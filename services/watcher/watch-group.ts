@@ -13,13 +13,13 @@ import type { Uid } from "@longshore/contract/ids.ts";
 import { afterGet, facts, type Telling, withLog } from "@longshore/domain/watch/facts.ts";
 import { selectorOf } from "@longshore/domain/run/marks.ts";
 import { finishedCondition, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
-import type { Change } from "@longshore/kubernetes/follow.ts";
+import type { Change } from "@longshore/kubernetes/follow/follow.ts";
 import { bell, every, together } from "@longshore/runtime/loop.ts";
-import { eventsOf, lookAt, podsOf } from "./evidence.ts";
-import { type Known, openBook } from "./known.ts";
+import { eventsOf, lookAt, podsOf } from "./read-evidence.ts";
+import { type Known, openBook } from "./job-cache.ts";
 import type { Parts, Watched } from "./parts.ts";
-import { openLogs } from "./logs.ts";
-import { teller } from "./tell.ts";
+import { openLogs } from "./log-tails.ts";
+import { teller } from "./publish-facts.ts";
 
 /** Jobs that are being considered at the same time, each perhaps waiting for a log or for the broker. */
 const CONSIDERED_MOST = 32;

@@ -10,7 +10,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { openBroker } from "@longshore/broker/open.ts";
 import type { Broker } from "@longshore/broker/port.ts";
-import { type Child, startChild } from "@longshore/cli/child.ts";
+import { type Child, startChild } from "@longshore/cli/embedded/child.ts";
 import { PREFIX, type ReceivedEvent, writeCommand } from "@longshore/contract/envelope.ts";
 import { type Pocket, startPocket } from "@longshore/pocket/start.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
@@ -18,7 +18,7 @@ import { silentLog } from "@longshore/runtime/log.ts";
 import { connect } from "amqplib";
 import pg from "pg";
 import { stringify } from "yaml";
-import { postgres } from "./postgres.ts";
+import { postgres } from "./servers/postgres.ts";
 import { openJournal } from "./upstream.ts";
 
 export interface Place {

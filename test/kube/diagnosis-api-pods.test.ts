@@ -6,11 +6,11 @@
 // runs with kube
 // runs at most 8 min
 import t, { type Test } from "tap";
-import { found, handOf, heldJob, jobPath, only, podPath, type Shown } from "../harness/kubernetes/hand.ts";
+import { found, handOf, heldJob, jobPath, only, podPath, type Shown } from "../harness/kubernetes/by-hand.ts";
 import { failPod, handmadeNode, runningPod } from "../harness/kubernetes/handmade-node.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
 import { type Happening, recorded } from "../harness/recording.ts";
-import { startWebhook, webhookConfiguration } from "../harness/webhook.ts";
+import { startWebhook, webhookConfiguration } from "../harness/faults/webhook.ts";
 
 t.setTimeout(0);
 const test = await kubernetes({ nodes: "none" });

@@ -6,11 +6,11 @@
 // runs with kube
 import { HOLD } from "@longshore/domain/run/marks.ts";
 import t from "tap";
-import { found, handOf, jobPath, only, plainJob, type Shown } from "../harness/kubernetes/hand.ts";
+import { found, handOf, jobPath, only, plainJob, type Shown } from "../harness/kubernetes/by-hand.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
 import { annotated } from "../harness/kubernetes/simulated-pods.ts";
 import { openSystem } from "../harness/system.ts";
-import { startWebhook, type Verdict, webhookConfiguration } from "../harness/webhook.ts";
+import { startWebhook, type Verdict, webhookConfiguration } from "../harness/faults/webhook.ts";
 
 t.setTimeout(0);
 await using test = await kubernetes({ nodes: "simulated" });

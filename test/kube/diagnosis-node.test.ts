@@ -6,7 +6,7 @@
 // runs at most 8 min
 import { toldOf } from "@longshore/domain/diagnosis/testing/recorded.ts";
 import t, { type Test } from "tap";
-import { found, handOf, heldJob, jobPath, only, podPath, type Shown } from "../harness/kubernetes/hand.ts";
+import { found, handOf, heldJob, jobPath, only, podPath, type Shown } from "../harness/kubernetes/by-hand.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
 import { hangingRegistry, refusingRegistry, registry } from "../harness/kubernetes/registry.ts";
 import { type Happening, recorded } from "../harness/recording.ts";

@@ -6,7 +6,7 @@
 import type { Code } from "@longshore/contract/diagnosis.ts";
 import type { StepRequest } from "@longshore/contract/request.ts";
 import { BUSYBOX } from "../harness/kubernetes/images.ts";
-import type { Hand, Shown } from "../harness/kubernetes/hand.ts";
+import type { Hand, Shown } from "../harness/kubernetes/by-hand.ts";
 import type { Registry } from "../harness/kubernetes/registry.ts";
 
 export interface View {

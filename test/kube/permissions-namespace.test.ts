@@ -5,7 +5,7 @@
 // needs kubernetes
 // runs with kube
 import t from "tap";
-import { found, handOf, only } from "../harness/kubernetes/hand.ts";
+import { found, handOf, only } from "../harness/kubernetes/by-hand.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
 import { annotated } from "../harness/kubernetes/simulated-pods.ts";
 import { openSystem } from "../harness/system.ts";

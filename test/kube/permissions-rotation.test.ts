@@ -8,13 +8,13 @@
 // runs at most 8 min
 import * as fs from "node:fs/promises";
 import path from "node:path";
-import { rbac } from "@longshore/cli/rbac.ts";
-import type { Child } from "@longshore/cli/child.ts";
+import { rbac } from "@longshore/cli/commands/rbac.ts";
+import type { Child } from "@longshore/cli/embedded/child.ts";
 import { isTerminal } from "@longshore/contract/event.ts";
 import t, { type Test } from "tap";
 import { authority, serverCertificate, serverKey } from "../../packages/kubernetes/testing/certificates.ts";
-import type { TestCluster } from "../harness/kubernetes/cluster.ts";
-import { handOf, only } from "../harness/kubernetes/hand.ts";
+import type { TestCluster } from "../harness/kubernetes/test-cluster.ts";
+import { handOf, only } from "../harness/kubernetes/by-hand.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
 import { annotated } from "../harness/kubernetes/simulated-pods.ts";
 import { openSystem, type System } from "../harness/system.ts";

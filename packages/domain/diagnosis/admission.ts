@@ -5,7 +5,7 @@
  * and a webhook that is out of order told as a refusal, for which somebody looks for a mistake in the request.
  */
 import { diagnose, type Diagnosis, RESTRICTED } from "@longshore/contract/diagnosis.ts";
-import { sentenceOf } from "./sentence.ts";
+import { sentenceOf } from "./foreign-words.ts";
 
 const WEBHOOK =
   "Ask the cluster's people to mend or remove that webhook; until then their cluster takes nothing. It is tried again by itself.";

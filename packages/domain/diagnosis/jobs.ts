@@ -9,8 +9,8 @@ import { type EventSeen, finishedCondition, type JobSeen } from "../watch/seen.t
 import { diagnoseAdmission, diagnoseWebhook } from "./admission.ts";
 import { diagnoseEnd, newestFirst, type Pods } from "./pods.ts";
 import { diagnoseQuota } from "./quota.ts";
-import { isOnlyLate, isStarved, missingOf, mountWhy, startWhy, volumeOf } from "./sentence-runtimes.ts";
-import { sentenceOf } from "./sentence.ts";
+import { isOnlyLate, isStarved, missingOf, mountWhy, startWhy, volumeOf } from "./runtime-words.ts";
+import { sentenceOf } from "./foreign-words.ts";
 
 /** Why a Job failed. Its pods know more than it does, except about time. */
 export function diagnoseFailedJob(job: JobSeen, seen: Pods): Diagnosis | undefined {

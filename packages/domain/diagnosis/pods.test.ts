@@ -1,11 +1,11 @@
 /** Pods as kubelets and registries describe them, and what a person is told. */
 import type { Code } from "@longshore/contract/diagnosis.ts";
 import t from "tap";
-import { condition, event, pod, type RawPod, running, terminated, waiting } from "../watch/fixtures.ts";
+import { condition, event, pod, type RawPod, running, terminated, waiting } from "../watch/testing/fixtures.ts";
 import { seeEvent } from "../watch/seen.ts";
 import { diagnoseEnd, diagnoseStall, isPullUnexplained, type Pulls, rememberPulls } from "./pods.ts";
 import { saysWhatToDo } from "./testing/action.ts";
-import { sentenceOf } from "./sentence.ts";
+import { sentenceOf } from "./foreign-words.ts";
 
 interface Case {
   readonly name: string;

@@ -5,9 +5,9 @@
  * consequence: a lost node explains an exit code, never the reverse.
  */
 import { diagnose, type Code, type Diagnosis } from "@longshore/contract/diagnosis.ts";
-import { isOnlyLate, missingOf, pullWhy, startWhy } from "./sentence-runtimes.ts";
-import { sentenceOf } from "./sentence.ts";
-import { unplacedWhy } from "./unplaced.ts";
+import { isOnlyLate, missingOf, pullWhy, startWhy } from "./runtime-words.ts";
+import { sentenceOf } from "./foreign-words.ts";
+import { unplacedWhy } from "./scheduler-words.ts";
 import { type ContainerSeen, type EventSeen, isUnfinished, type PodSeen, type Terminated } from "../watch/seen.ts";
 
 export interface Pods {

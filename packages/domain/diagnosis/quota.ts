@@ -6,7 +6,7 @@
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { quantity } from "@longshore/contract/units.ts";
-import { joined, sentenceOf } from "./sentence.ts";
+import { joined, sentenceOf } from "./foreign-words.ts";
 
 const EXCEEDED = /exceeded quota: ([^,]+), requested: (.+?), used: (.+?), limited: (.+?)(?:["\s.]*$|; )/;
 const UNSTATED = /failed quota: ([^:]+): must specify (.+)$/;

@@ -9,7 +9,7 @@ import { at, field, integer, list, text } from "../watch/raw.ts";
 import { diagnoseAdmission, diagnoseWebhook } from "./admission.ts";
 import { reasonOf } from "./jobs.ts";
 import { diagnoseQuota } from "./quota.ts";
-import { sentenceOf } from "./sentence.ts";
+import { sentenceOf } from "./foreign-words.ts";
 
 export interface Answer {
   readonly status: number;

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import t from "tap";
 import { ANNOTATIONS, HOLD, LABELS } from "../run/marks.ts";
-import { condition, event, job, pod, rawJob, rawPod, running, terminated, waiting } from "./fixtures.ts";
+import { condition, event, job, pod, rawJob, rawPod, running, terminated, waiting } from "./testing/fixtures.ts";
 import { finishedCondition, isUnfinished, onlyHeld, seeEvent, seeJob, seeMarked, seePod } from "./seen.ts";
 
 t.test("a Job of ours is read whole", async (t) => {

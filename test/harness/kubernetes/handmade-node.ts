@@ -3,7 +3,7 @@
  *
  * The failure this prevents: preemption, eviction and lost nodes tried on simulated nodes, whose pods end well within a second.
  */
-import { found, type Hand, podPath, type Shown } from "./hand.ts";
+import { found, type Hand, podPath, type Shown } from "./by-hand.ts";
 
 export interface HandmadeNode extends AsyncDisposable {
   readonly name: string;

@@ -5,9 +5,9 @@
  */
 import { writeFile } from "node:fs/promises";
 import path from "node:path";
-import { freePort } from "@longshore/ledger/embedded.ts";
-import type { StartedCluster } from "./cluster.ts";
-import { handOf } from "./hand.ts";
+import { freePort } from "@longshore/ledger/embedded-postgres.ts";
+import type { StartedCluster } from "./test-cluster.ts";
+import { handOf } from "./by-hand.ts";
 import { part } from "./part.ts";
 import type { Programs } from "./programs.ts";
 import { podStages } from "./simulated-pods.ts";
