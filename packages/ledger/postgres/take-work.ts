@@ -146,7 +146,7 @@ export function takeQueries(database: Database) {
     claim: async ({ group, most, by, forMs }: Parameters<Ledger["claim"]>[0]): Promise<readonly Work[]> =>
       (await database.all<WorkColumns>(CLAIM, [group, most, by, forMs / 1000])).map(workOf),
 
-    take: async ({ state, group, most, leaseMs: leaseMs }: Parameters<Ledger["take"]>[0]): Promise<readonly Work[]> =>
+    take: async ({ state, group, most, leaseMs }: Parameters<Ledger["take"]>[0]): Promise<readonly Work[]> =>
       (await database.all<WorkColumns>(TAKE, [group, state, most, leaseMs / 1000])).map(workOf),
 
     due: async (groups: readonly GroupName[]): Promise<readonly WorkKind[]> => {
@@ -154,7 +154,7 @@ export function takeQueries(database: Database) {
       return rows.flatMap(({ what }) => (what === "stray" ? ["strays" as const] : (KINDS_DUE[what] ?? [])));
     },
 
-    takeStrays: async ({ group, most, leaseMs: leaseMs }: Parameters<Ledger["takeStrays"]>[0]): Promise<readonly StrayWork[]> => {
+    takeStrays: async ({ group, most, leaseMs }: Parameters<Ledger["takeStrays"]>[0]): Promise<readonly StrayWork[]> => {
       const rows = await database.all<StrayColumns>(TAKE_STRAYS, [group, most, leaseMs / 1000]);
       return rows.map(({ run_id: run, kind, name, uid, hold_until: holdUntilMs }) => ({
         run,

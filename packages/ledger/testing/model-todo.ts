@@ -62,7 +62,7 @@ export function claimDue(
 
 export function takeDue(
   tables: its.Tables,
-  { state, group, most, leaseMs: leaseMs }: Parameters<Ledger["take"]>[0],
+  { state, group, most, leaseMs }: Parameters<Ledger["take"]>[0],
   nowMs: number,
 ): readonly Work[] {
   const mayLand = ({ attempt }: its.Located): boolean => attempt.state === "claimed" && (attempt.fenceUntilMs ?? 0) > nowMs;
@@ -87,7 +87,7 @@ export function strayCalls(
   call: its.Call,
 ): Pick<Ledger, "takeStrays" | "settleStray" | "addStray"> {
   return {
-    takeStrays: ({ group, most, leaseMs: leaseMs }) =>
+    takeStrays: ({ group, most, leaseMs }) =>
       call("takeStrays", () => {
         const due = [...tables.strays.values()].filter((it) => it.stray.group === group && it.dueMs <= clock.now());
         const taken = due.toSorted((a, b) => a.dueMs - b.dueMs).slice(0, most);
