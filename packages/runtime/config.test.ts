@@ -124,7 +124,11 @@ const unreadable: readonly { readonly name: string; readonly text?: string; read
   { name: "a file that is not YAML", text: "a: [1", want: /config\.yaml:1:6: not YAML: .*bracket/ },
   { name: "a key that stands twice", text: "lanes: 1\nlanes: 2\n", want: /config\.yaml:2:1: not YAML: .*unique/ },
   { name: "a list where settings should be", text: "- a\n", want: /has to hold a map of settings/ },
-  { name: "aliases that repeat each other ten thousand times", text: bomb(4), want: /config\.yaml:1:1: not YAML: its aliases .* repeat too much/ },
+  {
+    name: "aliases that repeat each other ten thousand times",
+    text: bomb(4),
+    want: /config\.yaml:1:1: not YAML: its aliases .* repeat too much/,
+  },
 ];
 for (const { name, text, want } of unreadable) {
   t.test(`refuses ${name}`, async (t) => {
