@@ -12,7 +12,7 @@ import { silentLog } from "@longshore/runtime/log.ts";
 import { openSeal } from "@longshore/runtime/seal.ts";
 import { asUsage, type Command } from "../command.ts";
 import { groups } from "./doctor-groups.ts";
-import { WITHOUT_HOLD } from "./group.ts";
+import { UNHELD } from "./group.ts";
 import { findLongshore, type Longshore } from "../which-longshore.ts";
 import { span } from "../terminal.ts";
 
@@ -151,7 +151,7 @@ async function ledgerAndHolds({ ledgerUrl, installation }: Longshore): Promise<r
         const says = `${trouble ? `${trouble.code}: ` : ""}${watched}; ${slotsUsed} of ${jobsMax} slots in use${paused ? "; paused" : ""}`;
         const unserved = servedAtMs === undefined || now - servedAtMs >= UNSERVED_MS;
         return [
-          ...(hold === false ? [{ part: name, state: "WARN", says: WITHOUT_HOLD } as const] : []),
+          ...(hold === false ? [{ part: name, state: "WARN", says: UNHELD } as const] : []),
           ...(unserved && slotsUsed > 0
             ? [
                 {

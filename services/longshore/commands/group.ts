@@ -4,6 +4,7 @@
  * The failure this prevents: a cluster that has to be emptied before its nodes go, and nobody who can say whether it is.
  */
 import { parseArgs } from "node:util";
+import { WEAKER } from "@longshore/contract/event.ts";
 import { Duration, durationMs } from "@longshore/contract/units.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { unwatched } from "@longshore/launcher/groups/unwatched.ts";
@@ -106,9 +107,8 @@ async function list({ ledger, surroundings }: Asked): Promise<number> {
 const isUnserved = ({ servedAtMs }: GroupState, nowMs: number): boolean =>
   servedAtMs === undefined || nowMs - servedAtMs >= UNSERVED_MS;
 
-/** What is weaker without the hold: G3 and G4 of the guarantees. */
-export const WITHOUT_HOLD =
-  "hold: false. A Job that somebody deletes before its end is recorded is lost or DeletedExternally (G4), and a create that is delivered late may run again (G3)";
+/** Names the promises that are weaker in a group without holds, in the words of its events. */
+export const UNHELD = `hold: false, so ${Object.keys(WEAKER).join(" and ")} are weaker. ${Object.values(WEAKER).join(" ")}`;
 
 function linesOf(group: GroupState, nowMs: number): readonly string[] {
   const { name, namespace, paused, slotsUsed, jobsMax, inLine, health, diagnosis, noRoom, hold, images, createsPerSecond } =
@@ -130,7 +130,7 @@ function linesOf(group: GroupState, nowMs: number): readonly string[] {
     ...(noRoom !== undefined && noRoom.untilMs > nowMs ? [`           no room: ${noRoom.diagnosis.sentence}`] : []),
     ...(createsPerSecond === undefined ? [] : [`           at most ${createsPerSecond} creates a second`]),
     ...(images === undefined ? [] : [`           images: ${images.join(", ")}`]),
-    ...(hold === false ? [`           ${WITHOUT_HOLD}`] : []),
+    ...(hold === false ? [`           ${UNHELD}`] : []),
   ];
 }
 
