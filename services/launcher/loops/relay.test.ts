@@ -1,18 +1,19 @@
 import type { Outgoing, Published } from "@longshore/broker/port.ts";
+import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { RunId } from "@longshore/contract/ids.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";
 import t, { type Test } from "tap";
 import type { Parts } from "../parts.ts";
 import { relay } from "./relay.ts";
-import { commandOf, deliveryOf, type Stage, stage } from "../testing/stage.ts";
+import { commandOf, deliveryOf, GROUP, type Stage, stage } from "../testing/stage.ts";
 import { admit } from "../intake/admit.ts";
 
 /** What the broker says to the n-th try of a message. */
 type Answer = (message: string, n: number) => Published | Failure | Error | Promise<Published>;
 
 interface Relaying extends Stage {
-  /** Each try, as "a/1": the run and the event's number. Replies as "reply QUEUE", refusals as "refused RUN". */
+  /** Each try, as "a/1": the run and the event's number. Replies as "reply QUEUE", refusals as "refused RUN", groups' by their routing keys. */
   readonly tried: readonly string[];
   readonly stored: readonly string[];
   start(change?: Partial<Parts>): void;
@@ -61,7 +62,8 @@ async function relaying(t: Test, answer: Answer = () => "stored"): Promise<Relay
   }; // biome-ignore format: one value
 }
 
-function nameOf({ id, body }: Outgoing): string {
+function nameOf({ id, key, body }: Outgoing): string {
+  if (key.includes(".group.")) return key;
   const { type, data } = JSON.parse(Buffer.from(body).toString("utf8")) as { type: string; data: { run: string } };
   return type.endsWith("refused") ? `refused ${data.run}` : `${data.run}/${Number(id.slice(-10))}`;
 }
@@ -233,3 +235,16 @@ for (const { name, answer } of [
     await it.stop();
   });
 }
+
+t.test("that a group's health changed is told once, with the group in the routing key", async (t) => {
+  const it = await relaying(t);
+  it.start();
+  const diagnosis = diagnose("EndpointUnreachable", "Nothing listens there.");
+  await it.parts.ledger.setGroup(GROUP, { health: "unhealthy", diagnosis });
+  await it.parts.ledger.setGroup(GROUP, { health: "unhealthy", diagnosis });
+  await it.until(() => untold(it) === 0);
+  await it.parts.ledger.setGroup(GROUP, { health: "healthy", diagnosis: undefined });
+  await it.until(() => untold(it) === 0);
+  t.same(it.stored, ["default.prod-a.group.unhealthy", "default.prod-a.group.healthy"]);
+  await it.stop();
+});

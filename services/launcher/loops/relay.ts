@@ -165,7 +165,7 @@ interface Ended {
   readonly seconds?: Readonly<Record<string, number>>;
 }
 
-/** Refusals: they belong to no run's story, so their order does not matter. */
+/** Refusals, and how groups are: they belong to no run's story, so their order does not matter. */
 function notices(parts: Parts, signal: AbortSignal): Promise<void> {
   return retryLoop(parts, { what: "notices", ms: parts.timing.pollMs, wakeUp: parts.wakeUps.notices, signal }, (signal) =>
     drain(signal, async () => {
@@ -182,11 +182,11 @@ function notices(parts: Parts, signal: AbortSignal): Promise<void> {
 
 async function publishNotice(
   { broker, installation }: Parts,
-  { id, tenant, type, data, replyTo, atMs }: Notice,
+  { id, tenant, group, type, data, replyTo, atMs }: Notice,
   signal: AbortSignal,
 ): Promise<void> {
-  const body = writeNotice({ installation, tenant, id, type, data, time: new Date(atMs).toISOString() });
-  const outgoing = { id, key: routingKey(tenant, undefined, type), body };
+  const body = writeNotice({ installation, tenant, group, id, type, data, time: new Date(atMs).toISOString() });
+  const outgoing = { id, key: routingKey(tenant, group, type), body };
   if ((await broker.publish("events", outgoing, signal)) === "unrouted") throw cameBack(type);
   if (replyTo === undefined) return;
   // A reply queue that is gone by now, or whose name is none, is its owner's affair; the refusal is in the events as well.
