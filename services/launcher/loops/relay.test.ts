@@ -6,7 +6,7 @@ import type { Ledger } from "@longshore/ledger/port.ts";
 import t, { type Test } from "tap";
 import type { Parts } from "../parts.ts";
 import { relay } from "./relay.ts";
-import { commandOf, deliveryOf, GROUP, type Stage, stage } from "../testing/stage.ts";
+import { commandOf, deliveryOf, GROUP, RUN, type Stage, stage } from "../testing/stage.ts";
 import { admit } from "../intake/admit.ts";
 
 /** What the broker says to the n-th try of a message. */
@@ -194,6 +194,24 @@ t.test("counts how runs ended, and by whose doing, once the broker has it", asyn
   await it.until(() => unsent(it) === 0);
   t.match(await it.parts.metrics.text(), /longshore_runs_finished_total\{group="-",outcome="cancelled",code="",blame=""\} 1/);
   await it.stop();
+});
+
+t.test("logs a run's failure when the broker has it, once, with its cause and nothing that the program wrote", async (t) => {
+  const it = await relaying(t, (name, n) => (name.endsWith("/4") && n === 1 ? nack() : "stored"));
+  await it.publish("run.requested", { run: RUN, image: "busybox" });
+  await it.place();
+  const { attempt } = await it.claim();
+  const of = { uid: await it.create(), rv: "1", group: GROUP };
+  await it.record({ kind: "created", claimNo: attempt.claimNo, adopted: false, ...of });
+  const log = { state: "complete", lines: 1, tail: "CANARY" } as const;
+  const diagnosis = diagnose("ExitCode", "It ended with exit code 1.", ["CANARY"]);
+  await it.record({ kind: "failed", evidence: { started: "yes", exitCode: 1, message: "CANARY", log, diagnosis }, ...of });
+  it.start();
+  await it.until(() => unsent(it) === 0);
+  await it.stop();
+  const fields = { run: RUN, step: "main", attempt: 1, group: GROUP, code: "ExitCode", sentence: "It ended with exit code 1." };
+  t.same(it.said.filter(({ message }) => message === "run.failed"), [{ level: "warn", message: "run.failed", fields }]); // biome-ignore format: one call
+  t.notMatch(JSON.stringify(it.said), "CANARY");
 });
 
 async function refused(it: Stage, run: string, replyTo?: string): Promise<void> {
