@@ -1,7 +1,6 @@
-/** When a live attempt must be looked at, which timer is due then, and what may be tried again. */
-import { DIAGNOSES, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+/** When a live attempt must be looked at, and which timer is due then. */
 import { startDueMs, waitsForRoom } from "./expiry.ts";
-import type { Attempt, Limits, RetryCause } from "../run/record.ts";
+import type { Attempt, Limits } from "../run/record.ts";
 
 export function liveDueMs({ started, notes }: Attempt, limits: Limits): number {
   const createdAtMs = notes.launchedAtMs ?? 0;
@@ -22,12 +21,4 @@ export function timerOf(
   if (attempt.started === "yes") return "deadline";
   if (!waitsForRoom(attempt.notes.stall)) return "startExpired";
   return nowMs < attempt.notes.waitUntilMs ? "elsewhere" : "waitExpired";
-}
-
-/** What `retries.on` must name for this failure to be tried again; `undefined`: nothing does. */
-export function retryCause(diagnosis: Diagnosis, started: Attempt["started"]): RetryCause | undefined {
-  const { retry } = DIAGNOSES[diagnosis.code];
-  if (retry === "never") return undefined;
-  if (started === "no") return "never-started";
-  return retry === "never-started" ? "infrastructure" : retry;
 }

@@ -2,9 +2,10 @@
 import type { GroupName, RunId } from "@longshore/contract/ids.ts";
 import { TOMBSTONE_MS } from "@longshore/domain/run/admit.ts";
 import type { Advancing } from "@longshore/domain/run/advance.ts";
+import { giveUp, lostIn } from "@longshore/domain/group/give-up.ts";
+import { STANDING_STATES } from "@longshore/domain/group/slots.ts";
+import { isChanged } from "@longshore/domain/run/change.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
-import { giveUp, lostIn } from "../postgres/accept-group.ts";
-import { isChanged } from "../decide.ts";
 import * as its from "./model-tables.ts";
 import type { Accepted, Counts, GroupRow, Ledger, Sent, Standing, Work } from "../port.ts";
 import { NOTICE_MS, SUSPECT_MS } from "../postgres/prune.ts";
@@ -112,7 +113,7 @@ export function groupCalls(
       call("standing", () =>
         its
           .attemptsOf(tables)
-          .filter(({ attempt }) => attempt.group === group && ["claimed", "live", "closing", "ended"].includes(attempt.state))
+          .filter(({ attempt }) => attempt.group === group && STANDING_STATES.includes(attempt.state))
           .map(({ run, attempt }): Standing => ({ run: run.record.run.id, attempt })),
       ),
   };

@@ -6,9 +6,10 @@
 import { parseArgs } from "node:util";
 import { Duration, durationMs } from "@longshore/contract/units.ts";
 import { Failure } from "@longshore/contract/problem.ts";
+import { isUnserved } from "@longshore/domain/group/group.ts";
 import { unwatched } from "@longshore/launcher/groups/unwatched.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
-import { type GroupState, type Ledger, UNSERVED_MS } from "@longshore/ledger/port.ts";
+import type { GroupState, Ledger } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { asUsage, type Command, type Surroundings, Usage } from "../command.ts";
@@ -101,10 +102,6 @@ async function list({ ledger, surroundings }: Asked): Promise<number> {
   for (const it of groups) surroundings.out(plain(`${linesOf(it, nowMs).join("\n")}\n`));
   return 0;
 }
-
-/** Without a launcher that has it in its groups file nobody acts on what is there. */
-const isUnserved = ({ servedAtMs }: GroupState, nowMs: number): boolean =>
-  servedAtMs === undefined || nowMs - servedAtMs >= UNSERVED_MS;
 
 /** What is weaker without the hold: G3 and G4 of the guarantees. */
 export const WITHOUT_HOLD =
