@@ -1,7 +1,7 @@
 /** The groups' rows, and leases on whatever only one process should do at a time. */
 import type { GroupName, Installation } from "@longshore/contract/ids.ts";
-import { type Database, type Statement, toJson } from "./connection.ts";
-import { SLOT_STATES } from "../consequences.ts";
+import { SLOT_STATES } from "@longshore/domain/group/slots.ts";
+import { type Database, inList, type Statement, toJson } from "./connection.ts";
 import { healthNotice, healthNotices } from "../health-notice.ts";
 import type { GroupChange, GroupRow, GroupState } from "../port.ts";
 import { CHANNEL } from "./write.ts";
@@ -30,7 +30,7 @@ select g.name, g.namespace, g.jobs_max, g.paused, coalesce(s.used, 0) as slots_u
   g.namespace_uid, g.watched_at, g.settings, g.no_room, g.served_at
 from cluster_group g left join (
   select group_id, count(*)::integer as used, (count(*) filter (where state = 'ready'))::integer as in_line from attempt
-  where state in (${SLOT_STATES.map((it) => `'${it}'`).join(", ")}) and due is not null group by group_id
+  where state in ${inList(SLOT_STATES)} and due is not null group by group_id
 ) s on s.group_id = g.id
 order by g.id`,
 };

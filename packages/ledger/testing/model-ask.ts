@@ -2,9 +2,10 @@
 import type { GroupName, Installation, RunId } from "@longshore/contract/ids.ts";
 import { TOMBSTONE_MS } from "@longshore/domain/run/admit.ts";
 import type { Advancing } from "@longshore/domain/run/advance.ts";
+import { giveUp, lostIn } from "@longshore/domain/group/give-up.ts";
+import { STANDING_STATES } from "@longshore/domain/group/slots.ts";
+import { isChanged } from "@longshore/domain/run/change.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
-import { giveUp, lostIn } from "../postgres/accept-group.ts";
-import { isChanged } from "../decide.ts";
 import { healthNotice, healthNotices } from "../health-notice.ts";
 import * as its from "./model-tables.ts";
 import type { Accepted, Counts, GroupChange, GroupRow, Ledger, Sent, Standing, Work } from "../port.ts";
@@ -124,7 +125,7 @@ export function groupCalls(
       call("standing", () =>
         its
           .attemptsOf(tables)
-          .filter(({ attempt }) => attempt.group === group && ["claimed", "live", "closing", "ended"].includes(attempt.state))
+          .filter(({ attempt }) => attempt.group === group && STANDING_STATES.includes(attempt.state))
           .map(({ run, attempt }): Standing => ({ run: run.record.run.id, attempt })),
       ),
   };

@@ -7,9 +7,10 @@ import { parseArgs } from "node:util";
 import { WEAKER } from "@longshore/contract/event.ts";
 import { Duration, durationMs } from "@longshore/contract/units.ts";
 import { Failure } from "@longshore/contract/problem.ts";
+import { isUnserved } from "@longshore/domain/group/group.ts";
 import { unwatched } from "@longshore/launcher/groups/unwatched.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
-import { type GroupState, type Ledger, UNSERVED_MS } from "@longshore/ledger/port.ts";
+import type { GroupState, Ledger } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { asUsage, type Command, type Surroundings, Usage } from "../command.ts";
@@ -103,10 +104,6 @@ async function list({ ledger, surroundings }: Asked): Promise<number> {
   for (const it of groups) surroundings.out(plain(`${linesOf(it, nowMs).join("\n")}\n`));
   return 0;
 }
-
-/** If no launcher has the group in its groups file, nobody acts on its Jobs. */
-const isUnserved = ({ servedAtMs }: GroupState, nowMs: number): boolean =>
-  servedAtMs === undefined || nowMs - servedAtMs >= UNSERVED_MS;
 
 /** Names the promises that are weaker in a group without holds, in the words of its events. */
 export const UNHELD = `hold: false, so ${Object.keys(WEAKER).join(" and ")} are weaker. ${Object.values(WEAKER).join(" ")}`;
