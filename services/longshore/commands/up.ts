@@ -80,6 +80,7 @@ export const up: Command = {
       ));
 
     const files = await writeConfig({ home, brokerUrl, ledgerUrl: postgres.url, cluster });
+    const configs = readConfigs(files, surroundings);
     await tryOut({ brokerUrl, ledgerUrl: postgres.url, groupsFile: files.groups });
     await using _running = await writeRunning(home, {
       pid: process.pid,
@@ -91,7 +92,7 @@ export const up: Command = {
     surroundings.out(
       "  up. In another terminal, from this folder:\n    npm run longshore -- publish --image busybox --follow -- sh -c 'echo hi'\n    npm run longshore -- runs list\n  Ctrl-C stops it; nothing is lost.\n",
     );
-    return await serve(files, surroundings);
+    return await serve(configs, surroundings);
   },
 };
 
@@ -124,15 +125,18 @@ async function tryOut({
   await using _broker = await openBroker({ url: brokerUrl, log: silentLog, clock });
 }
 
-async function serve(
-  files: { readonly launcher: string; readonly watcher: string },
-  { env, signal }: Surroundings,
-): Promise<number> {
-  const launcherConfig = readConfig(LauncherConfig, { file: files.launcher, env });
-  const watcherConfig = readConfig(WatcherConfig, { file: files.watcher, env });
+/** Both programs read the same variables, so what is a setting of one is not unknown to the other. */
+function readConfigs(files: { readonly launcher: string; readonly watcher: string }, { env }: Pick<Surroundings, "env">) {
+  return {
+    launcher: readConfig(LauncherConfig, { file: files.launcher, env, beside: [WatcherConfig] }),
+    watcher: readConfig(WatcherConfig, { file: files.watcher, env, beside: [LauncherConfig] }),
+  };
+}
+
+async function serve(configs: ReturnType<typeof readConfigs>, { signal }: Pick<Surroundings, "signal">): Promise<number> {
   await together(signal, {
-    launcher: async (signal) => void (await launcher(launcherConfig, openLog("launcher", launcherConfig.log), signal)),
-    watcher: async (signal) => void (await watcher(watcherConfig, openLog("watcher", watcherConfig.log), signal)),
+    launcher: async (signal) => void (await launcher(configs.launcher, openLog("launcher", configs.launcher.log), signal)),
+    watcher: async (signal) => void (await watcher(configs.watcher, openLog("watcher", configs.watcher.log), signal)),
   });
   return 0;
 }
