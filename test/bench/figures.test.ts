@@ -5,6 +5,7 @@ import { appendFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import t from "tap";
+import { openCoverage } from "./coverage.ts";
 import { cpuMs, since } from "./cpu.ts";
 import { percentiles, told } from "./figures.ts";
 import { openRequestLog, writesIn } from "./requests.ts";
@@ -51,6 +52,41 @@ t.test("the CPU of a process holds that of its children, running and ended", asy
     t.ok(used.child >= 190, `it used ${used.child} ms`);
     const all = await cpuMs({ us: process.pid, ...pids });
     t.ok(all.us > all.child, "it is counted in its parent");
+  } finally {
+    child.kill("SIGKILL");
+    await gone;
+  }
+});
+
+t.test("a module executes when a loop of it goes on, not when it is loaded", async (t) => {
+  const folder = t.testdir({
+    "main.mjs": `
+      import { createInterface } from "node:readline";
+      import { idle } from "./idle.mjs";
+      import { follow } from "./follow.mjs";
+      idle();
+      await follow(createInterface({ input: process.stdin }));
+    `,
+    "idle.mjs": "export const idle = () => 1;",
+    "follow.mjs": "export async function follow(lines) { for await (const line of lines) console.log(line); }",
+  });
+  const child = spawn(process.execPath, ["--inspect=127.0.0.1:0", path.join(folder, "main.mjs")]);
+  const gone = once(child, "exit");
+  try {
+    const said: string[] = [];
+    const [out, err] = [createInterface({ input: child.stdout }), createInterface({ input: child.stderr })];
+    err.on("line", (line) => said.push(line));
+    const echoed = async (line: string) => {
+      const heard = once(out, "line");
+      child.stdin.write(`${line}\n`);
+      await heard;
+    };
+    await echoed("before");
+    await using coverage = await openCoverage(said, folder);
+    t.same([...(await coverage.taken())], [], "at rest");
+    await echoed("on the way");
+    t.same([...(await coverage.taken())], ["follow.mjs"]);
+    t.same([...(await coverage.taken())], [], "at rest again");
   } finally {
     child.kill("SIGKILL");
     await gone;

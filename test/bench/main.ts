@@ -9,8 +9,9 @@ import { launch } from "./launch.ts";
 import { memory } from "./memory.ts";
 import { relist } from "./relist.ts";
 import { spine } from "./spine.ts";
+import { way } from "./way.ts";
 
-const USAGE = `usage: npm run bench -- launch|facts|memory|relist|spine [options]
+const USAGE = `usage: npm run bench -- launch|facts|memory|relist|spine|way [options]
 
   launch  bare creates of a Job's manifest and launches of runs, in turns, on one real control plane: both rates and
           their ratio, CPU of each process per Job, requests by verb. A launch counts from the confirmed command to the UID in
@@ -22,9 +23,11 @@ const USAGE = `usage: npm run bench -- launch|facts|memory|relist|spine [options
           did nothing else, bytes kept per Job. Takes minutes: Jobs and pods are created first
   spine   runs through broker, launcher, pocket (instant pods) and watcher, to their terminal events: runs per second,
           CPU per run of each part, latencies, requests to the cluster's API and transactions of the ledger
+  way     the modules that the launcher executes from a published run.requested to its run.launched event, by V8's coverage:
+          a figure of the code, not of the machine. The pocket stands for the cluster
 
-  --runs N       how many runs: per turn for launch (2000), one at a time for facts (200), at once for spine (1000);
-                 Jobs for relist (50000)
+  --runs N       how many runs: per turn for launch (2000), one at a time for facts (200) and way (20), at once for
+                 spine (1000); Jobs for relist (50000)
   --jobs N,N     memory: how many Jobs live (5000,20000)
   --turns N      launch: turns of each kind (3)
   --cluster KIND launch: kubernetes (the default) or pocket (for trying things where no control plane can be had)
@@ -33,7 +36,7 @@ const USAGE = `usage: npm run bench -- launch|facts|memory|relist|spine [options
   --profile DIR  CPU profiles of launcher and watcher into this folder, for a browser's or an editor's viewer
 `;
 const MOST = 100_000;
-const RUNS: Readonly<Record<string, string>> = { launch: "2000", facts: "200" };
+const RUNS: Readonly<Record<string, string>> = { launch: "2000", facts: "200", way: "20" };
 
 async function main(words: readonly string[]): Promise<number> {
   const { values, positionals } = parseArgs({
@@ -74,6 +77,8 @@ async function main(words: readonly string[]): Promise<number> {
       return print(await memory({ jobs, profile, say }));
     case "spine":
       return print(await spine({ runs, oneByOne, broker, profile, say }));
+    case "way":
+      return print(await way({ runs, broker, say }));
     default:
       return misunderstood();
   }
