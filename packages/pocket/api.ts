@@ -2,7 +2,7 @@
  * The two ports of the pocket: how a request comes in, and how a pod runs.
  *
  * The first is the same shape as the transport that Longshore's own cluster code talks through, written here again so
- * that the pocket depends on nothing it stands in for. A type test in pocket.test.ts keeps the two from drifting apart.
+ * that the pocket depends on nothing it stands in for. A type test in packages/kubernetes/pocket-conformance.test.ts keeps the two from drifting apart.
  */
 import type { ApiObject, PodObject, Resource } from "./objects.ts";
 

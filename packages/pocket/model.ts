@@ -8,21 +8,21 @@
  * the simulation turns), and passing the same conformance suite makes both worth believing.
  */
 import type { Clock } from "@longshore/runtime/clock.ts";
-import { createAgenda } from "./agenda.ts";
+import { createAgenda } from "./controllers/agenda.ts";
 import type { ApiRequest, Identity, Kubelet, Transport } from "./api.ts";
-import { startCollector } from "./collect.ts";
-import { type Delays, POCKET_DELAYS } from "./delays.ts";
-import { createFaults, type Fault } from "./faults.ts";
-import { startJobController } from "./jobs.ts";
-import { type Deed, meddle } from "./meddle.ts";
-import { createNetwork } from "./network.ts";
-import { startNodes } from "./nodes.ts";
+import { startCollector } from "./controllers/collect.ts";
+import { type Delays, POCKET_DELAYS } from "./controllers/delays.ts";
+import { createFaults, type Fault } from "./faults/faults.ts";
+import { startJobController } from "./controllers/jobs.ts";
+import { type Deed, meddle } from "./faults/meddle.ts";
+import { createNetwork } from "./faults/network.ts";
+import { startNodes } from "./controllers/nodes.ts";
 import type { ApiObject, JobObject, PodObject } from "./objects.ts";
-import { splitPath } from "./query.ts";
-import { startQuotas } from "./quota.ts";
-import { answer, type ServerParts, stream } from "./serve.ts";
-import { type Change, createStore } from "./store.ts";
-import { createNamespace } from "./write.ts";
+import { splitPath } from "./server/query.ts";
+import { startQuotas } from "./controllers/quota.ts";
+import { answer, type ServerParts, stream } from "./server/serve.ts";
+import { type Change, createStore } from "./server/store.ts";
+import { createNamespace } from "./server/write.ts";
 
 export interface ModelOptions {
   readonly clock: Clock;

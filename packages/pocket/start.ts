@@ -9,11 +9,11 @@ import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, w
 import { join } from "node:path";
 import { type Clock, systemClock } from "@longshore/runtime/clock.ts";
 import type { Identity } from "./api.ts";
-import type { Delays } from "./delays.ts";
-import { serveHttp } from "./http.ts";
+import type { Delays } from "./controllers/delays.ts";
+import { serveHttp } from "./server/http.ts";
 import { createModel, type Model } from "./model.ts";
-import { startProcesses } from "./processes.ts";
-import { instantPods } from "./scripted.ts";
+import { startProcesses } from "./pods/processes.ts";
+import { instantPods } from "./faults/scripted.ts";
 
 export interface PocketOptions {
   /** Pods' folders and logs. Private to this pocket. */

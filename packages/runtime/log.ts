@@ -6,7 +6,7 @@
  */
 import { pino } from "pino";
 import { z } from "zod";
-import { withoutCredentials } from "./secret.ts";
+import { withoutCredentials } from "./config/secret.ts";
 
 /** What a config holds under `log`. */
 export const LogSettings = z.strictObject({

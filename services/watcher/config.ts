@@ -1,6 +1,6 @@
 /** The watcher's settings: no ledger, no key of proofs. Unknown ones refuse to start. */
 import { Installation } from "@longshore/contract/ids.ts";
-import { oneOf, readableFile, sealKeys, serverSettings } from "@longshore/runtime/config-secrets.ts";
+import { oneOf, readableFile, sealKeys, serverSettings } from "@longshore/runtime/config/secret-settings.ts";
 import { programSettings } from "@longshore/runtime/program.ts";
 import { z } from "zod";
 

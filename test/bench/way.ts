@@ -12,12 +12,12 @@
  * that holds nothing but schemas or types is not counted either: zod runs the schemas.
  */
 import path from "node:path";
-import { inTime } from "@longshore/cli/child.ts";
+import { inTime } from "@longshore/cli/embedded/child.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
-import { pocketCluster } from "./cluster.ts";
-import { openCoverage } from "./coverage.ts";
-import { type BrokerKind, openStage } from "./stage.ts";
-import { openUpstream, type Upstream } from "./upstream.ts";
+import { pocketCluster } from "./parts/bench-cluster.ts";
+import { openCoverage } from "./parts/coverage.ts";
+import { type BrokerKind, openStage } from "./parts/stage.ts";
+import { openUpstream, type Upstream } from "./parts/upstream.ts";
 
 export interface WayOptions {
   readonly runs: number;

@@ -6,7 +6,7 @@
 import { readFileSync } from "node:fs";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { connect } from "amqplib";
-import { type Program, program } from "./program.ts";
+import { type Program, program } from "./servers/program.ts";
 
 const PATIENCE_MS = 60_000;
 const README = new URL("../../README.md", import.meta.url);

@@ -5,7 +5,7 @@
 // needs rabbitmq
 import t from "tap";
 import { pythonWithPika } from "../harness/python.ts";
-import { rabbitmq } from "../harness/rabbitmq.ts";
+import { rabbitmq } from "../harness/rabbitmq/server.ts";
 import { application, consumed, example } from "../harness/readme.ts";
 import { openSystem } from "../harness/system.ts";
 
