@@ -15,7 +15,8 @@ const USAGE = `usage: npm run bench -- launch|facts|memory|relist|spine|way [opt
 
   launch  bare creates of a Job's manifest and launches of runs, in turns, on one real control plane: both rates and
           their ratio, CPU of each process per Job, requests by verb. A launch counts from the confirmed command to the UID in
-          the ledger. Neither watcher nor controllers run: Jobs stay what they were created as
+          the ledger. Neither watcher nor controllers run: Jobs stay what they were created as. In two layouts: all
+          processes on all cores, and apart, the API server and etcd on one core and everything else on another
   facts   from a bare watch that sees a Job finish to run.succeeded at a consumer, beside one message through a bare
           queue: percentiles of both, and of what lies between
   memory  resident size of launcher and watcher with no Job, and with so many that live
@@ -29,7 +30,7 @@ const USAGE = `usage: npm run bench -- launch|facts|memory|relist|spine|way [opt
   --runs N       how many runs: per turn for launch (2000), one at a time for facts (200) and way (20), at once for
                  spine (1000); Jobs for relist (50000)
   --jobs N,N     memory: how many Jobs live (5000,20000)
-  --turns N      launch: turns of each kind (3)
+  --turns N      launch: turns of each kind in each layout (3)
   --cluster KIND launch: kubernetes (the default) or pocket (for trying things where no control plane can be had)
   --one-by-one N spine: how many after that, each when the one before has ended (200)
   --broker KIND  rabbitmq (4.0, the default) or postgres (the one that is kept in the ledger's database)

@@ -6,7 +6,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { type Child, startChild } from "@longshore/cli/embedded/child.ts";
-import { type ClusterChoice, writeConfig } from "@longshore/cli/embedded/home.ts";
+import { writeConfig } from "@longshore/cli/embedded/home.ts";
 import { startPostgres } from "@longshore/ledger/embedded-postgres.ts";
 import pg from "pg";
 import { rabbitmq } from "../../harness/rabbitmq/server.ts";
@@ -31,7 +31,7 @@ export interface StageOptions {
 export interface Stage extends AsyncDisposable {
   readonly brokerUrl: string;
   readonly product: string;
-  readonly cluster: { readonly product: string; readonly choice: ClusterChoice };
+  readonly cluster: Pick<BenchCluster, "product" | "choice" | "pids">;
   /** The folder of the services' files. */
   readonly home: string;
   readonly launcher: Child;
