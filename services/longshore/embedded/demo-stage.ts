@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openBroker } from "@longshore/broker/open.ts";
-import type { CommandData } from "@longshore/contract/command.ts";
+import type { CommandInput } from "@longshore/contract/command.ts";
 import { readEvent } from "@longshore/contract/envelope.ts";
 import { isTerminal } from "@longshore/contract/event.ts";
 import { Installation } from "@longshore/contract/ids.ts";
@@ -106,7 +106,7 @@ export async function openStage(home: string, surroundings: Surroundings): Promi
   }
 
   const publish = (run: string, request: object): Promise<void> =>
-    send(broker, "run.requested", { run, ...request } as CommandData<"run.requested">, signal);
+    send(broker, "run.requested", { run, ...request } as CommandInput<"run.requested">, signal);
 
   async function run(id: string, request: object, on: (event: Heard) => void = () => {}): Promise<Ran> {
     const began = clock.now();
