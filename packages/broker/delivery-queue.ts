@@ -5,7 +5,7 @@
  * lane that waits for ever after the end, and messages that were received but never taken being forgotten at the end.
  * What is in it is bounded by whoever gives: the broker's prefetch.
  */
-export interface Hand<T> {
+export interface DeliveryQueue<T> {
   give(item: T): void;
   /** Nobody took these yet; they are taken out. */
   drop(): readonly T[];
@@ -14,7 +14,7 @@ export interface Hand<T> {
   readonly items: AsyncIterableIterator<T>;
 }
 
-export function hand<T>(onReturn: () => void): Hand<T> {
+export function deliveryQueue<T>(onReturn: () => void): DeliveryQueue<T> {
   let ready: T[] = [];
   const waiting: ((result: IteratorResult<T>) => void)[] = [];
   let over = false;

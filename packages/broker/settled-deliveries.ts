@@ -6,7 +6,7 @@
  */
 import type { Delivery } from "./port.ts";
 
-export function inPassing(deliveries: AsyncIterableIterator<Delivery>): AsyncIterableIterator<Uint8Array> {
+export function settledDeliveries(deliveries: AsyncIterableIterator<Delivery>): AsyncIterableIterator<Uint8Array> {
   const passing: AsyncIterableIterator<Uint8Array> = {
     [Symbol.asyncIterator]: () => passing,
     next: async () => {

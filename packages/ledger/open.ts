@@ -15,7 +15,7 @@ import { type Database, openDatabase, type Statement } from "./postgres/connecti
 import { groupQueries } from "./postgres/groups.ts";
 import { outboxQueries } from "./postgres/outbox.ts";
 import { place } from "./postgres/place-attempts.ts";
-import type { Bell, Ledger } from "./port.ts";
+import type { WorkKind, Ledger } from "./port.ts";
 import { pruneQueries } from "./postgres/prune.ts";
 import { record } from "./postgres/record.ts";
 import { runQueries } from "./postgres/runs.ts";
@@ -39,8 +39,8 @@ export interface LedgerOptions {
 
 export async function openLedger(options: LedgerOptions): Promise<Ledger> {
   const { url, installation, jobName, migrate, log = silentLog, clock = systemClock, poolMax = 8 } = options;
-  let tell: (bells: readonly Bell[]) => void = () => undefined;
-  const database = openDatabase(url, { poolMax, log, onRing: (bells) => tell(bells) });
+  let tell: (kinds: readonly WorkKind[]) => void = () => undefined;
+  const database = openDatabase(url, { poolMax, log, onWork: (kinds) => tell(kinds) });
   try {
     if (options.unsafeForTests !== true) await refuseForgetful(database);
     const { schema } = await prepareSchema(database, url, { migrate });

@@ -1,20 +1,30 @@
 /**
- * What rings when there may be something to do, and whoever listens.
+ * The kinds of work that a ledger hints at, and the listeners of these hints.
  *
- * The bug this prevents: a listener that is slower than the rings and grows without bound.
+ * The bug this prevents: a listener that is slower than the hints, whose queue grows without bound.
  */
-import type { Bell } from "./port.ts";
+import type { WorkKind } from "./port.ts";
 
-export const BELLS: readonly Bell[] = ["waiting", "ready", "claimed", "live", "closing", "ended", "outbox", "strays", "notices"];
+export const WORK_KINDS: readonly WorkKind[] = [
+  "waiting",
+  "ready",
+  "claimed",
+  "live",
+  "closing",
+  "ended",
+  "outbox",
+  "strays",
+  "notices",
+];
 
-export type Listeners = Set<(bells: readonly Bell[]) => void>;
+export type Listeners = Set<(kinds: readonly WorkKind[]) => void>;
 
-/** Rings that nobody fetched yet are kept as a set: there is nothing to gain from the same hint twice. */
-export function listener(listeners: Listeners, signal: AbortSignal): AsyncIterableIterator<Bell> {
-  const rung = new Set<Bell>();
+/** Hints that nobody fetched yet are kept as a set: the same hint twice says no more than once. */
+export function workHints(listeners: Listeners, signal: AbortSignal): AsyncIterableIterator<WorkKind> {
+  const announced = new Set<WorkKind>();
   let wake: (() => void) | undefined;
-  const hear = (bells: readonly Bell[]): void => {
-    for (const bell of bells) rung.add(bell);
+  const hear = (kinds: readonly WorkKind[]): void => {
+    for (const kind of kinds) announced.add(kind);
     wake?.();
   };
   const stop = (): void => {
@@ -24,14 +34,14 @@ export function listener(listeners: Listeners, signal: AbortSignal): AsyncIterab
   if (!signal.aborted) listeners.add(hear);
   signal.addEventListener("abort", stop, { once: true });
 
-  const bells: AsyncIterableIterator<Bell> = {
-    [Symbol.asyncIterator]: () => bells,
+  const kinds: AsyncIterableIterator<WorkKind> = {
+    [Symbol.asyncIterator]: () => kinds,
     next: async () => {
-      while (rung.size === 0 && listeners.has(hear)) await new Promise<void>((resolve) => (wake = resolve));
-      const [bell] = rung;
-      if (bell === undefined || signal.aborted) return { done: true, value: undefined };
-      rung.delete(bell);
-      return { done: false, value: bell };
+      while (announced.size === 0 && listeners.has(hear)) await new Promise<void>((resolve) => (wake = resolve));
+      const [kind] = announced;
+      if (kind === undefined || signal.aborted) return { done: true, value: undefined };
+      announced.delete(kind);
+      return { done: false, value: kind };
     },
     return: async () => {
       signal.removeEventListener("abort", stop);
@@ -39,5 +49,5 @@ export function listener(listeners: Listeners, signal: AbortSignal): AsyncIterab
       return { done: true, value: undefined };
     },
   };
-  return bells;
+  return kinds;
 }

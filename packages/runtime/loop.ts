@@ -1,5 +1,5 @@
 /**
- * What every loop of Longshore is made of: running together, repeating, waiting for a bell, backing off, batching.
+ * What every loop of Longshore is made of: running together, repeating, waiting to be woken, backing off, batching.
  *
  * The bugs this prevents: a loop that died while its process looks healthy, a wait that outlives its abort, a queue that
  * grows without bound, and a timer of the machine's in code that the simulation runs. Time comes from a `Clock`. A signal of
@@ -8,7 +8,7 @@
 import type { Clock } from "./clock.ts";
 
 /** How a program ended. "stopped": it was asked to, and did so in order. "finished": its work was over by itself. */
-export type Ending = { readonly kind: "stopped" } | { readonly kind: "finished"; readonly exitCode: number };
+export type ProgramEnd = { readonly kind: "stopped" } | { readonly kind: "finished"; readonly exitCode: number };
 
 export type Loop = (signal: AbortSignal) => Promise<void>;
 
@@ -16,7 +16,7 @@ export type Loop = (signal: AbortSignal) => Promise<void>;
  * Runs the loops until the signal aborts and all of them have come to rest. The first that throws, or that returns
  * unasked, stops the others; when they rest, an error that names it is thrown.
  */
-export async function together(signal: AbortSignal, loops: Readonly<Record<string, Loop>>): Promise<Ending> {
+export async function together(signal: AbortSignal, loops: Readonly<Record<string, Loop>>): Promise<ProgramEnd> {
   const stop = linked(signal);
   const failures: Error[] = [];
 
@@ -80,35 +80,35 @@ export function lingering(signal: AbortSignal, { clock, ms }: { readonly clock: 
   };
 }
 
-export interface Bell {
-  /** Wakes who waits. When nobody does, the next wait returns at once, so that a ring between two waits is not lost. */
-  ring(): void;
-  /** Until it rings, so many milliseconds passed, or the signal aborted. */
-  wait(ms: number, signal: AbortSignal): Promise<"rung" | "passed" | "aborted">;
+export interface WakeUp {
+  /** Wakes every waiter. If nobody waits, the next wait returns at once, so that a wake-up between two waits is not lost. */
+  wake(): void;
+  /** Waits until somebody calls `wake`, the time has passed, or the signal aborts. */
+  wait(ms: number, signal: AbortSignal): Promise<"woken" | "passed" | "aborted">;
 }
 
-export function bell(clock: Clock): Bell {
-  let rung = false;
+export function wakeUp(clock: Clock): WakeUp {
+  let woken = false;
   const waiting = new Set<() => void>();
   return {
-    ring() {
-      rung = waiting.size === 0;
+    wake() {
+      woken = waiting.size === 0;
       for (const wake of waiting) wake(); // each takes itself out
     },
     wait: (ms, signal) =>
       new Promise((resolve) => {
         if (signal.aborted) return resolve("aborted");
-        if (rung) {
-          rung = false;
-          return resolve("rung");
+        if (woken) {
+          woken = false;
+          return resolve("woken");
         }
-        const end = (how: "rung" | "passed" | "aborted") => {
+        const end = (how: "woken" | "passed" | "aborted") => {
           callOff();
           waiting.delete(wake);
           signal.removeEventListener("abort", abort);
           resolve(how);
         };
-        const wake = () => end("rung");
+        const wake = () => end("woken");
         const abort = () => end("aborted");
         const callOff = clock.alarm(ms, () => end("passed"));
         waiting.add(wake);
@@ -122,13 +122,13 @@ export interface Every {
   /** Between the end of one time and the begin of the next; spread by a tenth, so that replicas do not march in step. */
   readonly ms: number;
   readonly signal: AbortSignal;
-  /** Rings cut the pause short. */
-  readonly bell?: Bell;
+  /** Being woken cuts the pause short. */
+  readonly wakeUp?: WakeUp;
 }
 
 /** Does the work again and again, one at a time, until the signal aborts. What it throws ends the loop. */
 export async function every(
-  { clock, ms, signal, bell: woken = bell(clock) }: Every,
+  { clock, ms, signal, wakeUp: woken = wakeUp(clock) }: Every,
   work: (signal: AbortSignal) => Promise<unknown>,
 ): Promise<void> {
   if (!(ms > 0)) throw new RangeError(`a loop needs a pause above 0 ms, or it is a spin: ${ms}`);

@@ -12,12 +12,12 @@ import type { z } from "zod";
 import { systemClock } from "./clock.ts";
 import { ConfigProblems, readConfig, reason } from "./config/config.ts";
 import { type Log, LogSettings, openLog } from "./log.ts";
-import type { Ending } from "./loop.ts";
+import type { ProgramEnd } from "./loop.ts";
 
 /** A config schema for a program has these settings beside its own: `z.strictObject({ ...programSettings, … })`. */
 export const programSettings = { log: LogSettings.prefault({}) };
 
-export type Main<C> = (config: C, log: Log, signal: AbortSignal) => Promise<Ending>;
+export type Main<C> = (config: C, log: Log, signal: AbortSignal) => Promise<ProgramEnd>;
 
 /**
  * Ctrl-C in a terminal reaches every process of the group, and npm and the bootstrap pass it on: one press comes two or

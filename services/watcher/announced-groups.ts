@@ -15,7 +15,7 @@ import { isTransient } from "@longshore/contract/problem.ts";
 import { type AnnouncedCluster, openAnnounced } from "@longshore/kubernetes/access/announced.ts";
 import type { Access } from "@longshore/kubernetes/access/watch-access.ts";
 import type { PartState } from "@longshore/runtime/health.ts";
-import { again, bell, linked, type Loop, together } from "@longshore/runtime/loop.ts";
+import { again, wakeUp, linked, type Loop, together } from "@longshore/runtime/loop.ts";
 import type { Seal } from "@longshore/runtime/seal.ts";
 import type { Learning } from "./parts.ts";
 import { type Heard, openRoster } from "./roster.ts";
@@ -37,7 +37,7 @@ export interface LearnedGroups {
 export function learnGroups(parts: Learning, seal: Seal, open = openAnnounced): LearnedGroups {
   const { clock, broker, installation, owner, log, metrics, pause } = parts;
   const roster = openRoster(installation, seal);
-  const wanting = bell(clock);
+  const wanting = wakeUp(clock);
   const said = new Set<string>();
   const refusals = { count: 0, last: "" };
   let launchers: "unasked" | "there" | "nobody" = "unasked";
@@ -45,7 +45,7 @@ export function learnGroups(parts: Learning, seal: Seal, open = openAnnounced): 
 
   async function hear(signal: AbortSignal, watches: Watches): Promise<void> {
     const heard = await broker.listen(announcements(installation), { inFlightMax: 64, signal });
-    wanting.ring();
+    wanting.wake();
     for await (const body of heard) {
       const it = roster.hear(body, clock.now());
       metrics.count("longshore_announcements_total", { outcome: it.outcome });
@@ -68,7 +68,7 @@ export function learnGroups(parts: Learning, seal: Seal, open = openAnnounced): 
   async function ask(signal: AbortSignal): Promise<void> {
     for (let tries = 0; !signal.aborted; ) {
       const ms = roster.isFresh(clock.now()) ? ASK_MOST_MS : Math.min(ASK_MOST_MS, ASK_FIRST_MS * 2 ** Math.min(tries, 10));
-      const woken = await wanting.wait(tries === 0 ? ASK_MOST_MS : ms, signal); // the first ring says that we listen
+      const woken = await wanting.wait(tries === 0 ? ASK_MOST_MS : ms, signal); // the first wake-up says that we listen
       if (signal.aborted) return;
       if (woken === "passed" && roster.isFresh(clock.now())) continue;
       tries += 1;
@@ -124,7 +124,7 @@ export function learnGroups(parts: Learning, seal: Seal, open = openAnnounced): 
       const failed = new AbortController();
       const stop = AbortSignal.any([signal, failed.signal]);
       const onBug = (error: unknown) => failed.abort(error);
-      const watches = openWatches(parts, stop, { open, onBug, onRejected: () => wanting.ring() });
+      const watches = openWatches(parts, stop, { open, onBug, onRejected: () => wanting.wake() });
       const listen = again({ clock, pause, passes }, (signal) => hear(signal, watches));
       await together(stop, { hear: listen, ask });
       await watches.ended();

@@ -7,7 +7,7 @@ import { facts } from "@longshore/domain/watch/facts.ts";
 import { type JobSeen, type PodSeen, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
 import fc from "fast-check";
 import t from "tap";
-import { openBook } from "./job-cache.ts";
+import { openJobCache } from "./job-cache.ts";
 import { openPacking } from "./packed-values.ts";
 
 const NOW_MS = 1_800_000_000_000;
@@ -60,10 +60,10 @@ function running(n: number): { readonly job: JobSeen; readonly pod: PodSeen } {
 }
 
 t.test("gives back what was put in, however many others came after it", (t) => {
-  const book = openBook();
+  const cache = openJobCache();
   const all = Array.from({ length: 1_000 }, (_, n) => running(n));
   for (const { job, pod } of all) {
-    book.change(job.uid, (known) => {
+    cache.change(job.uid, (known) => {
       known.job = job;
       known.pods.set(pod.uid, pod);
       known.said = facts(undefined, { job, pods: [pod] }, NOW_MS).said;
@@ -71,46 +71,46 @@ t.test("gives back what was put in, however many others came after it", (t) => {
   }
   for (const { job, pod } of all) {
     const said = facts(undefined, { job, pods: [pod] }, NOW_MS).said;
-    const known = book.peek(job.uid);
+    const known = cache.peek(job.uid);
     if (JSON.stringify(known?.said) !== JSON.stringify(said)) t.same(known?.said, said);
     if (JSON.stringify(known?.job) !== JSON.stringify(job)) t.same(known?.job, job);
     if (JSON.stringify(known?.pods.get(pod.uid)) !== JSON.stringify(pod)) t.same(known?.pods.get(pod.uid), pod);
   }
-  t.equal(book.size, 1_000);
-  t.equal(new Set(book.uids()).size, 1_000);
+  t.equal(cache.size, 1_000);
+  t.equal(new Set(cache.uids()).size, 1_000);
   t.end();
 });
 
 t.test("what is being worked on is one value for everyone, also when a thousand others change meanwhile", (t) => {
-  const book = openBook();
+  const cache = openJobCache();
   const { job, pod } = running(0);
-  book.change(job.uid, (known) => void (known.job = job));
-  const open = book.open(job.uid);
+  cache.change(job.uid, (known) => void (known.job = job));
+  const open = cache.open(job.uid);
   for (let n = 1; n <= 1_000; n++) {
     const other = running(n);
-    book.change(other.job.uid, (known) => void (known.job = other.job));
+    cache.change(other.job.uid, (known) => void (known.job = other.job));
   }
-  book.change(job.uid, ({ pods }) => void pods.set(pod.uid, pod));
+  cache.change(job.uid, ({ pods }) => void pods.set(pod.uid, pod));
   t.equal(open?.pods.size, 1);
   if (open) open.vanished = true;
-  book.close(job.uid);
-  t.match(book.peek(job.uid), { vanished: true });
+  cache.close(job.uid);
+  t.match(cache.peek(job.uid), { vanished: true });
   t.end();
 });
 
 t.test("forgets what is empty, and with it when it was due", (t) => {
-  const book = openBook();
+  const cache = openJobCache();
   const { pod } = running(0);
   const uid = Uid.parse(pod.jobUid);
-  book.change(uid, ({ pods }) => void pods.set(pod.uid, pod));
-  book.due(uid, 5);
-  t.same(book.dueUntil(4), []);
-  t.same(book.dueUntil(5), [uid]);
-  book.change(uid, ({ pods }) => void pods.delete(pod.uid));
-  t.notOk(book.has(uid));
-  t.same(book.dueUntil(5), []);
-  book.change(uid, () => undefined);
-  t.equal(book.size, 0, "a change of nothing brings nothing");
+  cache.change(uid, ({ pods }) => void pods.set(pod.uid, pod));
+  cache.due(uid, 5);
+  t.same(cache.dueUntil(4), []);
+  t.same(cache.dueUntil(5), [uid]);
+  cache.change(uid, ({ pods }) => void pods.delete(pod.uid));
+  t.notOk(cache.has(uid));
+  t.same(cache.dueUntil(5), []);
+  cache.change(uid, () => undefined);
+  t.equal(cache.size, 0, "a change of nothing brings nothing");
   t.end();
 });
 
@@ -120,10 +120,10 @@ t.test("takes less than 1 kB for a Job that runs, with its pod and what was said
   if (typeof collect !== "function") throw new Error("this Node cannot be told to collect garbage");
   collect();
   const before = process.memoryUsage().heapUsed;
-  const book = openBook();
+  const cache = openJobCache();
   for (let n = 0; n < 20_000; n++) {
     const { job, pod } = running(n);
-    book.change(job.uid, (known) => {
+    cache.change(job.uid, (known) => {
       known.job = job;
       known.pods.set(pod.uid, pod);
       known.said = facts(undefined, { job, pods: [pod] }, NOW_MS).said;
@@ -131,7 +131,7 @@ t.test("takes less than 1 kB for a Job that runs, with its pod and what was said
   }
   collect();
   const each = (process.memoryUsage().heapUsed - before) / 20_000;
-  t.comment(`${Math.round(each)} bytes for each of ${book.size} Jobs`);
+  t.comment(`${Math.round(each)} bytes for each of ${cache.size} Jobs`);
   t.ok(each < 1_000, `${Math.round(each)} bytes`);
   t.end();
 });

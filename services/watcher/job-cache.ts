@@ -9,7 +9,7 @@ import type { Said } from "@longshore/domain/watch/facts.ts";
 import type { JobSeen, PodSeen } from "@longshore/domain/watch/seen.ts";
 import { openPacking } from "./packed-values.ts";
 
-export interface Known {
+export interface CachedJob {
   job: JobSeen | undefined;
   readonly pods: Map<Uid, PodSeen>;
   said: Said | undefined;
@@ -18,27 +18,27 @@ export interface Known {
 }
 
 /** Nothing was seen or said of the Job itself, and nothing is left of its pods. */
-const isEmpty = ({ job, said, pods }: Known): boolean => job === undefined && said === undefined && pods.size === 0;
+const isEmpty = ({ job, said, pods }: CachedJob): boolean => job === undefined && said === undefined && pods.size === 0;
 
-interface Packed extends Omit<Known, "pods"> {
+interface Packed extends Omit<CachedJob, "pods"> {
   /** First, so that it can be seen from outside. */
   readonly version: string;
   readonly pods: readonly PodSeen[];
 }
 
 /** Of a Job that is there; those of etcd are digits. */
-const versionOf = ({ job, vanished }: Known): string => (vanished ? "" : (job?.resourceVersion ?? ""));
+const versionOf = ({ job, vanished }: CachedJob): string => (vanished ? "" : (job?.resourceVersion ?? ""));
 
-export interface Book {
+export interface JobCache {
   has(uid: Uid): boolean;
   /** Changes what is known, from nothing where nothing is; what is empty afterwards is forgotten. */
-  change(uid: Uid, change: (known: Known) => void): void;
+  change(uid: Uid, change: (known: CachedJob) => void): void;
   /** Whether the Job was seen in just this version, and has not vanished since: cheap, for listings in which little is new. */
   isAt(uid: Uid, resourceVersion: string): boolean;
   /** To look at only: a change of this is lost. */
-  peek(uid: Uid): Readonly<Known> | undefined;
+  peek(uid: Uid): Readonly<CachedJob> | undefined;
   /** The same value for everyone, for work that takes its time, until `close`. */
-  open(uid: Uid): Known | undefined;
+  open(uid: Uid): CachedJob | undefined;
   close(uid: Uid): void;
   forget(uid: Uid): void;
   /** When to consider it again though nothing changes; `undefined`: not by itself. */
@@ -63,14 +63,14 @@ const RECURRING = new Set(
 /** What changed last changes again soon: so many stay unpacked. */
 const RECENT_MOST = 128;
 
-export function openBook(): Book {
+export function openJobCache(): JobCache {
   const packed = new Map<Uid, string>();
-  const recent = new Map<Uid, Known>(); // the oldest first
+  const recent = new Map<Uid, CachedJob>(); // the oldest first
   const opened = new Set<Uid>(); // of those
   const dueAt = new Map<Uid, number>();
   const packing = openPacking({ recurring: RECURRING });
 
-  function unpacked(uid: Uid): Known | undefined {
+  function unpacked(uid: Uid): CachedJob | undefined {
     const text = packed.get(uid);
     if (text === undefined) return undefined;
     // It was packed below, from what its type says.
@@ -78,13 +78,13 @@ export function openBook(): Book {
     return { job, said, vanished, pods: new Map(pods.map((it) => [it.uid, it])) };
   }
 
-  function take(uid: Uid): Known | undefined {
+  function take(uid: Uid): CachedJob | undefined {
     const known = recent.get(uid) ?? unpacked(uid);
     if (known !== undefined) keep(uid, known);
     return known;
   }
 
-  function keep(uid: Uid, known: Known): void {
+  function keep(uid: Uid, known: CachedJob): void {
     packed.delete(uid);
     recent.delete(uid);
     recent.set(uid, known);

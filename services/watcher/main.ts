@@ -15,7 +15,7 @@ import { systemClock } from "@longshore/runtime/clock.ts";
 import { failpoints } from "@longshore/runtime/failpoint.ts";
 import { serveHealth } from "@longshore/runtime/health.ts";
 import type { Log } from "@longshore/runtime/log.ts";
-import { backOff, type Ending, together } from "@longshore/runtime/loop.ts";
+import { backOff, type ProgramEnd, together } from "@longshore/runtime/loop.ts";
 import { type Metrics, openMetrics } from "@longshore/runtime/metrics.ts";
 import { runProgram } from "@longshore/runtime/program.ts";
 import { openSeal } from "@longshore/runtime/seal.ts";
@@ -24,7 +24,7 @@ import { learnGroups } from "./announced-groups.ts";
 import { watcherLoops } from "./loops.ts";
 import { FAILPOINTS, type Parts, TIMING } from "./parts.ts";
 
-export async function watcher(config: WatcherConfig, log: Log, signal: AbortSignal): Promise<Ending> {
+export async function watcher(config: WatcherConfig, log: Log, signal: AbortSignal): Promise<ProgramEnd> {
   const clock = systemClock;
   const { installation } = config;
   const owner = `${hostname()}/${process.pid}/${randomUUID().slice(0, 8)}`;

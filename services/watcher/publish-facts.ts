@@ -4,16 +4,16 @@ import type { FactData, FactType } from "@longshore/contract/fact.ts";
 import { Failure, isTransient } from "@longshore/contract/problem.ts";
 import type { Parts } from "./parts.ts";
 
-export type Tell = <T extends FactType>(type: T, data: FactData<T>, signal: AbortSignal) => Promise<"told" | "stopped">;
+export type PublishFact = <T extends FactType>(type: T, data: FactData<T>, signal: AbortSignal) => Promise<"told" | "stopped">;
 
-export function teller({
+export function factPublisher({
   broker,
   installation,
   owner,
   log,
   pause,
   fail,
-}: Pick<Parts, "broker" | "installation" | "owner" | "log" | "pause" | "fail">): Tell {
+}: Pick<Parts, "broker" | "installation" | "owner" | "log" | "pause" | "fail">): PublishFact {
   let count = 0;
   return async (type, data, signal) => {
     // The same fact told again is another message: the hold is its acknowledgement, so no broker may take it for a duplicate.

@@ -49,7 +49,7 @@ export interface Program extends Child {
   ready(): Promise<string>;
 }
 
-const PACE = { claim: "2s", hold: "1s", poll: "200ms", probe: "500ms", tally: "3s", lease: "2s", announce: "1s" };
+const PACE = { claim: "2s", workLease: "1s", poll: "200ms", probe: "500ms", tally: "3s", partitionLease: "2s", announce: "1s" };
 const PATIENCE_MS = 60_000;
 
 /** The pocket, which calls each token's user by the token's name. */

@@ -79,7 +79,7 @@ export interface System extends AsyncDisposable {
 }
 
 /** Fast enough for tests: a claim that runs out, a tally that looks. */
-export const PACE = { claim: "2s", hold: "1s", poll: "200ms", probe: "500ms", tally: "3s", lease: "2s" };
+export const PACE = { claim: "2s", workLease: "1s", poll: "200ms", probe: "500ms", tally: "3s", partitionLease: "2s" };
 const PATIENCE_MS = 60_000;
 
 export async function openSystem(options: SystemOptions = {}): Promise<System> {

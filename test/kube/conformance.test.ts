@@ -7,7 +7,7 @@
 import { clusterConformance } from "@longshore/kubernetes/testing/conformance.ts";
 import t from "tap";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
-import { only } from "../harness/kubernetes/by-hand.ts";
+import { only } from "../harness/kubernetes/admin.ts";
 import { openIn } from "./conformance-cluster.ts";
 
 t.setTimeout(0);

@@ -11,7 +11,7 @@ import { HOLD } from "@longshore/domain/run/marks.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import t, { type Test } from "tap";
 import { authority } from "../../packages/kubernetes/testing/certificates.ts";
-import { found, handOf, heldJob, jobPath, only } from "../harness/kubernetes/by-hand.ts";
+import { found, adminOf, heldJob, jobPath, only } from "../harness/kubernetes/admin.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
 import { type Happening, recorded, silenceOf } from "../harness/recording.ts";
 import { startWebhook, type Verdict, webhookConfiguration } from "../harness/faults/webhook.ts";
@@ -21,7 +21,7 @@ const forever = new AbortController().signal;
 const test = await kubernetes({ nodes: "none" });
 t.teardown(() => test[Symbol.asyncDispose]());
 const cluster = only(test.clusters);
-const admin = handOf(cluster.admin);
+const admin = adminOf(cluster.admin);
 
 interface Place {
   readonly namespace: string;

@@ -19,7 +19,7 @@ import { silentLog } from "@longshore/runtime/log.ts";
 import t from "tap";
 import { stringify } from "yaml";
 import { authority } from "../../packages/kubernetes/testing/certificates.ts";
-import { found, handOf, heldJob, jobPath, only } from "../harness/kubernetes/by-hand.ts";
+import { found, adminOf, heldJob, jobPath, only } from "../harness/kubernetes/admin.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
 import { postgres } from "../harness/servers/postgres.ts";
 
@@ -28,7 +28,7 @@ const forever = new AbortController().signal;
 await using test = await kubernetes({ nodes: "none" });
 await using database = await postgres();
 const cluster = only(test.clusters);
-const admin = handOf(cluster.admin);
+const admin = adminOf(cluster.admin);
 const home = await fs.mkdtemp(path.join(tmpdir(), "longshore-doctor-"));
 t.teardown(() => fs.rm(home, { recursive: true, force: true }));
 

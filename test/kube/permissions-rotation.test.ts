@@ -14,7 +14,7 @@ import { isTerminal } from "@longshore/contract/event.ts";
 import t, { type Test } from "tap";
 import { authority, serverCertificate, serverKey } from "../../packages/kubernetes/testing/certificates.ts";
 import type { TestCluster } from "../harness/kubernetes/test-cluster.ts";
-import { handOf, only } from "../harness/kubernetes/by-hand.ts";
+import { adminOf, only } from "../harness/kubernetes/admin.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
 import { annotated } from "../harness/kubernetes/simulated-pods.ts";
 import { openSystem, type System } from "../harness/system.ts";
@@ -24,7 +24,7 @@ const forever = new AbortController().signal;
 const test = await kubernetes({ nodes: "simulated" });
 t.teardown(() => test[Symbol.asyncDispose]());
 const cluster = only(test.clusters);
-const admin = handOf(cluster.admin);
+const admin = adminOf(cluster.admin);
 const ACCOUNTS = ["longshore-launcher", "longshore-watcher"] as const;
 
 interface Stage extends AsyncDisposable {

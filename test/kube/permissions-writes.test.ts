@@ -11,7 +11,7 @@ import { resolve } from "node:path";
 import { RULES } from "@longshore/kubernetes/permissions/rbac.ts";
 import t from "tap";
 import { discover, type Resource } from "../harness/kubernetes/discovery.ts";
-import { only } from "../harness/kubernetes/by-hand.ts";
+import { only } from "../harness/kubernetes/admin.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
 import { readTree, type Source } from "../tidy/source.ts";
 

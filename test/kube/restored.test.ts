@@ -5,7 +5,7 @@
 // needs kubernetes, rabbitmq
 // runs at most 10 min
 import t from "tap";
-import { only } from "../harness/kubernetes/by-hand.ts";
+import { only } from "../harness/kubernetes/admin.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
 import { rabbitmq } from "../harness/rabbitmq/server.ts";
 import { openSystem } from "../harness/system.ts";

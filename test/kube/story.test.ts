@@ -6,7 +6,7 @@
 // runs at most 10 min
 import t from "tap";
 import { HOLD } from "@longshore/domain/run/marks.ts";
-import { only } from "../harness/kubernetes/by-hand.ts";
+import { only } from "../harness/kubernetes/admin.ts";
 import { BUSYBOX } from "../harness/kubernetes/images.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
 import { rabbitmq } from "../harness/rabbitmq/server.ts";

@@ -10,7 +10,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { HOLD } from "@longshore/domain/run/marks.ts";
 import t from "tap";
-import { found, only } from "../harness/kubernetes/by-hand.ts";
+import { found, only } from "../harness/kubernetes/admin.ts";
 import { BUSYBOX } from "../harness/kubernetes/images.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
 import { emptyFolder, longshore, longshoreUp } from "../harness/longshore.ts";

@@ -15,7 +15,7 @@ import { type ClientConfig, Pool } from "pg";
 import { type Address, codeOf, hostPort, messageOf, networkFailure } from "../address.ts";
 import { atMost, boundedPublishing, type Try } from "../bounded-publishing.ts";
 import { isOurs, type Names } from "../names.ts";
-import { inPassing } from "../settled-deliveries.ts";
+import { settledDeliveries } from "../settled-deliveries.ts";
 import type { Broker, BrokerReport, Delivery, Outgoing, Published, ReceiveOptions, Topic } from "../port.ts";
 import { type Receiver, receiver } from "./receive.ts";
 import { CHANNEL } from "./schema.ts";
@@ -56,7 +56,7 @@ export async function openPostgresBroker({
   pool.on("error", (error) => log.debug("an idle connection to the broker broke", { error }));
   const receivers = new Set<Receiver>();
   const onNews = (queue: string | undefined) => {
-    for (const it of receivers) if (queue === undefined || it.queue === queue) it.ring();
+    for (const it of receivers) if (queue === undefined || it.queue === queue) it.lookAgain();
   };
   const sessions = await openSessions({ config, socket: sockets.make, pool, clock, log, onNews, follow: names.follow }).catch(
     async (error: unknown) => {
@@ -144,7 +144,7 @@ export async function openPostgresBroker({
       return await bounded(body.byteLength, signal, () => routed(BROADCAST, [names.control, id, keyForPattern(key), key, body]));
     },
     listen: async (pattern, options) =>
-      inPassing(await bound(LISTEN, [names.control, pattern, patternAsRegex(pattern)], options)),
+      settledDeliveries(await bound(LISTEN, [names.control, pattern, patternAsRegex(pattern)], options)),
     status: () => sessions.status(),
     inspect: (signal) => inspect(signal),
     [Symbol.asyncDispose]: async () => {

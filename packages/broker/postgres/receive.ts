@@ -6,9 +6,9 @@
  */
 import type { Problem } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
-import { batch, bell, linked } from "@longshore/runtime/loop.ts";
+import { batch, wakeUp, linked } from "@longshore/runtime/loop.ts";
 import type { Pool } from "pg";
-import { hand } from "../delivery-queue.ts";
+import { deliveryQueue } from "../delivery-queue.ts";
 import type { Delivery, ReceiveOptions } from "../port.ts";
 import { CHANNEL } from "./schema.ts";
 import type { Session, Sessions } from "./session.ts";
@@ -68,7 +68,7 @@ export interface Receiver {
   readonly deliveries: AsyncIterableIterator<Delivery>;
   readonly queue: string;
   /** There may be something new. */
-  ring(): void;
+  lookAgain(): void;
   /** Ends the iteration and rests. */
   close(): Promise<void>;
 }
@@ -76,8 +76,8 @@ export interface Receiver {
 export function receiver(parts: Receiving, queue: string, { inFlightMax, signal }: ReceiveOptions): Receiver {
   const { pool, sessions, clock } = parts;
   const stop = linked(signal);
-  const woken = bell(clock);
-  const inHand = hand<Taken>(() => stop.abort());
+  const woken = wakeUp(clock);
+  const inHand = deliveryQueue<Taken>(() => stop.abort());
   stop.signal.addEventListener("abort", () => inHand.end(), { once: true });
   if (stop.signal.aborted) inHand.end();
   let inFlight = 0;
@@ -108,7 +108,7 @@ export function receiver(parts: Receiving, queue: string, { inFlightMax, signal 
 
   function settled(): void {
     inFlight--;
-    if (mayHaveMore) woken.ring();
+    if (mayHaveMore) woken.wake();
   }
 
   function deliver(taken: Taken): Delivery {
@@ -153,7 +153,7 @@ export function receiver(parts: Receiving, queue: string, { inFlightMax, signal 
         if ((await woken.wait(POLL_MS, stop.signal)) === "passed") mayHaveMore = true;
         continue;
       }
-      mayHaveMore = false; // before the look: a message that arrives during it rings again
+      mayHaveMore = false; // before the look: a message that arrives during it calls lookAgain
       const { rows } = await pool.query<Row>(CLAIM, [queue, room, session.id]);
       if (rows.length === room) mayHaveMore = true;
       inFlight += rows.length;
@@ -185,9 +185,9 @@ export function receiver(parts: Receiving, queue: string, { inFlightMax, signal 
   return {
     queue,
     deliveries: mapped(inHand.items, deliver),
-    ring: () => {
+    lookAgain: () => {
       mayHaveMore = true;
-      woken.ring();
+      woken.wake();
     },
     close: async () => {
       stop.abort();

@@ -14,7 +14,7 @@ import type { Channel, ConsumeMessage } from "amqplib";
 import { type Address, hostPort, messageOf } from "../address.ts";
 import { atMost, boundedPublishing, type Try } from "../bounded-publishing.ts";
 import { isOurs, type Names } from "../names.ts";
-import { inPassing } from "../settled-deliveries.ts";
+import { settledDeliveries } from "../settled-deliveries.ts";
 import type { Broker, BrokerReport, BrokerStatus, Delivery, Outgoing, Published, ReceiveOptions, Topic } from "../port.ts";
 import { type Link, openLinks } from "./connection.ts";
 import { checked, publisher, type Sending } from "./publish.ts";
@@ -192,7 +192,7 @@ export async function openRabbitmqBroker({
         sendWhenOpen({ exchange: names.control, key: message.key, message }, attempt),
       );
     },
-    listen: async (pattern, options) => inPassing(await bound(names.control, pattern, options)),
+    listen: async (pattern, options) => settledDeliveries(await bound(names.control, pattern, options)),
     status: () => worst(out.status(), into.status()),
     inspect: (signal) => inspect(signal),
     [Symbol.asyncDispose]: async () => {

@@ -10,7 +10,7 @@ import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import { backOff, linked } from "@longshore/runtime/loop.ts";
 import type { Channel, ConsumeMessage } from "amqplib";
-import { hand } from "../delivery-queue.ts";
+import { deliveryQueue } from "../delivery-queue.ts";
 import type { Delivery, ReceiveOptions } from "../port.ts";
 import { either, type Link, type Links } from "./connection.ts";
 import { openChannel } from "./topology.ts";
@@ -53,7 +53,7 @@ interface Consuming {
 export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptions): Receiver {
   const { links, clock, log } = parts;
   const stop = linked(signal);
-  const inHand = hand<Delivery>(() => stop.abort());
+  const inHand = deliveryQueue<Delivery>(() => stop.abort());
   const pause = backOff(clock, { firstMs: 50, mostMs: 5_000 });
   const begun = Promise.withResolvers<void>();
   stop.signal.addEventListener("abort", () => inHand.end(), { once: true });

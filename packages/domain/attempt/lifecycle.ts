@@ -14,7 +14,7 @@ import * as answers from "./moves/answers.ts";
 import * as decisions from "./moves/decisions.ts";
 import * as looks from "./moves/looks.ts";
 import { type Context, illegal, type Move, type Rule, stay } from "./moves/move.ts";
-import { again, known, stray } from "./moves/own.ts";
+import { releaseAgain, nothingNew, stray } from "./moves/own.ts";
 import * as placing from "./moves/placing.ts";
 import * as seen from "./moves/sightings.ts";
 import type { Attempt, AttemptState } from "../run/record.ts";
@@ -28,34 +28,34 @@ export const ATTEMPT: { readonly [K in InputKind]: Row<K> } = {
   noPlace:       { waiting: placing.waitOn,      ready: placing.waitOn,      claimed: stay,                live: stay,                    closing: stay,                ended: stay,                done: stay },
   claimDue:      { waiting: illegal,             ready: placing.claimed,     claimed: placing.claimed,     live: illegal,                 closing: illegal,             ended: illegal,             done: illegal },
   // What the create was answered.
-  created:       { waiting: stray,               ready: stray,               claimed: answers.live,        live: answers.answered,        closing: answers.answered,    ended: answers.answered,    done: answers.answered },
-  refused:       { waiting: illegal,             ready: illegal,             claimed: answers.refused,     live: answers.heardAnswer,     closing: answers.endUnborn,   ended: answers.heardAnswer, done: stay },
-  deferred:      { waiting: illegal,             ready: illegal,             claimed: answers.deferred,    live: answers.heardAnswer,     closing: answers.endUnborn,   ended: answers.heardAnswer, done: stay },
-  nameTaken:     { waiting: illegal,             ready: illegal,             claimed: answers.nameTaken,   live: answers.heardAnswer,     closing: answers.endUnborn,   ended: answers.heardAnswer, done: stay },
+  created:       { waiting: stray,               ready: stray,               claimed: answers.becomeLive,        live: answers.answeredLate,        closing: answers.answeredLate,    ended: answers.answeredLate,    done: answers.answeredLate },
+  refused:       { waiting: illegal,             ready: illegal,             claimed: answers.refused,     live: answers.takeOffTheWire,     closing: answers.endWithoutJob,   ended: answers.takeOffTheWire, done: stay },
+  deferred:      { waiting: illegal,             ready: illegal,             claimed: answers.deferred,    live: answers.takeOffTheWire,     closing: answers.endWithoutJob,   ended: answers.takeOffTheWire, done: stay },
+  nameTaken:     { waiting: illegal,             ready: illegal,             claimed: answers.nameTaken,   live: answers.takeOffTheWire,     closing: answers.endWithoutJob,   ended: answers.takeOffTheWire, done: stay },
   unanswered:    { waiting: illegal,             ready: illegal,             claimed: stay,                live: stay,                    closing: stay,                ended: stay,                done: stay },
   // What was seen of a Job with our proof.
-  started:       { waiting: stray,               ready: stray,               claimed: seen.started,        live: seen.started,            closing: seen.started,        ended: known,               done: known },
-  stalled:       { waiting: stray,               ready: stray,               claimed: seen.stalled,        live: seen.stalled,            closing: known,               ended: known,               done: known },
-  resumed:       { waiting: stray,               ready: stray,               claimed: seen.resumed,        live: seen.resumed,            closing: known,               ended: known,               done: known },
-  complete:      { waiting: stray,               ready: stray,               claimed: seen.succeeded,      live: seen.succeeded,          closing: seen.succeeded,      ended: again,               done: again },
-  failed:        { waiting: stray,               ready: stray,               claimed: seen.failed,         live: seen.failed,             closing: seen.failedLate,     ended: again,               done: again },
-  deleting:      { waiting: stray,               ready: stray,               claimed: seen.external,       live: seen.external,           closing: seen.lookNow,        ended: known,               done: again },
+  started:       { waiting: stray,               ready: stray,               claimed: seen.started,        live: seen.started,            closing: seen.started,        ended: nothingNew,               done: nothingNew },
+  stalled:       { waiting: stray,               ready: stray,               claimed: seen.stalled,        live: seen.stalled,            closing: nothingNew,               ended: nothingNew,               done: nothingNew },
+  resumed:       { waiting: stray,               ready: stray,               claimed: seen.resumed,        live: seen.resumed,            closing: nothingNew,               ended: nothingNew,               done: nothingNew },
+  complete:      { waiting: stray,               ready: stray,               claimed: seen.succeeded,      live: seen.succeeded,          closing: seen.succeeded,      ended: releaseAgain,               done: releaseAgain },
+  failed:        { waiting: stray,               ready: stray,               claimed: seen.failed,         live: seen.failed,             closing: seen.failedLate,     ended: releaseAgain,               done: releaseAgain },
+  deleting:      { waiting: stray,               ready: stray,               claimed: seen.external,       live: seen.external,           closing: seen.lookNow,        ended: nothingNew,               done: releaseAgain },
   // What only an authoritative look may say.
-  lookedDeleted: { waiting: illegal,             ready: illegal,             claimed: illegal,             live: looks.deleted,           closing: looks.deleted,       ended: again,               done: again },
+  lookedDeleted: { waiting: illegal,             ready: illegal,             claimed: illegal,             live: looks.deleted,           closing: looks.deleted,       ended: releaseAgain,               done: releaseAgain },
   unstarted:     { waiting: illegal,             ready: illegal,             claimed: illegal,             live: stay,                    closing: looks.unstarted,     ended: stay,                done: stay },
-  gone:          { waiting: illegal,             ready: illegal,             claimed: stay,                live: looks.lost,              closing: looks.gone,          ended: looks.goneEnded,     done: stay },
-  occupied:      { waiting: illegal,             ready: illegal,             claimed: illegal,             live: illegal,                 closing: looks.occupied,      ended: looks.noteOccupant,  done: stay },
-  fencePassed:   { waiting: illegal,             ready: illegal,             claimed: looks.unfenced,      live: stay,                    closing: looks.unfencedEnd,   ended: looks.unfencedDone,  done: stay },
+  gone:          { waiting: illegal,             ready: illegal,             claimed: stay,                live: looks.goneWhileLive,              closing: looks.goneWhileClosing,          ended: looks.goneAfterEnd,     done: stay },
+  occupied:      { waiting: illegal,             ready: illegal,             claimed: illegal,             live: illegal,                 closing: looks.occupiedWhileClosing,      ended: looks.occupiedAfterEnd,  done: stay },
+  fencePassed:   { waiting: illegal,             ready: illegal,             claimed: looks.fencePassedUnknown,      live: stay,                    closing: looks.fencePassedClosing,   ended: looks.fencePassedEnded,  done: stay },
   released:      { waiting: illegal,             ready: illegal,             claimed: illegal,             live: illegal,                 closing: illegal,             ended: looks.released,      done: stay },
   // People and timers.
-  cancel:        { waiting: decisions.cancelled, ready: decisions.cancelled, claimed: decisions.cancel,    live: decisions.cancel,        closing: decisions.cancel,    ended: stay,                done: stay },
-  waitExpired:   { waiting: decisions.waitedOut, ready: decisions.waitedOut, claimed: decisions.waitedOut, live: decisions.waitedOutLive, closing: stay,                ended: stay,                done: stay },
+  cancel:        { waiting: decisions.cancelUnsent, ready: decisions.cancelUnsent, claimed: decisions.cancelSent,    live: decisions.cancelSent,        closing: decisions.cancelSent,    ended: stay,                done: stay },
+  waitExpired:   { waiting: decisions.waitExpiredUncreated, ready: decisions.waitExpiredUncreated, claimed: decisions.waitExpiredUncreated, live: decisions.waitExpiredCreated, closing: stay,                ended: stay,                done: stay },
   hopeless:      { waiting: decisions.hopeless,  ready: decisions.hopeless,  claimed: stay,                live: stay,                    closing: stay,                ended: stay,                done: stay },
   startExpired:  { waiting: stay,                ready: stay,                claimed: stay,                live: decisions.startExpired,  closing: stay,                ended: stay,                done: stay },
   elsewhere:     { waiting: stay,                ready: stay,                claimed: stay,                live: decisions.elsewhere,     closing: stay,                ended: stay,                done: stay },
   scheduled:     { waiting: stay,                ready: stay,                claimed: stay,                live: stay,                    closing: decisions.scheduled, ended: stay,                done: stay },
   deadline:      { waiting: stay,                ready: stay,                claimed: stay,                live: decisions.deadline,      closing: stay,                ended: stay,                done: stay },
-  abandon:       { waiting: decisions.abandoned, ready: decisions.abandoned, claimed: decisions.abandoned, live: decisions.abandoned,     closing: decisions.abandoned, ended: stay,                done: stay },
+  abandon:       { waiting: decisions.abandon, ready: decisions.abandon, claimed: decisions.abandon, live: decisions.abandon,     closing: decisions.abandon, ended: stay,                done: stay },
 };
 
 /** `move.attempt === attempt` means nothing to write; then there is nothing to tell either, but there may be strays. */

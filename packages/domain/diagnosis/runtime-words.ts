@@ -4,7 +4,7 @@
  * The failure this prevents: "failed to create containerd task: failed to create shim task: OCI runtime create failed: …", cut
  * off before the program's name, which was the one word that its reader needed.
  */
-import { sentenceOf } from "./foreign-words.ts";
+import { firstLineOf } from "./foreign-words.ts";
 
 export interface Why {
   /** What follows a colon. */
@@ -62,7 +62,7 @@ export function bare(message: string): string {
 /** Why an image is not pulled. */
 export function pullWhy(message: string): Why {
   const why = /^back-off pulling image "[^"]*"\.?$/i.test(message) ? "" : message;
-  return worded(PULLING, why) ?? { why: sentenceOf(bare(why)) };
+  return worded(PULLING, why) ?? { why: firstLineOf(bare(why)) };
 }
 
 const PROGRAM = "Check the container's `command`, and that its image is the one that has the program.";
@@ -82,7 +82,7 @@ const STARTING: readonly Words[] = [
 ];
 
 /** Why a container's program is not started. */
-export const startWhy = (message: string): Why => worded(STARTING, message) ?? { why: sentenceOf(bare(message)) };
+export const startWhy = (message: string): Why => worded(STARTING, message) ?? { why: firstLineOf(bare(message)) };
 
 /** A busy kubelet's: it has not read a Secret yet that is there, and will in a moment. It says nothing of what keeps a pod waiting. */
 export const isOnlyLate = (message: string): boolean => /failed to sync (?:secret|configmap) cache/.test(message);
@@ -94,7 +94,7 @@ export const isStarved = (message: string): boolean => /memory limit too low|OOM
 export function mountWhy(message: string): string {
   const output = /^Output: (.*)$/m.exec(message)?.[1];
   const said = (output ?? message).replace(/^(?:MountVolume|AttachVolume|MapVolume)[.\w]* failed for volume "[^"]*" ?: /, "");
-  return sentenceOf(said.replace(/^mount(?:\.\w+)?: /, "").replace(/^\/\S+: /, ""));
+  return firstLineOf(said.replace(/^mount(?:\.\w+)?: /, "").replace(/^\/\S+: /, ""));
 }
 
 /** `volume "data"`, where it is named. */

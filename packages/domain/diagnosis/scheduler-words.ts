@@ -4,7 +4,7 @@
  * The failure this prevents: "0/4 nodes are available: … preemption: 0/4 nodes are available: …", of which the one number
  * that its reader could act on is the third.
  */
-import { joined, sentenceOf } from "./foreign-words.ts";
+import { joined, firstLineOf } from "./foreign-words.ts";
 
 /** What follows "No node can take the pod: ". */
 export function unplacedWhy(message: string): string {
@@ -13,11 +13,11 @@ export function unplacedWhy(message: string): string {
   const [, short] = /^Node didn't have enough resource: (\S+?),/.exec(message) ?? [];
   if (short !== undefined) return `it has too little ${RESOURCES[short] ?? short} left`;
   const [, count, list] = /^0\/(\d+) nodes? (?:is|are) available: (.*)$/s.exec(message) ?? [];
-  if (count === undefined || list === undefined) return sentenceOf(message);
+  if (count === undefined || list === undefined) return firstLineOf(message);
   const groups = firstSentence(list).split(/, (?=\d+ )/);
   const lacks = groups.map(lackOf);
   // Where it says something about the pod as a whole, the nodes do not matter.
-  if (lacks.some((it) => it === undefined)) return sentenceOf(firstSentence(list));
+  if (lacks.some((it) => it === undefined)) return firstLineOf(firstSentence(list));
   const nodes = Number(count) === 1 ? "of 1 node, " : `of ${count} nodes, `;
   return nodes + joined(lacks.flatMap((it) => it ?? []));
 }

@@ -15,8 +15,8 @@ import type { Clock } from "@longshore/runtime/clock.ts";
 import { asFailure, timedOut, within } from "../request/deadline.ts";
 import {
   type BreakReason,
-  type Ending,
-  endingOf,
+  type StreamEnd,
+  streamEndOf,
   isOlder,
   type ListReason,
   listReason,
@@ -73,14 +73,14 @@ export async function* follow(options: FollowOptions): AsyncGenerator<Change, vo
   let doubted = false;
 
   while (!signal.aborted) {
-    let ending: Ending;
+    let ending: StreamEnd;
     try {
       const behind = from !== undefined && doubted ? await isBehind(options, from) : undefined;
       // A listing that works does not show that watching does: only a watch that lived resets the failures.
       from ??= yield* list(options, why);
       ending = behind ?? (yield* watch(options, from));
     } catch (error) {
-      ending = endingOf(asFailure(error), from);
+      ending = streamEndOf(asFailure(error), from);
     }
     if (signal.aborted) return;
     failures = failuresAfter(ending, failures);
@@ -95,7 +95,7 @@ export async function* follow(options: FollowOptions): AsyncGenerator<Change, vo
   }
 }
 
-function failuresAfter({ reason, livedMs, progress }: Ending, before: number): number {
+function failuresAfter({ reason, livedMs, progress }: StreamEnd, before: number): number {
   if (reason === "silent") return before + 1;
   if (livedMs >= HEALTHY_MS || reason === "poll") return 0;
   // It brought news and ended early: not at once again, or a hostile server could keep us spinning.
@@ -126,7 +126,7 @@ async function* list(options: FollowOptions, reason: ListReason): AsyncGenerator
  * An API server that came back may be an older one: an etcd restored from a snapshot. A watch from a version that is still to
  * come is silent there, and looks as healthy as one of a quiet namespace.
  */
-async function isBehind(options: FollowOptions, from: string): Promise<Ending | undefined> {
+async function isBehind(options: FollowOptions, from: string): Promise<StreamEnd | undefined> {
   const { transport, clock, selector, signal, requestTimeoutMs = 30_000 } = options;
   const query = new URLSearchParams({ limit: "1", labelSelector: selector });
   const path = `${pathOf(options)}?${query.toString()}`;
@@ -138,7 +138,7 @@ async function isBehind(options: FollowOptions, from: string): Promise<Ending | 
   return { reason: "ahead", message, from: undefined, progress: false, livedMs: 0 };
 }
 
-async function* watch(options: FollowOptions, since: string): AsyncGenerator<Change, Ending, undefined> {
+async function* watch(options: FollowOptions, since: string): AsyncGenerator<Change, StreamEnd, undefined> {
   const { clock, signal, stallMs = 90_000 } = options;
   const stop = new AbortController();
   const relay = () => stop.abort(signal.reason);
@@ -149,8 +149,8 @@ async function* watch(options: FollowOptions, since: string): AsyncGenerator<Cha
   let from = since;
   let progress = false;
   let opened = false;
-  const ended = (ending: Verdict): Ending => ({ ...ending, progress, livedMs: clock.now() - openedMs });
-  const broken = (reason: "ended" | "cut" | "unreachable", message: string): Ending =>
+  const ended = (ending: Verdict): StreamEnd => ({ ...ending, progress, livedMs: clock.now() - openedMs });
+  const broken = (reason: "ended" | "cut" | "unreachable", message: string): StreamEnd =>
     pulse.silent
       ? ended({ reason: "silent", message: `Neither an event nor a bookmark came for ${stallMs} ms.`, from })
       : ended({ reason, message, from });

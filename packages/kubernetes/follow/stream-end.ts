@@ -14,7 +14,7 @@ export type ListReason = "start" | "expired" | "pageExpired" | "garbage" | "sile
 export type BreakReason = ListReason | "ended" | "cut" | "unreachable" | "rejected" | "forbidden" | "throttled";
 
 /** How a watch ended: `from` undefined means that only a listing can say where to go on. */
-export interface Ending {
+export interface StreamEnd {
   readonly reason: BreakReason;
   readonly message: string;
   readonly from: string | undefined;
@@ -26,7 +26,7 @@ export interface Ending {
 }
 
 /** What ended a watch, apart from how it had gone until then. */
-export type Verdict = Omit<Ending, "progress" | "livedMs">;
+export type Verdict = Omit<StreamEnd, "progress" | "livedMs">;
 
 export type Line =
   | { readonly kind: "change"; readonly version: string; readonly change: (nowMs: number) => Change }
@@ -88,7 +88,7 @@ export function refusedWatch(stream: ApiStream, what: string, since: string, pol
 const REASONS: Readonly<Record<number, BreakReason>> = { 401: "rejected", 403: "forbidden", 410: "expired", 429: "throttled" };
 
 /** Why a listing failed, or a watch could not be opened: neither says that we lost our place. */
-export function endingOf(failure: Failure, from: string | undefined): Ending {
+export function streamEndOf(failure: Failure, from: string | undefined): StreamEnd {
   const ending = { message: failure.message, from, progress: false, livedMs: 0 };
   if (!(failure instanceof AnswerFailure)) return { ...ending, reason: "unreachable" };
   const { status } = failure.answer;

@@ -1,6 +1,6 @@
 /** What admission and permissions say of a sound Job: quotas, Pod Security, and a Role that ends at its namespace. */
 import type { Test } from "tap";
-import { COMMANDS, type Conforming, casesOf, type Hand, handOf, manifest, type Raw, STRATEGIC } from "./conformance-parts.ts";
+import { COMMANDS, type Conforming, casesOf, type Client, clientOf, manifest, type Raw, STRATEGIC } from "./conformance-parts.ts";
 import type { ApiAnswer } from "../transport.ts";
 
 export async function admission(t: Test, it: Conforming): Promise<void> {
@@ -11,7 +11,7 @@ export async function admission(t: Test, it: Conforming): Promise<void> {
 }
 
 function quotas({ test }: ReturnType<typeof casesOf>, { image }: Conforming): void {
-  const post = (hand: Hand, name: string, query = "") =>
+  const post = (hand: Client, name: string, query = "") =>
     hand.send("POST", `${hand.jobs}${query}`, { body: manifest(name, image, COMMANDS.succeed) });
 
   test("a full quota of Jobs is Forbidden, in a sentence and without a cause, and speaks before the name", async (t, hand) => {
@@ -104,7 +104,7 @@ function security({ test }: ReturnType<typeof casesOf>, it: Conforming): void {
   });
 
   test("a Role in a namespace may read that namespace and no other", async (t, _, cluster) => {
-    const hand = handOf({ transport: cluster.confined, namespace: cluster.namespace }, it);
+    const hand = clientOf({ transport: cluster.confined, namespace: cluster.namespace }, it);
     t.match(await hand.must("GET", hand.namespace), { metadata: { name: cluster.namespace, uid: /./ } });
     t.match(await hand.send("GET", "/api/v1/namespaces/kube-system"), {
       status: 403,
@@ -135,7 +135,7 @@ async function untilAnswered(status: number, what: string, send: () => Promise<A
 }
 
 /** A quota in force: it refuses what is probed. */
-async function quota(hand: Hand, name: string, hard: object): Promise<void> {
+async function quota(hand: Client, name: string, hard: object): Promise<void> {
   const spec = { hard: { ...hard, "count/configmaps": "0" } };
   const path = `${hand.namespace}/resourcequotas`;
   await hand.must("POST", path, { body: { apiVersion: "v1", kind: "ResourceQuota", metadata: { name }, spec } });
@@ -145,13 +145,13 @@ async function quota(hand: Hand, name: string, hard: object): Promise<void> {
   await untilAnswered(403, "a ConfigMap under a quota of none", probe);
 }
 
-async function untilRoom(hand: Hand): Promise<void> {
+async function untilRoom(hand: Client): Promise<void> {
   await hand.untilAll("room in the quota", `${hand.namespace}/resourcequotas`, "", ([it]) => jobsUsed(it) === "0");
 }
 
 const jobsUsed = (it: Raw | undefined): string | undefined => it?.status?.used?.["count/jobs.batch"];
 
-const failedCreate = (hand: Hand, job: Raw): Promise<readonly Raw[]> =>
+const failedCreate = (hand: Client, job: Raw): Promise<readonly Raw[]> =>
   hand.untilAll("an Event FailedCreate", hand.events, `fieldSelector=involvedObject.uid%3D${job.metadata.uid}`, (found) =>
     found.some((it) => it.reason === "FailedCreate"),
   );

@@ -6,7 +6,7 @@ import {
   casesOf,
   finalizers,
   HOLD,
-  type Hand,
+  type Client,
   isDeleting,
   isFinished,
   manifest,
@@ -20,7 +20,7 @@ const running = ([pod]: readonly Raw[]): boolean => pod?.status?.phase === "Runn
 const none = (pods: readonly Raw[]): boolean => pods.length === 0;
 const ownerless = ([pod]: readonly Raw[]): boolean => pod !== undefined && pod.metadata.ownerReferences === undefined;
 
-async function startJob(hand: Hand, name: string, command: readonly string[], more?: object): Promise<Raw> {
+async function startJob(hand: Client, name: string, command: readonly string[], more?: object): Promise<Raw> {
   const job = await hand.createJob(name, command, more);
   await hand.untilPods("its pod running", job, running);
   return await hand.untilJob("an active pod", name, (it) => it.status?.active === 1);

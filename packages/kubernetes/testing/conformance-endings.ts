@@ -7,7 +7,7 @@ import {
   condition,
   finalizers,
   HOLD,
-  handOf,
+  clientOf,
   isDeleting,
   isFinished,
   manifest,
@@ -112,7 +112,7 @@ function ended({ test, testWithProcesses }: ReturnType<typeof casesOf>, it: Conf
   testWithProcesses(
     "an image that cannot be pulled leaves the pod waiting and the Job without a condition",
     async (t, _, cluster) => {
-      const hand = handOf(cluster, { image: "registry.invalid/nothing:1" });
+      const hand = clientOf(cluster, { image: "registry.invalid/nothing:1" });
       const job = await hand.createJob("no-image", COMMANDS.succeed);
       const waits = (it: Raw | undefined): string => it?.status?.containerStatuses?.[0]?.state?.waiting?.reason ?? "";
       const [pod] = await hand.untilPods("its image missed", job, ([it]) => /^(ErrImagePull|ImagePullBackOff)$/.test(waits(it)));
@@ -239,5 +239,5 @@ function suspended({ test }: ReturnType<typeof casesOf>, { image }: Conforming):
   });
 }
 
-const suspend = (hand: ReturnType<typeof handOf>, name: string, to: boolean) =>
+const suspend = (hand: ReturnType<typeof clientOf>, name: string, to: boolean) =>
   hand.send("PATCH", `${hand.jobs}/${name}`, { contentType: STRATEGIC, body: { spec: { suspend: to } } });

@@ -4,7 +4,7 @@ import {
   COMMANDS,
   type Conforming,
   casesOf,
-  type Hand,
+  type Client,
   manifest,
   METADATA,
   METADATA_LIST,
@@ -16,7 +16,7 @@ import {
 } from "./conformance-parts.ts";
 
 /** Jobs that make no pods: nothing changes them but the test. */
-async function createIdle(hand: Hand, image: string, names: readonly string[]): Promise<void> {
+async function createIdle(hand: Client, image: string, names: readonly string[]): Promise<void> {
   for (const name of names)
     await hand.must("POST", hand.jobs, { body: manifest(name, image, COMMANDS.succeed, { suspend: true, parallelism: 0 }) });
   for (const name of names) await hand.untilJob("it settled", name, (it) => it.status?.conditions !== undefined);

@@ -94,7 +94,7 @@ export interface WatchEvent {
   readonly object: Raw & { readonly code?: number };
 }
 
-export type Body = (t: Test, hand: Hand, cluster: OpenCluster) => Promise<void>;
+export type Body = (t: Test, hand: Client, cluster: OpenCluster) => Promise<void>;
 
 export interface Cases {
   test(sentence: string, body: Body): void;
@@ -114,7 +114,7 @@ export function casesOf(t: Test, it: Conforming): Cases {
   const call = (sentence: string, body: Body): Promise<unknown> =>
     t.test(sentence, { buffered: true, timeout: 600_000 }, async (t) => {
       await using cluster = await it.open();
-      await body(t, handOf(cluster, it), cluster);
+      await body(t, clientOf(cluster, it), cluster);
     });
   const test = (sentence: string, body: Body): void => void running.push(call(sentence, body));
   return {
@@ -135,7 +135,7 @@ const WATCH_SECONDS = 20;
 const ROUNDS_MOST = 6;
 const forever = new AbortController().signal;
 
-export interface Hand {
+export interface Client {
   readonly jobs: string;
   readonly pods: string;
   readonly events: string;
@@ -197,30 +197,30 @@ export function manifest(
   };
 }
 
-export function handOf(
+export function clientOf(
   { transport, namespace }: Pick<OpenCluster, "transport" | "namespace">,
   { image }: Pick<Conforming, "image">,
-): Hand {
+): Client {
   const jobs = `/apis/batch/v1/namespaces/${namespace}/jobs`;
   const pods = `/api/v1/namespaces/${namespace}/pods`;
   let others = 0;
 
-  const send: Hand["send"] = (method, path, more = {}) => transport.send({ method, path, ...more }, forever);
+  const send: Client["send"] = (method, path, more = {}) => transport.send({ method, path, ...more }, forever);
 
-  const must: Hand["must"] = async (method, path, more) => {
+  const must: Client["must"] = async (method, path, more) => {
     const { status, body } = await send(method, path, more);
     if (status >= 300) throw new Error(`${method} ${path} was answered ${status}: ${JSON.stringify(body)}`);
     return body as Raw;
   };
 
-  const list: Hand["list"] = async (path, query = "") => (await must("GET", `${path}?${query}`)) as unknown as RawList;
+  const list: Client["list"] = async (path, query = "") => (await must("GET", `${path}?${query}`)) as unknown as RawList;
 
-  const watch: Hand["watch"] = async (path, query, signal = forever) => {
+  const watch: Client["watch"] = async (path, query, signal = forever) => {
     const stream = await transport.open({ method: "GET", path: `${path}?watch=true&${query}` }, signal);
     return { status: stream.status, body: stream.body, events: parsed(stream.lines) };
   };
 
-  const untilAll: Hand["untilAll"] = async (what, path, query, enough) => {
+  const untilAll: Client["untilAll"] = async (what, path, query, enough) => {
     for (let round = 0; round < ROUNDS_MOST; round++) {
       const { items, metadata } = await list(path, query);
       const seen = new Map(items.map((it) => [it.metadata.uid, it]));
@@ -239,16 +239,16 @@ export function handOf(
     throw new Error(`nobody saw ${what} in ${ROUNDS_MOST * WATCH_SECONDS} s; there is: ${JSON.stringify(items)}`);
   };
 
-  const untilJob: Hand["untilJob"] = async (what, name, enough) => {
+  const untilJob: Client["untilJob"] = async (what, name, enough) => {
     const found = await untilAll(what, jobs, `fieldSelector=metadata.name%3D${name}`, ([it]) => it !== undefined && enough(it));
     const [job] = found;
     if (job === undefined) throw new Error(`${name} is gone`);
     return job;
   };
 
-  const createJob: Hand["createJob"] = (name, command, more) =>
+  const createJob: Client["createJob"] = (name, command, more) =>
     must("POST", jobs, { body: manifest(name, image, command, more) });
-  const release: Hand["release"] = (name, more = {}) =>
+  const release: Client["release"] = (name, more = {}) =>
     send("PATCH", `${jobs}/${name}`, {
       contentType: STRATEGIC,
       body: { metadata: { "$deleteFromPrimitiveList/finalizers": [HOLD] }, ...more },

@@ -6,7 +6,7 @@ import {
   casesOf,
   finalizers,
   HOLD,
-  type Hand,
+  type Client,
   manifest,
   METADATA,
   onlyHeld,
@@ -125,7 +125,7 @@ function creating({ test }: ReturnType<typeof casesOf>, { image }: Conforming): 
 }
 
 function patching({ test }: ReturnType<typeof casesOf>): void {
-  const patch = (hand: Hand, name: string, body: object, accept?: string) =>
+  const patch = (hand: Client, name: string, body: object, accept?: string) =>
     hand.send("PATCH", `${hand.jobs}/${name}`, { contentType: STRATEGIC, body, ...(accept === undefined ? {} : { accept }) });
 
   test("a release with another UID changes nothing, and one of a missing Job says so", async (t, hand) => {

@@ -8,12 +8,12 @@ import { createHash } from "node:crypto";
 import type { RunId } from "@longshore/contract/ids.ts";
 import { Failure, type Problem } from "@longshore/contract/problem.ts";
 import { Bug, type Queries, type Statement, toJson } from "./connection.ts";
-import { bellsOf } from "../consequences.ts";
+import { workMadeBy } from "../consequences.ts";
 import { type Change, creates, decideIntake, isRemembered } from "../decide.ts";
 import { lockRuns } from "./lock.ts";
 import type { Admitted, Intake } from "../port.ts";
 import type { Parts } from "./record.ts";
-import { attemptValues, type Held, runValues } from "./rows.ts";
+import { attemptValues, type Locked, runValues } from "./rows.ts";
 import { CHANNEL, eventsOf, ifBorn, insertAttempts, insertEvents, KEYS, write, type Writing } from "./write.ts";
 
 /** Whatever of these runs is not there yet is made, whole, in the order of their ids; the others are left alone. */
@@ -38,10 +38,10 @@ with born as (
   select v.tenant, v.source, v.id, v.kind, v.run_id, now()
   from json_to_recordset($5) as v(tenant text, source text, id text, kind text, run_id text) cross join keys
   ${ifBorn("looked up")} on conflict do nothing
-), rung as (
+), announced as (
   select pg_notify('${CHANNEL}', $6) where $6 <> '' and exists (select from born)
 )
-select born.id, (select count(*) from rung) as rung from born`,
+select born.id, (select count(*) from announced) as announced from born`,
 };
 
 const SEEN: Statement = {
@@ -143,12 +143,12 @@ async function createNew(
     made.flatMap(({ id, change }) => eventsOf({ run_id: id }, change, nowMs, epoch)),
     made.flatMap(({ head }) => (isRemembered(head.intake) ? [commandValues(head.intake)] : [])),
   ];
-  const bells = bellsOf(
+  const kinds = workMadeBy(
     made.map(({ change }) => change),
     nowMs,
   );
-  const born = await queries.all<{ id: RunId }>(INTAKE, [...lists.map(toJson), bells.join(",")]);
-  if (born.length > 0) queries.ring(bells);
+  const born = await queries.all<{ id: RunId }>(INTAKE, [...lists.map(toJson), kinds.join(",")]);
+  if (born.length > 0) queries.announce(kinds);
   for (const { id } of born) {
     const head = batch.queues.get(id)?.shift();
     if (head !== undefined) batch.answers[head.index] = { kind: "recorded" };
@@ -186,7 +186,7 @@ function decideOne(
   parts: Parts,
   batch: Batch,
   queue: Queue,
-  held: Held | undefined,
+  held: Locked | undefined,
   seen: Set<string>,
   nowMs: number,
 ): readonly Writing[] {
@@ -257,7 +257,7 @@ function refuse(batch: Batch, { intake, index }: Numbered, problems: readonly Pr
 }
 
 async function remember(queries: Queries, { commands, notices }: Batch): Promise<void> {
-  if ((await queries.all(REMEMBER, [toJson(commands), toJson(notices)])).length > 0) queries.ring(["notices"]);
+  if ((await queries.all(REMEMBER, [toJson(commands), toJson(notices)])).length > 0) queries.announce(["notices"]);
 }
 
 async function refuseUnstorable(parts: Parts, intakes: readonly Intake[], failure: Failure): Promise<readonly Admitted[]> {

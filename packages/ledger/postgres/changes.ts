@@ -2,15 +2,15 @@
  * Hears what other connections wrote, by LISTEN: a hint that saves polling, never a promise.
  *
  * The bug this prevents: a connection that died silently, after which everything is a poll late and nobody knows. It is
- * watched by a question of its own, made again when lost, and whoever listens is rung for everything then.
+ * watched by a question of its own, made again when lost, and then every listener hears every kind of work.
  */
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import { backOff, linked } from "@longshore/runtime/loop.ts";
 import pg from "pg";
 import { connectionOf } from "./connection.ts";
-import { BELLS, listener, type Listeners } from "../work-kinds.ts";
-import type { Bell } from "../port.ts";
+import { WORK_KINDS, workHints, type Listeners } from "../work-kinds.ts";
+import type { WorkKind } from "../port.ts";
 import { CHANNEL } from "./write.ts";
 
 const CHECK_MS = 15_000;
@@ -18,8 +18,8 @@ const CHECK_WITHIN_MS = 5_000;
 
 export interface Changes {
   /** What this process itself wrote: the way over the server would only be longer. */
-  tell(bells: readonly Bell[]): void;
-  listen(signal: AbortSignal): AsyncIterableIterator<Bell>;
+  tell(kinds: readonly WorkKind[]): void;
+  listen(signal: AbortSignal): AsyncIterableIterator<WorkKind>;
   close(): Promise<void>;
 }
 
@@ -36,8 +36,8 @@ export function openChanges(url: string, { clock, log, isOwn }: ChangesOptions):
   const listeners: Listeners = new Set();
   let keeping: Promise<void> | undefined;
 
-  const tell = (bells: readonly Bell[]): void => {
-    for (const listener of listeners) listener(bells);
+  const tell = (kinds: readonly WorkKind[]): void => {
+    for (const listener of listeners) listener(kinds);
   };
 
   async function keep(): Promise<void> {
@@ -46,13 +46,13 @@ export function openChanges(url: string, { clock, log, isOwn }: ChangesOptions):
       const lost = await listenOnce(url, clock, closing.signal, {
         onOpen: () => {
           failures = 0;
-          tell(BELLS); // whatever was rung while we did not listen
+          tell(WORK_KINDS); // work of any kind may have come while nobody listened
         },
-        onBells: tell,
+        onWork: tell,
         isOwn,
       });
       if (closing.signal.aborted) return;
-      log.debug("the ledger's bell was lost; it is polled until it is back", { error: lost });
+      log.debug("the connection that hears of new work was lost; the ledger is polled until it is back", { error: lost });
       await pause(++failures, closing.signal);
     }
   }
@@ -61,7 +61,7 @@ export function openChanges(url: string, { clock, log, isOwn }: ChangesOptions):
     tell,
     listen: (signal) => {
       keeping ??= keep();
-      return listener(listeners, AbortSignal.any([signal, closing.signal]));
+      return workHints(listeners, AbortSignal.any([signal, closing.signal]));
     },
     close: async () => {
       closing.abort();
@@ -72,18 +72,18 @@ export function openChanges(url: string, { clock, log, isOwn }: ChangesOptions):
 
 interface Heard {
   readonly onOpen: () => void;
-  readonly onBells: (bells: readonly Bell[]) => void;
+  readonly onWork: (kinds: readonly WorkKind[]) => void;
   readonly isOwn: (backend: number) => boolean;
 }
 
 /** Until the connection is lost or the signal aborts; returns why. */
-async function listenOnce(url: string, clock: Clock, signal: AbortSignal, { onOpen, onBells, isOwn }: Heard): Promise<unknown> {
+async function listenOnce(url: string, clock: Clock, signal: AbortSignal, { onOpen, onWork, isOwn }: Heard): Promise<unknown> {
   const client = new pg.Client({ ...connectionOf(url), query_timeout: CHECK_WITHIN_MS });
   const over = linked(signal);
   client.on("error", (error) => over.abort(error));
   client.on("end", () => over.abort(new Error("the connection ended")));
   client.on("notification", ({ processId, payload = "" }) => {
-    if (!isOwn(processId)) onBells(BELLS.filter((bell) => payload.split(",").includes(bell)));
+    if (!isOwn(processId)) onWork(WORK_KINDS.filter((kind) => payload.split(",").includes(kind)));
   });
   try {
     await client.connect();

@@ -6,7 +6,7 @@
  */
 import type { Log } from "@longshore/runtime/log.ts";
 import pg from "pg";
-import type { Bell } from "../port.ts";
+import type { WorkKind } from "../port.ts";
 import { failureOf, lostRace, placeOf, type Place } from "./failure.ts";
 
 export const SCHEMA = "longshore";
@@ -25,7 +25,7 @@ export interface Statement {
 export interface Queries {
   all<R extends object>(statement: Statement, values?: readonly unknown[]): Promise<R[]>;
   /** Tells this process at once, when it is committed, what the statement told all others by NOTIFY. */
-  ring(bells: readonly Bell[]): void;
+  announce(kinds: readonly WorkKind[]): void;
 }
 
 /**
@@ -74,10 +74,10 @@ function withoutOptions(url: string): string {
 export interface DatabaseOptions {
   readonly poolMax: number;
   readonly log: Log;
-  readonly onRing?: (bells: readonly Bell[]) => void;
+  readonly onWork?: (kinds: readonly WorkKind[]) => void;
 }
 
-export function openDatabase(url: string, { poolMax, log, onRing = () => undefined }: DatabaseOptions): Database {
+export function openDatabase(url: string, { poolMax, log, onWork = () => undefined }: DatabaseOptions): Database {
   const place = placeOf(url);
   const backends = new Set<number>();
   const pool = new pg.Pool({
@@ -114,14 +114,14 @@ export function openDatabase(url: string, { poolMax, log, onRing = () => undefin
     try {
       const now = begin(client);
       now.catch(() => undefined); // told by whoever waits for it, and the commit does
-      const rung = new Set<Bell>();
-      const ring = (bells: readonly Bell[]): void => {
-        for (const bell of bells) rung.add(bell);
+      const announced = new Set<WorkKind>();
+      const announce = (kinds: readonly WorkKind[]): void => {
+        for (const kind of kinds) announced.add(kind);
       };
-      const result = await work({ all: (statement, values) => all(client, statement, values), ring }, now);
+      const result = await work({ all: (statement, values) => all(client, statement, values), announce }, now);
       await now;
       await client.query("commit");
-      if (rung.size > 0) onRing([...rung]);
+      if (announced.size > 0) onWork([...announced]);
       return result;
     } catch (error) {
       // Rolled back by closing: what state the connection is in, nobody can say.
@@ -140,7 +140,7 @@ export function openDatabase(url: string, { poolMax, log, onRing = () => undefin
   return {
     place,
     isOwn: (backend) => backends.has(backend),
-    ring: onRing,
+    announce: onWork,
     all: async (statement, values) => {
       try {
         return await all(pool, statement, values);

@@ -130,7 +130,7 @@ t.test("a row of a lower number that commits later is found by the relay", async
   await using ledger = await ledgerOn(url);
   await using slow = await client(url);
   await ledger.admit([wanted("first")]);
-  const partitions = await ledger.holdPartitions("relay", 60_000);
+  const partitions = await ledger.leasePartitions("relay", 60_000);
   const sendAll = async (): Promise<readonly string[]> => {
     const events = await ledger.unsent({ partitions, busy: [], most: 100 });
     await ledger.sent(events);
@@ -153,16 +153,16 @@ t.test("a row of a lower number that commits later is found by the relay", async
   t.same(await sendAll(), ["slow"]);
 });
 
-t.test("a LISTEN connection that is cut is made again, and rings for what it may have missed", async (t) => {
+t.test("a LISTEN connection that is cut is made again, and hints at all that it may have missed", async (t) => {
   const url = await server.database();
   await using proxy = await tcpProxy("127.0.0.1", server.port);
   await using listening = await ledgerOn(proxy.url(url));
   await using writing = await ledgerOn(url);
   const stop = new AbortController();
-  const bells = listening.changes(stop.signal);
+  const kinds = listening.changes(stop.signal);
   const everything = async (): Promise<number> => {
     const heard = new Set<string>();
-    while (heard.size < 7) heard.add((await bells.next()).value);
+    while (heard.size < 7) heard.add((await kinds.next()).value);
     return heard.size;
   };
   t.equal(await everything(), 7);
@@ -170,9 +170,9 @@ t.test("a LISTEN connection that is cut is made again, and rings for what it may
   await writing.admit([wanted("a")]);
   t.equal(await everything(), 7, "all of them again");
   await writing.admit([wanted("b")]);
-  t.ok((await bells.next()).value, "and it hears");
+  t.ok((await kinds.next()).value, "and it hears");
   stop.abort();
-  t.same(await bells.next(), { done: true, value: undefined });
+  t.same(await kinds.next(), { done: true, value: undefined });
 });
 
 t.test("a server that is killed and started again has all that it acknowledged, and the same ledger goes on", async (t) => {
@@ -223,7 +223,7 @@ t.test("two launchers doing everything at once meet no deadlock and leave every 
   const live = async (it: Ledger, offset: number): Promise<void> => {
     for (let rounds = 0; rounds < 2_000; rounds++) {
       const batch = all.slice(admitted, (admitted += 15)).map((id) => wanted(id, { retriesMax: 1 }));
-      const partitions = await it.holdPartitions(`relay ${offset}`, 10_000);
+      const partitions = await it.leasePartitions(`relay ${offset}`, 10_000);
       const [, , works, events] = await Promise.all([
         it.admit(batch),
         it.place({ most: 20, judge }),

@@ -158,7 +158,7 @@ export function groupQueries(database: Database) {
       const values = { namespace_uid: namespaceUid, health, diagnosis, paused, watched_at: watchedAtMs, no_room: noRoom };
       await database.all(SET, [name, toJson(values), Object.keys(change)]);
       const opens = paused === false || health === "healthy";
-      if (opens && (await database.all(REOPENED, [WAKE_MOST])).length > 0) database.ring(["waiting"]);
+      if (opens && (await database.all(REOPENED, [WAKE_MOST])).length > 0) database.announce(["waiting"]);
     },
     /** Those of `what` that are the owner's now. A lease that was taken earlier is prolonged. */
     lease: async (what: readonly string[], owner: string, forMs: number): Promise<readonly string[]> =>

@@ -11,8 +11,8 @@ import {
   ATTEMPT_COLUMNS,
   ATTEMPT_GROUP,
   type AttemptColumns,
-  type Held,
-  heldOf,
+  type Locked,
+  lockedOf,
   RUN_COLUMNS,
   RUN_GROUP,
   type RunColumns,
@@ -31,22 +31,22 @@ const LOCK_ATTEMPTS: Statement = {
 const LOCK_FREE_RUNS: Statement = { name: "lock_free_runs", text: RUNS("skip locked") };
 const LOCK_ATTEMPTS_OF: Statement = { name: "lock_attempts_of", text: ATTEMPTS("$1::bigint[]") };
 
-export async function lockRuns(queries: Queries, ids: Iterable<RunId>): Promise<ReadonlyMap<RunId, Held>> {
+export async function lockRuns(queries: Queries, ids: Iterable<RunId>): Promise<ReadonlyMap<RunId, Locked>> {
   const unique = [...new Set(ids)];
   if (unique.length === 0) return new Map();
   const [runs, attempts] = await Promise.all([
     queries.all<RunColumns>(LOCK_RUNS, [unique]),
     queries.all<AttemptColumns>(LOCK_ATTEMPTS, [unique]),
   ]);
-  return heldOf(runs, attempts);
+  return lockedOf(runs, attempts);
 }
 
 /** Those that nobody holds: for whoever may as well come back for the others. */
-export async function lockFreeRuns(queries: Queries, ids: Iterable<RunId>): Promise<ReadonlyMap<RunId, Held>> {
+export async function lockFreeRuns(queries: Queries, ids: Iterable<RunId>): Promise<ReadonlyMap<RunId, Locked>> {
   const unique = [...new Set(ids)];
   if (unique.length === 0) return new Map();
   const runs = await queries.all<RunColumns>(LOCK_FREE_RUNS, [unique]);
   if (runs.length === 0) return new Map();
   const attempts = await queries.all<AttemptColumns>(LOCK_ATTEMPTS_OF, [runs.map(({ key }) => key)]);
-  return heldOf(runs, attempts);
+  return lockedOf(runs, attempts);
 }

@@ -80,7 +80,7 @@ interface NoticeColumns {
 export function outboxQueries(database: Database, lease: ReturnType<typeof groupQueries>["lease"]) {
   const partitions = Array.from({ length: PARTITIONS }, (_, part) => partitionName(part));
   return {
-    holdPartitions: async (owner: string, leaseMs: number): Promise<readonly number[]> => {
+    leasePartitions: async (owner: string, leaseMs: number): Promise<readonly number[]> => {
       const held = new Set(await lease(partitions, owner, leaseMs));
       return partitions.flatMap((name, part) => (held.has(name) ? [part] : []));
     },

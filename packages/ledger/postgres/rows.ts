@@ -131,7 +131,7 @@ export function attemptOf(row: AttemptColumns): Attempt {
 }
 
 /** One run under its lock, with the keys of its rows. */
-export interface Held {
+export interface Locked {
   readonly key: string;
   readonly record: RunRecord;
   readonly attemptKeys: ReadonlyMap<string, string>;
@@ -139,7 +139,7 @@ export interface Held {
 
 export const attemptKey = ({ step, n }: { readonly step: string; readonly n: number }): string => `${step}/${n}`;
 
-export function heldOf(runs: readonly RunColumns[], attempts: readonly AttemptColumns[]): ReadonlyMap<RunId, Held> {
+export function lockedOf(runs: readonly RunColumns[], attempts: readonly AttemptColumns[]): ReadonlyMap<RunId, Locked> {
   const byRun = Map.groupBy(attempts, ({ run_key }) => run_key);
   return new Map(
     runs.map((row) => {

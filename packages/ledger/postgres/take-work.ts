@@ -10,8 +10,8 @@ import type { RunRequest } from "@longshore/contract/request.ts";
 import { FENCE_MS } from "@longshore/domain/run/record.ts";
 import type { AttemptState, Cancel, Plan } from "@longshore/domain/run/record.ts";
 import type { Database, Statement } from "./connection.ts";
-import { DUE } from "../consequences.ts";
-import type { Bell, Ledger, Standing, StrayWork, Work } from "../port.ts";
+import { KINDS_DUE } from "../consequences.ts";
+import type { WorkKind, Ledger, Standing, StrayWork, Work } from "../port.ts";
 import { ATTEMPT_COLUMNS, ATTEMPT_GROUP, type AttemptColumns, attemptOf, planOf } from "./rows.ts";
 import { CHANNEL } from "./write.ts";
 
@@ -146,16 +146,16 @@ export function takeQueries(database: Database) {
     claim: async ({ group, most, by, forMs }: Parameters<Ledger["claim"]>[0]): Promise<readonly Work[]> =>
       (await database.all<WorkColumns>(CLAIM, [group, most, by, forMs / 1000])).map(workOf),
 
-    take: async ({ state, group, most, holdMs }: Parameters<Ledger["take"]>[0]): Promise<readonly Work[]> =>
-      (await database.all<WorkColumns>(TAKE, [group, state, most, holdMs / 1000])).map(workOf),
+    take: async ({ state, group, most, leaseMs }: Parameters<Ledger["take"]>[0]): Promise<readonly Work[]> =>
+      (await database.all<WorkColumns>(TAKE, [group, state, most, leaseMs / 1000])).map(workOf),
 
-    due: async (groups: readonly GroupName[]): Promise<readonly Bell[]> => {
-      const rows = await database.all<{ what: AttemptState | "stray" }>(DUE_NOW, [groups, Object.keys(DUE)]);
-      return rows.flatMap(({ what }) => (what === "stray" ? ["strays" as const] : (DUE[what] ?? [])));
+    due: async (groups: readonly GroupName[]): Promise<readonly WorkKind[]> => {
+      const rows = await database.all<{ what: AttemptState | "stray" }>(DUE_NOW, [groups, Object.keys(KINDS_DUE)]);
+      return rows.flatMap(({ what }) => (what === "stray" ? ["strays" as const] : (KINDS_DUE[what] ?? [])));
     },
 
-    takeStrays: async ({ group, most, holdMs }: Parameters<Ledger["takeStrays"]>[0]): Promise<readonly StrayWork[]> => {
-      const rows = await database.all<StrayColumns>(TAKE_STRAYS, [group, most, holdMs / 1000]);
+    takeStrays: async ({ group, most, leaseMs }: Parameters<Ledger["takeStrays"]>[0]): Promise<readonly StrayWork[]> => {
+      const rows = await database.all<StrayColumns>(TAKE_STRAYS, [group, most, leaseMs / 1000]);
       return rows.map(({ run_id: run, kind, name, uid, hold_until: holdUntilMs }) => ({
         run,
         kind,
@@ -167,7 +167,7 @@ export function takeQueries(database: Database) {
     },
     /** Found by the tally, which knows of no fence: one that is recorded already keeps its own. */
     addStray: async ({ run, kind, group, name, uid }: Omit<StrayWork, "holdUntilMs">): Promise<void> => {
-      if ((await database.all(ADD_STRAY, [run, kind, group, name, uid])).length > 0) database.ring(["strays"]);
+      if ((await database.all(ADD_STRAY, [run, kind, group, name, uid])).length > 0) database.announce(["strays"]);
     },
     settleStray: async ({ group, uid, kind }: StrayWork): Promise<void> => {
       await database.all(SETTLE_STRAY, [group, uid, kind]);

@@ -8,9 +8,9 @@ import type { RunId } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
 import type { Stray } from "@longshore/domain/run/record.ts";
 import { Bug, type Queries, type Statement, toJson } from "./connection.ts";
-import { bellsOf, movedAttempts, NO_ROOM, slotsFreed } from "../consequences.ts";
+import { workMadeBy, movedAttempts, NO_ROOM, slotsFreed } from "../consequences.ts";
 import { type Change, isChanged, type Telling } from "../decide.ts";
-import { attemptKey, attemptValues, type Held, runValues } from "./rows.ts";
+import { attemptKey, attemptValues, type Locked, runValues } from "./rows.ts";
 
 export const CHANNEL = "longshore_ledger";
 export const PARTITIONS = 16;
@@ -102,14 +102,14 @@ with runs as (
   select (select count(*) from runs)::integer as runs, (select count(*) from moved)::integer as attempts,
     (select count(*) from woken)::integer as woken
 )
-select counted.*, case when $7 <> '' then pg_notify('${CHANNEL}', $7) end as rung,
+select counted.*, case when $7 <> '' then pg_notify('${CHANNEL}', $7) end as announced,
   case when woken > 0 then pg_notify('${CHANNEL}', 'waiting') end as rung_for_them
 from counted`,
 };
 
 export interface Writing {
   readonly change: Change;
-  readonly held: Held;
+  readonly held: Locked;
   readonly request?: RunRequest | undefined;
 }
 
@@ -125,12 +125,12 @@ export async function write(queries: Queries, writings: readonly Writing[], nowM
   const strays = once(all.flatMap(({ change }) => strayValues(change.after.run.id, change.strays, nowMs)));
   const changes = all.map(({ change }) => change);
   const lists = [runs, specs, moved, born, events, strays].map(toJson);
-  const bells = bellsOf(changes, nowMs);
-  const values = [...lists, bells.join(","), slotsFreed(changes)];
+  const kinds = workMadeBy(changes, nowMs);
+  const values = [...lists, kinds.join(","), slotsFreed(changes)];
   const [done] = await queries.all<{ runs: number; attempts: number; woken: number }>(WRITE, values);
   if (done?.runs !== runs.length || done.attempts !== moved.length)
     throw new Bug(`${runs.length} runs and ${moved.length} attempts were locked, ${done?.runs} and ${done?.attempts} written`);
-  queries.ring(done.woken > 0 ? [...bells, "waiting"] : bells);
+  queries.announce(done.woken > 0 ? [...kinds, "waiting"] : kinds);
 }
 
 function runsOf({ change: { before, after }, held }: Writing): readonly object[] {

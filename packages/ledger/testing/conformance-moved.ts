@@ -59,7 +59,7 @@ export async function moving(t: Test, { open }: Conforming): Promise<void> {
     t.match(await attempts(ledger, "west"), [{ state: "claimed", group: WEST }]);
     t.same(await ledger.acceptGroup(EAST), { kind: "notMoved" }, "once is enough");
 
-    const asked = { state: "ended", group: EAST, most: 10, holdMs: 1_000 } as const;
+    const asked = { state: "ended", group: EAST, most: 10, leaseMs: 1_000 } as const;
     const ended = await ledger.take(asked);
     t.equal(ended.length, 4, "all are to be released at once");
     await ledger.record(ended.map((work) => entry(work, { ...released, found: "missing" })));
@@ -82,7 +82,7 @@ export async function moving(t: Test, { open }: Conforming): Promise<void> {
     await reached(ledger);
     await ledger.setGroup(EAST, MOVED);
     await ledger.acceptGroup(EAST);
-    t.match(await ledger.take({ state: "ended", group: EAST, most: 10, holdMs: 1_000 }), [
+    t.match(await ledger.take({ state: "ended", group: EAST, most: 10, leaseMs: 1_000 }), [
       { attempt: { unanswered: [1], notes: { gone: true } } },
     ]);
   });

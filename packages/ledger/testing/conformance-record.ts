@@ -106,7 +106,7 @@ export async function recording(t: Test, { open }: Conforming): Promise<void> {
     const work = first(await claimed(ledger, [wanted("a")]));
     const other = { ...created(work), uid: uid("another") };
     await ledger.record([entry(work, created(work)), entry(work, other), entry(work, other)]);
-    const asked = { group: EAST, most: 10, holdMs: 60_000 };
+    const asked = { group: EAST, most: 10, leaseMs: 60_000 };
     const strays = await ledger.takeStrays(asked);
     t.match(strays, [{ run: "a", kind: "stray", group: "east", name: "a-main-1", uid: "another" }]);
     t.equal(strays.length, 1);

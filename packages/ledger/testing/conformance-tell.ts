@@ -1,16 +1,16 @@
 /** Conformance: every event is found until it is confirmed, in order; and what people and the tally are told is so. */
-import { BELLS } from "../work-kinds.ts";
+import { WORK_KINDS } from "../work-kinds.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
 import type { Test } from "tap";
 import {
   cancelled, claimed, complete, type Conforming, created, EAST, entry, finish, groupsOf, HOUR_MS, judge, MAIN, released, runId, storyOf, typesOf, wanted, first
 } from "./conformance-parts.ts"; // biome-ignore format: a list of names
-import type { Bell, Ledger, OutboxEvent } from "../port.ts";
+import type { WorkKind, Ledger, OutboxEvent } from "../port.ts";
 
 const LEASE_MS = 10_000;
 
 async function unsent(ledger: Ledger, busy: readonly RunId[] = [], most = 1_000): Promise<readonly OutboxEvent[]> {
-  return await ledger.unsent({ partitions: await ledger.holdPartitions("relay", LEASE_MS), busy, most });
+  return await ledger.unsent({ partitions: await ledger.leasePartitions("relay", LEASE_MS), busy, most });
 }
 
 export async function outbox(t: Test, { open }: Conforming): Promise<void> {
@@ -40,7 +40,7 @@ export async function outbox(t: Test, { open }: Conforming): Promise<void> {
     await using opened = await open();
     const ledger = await opened.connect();
     for (const work of await claimed(ledger, [wanted("a"), wanted("b")])) await finish(ledger, work, complete);
-    const partitions = await ledger.holdPartitions("relay", LEASE_MS);
+    const partitions = await ledger.leasePartitions("relay", LEASE_MS);
     const numbers = (events: readonly OutboxEvent[]) => events.map(({ run, sequence }) => `${run}/${sequence}`).toSorted();
     const told = await ledger.unsent({ partitions, busy: [], most: 10 });
     t.same(numbers(told), ["a/1", "b/1"]);
@@ -64,13 +64,13 @@ export async function outbox(t: Test, { open }: Conforming): Promise<void> {
   await t.test("two relays never hold a partition together, and a dead one's go to the other", async (t) => {
     await using opened = await open();
     const [one, other] = await Promise.all([opened.connect(), opened.connect()]);
-    const [mine, theirs] = await Promise.all([one.holdPartitions("one", LEASE_MS), other.holdPartitions("other", LEASE_MS)]);
+    const [mine, theirs] = await Promise.all([one.leasePartitions("one", LEASE_MS), other.leasePartitions("other", LEASE_MS)]);
     t.equal(mine.length + theirs.length, 16);
     t.equal(new Set([...mine, ...theirs]).size, 16);
-    t.same(await one.holdPartitions("one", LEASE_MS), mine, "its own are prolonged");
+    t.same(await one.leasePartitions("one", LEASE_MS), mine, "its own are prolonged");
     await opened.pass(LEASE_MS);
-    t.equal((await other.holdPartitions("other", LEASE_MS)).length, 16);
-    t.same(await one.holdPartitions("one", LEASE_MS), []);
+    t.equal((await other.leasePartitions("other", LEASE_MS)).length, 16);
+    t.same(await one.leasePartitions("one", LEASE_MS), []);
   });
 
   await t.test("events outside of the partitions that are held are not given", async (t) => {
@@ -97,18 +97,18 @@ export async function outbox(t: Test, { open }: Conforming): Promise<void> {
     t.equal(await one.lease("tally/east", "third", 5_000), true);
   });
 
-  await t.test("whoever listens is rung for what somebody else wrote", async (t) => {
+  await t.test("a listener hears of work that another connection wrote", async (t) => {
     await using opened = await open();
     const [listening, writing] = await Promise.all([opened.connect(), opened.connect()]);
     const stop = new AbortController();
-    const bells = listening.changes(stop.signal);
-    const atFirst = new Set<Bell>();
-    for (const _ of BELLS) atFirst.add((await bells.next()).value);
-    t.equal(atFirst.size, BELLS.length, "everything at first, since anything may have been before");
+    const kinds = listening.changes(stop.signal);
+    const atFirst = new Set<WorkKind>();
+    for (const _ of WORK_KINDS) atFirst.add((await kinds.next()).value);
+    t.equal(atFirst.size, WORK_KINDS.length, "everything at first, since anything may have been before");
     await writing.admit([wanted("a")]);
-    const heard = new Set([(await bells.next()).value, (await bells.next()).value]);
+    const heard = new Set([(await kinds.next()).value, (await kinds.next()).value]);
     t.same(heard, new Set(["outbox", "waiting"]));
-    const next = bells.next();
+    const next = kinds.next();
     stop.abort();
     t.same(await next, { done: true, value: undefined });
   });

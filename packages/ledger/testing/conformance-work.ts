@@ -211,7 +211,7 @@ export async function taking(t: Test, { open }: Conforming): Promise<void> {
     await using opened = await open();
     const ledger = await opened.connect();
     await claimed(ledger, [wanted("a")]);
-    const asked = { state: "claimed", group: EAST, most: 10, holdMs: 60_000 } as const;
+    const asked = { state: "claimed", group: EAST, most: 10, leaseMs: 60_000 } as const;
     await opened.pass(30_000);
     t.same(await ledger.take(asked), [], "its create may still land");
     await opened.pass(FENCE_MS);
@@ -229,7 +229,7 @@ export async function taking(t: Test, { open }: Conforming): Promise<void> {
       Array.from({ length: 30 }, (_, n) => wanted(`run-${n}`)),
     );
     await ledger.record(works.map((work) => entry(work, created(work))));
-    const asked = { state: "live", group: EAST, most: 4, holdMs: 60_000 } as const;
+    const asked = { state: "live", group: EAST, most: 4, leaseMs: 60_000 } as const;
     t.same(await ledger.take(asked), [], "no look is due yet");
     await opened.pass(HOUR_MS);
     const taken = await Promise.all(Array.from({ length: 10 }, (_, n) => (launchers[n % 2] ?? ledger).take(asked)));
@@ -250,7 +250,7 @@ export async function taking(t: Test, { open }: Conforming): Promise<void> {
     t.same((await ledger.counts()).attempts, { done: 30 });
   });
 
-  await t.test("what is due of these groups is told by its bells, until somebody has taken it", async (t) => {
+  await t.test("the kinds of work that are due in these groups are told until somebody has taken it", async (t) => {
     await using opened = await open();
     const ledger = await opened.connect();
     const due = async (...groups: readonly GroupName[]) => (await ledger.due(groups)).toSorted();
@@ -270,7 +270,7 @@ export async function taking(t: Test, { open }: Conforming): Promise<void> {
     t.same(await due(EAST), []);
     await opened.pass(HOUR_MS);
     t.same(await due(EAST), ["live"]);
-    await ledger.take({ state: "live", group: EAST, most: 10, holdMs: 60_000 });
+    await ledger.take({ state: "live", group: EAST, most: 10, leaseMs: 60_000 });
     t.same(await due(EAST), []);
     await ledger.admit([cancelled("a")]);
     t.same(await due(EAST), ["closing"]);
@@ -281,7 +281,7 @@ export async function taking(t: Test, { open }: Conforming): Promise<void> {
     t.same(await due(WEST, EAST), ["ended", "strays"]);
     t.same(await due(WEST), []);
     await ledger.record([entry(work, released)]);
-    await ledger.takeStrays({ group: EAST, most: 10, holdMs: 60_000 });
+    await ledger.takeStrays({ group: EAST, most: 10, leaseMs: 60_000 });
     t.same(await due(EAST), []);
   });
 }

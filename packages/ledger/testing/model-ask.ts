@@ -11,7 +11,7 @@ import { NOTICE_MS, SUSPECT_MS } from "../postgres/prune.ts";
 import { OVERDUE_MS } from "../postgres/runs.ts";
 import { PARTITIONS } from "../postgres/write.ts";
 
-type OutboxCalls = Pick<Ledger, "holdPartitions" | "unsent" | "sent" | "unsentNotices" | "sentNotices" | "lease">;
+type OutboxCalls = Pick<Ledger, "leasePartitions" | "unsent" | "sent" | "unsentNotices" | "sentNotices" | "lease">;
 
 export function outboxCalls(tables: its.Tables, clock: Clock, call: its.Call): OutboxCalls {
   const lease = (what: string, owner: string, forMs: number): boolean => {
@@ -26,8 +26,8 @@ export function outboxCalls(tables: its.Tables, clock: Clock, call: its.Call): O
   const all = Array.from({ length: PARTITIONS }, (_, part) => part);
   return {
     lease: (what, owner, forMs) => call("lease", () => lease(what, owner, forMs)),
-    holdPartitions: (owner, leaseMs) =>
-      call("holdPartitions", () => all.filter((part) => lease(`outbox/${part}`, owner, leaseMs))),
+    leasePartitions: (owner, leaseMs) =>
+      call("leasePartitions", () => all.filter((part) => lease(`outbox/${part}`, owner, leaseMs))),
     unsent: ({ partitions, busy, most, sent = [] }) =>
       call("unsent", () => {
         gone(sent);

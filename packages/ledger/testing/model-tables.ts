@@ -7,9 +7,9 @@ import type { GroupName, RunId } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
 import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";
 import type { Listeners } from "../work-kinds.ts";
-import { bellsOf, movedAttempts, NO_ROOM, SLOT_STATES, slotsFreed } from "../consequences.ts";
+import { workMadeBy, movedAttempts, NO_ROOM, SLOT_STATES, slotsFreed } from "../consequences.ts";
 import type { Change } from "../decide.ts";
-import type { Bell, GroupState, Ledger, Notice, OutboxEvent, StrayWork } from "../port.ts";
+import type { WorkKind, GroupState, Ledger, Notice, OutboxEvent, StrayWork } from "../port.ts";
 
 export interface ModelRun {
   readonly key: number;
@@ -105,7 +105,7 @@ export function write(
     run.unsent.add(sequence);
   }
   for (const it of strays) putStray(tables, { ...it, run: id }, it.kind === "release" ? it.holdUntilMs : nowMs);
-  ring(tables, bellsOf([change], nowMs));
+  announce(tables, workMadeBy([change], nowMs));
   const moved = new Set(movedAttempts(change).map(([, is]) => is));
   const hasNoRoom = ({ notes }: Attempt): boolean => notes.waiting !== undefined && NO_ROOM.includes(notes.waiting);
   wake(tables, slotsFreed([change]), nowMs, (it) => hasNoRoom(it) && !moved.has(it));
@@ -125,7 +125,7 @@ export function wake(tables: Tables, most: number, nowMs: number, which: (attemp
     .toSorted(byUrgency)
     .slice(0, most);
   for (const it of next) setAttempt(it, { dueMs: nowMs });
-  if (next.length > 0) ring(tables, ["waiting"]);
+  if (next.length > 0) announce(tables, ["waiting"]);
 }
 
 export const strayKey = ({ group, uid, kind }: Pick<StrayWork, "group" | "uid" | "kind">): string =>
@@ -138,8 +138,8 @@ export function putStray(tables: Tables, stray: StrayWork, dueMs: number): void 
   tables.strays.set(strayKey(stray), { ...known, stray: { ...known.stray, holdUntilMs } });
 }
 
-export function ring({ listeners }: Tables, bells: readonly Bell[]): void {
-  if (bells.length > 0) for (const listener of listeners) listener(bells);
+export function announce({ listeners }: Tables, kinds: readonly WorkKind[]): void {
+  if (kinds.length > 0) for (const listener of listeners) listener(kinds);
 }
 
 /** Runs one call of the port as one transaction, with the faults of its connection. */

@@ -4,9 +4,9 @@ import type { Advancing } from "@longshore/domain/run/advance.ts";
 import { moveAttempt } from "@longshore/domain/attempt/lifecycle.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { attemptIn, type Change, closedBy, decidePlaces, isChanged } from "../decide.ts";
-import { DUE } from "../consequences.ts";
+import { KINDS_DUE } from "../consequences.ts";
 import * as its from "./model-tables.ts";
-import type { Bell, Ledger, Placed, Work } from "../port.ts";
+import type { WorkKind, Ledger, Placed, Work } from "../port.ts";
 
 const isDue = ({ attempt }: its.Located, nowMs: number): boolean => attempt.dueMs !== undefined && attempt.dueMs <= nowMs;
 
@@ -62,7 +62,7 @@ export function claimDue(
 
 export function takeDue(
   tables: its.Tables,
-  { state, group, most, holdMs }: Parameters<Ledger["take"]>[0],
+  { state, group, most, leaseMs }: Parameters<Ledger["take"]>[0],
   nowMs: number,
 ): readonly Work[] {
   const mayLand = ({ attempt }: its.Located): boolean => attempt.state === "claimed" && (attempt.fenceUntilMs ?? 0) > nowMs;
@@ -70,15 +70,15 @@ export function takeDue(
     .attemptsOf(tables)
     .filter((it) => it.attempt.group === group && it.attempt.state === state && isDue(it, nowMs) && !mayLand(it))
     .toSorted(its.byUrgency);
-  return due.slice(0, most).flatMap((it) => workOf(it.run, its.setAttempt(it, { dueMs: nowMs + holdMs }), nowMs));
+  return due.slice(0, most).flatMap((it) => workOf(it.run, its.setAttempt(it, { dueMs: nowMs + leaseMs }), nowMs));
 }
 
-export function dueBells(tables: its.Tables, groups: readonly GroupName[], nowMs: number): readonly Bell[] {
+export function dueWork(tables: its.Tables, groups: readonly GroupName[], nowMs: number): readonly WorkKind[] {
   const isAsked = (group: GroupName | undefined): boolean => group !== undefined && groups.includes(group);
   const due = its.attemptsOf(tables).filter((it) => isAsked(it.attempt.group) && isDue(it, nowMs));
   const strays = [...tables.strays.values()].some(({ stray, dueMs }) => isAsked(stray.group) && dueMs <= nowMs);
-  const bells = due.flatMap(({ attempt }) => DUE[attempt.state] ?? []);
-  return [...new Set(strays ? [...bells, "strays" as const] : bells)];
+  const kinds = due.flatMap(({ attempt }) => KINDS_DUE[attempt.state] ?? []);
+  return [...new Set(strays ? [...kinds, "strays" as const] : kinds)];
 }
 
 export function strayCalls(
@@ -87,11 +87,11 @@ export function strayCalls(
   call: its.Call,
 ): Pick<Ledger, "takeStrays" | "settleStray" | "addStray"> {
   return {
-    takeStrays: ({ group, most, holdMs }) =>
+    takeStrays: ({ group, most, leaseMs }) =>
       call("takeStrays", () => {
         const due = [...tables.strays.values()].filter((it) => it.stray.group === group && it.dueMs <= clock.now());
         const taken = due.toSorted((a, b) => a.dueMs - b.dueMs).slice(0, most);
-        for (const { stray } of taken) tables.strays.set(its.strayKey(stray), { stray, dueMs: clock.now() + holdMs });
+        for (const { stray } of taken) tables.strays.set(its.strayKey(stray), { stray, dueMs: clock.now() + leaseMs });
         return taken.map(({ stray }) => stray);
       }),
     settleStray: (stray) => call("settleStray", () => void tables.strays.delete(its.strayKey(stray))),
@@ -99,7 +99,7 @@ export function strayCalls(
       call("addStray", () => {
         if (tables.strays.has(its.strayKey(stray))) return;
         its.putStray(tables, { ...stray, holdUntilMs: clock.now() }, clock.now());
-        its.ring(tables, ["strays"]);
+        its.announce(tables, ["strays"]);
       }),
   };
 }

@@ -1,4 +1,4 @@
-import { BELLS } from "../work-kinds.ts";
+import { WORK_KINDS } from "../work-kinds.ts";
 import { stepsClock } from "@longshore/runtime/testing/steps-clock.ts";
 import t from "tap";
 import { ledgerConformance } from "./conformance.ts";
@@ -56,18 +56,18 @@ t.test("a connection that is closed answers no more, and what it wrote stays", a
   const model = ledgerModel({ clock: stepsClock(), installation: INSTALLATION, jobName });
   const ledger = model.connect();
   await ledger.admit([wanted("a")]);
-  const bells = ledger.changes(new AbortController().signal);
+  const kinds = ledger.changes(new AbortController().signal);
   await ledger[Symbol.asyncDispose]();
   await t.rejects(ledger.counts(), { code: "LedgerUnreachable" });
-  t.equal((await bells.next()).done, true);
+  t.equal((await kinds.next()).done, true);
   t.same(await storyOf(model.connect(), "a"), ["accepted"]);
 });
 
-t.test("who does not hear a bell is not rung", async (t) => {
+t.test("a connection that hears no hints is not woken", async (t) => {
   const model = ledgerModel({ clock: stepsClock(), installation: INSTALLATION, jobName });
   const stop = new AbortController();
   const deaf = model.connect({ hears: () => false }).changes(stop.signal);
-  for (const _ of BELLS) await deaf.next();
+  for (const _ of WORK_KINDS) await deaf.next();
   await model.connect().admit([wanted("a")]);
   const next = deaf.next();
   stop.abort();

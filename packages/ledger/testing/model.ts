@@ -11,11 +11,11 @@ import type { Advancing } from "@longshore/domain/run/advance.ts";
 import type { Names } from "@longshore/domain/run/begin.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { noticeId, refusalOf } from "../postgres/admit.ts";
-import { BELLS, listener } from "../work-kinds.ts";
+import { WORK_KINDS, workHints } from "../work-kinds.ts";
 import { decideEntries, decideIntake, isChanged, isRemembered, unchanged } from "../decide.ts";
 import { groupCalls, outboxCalls, peopleCalls, prune } from "./model-ask.ts";
 import * as its from "./model-tables.ts";
-import { claimDue, dueBells, placeDue, strayCalls, takeDue } from "./model-todo.ts";
+import { claimDue, dueWork, placeDue, strayCalls, takeDue } from "./model-todo.ts";
 import type { Admitted, Intake, Ledger, Recorded } from "../port.ts";
 
 /** "refused": the call did not arrive, nothing happened. "lost": it was done, and the answer did not come. */
@@ -38,7 +38,7 @@ export interface Connecting {
   readonly fault?: (call: keyof Ledger) => Fault;
   /** Told what each call did, also where its answer is lost: for the simulation's own history. */
   readonly done?: (call: keyof Ledger, result: unknown) => void;
-  /** Asked at every ring whether it is heard. */
+  /** Asked at every hint whether it is heard. */
   readonly hears?: () => boolean;
 }
 
@@ -85,7 +85,7 @@ function connected(
     place: (asked) => call("place", () => placeDue(tables, asked, at())),
     claim: (asked) => call("claim", () => claimDue(tables, asked, clock.now())),
     take: (asked) => call("take", () => takeDue(tables, asked, clock.now())),
-    due: (groups) => call("due", () => dueBells(tables, groups, clock.now())),
+    due: (groups) => call("due", () => dueWork(tables, groups, clock.now())),
     ...strayCalls(tables, clock, call),
     ...outboxCalls(tables, clock, call),
     ...groupCalls(tables, at, clock, call),
@@ -94,14 +94,14 @@ function connected(
     changes: (signal) => {
       const heard: typeof tables.listeners = new Set();
       const end = AbortSignal.any([signal, closing.signal]);
-      const hear = (bells: readonly (typeof BELLS)[number][]): void => {
-        if (connecting.hears?.() ?? true) for (const it of heard) it(bells);
+      const hear = (kinds: readonly (typeof WORK_KINDS)[number][]): void => {
+        if (connecting.hears?.() ?? true) for (const it of heard) it(kinds);
       };
       tables.listeners.add(hear);
       end.addEventListener("abort", () => tables.listeners.delete(hear), { once: true });
-      const bells = listener(heard, end);
-      for (const it of heard) it(BELLS); // as after connecting: whatever was rung before
-      return bells;
+      const kinds = workHints(heard, end);
+      for (const it of heard) it(WORK_KINDS); // as after connecting: work of any kind may be there
+      return kinds;
     },
     describe: () => call("describe", () => ({ product: "the model", schema: "none" })),
     [Symbol.asyncDispose]: async () => closing.abort(),
@@ -130,7 +130,7 @@ function admitOne(tables: its.Tables, intake: Intake, at: Advancing): Admitted {
       const data = refusalOf(intake, problems);
       const notice = { id: name, tenant, type: "command.refused", data, replyTo, atMs: at.nowMs } as const;
       if (!tables.notices.has(name)) tables.notices.set(name, { notice, sentAtMs: undefined });
-      its.ring(tables, ["notices"]);
+      its.announce(tables, ["notices"]);
       return { kind: "refused", problems };
     }
   }

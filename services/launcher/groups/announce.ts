@@ -22,7 +22,7 @@ import {
 } from "@longshore/kubernetes/access/watch-access.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { ConfigProblems } from "@longshore/runtime/config/config.ts";
-import { again, bell, type Loop, together } from "@longshore/runtime/loop.ts";
+import { again, wakeUp, type Loop, together } from "@longshore/runtime/loop.ts";
 import { openSeal, type Seal } from "@longshore/runtime/seal.ts";
 import type { LauncherConfig } from "../config.ts";
 import type { Parts } from "../parts.ts";
@@ -70,27 +70,27 @@ type AnnounceParts = Pick<Parts, "installation" | "owner" | "clock" | "log" | "b
 
 export function announce(parts: AnnounceParts, announcing: Announcing): Loop {
   const { clock, broker, installation, log, pause } = parts;
-  const asked = bell(clock);
-  const book = openBook(parts, announcing);
+  const asked = wakeUp(clock);
+  const announcements = openAnnouncements(parts, announcing);
 
   async function hear(signal: AbortSignal): Promise<void> {
     const heard = await broker.listen(controlKey(installation, "groups.asked"), { inFlightMax: 16, signal });
     for await (const body of heard) {
       const read = readControl(body);
-      if (read.kind === "control" && read.control.type === "groups.asked") asked.ring();
+      if (read.kind === "control" && read.control.type === "groups.asked") asked.wake();
     }
   }
 
   async function say(signal: AbortSignal): Promise<void> {
     for (let lastMs: number | undefined, wanted = true; !signal.aborted; ) {
-      if (await book.look()) wanted = true;
+      if (await announcements.look()) wanted = true;
       if (wanted || lastMs === undefined || clock.now() - lastMs >= announcing.timing.againMs) {
-        for (const { type, id, body } of book.all())
+        for (const { type, id, body } of announcements.all())
           await broker.broadcast({ id, key: controlKey(installation, type), body }, signal);
         lastMs = clock.now();
         await clock.sleep(announcing.timing.restMs, signal);
       }
-      wanted = (await asked.wait(announcing.timing.lookMs, signal)) === "rung";
+      wanted = (await asked.wait(announcing.timing.lookMs, signal)) === "woken";
     }
   }
 
@@ -111,7 +111,7 @@ interface Message {
 }
 
 /** What is announced of each group, and since when it is so. */
-function openBook({ installation, owner, clock, log, clusters }: AnnounceParts, { seal, access, timing }: Announcing) {
+function openAnnouncements({ installation, owner, clock, log, clusters }: AnnounceParts, { seal, access, timing }: Announcing) {
   const source = `/longshore/${installation}/launcher`;
   let groups: ReadonlyMap<GroupName, Said> = new Map();
   let problem = "";

@@ -3,7 +3,7 @@ import type { Attempt } from "@longshore/domain/run/record.ts";
 import t, { type Test } from "tap";
 import { closeOne } from "../loops/close.ts";
 import { createOrAdopt } from "../jobs/create.ts";
-import { leave } from "./evacuate.ts";
+import { evacuate } from "./evacuate.ts";
 import type { Cluster } from "../parts.ts";
 import { sideBySide } from "../loops/retry-loop.ts";
 import { GROUP, NAMESPACE, never, type Stage, stage } from "../testing/stage.ts";
@@ -22,7 +22,7 @@ async function leaving(t: Test, many: number): Promise<Stage> {
     });
   }
   await it.clock.sleep(10_000);
-  views.set(GROUP, { namespaceUid: undefined, diagnosis: undefined, ...views.get(GROUP), healthy: false, leaving: true });
+  views.set(GROUP, { namespaceUid: undefined, diagnosis: undefined, ...views.get(GROUP), healthy: false, isTerminating: true });
   return it;
 }
 
@@ -44,17 +44,17 @@ t.test("hundreds of Jobs are deleted several at a time, and each of them once", 
   const it = await leaving(t, 300);
   it.pocket.cause({ on: "delete", trouble: { kind: "slow", byMs: 50 } });
   const { cluster, count } = counted(it);
-  await leave(it.parts, cluster, never);
+  await evacuate(it.parts, cluster, never);
   t.equal(it.pocket.jobs(NAMESPACE).length, 300);
   t.same(standing(it), []);
   t.same(count, { asked: 300, at: 0, most: 8 });
-  await leave(it.parts, cluster, never);
+  await evacuate(it.parts, cluster, never);
   t.equal(count.asked, 300, "no watcher told of any, and none is deleted again");
 });
 
 t.test("what it deletes ends as what others delete", async (t) => {
   const it = await leaving(t, 1);
-  await leave(it.parts, it.cluster, never);
+  await evacuate(it.parts, it.cluster, never);
   t.match(attempts(it), [{ state: "closing", cause: "external" }]);
   for (let turns = 0; turns < 60 && attempts(it)[0]?.state === "closing"; turns++) {
     const work = await it.take("closing");
@@ -68,11 +68,11 @@ t.test("a deletion that was refused is told, holds up no other, and is tried aga
   const it = await leaving(t, 20);
   it.pocket.cause({ on: "delete", times: 1, trouble: { kind: "status", status: 403 } });
   const { cluster, count } = counted(it);
-  await leave(it.parts, cluster, never);
+  await evacuate(it.parts, cluster, never);
   t.equal(standing(it).length, 1);
   const told = it.said.filter(({ message }) => message.includes("refuses a write"));
   t.match(told, [{ fields: { group: GROUP, status: 403 } }]);
-  await leave(it.parts, cluster, never);
+  await evacuate(it.parts, cluster, never);
   t.same(standing(it), []);
   t.equal(count.asked, 21);
 });
@@ -80,14 +80,18 @@ t.test("a deletion that was refused is told, holds up no other, and is tried aga
 t.test("a launcher that is told to stop deletes no more", async (t) => {
   const it = await leaving(t, 20);
   const { cluster, count } = counted(it);
-  await leave(it.parts, cluster, AbortSignal.abort());
+  await evacuate(it.parts, cluster, AbortSignal.abort());
   t.equal(count.asked, 0);
 });
 
 t.test("where no namespace is being deleted, nothing is", async (t) => {
   const it = await leaving(t, 2);
-  const { leaving: _, ...view } = it.parts.views.get(GROUP) ?? { namespaceUid: undefined, healthy: true, diagnosis: undefined };
+  const { isTerminating: _, ...view } = it.parts.views.get(GROUP) ?? {
+    namespaceUid: undefined,
+    healthy: true,
+    diagnosis: undefined,
+  };
   it.parts.views.set(GROUP, view);
-  await leave(it.parts, it.cluster, never);
+  await evacuate(it.parts, it.cluster, never);
   t.equal(standing(it).length, 2);
 });

@@ -13,10 +13,10 @@ import { withRefusalTold } from "../jobs/refused-writes.ts";
 /** At the same time: one after the other a thousand would come too late. Fewer than a cluster is sent at once, as others release. */
 const LANES = 8;
 
-type Leaving = Pick<Parts, "views" | "ledger" | "log" | "recording">;
+type Evacuating = Pick<Parts, "views" | "ledger" | "log" | "recording">;
 
-export async function leave(parts: Leaving, cluster: Cluster, signal: AbortSignal): Promise<void> {
-  if (parts.views.get(cluster.name)?.leaving !== true) return;
+export async function evacuate(parts: Evacuating, cluster: Cluster, signal: AbortSignal): Promise<void> {
+  if (parts.views.get(cluster.name)?.isTerminating !== true) return;
   const standing = await parts.ledger.standing(cluster.name);
   async function* oneByOne(stop: AbortSignal) {
     for (const it of standing) {
@@ -24,10 +24,10 @@ export async function leave(parts: Leaving, cluster: Cluster, signal: AbortSigna
       yield it;
     }
   }
-  await lanes(LANES, oneByOne, (it) => leaveOne(parts, cluster, it, signal), signal);
+  await lanes(LANES, oneByOne, (it) => evacuateOne(parts, cluster, it, signal), signal);
 }
 
-async function leaveOne(parts: Leaving, cluster: Cluster, { run, attempt }: Standing, signal: AbortSignal): Promise<void> {
+async function evacuateOne(parts: Evacuating, cluster: Cluster, { run, attempt }: Standing, signal: AbortSignal): Promise<void> {
   const { state, uid, name, step, n } = attempt;
   if (state !== "live" || uid === undefined) return;
   const changed = await cluster.writes.deleteJob(name, uid, { propagation: "Foreground" }, signal);

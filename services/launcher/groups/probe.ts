@@ -11,17 +11,17 @@ import { diagnoseReply, NO_NAMESPACE } from "@longshore/domain/diagnosis/replies
 import { diagnoseTransport } from "@longshore/domain/diagnosis/transport.ts";
 import type { Got } from "@longshore/kubernetes/request/read.ts";
 import { isThrottled } from "@longshore/kubernetes/request/throttled.ts";
-import { leave } from "./evacuate.ts";
-import { type Cluster, isHearsay, type Parts } from "../parts.ts";
-import { steadily } from "../loops/retry-loop.ts";
+import { evacuate } from "./evacuate.ts";
+import { type Cluster, isUnverified, type Parts } from "../parts.ts";
+import { retryLoop } from "../loops/retry-loop.ts";
 
 export function probe(parts: Parts, cluster: Cluster) {
   return (signal: AbortSignal): Promise<void> =>
-    steadily(parts, { what: `probe ${cluster.name}`, ms: parts.timing.probeMs, signal }, async (signal) => {
-      const wasHearsay = isHearsay(parts, cluster.name);
+    retryLoop(parts, { what: `probe ${cluster.name}`, ms: parts.timing.probeMs, signal }, async (signal) => {
+      const wasUnverified = isUnverified(parts, cluster.name);
       await probeOne(parts, cluster, signal);
-      if (wasHearsay) parts.bells.ready.ring();
-      await leave(parts, cluster, signal);
+      if (wasUnverified) parts.wakeUps.ready.wake();
+      await evacuate(parts, cluster, signal);
       await serve(parts, cluster);
       // Until it was reached once, and while it is down, a run may be waiting for nothing else.
       if (parts.views.get(cluster.name)?.healthy !== true)
@@ -101,7 +101,7 @@ export async function probeOne(
     namespaceUid,
     healthy: diagnosis === undefined,
     diagnosis,
-    ...(got.kind === "found" && got.object.deleting && got.object.uid === namespaceUid && { leaving: true }),
+    ...(got.kind === "found" && got.object.deleting && got.object.uid === namespaceUid && { isTerminating: true }),
     ...(isElsewhere && { isElsewhere }),
     ...(refused && { refused }),
     ...(quiet && { quiet }),

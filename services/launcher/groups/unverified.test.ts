@@ -24,7 +24,7 @@ async function started(it: Stage): Promise<{ readonly parts: Parts; readonly clu
   return { cluster, parts: { ...it.parts, views, clusters: new Map([[GROUP, cluster]]) } };
 }
 
-/** Places, launches and probes; nothing but a bell wakes any of them for an hour. */
+/** Places, launches and probes; nothing but a wake-up wakes any of them for an hour. */
 async function launching(t: Test, it: Stage): Promise<void> {
   const { parts } = await started(it);
   const stop = new AbortController();

@@ -116,7 +116,7 @@ t.test("another namespace of the same name that is being deleted is another one,
   const cluster = { ...it.cluster, reads };
   await probeOne(it.parts, cluster, never);
   t.match(recorded(it), { health: "unhealthy", diagnosis: { code: "GroupMoved" } });
-  t.equal(it.parts.views.get(GROUP)?.leaving, undefined);
+  t.equal(it.parts.views.get(GROUP)?.isTerminating, undefined);
   t.match(await look(it.parts, cluster, it.work, never), { kind: "unseen" });
 });
 

@@ -9,7 +9,7 @@ import type { Delivery } from "@longshore/broker/port.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { readFact } from "@longshore/contract/envelope.ts";
 import { inputOf, type JobFact } from "@longshore/domain/attempt/from-fact.ts";
-import { hearsayOf, namespaceUidOf, type Parts } from "../parts.ts";
+import { unverifiedView, namespaceUidOf, type Parts } from "../parts.ts";
 import type { Outcome } from "./receive.ts";
 
 export function observe(parts: Parts): (delivery: Delivery) => Promise<Outcome> {
@@ -52,7 +52,7 @@ async function learnNamespace({ ledger, views }: Parts, group: GroupName): Promi
   if (namespaceUidOf({ views }, group) !== undefined) return;
   const found = (await ledger.groups()).find(({ name }) => name === group);
   if (found?.namespaceUid === undefined) return;
-  views.set(group, hearsayOf(found));
+  views.set(group, unverifiedView(found));
 }
 
 function isBelieved(parts: Parts, { data: { about } }: JobFact): boolean {

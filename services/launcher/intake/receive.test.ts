@@ -1,4 +1,4 @@
-import { type Hand, hand } from "@longshore/broker/delivery-queue.ts";
+import { type DeliveryQueue, deliveryQueue } from "@longshore/broker/delivery-queue.ts";
 import type { Delivery } from "@longshore/broker/port.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { stepsClock } from "@longshore/runtime/testing/steps-clock.ts";
@@ -18,7 +18,7 @@ function receiving(decide: (delivery: Delivery) => Promise<Outcome>, lanes = 4) 
   const said: Said[] = [];
   const suspects = new Map<string, number>();
   const ledger = { down: false };
-  const messages: Hand<Delivery> = hand<Delivery>(() => undefined);
+  const messages: DeliveryQueue<Delivery> = deliveryQueue<Delivery>(() => undefined);
   stop.signal.addEventListener("abort", () => messages.end());
   const parts = {
     clock, lanes,

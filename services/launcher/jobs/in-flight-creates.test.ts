@@ -4,13 +4,19 @@ import type { AttemptState } from "@longshore/domain/run/record.ts";
 import type { Created, Writes } from "@longshore/kubernetes/request/write.ts";
 import type { Entry, Work } from "@longshore/ledger/port.ts";
 import t, { type Test } from "tap";
-import { HAND_FIRST, type Hand, LEAVE_MS, openHand, UNWRITTEN_MOST } from "./in-flight-creates.ts";
+import {
+  IN_FLIGHT_FIRST,
+  type InFlightCreates,
+  ANSWERS_AWAITED_MS,
+  openInFlightCreates,
+  UNWRITTEN_MOST,
+} from "./in-flight-creates.ts";
 import type { Parts } from "../parts.ts";
 import { judge } from "../loops/place.ts";
 import { GROUP, NAMESPACE, never, type Stage, stage } from "../testing/stage.ts";
 
 interface Held extends Stage {
-  readonly hand: Hand;
+  readonly hand: InFlightCreates;
   readonly works: readonly Work[];
   /** How many answers went into the ledger at a time. */
   readonly written: number[];
@@ -51,7 +57,7 @@ async function holding(t: Test, { runs, before, record }: Troubles): Promise<Hel
     const of = Map.groupBy(attempts, ({ state }) => state);
     return Object.fromEntries([...of].map(([state, all]) => [state, all.length]));
   };
-  return { ...it, works, written, states, hand: openHand(parts, cluster) };
+  return { ...it, works, written, states, hand: openInFlightCreates(parts, cluster) };
 }
 
 t.test("every answer of a large claim is written down, many at a time", async (t) => {
@@ -61,7 +67,7 @@ t.test("every answer of a large claim is written down, many at a time", async (t
   await it.hand.rest();
   t.same(it.states(), { live: 100 });
   t.ok(it.written.length <= 4, `in ${it.written.length} strokes: ${it.written.join(", ")}`);
-  t.equal(it.hand.room(), 2 * HAND_FIRST, "its cluster was fast");
+  t.equal(it.hand.room(), 2 * IN_FLIGHT_FIRST, "its cluster was fast");
 });
 
 t.test("a create that hangs does not keep its siblings' answers out of the ledger", async (t) => {
@@ -125,15 +131,15 @@ t.test("a bug in one create is thrown by the loop, and its siblings are written 
   t.throws(() => it.hand.check(), { message: "a bug" });
 });
 
-t.test("rings when half of it is free again, where somebody wanted that", async (t) => {
+t.test("wakes the launch loop when half of it is free again, if that loop wanted to claim", async (t) => {
   const gate = Promise.withResolvers<void>();
-  const it = await holding(t, { runs: HAND_FIRST, before: () => gate.promise });
+  const it = await holding(t, { runs: IN_FLIGHT_FIRST, before: () => gate.promise });
   it.hand.take(it.works, never);
   t.equal(it.hand.wants(), false);
-  const rung = it.parts.bells.ready.wait(60_000, never);
+  const woken = it.parts.wakeUps.ready.wait(60_000, never);
   gate.resolve();
   await it.hand.rest();
-  t.equal(await rung, "rung");
+  t.equal(await woken, "woken");
   t.equal(it.hand.wants(), true);
 });
 
@@ -156,7 +162,7 @@ t.test("takes less in hand where nothing comes of it, however fast that is said"
   it.hand.take(it.works, never);
   await it.hand.rest();
   t.same(it.states(), { waiting: 20 });
-  t.equal(it.hand.room(), HAND_FIRST / 2);
+  t.equal(it.hand.room(), IN_FLIGHT_FIRST / 2);
 });
 
 t.test("claims nothing more while the ledger does not take the answers that there are", async (t) => {
@@ -178,7 +184,7 @@ t.test("told to stop, it still hears what is answered soon, and writes it down",
   const stop = new AbortController();
   it.hand.take(it.works, stop.signal);
   stop.abort();
-  await it.clock.sleep(LEAVE_MS / 2);
+  await it.clock.sleep(ANSWERS_AWAITED_MS / 2);
   gate.resolve();
   await it.hand.rest();
   t.same(it.states(), { live: 4 });
@@ -192,6 +198,6 @@ t.test("told to stop, it does not wait for a cluster that hangs", async (t) => {
   stop.abort();
   const beganMs = it.clock.now();
   await it.hand.rest();
-  t.ok(it.clock.now() - beganMs <= LEAVE_MS + 1_000, `it took ${it.clock.now() - beganMs} ms`);
+  t.ok(it.clock.now() - beganMs <= ANSWERS_AWAITED_MS + 1_000, `it took ${it.clock.now() - beganMs} ms`);
   t.doesNotThrow(() => it.hand.check());
 });

@@ -17,11 +17,11 @@ import type { Cluster, Parts } from "../parts.ts";
  * In hand at most what its cluster does in a second or two, which is found out by doing it: far less than a claim lasts, and less than
  * its connections are waited for.
  */
-export const HAND_FIRST = 32;
-const HAND_LEAST = 8;
-const HAND_MOST = 256;
+export const IN_FLIGHT_FIRST = 32;
+const IN_FLIGHT_LEAST = 8;
+const IN_FLIGHT_MOST = 256;
 /** Answers that wait for a ledger which is slow to take them: with more of them nothing is claimed. */
-export const UNWRITTEN_MOST = 4 * HAND_MOST;
+export const UNWRITTEN_MOST = 4 * IN_FLIGHT_MOST;
 const FAST_MS = 1_000;
 const SLOW_MS = 2_500;
 /** Answers of one claim that go into the ledger together. */
@@ -32,9 +32,9 @@ const SIBLINGS_MS = 100;
  * So long after the word to stop, creates on the wire may still be answered: with an answer that nobody heard, its Job stays in doubt,
  * and held, until the fence has passed. Well below what a program has to stop in.
  */
-export const LEAVE_MS = 5_000;
+export const ANSWERS_AWAITED_MS = 5_000;
 
-export interface Hand {
+export interface InFlightCreates {
   /** How many more it takes. */
   room(): number;
   /**
@@ -48,27 +48,27 @@ export interface Hand {
   rest(): Promise<void>;
 }
 
-export function openHand(parts: Parts, cluster: Cluster): Hand {
+export function openInFlightCreates(parts: Parts, cluster: Cluster): InFlightCreates {
   const turns = new Set<Promise<void>>();
   const bugs: unknown[] = [];
-  let most = HAND_FIRST;
-  let held = 0;
+  let most = IN_FLIGHT_FIRST;
+  let inFlight = 0;
   let unwritten = 0;
   let wanted = false;
-  const isFree = (): boolean => held === 0 || held <= most / 2;
+  const isFree = (): boolean => inFlight === 0 || inFlight <= most / 2;
 
   /** Refusals are fast too, and so is what is not sent. */
   function learn(tookMs: number, created: number): void {
-    if (created > 0 && tookMs < FAST_MS) most = Math.min(HAND_MOST, most * 2);
-    else if (created === 0 || tookMs > SLOW_MS) most = Math.max(HAND_LEAST, Math.floor(most / 2));
+    if (created > 0 && tookMs < FAST_MS) most = Math.min(IN_FLIGHT_MOST, most * 2);
+    else if (created === 0 || tookMs > SLOW_MS) most = Math.max(IN_FLIGHT_LEAST, Math.floor(most / 2));
   }
 
   function leave(): void {
-    held--;
+    inFlight--;
     if (!wanted || !isFree()) return;
     wanted = false;
-    parts.bells.ready.ring();
-    parts.bells.waiting.ring();
+    parts.wakeUps.ready.wake();
+    parts.wakeUps.waiting.wake();
   }
 
   async function write(entries: readonly Entry[], signal: AbortSignal): Promise<void> {
@@ -88,20 +88,20 @@ export function openHand(parts: Parts, cluster: Cluster): Hand {
       return;
     }
     bugs.push(error);
-    parts.bells.ready.ring();
+    parts.wakeUps.ready.wake();
   }
 
   return {
-    room: () => Math.max(0, Math.min(most - held, UNWRITTEN_MOST - unwritten)),
+    room: () => Math.max(0, Math.min(most - inFlight, UNWRITTEN_MOST - unwritten)),
     wants() {
       wanted ||= !isFree();
       return isFree();
     },
     take(works, signal) {
       if (works.length === 0) return;
-      held += works.length;
+      inFlight += works.length;
       const beganMs = parts.clock.now();
-      const patient = lingering(signal, { clock: parts.clock, ms: LEAVE_MS });
+      const patient = lingering(signal, { clock: parts.clock, ms: ANSWERS_AWAITED_MS });
       const turn = siblings(parts, cluster, works, { leave, write }, patient.signal).then(
         (created) => learn(parts.clock.now() - beganMs, created),
         (error: unknown) => failed(error, patient.signal),

@@ -16,7 +16,7 @@ import { finishedCondition, isUnfinished, type JobSeen, type PodSeen, seeJob, se
 import type { Listed, Unread } from "@longshore/kubernetes/request/read.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import type { Cluster, Parts } from "../parts.ts";
-import { isHearsay, isMoved, namespaceUidOf } from "../parts.ts";
+import { isUnverified, isMoved, namespaceUidOf } from "../parts.ts";
 
 export type Look =
   | { readonly kind: "ours"; readonly job: JobSeen; readonly pods: readonly PodSeen[] }
@@ -51,7 +51,7 @@ export async function look(
  */
 function strange(parts: Pick<Parts, "views">, group: GroupName): Diagnosis | undefined {
   if (isMoved(parts, group)) return parts.views.get(group)?.diagnosis;
-  return namespaceUidOf(parts, group) === undefined || isHearsay(parts, group)
+  return namespaceUidOf(parts, group) === undefined || isUnverified(parts, group)
     ? diagnose("EndpointUnreachable", `The group ${group} was not reached yet.`)
     : undefined;
 }

@@ -7,25 +7,28 @@
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
 import { type Attempt, isFenced } from "@longshore/domain/run/record.ts";
 import { isUnplaced, startedOf } from "@longshore/domain/watch/evidence.ts";
-import { isUnfinished, onlyHeld, type PodSeen } from "@longshore/domain/watch/seen.ts";
+import { isUnfinished, isOnlyHoldLeft, type PodSeen } from "@longshore/domain/watch/seen.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import { occupy } from "../jobs/create.ts";
 import { inputsOf, look, type Look, remainsOf } from "../jobs/look.ts";
 import { againMs, type Cluster, type Parts } from "../parts.ts";
 import { deletePod, withRefusalTold } from "../jobs/refused-writes.ts";
-import { drain, sideBySide, steadily } from "./retry-loop.ts";
+import { drain, sideBySide, retryLoop } from "./retry-loop.ts";
 
 const MOST = 32;
 
 export function close(parts: Parts, cluster: Cluster) {
   return (signal: AbortSignal): Promise<void> =>
-    steadily(parts, { what: `close ${cluster.name}`, ms: parts.timing.lookMs, bell: parts.bells.closing, signal }, (signal) =>
-      drain(signal, async () => {
-        const holdMs = againMs(parts, cluster.name);
-        const works = await parts.ledger.take({ state: "closing", group: cluster.name, most: MOST, holdMs });
-        await sideBySide(works, (work) => closeOne(parts, cluster, work, signal));
-        return works.length === MOST;
-      }),
+    retryLoop(
+      parts,
+      { what: `close ${cluster.name}`, ms: parts.timing.lookMs, wakeUp: parts.wakeUps.closing, signal },
+      (signal) =>
+        drain(signal, async () => {
+          const leaseMs = againMs(parts, cluster.name);
+          const works = await parts.ledger.take({ state: "closing", group: cluster.name, most: MOST, leaseMs: leaseMs });
+          await sideBySide(works, (work) => closeOne(parts, cluster, work, signal));
+          return works.length === MOST;
+        }),
     );
 }
 
@@ -59,7 +62,7 @@ async function ofOurs(
     if (proof !== undefined) return proof;
   }
   // Deleted in the background or with its pods orphaned, it waits behind our hold while they run: ask again, in the foreground.
-  if (job.deletionAt === undefined || (onlyHeld(job) && pods.some(isUnfinished))) {
+  if (job.deletionAt === undefined || (isOnlyHoldLeft(job) && pods.some(isUnfinished))) {
     // Nothing keeps what has no hold once it is deleted: how it ended would go with it.
     const only = attempt.notes.hold === false ? { resourceVersion: job.resourceVersion } : {};
     const deleted = await cluster.writes.deleteJob(job.name, job.uid, { propagation: "Foreground", ...how, ...only }, signal);

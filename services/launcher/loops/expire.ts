@@ -14,15 +14,20 @@ import { isUnplaced } from "@longshore/domain/watch/evidence.ts";
 import { inputsOf, look, type Look, remainsOf, saidOf } from "../jobs/look.ts";
 import type { Cluster, Parts } from "../parts.ts";
 import { judge } from "./place.ts";
-import { drain, sideBySide, steadily } from "./retry-loop.ts";
+import { drain, sideBySide, retryLoop } from "./retry-loop.ts";
 
 const MOST = 32;
 
 export function expire(parts: Parts, cluster: Cluster) {
   return (signal: AbortSignal): Promise<void> =>
-    steadily(parts, { what: `expire ${cluster.name}`, ms: parts.timing.lookMs, bell: parts.bells.live, signal }, (signal) =>
+    retryLoop(parts, { what: `expire ${cluster.name}`, ms: parts.timing.lookMs, wakeUp: parts.wakeUps.live, signal }, (signal) =>
       drain(signal, async () => {
-        const works = await parts.ledger.take({ state: "live", group: cluster.name, most: MOST, holdMs: parts.timing.holdMs });
+        const works = await parts.ledger.take({
+          state: "live",
+          group: cluster.name,
+          most: MOST,
+          leaseMs: parts.timing.workLeaseMs,
+        });
         // Asked once for all that wait for a node; most of them could go nowhere else, and need no look.
         const isAsked = works.some(({ attempt, run, nowMs }) => timerOf(attempt, run.plan.limits, nowMs) === "elsewhere");
         const groups = isAsked ? await parts.ledger.groups() : [];

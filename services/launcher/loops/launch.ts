@@ -6,30 +6,35 @@
  *        died here: the claim runs out, the next POST meets 409 and adopts ──┘
  */
 import type { Work } from "@longshore/ledger/port.ts";
-import type { Hand } from "../jobs/in-flight-creates.ts";
+import type { InFlightCreates } from "../jobs/in-flight-creates.ts";
 import { look } from "../jobs/look.ts";
 import { type Cluster, mayClaim, type Parts } from "../parts.ts";
-import { drain, steadily } from "./retry-loop.ts";
+import { drain, retryLoop } from "./retry-loop.ts";
 
-export function launch(parts: Parts, cluster: Cluster, hand: Hand) {
+export function launch(parts: Parts, cluster: Cluster, creates: InFlightCreates) {
   return async (signal: AbortSignal): Promise<void> => {
-    await Promise.all([claiming(parts, cluster, hand, signal), unfence(parts, cluster, signal)]);
-    await hand.rest();
+    await Promise.all([claiming(parts, cluster, creates, signal), unfence(parts, cluster, signal)]);
+    await creates.rest();
   };
 }
 
 /** What was placed while nobody had room for it, and claims that ran out. What is placed where there is room needs no asking. */
-function claiming(parts: Parts, { name: group, createsPerSecond }: Cluster, hand: Hand, signal: AbortSignal): Promise<void> {
+function claiming(
+  parts: Parts,
+  { name: group, createsPerSecond }: Cluster,
+  creates: InFlightCreates,
+  signal: AbortSignal,
+): Promise<void> {
   const turns = pace(parts.clock, createsPerSecond);
-  return steadily(parts, { what: `launch ${group}`, ms: parts.timing.lookMs, bell: parts.bells.ready, signal }, (signal) =>
+  return retryLoop(parts, { what: `launch ${group}`, ms: parts.timing.lookMs, wakeUp: parts.wakeUps.ready, signal }, (signal) =>
     drain(signal, async () => {
-      hand.check();
-      if (!mayClaim(parts, group) || !hand.wants()) return false;
-      const most = await turns.take(hand.room(), signal);
+      creates.check();
+      if (!mayClaim(parts, group) || !creates.wants()) return false;
+      const most = await turns.take(creates.room(), signal);
       if (most === 0) return false;
       const works = await parts.ledger.claim({ group, most, by: parts.owner, forMs: parts.timing.claimMs });
       turns.giveBack(most - works.length);
-      hand.take(works, signal);
+      creates.take(works, signal);
       return works.length === most;
     }),
   );
@@ -69,9 +74,9 @@ const UNFENCED_MOST = 24;
 
 /** Claims that nobody answered and whose fence has passed: a look begun after that decides. */
 function unfence(parts: Parts, cluster: Cluster, signal: AbortSignal): Promise<void> {
-  const asked = { state: "claimed", group: cluster.name, most: UNFENCED_MOST, holdMs: parts.timing.holdMs } as const;
+  const asked = { state: "claimed", group: cluster.name, most: UNFENCED_MOST, leaseMs: parts.timing.workLeaseMs } as const;
   const { lookMs: ms } = parts.timing;
-  return steadily(parts, { what: `unfence ${cluster.name}`, ms, bell: parts.bells.claimed, signal }, async (signal) => {
+  return retryLoop(parts, { what: `unfence ${cluster.name}`, ms, wakeUp: parts.wakeUps.claimed, signal }, async (signal) => {
     for (const work of await parts.ledger.take(asked)) await unfenceOne(parts, cluster, work, signal);
   });
 }

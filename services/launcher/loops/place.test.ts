@@ -1,7 +1,7 @@
 import { GroupName, RunId } from "@longshore/contract/ids.ts";
 import type { AttemptState } from "@longshore/domain/run/record.ts";
 import t from "tap";
-import { openHand } from "../jobs/in-flight-creates.ts";
+import { openInFlightCreates } from "../jobs/in-flight-creates.ts";
 import { judge, place } from "./place.ts";
 import { GROUP, never, type Stage, stage } from "../testing/stage.ts";
 
@@ -17,7 +17,7 @@ t.test("a thousand urgent runs that wait for a group that is not there keep no o
   await it.publish("run.requested", { run: own, image: "busybox", groups: [GROUP] });
   const stop = new AbortController();
   t.teardown(() => stop.abort());
-  const placing = place(it.parts, new Map([[GROUP, openHand(it.parts, it.cluster)]]))(stop.signal);
+  const placing = place(it.parts, new Map([[GROUP, openInFlightCreates(it.parts, it.cluster)]]))(stop.signal);
   for (let turns = 0; stateOf(it, own) !== "live"; turns++) {
     if (turns > 100) throw new Error(`it was left ${stateOf(it, own)}`);
     await it.clock.sleep(20);
@@ -32,7 +32,7 @@ t.test("while an API server wants a pause nothing is claimed for it: a claim wou
   it.pocket.cause({ on: "create", trouble: { kind: "status", status: 429, retryAfterSeconds: 60 } });
   const runs = Array.from({ length: 10 }, (_, n) => RunId.parse(`run/${n}`));
   for (const run of runs) await it.publish("run.requested", { run, image: "busybox" });
-  const hand = openHand(it.parts, it.cluster);
+  const hand = openInFlightCreates(it.parts, it.cluster);
   const turn = async (): Promise<void> => {
     const claim = { by: it.parts.owner, forMs: it.parts.timing.claimMs, room: new Map([[GROUP, hand.room()]]) };
     const { works } = await it.parts.ledger.place({ most: 100, judge: judge(it.parts), claim });

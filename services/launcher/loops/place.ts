@@ -6,42 +6,42 @@ import type { GroupName } from "@longshore/contract/ids.ts";
 import { place as choose } from "@longshore/domain/group/choose-group.ts";
 import type { Attempt, Run } from "@longshore/domain/run/record.ts";
 import { type GroupState, type Judge, UNSERVED_MS } from "@longshore/ledger/port.ts";
-import type { Hand } from "../jobs/in-flight-creates.ts";
+import type { InFlightCreates } from "../jobs/in-flight-creates.ts";
 import { mayClaim, type Parts } from "../parts.ts";
-import { drain, steadily } from "./retry-loop.ts";
+import { drain, retryLoop } from "./retry-loop.ts";
 
 const MOST = 128;
 const ROOM_LEAST = 8;
 
-export function place(parts: Parts, hands: ReadonlyMap<GroupName, Hand>) {
+export function place(parts: Parts, inFlight: ReadonlyMap<GroupName, InFlightCreates>) {
   const { ledger, clock, timing, owner: by } = parts;
   let sinceMs: number | undefined;
 
   /** Where all hands are full, what is placed now would be claimed by another statement later: that waits for room, but no longer than a poll. */
   function isTimely(): boolean {
-    const some = [...hands.values()].filter((hand) => hand.wants()).length > 0;
+    const some = [...inFlight.values()].filter((hand) => hand.wants()).length > 0;
     sinceMs = some ? undefined : (sinceMs ?? clock.now());
     return sinceMs === undefined || clock.now() - sinceMs >= timing.pollMs;
   }
 
   async function turn(signal: AbortSignal): Promise<boolean> {
-    const room = new Map([...hands].map(([group, hand]) => [group, isClaimedAtOnce(parts, group) ? hand.room() : 0]));
+    const room = new Map([...inFlight].map(([group, hand]) => [group, isClaimedAtOnce(parts, group) ? hand.room() : 0]));
     const inAll = [...room.values()].reduce((sum, it) => sum + it, 0);
     if (!isTimely()) return false;
     // What is placed beyond the room is claimed by another statement later; where there is none to speak of, that must be.
     const most = inAll >= ROOM_LEAST ? Math.min(MOST, inAll) : MOST;
     const { more, works } = await ledger.place({ most, judge: judge(parts), claim: { by, forMs: timing.claimMs, room } });
     for (const [group, ofGroup] of Map.groupBy(works, ({ attempt }) => attempt.group))
-      if (group !== undefined) hands.get(group)?.take(ofGroup, signal);
+      if (group !== undefined) inFlight.get(group)?.take(ofGroup, signal);
     // Not only where all found a place: a thousand runs that wait for one dead group stand before others in this line.
     return more;
   }
 
   return async (signal: AbortSignal): Promise<void> => {
-    await steadily(parts, { what: "place", ms: timing.pollMs, bell: parts.bells.waiting, signal }, (signal) =>
+    await retryLoop(parts, { what: "place", ms: timing.pollMs, wakeUp: parts.wakeUps.waiting, signal }, (signal) =>
       drain(signal, () => turn(signal)),
     );
-    await Promise.all([...hands.values()].map((hand) => hand.rest()));
+    await Promise.all([...inFlight.values()].map((hand) => hand.rest()));
   };
 }
 

@@ -148,7 +148,7 @@ t.test("a bug ends the loop, though nobody awaits the one event", async (t) => {
 t.test("stops in order also while the ledger is away", async (t) => {
   const away = () => Promise.reject(new Failure("retry", "LedgerUnavailable", "The ledger does not answer."));
   const it = await relaying(t);
-  it.start({ ledger: { ...it.parts.ledger, holdPartitions: away, unsent: away, sent: away } });
+  it.start({ ledger: { ...it.parts.ledger, leasePartitions: away, unsent: away, sent: away } });
   await it.clock.sleep(5_000);
   t.equal(await it.stop(), "stopped");
 });
@@ -157,7 +157,7 @@ t.test("leaves alone what another relay holds, until its lease is over", async (
   const it = await relaying(t);
   await story(it, "a");
   const began = it.clock.now();
-  await it.parts.ledger.holdPartitions("another", 60_000);
+  await it.parts.ledger.leasePartitions("another", 60_000);
   it.start();
   await it.until(() => it.tried.length > 0);
   t.ok(it.clock.now() - began >= 60_000, "not before");
@@ -169,11 +169,11 @@ t.test("renews its lease although its clock was set back by an hour", async (t) 
   let back = 0;
   const held: number[] = [];
   const clock = { ...it.parts.clock, now: () => it.clock.now() - back };
-  const holdPartitions: Ledger["holdPartitions"] = async (owner, ms) => {
+  const leasePartitions: Ledger["leasePartitions"] = async (owner, ms) => {
     held.push(it.clock.now());
-    return await it.parts.ledger.holdPartitions(owner, ms);
+    return await it.parts.ledger.leasePartitions(owner, ms);
   };
-  it.start({ clock, ledger: { ...it.parts.ledger, holdPartitions } });
+  it.start({ clock, ledger: { ...it.parts.ledger, leasePartitions: leasePartitions } });
   await it.until(() => held.length === 2);
   back = 3_600_000;
   await it.until(() => held.length === 4);

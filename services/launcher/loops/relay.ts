@@ -10,7 +10,7 @@ import { Failure } from "@longshore/contract/problem.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
 import type { Notice, OutboxEvent } from "@longshore/ledger/port.ts";
 import type { Parts } from "../parts.ts";
-import { drain, steadily } from "./retry-loop.ts";
+import { drain, retryLoop } from "./retry-loop.ts";
 
 const MOST = 1_000;
 const NOTICES = 200;
@@ -57,7 +57,7 @@ async function story(parts: Parts, signal: AbortSignal): Promise<void> {
     log.warn("an event could not be published yet", { run: event.run, sequence: event.sequence, error: error.message });
     void clock.sleep(1_000 + 1_000 * clock.random(), signal).then(() => {
       inFlight.delete(event.run);
-      parts.bells.outbox.ring();
+      parts.wakeUps.outbox.wake();
     });
   }
 
@@ -84,7 +84,7 @@ async function story(parts: Parts, signal: AbortSignal): Promise<void> {
   async function hold(): Promise<void> {
     if (restMs() > timing.partitionLeaseMs / 2) return;
     const began = clock.now();
-    partitions = await ledger.holdPartitions(owner, timing.partitionLeaseMs);
+    partitions = await ledger.leasePartitions(owner, timing.partitionLeaseMs);
     heldUntilMs = began + timing.partitionLeaseMs;
   }
 
@@ -99,17 +99,19 @@ async function story(parts: Parts, signal: AbortSignal): Promise<void> {
       if (inFlight.has(event.run)) continue;
       told.push(tell(event));
     }
-    await atMost(clock, timing.pollMs, told, parts.bells.outbox.ring);
+    await atMost(clock, timing.pollMs, told, parts.wakeUps.outbox.wake);
     if (bugs.length > 0) throw bugs[0];
     return told.length > 0;
   }
 
-  await steadily(parts, { what: "relay", ms: timing.pollMs, bell: parts.bells.outbox, signal }, (signal) => drain(signal, turn));
+  await retryLoop(parts, { what: "relay", ms: timing.pollMs, wakeUp: parts.wakeUps.outbox, signal }, (signal) =>
+    drain(signal, turn),
+  );
   // What was confirmed while we were asked to stop need not be told again. Nothing was: then the ledger may be away, and is not asked.
   if (confirmed.length > 0) await next(0);
 }
 
-/** Until the broker has answered for all of them, or so long: who is later than that rings, and the others go on. */
+/** Until the broker has answered for all of them, or so long: a later answer wakes the loop, and the others go on. */
 async function atMost(clock: Parts["clock"], ms: number, told: readonly Promise<void>[], late: () => void): Promise<void> {
   if (told.length === 0) return;
   const { promise: up, resolve } = Promise.withResolvers<"up">();
@@ -165,7 +167,7 @@ interface Ended {
 
 /** Refusals: they belong to no run's story, so their order does not matter. */
 function notices(parts: Parts, signal: AbortSignal): Promise<void> {
-  return steadily(parts, { what: "notices", ms: parts.timing.pollMs, bell: parts.bells.notices, signal }, (signal) =>
+  return retryLoop(parts, { what: "notices", ms: parts.timing.pollMs, wakeUp: parts.wakeUps.notices, signal }, (signal) =>
     drain(signal, async () => {
       const waiting = await parts.ledger.unsentNotices(NOTICES);
       const told = await Promise.allSettled(waiting.map((notice) => publishNotice(parts, notice, signal)));

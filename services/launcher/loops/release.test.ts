@@ -230,7 +230,7 @@ t.test("a surplus Job that is another one by now is not touched", async (t) => {
 
 async function sweeping(it: Stage, forMs: number): Promise<void> {
   for (const endMs = it.clock.now() + forMs; it.clock.now() < endMs && it.model.tables.strays.size > 0; ) {
-    const strays = await it.parts.ledger.takeStrays({ group: GROUP, most: 10, holdMs: 2_000 });
+    const strays = await it.parts.ledger.takeStrays({ group: GROUP, most: 10, leaseMs: 2_000 });
     await Promise.all(strays.map((stray) => sweepOne(it.parts, it.cluster, stray, never)));
     await it.clock.sleep(1_000);
   }

@@ -13,19 +13,27 @@ import { occupy } from "../jobs/create.ts";
 import { look } from "../jobs/look.ts";
 import { type Cluster, isMoved, type Parts } from "../parts.ts";
 import { isSettled, withRefusalTold } from "../jobs/refused-writes.ts";
-import { drain, sideBySide, steadily } from "./retry-loop.ts";
+import { drain, sideBySide, retryLoop } from "./retry-loop.ts";
 
 const MOST = 64;
 const RECORDED = { [ANNOTATIONS.hold]: WITHOUT_HOLD.recorded };
 
 export function release(parts: Parts, cluster: Cluster) {
   return (signal: AbortSignal): Promise<void> =>
-    steadily(parts, { what: `release ${cluster.name}`, ms: parts.timing.lookMs, bell: parts.bells.ended, signal }, (signal) =>
-      drain(signal, async () => {
-        const works = await parts.ledger.take({ state: "ended", group: cluster.name, most: MOST, holdMs: parts.timing.holdMs });
-        await sideBySide(works, (work) => releaseOne(parts, cluster, work, signal));
-        return works.length === MOST;
-      }),
+    retryLoop(
+      parts,
+      { what: `release ${cluster.name}`, ms: parts.timing.lookMs, wakeUp: parts.wakeUps.ended, signal },
+      (signal) =>
+        drain(signal, async () => {
+          const works = await parts.ledger.take({
+            state: "ended",
+            group: cluster.name,
+            most: MOST,
+            leaseMs: parts.timing.workLeaseMs,
+          });
+          await sideBySide(works, (work) => releaseOne(parts, cluster, work, signal));
+          return works.length === MOST;
+        }),
     );
 }
 

@@ -4,16 +4,21 @@
  * The bug this prevents: a loop that died of one lost connection while the process looks healthy.
  */
 import { isTransient } from "@longshore/contract/problem.ts";
-import { type Bell, every } from "@longshore/runtime/loop.ts";
+import { type WakeUp, every } from "@longshore/runtime/loop.ts";
 import type { Parts } from "../parts.ts";
 
-export async function steadily(
+export async function retryLoop(
   { clock, log, pause }: Pick<Parts, "clock" | "log" | "pause">,
-  { what, ms, bell, signal }: { readonly what: string; readonly ms: number; readonly bell?: Bell; readonly signal: AbortSignal },
+  {
+    what,
+    ms,
+    wakeUp,
+    signal,
+  }: { readonly what: string; readonly ms: number; readonly wakeUp?: WakeUp; readonly signal: AbortSignal },
   work: (signal: AbortSignal) => Promise<unknown>,
 ): Promise<void> {
   let failures = 0;
-  await every({ clock, ms, signal, ...(bell && { bell }) }, async (signal) => {
+  await every({ clock, ms, signal, ...(wakeUp && { wakeUp }) }, async (signal) => {
     try {
       await work(signal);
       failures = 0;

@@ -9,16 +9,16 @@ import { isUnfinished, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
 import type { StrayWork } from "@longshore/ledger/port.ts";
 import { againMs, type Cluster, isMoved, type Parts } from "../parts.ts";
 import { deletePod, isSettled, withRefusalTold } from "../jobs/refused-writes.ts";
-import { drain, sideBySide, steadily } from "./retry-loop.ts";
+import { drain, sideBySide, retryLoop } from "./retry-loop.ts";
 
 const MOST = 32;
 
 export function sweep(parts: Parts, cluster: Cluster) {
   return (signal: AbortSignal): Promise<void> =>
-    steadily(parts, { what: `sweep ${cluster.name}`, ms: parts.timing.lookMs, bell: parts.bells.strays, signal }, (signal) =>
+    retryLoop(parts, { what: `sweep ${cluster.name}`, ms: parts.timing.lookMs, wakeUp: parts.wakeUps.strays, signal }, (signal) =>
       drain(signal, async () => {
-        const holdMs = againMs(parts, cluster.name);
-        const strays = await parts.ledger.takeStrays({ group: cluster.name, most: MOST, holdMs });
+        const leaseMs = againMs(parts, cluster.name);
+        const strays = await parts.ledger.takeStrays({ group: cluster.name, most: MOST, leaseMs: leaseMs });
         await sideBySide(strays, (stray) => sweepOne(parts, cluster, stray, signal));
         return strays.length === MOST;
       }),
@@ -63,7 +63,7 @@ async function stillRuns(parts: Parts, cluster: Cluster, { uid }: StrayWork, sig
 /** Tombstones past their day, and what else the ledger no longer needs. */
 export function prune(parts: Parts) {
   return (signal: AbortSignal): Promise<void> =>
-    steadily(parts, { what: "prune", ms: 60_000, signal }, (signal) =>
+    retryLoop(parts, { what: "prune", ms: 60_000, signal }, (signal) =>
       drain(signal, async () => (await parts.ledger.prune(1_000)) === 1_000),
     );
 }

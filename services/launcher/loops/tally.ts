@@ -13,7 +13,7 @@ import type { Ledger, Standing } from "@longshore/ledger/port.ts";
 import { remainsOf, saidOf } from "../jobs/look.ts";
 import { type Cluster, namespaceUidOf, type Parts } from "../parts.ts";
 import { withRefusalTold } from "../jobs/refused-writes.ts";
-import { steadily } from "./retry-loop.ts";
+import { retryLoop } from "./retry-loop.ts";
 
 export interface Tallied {
   readonly jobs: number;
@@ -30,7 +30,7 @@ export type Unknown = Map<GroupName, number>;
 
 export function tally(parts: Parts, cluster: Cluster, unknown: Unknown) {
   return (signal: AbortSignal): Promise<void> =>
-    steadily(parts, { what: `tally ${cluster.name}`, ms: parts.timing.tallyMs, signal }, async (signal) => {
+    retryLoop(parts, { what: `tally ${cluster.name}`, ms: parts.timing.tallyMs, signal }, async (signal) => {
       const mine = await parts.ledger.lease(`tally ${cluster.name}`, parts.owner, parts.timing.tallyMs);
       if (!mine) unknown.delete(cluster.name); // another launcher counts there, and says so
       // Before the cluster is asked, and whoever asks it: what was mended must not be told for ever, nor an outage hide the rest.

@@ -1,18 +1,19 @@
 /**
- * Rings for what has become due: nobody else tells of time that has passed, and a bell that rang while a loop was busy is lost to it.
+ * Wakes the loops that have work due now. The ledger hints at what was written, but nothing hints at time that has passed, and a
+ * loop that was busy misses a wake-up.
  *
- * The bug this prevents: a launcher that does nothing and costs the ledger a hundred questions a second, since each loop of each of
- * its groups asks whether there is work. Each of them still looks by itself, now and then.
+ * The bug this prevents: an idle launcher that costs the ledger a hundred questions a second, because each loop of each group asks
+ * whether there is work. Each loop still looks by itself every `lookMs`.
  */
 import type { Loop } from "@longshore/runtime/loop.ts";
 import type { Parts } from "../parts.ts";
-import { steadily } from "./retry-loop.ts";
+import { retryLoop } from "./retry-loop.ts";
 
 export function wake(parts: Parts): Loop {
-  const { ledger, bells, clusters, timing } = parts;
+  const { ledger, wakeUps, clusters, timing } = parts;
   const groups = [...clusters.keys()];
   return (signal) =>
-    steadily(parts, { what: "wake", ms: timing.pollMs, signal }, async () => {
-      for (const bell of await ledger.due(groups)) bells[bell].ring();
+    retryLoop(parts, { what: "wake", ms: timing.pollMs, signal }, async () => {
+      for (const kind of await ledger.due(groups)) wakeUps[kind].wake();
     });
 }

@@ -28,7 +28,7 @@ import { openMetrics } from "@longshore/runtime/metrics.ts";
 import type { Test } from "tap";
 import { admit } from "../intake/admit.ts";
 import { openKeys } from "../keys.ts";
-import { bellsBy, type Cluster, type Parts, TIMING } from "../parts.ts";
+import { wakeUpsBy, type Cluster, type Parts, TIMING } from "../parts.ts";
 import { judge } from "../loops/place.ts";
 import { probeOne } from "../groups/probe.ts";
 
@@ -104,7 +104,7 @@ export async function stage(t: Test, { faults = [], pods = {}, broker = {}, timi
     lanes: 4,
     fail: noFailpoint,
     pause: backOff(clock),
-    bells: bellsBy(clock),
+    wakeUps: wakeUpsBy(clock),
     admitting: batch({ most: 4 }, (intakes) => ledger.admit(intakes)),
     recording: batch({ most: 256 }, (entries) => ledger.record(entries)),
   }; // biome-ignore format: a parts list
@@ -142,7 +142,7 @@ function deeds({ parts, pocket, model, clock }: Bare): Omit<Stage, keyof Bare> {
       return work;
     },
     async take(state) {
-      return (await ledger.take({ state, group: GROUP, most: 1, holdMs: parts.timing.holdMs }))[0];
+      return (await ledger.take({ state, group: GROUP, most: 1, leaseMs: parts.timing.workLeaseMs }))[0];
     },
     async record(input) {
       await parts.recording({ run: RUN, step: attempt().step, n: attempt().n, input });

@@ -16,7 +16,7 @@ import type { Transport } from "@longshore/kubernetes/transport.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { type ControlPlane, controlPlane } from "./control-plane.ts";
 import type { Etcd } from "./etcd.ts";
-import { found, type Hand, handOf } from "./by-hand.ts";
+import { found, type Admin, adminOf } from "./admin.ts";
 import type { RealNode } from "./node.ts";
 import type { Part } from "./part.ts";
 import type { Programs } from "./programs.ts";
@@ -79,7 +79,7 @@ export async function startCluster(programs: Programs, folder: string): Promise<
     return openTransport(connected.connection);
   };
   const admin = parts.use(await as(plane.adminToken));
-  const { must } = handOf(admin);
+  const { must } = adminOf(admin);
   const version = String((await must("GET", "/version"))["gitVersion"]);
   const kept = parts.move();
 
@@ -118,7 +118,7 @@ export async function startCluster(programs: Programs, folder: string): Promise<
 }
 
 /** Pods cannot be made before the controllers gave the namespace its default account. */
-async function namespace(must: Hand["must"], prefix: string): Promise<string> {
+async function namespace(must: Admin["must"], prefix: string): Promise<string> {
   const name = `${prefix}-${randomBytes(4).toString("hex")}`;
   await must("POST", "/api/v1/namespaces", { apiVersion: "v1", kind: "Namespace", metadata: { name } });
   for (const object of [...objectsFor("launcher", name), ...objectsFor("watcher", name)]) {

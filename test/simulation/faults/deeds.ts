@@ -76,8 +76,8 @@ function act(world: World, deed: Deed, signal: AbortSignal): void {
       return meddle(world, clusterOf(world, deed.cluster), deed.meddling);
     case "pause": {
       const name = GroupName.parse(deed.group);
-      void world.book.setGroup(name, { paused: true });
-      return later(deed.forMs, () => void world.book.setGroup(name, { paused: false }));
+      void world.person.setGroup(name, { paused: true });
+      return later(deed.forMs, () => void world.person.setGroup(name, { paused: false }));
     }
   }
 }
@@ -178,7 +178,7 @@ function post(model: SimulatedCluster["model"], namespace: string, body: object)
 
 /** Everything stops going wrong, and everybody who should run does. */
 export async function heal(world: World): Promise<void> {
-  const { broker, clusters, slots, book, scenario, trace } = world;
+  const { broker, clusters, slots, person, scenario, trace } = world;
   trace.say(">> all faults end");
   world.healed = true;
   broker.trouble = CALM_BROKER;
@@ -190,7 +190,7 @@ export async function heal(world: World): Promise<void> {
     pods.heal();
     model.meddle({ kind: "create namespace", name: "batch" });
   }
-  for (const { name } of scenario.groups) await book.setGroup(GroupName.parse(name), { paused: false });
+  for (const { name } of scenario.groups) await person.setGroup(GroupName.parse(name), { paused: false });
   for (const slot of slots) {
     slot.trap = undefined;
     if (slot.process !== undefined) thaw(world, slot.process);

@@ -7,9 +7,9 @@
  * The bug this prevents: loops that were only ever tried on a broker that delivers each message once and in order.
  */
 import { boundedPublishing, PUBLISH_WITHIN_MS } from "@longshore/broker/bounded-publishing.ts";
-import { hand, type Hand } from "@longshore/broker/delivery-queue.ts";
+import { deliveryQueue, type DeliveryQueue } from "@longshore/broker/delivery-queue.ts";
 import { isOurs, NAMES, type Names } from "@longshore/broker/names.ts";
-import { inPassing } from "@longshore/broker/settled-deliveries.ts";
+import { settledDeliveries } from "@longshore/broker/settled-deliveries.ts";
 import type { Broker, Delivery, Outgoing, Published, ReceiveOptions } from "@longshore/broker/port.ts";
 import { keyForPattern, patternAsRegex } from "@longshore/broker/postgres/topic-pattern.ts";
 import { Failure, type Problem } from "@longshore/contract/problem.ts";
@@ -75,7 +75,7 @@ interface Consumer {
   readonly queue: string;
   readonly most: number;
   readonly held: Set<Stored>;
-  readonly hand: Hand<Delivery>;
+  readonly delivering: DeliveryQueue<Delivery>;
   readonly line: Line;
   /** Each reconnect is another one: what was delivered before it can no longer be settled. */
   era: number;
@@ -160,7 +160,7 @@ export function brokerModel(clock: Clock): BrokerModel {
       consumer.held.add(message);
       const given = delivery(consumer, message);
       stored.set(given, message);
-      consumer.hand.give(given);
+      consumer.delivering.give(given);
     }
   }
 
@@ -202,7 +202,7 @@ export function brokerModel(clock: Clock): BrokerModel {
   function lose(line: Line): void {
     for (const consumer of line.consumers) {
       consumer.era++;
-      consumer.hand.drop();
+      consumer.delivering.drop();
       const held = [...consumer.held];
       consumer.held.clear();
       giveBack(consumer.queue, held);
@@ -246,15 +246,15 @@ export function brokerModel(clock: Clock): BrokerModel {
       const end = (): void => {
         if (consumer.ended) return;
         consumer.ended = true;
-        const unseen = consumer.hand.drop().flatMap((it) => stored.get(it) ?? []);
-        consumer.hand.end();
+        const unseen = consumer.delivering.drop().flatMap((it) => stored.get(it) ?? []);
+        consumer.delivering.end();
         giveBack(queue, unseen.filter((it) => consumer.held.delete(it))); // biome-ignore format: one line
       };
       const consumer: Consumer = {
         queue,
         most: inFlightMax,
         held: new Set(),
-        hand: hand<Delivery>(end),
+        delivering: deliveryQueue<Delivery>(end),
         line,
         era: 0,
         ended: false,
@@ -264,12 +264,12 @@ export function brokerModel(clock: Clock): BrokerModel {
       if (signal.aborted) end();
       else signal.addEventListener("abort", end, { once: true });
       pump(queue);
-      return consumer.hand.items;
+      return consumer.delivering.items;
     }
     function close(): void {
       line.state = "closed";
       lose(line);
-      for (const it of line.consumers) it.hand.end();
+      for (const it of line.consumers) it.delivering.end();
       lines.delete(line);
     }
 
@@ -299,7 +299,7 @@ export function brokerModel(clock: Clock): BrokerModel {
         const queue = `${names.follow}${++turn}`;
         listeners.set(queue, { exchange: names.control, pattern: new RegExp(patternAsRegex(pattern)) });
         options.signal.addEventListener("abort", () => model.remove(queue), { once: true });
-        return inPassing(consume(queue, options));
+        return settledDeliveries(consume(queue, options));
       },
       consume,
       status: () =>

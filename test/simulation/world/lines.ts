@@ -107,7 +107,7 @@ export function heardLedger({ model, process, clock, trouble, history, trace }: 
     takeStrays: heard(inner.takeStrays),
     settleStray: heard(inner.settleStray),
     addStray: heard(inner.addStray),
-    holdPartitions: heard(inner.holdPartitions),
+    leasePartitions: heard(inner.leasePartitions),
     unsent: heard(inner.unsent),
     sent: heard(inner.sent),
     unsentNotices: heard(inner.unsentNotices),
@@ -126,11 +126,11 @@ export function heardLedger({ model, process, clock, trouble, history, trace }: 
     now: heard(inner.now),
     describe: heard(inner.describe),
     changes: (signal) => {
-      const bells = inner.changes(signal);
+      const hints = inner.changes(signal);
       const changes: ReturnType<Ledger["changes"]> = {
         [Symbol.asyncIterator]: () => changes,
-        next: () => process.hear(bells.next()),
-        return: async () => (await bells.return?.()) ?? { done: true, value: undefined },
+        next: () => process.hear(hints.next()),
+        return: async () => (await hints.return?.()) ?? { done: true, value: undefined },
       };
       return changes;
     },

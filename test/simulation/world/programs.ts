@@ -10,11 +10,11 @@ import { type Cluster as Connected, openClusters } from "@longshore/kubernetes/c
 import { openWrites } from "@longshore/kubernetes/request/write.ts";
 import type { Keys } from "@longshore/launcher/keys.ts";
 import { launcherLoops } from "@longshore/launcher/loops.ts";
-import { bellsBy, type Parts as LauncherParts, TIMING, viewsOf } from "@longshore/launcher/parts.ts";
+import { wakeUpsBy, type Parts as LauncherParts, TIMING, viewsOf } from "@longshore/launcher/parts.ts";
 import type { GroupRow, Ledger } from "@longshore/ledger/port.ts";
 import type { Broker } from "@longshore/broker/port.ts";
 import type { Log } from "@longshore/runtime/log.ts";
-import { backOff, batch, type Ending, together } from "@longshore/runtime/loop.ts";
+import { backOff, batch, type ProgramEnd, together } from "@longshore/runtime/loop.ts";
 import type { Metrics } from "@longshore/runtime/metrics.ts";
 import { watcherLoops } from "@longshore/watcher/loops.ts";
 import { TIMING as WATCHER_TIMING } from "@longshore/watcher/parts.ts";
@@ -43,7 +43,10 @@ function clustersOf({ process, groups }: ProgramParts): readonly GroupCluster[] 
   return groups.map(({ name }) => ({ ...open.cluster(name), name }));
 }
 
-export async function simulatedLauncher(parts: ProgramParts & { readonly ledger: Ledger }, signal: AbortSignal): Promise<Ending> {
+export async function simulatedLauncher(
+  parts: ProgramParts & { readonly ledger: Ledger },
+  signal: AbortSignal,
+): Promise<ProgramEnd> {
   const { process, installation, keys, broker, ledger, pollMs, lanes, fail } = parts;
   const { clock } = process;
   await ledger.putGroups(parts.groups.map(({ name, namespace, jobsMax, hold = true }) => ({ name, namespace, jobsMax, hold })));
@@ -59,14 +62,14 @@ export async function simulatedLauncher(parts: ProgramParts & { readonly ledger:
     defaults: DEFAULTS,
     timing: { ...TIMING, pollMs, lookMs: 4 * pollMs, tallyMs: 30_000 + pollMs, probeMs: Math.max(TIMING.probeMs, pollMs), partitionLeaseMs: Math.max(TIMING.partitionLeaseMs, 3 * pollMs) },
     pause: backOff(clock),
-    bells: bellsBy(clock),
+    wakeUps: wakeUpsBy(clock),
     admitting: batch({ most: lanes }, (intakes) => ledger.admit(intakes)),
     recording: batch({ most: 256 }, (entries) => ledger.record(entries)),
   }; // biome-ignore format: a parts list
   return await together(signal, launcherLoops(running));
 }
 
-export async function simulatedWatcher(parts: ProgramParts, signal: AbortSignal): Promise<Ending> {
+export async function simulatedWatcher(parts: ProgramParts, signal: AbortSignal): Promise<ProgramEnd> {
   const { process, installation, broker, fail, pollMs } = parts;
   const { clock } = process;
   const running = {

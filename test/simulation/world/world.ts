@@ -11,7 +11,7 @@ import { isTransient } from "@longshore/contract/problem.ts";
 import { openKeys } from "@longshore/launcher/keys.ts";
 import { ledgerModel, type LedgerModel } from "@longshore/ledger/testing/model.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";
-import type { Ending } from "@longshore/runtime/loop.ts";
+import type { ProgramEnd } from "@longshore/runtime/loop.ts";
 import { type StepsClock, stepsClock } from "@longshore/runtime/testing/steps-clock.ts";
 import { type BrokerModel, brokerModel, type BrokerTrouble, type Connection, NO_TROUBLE } from "./broker.ts";
 import { chanceOf } from "../scenario/chance.ts";
@@ -49,7 +49,8 @@ export interface World {
   readonly broker: BrokerModel;
   readonly ledger: LedgerModel;
   /** An undisturbed connection, for whoever checks. */
-  readonly book: Ledger;
+  /** The ledger, as a person at the command line reaches it. */
+  readonly person: Ledger;
   readonly clusters: ReadonlyMap<string, SimulatedCluster>;
   readonly slots: readonly Slot[];
   readonly upstream: Upstream;
@@ -89,7 +90,7 @@ export function openWorld(scenario: Scenario): World {
   const slot = (service: Service) => (_: unknown, index: number): Slot => ({ service, index, process: undefined, line: undefined, stop: new AbortController(), gauges: new Map(), incarnation: 0, trap: undefined }); // biome-ignore format: one value
   return {
     scenario, clock, random, broker, ledger, history, trace, upstreamLine,
-    book: ledger.connect(),
+    person: ledger.connect(),
     clusters: new Map(clusters.map((it) => [it.name, it])),
     slots: [...Array.from({ length: scenario.launchers }, slot("launcher")), ...Array.from({ length: scenario.watchers }, slot("watcher"))],
     upstream: openUpstream(process, heardBroker(upstreamLine, process)),
@@ -130,7 +131,7 @@ export function start(world: World, slot: Slot): void {
   );
 }
 
-function run(world: World, slot: Slot, process: Mortal, parts: ProgramParts, signal: AbortSignal): Promise<Ending> {
+function run(world: World, slot: Slot, process: Mortal, parts: ProgramParts, signal: AbortSignal): Promise<ProgramEnd> {
   if (slot.service === "watcher") return simulatedWatcher(parts, signal);
   const { ledger: model, clock, history, trace } = world;
   const ledger = heardLedger({ model, process, clock, history, trace, trouble: () => world.ledgerTrouble });

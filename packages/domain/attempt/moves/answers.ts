@@ -24,12 +24,12 @@ const createdIn =
   (attempt, input, context) =>
     ofOwn(rule)(input.group === attempt.group ? hear(attempt, input.claimNo, context) : attempt, input, context);
 
-export const live = createdIn((attempt, _input, context) => move(alive(attempt, context)));
+export const becomeLive = createdIn((attempt, _input, context) => move(alive(attempt, context)));
 
 /** About a Job that is known already; or, while closing, about the one that has to go. */
-export const answered = createdIn(stay);
+export const answeredLate = createdIn(stay);
 
-export const heardAnswer: Rule<"refused" | "deferred" | "nameTaken"> = (attempt, { claimNo }, context) =>
+export const takeOffTheWire: Rule<"refused" | "deferred" | "nameTaken"> = (attempt, { claimNo }, context) =>
   move(hear(attempt, claimNo, context));
 
 export const refused: Rule<"refused"> = (attempt, { claimNo, diagnosis }, context) =>
@@ -75,7 +75,7 @@ export const deferred: Rule<"deferred"> = (attempt, { claimNo, reason, diagnosis
 };
 
 /** While closing: once no create is on the wire and no Job is left, there is nothing to close. */
-export const endUnborn: Rule<"refused" | "deferred" | "nameTaken"> = (attempt, { claimNo }, context) => {
+export const endWithoutJob: Rule<"refused" | "deferred" | "nameTaken"> = (attempt, { claimNo }, context) => {
   const heard = hear(attempt, claimNo, context);
   if (heard === attempt || isOpen(heard)) return move(heard);
   if (heard.uid === undefined) return endOfCause(heard, context, { started: notStarted(heard) });

@@ -7,17 +7,17 @@ import { move, type Rule, stay } from "./move.ts";
 import { alive } from "./sightings.ts";
 
 /** Nothing of it was ever sent, or all of that was refused. */
-export const cancelled: Rule<"cancel"> = (attempt, { diagnosis }, context) =>
+export const cancelUnsent: Rule<"cancel"> = (attempt, { diagnosis }, context) =>
   end(attempt, "cancelled", context, { diagnosis, started: notStarted(attempt) });
 
 /** Whatever it was being closed for, now it is for this. */
-export const cancel: Rule<"cancel"> = (attempt, { diagnosis }, context) =>
+export const cancelSent: Rule<"cancel"> = (attempt, { diagnosis }, context) =>
   attempt.cause === "cancel" ? stay(attempt) : closing(attempt, "cancel", diagnosis, context);
 
 export const deadline: Rule<"deadline"> = (attempt, _input, context) =>
   closing(attempt, "deadline", CAUSES.deadline.diagnosis, context);
 
-export const waitedOut: Rule<"waitExpired"> = (attempt, _input, context) =>
+export const waitExpiredUncreated: Rule<"waitExpired"> = (attempt, _input, context) =>
   isOpen(attempt)
     ? closing(attempt, "waitExpired", waitDiagnosis(attempt), context)
     : end(attempt, "failed", context, { diagnosis: waitDiagnosis(attempt), started: notStarted(attempt) });
@@ -26,7 +26,7 @@ export const hopeless: Rule<"hopeless"> = (attempt, { diagnosis }, context) =>
   end(attempt, "refused", context, { diagnosis, started: notStarted(attempt) });
 
 /** Its Job exists and still only waits its turn: that is bounded by `waitFor`, as waiting for a group is. */
-export const waitedOutLive: Rule<"waitExpired"> = (attempt, _input, context) =>
+export const waitExpiredCreated: Rule<"waitExpired"> = (attempt, _input, context) =>
   attempt.started !== "yes" && waitsForRoom(attempt.notes.stall)
     ? closing(attempt, "waitExpired", waitDiagnosis(attempt), context)
     : stay(attempt);
@@ -53,4 +53,4 @@ export const scheduled: Rule<"scheduled"> = (attempt, _input, context) => {
   return move(alive({ ...attempt, cause: undefined, notes }, context));
 };
 
-export const abandoned: Rule<"abandon"> = (attempt, { diagnosis }, context) => end(attempt, "lost", context, { diagnosis });
+export const abandon: Rule<"abandon"> = (attempt, { diagnosis }, context) => end(attempt, "lost", context, { diagnosis });

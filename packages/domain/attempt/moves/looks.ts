@@ -25,7 +25,7 @@ export const unstarted: Rule<"unstarted"> = (attempt, { uid }, { nowMs }) =>
 
 const noteGone = (attempt: Attempt): Attempt => ({ ...attempt, notes: { ...attempt.notes, gone: true } });
 
-export const lost: Rule<"gone"> = (attempt, { uid }, context) => {
+export const goneWhileLive: Rule<"gone"> = (attempt, { uid }, context) => {
   if (attempt.uid !== uid) return stay(attempt);
   const diagnosis =
     attempt.notes.hold === false
@@ -35,26 +35,26 @@ export const lost: Rule<"gone"> = (attempt, { uid }, context) => {
 };
 
 /** Of this Job nothing is left. While a create of it is unanswered, another may have landed or may yet: look again. */
-export const gone: Rule<"gone"> = (attempt, { uid }, context) => {
+export const goneWhileClosing: Rule<"gone"> = (attempt, { uid }, context) => {
   if (attempt.uid !== uid) return stay(attempt);
   const noted = noteGone(attempt);
   return isOpen(noted) ? move({ ...noted, dueMs: context.nowMs }) : endOfCause(noted, context, {});
 };
 
-export const goneEnded: Rule<"gone"> = (attempt, { uid }, { nowMs }) => {
+export const goneAfterEnd: Rule<"gone"> = (attempt, { uid }, { nowMs }) => {
   if (attempt.uid !== uid) return stay(attempt);
   const noted = noteGone(attempt);
   return move(isOpen(noted) ? { ...noted, dueMs: restUntilMs(noted, nowMs) } : finish(noted));
 };
 
 /** Our occupant has the name: nothing of this attempt can start any more. */
-export const occupied: Rule<"occupied"> = (attempt, { uid }, context) => {
+export const occupiedWhileClosing: Rule<"occupied"> = (attempt, { uid }, context) => {
   const noted: Attempt = attempt.occupantUid === uid ? attempt : { ...attempt, occupantUid: uid };
   if (noted.uid === undefined) return endOfCause(noted, context, { started: notStarted(noted) });
   return noted.notes.gone === true ? endOfCause(noted, context, {}) : move(noted);
 };
 
-export const noteOccupant: Rule<"occupied"> = (attempt, { uid }, { nowMs }) => {
+export const occupiedAfterEnd: Rule<"occupied"> = (attempt, { uid }, { nowMs }) => {
   const noted: Attempt = { ...attempt, occupantUid: uid };
   return move({ ...noted, dueMs: restUntilMs(noted, nowMs) });
 };
@@ -63,21 +63,21 @@ export const noteOccupant: Rule<"occupied"> = (attempt, { uid }, { nowMs }) => {
 const isConclusive = (attempt: Attempt, begunAtMs: number): boolean =>
   !isOpen(attempt) || (attempt.fenceUntilMs !== undefined && begunAtMs >= attempt.fenceUntilMs);
 
-export const unfenced: Rule<"fencePassed"> = (attempt, { claimNo, begunAtMs, found }, context) => {
+export const fencePassedUnknown: Rule<"fencePassed"> = (attempt, { claimNo, begunAtMs, found }, context) => {
   if (claimNo !== attempt.claimNo || !isConclusive(attempt, begunAtMs)) return stay(attempt);
   const closed: Attempt = { ...attempt, unanswered: [], notes: { ...attempt.notes, unproven: true } };
   if (found === "nothing") return backToWaiting(closed, { reason: "Unanswered", retryAtMs: context.nowMs });
   return end(closed, "refused", context, { diagnosis: CAUSES.nameConflict.diagnosis });
 };
 
-export const unfencedEnd: Rule<"fencePassed"> = (attempt, { claimNo, begunAtMs }, context) => {
+export const fencePassedClosing: Rule<"fencePassed"> = (attempt, { claimNo, begunAtMs }, context) => {
   if (claimNo !== attempt.claimNo || !isConclusive(attempt, begunAtMs)) return stay(attempt);
   if (attempt.uid !== undefined && attempt.notes.gone !== true) return stay(attempt);
   const started = isOpen(attempt) && attempt.started === "no" ? "unknown" : attempt.started;
   return endOfCause({ ...attempt, unanswered: [], started }, context, {});
 };
 
-export const unfencedDone: Rule<"fencePassed"> = (attempt, { claimNo, begunAtMs }) =>
+export const fencePassedEnded: Rule<"fencePassed"> = (attempt, { claimNo, begunAtMs }) =>
   claimNo === attempt.claimNo && isConclusive(attempt, begunAtMs) ? move(finish(attempt)) : stay(attempt);
 
 /** While fenced the name must stay taken: where it is free already, the release loop comes at once and occupies it. */

@@ -64,10 +64,10 @@ export const sighted = (attempt: Attempt, rv: string): Attempt =>
   isNewer(rv, attempt.seenRv) ? { ...attempt, seenRv: rv } : attempt;
 
 /** Nothing new about its own Job; any other is a stray. */
-export const known: Rule<SightingKind> = ofOwn<SightingKind>(stay);
+export const nothingNew: Rule<SightingKind> = ofOwn<SightingKind>(stay);
 
 /** The outcome is recorded and the hold still stands: let go of it, though not while a create may yet land. */
-export const again: Rule<"complete" | "failed" | "deleting" | "lookedDeleted"> = ofOwn((attempt, input, context) => {
+export const releaseAgain: Rule<"complete" | "failed" | "deleting" | "lookedDeleted"> = ofOwn((attempt, input, context) => {
   if (attempt.state === "done") return move(attempt, [], [strayOf("release", attempt, input, context)]);
   const soonestMs = Math.min(attempt.dueMs ?? Infinity, restUntilMs(attempt, context.nowMs));
   return soonestMs === attempt.dueMs ? stay(attempt) : move({ ...attempt, dueMs: soonestMs });

@@ -19,7 +19,7 @@ export interface Shown {
   readonly [field: string]: unknown;
 }
 
-export interface Hand {
+export interface Admin {
   /** Whatever the answer. */
   ask(request: ApiRequest): Promise<ApiAnswer>;
   /** Throws, with what was said, unless it succeeded. */
@@ -31,15 +31,15 @@ export interface Hand {
   writeStatus(path: string, status: object): Promise<Shown>;
 }
 
-export function handOf(transport: Transport): Hand {
+export function adminOf(transport: Transport): Admin {
   const ask = (request: ApiRequest): Promise<ApiAnswer> => transport.send(request, forever);
-  const must: Hand["must"] = async (method, path, body) => {
+  const must: Admin["must"] = async (method, path, body) => {
     const contentType = method === "PATCH" ? { contentType: STRATEGIC } : {};
     const answer = await ask({ method, path, ...contentType, ...(body && { body }) });
     if (answer.status >= 300) throw new Error(`${method} ${path} was answered ${answer.status}: ${JSON.stringify(answer.body)}`);
     return answer.body as Shown;
   };
-  const items: Hand["items"] = async (path) => {
+  const items: Admin["items"] = async (path) => {
     const { items, ...list } = (await must("GET", path)) as unknown as {
       items: readonly Shown[];
       kind: string;

@@ -3,9 +3,9 @@
  *
  * The failure this prevents: preemption, eviction and lost nodes tried on simulated nodes, whose pods end well within a second.
  */
-import { found, type Hand, podPath, type Shown } from "./by-hand.ts";
+import { found, type Admin, podPath, type Shown } from "./admin.ts";
 
-export interface HandmadeNode extends AsyncDisposable {
+export interface WrittenNode extends AsyncDisposable {
   readonly name: string;
   /** As a node whose machine is gone is taken out of the cluster. */
   remove(): Promise<void>;
@@ -13,7 +13,7 @@ export interface HandmadeNode extends AsyncDisposable {
 }
 
 /** It says once that it is ready, which the controllers believe for 40 seconds. */
-export async function handmadeNode(hand: Hand, name: string, room: { readonly cpu: string }): Promise<HandmadeNode> {
+export async function writtenNode(hand: Admin, name: string, room: { readonly cpu: string }): Promise<WrittenNode> {
   const path = `/api/v1/nodes/${name}`;
   const allocatable = { memory: "8Gi", pods: "110", ...room };
   const now = new Date().toISOString();
@@ -42,7 +42,7 @@ export async function handmadeNode(hand: Hand, name: string, room: { readonly cp
 const taintsOf = (node: Shown): readonly unknown[] => (node["spec"] as { readonly taints?: readonly unknown[] }).taints ?? [];
 
 /** The Job's pod, once it is on a node and its kubelet says that it runs. */
-export async function runningPod(hand: Hand, namespace: string, job: string): Promise<Shown> {
+export async function runningPod(hand: Admin, namespace: string, job: string): Promise<Shown> {
   const pod = await found("the pod to be on a node", async () =>
     (await hand.podsOf(namespace, job)).find((it) => (it["spec"] as { readonly nodeName?: string }).nodeName !== undefined),
   );
@@ -63,6 +63,6 @@ export async function runningPod(hand: Hand, namespace: string, job: string): Pr
 }
 
 /** Its kubelet says how it ended. */
-export async function failPod(hand: Hand, namespace: string, pod: string, status: object = {}): Promise<void> {
+export async function failPod(hand: Admin, namespace: string, pod: string, status: object = {}): Promise<void> {
   await hand.writeStatus(podPath(namespace, pod), { phase: "Failed", ...status });
 }
