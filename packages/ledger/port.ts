@@ -12,6 +12,7 @@ import type { Problem } from "@longshore/contract/problem.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
 import type { Admission } from "@longshore/domain/run/admit.ts";
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
+import type { RecordedHealth } from "@longshore/domain/group/view.ts";
 import type { Attempt, AttemptState, Plan, Run, RunOutcome, RunRecord, RunState } from "@longshore/domain/run/record.ts";
 
 export interface Ledger extends AsyncDisposable {
@@ -232,7 +233,7 @@ export type GroupChange = Partial<
   Pick<GroupState, "namespaceUid" | "health" | "diagnosis" | "paused" | "watchedAtMs" | "noRoom">
 > & { readonly served?: true };
 
-export interface GroupState extends GroupRow {
+export interface GroupState extends GroupRow, RecordedHealth {
   readonly paused: boolean;
   readonly slotsUsed: number;
   /** Of those: placed there, and not claimed yet. */
@@ -241,10 +242,7 @@ export interface GroupState extends GroupRow {
   readonly noRoom: { readonly untilMs: number; readonly diagnosis: Diagnosis } | undefined;
   /** When a launcher last had it in its groups file. */
   readonly servedAtMs: number | undefined;
-  readonly health: "unknown" | "healthy" | "unhealthy";
   readonly everHealthy: boolean;
-  readonly diagnosis: Diagnosis | undefined;
-  readonly namespaceUid: string | undefined;
   readonly watchedAtMs: number | undefined;
 }
 

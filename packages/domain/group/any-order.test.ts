@@ -3,10 +3,10 @@ import { diagnose } from "@longshore/contract/diagnosis.ts";
 import fc from "fast-check";
 import t from "tap";
 import { hear } from "./health.ts";
-import { type GroupInput, ledgerInput, type RecordedHealth } from "./input.ts";
-import { isWell, mayClaim, mayCreate, mayJudge } from "./may.ts";
+import { type GroupInput, ledgerInput } from "./input.ts";
+import { isDoubted, isWell, mayClaim, mayCreate, mayJudge } from "./may.ts";
 import { ANOTHER, context, input, NOW, OURS, SECOND, view } from "./testing/views.ts";
-import { type GroupView, UNVERIFIED } from "./view.ts";
+import { type GroupView, type RecordedHealth, UNREACHED, unverified } from "./view.ts";
 import { BELIEVED_PROBES, type WordLease, wordOf } from "./word.ts";
 
 const uid = fc.constantFrom(OURS, OURS, OURS, ANOTHER);
@@ -25,7 +25,7 @@ const anything: fc.Arbitrary<GroupInput> = fc.oneof(
   fc.record({ kind: as("writeRefused"), diagnosis }),
   fc.record({ kind: as("writeTaken") }),
   fc.record({ kind: as("recorded"), namespaceUid: uid, health, diagnosis: fc.option(diagnosis, { nil: undefined }) }),
-  fc.record({ kind: as("unnamed"), diagnosis: fc.constant(undefined) }),
+  fc.constant(input.unnamed),
   fc.constantFrom({ kind: "heeded" } as const, { kind: "overruled" } as const),
 );
 const moment = fc.record({ heard: anything, laterMs: fc.constantFrom(0, SECOND, 12 * SECOND, 6 * 60 * SECOND) });
@@ -39,7 +39,7 @@ function play(
   look: (step: { readonly before: GroupView; readonly heard: GroupInput; readonly after: GroupView; readonly nowMs: number }) => string | undefined,
 ): void {
   let nowMs = NOW;
-  let group: GroupView = UNVERIFIED;
+  let group: GroupView = unverified(UNREACHED);
   for (const { heard, laterMs } of told) {
     nowMs += laterMs;
     const before = group;
@@ -133,8 +133,8 @@ t.test("refused writes rest their time, each time longer, and no read ends that"
 
 t.test("what is heard again says nothing new, but for a second silence", async (t) => {
   holds((told) =>
-    play(told, ({ before, heard, after, nowMs }) => {
-      if (heard.kind === "silent" && before.state === "healthy") return undefined;
+    play(told, ({ heard, after, nowMs }) => {
+      if (heard.kind === "silent" && isDoubted(after)) return undefined;
       const again = hear(after, [heard], context(nowMs));
       return again.state === after.state && mayClaim(again) === mayClaim(after) ? undefined : `and then ${again.state}`;
     }),
@@ -149,7 +149,7 @@ const PROBE_MS = 10 * SECOND;
 /** Launchers as probe.ts has them, of which each is always answered the same; the ledger and its leases are a record. */
 function launchers(answers: readonly GroupInput[], recorded: RecordedHealth) {
   let ledger = recorded;
-  const views = answers.map((): GroupView => UNVERIFIED);
+  const views = answers.map((): GroupView => unverified(UNREACHED));
   const leases = new Map<WordLease, { readonly owner: number; readonly untilMs: number }>();
   const said: string[] = [];
   const take = (lease: WordLease, owner: number, untilMs: number, nowMs: number): boolean => {
@@ -160,14 +160,14 @@ function launchers(answers: readonly GroupInput[], recorded: RecordedHealth) {
   };
   return {
     said,
-    view: (of: number): GroupView => views[of] ?? UNVERIFIED,
+    view: (of: number): GroupView => views[of] ?? unverified(UNREACHED),
     ledger: (): RecordedHealth => ledger,
     probe(owner: number, nowMs: number): void {
       const answer = answers[owner] ?? input.silent;
       const heard = [ledgerInput(ledger), answer];
       const at = context(nowMs);
-      const found = hear(views[owner] ?? UNVERIFIED, heard, at);
-      const after = found.state === "doubted" ? hear(found, [answer], at) : found;
+      const found = hear(views[owner] ?? unverified(UNREACHED), heard, at);
+      const after = isDoubted(found) ? hear(found, [answer], at) : found;
       const word = wordOf(after, ledger);
       const refused = word?.needs.find((lease) => !take(lease, owner, nowMs, nowMs));
       if (word !== undefined && refused === undefined) {

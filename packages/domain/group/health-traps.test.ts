@@ -5,7 +5,7 @@ import { hear } from "./health.ts";
 import { ledgerInput } from "./input.ts";
 import { mayClaim, mayCreate, mayJudge } from "./may.ts";
 import { ANOTHER, context, input, NOW, OURS, SECOND, silence, view } from "./testing/views.ts";
-import { type GroupView, UNVERIFIED, type ViewState } from "./view.ts";
+import { type GroupView, UNREACHED, unverified, type ViewState } from "./view.ts";
 import { wordOf } from "./word.ts";
 
 const { answered, missing, refused, silent, throttled, writeRefused, writeTaken, unnamed, overruled, recorded } = input;
@@ -13,7 +13,11 @@ const others = { ...answered, uid: ANOTHER };
 const every = Object.entries(view) as [ViewState, GroupView][];
 
 t.test("the ledger's word is no answer: a healthy group may be another one since the launcher that said so", async (t) => {
-  const told = hear(UNVERIFIED, [ledgerInput({ namespaceUid: OURS, health: "healthy", diagnosis: undefined })], context());
+  const told = hear(
+    unverified(UNREACHED),
+    [ledgerInput({ namespaceUid: OURS, health: "healthy", diagnosis: undefined })],
+    context(),
+  );
   t.same([mayClaim(told), mayCreate(told), mayJudge(told)], [false, false, false]);
 });
 
@@ -23,6 +27,16 @@ t.test("a failed probe is no answer either: what answers first may be a create, 
     t.same([mayCreate(failed), mayJudge(failed)], [false, false], heard.kind);
   }
 });
+
+t.test(
+  "one silence does not give up what the ledger calls healthy, just because this launcher was started a moment ago",
+  async (t) => {
+    const healthy = unverified({ namespaceUid: OURS, health: "healthy", diagnosis: undefined });
+    const once = hear(healthy, [silent], context());
+    t.equal(wordOf(once, healthy), undefined);
+    t.match(hear(once, [recorded, silent], context()), { state: "away" }, "a second one does");
+  },
+);
 
 t.test("an answer of before an outage shows nothing after it", async (t) => {
   const back = hear(view.healthy, [silent, silent], context());
@@ -88,7 +102,7 @@ t.test("a refused token in a namespace that was being deleted is that deletion, 
   t.match(shut, { state: "barred", diagnosis: { code: "NamespaceTerminating", sentence: /account and Role there are gone/ } });
   t.match(hear(shut, [refused], context()), { diagnosis: { code: "NamespaceTerminating" } }, "however often it is refused");
   const started = hear(
-    UNVERIFIED,
+    unverified(UNREACHED),
     [{ ...recorded, health: "unhealthy", diagnosis: view.terminating.diagnosis }, refused],
     context(),
   );

@@ -5,7 +5,7 @@ import { hear } from "./health.ts";
 import type { GroupInput, GroupInputKind } from "./input.ts";
 import { lookAgainMs, mayClaim, mayCreate, mayJudge, probeAgainMs, quietIn, whyNot } from "./may.ts";
 import { ANOTHER, context, forbidden, input, NOW, OURS, SECOND, view } from "./testing/views.ts";
-import { diagnosisOf, type GroupView, UNVERIFIED, type ViewState } from "./view.ts";
+import { diagnosisOf, type GroupView, UNREACHED, unverified, type ViewState } from "./view.ts";
 import { wordOf } from "./word.ts";
 
 /** "·": nothing changes; "note": something else than the state. */
@@ -45,7 +45,7 @@ interface Case {
 }
 
 const { answered, missing, refused, silent, throttled, writeRefused, writeTaken, recorded, unnamed } = input;
-const fresh = UNVERIFIED;
+const fresh = unverified(UNREACHED);
 const rested = view.refusing.refusals.untilMs;
 
 const cases: readonly Case[] = [
@@ -75,7 +75,7 @@ t.test("rests double from 10 s to 5 min", async (t) => {
   const rests: number[] = [];
   for (let times = 0; times < 8; times++) {
     group = hear(group, [writeRefused], context(nowMs));
-    if (group.state !== "refusing") return t.fail(`${group.state} after a refused write`);
+    if (group.state !== "refusing") throw new Error(`${group.state} after a refused write`);
     rests.push((group.refusals.untilMs - nowMs) / SECOND);
     nowMs = group.refusals.untilMs;
     group = hear(group, [answered], context(nowMs));
@@ -105,7 +105,8 @@ for (const [state, want] of Object.entries(ALLOWED) as [ViewState, (typeof ALLOW
 
 t.test("why nothing can be judged is told in the words of the launcher that asked", async (t) => {
   t.equal(whyNot(view.moved, context().group), view.moved.diagnosis);
-  t.match(whyNot(view.away, context().group), { code: "EndpointUnreachable", sentence: /was not reached yet/ });
+  t.equal(whyNot(view.away, context().group), view.away.diagnosis);
+  t.match(whyNot(view.unverified, context().group), { code: "EndpointUnreachable", sentence: /was not reached yet/ });
 });
 
 t.test("a pause ends by itself", async (t) => {

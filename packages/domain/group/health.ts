@@ -10,7 +10,7 @@ import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { NO_NAMESPACE } from "../diagnosis/replies.ts";
 import type { GroupInput, GroupInputKind, GroupInputOf } from "./input.ts";
-import { diagnosisOf, type GroupView, type Noted, type UnwellState, type ViewIn, type ViewState } from "./view.ts";
+import { diagnosisOf, type GroupView, type Noted, unverified, type UnwellState, type ViewIn, type ViewState } from "./view.ts";
 
 export interface GroupContext {
   readonly nowMs: number;
@@ -62,6 +62,10 @@ const gone: Rule<"silent"> = (view, { diagnosis }) => away(view, diagnosis);
 
 const doubt: Rule<"silent", "healthy"> = (view) => ({ ...view, state: "doubted" });
 
+/** Also by the ledger's word a group is not given up for one silence. */
+const unheard: Rule<"silent", "unverified"> = (view, { diagnosis }) =>
+  view.health === "healthy" && view.doubted !== true ? { ...view, doubted: true } : away(view, diagnosis);
+
 const noNamespace: Rule<"missing"> = (view, _input, { group, namespace }) => {
   const { namespaceUid } = view;
   const accept = namespaceUid === undefined ? "" : ` Then \`longshore group accept ${group}\`.`;
@@ -99,6 +103,8 @@ const hushed: Rule<"throttled"> = (view, { quiet }) => {
 /** A request to wait is an answer. */
 const sure: Rule<"throttled", "doubted"> = (view, input, context) => hushed({ ...view, state: "healthy" }, input, context);
 
+const unsure: Rule<"throttled", "unverified"> = ({ doubted: _, ...view }, input, context) => hushed(view, input, context);
+
 // ── What creates were answered ──────────────────────────────────────────────────────────────────────────────────────
 
 const REST_FIRST_MS = 10_000;
@@ -126,12 +132,13 @@ const restEnds: Rule<"writeTaken", "refusing"> = (view, _input, { nowMs }) => ({
 
 // ── What the ledger has ─────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Another namespace is trusted now than the one that answered us, or none is: nothing that it answered counts any more. */
-const renamed: Rule<"recorded" | "unnamed"> = (view, input) => {
-  const namespaceUid = input.kind === "recorded" ? input.namespaceUid : undefined;
-  if (view.state !== "unverified" && namespaceUid === view.namespaceUid) return view;
-  return { state: "unverified", ...(view.quiet && { quiet: view.quiet }), namespaceUid, diagnosis: input.diagnosis };
+/** The ledger trusts another namespace now than the one that answered us, or none: no answer of before counts any more. */
+const renamed: Rule<"recorded" | "unnamed", Exclude<ViewState, "unverified">> = (view, recorded) => {
+  if (recorded.namespaceUid === view.namespaceUid) return view;
+  return { ...(view.quiet && { quiet: view.quiet }), ...unverified(recorded) };
 };
+
+const told: Rule<"recorded" | "unnamed", "unverified"> = (view, recorded) => ({ ...view, ...unverified(recorded) });
 
 /** Another launcher reached the group first. It stays away from us. */
 const learned: Rule<"recorded", "away"> = (view, input, context) =>
@@ -152,12 +159,12 @@ export const HEALTH: { readonly [K in GroupInputKind]: Row<K> } = {
   answered:     { unverified: answered,      healthy: answered,    doubted: answered,    refusing: answered,    terminating: answered,    barred: answered,    away: answered,    moved: answered },
   missing:      { unverified: noNamespace,   healthy: noNamespace, doubted: noNamespace, refusing: noNamespace, terminating: noNamespace, barred: noNamespace, away: noNamespace, moved: stay },
   refused:      { unverified: shutOut,       healthy: barred,      doubted: barred,      refusing: barred,      terminating: barred,      barred: barred,      away: shutOut,     moved: stay },
-  silent:       { unverified: gone,          healthy: doubt,       doubted: gone,        refusing: gone,        terminating: gone,        barred: gone,        away: gone,        moved: stay },
-  throttled:    { unverified: hushed,        healthy: hushed,      doubted: sure,        refusing: hushed,      terminating: hushed,      barred: hushed,      away: hushed,      moved: hushed },
+  silent:       { unverified: unheard,       healthy: doubt,       doubted: gone,        refusing: gone,        terminating: gone,        barred: gone,        away: gone,        moved: stay },
+  throttled:    { unverified: unsure,        healthy: hushed,      doubted: sure,        refusing: hushed,      terminating: hushed,      barred: hushed,      away: hushed,      moved: hushed },
   writeRefused: { unverified: stay,          healthy: rests,       doubted: rests,       refusing: stay,        terminating: stay,        barred: stay,        away: stay,        moved: stay },
   writeTaken:   { unverified: stay,          healthy: forgives,    doubted: believed,    refusing: restEnds,    terminating: forgives,    barred: forgives,    away: forgives,    moved: stay },
-  recorded:     { unverified: renamed,       healthy: renamed,     doubted: renamed,     refusing: renamed,     terminating: renamed,     barred: renamed,     away: learned,     moved: renamed },
-  unnamed:      { unverified: renamed,       healthy: renamed,     doubted: renamed,     refusing: renamed,     terminating: renamed,     barred: renamed,     away: renamed,     moved: renamed },
+  recorded:     { unverified: told,          healthy: renamed,     doubted: renamed,     refusing: renamed,     terminating: renamed,     barred: renamed,     away: learned,     moved: renamed },
+  unnamed:      { unverified: told,          healthy: renamed,     doubted: renamed,     refusing: renamed,     terminating: renamed,     barred: renamed,     away: renamed,     moved: renamed },
   overruled:    { unverified: stay,          healthy: stay,        doubted: stay,        refusing: yields,      terminating: yields,      barred: yields,      away: yields,      moved: yields },
   heeded:       { unverified: stay,          healthy: stay,        doubted: stay,        refusing: stands,      terminating: stands,      barred: stands,      away: stands,      moved: stands },
 };

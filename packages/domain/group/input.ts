@@ -1,14 +1,6 @@
 /** All that a launcher can hear of a group: what its API server answers, what the ledger has, and what became of our own word. */
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
-import type { Quiet } from "./view.ts";
-
-/** A group's health in the ledger, by the launcher whose word stands there. */
-export interface RecordedHealth {
-  readonly namespaceUid: string | undefined;
-  /** "unknown" until something was sent there: it is tried, since a first request is how one finds out. */
-  readonly health: "unknown" | "healthy" | "unhealthy";
-  readonly diagnosis: Diagnosis | undefined;
-}
+import type { Quiet, RecordedHealth } from "./view.ts";
 
 export type GroupInput =
   // What a probe, which reads the namespace, was answered.
@@ -23,9 +15,9 @@ export type GroupInput =
   | { readonly kind: "writeRefused"; readonly diagnosis: Diagnosis }
   | { readonly kind: "writeTaken" }
   // What the ledger has.
-  | ({ readonly kind: "recorded" } & RecordedHealth & { readonly namespaceUid: string })
+  | ({ readonly kind: "recorded"; readonly namespaceUid: string } & RecordedHealth)
   /** The ledger has no UID: nobody was answered yet, a person accepted what is there, or the groups file names another namespace. */
-  | { readonly kind: "unnamed"; readonly diagnosis: Diagnosis | undefined }
+  | ({ readonly kind: "unnamed"; readonly namespaceUid: undefined } & RecordedHealth)
   // What became of our own word.
   | { readonly kind: "heeded" }
   | { readonly kind: "overruled" };
@@ -35,4 +27,6 @@ type ByKind = { readonly [I in GroupInput as I["kind"]]: I };
 export type GroupInputOf<K extends GroupInputKind> = ByKind[K];
 
 export const ledgerInput = ({ namespaceUid, health, diagnosis }: RecordedHealth): GroupInput =>
-  namespaceUid === undefined ? { kind: "unnamed", diagnosis } : { kind: "recorded", namespaceUid, health, diagnosis };
+  namespaceUid === undefined
+    ? { kind: "unnamed", namespaceUid, health, diagnosis }
+    : { kind: "recorded", namespaceUid, health, diagnosis };

@@ -30,15 +30,20 @@ export const mayCreate = (view: GroupView): view is Answered => {
  */
 export const mayJudge = (view: GroupView): view is Answered | ViewIn<"barred"> => view.state === "barred" || mayCreate(view);
 
-/** Why nothing that is found there can be judged. */
+/** Why nothing may be created, or judged by what is found there. */
 export const whyNot = (view: GroupView, group: GroupName): Diagnosis =>
-  view.state === "moved" ? view.diagnosis : diagnose("EndpointUnreachable", `The group ${group} was not reached yet.`);
+  view.state !== "unverified" && "diagnosis" in view
+    ? view.diagnosis
+    : diagnose("EndpointUnreachable", `The group ${group} was not reached yet.`);
 
 /**
  * What is ready there is claimed also where nothing may be created, and given back for another group to take. It is left to others
  * until the group has answered us or failed to, and while it answers another launcher.
  */
 export const mayClaim = (view: GroupView): boolean => view.state !== "unverified" && !("overruled" in view);
+
+/** The group is asked again before anything follows from the silence. */
+export const isDoubted = (view: GroupView): boolean => view.state === "doubted" || ("doubted" in view && view.doubted);
 
 export const isWell = ({ state }: GroupView): boolean => state === "healthy" || state === "doubted";
 
@@ -51,7 +56,7 @@ const UNWELL_MS = 1_000;
 
 /** Until the group is asked again, where that is sooner than at the next turn: a run may be waiting for nothing else. */
 export const probeAgainMs = (view: GroupView): number | undefined => {
-  if (view.state === "doubted") return DOUBT_MS;
+  if (isDoubted(view)) return DOUBT_MS;
   return isWell(view) ? undefined : UNWELL_MS;
 };
 

@@ -40,10 +40,22 @@ interface Unwell {
   readonly overruled?: true;
 }
 
-/** Known from the ledger alone: the namespace may have been made anew while no launcher ran. */
-export interface Unverified extends MayBeNamed {
-  readonly state: "unverified";
+/** A group's health in the ledger, by the launcher whose word stands there. */
+export interface RecordedHealth {
+  readonly namespaceUid: string | undefined;
+  /** "unknown" until something was sent there: it is tried, since a first request is how one finds out. */
+  readonly health: "unknown" | "healthy" | "unhealthy";
   readonly diagnosis: Diagnosis | undefined;
+}
+
+/** No launcher was answered yet, or none since a person accepted what is there. */
+export const UNREACHED: RecordedHealth = { namespaceUid: undefined, health: "unknown", diagnosis: undefined };
+
+/** Known from the ledger alone: the namespace may have been made anew while no launcher ran. */
+export interface Unverified extends Noted, RecordedHealth {
+  readonly state: "unverified";
+  /** Healthy by the ledger, and our first probe was not answered. */
+  readonly doubted?: true;
 }
 
 /** Asked in vain. The next answer may be another cluster's, so earlier answers of this one do not count any more. */
@@ -87,7 +99,12 @@ type ByState = { readonly [V in GroupView as V["state"]]: V };
 export type ViewIn<S extends ViewState> = ByState[S];
 export type UnwellState = Extract<GroupView, Unwell>["state"];
 
-/** Not even the ledger knows anything of the group. */
-export const UNVERIFIED: Unverified = { state: "unverified", namespaceUid: undefined, diagnosis: undefined };
+/** How a launcher that was just started finds the group. */
+export const unverified = ({ namespaceUid, health, diagnosis }: RecordedHealth): Unverified => ({
+  state: "unverified",
+  namespaceUid,
+  health,
+  diagnosis,
+});
 
 export const diagnosisOf = (view: GroupView): Diagnosis | undefined => ("diagnosis" in view ? view.diagnosis : undefined);

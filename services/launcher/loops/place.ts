@@ -4,10 +4,12 @@
  */
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { place as choose } from "@longshore/domain/group/choose-group.ts";
+import { mayClaim, quietIn } from "@longshore/domain/group/may.ts";
 import type { Attempt, Run } from "@longshore/domain/run/record.ts";
 import { type GroupState, type Judge, UNSERVED_MS } from "@longshore/ledger/port.ts";
 import type { InFlightCreates } from "../jobs/in-flight-creates.ts";
-import { mayClaim, type Parts } from "../parts.ts";
+import { viewOf } from "../groups/views.ts";
+import type { Parts } from "../parts.ts";
 import { drain, retryLoop } from "./retry-loop.ts";
 
 const MOST = 128;
@@ -47,7 +49,7 @@ export function place(parts: Parts, inFlight: ReadonlyMap<GroupName, InFlightCre
 
 /** Where creates have a pace, an attempt is claimed when its turn has come; where it may be another cluster that answers, not at all. */
 const isClaimedAtOnce = ({ clusters, views }: Parts, group: GroupName): boolean =>
-  clusters.get(group)?.createsPerSecond === undefined && mayClaim({ views }, group);
+  clusters.get(group)?.createsPerSecond === undefined && mayClaim(viewOf({ views }, group));
 
 /** Called under the groups' locks, so that a thousand runs do not pile up on the first group. */
 type Judging = (attempt: Attempt, run: Pick<Run, "plan">, groups: readonly GroupState[], nowMs: number) => ReturnType<Judge>;
@@ -55,10 +57,7 @@ type Judging = (attempt: Attempt, run: Pick<Run, "plan">, groups: readonly Group
 export function judge({ timing, clusters, views, clock }: Pick<Parts, "timing" | "clusters" | "views" | "clock">): Judging {
   const isUnserved = ({ name, servedAtMs }: GroupState, nowMs: number): boolean =>
     !clusters.has(name) && (servedAtMs === undefined || nowMs - servedAtMs >= UNSERVED_MS);
-  const quietOf = ({ name }: GroupState): string | undefined => {
-    const quiet = views.get(name)?.quiet;
-    return quiet !== undefined && clock.now() < quiet.untilMs ? quiet.why : undefined;
-  };
+  const quietOf = ({ name }: GroupState): string | undefined => quietIn(viewOf({ views }, name), clock.now());
   return (attempt, run, states, nowMs) => {
     if (nowMs >= attempt.notes.waitUntilMs) return { kind: "waitExpired" };
     const groups = states.map((it) => ({ ...it, quiet: quietOf(it), ...(isUnserved(it, nowMs) && { unserved: true }) }));

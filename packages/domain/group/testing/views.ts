@@ -3,7 +3,7 @@ import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { GroupName } from "@longshore/contract/ids.ts";
 import type { GroupContext } from "../health.ts";
 import type { GroupInputKind, GroupInputOf } from "../input.ts";
-import type { ViewIn, ViewState } from "../view.ts";
+import { UNREACHED, unverified, type ViewIn, type ViewState } from "../view.ts";
 
 export const NOW = Date.UTC(2030, 0, 1);
 export const SECOND = 1_000;
@@ -20,7 +20,7 @@ const terminating = diagnose("NamespaceTerminating", "It is being deleted.");
 const named = { namespaceUid: OURS };
 
 export const view: { readonly [S in ViewState]: ViewIn<S> } = {
-  unverified: { state: "unverified", ...named, diagnosis: undefined },
+  unverified: unverified({ ...UNREACHED, ...named }),
   healthy: { state: "healthy", ...named },
   doubted: { state: "doubted", ...named },
   refusing: {
@@ -44,7 +44,7 @@ export const input: { readonly [K in GroupInputKind]: GroupInputOf<K> } = {
   writeRefused: { kind: "writeRefused", diagnosis: forbidden },
   writeTaken: { kind: "writeTaken" },
   recorded: { kind: "recorded", ...named, health: "healthy", diagnosis: undefined },
-  unnamed: { kind: "unnamed", diagnosis: undefined },
+  unnamed: { kind: "unnamed", ...UNREACHED, namespaceUid: undefined },
   heeded: { kind: "heeded" },
   overruled: { kind: "overruled" },
 };
