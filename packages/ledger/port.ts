@@ -11,6 +11,7 @@ import type { EventType, RunEventType } from "@longshore/contract/event.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
 import type { Placer } from "@longshore/domain/group/group.ts";
+import type { RecordedHealth } from "@longshore/domain/group/view.ts";
 import type { Claiming } from "@longshore/domain/group/place-attempts.ts";
 import type { Intake } from "@longshore/domain/run/answer-command.ts";
 import type { Entry, Recorded } from "@longshore/domain/run/apply-inputs.ts";
@@ -196,7 +197,7 @@ export type GroupChange = Partial<
   Pick<GroupState, "namespaceUid" | "health" | "diagnosis" | "paused" | "watchedAtMs" | "noRoom">
 > & { readonly served?: true };
 
-export interface GroupState extends GroupRow {
+export interface GroupState extends GroupRow, RecordedHealth {
   readonly paused: boolean;
   readonly slotsUsed: number;
   /** Of those: placed there, and not claimed yet. */
@@ -205,10 +206,7 @@ export interface GroupState extends GroupRow {
   readonly noRoom: { readonly untilMs: number; readonly diagnosis: Diagnosis } | undefined;
   /** When a launcher last had it in its groups file. */
   readonly servedAtMs: number | undefined;
-  readonly health: "unknown" | "healthy" | "unhealthy";
   readonly everHealthy: boolean;
-  readonly diagnosis: Diagnosis | undefined;
-  readonly namespaceUid: string | undefined;
   readonly watchedAtMs: number | undefined;
 }
 

@@ -1,5 +1,6 @@
 /** The model's answers about what is to be told, about groups, and to people. */
 import type { GroupName, Installation, RunId } from "@longshore/contract/ids.ts";
+import { UNREACHED } from "@longshore/domain/group/view.ts";
 import { TOMBSTONE_MS } from "@longshore/domain/run/admit.ts";
 import type { Advancing } from "@longshore/domain/run/advance.ts";
 import { giveUp, lostIn } from "@longshore/domain/group/give-up.ts";
@@ -59,9 +60,6 @@ export function outboxCalls(tables: its.Tables, clock: Clock, call: its.Call): O
 }
 
 const WAKE_MOST = 1_000;
-
-/** How a namespace is that nobody reached yet. */
-const UNREACHED = { namespaceUid: undefined, health: "unknown", diagnosis: undefined } as const;
 
 const isEmpty = (tables: its.Tables, group: GroupName): boolean =>
   !its.attemptsOf(tables).some(({ attempt }) => attempt.group === group && !["waiting", "done"].includes(attempt.state));
