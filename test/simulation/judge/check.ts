@@ -1,5 +1,5 @@
 /**
- * The guarantees, judged by what really happened: the clusters' own history, the broker's queues, the ledger's tables, and what
+ * The guarantees of GUARANTEES.md, judged by what really happened: the clusters' own history, the broker's queues, the ledger's tables, and what
  * upstream heard.
  *
  * The bug this prevents: a promise in a document that no program was ever held to.
