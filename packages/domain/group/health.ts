@@ -103,7 +103,10 @@ const hushed: Rule<"throttled"> = (view, { quiet }) => {
 /** A request to wait is an answer. */
 const sure: Rule<"throttled", "doubted"> = (view, input, context) => hushed({ ...view, state: "healthy" }, input, context);
 
-const unsure: Rule<"throttled", "unverified"> = ({ doubted: _, ...view }, input, context) => hushed(view, input, context);
+const unsure: Rule<"throttled", "unverified"> = (view, input, context) => {
+  const { doubted: _, ...rest } = view;
+  return hushed(rest, input, context);
+};
 
 // ── What creates were answered ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -122,7 +125,10 @@ const forgives: Rule<"writeTaken", "healthy" | "terminating" | "barred" | "away"
   return refusals === undefined ? view : rest;
 };
 
-const believed: Rule<"writeTaken", "doubted"> = ({ refusals: _, ...rest }) => ({ ...rest, state: "healthy" });
+const believed: Rule<"writeTaken", "doubted"> = (view) => {
+  const { refusals: _, ...rest } = view;
+  return { ...rest, state: "healthy" };
+};
 
 /** Of creates that were sent together some may yet be refused: the next probe ends the rest, not this answer. */
 const restEnds: Rule<"writeTaken", "refusing"> = (view, _input, { nowMs }) => ({

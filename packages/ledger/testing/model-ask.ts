@@ -5,6 +5,7 @@ import { TOMBSTONE_MS } from "@longshore/domain/run/admit.ts";
 import type { Advancing } from "@longshore/domain/run/advance.ts";
 import { giveUp, lostIn } from "@longshore/domain/group/give-up.ts";
 import { STANDING_STATES } from "@longshore/domain/group/slots.ts";
+import { UNREACHED } from "@longshore/domain/group/view.ts";
 import { isChanged } from "@longshore/domain/run/change.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { healthNotice, healthNotices } from "../health-notice.ts";

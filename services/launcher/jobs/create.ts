@@ -66,16 +66,19 @@ function answerOf(created: Created): CreateAnswer {
 
 async function noteNews(parts: Creating, cluster: Cluster, news: GroupNews): Promise<void> {
   switch (news.kind) {
-    case "takesWrites":
+    case "writeTaken":
       return void heard(parts, cluster, { kind: "writeTaken" });
-    case "refusesWrites":
+    case "writeRefused":
       return await asideOf(parts, cluster, () => writeRefused(parts, cluster, news.diagnosis));
     case "noRoom": {
       const { untilMs, diagnosis } = news;
       return await asideOf(parts, cluster, () => parts.ledger.setGroup(cluster.name, { noRoom: { untilMs, diagnosis } }));
     }
-    case "quiet":
-      return keepQuiet(parts, cluster, news);
+    case "quiet": {
+      // With jitter upwards only: never earlier than it asked, and not all launchers in the same instant.
+      const untilMs = parts.clock.now() + news.forMs * (1 + parts.clock.random() / 4);
+      return void heard(parts, cluster, { kind: "throttled", quiet: { untilMs, why: news.why } });
+    }
   }
 }
 
@@ -87,12 +90,6 @@ async function asideOf({ log }: Creating, { name: group }: Cluster, note: () => 
     if (!isTransient(error)) throw error;
     log.warn("how a group is could not be written down", { group, code: error.code, error: error.message });
   }
-}
-
-/** With jitter upwards only: never earlier than the cluster asked for, and not all launchers in the same instant. */
-function keepQuiet(parts: Creating, cluster: Cluster, { forMs, why }: Extract<GroupNews, { kind: "quiet" }>): void {
-  const untilMs = parts.clock.now() + forMs * (1 + parts.clock.random() / 4);
-  heard(parts, cluster, { kind: "throttled", quiet: { untilMs, why } });
 }
 
 /** 409: this create made nothing. Whose Job has the name? */

@@ -55,7 +55,7 @@ export const placerOf = ({ timing, clusters, views, clock }: Pick<Parts, "timing
   quiet: new Map(
     [...views].flatMap(([name, view]) => {
       const why = quietIn(view, clock.now());
-      return why === undefined ? [] : [[name, why] as const];
+      return why === undefined ? [] : [[name, why]];
     }),
   ),
   placeAgainMs: timing.placeAgainMs,
