@@ -75,7 +75,7 @@ export interface Ledger extends AsyncDisposable {
     readonly sent?: readonly Sent[];
   }): Promise<readonly OutboxEvent[]>;
   sent(events: readonly Sent[]): Promise<void>;
-  /** Refusals: no run's story, so no order. */
+  /** Refusals, and how groups are: no run's story, so no order. */
   unsentNotices(most: number): Promise<readonly Notice[]>;
   sentNotices(ids: readonly string[]): Promise<void>;
 
@@ -86,6 +86,7 @@ export interface Ledger extends AsyncDisposable {
    */
   putGroups(groups: readonly GroupRow[]): Promise<void>;
   groups(): Promise<readonly GroupState[]>;
+  /** If its health or the code of its diagnosis changes, the event of that is written in the same transaction: once, whoever says it. */
   setGroup(name: GroupName, change: GroupChange): Promise<void>;
   /** Where GroupMoved was found: gives up what stands there, and trusts the namespace that the next probe finds. One transaction. */
   acceptGroup(name: GroupName): Promise<Accepted>;
@@ -201,6 +202,8 @@ export interface OutboxEvent {
 export interface Notice {
   readonly id: string;
   readonly tenant: TenantName;
+  /** Absent of refusals. */
+  readonly group: GroupName | undefined;
   readonly type: Exclude<EventType, RunEventType>;
   readonly data: object;
   readonly replyTo: string | undefined;

@@ -1,4 +1,4 @@
-/** The launcher's settings. Every field is in README and config/launcher.yaml; unknown ones refuse to start. */
+/** The launcher's settings. Every field is in config/launcher.yaml; unknown ones refuse to start. */
 import { DIAGNOSES } from "@longshore/contract/diagnosis.ts";
 import { Installation } from "@longshore/contract/ids.ts";
 import { RetryCause } from "@longshore/contract/request.ts";

@@ -23,7 +23,7 @@ import type { Ledger } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { faultsOfHeard, heardOf } from "../judge/stories.ts";
-import { faultsOfHistory } from "./history/history.ts";
+import { faultsOfHistory } from "./history/check.ts";
 import type { History } from "./history/journals.ts";
 import { keepHistory } from "./history/keep.ts";
 import type { TestCluster } from "./kubernetes/test-cluster.ts";

@@ -1,6 +1,6 @@
 /**
- * The guarantees that both judges hold a history against: the simulation's check.ts its world, history.ts of the chaos tests
- * the journals of real processes.
+ * The guarantees of GUARANTEES.md as rules over what happened. The simulation's check.ts holds its world against them, the
+ * harness' check.ts the journals of real processes.
  *
  * The failure this prevents: a promise in a document that no program is held to.
  */

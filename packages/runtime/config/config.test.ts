@@ -113,11 +113,22 @@ tenants:
   t.equal(problems.length, wanted.length, problems.join("\n"));
 });
 
+/** A few bytes: each line holds the one before it ten times. */
+function bomb(lines: number): string {
+  const levels = Array.from({ length: lines }, (_, n) => `a${n + 1}: &a${n + 1} [${Array(10).fill(`*a${n}`).join(", ")}]`);
+  return ["a0: &a0 x", ...levels, ""].join("\n");
+}
+
 const unreadable: readonly { readonly name: string; readonly text?: string; readonly want: RegExp }[] = [
   { name: "a file that is not there", want: /config\.yaml: cannot be read \(ENOENT.*--config FILE/ },
   { name: "a file that is not YAML", text: "a: [1", want: /config\.yaml:1:6: not YAML: .*bracket/ },
   { name: "a key that stands twice", text: "lanes: 1\nlanes: 2\n", want: /config\.yaml:2:1: not YAML: .*unique/ },
   { name: "a list where settings should be", text: "- a\n", want: /has to hold a map of settings/ },
+  {
+    name: "aliases that repeat each other ten thousand times",
+    text: bomb(4),
+    want: /config\.yaml:1:1: not YAML: its aliases .* repeat too much/,
+  },
 ];
 for (const { name, text, want } of unreadable) {
   t.test(`refuses ${name}`, async (t) => {

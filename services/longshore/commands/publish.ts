@@ -1,4 +1,4 @@
-/** `longshore publish`: one command to the broker, like any upstream, and perhaps the story that follows. */
+/** `longshore publish`: sends one command to the broker, like any upstream, and can follow the run's story. */
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
@@ -88,7 +88,7 @@ async function ofFile(file: string): Promise<object> {
   return value;
 }
 
-/** Its variables may be secrets, so what is wrong is said without its text. */
+/** The request's variables may be secrets, so its problems are told without its text. */
 function yamlOf(file: string, text: string): unknown {
   const { value, problems } = readYaml(text);
   const [problem] = problems;
@@ -101,7 +101,7 @@ export async function brokerOf(config: string | undefined, surroundings: Surroun
   return await openBroker({ ...broker, log: silentLog, clock: systemClock });
 }
 
-/** What the launcher would refuse is refused here, where the author is looking. */
+/** Refuses here, where the author is looking, what the launcher would refuse. */
 export async function send<T extends CommandType>(
   broker: Broker,
   type: T,
@@ -121,14 +121,14 @@ export async function send<T extends CommandType>(
 }
 
 export interface Following {
-  /** The event that it ended with; "command.refused", or "stopped" where nobody waits any more. */
+  /** The event that ended the story; "command.refused"; or "stopped" if nobody waits any more. */
   readonly ended: Promise<string>;
 }
 
-/** What a run's end deserves. */
+/** The exit code for a run's end. */
 export const exitCodeOf = (end: string): number => (end === "run.succeeded" ? 0 : end === "stopped" ? 130 : 1);
 
-/** Binds first; the caller publishes then: else the first events would be missed. */
+/** Binds first and then lets the caller publish: otherwise the first events would be missed. */
 export async function follow(
   broker: Broker,
   run: string,

@@ -1,4 +1,6 @@
-/** `longshore up`: launcher and watcher in this process, and whatever they need that was not named: Postgres, broker, cluster. */
+/**
+ * `longshore up`: launcher and watcher in this process, with a Postgres, broker and cluster of its own unless others are named.
+ */
 import { mkdir } from "node:fs/promises";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -93,7 +95,7 @@ export const up: Command = {
   },
 };
 
-/** What cannot be read as a URL cannot be printed without its password either. */
+/** A text that is no URL cannot be printed without its password either. */
 function checkUrls(urls: Readonly<Record<string, string | undefined>>): void {
   for (const [name, url] of Object.entries(urls))
     if (url !== undefined && !URL.canParse(url))
@@ -102,7 +104,7 @@ function checkUrls(urls: Readonly<Record<string, string | undefined>>): void {
       );
 }
 
-/** What was named may be wrong: said before "up", in one sentence. */
+/** A named server may be wrong: that is said before "up", in one sentence. */
 async function tryOut({
   brokerUrl,
   ledgerUrl,

@@ -1,4 +1,4 @@
-/** What the demo plays on: the parts, real processes for launchers and watcher, and ways to read back what happened. */
+/** The demo's stage: the parts, real processes for launchers and watcher, and ways to read back what happened. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openBroker } from "@longshore/broker/open.ts";
@@ -34,7 +34,7 @@ export interface Ran {
 export interface Stage extends AsyncDisposable {
   publish(run: string, request: object): Promise<void>;
   run(run: string, request: object, on?: (event: Heard) => void): Promise<Ran>;
-  /** How many commands the launchers recorded as duplicates, by their own metrics. */
+  /** Commands that the launchers recorded as duplicates, by their own metrics. */
   duplicates(): Promise<number>;
   untilDuplicates(count: number): Promise<number>;
   runsLike(prefix: string): Promise<number>;
@@ -131,7 +131,7 @@ export async function openStage(home: string, surroundings: Surroundings): Promi
 
   async function killBetweenCreateAndRecord(id: string, request: object) {
     const [first, second] = launchers;
-    // The second is frozen and the first replaced by one that dies right after its create was answered.
+    // Freezes the second launcher, and replaces the first by one that dies right after its create was answered.
     await first.stop();
     second.signal("SIGSTOP");
     await using doomed = await program("launcher", files.launcher, { LONGSHORE_FAILPOINT: "afterPost:kill" });
@@ -167,7 +167,7 @@ export async function openStage(home: string, surroundings: Surroundings): Promi
 
   async function sum() {
     const jobs = await created();
-    // The tally's own count, when it has had its turn after the last event.
+    // The tally's own count, once it has had its turn after the last event.
     const counts = await until(
       () => ledger.counts(),
       (it) => it.outbox === 0 && it.overdue === 0 && it.strays === 0 && settled(it),
@@ -193,7 +193,7 @@ export async function openStage(home: string, surroundings: Surroundings): Promi
 
 type Listener = (type: string, data: Readonly<Record<string, unknown>>) => void;
 
-/** "ended" is rest: after the kill a create might still be on its way, so that Job's name stays taken for a while. */
+/** "ended" counts as rest: after the kill a create might still be on its way, so that Job's name stays taken for a while. */
 const settled = ({ attempts }: Awaited<ReturnType<Ledger["counts"]>>): boolean =>
   Object.entries(attempts).every(([state, count]) => state === "done" || state === "ended" || count === 0);
 

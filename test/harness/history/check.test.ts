@@ -5,7 +5,7 @@
 import t from "tap";
 import { judge } from "../../judge/rules.ts";
 import { type Lifted, SOMETIME, type View } from "../../judge/view.ts";
-import { faultsOfHistory } from "./history.ts";
+import { faultsOfHistory } from "./check.ts";
 import type { History } from "./journals.ts";
 import {
   asked,
