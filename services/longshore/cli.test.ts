@@ -120,6 +120,21 @@ t.test("rbac prints objects that can be applied, and never a wildcard", async (t
   t.notMatch(out, /\*/);
 });
 
+t.test("rbac gives the watcher of a group that is polled no right to watch, and others have it", async (t) => {
+  const home = await mkdtemp(join(tmpdir(), "longshore-rbac-"));
+  t.teardown(() => rm(home, { recursive: true, force: true }));
+  const group = (more: string) => `{ cluster: { server: "https://a:6443" }, namespaces: [x, y]${more} }`;
+  await writeFile(join(home, "groups.yaml"), `groups: { a: ${group(", poll: 10s")}, b: ${group("")} }\n`);
+  const printed = async (name: string) => {
+    let out = "";
+    const surroundings = { out: (text: string) => void (out += text), env: {}, cwd: home, signal: new AbortController().signal };
+    await rbac.run([name, "--groups", "groups.yaml", "--role", "watcher"], surroundings);
+    return out;
+  };
+  for (const name of ["a", "a/x"]) t.notMatch(await printed(name), /- watch\n/, name);
+  for (const name of ["b", "b/x"]) t.match(await printed(name), /- list\n[^-]*- watch\n/, name);
+});
+
 const login = new Failure("halt", "LedgerLogin", "The ledger refuses the password.");
 const broken = new Failure("halt", "BrokerLogin", "The broker refuses the password.");
 
