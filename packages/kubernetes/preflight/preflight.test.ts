@@ -101,6 +101,18 @@ const cases: readonly ClusterFaults[] = [
     ],
   },
   {
+    name: "the certificate is not verified",
+    trust: { ca: undefined, verify: false },
+    want: [
+      { step: "network", state: "warning", detail: /not verified.*sent our token/, hint: /caFile.*insecureSkipVerify/ },
+      {},
+      {},
+      {},
+      {},
+      {},
+    ],
+  },
+  {
     name: "the CA is not the right one",
     trust: { ca: undefined },
     want: [

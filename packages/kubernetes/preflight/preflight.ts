@@ -5,7 +5,8 @@
  */
 import { DIAGNOSES, type Diagnosis, RESTRICTED } from "@longshore/contract/diagnosis.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
-import type { Connection } from "../access/connection.ts";
+import type { Connection, Trust } from "../access/connection.ts";
+import { TO_VERIFY, UNVERIFIED } from "../access/unverified.ts";
 import { within } from "../request/deadline.ts";
 import { asList, asObject, member, saysMissing, text, wordsOf } from "../objects.ts";
 import { quotaRow } from "./quota.ts";
@@ -52,8 +53,9 @@ export async function preflight(options: PreflightOptions, signal: AbortSignal):
   const ask: Ask = (request) => told(() => within(clock, 10_000, signal, (inner) => transport.send(request, inner)));
   const rows: Row[] = [];
 
-  const way = await reach(connection.server, await connection.trust(), clock.now());
-  rows.push(networkRow(way));
+  const trust = await connection.trust();
+  const way = await reach(connection.server, trust, clock.now());
+  rows.push(networkRow(way, trust));
   if (way.kind === "failed") return rows;
 
   const version = await ask({ method: "GET", path: "/version" });
@@ -105,7 +107,7 @@ const CERTIFICATES: Readonly<Record<string, string>> = {
   ERR_TLS_CERT_ALTNAME_INVALID: "Use the name that the certificate is for: in `server`, or beside it as `serverName`.",
 };
 
-function networkRow(way: Reach): Row {
+function networkRow(way: Reach, { verify }: Trust): Row {
   if (way.kind === "failed") {
     const code = isUntrusted(way.code) ? "TlsUntrusted" : "EndpointUnreachable";
     const row = failed("network", code, `${way.step.toUpperCase()}: ${way.message}`);
@@ -113,6 +115,7 @@ function networkRow(way: Reach): Row {
     return { ...row, ...(hint !== undefined && { hint }) };
   }
   if (!way.tls) return { step: "network", state: "warning", detail: "DNS, TCP; no TLS: only for an API server on this machine" };
+  if (!verify) return { step: "network", state: "warning", detail: `DNS, TCP, TLS. ${UNVERIFIED}`, hint: TO_VERIFY };
   const { daysLeft } = way.tls;
   const soon = daysLeft < 14;
   return {
