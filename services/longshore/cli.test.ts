@@ -70,7 +70,7 @@ const wrong: readonly Case[] = [
   { name: "a ledger whose password must be spelt otherwise", args: ["up", "--ledger", "postgres://u:CAN/ARY@host/db"], code: 64, says: /^--ledger is no URL(?!.*CAN)/s },
   { name: "up with a kubeconfig that is not there", args: ["up", "--kubeconfig", "missing.yaml"], code: 1, says: /missing\.yaml cannot be read: it does not exist\. .*--kubeconfig FILE/ },
   { name: "up with a context that is not there", args: ["up", "--kubeconfig", "gone.yaml", "--context", "prod"], code: 1, says: /gone\.yaml has no context "prod"; it has gone\. .*--context NAME/ },
-  { name: "up with a cluster that does not answer", args: ["up", "--kubeconfig", "gone.yaml"], code: 1, says: /cluster of \S+gone\.yaml cannot be used\. .*https:\/\/127\.0\.0\.1:1 .*nothing listens.* Check the port/ },
+  { name: "up with a cluster that does not answer", args: ["up", "--kubeconfig", "gone.yaml", "--namespace", "batch"], code: 1, says: /cluster of \S+gone\.yaml cannot be used\. .*https:\/\/127\.0\.0\.1:1 .*nothing listens.* Check the port/ },
   { name: "a question where nothing runs", args: ["runs", "list"], code: 1, says: /no Longshore runs from this folder/ },
   { name: "a doctor where nothing runs", args: ["doctor"], code: 1, says: /no Longshore runs from this folder/ },
 ]; // biome-ignore format: a table is read down its columns
