@@ -14,6 +14,7 @@ import { INSTALLATION, writeConfig } from "@longshore/cli/embedded/home.ts";
 import { Installation } from "@longshore/contract/ids.ts";
 import { openBroker } from "@longshore/broker/open.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
+import { rulesOf } from "@longshore/kubernetes/permissions/rbac.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import t from "tap";
@@ -37,6 +38,12 @@ interface Settings {
   readonly launch?: object;
   readonly watch?: object;
   readonly namespaces: readonly string[];
+  readonly poll?: string;
+}
+
+async function withoutWatch(namespace: string): Promise<void> {
+  const path = `/apis/rbac.authorization.k8s.io/v1/namespaces/${namespace}/roles/longshore-watcher`;
+  await admin.must("PATCH", path, { rules: rulesOf("watcher", { polls: true }) });
 }
 
 async function keep(name: string, text: string): Promise<string> {
@@ -97,6 +104,14 @@ const troubles: Record<string, (it: Settings & { readonly namespace: string }) =
     );
     await admin.must("PATCH", path, { rules });
     return it;
+  },
+  "cannot-watch": async (it) => {
+    await withoutWatch(it.namespace);
+    return it;
+  },
+  "is-polled": async (it) => {
+    await withoutWatch(it.namespace);
+    return { ...it, poll: "10s" };
   },
   "is-restricted": async (it) => {
     const labels = { "pod-security.kubernetes.io/enforce": "restricted" };
@@ -184,6 +199,7 @@ for (const [group, says, todo] of [
   ["no-roles", /FAIL launcher: permissions: The launcher may do nothing in the namespace/, /longshore rbac \S+-role/],
   ["no-roles", /FAIL watcher: permissions: The watcher may do nothing in the namespace/, /longshore rbac \S+-role/],
   ["too-small-role", /FAIL launcher: permissions: The launcher may not patch and delete jobs\./, /longshore rbac \S+-role/],
+  ["cannot-watch", /FAIL watcher: permissions: The watcher may not watch jobs, watch cronjobs, watch pods/, /longshore rbac cannot-watch.*poll: 10s/],
   ["is-restricted", /WARN launcher: create: A Job would be taken, and its pods perhaps not: would violate PodSecurity "restricted:latest"/, /pod-security\.kubernetes\.io\/enforce/],
   ["is-full", /WARN launcher: quota: Nothing more goes in: 1 of 1 Jobs \(quota few\)\./, /raise the namespace's quota/],
   ["is-full", /WARN launcher: create: The quota "few" has no room now: 1 Job wanted, 1 of 1 in use\. {2}QuotaExceeded/, /raise the namespace's quota/],
@@ -193,7 +209,7 @@ for (const [group, says, todo] of [
     t.match(linesOf(group), todo, "what to do");
   });
 
-for (const group of ["is-well", "in-a-kubeconfig"])
+for (const group of ["is-well", "is-polled", "in-a-kubeconfig"])
   await t.test(`${group}: every step of both credentials`, async (t) => {
     const lines = linesOf(group);
     t.notMatch(lines, /FAIL/);

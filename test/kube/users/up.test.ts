@@ -28,7 +28,15 @@ await using rabbit = await rabbitmq({ version: "4.0" });
 await using cloud = await kubernetes({ nodes: "real" });
 const cluster = only(cloud.clusters);
 await using folder = await emptyFolder();
-await using up = await longshoreUp(folder.path, "--broker", rabbit.url, "--kubeconfig", cluster.kubeconfig);
+await using up = await longshoreUp(
+  folder.path,
+  "--broker",
+  rabbit.url,
+  "--kubeconfig",
+  cluster.kubeconfig,
+  "--namespace",
+  "default",
+);
 
 /** A text with something else in its place; what is replaced must stand there once. */
 function changed(code: string, changes: Readonly<Record<string, string>>): string {
@@ -112,8 +120,13 @@ for (const { name, args, says } of [
     says: /^longshore: The cluster of \S+ cannot be used\. There is no namespace nowhere\. Create it \(kubectl create namespace nowhere\).*\n$/,
   },
   {
+    name: "no namespace, and a kubeconfig that names none",
+    args: ["--kubeconfig", cluster.kubeconfig],
+    says: /^longshore: The current context of \S+ names no namespace\. Say where Jobs are to be created: --namespace NAME\.\n$/,
+  },
+  {
     name: "a login that has run out",
-    args: ["--kubeconfig", expired],
+    args: ["--kubeconfig", expired, "--namespace", "default"],
     says: /^longshore: The cluster of \S+expired\.yaml cannot be used\. .* does not accept the credential\. Log in there anew, until `kubectl --kubeconfig \S+ get jobs` works\.\n$/,
   },
 ])
