@@ -6,6 +6,7 @@
  * Time is the ledger's own clock everywhere, so that launchers with wrong clocks agree on what is due.
  */
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
+import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { Installation, GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
 import type { EventType, RunEventType } from "@longshore/contract/event.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
@@ -84,7 +85,7 @@ export interface Ledger extends AsyncDisposable {
    * Makes the rows of configured groups exist; changes nothing that `group` commands changed. A group of which the file names
    * another namespace forgets the UID of the old one if nothing of it stands there; else that waits for `acceptGroup`.
    */
-  putGroups(groups: readonly GroupRow[]): Promise<void>;
+  putGroups(groups: readonly ConfiguredGroup[]): Promise<void>;
   groups(): Promise<readonly GroupState[]>;
   setGroup(name: GroupName, change: GroupChange): Promise<void>;
   /** Where GroupMoved was found: gives up what stands there, and trusts the namespace that the next probe finds. One transaction. */
@@ -210,17 +211,6 @@ export interface Notice {
 /** A group that no launcher said to serve for so long was taken out of the groups file, or all launchers are away. */
 export const UNSERVED_MS = 5 * 60_000;
 
-export interface GroupRow {
-  readonly name: GroupName;
-  readonly namespace: string;
-  readonly jobsMax: number;
-  /** `false`: its Jobs carry no hold, and some promises are weaker there. */
-  readonly hold?: boolean;
-  /** Patterns of the images that may run there; absent: every one. */
-  readonly images?: readonly string[];
-  readonly createsPerSecond?: number;
-}
-
 /** `lost`: how many runs ended by it. */
 export type Accepted = { readonly kind: "accepted"; readonly lost: number } | { readonly kind: "notMoved" };
 
@@ -232,7 +222,7 @@ export type GroupChange = Partial<
   Pick<GroupState, "namespaceUid" | "health" | "diagnosis" | "paused" | "watchedAtMs" | "noRoom">
 > & { readonly served?: true };
 
-export interface GroupState extends GroupRow {
+export interface GroupState extends ConfiguredGroup {
   readonly paused: boolean;
   readonly slotsUsed: number;
   /** Of those: placed there, and not claimed yet. */

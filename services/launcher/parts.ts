@@ -1,6 +1,7 @@
 /** What the launcher's loops are given. In a process main.ts opens these; in the simulation they are models. */
 import type { Broker } from "@longshore/broker/port.ts";
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
+import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { GroupName, Installation } from "@longshore/contract/ids.ts";
 import type { Limits } from "@longshore/domain/run/record.ts";
 import type { Reads } from "@longshore/kubernetes/request/read.ts";
@@ -17,13 +18,9 @@ export const FAILPOINTS = ["afterCommit", "beforePost", "afterPost", "afterRecor
 export type LauncherFailpoint = (typeof FAILPOINTS)[number];
 
 /** One group's cluster, with the launch credential. */
-export interface Cluster {
-  readonly name: GroupName;
-  readonly namespace: string;
+export interface Cluster extends ConfiguredGroup {
   readonly reads: Reads;
   readonly writes: Writes;
-  /** Creates are claimed no faster than this; the surplus waits in line, or goes elsewhere. */
-  readonly createsPerSecond?: number | undefined;
 }
 
 /** What we know of a group besides its configuration. The probe finds it out; until then nothing is sent there. */

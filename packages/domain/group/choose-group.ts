@@ -94,14 +94,15 @@ function preferred({
 }
 
 function skipped(group: Group, { images = [], nowMs }: Placing): Skip | undefined {
-  const { diagnosis, noRoom, quiet, slotsUsed, jobsMax, inLine = 0, createsPerSecond } = group;
-  const image = imageRefused(group, images);
+  const { diagnosis, noRoom, quiet, slotsUsed, inLine = 0, settings } = group;
+  const { jobs, createsPerSecond } = settings.limits;
+  const image = imageRefused(settings.policy, images);
   if (image !== undefined) return policyRefused(group.name, image);
   if (group.unserved === true) return UNSERVED;
   if (group.paused) return { reason: "GroupsPaused", why: "It is paused." };
   if (group.health === "unhealthy")
     return { reason: "GroupsUnhealthy", why: diagnosis?.sentence ?? "It cannot be used at present.", diagnosis };
-  if (slotsUsed >= jobsMax) return { reason: "GroupsFull", why: `It is full: ${slotsUsed} of ${jobsMax} Jobs.` };
+  if (slotsUsed >= jobs) return { reason: "GroupsFull", why: `It is full: ${slotsUsed} of ${jobs} Jobs.` };
   if (noRoom !== undefined && nowMs < noRoom.untilMs)
     return { reason: "QuotaExceeded", why: noRoom.diagnosis.sentence, diagnosis: noRoom.diagnosis };
   if (quiet !== undefined) return { reason: "Throttled", why: quiet };
@@ -124,6 +125,6 @@ function policyRefused(name: GroupName, image: string): Skip {
 
 const chosen = (name: GroupName, { avoid, groups }: Placing): string => {
   const group = groups.find((it) => it.name === name);
-  const room = group ? `It has room: ${group.slotsUsed} of ${group.jobsMax} Jobs.` : "It has room.";
+  const room = group ? `It has room: ${group.slotsUsed} of ${group.settings.limits.jobs} Jobs.` : "It has room.";
   return name === avoid ? `${room} The last attempt failed there, and no other group can take it.` : room;
 };

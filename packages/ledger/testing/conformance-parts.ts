@@ -1,5 +1,6 @@
 /** What the conformance suite's parts share: runs to admit, loops in one call, and what a kind of ledger gives its test. */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { type ConfiguredGroup, GroupSettings } from "@longshore/contract/group-settings.ts";
 import { GroupName, Installation, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
 import type { Admission } from "@longshore/domain/run/admit.ts";
@@ -113,15 +114,21 @@ export const codesOf = (answers: readonly Admitted[]): readonly string[] =>
 
 /** The first group that is open and has room. */
 export const judge: Judge = (_attempt, _run, groups, nowMs) => {
-  const free = groups.find(({ paused, slotsUsed, jobsMax }) => !paused && slotsUsed < jobsMax);
+  const free = groups.find(({ paused, slotsUsed, settings }) => !paused && slotsUsed < settings.limits.jobs);
   return free === undefined
     ? { kind: "noPlace", reason: "GroupsFull", considered: [], retryAtMs: nowMs + HOUR_MS }
     : { kind: "placed", group: free.name, namespace: free.namespace, considered: [] };
 };
 
-export const groupsOf = (eastMost: number, westMost = 0) => [
-  { name: EAST, namespace: "jobs", jobsMax: eastMost },
-  ...(westMost > 0 ? [{ name: WEST, namespace: "jobs", jobsMax: westMost }] : []),
+const groupOf = (name: GroupName, jobs: number): ConfiguredGroup => ({
+  name,
+  namespace: "jobs",
+  settings: GroupSettings.parse({ limits: { jobs } }),
+});
+
+export const groupsOf = (eastMost: number, westMost = 0): readonly ConfiguredGroup[] => [
+  groupOf(EAST, eastMost),
+  ...(westMost > 0 ? [groupOf(WEST, westMost)] : []),
 ];
 
 export const claimAll = (ledger: Ledger, most = 1_000, group = EAST): Promise<readonly Work[]> =>

@@ -1,4 +1,5 @@
 /** The model's answers about what is to be told, about groups, and to people. */
+import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { GroupName, RunId } from "@longshore/contract/ids.ts";
 import { TOMBSTONE_MS } from "@longshore/domain/run/admit.ts";
 import type { Advancing } from "@longshore/domain/run/advance.ts";
@@ -6,7 +7,7 @@ import type { Clock } from "@longshore/runtime/clock.ts";
 import { giveUp, lostIn } from "../postgres/accept-group.ts";
 import { isChanged } from "../decide.ts";
 import * as its from "./model-tables.ts";
-import type { Accepted, Counts, GroupRow, Ledger, Sent, Standing, Work } from "../port.ts";
+import type { Accepted, Counts, Ledger, Sent, Standing, Work } from "../port.ts";
 import { NOTICE_MS, SUSPECT_MS } from "../postgres/prune.ts";
 import { OVERDUE_MS } from "../postgres/runs.ts";
 import { PARTITIONS } from "../postgres/write.ts";
@@ -64,11 +65,12 @@ const UNREACHED = { namespaceUid: undefined, health: "unknown", diagnosis: undef
 const isEmpty = (tables: its.Tables, group: GroupName): boolean =>
   !its.attemptsOf(tables).some(({ attempt }) => attempt.group === group && !["waiting", "done"].includes(attempt.state));
 
-function put(tables: its.Tables, it: GroupRow, nowMs: number): void {
-  const fresh = { ...it, ...UNREACHED, paused: false, everHealthy: false, watchedAtMs: undefined, noRoom: undefined };
-  const { hold: _, images: __, createsPerSecond: ___, ...kept } = tables.groups.get(it.name) ?? fresh;
-  const isElsewhere = kept.namespace !== it.namespace && isEmpty(tables, it.name);
-  tables.groups.set(it.name, { ...kept, ...it, ...(isElsewhere && UNREACHED), servedAtMs: nowMs });
+function put(tables: its.Tables, { name, namespace, settings }: ConfiguredGroup, nowMs: number): void {
+  const now = { name, namespace, settings, servedAtMs: nowMs };
+  const fresh = { ...now, ...UNREACHED, paused: false, everHealthy: false, watchedAtMs: undefined, noRoom: undefined };
+  const kept = tables.groups.get(name) ?? fresh;
+  const isElsewhere = kept.namespace !== namespace && isEmpty(tables, name);
+  tables.groups.set(name, { ...kept, ...now, ...(isElsewhere && UNREACHED) });
 }
 
 function accept(tables: its.Tables, name: GroupName, at: Advancing): Accepted {

@@ -47,7 +47,7 @@ export function place(parts: Parts, inFlight: ReadonlyMap<GroupName, InFlightCre
 
 /** Where creates have a pace, an attempt is claimed when its turn has come; where it may be another cluster that answers, not at all. */
 const isClaimedAtOnce = ({ clusters, views }: Parts, group: GroupName): boolean =>
-  clusters.get(group)?.createsPerSecond === undefined && mayClaim({ views }, group);
+  clusters.get(group)?.settings.limits.createsPerSecond === undefined && mayClaim({ views }, group);
 
 /** Called under the groups' locks, so that a thousand runs do not pile up on the first group. */
 type Judging = (attempt: Attempt, run: Pick<Run, "plan">, groups: readonly GroupState[], nowMs: number) => ReturnType<Judge>;
@@ -76,7 +76,7 @@ export function judge({ timing, clusters, views, clock }: Pick<Parts, "timing" |
         ...(found.diagnosis && { diagnosis: found.diagnosis }),
       };
     }
-    const { namespace = "", hold } = groups.find(({ name }) => name === found.group) ?? {};
-    return { kind: "placed", group: found.group, namespace, considered, ...(hold === false && { hold }) };
+    const { namespace = "", settings } = groups.find(({ name }) => name === found.group) ?? {};
+    return { kind: "placed", group: found.group, namespace, considered, ...(settings?.hold === false && { hold: false }) };
   };
 }
