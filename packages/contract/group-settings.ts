@@ -13,6 +13,7 @@ export const GroupSettings = z.strictObject({
     .strictObject({
       /** How many attempts may hold a slot at once. */
       jobs: z.int().min(1).max(100_000).default(100),
+      /** Creates are claimed no faster; the surplus waits in line, or goes to another group. */
       createsPerSecond: z.number().min(0.1).max(10_000).optional(),
     })
     .prefault({}),
