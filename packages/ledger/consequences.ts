@@ -11,9 +11,6 @@ import type { WorkKind } from "./port.ts";
 export const SLOT_STATES: readonly AttemptState[] = ["ready", "claimed", "live", "closing"];
 const hasSlot = (attempt: Attempt | undefined): boolean => attempt !== undefined && SLOT_STATES.includes(attempt.state);
 
-/** Reasons to wait that pass when somebody else is done. */
-export const NO_ROOM: readonly string[] = ["GroupsFull", "QuotaExceeded"];
-
 /** The attempts that a change touched, each with what it was. */
 export function movedAttempts({ before, after }: Change): readonly (readonly [was: Attempt | undefined, is: Attempt])[] {
   return after.attempts.flatMap((is) => {

@@ -4,7 +4,7 @@
  * The bugs this prevents: a run that waits without anybody being able to say for what; and one that hangs on its first choice
  * while its second is idle. Every group that was thought of is named, with why it was passed over.
  */
-import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { type Code, diagnose, DIAGNOSES, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { EventData } from "@longshore/contract/event.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { type Group, imageRefused, lineMost } from "./group.ts";
@@ -20,6 +20,11 @@ export const NO_PLACE = [
   "Throttled",
 ] as const;
 export type NoPlace = (typeof NO_PLACE)[number];
+
+/** Reasons that pass when another run ends: a group's own limit, and a diagnosis that waits for room. */
+export const NO_ROOM: readonly string[] = NO_PLACE.filter(
+  (it) => it === "GroupsFull" || (Object.hasOwn(DIAGNOSES, it) && DIAGNOSES[it as Code].waitsForRoom),
+);
 
 type Considerations = EventData<"run.waiting">["considered"];
 

@@ -6,9 +6,10 @@
  */
 import type { RunId } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
+import { NO_ROOM } from "@longshore/domain/group/choose-group.ts";
 import type { Stray } from "@longshore/domain/run/record.ts";
 import { Bug, type Queries, type Statement, toJson } from "./connection.ts";
-import { workMadeBy, movedAttempts, NO_ROOM, slotsFreed } from "../consequences.ts";
+import { workMadeBy, movedAttempts, slotsFreed } from "../consequences.ts";
 import { type Change, isChanged, type Telling } from "../decide.ts";
 import { attemptKey, attemptValues, type Locked, runValues } from "./rows.ts";
 

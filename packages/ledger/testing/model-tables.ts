@@ -5,9 +5,10 @@
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { GroupName, RunId } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
+import { NO_ROOM } from "@longshore/domain/group/choose-group.ts";
 import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";
 import type { Listeners } from "../work-kinds.ts";
-import { workMadeBy, movedAttempts, NO_ROOM, SLOT_STATES, slotsFreed } from "../consequences.ts";
+import { workMadeBy, movedAttempts, SLOT_STATES, slotsFreed } from "../consequences.ts";
 import type { Change } from "../decide.ts";
 import type { WorkKind, GroupState, Ledger, Notice, OutboxEvent, StrayWork } from "../port.ts";
 
