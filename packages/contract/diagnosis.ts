@@ -66,12 +66,13 @@ const ROWS = {
   RunUnknown:          { phase: "before-start", blame: "request",  retry: "never",                                  hint: "Check the run's id: `longshore runs list` shows what there is." },
   AlreadyEnded:        { phase: "after",        blame: "request",  retry: "never",                                  hint: "The run is over; use run.restart to run it again." },
   NotEnded:            { phase: "running",      blame: "request",  retry: "never",                                  hint: "The run is not over; cancel it first." },
-  VolumesGone:         { phase: "after",        blame: "request",  retry: "never",                                  hint: "The run's volumes were removed; restart it from the start." },
-  SpecPruned:          { phase: "after",        blame: "request",  retry: "never",                                  hint: "The run is too old to be restarted; publish a new one." },
   Gone:                { phase: "running",      blame: "cluster",  retry: "never",                                  hint: "The Job vanished without an outcome; look at what the run was to do before running it again." },
   Abandoned:           { phase: "running",      blame: "platform", retry: "never",                                  hint: "Look whether its Job still runs, which nothing follows any more: `kubectl -n <namespace> get job <job>`." },
   Unknown:             { phase: "running",      blame: "platform", retry: "failure",                                hint: "Read the evidence, which is what the cluster said; `kubectl -n <namespace> describe job <job>` may show more." },
 } as const satisfies Record<string, Row>;
+
+/** Codes of a run whose volumes, and of one whose request, are no longer kept. Nothing says them yet, and they get no other meaning. */
+export const RESERVED_CODES = ["VolumesGone", "SpecPruned"] as const;
 
 /** Where a namespace is at that level of Pod Security. Nothing in a group's settings or a request can make its pods stricter yet. */
 export const RESTRICTED =

@@ -54,11 +54,13 @@ export const EVENTS = {
   }),
   "run.cancelled": z.object({ ...of, ...who, podGoneAt: z.string().optional() }),
   "run.lost": z.object({ ...of, ...job, ...who, diagnosis: Diagnosis }),
-  "run.restored": z.object({ ...of, epoch: z.int() }),
   "command.refused": z.object({ run: z.string().optional(), command: z.string(), problems: z.array(ProblemShape) }),
   "group.healthy": z.object({ group: GroupName }),
   "group.unhealthy": z.object({ group: GroupName, diagnosis: Diagnosis }),
 } as const;
+
+/** Told once a ledger can be restored from a backup. Nothing sends it yet, and it gets no other meaning. */
+export const RESERVED_EVENTS = ["run.restored"] as const;
 
 export type EventType = keyof typeof EVENTS;
 export type EventData<T extends EventType> = z.infer<(typeof EVENTS)[T]>;
