@@ -5,6 +5,7 @@
  * what its reader can do. The sentence with the particulars is made where the thing was seen (domain/diagnosis).
  */
 import { z } from "zod";
+import type { RetryCause } from "./request.ts";
 
 export const Phase = z.enum(["before-start", "running", "after"]);
 /** Who must act: the author of the request, the cluster's people, or those who run Longshore. */
@@ -14,7 +15,7 @@ interface Row {
   readonly phase: z.infer<typeof Phase>;
   readonly blame: z.infer<typeof Blame>;
   /** What `retries.on` must name for a new attempt to be made, or "never". */
-  readonly retry: "never-started" | "infrastructure" | "failure" | "never";
+  readonly retry: RetryCause | "never";
   /** It passes when others finish, so a Job may wait for it as long as for a group (`waitFor`). */
   readonly waitsForRoom?: true;
   /** Waiting longer cannot help, or helps only while somebody is just mending it. Absent: `startWithin` decides. */

@@ -88,6 +88,7 @@ export const StepRequest = z.strictObject({
 export type StepRequest = z.infer<typeof StepRequest>;
 
 export const RetryCause = z.enum(["never-started", "infrastructure", "failure"]);
+export type RetryCause = z.infer<typeof RetryCause>;
 
 /** Fields that stand beside either form. Defaults are not filled in here: the digest is of what was received. */
 const common = {

@@ -3,13 +3,21 @@
  *
  * The bug this prevents: work that is due while every loop sleeps, because one of the two ledgers woke nobody for it.
  */
-import type { Attempt, AttemptState } from "@longshore/domain/run/record.ts";
+import { type Attempt, type AttemptState, RUN_STATES, type RunState } from "@longshore/domain/run/record.ts";
 import { attemptIn, type Change } from "./decide.ts";
 import type { WorkKind } from "./port.ts";
 
 /** These count against a group's limit. */
 export const SLOT_STATES: readonly AttemptState[] = ["ready", "claimed", "live", "closing"];
+/** In these, something of an attempt may be on its cluster. */
+export const STANDING_STATES: readonly AttemptState[] = ["claimed", "live", "closing", "ended"];
+/** In these, an attempt is bound to its group. */
+export const PLACED_STATES: readonly AttemptState[] = ["ready", ...STANDING_STATES];
 const hasSlot = (attempt: Attempt | undefined): boolean => attempt !== undefined && SLOT_STATES.includes(attempt.state);
+
+/** For counting runs: a state that no run is in counts too. */
+export const noRuns = (): Record<RunState, number> =>
+  Object.fromEntries(RUN_STATES.map((state) => [state, 0])) as Record<RunState, number>;
 
 /** The attempts that a change touched, each with what it was. */
 export function movedAttempts({ before, after }: Change): readonly (readonly [was: Attempt | undefined, is: Attempt])[] {

@@ -8,12 +8,12 @@
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { Installation, GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
-import type { EventType, RunEventType } from "@longshore/contract/event.ts";
+import type { EventType, Outcome, RunEventType } from "@longshore/contract/event.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
 import type { Admission } from "@longshore/domain/run/admit.ts";
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
-import type { Attempt, AttemptState, Plan, Run, RunOutcome, RunRecord, RunState } from "@longshore/domain/run/record.ts";
+import type { Attempt, AttemptState, Plan, Run, RunRecord, RunState } from "@longshore/domain/run/record.ts";
 
 export interface Ledger extends AsyncDisposable {
   readonly installation: Installation;
@@ -109,7 +109,8 @@ export interface Ledger extends AsyncDisposable {
   describe(): Promise<{ readonly product: string; readonly schema: string }>;
 }
 
-export type WorkKind = "waiting" | "ready" | "claimed" | "live" | "closing" | "ended" | "outbox" | "strays" | "notices";
+export const WORK_KINDS = ["waiting", "ready", "claimed", "live", "closing", "ended", "outbox", "strays", "notices"] as const;
+export type WorkKind = (typeof WORK_KINDS)[number];
 
 export interface Intake {
   /** Absent only for an "invalid" command whose run could not be read. */
@@ -255,7 +256,7 @@ export interface Counts {
 
 export interface RunFilter {
   readonly state?: RunState;
-  readonly outcome?: RunOutcome;
+  readonly outcome?: Outcome;
   readonly group?: GroupName;
   readonly before?: string;
   readonly most: number;
@@ -265,7 +266,7 @@ export interface RunRow {
   readonly id: RunId;
   readonly tenant: TenantName;
   readonly state: RunState;
-  readonly outcome: RunOutcome | undefined;
+  readonly outcome: Outcome | undefined;
   readonly group: GroupName | undefined;
   readonly acceptedAtMs: number;
   readonly endedAtMs: number | undefined;

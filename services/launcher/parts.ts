@@ -6,7 +6,16 @@ import type { GroupName, Installation } from "@longshore/contract/ids.ts";
 import type { Limits } from "@longshore/domain/run/record.ts";
 import type { Reads } from "@longshore/kubernetes/request/read.ts";
 import type { Writes } from "@longshore/kubernetes/request/write.ts";
-import type { WorkKind, Entry, GroupState, Intake, Admitted, Ledger, Recorded } from "@longshore/ledger/port.ts";
+import {
+  type WorkKind,
+  WORK_KINDS,
+  type Entry,
+  type GroupState,
+  type Intake,
+  type Admitted,
+  type Ledger,
+  type Recorded,
+} from "@longshore/ledger/port.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Failpoint } from "@longshore/runtime/failpoint.ts";
 import type { Log } from "@longshore/runtime/log.ts";
@@ -101,17 +110,8 @@ export interface Parts {
   readonly recording: (entry: Entry) => Promise<Recorded>;
 }
 
-export const wakeUpsBy = (clock: Clock): Parts["wakeUps"] => ({
-  waiting: wakeUp(clock),
-  ready: wakeUp(clock),
-  claimed: wakeUp(clock),
-  live: wakeUp(clock),
-  closing: wakeUp(clock),
-  ended: wakeUp(clock),
-  outbox: wakeUp(clock),
-  strays: wakeUp(clock),
-  notices: wakeUp(clock),
-});
+export const wakeUpsBy = (clock: Clock): Parts["wakeUps"] =>
+  Object.fromEntries(WORK_KINDS.map((kind) => [kind, wakeUp(clock)])) as Record<WorkKind, WakeUp>;
 
 /** What is known of a group before we have asked it ourselves. */
 export const unverifiedView = ({ namespaceUid, health, diagnosis }: GroupState): GroupView => ({

@@ -1,7 +1,8 @@
 /** When a live attempt must be looked at, which timer is due then, and what may be tried again. */
 import { DIAGNOSES, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import type { RetryCause } from "@longshore/contract/request.ts";
 import { startDueMs, waitsForRoom } from "./expiry.ts";
-import type { Attempt, Limits, RetryCause } from "../run/record.ts";
+import type { Attempt, Limits } from "../run/record.ts";
 
 export function liveDueMs({ started, notes }: Attempt, limits: Limits): number {
   const createdAtMs = notes.launchedAtMs ?? 0;

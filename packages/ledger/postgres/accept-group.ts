@@ -14,15 +14,14 @@
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import type { GroupName, RunId } from "@longshore/contract/ids.ts";
 import type { Advancing } from "@longshore/domain/run/advance.ts";
-import { type Attempt, isOpen, type RunRecord } from "@longshore/domain/run/record.ts";
-import type { Statement } from "./connection.ts";
+import { isOpen, type RunRecord } from "@longshore/domain/run/record.ts";
+import { inSql, type Statement } from "./connection.ts";
+import { STANDING_STATES } from "../consequences.ts";
 import { type Decided, decideEntries } from "../decide.ts";
 import { lockRuns } from "./lock.ts";
 import type { Accepted, Entry } from "../port.ts";
 import type { Parts } from "./record.ts";
 import { write } from "./write.ts";
-
-const STANDS: readonly Attempt["state"][] = ["claimed", "live", "closing", "ended"];
 
 const LOCK_GROUP: Statement = {
   name: "lock_group",
@@ -33,7 +32,7 @@ const STANDING_RUNS: Statement = {
   name: "standing_runs",
   text: `
 select distinct r.id as run from attempt a join run r on r.key = a.run_key
-where a.group_id = (select id from cluster_group where name = $1) and a.state in (${STANDS.map((it) => `'${it}'`).join(", ")})
+where a.group_id = (select id from cluster_group where name = $1) and a.state in (${inSql(STANDING_STATES)})
   and a.due is not null`,
 };
 
@@ -60,7 +59,7 @@ export async function acceptGroup({ database, epoch, jobName }: Parts, name: Gro
 export function giveUp(record: RunRecord, group: GroupName, at: Advancing): Decided {
   const sentence = `An operator accepted that the group ${group} is another cluster or namespace now; what stood in the old one was given up.`;
   const diagnosis = diagnose("Abandoned", sentence);
-  const standing = record.attempts.filter((it) => it.group === group && STANDS.includes(it.state));
+  const standing = record.attempts.filter((it) => it.group === group && STANDING_STATES.includes(it.state));
   const entries = standing.flatMap((attempt): Entry[] => {
     const { step, n, uid, state } = attempt;
     const of = { run: record.run.id, step, n };

@@ -1,8 +1,8 @@
 /** The groups' rows, and leases on whatever only one process should do at a time. */
 import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
-import { type Database, type Statement, toJson } from "./connection.ts";
-import { SLOT_STATES } from "../consequences.ts";
+import { type Database, inSql, type Statement, toJson } from "./connection.ts";
+import { PLACED_STATES, SLOT_STATES } from "../consequences.ts";
 import type { GroupChange, GroupState } from "../port.ts";
 import { CHANNEL } from "./write.ts";
 
@@ -29,7 +29,7 @@ select g.name, g.namespace, g.paused, coalesce(s.used, 0) as slots_used, coalesc
   g.namespace_uid, g.watched_at, g.settings, g.no_room, g.served_at
 from cluster_group g left join (
   select group_id, count(*)::integer as used, (count(*) filter (where state = 'ready'))::integer as in_line from attempt
-  where state in (${SLOT_STATES.map((it) => `'${it}'`).join(", ")}) and due is not null group by group_id
+  where state in (${inSql(SLOT_STATES)}) and due is not null group by group_id
 ) s on s.group_id = g.id
 order by g.id`,
 };
@@ -73,7 +73,7 @@ with v as materialized (
 ), free as materialized (
   select g.id from cluster_group g join v on v.name = g.name
   where g.namespace <> v.namespace and not exists (
-    select from attempt a where a.group_id = g.id and a.state in ('ready', 'claimed', 'live', 'closing', 'ended') and a.due is not null
+    select from attempt a where a.group_id = g.id and a.state in (${inSql(PLACED_STATES)}) and a.due is not null
   )
 )
 update cluster_group g set namespace = v.namespace, settings = v.settings, served_at = now(),

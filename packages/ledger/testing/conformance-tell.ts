@@ -1,11 +1,10 @@
 /** Conformance: every event is found until it is confirmed, in order; and what people and the tally are told is so. */
-import { WORK_KINDS } from "../work-kinds.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
 import type { Test } from "tap";
 import {
   cancelled, claimed, complete, type Conforming, created, EAST, entry, finish, groupsOf, HOUR_MS, judge, MAIN, released, runId, storyOf, typesOf, wanted, first
 } from "./conformance-parts.ts"; // biome-ignore format: a list of names
-import type { WorkKind, Ledger, OutboxEvent } from "../port.ts";
+import { type WorkKind, WORK_KINDS, type Ledger, type OutboxEvent } from "../port.ts";
 
 const LEASE_MS = 10_000;
 

@@ -5,6 +5,7 @@ import { TOMBSTONE_MS } from "@longshore/domain/run/admit.ts";
 import type { Advancing } from "@longshore/domain/run/advance.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { giveUp, lostIn } from "../postgres/accept-group.ts";
+import { noRuns, PLACED_STATES, STANDING_STATES } from "../consequences.ts";
 import { isChanged } from "../decide.ts";
 import * as its from "./model-tables.ts";
 import type { Accepted, Counts, Ledger, Sent, Standing, Work } from "../port.ts";
@@ -63,7 +64,7 @@ const WAKE_MOST = 1_000;
 const UNREACHED = { namespaceUid: undefined, health: "unknown", diagnosis: undefined } as const;
 
 const isEmpty = (tables: its.Tables, group: GroupName): boolean =>
-  !its.attemptsOf(tables).some(({ attempt }) => attempt.group === group && !["waiting", "done"].includes(attempt.state));
+  !its.attemptsOf(tables).some(({ attempt }) => attempt.group === group && PLACED_STATES.includes(attempt.state));
 
 function put(tables: its.Tables, { name, namespace, settings }: ConfiguredGroup, nowMs: number): void {
   const now = { name, namespace, settings, servedAtMs: nowMs };
@@ -114,7 +115,7 @@ export function groupCalls(
       call("standing", () =>
         its
           .attemptsOf(tables)
-          .filter(({ attempt }) => attempt.group === group && ["claimed", "live", "closing", "ended"].includes(attempt.state))
+          .filter(({ attempt }) => attempt.group === group && STANDING_STATES.includes(attempt.state))
           .map(({ run, attempt }): Standing => ({ run: run.record.run.id, attempt })),
       ),
   };
@@ -172,7 +173,7 @@ export function peopleCalls(
 }
 
 function counted(tables: its.Tables, nowMs: number): Counts {
-  const runs = { tombstone: 0, active: 0, cancelling: 0, ended: 0 };
+  const runs = noRuns();
   const attempts: Partial<Record<Work["attempt"]["state"], number>> = {};
   for (const { record } of tables.runs.values()) runs[record.run.state]++;
   const all = its.attemptsOf(tables);

@@ -11,12 +11,12 @@ import type { Advancing } from "@longshore/domain/run/advance.ts";
 import type { Names } from "@longshore/domain/run/begin.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { noticeId, refusalOf } from "../postgres/admit.ts";
-import { WORK_KINDS, workHints } from "../work-kinds.ts";
+import { workHints } from "../work-kinds.ts";
 import { decideEntries, decideIntake, isChanged, isRemembered, unchanged } from "../decide.ts";
 import { groupCalls, outboxCalls, peopleCalls, prune } from "./model-ask.ts";
 import * as its from "./model-tables.ts";
 import { claimDue, dueWork, placeDue, strayCalls, takeDue } from "./model-todo.ts";
-import type { Admitted, Intake, Ledger, Recorded } from "../port.ts";
+import { type Admitted, type Intake, type Ledger, type Recorded, type WorkKind, WORK_KINDS } from "../port.ts";
 
 /** "refused": the call did not arrive, nothing happened. "lost": it was done, and the answer did not come. */
 export interface Fault {
@@ -94,7 +94,7 @@ function connected(
     changes: (signal) => {
       const heard: typeof tables.listeners = new Set();
       const end = AbortSignal.any([signal, closing.signal]);
-      const hear = (kinds: readonly (typeof WORK_KINDS)[number][]): void => {
+      const hear = (kinds: readonly WorkKind[]): void => {
         if (connecting.hears?.() ?? true) for (const it of heard) it(kinds);
       };
       tables.listeners.add(hear);
