@@ -48,7 +48,7 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
   await using groups = await readGroups(config.groupsFile, {
     credential: "launch",
     clock,
-    onRequest: (group, verb, code) => metrics.count("longshore_kubernetes_requests_total", { group, verb, code }),
+    onRequest: (group, purpose, code) => metrics.count("longshore_kubernetes_requests_total", { group, purpose, code }),
   });
   const announcing = await openAnnouncing(config, clock);
   await using ledger = await openLedger({
@@ -69,7 +69,7 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
         namespace: cluster.namespace,
         reads: cluster.read,
         writes: openWrites(cluster),
-        createsPerSecond: groups.rows.find(({ name }) => name === cluster.name)?.createsPerSecond,
+        pace: cluster.transport.pace,
       },
     ]),
   );

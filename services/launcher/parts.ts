@@ -2,7 +2,9 @@
 import type { Broker } from "@longshore/broker/port.ts";
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { GroupName, Installation } from "@longshore/contract/ids.ts";
+import { CREATE_BUDGET } from "@longshore/kubernetes/request/create-budget.ts";
 import type { Limits } from "@longshore/domain/run/record.ts";
+import type { Pace } from "@longshore/kubernetes/request/pace.ts";
 import type { Reads } from "@longshore/kubernetes/request/read.ts";
 import type { Writes } from "@longshore/kubernetes/request/write.ts";
 import type { WorkKind, Entry, GroupState, Intake, Admitted, Ledger, Recorded } from "@longshore/ledger/port.ts";
@@ -22,8 +24,8 @@ export interface Cluster {
   readonly namespace: string;
   readonly reads: Reads;
   readonly writes: Writes;
-  /** Creates are claimed no faster than this; the surplus waits in line, or goes elsewhere. */
-  readonly createsPerSecond?: number | undefined;
+  /** Of a group with `createsPerSecond`: no more is claimed than can be created soon; the surplus waits in line, or goes elsewhere. */
+  readonly pace?: Pace | undefined;
 }
 
 /** What we know of a group besides its configuration. The probe finds it out; until then nothing is sent there. */
@@ -49,7 +51,7 @@ export interface GroupView {
 }
 
 export interface Timing {
-  /** How long a launcher may take between claiming an attempt and writing down what became of it. */
+  /** How long a launcher may take between claiming an attempt and writing down what became of it: see create-budget.ts. */
   readonly claimMs: number;
   /** How long an item taken from the ledger is ours to act on. */
   readonly workLeaseMs: number;
@@ -62,11 +64,10 @@ export interface Timing {
   readonly probeMs: number;
   readonly tallyMs: number;
   readonly partitionLeaseMs: number;
-  readonly createTimeoutMs: number;
 }
 
 export const TIMING: Timing = {
-  claimMs: 20_000,
+  claimMs: CREATE_BUDGET.claimMs,
   workLeaseMs: 15_000,
   pollMs: 1_000,
   lookMs: 15_000,
@@ -74,7 +75,6 @@ export const TIMING: Timing = {
   probeMs: 10_000,
   tallyMs: 120_000,
   partitionLeaseMs: 10_000,
-  createTimeoutMs: 12_000,
 };
 
 export interface Parts {

@@ -4,16 +4,15 @@
  * The bug this prevents: a group that looks well until its first Job needs the one permission that nobody gave.
  */
 import { DIAGNOSES, type Diagnosis, RESTRICTED } from "@longshore/contract/diagnosis.ts";
-import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Connection } from "../access/connection.ts";
-import { within } from "../request/deadline.ts";
 import { asList, asObject, member, saysMissing, text, wordsOf } from "../objects.ts";
 import { quotaRow } from "./quota.ts";
 import { type Need, needsOf, REFUSED, type RoleName } from "../permissions/rbac.ts";
 import { reach, type Reach } from "./reach.ts";
+import { type ClusterRequest, type Sending, sendInTime } from "../request/purpose.ts";
 import { told, type Unread } from "../request/read.ts";
 import { isUntrusted } from "../request/silence.ts";
-import type { ApiAnswer, ApiRequest, Transport } from "../transport.ts";
+import type { ApiAnswer } from "../transport.ts";
 
 export interface Row {
   readonly step: "network" | "version" | "clock" | "token" | "namespace" | "permissions" | "quota" | "create";
@@ -24,10 +23,8 @@ export interface Row {
   readonly hint?: string;
 }
 
-export interface PreflightOptions {
+export interface PreflightOptions extends Sending {
   readonly connection: Connection;
-  readonly transport: Pick<Transport, "send">;
-  readonly clock: Clock;
   readonly namespace: string;
   readonly role: RoleName;
   /** What an answer that was not hoped for means: the words in which the launcher would tell of it. */
@@ -38,7 +35,7 @@ export interface PreflightOptions {
 
 export type Explain = (to: "create" | "read", unread: Unread) => Pick<Diagnosis, "code" | "sentence" | "hint">;
 
-type Ask = (request: ApiRequest) => ReturnType<typeof told>;
+type Ask = (request: ClusterRequest) => ReturnType<typeof told>;
 type DiagnosisCode = keyof typeof DIAGNOSES;
 
 const TOKEN_SOON_MS = 14 * 86_400_000;
@@ -47,14 +44,14 @@ const TOKEN_SHORT_MS = 2 * 86_400_000;
 
 export async function preflight(options: PreflightOptions, signal: AbortSignal): Promise<readonly Row[]> {
   const { connection, transport, clock, namespace, role, manifest, explain } = options;
-  const ask: Ask = (request) => told(() => within(clock, 10_000, signal, (inner) => transport.send(request, inner)));
+  const ask: Ask = (request) => told(() => sendInTime({ transport, clock }, request, signal));
   const rows: Row[] = [];
 
   const way = await reach(connection.server, await connection.trust(), clock.now());
   rows.push(networkRow(way));
   if (way.kind === "failed") return rows;
 
-  const version = await ask({ method: "GET", path: "/version" });
+  const version = await ask({ purpose: "inquire", method: "GET", path: "/version" });
   rows.push(versionRow(version, role, explain));
   const token = tokenRow(connection, role, clock.now());
   if (token) rows.push(token);
@@ -64,18 +61,24 @@ export async function preflight(options: PreflightOptions, signal: AbortSignal):
   if (clockRow) rows.push(clockRow);
 
   if (role === "launcher")
-    rows.push(namespaceRow(await ask({ method: "GET", path: `/api/v1/namespaces/${namespace}` }), namespace, explain));
+    rows.push(
+      namespaceRow(await ask({ purpose: "inquire", method: "GET", path: `/api/v1/namespaces/${namespace}` }), namespace, explain),
+    );
   const permissions = await permissionsRow(ask, role, namespace);
   rows.push(permissions);
   if (permissions.detail === nothing(role, namespace)) return rows; // what follows would say it again
   if (role === "launcher") {
-    const quotas = await ask({ method: "GET", path: `/api/v1/namespaces/${namespace}/resourcequotas?limit=50` });
+    const quotas = await ask({
+      purpose: "inquire",
+      method: "GET",
+      path: `/api/v1/namespaces/${namespace}/resourcequotas?limit=50`,
+    });
     const list = quotas.kind === "told" && quotas.answer.status === 200 ? asList(quotas.answer.body) : undefined;
     if (list !== undefined && list.items.length > 0) rows.push(quotaRow(list.items));
   }
   if (manifest !== undefined && role === "launcher") {
     const path = `/apis/batch/v1/namespaces/${namespace}/jobs?dryRun=All&fieldManager=longshore`;
-    rows.push(createRow(await ask({ method: "POST", path, body: manifest }), explain));
+    rows.push(createRow(await ask({ purpose: "inquire", method: "POST", path, body: manifest }), explain));
   }
   return rows;
 }
@@ -255,7 +258,12 @@ async function isAllowed(
     kind: "SelfSubjectAccessReview",
     spec: { resourceAttributes: attributes },
   };
-  const result = await ask({ method: "POST", path: "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body });
+  const result = await ask({
+    purpose: "inquire",
+    method: "POST",
+    path: "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+    body,
+  });
   const allowed = result.kind === "told" ? member(member(result.answer.body, "status"), "allowed") : undefined;
   return typeof allowed === "boolean" ? allowed : undefined;
 }
