@@ -11,7 +11,9 @@ import type { EventType, RunEventType } from "@longshore/contract/event.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
 import type { Placer } from "@longshore/domain/group/group.ts";
+import type { RecordedHealth } from "@longshore/domain/group/view.ts";
 import type { Claiming } from "@longshore/domain/group/place-attempts.ts";
+import type { RecordedHealth } from "@longshore/domain/group/view.ts";
 import type { Intake } from "@longshore/domain/run/answer-command.ts";
 import type { Entry, Recorded } from "@longshore/domain/run/apply-inputs.ts";
 import type { Attempt, AttemptState, Run, RunOutcome, RunRecord, RunState } from "@longshore/domain/run/record.ts";
@@ -80,7 +82,7 @@ export interface Ledger extends AsyncDisposable {
     readonly sent?: readonly Sent[];
   }): Promise<readonly OutboxEvent[]>;
   sent(events: readonly Sent[]): Promise<void>;
-  /** Refusals: no run's story, so no order. */
+  /** Refusals, and how groups are: no run's story, so no order. */
   unsentNotices(most: number): Promise<readonly Notice[]>;
   sentNotices(ids: readonly string[]): Promise<void>;
 
@@ -91,6 +93,7 @@ export interface Ledger extends AsyncDisposable {
    */
   putGroups(groups: readonly GroupRow[]): Promise<void>;
   groups(): Promise<readonly GroupState[]>;
+  /** If its health or the code of its diagnosis changes, the event of that is written in the same transaction: once, whoever says it. */
   setGroup(name: GroupName, change: GroupChange): Promise<void>;
   /** Where GroupMoved was found: gives up what stands there, and trusts the namespace that the next probe finds. One transaction. */
   acceptGroup(name: GroupName): Promise<Accepted>;
@@ -165,6 +168,8 @@ export interface OutboxEvent {
 export interface Notice {
   readonly id: string;
   readonly tenant: TenantName;
+  /** Absent of refusals. */
+  readonly group: GroupName | undefined;
   readonly type: Exclude<EventType, RunEventType>;
   readonly data: object;
   readonly replyTo: string | undefined;
@@ -193,7 +198,7 @@ export type GroupChange = Partial<
   Pick<GroupState, "namespaceUid" | "health" | "diagnosis" | "paused" | "watchedAtMs" | "noRoom">
 > & { readonly served?: true };
 
-export interface GroupState extends GroupRow {
+export interface GroupState extends GroupRow, RecordedHealth {
   readonly paused: boolean;
   readonly slotsUsed: number;
   /** Of those: placed there, and not claimed yet. */
@@ -202,10 +207,7 @@ export interface GroupState extends GroupRow {
   readonly noRoom: { readonly untilMs: number; readonly diagnosis: Diagnosis } | undefined;
   /** When a launcher last had it in its groups file. */
   readonly servedAtMs: number | undefined;
-  readonly health: "unknown" | "healthy" | "unhealthy";
   readonly everHealthy: boolean;
-  readonly diagnosis: Diagnosis | undefined;
-  readonly namespaceUid: string | undefined;
   readonly watchedAtMs: number | undefined;
 }
 

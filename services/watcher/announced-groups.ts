@@ -21,10 +21,13 @@ import type { Learning } from "./parts.ts";
 import { type Heard, openRoster } from "./roster.ts";
 import { watchGroup } from "./watch-group.ts";
 
-/** While nobody answers: soon at first. */
+/** Pauses between asking for the groups while no launcher answers: short ones first. */
 const ASK_FIRST_MS = 1_000;
 const ASK_MOST_MS = 15_000;
-/** However often a cluster rejects what we have: all launchers answer, and all watchers hear it. */
+/**
+ * Asks at most this often, however often a cluster rejects its credential: each question makes every launcher answer every
+ * watcher.
+ */
 const ASK_REST_MS = 5_000;
 const SAID_MOST = 1_000;
 
@@ -33,7 +36,7 @@ export interface LearnedGroups {
   readonly state: () => PartState;
 }
 
-/** `open` is for tests, whose clusters are not reached over a network. */
+/** Tests give their own `open`, because their clusters are not reached over a network. */
 export function learnGroups(parts: Learning, seal: Seal, open = openAnnounced): LearnedGroups {
   const { clock, broker, installation, owner, log, metrics, pause } = parts;
   const roster = openRoster(installation, seal);
@@ -50,11 +53,11 @@ export function learnGroups(parts: Learning, seal: Seal, open = openAnnounced): 
       const it = roster.hear(body, clock.now());
       metrics.count("longshore_announcements_total", { outcome: it.outcome });
       note(it);
-      if (it.outcome === "taken") watching = watches.change(roster.groups()); // of 300 groups, 300 messages come and change nothing
+      if (it.outcome === "taken") watching = watches.change(roster.groups()); // 300 groups send 300 messages that change nothing
     }
   }
 
-  /** Counted each time, told once: whoever may publish at the broker could fill the log. */
+  /** Each refusal is counted, but logged once: anybody who may publish at the broker could fill the log. */
   function note({ outcome, group, message }: Heard): void {
     if (message === undefined) return;
     refusals.count += 1;
@@ -104,7 +107,7 @@ export function learnGroups(parts: Learning, seal: Seal, open = openAnnounced): 
     return { ready: missing.length === 0 || watching.length > 0, says };
   }
 
-  /** Of the broker. */
+  /** Only the broker's failures: a bug ends the program. */
   function passes(error: unknown, failures: number): boolean {
     if (!isTransient(error)) return false;
     log.warn("announcements cannot be heard yet", { failures, code: error.code, error: error.message });
@@ -134,9 +137,9 @@ export function learnGroups(parts: Learning, seal: Seal, open = openAnnounced): 
 }
 
 interface Watches {
-  /** Starts, renews and stops, until these groups are watched; returns their names. */
+  /** Starts, renews and stops watches until exactly these groups are watched. Returns their names. */
   change(groups: ReadonlyMap<GroupName, Access>): readonly GroupName[];
-  /** Resolves when all have come to rest. */
+  /** Resolves when all watches have ended. */
   ended(): Promise<void>;
 }
 

@@ -1,8 +1,10 @@
 /**
- * What a watcher knows of the Jobs of one group: what it last said of each, and what it saw last while that may still matter.
+ * The Jobs of one group, as their watcher remembers them: the facts last published of each, and its last view while that may
+ * still matter.
  *
- * The bug this prevents: memory that grows with every Job that ever ran, and with every field that a Job has. What was seen is
- * dropped once the end was told, all of it once the Job is gone, and what is not being worked on is packed: below 1 kB a Job.
+ * The bug this prevents: memory that grows with every Job that ever ran, and with every field of a Job. The view is dropped
+ * once the Job's end is published, the rest once the Job is gone, and entries that nobody works on are packed: below 1 kB a
+ * Job.
  */
 import type { Uid } from "@longshore/contract/ids.ts";
 import type { Said } from "@longshore/domain/watch/facts.ts";
@@ -13,42 +15,44 @@ export interface CachedJob {
   job: JobSeen | undefined;
   readonly pods: Map<Uid, PodSeen>;
   said: Said | undefined;
-  /** It left the watch or a listing: only an authoritative look may say what that means. */
+  /** The Job left the watch or a listing: only an authoritative look may say why. */
   vanished: boolean;
 }
 
-/** Nothing was seen or said of the Job itself, and nothing is left of its pods. */
+/** Nothing was seen or published of the Job itself, and no pod of it is left. */
 const isEmpty = ({ job, said, pods }: CachedJob): boolean => job === undefined && said === undefined && pods.size === 0;
 
 interface Packed extends Omit<CachedJob, "pods"> {
-  /** First, so that it can be seen from outside. */
+  /** The first field, so that `isAt` can read it without unpacking the rest. */
   readonly version: string;
   readonly pods: readonly PodSeen[];
 }
 
-/** Of a Job that is there; those of etcd are digits. */
+/** The resource version of a Job that is there; etcd's versions are digits. */
 const versionOf = ({ job, vanished }: CachedJob): string => (vanished ? "" : (job?.resourceVersion ?? ""));
 
 export interface JobCache {
   has(uid: Uid): boolean;
-  /** Changes what is known, from nothing where nothing is; what is empty afterwards is forgotten. */
+  /** Changes an entry, or makes one. An entry that is empty afterwards is forgotten. */
   change(uid: Uid, change: (known: CachedJob) => void): void;
-  /** Whether the Job was seen in just this version, and has not vanished since: cheap, for listings in which little is new. */
+  /**
+   * True if the Job was seen in exactly this version and has not vanished since. Cheap, for listings in which few Jobs are new.
+   */
   isAt(uid: Uid, resourceVersion: string): boolean;
-  /** To look at only: a change of this is lost. */
+  /** A copy to read: changes of it are lost. */
   peek(uid: Uid): Readonly<CachedJob> | undefined;
-  /** The same value for everyone, for work that takes its time, until `close`. */
+  /** Returns the same entry to every caller until `close`, for work that takes its time. */
   open(uid: Uid): CachedJob | undefined;
   close(uid: Uid): void;
   forget(uid: Uid): void;
-  /** When to consider it again though nothing changes; `undefined`: not by itself. */
+  /** When to consider the Job again though nothing changes. `undefined`: never by itself. */
   due(uid: Uid, atMs: number | undefined): void;
   dueUntil(nowMs: number): readonly Uid[];
   uids(): readonly Uid[];
   readonly size: number;
 }
 
-/** The words of a cluster, as opposed to those of a Job. */
+/** Fields whose values recur in a cluster, as opposed to those that each Job has of its own. */
 const RECURRING = new Set(
   ["namespace", "installation", "group", "step", "image", "imageId", "node", "memoryLimit"].concat([
     "phase",
@@ -60,20 +64,20 @@ const RECURRING = new Set(
   ]),
 );
 
-/** What changed last changes again soon: so many stay unpacked. */
+/** This many entries stay unpacked: a Job that changed last changes again soon. */
 const RECENT_MOST = 128;
 
 export function openJobCache(): JobCache {
   const packed = new Map<Uid, string>();
   const recent = new Map<Uid, CachedJob>(); // the oldest first
-  const opened = new Set<Uid>(); // of those
+  const opened = new Set<Uid>(); // of the due ones
   const dueAt = new Map<Uid, number>();
   const packing = openPacking({ recurring: RECURRING });
 
   function unpacked(uid: Uid): CachedJob | undefined {
     const text = packed.get(uid);
     if (text === undefined) return undefined;
-    // It was packed below, from what its type says.
+    // The entry was packed below from a value of this type.
     const { job, pods, said, vanished } = packing.unpack(text) as Packed;
     return { job, said, vanished, pods: new Map(pods.map((it) => [it.uid, it])) };
   }

@@ -1,7 +1,8 @@
 /**
- * The log tails of ends, each read when its pod is over: a second or more before the Job says so, and a node away.
+ * The log tails of ended Jobs. Each is read when its pod ends: a second or more before the Job says so.
  *
- * The failures this prevents: an end that waits for a log, and one that is told without it because its pod went first.
+ * The failures this prevents: an end that waits for its log, and an end that is published without a log because its pod was
+ * removed first.
  */
 import type { LogTail } from "@longshore/contract/fact.ts";
 import type { Uid } from "@longshore/contract/ids.ts";
@@ -9,13 +10,16 @@ import type { LogWanted } from "@longshore/domain/watch/facts.ts";
 import { logOf } from "./read-evidence.ts";
 import type { Watched } from "./parts.ts";
 
-/** Job controllers are seldom further behind than this, and then the log is read when it is wanted. 1 MB. */
+/**
+ * Logs that are kept for Jobs whose end is not known yet, 1 MB in all. If a Job controller is further behind, the log is read
+ * when it is wanted.
+ */
 const KEPT_MOST = 64;
 
 export interface Logs {
-  /** Does nothing where that was tried before. */
+  /** Reads the log of this pod, unless that was tried before. */
   readEarly(uid: Uid, wanted: LogWanted, signal: AbortSignal): Promise<void>;
-  /** What was read early, else read now. Without `wanted` no pod is left to read from. */
+  /** Returns the log that was read early, else reads it now. Without `wanted`, no pod is left to read from. */
   ofEnd(uid: Uid, wanted: LogWanted | undefined, signal: AbortSignal): Promise<LogTail | undefined>;
 }
 

@@ -1,10 +1,12 @@
 /**
- * The watcher: sees what the Jobs of each group do, and says so to the launcher. It reads clusters and writes nothing there.
+ * The watcher: sees what the Jobs of each group do, and publishes it to the launcher. It reads clusters and writes nothing
+ * there.
  *
  *   cluster A ──▶ watch-group ─┐
  *   cluster B ──▶ watch-group ─┴─▶ facts
  *
- * Its groups stand in a file, or launchers announce them (announced-groups.ts). It needs no database. What it said is remembered only here, and said again after a restart: the launcher knows repeats.
+ * Its groups stand in a file, or launchers announce them (announced-groups.ts). It needs no database. It remembers only in
+ * memory which facts it published, and publishes them again after a restart: the launcher recognises repeats.
  */
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";

@@ -1,13 +1,14 @@
 /**
- * Values into short strings and back: the shape once for all that have it, words that recur once for all, the rest as text.
+ * Packs values into short strings and back: the shape is kept once for all values that have it, recurring words once for all,
+ * and only the rest as text.
  *
- * The bug this prevents: a watcher whose memory is the size of its cluster. Of 2.5 kB that a Job and its pod take as objects
- * about 400 bytes are its own; the names of fields, of images and of nodes are everybody's.
+ * The bug this prevents: a watcher whose memory is the size of its cluster. A Job and its pod take 2.5 kB as objects, of which
+ * about 400 bytes are their own: the names of fields, images and nodes recur.
  */
 export interface Packing {
   pack(value: object): string;
   unpack(text: string): unknown;
-  /** Whether the first text in it is this one, as far as that can be seen without unpacking it. */
+  /** True if the first text in the packed value is this one, as far as that shows without unpacking. */
   begins(text: string, value: string): boolean;
 }
 
@@ -19,7 +20,7 @@ export interface PackingOptions {
 }
 
 const END = "\u0001";
-/** Longer ones hardly recur, and a dictionary must not keep them for ever. */
+/** Longer words seldom recur, and the dictionary never forgets a word. */
 const WORD_CHARS_MOST = 512;
 
 export function openPacking({ recurring, shapesMost = 1_000, wordsMost = 10_000 }: PackingOptions): Packing {
@@ -36,7 +37,7 @@ export function openPacking({ recurring, shapesMost = 1_000, wordsMost = 10_000 
       shapeNumbers.set(outline, shape);
     }
     if (shape === undefined || leaves.some((it) => it.includes(END))) return `j${JSON.stringify(value)}`;
-    // Joined at once: of strings put together by and by the parts are kept as well.
+    // Joined at once: a string that is built piece by piece keeps its pieces in memory.
     leaves.unshift(String(shape));
     return leaves.join(END);
   }
@@ -101,7 +102,7 @@ function filled(shape: Shape, from: { readonly leaves: readonly unknown[]; at: n
 
 type LeafOf = (value: unknown, field: string, before: Map<string, number>, at: number) => string;
 
-/** The outline is the same for two values exactly where their shapes are. */
+/** Two values have the same outline exactly if they have the same shape. */
 function flattened(value: object, leafOf: LeafOf): { readonly outline: string; readonly leaves: string[] } {
   const leaves: string[] = [];
   const before = new Map<string, number>();

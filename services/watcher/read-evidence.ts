@@ -1,10 +1,12 @@
-/** What a fact needs besides what is watched: log tails, Events, and an authoritative look. None of it may hold up an outcome. */
+/**
+ * Reads what a fact needs besides the watch: log tails, Events, and an authoritative look. None of them may hold up an outcome.
+ */
 import type { LogTail } from "@longshore/contract/fact.ts";
 import type { Want } from "@longshore/domain/watch/facts.ts";
 import { type EventSeen, type JobSeen, type PodSeen, seeEvent, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
 import type { Watched } from "./parts.ts";
 
-/** Of the 64 KiB that are read, so much goes into a message. */
+/** This much of the 64 KiB that are read goes into a message. */
 const TAIL_IN_FACT = 16 * 1024;
 
 export async function logOf(
@@ -30,7 +32,7 @@ export async function eventsOf(
   return listed.kind === "listed" ? listed.items.flatMap((it) => seeEvent(it) ?? []) : [];
 }
 
-/** The Job of that name and its pods, as the API server itself says; "unseen" where it did not say. */
+/** The Job of that name and its pods, as the API server itself says. "unseen": the API server did not say. */
 export async function lookAt(
   cluster: Watched,
   name: string,

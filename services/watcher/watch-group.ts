@@ -1,16 +1,16 @@
 /**
- * One group: follows its Jobs and pods, and tells what they do.
+ * One group: follows its Jobs and pods, and publishes what they do.
  *
  *   follow Jobs ─┐
- *                ├─▶ known of each Job ─▶ consider: what is there to say? ─▶ tell (broker) ─▶ remember that it was said
- *   follow pods ─┘         ▲                    │
- *        due: repeats ─────┘                    └─▶ read a log, Events, or look at the API server itself
+ *                ├─▶ job cache ─▶ consider: is there a fact? ─▶ publish (broker) ─▶ remember that it was published
+ *   follow pods ─┘      ▲                │
+ *        due: repeats ──┘                └─▶ read a log, Events, or look at the API server itself
  *
- * It decides nothing: what to say is domain/watch/facts, and what it means is the launcher's. What was said is remembered
- * only after the broker confirmed it, so that dying anywhere means saying it again.
+ * It decides nothing: domain/watch/facts.ts says which facts there are, and the launcher says what they mean. A fact is
+ * remembered as published only after the broker confirmed it, so a process that dies at any line publishes it again.
  */
 import type { Uid } from "@longshore/contract/ids.ts";
-import { afterGet, facts, type Telling, withLog } from "@longshore/domain/watch/facts.ts";
+import { afterGet, type FactDraft, facts, type Said, type Telling, withLog } from "@longshore/domain/watch/facts.ts";
 import { selectorOf } from "@longshore/domain/run/marks.ts";
 import { finishedCondition, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
 import type { Change } from "@longshore/kubernetes/follow/follow.ts";
@@ -21,9 +21,9 @@ import type { Parts, Watched } from "./parts.ts";
 import { openLogs } from "./log-tails.ts";
 import { factPublisher } from "./publish-facts.ts";
 
-/** Jobs that are being considered at the same time, each perhaps waiting for a log or for the broker. */
+/** Jobs that are considered at the same time; each may wait for a log or for the broker. */
 const CONSIDERED_MOST = 32;
-/** So long an end waits for its pods to be read: without their exit code it is told as one that nobody can explain. */
+/** An ended Job waits this long for its pods to be read: without their exit code nobody can explain the end. */
 const EVIDENCE_WITHIN_MS = 60_000;
 
 export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watched, signal: AbortSignal): Promise<void> {
@@ -37,14 +37,14 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
   const busy = new Set<Uid>();
   const unread = new Map<Uid, number>(); // since when the pods of an ended Job could not be read
   const failed = new AbortController();
-  const synced = wakeUp(clock); // the first heartbeat does not wait for its turn: a group nobody watches is bad news
+  const synced = wakeUp(clock); // the first heartbeat does not wait for its turn, because an unwatched group is told of after 45 s
 
   await together(AbortSignal.any([signal, failed.signal]), {
     jobs: (signal) => followJobs(signal),
     pods: (signal) => followPods(signal),
     due: (signal) => every({ clock, ms: timing.dueMs, signal }, async () => lookForDue()),
     heartbeat: (signal) => every({ clock, ms: timing.heartbeatMs, signal, wakeUp: synced }, () => beat(signal)),
-    // Not only with the heartbeat: that one stands still while the broker is away.
+    // Not only with the heartbeat, which stands still while the broker is away.
     measure: (signal) => every({ clock, ms: timing.heartbeatMs, signal }, async () => void measure()),
   });
   failed.signal.throwIfAborted();
@@ -59,7 +59,7 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
         const uid = seenJob(change.object);
         if (uid !== undefined && change.listed) listed.add(uid);
       }
-      // Whatever a whole listing does not show has left in a gap of the watch.
+      // A Job that a whole listing does not show was removed during a gap of the watch.
       else if (change.kind === "listed") {
         for (const uid of cache.uids()) if (!listed.has(uid)) vanished(uid);
         listed = new Set();
@@ -84,7 +84,7 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
         }
         if (change.kind === "gone") cache.change(pod.jobUid, ({ pods }) => void pods.delete(pod.uid));
         else cache.change(pod.jobUid, ({ pods }) => void pods.set(pod.uid, pod));
-        // Pods outlive their Job on the watch: what only they brought back into the cache would stay there for ever.
+        // A watch still shows pods after their Job is gone. An entry made for such a pod would never be removed.
         if (cache.has(pod.jobUid)) consider(pod.jobUid);
       }
     }
@@ -93,7 +93,7 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
   function seenJob(object: unknown): Uid | undefined {
     const job = seeJob(object);
     if (job === undefined) return undefined;
-    // A listing shows 50,000 Jobs anew of which ten have changed.
+    // A listing shows 50,000 Jobs anew, of which ten have changed.
     if (cache.isAt(job.uid, job.resourceVersion)) return job.uid;
     cache.change(job.uid, (known) => {
       known.job = job;
@@ -105,7 +105,7 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
 
   function vanished(uid: Uid | undefined): void {
     const known = uid === undefined ? undefined : cache.peek(uid);
-    // Of some only a pod was seen.
+    // Of some Jobs only a pod was seen.
     if (uid === undefined || (known?.job === undefined && known?.said === undefined)) return;
     cache.change(uid, (known) => void (known.vanished = true));
     consider(uid);
@@ -113,7 +113,7 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
 
   async function dropPods(listed: ReadonlySet<Uid>, signal: AbortSignal): Promise<void> {
     for (const [at, uid] of cache.uids().entries()) {
-      // Others are to have their turn while 50,000 are gone through.
+      // Lets other work run while 50,000 Jobs are gone through.
       if (at % 500 === 499) await clock.sleep(0, signal);
       const left = [...(cache.peek(uid)?.pods.keys() ?? [])].filter((pod) => !listed.has(pod));
       if (left.length > 0) cache.change(uid, ({ pods }) => left.forEach((pod) => pods.delete(pod)));
@@ -131,7 +131,7 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
 
   function startConsidering(): void {
     for (const uid of waiting) {
-      if (busy.size >= CONSIDERED_MOST || fresh.pods === undefined) return; // before the pods are listed, an end would be told without its evidence
+      if (busy.size >= CONSIDERED_MOST || fresh.pods === undefined) return; // before the pods are listed, an end would be published without its evidence
       if (busy.has(uid)) continue;
       waiting.delete(uid);
       busy.add(uid);
@@ -159,12 +159,21 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
     for (const draft of telling.facts) {
       const fact = log === undefined ? draft : withLog(draft, log);
       if ((await tell(fact.type, fact.data, signal)) === "stopped") return;
+      logFailure(fact, known.said);
     }
     known.said = telling.said;
     if (telling.early !== undefined) await logs.readEarly(uid, telling.early, signal);
     cache.due(uid, telling.dueMs);
     if (known.vanished && telling.said === undefined) cache.forget(uid);
-    if (known.job !== undefined && finishedCondition(known.job)) known.pods.clear(); // the end is told: a repeat reads them again
+    if (known.job !== undefined && finishedCondition(known.job)) known.pods.clear(); // the end is published: a repeat reads the pods again
+  }
+
+  /** One line for monitoring, also where the launcher is away. An end is told again until its hold is off; this is not. */
+  function logFailure({ type, data }: FactDraft, before: Said | undefined): void {
+    if (type !== "job.ended" || data.condition === "Complete" || before?.standing?.what === "Failed") return;
+    const { run, step, attempt, group } = data.about;
+    const { code, sentence } = data.evidence.diagnosis ?? {};
+    log.warn("run.failed", { run, step, attempt, group, code, sentence });
   }
 
   async function whatToSay(known: CachedJob, signal: AbortSignal): Promise<Telling | "later"> {
@@ -179,7 +188,7 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
     const telling = facts(known.said, { job, pods }, clock.now());
     if (telling.want?.kind === "events")
       return facts(known.said, { job, pods, events: await eventsOf(cluster, telling.want, signal) }, clock.now());
-    // The Job's end may overtake its pods' on the way here, and repeats come after their pods were forgotten.
+    // A Job's end may arrive before its pods' end, and repeats come after the pods were forgotten.
     const complete = pods.some((pod) => pod.containers.some(({ terminated }) => terminated !== undefined));
     if (telling.facts.length === 0 || complete || finishedCondition(job) === undefined) return telling;
     const read = await podsOf(cluster, job.uid, signal);
@@ -207,7 +216,7 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
         startConsidering();
         synced.wake();
       }
-      // What a listing shows while it goes on is fresh; what it has not shown yet is as old as before.
+      // A Job that the running listing has shown is fresh; one that it has not shown yet is as old as before.
     } else if (fresh[kind] !== undefined && !(change.kind === "seen" && change.listed)) fresh[kind] = clock.now();
   }
 

@@ -37,7 +37,7 @@ const cases: readonly Case[] = [
     name: "a Job that was created is live, and its group takes writes",
     answer: { kind: "created", uid: Uid.parse("uid"), resourceVersion: "7" },
     want: { kind: "created", claimNo: 3, uid: "uid", rv: "7", adopted: false },
-    news: { kind: "takesWrites" },
+    news: { kind: "writeTaken" },
   },
   {
     name: "no answer leaves the create in doubt, and says nothing of its group",
@@ -66,13 +66,13 @@ const cases: readonly Case[] = [
     name: "a token that is not accepted makes its group unhealthy",
     answer: answered(401, {}),
     want: { kind: "deferred", retryAtMs: NOW + 5 * SECOND, diagnosis: { code: "AuthRejected" } },
-    news: { kind: "refusesWrites", diagnosis: { code: "AuthRejected" } },
+    news: { kind: "writeRefused", diagnosis: { code: "AuthRejected" } },
   },
   {
     name: "a namespace that is gone makes its group unhealthy",
     answer: answered(404, status("NotFound", 'namespaces "jobs" not found', { details: { kind: "namespaces" } })),
     want: { kind: "deferred", diagnosis: { code: "NamespaceTerminating" } },
-    news: { kind: "refusesWrites" },
+    news: { kind: "writeRefused" },
   },
   {
     name: "a full quota is full for everybody",

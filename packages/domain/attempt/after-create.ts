@@ -8,6 +8,7 @@ import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { GroupName, Uid } from "@longshore/contract/ids.ts";
 import { type Answer, classifyCreate } from "../diagnosis/replies.ts";
 import { diagnoseTransport } from "../diagnosis/transport.ts";
+import type { GroupInputOf } from "../group/input.ts";
 import type { AttemptInput } from "./input.ts";
 
 export type CreateAnswer =
@@ -28,9 +29,8 @@ export interface Creating {
 }
 
 export type GroupNews =
-  | { readonly kind: "takesWrites" }
-  /** Every other run would meet the same refusal. */
-  | { readonly kind: "refusesWrites"; readonly diagnosis: Diagnosis }
+  /** A refusal that every other run would meet is the group's. */
+  | GroupInputOf<"writeTaken" | "writeRefused">
   /** It has too much to do, or we hold back for its sake. Its health stays what it was. */
   | { readonly kind: "quiet"; readonly forMs: number; readonly why: string }
   /** A quota that counts Jobs is full for everybody. */
@@ -49,7 +49,7 @@ export function afterCreate(answer: CreateAnswer, { claimNo, group, namespace, n
       return {
         kind: "input",
         input: { kind: "created", claimNo, uid, rv, group, adopted: false },
-        news: { kind: "takesWrites" },
+        news: { kind: "writeTaken" },
       };
     }
     case "unanswered":
@@ -87,6 +87,6 @@ function newsOf(
   { unhealthy, diagnosis }: { readonly unhealthy: boolean; readonly diagnosis: Diagnosis },
   untilMs: number,
 ): GroupNews | undefined {
-  if (unhealthy) return { kind: "refusesWrites", diagnosis };
+  if (unhealthy) return { kind: "writeRefused", diagnosis };
   return diagnosis.code === "QuotaExceeded" ? { kind: "noRoom", untilMs, diagnosis } : undefined;
 }

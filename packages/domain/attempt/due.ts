@@ -1,4 +1,4 @@
-/** When a live attempt must be looked at, and which timer is due then. */
+/** The timers of a live attempt: when to look at it next, and which timer is due then. */
 import { startDueMs, waitsForRoom } from "./expiry.ts";
 import type { Attempt, Limits } from "../run/record.ts";
 
@@ -7,11 +7,11 @@ export function liveDueMs({ started, notes }: Attempt, limits: Limits): number {
   if (started === "yes") return (notes.startedAtMs ?? createdAtMs) + limits.deadlineMs;
   const { waitUntilMs, stall, stalledAtMs } = notes;
   const giveUpMs = startDueMs({ createdAtMs, waitUntilMs, stall, stalledAtMs, limits });
-  // By then another group may have a node for it.
+  // After this time another group may have a node for it.
   return stall?.code === "Unschedulable" ? Math.min(giveUpMs, createdAtMs + limits.startWithinMs) : giveUpMs;
 }
 
-/** The timer that is due now for a live attempt, if any: what the expire loop applies after it has looked. */
+/** Returns the timer of a live attempt that is due now, if any. The expire loop applies it after it has looked. */
 export function timerOf(
   attempt: Attempt,
   limits: Limits,

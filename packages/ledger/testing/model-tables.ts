@@ -40,6 +40,8 @@ export interface Tables {
   readonly suspects: Map<string, { readonly n: number; readonly atMs: number }>;
   readonly listeners: Listeners;
   nextKey: number;
+  /** Changes of groups' health that were told. */
+  healthChanges: number;
 }
 
 export const emptyTables = (): Tables => ({
@@ -52,6 +54,7 @@ export const emptyTables = (): Tables => ({
   suspects: new Map(),
   listeners: new Set(),
   nextKey: 1,
+  healthChanges: 0,
 });
 
 export interface Located {

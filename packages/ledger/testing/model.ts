@@ -91,7 +91,7 @@ function connected(
     due: (groups) => call("due", () => dueWork(tables, groups, clock.now())),
     ...strayCalls(tables, clock, call),
     ...outboxCalls(tables, clock, call),
-    ...groupCalls(tables, at, clock, call),
+    ...groupCalls(tables, installation, at, clock, call),
     ...peopleCalls(tables, clock, call),
     prune: (most) => call("prune", () => prune(tables, most, clock.now())),
     changes: (signal) => {
@@ -131,7 +131,7 @@ function admitOne(tables: its.Tables, intake: Intake, at: Advancing): Admitted {
     case "refuse": {
       const { problems } = answer;
       const data = refusalOf(intake, problems);
-      const notice = { id: name, tenant, type: "command.refused", data, replyTo, atMs: at.nowMs } as const;
+      const notice = { id: name, tenant, group: undefined, type: "command.refused", data, replyTo, atMs: at.nowMs } as const;
       if (!tables.notices.has(name)) tables.notices.set(name, { notice, sentAtMs: undefined });
       its.announce(tables, ["notices"]);
       return { kind: "refused", problems };

@@ -1,17 +1,17 @@
 /**
- * What the cluster will do later, by key, over one clock.
+ * The cluster's plans for later, by key, over one clock.
  *
- * The bugs this prevents: a forgotten timer that acts on an object which was replaced meanwhile (a key holds one
- * entry, so asking again replaces it), and an order that depends on the machine: what is due at the same
- * millisecond happens in the order in which it was asked for.
+ * The bugs this prevents: a forgotten timer that acts on an object which was replaced meanwhile (a key has one entry, so a new
+ * plan replaces it), and an order that depends on the machine: plans for the same millisecond run in the order in which they
+ * were made.
  */
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { popTimed, pushTimed } from "@longshore/runtime/soonest.ts";
 
 export interface Agenda {
-  /** Keeps the earlier of the two when the key is already there. */
+  /** Keeps the earlier of the two if the key has an entry. */
   soon(key: string, inMs: number, work: () => void): void;
-  /** Replaces what the key holds. */
+  /** Replaces the key's entry. */
   at(key: string, whenMs: number, work: () => void): void;
   cancel(key: string): void;
   stop(): void;
@@ -24,7 +24,7 @@ interface Entry {
   readonly work: () => void;
 }
 
-/** A timer of the host takes at most 2^31 ms; longer waits are taken in parts. */
+/** A timer of the machine takes at most 2^31 ms; a longer wait is split. */
 const LONGEST_SLEEP_MS = 3_600_000;
 
 export function createAgenda(clock: Clock): Agenda {
@@ -44,7 +44,7 @@ export function createAgenda(clock: Clock): Agenda {
     if (!running && whenMs < sleepsUntilMs) rest();
   }
 
-  /** Sleeps until the next entry is due; a nearer one that comes meanwhile starts a new sleep. */
+  /** Sleeps until the next entry is due; an earlier entry that comes meanwhile starts a new sleep. */
   function rest(): void {
     callOff();
     sleepsUntilMs = Number.POSITIVE_INFINITY;
@@ -62,7 +62,7 @@ export function createAgenda(clock: Clock): Agenda {
   function runDue(): void {
     running = true;
     const now = clock.now();
-    // Only what stood here when we woke: work that asks for "now" again takes its turn after the others' I/O.
+    // Runs only the entries that stood here when we woke: an entry for "now" takes its turn after the others' I/O.
     const most = heap.length;
     try {
       for (let n = 0; n < most; n++) {

@@ -1,8 +1,8 @@
 /**
  * Garbage collection, TTL and the end of namespaces.
  *
- * The bug this prevents: a cluster that cleans up more than a real one. What a hold keeps, keeps its dependents too,
- * unless its deletion was a foreground one; a namespace waits for every hold in it.
+ * The bug this prevents: a cluster that cleans up more than a real one. A held object keeps its dependents too, unless it was
+ * deleted in the foreground; a namespace waits for every hold in it.
  */
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Agenda } from "./agenda.ts";
@@ -30,8 +30,8 @@ export interface CollectorParts {
   readonly agenda: Agenda;
   readonly delays: Delays;
   /**
-   * How a namespace is emptied. Since 1.33 the pods go first and the rest when they are gone, so that a Job which lives on
-   * meanwhile may count its pods as failed; before, a Job could go before its pods did.
+   * The order in which a namespace is emptied. Since 1.33 the pods go first and the rest after them, so that a Job that lives
+   * on meanwhile may count its pods as failed; before, a Job could go before its pods did.
    */
   readonly emptying?: "pods first" | "all at once";
 }
@@ -70,7 +70,7 @@ export function startCollector({ store, clock, agenda, delays, emptying = "pods 
     else if (holds(object, FOREGROUND)) foreground(resource, object);
   }
 
-  /** The owner is gone: what has no other owner left goes too. */
+  /** The owner is gone, so dependents without another owner go too. */
   function abandon(uid: string): void {
     for (const { resource, object } of store.dependents(uid)) {
       const owned = (object.metadata.ownerReferences ?? []).some((it) => store.exists(it.uid) !== undefined);
@@ -138,7 +138,7 @@ const messages = (namespace: ApiObject): string => {
   return JSON.stringify((conditions ?? []).map((it) => it.message));
 };
 
-/** What the namespace still waits for, in the words of the namespace controller. */
+/** Names the objects that the namespace still waits for, in the words of the namespace controller. */
 function remaining(left: readonly ApiObject[], nowMs: number) {
   const holders = new Map<string, number>();
   for (const it of left) for (const name of it.metadata.finalizers ?? []) holders.set(name, (holders.get(name) ?? 0) + 1);

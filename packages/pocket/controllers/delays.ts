@@ -1,10 +1,10 @@
-/** How long each part of the cluster takes: one number, or a range from which the clock's chance picks. */
+/** The time that each part of the cluster takes: one number, or a range from which the clock's chance picks. */
 import type { Clock } from "@longshore/runtime/clock.ts";
 
 export type Delay = number | readonly [from: number, to: number];
 
 export interface Delays {
-  /** A request on its way in, and its answer on its way back. */
+  /** A request on its way in, or its answer on its way back. */
   readonly requestMs: Delay;
   readonly answerMs: Delay;
   /** How late a watch tells each change. */

@@ -1,7 +1,7 @@
 /**
- * Events that the controllers leave on what they act on: the only place where some refusals are told at all.
+ * Events that the controllers leave on objects. Some refusals are told in no other place.
  *
- * Bounded: a Job that cannot make its pods leaves one event for each try, with another pod's name in each.
+ * Their number is bounded: a Job that cannot make its pods leaves one Event for each try, each with another pod's name.
  */
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { type ApiObject, isDeleting, timestamp } from "../objects.ts";

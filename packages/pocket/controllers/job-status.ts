@@ -1,6 +1,6 @@
 /**
- * The Job controller's arithmetic: how many pods there are, how many it wants, whether the Job is over, and what its
- * status says then. Pure, so that the order of the controller's writes is all that jobs.ts has to get right.
+ * The Job controller's arithmetic: how many pods a Job has, how many it wants, whether it is over, and what its status says
+ * then. Pure, so that jobs.ts only has to get the order of the writes right.
  */
 import {
   type Condition,
@@ -35,13 +35,13 @@ export interface Now {
 
 export interface Tally {
   readonly active: readonly PodObject[];
-  /** Those that are newly counted as failed. */
+  /** Pods that this turn counts as failed for the first time. */
   readonly failed: readonly PodObject[];
   readonly succeededCount: number;
   readonly failedCount: number;
   readonly lastFailureMs: number;
   readonly wanted: number;
-  /** The indexes to make pods for; `undefined` stands for a pod without one. */
+  /** The indexes to make pods for; `undefined` stands for a pod without an index. */
   readonly missing: readonly (number | undefined)[];
   status(job: JobObject, now: Now): JobStatus;
 }
@@ -93,7 +93,7 @@ function failedAtMs(pod: PodObject): number {
   return at === undefined ? 0 : Date.parse(at);
 }
 
-/** In the controller's order: what it decided before, then failure, then success. */
+/** In the controller's order: its earlier decision, then failure, then success. */
 export function conclude(job: JobObject, tally: Tally, startTime: string | undefined, nowMs: number): Verdict | undefined {
   const { spec } = job;
   const met = conditionTrue(job, "SuccessCriteriaMet");

@@ -46,7 +46,7 @@ const REFUSED_FIRST_MS = 1_000;
 
 export function startJobController(parts: JobControllerParts): () => void {
   const { store, clock, agenda, delays } = parts;
-  /** How often in a row the pods of a Job were refused. */
+  /** How often in a row admission refused the pods of a Job. */
   const refused = new Map<string, number>();
 
   function hear(change: Change): void {
@@ -77,7 +77,7 @@ export function startJobController(parts: JobControllerParts): () => void {
     }
   }
 
-  /** A pod whose Job is gone, or that was orphaned: nobody will count it. */
+  /** A pod whose Job is gone, or an orphan: no Job will count it. */
   function letGo(podUid: string): void {
     const pod = store.exists(podUid);
     if (pod !== undefined && holds(pod, TRACKING)) store.replace("pods", withoutFinalizer(pod, TRACKING));
@@ -92,13 +92,14 @@ export function startJobController(parts: JobControllerParts): () => void {
       return;
     }
     const nowMs = clock.now();
-    // A suspended Job keeps its start. One that is resumed starts anew, unless its old deadline passed meanwhile: judged first.
+    // A suspended Job keeps its start. A resumed Job starts anew, unless its old deadline passed meanwhile, which is judged
+    // first.
     const resumed = !job.spec.suspend && conditionTrue(job, "Suspended") !== undefined;
     const tally = countPods(job, pods);
     const verdict = conclude(job, tally, job.status.startTime, nowMs);
     const standing = resumed && verdict === undefined ? undefined : job.status.startTime;
     const startTime = standing ?? (job.spec.suspend ? undefined : timestamp(nowMs));
-    // What still runs when a Job fails counts as failed with it.
+    // Pods that still run when a Job fails count as failed with it.
     const lost = verdict?.type === "Failed" && conditionTrue(job, "FailureTarget") === undefined ? tally.active.length : 0;
     const write = (final: boolean): void =>
       writeStatus(uid, tally.status(job, { ...podsNow(uid), startTime, verdict, final, lost, nowMs }));

@@ -63,7 +63,7 @@ export function startNodes({ store, clock, agenda, kubelet, delays }: NodeParts)
     else if (!finishedPhase(pod)) agenda.soon(`give-up:${uid}`, pick(delays.podCollectorMs, clock), () => giveUp(uid));
   }
 
-  /** No node ever had it: the cluster's own collector says that it failed, so that its Job can count it. */
+  /** No node ever had the pod: the cluster's own collector marks it as failed, so that its Job can count it. */
   function giveUp(uid: string): void {
     const pod = current(uid);
     if (pod === undefined) return;
@@ -96,7 +96,7 @@ export function startNodes({ store, clock, agenda, kubelet, delays }: NodeParts)
     const spec = node === undefined ? pod.spec : { ...pod.spec, nodeName: node };
     write({ ...pod, spec, status: statusOf(pod, containers, phase, clock.now()) });
     const after = current(uid);
-    // The kubelet takes its pod away when the containers are gone; a finalizer may still keep the object.
+    // The kubelet removes its pod when the containers are gone; a finalizer may still keep the object.
     if (after !== undefined && isDeleting(after)) deleteObject(store, "pods", after, { graceSeconds: 0 }, clock.now());
   }
 
@@ -120,8 +120,8 @@ export function startNodes({ store, clock, agenda, kubelet, delays }: NodeParts)
       isDeleting(pod) &&
       pod.metadata.deletionGracePeriodSeconds !== change.before?.metadata.deletionGracePeriodSeconds
     ) {
-      // Later, not here: whoever hears of a change must not make another before all have heard of this one.
-      // And not at once: a kubelet hears of a deletion after others do.
+      // Acts later, not here: a listener must not change an object before all listeners have heard of this change. It also acts
+      // later than at once, because a kubelet hears of a deletion after others do.
       agenda.soon(`stop:${uid}`, pod.spec.nodeName === undefined ? 0 : pick(delays.noticeMs, clock), () => stop(uid));
     }
   }
@@ -168,7 +168,7 @@ function statusOf(pod: PodObject, containers: readonly ContainerReport[], final:
       condition("Initialized", initialized),
       condition("ContainersReady", ready),
       condition("Ready", ready),
-      // What others said of the pod (an eviction, a preemption) stays.
+      // Conditions that others wrote on the pod (an eviction, a preemption) stay.
       ...(pod.status.conditions ?? []).filter((it) => it.type === "DisruptionTarget"),
     ],
     startTime: pod.status.startTime ?? timestamp(nowMs),

@@ -1,9 +1,9 @@
 /**
- * Quotas: what admission charges, and the controller that counts again.
+ * Quotas: the charge at admission, and the controller that counts again.
  *
- * The bug this prevents: a product that believes what a quota says. A real one is charged before the name is looked at,
- * so each POST of a name that is taken costs room that nobody uses; the room comes back when something of that kind is
- * deleted, or at the next count, five minutes later. What is deleted gives its room back a little later, not at once.
+ * The bug this prevents: a product that believes a quota's numbers. A real quota is charged before the name is looked at, so
+ * each POST of a name that is taken costs room that nobody uses. That room comes back when an object of that kind is deleted,
+ * or at the next count, five minutes later. A deleted object gives its room back a little later, not at once.
  */
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Agenda } from "./agenda.ts";
@@ -70,13 +70,13 @@ export function startQuotas({ store, clock, agenda, delays }: QuotaParts): () =>
 }
 
 export interface Charge {
-  /** Why the object is refused, in the words of admission. */
+  /** The reason why the object is refused, in the words of admission. */
   readonly refused: string | undefined;
-  /** Books it; what is refused or only tried is not booked. */
+  /** Charges the quotas. A refused object or a dry run charges nothing. */
   book(): void;
 }
 
-/** What the quotas in force say of one more object, by their own book and not by what is there. */
+/** Judges one more object by the quotas' own counts, not by the objects that are there. */
 export function charge(store: Store, resource: Resource, namespace: string, object: ApiObject): Charge {
   const changes: ApiObject[] = [];
   for (const quota of store.list("resourcequotas", namespace)) {
@@ -105,7 +105,7 @@ export function charge(store: Store, resource: Resource, namespace: string, obje
 
 const hardOf = (quota: ApiObject): Fields => (isFields(quota.spec) && isFields(quota.spec["hard"]) ? quota.spec["hard"] : {});
 
-/** Pods that ended count no more; Jobs count as long as they are there, held or not. */
+/** Ended pods do not count; Jobs count as long as they are there, held or not. */
 const counts = (resource: Resource, object: ApiObject): boolean =>
   resource !== "pods" || !["Succeeded", "Failed"].includes((object as PodObject).status.phase);
 
@@ -131,7 +131,7 @@ function needOf(resource: Resource, what: string): Need | undefined {
 
 const containersOf = (object: ApiObject): readonly Container[] => (object.spec as PodSpec).containers;
 
-/** What is not requested is as much as the limit. */
+/** A request that is not given is as large as the limit. */
 function stated({ resources }: Container, { of, name }: Need): number {
   return quantity(
     (of === "requests" ? (resources?.requests?.[name] ?? resources?.limits?.[name]) : resources?.limits?.[name]) ?? "0",

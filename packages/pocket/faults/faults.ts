@@ -1,8 +1,8 @@
 /**
- * What can go wrong between a client and its cluster, as data. The simulation plants these; a heal takes them all out.
+ * The faults between a client and its cluster, as data. The simulation plants them, and `heal` removes all of them.
  *
- * The bug this prevents: a simulation whose network fails politely. A request here may land long after its sender gave
- * up, an answer may be lost after the write, a list may be old, and a watch may die without a word.
+ * The bug this prevents: a simulation whose network fails politely. Here a request may land long after its sender gave up, an
+ * answer may be lost after the write, a list may be old, and a watch may die without a word.
  */
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { ApiRequest } from "../api.ts";
@@ -11,18 +11,18 @@ import { splitPath } from "../server/query.ts";
 export type Verb = "create" | "get" | "list" | "watch" | "patch" | "delete" | "log" | "other";
 
 export type Trouble =
-  /** Nothing can have arrived: refused connections, no route. */
+  /** Nothing can have arrived: a refused connection, no route. */
   | { readonly kind: "unsent" }
-  /** Swallowed on its way in; the client waits for nothing. */
+  /** The request is lost on its way in, and the client waits for nothing. */
   | { readonly kind: "lost before writing" }
-  /** Done, and its answer swallowed. */
+  /** The request is carried out, and its answer is lost. */
   | { readonly kind: "lost after writing" }
-  /** On the wire for so long; the client may have given up by then, and it lands all the same. */
+  /** The request is on the wire for this long. Its client may have given up by then, and it lands all the same. */
   | { readonly kind: "delayed"; readonly byMs: number }
-  /** Done at once, answered so much later. */
+  /** The request is carried out at once and answered this much later. */
   | { readonly kind: "slow"; readonly byMs: number }
   | { readonly kind: "status"; readonly status: 401 | 403 | 429 | 500 | 503; readonly retryAfterSeconds?: number }
-  /** A list from so many versions ago: for "resourceVersion=0", and with `always` for every list. */
+  /** A list that is this many versions old: for "resourceVersion=0", and with `always` for every list. */
   | { readonly kind: "stale"; readonly versions: number; readonly always?: boolean }
   /** For watches and followed logs. */
   | { readonly kind: "cut"; readonly afterMs: number }
@@ -34,11 +34,11 @@ export interface Fault {
   readonly on: Verb | "any";
   /** Only requests about this resource: "jobs". */
   readonly resource?: string;
-  /** In [0, 1]; left out: always. */
+  /** Chance in [0, 1]; absent: always. */
   readonly chance?: number;
   readonly fromMs?: number;
   readonly untilMs?: number;
-  /** How many requests it strikes; left out: no bound. */
+  /** How many requests it strikes; absent: no bound. */
   readonly times?: number;
   readonly trouble: Trouble;
 }
@@ -46,7 +46,7 @@ export interface Fault {
 export interface Faults {
   cause(fault: Fault): void;
   heal(): void;
-  /** The trouble that this request meets, if any. */
+  /** Returns the fault that strikes this request, if any. */
   strike(request: ApiRequest): Trouble | undefined;
 }
 

@@ -1,7 +1,7 @@
 /**
- * What other people and other programs do to a cluster behind our back, as data, for the simulation and for tests.
+ * Deeds of other people and programs in a cluster, as data, for the simulation and for tests.
  *
- * Each deed does nothing where its object is gone: the simulation deals them out without looking.
+ * A deed does nothing if its object is gone: the simulation deals deeds out without looking.
  */
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { deleteObject, type Propagation } from "../server/delete.ts";
@@ -16,7 +16,7 @@ interface Named {
 }
 
 export type Deed =
-  /** An administrator who wants a stuck Job gone. Without `finalizer`: all of them. */
+  /** An administrator removes finalizers of a stuck Job. Without `finalizer`: all of them. */
   | ({ readonly kind: "strip finalizers"; readonly finalizer?: string } & Named)
   | ({ readonly kind: "delete Job"; readonly propagation: Propagation } & Named)
   | ({ readonly kind: "delete pod"; readonly graceSeconds?: number } & Named)

@@ -1,8 +1,8 @@
 /**
- * The model's network: carries requests to the server and answers back, late, or not at all.
+ * The model's network: carries requests to the server, and answers back, late, or not at all.
  *
- * The bug this prevents: believing that a request which was given up did not happen. Once sent it arrives when it
- * arrives; giving up only means that nobody hears the answer.
+ * The bug this prevents: believing that a request which was given up did not happen. A request that was sent arrives at its
+ * time; giving up only means that nobody hears the answer.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
@@ -22,7 +22,7 @@ export interface NetworkParts {
   readonly faults: Faults;
   readonly delays: Delays;
   readonly version: () => number;
-  /** How long a client waits for an answer that does not come. */
+  /** How long a client waits for a lost answer. */
   readonly clientTimeoutMs: number;
   readonly answer: (identity: Identity, request: ApiRequest, behind: Behind) => Promise<Answer>;
   readonly stream: (identity: Identity, request: ApiRequest, closed: () => void) => Streaming;
@@ -31,7 +31,7 @@ export interface NetworkParts {
 
 export interface Network {
   transport(identity: Identity): Transport;
-  /** Breaks every open stream, or leaves it open and dead. */
+  /** Breaks every open stream, or leaves it open and silent. */
   breakStreams(how: "cut" | "silent"): void;
 }
 
@@ -161,7 +161,7 @@ export function createNetwork(parts: NetworkParts): Network {
   };
 }
 
-/** What was sent stays as it was sent, whatever its sender does to it afterwards. */
+/** Copies the body, so that the sender cannot change a request after sending it. */
 function copied(request: ApiRequest): ApiRequest {
   return request.body === undefined ? request : { ...request, body: JSON.parse(JSON.stringify(request.body)) };
 }

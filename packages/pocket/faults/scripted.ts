@@ -12,23 +12,23 @@ import type { PodObject } from "../objects.ts";
 export interface PodScript {
   /** Never placed on a node: the scheduler's message. */
   readonly unschedulable?: string;
-  /** Placed, and waits with this reason until `startsAfterMs` has passed; without that, for ever. */
+  /** Placed, and waits with this reason until `startsAfterMs` has passed; without `startsAfterMs`, for ever. */
   readonly waits?: { readonly reason: string; readonly message?: string };
   readonly startsAfterMs?: number;
-  /** How long it runs; left out: until it is stopped. */
+  /** How long it runs; absent: until it is stopped. */
   readonly runsMs?: number;
   readonly exitCode?: number;
-  /** "OOMKilled" and the like; "Completed" or "Error" unless told. */
+  /** "OOMKilled" and the like; absent: "Completed" or "Error". */
   readonly reason?: string;
   /** Its termination message. */
   readonly message?: string;
   readonly log?: string;
-  /** On SIGTERM: ends after so long with this code (143 after no time unless told), or never. SIGKILL ends it after its grace. */
+  /** On SIGTERM it ends after this time with this code (absent: 143, at once), or never. SIGKILL ends it after its grace. */
   readonly onStop?: { readonly kind: "ends"; readonly afterMs: number; readonly exitCode?: number } | { readonly kind: "stuck" };
 }
 
 export interface ScriptedPods extends Kubelet, AsyncDisposable {
-  /** Nodes that were lost come back: what was stuck in stopping ends now. */
+  /** Brings lost nodes back: pods that were stuck in stopping end now. */
   heal(): void;
 }
 
@@ -45,7 +45,7 @@ export function scriptedPods(clock: Clock, script: (pod: PodObject) => PodScript
   };
 }
 
-/** Pods that succeed at once: what is measured then is everything around them. */
+/** Pods that succeed at once, for benches that measure everything around them. */
 export function instantPods(clock: Clock): ScriptedPods {
   return scriptedPods(clock, () => ({ startsAfterMs: 0, runsMs: 0 }));
 }
@@ -102,7 +102,7 @@ function startScript(
   function stop(graceSeconds: number): void {
     const graceMs = graceSeconds * 1000;
     if (script.onStop?.kind === "stuck") {
-      // Told to stop, it starts nothing more; that its containers are gone is what nobody hears.
+      // A pod on a lost node that is told to stop starts nothing more, but nobody hears that its containers are gone.
       if (startedAtMs === undefined) agenda.cancel(key);
       stuck.set(key, () => end(137));
     } else if (startedAtMs === undefined || script.onStop === undefined) later(0, () => end(143));

@@ -1,13 +1,13 @@
 /**
- * From a container's spec to what is executed: its environment, its words, and what its termination log is called.
+ * From a container's spec to the process: its environment, its words, and the path of its termination log.
  *
- * The bug this prevents: a command that works here because a shell saw it. `$(NAME)` is replaced as Kubernetes
- * replaces it, from the container's own variables, and nothing else is.
+ * The bug this prevents: a command that works here because a shell saw it. `$(NAME)` is replaced as Kubernetes replaces it,
+ * from the container's own variables, and nothing else is.
  */
 import type { Look } from "../api.ts";
 import { type Container, type EnvVar, isFields, type PodObject } from "../objects.ts";
 
-/** The container cannot be made: the kubelet waits with this and tries again. */
+/** The container cannot be made: the kubelet waits with this reason and tries again. */
 export interface Unmade {
   readonly reason: "CreateContainerConfigError";
   readonly message: string;
@@ -88,7 +88,7 @@ function field(object: object, part: string, key: string): string | undefined {
   return typeof value === "string" ? value : undefined;
 }
 
-/** `$(NAME)` by its value, `$$(NAME)` by `$(NAME)`; a name that is not known stays as it is. */
+/** Replaces `$(NAME)` by its value and `$$(NAME)` by `$(NAME)`; an unknown name stays as it is. */
 export function expand(text: string, values: Readonly<Record<string, string>>): string {
   return text.replace(/\$(\$|\(([^)]*)\))/g, (whole, what: string, name: string | undefined) => {
     if (what === "$") return "$";

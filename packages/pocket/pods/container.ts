@@ -1,13 +1,13 @@
 /**
  * One container as one local process, in a folder and a process group of its own.
  *
- * It isolates nothing: the process is an ordinary process of this machine, with this machine's files and network. Two
- * things that a real container has are given to it otherwise. Its termination log is a private file, whose path is in
- * `LONGSHORE_TERMINATION_LOG` and stands wherever the command names `/dev/termination-log`. Its working directory lies
- * in its own folder: "/data" becomes "<folder>/data".
+ * It isolates nothing: the process is an ordinary process of this machine, with this machine's files and network. Two things of
+ * a real container are replaced. Its termination log is a private file, whose path is in `LONGSHORE_TERMINATION_LOG` and
+ * replaces `/dev/termination-log` in the command. Its working directory lies in its own folder: "/data" becomes
+ * "<folder>/data".
  *
- * The bug this prevents: a process that outlives its container. When the first process ends, its whole group is
- * killed, as a container's other processes are.
+ * The bug this prevents: a process that outlives its container. When the first process ends, its whole group is killed, as a
+ * container's other processes are.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, readSync, closeSync, openSync, writeFileSync } from "node:fs";
@@ -93,9 +93,9 @@ export function runContainer(parts: ContainerParts): ContainerProcess {
   return { log, startedAtMs, ended: follow(), stop };
 }
 
-/** A string where the words themselves cannot be executed: one of them holds a NUL. */
+/** Returns a sentence if the words cannot be executed: one of them holds a NUL. */
 function start(program: string, words: readonly string[], cwd: string, values: Readonly<Record<string, string>>) {
-  // The folder of this Node first, so that a command may say "node" on a machine that has none.
+  // The folder of this Node comes first, so that a command may say "node" on a machine without one.
   const path = `${dirname(process.execPath)}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`;
   try {
     return spawn(program, words, {
@@ -129,7 +129,9 @@ function exitOf(child: ChildProcess): Promise<Exit> {
   });
 }
 
-/** What was written before the end is read; a process that escaped its group and holds the pipe is not waited for. */
+/**
+ * Reads the output that was written before the end. A process that left its group and keeps the pipe open is not waited for.
+ */
 async function outputOf(child: ChildProcess, clock: Clock): Promise<void> {
   const read = new AbortController();
   const closed = new Promise<void>((resolve) => {
@@ -147,7 +149,7 @@ function killGroup(child: ChildProcess, signal: "SIGTERM" | "SIGKILL"): void {
   try {
     process.kill(-child.pid, signal);
   } catch (error) {
-    // The group is empty already: that is what was wanted.
+    // The group is empty already, as intended.
     if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
   }
 }

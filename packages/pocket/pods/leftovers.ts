@@ -1,9 +1,8 @@
 /**
- * Ends what a pocket left running when it was killed: its pods' processes know nothing of that and would work on,
- * while the pocket that is started next counts their Jobs as gone.
+ * Ends the processes that a killed pocket left running: they would work on, while the next pocket counts their Jobs as gone.
  *
- * A number alone proves nothing, since it may be another program's by now: only a process whose own environment names
- * the folder is ended. Where the system does not show environments (it has no /proc) nothing is.
+ * A process id alone proves nothing, since another program may have it by now: a process is ended only if its own environment
+ * names the folder. If the system does not show environments (it has no /proc), nothing is ended.
  */
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -12,7 +11,7 @@ export function notePid(folder: string, pid: number): void {
   writeFileSync(join(folder, "pid"), String(pid));
 }
 
-/** Before anything else is started in this folder. */
+/** Runs before anything else is started in this folder. */
 export function endLeftovers(dataDir: string): void {
   const pods = join(dataDir, "pods");
   if (!existsSync(pods)) return;
@@ -29,7 +28,7 @@ function endProcess(folder: string): void {
   try {
     process.kill(-pid, "SIGKILL");
   } catch (error) {
-    // It ended between the look and the kill.
+    // The process ended between the look and the kill.
     if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
   }
 }
@@ -40,6 +39,6 @@ function isOurs(pid: number, folder: string): boolean {
       .split("\0")
       .includes(`LONGSHORE_TERMINATION_LOG=${join(folder, "termination-log")}`);
   } catch {
-    return false; // It is gone, or another user's.
+    return false; // it is gone, or another user's
   }
 }

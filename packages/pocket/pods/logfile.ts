@@ -1,7 +1,7 @@
 /**
- * What one container writes, in files of bounded size, and whoever follows it.
+ * A container's output, in files of bounded size, and its followers.
  *
- * The bug this prevents: a chatty process that fills the disk, or memory. Two files, the older of which is dropped when
+ * The bug this prevents: a chatty process that fills the disk or the memory. There are two files, and the older is dropped when
  * the newer is full: so at least half of the bound is always there, and never more than all of it.
  */
 import { closeSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
@@ -58,7 +58,7 @@ export function openLogFile(path: string, bytesMost: number): LogFile {
     },
     read,
     follow: (line) => {
-      // Read in one go, so that nothing is written between what is told now and what is told later.
+      // Reads in one go, so that nothing is written between this read and the first line that is followed.
       const standing = (rotated ? readFileSync(older, "utf8") : "") + readFileSync(path, "utf8");
       const lines = standing.split("\n");
       const last = lines.pop() ?? "";

@@ -59,7 +59,7 @@ export function startProcesses({ clock, dataDir, logBytesMost = LOG_BYTES_MOST }
 
 interface Life extends PodRun {
   runs(): boolean;
-  /** Resolves when nothing of the pod is left: no process, and after `forget` no folder. */
+  /** Resolves when no process of the pod is left, and after `forget` no folder. */
   readonly over: Promise<void>;
 }
 

@@ -1,8 +1,8 @@
 /**
- * What a cluster's admission says of a new object: its namespace's end, quotas, Pod Security.
+ * Admission of a new object: its namespace's end, quotas, Pod Security.
  *
- * The bug this prevents: a product that takes every 403 for a missing permission. A full quota passes, a namespace
- * under deletion does not, and Pod Security lets the Job in and refuses its pods.
+ * The bug this prevents: a product that takes every 403 for a missing permission. A full quota passes, a namespace under
+ * deletion does not, and Pod Security lets the Job in and refuses its pods.
  */
 import { type ApiObject, type Fields, isDeleting, isFields, type Resource } from "../objects.ts";
 import { charge } from "../controllers/quota.ts";
@@ -10,9 +10,9 @@ import { forbidden, notFound } from "./status.ts";
 import type { Store } from "./store.ts";
 
 export interface Admitted {
-  /** To send along. */
+  /** Warnings to send with the answer. */
   readonly warnings: readonly string[];
-  /** Books what the quotas charge for it. */
+  /** Charges the quotas. */
   book(): void;
 }
 
@@ -48,7 +48,7 @@ const containersOf = (pod: Fields): readonly Fields[] =>
   [pod["initContainers"], pod["containers"]].flatMap((it) => (Array.isArray(it) ? it.filter(isFields) : []));
 const secured = (container: Fields): Fields => (isFields(container["securityContext"]) ? container["securityContext"] : {});
 
-/** The rows of the real list that a test needs to be refused by; the pocket is no judge of security. */
+/** The rows of Pod Security that a test needs; the pocket is no judge of security. */
 function baseline(pod: Fields): readonly string[] {
   const spaces = ["hostNetwork", "hostPID", "hostIPC"].filter((it) => pod[it] === true);
   const paths = Array.isArray(pod["volumes"]) && pod["volumes"].some((it) => isFields(it) && it["hostPath"] !== undefined);

@@ -1,8 +1,8 @@
 /**
- * Reads a Job's manifest as a server decodes it, before anything is judged: known fields of the right type.
+ * Decodes a Job's manifest as a server does before it judges anything: known fields of the right type.
  *
- * The bug this prevents: a misspelt field that works here because nobody looks, or is refused here and taken by every
- * real cluster. There it is dropped with a Warning; a value of another type is a BadRequest.
+ * The bug this prevents: a misspelt field that works here because nobody looks, or is refused here and taken by every real
+ * cluster. A real server drops it with a Warning; a value of another type is a BadRequest.
  */
 import { type Fields, isFields } from "../objects.ts";
 import { badRequest } from "./status.ts";
@@ -13,7 +13,7 @@ export interface Decoded {
 }
 
 type Shape = ReadonlyMap<string, Known>;
-/** What a field holds: an object or a list of objects with known fields, a value of this type, or anything. */
+/** The content of a field: an object or a list of objects with known fields, a value of this type, or anything. */
 type Known =
   | { readonly kind: "object" | "list"; readonly shape: Shape }
   | { readonly kind: "int32" | "int64" | "bool" | "[]string" }
@@ -62,7 +62,7 @@ const SPEC = shape(
 );
 const JOB = shape({ spec: { kind: "object", shape: SPEC } }, "apiVersion kind metadata status");
 
-/** The names of Go's structures, which the real message shows to people who have never seen them. */
+/** The names of Go's structures, which the real message shows. */
 const STRUCTURES = new Map<Shape, string>([
   [JOB, "Job"],
   [SPEC, "JobSpec"],
@@ -80,7 +80,7 @@ export function decodeJob(body: Fields): Decoded {
 interface At {
   readonly shape: Shape;
   readonly path: string;
-  /** Without the places in lists. */
+  /** The path without the places in lists. */
   readonly goPath: string;
 }
 

@@ -1,8 +1,8 @@
 /**
- * What a DELETE does to an object: removes it, or marks it and leaves it to its finalizers and its grace.
+ * The effect of a DELETE on an object: it is removed, or marked and left to its finalizers and its grace.
  *
- * The bug this prevents: believing that a deleted Job is gone, or that its pods are. A Job with a hold stays, and
- * whether its pods go is decided by the finalizer that the propagation policy adds, or takes away again.
+ * The bug this prevents: believing that a deleted Job is gone, or that its pods are. A Job with a hold stays, and the finalizer
+ * that the propagation policy adds or removes decides whether its pods go.
  */
 import {
   type ApiObject,
@@ -24,7 +24,7 @@ export interface DeleteOptions {
   readonly graceSeconds?: number | undefined;
 }
 
-/** Returns the object as it stands afterwards; `gone` when it was removed by this call. */
+/** Returns the object after the call; `gone` if this call removed it. */
 export function deleteObject(
   store: Store,
   resource: Resource,
@@ -65,7 +65,7 @@ function same(a: ApiObject, b: ApiObject): boolean {
   );
 }
 
-/** A pod that no node has, or that ended, has nothing left to be graceful about. */
+/** A pod without a node, or an ended pod, needs no grace. */
 function podGrace(pod: PodObject, asked: number | undefined): number {
   if (pod.spec.nodeName === undefined || pod.status.phase === "Succeeded" || pod.status.phase === "Failed") return 0;
   const standing = pod.metadata.deletionGracePeriodSeconds;
@@ -74,8 +74,8 @@ function podGrace(pod: PodObject, asked: number | undefined): number {
 }
 
 /**
- * Both of the garbage collector's finalizers come off, and the one that the policy wants goes on: also on an object
- * that is being deleted already, which is how a foreground DELETE upgrades a background one.
+ * Removes both of the garbage collector's finalizers and adds the one that the policy wants, also on an object that is being
+ * deleted already: that is how a foreground DELETE upgrades a background one.
  */
 function finalizersAfter(resource: Resource, object: ApiObject, asked: Propagation | undefined): readonly string[] {
   const others = (object.metadata.finalizers ?? []).filter((it) => it !== FOREGROUND && it !== ORPHAN);

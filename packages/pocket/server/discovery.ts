@@ -1,4 +1,4 @@
-/** What a client asks before it asks for objects: version, health, what is served, what it may do. */
+/** A client's first questions: version, health, the kinds that are served, the client's permissions. */
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { ApiRequest, Identity } from "../api.ts";
 import { isFields, KINDS, RESOURCES, timestamp } from "../objects.ts";

@@ -1,8 +1,8 @@
 /**
  * Serves a model over HTTP on loopback, so that real programs can use it as their cluster.
  *
- * The bug this prevents: an answer that is told and then forgotten. What a test must be able to count after a kill -9
- * is written to the request log before the answer leaves.
+ * The bug this prevents: an answer that is told and then forgotten. Requests that a test must be able to count after a kill -9
+ * are written to the request log before the answer leaves.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createSecureServer } from "node:https";
@@ -16,10 +16,10 @@ import { textOf } from "./watch.ts";
 
 export interface HttpOptions {
   readonly model: Model;
-  /** Bearer tokens, and whom each stands for. */
+  /** Bearer tokens, and the user of each. */
   readonly credentials: ReadonlyMap<string, Identity>;
   readonly port?: number;
-  /** PEM; without it plain HTTP is served. */
+  /** PEM; absent: plain HTTP is served. */
   readonly tls?: { readonly key: string; readonly cert: string };
 }
 
@@ -67,7 +67,7 @@ async function serve(transport: Transport | undefined, request: IncomingMessage,
   if (transport === undefined) throw unauthorized();
   const asked = apiRequest(request, body);
   if (isStream(asked)) return await serveStream(transport, asked, response);
-  // Not tied to the connection: what was received is carried out, whether or not its sender still listens.
+  // Not tied to the connection: a received request is carried out, whether or not its sender still listens.
   const { status, headers, body: answered } = await transport.send(asked, new AbortController().signal);
   const text = typeof answered === "string" ? answered : jsonOf(answered);
   const type = typeof answered === "string" ? "text/plain; charset=utf-8" : "application/json";
@@ -75,7 +75,7 @@ async function serve(transport: Transport | undefined, request: IncomingMessage,
   response.end(text);
 }
 
-/** The objects of a list were put into text before, for some watch or some other list. */
+/** The objects of a list are JSON text already, made for an earlier watch or list. */
 function jsonOf(answered: unknown): string {
   if (!isFields(answered)) return JSON.stringify(answered);
   const { items } = answered;
@@ -156,7 +156,7 @@ function drained(response: ServerResponse, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** A refusal is answered; anything else (a planted fault, a client that left) ends the connection without a word. */
+/** A refusal is answered; any other error (a planted fault, a client that left) ends the connection without a word. */
 function fail(response: ServerResponse, error: unknown): void {
   if (!(error instanceof Refusal) || response.headersSent) {
     response.destroy();

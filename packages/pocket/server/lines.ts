@@ -8,7 +8,7 @@ export interface Lines extends AsyncIterable<string> {
   push(line: string): void;
   end(): void;
   fail(error: Error): void;
-  /** From now on nothing more comes, not even the end: a connection that died without a word. */
+  /** From now on nothing comes, not even the end: a connection that died without a word. */
   silence(): void;
 }
 

@@ -1,7 +1,7 @@
 /**
- * Reads a request's path and query into what is asked for.
+ * Reads a request's path and query.
  *
- * The bug this prevents: two routers that disagree about what "/api/v1/namespaces/x" means. There is one, and it is a
+ * The bug this prevents: two routers that disagree about the meaning of "/api/v1/namespaces/x". There is one, and it is a
  * function from text to a value.
  */
 import type { ApiRequest } from "../api.ts";
@@ -114,7 +114,7 @@ function fieldRule(text: string): Chosen {
 
 export type Shape = "whole" | "metadata";
 
-/** The first of the client's wishes that we can serve. */
+/** Returns the client's first wish that we can serve. */
 export function wantedShape(accept: string | undefined): Shape {
   for (const wish of (accept ?? "").split(",")) {
     if (/as=PartialObjectMetadata(List)?\s*(;|$)/.test(wish)) return "metadata";

@@ -26,7 +26,7 @@ export interface Listing {
   readonly items: readonly object[];
 }
 
-/** How many versions behind the cache stands from which "resourceVersion=0" is answered. */
+/** How many versions the cache is behind that answers "resourceVersion=0". */
 export type Behind = { readonly versions: number; readonly always: boolean };
 
 export function readList(store: Store, asked: Asked, shape: Shape, behind: Behind): Listing {
@@ -61,7 +61,7 @@ export function readList(store: Store, asked: Asked, shape: Shape, behind: Behin
       };
 }
 
-/** Objects in a list carry no kind of their own on a real server; ours keep theirs, which is allowed and harmless. */
+/** On a real server objects in a list carry no kind of their own. Ours keep theirs, which is allowed and harmless. */
 function listing(
   store: Store,
   resource: Resource,
@@ -100,7 +100,10 @@ function readToken(token: string): { readonly version: number | undefined; reado
   return { version: rv === -1 ? undefined : rv, after: start };
 }
 
-/** Asked for a version that this server has not reached: it was restored from a backup, or another one answered before. */
+/**
+ * The client asks for a version that this server has not reached: the server was restored from a backup, or another one
+ * answered before.
+ */
 export function tooLarge(wanted: number, current: number): Refusal {
   const causes = [{ reason: "ResourceVersionTooLarge", message: "Too large resource version", field: "" }];
   const message = `Timeout: Too large resource version: ${wanted}, current: ${current}`;

@@ -98,7 +98,7 @@ function deleteMany(parts: ServerParts, request: ApiRequest, asked: Asked): obje
 
 const listBody = ({ head, items }: Listing): object => ({ ...head, items });
 
-/** What a Role bound in some namespaces allows: everything there, and nothing elsewhere. */
+/** Under a Role bound in some namespaces, everything is allowed there and nothing elsewhere. */
 function authorize(identity: Identity, request: ApiRequest, asked: Asked): void {
   const { namespaces } = identity;
   const where = asked.resource === "namespaces" ? asked.name : asked.namespace;
@@ -114,7 +114,7 @@ function authorize(identity: Identity, request: ApiRequest, asked: Asked): void 
   );
 }
 
-/** True for what `stream` must answer. */
+/** True for requests that `stream` must answer. */
 export function isStream(request: ApiRequest): boolean {
   const { path, query } = splitPath(request);
   if (request.method !== "GET") return false;
@@ -145,7 +145,7 @@ function ended(closed: () => void): Lines {
   return lines;
 }
 
-/** No node has the pod: the server has nobody to ask for its log, and answers with nothing. */
+/** The pod has no node to ask for its log, so the server answers with nothing. */
 function isUnplaced({ store }: ServerParts, asked: Asked): boolean {
   return (readObject(store, asked) as PodObject).spec.nodeName === undefined;
 }

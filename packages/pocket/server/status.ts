@@ -1,5 +1,5 @@
 /**
- * The bodies with which an API server refuses: real `Status` objects, with the reasons and causes clients decide by.
+ * The bodies of an API server's refusals: real `Status` objects, with the reasons and causes that clients decide by.
  *
  * The bug this prevents: a client that is tested against a bare "409" and then cannot tell AlreadyExists from Conflict.
  */
@@ -71,7 +71,7 @@ export const alreadyExists = (resource: Resource, name: string): Refusal =>
 export const conflict = (resource: Resource, name: string, why: string): Refusal =>
   refusal(409, "Conflict", `Operation cannot be fulfilled on ${qualified(resource)} "${name}": ${why}`, about(resource, name));
 
-/** In its own words and with the kind's name, which a Conflict of two writers has not. */
+/** A failed precondition has its own words and names the kind, unlike a Conflict of two writers. */
 export function preconditionFailed(resource: Resource, name: string, why: string): Refusal {
   const { group, kind } = KINDS[resource];
   const message = `Operation cannot be fulfilled on ${kind}${group === "" ? "" : `.${group}`} "${name}": ${why}`;
@@ -118,7 +118,7 @@ export const forbiddenField = (field: string, detail: string): Cause => ({
 export const expired = (message: string, metadata: object = {}): Refusal =>
   new Refusal({ status: 410, headers: {}, body: statusBody(410, "Expired", message, undefined, metadata) });
 
-/** What a fault answers in the cluster's stead. */
+/** A fault's answer in the cluster's stead. */
 export function trouble(code: 401 | 403 | 429 | 500 | 503, retryAfterSeconds?: number): Refusal {
   switch (code) {
     case 401:

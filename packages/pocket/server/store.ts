@@ -30,15 +30,17 @@ export interface Store {
   count(resource: Resource, namespace: string): number;
   /** In the order of etcd: by namespace, then by name. */
   list(resource: Resource, namespace: string | undefined): readonly ApiObject[];
-  /** As it was at an earlier version; `undefined` once that is compacted. */
+  /** The object at an earlier version; `undefined` once that version is compacted. */
   listAt(version: number, resource: Resource, namespace: string | undefined): readonly ApiObject[] | undefined;
   dependents(uid: string): readonly Dependent[];
   exists(uid: string): ApiObject | undefined;
   insert<T extends ApiObject>(resource: Resource, object: T): T;
-  /** Writes the object's next version. One under deletion that nothing holds any more is removed by the same write. */
+  /**
+   * Writes the object's next version. If the object is under deletion and nothing holds it any more, the same write removes it.
+   */
   replace<T extends ApiObject>(resource: Resource, next: T): T;
   remove(resource: Resource, object: ApiObject): ApiObject;
-  /** What came after a version; `undefined` once that is compacted. */
+  /** The changes after a version; `undefined` once that version is compacted. */
   since(version: number): readonly Change[] | undefined;
   compact(): void;
   listen(listener: (change: Change) => void): () => void;
@@ -103,7 +105,7 @@ export function createStore(options: StoreOptions): Store {
     const change: Change =
       before === undefined ? { version, type, resource, object } : { version, type, resource, object, before };
     history.push(change);
-    // Cut by half at a time, so that it costs nothing per write.
+    // Cuts half of the history at a time, so that the cost per write stays small.
     if (history.length > options.historyMost * 2) {
       history = history.slice(-options.historyMost);
       oldest = (history[0]?.version ?? version + 1) - 1;
@@ -153,7 +155,7 @@ export function createStore(options: StoreOptions): Store {
     version: () => version,
     oldest: () => oldest,
     get: (resource, namespace, name) => space(resource, namespace).get(name),
-    // The store holds as jobs and pods only what validation or the Job controller made: complete in the fields declared.
+    // The store's jobs and pods were made by validation or by the Job controller, so their declared fields are complete.
     job: (namespace, name) => space("jobs", namespace).get(name) as JobObject | undefined,
     pod: (namespace, name) => space("pods", namespace).get(name) as PodObject | undefined,
     count: (resource, namespace) => space(resource, namespace).size,
@@ -180,7 +182,7 @@ export function createStore(options: StoreOptions): Store {
   };
 }
 
-/** A namespace is held by the namespace controller, a pod by its grace, everything by its finalizers. */
+/** The namespace controller holds a namespace, its grace a pod, and finalizers hold any object. */
 function isReleased(resource: Resource, object: ApiObject): boolean {
   if (resource === "namespaces" || !isDeleting(object)) return false;
   return (object.metadata.finalizers ?? []).length === 0 && object.metadata.deletionGracePeriodSeconds === 0;

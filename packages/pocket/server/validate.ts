@@ -41,7 +41,7 @@ export function badFinalizers(finalizers: readonly string[]): readonly Cause[] {
     .map((it) => invalidValue("metadata.finalizers", it, "name is neither a standard finalizer name nor is it fully qualified"));
 }
 
-/** All that is wrong with a Job's spec as the client sent it. */
+/** Returns all problems of a Job's spec as the client sent it. */
 export function badJob(spec: unknown): readonly Cause[] {
   if (!isFields(spec)) return [required("spec.template.spec.containers"), restartPolicy(undefined)];
   const template = isFields(spec["template"]) ? spec["template"] : {};
@@ -63,7 +63,7 @@ export function badJob(spec: unknown): readonly Cause[] {
   ];
 }
 
-/** Labels that tie a template to another Job: of a manifest that was copied from the cluster. */
+/** Labels that tie a template to another Job, in a manifest that was copied from the cluster. */
 export function badMarks(spec: unknown, { uid, name }: Metadata): readonly Cause[] {
   const template = isFields(spec) && isFields(spec["template"]) ? spec["template"] : {};
   const metadata = isFields(template["metadata"]) ? template["metadata"] : {};
@@ -141,7 +141,7 @@ function badEnv(env: unknown, field: string): readonly Cause[] {
   });
 }
 
-/** The Job as it is stored: `given` was judged sound. */
+/** The Job as it is stored; `given` was found sound. */
 export function completeJob(given: Fields, metadata: Metadata): JobObject {
   const spec = given["spec"] as Partial<JobSpec> & Pick<JobSpec, "template">;
   const marks = marksOf(metadata.uid, metadata.name);
@@ -200,7 +200,7 @@ const FREE = new Set([
   "maxFailedIndexes",
 ]);
 
-/** What an update may not touch. */
+/** The fields that an update may not touch. */
 export function badJobUpdate(before: JobObject, after: JobObject): readonly Cause[] {
   const { spec } = after;
   const resumable = before.spec.suspend && before.status.startTime === undefined;

@@ -1,8 +1,8 @@
 /**
- * One watch: what came after a version, then everything as it comes, with bookmarks and an end.
+ * One watch: the changes after a version, then every change as it comes, with bookmarks and an end.
  *
- * The bug this prevents: a watch kinder than a real one. An object that leaves the selector is DELETED for this
- * reader; a version that was compacted is an ERROR in the stream; the server ends every watch after its time.
+ * The bug this prevents: a watch kinder than a real one. An object that leaves the selector is DELETED for this reader; a
+ * version that was compacted is an ERROR in the stream; the server ends every watch after its time.
  */
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Agenda } from "../controllers/agenda.ts";
@@ -18,19 +18,19 @@ export interface WatchParts {
   readonly store: Store;
   readonly clock: Clock;
   readonly agenda: Agenda;
-  /** Its own among what the agenda holds. */
+  /** The watch's own key in the agenda. */
   readonly key: string;
   /** How late this reader hears of each change; changes keep their order. */
   readonly delay: Delay;
   readonly bookmarkMs: number;
-  /** How a compacted version is refused: real servers have done both. */
+  /** The form in which a compacted version is refused: real servers have used both. */
   readonly expiredAs: "stream" | "status";
 }
 
 const LINES_MOST = 100_000;
 const LONGEST_WATCH_SECONDS = 1_800;
 
-/** The JSON of a stored object, made once for all watches and answers. */
+/** The JSON text of a stored object, made once for all watches and answers. */
 const texts = new WeakMap<object, string>();
 export function textOf(object: object): string {
   const known = texts.get(object);
@@ -67,7 +67,7 @@ export function openWatch(parts: WatchParts, asked: Asked, shape: Shape, closed:
     if (queue[0] !== undefined) agenda.at(key, queue[0].atMs, deliver);
   }
 
-  // From a version that is yet to come nothing is told until it has come, and no error says so.
+  // If the version is yet to come, nothing is told until it has come, and no error says so.
   const after = wanted === "" ? 0 : Number(wanted);
   const hear = (change: Change): void => {
     if (change.version <= after) return;

@@ -1,8 +1,8 @@
 /**
  * The requests that change something: create, patch, delete.
  *
- * The bug this prevents: a write that half happens. Each is decided whole against the object as it stands, in the
- * order a real server decides it (name, soundness, admission, existence), and is then one change in the store.
+ * The bug this prevents: a write that half happens. Each request is decided whole against the stored object, in a real server's
+ * order (name, soundness, admission, existence), and is then one change in the store.
  */
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { admit } from "./admission.ts";
@@ -51,7 +51,10 @@ export interface Writer {
 const shown = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value));
 const record = (value: unknown): Fields => (isFields(value) ? value : {});
 
-/** Chance makes it differ between clusters, the version within one: also where a test's chance is always the same. */
+/**
+ * Chance makes the UID differ between clusters, and the version makes it differ within one, even if a test's chance is always
+ * the same.
+ */
 export function createUid({ store, clock }: Writer): string {
   const hex = (digits: number): string =>
     Math.floor(clock.random() * 16 ** digits)
@@ -63,7 +66,7 @@ export function createUid({ store, clock }: Writer): string {
 const LETTERS = "bcdfghjklmnpqrstvwxz2456789";
 const SUFFIXES = LETTERS.length ** 5;
 
-/** A name that nobody has, as generateName makes it. */
+/** Makes an unused name, as generateName does. */
 export function createName({ store, clock }: Writer, resource: Resource, namespace: string, start: string): string {
   for (let n = Math.floor(clock.random() * SUFFIXES); ; n = (n + 1) % SUFFIXES) {
     const letters = Array.from({ length: 5 }, (_, i) => LETTERS[Math.floor(n / LETTERS.length ** i) % LETTERS.length]).join("");
@@ -178,7 +181,7 @@ function merge(before: ApiObject, body: unknown, contentType = "application/stra
   throw new Refusal({ status: 415, headers: {}, body: statusBody(415, "UnsupportedMediaType", message) });
 }
 
-/** What a client may not set is put back as it was; the status has its own path. */
+/** Puts back the fields that a client may not set; the status has its own path. */
 function asWritten(before: ApiObject, patched: Fields): ApiObject {
   const { finalizers, labels: given, annotations, ownerReferences } = record(patched["metadata"]);
   // A Job without any label is given its template's, at each write and not only at the first.

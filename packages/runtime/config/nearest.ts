@@ -1,4 +1,4 @@
-/** Which of the known names somebody meant: for "unknown key brokr; did you mean broker?". */
+/** Returns the known name that somebody probably meant: for "unknown key brokr; did you mean broker?". */
 export function nearest(
   given: string,
   known: Iterable<string>,
@@ -13,7 +13,7 @@ export function nearest(
   return best;
 }
 
-/** Single characters put in, left out, replaced or exchanged with their neighbour. */
+/** The number of single characters to insert, remove, replace or exchange with their neighbour. */
 function distance(a: string, b: string): number {
   let [before, row] = [[] as number[], Array.from({ length: b.length + 1 }, (_, i) => i)];
   for (let i = 1; i <= a.length; i++) {

@@ -1,8 +1,8 @@
 /**
  * Settings that are secrets or name files, as pieces of a config schema.
  *
- * The bug this prevents: a password file that is missing or empty being noticed by the first connection, hours later and
- * without its path. It is read at start, and what cannot be read is one of the problems reported there.
+ * The bug this prevents: a missing or empty password file that is noticed by the first connection, hours later and without its
+ * path. The file is read at start, and a file that cannot be read is one of the problems reported there.
  */
 import { accessSync, constants, readFileSync } from "node:fs";
 import { z } from "zod";
@@ -41,7 +41,7 @@ export const sealKeys = () =>
     if (message !== undefined) context.issues.push({ code: "custom", message, input: undefined });
   });
 
-/** A path of a file that is read again later (tokens that rotate, the groups): it only has to be readable now. */
+/** A path of a file that is read again later (tokens that rotate, the groups). Now it only has to be readable. */
 export const readableFile = () =>
   z.string().check((context) => {
     try {
@@ -62,10 +62,6 @@ export function secretSetting<K extends string>(name: K) {
   };
 }
 
-/** A server that one logs in to: its URL, and user and password where they do not stand in it; each may be a file. */
-export const serverSettings = () =>
-  z.strictObject({ ...secretSetting("url"), ...secretSetting("user"), ...secretSetting("password") }).check(oneSecret("url"));
-
 export function secretOf<K extends string>(
   value: { readonly [P in K | `${K}File`]?: Secret | undefined },
   name: K,
@@ -77,7 +73,7 @@ export function oneSecret(name: string, need: "required" | "optional" = "require
   return oneOf(name, `${name}File`, need === "required" ? `give ${name} or ${name}File` : undefined);
 }
 
-/** As a check of an object: both of these settings are refused, and neither where a sentence says what to give. */
+/** A check of an object: refuses both settings together. Refuses neither of them too, if a sentence says what to give. */
 export function oneOf(name: string, other: string, missing: string | undefined): z.core.$ZodCheck<object> {
   const check = z.check<object>((context) => {
     const value: unknown = context.value;
@@ -87,6 +83,6 @@ export function oneOf(name: string, other: string, missing: string | undefined):
     if (given === 2) issue(`give ${name} or ${other}, not both`);
     if (given === 0 && missing !== undefined) issue(`is missing; ${missing}`);
   });
-  check._zod.def.when = () => true; // also beside other problems: all are to be reported at once
+  check._zod.def.when = () => true; // also beside other problems, so that all are reported at once
   return check;
 }

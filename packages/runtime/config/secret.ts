@@ -6,7 +6,7 @@
 import { inspect } from "node:util";
 
 export interface Secret {
-  /** The text itself. Whoever calls this hands it to a connection, and to nothing else. */
+  /** The text itself. The caller gives it to a connection, and to nothing else. */
   reveal(): string;
   toString(): string;
   toJSON(): string;
@@ -23,7 +23,7 @@ export function secret(text: string): Secret {
   });
 }
 
-/** An URL's user and password, out of any text that may hold one: "amqp://u:p@host" reads "amqp://[redacted]@host". */
+/** Removes a URL's user and password from any text: "amqp://u:p@host" becomes "amqp://[redacted]@host". */
 export function withoutCredentials(text: string): string {
   return text.replace(/\b([a-z][a-z0-9+.-]*:\/\/)[^\s/?#@]*(?::[^\s/?#]*)?@/gi, `$1${REDACTED}@`);
 }

@@ -1,14 +1,14 @@
 /**
- * YAML that a person wrote, and where it is wrong: by line and column, in words of our own.
+ * YAML that a person wrote, and its mistakes by line and column, in words of our own.
  *
- * The bug this prevents: the parser's message quotes what stands at the mistake, and that is the password. A file's own text
- * is in none of what is said here.
+ * The bug this prevents: the parser's message quotes the text at the mistake, which may be the password. No problem told here
+ * holds text of the file.
  */
 import { type Alias, type Document, isAlias, LineCounter, parseDocument, visit } from "yaml";
 
 export interface YamlText {
   readonly document: Document;
-  /** `undefined` beside problems. */
+  /** `undefined` if there are problems. */
   readonly value: unknown;
   readonly problems: readonly YamlProblem[];
   readonly lineAt: (offset: number) => number;
@@ -38,7 +38,7 @@ const ALIASES_MAX = 100;
 
 export function readYaml(text: string): YamlText {
   const lines = new LineCounter();
-  // Its warnings would go to standard error by themselves, with the lines around them.
+  // The parser would write its warnings to standard error by itself, with the lines around them.
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, logLevel: "error" });
   const problemAt = (offset: number, why: string): YamlProblem => {
     const { line, col } = lines.linePos(offset);

@@ -1,14 +1,14 @@
 /**
- * For tests and the simulation: a clock that stands still until somebody turns it.
+ * A clock for tests and the simulation, which stands still until somebody turns it.
  *
- * The bug this prevents: a test that waits for real minutes, or one whose order of events depends on the machine. Between two
- * sleepers everything that follows from the first has run, so that what happens depends on nothing but the numbers.
+ * The bug this prevents: a test that waits for real minutes, or whose order of events depends on the machine. Between two
+ * sleepers everything that follows from the first has run, so that the order depends on nothing but the numbers.
  */
 import { type Clock, sleepBy } from "../clock.ts";
 import { popTimed, pushTimed } from "../soonest.ts";
 
 export interface StepsClock extends Clock {
-  /** Lets so much time pass, waking sleepers in order, each with all that follows from it before the next. */
+  /** Lets this much time pass, and wakes sleepers in order, each with all that follows from it before the next. */
   pass(ms: number): Promise<void>;
   /** How many sleep now. */
   sleepers(): number;
@@ -17,16 +17,16 @@ export interface StepsClock extends Clock {
 export interface StepsClockOptions {
   readonly nowMs?: number;
   readonly chance?: number;
-  /** Instead of always the same `chance`. */
+  /** Used instead of a `chance` that is always the same. */
   readonly random?: () => number;
-  /** Nothing under this clock waits for a socket or a file: then so many steps go without a turn of the event loop. */
+  /** Set if nothing under this clock waits for a socket or a file: then this many steps go without a turn of the event loop. */
   readonly stepsPerTurn?: number;
 }
 
 interface Sleeper {
   readonly atMs: number;
   readonly order: number;
-  /** Undefined once it rang or was called off: then it only waits to be taken off the heap. */
+  /** Undefined once it rang or was called off; the entry then only waits to leave the heap. */
   ring: (() => void) | undefined;
 }
 
@@ -45,7 +45,7 @@ export function stepsClock(options: StepsClockOptions = {}): StepsClock {
     return () => void take(sleeper);
   }
 
-  /** What it rings, once. */
+  /** Returns the sleeper's ring, once. */
   function take(sleeper: Sleeper): (() => void) | undefined {
     const { ring } = sleeper;
     if (ring !== undefined) sleeping--;
@@ -75,7 +75,7 @@ export function stepsClock(options: StepsClockOptions = {}): StepsClock {
   };
 }
 
-/** What one throws is told as a promise's that nobody looked at, and stops neither the clock nor who is due after it. */
+/** An error in one ring becomes an unhandled rejection. It stops neither the clock nor the sleepers that are due after it. */
 function rung(ring: () => void): void {
   try {
     ring();
@@ -84,12 +84,12 @@ function rung(ring: () => void): void {
   }
 }
 
-/** After all that was due in this turn has run: promises settle before a macrotask begins. */
+/** After everything that was due in this turn has run: promises settle before a macrotask begins. */
 function settled(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-/** After all that promises alone lead to: a tick asked for while they settle comes when none is left. */
+/** After everything that promises alone lead to: a tick that is asked for while they settle comes when none is left. */
 function promisesSettled(): Promise<void> {
   return new Promise((resolve) => process.nextTick(resolve));
 }

@@ -8,6 +8,7 @@ import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { isTransient } from "@longshore/contract/problem.ts";
 import { stepsOf } from "@longshore/contract/request.ts";
 import { afterCreate, type CreateAnswer, type GroupNews } from "@longshore/domain/attempt/after-create.ts";
+import { mayCreate, whyNot } from "@longshore/domain/group/may.ts";
 import { manifest, type ManifestInput, occupant } from "@longshore/domain/pod/manifest.ts";
 import { corrected } from "@longshore/domain/run/plan.ts";
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
@@ -17,25 +18,23 @@ import type { Created } from "@longshore/kubernetes/request/write.ts";
 import { Uid } from "@longshore/contract/ids.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import { look } from "./look.ts";
-import { markUnhealthy, writesAreTaken } from "../groups/probe.ts";
-import { type Cluster, isMoved, namespaceUidOf, type Parts } from "../parts.ts";
+import { writeRefused } from "../groups/probe.ts";
+import { heard, viewOf } from "../groups/views.ts";
+import type { Cluster, Parts } from "../parts.ts";
 
 type Creating = Pick<Parts, "installation" | "ledger" | "keys" | "views" | "timing" | "clock" | "log" | "owner">;
 
 export async function createOrAdopt(parts: Creating, cluster: Cluster, work: Work, signal: AbortSignal): Promise<AttemptInput> {
   const { claimNo } = work.attempt;
   const input = manifestInput(parts, cluster, work);
-  // Without the namespace's UID there is no proof to write, so nothing may be created; nor in a namespace that is another one.
+  const view = viewOf(parts, cluster.name);
   if (input === undefined) {
     return {
       kind: "deferred",
       claimNo,
       retryAtMs: work.nowMs + parts.timing.placeAgainMs,
       again: true,
-      diagnosis:
-        parts.views.get(cluster.name)?.diagnosis ??
-        ofAnotherFile(cluster, work) ??
-        diagnose("EndpointUnreachable", `The group ${cluster.name} was not reached yet.`),
+      diagnosis: (mayCreate(view) ? ofAnotherFile(cluster, work) : undefined) ?? whyNot(view, cluster.name),
     };
   }
   const created = await cluster.writes.createJob(manifest(input), signal);
@@ -67,16 +66,19 @@ function answerOf(created: Created): CreateAnswer {
 
 async function noteNews(parts: Creating, cluster: Cluster, news: GroupNews): Promise<void> {
   switch (news.kind) {
-    case "takesWrites":
-      return writesAreTaken(parts, cluster);
-    case "refusesWrites":
-      return await asideOf(parts, cluster, () => markUnhealthy(parts, cluster, news.diagnosis));
+    case "writeTaken":
+      return void heard(parts, cluster, { kind: "writeTaken" });
+    case "writeRefused":
+      return await asideOf(parts, cluster, () => writeRefused(parts, cluster, news.diagnosis));
     case "noRoom": {
       const { untilMs, diagnosis } = news;
       return await asideOf(parts, cluster, () => parts.ledger.setGroup(cluster.name, { noRoom: { untilMs, diagnosis } }));
     }
-    case "quiet":
-      return keepQuiet(parts, cluster, news);
+    case "quiet": {
+      // With jitter upwards only: never earlier than it asked, and not all launchers in the same instant.
+      const untilMs = parts.clock.now() + news.forMs * (1 + parts.clock.random() / 4);
+      return void heard(parts, cluster, { kind: "throttled", quiet: { untilMs, why: news.why } });
+    }
   }
 }
 
@@ -88,13 +90,6 @@ async function asideOf({ log }: Creating, { name: group }: Cluster, note: () => 
     if (!isTransient(error)) throw error;
     log.warn("how a group is could not be written down", { group, code: error.code, error: error.message });
   }
-}
-
-/** With jitter upwards only: never earlier than it asked, and not all launchers in the same instant. */
-function keepQuiet({ views, clock }: Creating, { name }: Cluster, { forMs, why }: Extract<GroupNews, { kind: "quiet" }>): void {
-  const view = views.get(name);
-  const untilMs = Math.max(view?.quiet?.untilMs ?? 0, clock.now() + forMs * (1 + clock.random() / 4));
-  if (view !== undefined) views.set(name, { ...view, quiet: { untilMs, why } });
 }
 
 /** 409: this create made nothing. Whose Job has the name? */
@@ -153,9 +148,9 @@ function manifestInput(
   cluster: Cluster,
   { run, request, attempt }: Work,
 ): ManifestInput | undefined {
-  const namespaceUid = namespaceUidOf({ views }, cluster.name);
+  const view = viewOf({ views }, cluster.name);
   const step = stepsOf(request).find(({ name }) => name === attempt.step);
-  if (namespaceUid === undefined || step === undefined || isMoved({ views }, cluster.name)) return undefined;
+  if (!mayCreate(view) || step === undefined) return undefined;
   if (ofAnotherFile(cluster, { attempt }) !== undefined) return undefined;
   const identity = { run: run.id, step: attempt.step, attempt: attempt.n };
   return {
@@ -168,7 +163,7 @@ function manifestInput(
     epoch: ledger.epoch,
     name: attempt.name,
     hashOfRun: keys.runLabel(run.id),
-    proof: keys.prove(identity, { group: cluster.name, namespaceUid }),
+    proof: keys.prove(identity, { group: cluster.name, namespaceUid: view.namespaceUid }),
     hold: attempt.notes.hold !== false,
     limits: run.plan.limits,
   };

@@ -8,7 +8,9 @@
 import type { Work } from "@longshore/ledger/port.ts";
 import type { InFlightCreates } from "../jobs/in-flight-creates.ts";
 import { look } from "../jobs/look.ts";
-import { type Cluster, mayClaim, type Parts } from "../parts.ts";
+import { mayClaim } from "@longshore/domain/group/may.ts";
+import { viewOf } from "../groups/views.ts";
+import type { Cluster, Parts } from "../parts.ts";
 import { drain, retryLoop } from "./retry-loop.ts";
 
 export function launch(parts: Parts, cluster: Cluster, creates: InFlightCreates) {
@@ -23,7 +25,7 @@ function claiming(parts: Parts, { name: group, pace }: Cluster, creates: InFligh
   return retryLoop(parts, { what: `launch ${group}`, ms: parts.timing.lookMs, wakeUp: parts.wakeUps.ready, signal }, (signal) =>
     drain(signal, async () => {
       creates.check();
-      if (!mayClaim(parts, group) || !creates.wants()) return false;
+      if (!mayClaim(viewOf(parts, group)) || !creates.wants()) return false;
       await pace?.untilFree(signal);
       const most = Math.min(creates.room(), pace?.free() ?? Number.POSITIVE_INFINITY);
       if (signal.aborted || most === 0) return false;

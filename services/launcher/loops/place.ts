@@ -4,8 +4,10 @@
  */
 import type { GroupName } from "@longshore/contract/ids.ts";
 import type { Placer } from "@longshore/domain/group/group.ts";
+import { mayClaim, quietIn } from "@longshore/domain/group/may.ts";
 import type { InFlightCreates } from "../jobs/in-flight-creates.ts";
-import { mayClaim, type Parts } from "../parts.ts";
+import { viewOf } from "../groups/views.ts";
+import type { Parts } from "../parts.ts";
 import { drain, retryLoop } from "./retry-loop.ts";
 
 const MOST = 128;
@@ -48,13 +50,16 @@ export function place(parts: Parts, inFlight: ReadonlyMap<GroupName, InFlightCre
  * another cluster may be answering, nothing is claimed at all.
  */
 const isClaimedAtOnce = ({ clusters, views }: Parts, group: GroupName): boolean =>
-  clusters.get(group)?.pace === undefined && mayClaim({ views }, group);
+  clusters.get(group)?.pace === undefined && mayClaim(viewOf({ views }, group));
 
 /** What this launcher knows of the groups at this moment, for the ledger to place by. */
 export const placerOf = ({ timing, clusters, views, clock }: Pick<Parts, "timing" | "clusters" | "views" | "clock">): Placer => ({
   serves: new Set(clusters.keys()),
   quiet: new Map(
-    [...views].flatMap(([name, { quiet }]) => (quiet !== undefined && clock.now() < quiet.untilMs ? [[name, quiet.why]] : [])),
+    [...views].flatMap(([name, view]) => {
+      const why = quietIn(view, clock.now());
+      return why === undefined ? [] : [[name, why]];
+    }),
   ),
   placeAgainMs: timing.placeAgainMs,
 });

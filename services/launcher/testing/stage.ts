@@ -119,6 +119,7 @@ export async function stage(
   }; // biome-ignore format: a parts list
   await ledger.putGroups([{ name: GROUP, namespace: NAMESPACE, jobsMax: 10 }]);
   await probeOne(parts, cluster, never);
+  model.tables.notices.clear(); // that the group is healthy
   said.length = 0;
   for (const fault of faults) pocket.cause(fault);
 

@@ -1,4 +1,4 @@
-/** `longshore doctor`: every part asked how it is, in one page. Exit 1 if anything has failed. */
+/** `longshore doctor`: asks every part how it is, in one page. Exit 1 if anything has failed. */
 import { parseArgs } from "node:util";
 import { openBroker } from "@longshore/broker/open.ts";
 import { Failure } from "@longshore/contract/problem.ts";
@@ -12,7 +12,7 @@ import { silentLog } from "@longshore/runtime/log.ts";
 import { openSeal } from "@longshore/runtime/seal.ts";
 import { asUsage, type Command } from "../command.ts";
 import { groups } from "./doctor-groups.ts";
-import { WITHOUT_HOLD } from "./group.ts";
+import { UNHELD } from "./group.ts";
 import { findLongshore, type Longshore } from "../which-longshore.ts";
 import { span } from "../terminal.ts";
 
@@ -25,7 +25,7 @@ const HELP = `longshore doctor: asks broker, ledger, clocks and every group how 
 Exit 0: nothing failed; there may be warnings. Exit 1: something failed, and its line says what to do.
 `;
 
-/** One line of the page. `todo`: what to do about it. */
+/** One line of the page. `todo`: the reader's next step. */
 export interface Finding {
   readonly part: string;
   readonly state: "ok" | "WARN" | "FAIL";
@@ -65,7 +65,7 @@ function lineOf({ part, state, says, todo }: Finding, before: string | undefined
   return `${name.padEnd(10)} ${state.padEnd(4)} ${says}\n${todo === undefined ? "" : `${" ".repeat(16)}› ${todo}\n`}`;
 }
 
-/** What a part that cannot even be opened says. */
+/** The line for a part that cannot even be opened. */
 const failed = (part: string, error: unknown): readonly Finding[] => {
   if (!(error instanceof Failure)) throw error;
   return [{ part, state: "FAIL", says: error.message }];
@@ -151,7 +151,7 @@ async function ledgerAndHolds({ ledgerUrl, installation }: Longshore): Promise<r
         const says = `${trouble ? `${trouble.code}: ` : ""}${watched}; ${slotsUsed} of ${jobsMax} slots in use${paused ? "; paused" : ""}`;
         const unserved = isUnserved({ servedAtMs }, now);
         return [
-          ...(hold === false ? [{ part: name, state: "WARN", says: WITHOUT_HOLD } as const] : []),
+          ...(hold === false ? [{ part: name, state: "WARN", says: UNHELD } as const] : []),
           ...(unserved && slotsUsed > 0
             ? [
                 {
@@ -173,7 +173,7 @@ async function ledgerAndHolds({ ledgerUrl, installation }: Longshore): Promise<r
   }
 }
 
-/** Whether what the launcher announces may be announced, and which key its watchers need. */
+/** Whether the launcher's announcements can be sealed, and which key the watchers need. */
 async function announcements({ groupsFile, sealKeys, installation }: Longshore): Promise<readonly Finding[]> {
   if (sealKeys === undefined) return [];
   const part = "announce";

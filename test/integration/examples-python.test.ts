@@ -1,5 +1,5 @@
 /**
- * The README's example for upstream applications, taken out of the README and run as it is printed there, with nothing but the
+ * The examples for upstream applications, taken out of README.md and the contract's README.md and run as they are printed there, with nothing but the
  * broker's URL: one program follows, the other publishes.
  */
 // needs rabbitmq
@@ -18,7 +18,7 @@ t.test("the publishing example is short enough to be read before deciding to", a
   t.ok(lines.length > 1 && lines.length <= 10, `it has ${lines.length} lines`);
 });
 
-t.test("an application in Python publishes a run and hears its whole story, as printed in the README", async (t) => {
+t.test("an application in Python publishes a run and hears its whole story, as printed in our pages", async (t) => {
   const python = await pythonWithPika((sentence) => t.comment(sentence));
   await using rabbit = await rabbitmq({ version: "4.0", say: (sentence) => t.comment(sentence) });
   await using system = await openSystem({ brokerUrl: rabbit.url });
