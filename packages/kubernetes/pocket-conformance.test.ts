@@ -111,7 +111,7 @@ t.test("a Job's life over HTTPS: created, followed to its end, its log read, rel
       return (jobs: readonly unknown[]) => (seen ||= jobs.length > 0) && jobs.length === 0;
     })(),
   );
-  const created = await writes.createJob(job("a", ["sh", "-c", "echo one; echo two; exit 3"]), {}, never);
+  const created = await writes.createJob(job("a", ["sh", "-c", "echo one; echo two; exit 3"]), never);
   t.match(created, { kind: "created", finalizers: [HOLD] });
   if (created.kind !== "created") throw new Error(JSON.stringify(created));
 
@@ -122,7 +122,7 @@ t.test("a Job's life over HTTPS: created, followed to its end, its log read, rel
 
   t.match(await cluster.read.podsOf(created.uid, never), { kind: "listed", items: [{ metadata: { name: String } }] });
   t.match(await cluster.read.getNamespace(never), { kind: "found", object: { name: "batch", uid: String } });
-  t.match(await writes.createJob(job("a", ["true"]), {}, never), {
+  t.match(await writes.createJob(job("a", ["true"]), never), {
     kind: "answered",
     status: 409,
     body: { reason: "AlreadyExists" },
@@ -142,7 +142,7 @@ t.test("a Job's life over HTTPS: created, followed to its end, its log read, rel
 
 t.test("a Job under deletion keeps our hold, takes no new one, and goes when it is released", async (t) => {
   const { cluster, writes } = await pocket(t);
-  const created = await writes.createJob(job("b", ["sleep", "600"]), {}, never);
+  const created = await writes.createJob(job("b", ["sleep", "600"]), never);
   if (created.kind !== "created") throw new Error(JSON.stringify(created));
   await until(cluster, "pods", (pods) => pods.some((it) => member(member(it, "status"), "phase") === "Running"));
   t.match(await writes.holdAgain("b", created.uid, "example.org/another", never), {
@@ -179,7 +179,6 @@ t.test("follows 100 Jobs through cut streams and compaction, over HTTPS", async 
             template: { spec: { restartPolicy: "Never", containers: [{ name: "main", image: "x" }] } },
           },
         },
-        {},
         never,
       );
       if (made.kind === "created") created++;
@@ -225,11 +224,11 @@ t.test("finds out that a watch over HTTPS went silent, and misses nothing", asyn
   })) {
     view.note(change);
     if (change.kind === "listed" && view.known.size === 0) {
-      await writes.createJob(job("first", ["sleep", "600"]), {}, never);
+      await writes.createJob(job("first", ["sleep", "600"]), never);
     }
     if (change.kind === "seen" && !change.listed && view.known.size === 1 && model.jobs("batch").length === 1) {
       model.meddle({ kind: "silence streams" });
-      await writes.createJob(job("second", ["sleep", "600"]), {}, never);
+      await writes.createJob(job("second", ["sleep", "600"]), never);
     }
     if (view.known.size === 2) stop.abort();
   }
@@ -304,7 +303,7 @@ for (let seed = 1; seed <= 20; seed++) {
         view.note(change);
     })();
     for (let i = 0; i < 40; i++) {
-      await writes.createJob(job(`j${i}`, ["true"]), {}, never);
+      await writes.createJob(job(`j${i}`, ["true"]), never);
       if (clock.random() < 0.3) model.meddle({ kind: "compact" });
       if (clock.random() < 0.3)
         model.meddle({ kind: "strip finalizers", namespace: "batch", name: `j${Math.floor(clock.random() * i)}` });

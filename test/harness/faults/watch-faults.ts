@@ -123,7 +123,7 @@ function hands({ admin }: Ground, namespace: string): Pick<Watched, "create" | "
         limits: DEFAULTS,
       } as ManifestInput);
       const spec = { ...(member(body, "spec") as object), ...(ends === "soon" && { activeDeadlineSeconds: 1 }) };
-      const made = await writes.createJob({ ...body, spec }, {}, forever);
+      const made = await writes.createJob({ ...body, spec }, forever);
       if (made.kind !== "created") throw new Error(JSON.stringify(made));
       return made.uid;
     },

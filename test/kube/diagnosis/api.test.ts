@@ -196,7 +196,7 @@ t.test("a webhook that strips our hold: the create says so, and it can be put ba
   await using webhook = await startWebhook(() => ({ kind: "change", patch: [{ op: "remove", path: "/metadata/finalizers" }] }));
   await using _configured = await configured("MutatingWebhookConfiguration", namespace, webhook);
   const writes = openWrites({ transport: launcher, clock, namespace });
-  const created = await writes.createJob(heldJob("export-1", namespace), {}, forever);
+  const created = await writes.createJob(heldJob("export-1", namespace), forever);
   t.match(created, { kind: "created", finalizers: [] });
   if (created.kind !== "created") return;
   const again = await writes.holdAgain("export-1", created.uid, HOLD, forever);

@@ -95,7 +95,7 @@ t.test(
     const transport = await cluster.as(await cluster.token(namespace, "longshore-launcher"));
     const writes = openWrites({ transport, clock, namespace });
     const reads = openReads({ transport, clock, namespace });
-    const created = await writes.createJob(heldJob("one", namespace), {}, forever);
+    const created = await writes.createJob(heldJob("one", namespace), forever);
     t.equal(created.kind, "created");
     if (created.kind !== "created") return;
     t.equal((await reads.getNamespace(forever)).kind, "found", "its own namespace, whose UID tells clusters apart");
@@ -106,7 +106,7 @@ t.test(
     t.equal((await writes.deleteJob("one", created.uid, { propagation: "Foreground" }, forever)).kind, "done");
 
     const there = openWrites({ transport, clock, namespace: elsewhere });
-    t.match(await there.createJob(heldJob("two", elsewhere), {}, forever), { kind: "answered", status: 403 });
+    t.match(await there.createJob(heldJob("two", elsewhere), forever), { kind: "answered", status: 403 });
     t.match(await openReads({ transport, clock, namespace: elsewhere }).getNamespace(forever), { kind: "answered", status: 403 });
     t.match(await openReads({ transport, clock, namespace }).eventsOf(created.uid, forever), { kind: "answered", status: 403 });
   },
@@ -126,7 +126,7 @@ t.test("--confine: the cluster lets the launcher work, and refuses what it would
 
   const refused = (answer: unknown, says: RegExp) =>
     t.match(answer, { kind: "answered", body: { message: says } }, "refused, with a sentence that says by what rule");
-  refused(await writes.createJob(plainJob("unmarked", namespace), {}, forever), /creates only what carries the label/);
+  refused(await writes.createJob(plainJob("unmarked", namespace), forever), /creates only what carries the label/);
   refused(await writes.deleteJob("theirs", theirs, { propagation: "Background" }, forever), /only what Longshore created/);
   refused(
     await writes.releaseJob("theirs", theirs, "example.com/theirs", { ttlSeconds: 0 }, forever),
@@ -134,7 +134,7 @@ t.test("--confine: the cluster lets the launcher work, and refuses what it would
   );
   refused(await writes.holdAgain("theirs", theirs, HOLD, forever), /only what Longshore created/);
 
-  const ours = await writes.createJob(heldJob("ours", namespace), {}, forever);
+  const ours = await writes.createJob(heldJob("ours", namespace), forever);
   t.equal(ours.kind, "created");
   if (ours.kind !== "created") return;
   const woken = await transport.send(patchOf("ours", namespace, { spec: { suspend: false, activeDeadlineSeconds: 1 } }), forever);
