@@ -5,7 +5,7 @@ import t, { type Test } from "tap";
 import type { Cluster } from "../parts.ts";
 import { probeOne } from "./probe.ts";
 import { viewOf } from "./views.ts";
-import { GROUP, NAMESPACE, never, stage, type Stage } from "../testing/stage.ts";
+import { GROUP, NAMESPACE, never, settingsFor, stage, type Stage } from "../testing/stage.ts";
 
 const FRESH = GroupName.parse("prod-b");
 const busy: Fault = { on: "any", times: 1, trouble: { kind: "status", status: 429, retryAfterSeconds: 30 } };
@@ -14,7 +14,7 @@ const down: Fault = { on: "any", trouble: { kind: "unsent" } };
 /** Over the same cluster a group that was found healthy, and one that was never reached. */
 async function staged(t: Test): Promise<Stage & { readonly fresh: Cluster }> {
   const it = await stage(t);
-  await it.parts.ledger.putGroups([GROUP, FRESH].map((name) => ({ name, namespace: NAMESPACE, jobsMax: 10 })));
+  await it.parts.ledger.putGroups([GROUP, FRESH].map((name) => ({ name, namespace: NAMESPACE, settings: settingsFor(10) })));
   return { ...it, fresh: { ...it.cluster, name: FRESH } };
 }
 
