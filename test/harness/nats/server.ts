@@ -11,9 +11,9 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { freePort } from "@longshore/ledger/embedded-postgres.ts";
-import { built } from "../made/go.ts";
+import { built } from "../builds/go.ts";
 import { type Part, part } from "../kubernetes/part.ts";
-import { toStderr } from "../made/cached.ts";
+import { toStderr } from "../builds/cached.ts";
 
 export interface TestNats extends Part, AsyncDisposable {
   readonly url: string;

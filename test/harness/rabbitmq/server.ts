@@ -7,8 +7,8 @@
 import { randomBytes } from "node:crypto";
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Say, toStderr } from "../made/cached.ts";
-import { dockerAnswers } from "../made/docker.ts";
+import { type Say, toStderr } from "../builds/cached.ts";
+import { dockerAnswers } from "../docker.ts";
 import { containers } from "./container.ts";
 import type { Place, Running, Source, Version } from "./where.ts";
 import { trees } from "./tree.ts";

@@ -6,7 +6,7 @@
  */
 import * as fs from "node:fs/promises";
 import path from "node:path";
-import { cached, cacheFolder, exists, run, type Say } from "../made/cached.ts";
+import { cached, cacheFolder, exists, run, type Say } from "../builds/cached.ts";
 import type { Version } from "./where.ts";
 
 /** The Debian release that carries each version. */

@@ -11,7 +11,7 @@ import * as fs from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { freePort, leash } from "@longshore/ledger/embedded-postgres.ts";
-import { toStderr } from "../made/cached.ts";
+import { toStderr } from "../builds/cached.ts";
 import { processesOfGroup, untilStopped } from "../servers/processes.ts";
 import type { Account, Place, Running, Source } from "./where.ts";
 import { rabbitmqRoot } from "./tree-build.ts";

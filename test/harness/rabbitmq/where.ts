@@ -3,7 +3,7 @@
  *
  * The failure this prevents: a test that passes only where its author's machine has the server from.
  */
-import type { Say } from "../made/cached.ts";
+import type { Say } from "../builds/cached.ts";
 
 export type Version = "3.10" | "4.0";
 

@@ -8,7 +8,8 @@ import type { LedgerModel } from "@longshore/ledger/testing/model.ts";
 import type { Ledger, Placed, Work } from "@longshore/ledger/port.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Connection } from "./broker.ts";
-import type { History, Trace } from "../judge/history.ts";
+import type { History } from "../judge/history.ts";
+import type { Trace } from "./trace.ts";
 import type { Mortal } from "./mortal.ts";
 
 export function heardBroker(broker: Connection, process: Mortal): Broker & Pick<Connection, "consume"> {

@@ -13,7 +13,8 @@ import type { JobObject, PodObject } from "@longshore/pocket/objects.ts";
 import { type PodScript, type ScriptedPods, scriptedPods } from "@longshore/pocket/faults/scripted.ts";
 import type { Delays } from "@longshore/pocket/controllers/delays.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
-import type { History, JobLife, Trace } from "../judge/history.ts";
+import type { History, JobLife } from "../judge/history.ts";
+import type { Trace } from "./trace.ts";
 import { mortal, type Mortal } from "./mortal.ts";
 
 export interface SimulatedCluster {

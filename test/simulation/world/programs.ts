@@ -21,7 +21,7 @@ import type { Metrics } from "@longshore/runtime/metrics.ts";
 import { watcherLoops } from "@longshore/watcher/loops.ts";
 import { TIMING as WATCHER_TIMING } from "@longshore/watcher/parts.ts";
 import type { SimulatedCluster } from "./modelled-cluster.ts";
-import type { Trace } from "../judge/history.ts";
+import type { Trace } from "./trace.ts";
 import type { Mortal } from "./mortal.ts";
 
 export interface ProgramParts {

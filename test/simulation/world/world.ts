@@ -16,11 +16,12 @@ import { type StepsClock, stepsClock } from "@longshore/runtime/testing/steps-cl
 import { type BrokerModel, brokerModel, type BrokerTrouble, type Connection, NO_TROUBLE } from "./broker.ts";
 import { chanceOf } from "../scenario/chance.ts";
 import { type SimulatedCluster, simulatedCluster } from "./modelled-cluster.ts";
-import { emptyHistory, type History, openTrace, type Trace } from "../judge/history.ts";
+import { emptyHistory, type History } from "../judge/history.ts";
 import { heardBroker, heardLedger, type LedgerTrouble } from "./lines.ts";
 import { mortal, type Mortal } from "./mortal.ts";
 import { type ProgramParts, simulatedLauncher, simulatedWatcher } from "./programs.ts";
 import type { Scenario, Service } from "../scenario/scenario.ts";
+import { openTrace, type Trace } from "./trace.ts";
 import { openUpstream, UPSTREAM_QUEUE, type Upstream } from "./upstream.ts";
 
 export const START_MS = Date.UTC(2030, 0, 1);
