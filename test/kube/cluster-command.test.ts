@@ -1,6 +1,4 @@
-/**
- * `npm run cluster`: what it prints works, and nothing of it is left, however it ended.
- */
+/** `npm run cluster`: the commands that it prints work, and nothing of it is left, in whatever way it ends. */
 // needs kubernetes
 // runs at most 12 min
 import { execFile, spawn } from "node:child_process";
@@ -19,7 +17,7 @@ const folder = await fs.mkdtemp(path.join(tmpdir(), "longshore-command-"));
 t.teardown(() => fs.rm(folder, { recursive: true, force: true }));
 const env = { ...process.env, TMPDIR: folder, XDG_STATE_HOME: path.join(folder, "state") };
 
-/** Runs it to its end; stderr is what it says. */
+/** Runs the program to its end; `said` is its stderr. */
 async function cluster(...args: readonly string[]): Promise<{ readonly code: number; readonly said: string }> {
   const child = spawn(process.execPath, [PROGRAM, ...args], { env, stdio: ["ignore", "ignore", "pipe"], timeout: 120_000 });
   let said = "";

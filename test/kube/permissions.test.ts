@@ -1,4 +1,4 @@
-/** What `longshore rbac` prints, on a real API server: it is accepted, it is enough, and nothing beyond it is allowed. */
+/** The Roles of `longshore rbac` on a real API server: it accepts them, they are enough, and they allow nothing more. */
 // needs kubernetes
 // runs with kube
 import * as fs from "node:fs/promises";
@@ -147,7 +147,7 @@ t.test("--confine: the cluster lets the launcher work, and refuses what it would
 
 const VERBS = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"] as const;
 
-/** Everybody may ask what they may do themselves. */
+/** Reviews of oneself are open to everyone. */
 const isReview = ({ group, resource }: Resource): boolean =>
   /^(selfsubjectaccessreviews|selfsubjectrulesreviews)$/.test(resource)
     ? group === "authorization.k8s.io"
