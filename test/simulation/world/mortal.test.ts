@@ -1,4 +1,4 @@
-/** A crashed process does nothing more, a frozen one goes on where it was, and what one timer throws stops nobody else. */
+/** A crashed process does nothing more, a frozen one goes on where it was, and a timer that throws stops no other. */
 import { stepsClock } from "@longshore/runtime/testing/steps-clock.ts";
 import { TimeUp, within } from "@longshore/runtime/loop.ts";
 import t from "tap";
