@@ -1,4 +1,4 @@
-/** The runner fails what must fail: a test run that lies is worse than none. */
+/** The runner must fail what fails: a test run that lies is worse than none. */
 import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -15,7 +15,7 @@ const folder = mkdtempSync(join(tmpdir(), "longshore-runner-"));
 t.teardown(() => rmSync(folder, { recursive: true }));
 
 const ONE_PASSES = 'console.log("ok 1 - one\\n1..1");';
-/** A process in a group of its own that would stay for an hour; its parent says when it runs. */
+/** A process in a group of its own that would stay for an hour; its parent waits until it runs. */
 const ORPHAN = `
 import { spawn } from "node:child_process";
 const child = spawn(process.execPath, ["-e", "console.log('up'); setInterval(() => {}, 3_600_000)"], { detached: true, stdio: ["ignore", "pipe", "ignore"] });
