@@ -1,4 +1,4 @@
-/** Repeats and reordering in, each event once and in order out, within bounds. */
+/** Repeats and reordered events go in; each event comes out once and in order, within bounds. */
 import type { ReceivedEvent } from "@longshore/contract/envelope.ts";
 import fc from "fast-check";
 import t from "tap";
@@ -26,7 +26,7 @@ const refused = (id: string): ReceivedEvent => ({
   sequence: undefined,
 });
 
-/** "told 1 2", "repeat", "early 1": what became of each event. */
+/** The verdict on each event: "told 1 2", "repeat" or "early 1". */
 function heard(told: Story, ...events: readonly ReceivedEvent[]): readonly string[] {
   return events.map((it) => {
     const result = told.hear(it);

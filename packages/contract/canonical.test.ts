@@ -1,4 +1,4 @@
-/** The digest's text: the same for what means the same, another for all else. */
+/** The text of the digest: equal for requests with the same meaning, different for all others. */
 import fc from "fast-check";
 import t from "tap";
 import { canonical } from "./canonical.ts";

@@ -1,4 +1,4 @@
-/** Every bad row of a message: what is answered, what is quarantined, and the place that is named. */
+/** Every way in which a message can be bad: whether it is answered or quarantined, and the place that is named. */
 import fc from "fast-check";
 import t from "tap";
 import type { CommandType } from "./command.ts";

@@ -1,4 +1,4 @@
-/** What is published: the files are what the code gives, and other people's validators judge as we do. */
+/** The published schemas are the files that the code makes, and other people's validators judge by them as we do. */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Ajv } from "ajv";
@@ -31,7 +31,7 @@ t.test("every message that there is has a schema", async (t) => {
     for (const type of Object.keys(rows)) t.ok(files.has(`${kind}.${type}.schema.json`), type);
 });
 
-/** Strict: a keyword or format that a validator does not know would be passed over in silence. */
+/** Strict mode: otherwise ajv ignores a keyword or a format that it does not know. */
 const ajv = new Ajv({ strict: true, allowUnionTypes: true, allErrors: true, formats: { "date-time": true } });
 const judge = (file: string, message: unknown): boolean => ajv.validate(files.get(`${file}.schema.json`) ?? false, message);
 

@@ -1,4 +1,4 @@
-/** Health, readiness and metrics as a probe and a scraper see them. */
+/** Health, readiness and metrics, as a probe and a scraper see them. */
 import t from "tap";
 import { address, type HealthOptions, serveHealth } from "./health.ts";
 import { openMetrics } from "./metrics.ts";
@@ -13,7 +13,7 @@ async function served(t: { teardown(end: () => unknown): void }, options: Partia
   };
 }
 
-/** The broker is ready, and the ledger says nothing until its time is up. */
+/** The broker is ready, and the ledger does not answer until its time is up. */
 async function answeredWhileLedgerHangs(t: Parameters<typeof served>[0], path: string) {
   const clock = stepsClock();
   const asked = Promise.withResolvers<void>();

@@ -1,4 +1,4 @@
-/** What the log lets through, and what never gets into it. */
+/** What the log prints, and what never gets into it. */
 import t from "tap";
 import { openLog, redact } from "./log.ts";
 import { secret, withoutCredentials } from "./config/secret.ts";

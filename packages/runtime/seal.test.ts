@@ -1,4 +1,4 @@
-/** Seals: what opens, what does not, and that nothing of a key or a secret is told on the way. */
+/** Seals: which keys open them, which do not, and that no key and no secret is told on the way. */
 import { randomBytes } from "node:crypto";
 import { inspect } from "node:util";
 import t from "tap";

@@ -1,5 +1,5 @@
 // runs with integration
-/** The broker in Postgres passes the conformance suite on a private embedded Postgres, and explains itself when it cannot be opened. */
+/** The broker in Postgres passes the conformance suite on a private embedded Postgres. If it cannot be opened, it says why. */
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import pg from "pg";
@@ -75,7 +75,7 @@ t.test("doubt", async (t) => {
       const sleeper = await holding(server.url, names, 2);
       try {
         sleeper.kill("SIGSTOP");
-        // Its ten seconds, made shorter; who is awake says a moment later that it lives.
+        // Ends the sleeping session's ten seconds early; a session that is awake renews its own a moment later.
         await sql("update longshore_broker.session set until = now() - interval '1 second'");
         const deliveries = broker.receive("commands", { inFlightMax: 2, signal: forever });
         const got = await takeAll(deliveries, 2);
@@ -125,7 +125,7 @@ t.test("doubt", async (t) => {
     proxy.dropReplies(false);
     await acking;
     await publishAll(other, 3);
-    const left = new Set(["id-1", "id-2"]); // id-0 may come again: its ack was lost with its answer, or was not
+    const left = new Set(["id-1", "id-2"]); // id-0 may come again if its ack was lost
     while (left.size > 0) {
       const delivery = await take(deliveries);
       left.delete(delivery.id);

@@ -1,4 +1,4 @@
-/** The patterns mean here what they mean in RabbitMQ. */
+/** The patterns mean the same here as in RabbitMQ. */
 import t from "tap";
 import { keyForPattern, patternAsRegex } from "./topic-pattern.ts";
 

@@ -1,4 +1,4 @@
-/** How long each cause is waited for, and what a request may change of that. */
+/** How long each cause is waited for, and how a request may change that. */
 import type { Code } from "@longshore/contract/diagnosis.ts";
 import fc from "fast-check";
 import t from "tap";

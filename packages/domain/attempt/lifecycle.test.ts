@@ -25,7 +25,7 @@ import { moveAttempt } from "./lifecycle.ts";
 import type { Move } from "./moves/move.ts";
 import type { Attempt, AttemptState } from "../run/record.ts";
 
-/** A move in short: "S" is a stray, "·" no change, "note" a change of something else than the state. */
+/** A move in short: "S" is a stray, "·" no change, "note" a change of anything but the state. */
 function wordsOf(before: Attempt, { attempt, strays, illegal }: Move): string {
   if (illegal) return "illegal";
   const [stray] = strays;
@@ -81,7 +81,10 @@ for (const [kind, row] of Object.entries(TABLE) as [InputKind, readonly string[]
 const stalledBy = (code: "QuotaExceeded" | "Unschedulable" | "ImageNotFound") =>
   after(live, [{ ...input.stalled, diagnosis: diagnose(code, "It waits.") }]);
 const externally = after(live, [input.deleting]);
-/** The Job was seen before its create was answered: it lives, and a create of it is still on the wire. */
+/**
+ * In the `open…` attempts the Job was seen before its create was answered: the Job lives, and a create of it is still on the
+ * wire.
+ */
 const unheld: Attempt = { ...live, notes: { ...live.notes, hold: false } };
 const openLive = after(claimed, [input.started]);
 const openEnded = after(openLive, [input.complete]);

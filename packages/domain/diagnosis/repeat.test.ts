@@ -1,4 +1,4 @@
-/** What makes two messages the same cause. */
+/** Which messages count as the same cause. */
 import fc from "fast-check";
 import t from "tap";
 import { causeKey, normalise } from "./repeat.ts";

@@ -1,4 +1,4 @@
-/** Errors as Node throws them, and what a person is told. */
+/** Errors as Node throws them, and the diagnosis that a person is told. */
 import { Failure } from "@longshore/contract/problem.ts";
 import t from "tap";
 import { saysWhatToDo } from "./testing/action.ts";

@@ -32,7 +32,7 @@ interface Case {
   readonly groups: readonly Group[];
   readonly wanted?: readonly GroupName[];
   readonly avoid?: string;
-  /** A group's name, or why there is none. */
+  /** A group's name, or the reason why there is none. */
   readonly want: string;
   readonly hopeless?: boolean;
   readonly why?: RegExp;

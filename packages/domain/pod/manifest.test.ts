@@ -1,4 +1,4 @@
-/** The Job that is created, word for word, and that what is written on it is what is read from it. */
+/** The Job that is created, word for word; and the marks that are written on it are those that are read from it. */
 import { readFileSync } from "node:fs";
 import { GroupName, Installation, RunId, StepName } from "@longshore/contract/ids.ts";
 import t from "tap";
@@ -29,7 +29,7 @@ const input: ManifestInput = {
   limits: { waitForMs: 86_400_000, startWithinMs: 900_000, deadlineMs: 21_600_000 },
 };
 
-/** Stored as the API server would store it. */
+/** The Job as the API server would store it. */
 const stored = (made: object): unknown => {
   const { metadata, ...rest } = JSON.parse(JSON.stringify(made)) as { metadata: object };
   return { ...rest, metadata: { ...metadata, uid: "uid-1", resourceVersion: "1" } };

@@ -1,4 +1,7 @@
-/** The run's table as far as commands go: what each means for a run in each state, and what a restart makes of an old run. */
+/**
+ * The run's table for commands: the effect of each command in each state of a run, and the run that a restart makes of an old
+ * one.
+ */
 import t from "tap";
 import { admit, type Admission } from "./admit.ts";
 import {

@@ -1,4 +1,6 @@
-/** The step's and the run's tables: what ends an attempt, a step and a run, and what is told of it, in which order. */
+/**
+ * The tables of the step and the run: when an attempt, a step and a run end, and which events are told of it, in which order.
+ */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import t from "tap";
 import {

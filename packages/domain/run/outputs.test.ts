@@ -1,4 +1,4 @@
-/** Every way in which a step can leave outputs behind, or fail to. */
+/** Every way in which a step can leave outputs behind, or fail to do so. */
 import fc from "fast-check";
 import t from "tap";
 import { outcomeOfOutputs } from "./outputs.ts";

@@ -1,4 +1,4 @@
-/** What is told of a Job, view by view: each row is what was seen, and what was said then. */
+/** The facts that are told of a Job, view by view: each row has the views, and the facts told at each. */
 import fc from "fast-check";
 import t from "tap";
 import { LABELS } from "../run/marks.ts";
@@ -25,7 +25,7 @@ const short = ({ type, data }: FactDraft): string =>
       ? `ended ${data.condition}`
       : type.slice("job.".length);
 
-/** Shows one thing after another, a second apart, and gives what was told at each. */
+/** Shows one view after another, a second apart, and returns the facts told at each. */
 function tell(...views: readonly JobAndPods[]): readonly string[] {
   let said: Said | undefined;
   return views.map((view, at) => {

@@ -1,4 +1,4 @@
-/** Foreign JSON, field by field: what is taken, and what is passed over. */
+/** Foreign JSON, field by field: which values are taken, and which are ignored. */
 import t from "tap";
 import { at, field, integer, list, text } from "./raw.ts";
 

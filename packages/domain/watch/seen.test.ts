@@ -175,7 +175,7 @@ t.test("an Event's time is the last that it names", async (t) => {
   t.equal(seeEvent({ reason: "FailedCreate" }), undefined);
 });
 
-/** Replaces one value somewhere in it by something that has no business there. */
+/** Replaces one value somewhere in the object by a value that does not belong there. */
 const spoilt = (raw: object): fc.Arbitrary<unknown> =>
   fc.tuple(fc.nat(10_000), fc.oneof(fc.anything(), fc.constantFrom(null, "", 0, [], {}))).map(([where, what]) => {
     let left = where % Math.max(1, JSON.stringify(raw).length >> 4);

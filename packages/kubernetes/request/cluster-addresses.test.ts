@@ -9,7 +9,7 @@ const there: LookupAddress[] = [
 ];
 const noAnswer = Object.assign(new Error("no answer"), { code: "EAI_AGAIN" });
 
-/** A resolver that answers when told to. */
+/** A resolver that answers when the test says so. */
 function resolver() {
   const asked: ((error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void)[] = [];
   const ask: AskNames = (_name, _options, answer) => void asked.push(answer);

@@ -128,7 +128,7 @@ t.test("a watch that is refused with 429 keeps requests back as well, for as lon
   t.ok(clock.now() - begun >= 4_000, `${clock.now() - begun} ms`);
 });
 
-/** A cluster that answers when told to. */
+/** A cluster that answers when the test says so. */
 function manual(clock: VirtualClock) {
   const inFlight: ((status: number) => void)[] = [];
   const transport: Transport = {

@@ -1,4 +1,4 @@
-/** What the model's network does to requests, lists and watches when it is told to. */
+/** The effects of the model's network on requests, lists and watches when a test asks for them. */
 import { isTransient } from "@longshore/contract/problem.ts";
 import { virtualClock } from "@longshore/kubernetes/testing/virtual-clock.ts";
 import t from "tap";
@@ -27,7 +27,7 @@ interface Case {
   readonly name: string;
   readonly fault: Fault;
   readonly want: { readonly status: number } | { readonly code: "unsent" | "unanswered" };
-  /** How many Jobs there are when the client knows, and in the end. */
+  /** The number of Jobs when the client has its answer, and at the end. */
   readonly jobs: readonly [then: number, finally_: number];
 }
 

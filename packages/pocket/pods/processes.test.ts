@@ -1,4 +1,4 @@
-/** Pods as local processes: what they get, how they end, and that nothing of them is left. */
+/** Pods as local processes: what they are given, how they end, and that nothing of them is left. */
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -40,7 +40,7 @@ interface Watched {
   readonly run: PodRun;
   /** Every state of the container so far, in order. */
   readonly states: readonly ContainerState[];
-  /** By kind, or by the reason of waiting. */
+  /** Resolves when the container has a state of this kind, or waits for this reason. */
   readonly until: (kind: string) => Promise<ContainerState>;
 }
 
@@ -279,7 +279,7 @@ function said(run: PodRun, word: string): Promise<void> {
   });
 }
 
-/** A killed process takes a moment to go; there is nothing to wait on for one that is not our child. */
+/** A killed process needs a moment to end, and only a parent can wait for it: so this looks again and again. */
 async function ends(pid: number): Promise<boolean> {
   for (let tries = 0; tries < 500; tries++) {
     const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");

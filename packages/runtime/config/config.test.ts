@@ -1,4 +1,6 @@
-/** Settings from a file and the environment: what wins, what is refused, and that everything wrong is said at once. */
+/**
+ * Settings from a file and the environment: which one wins, which values are refused, and that all mistakes are told at once.
+ */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -113,7 +115,7 @@ tenants:
   t.equal(problems.length, wanted.length, problems.join("\n"));
 });
 
-/** A few bytes: each line holds the one before it ten times. */
+/** A few bytes that grow without bound: each line holds the line before it ten times. */
 function bomb(lines: number): string {
   const levels = Array.from({ length: lines }, (_, n) => `a${n + 1}: &a${n + 1} [${Array(10).fill(`*a${n}`).join(", ")}]`);
   return ["a0: &a0 x", ...levels, ""].join("\n");

@@ -13,7 +13,7 @@ import { openLedger } from "../../open.ts";
 const server = await postgres({ unsafe: true });
 t.teardown(() => server[Symbol.asyncDispose]());
 
-/** What Postgres itself says that is there, in an order and a form that differ only where the schema does. */
+/** Describes the schema from Postgres' own catalogue, in an order and a form that differ only if the schema differs. */
 const CATALOGUE = `
 select c.relname || E'\\n' || string_agg('  ' || line, E'\\n' order by rank, line) as text
 from pg_class c
@@ -116,7 +116,7 @@ t.test("a schema that is behind is not used, and not changed, by whoever may not
 t.test("a start on a schema that is up to date, or ahead of the launcher, migrates nothing", async (t) => {
   const url = await server.database();
   await (await open(url))[Symbol.asyncDispose]();
-  await query(url, "drop table migration_lock"); // whoever migrates makes it anew
+  await query(url, "drop table migration_lock"); // a migration would make it again
   await (await open(url))[Symbol.asyncDispose]();
   t.same(await query(url, "select to_regclass('migration_lock') as there"), [{ there: null }]);
   await query(url, "insert into migration select '9999-of-tomorrow', timestamp from migration limit 1");
