@@ -22,7 +22,7 @@ interface Ended {
   readonly err: string;
 }
 
-/** One `longshore` from a folder of its own, in which nothing runs. */
+/** Runs one `longshore` command in a folder in which no Longshore runs. */
 function longshore(cwd: string, args: readonly string[]): Promise<Ended> {
   return new Promise((done, failed) => {
     const { LONGSHORE_CONFIG: _, ...env } = process.env;

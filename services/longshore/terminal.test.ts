@@ -55,7 +55,7 @@ async function folder(t: Test): Promise<{ readonly data: string; readonly surrou
   return { data: join(cwd, ".longshore"), surroundings };
 }
 
-/** The process that started this test lives as long as it does. */
+/** The process that started this test, which lives as long as the test. */
 const running: Running = {
   pid: process.ppid,
   installation: Installation.parse("local"),

@@ -1,4 +1,4 @@
-/** Logs that are read before they are needed, and what the end is told with. */
+/** Logs that are read before they are needed, and the log that an end is told with. */
 import type { LogTail } from "@longshore/contract/fact.ts";
 import { GroupName, Uid } from "@longshore/contract/ids.ts";
 import type { LogWanted } from "@longshore/domain/watch/facts.ts";
@@ -11,7 +11,7 @@ const uid = (n: number): Uid => Uid.parse(`uid-${n}`);
 const of = (pod: string, container = "main"): LogWanted => ({ kind: "logs", pod, container });
 const gone: LogTail = { state: "unavailable", lines: 0, tail: "" };
 
-/** A cluster that answers with the pod's name for as long as the pod is there. */
+/** A cluster whose log is the pod's name, while the pod exists. */
 function reading() {
   const asked: string[] = [];
   const pods = new Set(["one", "two"]);

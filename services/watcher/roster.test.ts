@@ -1,4 +1,4 @@
-/** What a watcher believes of announcements: what starts, changes and ends a group, and what is refused with which sentence. */
+/** How a watcher judges announcements: which ones start, change and end a group, and which are refused, with which sentence. */
 import { randomBytes } from "node:crypto";
 import { boundTo } from "@longshore/contract/control.ts";
 import { writeControl } from "@longshore/contract/envelope.ts";

@@ -33,7 +33,7 @@ interface Watching {
   readonly clock: VirtualClock;
   readonly cluster: Cluster;
   readonly told: readonly Told[];
-  /** "a job.started", without heartbeats. */
+  /** The facts told so far, as "RUN job.started", without heartbeats. */
   readonly facts: (run?: string) => readonly string[];
   create(run: string): Promise<Uid>;
   release(run: string): Promise<void>;
@@ -42,7 +42,7 @@ interface Watching {
     cluster?: Partial<Parts["clusters"][number]>,
   ): { stop(): Promise<unknown>; readonly ended: Promise<unknown> };
   until(done: () => boolean): Promise<void>;
-  /** What the broker says to the n-th message. */
+  /** The broker's answer to the n-th message. */
   answer: (n: number) => "stored" | "unrouted" | Error;
 }
 

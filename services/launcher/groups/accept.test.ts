@@ -8,7 +8,7 @@ import { claimed, GROUP, live, NAMESPACE, never, type Stage, stage } from "../te
 const FENCE_MS = 11 * 60_000;
 const recorded = (it: Stage) => it.model.tables.groups.get(GROUP);
 
-/** The namespace is made anew, and the launcher finds out. */
+/** Deletes the namespace and makes it again, and the launcher notices. */
 async function moved(it: Stage): Promise<Stage> {
   for (const { metadata } of it.pocket.jobs(NAMESPACE))
     it.pocket.meddle({ kind: "strip finalizers", namespace: NAMESPACE, name: metadata.name });
@@ -51,7 +51,7 @@ t.test("a probe that read the ledger before, and writes behind it, does not undo
   const groups = async () => {
     const read = await parts.ledger.groups();
     t.match(await parts.ledger.acceptGroup(GROUP), { kind: "accepted" });
-    return read.map((it) => ({ ...it, health: "healthy" as const, diagnosis: undefined })); // so that it has news
+    return read.map((it) => ({ ...it, health: "healthy" as const, diagnosis: undefined })); // so that this probe has news to write
   };
   await probeOne({ ...parts, ledger: { ...parts.ledger, groups } }, it.cluster, never);
   t.match(recorded(it), { namespaceUid: undefined, diagnosis: { code: "GroupMoved" } });
@@ -94,7 +94,7 @@ t.test("what landed before our occupant is not taken for ours: its proof is of t
   const view = it.parts.views.get(GROUP);
   await moved(it);
   await accepted(t, it, 1);
-  // As it was written before the namespace was made anew.
+  // The group's row from before the namespace was made again.
   const views = new Map([[GROUP, { namespaceUid: view?.namespaceUid, healthy: true, diagnosis: undefined }]]);
   t.match(await createOrAdopt({ ...it.parts, views }, it.cluster, it.work, never), { kind: "created" });
   await releasing(it, FENCE_MS + 60_000);

@@ -1,4 +1,4 @@
-/** What a launcher announces, when, and what it does while its files or its broker are wrong. */
+/** What a launcher announces and when, and what it does while its files or its broker are wrong. */
 import { randomBytes } from "node:crypto";
 import type { Broker } from "@longshore/broker/port.ts";
 import { boundTo, type Control, type ControlData } from "@longshore/contract/control.ts";
@@ -25,16 +25,16 @@ function access(name: string, token: string, server = "https://a:6443"): Access 
 }
 
 interface Announcing {
-  /** What the files say; a text: they are wrong in this way. */
+  /** The content of the files; a text is the mistake in them. */
   files: readonly Look[] | string;
-  /** Of the next broadcasts: this many are refused. */
+  /** How many of the next broadcasts fail. */
   away: number;
   readonly clock: ReturnType<typeof virtualClock>;
   readonly said: readonly { readonly atMs: number; readonly control: Control }[];
   readonly warned: readonly string[];
   ask(): void;
   types(): readonly string[];
-  /** Of the last announcement of this group. */
+  /** The last announcement of this group. */
   last(group: string): { readonly version: number; readonly token: string | undefined };
 }
 
@@ -87,7 +87,7 @@ function announcing(t: Test, files: readonly Access[], running: readonly string[
   return it;
 }
 
-/** One question at a time, as they come. */
+/** Yields one question at a time, as they come. */
 function asked(questions: ((body: Uint8Array) => void)[], signal: AbortSignal): AsyncIterableIterator<Uint8Array> {
   const over: IteratorResult<Uint8Array> = { done: true, value: undefined };
   const items: AsyncIterableIterator<Uint8Array> = {

@@ -8,7 +8,7 @@ import type { Cluster } from "../parts.ts";
 import { sideBySide } from "../loops/retry-loop.ts";
 import { GROUP, NAMESPACE, never, type Stage, stage } from "../testing/stage.ts";
 
-/** So many live Jobs in a namespace of which it was seen that it is being deleted. */
+/** This many live Jobs in a namespace that the launcher has seen being deleted. */
 async function leaving(t: Test, many: number): Promise<Stage> {
   const it = await stage(t);
   const { ledger, views, owner, timing } = it.parts;
@@ -29,7 +29,7 @@ async function leaving(t: Test, many: number): Promise<Stage> {
 const attempts = (it: Stage): readonly Attempt[] => [...it.model.tables.runs.values()].flatMap(({ record }) => record.attempts);
 const standing = (it: Stage) => it.pocket.jobs(NAMESPACE).filter(({ metadata }) => metadata.deletionTimestamp === undefined);
 
-/** The same cluster, and how often a Job was deleted there, and how many at the same time. */
+/** The same cluster, with a count of the deletions of Jobs, and of how many ran at the same time. */
 function counted({ cluster }: Stage): { readonly cluster: Cluster; readonly count: { asked: number; at: number; most: number } } {
   const count = { asked: 0, at: 0, most: 0 };
   const deleteJob: Cluster["writes"]["deleteJob"] = async (...given) => {

@@ -10,13 +10,13 @@ const with_ = (body: Uint8Array, change: (text: string) => string): string => ch
 
 interface Case {
   readonly name: string;
-  /** Said before, and taken. */
+  /** Messages that were taken before. */
   readonly before?: readonly Uint8Array[];
   readonly body: Uint8Array | string;
-  /** As the broker vouches for it. */
+  /** The user that the broker vouches for. */
   readonly user?: string;
   readonly want: object;
-  /** Of the run, afterwards. */
+  /** The run's events afterwards. */
   readonly events?: readonly string[];
   readonly refusals?: readonly string[];
   readonly counts: string;

@@ -11,7 +11,7 @@ import { deliveryOf, listening, type Said } from "../testing/stage.ts";
 const recorded: Outcome = { kind: "recorded" };
 const away = () => new Failure("retry", "LedgerUnreachable", "The ledger cannot be reached.");
 
-/** A receiver of one queue; what it is handed is decided by `decide`. */
+/** A receiver of one queue; `decide` decides on each message. */
 function receiving(decide: (delivery: Delivery) => Promise<Outcome>, lanes = 4) {
   const clock = stepsClock();
   const stop = new AbortController();

@@ -15,7 +15,7 @@ const answers = (status: 401 | 403 | 429 | 500 | 503, more: object = {}): Fault 
 interface Case {
   readonly name: string;
   readonly faults?: readonly Fault[];
-  /** What stands under the name before. */
+  /** Makes the Job that has the name already. */
   readonly alreadyThere?: (it: Stage) => Promise<unknown>;
   readonly want: object;
   readonly jobs: number;

@@ -18,19 +18,19 @@ import { GROUP, NAMESPACE, never, type Stage, stage } from "../testing/stage.ts"
 interface Held extends Stage {
   readonly hand: InFlightCreates;
   readonly works: readonly Work[];
-  /** How many answers went into the ledger at a time. */
+  /** How many answers each write to the ledger had. */
   readonly written: number[];
   states(): Partial<Record<AttemptState, number>>;
 }
 
 interface Troubles {
   readonly runs: number;
-  /** Of the n-th create: resolves when it may be sent. */
+  /** Resolves when the n-th create may be sent. */
   readonly before?: (n: number) => Promise<void>;
   readonly record?: (entry: Entry) => Promise<void>;
 }
 
-/** So many runs, placed and claimed in one stroke, and what this launcher does with them. */
+/** This many runs, placed and claimed in one statement, and the launcher's in-flight creates of them. */
 async function holding(t: Test, { runs, before, record }: Troubles): Promise<Held> {
   const it = await stage(t);
   const { ledger, owner } = it.parts;

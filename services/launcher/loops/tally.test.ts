@@ -113,12 +113,15 @@ t.test("an empty cluster and an empty ledger agree", async (t) => {
   t.same(await tally(await stage(t)), { ...none, jobs: 0 });
 });
 
-// ── What is told of it ──────────────────────────────────────────────────────────────────────────────────────────────
+// ── The gauges of the tally ─────────────────────────────────────────────────────────────────────────────────────────
 
 const TURN_MS = 120_001;
 const published = { outbox: 0, outboxOldestMs: undefined };
 
-/** The loop of one launcher among several, while no other loop runs. `holds`: whether the lease on this group's tally is its own. */
+/**
+ * The tally loop of one launcher among several; no other loop runs. `holds`: whether this launcher has the lease on the group's
+ * tally.
+ */
 function launcherOf(t: Test, it: Stage, holds: () => boolean, counted: Partial<Counts> = {}): Metrics {
   const stop = new AbortController();
   const metrics = openMetrics("launcher", "test");
@@ -179,7 +182,7 @@ t.test("each group has its own time of the last tally that ended well: one that 
   t.equal(await valueOf(well, success), before, "and it grows old where one ended well before");
 });
 
-// ── Before a timer acts on a Job, somebody looks ────────────────────────────────────────────────────────────────────
+// ── Before a timer acts on a Job, the launcher looks ────────────────────────────────────────────────────────────────
 
 async function expiring(it: Stage): Promise<void> {
   const work = await it.take("live");

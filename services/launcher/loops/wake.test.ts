@@ -1,11 +1,11 @@
-/** At rest one question a poll is asked for all loops of groups, and whatever becomes due has its loop woken. */
+/** At rest, each poll asks one question for all loops of all groups, and the answer wakes the loops that have work due. */
 import type { Ledger } from "@longshore/ledger/port.ts";
 import t from "tap";
 import { launcherLoops } from "../loops.ts";
 import { GROUP, RUN, stage } from "../testing/stage.ts";
 
 const HOUR_MS = 3_600_000;
-/** The loops of a group that ask the ledger what is theirs, and who wakes them. */
+/** The loops of a group that ask the ledger for work and are woken for it. */
 const LOOPS = ["launch", "close", "expire", "release", "sweep"].map((name) => `${name} ${GROUP}`);
 
 t.test("nothing is due: one question a poll, however many loops there are", async (t) => {
@@ -25,7 +25,7 @@ t.test("nothing is due: one question a poll, however many loops there are", asyn
   const loops = launcherLoops({ ...it.parts, ledger });
   for (const name of [...LOOPS, "wake"]) void loops[name]?.(stop.signal);
   await it.clock.sleep(1);
-  asked.clear(); // each looks once when it begins
+  asked.clear(); // each loop looks once at its start
   await it.clock.sleep(60_000);
   t.same([...asked.keys()], ["due"]);
   t.ok((asked.get("due") ?? 0) > 50);
