@@ -149,7 +149,7 @@ t.test("every mounted path is in the checkout, or is a secret that git ignores a
     );
 });
 
-t.test("who waits for somebody waits for one who says when he is ready", async (t) => {
+t.test("a service waits only for services that say when they are ready", async (t) => {
   for (const [name, it] of services)
     for (const other of Object.keys(it.depends_on)) t.ok(other in compose.services, `${name} waits for ${other}`);
   for (const [name] of ours) t.ok("rabbitmq" in (compose.services[name]?.depends_on ?? {}), `${name} waits for the broker`);

@@ -89,7 +89,7 @@ for (const { name, message, want, problems = [] } of cases)
     t.same(read.kind === "command" ? [] : places(read.problems), problems);
   });
 
-t.test("a refusal knows whom to answer, and the run only where it is certain", async (t) => {
+t.test("a refusal names the sender to answer, and the run only if it is certain", async (t) => {
   t.match(readCommand(but({ data: { run: "orders/8812", x: 1 } })), {
     id: "m1",
     source: "/shop/orders",

@@ -16,7 +16,7 @@ import { printed, published } from "./schemas.ts";
 const files = published();
 const read = (bytes: Uint8Array): unknown => JSON.parse(new TextDecoder().decode(bytes));
 
-t.test("the published files are what the code gives", async (t) => {
+t.test("the published files are those that the code makes", async (t) => {
   t.same(readdirSync(FOLDER).toSorted(), [...files.keys()].toSorted(), "run `npm run contracts` and read the difference");
   for (const [name, content] of files)
     t.equal(

@@ -286,7 +286,7 @@ const troubles: readonly Fault[] = [
 ];
 
 for (let seed = 1; seed <= 20; seed++) {
-  t.test(`knows what is there after any trouble has healed (seed ${seed})`, async (t) => {
+  t.test(`knows all objects after any trouble has healed (seed ${seed})`, async (t) => {
     const clock = virtualClock({ random: chance(seed) });
     await using kubelet = scriptedPods(clock, () => ({ startsAfterMs: 100, runsMs: 1_000 }));
     await using model = createModel({ clock, kubelet, namespaces: ["batch"], faults: troubles });

@@ -46,7 +46,7 @@ t.test("chance is in [0, 1)", async (t) => {
   t.ok(Array.from({ length: 100 }, () => systemClock.random()).every((it) => it >= 0 && it < 1));
 });
 
-t.test("the steps clock wakes sleepers in the order of their times, each with what follows from it", async (t) => {
+t.test("the steps clock wakes sleepers in the order of their times, each with everything that follows from it", async (t) => {
   const clock = stepsClock({ nowMs: 1_000 });
   const woken: string[] = [];
   const sleeper = async (name: string, ms: number) => {

@@ -83,7 +83,7 @@ t.test("metrics appear when they are first set, and a replaced gauge forgets wha
   t.notMatch(text, 'longshore_holds{group="a"');
 });
 
-t.test("what could not be measured is no more told, with labels or without", async (t) => {
+t.test("a gauge that could not be measured is no longer told, with labels or without", async (t) => {
   const metrics = openMetrics("launcher", "1.2.3");
   metrics.set("longshore_outbox_events", {}, 4);
   metrics.set("longshore_group_slots", { group: "a" }, 9);

@@ -40,7 +40,7 @@ t.test("no secret gets in, whatever it is called and wherever it stands", async 
   t.match(lines[0], "amqp://[redacted]@host");
 });
 
-t.test("what is deep, wide, circular or no JSON is bounded and does not throw", async (t) => {
+t.test("a value that is deep, wide, circular or no JSON is bounded and does not throw", async (t) => {
   const circular: Record<string, unknown> = {
     big: 1n,
     bytes: new Uint8Array(3),

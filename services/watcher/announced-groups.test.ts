@@ -161,7 +161,7 @@ t.test("it asks at once, and again with patience while nobody answers; its readi
   t.ok(it.asked.length >= 6 && it.asked.length <= 10, `${it.asked.length} times: ${it.asked.map((ms) => ms - began).join()}`);
 });
 
-t.test("what is announced is watched, and then nothing more is asked", async (t) => {
+t.test("an announced group is watched, and then nothing more is asked", async (t) => {
   const it = learning(t);
   await it.clock.sleep(100);
   for (let turn = 0; turn < 4; turn++) {
@@ -220,7 +220,7 @@ t.test("a group that no launcher has any more is watched no longer", async (t) =
   t.same(new Set(it.beats), new Set(["a"]));
 });
 
-t.test("a cluster that rejects what was announced makes it ask, not more often than it may", async (t) => {
+t.test("a cluster that rejects the announced credential makes the watcher ask, not more often than it may", async (t) => {
   const it = learning(t);
   await it.clock.sleep(100);
   it.announce({ a: { version: 5 } });

@@ -283,7 +283,7 @@ for (const { name, healMs, evidence } of [
     );
   });
 
-t.test("says it again after a restart: what was said is remembered only there", async (t) => {
+t.test("tells everything again after a restart: only the process remembers what it told", async (t) => {
   const it = await watching(t, { startsAfterMs: 100 });
   const first = it.watch();
   await it.create("a");
@@ -299,7 +299,7 @@ for (const { name, answer } of [
     name: "a fact that the broker refused is told again before the next one",
     answer: new Failure("retry", "BrokerUnavailable", "It is away."),
   },
-  { name: "so is one for which the broker had no queue", answer: "unrouted" as const },
+  { name: "a fact for which the broker had no queue is told again before the next one", answer: "unrouted" as const },
 ]) {
   t.test(name, async (t) => {
     const it = await watching(t);
@@ -311,7 +311,7 @@ for (const { name, answer } of [
   });
 }
 
-t.test("a bug in what is considered ends the loop, and does not leave it silent", async (t) => {
+t.test("a bug while a Job is considered ends the loop, and does not leave it silent", async (t) => {
   const it = await watching(t);
   const bug = new TypeError("a bug");
   it.answer = () => bug;
@@ -346,7 +346,7 @@ t.test("the heartbeat comes with the first sync, and grows old while the cluster
   t.ok(Number(it.told.at(-1)?.data["staleSeconds"]) > 60, JSON.stringify(it.told.at(-1)));
 });
 
-t.test("what it measures of itself grows also before the first sync, and while the broker takes no heartbeat", async (t) => {
+t.test("its staleness grows also before the first sync, and while the broker takes no heartbeat", async (t) => {
   const it = await watching(t);
   it.pocket.cause({ on: "list", trouble: { kind: "status", status: 503 } });
   const metrics = openMetrics("watcher", "test");

@@ -44,7 +44,7 @@ const temporary = async (): Promise<readonly string[]> => (await fs.readdir(fold
 for (const { name, signal } of [
   { name: "down ends it", signal: undefined },
   { name: "Ctrl-C ends it", signal: "SIGINT" },
-  { name: "down takes away what a killed one left", signal: "SIGKILL" },
+  { name: "down removes the files that a killed cluster left", signal: "SIGKILL" },
 ] as const) {
   await t.test(`its kubeconfig and kubectl work until ${name}, and then nothing is left`, async (t) => {
     const { child, said, kubeconfig, kubectl } = await up();
@@ -64,7 +64,7 @@ for (const { name, signal } of [
   });
 }
 
-await t.test("what it does not understand is answered with how it is used", async (t) => {
+await t.test("a wrong command line is answered with the usage", async (t) => {
   t.match(await cluster("sideways"), { code: 2, said: /usage: npm run cluster/ });
   t.match(await cluster("up", "--version", "0.9"), { code: 2, said: /--version/ });
 });

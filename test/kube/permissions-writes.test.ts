@@ -41,7 +41,7 @@ for (const role of ["watcher", "launcher"] as const) {
   });
 }
 
-t.test("the only writes in the watcher's list are none", async (t) => {
+t.test("the watcher's list has no writes", async (t) => {
   const verbs = new Set(RULES.watcher.flatMap((it) => it.verbs));
   t.same([...verbs].toSorted(), ["get", "list", "watch"]);
 });

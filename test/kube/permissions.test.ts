@@ -37,7 +37,7 @@ async function bare(name: string): Promise<string> {
   return name;
 }
 
-t.test("what is printed for a namespace, and for a group with two, is accepted and is all that there is", async (t) => {
+t.test("the objects printed for a namespace, and for a group with two, are accepted, and there are no others", async (t) => {
   const [plain, first, second] = [await bare("plain"), await bare("first"), await bare("second")];
   const groups = path.join(folder, "groups.yaml");
   await fs.writeFile(groups, `groups: { prod-a: { cluster: { inCluster: true }, namespaces: [${first}, ${second}] } }\n`);
@@ -62,7 +62,7 @@ t.test("what is printed for a namespace, and for a group with two, is accepted a
 });
 
 for (const role of ["launcher", "watcher"] as const) {
-  t.test(`the ${role} may do what its list says, and of all else that this cluster knows, nothing`, async (t) => {
+  t.test(`the ${role} may do what its list says, and nothing else that this cluster knows`, async (t) => {
     const namespace = await cluster.namespace();
     const elsewhere = await cluster.namespace();
     const token = await cluster.token(namespace, `longshore-${role}`);

@@ -67,7 +67,7 @@ t.test("doubt", async (t) => {
   t.setTimeout(120_000);
 
   await t.test(
-    "what a frozen process holds goes to another when its time is over, and it finds a new session when it wakes",
+    "a frozen process's messages go to another one when its session ends, and it finds a new session when it wakes",
     async (t) => {
       const names = freshNames();
       await using broker = await openBroker({ url: server.url, names, log: silentLog, clock: systemClock });
@@ -167,7 +167,7 @@ t.test("opening", async (t) => {
     await t.rejects(open("kafka://u:p@h/x"), { disposition: "halt", message: /"kafka".*amqp.*postgres/ });
   });
 
-  await t.test("what is no URL says what one looks like", async (t) => {
+  await t.test("a text that is no URL is answered with what a URL looks like", async (t) => {
     await t.rejects(open("rabbit"), { disposition: "halt", message: /amqp:\/\/host:5672/ });
   });
 
@@ -181,7 +181,7 @@ t.test("opening", async (t) => {
     await Promise.all(brokers.map((it) => it[Symbol.asyncDispose]()));
   });
 
-  await t.test("tables of a version that knew no listeners get what is missing, and keep what is in them", async (t) => {
+  await t.test("tables of a version without listeners get the missing parts, and keep their rows", async (t) => {
     const url = await server.database();
     {
       await using earlier = await open(url);

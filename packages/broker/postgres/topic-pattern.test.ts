@@ -13,7 +13,7 @@ const cases: readonly { readonly pattern: string; readonly takes: readonly strin
 ];
 
 for (const { pattern, takes, leaves } of cases) {
-  t.test(`"${pattern}" takes what it says and nothing else`, (t) => {
+  t.test(`"${pattern}" matches these keys and no others`, (t) => {
     const regex = new RegExp(patternAsRegex(pattern));
     for (const key of takes) t.ok(regex.test(keyForPattern(key)), `takes "${key}"`);
     for (const key of leaves) t.notOk(regex.test(keyForPattern(key)), `leaves "${key}"`);

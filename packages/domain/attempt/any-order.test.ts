@@ -145,7 +145,7 @@ t.test("every input in every state, in any order: nothing throws, and every inva
   t.pass();
 });
 
-t.test("what was said is said again: the second time decides nothing and tells nothing", async (t) => {
+t.test("an input that is repeated decides nothing and tells nothing", async (t) => {
   fc.assert(
     fc.property(fc.array(anything, { maxLength: 12, size: "max" }), anything, (before, it) => {
       if (it.kind === "claimDue" || it.kind === "placed" || it.kind === "noPlace") return; // each of these is a new decision, no repeat

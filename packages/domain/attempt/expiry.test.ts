@@ -41,7 +41,7 @@ t.test("a late cause does not make it longer than startWithin", async (t) => {
   t.equal(due("ImageNotFound", createdAtMs + 14 * MINUTE), 15 * MINUTE);
 });
 
-t.test("only what passes when others finish waits for room", async (t) => {
+t.test("only a cause that passes when others finish waits for room", async (t) => {
   t.ok(waitsForRoom({ code: "QuotaExceeded" }));
   t.ok(waitsForRoom({ code: "Unschedulable" }));
   t.notOk(waitsForRoom({ code: "QuotaImpossible" }));

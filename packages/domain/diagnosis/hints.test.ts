@@ -19,6 +19,6 @@ for (const hint of [
   "The evidence fits no known cause; it is shown as it was found.",
   "The program ended with an error; its log is the place to look.",
 ])
-  t.test(`it would find one that only says what happened: ${hint}`, async (t) => {
+  t.test(`a hint that only says what happened would be found: ${hint}`, async (t) => {
     t.notOk(saysWhatToDo(hint));
   });

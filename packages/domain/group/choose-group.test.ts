@@ -39,7 +39,7 @@ interface Case {
 }
 
 const cases: readonly Case[] = [
-  { name: "takes the first of those it may use", groups: [named("a"), named("b")], want: "a" },
+  { name: "takes the first group that it may use", groups: [named("a"), named("b")], want: "a" },
   {
     name: "takes them in the order of the request, not of the configuration",
     groups: [named("a"), named("b")],
@@ -101,13 +101,13 @@ const cases: readonly Case[] = [
   { name: "tries a group that nobody has tried yet", groups: [named("a", { health: "unknown", everHealthy: false })], want: "a" },
   { name: "goes elsewhere after a failure", groups: [named("a"), named("b")], avoid: "a", want: "b" },
   {
-    name: "goes back there where nothing else is free",
+    name: "goes back there if nothing else is free",
     groups: [named("a"), named("b", full)],
     avoid: "a",
     want: "a",
     why: /The last attempt failed there/,
   },
-  { name: "waits where all are full", groups: [named("a", full), named("b", full)], want: "GroupsFull", hopeless: false },
+  { name: "waits if all are full", groups: [named("a", full), named("b", full)], want: "GroupsFull", hopeless: false },
   {
     name: "names the most hopeful reason",
     groups: [named("a", neverWorked), named("b", paused), named("c", full)],
@@ -122,13 +122,13 @@ const cases: readonly Case[] = [
     hopeless: true,
   },
   {
-    name: "has hope where one of them did",
+    name: "has hope if one group of the request ever worked",
     groups: [named("a", neverWorked), named("b", broken)],
     want: "GroupsUnhealthy",
     hopeless: false,
   },
   {
-    name: "has no hope where every group forbids the image",
+    name: "has no hope if every group forbids the image",
     groups: [named("a", strict)],
     want: "PolicyRefused",
     hopeless: true,
@@ -141,7 +141,7 @@ const cases: readonly Case[] = [
     hopeless: false,
     why: /No group has this name/,
   },
-  { name: "waits where there is no group at all", groups: [], want: "NoGroup", hopeless: false },
+  { name: "waits if there is no group at all", groups: [], want: "NoGroup", hopeless: false },
 ];
 
 for (const { name, groups, wanted, avoid, want, hopeless, why } of cases) {

@@ -68,7 +68,7 @@ t.test("metadata alone says whose a Job is, and never how it stands", async (t) 
   t.equal(seeJob(partial), undefined);
 });
 
-t.test("an item of a list has no kind and is read by what it is", async (t) => {
+t.test("an item of a list has no kind, and is read all the same", async (t) => {
   t.ok(seeJob({ ...rawJob(), kind: undefined }));
   t.ok(seePod({ ...rawPod(), kind: undefined }));
 });

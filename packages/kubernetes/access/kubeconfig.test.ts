@@ -71,7 +71,7 @@ const programs: readonly { readonly name: string; readonly program: string; read
 ];
 
 for (const { name, program, says } of programs) {
-  t.test(`a program that ${name} is told without what it printed`, async (t) => {
+  t.test(`a program that ${name} is told without its output`, async (t) => {
     const said = await refusalOf(t, withExec(process.execPath, ["-e", program]), true);
     t.match(said, says);
     t.notMatch(said, /CANARY/);

@@ -21,7 +21,7 @@ const stories: readonly Story[] = [
     watchedFrom: ["10"],
   },
   {
-    name: "polls by listing where it may list and not watch",
+    name: "polls by listing if it may list and not watch",
     plays: [
       list(["a"], "10"),
       { refuses: 403, body: status(403, "Forbidden") },

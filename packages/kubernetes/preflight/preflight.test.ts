@@ -100,7 +100,7 @@ const cases: readonly ClusterFaults[] = [
     want: [{ state: "ok" }, { step: "version", state: "failed", code: "AuthRejected" }],
   },
   {
-    name: "what answers is no Kubernetes",
+    name: "the server that answers is no Kubernetes",
     version: [200, "<html>It works!</html>"],
     want: [{ state: "ok" }, { step: "version", state: "failed", detail: /no Kubernetes API.*It works/ }, {}, {}, {}, {}],
   },

@@ -67,7 +67,7 @@ const cuts: readonly {
 ];
 
 for (const { name, play, options = {}, says } of cuts) {
-  t.test(`throws, after the whole lines, where a stream ${name}`, async (t) => {
+  t.test(`throws, after the whole lines, if a stream ${name}`, async (t) => {
     const transport = await open(t, play, options);
     const stream = await transport.open({ method: "GET", path: "/watch" }, never);
     const got: string[] = [];

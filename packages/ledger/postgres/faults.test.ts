@@ -107,7 +107,7 @@ t.test("connections that die under every kind of call are made again", async (t)
   t.same((await stubborn(() => storyOf(ledger, "a"))).result, ["accepted"]);
 });
 
-t.test("what cannot be stored is refused alone, and the rest of its batch is not harmed", async (t) => {
+t.test("an entry that cannot be stored is refused alone, and the rest of its batch is not harmed", async (t) => {
   await using ledger = await ledgerOn(await server.database());
   const batch = [wanted("a"), wanted("too-urgent", { priority: 2 ** 40 }), wanted("b")];
   t.same(codesOf(await ledger.admit(batch)), ["recorded", "RequestInvalid", "recorded"]);
@@ -192,7 +192,7 @@ t.test("a server that is killed and started again has all that it acknowledged, 
   t.equal((await ledger.counts()).attempts.waiting, 60);
 });
 
-t.test("a process that stands still inside a transaction loses it, and whoever waits for its locks goes on", async (t) => {
+t.test("a process that stands still inside a transaction loses it, and those that wait for its locks go on", async (t) => {
   const url = await server.database();
   await using ledger = await ledgerOn(url);
   const work = first(await claimed(ledger, [wanted("a")]));

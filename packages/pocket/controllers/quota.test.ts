@@ -29,7 +29,7 @@ function open() {
   };
 }
 
-t.test("what a taken name cost comes back when the quota counts again, after five minutes", async (t) => {
+t.test("the room that a taken name cost comes back when the quota counts again, after five minutes", async (t) => {
   const { clock, model, quota, job, used } = open();
   await using _ = model;
   await quota({ "count/jobs.batch": "2" });

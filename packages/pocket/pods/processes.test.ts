@@ -183,7 +183,7 @@ t.test("SIGTERM is heard within the grace", async (t) => {
   run.forget();
 });
 
-t.test("who does not hear SIGTERM is killed", async (t) => {
+t.test("a program that ignores SIGTERM is killed", async (t) => {
   const { run, until } = start(podOf(sh("trap '' TERM; echo ready; while :; do sleep 0.1; done")));
   await until("running");
   await said(run, "ready");
@@ -193,7 +193,7 @@ t.test("who does not hear SIGTERM is killed", async (t) => {
   run.forget();
 });
 
-t.test("what the first process leaves behind ends with it", async (t) => {
+t.test("processes that the first process leaves behind end with it", async (t) => {
   const { run, until } = start(podOf(sh("sleep 600 & echo $!; exit 0")));
   await until("terminated");
   const pid = Number(await run.log("main"));
@@ -240,7 +240,7 @@ t.test("a missing Secret keeps the container waiting until it is there", async (
   run.forget();
 });
 
-t.test("a followed log tells what was written, what is written, and the end", async (t) => {
+t.test("a followed log gives the old text, the new text, and the end", async (t) => {
   const { run, until } = start(podOf(sh("echo one; sleep 0.2; echo two; printf three")));
   await until("running");
   const lines: string[] = [];

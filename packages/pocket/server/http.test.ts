@@ -99,7 +99,7 @@ t.test("as a program: it says where it is, logs each request before answering, a
   t.notOk(await isAlive(pid), "its pod is gone");
 });
 
-t.test("as a program: what it left running when it was killed is ended by the next one", async (t) => {
+t.test("as a program: processes that it left when it was killed are ended by the next one", async (t) => {
   const data = join(dataDir, "killed");
   const marker = join(dataDir, "left-pid");
   const child = spawn(process.execPath, [join(import.meta.dirname, "../main.ts"), "--data", data], {

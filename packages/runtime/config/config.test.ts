@@ -56,7 +56,7 @@ t.test("reads a file: defaults filled in, paths from the file's folder, secrets 
   }
 });
 
-t.test("the environment wins over the file, also where the file says nothing", async (t) => {
+t.test("the environment wins over the file, and may set what the file leaves out", async (t) => {
   const at = folder(t, { "launcher.yaml": sound, "ledger-url": "x" });
   const env = {
     LONGSHORE_BROKER_URL: "amqp://other",
@@ -155,7 +155,7 @@ const besideSecret: readonly { readonly name: string; readonly text: string }[] 
   { name: "a bracket before it", text: "broker: x\n}CANARY\n" },
   { name: "no blank before it", text: "broker: { password:CANARY }\n" },
   { name: "a comma within it", text: "broker: { password: pw,CANARY }\n" },
-  { name: "it where a map should be", text: "broker: CANARY\n" },
+  { name: "the secret where a map should be", text: "broker: CANARY\n" },
   { name: "it twice", text: "broker:\n  password: CANARY\n  password: CANARY\n" },
 ];
 for (const { name, text } of besideSecret) {

@@ -32,19 +32,22 @@ async function releasing(it: Stage, forMs: number): Promise<void> {
   }
 }
 
-t.test("what a person accepted is trusted as it is found, also by a launcher that remembers the old one", async (t) => {
-  const it = await stage(t);
-  const known = recorded(it)?.namespaceUid;
-  await moved(it);
-  t.match(recorded(it), { diagnosis: { code: "GroupMoved", hint: /longshore group accept/ }, namespaceUid: known });
-  await accepted(t, it, 0);
-  const { namespaceUid } = it.parts.views.get(GROUP) ?? {};
-  t.match(recorded(it), { health: "healthy", namespaceUid });
-  t.not(namespaceUid, known);
-  t.equal(isMoved(it.parts, GROUP), false);
-});
+t.test(
+  "a namespace that a person accepted is trusted as it is found, also by a launcher that remembers the old one",
+  async (t) => {
+    const it = await stage(t);
+    const known = recorded(it)?.namespaceUid;
+    await moved(it);
+    t.match(recorded(it), { diagnosis: { code: "GroupMoved", hint: /longshore group accept/ }, namespaceUid: known });
+    await accepted(t, it, 0);
+    const { namespaceUid } = it.parts.views.get(GROUP) ?? {};
+    t.match(recorded(it), { health: "healthy", namespaceUid });
+    t.not(namespaceUid, known);
+    t.equal(isMoved(it.parts, GROUP), false);
+  },
+);
 
-t.test("a probe that read the ledger before, and writes behind it, does not undo what was accepted", async (t) => {
+t.test("a probe that read the ledger before the accept, and writes after it, does not undo the accept", async (t) => {
   const it = await moved(await stage(t));
   const { parts } = it;
   const known = recorded(it)?.namespaceUid;
@@ -60,7 +63,7 @@ t.test("a probe that read the ledger before, and writes behind it, does not undo
   t.not(recorded(it)?.namespaceUid, known);
 });
 
-t.test("an attempt of the old namespace is lost when that is accepted, and done once the new one was asked", async (t) => {
+t.test("an attempt of the old namespace is lost at the accept, and done when the new namespace was asked", async (t) => {
   const it = await moved(await live(t));
   await releasing(it, 60_000);
   t.match(it.attempt(), { state: "live" }, "nothing is said of it before");
@@ -89,7 +92,7 @@ t.test("a create that is still on its way finds its name taken in the new namesp
   t.same(it.pocket.jobs(NAMESPACE), []);
 });
 
-t.test("what landed before our occupant is not taken for ours: its proof is of the old namespace", async (t) => {
+t.test("a Job that landed before our occupant is not taken for ours: its proof is of the old namespace", async (t) => {
   const it = await claimed(t);
   const view = it.parts.views.get(GROUP);
   await moved(it);

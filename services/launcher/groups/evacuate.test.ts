@@ -52,7 +52,7 @@ t.test("hundreds of Jobs are deleted several at a time, and each of them once", 
   t.equal(count.asked, 300, "no watcher told of any, and none is deleted again");
 });
 
-t.test("what it deletes ends as what others delete", async (t) => {
+t.test("a Job that it deletes ends as one that others delete", async (t) => {
   const it = await leaving(t, 1);
   await evacuate(it.parts, it.cluster, never);
   t.match(attempts(it), [{ state: "closing", cause: "external" }]);
@@ -84,7 +84,7 @@ t.test("a launcher that is told to stop deletes no more", async (t) => {
   t.equal(count.asked, 0);
 });
 
-t.test("where no namespace is being deleted, nothing is", async (t) => {
+t.test("if no namespace is being deleted, no Job is", async (t) => {
   const it = await leaving(t, 2);
   const { isTerminating: _, ...view } = it.parts.views.get(GROUP) ?? {
     namespaceUid: undefined,

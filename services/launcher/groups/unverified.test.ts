@@ -57,7 +57,7 @@ t.test("in a namespace that was made anew while no launcher ran nothing is ever 
   t.match((await it.parts.ledger.groups())[0], { health: "unhealthy", diagnosis: { code: "GroupMoved" } });
 });
 
-t.test("nor is a Job declared missing there", async (t) => {
+t.test("in a namespace that was made anew no Job is declared missing", async (t) => {
   const it = await claimed(t);
   const { parts, cluster } = await started(it);
   t.match(await look(parts, cluster, it.work, never), { kind: "unseen", diagnosis: { code: "EndpointUnreachable" } });

@@ -127,7 +127,7 @@ for (const { name, first } of [
   });
 }
 
-t.test("tells an event again under the same number where it is not known that it was told", async (t) => {
+t.test("tells an event again under the same number if it is not known that it was told", async (t) => {
   const it = await relaying(t);
   await story(it, "a");
   let lost = 2;
@@ -158,7 +158,7 @@ t.test("stops in order also while the ledger is away", async (t) => {
   t.equal(await it.stop(), "stopped");
 });
 
-t.test("leaves alone what another relay holds, until its lease is over", async (t) => {
+t.test("leaves another relay's events alone until its lease is over", async (t) => {
   const it = await relaying(t);
   await story(it, "a");
   const began = it.clock.now();
@@ -245,7 +245,10 @@ t.test("a refusal that came back is told again", async (t) => {
 
 for (const { name, answer } of [
   { name: "a reply queue that is gone is its owner's affair", answer: "unrouted" as const },
-  { name: "so is one whose name is none", answer: new Failure("refuse", "MessageInvalid", "A queue's name may hold 255 bytes.") },
+  {
+    name: "a reply queue whose name is invalid is its owner's affair, too",
+    answer: new Failure("refuse", "MessageInvalid", "A queue's name may hold 255 bytes."),
+  },
 ]) {
   t.test(name, async (t) => {
     const it = await relaying(t, (name) => (name.startsWith("reply") ? answer : "stored"));

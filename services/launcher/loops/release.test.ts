@@ -111,7 +111,7 @@ const troubles: readonly { readonly name: string; readonly trouble: Trouble; rea
   { name: "done, and its answer lost", trouble: { kind: "lost after writing" } },
 ];
 for (const { name, trouble, told } of troubles) {
-  t.test(`the deletion of a Job that was given up is tried again where it was ${name}`, async (t) => {
+  t.test(`the deletion of a Job that was given up is tried again if it was ${name}`, async (t) => {
     const it = await abandoned(t);
     it.pocket.cause({ on: "delete", times: 1, trouble });
     await releasing(it, 5 * 60_000);
@@ -139,7 +139,7 @@ t.test("while deleting it is forbidden, a Job that was given up keeps its hold, 
   t.equal(it.job(), undefined);
 });
 
-t.test("lets nothing go where another cluster answers now", async (t) => {
+t.test("releases nothing if another cluster answers now", async (t) => {
   const it = await succeeded(t);
   const view = it.parts.views.get(GROUP);
   const diagnosis = diagnose("GroupMoved", "It moved.");
@@ -160,7 +160,7 @@ t.test("the occupant keeps the name until no create can land any more, and then 
   t.equal(it.job(), undefined);
 });
 
-t.test("where the occupant was taken away while a create may land, another one takes the name", async (t) => {
+t.test("if the occupant was taken away while a create may land, another one takes the name", async (t) => {
   const it = await occupied(t);
   it.pocket.meddle({ kind: "strip finalizers", ...name(it) });
   it.pocket.meddle({ kind: "delete Job", propagation: "Background", ...name(it) });

@@ -141,7 +141,7 @@ async function valueOf(metrics: Metrics, name: string): Promise<number | undefin
 }
 const unaccountedOf = (metrics: Metrics) => valueOf(metrics, "longshore_unaccounted");
 
-t.test("a launcher whose lease another one took does not go on telling what that one saw mended", async (t) => {
+t.test("a launcher whose lease another one took does not go on counting faults that are mended", async (t) => {
   const it = await claimed(t);
   await it.create({ proof: "somebody else's" });
   let holder: "a" | "b" = "a";
@@ -168,7 +168,7 @@ t.test("while the only cluster cannot be listed, attempts that are overdue are c
   t.equal(await unaccountedOf(metrics), 1, "its timer is long past, and nobody came for it");
 });
 
-t.test("each group has its own time of the last tally that ended well: one that always fails has none", async (t) => {
+t.test("each group has its own time of the last tally that ended well: a group whose tally always fails has none", async (t) => {
   const it = await live(t);
   const success = "longshore_tally_last_success_timestamp_seconds";
   const well = launcherOf(t, it, () => true);
@@ -199,14 +199,14 @@ t.test("a healthy Job whose start nobody told, since the watcher was down, is no
   t.equal(it.events().at(-1), "run.started");
 });
 
-t.test("one whose pod still does not start is closed, with what its pod says", async (t) => {
+t.test("a Job whose pod still does not start is closed, with its pod's diagnosis", async (t) => {
   const it = await live(t, { pods: { waits: { reason: "ImagePullBackOff", message: "Back-off pulling image" } } });
   await it.clock.sleep(START_WITHIN_MS);
   await expiring(it);
   t.match(it.attempt(), { state: "closing", cause: "startExpired" });
 });
 
-t.test("one that ended unseen is told as what it was", async (t) => {
+t.test("a Job that ended unseen is told as it ended", async (t) => {
   const it = await live(t, { pods: { startsAfterMs: 0, runsMs: 10, exitCode: 3 } });
   await it.clock.sleep(START_WITHIN_MS);
   await expiring(it);

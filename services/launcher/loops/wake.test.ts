@@ -31,7 +31,7 @@ t.test("nothing is due: one question a poll, however many loops there are", asyn
   t.ok((asked.get("due") ?? 0) > 50);
 });
 
-t.test("a run lives and ends by what becomes due, though no loop of its group looks by itself", async (t) => {
+t.test("a run lives and ends by wake-ups for work that is due, though no loop of its group looks by itself", async (t) => {
   const it = await stage(t, { timing: { lookMs: HOUR_MS }, pods: { startsAfterMs: 500, runsMs: HOUR_MS } });
   const stop = new AbortController();
   t.teardown(() => stop.abort());

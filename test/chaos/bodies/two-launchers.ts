@@ -20,7 +20,7 @@ export async function twoLaunchers(t: Test, system: System): Promise<void> {
     t.same(await system.faults(runs), []);
   });
 
-  await t.test("a launcher frozen with a claim in its hand wakes when another has finished the run: still one Job", async (t) => {
+  await t.test("a launcher frozen with a claim wakes when another has finished the run: still one Job", async (t) => {
     await using frozen = await system.launcher({ LONGSHORE_FAILPOINT: "beforePost:sleep:1000" });
     await system.command("run.requested", { run: "frozen/one", ...quick });
     const claimed = async (): Promise<boolean> =>

@@ -9,7 +9,7 @@ import { clientCertificate } from "./node-certificate.ts";
 const sha256 = (bytes: Buffer): string => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
 const image = await busyboxImage(import.meta.filename); // any file may stand for the program here
 
-t.test("an image's manifest, configuration and layer name each other by what they hold", async (t) => {
+t.test("an image's manifest, configuration and layer name each other by their content", async (t) => {
   const manifest = JSON.parse(image.manifest.bytes.toString()) as { config: object; layers: object[] };
   t.match(manifest.config, { digest: sha256(image.config.bytes), size: image.config.bytes.length });
   t.match(manifest.layers, [{ digest: sha256(image.layer.bytes), size: image.layer.bytes.length }]);

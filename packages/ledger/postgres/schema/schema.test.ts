@@ -95,7 +95,7 @@ for (const { name, change, code, disposition, says } of cases) {
   });
 }
 
-t.test("a URL that is none is refused", async (t) => {
+t.test("a text that is no URL is refused", async (t) => {
   for (const url of ["mysql://a/b", "not a url"]) t.match(await refused(open(url)), { code: "LedgerUrl", disposition: "halt" });
 });
 
@@ -105,7 +105,7 @@ t.test("a database that may forget what it committed is refused", async (t) => {
   t.match(failure.message, /fsync=off/);
 });
 
-t.test("a schema that is behind is not used, and not changed, by whoever may not migrate", async (t) => {
+t.test("a process that may not migrate neither uses nor changes a schema that is behind", async (t) => {
   const url = await server.database();
   t.match(await refused(open(url, { migrate: false })), { code: "LedgerBehind", disposition: "halt" });
   t.same(await query(url, "select 1 as there from information_schema.tables where table_name = 'run'"), []);
