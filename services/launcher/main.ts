@@ -16,6 +16,7 @@ import { hostname } from "node:os";
 import { openBroker } from "@longshore/broker/open.ts";
 import { brokerOf } from "@longshore/broker/settings.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
+import { sayUnverified } from "@longshore/kubernetes/access/unverified.ts";
 import { readGroups } from "@longshore/kubernetes/groups.ts";
 import { openWrites } from "@longshore/kubernetes/request/write.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
@@ -28,10 +29,11 @@ import { backOff, batch, type ProgramEnd, together } from "@longshore/runtime/lo
 import { openMetrics } from "@longshore/runtime/metrics.ts";
 import { runProgram } from "@longshore/runtime/program.ts";
 import { announce, openAnnouncing } from "./groups/announce.ts";
+import { viewsOf } from "./groups/views.ts";
 import { LauncherConfig, limitsIn, timingIn } from "./config.ts";
 import { openKeys } from "./keys.ts";
 import { launcherLoops } from "./loops.ts";
-import { wakeUpsBy, type Cluster, FAILPOINTS, type Parts, viewsOf } from "./parts.ts";
+import { wakeUpsBy, type Cluster, FAILPOINTS, type Parts } from "./parts.ts";
 import { launcherHealth } from "./gauges.ts";
 
 const APPLIED_MOST = 256;
@@ -50,6 +52,7 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
     clock,
     onRequest: (group, verb, code) => metrics.count("longshore_kubernetes_requests_total", { group, verb, code }),
   });
+  await sayUnverified(groups.clusters, log);
   const announcing = await openAnnouncing(config, clock);
   await using ledger = await openLedger({
     url: secretOf(config.ledger, "url")?.reveal() ?? "",
@@ -60,17 +63,11 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
   });
   await using broker = await openBroker({ ...brokerOf(config), log, clock });
 
-  await ledger.putGroups(groups.rows);
+  await ledger.putGroups(groups.clusters);
   const clusters = new Map<GroupName, Cluster>(
-    groups.clusters.map((cluster) => [
-      cluster.name,
-      {
-        name: cluster.name,
-        namespace: cluster.namespace,
-        reads: cluster.read,
-        writes: openWrites(cluster),
-        createsPerSecond: groups.rows.find(({ name }) => name === cluster.name)?.createsPerSecond,
-      },
+    groups.clusters.map((it) => [
+      it.name,
+      { name: it.name, namespace: it.namespace, settings: it.settings, reads: it.read, writes: openWrites(it) },
     ]),
   );
   const parts: Parts = {

@@ -15,7 +15,7 @@ import type { Surroundings } from "./command.ts";
 
 export interface Longshore {
   readonly installation: Installation;
-  readonly broker: { readonly url: string; readonly user?: string | undefined; readonly password?: string | undefined };
+  readonly broker: ReturnType<typeof brokerOf>;
   readonly ledgerUrl: string;
   readonly groupsFile: string;
   /** The key that seals announcements, if the launcher announces its groups. */

@@ -1,5 +1,5 @@
 /**
- * Following Jobs through the fault proxy, on the pocket over HTTPS. test/kube/follow.test.ts does the same on a real API
+ * Following Jobs through the fault proxy, on the pocket over HTTPS. test/kube/faults/follow.test.ts does the same on a real API
  * server.
  */
 // runs at most 5 min

@@ -4,7 +4,8 @@
  * The bug this prevents: a simulation that stops too early. It goes on until nothing is left to do, or until long after
  * everything should have ended. The same seed finds the same failure again.
  */
-import { type Broken, check } from "./judge/check.ts";
+import type { Broken } from "../judge/view.ts";
+import { check } from "./judge/check.ts";
 import { deal, heal } from "./faults/deeds.ts";
 import { abandonOf } from "./scenario/orders.ts";
 import { astir, isMoved } from "./world/quiet.ts";

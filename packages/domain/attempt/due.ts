@@ -1,7 +1,6 @@
-/** The timers of a live attempt: when to look at it next, which timer is due then, and which failures may be retried. */
-import { DIAGNOSES, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+/** The timers of a live attempt: when to look at it next, and which timer is due then. */
 import { startDueMs, waitsForRoom } from "./expiry.ts";
-import type { Attempt, Limits, RetryCause } from "../run/record.ts";
+import type { Attempt, Limits } from "../run/record.ts";
 
 export function liveDueMs({ started, notes }: Attempt, limits: Limits): number {
   const createdAtMs = notes.launchedAtMs ?? 0;
@@ -22,12 +21,4 @@ export function timerOf(
   if (attempt.started === "yes") return "deadline";
   if (!waitsForRoom(attempt.notes.stall)) return "startExpired";
   return nowMs < attempt.notes.waitUntilMs ? "elsewhere" : "waitExpired";
-}
-
-/** Returns the word that `retries.on` must hold for this failure to be retried; `undefined`: no word does. */
-export function retryCause(diagnosis: Diagnosis, started: Attempt["started"]): RetryCause | undefined {
-  const { retry } = DIAGNOSES[diagnosis.code];
-  if (retry === "never") return undefined;
-  if (started === "no") return "never-started";
-  return retry === "never-started" ? "infrastructure" : retry;
 }

@@ -1,15 +1,16 @@
 /** Where an attempt goes, or why nowhere. */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { GroupSettings } from "@longshore/contract/group-settings.ts";
 import { GroupName } from "@longshore/contract/ids.ts";
 import fc from "fast-check";
 import t from "tap";
-import { type Group, imageRefused } from "./group.ts";
-import { NO_PLACE, place } from "./choose-group.ts";
+import { type Group, imageRefused, UNSERVED_MS } from "./group.ts";
+import { chooseGroup, NO_PLACE } from "./choose-group.ts";
 
 const named = (name: string, more: Partial<Group> = {}): Group => ({
   name: GroupName.parse(name),
   namespace: "batch",
-  jobsMax: 2,
+  settings: GroupSettings.parse({ limits: { jobs: 2 } }),
   slotsUsed: 0,
   paused: false,
   health: "healthy",
@@ -25,13 +26,20 @@ const neverWorked: Partial<Group> = { ...broken, everHealthy: false };
 const quota: Partial<Group> = {
   noRoom: { untilMs: 2000, diagnosis: diagnose("QuotaExceeded", "The quota has no room now.") },
 };
-const strict: Partial<Group> = { images: ["registry.example.com/*"] };
+const strict: Partial<Group> = { settings: GroupSettings.parse({ policy: { images: ["registry.example.com/*"] } }) };
+const paced = (createsPerSecond: number): Pick<Group, "settings"> => ({
+  settings: GroupSettings.parse({ limits: { createsPerSecond } }),
+});
 
 interface Case {
   readonly name: string;
   readonly groups: readonly Group[];
   readonly wanted?: readonly GroupName[];
   readonly avoid?: string;
+  /** A group that this launcher does not serve, and that no launcher has claimed to serve for long. */
+  readonly unserved?: string;
+  /** The group whose API server asked for a pause. */
+  readonly quiet?: string;
   /** A group's name, or the reason why there is none. */
   readonly want: string;
   readonly hopeless?: boolean;
@@ -62,33 +70,37 @@ const cases: readonly Case[] = [
   },
   {
     name: "passes a group over that no launcher serves",
-    groups: [named("a", { unserved: true }), named("b")],
+    groups: [named("a"), named("b")],
+    unserved: "a",
     want: "b",
     why: /No launcher has it/,
   },
   {
     name: "passes a group over whose line is as long as its pace allows",
-    groups: [named("a", { createsPerSecond: 0.4, inLine: 2 }), named("b")],
+    groups: [named("a", { ...paced(0.4), inLine: 2 }), named("b")],
     want: "b",
     why: /takes 0.4 Jobs a second, and 2 are in line/,
   },
   {
     name: "passes a group over whose API server asked for a pause",
-    groups: [named("a", { quiet: "It has too much to do." }), named("b")],
+    groups: [named("a"), named("b")],
+    quiet: "a",
     want: "b",
     why: /too much to do/,
   },
   {
     name: "waits for the end of a pause",
-    groups: [named("a", { quiet: "It has too much to do." })],
+    groups: [named("a")],
+    quiet: "a",
     want: "Throttled",
     hopeless: false,
   },
-  { name: "lets one stand in line, however slow the pace", groups: [named("a", { createsPerSecond: 0.1 })], want: "a" },
-  { name: "waits for its turn", groups: [named("a", { createsPerSecond: 1, inLine: 5 })], want: "Throttled", hopeless: false },
+  { name: "lets one stand in line, however slow the pace", groups: [named("a", paced(0.1))], want: "a" },
+  { name: "waits for its turn", groups: [named("a", { ...paced(1), inLine: 5 })], want: "Throttled", hopeless: false },
   {
     name: "waits for a group that was taken out of the file: it may be put back",
-    groups: [named("a", { unserved: true, everHealthy: false })],
+    groups: [named("a", { everHealthy: false })],
+    unserved: "a",
     want: "NoGroup",
     hopeless: false,
   },
@@ -144,23 +156,44 @@ const cases: readonly Case[] = [
   { name: "waits if there is no group at all", groups: [], want: "NoGroup", hopeless: false },
 ];
 
-for (const { name, groups, wanted, avoid, want, hopeless, why } of cases) {
+/** Served by the launcher that asks, which no API server asked for a pause. */
+const knows = (groups: readonly Group[]) => ({ serves: new Set(groups.map(({ name }) => name)), quiet: new Map() });
+
+for (const { name, groups, wanted, avoid, unserved, quiet, want, hopeless, why } of cases) {
   t.test(name, async (t) => {
-    const placed = place({
+    const placed = chooseGroup({
+      serves: new Set(groups.map((it) => it.name).filter((it) => it !== unserved)),
+      quiet: new Map(quiet === undefined ? [] : [[GroupName.parse(quiet), "It has too much to do."]]),
       wanted,
       groups,
       images: ["demo/export:1"],
       nowMs: 1000,
       avoid: avoid === undefined ? undefined : GroupName.parse(avoid),
     });
-    t.equal(placed.kind === "placed" ? placed.group : placed.reason, want);
+    t.equal(placed.kind === "placed" ? placed.group.name : placed.reason, want);
     if (placed.kind === "noPlace") t.equal(placed.hopeless, hopeless);
     if (why) t.match(placed.considered.map((it) => it.why).join(" "), why);
   });
 }
 
 t.test("places again when a full quota's pause is over", async (t) => {
-  t.equal(place({ wanted: undefined, groups: [named("a", quota)], nowMs: 2000 }).kind, "placed");
+  const groups = [named("a", quota)];
+  t.equal(chooseGroup({ wanted: undefined, groups, nowMs: 2000, ...knows(groups) }).kind, "placed");
+});
+
+for (const { name, servedAtMs, want } of [
+  { name: "a group that another launcher serves may take it", servedAtMs: 1, want: "placed" },
+  { name: "a group that no launcher served for five minutes may not", servedAtMs: 0, want: "noPlace" },
+  { name: "a group that no launcher ever served may not", servedAtMs: undefined, want: "noPlace" },
+] as const)
+  t.test(name, async (t) => {
+    const groups = [named("a", { servedAtMs })];
+    t.equal(chooseGroup({ wanted: undefined, groups, nowMs: UNSERVED_MS, serves: new Set(), quiet: new Map() }).kind, want);
+  });
+
+t.test("a launcher that has a group in its file places there, though the ledger never heard of it", async (t) => {
+  const groups = [named("a", { servedAtMs: undefined })];
+  t.equal(chooseGroup({ wanted: undefined, groups, nowMs: UNSERVED_MS, ...knows(groups) }).kind, "placed");
 });
 
 t.test("whatever the groups are like: it places where it may, or says of each why not", async (t) => {
@@ -173,10 +206,10 @@ t.test("whatever the groups are like: it places where it may, or says of each wh
   fc.assert(
     fc.property(fc.array(group, { maxLength: 5 }), (some) => {
       const groups = some.map((it, at) => named(`g${at}`, it));
-      const placed = place({ wanted: undefined, groups, nowMs: 0 });
-      const free = groups.find((it) => it.slotsUsed < it.jobsMax && !it.paused && it.health !== "unhealthy");
+      const placed = chooseGroup({ wanted: undefined, groups, nowMs: 0, ...knows(groups) });
+      const free = groups.find((it) => it.slotsUsed < it.settings.limits.jobs && !it.paused && it.health !== "unhealthy");
       return placed.kind === "placed"
-        ? placed.group === free?.name
+        ? placed.group === free
         : free === undefined && NO_PLACE.includes(placed.reason) && placed.considered.length === groups.length;
     }),
   );

@@ -1,12 +1,9 @@
 /** A container group as placement sees it: where it is, how much it takes, and how it is doing. */
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
+import type { ConfiguredGroup, GroupSettings } from "@longshore/contract/group-settings.ts";
 
-export interface Group {
-  readonly name: GroupName;
-  readonly namespace: string;
-  /** How many attempts may hold a slot at once. */
-  readonly jobsMax: number;
+export interface Group extends ConfiguredGroup {
   readonly slotsUsed: number;
   readonly paused: boolean;
   /** "unknown" until something was sent there: it is tried, since a first request is how one finds out. */
@@ -17,21 +14,31 @@ export interface Group {
   readonly diagnosis?: Diagnosis | undefined;
   /** Its cluster said that there is no room (a full quota): nothing is sent there before. */
   readonly noRoom?: { readonly untilMs: number; readonly diagnosis: Diagnosis } | undefined;
-  /** Its API server asked whoever judges for a pause, which is not over: what would be sent now would only wait. */
-  readonly quiet?: string | undefined;
-  /** No launcher has it in its groups file any more, so that nobody would create a Job there. */
-  readonly unserved?: boolean;
+  /** When a launcher last said that it has the group in its groups file. */
+  readonly servedAtMs?: number | undefined;
   /** Attempts that were placed there and whose creates have not begun. */
   readonly inLine?: number;
-  readonly createsPerSecond?: number | undefined;
-  /** Patterns with `*` for any characters, such as "registry.example.com/shop/*". Absent: every image. */
-  readonly images?: readonly string[] | undefined;
-  /** Its Jobs carry no hold: some promises are weaker there. */
-  readonly hold?: boolean | undefined;
 }
 
+/** What the launcher that places knows of the groups, and the ledger does not. */
+export interface Placer {
+  /** The groups in its groups file. It serves them, whatever the ledger last heard. */
+  readonly serves: ReadonlySet<GroupName>;
+  /** Groups whose API server asked this launcher for a pause that is not over, and why: a create for them would only wait. */
+  readonly quiet: ReadonlyMap<GroupName, string>;
+  /** Until a run that found no group is placed again, if no slot is freed before. */
+  readonly placeAgainMs: number;
+}
+
+/** If no launcher said for so long that it serves a group, the group was taken out of every groups file, or all launchers are away. */
+export const UNSERVED_MS = 5 * 60_000;
+
+/** Whether nobody would create a Job there, as far as the ledger knows. */
+export const isUnserved = ({ servedAtMs }: Pick<Group, "servedAtMs">, nowMs: number): boolean =>
+  servedAtMs === undefined || nowMs - servedAtMs >= UNSERVED_MS;
+
 /** The first image that the group does not allow. */
-export const imageRefused = ({ images: allowed }: Pick<Group, "images">, images: readonly string[]): string | undefined =>
+export const imageRefused = ({ images: allowed }: GroupSettings["policy"], images: readonly string[]): string | undefined =>
   allowed === undefined ? undefined : images.find((image) => !allowed.some((pattern) => isLike(image, pattern)));
 
 /** What a group with a pace takes in this time may stand in line there; more would only wait, while another group may be idle. */

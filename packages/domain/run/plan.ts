@@ -22,13 +22,13 @@ export function planOf(request: RunRequest, defaults: Limits): Plan {
   };
 }
 
-/** A step as a restart's correction has it. */
-export function corrected(step: StepRequest, correction: Correction | undefined): StepRequest {
-  if (correction === undefined) return step;
-  const { image, env, resources } = correction;
+/** A step as a restart's correction has it. Variables and amounts are corrected one by one, all else as a whole. */
+export function corrected(step: StepRequest, correction: Correction = {}): StepRequest {
+  const { deadline: _, image = step.image, env, resources, ...others } = correction;
   return {
     ...step,
-    ...(image !== undefined && { image }),
+    ...others,
+    image,
     ...(env && { env: { ...step.env, ...env } }),
     ...(resources && {
       resources: {
@@ -38,3 +38,17 @@ export function corrected(step: StepRequest, correction: Correction | undefined)
     }),
   };
 }
+
+/** A tombstone has no plan: no request came yet. */
+export const NO_PLAN: Plan = {
+  simple: true,
+  steps: [],
+  groups: undefined,
+  priority: 0,
+  notBeforeMs: undefined,
+  limits: {
+    waitForMs: 0, startWithinMs: 0, deadlineMs: 0, retriesMax: 0, retriesOn: [], backoffFirstMs: 0, backoffMostMs: 0,
+    keepSucceededMs: 0, keepFailedMs: 0, giveUpAfterMs: {},
+  }, // biome-ignore format: a value read as one
+  with: undefined,
+};

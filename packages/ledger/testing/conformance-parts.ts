@@ -1,11 +1,13 @@
 /** What the conformance suite's parts share: runs to admit, loops in one call, and what a kind of ledger gives its test. */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { type ConfiguredGroup, GroupSettings } from "@longshore/contract/group-settings.ts";
 import { GroupName, Installation, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
 import type { Admission } from "@longshore/domain/run/admit.ts";
 import type { AttemptInput, InputOf } from "@longshore/domain/attempt/input.ts";
 import type { Limits, PlannedStep } from "@longshore/domain/run/record.ts";
-import type { Admitted, Entry, Intake, Judge, Ledger, StoryEvent, Work } from "../port.ts";
+import type { Placer } from "@longshore/domain/group/group.ts";
+import type { Admitted, Entry, Intake, Ledger, StoryEvent, Work } from "../port.ts";
 
 /** One ledger for one test. */
 export interface Opened extends AsyncDisposable {
@@ -111,17 +113,18 @@ export const codesOf = (answers: readonly Admitted[]): readonly string[] =>
 
 // ── Loops, once ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** The first group that is open and has room. */
-export const judge: Judge = (_attempt, _run, groups, nowMs) => {
-  const free = groups.find(({ paused, slotsUsed, jobsMax }) => !paused && slotsUsed < jobsMax);
-  return free === undefined
-    ? { kind: "noPlace", reason: "GroupsFull", considered: [], retryAtMs: nowMs + HOUR_MS }
-    : { kind: "placed", group: free.name, namespace: free.namespace, considered: [] };
-};
+/** A launcher that serves both groups, and that neither asked for a pause. */
+export const placer: Placer = { serves: new Set([EAST, WEST]), quiet: new Map(), placeAgainMs: HOUR_MS };
 
-export const groupsOf = (eastMost: number, westMost = 0) => [
-  { name: EAST, namespace: "jobs", jobsMax: eastMost },
-  ...(westMost > 0 ? [{ name: WEST, namespace: "jobs", jobsMax: westMost }] : []),
+const groupOf = (name: GroupName, jobs: number): ConfiguredGroup => ({
+  name,
+  namespace: "jobs",
+  settings: GroupSettings.parse({ limits: { jobs } }),
+});
+
+export const groupsOf = (eastMost: number, westMost = 0): readonly ConfiguredGroup[] => [
+  groupOf(EAST, eastMost),
+  ...(westMost > 0 ? [groupOf(WEST, westMost)] : []),
 ];
 
 export const claimAll = (ledger: Ledger, most = 1_000, group = EAST): Promise<readonly Work[]> =>
@@ -131,7 +134,7 @@ export const claimAll = (ledger: Ledger, most = 1_000, group = EAST): Promise<re
 export async function claimed(ledger: Ledger, intakes: readonly Intake[]): Promise<readonly Work[]> {
   await ledger.putGroups(groupsOf(1_000));
   await ledger.admit(intakes);
-  await ledger.place({ most: 1_000, judge });
+  await ledger.place({ most: 1_000, placer });
   return await claimAll(ledger);
 }
 

@@ -1,10 +1,10 @@
 /** Conformance: every event is found until it is confirmed, in order; and what people and the tally are told is so. */
-import { WORK_KINDS } from "../work-kinds.ts";
+import { WORK_KINDS } from "@longshore/domain/run/work-kinds.ts";
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
 import type { Test } from "tap";
 import {
-  cancelled, claimed, complete, type Conforming, created, EAST, entry, finish, groupsOf, HOUR_MS, judge, MAIN, released, runId, storyOf, typesOf, wanted, WEST, first
+  cancelled, claimed, complete, type Conforming, created, EAST, entry, finish, groupsOf, HOUR_MS, placer, MAIN, released, runId, storyOf, typesOf, wanted, WEST, first
 } from "./conformance-parts.ts"; // biome-ignore format: a list of names
 import type { GroupChange, WorkKind, Ledger, OutboxEvent } from "../port.ts";
 
@@ -209,7 +209,7 @@ export async function people(t: Test, { open }: Conforming): Promise<void> {
     t.match(counts, { runs: { active: 1 }, attempts: { waiting: 1 }, outbox: 1, overdue: 1 });
     t.ok((outboxOldestMs ?? 0) >= 61_000);
     await ledger.putGroups(groupsOf(1));
-    await ledger.place({ most: 1, judge });
+    await ledger.place({ most: 1, placer });
     t.equal((await ledger.counts()).overdue, 0);
   });
 

@@ -8,6 +8,7 @@ import { inspect } from "node:util";
 import t from "tap";
 import { z } from "zod";
 import { ConfigProblems, readConfig } from "./config.ts";
+import { withoutSettings } from "./foreign-variables.ts";
 import { oneSecret, readableFile, secretFile, secretOf, secretSetting } from "./secret-settings.ts";
 
 const Schema = z.strictObject({
@@ -70,6 +71,46 @@ t.test("the environment wins over the file, and may set what the file leaves out
   t.equal(secretOf(config.broker, "password")?.reveal(), "pw");
   t.equal(config.lanes, 3);
   t.equal(config.verbose, true);
+});
+
+const others: Readonly<Record<string, string>> = {
+  // A Service "longshore", and one "longshore-launcher" with a port that has a name, as Kubernetes tells every pod beside them.
+  LONGSHORE_SERVICE_HOST: "10.0.0.1",
+  LONGSHORE_PORT: "tcp://10.0.0.1:9090",
+  LONGSHORE_LAUNCHER_SERVICE_HOST: "10.0.0.2",
+  LONGSHORE_LAUNCHER_SERVICE_PORT: "9090",
+  LONGSHORE_LAUNCHER_SERVICE_PORT_HEALTH: "9090",
+  LONGSHORE_LAUNCHER_PORT: "tcp://10.0.0.2:9090",
+  LONGSHORE_LAUNCHER_PORT_9090_TCP: "tcp://10.0.0.2:9090",
+  LONGSHORE_LAUNCHER_PORT_9090_TCP_PROTO: "tcp",
+  LONGSHORE_LAUNCHER_PORT_9090_TCP_PORT: "9090",
+  LONGSHORE_LAUNCHER_PORT_9090_TCP_ADDR: "10.0.0.2",
+  LONGSHORE_CONFIG: "launcher.yaml",
+  LONGSHORE_RUN: "a",
+  LONGSHORE_STEP: "main",
+  LONGSHORE_ATTEMPT: "1",
+  LONGSHORE_TEST_RUN: "a test of ours",
+  OTHER_VERBOSE: "1",
+};
+const least = { LONGSHORE_INSTALLATION: "x", LONGSHORE_BROKER_URL: "y", LONGSHORE_LEDGER_URL: "z" };
+
+t.test("variables that Kubernetes or a run of ours has put there are no settings, and refuse nothing", async (t) => {
+  t.same(problemsOf(() => readConfig(Schema, { env: { ...least, ...others } })), []); // biome-ignore format: one call
+  t.same(withoutSettings({ ...least, ...others, LONGSHORE_VERBOSE: "true" }), others);
+});
+
+t.test("any other variable with our prefix refuses the start and is named, without its value", async (t) => {
+  const env = { ...least, LONGSHORE_LANE: "3", LONGSHORE_BROKER_PORT: "5672", LONGSHORE_SECRET_OF_MINE: "CANARY" };
+  const problems = problemsOf(() => readConfig(Schema, { env }));
+  t.same(problems, [
+    "LONGSHORE_LANE: no such setting; did you mean LONGSHORE_LANES?",
+    "LONGSHORE_BROKER_PORT: no such setting; correct the variable's name, or unset it",
+    "LONGSHORE_SECRET_OF_MINE: no such setting; correct the variable's name, or unset it",
+  ]);
+  const beside = [z.strictObject({ lane: z.number(), broker: z.strictObject({ port: z.number() }) })];
+  const left = problemsOf(() => readConfig(Schema, { env, beside }));
+  t.match(left, [/^LONGSHORE_SECRET_OF_MINE/], "what another program in this process has is known");
+  t.equal(left.length, 1);
 });
 
 t.test("needs no file", async (t) => {

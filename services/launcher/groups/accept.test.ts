@@ -1,7 +1,7 @@
 import t, { type Test } from "tap";
 import { createOrAdopt } from "../jobs/create.ts";
-import { isMoved } from "../parts.ts";
 import { probeOne } from "./probe.ts";
+import { viewOf } from "./views.ts";
 import { releaseOne } from "../loops/release.ts";
 import { claimed, GROUP, live, NAMESPACE, never, type Stage, stage } from "../testing/stage.ts";
 
@@ -43,7 +43,7 @@ t.test(
     const { namespaceUid } = it.parts.views.get(GROUP) ?? {};
     t.match(recorded(it), { health: "healthy", namespaceUid });
     t.not(namespaceUid, known);
-    t.equal(isMoved(it.parts, GROUP), false);
+    t.equal(viewOf(it.parts, GROUP).state, "healthy");
   },
 );
 
@@ -94,11 +94,11 @@ t.test("a create that is still on its way finds its name taken in the new namesp
 
 t.test("a Job that landed before our occupant is not taken for ours: its proof is of the old namespace", async (t) => {
   const it = await claimed(t);
-  const view = it.parts.views.get(GROUP);
+  const view = viewOf(it.parts, GROUP);
   await moved(it);
   await accepted(t, it, 1);
-  // The group's row from before the namespace was made again.
-  const views = new Map([[GROUP, { namespaceUid: view?.namespaceUid, healthy: true, diagnosis: undefined }]]);
+  // The group's view from before the namespace was made again.
+  const views = new Map([[GROUP, view]]);
   t.match(await createOrAdopt({ ...it.parts, views }, it.cluster, it.work, never), { kind: "created" });
   await releasing(it, FENCE_MS + 60_000);
   t.match(it.attempt(), { state: "done", uid: undefined, outcome: { result: "lost" } });

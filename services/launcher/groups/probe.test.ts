@@ -7,7 +7,8 @@ import type { Fault } from "@longshore/pocket/faults/faults.ts";
 import t, { type Test } from "tap";
 import type { Cluster } from "../parts.ts";
 import { probeOne } from "./probe.ts";
-import { GROUP, NAMESPACE, never, stage, type Stage } from "../testing/stage.ts";
+import { viewOf } from "./views.ts";
+import { GROUP, NAMESPACE, never, settingsFor, stage, type Stage } from "../testing/stage.ts";
 
 const FRESH = GroupName.parse("prod-b");
 const busy: Fault = { on: "any", times: 1, trouble: { kind: "status", status: 429, retryAfterSeconds: 30 } };
@@ -16,7 +17,7 @@ const down: Fault = { on: "any", trouble: { kind: "unsent" } };
 /** Two groups on one cluster: one was found healthy, the other was never reached. */
 async function staged(t: Test): Promise<Stage & { readonly fresh: Cluster }> {
   const it = await stage(t);
-  await it.parts.ledger.putGroups([GROUP, FRESH].map((name) => ({ name, namespace: NAMESPACE, jobsMax: 10 })));
+  await it.parts.ledger.putGroups([GROUP, FRESH].map((name) => ({ name, namespace: NAMESPACE, settings: settingsFor(10) })));
   return { ...it, fresh: { ...it.cluster, name: FRESH } };
 }
 
@@ -32,9 +33,9 @@ for (const asked of ["the probe", "a request before it"]) {
       for (const cluster of [it.cluster, it.fresh]) await probeOne(it.parts, cluster, never);
 
     t.equal(await healthOf(it, GROUP), "healthy");
-    t.equal(it.parts.views.get(GROUP)?.healthy, true);
+    t.equal(viewOf(it.parts, GROUP).state, "healthy");
     t.equal(await healthOf(it, FRESH), "unknown");
-    t.equal(it.parts.views.get(FRESH), undefined);
+    t.equal(viewOf(it.parts, FRESH).state, "unverified");
     t.same(it.said, [], "nobody is told of a cluster that cannot be reached");
 
     await it.clock.sleep(40_000);
@@ -50,7 +51,7 @@ t.test("an outage turns a group unhealthy at once if it was never reached, and e
   for (const cluster of [it.cluster, it.fresh]) await probeOne(it.parts, cluster, never);
   for (const name of [GROUP, FRESH]) {
     t.equal(await healthOf(it, name), "unhealthy", name);
-    t.match(it.parts.views.get(name), { healthy: false, diagnosis: { code: "EndpointUnreachable" } });
+    t.match(viewOf(it.parts, name), { state: "away", diagnosis: { code: "EndpointUnreachable" } });
   }
   t.ok(it.clock.now() > begun, "the healthy one was asked again a little later");
 });

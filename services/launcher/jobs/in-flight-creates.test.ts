@@ -12,8 +12,8 @@ import {
   UNWRITTEN_MOST,
 } from "./in-flight-creates.ts";
 import type { Parts } from "../parts.ts";
-import { judge } from "../loops/place.ts";
-import { GROUP, NAMESPACE, never, type Stage, stage } from "../testing/stage.ts";
+import { placerOf } from "../loops/place.ts";
+import { GROUP, NAMESPACE, never, settingsFor, type Stage, stage } from "../testing/stage.ts";
 
 interface Held extends Stage {
   readonly hand: InFlightCreates;
@@ -34,7 +34,7 @@ interface Troubles {
 async function holding(t: Test, { runs, before, record }: Troubles): Promise<Held> {
   const it = await stage(t);
   const { ledger, owner } = it.parts;
-  await ledger.putGroups([{ name: GROUP, namespace: NAMESPACE, jobsMax: 1_000 }]);
+  await ledger.putGroups([{ name: GROUP, namespace: NAMESPACE, settings: settingsFor(1_000) }]);
   const written: number[] = [];
   let waiting: Entry[] = [];
   const recording: Parts["recording"] = async (entry) => {
@@ -51,7 +51,7 @@ async function holding(t: Test, { runs, before, record }: Troubles): Promise<Hel
   const cluster = { ...it.cluster, writes: { ...it.cluster.writes, createJob } };
   for (let n = 1; n <= runs; n++) await it.publish("run.requested", { run: RunId.parse(`run/${n}`), image: "busybox" });
   const claim = { by: owner, forMs: it.parts.timing.claimMs, room: new Map([[GROUP, runs]]) };
-  const { works } = await ledger.place({ most: runs, judge: judge(it.parts), claim });
+  const { works } = await ledger.place({ most: runs, placer: placerOf(it.parts), claim });
   const states = (): Partial<Record<AttemptState, number>> => {
     const attempts = [...it.model.tables.runs.values()].flatMap(({ record: of }) => of.attempts);
     const of = Map.groupBy(attempts, ({ state }) => state);

@@ -8,7 +8,9 @@
 import type { Work } from "@longshore/ledger/port.ts";
 import type { InFlightCreates } from "../jobs/in-flight-creates.ts";
 import { look } from "../jobs/look.ts";
-import { type Cluster, mayClaim, type Parts } from "../parts.ts";
+import { mayClaim } from "@longshore/domain/group/may.ts";
+import { viewOf } from "../groups/views.ts";
+import type { Cluster, Parts } from "../parts.ts";
 import { drain, retryLoop } from "./retry-loop.ts";
 
 export function launch(parts: Parts, cluster: Cluster, creates: InFlightCreates) {
@@ -21,15 +23,15 @@ export function launch(parts: Parts, cluster: Cluster, creates: InFlightCreates)
 /** What was placed while nobody had room for it, and claims that ran out. What is placed where there is room needs no asking. */
 function claiming(
   parts: Parts,
-  { name: group, createsPerSecond }: Cluster,
+  { name: group, settings }: Cluster,
   creates: InFlightCreates,
   signal: AbortSignal,
 ): Promise<void> {
-  const turns = pace(parts.clock, createsPerSecond);
+  const turns = pace(parts.clock, settings.limits.createsPerSecond);
   return retryLoop(parts, { what: `launch ${group}`, ms: parts.timing.lookMs, wakeUp: parts.wakeUps.ready, signal }, (signal) =>
     drain(signal, async () => {
       creates.check();
-      if (!mayClaim(parts, group) || !creates.wants()) return false;
+      if (!mayClaim(viewOf(parts, group)) || !creates.wants()) return false;
       const most = await turns.take(creates.room(), signal);
       if (most === 0) return false;
       const works = await parts.ledger.claim({ group, most, by: parts.owner, forMs: parts.timing.claimMs });

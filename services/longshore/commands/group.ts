@@ -7,9 +7,10 @@ import { parseArgs } from "node:util";
 import { WEAKER } from "@longshore/contract/event.ts";
 import { Duration, durationMs } from "@longshore/contract/units.ts";
 import { Failure } from "@longshore/contract/problem.ts";
+import { isUnserved } from "@longshore/domain/group/group.ts";
 import { unwatched } from "@longshore/launcher/groups/unwatched.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
-import { type GroupState, type Ledger, UNSERVED_MS } from "@longshore/ledger/port.ts";
+import type { GroupState, Ledger } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { asUsage, type Command, type Surroundings, Usage } from "../command.ts";
@@ -104,16 +105,12 @@ async function list({ ledger, surroundings }: Asked): Promise<number> {
   return 0;
 }
 
-/** If no launcher has the group in its groups file, nobody acts on its Jobs. */
-const isUnserved = ({ servedAtMs }: GroupState, nowMs: number): boolean =>
-  servedAtMs === undefined || nowMs - servedAtMs >= UNSERVED_MS;
-
 /** Names the promises that are weaker in a group without holds, in the words of its events. */
 export const UNHELD = `hold: false, so ${Object.keys(WEAKER).join(" and ")} are weaker. ${Object.values(WEAKER).join(" ")}`;
 
 function linesOf(group: GroupState, nowMs: number): readonly string[] {
-  const { name, namespace, paused, slotsUsed, jobsMax, inLine, health, diagnosis, noRoom, hold, images, createsPerSecond } =
-    group;
+  const { name, namespace, paused, slotsUsed, inLine, health, diagnosis, noRoom, settings } = group;
+  const { hold, limits, policy } = settings;
   const state = isUnserved(group, nowMs) ? "UNSERVED" : paused ? "PAUSED" : health.toUpperCase();
   const watched =
     group.watchedAtMs === undefined ? "never watched" : `watched ${span(Math.max(0, nowMs - group.watchedAtMs))} ago`;
@@ -121,7 +118,7 @@ function linesOf(group: GroupState, nowMs: number): readonly string[] {
   const trouble = state === "UNSERVED" ? undefined : unwatched(group, nowMs);
   const line = inLine > 0 ? `, ${inLine} of them in line` : "";
   return [
-    `${state.padEnd(10)} ${name.padEnd(20)} ${namespace.padEnd(16)} ${slotsUsed} of ${jobsMax} Jobs${line}; ${watched}`,
+    `${state.padEnd(10)} ${name.padEnd(20)} ${namespace.padEnd(16)} ${slotsUsed} of ${limits.jobs} Jobs${line}; ${watched}`,
     ...(state === "UNSERVED" ? ["           no launcher has it in its groups file: nothing there is acted on"] : []),
     ...(paused && state !== "PAUSED" ? ["           paused"] : []),
     ...(health === "unhealthy" && diagnosis
@@ -129,8 +126,8 @@ function linesOf(group: GroupState, nowMs: number): readonly string[] {
       : []),
     ...(trouble ? [`           ${trouble.code}: ${trouble.sentence}`, `           › ${trouble.hint}`] : []),
     ...(noRoom !== undefined && noRoom.untilMs > nowMs ? [`           no room: ${noRoom.diagnosis.sentence}`] : []),
-    ...(createsPerSecond === undefined ? [] : [`           at most ${createsPerSecond} creates a second`]),
-    ...(images === undefined ? [] : [`           images: ${images.join(", ")}`]),
+    ...(limits.createsPerSecond === undefined ? [] : [`           at most ${limits.createsPerSecond} creates a second`]),
+    ...(policy.images === undefined ? [] : [`           images: ${policy.images.join(", ")}`]),
     ...(hold === false ? [`           ${UNHELD}`] : []),
   ];
 }

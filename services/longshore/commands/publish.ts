@@ -4,8 +4,9 @@ import { readFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { openBroker } from "@longshore/broker/open.ts";
 import type { Broker, Delivery } from "@longshore/broker/port.ts";
-import { type CommandData, type CommandType } from "@longshore/contract/command.ts";
-import { PREFIX, readCommand, readEvent, writeCommand } from "@longshore/contract/envelope.ts";
+import { message } from "@longshore/client/request.ts";
+import type { CommandInput, CommandType } from "@longshore/contract/command.ts";
+import { readEvent } from "@longshore/contract/envelope.ts";
 import { isTerminal } from "@longshore/contract/event.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
@@ -41,7 +42,7 @@ export const publish: Command = {
     const data = { ...request, run };
     await using broker = await brokerOf(values.config, surroundings);
     const following = values.follow === true ? await follow(broker, run, surroundings) : undefined;
-    await send(broker, "run.requested", data as CommandData<"run.requested">, surroundings.signal);
+    await send(broker, "run.requested", data as CommandInput<"run.requested">, surroundings.signal);
     surroundings.out(`${run}\n`);
     return following === undefined ? 0 : exitCodeOf(await following.ended);
   },
@@ -105,19 +106,15 @@ export async function brokerOf(config: string | undefined, surroundings: Surroun
 export async function send<T extends CommandType>(
   broker: Broker,
   type: T,
-  data: CommandData<T>,
+  data: CommandInput<T>,
   signal: AbortSignal,
 ): Promise<void> {
-  const id = randomUUID();
-  const body = writeCommand<CommandType>({ id, source: "/longshore/cli", type, data } as Parameters<
-    typeof writeCommand<CommandType>
-  >[0]);
-  const read = readCommand(body);
-  if (read.kind !== "command") {
-    const lines = read.problems.map(({ path, message }) => `  ${path.replace(/^\/data/, "") || "the request"}: ${message}`);
+  const made = message({ source: "/longshore/cli" }, type, data);
+  if (made.kind === "refused") {
+    const lines = made.problems.map(({ path, message }) => `  ${path.replace(/^\/data/, "") || "the request"}: ${message}`);
     throw new Failure("refuse", "RequestInvalid", `this cannot be published as it is:\n${lines.join("\n")}`);
   }
-  await broker.publish("commands", { id, key: PREFIX + type, body }, signal);
+  await broker.publish("commands", { id: made.id, key: made.routingKey, body: made.body }, signal);
 }
 
 export interface Following {

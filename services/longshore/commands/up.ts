@@ -34,7 +34,7 @@ const HELP = `longshore up: a whole Longshore in this process, until Ctrl-C.
   --kubeconfig FILE  a real cluster (default: the pocket cluster, which runs commands as local processes,
                      pulls no images and isolates nothing)
   --context NAME     one of the file's (default: its current one)
-  --namespace NAME   where Jobs are created there (default: default)
+  --namespace NAME   where Jobs are created there (default: the one that the context names)
   --allow-programs   run the program that the file names for its login (exec: EKS, GKE, AKS); only for a file you trust
   --data DIR         default: .longshore in this folder
 
@@ -45,7 +45,7 @@ export const up: Command = {
   summary: "a whole Longshore in this process, on embedded defaults or your broker and cluster",
   help: HELP,
   async run(args, surroundings) {
-    const { broker, ledger, kubeconfig, context, namespace = "default", data, ...flags } = options(args);
+    const { broker, ledger, kubeconfig, context, namespace, data, ...flags } = options(args);
     checkUrls({ broker, ledger });
     const home = data === undefined ? dataDirIn(surroundings.cwd) : resolve(surroundings.cwd, data);
     const other = await readRunning(home);
@@ -72,7 +72,7 @@ export const up: Command = {
     if (broker === undefined) surroundings.out("  broker   inside the ledger\n");
     const brokerUrl = broker ?? postgres.url;
     if (broker !== undefined) named(surroundings, "broker", broker);
-    if (real !== undefined) surroundings.out(`  cluster  ${file}, namespace ${namespace}\n`);
+    if (real !== undefined) surroundings.out(`  cluster  ${file}, namespace ${real.namespace}\n`);
     await using cluster =
       real ??
       (await started(surroundings, "cluster", "the pocket: commands as local processes, no images, no isolation", () =>
@@ -80,6 +80,7 @@ export const up: Command = {
       ));
 
     const files = await writeConfig({ home, brokerUrl, ledgerUrl: postgres.url, cluster });
+    const configs = readConfigs(files, surroundings);
     await tryOut({ brokerUrl, ledgerUrl: postgres.url, groupsFile: files.groups });
     await using _running = await writeRunning(home, {
       pid: process.pid,
@@ -91,7 +92,7 @@ export const up: Command = {
     surroundings.out(
       "  up. In another terminal, from this folder:\n    npm run longshore -- publish --image busybox --follow -- sh -c 'echo hi'\n    npm run longshore -- runs list\n  Ctrl-C stops it; nothing is lost.\n",
     );
-    return await serve(files, surroundings);
+    return await serve(configs, surroundings);
   },
 };
 
@@ -124,15 +125,18 @@ async function tryOut({
   await using _broker = await openBroker({ url: brokerUrl, log: silentLog, clock });
 }
 
-async function serve(
-  files: { readonly launcher: string; readonly watcher: string },
-  { env, signal }: Surroundings,
-): Promise<number> {
-  const launcherConfig = readConfig(LauncherConfig, { file: files.launcher, env });
-  const watcherConfig = readConfig(WatcherConfig, { file: files.watcher, env });
+/** Both programs read the same variables, so what is a setting of one is not unknown to the other. */
+function readConfigs(files: { readonly launcher: string; readonly watcher: string }, { env }: Pick<Surroundings, "env">) {
+  return {
+    launcher: readConfig(LauncherConfig, { file: files.launcher, env, beside: [WatcherConfig] }),
+    watcher: readConfig(WatcherConfig, { file: files.watcher, env, beside: [LauncherConfig] }),
+  };
+}
+
+async function serve(configs: ReturnType<typeof readConfigs>, { signal }: Pick<Surroundings, "signal">): Promise<number> {
   await together(signal, {
-    launcher: async (signal) => void (await launcher(launcherConfig, openLog("launcher", launcherConfig.log), signal)),
-    watcher: async (signal) => void (await watcher(watcherConfig, openLog("watcher", watcherConfig.log), signal)),
+    launcher: async (signal) => void (await launcher(configs.launcher, openLog("launcher", configs.launcher.log), signal)),
+    watcher: async (signal) => void (await watcher(configs.watcher, openLog("watcher", configs.watcher.log), signal)),
   });
   return 0;
 }

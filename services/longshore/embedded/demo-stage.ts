@@ -2,13 +2,14 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openBroker } from "@longshore/broker/open.ts";
-import type { CommandData } from "@longshore/contract/command.ts";
+import type { CommandInput } from "@longshore/contract/command.ts";
 import { readEvent } from "@longshore/contract/envelope.ts";
 import { isTerminal } from "@longshore/contract/event.ts";
 import { Installation } from "@longshore/contract/ids.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
+import { withoutSettings } from "@longshore/runtime/config/foreign-variables.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { type Child, inTime, startChild } from "./child.ts";
 import type { Surroundings } from "../command.ts";
@@ -58,11 +59,11 @@ export async function openStage(home: string, surroundings: Surroundings): Promi
   const cluster = parts.use(await started(surroundings, "cluster", "the pocket", () => pocketIn(home, { requestLog })));
   const files = await writeConfig({
     home, brokerUrl: postgres.url, ledgerUrl: postgres.url, cluster,
-    launcher: { defaults: { giveUpAfter: { ImageNotFound: "1s" } }, pace: { claim: "1s", poll: "200ms", tally: "2s", lease: "2s" } },
+    launcher: { defaults: { giveUpAfter: { ImageNotFound: "1s" } }, pace: { claim: "1s", poll: "200ms", tally: "2s", partitionLease: "2s" } },
   }); // biome-ignore format: where, then how fast
 
   const program = (name: "launcher" | "watcher", config: string, env: Record<string, string> = {}): Promise<Child> =>
-    startChild(name, { config, env: { ...surroundings.env, ...env } });
+    startChild(name, { config, env: { ...withoutSettings(surroundings.env), ...env } });
   const launchers = await started(surroundings, "programs", "launcher ×2 and watcher, as processes", async () => {
     const both = [
       parts.use(await program("launcher", files.launcher)),
@@ -105,7 +106,7 @@ export async function openStage(home: string, surroundings: Surroundings): Promi
   }
 
   const publish = (run: string, request: object): Promise<void> =>
-    send(broker, "run.requested", { run, ...request } as CommandData<"run.requested">, signal);
+    send(broker, "run.requested", { run, ...request } as CommandInput<"run.requested">, signal);
 
   async function run(id: string, request: object, on: (event: Heard) => void = () => {}): Promise<Ran> {
     const began = clock.now();

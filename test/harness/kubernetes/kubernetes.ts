@@ -26,7 +26,7 @@ export interface KubernetesOptions {
   readonly nodes: Nodes;
   /** The number of clusters, which share nothing; default 1. */
   readonly clusters?: number;
-  /** Default: 1.34 for a real node; otherwise the version that LONGSHORE_KUBERNETES_VERSION names, or else 1.34. */
+  /** Default: 1.34 for a real node; otherwise the version that LONGSHORE_TEST_KUBERNETES_VERSION names, or else 1.34. */
   readonly version?: KubernetesVersion;
 }
 

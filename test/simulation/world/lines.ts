@@ -115,7 +115,13 @@ export function heardLedger({ model, process, clock, trouble, history, trace }: 
     sentNotices: heard(inner.sentNotices),
     putGroups: heard(inner.putGroups),
     groups: heard(inner.groups),
-    setGroup: heard(inner.setGroup),
+    setGroup: (name, change) => {
+      const { health } = change;
+      const known = model.tables.groups.get(name)?.health;
+      if (health !== undefined && health !== known)
+        history.turns.push({ group: name, by: process.name, atMs: clock.now(), health });
+      return process.hear(inner.setGroup(name, change));
+    },
     acceptGroup: heard(inner.acceptGroup),
     lease: heard(inner.lease),
     standing: heard(inner.standing),
@@ -141,8 +147,8 @@ export function heardLedger({ model, process, clock, trouble, history, trace }: 
 
 function noteClaims(history: History, clock: Clock, works: readonly Work[]): void {
   for (const { attempt } of works) {
-    const { name, claimBy: by = "", claimUntilMs: untilMs = 0, claimNo } = attempt;
-    history.claims.push({ name, by, atMs: clock.now(), untilMs, claimNo });
+    const { name, claimBy: by = "", claimUntilMs: untilMs = 0 } = attempt;
+    history.claims.push({ name, by, atMs: clock.now(), untilMs });
   }
 }
 
