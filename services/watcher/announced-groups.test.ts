@@ -40,7 +40,7 @@ interface Learner {
       Record<string, { readonly version: number; readonly token?: string; readonly server?: string; readonly verify?: boolean }>
     >,
   ): void;
-  /** Groups whose certificates were said not to be verified, in order. */
+  /** The groups whose log says that their certificate is not verified, in order. */
   readonly unverified: readonly string[];
   reject(): void;
   /** The broker's answer to the next broadcasts. */

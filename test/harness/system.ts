@@ -203,7 +203,7 @@ export async function openSystem(options: SystemOptions = {}): Promise<System> {
   }; // biome-ignore format: names in one look
 }
 
-/** Runs of which the ledger knows nothing. */
+/** Returns the runs of which the ledger knows nothing. */
 async function missing(runs: readonly string[], ledger: Ledger): Promise<readonly string[]> {
   const records = await Promise.all(runs.map((run) => ledger.find(RunId.parse(run))));
   return runs.filter((_, at) => records[at] === undefined).map((run) => `${run}: the ledger does not know it`);

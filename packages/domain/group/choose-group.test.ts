@@ -1,4 +1,4 @@
-/** Where an attempt goes, or why nowhere. */
+/** The group that takes an attempt, or the reason why none does. */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { GroupSettings } from "@longshore/contract/group-settings.ts";
 import { GroupName } from "@longshore/contract/ids.ts";
@@ -156,7 +156,7 @@ const cases: readonly Case[] = [
   { name: "waits if there is no group at all", groups: [], want: "NoGroup", hopeless: false },
 ];
 
-/** Served by the launcher that asks, which no API server asked for a pause. */
+/** The groups that the asking launcher serves; no API server has asked for a pause. */
 const knows = (groups: readonly Group[]) => ({ serves: new Set(groups.map(({ name }) => name)), quiet: new Map() });
 
 for (const { name, groups, wanted, avoid, unserved, quiet, want, hopeless, why } of cases) {

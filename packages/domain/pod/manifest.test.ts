@@ -43,7 +43,7 @@ t.test("a whole step becomes exactly this Job", async (t) => {
   t.same(JSON.parse(JSON.stringify(manifest(input))), golden, "if the change is meant, write it into manifest.golden.json");
 });
 
-/** Of each field of the short form, a value whose texts stand nowhere else. A field without one here does not compile. */
+/** For each field of the short form a value whose texts stand nowhere else. A field without a value does not compile. */
 const FIELDS: { readonly [F in Exclude<keyof StepRequest, "name" | "needs" | "when">]-?: NonNullable<StepRequest[F]> } = {
   image: "registry.example.com/asked:1",
   command: ["asked-command"],
@@ -58,7 +58,7 @@ const textsIn = (value: unknown): readonly string[] =>
   typeof value === "object" && value !== null ? Object.values(value).flatMap(textsIn) : [String(value)];
 
 for (const [field, value] of Object.entries(FIELDS)) {
-  // Nothing of the outputs is in the pod: the step's end is judged by them.
+  // The pod has nothing of the outputs: the launcher judges the step's end by them.
   const where = field === "outputs" ? "plan" : "pod";
   t.test(`the short form's field ${field} reaches the ${where}`, async (t) => {
     const request = forms.Simple.parse({ image: "plain", [field]: value });

@@ -74,7 +74,8 @@ t.test("the environment wins over the file, and may set what the file leaves out
 });
 
 const others: Readonly<Record<string, string>> = {
-  // A Service "longshore", and one "longshore-launcher" with a port that has a name, as Kubernetes tells every pod beside them.
+  // Variables that Kubernetes gives to every pod beside a Service "longshore", and beside a Service "longshore-launcher" whose
+  // port has a name.
   LONGSHORE_SERVICE_HOST: "10.0.0.1",
   LONGSHORE_PORT: "tcp://10.0.0.1:9090",
   LONGSHORE_LAUNCHER_SERVICE_HOST: "10.0.0.2",
