@@ -1,5 +1,5 @@
 /**
- * Makes what the slower tests need before the first of them, so that no test's time is spent on a build.
+ * Makes the servers that the slower tests need before the first of them runs, so that no test's time is spent on a build.
  *
  *   node test/harness/builds/prepare.ts rabbitmq | nats | kubernetes | node
  */
