@@ -15,6 +15,7 @@ function event(sequence: number, run = "a", installation = "main"): ReceivedEven
     group: undefined,
     tenant: "default",
     time: undefined,
+    traceparent: undefined,
     data: {},
   };
 }

@@ -177,6 +177,37 @@ t.test("an event stands in its place of the story", async (t) => {
   });
 });
 
+const TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+for (const { name, traceparent, want } of [
+  { name: "a trace is read", traceparent: TRACE, want: TRACE },
+  { name: "so is one of a later version", traceparent: TRACE.replace("00-", "cc-"), want: TRACE.replace("00-", "cc-") },
+  { name: "a text that is no trace is left out", traceparent: "00-abc", want: undefined },
+  { name: "so is the version that is none", traceparent: TRACE.replace("00-", "ff-"), want: undefined },
+  { name: "so is a trace of nothing", traceparent: `00-${"0".repeat(32)}-00f067aa0ba902b7-01`, want: undefined },
+  { name: "so is a number", traceparent: 7, want: undefined },
+])
+  t.test(`${name}, and refuses no command`, async (t) => {
+    const read = readCommand(but({ traceparent }));
+    t.equal(read.kind === "command" ? read.command.traceparent : read.kind, want);
+  });
+
+t.test("an event carries the trace of its run", async (t) => {
+  const data = EVENTS["run.accepted"].parse({ run, steps: [] });
+  const written = writeEvent({
+    installation,
+    tenant,
+    run,
+    sequence: 1,
+    generation: 1,
+    group,
+    type: "run.accepted",
+    traceparent: TRACE,
+    time,
+    data,
+  });
+  t.match(readEvent(written), { kind: "event", event: { traceparent: TRACE } });
+});
+
 t.test("an event of a type that a reader does not know yet is still an event", async (t) => {
   const read = readEvent(
     bytes({ specversion: "1.0", id: "x", source: "/l", type: "dev.longshore.run.paused", data: { bytes: 1e21 } }),

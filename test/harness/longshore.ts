@@ -12,6 +12,7 @@ import { type Ended, type Program, program } from "./servers/program.ts";
 
 const MAIN = fileURLToPath(new URL("../../services/longshore/main.ts", import.meta.url));
 const COMMAND_WITHIN_MS = 60_000;
+const DEMO_WITHIN_MS = 240_000;
 
 /** Makes a new folder that other users may enter: if the test runs as root, the Postgres of `up` runs as the user nobody. */
 export async function emptyFolder(): Promise<AsyncDisposable & { readonly path: string }> {
@@ -25,6 +26,12 @@ export async function longshore(cwd: string, ...args: readonly string[]): Promis
   return await inTime(running.ended, COMMAND_WITHIN_MS, `the end of longshore ${args.join(" ")}`);
 }
 
+/** Runs the demo with `tmp` as its folder for temporary files, so that a test sees what is left behind. */
+export async function longshoreDemo(tmp: string): Promise<Ended> {
+  await using running = started(tmp, ["demo"], { TMPDIR: tmp });
+  return await inTime(running.ended, DEMO_WITHIN_MS, "the end of the demo");
+}
+
 /** Resolves when `up` says that it is up. */
 export async function longshoreUp(cwd: string, ...args: readonly string[]): Promise<Program> {
   await using parts = new AsyncDisposableStack();
@@ -34,7 +41,7 @@ export async function longshoreUp(cwd: string, ...args: readonly string[]): Prom
   return running;
 }
 
-function started(cwd: string, args: readonly string[]): Program {
+function started(cwd: string, args: readonly string[], more: Readonly<Record<string, string>> = {}): Program {
   const { LONGSHORE_CONFIG: _, ...env } = process.env; // it would name another Longshore than the folder's
-  return program(process.execPath, [MAIN, ...args], { cwd, env });
+  return program(process.execPath, [MAIN, ...args], { cwd, env: { ...env, ...more } });
 }

@@ -110,6 +110,18 @@ t.test("nothing in a request takes the place of what is ours", async (t) => {
   );
 });
 
+t.test("a run's trace is in its pods' environment, unless the request names another, and in no occupant", async (t) => {
+  const run = { ...input.run, traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01" };
+  const traces = (of: ManifestInput, made = manifest(of)) =>
+    made.spec.template.spec.containers.flatMap(({ env = [] }) => env.filter(({ name }) => name === "TRACEPARENT"));
+  t.same(traces({ ...input, run }), [{ name: "TRACEPARENT", value: run.traceparent }]);
+  t.same(traces({ ...input, run, step: { ...input.step, env: { TRACEPARENT: "other" } } }), [
+    { name: "TRACEPARENT", value: "other" },
+  ]);
+  t.same(traces(input), []);
+  t.same(traces(input, occupant({ ...input, run })), []);
+});
+
 t.test("the Job's own deadline comes after all of ours, also where it waits for a node all the time it may", async (t) => {
   const { waitForMs, deadlineMs } = input.limits;
   t.ok(manifest(input).spec.activeDeadlineSeconds * 1000 > waitForMs + deadlineMs);

@@ -166,3 +166,15 @@ t.test("the person behind a command is named if an operator says so, and not oth
   t.notHas(story[0]?.data, { actor });
   t.has(story.at(-1)?.data, { actor });
 });
+
+t.test("a run keeps the trace of the first message that requested it: another trace is no other content", async (t) => {
+  const it = await stage(t);
+  const traced = (trace: string) =>
+    with_(commandOf("run.requested", request, `of-${trace}`), (text) =>
+      text.replace("{", `{"traceparent":"00-${trace.repeat(32)}-00f067aa0ba902b7-01",`),
+    );
+  await say(it, traced("a"));
+  await say(it, traced("b"));
+  t.equal(it.model.tables.runs.get(RUN)?.record.run.plan.traceparent, `00-${"a".repeat(32)}-00f067aa0ba902b7-01`);
+  t.same(it.events(), ["run.accepted"]);
+});

@@ -156,7 +156,7 @@ function manifestInput(
   return {
     installation,
     group: { name: cluster.name, namespace: cluster.namespace },
-    run: { id: run.id, labels: request.labels, annotations: request.annotations },
+    run: { id: run.id, labels: request.labels, annotations: request.annotations, traceparent: run.plan.traceparent },
     step: corrected(step, run.plan.with),
     attempt: attempt.n,
     generation: attempt.generation,

@@ -3,7 +3,7 @@
  *
  * The bug this prevents: a test of a frozen server that asks it a question before the stop signal has reached it.
  */
-import { readdir, readFile } from "node:fs/promises";
+import { readdir, readFile, readlink, realpath } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const STOP_WITHIN_MS = 10_000;
@@ -14,6 +14,18 @@ export async function processesOfGroup(group: number): Promise<readonly number[]
     if (!/^\d+$/.test(name)) continue;
     const [, , pgrp] = await fieldsOf(Number(name));
     if (Number(pgrp) === group) found.push(Number(name));
+  }
+  return found;
+}
+
+/** Returns the command lines of all processes that work in this folder or below it. Linux only. */
+export async function commandsIn(folder: string): Promise<readonly string[]> {
+  const root = await realpath(folder);
+  const found: string[] = [];
+  for (const name of await readdir("/proc").catch(() => [])) {
+    const cwd = /^\d+$/.test(name) ? await readlink(`/proc/${name}/cwd`).catch(() => "") : ""; // it ended, or is another user's
+    if (cwd === root || cwd.startsWith(`${root}/`))
+      found.push((await readFile(`/proc/${name}/cmdline`, "utf8").catch(() => "")).replaceAll("\0", " ").trim());
   }
   return found;
 }
