@@ -59,6 +59,17 @@ export async function openBroker({
         address: readAddress(parsed, { user, password }, { port: 5432, user: "postgres", space: "postgres" }),
       });
     }
+    case "nats:":
+    case "tls:": {
+      const { openNatsBroker } = await import("./nats/nats.ts");
+      return await openNatsBroker({
+        ...rest,
+        address: {
+          ...readAddress(parsed, { user, password }, { port: 4222, user: "", space: "" }),
+          secure: parsed.protocol === "tls:",
+        },
+      });
+    }
     default: {
       const known = "amqp, amqps (RabbitMQ), postgres, postgresql (queues in a database)";
       throw new Failure(

@@ -4,6 +4,7 @@
  * The failure this prevents: tests against a server that somebody else runs, or whose JetStream is too old to know what a
  * test asks for: Debian's 2.9 drops what it does not know without a word, so this one is built.
  */
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import * as fs from "node:fs/promises";
 import { connect } from "node:net";
@@ -18,6 +19,8 @@ import { toStderr } from "./cached.ts";
 export interface TestNats extends Part, AsyncDisposable {
   readonly url: string;
   readonly port: number;
+  /** As one of the users that the test named. */
+  as(user: string): string;
 }
 
 const MODULE = {
@@ -28,26 +31,62 @@ const MODULE = {
 
 export const natsServer = async (): Promise<string> => path.join(await built(MODULE, toStderr), "nats-server");
 
-export async function nats(): Promise<TestNats> {
+export interface NatsUser {
+  readonly user: string;
+  /** Subjects as in the server's configuration; a user without any may do all. */
+  readonly publish?: readonly string[];
+  readonly subscribe?: readonly string[];
+}
+
+const ADMIN: NatsUser = { user: "longshore" };
+
+/** The first user's URL is the server's. */
+export async function nats({
+  users = [ADMIN],
+  jetstream = true,
+}: {
+  readonly users?: readonly NatsUser[];
+  readonly jetstream?: boolean;
+} = {}): Promise<TestNats> {
   const program = await natsServer();
   const folder = await fs.mkdtemp(path.join(tmpdir(), "longshore-nats-"));
   const port = await freePort();
+  const password = randomBytes(12).toString("hex");
+  const configuration = path.join(folder, "nats.conf");
+  // JSON is a subset of what the server reads. By default it writes to the disk every two minutes, and confirms before.
+  const store = { store_dir: path.join(folder, "store"), sync_interval: "always" };
+  await fs.writeFile(
+    configuration,
+    JSON.stringify({
+      host: "127.0.0.1",
+      port,
+      ...(jetstream ? { jetstream: store } : {}),
+      authorization: { users: users.map((it) => permitted(it, password)) },
+    }),
+  );
   const server = part({
     name: "nats-server",
     program,
-    args: ["--addr", "127.0.0.1", "--port", String(port), "--jetstream", "--store_dir", path.join(folder, "store")],
+    args: ["--config", configuration],
     logFile: path.join(folder, "nats.log"),
-    ready: async () => (await greeting(port)).jetstream === true,
+    ready: async () => (await greeting(port)).jetstream === (jetstream ? true : undefined),
   });
   await server.start();
+  const as = (user: string): string => `nats://${user}:${password}@127.0.0.1:${port}`;
   return Object.assign(server, {
-    url: `nats://127.0.0.1:${port}`,
+    url: as(users[0]?.user ?? ADMIN.user),
     port,
+    as,
     [Symbol.asyncDispose]: async () => {
       await server.kill();
       await fs.rm(folder, { recursive: true, force: true });
     },
   });
+}
+
+function permitted({ user, publish, subscribe }: NatsUser, password: string): unknown {
+  if (publish === undefined && subscribe === undefined) return { user, password };
+  return { user, password, permissions: { publish: publish ?? [], subscribe: subscribe ?? [] } };
 }
 
 export interface Greeting {
