@@ -10,7 +10,7 @@ import { homedir, tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { cacheFolder, toStderr as say } from "./harness/cached.ts";
+import { cacheFolder, toStderr as say } from "./harness/made/cached.ts";
 import { BUSYBOX } from "./harness/kubernetes/images.ts";
 import { kubernetes, type TestCluster } from "./harness/kubernetes/kubernetes.ts";
 import { sweep } from "./harness/kubernetes/node-cgroups.ts";

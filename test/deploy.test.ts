@@ -4,9 +4,9 @@
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { confinement } from "@longshore/kubernetes/rbac-confine.ts";
+import { confinement } from "@longshore/kubernetes/permissions/confine.ts";
 import { LauncherConfig } from "@longshore/launcher/config.ts";
-import { environmentName, leaves } from "@longshore/runtime/config-shape.ts";
+import { environmentName, leaves } from "@longshore/runtime/config/shape.ts";
 import { METRICS } from "@longshore/runtime/metrics.ts";
 import { WatcherConfig } from "@longshore/watcher/config.ts";
 import t from "tap";

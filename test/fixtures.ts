@@ -3,7 +3,7 @@
  *
  *   npm run fixtures [part of a test file's path…]     all of test/kube/diagnosis*.test.ts unless named
  *
- * What changed is then in `git diff packages/domain/diagnosis/fixtures`: read each sentence as the person who will get it.
+ * What changed is then in `git diff packages/domain/diagnosis/testing/fixtures`: read each sentence as the person who will get it.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";

@@ -177,9 +177,9 @@ t.test(
   async (t) => {
     const place = mkdtempSync(join(tmpdir(), "longshore-prepare-"));
     t.teardown(() => rmSync(place, { recursive: true }));
-    mkdirSync(join(place, "test/harness"), { recursive: true });
+    mkdirSync(join(place, "test/harness/made"), { recursive: true });
     const script = `require("fs").appendFileSync("${place}/made", process.argv[2] + " "); process.exit(process.argv[2] === "nats" ? 1 : 0);`;
-    writeFileSync(join(place, "test/harness/prepare.ts"), script);
+    writeFileSync(join(place, "test/harness/made/prepare.ts"), script);
     const preparing = prepare(new Set(["kubernetes", "nats"] as const), place, new AbortController().signal);
     t.ok(preparing.isReady(["node"]), "nobody wanted that");
     t.notOk(preparing.isReady(["nats"]));

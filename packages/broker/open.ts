@@ -8,7 +8,7 @@ import { Failure } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import { readAddress } from "./address.ts";
-import { PUBLISH_WITHIN_MS } from "./bounded.ts";
+import { PUBLISH_WITHIN_MS } from "./bounded-publishing.ts";
 import { NAMES, type Names } from "./names.ts";
 import type { Broker } from "./port.ts";
 
@@ -44,7 +44,7 @@ export async function openBroker({
   switch (parsed.protocol) {
     case "amqp:":
     case "amqps:": {
-      const { openRabbitmqBroker } = await import("./rabbitmq.ts");
+      const { openRabbitmqBroker } = await import("./rabbitmq/open.ts");
       const port = parsed.protocol === "amqp:" ? 5672 : 5671;
       return await openRabbitmqBroker({
         ...rest,
@@ -53,7 +53,7 @@ export async function openBroker({
     }
     case "postgres:":
     case "postgresql:": {
-      const { openPostgresBroker } = await import("./postgres.ts");
+      const { openPostgresBroker } = await import("./postgres/open.ts");
       return await openPostgresBroker({
         ...rest,
         address: readAddress(parsed, { user, password }, { port: 5432, user: "postgres", space: "postgres" }),

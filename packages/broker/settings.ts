@@ -1,6 +1,6 @@
 /** Where a program's broker is, by its settings. Every program reads them here, so that none forgets the user's file. */
-import { secretOf } from "@longshore/runtime/config-secrets.ts";
-import type { Secret } from "@longshore/runtime/secret.ts";
+import { secretOf } from "@longshore/runtime/config/secret-settings.ts";
+import type { Secret } from "@longshore/runtime/config/secret.ts";
 import type { OpenBroker } from "./open.ts";
 
 type Given = { readonly [K in "url" | "user" | "password" as K | `${K}File`]?: Secret | undefined };

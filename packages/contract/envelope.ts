@@ -13,7 +13,7 @@ import { type Fact, type FactData, FACTS, type FactType } from "./fact.ts";
 import { type GroupName, type Installation, RunId, type TenantName } from "./ids.ts";
 import { MESSAGE, parseJson } from "./json.ts";
 import type { Problem } from "./problem.ts";
-import { bounded, type Judged, judge, nearest, problem } from "./problems.ts";
+import { bounded, type Judged, judge, nearest, problem } from "./schema-problems.ts";
 import { requestProblems } from "./request.ts";
 
 /** Every type carries it on the wire, and no type carries it in a routing key. */

@@ -6,7 +6,7 @@
  * store, found only after the message was accepted. Nothing of the content is quoted: it may be secret.
  */
 import type { Problem } from "./problem.ts";
-import { bounded, PROBLEMS_MAX, pointer, problem } from "./problems.ts";
+import { bounded, PROBLEMS_MAX, pointer, problem } from "./schema-problems.ts";
 
 export interface Bounds {
   readonly bytesMax: number;

@@ -1,6 +1,6 @@
 /** Every bad row of a request, through the same door that messages come in by. */
 import t from "tap";
-import { BAD_REQUESTS, CANARY } from "./bad-requests.ts";
+import { BAD_REQUESTS, CANARY } from "./testing/bad-requests.ts";
 import { readCommand } from "./envelope.ts";
 import type { Problem } from "./problem.ts";
 import { MAIN, requestProblems, stepsOf } from "./request.ts";

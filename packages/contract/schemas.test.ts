@@ -3,14 +3,14 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Ajv } from "ajv";
 import t from "tap";
-import { BAD_REQUESTS } from "./bad-requests.ts";
+import { BAD_REQUESTS } from "./testing/bad-requests.ts";
 import { COMMANDS } from "./command.ts";
 import { CONTROL } from "./control.ts";
 import { writeCommand, writeControl, writeEvent, writeFact, writeNotice } from "./envelope.ts";
 import { EVENTS } from "./event.ts";
 import { FACTS } from "./fact.ts";
 import { GroupName, Installation, RunId, TenantName } from "./ids.ts";
-import { FOLDER } from "./publish.ts";
+import { FOLDER } from "./write-schemas.ts";
 import { printed, published } from "./schemas.ts";
 
 const files = published();

@@ -6,10 +6,10 @@
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
-import { type Change, type FollowOptions, follow } from "./follow.ts";
-import { type Guard, type GuardOptions, guard, type Health } from "./guard.ts";
-import { type LogTail, tailLog } from "./logs.ts";
-import { openReads, type Reads } from "./read.ts";
+import { type Change, type FollowOptions, follow } from "./follow/follow.ts";
+import { type Guard, type GuardOptions, guard, type Health } from "./request/guard.ts";
+import { type LogTail, tailLog } from "./request/logs.ts";
+import { openReads, type Reads } from "./request/read.ts";
 import type { Transport } from "./transport.ts";
 
 export interface GroupCluster {

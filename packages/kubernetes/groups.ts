@@ -8,12 +8,12 @@
 import { GroupName } from "@longshore/contract/ids.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
-import { ConfigProblems, readConfig } from "@longshore/runtime/config.ts";
+import { ConfigProblems, readConfig } from "@longshore/runtime/config/config.ts";
 import { z } from "zod";
 import { type Cluster, type ClustersOptions, type GroupCluster, openClusters } from "./clusters.ts";
-import { connect } from "./connect.ts";
-import type { Connection } from "./connection.ts";
-import { openTransport } from "./exchange.ts";
+import { connect } from "./access/connect.ts";
+import type { Connection } from "./access/connection.ts";
+import { openTransport } from "./request/exchange.ts";
 
 const Credential = z.strictObject({
   token: z.string().optional(),

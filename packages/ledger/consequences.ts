@@ -1,11 +1,11 @@
 /**
- * What follows from changes once they are decided: attempts to write, slots that are free again, bells to ring.
+ * What follows from changes once they are decided: attempts to write, slots that are free again, loops to wake.
  *
- * The bug this prevents: work that is there and due while everybody sleeps, because one of the two ledgers did not ring for it.
+ * The bug this prevents: work that is due while every loop sleeps, because one of the two ledgers woke nobody for it.
  */
 import type { Attempt, AttemptState } from "@longshore/domain/run/record.ts";
 import { attemptIn, type Change } from "./decide.ts";
-import type { Bell } from "./port.ts";
+import type { WorkKind } from "./port.ts";
 
 /** These count against a group's limit. */
 export const SLOT_STATES: readonly AttemptState[] = ["ready", "claimed", "live", "closing"];
@@ -25,7 +25,7 @@ export function movedAttempts({ before, after }: Change): readonly (readonly [wa
 export const slotsFreed = (changes: readonly Change[]): number =>
   changes.flatMap(movedAttempts).filter(([was, is]) => hasSlot(was) && !hasSlot(is)).length;
 
-const BELLS: Readonly<Partial<Record<AttemptState, Bell>>> = {
+const KIND_OF_STATE: Readonly<Partial<Record<AttemptState, WorkKind>>> = {
   waiting: "waiting",
   ready: "ready",
   closing: "closing",
@@ -33,7 +33,7 @@ const BELLS: Readonly<Partial<Record<AttemptState, Bell>>> = {
 };
 
 /** For whom what is due in such a state is work. A claim that ran out is made again, or looked at once its fence has passed. */
-export const DUE: Readonly<Partial<Record<AttemptState, readonly Bell[]>>> = {
+export const KINDS_DUE: Readonly<Partial<Record<AttemptState, readonly WorkKind[]>>> = {
   ready: ["ready"],
   claimed: ["ready", "claimed"],
   live: ["live"],
@@ -41,16 +41,16 @@ export const DUE: Readonly<Partial<Record<AttemptState, readonly Bell[]>>> = {
   ended: ["ended"],
 };
 
-/** What to ring after these: there is something to do now. */
-export function bellsOf(changes: readonly Change[], nowMs: number): readonly Bell[] {
-  const rings = new Set<Bell>();
+/** Returns the kinds of work that these changes made due now. */
+export function workMadeBy(changes: readonly Change[], nowMs: number): readonly WorkKind[] {
+  const kinds = new Set<WorkKind>();
   for (const change of changes) {
-    if (change.told.length > 0) rings.add("outbox");
-    if (change.strays.length > 0) rings.add("strays");
+    if (change.told.length > 0) kinds.add("outbox");
+    if (change.strays.length > 0) kinds.add("strays");
     for (const [, { state, dueMs }] of movedAttempts(change)) {
-      const bell = BELLS[state];
-      if (bell !== undefined && dueMs !== undefined && dueMs <= nowMs) rings.add(bell);
+      const kind = KIND_OF_STATE[state];
+      if (kind !== undefined && dueMs !== undefined && dueMs <= nowMs) kinds.add(kind);
     }
   }
-  return [...rings];
+  return [...kinds];
 }

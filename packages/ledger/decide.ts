@@ -8,9 +8,9 @@ import type { Problem } from "@longshore/contract/problem.ts";
 import { admit, TOMBSTONE_MS, type Verdict } from "@longshore/domain/run/admit.ts";
 import { advance, type Advancing } from "@longshore/domain/run/advance.ts";
 import type { Attempt, Run, RunRecord, Stray, Told } from "@longshore/domain/run/record.ts";
-import type { AttemptInput } from "@longshore/domain/run/input.ts";
+import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
 import { type Claiming, type Entry, type GroupState, type Intake, type Judge, type Recorded, UNSERVED_MS } from "./port.ts";
-import { NO_PLAN } from "./rows.ts";
+import { NO_PLAN } from "./postgres/rows.ts";
 
 /** One run's change within a transaction: several inputs, applied one after the other, and written at once. */
 export interface Change {

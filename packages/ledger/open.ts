@@ -8,19 +8,19 @@ import type { Installation, RunId, StepName } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { type Clock, systemClock } from "@longshore/runtime/clock.ts";
 import { type Log, silentLog } from "@longshore/runtime/log.ts";
-import { acceptGroup } from "./accept.ts";
-import { admit } from "./admit.ts";
-import { openChanges } from "./changes.ts";
-import { type Database, openDatabase, type Statement } from "./connection.ts";
-import { groupQueries } from "./groups.ts";
-import { outboxQueries } from "./outbox.ts";
-import { place } from "./place.ts";
-import type { Bell, Ledger } from "./port.ts";
-import { pruneQueries } from "./prune.ts";
-import { record } from "./record.ts";
-import { runQueries } from "./runs.ts";
-import { prepareSchema, PROTOCOL } from "./schema.ts";
-import { takeQueries } from "./take.ts";
+import { acceptGroup } from "./postgres/accept-group.ts";
+import { admit } from "./postgres/admit.ts";
+import { openChanges } from "./postgres/changes.ts";
+import { type Database, openDatabase, type Statement } from "./postgres/connection.ts";
+import { groupQueries } from "./postgres/groups.ts";
+import { outboxQueries } from "./postgres/outbox.ts";
+import { place } from "./postgres/place-attempts.ts";
+import type { WorkKind, Ledger } from "./port.ts";
+import { pruneQueries } from "./postgres/prune.ts";
+import { record } from "./postgres/record.ts";
+import { runQueries } from "./postgres/runs.ts";
+import { prepareSchema, PROTOCOL } from "./postgres/schema/version.ts";
+import { takeQueries } from "./postgres/take-work.ts";
 
 export interface LedgerOptions {
   /** postgres://user:password@host:5432/database */
@@ -39,8 +39,8 @@ export interface LedgerOptions {
 
 export async function openLedger(options: LedgerOptions): Promise<Ledger> {
   const { url, installation, jobName, migrate, log = silentLog, clock = systemClock, poolMax = 8 } = options;
-  let tell: (bells: readonly Bell[]) => void = () => undefined;
-  const database = openDatabase(url, { poolMax, log, onRing: (bells) => tell(bells) });
+  let tell: (kinds: readonly WorkKind[]) => void = () => undefined;
+  const database = openDatabase(url, { poolMax, log, onWork: (kinds) => tell(kinds) });
   try {
     if (options.unsafeForTests !== true) await refuseForgetful(database);
     const { schema } = await prepareSchema(database, url, { migrate });

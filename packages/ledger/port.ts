@@ -11,7 +11,7 @@ import type { EventType, RunEventType } from "@longshore/contract/event.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
 import type { Admission } from "@longshore/domain/run/admit.ts";
-import type { AttemptInput } from "@longshore/domain/run/input.ts";
+import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
 import type { Attempt, AttemptState, Plan, Run, RunOutcome, RunRecord, RunState } from "@longshore/domain/run/record.ts";
 
 export interface Ledger extends AsyncDisposable {
@@ -40,30 +40,30 @@ export interface Ledger extends AsyncDisposable {
     readonly forMs: number;
   }): Promise<readonly Work[]>;
   /**
-   * Attempts in this state that are due. Taking one moves its due time on by `holdMs`: a crash means that the timer does it
+   * Attempts in this state that are due. Taking one moves its due time on by `leaseMs`: a crash means that the timer does it
    * again. "claimed" gives those whose fence has passed too: nothing of them can land any more, so a look decides.
    */
   take(options: {
     readonly state: "claimed" | "live" | "closing" | "ended";
     readonly group: GroupName;
     readonly most: number;
-    readonly holdMs: number;
+    readonly leaseMs: number;
   }): Promise<readonly Work[]>;
   takeStrays(options: {
     readonly group: GroupName;
     readonly most: number;
-    readonly holdMs: number;
+    readonly leaseMs: number;
   }): Promise<readonly StrayWork[]>;
   /** The stray is gone, or never was ours. */
   settleStray(stray: StrayWork): Promise<void>;
   addStray(stray: Omit<StrayWork, "holdUntilMs">): Promise<void>;
 
-  /** For whom of these groups' loops something is due now: asked by one for all of them, who else would each ask all the time. */
-  due(groups: readonly GroupName[]): Promise<readonly Bell[]>;
+  /** Returns the kinds of work that are due now in these groups. One query serves all their loops; before, each loop polled on its own. */
+  due(groups: readonly GroupName[]): Promise<readonly WorkKind[]>;
 
   // ── The outbox ──
   /** Takes the partitions that are free or ours; the rest are other relays'. Returns those held, until the lease ends. */
-  holdPartitions(owner: string, leaseMs: number): Promise<readonly number[]>;
+  leasePartitions(owner: string, leaseMs: number): Promise<readonly number[]>;
   /**
    * The lowest unsent event of each run in these partitions, except runs named in `busy`. In order of age. What the broker has
    * confirmed since the last time is taken out with the same stroke.
@@ -101,14 +101,14 @@ export interface Ledger extends AsyncDisposable {
   list(filter: RunFilter): Promise<readonly RunRow[]>;
   story(run: RunId, after: number, most: number): Promise<readonly StoryEvent[]>;
 
-  /** Rings when there may be something new to do: a hint that saves polling, never a promise. */
-  changes(signal: AbortSignal): AsyncIterableIterator<Bell>;
+  /** Yields a kind of work when there may be some: a hint that saves polling, never a promise. */
+  changes(signal: AbortSignal): AsyncIterableIterator<WorkKind>;
   now(): Promise<number>;
   /** "Postgres 18.4", and how far its schema is. */
   describe(): Promise<{ readonly product: string; readonly schema: string }>;
 }
 
-export type Bell = "waiting" | "ready" | "claimed" | "live" | "closing" | "ended" | "outbox" | "strays" | "notices";
+export type WorkKind = "waiting" | "ready" | "claimed" | "live" | "closing" | "ended" | "outbox" | "strays" | "notices";
 
 export interface Intake {
   /** Absent only for an "invalid" command whose run could not be read. */

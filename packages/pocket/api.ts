@@ -1,14 +1,15 @@
 /**
  * The two ports of the pocket: how a request comes in, and how a pod runs.
  *
- * The first is the same shape as the transport that Longshore's own cluster code talks through, written here again so
- * that the pocket depends on nothing it stands in for. A type test in pocket.test.ts keeps the two from drifting apart.
+ * The first has the same shape as the transport of Longshore's own cluster code. It is written here again, so that the pocket
+ * depends on nothing that it stands in for. A type test in packages/kubernetes/pocket-conformance.test.ts keeps the two the
+ * same.
  */
 import type { ApiObject, PodObject, Resource } from "./objects.ts";
 
 export interface ApiRequest {
   readonly method: "GET" | "POST" | "PATCH" | "DELETE";
-  /** With its query: "/apis/batch/v1/namespaces/batch/jobs?limit=500". */
+  /** With the query: "/apis/batch/v1/namespaces/batch/jobs?limit=500". */
   readonly path: string;
   readonly body?: unknown;
   readonly contentType?: string;
@@ -32,15 +33,15 @@ export interface Transport extends AsyncDisposable {
   open(request: ApiRequest, signal: AbortSignal): Promise<ApiStream>;
 }
 
-/** Who asks. Without `namespaces` everything is allowed; with it, only what lies in those, as under a Role. */
+/** The user of a request. Without `namespaces` everything is allowed; with it only these namespaces, as under a Role. */
 export interface Identity {
   readonly user: string;
   readonly namespaces?: readonly string[];
 }
 
-/** What runs pods: real processes, a script, or nothing at all (`instantPods`). */
+/** Runs pods: as real processes, by a script, or not at all (`instantPods`). */
 export interface Kubelet {
-  /** Reports as often as something changes, at once or later, until the pod is forgotten. */
+  /** Reports each change of the pod, at once or later, until the pod is forgotten. */
   start(pod: PodObject, report: (report: PodReport) => void, look: Look): PodRun;
 }
 
@@ -50,11 +51,11 @@ export type Look = (resource: Resource, name: string) => ApiObject | undefined;
 export interface PodRun {
   /** SIGTERM, then SIGKILL after the grace. A later call may only shorten it. */
   stop(graceSeconds: number): void;
-  /** The pod's object is gone: whatever still runs ends now, and its logs go too. */
+  /** The pod's object is gone: running processes end now, and its logs are removed. */
   forget(): void;
-  /** What the container has written so far; `undefined` while it has not started. */
+  /** The container's output so far; `undefined` before it has started. */
   log(container: string): Promise<string> | undefined;
-  /** Calls back with each further line until the container ends (`undefined`). Returns how to stop listening. */
+  /** Calls back with each further line until the container ends (`undefined`). Returns a function that stops the calls. */
   followLog(container: string, line: (text: string | undefined) => void): () => void;
 }
 
@@ -78,12 +79,12 @@ export type ContainerState =
       readonly reason: string;
       /** The termination message. */
       readonly message?: string;
-      /** Left out where the container never started: its pod was taken away before. */
+      /** Absent if the container never started, because its pod was removed before. */
       readonly startedAtMs?: number;
       readonly finishedAtMs?: number;
     };
 
-/** What a kubelet reports of a container whose pod was taken away before it started: an end without a beginning. */
+/** A kubelet's report of a container whose pod was removed before it started: an end without a beginning. */
 export const NEVER_STARTED: ContainerState = {
   kind: "terminated",
   exitCode: 137,

@@ -1,13 +1,13 @@
 /** The pocket's model passes the suite that a real cluster passes, under delays like a real one's, in no time. */
-import { clusterConformance, COMMANDS } from "@longshore/kubernetes/conformance.ts";
+import { clusterConformance, COMMANDS } from "@longshore/kubernetes/testing/conformance.ts";
 import { virtualClock } from "@longshore/kubernetes/testing/virtual-clock.ts";
 import type { Transport as Port } from "@longshore/kubernetes/transport.ts";
 import t from "tap";
 import type { Transport } from "./api.ts";
-import { type Delays, POCKET_DELAYS, REAL_DELAYS } from "./delays.ts";
+import { type Delays, POCKET_DELAYS, REAL_DELAYS } from "./controllers/delays.ts";
 import { createModel } from "./model.ts";
 import type { PodObject } from "./objects.ts";
-import { type PodScript, scriptedPods } from "./scripted.ts";
+import { type PodScript, scriptedPods } from "./faults/scripted.ts";
 
 /** What the commands of the suite would do. */
 function script(pod: PodObject): PodScript {

@@ -3,26 +3,26 @@
  *
  *   transport ─▶ network (faults, delays) ─▶ serve ─▶ store ─▶ jobs · collect · nodes ─▶ kubelet
  *
- * It has no timers, no sockets and no processes: time and chance come from the clock, pods run in the kubelet it is
- * given. So one model is the embedded cluster (over http.ts and processes.ts) and the simulation's (over a clock that
- * the simulation turns), and passing the same conformance suite makes both worth believing.
+ * It has no timers, no sockets and no processes: time and chance come from the clock, pods run in the kubelet that it is given.
+ * So one model is both the embedded cluster (over server/http.ts and pods/processes.ts) and the simulation's (over a clock that
+ * the simulation turns). Both pass the conformance suite of a real cluster.
  */
 import type { Clock } from "@longshore/runtime/clock.ts";
-import { createAgenda } from "./agenda.ts";
+import { createAgenda } from "./controllers/agenda.ts";
 import type { ApiRequest, Identity, Kubelet, Transport } from "./api.ts";
-import { startCollector } from "./collect.ts";
-import { type Delays, POCKET_DELAYS } from "./delays.ts";
-import { createFaults, type Fault } from "./faults.ts";
-import { startJobController } from "./jobs.ts";
-import { type Deed, meddle } from "./meddle.ts";
-import { createNetwork } from "./network.ts";
-import { startNodes } from "./nodes.ts";
+import { startCollector } from "./controllers/collect.ts";
+import { type Delays, POCKET_DELAYS } from "./controllers/delays.ts";
+import { createFaults, type Fault } from "./faults/faults.ts";
+import { startJobController } from "./controllers/jobs.ts";
+import { type Deed, meddle } from "./faults/meddle.ts";
+import { createNetwork } from "./faults/network.ts";
+import { startNodes } from "./controllers/nodes.ts";
 import type { ApiObject, JobObject, PodObject } from "./objects.ts";
-import { splitPath } from "./query.ts";
-import { startQuotas } from "./quota.ts";
-import { answer, type ServerParts, stream } from "./serve.ts";
-import { type Change, createStore } from "./store.ts";
-import { createNamespace } from "./write.ts";
+import { splitPath } from "./server/query.ts";
+import { startQuotas } from "./controllers/quota.ts";
+import { answer, type ServerParts, stream } from "./server/serve.ts";
+import { type Change, createStore } from "./server/store.ts";
+import { createNamespace } from "./server/write.ts";
 
 export interface ModelOptions {
   readonly clock: Clock;
@@ -30,12 +30,12 @@ export interface ModelOptions {
   readonly faults?: readonly Fault[];
   readonly delays?: Partial<Delays>;
   readonly emptying?: "pods first" | "all at once";
-  /** Made at the start; "default" unless told. As a map: with the UID of each. */
+  /** Made at the start; absent: "default". A map gives the UID of each. */
   readonly namespaces?: readonly string[] | ReadonlyMap<string, string>;
   readonly bookmarkMs?: number;
   readonly expiredAs?: "stream" | "status";
   readonly clientTimeoutMs?: number;
-  /** Versions begin after this one: a pocket that is started again must not tell old numbers anew. */
+  /** Versions begin after this one: a pocket that is started again must not repeat old numbers. */
   readonly firstVersion?: number;
   /** How many changes a watch may be behind. */
   readonly historyMost?: number;
@@ -45,13 +45,13 @@ export interface ModelOptions {
   readonly onChange?: (change: Change) => void;
 }
 
-/** One request that reached the server, whether or not its answer reached anybody. */
+/** A request that reached the server, whether or not its answer reached anybody. */
 export interface RequestEntry {
   readonly atMs: number;
   readonly user: string;
   readonly method: string;
   readonly path: string;
-  /** Of the object: for a POST, from its body. */
+  /** The object's name; of a POST, from its body. */
   readonly name: string;
   readonly status: number;
 }
@@ -59,9 +59,9 @@ export interface RequestEntry {
 export interface Model extends AsyncDisposable {
   transport(identity?: Identity): Transport;
   cause(fault: Fault): void;
-  /** Takes every fault out. */
+  /** Removes every fault. */
   heal(): void;
-  /** What others do to the cluster meanwhile. */
+  /** A deed of others in the cluster. */
   meddle(deed: Deed): void;
   jobs(namespace?: string): readonly JobObject[];
   pods(namespace?: string): readonly PodObject[];

@@ -1,8 +1,8 @@
 /**
- * The kinds of objects that the pocket keeps, and the few of their fields that its controllers read.
+ * The kinds of objects that the pocket keeps, and those of their fields that its controllers read.
  *
- * Objects are never changed once stored: each write makes a new one that shares what did not change, and everything is
- * frozen. So lists, watches and history can hand out the same object, and a client cannot change the server's by accident.
+ * A stored object is never changed: each write makes a new one that shares the unchanged parts, and everything is frozen. So
+ * lists, watches and history can hand out the same object, and a client cannot change the server's by accident.
  */
 export type Fields = Readonly<Record<string, unknown>>;
 
@@ -156,7 +156,7 @@ export const RESOURCES = Object.keys(KINDS) as readonly Resource[];
 
 export const apiVersionOf = (resource: Resource): string => (KINDS[resource].group === "" ? "v1" : `${KINDS[resource].group}/v1`);
 
-/** "jobs.batch", as messages and quotas spell it. */
+/** "jobs.batch", as messages and quotas write it. */
 export const qualified = (resource: Resource): string =>
   KINDS[resource].group === "" ? resource : `${resource}.${KINDS[resource].group}`;
 
@@ -185,7 +185,7 @@ export function finishedJob(job: JobObject): Condition | undefined {
   return conditionTrue(job, "Complete") ?? conditionTrue(job, "Failed");
 }
 
-/** The controller among an object's owners. */
+/** Returns the owner that is the object's controller. */
 export const controllerOf = (object: ApiObject): OwnerReference | undefined =>
   object.metadata.ownerReferences?.find((it) => it.controller === true);
 
@@ -201,7 +201,7 @@ export function withFinalizers<T extends ApiObject>(object: T, finalizers: reado
   return { ...object, metadata: finalizers.length === 0 ? metadata : { ...metadata, finalizers } };
 }
 
-/** Freezes what is new in an object; what is frozen already was shared from an earlier version. */
+/** Freezes the new parts of an object; parts that are frozen already come from an earlier version. */
 export function freeze<T>(value: T): T {
   if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value;
   Object.freeze(value);

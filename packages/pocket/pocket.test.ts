@@ -3,9 +3,9 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { clusterConformance } from "@longshore/kubernetes/conformance.ts";
-import type { Connection } from "@longshore/kubernetes/connection.ts";
-import { openTransport } from "@longshore/kubernetes/exchange.ts";
+import { clusterConformance } from "@longshore/kubernetes/testing/conformance.ts";
+import type { Connection } from "@longshore/kubernetes/access/connection.ts";
+import { openTransport } from "@longshore/kubernetes/request/exchange.ts";
 import t from "tap";
 import { startPocket } from "./start.ts";
 

@@ -1,29 +1,29 @@
 /**
- * The embedded cluster, started: model, kubelet, HTTP, and the files that outlive it.
+ * Starts the embedded cluster: model, kubelet, HTTP, and the files that outlive it.
  *
- * The bug this prevents: a cluster that looks like another one after a restart. The namespaces keep their UIDs and the
- * versions go on counting, so what was seen before is still older than what is seen now.
+ * The bug this prevents: a cluster that looks like another one after a restart. The namespaces keep their UIDs and the versions
+ * go on counting, so an earlier view is still older than a later one.
  */
 import { randomBytes, randomUUID } from "node:crypto";
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { type Clock, systemClock } from "@longshore/runtime/clock.ts";
 import type { Identity } from "./api.ts";
-import type { Delays } from "./delays.ts";
-import { serveHttp } from "./http.ts";
+import type { Delays } from "./controllers/delays.ts";
+import { serveHttp } from "./server/http.ts";
 import { createModel, type Model } from "./model.ts";
-import { startProcesses } from "./processes.ts";
-import { instantPods } from "./scripted.ts";
+import { startProcesses } from "./pods/processes.ts";
+import { instantPods } from "./faults/scripted.ts";
 
 export interface PocketOptions {
-  /** Pods' folders and logs. Private to this pocket. */
+  /** Folder for the pods' folders and logs. Private to this pocket. */
   readonly dataDir: string;
   readonly port?: number;
-  /** Made up unless told. */
+  /** Absent: a random one. */
   readonly token?: string;
   /** Further tokens, for example of users bound to some namespaces. */
   readonly credentials?: ReadonlyMap<string, Identity>;
-  /** "default" unless told. */
+  /** Absent: "default". */
   readonly namespaces?: readonly string[];
   /** Pods succeed at once and run nothing. */
   readonly instant?: boolean;
@@ -52,7 +52,7 @@ export async function startPocket(options: PocketOptions): Promise<Pocket> {
     createModel({
       clock,
       kubelet,
-      // Milliseconds since 1970: more than any pocket can have counted up to before.
+      // Milliseconds since 1970: no pocket can have counted further than that before.
       firstVersion: clock.now(),
       namespaces,
       ...(options.delays === undefined ? {} : { delays: options.delays }),
@@ -72,7 +72,7 @@ export async function startPocket(options: PocketOptions): Promise<Pocket> {
   return { url: server.url, token, model, [Symbol.asyncDispose]: () => all.disposeAsync() };
 }
 
-/** The UIDs that namespaces had before, or new ones that they keep from now on. */
+/** The UIDs that the namespaces had before, or new ones that they keep from now on. */
 function keepNamespaces(path: string, names: readonly string[]): ReadonlyMap<string, string> {
   const known: Readonly<Record<string, string>> = existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : {};
   const kept = new Map(names.map((name) => [name, known[name] ?? randomUUID()]));

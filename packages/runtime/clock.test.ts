@@ -2,7 +2,7 @@
 import { getEventListeners } from "node:events";
 import t from "tap";
 import { systemClock } from "./clock.ts";
-import { stepsClock } from "./steps-clock.ts";
+import { stepsClock } from "./testing/steps-clock.ts";
 
 for (const [name, clock] of Object.entries({ systemClock, stepsClock: stepsClock() })) {
   t.test(`${name}: a sleep ends with its signal, and one that began after it does not begin`, async (t) => {

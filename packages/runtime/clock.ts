@@ -7,15 +7,18 @@
 export interface Clock {
   /** Milliseconds since 1970. */
   now(): number;
-  /** Rings once after so long; what is returned calls that off. For whoever would make a signal only to end one wait. */
+  /**
+   * Calls `ring` once after this time. Returns a function that calls it off. Cheaper than a signal that is made only to end one
+   * wait.
+   */
   alarm(ms: number, ring: () => void): () => void;
-  /** Resolves after so long, or at once when the signal aborts. Never rejects: the caller's loop looks at its signal. */
+  /** Resolves after this time, or at once when the signal aborts. Never rejects: the caller looks at its signal. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
   /** In [0, 1), for jitter only. */
   random(): number;
 }
 
-/** Every clock sleeps by its alarm. */
+/** Every clock builds its sleep on its alarm. */
 export function sleepBy(alarm: Clock["alarm"]): Clock["sleep"] {
   return (ms, signal) =>
     new Promise((resolve) => {

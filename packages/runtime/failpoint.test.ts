@@ -1,7 +1,7 @@
 /** What a failpoint's setting may say. That it kills is shown in program.test.ts, on a process. */
 import t from "tap";
 import { FailpointProblem, failpoints } from "./failpoint.ts";
-import { stepsClock } from "./steps-clock.ts";
+import { stepsClock } from "./testing/steps-clock.ts";
 
 const NAMES = ["afterCreate", "beforeAck"] as const;
 

@@ -16,7 +16,7 @@ export class FailpointProblem extends Error {
   override readonly name = "FailpointProblem";
 }
 
-/** For code that runs without any. */
+/** For code that runs without failpoints. */
 export const noFailpoint: Failpoint = () => {};
 
 interface Planned {
@@ -58,7 +58,7 @@ function planned(part: string, [action, ...numbers]: readonly string[], clock: t
   throw new FailpointProblem(`failpoint "${part}": write name:kill, name:kill:PASS, name:sleep:MS or name:sleep:MS:PASS`);
 }
 
-/** The signal may reach another thread first, so this one waits for the end and does not run a line more. */
+/** The signal may reach another thread first, so this thread waits for its end and runs no further line. */
 function kill(): void {
   process.kill(process.pid, "SIGKILL");
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);

@@ -2,7 +2,7 @@
 import t from "tap";
 import { address, type HealthOptions, serveHealth } from "./health.ts";
 import { openMetrics } from "./metrics.ts";
-import { stepsClock } from "./steps-clock.ts";
+import { stepsClock } from "./testing/steps-clock.ts";
 
 async function served(t: { teardown(end: () => unknown): void }, options: Partial<HealthOptions>) {
   const health = await serveHealth({ listen: "127.0.0.1:0", parts: {}, metrics: openMetrics("launcher", "1.2.3"), ...options });

@@ -19,10 +19,13 @@ export interface PartState {
 export interface HealthOptions {
   /** "0.0.0.0:9090"; port 0 takes a free one. */
   readonly listen: string;
-  /** Each part's state, asked at each probe. One that throws or takes longer than two seconds is not ready. */
+  /** Each part's state, asked at each probe. A part that throws or takes longer than two seconds is not ready. */
   readonly parts: Readonly<Record<string, () => PartState | Promise<PartState>>>;
   readonly metrics: Metrics;
-  /** Asked before `/metrics` answers, for gauges that are cheap to read. What it cannot read it forgets and logs. */
+  /**
+   * Called before `/metrics` answers, to set gauges that are cheap to read. A gauge that cannot be read is forgotten, and the
+   * failure logged.
+   */
   readonly refresh?: () => Promise<void>;
   readonly clock?: Clock;
 }
@@ -55,7 +58,7 @@ export async function serveHealth(options: HealthOptions): Promise<Health> {
   };
 }
 
-/** Throws a sentence where the text is no address. */
+/** Throws a sentence if the text is no address. */
 export function address(listen: string): { readonly host: string; readonly port: number } {
   const [, bracketed, plain, port] = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(listen) ?? [];
   if (port === undefined || Number(port) > 65_535)

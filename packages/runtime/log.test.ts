@@ -1,7 +1,7 @@
 /** What the log lets through, and what never gets into it. */
 import t from "tap";
 import { openLog, redact } from "./log.ts";
-import { secret, withoutCredentials } from "./secret.ts";
+import { secret, withoutCredentials } from "./config/secret.ts";
 
 function logged(format: "json" | "text", isTTY = false) {
   const lines: string[] = [];

@@ -1,12 +1,12 @@
 /**
- * The log: one line a happening, on standard error. JSON for machines; where a person looks at a terminal, text.
+ * The log: one line for each happening, on standard error. JSON for machines; text on a terminal, for people.
  *
- * The bugs this prevents: credentials and specs in logs (every field passes `redact`), and last words lost because a
- * buffer was not written when the process ended (writes are synchronous).
+ * The bugs this prevents: credentials and specs in logs (every field passes `redact`), and last words lost because a buffer was
+ * not written when the process ended (writes are synchronous).
  */
 import { pino } from "pino";
 import { z } from "zod";
-import { withoutCredentials } from "./secret.ts";
+import { withoutCredentials } from "./config/secret.ts";
 
 /** What a config holds under `log`. */
 export const LogSettings = z.strictObject({
@@ -17,7 +17,7 @@ export type LogSettings = z.infer<typeof LogSettings>;
 
 export type Fields = Readonly<Record<string, unknown>>;
 
-/** The message is a fixed sentence; what varies goes into the fields, so that one can count and search. */
+/** The message is a fixed sentence; values go into the fields, so that one can count and search. */
 export interface Log {
   debug(message: string, fields?: Fields): void;
   info(message: string, fields?: Fields): void;
@@ -68,7 +68,7 @@ const HIDDEN =
 const DEPTH_MAX = 5;
 const ITEMS_MAX = 50;
 
-/** What a field may hold: bounded in depth and width, without what is secret by its name or its form. */
+/** Limits a field in depth and width, and removes secrets, by their name or their form. */
 export function redact(value: unknown, depth = 0): unknown {
   if (typeof value === "string") return withoutCredentials(value);
   if (typeof value === "bigint") return value.toString();

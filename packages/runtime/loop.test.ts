@@ -1,8 +1,8 @@
 /** Loops under a clock that the test turns: what wakes them, what ends them, and that nothing of them stays behind. */
 import { getEventListeners } from "node:events";
 import t from "tap";
-import { again, backOff, batch, bell, every, lanes, together, TimeUp, within } from "./loop.ts";
-import { stepsClock } from "./steps-clock.ts";
+import { again, backOff, batch, wakeUp, every, lanes, together, TimeUp, within } from "./loop.ts";
+import { stepsClock } from "./testing/steps-clock.ts";
 
 const until = (signal: AbortSignal) =>
   new Promise<void>((done) => signal.addEventListener("abort", () => done(), { once: true }));
@@ -68,33 +68,33 @@ t.test("together", async (t) => {
   });
 });
 
-t.test("bell", async (t) => {
-  t.test("a ring wakes who waits, and leaves no sleeper behind", async (t) => {
+t.test("wake-up", async (t) => {
+  t.test("it wakes every waiter, and leaves no sleeper behind", async (t) => {
     const clock = stepsClock();
-    const it = bell(clock);
+    const it = wakeUp(clock);
     const waiting = it.wait(60_000, new AbortController().signal);
-    it.ring();
-    t.equal(await waiting, "rung");
+    it.wake();
+    t.equal(await waiting, "woken");
     t.equal(clock.sleepers(), 0);
   });
 
-  t.test("a ring that nobody waited for is not lost, and counts once", async (t) => {
+  t.test("a wake-up that nobody waited for is not lost, and counts once", async (t) => {
     const clock = stepsClock();
-    const it = bell(clock);
+    const it = wakeUp(clock);
     const { signal } = new AbortController();
-    it.ring();
-    it.ring();
-    t.equal(await it.wait(60_000, signal), "rung");
+    it.wake();
+    it.wake();
+    t.equal(await it.wait(60_000, signal), "woken");
     const second = it.wait(1_000, signal);
     await clock.pass(1_000);
     t.equal(await second, "passed");
-    it.ring();
-    t.equal(await it.wait(60_000, signal), "rung", "a wait that is over does not swallow the next ring");
+    it.wake();
+    t.equal(await it.wait(60_000, signal), "woken", "a wait that is over does not swallow the next wake-up");
   });
 
   t.test("an abort ends the wait, before it or during it", async (t) => {
     const clock = stepsClock();
-    const it = bell(clock);
+    const it = wakeUp(clock);
     const stop = new AbortController();
     const waiting = it.wait(60_000, stop.signal);
     stop.abort();
@@ -117,14 +117,14 @@ t.test("every", async (t) => {
     t.same(at, [0, 100, 200]);
   });
 
-  t.test("a bell cuts the pause short", async (t) => {
+  t.test("a wake-up cuts the pause short", async (t) => {
     const clock = stepsClock();
     const stop = new AbortController();
-    const rings = bell(clock);
+    const woken = wakeUp(clock);
     let times = 0;
-    const loop = every({ clock, ms: 60_000, signal: stop.signal, bell: rings }, async () => times++);
+    const loop = every({ clock, ms: 60_000, signal: stop.signal, wakeUp: woken }, async () => times++);
     await clock.pass(0);
-    rings.ring();
+    woken.wake();
     await clock.pass(0);
     t.equal(times, 2);
     stop.abort();
@@ -215,9 +215,9 @@ t.test("within", async (t) => {
 t.test("a signal that lives long carries nothing of the waits that are over", async (t) => {
   const clock = stepsClock();
   const { signal } = new AbortController();
-  const rings = bell(clock);
+  const woken = wakeUp(clock);
   for (let times = 0; times < 3; times++) {
-    const waiting = rings.wait(10, signal);
+    const waiting = woken.wait(10, signal);
     await clock.pass(10);
     await waiting;
     await within({ clock, ms: 10, signal, what: "it" }, async () => {});

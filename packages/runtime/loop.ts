@@ -1,22 +1,22 @@
 /**
- * What every loop of Longshore is made of: running together, repeating, waiting for a bell, backing off, batching.
+ * The pieces that every loop is made of: running together, repeating, waiting to be woken, backing off, batching.
  *
- * The bugs this prevents: a loop that died while its process looks healthy, a wait that outlives its abort, a queue that
- * grows without bound, and a timer of the machine's in code that the simulation runs. Time comes from a `Clock`. A signal of
- * `AbortSignal.any` asks all its sources each time that somebody looks at it, and loops look all the time: here signals are linked.
+ * The bugs this prevents: a loop that died while its process looks healthy, a wait that outlives its abort, a queue that grows
+ * without bound, and a timer of the machine in code that the simulation runs. Time comes from a `Clock`. Signals are linked
+ * here: a signal of `AbortSignal.any` asks all its sources at each look, and loops look all the time.
  */
 import type { Clock } from "./clock.ts";
 
-/** How a program ended. "stopped": it was asked to, and did so in order. "finished": its work was over by itself. */
-export type Ending = { readonly kind: "stopped" } | { readonly kind: "finished"; readonly exitCode: number };
+/** How a program ended. "stopped": it was asked to, and did so in order. "finished": its work was done. */
+export type ProgramEnd = { readonly kind: "stopped" } | { readonly kind: "finished"; readonly exitCode: number };
 
 export type Loop = (signal: AbortSignal) => Promise<void>;
 
 /**
- * Runs the loops until the signal aborts and all of them have come to rest. The first that throws, or that returns
- * unasked, stops the others; when they rest, an error that names it is thrown.
+ * Runs the loops until the signal aborts and all of them have ended. The first loop that throws, or that returns unasked, stops
+ * the others; when they have ended, an error that names that loop is thrown.
  */
-export async function together(signal: AbortSignal, loops: Readonly<Record<string, Loop>>): Promise<Ending> {
+export async function together(signal: AbortSignal, loops: Readonly<Record<string, Loop>>): Promise<ProgramEnd> {
   const stop = linked(signal);
   const failures: Error[] = [];
 
@@ -44,12 +44,12 @@ export async function together(signal: AbortSignal, loops: Readonly<Record<strin
     : new AggregateError(failures, failures.map((it) => it.message).join("; "), { cause: first.cause });
 }
 
-/** True for what `signal.throwIfAborted()` and aborted calls of Node throw: an orderly end, not a failure. */
+/** True for the errors that `signal.throwIfAborted()` and aborted calls of Node throw: an orderly end, not a failure. */
 export function isAbort(error: unknown, signal: AbortSignal): boolean {
   return signal.aborted && (error === signal.reason || (error instanceof Error && error.name === "AbortError"));
 }
 
-/** A signal that follows another one and can be aborted by itself; `release` lets go of the other one. */
+/** A signal that follows another signal and can be aborted by itself. `release` ends the following. */
 export function linked(signal: AbortSignal): { readonly signal: AbortSignal; abort(reason?: unknown): void; release(): void } {
   const own = new AbortController();
   const follow = () => own.abort(signal.reason);
@@ -62,7 +62,10 @@ export function linked(signal: AbortSignal): { readonly signal: AbortSignal; abo
   };
 }
 
-/** A signal that aborts only so long after another one: for what is on its way when the program is told to stop. `release` when it is done. */
+/**
+ * A signal that aborts this long after another signal: for requests that are on the wire when the program is told to stop. Call
+ * `release` when they are done.
+ */
 export function lingering(signal: AbortSignal, { clock, ms }: { readonly clock: Clock; readonly ms: number }) {
   const own = new AbortController();
   let callOff: (() => void) | undefined;
@@ -80,35 +83,35 @@ export function lingering(signal: AbortSignal, { clock, ms }: { readonly clock: 
   };
 }
 
-export interface Bell {
-  /** Wakes who waits. When nobody does, the next wait returns at once, so that a ring between two waits is not lost. */
-  ring(): void;
-  /** Until it rings, so many milliseconds passed, or the signal aborted. */
-  wait(ms: number, signal: AbortSignal): Promise<"rung" | "passed" | "aborted">;
+export interface WakeUp {
+  /** Wakes every waiter. If nobody waits, the next wait returns at once, so that a wake-up between two waits is not lost. */
+  wake(): void;
+  /** Waits until somebody calls `wake`, the time has passed, or the signal aborts. */
+  wait(ms: number, signal: AbortSignal): Promise<"woken" | "passed" | "aborted">;
 }
 
-export function bell(clock: Clock): Bell {
-  let rung = false;
+export function wakeUp(clock: Clock): WakeUp {
+  let woken = false;
   const waiting = new Set<() => void>();
   return {
-    ring() {
-      rung = waiting.size === 0;
+    wake() {
+      woken = waiting.size === 0;
       for (const wake of waiting) wake(); // each takes itself out
     },
     wait: (ms, signal) =>
       new Promise((resolve) => {
         if (signal.aborted) return resolve("aborted");
-        if (rung) {
-          rung = false;
-          return resolve("rung");
+        if (woken) {
+          woken = false;
+          return resolve("woken");
         }
-        const end = (how: "rung" | "passed" | "aborted") => {
+        const end = (how: "woken" | "passed" | "aborted") => {
           callOff();
           waiting.delete(wake);
           signal.removeEventListener("abort", abort);
           resolve(how);
         };
-        const wake = () => end("rung");
+        const wake = () => end("woken");
         const abort = () => end("aborted");
         const callOff = clock.alarm(ms, () => end("passed"));
         waiting.add(wake);
@@ -119,16 +122,16 @@ export function bell(clock: Clock): Bell {
 
 export interface Every {
   readonly clock: Clock;
-  /** Between the end of one time and the begin of the next; spread by a tenth, so that replicas do not march in step. */
+  /** From the end of one turn to the begin of the next; spread by a tenth, so that replicas do not march in step. */
   readonly ms: number;
   readonly signal: AbortSignal;
-  /** Rings cut the pause short. */
-  readonly bell?: Bell;
+  /** Being woken cuts the pause short. */
+  readonly wakeUp?: WakeUp;
 }
 
-/** Does the work again and again, one at a time, until the signal aborts. What it throws ends the loop. */
+/** Does the work again and again, one turn at a time, until the signal aborts. An error of the work ends the loop. */
 export async function every(
-  { clock, ms, signal, bell: woken = bell(clock) }: Every,
+  { clock, ms, signal, wakeUp: woken = wakeUp(clock) }: Every,
   work: (signal: AbortSignal) => Promise<unknown>,
 ): Promise<void> {
   if (!(ms > 0)) throw new RangeError(`a loop needs a pause above 0 ms, or it is a spin: ${ms}`);
@@ -140,7 +143,7 @@ export async function every(
 
 export type Pause = (failures: number, signal: AbortSignal) => Promise<void>;
 
-/** Waits longer with every failure in a row: doubling from `firstMs`, never above `mostMs`, half of it by chance. */
+/** Waits longer after every failure in a row: doubling from `firstMs`, never above `mostMs`, half of it by chance. */
 export function backOff(
   clock: Clock,
   { firstMs = 100, mostMs = 30_000 }: { readonly firstMs?: number; readonly mostMs?: number } = {},
@@ -151,17 +154,17 @@ export function backOff(
   };
 }
 
-/** What worked so long worked: a failure after it is a first one. */
+/** If work ran this long without an error, the next failure counts as the first. */
 const WELL_MS = 60_000;
 
 export interface Lasting {
   readonly clock: Clock;
   readonly pause: Pause;
-  /** Whether this error passes by itself: what does not is thrown. Called for each, so that it can be told of. */
+  /** True if this error passes by itself; other errors are thrown. Called for each error, so that the caller can log it. */
   readonly passes: (error: unknown, failures: number) => boolean;
 }
 
-/** Begins the work anew whenever it ended, with more patience each time that it did so soon. */
+/** Starts the work again whenever it ends, with longer pauses while it keeps ending soon. */
 export function again({ clock, pause, passes }: Lasting, work: Loop): Loop {
   return async (signal) => {
     for (let failures = 0; !signal.aborted; await pause(failures, signal)) {
@@ -182,7 +185,7 @@ export class TimeUp extends Error {
   override readonly name = "TimeUp";
 }
 
-/** Bounds one piece of work: its signal aborts when the time is up, and then `TimeUp` is thrown, whatever the work does. */
+/** Bounds one piece of work: when the time is up its signal aborts and `TimeUp` is thrown, even if the work goes on. */
 export async function within<R>(
   {
     clock,
@@ -210,15 +213,15 @@ export async function within<R>(
 }
 
 export interface BatchOptions {
-  /** Items in one call at most. */
+  /** Most items in one call. */
   readonly most: number;
-  /** Items that may wait beside the batch in flight; beyond it callers are refused, which is a bug in their bound. */
+  /** Most items that may wait beside the batch in flight. Beyond it callers are refused, which is a bug in their own bound. */
   readonly waitingMost?: number;
 }
 
 /**
- * Lets each caller hand over one item and await its result, while one call does many: as long as one batch is in flight,
- * the next fills. Nothing lingers to gather more. When a batch throws, each of its callers gets that error.
+ * Lets each caller hand over one item and await its result, while one call handles many: while one batch is in flight, the next
+ * fills. Nothing lingers to gather more. If a batch throws, each of its callers gets that error.
  */
 export function batch<I, R>(
   { most, waitingMost = 10_000 }: BatchOptions,
@@ -242,7 +245,7 @@ export function batch<I, R>(
 
   async function drain(): Promise<void> {
     working = true;
-    await Promise.resolve(); // what is handed over in the same turn goes together
+    await Promise.resolve(); // items that are handed over in the same turn go together
     while (waiting.length > 0) {
       const taken = waiting.slice(0, most);
       waiting = waiting.slice(most);
@@ -263,8 +266,8 @@ export function batch<I, R>(
 }
 
 /**
- * Works on what a source gives, so many items at a time; each lane takes its next when it is done with the last. When
- * one throws, the source is told to end, each lane finishes what it holds and takes nothing more, and then this throws.
+ * Works on the items of a source, this many at a time; each lane takes its next item when the last is done. If one throws, the
+ * source is told to end, each lane finishes its item and takes no more, and then the error is thrown.
  */
 export async function lanes<I>(
   most: number,

@@ -49,9 +49,9 @@ export type Labels<N extends keyof typeof METRICS> = Readonly<Record<(typeof MET
 export interface Metrics {
   count<N extends Named<"counter">>(name: N, labels: Labels<N>, by?: number): void;
   set<N extends Named<"gauge">>(name: N, labels: Labels<N>, value: number): void;
-  /** All series of the gauge at once: one that is not among them disappears, as its group or state did. */
+  /** Sets all series of the gauge at once: a series that is not given disappears, as its group or state did. */
   replace<N extends Named<"gauge">>(name: N, rows: readonly { readonly labels: Labels<N>; readonly value: number }[]): void;
-  /** For gauges that could not be measured: their last number would pass for today's. */
+  /** Removes gauges that could not be measured: their last number would pass for today's. */
   forget(names: readonly Named<"gauge">[]): void;
   observe<N extends Named<"histogram">>(name: N, labels: Labels<N>, seconds: number): void;
   /** In Prometheus' text format. */

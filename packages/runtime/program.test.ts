@@ -8,7 +8,7 @@ const HEAD = `
 import { z } from "zod";
 import { programSettings, runProgram } from ${here("program.ts")};
 import { failpoints } from ${here("failpoint.ts")};
-import { ConfigProblems } from ${here("config.ts")};
+import { ConfigProblems } from ${here("config/config.ts")};
 const Schema = z.strictObject({ ...programSettings, installation: z.string(), failpoint: z.string().optional() });
 const aborted = (signal: AbortSignal) => new Promise<void>((done) => { signal.addEventListener("abort", () => done()); setInterval(() => {}, 60_000); });
 `;

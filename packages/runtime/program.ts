@@ -10,27 +10,27 @@
 import { parseArgs } from "node:util";
 import type { z } from "zod";
 import { systemClock } from "./clock.ts";
-import { ConfigProblems, readConfig, reason } from "./config.ts";
+import { ConfigProblems, readConfig, reason } from "./config/config.ts";
 import { type Log, LogSettings, openLog } from "./log.ts";
-import type { Ending } from "./loop.ts";
+import type { ProgramEnd } from "./loop.ts";
 
 /** A config schema for a program has these settings beside its own: `z.strictObject({ ...programSettings, … })`. */
 export const programSettings = { log: LogSettings.prefault({}) };
 
-export type Main<C> = (config: C, log: Log, signal: AbortSignal) => Promise<Ending>;
+export type Main<C> = (config: C, log: Log, signal: AbortSignal) => Promise<ProgramEnd>;
 
 /**
- * Ctrl-C in a terminal reaches every process of the group, and npm and the bootstrap pass it on: one press comes two or
- * three times. What comes so soon after the first is the same press.
+ * A second signal within this time counts as the same press of Ctrl-C: in a terminal it reaches every process of the group, and
+ * npm and the bootstrap pass it on as well.
  */
 const SAME_PRESS_MS = 500;
 
-/** How long an orderly stop may take, below the 30 s that Kubernetes grants before it kills. */
+/** How long an orderly stop may take. Below the 30 s that Kubernetes grants before it kills. */
 const GRACE_MS = 25_000;
 
 /**
- * Runs to the end and exits the process. Settings come from `--config FILE` or LONGSHORE_CONFIG, and from variables.
- * The first SIGTERM or SIGINT aborts the signal; the second ends the process at once.
+ * Runs the program to its end and exits the process. Settings come from `--config FILE` or LONGSHORE_CONFIG, and from
+ * variables. The first SIGTERM or SIGINT aborts the signal; the second ends the process at once.
  */
 export async function runProgram<S extends z.ZodType<{ readonly log: LogSettings }>>(
   name: string,

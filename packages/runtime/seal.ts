@@ -1,16 +1,16 @@
 /**
- * What may travel over a broker and be read, or changed, by nobody on the way: AES-256-GCM under keys from a file that both
- * ends hold.
+ * Seals texts that travel over a broker, so that nobody on the way can read or change them: AES-256-GCM under keys from a file
+ * that both ends have.
  *
- * The bugs this prevents: a credential that can be read in a queue, one that is moved beside another address (whatever stands
- * around the sealed part is bound to it), and a key that cannot be changed because both ends would have to change at once:
- * the file is a ring, one key a line. The first seals, any of them opens.
+ * The bugs this prevents: a credential that can be read in a queue; a credential that is moved beside another address
+ * (everything around the sealed text is bound to it); and a key that cannot be changed because both ends would have to change
+ * at once. The file is a ring of keys, one a line: the first seals, any of them opens.
  */
 import { createCipheriv, createDecipheriv, createSecretKey, hkdfSync, type KeyObject, randomBytes } from "node:crypto";
 
-/** As it travels. All of it may be seen. */
+/** A sealed text as it travels. Anybody may see it. */
 export interface Sealed {
-  /** Which key of the ring, by a name that tells nothing of the key. */
+  /** The key of the ring that sealed it, by a name that tells nothing of the key. */
   readonly key: string;
   readonly nonce: string;
   readonly box: string;
@@ -24,13 +24,13 @@ export interface Seal {
   /** The id of the key that seals, for logs and health. */
   readonly key: string;
   readonly keys: readonly string[];
-  /** `bound` is not hidden: it is what must be found around the sealed text unchanged, or it does not open. */
+  /** `bound` is not hidden: the sealed text opens only beside the same `bound`. */
   seal(text: string, bound: string): Sealed;
-  /** Never throws: what comes from a broker may be anything. */
+  /** Never throws: a text from a broker may be anything. */
   open(sealed: Sealed, bound: string): Opened;
 }
 
-/** Of each key: shorter ones could be guessed. */
+/** Least length of a key: shorter ones could be guessed. */
 const SEAL_KEY_BYTES_MIN = 32;
 const SEAL_KEYS_MOST = 10;
 const NONCE_BYTES = 12;
@@ -43,7 +43,7 @@ interface RingKey {
 
 const linesOf = (ring: string): readonly string[] => ring.split("\n").map((it) => it.trim()).filter((it) => it !== ""); // biome-ignore format: one question
 
-/** What is wrong with the text of a key file, as a sentence without the keys. */
+/** Returns the problem with a key file's text, as a sentence without the keys. */
 export function sealProblem(ring: string): string | undefined {
   const lines = linesOf(ring);
   if (lines.length > SEAL_KEYS_MOST)
@@ -54,7 +54,7 @@ export function sealProblem(ring: string): string | undefined {
   return `${which} fewer than ${SEAL_KEY_BYTES_MIN} bytes, which could be guessed; make one with: openssl rand -base64 48`;
 }
 
-/** `scope` keeps apart what the same file seals for different installations. */
+/** `scope` separates the sealed texts of installations that share a key file. */
 export function openSeal(ring: string, scope: string): Seal {
   const problem = sealProblem(ring);
   if (problem !== undefined) throw new RangeError(`the seal key file ${problem}`);
@@ -106,5 +106,5 @@ function openWith(keys: readonly RingKey[], { key: id, nonce, box }: Sealed, bou
   }
 }
 
-/** An id from outside, in a sentence. */
+/** Makes an id from outside fit to stand in a sentence. */
 const shown = (id: string): string => (/^[0-9a-f]{8}$/.test(id) ? id : "of another kind");

@@ -1,4 +1,4 @@
-/** The launcher's settings. Every field is in README and config/launcher.yaml; unknown ones refuse to start. */
+/** The launcher's settings. Every field is in config/launcher.yaml; unknown ones refuse to start. */
 import { DIAGNOSES } from "@longshore/contract/diagnosis.ts";
 import { Installation } from "@longshore/contract/ids.ts";
 import { RetryCause } from "@longshore/contract/request.ts";
@@ -12,7 +12,7 @@ import {
   secretFile,
   secretSetting,
   serverSettings,
-} from "@longshore/runtime/config-secrets.ts";
+} from "@longshore/runtime/config/secret-settings.ts";
 import { programSettings } from "@longshore/runtime/program.ts";
 import { z } from "zod";
 import { KEY_BYTES_MIN } from "./keys.ts";
@@ -39,11 +39,11 @@ const Defaults = z.strictObject({
 /** For tests and demonstrations, which cannot wait as long as clusters deserve. */
 const Pace = z.strictObject({
   claim: duration.optional(),
-  hold: duration.optional(),
+  workLease: duration.optional(),
   poll: duration.optional(),
   probe: duration.optional(),
   tally: duration.optional(),
-  lease: duration.optional(),
+  partitionLease: duration.optional(),
   announce: duration.optional(),
 });
 
@@ -90,11 +90,11 @@ export function limitsIn({ waitFor, startWithin, deadline, giveUpAfter, keepFor,
   };
 }
 
-export function timingIn({ claim, hold, poll, probe, tally, lease }: LauncherConfig["pace"]): Timing {
+export function timingIn({ claim, workLease: hold, poll, probe, tally, partitionLease: lease }: LauncherConfig["pace"]): Timing {
   return {
     ...TIMING,
     claimMs: claim ?? TIMING.claimMs,
-    holdMs: hold ?? TIMING.holdMs,
+    workLeaseMs: hold ?? TIMING.workLeaseMs,
     pollMs: poll ?? TIMING.pollMs,
     lookMs: Math.max(TIMING.lookMs, poll ?? 0),
     placeAgainMs: poll === undefined ? TIMING.placeAgainMs : poll * 5,

@@ -1,31 +1,31 @@
 /** The launcher's loops over given parts, so that the simulation runs the very same. */
 import type { GroupName } from "@longshore/contract/ids.ts";
 import type { Loop } from "@longshore/runtime/loop.ts";
-import { admit } from "./admit.ts";
-import { close } from "./close.ts";
-import { expire } from "./expire.ts";
-import { type Hand, openHand } from "./hand.ts";
-import { launch } from "./launch.ts";
-import { observe } from "./observe.ts";
+import { admit } from "./intake/admit.ts";
+import { close } from "./loops/close.ts";
+import { expire } from "./loops/expire.ts";
+import { type InFlightCreates, openInFlightCreates } from "./jobs/in-flight-creates.ts";
+import { launch } from "./loops/launch.ts";
+import { observe } from "./intake/observe.ts";
 import type { Cluster, Parts } from "./parts.ts";
-import { place } from "./place.ts";
-import { probe } from "./probe.ts";
-import { receive } from "./receive.ts";
-import { relay } from "./relay.ts";
-import { release } from "./release.ts";
-import { prune, sweep } from "./sweep.ts";
-import { tally, type Unknown } from "./tally.ts";
-import { wake } from "./wake.ts";
+import { place } from "./loops/place.ts";
+import { probe } from "./groups/probe.ts";
+import { receive } from "./intake/receive.ts";
+import { relay } from "./loops/relay.ts";
+import { release } from "./loops/release.ts";
+import { prune, sweep } from "./loops/sweep.ts";
+import { tally, type Unknown } from "./loops/tally.ts";
+import { wake } from "./loops/wake.ts";
 
 export function launcherLoops(parts: Parts): Readonly<Record<string, Loop>> {
   const { clusters } = parts;
   const unknown: Unknown = new Map();
-  const hands = new Map<GroupName, Hand>();
+  const inFlight = new Map<GroupName, InFlightCreates>();
   return {
     admit: (signal) => receive(parts, "commands", admit(parts), signal),
     observe: (signal) => receive(parts, "facts", observe(parts), signal),
-    place: place(parts, hands), // waiting: the first group that can take it, or why none can
-    ...perGroup("launch", (parts, cluster) => launch(parts, cluster, handOf(cluster))), // ready: claim, POST the Job, or adopt what an earlier try posted
+    place: place(parts, inFlight), // waiting: the first group that can take it, or why none can
+    ...perGroup("launch", (parts, cluster) => launch(parts, cluster, inFlightOf(cluster))), // ready: claim, POST the Job, or adopt what an earlier try posted
     ...perGroup("close", close), // closing: delete the Job until its pods are gone
     ...perGroup("expire", expire), // live and due: not started in time, or running too long
     ...perGroup("release", release), // outcome recorded: take our finalizer off
@@ -34,14 +34,14 @@ export function launcherLoops(parts: Parts): Readonly<Record<string, Loop>> {
     ...perGroup("probe", probe), // does the cluster answer, and is it still the same one
     relay: relay(parts), // events → broker, per run in order
     prune: prune(parts), // the ledger's leftovers
-    listen: listen(parts), // the ledger's hints → bells
-    wake: wake(parts), // what is due by now → bells
+    listen: listen(parts), // the ledger's hints → wake-ups
+    wake: wake(parts), // what is due by now → wake-ups
   };
 
-  function handOf(cluster: Cluster): Hand {
-    const hand = hands.get(cluster.name) ?? openHand(parts, cluster);
-    hands.set(cluster.name, hand);
-    return hand;
+  function inFlightOf(cluster: Cluster): InFlightCreates {
+    const creates = inFlight.get(cluster.name) ?? openInFlightCreates(parts, cluster);
+    inFlight.set(cluster.name, creates);
+    return creates;
   }
 
   /** A loop of its own for each group, so that one dead cluster costs the others nothing. */
@@ -51,8 +51,8 @@ export function launcherLoops(parts: Parts): Readonly<Record<string, Loop>> {
 }
 
 /** Hints only: without them every loop still looks by itself, later. */
-function listen({ ledger, bells }: Parts): Loop {
+function listen({ ledger, wakeUps }: Parts): Loop {
   return async (signal) => {
-    for await (const change of ledger.changes(signal)) bells[change].ring();
+    for await (const kind of ledger.changes(signal)) wakeUps[kind].wake();
   };
 }

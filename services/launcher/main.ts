@@ -17,28 +17,28 @@ import { openBroker } from "@longshore/broker/open.ts";
 import { brokerOf } from "@longshore/broker/settings.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { readGroups } from "@longshore/kubernetes/groups.ts";
-import { openWrites } from "@longshore/kubernetes/write.ts";
+import { openWrites } from "@longshore/kubernetes/request/write.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
-import { secretOf } from "@longshore/runtime/config-secrets.ts";
+import { secretOf } from "@longshore/runtime/config/secret-settings.ts";
 import { failpoints } from "@longshore/runtime/failpoint.ts";
 import { serveHealth } from "@longshore/runtime/health.ts";
 import type { Log } from "@longshore/runtime/log.ts";
-import { backOff, batch, type Ending, together } from "@longshore/runtime/loop.ts";
+import { backOff, batch, type ProgramEnd, together } from "@longshore/runtime/loop.ts";
 import { openMetrics } from "@longshore/runtime/metrics.ts";
 import { runProgram } from "@longshore/runtime/program.ts";
-import { announce, openAnnouncing } from "./announce.ts";
+import { announce, openAnnouncing } from "./groups/announce.ts";
 import { LauncherConfig, limitsIn, timingIn } from "./config.ts";
 import { openKeys } from "./keys.ts";
 import { launcherLoops } from "./loops.ts";
-import { bellsBy, type Cluster, FAILPOINTS, type Parts, viewsOf } from "./parts.ts";
-import { launcherHealth } from "./health.ts";
+import { wakeUpsBy, type Cluster, FAILPOINTS, type Parts, viewsOf } from "./parts.ts";
+import { launcherHealth } from "./gauges.ts";
 
 const APPLIED_MOST = 256;
-/** What may wait for the ledger of each group: answers that are not written down (hand.ts), and what its other loops take at once. */
+/** What may wait for the ledger of each group: answers that are not written down (jobs/in-flight-creates.ts), and what its other loops take at once. */
 const RECORDING_MOST = 2_000;
 
-export async function launcher(config: LauncherConfig, log: Log, signal: AbortSignal): Promise<Ending> {
+export async function launcher(config: LauncherConfig, log: Log, signal: AbortSignal): Promise<ProgramEnd> {
   const clock = systemClock;
   const { installation, inFlight } = config;
   const owner = `${hostname()}/${process.pid}/${randomUUID().slice(0, 8)}`;
@@ -82,7 +82,7 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
     lanes: inFlight,
     fail: failpoints(config.failpoint, FAILPOINTS),
     pause: backOff(clock),
-    bells: bellsBy(clock),
+    wakeUps: wakeUpsBy(clock),
     admitting: batch({ most: inFlight }, (intakes) => ledger.admit(intakes)),
     recording: batch({ most: APPLIED_MOST, waitingMost: RECORDING_MOST * (10 + groups.clusters.length) }, (entries) => ledger.record(entries)),
   }; // biome-ignore format: a parts list

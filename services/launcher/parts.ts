@@ -3,13 +3,13 @@ import type { Broker } from "@longshore/broker/port.ts";
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { GroupName, Installation } from "@longshore/contract/ids.ts";
 import type { Limits } from "@longshore/domain/run/record.ts";
-import type { Reads } from "@longshore/kubernetes/read.ts";
-import type { Writes } from "@longshore/kubernetes/write.ts";
-import type { Bell as Ring, Entry, GroupState, Intake, Admitted, Ledger, Recorded } from "@longshore/ledger/port.ts";
+import type { Reads } from "@longshore/kubernetes/request/read.ts";
+import type { Writes } from "@longshore/kubernetes/request/write.ts";
+import type { WorkKind, Entry, GroupState, Intake, Admitted, Ledger, Recorded } from "@longshore/ledger/port.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Failpoint } from "@longshore/runtime/failpoint.ts";
 import type { Log } from "@longshore/runtime/log.ts";
-import { type Bell, bell, type Pause } from "@longshore/runtime/loop.ts";
+import { type WakeUp, wakeUp, type Pause } from "@longshore/runtime/loop.ts";
 import type { Metrics } from "@longshore/runtime/metrics.ts";
 import type { Keys } from "./keys.ts";
 
@@ -35,9 +35,9 @@ export interface GroupView {
    * As the ledger has it, from another launcher or from before our start: enough to believe facts by. Nothing is created there by
    * it, nor declared missing: the namespace may have been made anew while no launcher ran.
    */
-  readonly isHearsay?: true;
-  /** Its namespace is being deleted, and we may still act there: see leave.ts. */
-  readonly leaving?: true;
+  readonly isUnverified?: true;
+  /** Its namespace is being deleted, and we may still act there: see groups/evacuate.ts. */
+  readonly isTerminating?: true;
   /** It answers another launcher and not us: what is to be created there is left to that one. */
   readonly isElsewhere?: true;
   /** When we last said, by our own clock, that we have it. */
@@ -52,10 +52,10 @@ export interface Timing {
   /** How long a launcher may take between claiming an attempt and writing down what became of it. */
   readonly claimMs: number;
   /** How long an item taken from the ledger is ours to act on. */
-  readonly holdMs: number;
-  /** Between looks at the ledger when no bell rings: by one for all loops of groups (wake.ts), and by those that are nobody's group. */
+  readonly workLeaseMs: number;
+  /** Between looks at the ledger when nothing hints at work: of `wake`, for all loops of groups, and of the loops that belong to no group. */
   readonly pollMs: number;
-  /** Between the looks that each loop of a group takes by itself. */
+  /** Between the looks that each loop of a group takes by itself, hint or no hint. */
   readonly lookMs: number;
   /** Until a run that found no room is placed again, if no slot is freed before. */
   readonly placeAgainMs: number;
@@ -67,7 +67,7 @@ export interface Timing {
 
 export const TIMING: Timing = {
   claimMs: 20_000,
-  holdMs: 15_000,
+  workLeaseMs: 15_000,
   pollMs: 1_000,
   lookMs: 15_000,
   placeAgainMs: 5_000,
@@ -97,42 +97,43 @@ export interface Parts {
   readonly lanes: number;
   readonly fail: Failpoint<LauncherFailpoint>;
   readonly pause: Pause;
-  /** Rung when the ledger says that there may be work of this kind. */
-  readonly bells: Readonly<Record<Ring, Bell>>;
+  /** Woken when the ledger says that there may be work of this kind. */
+  readonly wakeUps: Readonly<Record<WorkKind, WakeUp>>;
   /** Batched: what is said while one transaction is in flight goes together into the next. */
   readonly admitting: (intake: Intake) => Promise<Admitted>;
   readonly recording: (entry: Entry) => Promise<Recorded>;
 }
 
-export const bellsBy = (clock: Clock): Parts["bells"] => ({
-  waiting: bell(clock),
-  ready: bell(clock),
-  claimed: bell(clock),
-  live: bell(clock),
-  closing: bell(clock),
-  ended: bell(clock),
-  outbox: bell(clock),
-  strays: bell(clock),
-  notices: bell(clock),
+export const wakeUpsBy = (clock: Clock): Parts["wakeUps"] => ({
+  waiting: wakeUp(clock),
+  ready: wakeUp(clock),
+  claimed: wakeUp(clock),
+  live: wakeUp(clock),
+  closing: wakeUp(clock),
+  ended: wakeUp(clock),
+  outbox: wakeUp(clock),
+  strays: wakeUp(clock),
+  notices: wakeUp(clock),
 });
 
 /** What is known of a group before we have asked it ourselves. */
-export const hearsayOf = ({ namespaceUid, health, diagnosis }: GroupState): GroupView => ({
+export const unverifiedView = ({ namespaceUid, health, diagnosis }: GroupState): GroupView => ({
   namespaceUid,
   healthy: health === "healthy",
   diagnosis,
-  isHearsay: true,
+  isUnverified: true,
 });
 
 /** What launchers before us found out. The namespace's UID above all: without it no fact could be believed yet. */
 export const viewsOf = (groups: readonly GroupState[]): Map<GroupName, GroupView> =>
-  new Map(groups.map((it) => [it.name, hearsayOf(it)]));
+  new Map(groups.map((it) => [it.name, unverifiedView(it)]));
 
-export const isHearsay = ({ views }: Pick<Parts, "views">, group: GroupName): boolean => views.get(group)?.isHearsay === true;
+export const isUnverified = ({ views }: Pick<Parts, "views">, group: GroupName): boolean =>
+  views.get(group)?.isUnverified === true;
 
 /** Whether what is to be created there may be claimed by us. */
 export const mayClaim = ({ views }: Pick<Parts, "views">, group: GroupName): boolean =>
-  views.get(group)?.isElsewhere !== true && !isHearsay({ views }, group);
+  views.get(group)?.isElsewhere !== true && !isUnverified({ views }, group);
 
 /** The group's namespace UID, without which no proof can be made or checked. */
 export const namespaceUidOf = ({ views }: Pick<Parts, "views">, group: GroupName): string | undefined =>
@@ -144,8 +145,8 @@ export const namespaceUidOf = ({ views }: Pick<Parts, "views">, group: GroupName
  */
 export function againMs({ views, timing }: Pick<Parts, "views" | "timing">, group: GroupName): number {
   const view = views.get(group);
-  const isAway = view?.healthy === false && view.refused === undefined && view.leaving !== true;
-  return isAway ? Math.max(AGAIN_MS, timing.holdMs) : AGAIN_MS;
+  const isAway = view?.healthy === false && view.refused === undefined && view.isTerminating !== true;
+  return isAway ? Math.max(AGAIN_MS, timing.workLeaseMs) : AGAIN_MS;
 }
 
 const AGAIN_MS = 2_000;

@@ -5,14 +5,14 @@ import { join } from "node:path";
 import { Failure } from "@longshore/contract/problem.ts";
 import t from "tap";
 import { type Command, type Surroundings, Usage } from "./command.ts";
-import { demo } from "./demo.ts";
-import { doctor } from "./doctor.ts";
+import { demo } from "./commands/demo.ts";
+import { doctor } from "./commands/doctor.ts";
 import { explain } from "./explain.ts";
-import { group } from "./group.ts";
-import { publish } from "./publish.ts";
-import { rbac } from "./rbac.ts";
-import { runs } from "./runs.ts";
-import { up } from "./up.ts";
+import { group } from "./commands/group.ts";
+import { publish } from "./commands/publish.ts";
+import { rbac } from "./commands/rbac.ts";
+import { runs } from "./commands/runs.ts";
+import { up } from "./commands/up.ts";
 
 const main = join(import.meta.dirname, "main.ts");
 

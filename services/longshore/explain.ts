@@ -5,7 +5,7 @@
  * cause is looked for beneath.
  */
 import { Failure } from "@longshore/contract/problem.ts";
-import { ConfigProblems } from "@longshore/runtime/config.ts";
+import { ConfigProblems } from "@longshore/runtime/config/config.ts";
 import { Usage } from "./command.ts";
 
 export interface Explained {

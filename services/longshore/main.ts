@@ -1,13 +1,13 @@
 /** The `longshore` command: finds the command by its name, and turns what went wrong into a sentence and an exit code. */
 import { type Command, Usage } from "./command.ts";
-import { demo } from "./demo.ts";
-import { doctor } from "./doctor.ts";
+import { demo } from "./commands/demo.ts";
+import { doctor } from "./commands/doctor.ts";
 import { explain } from "./explain.ts";
-import { group } from "./group.ts";
-import { publish } from "./publish.ts";
-import { rbac } from "./rbac.ts";
-import { runs } from "./runs.ts";
-import { up } from "./up.ts";
+import { group } from "./commands/group.ts";
+import { publish } from "./commands/publish.ts";
+import { rbac } from "./commands/rbac.ts";
+import { runs } from "./commands/runs.ts";
+import { up } from "./commands/up.ts";
 
 const COMMANDS: Readonly<Record<string, Command>> = { up, demo, publish, runs, group, doctor, rbac };
 

@@ -1,5 +1,5 @@
 /**
- * What the README pipes into another program, run as it is written there.
+ * Lines of the pages for operators that pipe into another program, run as they are written there.
  *
  * The bug this prevents: `npm run` says on standard output which script it runs, and kubectl is given that for YAML.
  */
@@ -11,12 +11,14 @@ import t from "tap";
 import { parseAllDocuments } from "yaml";
 
 const root = join(import.meta.dirname, "../..");
-const readme = await readFile(join(root, "README.md"), "utf8");
-const piped = readme.split("\n").filter((line) => /^(npm|npx) .*(\||>)/.test(line));
+const pages = await Promise.all(["README.md", "deploy/README.md"].map((page) => readFile(join(root, page), "utf8")));
+const piped = pages
+  .flatMap((page) => page.split("\n").map((line) => line.trim()))
+  .filter((line) => /^(npm|npx) .*(\||>)/.test(line));
 
-t.test("the README's rbac line gives kubectl YAML, and nothing else", async (t) => {
+t.test("the rbac line for operators gives kubectl YAML, and nothing else", async (t) => {
   const line = piped.find((it) => / rbac .*\| kubectl apply/.test(it));
-  if (line === undefined) throw new Error("the README pipes no rbac to kubectl any more");
+  if (line === undefined) throw new Error("no page pipes rbac to kubectl any more");
   // npm and its scripts are to find the Node that runs this test.
   const { PATH = "", ...others } = process.env;
   const env = { ...others, PATH: [dirname(process.execPath), PATH].join(delimiter) };
@@ -29,7 +31,7 @@ t.test("the README's rbac line gives kubectl YAML, and nothing else", async (t) 
   }
 });
 
-t.test("whatever else the README pipes from npm, npm itself is silent", async (t) => {
+t.test("if a page pipes from npm, npm itself is silent", async (t) => {
   t.not(piped.length, 0);
   for (const line of piped.filter((it) => it.startsWith("npm "))) t.match(line, /^npm run (-s|--silent) /, line);
 });

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ConfigProblems, readConfig } from "@longshore/runtime/config.ts";
+import { ConfigProblems, readConfig } from "@longshore/runtime/config/config.ts";
 import t from "tap";
 import { WatcherConfig } from "./config.ts";
 

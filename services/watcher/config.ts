@@ -1,6 +1,6 @@
-/** The watcher's settings: no ledger, no key of proofs. Unknown ones refuse to start. */
+/** The watcher's settings. It has no ledger and no key for proofs. Unknown settings refuse to start. */
 import { Installation } from "@longshore/contract/ids.ts";
-import { oneOf, readableFile, sealKeys, serverSettings } from "@longshore/runtime/config-secrets.ts";
+import { oneOf, readableFile, sealKeys, serverSettings } from "@longshore/runtime/config/secret-settings.ts";
 import { programSettings } from "@longshore/runtime/program.ts";
 import { z } from "zod";
 
@@ -9,7 +9,7 @@ export const WatcherConfig = z
     ...programSettings,
     installation: Installation,
     broker: serverSettings(),
-    /** Which groups there are: from this file, or else from what the launcher announces, sealed with a key that both hold. */
+    /** The groups stand in this file. Without it, launchers announce them, sealed with a key that both programs have. */
     groupsFile: readableFile().optional(),
     sealKeyFile: sealKeys().optional(),
     http: z.strictObject({ listen: z.string().default("127.0.0.1:9091") }).prefault({}),

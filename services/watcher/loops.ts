@@ -1,4 +1,7 @@
-/** The watcher's loops over given parts, so that the simulation runs the very same: one a group, so that a dead cluster hurts no other. */
+/**
+ * The watcher's loops over given parts, so that the simulation runs the same ones. Each group has its own, so that a dead
+ * cluster hurts no other.
+ */
 import type { Loop } from "@longshore/runtime/loop.ts";
 import type { Parts } from "./parts.ts";
 import { watchGroup } from "./watch-group.ts";

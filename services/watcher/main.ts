@@ -1,10 +1,12 @@
 /**
- * The watcher: sees what the Jobs of each group do, and says so to the launcher. It reads clusters and writes nothing there.
+ * The watcher: sees what the Jobs of each group do, and publishes it to the launcher. It reads clusters and writes nothing
+ * there.
  *
  *   cluster A ──▶ watch-group ─┐
  *   cluster B ──▶ watch-group ─┴─▶ facts
  *
- * Its groups stand in a file, or launchers announce them (groups.ts). It needs no database. What it said is remembered only here, and said again after a restart: the launcher knows repeats.
+ * Its groups stand in a file, or launchers announce them (announced-groups.ts). It needs no database. It remembers only in
+ * memory which facts it published, and publishes them again after a restart: the launcher recognises repeats.
  */
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
@@ -15,16 +17,16 @@ import { systemClock } from "@longshore/runtime/clock.ts";
 import { failpoints } from "@longshore/runtime/failpoint.ts";
 import { serveHealth } from "@longshore/runtime/health.ts";
 import type { Log } from "@longshore/runtime/log.ts";
-import { backOff, type Ending, together } from "@longshore/runtime/loop.ts";
+import { backOff, type ProgramEnd, together } from "@longshore/runtime/loop.ts";
 import { type Metrics, openMetrics } from "@longshore/runtime/metrics.ts";
 import { runProgram } from "@longshore/runtime/program.ts";
 import { openSeal } from "@longshore/runtime/seal.ts";
 import { WatcherConfig } from "./config.ts";
-import { learnGroups } from "./groups.ts";
+import { learnGroups } from "./announced-groups.ts";
 import { watcherLoops } from "./loops.ts";
 import { FAILPOINTS, type Parts, TIMING } from "./parts.ts";
 
-export async function watcher(config: WatcherConfig, log: Log, signal: AbortSignal): Promise<Ending> {
+export async function watcher(config: WatcherConfig, log: Log, signal: AbortSignal): Promise<ProgramEnd> {
   const clock = systemClock;
   const { installation } = config;
   const owner = `${hostname()}/${process.pid}/${randomUUID().slice(0, 8)}`;

@@ -1,4 +1,7 @@
-/** What the watcher's loops are given. In a process main.ts opens these; in the simulation they are models. It can only read. */
+/**
+ * The parts that the watcher's loops are given. In a process main.ts opens them; in the simulation they are models. No part can
+ * write to a cluster.
+ */
 import type { Broker } from "@longshore/broker/port.ts";
 import type { GroupName, Installation } from "@longshore/contract/ids.ts";
 import type { Cluster } from "@longshore/kubernetes/clusters.ts";
@@ -13,7 +16,7 @@ export type WatcherFailpoint = (typeof FAILPOINTS)[number];
 
 export interface Timing {
   readonly heartbeatMs: number;
-  /** Between looks for Jobs about which something is due: a repeated fact, Events to ask for. */
+  /** Between looks for Jobs that are due: for a repeated fact, or to ask for Events. */
   readonly dueMs: number;
 }
 
@@ -24,7 +27,7 @@ export type Watched = Pick<Cluster, "namespace" | "read" | "follow" | "tailLog">
 
 export interface Parts {
   readonly installation: Installation;
-  /** This process, in its facts' source. */
+  /** Names this process in the source of its facts. */
   readonly owner: string;
   readonly clock: Clock;
   readonly log: Log;
@@ -36,5 +39,5 @@ export interface Parts {
   readonly pause: Pause;
 }
 
-/** What it takes to learn the groups instead of being given them. */
+/** What a watcher needs to learn the groups from launchers instead of a file. */
 export type Learning = Omit<Parts, "clusters" | "broker"> & { readonly broker: Pick<Broker, "publish" | "broadcast" | "listen"> };

@@ -1,44 +1,44 @@
 /**
- * Which groups there are, by what launchers announced: what is believed of it, and what it amounts to. It does nothing itself.
+ * The groups that launchers announced, as far as this watcher believes them. The roster decides and does nothing itself.
  *
- * The bugs this prevents: a group reached as somebody else at the broker wrote it, one that an old announcement brings back or
- * turns back, one that goes and comes because two launchers read the same file a second apart, and all of them gone because
- * no launcher was heard for a while: silence changes nothing.
+ * The bugs this prevents: a group reached at an address that somebody else at the broker wrote; an old announcement that brings
+ * a group back or turns it back; a group that comes and goes because two launchers read the same file a second apart; and all
+ * groups gone because no launcher was heard for a while. Silence changes nothing.
  */
 import { boundTo, type Control, type ControlData, WatchCredential } from "@longshore/contract/control.ts";
 import { readControl } from "@longshore/contract/envelope.ts";
 import type { GroupName, Installation } from "@longshore/contract/ids.ts";
-import { accessProblem } from "@longshore/kubernetes/announced.ts";
-import type { Access } from "@longshore/kubernetes/watch-access.ts";
+import { accessProblem } from "@longshore/kubernetes/access/announced.ts";
+import type { Access } from "@longshore/kubernetes/access/watch-access.ts";
 import type { Seal } from "@longshore/runtime/seal.ts";
 
-/** "older": it would turn a group back. "stale": said too long ago to be believed now. */
+/** "older": the announcement would turn a group back. "stale": it was said too long ago to be believed now. */
 export type Outcome = "taken" | "same" | "older" | "stale" | "unknownKey" | "tampered" | "unusable" | "unreadable";
 
 export interface Heard {
   readonly outcome: Outcome;
-  /** Of a refusal: whom it was about, and a sentence that says what to do. */
+  /** The group that was refused, and a sentence that says what to do. */
   readonly group?: GroupName;
   readonly message?: string;
 }
 
 export interface Roster {
   hear(body: Uint8Array, nowMs: number): Heard;
-  /** To be watched now. */
+  /** The groups to watch now. */
   groups(): ReadonlyMap<GroupName, Access>;
-  /** Whether a launcher said, and not so long ago that it should have said it again, which groups there are. */
+  /** True if a launcher has named all its groups, and is not overdue to name them again. */
   isFresh(nowMs: number): boolean;
-  /** Whether a launcher ever did. */
+  /** True if a launcher ever named its groups. */
   isTold(): boolean;
-  /** Announced and of no use to us, each with the reason if there is one. */
+  /** Groups that were announced and cannot be used here, each with the reason if there is one. */
   missing(): ReadonlyMap<GroupName, string | undefined>;
 }
 
-/** Clocks that differ by more are to be set; what is older was kept by somebody and said again. */
+/** Clocks that differ by more need to be set. An older announcement was kept by somebody and sent again. */
 export const STALE_MS = 10 * 60_000;
-/** Until then one launcher may not have looked at its files yet; beyond it, two of them disagree. */
+/** Within this time one launcher may not have read its files yet; after it, two launchers disagree. */
 const OLDER_FOR_MS = 60_000;
-/** A launcher that misses so many of its own turns is not there. */
+/** A launcher that misses this many of its own turns is gone. */
 const TURNS_MISSED_MOST = 3;
 
 interface Held {
@@ -46,7 +46,7 @@ interface Held {
   readonly content: string;
   readonly version: number;
   readonly heardMs: number;
-  /** Since when another content, older than this, is being announced. */
+  /** Since when another launcher announces other, older content. */
   readonly olderSinceMs?: number;
 }
 
@@ -60,7 +60,7 @@ export function openRoster(installation: Installation, seal: Seal): Roster {
   const held = new Map<GroupName, Held>();
   const refused = new Map<GroupName, string>();
   const launchers = new Map<string, Launcher>();
-  /** Each group that a launcher has, and the oldest version of it that one of them stands by. */
+  /** Each launcher's groups, with the oldest version that the launcher stands by. */
   let wanted: ReadonlyMap<GroupName, number> = new Map();
 
   function announced(data: ControlData<"group.announced">, nowMs: number): Heard {
@@ -72,7 +72,8 @@ export function openRoster(installation: Installation, seal: Seal): Roster {
     const content = JSON.stringify(access);
     const before = held.get(group);
     refused.delete(group);
-    // Said again, or by another launcher that read the same: no news, but what is older than this is older than what we have.
+    // A repeat, or another launcher that read the same content: no news, but it moves the limit below which content counts as
+    // older.
     if (before?.content === content) {
       held.set(group, { ...before, version: Math.max(version, before.version), heardMs: nowMs });
       return { outcome: "same" };
@@ -92,7 +93,7 @@ export function openRoster(installation: Installation, seal: Seal): Roster {
   }
 
   function refuse(group: GroupName, outcome: Outcome, message: string): Heard {
-    // Only of groups that a launcher named: anybody may speak of others, without end.
+    // Only groups that a launcher named are kept: anybody may write of others, without end.
     if (wanted.has(group)) refused.set(group, message);
     return { outcome, group, message };
   }
@@ -112,7 +113,7 @@ export function openRoster(installation: Installation, seal: Seal): Roster {
     const versions = new Map(data.groups.map(({ group, version }) => [group, version]));
     launchers.set(launcher, { atMs, untilMs: nowMs + againSeconds * 1000 * TURNS_MISSED_MOST, versions });
     wanted = union(launchers.values());
-    // Groups are announced before they are named, perhaps by another launcher than this one: they get their time.
+    // A group is announced before it is named, perhaps by another launcher, so the naming waits for it a while.
     for (const [group, it] of held) if (!wanted.has(group) && it.heardMs < nowMs - STALE_MS) held.delete(group);
     for (const group of refused.keys()) if (!wanted.has(group)) refused.delete(group);
     return { outcome: "taken" };
@@ -158,7 +159,7 @@ function union(launchers: Iterable<Launcher>): ReadonlyMap<GroupName, number> {
   return oldest;
 }
 
-/** A sentence where what was announced cannot be used. */
+/** Returns a sentence if the announced group cannot be used. */
 function accessOf({ group: name, namespace, cluster }: ControlData<"group.announced">, sealed: string): Access | string {
   const credential = WatchCredential.safeParse(jsonOf(sealed));
   if (!credential.success) return "Its credential is of a form that this watcher does not know. Is the launcher much newer?";
@@ -172,7 +173,7 @@ function jsonOf(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    return undefined; // as if it said nothing
+    return undefined; // counts as if the launcher had said nothing
   }
 }
 

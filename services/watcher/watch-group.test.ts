@@ -7,7 +7,7 @@ import { HOLD } from "@longshore/domain/run/marks.ts";
 import { type Cluster, openClusters } from "@longshore/kubernetes/clusters.ts";
 import { type VirtualClock, virtualClock } from "@longshore/kubernetes/testing/virtual-clock.ts";
 import { createModel, type Model } from "@longshore/pocket/model.ts";
-import { type PodScript, scriptedPods } from "@longshore/pocket/scripted.ts";
+import { type PodScript, scriptedPods } from "@longshore/pocket/faults/scripted.ts";
 import { noFailpoint } from "@longshore/runtime/failpoint.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { backOff } from "@longshore/runtime/loop.ts";

@@ -1,35 +1,35 @@
 /**
- * One group: follows its Jobs and pods, and tells what they do.
+ * One group: follows its Jobs and pods, and publishes what they do.
  *
  *   follow Jobs ─┐
- *                ├─▶ known of each Job ─▶ consider: what is there to say? ─▶ tell (broker) ─▶ remember that it was said
- *   follow pods ─┘         ▲                    │
- *        due: repeats ─────┘                    └─▶ read a log, Events, or look at the API server itself
+ *                ├─▶ job cache ─▶ consider: is there a fact? ─▶ publish (broker) ─▶ remember that it was published
+ *   follow pods ─┘      ▲                │
+ *        due: repeats ──┘                └─▶ read a log, Events, or look at the API server itself
  *
- * It decides nothing: what to say is domain/watch/facts, and what it means is the launcher's. What was said is remembered
- * only after the broker confirmed it, so that dying anywhere means saying it again.
+ * It decides nothing: domain/watch/facts.ts says which facts there are, and the launcher says what they mean. A fact is
+ * remembered as published only after the broker confirmed it, so a process that dies at any line publishes it again.
  */
 import type { Uid } from "@longshore/contract/ids.ts";
 import { afterGet, facts, type Telling, withLog } from "@longshore/domain/watch/facts.ts";
 import { selectorOf } from "@longshore/domain/run/marks.ts";
 import { finishedCondition, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
-import type { Change } from "@longshore/kubernetes/follow.ts";
-import { bell, every, together } from "@longshore/runtime/loop.ts";
-import { eventsOf, lookAt, podsOf } from "./evidence.ts";
-import { type Known, openBook } from "./known.ts";
+import type { Change } from "@longshore/kubernetes/follow/follow.ts";
+import { wakeUp, every, together } from "@longshore/runtime/loop.ts";
+import { eventsOf, lookAt, podsOf } from "./read-evidence.ts";
+import { type CachedJob, openJobCache } from "./job-cache.ts";
 import type { Parts, Watched } from "./parts.ts";
-import { openLogs } from "./logs.ts";
-import { teller } from "./tell.ts";
+import { openLogs } from "./log-tails.ts";
+import { factPublisher } from "./publish-facts.ts";
 
-/** Jobs that are being considered at the same time, each perhaps waiting for a log or for the broker. */
+/** Jobs that are considered at the same time; each may wait for a log or for the broker. */
 const CONSIDERED_MOST = 32;
-/** So long an end waits for its pods to be read: without their exit code it is told as one that nobody can explain. */
+/** An ended Job waits this long for its pods to be read: without their exit code nobody can explain the end. */
 const EVIDENCE_WITHIN_MS = 60_000;
 
 export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watched, signal: AbortSignal): Promise<void> {
   const { clock, log, metrics, installation, timing } = parts;
-  const tell = teller(parts);
-  const book = openBook();
+  const tell = factPublisher(parts);
+  const cache = openJobCache();
   const logs = openLogs(cluster);
   const beganMs = clock.now();
   const fresh = { jobs: undefined as number | undefined, pods: undefined as number | undefined };
@@ -37,14 +37,14 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
   const busy = new Set<Uid>();
   const unread = new Map<Uid, number>(); // since when the pods of an ended Job could not be read
   const failed = new AbortController();
-  const synced = bell(clock); // the first heartbeat does not wait for its turn: a group nobody watches is bad news
+  const synced = wakeUp(clock); // the first heartbeat does not wait for its turn, because an unwatched group is told of after 45 s
 
   await together(AbortSignal.any([signal, failed.signal]), {
     jobs: (signal) => followJobs(signal),
     pods: (signal) => followPods(signal),
     due: (signal) => every({ clock, ms: timing.dueMs, signal }, async () => lookForDue()),
-    heartbeat: (signal) => every({ clock, ms: timing.heartbeatMs, signal, bell: synced }, () => beat(signal)),
-    // Not only with the heartbeat: that one stands still while the broker is away.
+    heartbeat: (signal) => every({ clock, ms: timing.heartbeatMs, signal, wakeUp: synced }, () => beat(signal)),
+    // Not only with the heartbeat, which stands still while the broker is away.
     measure: (signal) => every({ clock, ms: timing.heartbeatMs, signal }, async () => void measure()),
   });
   failed.signal.throwIfAborted();
@@ -59,9 +59,9 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
         const uid = seenJob(change.object);
         if (uid !== undefined && change.listed) listed.add(uid);
       }
-      // Whatever a whole listing does not show has left in a gap of the watch.
+      // A Job that a whole listing does not show was removed during a gap of the watch.
       else if (change.kind === "listed") {
-        for (const uid of book.uids()) if (!listed.has(uid)) vanished(uid);
+        for (const uid of cache.uids()) if (!listed.has(uid)) vanished(uid);
         listed = new Set();
       }
     }
@@ -80,12 +80,12 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
         if (pod === undefined) continue;
         if (change.kind === "seen" && change.listed) {
           listed.add(pod.uid);
-          if (book.peek(pod.jobUid)?.pods.get(pod.uid)?.resourceVersion === pod.resourceVersion) continue;
+          if (cache.peek(pod.jobUid)?.pods.get(pod.uid)?.resourceVersion === pod.resourceVersion) continue;
         }
-        if (change.kind === "gone") book.change(pod.jobUid, ({ pods }) => void pods.delete(pod.uid));
-        else book.change(pod.jobUid, ({ pods }) => void pods.set(pod.uid, pod));
-        // Pods outlive their Job on the watch: what only they brought back into the book would stay there for ever.
-        if (book.has(pod.jobUid)) consider(pod.jobUid);
+        if (change.kind === "gone") cache.change(pod.jobUid, ({ pods }) => void pods.delete(pod.uid));
+        else cache.change(pod.jobUid, ({ pods }) => void pods.set(pod.uid, pod));
+        // A watch still shows pods after their Job is gone. An entry made for such a pod would never be removed.
+        if (cache.has(pod.jobUid)) consider(pod.jobUid);
       }
     }
   }
@@ -93,9 +93,9 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
   function seenJob(object: unknown): Uid | undefined {
     const job = seeJob(object);
     if (job === undefined) return undefined;
-    // A listing shows 50,000 Jobs anew of which ten have changed.
-    if (book.isAt(job.uid, job.resourceVersion)) return job.uid;
-    book.change(job.uid, (known) => {
+    // A listing shows 50,000 Jobs anew, of which ten have changed.
+    if (cache.isAt(job.uid, job.resourceVersion)) return job.uid;
+    cache.change(job.uid, (known) => {
       known.job = job;
       known.vanished = false;
     });
@@ -104,24 +104,24 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
   }
 
   function vanished(uid: Uid | undefined): void {
-    const known = uid === undefined ? undefined : book.peek(uid);
-    // Of some only a pod was seen.
+    const known = uid === undefined ? undefined : cache.peek(uid);
+    // Of some Jobs only a pod was seen.
     if (uid === undefined || (known?.job === undefined && known?.said === undefined)) return;
-    book.change(uid, (known) => void (known.vanished = true));
+    cache.change(uid, (known) => void (known.vanished = true));
     consider(uid);
   }
 
   async function dropPods(listed: ReadonlySet<Uid>, signal: AbortSignal): Promise<void> {
-    for (const [at, uid] of book.uids().entries()) {
-      // Others are to have their turn while 50,000 are gone through.
+    for (const [at, uid] of cache.uids().entries()) {
+      // Lets other work run while 50,000 Jobs are gone through.
       if (at % 500 === 499) await clock.sleep(0, signal);
-      const left = [...(book.peek(uid)?.pods.keys() ?? [])].filter((pod) => !listed.has(pod));
-      if (left.length > 0) book.change(uid, ({ pods }) => left.forEach((pod) => pods.delete(pod)));
+      const left = [...(cache.peek(uid)?.pods.keys() ?? [])].filter((pod) => !listed.has(pod));
+      if (left.length > 0) cache.change(uid, ({ pods }) => left.forEach((pod) => pods.delete(pod)));
     }
   }
 
   function lookForDue(): void {
-    for (const uid of book.dueUntil(clock.now())) consider(uid);
+    for (const uid of cache.dueUntil(clock.now())) consider(uid);
   }
 
   function consider(uid: Uid): void {
@@ -131,7 +131,7 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
 
   function startConsidering(): void {
     for (const uid of waiting) {
-      if (busy.size >= CONSIDERED_MOST || fresh.pods === undefined) return; // before the pods are listed, an end would be told without its evidence
+      if (busy.size >= CONSIDERED_MOST || fresh.pods === undefined) return; // before the pods are listed, an end would be published without its evidence
       if (busy.has(uid)) continue;
       waiting.delete(uid);
       busy.add(uid);
@@ -139,18 +139,18 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
         .catch((bug: unknown) => failed.abort(bug))
         .finally(() => {
           busy.delete(uid);
-          book.close(uid);
+          cache.close(uid);
           if (!signal.aborted) startConsidering();
         });
     }
   }
 
   async function considerOne(uid: Uid, signal: AbortSignal): Promise<void> {
-    const known = book.open(uid);
+    const known = cache.open(uid);
     if (known === undefined || (known.job === undefined && known.said === undefined)) return;
     const telling = await whatToSay(known, signal);
     if (telling === "later") {
-      book.due(uid, clock.now() + 2_000);
+      cache.due(uid, clock.now() + 2_000);
       return;
     }
     unread.delete(uid);
@@ -162,12 +162,12 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
     }
     known.said = telling.said;
     if (telling.early !== undefined) await logs.readEarly(uid, telling.early, signal);
-    book.due(uid, telling.dueMs);
-    if (known.vanished && telling.said === undefined) book.forget(uid);
-    if (known.job !== undefined && finishedCondition(known.job)) known.pods.clear(); // the end is told: a repeat reads them again
+    cache.due(uid, telling.dueMs);
+    if (known.vanished && telling.said === undefined) cache.forget(uid);
+    if (known.job !== undefined && finishedCondition(known.job)) known.pods.clear(); // the end is published: a repeat reads the pods again
   }
 
-  async function whatToSay(known: Known, signal: AbortSignal): Promise<Telling | "later"> {
+  async function whatToSay(known: CachedJob, signal: AbortSignal): Promise<Telling | "later"> {
     if (known.vanished || known.job === undefined) {
       const name = known.job?.name ?? known.said?.about.name;
       const found = name === undefined ? "missing" : await lookAt(cluster, name, signal);
@@ -179,7 +179,7 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
     const telling = facts(known.said, { job, pods }, clock.now());
     if (telling.want?.kind === "events")
       return facts(known.said, { job, pods, events: await eventsOf(cluster, telling.want, signal) }, clock.now());
-    // The Job's end may overtake its pods' on the way here, and repeats come after their pods were forgotten.
+    // A Job's end may arrive before its pods' end, and repeats come after the pods were forgotten.
     const complete = pods.some((pod) => pod.containers.some(({ terminated }) => terminated !== undefined));
     if (telling.facts.length === 0 || complete || finishedCondition(job) === undefined) return telling;
     const read = await podsOf(cluster, job.uid, signal);
@@ -205,9 +205,9 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
       fresh[kind] = change.asOfMs;
       if (first) {
         startConsidering();
-        synced.ring();
+        synced.wake();
       }
-      // What a listing shows while it goes on is fresh; what it has not shown yet is as old as before.
+      // A Job that the running listing has shown is fresh; one that it has not shown yet is as old as before.
     } else if (fresh[kind] !== undefined && !(change.kind === "seen" && change.listed)) fresh[kind] = clock.now();
   }
 

@@ -3,16 +3,16 @@
  * around them. No record, no proof that holds, no second try.
  */
 import { readFile } from "node:fs/promises";
-import type { ClusterChoice } from "@longshore/cli/home.ts";
-import { INSTALLATION, keyIn } from "@longshore/cli/home.ts";
+import type { ClusterChoice } from "@longshore/cli/embedded/home.ts";
+import { INSTALLATION, keyIn } from "@longshore/cli/embedded/home.ts";
 import { GroupName, Installation, RunId, StepName, TenantName } from "@longshore/contract/ids.ts";
 import { manifest } from "@longshore/domain/pod/manifest.ts";
 import { DEFAULTS } from "@longshore/domain/run/defaults.ts";
-import { METADATA } from "@longshore/kubernetes/read.ts";
+import { METADATA } from "@longshore/kubernetes/request/read.ts";
 import type { Transport } from "@longshore/kubernetes/transport.ts";
 import { openKeys } from "@longshore/launcher/keys.ts";
-import { transportOf } from "./cluster.ts";
-import { COMMAND, IMAGE } from "./upstream.ts";
+import { transportOf } from "./parts/bench-cluster.ts";
+import { COMMAND, IMAGE } from "./parts/upstream.ts";
 
 /** As many as the launcher opens to one cluster. */
 const CONNECTIONS = 12;

@@ -6,16 +6,16 @@
  * hide what is measured. A node of its own answers for the log.
  */
 import { cpus } from "node:os";
-import { inTime } from "@longshore/cli/child.ts";
+import { inTime } from "@longshore/cli/embedded/child.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
-import { openBareQueue } from "./bare-queue.ts";
-import { openBareWatch } from "./bare-watch.ts";
-import { realCluster, type RealCluster } from "./cluster.ts";
-import { percentiles, told } from "./figures.ts";
-import { finishJob, finishPod } from "./pods.ts";
-import { openNode } from "./node.ts";
-import { openStage } from "./stage.ts";
-import { openUpstream } from "./upstream.ts";
+import { openBareQueue } from "./parts/bare-queue.ts";
+import { openBareWatch } from "./parts/bare-watch.ts";
+import { realCluster, type RealCluster } from "./parts/bench-cluster.ts";
+import { percentiles, told } from "./parts/figures.ts";
+import { finishJob, finishPod } from "./parts/pods.ts";
+import { openNode } from "./parts/node.ts";
+import { openStage } from "./parts/stage.ts";
+import { openUpstream } from "./parts/upstream.ts";
 
 export interface FactsOptions {
   readonly runs: number;

@@ -12,12 +12,12 @@
 import { cpus } from "node:os";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { openCeiling } from "./ceiling.ts";
-import { pocketCluster, realCluster } from "./cluster.ts";
-import { type CpuMs, cpuMs, machineMs, since } from "./cpu.ts";
-import { each, rounded, told } from "./figures.ts";
-import { launched } from "./launched.ts";
-import { type BrokerKind, openStage, type Stage } from "./stage.ts";
-import { openUpstream } from "./upstream.ts";
+import { pocketCluster, realCluster } from "./parts/bench-cluster.ts";
+import { type CpuMs, cpuMs, machineMs, since } from "./parts/cpu.ts";
+import { each, rounded, told } from "./parts/figures.ts";
+import { launched } from "./parts/launched.ts";
+import { type BrokerKind, openStage, type Stage } from "./parts/stage.ts";
+import { openUpstream } from "./parts/upstream.ts";
 
 export interface LaunchOptions {
   readonly runs: number;

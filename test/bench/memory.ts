@@ -7,11 +7,11 @@
 import { readFile } from "node:fs/promises";
 import { cpus } from "node:os";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
-import { realCluster } from "./cluster.ts";
-import { rounded, told } from "./figures.ts";
-import { launched } from "./launched.ts";
-import { openStage, type Stage } from "./stage.ts";
-import { openUpstream } from "./upstream.ts";
+import { realCluster } from "./parts/bench-cluster.ts";
+import { rounded, told } from "./parts/figures.ts";
+import { launched } from "./parts/launched.ts";
+import { openStage, type Stage } from "./parts/stage.ts";
+import { openUpstream } from "./parts/upstream.ts";
 
 export interface MemoryOptions {
   readonly jobs: readonly number[];

@@ -6,13 +6,13 @@
  */
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
-import { openReads } from "@longshore/kubernetes/read.ts";
+import { openReads } from "@longshore/kubernetes/request/read.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { openCeiling } from "./ceiling.ts";
-import { type RealCluster, realCluster } from "./cluster.ts";
-import { told } from "./figures.ts";
-import { type BenchJob, startPod } from "./pods.ts";
-import { temporary } from "./stage.ts";
+import { type RealCluster, realCluster } from "./parts/bench-cluster.ts";
+import { told } from "./parts/figures.ts";
+import { type BenchJob, startPod } from "./parts/pods.ts";
+import { temporary } from "./parts/stage.ts";
 
 export interface RelistOptions {
   readonly jobs: number;
@@ -58,7 +58,7 @@ async function jobsOf({ admin: transport, choice: { namespace } }: RealCluster):
 
 /** In a process of its own: what this one created Jobs with would count as a watcher's. */
 async function measured({ choice }: RealCluster, jobs: number): Promise<object> {
-  const words = [`${import.meta.dirname}/relist-watcher.ts`, JSON.stringify(choice), String(jobs)];
+  const words = [`${import.meta.dirname}/parts/relist-watcher.ts`, JSON.stringify(choice), String(jobs)];
   const running = promisify(execFile)(process.execPath, words);
   running.child.stderr?.pipe(process.stderr);
   return JSON.parse((await running).stdout) as object;

@@ -5,14 +5,14 @@
  * Three parts: a warm-up that is not counted, many runs published as fast as the broker confirms them, and some one at a time.
  */
 import { cpus } from "node:os";
-import { inTime } from "@longshore/cli/child.ts";
+import { inTime } from "@longshore/cli/embedded/child.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
-import { pocketCluster } from "./cluster.ts";
-import { cpuMs, since } from "./cpu.ts";
-import { writesIn } from "./requests.ts";
-import { type BrokerKind, openStage, type Stage } from "./stage.ts";
-import { each, percentiles, rounded, told } from "./figures.ts";
-import { openUpstream, publishAll, type Upstream } from "./upstream.ts";
+import { pocketCluster } from "./parts/bench-cluster.ts";
+import { cpuMs, since } from "./parts/cpu.ts";
+import { writesIn } from "./parts/requests.ts";
+import { type BrokerKind, openStage, type Stage } from "./parts/stage.ts";
+import { each, percentiles, rounded, told } from "./parts/figures.ts";
+import { openUpstream, publishAll, type Upstream } from "./parts/upstream.ts";
 
 export interface SpineOptions {
   readonly runs: number;

@@ -12,7 +12,7 @@ import { promisify } from "node:util";
 import { stringify } from "yaml";
 import type { ReceivedEvent } from "@longshore/contract/envelope.ts";
 import { openSystem, type System } from "../harness/system.ts";
-import { type TcpProxy, tcpProxy } from "../harness/proxy.ts";
+import { type TcpProxy, tcpProxy } from "../harness/faults/proxy.ts";
 
 export interface GroupPlan {
   readonly jobs?: number;

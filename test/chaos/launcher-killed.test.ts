@@ -3,7 +3,7 @@
  */
 // needs rabbitmq
 import t from "tap";
-import { rabbitmq } from "../harness/rabbitmq.ts";
+import { rabbitmq } from "../harness/rabbitmq/server.ts";
 import { openSystem } from "../harness/system.ts";
 import { launcherIsKilled } from "./bodies/launcher-killed.ts";
 

@@ -2,9 +2,9 @@
  * The ledger's Postgres loses connections and is killed while runs are under way; the broker lives. (Faults 55–57.)
  */
 import t from "tap";
-import { type TcpProxy, tcpProxy } from "../harness/proxy.ts";
+import { type TcpProxy, tcpProxy } from "../harness/faults/proxy.ts";
 import { openSystem } from "../harness/system.ts";
-import { chanceOf } from "../simulation/chance.ts";
+import { chanceOf } from "../simulation/scenario/chance.ts";
 
 t.setTimeout(0); // each wait of the harness has its own bound
 

@@ -7,9 +7,9 @@ import t from "tap";
 import { NAMES } from "@longshore/broker/names.ts";
 import { PREFIX, writeCommand } from "@longshore/contract/envelope.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
-import { rabbitmq } from "../harness/rabbitmq.ts";
+import { rabbitmq } from "../harness/rabbitmq/server.ts";
 import { openSystem } from "../harness/system.ts";
-import { type Chance, chanceOf } from "../simulation/chance.ts";
+import { type Chance, chanceOf } from "../simulation/scenario/chance.ts";
 
 t.setTimeout(0); // each wait of the harness has its own bound
 

@@ -9,10 +9,10 @@ import t from "tap";
 import { readEvent } from "@longshore/contract/envelope.ts";
 import { NAMES } from "@longshore/broker/names.ts";
 import { RunId } from "@longshore/contract/ids.ts";
-import { rabbitmq } from "../harness/rabbitmq.ts";
+import { rabbitmq } from "../harness/rabbitmq/server.ts";
 import { openSystem } from "../harness/system.ts";
 import { UPSTREAM } from "../harness/upstream.ts";
-import { faultsOfStory } from "../harness/verdict.ts";
+import { faultsOfStory } from "../harness/history/verdict.ts";
 
 t.setTimeout(0); // each wait of the harness has its own bound
 

@@ -10,7 +10,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { openBroker } from "@longshore/broker/open.ts";
 import type { Broker } from "@longshore/broker/port.ts";
-import { type Child, startChild } from "@longshore/cli/child.ts";
+import { type Child, startChild } from "@longshore/cli/embedded/child.ts";
 import { PREFIX, type ReceivedEvent, writeCommand } from "@longshore/contract/envelope.ts";
 import { type Pocket, startPocket } from "@longshore/pocket/start.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
@@ -18,7 +18,7 @@ import { silentLog } from "@longshore/runtime/log.ts";
 import { connect } from "amqplib";
 import pg from "pg";
 import { stringify } from "yaml";
-import { postgres } from "./postgres.ts";
+import { postgres } from "./servers/postgres.ts";
 import { openJournal } from "./upstream.ts";
 
 export interface Place {
@@ -49,7 +49,7 @@ export interface Program extends Child {
   ready(): Promise<string>;
 }
 
-const PACE = { claim: "2s", hold: "1s", poll: "200ms", probe: "500ms", tally: "3s", lease: "2s", announce: "1s" };
+const PACE = { claim: "2s", workLease: "1s", poll: "200ms", probe: "500ms", tally: "3s", partitionLease: "2s", announce: "1s" };
 const PATIENCE_MS = 60_000;
 
 /** The pocket, which calls each token's user by the token's name. */

@@ -7,8 +7,8 @@ import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { inTime } from "@longshore/cli/child.ts";
-import { type Ended, type Program, program } from "./program.ts";
+import { inTime } from "@longshore/cli/embedded/child.ts";
+import { type Ended, type Program, program } from "./servers/program.ts";
 
 const MAIN = fileURLToPath(new URL("../../services/longshore/main.ts", import.meta.url));
 const COMMAND_WITHIN_MS = 60_000;

@@ -1,21 +1,23 @@
 /**
- * The README's examples for upstream applications, taken out of its text, and run as programs of their own.
+ * The examples for upstream applications in README.md and in the contract's README.md, taken out of their text and run as
+ * programs of their own.
  *
  * The failure this prevents: a copy of an example that is tested, beside a printed one that is not.
  */
 import { readFileSync } from "node:fs";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { connect } from "amqplib";
-import { type Program, program } from "./program.ts";
+import { type Program, program } from "./servers/program.ts";
 
 const PATIENCE_MS = 60_000;
-const README = new URL("../../README.md", import.meta.url);
+const PAGES = ["../../README.md", "../../packages/contract/README.md"].map((page) => new URL(page, import.meta.url));
 
 /** The Python block that stands behind the comment "upstream example: NAME". */
 export function example(name: string): string {
-  const blocks = readFileSync(README, "utf8").matchAll(/<!-- upstream example: (\w+) -->\n```python\n([\s\S]*?)\n```/g);
+  const pages = PAGES.map((page) => readFileSync(page, "utf8")).join("\n");
+  const blocks = pages.matchAll(/<!-- upstream example: (\w+) -->\n```python\n([\s\S]*?)\n```/g);
   for (const [, found, code = ""] of blocks) if (found === name) return code;
-  throw new Error(`README.md has no Python block behind a comment "upstream example: ${name}"`);
+  throw new Error(`no page has a Python block behind a comment "upstream example: ${name}"`);
 }
 
 export const application = (python: string, code: string, url: string): Program =>

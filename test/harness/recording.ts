@@ -11,7 +11,7 @@ import { type Recorded, type Recording, type Silence, toldOf } from "@longshore/
 import type { Test } from "tap";
 import { normalised } from "./normalised.ts";
 
-const FOLDER = resolve(import.meta.dirname, "../../packages/domain/diagnosis/fixtures");
+const FOLDER = resolve(import.meta.dirname, "../../packages/domain/diagnosis/testing/fixtures");
 
 export interface Happening {
   /** The fixture's file: "quota-of-jobs-is-full". */

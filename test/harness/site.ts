@@ -6,14 +6,14 @@
  */
 import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { type ClusterChoice, NAMESPACE } from "@longshore/cli/home.ts";
-import { connect } from "@longshore/kubernetes/connect.ts";
-import { openTransport } from "@longshore/kubernetes/exchange.ts";
-import { objectsFor } from "@longshore/kubernetes/rbac.ts";
+import { type ClusterChoice, NAMESPACE } from "@longshore/cli/embedded/home.ts";
+import { connect } from "@longshore/kubernetes/access/connect.ts";
+import { openTransport } from "@longshore/kubernetes/request/exchange.ts";
+import { objectsFor } from "@longshore/kubernetes/permissions/rbac.ts";
 import type { ApiAnswer, Transport } from "@longshore/kubernetes/transport.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
-import type { TestCluster } from "./kubernetes/cluster.ts";
-import { startPocketProcess } from "./pocket.ts";
+import type { TestCluster } from "./kubernetes/test-cluster.ts";
+import { startPocketProcess } from "./servers/pocket.ts";
 
 /** A request that looked at one object or changed something, or was to, by the cluster's own log of its answers. */
 export interface Asked {

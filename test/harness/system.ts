@@ -10,8 +10,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { openBroker } from "@longshore/broker/open.ts";
 import type { Broker } from "@longshore/broker/port.ts";
-import { type Child, startChild } from "@longshore/cli/child.ts";
-import { INSTALLATION, writeConfig } from "@longshore/cli/home.ts";
+import { type Child, startChild } from "@longshore/cli/embedded/child.ts";
+import { INSTALLATION, writeConfig } from "@longshore/cli/embedded/home.ts";
 import type { CommandType } from "@longshore/contract/command.ts";
 import { PREFIX, type ReceivedEvent, writeCommand } from "@longshore/contract/envelope.ts";
 import { isTerminal } from "@longshore/contract/event.ts";
@@ -22,14 +22,14 @@ import { openLedger } from "@longshore/ledger/open.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
-import { faultsOfHistory } from "./history.ts";
-import type { History } from "./history-journals.ts";
-import { keepHistory } from "./history-keep.ts";
-import type { TestCluster } from "./kubernetes/cluster.ts";
-import { postgres, type TestPostgres } from "./postgres.ts";
+import { faultsOfHistory } from "./history/history.ts";
+import type { History } from "./history/journals.ts";
+import { keepHistory } from "./history/keep.ts";
+import type { TestCluster } from "./kubernetes/test-cluster.ts";
+import { postgres, type TestPostgres } from "./servers/postgres.ts";
 import { namespaceSite, pocketSite, type Before, type Site, type Through } from "./site.ts";
 import { openJournal } from "./upstream.ts";
-import { type Created, faultsOfStory, missing } from "./verdict.ts";
+import { type Created, faultsOfStory, missing } from "./history/verdict.ts";
 
 export interface SystemOptions {
   /** The broker's URL; kept in the ledger's Postgres unless told. */
@@ -79,7 +79,7 @@ export interface System extends AsyncDisposable {
 }
 
 /** Fast enough for tests: a claim that runs out, a tally that looks. */
-export const PACE = { claim: "2s", hold: "1s", poll: "200ms", probe: "500ms", tally: "3s", lease: "2s" };
+export const PACE = { claim: "2s", workLease: "1s", poll: "200ms", probe: "500ms", tally: "3s", partitionLease: "2s" };
 const PATIENCE_MS = 60_000;
 
 export async function openSystem(options: SystemOptions = {}): Promise<System> {

@@ -12,7 +12,7 @@ import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import type { Pocket } from "@longshore/pocket/start.ts";
 import { type Announced, announcedSystem, pocketPlace, seen } from "../harness/announced.ts";
-import { rabbitmq, type TestRabbitmq } from "../harness/rabbitmq.ts";
+import { rabbitmq, type TestRabbitmq } from "../harness/rabbitmq/server.ts";
 
 t.setTimeout(0); // each wait of the harness has its own bound
 

@@ -4,15 +4,15 @@ import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { connect } from "@longshore/kubernetes/connect.ts";
-import { openTransport } from "@longshore/kubernetes/exchange.ts";
+import { connect } from "@longshore/kubernetes/access/connect.ts";
+import { openTransport } from "@longshore/kubernetes/request/exchange.ts";
 import { authority, serverCertificate, serverKey } from "@longshore/kubernetes/testing/certificates.ts";
 import { startPocket } from "@longshore/pocket/start.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import t from "tap";
-import { followFaults } from "../harness/follow-faults.ts";
-import type { Ground } from "../harness/follow-stage.ts";
-import { watchFaults } from "../harness/watch-faults.ts";
+import { followFaults } from "../harness/faults/follow-faults.ts";
+import type { Ground } from "../harness/faults/follow-stage.ts";
+import { watchFaults } from "../harness/faults/watch-faults.ts";
 
 t.setTimeout(0);
 

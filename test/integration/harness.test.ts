@@ -2,7 +2,7 @@
 // runs at most 15 min
 // needs nats
 import t from "tap";
-import { greeting, nats } from "../harness/nats.ts";
+import { greeting, nats } from "../harness/nats/server.ts";
 
 t.setTimeout(0);
 

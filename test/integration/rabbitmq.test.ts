@@ -2,14 +2,14 @@
 // needs rabbitmq
 // runs at most 12 min
 import { openBroker } from "@longshore/broker/open.ts";
-import { brokerConformance } from "@longshore/broker/conformance.ts";
-import { forever, freshNames, publishAll, type Quarantined } from "@longshore/broker/conformance-parts.ts";
+import { brokerConformance } from "@longshore/broker/testing/conformance.ts";
+import { forever, freshNames, publishAll, type Quarantined } from "@longshore/broker/testing/conformance-parts.ts";
 import type { Names } from "@longshore/broker/names.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { type Channel, connect } from "amqplib";
 import t, { type Test } from "tap";
-import { rabbitmq, type TestRabbitmq } from "../harness/rabbitmq.ts";
+import { rabbitmq, type TestRabbitmq } from "../harness/rabbitmq/server.ts";
 
 t.setTimeout(900_000);
 

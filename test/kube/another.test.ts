@@ -10,7 +10,7 @@ import t from "tap";
 import path from "node:path";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
 import { longshore } from "../harness/longshore.ts";
-import { rabbitmq } from "../harness/rabbitmq.ts";
+import { rabbitmq } from "../harness/rabbitmq/server.ts";
 import { openSystem, type System } from "../harness/system.ts";
 import { attemptOf, lasting, quick, sent } from "./person.ts";
 

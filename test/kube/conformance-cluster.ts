@@ -3,7 +3,7 @@
  *
  * The failure this prevents: a Job that a failed case left held, which would keep its namespace Terminating for ever.
  */
-import type { OpenCluster } from "@longshore/kubernetes/conformance.ts";
+import type { OpenCluster } from "@longshore/kubernetes/testing/conformance.ts";
 import type { TestCluster } from "../harness/kubernetes/kubernetes.ts";
 
 const forever = new AbortController().signal;

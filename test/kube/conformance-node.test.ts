@@ -1,11 +1,11 @@
 // needs kubernetes, node
 // runs at most 15 min
 /** The identical suite on a real node: a containerd and a kubelet under a real API server and its controllers. */
-import { clusterConformance } from "@longshore/kubernetes/conformance.ts";
+import { clusterConformance } from "@longshore/kubernetes/testing/conformance.ts";
 import t from "tap";
 import { BUSYBOX } from "../harness/kubernetes/images.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
-import { only } from "../harness/kubernetes/hand.ts";
+import { only } from "../harness/kubernetes/admin.ts";
 import { openIn } from "./conformance-cluster.ts";
 
 t.setTimeout(0); // each wait has its own bound

@@ -4,10 +4,10 @@
  * container can show is in conformance-node.test.ts.
  */
 // needs kubernetes
-import { clusterConformance } from "@longshore/kubernetes/conformance.ts";
+import { clusterConformance } from "@longshore/kubernetes/testing/conformance.ts";
 import t from "tap";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
-import { only } from "../harness/kubernetes/hand.ts";
+import { only } from "../harness/kubernetes/admin.ts";
 import { openIn } from "./conformance-cluster.ts";
 
 t.setTimeout(0);

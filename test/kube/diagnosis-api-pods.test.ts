@@ -6,17 +6,17 @@
 // runs with kube
 // runs at most 8 min
 import t, { type Test } from "tap";
-import { found, handOf, heldJob, jobPath, only, podPath, type Shown } from "../harness/kubernetes/hand.ts";
-import { failPod, handmadeNode, runningPod } from "../harness/kubernetes/handmade-node.ts";
+import { found, adminOf, heldJob, jobPath, only, podPath, type Shown } from "../harness/kubernetes/admin.ts";
+import { failPod, writtenNode, runningPod } from "../harness/kubernetes/simulated-node.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
 import { type Happening, recorded } from "../harness/recording.ts";
-import { startWebhook, webhookConfiguration } from "../harness/webhook.ts";
+import { startWebhook, webhookConfiguration } from "../harness/faults/webhook.ts";
 
 t.setTimeout(0);
 const test = await kubernetes({ nodes: "none" });
 t.teardown(() => test[Symbol.asyncDispose]());
 const cluster = only(test.clusters);
-const admin = handOf(cluster.admin);
+const admin = adminOf(cluster.admin);
 const JOB = "export-1";
 
 type Shows = Pick<Happening, "name" | "happened" | "code" | "says">;
@@ -80,7 +80,7 @@ async function seenWith(namespace: string, condition: string): Promise<Shown> {
 // A vanished node's pods are collected a minute after it is gone; everything else happens meanwhile.
 const lost = await cluster.namespace();
 {
-  await using node = await handmadeNode(admin, "node-that-vanishes", { cpu: "4" });
+  await using node = await writtenNode(admin, "node-that-vanishes", { cpu: "4" });
   await createIn(lost);
   await runningPod(admin, lost, JOB);
   await node.remove();
@@ -184,7 +184,7 @@ const UNPLACED: readonly (Shows & { readonly node?: { readonly cpu: string }; re
 for (const { node: wanted, taint, step = {}, pod = {}, ...happening } of UNPLACED)
   t.test(happening.happened, async (t) => {
     const namespace = await cluster.namespace();
-    await using node = wanted && (await handmadeNode(admin, "node-1", wanted));
+    await using node = wanted && (await writtenNode(admin, "node-1", wanted));
     if (taint) await node?.taint({ key: "team-b", effect: "NoSchedule" });
     await createIn(namespace, step, pod);
     await found("the scheduler's word", async () => {
@@ -220,7 +220,7 @@ const disruptedBy = (reason: string, namespace: string) =>
 
 t.test("a pod that is evicted by whoever drains its node", async (t) => {
   const namespace = await cluster.namespace();
-  await using _node = await handmadeNode(admin, "node-1", { cpu: "4" });
+  await using _node = await writtenNode(admin, "node-1", { cpu: "4" });
   await createIn(namespace);
   const seen = await taken(namespace, async ({ metadata: { name } }) => {
     const eviction = { apiVersion: "policy/v1", kind: "Eviction", metadata: { name, namespace } };
@@ -242,7 +242,7 @@ t.test("a pod that is evicted by whoever drains its node", async (t) => {
 
 t.test("a pod that is evicted by a node that ran short", async (t) => {
   const namespace = await cluster.namespace();
-  await using _node = await handmadeNode(admin, "node-1", { cpu: "4" });
+  await using _node = await writtenNode(admin, "node-1", { cpu: "4" });
   await createIn(namespace);
   const message =
     "The node was low on resource: memory. Threshold quantity: 100Mi, available: 54328Ki. Container main was using 512Mi, request is 0, has larger consumption of memory. ";
@@ -263,7 +263,7 @@ t.test("a pod that is evicted by a node that ran short", async (t) => {
 
 t.test("a pod that makes room for more important work", async (t) => {
   const namespace = await cluster.namespace();
-  await using _node = await handmadeNode(admin, "node-1", { cpu: "1" });
+  await using _node = await writtenNode(admin, "node-1", { cpu: "1" });
   const priority = { apiVersion: "scheduling.k8s.io/v1", kind: "PriorityClass", metadata: { name: "important" }, value: 1000 };
   await admin.must("POST", "/apis/scheduling.k8s.io/v1/priorityclasses", priority);
   await createIn(namespace, { resources: { requests: { cpu: "800m" } } });
@@ -290,7 +290,7 @@ t.test("a pod that makes room for more important work", async (t) => {
 
 t.test("a pod whose node is taken out of use", async (t) => {
   const namespace = await cluster.namespace();
-  await using node = await handmadeNode(admin, "node-1", { cpu: "4" });
+  await using node = await writtenNode(admin, "node-1", { cpu: "4" });
   await createIn(namespace);
   const seen = await taken(namespace, async () => {
     await node.taint({ key: "maintenance", effect: "NoExecute" });
@@ -324,7 +324,7 @@ t.test("a Job that runs longer than its own deadline", async (t) => {
 
 t.test("a Job that somebody deletes while it runs", async (t) => {
   const namespace = await cluster.namespace();
-  await using _node = await handmadeNode(admin, "node-1", { cpu: "4" });
+  await using _node = await writtenNode(admin, "node-1", { cpu: "4" });
   await createIn(namespace);
   await runningPod(admin, namespace, JOB);
   const deleted = await cluster.kubectl(["-n", namespace, "delete", "job", JOB, "--wait=false"]);

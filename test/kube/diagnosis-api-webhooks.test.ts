@@ -6,16 +6,16 @@
 // runs with kube
 import { HOLD } from "@longshore/domain/run/marks.ts";
 import t from "tap";
-import { found, handOf, jobPath, only, plainJob, type Shown } from "../harness/kubernetes/hand.ts";
+import { found, adminOf, jobPath, only, plainJob, type Shown } from "../harness/kubernetes/admin.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
 import { annotated } from "../harness/kubernetes/simulated-pods.ts";
 import { openSystem } from "../harness/system.ts";
-import { startWebhook, type Verdict, webhookConfiguration } from "../harness/webhook.ts";
+import { startWebhook, type Verdict, webhookConfiguration } from "../harness/faults/webhook.ts";
 
 t.setTimeout(0);
 await using test = await kubernetes({ nodes: "simulated" });
 const cluster = only(test.clusters);
-const admin = handOf(cluster.admin);
+const admin = adminOf(cluster.admin);
 await using system = await openSystem({ clusters: [cluster] });
 await using launcher = await system.launcher();
 await using _watcher = await system.watcher();

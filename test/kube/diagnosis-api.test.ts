@@ -3,25 +3,25 @@
 // runs with kube
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
-import { connect } from "@longshore/kubernetes/connect.ts";
-import { openTransport } from "@longshore/kubernetes/exchange.ts";
+import { connect } from "@longshore/kubernetes/access/connect.ts";
+import { openTransport } from "@longshore/kubernetes/request/exchange.ts";
 import type { ApiAnswer, Transport } from "@longshore/kubernetes/transport.ts";
-import { openWrites } from "@longshore/kubernetes/write.ts";
+import { openWrites } from "@longshore/kubernetes/request/write.ts";
 import { HOLD } from "@longshore/domain/run/marks.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import t, { type Test } from "tap";
 import { authority } from "../../packages/kubernetes/testing/certificates.ts";
-import { found, handOf, heldJob, jobPath, only } from "../harness/kubernetes/hand.ts";
+import { found, adminOf, heldJob, jobPath, only } from "../harness/kubernetes/admin.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
 import { type Happening, recorded, silenceOf } from "../harness/recording.ts";
-import { startWebhook, type Verdict, webhookConfiguration } from "../harness/webhook.ts";
+import { startWebhook, type Verdict, webhookConfiguration } from "../harness/faults/webhook.ts";
 
 t.setTimeout(0);
 const forever = new AbortController().signal;
 const test = await kubernetes({ nodes: "none" });
 t.teardown(() => test[Symbol.asyncDispose]());
 const cluster = only(test.clusters);
-const admin = handOf(cluster.admin);
+const admin = adminOf(cluster.admin);
 
 interface Place {
   readonly namespace: string;

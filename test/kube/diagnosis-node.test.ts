@@ -6,7 +6,7 @@
 // runs at most 8 min
 import { toldOf } from "@longshore/domain/diagnosis/testing/recorded.ts";
 import t, { type Test } from "tap";
-import { found, handOf, heldJob, jobPath, only, podPath, type Shown } from "../harness/kubernetes/hand.ts";
+import { found, adminOf, heldJob, jobPath, only, podPath, type Shown } from "../harness/kubernetes/admin.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
 import { hangingRegistry, refusingRegistry, registry } from "../harness/kubernetes/registry.ts";
 import { type Happening, recorded } from "../harness/recording.ts";
@@ -27,7 +27,7 @@ t.setTimeout(0); // each wait has its own bound
 
 await using test = await kubernetes({ nodes: "real" });
 const cluster = only(test.clusters);
-const admin = handOf(cluster.admin);
+const admin = adminOf(cluster.admin);
 await using images = await registry();
 const JOB = "export-1";
 const WITHIN_MS = 120_000;

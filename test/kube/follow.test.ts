@@ -2,10 +2,10 @@
 // needs kubernetes
 // runs at most 8 min
 import t from "tap";
-import { followFaults } from "../harness/follow-faults.ts";
-import { type Ground, stage } from "../harness/follow-stage.ts";
+import { followFaults } from "../harness/faults/follow-faults.ts";
+import { type Ground, stage } from "../harness/faults/follow-stage.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
-import { watchFaults } from "../harness/watch-faults.ts";
+import { watchFaults } from "../harness/faults/watch-faults.ts";
 
 t.setTimeout(0);
 

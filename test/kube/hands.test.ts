@@ -7,8 +7,8 @@
 import t from "tap";
 import { ANNOTATIONS, HOLD } from "@longshore/domain/run/marks.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
-import { only } from "../harness/kubernetes/hand.ts";
-import { rabbitmq } from "../harness/rabbitmq.ts";
+import { only } from "../harness/kubernetes/admin.ts";
+import { rabbitmq } from "../harness/rabbitmq/server.ts";
 import { openSystem } from "../harness/system.ts";
 import { attemptOf, jobOf, kubectl, lasting, podsOf, quick, sent, type Shown, shown, stripped } from "./person.ts";
 

@@ -10,7 +10,7 @@ import { repliesAreLost, wiredByTls } from "../chaos/bodies/reply-lost.ts";
 import { twoLaunchers } from "../chaos/bodies/two-launchers.ts";
 import { watcherIsAway } from "../chaos/bodies/watcher-away.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
-import { rabbitmq } from "../harness/rabbitmq.ts";
+import { rabbitmq } from "../harness/rabbitmq/server.ts";
 import { openSystem } from "../harness/system.ts";
 
 t.setTimeout(0); // each wait of the harness has its own bound

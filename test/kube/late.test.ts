@@ -7,9 +7,9 @@
 import t from "tap";
 import { LABELS } from "@longshore/domain/run/marks.ts";
 import { isCreate, wiredByTls } from "../chaos/bodies/reply-lost.ts";
-import { only } from "../harness/kubernetes/hand.ts";
+import { only } from "../harness/kubernetes/admin.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
-import { rabbitmq } from "../harness/rabbitmq.ts";
+import { rabbitmq } from "../harness/rabbitmq/server.ts";
 import { attemptOf, jobOf, kubectl, lasting, podsOf, quick, sent, type Shown, shown, stripped } from "./person.ts";
 
 t.setTimeout(0); // each wait of the harness has its own bound

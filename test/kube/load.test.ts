@@ -5,12 +5,12 @@
 // needs kubernetes, rabbitmq
 // runs at most 12 min
 import t from "tap";
-import type { Child } from "@longshore/cli/child.ts";
-import type { LedgerRows } from "../harness/history-journals.ts";
+import type { Child } from "@longshore/cli/embedded/child.ts";
+import type { LedgerRows } from "../harness/history/journals.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
-import { rabbitmq } from "../harness/rabbitmq.ts";
+import { rabbitmq } from "../harness/rabbitmq/server.ts";
 import { openSystem, PACE, type System } from "../harness/system.ts";
-import { type Chance, chanceOf } from "../simulation/chance.ts";
+import { type Chance, chanceOf } from "../simulation/scenario/chance.ts";
 import { lasting, names, quick } from "./person.ts";
 
 t.setTimeout(0); // each wait of the harness has its own bound

@@ -6,7 +6,7 @@
 import type { Code } from "@longshore/contract/diagnosis.ts";
 import type { StepRequest } from "@longshore/contract/request.ts";
 import { BUSYBOX } from "../harness/kubernetes/images.ts";
-import type { Hand, Shown } from "../harness/kubernetes/hand.ts";
+import type { Admin, Shown } from "../harness/kubernetes/admin.ts";
 import type { Registry } from "../harness/kubernetes/registry.ts";
 
 export interface View {
@@ -29,7 +29,7 @@ export interface Trouble {
   readonly pod?: object;
   readonly container?: object;
   /** What must be in the namespace before. */
-  readonly before?: (admin: Hand, namespace: string) => Promise<unknown>;
+  readonly before?: (admin: Admin, namespace: string) => Promise<unknown>;
 }
 
 interface Status {
@@ -76,7 +76,7 @@ const mounted = (volume: object): object => ({ volumes: [{ name: "data", ...volu
 const MOUNT = { volumeMounts: [{ name: "data", mountPath: "/data" }] };
 const fill = (file: string): Partial<StepRequest> => shell(`dd if=/dev/zero of=${file} bs=1M count=30; sleep 600`);
 
-async function make(admin: Hand, namespace: string, kind: string, name: string, fields: object): Promise<unknown> {
+async function make(admin: Admin, namespace: string, kind: string, name: string, fields: object): Promise<unknown> {
   return await admin.must("POST", `/api/v1/namespaces/${namespace}/${kind}`, { metadata: { name }, ...fields });
 }
 

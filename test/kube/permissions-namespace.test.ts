@@ -5,7 +5,7 @@
 // needs kubernetes
 // runs with kube
 import t from "tap";
-import { found, handOf, only } from "../harness/kubernetes/hand.ts";
+import { found, adminOf, only } from "../harness/kubernetes/admin.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
 import { annotated } from "../harness/kubernetes/simulated-pods.ts";
 import { openSystem } from "../harness/system.ts";
@@ -13,7 +13,7 @@ import { openSystem } from "../harness/system.ts";
 t.setTimeout(0);
 await using test = await kubernetes({ nodes: "simulated" });
 const cluster = only(test.clusters);
-const admin = handOf(cluster.admin);
+const admin = adminOf(cluster.admin);
 await using system = await openSystem({ clusters: [cluster] });
 await using _launcher = await system.launcher();
 await using _watcher = await system.watcher();

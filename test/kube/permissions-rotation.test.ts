@@ -8,13 +8,13 @@
 // runs at most 8 min
 import * as fs from "node:fs/promises";
 import path from "node:path";
-import { rbac } from "@longshore/cli/rbac.ts";
-import type { Child } from "@longshore/cli/child.ts";
+import { rbac } from "@longshore/cli/commands/rbac.ts";
+import type { Child } from "@longshore/cli/embedded/child.ts";
 import { isTerminal } from "@longshore/contract/event.ts";
 import t, { type Test } from "tap";
 import { authority, serverCertificate, serverKey } from "../../packages/kubernetes/testing/certificates.ts";
-import type { TestCluster } from "../harness/kubernetes/cluster.ts";
-import { handOf, only } from "../harness/kubernetes/hand.ts";
+import type { TestCluster } from "../harness/kubernetes/test-cluster.ts";
+import { adminOf, only } from "../harness/kubernetes/admin.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
 import { annotated } from "../harness/kubernetes/simulated-pods.ts";
 import { openSystem, type System } from "../harness/system.ts";
@@ -24,7 +24,7 @@ const forever = new AbortController().signal;
 const test = await kubernetes({ nodes: "simulated" });
 t.teardown(() => test[Symbol.asyncDispose]());
 const cluster = only(test.clusters);
-const admin = handOf(cluster.admin);
+const admin = adminOf(cluster.admin);
 const ACCOUNTS = ["longshore-launcher", "longshore-watcher"] as const;
 
 interface Stage extends AsyncDisposable {

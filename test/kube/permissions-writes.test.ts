@@ -8,10 +8,10 @@ import { once } from "node:events";
 import { Agent, type RequestOptions, request } from "node:https";
 import type { IncomingMessage } from "node:http";
 import { resolve } from "node:path";
-import { RULES } from "@longshore/kubernetes/rbac.ts";
+import { RULES } from "@longshore/kubernetes/permissions/rbac.ts";
 import t from "tap";
 import { discover, type Resource } from "../harness/kubernetes/discovery.ts";
-import { only } from "../harness/kubernetes/hand.ts";
+import { only } from "../harness/kubernetes/admin.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
 import { readTree, type Source } from "../tidy/source.ts";
 
@@ -50,7 +50,7 @@ t.test("the watcher's program reaches no code that could write to a cluster", as
   const { sources } = readTree(resolve(import.meta.dirname, "../.."));
   const reached = reachedFrom("services/watcher/main.ts", new Map(sources.map((it) => [it.path, it])));
   const paths = reached.map(({ path }) => path);
-  t.ok(paths.includes("packages/kubernetes/exchange.ts"), "it is the program that talks to clusters");
+  t.ok(paths.includes("packages/kubernetes/request/exchange.ts"), "it is the program that talks to clusters");
   t.same(
     paths.filter((it) => /^packages\/(kubernetes\/(write|preflight)\.|ledger\/)|^services\/(?!watcher)/.test(it)),
     [],
@@ -64,7 +64,7 @@ t.test("the watcher's program reaches no code that could write to a cluster", as
   const clients = reached.filter(({ imports }) => imports.some(({ specifier }) => specifier === "@kubernetes/client-node"));
   t.same(
     clients.map(({ path }) => path),
-    ["packages/kubernetes/kubeconfig.ts"],
+    ["packages/kubernetes/access/kubeconfig.ts"],
     "the library that could is there to read kubeconfigs",
   );
 });
@@ -72,7 +72,7 @@ t.test("the watcher's program reaches no code that could write to a cluster", as
 t.test("a program that reaches the writes by a detour would be found", async (t) => {
   const { sources } = readTree(resolve(import.meta.dirname, "../.."));
   const paths = reachedFrom("services/launcher/main.ts", new Map(sources.map((it) => [it.path, it]))).map(({ path }) => path);
-  t.ok(paths.includes("packages/kubernetes/write.ts"));
+  t.ok(paths.includes("packages/kubernetes/request/write.ts"));
 });
 
 function reachedFrom(main: string, sources: ReadonlyMap<string, Source>): readonly Source[] {

@@ -4,16 +4,16 @@
 import * as fs from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { rbac } from "@longshore/cli/rbac.ts";
-import { openReads } from "@longshore/kubernetes/read.ts";
-import { RULES } from "@longshore/kubernetes/rbac.ts";
+import { rbac } from "@longshore/cli/commands/rbac.ts";
+import { openReads } from "@longshore/kubernetes/request/read.ts";
+import { RULES } from "@longshore/kubernetes/permissions/rbac.ts";
 import type { Transport } from "@longshore/kubernetes/transport.ts";
-import { openWrites } from "@longshore/kubernetes/write.ts";
+import { openWrites } from "@longshore/kubernetes/request/write.ts";
 import { HOLD } from "@longshore/domain/run/marks.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import t from "tap";
 import { discover, type Resource } from "../harness/kubernetes/discovery.ts";
-import { found, handOf, heldJob, jobPath, only, plainJob } from "../harness/kubernetes/hand.ts";
+import { found, adminOf, heldJob, jobPath, only, plainJob } from "../harness/kubernetes/admin.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
 
 t.setTimeout(0);
@@ -21,7 +21,7 @@ const forever = new AbortController().signal;
 const test = await kubernetes({ nodes: "none" });
 t.teardown(() => test[Symbol.asyncDispose]());
 const cluster = only(test.clusters);
-const admin = handOf(cluster.admin);
+const admin = adminOf(cluster.admin);
 const folder = await fs.mkdtemp(path.join(tmpdir(), "longshore-permissions-"));
 t.teardown(() => fs.rm(folder, { recursive: true, force: true }));
 

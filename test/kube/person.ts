@@ -3,7 +3,7 @@
  *
  * The failure this prevents: tests of an administrator's hand that go through our own client.
  */
-import type { TestCluster } from "../harness/kubernetes/cluster.ts";
+import type { TestCluster } from "../harness/kubernetes/test-cluster.ts";
 import { annotated } from "../harness/kubernetes/simulated-pods.ts";
 import type { Site } from "../harness/site.ts";
 import type { System } from "../harness/system.ts";

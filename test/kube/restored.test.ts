@@ -5,9 +5,9 @@
 // needs kubernetes, rabbitmq
 // runs at most 10 min
 import t from "tap";
-import { only } from "../harness/kubernetes/hand.ts";
+import { only } from "../harness/kubernetes/admin.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
-import { rabbitmq } from "../harness/rabbitmq.ts";
+import { rabbitmq } from "../harness/rabbitmq/server.ts";
 import { openSystem } from "../harness/system.ts";
 import { attemptOf, jobOf, lasting, names, quick, sent, shown } from "./person.ts";
 

@@ -6,7 +6,7 @@
 // runs at most 10 min
 import t from "tap";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
-import { rabbitmq } from "../harness/rabbitmq.ts";
+import { rabbitmq } from "../harness/rabbitmq/server.ts";
 import { openSystem } from "../harness/system.ts";
 import { attemptOf, jobOf, lasting, names, quick, sent, shown, stripped } from "./person.ts";
 

@@ -6,10 +6,10 @@
 // runs at most 10 min
 import t from "tap";
 import { HOLD } from "@longshore/domain/run/marks.ts";
-import { only } from "../harness/kubernetes/hand.ts";
+import { only } from "../harness/kubernetes/admin.ts";
 import { BUSYBOX } from "../harness/kubernetes/images.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
-import { rabbitmq } from "../harness/rabbitmq.ts";
+import { rabbitmq } from "../harness/rabbitmq/server.ts";
 import { openSystem } from "../harness/system.ts";
 import { jobOf, kubectl, podsOf, sent } from "./person.ts";
 

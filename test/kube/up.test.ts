@@ -10,12 +10,12 @@ import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { HOLD } from "@longshore/domain/run/marks.ts";
 import t from "tap";
-import { found, only } from "../harness/kubernetes/hand.ts";
+import { found, only } from "../harness/kubernetes/admin.ts";
 import { BUSYBOX } from "../harness/kubernetes/images.ts";
 import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
 import { emptyFolder, longshore, longshoreUp } from "../harness/longshore.ts";
 import { pythonWithPika } from "../harness/python.ts";
-import { rabbitmq } from "../harness/rabbitmq.ts";
+import { rabbitmq } from "../harness/rabbitmq/server.ts";
 import { application, consumed, example } from "../harness/readme.ts";
 
 t.setTimeout(0); // each wait of the harness has its own bound

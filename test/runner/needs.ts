@@ -6,8 +6,8 @@
  */
 import { accessSync, constants, existsSync, readdirSync } from "node:fs";
 import { delimiter, join } from "node:path";
-import { cacheFolder } from "../harness/cached.ts";
-import { dockerAnswers } from "../harness/docker.ts";
+import { cacheFolder } from "../harness/made/cached.ts";
+import { dockerAnswers } from "../harness/made/docker.ts";
 
 export const NEEDS = ["rabbitmq", "nats", "kubernetes", "node"] as const;
 export type Need = (typeof NEEDS)[number];

@@ -36,7 +36,7 @@ export function prepare(wanted: ReadonlySet<Need>, root: string, signal: AbortSi
 
 async function make(need: Need, root: string, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return;
-  const child = spawn(process.execPath, [join(root, "test/harness/prepare.ts"), need], {
+  const child = spawn(process.execPath, [join(root, "test/harness/made/prepare.ts"), need], {
     stdio: ["ignore", "ignore", "inherit"],
     detached: true,
   });

@@ -48,5 +48,5 @@ async function judge(t: Test, { name, breaks }: PlantedBug, { seed, invariants }
 
 t.test("a bug whose place has changed is told, and a copy leaves nothing behind", async (t) => {
   using copy = copyOfSources();
-  t.throws(() => plant(copy.root, [{ file: "services/launcher/relay.ts", find: "no such text", replace: "" }]), /0 times, and should once/); // biome-ignore format: one line
+  t.throws(() => plant(copy.root, [{ file: "services/launcher/loops/relay.ts", find: "no such text", replace: "" }]), /0 times, and should once/); // biome-ignore format: one line
 });

@@ -4,12 +4,12 @@
  * The bug this prevents: a simulation that stops when it is bored. It goes on until nothing is astir, or long after everything
  * should have been; and what it finds, it finds again from the same seed.
  */
-import { type Broken, check } from "./check.ts";
-import { deal, heal } from "./deeds.ts";
-import { abandonOf } from "./orders.ts";
-import { astir, isMoved } from "./quiet.ts";
-import { scenarioOf } from "./scenario.ts";
-import { openWorld, START_MS, start, type World } from "./world.ts";
+import { type Broken, check } from "./judge/check.ts";
+import { deal, heal } from "./faults/deeds.ts";
+import { abandonOf } from "./scenario/orders.ts";
+import { astir, isMoved } from "./world/quiet.ts";
+import { scenarioOf } from "./scenario/scenario.ts";
+import { openWorld, START_MS, start, type World } from "./world/world.ts";
 
 export interface Verdict {
   readonly seed: number;

@@ -100,13 +100,13 @@ function sideEffects(tree: Tree): Fault[] {
 const ONE_PLACE: readonly { readonly pattern: RegExp; readonly where: RegExp; readonly says: string }[] = [
   {
     pattern: /\.(ack|requeue|quarantine)\(/g,
-    where: /^services\/launcher\/receive\.ts$/,
-    says: "services/launcher/receive.ts alone settles messages",
+    where: /^services\/launcher\/intake\/receive\.ts$/,
+    says: "services/launcher/intake/receive.ts alone settles messages",
   },
   {
     pattern: /\.publish\(\s*"/g,
-    where: /^services\/launcher\/(relay|receive)\.ts$/,
-    says: "services/launcher/relay.ts alone publishes events",
+    where: /^services\/launcher\/(loops\/relay|intake\/receive)\.ts$/,
+    says: "services/launcher/loops/relay.ts alone publishes events",
   },
 ];
 
@@ -243,12 +243,12 @@ export const BANS: readonly Rule[] = [
     because: "an ack before the commit loses a run, and an event published beside the outbox is out of order",
     check: onePlace,
     bad: [
-      { "services/launcher/admit.ts": "await delivery.ack();" },
-      { "services/launcher/admit.ts": 'await broker.publish("events", it, signal);' },
+      { "services/launcher/intake/admit.ts": "await delivery.ack();" },
+      { "services/launcher/intake/admit.ts": 'await broker.publish("events", it, signal);' },
     ],
     good: [
-      { "services/launcher/receive.ts": "await delivery.ack();" },
-      { "services/launcher/relay.ts": 'await broker.publish("events", it, signal);' },
+      { "services/launcher/intake/receive.ts": "await delivery.ack();" },
+      { "services/launcher/loops/relay.ts": 'await broker.publish("events", it, signal);' },
     ],
   },
 ];

@@ -54,7 +54,7 @@ function pureParts(tree: Tree): Fault[] {
 }
 
 /** Writes the contract's schemas to files; nothing imports it. */
-const isPublisher = (path: string) => path === "packages/contract/publish.ts";
+const isPublisher = (path: string) => path === "packages/contract/write-schemas.ts";
 
 /** Ours as "@longshore/part/file.ts" from another part and "./file.ts" from the same one, Node's with "node:". */
 function spelling(tree: Tree): Fault[] {
@@ -77,7 +77,7 @@ function misspelt(path: string, { specifier, file }: Import): string | undefined
 
 /** What a program must not even reach, over however many files. */
 const UNREACHABLE: readonly { readonly from: string; readonly forbidden: RegExp }[] = [
-  { from: "services/watcher", forbidden: /^packages\/(kubernetes\/write|ledger\/)/ },
+  { from: "services/watcher", forbidden: /^packages\/(kubernetes\/request\/write|ledger\/)/ },
   { from: "services/console", forbidden: /^packages\/kubernetes\// },
 ];
 
@@ -178,7 +178,7 @@ export const IMPORT_RULES: readonly Rule[] = [
     ],
     good: [
       { "packages/contract/a.ts": from("zod") },
-      { "packages/contract/publish.ts": from("node:fs") },
+      { "packages/contract/write-schemas.ts": from("node:fs") },
       { "packages/domain/a.test.ts": from("tap") },
     ],
   },
@@ -199,17 +199,20 @@ export const IMPORT_RULES: readonly Rule[] = [
     because: "the watcher's role allows it only to read: code that can write must not be there to be called",
     check: reach,
     bad: [
-      { "services/watcher/a.ts": from("@longshore/kubernetes/write.ts") },
+      { "services/watcher/a.ts": from("@longshore/kubernetes/request/write.ts") },
       {
         "services/watcher/a.ts": from("./b.ts"),
         "services/watcher/b.ts": from("@longshore/kubernetes/clusters.ts"),
-        "packages/kubernetes/clusters.ts": from("./write.ts"),
+        "packages/kubernetes/clusters.ts": from("./request/write.ts"),
       },
       { "services/watcher/a.ts": from("@longshore/ledger/open.ts") },
       { "services/console/a.ts": from("@longshore/kubernetes/read.ts") },
     ],
     good: [
-      { "services/watcher/a.ts": from("@longshore/kubernetes/follow.ts"), "packages/kubernetes/follow.ts": from("./read.ts") },
+      {
+        "services/watcher/a.ts": from("@longshore/kubernetes/follow/follow.ts"),
+        "packages/kubernetes/follow/follow.ts": from("./read.ts"),
+      },
     ],
   },
   {
@@ -223,7 +226,7 @@ export const IMPORT_RULES: readonly Rule[] = [
     name: "test tools",
     because: "what is only for tests is not there in an image",
     check: testTools,
-    bad: [{ "packages/broker/a.ts": from("tap") }, { "packages/broker/a.ts": from("./conformance.ts") }],
-    good: [{ "packages/broker/conformance.ts": from("tap") }],
+    bad: [{ "packages/broker/a.ts": from("tap") }, { "packages/broker/a.ts": from("./testing/conformance.ts") }],
+    good: [{ "packages/broker/testing/conformance.ts": from("tap") }],
   },
 ];

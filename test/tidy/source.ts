@@ -17,7 +17,7 @@ export interface Source {
 export interface Import {
   readonly specifier: string;
   readonly line: number;
-  /** "packages/domain/run/lifecycle.ts" for what is ours, else undefined. */
+  /** "packages/domain/attempt/lifecycle.ts" for what is ours, else undefined. */
   readonly file: string | undefined;
 }
 

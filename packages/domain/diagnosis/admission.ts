@@ -5,7 +5,7 @@
  * and a webhook that is out of order told as a refusal, for which somebody looks for a mistake in the request.
  */
 import { diagnose, type Diagnosis, RESTRICTED } from "@longshore/contract/diagnosis.ts";
-import { sentenceOf } from "./sentence.ts";
+import { firstLineOf } from "./foreign-words.ts";
 
 const WEBHOOK =
   "Ask the cluster's people to mend or remove that webhook; until then their cluster takes nothing. It is tried again by itself.";
@@ -30,14 +30,14 @@ export function diagnoseAdmission(message: string, what: "Job" | "pod", evidence
 const refused = (rule: string, what: string, why: string | undefined, evidence: readonly string[]): Diagnosis =>
   diagnose(
     "AdmissionDenied",
-    `The cluster's rule "${rule}" refuses the ${what}: ${sentenceOf(why || "it gives no reason")}.`,
+    `The cluster's rule "${rule}" refuses the ${what}: ${firstLineOf(why || "it gives no reason")}.`,
     evidence,
   );
 
 /** `runAsNonRoot != true (pod or container "main" must set securityContext.runAsNonRoot=true), …`: what stands in brackets can be acted on. */
 function demandsOf(said: string): string {
   const demands = [...said.matchAll(/\(((?:[^()]|\([^()]*\))*\bmust\b(?:[^()]|\([^()]*\))*)\)/g)].flatMap(([, it]) => it ?? []);
-  return sentenceOf(demands.length === 0 ? said || "it gives no reason" : demands.join("; "), 480);
+  return firstLineOf(demands.length === 0 ? said || "it gives no reason" : demands.join("; "), 480);
 }
 
 /** A webhook that must be asked and does not answer as one; `undefined` where the message speaks of none. */

@@ -1,7 +1,7 @@
 /** Conditions and Events in Kubernetes' own words, and what a person is told. */
 import type { Code } from "@longshore/contract/diagnosis.ts";
 import t from "tap";
-import { condition, event, job, pod, terminated } from "../watch/fixtures.ts";
+import { condition, event, job, pod, terminated } from "../watch/testing/fixtures.ts";
 import { seeEvent } from "../watch/seen.ts";
 import { saysWhatToDo } from "./testing/action.ts";
 import { diagnoseEvents, diagnoseFailedJob } from "./jobs.ts";

@@ -9,8 +9,8 @@ import { type EventSeen, finishedCondition, type JobSeen } from "../watch/seen.t
 import { diagnoseAdmission, diagnoseWebhook } from "./admission.ts";
 import { diagnoseEnd, newestFirst, type Pods } from "./pods.ts";
 import { diagnoseQuota } from "./quota.ts";
-import { isOnlyLate, isStarved, missingOf, mountWhy, startWhy, volumeOf } from "./sentence-runtimes.ts";
-import { sentenceOf } from "./sentence.ts";
+import { isOnlyLate, isStarved, missingOf, mountWhy, startWhy, volumeOf } from "./runtime-words.ts";
+import { firstLineOf } from "./foreign-words.ts";
 
 /** Why a Job failed. Its pods know more than it does, except about time. */
 export function diagnoseFailedJob(job: JobSeen, seen: Pods): Diagnosis | undefined {
@@ -23,7 +23,7 @@ export function diagnoseFailedJob(job: JobSeen, seen: Pods): Diagnosis | undefin
   if (found) return { ...found, evidence: [...found.evidence, said] };
   return diagnose(
     "Unknown",
-    `The Job failed and none of its pods shows why: ${sentenceOf(failed.message ?? failed.reason ?? "no reason is given")}.`,
+    `The Job failed and none of its pods shows why: ${firstLineOf(failed.message ?? failed.reason ?? "no reason is given")}.`,
     [said],
   );
 }
@@ -96,4 +96,4 @@ function apply(rules: readonly Rule[], event: EventSeen): Diagnosis | undefined 
 
 /** Without Kubernetes' preamble: `Error creating: pods "x" is forbidden: …`. */
 export const reasonOf = (message: string): string =>
-  sentenceOf(message.replace(/^Error creating: /, "").replace(/^pods? "[^"]*" is (?:forbidden|invalid): /, ""));
+  firstLineOf(message.replace(/^Error creating: /, "").replace(/^pods? "[^"]*" is (?:forbidden|invalid): /, ""));

@@ -1,11 +1,11 @@
 /** Pods as kubelets and registries describe them, and what a person is told. */
 import type { Code } from "@longshore/contract/diagnosis.ts";
 import t from "tap";
-import { condition, event, pod, type RawPod, running, terminated, waiting } from "../watch/fixtures.ts";
+import { condition, event, pod, type RawPod, running, terminated, waiting } from "../watch/testing/fixtures.ts";
 import { seeEvent } from "../watch/seen.ts";
 import { diagnoseEnd, diagnoseStall, isPullUnexplained, type Pulls, rememberPulls } from "./pods.ts";
 import { saysWhatToDo } from "./testing/action.ts";
-import { sentenceOf } from "./sentence.ts";
+import { firstLineOf } from "./foreign-words.ts";
 
 interface Case {
   readonly name: string;
@@ -159,7 +159,7 @@ t.test("knows whether it was told why", async (t) => {
 });
 
 t.test("a sentence stays one sentence", async (t) => {
-  t.equal(sentenceOf("first line.\nsecond line."), "first line");
-  t.ok(sentenceOf("x".repeat(10_000)).length <= 240);
-  t.ok(sentenceOf(`${"x".repeat(238)}😀😀`).isWellFormed());
+  t.equal(firstLineOf("first line.\nsecond line."), "first line");
+  t.ok(firstLineOf("x".repeat(10_000)).length <= 240);
+  t.ok(firstLineOf(`${"x".repeat(238)}😀😀`).isWellFormed());
 });

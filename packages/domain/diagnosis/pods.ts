@@ -5,9 +5,9 @@
  * consequence: a lost node explains an exit code, never the reverse.
  */
 import { diagnose, type Code, type Diagnosis } from "@longshore/contract/diagnosis.ts";
-import { isOnlyLate, missingOf, pullWhy, startWhy } from "./sentence-runtimes.ts";
-import { sentenceOf } from "./sentence.ts";
-import { unplacedWhy } from "./unplaced.ts";
+import { isOnlyLate, missingOf, pullWhy, startWhy } from "./runtime-words.ts";
+import { firstLineOf } from "./foreign-words.ts";
+import { unplacedWhy } from "./scheduler-words.ts";
 import { type ContainerSeen, type EventSeen, isUnfinished, type PodSeen, type Terminated } from "../watch/seen.ts";
 
 export interface Pods {
@@ -164,7 +164,7 @@ function evictedHow(it: PodSeen): string {
   const [, short] = /low on resource: ([\w-]+)/.exec(it.message ?? "") ?? [];
   if (short !== undefined) return `The node ${it.node ?? "(unknown)"} ran short of ${short} and evicted the pod.`;
   if (disrupted("EvictionByEvictionAPI")(it)) return `The pod was evicted from ${node}, which somebody empties.`;
-  return `The node ${it.node ?? "(unknown)"} evicted the pod${it.message ? `: ${sentenceOf(it.message)}` : ""}.`;
+  return `The node ${it.node ?? "(unknown)"} evicted the pod${it.message ? `: ${firstLineOf(it.message)}` : ""}.`;
 }
 
 /** Its node lost sight of a container, and gives no reason. Of one that was evicted or deleted before it was seen to run it says the same. */

@@ -6,7 +6,7 @@
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { quantity } from "@longshore/contract/units.ts";
-import { joined, sentenceOf } from "./sentence.ts";
+import { joined, firstLineOf } from "./foreign-words.ts";
 
 const EXCEEDED = /exceeded quota: ([^,]+), requested: (.+?), used: (.+?), limited: (.+?)(?:["\s.]*$|; )/;
 const UNSTATED = /failed quota: ([^:]+): must specify (.+)$/;
@@ -30,7 +30,7 @@ export function diagnoseQuota(message: string): Diagnosis | undefined {
   if (breaches.length === 0) return undefined;
   return diagnose(
     "QuotaImpossible",
-    `${sentenceOf(joined([...new Set(breaches)]).replace(/^t/, "T"), BREACHES_MOST)}.`,
+    `${firstLineOf(joined([...new Set(breaches)]).replace(/^t/, "T"), BREACHES_MOST)}.`,
     [said],
     "Ask for amounts that the namespace's LimitRange allows, or ask its people to change it.",
   );

@@ -9,7 +9,7 @@ import { type Recorded, toldOf } from "./testing/recorded.ts";
 const JARGON =
   /rpc error|code = |ctx|<nil>|%!|goroutine|dial tcp|context deadline|Client\.Timeout|preemption: 0\/|\[object|undefined/;
 
-const folder = join(import.meta.dirname, "fixtures");
+const folder = join(import.meta.dirname, "testing/fixtures");
 const files = readdirSync(folder).filter((it) => it.endsWith(".json"));
 t.ok(files.length > 0, "there are recordings");
 

@@ -9,7 +9,7 @@ import { at, field, integer, list, text } from "../watch/raw.ts";
 import { diagnoseAdmission, diagnoseWebhook } from "./admission.ts";
 import { reasonOf } from "./jobs.ts";
 import { diagnoseQuota } from "./quota.ts";
-import { sentenceOf } from "./sentence.ts";
+import { firstLineOf } from "./foreign-words.ts";
 
 export interface Answer {
   readonly status: number;
@@ -163,7 +163,7 @@ function refusal(said: Status): Diagnosis {
   const fields = said.causes.map(({ field, message }) => (field === "" ? message : `${field}: ${message}`));
   const why =
     fields.length > 0
-      ? sentenceOf(fields.slice(0, 5).join("; "))
+      ? firstLineOf(fields.slice(0, 5).join("; "))
       : reasonOf(said.message === "" ? `HTTP ${said.code}` : said.message);
   return diagnose("RequestInvalid", `The cluster does not accept the Job: ${why}.`, [...said.evidence, ...fields.slice(0, 20)]);
 }
@@ -172,7 +172,7 @@ const admission = ({ message, evidence }: Status): Diagnosis =>
   diagnoseAdmission(message, "Job", evidence) ??
   diagnose(
     "AdmissionDenied",
-    `The cluster refuses the Job: ${sentenceOf(message === "" ? "it gives no reason" : message)}.`,
+    `The cluster refuses the Job: ${firstLineOf(message === "" ? "it gives no reason" : message)}.`,
     evidence,
   );
 

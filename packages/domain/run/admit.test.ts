@@ -1,8 +1,21 @@
 /** The run's table as far as commands go: what each means for a run in each state, and what a restart makes of an old run. */
 import t from "tap";
 import { admit, type Admission } from "./admit.ts";
-import { at, ends, launched, newRun, NOW, HOUR, planOf, played, runOf, step, toStep, input } from "./examples.ts";
-import { problemsOf } from "./invariants.ts";
+import {
+  at,
+  ends,
+  launched,
+  newRun,
+  NOW,
+  HOUR,
+  planOf,
+  played,
+  runOf,
+  step,
+  toStep,
+  input,
+} from "../attempt/testing/examples.ts";
+import { problemsOf } from "../attempt/testing/invariants.ts";
 import type { Run, RunRecord } from "./record.ts";
 
 const plan = planOf([step("a"), step("b", ["a"]), step("c")]);

@@ -16,8 +16,8 @@ import {
   step,
   toAttempt,
   toStep,
-} from "./examples.ts";
-import { problemsOf } from "./invariants.ts";
+} from "../attempt/testing/examples.ts";
+import { problemsOf } from "../attempt/testing/invariants.ts";
 import type { RunInput } from "./advance.ts";
 import type { Plan, RunRecord, StepOutcome } from "./record.ts";
 

@@ -17,9 +17,9 @@ import {
   setStep,
   stepIn,
 } from "./draft.ts";
-import { retryCause } from "./due.ts";
-import type { AttemptInput } from "./input.ts";
-import { moveAttempt } from "./lifecycle.ts";
+import { retryCause } from "../attempt/due.ts";
+import type { AttemptInput } from "../attempt/input.ts";
+import { moveAttempt } from "../attempt/lifecycle.ts";
 import { outcomeOfOutputs } from "./outputs.ts";
 import type { Attempt, AttemptOutcome, Cancel, GivenUp, RunRecord, Step, StepOutcome } from "./record.ts";
 import { endRun, openSteps, skip } from "./steps.ts";

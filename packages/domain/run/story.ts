@@ -1,7 +1,7 @@
 /** The words of a run's events, from its record. One place, so that what the page shows and what is published agree. */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import type { EventData } from "@longshore/contract/event.ts";
-import type { News } from "./moves/move.ts";
+import type { News } from "../attempt/moves/move.ts";
 import type { Attempt, GivenUp, Run, StepOutcome, Told } from "./record.ts";
 
 type About = Pick<EventData<"run.started">, "run" | "step" | "attempt" | "job">;

@@ -1,7 +1,7 @@
 /** What may be said of whether anything ran, and with what an end is told. */
 import t from "tap";
 import { evidenceOf, isLookedDeleted, startedOf } from "./evidence.ts";
-import { condition, job, pod, type RawJob, type RawPod, running, terminated, waiting } from "./fixtures.ts";
+import { condition, job, pod, type RawJob, type RawPod, running, terminated, waiting } from "./testing/fixtures.ts";
 
 const deleting = { deletionTimestamp: "2026-03-01T10:10:00Z" };
 const failed: RawJob = {

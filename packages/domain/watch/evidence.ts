@@ -8,7 +8,7 @@ import type { Evidence } from "@longshore/contract/fact.ts";
 import { diagnoseFailedJob } from "../diagnosis/jobs.ts";
 import { diagnoseEnd, type Pods } from "../diagnosis/pods.ts";
 import { CONTAINER } from "../run/marks.ts";
-import { type ContainerSeen, finishedCondition, isUnfinished, type JobSeen, onlyHeld, type PodSeen } from "./seen.ts";
+import { type ContainerSeen, finishedCondition, isUnfinished, type JobSeen, isOnlyHoldLeft, type PodSeen } from "./seen.ts";
 
 type Started = Evidence["started"];
 
@@ -86,7 +86,8 @@ export const hasRun = (it: ContainerSeen): boolean =>
   (it.terminated !== undefined && !couldNotStart(it) && it.terminated.reason !== "ContainerStatusUnknown");
 
 /** Deleted for good, as a look shows it: nothing but our hold is left, and no unfinished pod. */
-export const isLookedDeleted = (job: JobSeen, pods: readonly PodSeen[]): boolean => onlyHeld(job) && !pods.some(isUnfinished);
+export const isLookedDeleted = (job: JobSeen, pods: readonly PodSeen[]): boolean =>
+  isOnlyHoldLeft(job) && !pods.some(isUnfinished);
 
 /**
  * A Job that is being deleted is Failed also for a pod that was taken from it and runs on, orphaned: its condition says only that

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import t from "tap";
 import { LABELS } from "../run/marks.ts";
 import { afterGet, type FactDraft, facts, type JobAndPods, type Said, type Telling, withLog } from "./facts.ts";
-import { condition, event, job, pod, type RawJob, type RawPod, running, terminated, waiting } from "./fixtures.ts";
+import { condition, event, job, pod, type RawJob, type RawPod, running, terminated, waiting } from "./testing/fixtures.ts";
 import { seeEvent } from "./seen.ts";
 
 const deletion = { deletionTimestamp: "2026-03-01T10:10:00Z", resourceVersion: "150" };

@@ -2,8 +2,8 @@
 import fc from "fast-check";
 import t from "tap";
 import { ANNOTATIONS, HOLD, LABELS } from "../run/marks.ts";
-import { condition, event, job, pod, rawJob, rawPod, running, terminated, waiting } from "./fixtures.ts";
-import { finishedCondition, isUnfinished, onlyHeld, seeEvent, seeJob, seeMarked, seePod } from "./seen.ts";
+import { condition, event, job, pod, rawJob, rawPod, running, terminated, waiting } from "./testing/fixtures.ts";
+import { finishedCondition, isUnfinished, isOnlyHoldLeft, seeEvent, seeJob, seeMarked, seePod } from "./seen.ts";
 
 t.test("a Job of ours is read whole", async (t) => {
   const seen = job({ status: { startTime: "2026-03-01T10:00:01Z", conditions: [condition("Suspended", "x", "", "False")] } });
@@ -104,7 +104,7 @@ for (const [name, metadata, want] of [
   ["is being deleted and held by others", { deletionTimestamp: "2026-03-01T10:00:00Z", finalizers: ["example.com/x"] }, false],
 ] as const)
   t.test(`a Job that ${name} is ${want ? "" : "not "}only held`, async (t) => {
-    t.equal(onlyHeld(job({ metadata })), want);
+    t.equal(isOnlyHoldLeft(job({ metadata })), want);
   });
 
 t.test("a pod is read with its containers, whichever have a status yet", async (t) => {

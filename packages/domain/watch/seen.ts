@@ -88,7 +88,7 @@ export function finishedCondition(job: JobSeen): (Condition & { readonly type: "
 }
 
 /** It is being deleted, and only our hold is left of what kept it. */
-export const onlyHeld = (job: JobSeen): boolean =>
+export const isOnlyHoldLeft = (job: JobSeen): boolean =>
   job.deletionAt !== undefined && job.held && job.finalizers.every((it) => it === HOLD);
 
 export interface PodSeen extends Seen {

@@ -4,7 +4,7 @@
  * The bug this prevents: tests of one fault each that begin, listen and stop each in their own way, so that one of them hears less.
  */
 import type { Test } from "tap";
-import { type Change, follow } from "../follow.ts";
+import { type Change, follow } from "../follow/follow.ts";
 import { object, page, type Play, scripted } from "./scripted.ts";
 import { virtualClock } from "./virtual-clock.ts";
 

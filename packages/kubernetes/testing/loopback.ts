@@ -4,8 +4,8 @@ import { createServer } from "node:http";
 import type { AddressInfo, Server as TcpServer, Socket } from "node:net";
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Test } from "tap";
-import type { Connection, Trust } from "../connection.ts";
-import { type ExchangeOptions, openTransport } from "../exchange.ts";
+import type { Connection, Trust } from "../access/connection.ts";
+import { type ExchangeOptions, openTransport } from "../request/exchange.ts";
 import type { ApiRequest, Transport } from "../transport.ts";
 
 export type Answer = (request: IncomingMessage, response: ServerResponse, body: string) => void;

@@ -10,27 +10,27 @@ import { writeCommand } from "@longshore/contract/envelope.ts";
 import { GroupName, Installation, RunId, Uid } from "@longshore/contract/ids.ts";
 import { manifest, type ManifestInput } from "@longshore/domain/pod/manifest.ts";
 import { DEFAULTS } from "@longshore/domain/run/defaults.ts";
-import type { AttemptInput } from "@longshore/domain/run/input.ts";
+import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
 import type { Attempt } from "@longshore/domain/run/record.ts";
 import { openClusters } from "@longshore/kubernetes/clusters.ts";
 import { type VirtualClock, virtualClock } from "@longshore/kubernetes/testing/virtual-clock.ts";
-import { openWrites } from "@longshore/kubernetes/write.ts";
-import { ledgerModel, type LedgerModel } from "@longshore/ledger/model.ts";
+import { openWrites } from "@longshore/kubernetes/request/write.ts";
+import { ledgerModel, type LedgerModel } from "@longshore/ledger/testing/model.ts";
 import type { Work } from "@longshore/ledger/port.ts";
-import type { Fault } from "@longshore/pocket/faults.ts";
+import type { Fault } from "@longshore/pocket/faults/faults.ts";
 import { createModel, type Model } from "@longshore/pocket/model.ts";
 import type { JobObject } from "@longshore/pocket/objects.ts";
-import { type PodScript, scriptedPods } from "@longshore/pocket/scripted.ts";
+import { type PodScript, scriptedPods } from "@longshore/pocket/faults/scripted.ts";
 import { noFailpoint } from "@longshore/runtime/failpoint.ts";
 import type { Fields, Log } from "@longshore/runtime/log.ts";
 import { backOff, batch } from "@longshore/runtime/loop.ts";
 import { openMetrics } from "@longshore/runtime/metrics.ts";
 import type { Test } from "tap";
-import { admit } from "../admit.ts";
+import { admit } from "../intake/admit.ts";
 import { openKeys } from "../keys.ts";
-import { bellsBy, type Cluster, type Parts, TIMING } from "../parts.ts";
-import { judge } from "../place.ts";
-import { probeOne } from "../probe.ts";
+import { wakeUpsBy, type Cluster, type Parts, TIMING } from "../parts.ts";
+import { judge } from "../loops/place.ts";
+import { probeOne } from "../groups/probe.ts";
 
 export const GROUP = GroupName.parse("prod-a");
 export const NAMESPACE = "jobs";
@@ -104,7 +104,7 @@ export async function stage(t: Test, { faults = [], pods = {}, broker = {}, timi
     lanes: 4,
     fail: noFailpoint,
     pause: backOff(clock),
-    bells: bellsBy(clock),
+    wakeUps: wakeUpsBy(clock),
     admitting: batch({ most: 4 }, (intakes) => ledger.admit(intakes)),
     recording: batch({ most: 256 }, (entries) => ledger.record(entries)),
   }; // biome-ignore format: a parts list
@@ -142,7 +142,7 @@ function deeds({ parts, pocket, model, clock }: Bare): Omit<Stage, keyof Bare> {
       return work;
     },
     async take(state) {
-      return (await ledger.take({ state, group: GROUP, most: 1, holdMs: parts.timing.holdMs }))[0];
+      return (await ledger.take({ state, group: GROUP, most: 1, leaseMs: parts.timing.workLeaseMs }))[0];
     },
     async record(input) {
       await parts.recording({ run: RUN, step: attempt().step, n: attempt().n, input });

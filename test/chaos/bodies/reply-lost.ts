@@ -1,11 +1,11 @@
 /** The create arrives and its answer does not: to a launcher that lives, and to one that dies just then. (Fault 5.) On any cluster. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Test } from "tap";
-import { type FaultProxy, faultProxy } from "../../harness/fault-proxy.ts";
-import type { Chosen } from "../../harness/fault-proxy-faults.ts";
-import { type TcpProxy, tcpProxy } from "../../harness/proxy.ts";
+import { type FaultProxy, faultProxy } from "../../harness/faults/fault-proxy.ts";
+import type { Chosen } from "../../harness/faults/fault-proxy-faults.ts";
+import { type TcpProxy, tcpProxy } from "../../harness/faults/proxy.ts";
 import { openSystem, type System, type SystemOptions } from "../../harness/system.ts";
-import { chanceOf } from "../../simulation/chance.ts";
+import { chanceOf } from "../../simulation/scenario/chance.ts";
 
 const quick = { image: "demo/quick:1", command: ["sh", "-c", "true"] };
 

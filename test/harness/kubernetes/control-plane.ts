@@ -10,7 +10,7 @@ import * as fs from "node:fs/promises";
 import type { IncomingMessage } from "node:http";
 import { get } from "node:https";
 import path from "node:path";
-import { freePort } from "@longshore/ledger/embedded.ts";
+import { freePort } from "@longshore/ledger/embedded-postgres.ts";
 import { type Etcd, etcd } from "./etcd.ts";
 import { clientCertificate } from "./node-certificate.ts";
 import { type Part, part } from "./part.ts";

@@ -5,7 +5,7 @@
  */
 import * as fs from "node:fs/promises";
 import path from "node:path";
-import { freePort } from "@longshore/ledger/embedded.ts";
+import { freePort } from "@longshore/ledger/embedded-postgres.ts";
 import { type Part, part } from "./part.ts";
 
 export interface Etcd extends Part {

@@ -10,12 +10,12 @@
 import * as fs from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { removeFolder, type StartedCluster, startCluster, type TestCluster } from "./cluster.ts";
+import { removeFolder, type StartedCluster, startCluster, type TestCluster } from "./test-cluster.ts";
 import { startNode } from "./node.ts";
 import { askedVersion, type KubernetesVersion, NODE_VERSION, type Programs, programs } from "./programs.ts";
 import { startSimulatedNodes } from "./simulated-nodes.ts";
 
-export type { Said, TestCluster } from "./cluster.ts";
+export type { Said, TestCluster } from "./test-cluster.ts";
 
 /** The process that made one stands behind this. */
 const FOLDERS = "longshore-kubernetes-";

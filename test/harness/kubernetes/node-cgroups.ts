@@ -8,7 +8,7 @@ import { randomBytes } from "node:crypto";
 import * as fs from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { exists } from "../cached.ts";
+import { exists } from "../made/cached.ts";
 
 const ROOT = "/sys/fs/cgroup";
 const PREFIX = "longshore-node-";

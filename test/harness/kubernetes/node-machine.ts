@@ -11,7 +11,7 @@ import { once } from "node:events";
 import * as fs from "node:fs/promises";
 import path from "node:path";
 import { createInterface } from "node:readline";
-import { leash } from "@longshore/ledger/embedded.ts";
+import { leash } from "@longshore/ledger/embedded-postgres.ts";
 import { type Part, type PartOptions, part } from "./part.ts";
 
 export interface Machine extends AsyncDisposable {

@@ -8,7 +8,7 @@
  */
 import * as fs from "node:fs/promises";
 import path from "node:path";
-import { cached, exists, run, type Say, toStderr } from "../cached.ts";
+import { cached, exists, run, type Say, toStderr } from "../made/cached.ts";
 
 const PACKAGES = ["containerd", "runc", "containernetworking-plugins", "busybox-static"] as const;
 /** What the programs above need from the machine itself. A minimal Debian has all of it. */

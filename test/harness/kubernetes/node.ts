@@ -7,8 +7,8 @@
 import * as fs from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { freePort } from "@longshore/ledger/embedded.ts";
-import type { StartedCluster } from "./cluster.ts";
+import { freePort } from "@longshore/ledger/embedded-postgres.ts";
+import type { StartedCluster } from "./test-cluster.ts";
 import { CONTAINERD_SOCKET, startContainerd } from "./containerd.ts";
 import { cgroups } from "./node-cgroups.ts";
 import { type Machine, startMachine } from "./node-machine.ts";

@@ -9,8 +9,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { open, readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { leash } from "@longshore/ledger/embedded.ts";
-import { processesOfGroup, untilStopped } from "../processes.ts";
+import { leash } from "@longshore/ledger/embedded-postgres.ts";
+import { processesOfGroup, untilStopped } from "../servers/processes.ts";
 
 export interface Part {
   readonly pid: number | undefined;

@@ -7,8 +7,8 @@
  *   node test/harness/kubernetes/programs.ts [1.34]      makes them now
  */
 import path from "node:path";
-import { exists, type Say, toStderr } from "../cached.ts";
-import { built, type GoModule } from "../go.ts";
+import { exists, type Say, toStderr } from "../made/cached.ts";
+import { built, type GoModule } from "../made/go.ts";
 
 const MODULES = path.join(import.meta.dirname, "modules");
 export const VERSIONS = ["1.31", "1.34", "1.36"] as const;

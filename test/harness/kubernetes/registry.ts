@@ -8,7 +8,7 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { type AddressInfo, createServer as createTcpServer, type Socket } from "node:net";
-import { freePort } from "@longshore/ledger/embedded.ts";
+import { freePort } from "@longshore/ledger/embedded-postgres.ts";
 import { type Blob, BUSYBOX, busyboxImage, elsewhere, type Image } from "./images.ts";
 import { nodePrograms } from "./node-programs.ts";
 

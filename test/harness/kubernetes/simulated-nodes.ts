@@ -5,9 +5,9 @@
  */
 import { writeFile } from "node:fs/promises";
 import path from "node:path";
-import { freePort } from "@longshore/ledger/embedded.ts";
-import type { StartedCluster } from "./cluster.ts";
-import { handOf } from "./hand.ts";
+import { freePort } from "@longshore/ledger/embedded-postgres.ts";
+import type { StartedCluster } from "./test-cluster.ts";
+import { adminOf } from "./admin.ts";
 import { part } from "./part.ts";
 import type { Programs } from "./programs.ts";
 import { podStages } from "./simulated-pods.ts";
@@ -37,7 +37,7 @@ export async function startSimulatedNodes(programs: Programs, cluster: StartedCl
     ready: async () => (await fetch(`http://127.0.0.1:${port}/healthz`, { signal: AbortSignal.timeout(2_000) })).ok,
   });
   await kwok.start();
-  const { must } = handOf(cluster.admin);
+  const { must } = adminOf(cluster.admin);
   for (let n = 0; n < NODES; n++) await must("POST", "/api/v1/nodes", node(`simulated-${n}`));
   return { [Symbol.asyncDispose]: () => kwok.kill() };
 }

@@ -7,9 +7,9 @@
  */
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
-import { freePort } from "@longshore/ledger/embedded.ts";
+import { freePort } from "@longshore/ledger/embedded-postgres.ts";
 import type { getContainerRuntimeClient } from "testcontainers";
-import type { Account, Place, Running, Source, Version } from "./place.ts";
+import type { Account, Place, Running, Source, Version } from "./where.ts";
 
 type Engine = Awaited<ReturnType<typeof getContainerRuntimeClient>>;
 type Container = ReturnType<Engine["container"]["getById"]>;

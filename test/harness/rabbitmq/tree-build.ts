@@ -6,8 +6,8 @@
  */
 import * as fs from "node:fs/promises";
 import path from "node:path";
-import { cached, cacheFolder, exists, run, type Say } from "../cached.ts";
-import type { Version } from "./place.ts";
+import { cached, cacheFolder, exists, run, type Say } from "../made/cached.ts";
+import type { Version } from "./where.ts";
 
 /** The Debian release that carries each version. */
 const SUITES: Record<Version, string> = { "3.10": "bookworm", "4.0": "trixie" };

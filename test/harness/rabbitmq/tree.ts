@@ -10,10 +10,10 @@ import { once } from "node:events";
 import * as fs from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { freePort, leash } from "@longshore/ledger/embedded.ts";
-import { toStderr } from "../cached.ts";
-import { processesOfGroup, untilStopped } from "../processes.ts";
-import type { Account, Place, Running, Source } from "./place.ts";
+import { freePort, leash } from "@longshore/ledger/embedded-postgres.ts";
+import { toStderr } from "../made/cached.ts";
+import { processesOfGroup, untilStopped } from "../servers/processes.ts";
+import type { Account, Place, Running, Source } from "./where.ts";
 import { rabbitmqRoot } from "./tree-build.ts";
 
 export const trees: Source = {

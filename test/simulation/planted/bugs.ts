@@ -27,7 +27,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
     name: "◆ unanswered claims are counted, so any answer lowers the count",
     edits: [
       edit(
-        "packages/domain/run/moves/answers.ts",
+        "packages/domain/attempt/moves/answers.ts",
         "if (claimNo === undefined || !attempt.unanswered.includes(claimNo)) return attempt;\n  const heard = { ...attempt, unanswered: attempt.unanswered.filter((it) => it !== claimNo) };",
         "if (claimNo === undefined || attempt.unanswered.length === 0) return attempt;\n  const heard = { ...attempt, unanswered: attempt.unanswered.slice(1) };",
       ),
@@ -39,7 +39,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
     name: "◆ a fence that has passed shows that nothing has landed",
     edits: [
       edit(
-        "services/launcher/launch.ts",
+        "services/launcher/loops/launch.ts",
         'const seen = await look(parts, cluster, work, signal);\n  if (seen.kind === "ours") {',
         'const seen = { kind: "missing" } as Awaited<ReturnType<typeof look>>;\n  if (seen.kind === "ours") {',
       ),
@@ -51,11 +51,15 @@ const LIFECYCLE: readonly PlantedBug[] = [
     name: "◆ a look that began before the fence had passed counts as one after it",
     edits: [
       edit(
-        "packages/domain/run/moves/looks.ts",
+        "packages/domain/attempt/moves/looks.ts",
         "(attempt.fenceUntilMs !== undefined && begunAtMs >= attempt.fenceUntilMs)",
         "attempt.fenceUntilMs !== undefined",
       ),
-      edit("services/launcher/close.ts", "if (!isFenced(attempt, nowMs))", "if (!isFenced(attempt, await parts.ledger.now()))"),
+      edit(
+        "services/launcher/loops/close.ts",
+        "if (!isFenced(attempt, nowMs))",
+        "if (!isFenced(attempt, await parts.ledger.now()))",
+      ),
     ],
     breaks: ["G3", "G10"],
     seeds: [289, 173],
@@ -69,7 +73,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
         'fact: { type: what === "drained" ? "job.deleted" : "job.deleting", data: { about: known.about } }',
       ),
       edit(
-        "packages/domain/run/hear.ts",
+        "packages/domain/attempt/from-fact.ts",
         'case "job.deleted":\n      return { kind: "deleting", vanished: true, ...of };',
         'case "job.deleted":\n      return { kind: "lookedDeleted", evidence: { started: "unknown" }, ...of };',
       ),
@@ -81,12 +85,12 @@ const LIFECYCLE: readonly PlantedBug[] = [
     name: "◆ a look lists the pods first and gets the Job then",
     edits: [
       edit(
-        "services/launcher/look.ts",
+        "services/launcher/jobs/look.ts",
         'const got = await cluster.reads.getJob(work.attempt.name, signal);\n  if (got.kind === "missing") return got;',
         'const first = work.attempt.uid === undefined ? undefined : await cluster.reads.podsOf(work.attempt.uid, signal);\n  const got = await cluster.reads.getJob(work.attempt.name, signal);\n  if (got.kind === "missing") return got;',
       ),
       edit(
-        "services/launcher/look.ts",
+        "services/launcher/jobs/look.ts",
         "const listed = await cluster.reads.podsOf(job.uid, signal);",
         "const listed = first ?? (await cluster.reads.podsOf(job.uid, signal));",
       ),
@@ -96,14 +100,18 @@ const LIFECYCLE: readonly PlantedBug[] = [
   },
   {
     name: "◆ a stray is released although a create of its name may still land",
-    edits: [edit("services/launcher/sweep.ts", "if (fenced) return;", "")],
+    edits: [edit("services/launcher/loops/sweep.ts", "if (fenced) return;", "")],
     breaks: ["G3", "G10"],
     seeds: [108],
   },
   {
     name: "◆ a refusal ends an attempt although an older create is on the wire",
     edits: [
-      edit("packages/domain/run/moves/answers.ts", "if (isOpen(heard)) return closing(heard, cause, diagnosis, context);", ""),
+      edit(
+        "packages/domain/attempt/moves/answers.ts",
+        "if (isOpen(heard)) return closing(heard, cause, diagnosis, context);",
+        "",
+      ),
     ],
     breaks: ["G5", "G3", "G10"],
     seeds: [594],
@@ -112,7 +120,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
     name: "◆ a refusal for now frees the slot although an older create is on the wire",
     edits: [
       edit(
-        "packages/domain/run/moves/answers.ts",
+        "packages/domain/attempt/moves/answers.ts",
         "if (!isOpen(heard))\n    return backToWaiting(",
         "if (heard.uid === undefined)\n    return backToWaiting(",
       ),
@@ -124,7 +132,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
     name: "◆ waiting too long ends an attempt although a create is on the wire",
     edits: [
       edit(
-        "packages/domain/run/moves/decisions.ts",
+        "packages/domain/attempt/moves/decisions.ts",
         'isOpen(attempt)\n    ? closing(attempt, "waitExpired", waitDiagnosis(attempt), context)\n    : end(',
         'isOpen(attempt) && attempt.uid !== undefined\n    ? closing(attempt, "waitExpired", waitDiagnosis(attempt), context)\n    : end(',
       ),
@@ -151,17 +159,17 @@ const LOOPS: readonly PlantedBug[] = [
     name: "a message is acknowledged before what it says is committed",
     edits: [
       edit(
-        "services/launcher/receive.ts",
+        "services/launcher/intake/receive.ts",
         "const outcome =",
         'if (queue === "commands") await delivery.ack();\n    const outcome =',
       ),
       edit(
-        "services/launcher/receive.ts",
+        "services/launcher/intake/receive.ts",
         "return await delivery.ack();",
         'return queue === "commands" ? undefined : await delivery.ack();',
       ),
-      edit("services/launcher/receive.ts", "return await delivery.quarantine(outcome.problems);", "return undefined;"),
-      edit("services/launcher/receive.ts", "await delivery.requeue();", ""),
+      edit("services/launcher/intake/receive.ts", "return await delivery.quarantine(outcome.problems);", "return undefined;"),
+      edit("services/launcher/intake/receive.ts", "await delivery.requeue();", ""),
     ],
     breaks: ["G1"],
     seeds: [2],
@@ -175,7 +183,7 @@ const LOOPS: readonly PlantedBug[] = [
         "isOpen(attempt) && attempt.fenceUntilMs !== undefined && nowMs < attempt.fenceUntilMs - 600_000;",
       ),
       edit(
-        "packages/domain/run/moves/looks.ts",
+        "packages/domain/attempt/moves/looks.ts",
         "begunAtMs >= attempt.fenceUntilMs)",
         "begunAtMs >= attempt.fenceUntilMs - 600_000)",
       ),
@@ -187,7 +195,7 @@ const LOOPS: readonly PlantedBug[] = [
     name: "the hold is released before the outcome is recorded",
     edits: [
       edit(
-        "services/launcher/observe.ts",
+        "services/launcher/intake/observe.ts",
         "const recorded = await parts.recording(",
         'if (read.fact.type === "job.ended") await parts.clusters.get(group)?.writes.releaseJob(name, uid, "longshore.dev/unrecorded", { ttlSeconds: 0 }, new AbortController().signal);\n    const recorded = await parts.recording(',
       ),
@@ -198,9 +206,9 @@ const LOOPS: readonly PlantedBug[] = [
   {
     name: "the outbox is read from a cursor",
     edits: [
-      edit("services/launcher/relay.ts", "let heldUntilMs = 0;", "let heldUntilMs = 0;\n  let cursorMs = 0;"),
+      edit("services/launcher/loops/relay.ts", "let heldUntilMs = 0;", "let heldUntilMs = 0;\n  let cursorMs = 0;"),
       edit(
-        "services/launcher/relay.ts",
+        "services/launcher/loops/relay.ts",
         "if (inFlight.has(event.run)) continue;",
         "if (inFlight.has(event.run) || event.atMs < cursorMs) continue;\n        cursorMs = event.atMs;",
       ),
@@ -212,7 +220,7 @@ const LOOPS: readonly PlantedBug[] = [
     name: "a Job is adopted for its labels, without its proof",
     edits: [
       edit(
-        "services/launcher/look.ts",
+        "services/launcher/jobs/look.ts",
         "return parts.keys.isProof(job.proof, { run: run.id, step: attempt.step, attempt: attempt.n }, { group, namespaceUid });",
         "return job.mark?.run === run.id || job.name === attempt.name;",
       ),
@@ -222,7 +230,7 @@ const LOOPS: readonly PlantedBug[] = [
   },
   {
     name: "an occupant is adopted as if it were the Job",
-    edits: [edit("services/launcher/look.ts", 'if (job.mark?.occupant === true) return { kind: "occupant", job };', "")],
+    edits: [edit("services/launcher/jobs/look.ts", 'if (job.mark?.occupant === true) return { kind: "occupant", job };', "")],
     breaks: ["Liveness", "G3", "G5", "G10"],
     seeds: [2227, 7581],
   },
@@ -235,7 +243,7 @@ const LOOPS: readonly PlantedBug[] = [
         'const found = name === undefined || known.vanished ? "missing" : await lookAt(cluster, name, signal);',
       ),
       edit(
-        "packages/domain/run/hear.ts",
+        "packages/domain/attempt/from-fact.ts",
         'case "job.deleted":\n      return { kind: "deleting", vanished: true, ...of };',
         'case "job.deleted":\n      return { kind: "lookedDeleted", evidence: { started: "unknown" }, ...of };',
       ),
@@ -247,7 +255,7 @@ const LOOPS: readonly PlantedBug[] = [
     name: "a fact about another Job of the same name is believed",
     edits: [
       edit(
-        "packages/domain/run/moves/own.ts",
+        "packages/domain/attempt/moves/own.ts",
         'if (uid === attempt.uid) return endedBlind(attempt) ? "other" : "own";',
         'if (attempt.uid !== undefined) return "own";',
       ),
@@ -270,7 +278,11 @@ const LOOPS: readonly PlantedBug[] = [
   {
     name: "the timer of a start acts without a look",
     edits: [
-      edit("services/launcher/expire.ts", "for (const input of inputsOf(cluster.name, seen)) now = await record(input);", ""),
+      edit(
+        "services/launcher/loops/expire.ts",
+        "for (const input of inputsOf(cluster.name, seen)) now = await record(input);",
+        "",
+      ),
     ],
     breaks: ["G5", "G4", "Timers"],
     seeds: [3],

@@ -1,0 +1,366 @@
+/**
+ * A broker kept in Postgres tables: the default when there is no RabbitMQ, and what `longshore up` starts with.
+ *
+ * The bugs this prevents: a message that is told as stored before it was committed, a follower that slows down who
+ * publishes, and thousands of tiny transactions where one would do: what is published while a commit is in flight goes
+ * together with the next one.
+ */
+import { randomUUID } from "node:crypto";
+import { Socket } from "node:net";
+import { Failure } from "@longshore/contract/problem.ts";
+import type { Clock } from "@longshore/runtime/clock.ts";
+import type { Log } from "@longshore/runtime/log.ts";
+import { batch } from "@longshore/runtime/loop.ts";
+import { type ClientConfig, Pool } from "pg";
+import { type Address, codeOf, hostPort, messageOf, networkFailure } from "../address.ts";
+import { atMost, boundedPublishing, type Try } from "../bounded-publishing.ts";
+import { isOurs, type Names } from "../names.ts";
+import { settledDeliveries } from "../settled-deliveries.ts";
+import type { Broker, BrokerReport, Delivery, Outgoing, Published, ReceiveOptions, Topic } from "../port.ts";
+import { type Receiver, receiver } from "./receive.ts";
+import { CHANNEL } from "./schema.ts";
+import { openSessions, type Session } from "./session.ts";
+import { keyForPattern, patternAsRegex } from "./topic-pattern.ts";
+
+const CONNECTIONS_MAX = 4;
+const CONNECT_WITHIN_MS = 10_000;
+const STATEMENT_MS = 10_000;
+const BATCH_MAX = 500;
+const BATCH_BYTES_MAX = 4 * 1024 * 1024;
+const CLOSE_WITHIN_MS = 2_000;
+
+export interface PostgresBrokerOptions {
+  readonly address: Address;
+  readonly names: Names;
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly publishWithinMs: number;
+}
+
+interface Item {
+  readonly message: Outgoing;
+  readonly attempt: Try;
+}
+
+export async function openPostgresBroker({
+  address,
+  names,
+  log,
+  clock,
+  publishWithinMs,
+}: PostgresBrokerOptions): Promise<Broker> {
+  const where = `Postgres at ${hostPort(address)}`;
+  const sockets = openSockets();
+  const config = clientConfig(address, sockets.make);
+  const pool = new Pool({ ...config, max: CONNECTIONS_MAX });
+  pool.on("error", (error) => log.debug("an idle connection to the broker broke", { error }));
+  const receivers = new Set<Receiver>();
+  const onNews = (queue: string | undefined) => {
+    for (const it of receivers) if (queue === undefined || it.queue === queue) it.lookAgain();
+  };
+  const sessions = await openSessions({ config, socket: sockets.make, pool, clock, log, onNews, follow: names.follow }).catch(
+    async (error: unknown) => {
+      await pool.end();
+      throw whyNot(error, address, where);
+    },
+  );
+  const bounded = boundedPublishing({ clock, where, withinMs: publishWithinMs });
+
+  const put = (queue: string) => publishing((messages) => pool.query(PUT, [queue, ...columns(messages)]));
+  const to = {
+    commands: put(names.commands),
+    facts: put(names.facts),
+    events: publishing((messages) => pool.query(EVENTS, columns(messages))),
+  } satisfies Record<Topic, unknown>;
+
+  function publishing(write: (messages: readonly Outgoing[]) => Promise<unknown>): (item: Item) => Promise<void> {
+    return batch<Item, void>({ most: BATCH_MAX, waitingMost: Number.MAX_SAFE_INTEGER }, async (items) => {
+      const wanted = items.filter((it) => !it.attempt.abandoned).map((it) => it.message);
+      try {
+        for (const part of inParts(wanted)) await write(part);
+      } catch (error) {
+        throw new Failure("retry", "BrokerUnavailable", `${where} did not confirm a message: ${messageOf(error)}`, error);
+      }
+      return items.map(() => undefined);
+    });
+  }
+
+  function start(queue: string, options: ReceiveOptions, more: Partial<Parameters<typeof receiver>[0]> = {}): Receiver {
+    const started = receiver({ pool, sessions, clock, quarantine: names.quarantine, ...more }, queue, options);
+    receivers.add(started);
+    return started;
+  }
+
+  /** A queue of one session's, made and bound again with each new one. */
+  async function bound(
+    statement: string,
+    more: readonly unknown[],
+    options: ReceiveOptions,
+  ): Promise<AsyncIterableIterator<Delivery>> {
+    const name = `${names.follow}${randomUUID()}`;
+    const bind = async ({ id }: Session) => {
+      await pool.query(statement, [name, id, ...more]);
+    };
+    let prepared: Session | undefined;
+    const prepare = async (session: Session) => {
+      if (prepared !== session) await bind(session);
+      prepared = session;
+    };
+    const first = await sessions.current(options.signal);
+    if (first === undefined) throw new Failure("retry", "Interrupted", "The follower was stopped before it was bound.");
+    await prepare(first).catch((error: unknown) => {
+      throw new Failure("retry", "BrokerUnavailable", `${where} did not bind a follower: ${messageOf(error)}`, error);
+    });
+    const onEnd = async () => {
+      receivers.delete(started);
+      await pool
+        .query(UNBIND, [name])
+        .catch((error: unknown) => log.debug("a follower's queue ends with its session", { error }));
+    };
+    const started = start(name, options, { prepare, onEnd });
+    return started.deliveries;
+  }
+
+  return {
+    publish: async (topic, message, signal) => {
+      checked(message);
+      await bounded(message.body.byteLength, signal, (attempt) => to[topic]({ message, attempt }));
+      return "stored";
+    },
+    reply: async (queue, message, signal) => {
+      checked(message);
+      if (isOurs(queue, names)) return "unrouted";
+      const { id, key, body, replyTo } = message;
+      return await bounded(body.byteLength, signal, () => routed(REPLY, [queue, id, key, body, replyTo ?? null]));
+    },
+    receive: (queue, options) => {
+      const started: Receiver = start(names[queue], options, { onEnd: async () => void receivers.delete(started) });
+      return started.deliveries;
+    },
+    follow: (pattern, options) => bound(BIND, [pattern, patternAsRegex(pattern)], options),
+    broadcast: async (message, signal) => {
+      checked(message);
+      const { id, key, body } = message;
+      return await bounded(body.byteLength, signal, () => routed(BROADCAST, [names.control, id, keyForPattern(key), key, body]));
+    },
+    listen: async (pattern, options) =>
+      settledDeliveries(await bound(LISTEN, [names.control, pattern, patternAsRegex(pattern)], options)),
+    status: () => sessions.status(),
+    inspect: (signal) => inspect(signal),
+    [Symbol.asyncDispose]: async () => {
+      const orderly = (async () => {
+        await Promise.all([...receivers].map((it) => it.close()));
+        await sessions.close();
+        await pool.end();
+      })();
+      await atMost(clock, CLOSE_WITHIN_MS, orderly);
+      sockets.close(); // a frozen server answers none of them: this ends their waiting
+      await orderly;
+    },
+  };
+
+  /** One message by itself, whose statement tells the queues that it reached. */
+  async function routed(statement: string, values: readonly unknown[]): Promise<Published> {
+    try {
+      const { rows } = await pool.query(statement, [...values]);
+      return rows.length > 0 ? "stored" : "unrouted";
+    } catch (error) {
+      throw new Failure("retry", "BrokerUnavailable", `${where} did not confirm a message: ${messageOf(error)}`, error);
+    }
+  }
+
+  async function inspect(signal: AbortSignal): Promise<BrokerReport> {
+    signal.throwIfAborted();
+    const before = clock.now();
+    try {
+      const { rows } = await pool.query<{ version: string; user: string; now: string; c: string; f: string; q: string }>(
+        INSPECT,
+        [names.commands, names.facts, names.quarantine],
+      );
+      const [row] = rows;
+      if (row === undefined) throw new Error("no answer");
+      return {
+        product: `PostgreSQL ${row.version} (queues in tables)`,
+        user: row.user,
+        waiting: { commands: Number(row.c), facts: Number(row.f), quarantine: Number(row.q) },
+        clockSkewMs: Math.round(Number(row.now) - (before + clock.now()) / 2),
+      };
+    } catch (error) {
+      throw whyNot(error, address, where);
+    }
+  }
+}
+
+const PUT = `
+with put as (
+  insert into longshore_broker.message (queue, message_id, key, body, reply_to)
+  select $1, message_id, key, body, reply_to
+  from unnest($2::text[], $3::text[], $4::bytea[], $5::text[]) with ordinality as it (message_id, key, body, reply_to, n)
+  order by n
+)
+select pg_notify('${CHANNEL}', $1)`;
+
+const EVENTS = `
+with said as materialized (
+  select * from unnest($1::text[], $2::text[], $3::bytea[], $4::text[]) with ordinality as it (message_id, key, body, reply_to, n)
+), kept as (
+  insert into longshore_broker.history (message_id, key, body) select message_id, key, body from said order by n returning id
+), routed as (
+  insert into longshore_broker.message (queue, message_id, key, body)
+  select b.queue, message_id, key, body
+  from said, lateral (select distinct queue from longshore_broker.binding where '.' || said.key ~ regex) b order by n
+  returning queue
+)
+select pg_notify('${CHANNEL}', queue) from (select distinct queue from routed) it`;
+
+const REPLY = `
+with put as (
+  insert into longshore_broker.message (queue, message_id, key, body, reply_to)
+  select name, $2, $3, $4, $5 from longshore_broker.queue where name = $1 returning queue
+)
+select pg_notify('${CHANNEL}', queue) from put`;
+
+const BIND = `
+with q as (
+  insert into longshore_broker.queue (name, session) values ($1, $2)
+  on conflict (name) do update set session = excluded.session returning name
+)
+insert into longshore_broker.binding (queue, pattern, regex) select name, $3, $4 from q on conflict do nothing`;
+
+const LISTEN = `
+with q as (
+  insert into longshore_broker.queue (name, session) values ($1, $2)
+  on conflict (name) do update set session = excluded.session returning name
+)
+insert into longshore_broker.listener (queue, exchange, pattern, regex) select name, $3, $4, $5 from q on conflict do nothing`;
+
+const BROADCAST = `
+with heard as (
+  insert into longshore_broker.message (queue, message_id, key, body)
+  select distinct queue, $2::text, $4::text, $5::bytea from longshore_broker.listener where exchange = $1 and $3::text ~ regex
+  returning queue
+)
+select pg_notify('${CHANNEL}', queue) from heard`;
+
+const UNBIND = `
+with gone as (delete from longshore_broker.queue where name = $1)
+delete from longshore_broker.message where queue = $1`;
+
+const INSPECT = `
+select current_setting('server_version') as version, current_user as user,
+       (extract(epoch from clock_timestamp()) * 1000)::text as now,
+       (select count(*) from longshore_broker.message where queue = $1 and holder is null) as c,
+       (select count(*) from longshore_broker.message where queue = $2 and holder is null) as f,
+       (select count(*) from longshore_broker.message where queue = $3) as q`;
+
+function columns(messages: readonly Outgoing[]): unknown[] {
+  return [
+    messages.map((it) => it.id),
+    messages.map((it) => it.key),
+    messages.map((it) => buffer(it.body)),
+    messages.map((it) => it.replyTo ?? null),
+  ];
+}
+
+function buffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** Bodies travel as text: a batch of large ones must not become one statement of half a gigabyte. */
+function* inParts(messages: readonly Outgoing[]): Generator<readonly Outgoing[]> {
+  let part: Outgoing[] = [];
+  let bytes = 0;
+  for (const message of messages) {
+    if (part.length > 0 && bytes + message.body.byteLength > BATCH_BYTES_MAX) {
+      yield part;
+      part = [];
+      bytes = 0;
+    }
+    part.push(message);
+    bytes += message.body.byteLength;
+  }
+  if (part.length > 0) yield part;
+}
+
+/** Postgres keeps no NUL in text, and one bad message must not fail the batch it travels in. */
+function checked({ id, key, replyTo }: Outgoing): void {
+  if ([id, key, replyTo ?? ""].some((it) => it.includes("\0"))) {
+    throw new Failure(
+      "refuse",
+      "MessageInvalid",
+      "The id, the key and the reply queue of a message may not hold a NUL character.",
+    );
+  }
+}
+
+interface Sockets {
+  readonly make: () => Socket;
+  /** Ends those that are open, and each that is made later. */
+  readonly close: () => void;
+}
+
+/** pg hides its sockets, and a query to a frozen server ends only with its socket. */
+function openSockets(): Sockets {
+  const open = new Set<Socket>();
+  let closed = false;
+  return {
+    make: () => {
+      const socket = new Socket();
+      open.add(socket);
+      if (closed) setImmediate(() => socket.destroy(new Error("the broker was closed")));
+      return socket.once("close", () => open.delete(socket));
+    },
+    close: () => {
+      closed = true;
+      for (const it of open) it.destroy(new Error("the broker was closed"));
+    },
+  };
+}
+
+function clientConfig({ host, port, user, password, space, query }: Address, stream: () => Socket): ClientConfig {
+  const sslmode = query.get("sslmode");
+  return {
+    host,
+    port,
+    user,
+    password,
+    database: space,
+    ...(sslmode === null || sslmode === "disable" ? {} : { ssl: { rejectUnauthorized: sslmode !== "no-verify" } }),
+    application_name: "longshore broker",
+    connectionTimeoutMillis: CONNECT_WITHIN_MS,
+    statement_timeout: STATEMENT_MS,
+    query_timeout: STATEMENT_MS + 1_000,
+    idle_in_transaction_session_timeout: STATEMENT_MS,
+    keepAlive: true,
+    stream,
+  };
+}
+
+function whyNot(error: unknown, { user, space }: Address, where: string): Failure {
+  switch (codeOf(error) ?? "") {
+    case "28P01":
+    case "28000":
+      return new Failure(
+        "halt",
+        "BrokerAuth",
+        `${where} does not let the user "${user}" in. Check the user and the password.`,
+        error,
+      );
+    case "3D000":
+      return new Failure(
+        "halt",
+        "BrokerSpace",
+        `${where} has no database "${space}". Create it, or correct the broker's URL.`,
+        error,
+      );
+    case "42501": {
+      const what = `${where} does not allow the user "${user}" to create the schema longshore_broker in the database "${space}".`;
+      return new Failure("halt", "BrokerForbidden", `${what} Grant it CREATE on the database once.`, error);
+    }
+    default:
+      return (
+        networkFailure(error, where) ??
+        new Failure("retry", "BrokerUnavailable", `${where} cannot be used at the moment: ${messageOf(error)}`, error)
+      );
+  }
+}

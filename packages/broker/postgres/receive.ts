@@ -1,0 +1,217 @@
+/**
+ * Takes messages of one queue out of Postgres in the name of a session, and settles them.
+ *
+ * The bugs this prevents: a message in two hands (rows are locked and skipped, and marked with the session), more in
+ * hand than was asked for, and an ack that lands after the message was given to somebody else (the session is compared).
+ */
+import type { Problem } from "@longshore/contract/problem.ts";
+import type { Clock } from "@longshore/runtime/clock.ts";
+import { batch, wakeUp, linked } from "@longshore/runtime/loop.ts";
+import type { Pool } from "pg";
+import { deliveryQueue } from "../delivery-queue.ts";
+import type { Delivery, ReceiveOptions } from "../port.ts";
+import { CHANNEL } from "./schema.ts";
+import type { Session, Sessions } from "./session.ts";
+
+const POLL_MS = 1_000;
+const CLAIM_MAX = 256;
+
+interface Row {
+  readonly id: string;
+  readonly message_id: string;
+  readonly body: Buffer;
+  readonly reply_to: string | null;
+  readonly redeliveries: number;
+}
+
+const CLAIM = `
+with me as (
+  select id from longshore_broker.session where id = $3 for key share
+), due as materialized (
+  select m.id from longshore_broker.message m, me
+  where m.queue = $1 and m.holder is null order by m.id limit $2 for update of m skip locked
+), claimed as (
+  update longshore_broker.message m set holder = $3, deliveries = m.deliveries + 1 from due
+  where m.queue = $1 and m.id = due.id
+  returning m.id, m.message_id, m.body, m.reply_to, m.deliveries - 1 as redeliveries
+)
+select * from claimed order by id`;
+
+const ACK = "delete from longshore_broker.message where queue = $1 and id = any($2) and holder = $3";
+
+/** `taken` is what was never handed to a lane: it counts as not delivered. */
+const REQUEUE = `
+with back as (
+  update longshore_broker.message set holder = null, deliveries = deliveries - case when $4 then 1 else 0 end
+  where queue = $1 and id = any($2) and holder = $3 returning 1
+)
+select pg_notify('${CHANNEL}', $1) where exists (select from back)`;
+
+const QUARANTINE = `
+with bad as (
+  delete from longshore_broker.message where queue = $1 and id = $2 and holder = $3 returning *
+)
+insert into longshore_broker.message (queue, message_id, key, body, reply_to, published_at, origin, problems)
+select $4, message_id, key, body, reply_to, published_at, queue, $5::jsonb from bad`;
+
+export interface Receiving {
+  readonly pool: Pool;
+  readonly sessions: Sessions;
+  readonly clock: Clock;
+  readonly quarantine: string;
+  /** Called once for each session before anything is taken in its name: a follower makes its queue there. */
+  readonly prepare?: (session: Session) => Promise<void>;
+  readonly onEnd?: (session: Session | undefined) => Promise<void>;
+}
+
+export interface Receiver {
+  readonly deliveries: AsyncIterableIterator<Delivery>;
+  readonly queue: string;
+  /** There may be something new. */
+  lookAgain(): void;
+  /** Ends the iteration and rests. */
+  close(): Promise<void>;
+}
+
+export function receiver(parts: Receiving, queue: string, { inFlightMax, signal }: ReceiveOptions): Receiver {
+  const { pool, sessions, clock } = parts;
+  const stop = linked(signal);
+  const woken = wakeUp(clock);
+  const inHand = deliveryQueue<Taken>(() => stop.abort());
+  stop.signal.addEventListener("abort", () => inHand.end(), { once: true });
+  if (stop.signal.aborted) inHand.end();
+  let inFlight = 0;
+  let mayHaveMore = true;
+
+  const ack = batch<Taken, void>({ most: CLAIM_MAX, waitingMost: Number.MAX_SAFE_INTEGER }, (items) => settleAll(items, ACK, []));
+  const requeue = batch<Taken, void>({ most: CLAIM_MAX, waitingMost: Number.MAX_SAFE_INTEGER }, (items) =>
+    settleAll(items, REQUEUE, [false]),
+  );
+
+  async function settleAll(items: readonly Taken[], statement: string, more: readonly unknown[]): Promise<undefined[]> {
+    for (const session of new Set(items.map((it) => it.session))) {
+      const ids = items.filter((it) => it.session === session).map((it) => it.row.id);
+      await inTheNameOf(session, () => pool.query(statement, [queue, ids, session.id, ...more]));
+    }
+    return items.map(() => undefined);
+  }
+
+  /** A settlement whose answer is lost leaves us in doubt, and then the whole session ends: what it held is delivered again. */
+  async function inTheNameOf(session: Session, work: () => Promise<unknown>): Promise<void> {
+    if (session.over.aborted) return;
+    try {
+      await work();
+    } catch (error) {
+      sessions.lose(session, error);
+    }
+  }
+
+  function settled(): void {
+    inFlight--;
+    if (mayHaveMore) woken.wake();
+  }
+
+  function deliver(taken: Taken): Delivery {
+    const { row, session } = taken;
+    let done = false;
+    const once = async (work: () => Promise<unknown>) => {
+      if (done) throw new Error(`message ${row.id} of ${queue} was settled twice`);
+      done = true;
+      await work();
+      settled();
+    };
+    return {
+      id: row.message_id,
+      body: row.body,
+      redeliveries: row.redeliveries,
+      user: undefined,
+      replyTo: row.reply_to ?? undefined,
+      ack: () => once(() => ack(taken)),
+      requeue: () => once(() => requeue(taken)),
+      quarantine: (problems: readonly Problem[]) =>
+        once(() =>
+          inTheNameOf(session, () =>
+            pool.query(QUARANTINE, [queue, row.id, session.id, parts.quarantine, JSON.stringify(problems)]),
+          ),
+        ),
+    };
+  }
+
+  async function dropUntaken(): Promise<void> {
+    const untaken = inHand.drop();
+    inFlight -= untaken.length;
+    for (const session of new Set(untaken.map((it) => it.session))) {
+      const ids = untaken.filter((it) => it.session === session).map((it) => it.row.id);
+      await inTheNameOf(session, () => pool.query(REQUEUE, [queue, ids, session.id, true]));
+    }
+  }
+
+  async function take(session: Session): Promise<void> {
+    while (!stop.signal.aborted && !session.over.aborted) {
+      const room = Math.min(CLAIM_MAX, inFlightMax - inFlight);
+      if (!mayHaveMore || room <= 0) {
+        if ((await woken.wait(POLL_MS, stop.signal)) === "passed") mayHaveMore = true;
+        continue;
+      }
+      mayHaveMore = false; // before the look: a message that arrives during it calls lookAgain
+      const { rows } = await pool.query<Row>(CLAIM, [queue, room, session.id]);
+      if (rows.length === room) mayHaveMore = true;
+      inFlight += rows.length;
+      for (const row of rows) inHand.give({ row, session });
+    }
+  }
+
+  async function run(): Promise<void> {
+    let session: Session | undefined;
+    while (!stop.signal.aborted) {
+      session = await sessions.current(stop.signal);
+      if (session === undefined) break;
+      try {
+        await parts.prepare?.(session);
+        mayHaveMore = true;
+        await take(session);
+      } catch (error) {
+        sessions.lose(session, error); // the claim may have been committed although its answer was lost
+      }
+      await dropUntaken();
+    }
+    inHand.end();
+    await dropUntaken();
+    await parts.onEnd?.(session);
+    stop.release();
+  }
+  const running = run();
+
+  return {
+    queue,
+    deliveries: mapped(inHand.items, deliver),
+    lookAgain: () => {
+      mayHaveMore = true;
+      woken.wake();
+    },
+    close: async () => {
+      stop.abort();
+      await running;
+    },
+  };
+}
+
+interface Taken {
+  readonly row: Row;
+  readonly session: Session;
+}
+
+function mapped<A, B>(source: AsyncIterableIterator<A>, map: (item: A) => B): AsyncIterableIterator<B> {
+  const result: AsyncIterableIterator<B> = {
+    [Symbol.asyncIterator]: () => result,
+    next: async () => {
+      const next = await source.next();
+      return next.done === true ? { done: true, value: undefined } : { done: false, value: map(next.value) };
+    },
+    return: async () => {
+      await source.return?.();
+      return { done: true, value: undefined };
+    },
+  };
+  return result;
+}

@@ -1,0 +1,236 @@
+/**
+ * What ties the messages that a process has in hand to its life: one connection that beats, holds a lock, and listens.
+ *
+ * The bugs this prevents: messages held for ever by a process that was killed (its backend's lock is gone at once, and
+ * whoever looks next gives its messages back), by one that is frozen (its row runs out), or by ourselves after an answer
+ * was lost (a doubtful session is ended and a new one begun). A session that ended can settle nothing any more.
+ */
+import type { Socket } from "node:net";
+import { Failure } from "@longshore/contract/problem.ts";
+import type { Clock } from "@longshore/runtime/clock.ts";
+import type { Log } from "@longshore/runtime/log.ts";
+import { backOff, linked } from "@longshore/runtime/loop.ts";
+import { Client, type ClientConfig, type Pool } from "pg";
+import { messageOf } from "../address.ts";
+import { atMost } from "../bounded-publishing.ts";
+import type { BrokerStatus } from "../port.ts";
+import { CHANNEL, declareSchema, LOCK_SPACE } from "./schema.ts";
+
+const BEAT_MS = 1_000;
+const LEASE_SECONDS = 10;
+const FAREWELL_MS = 2_000;
+const HISTORY_MAX = 10_000;
+const FOLLOWER_LENGTH_MAX = 10_000;
+
+export interface Session {
+  readonly id: number;
+  /** Aborts when the session is over. */
+  readonly over: AbortSignal;
+}
+
+export interface Sessions {
+  /** The live session, as soon as there is one; undefined when the signal aborts or the broker is closed before. */
+  current(signal: AbortSignal): Promise<Session | undefined>;
+  /** Ends a session about which we are in doubt; another begins. */
+  lose(session: Session, error: unknown): void;
+  status(): BrokerStatus;
+  close(): Promise<void>;
+}
+
+interface Options {
+  readonly config: ClientConfig;
+  readonly socket: () => Socket;
+  readonly pool: Pool;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** A queue has something new; undefined: any of them may. */
+  readonly onNews: (queue: string | undefined) => void;
+  /** What the names of followers' queues begin with. */
+  readonly follow: string;
+}
+
+interface Open extends Session {
+  readonly client: Client;
+  readonly socket: Socket;
+  readonly end: AbortController;
+}
+
+/** Rejects with what `connect` threw when the first connection fails; later ones are tried for ever. */
+export async function openSessions(options: Options): Promise<Sessions> {
+  const { clock, log, onNews } = options;
+  const closing = new AbortController();
+  const pause = backOff(clock, { firstMs: 50, mostMs: 2_000 });
+  const waiting = new Set<() => void>();
+  let open: Open | undefined = await openOne(options);
+  let previous = open.id;
+  let away: { sinceMs: number; lastError: string } | undefined;
+
+  function lose(session: Session, error: unknown): void {
+    if (open !== session) return;
+    away = { sinceMs: clock.now(), lastError: messageOf(error) };
+    open.end.abort(error);
+  }
+
+  async function keep(): Promise<void> {
+    for (let failures = 0; !closing.signal.aborted; ) {
+      if (open === undefined) {
+        try {
+          open = await openOne(options, previous);
+          previous = open.id;
+          log.info("connected to the broker again", { broker: "postgres" });
+          failures = 0;
+          away = undefined;
+          for (const wake of waiting) wake();
+        } catch (error) {
+          away = { sinceMs: away?.sinceMs ?? clock.now(), lastError: messageOf(error) };
+          await pause(++failures, closing.signal);
+          continue;
+        }
+      }
+      onNews(undefined);
+      const why = await beat(open, options, closing.signal);
+      away = { sinceMs: away?.sinceMs ?? clock.now(), lastError: messageOf(why) };
+      const ended = open;
+      open = undefined;
+      ended.end.abort(why);
+      if (closing.signal.aborted) await atMost(clock, FAREWELL_MS, farewell(ended));
+      ended.socket.destroy(); // its lock goes with it, and the next session's first beat gives its messages back
+      if (!closing.signal.aborted) log.warn("lost the connection to the broker", { broker: "postgres", error: why });
+    }
+  }
+  const keeping = keep();
+
+  return {
+    lose,
+    current: async (signal) => {
+      while (open === undefined || open.over.aborted) {
+        if (signal.aborted || closing.signal.aborted) return undefined;
+        await new Promise<void>((resolve) => {
+          const wake = () => {
+            waiting.delete(wake);
+            signal.removeEventListener("abort", wake);
+            resolve();
+          };
+          waiting.add(wake);
+          signal.addEventListener("abort", wake, { once: true });
+        });
+      }
+      return open;
+    },
+    status: () => (away === undefined ? { kind: "connected" } : { kind: "reconnecting", ...away }),
+    close: async () => {
+      closing.abort(new Failure("retry", "Closed", "The broker was closed."));
+      for (const wake of waiting) wake();
+      await keeping;
+    },
+  };
+}
+
+async function openOne({ config, socket: makeSocket, pool, follow, onNews }: Options, previous?: number): Promise<Open> {
+  const socket = makeSocket();
+  const client = new Client({ ...config, stream: () => socket });
+  const end = new AbortController();
+  client.on("error", (error) => end.abort(error));
+  client.on("end", () => end.abort(new Error("the connection ended")));
+  client.on("notification", ({ payload }) => onNews(payload === "" ? undefined : payload));
+  try {
+    await client.connect();
+    await declareSchema(client);
+    await client.query(`listen ${CHANNEL}`);
+    // The lock before the row: a row without a lock is taken for a dead process.
+    const { rows } = await client.query<{ id: number }>(
+      "select id, pg_advisory_lock($1, id) from (select nextval('longshore_broker.session_id')::integer as id) it",
+      [LOCK_SPACE],
+    );
+    const id = rows[0]?.id;
+    if (id === undefined) throw new Error("a sequence without a value");
+    await client.query("insert into longshore_broker.session (id, until) values ($1, now() + make_interval(secs => $2))", [
+      id,
+      LEASE_SECONDS,
+    ]);
+    // What we held ourselves comes first again, in its order.
+    if (previous !== undefined) await giveBack(pool, [previous], follow);
+    return { id, client, socket, end, over: end.signal };
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  }
+}
+
+/** Until the session is over; returns why. Each beat also looks for sessions whose process is gone. */
+async function beat(session: Open, { pool, clock, follow }: Options, closing: AbortSignal): Promise<unknown> {
+  const stop = linked(closing);
+  const ended = () => stop.abort(session.over.reason);
+  session.over.addEventListener("abort", ended, { once: true });
+  if (session.over.aborted) ended();
+  try {
+    while (!stop.signal.aborted) {
+      const { rows } = await session.client.query<{ alive: boolean; dead: number[] }>(BEAT, [
+        session.id,
+        LEASE_SECONDS,
+        LOCK_SPACE,
+      ]);
+      if (rows[0]?.alive !== true) return new Error("the session ran out while this process stood still");
+      if (rows[0].dead.length > 0) await giveBack(pool, rows[0].dead, follow);
+      await clock.sleep(BEAT_MS, stop.signal);
+    }
+    return stop.signal.reason;
+  } catch (error) {
+    return session.over.aborted ? session.over.reason : error;
+  } finally {
+    stop.release();
+  }
+}
+
+const BEAT = `
+with me as (
+  update longshore_broker.session set until = now() + make_interval(secs => $2) where id = $1 returning id
+), shorter as (
+  delete from longshore_broker.message m using longshore_broker.queue q
+  where q.session = $1 and m.queue = q.name and m.holder is null and m.id <= (
+    select o.id from longshore_broker.message o where o.queue = q.name order by o.id desc offset ${FOLLOWER_LENGTH_MAX} limit 1)
+), trimmed as (
+  delete from longshore_broker.history where id <= (select max(id) from longshore_broker.history) - ${HISTORY_MAX}
+)
+select exists (select from me) as alive,
+       array(select id from longshore_broker.session
+             where id <> $1 and (until < now() or pg_try_advisory_xact_lock($3, id))) as dead`;
+
+const ORPHANS = `
+delete from longshore_broker.message m
+where queue > $1 and queue < $2 and not exists (select from longshore_broker.queue q where q.name = m.queue)`;
+
+/** Two statements, not one: the second must see what was claimed while the first waited for the session's row. */
+async function giveBack(pool: Pool, sessions: readonly number[], follow: string): Promise<void> {
+  const client = await pool.connect();
+  let broken: Error | undefined;
+  try {
+    await client.query("begin");
+    await client.query("delete from longshore_broker.session where id = any($1)", [sessions]);
+    await client.query("update longshore_broker.message set holder = null where holder = any($1)", [sessions]);
+    await client.query("delete from longshore_broker.queue where session = any($1)", [sessions]);
+    await client.query(ORPHANS, [follow, `${follow}\u{10ffff}`]);
+    await client.query("select pg_notify($1, '')", [CHANNEL]);
+    await client.query("commit");
+  } catch (error) {
+    broken = error instanceof Error ? error : new Error(String(error));
+    throw broken;
+  } finally {
+    client.release(broken);
+  }
+}
+
+/** Says that the session is over, so that its messages return at once. */
+async function farewell({ client, id }: Open): Promise<void> {
+  try {
+    await client.query("begin");
+    await client.query("delete from longshore_broker.session where id = $1", [id]);
+    await client.query("update longshore_broker.message set holder = null where holder = $1", [id]);
+    await client.query("delete from longshore_broker.queue where session = $1", [id]);
+    await client.query("select pg_notify($1, '')", [CHANNEL]);
+    await client.query("commit");
+    await client.end();
+  } catch {
+    return; // the connection is gone, and with it the session: others give its messages back
+  }
+}

@@ -1,0 +1,237 @@
+/**
+ * RabbitMQ (3.10 and later) behind the port: quorum queues, confirms, returns, and two connections, so that a server
+ * that stops its publishers still takes our acks.
+ *
+ * The bugs this prevents stand in the files it is made of: connection, topology, publish, receive.
+ */
+import { randomUUID } from "node:crypto";
+import { Failure } from "@longshore/contract/problem.ts";
+import type { Problem } from "@longshore/contract/problem.ts";
+import type { Clock } from "@longshore/runtime/clock.ts";
+import type { Log } from "@longshore/runtime/log.ts";
+import { linked } from "@longshore/runtime/loop.ts";
+import type { Channel, ConsumeMessage } from "amqplib";
+import { type Address, hostPort, messageOf } from "../address.ts";
+import { atMost, boundedPublishing, type Try } from "../bounded-publishing.ts";
+import { isOurs, type Names } from "../names.ts";
+import { settledDeliveries } from "../settled-deliveries.ts";
+import type { Broker, BrokerReport, BrokerStatus, Delivery, Outgoing, Published, ReceiveOptions, Topic } from "../port.ts";
+import { type Link, openLinks } from "./connection.ts";
+import { checked, publisher, type Sending } from "./publish.ts";
+import { type Receiver, receiver } from "./receive.ts";
+import { declareTopology, openChannel } from "./topology.ts";
+
+const CHECK_MS = 30_000;
+const CLOSE_WITHIN_MS = 2_000;
+const FOLLOWER_LENGTH_MAX = 10_000;
+const PROBLEMS_BYTES_MAX = 32 * 1024;
+const BLOCKED_LOOK_MS = 100;
+
+export interface RabbitmqBrokerOptions {
+  readonly address: Address;
+  readonly names: Names;
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly publishWithinMs: number;
+}
+
+export async function openRabbitmqBroker({
+  address,
+  names,
+  log,
+  clock,
+  publishWithinMs,
+}: RabbitmqBrokerOptions): Promise<Broker> {
+  const where = `RabbitMQ at ${hostPort(address)}`;
+  const closing = new AbortController();
+  const out = await openLinks({ address, clock, log, purpose: "publish", prepare: (link) => declareTopology(link, names, log) });
+  const into = await openLinks({ address, clock, log, purpose: "receive", prepare: () => Promise.resolve() }).catch(
+    async (error: unknown) => {
+      await out.close();
+      throw error;
+    },
+  );
+  const receivers = new Set<Receiver>();
+  const bounded = boundedPublishing({ clock, where, withinMs: publishWithinMs });
+  const send = publisher(where);
+  let takesCommands = false;
+
+  /** Written only while the server reads: else it would pile up in our memory, and arrive long after it was given up. */
+  async function sendWhenOpen(sending: Sending, attempt: Try): Promise<Published> {
+    for (;;) {
+      const link = await out.current(closing.signal);
+      if (link === undefined) throw new Failure("retry", "Closed", "The broker was closed before the message was sent.");
+      if (attempt.abandoned) throw new Failure("retry", "BrokerSilent", `${where} could not take the message in time.`);
+      if (link.blocked() === undefined) return await send(link, sending, attempt);
+      await clock.sleep(BLOCKED_LOOK_MS, closing.signal);
+    }
+  }
+
+  async function publish(topic: Topic, message: Outgoing, signal: AbortSignal): Promise<Published> {
+    checked(message);
+    const user = topic === "events" ? undefined : address.user;
+    const published = await bounded(message.body.byteLength, signal, (attempt) =>
+      sendWhenOpen({ exchange: names[topic], key: message.key, message, user }, attempt),
+    );
+    if (published === "stored") return "stored";
+    // Every topic has a queue of ours bound to it: what was returned says that somebody took the binding away.
+    await repair();
+    const what = `${where} had no queue bound to "${names[topic]}", so a message was dropped.`;
+    throw new Failure("retry", "TopologyDamaged", `${what} Queues and bindings were declared again.`);
+  }
+
+  async function repair(): Promise<void> {
+    const link = await out.current(AbortSignal.abort());
+    if (link === undefined) return; // a new connection declares everything anyway
+    try {
+      await declareTopology(link, names, log);
+    } catch (error) {
+      log.error("the broker's queues could not be declared again", { error });
+    }
+  }
+
+  /** Commands that came while nobody was bound, put where they belong: confirmed there before they are acked here. */
+  async function takeInStrays(link: Link): Promise<void> {
+    const channel = await openChannel(link);
+    try {
+      for (let stray = await channel.get(names.unrouted); stray !== false; stray = await channel.get(names.unrouted)) {
+        const { content, fields, properties } = stray;
+        const replyTo: unknown = properties.replyTo;
+        const message = {
+          id: String(properties.messageId ?? ""),
+          key: fields.routingKey,
+          body: content,
+          ...(typeof replyTo === "string" ? { replyTo } : {}),
+        };
+        const sending = { exchange: names.commands, key: message.key, message, headers: properties.headers ?? {} };
+        await bounded(content.byteLength, closing.signal, (attempt) => sendWhenOpen(sending, attempt));
+        channel.ack(stray);
+        log.warn("a command that had come while its queue was not bound is taken in", { key: message.key });
+      }
+    } finally {
+      await channel.close().catch(() => undefined); // the connection went first: what was not acked stays
+    }
+  }
+
+  async function quarantine(bad: ConsumeMessage, problems: readonly Problem[]): Promise<void> {
+    const { properties, fields, content } = bad;
+    const headers = {
+      ...properties.headers,
+      "x-longshore-problems": problemsText(problems),
+      "x-longshore-exchange": fields.exchange,
+      "x-longshore-key": fields.routingKey,
+      "x-longshore-first-seen": new Date(clock.now()).toISOString(),
+      ...(properties.userId === undefined ? {} : { "x-longshore-user": String(properties.userId) }),
+    };
+    const message: Outgoing = { id: String(properties.messageId ?? ""), key: fields.routingKey, body: content };
+    const published = await bounded(content.byteLength, closing.signal, (attempt) =>
+      sendWhenOpen({ exchange: names.quarantine, key: fields.routingKey, message, headers }, attempt),
+    );
+    if (published === "stored") return;
+    await repair();
+    throw new Failure("retry", "TopologyDamaged", `${where} had no queue bound to "${names.quarantine}".`);
+  }
+
+  function start(options: ReceiveOptions, prepare: (link: Link, channel: Channel) => Promise<string>): Receiver {
+    const stop = linked(options.signal);
+    const started = receiver({ links: into, clock, log, prepare, quarantine }, { ...options, signal: stop.signal });
+    receivers.add(started);
+    return started;
+  }
+
+  /** A queue of one connection's, made and bound again with each new one. */
+  async function bound(exchange: string, pattern: string, options: ReceiveOptions): Promise<AsyncIterableIterator<Delivery>> {
+    const started = start(options, async (_link, channel) => {
+      const { queue } = await channel.assertQueue(`${names.follow}${randomUUID()}`, {
+        exclusive: true,
+        autoDelete: true,
+        durable: false,
+        maxLength: FOLLOWER_LENGTH_MAX,
+      });
+      await channel.bindQueue(queue, exchange, pattern);
+      return queue;
+    });
+    await started.begun;
+    return started.deliveries;
+  }
+
+  async function check(): Promise<void> {
+    while (!closing.signal.aborted) {
+      await clock.sleep(CHECK_MS * (0.9 + 0.2 * clock.random()), closing.signal);
+      if (closing.signal.aborted) return;
+      await repair();
+      const link = takesCommands ? await into.current(AbortSignal.abort()) : undefined;
+      if (link !== undefined)
+        await takeInStrays(link).catch((error: unknown) => log.warn("stray commands wait for the next look", { error }));
+    }
+  }
+  const checking = check();
+
+  return {
+    publish,
+    reply: async (queue, message, signal) => {
+      checked(message);
+      if (isOurs(queue, names)) return "unrouted";
+      return await bounded(message.body.byteLength, signal, (attempt) =>
+        sendWhenOpen({ exchange: "", key: queue, message }, attempt),
+      );
+    },
+    receive: (queue, options) => {
+      if (queue === "commands") takesCommands = true;
+      const started = start(options, async (link) => {
+        await declareTopology(link, names, log);
+        if (queue === "commands") await takeInStrays(link);
+        return names[queue];
+      });
+      return started.deliveries;
+    },
+    follow: (pattern, options) => bound(names.events, pattern, options),
+    broadcast: async (message, signal) => {
+      checked(message);
+      return await bounded(message.body.byteLength, signal, (attempt) =>
+        sendWhenOpen({ exchange: names.control, key: message.key, message }, attempt),
+      );
+    },
+    listen: async (pattern, options) => settledDeliveries(await bound(names.control, pattern, options)),
+    status: () => worst(out.status(), into.status()),
+    inspect: (signal) => inspect(signal),
+    [Symbol.asyncDispose]: async () => {
+      closing.abort();
+      const resting = Promise.all([...receivers].map((it) => it.close()));
+      await atMost(clock, CLOSE_WITHIN_MS, resting);
+      await Promise.all([out.close(), into.close()]); // a frozen server answers none of them: this ends their waiting
+      await Promise.all([resting, checking]);
+    },
+  };
+
+  async function inspect(signal: AbortSignal): Promise<BrokerReport> {
+    const link = await into.current(signal);
+    if (link === undefined)
+      throw new Failure("retry", "Interrupted", "The broker was not reached before the question was withdrawn.");
+    try {
+      const channel = await openChannel(link);
+      const waiting = { commands: 0, facts: 0, quarantine: 0 };
+      for (const queue of ["commands", "facts", "quarantine"] as const) {
+        waiting[queue] = (await channel.checkQueue(names[queue])).messageCount;
+      }
+      await channel.close();
+      return { product: `RabbitMQ ${link.version}`, user: address.user, waiting };
+    } catch (error) {
+      throw new Failure("retry", "BrokerUnavailable", `${where} did not say how much waits: ${messageOf(error)}`, error);
+    }
+  }
+}
+
+function worst(one: BrokerStatus, other: BrokerStatus): BrokerStatus {
+  if (one.kind === "reconnecting") return one;
+  return other.kind === "reconnecting" ? other : one;
+}
+
+/** A header must fit into one frame; what a message is refused for is told by its first problems. */
+function problemsText(problems: readonly Problem[]): string {
+  for (let count = problems.length; count > 0; count = Math.floor(count / 2)) {
+    const text = JSON.stringify(problems.slice(0, count));
+    if (Buffer.byteLength(text) <= PROBLEMS_BYTES_MAX) return text;
+  }
+  return JSON.stringify(problems.slice(0, 1)).slice(0, PROBLEMS_BYTES_MAX / 4);
+}

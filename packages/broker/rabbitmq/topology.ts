@@ -1,0 +1,168 @@
+/**
+ * What Longshore needs to exist in RabbitMQ, and its declaration, which is repeated whenever something seems to be missing.
+ *
+ *   longshore.commands (topic) ──▶ longshore.commands      what nobody is bound for ─▶ longshore.unrouted ─▶ taken in at start
+ *   longshore.facts    (topic) ──▶ longshore.facts
+ *   longshore.events   (topic) ──▶ longshore.history (stream, bounded), and whatever queues upstream binds
+ *   longshore.control  (topic) ──▶ queues of who listens at the moment, and of nobody else
+ *   longshore.quarantine (fanout) ◀── what we could not read; also the dead-letter exchange of our queues
+ *
+ * The bugs this prevents: a delivery limit of the server's that drops a message after twenty tries, a dead letter that
+ * is lost on its way, and commands that vanish because somebody removed a binding.
+ */
+import { Failure } from "@longshore/contract/problem.ts";
+import type { Log } from "@longshore/runtime/log.ts";
+import type { Channel } from "amqplib";
+import { messageOf } from "../address.ts";
+import type { Names } from "../names.ts";
+import type { Link } from "./connection.ts";
+
+const HISTORY_BYTES_MAX = 1_000_000_000;
+const HISTORY_SPARES = 3;
+const HISTORY_SEGMENT_BYTES = 50_000_000;
+
+interface Step {
+  readonly what: string;
+  readonly declare: (channel: Channel) => Promise<unknown>;
+  /** Whether it is there, for users who may not declare it; undefined where RabbitMQ cannot tell (bindings). */
+  readonly look: ((channel: Channel) => Promise<unknown>) | undefined;
+  /** To be declared in its place when the server says that it is there but down. */
+  readonly instead?: Step;
+}
+
+export async function declareTopology(link: Link, names: Names, log: Log): Promise<void> {
+  let channel = await openChannel(link);
+  try {
+    for (const step of steps(names, link.version)) {
+      channel = await declared(step, channel, link, log);
+    }
+  } finally {
+    await channel.close().catch(() => undefined); // a look that failed has closed it
+  }
+}
+
+/** Returns the channel that lives: the server closes one with every refusal. */
+async function declared(step: Step, channel: Channel, link: Link, log: Log): Promise<Channel> {
+  try {
+    await step.declare(channel);
+    return channel;
+  } catch (error) {
+    const next = await openChannel(link);
+    if (step.instead !== undefined && replyCode(error) === 404 && messageOf(error).includes("is down")) {
+      log.error("a stream of the broker's is down and another takes its place", { down: step.what, instead: step.instead.what });
+      return await declared(step.instead, next, link, log);
+    }
+    await refused(step, error, next);
+    return next;
+  }
+}
+
+/** A channel whose errors end the channel, not the process. */
+export async function openChannel(link: Link): Promise<Channel> {
+  const channel = await link.model.createChannel();
+  channel.on("error", () => undefined); // the call that caused it rejects with the same error
+  return channel;
+}
+
+async function refused(step: Step, error: unknown, channel: Channel): Promise<void> {
+  switch (replyCode(error) ?? 0) {
+    case 403: // a user with few permissions: it is enough that somebody declared it
+      await step.look?.(channel).catch((missing: unknown) => {
+        const what = `The broker has no ${step.what}, and our user may not declare it.`;
+        throw new Failure(
+          "halt",
+          "BrokerForbidden",
+          `${what} Start Longshore once as a user that may, or grant "configure".`,
+          missing,
+        );
+      });
+      return;
+    case 406: {
+      const what = `The broker has a ${step.what} with other properties than Longshore needs (${messageOf(error)}).`;
+      throw new Failure(
+        "halt",
+        "BrokerTopology",
+        `${what} Delete it when it is empty, or give Longshore another name for it.`,
+        error,
+      );
+    }
+    default:
+      throw error;
+  }
+}
+
+export function replyCode(error: unknown): number | undefined {
+  return typeof error === "object" && error !== null && "code" in error && typeof error.code === "number"
+    ? error.code
+    : undefined;
+}
+
+function steps(names: Names, version: string): readonly Step[] {
+  const exchange = (name: string, type: "topic" | "fanout", alternate?: string): Step => ({
+    what: `${type} exchange "${name}"`,
+    declare: (it) =>
+      it.assertExchange(name, type, { durable: true, ...(alternate === undefined ? {} : { alternateExchange: alternate }) }),
+    look: (it) => it.checkExchange(name),
+  });
+  const queue = (name: string, args: Readonly<Record<string, unknown>>): Step => ({
+    what: `queue "${name}"`,
+    declare: (it) => it.assertQueue(name, { durable: true, arguments: args }),
+    look: (it) => it.checkQueue(name),
+  });
+  const binding = (name: string, from: string, pattern: string): Step => ({
+    what: `binding of "${name}" to "${from}"`,
+    declare: (it) => it.bindQueue(name, from, pattern),
+    look: undefined,
+  });
+  /**
+   * A server that is killed within seconds after it made its first stream comes back without it: it is listed as down,
+   * nothing reaches it, and no client can delete it. Events must not wait for an operator, so a spare is made.
+   */
+  const history = (name: string, spares: number): Step => ({
+    what: `stream "${name}" bound to "${names.events}"`,
+    declare: async (it) => {
+      await it.assertQueue(name, { durable: true, arguments: stream() });
+      await it.bindQueue(name, names.events, "#");
+    },
+    look: (it) => it.checkQueue(name),
+    ...(spares === 0 ? {} : { instead: history(`${names.history}.${HISTORY_SPARES - spares + 1}`, spares - 1) }),
+  });
+  const kept = quorum(version);
+  const work = {
+    ...kept,
+    "x-dead-letter-exchange": names.quarantine,
+    "x-dead-letter-strategy": "at-least-once",
+    "x-overflow": "reject-publish",
+  };
+  return [
+    exchange(names.quarantine, "fanout"),
+    queue(names.quarantine, kept),
+    binding(names.quarantine, names.quarantine, ""),
+    exchange(names.unrouted, "fanout"),
+    queue(names.unrouted, kept),
+    binding(names.unrouted, names.unrouted, ""),
+    exchange(names.commands, "topic", names.unrouted),
+    queue(names.commands, work),
+    binding(names.commands, names.commands, "#"),
+    exchange(names.facts, "topic"),
+    queue(names.facts, work),
+    binding(names.facts, names.facts, "#"),
+    exchange(names.events, "topic"),
+    history(names.history, HISTORY_SPARES),
+    exchange(names.control, "topic"),
+  ];
+}
+
+/** Before 4 there is no limit unless one is set, and -1 would mean none at all are allowed; since 4 it is 20 unless switched off. */
+function quorum(version: string): Record<string, unknown> {
+  const major = Number.parseInt(version, 10);
+  return { "x-queue-type": "quorum", ...(major >= 4 ? { "x-delivery-limit": -1 } : {}) };
+}
+
+function stream(): Record<string, unknown> {
+  return {
+    "x-queue-type": "stream",
+    "x-max-length-bytes": HISTORY_BYTES_MAX,
+    "x-stream-max-segment-size-bytes": HISTORY_SEGMENT_BYTES,
+  };
+}

@@ -1,0 +1,33 @@
+/**
+ * When a Job that has not started is given up.
+ *
+ * The bugs this prevents: an image that does not exist is waited for all day; and a run that only waits its turn, for quota or
+ * for a node, is failed because it did not start at once.
+ */
+import type { Code, Diagnosis } from "@longshore/contract/diagnosis.ts";
+import type { Limits } from "../run/record.ts";
+
+export interface Starting {
+  readonly createdAtMs: number;
+  /** When the run's `waitFor` is over. */
+  readonly waitUntilMs: number;
+  /** What it was last said to stand still for. */
+  readonly stall: Pick<Diagnosis, "code"> | undefined;
+  /** Since when, where that is known: a pod that waited an hour for a node has not waited an hour for its image. */
+  readonly stalledAtMs?: number | undefined;
+  readonly limits: Pick<Limits, "startWithinMs" | "giveUpAfterMs">;
+}
+
+/** These pass when others finish, so they may take as long as waiting for a group may. */
+const WAITING: ReadonlySet<Code> = new Set<Code>(["QuotaExceeded", "Unschedulable"]);
+
+export const waitsForRoom = (stall: Pick<Diagnosis, "code"> | undefined): boolean =>
+  stall !== undefined && WAITING.has(stall.code);
+
+export function startDueMs({ createdAtMs, waitUntilMs, stall, stalledAtMs = createdAtMs, limits }: Starting): number {
+  const startWithinMs = createdAtMs + limits.startWithinMs;
+  if (stall === undefined) return startWithinMs;
+  if (waitsForRoom(stall)) return waitUntilMs;
+  const giveUpMs = limits.giveUpAfterMs[stall.code];
+  return giveUpMs === undefined ? startWithinMs : Math.min(startWithinMs, stalledAtMs + giveUpMs);
+}

@@ -1,0 +1,56 @@
+/** What people and timers decide about an attempt. Before a timer acts on a Job, somebody looked: no news is not bad news. */
+import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { waitsForRoom } from "../expiry.ts";
+import { type Attempt, isOpen } from "../../run/record.ts";
+import { CAUSES, closing, end, notStarted } from "./ending.ts";
+import { move, type Rule, stay } from "./move.ts";
+import { alive } from "./sightings.ts";
+
+/** Nothing of it was ever sent, or all of that was refused. */
+export const cancelUnsent: Rule<"cancel"> = (attempt, { diagnosis }, context) =>
+  end(attempt, "cancelled", context, { diagnosis, started: notStarted(attempt) });
+
+/** Whatever it was being closed for, now it is for this. */
+export const cancelSent: Rule<"cancel"> = (attempt, { diagnosis }, context) =>
+  attempt.cause === "cancel" ? stay(attempt) : closing(attempt, "cancel", diagnosis, context);
+
+export const deadline: Rule<"deadline"> = (attempt, _input, context) =>
+  closing(attempt, "deadline", CAUSES.deadline.diagnosis, context);
+
+export const waitExpiredUncreated: Rule<"waitExpired"> = (attempt, _input, context) =>
+  isOpen(attempt)
+    ? closing(attempt, "waitExpired", waitDiagnosis(attempt), context)
+    : end(attempt, "failed", context, { diagnosis: waitDiagnosis(attempt), started: notStarted(attempt) });
+
+export const hopeless: Rule<"hopeless"> = (attempt, { diagnosis }, context) =>
+  end(attempt, "refused", context, { diagnosis, started: notStarted(attempt) });
+
+/** Its Job exists and still only waits its turn: that is bounded by `waitFor`, as waiting for a group is. */
+export const waitExpiredCreated: Rule<"waitExpired"> = (attempt, _input, context) =>
+  attempt.started !== "yes" && waitsForRoom(attempt.notes.stall)
+    ? closing(attempt, "waitExpired", waitDiagnosis(attempt), context)
+    : stay(attempt);
+
+function waitDiagnosis({ notes }: Attempt): Diagnosis {
+  const why = notes.stall?.sentence ?? notes.waiting;
+  return why === undefined
+    ? CAUSES.waitExpired.diagnosis
+    : diagnose("WaitExpired", `It waited as long as \`waitFor\` allows. Last reason: ${why}`);
+}
+
+export const startExpired: Rule<"startExpired"> = (attempt, { diagnosis }, context) =>
+  attempt.started === "yes" ? stay(attempt) : closing(attempt, "startExpired", diagnosis, context);
+
+/** To be moved: ended only once it is proved that nothing of it started, since the work is done again elsewhere. */
+export const elsewhere: Rule<"elsewhere"> = (attempt, { diagnosis }, context) =>
+  attempt.started !== "yes" && waitsForRoom(attempt.notes.stall)
+    ? closing(attempt, "elsewhere", diagnosis, context)
+    : stay(attempt);
+
+export const scheduled: Rule<"scheduled"> = (attempt, _input, context) => {
+  if (attempt.cause !== "elsewhere" || attempt.started === "no") return stay(attempt);
+  const { closing: _, ...notes } = attempt.notes;
+  return move(alive({ ...attempt, cause: undefined, notes }, context));
+};
+
+export const abandon: Rule<"abandon"> = (attempt, { diagnosis }, context) => end(attempt, "lost", context, { diagnosis });

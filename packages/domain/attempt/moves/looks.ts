@@ -1,0 +1,90 @@
+/**
+ * What only an authoritative look may say: deleted for good, gone, its name occupied, its fence passed, its hold released.
+ *
+ * The bug this prevents: an end read out of silence. That a fence has passed shows that nothing more can land; it does not
+ * show that nothing has landed, so only a look that began after it counts.
+ */
+import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { type Attempt, isFenced, isOpen } from "../../run/record.ts";
+import { CAUSES, end, endOfCause, finish, notStarted, restUntilMs } from "./ending.ts";
+import { after, move, type Rule, stay } from "./move.ts";
+import { ofOwn } from "./own.ts";
+import { backToWaiting } from "./placing.ts";
+import { begun } from "./sightings.ts";
+
+export const deleted: Rule<"lookedDeleted"> = ofOwn<"lookedDeleted">((attempt, { evidence }, context) => {
+  const { attempt: seen, news } = begun(attempt, evidence, context);
+  const how = { evidence, started: evidence.started };
+  if (attempt.state === "closing") return after(news, endOfCause(seen, context, how));
+  return after(news, end(seen, "deleted", context, { ...how, diagnosis: CAUSES.external.diagnosis }));
+});
+
+/** Noted while its pods can still be seen: when they are gone, nothing shows any more that nothing ran. */
+export const unstarted: Rule<"unstarted"> = (attempt, { uid }, { nowMs }) =>
+  attempt.uid !== uid || attempt.started !== "unknown" ? stay(attempt) : move({ ...attempt, started: "no", dueMs: nowMs });
+
+const noteGone = (attempt: Attempt): Attempt => ({ ...attempt, notes: { ...attempt.notes, gone: true } });
+
+export const goneWhileLive: Rule<"gone"> = (attempt, { uid }, context) => {
+  if (attempt.uid !== uid) return stay(attempt);
+  const diagnosis =
+    attempt.notes.hold === false
+      ? CAUSES.vanished.diagnosis
+      : diagnose("Gone", "The Job vanished from the cluster without telling how it ended.");
+  return end(noteGone(attempt), "lost", context, { diagnosis });
+};
+
+/** Of this Job nothing is left. While a create of it is unanswered, another may have landed or may yet: look again. */
+export const goneWhileClosing: Rule<"gone"> = (attempt, { uid }, context) => {
+  if (attempt.uid !== uid) return stay(attempt);
+  const noted = noteGone(attempt);
+  return isOpen(noted) ? move({ ...noted, dueMs: context.nowMs }) : endOfCause(noted, context, {});
+};
+
+export const goneAfterEnd: Rule<"gone"> = (attempt, { uid }, { nowMs }) => {
+  if (attempt.uid !== uid) return stay(attempt);
+  const noted = noteGone(attempt);
+  return move(isOpen(noted) ? { ...noted, dueMs: restUntilMs(noted, nowMs) } : finish(noted));
+};
+
+/** Our occupant has the name: nothing of this attempt can start any more. */
+export const occupiedWhileClosing: Rule<"occupied"> = (attempt, { uid }, context) => {
+  const noted: Attempt = attempt.occupantUid === uid ? attempt : { ...attempt, occupantUid: uid };
+  if (noted.uid === undefined) return endOfCause(noted, context, { started: notStarted(noted) });
+  return noted.notes.gone === true ? endOfCause(noted, context, {}) : move(noted);
+};
+
+export const occupiedAfterEnd: Rule<"occupied"> = (attempt, { uid }, { nowMs }) => {
+  const noted: Attempt = { ...attempt, occupantUid: uid };
+  return move({ ...noted, dueMs: restUntilMs(noted, nowMs) });
+};
+
+/** Nothing can have landed that this look did not see. */
+const isConclusive = (attempt: Attempt, begunAtMs: number): boolean =>
+  !isOpen(attempt) || (attempt.fenceUntilMs !== undefined && begunAtMs >= attempt.fenceUntilMs);
+
+export const fencePassedUnknown: Rule<"fencePassed"> = (attempt, { claimNo, begunAtMs, found }, context) => {
+  if (claimNo !== attempt.claimNo || !isConclusive(attempt, begunAtMs)) return stay(attempt);
+  const closed: Attempt = { ...attempt, unanswered: [], notes: { ...attempt.notes, unproven: true } };
+  if (found === "nothing") return backToWaiting(closed, { reason: "Unanswered", retryAtMs: context.nowMs });
+  return end(closed, "refused", context, { diagnosis: CAUSES.nameConflict.diagnosis });
+};
+
+export const fencePassedClosing: Rule<"fencePassed"> = (attempt, { claimNo, begunAtMs }, context) => {
+  if (claimNo !== attempt.claimNo || !isConclusive(attempt, begunAtMs)) return stay(attempt);
+  if (attempt.uid !== undefined && attempt.notes.gone !== true) return stay(attempt);
+  const started = isOpen(attempt) && attempt.started === "no" ? "unknown" : attempt.started;
+  return endOfCause({ ...attempt, unanswered: [], started }, context, {});
+};
+
+export const fencePassedEnded: Rule<"fencePassed"> = (attempt, { claimNo, begunAtMs }) =>
+  claimNo === attempt.claimNo && isConclusive(attempt, begunAtMs) ? move(finish(attempt)) : stay(attempt);
+
+/** While fenced the name must stay taken: where it is free already, the release loop comes at once and occupies it. */
+export const released: Rule<"released"> = (attempt, { found, begunAtMs }, { nowMs }) => {
+  if (isFenced(attempt, nowMs)) {
+    const isTaken = found === "released" || attempt.occupantUid !== undefined;
+    return move({ ...attempt, dueMs: isTaken ? attempt.fenceUntilMs : nowMs });
+  }
+  return isConclusive(attempt, begunAtMs) ? move(finish(attempt)) : move({ ...attempt, dueMs: nowMs });
+};

@@ -1,0 +1,164 @@
+/**
+ * What is true of every run at every moment, whatever was said to it and in whatever order. The tables' tests and the
+ * simulation ask here; production does not, so that a broken promise is found before it is shipped.
+ *
+ * Each function returns what is wrong, in words: nothing, where all is well.
+ */
+import { isTerminal } from "@longshore/contract/event.ts";
+import type { Attempt, Run, RunRecord, Step } from "../../run/record.ts";
+
+/** A rule's name and whether it is broken. */
+type Check = readonly [rule: string, broken: boolean];
+
+const broken = (who: string, checks: readonly Check[]): readonly string[] =>
+  checks.flatMap(([rule, isBroken]) => (isBroken ? [`${who}: ${rule}`] : []));
+
+/** Of one run as it is kept. */
+export function problemsOf({ run, attempts }: RunRecord): readonly string[] {
+  const known = run.state === "tombstone" ? [] : run.plan.steps.map(({ name }) => name);
+  return [
+    ...problemsOfRun(run, attempts),
+    ...known.flatMap((name) => {
+      const step = run.steps[name];
+      const own = attempts.filter((it) => it.step === name);
+      return step === undefined ? [`step ${name}: is planned and not kept`] : problemsOfStep(name, step, own, run);
+    }),
+    ...attempts.flatMap(problemsOfAttempt),
+  ];
+}
+
+function problemsOfRun({ state, outcome, endedAtMs, cancel, steps, generation, seq }: Run, attempts: readonly Attempt[]) {
+  const all = Object.values(steps);
+  const isEnded = state === "ended";
+  return broken(`run ${state}`, [
+    ["it is ended exactly when it has an outcome", isEnded !== (outcome !== undefined)],
+    ["it is ended exactly when it has an end's time", isEnded !== (endedAtMs !== undefined)],
+    ["it is ended exactly when all its steps are", state !== "tombstone" && isEnded !== all.every((it) => it.state === "ended")],
+    ["an ended run has no attempt that has not ended", isEnded && attempts.some((it) => it.outcome === undefined)],
+    ["it is cancelled by a cancel", (state === "cancelling" || outcome === "cancelled") && cancel === undefined],
+    ["a cancelling run has no blocked step", state === "cancelling" && all.some((it) => it.state === "blocked")],
+    ["it succeeds only where every step did what it was to", outcome === "succeeded" && all.some(isUndone)],
+    ["it begins with an event, and a restart tells another", state !== "tombstone" && seq < 2 * generation - 1],
+    ["no two attempts have one name", new Set(attempts.map(({ name }) => name)).size !== attempts.length],
+  ]);
+}
+
+const isUndone = ({ outcome, skippedBy }: Step): boolean =>
+  outcome === "cancelled" || outcome === "lost" || skippedBy === "cancel";
+
+function problemsOfStep(name: string, step: Step, attempts: readonly Attempt[], { plan, generation }: Run): readonly string[] {
+  const newest = attempts.find(({ n }) => n === step.n);
+  const unended = attempts.filter(({ outcome }) => outcome === undefined);
+  const numbers = attempts.map(({ n }) => n).toSorted((a, b) => a - b);
+  return broken(`step ${name} ${step.state}`, [
+    ["it is ended exactly when it has an outcome", (step.state === "ended") !== (step.outcome !== undefined)],
+    ["its attempts are numbered without a gap", numbers.length !== step.n || numbers.some((n, index) => n !== index + 1)],
+    [
+      "an open step has exactly its newest attempt under way",
+      step.state === "open" && (unended.length !== 1 || unended[0] !== newest),
+    ],
+    ["a step that is not open has no attempt under way", step.state !== "open" && unended.length > 0],
+    ["an open step's attempt is of this generation", step.state === "open" && newest?.generation !== generation],
+    ["it succeeds only by its attempt", step.outcome === "succeeded" && newest?.outcome?.result !== "succeeded"],
+    ["it is not retried more often than asked for", step.retries > plan.limits.retriesMax],
+  ]);
+}
+
+const LANDED: readonly Attempt["state"][] = ["live", "closing", "ended", "done"];
+
+function problemsOfAttempt(attempt: Attempt): readonly string[] {
+  const { state, dueMs, claimNo, unanswered, uid, outcome, group, started, notes, fenceUntilMs, cause } = attempt;
+  const result = outcome?.result;
+  const isOver = state === "ended" || state === "done";
+  const isQuiet = state === "waiting" || state === "ready" || state === "done";
+  return broken(`attempt ${attempt.step}/${attempt.n} ${state}`, [
+    ["it has a timer exactly until it is done", (dueMs === undefined) !== (state === "done")],
+    ["a timer is a moment", dueMs !== undefined && !Number.isFinite(dueMs)],
+    ["it has an outcome exactly when it is over", isOver !== (outcome !== undefined)],
+    ["only claims that were made are unanswered", unanswered.some((it) => it < 1 || it > claimNo)],
+    ["a claim is unanswered once", new Set(unanswered).size !== unanswered.length],
+    ["nothing is on the wire where nothing was sent or nothing can land", isQuiet && unanswered.length > 0],
+    [
+      "a claim is unanswered, and has an end",
+      state === "claimed" && (unanswered.length === 0 || attempt.claimUntilMs === undefined),
+    ],
+    ["what is on the wire has a fence", unanswered.length > 0 && fenceUntilMs === undefined],
+    [
+      "a waiting attempt has no group and any other under way has one",
+      !isOver && (state === "waiting") !== (group === undefined),
+    ],
+    [
+      "a live attempt knows its Job and when it was launched",
+      state === "live" && (uid === undefined || notes.launchedAtMs === undefined),
+    ],
+    ["only where a create was sent is there a Job", uid !== undefined && (claimNo === 0 || !LANDED.includes(state))],
+    ["only a closing attempt or one that was has a cause", cause !== undefined && state !== "closing" && !isOver],
+    ["what is closed is closed for something", state === "closing" && cause === undefined],
+    ["it succeeds only by its own Job, which ran", result === "succeeded" && (uid === undefined || started !== "yes")],
+    ["it is cancelled only by us", result === "cancelled" && cause !== undefined && cause !== "cancel"],
+    ["it fails by its Job's end or by a timer", result === "failed" && uid === undefined && started === "yes"],
+    ["it started exactly if that is noted", (started === "yes") !== (notes.startedAtMs !== undefined)],
+    ["while a create may land nobody says that nothing started", state === "claimed" && started === "no"],
+  ]);
+}
+
+/** Of one change of a run, in one transaction. */
+export function problemsOfChange(before: RunRecord, after: RunRecord, toldCount: number): readonly string[] {
+  const was = before.run;
+  const is = after.run;
+  return [
+    ...broken(`run ${was.state} to ${is.state}`, [
+      ["its sequence is dense", is.seq !== was.seq + toldCount],
+      ["its generation never falls", is.generation < was.generation],
+      [
+        "what ended stays so until a restart",
+        was.state === "ended" && is.generation === was.generation && is.outcome !== was.outcome,
+      ],
+      ["what ended tells nothing", was.state === "ended" && is.generation === was.generation && toldCount > 0],
+      ["no attempt is forgotten", after.attempts.length < before.attempts.length],
+    ]),
+    ...before.attempts.flatMap((it) => {
+      const now = after.attempts.find(({ step, n }) => step === it.step && n === it.n);
+      return now === undefined ? [`attempt ${it.step}/${it.n}: is forgotten`] : problemsOfMove(it, now);
+    }),
+  ];
+}
+
+function problemsOfMove(was: Attempt, is: Attempt): readonly string[] {
+  const isNewUid = was.uid !== undefined && is.uid !== was.uid;
+  return broken(`attempt ${is.step}/${is.n} ${was.state} to ${is.state}`, [
+    ["its Job is another only after the one it had is gone", isNewUid && (was.notes.gone !== true || is.uid === undefined)],
+    ["its claims are counted up, one by one", is.claimNo < was.claimNo || is.claimNo > was.claimNo + 1],
+    ["only a claim puts a create on the wire", is.unanswered.some((it) => it <= was.claimNo && !was.unanswered.includes(it))],
+    ["its outcome is for ever", was.outcome !== undefined && is.outcome?.result !== was.outcome.result],
+    ["done is for ever", was.state === "done" && is.state !== "done"],
+    ["what started did start", was.started === "yes" && is.started !== "yes"],
+    [
+      "it leaves its group only with nothing on the wire",
+      was.group !== undefined && is.group !== was.group && is.unanswered.length > 0,
+    ],
+    ["its name is for ever", was.name !== is.name],
+  ]);
+}
+
+export interface Happened {
+  readonly type: string;
+  readonly sequence: number;
+  readonly generation: number;
+}
+
+/** Of a run's whole story, in order. */
+export function problemsOfStory(story: readonly Happened[]): readonly string[] {
+  const problems = story.flatMap(({ sequence, type }, index) =>
+    sequence === index + 1 ? [] : [`event ${index + 1} (${type}) has the sequence ${sequence}`],
+  );
+  let ended: Happened | undefined;
+  for (const [index, it] of story.entries()) {
+    const opens = it.type === "run.accepted" || it.type === "run.restarted";
+    if (opens !== (index === 0 || ended !== undefined)) problems.push(`${it.type} is told as event ${it.sequence}`);
+    if ((it.type === "run.accepted") !== (index === 0)) problems.push(`event ${it.sequence} is ${it.type}`);
+    if (ended !== undefined && it.generation !== ended.generation + 1) problems.push(`${it.type} follows ${ended.type}`);
+    ended = isTerminal(it.type) ? it : undefined;
+  }
+  return problems;
+}

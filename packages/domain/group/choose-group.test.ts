@@ -1,0 +1,201 @@
+/** Where an attempt goes, or why nowhere. */
+import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { GroupName } from "@longshore/contract/ids.ts";
+import fc from "fast-check";
+import t from "tap";
+import { type Group, imageRefused } from "./group.ts";
+import { NO_PLACE, place } from "./choose-group.ts";
+
+const named = (name: string, more: Partial<Group> = {}): Group => ({
+  name: GroupName.parse(name),
+  namespace: "batch",
+  jobsMax: 2,
+  slotsUsed: 0,
+  paused: false,
+  health: "healthy",
+  everHealthy: true,
+  ...more,
+});
+const names = (...of: readonly string[]): readonly GroupName[] => of.map((it) => GroupName.parse(it));
+
+const full: Partial<Group> = { slotsUsed: 2 };
+const paused: Partial<Group> = { paused: true };
+const broken: Partial<Group> = { health: "unhealthy", diagnosis: diagnose("AuthRejected", "The token was refused.") };
+const neverWorked: Partial<Group> = { ...broken, everHealthy: false };
+const quota: Partial<Group> = {
+  noRoom: { untilMs: 2000, diagnosis: diagnose("QuotaExceeded", "The quota has no room now.") },
+};
+const strict: Partial<Group> = { images: ["registry.example.com/*"] };
+
+interface Case {
+  readonly name: string;
+  readonly groups: readonly Group[];
+  readonly wanted?: readonly GroupName[];
+  readonly avoid?: string;
+  /** A group's name, or why there is none. */
+  readonly want: string;
+  readonly hopeless?: boolean;
+  readonly why?: RegExp;
+}
+
+const cases: readonly Case[] = [
+  { name: "takes the first of those it may use", groups: [named("a"), named("b")], want: "a" },
+  {
+    name: "takes them in the order of the request, not of the configuration",
+    groups: [named("a"), named("b")],
+    wanted: names("b", "a"),
+    want: "b",
+  },
+  { name: "passes a full group over", groups: [named("a", full), named("b")], want: "b", why: /It is full: 2 of 2 Jobs/ },
+  { name: "passes a paused group over", groups: [named("a", paused), named("b")], want: "b", why: /It is paused/ },
+  {
+    name: "passes a broken group over and says what is wrong with it",
+    groups: [named("a", broken), named("b")],
+    want: "b",
+    why: /The token was refused/,
+  },
+  {
+    name: "passes a group over whose cluster has just said that it has no room",
+    groups: [named("a", quota), named("b")],
+    want: "b",
+    why: /no room/,
+  },
+  {
+    name: "passes a group over that no launcher serves",
+    groups: [named("a", { unserved: true }), named("b")],
+    want: "b",
+    why: /No launcher has it/,
+  },
+  {
+    name: "passes a group over whose line is as long as its pace allows",
+    groups: [named("a", { createsPerSecond: 0.4, inLine: 2 }), named("b")],
+    want: "b",
+    why: /takes 0.4 Jobs a second, and 2 are in line/,
+  },
+  {
+    name: "passes a group over whose API server asked for a pause",
+    groups: [named("a", { quiet: "It has too much to do." }), named("b")],
+    want: "b",
+    why: /too much to do/,
+  },
+  {
+    name: "waits for the end of a pause",
+    groups: [named("a", { quiet: "It has too much to do." })],
+    want: "Throttled",
+    hopeless: false,
+  },
+  { name: "lets one stand in line, however slow the pace", groups: [named("a", { createsPerSecond: 0.1 })], want: "a" },
+  { name: "waits for its turn", groups: [named("a", { createsPerSecond: 1, inLine: 5 })], want: "Throttled", hopeless: false },
+  {
+    name: "waits for a group that was taken out of the file: it may be put back",
+    groups: [named("a", { unserved: true, everHealthy: false })],
+    want: "NoGroup",
+    hopeless: false,
+  },
+  {
+    name: "passes a group over whose policy forbids the image",
+    groups: [named("a", strict), named("b")],
+    want: "b",
+    why: /does not allow the image demo/,
+  },
+  { name: "tries a group that nobody has tried yet", groups: [named("a", { health: "unknown", everHealthy: false })], want: "a" },
+  { name: "goes elsewhere after a failure", groups: [named("a"), named("b")], avoid: "a", want: "b" },
+  {
+    name: "goes back there where nothing else is free",
+    groups: [named("a"), named("b", full)],
+    avoid: "a",
+    want: "a",
+    why: /The last attempt failed there/,
+  },
+  { name: "waits where all are full", groups: [named("a", full), named("b", full)], want: "GroupsFull", hopeless: false },
+  {
+    name: "names the most hopeful reason",
+    groups: [named("a", neverWorked), named("b", paused), named("c", full)],
+    want: "GroupsFull",
+    hopeless: false,
+  },
+  { name: "waits for a broken group that once worked", groups: [named("a", broken)], want: "GroupsUnhealthy", hopeless: false },
+  {
+    name: "has no hope where no group of the request ever worked",
+    groups: [named("a", neverWorked)],
+    want: "GroupsUnhealthy",
+    hopeless: true,
+  },
+  {
+    name: "has hope where one of them did",
+    groups: [named("a", neverWorked), named("b", broken)],
+    want: "GroupsUnhealthy",
+    hopeless: false,
+  },
+  {
+    name: "has no hope where every group forbids the image",
+    groups: [named("a", strict)],
+    want: "PolicyRefused",
+    hopeless: true,
+  },
+  {
+    name: "waits for a group that does not exist yet",
+    groups: [named("a")],
+    wanted: names("later"),
+    want: "NoGroup",
+    hopeless: false,
+    why: /No group has this name/,
+  },
+  { name: "waits where there is no group at all", groups: [], want: "NoGroup", hopeless: false },
+];
+
+for (const { name, groups, wanted, avoid, want, hopeless, why } of cases) {
+  t.test(name, async (t) => {
+    const placed = place({
+      wanted,
+      groups,
+      images: ["demo/export:1"],
+      nowMs: 1000,
+      avoid: avoid === undefined ? undefined : GroupName.parse(avoid),
+    });
+    t.equal(placed.kind === "placed" ? placed.group : placed.reason, want);
+    if (placed.kind === "noPlace") t.equal(placed.hopeless, hopeless);
+    if (why) t.match(placed.considered.map((it) => it.why).join(" "), why);
+  });
+}
+
+t.test("places again when a full quota's pause is over", async (t) => {
+  t.equal(place({ wanted: undefined, groups: [named("a", quota)], nowMs: 2000 }).kind, "placed");
+});
+
+t.test("whatever the groups are like: it places where it may, or says of each why not", async (t) => {
+  const group = fc.record({
+    slotsUsed: fc.nat(3),
+    paused: fc.boolean(),
+    health: fc.constantFrom("unknown", "healthy", "unhealthy"),
+    everHealthy: fc.boolean(),
+  });
+  fc.assert(
+    fc.property(fc.array(group, { maxLength: 5 }), (some) => {
+      const groups = some.map((it, at) => named(`g${at}`, it));
+      const placed = place({ wanted: undefined, groups, nowMs: 0 });
+      const free = groups.find((it) => it.slotsUsed < it.jobsMax && !it.paused && it.health !== "unhealthy");
+      return placed.kind === "placed"
+        ? placed.group === free?.name
+        : free === undefined && NO_PLACE.includes(placed.reason) && placed.considered.length === groups.length;
+    }),
+  );
+  t.pass();
+});
+
+for (const [pattern, image, allowed] of [
+  ["*", "a/b:1", true],
+  ["registry.example.com/*", "registry.example.com/shop/a:1", true],
+  ["registry.example.com/*", "registry.example.com.evil/shop/a:1", false],
+  ["registry.example.com/*:stable", "registry.example.com/a:stable", true],
+  ["registry.example.com/*:stable", "registry.example.com/a:1", false],
+  ["a*a", "a", false],
+  ["*a*b*", "xxaxxbxx", true],
+  ["*a*b*c", "abc", true],
+  ["*ab*bc", "abc", false],
+  ["exact:1", "exact:1", true],
+  ["exact:1", "exact:12", false],
+] as const)
+  t.test(`the image pattern ${pattern} ${allowed ? "allows" : "does not allow"} ${image}`, async (t) => {
+    t.equal(imageRefused({ images: [pattern] }, [image]), allowed ? undefined : image);
+  });

@@ -1,0 +1,123 @@
+/**
+ * How a watcher reaches each group of a groups file, as values instead of files: for launchers, which announce it.
+ *
+ * The bugs this prevents: the launcher's own credential given away because a group had no other, and a token announced
+ * once that the cluster's rotation made worthless. Each look reads what the files hold at that moment.
+ */
+import type { GroupName } from "@longshore/contract/ids.ts";
+import type { Clock } from "@longshore/runtime/clock.ts";
+import { ConfigProblems, readConfig, reason } from "@longshore/runtime/config/config.ts";
+import { connect, type Connected, type CredentialSettings } from "./connect.ts";
+import type { Connection, Trust } from "./connection.ts";
+import { readText } from "./credential-file.ts";
+import { type GroupSettings, GroupsFile, inFile, nameOf } from "../groups.ts";
+
+/** All that a connection is made of. `trust.cert`, `trust.key` and `authorization` are the credential. */
+export interface Access {
+  readonly name: GroupName;
+  readonly namespace: string;
+  readonly server: string;
+  readonly trust: Trust;
+  /** The header's whole value. */
+  readonly authorization: string | undefined;
+}
+
+/** A group of which that cannot be told now: its credential is being rotated, or something in the file is wrong. */
+export interface Unclear {
+  readonly name: GroupName;
+  readonly problem: string;
+}
+
+export type Look = Access | Unclear;
+
+/** Each once: of a group with several namespaces it is the same. */
+export const problemsIn = (found: readonly Look[]): readonly string[] => [
+  ...new Set(found.flatMap((it) => ("problem" in it ? [it.problem] : []))),
+];
+
+export interface WatchAccess {
+  /**
+   * What the files say now of each group, also where another group stands in them. One that is wrong hides no other. Throws
+   * `ConfigProblems` where it cannot be told which groups there are.
+   */
+  look(): Promise<readonly Look[]>;
+}
+
+interface OpenGroup {
+  readonly at: string;
+  readonly names: readonly (readonly [name: GroupName, namespace: string])[];
+  readonly watch: Connection;
+  readonly launch: Connection | undefined;
+}
+
+type Opened = OpenGroup | { readonly names: OpenGroup["names"]; readonly problems: readonly string[] };
+
+/** Throws `ConfigProblems`, all of them at once: a launcher that cannot announce its groups does not start. */
+export async function openWatchAccess(file: string, clock: Clock): Promise<WatchAccess> {
+  const textOf = (): Promise<string> =>
+    readText(file).catch((error: unknown) => {
+      throw new ConfigProblems([reason(error)]);
+    });
+  let text = await textOf();
+  let opened = await openAll(file, clock);
+  const problems = problemsIn(await lookAt(opened));
+  if (problems.length > 0) throw new ConfigProblems(problems);
+  return {
+    look: async () => {
+      const now = await textOf();
+      if (now !== text || opened.some((it) => "problems" in it)) {
+        opened = await openAll(file, clock);
+        text = now;
+      }
+      return await lookAt(opened);
+    },
+  };
+}
+
+async function openAll(file: string, clock: Clock): Promise<readonly Opened[]> {
+  const { groups } = readConfig(GroupsFile, { file, env: {} });
+  return await Promise.all(Object.entries(groups).map(([group, settings]) => openGroup(file, group, settings, clock)));
+}
+
+async function openGroup(file: string, group: string, settings: GroupSettings, clock: Clock): Promise<Opened> {
+  const at = `${file}: /groups/${group}`;
+  const names = settings.namespaces.map((it) => [nameOf(group, it, settings.namespaces), it] as const);
+  if (!isOwn(settings.watch)) {
+    const problem = `${at}/watch: a group that is announced needs a watch credential of its own (a tokenFile, or a certFile and keyFile): the launcher's is told to nobody`;
+    return { names, problems: [problem] };
+  }
+  const watch = await connected(settings, "watch", group, clock);
+  const launch = isOwn(settings.launch) ? await connected(settings, "launch", group, clock) : undefined;
+  if (watch.kind === "refused") return { names, problems: inFile(file, watch.problems) };
+  if (launch?.kind === "refused") return { names, problems: inFile(file, launch.problems) };
+  return { at, names, watch: watch.connection, launch: launch?.connection };
+}
+
+function connected(settings: GroupSettings, as: "watch" | "launch", group: string, clock: Clock): Promise<Connected> {
+  return connect({ cluster: settings.cluster, credential: settings[as] ?? {}, clock, at: `/groups/${group}`, as });
+}
+
+function isOwn(credential: CredentialSettings | undefined): boolean {
+  return Object.values(credential ?? {}).some((it) => it !== undefined);
+}
+
+async function lookAt(opened: readonly Opened[]): Promise<readonly Look[]> {
+  return (await Promise.all(opened.map(lookAtGroup))).flat();
+}
+
+const unclear = (names: OpenGroup["names"], problems: readonly string[]): readonly Unclear[] =>
+  names.map(([name]) => ({ name, problem: problems.join("; ") }));
+
+async function lookAtGroup(opened: Opened): Promise<readonly Look[]> {
+  if ("problems" in opened) return unclear(opened.names, opened.problems);
+  const { at, names, watch, launch } = opened;
+  for (const it of [watch, launch]) it?.rejected(); // so that each file is read again, however young what we hold
+  const [authorization, trust] = [await watch.authorization(), await watch.trust()];
+  const [theirs, theirTrust] = [await launch?.authorization(), await launch?.trust()];
+  const same = authorization === undefined ? trust.cert === theirTrust?.cert : authorization === theirs;
+  if (launch === undefined || !same)
+    return names.map(([name, namespace]) => ({ name, namespace, server: watch.server, trust, authorization }));
+  return unclear(names, [
+    `${at}/watch: it is the launch credential, which can write in the cluster and is told to nobody; give the watcher another (longshore rbac prints a Role that can only read)`,
+  ]);
+}

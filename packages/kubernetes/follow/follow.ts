@@ -1,0 +1,229 @@
+/**
+ * One kind of object in one namespace, followed for ever: a listing, then a watch, and again whenever the watch cannot
+ * go on. It ends by its signal and by nothing else.
+ *
+ *   list (page by page) ──▶ watch ──▶ ended by the server, cut, silent ──▶ is the store as far as we are? ──▶ watch on
+ *        ▲                    │                                                  │ no
+ *        └────────────────────┴── 410 as status or in the stream, garbage, silent twice, not allowed to watch
+ *
+ * The bugs this prevents: a watch that went silent and is believed for hours, an informer that stops after one bad
+ * answer, a relist that holds 50,000 objects, and objects that vanished in a gap: the caller compares what a listing
+ * "seen" between "listing" and "listed" with what it knew. Nothing is kept here but one version.
+ */
+import { Failure } from "@longshore/contract/problem.ts";
+import type { Clock } from "@longshore/runtime/clock.ts";
+import { asFailure, timedOut, within } from "../request/deadline.ts";
+import {
+  type BreakReason,
+  type StreamEnd,
+  streamEndOf,
+  isOlder,
+  type ListReason,
+  listReason,
+  readLine,
+  refusedWatch,
+  type Verdict,
+} from "./stream-end.ts";
+import { asList } from "../objects.ts";
+import { listPages, refused } from "../request/read.ts";
+import type { ApiStream, Transport } from "../transport.ts";
+
+export type Change =
+  /** A listing begins (again): what it shows from here to "listed" is all there is. */
+  | { readonly kind: "listing"; readonly reason: ListReason; readonly atMs: number }
+  | { readonly kind: "seen"; readonly object: unknown; readonly listed: boolean }
+  /** It left the selection: deleted, or its label was taken off. `object` is its last state. */
+  | { readonly kind: "gone"; readonly object: unknown }
+  /** `asOfMs` is when the listing began: nothing older than that can have been missed. */
+  | { readonly kind: "listed"; readonly resourceVersion: string; readonly asOfMs: number }
+  /** A bookmark: nothing happened, and the watch lives. */
+  | { readonly kind: "alive"; readonly atMs: number }
+  /** The view is not fresh from here on, until the next "listed", "seen", "gone" or "alive". For metrics and the log. */
+  | { readonly kind: "broken"; readonly reason: BreakReason; readonly message: string; readonly retryInMs: number };
+
+export type Kind = "jobs" | "pods" | "cronjobs";
+
+export interface FollowOptions {
+  readonly transport: Pick<Transport, "send" | "open">;
+  readonly clock: Clock;
+  readonly kind: Kind;
+  readonly namespace: string;
+  readonly selector: string;
+  readonly signal: AbortSignal;
+  readonly pageSize?: number;
+  readonly requestTimeoutMs?: number;
+  /** Neither an event nor a bookmark for so long: the connection is taken for dead. Servers send a bookmark a minute. */
+  readonly stallMs?: number;
+  readonly backOff?: { readonly firstMs: number; readonly mostMs: number };
+  /** Between listings where the role allows `list` and not `watch`. */
+  readonly pollMs?: number;
+}
+
+/** A watch that lived so long was a healthy one: what ended it says nothing about the next. */
+const HEALTHY_MS = 10_000;
+
+const ROOT: Record<Kind, string> = { jobs: "/apis/batch/v1", cronjobs: "/apis/batch/v1", pods: "/api/v1" };
+
+export async function* follow(options: FollowOptions): AsyncGenerator<Change, void, undefined> {
+  const { clock, signal } = options;
+  const { firstMs, mostMs } = options.backOff ?? { firstMs: 500, mostMs: 10_000 };
+  let from: string | undefined;
+  let why: ListReason = "start";
+  let failures = 0;
+  let doubted = false;
+
+  while (!signal.aborted) {
+    let ending: StreamEnd;
+    try {
+      const behind = from !== undefined && doubted ? await isBehind(options, from) : undefined;
+      // A listing that works does not show that watching does: only a watch that lived resets the failures.
+      from ??= yield* list(options, why);
+      ending = behind ?? (yield* watch(options, from));
+    } catch (error) {
+      ending = streamEndOf(asFailure(error), from);
+    }
+    if (signal.aborted) return;
+    failures = failuresAfter(ending, failures);
+    doubted = ending.reason !== "ended";
+    from = ending.reason === "silent" && failures >= 2 ? undefined : ending.from;
+    if (from === undefined) why = listReason(ending.reason, why);
+    const patience =
+      failures === 0 ? 0 : Math.min(mostMs, firstMs * 2 ** Math.min(failures - 1, 16)) * (0.5 + clock.random() / 2);
+    const retryInMs = Math.round(Math.max(patience, ending.waitMs ?? 0));
+    yield { kind: "broken", reason: ending.reason, message: ending.message, retryInMs };
+    if (retryInMs > 0) await clock.sleep(retryInMs, signal);
+  }
+}
+
+function failuresAfter({ reason, livedMs, progress }: StreamEnd, before: number): number {
+  if (reason === "silent") return before + 1;
+  if (livedMs >= HEALTHY_MS || reason === "poll") return 0;
+  // It brought news and ended early: not at once again, or a hostile server could keep us spinning.
+  return progress && (reason === "ended" || reason === "cut") ? 1 : before + 1;
+}
+
+async function* list(options: FollowOptions, reason: ListReason): AsyncGenerator<Change, string, undefined> {
+  const { transport, clock, selector, signal, pageSize = 500, requestTimeoutMs = 30_000 } = options;
+  const send: typeof transport.send = (request, outer) =>
+    within(clock, requestTimeoutMs, outer, (inner) => transport.send(request, inner));
+  let asOfMs = clock.now();
+  let resourceVersion = "";
+  yield { kind: "listing", reason, atMs: asOfMs };
+  for await (const page of listPages(send, pathOf(options), { selector, pageSize, signal })) {
+    if (page.kind === "restarted") {
+      asOfMs = clock.now();
+      yield { kind: "listing", reason: "pageExpired", atMs: asOfMs };
+      continue;
+    }
+    resourceVersion = page.resourceVersion;
+    for (const object of page.items) yield { kind: "seen", object, listed: true };
+  }
+  yield { kind: "listed", resourceVersion, asOfMs };
+  return resourceVersion;
+}
+
+/**
+ * An API server that came back may be an older one: an etcd restored from a snapshot. A watch from a version that is still to
+ * come is silent there, and looks as healthy as one of a quiet namespace.
+ */
+async function isBehind(options: FollowOptions, from: string): Promise<StreamEnd | undefined> {
+  const { transport, clock, selector, signal, requestTimeoutMs = 30_000 } = options;
+  const query = new URLSearchParams({ limit: "1", labelSelector: selector });
+  const path = `${pathOf(options)}?${query.toString()}`;
+  const answer = await within(clock, requestTimeoutMs, signal, (inner) => transport.send({ method: "GET", path }, inner));
+  const store = answer.status === 200 ? asList(answer.body)?.resourceVersion : undefined;
+  if (store === undefined) throw refused(answer, `list ${path}`);
+  if (!isOlder(store, from)) return undefined;
+  const message = `The API server is at version ${store} and has told us of ${from}: it was set back.`;
+  return { reason: "ahead", message, from: undefined, progress: false, livedMs: 0 };
+}
+
+async function* watch(options: FollowOptions, since: string): AsyncGenerator<Change, StreamEnd, undefined> {
+  const { clock, signal, stallMs = 90_000 } = options;
+  const stop = new AbortController();
+  const relay = () => stop.abort(signal.reason);
+  signal.addEventListener("abort", relay, { once: true });
+  if (signal.aborted) relay();
+  const pulse = { waitingSinceMs: undefined as number | undefined, silent: false };
+  const openedMs = clock.now();
+  let from = since;
+  let progress = false;
+  let opened = false;
+  const ended = (ending: Verdict): StreamEnd => ({ ...ending, progress, livedMs: clock.now() - openedMs });
+  const broken = (reason: "ended" | "cut" | "unreachable", message: string): StreamEnd =>
+    pulse.silent
+      ? ended({ reason: "silent", message: `Neither an event nor a bookmark came for ${stallMs} ms.`, from })
+      : ended({ reason, message, from });
+  try {
+    const stream = await begin(options, since, stop);
+    if (stream.status !== 200) return ended(refusedWatch(stream, pathOf(options), since, options.pollMs ?? 10_000));
+    opened = true;
+    void deadMan(clock, stallMs, pulse, stop);
+    for await (const line of timed(clock, stream.lines, pulse)) {
+      const event = readLine(line);
+      if (event.kind === "ending") return ended(event.ending);
+      progress = true;
+      from = event.version;
+      yield event.change(clock.now());
+    }
+    return broken("ended", "The API server ended the watch.");
+  } catch (error) {
+    return broken(opened ? "cut" : "unreachable", asFailure(error).message);
+  } finally {
+    stop.abort();
+    signal.removeEventListener("abort", relay);
+  }
+}
+
+/** The stream's signal outlives its opening, so the bound on the opening aborts it rather than a signal of its own. */
+async function begin(options: FollowOptions, since: string, stop: AbortController): Promise<ApiStream> {
+  const { transport, clock, selector, requestTimeoutMs = 30_000 } = options;
+  const query = new URLSearchParams({
+    watch: "true",
+    allowWatchBookmarks: "true",
+    resourceVersion: since,
+    // Everyone's watches would otherwise end, and begin again, in the same second.
+    timeoutSeconds: String(240 + Math.floor(clock.random() * 61)),
+    labelSelector: selector,
+  });
+  return await within(clock, requestTimeoutMs, stop.signal, (inner) => {
+    inner.addEventListener("abort", () => timedOut(inner) && stop.abort(inner.reason), { once: true });
+    return transport.open({ method: "GET", path: `${pathOf(options)}?${query.toString()}` }, stop.signal);
+  });
+}
+
+/** Notes since when we wait for the next line: a slow reader of ours is not the server's silence. */
+async function* timed(
+  clock: Clock,
+  lines: AsyncIterable<string>,
+  pulse: { waitingSinceMs: number | undefined },
+): AsyncGenerator<string, void, undefined> {
+  pulse.waitingSinceMs = clock.now();
+  for await (const line of lines) {
+    pulse.waitingSinceMs = undefined;
+    yield line;
+    pulse.waitingSinceMs = clock.now();
+  }
+}
+
+/** One timer a stall, however many lines come. */
+async function deadMan(
+  clock: Clock,
+  stallMs: number,
+  pulse: { waitingSinceMs: number | undefined; silent: boolean },
+  stop: AbortController,
+): Promise<void> {
+  for (let rest = stallMs; !stop.signal.aborted; ) {
+    await clock.sleep(rest, stop.signal);
+    const waited = pulse.waitingSinceMs === undefined ? 0 : clock.now() - pulse.waitingSinceMs;
+    if (waited >= stallMs && !stop.signal.aborted) {
+      pulse.silent = true;
+      stop.abort(new Failure("retry", "unanswered", "The watch went silent."));
+    }
+    rest = Math.max(1, stallMs - waited);
+  }
+}
+
+function pathOf({ kind, namespace }: FollowOptions): string {
+  return `${ROOT[kind]}/namespaces/${encodeURIComponent(namespace)}/${kind}`;
+}

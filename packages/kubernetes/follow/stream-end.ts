@@ -1,0 +1,123 @@
+/**
+ * What each thing that can happen to a watch means for going on: from the last version, or by a new listing.
+ *
+ * The bug this prevents: an answer that nobody thought of ends the watch for good, or is skipped over together with the
+ * events that it stood for. Whatever cannot be understood leads to a listing.
+ */
+import type { Failure } from "@longshore/contract/problem.ts";
+import type { Change } from "./follow.ts";
+import { asObject, asStatus, member, retryAfterMs, text, wordsOf } from "../objects.ts";
+import { AnswerFailure, refused } from "../request/read.ts";
+import type { ApiStream } from "../transport.ts";
+
+export type ListReason = "start" | "expired" | "pageExpired" | "garbage" | "silent" | "ahead" | "poll" | "serverError";
+export type BreakReason = ListReason | "ended" | "cut" | "unreachable" | "rejected" | "forbidden" | "throttled";
+
+/** How a watch ended: `from` undefined means that only a listing can say where to go on. */
+export interface StreamEnd {
+  readonly reason: BreakReason;
+  readonly message: string;
+  readonly from: string | undefined;
+  /** It brought something. */
+  readonly progress: boolean;
+  /** How long it was open. */
+  readonly livedMs: number;
+  readonly waitMs?: number;
+}
+
+/** What ended a watch, apart from how it had gone until then. */
+export type Verdict = Omit<StreamEnd, "progress" | "livedMs">;
+
+export type Line =
+  | { readonly kind: "change"; readonly version: string; readonly change: (nowMs: number) => Change }
+  | { readonly kind: "ending"; readonly ending: Verdict };
+
+export function readLine(line: string): Line {
+  const garbage: Line = {
+    kind: "ending",
+    ending: { reason: "garbage", message: "The watch brought a line that is no event.", from: undefined },
+  };
+  const event = parsed(line);
+  const type = text(member(event, "type"));
+  const object = member(event, "object");
+  if (type === "ERROR") return { kind: "ending", ending: inStream(object) };
+  if (type === "BOOKMARK") {
+    const version = text(member(member(object, "metadata"), "resourceVersion"));
+    return version ? { kind: "change", version, change: (atMs) => ({ kind: "alive", atMs }) } : garbage;
+  }
+  const known = asObject(object);
+  if (!known) return garbage;
+  const version = known.resourceVersion;
+  if (type === "ADDED" || type === "MODIFIED")
+    return { kind: "change", version, change: () => ({ kind: "seen", object, listed: false }) };
+  return type === "DELETED" ? { kind: "change", version, change: () => ({ kind: "gone", object }) } : garbage;
+}
+
+function parsed(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined; // no event: `readLine` calls it garbage
+  }
+}
+
+/** An error within a watch: the version is compacted away, or the server lost its place. A listing mends both. */
+function inStream(object: unknown): Verdict {
+  const status = asStatus(object);
+  const expired = status?.code === 410 || status?.reason === "Expired" || status?.reason === "Gone";
+  return {
+    reason: expired ? "expired" : "serverError",
+    message: wordsOf({ status: status?.code ?? 0, body: object }),
+    from: undefined,
+  };
+}
+
+export function refusedWatch(stream: ApiStream, what: string, since: string, pollMs: number): Verdict {
+  const { status, body, headers = {} } = stream;
+  const message = refused({ status, body }, `watch ${what}`).message;
+  const wait = retryAfterMs({ status, body, headers });
+  if (status === 410) return { reason: "expired", message, from: undefined };
+  // It may list and not watch. Then we list from time to time, and try each time whether we may by now.
+  if (status === 403 || status === 405) return { reason: "poll", message, from: undefined, waitMs: pollMs };
+  if (asStatus(body)?.causes.includes("ResourceVersionTooLarge")) return { reason: "ahead", message, from: undefined };
+  // Any other refusal of the request as such (400: a version that this server cannot read) is mended by a listing.
+  if (status === 400 || status === 422) return { reason: "serverError", message, from: undefined };
+  return { reason: REASONS[status] ?? "unreachable", message, from: since, ...(wait === undefined ? {} : { waitMs: wait }) };
+}
+
+const REASONS: Readonly<Record<number, BreakReason>> = { 401: "rejected", 403: "forbidden", 410: "expired", 429: "throttled" };
+
+/** Why a listing failed, or a watch could not be opened: neither says that we lost our place. */
+export function streamEndOf(failure: Failure, from: string | undefined): StreamEnd {
+  const ending = { message: failure.message, from, progress: false, livedMs: 0 };
+  if (!(failure instanceof AnswerFailure)) return { ...ending, reason: "unreachable" };
+  const { status } = failure.answer;
+  const wait = retryAfterMs(failure.answer);
+  return {
+    ...ending,
+    reason: status === 200 ? "garbage" : (REASONS[status] ?? "unreachable"),
+    ...(wait === undefined ? {} : { waitMs: wait }),
+  };
+}
+
+/** Versions are etcd's count of its writes, without leading zeros: of two, the shorter is the older. */
+export const isOlder = (version: string, than: string): boolean =>
+  version.length === than.length ? version < than : version.length < than.length;
+
+/** The reason of the listing that follows: what made it necessary, not what delays it. */
+export function listReason(broken: BreakReason, before: ListReason): ListReason {
+  return isListReason(broken) ? broken : before;
+}
+
+const LIST_REASONS: readonly string[] = [
+  "start",
+  "expired",
+  "pageExpired",
+  "garbage",
+  "silent",
+  "ahead",
+  "poll",
+  "serverError",
+] satisfies ListReason[];
+
+const isListReason = (reason: BreakReason): reason is ListReason => LIST_REASONS.includes(reason);

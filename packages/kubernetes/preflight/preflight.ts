@@ -1,0 +1,295 @@
+/**
+ * Everything that can be wrong between us and one group, tried in order, each as a row for a person. Changes nothing.
+ *
+ * The bug this prevents: a group that looks well until its first Job needs the one permission that nobody gave.
+ */
+import { DIAGNOSES, type Diagnosis, RESTRICTED } from "@longshore/contract/diagnosis.ts";
+import type { Clock } from "@longshore/runtime/clock.ts";
+import type { Connection } from "../access/connection.ts";
+import { within } from "../request/deadline.ts";
+import { asList, asObject, member, saysMissing, text, wordsOf } from "../objects.ts";
+import { quotaRow } from "./quota.ts";
+import { type Need, needsOf, REFUSED, type RoleName } from "../permissions/rbac.ts";
+import { reach, type Reach } from "./reach.ts";
+import { told, type Unread } from "../request/read.ts";
+import { isUntrusted } from "../request/silence.ts";
+import type { ApiAnswer, ApiRequest, Transport } from "../transport.ts";
+
+export interface Row {
+  readonly step: "network" | "version" | "clock" | "token" | "namespace" | "permissions" | "quota" | "create";
+  readonly state: "ok" | "warning" | "failed" | "skipped";
+  /** "DNS, TCP, TLS (212 d left)" */
+  readonly detail: string;
+  readonly code?: string;
+  readonly hint?: string;
+}
+
+export interface PreflightOptions {
+  readonly connection: Connection;
+  readonly transport: Pick<Transport, "send">;
+  readonly clock: Clock;
+  readonly namespace: string;
+  readonly role: RoleName;
+  /** What an answer that was not hoped for means: the words in which the launcher would tell of it. */
+  readonly explain: Explain;
+  /** A Job to create as a dry run; the launcher's only. */
+  readonly manifest?: object;
+}
+
+export type Explain = (to: "create" | "read", unread: Unread) => Pick<Diagnosis, "code" | "sentence" | "hint">;
+
+type Ask = (request: ApiRequest) => ReturnType<typeof told>;
+type DiagnosisCode = keyof typeof DIAGNOSES;
+
+const TOKEN_SOON_MS = 14 * 86_400_000;
+/** Tokens that live shorter than this are rotated by a machine. */
+const TOKEN_SHORT_MS = 2 * 86_400_000;
+
+export async function preflight(options: PreflightOptions, signal: AbortSignal): Promise<readonly Row[]> {
+  const { connection, transport, clock, namespace, role, manifest, explain } = options;
+  const ask: Ask = (request) => told(() => within(clock, 10_000, signal, (inner) => transport.send(request, inner)));
+  const rows: Row[] = [];
+
+  const way = await reach(connection.server, await connection.trust(), clock.now());
+  rows.push(networkRow(way));
+  if (way.kind === "failed") return rows;
+
+  const version = await ask({ method: "GET", path: "/version" });
+  rows.push(versionRow(version, role, explain));
+  const token = tokenRow(connection, role, clock.now());
+  if (token) rows.push(token);
+  // Whoever is not known there is refused everything: one row says it.
+  if (version.kind !== "told" || version.answer.status === 401) return rows;
+  const clockRow = skewRow(version.answer, clock.now());
+  if (clockRow) rows.push(clockRow);
+
+  if (role === "launcher")
+    rows.push(namespaceRow(await ask({ method: "GET", path: `/api/v1/namespaces/${namespace}` }), namespace, explain));
+  const permissions = await permissionsRow(ask, role, namespace);
+  rows.push(permissions);
+  if (permissions.detail === nothing(role, namespace)) return rows; // what follows would say it again
+  if (role === "launcher") {
+    const quotas = await ask({ method: "GET", path: `/api/v1/namespaces/${namespace}/resourcequotas?limit=50` });
+    const list = quotas.kind === "told" && quotas.answer.status === 200 ? asList(quotas.answer.body) : undefined;
+    if (list !== undefined && list.items.length > 0) rows.push(quotaRow(list.items));
+  }
+  if (manifest !== undefined && role === "launcher") {
+    const path = `/apis/batch/v1/namespaces/${namespace}/jobs?dryRun=All&fieldManager=longshore`;
+    rows.push(createRow(await ask({ method: "POST", path, body: manifest }), explain));
+  }
+  return rows;
+}
+
+/** As the launcher would be told of it. */
+const diagnosed = (step: Row["step"], { code, sentence, hint }: ReturnType<Explain>, state: Row["state"] = "failed"): Row => ({
+  step,
+  state,
+  detail: sentence,
+  code,
+  hint,
+});
+
+function failed(step: Row["step"], code: DiagnosisCode, detail: string): Row {
+  return { step, state: "failed", detail, code, hint: DIAGNOSES[code].hint };
+}
+
+const WAYS = {
+  dns: "Correct the name in the group's `server`, or see that DNS knows it where Longshore runs.",
+  tcp: "Check the port, whether the API server runs, and whether a firewall lets Longshore's machine through.",
+} as const;
+const CERTIFICATES: Readonly<Record<string, string>> = {
+  CERT_HAS_EXPIRED: "Ask the cluster's people to renew the certificate of their API server.",
+  CERT_NOT_YET_VALID: "Set both clocks by NTP.",
+  ERR_TLS_CERT_ALTNAME_INVALID: "Use the name that the certificate is for: in `server`, or beside it as `serverName`.",
+};
+
+function networkRow(way: Reach): Row {
+  if (way.kind === "failed") {
+    const code = isUntrusted(way.code) ? "TlsUntrusted" : "EndpointUnreachable";
+    const row = failed("network", code, `${way.step.toUpperCase()}: ${way.message}`);
+    const hint = way.step === "tls" ? CERTIFICATES[way.code ?? ""] : WAYS[way.step];
+    return { ...row, ...(hint !== undefined && { hint }) };
+  }
+  if (!way.tls) return { step: "network", state: "warning", detail: "DNS, TCP; no TLS: only for an API server on this machine" };
+  const { daysLeft } = way.tls;
+  const soon = daysLeft < 14;
+  return {
+    step: "network",
+    state: soon ? "warning" : "ok",
+    detail: `DNS, TCP, TLS (${daysLeft} d left)`,
+    ...(soon ? { hint: "Ask the cluster's people to renew it before it ends." } : {}),
+  };
+}
+
+const unknownHere = (step: Row["step"], role: RoleName, detail: string): Row => ({
+  ...failed(step, "AuthRejected", detail),
+  hint: `Put a new token into the group's \`${role === "launcher" ? "launch" : "watch"}\` file: kubectl create token longshore-${role}.`,
+});
+
+/** With fewer, what the launcher asks of a Job is not understood (1.29) or its pods cannot be found (1.27). */
+const MINOR = { least: 27, whole: 29, tested: [31, 36] } as const;
+
+function versionRow(result: Awaited<ReturnType<Ask>>, role: RoleName, explain: Explain): Row {
+  if (result.kind !== "told") return diagnosed("version", explain("read", result));
+  const { answer } = result;
+  const version = text(member(answer.body, "gitVersion"))?.replace(/^v/, "");
+  if (answer.status === 200 && version) return supportRow(version);
+  if (answer.status === 401) return unknownHere("version", role, "The API server does not accept the credential.");
+  // Some clusters show their version to nobody; what counts is asked below.
+  if (answer.status === 403) return { step: "version", state: "skipped", detail: "The API server does not tell its version." };
+  return failed(
+    "version",
+    "EndpointUnreachable",
+    `What answers there is no Kubernetes API: status ${answer.status}, ${wordsOf(answer).slice(0, 80)}`,
+  );
+}
+
+function supportRow(version: string): Row {
+  const minor = Number(/^1\.(\d+)/.exec(version)?.[1] ?? Number.NaN);
+  const ok: Row = { step: "version", state: "ok", detail: `Kubernetes ${version}` };
+  const [first, last] = MINOR.tested;
+  const hint = `Upgrade the cluster: Longshore is tested with 1.${first} to 1.${last}.`;
+  if (minor < MINOR.least)
+    return {
+      ...ok,
+      state: "failed",
+      detail: `Kubernetes ${version} does not label the pods of its Jobs as Longshore needs it.`,
+      hint,
+    };
+  if (minor < MINOR.whole)
+    return { ...ok, state: "warning", detail: `Kubernetes ${version} may start a pod anew before the old one has ended.`, hint };
+  return ok;
+}
+
+function tokenRow(connection: Connection, role: RoleName, nowMs: number): Row | undefined {
+  const times = connection.tokenTimes();
+  if (!times) return undefined;
+  const leftMs = times.expiresAtMs - nowMs;
+  if (leftMs <= 0) return unknownHere("token", role, "The token has expired.");
+  const short = times.issuedAtMs !== undefined && times.expiresAtMs - times.issuedAtMs <= TOKEN_SHORT_MS;
+  const detail = `The token expires in ${leftMs > 2 * 86_400_000 ? `${Math.floor(leftMs / 86_400_000)} d` : `${Math.ceil(leftMs / 60_000)} min`}.`;
+  if (short || leftMs > TOKEN_SOON_MS) return { step: "token", state: "ok", detail };
+  return { step: "token", state: "warning", detail, hint: "Its file is read again by itself; rotate it." };
+}
+
+function skewRow(answer: ApiAnswer, nowMs: number): Row | undefined {
+  const theirs = Date.parse(answer.headers["date"] ?? "");
+  if (Number.isNaN(theirs)) return undefined;
+  // The header counts whole seconds, so a second says nothing.
+  const skewSeconds = Math.round((theirs - nowMs) / 1000);
+  const off = Math.abs(skewSeconds) > 5;
+  const detail = off
+    ? `The cluster's clock is ${Math.abs(skewSeconds)} s ${skewSeconds > 0 ? "ahead of" : "behind"} ours.`
+    : "The clocks agree.";
+  return {
+    step: "clock",
+    state: off ? "warning" : "ok",
+    detail,
+    ...(off ? { hint: "Let both be set by NTP: tokens and certificates depend on it." } : {}),
+  };
+}
+
+function namespaceRow(result: Awaited<ReturnType<Ask>>, namespace: string, explain: Explain): Row {
+  if (result.kind !== "told") return diagnosed("namespace", explain("read", result));
+  const { answer } = result;
+  const object = answer.status === 200 ? asObject(answer.body) : undefined;
+  if (object)
+    return object.deleting
+      ? failed("namespace", "NamespaceTerminating", `The namespace ${namespace} is being deleted.`)
+      : { step: "namespace", state: "ok", detail: `namespace ${namespace}` };
+  if (saysMissing(answer, namespace))
+    return {
+      step: "namespace",
+      state: "failed",
+      detail: `There is no namespace ${namespace}.`,
+      hint: "Create it and its Roles (`longshore rbac <group>`), or correct the group's `namespaces`.",
+    };
+  // Whoever may not read a namespace is not told whether there is one.
+  if (answer.status === 403)
+    return {
+      ...failed(
+        "namespace",
+        "Forbidden",
+        `The namespace ${namespace} may not be read: there is none of this name, or its Role is missing.`,
+      ),
+      hint: "Correct the group's `namespaces`, or apply its Role again: `longshore rbac <group>` prints it.",
+    };
+  return diagnosed("namespace", explain("read", { kind: "answered", ...answer }));
+}
+
+const nothing = (role: RoleName, namespace: string): string => `The ${role} may do nothing in the namespace ${namespace}.`;
+
+async function permissionsRow(ask: Ask, role: RoleName, namespace: string): Promise<Row> {
+  const may = async (need: Need) => ({ need, allowed: await isAllowed(ask, need, namespace) });
+  const needs = await Promise.all(needsOf(role).map(may));
+  const unknown = needs.filter((it) => it.allowed === undefined);
+  if (unknown.length > 0) return { step: "permissions", state: "skipped", detail: "The API server does not say what we may do." };
+  const missing = needs.filter((it) => !it.allowed);
+  if (missing.length === needs.length) return failed("permissions", "Forbidden", nothing(role, namespace));
+  if (missing.length > 0)
+    return failed("permissions", "Forbidden", `The ${role} may not ${inWords(missing.map((it) => it.need))}.`);
+  const tooMuch = (await Promise.all(REFUSED[role].map(may))).filter((it) => it.allowed);
+  if (tooMuch.length === 0)
+    return {
+      step: "permissions",
+      state: "ok",
+      detail: `${role} may do what it needs; ${inWords(REFUSED[role])}: refused`,
+    };
+  const hint = "`longshore rbac` prints a Role that is enough.";
+  return {
+    step: "permissions",
+    state: "warning",
+    detail: `The ${role} may also ${inWords(tooMuch.map((it) => it.need))}, which it never does.`,
+    hint,
+  };
+}
+
+async function isAllowed(
+  ask: Ask,
+  { group, resource, subresource, verb }: Need,
+  namespace: string,
+): Promise<boolean | undefined> {
+  const attributes = { namespace, verb, group, resource, ...(subresource === undefined ? {} : { subresource }) };
+  const body = {
+    apiVersion: "authorization.k8s.io/v1",
+    kind: "SelfSubjectAccessReview",
+    spec: { resourceAttributes: attributes },
+  };
+  const result = await ask({ method: "POST", path: "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body });
+  const allowed = result.kind === "told" ? member(member(result.answer.body, "status"), "allowed") : undefined;
+  return typeof allowed === "boolean" ? allowed : undefined;
+}
+
+function createRow(result: Awaited<ReturnType<Ask>>, explain: Explain): Row {
+  if (result.kind !== "told") return diagnosed("create", explain("create", result));
+  const { answer } = result;
+  const warning = answer.headers["warning"];
+  if (answer.status === 201 && warning)
+    return {
+      step: "create",
+      state: "warning",
+      detail: `A Job would be taken, and its pods perhaps not: ${warned(warning)}`,
+      hint: /PodSecurity "restricted/.test(warned(warning)) ? RESTRICTED : DIAGNOSES.AdmissionDenied.hint,
+    };
+  if (answer.status === 201) return { step: "create", state: "ok", detail: "A Job would be taken (dry run)" };
+  const why = explain("create", { kind: "answered", ...answer });
+  return diagnosed("create", why, why.code === "QuotaExceeded" ? "warning" : "failed");
+}
+
+/** `299 - "would violate \\"it\\""` */
+function warned(header: string): string {
+  const quoted = /^\d{3} \S+ "((?:[^"\\]|\\.)*)"/.exec(header)?.[1];
+  return quoted === undefined ? header : quoted.replaceAll(/\\(.)/g, "$1");
+}
+
+/** "create and patch jobs, delete pods" */
+function inWords(needs: readonly Need[]): string {
+  const resources = Map.groupBy(
+    needs,
+    ({ resource, subresource }) => resource + (subresource === undefined ? "" : `/${subresource}`),
+  );
+  return [...resources].map(([resource, of]) => `${listed(of.map(({ verb }) => verb))} ${resource}`).join(", ");
+}
+
+const listed = (verbs: readonly string[]): string =>
+  verbs.length < 2 ? (verbs[0] ?? "") : `${verbs.slice(0, -1).join(", ")} and ${verbs.at(-1)}`;

@@ -1,0 +1,262 @@
+/**
+ * `Transport` over HTTP/1.1 with kept connections: one request → one answer, or a Failure that says whether the request
+ * can have arrived.
+ *
+ * The bugs this prevents: a TLS handshake per request, a redirect followed with our token in hand, an answer without
+ * bound, a watch cut by a timeout that was meant for requests, and a rotated token or CA that is never read again.
+ */
+import type { LookupFunction } from "node:net";
+import { getCACertificates, createSecureContext, type SecureContext } from "node:tls";
+import { Failure } from "@longshore/contract/problem.ts";
+import { buildConnector, type Dispatcher, Pool } from "undici";
+import type { Connection, Trust } from "../access/connection.ts";
+import { type NamesOptions, rememberedNames } from "./cluster-addresses.ts";
+import { LINE_MAX_CHARS, linesOf } from "./lines.ts";
+import { isUntrusted, networkCode, neverConnected, silence, TOO_LONG } from "./silence.ts";
+import type { ApiAnswer, ApiRequest, ApiStream, Transport } from "../transport.ts";
+
+export interface ExchangeOptions {
+  /** For requests; streams have their own. */
+  readonly connections?: number;
+  readonly streamsMax?: number;
+  readonly connectTimeoutMs?: number;
+  /** Between the request and the answer's head, and between two parts of the answer. */
+  readonly silenceMs?: number;
+  readonly answerMaxBytes?: number;
+  readonly lineMaxChars?: number;
+  readonly names?: NamesOptions;
+}
+
+export function openTransport(connection: Connection, options: ExchangeOptions = {}): Transport {
+  const { connections = 12, streamsMax = 16, connectTimeoutMs = 10_000, silenceMs = 10_000 } = options;
+  // Parsing 16 MB stops everything else for a tenth of a second; listings ask for shorter pages where one is longer.
+  const { answerMaxBytes = 16 * 1024 * 1024, lineMaxChars = LINE_MAX_CHARS } = options;
+  const { origin, pathname } = new URL(connection.server);
+  const prefix = pathname === "/" ? "" : pathname;
+  const shared = {
+    connect: connector(connection, connectTimeoutMs, rememberedNames(options.names)),
+    allowH2: false,
+    pipelining: 1,
+    keepAliveTimeout: 30_000,
+  };
+  const pool = new Pool(origin, { ...shared, connections, headersTimeout: silenceMs, bodyTimeout: silenceMs });
+  const streams = new Pool(origin, { ...shared, connections: streamsMax, headersTimeout: 3 * silenceMs, bodyTimeout: 0 });
+
+  async function prepare(request: ApiRequest): Promise<Dispatcher.DispatchOptions> {
+    const authorization = await connection.authorization();
+    const headers: Record<string, string> = { accept: request.accept ?? "application/json", "user-agent": "longshore" };
+    if (authorization !== undefined) headers["authorization"] = authorization;
+    if (request.body !== undefined) headers["content-type"] = request.contentType ?? "application/json";
+    const body = request.body === undefined ? null : JSON.stringify(request.body);
+    return { method: request.method, path: prefix + request.path, headers, body };
+  }
+
+  /** A 401 was acted upon by nobody: where the token on disk has changed since, the same request may be sent again. */
+  async function renewed(prepared: Dispatcher.DispatchOptions): Promise<boolean> {
+    connection.rejected();
+    const now = await connection.authorization();
+    const headers: unknown = prepared.headers;
+    return (
+      now !== undefined &&
+      typeof headers === "object" &&
+      headers !== null &&
+      "authorization" in headers &&
+      headers.authorization !== now
+    );
+  }
+
+  async function send(request: ApiRequest, signal: AbortSignal): Promise<ApiAnswer> {
+    for (let renewals = 0; ; renewals++) {
+      const prepared = await prepare(request);
+      const answer = await exchange(pool, connection.server, prepared, answerMaxBytes, signal);
+      if (answer.status !== 401 || renewals > 0 || !(await renewed(prepared))) return answer;
+    }
+  }
+
+  async function open(request: ApiRequest, signal: AbortSignal): Promise<ApiStream> {
+    let begun: Dispatcher.ResponseData;
+    try {
+      begun = await streams.request({ ...(await prepare(request)), signal });
+    } catch (error) {
+      throw silence(connection.server, !neverConnected(networkCode(error)), error);
+    }
+    const { statusCode: status, headers, body: bytes } = begun;
+    // An aborted body emits an error even when nobody reads it any more; whoever does read it gets it thrown.
+    bytes.on("error", () => undefined);
+    if (status !== 200) {
+      if (status === 401) connection.rejected();
+      return { status, headers: flat(headers), body: await rest(bytes, flat(headers)), lines: none() };
+    }
+    return { status, headers: flat(headers), body: undefined, lines: lines(bytes) };
+  }
+
+  async function* lines(bytes: Dispatcher.ResponseData["body"]): AsyncGenerator<string, void, undefined> {
+    try {
+      yield* linesOf(bytes, lineMaxChars);
+    } catch (error) {
+      throw silence(connection.server, true, error);
+    } finally {
+      bytes.destroy();
+    }
+  }
+
+  async function rest(bytes: Dispatcher.ResponseData["body"], headers: Readonly<Record<string, string>>): Promise<unknown> {
+    const chunks: Uint8Array[] = [];
+    let held = 0;
+    try {
+      for await (const chunk of bytes) {
+        chunks.push(chunk);
+        held += chunk.length;
+        if (held > 1024 * 1024) break;
+      }
+    } catch (error) {
+      throw silence(connection.server, true, error);
+    }
+    return parse(chunks, headers);
+  }
+
+  return {
+    send,
+    open,
+    async [Symbol.asyncDispose]() {
+      await Promise.all([pool.destroy(), streams.destroy()]);
+    },
+  };
+}
+
+/** One request over the pool. By the handler we know what `request()` would hide: whether it was ever put on a connection. */
+function exchange(
+  pool: Pool,
+  server: string,
+  options: Dispatcher.DispatchOptions,
+  mostBytes: number,
+  signal: AbortSignal,
+): Promise<ApiAnswer> {
+  return new Promise((resolve, reject) => {
+    let control: Dispatcher.DispatchController | undefined;
+    let over = false;
+    let status = 0;
+    let headers: Readonly<Record<string, string>> = {};
+    const chunks: Uint8Array[] = [];
+    let held = 0;
+
+    const settle = (then: () => void) => {
+      if (over) return;
+      over = true;
+      signal.removeEventListener("abort", giveUp);
+      then();
+    };
+    const fail = (error: unknown) => settle(() => reject(silence(server, control !== undefined, error)));
+    const giveUp = () => {
+      const error = new Failure(
+        "retry",
+        control ? "unanswered" : "unsent",
+        `${server} had not answered when the request was given up.`,
+        signal.reason,
+      );
+      fail(error);
+      control?.abort(error);
+    };
+    if (signal.aborted) return giveUp();
+    signal.addEventListener("abort", giveUp, { once: true });
+
+    pool.dispatch(options, {
+      onRequestStart(it) {
+        // Given up while it waited for a connection: nothing has been written, and nothing will be.
+        if (over) it.abort(new Error("given up before it was sent"));
+        else control = it;
+      },
+      onResponseStart(_it, code, incoming) {
+        if (code < 200) return;
+        status = code;
+        headers = flat(incoming);
+      },
+      onResponseData(it, chunk) {
+        held += chunk.length;
+        if (held <= mostBytes) chunks.push(chunk);
+        else it.abort(Object.assign(new Error(`its answer was longer than ${mostBytes} bytes`), { code: TOO_LONG }));
+      },
+      onResponseEnd() {
+        try {
+          const body = parse(chunks, headers);
+          settle(() => resolve({ status, headers, body }));
+        } catch (error) {
+          fail(error);
+        }
+      },
+      onResponseError: (_it, error) => fail(error),
+    });
+  });
+}
+
+/** JSON where the answer says it is JSON, else its text. Throws for JSON that is none: an answer cut or garbled. */
+function parse(chunks: readonly Uint8Array[], headers: Readonly<Record<string, string>>): unknown {
+  const text = Buffer.concat(chunks).toString("utf8");
+  if (!/\bjson\b/i.test(headers["content-type"] ?? "") || text === "") return text;
+  return JSON.parse(text);
+}
+
+function flat(headers: Readonly<Record<string, string | string[] | undefined>>): Record<string, string> {
+  const one: Record<string, string> = {};
+  for (const [name, value] of Object.entries(headers)) {
+    if (value !== undefined) one[name.toLowerCase()] = Array.isArray(value) ? value.join(", ") : value;
+  }
+  return one;
+}
+
+async function* none(): AsyncGenerator<string, void, undefined> {}
+
+/** Connects with what the files say now. The context is built once for each content: 140 root certificates are not parsed per connection. */
+function connector(connection: Connection, timeout: number, lookup: LookupFunction): buildConnector.connector {
+  let made: { readonly trust: Trust; readonly connect: buildConnector.connector } | undefined;
+
+  const plain = buildConnector({ timeout, allowH2: false, lookup });
+
+  async function current(): Promise<buildConnector.connector> {
+    const trust = await connection.trust();
+    if (made?.trust === trust) return made.connect;
+    const { verify, serverName } = trust;
+    const secureContext = contextOf(trust);
+    const name = serverName === undefined ? {} : { servername: serverName };
+    const connect = buildConnector({ timeout, allowH2: false, lookup, secureContext, rejectUnauthorized: verify, ...name });
+    made = { trust, connect };
+    return connect;
+  }
+
+  return (options, callback) => {
+    if (options.protocol === "http:") return plain(options, callback);
+    void connectThrough(current, options, (...answer) => {
+      // Its authority may have been replaced, and the CA on disk with it: the next handshake reads the files again.
+      if (isUntrusted(networkCode(answer[0]))) connection.rejected();
+      callback(...answer);
+    });
+  };
+}
+
+/** undici's connectors speak by callback; a CA file that cannot be read is said through it like a refused connection. */
+async function connectThrough(
+  current: () => Promise<buildConnector.connector>,
+  ...[options, callback]: Parameters<buildConnector.connector>
+): Promise<void> {
+  let connect: buildConnector.connector;
+  try {
+    connect = await current();
+  } catch (error) {
+    return callback(error instanceof Error ? error : new Error(String(error)), null);
+  }
+  connect(options, callback);
+}
+
+/** Without a CA of its own a cluster is judged by the machine's trust store, and by Node's where the machine has none. */
+export function systemAuthorities(): string[] {
+  const found = getCACertificates("system");
+  return found.length > 0 ? found : getCACertificates("bundled");
+}
+
+function contextOf({ ca, cert, key }: Trust): SecureContext {
+  return createSecureContext({
+    ca: ca ?? systemAuthorities(),
+    ...(cert === undefined ? {} : { cert }),
+    ...(key === undefined ? {} : { key }),
+  });
+}

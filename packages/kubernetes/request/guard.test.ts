@@ -1,0 +1,310 @@
+import { Failure } from "@longshore/contract/problem.ts";
+import t from "tap";
+import { openClusters } from "../clusters.ts";
+import { within } from "./deadline.ts";
+import { type GuardOptions, guard } from "./guard.ts";
+import { networkCode, silence } from "./silence.ts";
+import { type Play, scripted } from "../testing/scripted.ts";
+import { standingClock, type VirtualClock, virtualClock } from "../testing/virtual-clock.ts";
+import type { ApiAnswer, ApiRequest, Transport } from "../transport.ts";
+
+const never = new AbortController().signal;
+const get: ApiRequest = { method: "GET", path: "/apis/batch/v1/namespaces/batch/jobs/a" };
+const post: ApiRequest = { method: "POST", path: "/apis/batch/v1/namespaces/batch/jobs?timeout=10s", body: {} };
+const ok: Play = { answer: 200, body: {} };
+const lost: Play = { fails: "unanswered" };
+
+function guarded(plays: readonly Play[], options: Partial<GuardOptions> = {}) {
+  const clock = virtualClock();
+  const transport = scripted(plays);
+  return { clock, transport, cluster: guard(transport, { name: "prod-a", clock, ...options }) };
+}
+
+async function outcome(promise: Promise<ApiAnswer>): Promise<string> {
+  try {
+    return String((await promise).status);
+  } catch (error) {
+    return error instanceof Failure ? error.code : "a bug";
+  }
+}
+
+t.test("opens after failures in a row, sends nothing while open, then one probe that decides", async (t) => {
+  const { clock, transport, cluster } = guarded([lost, lost, lost, lost, ok, ok], {
+    breaker: { failuresMax: 3, firstMs: 1_000 },
+  });
+  const said: string[] = [];
+  for (let i = 0; i < 5; i++) said.push(await outcome(cluster.send(get, never)));
+  t.same(said, ["unanswered", "unanswered", "unanswered", "unsent", "unsent"]);
+  t.equal(transport.requests.length, 3, "the last two went nowhere");
+  t.match(cluster.health(), { kind: "unhealthy", reason: "It was unanswered." });
+
+  await clock.sleep(1_100);
+  t.same(
+    await Promise.all([outcome(cluster.send(get, never)), outcome(cluster.send(get, never))]),
+    ["unanswered", "unsent"],
+    "one probe",
+  );
+  await clock.sleep(1_100);
+  t.equal(await outcome(cluster.send(get, never)), "unsent", "longer, after a probe that failed");
+  await clock.sleep(1_100);
+  t.equal(await outcome(cluster.send(get, never)), "200");
+  t.equal(await outcome(cluster.send(get, never)), "200");
+  t.equal(cluster.health().kind, "healthy");
+});
+
+t.test("a gateway without an API server behind it opens the breaker; refusals do not", async (t) => {
+  const refusals: Play[] = [403, 404, 409, 422, 429, 500].map((answer) => ({ answer, body: {} }));
+  const refusing = guarded(refusals, { breaker: { failuresMax: 2 } });
+  for (const _ of refusals) await outcome(refusing.cluster.send(get, never));
+  t.equal(refusing.cluster.health().kind, "healthy");
+  const gateway = guarded([{ answer: 503, body: "" }, { answer: 502, body: "" }, ok], { breaker: { failuresMax: 2 } });
+  await outcome(gateway.cluster.send(get, never));
+  await outcome(gateway.cluster.send(get, never));
+  t.equal(await outcome(gateway.cluster.send(get, never)), "unsent");
+});
+
+t.test("a rejected token makes it unhealthy at once, an accepted one healthy again", async (t) => {
+  const { cluster } = guarded([{ answer: 401, body: {} }, ok]);
+  t.equal(cluster.health().kind, "unknown");
+  await cluster.send(get, never);
+  t.match(cluster.health(), { kind: "unhealthy", reason: /token/ });
+  await cluster.send(get, never);
+  t.equal(cluster.health().kind, "healthy");
+});
+
+t.test(
+  "a cluster that says nothing is given up in time, and blamed; a caller that stops is not the cluster's fault",
+  async (t) => {
+    const silent = guarded([{ hangs: true }], { requestTimeoutMs: 5_000, breaker: { failuresMax: 1 } });
+    t.equal(await outcome(silent.cluster.send(get, never)), "unanswered");
+    t.same(silent.clock.slept, [5_000]);
+    t.equal(silent.cluster.health().kind, "unhealthy");
+
+    const shorter = guarded([{ hangs: true }], { breaker: { failuresMax: 1 } });
+    await outcome(within(shorter.clock, 10, never, (signal) => shorter.cluster.send(get, signal)));
+    t.equal(shorter.cluster.health().kind, "unhealthy", "the caller's own bound counts as well");
+
+    const stopping = guarded([{ hangs: true }, ok], { breaker: { failuresMax: 1 } });
+    const stop = new AbortController();
+    const waiting = outcome(stopping.cluster.send(get, stop.signal));
+    stop.abort();
+    await waiting;
+    t.not(stopping.cluster.health().kind, "unhealthy");
+  },
+);
+
+t.test("after a 429 nothing is sent for as long as it asked", async (t) => {
+  const { clock, transport, cluster } = guarded([{ answer: 429, headers: { "retry-after": "2" }, body: {} }, ok]);
+  const begun = clock.now();
+  await cluster.send(get, never);
+  t.equal(await outcome(cluster.send(get, never)), "200");
+  t.ok(clock.now() - begun >= 2_000, `${clock.now() - begun} ms`);
+  t.equal(transport.requests.length, 2);
+});
+
+t.test("after a 429 that asks for a long pause, requests are told so instead of waiting", async (t) => {
+  const { transport, cluster } = guarded([{ answer: 429, headers: { "retry-after": "60" }, body: {} }, ok]);
+  await cluster.send(get, never);
+  t.equal(await outcome(cluster.send(get, never)), "unsent");
+  t.equal(transport.requests.length, 1);
+});
+
+t.test("a 429 holds back those too who stood in line already", async (t) => {
+  const throttled = Array.from({ length: 500 }, (): Play => ({ answer: 429, headers: { "retry-after": "1" }, body: "later" }));
+  const { clock, transport, cluster } = guarded(throttled, { inFlightMax: 4 });
+  const begun = clock.now();
+  const all = await Promise.all(Array.from({ length: 500 }, () => outcome(cluster.send(post, never))));
+  const seconds = Math.ceil((clock.now() - begun) / 1_000);
+  t.ok(seconds <= 6, `those in line were told after ${seconds} s`);
+  t.ok(transport.requests.length <= 4 + 3 * seconds, `${transport.requests.length} requests in ${seconds} s`);
+  t.equal(all.filter((it) => it === "unsent").length, 500 - transport.requests.length, "the others were not sent");
+});
+
+t.test("a watch that is refused with 429 keeps requests back as well, for as long as its header asks", async (t) => {
+  const { clock, cluster } = guarded([{ refuses: 429, headers: { "retry-after": "4" }, body: "Too many requests." }, ok]);
+  const begun = clock.now();
+  await cluster.open(get, never);
+  t.equal(await outcome(cluster.send(get, never)), "200");
+  t.ok(clock.now() - begun >= 4_000, `${clock.now() - begun} ms`);
+});
+
+/** A cluster that answers when told to. */
+function manual(clock: VirtualClock) {
+  const inFlight: ((status: number) => void)[] = [];
+  const transport: Transport = {
+    ...scripted([]),
+    send: () =>
+      new Promise((resolve) => inFlight.push((status) => resolve({ status, headers: { "retry-after": "0" }, body: {} }))),
+  };
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+  const frozen = standingClock(clock.now());
+  return { inFlight, transport, turn, frozen };
+}
+
+t.test("at most so many requests are with the cluster; it shrinks by a 429 and grows again", async (t) => {
+  const { inFlight, transport, turn, frozen } = manual(virtualClock());
+  const cluster = guard(transport, { name: "prod-a", clock: frozen, inFlightMax: 8 });
+  const all = Array.from({ length: 100 }, () => outcome(cluster.send(get, never)));
+  await turn();
+  t.equal(inFlight.length, 8);
+  t.same(cluster.load(), { window: 8, inFlight: 8, waiting: 92 });
+  inFlight.shift()?.(429);
+  await turn();
+  t.equal(cluster.load().window, 4);
+  t.equal(inFlight.length, 7, "those that are out stay out, no new one goes");
+  let most = 0;
+  while (inFlight.length > 0) {
+    inFlight.shift()?.(200);
+    await turn();
+    most = Math.max(most, cluster.load().inFlight);
+  }
+  t.equal((await Promise.all(all)).length, 100);
+  t.equal(cluster.load().window, 8);
+  t.ok(most <= 8);
+});
+
+t.test("too many that wait are sent away, and one that gives up leaves the line", async (t) => {
+  const { inFlight, transport, turn, frozen } = manual(virtualClock());
+  const cluster = guard(transport, { name: "prod-a", clock: frozen, inFlightMax: 1, waitingMax: 2 });
+  const stop = new AbortController();
+  const first = outcome(cluster.send(get, never));
+  const second = outcome(cluster.send(get, stop.signal));
+  const third = outcome(cluster.send(get, never));
+  await turn();
+  t.equal(await outcome(cluster.send(get, never)), "unsent", "the line is full");
+  stop.abort();
+  t.equal(await second, "unsent");
+  inFlight.shift()?.(200);
+  await turn();
+  inFlight.shift()?.(200);
+  t.same(await Promise.all([first, third]), ["200", "200"]);
+  t.same(cluster.load(), { window: 1, inFlight: 0, waiting: 0 });
+});
+
+t.test("what waits too long for its turn is told so, while nothing of it was sent", async (t) => {
+  const clock = virtualClock();
+  const cluster = guard(scripted([]), { name: "prod-a", clock, inFlightMax: 1, waitMaxMs: 5_000, requestTimeoutMs: 60_000 });
+  const first = outcome(cluster.send(get, never));
+  t.equal(await outcome(cluster.send(get, never)), "unsent");
+  t.equal(cluster.load().inFlight, 1, "the first one is still out");
+  t.equal(await first, "unanswered");
+
+  const paced = guarded(
+    Array.from({ length: 20 }, () => ok),
+    { createsPerSecond: 1 },
+  );
+  const results = await Promise.all(Array.from({ length: 10 }, () => outcome(paced.cluster.send(post, never))));
+  t.same(results, [..."200 200 200 200 200 200".split(" "), ..."unsent unsent unsent unsent".split(" ")]);
+});
+
+t.test("all that we hold back ourselves says so: it is no word about the cluster", async (t) => {
+  const frozen = manual(virtualClock());
+  const full = guard(frozen.transport, { name: "prod-a", clock: virtualClock(), inFlightMax: 1, waitingMax: 1 });
+  const [, waits, tooMany] = [1, 2, 3].map(() => full.send(get, never).catch((error: unknown) => error));
+  const paused = guarded([{ answer: 429, headers: { "retry-after": "60" }, body: {} }]).cluster;
+  await paused.send(get, never);
+  for (const held of [waits, tooMany, paused.send(get, never).catch((error: unknown) => error)])
+    t.match(await held, { code: "unsent", cause: { code: "Throttled" } });
+});
+
+t.test("asking whether the cluster is well does not wait behind what is in line for it", async (t) => {
+  const { inFlight, transport, turn, frozen } = manual(virtualClock());
+  const cluster = guard(transport, { name: "prod-a", clock: frozen, inFlightMax: 1 });
+  const busy = [outcome(cluster.send(post, never)), outcome(cluster.send(post, never))];
+  const probe = outcome(cluster.send({ method: "GET", path: "/api/v1/namespaces/batch" }, never));
+  await turn();
+  t.equal(inFlight.length, 2, "the first create, and the probe");
+  for (let sent = 0; sent < 3; sent++) {
+    inFlight.shift()?.(200);
+    await turn();
+  }
+  t.equal(await probe, "200");
+  t.same(await Promise.all(busy), ["200", "200"]);
+});
+
+const log: ApiRequest = { method: "GET", path: "/api/v1/namespaces/batch/pods/a-xyz/log?container=main" };
+
+t.test("nodes that do not answer for their logs are no word about their cluster", async (t) => {
+  const plays: Play[] = [lost, lost, { answer: 503, body: "" }, { answer: 502, body: "" }, ok];
+  const { cluster, transport } = guarded(plays, { breaker: { failuresMax: 2 }, inFlightMax: 8 });
+  for (let i = 0; i < 4; i++) await outcome(cluster.send(log, never));
+  t.equal(cluster.load().window, 8);
+  t.equal(await outcome(cluster.send(get, never)), "200");
+  t.equal(transport.requests.length, plays.length);
+  const away = guarded([{ fails: "unsent" }, { fails: "unsent" }], { breaker: { failuresMax: 2 } });
+  for (let i = 0; i < 2; i++) await outcome(away.cluster.send(log, never));
+  t.equal(away.cluster.health().kind, "unhealthy", "an API server that cannot be reached for them is away");
+});
+
+t.test("logs that hang keep nothing else waiting, and are given up without blame", async (t) => {
+  const clock = virtualClock();
+  const cluster = guard(scripted([]), { name: "prod-a", clock, inFlightMax: 4, breaker: { failuresMax: 1 } });
+  const logs = Array.from({ length: 8 }, () => outcome(within(clock, 5_000, never, (inner) => cluster.send(log, inner))));
+  await clock.sleep(1_000);
+  t.same(cluster.load(), { window: 4, inFlight: 0, waiting: 0 });
+  await Promise.all(logs);
+  t.not(cluster.health().kind, "unhealthy");
+});
+
+t.test("an open breaker keeps saying why", async (t) => {
+  const { cluster, clock } = guarded([], { breaker: { failuresMax: 1 } });
+  const cause = Object.assign(new Error("self-signed certificate"), { code: "DEPTH_ZERO_SELF_SIGNED_CERT" });
+  const untrusted = guard(
+    { ...scripted([]), send: () => Promise.reject(silence("it", false, cause)) },
+    { name: "prod-a", clock, breaker: { failuresMax: 1 } },
+  );
+  t.equal(await outcome(untrusted.send(get, never)), "unsent");
+  const failure = await untrusted.send(get, never).then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  t.match(failure, { code: "unsent", message: /tried again in 1 s.*signed by itself/ });
+  t.equal(networkCode(failure), "DEPTH_ZERO_SELF_SIGNED_CERT");
+  t.equal(cluster.health().kind, "unknown");
+});
+
+t.test("paces creates, and nothing else", async (t) => {
+  const { clock, cluster } = guarded(
+    Array.from({ length: 30 }, () => ok),
+    { createsPerSecond: 5 },
+  );
+  const begun = clock.now();
+  await Promise.all(Array.from({ length: 10 }, () => cluster.send(get, never)));
+  t.equal(clock.now(), begun, "reads do not wait");
+  await Promise.all(Array.from({ length: 11 }, () => cluster.send(post, never)));
+  t.equal(clock.now() - begun, 2_000);
+});
+
+t.test("a dead cluster costs the others nothing", async (t) => {
+  const clock = virtualClock();
+  const dead = scripted([]); // takes every request and never answers
+  const transports = Array.from({ length: 20 }, (_, i) => (i === 7 ? dead : scripted(Array.from({ length: 50 }, () => ok))));
+  const clusters = openClusters(
+    transports.map((transport, i) => ({ name: `g${i}`, namespace: "batch", transport })),
+    { clock, guard: { requestTimeoutMs: 10_000 } },
+  );
+  const begun = clock.now();
+  const doomed = Promise.all(Array.from({ length: 50 }, () => outcome(clusters.cluster("g7").transport.send(get, never))));
+  const others = clusters.names.filter((it) => it !== "g7");
+  const answers = await Promise.all(
+    others.flatMap((name) => Array.from({ length: 50 }, () => outcome(clusters.cluster(name).transport.send(get, never)))),
+  );
+  t.ok(answers.every((it) => it === "200"));
+  t.equal(clock.now(), begun, "none of them waited");
+  t.ok((await doomed).every((it) => it === "unanswered" || it === "unsent"));
+  t.ok(dead.requests.length <= 13, `${dead.requests.length} requests were spent on the dead one`);
+  t.equal(clusters.health("g7").kind, "unhealthy");
+  t.ok(others.every((it) => clusters.health(it).kind === "healthy"));
+  t.throws(() => clusters.cluster("g99"), { code: "NoGroup", message: /g99/ });
+});
+
+t.test("counts what was asked and what came of it", async (t) => {
+  const seen: string[] = [];
+  const { cluster } = guarded([ok, lost, { lines: [], then: "ends" }], {
+    onRequest: (verb, code) => seen.push(`${verb} ${code}`),
+  });
+  await outcome(cluster.send(get, never));
+  await outcome(cluster.send(post, never));
+  await cluster.open(get, never);
+  t.same(seen, ["GET 200", "POST unanswered", "WATCH 200"]);
+});

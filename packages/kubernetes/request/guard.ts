@@ -1,0 +1,240 @@
+/**
+ * A `Transport` that gives one cluster no more than its share of us, and no more of us than it can bear.
+ *
+ *   request ─▶ breaker (closed? else "unsent" at once) ─▶ pace of creates ─▶ window (how many at once) ─▶ cluster
+ *
+ * The bugs this prevents: one dead cluster fills every lane with waiting requests; a restarted one is met by all of us at
+ * once; a 429 answered by trying again immediately; and a node that does not answer for its logs, for which its whole cluster is
+ * taken to be away. It is per group, so nothing here is shared between clusters.
+ */
+import { Failure } from "@longshore/contract/problem.ts";
+import type { Clock } from "@longshore/runtime/clock.ts";
+import { timedOut, within } from "./deadline.ts";
+import { retryAfterMs } from "../objects.ts";
+import type { ApiAnswer, ApiRequest, ApiStream, Transport } from "../transport.ts";
+import { throttled } from "./throttled.ts";
+import { openWindow, type Window } from "./window.ts";
+
+export interface GuardOptions {
+  readonly name: string;
+  readonly clock: Clock;
+  readonly inFlightMax?: number;
+  /** Those who wait for a place; one more is sent away as "unsent". */
+  readonly waitingMax?: number;
+  /** For its turn, by pace and window together. What waits longer is "unsent", while its caller still has time to send. */
+  readonly waitMaxMs?: number;
+  readonly requestTimeoutMs?: number;
+  readonly createsPerSecond?: number;
+  readonly breaker?: Partial<BreakerOptions>;
+  /** Slower answers than this shrink the window. */
+  readonly slowMs?: number;
+  /** For metrics: `code` is the status, or "unsent" or "unanswered". */
+  readonly onRequest?: (verb: string, code: string) => void;
+}
+
+export interface BreakerOptions {
+  readonly failuresMax: number;
+  readonly firstMs: number;
+  readonly mostMs: number;
+}
+
+export type Health =
+  | { readonly kind: "unknown" }
+  | { readonly kind: "healthy"; readonly sinceMs: number }
+  | { readonly kind: "unhealthy"; readonly sinceMs: number; readonly reason: string; readonly nextTryMs: number };
+
+export interface Guard extends Transport {
+  health(): Health;
+  /** How many requests may be in flight at this moment, and how many are. */
+  load(): { readonly window: number; readonly inFlight: number; readonly waiting: number };
+}
+
+export function guard(transport: Transport, options: GuardOptions): Guard {
+  const {
+    name,
+    clock,
+    inFlightMax = 12,
+    waitingMax = 1_000,
+    requestTimeoutMs = 20_000,
+    slowMs = 3_000,
+    waitMaxMs = 5_000,
+    onRequest,
+  } = options;
+  const window = openWindow({ most: inFlightMax, waitingMax });
+  /** Of what the API server asks a node for: a place of its own, so that nodes that hang keep nothing else waiting. */
+  const nodes = openWindow({ most: Math.ceil(inFlightMax / 2), waitingMax });
+  const breaker = openBreaker(name, clock, { failuresMax: 5, firstMs: 1_000, mostMs: 15_000, ...options.breaker });
+  let quietUntilMs = 0;
+  let nextCreateMs = 0;
+
+  /** Creates go out one by one in time, each with its turn; who would wait too long is told so while nothing is sent. */
+  async function pace(request: ApiRequest, signal: AbortSignal): Promise<void> {
+    const now = clock.now();
+    const paced = options.createsPerSecond !== undefined && request.method === "POST" && request.path.includes("/jobs?");
+    const turn = Math.max(now, quietUntilMs, paced ? nextCreateMs : 0);
+    if (turn - now > waitMaxMs) throw throttled(tooLongSentence(name, turn - now, turn === quietUntilMs));
+    if (paced) nextCreateMs = turn + 1000 / (options.createsPerSecond ?? 1);
+    if (turn > now) await clock.sleep(turn - now, signal);
+    if (signal.aborted) throw throttled(`The request to ${name} was given up before its turn came.`);
+  }
+
+  /** Whoever stood in line when a 429 came would otherwise be sent the moment there is a place: a thousand of them, one after another. */
+  async function hush(sinceMs: number, signal: AbortSignal): Promise<void> {
+    for (let left = quietUntilMs - clock.now(); left > 0; left = quietUntilMs - clock.now()) {
+      if (quietUntilMs - sinceMs > waitMaxMs) throw throttled(tooLongSentence(name, left, true));
+      await clock.sleep(left, signal);
+      if (signal.aborted) throw throttled(`The request to ${name} was given up before its turn came.`);
+    }
+  }
+
+  /** A place in the window, in time that is left of the wait. */
+  function enter(places: Window, sinceMs: number, signal: AbortSignal): Promise<() => void> | (() => void) {
+    const leftMs = Math.max(1, sinceMs + waitMaxMs - clock.now());
+    return places.enterNow() ?? within(clock, leftMs, signal, (inner) => places.enter(name, inner));
+  }
+
+  async function attempt<T extends ApiAnswer | ApiStream>(
+    { verb, ofNode }: { readonly verb: string; readonly ofNode: boolean },
+    signal: AbortSignal,
+    work: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const pass = breaker.enter();
+    const begunMs = clock.now();
+    try {
+      const answer = await work(signal);
+      onRequest?.(verb, String(answer.status));
+      note(answer, ofNode ? undefined : clock.now() - begunMs);
+      if (ofNode && answer.status >= 500) pass.abandoned();
+      else pass.answered(answer);
+      return answer;
+    } catch (error) {
+      if (!(error instanceof Failure)) {
+        pass.abandoned();
+        throw error;
+      }
+      onRequest?.(verb, error.code);
+      // A caller that was stopped learned nothing about the cluster; one that ran out of time did, unless it waited for a node.
+      if ((signal.aborted && !timedOut(signal)) || (ofNode && error.code !== "unsent")) pass.abandoned();
+      else {
+        window.shrink();
+        pass.failed(error.message, error);
+      }
+      throw error;
+    }
+  }
+
+  function note(answer: ApiAnswer | ApiStream, tookMs = 0): void {
+    if (answer.status === 429) {
+      const asked = retryAfterMs({ status: 429, headers: answer.headers ?? {}, body: answer.body }) ?? 1_000;
+      // With jitter upwards only: never earlier than it asked, and not all of us in the same instant.
+      quietUntilMs = Math.max(quietUntilMs, clock.now() + asked * (1 + clock.random() / 4));
+    }
+    if (answer.status === 429 || tookMs > slowMs) window.shrink();
+    else window.grow();
+  }
+
+  return {
+    async send(request, signal) {
+      breaker.check();
+      const sinceMs = clock.now();
+      const ofNode = isOfNode(request);
+      await pace(request, signal);
+      // Asking whether the cluster is well must not stand in the line of those who make it slow.
+      const leave = isProbe(request) ? () => undefined : await enter(ofNode ? nodes : window, sinceMs, signal);
+      try {
+        await hush(sinceMs, signal);
+        return await within(clock, requestTimeoutMs, signal, (inner) =>
+          attempt({ verb: request.method, ofNode }, inner, (it) => transport.send(request, it)),
+        );
+      } finally {
+        leave();
+      }
+    },
+    async open(request, signal) {
+      await pace(request, signal);
+      return await attempt({ verb: "WATCH", ofNode: false }, signal, (it) => transport.open(request, it));
+    },
+    health: () => breaker.health(),
+    load: () => window.load(),
+    [Symbol.asyncDispose]: () => transport[Symbol.asyncDispose](),
+  };
+}
+
+const isProbe = ({ method, path }: ApiRequest) => method === "GET" && /^\/api\/v1\/namespaces\/[^/?]+$/.test(path);
+
+/** A log is the kubelet's: the API server only passes it on. */
+const isOfNode = ({ path }: ApiRequest) => /^\/api\/v1\/namespaces\/[^/]+\/pods\/[^/?]+\/log\?/.test(path);
+
+const unsent = (message: string, cause?: unknown) => new Failure("retry", "unsent", message, cause);
+
+function tooLongSentence(name: string, waitMs: number, asked: boolean): string {
+  const seconds = Math.ceil(waitMs / 1000);
+  return asked
+    ? `The API server of ${name} has too much to do and asked for a pause, of which ${seconds} s are left.`
+    : `So many creates are in line for ${name} that this one would wait ${seconds} s; its limit is createsPerSecond.`;
+}
+
+interface Pass {
+  answered(answer: { readonly status: number }): void;
+  failed(why: string, cause?: Failure): void;
+  abandoned(): void;
+}
+
+/** Closed: everything passes. Open: nothing does, until its time; then one request does, and decides. */
+function openBreaker(name: string, clock: Clock, { failuresMax, firstMs, mostMs }: BreakerOptions) {
+  let failures = 0;
+  let openUntilMs: number | undefined;
+  let probing = false;
+  let last: Failure | undefined;
+  let health: Health = { kind: "unknown" };
+
+  function failed(why: string, cause?: Failure): void {
+    failures++;
+    last = cause;
+    if (failures < failuresMax) return;
+    const wait = Math.min(mostMs, firstMs * 2 ** Math.min(failures - failuresMax, 16));
+    openUntilMs = clock.now() + wait * (0.75 + clock.random() / 2);
+    unhealthy(why, openUntilMs);
+  }
+
+  function unhealthy(reason: string, nextTryMs: number): void {
+    health = { kind: "unhealthy", sinceMs: health.kind === "unhealthy" ? health.sinceMs : clock.now(), reason, nextTryMs };
+  }
+
+  function answered({ status }: { readonly status: number }): void {
+    // A gateway without the API server behind it answers like this.
+    if (status === 502 || status === 503 || status === 504) return failed(`The API server of ${name} answers ${status}.`);
+    failures = 0;
+    openUntilMs = undefined;
+    if (status === 401) unhealthy(`The API server of ${name} does not accept our token (401).`, clock.now());
+    else if (health.kind !== "healthy") health = { kind: "healthy", sinceMs: clock.now() };
+  }
+
+  function check(): void {
+    if (openUntilMs === undefined) return;
+    const left = openUntilMs - clock.now();
+    if (left <= 0 && !probing) return;
+    const why = health.kind === "unhealthy" ? ` ${health.reason}` : "";
+    const when = Math.max(0, Math.ceil(left / 1000));
+    // With its cause: an untrusted certificate stays one, however often it was met.
+    throw unsent(`${name} has not answered ${failures} times in a row; it is tried again in ${when} s.${why}`, last);
+  }
+
+  return {
+    check,
+    enter(): Pass {
+      check();
+      const probe = openUntilMs !== undefined;
+      if (probe) probing = true;
+      const done = () => {
+        if (probe) probing = false;
+      };
+      return {
+        answered: (answer) => (done(), answered(answer)),
+        failed: (why, cause) => (done(), failed(why, cause)),
+        abandoned: done,
+      };
+    },
+    health: () => health,
+  };
+}

@@ -1,0 +1,172 @@
+/**
+ * Writes to one group's namespace. Only the launcher imports this file; the watcher's program has no way to it.
+ *
+ * The bugs this prevents: a write that hits another object of the same name (every one but a create carries the UID),
+ * and a lost answer taken for a refusal: what is not answered comes back as "unanswered", never as an exception.
+ */
+import { Failure } from "@longshore/contract/problem.ts";
+import type { Clock } from "@longshore/runtime/clock.ts";
+import { within } from "./deadline.ts";
+import { type ApiObject, asObject, asStatus, retryAfterMs, saysMissing } from "../objects.ts";
+import { METADATA, told } from "./read.ts";
+import type { ApiAnswer, ApiRequest, Transport } from "../transport.ts";
+
+/** The API server said something else: domain/diagnosis/replies knows what it means. */
+export interface Answered {
+  readonly kind: "answered";
+  readonly status: number;
+  readonly body: unknown;
+  readonly retryAfterMs?: number;
+}
+
+/** "unsent": nothing can have arrived. "unanswered": it may have, and may still. */
+export interface Silent {
+  readonly kind: "unsent" | "unanswered";
+  readonly failure: Failure;
+}
+
+export type Created =
+  | {
+      readonly kind: "created";
+      readonly uid: string;
+      readonly resourceVersion: string;
+      readonly finalizers: readonly string[];
+      readonly warnings: readonly string[];
+    }
+  | Answered
+  | Silent;
+
+/**
+ * "missing": the API server says there is no object of this name. "foreign": there is one, and its UID is another. "changed": it
+ * is not what it was when it was looked at.
+ */
+export type Changed =
+  | { readonly kind: "done"; readonly object: ApiObject | undefined }
+  | { readonly kind: "missing" }
+  | { readonly kind: "foreign" }
+  | { readonly kind: "changed" }
+  | Answered
+  | Silent;
+
+export interface Writes {
+  createJob(manifest: object, options: { readonly timeoutMs?: number }, signal: AbortSignal): Promise<Created>;
+  deleteJob(name: string, uid: string, options: DeleteOptions, signal: AbortSignal): Promise<Changed>;
+  deletePod(name: string, uid: string, options: Omit<DeleteOptions, "propagation">, signal: AbortSignal): Promise<Changed>;
+  /** Takes our finalizer off, leaves other people's, and says how long the evidence stays: one write, idempotent. */
+  releaseJob(
+    name: string,
+    uid: string,
+    hold: string,
+    options: { readonly ttlSeconds?: number; readonly annotations?: Readonly<Record<string, string>> },
+    signal: AbortSignal,
+  ): Promise<Changed>;
+  /** Puts our finalizer back where somebody stripped it. The API server refuses that once the Job is being deleted. */
+  holdAgain(name: string, uid: string, hold: string, signal: AbortSignal): Promise<Changed>;
+}
+
+export interface DeleteOptions {
+  readonly propagation: "Foreground" | "Background" | "Orphan";
+  readonly graceSeconds?: number;
+  /** Only if nothing of it changed since: else "changed". */
+  readonly resourceVersion?: string;
+}
+
+export interface WriteOptions {
+  readonly transport: Pick<Transport, "send">;
+  readonly clock: Clock;
+  readonly namespace: string;
+  readonly requestTimeoutMs?: number;
+}
+
+const STRATEGIC = "application/strategic-merge-patch+json";
+const MANAGER = "fieldManager=longshore";
+
+export function openWrites({ transport, clock, namespace, requestTimeoutMs = 15_000 }: WriteOptions): Writes {
+  const space = encodeURIComponent(namespace);
+  const jobs = `/apis/batch/v1/namespaces/${space}/jobs`;
+  const job = (name: string) => `${jobs}/${encodeURIComponent(name)}`;
+  const pod = (name: string) => `/api/v1/namespaces/${space}/pods/${encodeURIComponent(name)}`;
+
+  const send = (request: ApiRequest, signal: AbortSignal, timeoutMs = requestTimeoutMs) =>
+    told(() => within(clock, timeoutMs, signal, (inner) => transport.send({ accept: METADATA, ...request }, inner)));
+
+  async function change(request: ApiRequest, name: string, signal: AbortSignal): Promise<Changed> {
+    const result = await send(request, signal);
+    if (result.kind !== "told") return result;
+    const { answer } = result;
+    if (answer.status === 200 || answer.status === 202) return { kind: "done", object: asObject(answer.body) };
+    if (saysMissing(answer, name)) return { kind: "missing" };
+    if (isOfAnother(answer)) return { kind: "foreign" };
+    if (isChanged(answer)) return { kind: "changed" };
+    return answered(answer);
+  }
+
+  const patch = (name: string, body: object, signal: AbortSignal) =>
+    change({ method: "PATCH", path: `${job(name)}?${MANAGER}`, contentType: STRATEGIC, body }, name, signal);
+
+  const remove = (path: string, name: string, preconditions: object, how: object, signal: AbortSignal) =>
+    change({ method: "DELETE", path, body: { apiVersion: "v1", kind: "DeleteOptions", preconditions, ...how } }, name, signal);
+
+  return {
+    async createJob(manifest, { timeoutMs = requestTimeoutMs }, signal) {
+      // The server's own bound is shorter than ours: past it, it has given up before we do.
+      const serverSeconds = Math.max(1, Math.min(10, Math.floor(timeoutMs / 1000)));
+      const path = `${jobs}?timeout=${serverSeconds}s&${MANAGER}`;
+      const result = await send({ method: "POST", path, body: manifest }, signal, timeoutMs);
+      return result.kind === "told" ? created(result.answer) : result;
+    },
+    deleteJob: (name, uid, { propagation, graceSeconds, resourceVersion }, signal) =>
+      remove(job(name), name, only(uid, resourceVersion), { propagationPolicy: propagation, ...grace(graceSeconds) }, signal),
+    deletePod: (name, uid, { graceSeconds, resourceVersion }, signal) =>
+      remove(pod(name), name, only(uid, resourceVersion), grace(graceSeconds), signal),
+    releaseJob: (name, uid, hold, { ttlSeconds, annotations }, signal) => {
+      const spec = ttlSeconds === undefined ? {} : { spec: { ttlSecondsAfterFinished: ttlSeconds } };
+      const metadata = { uid, "$deleteFromPrimitiveList/finalizers": [hold], ...(annotations && { annotations }) };
+      return patch(name, { metadata, ...spec }, signal);
+    },
+    holdAgain: (name, uid, hold, signal) => patch(name, { metadata: { uid, finalizers: [hold] } }, signal),
+  };
+}
+
+const only = (uid: string, resourceVersion: string | undefined) => ({
+  uid,
+  ...(resourceVersion !== undefined && { resourceVersion }),
+});
+
+const grace = (seconds: number | undefined) => (seconds === undefined ? {} : { gracePeriodSeconds: seconds });
+
+function created(answer: ApiAnswer): Created {
+  if (answer.status !== 201) return answered(answer);
+  const object = asObject(answer.body);
+  // Something between us and the API server answered for it. The Job may well exist.
+  if (!object)
+    return {
+      kind: "unanswered",
+      failure: new Failure("retry", "unanswered", "The API server answered 201 with something that is no object."),
+    };
+  const warning = answer.headers["warning"];
+  return {
+    kind: "created",
+    uid: object.uid,
+    resourceVersion: object.resourceVersion,
+    finalizers: object.finalizers,
+    warnings: warning ? [warning] : [],
+  };
+}
+
+function answered(answer: ApiAnswer): Answered {
+  const wait = retryAfterMs(answer);
+  return { kind: "answered", status: answer.status, body: answer.body, ...(wait === undefined ? {} : { retryAfterMs: wait }) };
+}
+
+/** A patch that names another UID is refused as a change of an immutable field, a delete as a failed precondition. */
+function isOfAnother(answer: ApiAnswer): boolean {
+  const status = asStatus(answer.body);
+  if (answer.status === 422) return status?.fields.includes("metadata.uid") ?? false;
+  return answer.status === 409 && status?.reason === "Conflict" && /uid/i.test(status.message);
+}
+
+function isChanged(answer: ApiAnswer): boolean {
+  const status = asStatus(answer.body);
+  return answer.status === 409 && status?.reason === "Conflict" && /resource ?version/i.test(status.message);
+}

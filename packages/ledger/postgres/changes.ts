@@ -1,0 +1,103 @@
+/**
+ * Hears what other connections wrote, by LISTEN: a hint that saves polling, never a promise.
+ *
+ * The bug this prevents: a connection that died silently, after which everything is a poll late and nobody knows. It is
+ * watched by a question of its own, made again when lost, and then every listener hears every kind of work.
+ */
+import type { Clock } from "@longshore/runtime/clock.ts";
+import type { Log } from "@longshore/runtime/log.ts";
+import { backOff, linked } from "@longshore/runtime/loop.ts";
+import pg from "pg";
+import { connectionOf } from "./connection.ts";
+import { WORK_KINDS, workHints, type Listeners } from "../work-kinds.ts";
+import type { WorkKind } from "../port.ts";
+import { CHANNEL } from "./write.ts";
+
+const CHECK_MS = 15_000;
+const CHECK_WITHIN_MS = 5_000;
+
+export interface Changes {
+  /** What this process itself wrote: the way over the server would only be longer. */
+  tell(kinds: readonly WorkKind[]): void;
+  listen(signal: AbortSignal): AsyncIterableIterator<WorkKind>;
+  close(): Promise<void>;
+}
+
+/** One connection for all listeners of this process, opened when the first comes. */
+export interface ChangesOptions {
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Whose notifications say what `tell` said before. */
+  readonly isOwn: (backend: number) => boolean;
+}
+
+export function openChanges(url: string, { clock, log, isOwn }: ChangesOptions): Changes {
+  const closing = new AbortController();
+  const listeners: Listeners = new Set();
+  let keeping: Promise<void> | undefined;
+
+  const tell = (kinds: readonly WorkKind[]): void => {
+    for (const listener of listeners) listener(kinds);
+  };
+
+  async function keep(): Promise<void> {
+    const pause = backOff(clock, { firstMs: 100, mostMs: 5_000 });
+    for (let failures = 0; !closing.signal.aborted; ) {
+      const lost = await listenOnce(url, clock, closing.signal, {
+        onOpen: () => {
+          failures = 0;
+          tell(WORK_KINDS); // work of any kind may have come while nobody listened
+        },
+        onWork: tell,
+        isOwn,
+      });
+      if (closing.signal.aborted) return;
+      log.debug("the connection that hears of new work was lost; the ledger is polled until it is back", { error: lost });
+      await pause(++failures, closing.signal);
+    }
+  }
+
+  return {
+    tell,
+    listen: (signal) => {
+      keeping ??= keep();
+      return workHints(listeners, AbortSignal.any([signal, closing.signal]));
+    },
+    close: async () => {
+      closing.abort();
+      await keeping;
+    },
+  };
+}
+
+interface Heard {
+  readonly onOpen: () => void;
+  readonly onWork: (kinds: readonly WorkKind[]) => void;
+  readonly isOwn: (backend: number) => boolean;
+}
+
+/** Until the connection is lost or the signal aborts; returns why. */
+async function listenOnce(url: string, clock: Clock, signal: AbortSignal, { onOpen, onWork, isOwn }: Heard): Promise<unknown> {
+  const client = new pg.Client({ ...connectionOf(url), query_timeout: CHECK_WITHIN_MS });
+  const over = linked(signal);
+  client.on("error", (error) => over.abort(error));
+  client.on("end", () => over.abort(new Error("the connection ended")));
+  client.on("notification", ({ processId, payload = "" }) => {
+    if (!isOwn(processId)) onWork(WORK_KINDS.filter((kind) => payload.split(",").includes(kind)));
+  });
+  try {
+    await client.connect();
+    await client.query(`listen ${CHANNEL}`);
+    onOpen();
+    while (!over.signal.aborted) {
+      await clock.sleep(CHECK_MS, over.signal);
+      if (!over.signal.aborted) await client.query("select 1");
+    }
+    return over.signal.reason;
+  } catch (error) {
+    return error;
+  } finally {
+    over.release();
+    await client.end().catch(() => undefined); // it is lost already
+  }
+}

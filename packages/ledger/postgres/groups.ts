@@ -1,0 +1,167 @@
+/** The groups' rows, and leases on whatever only one process should do at a time. */
+import type { GroupName } from "@longshore/contract/ids.ts";
+import { type Database, type Statement, toJson } from "./connection.ts";
+import { SLOT_STATES } from "../consequences.ts";
+import type { GroupChange, GroupRow, GroupState } from "../port.ts";
+import { CHANNEL } from "./write.ts";
+
+export interface GroupColumns {
+  readonly name: GroupName;
+  readonly namespace: string;
+  readonly jobs_max: number;
+  readonly paused: boolean;
+  readonly slots_used: number;
+  readonly in_line: number;
+  readonly settings: Pick<GroupState, "hold" | "images" | "createsPerSecond">;
+  readonly no_room: NonNullable<GroupState["noRoom"]> | null;
+  readonly served_at: number | null;
+  readonly health: GroupState["health"];
+  readonly ever_healthy: boolean;
+  readonly diagnosis: NonNullable<GroupState["diagnosis"]> | null;
+  readonly namespace_uid: string | null;
+  readonly watched_at: number | null;
+}
+
+export const GROUPS: Statement = {
+  name: "groups",
+  text: `
+select g.name, g.namespace, g.jobs_max, g.paused, coalesce(s.used, 0) as slots_used, coalesce(s.in_line, 0) as in_line, g.health, g.ever_healthy, g.diagnosis,
+  g.namespace_uid, g.watched_at, g.settings, g.no_room, g.served_at
+from cluster_group g left join (
+  select group_id, count(*)::integer as used, (count(*) filter (where state = 'ready'))::integer as in_line from attempt
+  where state in (${SLOT_STATES.map((it) => `'${it}'`).join(", ")}) and due is not null group by group_id
+) s on s.group_id = g.id
+order by g.id`,
+};
+
+export const groupOf = (row: GroupColumns): GroupState => ({
+  name: row.name,
+  namespace: row.namespace,
+  jobsMax: row.jobs_max,
+  paused: row.paused,
+  slotsUsed: row.slots_used,
+  inLine: row.in_line,
+  ...row.settings,
+  noRoom: row.no_room ?? undefined,
+  servedAtMs: row.served_at ?? undefined,
+  health: row.health,
+  everHealthy: row.ever_healthy,
+  diagnosis: row.diagnosis ?? undefined,
+  namespaceUid: row.namespace_uid ?? undefined,
+  watchedAtMs: row.watched_at ?? undefined,
+});
+
+/** Before the question what stands there: else an attempt would be placed while it is asked, and not be seen. */
+const LOCK: Statement = {
+  name: "lock_put_groups",
+  text: "select id from cluster_group where name = any($1) order by id for no key update",
+};
+
+/**
+ * Rows are only ever added: two launchers with the same file may do this at once. Where nothing stands, and nothing is in line
+ * for the old namespace, the new one is trusted as it is found. What is placed from now on has the new namespace's name in its
+ * notes, so that a launcher that still has the old file creates nothing of it there: see ofAnotherFile in create.ts.
+ */
+const PUT: Statement = {
+  name: "put_groups",
+  text: `
+with v as materialized (
+  select * from json_to_recordset($1) as v(place integer, name text, namespace text, jobs_max integer, settings jsonb)
+), added as (
+  insert into cluster_group (name, namespace, jobs_max, settings, served_at)
+  select name, namespace, jobs_max, settings, now() from v where not exists (select from cluster_group g where g.name = v.name) order by place
+  on conflict (name) do nothing
+), free as materialized (
+  select g.id from cluster_group g join v on v.name = g.name
+  where g.namespace <> v.namespace and not exists (
+    select from attempt a where a.group_id = g.id and a.state in ('ready', 'claimed', 'live', 'closing', 'ended') and a.due is not null
+  )
+)
+update cluster_group g set namespace = v.namespace, jobs_max = v.jobs_max, settings = v.settings, served_at = now(),
+  version = g.version + ((g.namespace, g.jobs_max, g.settings) is distinct from (v.namespace, v.jobs_max, v.settings))::integer,
+  namespace_uid = case when f.id is null then g.namespace_uid end,
+  health = case when f.id is null then g.health else 'unknown' end,
+  diagnosis = case when f.id is null then g.diagnosis end
+from v left join (free f join cluster_group n on n.id = f.id) on n.name = v.name where g.name = v.name`,
+};
+
+/**
+ * Of two watchers the one that sees more counts, whoever spoke last: with the other's token expired, a group that is watched
+ * would seem unwatched at each of its heartbeats. A time that is yet to come, from before the clock was set, counts for nothing.
+ */
+const SET: Statement = {
+  name: "set_group",
+  text: `
+with v as (
+  select * from json_to_record($2) as v(namespace_uid text, health text, diagnosis jsonb, paused boolean, watched_at float8, no_room jsonb)
+), changed as (
+  update cluster_group g set
+    namespace_uid = coalesce(g.namespace_uid, v.namespace_uid),
+    health = case when 'health' = any($3) then v.health else g.health end,
+    ever_healthy = g.ever_healthy or coalesce(v.health = 'healthy', false),
+    diagnosis = case when 'diagnosis' = any($3) then v.diagnosis else g.diagnosis end,
+    paused = case when 'paused' = any($3) then v.paused else g.paused end,
+    watched_at = greatest(case when g.watched_at <= now() then g.watched_at end, to_timestamp(v.watched_at / 1000.0)),
+    no_room = case when 'noRoom' = any($3) then v.no_room else g.no_room end,
+    served_at = case when 'served' = any($3) then now() else g.served_at end
+  from v where g.name = $1 returning g.id
+)
+select count(*)::integer as changed from changed`,
+};
+
+/** A group that opens again: whoever waited for it need not wait for the next look. */
+const REOPENED: Statement = {
+  name: "reopened",
+  text: `
+with next as materialized (
+  select key from attempt
+  where group_id is null and state = 'waiting' and due > now()
+    and coalesce((notes ->> 'notBeforeMs')::float8, 0) <= extract(epoch from now()) * 1000
+  order by priority desc, due limit $1 for update skip locked
+), woken as (
+  update attempt a set due = now() from next where a.key = next.key returning 1
+)
+select pg_notify('${CHANNEL}', 'waiting') where exists (select from woken)`,
+};
+
+const WAKE_MOST = 1_000;
+
+const LEASE: Statement = {
+  name: "lease",
+  text: `
+insert into lease (what, owner, until)
+select what, $2, clock_timestamp() + make_interval(secs => $3) from unnest($1::text[]) as what order by what
+on conflict (what) do update set owner = excluded.owner, until = excluded.until
+where lease.owner = excluded.owner or lease.until <= clock_timestamp()
+returning what`,
+};
+
+/** What there is of a row besides its columns. A row may be of a wider type than ours. */
+const settingsOf = ({ hold, images, createsPerSecond }: Pick<GroupRow, "hold" | "images" | "createsPerSecond">): object => ({
+  ...(hold === false && { hold }),
+  ...(images && { images }),
+  ...(createsPerSecond !== undefined && { createsPerSecond }),
+});
+
+export function groupQueries(database: Database) {
+  return {
+    putGroups: async (groups: readonly GroupRow[]): Promise<void> => {
+      const rows = groups.map(({ name, namespace, jobsMax, ...settings }, place) => ({ place, name, namespace, jobs_max: jobsMax, settings: settingsOf(settings) })); // biome-ignore format: one row
+      await database.transaction(async (queries, now) => {
+        await Promise.all([now, queries.all(LOCK, [groups.map(({ name }) => name)])]);
+        await queries.all(PUT, [toJson(rows)]);
+      });
+    },
+    groups: async (): Promise<readonly GroupState[]> => (await database.all<GroupColumns>(GROUPS)).map(groupOf),
+    setGroup: async (name: GroupName, change: GroupChange): Promise<void> => {
+      const { namespaceUid, health, diagnosis, paused, watchedAtMs, noRoom } = change;
+      const values = { namespace_uid: namespaceUid, health, diagnosis, paused, watched_at: watchedAtMs, no_room: noRoom };
+      await database.all(SET, [name, toJson(values), Object.keys(change)]);
+      const opens = paused === false || health === "healthy";
+      if (opens && (await database.all(REOPENED, [WAKE_MOST])).length > 0) database.announce(["waiting"]);
+    },
+    /** Those of `what` that are the owner's now. A lease that was taken earlier is prolonged. */
+    lease: async (what: readonly string[], owner: string, forMs: number): Promise<readonly string[]> =>
+      (await database.all<{ what: string }>(LEASE, [what, owner, forMs / 1000])).map((row) => row.what),
+  };
+}

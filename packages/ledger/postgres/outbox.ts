@@ -1,0 +1,116 @@
+/**
+ * Events that the broker has not confirmed yet.
+ *
+ * The bugs this prevents: a cursor that passed a number whose transaction committed later, which loses that event for ever
+ * (rows are deleted when confirmed, so whatever is there is unsent); and number 4 of a run sent while number 3 is in doubt.
+ */
+import type { GroupName, RunId, TenantName } from "@longshore/contract/ids.ts";
+import type { RunEventType } from "@longshore/contract/event.ts";
+import type { Database, Statement } from "./connection.ts";
+import type { groupQueries } from "./groups.ts";
+import type { Ledger, Notice, OutboxEvent, Sent } from "../port.ts";
+import { PARTITIONS } from "./write.ts";
+
+/**
+ * Per partition in the order of its key, so that a long backlog is not read to its end each time. The busy runs are a subquery,
+ * since Postgres hashes that; a list it would go through once for every row.
+ */
+const UNSENT: Statement = {
+  name: "unsent",
+  text: `
+with told as materialized (
+  select v.key, v.seq from unnest($5::bigint[], $6::integer[]) as v(key, seq)
+), gone as (
+  delete from outbox o using told where o.part = told.key % ${PARTITIONS} and o.run_key = told.key and o.seq = told.seq
+)
+select r.key, r.id as run, r.tenant, e.seq as sequence, e.generation, e.epoch, g.name as group_name, e.type, e.body, e.at
+from unnest($1::smallint[]) as p(part), lateral (
+  select distinct on (o.run_key) o.run_key, o.seq from outbox o
+  where o.part = p.part and o.run_key not in (select key from run where id = any($2))
+    and (o.run_key, o.seq) not in (select key, seq from told) order by o.run_key, o.seq limit $4
+) lowest
+join event e on e.run_key = lowest.run_key and e.seq = lowest.seq
+join run r on r.key = e.run_key
+left join cluster_group g on g.id = e.group_id
+order by e.at, e.run_key limit $3`,
+};
+
+/** Runs are spread evenly, so that twice a partition's share and a few more are enough to fill what was asked for. */
+const SPARE = 8;
+
+const SENT: Statement = {
+  name: "sent",
+  text: `
+delete from outbox o using unnest($1::bigint[], $2::integer[]) as v(key, seq)
+where o.part = v.key % ${PARTITIONS} and o.run_key = v.key and o.seq = v.seq`,
+};
+
+const NOTICES: Statement = {
+  name: "notices",
+  text: "select id, tenant, type, body, reply_to, at from notice where sent_at is null order by at, id limit $1",
+};
+
+const SENT_NOTICES: Statement = {
+  name: "sent_notices",
+  text: "update notice set sent_at = now() where id = any($1) and sent_at is null",
+};
+
+interface EventColumns {
+  readonly key: string;
+  readonly run: RunId;
+  readonly tenant: TenantName;
+  readonly sequence: number;
+  readonly generation: number;
+  readonly epoch: number;
+  readonly group_name: GroupName | null;
+  readonly type: RunEventType;
+  readonly body: object;
+  readonly at: number;
+}
+
+interface NoticeColumns {
+  readonly id: string;
+  readonly tenant: TenantName;
+  readonly type: Notice["type"];
+  readonly body: object;
+  readonly reply_to: string | null;
+  readonly at: number;
+}
+
+export function outboxQueries(database: Database, lease: ReturnType<typeof groupQueries>["lease"]) {
+  const partitions = Array.from({ length: PARTITIONS }, (_, part) => partitionName(part));
+  return {
+    leasePartitions: async (owner: string, leaseMs: number): Promise<readonly number[]> => {
+      const held = new Set(await lease(partitions, owner, leaseMs));
+      return partitions.flatMap((name, part) => (held.has(name) ? [part] : []));
+    },
+
+    unsent: async (asked: Parameters<Ledger["unsent"]>[0]): Promise<readonly OutboxEvent[]> => {
+      const { partitions: parts, busy, most, sent = [] } = asked;
+      const ofEach = Math.min(most, Math.ceil((2 * most) / Math.max(1, parts.length)) + SPARE);
+      const rows = await database.all<EventColumns>(UNSENT, [parts, busy, most, ofEach, ...keysOf(sent)]);
+      return rows.map(({ group_name, body, at, ...row }) => ({ ...row, group: group_name ?? undefined, data: body, atMs: at }));
+    },
+
+    sent: async (events: readonly Sent[]): Promise<void> => {
+      if (events.length > 0) await database.all(SENT, keysOf(events));
+    },
+
+    unsentNotices: async (most: number): Promise<readonly Notice[]> => {
+      const rows = await database.all<NoticeColumns>(NOTICES, [most]);
+      return rows.map(({ body, reply_to, at, ...row }) => ({ ...row, data: body, replyTo: reply_to ?? undefined, atMs: at }));
+    },
+
+    sentNotices: async (ids: readonly string[]): Promise<void> => {
+      if (ids.length > 0) await database.all(SENT_NOTICES, [ids]);
+    },
+  };
+}
+
+const keysOf = (events: readonly Sent[]): readonly [readonly string[], readonly number[]] => [
+  events.map(({ key }) => key),
+  events.map(({ sequence }) => sequence),
+];
+
+/** Two digits, so that all relays take the rows in the same order. */
+const partitionName = (part: number): string => `outbox/${String(part).padStart(2, "0")}`;

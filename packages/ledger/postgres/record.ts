@@ -1,0 +1,68 @@
+/**
+ * Applies inputs to attempts: answers of creates, facts, looks, timers. One transaction for a whole batch.
+ *
+ * The bugs this prevents: a fact acknowledged before what it means was committed, and two facts of one run that are decided
+ * on the same old state.
+ */
+import { Failure } from "@longshore/contract/problem.ts";
+import type { Names } from "@longshore/domain/run/begin.ts";
+import type { Log } from "@longshore/runtime/log.ts";
+import type { Database } from "./connection.ts";
+import { decideEntries } from "../decide.ts";
+import { lockRuns } from "./lock.ts";
+import type { Entry, Recorded } from "../port.ts";
+import { write, type Writing } from "./write.ts";
+
+export interface Parts extends Names {
+  readonly database: Database;
+  readonly epoch: number;
+  readonly log: Log;
+}
+
+export async function record(parts: Parts, batch: readonly Entry[]): Promise<readonly Recorded[]> {
+  if (batch.length === 0) return [];
+  try {
+    return await recordAll(parts, batch);
+  } catch (error) {
+    if (!(error instanceof Failure && error.disposition === "refuse") || batch.length === 1) throw error;
+    return await oneByOne(parts, batch);
+  }
+}
+
+/** Something in the batch cannot be stored: the others must not suffer for it. */
+async function oneByOne(parts: Parts, batch: readonly Entry[]): Promise<readonly Recorded[]> {
+  const recorded: Recorded[] = [];
+  for (const entry of batch) {
+    try {
+      recorded.push(...(await recordAll(parts, [entry])));
+    } catch (error) {
+      if (!(error instanceof Failure && error.disposition === "refuse")) throw error;
+      parts.log.error("an input cannot be stored and was left out", { run: entry.run, input: entry.input.kind, error });
+      recorded.push({ kind: "unknown" });
+    }
+  }
+  return recorded;
+}
+
+async function recordAll({ database, epoch, jobName }: Parts, batch: readonly Entry[]): Promise<readonly Recorded[]> {
+  const numbered = batch.map((entry, index) => ({ entry, index }));
+  return await database.transaction(async (queries, now) => {
+    const ids = batch.map(({ run }) => run);
+    const [nowMs, held] = await Promise.all([now, lockRuns(queries, ids)]);
+    const recorded: Recorded[] = batch.map(() => ({ kind: "unknown" }));
+    const writings: Writing[] = [];
+    for (const [run, ofRun] of Map.groupBy(numbered, ({ entry }) => entry.run)) {
+      const it = held.get(run);
+      if (it === undefined) continue;
+      const decided = decideEntries(
+        it.record,
+        ofRun.map(({ entry }) => entry),
+        { nowMs, epoch, jobName },
+      );
+      for (const [place, { index }] of ofRun.entries()) recorded[index] = decided.recorded[place] ?? { kind: "unknown" };
+      writings.push({ change: decided.change, held: it });
+    }
+    await write(queries, writings, nowMs, epoch);
+    return recorded;
+  });
+}

@@ -1,0 +1,194 @@
+/**
+ * Rows and what they mean: the one place that knows both the tables' columns and the lifecycle's values.
+ *
+ * The bug this prevents: a column that one query maps and another forgets, after which a claim or a fence is lost on the way
+ * through the ledger. `null` is Postgres' word and `undefined` ours; times are milliseconds on both sides (connection.ts).
+ */
+import type { GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
+import type { Attempt, Plan, Run, RunRecord } from "@longshore/domain/run/record.ts";
+
+export interface RunColumns {
+  readonly key: string;
+  readonly id: RunId;
+  readonly tenant: TenantName;
+  readonly source: string;
+  readonly digest: string;
+  readonly state: Run["state"];
+  readonly outcome: Run["outcome"] | null;
+  readonly generation: number;
+  readonly seq: number;
+  readonly group_name: GroupName | null;
+  readonly cancel: NonNullable<Run["cancel"]> | null;
+  readonly plan: Plan | null;
+  readonly steps: Run["steps"];
+  readonly accepted_at: number;
+  readonly ended_at: number | null;
+}
+
+export interface AttemptColumns {
+  readonly key: string;
+  readonly run_key: string;
+  readonly step: StepName;
+  readonly n: number;
+  readonly generation: number;
+  readonly epoch: number;
+  readonly group_name: GroupName | null;
+  readonly state: Attempt["state"];
+  readonly priority: number;
+  readonly due: number | null;
+  readonly name: string;
+  readonly claim_no: number;
+  readonly claim_by: string | null;
+  readonly claim_until: number | null;
+  readonly unanswered: number[];
+  readonly fence_until: number | null;
+  readonly occupant_uid: Uid | null;
+  readonly uid: Uid | null;
+  readonly seen_rv: string | null;
+  readonly started: Attempt["started"];
+  readonly cause: Attempt["cause"] | null;
+  readonly outcome: NonNullable<Attempt["outcome"]> | null;
+  readonly notes: Attempt["notes"];
+}
+
+/** Columns to select where `run r` and `attempt a` are in the query; the groups' names come by `RUN_GROUP`, `ATTEMPT_GROUP`. */
+export const RUN_COLUMNS = `r.key, r.id, r.tenant, r.source, r.digest, r.state, r.outcome, r.generation, r.seq, rg.name as group_name,
+  r.cancel, r.plan, r.steps, r.accepted_at, r.ended_at`;
+export const RUN_GROUP = "left join cluster_group rg on rg.id = r.group_id";
+export const ATTEMPT_COLUMNS = `a.key, a.run_key, a.step, a.n, a.generation, a.epoch, ag.name as group_name, a.state, a.priority, a.due,
+  a.name, a.claim_no, a.claim_by, a.claim_until, a.unanswered, a.fence_until, a.occupant_uid, a.uid, a.seen_rv, a.started, a.cause,
+  a.outcome, a.notes`;
+export const ATTEMPT_GROUP = "left join cluster_group ag on ag.id = a.group_id";
+
+/** A tombstone has no plan: no request came yet. */
+export const NO_PLAN: Plan = {
+  simple: true,
+  steps: [],
+  groups: undefined,
+  priority: 0,
+  notBeforeMs: undefined,
+  limits: {
+    waitForMs: 0, startWithinMs: 0, deadlineMs: 0, retriesMax: 0, retriesOn: [], backoffFirstMs: 0, backoffMostMs: 0,
+    keepSucceededMs: 0, keepFailedMs: 0, giveUpAfterMs: {},
+  }, // biome-ignore format: a value read as one
+  with: undefined,
+};
+
+const known = <T>(value: T | null): T | undefined => value ?? undefined;
+
+export function runOf(row: RunColumns): Run {
+  const plan = row.plan === null ? NO_PLAN : planOf(row.plan);
+  return {
+    id: row.id,
+    tenant: row.tenant,
+    source: row.source,
+    digest: row.digest,
+    state: row.state,
+    outcome: known(row.outcome),
+    generation: row.generation,
+    seq: row.seq,
+    group: known(row.group_name),
+    cancel: known(row.cancel),
+    plan,
+    steps: row.steps,
+    acceptedAtMs: row.accepted_at,
+    endedAtMs: known(row.ended_at),
+  };
+}
+
+/** JSON leaves out what is undefined; the plan's type wants it said. */
+export const planOf = (stored: Plan): Plan => ({
+  ...stored,
+  groups: stored.groups,
+  notBeforeMs: stored.notBeforeMs,
+  with: stored.with,
+});
+
+export function attemptOf(row: AttemptColumns): Attempt {
+  return {
+    step: row.step,
+    n: row.n,
+    generation: row.generation,
+    epoch: row.epoch,
+    state: row.state,
+    group: known(row.group_name),
+    name: row.name,
+    priority: row.priority,
+    dueMs: known(row.due),
+    claimNo: row.claim_no,
+    claimBy: known(row.claim_by),
+    claimUntilMs: known(row.claim_until),
+    unanswered: row.unanswered,
+    fenceUntilMs: known(row.fence_until),
+    occupantUid: known(row.occupant_uid),
+    uid: known(row.uid),
+    seenRv: known(row.seen_rv),
+    started: row.started,
+    cause: known(row.cause),
+    outcome: known(row.outcome),
+    notes: row.notes,
+  };
+}
+
+/** One run under its lock, with the keys of its rows. */
+export interface Locked {
+  readonly key: string;
+  readonly record: RunRecord;
+  readonly attemptKeys: ReadonlyMap<string, string>;
+}
+
+export const attemptKey = ({ step, n }: { readonly step: string; readonly n: number }): string => `${step}/${n}`;
+
+export function lockedOf(runs: readonly RunColumns[], attempts: readonly AttemptColumns[]): ReadonlyMap<RunId, Locked> {
+  const byRun = Map.groupBy(attempts, ({ run_key }) => run_key);
+  return new Map(
+    runs.map((row) => {
+      const own = byRun.get(row.key) ?? [];
+      const attemptKeys = new Map(own.map((it) => [attemptKey(it), it.key]));
+      return [row.id, { key: row.key, record: { run: runOf(row), attempts: own.map(attemptOf) }, attemptKeys }];
+    }),
+  );
+}
+
+/** As the write statement's `json_to_recordset` reads it. What did not change is left out, which is null there: "as it was". */
+export const runValues = (run: Run, before: Run | undefined): object => ({
+  state: run.state,
+  outcome: run.outcome,
+  generation: run.generation,
+  seq: run.seq,
+  group_name: run.group,
+  cancel: run.cancel,
+  ended_at: run.endedAtMs,
+  ...(run.plan !== before?.plan && { plan: run.state === "tombstone" ? null : run.plan }),
+  ...(run.steps !== before?.steps && { steps: run.steps }),
+  ...(run.tenant !== before?.tenant && { tenant: run.tenant }),
+  ...(run.source !== before?.source && { source: run.source }),
+  ...(run.digest !== before?.digest && { digest: run.digest }),
+  ...(run.acceptedAtMs !== before?.acceptedAtMs && { accepted_at: run.acceptedAtMs }),
+});
+
+export const attemptValues = (attempt: Attempt, before: Attempt | undefined): object => ({
+  state: attempt.state,
+  group_name: attempt.group,
+  due: attempt.dueMs,
+  claim_no: attempt.claimNo,
+  claim_by: attempt.claimBy,
+  claim_until: attempt.claimUntilMs,
+  unanswered: attempt.unanswered,
+  fence_until: attempt.fenceUntilMs,
+  occupant_uid: attempt.occupantUid,
+  uid: attempt.uid,
+  seen_rv: attempt.seenRv,
+  started: attempt.started,
+  cause: attempt.cause,
+  ...(attempt.outcome !== before?.outcome && { outcome: attempt.outcome }),
+  ...(attempt.notes !== before?.notes && { notes: attempt.notes }),
+  ...(before === undefined && {
+    step: attempt.step,
+    n: attempt.n,
+    generation: attempt.generation,
+    epoch: attempt.epoch,
+    name: attempt.name,
+    priority: attempt.priority,
+  }),
+});

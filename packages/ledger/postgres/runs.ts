@@ -1,0 +1,150 @@
+/** What people ask of the ledger: one run, many runs, a run's story, and how much there is of everything. */
+import type { EventType } from "@longshore/contract/event.ts";
+import type { GroupName, RunId, TenantName } from "@longshore/contract/ids.ts";
+import type { RunRequest } from "@longshore/contract/request.ts";
+import type { AttemptState, RunOutcome, RunRecord, RunState } from "@longshore/domain/run/record.ts";
+import type { Database, Statement } from "./connection.ts";
+import type { Counts, RunFilter, RunRow, StoryEvent } from "../port.ts";
+import {
+  ATTEMPT_COLUMNS,
+  ATTEMPT_GROUP,
+  type AttemptColumns,
+  attemptOf,
+  RUN_COLUMNS,
+  RUN_GROUP,
+  type RunColumns,
+  runOf,
+} from "./rows.ts";
+
+const FIND: Statement = {
+  name: "find",
+  text: `select ${RUN_COLUMNS}, s.spec from run r ${RUN_GROUP} join run_spec s on s.run_key = r.key
+    where r.id = $1 and r.state <> 'tombstone'`,
+};
+const ATTEMPTS: Statement = {
+  name: "attempts",
+  text: `select ${ATTEMPT_COLUMNS} from attempt a ${ATTEMPT_GROUP} where a.run_key = $1 order by a.key`,
+};
+
+const LIST: Statement = {
+  name: "list",
+  text: `
+select r.key, r.id, r.tenant, r.state, r.outcome, rg.name as group_name, r.accepted_at, r.ended_at from run r ${RUN_GROUP}
+where ($1::text is null and r.state <> 'tombstone' or r.state = $1) and ($2::text is null or r.outcome = $2)
+  and ($3::text is null or rg.name = $3) and ($4::bigint is null or r.key < $4)
+order by r.key desc limit $5`,
+};
+
+const STORY: Statement = {
+  name: "story",
+  text: `
+select e.seq, e.generation, g.name as group_name, e.type, e.body, e.at
+from event e join run r on r.key = e.run_key left join cluster_group g on g.id = e.group_id
+where r.id = $1 and e.seq > $2 order by e.seq limit $3`,
+};
+
+/** Later than this, what was due is overdue: no loop came for it. */
+export const OVERDUE_MS = 60_000;
+
+const COUNTS: Statement = {
+  name: "counts",
+  text: `
+select
+  (select coalesce(json_object_agg(state, n), '{}') from (select state, count(*) as n from run group by state) it) as runs,
+  (select coalesce(json_object_agg(state, n), '{}') from (select state, count(*) as n from attempt group by state) it) as attempts,
+  (select count(*) from outbox)::float8 as outbox,
+  (select min(e.at) from outbox o join event e on e.run_key = o.run_key and e.seq = o.seq) as outbox_oldest,
+  (select count(*) from attempt where due < now() - make_interval(secs => ${OVERDUE_MS / 1000}))::float8 as overdue,
+  (select count(*) from object)::float8 as strays,
+  clock_timestamp() as now`,
+};
+
+const TIME: Statement = { name: "time", text: "select clock_timestamp() as now" };
+
+interface ListColumns {
+  readonly key: string;
+  readonly id: RunId;
+  readonly tenant: TenantName;
+  readonly state: RunState;
+  readonly outcome: RunOutcome | null;
+  readonly group_name: GroupName | null;
+  readonly accepted_at: number;
+  readonly ended_at: number | null;
+}
+
+interface StoryColumns {
+  readonly seq: number;
+  readonly generation: number;
+  readonly group_name: GroupName | null;
+  readonly type: EventType;
+  readonly body: unknown;
+  readonly at: number;
+}
+
+interface CountColumns {
+  readonly runs: Partial<Record<RunState, number>>;
+  readonly attempts: Partial<Record<AttemptState, number>>;
+  readonly outbox: number;
+  readonly outbox_oldest: number | null;
+  readonly overdue: number;
+  readonly strays: number;
+  readonly now: number;
+}
+
+export function runQueries(database: Database) {
+  return {
+    find: async (id: RunId): Promise<{ readonly record: RunRecord; readonly request: RunRequest } | undefined> => {
+      const [row] = await database.all<RunColumns & { readonly spec: RunRequest }>(FIND, [id]);
+      if (row === undefined) return undefined;
+      const attempts = await database.all<AttemptColumns>(ATTEMPTS, [row.key]);
+      return { record: { run: runOf(row), attempts: attempts.map(attemptOf) }, request: row.spec };
+    },
+
+    list: async ({ state, outcome, group, before, most }: RunFilter): Promise<readonly RunRow[]> => {
+      const after = before !== undefined && /^\d{1,18}$/.test(before) ? before : null;
+      const rows = await database.all<ListColumns>(LIST, [state ?? null, outcome ?? null, group ?? null, after, most]);
+      return rows.map((row) => ({
+        id: row.id,
+        tenant: row.tenant,
+        state: row.state,
+        outcome: row.outcome ?? undefined,
+        group: row.group_name ?? undefined,
+        acceptedAtMs: row.accepted_at,
+        endedAtMs: row.ended_at ?? undefined,
+        cursor: row.key,
+      }));
+    },
+
+    story: async (run: RunId, after: number, most: number): Promise<readonly StoryEvent[]> => {
+      const rows = await database.all<StoryColumns>(STORY, [run, after, most]);
+      return rows.map(({ seq, generation, group_name, type, body, at }) => ({
+        sequence: seq,
+        generation,
+        group: group_name ?? undefined,
+        type,
+        data: body,
+        atMs: at,
+      }));
+    },
+
+    counts: async (): Promise<Counts> => {
+      const [row] = await database.all<CountColumns>(COUNTS);
+      if (row === undefined) throw new TypeError("a select without a from gave no row");
+      const { runs, attempts, outbox, outbox_oldest: oldest, overdue, strays, now } = row;
+      return {
+        runs: { tombstone: 0, active: 0, cancelling: 0, ended: 0, ...runs },
+        attempts,
+        outbox,
+        outboxOldestMs: oldest === null ? undefined : Math.max(0, now - oldest),
+        overdue,
+        strays,
+      };
+    },
+
+    now: async (): Promise<number> => {
+      const [row] = await database.all<{ now: number }>(TIME);
+      if (row === undefined) throw new TypeError("a select without a from gave no row");
+      return row.now;
+    },
+  };
+}

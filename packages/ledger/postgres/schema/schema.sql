@@ -1,0 +1,176 @@
+-- What the migrations make, as Postgres tells it. Written by: node packages/ledger/postgres/schema/schema.test.ts --write
+
+attempt
+  01 key bigint not null identity
+  02 run_key bigint not null
+  03 step text not null
+  04 n integer not null
+  05 generation integer not null
+  06 epoch integer not null
+  07 group_id integer
+  08 state text not null
+  09 priority integer not null
+  10 due timestamp with time zone
+  11 name text collate C not null
+  12 claim_no integer not null
+  13 claim_by text
+  14 claim_until timestamp with time zone
+  15 unanswered integer[] not null
+  16 fence_until timestamp with time zone
+  17 occupant_uid text
+  18 uid text
+  19 seen_rv text
+  20 started text not null
+  21 cause text
+  22 outcome jsonb
+  23 notes jsonb not null
+  CHECK (((state = 'done'::text) = (due IS NULL)))
+  CHECK (((state = ANY (ARRAY['waiting'::text, 'ended'::text, 'done'::text])) OR (group_id IS NOT NULL)))
+  CHECK ((started = ANY (ARRAY['no'::text, 'yes'::text, 'unknown'::text])))
+  CHECK ((state = ANY (ARRAY['waiting'::text, 'ready'::text, 'claimed'::text, 'live'::text, 'closing'::text, 'ended'::text, 'done'::text])))
+  PRIMARY KEY (key)
+  UNIQUE (name)
+  UNIQUE (run_key, step, n)
+  CREATE INDEX attempt_due ON longshore.attempt USING btree (group_id, state, priority DESC, due) WHERE (due IS NOT NULL)
+  CREATE INDEX attempt_no_room ON longshore.attempt USING btree (priority DESC, due) WHERE ((state = 'waiting'::text) AND ((notes ->> 'waiting'::text) = ANY (ARRAY['GroupsFull'::text, 'QuotaExceeded'::text])))
+  CREATE UNIQUE INDEX attempt_name_key ON longshore.attempt USING btree (name)
+  CREATE UNIQUE INDEX attempt_run_key_step_n_key ON longshore.attempt USING btree (run_key, step, n)
+
+cluster_group
+  01 id integer not null identity
+  02 name text collate C not null
+  03 version integer not null default 1
+  04 namespace text not null
+  05 namespace_uid text
+  06 paused boolean not null default false
+  07 jobs_max integer not null
+  08 health text not null default 'unknown'::text
+  09 ever_healthy boolean not null default false
+  10 diagnosis jsonb
+  11 watched_at timestamp with time zone
+  12 settings jsonb not null default '{}'::jsonb
+  13 no_room jsonb
+  14 served_at timestamp with time zone
+  CHECK ((health = ANY (ARRAY['unknown'::text, 'healthy'::text, 'unhealthy'::text])))
+  PRIMARY KEY (id)
+  UNIQUE (name)
+  CREATE UNIQUE INDEX cluster_group_name_key ON longshore.cluster_group USING btree (name)
+
+command
+  01 tenant text collate C not null
+  02 source text collate C not null
+  03 id text collate C not null
+  04 kind text not null
+  05 run_id text not null
+  06 at timestamp with time zone not null
+  PRIMARY KEY (tenant, source, id)
+
+event
+  01 run_key bigint not null
+  02 seq integer not null
+  03 generation integer not null
+  04 epoch integer not null
+  05 group_id integer
+  06 type text not null
+  07 body json not null
+  08 at timestamp with time zone not null
+  PRIMARY KEY (run_key, seq)
+
+installation
+  01 id text collate C not null
+  02 epoch integer not null default 1
+  03 protocol integer not null
+  04 frozen boolean not null default false
+  05 one boolean not null default true
+  CHECK (one)
+  PRIMARY KEY (id)
+  UNIQUE (one)
+  CREATE UNIQUE INDEX installation_one_key ON longshore.installation USING btree (one)
+
+lease
+  01 what text collate C not null
+  02 owner text not null
+  03 until timestamp with time zone not null
+  PRIMARY KEY (what)
+
+migration
+  01 name character varying(255) not null
+  02 timestamp character varying(255) not null
+  PRIMARY KEY (name)
+
+migration_lock
+  01 id character varying(255) not null
+  02 is_locked integer not null default 0
+  PRIMARY KEY (id)
+
+notice
+  01 id text collate C not null
+  02 tenant text not null
+  03 type text not null
+  04 body json not null
+  05 reply_to text
+  06 at timestamp with time zone not null
+  07 sent_at timestamp with time zone
+  PRIMARY KEY (id)
+  CREATE INDEX notice_unsent ON longshore.notice USING btree (at) WHERE (sent_at IS NULL)
+
+object
+  01 key bigint not null identity
+  02 run_id text not null
+  03 kind text not null
+  04 group_id integer not null
+  05 name text not null
+  06 uid text not null
+  07 hold_until timestamp with time zone not null
+  08 due timestamp with time zone not null
+  CHECK ((kind = ANY (ARRAY['stray'::text, 'release'::text])))
+  PRIMARY KEY (key)
+  UNIQUE (group_id, uid, kind)
+  CREATE INDEX object_due ON longshore.object USING btree (group_id, due)
+  CREATE UNIQUE INDEX object_group_id_uid_kind_key ON longshore.object USING btree (group_id, uid, kind)
+
+outbox
+  01 part smallint not null
+  02 run_key bigint not null
+  03 seq integer not null
+  PRIMARY KEY (part, run_key, seq)
+  with autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=2000, autovacuum_vacuum_cost_delay=0
+
+run
+  01 key bigint not null identity
+  02 id text collate C not null
+  03 tenant text collate C not null
+  04 source text not null
+  05 digest text not null
+  06 digest_version smallint not null default 1
+  07 state text not null
+  08 outcome text
+  09 generation integer not null
+  10 seq integer not null
+  11 group_id integer
+  12 cancel jsonb
+  13 plan jsonb
+  14 steps jsonb not null
+  15 accepted_at timestamp with time zone not null
+  16 ended_at timestamp with time zone
+  CHECK (((state = 'ended'::text) = (outcome IS NOT NULL)))
+  CHECK (((state = 'tombstone'::text) = (plan IS NULL)))
+  CHECK ((outcome = ANY (ARRAY['succeeded'::text, 'failed'::text, 'cancelled'::text, 'lost'::text])))
+  CHECK ((state = ANY (ARRAY['tombstone'::text, 'active'::text, 'cancelling'::text, 'ended'::text])))
+  PRIMARY KEY (key)
+  UNIQUE (id)
+  CREATE INDEX run_unfinished ON longshore.run USING btree (state, key) WHERE (state <> 'ended'::text)
+  CREATE UNIQUE INDEX run_id_key ON longshore.run USING btree (id)
+  with fillfactor=80
+
+run_spec
+  01 run_key bigint not null
+  02 spec json not null
+  03 secrets bytea
+  PRIMARY KEY (run_key)
+
+suspect
+  01 digest text collate C not null
+  02 n integer not null
+  03 at timestamp with time zone not null
+  PRIMARY KEY (digest)

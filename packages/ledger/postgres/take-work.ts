@@ -1,0 +1,195 @@
+/**
+ * Each loop's question: which attempts of a group are due. Who asks takes them, by moving their timer on.
+ *
+ * The bugs this prevents: two launchers that create or delete the same Job at the same moment; a crash after taking, after
+ * which nobody would come back (the timer does it again); and `limit … for update skip locked` inside `in (…)`, which may take
+ * more than its limit. Only this takes attempts' locks without their runs', and it never waits for one: no cycle.
+ */
+import type { GroupName, RunId, Uid } from "@longshore/contract/ids.ts";
+import type { RunRequest } from "@longshore/contract/request.ts";
+import { FENCE_MS } from "@longshore/domain/run/record.ts";
+import type { AttemptState, Cancel, Plan } from "@longshore/domain/run/record.ts";
+import type { Database, Statement } from "./connection.ts";
+import { KINDS_DUE } from "../consequences.ts";
+import type { WorkKind, Ledger, Standing, StrayWork, Work } from "../port.ts";
+import { ATTEMPT_COLUMNS, ATTEMPT_GROUP, type AttemptColumns, attemptOf, planOf } from "./rows.ts";
+import { CHANNEL } from "./write.ts";
+
+interface WorkColumns extends AttemptColumns {
+  readonly run_id: RunId;
+  readonly tenant: Work["run"]["tenant"];
+  readonly run_generation: number;
+  readonly plan: Plan;
+  readonly cancel: Cancel | null;
+  readonly spec: RunRequest;
+  readonly now: number;
+}
+
+/** What acting on an attempt needs, of the rows that a statement before it took. The run is read and not locked. */
+const WITH_RUN = (taken: string): string => `
+select ${ATTEMPT_COLUMNS}, r.id as run_id, r.tenant, r.generation as run_generation, r.plan, r.cancel, s.spec, clock_timestamp() as now
+from ${taken} a join run r on r.key = a.run_key join run_spec s on s.run_key = a.run_key ${ATTEMPT_GROUP}
+order by a.priority desc, a.key`;
+
+/**
+ * Where the fence of a claim has passed, claiming again is not the answer: nothing of it can land any more, so a look decides.
+ * What `claimDue` in the lifecycle does, for many at once; conformance.ts proves that it does the same.
+ */
+const CLAIM: Statement = {
+  name: "claim",
+  text: `
+with expired as materialized (
+  select key from attempt
+  where group_id = (select id from cluster_group where name = $1) and state = 'claimed' and due <= now() and fence_until > now()
+    and not (select frozen from installation)
+  order by priority desc, due limit $2 for update skip locked
+), fresh as materialized (
+  select key from attempt
+  where group_id = (select id from cluster_group where name = $1) and state = 'ready' and due <= now()
+    and not (select frozen from installation) and not (select paused from cluster_group where name = $1)
+  order by priority desc, due limit greatest(0, $2 - (select count(*) from expired)) for update skip locked
+), taken as (
+  update attempt a set state = 'claimed', claim_no = a.claim_no + 1, claim_by = $3, claim_until = t.until, due = t.until,
+    fence_until = t.until + make_interval(secs => ${FENCE_MS / 1000}), unanswered = a.unanswered || (a.claim_no + 1),
+    started = case when a.started = 'no' then 'unknown' else a.started end
+  from (select key from expired union all select key from fresh) due,
+    (select date_trunc('milliseconds', clock_timestamp()) + make_interval(secs => $4) as until) t
+  where a.key = due.key
+  returning a.*
+)${WITH_RUN("taken")}`,
+};
+
+const TAKE: Statement = {
+  name: "take",
+  text: `
+with due as materialized (
+  select key from attempt
+  where group_id = (select id from cluster_group where name = $1) and state = $2 and due <= now()
+    and (state <> 'claimed' or fence_until <= now())
+  order by priority desc, due limit $3 for update skip locked
+), taken as (
+  update attempt a set due = date_trunc('milliseconds', clock_timestamp()) + make_interval(secs => $4) from due where a.key = due.key
+  returning a.*
+)${WITH_RUN("taken")}`,
+};
+
+const DUE_NOW: Statement = {
+  name: "due",
+  text: `
+select distinct s.state as what
+from cluster_group g cross join unnest($2::text[]) as s(state)
+where g.name = any($1) and exists (select from attempt a where a.group_id = g.id and a.state = s.state and a.due <= now())
+union all
+select 'stray' where exists (
+  select from object o join cluster_group g on g.id = o.group_id where g.name = any($1) and o.due <= now()
+)`,
+};
+
+const TAKE_STRAYS: Statement = {
+  name: "take_strays",
+  text: `
+with due as materialized (
+  select key from object where group_id = (select id from cluster_group where name = $1) and due <= now()
+  order by due limit $2 for update skip locked
+)
+update object o set due = now() + make_interval(secs => $3) from due where o.key = due.key
+returning o.run_id, o.kind, o.name, o.uid, o.hold_until`,
+};
+
+const ADD_STRAY: Statement = {
+  name: "add_stray",
+  text: `
+with added as (
+  insert into object (run_id, kind, group_id, name, uid, hold_until, due)
+  select $1, $2, g.id, $4, $5, now(), now() from cluster_group g where g.name = $3
+  on conflict (group_id, uid, kind) do nothing returning 1
+)
+select pg_notify('${CHANNEL}', 'strays') where exists (select from added)`,
+};
+
+const SETTLE_STRAY: Statement = {
+  name: "settle_stray",
+  text: "delete from object where group_id = (select id from cluster_group where name = $1) and uid = $2 and kind = $3",
+};
+
+/** What stands is found first: in the order of the keys, all attempts that ever were would be read for it. */
+const STANDING: Statement = {
+  name: "standing",
+  text: `
+with standing as materialized (
+  select key from attempt
+  where group_id = (select id from cluster_group where name = $1) and state in ('claimed', 'live', 'closing', 'ended')
+    and due is not null
+), page as materialized (
+  select key from standing where key > $2 order by key limit $3
+)
+select ${ATTEMPT_COLUMNS}, r.id as run_id from page join attempt a on a.key = page.key join run r on r.key = a.run_key ${ATTEMPT_GROUP}
+order by a.key`,
+};
+const STANDING_PAGE = 5_000;
+
+const workOf = (row: WorkColumns): Work => ({
+  attempt: attemptOf(row),
+  run: {
+    id: row.run_id,
+    tenant: row.tenant,
+    generation: row.run_generation,
+    plan: planOf(row.plan),
+    cancel: row.cancel ?? undefined,
+  },
+  request: row.spec,
+  nowMs: row.now,
+});
+
+export function takeQueries(database: Database) {
+  return {
+    claim: async ({ group, most, by, forMs }: Parameters<Ledger["claim"]>[0]): Promise<readonly Work[]> =>
+      (await database.all<WorkColumns>(CLAIM, [group, most, by, forMs / 1000])).map(workOf),
+
+    take: async ({ state, group, most, leaseMs }: Parameters<Ledger["take"]>[0]): Promise<readonly Work[]> =>
+      (await database.all<WorkColumns>(TAKE, [group, state, most, leaseMs / 1000])).map(workOf),
+
+    due: async (groups: readonly GroupName[]): Promise<readonly WorkKind[]> => {
+      const rows = await database.all<{ what: AttemptState | "stray" }>(DUE_NOW, [groups, Object.keys(KINDS_DUE)]);
+      return rows.flatMap(({ what }) => (what === "stray" ? ["strays" as const] : (KINDS_DUE[what] ?? [])));
+    },
+
+    takeStrays: async ({ group, most, leaseMs }: Parameters<Ledger["takeStrays"]>[0]): Promise<readonly StrayWork[]> => {
+      const rows = await database.all<StrayColumns>(TAKE_STRAYS, [group, most, leaseMs / 1000]);
+      return rows.map(({ run_id: run, kind, name, uid, hold_until: holdUntilMs }) => ({
+        run,
+        kind,
+        group,
+        name,
+        uid,
+        holdUntilMs,
+      }));
+    },
+    /** Found by the tally, which knows of no fence: one that is recorded already keeps its own. */
+    addStray: async ({ run, kind, group, name, uid }: Omit<StrayWork, "holdUntilMs">): Promise<void> => {
+      if ((await database.all(ADD_STRAY, [run, kind, group, name, uid])).length > 0) database.announce(["strays"]);
+    },
+    settleStray: async ({ group, uid, kind }: StrayWork): Promise<void> => {
+      await database.all(SETTLE_STRAY, [group, uid, kind]);
+    },
+
+    standing: async (group: GroupName): Promise<readonly Standing[]> => {
+      const standing: Standing[] = [];
+      for (let after = "0"; ; ) {
+        const rows = await database.all<AttemptColumns & { readonly run_id: RunId }>(STANDING, [group, after, STANDING_PAGE]);
+        for (const row of rows) standing.push({ run: row.run_id, attempt: attemptOf(row) });
+        const last = rows.at(-1);
+        if (last === undefined || rows.length < STANDING_PAGE) return standing;
+        after = last.key;
+      }
+    },
+  };
+}
+
+interface StrayColumns {
+  readonly run_id: RunId;
+  readonly kind: StrayWork["kind"];
+  readonly name: string;
+  readonly uid: Uid;
+  readonly hold_until: number;
+}

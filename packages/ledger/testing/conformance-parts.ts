@@ -1,0 +1,191 @@
+/** What the conformance suite's parts share: runs to admit, loops in one call, and what a kind of ledger gives its test. */
+import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { GroupName, Installation, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
+import type { Problem } from "@longshore/contract/problem.ts";
+import type { Admission } from "@longshore/domain/run/admit.ts";
+import type { AttemptInput, InputOf } from "@longshore/domain/attempt/input.ts";
+import type { Limits, PlannedStep } from "@longshore/domain/run/record.ts";
+import type { Admitted, Entry, Intake, Judge, Ledger, StoryEvent, Work } from "../port.ts";
+
+/** One ledger for one test. */
+export interface Opened extends AsyncDisposable {
+  /** A connection as of one launcher; several are several launchers. */
+  connect(): Promise<Ledger>;
+  /** Lets so much time pass on the ledger's clock. */
+  pass(ms: number): Promise<void>;
+}
+
+export interface Conforming {
+  readonly name: string;
+  readonly open: () => Promise<Opened>;
+}
+
+export const INSTALLATION = Installation.parse("conformance");
+export const MAIN = StepName.parse("main");
+export const EAST = GroupName.parse("east");
+export const WEST = GroupName.parse("west");
+export const SHOP = TenantName.parse("shop");
+export const BANK = TenantName.parse("bank");
+export const runId = (id: string): RunId => RunId.parse(id);
+export const uid = (id: string): Uid => Uid.parse(id);
+export const jobName = (run: RunId, step: StepName, n: number): string => `${run}-${step}-${n}`;
+
+export const HOUR_MS = 3_600_000;
+
+export const LIMITS: Limits = {
+  waitForMs: HOUR_MS,
+  startWithinMs: HOUR_MS,
+  deadlineMs: HOUR_MS,
+  retriesMax: 0,
+  retriesOn: ["failure"],
+  backoffFirstMs: 1_000,
+  backoffMostMs: 60_000,
+  keepSucceededMs: HOUR_MS,
+  keepFailedMs: HOUR_MS,
+  giveUpAfterMs: {},
+};
+
+export interface Wanted {
+  readonly tenant?: TenantName;
+  readonly digest?: string;
+  readonly priority?: number;
+  readonly steps?: readonly string[];
+  readonly retriesMax?: number;
+  readonly command?: string;
+}
+
+/** A request that is to be admitted. */
+export function wanted(
+  id: string,
+  { tenant = SHOP, digest = "digest", priority = 0, steps, retriesMax = 0, command }: Wanted = {},
+): Intake {
+  const planned = (steps ?? ["main"]).map(
+    (name): PlannedStep => ({ name: StepName.parse(name), needs: [], when: "success", outputs: [] }),
+  );
+  const plan = {
+    simple: steps === undefined,
+    steps: planned,
+    groups: undefined,
+    priority,
+    notBeforeMs: undefined,
+    limits: { ...LIMITS, retriesMax },
+    with: undefined,
+  };
+  const source = "test";
+  const admission: Admission = { kind: "run", told: {}, run: { id: runId(id), tenant, source, digest, plan, nowMs: 0 } };
+  const request = { image: "registry.example/app:1", env: { ZONE: "z", APP: "a" } };
+  return { run: runId(id), tenant, source, command: command ?? `request ${id}`, admission, request };
+}
+
+export interface Saying {
+  readonly tenant?: TenantName;
+  readonly command?: string;
+  readonly generation?: number;
+}
+
+const said = (id: string, command: string, admission: Admission, tenant: TenantName): Intake => ({
+  run: runId(id),
+  tenant,
+  source: "test",
+  command,
+  admission,
+});
+
+export const cancelled = (id: string, { tenant = SHOP, command = `cancel ${id}`, generation }: Saying = {}): Intake =>
+  said(id, command, { kind: "cancel", generation, cancel: { reason: "enough" } }, tenant);
+
+export const restarted = (id: string, { tenant = SHOP, command = `restart ${id}`, generation }: Saying = {}): Intake =>
+  said(id, command, { kind: "restart", generation, from: "failed", with: undefined, actor: undefined }, tenant);
+
+export const abandoned = (id: string, { tenant = SHOP, command = `abandon ${id}` }: Saying = {}): Intake =>
+  said(id, command, { kind: "abandon" }, tenant);
+
+export const invalid = (id: string | undefined, problems: readonly Problem[]): Intake => ({
+  ...said("none", `invalid ${id}`, { kind: "invalid", problems }, SHOP),
+  run: id === undefined ? undefined : runId(id),
+  replyTo: "answers",
+});
+
+export const codesOf = (answers: readonly Admitted[]): readonly string[] =>
+  answers.map((it) => (it.kind === "refused" ? (it.problems[0]?.code ?? "") : it.kind));
+
+// ── Loops, once ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** The first group that is open and has room. */
+export const judge: Judge = (_attempt, _run, groups, nowMs) => {
+  const free = groups.find(({ paused, slotsUsed, jobsMax }) => !paused && slotsUsed < jobsMax);
+  return free === undefined
+    ? { kind: "noPlace", reason: "GroupsFull", considered: [], retryAtMs: nowMs + HOUR_MS }
+    : { kind: "placed", group: free.name, namespace: free.namespace, considered: [] };
+};
+
+export const groupsOf = (eastMost: number, westMost = 0) => [
+  { name: EAST, namespace: "jobs", jobsMax: eastMost },
+  ...(westMost > 0 ? [{ name: WEST, namespace: "jobs", jobsMax: westMost }] : []),
+];
+
+export const claimAll = (ledger: Ledger, most = 1_000, group = EAST): Promise<readonly Work[]> =>
+  ledger.claim({ group, most, by: "one", forMs: 30_000 });
+
+/** Admitted, placed in the east and claimed. */
+export async function claimed(ledger: Ledger, intakes: readonly Intake[]): Promise<readonly Work[]> {
+  await ledger.putGroups(groupsOf(1_000));
+  await ledger.admit(intakes);
+  await ledger.place({ most: 1_000, judge });
+  return await claimAll(ledger);
+}
+
+export const entry = (work: Work, input: AttemptInput): Entry => ({
+  run: work.run.id,
+  step: work.attempt.step,
+  n: work.attempt.n,
+  input,
+});
+
+const ofJob = (work: Work, rv = "1") => ({ uid: uid(`uid of ${work.attempt.name}`), rv, group: work.attempt.group ?? EAST });
+
+export const created = (work: Work): InputOf<"created"> => ({
+  kind: "created",
+  claimNo: work.attempt.claimNo,
+  adopted: false,
+  ...ofJob(work),
+});
+export const started = (work: Work): InputOf<"started"> => ({
+  kind: "started",
+  evidence: { started: "yes" },
+  ...ofJob(work, "2"),
+});
+export const complete = (work: Work): InputOf<"complete"> => ({
+  kind: "complete",
+  evidence: { started: "yes" },
+  ...ofJob(work, "3"),
+});
+export const failed = (work: Work): InputOf<"failed"> => ({
+  kind: "failed",
+  evidence: { started: "yes", exitCode: 1, diagnosis: diagnose("ExitCode", "It ended with exit code 1.") },
+  ...ofJob(work, "3"),
+});
+export const released: InputOf<"released"> = { kind: "released", found: "released", begunAtMs: 0 };
+
+/** From the claim to the end of its Job. */
+export async function finish(ledger: Ledger, work: Work, how: (work: Work) => AttemptInput): Promise<void> {
+  await ledger.record([entry(work, created(work)), entry(work, how(work)), entry(work, released)]);
+}
+
+export const typesOf = (story: readonly Pick<StoryEvent, "type">[]): readonly string[] =>
+  story.map(({ type }) => type.replace("run.", ""));
+
+export async function storyOf(ledger: Ledger, id: string): Promise<readonly string[]> {
+  const story = await ledger.story(runId(id), 0, 1_000);
+  const dense = story.every(({ sequence }, index) => sequence === index + 1);
+  return dense ? typesOf(story) : [`not dense: ${story.map(({ sequence }) => sequence).join(" ")}`];
+}
+
+export const ids = (works: readonly { readonly run: { readonly id: RunId } }[]): readonly string[] =>
+  works.map(({ run }) => run.id).toSorted();
+
+export function first<T>(items: readonly T[]): T {
+  const [item] = items;
+  if (item === undefined) throw new Error("there is none, and the test needs one");
+  return item;
+}

@@ -1,0 +1,213 @@
+/** Conformance: every event is found until it is confirmed, in order; and what people and the tally are told is so. */
+import { WORK_KINDS } from "../work-kinds.ts";
+import type { RunId } from "@longshore/contract/ids.ts";
+import type { Test } from "tap";
+import {
+  cancelled, claimed, complete, type Conforming, created, EAST, entry, finish, groupsOf, HOUR_MS, judge, MAIN, released, runId, storyOf, typesOf, wanted, first
+} from "./conformance-parts.ts"; // biome-ignore format: a list of names
+import type { WorkKind, Ledger, OutboxEvent } from "../port.ts";
+
+const LEASE_MS = 10_000;
+
+async function unsent(ledger: Ledger, busy: readonly RunId[] = [], most = 1_000): Promise<readonly OutboxEvent[]> {
+  return await ledger.unsent({ partitions: await ledger.leasePartitions("relay", LEASE_MS), busy, most });
+}
+
+export async function outbox(t: Test, { open }: Conforming): Promise<void> {
+  await t.test("of each run only the lowest unsent event is given, until that one is confirmed", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    const works = await claimed(ledger, [wanted("a"), wanted("b")]);
+    for (const work of works) await finish(ledger, work, complete);
+    const told: OutboxEvent[] = [];
+    for (let next = await unsent(ledger); next.length > 0; next = await unsent(ledger)) {
+      t.equal(new Set(next.map(({ run }) => run)).size, next.length, "one of each run");
+      t.same(await unsent(ledger), next, "the same until confirmed");
+      told.push(...next);
+      await ledger.sent(next);
+      await ledger.sent(next);
+    }
+    for (const id of ["a", "b"]) {
+      const ofRun = told.filter(({ run }) => run === id);
+      t.same(typesOf(ofRun), ["accepted", "launched", "started", "succeeded"]);
+      t.same(ofRun.map(({ sequence }) => sequence), [1, 2, 3, 4]); // biome-ignore format: one call
+      t.match(ofRun[1], { tenant: "shop", generation: 1, epoch: 1, group: "east", data: { run: id, step: "main", attempt: 1 } });
+    }
+    t.equal((await ledger.counts()).outbox, 0);
+  });
+
+  await t.test("what was sent goes with the question for what is next, and only that", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    for (const work of await claimed(ledger, [wanted("a"), wanted("b")])) await finish(ledger, work, complete);
+    const partitions = await ledger.leasePartitions("relay", LEASE_MS);
+    const numbers = (events: readonly OutboxEvent[]) => events.map(({ run, sequence }) => `${run}/${sequence}`).toSorted();
+    const told = await ledger.unsent({ partitions, busy: [], most: 10 });
+    t.same(numbers(told), ["a/1", "b/1"]);
+    const sent = told.filter(({ run }) => run === "a");
+    t.same(numbers(await ledger.unsent({ partitions, busy: [], most: 10, sent })), ["a/2", "b/1"]);
+    t.same(numbers(await ledger.unsent({ partitions, busy: [runId("b")], most: 10, sent })), ["a/2"], "said twice is said once");
+    t.equal((await ledger.counts()).outbox, 7);
+  });
+
+  await t.test("runs that are busy are left out, and no more are given than asked for, the oldest first", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    for (const id of ["c", "a", "b"]) {
+      await ledger.admit([wanted(id)]);
+      await opened.pass(1_000);
+    }
+    t.same((await unsent(ledger, [], 2)).map(({ run }) => run), ["c", "a"]); // biome-ignore format: one call
+    t.same((await unsent(ledger, [runId("c"), runId("none")], 2)).map(({ run }) => run), ["a", "b"]); // biome-ignore format: one call
+  });
+
+  await t.test("two relays never hold a partition together, and a dead one's go to the other", async (t) => {
+    await using opened = await open();
+    const [one, other] = await Promise.all([opened.connect(), opened.connect()]);
+    const [mine, theirs] = await Promise.all([one.leasePartitions("one", LEASE_MS), other.leasePartitions("other", LEASE_MS)]);
+    t.equal(mine.length + theirs.length, 16);
+    t.equal(new Set([...mine, ...theirs]).size, 16);
+    t.same(await one.leasePartitions("one", LEASE_MS), mine, "its own are prolonged");
+    await opened.pass(LEASE_MS);
+    t.equal((await other.leasePartitions("other", LEASE_MS)).length, 16);
+    t.same(await one.leasePartitions("one", LEASE_MS), []);
+  });
+
+  await t.test("events outside of the partitions that are held are not given", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    await ledger.admit(Array.from({ length: 64 }, (_, n) => wanted(`run-${n}`)));
+    const all = await Promise.all(
+      Array.from({ length: 16 }, (_, part) => ledger.unsent({ partitions: [part], busy: [], most: 1_000 })),
+    );
+    t.equal(new Set(all.flat().map(({ run }) => run)).size, 64);
+    t.equal(all.flat().length, 64);
+    t.same(await ledger.unsent({ partitions: [], busy: [], most: 10 }), []);
+  });
+
+  await t.test("a lease is one owner's until it ends", async (t) => {
+    await using opened = await open();
+    const [one, other] = await Promise.all([opened.connect(), opened.connect()]);
+    const got = await Promise.all([one.lease("tally/east", "one", 5_000), other.lease("tally/east", "other", 5_000)]);
+    t.not(got[0], got[1], "one got it");
+    const winner = got[0] === true ? "one" : "other";
+    t.equal(await one.lease("tally/east", winner, 5_000), true);
+    t.equal(await one.lease("tally/west", "third", 5_000), true);
+    await opened.pass(5_000);
+    t.equal(await one.lease("tally/east", "third", 5_000), true);
+  });
+
+  await t.test("a listener hears of work that another connection wrote", async (t) => {
+    await using opened = await open();
+    const [listening, writing] = await Promise.all([opened.connect(), opened.connect()]);
+    const stop = new AbortController();
+    const kinds = listening.changes(stop.signal);
+    const atFirst = new Set<WorkKind>();
+    for (const _ of WORK_KINDS) atFirst.add((await kinds.next()).value);
+    t.equal(atFirst.size, WORK_KINDS.length, "everything at first, since anything may have been before");
+    await writing.admit([wanted("a")]);
+    const heard = new Set([(await kinds.next()).value, (await kinds.next()).value]);
+    t.same(heard, new Set(["outbox", "waiting"]));
+    const next = kinds.next();
+    stop.abort();
+    t.same(await next, { done: true, value: undefined });
+  });
+}
+
+export async function people(t: Test, { open }: Conforming): Promise<void> {
+  await t.test("runs are found, listed newest first in pages, and told in order", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    const works = await claimed(ledger, [wanted("a"), wanted("b")]);
+    const a = first(works.filter(({ run }) => run.id === "a"));
+    await finish(ledger, a, complete);
+    await ledger.admit([wanted("c"), cancelled("stone")]);
+    const page = await ledger.list({ most: 2 });
+    t.match(page, [
+      { id: "c", state: "active", group: undefined },
+      { id: "b", tenant: "shop", group: "east" },
+    ]);
+    t.match(await ledger.list({ most: 2, before: page[1]?.cursor ?? "" }), [{ id: "a", state: "ended", outcome: "succeeded" }]);
+    t.same((await ledger.list({ most: 9, state: "active" })).map(({ id }) => id), ["c", "b"]); // biome-ignore format: one call
+    t.same((await ledger.list({ most: 9, outcome: "succeeded" })).map(({ id }) => id), ["a"]); // biome-ignore format: one call
+    t.same((await ledger.list({ most: 9, group: EAST })).map(({ id }) => id), ["b", "a"]); // biome-ignore format: one call
+    t.same((await ledger.list({ most: 9, state: "tombstone" })).map(({ id }) => id), ["stone"]); // biome-ignore format: one call
+    t.same(typesOf(await ledger.story(runId("a"), 1, 2)), ["launched", "started"]);
+    t.same(await ledger.story(runId("none"), 0, 2), []);
+    t.equal(await ledger.find(runId("none")), undefined);
+    t.match(await ledger.find(runId("a")), {
+      request: { image: "registry.example/app:1" },
+      record: { run: { source: "test", digest: "digest" } },
+    });
+  });
+
+  await t.test("the tally is given what may stand in a cluster", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    const works = await claimed(
+      ledger,
+      ["a", "b", "c", "d"].map((id) => wanted(id)),
+    );
+    const of = (id: string) => works.filter(({ run }) => run.id === id);
+    for (const work of of("b")) await ledger.record([entry(work, created(work))]);
+    for (const work of of("c")) await ledger.record([entry(work, created(work)), entry(work, complete(work))]);
+    for (const work of of("d")) await finish(ledger, work, complete);
+    await ledger.admit([wanted("e")]);
+    const standing = await ledger.standing(EAST);
+    t.same(standing.map(({ run, attempt }) => `${run} ${attempt.state}`).toSorted(), ["a claimed", "b live", "c ended"]); // biome-ignore format: one call
+    t.match(standing[0]?.attempt.step, MAIN);
+  });
+
+  await t.test("what nobody did in time is counted, and how long the oldest event waits", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    t.match(await ledger.counts(), {
+      runs: { active: 0, ended: 0, cancelling: 0, tombstone: 0 },
+      attempts: {},
+      outbox: 0,
+      overdue: 0,
+      strays: 0,
+    });
+    t.equal((await ledger.counts()).outboxOldestMs, undefined);
+    await ledger.admit([wanted("a")]);
+    await opened.pass(61_000);
+    const { outboxOldestMs, ...counts } = await ledger.counts();
+    t.match(counts, { runs: { active: 1 }, attempts: { waiting: 1 }, outbox: 1, overdue: 1 });
+    t.ok((outboxOldestMs ?? 0) >= 61_000);
+    await ledger.putGroups(groupsOf(1));
+    await ledger.place({ most: 1, judge });
+    t.equal((await ledger.counts()).overdue, 0);
+  });
+
+  await t.test("tombstones, sent refusals and suspects go in time, and runs never", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    const work = first(await claimed(ledger, [wanted("a"), cancelled("b"), cancelled("c")]));
+    await finish(ledger, work, complete);
+    await ledger.record([entry(work, released)]);
+    await ledger.admit([wanted("a", { digest: "other", command: "again" })]);
+    await ledger.sentNotices((await ledger.unsentNotices(9)).map(({ id }) => id));
+    t.equal(await ledger.suspect("bytes"), 1);
+    t.equal(await ledger.suspect("bytes"), 2);
+    t.equal(await ledger.suspect("others"), 1);
+    t.equal(await ledger.prune(100), 0);
+    await opened.pass(24 * HOUR_MS);
+    t.equal(await ledger.prune(1), 2, "a tombstone and a suspect");
+    t.equal(await ledger.prune(100), 2, "the others");
+    await opened.pass(7 * 24 * HOUR_MS);
+    t.equal(await ledger.prune(100), 1, "the refusal");
+    t.equal(await ledger.suspect("bytes"), 1);
+    t.same(await storyOf(ledger, "a"), ["accepted", "launched", "started", "succeeded"]);
+  });
+
+  await t.test("it says what it is, and its clock goes forward", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    t.equal(ledger.epoch, 1);
+    t.equal(ledger.installation, "conformance");
+    t.ok((await ledger.describe()).product);
+    const before = await ledger.now();
+    await opened.pass(1_000);
+    t.ok(Number.isInteger(before) && (await ledger.now()) >= before);
+  });
+}

@@ -1,0 +1,204 @@
+/** The model's answers about what is to be told, about groups, and to people. */
+import type { GroupName, RunId } from "@longshore/contract/ids.ts";
+import { TOMBSTONE_MS } from "@longshore/domain/run/admit.ts";
+import type { Advancing } from "@longshore/domain/run/advance.ts";
+import type { Clock } from "@longshore/runtime/clock.ts";
+import { giveUp, lostIn } from "../postgres/accept-group.ts";
+import { isChanged } from "../decide.ts";
+import * as its from "./model-tables.ts";
+import type { Accepted, Counts, GroupRow, Ledger, Sent, Standing, Work } from "../port.ts";
+import { NOTICE_MS, SUSPECT_MS } from "../postgres/prune.ts";
+import { OVERDUE_MS } from "../postgres/runs.ts";
+import { PARTITIONS } from "../postgres/write.ts";
+
+type OutboxCalls = Pick<Ledger, "leasePartitions" | "unsent" | "sent" | "unsentNotices" | "sentNotices" | "lease">;
+
+export function outboxCalls(tables: its.Tables, clock: Clock, call: its.Call): OutboxCalls {
+  const lease = (what: string, owner: string, forMs: number): boolean => {
+    const held = tables.leases.get(what);
+    if (held !== undefined && held.owner !== owner && held.untilMs > clock.now()) return false;
+    tables.leases.set(what, { owner, untilMs: clock.now() + forMs });
+    return true;
+  };
+  const gone = (events: readonly Sent[]): void => {
+    for (const { run, sequence } of events) tables.runs.get(run)?.unsent.delete(sequence);
+  };
+  const all = Array.from({ length: PARTITIONS }, (_, part) => part);
+  return {
+    lease: (what, owner, forMs) => call("lease", () => lease(what, owner, forMs)),
+    leasePartitions: (owner, leaseMs) =>
+      call("leasePartitions", () => all.filter((part) => lease(`outbox/${part}`, owner, leaseMs))),
+    unsent: ({ partitions, busy, most, sent = [] }) =>
+      call("unsent", () => {
+        gone(sent);
+        return [...tables.runs.values()]
+          .filter(({ key, record }) => partitions.includes(key % PARTITIONS) && !busy.includes(record.run.id))
+          .flatMap(({ key, story, unsent }) =>
+            story.filter((it) => it.sequence === Math.min(...unsent)).map((event) => ({ key, event })),
+          )
+          .toSorted((a, b) => a.event.atMs - b.event.atMs || a.key - b.key)
+          .slice(0, most)
+          .map(({ event }) => event);
+      }),
+    sent: (events) => call("sent", () => gone(events)),
+    unsentNotices: (most) =>
+      call("unsentNotices", () => {
+        const unsent = [...tables.notices.values()].flatMap(({ notice, sentAtMs }) => (sentAtMs === undefined ? [notice] : []));
+        return unsent.toSorted((a, b) => a.atMs - b.atMs || its.compare(a.id, b.id)).slice(0, most);
+      }),
+    sentNotices: (ids) =>
+      call("sentNotices", () => {
+        for (const id of ids) {
+          const told = tables.notices.get(id);
+          if (told !== undefined) told.sentAtMs ??= clock.now();
+        }
+      }),
+  };
+}
+
+const WAKE_MOST = 1_000;
+
+/** How a namespace is that nobody reached yet. */
+const UNREACHED = { namespaceUid: undefined, health: "unknown", diagnosis: undefined } as const;
+
+const isEmpty = (tables: its.Tables, group: GroupName): boolean =>
+  !its.attemptsOf(tables).some(({ attempt }) => attempt.group === group && !["waiting", "done"].includes(attempt.state));
+
+function put(tables: its.Tables, it: GroupRow, nowMs: number): void {
+  const fresh = { ...it, ...UNREACHED, paused: false, everHealthy: false, watchedAtMs: undefined, noRoom: undefined };
+  const { hold: _, images: __, createsPerSecond: ___, ...kept } = tables.groups.get(it.name) ?? fresh;
+  const isElsewhere = kept.namespace !== it.namespace && isEmpty(tables, it.name);
+  tables.groups.set(it.name, { ...kept, ...it, ...(isElsewhere && UNREACHED), servedAtMs: nowMs });
+}
+
+function accept(tables: its.Tables, name: GroupName, at: Advancing): Accepted {
+  const group = tables.groups.get(name);
+  if (group?.diagnosis?.code !== "GroupMoved") return { kind: "notMoved" };
+  const decided = [...tables.runs.values()].map(({ record }) => {
+    const it = giveUp(record, name, at);
+    if (isChanged(it.change)) its.write(tables, it.change, at);
+    return it;
+  });
+  tables.groups.set(name, { ...group, ...UNREACHED });
+  return { kind: "accepted", lost: lostIn(decided) };
+}
+
+export function groupCalls(
+  tables: its.Tables,
+  at: () => Advancing,
+  clock: Clock,
+  call: its.Call,
+): Pick<Ledger, "putGroups" | "groups" | "setGroup" | "acceptGroup" | "standing"> {
+  return {
+    putGroups: (groups) =>
+      call("putGroups", () => {
+        for (const it of groups) put(tables, it, clock.now());
+      }),
+    groups: () => call("groups", () => its.groupStates(tables)),
+    setGroup: (name, change) =>
+      call("setGroup", () => {
+        const group = tables.groups.get(name);
+        if (group === undefined) return;
+        const { served, ...changed } = change;
+        const namespaceUid = group.namespaceUid ?? change.namespaceUid;
+        const servedAtMs = served === true ? clock.now() : group.servedAtMs;
+        const everHealthy = group.everHealthy || change.health === "healthy";
+        const watchedAtMs = laterOf(group.watchedAtMs, change.watchedAtMs, clock.now());
+        tables.groups.set(name, { ...group, ...changed, namespaceUid, everHealthy, servedAtMs, watchedAtMs });
+        if (change.paused === false || change.health === "healthy") its.wake(tables, WAKE_MOST, clock.now(), () => true);
+      }),
+    acceptGroup: (name) => call("acceptGroup", () => accept(tables, name, at())),
+    standing: (group) =>
+      call("standing", () =>
+        its
+          .attemptsOf(tables)
+          .filter(({ attempt }) => attempt.group === group && ["claimed", "live", "closing", "ended"].includes(attempt.state))
+          .map(({ run, attempt }): Standing => ({ run: run.record.run.id, attempt })),
+      ),
+  };
+}
+
+/** What is recorded and what is said, but nothing recorded that is yet to come. */
+function laterOf(recorded: number | undefined, said: number | undefined, nowMs: number): number | undefined {
+  const known = [recorded !== undefined && recorded <= nowMs ? recorded : undefined, said].filter((it) => it !== undefined);
+  return known.length === 0 ? undefined : Math.max(...known);
+}
+
+export function peopleCalls(
+  tables: its.Tables,
+  clock: Clock,
+  call: its.Call,
+): Pick<Ledger, "find" | "list" | "story" | "counts" | "now"> {
+  return {
+    find: (id: RunId) =>
+      call("find", () => {
+        const { record, request } = tables.runs.get(id) ?? {};
+        return record === undefined || request === undefined ? undefined : { record, request };
+      }),
+    list: ({ state, outcome, group, before, most }) =>
+      call("list", () =>
+        [...tables.runs.values()]
+          .filter(({ record: { run } }) => (state === undefined ? run.state !== "tombstone" : run.state === state))
+          .filter(({ record: { run } }) => outcome === undefined || run.outcome === outcome)
+          .filter(({ record: { run }, key }) => (group === undefined || run.group === group) && (!before || key < Number(before)))
+          .toSorted((a, b) => b.key - a.key)
+          .slice(0, most)
+          .map(({ key, record: { run } }) => {
+            const { id, tenant, acceptedAtMs, endedAtMs } = run;
+            return {
+              id,
+              tenant,
+              state: run.state,
+              outcome: run.outcome,
+              group: run.group,
+              acceptedAtMs,
+              endedAtMs,
+              cursor: String(key),
+            };
+          }),
+      ),
+    story: (id, after, most) =>
+      call("story", () =>
+        (tables.runs.get(id)?.story ?? [])
+          .filter(({ sequence }) => sequence > after)
+          .slice(0, most)
+          .map(({ sequence, generation, group, type, data, atMs }) => ({ sequence, generation, group, type, data, atMs })),
+      ),
+    counts: () => call("counts", () => counted(tables, clock.now())),
+    now: () => call("now", () => clock.now()),
+  };
+}
+
+function counted(tables: its.Tables, nowMs: number): Counts {
+  const runs = { tombstone: 0, active: 0, cancelling: 0, ended: 0 };
+  const attempts: Partial<Record<Work["attempt"]["state"], number>> = {};
+  for (const { record } of tables.runs.values()) runs[record.run.state]++;
+  const all = its.attemptsOf(tables);
+  for (const { attempt } of all) attempts[attempt.state] = (attempts[attempt.state] ?? 0) + 1;
+  const unsent = [...tables.runs.values()].flatMap((run) => run.story.filter((it) => run.unsent.has(it.sequence)));
+  return {
+    runs,
+    attempts,
+    outbox: unsent.length,
+    outboxOldestMs: unsent.length === 0 ? undefined : nowMs - Math.min(...unsent.map(({ atMs }) => atMs)),
+    overdue: all.filter(({ attempt }) => attempt.dueMs !== undefined && attempt.dueMs < nowMs - OVERDUE_MS).length,
+    strays: tables.strays.size,
+  };
+}
+
+export function prune(tables: its.Tables, most: number, nowMs: number): number {
+  const stones = [...tables.runs].filter(
+    ([
+      ,
+      {
+        record: { run },
+      },
+    ]) => run.state === "tombstone" && run.acceptedAtMs <= nowMs - TOMBSTONE_MS,
+  );
+  const notices = [...tables.notices].filter(([, { sentAtMs }]) => sentAtMs !== undefined && sentAtMs <= nowMs - NOTICE_MS);
+  const suspects = [...tables.suspects].filter(([, { atMs }]) => atMs <= nowMs - SUSPECT_MS);
+  for (const [id] of stones.slice(0, most)) tables.runs.delete(id);
+  for (const [id] of notices.slice(0, most)) tables.notices.delete(id);
+  for (const [digest] of suspects.slice(0, most)) tables.suspects.delete(digest);
+  return [stones, notices, suspects].reduce((sum, { length }) => sum + Math.min(length, most), 0);
+}

@@ -1,0 +1,146 @@
+/**
+ * The ledger's tables in memory, for the simulation: plain values, changed only between two awaits, so that every call is a
+ * transaction. What is decided is decided by the same code as on Postgres (decide.ts).
+ */
+import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
+import type { GroupName, RunId } from "@longshore/contract/ids.ts";
+import type { RunRequest } from "@longshore/contract/request.ts";
+import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";
+import type { Listeners } from "../work-kinds.ts";
+import { workMadeBy, movedAttempts, NO_ROOM, SLOT_STATES, slotsFreed } from "../consequences.ts";
+import type { Change } from "../decide.ts";
+import type { WorkKind, GroupState, Ledger, Notice, OutboxEvent, StrayWork } from "../port.ts";
+
+export interface ModelRun {
+  readonly key: number;
+  record: RunRecord;
+  request: RunRequest | undefined;
+  /** The whole of it; `unsent` are the sequences that the broker did not confirm. */
+  readonly story: OutboxEvent[];
+  readonly unsent: Set<number>;
+}
+
+export interface ModelGroup extends Omit<GroupState, "slotsUsed" | "inLine"> {
+  readonly diagnosis: Diagnosis | undefined;
+}
+
+export interface Stray {
+  readonly stray: StrayWork;
+  readonly dueMs: number;
+}
+
+export interface Tables {
+  readonly runs: Map<RunId, ModelRun>;
+  readonly groups: Map<GroupName, ModelGroup>;
+  readonly commands: Set<string>;
+  readonly notices: Map<string, { readonly notice: Notice; sentAtMs: number | undefined }>;
+  readonly strays: Map<string, Stray>;
+  readonly leases: Map<string, { readonly owner: string; readonly untilMs: number }>;
+  readonly suspects: Map<string, { readonly n: number; readonly atMs: number }>;
+  readonly listeners: Listeners;
+  nextKey: number;
+}
+
+export const emptyTables = (): Tables => ({
+  runs: new Map(),
+  groups: new Map(),
+  commands: new Set(),
+  notices: new Map(),
+  strays: new Map(),
+  leases: new Map(),
+  suspects: new Map(),
+  listeners: new Set(),
+  nextKey: 1,
+});
+
+export interface Located {
+  readonly run: ModelRun;
+  readonly attempt: Attempt;
+}
+
+export const attemptsOf = ({ runs }: Tables): Located[] =>
+  [...runs.values()].flatMap((run) => run.record.attempts.map((attempt) => ({ run, attempt })));
+
+/** As every question of the ledger is answered: the most urgent first, then who waits longest, then who came first. */
+export const byUrgency = (a: Located, b: Located): number =>
+  b.attempt.priority - a.attempt.priority ||
+  (a.attempt.dueMs ?? 0) - (b.attempt.dueMs ?? 0) ||
+  a.run.key - b.run.key ||
+  compare(a.attempt.step, b.attempt.step) ||
+  a.attempt.n - b.attempt.n;
+
+export const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+export function setAttempt({ run, attempt }: Located, change: Partial<Attempt>): Attempt {
+  const now = { ...attempt, ...change };
+  run.record = { ...run.record, attempts: run.record.attempts.map((it) => (it === attempt ? now : it)) };
+  return now;
+}
+
+export const slotsUsed = (tables: Tables, group: GroupName): number =>
+  attemptsOf(tables).filter(({ attempt }) => attempt.group === group && SLOT_STATES.includes(attempt.state)).length;
+
+export const groupStates = (tables: Tables): readonly GroupState[] =>
+  [...tables.groups.values()].map((group) => ({
+    ...group,
+    slotsUsed: slotsUsed(tables, group.name),
+    inLine: attemptsOf(tables).filter(({ attempt }) => attempt.group === group.name && attempt.state === "ready").length,
+  }));
+
+/** One run's change, with all that belongs to it. */
+export function write(
+  tables: Tables,
+  change: Change,
+  { request, nowMs, epoch }: { readonly request?: RunRequest | undefined; readonly nowMs: number; readonly epoch: number },
+): void {
+  const { before, after, told, strays } = change;
+  const { id, tenant } = after.run;
+  const run = tables.runs.get(id) ?? inserted(tables, after);
+  run.record = after;
+  run.request = request ?? run.request;
+  for (const [index, { told: it, generation }] of told.entries()) {
+    const sequence = (before?.run.seq ?? 0) + index + 1;
+    const { type, group, data } = it;
+    run.story.push({ key: String(run.key), run: id, tenant, sequence, generation, epoch, group, type, data, atMs: nowMs });
+    run.unsent.add(sequence);
+  }
+  for (const it of strays) putStray(tables, { ...it, run: id }, it.kind === "release" ? it.holdUntilMs : nowMs);
+  announce(tables, workMadeBy([change], nowMs));
+  const moved = new Set(movedAttempts(change).map(([, is]) => is));
+  const hasNoRoom = ({ notes }: Attempt): boolean => notes.waiting !== undefined && NO_ROOM.includes(notes.waiting);
+  wake(tables, slotsFreed([change]), nowMs, (it) => hasNoRoom(it) && !moved.has(it));
+}
+
+function inserted(tables: Tables, record: RunRecord): ModelRun {
+  const run: ModelRun = { key: tables.nextKey++, record, request: undefined, story: [], unsent: new Set() };
+  tables.runs.set(record.run.id, run);
+  return run;
+}
+
+/** Waiting attempts whose reason may have passed: they are looked at now instead of later. */
+export function wake(tables: Tables, most: number, nowMs: number, which: (attempt: Attempt) => boolean): void {
+  const next = attemptsOf(tables)
+    .filter(({ attempt }) => attempt.state === "waiting" && (attempt.dueMs ?? 0) > nowMs)
+    .filter(({ attempt }) => (attempt.notes.notBeforeMs ?? 0) <= nowMs && which(attempt))
+    .toSorted(byUrgency)
+    .slice(0, most);
+  for (const it of next) setAttempt(it, { dueMs: nowMs });
+  if (next.length > 0) announce(tables, ["waiting"]);
+}
+
+export const strayKey = ({ group, uid, kind }: Pick<StrayWork, "group" | "uid" | "kind">): string =>
+  JSON.stringify([group, uid, kind]);
+
+export function putStray(tables: Tables, stray: StrayWork, dueMs: number): void {
+  if (!tables.groups.has(stray.group)) return;
+  const known = tables.strays.get(strayKey(stray)) ?? { stray, dueMs };
+  const holdUntilMs = Math.max(stray.holdUntilMs, known.stray.holdUntilMs);
+  tables.strays.set(strayKey(stray), { ...known, stray: { ...known.stray, holdUntilMs } });
+}
+
+export function announce({ listeners }: Tables, kinds: readonly WorkKind[]): void {
+  if (kinds.length > 0) for (const listener of listeners) listener(kinds);
+}
+
+/** Runs one call of the port as one transaction, with the faults of its connection. */
+export type Call = <T>(name: keyof Ledger, work: () => T) => Promise<T>;

@@ -1,0 +1,105 @@
+/** The model's answers to each loop's question: place, claim, take, strays. */
+import type { GroupName } from "@longshore/contract/ids.ts";
+import type { Advancing } from "@longshore/domain/run/advance.ts";
+import { moveAttempt } from "@longshore/domain/attempt/lifecycle.ts";
+import type { Clock } from "@longshore/runtime/clock.ts";
+import { attemptIn, type Change, closedBy, decidePlaces, isChanged } from "../decide.ts";
+import { KINDS_DUE } from "../consequences.ts";
+import * as its from "./model-tables.ts";
+import type { WorkKind, Ledger, Placed, Work } from "../port.ts";
+
+const isDue = ({ attempt }: its.Located, nowMs: number): boolean => attempt.dueMs !== undefined && attempt.dueMs <= nowMs;
+
+export function placeDue(tables: its.Tables, { most, judge, claim }: Parameters<Ledger["place"]>[0], at: Advancing): Placed {
+  const groups = its.groupStates(tables);
+  const isWithdrawn = ({ attempt: { state, group } }: its.Located): boolean =>
+    state === "ready" &&
+    closedBy(
+      groups.find(({ name }) => name === group),
+      at.nowMs,
+    ) !== undefined;
+  const asking = its.attemptsOf(tables).filter((it) => isDue(it, at.nowMs));
+  const due = [
+    ...asking.filter(({ attempt }) => attempt.state === "waiting").toSorted(its.byUrgency).slice(0, most),
+    ...asking.filter(isWithdrawn),
+  ].toSorted(its.byUrgency); // biome-ignore format: as the statement has it
+  const candidates = due.map(({ run, attempt: { step, n } }) => ({ run: run.record.run.id, step, n }));
+  const records = new Map(due.map(({ run }) => [run.record.run.id, run.record]));
+  const { changes, placed, told, claimed } = decidePlaces(candidates, records, groups, judge, at, claim);
+  const changed: Change[] = [...changes.values()].filter(isChanged);
+  for (const change of changed) its.write(tables, change, at);
+  const works = claimed.flatMap(({ run: id, step, n }) => {
+    const run = tables.runs.get(id);
+    const attempt = run && attemptIn(run.record, step, n);
+    return run === undefined || attempt === undefined ? [] : workOf(run, attempt, at.nowMs);
+  });
+  return { placed, told, more: candidates.length >= most && changes.size > 0, works };
+}
+
+const workOf = (run: its.ModelRun, attempt: Work["attempt"], nowMs: number): readonly Work[] => {
+  const { id, tenant, generation, plan, cancel } = run.record.run;
+  return run.request === undefined
+    ? []
+    : [{ attempt, run: { id, tenant, generation, plan, cancel }, request: run.request, nowMs }];
+};
+
+export function claimDue(
+  tables: its.Tables,
+  { group, most, by, forMs }: Parameters<Ledger["claim"]>[0],
+  nowMs: number,
+): readonly Work[] {
+  const due = its.attemptsOf(tables).filter((it) => it.attempt.group === group && isDue(it, nowMs));
+  const expired = due.filter(({ attempt }) => attempt.state === "claimed" && (attempt.fenceUntilMs ?? 0) > nowMs);
+  const paused = tables.groups.get(group)?.paused === true;
+  const ready = due.filter(({ attempt }) => attempt.state === "ready" && !paused);
+  const taken = [...expired.toSorted(its.byUrgency), ...ready.toSorted(its.byUrgency)].slice(0, most);
+  return taken.flatMap((it) => {
+    const context = { nowMs, limits: it.run.record.run.plan.limits };
+    const { attempt } = moveAttempt(it.attempt, { kind: "claimDue", by, untilMs: nowMs + forMs }, context);
+    return workOf(it.run, its.setAttempt(it, attempt), nowMs);
+  });
+}
+
+export function takeDue(
+  tables: its.Tables,
+  { state, group, most, leaseMs }: Parameters<Ledger["take"]>[0],
+  nowMs: number,
+): readonly Work[] {
+  const mayLand = ({ attempt }: its.Located): boolean => attempt.state === "claimed" && (attempt.fenceUntilMs ?? 0) > nowMs;
+  const due = its
+    .attemptsOf(tables)
+    .filter((it) => it.attempt.group === group && it.attempt.state === state && isDue(it, nowMs) && !mayLand(it))
+    .toSorted(its.byUrgency);
+  return due.slice(0, most).flatMap((it) => workOf(it.run, its.setAttempt(it, { dueMs: nowMs + leaseMs }), nowMs));
+}
+
+export function dueWork(tables: its.Tables, groups: readonly GroupName[], nowMs: number): readonly WorkKind[] {
+  const isAsked = (group: GroupName | undefined): boolean => group !== undefined && groups.includes(group);
+  const due = its.attemptsOf(tables).filter((it) => isAsked(it.attempt.group) && isDue(it, nowMs));
+  const strays = [...tables.strays.values()].some(({ stray, dueMs }) => isAsked(stray.group) && dueMs <= nowMs);
+  const kinds = due.flatMap(({ attempt }) => KINDS_DUE[attempt.state] ?? []);
+  return [...new Set(strays ? [...kinds, "strays" as const] : kinds)];
+}
+
+export function strayCalls(
+  tables: its.Tables,
+  clock: Clock,
+  call: its.Call,
+): Pick<Ledger, "takeStrays" | "settleStray" | "addStray"> {
+  return {
+    takeStrays: ({ group, most, leaseMs }) =>
+      call("takeStrays", () => {
+        const due = [...tables.strays.values()].filter((it) => it.stray.group === group && it.dueMs <= clock.now());
+        const taken = due.toSorted((a, b) => a.dueMs - b.dueMs).slice(0, most);
+        for (const { stray } of taken) tables.strays.set(its.strayKey(stray), { stray, dueMs: clock.now() + leaseMs });
+        return taken.map(({ stray }) => stray);
+      }),
+    settleStray: (stray) => call("settleStray", () => void tables.strays.delete(its.strayKey(stray))),
+    addStray: (stray) =>
+      call("addStray", () => {
+        if (tables.strays.has(its.strayKey(stray))) return;
+        its.putStray(tables, { ...stray, holdUntilMs: clock.now() }, clock.now());
+        its.announce(tables, ["strays"]);
+      }),
+  };
+}

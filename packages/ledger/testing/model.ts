@@ -1,0 +1,156 @@
+/**
+ * The ledger in memory, with the faults that a database over a network has: the simulation's. It passes the same
+ * conformance.ts as Postgres.
+ *
+ * The bug this prevents: a loop that was only ever tried on a ledger that always answers. Here a COMMIT's answer is lost,
+ * with or without the commit, a connection is away for a while, and answers are late, as the simulation's chance has it.
+ */
+import type { Installation } from "@longshore/contract/ids.ts";
+import { Failure } from "@longshore/contract/problem.ts";
+import type { Advancing } from "@longshore/domain/run/advance.ts";
+import type { Names } from "@longshore/domain/run/begin.ts";
+import type { Clock } from "@longshore/runtime/clock.ts";
+import { noticeId, refusalOf } from "../postgres/admit.ts";
+import { WORK_KINDS, workHints } from "../work-kinds.ts";
+import { decideEntries, decideIntake, isChanged, isRemembered, unchanged } from "../decide.ts";
+import { groupCalls, outboxCalls, peopleCalls, prune } from "./model-ask.ts";
+import * as its from "./model-tables.ts";
+import { claimDue, dueWork, placeDue, strayCalls, takeDue } from "./model-todo.ts";
+import type { Admitted, Intake, Ledger, Recorded } from "../port.ts";
+
+/** "refused": the call did not arrive, nothing happened. "lost": it was done, and the answer did not come. */
+export interface Fault {
+  readonly beforeMs?: number;
+  readonly afterMs?: number;
+  /** Where it answers with nothing; `afterMs` unless told. */
+  readonly nothingAfterMs?: number;
+  readonly end?: "refused" | "lost";
+}
+
+export interface ModelOptions extends Names {
+  readonly clock: Clock;
+  readonly installation: Installation;
+  readonly epoch?: number;
+}
+
+export interface Connecting {
+  /** Asked at every call what is to happen to it. */
+  readonly fault?: (call: keyof Ledger) => Fault;
+  /** Told what each call did, also where its answer is lost: for the simulation's own history. */
+  readonly done?: (call: keyof Ledger, result: unknown) => void;
+  /** Asked at every hint whether it is heard. */
+  readonly hears?: () => boolean;
+}
+
+export interface LedgerModel {
+  /** A connection of one process. Closing it, or losing the process, changes nothing in the tables. */
+  connect(connecting?: Connecting): Ledger;
+  /** For whoever checks at the end. Nothing of it may be changed. */
+  readonly tables: its.Tables;
+}
+
+export function ledgerModel(options: ModelOptions): LedgerModel {
+  const tables = its.emptyTables();
+  return { tables, connect: (connecting = {}) => connected(tables, options, connecting) };
+}
+
+function connected(
+  tables: its.Tables,
+  { clock, installation, epoch = 1, jobName }: ModelOptions,
+  connecting: Connecting,
+): Ledger {
+  const closing = new AbortController();
+  const at = (): Advancing => ({ nowMs: clock.now(), epoch, jobName });
+
+  /** Decides and writes without an await between, and then has the network do its worst. */
+  async function call<T>(name: keyof Ledger, work: () => T): Promise<T> {
+    const { beforeMs = 0, afterMs = 0, nothingAfterMs = afterMs, end } = connecting.fault?.(name) ?? {};
+    if (beforeMs > 0) await clock.sleep(beforeMs);
+    if (closing.signal.aborted) throw new Failure("retry", "LedgerUnreachable", "The ledger's connection was closed.");
+    if (end === "refused") throw new Failure("retry", "LedgerUnreachable", "The ledger cannot be reached.");
+    const result = work();
+    connecting.done?.(name, result);
+    const backMs = Array.isArray(result) && result.length === 0 ? nothingAfterMs : afterMs;
+    if (backMs > 0) await clock.sleep(backMs);
+    if (end === "lost") throw new Failure("retry", "LedgerUnreachable", "The ledger's connection was lost.");
+    return result;
+  }
+
+  return {
+    installation,
+    epoch,
+    admit: (batch) => call("admit", () => batch.map((intake) => admitOne(tables, intake, at()))),
+    record: (batch) => call("record", () => recordAll(tables, batch, at())),
+    suspect: (digest) => call("suspect", () => suspected(tables, digest, clock.now())),
+    place: (asked) => call("place", () => placeDue(tables, asked, at())),
+    claim: (asked) => call("claim", () => claimDue(tables, asked, clock.now())),
+    take: (asked) => call("take", () => takeDue(tables, asked, clock.now())),
+    due: (groups) => call("due", () => dueWork(tables, groups, clock.now())),
+    ...strayCalls(tables, clock, call),
+    ...outboxCalls(tables, clock, call),
+    ...groupCalls(tables, at, clock, call),
+    ...peopleCalls(tables, clock, call),
+    prune: (most) => call("prune", () => prune(tables, most, clock.now())),
+    changes: (signal) => {
+      const heard: typeof tables.listeners = new Set();
+      const end = AbortSignal.any([signal, closing.signal]);
+      const hear = (kinds: readonly (typeof WORK_KINDS)[number][]): void => {
+        if (connecting.hears?.() ?? true) for (const it of heard) it(kinds);
+      };
+      tables.listeners.add(hear);
+      end.addEventListener("abort", () => tables.listeners.delete(hear), { once: true });
+      const kinds = workHints(heard, end);
+      for (const it of heard) it(WORK_KINDS); // as after connecting: work of any kind may be there
+      return kinds;
+    },
+    describe: () => call("describe", () => ({ product: "the model", schema: "none" })),
+    [Symbol.asyncDispose]: async () => closing.abort(),
+  };
+}
+
+// ── Writing down what was said ──────────────────────────────────────────────────────────────────────────────────────
+
+function admitOne(tables: its.Tables, intake: Intake, at: Advancing): Admitted {
+  const { run: id, tenant, replyTo, admission } = intake;
+  const name = noticeId(intake);
+  if (isRemembered(intake)) {
+    if (tables.commands.has(name)) return { kind: "duplicate" };
+    tables.commands.add(name);
+  }
+  const found = id === undefined ? undefined : tables.runs.get(id);
+  const answer = decideIntake(found && unchanged(found.record), intake, at);
+  switch (answer.kind) {
+    case "duplicate":
+      return answer;
+    case "write":
+      its.write(tables, answer.change, { ...at, request: admission.kind === "run" ? intake.request : undefined });
+      return { kind: "recorded" };
+    case "refuse": {
+      const { problems } = answer;
+      const data = refusalOf(intake, problems);
+      const notice = { id: name, tenant, type: "command.refused", data, replyTo, atMs: at.nowMs } as const;
+      if (!tables.notices.has(name)) tables.notices.set(name, { notice, sentAtMs: undefined });
+      its.announce(tables, ["notices"]);
+      return { kind: "refused", problems };
+    }
+  }
+}
+
+function recordAll(tables: its.Tables, batch: Parameters<Ledger["record"]>[0], at: Advancing): readonly Recorded[] {
+  const recorded: Recorded[] = batch.map(() => ({ kind: "unknown" }));
+  const numbered = batch.map((entry, index) => ({ entry, index }));
+  for (const [id, ofRun] of Map.groupBy(numbered, ({ entry }) => entry.run)) {
+    const run = tables.runs.get(id);
+    if (run === undefined) continue;
+    const decided = decideEntries(run.record, ofRun.map(({ entry }) => entry), at); // biome-ignore format: one call
+    for (const [place, { index }] of ofRun.entries()) recorded[index] = decided.recorded[place] ?? { kind: "unknown" };
+    if (isChanged(decided.change)) its.write(tables, decided.change, at);
+  }
+  return recorded;
+}
+
+function suspected({ suspects }: its.Tables, digest: string, nowMs: number): number {
+  const n = (suspects.get(digest)?.n ?? 0) + 1;
+  suspects.set(digest, { n, atMs: nowMs });
+  return n;
+}

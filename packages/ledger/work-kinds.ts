@@ -1,0 +1,53 @@
+/**
+ * The kinds of work that a ledger hints at, and the listeners of these hints.
+ *
+ * The bug this prevents: a listener that is slower than the hints, whose queue grows without bound.
+ */
+import type { WorkKind } from "./port.ts";
+
+export const WORK_KINDS: readonly WorkKind[] = [
+  "waiting",
+  "ready",
+  "claimed",
+  "live",
+  "closing",
+  "ended",
+  "outbox",
+  "strays",
+  "notices",
+];
+
+export type Listeners = Set<(kinds: readonly WorkKind[]) => void>;
+
+/** Hints that nobody fetched yet are kept as a set: the same hint twice says no more than once. */
+export function workHints(listeners: Listeners, signal: AbortSignal): AsyncIterableIterator<WorkKind> {
+  const announced = new Set<WorkKind>();
+  let wake: (() => void) | undefined;
+  const hear = (kinds: readonly WorkKind[]): void => {
+    for (const kind of kinds) announced.add(kind);
+    wake?.();
+  };
+  const stop = (): void => {
+    listeners.delete(hear);
+    wake?.();
+  };
+  if (!signal.aborted) listeners.add(hear);
+  signal.addEventListener("abort", stop, { once: true });
+
+  const kinds: AsyncIterableIterator<WorkKind> = {
+    [Symbol.asyncIterator]: () => kinds,
+    next: async () => {
+      while (announced.size === 0 && listeners.has(hear)) await new Promise<void>((resolve) => (wake = resolve));
+      const [kind] = announced;
+      if (kind === undefined || signal.aborted) return { done: true, value: undefined };
+      announced.delete(kind);
+      return { done: false, value: kind };
+    },
+    return: async () => {
+      signal.removeEventListener("abort", stop);
+      stop();
+      return { done: true, value: undefined };
+    },
+  };
+  return kinds;
+}

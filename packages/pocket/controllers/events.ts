@@ -1,0 +1,47 @@
+/**
+ * Events that the controllers leave on objects. Some refusals are told in no other place.
+ *
+ * Their number is bounded: a Job that cannot make its pods leaves one Event for each try, each with another pod's name.
+ */
+import type { Clock } from "@longshore/runtime/clock.ts";
+import { type ApiObject, isDeleting, timestamp } from "../objects.ts";
+import type { Store } from "../server/store.ts";
+import { createUid } from "../server/write.ts";
+
+const EVENTS_MOST = 1_000;
+
+export function recordEvent(
+  { store, clock }: { readonly store: Store; readonly clock: Clock },
+  on: ApiObject,
+  reason: string,
+  message: string,
+): void {
+  const { name, namespace = "", uid, resourceVersion } = on.metadata;
+  const space = store.get("namespaces", "", namespace);
+  if (space === undefined || isDeleting(space)) return;
+  const id = createUid({ store, clock });
+  const at = timestamp(clock.now());
+  const event = {
+    apiVersion: "v1",
+    kind: "Event",
+    metadata: {
+      name: `${name}.${id.slice(0, 8)}${id.slice(-8)}`,
+      namespace,
+      uid: id,
+      resourceVersion: "",
+      creationTimestamp: at,
+    },
+    involvedObject: { apiVersion: on.apiVersion, kind: on.kind, name, namespace, uid, resourceVersion },
+    type: "Warning",
+    reason,
+    message,
+    count: 1,
+    firstTimestamp: at,
+    lastTimestamp: at,
+    source: { component: "job-controller" },
+    reportingComponent: "job-controller",
+  };
+  const oldest = store.count("events", namespace) >= EVENTS_MOST ? store.list("events", namespace)[0] : undefined;
+  if (oldest !== undefined) store.remove("events", oldest);
+  store.insert("events", event);
+}

@@ -1,0 +1,219 @@
+/**
+ * The Job controller: makes pods, counts how they ended, and concludes.
+ *
+ * The bug this prevents: a Job that ends more reliably than a real one. As on a real cluster a pod is counted only
+ * while its tracking finalizer is on, and a deletion takes that off at once: a Job deleted while its pod runs never
+ * gets a condition, but one whose pod had just succeeded still may.
+ */
+import type { Clock } from "@longshore/runtime/clock.ts";
+import type { Agenda } from "./agenda.ts";
+import { type Delays, pick } from "./delays.ts";
+import { deleteObject } from "../server/delete.ts";
+import { conclude, countPods, type Tally } from "./job-status.ts";
+import {
+  type ApiObject,
+  COMPLETION_INDEX,
+  CONTROLLER_UID,
+  conditionTrue,
+  controllerOf,
+  finishedJob,
+  finishedPhase,
+  holds,
+  isDeleting,
+  type JobObject,
+  type JobStatus,
+  type PodObject,
+  TRACKING,
+  timestamp,
+  withoutFinalizer,
+} from "../objects.ts";
+import { Refusal } from "../server/status.ts";
+import type { Change, Store } from "../server/store.ts";
+import { admit } from "../server/admission.ts";
+import { recordEvent } from "./events.ts";
+import { createName, createUid } from "../server/write.ts";
+
+export interface JobControllerParts {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly agenda: Agenda;
+  readonly delays: Delays;
+}
+
+const BACKOFF_MS = 10_000;
+const BACKOFF_MOST_MS = 600_000;
+const REFUSED_FIRST_MS = 1_000;
+
+export function startJobController(parts: JobControllerParts): () => void {
+  const { store, clock, agenda, delays } = parts;
+  /** How often in a row admission refused the pods of a Job. */
+  const refused = new Map<string, number>();
+
+  function hear(change: Change): void {
+    const { object } = change;
+    if (change.resource === "jobs") {
+      if (change.type === "DELETED") forget(object);
+      else wake(object.metadata.uid);
+    }
+    if (change.resource !== "pods") return;
+    const owner = controllerOf(object);
+    const known = owner === undefined ? undefined : store.exists(owner.uid);
+    if (owner !== undefined && known !== undefined) wake(owner.uid);
+    else if (change.type !== "DELETED" && holds(object, TRACKING)) {
+      agenda.soon(`stray:${object.metadata.uid}`, pick(delays.jobMs, clock), () => letGo(object.metadata.uid));
+    }
+  }
+
+  const wake = (uid: string): void => agenda.soon(`job:${uid}`, pick(delays.jobMs, clock), () => sync(uid));
+
+  function forget(job: ApiObject): void {
+    const { uid } = job.metadata;
+    refused.delete(uid);
+    for (const it of ["job", "deadline", "retry"]) agenda.cancel(`${it}:${uid}`);
+    for (const { resource, object } of store.dependents(uid)) {
+      if (resource === "pods" && holds(object, TRACKING)) {
+        agenda.soon(`stray:${object.metadata.uid}`, pick(delays.jobMs, clock), () => letGo(object.metadata.uid));
+      }
+    }
+  }
+
+  /** A pod whose Job is gone, or an orphan: no Job will count it. */
+  function letGo(podUid: string): void {
+    const pod = store.exists(podUid);
+    if (pod !== undefined && holds(pod, TRACKING)) store.replace("pods", withoutFinalizer(pod, TRACKING));
+  }
+
+  function sync(uid: string): void {
+    const job = store.exists(uid) as JobObject | undefined;
+    if (job === undefined) return;
+    const pods = podsOf(uid);
+    if (finishedJob(job) !== undefined) {
+      for (const pod of pods) letGo(pod.metadata.uid);
+      return;
+    }
+    const nowMs = clock.now();
+    // A suspended Job keeps its start. A resumed Job starts anew, unless its old deadline passed meanwhile, which is judged
+    // first.
+    const resumed = !job.spec.suspend && conditionTrue(job, "Suspended") !== undefined;
+    const tally = countPods(job, pods);
+    const verdict = conclude(job, tally, job.status.startTime, nowMs);
+    const standing = resumed && verdict === undefined ? undefined : job.status.startTime;
+    const startTime = standing ?? (job.spec.suspend ? undefined : timestamp(nowMs));
+    // Pods that still run when a Job fails count as failed with it.
+    const lost = verdict?.type === "Failed" && conditionTrue(job, "FailureTarget") === undefined ? tally.active.length : 0;
+    const write = (final: boolean): void =>
+      writeStatus(uid, tally.status(job, { ...podsNow(uid), startTime, verdict, final, lost, nowMs }));
+    if (verdict !== undefined) stopPods(tally.active);
+    else if (!isDeleting(job) && job.spec.suspend) suspendPods(tally.active);
+    else if (!isDeleting(job)) manage(job, tally);
+    write(false);
+    for (const pod of pods) {
+      const counted = finishedPhase(pod) || tally.failed.includes(pod);
+      if (isDeleting(job) || verdict !== undefined || counted) letGo(pod.metadata.uid);
+    }
+    if (verdict !== undefined && podsNow(uid).terminating === 0) write(true);
+    if (verdict === undefined && startTime !== undefined && !job.spec.suspend) watchDeadline(job, startTime);
+  }
+
+  function stopPods(pods: readonly PodObject[]): void {
+    for (const pod of pods) deleteObject(store, "pods", pod, {}, clock.now());
+  }
+
+  /** Pods that go because their Job is suspended count neither way. */
+  function suspendPods(pods: readonly PodObject[]): void {
+    for (const { metadata } of pods) {
+      letGo(metadata.uid);
+      const pod = store.exists(metadata.uid);
+      if (pod !== undefined) deleteObject(store, "pods", pod, {}, clock.now());
+    }
+  }
+
+  function podsNow(uid: string): { readonly active: readonly PodObject[]; readonly terminating: number } {
+    const unfinished = podsOf(uid).filter((it) => !finishedPhase(it));
+    return { active: unfinished.filter((it) => !isDeleting(it)), terminating: unfinished.filter(isDeleting).length };
+  }
+
+  const podsOf = (uid: string): readonly PodObject[] =>
+    store
+      .dependents(uid)
+      .flatMap(({ resource, object }) => (resource === "pods" && controllerOf(object)?.uid === uid ? [object as PodObject] : []));
+
+  function writeStatus(uid: string, status: JobStatus): void {
+    const job = store.exists(uid) as JobObject | undefined;
+    if (job !== undefined && JSON.stringify(job.status) !== JSON.stringify(status)) store.replace("jobs", { ...job, status });
+  }
+
+  function watchDeadline(job: JobObject, startTime: string): void {
+    const seconds = job.spec.activeDeadlineSeconds;
+    if (seconds === undefined) return;
+    const { uid } = job.metadata;
+    const atMs = Date.parse(startTime) + seconds * 1000;
+    if (atMs > clock.now()) agenda.at(`deadline:${uid}`, atMs, () => sync(uid));
+  }
+
+  function manage(job: JobObject, tally: Tally): void {
+    const { uid } = job.metadata;
+    const retryMs = tally.failedCount === 0 ? 0 : Math.min(BACKOFF_MS * 2 ** (tally.failedCount - 1), BACKOFF_MOST_MS);
+    const dueMs = tally.lastFailureMs + retryMs;
+    if (tally.wanted > 0 && dueMs > clock.now()) {
+      agenda.at(`retry:${uid}`, dueMs, () => sync(uid));
+      return;
+    }
+    for (const index of tally.missing) {
+      if (!createPod(job, index)) return;
+    }
+  }
+
+  function createPod(job: JobObject, index: number | undefined): boolean {
+    const pod = podFor(job, index, parts);
+    const { uid, namespace = "" } = job.metadata;
+    try {
+      admit(store, "pods", namespace, pod).book();
+    } catch (refusal) {
+      if (!(refusal instanceof Refusal)) throw refusal;
+      const { message } = refusal.answer.body as { readonly message: string };
+      recordEvent(parts, job, "FailedCreate", `Error creating: ${message}`);
+      const times = refused.get(uid) ?? 0;
+      refused.set(uid, times + 1);
+      agenda.at(`retry:${uid}`, clock.now() + Math.min(REFUSED_FIRST_MS * 2 ** times, BACKOFF_MOST_MS), () => sync(uid));
+      return false;
+    }
+    refused.delete(uid);
+    store.insert("pods", pod);
+    return true;
+  }
+
+  return store.listen(hear);
+}
+
+/** The pod of a Job, or of one of its indexes. */
+function podFor(job: JobObject, index: number | undefined, parts: JobControllerParts): PodObject {
+  const { template } = job.spec;
+  const mark: Readonly<Record<string, string>> = index === undefined ? {} : { [COMPLETION_INDEX]: String(index) };
+  const { name, namespace = "", uid } = job.metadata;
+  const prefix = `${name}-${index === undefined ? "" : `${index}-`}`;
+  const annotations = { ...template.metadata?.annotations, ...mark };
+  return {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: {
+      name: createName(parts, "pods", namespace, prefix),
+      namespace,
+      uid: createUid(parts),
+      resourceVersion: "",
+      generation: 1,
+      creationTimestamp: timestamp(parts.clock.now()),
+      labels: { ...template.metadata?.labels, [CONTROLLER_UID]: uid, ...mark },
+      ...(Object.keys(annotations).length > 0 ? { annotations } : {}),
+      finalizers: [TRACKING],
+      ownerReferences: [{ apiVersion: "batch/v1", kind: "Job", name, uid, controller: true, blockOwnerDeletion: true }],
+    },
+    spec: index === undefined ? template.spec : indexed(template.spec, index),
+    status: { phase: "Pending" },
+  };
+}
+
+function indexed(spec: PodObject["spec"], index: number): PodObject["spec"] {
+  const variable = { name: "JOB_COMPLETION_INDEX", value: String(index) };
+  return { ...spec, containers: spec.containers.map((it) => ({ ...it, env: [...(it.env ?? []), variable] })) };
+}

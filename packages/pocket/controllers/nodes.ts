@@ -1,0 +1,206 @@
+/**
+ * The one node of the pocket: hands each new pod to the kubelet, and writes what the kubelet reports into its status.
+ *
+ * The bug this prevents: a pod that ended and whose phase says so in the same instant. On a real node the container's
+ * end is seen first and the phase about a second later, and a product that trusts the first acts too early.
+ */
+import type { Clock } from "@longshore/runtime/clock.ts";
+import type { Agenda } from "./agenda.ts";
+import type { ContainerReport, Kubelet, Look, PodReport, PodRun } from "../api.ts";
+import { type Delays, pick } from "./delays.ts";
+import { deleteObject } from "../server/delete.ts";
+import {
+  type Condition,
+  type Fields,
+  finishedPhase,
+  isDeleting,
+  type PodObject,
+  type PodPhase,
+  type PodStatus,
+  timestamp,
+} from "../objects.ts";
+import type { Change, Store } from "../server/store.ts";
+
+export interface NodeParts {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly agenda: Agenda;
+  readonly kubelet: Kubelet;
+  readonly delays: Delays;
+}
+
+export interface Nodes {
+  runOf(podUid: string): PodRun | undefined;
+  stop(): void;
+}
+
+export function startNodes({ store, clock, agenda, kubelet, delays }: NodeParts): Nodes {
+  const runs = new Map<string, PodRun>();
+
+  const current = (uid: string): PodObject | undefined => store.exists(uid) as PodObject | undefined;
+
+  function start(uid: string): void {
+    const pod = current(uid);
+    if (pod === undefined || isDeleting(pod) || runs.has(uid)) return;
+    const { namespace = "" } = pod.metadata;
+    const elsewhere = Object.entries(pod.spec.nodeSelector ?? {}).find(([label]) => !label.startsWith("kubernetes.io/"));
+    if (elsewhere !== undefined) {
+      const why = `didn't match Pod's node affinity/selector`;
+      return learn(uid, { kind: "unschedulable", message: `0/1 nodes are available: 1 node(s) ${why}.` });
+    }
+    const look: Look = (resource, name) => store.get(resource, namespace, name);
+    runs.set(
+      uid,
+      kubelet.start(pod, (report) => learn(uid, report), look),
+    );
+  }
+
+  function stop(uid: string): void {
+    const pod = current(uid);
+    if (pod === undefined || !isDeleting(pod)) return;
+    const run = runs.get(uid);
+    if (run !== undefined && pod.spec.nodeName !== undefined) run.stop(pod.metadata.deletionGracePeriodSeconds ?? 0);
+    else if (!finishedPhase(pod)) agenda.soon(`give-up:${uid}`, pick(delays.podCollectorMs, clock), () => giveUp(uid));
+  }
+
+  /** No node ever had the pod: the cluster's own collector marks it as failed, so that its Job can count it. */
+  function giveUp(uid: string): void {
+    const pod = current(uid);
+    if (pod === undefined) return;
+    const failed = store.replace<PodObject>("pods", { ...pod, status: { ...pod.status, phase: "Failed" } });
+    const after = current(failed.metadata.uid);
+    if (after !== undefined) deleteObject(store, "pods", after, { graceSeconds: 0 }, clock.now());
+  }
+
+  function learn(uid: string, report: PodReport): void {
+    const pod = current(uid);
+    if (pod === undefined || finishedPhase(pod)) return;
+    if (report.kind === "unschedulable") {
+      const condition = unscheduled(report.message, clock.now());
+      write({ ...pod, status: { ...pod.status, phase: "Pending", conditions: [condition] } });
+      return;
+    }
+    const ended = finalPhase(report.containers);
+    const placed: PodObject = { ...pod, spec: { ...pod.spec, nodeName: report.node } };
+    const delayMs = pick(delays.phaseMs, clock);
+    if (ended === undefined || delayMs > 0)
+      write({ ...placed, status: statusOf(pod, report.containers, undefined, clock.now()) });
+    if (ended === undefined) return;
+    if (delayMs > 0) agenda.at(`phase:${uid}`, clock.now() + delayMs, () => finish(uid, report.containers, ended));
+    else finish(uid, report.containers, ended, report.node);
+  }
+
+  function finish(uid: string, containers: readonly ContainerReport[], phase: PodPhase, node?: string): void {
+    const pod = current(uid);
+    if (pod === undefined || finishedPhase(pod)) return;
+    const spec = node === undefined ? pod.spec : { ...pod.spec, nodeName: node };
+    write({ ...pod, spec, status: statusOf(pod, containers, phase, clock.now()) });
+    const after = current(uid);
+    // The kubelet removes its pod when the containers are gone; a finalizer may still keep the object.
+    if (after !== undefined && isDeleting(after)) deleteObject(store, "pods", after, { graceSeconds: 0 }, clock.now());
+  }
+
+  function write(pod: PodObject): void {
+    store.replace("pods", pod);
+  }
+
+  function hear(change: Change): void {
+    if (change.resource !== "pods") return;
+    const pod = change.object as PodObject;
+    const { uid } = pod.metadata;
+    if (change.type === "ADDED") agenda.soon(`start:${uid}`, pick(delays.scheduleMs, clock), () => start(uid));
+    else if (change.type === "DELETED") {
+      agenda.cancel(`phase:${uid}`);
+      agenda.cancel(`start:${uid}`);
+      agenda.cancel(`stop:${uid}`);
+      agenda.cancel(`give-up:${uid}`);
+      runs.get(uid)?.forget();
+      runs.delete(uid);
+    } else if (
+      isDeleting(pod) &&
+      pod.metadata.deletionGracePeriodSeconds !== change.before?.metadata.deletionGracePeriodSeconds
+    ) {
+      // Acts later, not here: a listener must not change an object before all listeners have heard of this change. It also acts
+      // later than at once, because a kubelet hears of a deletion after others do.
+      agenda.soon(`stop:${uid}`, pod.spec.nodeName === undefined ? 0 : pick(delays.noticeMs, clock), () => stop(uid));
+    }
+  }
+
+  const unlisten = store.listen(hear);
+  return {
+    runOf: (uid) => runs.get(uid),
+    stop: () => {
+      unlisten();
+      for (const run of runs.values()) run.forget();
+      runs.clear();
+    },
+  };
+}
+
+function finalPhase(containers: readonly ContainerReport[]): PodPhase | undefined {
+  const ends = containers.map(({ state, init }) => ({ state, init: init === true }));
+  if (ends.some(({ state, init }) => init && state.kind === "terminated" && state.exitCode !== 0)) return "Failed";
+  if (!ends.every(({ state }) => state.kind === "terminated")) return undefined;
+  return ends.every(({ state }) => state.kind === "terminated" && state.exitCode === 0) ? "Succeeded" : "Failed";
+}
+
+function unscheduled(message: string, nowMs: number): Condition {
+  return { type: "PodScheduled", status: "False", reason: "Unschedulable", message, lastTransitionTime: timestamp(nowMs) };
+}
+
+function statusOf(pod: PodObject, containers: readonly ContainerReport[], final: PodPhase | undefined, nowMs: number): PodStatus {
+  const main = containers.filter((it) => it.init !== true);
+  const init = containers.filter((it) => it.init === true);
+  const running = main.some((it) => it.state.kind !== "waiting");
+  const ready = final === undefined && main.every((it) => it.state.kind === "running");
+  const initialized = init.every((it) => it.state.kind === "terminated" && it.state.exitCode === 0);
+  const reason = final === "Succeeded" ? "PodCompleted" : final === "Failed" ? "PodFailed" : "ContainersNotReady";
+  const condition = (type: string, yes: boolean): Condition => ({
+    type,
+    status: yes ? "True" : "False",
+    ...(yes ? {} : { reason }),
+    lastTransitionTime: timestamp(nowMs),
+  });
+  return {
+    phase: final ?? (running ? "Running" : "Pending"),
+    conditions: [
+      condition("PodScheduled", true),
+      condition("Initialized", initialized),
+      condition("ContainersReady", ready),
+      condition("Ready", ready),
+      // Conditions that others wrote on the pod (an eviction, a preemption) stay.
+      ...(pod.status.conditions ?? []).filter((it) => it.type === "DisruptionTarget"),
+    ],
+    startTime: pod.status.startTime ?? timestamp(nowMs),
+    ...(init.length > 0 ? { initContainerStatuses: init.map((it) => containerStatus(pod, it)) } : {}),
+    containerStatuses: main.map((it) => containerStatus(pod, it)),
+  };
+}
+
+function containerStatus(pod: PodObject, { name, state }: ContainerReport): Fields {
+  const image = [...(pod.spec.initContainers ?? []), ...pod.spec.containers].find((it) => it.name === name)?.image ?? "";
+  const common = { name, image, imageID: "", restartCount: 0, lastState: {} };
+  switch (state.kind) {
+    case "waiting": {
+      const message = state.message === undefined ? {} : { message: state.message };
+      return { ...common, ready: false, started: false, state: { waiting: { reason: state.reason, ...message } } };
+    }
+    case "running":
+      return { ...common, ready: true, started: true, state: { running: { startedAt: timestamp(state.startedAtMs) } } };
+    case "terminated": {
+      const { exitCode, signal, reason, message } = state;
+      const terminated = {
+        exitCode,
+        ...(signal === undefined ? {} : { signal }),
+        reason,
+        ...(message === undefined || message === "" ? {} : { message }),
+        startedAt: when(state.startedAtMs),
+        finishedAt: when(state.finishedAtMs),
+        containerID: `pocket://${pod.metadata.uid}/${name}`,
+      };
+      return { ...common, ready: false, started: false, state: { terminated } };
+    }
+  }
+}
+
+const when = (ms: number | undefined): string | null => (ms === undefined ? null : timestamp(ms));

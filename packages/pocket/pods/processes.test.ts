@@ -1,0 +1,290 @@
+/** Pods as local processes: what they get, how they end, and that nothing of them is left. */
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { systemClock } from "@longshore/runtime/clock.ts";
+import t from "tap";
+import type { ContainerState, PodReport, PodRun } from "../api.ts";
+import type { Container, PodObject } from "../objects.ts";
+import { startProcesses } from "./processes.ts";
+
+const dataDir = await mkdtemp(join(tmpdir(), "processes-test-"));
+t.teardown(() => rm(dataDir, { recursive: true, force: true }));
+let pods = 0;
+
+function podOf(container: Partial<Container>, initContainers: readonly Partial<Container>[] = []): PodObject {
+  const n = pods++;
+  const whole = (it: Partial<Container>, name: string): Container => ({ name, image: "busybox", ...it });
+  return {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: {
+      name: `pod-${n}`,
+      namespace: "tests",
+      uid: `uid-${n}`,
+      resourceVersion: "1",
+      creationTimestamp: "2026-01-01T00:00:00Z",
+      labels: { "app.example/name": "shop" },
+    },
+    spec: {
+      restartPolicy: "Never",
+      containers: [whole(container, "main")],
+      initContainers: initContainers.map((it, i) => whole(it, `init-${i}`)),
+    },
+    status: { phase: "Pending" },
+  };
+}
+
+interface Watched {
+  readonly run: PodRun;
+  /** Every state of the container so far, in order. */
+  readonly states: readonly ContainerState[];
+  /** By kind, or by the reason of waiting. */
+  readonly until: (kind: string) => Promise<ContainerState>;
+}
+
+const processes = startProcesses({ clock: systemClock, dataDir, logBytesMost: 4_096 });
+t.teardown(() => processes[Symbol.asyncDispose]());
+
+function start(
+  pod: PodObject,
+  look: (resource: string, name: string) => object | undefined = () => undefined,
+  container = "main",
+): Watched {
+  const states: ContainerState[] = [];
+  const waiting = new Set<() => void>();
+  const report = (it: PodReport): void => {
+    const state = it.kind === "placed" ? it.containers.find((one) => one.name === container)?.state : undefined;
+    if (state !== undefined && state !== states.at(-1)) states.push(state);
+    for (const wake of waiting) wake();
+  };
+  const run = processes.start(pod, report, (resource, name) => look(resource, name) as never);
+  const is = (state: ContainerState, kind: string): boolean =>
+    state.kind === kind || (state.kind === "waiting" && state.reason === kind);
+  return {
+    run,
+    states,
+    until: (kind) =>
+      new Promise((resolve) => {
+        const wake = (): void => {
+          const found = states.find((it) => is(it, kind));
+          if (found === undefined) return;
+          waiting.delete(wake);
+          resolve(found);
+        };
+        waiting.add(wake);
+        wake();
+      }),
+  };
+}
+
+const sh = (script: string, more: Partial<Container> = {}): Partial<Container> => ({ command: ["sh", "-c", script], ...more });
+
+interface Ending {
+  readonly name: string;
+  readonly container: Partial<Container>;
+  readonly want: object;
+  readonly log?: RegExp;
+}
+
+const endings: readonly Ending[] = [
+  { name: "an exit code is told", container: sh("exit 7"), want: { exitCode: 7, reason: "Error" } },
+  { name: "a signal is 128 and its number", container: sh("kill -KILL $$$$"), want: { exitCode: 137, signal: 9 } },
+  {
+    name: "a program that is not there is a StartError",
+    container: { command: ["no-such-program"] },
+    want: { exitCode: 128, reason: "StartError" },
+  },
+  {
+    name: "a word with a NUL is a StartError",
+    container: { command: ["echo", "a\0b"] },
+    want: { exitCode: 128, reason: "StartError" },
+  },
+  { name: "without a command there is nothing to run", container: { args: ["x"] }, want: { exitCode: 0 }, log: /has no command/ },
+  {
+    name: "/dev/termination-log is the container's own",
+    container: sh("printf '{\"a\":1}' > /dev/termination-log"),
+    want: { exitCode: 0, message: '{"a":1}' },
+  },
+  {
+    name: "a termination path of its own is followed",
+    container: sh("echo mine > /out/message", { terminationMessagePath: "/out/message" }),
+    want: { message: "mine\n" },
+  },
+  {
+    name: "the variable names the same file",
+    container: sh('printf hi > "$LONGSHORE_TERMINATION_LOG"'),
+    want: { message: "hi" },
+  },
+  {
+    name: "both outputs are in the log",
+    container: sh("echo out; echo err >&2"),
+    want: { exitCode: 0 },
+    log: /^(out\nerr|err\nout)\n$/,
+  },
+  {
+    name: "$(NAME) is replaced, $$(NAME) is not, and unknown names stay",
+    log: /^5 \$\(N\) \$\(M\)\n$/,
+    want: { exitCode: 0 },
+    container: { command: ["printf", "%s %s %s\n"], args: ["$(N)", "$$(N)", "$(M)"], env: [{ name: "N", value: "5" }] },
+  },
+  {
+    name: "fields of the pod are read",
+    log: /^pod-\d+ tests shop\n$/,
+    want: { exitCode: 0 },
+    container: sh('echo "$A $B $C"', {
+      env: [
+        { name: "A", valueFrom: { fieldRef: { fieldPath: "metadata.name" } } },
+        { name: "B", valueFrom: { fieldRef: { fieldPath: "metadata.namespace" } } },
+        { name: "C", valueFrom: { fieldRef: { fieldPath: "metadata.labels['app.example/name']" } } },
+      ],
+    }),
+  },
+  {
+    name: "a working directory lies in its own folder",
+    container: sh("pwd", { workingDir: "/../../data" }),
+    want: { exitCode: 0 },
+    log: /\/main\/root\/data\n$/,
+  },
+];
+
+for (const { name, container, want, log } of endings) {
+  t.test(name, async (t) => {
+    const { run, until } = start(podOf(container));
+    t.match(await until("terminated"), { kind: "terminated", ...want });
+    if (log !== undefined) t.match(await run.log("main"), log);
+    run.forget();
+  });
+}
+
+t.test("a termination message has at most 4096 bytes", async (t) => {
+  const { run, until } = start(podOf(sh("head -c 10000 /dev/zero | tr '\\0' x > /dev/termination-log")));
+  const ended = await until("terminated");
+  t.equal(ended.kind === "terminated" ? ended.message?.length : 0, 4_096);
+  run.forget();
+});
+
+t.test("a log keeps its end and not more than its bound", async (t) => {
+  const { run, until } = start(podOf(sh("i=0; while [ $i -lt 2000 ]; do echo line-$i; i=$((i+1)); done")));
+  await until("terminated");
+  const log = (await run.log("main")) ?? "";
+  t.ok(log.length <= 4_096 + 65_536, `${log.length} bytes`);
+  t.match(log, /line-1999\n$/);
+  run.forget();
+});
+
+t.test("SIGTERM is heard within the grace", async (t) => {
+  const { run, until } = start(podOf(sh("trap 'exit 9' TERM; echo ready; sleep 600 & wait")));
+  await until("running");
+  await said(run, "ready");
+  run.stop(30);
+  t.match(await until("terminated"), { exitCode: 9 });
+  run.forget();
+});
+
+t.test("who does not hear SIGTERM is killed", async (t) => {
+  const { run, until } = start(podOf(sh("trap '' TERM; echo ready; while :; do sleep 0.1; done")));
+  await until("running");
+  await said(run, "ready");
+  run.stop(1);
+  run.stop(0);
+  t.match(await until("terminated"), { exitCode: 137, signal: 9 });
+  run.forget();
+});
+
+t.test("what the first process leaves behind ends with it", async (t) => {
+  const { run, until } = start(podOf(sh("sleep 600 & echo $!; exit 0")));
+  await until("terminated");
+  const pid = Number(await run.log("main"));
+  t.ok(await ends(pid), "gone, or only waiting to be reaped");
+  run.forget();
+});
+
+t.test("init containers run one after the other, and a failed one keeps the rest from starting", async (t) => {
+  const good = start(podOf(sh("echo main"), [sh("echo first"), sh("echo second")]));
+  t.match(await good.until("terminated"), { exitCode: 0 });
+  t.match(good.states[0], { kind: "waiting", reason: "PodInitializing" });
+  good.run.forget();
+  const bad = podOf(sh("echo main"), [sh("exit 4"), sh("echo second")]);
+  const watched = start(bad, undefined, "init-0");
+  t.match(await watched.until("terminated"), { exitCode: 4 });
+  t.equal(watched.run.log("main"), undefined, "main never started");
+  watched.run.forget();
+});
+
+t.test("a registry under .invalid has nothing: ErrImagePull says why, ImagePullBackOff does not", async (t) => {
+  const { run, until } = start(podOf(sh("exit 0", { image: "registry.invalid/shop/export:1" })));
+  t.match(await until("ErrImagePull"), { message: /registry.invalid\/shop\/export:1: not found/ });
+  t.match(await until("ImagePullBackOff"), { message: /^Back-off pulling image/ });
+  run.stop(0);
+  t.match(await until("terminated"), { exitCode: 137, reason: "ContainerStatusUnknown", startedAtMs: undefined });
+  run.forget();
+});
+
+t.test("a name that is no image name is told as such", async (t) => {
+  const { run, until } = start(podOf(sh("exit 0", { image: "Shop/Export:1" })));
+  t.match(await until("InvalidImageName"), {
+    message: /invalid reference format: repository name \(Shop\/Export\) must be lowercase/,
+  });
+  run.forget();
+});
+
+t.test("a missing Secret keeps the container waiting until it is there", async (t) => {
+  const env = [{ name: "P", valueFrom: { secretKeyRef: { name: "db", key: "password" } } }];
+  let secret: object | undefined;
+  const { run, until } = start(podOf(sh('test "$P" = hunter2', { env })), () => secret);
+  t.match(await until("CreateContainerConfigError"), { message: 'secret "db" not found' });
+  secret = { data: { password: Buffer.from("hunter2").toString("base64") } };
+  t.match(await until("terminated"), { exitCode: 0 });
+  run.forget();
+});
+
+t.test("a followed log tells what was written, what is written, and the end", async (t) => {
+  const { run, until } = start(podOf(sh("echo one; sleep 0.2; echo two; printf three")));
+  await until("running");
+  const lines: string[] = [];
+  await new Promise<void>((resolve) => {
+    run.followLog("main", (line) => (line === undefined ? resolve() : lines.push(line)));
+  });
+  t.same(lines, ["one", "two", "three"]);
+  run.forget();
+});
+
+t.test("stopping the kubelet ends every process and removes every folder", async (t) => {
+  const own = startProcesses({ clock: systemClock, dataDir: join(dataDir, "own") });
+  const pod = podOf(sh("trap '' TERM; while :; do sleep 0.1; done"));
+  const running = new Promise<void>((resolve) => {
+    const run = own.start(
+      pod,
+      (it) => (it.kind === "placed" && it.containers[0]?.state.kind === "running" ? resolve() : undefined),
+      () => undefined,
+    );
+    t.teardown(() => run.forget());
+  });
+  await running;
+  t.equal(own.running(), 1);
+  await own[Symbol.asyncDispose]();
+  t.equal(own.running(), 0);
+  t.notOk(existsSync(join(dataDir, "own", "pods", pod.metadata.uid)));
+});
+
+function said(run: PodRun, word: string): Promise<void> {
+  return new Promise((resolve) => {
+    const stop = run.followLog("main", (line) => {
+      if (line !== word) return;
+      queueMicrotask(() => stop());
+      resolve();
+    });
+  });
+}
+
+/** A killed process takes a moment to go; there is nothing to wait on for one that is not our child. */
+async function ends(pid: number): Promise<boolean> {
+  for (let tries = 0; tries < 500; tries++) {
+    const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
+    if (stat === "" || /\) Z /.test(stat)) return true;
+    await systemClock.sleep(10);
+  }
+  return false;
+}

@@ -1,0 +1,168 @@
+/**
+ * Serves a model over HTTP on loopback, so that real programs can use it as their cluster.
+ *
+ * The bug this prevents: an answer that is told and then forgotten. Requests that a test must be able to count after a kill -9
+ * are written to the request log before the answer leaves.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer as createSecureServer } from "node:https";
+import type { AddressInfo } from "node:net";
+import type { ApiRequest, Identity, Transport } from "../api.ts";
+import type { Model } from "../model.ts";
+import { isFields } from "../objects.ts";
+import { isStream } from "./serve.ts";
+import { badRequest, Refusal, statusBody, unauthorized } from "./status.ts";
+import { textOf } from "./watch.ts";
+
+export interface HttpOptions {
+  readonly model: Model;
+  /** Bearer tokens, and the user of each. */
+  readonly credentials: ReadonlyMap<string, Identity>;
+  readonly port?: number;
+  /** PEM; absent: plain HTTP is served. */
+  readonly tls?: { readonly key: string; readonly cert: string };
+}
+
+export interface HttpServer extends AsyncDisposable {
+  readonly url: string;
+}
+
+const BODY_BYTES_MOST = 3_145_728;
+const OPEN: ReadonlySet<string> = new Set(["/healthz", "/livez", "/readyz", "/version"]);
+
+export async function serveHttp({ model, credentials, port = 0, tls }: HttpOptions): Promise<HttpServer> {
+  const transports = new Map<string, Transport>([...credentials].map(([token, it]) => [token, model.transport(it)]));
+  const anonymous = model.transport({ user: "system:anonymous", namespaces: [] });
+  const listener = (request: IncomingMessage, response: ServerResponse): void => {
+    const token = /^Bearer (.+)$/.exec(request.headers.authorization ?? "")?.[1] ?? "";
+    const transport = transports.get(token) ?? (OPEN.has(request.url ?? "") ? anonymous : undefined);
+    serve(transport, request, response).catch((error: unknown) => fail(response, error));
+  };
+  const server = tls === undefined ? createServer(listener) : createSecureServer(tls, listener);
+  server.keepAliveTimeout = 120_000;
+  await listen(server, port);
+  const { port: bound } = server.address() as AddressInfo;
+  return {
+    url: `${tls === undefined ? "http" : "https"}://127.0.0.1:${bound}`,
+    [Symbol.asyncDispose]: () =>
+      new Promise<void>((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+function listen(server: Server, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, "127.0.0.1", () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+}
+
+async function serve(transport: Transport | undefined, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const body = await readBody(request);
+  if (transport === undefined) throw unauthorized();
+  const asked = apiRequest(request, body);
+  if (isStream(asked)) return await serveStream(transport, asked, response);
+  // Not tied to the connection: a received request is carried out, whether or not its sender still listens.
+  const { status, headers, body: answered } = await transport.send(asked, new AbortController().signal);
+  const text = typeof answered === "string" ? answered : jsonOf(answered);
+  const type = typeof answered === "string" ? "text/plain; charset=utf-8" : "application/json";
+  response.writeHead(status, { ...headers, "content-type": type, "content-length": Buffer.byteLength(text) });
+  response.end(text);
+}
+
+/** The objects of a list are JSON text already, made for an earlier watch or list. */
+function jsonOf(answered: unknown): string {
+  if (!isFields(answered)) return JSON.stringify(answered);
+  const { items } = answered;
+  if (!Array.isArray(items)) return textOf(answered);
+  const { items: _, ...head } = answered;
+  const texts = items.map((it: unknown) => (isFields(it) ? textOf(it) : JSON.stringify(it)));
+  return `${JSON.stringify(head).slice(0, -1)},"items":[${texts.join(",")}]}`;
+}
+
+function apiRequest(request: IncomingMessage, text: string): ApiRequest {
+  const { method = "GET", url: path = "/", headers } = request;
+  if (method !== "GET" && method !== "POST" && method !== "PATCH" && method !== "DELETE") {
+    throw badRequest(`the pocket knows GET, POST, PATCH and DELETE, not ${method}`);
+  }
+  return {
+    method,
+    path,
+    ...(text === "" ? {} : { body: parse(text) }),
+    ...(headers["content-type"] === undefined ? {} : { contentType: headers["content-type"] }),
+    ...(headers.accept === undefined ? {} : { accept: headers.accept }),
+  };
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw badRequest(`the body is not JSON: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+async function readBody(request: IncomingMessage): Promise<string> {
+  const parts: Buffer[] = [];
+  let size = 0;
+  for await (const part of request) {
+    if (!Buffer.isBuffer(part)) continue;
+    size += part.length;
+    if (size > BODY_BYTES_MOST) {
+      const message = `limit is ${BODY_BYTES_MOST}`;
+      throw new Refusal({
+        status: 413,
+        headers: { connection: "close" },
+        body: statusBody(413, "RequestEntityTooLarge", message),
+      });
+    }
+    parts.push(part);
+  }
+  return parts.length === 1 ? (parts[0]?.toString() ?? "") : Buffer.concat(parts).toString();
+}
+
+async function serveStream(transport: Transport, asked: ApiRequest, response: ServerResponse): Promise<void> {
+  const gone = new AbortController();
+  response.once("close", () => gone.abort());
+  const { status, body, lines } = await transport.open(asked, gone.signal);
+  if (status !== 200) {
+    response.writeHead(status, { "content-type": "application/json" });
+    response.end(JSON.stringify(body));
+    return;
+  }
+  response.writeHead(200, { "content-type": asked.path.includes("/log") ? "text/plain; charset=utf-8" : "application/json" });
+  response.flushHeaders();
+  for await (const line of lines) {
+    if (!response.write(`${line}\n`)) await drained(response, gone.signal);
+  }
+  response.end();
+}
+
+function drained(response: ServerResponse, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      response.off("drain", done);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    response.once("drain", done);
+    signal.addEventListener("abort", done, { once: true });
+    if (signal.aborted) done();
+  });
+}
+
+/** A refusal is answered; any other error (a planted fault, a client that left) ends the connection without a word. */
+function fail(response: ServerResponse, error: unknown): void {
+  if (!(error instanceof Refusal) || response.headersSent) {
+    response.destroy();
+    return;
+  }
+  const { status, headers, body } = error.answer;
+  response.writeHead(status, { ...headers, "content-type": "application/json" });
+  response.end(JSON.stringify(body));
+}

@@ -1,0 +1,81 @@
+/**
+ * Lines on their way to one reader, with a bound.
+ *
+ * The bug this prevents: a watcher that stopped reading and whose events fill the server's memory. Past the bound the
+ * stream is broken, as a real server does, and the reader lists again.
+ */
+export interface Lines extends AsyncIterable<string> {
+  push(line: string): void;
+  end(): void;
+  fail(error: Error): void;
+  /** From now on nothing comes, not even the end: a connection that died without a word. */
+  silence(): void;
+}
+
+export function createLines(most: number, closed: () => void): Lines {
+  const waiting: string[] = [];
+  let taken = 0;
+  let ended = false;
+  let silent = false;
+  let broken: Error | undefined;
+  let wake: (() => void) | undefined;
+
+  function close(): void {
+    if (ended) return;
+    ended = true;
+    closed();
+    wake?.();
+  }
+
+  async function* read(): AsyncGenerator<string> {
+    try {
+      for (;;) {
+        const line = waiting[taken];
+        if (line !== undefined) {
+          taken++;
+          if (taken === waiting.length) {
+            waiting.length = 0;
+            taken = 0;
+          }
+          yield line;
+        } else if (broken !== undefined) {
+          throw broken;
+        } else if (ended) {
+          return;
+        } else {
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+          wake = undefined;
+        }
+      }
+    } finally {
+      close();
+    }
+  }
+
+  return {
+    push: (line) => {
+      if (ended || silent) return;
+      if (waiting.length - taken >= most) {
+        broken = new Error(`the reader of a watch is ${most} lines behind`);
+        close();
+        return;
+      }
+      waiting.push(line);
+      wake?.();
+    },
+    end: () => {
+      if (!silent) close();
+    },
+    fail: (error) => {
+      if (ended) return;
+      broken = error;
+      close();
+    },
+    silence: () => {
+      silent = true;
+    },
+    [Symbol.asyncIterator]: read,
+  };
+}

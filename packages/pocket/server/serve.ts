@@ -1,0 +1,200 @@
+/**
+ * One request in, one answer or one stream out: the API server without its network.
+ *
+ * The bug this prevents: a thin stub that answers what the code under test expects. Every answer here comes from the
+ * objects as they stand, and every refusal is the `Status` that a real server sends.
+ */
+import type { Clock } from "@longshore/runtime/clock.ts";
+import type { Agenda } from "../controllers/agenda.ts";
+import type { ApiRequest, Identity, PodRun } from "../api.ts";
+import { serveDiscovery } from "./discovery.ts";
+import { createLines, type Lines } from "./lines.ts";
+import type { ApiObject, PodObject } from "../objects.ts";
+import { type Asked, readPath, splitPath, wantedShape, wholeNumber } from "./query.ts";
+import { type Behind, type Listing, readList, readObject, shaped } from "./read.ts";
+import { type Answer, badRequest, forbidden, notAllowed, Refusal } from "./status.ts";
+import type { Store } from "./store.ts";
+import { openWatch, type WatchParts } from "./watch.ts";
+import { createObject, patchObject, removeMany, removeObject } from "./write.ts";
+
+export interface ServerParts {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly agenda: Agenda;
+  readonly runOf: (podUid: string) => PodRun | undefined;
+  readonly watch: () => Omit<WatchParts, "store" | "clock" | "agenda">;
+}
+
+export interface Streaming {
+  readonly status: number;
+  readonly body: unknown;
+  readonly lines: Lines;
+}
+
+const LOG_LINES_MOST = 100_000;
+
+/** Answers everything but watches and followed logs. */
+export async function answer(parts: ServerParts, identity: Identity, request: ApiRequest, behind: Behind): Promise<Answer> {
+  try {
+    const other = serveDiscovery(parts.clock, identity, request);
+    if (other !== undefined) return other;
+    const asked = readPath(request);
+    authorize(identity, request, asked);
+    if (asked.part === "log") {
+      if (isUnplaced(parts, asked)) return { status: 204, headers: {}, body: "" };
+      return { status: 200, headers: {}, body: await readLog(parts, asked) };
+    }
+    return decide(parts, request, asked, behind);
+  } catch (refusal) {
+    if (refusal instanceof Refusal) return refusal.answer;
+    throw refusal;
+  }
+}
+
+/** Answers a write or a read at once: nothing comes between the look and the change. */
+function decide(parts: ServerParts, request: ApiRequest, asked: Asked, behind: Behind): Answer {
+  const shape = wantedShape(request.accept);
+  const written = (status: number, object: ApiObject, warnings: readonly string[] = []): Answer => ({
+    status,
+    headers: warnings.length === 0 ? {} : { warning: warnings.map((it) => `299 - ${JSON.stringify(it)}`).join(", ") },
+    body: shaped(object, shape),
+  });
+  switch (request.method) {
+    case "GET":
+      if (asked.name !== undefined) return written(200, readObject(parts.store, asked));
+      return { status: 200, headers: {}, body: listBody(readList(parts.store, asked, shape, behind)) };
+    case "POST": {
+      if (asked.name !== undefined || (asked.namespace === undefined && asked.resource !== "namespaces")) throw notAllowed();
+      const { status, object, warnings } = createObject(parts, asked, request.body);
+      return written(status, object, warnings);
+    }
+    case "PATCH": {
+      if (asked.name === undefined) throw notAllowed();
+      const { status, object } = patchObject(parts, asked, request.body, request.contentType);
+      return written(status, object);
+    }
+    case "DELETE": {
+      if (asked.name === undefined) return { status: 200, headers: {}, body: deleteMany(parts, request, asked) };
+      const { object, gone, warnings } = removeObject(parts, asked, request.body);
+      if (!gone || asked.resource === "pods") return written(200, object, warnings);
+      const { name, uid } = object.metadata;
+      const done = {
+        kind: "Status",
+        apiVersion: "v1",
+        metadata: {},
+        status: "Success",
+        details: { name, kind: asked.resource, uid },
+      };
+      return { ...written(200, object, warnings), body: done };
+    }
+  }
+}
+
+function deleteMany(parts: ServerParts, request: ApiRequest, asked: Asked): object {
+  if (asked.resource === "namespaces" || asked.namespace === undefined) throw notAllowed();
+  const items = removeMany(parts, asked, request.body);
+  return { kind: "List", apiVersion: "v1", metadata: { resourceVersion: String(parts.store.version()) }, items };
+}
+
+const listBody = ({ head, items }: Listing): object => ({ ...head, items });
+
+/** Under a Role bound in some namespaces, everything is allowed there and nothing elsewhere. */
+function authorize(identity: Identity, request: ApiRequest, asked: Asked): void {
+  const { namespaces } = identity;
+  const where = asked.resource === "namespaces" ? asked.name : asked.namespace;
+  const allowed = asked.resource === "namespaces" ? request.method === "GET" && where !== undefined : true;
+  if (namespaces === undefined || (where !== undefined && namespaces.includes(where) && allowed)) return;
+  const verbs = { GET: asked.name === undefined ? "list" : "get", POST: "create", PATCH: "patch", DELETE: "delete" } as const;
+  const scope = where === undefined ? "at the cluster scope" : `in the namespace ${JSON.stringify(where)}`;
+  const group = asked.resource === "jobs" ? "batch" : "";
+  throw forbidden(
+    asked.resource,
+    asked.name ?? "",
+    `User ${JSON.stringify(identity.user)} cannot ${verbs[request.method]} resource "${asked.resource}" in API group "${group}" ${scope}`,
+  );
+}
+
+/** True for requests that `stream` must answer. */
+export function isStream(request: ApiRequest): boolean {
+  const { path, query } = splitPath(request);
+  if (request.method !== "GET") return false;
+  return isTrue(query.get("watch")) || (path.endsWith("/log") && isTrue(query.get("follow")));
+}
+
+const isTrue = (text: string | null): boolean => text === "true" || text === "1";
+
+export function stream(parts: ServerParts, identity: Identity, request: ApiRequest, closed: () => void): Streaming {
+  try {
+    const asked = readPath(request);
+    authorize(identity, request, asked);
+    if (asked.part === "log") {
+      if (isUnplaced(parts, asked)) return { status: 204, body: "", lines: ended(closed) };
+      return { status: 200, body: undefined, lines: followLog(parts, asked, closed) };
+    }
+    const lines = openWatch({ ...parts, ...parts.watch() }, asked, wantedShape(request.accept), closed);
+    return { status: 200, body: undefined, lines };
+  } catch (refusal) {
+    if (!(refusal instanceof Refusal)) throw refusal;
+    return { status: refusal.answer.status, body: refusal.answer.body, lines: ended(closed) };
+  }
+}
+
+function ended(closed: () => void): Lines {
+  const lines = createLines(1, closed);
+  lines.end();
+  return lines;
+}
+
+/** The pod has no node to ask for its log, so the server answers with nothing. */
+function isUnplaced({ store }: ServerParts, asked: Asked): boolean {
+  return (readObject(store, asked) as PodObject).spec.nodeName === undefined;
+}
+
+function findLog(
+  { store, runOf }: ServerParts,
+  asked: Asked,
+): { readonly run: PodRun; readonly container: string; readonly text: Promise<string> } {
+  const pod = readObject(store, asked) as {
+    readonly metadata: { readonly uid: string };
+    readonly spec: { readonly containers: readonly { readonly name: string }[] };
+  };
+  const container = asked.query.get("container") ?? pod.spec.containers[0]?.name ?? "";
+  const run = runOf(pod.metadata.uid);
+  const text = run?.log(container);
+  if (run === undefined || text === undefined) {
+    throw badRequest(
+      `container ${JSON.stringify(container)} in pod ${JSON.stringify(asked.name)} is waiting to start: ContainerCreating`,
+    );
+  }
+  return { run, container, text };
+}
+
+async function readLog(parts: ServerParts, asked: Asked): Promise<string> {
+  const whole = await findLog(parts, asked).text;
+  const lines = wholeNumber(asked.query, "tailLines");
+  const bytes = wholeNumber(asked.query, "limitBytes");
+  const tail = lines === undefined ? whole : lastLines(whole, lines);
+  // The limit counts from the start of what is shown, as on a real server.
+  return bytes === undefined ? tail : Buffer.from(tail).subarray(0, bytes).toString();
+}
+
+function lastLines(text: string, most: number): string {
+  if (most === 0) return "";
+  const lines = text.split("\n");
+  const ended = lines.at(-1) === "";
+  return lines.slice(-(ended ? most + 1 : most)).join("\n");
+}
+
+function followLog(parts: ServerParts, asked: Asked, closed: () => void): Lines {
+  const { run, container } = findLog(parts, asked);
+  let stop: (() => void) | undefined;
+  const lines = createLines(LOG_LINES_MOST, () => {
+    stop?.();
+    closed();
+  });
+  stop = run.followLog(container, (line) => {
+    if (line === undefined) lines.end();
+    else lines.push(line);
+  });
+  return lines;
+}

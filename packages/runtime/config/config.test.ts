@@ -1,0 +1,164 @@
+/** Settings from a file and the environment: what wins, what is refused, and that everything wrong is said at once. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { inspect } from "node:util";
+import t from "tap";
+import { z } from "zod";
+import { ConfigProblems, readConfig } from "./config.ts";
+import { oneSecret, readableFile, secretFile, secretOf, secretSetting } from "./secret-settings.ts";
+
+const Schema = z.strictObject({
+  installation: z.string(),
+  broker: z.strictObject({ url: z.string(), ...secretSetting("password") }).check(oneSecret("password", "optional")),
+  ledger: z.strictObject({ ...secretSetting("url"), keyFile: secretFile().optional() }).check(oneSecret("url")),
+  groupsFile: readableFile().optional(),
+  lanes: z.number().int().min(1).default(8),
+  verbose: z.boolean().default(false),
+  tenants: z.record(z.string(), z.strictObject({ activeMax: z.number() })).default({}),
+});
+
+const sound = `
+installation: prod
+broker: { url: "amqp://localhost" }
+ledger: { urlFile: ledger-url }
+`;
+
+function folder(t: { teardown(end: () => void): void }, files: Readonly<Record<string, string>>) {
+  const path = mkdtempSync(join(tmpdir(), "longshore-config-"));
+  t.teardown(() => rmSync(path, { recursive: true }));
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(path, name), text);
+  return (name: string) => join(path, name);
+}
+
+function problemsOf(read: () => unknown): readonly string[] {
+  try {
+    read();
+  } catch (error) {
+    if (error instanceof ConfigProblems) return error.problems;
+    throw error;
+  }
+  return [];
+}
+
+t.test("reads a file: defaults filled in, paths from the file's folder, secrets read, the value frozen", async (t) => {
+  const at = folder(t, { "launcher.yaml": sound, "ledger-url": "postgres://u:p@host/db\n", key: "k" });
+  const config = readConfig(Schema, { file: at("launcher.yaml"), env: {} });
+  t.equal(config.installation, "prod");
+  t.equal(config.lanes, 8);
+  t.equal(secretOf(config.ledger, "url")?.reveal(), "postgres://u:p@host/db", "without the line end of the file");
+  t.ok(Object.isFrozen(config) && Object.isFrozen(config.broker) && Object.isFrozen(config.tenants));
+  for (const printed of [JSON.stringify(config), inspect(config), String(secretOf(config.ledger, "url"))]) {
+    t.notMatch(printed, "postgres:", "a secret does not print");
+    t.match(printed, "[redacted]");
+  }
+});
+
+t.test("the environment wins over the file, also where the file says nothing", async (t) => {
+  const at = folder(t, { "launcher.yaml": sound, "ledger-url": "x" });
+  const env = {
+    LONGSHORE_BROKER_URL: "amqp://other",
+    LONGSHORE_BROKER_PASSWORD: "pw",
+    LONGSHORE_LANES: "3",
+    LONGSHORE_VERBOSE: "true",
+    LONGSHORE_SERVICE_PORT: "80",
+  };
+  const config = readConfig(Schema, { file: at("launcher.yaml"), env });
+  t.equal(config.broker.url, "amqp://other");
+  t.equal(secretOf(config.broker, "password")?.reveal(), "pw");
+  t.equal(config.lanes, 3);
+  t.equal(config.verbose, true);
+});
+
+t.test("needs no file", async (t) => {
+  const env = { LONGSHORE_INSTALLATION: "x", LONGSHORE_BROKER_URL: "y", LONGSHORE_LEDGER_URL: "z" };
+  t.equal(readConfig(Schema, { env }).installation, "x");
+});
+
+t.test("says everything that is wrong at once, with its line and what was meant", async (t) => {
+  const text = `
+instalation: prod
+broker:
+  urll: amqp://localhost
+  password: pw
+  passwordFile: nowhere
+ledger: {}
+groupsFile: groups.yaml
+lanes: many
+tenants:
+  shop: { activeMax: 3, actveMax: 4 }
+`;
+  const at = folder(t, { "launcher.yaml": text });
+  const file = at("launcher.yaml");
+  const problems = problemsOf(() => readConfig(Schema, { file, env: { LONGSHORE_VERBOS: "1", LONGSHORE_VERBOSE: "perhaps" } }));
+  const wanted = [
+    "LONGSHORE_VERBOS: no such setting; did you mean LONGSHORE_VERBOSE?",
+    "LONGSHORE_VERBOSE: verbose: Invalid input: expected boolean, received string",
+    "installation: is missing",
+    `${file}:2: instalation: no such setting; did you mean "installation"?`,
+    `${file}:3: broker.url: is missing`,
+    `${file}:4: broker.urll: no such setting; did you mean "url"?`,
+    `${file}:5: broker.password: give password or passwordFile, not both`,
+    `${file}:6: broker.passwordFile: cannot be read (ENOENT: no such file or directory, open '${at("nowhere")}')`,
+    `${file}:7: ledger.url: is missing; give url or urlFile`,
+    `${file}:8: groupsFile: cannot be read (ENOENT`,
+    `${file}:9: lanes: Invalid input: expected number, received string`,
+    `${file}:11: tenants.shop.actveMax: no such setting; did you mean "activeMax"?`,
+  ];
+  for (const want of wanted)
+    t.ok(
+      problems.some((it) => it.startsWith(want)),
+      want,
+    );
+  t.equal(problems.length, wanted.length, problems.join("\n"));
+});
+
+const unreadable: readonly { readonly name: string; readonly text?: string; readonly want: RegExp }[] = [
+  { name: "a file that is not there", want: /config\.yaml: cannot be read \(ENOENT.*--config FILE/ },
+  { name: "a file that is not YAML", text: "a: [1", want: /config\.yaml:1:6: not YAML: .*bracket/ },
+  { name: "a key that stands twice", text: "lanes: 1\nlanes: 2\n", want: /config\.yaml:2:1: not YAML: .*unique/ },
+  { name: "a list where settings should be", text: "- a\n", want: /has to hold a map of settings/ },
+];
+for (const { name, text, want } of unreadable) {
+  t.test(`refuses ${name}`, async (t) => {
+    const at = folder(t, text === undefined ? {} : { "config.yaml": text });
+    const problems = problemsOf(() => readConfig(Schema, { file: at("config.yaml"), env: {} }));
+    t.ok(
+      problems.some((it) => want.test(it)),
+      problems.join("\n"),
+    );
+  });
+}
+
+const besideSecret: readonly { readonly name: string; readonly text: string }[] = [
+  { name: "an indentation that slips below it", text: "broker:\n    password: CANARY\n  url: x\n" },
+  { name: "a bracket that is not closed after it", text: "broker: { password: CANARY\n" },
+  { name: "a quote within it", text: "broker:\n  password: 'it's-CANARY'\n" },
+  { name: "one that begins as an alias does", text: "broker:\n  password: *CANARY\n" },
+  { name: "one that begins as a tag does", text: "broker:\n  password: !x!CANARY pw\n" },
+  { name: "one that begins as a block does", text: "broker:\n  password: |CANARY\n" },
+  { name: "one with a backslash in double quotes", text: 'broker:\n  password: "\\CANARY"\n' },
+  { name: "one that begins as a directive does", text: "%CANARY\nbroker: {}\n" },
+  { name: "a bracket before it", text: "broker: x\n}CANARY\n" },
+  { name: "no blank before it", text: "broker: { password:CANARY }\n" },
+  { name: "a comma within it", text: "broker: { password: pw,CANARY }\n" },
+  { name: "it where a map should be", text: "broker: CANARY\n" },
+  { name: "it twice", text: "broker:\n  password: CANARY\n  password: CANARY\n" },
+];
+for (const { name, text } of besideSecret) {
+  t.test(`a mistake beside a secret is told by its line, and not with the secret: ${name}`, async (t) => {
+    const at = folder(t, { "config.yaml": text });
+    const problems = problemsOf(() => readConfig(Schema, { file: at("config.yaml"), env: {} }));
+    t.ok(
+      problems.some((it) => /config\.yaml:\d/.test(it)),
+      problems.join("\n"),
+    );
+    t.notMatch(problems.join("\n"), /C?ANARY/);
+  });
+}
+
+t.test("refuses an empty secret", async (t) => {
+  const at = folder(t, { "launcher.yaml": sound, "ledger-url": "\n" });
+  const [problem] = problemsOf(() => readConfig(Schema, { file: at("launcher.yaml"), env: {} }));
+  t.match(problem, /launcher\.yaml:4: ledger\.urlFile: .*ledger-url is empty/);
+});

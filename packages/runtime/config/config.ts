@@ -1,0 +1,197 @@
+/**
+ * A program's settings: from a YAML file, overridden by the environment, judged by one zod schema, frozen.
+ *
+ * The bugs this prevents: a misspelt key that is silently ignored, a start that reports one problem at a time, and a
+ * secret that prints. Every problem is reported at once, with its line or its variable and with what to do.
+ *
+ * Each setting that is not a list or a map can be given as a variable: `broker.urlFile` is LONGSHORE_BROKER_URL_FILE.
+ * Names that end in `File` or `Dir` are paths; a relative one in the file counts from the file's folder.
+ */
+import { readFileSync } from "node:fs";
+import { dirname, isAbsolute, resolve } from "node:path";
+import convict from "convict";
+import { isMap, isScalar, type Document } from "yaml";
+import { z } from "zod";
+import { environmentName, type Leaf, leaves, namesAt } from "./shape.ts";
+import { nearest } from "./nearest.ts";
+import { readYaml } from "./yaml-text.ts";
+
+export interface ConfigSource {
+  /** The YAML file, if one was named. */
+  readonly file?: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+/** Everything that is wrong with the settings: its message is the text to show to a person. */
+export class ConfigProblems extends Error {
+  override readonly name = "ConfigProblems";
+  readonly problems: readonly string[];
+
+  constructor(problems: readonly string[]) {
+    super(
+      `the configuration has ${problems.length === 1 ? "a problem" : `${problems.length} problems`}:\n${problems.map((it) => `  ${it}`).join("\n")}`,
+    );
+    this.problems = problems;
+  }
+}
+
+/** Throws `ConfigProblems`. The value is deeply frozen. */
+export function readConfig<S extends z.ZodType>(schema: S, { file, env }: ConfigSource): z.output<S> {
+  const settings = leaves(schema);
+  const given = file === undefined ? nothing : readFile(file);
+  const misspelt = misspeltVariables(settings, env);
+  const parsed = schema.safeParse(overridden(given.value, settings, env));
+  const issues = parsed.success ? [] : parsed.error.issues.flatMap((issue) => sentences(issue, schema, given, settings, env));
+
+  const problems = [...given.problems, ...misspelt, ...issues];
+  if (problems.length > 0 || !parsed.success) throw new ConfigProblems(problems);
+  return deepFreeze(parsed.data);
+}
+
+interface Given {
+  readonly value: Record<string, unknown>;
+  readonly problems: readonly string[];
+  /** "config/launcher.yaml:3", as near to the path as the file goes. */
+  readonly place: (path: readonly PropertyKey[]) => string | undefined;
+}
+
+const nothing: Given = { value: {}, problems: [], place: () => undefined };
+
+function readFile(file: string): Given {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (error) {
+    return { ...nothing, problems: [`${file}: cannot be read (${reason(error)}); name the configuration with --config FILE`] };
+  }
+  const { document, value: read, problems, lineAt } = readYaml(text);
+  if (problems.length > 0)
+    return { ...nothing, problems: problems.map(({ line, column, why }) => `${file}:${line}:${column}: not YAML: ${why}`) };
+  const at = (offset: number) => `${file}:${lineAt(offset)}`;
+  const value = read ?? {};
+  if (!isRecord(value)) return { ...nothing, problems: [`${file}: has to hold a map of settings, such as "installation: prod"`] };
+  return { value: withPathsFrom(dirname(resolve(file)), value), problems: [], place: (path) => placeIn(document, path, at) };
+}
+
+function placeIn(document: Document, path: readonly PropertyKey[], at: (offset: number) => string): string | undefined {
+  for (let length = path.length; length > 0; length--) {
+    const parent = document.getIn(path.slice(0, length - 1), true);
+    const pair = isMap(parent) ? parent.items.find((it) => isScalar(it.key) && it.key.value === path[length - 1]) : undefined;
+    if (pair && isScalar(pair.key) && pair.key.range) return at(pair.key.range[0]);
+  }
+  return undefined;
+}
+
+function withPathsFrom(folder: string, value: Record<string, unknown>): Record<string, unknown> {
+  const absolute = (name: string, it: unknown): unknown => {
+    if (typeof it === "string") return /(File|Dir)$/.test(name) && !isAbsolute(it) ? resolve(folder, it) : it;
+    return isRecord(it) ? withPathsFrom(folder, it) : it;
+  };
+  return Object.fromEntries(Object.entries(value).map(([name, it]) => [name, absolute(name, it)]));
+}
+
+/** The file's values with the environment's on top, which convict finds by the variables' names. */
+function overridden(
+  value: Record<string, unknown>,
+  settings: readonly Leaf[],
+  env: ConfigSource["env"],
+): Record<string, unknown> {
+  const slots = settings.map(({ path }) => [
+    path.join("/"),
+    { doc: path.join("."), format: "*", default: undefined as string | undefined, env: environmentName(path) },
+  ]);
+  const given = convict<Record<string, string | undefined>>(Object.fromEntries(slots), { env: { ...env }, args: [] });
+  const result = structuredClone(value);
+  for (const { path, kind } of settings) {
+    const text = given.get(path.join("/"));
+    if (text !== undefined) place(result, path, kind === "text" ? text : scalar(text));
+  }
+  return result;
+}
+
+/** A variable is text; a number or a yes-or-no is read from it where its setting is one, and judged by the schema. */
+function scalar(text: string): unknown {
+  if (text === "true" || text === "false") return text === "true";
+  return /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text;
+}
+
+function place(into: Record<string, unknown>, path: readonly string[], value: unknown): void {
+  const [name, ...rest] = path;
+  if (name === undefined) return;
+  if (rest.length === 0) into[name] = value;
+  else {
+    const existing = into[name];
+    const inner: Record<string, unknown> = isRecord(existing) ? existing : {};
+    into[name] = inner;
+    place(inner, rest, value);
+  }
+}
+
+/** A variable of ours that no setting has, but that is spelt almost like one. Others may be another program's. */
+function misspeltVariables(settings: readonly Leaf[], env: ConfigSource["env"]): string[] {
+  const known = new Set(settings.map((it) => environmentName(it.path)));
+  return Object.keys(env)
+    .filter((name) => name.startsWith("LONGSHORE_") && !known.has(name))
+    .flatMap((name) => {
+      const meant = nearest(name, known, 2);
+      return meant === undefined ? [] : [`${name}: no such setting; did you mean ${meant}?`];
+    });
+}
+
+const NO_VALUE =
+  "something without a value stands here, and is no setting; a colon needs a blank after it, and a text with a comma needs quotes";
+
+const isEmpty = (value: unknown): boolean => value === null || value === undefined;
+
+const valueAt = (value: unknown, path: readonly PropertyKey[]): unknown =>
+  path.reduce<unknown>((at, key) => (isRecord(at) ? at[String(key)] : undefined), value);
+
+function sentences(
+  issue: z.core.$ZodIssue,
+  schema: z.ZodType,
+  given: Given,
+  settings: readonly Leaf[],
+  env: ConfigSource["env"],
+): string[] {
+  const say = (path: readonly PropertyKey[], what: string, shown = path) => {
+    const leaf = settings.find((it) => it.path.join(".") === path.join("."));
+    const variable = leaf && environmentName(leaf.path);
+    const from = variable !== undefined && env[variable] !== undefined ? variable : given.place(path);
+    return `${from === undefined ? "" : `${from}: `}${shown.map(String).join(".") || "the whole"}: ${what}`;
+  };
+  if (issue.code === "unrecognized_keys") {
+    const known = namesAt(schema, issue.path);
+    return issue.keys.map((key) => {
+      const path = [...issue.path, key];
+      const meant = nearest(key, known);
+      // What has no value may itself be one: of { password:secret }, or the rest of { password: before, the comma }.
+      if (meant === undefined && isEmpty(valueAt(given.value, path))) return say(path, NO_VALUE, issue.path);
+      const hint = meant === undefined ? `known here: ${known.join(", ")}` : `did you mean "${meant}"?`;
+      return say(path, `no such setting; ${hint}`);
+    });
+  }
+  if (issue.code === "invalid_union" && issue.errors.length > 0) {
+    const closest = issue.errors.toSorted((a, b) => a.length - b.length)[0] ?? [];
+    return closest.flatMap((inner) =>
+      sentences({ ...inner, path: [...issue.path, ...inner.path] }, schema, given, settings, env),
+    );
+  }
+  const missing = issue.code === "invalid_type" && issue.message.endsWith("received undefined");
+  return [say(issue.path, missing ? "is missing" : issue.message)];
+}
+
+export function reason(error: unknown): string {
+  return error instanceof Error ? error.message.split("\n", 1).join("") : String(error);
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === "object" && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    for (const inner of Object.values(value)) deepFreeze(inner);
+  }
+  return value;
+}

@@ -1,0 +1,92 @@
+/**
+ * Settings that are secrets or name files, as pieces of a config schema.
+ *
+ * The bug this prevents: a missing or empty password file that is noticed by the first connection, hours later and without its
+ * path. The file is read at start, and a file that cannot be read is one of the problems reported there.
+ */
+import { accessSync, constants, readFileSync } from "node:fs";
+import { z } from "zod";
+import { reason } from "./config.ts";
+import { sealProblem } from "../seal.ts";
+import { type Secret, secret } from "./secret.ts";
+
+const SECRET_BYTES_MAX = 64 * 1024;
+
+/** A secret that stands in the config or the environment itself. */
+export const secretText = () => z.string().min(1).transform(secret);
+
+/** A path; the value is the file's text without the line end that editors add. Read once, at start. */
+export const secretFile = () =>
+  z.string().transform((path, context): Secret => {
+    const problem = (message: string): never => {
+      context.issues.push({ code: "custom", message, input: path });
+      return z.NEVER;
+    };
+    let text: string;
+    try {
+      text = readFileSync(path, "utf8").replace(/\r?\n$/, "");
+    } catch (error) {
+      return problem(`cannot be read (${reason(error)}); it has to be a file that this program's user may read`);
+    }
+    if (text === "") return problem(`${path} is empty`);
+    return text.length > SECRET_BYTES_MAX
+      ? problem(`${path} is larger than ${SECRET_BYTES_MAX} bytes, so it is no secret of ours`)
+      : secret(text);
+  });
+
+/** A file with the keys of a `Seal`, one a line. */
+export const sealKeys = () =>
+  secretFile().check((context) => {
+    const message = sealProblem(context.value.reveal());
+    if (message !== undefined) context.issues.push({ code: "custom", message, input: undefined });
+  });
+
+/** A path of a file that is read again later (tokens that rotate, the groups). Now it only has to be readable. */
+export const readableFile = () =>
+  z.string().check((context) => {
+    try {
+      accessSync(context.value, constants.R_OK);
+    } catch (error) {
+      context.issues.push({ code: "custom", message: `cannot be read (${reason(error)})`, input: context.value });
+    }
+  });
+
+/**
+ * `...secretSetting("password")` in an object's shape allows `password` or `passwordFile`; `secretOf(value, "password")`
+ * is the one that was given. `oneSecret("password")` as a check of the object refuses both, and neither if it is required.
+ */
+export function secretSetting<K extends string>(name: K) {
+  type Text = ReturnType<typeof secretText>;
+  return { [name]: secretText().optional(), [`${name}File`]: secretFile().optional() } as {
+    [P in K | `${K}File`]: z.ZodOptional<Text>;
+  };
+}
+
+/** A server that needs a login: its URL, and user and password if the URL does not hold them. Each may be a file. */
+export const serverSettings = () =>
+  z.strictObject({ ...secretSetting("url"), ...secretSetting("user"), ...secretSetting("password") }).check(oneSecret("url"));
+
+export function secretOf<K extends string>(
+  value: { readonly [P in K | `${K}File`]?: Secret | undefined },
+  name: K,
+): Secret | undefined {
+  return value[name] ?? value[`${name}File`];
+}
+
+export function oneSecret(name: string, need: "required" | "optional" = "required"): z.core.$ZodCheck<object> {
+  return oneOf(name, `${name}File`, need === "required" ? `give ${name} or ${name}File` : undefined);
+}
+
+/** A check of an object: refuses both settings together. Refuses neither of them too, if a sentence says what to give. */
+export function oneOf(name: string, other: string, missing: string | undefined): z.core.$ZodCheck<object> {
+  const check = z.check<object>((context) => {
+    const value: unknown = context.value;
+    if (typeof value !== "object" || value === null) return;
+    const issue = (message: string) => context.issues.push({ code: "custom", message, input: undefined, path: [name] });
+    const given = [name, other].filter((it) => it in value).length;
+    if (given === 2) issue(`give ${name} or ${other}, not both`);
+    if (given === 0 && missing !== undefined) issue(`is missing; ${missing}`);
+  });
+  check._zod.def.when = () => true; // also beside other problems, so that all are reported at once
+  return check;
+}

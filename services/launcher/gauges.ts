@@ -1,0 +1,134 @@
+/** What the launcher's probes and metrics say: each part's state, and gauges counted from the ledger when they are asked for. */
+import type { GroupName } from "@longshore/contract/ids.ts";
+import { isFenced } from "@longshore/domain/run/record.ts";
+import type { Standing } from "@longshore/ledger/port.ts";
+import type { HealthOptions, PartState } from "@longshore/runtime/health.ts";
+import { within } from "@longshore/runtime/loop.ts";
+import type { Parts } from "./parts.ts";
+import { unwatchedForMs } from "./groups/unwatched.ts";
+
+/** A scraper waits ten seconds, if nobody told it otherwise. */
+const ASKING_MS = 5_000;
+
+/** Counted anew at each scrape. While the ledger is away they are not there, and `longshore_part_up` says why. */
+const FROM_LEDGER = [
+  "longshore_outbox_events",
+  "longshore_outbox_oldest_event_seconds",
+  "longshore_group_slots",
+  "longshore_group_slots_used",
+  "longshore_group_unwatched_seconds",
+  "longshore_holds",
+  "longshore_oldest_finished_hold_seconds",
+] as const;
+type FromLedger = (typeof FROM_LEDGER)[number];
+
+interface Standings {
+  readonly group: GroupName;
+  readonly standing: readonly Standing[];
+}
+
+export function launcherHealth(listen: string, { ledger, broker, metrics, clock, clusters, log }: Parts): HealthOptions {
+  return { listen, metrics, clock, parts: { broker: () => brokerState(), ledger: ledgerState }, refresh };
+
+  function brokerState(): PartState {
+    const status = broker.status();
+    switch (status.kind) {
+      case "connected":
+        return { ready: true, says: "connected" };
+      case "blocked":
+        return { ready: true, says: `takes no messages at present: ${status.reason}` };
+      case "reconnecting":
+        return { ready: false, says: `reconnecting since ${new Date(status.sinceMs).toISOString()}: ${status.lastError}` };
+    }
+  }
+
+  async function ledgerState(): Promise<PartState> {
+    const { product, schema } = await ledger.describe();
+    return { ready: true, says: `${product}, schema ${schema}` };
+  }
+
+  async function refresh(): Promise<void> {
+    await Promise.all([fromLedger(), quarantine()]);
+  }
+
+  async function fromLedger(): Promise<void> {
+    try {
+      await within(asking("the ledger"), count);
+    } catch (error) {
+      metrics.forget(FROM_LEDGER);
+      log.warn("the ledger could not be counted", { error });
+    }
+  }
+
+  /** The type sees to it that what is told here is also forgotten. */
+  function tell<N extends FromLedger>(name: N, rows: Parameters<typeof metrics.replace<N>>[1]): void {
+    metrics.replace(name, rows);
+  }
+
+  async function count(): Promise<void> {
+    const [counts, groups, rows, nowMs] = await Promise.all([ledger.counts(), ledger.groups(), standing(), ledger.now()]);
+    holds(rows);
+    tell("longshore_outbox_events", [{ labels: {}, value: counts.outbox }]);
+    tell("longshore_outbox_oldest_event_seconds", [{ labels: {}, value: (counts.outboxOldestMs ?? 0) / 1000 }]);
+    tell(
+      "longshore_group_slots",
+      groups.map(({ name, jobsMax }) => ({ labels: { group: name }, value: jobsMax })),
+    );
+    tell(
+      "longshore_group_slots_used",
+      groups.map(({ name, slotsUsed }) => ({ labels: { group: name }, value: slotsUsed })),
+    );
+    tell(
+      "longshore_group_unwatched_seconds",
+      rows.flatMap(({ group, standing }) => {
+        const found = groups.find(({ name }) => name === group);
+        const forMs = found && unwatchedForMs(found, standing, nowMs);
+        return forMs === undefined ? [] : [{ labels: { group }, value: forMs / 1000 }];
+      }),
+    );
+  }
+
+  /** Of our own groups: one that left every file is watched by nobody, and rightly. */
+  async function standing(): Promise<readonly Standings[]> {
+    return await Promise.all([...clusters.keys()].map(async (group) => ({ group, standing: await ledger.standing(group) })));
+  }
+
+  /** By what the ledger knows: each attempt with a Job that is not done has a hold out there. */
+  function holds(rows: readonly Standings[]): void {
+    const nowMs = clock.now();
+    const of = rows.flatMap(({ group, standing }) => {
+      const held = standing.map(({ attempt }) => attempt).filter(({ uid }) => uid !== undefined);
+      const finished = held.filter(({ state }) => state === "ended");
+      // Of those that a create may still land on, the hold stays on purpose.
+      const late = finished
+        .filter((attempt) => !isFenced(attempt, nowMs))
+        .map(({ outcome }) => nowMs - (outcome?.endedAtMs ?? nowMs));
+      return [{ group, running: held.length - finished.length, finished: finished.length, oldestMs: Math.max(0, ...late) }];
+    });
+    tell(
+      "longshore_holds",
+      of.flatMap(({ group, running, finished }) => [
+        { labels: { group, job_state: "running" }, value: running },
+        { labels: { group, job_state: "finished" }, value: finished },
+      ]),
+    );
+    tell(
+      "longshore_oldest_finished_hold_seconds",
+      of.map(({ group, oldestMs }) => ({ labels: { group }, value: oldestMs / 1000 })),
+    );
+  }
+
+  /** Unlike the others it keeps what it last read: no message leaves the quarantine while the broker is away. */
+  async function quarantine(): Promise<void> {
+    try {
+      const { waiting } = await within(asking("the broker"), (signal) => broker.inspect(signal));
+      metrics.set("longshore_quarantine_messages", {}, waiting.quarantine);
+    } catch (error) {
+      log.debug("the quarantine could not be counted", { error });
+    }
+  }
+
+  function asking(whom: string) {
+    return { clock, ms: ASKING_MS, signal: new AbortController().signal, what: `asking ${whom}` };
+  }
+}

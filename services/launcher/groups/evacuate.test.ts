@@ -1,0 +1,97 @@
+import { RunId } from "@longshore/contract/ids.ts";
+import type { Attempt } from "@longshore/domain/run/record.ts";
+import t, { type Test } from "tap";
+import { closeOne } from "../loops/close.ts";
+import { createOrAdopt } from "../jobs/create.ts";
+import { evacuate } from "./evacuate.ts";
+import type { Cluster } from "../parts.ts";
+import { sideBySide } from "../loops/retry-loop.ts";
+import { GROUP, NAMESPACE, never, type Stage, stage } from "../testing/stage.ts";
+
+/** So many live Jobs in a namespace of which it was seen that it is being deleted. */
+async function leaving(t: Test, many: number): Promise<Stage> {
+  const it = await stage(t);
+  const { ledger, views, owner, timing } = it.parts;
+  await ledger.putGroups([{ name: GROUP, namespace: NAMESPACE, jobsMax: many }]);
+  for (let n = 0; n < many; n++) await it.publish("run.requested", { run: RunId.parse(`many/${n}`), image: "busybox" });
+  while (attempts(it).some(({ state }) => state !== "live")) {
+    await it.place();
+    await sideBySide(await ledger.claim({ group: GROUP, most: 10, by: owner, forMs: timing.claimMs }), async (work) => {
+      const input = await createOrAdopt(it.parts, it.cluster, work, never);
+      await it.parts.recording({ run: work.run.id, step: work.attempt.step, n: work.attempt.n, input });
+    });
+  }
+  await it.clock.sleep(10_000);
+  views.set(GROUP, { namespaceUid: undefined, diagnosis: undefined, ...views.get(GROUP), healthy: false, isTerminating: true });
+  return it;
+}
+
+const attempts = (it: Stage): readonly Attempt[] => [...it.model.tables.runs.values()].flatMap(({ record }) => record.attempts);
+const standing = (it: Stage) => it.pocket.jobs(NAMESPACE).filter(({ metadata }) => metadata.deletionTimestamp === undefined);
+
+/** The same cluster, and how often a Job was deleted there, and how many at the same time. */
+function counted({ cluster }: Stage): { readonly cluster: Cluster; readonly count: { asked: number; at: number; most: number } } {
+  const count = { asked: 0, at: 0, most: 0 };
+  const deleteJob: Cluster["writes"]["deleteJob"] = async (...given) => {
+    count.asked++;
+    count.most = Math.max(count.most, ++count.at);
+    return await cluster.writes.deleteJob(...given).finally(() => count.at--);
+  };
+  return { cluster: { ...cluster, writes: { ...cluster.writes, deleteJob } }, count };
+}
+
+t.test("hundreds of Jobs are deleted several at a time, and each of them once", async (t) => {
+  const it = await leaving(t, 300);
+  it.pocket.cause({ on: "delete", trouble: { kind: "slow", byMs: 50 } });
+  const { cluster, count } = counted(it);
+  await evacuate(it.parts, cluster, never);
+  t.equal(it.pocket.jobs(NAMESPACE).length, 300);
+  t.same(standing(it), []);
+  t.same(count, { asked: 300, at: 0, most: 8 });
+  await evacuate(it.parts, cluster, never);
+  t.equal(count.asked, 300, "no watcher told of any, and none is deleted again");
+});
+
+t.test("what it deletes ends as what others delete", async (t) => {
+  const it = await leaving(t, 1);
+  await evacuate(it.parts, it.cluster, never);
+  t.match(attempts(it), [{ state: "closing", cause: "external" }]);
+  for (let turns = 0; turns < 60 && attempts(it)[0]?.state === "closing"; turns++) {
+    const work = await it.take("closing");
+    if (work !== undefined) await closeOne(it.parts, it.cluster, work, never);
+    await it.clock.sleep(1_000);
+  }
+  t.match(attempts(it), [{ state: "ended", outcome: { result: "deleted", diagnosis: { code: "DeletedExternally" } } }]);
+});
+
+t.test("a deletion that was refused is told, holds up no other, and is tried again at the next turn", async (t) => {
+  const it = await leaving(t, 20);
+  it.pocket.cause({ on: "delete", times: 1, trouble: { kind: "status", status: 403 } });
+  const { cluster, count } = counted(it);
+  await evacuate(it.parts, cluster, never);
+  t.equal(standing(it).length, 1);
+  const told = it.said.filter(({ message }) => message.includes("refuses a write"));
+  t.match(told, [{ fields: { group: GROUP, status: 403 } }]);
+  await evacuate(it.parts, cluster, never);
+  t.same(standing(it), []);
+  t.equal(count.asked, 21);
+});
+
+t.test("a launcher that is told to stop deletes no more", async (t) => {
+  const it = await leaving(t, 20);
+  const { cluster, count } = counted(it);
+  await evacuate(it.parts, cluster, AbortSignal.abort());
+  t.equal(count.asked, 0);
+});
+
+t.test("where no namespace is being deleted, nothing is", async (t) => {
+  const it = await leaving(t, 2);
+  const { isTerminating: _, ...view } = it.parts.views.get(GROUP) ?? {
+    namespaceUid: undefined,
+    healthy: true,
+    diagnosis: undefined,
+  };
+  it.parts.views.set(GROUP, view);
+  await evacuate(it.parts, it.cluster, never);
+  t.equal(standing(it).length, 2);
+});

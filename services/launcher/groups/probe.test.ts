@@ -1,0 +1,62 @@
+/** What a probe says of a group: that we hold back, or were asked to, is no word about its health; an outage is. */
+import { GroupName } from "@longshore/contract/ids.ts";
+import type { Fault } from "@longshore/pocket/faults/faults.ts";
+import t, { type Test } from "tap";
+import type { Cluster } from "../parts.ts";
+import { probeOne } from "./probe.ts";
+import { GROUP, NAMESPACE, never, stage, type Stage } from "../testing/stage.ts";
+
+const FRESH = GroupName.parse("prod-b");
+const busy: Fault = { on: "any", times: 1, trouble: { kind: "status", status: 429, retryAfterSeconds: 30 } };
+const down: Fault = { on: "any", trouble: { kind: "unsent" } };
+
+/** Over the same cluster a group that was found healthy, and one that was never reached. */
+async function staged(t: Test): Promise<Stage & { readonly fresh: Cluster }> {
+  const it = await stage(t);
+  await it.parts.ledger.putGroups([GROUP, FRESH].map((name) => ({ name, namespace: NAMESPACE, jobsMax: 10 })));
+  return { ...it, fresh: { ...it.cluster, name: FRESH } };
+}
+
+const healthOf = async ({ parts }: Stage, name: GroupName) =>
+  (await parts.ledger.groups()).find((it) => it.name === name)?.health;
+
+for (const asked of ["the probe", "a request before it"]) {
+  t.test(`a Retry-After of 30 s, said to ${asked}, leaves a healthy group healthy and an unknown one unknown`, async (t) => {
+    const it = await staged(t);
+    it.pocket.cause(busy);
+    if (asked !== "the probe") await it.cluster.reads.getJob("any", never);
+    for (let probes = 0; probes < 2; probes++)
+      for (const cluster of [it.cluster, it.fresh]) await probeOne(it.parts, cluster, never);
+
+    t.equal(await healthOf(it, GROUP), "healthy");
+    t.equal(it.parts.views.get(GROUP)?.healthy, true);
+    t.equal(await healthOf(it, FRESH), "unknown");
+    t.equal(it.parts.views.get(FRESH), undefined);
+    t.same(it.said, [], "nobody is told of a cluster that cannot be reached");
+
+    await it.clock.sleep(40_000);
+    await probeOne(it.parts, it.fresh, never);
+    t.equal(await healthOf(it, FRESH), "healthy", "asked again when the pause was over");
+  });
+}
+
+t.test("an outage turns a group unhealthy at once if it was never reached, and else after two silences", async (t) => {
+  const it = await staged(t);
+  it.pocket.cause(down);
+  const begun = it.clock.now();
+  for (const cluster of [it.cluster, it.fresh]) await probeOne(it.parts, cluster, never);
+  for (const name of [GROUP, FRESH]) {
+    t.equal(await healthOf(it, name), "unhealthy", name);
+    t.match(it.parts.views.get(name), { healthy: false, diagnosis: { code: "EndpointUnreachable" } });
+  }
+  t.ok(it.clock.now() > begun, "the healthy one was asked again a little later");
+});
+
+t.test("a pause that was asked for does not make an unhealthy group healthy", async (t) => {
+  const it = await staged(t);
+  it.pocket.cause({ ...down, times: 2 });
+  await probeOne(it.parts, it.cluster, never);
+  it.pocket.cause(busy);
+  await probeOne(it.parts, it.cluster, never);
+  t.equal(await healthOf(it, GROUP), "unhealthy");
+});

@@ -1,0 +1,168 @@
+import { RunId } from "@longshore/contract/ids.ts";
+import t from "tap";
+import { admit } from "./admit.ts";
+import { commandOf, deliveryOf, RUN, type Stage, stage } from "../testing/stage.ts";
+
+const request = { run: RUN, image: "busybox" } as const;
+const say = (it: Stage, body: Uint8Array | string) => admit(it.parts)(deliveryOf(body));
+const requested = commandOf("run.requested", request, "c1");
+const with_ = (body: Uint8Array, change: (text: string) => string): string => change(Buffer.from(body).toString("utf8"));
+
+interface Case {
+  readonly name: string;
+  /** Said before, and taken. */
+  readonly before?: readonly Uint8Array[];
+  readonly body: Uint8Array | string;
+  /** As the broker vouches for it. */
+  readonly user?: string;
+  readonly want: object;
+  /** Of the run, afterwards. */
+  readonly events?: readonly string[];
+  readonly refusals?: readonly string[];
+  readonly counts: string;
+}
+
+const cases: readonly Case[] = [
+  {
+    name: "a request becomes a recorded run",
+    body: requested,
+    want: { kind: "recorded" },
+    events: ["run.accepted"],
+    counts: 'type="run.requested",outcome="recorded"} 1',
+  },
+  {
+    name: "the same request again has no effect",
+    before: [requested],
+    body: commandOf("run.requested", request, "c2"),
+    want: { kind: "recorded" },
+    events: ["run.accepted"],
+    counts: 'type="run.requested",outcome="duplicate"} 1',
+  },
+  {
+    name: "the same id with other content is refused, and the run goes on",
+    before: [requested],
+    body: commandOf("run.requested", { ...request, image: "other" }, "c2"),
+    want: { kind: "recorded" },
+    events: ["run.accepted"],
+    refusals: ["IdempotencyConflict"],
+    counts: 'type="run.requested",outcome="refused"} 1',
+  },
+  {
+    name: "a command of which only the sender can be read is refused, with every problem at once",
+    body: with_(requested, (text) => text.replace('"image"', '"imagge"')),
+    want: { kind: "recorded" },
+    events: [],
+    refusals: ["Missing", "UnknownField"],
+    counts: 'type="invalid",outcome="refused"} 1',
+  },
+  {
+    name: "what nobody can read is nobody's: to quarantine",
+    body: "{",
+    want: { kind: "unreadable", problems: [{}] },
+    counts: 'type="unreadable",outcome="quarantined"} 1',
+  },
+  {
+    name: "a cancel that comes before its request is kept for it",
+    body: commandOf("run.cancel", { run: RUN }, "c2"),
+    want: { kind: "recorded" },
+    events: [],
+    counts: 'type="run.cancel",outcome="recorded"} 1',
+  },
+  {
+    name: "a cancel of what waits ends it",
+    before: [requested],
+    body: commandOf("run.cancel", { run: RUN, reason: "not needed" }, "c2"),
+    want: { kind: "recorded" },
+    events: ["run.accepted", "run.cancelling", "run.cancelled"],
+    counts: 'type="run.cancel",outcome="recorded"} 1',
+  },
+  {
+    name: "a restart of what nobody knows is refused",
+    body: commandOf("run.restart", { run: RUN, from: "failed" }, "c2"),
+    want: { kind: "recorded" },
+    refusals: ["RunUnknown"],
+    counts: 'type="run.restart",outcome="refused"} 1',
+  },
+  {
+    name: "an operator gives a run up: it is lost at once",
+    before: [requested],
+    body: commandOf("run.abandon", { run: RUN, reason: "the cluster is gone", actor: { name: "Kim" } }, "c2"),
+    user: "ops",
+    want: { kind: "recorded" },
+    events: ["run.accepted", "run.lost"],
+    counts: 'type="run.abandon",outcome="recorded"} 1',
+  },
+  {
+    name: "nobody else may give a run up, and nothing happens to it",
+    before: [requested],
+    body: commandOf("run.abandon", { run: RUN }, "c2"),
+    user: "shop",
+    want: { kind: "recorded" },
+    events: ["run.accepted"],
+    refusals: ["PolicyRefused"],
+    counts: 'type="run.abandon",outcome="refused"} 1',
+  },
+  {
+    name: "who sent a message without a user that the broker vouches for is no operator",
+    before: [requested],
+    body: commandOf("run.abandon", { run: RUN, actor: { name: "ops" } }, "c2"),
+    want: { kind: "recorded" },
+    events: ["run.accepted"],
+    refusals: ["PolicyRefused"],
+    counts: 'type="run.abandon",outcome="refused"} 1',
+  },
+  {
+    name: "who is no operator does not learn which runs there are",
+    body: commandOf("run.abandon", { run: RunId.parse("unknown") }, "c2"),
+    user: "shop",
+    want: { kind: "recorded" },
+    refusals: ["PolicyRefused"],
+    counts: 'type="run.abandon",outcome="refused"} 1',
+  },
+  {
+    name: "a run that nobody knows cannot be given up",
+    body: commandOf("run.abandon", { run: RUN }, "c2"),
+    user: "ops",
+    want: { kind: "recorded" },
+    refusals: ["RunUnknown"],
+    counts: 'type="run.abandon",outcome="refused"} 1',
+  },
+];
+
+for (const { name, before = [], body, user, want, events, refusals = [], counts } of cases) {
+  t.test(name, async (t) => {
+    const it = await stage(t);
+    for (const earlier of before) await say(it, earlier);
+    t.match(await admit(it.parts)({ ...deliveryOf(body), user }), want);
+    if (events !== undefined) t.same(it.events(), events);
+    const codes = [...it.model.tables.notices.values()].flatMap(({ notice }) => problemsIn(notice.data));
+    t.same(codes, refusals, "refusals that will be told");
+    t.ok((await it.parts.metrics.text()).includes(`longshore_commands_total{${counts}`), counts);
+  });
+}
+
+const problemsIn = (data: object): readonly string[] =>
+  "problems" in data && Array.isArray(data.problems) ? data.problems.map(({ code }: { readonly code: string }) => code) : [];
+
+t.test("an outage of the ledger is the receiver's matter: nothing is said to be recorded", async (t) => {
+  const it = await stage(t);
+  await it.parts.ledger[Symbol.asyncDispose]();
+  await t.rejects(say(it, requested), /closed/);
+});
+
+t.test("where a refusal may be sent, too, is kept with it", async (t) => {
+  const it = await stage(t);
+  const delivery = deliveryOf(commandOf("run.restart", { run: RunId.parse("unknown"), from: "failed" }));
+  await admit(it.parts)({ ...delivery, replyTo: "answers" });
+  t.match([...it.model.tables.notices.values()], [{ notice: { replyTo: "answers" } }]);
+});
+
+t.test("the person behind a command is named where an operator says so, and nowhere else", async (t) => {
+  const it = await stage(t);
+  const actor = { name: "Kim" };
+  await admit(it.parts)({ ...deliveryOf(commandOf("run.requested", { ...request, actor }, "c1")), user: "shop" });
+  await admit(it.parts)({ ...deliveryOf(commandOf("run.abandon", { run: RUN, actor }, "c2")), user: "ops" });
+  const [{ story = [] } = {}] = it.model.tables.runs.values();
+  t.notHas(story[0]?.data, { actor });
+  t.has(story.at(-1)?.data, { actor });
+});

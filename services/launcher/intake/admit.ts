@@ -1,0 +1,104 @@
+/**
+ * Commands: each becomes a recorded run, a recorded change of one, or a recorded refusal. What cannot be read goes to quarantine.
+ *
+ * The bug this prevents: a run given up, or a person's name put behind a command, by whoever may publish one. Who sent a message
+ * is what the broker says of it, never what the message says.
+ */
+import type { Delivery } from "@longshore/broker/port.ts";
+import type { Command } from "@longshore/contract/command.ts";
+import { readCommand, type ReadCommand } from "@longshore/contract/envelope.ts";
+import { TenantName } from "@longshore/contract/ids.ts";
+import { type RunRequest } from "@longshore/contract/request.ts";
+import { durationMs } from "@longshore/contract/units.ts";
+import type { Problem } from "@longshore/contract/problem.ts";
+import type { Admission } from "@longshore/domain/run/admit.ts";
+import { planOf } from "@longshore/domain/run/plan.ts";
+import type { Intake } from "@longshore/ledger/port.ts";
+import type { Parts } from "../parts.ts";
+import type { Outcome } from "./receive.ts";
+
+/** Without configured tenants everybody is this one. */
+const TENANT = TenantName.parse("default");
+
+type Admitting = Pick<Parts, "admitting" | "keys" | "defaults" | "clock" | "metrics" | "operators">;
+
+export function admit(parts: Admitting): (delivery: Delivery) => Promise<Outcome> {
+  return async (delivery) => {
+    const read = readCommand(delivery.body);
+    if (read.kind === "unreadable") {
+      parts.metrics.count("longshore_commands_total", { type: "unreadable", outcome: "quarantined" });
+      return read;
+    }
+    const intake = {
+      ...intakeOf(parts, honoured(parts, read, delivery.user)),
+      ...(delivery.replyTo !== undefined && { replyTo: delivery.replyTo }),
+    };
+    const { kind: outcome } = await parts.admitting(intake);
+    parts.metrics.count("longshore_commands_total", { type: read.kind === "command" ? read.command.type : "invalid", outcome });
+    return { kind: "recorded" };
+  };
+}
+
+type Readable = Exclude<ReadCommand, { kind: "unreadable" }>;
+
+const OPERATORS_ONLY: Problem = {
+  path: "/type",
+  code: "PolicyRefused",
+  message: "only operators may give up a run; the launcher's setting `operators` names their broker users",
+};
+
+/** As its sender may say it: what only operators may say is refused of others, also where no such run exists, or left out. */
+function honoured({ operators }: Admitting, read: Readable, user: string | undefined): Readable {
+  if (read.kind === "refused" || operators === "everyone" || (user !== undefined && operators.includes(user))) return read;
+  const { command } = read;
+  if (command.type === "run.abandon") return { kind: "refused", ...command, run: command.data.run, problems: [OPERATORS_ONLY] };
+  if (command.data.actor === undefined) return read;
+  const { actor: _, ...data } = command.data;
+  return { kind: "command", command: { ...command, data } as Command };
+}
+
+function intakeOf(parts: Admitting, read: Readable): Intake {
+  if (read.kind === "refused") {
+    const { run, source, id, problems } = read;
+    return { run, tenant: TENANT, source, command: id, admission: { kind: "invalid", problems } };
+  }
+  const { command } = read;
+  const { run } = command.data;
+  const identity = { run, tenant: TENANT, source: command.source, command: command.id };
+  if (command.type !== "run.requested") return { ...identity, admission: changeOf(command) };
+  const { run: _run, actor: _actor, ...request } = command.data;
+  return { ...identity, admission: requestOf(parts, command), request: request as RunRequest };
+}
+
+function requestOf(
+  { keys, defaults, clock }: Admitting,
+  { source, data }: Extract<Command, { type: "run.requested" }>,
+): Admission {
+  const nowMs = clock.now();
+  const { run: id, actor, ...request } = data;
+  const digest = keys.digest(TENANT, { run: id, ...request });
+  const plan = planOf(request as RunRequest, defaults);
+  return { kind: "run", run: { id, tenant: TENANT, source, digest, plan, nowMs }, told: actor ? { actor } : {} };
+}
+
+function changeOf(command: Exclude<Command, { type: "run.requested" }>): Admission {
+  switch (command.type) {
+    case "run.cancel": {
+      const { generation, reason, grace, actor } = command.data;
+      const graceMs = grace === undefined ? undefined : durationMs(grace);
+      return {
+        kind: "cancel",
+        generation,
+        cancel: { reason, actor, graceSeconds: graceMs === undefined ? undefined : Math.ceil(graceMs / 1000) },
+      };
+    }
+    case "run.restart": {
+      const { generation, from, with: corrections, actor } = command.data;
+      return { kind: "restart", generation, from, with: corrections, actor };
+    }
+    case "run.abandon": {
+      const { reason, actor } = command.data;
+      return { kind: "abandon", reason, actor };
+    }
+  }
+}

@@ -1,0 +1,67 @@
+/**
+ * Facts: each is believed by its proof, and applied to its attempt by the table.
+ *
+ * The bug this prevents: a fact about somebody's copy of our Job ending our run. The proof names the attempt and the
+ * namespace; the table then compares the UID. The ack comes after the commit, and the hold is the ack's ack: a fact lost
+ * anywhere is told again.
+ */
+import type { Delivery } from "@longshore/broker/port.ts";
+import type { GroupName } from "@longshore/contract/ids.ts";
+import { readFact } from "@longshore/contract/envelope.ts";
+import { inputOf, type JobFact } from "@longshore/domain/attempt/from-fact.ts";
+import { unverifiedView, namespaceUidOf, type Parts } from "../parts.ts";
+import type { Outcome } from "./receive.ts";
+
+export function observe(parts: Parts): (delivery: Delivery) => Promise<Outcome> {
+  return async (delivery) => {
+    const read = readFact(delivery.body);
+    if (read.kind === "unreadable") return read;
+    if (read.fact.type === "group.watched") {
+      const { group, staleSeconds } = read.fact.data;
+      // By the ledger's clock, as it is read: ours may be an hour off, and then a watched group would seem unwatched.
+      if (parts.clusters.has(group))
+        await parts.ledger.setGroup(group, { watchedAtMs: (await parts.ledger.now()) - staleSeconds * 1000 });
+      return { kind: "recorded" };
+    }
+    await learnNamespace(parts, read.fact.data.about.group);
+    if (!isBelieved(parts, read.fact)) {
+      parts.log.warn("a fact was not believed: its proof is not of that attempt in that namespace", {
+        fact: read.fact.type,
+        job: read.fact.data.about.name,
+      });
+      return { kind: "recorded" };
+    }
+    const { run, step, attempt, group, name, uid } = read.fact.data.about;
+    // A proof can be copied with the Job that carries it: what has another name is a copy, and surplus.
+    if (name !== parts.keys.jobName(run, step, attempt)) {
+      if ((await parts.ledger.find(run)) !== undefined) await parts.ledger.addStray({ run, kind: "stray", group, name, uid });
+      return { kind: "recorded" };
+    }
+    const recorded = await parts.recording({ run, step, n: attempt, input: inputOf(read.fact) });
+    if (recorded.kind === "illegal")
+      parts.log.warn("a fact does not fit what is known of its attempt", { fact: read.fact.type, run, step, attempt });
+    return { kind: "recorded" };
+  };
+}
+
+/**
+ * A launcher that has not reached a group yet must not drop its facts: another one may have, and started Jobs there. What it
+ * found out is in the ledger, and not every fact is told twice.
+ */
+async function learnNamespace({ ledger, views }: Parts, group: GroupName): Promise<void> {
+  if (namespaceUidOf({ views }, group) !== undefined) return;
+  const found = (await ledger.groups()).find(({ name }) => name === group);
+  if (found?.namespaceUid === undefined) return;
+  views.set(group, unverifiedView(found));
+}
+
+function isBelieved(parts: Parts, { data: { about } }: JobFact): boolean {
+  if (about.installation !== parts.installation || about.occupant === true) return false;
+  const namespaceUid = namespaceUidOf(parts, about.group);
+  if (namespaceUid === undefined) return false;
+  return parts.keys.isProof(
+    about.proof,
+    { run: about.run, step: about.step, attempt: about.attempt },
+    { group: about.group, namespaceUid },
+  );
+}

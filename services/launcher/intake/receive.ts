@@ -1,0 +1,95 @@
+/**
+ * Takes messages from a queue, has each one decided, and settles it. Nothing else in Longshore settles a message.
+ *
+ * The bugs this prevents: an ack before the commit, after which a crash loses the run; a requeue while the ledger is down,
+ * which brings the same messages round and round; and one message that kills us, again and again, until the broker's own
+ * limits throw away innocent ones that were in hand beside it.
+ */
+import { createHash } from "node:crypto";
+import type { Delivery, Queue } from "@longshore/broker/port.ts";
+import { isTransient, type Problem } from "@longshore/contract/problem.ts";
+import { lanes } from "@longshore/runtime/loop.ts";
+import type { Parts } from "../parts.ts";
+
+export type Outcome =
+  /** Committed; duplicates and refusals too. */
+  | { readonly kind: "recorded" }
+  /** Nobody to answer to. */
+  | { readonly kind: "unreadable"; readonly problems: readonly Problem[] }
+  /** We are stopping, or the ledger was away too long: another's turn, or later. */
+  | { readonly kind: "interrupted" };
+
+/** RabbitMQ closes channels that hold a delivery for half an hour; long before that it is given back. */
+const HELD_MOST_MS = 5 * 60_000;
+/** Came back so often that it may be what kills us: from here it is counted, and alone. */
+const SUSPECT_FROM = 3;
+const SUSPECT_MOST = 5;
+
+export type Receiving = Pick<Parts, "broker" | "ledger" | "clock" | "log" | "pause" | "lanes" | "fail">;
+
+export async function receive(
+  parts: Receiving,
+  queue: Queue,
+  decide: (delivery: Delivery) => Promise<Outcome>,
+  signal: AbortSignal,
+): Promise<void> {
+  const { broker, ledger, clock, log, pause } = parts;
+  let alone: Promise<unknown> = Promise.resolve();
+  const source = (stop: AbortSignal): AsyncIterable<Delivery> =>
+    broker.receive(queue, { inFlightMax: parts.lanes, signal: stop });
+  await lanes(parts.lanes, source, handle, signal);
+
+  async function handle(delivery: Delivery, stop: AbortSignal): Promise<void> {
+    const outcome =
+      delivery.redeliveries >= SUSPECT_FROM ? await suspected(delivery, stop) : await outlast(() => decide(delivery), stop);
+    await parts.fail("afterCommit");
+    await settle(delivery, outcome, stop);
+  }
+
+  /** One at a time, and counted before anybody parses it. */
+  function suspected(delivery: Delivery, stop: AbortSignal): Promise<Outcome> {
+    const turn = alone.then(async (): Promise<Outcome> => {
+      const digest = createHash("sha256").update(delivery.body).digest("hex");
+      let count = 0;
+      const counted = await outlast(async () => {
+        count = await ledger.suspect(digest);
+        return { kind: "recorded" };
+      }, stop);
+      if (counted.kind === "interrupted") return counted;
+      if (count < SUSPECT_MOST) return await outlast(() => decide(delivery), stop);
+      const message = `it was delivered ${delivery.redeliveries + 1} times and never settled: working on it may be what ends the launcher`;
+      return { kind: "unreadable", problems: [{ path: "", code: "Poison", message }] };
+    });
+    alone = turn.catch(() => undefined);
+    return turn;
+  }
+
+  /** Holds a message through an outage of the ledger: giving it back would only bring it round again. */
+  async function outlast(decideIt: () => Promise<Outcome>, stop: AbortSignal): Promise<Outcome> {
+    const since = clock.now();
+    for (let failures = 0; !stop.aborted && clock.now() - since < HELD_MOST_MS; await pause(++failures, stop)) {
+      try {
+        return await decideIt();
+      } catch (error) {
+        if (!isTransient(error)) throw error;
+        log.warn("a message waits, since it could not be written down", { queue, code: error.code, error: error.message });
+      }
+    }
+    return { kind: "interrupted" };
+  }
+
+  async function settle(delivery: Delivery, outcome: Outcome, stop: AbortSignal): Promise<void> {
+    switch (outcome.kind) {
+      case "recorded":
+        return await delivery.ack();
+      case "unreadable":
+        log.warn("a message was put into quarantine", { queue, problems: outcome.problems });
+        return await delivery.quarantine(outcome.problems);
+      case "interrupted":
+        await delivery.requeue();
+        // Consuming goes on only when the ledger may have come back: else this is a spin.
+        if (!stop.aborted) await clock.sleep(HELD_MOST_MS / 10, stop);
+        return;
+    }
+  }
+}

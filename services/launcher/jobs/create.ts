@@ -1,0 +1,208 @@
+/**
+ * Creates an attempt's Job, or adopts what an earlier try created.
+ *
+ * The bug this prevents: two Jobs for one attempt. The name is deterministic, so a second create meets the first one's Job;
+ * it is adopted only by its proof. No answer is never taken for a "no".
+ */
+import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { isTransient } from "@longshore/contract/problem.ts";
+import { stepsOf } from "@longshore/contract/request.ts";
+import { classifyCreate } from "@longshore/domain/diagnosis/replies.ts";
+import { diagnoseTransport } from "@longshore/domain/diagnosis/transport.ts";
+import { manifest, type ManifestInput, occupant } from "@longshore/domain/pod/manifest.ts";
+import { corrected } from "@longshore/domain/run/plan.ts";
+import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
+import { HOLD } from "@longshore/domain/run/marks.ts";
+import { isThrottled } from "@longshore/kubernetes/request/throttled.ts";
+import type { Created } from "@longshore/kubernetes/request/write.ts";
+import { Uid } from "@longshore/contract/ids.ts";
+import type { Work } from "@longshore/ledger/port.ts";
+import { look } from "./look.ts";
+import { markUnhealthy, writesAreTaken } from "../groups/probe.ts";
+import { type Cluster, isMoved, namespaceUidOf, type Parts } from "../parts.ts";
+
+type Creating = Pick<Parts, "installation" | "ledger" | "keys" | "views" | "timing" | "clock" | "log" | "owner">;
+
+export async function createOrAdopt(parts: Creating, cluster: Cluster, work: Work, signal: AbortSignal): Promise<AttemptInput> {
+  const { claimNo } = work.attempt;
+  const input = manifestInput(parts, cluster, work);
+  // Without the namespace's UID there is no proof to write, so nothing may be created; nor in a namespace that is another one.
+  if (input === undefined) {
+    return {
+      kind: "deferred",
+      claimNo,
+      retryAtMs: work.nowMs + parts.timing.placeAgainMs,
+      again: true,
+      diagnosis:
+        parts.views.get(cluster.name)?.diagnosis ??
+        ofAnotherFile(cluster, work) ??
+        diagnose("EndpointUnreachable", `The group ${cluster.name} was not reached yet.`),
+    };
+  }
+  const created = await cluster.writes.createJob(manifest(input), { timeoutMs: parts.timing.createTimeoutMs }, signal);
+  switch (created.kind) {
+    case "created":
+      writesAreTaken(parts, cluster);
+      if (!created.finalizers.includes(HOLD) && work.attempt.notes.hold !== false)
+        parts.log.warn("a Job came back without our hold: an admission webhook strips finalizers, so its outcome may be lost", {
+          group: cluster.name,
+          job: work.attempt.name,
+        });
+      return {
+        kind: "created",
+        claimNo,
+        uid: Uid.parse(created.uid),
+        rv: created.resourceVersion,
+        group: cluster.name,
+        adopted: false,
+      };
+    case "unanswered":
+      return { kind: "unanswered", claimNo };
+    case "unsent":
+      return {
+        kind: "deferred",
+        claimNo,
+        retryAtMs: work.nowMs + parts.timing.placeAgainMs,
+        again: true,
+        ...(isThrottled(created.failure)
+          ? throttled(parts, cluster, parts.timing.placeAgainMs, diagnose("QuotaExceeded", created.failure.message))
+          : { diagnosis: diagnoseTransport(created.failure) }),
+      };
+    case "answered":
+      return await answered(parts, cluster, work, created, signal);
+  }
+}
+
+async function answered(
+  parts: Creating,
+  cluster: Cluster,
+  work: Work,
+  reply: Extract<Created, { kind: "answered" }>,
+  signal: AbortSignal,
+): Promise<AttemptInput> {
+  const { claimNo } = work.attempt;
+  const verdict = classifyCreate(reply, { group: cluster.name, namespace: cluster.namespace });
+  switch (verdict.kind) {
+    case "exists":
+      return await adopt(parts, cluster, work, signal);
+    case "refused":
+      return { kind: "refused", claimNo, diagnosis: verdict.diagnosis };
+    case "deferred": {
+      // Every other run would meet the same: none is sent there until a probe finds it well again.
+      if (verdict.unhealthy) await asideOf(parts, cluster, () => markUnhealthy(parts, cluster, verdict.diagnosis));
+      const pauseMs = reply.retryAfterMs ?? parts.timing.placeAgainMs;
+      // Another group may take it meanwhile.
+      if (reply.status === 429)
+        return {
+          kind: "deferred",
+          claimNo,
+          retryAtMs: work.nowMs + parts.timing.placeAgainMs,
+          ...throttled(parts, cluster, pauseMs, verdict.diagnosis),
+        };
+      const retryAtMs = work.nowMs + pauseMs;
+      // A quota that counts Jobs is full for everybody: others go elsewhere, or wait without asking.
+      if (verdict.diagnosis.code === "QuotaExceeded")
+        await asideOf(parts, cluster, () =>
+          parts.ledger.setGroup(cluster.name, { noRoom: { untilMs: retryAtMs, diagnosis: verdict.diagnosis } }),
+        );
+      return { kind: "deferred", claimNo, diagnosis: verdict.diagnosis, retryAtMs };
+    }
+    case "unknown":
+      return { kind: "unanswered", claimNo };
+  }
+}
+
+/** What an answer says of its group may be lost; the answer may not, or its create is in doubt until the fence has passed. */
+async function asideOf({ log }: Creating, { name: group }: Cluster, note: () => Promise<void>): Promise<void> {
+  try {
+    await note();
+  } catch (error) {
+    if (!isTransient(error)) throw error;
+    log.warn("how a group is could not be written down", { group, code: error.code, error: error.message });
+  }
+}
+
+/** With jitter upwards only: never earlier than it asked, and not all launchers in the same instant. */
+function throttled({ views, clock }: Creating, { name }: Cluster, forMs: number, diagnosis: Diagnosis) {
+  const view = views.get(name);
+  const untilMs = Math.max(view?.quiet?.untilMs ?? 0, clock.now() + forMs * (1 + clock.random() / 4));
+  if (view !== undefined) views.set(name, { ...view, quiet: { untilMs, why: diagnosis.sentence } });
+  return { reason: "Throttled", diagnosis };
+}
+
+/** 409: this create made nothing. Whose Job has the name? */
+async function adopt(parts: Creating, cluster: Cluster, work: Work, signal: AbortSignal): Promise<AttemptInput> {
+  const { claimNo, name } = work.attempt;
+  const seen = await look(parts, cluster, work, signal);
+  switch (seen.kind) {
+    case "ours":
+      return { kind: "created", claimNo, uid: seen.job.uid, rv: seen.job.resourceVersion, group: cluster.name, adopted: true };
+    case "missing":
+      return {
+        kind: "deferred",
+        claimNo,
+        retryAtMs: work.nowMs + 1_000,
+        again: true,
+        diagnosis: diagnose("NameConflict", `The name ${name} was taken a moment ago and is free now.`),
+      };
+    case "foreign":
+    case "occupant":
+      return {
+        kind: "nameTaken",
+        claimNo,
+        diagnosis: diagnose("NameConflict", `A Job that is not this run's holds the name ${name}.`),
+      };
+    case "unseen":
+      return { kind: "unanswered", claimNo };
+  }
+}
+
+/** Takes the attempt's name with a Job that can run nothing, so that a create that is still on its way finds it taken. */
+export async function occupy(
+  parts: Creating,
+  cluster: Cluster,
+  work: Work,
+  signal: AbortSignal,
+): Promise<AttemptInput | undefined> {
+  const input = manifestInput(parts, cluster, work);
+  if (input === undefined) return undefined;
+  const created = await cluster.writes.createJob(occupant(input), { timeoutMs: parts.timing.createTimeoutMs }, signal);
+  return created.kind === "created" ? { kind: "occupied", uid: Uid.parse(created.uid) } : undefined;
+}
+
+/**
+ * Launchers are restarted one after the other, and a group's namespace was changed in its file. What the old file's launcher
+ * creates in the old one, the new file's would look for in the new one, and call gone.
+ */
+function ofAnotherFile({ name, namespace }: Cluster, { attempt }: Pick<Work, "attempt">): Diagnosis | undefined {
+  const { namespace: placed = namespace } = attempt.notes;
+  if (placed === namespace) return undefined;
+  const sentence = `It was placed in the namespace "${placed}" of group "${name}"; in this launcher's groups file that is "${namespace}".`;
+  return diagnose("GroupMoved", sentence, [], "Give all launchers the same groups file.");
+}
+
+function manifestInput(
+  { installation, ledger, keys, views }: Creating,
+  cluster: Cluster,
+  { run, request, attempt }: Work,
+): ManifestInput | undefined {
+  const namespaceUid = namespaceUidOf({ views }, cluster.name);
+  const step = stepsOf(request).find(({ name }) => name === attempt.step);
+  if (namespaceUid === undefined || step === undefined || isMoved({ views }, cluster.name)) return undefined;
+  if (ofAnotherFile(cluster, { attempt }) !== undefined) return undefined;
+  const identity = { run: run.id, step: attempt.step, attempt: attempt.n };
+  return {
+    installation,
+    group: { name: cluster.name, namespace: cluster.namespace },
+    run: { id: run.id, labels: request.labels, annotations: request.annotations },
+    step: corrected(step, run.plan.with),
+    attempt: attempt.n,
+    generation: attempt.generation,
+    epoch: ledger.epoch,
+    name: attempt.name,
+    hashOfRun: keys.runLabel(run.id),
+    proof: keys.prove(identity, { group: cluster.name, namespaceUid }),
+    hold: attempt.notes.hold !== false,
+    limits: run.plan.limits,
+  };
+}

@@ -1,0 +1,202 @@
+/**
+ * What one launcher has claimed of one group and not yet recorded: POSTs each Job, and writes down what was answered.
+ *
+ * The bugs this prevents: claims without end, which would run out before their turn comes; one slow create that keeps the answers
+ * of a hundred fast ones out of the ledger; and a transaction for each answer, which costs more than the create itself.
+ */
+import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { isTransient } from "@longshore/contract/problem.ts";
+import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
+import type { Attempt } from "@longshore/domain/run/record.ts";
+import type { Entry, Work } from "@longshore/ledger/port.ts";
+import { lingering } from "@longshore/runtime/loop.ts";
+import { createOrAdopt } from "./create.ts";
+import type { Cluster, Parts } from "../parts.ts";
+
+/**
+ * In hand at most what its cluster does in a second or two, which is found out by doing it: far less than a claim lasts, and less than
+ * its connections are waited for.
+ */
+export const IN_FLIGHT_FIRST = 32;
+const IN_FLIGHT_LEAST = 8;
+const IN_FLIGHT_MOST = 256;
+/** Answers that wait for a ledger which is slow to take them: with more of them nothing is claimed. */
+export const UNWRITTEN_MOST = 4 * IN_FLIGHT_MOST;
+const FAST_MS = 1_000;
+const SLOW_MS = 2_500;
+/** Answers of one claim that go into the ledger together. */
+const TOGETHER = 64;
+/** So long an answer waits for its siblings at most: who is slower than that has trouble, and they have not. */
+const SIBLINGS_MS = 100;
+/**
+ * So long after the word to stop, creates on the wire may still be answered: with an answer that nobody heard, its Job stays in doubt,
+ * and held, until the fence has passed. Well below what a program has to stop in.
+ */
+export const ANSWERS_AWAITED_MS = 5_000;
+
+export interface InFlightCreates {
+  /** How many more it takes. */
+  room(): number;
+  /**
+   * Half of it is free, or all: a few at a time would be a transaction for each few. Where that is not so, it rings when it is.
+   */
+  wants(): boolean;
+  take(works: readonly Work[], signal: AbortSignal): void;
+  /** Throws what no patience mends. */
+  check(): void;
+  /** Until nothing is in hand. */
+  rest(): Promise<void>;
+}
+
+export function openInFlightCreates(parts: Parts, cluster: Cluster): InFlightCreates {
+  const turns = new Set<Promise<void>>();
+  const bugs: unknown[] = [];
+  let most = IN_FLIGHT_FIRST;
+  let inFlight = 0;
+  let unwritten = 0;
+  let wanted = false;
+  const isFree = (): boolean => inFlight === 0 || inFlight <= most / 2;
+
+  /** Refusals are fast too, and so is what is not sent. */
+  function learn(tookMs: number, created: number): void {
+    if (created > 0 && tookMs < FAST_MS) most = Math.min(IN_FLIGHT_MOST, most * 2);
+    else if (created === 0 || tookMs > SLOW_MS) most = Math.max(IN_FLIGHT_LEAST, Math.floor(most / 2));
+  }
+
+  function leave(): void {
+    inFlight--;
+    if (!wanted || !isFree()) return;
+    wanted = false;
+    parts.wakeUps.ready.wake();
+    parts.wakeUps.waiting.wake();
+  }
+
+  async function write(entries: readonly Entry[], signal: AbortSignal): Promise<void> {
+    unwritten += entries.length;
+    try {
+      await writeDown(parts, entries, signal);
+    } finally {
+      unwritten -= entries.length;
+    }
+  }
+
+  function failed(error: unknown, signal: AbortSignal): void {
+    if (signal.aborted) return;
+    if (isTransient(error)) {
+      // The claims run out, and are made again.
+      parts.log.warn("answers of creates could not be written down", { group: cluster.name, code: error.code, error });
+      return;
+    }
+    bugs.push(error);
+    parts.wakeUps.ready.wake();
+  }
+
+  return {
+    room: () => Math.max(0, Math.min(most - inFlight, UNWRITTEN_MOST - unwritten)),
+    wants() {
+      wanted ||= !isFree();
+      return isFree();
+    },
+    take(works, signal) {
+      if (works.length === 0) return;
+      inFlight += works.length;
+      const beganMs = parts.clock.now();
+      const patient = lingering(signal, { clock: parts.clock, ms: ANSWERS_AWAITED_MS });
+      const turn = siblings(parts, cluster, works, { leave, write }, patient.signal).then(
+        (created) => learn(parts.clock.now() - beganMs, created),
+        (error: unknown) => failed(error, patient.signal),
+      );
+      turns.add(turn);
+      void turn.finally(() => {
+        patient.release();
+        turns.delete(turn);
+      });
+    },
+    check() {
+      if (bugs.length > 0) throw bugs[0];
+    },
+    rest: async () => {
+      await Promise.all(turns);
+    },
+  };
+}
+
+interface Keeping {
+  leave(): void;
+  write(entries: readonly Entry[], signal: AbortSignal): Promise<void>;
+}
+
+/** One claim: its Jobs are created side by side, and their answers go into the ledger as they come, many at a time. How many came to stand. */
+async function siblings(
+  parts: Parts,
+  cluster: Cluster,
+  works: readonly Work[],
+  { leave, write }: Keeping,
+  signal: AbortSignal,
+): Promise<number> {
+  const writing: Promise<void>[] = [];
+  let open = works.length;
+  let answers: Entry[] = [];
+  let callOff: (() => void) | undefined;
+  let created = 0;
+  const flush = (): void => {
+    if (answers.length === 0) return;
+    const written = write(answers, signal);
+    written.catch(() => undefined); // looked at when all siblings are done: until then nobody would, and the program would end
+    writing.push(written);
+    answers = [];
+  };
+  const late = (): void => {
+    callOff = undefined;
+    flush();
+  };
+  const one = async (work: Work): Promise<void> => {
+    try {
+      const entries = await answered(parts, cluster, work, signal);
+      created += entries.filter(({ input }) => input.kind === "created").length;
+      answers = [...answers, ...entries]; // only now: a flush in between began a new list
+    } finally {
+      open--;
+      leave();
+      if (answers.length >= TOGETHER || open === 0) flush();
+      else if (answers.length > 0) callOff ??= parts.clock.alarm(SIBLINGS_MS, late);
+    }
+  };
+  const done = await Promise.allSettled(works.map(one));
+  callOff?.();
+  const written = await Promise.allSettled(writing);
+  for (const it of [...done, ...written]) if (it.status === "rejected") throw it.reason;
+  return created;
+}
+
+async function answered(parts: Parts, cluster: Cluster, work: Work, signal: AbortSignal): Promise<readonly Entry[]> {
+  const { run, attempt, nowMs } = work;
+  const entryOf = (input: AttemptInput): Entry => ({ run: run.id, step: attempt.step, n: attempt.n, input });
+  if (nowMs >= attempt.notes.waitUntilMs) return gaveUp(attempt, nowMs).map(entryOf);
+  await parts.fail("beforePost");
+  const input = await createOrAdopt(parts, cluster, work, signal);
+  await parts.fail("afterPost");
+  return [entryOf(input)];
+}
+
+/** A cluster that answers every create with an error would be asked for ever: `waitFor` bounds that too. Nothing was sent for this claim. */
+function gaveUp({ claimNo, notes }: Attempt, nowMs: number): readonly AttemptInput[] {
+  const diagnosis = diagnose("WaitExpired", "Its cluster gave no answer that could be relied on within `waitFor`.");
+  return [{ kind: "deferred", claimNo, diagnosis: notes.stall ?? diagnosis, retryAtMs: nowMs }, { kind: "waitExpired" }];
+}
+
+/**
+ * An answer that is not written down leaves its create in doubt until the fence has passed, and the Job held as long. Where only
+ * the COMMIT's answer was lost this says it twice, which the lifecycle knows.
+ */
+async function writeDown(parts: Parts, entries: readonly Entry[], signal: AbortSignal): Promise<void> {
+  const untilMs = parts.clock.now() + parts.timing.claimMs;
+  for (let failures = 0; ; await parts.pause(++failures, signal)) {
+    try {
+      await Promise.all(entries.map((entry) => parts.recording(entry)));
+      return;
+    } catch (error) {
+      if (!isTransient(error) || signal.aborted || parts.clock.now() >= untilMs) throw error;
+    }
+  }
+}

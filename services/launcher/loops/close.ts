@@ -1,0 +1,164 @@
+/**
+ * Closing attempts: look, then delete the Job until its pods are gone, or make sure that none can come any more.
+ *
+ * The bugs this prevents: "cancelled" said while a pod still runs; a late create that starts work after the cancel; and a
+ * background deletion by somebody else that leaves the pods running behind our hold.
+ */
+import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
+import { type Attempt, isFenced } from "@longshore/domain/run/record.ts";
+import { isUnplaced, startedOf } from "@longshore/domain/watch/evidence.ts";
+import { isUnfinished, isOnlyHoldLeft, type PodSeen } from "@longshore/domain/watch/seen.ts";
+import type { Work } from "@longshore/ledger/port.ts";
+import { occupy } from "../jobs/create.ts";
+import { inputsOf, look, type Look, remainsOf } from "../jobs/look.ts";
+import { againMs, type Cluster, type Parts } from "../parts.ts";
+import { deletePod, withRefusalTold } from "../jobs/refused-writes.ts";
+import { drain, sideBySide, retryLoop } from "./retry-loop.ts";
+
+const MOST = 32;
+
+export function close(parts: Parts, cluster: Cluster) {
+  return (signal: AbortSignal): Promise<void> =>
+    retryLoop(
+      parts,
+      { what: `close ${cluster.name}`, ms: parts.timing.lookMs, wakeUp: parts.wakeUps.closing, signal },
+      (signal) =>
+        drain(signal, async () => {
+          const leaseMs = againMs(parts, cluster.name);
+          const works = await parts.ledger.take({ state: "closing", group: cluster.name, most: MOST, leaseMs: leaseMs });
+          await sideBySide(works, (work) => closeOne(parts, cluster, work, signal));
+          return works.length === MOST;
+        }),
+    );
+}
+
+export async function closeOne(parts: Parts, cluster: Cluster, work: Work, signal: AbortSignal): Promise<void> {
+  const { run, attempt } = work;
+  const seen = await look(parts, cluster, work, signal);
+  const input =
+    seen.kind === "ours" ? await ofOurs(parts, cluster, work, seen, signal) : await ofOther(parts, cluster, work, seen, signal);
+  if (input !== undefined) await parts.recording({ run: run.id, step: attempt.step, n: attempt.n, input });
+}
+
+async function ofOurs(
+  parts: Parts,
+  cluster: Cluster,
+  work: Work,
+  seen: Extract<Look, { kind: "ours" }>,
+  signal: AbortSignal,
+): Promise<AttemptInput | undefined> {
+  const { run, attempt } = work;
+  const { job, pods } = seen;
+  const recorded = attempt.uid !== undefined && attempt.notes.gone !== true;
+  // Its UID first: what is deleted must be known, or its end could not be told from a stranger's. Due at once again.
+  if (!recorded || attempt.uid !== job.uid)
+    return { kind: "created", uid: job.uid, rv: job.resourceVersion, group: cluster.name, adopted: true };
+
+  const verdict = verdictOf(cluster, attempt, seen);
+  if (verdict !== undefined) return verdict;
+  const how = graceOf(run);
+  if (job.deletionAt === undefined && TELLS_STARTED.has(attempt.cause) && attempt.started === "unknown") {
+    const proof = await provenUnstarted(parts, cluster, work, seen, signal);
+    if (proof !== undefined) return proof;
+  }
+  // Deleted in the background or with its pods orphaned, it waits behind our hold while they run: ask again, in the foreground.
+  if (job.deletionAt === undefined || (isOnlyHoldLeft(job) && pods.some(isUnfinished))) {
+    // Nothing keeps what has no hold once it is deleted: how it ended would go with it.
+    const only = attempt.notes.hold === false ? { resourceVersion: job.resourceVersion } : {};
+    const deleted = await cluster.writes.deleteJob(job.name, job.uid, { propagation: "Foreground", ...how, ...only }, signal);
+    if (deleted.kind === "changed") return undefined; // it may just have ended: the next turn sees
+    withRefusalTold(parts, cluster, `deleting the Job ${job.name}`, deleted);
+    if (job.deletionAt !== undefined) await deleteOrphans(parts, cluster, run, pods, signal);
+  }
+  return undefined;
+}
+
+function graceOf({ cancel }: Work["run"]): { readonly graceSeconds?: number } {
+  return cancel?.graceSeconds === undefined ? {} : { graceSeconds: cancel.graceSeconds };
+}
+
+/** Pods that nothing else will delete: their Job is on its way out, or gone, or to be kept a moment longer. */
+async function deleteOrphans(
+  parts: Parts,
+  cluster: Cluster,
+  run: Work["run"],
+  pods: readonly PodSeen[],
+  signal: AbortSignal,
+): Promise<void> {
+  const orphans = pods.filter((pod) => isUnfinished(pod) && pod.deletionAt === undefined);
+  await Promise.all(orphans.map((pod) => deletePod(parts, cluster, pod, graceOf(run), signal)));
+}
+
+/** What a look at its own Job says about how it ended, or that nothing of it ever started. */
+function verdictOf(cluster: Cluster, attempt: Attempt, seen: Extract<Look, { kind: "ours" }>): AttemptInput | undefined {
+  const ended = inputsOf(cluster.name, seen).find(
+    ({ kind }) => kind === "complete" || kind === "failed" || kind === "lookedDeleted",
+  );
+  if (ended !== undefined || attempt.started !== "unknown") return ended;
+  const { uid, resourceVersion: rv } = seen.job;
+  return startedOf(seen.job, seen.pods) === "no" ? { kind: "unstarted", uid, rv, group: cluster.name } : undefined;
+}
+
+/** Ends of which it is told whether anything ran: where nothing did, the work is free to be done again. */
+const TELLS_STARTED: ReadonlySet<Attempt["cause"]> = new Set<Attempt["cause"]>(["startExpired", "waitExpired", "elsewhere"]);
+
+const LOOKS = 14;
+const FIRST_LOOK_MS = 25;
+const BETWEEN_LOOKS_MS = 250;
+
+/**
+ * Pods that wait are deleted before their Job: a Job that stands keeps them until it has counted how they ended, and in that
+ * moment they show that nothing of them ran. Deleted together with it they are gone at once, and the proof with them.
+ */
+async function provenUnstarted(
+  parts: Parts,
+  cluster: Cluster,
+  work: Work,
+  { job, pods }: Extract<Look, { kind: "ours" }>,
+  signal: AbortSignal,
+): Promise<AttemptInput | undefined> {
+  if (pods.length === 0 || startedOf(job, pods) === "yes") return undefined;
+  if (work.attempt.cause === "elsewhere") {
+    // Only while it has no node: the answer says so, whoever gives it one at this moment.
+    const without = await Promise.all(pods.filter(isUnplaced).map((pod) =>
+      deletePod(parts, cluster, pod, { resourceVersion: pod.resourceVersion }, signal))); // biome-ignore format: one question
+    if (pods.some((pod) => pod.node !== undefined) || without.some(({ kind }) => kind === "changed"))
+      return { kind: "scheduled" };
+  } else await deleteOrphans(parts, cluster, work.run, pods, signal);
+  for (let looks = 0; looks < LOOKS && !signal.aborted; looks++) {
+    await parts.clock.sleep(Math.min(BETWEEN_LOOKS_MS, FIRST_LOOK_MS * 2 ** looks), signal);
+    const seen = await look(parts, cluster, work, signal);
+    if (seen.kind !== "ours" || seen.job.uid !== job.uid) return undefined; // the next turn sees what that means
+    const verdict = verdictOf(cluster, work.attempt, seen);
+    if (verdict !== undefined || startedOf(seen.job, seen.pods) === "yes") return verdict;
+  }
+  return undefined;
+}
+
+async function ofOther(
+  parts: Parts,
+  cluster: Cluster,
+  work: Work,
+  seen: Exclude<Look, { kind: "ours" }>,
+  signal: AbortSignal,
+): Promise<AttemptInput | undefined> {
+  const { run, attempt, nowMs } = work;
+  if (seen.kind === "unseen") return undefined;
+  const isNoted = seen.kind === "occupant" && seen.job.uid === attempt.occupantUid;
+  if (seen.kind === "occupant" && !isNoted) return { kind: "occupied", uid: seen.job.uid };
+  // Also where the occupant stands: a late fact may have told the UID of a Job that was gone before the occupant came.
+  if (attempt.uid !== undefined && attempt.notes.gone !== true) {
+    const remains = await remainsOf(parts, cluster, attempt, signal);
+    if (remains.kind === "orphans") await deleteOrphans(parts, cluster, run, remains.pods, signal);
+    return remains.kind === "gone" ? remains : undefined;
+  }
+  if (seen.kind === "occupant") return { kind: "occupied", uid: seen.job.uid };
+  if (!isFenced(attempt, nowMs))
+    return {
+      kind: "fencePassed",
+      claimNo: attempt.claimNo,
+      begunAtMs: nowMs,
+      found: seen.kind === "missing" ? "nothing" : "foreign",
+    };
+  return seen.kind === "missing" ? await occupy(parts, cluster, work, signal) : undefined;
+}

@@ -1,0 +1,96 @@
+/**
+ * Live attempts that are due: did not start in time, or run too long.
+ *
+ * The bug this prevents: healthy work ended since the watcher was down. No news is not bad news, so the loop looks first;
+ * what it sees is applied like a fact, and only what is still due after that is acted on.
+ */
+import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { diagnoseStall } from "@longshore/domain/diagnosis/pods.ts";
+import { timerOf } from "@longshore/domain/attempt/due.ts";
+import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
+import type { Attempt } from "@longshore/domain/run/record.ts";
+import type { GroupState, Work } from "@longshore/ledger/port.ts";
+import { isUnplaced } from "@longshore/domain/watch/evidence.ts";
+import { inputsOf, look, type Look, remainsOf, saidOf } from "../jobs/look.ts";
+import type { Cluster, Parts } from "../parts.ts";
+import { judge } from "./place.ts";
+import { drain, sideBySide, retryLoop } from "./retry-loop.ts";
+
+const MOST = 32;
+
+export function expire(parts: Parts, cluster: Cluster) {
+  return (signal: AbortSignal): Promise<void> =>
+    retryLoop(parts, { what: `expire ${cluster.name}`, ms: parts.timing.lookMs, wakeUp: parts.wakeUps.live, signal }, (signal) =>
+      drain(signal, async () => {
+        const works = await parts.ledger.take({
+          state: "live",
+          group: cluster.name,
+          most: MOST,
+          leaseMs: parts.timing.workLeaseMs,
+        });
+        // Asked once for all that wait for a node; most of them could go nowhere else, and need no look.
+        const isAsked = works.some(({ attempt, run, nowMs }) => timerOf(attempt, run.plan.limits, nowMs) === "elsewhere");
+        const groups = isAsked ? await parts.ledger.groups() : [];
+        await sideBySide(works, (work) => expireOne(parts, cluster, work, signal, groups));
+        return works.length === MOST;
+      }),
+    );
+}
+
+export async function expireOne(
+  parts: Parts,
+  cluster: Cluster,
+  work: Work,
+  signal: AbortSignal,
+  groups: readonly GroupState[] = [],
+): Promise<void> {
+  const { run, attempt, nowMs } = work;
+  if (timerOf(attempt, run.plan.limits, nowMs) === "elsewhere" && !mayGoElsewhere(parts, work, groups)) return;
+  const record = async (input: AttemptInput): Promise<Attempt | undefined> => {
+    const recorded = await parts.recording({ run: run.id, step: attempt.step, n: attempt.n, input });
+    return recorded.kind === "unknown" ? undefined : recorded.attempt;
+  };
+  const seen = await look(parts, cluster, work, signal);
+  if (seen.kind === "unseen") return; // silence proves nothing, and nothing could be done about it either
+  if (seen.kind !== "ours" || seen.job.uid !== attempt.uid) {
+    // Another Job of this attempt has the name: the table makes it a stray. What it does says nothing about the recorded one.
+    if (seen.kind === "ours") await record(standsThere(cluster, seen));
+    const remains = await remainsOf(parts, cluster, attempt, signal);
+    if (remains.kind !== "unproved") await record(saidOf(remains, attempt, cluster));
+    return;
+  }
+  let now: Attempt | undefined = attempt;
+  for (const input of inputsOf(cluster.name, seen)) now = await record(input);
+  const timer = now && timerOf(now, run.plan.limits, nowMs);
+  if (timer === undefined) return;
+  if (timer === "elsewhere") {
+    if (seen.pods.length > 0 && seen.pods.every(isUnplaced))
+      await record({ kind: timer, diagnosis: whyNot(now ?? attempt, seen) });
+  } else await record(timer === "startExpired" ? { kind: timer, diagnosis: whyNot(attempt, seen) } : { kind: timer });
+}
+
+/** Its pods wait for a node, and another group of the request would take it at once. Where a quota lets no pod come nothing could be proved. */
+function mayGoElsewhere(parts: Parts, { run, attempt, nowMs }: Work, groups: readonly GroupState[]): boolean {
+  if (attempt.notes.stall?.code !== "Unschedulable") return false;
+  const others = groups.filter(({ name }) => name !== attempt.group);
+  const wanted = run.plan.groups?.filter((name) => name !== attempt.group);
+  const judged = judge(parts)(attempt, { plan: { ...run.plan, groups: wanted } }, others, nowMs);
+  return judged.kind === "placed";
+}
+
+const standsThere = (
+  { name: group }: Cluster,
+  { job: { uid, resourceVersion: rv } }: Extract<Look, { kind: "ours" }>,
+): AttemptInput => ({
+  kind: "created",
+  uid,
+  rv,
+  group,
+  adopted: true,
+});
+
+/** What the watcher told comes first: it remembers the cause of a failed pull, which a look at the back-off after it does not show. */
+const whyNot = ({ notes }: Attempt, { pods }: Extract<Look, { kind: "ours" }>): Diagnosis =>
+  notes.stall ??
+  diagnoseStall({ pods }) ??
+  diagnose("StartExpired", "Its pod did not start in time, and nothing in the cluster says why.");

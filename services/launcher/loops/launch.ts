@@ -1,0 +1,95 @@
+/**
+ * Ready attempts: claim, POST, write down what was answered. Claims that ran out are made again; those whose fence has
+ * passed are looked at first.
+ *
+ *   claim (ledger) ──▶ POST (cluster) ──▶ record (ledger)      the last two in in-flight-creates.ts
+ *        died here: the claim runs out, the next POST meets 409 and adopts ──┘
+ */
+import type { Work } from "@longshore/ledger/port.ts";
+import type { InFlightCreates } from "../jobs/in-flight-creates.ts";
+import { look } from "../jobs/look.ts";
+import { type Cluster, mayClaim, type Parts } from "../parts.ts";
+import { drain, retryLoop } from "./retry-loop.ts";
+
+export function launch(parts: Parts, cluster: Cluster, creates: InFlightCreates) {
+  return async (signal: AbortSignal): Promise<void> => {
+    await Promise.all([claiming(parts, cluster, creates, signal), unfence(parts, cluster, signal)]);
+    await creates.rest();
+  };
+}
+
+/** What was placed while nobody had room for it, and claims that ran out. What is placed where there is room needs no asking. */
+function claiming(
+  parts: Parts,
+  { name: group, createsPerSecond }: Cluster,
+  creates: InFlightCreates,
+  signal: AbortSignal,
+): Promise<void> {
+  const turns = pace(parts.clock, createsPerSecond);
+  return retryLoop(parts, { what: `launch ${group}`, ms: parts.timing.lookMs, wakeUp: parts.wakeUps.ready, signal }, (signal) =>
+    drain(signal, async () => {
+      creates.check();
+      if (!mayClaim(parts, group) || !creates.wants()) return false;
+      const most = await turns.take(creates.room(), signal);
+      if (most === 0) return false;
+      const works = await parts.ledger.claim({ group, most, by: parts.owner, forMs: parts.timing.claimMs });
+      turns.giveBack(most - works.length);
+      creates.take(works, signal);
+      return works.length === most;
+    }),
+  );
+}
+
+/**
+ * Turns to create, so many a second. They are taken before the claim: an attempt that was claimed and waits for its turn keeps
+ * another group from taking it, and its claim runs out.
+ */
+function pace(clock: Parts["clock"], perSecond: number | undefined) {
+  const burst = Math.max(1, perSecond ?? 0);
+  let left = burst;
+  let countedMs = clock.now();
+  return {
+    /** At least one, where it is not asked to stop. */
+    async take(most: number, signal: AbortSignal): Promise<number> {
+      if (perSecond === undefined) return most;
+      for (;;) {
+        const nowMs = clock.now();
+        left = Math.min(burst, left + (Math.max(0, nowMs - countedMs) / 1000) * perSecond);
+        countedMs = nowMs;
+        if (left >= 1) break;
+        await clock.sleep(((1 - left) / perSecond) * 1000, signal);
+        if (signal.aborted) return 0;
+      }
+      const taken = Math.min(most, Math.floor(left));
+      left -= taken;
+      return taken;
+    },
+    giveBack(unused: number): void {
+      left = Math.min(burst, left + unused);
+    },
+  };
+}
+
+const UNFENCED_MOST = 24;
+
+/** Claims that nobody answered and whose fence has passed: a look begun after that decides. */
+function unfence(parts: Parts, cluster: Cluster, signal: AbortSignal): Promise<void> {
+  const asked = { state: "claimed", group: cluster.name, most: UNFENCED_MOST, leaseMs: parts.timing.workLeaseMs } as const;
+  const { lookMs: ms } = parts.timing;
+  return retryLoop(parts, { what: `unfence ${cluster.name}`, ms, wakeUp: parts.wakeUps.claimed, signal }, async (signal) => {
+    for (const work of await parts.ledger.take(asked)) await unfenceOne(parts, cluster, work, signal);
+  });
+}
+
+async function unfenceOne(parts: Parts, cluster: Cluster, work: Work, signal: AbortSignal): Promise<void> {
+  const { run, attempt, nowMs } = work;
+  const of = { run: run.id, step: attempt.step, n: attempt.n };
+  const seen = await look(parts, cluster, work, signal);
+  if (seen.kind === "ours") {
+    const { uid, resourceVersion: rv } = seen.job;
+    await parts.recording({ ...of, input: { kind: "created", uid, rv, group: cluster.name, adopted: true } });
+  } else if (seen.kind !== "unseen") {
+    const found = seen.kind === "missing" ? "nothing" : "foreign";
+    await parts.recording({ ...of, input: { kind: "fencePassed", claimNo: attempt.claimNo, begunAtMs: nowMs, found } });
+  }
+}

@@ -1,0 +1,196 @@
+/**
+ * The outbox: events to the broker, one unconfirmed message per run, many runs at once. Nothing else publishes events.
+ *
+ * The bugs this prevents: a 3 that the broker refused behind a 4 that it took, which is lost to whoever drops what is out of
+ * order; and an event marked as sent that nobody received (confirmed, but returned).
+ */
+import { isTerminal } from "@longshore/contract/event.ts";
+import { eventId, routingKey, writeEvent, writeNotice } from "@longshore/contract/envelope.ts";
+import { Failure } from "@longshore/contract/problem.ts";
+import type { RunId } from "@longshore/contract/ids.ts";
+import type { Notice, OutboxEvent } from "@longshore/ledger/port.ts";
+import type { Parts } from "../parts.ts";
+import { drain, retryLoop } from "./retry-loop.ts";
+
+const MOST = 1_000;
+const NOTICES = 200;
+
+export function relay(parts: Parts) {
+  return async (signal: AbortSignal): Promise<void> => {
+    await Promise.all([story(parts, signal), notices(parts, signal)]);
+  };
+}
+
+/**
+ * In turns: what is unsent is published, all of it at once, and when the broker has answered that is written down in one
+ * statement, while the next turn's events gather. A run whose event is in doubt rests and holds back nobody else.
+ */
+async function story(parts: Parts, signal: AbortSignal): Promise<void> {
+  const { ledger, clock, log, timing, owner } = parts;
+  const inFlight = new Set<RunId>();
+  let confirmed: OutboxEvent[] = [];
+  let partitions: readonly number[] = [];
+  let heldUntilMs = 0;
+  const bugs: unknown[] = [];
+  /** Of the lease. More than all of it is left: the clock was set back, and nobody knows how much really is. */
+  const restMs = (): number => (heldUntilMs - clock.now() > timing.partitionLeaseMs ? 0 : heldUntilMs - clock.now());
+
+  /** Resolves when it is known what became of it, and never rejects. */
+  async function tell(event: OutboxEvent): Promise<void> {
+    inFlight.add(event.run);
+    try {
+      await publishEvent(parts, event, signal);
+      await parts.fail("afterPublish");
+      confirmed.push(event);
+    } catch (error) {
+      doubt(event, error);
+    }
+  }
+
+  /** This run waits by itself: others must not, and its next event may not overtake this one. */
+  function doubt(event: OutboxEvent, error: unknown): void {
+    if (signal.aborted) return;
+    if (!(error instanceof Failure) || error.disposition === "halt") {
+      bugs.push(error);
+      return;
+    }
+    log.warn("an event could not be published yet", { run: event.run, sequence: event.sequence, error: error.message });
+    void clock.sleep(1_000 + 1_000 * clock.random(), signal).then(() => {
+      inFlight.delete(event.run);
+      parts.wakeUps.outbox.wake();
+    });
+  }
+
+  /** Writes down what was confirmed, and asks what is to be told next: one statement. */
+  async function next(most: number): Promise<readonly OutboxEvent[]> {
+    const sent = confirmed;
+    confirmed = [];
+    const done = new Set(sent.map(({ run }) => run));
+    const busy = [...inFlight].filter((run) => !done.has(run));
+    try {
+      const events = most > 0 ? await ledger.unsent({ partitions, busy, most, sent }) : await ledger.sent(sent);
+      for (const event of sent) {
+        inFlight.delete(event.run);
+        countEnd(parts, event);
+      }
+      return events ?? [];
+    } catch (error) {
+      for (const event of sent) doubt(event, error);
+      if (error instanceof Failure && sent.length > 0) return [];
+      throw error;
+    }
+  }
+
+  async function hold(): Promise<void> {
+    if (restMs() > timing.partitionLeaseMs / 2) return;
+    const began = clock.now();
+    partitions = await ledger.leasePartitions(owner, timing.partitionLeaseMs);
+    heldUntilMs = began + timing.partitionLeaseMs;
+  }
+
+  /** Resolves to whether there may be more. */
+  async function turn(): Promise<boolean> {
+    await hold();
+    const most = MOST - inFlight.size + confirmed.length;
+    // Past the lease another relay may be telling these stories: two would tell them out of order.
+    const may = partitions.length > 0 && restMs() > 0;
+    const told: Promise<void>[] = [];
+    for (const event of await next(may ? most : 0)) {
+      if (inFlight.has(event.run)) continue;
+      told.push(tell(event));
+    }
+    await atMost(clock, timing.pollMs, told, parts.wakeUps.outbox.wake);
+    if (bugs.length > 0) throw bugs[0];
+    return told.length > 0;
+  }
+
+  await retryLoop(parts, { what: "relay", ms: timing.pollMs, wakeUp: parts.wakeUps.outbox, signal }, (signal) =>
+    drain(signal, turn),
+  );
+  // What was confirmed while we were asked to stop need not be told again. Nothing was: then the ledger may be away, and is not asked.
+  if (confirmed.length > 0) await next(0);
+}
+
+/** Until the broker has answered for all of them, or so long: a later answer wakes the loop, and the others go on. */
+async function atMost(clock: Parts["clock"], ms: number, told: readonly Promise<void>[], late: () => void): Promise<void> {
+  if (told.length === 0) return;
+  const { promise: up, resolve } = Promise.withResolvers<"up">();
+  const callOff = clock.alarm(ms, () => resolve("up"));
+  const all = Promise.all(told);
+  const first = await Promise.race([all, up]);
+  callOff();
+  if (first === "up") void all.then(late);
+}
+
+async function publishEvent({ broker, installation }: Parts, event: OutboxEvent, signal: AbortSignal): Promise<void> {
+  const { run, tenant, sequence, generation, group, type, data, atMs } = event;
+  const body = writeEvent({
+    installation,
+    tenant,
+    run,
+    sequence,
+    generation,
+    group,
+    type,
+    data,
+    time: new Date(atMs).toISOString(),
+  });
+  const published = await broker.publish(
+    "events",
+    { id: eventId(installation, run, sequence), key: routingKey(tenant, group, type), body },
+    signal,
+  );
+  if (published === "unrouted") throw cameBack(`${type} of ${run}`);
+}
+
+const cameBack = (what: string): Failure =>
+  new Failure("retry", "Unrouted", `the event ${what} came back: the exchange for events has lost its history`);
+
+/** When the broker has a run's end and the ledger knows that. */
+function countEnd(
+  { metrics }: Pick<Parts, "metrics">,
+  { type, group: of, data }: Pick<OutboxEvent, "type" | "group" | "data">,
+): void {
+  if (!isTerminal(type)) return;
+  const group: string = of ?? "-"; // it never came to one
+  const { diagnosis, seconds = {} }: Ended = data;
+  const outcome = type.replace(/^run\./, "");
+  metrics.count("longshore_runs_finished_total", { group, outcome, code: diagnosis?.code ?? "", blame: diagnosis?.blame ?? "" });
+  for (const [phase, value] of Object.entries(seconds))
+    metrics.observe("longshore_run_phase_duration_seconds", { group, phase }, value);
+}
+
+interface Ended {
+  readonly diagnosis?: { readonly code: string; readonly blame: string };
+  readonly seconds?: Readonly<Record<string, number>>;
+}
+
+/** Refusals: they belong to no run's story, so their order does not matter. */
+function notices(parts: Parts, signal: AbortSignal): Promise<void> {
+  return retryLoop(parts, { what: "notices", ms: parts.timing.pollMs, wakeUp: parts.wakeUps.notices, signal }, (signal) =>
+    drain(signal, async () => {
+      const waiting = await parts.ledger.unsentNotices(NOTICES);
+      const told = await Promise.allSettled(waiting.map((notice) => publishNotice(parts, notice, signal)));
+      // One that cannot be told now must not have the others told again and again.
+      const sent = waiting.filter((_, index) => told[index]?.status === "fulfilled");
+      if (sent.length > 0) await parts.ledger.sentNotices(sent.map(({ id }) => id));
+      for (const it of told) if (it.status === "rejected") throw it.reason;
+      return waiting.length === NOTICES;
+    }),
+  );
+}
+
+async function publishNotice(
+  { broker, installation }: Parts,
+  { id, tenant, type, data, replyTo, atMs }: Notice,
+  signal: AbortSignal,
+): Promise<void> {
+  const body = writeNotice({ installation, tenant, id, type, data, time: new Date(atMs).toISOString() });
+  const outgoing = { id, key: routingKey(tenant, undefined, type), body };
+  if ((await broker.publish("events", outgoing, signal)) === "unrouted") throw cameBack(type);
+  if (replyTo === undefined) return;
+  // A reply queue that is gone by now, or whose name is none, is its owner's affair; the refusal is in the events as well.
+  await broker.reply(replyTo, outgoing, signal).catch((error: unknown) => {
+    if (!(error instanceof Failure && error.disposition === "refuse")) throw error;
+  });
+}

@@ -1,0 +1,237 @@
+import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { Uid } from "@longshore/contract/ids.ts";
+import { HOLD } from "@longshore/domain/run/marks.ts";
+import type { Trouble } from "@longshore/pocket/faults/faults.ts";
+import t, { type Test } from "tap";
+import { admit } from "../intake/admit.ts";
+import { closeOne } from "./close.ts";
+import { releaseOne } from "./release.ts";
+import { sweepOne } from "./sweep.ts";
+import { claimed, commandOf, deliveryOf, GROUP, live, NAMESPACE, never, RUN, type Stage } from "../testing/stage.ts";
+
+const FENCE_MS = 11 * 60_000;
+
+async function releasing(it: Stage, forMs = 60_000): Promise<void> {
+  for (const endMs = it.clock.now() + forMs; it.clock.now() < endMs && it.attempt().state === "ended"; ) {
+    const work = await it.take("ended");
+    if (work !== undefined) await releaseOne(it.parts, it.cluster, work, never);
+    await it.clock.sleep(1_000);
+  }
+}
+
+/** Its Job succeeded, and the ledger knows. */
+async function succeeded(t: Test, runsMs = 1_000): Promise<Stage> {
+  const it = await live(t, { pods: { startsAfterMs: 0, runsMs } });
+  await it.clock.sleep(30_000);
+  const uid = it.attempt().uid;
+  if (uid === undefined) throw new TypeError("it has no UID");
+  await it.record({ kind: "complete", evidence: { started: "yes", exitCode: 0 }, uid, rv: "99", group: GROUP });
+  return it;
+}
+
+/** Cancelled while a create was on the wire; our occupant has the name. */
+async function occupied(t: Test): Promise<Stage> {
+  const it = await claimed(t);
+  await it.publish("run.cancel", { run: RUN });
+  const work = await it.take("closing");
+  if (work !== undefined) await closeOne(it.parts, it.cluster, work, never);
+  return it;
+}
+
+/** Given up by an operator while its pod runs. */
+async function abandoned(t: Test): Promise<Stage> {
+  const it = await live(t);
+  await it.clock.sleep(10_000);
+  await admit(it.parts)({ ...deliveryOf(commandOf("run.abandon", { run: RUN })), user: "ops" });
+  t.match(it.attempt(), { state: "ended", outcome: { result: "lost" } });
+  return it;
+}
+
+const name = (it: Stage) => ({ namespace: NAMESPACE, name: it.attempt().name });
+
+t.test("takes our hold off, leaves other people's, and says how long the evidence stays", async (t) => {
+  const it = await succeeded(t);
+  const uid = it.attempt().uid ?? "";
+  await it.cluster.writes.holdAgain(it.attempt().name, uid, "example.org/theirs", never);
+  await releasing(it);
+  t.equal(it.attempt().state, "done");
+  t.same(it.job()?.metadata.finalizers, ["example.org/theirs"]);
+  t.match(it.job(), { spec: { ttlSecondsAfterFinished: 3_600 } });
+});
+
+t.test("a Job that is gone by then is no trouble", async (t) => {
+  const it = await succeeded(t);
+  it.pocket.meddle({ kind: "strip finalizers", ...name(it) });
+  it.pocket.meddle({ kind: "delete Job", propagation: "Background", ...name(it) });
+  await it.clock.sleep(10_000);
+  await releasing(it);
+  t.equal(it.attempt().state, "done");
+});
+
+t.test("two launchers release at once: the second finds it done", async (t) => {
+  const it = await succeeded(t);
+  const work = await it.take("ended");
+  t.ok(work);
+  if (work !== undefined) await Promise.all([1, 2].map(() => releaseOne(it.parts, it.cluster, work, never)));
+  t.equal(it.attempt().state, "done");
+  t.notOk(it.job()?.metadata.finalizers?.includes(HOLD));
+});
+
+t.test("a refused release is tried again, and a person is told", async (t) => {
+  const it = await succeeded(t);
+  it.pocket.cause({ on: "patch", times: 2, trouble: { kind: "status", status: 403 } });
+  await releasing(it, 5 * 60_000);
+  t.equal(it.attempt().state, "done");
+  t.match(it.said[0], { message: /refuses a write/, fields: { what: /hold/, status: 403 } });
+});
+
+t.test("a release whose answer was lost is repeated without harm", async (t) => {
+  const it = await succeeded(t);
+  it.pocket.cause({ on: "patch", times: 1, trouble: { kind: "lost after writing" } });
+  await releasing(it, 5 * 60_000);
+  t.equal(it.attempt().state, "done");
+});
+
+t.test("the Job of a run that was given up is deleted with its pods before it is let go", async (t) => {
+  const it = await abandoned(t);
+  t.equal(it.pocket.pods(NAMESPACE).length, 1, "it runs");
+  await releasing(it);
+  t.equal(it.attempt().state, "done");
+  await it.clock.sleep(60_000);
+  t.equal(it.job(), undefined);
+  t.same(it.pocket.pods(NAMESPACE), []);
+});
+
+const troubles: readonly { readonly name: string; readonly trouble: Trouble; readonly told?: number }[] = [
+  { name: "refused for want of a right", trouble: { kind: "status", status: 403 }, told: 403 },
+  { name: "put off by a cluster that has too much to do", trouble: { kind: "status", status: 429 }, told: 429 },
+  { name: "answered with an error", trouble: { kind: "status", status: 500 }, told: 500 },
+  { name: "never sent", trouble: { kind: "unsent" } },
+  { name: "swallowed on its way", trouble: { kind: "lost before writing" } },
+  { name: "done, and its answer lost", trouble: { kind: "lost after writing" } },
+];
+for (const { name, trouble, told } of troubles) {
+  t.test(`the deletion of a Job that was given up is tried again where it was ${name}`, async (t) => {
+    const it = await abandoned(t);
+    it.pocket.cause({ on: "delete", times: 1, trouble });
+    await releasing(it, 5 * 60_000);
+    t.equal(it.attempt().state, "done");
+    await it.clock.sleep(60_000);
+    t.equal(it.job(), undefined);
+    t.same(it.pocket.pods(NAMESPACE), []);
+    const said = it.said.filter(({ message }) => message.includes("refuses a write")).map(({ fields }) => fields["status"]);
+    t.same(said, told === undefined ? [] : [told]);
+  });
+}
+
+t.test("while deleting it is forbidden, a Job that was given up keeps its hold, and a person is told", async (t) => {
+  const it = await abandoned(t);
+  it.pocket.cause({ on: "delete", trouble: { kind: "status", status: 403 } });
+  await releasing(it, FENCE_MS);
+  t.equal(it.attempt().state, "ended");
+  t.equal(it.events().at(-1), "run.lost", "the run waits for none of this");
+  t.same(it.job()?.metadata.finalizers, [HOLD]);
+  t.match(it.said[0], { message: /refuses a write/, fields: { group: GROUP, what: /deleting the Job/, status: 403 } });
+  it.pocket.heal();
+  await releasing(it);
+  t.equal(it.attempt().state, "done");
+  await it.clock.sleep(60_000);
+  t.equal(it.job(), undefined);
+});
+
+t.test("lets nothing go where another cluster answers now", async (t) => {
+  const it = await succeeded(t);
+  const view = it.parts.views.get(GROUP);
+  const diagnosis = diagnose("GroupMoved", "It moved.");
+  it.parts.views.set(GROUP, { namespaceUid: view?.namespaceUid, healthy: false, diagnosis });
+  await releasing(it);
+  t.equal(it.attempt().state, "ended");
+});
+
+t.test("the occupant keeps the name until no create can land any more, and then goes", async (t) => {
+  const it = await occupied(t);
+  await releasing(it, 5 * 60_000);
+  t.equal(it.attempt().state, "ended");
+  t.match(it.job(), { spec: { suspend: true }, metadata: { finalizers: [HOLD] } });
+  await it.clock.sleep(FENCE_MS);
+  await releasing(it);
+  t.equal(it.attempt().state, "done");
+  await it.clock.sleep(5_000);
+  t.equal(it.job(), undefined);
+});
+
+t.test("where the occupant was taken away while a create may land, another one takes the name", async (t) => {
+  const it = await occupied(t);
+  it.pocket.meddle({ kind: "strip finalizers", ...name(it) });
+  it.pocket.meddle({ kind: "delete Job", propagation: "Background", ...name(it) });
+  await it.clock.sleep(FENCE_MS);
+  await releasing(it);
+  t.equal(it.attempt().state, "done");
+});
+
+t.test("a surplus Job is deleted with its pods, though its hold waits for the fence", async (t) => {
+  const it = await occupied(t);
+  it.pocket.meddle({ kind: "strip finalizers", ...name(it) });
+  it.pocket.meddle({ kind: "delete Job", propagation: "Background", ...name(it) });
+  await it.clock.sleep(10_000);
+  const uid = await it.create();
+  await it.record({ kind: "started", evidence: { started: "yes" }, uid, rv: "9", group: GROUP });
+  await sweeping(it, 60_000);
+  t.ok(it.job()?.metadata.deletionTimestamp);
+  t.same(it.pocket.pods(NAMESPACE), []);
+  t.same(it.job()?.metadata.finalizers, [HOLD], "while a create may land");
+  await it.clock.sleep(FENCE_MS);
+  await sweeping(it, 60_000);
+  t.equal(it.job(), undefined);
+  t.equal(it.model.tables.strays.size, 0);
+});
+
+/** Its Job was done and is gone; another one of its name came, and was deleted without its pod. */
+async function orphaned(t: Test): Promise<Stage> {
+  const it = await succeeded(t, 25_000);
+  await releasing(it);
+  it.pocket.meddle({ kind: "delete Job", propagation: "Background", ...name(it) });
+  await it.clock.sleep(10_000);
+  const uid = await it.create();
+  await it.clock.sleep(100);
+  await it.record({ kind: "started", evidence: { started: "yes" }, uid, rv: "9", group: GROUP });
+  it.pocket.meddle({ kind: "delete Job", propagation: "Orphan", ...name(it) });
+  return it;
+}
+
+t.test("orphaned pods of a surplus Job that it may not delete are told of, and the Job is not let go", async (t) => {
+  const it = await orphaned(t);
+  it.pocket.cause({ on: "delete", resource: "pods", trouble: { kind: "status", status: 403 } });
+  await sweeping(it, 10_000);
+  t.match(it.said[0], { message: /refuses a write/, fields: { group: GROUP, what: /deleting the pod/, status: 403 } });
+  t.ok(it.job()?.metadata.finalizers?.includes(HOLD));
+  t.equal(it.pocket.pods(NAMESPACE).length, 1, "it runs");
+  it.pocket.heal();
+  await sweeping(it, 5_000);
+  t.same(it.pocket.pods(NAMESPACE), []);
+  t.equal(it.job(), undefined);
+});
+
+t.test("orphaned pods of a surplus Job are deleted, too", async (t) => {
+  const it = await orphaned(t);
+  await sweeping(it, 60_000);
+  t.same(it.pocket.pods(NAMESPACE), []);
+  t.equal(it.job(), undefined);
+  t.equal(it.model.tables.strays.size, 0);
+});
+
+t.test("a surplus Job that is another one by now is not touched", async (t) => {
+  const it = await succeeded(t);
+  await it.parts.ledger.addStray({ run: RUN, kind: "stray", group: GROUP, name: it.attempt().name, uid: Uid.parse("uid-gone") });
+  await sweeping(it, 10_000);
+  t.equal(it.model.tables.strays.size, 0);
+  t.equal(it.job()?.metadata.deletionTimestamp, undefined);
+});
+
+async function sweeping(it: Stage, forMs: number): Promise<void> {
+  for (const endMs = it.clock.now() + forMs; it.clock.now() < endMs && it.model.tables.strays.size > 0; ) {
+    const strays = await it.parts.ledger.takeStrays({ group: GROUP, most: 10, leaseMs: 2_000 });
+    await Promise.all(strays.map((stray) => sweepOne(it.parts, it.cluster, stray, never)));
+    await it.clock.sleep(1_000);
+  }
+}

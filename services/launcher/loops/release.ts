@@ -1,0 +1,131 @@
+/**
+ * Ended attempts: take our hold off the Job, since its outcome is in the ledger. One patch, and repeated without harm.
+ *
+ * The bug this prevents: a name that becomes free while a create of it may still land, so that the work runs again. While
+ * the fence stands the ledger does not give the attempt out; where the name is free already, an occupant takes it.
+ */
+import type { Uid } from "@longshore/contract/ids.ts";
+import { ANNOTATIONS, HOLD, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
+import { isFenced } from "@longshore/domain/run/record.ts";
+import type { Changed } from "@longshore/kubernetes/request/write.ts";
+import type { Work } from "@longshore/ledger/port.ts";
+import { occupy } from "../jobs/create.ts";
+import { look } from "../jobs/look.ts";
+import { type Cluster, isMoved, type Parts } from "../parts.ts";
+import { isSettled, withRefusalTold } from "../jobs/refused-writes.ts";
+import { drain, sideBySide, retryLoop } from "./retry-loop.ts";
+
+const MOST = 64;
+const RECORDED = { [ANNOTATIONS.hold]: WITHOUT_HOLD.recorded };
+
+export function release(parts: Parts, cluster: Cluster) {
+  return (signal: AbortSignal): Promise<void> =>
+    retryLoop(
+      parts,
+      { what: `release ${cluster.name}`, ms: parts.timing.lookMs, wakeUp: parts.wakeUps.ended, signal },
+      (signal) =>
+        drain(signal, async () => {
+          const works = await parts.ledger.take({
+            state: "ended",
+            group: cluster.name,
+            most: MOST,
+            leaseMs: parts.timing.workLeaseMs,
+          });
+          await sideBySide(works, (work) => releaseOne(parts, cluster, work, signal));
+          return works.length === MOST;
+        }),
+    );
+}
+
+export async function releaseOne(parts: Parts, cluster: Cluster, work: Work, signal: AbortSignal): Promise<void> {
+  const { run, attempt, nowMs } = work;
+  const record = (input: Parameters<Parts["recording"]>[0]["input"]) =>
+    parts.recording({ run: run.id, step: attempt.step, n: attempt.n, input });
+  await parts.fail("afterRecord");
+  if (isMoved(parts, cluster.name)) return; // "missing" there says nothing about the Job that holds on elsewhere
+
+  if (attempt.occupantUid !== undefined && !isFenced(attempt, nowMs))
+    return await removeOccupant(parts, cluster, { name: attempt.name, uid: attempt.occupantUid }, signal, () =>
+      record({ kind: "released", found: "missing", begunAtMs: nowMs }),
+    );
+  if (attempt.uid === undefined) {
+    const seen = await look(parts, cluster, work, signal);
+    if (seen.kind === "unseen") return;
+    // A late create landed: the lifecycle makes it a stray, and the sweep removes it.
+    if (seen.kind === "ours")
+      await record({ kind: "created", uid: seen.job.uid, rv: seen.job.resourceVersion, group: cluster.name, adopted: true });
+    else if (seen.kind === "occupant") await record({ kind: "occupied", uid: seen.job.uid });
+    else if (isFenced(attempt, nowMs)) await occupyFor(parts, cluster, work, signal, record);
+    else await record({ kind: "released", found: seen.kind, begunAtMs: nowMs });
+    return;
+  }
+  if (attempt.outcome?.result === "lost" && !(await deleteLost(parts, cluster, attempt.name, attempt.uid, signal))) return;
+  const released = await cluster.writes.releaseJob(attempt.name, attempt.uid, HOLD, letGo(work), signal);
+  withRefusalTold(parts, cluster, `taking the hold off the Job ${attempt.name}`, released);
+  const found = foundBy(released);
+  if (found === "released") await record({ kind: "released", found, begunAtMs: nowMs });
+  else if (found !== undefined && isFenced(attempt, nowMs)) await occupyFor(parts, cluster, work, signal, record);
+  else if (found !== undefined) await record({ kind: "released", found, begunAtMs: nowMs });
+}
+
+/**
+ * Nobody saw it end: it may still run, and an abandoned run's work is not wanted any more. Without our hold nobody would ever
+ * look at it again, so it keeps that until it is deleted. Its run has ended already, and waits for none of this.
+ */
+async function deleteLost(parts: Parts, cluster: Cluster, name: string, uid: Uid, signal: AbortSignal): Promise<boolean> {
+  const deleted = await cluster.writes.deleteJob(name, uid, { propagation: "Foreground" }, signal);
+  withRefusalTold(parts, cluster, `deleting the Job ${name} of a run that was lost`, deleted);
+  return isSettled(deleted);
+}
+
+function foundBy(changed: Changed): "released" | "missing" | "foreign" | undefined {
+  switch (changed.kind) {
+    case "done":
+      return "released";
+    case "missing":
+    case "foreign":
+      return changed.kind;
+    case "changed":
+    case "answered":
+    case "unsent":
+    case "unanswered":
+      return undefined; // the timer tries again
+  }
+}
+
+async function occupyFor(
+  parts: Parts,
+  cluster: Cluster,
+  work: Work,
+  signal: AbortSignal,
+  record: (input: Parameters<Parts["recording"]>[0]["input"]) => Promise<unknown>,
+): Promise<void> {
+  const input = await occupy(parts, cluster, work, signal);
+  if (input !== undefined) await record(input);
+}
+
+/** The occupant has done its work: nothing can land any more. */
+async function removeOccupant(
+  parts: Parts,
+  cluster: Cluster,
+  { name, uid }: { readonly name: string; readonly uid: Uid },
+  signal: AbortSignal,
+  gone: () => Promise<unknown>,
+): Promise<void> {
+  const deleted = await cluster.writes.deleteJob(name, uid, { propagation: "Background" }, signal);
+  withRefusalTold(parts, cluster, `deleting our occupant of the name ${name}`, deleted);
+  if (!isSettled(deleted)) return;
+  const released = await cluster.writes.releaseJob(name, uid, HOLD, {}, signal);
+  if (foundBy(released) !== undefined) await gone();
+}
+
+/** Without a hold only the time to live is set: until now nothing took the Job away by itself. */
+const letGo = (work: Work) => ({
+  ttlSeconds: keepSeconds(work),
+  ...(work.attempt.notes.hold === false && { annotations: RECORDED }),
+});
+
+function keepSeconds({ run, attempt }: Work): number {
+  const { keepSucceededMs, keepFailedMs } = run.plan.limits;
+  return Math.ceil((attempt.outcome?.result === "succeeded" ? keepSucceededMs : keepFailedMs) / 1000);
+}

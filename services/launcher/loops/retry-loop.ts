@@ -1,0 +1,49 @@
+/**
+ * A loop that outlives outages: what fails for now is tried again with patience, and anything else ends the program.
+ *
+ * The bug this prevents: a loop that died of one lost connection while the process looks healthy.
+ */
+import { isTransient } from "@longshore/contract/problem.ts";
+import { type WakeUp, every } from "@longshore/runtime/loop.ts";
+import type { Parts } from "../parts.ts";
+
+export async function retryLoop(
+  { clock, log, pause }: Pick<Parts, "clock" | "log" | "pause">,
+  {
+    what,
+    ms,
+    wakeUp,
+    signal,
+  }: { readonly what: string; readonly ms: number; readonly wakeUp?: WakeUp; readonly signal: AbortSignal },
+  work: (signal: AbortSignal) => Promise<unknown>,
+): Promise<void> {
+  let failures = 0;
+  await every({ clock, ms, signal, ...(wakeUp && { wakeUp }) }, async (signal) => {
+    try {
+      await work(signal);
+      failures = 0;
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!isTransient(error)) throw error;
+      failures += 1;
+      log.warn("a loop waits and tries again", { loop: what, failures, code: error.code, error: error.message });
+      await pause(failures, signal);
+    }
+  });
+}
+
+/** Repeats `work` as long as it says that there may be more. */
+export async function drain(signal: AbortSignal, work: () => Promise<boolean>): Promise<void> {
+  while (!signal.aborted && (await work()));
+}
+
+/**
+ * All at once, and each to its end: behind the first that failed, the others would go on while the loop takes more, or the program
+ * closes its ledger under them. What no patience mends is thrown before what passes.
+ */
+export async function sideBySide<I>(items: readonly I[], work: (item: I) => Promise<unknown>): Promise<void> {
+  const done = await Promise.allSettled(items.map(work));
+  const failures = done.flatMap((it): unknown[] => (it.status === "rejected" ? [it.reason] : []));
+  if (failures.length === 0) return;
+  throw failures.find((it) => !isTransient(it)) ?? failures[0];
+}

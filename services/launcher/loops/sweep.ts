@@ -1,0 +1,69 @@
+/**
+ * Strays: Jobs with our proof that no attempt owns, and holds on Jobs whose outcome was recorded long ago. And the ledger's
+ * own leftovers.
+ *
+ * The bug this prevents: a surplus Job that runs to its end since nobody feels responsible for it.
+ */
+import { ANNOTATIONS, HOLD, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
+import { isUnfinished, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
+import type { StrayWork } from "@longshore/ledger/port.ts";
+import { againMs, type Cluster, isMoved, type Parts } from "../parts.ts";
+import { deletePod, isSettled, withRefusalTold } from "../jobs/refused-writes.ts";
+import { drain, sideBySide, retryLoop } from "./retry-loop.ts";
+
+const MOST = 32;
+
+export function sweep(parts: Parts, cluster: Cluster) {
+  return (signal: AbortSignal): Promise<void> =>
+    retryLoop(parts, { what: `sweep ${cluster.name}`, ms: parts.timing.lookMs, wakeUp: parts.wakeUps.strays, signal }, (signal) =>
+      drain(signal, async () => {
+        const leaseMs = againMs(parts, cluster.name);
+        const strays = await parts.ledger.takeStrays({ group: cluster.name, most: MOST, leaseMs: leaseMs });
+        await sideBySide(strays, (stray) => sweepOne(parts, cluster, stray, signal));
+        return strays.length === MOST;
+      }),
+    );
+}
+
+export async function sweepOne(parts: Parts, cluster: Cluster, stray: StrayWork, signal: AbortSignal): Promise<void> {
+  if (isMoved(parts, cluster.name)) return;
+  const got = await cluster.reads.getJob(stray.name, signal);
+  if (got.kind === "missing" || (got.kind === "found" && got.object.uid !== stray.uid))
+    return await parts.ledger.settleStray(stray);
+  if (got.kind !== "found") return;
+  const fenced = (await parts.ledger.now()) < stray.holdUntilMs;
+  if (stray.kind === "stray") {
+    const job = seeJob(got.object.raw);
+    if (job?.deletionAt === undefined) {
+      const deleted = await cluster.writes.deleteJob(stray.name, stray.uid, { propagation: "Foreground" }, signal);
+      withRefusalTold(parts, cluster, `deleting the surplus Job ${stray.name}`, deleted);
+      return;
+    }
+    if (await stillRuns(parts, cluster, stray, signal)) return;
+  }
+  if (fenced) return;
+  const isUnheld = seeJob(got.object.raw)?.held === false;
+  const how = isUnheld ? { annotations: { [ANNOTATIONS.hold]: WITHOUT_HOLD.recorded } } : {};
+  const released = await cluster.writes.releaseJob(stray.name, stray.uid, HOLD, how, signal);
+  withRefusalTold(parts, cluster, `taking the hold off the Job ${stray.name}`, released);
+  if (isSettled(released)) await parts.ledger.settleStray(stray);
+}
+
+/** Pods that outlive their Job's deletion were orphaned: they are deleted by the UID of the Job that made them. */
+async function stillRuns(parts: Parts, cluster: Cluster, { uid }: StrayWork, signal: AbortSignal): Promise<boolean> {
+  const listed = await cluster.reads.podsOf(uid, signal);
+  if (listed.kind !== "listed") return true;
+  const running = listed.items.flatMap((it) => seePod(it) ?? []).filter(isUnfinished);
+  await Promise.all(
+    running.filter(({ deletionAt }) => deletionAt === undefined).map((pod) => deletePod(parts, cluster, pod, {}, signal)),
+  );
+  return running.length > 0;
+}
+
+/** Tombstones past their day, and what else the ledger no longer needs. */
+export function prune(parts: Parts) {
+  return (signal: AbortSignal): Promise<void> =>
+    retryLoop(parts, { what: "prune", ms: 60_000, signal }, (signal) =>
+      drain(signal, async () => (await parts.ledger.prune(1_000)) === 1_000),
+    );
+}

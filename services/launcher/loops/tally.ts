@@ -1,0 +1,157 @@
+/**
+ * Counts ledger and Jobs against each other: what the ledger knows before, what the cluster lists, what the ledger knows
+ * after. Only what both ledger readings agree on is acted on, so that work in between is never taken for a fault.
+ *
+ * The bug this prevents: a Job that nobody remembers, or an attempt whose Job nobody will ever report on. The gauge
+ * `longshore_unaccounted` must read 0.
+ */
+import type { GroupName, Uid } from "@longshore/contract/ids.ts";
+import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
+import { HOLD, selectorOf } from "@longshore/domain/run/marks.ts";
+import { type MarkedSeen, seeMarked } from "@longshore/domain/watch/seen.ts";
+import type { Ledger, Standing } from "@longshore/ledger/port.ts";
+import { remainsOf, saidOf } from "../jobs/look.ts";
+import { type Cluster, namespaceUidOf, type Parts } from "../parts.ts";
+import { withRefusalTold } from "../jobs/refused-writes.ts";
+import { retryLoop } from "./retry-loop.ts";
+
+export interface Tallied {
+  readonly jobs: number;
+  readonly adopted: number;
+  readonly strays: number;
+  readonly gone: number;
+  readonly holdsRepaired: number;
+  /** Jobs with our marks whose proof is not ours, or whose run the ledger does not know: shown, never touched. */
+  readonly unknown: number;
+}
+
+/** Of all groups that this launcher tallies: what cannot be accounted for in one must not vanish with the next one's tally. */
+export type Unknown = Map<GroupName, number>;
+
+export function tally(parts: Parts, cluster: Cluster, unknown: Unknown) {
+  return (signal: AbortSignal): Promise<void> =>
+    retryLoop(parts, { what: `tally ${cluster.name}`, ms: parts.timing.tallyMs, signal }, async (signal) => {
+      const mine = await parts.ledger.lease(`tally ${cluster.name}`, parts.owner, parts.timing.tallyMs);
+      if (!mine) unknown.delete(cluster.name); // another launcher counts there, and says so
+      // Before the cluster is asked, and whoever asks it: what was mended must not be told for ever, nor an outage hide the rest.
+      await unaccounted(parts, unknown);
+      if (!mine || namespaceUidOf(parts, cluster.name) === undefined) return;
+      const found = await tallyOnce(parts, cluster, signal);
+      unknown.set(cluster.name, found.unknown);
+      parts.metrics.set("longshore_tally_last_success_timestamp_seconds", { group: cluster.name }, parts.clock.now() / 1000);
+      await unaccounted(parts, unknown);
+      if (found.adopted + found.strays + found.gone + found.holdsRepaired + found.unknown > 0)
+        parts.log.warn("the tally found differences", { group: cluster.name, ...found });
+    });
+}
+
+/** Throws where the cluster could not be listed whole: from half a listing nothing follows. */
+export async function tallyOnce(parts: Parts, cluster: Cluster, signal: AbortSignal): Promise<Tallied> {
+  const before = keyed(await parts.ledger.standing(cluster.name));
+  const jobs = await listOurs(parts, cluster, signal);
+  const after = keyed(await parts.ledger.standing(cluster.name));
+  const count = { jobs: jobs.length, adopted: 0, strays: 0, gone: 0, holdsRepaired: 0, unknown: 0 };
+  for (const job of jobs) await settleJob(parts, cluster, job, before, after, count, signal);
+  const listed = new Set<Uid>(jobs.map(({ uid }) => uid));
+  for (const [key, { run, attempt }] of after) {
+    const known = before.get(key)?.attempt.uid;
+    if (
+      attempt.uid === undefined ||
+      known !== attempt.uid ||
+      listed.has(attempt.uid) ||
+      (attempt.state !== "live" && attempt.state !== "closing")
+    )
+      continue;
+    const remains = await remainsOf(parts, cluster, attempt, signal);
+    if (remains.kind === "unproved") continue;
+    await parts.recording({ run, step: attempt.step, n: attempt.n, input: saidOf(remains, attempt, cluster) });
+    if (remains.kind === "gone") count.gone += 1;
+  }
+  return count;
+}
+
+const keyOf = (run: string, step: string, n: number): string => `${run} ${step} ${n}`;
+const keyed = (standing: readonly Standing[]): ReadonlyMap<string, Standing> =>
+  new Map(standing.map((it) => [keyOf(it.run, it.attempt.step, it.attempt.n), it]));
+
+async function listOurs({ installation }: Parts, cluster: Cluster, signal: AbortSignal): Promise<readonly MarkedSeen[]> {
+  let jobs: MarkedSeen[] = [];
+  for await (const page of cluster.reads.listJobs({ selector: selectorOf(installation), as: "metadata", signal })) {
+    if (page.kind === "restarted") jobs = [];
+    else jobs.push(...page.items.flatMap((it) => seeMarked(it) ?? []));
+  }
+  return jobs;
+}
+
+type Count = { -readonly [K in keyof Tallied]: Tallied[K] };
+
+async function settleJob(
+  parts: Parts,
+  cluster: Cluster,
+  job: MarkedSeen,
+  before: ReadonlyMap<string, Standing>,
+  after: ReadonlyMap<string, Standing>,
+  count: Count,
+  signal: AbortSignal,
+): Promise<void> {
+  const group = cluster.name;
+  const namespaceUid = namespaceUidOf(parts, group);
+  const { mark } = job;
+  if (mark === undefined || namespaceUid === undefined) return;
+  if (mark.group !== group) return; // another group of ours in the same namespace: its own tally's
+  const { run, step, attempt: n } = mark;
+  if (!parts.keys.isProof(mark.proof, { run, step, attempt: n }, { group, namespaceUid })) {
+    count.unknown += 1;
+    return;
+  }
+  const key = keyOf(run, step, n);
+  const standing = after.get(key);
+  if (standing === undefined) return await settleDone(parts.ledger, job, { run, group }, before.has(key), count);
+  const { attempt } = standing;
+  // A proof can be copied with the Job that carries it: what has another name is a copy.
+  if (job.name !== attempt.name) {
+    await parts.ledger.addStray({ run, kind: "stray", group, name: job.name, uid: job.uid });
+    count.strays += 1;
+    return;
+  }
+  if (mark.occupant) return; // its attempt stands: close and release deal with it
+  if (attempt.uid !== job.uid) {
+    // The table decides under the run's lock: bound where none is known, else a stray that keeps the name until the fence.
+    const input: AttemptInput = { kind: "created", uid: job.uid, rv: job.resourceVersion, group, adopted: true };
+    const recorded = await parts.recording({ run, step, n, input });
+    const isOwn = recorded.kind !== "unknown" && recorded.attempt.uid === job.uid;
+    count[isOwn ? "adopted" : "strays"] += 1;
+  } else if (!job.awaited && job.deletionAt === undefined && attempt.state === "live") {
+    const held = await cluster.writes.holdAgain(job.name, job.uid, HOLD, signal);
+    if (withRefusalTold(parts, cluster, `putting our hold back on ${job.name}`, held).kind === "done") count.holdsRepaired += 1;
+  }
+}
+
+/** No attempt stands for it: it was done, or never known. A hold that is left is let go. */
+async function settleDone(
+  ledger: Ledger,
+  job: MarkedSeen,
+  { run, group }: { run: Standing["run"]; group: Cluster["name"] },
+  stoodBefore: boolean,
+  count: Count,
+): Promise<void> {
+  if (stoodBefore || !job.awaited) return; // it became done while we listed, or it only waits for its time to live
+  const known = await ledger.find(run);
+  if (known === undefined) {
+    count.unknown += 1;
+    return;
+  }
+  const { step, attempt: n } = job.mark ?? {};
+  const own = known.record.attempts.some(
+    (it) => it.step === step && it.n === n && it.uid === job.uid && it.outcome?.result !== "lost",
+  );
+  await ledger.addStray({ run, kind: own ? "release" : "stray", group, name: job.name, uid: job.uid });
+  count.strays += 1;
+}
+
+async function unaccounted({ ledger, metrics }: Parts, inGroups: Unknown): Promise<void> {
+  const counts = await ledger.counts();
+  const unknown = [...inGroups.values()].reduce((sum, it) => sum + it, 0);
+  const late = (counts.outboxOldestMs ?? 0) > 60_000 ? counts.outbox : 0;
+  metrics.set("longshore_unaccounted", {}, counts.overdue + unknown + late);
+}

@@ -1,0 +1,213 @@
+/**
+ * `longshore group`: how the container groups are, and whether they take anything new.
+ *
+ * The failure this prevents: a cluster that has to be emptied before its nodes go, and nobody who can say whether it is.
+ */
+import { parseArgs } from "node:util";
+import { Duration, durationMs } from "@longshore/contract/units.ts";
+import { Failure } from "@longshore/contract/problem.ts";
+import { unwatched } from "@longshore/launcher/groups/unwatched.ts";
+import { openLedger } from "@longshore/ledger/open.ts";
+import { type GroupState, type Ledger, UNSERVED_MS } from "@longshore/ledger/port.ts";
+import { systemClock as clock } from "@longshore/runtime/clock.ts";
+import { silentLog } from "@longshore/runtime/log.ts";
+import { asUsage, type Command, type Surroundings, Usage } from "../command.ts";
+import { findLongshore } from "../which-longshore.ts";
+import { plain, span } from "../terminal.ts";
+
+const HELP = `longshore group: how the groups are, and whether they take anything new.
+
+  longshore group list
+  longshore group pause NAME
+  longshore group resume NAME
+  longshore group drain NAME [--timeout 30m]
+  longshore group accept NAME --yes
+
+  --config FILE   a launcher's config file (default: the Longshore that \`longshore up\` runs from this folder)
+
+pause: nothing new is launched there, and what runs goes on. Runs that were only in line go to another of their groups, or wait.
+It stays paused until \`resume\`, also over restarts.
+drain: pauses it and waits until nothing of ours is left there. Exit 1 if something still is when the time is over; it stays paused.
+accept: for a group that is GroupMoved: its namespace was made anew, its file names another one, or another cluster answers. The
+namespace that is there now is trusted, as the next probe finds it. Runs that were in the old one end as lost, whatever their Jobs
+do; where the old one still stands, delete its Jobs by hand. Without --yes it only says how many that are.
+A group that was taken out of the groups file stays in this list until nothing of it runs any more. What runs there is not acted
+on: put the group back, or give its runs up with \`longshore runs abandon\`.
+`;
+
+export const group: Command = {
+  summary: "list, pause, resume and drain groups, and accept that one moved",
+  help: HELP,
+  async run(args, surroundings) {
+    const { values, positionals } = asUsage(() =>
+      parseArgs({
+        args: [...args],
+        allowPositionals: true,
+        options: { config: { type: "string" }, timeout: { type: "string" }, yes: { type: "boolean" } },
+      }),
+    );
+    const [verb, name, more] = positionals;
+    if (verb === undefined || !Object.hasOwn(VERBS, verb))
+      throw new Usage(`group needs one of ${Object.keys(VERBS).join(", ")}${verb === undefined ? "" : `; not "${verb}"`}`);
+    if (verb !== "list" && name === undefined) throw new Usage(`group ${verb} needs a group's name`);
+    const over = verb === "list" ? name : more;
+    if (over !== undefined) throw new Usage(`group ${verb} takes no "${over}"`);
+    if (values.timeout !== undefined && verb !== "drain") throw new Usage(`group ${verb} takes no --timeout`);
+    if (values.yes !== undefined && verb !== "accept") throw new Usage(`group ${verb} takes no --yes`);
+    const timeoutMs = timeoutOf(values.timeout);
+    await using ledger = await ledgerOf(values.config, surroundings);
+    const asked = { ledger, name: name ?? "", timeoutMs, isMeant: values.yes === true, surroundings };
+    return await VERBS[verb as keyof typeof VERBS](asked);
+  },
+};
+
+interface Asked {
+  readonly ledger: Ledger;
+  readonly name: string;
+  readonly timeoutMs: number;
+  readonly isMeant: boolean;
+  readonly surroundings: Surroundings;
+}
+
+const VERBS = { list, pause, resume, drain, accept };
+
+function timeoutOf(given: string | undefined): number {
+  if (given === undefined) return Number.POSITIVE_INFINITY;
+  const duration = Duration.safeParse(given);
+  const ms = duration.success ? durationMs(duration.data) : undefined;
+  if (ms === undefined) throw new Usage(`--timeout is a duration such as 90s, 30m or 2h; not "${given}"`);
+  return ms;
+}
+
+async function ledgerOf(config: string | undefined, surroundings: Surroundings): Promise<Ledger> {
+  const { ledgerUrl, installation } = await findLongshore({ config }, surroundings);
+  const jobName = (): never => {
+    throw new Error("this command begins no attempts");
+  };
+  return await openLedger({ url: ledgerUrl, installation, jobName, migrate: false, log: silentLog });
+}
+
+async function find({ ledger, name }: Asked): Promise<GroupState> {
+  const groups = await ledger.groups();
+  const found = groups.find((it) => it.name === name);
+  if (found !== undefined) return found;
+  const known = groups.map((it) => it.name).join(", ");
+  throw new Failure("refuse", "NoGroup", `there is no group "${name}"; there ${known === "" ? "are none" : `is ${known}`}`);
+}
+
+async function list({ ledger, surroundings }: Asked): Promise<number> {
+  const [groups, nowMs] = [await ledger.groups(), await ledger.now()];
+  if (groups.length === 0) surroundings.out("no groups\n");
+  for (const it of groups) surroundings.out(plain(`${linesOf(it, nowMs).join("\n")}\n`));
+  return 0;
+}
+
+/** Without a launcher that has it in its groups file nobody acts on what is there. */
+const isUnserved = ({ servedAtMs }: GroupState, nowMs: number): boolean =>
+  servedAtMs === undefined || nowMs - servedAtMs >= UNSERVED_MS;
+
+/** What is weaker without the hold: G3 and G4 of the guarantees. */
+export const WITHOUT_HOLD =
+  "hold: false. A Job that somebody deletes before its end is recorded is lost or DeletedExternally (G4), and a create that is delivered late may run again (G3)";
+
+function linesOf(group: GroupState, nowMs: number): readonly string[] {
+  const { name, namespace, paused, slotsUsed, jobsMax, inLine, health, diagnosis, noRoom, hold, images, createsPerSecond } =
+    group;
+  const state = isUnserved(group, nowMs) ? "UNSERVED" : paused ? "PAUSED" : health.toUpperCase();
+  const watched =
+    group.watchedAtMs === undefined ? "never watched" : `watched ${span(Math.max(0, nowMs - group.watchedAtMs))} ago`;
+  // Of a group that nobody serves that is no news.
+  const trouble = state === "UNSERVED" ? undefined : unwatched(group, nowMs);
+  const line = inLine > 0 ? `, ${inLine} of them in line` : "";
+  return [
+    `${state.padEnd(10)} ${name.padEnd(20)} ${namespace.padEnd(16)} ${slotsUsed} of ${jobsMax} Jobs${line}; ${watched}`,
+    ...(state === "UNSERVED" ? ["           no launcher has it in its groups file: nothing there is acted on"] : []),
+    ...(paused && state !== "PAUSED" ? ["           paused"] : []),
+    ...(health === "unhealthy" && diagnosis
+      ? [`           ${diagnosis.code}: ${diagnosis.sentence}`, `           › ${diagnosis.hint}`]
+      : []),
+    ...(trouble ? [`           ${trouble.code}: ${trouble.sentence}`, `           › ${trouble.hint}`] : []),
+    ...(noRoom !== undefined && noRoom.untilMs > nowMs ? [`           no room: ${noRoom.diagnosis.sentence}`] : []),
+    ...(createsPerSecond === undefined ? [] : [`           at most ${createsPerSecond} creates a second`]),
+    ...(images === undefined ? [] : [`           images: ${images.join(", ")}`]),
+    ...(hold === false ? [`           ${WITHOUT_HOLD}`] : []),
+  ];
+}
+
+async function pause(asked: Asked): Promise<number> {
+  const { name, paused, slotsUsed } = await find(asked);
+  await asked.ledger.setGroup(name, { paused: true });
+  const goesOn = slotsUsed === 0 ? "nothing runs there" : `${slotsUsed} Jobs there go on`;
+  asked.surroundings.out(`${name} ${paused ? "was paused already" : "is paused"}; ${goesOn}\n`);
+  return 0;
+}
+
+async function resume(asked: Asked): Promise<number> {
+  const { name, paused } = await find(asked);
+  await asked.ledger.setGroup(name, { paused: false });
+  asked.surroundings.out(`${name} ${paused ? "takes runs again" : "was not paused"}\n`);
+  return 0;
+}
+
+const LOOK_MS = 1_000;
+
+async function drain(asked: Asked): Promise<number> {
+  const { ledger, surroundings, timeoutMs } = asked;
+  const { out, signal } = surroundings;
+  const { name } = await find(asked);
+  await ledger.setGroup(name, { paused: true });
+  const untilMs = clock.now() + timeoutMs;
+  for (let said = ""; ; ) {
+    const left = await leftIn(ledger, name);
+    if (left === undefined) {
+      out(`${name} is empty, and stays paused: longshore group resume ${name}\n`);
+      return 0;
+    }
+    if (left !== said) out(`${name} is paused; ${left}\n`);
+    said = left;
+    if (signal.aborted || clock.now() >= untilMs) {
+      out(`${name} is not empty: ${left}. It stays paused\n`);
+      return signal.aborted ? 130 : 1;
+    }
+    await clock.sleep(Math.min(LOOK_MS, Math.max(0, untilMs - clock.now())), signal);
+  }
+}
+
+/** Says what it will do before it does it: what is given up cannot be taken back. */
+async function accept(asked: Asked): Promise<number> {
+  const { ledger, isMeant, surroundings } = asked;
+  const { name, namespace, diagnosis, namespaceUid } = await find(asked);
+  const notMoved = new Failure("refuse", "NotMoved", `${name} did not move, so there is nothing to accept: longshore group list`);
+  if (diagnosis?.code !== "GroupMoved") throw notMoved;
+  const ofOld = namespaceUid === undefined ? "" : `, in place of the one with the UID ${namespaceUid}`;
+  const left = await standingIn(ledger, name);
+  const givenUp =
+    left.length === 0
+      ? "nothing stood in the old one"
+      : `what stood in the old one is given up (${left.join(", ")}): runs of it that are not over end as lost, and Jobs that still stand there are yours to delete`;
+  const deed = `the namespace ${namespace} that ${name} finds now is trusted${ofOld}; ${givenUp}`;
+  if (!isMeant) throw new Usage(`accept: ${deed}. Say --yes if that is meant`);
+  surroundings.out(`${deed}\n`);
+  const accepted = await ledger.acceptGroup(name);
+  if (accepted.kind === "notMoved") throw notMoved;
+  surroundings.out(
+    `${name} is accepted; ${accepted.lost} runs ended as lost. It takes runs again once a launcher has reached it\n`,
+  );
+  return 0;
+}
+
+/** What of ours is, or may be, in its cluster, or is in line for it. */
+async function leftIn(ledger: Ledger, name: GroupState["name"]): Promise<string | undefined> {
+  const { inLine = 0 } = (await ledger.groups()).find((it) => it.name === name) ?? {};
+  const parts = [...(inLine > 0 ? [`${inLine} in line`] : []), ...(await standingIn(ledger, name))];
+  return parts.length === 0 ? undefined : parts.join(", ");
+}
+
+async function standingIn(ledger: Ledger, name: GroupState["name"]): Promise<readonly string[]> {
+  const standing = await ledger.standing(name);
+  const words = { claimed: "being created", live: "running", closing: "being deleted", ended: "to be released" } as const;
+  return Object.entries(words).flatMap(([state, what]) => {
+    const n = standing.filter(({ attempt }) => attempt.state === state).length;
+    return n === 0 ? [] : [`${n} ${what}`];
+  });
+}

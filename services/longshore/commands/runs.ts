@@ -1,0 +1,237 @@
+/** `longshore runs`: what ran, how it went, and what to do about it. */
+import { parseArgs } from "node:util";
+import { isTerminal } from "@longshore/contract/event.ts";
+import { RunId } from "@longshore/contract/ids.ts";
+import { Failure } from "@longshore/contract/problem.ts";
+import { openLedger } from "@longshore/ledger/open.ts";
+import type { Ledger, RunFilter, StoryEvent } from "@longshore/ledger/port.ts";
+import { silentLog } from "@longshore/runtime/log.ts";
+import { asUsage, type Command, type Surroundings, Usage } from "../command.ts";
+import { findLongshore } from "../which-longshore.ts";
+import { brokerOf, exitCodeOf, follow, send } from "./publish.ts";
+import { clockTime, particulars, plain, span, wordOf } from "../terminal.ts";
+
+const HELP = `longshore runs: what ran, and how it went.
+
+  longshore runs list [--state active|cancelling|ended] [--outcome succeeded|failed|cancelled|lost] [--most N]
+  longshore runs show RUN
+  longshore runs follow RUN
+  longshore runs cancel RUN [--reason TEXT]
+  longshore runs restart RUN [--from failed|start|STEP] [--with FIELD=VALUE ...]
+  longshore runs abandon RUN --yes [--reason TEXT]
+
+  --config FILE   a launcher's config file (default: the Longshore that \`longshore up\` runs from this folder)
+
+  longshore runs restart orders/8812/export --with resources.limits.memory=2Gi
+
+abandon is for a run of which nothing will be heard any more: its cluster is gone for good, or its namespace was made anew. The
+run ends as lost at once, whatever its Job does. The Job may still run; where its cluster answers, it is deleted on sight.
+Only operators may: the launcher's setting \`operators\` names their broker users.
+`;
+
+export const runs: Command = {
+  summary: "list, show, follow, cancel, restart and give up runs",
+  help: HELP,
+  async run(args, surroundings) {
+    const { values, positionals } = options(args);
+    const [verb, id, more] = positionals;
+    const over = verb === "list" ? id : more;
+    if (over !== undefined) throw new Usage(`runs ${verb} takes no "${over}"`);
+    if (verb === "list") return await list(values, surroundings);
+    if (verb === undefined || !Object.hasOwn(VERBS, verb))
+      throw new Usage(`runs needs one of list, ${Object.keys(VERBS).join(", ")}${verb === undefined ? "" : `; not "${verb}"`}`);
+    const run = RunId.safeParse(id);
+    if (!run.success)
+      throw new Usage(
+        `runs ${verb} needs a run's id${id === undefined ? "" : `: ${run.error.issues[0]?.message ?? "this is none"}`}`,
+      );
+    return await VERBS[verb as keyof typeof VERBS](run.data, values, surroundings);
+  },
+};
+
+type Values = ReturnType<typeof options>["values"];
+
+function options(args: readonly string[]) {
+  const text = { type: "string" } as const;
+  return asUsage(() =>
+    parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        config: text,
+        state: text,
+        outcome: text,
+        most: text,
+        reason: text,
+        from: text,
+        yes: { type: "boolean" },
+        with: { ...text, multiple: true },
+      },
+    }),
+  );
+}
+
+const VERBS = { show, follow: followRun, cancel, restart, abandon };
+
+async function ledgerOf({ config }: Values, surroundings: Surroundings): Promise<Ledger> {
+  const { ledgerUrl, installation } = await findLongshore({ config }, surroundings);
+  // Nothing is begun from here, so no Job is ever named.
+  const jobName = (): never => {
+    throw new Error("this command begins no attempts");
+  };
+  return await openLedger({ url: ledgerUrl, installation, jobName, migrate: false, log: silentLog });
+}
+
+async function list(values: Values, surroundings: Surroundings): Promise<number> {
+  const most = values.most === undefined ? 20 : Number(values.most);
+  if (!Number.isInteger(most) || most < 1 || most > 1000) throw new Usage("--most is a number from 1 to 1000");
+  const state = oneOf("--state", values.state, ["active", "cancelling", "ended"] as const);
+  const outcome = oneOf("--outcome", values.outcome, ["succeeded", "failed", "cancelled", "lost"] as const);
+  const filter: RunFilter = { most, ...(state !== undefined && { state }), ...(outcome !== undefined && { outcome }) };
+  await using ledger = await ledgerOf(values, surroundings);
+  const rows = await ledger.list(filter);
+  if (rows.length === 0) surroundings.out("no runs\n");
+  for (const { id, state, outcome, group, acceptedAtMs, endedAtMs } of rows) {
+    const took = endedAtMs === undefined ? "" : span(endedAtMs - acceptedAtMs);
+    surroundings.out(
+      `${(outcome ?? state).toUpperCase().padEnd(10)} ${id.padEnd(44)} ${(group ?? "-").padEnd(16)} ${new Date(acceptedAtMs).toISOString().slice(0, 19)}Z  ${took}\n`,
+    );
+  }
+  return 0;
+}
+
+/** A misspelt filter must not look like an empty list. */
+function oneOf<const T extends string>(option: string, given: string | undefined, words: readonly T[]): T | undefined {
+  if (given === undefined) return undefined;
+  const found = words.find((it) => it === given);
+  if (found === undefined) throw new Usage(`${option} is one of ${words.join(", ")}; not "${given}"`);
+  return found;
+}
+
+async function show(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
+  await using ledger = await ledgerOf(values, surroundings);
+  const [found, story] = [await ledger.find(run), await ledger.story(run, 0, 1000)];
+  if (found === undefined) throw runUnknown(run);
+  surroundings.out(pageOf(found.record, story));
+  return 0;
+}
+
+/** One screen: how it stands, why, what to do, and the story. */
+function pageOf(
+  { run, attempts }: NonNullable<Awaited<ReturnType<Ledger["find"]>>>["record"],
+  story: readonly StoryEvent[],
+): string {
+  const end = story.findLast(({ type }) => isTerminal(type));
+  const { diagnosis, seconds, log } = (end?.data ?? {}) as {
+    diagnosis?: { code: string; sentence: string; hint: string; blame: string; evidence: string[] };
+    seconds?: Record<string, number>;
+    log?: { state: string; lines: number; tail: string };
+  };
+  const last = attempts.at(-1);
+  const where = last?.notes.considered?.map(({ group, why }) => `${group}: ${why}`).join("  ");
+  const WHO: Readonly<Record<string, string>> = {
+    request: "you (request)",
+    cluster: "the cluster's people",
+    platform: "whoever runs Longshore",
+  };
+  const head = `${run.id}    ${(run.outcome ?? run.state).toUpperCase()}${diagnosis ? `   ${diagnosis.code}   to act: ${WHO[diagnosis.blame] ?? ""}` : ""}`;
+  const phases = Object.entries(seconds ?? {}).map(([phase, value]) => `${phase} ${span(value * 1000)}`);
+  const lines = [
+    head,
+    ...(diagnosis
+      ? [`  ${diagnosis.sentence}`, `  Hint: ${diagnosis.hint}`, ...diagnosis.evidence.map((it) => `  seen: ${it}`)]
+      : []),
+    `  from     ${run.tenant} (${run.source})`,
+    `  group    ${run.group ?? "-"}${where ? `    ${where}` : ""}`,
+    ...(phases.length > 0 ? [`  time     ${phases.join(" | ")}`] : []),
+    ...story.map(
+      ({ sequence, atMs, type, data }) =>
+        `${String(sequence).padStart(4)}  ${clockTime(atMs)}  ${wordOf(type).padEnd(15)} ${particulars(type, data as object, run.plan.simple)}`,
+    ),
+    ...(log && log.tail !== ""
+      ? [
+          `  log (${log.state}, ${log.lines} lines)`,
+          ...log.tail
+            .trimEnd()
+            .split("\n")
+            .slice(-20)
+            .map((line) => `    ${line}`),
+        ]
+      : []),
+    ...(log?.state === "unavailable" ? ["  log: unavailable, the pod was gone or its node did not answer"] : []),
+    ...(last !== undefined && last.claimNo > 0 ? [`  kubectl -n ${last.notes.namespace ?? ""} describe job ${last.name}`] : []),
+    ...(run.outcome === "failed" ? [`  longshore runs restart ${run.id}`] : []),
+  ];
+  return `${lines.map(plain).join("\n")}\n`;
+}
+
+async function known(run: RunId, values: Values, surroundings: Surroundings): Promise<void> {
+  await using ledger = await ledgerOf(values, surroundings);
+  if ((await ledger.find(run)) === undefined) throw runUnknown(run);
+}
+
+const runUnknown = (run: RunId): Failure =>
+  new Failure("refuse", "RunUnknown", `no run has the id ${run}; \`longshore runs list\` shows what there is`);
+
+async function followRun(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
+  await using broker = await brokerOf(values.config, surroundings);
+  const following = await follow(broker, run, surroundings);
+  await using ledger = await ledgerOf(values, surroundings);
+  const found = await ledger.find(run);
+  if (found === undefined) throw runUnknown(run);
+  if (found.record.run.state !== "ended") return exitCodeOf(await following.ended);
+  surroundings.out(pageOf(found.record, await ledger.story(run, 0, 1000)));
+  return found.record.run.outcome === "succeeded" ? 0 : 1;
+}
+
+async function cancel(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
+  await known(run, values, surroundings); // else it would be kept for a run that may never come, and nothing would follow
+  await using broker = await brokerOf(values.config, surroundings);
+  const following = await follow(broker, run, surroundings);
+  await send(broker, "run.cancel", { run, ...(values.reason !== undefined && { reason: values.reason }) }, surroundings.signal);
+  surroundings.out(`asked to cancel ${run}; it is cancelled when its pods are gone\n`);
+  // Whatever it ended with, it is over: only a refusal, or nobody waiting any more, is not what was asked for.
+  const end = await following.ended;
+  return end === "command.refused" || end === "stopped" ? exitCodeOf(end) : 0;
+}
+
+/** Said twice, since nothing takes it back: what was given up is not looked for any more. */
+async function abandon(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
+  if (values.yes !== true)
+    throw new Usage(
+      `abandon ends ${run} as lost, whatever its Job does: the Job may still run, and is deleted where its cluster answers. Say --yes if that is meant`,
+    );
+  await known(run, values, surroundings);
+  await using broker = await brokerOf(values.config, surroundings);
+  const following = await follow(broker, run, surroundings);
+  await send(broker, "run.abandon", { run, ...(values.reason !== undefined && { reason: values.reason }) }, surroundings.signal);
+  const end = await following.ended;
+  return end === "run.lost" ? 0 : end === "command.refused" ? 1 : exitCodeOf(end);
+}
+
+async function restart(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
+  await using broker = await brokerOf(values.config, surroundings);
+  const following = await follow(broker, run, surroundings);
+  const from = (values.from ?? "failed") as "failed";
+  await send(broker, "run.restart", { run, from, ...(values.with && { with: correctionOf(values.with) }) }, surroundings.signal);
+  return exitCodeOf(await following.ended);
+}
+
+/** "resources.limits.memory=2Gi" as { resources: { limits: { memory: "2Gi" } } }. */
+function correctionOf(given: readonly string[]): Record<string, never> {
+  const root: Record<string, unknown> = Object.create(null);
+  for (const text of given) {
+    const at = text.indexOf("=");
+    if (at < 1) throw new Usage(`--with ${text}: write FIELD=VALUE, such as resources.limits.memory=2Gi`);
+    const path = text.slice(0, at).split(".");
+    const last = path.pop() ?? "";
+    let into = root;
+    for (const name of path) {
+      const next: unknown = (into[name] ??= Object.create(null));
+      if (typeof next !== "object" || next === null) throw new Usage(`--with ${text}: ${name} was given a value already`);
+      into = next as Record<string, unknown>;
+    }
+    into[last] = text.slice(at + 1);
+  }
+  return root as Record<string, never>;
+}

@@ -1,0 +1,160 @@
+/** `longshore up`: launcher and watcher in this process, and whatever they need that was not named: Postgres, broker, cluster. */
+import { mkdir } from "node:fs/promises";
+import { resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { Installation } from "@longshore/contract/ids.ts";
+import { Failure } from "@longshore/contract/problem.ts";
+import { LauncherConfig } from "@longshore/launcher/config.ts";
+import { launcher } from "@longshore/launcher/main.ts";
+import { systemClock } from "@longshore/runtime/clock.ts";
+import { openLedger } from "@longshore/ledger/open.ts";
+import { readGroups } from "@longshore/kubernetes/groups.ts";
+import { openBroker } from "@longshore/broker/open.ts";
+import { readConfig } from "@longshore/runtime/config/config.ts";
+import { openLog, silentLog } from "@longshore/runtime/log.ts";
+import { together } from "@longshore/runtime/loop.ts";
+import { withoutCredentials } from "@longshore/runtime/config/secret.ts";
+import { WatcherConfig } from "@longshore/watcher/config.ts";
+import { watcher } from "@longshore/watcher/main.ts";
+import { asUsage, type Command, type Surroundings, Usage } from "../command.ts";
+import { HOME_MODE, INSTALLATION, pocketIn, postgresIn, writeConfig } from "../embedded/home.ts";
+import { realCluster } from "../embedded/real-cluster.ts";
+import { dataDirIn, readRunning, writeRunning } from "../which-longshore.ts";
+import { span } from "../terminal.ts";
+
+const HELP = `longshore up: a whole Longshore in this process, until Ctrl-C.
+
+  longshore up [--broker URL] [--ledger URL] [--data DIR]
+  longshore up --kubeconfig FILE [--context NAME] [--namespace NAME] [--allow-programs] [...]
+
+  --broker URL       amqp://user:password@host:5672/vhost (default: kept in the ledger)
+  --ledger URL       postgres://user:password@host/database (default: a Postgres of its own in the data folder)
+  --kubeconfig FILE  a real cluster (default: the pocket cluster, which runs commands as local processes,
+                     pulls no images and isolates nothing)
+  --context NAME     one of the file's (default: its current one)
+  --namespace NAME   where Jobs are created there (default: default)
+  --allow-programs   run the program that the file names for its login (exec: EKS, GKE, AKS); only for a file you trust
+  --data DIR         default: .longshore in this folder
+
+Other commands run from the same folder find it by themselves: longshore publish, runs, doctor.
+`;
+
+export const up: Command = {
+  summary: "a whole Longshore in this process, on embedded defaults or your broker and cluster",
+  help: HELP,
+  async run(args, surroundings) {
+    const { broker, ledger, kubeconfig, context, namespace = "default", data, ...flags } = options(args);
+    checkUrls({ broker, ledger });
+    const home = data === undefined ? dataDirIn(surroundings.cwd) : resolve(surroundings.cwd, data);
+    const other = await readRunning(home);
+    if (other !== undefined)
+      throw new Failure(
+        "halt",
+        "AlreadyRunning",
+        `a Longshore runs from ${home} already, as process ${other.pid}; stop it first, or give this one another --data DIR`,
+      );
+
+    const file = kubeconfig === undefined ? undefined : resolve(surroundings.cwd, kubeconfig);
+    const allowPrograms = flags["allow-programs"] === true;
+    const real =
+      file === undefined
+        ? undefined
+        : await realCluster({ kubeconfig: file, context, namespace, allowPrograms }, surroundings.signal);
+    await mkdir(home, { recursive: true, mode: HOME_MODE });
+
+    surroundings.out("longshore up. What is not named is started here; it is for this machine only.\n");
+    await using postgres =
+      ledger === undefined
+        ? await started(surroundings, "ledger", "a Postgres of its own", () => postgresIn(home))
+        : named(surroundings, "ledger", ledger);
+    if (broker === undefined) surroundings.out("  broker   inside the ledger\n");
+    const brokerUrl = broker ?? postgres.url;
+    if (broker !== undefined) named(surroundings, "broker", broker);
+    if (real !== undefined) surroundings.out(`  cluster  ${file}, namespace ${namespace}\n`);
+    await using cluster =
+      real ??
+      (await started(surroundings, "cluster", "the pocket: commands as local processes, no images, no isolation", () =>
+        pocketIn(home),
+      ));
+
+    const files = await writeConfig({ home, brokerUrl, ledgerUrl: postgres.url, cluster });
+    await tryOut({ brokerUrl, ledgerUrl: postgres.url, groupsFile: files.groups });
+    await using _running = await writeRunning(home, {
+      pid: process.pid,
+      installation: Installation.parse(INSTALLATION),
+      brokerUrl,
+      ledgerUrl: postgres.url,
+      groupsFile: files.groups,
+    });
+    surroundings.out(
+      "  up. In another terminal, from this folder:\n    npm run longshore -- publish --image busybox --follow -- sh -c 'echo hi'\n    npm run longshore -- runs list\n  Ctrl-C stops it; nothing is lost.\n",
+    );
+    return await serve(files, surroundings);
+  },
+};
+
+/** What cannot be read as a URL cannot be printed without its password either. */
+function checkUrls(urls: Readonly<Record<string, string | undefined>>): void {
+  for (const [name, url] of Object.entries(urls))
+    if (url !== undefined && !URL.canParse(url))
+      throw new Usage(
+        `--${name} is no URL: it reads scheme://user:password@host:port/name; in user and password / is written %2F, @ %40, : %3A`,
+      );
+}
+
+/** What was named may be wrong: said before "up", in one sentence. */
+async function tryOut({
+  brokerUrl,
+  ledgerUrl,
+  groupsFile,
+}: {
+  readonly brokerUrl: string;
+  readonly ledgerUrl: string;
+  readonly groupsFile: string;
+}): Promise<void> {
+  const clock = systemClock;
+  await using _groups = await readGroups(groupsFile, { credential: "launch", clock });
+  const jobName = (): never => {
+    throw new Error("nothing is begun while trying out");
+  };
+  const installation = Installation.parse(INSTALLATION);
+  await using _ledger = await openLedger({ url: ledgerUrl, installation, jobName, migrate: true, log: silentLog });
+  await using _broker = await openBroker({ url: brokerUrl, log: silentLog, clock });
+}
+
+async function serve(
+  files: { readonly launcher: string; readonly watcher: string },
+  { env, signal }: Surroundings,
+): Promise<number> {
+  const launcherConfig = readConfig(LauncherConfig, { file: files.launcher, env });
+  const watcherConfig = readConfig(WatcherConfig, { file: files.watcher, env });
+  await together(signal, {
+    launcher: async (signal) => void (await launcher(launcherConfig, openLog("launcher", launcherConfig.log), signal)),
+    watcher: async (signal) => void (await watcher(watcherConfig, openLog("watcher", watcherConfig.log), signal)),
+  });
+  return 0;
+}
+
+function options(args: readonly string[]) {
+  const text = { type: "string" } as const;
+  const named = { broker: text, ledger: text, kubeconfig: text, context: text, namespace: text, data: text };
+  const options = { ...named, "allow-programs": { type: "boolean" } } as const;
+  return asUsage(() => parseArgs({ args: [...args], options })).values;
+}
+
+export async function started<T>(
+  { out }: Pick<Surroundings, "out">,
+  name: string,
+  what: string,
+  start: () => Promise<T>,
+): Promise<T> {
+  const began = systemClock.now();
+  const it = await start();
+  out(`  ${name.padEnd(8)} ${what}, ready after ${span(systemClock.now() - began)}\n`);
+  return it;
+}
+
+function named({ out }: Surroundings, name: string, url: string): AsyncDisposable & { readonly url: string } {
+  out(`  ${name.padEnd(8)} ${withoutCredentials(url)}\n`);
+  return { url, [Symbol.asyncDispose]: async () => {} };
+}

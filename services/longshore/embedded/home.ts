@@ -1,0 +1,102 @@
+/**
+ * The folder in which `up` and `demo` keep what they start: a Postgres with the ledger and the broker in it, the pocket cluster,
+ * the key and the config files. Nothing of it is reachable from other machines, or readable by other users.
+ */
+import { randomBytes } from "node:crypto";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { startPostgres } from "@longshore/ledger/embedded-postgres.ts";
+import { startPocket } from "@longshore/pocket/start.ts";
+import { stringify } from "yaml";
+
+/** Others may go through it and not look into it: run by root, Postgres works as nobody, and must reach its folder in here. */
+export const HOME_MODE = 0o711;
+export const INSTALLATION = "local";
+export const GROUP = "pocket";
+export const NAMESPACE = "default";
+
+export interface Files {
+  readonly launcher: string;
+  readonly watcher: string;
+  readonly groups: string;
+}
+
+export interface ClusterChoice {
+  /** As the groups file has it. */
+  readonly cluster: object;
+  readonly launch?: object;
+  readonly watch?: object;
+  readonly name: string;
+  readonly namespace: string;
+}
+
+/** The key from which proofs are made: without it, Jobs that are out there could not be recognised. */
+export async function keyIn(home: string): Promise<string> {
+  const file = join(home, "key");
+  const existing = await readFile(file, "utf8").catch(() => undefined);
+  if (existing === undefined) await writeFile(file, randomBytes(48).toString("base64"), { mode: 0o600 });
+  return file;
+}
+
+export async function postgresIn(home: string): Promise<AsyncDisposable & { readonly url: string }> {
+  const { url, stop } = await startPostgres({ dataDir: join(home, "pg") });
+  return { url, [Symbol.asyncDispose]: stop };
+}
+
+export async function pocketIn(
+  home: string,
+  options: { readonly requestLog?: string } = {},
+): Promise<AsyncDisposable & ClusterChoice & { readonly url: string }> {
+  const pocket = await startPocket({ dataDir: join(home, "pocket"), ...options });
+  const tokenFile = join(home, "pocket-token");
+  await writeFile(tokenFile, pocket.token, { mode: 0o600 });
+  return {
+    url: pocket.url,
+    name: GROUP,
+    namespace: NAMESPACE,
+    cluster: { server: pocket.url },
+    launch: { tokenFile },
+    watch: { tokenFile },
+    [Symbol.asyncDispose]: () => pocket[Symbol.asyncDispose](),
+  };
+}
+
+export interface Writing {
+  readonly home: string;
+  readonly brokerUrl: string;
+  readonly ledgerUrl: string;
+  readonly cluster: ClusterChoice;
+  /** Further groups. */
+  readonly others?: readonly ClusterChoice[];
+  readonly jobs?: number;
+  /** Beside the launcher's settings: defaults, pace. */
+  readonly launcher?: object;
+}
+
+export async function writeConfig(writing: Writing): Promise<Files> {
+  const { home, brokerUrl, ledgerUrl, cluster, others = [], jobs = 20, launcher = {} } = writing;
+  await mkdir(home, { recursive: true, mode: HOME_MODE });
+  const files = { launcher: join(home, "launcher.yaml"), watcher: join(home, "watcher.yaml"), groups: join(home, "groups.yaml") };
+  const secretFile = async (file: string, text: string): Promise<string> => {
+    await writeFile(join(home, file), text, { mode: 0o600 });
+    return join(home, file);
+  };
+  const common = {
+    installation: INSTALLATION,
+    groupsFile: files.groups,
+    broker: { urlFile: await secretFile("broker-url", brokerUrl) },
+  };
+  const ledger = { urlFile: await secretFile("ledger-url", ledgerUrl), keyFile: await keyIn(home) };
+  const groups = [cluster, ...others].map(({ name, namespace, cluster, launch, watch }) => [
+    name,
+    { cluster, ...(launch && { launch }), ...(watch && { watch }), namespaces: [namespace], limits: { jobs } },
+  ]);
+  await writeFile(files.groups, stringify({ groups: Object.fromEntries(groups) }), { mode: 0o600 });
+  // A broker inside the ledger knows no users: whoever reaches it could as well write into the ledger.
+  const operators = brokerUrl.startsWith("postgres") ? "everyone" : [decodeURIComponent(new URL(brokerUrl).username)];
+  await writeFile(files.launcher, stringify({ ...common, ledger, operators, http: { listen: "127.0.0.1:0" }, ...launcher }), {
+    mode: 0o600,
+  });
+  await writeFile(files.watcher, stringify({ ...common, http: { listen: "127.0.0.1:0" } }), { mode: 0o600 });
+  return files;
+}

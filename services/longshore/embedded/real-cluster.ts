@@ -1,0 +1,49 @@
+/**
+ * The cluster that `longshore up` was given, asked once before anything else is started.
+ *
+ * The failure this prevents: "up", and then every run waits, since the file, the address, the login or the namespace was wrong.
+ * What the login may do there is not judged: `longshore doctor` says it, and each run that needs more.
+ */
+import { Failure } from "@longshore/contract/problem.ts";
+import { connect } from "@longshore/kubernetes/access/connect.ts";
+import { openTransport } from "@longshore/kubernetes/request/exchange.ts";
+import { preflight, type Row } from "@longshore/kubernetes/preflight/preflight.ts";
+import { explainIn } from "@longshore/launcher/groups/sample-job.ts";
+import { systemClock as clock } from "@longshore/runtime/clock.ts";
+import type { ClusterChoice } from "./home.ts";
+
+export interface Named {
+  readonly kubeconfig: string;
+  readonly context: string | undefined;
+  readonly namespace: string;
+  readonly allowPrograms: boolean;
+}
+
+const TO_ALLOW = "Add --allow-programs if you trust the file.";
+
+export async function realCluster(named: Named, signal: AbortSignal): Promise<AsyncDisposable & ClusterChoice> {
+  const { kubeconfig, context, namespace, allowPrograms } = named;
+  const cluster = { kubeconfig, ...(context !== undefined && { context }), ...(allowPrograms && { allowPrograms }) };
+  const name = context?.toLowerCase().replaceAll(/[^a-z0-9-]+/g, "-") ?? "cluster";
+  const connected = await connect({ cluster, credential: {}, clock, toAllowPrograms: TO_ALLOW });
+  if (connected.kind === "refused") {
+    const why = connected.problems.map(({ message }) => message).join(" ");
+    throw new Failure("halt", "Kubeconfig", `${why} Correct it, or name another with --kubeconfig FILE and --context NAME.`);
+  }
+  const { connection } = connected;
+  await using transport = openTransport(connection);
+  const asked = { connection, transport, clock, namespace, role: "launcher", explain: explainIn(name, namespace) } as const;
+  const wrong = (await preflight(asked, signal)).find(({ state, code }) => state === "failed" && code !== "Forbidden");
+  if (wrong !== undefined)
+    throw new Failure(
+      "halt",
+      "ClusterUnusable",
+      `The cluster of ${kubeconfig} cannot be used. ${wrong.detail} ${todo(wrong, named)}`,
+    );
+  return { name, namespace, cluster, [Symbol.asyncDispose]: async () => {} };
+}
+
+function todo({ step, code, hint = "" }: Row, { kubeconfig, namespace }: Named): string {
+  if (step === "namespace") return `Create it (kubectl create namespace ${namespace}), or name another with --namespace NAME.`;
+  return code === "AuthRejected" ? `Log in there anew, until \`kubectl --kubeconfig ${kubeconfig} get jobs\` works.` : hint;
+}

@@ -1,0 +1,101 @@
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Installation } from "@longshore/contract/ids.ts";
+import t, { type Test } from "tap";
+import type { Surroundings } from "./command.ts";
+import { findLongshore, readRunning, type Running, writeRunning } from "./which-longshore.ts";
+import { clockTime, particulars, plain, span, wordOf } from "./terminal.ts";
+
+for (const [ms, want] of [
+  [0, "0.0 s"],
+  [9_940, "9.9 s"],
+  [59_000, "59 s"],
+  [61_000, "1 m 1 s"],
+  [3_600_000, "1 h 0 m"],
+  [90_000_000, "1 d"],
+] as const)
+  t.equal(span(ms), want);
+
+t.equal(clockTime(Date.UTC(2030, 0, 1, 9, 8, 7)), "09:08:07");
+t.equal(wordOf("run.step.succeeded"), "step succeeded");
+t.equal(plain("\u001b[2Jgone\u0007\r\u009b31m"), "·[2Jgone···31m", "no sequence reaches the terminal");
+t.equal(plain("ein Wörtchen\n\t🚢"), "ein Wörtchen\n\t🚢", "what is only text stays as it is");
+
+interface Case {
+  readonly name: string;
+  readonly type: string;
+  readonly data: object;
+  readonly simple?: boolean;
+  readonly want: string;
+}
+
+const diagnosis = { code: "OutOfMemory", sentence: "It needed more." };
+const cases: readonly Case[] = [
+  { name: "where it was launched", type: "run.launched", data: { job: { namespace: "jobs", name: "a-1" } }, want: "jobs/a-1" },
+  { name: "for what it waits", type: "run.waiting", data: { reason: "GroupsFull" }, want: "GroupsFull" },
+  { name: "why it is stuck, in a sentence", type: "run.stalled", data: { diagnosis }, want: "OutOfMemory: It needed more." },
+  { name: "why it failed, in a word", type: "run.failed", data: { exitCode: 137, diagnosis }, want: "exit 137  OutOfMemory" },
+  { name: "what came of it", type: "run.succeeded", data: { outputs: { n: 1 } }, want: '{"n":1}' },
+  { name: "nothing where nothing came of it", type: "run.succeeded", data: { outputs: {} }, want: "" },
+  { name: "which step, in a pipeline", type: "run.started", data: { step: "load", node: "n1" }, simple: false, want: "load  node n1" },
+  { name: "no step, where there is but one", type: "run.started", data: { step: "main", node: "n1" }, want: "node n1" },
+  { name: "when it is tried again", type: "run.attempt.failed", data: { nextAttemptAt: "2030-01-01T09:08:07Z" }, want: "again at 09:08:07" },
+  { name: "a reason that would move the cursor", type: "run.cancelled", data: { reason: "\u001b[2A" }, want: "·[2A" },
+]; // biome-ignore format: a table is read down its columns
+
+for (const { name, type, data, simple = true, want } of cases) t.equal(particulars(type, data, simple), want, name);
+
+// ── Which Longshore is meant ────────────────────────────────────────────────────────────────────────────────────────
+
+async function folder(t: Test): Promise<{ readonly data: string; readonly surroundings: Surroundings }> {
+  const cwd = await mkdtemp(join(tmpdir(), "longshore-place-"));
+  t.teardown(() => rm(cwd, { recursive: true, force: true }));
+  const surroundings = { out: () => undefined, env: {}, cwd, signal: new AbortController().signal };
+  return { data: join(cwd, ".longshore"), surroundings };
+}
+
+/** The process that started this test lives as long as it does. */
+const running: Running = {
+  pid: process.ppid,
+  installation: Installation.parse("local"),
+  brokerUrl: "postgres://broker",
+  ledgerUrl: "postgres://ledger",
+  groupsFile: "groups.yaml",
+};
+
+t.test("finds what runs from this folder, and no longer when it has stopped", async (t) => {
+  const { data, surroundings } = await folder(t);
+  const written = await writeRunning(data, running);
+  t.match(await findLongshore({ config: undefined }, surroundings), {
+    ledgerUrl: "postgres://ledger",
+    broker: { url: "postgres://broker" },
+  });
+  await written[Symbol.asyncDispose]();
+  await t.rejects(findLongshore({ config: undefined }, surroundings), /no Longshore runs from this folder/);
+});
+
+for (const { name, text } of [
+  {
+    name: "one that was killed is not running, though its file is there",
+    text: JSON.stringify({ ...running, pid: 2 ** 22 + 1 }),
+  },
+  { name: "nor is what an earlier process with our own number left", text: JSON.stringify({ ...running, pid: process.pid }) },
+  { name: "nor what a full disk left", text: '{"pid":' },
+  { name: "nor what is no record", text: "[]" },
+]) {
+  t.test(name, async (t) => {
+    const { data } = await folder(t);
+    await writeRunning(data, running);
+    await writeFile(join(data, "running.json"), text);
+    t.equal(await readRunning(data), undefined);
+  });
+}
+
+t.test("its record holds passwords: nobody else may read it", async (t) => {
+  const { data } = await folder(t);
+  await writeRunning(data, running);
+  const { mode } = await stat(join(data, "running.json"));
+  t.equal(mode & 0o777, 0o600);
+  t.match(JSON.parse(await readFile(join(data, "running.json"), "utf8")), { pid: process.ppid });
+});

@@ -1,0 +1,40 @@
+/** Publishes facts. Resolves when the broker has the fact, however long that takes; only the signal ends the trying. */
+import { writeFact } from "@longshore/contract/envelope.ts";
+import type { FactData, FactType } from "@longshore/contract/fact.ts";
+import { Failure, isTransient } from "@longshore/contract/problem.ts";
+import type { Parts } from "./parts.ts";
+
+export type PublishFact = <T extends FactType>(type: T, data: FactData<T>, signal: AbortSignal) => Promise<"told" | "stopped">;
+
+export function factPublisher({
+  broker,
+  installation,
+  owner,
+  log,
+  pause,
+  fail,
+}: Pick<Parts, "broker" | "installation" | "owner" | "log" | "pause" | "fail">): PublishFact {
+  let count = 0;
+  return async (type, data, signal) => {
+    // A repeated fact is another message: the hold is its acknowledgement, so no broker may take the repeat for a duplicate.
+    const id = `${owner}/${++count}`;
+    const group = "about" in data ? data.about.group : data.group;
+    // Parsed data may be written, but the compiler cannot see that through the schemas' brands.
+    const body = writeFact({ id, source: `/longshore/${installation}/watcher`, type, data } as Parameters<typeof writeFact>[0]);
+    for (let failures = 0; !signal.aborted; await pause(++failures, signal)) {
+      try {
+        await fail("beforeFact");
+        const published = await broker.publish("facts", { id, key: `${group.replaceAll("/", "_")}.${type}`, body }, signal);
+        // Not every fact is repeated: a start that no queue took would be lost.
+        if (published === "unrouted") throw new Failure("retry", "Unrouted", "the broker has no queue for facts");
+        await fail("afterFact");
+        return "told";
+      } catch (error) {
+        if (signal.aborted) break;
+        if (!isTransient(error)) throw error;
+        log.warn("a fact could not be published yet", { fact: type, group, failures, error: error.message });
+      }
+    }
+    return "stopped";
+  };
+}

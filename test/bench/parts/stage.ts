@@ -1,0 +1,97 @@
+/**
+ * The parts that a bench is made of, each in a process of its own with the settings that people would run it with: a broker,
+ * a Postgres that waits for its disk, a cluster, one launcher, and where it is wanted one watcher.
+ */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { startChild } from "@longshore/cli/embedded/child.ts";
+import { type ClusterChoice, writeConfig } from "@longshore/cli/embedded/home.ts";
+import { startPostgres } from "@longshore/ledger/embedded-postgres.ts";
+import pg from "pg";
+import { rabbitmq } from "../../harness/rabbitmq/server.ts";
+import type { BenchCluster } from "./bench-cluster.ts";
+import type { RequestLog } from "./requests.ts";
+
+export type BrokerKind = "rabbitmq" | "postgres";
+
+export interface StageOptions {
+  readonly broker: BrokerKind;
+  /** Given a folder for its files. */
+  readonly cluster: (home: string) => Promise<BenchCluster>;
+  readonly watcher: boolean;
+  /** Jobs that the group may have at a time. */
+  readonly jobs: number;
+  /** A folder for CPU profiles of launcher and watcher. */
+  readonly profile: string | undefined;
+}
+
+export interface Stage extends AsyncDisposable {
+  readonly brokerUrl: string;
+  readonly product: string;
+  readonly cluster: { readonly product: string; readonly choice: ClusterChoice };
+  /** The folder of the services' files. */
+  readonly home: string;
+  readonly database: pg.Client;
+  readonly pids: Readonly<Record<string, number>>;
+  readonly requests: RequestLog;
+  /** Of the ledger's database since it was made. */
+  databaseWork(): Promise<DatabaseWork>;
+}
+
+export interface DatabaseWork {
+  readonly transactions: number;
+  readonly walBytes: number;
+}
+
+export async function openStage({ broker, cluster: openCluster, watcher, jobs, profile }: StageOptions): Promise<Stage> {
+  await using parts = new AsyncDisposableStack();
+  const home = await temporary(parts, "longshore-bench-");
+  // Not inside our own folder, which the user that Postgres runs as may not enter.
+  const postgres = await startPostgres({ dataDir: await temporary(parts, "longshore-bench-postgres-") });
+  parts.defer(postgres.stop);
+  const rabbit = broker === "rabbitmq" ? parts.use(await rabbitmq({ version: "4.0" })) : undefined;
+  const cluster = parts.use(await openCluster(home));
+  const brokerUrl = rabbit?.url ?? postgres.url;
+  const files = await writeConfig({ home, brokerUrl, ledgerUrl: postgres.url, cluster: cluster.choice, jobs });
+  const env = profile === undefined ? process.env : { ...process.env, NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${profile}` };
+  const launcher = parts.use(await startChild("launcher", { config: files.launcher, env }));
+  const watching = watcher ? parts.use(await startChild("watcher", { config: files.watcher, env })) : undefined;
+  const database = new pg.Client(postgres.url);
+  await database.connect();
+  parts.defer(() => database.end());
+
+  const kept = parts.move();
+  return {
+    brokerUrl,
+    product: rabbit === undefined ? "the ledger's Postgres" : `RabbitMQ ${rabbit.version}`,
+    cluster,
+    home,
+    database,
+    pids: {
+      launcher: launcher.pid,
+      ...(watching && { watcher: watching.pid }),
+      postgres: postgres.pid,
+      ...(rabbit?.pid !== undefined && { rabbitmq: rabbit.pid }),
+      ...cluster.pids,
+    },
+    requests: cluster.requests,
+    databaseWork: () => workOf(database),
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+  };
+}
+
+/** A folder that goes with the rest. */
+export async function temporary(parts: AsyncDisposableStack, name: string): Promise<string> {
+  const folder = await mkdtemp(path.join(tmpdir(), name));
+  parts.defer(() => rm(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** Backends report what they did a little later than they do it, so this may lag by a second. */
+async function workOf(database: pg.Client): Promise<DatabaseWork> {
+  const { rows } = await database.query<{ transactions: string; wal: string }>(
+    "select xact_commit + xact_rollback as transactions, pg_current_wal_lsn() - '0/0' as wal from pg_stat_database where datname = current_database()",
+  );
+  return { transactions: Number(rows[0]?.transactions ?? 0), walBytes: Number(rows[0]?.wal ?? 0) };
+}

@@ -1,0 +1,92 @@
+/**
+ * Keeps the five journals of one system while it is at work, and hands them over as one history.
+ *
+ * The failure this prevents: a judge who begins to look when everything is over.
+ */
+import { canonical } from "@longshore/contract/canonical.ts";
+import type { History, Passed, Sent } from "./journals.ts";
+import { rowsOf } from "./rows.ts";
+import { watchOf } from "./watch.ts";
+import type { Site } from "../site.ts";
+import { openTap, showsAll } from "../upstream.ts";
+
+export interface Keeping extends AsyncDisposable {
+  /** Before the first try; the answer says that the broker has it. */
+  sending(command: Omit<Sent, "confirmed" | "content"> & { readonly data: object }): () => void;
+  /** The group's cluster was put back to an earlier moment. */
+  restored(group: string): void;
+  /** As far as it is now. */
+  collect(): Promise<History>;
+}
+
+export interface Places {
+  readonly brokerUrl: string;
+  readonly ledgerUrl: string;
+  readonly sites: readonly Site[];
+  /** Facts and commands too, where the broker shows them: upstream.ts says for which tests. */
+  readonly all: boolean;
+}
+
+export async function keepHistory({ brokerUrl, ledgerUrl, sites, all }: Places): Promise<Keeping> {
+  await using parts = new AsyncDisposableStack();
+  const sent: (Omit<Sent, "confirmed"> & { confirmed: boolean })[] = [];
+  const passed: Passed[] = [];
+  const restored = new Set<string>();
+  parts.use(await openTap(brokerUrl, { all }, (exchange, body) => passed.push(passedBy(exchange, body))));
+  const watches = sites.map((site) => ({ site, watch: parts.use(watchOf(site)) }));
+  await Promise.all(watches.map(({ watch }) => watch.caughtUp()));
+  const kept = parts.move();
+  return {
+    sending({ data, ...command }) {
+      const it = { ...command, content: canonical(data), confirmed: false };
+      sent.push(it);
+      return () => void (it.confirmed = true);
+    },
+    restored: (group) => void restored.add(group),
+    async collect() {
+      const clusters = watches.map(async ({ site: { group, launcher, asked }, watch }) => {
+        await watch.caughtUp();
+        return { group, launcher, asked: await asked(), jobs: watch.jobs, pods: watch.pods, restored: restored.has(group) };
+      });
+      const ledger = await rowsOf(ledgerUrl);
+      return { sent, passed, factsPassed: all && showsAll(brokerUrl), ledger, clusters: await Promise.all(clusters) };
+    },
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+  };
+}
+
+const EXCHANGES: Readonly<Record<string, Passed["through"]>> = {
+  "longshore.commands": "commands",
+  "longshore.facts": "facts",
+  "longshore.events": "events",
+  "longshore.quarantine": "quarantine",
+};
+
+const record = (value: unknown): Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null ? (value as Readonly<Record<string, unknown>>) : {};
+const text = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
+
+function passedBy(exchange: string, body: Uint8Array): Passed {
+  const said = Buffer.from(body).toString("utf8");
+  const through = EXCHANGES[exchange] ?? "events";
+  const message = record(parsed(said));
+  const sequence = text(message["sequence"]);
+  return {
+    through,
+    text: through === "quarantine" ? said : "",
+    id: text(message["id"]) ?? "",
+    type: (text(message["type"]) ?? "").replace(/^dev\.longshore\./, ""),
+    run: text(message["subject"]),
+    sequence: sequence === undefined ? undefined : Number(sequence),
+    generation: typeof message["generation"] === "number" ? message["generation"] : undefined,
+    data: record(message["data"]),
+  };
+}
+
+function parsed(said: string): unknown {
+  try {
+    return JSON.parse(said);
+  } catch {
+    return undefined; // poison, which some tests send
+  }
+}

@@ -1,0 +1,39 @@
+/**
+ * The ledger's rows as they stand at the end, read as a person with psql would.
+ *
+ * The failure this prevents: asking the ledger's own code whether the ledger is right.
+ */
+import pg from "pg";
+import type { LedgerRows } from "./journals.ts";
+
+const RUNS = `select id, state, outcome, generation, seq, coalesce((plan ->> 'simple')::boolean, true) as simple,
+  (plan -> 'limits' ->> 'deadlineMs')::float8 as "deadlineMs" from longshore.run`;
+const ATTEMPTS = `
+select r.id as run, a.step, a.n, a.name, g.name as "group", a.state, a.uid, a.cause, cardinality(a.unanswered) > 0 as open,
+  a.outcome ->> 'result' as result, a.outcome -> 'diagnosis' ->> 'code' as code
+from longshore.attempt a join longshore.run r on r.key = a.run_key left join longshore.cluster_group g on g.id = a.group_id`;
+const EVENTS = `
+select r.id as run, e.seq as sequence, e.generation, e.type, (extract(epoch from e.at) * 1000)::float8 as "atMs", e.body as data
+from longshore.event e join longshore.run r on r.key = e.run_key`;
+const COMMANDS = `select id, source from longshore.command`;
+const NOTICES = `select body ->> 'command' as command from longshore.notice where type = 'command.refused'`;
+
+export async function rowsOf(url: string): Promise<LedgerRows> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    const ask = async <R extends object>(text: string): Promise<readonly R[]> =>
+      (await client.query<R>(text)).rows.map(
+        (row) => Object.fromEntries(Object.entries(row).map(([k, v]) => [k, v ?? undefined])) as R,
+      );
+    return {
+      runs: await ask<LedgerRows["runs"][number]>(RUNS),
+      attempts: await ask<LedgerRows["attempts"][number]>(ATTEMPTS),
+      events: await ask<LedgerRows["events"][number]>(EVENTS),
+      commands: await ask<LedgerRows["commands"][number]>(COMMANDS),
+      refused: (await ask<{ command: string }>(NOTICES)).map(({ command }) => command),
+    };
+  } finally {
+    await client.end();
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * One running cluster as tests use it: its API as its administrator, namespaces with our Roles, tokens, kubectl, and its parts.
+ *
+ * The failure this prevents: tests whose programs may do more than an operator would let them: what runs here runs under
+ * exactly what `longshore rbac` prints.
+ */
+import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import * as fs from "node:fs/promises";
+import path from "node:path";
+import { connect } from "@longshore/kubernetes/access/connect.ts";
+import { openTransport } from "@longshore/kubernetes/request/exchange.ts";
+import { objectsFor } from "@longshore/kubernetes/permissions/rbac.ts";
+import type { Transport } from "@longshore/kubernetes/transport.ts";
+import { systemClock as clock } from "@longshore/runtime/clock.ts";
+import { type ControlPlane, controlPlane } from "./control-plane.ts";
+import type { Etcd } from "./etcd.ts";
+import { found, type Admin, adminOf } from "./admin.ts";
+import type { RealNode } from "./node.ts";
+import type { Part } from "./part.ts";
+import type { Programs } from "./programs.ts";
+
+export interface TestCluster {
+  /** "v1.34.4" */
+  readonly version: string;
+  readonly url: string;
+  readonly ca: string;
+  readonly caFile: string;
+  /** A file; its user may do everything. */
+  readonly kubeconfig: string;
+  readonly adminToken: string;
+  readonly admin: Transport;
+  /** JSON lines: who changed Jobs and pods, and all that service accounts asked. */
+  readonly auditLog: string;
+  /** What this cluster's parts keep; gone with it. */
+  readonly folder: string;
+  as(token: string): Promise<Transport>;
+  /** A new one, with what `longshore rbac` prints applied in it. */
+  namespace(prefix?: string): Promise<string>;
+  /** As the TokenRequest API gives it; at least 600 seconds, which is the least that Kubernetes gives. */
+  token(namespace: string, serviceAccount: string, seconds?: number): Promise<string>;
+  kubectl(args: readonly string[], stdin?: string): Promise<Said>;
+  /** Everything before this moment becomes unreadable: etcd is compacted, and the API server started again. */
+  forget(): Promise<void>;
+  readonly apiServer: Part;
+  readonly controllers: Part;
+  readonly scheduler: Part;
+  readonly etcd: Etcd;
+  /** The real node, where one was asked for. */
+  readonly node?: RealNode;
+  /** A copy of what etcd has now, and the return to one. */
+  snapshot(): Promise<string>;
+  restore(snapshot: string): Promise<void>;
+}
+
+export interface Said {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface StartedCluster extends TestCluster, AsyncDisposable {
+  readonly plane: ControlPlane;
+}
+
+export async function startCluster(programs: Programs, folder: string): Promise<StartedCluster> {
+  await using parts = new AsyncDisposableStack();
+  const plane = await controlPlane(programs, folder);
+  for (const it of [plane.etcd, plane.apiServer, plane.scheduler, plane.controllers]) parts.defer(() => it.kill());
+  await plane.etcd.start();
+  await plane.apiServer.start();
+  await Promise.all([plane.controllers.start(), plane.scheduler.start()]);
+
+  const ca = await plane.ca();
+  const as = async (token: string): Promise<Transport> => {
+    const connected = await connect({ cluster: { server: plane.url, ca }, credential: { token }, clock });
+    if (connected.kind === "refused") throw new Error(JSON.stringify(connected.problems));
+    return openTransport(connected.connection);
+  };
+  const admin = parts.use(await as(plane.adminToken));
+  const { must } = adminOf(admin);
+  const version = String((await must("GET", "/version"))["gitVersion"]);
+  const kept = parts.move();
+
+  return {
+    version,
+    url: plane.url,
+    ca,
+    caFile: plane.caFile,
+    kubeconfig: plane.kubeconfig,
+    adminToken: plane.adminToken,
+    admin,
+    auditLog: plane.auditLog,
+    folder,
+    as: async (token) => kept.use(await as(token)),
+    namespace: (prefix = "batch") => namespace(must, prefix),
+    token: async (name, serviceAccount, seconds = 3_600) => {
+      const asked = { apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", spec: { expirationSeconds: seconds } };
+      const at = `/api/v1/namespaces/${name}/serviceaccounts/${serviceAccount}/token`;
+      return ((await must("POST", at, asked))["status"] as { readonly token: string }).token;
+    },
+    kubectl: (args, stdin = "") => said(programs.kubectl, [`--kubeconfig=${plane.kubeconfig}`, ...args], stdin, folder),
+    forget: async () => {
+      await plane.etcd.compact();
+      await plane.apiServer.kill(); // told to stop, it would wait for its watches
+      await plane.apiServer.start();
+    },
+    apiServer: plane.apiServer,
+    controllers: plane.controllers,
+    scheduler: plane.scheduler,
+    etcd: plane.etcd,
+    snapshot: () => snapshot(plane, folder),
+    restore: (from) => restore(plane, from),
+    plane,
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+  };
+}
+
+/** Pods cannot be made before the controllers gave the namespace its default account. */
+async function namespace(must: Admin["must"], prefix: string): Promise<string> {
+  const name = `${prefix}-${randomBytes(4).toString("hex")}`;
+  await must("POST", "/api/v1/namespaces", { apiVersion: "v1", kind: "Namespace", metadata: { name } });
+  for (const object of [...objectsFor("launcher", name), ...objectsFor("watcher", name)]) {
+    const plural = `${object.kind.toLowerCase()}s`;
+    const api = object.apiVersion === "v1" ? "/api/v1" : `/apis/${object.apiVersion}`;
+    await must("POST", `${api}/namespaces/${name}/${plural}`, object);
+  }
+  const account = `/api/v1/namespaces/${name}/serviceaccounts/default`;
+  await found(`the default account of ${name}`, () => must("GET", account).catch(() => undefined));
+  return name;
+}
+
+async function snapshot(plane: ControlPlane, folder: string): Promise<string> {
+  const to = path.join(folder, `snapshot-${randomBytes(4).toString("hex")}`);
+  await plane.apiServer.kill();
+  await plane.etcd.stop();
+  await plane.etcd.copyTo(to);
+  await plane.etcd.start();
+  await plane.apiServer.start();
+  return to;
+}
+
+/** As an operator would: the controllers remember what is no more, so they start again too. */
+async function restore(plane: ControlPlane, from: string): Promise<void> {
+  const clients = [plane.controllers, plane.scheduler];
+  await Promise.all(clients.map((it) => it.kill()));
+  await plane.apiServer.kill();
+  await plane.etcd.stop();
+  await plane.etcd.returnTo(from);
+  await plane.etcd.start();
+  await plane.apiServer.start();
+  await Promise.all(clients.map((it) => it.start()));
+}
+
+/** HOME is the cluster's folder: kubectl keeps what it learned of an API there, and the port may be another's tomorrow. */
+async function said(program: string, args: readonly string[], stdin: string, home: string): Promise<Said> {
+  const child = spawn(program, args, { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, HOME: home }, timeout: 120_000 });
+  let stdout = "";
+  let stderr = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+  child.stdin.on("error", () => undefined).end(stdin); // it may end without reading
+  const [code] = (await once(child, "close")) as [number | null];
+  return { code: code ?? -1, stdout, stderr };
+}
+
+export const removeFolder = (folder: string): Promise<void> => fs.rm(folder, { recursive: true, force: true, maxRetries: 5 });

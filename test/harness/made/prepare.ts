@@ -1,0 +1,27 @@
+/**
+ * Makes what the slower tests need before the first of them, so that no test's time is spent on a build.
+ *
+ *   node test/harness/made/prepare.ts rabbitmq | nats | kubernetes | node
+ */
+import { NEEDS, type Need } from "../../runner/needs.ts";
+import { toStderr } from "./cached.ts";
+import { nodePrograms } from "../kubernetes/node-programs.ts";
+import { askedVersion, programs } from "../kubernetes/programs.ts";
+import { natsServer } from "../nats/server.ts";
+import { bringRabbitmq } from "../rabbitmq/server.ts";
+
+const MAKE: Readonly<Record<Need, () => Promise<unknown>>> = {
+  rabbitmq: async () => {
+    await bringRabbitmq("4.0", toStderr);
+    await bringRabbitmq("3.10", toStderr);
+  },
+  nats: natsServer,
+  kubernetes: () => programs(askedVersion()),
+  node: nodePrograms,
+};
+
+if (import.meta.main) {
+  const need = NEEDS.find((it) => it === process.argv[2]);
+  if (need === undefined) throw new Error(`prepare knows ${NEEDS.join(", ")}, not "${String(process.argv[2])}"`);
+  await MAKE[need]();
+}

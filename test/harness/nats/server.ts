@@ -1,0 +1,106 @@
+/**
+ * A private NATS server with JetStream for one test file, which can be killed, frozen and started again on the same data.
+ *
+ * The failure this prevents: tests against a server that somebody else runs, or whose JetStream is too old to know what a
+ * test asks for: Debian's 2.9 drops what it does not know without a word, so this one is built.
+ */
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import * as fs from "node:fs/promises";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { createInterface } from "node:readline";
+import { freePort } from "@longshore/ledger/embedded-postgres.ts";
+import { built } from "../made/go.ts";
+import { type Part, part } from "../kubernetes/part.ts";
+import { toStderr } from "../made/cached.ts";
+
+export interface TestNats extends Part, AsyncDisposable {
+  readonly url: string;
+  readonly port: number;
+  /** As one of the users that the test named. */
+  as(user: string): string;
+}
+
+const MODULE = {
+  folder: import.meta.dirname,
+  module: "github.com/nats-io/nats-server/v2",
+  packages: { "nats-server": "github.com/nats-io/nats-server/v2" },
+};
+
+export const natsServer = async (): Promise<string> => path.join(await built(MODULE, toStderr), "nats-server");
+
+export interface NatsUser {
+  readonly user: string;
+  /** Subjects as in the server's configuration; a user without any may do all. */
+  readonly publish?: readonly string[];
+  readonly subscribe?: readonly string[];
+}
+
+const ADMIN: NatsUser = { user: "longshore" };
+
+/** The first user's URL is the server's. */
+export async function nats({
+  users = [ADMIN],
+  jetstream = true,
+}: {
+  readonly users?: readonly NatsUser[];
+  readonly jetstream?: boolean;
+} = {}): Promise<TestNats> {
+  const program = await natsServer();
+  const folder = await fs.mkdtemp(path.join(tmpdir(), "longshore-nats-"));
+  const port = await freePort();
+  const password = randomBytes(12).toString("hex");
+  const configuration = path.join(folder, "nats.conf");
+  // JSON is a subset of what the server reads. By default it writes to the disk every two minutes, and confirms before.
+  const store = { store_dir: path.join(folder, "store"), sync_interval: "always" };
+  await fs.writeFile(
+    configuration,
+    JSON.stringify({
+      host: "127.0.0.1",
+      port,
+      ...(jetstream ? { jetstream: store } : {}),
+      authorization: { users: users.map((it) => permitted(it, password)) },
+    }),
+  );
+  const server = part({
+    name: "nats-server",
+    program,
+    args: ["--config", configuration],
+    logFile: path.join(folder, "nats.log"),
+    ready: async () => (await greeting(port)).jetstream === (jetstream ? true : undefined),
+  });
+  await server.start();
+  const as = (user: string): string => `nats://${user}:${password}@127.0.0.1:${port}`;
+  return Object.assign(server, {
+    url: as(users[0]?.user ?? ADMIN.user),
+    port,
+    as,
+    [Symbol.asyncDispose]: async () => {
+      await server.kill();
+      await fs.rm(folder, { recursive: true, force: true });
+    },
+  });
+}
+
+function permitted({ user, publish, subscribe }: NatsUser, password: string): unknown {
+  if (publish === undefined && subscribe === undefined) return { user, password };
+  return { user, password, permissions: { publish: publish ?? [], subscribe: subscribe ?? [] } };
+}
+
+export interface Greeting {
+  readonly version: string;
+  readonly jetstream?: boolean;
+}
+
+/** What the server says of itself to everyone who connects. */
+export async function greeting(port: number): Promise<Greeting> {
+  const socket = connect(port, "127.0.0.1");
+  try {
+    const [line] = (await once(createInterface({ input: socket }), "line", { signal: AbortSignal.timeout(2_000) })) as [string];
+    return JSON.parse(line.replace(/^INFO /, "")) as Greeting;
+  } finally {
+    socket.destroy();
+  }
+}

@@ -1,0 +1,128 @@
+/**
+ * A private RabbitMQ for one test file, of a version it names, which can be killed, frozen, filled and started again.
+ *
+ * The failures this prevents: tests against the ambient server on the default port, and servers that stay behind: each
+ * ends with the process that asked for it. It comes from a small Debian tree, or as a container where that cannot be made.
+ */
+import { randomBytes } from "node:crypto";
+import { connect } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type Say, toStderr } from "../made/cached.ts";
+import { dockerAnswers } from "../made/docker.ts";
+import { containers } from "./container.ts";
+import type { Place, Running, Source, Version } from "./where.ts";
+import { trees } from "./tree.ts";
+
+export interface TestRabbitmq extends AsyncDisposable {
+  readonly version: Version;
+  /** Of the server, while it runs; as the Docker engine's machine numbers it, where it is a container. */
+  readonly pid: number | undefined;
+  readonly url: string;
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  readonly password: string;
+  /** `rabbitmqctl` with these arguments; resolves to what it printed. */
+  ctl(...args: string[]): Promise<string>;
+  /** kill -9 of the whole server. */
+  kill(): Promise<void>;
+  /** Starts it again on the same data and port; resolves when it accepts connections. */
+  start(): Promise<void>;
+  freeze(): Promise<void>;
+  thaw(): Promise<void>;
+  /** Raises the memory alarm: the server stops reading from who publishes. */
+  block(): Promise<void>;
+  unblock(): Promise<void>;
+}
+
+const START_WITHIN_MS = 90_000;
+const USER = "longshore";
+
+export async function rabbitmq({
+  version,
+  say = toStderr,
+}: {
+  readonly version: Version;
+  readonly say?: Say;
+}): Promise<TestRabbitmq> {
+  const source = await bringRabbitmq(version, say);
+  const password = randomBytes(12).toString("hex");
+  const place = await source.place(version, { user: USER, password });
+  let server: Running | undefined;
+  const running = (): Running => {
+    if (server === undefined) throw new Error("this RabbitMQ is not running");
+    return server;
+  };
+  const start = async (): Promise<void> => {
+    server = await place.start();
+    await untilReady(place, server);
+  };
+  const dispose = async (): Promise<void> => {
+    await server?.kill();
+    server = undefined;
+    await place[Symbol.asyncDispose]();
+  };
+  await start().catch(async (error: unknown) => {
+    await dispose();
+    throw error;
+  });
+
+  return {
+    version,
+    get pid() {
+      return server?.pid;
+    },
+    url: `amqp://${USER}:${password}@${place.host}:${place.port}/`,
+    host: place.host,
+    port: place.port,
+    user: USER,
+    password,
+    ctl: (...args) => place.ctl(args),
+    kill: async () => {
+      await server?.kill();
+      server = undefined;
+    },
+    start,
+    freeze: async () => running().freeze(),
+    thaw: async () => running().thaw(),
+    block: async () => void (await place.ctl(["set_vm_memory_high_watermark", "absolute", "1"])),
+    unblock: async () => void (await place.ctl(["set_vm_memory_high_watermark", "0.6"])),
+    [Symbol.asyncDispose]: dispose,
+  };
+}
+
+/**
+ * A tree of ours where it is there or can be made; else a container. In this order, because every fault test has been seen to
+ * pass on a tree, and of containers only start, kill, start again, freeze and block have.
+ */
+export async function bringRabbitmq(version: Version, say: Say): Promise<Source> {
+  try {
+    await trees.bring(version, say);
+    return trees;
+  } catch (error) {
+    if (!(await dockerAnswers())) throw error;
+    await containers.bring(version, say);
+    return containers;
+  }
+}
+
+async function untilReady({ host, port }: Place, server: Running): Promise<void> {
+  for (const start = performance.now(); performance.now() - start < START_WITHIN_MS; await sleep(100)) {
+    if (await server.ended()) break;
+    if (await accepts(host, port)) return;
+  }
+  throw new Error(`RabbitMQ did not start on port ${port} of ${host}. Its last words:\n${await server.lastWords()}`);
+}
+
+/** An open port is not enough: RabbitMQ answers a protocol header only when it has booted, and Docker opens ports for it before. */
+async function accepts(host: string, port: number): Promise<boolean> {
+  const socket = connect(port, host, () => socket.write("AMQP\0\0\x09\x01")).setTimeout(2_000);
+  try {
+    return await new Promise((resolve) => {
+      socket.once("data", () => resolve(true));
+      for (const end of ["timeout", "error", "close"]) socket.once(end, () => resolve(false)); // not yet
+    });
+  } finally {
+    socket.destroy();
+  }
+}

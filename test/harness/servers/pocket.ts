@@ -1,0 +1,49 @@
+/**
+ * The pocket cluster in a process of its own, which ends with ours and which no kill of a service touches.
+ *
+ * The failure this prevents: Jobs that end because the process that was killed held them.
+ */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import path from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+export interface PocketProcess extends AsyncDisposable {
+  readonly pid: number;
+  readonly url: string;
+  readonly token: string;
+  /** Its API, as somebody with kubectl would use it. */
+  ask(method: "GET" | "DELETE", path: string): Promise<unknown>;
+}
+
+/** The pocket in a process of its own, which ends with ours. */
+export async function startPocketProcess(home: string, requestLog: string, instant: boolean): Promise<PocketProcess> {
+  const main = fileURLToPath(new URL("../../../packages/pocket/main.ts", import.meta.url));
+  const flags = ["--data", path.join(home, "pocket"), "--request-log", requestLog, ...(instant ? ["--instant"] : [])];
+  const child = spawn(process.execPath, [main, ...flags], { stdio: ["ignore", "pipe", "inherit"] });
+  const last = () => child.kill("SIGKILL");
+  process.once("exit", last);
+  process.once("SIGTERM", () => process.exit(143)); // so that what we started ends with us
+  const gone = once(child, "exit");
+  const [line] = (await Promise.race([
+    once(createInterface({ input: child.stdout }), "line"),
+    gone.then(() => Promise.reject(new Error("the pocket ended before it was ready"))),
+  ])) as [string];
+  const { url, token } = JSON.parse(line) as { url: string; token: string };
+  return {
+    pid: child.pid ?? 0,
+    url,
+    token,
+    ask: async (method, path) => {
+      const answer = await fetch(`${url}${path}`, { method, headers: { authorization: `Bearer ${token}` } });
+      if (!answer.ok) throw new Error(`${method} ${path} was answered ${answer.status}: ${await answer.text()}`);
+      return await answer.json();
+    },
+    async [Symbol.asyncDispose]() {
+      process.removeListener("exit", last);
+      if (child.exitCode === null && child.signalCode === null) child.kill("SIGTERM");
+      await gone;
+    },
+  };
+}

@@ -1,0 +1,43 @@
+/**
+ * The examples for upstream applications, taken out of README.md and the contract's README.md and run as they are printed there, with nothing but the
+ * broker's URL: one program follows, the other publishes.
+ */
+// needs rabbitmq
+import t from "tap";
+import { pythonWithPika } from "../harness/python.ts";
+import { rabbitmq } from "../harness/rabbitmq/server.ts";
+import { application, consumed, example } from "../harness/readme.ts";
+import { openSystem } from "../harness/system.ts";
+
+t.setTimeout(0); // each wait has its own bound
+
+const RUN = "orders/8812/export";
+
+t.test("the publishing example is short enough to be read before deciding to", async (t) => {
+  const lines = example("publish").split("\n");
+  t.ok(lines.length > 1 && lines.length <= 10, `it has ${lines.length} lines`);
+});
+
+t.test("an application in Python publishes a run and hears its whole story, as printed in our pages", async (t) => {
+  const python = await pythonWithPika((sentence) => t.comment(sentence));
+  await using rabbit = await rabbitmq({ version: "4.0", say: (sentence) => t.comment(sentence) });
+  await using system = await openSystem({ brokerUrl: rabbit.url });
+  await system.watcher();
+  await system.launcher();
+
+  await using follower = application(python, example("follow"), rabbit.url);
+  await consumed(rabbit.url, "shop");
+  await using publisher = application(python, example("publish"), rabbit.url);
+  t.same(await publisher.ended, { code: 0, out: `taken: ${RUN}\n`, err: "" }, "what the publisher prints");
+
+  await system.ended([RUN]);
+  const { code: exitCode, out, err } = await follower.ended;
+  t.same({ exitCode, err }, { exitCode: 0, err: "" }, "the follower ends by itself after the run's end");
+  const story = ["accepted", "launched", "started", "succeeded"].map(
+    (word, at) => `${String(at + 1).padStart(10, "0")} dev.longshore.run.${word}`,
+  );
+  t.same(out.trimEnd().split("\n"), story, "what the follower prints");
+
+  t.same(await system.faults([RUN]), []);
+  t.equal((await system.created()).length, 1, "one Job was created");
+});

@@ -1,0 +1,103 @@
+/**
+ * What really happened in a scenario, written down by the world and not by the programs under test: each Job's and pod's life,
+ * each create on the wire, each claim. And a trace for people, with a hash by which two runs of one seed are compared.
+ *
+ * The bug this prevents: a check that asks the launcher whether the launcher was right.
+ */
+import { hashOf } from "../scenario/chance.ts";
+
+/** One Job object of one cluster, from its creation to its end. */
+export interface JobLife {
+  readonly cluster: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly occupant: boolean;
+  /** Made by somebody else: without our proof, or a copy of one of ours. */
+  readonly origin: "ours" | "theirs" | "copied";
+  readonly createdMs: number;
+  /** Of the content that upstream asked for. */
+  readonly content: string | undefined;
+  completeMs?: number;
+  failedMs?: number;
+  deletionMs?: number;
+  goneMs?: number;
+  /** Created without a hold, as its group wants it. */
+  readonly unheld: boolean;
+  /** Since when the hold is not on it; without one, since its outcome is recorded. */
+  unheldMs?: number;
+  /** Somebody else asked for its deletion, or took its hold. */
+  deletedByOthersMs?: number;
+  strippedMs?: number;
+  /** Its pods were left behind: since then its conditions say nothing about them. */
+  orphanedMs?: number;
+  unlabelledMs?: number;
+}
+
+/** A pod whose containers ran. */
+export interface PodLife {
+  readonly cluster: string;
+  readonly job: string;
+  readonly jobName: string;
+  readonly uid: string;
+  readonly startedMs: number;
+  endedMs?: number;
+  exitCode?: number;
+}
+
+export interface Post {
+  readonly cluster: string;
+  /** It can run nothing, whenever it lands. */
+  readonly occupant: boolean;
+  readonly name: string;
+  readonly by: string;
+  readonly sentMs: number;
+  landedMs?: number;
+  status?: number;
+}
+
+export interface Claim {
+  readonly name: string;
+  readonly by: string;
+  readonly atMs: number;
+  readonly untilMs: number;
+  readonly claimNo: number;
+}
+
+export interface History {
+  readonly jobs: Map<string, JobLife>;
+  readonly pods: Map<string, PodLife>;
+  readonly posts: Map<string, Post>;
+  readonly claims: Claim[];
+  /** Programs that ended by themselves: a bug, each of them. */
+  readonly falls: string[];
+}
+
+export const emptyHistory = (): History => ({ jobs: new Map(), pods: new Map(), posts: new Map(), claims: [], falls: [] });
+
+export interface Trace {
+  say(line: string): void;
+  hash(): string;
+  tail(most: number): readonly string[];
+  count(): number;
+}
+
+const KEPT_MOST = 20_000;
+
+export function openTrace(now: () => number, startMs: number): Trace {
+  let lines: string[] = [];
+  let hash = 0x811c9dc5;
+  let count = 0;
+  return {
+    say: (line) => {
+      const text = `${((now() - startMs) / 1000).toFixed(3).padStart(10)} ${line}`;
+      hash = hashOf(text, hash);
+      count++;
+      lines.push(text);
+      if (lines.length > 2 * KEPT_MOST) lines = lines.slice(-KEPT_MOST);
+    },
+    hash: () => hash.toString(16).padStart(8, "0"),
+    tail: (most) => lines.slice(-most),
+    count: () => count,
+  };
+}

@@ -1,0 +1,57 @@
+/**
+ * How each pod of a scenario behaves: drawn from the seed and the attempt, so that it is the same whenever it is asked.
+ *
+ * The bug this prevents: a simulation of programs that start at once, succeed, and end when they are told to.
+ */
+import type { PodScript } from "@longshore/pocket/faults/scripted.ts";
+import { type Chance, chanceOf } from "./chance.ts";
+
+const SECOND = 1_000;
+const MINUTE = 60 * SECOND;
+
+type Of = { readonly run: string; readonly step: string; readonly attempt: number };
+
+export const scriptFor =
+  (seed: number) =>
+  ({ run, step, attempt }: Of): PodScript => {
+    const chance = chanceOf(`pod ${seed} ${run} ${step} ${attempt}`);
+    return chance.pick(BEHAVIOURS)(chance);
+  };
+
+const soon = (chance: Chance): number => chance.between(100, 5_000);
+const some = (chance: Chance): number => chance.pick([0, 500, 5 * SECOND, 30 * SECOND, 2 * MINUTE]);
+
+const succeeds = (chance: Chance): PodScript => ({
+  startsAfterMs: soon(chance),
+  runsMs: some(chance),
+  exitCode: 0,
+  log: "done\n",
+  message: '{"rows": 3}',
+  ...(chance.is(0.5) && {
+    onStop: { kind: "ends", afterMs: chance.between(0, 20) * SECOND, exitCode: chance.pick([0, 143]) } as const,
+  }),
+});
+
+const BEHAVIOURS: readonly [(chance: Chance) => PodScript, ...((chance: Chance) => PodScript)[]] = [
+  succeeds,
+  succeeds,
+  succeeds,
+  succeeds,
+  (chance) => ({ startsAfterMs: soon(chance), runsMs: some(chance), exitCode: chance.pick([1, 2, 139]), log: "no\n" }),
+  (chance) => ({ startsAfterMs: soon(chance), runsMs: some(chance), exitCode: 137, reason: "OOMKilled" }),
+  // Starts late: what was called a stall resumes.
+  (chance) => ({
+    waits: { reason: "ImagePullBackOff", message: "Back-off pulling image" },
+    startsAfterMs: chance.between(20, 200) * SECOND,
+    runsMs: some(chance),
+    exitCode: 0,
+  }),
+  (chance) => ({ waits: { reason: chance.pick(["ImagePullBackOff", "CreateContainerConfigError", "ErrImagePull"]) } }),
+  () => ({ unschedulable: "0/1 nodes are available: 1 Insufficient cpu." }),
+  // Until somebody ends it; the last ignores being told to.
+  (chance) => ({
+    startsAfterMs: soon(chance),
+    onStop: { kind: "ends", afterMs: chance.between(0, 40) * SECOND, exitCode: chance.pick([0, 143]) },
+  }),
+  (chance) => ({ startsAfterMs: soon(chance), onStop: { kind: "stuck" } }),
+];

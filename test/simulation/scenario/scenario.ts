@@ -1,0 +1,111 @@
+/**
+ * From a seed to a plan: what upstream asks for, how each pod behaves, and what goes wrong when.
+ *
+ * The bug this prevents: a failure that cannot be told or repeated. A plan is plain values, made before anything runs.
+ */
+import type { Fault } from "@longshore/pocket/faults/faults.ts";
+import type { PodScript } from "@longshore/pocket/faults/scripted.ts";
+import { chanceOf } from "./chance.ts";
+import type { BrokerTrouble } from "../world/broker.ts";
+import type { LedgerTrouble } from "../world/lines.ts";
+import { scriptFor } from "./behaviour.ts";
+import { type Asked, orders } from "./orders.ts";
+import { PLOTS } from "./plots.ts";
+import { MINUTE, type Setting } from "./setting.ts";
+import { FAMILIES } from "../faults/troubles.ts";
+
+export interface PlannedGroup {
+  readonly name: string;
+  readonly cluster: string;
+  readonly namespace: string;
+  readonly jobsMax: number;
+  /** `false`: its Jobs carry no hold. */
+  readonly hold: boolean;
+}
+
+export type Service = "launcher" | "watcher";
+
+/** What others do to a cluster; on which Job is drawn when its time has come. */
+export type Meddling =
+  | { readonly kind: "delete Job"; readonly propagation: "Foreground" | "Background" | "Orphan" }
+  | { readonly kind: "strip hold" }
+  | { readonly kind: "strip hold and delete Job" }
+  | { readonly kind: "remove label" }
+  | { readonly kind: "delete pod" }
+  | { readonly kind: "compact" }
+  | { readonly kind: "cut streams" }
+  | { readonly kind: "silence streams" }
+  | { readonly kind: "delete namespace" }
+  /** Somebody's own Job under the name that one of ours will want, with our labels and without a proof that fits. */
+  | { readonly kind: "take name"; readonly run: string; readonly step: string; readonly proof: string | undefined }
+  /** The whole Job again under another name, as whoever exports and applies it: with its proof and its hold. */
+  | { readonly kind: "copy Job" };
+
+export type Deed =
+  | { readonly kind: "publish"; readonly asked: Asked }
+  | { readonly kind: "crash" | "stop"; readonly service: Service; readonly index: number; readonly downMs: number }
+  | { readonly kind: "crash at"; readonly service: Service; readonly index: number; readonly point: string; readonly pass: number; readonly downMs: number }
+  | { readonly kind: "freeze"; readonly service: Service; readonly index: number; readonly forMs: number }
+  | { readonly kind: "broker"; readonly trouble: Partial<BrokerTrouble>; readonly forMs: number }
+  | { readonly kind: "broker down" | "broker frozen"; readonly forMs: number }
+  | { readonly kind: "drop connections" }
+  | { readonly kind: "ledger"; readonly trouble: Partial<LedgerTrouble>; readonly forMs: number }
+  | { readonly kind: "cluster"; readonly cluster: string; readonly fault: Fault; readonly forMs: number }
+  | { readonly kind: "meddle"; readonly cluster: string; readonly meddling: Meddling }
+  | { readonly kind: "pause"; readonly group: string; readonly forMs: number }; // biome-ignore format: one a line
+
+export type Planned = Deed & { readonly atMs: number };
+
+export interface Scenario {
+  readonly seed: number;
+  readonly groups: readonly PlannedGroup[];
+  readonly clusters: readonly string[];
+  readonly launchers: number;
+  readonly watchers: number;
+  readonly pollMs: number;
+  readonly skewMs: { readonly launcher: readonly number[]; readonly cluster: number };
+  /** Small, so that queues and batches of more than one form. */
+  readonly lanes: number;
+  readonly deeds: readonly Planned[];
+  readonly chaosMs: number;
+  readonly script: (of: { readonly run: string; readonly step: string; readonly attempt: number }) => PodScript;
+}
+
+export function scenarioOf(seed: number): Scenario {
+  const chance = chanceOf(`scenario ${seed}`);
+  const hold = !chanceOf(`hold ${seed}`).is(0.12);
+  const clusters = chance.is(0.4) ? ["a", "b"] : ["a"];
+  const groups = clusters.map((cluster) => ({
+    name: `group-${cluster}`,
+    cluster,
+    namespace: "batch",
+    jobsMax: chance.pick([1, 2, 5, 20]),
+    hold,
+  }));
+  const launchers = chance.pick([1, 2, 2]);
+  const watchers = chance.pick([1, 1, 2]);
+  const chaosMs = chance.pick([MINUTE, 3 * MINUTE, 6 * MINUTE, 12 * MINUTE, 25 * MINUTE]);
+  const skew = (): number => (chance.is(0.15) ? chance.between(-60, 60) * MINUTE : 0);
+  const wanted = groups.map(({ name }) => name);
+  const publishes = orders(chance, { chaosMs, groups: wanted });
+  const runs = publishes.flatMap((it) =>
+    it.kind === "publish" && it.asked.kind === "run" ? [{ run: it.asked.run, atMs: it.atMs }] : [],
+  );
+  const setting: Setting = { chance, chaosMs, clusters, groups: wanted, launchers, watchers, runs };
+  const families = Array.from({ length: chance.between(0, 4) }, () => chance.pick(FAMILIES));
+  const plotted = chance.is(0.5) ? chance.pick(PLOTS)(setting) : [];
+  const troubles = [...families.flatMap((family) => family(setting)), ...plotted];
+  return {
+    seed,
+    groups,
+    clusters,
+    launchers,
+    watchers,
+    pollMs: chance.pick([8_000, 20_000, 30_000, 30_000]),
+    skewMs: { launcher: Array.from({ length: launchers }, skew), cluster: skew() },
+    lanes: chance.pick([1, 3, 8]),
+    deeds: [...publishes, ...troubles].toSorted((a, b) => a.atMs - b.atMs),
+    chaosMs: Math.max(chaosMs, ...plotted.map(({ atMs }) => Math.min(atMs + 14 * MINUTE, chaosMs + 14 * MINUTE))),
+    script: scriptFor(seed),
+  };
+}

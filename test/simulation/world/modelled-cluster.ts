@@ -1,0 +1,219 @@
+/**
+ * One modelled cluster: the pocket's API server and controllers, pods that follow the scenario's script, and its own history.
+ *
+ * The bug this prevents: judging a run by what the launcher believes of a Job. Whether a Job was complete, and which pods ran,
+ * is read here from the cluster's own changes.
+ */
+import { ANNOTATIONS, HOLD, LABELS, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
+import type { Transport } from "@longshore/kubernetes/transport.ts";
+import type { Kubelet, PodReport } from "@longshore/pocket/api.ts";
+import { createModel, type Model, type RequestEntry } from "@longshore/pocket/model.ts";
+import type { JobObject, PodObject } from "@longshore/pocket/objects.ts";
+import { type PodScript, type ScriptedPods, scriptedPods } from "@longshore/pocket/faults/scripted.ts";
+import type { Delays } from "@longshore/pocket/controllers/delays.ts";
+import type { Clock } from "@longshore/runtime/clock.ts";
+import type { History, JobLife, Trace } from "../judge/history.ts";
+import { mortal, type Mortal } from "./mortal.ts";
+
+export interface SimulatedCluster {
+  readonly name: string;
+  readonly model: Model;
+  readonly pods: ScriptedPods;
+  /** How this process reaches it. */
+  transport(process: Mortal): Transport;
+}
+
+export interface ClusterOptions {
+  readonly name: string;
+  readonly namespaces: readonly string[];
+  readonly clock: Clock;
+  readonly skewMs: number;
+  readonly delays: Partial<Delays>;
+  readonly script: (of: { readonly run: string; readonly step: string; readonly attempt: number }) => PodScript;
+  readonly history: History;
+  readonly trace: Trace;
+}
+
+/** What a Job's change was, as the store tells it. */
+type Change = Parameters<NonNullable<Parameters<typeof createModel>[0]["onChange"]>>[0];
+
+export function simulatedCluster(options: ClusterOptions): SimulatedCluster {
+  const { name, namespaces, history, trace, skewMs } = options;
+  // A clock of its own, wrong by its own amount: nothing of a cluster's times may be compared with ours.
+  const { clock } = mortal({ name, clock: options.clock, skewMs });
+  const pods = scriptedPods(clock, (pod) => options.script(attemptOf(pod)));
+  const model = createModel({
+    clock,
+    kubelet: watched(options, pods),
+    delays: options.delays,
+    namespaces,
+    clientTimeoutMs: 60_000,
+    onChange: (change) => note(options, change),
+    onRequest: (entry) => heard(options, entry),
+  });
+  let sent = 0;
+  return {
+    name,
+    model,
+    pods,
+    transport: (process) => {
+      const inner = model.transport({ user: process.name });
+      return {
+        send: (request, signal) => {
+          if (request.method !== "POST") return process.hear(inner.send(request, signal));
+          // Marked, so that what lands can be told from whoever sent it and when.
+          const post = `${name}-${sent++}`;
+          history.posts.set(post, {
+            cluster: name,
+            occupant: isOccupantIn(request.body),
+            name: jobNameIn(request.body),
+            by: process.name,
+            sentMs: options.clock.now(),
+          });
+          trace.say(`${process.name} sends ${post} POST ${jobNameIn(request.body)}`);
+          return process.hear(inner.send({ ...request, path: `${request.path}&post=${post}` }, signal));
+        },
+        open: async (request, signal) => {
+          const { status, body, lines } = await process.hear(inner.open(request, signal));
+          return { status, body, lines: heardLines(process, lines) };
+        },
+        [Symbol.asyncDispose]: async () => undefined,
+      };
+    },
+  };
+}
+
+function heardLines(process: Mortal, lines: AsyncIterable<string>): AsyncIterable<string> {
+  return {
+    [Symbol.asyncIterator]: () => {
+      const inner = lines[Symbol.asyncIterator]();
+      return {
+        next: () => process.hear(inner.next()),
+        return: async () => (await inner.return?.()) ?? { done: true, value: undefined },
+      };
+    },
+  };
+}
+
+function heard(
+  { name, history, trace, clock }: ClusterOptions,
+  { method, path, status, user, name: object }: RequestEntry,
+): void {
+  const post = /[?&]post=([\w-]+)/.exec(path)?.[1];
+  const known = post === undefined ? undefined : history.posts.get(post);
+  if (known !== undefined) Object.assign(known, { landedMs: clock.now(), status });
+  if (method !== "GET" || status !== 200) trace.say(`${name} ${user} ${method} ${post === undefined ? object : post} ${status}`);
+}
+
+const attemptOf = ({ metadata }: PodObject): { readonly run: string; readonly step: string; readonly attempt: number } => ({
+  run: metadata.annotations?.["longshore.dev/run-id"] ?? "",
+  step: metadata.labels?.[LABELS.step] ?? "",
+  attempt: Number(metadata.labels?.[LABELS.attempt] ?? 0),
+});
+
+interface Posted {
+  readonly metadata?: { readonly name?: string; readonly labels?: Readonly<Record<string, string>> };
+}
+
+const jobNameIn = (body: unknown): string => (body as Posted).metadata?.name ?? "";
+const isOccupantIn = (body: unknown): boolean => (body as Posted).metadata?.labels?.[LABELS.occupant] === "true";
+
+// ── The history of Jobs ─────────────────────────────────────────────────────────────────────────────────────────────
+
+function note({ name: cluster, clock, history, trace }: ClusterOptions, { resource, type, object }: Change): void {
+  if (resource !== "jobs") return;
+  const job = object as JobObject;
+  const { uid, name, namespace = "" } = job.metadata;
+  const nowMs = clock.now();
+  const life = history.jobs.get(uid) ?? begun(cluster, job, nowMs);
+  history.jobs.set(uid, life);
+  const say = (what: string): void => trace.say(`${cluster} Job ${name} ${uid.slice(0, 4)} ${what}`);
+  if (type === "ADDED") say(life.occupant ? "created (occupant)" : "created");
+  if (type === "DELETED") {
+    life.goneMs ??= nowMs;
+    // What kept it was its hold alone: both went in one change.
+    life.unheldMs ??= nowMs;
+    say("gone");
+    return;
+  }
+  const is = (condition: string): boolean =>
+    (job.status.conditions ?? []).some((it) => it.type === condition && it.status === "True");
+  if (is("Complete") && life.completeMs === undefined) say("Complete");
+  if (is("Failed") && life.failedMs === undefined) say("Failed");
+  if (is("Complete")) life.completeMs ??= nowMs;
+  if (is("Failed")) life.failedMs ??= nowMs;
+  if (job.metadata.deletionTimestamp !== undefined && life.deletionMs === undefined) {
+    life.deletionMs = nowMs;
+    say(`deleting in ${namespace}`);
+  }
+  const held = job.metadata.finalizers?.includes(HOLD) === true || isAwaited(job);
+  if (held) delete life.unheldMs;
+  else if (life.unheldMs === undefined) {
+    life.unheldMs = nowMs;
+    say("not held");
+  }
+}
+
+const isAwaited = ({ metadata }: JobObject): boolean => metadata.annotations?.[ANNOTATIONS.hold] === WITHOUT_HOLD.awaited;
+
+function begun(cluster: string, job: JobObject, nowMs: number): JobLife {
+  const { uid, name, namespace = "", labels, annotations } = job.metadata;
+  const env = job.spec.template.spec.containers[0]?.env ?? [];
+  const content = env.find((it) => it.name === "CONTENT")?.value;
+  const proof = annotations?.[ANNOTATIONS.proof];
+  const origin = proof === undefined || proof === "forged" ? "theirs" : name.startsWith("copy-") ? "copied" : "ours";
+  return {
+    cluster,
+    namespace,
+    name,
+    uid,
+    origin,
+    occupant: labels?.[LABELS.occupant] === "true",
+    unheld: isAwaited(job),
+    createdMs: nowMs,
+    content,
+  };
+}
+
+// ── The history of pods ─────────────────────────────────────────────────────────────────────────────────────────────
+
+function watched({ name: cluster, clock, history, trace }: ClusterOptions, pods: ScriptedPods): Kubelet {
+  return {
+    start: (pod, report, look) => {
+      const { uid, name } = pod.metadata;
+      const owner = pod.metadata.ownerReferences?.find(({ controller }) => controller === true);
+      const say = (what: string): void => trace.say(`${cluster} pod ${name} ${what}`);
+      const see = (it: PodReport): void => {
+        const ran = it.kind === "placed" ? it.containers.map(({ state }) => state).find((state) => state.kind === "running" || (state.kind === "terminated" && state.startedAtMs !== undefined)) : undefined; // biome-ignore format: one question
+        if (ran === undefined || owner === undefined) return;
+        const known = history.pods.get(uid);
+        if (known === undefined) say("runs");
+        const life = known ?? { cluster, job: owner.uid, jobName: owner.name, uid, startedMs: clock.now() };
+        history.pods.set(uid, life);
+        if (ran.kind !== "terminated" || life.endedMs !== undefined) return;
+        life.endedMs = clock.now();
+        life.exitCode = ran.exitCode;
+        say(`ended ${ran.exitCode}`);
+      };
+      const run = pods.start(
+        pod,
+        (it) => {
+          see(it);
+          report(it);
+        },
+        look,
+      );
+      return {
+        ...run,
+        forget: () => {
+          const life = history.pods.get(uid);
+          if (life !== undefined && life.endedMs === undefined) {
+            life.endedMs = clock.now();
+            say("forgotten while it ran");
+          }
+          run.forget();
+        },
+      };
+    },
+  };
+}

@@ -1,0 +1,102 @@
+/**
+ * Launcher and watcher as main.ts composes them, over the simulation's lines: the loops are the very same.
+ *
+ * The bug this prevents: a simulation of something else than what runs. Nothing of a loop is replaced here, only what main.ts
+ * opens.
+ */
+import type { GroupName, Installation } from "@longshore/contract/ids.ts";
+import { DEFAULTS } from "@longshore/domain/run/defaults.ts";
+import { type Cluster as Connected, openClusters } from "@longshore/kubernetes/clusters.ts";
+import { openWrites } from "@longshore/kubernetes/request/write.ts";
+import type { Keys } from "@longshore/launcher/keys.ts";
+import { launcherLoops } from "@longshore/launcher/loops.ts";
+import { wakeUpsBy, type Parts as LauncherParts, TIMING, viewsOf } from "@longshore/launcher/parts.ts";
+import type { GroupRow, Ledger } from "@longshore/ledger/port.ts";
+import type { Broker } from "@longshore/broker/port.ts";
+import type { Log } from "@longshore/runtime/log.ts";
+import { backOff, batch, type ProgramEnd, together } from "@longshore/runtime/loop.ts";
+import type { Metrics } from "@longshore/runtime/metrics.ts";
+import { watcherLoops } from "@longshore/watcher/loops.ts";
+import { TIMING as WATCHER_TIMING } from "@longshore/watcher/parts.ts";
+import type { SimulatedCluster } from "./modelled-cluster.ts";
+import type { Trace } from "../judge/history.ts";
+import type { Mortal } from "./mortal.ts";
+
+export interface ProgramParts {
+  readonly process: Mortal;
+  readonly installation: Installation;
+  readonly keys: Keys;
+  readonly groups: readonly (GroupRow & { readonly cluster: SimulatedCluster })[];
+  readonly broker: Broker;
+  readonly trace: Trace;
+  readonly pollMs: number;
+  readonly lanes: number;
+  readonly fail: (point: string) => void | Promise<void>;
+  readonly gauges: Map<string, number>;
+}
+
+type GroupCluster = Connected & { readonly name: GroupName };
+
+function clustersOf({ process, groups }: ProgramParts): readonly GroupCluster[] {
+  const each = groups.map(({ name, namespace, cluster }) => ({ name, namespace, transport: cluster.transport(process) }));
+  const open = openClusters(each, { clock: process.clock });
+  return groups.map(({ name }) => ({ ...open.cluster(name), name }));
+}
+
+export async function simulatedLauncher(
+  parts: ProgramParts & { readonly ledger: Ledger },
+  signal: AbortSignal,
+): Promise<ProgramEnd> {
+  const { process, installation, keys, broker, ledger, pollMs, lanes, fail } = parts;
+  const { clock } = process;
+  await ledger.putGroups(parts.groups.map(({ name, namespace, jobsMax, hold = true }) => ({ name, namespace, jobsMax, hold })));
+  const clusters = clustersOf(parts).map((it) => [it.name, { name: it.name, namespace: it.namespace, reads: it.read, writes: openWrites(it) }] as const); // biome-ignore format: one question
+  const running: LauncherParts = {
+    installation, clock, ledger, broker, keys, lanes, fail,
+    operators: "everyone",
+    owner: process.name,
+    log: tracing(parts.trace, process.name),
+    metrics: gaugesOnly(parts.gauges),
+    clusters: new Map(clusters),
+    views: viewsOf(await ledger.groups()),
+    defaults: DEFAULTS,
+    timing: { ...TIMING, pollMs, lookMs: 4 * pollMs, tallyMs: 30_000 + pollMs, probeMs: Math.max(TIMING.probeMs, pollMs), partitionLeaseMs: Math.max(TIMING.partitionLeaseMs, 3 * pollMs) },
+    pause: backOff(clock),
+    wakeUps: wakeUpsBy(clock),
+    admitting: batch({ most: lanes }, (intakes) => ledger.admit(intakes)),
+    recording: batch({ most: 256 }, (entries) => ledger.record(entries)),
+  }; // biome-ignore format: a parts list
+  return await together(signal, launcherLoops(running));
+}
+
+export async function simulatedWatcher(parts: ProgramParts, signal: AbortSignal): Promise<ProgramEnd> {
+  const { process, installation, broker, fail, pollMs } = parts;
+  const { clock } = process;
+  const running = {
+    installation, clock, broker, fail,
+    owner: process.name,
+    log: tracing(parts.trace, process.name),
+    metrics: gaugesOnly(parts.gauges),
+    clusters: clustersOf(parts),
+    timing: { ...WATCHER_TIMING, dueMs: pollMs, heartbeatMs: WATCHER_TIMING.heartbeatMs + pollMs },
+    pause: backOff(clock),
+  }; // biome-ignore format: a parts list
+  return await together(signal, watcherLoops(running));
+}
+
+function tracing(trace: Trace, name: string): Log {
+  const say = (level: string) => (message: string, fields: object = {}) => trace.say(`${name} ${level}: ${message} ${JSON.stringify(fields).slice(0, 240)}`); // biome-ignore format: one line
+  const log: Log = { debug: () => undefined, info: () => undefined, warn: say("warns"), error: say("errs"), child: () => log };
+  return log;
+}
+
+function gaugesOnly(gauges: Map<string, number>): Metrics {
+  return {
+    count: () => undefined,
+    set: (name, labels, value) => void gauges.set(`${name} ${JSON.stringify(labels)}`, value),
+    replace: () => undefined,
+    forget: () => undefined,
+    observe: () => undefined,
+    text: async () => "",
+  };
+}

@@ -1,0 +1,95 @@
+/**
+ * The application that publishes commands and follows its runs, as the client's README tells it to.
+ *
+ * The bug this prevents: a story that is right in the ledger and wrong where it is heard. What is checked is what arrived here,
+ * through a broker that repeats and reorders.
+ */
+import { story } from "@longshore/client/story.ts";
+import { type ReceivedEvent, readEvent } from "@longshore/contract/envelope.ts";
+import { isTransient } from "@longshore/contract/problem.ts";
+import { backOff } from "@longshore/runtime/loop.ts";
+import type { Delivery } from "@longshore/broker/port.ts";
+import type { Connection } from "./broker.ts";
+import type { Mortal } from "./mortal.ts";
+import type { Asked } from "../scenario/orders.ts";
+
+export const UPSTREAM_QUEUE = "upstream.events";
+
+export interface Upstream {
+  /** Until the broker confirms it. */
+  publish(asked: Asked, signal: AbortSignal): Promise<void>;
+  listen(signal: AbortSignal): Promise<void>;
+  readonly confirmed: readonly Asked[];
+  /** As applied: each run's events in order, refusals beside them. */
+  readonly heard: readonly ReceivedEvent[];
+  /** Deliveries that wait for an earlier one. */
+  early(): number;
+  readonly unreadable: readonly string[];
+}
+
+export function openUpstream(process: Mortal, broker: Pick<Connection, "publish" | "consume">): Upstream {
+  const confirmed: Asked[] = [];
+  const heard: ReceivedEvent[] = [];
+  const unreadable: string[] = [];
+  const early = new Map<string, Delivery>();
+  const { hear } = story();
+  const pause = backOff(process.clock, { mostMs: 5_000 });
+
+  async function handle(delivery: Delivery): Promise<void> {
+    const read = readEvent(delivery.body);
+    if (read.kind === "unreadable") {
+      unreadable.push(`${Buffer.from(delivery.body).toString().slice(0, 300)}: ${JSON.stringify(read.problems)}`);
+      return await delivery.ack();
+    }
+    const { event } = read;
+    const verdict = hear(event);
+    switch (verdict.kind) {
+      case "told":
+        heard.push(...verdict.events);
+        await delivery.ack();
+        for (const it of verdict.events.slice(1)) await settleEarly(it);
+        return;
+      case "repeat": {
+        const key = `${event.source} ${event.sequence}`;
+        const waiting = early.get(key);
+        // Of one that still waits the newer delivery is kept: the older one's connection may be gone.
+        if (waiting !== undefined) early.set(key, delivery);
+        return await (waiting ?? delivery).ack();
+      }
+      case "early":
+        early.set(`${event.source} ${event.sequence}`, delivery);
+        return;
+      case "full":
+        return await delivery.requeue();
+    }
+  }
+
+  async function settleEarly({ source, sequence }: ReceivedEvent): Promise<void> {
+    const key = `${source} ${sequence}`;
+    const delivery = early.get(key);
+    early.delete(key);
+    await delivery?.ack();
+  }
+
+  return {
+    confirmed,
+    heard,
+    unreadable,
+    early: () => early.size,
+    async publish(asked, signal) {
+      const { id, key, body } = asked;
+      for (let failures = 0; !signal.aborted; await pause(++failures, signal)) {
+        try {
+          await broker.publish("commands", { id, key, body }, signal);
+          confirmed.push(asked);
+          return;
+        } catch (error) {
+          if (!isTransient(error)) throw error;
+        }
+      }
+    },
+    async listen(signal) {
+      for await (const delivery of broker.consume(UPSTREAM_QUEUE, { inFlightMax: 500, signal })) await handle(delivery);
+    },
+  };
+}
