@@ -61,7 +61,7 @@ export async function openBroker({
     }
     case "nats:":
     case "tls:": {
-      const { openNatsBroker } = await import("./nats/nats.ts");
+      const { openNatsBroker } = await import("./nats/open.ts");
       return await openNatsBroker({
         ...rest,
         address: {

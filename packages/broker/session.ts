@@ -8,7 +8,7 @@ import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import { backOff } from "@longshore/runtime/loop.ts";
 import { messageOf } from "./address.ts";
-import { atMost } from "./bounded.ts";
+import { atMost } from "./bounded-publishing.ts";
 import type { BrokerStatus } from "./port.ts";
 
 const FAREWELL_MS = 2_000;
@@ -17,6 +17,8 @@ const FAREWELL_MS = 2_000;
 export interface Session {
   /** Aborts when the connection is lost, with the reason. */
   readonly over: AbortSignal;
+  /** Why the server takes no messages from us at the moment. */
+  blocked?(): string | undefined;
   /** Says goodbye to the server in an orderly way. Not waited for longer than two seconds. */
   farewell(): Promise<unknown>;
   /** Lets go at once, whatever the server does. Called once, at the end of each session. */
@@ -26,7 +28,6 @@ export interface Session {
 export interface Sessions<S extends Session> {
   /** The live session, as soon as there is one; undefined when the signal aborts or the broker is closed before. */
   current(signal: AbortSignal): Promise<S | undefined>;
-  /** "connected" or "reconnecting". */
   status(): BrokerStatus;
   close(): Promise<void>;
 }
@@ -104,7 +105,9 @@ export async function openSessions<S extends Session>({ clock, log, about, open 
     },
     status: () => {
       if (live?.over.aborted === true) isAway(live.over.reason);
-      return away === undefined ? { kind: "connected" } : { kind: "reconnecting", ...away };
+      if (away !== undefined) return { kind: "reconnecting", ...away };
+      const reason = live?.blocked?.();
+      return reason === undefined ? { kind: "connected" } : { kind: "blocked", reason };
     },
     close: async () => {
       closing.abort();

@@ -1,8 +1,8 @@
 /** The NATS adapter passes the conformance suite on a private server, and explains itself when it cannot be opened. */
 // needs nats
 // runs at most 12 min
-import { brokerConformance } from "@longshore/broker/conformance.ts";
-import { freshNames, type Quarantined } from "@longshore/broker/conformance-parts.ts";
+import { brokerConformance } from "@longshore/broker/testing/conformance.ts";
+import { freshNames, type Quarantined } from "@longshore/broker/testing/conformance-parts.ts";
 import type { Names } from "@longshore/broker/names.ts";
 import { streamName } from "@longshore/broker/nats/subjects.ts";
 import { openBroker } from "@longshore/broker/open.ts";
@@ -11,7 +11,7 @@ import { silentLog } from "@longshore/runtime/log.ts";
 import { type JetStreamManager, jetstreamManager, type StoredMsg } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import t from "tap";
-import { nats } from "../harness/nats.ts";
+import { nats } from "../harness/nats/server.ts";
 
 t.setTimeout(900_000);
 const server = await nats();

@@ -7,7 +7,7 @@
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import { headers, type Msg, type MsgHdrs } from "@nats-io/transport-node";
-import type { Try } from "../bounded.ts";
+import type { Try } from "../bounded-publishing.ts";
 import type { Outgoing, Published } from "../port.ts";
 import type { Link } from "./connection.ts";
 import { deniedSubject, failureOf, forbidden, hasNoResponders, type Where } from "./failure.ts";

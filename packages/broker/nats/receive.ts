@@ -8,9 +8,9 @@
 import type { Problem } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
-import { backOff, bell, linked } from "@longshore/runtime/loop.ts";
+import { backOff, linked, wakeUp } from "@longshore/runtime/loop.ts";
 import { type Msg, nanos } from "@nats-io/transport-node";
-import { hand } from "../hand.ts";
+import { deliveryQueue } from "../delivery-queue.ts";
 import type { Delivery, ReceiveOptions } from "../port.ts";
 import type { Sessions } from "../session.ts";
 import type { Link } from "./connection.ts";
@@ -63,8 +63,8 @@ interface Taken {
 export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptions): Receiver {
   const { links, clock, log } = parts;
   const stop = linked(signal);
-  const inHand = hand<Delivery>(() => stop.abort());
-  const woken = bell(clock);
+  const inHand = deliveryQueue<Delivery>(() => stop.abort());
+  const woken = wakeUp(clock);
   const pause = backOff(clock, { firstMs: 50, mostMs: 5_000 });
   const begun = Promise.withResolvers<void>();
   /** What the server waits for us to settle. */
@@ -90,7 +90,7 @@ export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptio
       await work();
       if (it.link.over.aborted) return; // given back on the next connection
       held.delete(it);
-      woken.ring();
+      woken.wake();
     };
     return {
       id: idOf(message),
@@ -158,7 +158,7 @@ export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptio
           if (ENDED.has(code)) asked = 0;
           else if (code !== HEARTBEAT) over.abort(new Error(`the server ended a pull: ${message.headers?.description ?? code}`));
         }
-        woken.ring();
+        woken.wake();
       },
     });
     const ending = linked(over.signal);

@@ -19,8 +19,8 @@ import { settledDeliveries } from "../settled-deliveries.ts";
 import type { Broker, BrokerReport, Delivery, Outgoing, Published, ReceiveOptions, Topic } from "../port.ts";
 import { type Receiver, receiver } from "./receive.ts";
 import { CHANNEL } from "./schema.ts";
-import { openSessions, type Session } from "./session.ts";
-import { keyForPattern, patternAsRegex } from "./topic-pattern.ts";
+import { openPostgresSessions, type PostgresSession } from "./session.ts";
+import { keyForPattern, patternAsRegex } from "../topic-pattern.ts";
 
 const CONNECTIONS_MAX = 4;
 const CONNECT_WITHIN_MS = 10_000;
@@ -58,12 +58,18 @@ export async function openPostgresBroker({
   const onNews = (queue: string | undefined) => {
     for (const it of receivers) if (queue === undefined || it.queue === queue) it.lookAgain();
   };
-  const sessions = await openSessions({ config, socket: sockets.make, pool, clock, log, onNews, follow: names.follow }).catch(
-    async (error: unknown) => {
-      await pool.end();
-      throw whyNot(error, address, where);
-    },
-  );
+  const sessions = await openPostgresSessions({
+    config,
+    socket: sockets.make,
+    pool,
+    clock,
+    log,
+    onNews,
+    follow: names.follow,
+  }).catch(async (error: unknown) => {
+    await pool.end();
+    throw whyNot(error, address, where);
+  });
   const bounded = boundedPublishing({ clock, where, withinMs: publishWithinMs });
 
   const put = (queue: string) => publishing((messages) => pool.query(PUT, [queue, ...columns(messages)]));
@@ -98,11 +104,11 @@ export async function openPostgresBroker({
     options: ReceiveOptions,
   ): Promise<AsyncIterableIterator<Delivery>> {
     const name = `${names.follow}${randomUUID()}`;
-    const bind = async ({ id }: Session) => {
+    const bind = async ({ id }: PostgresSession) => {
       await pool.query(statement, [name, id, ...more]);
     };
-    let prepared: Session | undefined;
-    const prepare = async (session: Session) => {
+    let prepared: PostgresSession | undefined;
+    const prepare = async (session: PostgresSession) => {
       if (prepared !== session) await bind(session);
       prepared = session;
     };

@@ -12,8 +12,8 @@ import type { Log } from "@longshore/runtime/log.ts";
 import { linked } from "@longshore/runtime/loop.ts";
 import type { Msg } from "@nats-io/transport-node";
 import { type Address, hostPort } from "../address.ts";
-import { atMost, boundedPublishing, type Try } from "../bounded.ts";
-import { hand } from "../hand.ts";
+import { atMost, boundedPublishing, type Try } from "../bounded-publishing.ts";
+import { deliveryQueue } from "../delivery-queue.ts";
 import type { Names } from "../names.ts";
 import type { Broker, BrokerReport, Delivery, Outgoing, Published, Queue, ReceiveOptions, Topic } from "../port.ts";
 import { either, openSessions } from "../session.ts";
@@ -139,7 +139,7 @@ export async function openNatsBroker({ address, names, log, clock, publishWithin
     const stop = linked(signal);
     const begun = Promise.withResolvers<void>();
     let waiting = 0;
-    const heard = hand<Uint8Array>(() => stop.abort());
+    const heard = deliveryQueue<Uint8Array>(() => stop.abort());
     const hear = (_error: Error | null, { subject, data }: Msg) => {
       if (subject === undefined || waiting >= HEARD_MAX || !matches(keyOf(names.control, subject))) return;
       waiting++;
