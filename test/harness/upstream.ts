@@ -3,12 +3,16 @@
  * everything that passes the broker.
  *
  * The failure this prevents: calling a story complete, or broken, for events that the test's own listener missed. On
- * RabbitMQ it is a durable queue, on Postgres the history; neither is read through the code under test.
+ * RabbitMQ it is a durable queue, on NATS a durable consumer, on Postgres the history; none is read through the code
+ * under test.
  */
+import { brokerAt } from "@longshore/broker/brokers.ts";
+import { streamName } from "@longshore/broker/nats/subjects.ts";
 import { type ReceivedEvent, readEvent } from "@longshore/contract/envelope.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { connect } from "amqplib";
 import pg from "pg";
+import { consuming } from "./nats/upstream.ts";
 
 export const UPSTREAM = "tests.upstream";
 const EVENTS = "longshore.events";
@@ -32,10 +36,27 @@ export async function openJournal(url: string): Promise<Journal> {
   return Object.assign(await open(url, { name: UPSTREAM, exchanges: [EVENTS] }, take), { received });
 }
 
-/** The exchange's name, and what passed it from now on. A broker in Postgres shows events only. */
+/** The exchange's name, and what passed it from now on. */
 export type Take = (exchange: string, body: Uint8Array) => void;
 
-export const showsAll = (url: string): boolean => url.startsWith("amqp");
+/** How an application reads each broker. */
+const READS: Readonly<Record<string, { readonly all: boolean; readonly line: Reads }>> = {
+  RabbitMQ: { all: true, line: (url, bound, take, signal) => () => queue(url, bound, take, signal) },
+  NATS: { all: false, line: streams }, // commands and facts are in work queues, which have one consumer
+  Postgres: { all: false, line: (url, _bound, take, signal) => history(url, take, signal) }, // shows events only
+};
+
+type Reads = (url: string, bound: Queue, take: Take, signal: AbortSignal) => Line;
+
+function readsOf(url: string): (typeof READS)[string] {
+  const { name } = brokerAt(url);
+  const reads = READS[name];
+  if (reads === undefined) throw new Error(`the tests do not know how an application reads ${name}`);
+  return reads;
+}
+
+/** Whether a tap there is shown commands and facts too. */
+export const showsAll = (url: string): boolean => readsOf(url).all;
 
 /**
  * `all`: facts and commands too. A queue that is bound to an exchange makes routable what passes it, so this is not for tests
@@ -52,7 +73,7 @@ interface Queue {
 
 async function open(url: string, bound: Queue, take: Take): Promise<AsyncDisposable> {
   const stop = new AbortController();
-  const line = showsAll(url) ? () => queue(url, bound, take, stop.signal) : history(url, take, stop.signal);
+  const line = readsOf(url).line(url, bound, take, stop.signal);
   const first = Promise.withResolvers<void>();
   const listening = listen(line, first.resolve, stop.signal);
   await first.promise;
@@ -94,6 +115,12 @@ async function queue(url: string, { name, exchanges }: Queue, take: Take, signal
     channel.ack(message);
   });
   return { over: over.promise };
+}
+
+function streams(url: string, { name, exchanges }: Queue, take: Take, signal: AbortSignal): Line {
+  const byStream = new Map(exchanges.filter((it) => TOLD.includes(it)).map((it) => [streamName(it), it]));
+  const taken: Take = (stream, body) => take(byStream.get(stream) ?? stream, body);
+  return () => consuming(url, { name, streams: [...byStream.keys()] }, taken, signal);
 }
 
 function history(url: string, take: Take, signal: AbortSignal): Line {

@@ -8,7 +8,7 @@
 import { once } from "node:events";
 import { connect as connectSocket, type Socket } from "node:net";
 import { Failure } from "@longshore/contract/problem.ts";
-import { type JetStreamClient, type JetStreamManager, jetstream, jetstreamManager } from "@nats-io/jetstream";
+import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import {
   createInbox,
   errors,
@@ -28,7 +28,6 @@ const API_WITHIN_MS = 5_000;
 
 export interface Link extends Session {
   readonly connection: NatsConnection;
-  readonly streams: JetStreamClient;
   readonly manager: JetStreamManager;
   readonly version: string;
   /** In bytes, of a message with its headers. */
@@ -66,7 +65,6 @@ export async function openLink({ address, inboxes }: LinkOptions): Promise<Link>
     }
     return {
       connection,
-      streams: jetstream(connection, { timeout: API_WITHIN_MS }),
       manager: await jetstreamManager(connection, { checkAPI: false, timeout: API_WITHIN_MS }),
       version: info.version,
       payloadMax: info.max_payload,
@@ -152,7 +150,7 @@ function whyNot(error: unknown, { user, secure }: Address, where: string): Failu
     const what = `${where} does not speak NATS. Check the port of the broker's URL.`;
     return new Failure("retry", "BrokerUnreachable", what, error);
   }
-  if (secure && /tls.*not available/i.test(said)) {
+  if (secure && /not support 'tls'|tls.*not available/i.test(said)) {
     const what = `${where} offers no TLS. Configure "tls" there, or write nats:// in the broker's URL.`;
     return new Failure("halt", "BrokerTls", what, error);
   }

@@ -7,12 +7,11 @@
 import { randomUUID } from "node:crypto";
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
-import type { Clock } from "@longshore/runtime/clock.ts";
-import type { Log } from "@longshore/runtime/log.ts";
 import { linked } from "@longshore/runtime/loop.ts";
 import type { Msg } from "@nats-io/transport-node";
-import { type Address, hostPort } from "../address.ts";
+import { hostPort } from "../address.ts";
 import { atMost, boundedPublishing, type Try } from "../bounded-publishing.ts";
+import type { AdapterOptions } from "../brokers.ts";
 import { deliveryQueue } from "../delivery-queue.ts";
 import type { Names } from "../names.ts";
 import type { Broker, BrokerReport, Delivery, Outgoing, Published, Queue, ReceiveOptions, Topic } from "../port.ts";
@@ -29,15 +28,7 @@ const CLOSE_WITHIN_MS = 2_000;
 const HEARD_MAX = 10_000;
 const PROBLEMS_BYTES_MAX = 32 * 1024;
 
-export interface NatsBrokerOptions {
-  readonly address: Address;
-  readonly names: Names;
-  readonly log: Log;
-  readonly clock: Clock;
-  readonly publishWithinMs: number;
-}
-
-export async function openNatsBroker({ address, names, log, clock, publishWithinMs }: NatsBrokerOptions): Promise<Broker> {
+export async function openNatsBroker({ address, names, log, clock, publishWithinMs }: AdapterOptions): Promise<Broker> {
   const where = `NATS at ${hostPort(address)}`;
   const { user } = address;
   const at = { where, user };
@@ -100,7 +91,7 @@ export async function openNatsBroker({ address, names, log, clock, publishWithin
     await keep(names.quarantine, { subject, message, headers: more }, closing.signal).catch(async (error: unknown) => {
       if (!(error instanceof Failure && error.code === "MessageInvalid")) throw error;
       // As large as the server takes: kept without the reasons rather than delivered again for ever.
-      await keep(names.quarantine, { subject, message: { id: "", key, body: bad.data } }, closing.signal);
+      await keep(names.quarantine, { subject, message, headers: "none" }, closing.signal);
     });
   }
 
@@ -130,7 +121,10 @@ export async function openNatsBroker({ address, names, log, clock, publishWithin
       wants: (subject) => matches(keyOf(names.events, subject)),
       quarantine: () => Promise.reject(new Error("an event that is followed belongs to nobody's queue")),
     });
-    await started.begun;
+    await started.begun.catch(async (error: unknown) => {
+      await started.close();
+      throw error;
+    });
     return started.deliveries;
   }
 
@@ -189,6 +183,9 @@ export async function openNatsBroker({ address, names, log, clock, publishWithin
       const stream = await link.manager.streams.find(subject).catch(() => undefined); // no stream takes it, or we may not ask
       const sending = { subject, message };
       return stream === undefined ? await pass(link, sending) : await store(link, stream, sending, at);
+    }).catch((error: unknown) => {
+      if (!(error instanceof Failure && error.code === "BrokerForbidden")) throw error;
+      throw new Failure("refuse", error.code, error.message, error); // the sender chose a subject that we may not use
     });
   }
 

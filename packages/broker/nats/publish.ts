@@ -6,6 +6,7 @@
  * keeping it, and our facts repeat on purpose.
  */
 import { Failure } from "@longshore/contract/problem.ts";
+import { type ApiError, JetStreamApiError } from "@nats-io/jetstream";
 import { headers, type Msg, type MsgHdrs } from "@nats-io/transport-node";
 import type { Try } from "../bounded-publishing.ts";
 import type { Outgoing, Published } from "../port.ts";
@@ -22,15 +23,19 @@ export const HEADER = { id: "Longshore-Id", replyTo: "Reply-To", type: "Content-
 export interface Sending {
   readonly subject: string;
   readonly message: Outgoing;
-  readonly headers?: Readonly<Record<string, string>>;
+  /** Beside the message's own; "none": the body alone. */
+  readonly headers?: Readonly<Record<string, string>> | "none";
 }
 
 /** Resolves when the stream has it. "unrouted": no stream takes the subject. */
 export async function store(link: Link, stream: string, sending: Sending, at: Where): Promise<Published> {
   const { subject, message } = sending;
   try {
-    const options = { headers: headersOf(link, sending), timeout: CONFIRM_WITHIN_MS, expect: { streamName: stream } };
-    await link.streams.publish(subject, message.body, options);
+    const all = headersOf(link, sending, { "Nats-Expected-Stream": stream });
+    const options = { timeout: CONFIRM_WITHIN_MS, ...(all === undefined ? {} : { headers: all }) };
+    const answer = await link.connection.request(subject, message.body, options);
+    const { error } = answer.json<{ readonly error?: ApiError }>();
+    if (error !== undefined) throw new JetStreamApiError(error);
     return "stored";
   } catch (error) {
     if (hasNoResponders(error)) return "unrouted";
@@ -64,9 +69,10 @@ export function passer(at: Where): (link: Link, sending: Sending) => Promise<Pub
     try {
       const { inbox, unheard } = answersOn(link);
       const reply = `${inbox}.${++tries}`;
-      link.connection.publish(subject, message.body, { headers: headersOf(link, sending), reply });
+      const all = headersOf(link, sending, {});
+      link.connection.publish(subject, message.body, { reply, ...(all === undefined ? {} : { headers: all }) });
       await link.flush();
-      if (link.wasDenied(subject)) throw forbidden(at, subject);
+      if (link.wasDenied(subject)) throw new Failure("retry", "BrokerForbidden", forbidden(at, subject).message);
       return unheard.delete(reply) ? "unrouted" : "stored";
     } catch (error) {
       throw failureOf(error, at, "did not take a message");
@@ -74,7 +80,12 @@ export function passer(at: Where): (link: Link, sending: Sending) => Promise<Pub
   };
 }
 
-function headersOf(link: Link, { message, headers: more = {} }: Sending): MsgHdrs {
+function headersOf(
+  link: Link,
+  { message, headers: own = {} }: Sending,
+  more: Readonly<Record<string, string>>,
+): MsgHdrs | undefined {
+  if (own === "none") return undefined;
   const { id, replyTo, body } = message;
   const all = headers();
   let bytes = body.byteLength + HEADERS_BYTES;
@@ -85,7 +96,7 @@ function headersOf(link: Link, { message, headers: more = {} }: Sending): MsgHdr
   put(HEADER.type, "application/cloudevents+json");
   if (fits(id)) put(HEADER.id, id);
   if (replyTo !== undefined) put(HEADER.replyTo, replyTo);
-  for (const [name, value] of Object.entries(more)) put(name, value);
+  for (const [name, value] of Object.entries({ ...own, ...more })) put(name, value);
   if (bytes <= link.payloadMax) return all;
   const what = `A message has ${bytes} bytes with its headers, and the server takes ${link.payloadMax}.`;
   throw new Failure("refuse", "MessageInvalid", `${what} Raise "max_payload" in its configuration.`);

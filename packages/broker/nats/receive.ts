@@ -5,7 +5,7 @@
  * another process gets while we work on it (each says again and again that it is worked on), a receiver that waits for a
  * pull that the server forgot (it must hear a heartbeat), and a settlement that is lost without a trace: each is confirmed.
  */
-import type { Problem } from "@longshore/contract/problem.ts";
+import { Failure, type Problem } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import { backOff, linked, wakeUp } from "@longshore/runtime/loop.ts";
@@ -22,6 +22,7 @@ const PULL_MS = 30_000;
 const HEARTBEAT_MS = 5_000;
 const SILENCE_MS = 3 * HEARTBEAT_MS;
 const SETTLE_WITHIN_MS = 5_000;
+const LOSS_MS = 50;
 const AGAIN_MS = 1_000;
 const BATCH_MAX = 1_000;
 
@@ -49,7 +50,7 @@ export interface Receiving {
 
 export interface Receiver {
   readonly deliveries: AsyncIterableIterator<Delivery>;
-  /** Resolves when the consumer is there for the first time, or the receiver ended before. */
+  /** Resolves when the consumer is there for the first time, or the receiver ended before. Rejects when we may not have one. */
   readonly begun: Promise<void>;
   /** Gives back what is in hand. */
   close(): Promise<void>;
@@ -67,6 +68,7 @@ export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptio
   const woken = wakeUp(clock);
   const pause = backOff(clock, { firstMs: 50, mostMs: 5_000 });
   const begun = Promise.withResolvers<void>();
+  begun.promise.catch(() => undefined); // of interest to followers; a queue's receiver goes on trying
   /** What the server waits for us to settle. */
   const held = new Set<Taken>();
   /** What we held when the connection was lost. A killed server may have forgotten that it delivered these. */
@@ -111,6 +113,7 @@ export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptio
       await link.connection.request(message.reply, how, { timeout: SETTLE_WITHIN_MS });
     } catch (error) {
       log.debug("a settlement was not confirmed; the message may come again", { subject: message.subject, error });
+      await clock.sleep(LOSS_MS, link.over); // a connection that is lost says so a moment after its requests
     }
   }
 
@@ -209,6 +212,7 @@ export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptio
         failures = 0;
       } catch (error) {
         if (stop.signal.aborted) break;
+        if (error instanceof Failure && error.disposition === "halt") begun.reject(error);
         log.warn("a queue could not be consumed", { error });
         await pause(++failures, stop.signal);
       }

@@ -81,10 +81,13 @@ const NEVER: Partial<StreamConfig> = { no_ack: false, sealed: false };
 
 export function topology({ where, user, names, log, replicas }: TopologyOptions): Topology {
   const at = { where, user };
-  /** By stream: the first message, when its consumer counted it as done. */
-  const passedBy = new Map<string, number>();
+  /** Not looked at again: the server would log each try. */
+  const forbidden = new Set<Kept>();
+  /** By stream: its first message, when its consumer seemed to have given one up. */
+  const left = new Map<string, number>();
 
   async function declareStream({ manager }: Link, kept: Kept): Promise<void> {
+    if (forbidden.has(kept)) return;
     const name = streamName(names[kept]);
     const subject = `${names[kept]}.>`;
     try {
@@ -92,7 +95,7 @@ export function topology({ where, user, names, log, replicas }: TopologyOptions)
       checkStream(info, kept, subject);
       return;
     } catch (error) {
-      if (deniedSubject(error) !== undefined) return; // a user that has no business with this stream
+      if (deniedSubject(error) !== undefined) return void forbidden.add(kept); // a user that has no business with this stream
       if (apiCode(error) !== CODES.streamNotFound) throw failureOf(error, at, `did not tell of the stream ${name}`);
     }
     try {
@@ -153,15 +156,16 @@ export function topology({ where, user, names, log, replicas }: TopologyOptions)
   }
 
   /**
-   * After a MaxDeliver the server counts a message as done that is still in the stream, and nobody gets it any more. Other
-   * messages look so for a moment between their ack and their removal: only the second look at the same one tells.
+   * After a MaxDeliver a message is in the stream, but it neither waits nor is it in hand: nobody gets it any more. Between
+   * their ack and their removal other messages look so for a moment, so that only the second look at the same one tells.
    */
-  function stuckIn({ ack_floor, stream_name }: ConsumerInfo, { messages, first_seq }: StreamState): string | undefined {
-    const passed = messages > 0 && ack_floor.stream_seq >= first_seq;
-    const before = passedBy.get(stream_name);
-    if (passed) passedBy.set(stream_name, first_seq);
-    else passedBy.delete(stream_name);
-    return passed && before === first_seq ? "it counts a message as done that is in the stream" : undefined;
+  function stuckIn(consumer: ConsumerInfo, { messages, first_seq }: StreamState): string | undefined {
+    const { stream_name, num_pending, num_ack_pending } = consumer;
+    const before = left.get(stream_name);
+    left.delete(stream_name);
+    if (messages <= num_pending + num_ack_pending) return undefined;
+    left.set(stream_name, first_seq);
+    return before === first_seq ? "it has given up messages that are in the stream" : undefined;
   }
 
   return {

@@ -168,7 +168,7 @@ t.test("opening", async (t) => {
   });
 
   await t.test("what is no URL says what one looks like", async (t) => {
-    await t.rejects(open("rabbit"), { disposition: "halt", message: /amqp:\/\/host:5672/ });
+    await t.rejects(open("rabbit"), { disposition: "halt", message: /amqp:\/\/user:password@host:5672/ });
   });
 
   await t.test("eight that start at once on an empty database all come up", async (t) => {

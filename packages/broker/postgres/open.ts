@@ -8,13 +8,12 @@
 import { randomUUID } from "node:crypto";
 import { Socket } from "node:net";
 import { Failure } from "@longshore/contract/problem.ts";
-import type { Clock } from "@longshore/runtime/clock.ts";
-import type { Log } from "@longshore/runtime/log.ts";
 import { batch } from "@longshore/runtime/loop.ts";
 import { type ClientConfig, Pool } from "pg";
 import { type Address, codeOf, hostPort, messageOf, networkFailure } from "../address.ts";
 import { atMost, boundedPublishing, type Try } from "../bounded-publishing.ts";
-import { isOurs, type Names } from "../names.ts";
+import type { AdapterOptions } from "../brokers.ts";
+import { isOurs } from "../names.ts";
 import { settledDeliveries } from "../settled-deliveries.ts";
 import type { Broker, BrokerReport, Delivery, Outgoing, Published, ReceiveOptions, Topic } from "../port.ts";
 import { type Receiver, receiver } from "./receive.ts";
@@ -29,26 +28,12 @@ const BATCH_MAX = 500;
 const BATCH_BYTES_MAX = 4 * 1024 * 1024;
 const CLOSE_WITHIN_MS = 2_000;
 
-export interface PostgresBrokerOptions {
-  readonly address: Address;
-  readonly names: Names;
-  readonly log: Log;
-  readonly clock: Clock;
-  readonly publishWithinMs: number;
-}
-
 interface Item {
   readonly message: Outgoing;
   readonly attempt: Try;
 }
 
-export async function openPostgresBroker({
-  address,
-  names,
-  log,
-  clock,
-  publishWithinMs,
-}: PostgresBrokerOptions): Promise<Broker> {
+export async function openPostgresBroker({ address, names, log, clock, publishWithinMs }: AdapterOptions): Promise<Broker> {
   const where = `Postgres at ${hostPort(address)}`;
   const sockets = openSockets();
   const config = clientConfig(address, sockets.make);

@@ -1,5 +1,6 @@
 /** `longshore doctor`: every part asked how it is, in one page. Exit 1 if anything has failed. */
 import { parseArgs } from "node:util";
+import { brokerAt } from "@longshore/broker/brokers.ts";
 import { openBroker } from "@longshore/broker/open.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { openWatchAccess } from "@longshore/kubernetes/access/watch-access.ts";
@@ -84,7 +85,7 @@ async function brokerAndClock({ broker: where }: Longshore, signal: AbortSignal)
               part: "broker",
               state: "WARN",
               says: `${waiting.quarantine} messages in quarantine: nobody could read them`,
-              todo: "look at them in the broker: each carries its reasons as a header",
+              todo: `look at them in the broker: ${brokerAt(where.url).quarantine}`,
             },
           ];
     return [

@@ -19,7 +19,7 @@ import { toStderr } from "../made/cached.ts";
 export interface TestNats extends Part, AsyncDisposable {
   readonly url: string;
   readonly port: number;
-  /** As one of the users that the test named. */
+  /** The URL of another user: launcher, watcher, upstream. */
   as(user: string): string;
 }
 
@@ -31,50 +31,35 @@ const MODULE = {
 
 export const natsServer = async (): Promise<string> => path.join(await built(MODULE, toStderr), "nats-server");
 
-export interface NatsUser {
-  readonly user: string;
-  /** Subjects as in the server's configuration; a user without any may do all. */
-  readonly publish?: readonly string[];
-  readonly subscribe?: readonly string[];
-}
+/** The users that are deployed, each with the subjects that it needs. */
+const USERS = path.join(import.meta.dirname, "../../../deploy/nats/users.conf");
+const OPERATOR = "operator";
+const NAMED = [OPERATOR, "launcher", "watcher", "upstream"];
 
-const ADMIN: NatsUser = { user: "longshore" };
-
-/** The first user's URL is the server's. */
-export async function nats({
-  users = [ADMIN],
-  jetstream = true,
-}: {
-  readonly users?: readonly NatsUser[];
-  readonly jetstream?: boolean;
-} = {}): Promise<TestNats> {
+/** Its URL is the operator's, who may do all. */
+export async function nats({ jetstream = true }: { readonly jetstream?: boolean } = {}): Promise<TestNats> {
   const program = await natsServer();
   const folder = await fs.mkdtemp(path.join(tmpdir(), "longshore-nats-"));
   const port = await freePort();
-  const password = randomBytes(12).toString("hex");
+  const password = `p${randomBytes(12).toString("hex")}`; // what begins with a digit may be a number to the server
   const configuration = path.join(folder, "nats.conf");
-  // JSON is a subset of what the server reads. By default it writes to the disk every two minutes, and confirms before.
+  // By default a server writes to the disk every two minutes, and confirms before.
   const store = { store_dir: path.join(folder, "store"), sync_interval: "always" };
-  await fs.writeFile(
-    configuration,
-    JSON.stringify({
-      host: "127.0.0.1",
-      port,
-      ...(jetstream ? { jetstream: store } : {}),
-      authorization: { users: users.map((it) => permitted(it, password)) },
-    }),
-  );
+  const lines = [`host: "127.0.0.1"`, `port: ${port}`, `include "${path.relative(folder, USERS)}"`];
+  if (jetstream) lines.push(`jetstream: ${JSON.stringify(store)}`);
+  await fs.writeFile(configuration, lines.join("\n"));
   const server = part({
     name: "nats-server",
     program,
     args: ["--config", configuration],
+    env: Object.fromEntries(NAMED.map((it) => [`NATS_${it.toUpperCase()}_PASSWORD`, password])),
     logFile: path.join(folder, "nats.log"),
     ready: async () => (await greeting(port)).jetstream === (jetstream ? true : undefined),
   });
   await server.start();
   const as = (user: string): string => `nats://${user}:${password}@127.0.0.1:${port}`;
   return Object.assign(server, {
-    url: as(users[0]?.user ?? ADMIN.user),
+    url: as(OPERATOR),
     port,
     as,
     [Symbol.asyncDispose]: async () => {
@@ -82,11 +67,6 @@ export async function nats({
       await fs.rm(folder, { recursive: true, force: true });
     },
   });
-}
-
-function permitted({ user, publish, subscribe }: NatsUser, password: string): unknown {
-  if (publish === undefined && subscribe === undefined) return { user, password };
-  return { user, password, permissions: { publish: publish ?? [], subscribe: subscribe ?? [] } };
 }
 
 export interface Greeting {
