@@ -24,6 +24,7 @@ const Deployment = z.object({
       metadata: z.object({ labels: z.record(z.string(), z.string()) }),
       spec: z.object({
         automountServiceAccountToken: z.literal(false),
+        enableServiceLinks: z.literal(false, "variables of Services would stand among the settings"),
         terminationGracePeriodSeconds: z.number().min(30, "longer than the program's own 25 s"),
         securityContext: z.object({ runAsNonRoot: z.literal(true) }),
         containers: z.tuple([

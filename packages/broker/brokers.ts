@@ -31,7 +31,7 @@ export interface KnownBroker {
   /** Whether a delivery says which user published it. If not, no user can be an operator by name. */
   readonly tellsUsers: boolean;
   /** Where a person finds the quarantined messages and their reasons. */
-  readonly quarantine: string;
+  readonly quarantine: (names: Names) => string;
   readonly load: () => Promise<(options: AdapterOptions) => Promise<Broker>>;
 }
 
@@ -42,7 +42,7 @@ export const BROKERS: readonly KnownBroker[] = [
     example: "amqp://user:password@host:5672/vhost",
     defaults: { user: "guest", space: "/" },
     tellsUsers: true,
-    quarantine: 'get them from the queue longshore.quarantine; the reasons are in the header "x-longshore-problems"',
+    quarantine: ({ quarantine }) => `get them from the queue ${quarantine}; the reasons are in the header x-longshore-problems`,
     load: async () => (await import("./rabbitmq/open.ts")).openRabbitmqBroker,
   },
   {
@@ -51,7 +51,7 @@ export const BROKERS: readonly KnownBroker[] = [
     example: "nats://user:password@host:4222",
     defaults: { user: "", space: "" },
     tellsUsers: false,
-    quarantine: "nats stream view LONGSHORE_QUARANTINE; the reasons are in the header Longshore-Problems",
+    quarantine: ({ quarantine }) => `nats sub --all "${quarantine}.>"; the reasons are in the header Longshore-Problems`,
     load: async () => (await import("./nats/open.ts")).openNatsBroker,
   },
   {
@@ -60,7 +60,7 @@ export const BROKERS: readonly KnownBroker[] = [
     example: "postgres://user:password@host:5432/database",
     defaults: { user: "postgres", space: "postgres" },
     tellsUsers: false,
-    quarantine: "select body, problems from longshore_broker.message where queue = 'longshore.quarantine'",
+    quarantine: ({ quarantine }) => `select body, problems from longshore_broker.message where queue = '${quarantine}'`,
     load: async () => (await import("./postgres/open.ts")).openPostgresBroker,
   },
 ];

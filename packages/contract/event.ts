@@ -11,6 +11,16 @@ export const ProblemShape = z.object({ path: z.string(), code: z.string(), messa
 export const Considered = z.object({ group: GroupName, verdict: z.enum(["chosen", "skipped"]), why: z.string() });
 export type Considered = z.infer<typeof Considered>;
 
+/** Promises that are weaker for a Job without a hold (group setting `hold: false`), each with what can happen there. */
+export const WEAKER = {
+  "one-job-per-attempt":
+    "If the Job is deleted while another create of it is unanswered, that create may land afterwards and run the work again.",
+  "every-end-is-told":
+    "If the Job is deleted before its end is recorded, its outcome may stay unknown: the run is then lost, or failed with DeletedExternally.",
+} as const;
+
+const weaker = <K extends keyof typeof WEAKER>(key: K) => z.literal(key).describe(WEAKER[key]);
+
 const of = { run: RunId, step: StepName.optional(), attempt: z.int().min(1).optional() };
 const job = { job: z.object({ namespace: z.string(), name: z.string(), uid: Uid.optional() }).optional() };
 const Seconds = z.object({ waiting: z.number(), scheduling: z.number(), pulling: z.number(), running: z.number() }).partial();
@@ -26,7 +36,8 @@ export const EVENTS = {
     ...job,
     considered: z.array(Considered),
     adopted: z.boolean().optional(),
-    weaker: z.array(z.enum(["G3", "G4"])).optional(),
+    /** Present if the Job carries no hold. */
+    weaker: z.array(z.union([weaker("one-job-per-attempt"), weaker("every-end-is-told")])).optional(),
   }),
   "run.started": z.object({
     ...of,

@@ -41,6 +41,9 @@ export const TenantName = z
   .brand<"TenantName">();
 export type TenantName = z.infer<typeof TenantName>;
 
+/** Without configured tenants everybody is this one, and events of groups are told to it. */
+export const ONLY_TENANT = TenantName.parse("default");
+
 /** Labels every object we make; installations with different names never touch each other's. */
 export const Installation = z
   .string()

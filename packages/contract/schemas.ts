@@ -55,8 +55,8 @@ const WHEN_EVENTS: Record<EventType, string> = {
   "run.lost": "It is provably gone with an unknown outcome, or was abandoned. Nothing follows in this generation.",
   "run.restored": "The ledger was restored from a backup: what follows is a new epoch.",
   "command.refused": "A command could not be taken; its run's id is not used up.",
-  "group.healthy": "The group can be reached again.",
-  "group.unhealthy": "The group cannot be used at present; the diagnosis says why.",
+  "group.healthy": "The group can be used. Of one group's events, the one with the latest time counts.",
+  "group.unhealthy": "The group cannot be used at present; the diagnosis says why. Told again when its code changes.",
 };
 
 interface Kind {

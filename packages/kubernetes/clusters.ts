@@ -1,8 +1,8 @@
 /**
  * The clusters that a program talks to: for each group its own guarded transport, its reads and its health.
  *
- * The bug this prevents: something shared between groups, through which a dead cluster slows the others. Writes are not
- * here: the launcher makes them with `openWrites(cluster)` of write.ts, and the watcher has no way to that file.
+ * The bug this prevents: something shared between groups, through which a dead cluster slows the others. Writes are not here:
+ * the launcher makes them with `openWrites(cluster)` of request/write.ts, which the watcher may not import.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
@@ -24,7 +24,7 @@ export interface Cluster {
   readonly name: string;
   readonly namespace: string;
   readonly clock: Clock;
-  /** Guarded: what `openWrites` and `preflight` take. */
+  /** The guarded transport, for `openWrites` and `preflight`. */
   readonly transport: Guard;
   readonly read: Reads;
   follow(
@@ -39,7 +39,7 @@ export interface Cluster {
 
 export interface Clusters extends AsyncDisposable {
   readonly names: readonly string[];
-  /** Throws `Failure` "refuse" NoGroup: a group that the ledger knows and this program's groups file does not. */
+  /** Throws `Failure` "refuse" NoGroup: the ledger knows this group, and this program's groups file does not. */
   cluster(name: string): Cluster;
   find(name: string): Cluster | undefined;
   health(name: string): Health;
@@ -47,7 +47,7 @@ export interface Clusters extends AsyncDisposable {
 
 export interface ClustersOptions {
   readonly clock: Clock;
-  /** For every group; its own numbers go first. */
+  /** For every group; a group's own numbers replace these. */
   readonly guard?: Partial<Omit<GuardOptions, "name" | "clock" | "onRequest">>;
   readonly onRequest?: (group: string, verb: string, code: string) => void;
 }

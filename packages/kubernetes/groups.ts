@@ -1,8 +1,8 @@
 /**
- * The groups file: which container groups there are, and how to reach each one's cluster with one of its two credentials.
+ * Reads the groups file: the container groups, and the way to each one's cluster with one of its two credentials.
  *
  * The bug this prevents: launcher and watcher that understand the same file differently. Both read it here, each with its own
- * credential, and every problem of every group is told at once. A group whose settings are wrong refuses the start; one whose
+ * credential, and every problem of every group is told at once. A group with wrong settings refuses the start; a group whose
  * cluster does not answer does not.
  */
 import { GroupName } from "@longshore/contract/ids.ts";

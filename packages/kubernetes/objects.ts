@@ -1,8 +1,8 @@
 /**
- * What an API server sent, narrowed by hand as far as this package needs: names, UIDs, versions, the kind of refusal.
+ * Narrows an API server's answers by hand as far as this package needs: names, UIDs, versions, the kind of refusal.
  *
- * The bug this prevents: a proxy's HTML page or a half-deleted object read as if it were what we asked for. What an
- * object means is decided elsewhere; here we only say whether it is one.
+ * The bug this prevents: a proxy's HTML page or a half-deleted object read as if it were the object we asked for. The meaning
+ * of an object is decided elsewhere; here we only say whether it is one.
  */
 import type { ApiAnswer } from "./transport.ts";
 
@@ -21,7 +21,7 @@ export function text(value: unknown): string | undefined {
   return typeof value === "string" ? value : undefined;
 }
 
-/** An object of the cluster: identified, and otherwise as it came. */
+/** An object of the cluster: with name, UID and version, and otherwise as it came. */
 export interface ApiObject {
   readonly name: string;
   readonly uid: string;
@@ -31,7 +31,7 @@ export interface ApiObject {
   readonly raw: Raw;
 }
 
-/** Undefined for what has no name, UID and version: such a thing was not sent by a Kubernetes API. */
+/** Undefined if name, UID or version is missing: no Kubernetes API sent such an object. */
 export function asObject(value: unknown): ApiObject | undefined {
   const metadata = member(value, "metadata");
   const name = text(member(metadata, "name"));
@@ -55,7 +55,7 @@ export interface ApiList {
   readonly next: string | undefined;
 }
 
-/** Undefined for what is no list: an empty page must never be read out of somebody's error page. */
+/** Undefined if the body is no list: an empty page must never be read out of an error page. */
 export function asList(value: unknown): ApiList | undefined {
   const metadata = member(value, "metadata");
   const resourceVersion = text(member(metadata, "resourceVersion"));
@@ -66,13 +66,13 @@ export function asList(value: unknown): ApiList | undefined {
   return { items: Array.isArray(items) ? items : [], resourceVersion, next: text(member(metadata, "continue")) || undefined };
 }
 
-/** A `Status`: how a Kubernetes API says no. */
+/** A `Status`, by which a Kubernetes API refuses. */
 export interface ApiStatus {
   readonly code: number;
   readonly reason: string;
   readonly message: string;
   readonly name: string | undefined;
-  /** The fields it complains of: "metadata.uid". */
+  /** The fields that it complains of: "metadata.uid". */
   readonly fields: readonly string[];
   readonly causes: readonly string[];
   readonly retryAfterSeconds: number | undefined;
@@ -97,8 +97,8 @@ export function asStatus(value: unknown): ApiStatus | undefined {
 }
 
 /**
- * Whether the API server itself says that the object called `name` does not exist. A load balancer's 404, a wrong path
- * or a missing namespace does not prove that: nothing may be declared gone because of them.
+ * True if the API server itself says that the object called `name` does not exist. A load balancer's 404, a wrong path or a
+ * missing namespace does not prove that, and must not lead to a Job being declared gone.
  */
 export function saysMissing(answer: ApiAnswer, name: string): boolean {
   const status = asStatus(answer.body);
@@ -107,14 +107,14 @@ export function saysMissing(answer: ApiAnswer, name: string): boolean {
 
 const RETRY_AFTER_MAX_MS = 120_000;
 
-/** How long the API server asks us to wait; bounded, because a hostile or broken one may say a year. */
+/** The pause that the API server asks for; bounded, because a hostile or broken server may say a year. */
 export function retryAfterMs(answer: ApiAnswer): number | undefined {
   const header = Number.parseInt(answer.headers["retry-after"] ?? "", 10);
   const seconds = Number.isFinite(header) && header >= 0 ? header : asStatus(answer.body)?.retryAfterSeconds;
   return seconds === undefined ? undefined : Math.min(seconds * 1000, RETRY_AFTER_MAX_MS);
 }
 
-/** What the answer said, for a person: the Status's message, or the beginning of what came instead. */
+/** The answer in words for a person: the Status's message, or the beginning of the text that came instead. */
 export function wordsOf(answer: { readonly status: number; readonly body: unknown }): string {
   const status = asStatus(answer.body);
   if (status && status.message !== "") return status.message.slice(0, 500);

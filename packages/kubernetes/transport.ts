@@ -1,17 +1,17 @@
 /**
  * One request to one API server, and one answer. Everything in this package talks through it.
  *
- * Over HTTP it is exchange.ts. In the simulation it is the pocket's model. Both pass conformance.ts.
+ * Over HTTP it is request/exchange.ts; in the simulation it is the pocket's model. Both pass testing/conformance.ts.
  */
 export interface ApiRequest {
   readonly method: "GET" | "POST" | "PATCH" | "DELETE";
-  /** With its query: "/apis/batch/v1/namespaces/batch/jobs?limit=500". */
+  /** With the query: "/apis/batch/v1/namespaces/batch/jobs?limit=500". */
   readonly path: string;
   /** Sent as JSON. */
   readonly body?: unknown;
   /** For PATCH: "application/strategic-merge-patch+json" … */
   readonly contentType?: string;
-  /** "application/json" unless told. */
+  /** Absent: "application/json". */
   readonly accept?: string;
 }
 
@@ -19,7 +19,7 @@ export interface ApiAnswer {
   readonly status: number;
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, string>>;
-  /** Parsed JSON (an object, or a Kubernetes `Status`), or the text where it is none (logs). */
+  /** Parsed JSON (an object, or a Kubernetes `Status`), or the text if it is no JSON (logs). */
   readonly body: unknown;
 }
 
@@ -33,7 +33,7 @@ export interface ApiStream {
 }
 
 export interface Transport extends AsyncDisposable {
-  /** Throws `Failure` "retry" where no whole answer came: `code` "unsent" if nothing can have arrived, else "unanswered". */
+  /** Throws `Failure` "retry" if no whole answer came: `code` "unsent" if nothing can have arrived, else "unanswered". */
   send(request: ApiRequest, signal: AbortSignal): Promise<ApiAnswer>;
   open(request: ApiRequest, signal: AbortSignal): Promise<ApiStream>;
 }

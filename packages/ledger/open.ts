@@ -48,7 +48,7 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
     const parts = { database, epoch, jobName, log };
     const changes = openChanges(url, { clock, log, isOwn: database.isOwn });
     tell = changes.tell;
-    const { lease, ...groups } = groupQueries(database);
+    const { lease, ...groups } = groupQueries(database, installation);
     return {
       installation,
       epoch,

@@ -6,13 +6,20 @@
  * Time is the ledger's own clock everywhere, so that launchers with wrong clocks agree on what is due.
  */
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
-import type { Installation, GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
+import type { Installation, GroupName, RunId, TenantName, Uid } from "@longshore/contract/ids.ts";
 import type { EventType, RunEventType } from "@longshore/contract/event.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
-import type { Admission } from "@longshore/domain/run/admit.ts";
-import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
-import type { Attempt, AttemptState, Plan, Run, RunOutcome, RunRecord, RunState } from "@longshore/domain/run/record.ts";
+import type { Placer } from "@longshore/domain/group/group.ts";
+import type { RecordedHealth } from "@longshore/domain/group/view.ts";
+import type { Claiming } from "@longshore/domain/group/place-attempts.ts";
+import type { RecordedHealth } from "@longshore/domain/group/view.ts";
+import type { Intake } from "@longshore/domain/run/answer-command.ts";
+import type { Entry, Recorded } from "@longshore/domain/run/apply-inputs.ts";
+import type { Attempt, AttemptState, Run, RunOutcome, RunRecord, RunState } from "@longshore/domain/run/record.ts";
+import type { WorkKind } from "@longshore/domain/run/work-kinds.ts";
+
+export type { Entry, Intake, Recorded, WorkKind };
 
 export interface Ledger extends AsyncDisposable {
   readonly installation: Installation;
@@ -28,10 +35,10 @@ export interface Ledger extends AsyncDisposable {
 
   // ── Each loop's question ──
   /**
-   * Takes due waiting attempts, lets `judge` decide each with the slots as they are under the groups' locks, writes the answers.
-   * What is placed where `claim` has room is claimed in the same stroke, and given as work; the rest is ready for whoever claims it.
+   * Places due waiting attempts by the slots as they are under the groups' locks, and writes for each its group or why it waits on.
+   * An attempt that is placed where `claim` has room is claimed in the same stroke and given as work; the others are ready for `claim`.
    */
-  place(options: { readonly most: number; readonly judge: Judge; readonly claim?: Claiming }): Promise<Placed>;
+  place(options: { readonly most: number; readonly placer: Placer; readonly claim?: Claiming }): Promise<Placed>;
   /** Claims ready attempts of a group, and claimed ones whose claim ran out while their fence still stands. */
   claim(options: {
     readonly group: GroupName;
@@ -75,7 +82,7 @@ export interface Ledger extends AsyncDisposable {
     readonly sent?: readonly Sent[];
   }): Promise<readonly OutboxEvent[]>;
   sent(events: readonly Sent[]): Promise<void>;
-  /** Refusals: no run's story, so no order. */
+  /** Refusals, and how groups are: no run's story, so no order. */
   unsentNotices(most: number): Promise<readonly Notice[]>;
   sentNotices(ids: readonly string[]): Promise<void>;
 
@@ -86,6 +93,7 @@ export interface Ledger extends AsyncDisposable {
    */
   putGroups(groups: readonly GroupRow[]): Promise<void>;
   groups(): Promise<readonly GroupState[]>;
+  /** If its health or the code of its diagnosis changes, the event of that is written in the same transaction: once, whoever says it. */
   setGroup(name: GroupName, change: GroupChange): Promise<void>;
   /** Where GroupMoved was found: gives up what stands there, and trusts the namespace that the next probe finds. One transaction. */
   acceptGroup(name: GroupName): Promise<Accepted>;
@@ -108,52 +116,11 @@ export interface Ledger extends AsyncDisposable {
   describe(): Promise<{ readonly product: string; readonly schema: string }>;
 }
 
-export type WorkKind = "waiting" | "ready" | "claimed" | "live" | "closing" | "ended" | "outbox" | "strays" | "notices";
-
-export interface Intake {
-  /** Absent only for an "invalid" command whose run could not be read. */
-  readonly run: RunId | undefined;
-  readonly tenant: TenantName;
-  readonly source: string;
-  /** The command's id: with tenant and source what makes a cancel or a restart "the same command again". */
-  readonly command: string;
-  readonly admission: Admission;
-  /** Kept for the manifest; for `run` admissions only. */
-  readonly request?: RunRequest;
-  readonly replyTo?: string;
-}
-
 export type Admitted =
   | { readonly kind: "recorded" }
   | { readonly kind: "duplicate" }
   /** Recorded as a notice to be sent: it needs no further answer. */
   | { readonly kind: "refused"; readonly problems: readonly Problem[] };
-
-export interface Entry {
-  readonly run: RunId;
-  readonly step: StepName;
-  readonly n: number;
-  readonly input: AttemptInput;
-}
-
-/** `attempt`: as it is now. "unknown": the ledger has no such attempt. */
-export type Recorded =
-  | { readonly kind: "moved" | "stayed" | "illegal"; readonly attempt: Attempt; readonly runState: RunState }
-  | { readonly kind: "unknown" };
-
-export type Judge = (
-  attempt: Attempt,
-  run: Run,
-  groups: readonly GroupState[],
-  nowMs: number,
-) => Extract<AttemptInput, { kind: "placed" | "noPlace" | "waitExpired" | "hopeless" }>;
-
-export interface Claiming {
-  readonly by: string;
-  readonly forMs: number;
-  /** How many more of each group's attempts the caller can take in hand. */
-  readonly room: ReadonlyMap<GroupName, number>;
-}
 
 export interface Placed {
   readonly placed: number;
@@ -201,14 +168,13 @@ export interface OutboxEvent {
 export interface Notice {
   readonly id: string;
   readonly tenant: TenantName;
+  /** Absent of refusals. */
+  readonly group: GroupName | undefined;
   readonly type: Exclude<EventType, RunEventType>;
   readonly data: object;
   readonly replyTo: string | undefined;
   readonly atMs: number;
 }
-
-/** A group that no launcher said to serve for so long was taken out of the groups file, or all launchers are away. */
-export const UNSERVED_MS = 5 * 60_000;
 
 export interface GroupRow {
   readonly name: GroupName;
@@ -232,7 +198,7 @@ export type GroupChange = Partial<
   Pick<GroupState, "namespaceUid" | "health" | "diagnosis" | "paused" | "watchedAtMs" | "noRoom">
 > & { readonly served?: true };
 
-export interface GroupState extends GroupRow {
+export interface GroupState extends GroupRow, RecordedHealth {
   readonly paused: boolean;
   readonly slotsUsed: number;
   /** Of those: placed there, and not claimed yet. */
@@ -241,10 +207,7 @@ export interface GroupState extends GroupRow {
   readonly noRoom: { readonly untilMs: number; readonly diagnosis: Diagnosis } | undefined;
   /** When a launcher last had it in its groups file. */
   readonly servedAtMs: number | undefined;
-  readonly health: "unknown" | "healthy" | "unhealthy";
   readonly everHealthy: boolean;
-  readonly diagnosis: Diagnosis | undefined;
-  readonly namespaceUid: string | undefined;
   readonly watchedAtMs: number | undefined;
 }
 
@@ -291,5 +254,3 @@ export interface StoryEvent {
   readonly data: unknown;
   readonly atMs: number;
 }
-
-export type { Plan };

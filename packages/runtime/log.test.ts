@@ -30,6 +30,10 @@ t.test("no secret gets in, whatever it is called and wherever it stands", async 
     token: secret("s3cret"),
     nested: { apiKey: "s3cret", list: [{ authorization: "s3cret" }] },
     env: { A: "s3cret" },
+    cookie: "s3cret",
+    launchCredential: "s3cret",
+    privateKey: "s3cret",
+    said: "cannot reach postgres://user:s3cret@host",
     error: new Error("at postgres://u:s3cret@host/db", { cause: new Error("amqps://u:s3cret@host") }),
   });
   t.notMatch(lines.join(""), "s3cret");

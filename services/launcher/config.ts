@@ -1,18 +1,12 @@
 /** The launcher's settings. Every field is in config/launcher.yaml; unknown ones refuse to start. */
+import { brokerSettings } from "@longshore/broker/settings.ts";
 import { DIAGNOSES } from "@longshore/contract/diagnosis.ts";
 import { Installation } from "@longshore/contract/ids.ts";
 import { RetryCause } from "@longshore/contract/request.ts";
 import { Duration, durationMs } from "@longshore/contract/units.ts";
 import { DEFAULTS } from "@longshore/domain/run/defaults.ts";
 import type { Limits } from "@longshore/domain/run/record.ts";
-import {
-  oneSecret,
-  readableFile,
-  sealKeys,
-  secretFile,
-  secretSetting,
-  serverSettings,
-} from "@longshore/runtime/config/secret-settings.ts";
+import { oneSecret, readableFile, sealKeys, secretFile, secretSetting } from "@longshore/runtime/config/secret-settings.ts";
 import { programSettings } from "@longshore/runtime/program.ts";
 import { z } from "zod";
 import { KEY_BYTES_MIN } from "./keys.ts";
@@ -50,7 +44,7 @@ const Pace = z.strictObject({
 export const LauncherConfig = z.strictObject({
   ...programSettings,
   installation: Installation,
-  broker: serverSettings(),
+  broker: brokerSettings(),
   ledger: z
     .strictObject({
       ...secretSetting("url"),

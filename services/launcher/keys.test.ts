@@ -45,7 +45,9 @@ t.test("the same request has the same digest, whatever the order of its fields, 
 });
 
 t.test("what is computed is the same after a restart, and proofs and digests have keys of their own", async (t) => {
-  t.equal(openKeys(Buffer.alloc(48, 1), installation).prove(identity, place), proof);
+  const restarted = openKeys(Buffer.alloc(48, 1), installation);
+  t.equal(restarted.prove(identity, place), proof);
+  t.equal(restarted.digest(shop, identity), keys.digest(shop, identity), "else the same request would be another one");
   t.equal(
     keys.jobName(identity.run, identity.step, 1),
     openKeys(Buffer.alloc(48, 9), installation).jobName(identity.run, identity.step, 1),

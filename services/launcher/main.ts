@@ -28,10 +28,11 @@ import { backOff, batch, type ProgramEnd, together } from "@longshore/runtime/lo
 import { openMetrics } from "@longshore/runtime/metrics.ts";
 import { runProgram } from "@longshore/runtime/program.ts";
 import { announce, openAnnouncing } from "./groups/announce.ts";
+import { viewsOf } from "./groups/views.ts";
 import { LauncherConfig, limitsIn, timingIn } from "./config.ts";
 import { openKeys } from "./keys.ts";
 import { launcherLoops } from "./loops.ts";
-import { wakeUpsBy, type Cluster, FAILPOINTS, type Parts, viewsOf } from "./parts.ts";
+import { wakeUpsBy, type Cluster, FAILPOINTS, type Parts } from "./parts.ts";
 import { launcherHealth } from "./gauges.ts";
 
 const APPLIED_MOST = 256;

@@ -1,4 +1,4 @@
-/** What a command of `longshore` is. */
+/** The shape of a command of `longshore`. */
 
 export interface Surroundings {
   readonly out: (text: string) => void;
@@ -9,11 +9,11 @@ export interface Surroundings {
 }
 
 export interface Command {
-  /** For the list of commands: one line. */
+  /** One line for the list of commands. */
   readonly summary: string;
-  /** What `--help` prints. */
+  /** The text that `--help` prints. */
   readonly help: string;
-  /** Resolves to the exit code. Throws `Usage`, `Failure` or `ConfigProblems` for what a person can mend. */
+  /** Resolves to the exit code. Throws `Usage`, `Failure` or `ConfigProblems` for problems that a person can mend. */
   run(args: readonly string[], surroundings: Surroundings): Promise<number>;
 }
 
@@ -22,7 +22,7 @@ export class Usage extends Error {
   override readonly name = "Usage";
 }
 
-/** For `parseArgs`, whose complaints are about the command line. */
+/** Wraps `parseArgs`, whose errors are about the command line. */
 export function asUsage<T>(parse: () => T): T {
   try {
     return parse();

@@ -1,4 +1,4 @@
-/** The `longshore` command: finds the command by its name, and turns what went wrong into a sentence and an exit code. */
+/** The `longshore` command: finds the command by its name, and turns errors into a sentence and an exit code. */
 import { type Command, Usage } from "./command.ts";
 import { demo } from "./commands/demo.ts";
 import { doctor } from "./commands/doctor.ts";
@@ -56,5 +56,5 @@ function fail(error: unknown): number {
 }
 
 process.exitCode = await main(process.argv.slice(2)).catch(fail);
-// Sockets that close late must not keep a command's terminal: all that had to be written was written.
+// Sockets that close late must not keep the terminal: everything that had to be written was written.
 process.exit();

@@ -1,4 +1,4 @@
-/** How runs and events are written in a terminal. What comes from programs and requests is stripped of control characters. */
+/** How runs and events are written in a terminal. Texts of programs and requests lose their control characters. */
 import { isTerminal } from "@longshore/contract/event.ts";
 
 /** Escape sequences in a log or a name could rewrite what the reader sees: without its escape, a sequence is only text. */
@@ -35,7 +35,7 @@ interface Said {
   readonly nextAttemptAt?: string;
 }
 
-/** The particulars of an event, in a few words. */
+/** An event's particulars, in a few words. */
 export function particulars(type: string, data: object, simple: boolean): string {
   const said = data as Said;
   const parts = [

@@ -1,6 +1,6 @@
 /**
- * Which Longshore a command talks to: the one that `longshore up` left running in this folder, or the one that a launcher's
- * config file names.
+ * Finds the Longshore that a command talks to: the one that `longshore up` left running in this folder, or the one that a
+ * launcher's config file names.
  */
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
@@ -15,14 +15,14 @@ import type { Surroundings } from "./command.ts";
 
 export interface Longshore {
   readonly installation: Installation;
-  readonly broker: { readonly url: string; readonly user?: string | undefined; readonly password?: string | undefined };
+  readonly broker: ReturnType<typeof brokerOf>;
   readonly ledgerUrl: string;
   readonly groupsFile: string;
-  /** What the launcher seals announcements with, where it announces its groups. */
+  /** The key that seals announcements, if the launcher announces its groups. */
   readonly sealKeys?: string | undefined;
 }
 
-/** What `up` writes beside its data, readable by its user alone: it holds passwords. */
+/** The file that `up` writes beside its data, readable by its user alone, because it holds passwords. */
 const Running = z.object({
   pid: z.int(),
   installation: Installation,
@@ -77,7 +77,7 @@ export async function readRunning(dataDir: string): Promise<Running | undefined>
   const text = await readFile(runningFile(dataDir), "utf8").catch(() => undefined);
   if (text === undefined) return undefined;
   const running = Running.safeParse(jsonOf(text));
-  // A container's first process has the same number each time: what it left when it was killed is not another one's.
+  // A container's first process always has the same id: a file that a killed one left behind is not another process's.
   const isOther = running.success && running.data.pid !== process.pid && isAlive(running.data.pid);
   return isOther ? running.data : undefined;
 }
@@ -86,7 +86,7 @@ function jsonOf(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    return undefined; // a disk that was full, or somebody's editor: as if nothing ran
+    return undefined; // a full disk, or somebody's editor: as if nothing ran
   }
 }
 

@@ -1,6 +1,7 @@
 /** The watcher's settings. It has no ledger and no key for proofs. Unknown settings refuse to start. */
+import { brokerSettings } from "@longshore/broker/settings.ts";
 import { Installation } from "@longshore/contract/ids.ts";
-import { oneOf, readableFile, sealKeys, serverSettings } from "@longshore/runtime/config/secret-settings.ts";
+import { oneOf, readableFile, sealKeys } from "@longshore/runtime/config/secret-settings.ts";
 import { programSettings } from "@longshore/runtime/program.ts";
 import { z } from "zod";
 
@@ -8,7 +9,7 @@ export const WatcherConfig = z
   .strictObject({
     ...programSettings,
     installation: Installation,
-    broker: serverSettings(),
+    broker: brokerSettings(),
     /** The groups stand in this file. Without it, launchers announce them, sealed with a key that both programs have. */
     groupsFile: readableFile().optional(),
     sealKeyFile: sealKeys().optional(),

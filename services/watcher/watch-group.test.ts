@@ -9,7 +9,7 @@ import { type VirtualClock, virtualClock } from "@longshore/kubernetes/testing/v
 import { createModel, type Model } from "@longshore/pocket/model.ts";
 import { type PodScript, scriptedPods } from "@longshore/pocket/faults/scripted.ts";
 import { noFailpoint } from "@longshore/runtime/failpoint.ts";
-import { silentLog } from "@longshore/runtime/log.ts";
+import { openLog, silentLog } from "@longshore/runtime/log.ts";
 import { backOff } from "@longshore/runtime/loop.ts";
 import { openMetrics } from "@longshore/runtime/metrics.ts";
 import t, { type Test } from "tap";
@@ -184,6 +184,23 @@ t.test("repeats an end while the hold stands, and is silent when it is released"
   const before = it.facts().length;
   await it.clock.sleep(30 * 60_000);
   t.equal(it.facts().length, before, "also when the Job is gone");
+});
+
+t.test("logs a failure once, with its cause and nothing that the program wrote, and no success", async (t) => {
+  const lines: string[] = [];
+  const log = openLog("watcher", { level: "info", format: "json" }, { write: (line) => lines.push(line) });
+  for (const exitCode of [0, 3]) {
+    const it = await watching(t, { startsAfterMs: 1_000, runsMs: 5_000, exitCode, log: "CANARY\n", message: "CANARY" });
+    it.watch({ log });
+    await it.create(`exits-${exitCode}`);
+    await it.until(() => it.facts().filter(isEnd).length === 3);
+  }
+  const said = lines.map((line) => JSON.parse(line) as object).filter((it) => "msg" in it && it.msg === "run.failed");
+  t.match(said, [
+    { level: "warn", run: "exits-3", step: "main", attempt: 1, group: GROUP, code: "ExitCode", sentence: /exit code 3/ },
+  ]);
+  t.equal(said.length, 1, "the end was published three times");
+  t.notMatch(lines.join(""), "CANARY");
 });
 
 t.test("asks the cluster nothing about a Job whose end was told and whose hold was taken off", async (t) => {

@@ -10,7 +10,7 @@
  * remembered as published only after the broker confirmed it, so a process that dies at any line publishes it again.
  */
 import type { Uid } from "@longshore/contract/ids.ts";
-import { afterGet, facts, type Telling, withLog } from "@longshore/domain/watch/facts.ts";
+import { afterGet, type FactDraft, facts, type Said, type Telling, withLog } from "@longshore/domain/watch/facts.ts";
 import { selectorOf } from "@longshore/domain/run/marks.ts";
 import { finishedCondition, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
 import type { Change } from "@longshore/kubernetes/follow/follow.ts";
@@ -159,12 +159,21 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
     for (const draft of telling.facts) {
       const fact = log === undefined ? draft : withLog(draft, log);
       if ((await tell(fact.type, fact.data, signal)) === "stopped") return;
+      logFailure(fact, known.said);
     }
     known.said = telling.said;
     if (telling.early !== undefined) await logs.readEarly(uid, telling.early, signal);
     cache.due(uid, telling.dueMs);
     if (known.vanished && telling.said === undefined) cache.forget(uid);
     if (known.job !== undefined && finishedCondition(known.job)) known.pods.clear(); // the end is published: a repeat reads the pods again
+  }
+
+  /** One line for monitoring, also where the launcher is away. An end is told again until its hold is off; this is not. */
+  function logFailure({ type, data }: FactDraft, before: Said | undefined): void {
+    if (type !== "job.ended" || data.condition === "Complete" || before?.standing?.what === "Failed") return;
+    const { run, step, attempt, group } = data.about;
+    const { code, sentence } = data.evidence.diagnosis ?? {};
+    log.warn("run.failed", { run, step, attempt, group, code, sentence });
   }
 
   async function whatToSay(known: CachedJob, signal: AbortSignal): Promise<Telling | "later"> {

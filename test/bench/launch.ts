@@ -6,13 +6,18 @@
  * control plane, no controller: the Jobs stay as they were created, in both kinds of turns. What is told meanwhile
  * (`run.accepted`, `run.launched`) is published as always, and its cost counted.
  *
- * `ratio` is that of the rates. `cpuRatio` is that of the CPU time in all: what the ratio of the rates comes to where the cores are
- * the bound and nobody else uses them.
+ * The turns are taken in two layouts. *Together*, all processes share all cores, so that the API server and etcd take the CPU time
+ * from the launcher, Postgres and the broker. *Apart*, the API server and etcd have one core and everything else has another, as if
+ * the cluster were another machine. If the machine cannot keep them apart, the figures say why.
+ *
+ * `ratio` is that of the rates. `cpuRatio` is that of the CPU time in all: if the cores are the bound and nobody else uses them, the
+ * ratio of the rates comes to the same.
  */
 import { cpus } from "node:os";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { openCeiling } from "./ceiling.ts";
 import { pocketCluster, realCluster } from "./parts/bench-cluster.ts";
+import { coresToShare, pin } from "./parts/cores.ts";
 import { type CpuMs, cpuMs, machineMs, since } from "./parts/cpu.ts";
 import { each, rounded, told } from "./parts/figures.ts";
 import { launched } from "./parts/launched.ts";
@@ -21,7 +26,7 @@ import { openUpstream } from "./parts/upstream.ts";
 
 export interface LaunchOptions {
   readonly runs: number;
-  /** Of each kind. */
+  /** Of each kind, in each layout. */
   readonly turns: number;
   readonly cluster: "kubernetes" | "pocket";
   readonly broker: BrokerKind;
@@ -47,14 +52,23 @@ export async function launch({ runs, turns, cluster, broker, profile, say }: Lau
   await ceiling.create("warm-up/bare", WARM_UP);
   await launched(stage.database, upstream, "warm-up", WARM_UP);
 
-  const bare: Turn[] = [];
-  const ours: Turn[] = [];
+  const cores = await coresToShare();
+  if (typeof cores === "string") say(`the cluster cannot be kept apart: ${cores}`);
+  const layouts: readonly Layout[] = typeof cores === "string" ? ["together"] : ["together", "apart"];
+  const turnsIn: Turns = { together: { bare: [], launches: [] }, apart: { bare: [], launches: [] } };
   for (let turn = 1; turn <= turns; turn++) {
-    bare.push(await measured(stage, runs, () => ceiling.create(`bare/${turn}`, runs)));
-    ours.push(await measured(stage, runs, () => launched(stage.database, upstream, `turn/${turn}`, runs)));
-    const [{ perSecond: b = 0 } = {}, { perSecond: o = 0 } = {}] = [bare.at(-1), ours.at(-1)];
-    say(`turn ${turn}: ${b} bare creates/s, ${o} launches/s, ratio ${rounded(o / b, 3)}`);
+    for (const layout of layouts) {
+      if (typeof cores !== "string") await arrange(stage, layout, cores);
+      const { bare, launches } = turnsIn[layout];
+      const name = `${layout}/${turn}`;
+      bare.push(await measured(stage, runs, () => ceiling.create(`bare/${name}`, runs)));
+      launches.push(await measured(stage, runs, () => launched(stage.database, upstream, name, runs)));
+      const [{ perSecond: b = 0 } = {}, { perSecond: o = 0 } = {}] = [bare.at(-1), launches.at(-1)];
+      say(`turn ${turn}, ${layout}: ${b} bare creates/s, ${o} launches/s, ratio ${rounded(o / b, 3)}`);
+    }
   }
+  const together = figuresOf(turnsIn.together, runs);
+  const apart = typeof cores === "string" ? undefined : figuresOf(turnsIn.apart, runs);
   const figures = {
     bench: "launch",
     cluster: stage.cluster.product,
@@ -62,14 +76,30 @@ export async function launch({ runs, turns, cluster, broker, profile, say }: Lau
     cores: cpus().length,
     runsPerTurn: runs,
     turns,
-    bare: summed(bare, runs),
-    launches: summed(ours, runs),
-    cpuRatio: rounded(cpuOf(bare) / cpuOf(ours), 3),
-    ratio: rounded(ratesOf(ours, runs) / ratesOf(bare, runs), 3),
+    together,
+    apart: apart ?? `not measured: ${String(cores)}`,
+    cpuMsOfOneLaunch: { together: together.launches.cpuMsEachInAll, apart: apart?.launches.cpuMsEachInAll ?? null },
+    ratio: { together: together.ratio, apart: apart?.ratio ?? null },
   };
   for (const line of told(figures)) say(line);
   return figures;
 }
+
+type Layout = "together" | "apart";
+type Turns = Readonly<Record<Layout, { readonly bare: Turn[]; readonly launches: Turn[] }>>;
+
+/** Every process but a broker in a container is below the bench. */
+async function arrange({ pids, cluster }: Stage, layout: Layout, cores: readonly number[]): Promise<void> {
+  await pin([process.pid, ...Object.values(pids)], layout === "together" ? cores : cores.slice(1, 2));
+  if (layout === "apart") await pin(Object.values(cluster.pids), cores.slice(0, 1));
+}
+
+const figuresOf = ({ bare, launches }: Turns[Layout], runs: number) => ({
+  bare: summed(bare, runs),
+  launches: summed(launches, runs),
+  cpuRatio: rounded(cpuOf(bare) / cpuOf(launches), 3),
+  ratio: rounded(ratesOf(launches, runs) / ratesOf(bare, runs), 3),
+});
 
 interface Turn {
   readonly tookMs: number;
@@ -125,7 +155,7 @@ const cpuOf = (turns: readonly Turn[]): number => turns.reduce((sum, { cpu }) =>
 const ratesOf = (turns: readonly Turn[], runs: number): number =>
   (1000 * runs * turns.length) / turns.reduce((sum, { tookMs }) => sum + tookMs, 0);
 
-function summed(turns: readonly Turn[], runs: number): object {
+function summed(turns: readonly Turn[], runs: number) {
   const count = runs * turns.length;
   const sums = (of: (turn: Turn) => Readonly<Record<string, number>>): Record<string, number> => {
     const sum: Record<string, number> = {};

@@ -1,5 +1,5 @@
 /**
- * Twenty groups of which one is dead: its runs wait, or go elsewhere; all the others' end as if it were not there. (Fault 43.)
+ * Twenty groups of which one is dead: its runs wait, or go elsewhere; all the others' end as if it were not there. (Fault 43 in GUARANTEES.md.)
  */
 // runs with integration
 // runs at most 10 min

@@ -1,5 +1,5 @@
 /**
- * The ledger's Postgres loses connections and is killed while runs are under way; the broker lives. (Faults 55–57.)
+ * The ledger's Postgres loses connections and is killed while runs are under way; the broker lives. (Faults 55–57 in GUARANTEES.md.)
  */
 import t from "tap";
 import { type TcpProxy, tcpProxy } from "../harness/faults/proxy.ts";

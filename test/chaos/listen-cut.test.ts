@@ -1,5 +1,5 @@
 /**
- * The connection on which the launcher hears of new work is cut, again and again. (Fault 57.)
+ * The connection on which the launcher hears of new work is cut, again and again. (Fault 57 in GUARANTEES.md.)
  */
 import pg from "pg";
 import t from "tap";

@@ -1,5 +1,5 @@
 /**
- * What comes in is poison, or comes ten times and in any order: through RabbitMQ, with real services. (Faults 49, 51.)
+ * What comes in is poison, or comes ten times and in any order: through RabbitMQ, with real services. (Faults 49, 51 in GUARANTEES.md.)
  */
 // needs rabbitmq
 import { type Channel, type ConsumeMessage, connect } from "amqplib";

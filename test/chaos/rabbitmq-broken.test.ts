@@ -1,5 +1,5 @@
 /**
- * RabbitMQ is killed, frozen, out of memory, and loses queues and bindings while runs are under way. (Faults 45–48, 52, 53.)
+ * RabbitMQ is killed, frozen, out of memory, and loses queues and bindings while runs are under way. (Faults 45–48, 52, 53 in GUARANTEES.md.)
  */
 // needs rabbitmq
 // runs at most 12 min

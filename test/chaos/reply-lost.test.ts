@@ -1,5 +1,5 @@
 /**
- * The create arrives at the cluster and its answer does not: to a launcher that lives, and to one that dies just then. (Fault 5.)
+ * The create arrives at the cluster and its answer does not: to a launcher that lives, and to one that dies just then. (Fault 5 in GUARANTEES.md.)
  */
 // runs at most 12 min
 import t from "tap";

@@ -1,5 +1,5 @@
 /**
- * The watcher is away, dies with a fact in its hand, or is there twice. (Faults 11, 12, 24.)
+ * The watcher is away, dies with a fact in its hand, or is there twice. (Faults 11, 12, 24 in GUARANTEES.md.)
  */
 import t from "tap";
 import { openSystem } from "../harness/system.ts";

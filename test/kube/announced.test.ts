@@ -3,7 +3,7 @@
 // runs at most 8 min
 /**
  * A watcher that learnt its groups over the broker, on a real API server, under the Role that `longshore rbac` prints: with
- * tokens that are rotated in time, and with one that the cluster takes back before (faults 27–29).
+ * tokens that are rotated in time, and with one that the cluster takes back before (faults 27–29 in GUARANTEES.md).
  */
 import { readFile } from "node:fs/promises";
 import t from "tap";

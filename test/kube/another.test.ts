@@ -1,6 +1,6 @@
 /**
  * Another cluster answers behind a group's address, or another namespace has its name: nothing is created there, nothing is told
- * from it, and all goes on when the right one is back, or when a person accepts the other. (Fault 44.)
+ * from it, and all goes on when the right one is back, or when a person accepts the other. (Fault 44 in GUARANTEES.md.)
  */
 // needs kubernetes, rabbitmq
 // runs at most 10 min

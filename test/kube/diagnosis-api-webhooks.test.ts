@@ -1,5 +1,5 @@
 /**
- * Admission webhooks that are out of order, or that strip our hold, under a whole Longshore (fault 26): what waits says for
+ * Admission webhooks that are out of order, or that strip our hold, under a whole Longshore (fault 26 in GUARANTEES.md): what waits says for
  * whom, goes on by itself when the webhook is mended, and no outcome is lost.
  */
 // needs kubernetes

@@ -1,6 +1,6 @@
 /**
  * People with kubectl, and controllers, do things to our Jobs: deletions of every kind, stripped holds, suspensions, conditions
- * that we do not know, copies and restores. On a real control plane; judged by the history. (Faults 11, 39–42, copies.)
+ * that we do not know, copies and restores. On a real control plane; judged by the history. (Faults 11, 39–42, 44 in GUARANTEES.md.)
  */
 // needs kubernetes, rabbitmq
 // runs at most 10 min

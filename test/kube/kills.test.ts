@@ -1,6 +1,6 @@
 /**
  * The fault tests of processes, on real parts: RabbitMQ, Postgres, two control planes with simulated nodes, and services that
- * may do exactly what `longshore rbac` gives them. (Faults 1–5, 7–12, 24, 65.) The bodies are those of test/chaos.
+ * may do exactly what `longshore rbac` gives them. (Faults 2–5, 7–12, 24, 65 in GUARANTEES.md.) The bodies are those of test/chaos.
  */
 // needs kubernetes, rabbitmq
 // runs at most 12 min

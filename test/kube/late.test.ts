@@ -1,6 +1,6 @@
 /**
  * A create that stays on the wire: it lands when the run was cancelled, before and after an occupant stands there, and when its
- * Job had ended and was taken away. On a real API server, through a proxy that holds it. (Fault 6.)
+ * Job had ended and was taken away. On a real API server, through a proxy that holds it. (Fault 6 in GUARANTEES.md.)
  */
 // needs kubernetes, rabbitmq
 // runs at most 10 min

@@ -1,6 +1,6 @@
 /**
  * Six hundred runs over two real control planes, with failures, repeats and cancels among them, while launchers and watchers are
- * killed at moments that a seed chooses: the history must have no fault. LONGSHORE_SEED replays one.
+ * killed at moments that a seed chooses: the history must have no fault. LONGSHORE_TEST_SEED replays one.
  */
 // needs kubernetes, rabbitmq
 // runs at most 12 min
@@ -70,7 +70,7 @@ function endOf({ runs, attempts }: LedgerRows, run: string): string {
 }
 
 await t.test(`${RUNS} runs, ${KILLS} kills: no command is lost, nothing runs twice, no end is false`, async (t) => {
-  const seed = process.env["LONGSHORE_SEED"] ?? String(Date.now());
+  const seed = process.env["LONGSHORE_TEST_SEED"] ?? String(Date.now());
   t.comment(`seed ${seed}`);
   const chance = chanceOf(seed);
   const runs = names("load", RUNS);

@@ -1,6 +1,6 @@
 /**
  * Credentials that end while everything runs: tokens that become invalid, Roles that are taken away, an authority that is
- * replaced (faults 27, 28, 29). What waits says why, nothing that is healthy fails, and once the files or the Roles are right
+ * replaced (faults 27, 28, 29 in GUARANTEES.md). What waits says why, nothing that is healthy fails, and once the files or the Roles are right
  * again everything goes on by itself. The services are never started again.
  */
 // needs kubernetes

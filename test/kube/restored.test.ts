@@ -1,6 +1,6 @@
 /**
  * A cluster's memory is put back to an earlier moment: Jobs that were made since are no more, others are back as they were, and
- * versions count up again from where they had been. No end that is told is false, and the watcher goes on. (Fault 19.)
+ * versions count up again from where they had been. No end that is told is false, and the watcher goes on. (Fault 19 in GUARANTEES.md.)
  */
 // needs kubernetes, rabbitmq
 // runs at most 10 min

@@ -1,6 +1,6 @@
 /**
  * A namespace that has no room, or goes away: quotas on Jobs and on pods, and a namespace that is being deleted. On two real
- * control planes, one of which takes what the other cannot. (Faults 30–32.)
+ * control planes, one of which takes what the other cannot. (Faults 30–32 in GUARANTEES.md.)
  */
 // needs kubernetes, rabbitmq
 // runs at most 10 min

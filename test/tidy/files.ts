@@ -130,24 +130,24 @@ function dependencies(tree: Tree): Fault[] {
   ];
 }
 
+/** A package that is compiled before it is packed contains the workspaces among its devDependencies, so it needs what they import. */
 function workspaceFaults(tree: Tree, folder: string): Fault[] {
   const path = `${folder}/package.json`;
-  const listed = manifest(tree.texts.get(path)).dependencies;
+  const { dependencies: listed, devDependencies } = manifest(tree.texts.get(path));
+  const contained = [...workspaces(tree.texts)].filter(([name]) => devDependencies.includes(name));
+  const names = contained.map(([name]) => name);
+  const folders = [folder, ...contained.map(([, it]) => it)];
+  const sources = production(tree).filter((it) => folders.includes(partOf(it.path)));
   const used = new Set<string>();
-  const unlisted = production(tree)
-    .filter((it) => partOf(it.path) === folder)
-    .flatMap((source) =>
-      source.imports.flatMap(({ specifier, line }) => {
-        const name = packageName(specifier);
-        if (name === undefined) return [];
-        used.add(name);
-        return listed.includes(name) ? [] : [{ path: source.path, line, message: `${name} is not in ${path}` }];
-      }),
-    );
-  const text = production(tree)
-    .filter((it) => partOf(it.path) === folder)
-    .map((it) => it.text)
-    .join("\n");
+  const unlisted = sources.flatMap((source) =>
+    source.imports.flatMap(({ specifier, line }) => {
+      const name = packageName(specifier);
+      if (name === undefined || names.includes(name)) return [];
+      used.add(name);
+      return listed.includes(name) ? [] : [{ path: source.path, line, message: `${name} is not in ${path}` }];
+    }),
+  );
+  const text = sources.map((it) => it.text).join("\n");
   const idle = listed.filter((it) => !used.has(it) && !text.includes(`${it}/`));
   return [...unlisted, ...idle.map((it) => ({ path, line: 1, message: `nothing in ${folder} imports ${it}` }))];
 }
@@ -233,8 +233,21 @@ export const FILE_RULES: readonly Rule[] = [
       { "packages/broker/package.json": '{"name":"@longshore/broker","dependencies":{"pg":"1"}}', "packages/broker/a.ts": HEAD },
       { "package.json": "{}", "packages/broker/a.test.ts": 'import t from "tap";' },
       { "package.json": '{"devDependencies":{"tap":"1"}}', "packages/broker/a.ts": HEAD },
+      {
+        "packages/contract/package.json": '{"name":"@longshore/contract","dependencies":{"zod":"4"}}',
+        "packages/contract/a.ts": 'import { z } from "zod";',
+        "packages/client/package.json": '{"name":"@longshore/client","devDependencies":{"@longshore/contract":"1"}}',
+        "packages/client/a.ts": 'import { a } from "@longshore/contract/a.ts";',
+      },
     ],
     good: [
+      {
+        "packages/contract/package.json": '{"name":"@longshore/contract","dependencies":{"zod":"4"}}',
+        "packages/contract/a.ts": 'import { z } from "zod";',
+        "packages/client/package.json":
+          '{"name":"@longshore/client","dependencies":{"zod":"^4"},"devDependencies":{"@longshore/contract":"1"}}',
+        "packages/client/a.ts": 'import { a } from "@longshore/contract/a.ts";',
+      },
       {
         "package.json": '{"devDependencies":{"tap":"1","typescript":"7"}}',
         "packages/broker/package.json": '{"name":"@longshore/broker","dependencies":{"pg":"1"}}',

@@ -33,7 +33,7 @@ const READ = /(\.(ts|mjs|json|ya?ml|md|sql|py|sh)|Dockerfile|\.ci\/run)$/;
 export function readTree(root: string): Tree {
   const paths = globSync([FOLDERS, "*.{md,json,yml}", ".oxlintrc.json"], {
     cwd: root,
-    exclude: (name) => name.endsWith("node_modules"),
+    exclude: (name) => /(^|\/)(node_modules|dist)$/.test(name),
   });
   const texts = paths.filter((path) => READ.test(path) && !path.endsWith("package-lock.json")).toSorted();
   return treeOf(Object.fromEntries(texts.map((path) => [path, readFileSync(posix.join(root, path), "utf8")])));

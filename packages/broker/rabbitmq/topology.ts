@@ -82,7 +82,7 @@ async function refused(step: Step, error: unknown, channel: Channel): Promise<vo
       throw new Failure(
         "halt",
         "BrokerTopology",
-        `${what} Delete it when it is empty, or give Longshore another name for it.`,
+        `${what} Delete it when it is empty, or give Longshore another name for it: the setting broker.names.`,
         error,
       );
     }

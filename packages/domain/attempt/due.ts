@@ -1,18 +1,17 @@
-/** When a live attempt must be looked at, which timer is due then, and what may be tried again. */
-import { DIAGNOSES, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+/** The timers of a live attempt: when to look at it next, and which timer is due then. */
 import { startDueMs, waitsForRoom } from "./expiry.ts";
-import type { Attempt, Limits, RetryCause } from "../run/record.ts";
+import type { Attempt, Limits } from "../run/record.ts";
 
 export function liveDueMs({ started, notes }: Attempt, limits: Limits): number {
   const createdAtMs = notes.launchedAtMs ?? 0;
   if (started === "yes") return (notes.startedAtMs ?? createdAtMs) + limits.deadlineMs;
   const { waitUntilMs, stall, stalledAtMs } = notes;
   const giveUpMs = startDueMs({ createdAtMs, waitUntilMs, stall, stalledAtMs, limits });
-  // By then another group may have a node for it.
+  // After this time another group may have a node for it.
   return stall?.code === "Unschedulable" ? Math.min(giveUpMs, createdAtMs + limits.startWithinMs) : giveUpMs;
 }
 
-/** The timer that is due now for a live attempt, if any: what the expire loop applies after it has looked. */
+/** Returns the timer of a live attempt that is due now, if any. The expire loop applies it after it has looked. */
 export function timerOf(
   attempt: Attempt,
   limits: Limits,
@@ -22,12 +21,4 @@ export function timerOf(
   if (attempt.started === "yes") return "deadline";
   if (!waitsForRoom(attempt.notes.stall)) return "startExpired";
   return nowMs < attempt.notes.waitUntilMs ? "elsewhere" : "waitExpired";
-}
-
-/** What `retries.on` must name for this failure to be tried again; `undefined`: nothing does. */
-export function retryCause(diagnosis: Diagnosis, started: Attempt["started"]): RetryCause | undefined {
-  const { retry } = DIAGNOSES[diagnosis.code];
-  if (retry === "never") return undefined;
-  if (started === "no") return "never-started";
-  return retry === "never-started" ? "infrastructure" : retry;
 }

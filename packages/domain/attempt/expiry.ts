@@ -1,19 +1,19 @@
 /**
- * When a Job that has not started is given up.
+ * Decides when a Job that has not started is given up.
  *
- * The bugs this prevents: an image that does not exist is waited for all day; and a run that only waits its turn, for quota or
- * for a node, is failed because it did not start at once.
+ * The bugs this prevents: waiting all day for an image that does not exist; and failing a run that only waits its turn, for
+ * quota or for a node, because it did not start at once.
  */
 import type { Code, Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { Limits } from "../run/record.ts";
 
 export interface Starting {
   readonly createdAtMs: number;
-  /** When the run's `waitFor` is over. */
+  /** End of the run's `waitFor`. */
   readonly waitUntilMs: number;
-  /** What it was last said to stand still for. */
+  /** The cause that was last told for its standstill. */
   readonly stall: Pick<Diagnosis, "code"> | undefined;
-  /** Since when, where that is known: a pod that waited an hour for a node has not waited an hour for its image. */
+  /** Since when that cause stands, if known: a pod that waited an hour for a node has not waited an hour for its image. */
   readonly stalledAtMs?: number | undefined;
   readonly limits: Pick<Limits, "startWithinMs" | "giveUpAfterMs">;
 }

@@ -1,4 +1,4 @@
-/** A fact as the input that it is for its attempt. What a watcher says of a deletion never ends anything: it only means "look". */
+/** Turns a fact into an input for its attempt. A watcher's word about a deletion never ends anything: it only means "look". */
 import type { Fact } from "@longshore/contract/fact.ts";
 import type { AttemptInput } from "./input.ts";
 

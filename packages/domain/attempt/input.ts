@@ -1,4 +1,4 @@
-/** All that can happen to an attempt: what we decided, what the cluster answered, what was seen of its Job, and timers. */
+/** Every input that an attempt can get: our decisions, the cluster's answers, sightings of its Job, and timers. */
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { Considered } from "@longshore/contract/event.ts";
 import type { Evidence } from "@longshore/contract/fact.ts";
@@ -30,7 +30,7 @@ export type AttemptInput =
       readonly diagnosis?: Diagnosis;
     }
   | { readonly kind: "claimDue"; readonly by: string; readonly untilMs: number }
-  // What a create was answered. `claimNo` is absent where the tally found the Job.
+  // The answers to a create. `claimNo` is absent if the tally found the Job.
   | ({ readonly kind: "created"; readonly claimNo?: number; readonly adopted: boolean } & OfJob)
   | { readonly kind: "refused"; readonly claimNo: number; readonly diagnosis: Diagnosis }
   | {
@@ -38,24 +38,24 @@ export type AttemptInput =
       readonly claimNo: number;
       readonly diagnosis: Diagnosis;
       readonly retryAtMs: number;
-      /** Where it says more than the diagnosis' code: "Throttled". */
+      /** Set if it says more than the diagnosis' code: "Throttled". */
       readonly reason?: string;
       /** The cluster refused nothing: nothing was sent, or the name was free again a moment later. */
       readonly again?: true;
     }
   | { readonly kind: "unanswered"; readonly claimNo: number }
   | { readonly kind: "nameTaken"; readonly claimNo: number; readonly diagnosis: Diagnosis }
-  // What was seen of a Job that carries our proof, by the watcher or by our own look.
+  // Sightings of a Job that carries our proof, by the watcher or by our own look.
   | ({ readonly kind: "started"; readonly evidence: Evidence } & OfJob)
   | ({ readonly kind: "stalled"; readonly diagnosis: Diagnosis } & OfJob)
   | ({ readonly kind: "resumed" } & OfJob)
   | ({ readonly kind: "complete"; readonly evidence: Evidence } & OfJob)
   | ({ readonly kind: "failed"; readonly evidence: Evidence } & OfJob)
-  /** `vanished`: it was not seen being deleted, it was not there any more. */
+  /** `vanished`: nobody saw it being deleted, it was only not there any more. */
   | ({ readonly kind: "deleting"; readonly vanished?: true } & OfJob)
-  // What only an authoritative look may say.
+  // Only an authoritative look may say these.
   | ({ readonly kind: "lookedDeleted"; readonly evidence: Evidence } & OfJob)
-  /** It is being deleted with its pods, they are still to be seen, and no container of theirs ever started. */
+  /** The Job is being deleted, its pods can still be seen, and no container of theirs ever started. */
   | ({ readonly kind: "unstarted" } & OfJob)
   | { readonly kind: "gone"; readonly uid: Uid }
   | { readonly kind: "occupied"; readonly uid: Uid }
@@ -64,12 +64,12 @@ export type AttemptInput =
   // Decisions and timers.
   | { readonly kind: "cancel"; readonly diagnosis: Diagnosis }
   | { readonly kind: "waitExpired" }
-  /** No group that was wanted ever worked, or each forbids it: waiting cannot help. */
+  /** Waiting cannot help: no wanted group ever worked, or each of them forbids the run. */
   | { readonly kind: "hopeless"; readonly diagnosis: Diagnosis }
   | { readonly kind: "startExpired"; readonly diagnosis: Diagnosis }
-  /** It waits for a node, and another group of the request could take it now. */
+  /** The Job waits for a node, and another group of the request could take it now. */
   | { readonly kind: "elsewhere"; readonly diagnosis: Diagnosis }
-  /** It got a node after all, before anything was done about that. */
+  /** The Job got a node after all, before it was closed. */
   | { readonly kind: "scheduled" }
   | { readonly kind: "deadline" }
   | { readonly kind: "abandon"; readonly diagnosis: Diagnosis };

@@ -1,4 +1,4 @@
-/** The attempt's table, cell by cell as the design has it, and the cells that depend on more than the state. */
+/** The attempt's table, cell by cell, and the cells that depend on more than the state. */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import t from "tap";
 import * as example from "./testing/examples.ts";
@@ -25,7 +25,7 @@ import { moveAttempt } from "./lifecycle.ts";
 import type { Move } from "./moves/move.ts";
 import type { Attempt, AttemptState } from "../run/record.ts";
 
-/** A move in the words of the design: "S" is a stray, "·" no change, "note" a change of something else than the state. */
+/** A move in short: "S" is a stray, "·" no change, "note" a change of something else than the state. */
 function wordsOf(before: Attempt, { attempt, strays, illegal }: Move): string {
   if (illegal) return "illegal";
   const [stray] = strays;
@@ -73,7 +73,7 @@ const TABLE: Readonly<Record<InputKind, readonly string[]>> = {
 };
 
 for (const [kind, row] of Object.entries(TABLE) as [InputKind, readonly string[]][])
-  t.test(`${kind} means for an attempt in each state what the design's table says`, async (t) => {
+  t.test(`${kind} means for an attempt in each state what this table says`, async (t) => {
     for (const [index, [state, attempt]] of Object.entries(states).entries())
       t.equal(wordsOf(attempt, moveAttempt(attempt, input[kind], context())), row[index], state);
   });

@@ -1,13 +1,13 @@
 /**
- * The life of an attempt. Whoever asks "what now?" asks this table.
+ * The attempt's table: one cell for each input in each state.
  *
- * The bug this prevents: news arrives late, twice and out of order, and code that asks "already over?" in six places
- * forgets the seventh. Here every input has a cell for every state, so a new word in either list does not compile until
- * all its cells are decided. "illegal" is counted and changes nothing; it never throws.
+ * The bug this prevents: news arrives late, twice and out of order, and code that asks "already over?" in six places forgets
+ * the seventh. Here a new state or input does not compile until all its cells are decided. "illegal" is counted and changes
+ * nothing; it never throws.
  *
- * Two things make it longer than "created, running, ended". A request on the wire cannot be called back: `unanswered`
+ * Two things make the life longer than "created, running, ended". A request on the wire cannot be called back: `unanswered`
  * holds the claims whose create may still land, and until the fence has passed the name must stay taken. And a Job under
- * deletion never gets a condition, so only a look may end what is being deleted. The cells' rules are in moves/.
+ * deletion never gets a condition, so only a look may end it. The rules that the cells name are in moves/.
  */
 import type { AttemptInput, InputKind, InputOf } from "./input.ts";
 import * as answers from "./moves/answers.ts";
@@ -23,24 +23,24 @@ type Row<K extends InputKind> = Record<AttemptState, Rule<K>>;
 
 // biome-ignore format: a table is read down its columns
 export const ATTEMPT: { readonly [K in InputKind]: Row<K> } = {
-  // What we decided.
+  // Our decisions.
   placed:        { waiting: placing.ready,       ready: stay,                claimed: stay,                live: stay,                    closing: stay,                ended: stay,                done: stay },
   noPlace:       { waiting: placing.waitOn,      ready: placing.waitOn,      claimed: stay,                live: stay,                    closing: stay,                ended: stay,                done: stay },
   claimDue:      { waiting: illegal,             ready: placing.claimed,     claimed: placing.claimed,     live: illegal,                 closing: illegal,             ended: illegal,             done: illegal },
-  // What the create was answered.
+  // Answers to the create.
   created:       { waiting: stray,               ready: stray,               claimed: answers.becomeLive,        live: answers.answeredLate,        closing: answers.answeredLate,    ended: answers.answeredLate,    done: answers.answeredLate },
   refused:       { waiting: illegal,             ready: illegal,             claimed: answers.refused,     live: answers.takeOffTheWire,     closing: answers.endWithoutJob,   ended: answers.takeOffTheWire, done: stay },
   deferred:      { waiting: illegal,             ready: illegal,             claimed: answers.deferred,    live: answers.takeOffTheWire,     closing: answers.endWithoutJob,   ended: answers.takeOffTheWire, done: stay },
   nameTaken:     { waiting: illegal,             ready: illegal,             claimed: answers.nameTaken,   live: answers.takeOffTheWire,     closing: answers.endWithoutJob,   ended: answers.takeOffTheWire, done: stay },
   unanswered:    { waiting: illegal,             ready: illegal,             claimed: stay,                live: stay,                    closing: stay,                ended: stay,                done: stay },
-  // What was seen of a Job with our proof.
+  // Sightings of a Job with our proof.
   started:       { waiting: stray,               ready: stray,               claimed: seen.started,        live: seen.started,            closing: seen.started,        ended: nothingNew,               done: nothingNew },
   stalled:       { waiting: stray,               ready: stray,               claimed: seen.stalled,        live: seen.stalled,            closing: nothingNew,               ended: nothingNew,               done: nothingNew },
   resumed:       { waiting: stray,               ready: stray,               claimed: seen.resumed,        live: seen.resumed,            closing: nothingNew,               ended: nothingNew,               done: nothingNew },
   complete:      { waiting: stray,               ready: stray,               claimed: seen.succeeded,      live: seen.succeeded,          closing: seen.succeeded,      ended: releaseAgain,               done: releaseAgain },
   failed:        { waiting: stray,               ready: stray,               claimed: seen.failed,         live: seen.failed,             closing: seen.failedLate,     ended: releaseAgain,               done: releaseAgain },
   deleting:      { waiting: stray,               ready: stray,               claimed: seen.external,       live: seen.external,           closing: seen.lookNow,        ended: nothingNew,               done: releaseAgain },
-  // What only an authoritative look may say.
+  // Results of an authoritative look.
   lookedDeleted: { waiting: illegal,             ready: illegal,             claimed: illegal,             live: looks.deleted,           closing: looks.deleted,       ended: releaseAgain,               done: releaseAgain },
   unstarted:     { waiting: illegal,             ready: illegal,             claimed: illegal,             live: stay,                    closing: looks.unstarted,     ended: stay,                done: stay },
   gone:          { waiting: illegal,             ready: illegal,             claimed: stay,                live: looks.goneWhileLive,              closing: looks.goneWhileClosing,          ended: looks.goneAfterEnd,     done: stay },
@@ -58,7 +58,7 @@ export const ATTEMPT: { readonly [K in InputKind]: Row<K> } = {
   abandon:       { waiting: decisions.abandon, ready: decisions.abandon, claimed: decisions.abandon, live: decisions.abandon,     closing: decisions.abandon, ended: stay,                done: stay },
 };
 
-/** `move.attempt === attempt` means nothing to write; then there is nothing to tell either, but there may be strays. */
+/** If `move.attempt === attempt`, nothing is to be written or told, but there may be strays. */
 export function moveAttempt(attempt: Attempt, input: AttemptInput, context: Context): Move {
   return cell(attempt, input, context);
 }

@@ -1,8 +1,8 @@
 /**
- * Kubernetes' sentences about what its admission has against a Job or a pod: Pod Security, webhooks, policies.
+ * Reads Kubernetes' sentences about admission: Pod Security, webhooks, policies.
  *
  * The failure this prevents: the same rule told in two ways, depending on whether it met the Job or, minutes later, its pod;
- * and a webhook that is out of order told as a refusal, for which somebody looks for a mistake in the request.
+ * and a broken webhook told as a refusal, for which somebody looks for a mistake in the request.
  */
 import { diagnose, type Diagnosis, RESTRICTED } from "@longshore/contract/diagnosis.ts";
 import { firstLineOf } from "./foreign-words.ts";
@@ -10,7 +10,7 @@ import { firstLineOf } from "./foreign-words.ts";
 const WEBHOOK =
   "Ask the cluster's people to mend or remove that webhook; until then their cluster takes nothing. It is tried again by itself.";
 
-/** A rule that says no; `undefined` where the message speaks of none. */
+/** Returns the diagnosis of a rule that refuses; `undefined` if the message speaks of none. */
 export function diagnoseAdmission(message: string, what: "Job" | "pod", evidence: readonly string[]): Diagnosis | undefined {
   const [, level, demands] = /violates PodSecurity "([^":]+)[^"]*":\s*(.*)$/s.exec(message) ?? [];
   if (level !== undefined)
@@ -34,13 +34,16 @@ const refused = (rule: string, what: string, why: string | undefined, evidence: 
     evidence,
   );
 
-/** `runAsNonRoot != true (pod or container "main" must set securityContext.runAsNonRoot=true), …`: what stands in brackets can be acted on. */
+/**
+ * `runAsNonRoot != true (pod or container "main" must set securityContext.runAsNonRoot=true), …`: the text in brackets can be
+ * acted on.
+ */
 function demandsOf(said: string): string {
   const demands = [...said.matchAll(/\(((?:[^()]|\([^()]*\))*\bmust\b(?:[^()]|\([^()]*\))*)\)/g)].flatMap(([, it]) => it ?? []);
   return firstLineOf(demands.length === 0 ? said || "it gives no reason" : demands.join("; "), 480);
 }
 
-/** A webhook that must be asked and does not answer as one; `undefined` where the message speaks of none. */
+/** Returns the diagnosis of a webhook that gives no valid answer; `undefined` if the message speaks of none. */
 export function diagnoseWebhook(
   message: string,
   whose: string,

@@ -1,6 +1,6 @@
-/** Other programs' words, made fit to stand within a sentence of ours. */
+/** Makes other programs' words fit to stand in a sentence of ours. */
 
-/** The first line of what a program said, short enough for one sentence of ours and without its full stop. */
+/** The first line of a program's message, short enough for one sentence of ours and without its full stop. */
 export function firstLineOf(message: string, most = 240): string {
   const line = (message.trim().split("\n")[0] ?? "").replace(/[.\s]+$/, "");
   return line.length > most ? `${line.slice(0, most - 1).toWellFormed()}…` : line;

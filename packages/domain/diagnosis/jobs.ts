@@ -1,7 +1,7 @@
 /**
- * What went wrong, read from a Job's own condition and from the Events about it and its pods.
+ * Reads the diagnosis from a Job's own condition and from the Events about it and its pods.
  *
- * The bug this prevents: a Job whose pods may not be created waits for ever in silence, since neither quota nor admission
+ * The bug this prevents: a Job whose pods may not be created waits for ever in silence, because neither quota nor admission
  * fails a Job. Only Events say why, so they are asked for when a Job stays without pods.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
@@ -12,7 +12,7 @@ import { diagnoseQuota } from "./quota.ts";
 import { isOnlyLate, isStarved, missingOf, mountWhy, startWhy, volumeOf } from "./runtime-words.ts";
 import { firstLineOf } from "./foreign-words.ts";
 
-/** Why a Job failed. Its pods know more than it does, except about time. */
+/** Diagnoses a failed Job. Its pods know more than the Job does, except about time. */
 export function diagnoseFailedJob(job: JobSeen, seen: Pods): Diagnosis | undefined {
   const failed = finishedCondition(job);
   if (failed?.type !== "Failed") return undefined;
@@ -34,7 +34,7 @@ const quoted = (event: EventSeen): readonly string[] => [`${event.reason}: ${eve
 
 const ACCOUNT = "Create the service account in the group's namespace; a namespace's own, `default`, comes within seconds.";
 
-/** Of Events about a Job without pods, from the clearest to the vaguest. */
+/** Rules for Events about a Job without pods, from the clearest to the vaguest. */
 const CREATING: readonly Rule[] = [
   [
     /is being terminated|NamespaceTerminating/i,
@@ -51,7 +51,7 @@ const CREATING: readonly Rule[] = [
   [/./, (it) => diagnose("Unknown", `The cluster cannot create the pod: ${reasonOf(it.message)}.`, quoted(it))],
 ];
 
-/** Of Events about a pod that is on a node and has not started. */
+/** Rules for Events about a pod that is on a node and has not started. */
 function diagnoseMounting(event: EventSeen): Diagnosis {
   const volume = volumeOf(event.message);
   const missing = missingOf(event.message);
@@ -70,10 +70,13 @@ function diagnoseSettingUp(event: EventSeen): Diagnosis {
   );
 }
 
-/** That a kubelet still waits is said beside the cause. */
+/** Kubelets add that they still wait, beside the cause. */
 const isVague = ({ message }: EventSeen): boolean => /^Unable to attach or mount volumes/.test(message);
 
-/** The newest that says why no pod is there, or why one does not start; `undefined` where none does. */
+/**
+ * Returns the diagnosis of the newest Event that says why there is no pod, or why a pod does not start; `undefined` if none
+ * says it.
+ */
 export function diagnoseEvents(events: readonly EventSeen[]): Diagnosis | undefined {
   const newest = newestFirst(events.filter(({ message }) => !isOnlyLate(message)));
   for (const event of [...newest.filter((it) => !isVague(it)), ...newest.filter(isVague)]) {
@@ -94,6 +97,6 @@ function apply(rules: readonly Rule[], event: EventSeen): Diagnosis | undefined 
   return rules.find(([about]) => about.test(event.message))?.[1](event);
 }
 
-/** Without Kubernetes' preamble: `Error creating: pods "x" is forbidden: …`. */
+/** Removes Kubernetes' preamble: `Error creating: pods "x" is forbidden: …`. */
 export const reasonOf = (message: string): string =>
   firstLineOf(message.replace(/^Error creating: /, "").replace(/^pods? "[^"]*" is (?:forbidden|invalid): /, ""));

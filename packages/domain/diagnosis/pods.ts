@@ -1,8 +1,8 @@
 /**
- * What went wrong, read from the pods of one attempt.
+ * Reads the diagnosis from the pods of one attempt.
  *
- * A rule looks for one thing and, where it sees it, says it. The first that speaks wins, so they stand from cause to
- * consequence: a lost node explains an exit code, never the reverse.
+ * Each rule looks for one cause. The first rule that finds its cause wins, so they stand from cause to consequence: a lost node
+ * explains an exit code, never the reverse.
  */
 import { diagnose, type Code, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { isOnlyLate, missingOf, pullWhy, startWhy } from "./runtime-words.ts";
@@ -12,9 +12,9 @@ import { type ContainerSeen, type EventSeen, isUnfinished, type PodSeen, type Te
 
 export interface Pods {
   readonly pods: readonly PodSeen[];
-  /** By container: why its image could not be pulled, when the API last said so. Its "back-off" often leaves that out. */
+  /** For each container: the API's last word on why its image could not be pulled. A later "back-off" often leaves that out. */
   readonly pulls?: Pulls;
-  /** About these pods, where they were asked for. */
+  /** Events about these pods, if they were asked for. */
   readonly events?: readonly EventSeen[];
 }
 export type Pulls = Readonly<Record<string, string>>;
@@ -26,7 +26,7 @@ interface Found {
 }
 type Rule = (seen: Pods) => Found | undefined;
 
-/** Makes a kind of rule: where it looks, and how it quotes what it found. */
+/** Makes a kind of rule: where it looks, and how it quotes its finding. */
 function rule<T extends object>(look: (seen: Pods) => readonly T[], quote: (it: T) => string) {
   return (sees: (it: T) => boolean, says: (it: T) => string, hints?: (it: T) => string | undefined): Rule =>
     (seen) => {
@@ -78,7 +78,7 @@ const denied =
 const absent = /not found|manifest unknown|name unknown|does not exist/i;
 const unbound = /persistentvolumeclaim|unbound immediate|volume node affinity|volume/i;
 const asRoot = /runAsNonRoot|non-root|run as root/i;
-/** The image is there, and has nothing for such a node. */
+/** The image exists, but not for this node's platform. */
 const foreign = /no match for platform|no matching manifest/i;
 const disrupted =
   (...reasons: readonly string[]) =>
@@ -99,7 +99,7 @@ const either =
   };
 const unset = (it: Waiting): boolean => isAny("CreateContainerConfigError")(it) && !isOnlyLate(it.message);
 
-/** An image may name its user by a word, of which nobody knows whether it means root. */
+/** An image may name its user by a word, and nobody knows whether that word means root. */
 function refusedAsRoot({ container, message }: Waiting): string {
   const [, user] = /non-numeric user \(([^)]*)\)/.exec(message) ?? [];
   return user === undefined
@@ -107,7 +107,7 @@ function refusedAsRoot({ container, message }: Waiting): string {
     : `The pod forbids root, and the image of the container ${container} names its user by a word ("${user}"), which may mean root.`;
 }
 
-/** Of what keeps a pod from starting, or a started one from going on. */
+/** Causes that keep a pod from starting, or a started one from going on. */
 // biome-ignore format: a table is read down its columns
 const STALLS = {
   VolumeUnavailable:   either(unplaced((it) => isUnfinished(it) && unbound.test(whyUnplaced(it)),  (it) => `A volume of the pod cannot be used: ${whyUnplaced(it)}.`),
@@ -147,8 +147,8 @@ const OVER: readonly (readonly [about: RegExp, says: (caught: readonly string[])
 const over = (it: PodSeen) => OVER.find(([about]) => about.test(it.message ?? ""));
 
 /**
- * Its end came after somebody asked for its deletion. A program that is told to stop ends as it likes, and a container that was
- * never made is shown as ended with 137: neither says anything about the program.
+ * The pod ended after somebody asked for its deletion. A program that is told to stop ends as it likes, and a container that
+ * was never made is shown as ended with 137: neither says anything about the program.
  */
 function isDeletedAlone(it: PodSeen): boolean {
   const asked = it.deletionAskedAt;
@@ -167,13 +167,16 @@ function evictedHow(it: PodSeen): string {
   return `The node ${it.node ?? "(unknown)"} evicted the pod${it.message ? `: ${firstLineOf(it.message)}` : ""}.`;
 }
 
-/** Its node lost sight of a container, and gives no reason. Of one that was evicted or deleted before it was seen to run it says the same. */
+/**
+ * The node lost sight of a container and gives no reason. It says the same of a container that was evicted or deleted before it
+ * was seen to run.
+ */
 const isForgotten = (it: PodSeen): boolean =>
   it.deletionAt === undefined &&
   it.reason === undefined &&
   it.containers.some(({ terminated }) => terminated?.reason === "ContainerStatusUnknown");
 
-/** Of what ended a pod. What kept it from starting comes between what took it away and how its program ended. */
+/** Causes that ended a pod. Causes that kept it from starting stand between those that removed it and its program's own end. */
 // biome-ignore format: a table is read down its columns
 const TAKEN = {
   NodeLost:  pod((it) => it.reason === "NodeLost" || disrupted("DeletionByTaintManager", "DeletionByPodGC")(it) || isForgotten(it),
@@ -190,7 +193,7 @@ const TAKEN = {
 
 const unstarted = isAny("StartError", "ContainerCannotRun");
 
-/** What shells say by a number. */
+/** Exit codes by which shells say something. */
 const EXIT_HINTS: Readonly<Record<number, string>> = {
   126: "Look in the log for the file that the shell may not execute: that is what 126 means there.",
   127: "Look in the log for the command that the shell did not find: that is what 127 means there.",
@@ -209,13 +212,16 @@ const EXITS = {
   Signal:      exit((it) => it.exitCode > 128,                           (it) => `The program was ended by ${signalName(it.signal ?? it.exitCode - 128)}.`),
 } as const satisfies Partial<Record<Code, Rule>>;
 
-/** Why pods that should start do not, or cannot go on; `undefined` as long as nothing stands in their way. */
+/** Diagnoses pods that should start and do not, or cannot go on; `undefined` if nothing stands in their way. */
 export const diagnoseStall = (seen: Pods): Diagnosis | undefined => first({ NodeLost: lostWhileRunning, ...STALLS }, seen);
 
-/** Why the pods of a Job that failed, or was deleted, ended as they did. */
+/** Diagnoses the pods' end, of a Job that failed or was deleted. */
 export const diagnoseEnd = (seen: Pods): Diagnosis | undefined => first({ ...TAKEN, ...STALLS, ...EXITS }, seen);
 
-/** What is known to have ended a pod, whatever its Job says: to be kept, since the pod may be gone when the Job has failed. */
+/**
+ * Returns a certain cause of a pod's end, whatever its Job says. Kept by the watcher, since the pod may be gone when the Job
+ * has failed.
+ */
 export const diagnosePodsEnd = (seen: Pods): Diagnosis | undefined => first({ ...TAKEN, ...EXITS }, seen);
 
 function first(rules: Readonly<Partial<Record<Code, Rule>>>, seen: Pods): Diagnosis | undefined {
@@ -226,7 +232,7 @@ function first(rules: Readonly<Partial<Record<Code, Rule>>>, seen: Pods): Diagno
   return undefined;
 }
 
-/** A pod on a node that is not there any more stays as it was, and nobody will ever finish it. */
+/** A pod stays as it was if its node is gone, and nobody will ever finish it. */
 const lostWhileRunning: Rule = ({ pods }) => TAKEN.NodeLost({ pods: pods.filter(isUnfinished) });
 
 function waits(seen: Pods): readonly Waiting[] {
@@ -240,7 +246,7 @@ function waits(seen: Pods): readonly Waiting[] {
   );
 }
 
-/** Main containers first: an exit of theirs is the outcome, one of a sidecar that was told to stop is not. */
+/** Main containers come first: their exit is the outcome, and the exit of a sidecar that was told to stop is not. */
 function exits({ pods }: Pods): readonly Exit[] {
   const order = ["main", "init", "sidecar"];
   return pods
@@ -254,11 +260,11 @@ function exits({ pods }: Pods): readonly Exit[] {
     .toSorted((a, b) => order.indexOf(a.role) - order.indexOf(b.role));
 }
 
-/** "Back-off pulling image x" tells nothing that helps anybody. */
+/** "Back-off pulling image x" helps nobody. */
 const isPullCause = (message: string | undefined): message is string =>
   message !== undefined && !/^back-off pulling image "[^"]*"\.?$/i.test(message.trim());
 
-/** By container, what the API says now about images that cannot be pulled, or said last where it says nothing now. */
+/** For each container, the API's word on why its image cannot be pulled: now, or the last one if there is none now. */
 export function rememberPulls(before: Pulls, { pods, events = [] }: Pods): Pulls {
   const unpulled = pods.flatMap(({ containers }) => containers.filter(({ waiting }) => waiting && pulling(waiting)));
   const now = unpulled.flatMap(({ name, image, waiting }) => {
@@ -273,7 +279,7 @@ const pullCause = (events: readonly EventSeen[], image: string): string | undefi
     (it) => it.reason === "Failed" && /failed to pull image/i.test(it.message) && it.message.includes(image),
   )?.message;
 
-/** Waits for an image without having been told why: the pod's Events say it. */
+/** The pod waits for an image and does not say why: its Events do. */
 export const isPullUnexplained = ({ pods, pulls = {} }: Pods): boolean =>
   pods.some(({ containers }) => containers.some(({ name, waiting }) => waiting && pulling(waiting) && pulls[name] === undefined));
 
@@ -283,7 +289,7 @@ export const newestFirst = (events: readonly EventSeen[]): readonly EventSeen[] 
 
 const whyUnplaced = (it: PodSeen): string => unplacedWhy(it.unscheduled?.message ?? it.message ?? it.reason ?? "");
 
-/** After the fact. */
+/** Made in hindsight. */
 const rejectedWhy = (it: PodSeen): string => unplacedWhy((it.message ?? it.reason ?? "").replace(/^Pod was rejected: /, ""));
 
 const after = (why: string): string => why && `: ${why}`;

@@ -1,7 +1,7 @@
 /**
- * Reads Kubernetes' sentence about a quota, which is all that it says: there is no structured cause.
+ * Reads Kubernetes' sentence about a quota. The sentence is all there is: no structured cause.
  *
- * The bug this prevents: a run that asks for more than the quota ever allows waits for a day until it fails, or one that only
+ * The bug this prevents: a run that asks for more than the quota ever allows waits for a day until it fails, or a run that only
  * has to wait its turn fails at once.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
@@ -10,14 +10,14 @@ import { joined, firstLineOf } from "./foreign-words.ts";
 
 const EXCEEDED = /exceeded quota: ([^,]+), requested: (.+?), used: (.+?), limited: (.+?)(?:["\s.]*$|; )/;
 const UNSTATED = /failed quota: ([^:]+): must specify (.+)$/;
-/** One thing that a LimitRange has against a pod. Of several, Kubernetes makes a list: "[one, another]". */
+/** One objection of a LimitRange to a pod. Kubernetes writes several as a list: "[one, another]". */
 const BREACH =
   /(maximum|minimum) (\S+) usage per (\S+) is ([^\s,\]]+?)(?:, but (limit|request) is ([^\s,\]]+?)|\. +No (limit|request) is specified)(?=\.?$|[,\]])/g;
 
 const RATIO = /(\S+) max limit to request ratio per (\S+) is ([^\s,\]]+), but/g;
 const BREACHES_MOST = 480;
 
-/** What a quota or a limit range has against it; `undefined` where the message speaks of neither. */
+/** Returns the objection of a quota or a limit range; `undefined` if the message speaks of neither. */
 export function diagnoseQuota(message: string): Diagnosis | undefined {
   const said = clip(message);
   const [, name, requested, used, limited] = EXCEEDED.exec(said) ?? [];
@@ -74,7 +74,7 @@ const amounts = (text: string): Amounts =>
     }),
   );
 
-/** What cannot be compared is not called impossible: waiting wrongly costs time, failing wrongly costs the run. */
+/** Amounts that cannot be compared are not called impossible: waiting wrongly costs time, failing wrongly costs the run. */
 function isMore(asked: string, limit: string | undefined): boolean {
   const [a, b] = [quantity(asked), limit === undefined ? undefined : quantity(limit)];
   return a !== undefined && b !== undefined && a > b;

@@ -1,5 +1,5 @@
 /**
- * Tells whether a cause is the one that was told before.
+ * Tells whether a cause was told before.
  *
  * The bug this prevents: a Job that cannot create its pod says so every few seconds with a new pod name and a new count, and
  * upstream gets a thousand "stalled" events that all mean the same.
@@ -14,7 +14,7 @@ const UID = /\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/g;
 const HEX = /\b(?:sha256:)?(?=[0-9a-f]*\d)[0-9a-f]{7,}\b/g;
 const TIME = /\b\d{4}-\d\d-\d\d[t ]\d\d:\d\d:\d\d(?:\.\d+)?(?:z|[+-]\d\d:?\d\d)?\b/g;
 
-/** What is left of a message without all that differs from one telling to the next. */
+/** Removes from a message everything that differs from one telling to the next. */
 export function normalise(message: string): string {
   return message
     .slice(0, 4 * MOST)

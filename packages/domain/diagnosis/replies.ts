@@ -1,8 +1,9 @@
 /**
- * What an API server's answer to one of our requests means, and what to do about it.
+ * The meaning of an API server's answer to one of our requests, and the next step.
  *
- * The bugs this prevents: a transient refusal that fails a run, a final one that is tried for a day, and (the worst) an answer
- * that only looks like a refusal: a 5xx may come from a proxy while the create behind it succeeds, so it answers nothing.
+ * The bugs this prevents: a passing refusal that fails a run; a final refusal that is tried for a day; and, the worst, an
+ * answer that only looks like a refusal: a 5xx may come from a proxy while the create behind it succeeds, so it answers
+ * nothing.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { at, field, integer, list, text } from "../watch/raw.ts";
@@ -17,15 +18,15 @@ export interface Answer {
   readonly retryAfterMs?: number | undefined;
 }
 
-/** For the sentence: of which group, and in which namespace. */
+/** The group and the namespace, for the sentence. */
 export interface Where {
   readonly group?: string;
   readonly namespace?: string;
 }
 
 /**
- * `deferred`: nothing was created; later it may be. `unhealthy` with it: not in this group, until somebody acts, so the run is
- * placed again. `refused`: never, for this request. `unknown`: it may have been done, or may still be.
+ * `deferred`: nothing was created, but later it may be. With `unhealthy`: not in this group until somebody acts, so the run is
+ * placed again. `refused`: never, for this request. `unknown`: the Job may have been created, or may still be.
  */
 export type Reply =
   | {
@@ -36,17 +37,20 @@ export type Reply =
     }
   | { readonly kind: "refused" | "unknown"; readonly diagnosis: Diagnosis };
 
-/** `exists`: the name is taken; read it to see by whom. */
+/** `exists`: the name is taken; the caller reads the Job that has it. */
 export type CreateReply = Reply | { readonly kind: "exists" };
 
-/** Of a create that was not answered 201. */
+/** Classifies the answer to a create, other than 201. */
 export function classifyCreate(answer: Answer, where: Where = {}): CreateReply {
   const said = statusOf(answer);
   if (answer.status === 409 && said.genuine) return conflict(said, answer);
   return general(answer, said, where) ?? { kind: "refused", diagnosis: refusal(said) };
 }
 
-/** Of anything else: a read, a delete, a release. What a missing object or a foreign UID means is the caller's matter. */
+/**
+ * Diagnoses the answer to any other request: a read, a delete, a release. The caller decides about a missing object or a
+ * foreign UID.
+ */
 export function classifyReply(answer: Answer, where: Where = {}): Reply {
   const said = statusOf(answer);
   return general(answer, said, where) ?? { kind: "refused", diagnosis: refusal(said) };
@@ -56,11 +60,11 @@ export const diagnoseReply = (answer: Answer, where: Where = {}): Diagnosis => c
 
 interface Status {
   readonly code: number;
-  /** It is a Kubernetes `Status`, so an API server said it and not something before it. */
+  /** True if the body is a Kubernetes `Status`, so that an API server said it and not a proxy before it. */
   readonly genuine: boolean;
   readonly reason: string;
   readonly message: string;
-  /** The kind that a 404 is about: the Job, or its namespace. */
+  /** The kind of object that a 404 is about: the Job, or its namespace. */
   readonly kind: string;
   readonly causes: readonly { readonly reason: string; readonly field: string; readonly message: string }[];
   readonly evidence: readonly string[];
@@ -85,7 +89,7 @@ function statusOf({ status, body }: Answer): Status {
   };
 }
 
-/** What means the same for every request; `undefined`: a refusal of this one. */
+/** Answers that mean the same for every request; `undefined`: this request was refused. */
 function general(answer: Answer, said: Status, where: Where): Reply | undefined {
   const { code, evidence } = said;
   const group = groupOf(where);
@@ -96,9 +100,10 @@ function general(answer: Answer, said: Status, where: Where): Reply | undefined 
       answer,
     );
   const webhook = said.genuine ? diagnoseWebhook(said.message, `The cluster of ${group}`, "Job", evidence) : undefined;
-  // The one 5xx that is an answer: an API server asks its webhooks before it stores anything.
+  // The one 5xx that is a definite answer: an API server asks its webhooks before it stores anything.
   if (webhook) return { kind: "deferred", diagnosis: webhook, retryAfterMs: undefined, unhealthy: true };
-  // What says that all is well and is no object may stand before an API server that did what was asked.
+  // A 2xx without an object may come from a proxy. The API server behind it may have created the Job, so the outcome is
+  // unknown.
   if (code < 300 || code === 408 || code >= 500) return { kind: "unknown", diagnosis: trouble(said, group) };
   if (!said.genuine) return notKubernetes(said, group);
   if (code === 403) return forbidden(said, answer, where);
@@ -110,7 +115,7 @@ function general(answer: Answer, said: Status, where: Where): Reply | undefined 
     : undefined;
 }
 
-/** Quota, a namespace that goes away and a missing permission all answer 403, and mean different things. */
+/** Quota, a terminating namespace and a missing permission all answer 403 and mean different things. */
 function forbidden(said: Status, answer: Answer, where: Where): Reply {
   const { message, causes, evidence } = said;
   const group = groupOf(where);
@@ -137,12 +142,12 @@ function forbidden(said: Status, answer: Answer, where: Where): Reply {
   return { kind: "refused", diagnosis: admission(said) };
 }
 
-/** With the group's own name, so that it can be copied. */
+/** With the group's own name, so that the command can be copied. */
 const roleHint = ({ group }: Where): string | undefined =>
   group === undefined ? undefined : `Apply the group's Role again: \`longshore rbac ${group}\` prints it.`;
 
 function conflict(said: Status, answer: Answer): CreateReply {
-  // Also an object under deletion: "object is being deleted: jobs.batch "x" already exists".
+  // An object under deletion answers so too: "object is being deleted: jobs.batch "x" already exists".
   if (said.reason === "AlreadyExists") return { kind: "exists" };
   return deferred(
     diagnose("QuotaExceeded", "The cluster was counting the quota for somebody else at that moment.", said.evidence),
@@ -150,7 +155,7 @@ function conflict(said: Status, answer: Answer): CreateReply {
   );
 }
 
-/** Of this request, by an API server that could have taken another. */
+/** A refusal of this request, by an API server that could have taken another. */
 function refusal(said: Status): Diagnosis {
   if (/admission webhook|ValidatingAdmissionPolicy|PodSecurity|denied the request/.test(said.message)) return admission(said);
   if (/quantities must match the regular expression/.test(said.message))
@@ -176,7 +181,7 @@ const admission = ({ message, evidence }: Status): Diagnosis =>
     evidence,
   );
 
-/** A login page, a redirect, another program's 404: whatever answers there, it is no API server. */
+/** A login page, a redirect, another program's 404: it came from no API server. */
 function notKubernetes({ code, evidence }: Status, group: string): Reply {
   return unhealthy(
     "EndpointUnreachable",

@@ -1,15 +1,15 @@
 /**
- * The words of kubelets, container runtimes and registries, as what their reader can act on.
+ * Turns the words of kubelets, container runtimes and registries into words that their reader can act on.
  *
  * The failure this prevents: "failed to create containerd task: failed to create shim task: OCI runtime create failed: …", cut
- * off before the program's name, which was the one word that its reader needed.
+ * off before the program's name, which was the one word that the reader needed.
  */
 import { firstLineOf } from "./foreign-words.ts";
 
 export interface Why {
-  /** What follows a colon. */
+  /** The reason, as it stands after a colon. */
   readonly why: string;
-  /** Where the code's own would send its reader astray. */
+  /** Set if the code's own hint would mislead the reader. */
   readonly hint?: string;
 }
 
@@ -19,7 +19,7 @@ const AGAIN = "It is tried again by itself";
 const UP = `Ask the registry's people whether it works. ${AGAIN}.`;
 const ADDRESS = "Check the host in the image's name; then whether the cluster's nodes may connect to it.";
 
-/** `$1`: what the pattern caught. */
+/** `$1` is replaced by the text that the pattern caught. */
 // biome-ignore format: a table is read down its columns
 const PULLING: readonly Words[] = [
   [/\b429 |too ?many ?requests|rate limit/i,                "its registry allows no more pulls for now (429)", `Wait: it is tried again by itself. Many registries count the pulls of each account or address; for later runs, add a pull secret to the namespace's default service account.`],
@@ -34,7 +34,7 @@ const PULLING: readonly Words[] = [
   [/\bEOF\b|connection reset|broken pipe/,                  "its registry breaks connections off before it has answered", UP],
 ];
 
-/** Each program that passes an error on puts its own before it. */
+/** Prefixes of programs that pass an error on; each puts its own before it. */
 const PASSED_ON = [
   /^Back-off pulling image "[^"]*": /,
   /^ErrImagePull: /,
@@ -53,13 +53,13 @@ const PASSED_ON = [
   /^failed to generate container "[^"]*" spec: /,
 ];
 
-/** What the last of them said, who knows. */
+/** The last program's words: it knows the reason. */
 export function bare(message: string): string {
   const before = PASSED_ON.find((it) => it.test(message));
   return before === undefined ? message.replace(/: unknown$/, "") : bare(message.replace(before, ""));
 }
 
-/** Why an image is not pulled. */
+/** The reason why an image is not pulled. */
 export function pullWhy(message: string): Why {
   const why = /^back-off pulling image "[^"]*"\.?$/i.test(message) ? "" : message;
   return worded(PULLING, why) ?? { why: firstLineOf(bare(why)) };
@@ -81,23 +81,23 @@ const STARTING: readonly Words[] = [
   [/chdir to cwd \("([^"]+)"\)|mkdir (\S+): not a directory/, 'its working directory "$1$2" cannot be used', "Correct `workingDir`, or the folder in the image."],
 ];
 
-/** Why a container's program is not started. */
+/** The reason why a container's program is not started. */
 export const startWhy = (message: string): Why => worded(STARTING, message) ?? { why: firstLineOf(bare(message)) };
 
-/** A busy kubelet's: it has not read a Secret yet that is there, and will in a moment. It says nothing of what keeps a pod waiting. */
+/** A busy kubelet has not read a Secret yet that exists, and will in a moment. This is no reason why a pod keeps waiting. */
 export const isOnlyLate = (message: string): boolean => /failed to sync (?:secret|configmap) cache/.test(message);
 
-/** Whether the least that a container needs to begin is more than its limit. */
+/** True if the least memory that a container needs to begin is more than its limit. */
 export const isStarved = (message: string): boolean => /memory limit too low|OOM-killed/.test(message);
 
-/** Why a volume is not mounted, without the folders of the node that it has no place in. */
+/** The reason why a volume is not mounted, without the node's folders. */
 export function mountWhy(message: string): string {
   const output = /^Output: (.*)$/m.exec(message)?.[1];
   const said = (output ?? message).replace(/^(?:MountVolume|AttachVolume|MapVolume)[.\w]* failed for volume "[^"]*" ?: /, "");
   return firstLineOf(said.replace(/^mount(?:\.\w+)?: /, "").replace(/^\/\S+: /, ""));
 }
 
-/** `volume "data"`, where it is named. */
+/** `volume "data"`, if the message names it. */
 export const volumeOf = (message: string): string => {
   const [, name] = /for volume "([^"]+)"/.exec(message) ?? [];
   return name === undefined ? "A volume of the pod" : `The pod's volume "${name}"`;
@@ -105,7 +105,7 @@ export const volumeOf = (message: string): string => {
 
 const KEY = "Add the key to the Secret or ConfigMap in the group's namespace, or correct its name.";
 
-/** The Secret or ConfigMap, or the key in one, that somebody names and nobody made; `undefined`: it is about something else. */
+/** The missing Secret or ConfigMap, or the missing key in one; `undefined`: the message is about something else. */
 export function missingOf(message: string): Why | undefined {
   const [, kind, name] = /\b(secret|configmap)s? "([^"]+)" not found/i.exec(message) ?? [];
   if (kind !== undefined) return { why: `the ${titled(kind)} "${name}", which is not there` };

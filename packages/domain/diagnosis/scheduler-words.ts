@@ -1,12 +1,12 @@
 /**
  * Reads the scheduler's sentence about a pod that no node takes: how many nodes there are, and what each lacks.
  *
- * The failure this prevents: "0/4 nodes are available: … preemption: 0/4 nodes are available: …", of which the one number
- * that its reader could act on is the third.
+ * The failure this prevents: "0/4 nodes are available: … preemption: 0/4 nodes are available: …", of which the reader could act
+ * on the third number only.
  */
 import { joined, firstLineOf } from "./foreign-words.ts";
 
-/** What follows "No node can take the pod: ". */
+/** The text after "No node can take the pod: ". */
 export function unplacedWhy(message: string): string {
   if (/^no nodes available/i.test(message)) return "the cluster has no node";
   if (/unbound immediate PersistentVolumeClaims/.test(message)) return "its claim has no volume yet (pod has unbound claims)";
@@ -16,7 +16,7 @@ export function unplacedWhy(message: string): string {
   if (count === undefined || list === undefined) return firstLineOf(message);
   const groups = firstSentence(list).split(/, (?=\d+ )/);
   const lacks = groups.map(lackOf);
-  // Where it says something about the pod as a whole, the nodes do not matter.
+  // If a lack concerns the pod as a whole, the nodes do not matter.
   if (lacks.some((it) => it === undefined)) return firstLineOf(firstSentence(list));
   const nodes = Number(count) === 1 ? "of 1 node, " : `of ${count} nodes, `;
   return nodes + joined(lacks.flatMap((it) => it ?? []));
@@ -24,12 +24,12 @@ export function unplacedWhy(message: string): string {
 
 const RESOURCES: Readonly<Record<string, string>> = { cpu: "CPU", "ephemeral-storage": "disk", pods: "room for pods" };
 
-/** What comes after it is about preemption, and repeats the numbers. */
+/** Cuts the rest of the message, which is about preemption and repeats the numbers. */
 const firstSentence = (list: string): string => (/^(.*?)\.(?:\s|$)/s.exec(list)?.[1] ?? list).trim();
 
 type Lack = readonly [about: RegExp, one: string, several: string];
 
-/** `$1`: what the pattern caught. */
+/** `$1` is replaced by the text that the pattern caught. */
 // biome-ignore format: a table is read down its columns
 const LACKS: readonly Lack[] = [
   [/^Insufficient cpu$/,                                      "has too little CPU left",                       "have too little CPU left"],
@@ -47,7 +47,7 @@ const LACKS: readonly Lack[] = [
   [/exceed max volume count/,                                 "has as many volumes as it takes",               "have as many volumes as they take"],
 ];
 
-/** "3 node(s) had untolerated taint {x: y}"; `undefined` where it is not about nodes. */
+/** "3 node(s) had untolerated taint {x: y}"; `undefined` if it is not about nodes. */
 function lackOf(group: string): string | undefined {
   const [, count, what] = /^(\d+) (.*)$/s.exec(group) ?? [];
   if (count === undefined || what === undefined) return undefined;

@@ -1,8 +1,9 @@
 /**
- * Why no answer came from a cluster: the codes of sockets, names and certificates, in words.
+ * Says why no answer came from a cluster: the codes of sockets, names and certificates, in words.
  *
  * The bug this prevents: every fault of the network looks like "fetch failed", and the operator who could mend it in a minute
- * (a missing CA, a misspelt host) is left to find out which. Whether anything arrived is the caller's matter: this says only why.
+ * (a missing CA, a misspelt host) is left to find out which. The caller decides whether the request may have arrived: this only
+ * says why.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { field, text } from "../watch/raw.ts";
@@ -27,7 +28,7 @@ const UNTRUSTED: ReadonlyMap<string, string> = new Map([
   ["HOSTNAME_MISMATCH", "its certificate is for another name"],
 ]);
 
-/** Where another CA would not help. */
+/** Errors that another CA would not mend. */
 const HINTS: ReadonlyMap<string, string> = new Map([
   ["CERT_HAS_EXPIRED", "Ask the cluster's people to renew the certificate of their API server."],
   ["CERT_NOT_YET_VALID", "Set both clocks by NTP; if they are right, ask the cluster's people to look at their certificate."],
@@ -57,13 +58,13 @@ const UNREACHABLE: ReadonlyMap<string, string> = new Map([
   ["HPE_INVALID_CONSTANT", "what listens there does not speak HTTP"],
 ]);
 
-/** An error of Node's, or one that has such an error inside it: a `Failure` of an adapter, "fetch failed". */
+/** An error of Node's, or one around such an error: a `Failure` of an adapter, "fetch failed". */
 export interface NoAnswer {
   readonly message: string;
   readonly cause?: unknown;
 }
 
-/** `who`: what was asked, as a sentence begins with it. */
+/** `who`: the server that was asked, as the beginning of a sentence. */
 export function diagnoseTransport(error: NoAnswer, who = "The group's cluster"): Diagnosis {
   const code = codesOf(error).findLast((it) => UNTRUSTED.has(it) || UNREACHABLE.has(it));
   const untrusted = code === undefined ? undefined : UNTRUSTED.get(code);
@@ -79,7 +80,7 @@ export function diagnoseTransport(error: NoAnswer, who = "The group's cluster"):
 
 const DEPTH_MAX = 6;
 
-/** From the outside in. Of several addresses that were tried, the first one's reason is as good as any. */
+/** From the outer error to the inner ones. If several addresses were tried, the first one's reason will do. */
 function codesOf(error: unknown): readonly string[] {
   const codes: string[] = [];
   let at: unknown = error;

@@ -3,8 +3,8 @@ import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { GroupName } from "@longshore/contract/ids.ts";
 import fc from "fast-check";
 import t from "tap";
-import { type Group, imageRefused } from "./group.ts";
-import { NO_PLACE, place } from "./choose-group.ts";
+import { type Group, imageRefused, UNSERVED_MS } from "./group.ts";
+import { chooseGroup, NO_PLACE } from "./choose-group.ts";
 
 const named = (name: string, more: Partial<Group> = {}): Group => ({
   name: GroupName.parse(name),
@@ -32,6 +32,10 @@ interface Case {
   readonly groups: readonly Group[];
   readonly wanted?: readonly GroupName[];
   readonly avoid?: string;
+  /** The group that this launcher does not serve, and of which no launcher said so for long. */
+  readonly unserved?: string;
+  /** The group whose API server asked for a pause. */
+  readonly quiet?: string;
   /** A group's name, or why there is none. */
   readonly want: string;
   readonly hopeless?: boolean;
@@ -62,7 +66,8 @@ const cases: readonly Case[] = [
   },
   {
     name: "passes a group over that no launcher serves",
-    groups: [named("a", { unserved: true }), named("b")],
+    groups: [named("a"), named("b")],
+    unserved: "a",
     want: "b",
     why: /No launcher has it/,
   },
@@ -74,13 +79,15 @@ const cases: readonly Case[] = [
   },
   {
     name: "passes a group over whose API server asked for a pause",
-    groups: [named("a", { quiet: "It has too much to do." }), named("b")],
+    groups: [named("a"), named("b")],
+    quiet: "a",
     want: "b",
     why: /too much to do/,
   },
   {
     name: "waits for the end of a pause",
-    groups: [named("a", { quiet: "It has too much to do." })],
+    groups: [named("a")],
+    quiet: "a",
     want: "Throttled",
     hopeless: false,
   },
@@ -88,7 +95,8 @@ const cases: readonly Case[] = [
   { name: "waits for its turn", groups: [named("a", { createsPerSecond: 1, inLine: 5 })], want: "Throttled", hopeless: false },
   {
     name: "waits for a group that was taken out of the file: it may be put back",
-    groups: [named("a", { unserved: true, everHealthy: false })],
+    groups: [named("a", { everHealthy: false })],
+    unserved: "a",
     want: "NoGroup",
     hopeless: false,
   },
@@ -144,23 +152,44 @@ const cases: readonly Case[] = [
   { name: "waits where there is no group at all", groups: [], want: "NoGroup", hopeless: false },
 ];
 
-for (const { name, groups, wanted, avoid, want, hopeless, why } of cases) {
+/** Served by the launcher that asks, which no API server asked for a pause. */
+const knows = (groups: readonly Group[]) => ({ serves: new Set(groups.map(({ name }) => name)), quiet: new Map() });
+
+for (const { name, groups, wanted, avoid, unserved, quiet, want, hopeless, why } of cases) {
   t.test(name, async (t) => {
-    const placed = place({
+    const placed = chooseGroup({
+      serves: new Set(groups.map((it) => it.name).filter((it) => it !== unserved)),
+      quiet: new Map(quiet === undefined ? [] : [[GroupName.parse(quiet), "It has too much to do."]]),
       wanted,
       groups,
       images: ["demo/export:1"],
       nowMs: 1000,
       avoid: avoid === undefined ? undefined : GroupName.parse(avoid),
     });
-    t.equal(placed.kind === "placed" ? placed.group : placed.reason, want);
+    t.equal(placed.kind === "placed" ? placed.group.name : placed.reason, want);
     if (placed.kind === "noPlace") t.equal(placed.hopeless, hopeless);
     if (why) t.match(placed.considered.map((it) => it.why).join(" "), why);
   });
 }
 
 t.test("places again when a full quota's pause is over", async (t) => {
-  t.equal(place({ wanted: undefined, groups: [named("a", quota)], nowMs: 2000 }).kind, "placed");
+  const groups = [named("a", quota)];
+  t.equal(chooseGroup({ wanted: undefined, groups, nowMs: 2000, ...knows(groups) }).kind, "placed");
+});
+
+for (const { name, servedAtMs, want } of [
+  { name: "a group that another launcher serves may take it", servedAtMs: 1, want: "placed" },
+  { name: "a group that no launcher served for five minutes may not", servedAtMs: 0, want: "noPlace" },
+  { name: "a group that no launcher ever served may not", servedAtMs: undefined, want: "noPlace" },
+] as const)
+  t.test(name, async (t) => {
+    const groups = [named("a", { servedAtMs })];
+    t.equal(chooseGroup({ wanted: undefined, groups, nowMs: UNSERVED_MS, serves: new Set(), quiet: new Map() }).kind, want);
+  });
+
+t.test("a launcher that has a group in its file places there, though the ledger never heard of it", async (t) => {
+  const groups = [named("a", { servedAtMs: undefined })];
+  t.equal(chooseGroup({ wanted: undefined, groups, nowMs: UNSERVED_MS, ...knows(groups) }).kind, "placed");
 });
 
 t.test("whatever the groups are like: it places where it may, or says of each why not", async (t) => {
@@ -173,10 +202,10 @@ t.test("whatever the groups are like: it places where it may, or says of each wh
   fc.assert(
     fc.property(fc.array(group, { maxLength: 5 }), (some) => {
       const groups = some.map((it, at) => named(`g${at}`, it));
-      const placed = place({ wanted: undefined, groups, nowMs: 0 });
+      const placed = chooseGroup({ wanted: undefined, groups, nowMs: 0, ...knows(groups) });
       const free = groups.find((it) => it.slotsUsed < it.jobsMax && !it.paused && it.health !== "unhealthy");
       return placed.kind === "placed"
-        ? placed.group === free?.name
+        ? placed.group === free
         : free === undefined && NO_PLACE.includes(placed.reason) && placed.considered.length === groups.length;
     }),
   );

@@ -7,7 +7,7 @@
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { EventData } from "@longshore/contract/event.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
-import { type Group, imageRefused, lineMost } from "./group.ts";
+import { type Group, imageRefused, isUnserved, lineMost, type Placer } from "./group.ts";
 
 /** From the least to the most hopeful: where groups are passed over for several reasons, the most hopeful is the run's. */
 export const NO_PLACE = [
@@ -24,7 +24,7 @@ export type NoPlace = (typeof NO_PLACE)[number];
 type Considerations = EventData<"run.waiting">["considered"];
 
 export type Placement =
-  | { readonly kind: "placed"; readonly group: GroupName; readonly considered: Considerations }
+  | { readonly kind: "placed"; readonly group: Group; readonly considered: Considerations }
   | {
       readonly kind: "noPlace";
       readonly reason: NoPlace;
@@ -34,7 +34,7 @@ export type Placement =
       readonly diagnosis: Diagnosis | undefined;
     };
 
-export interface Placing {
+export interface Choosing extends Pick<Placer, "serves" | "quiet"> {
   /** In order of preference; `undefined`: any, in the order given. */
   readonly wanted: readonly GroupName[] | undefined;
   readonly groups: readonly Group[];
@@ -50,20 +50,20 @@ interface Skip {
   readonly diagnosis?: Diagnosis | undefined;
 }
 
-export function place(placing: Placing): Placement {
-  const candidates = preferred(placing);
+export function chooseGroup(choosing: Choosing): Placement {
+  const candidates = preferred(choosing);
   const considered: Considerations = [];
   const skips: (Skip & { readonly group: Group | undefined })[] = [];
   for (const { name, group } of candidates) {
-    const skip = group === undefined ? UNKNOWN : skipped(group, placing);
-    if (skip === undefined)
+    const found = group === undefined ? UNKNOWN : (skipped(group, choosing) ?? group);
+    if ("name" in found)
       return {
         kind: "placed",
-        group: name,
-        considered: [...considered, { group: name, verdict: "chosen", why: chosen(name, placing) }],
+        group: found,
+        considered: [...considered, { group: name, verdict: "chosen", why: chosen(found, choosing) }],
       };
-    considered.push({ group: name, verdict: "skipped", why: skip.why });
-    skips.push({ ...skip, group });
+    considered.push({ group: name, verdict: "skipped", why: found.why });
+    skips.push({ ...found, group });
   }
   const rank = ({ reason }: Skip): number => NO_PLACE.indexOf(reason);
   const best = skips.toSorted((a, b) => rank(b) - rank(a))[0];
@@ -86,25 +86,26 @@ function preferred({
   wanted,
   groups,
   avoid,
-}: Placing): readonly { readonly name: GroupName; readonly group: Group | undefined }[] {
+}: Choosing): readonly { readonly name: GroupName; readonly group: Group | undefined }[] {
   const named = wanted
     ? [...new Set(wanted)].map((name) => ({ name, group: groups.find((it) => it.name === name) }))
     : groups.map((group) => ({ name: group.name, group }));
   return [...named.filter(({ name }) => name !== avoid), ...named.filter(({ name }) => name === avoid)];
 }
 
-function skipped(group: Group, { images = [], nowMs }: Placing): Skip | undefined {
-  const { diagnosis, noRoom, quiet, slotsUsed, jobsMax, inLine = 0, createsPerSecond } = group;
+function skipped(group: Group, { images = [], nowMs, serves, quiet }: Choosing): Skip | undefined {
+  const { diagnosis, noRoom, slotsUsed, jobsMax, inLine = 0, createsPerSecond } = group;
   const image = imageRefused(group, images);
   if (image !== undefined) return policyRefused(group.name, image);
-  if (group.unserved === true) return UNSERVED;
+  if (!serves.has(group.name) && isUnserved(group, nowMs)) return UNSERVED;
   if (group.paused) return { reason: "GroupsPaused", why: "It is paused." };
   if (group.health === "unhealthy")
     return { reason: "GroupsUnhealthy", why: diagnosis?.sentence ?? "It cannot be used at present.", diagnosis };
   if (slotsUsed >= jobsMax) return { reason: "GroupsFull", why: `It is full: ${slotsUsed} of ${jobsMax} Jobs.` };
   if (noRoom !== undefined && nowMs < noRoom.untilMs)
     return { reason: "QuotaExceeded", why: noRoom.diagnosis.sentence, diagnosis: noRoom.diagnosis };
-  if (quiet !== undefined) return { reason: "Throttled", why: quiet };
+  const pause = quiet.get(group.name);
+  if (pause !== undefined) return { reason: "Throttled", why: pause };
   if (createsPerSecond !== undefined && inLine >= lineMost(createsPerSecond))
     return { reason: "Throttled", why: `It takes ${createsPerSecond} Jobs a second, and ${inLine} are in line.` };
   return undefined;
@@ -122,8 +123,7 @@ function policyRefused(name: GroupName, image: string): Skip {
   };
 }
 
-const chosen = (name: GroupName, { avoid, groups }: Placing): string => {
-  const group = groups.find((it) => it.name === name);
-  const room = group ? `It has room: ${group.slotsUsed} of ${group.jobsMax} Jobs.` : "It has room.";
+const chosen = ({ name, slotsUsed, jobsMax }: Group, { avoid }: Choosing): string => {
+  const room = `It has room: ${slotsUsed} of ${jobsMax} Jobs.`;
   return name === avoid ? `${room} The last attempt failed there, and no other group can take it.` : room;
 };

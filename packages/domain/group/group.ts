@@ -17,10 +17,8 @@ export interface Group {
   readonly diagnosis?: Diagnosis | undefined;
   /** Its cluster said that there is no room (a full quota): nothing is sent there before. */
   readonly noRoom?: { readonly untilMs: number; readonly diagnosis: Diagnosis } | undefined;
-  /** Its API server asked whoever judges for a pause, which is not over: what would be sent now would only wait. */
-  readonly quiet?: string | undefined;
-  /** No launcher has it in its groups file any more, so that nobody would create a Job there. */
-  readonly unserved?: boolean;
+  /** When a launcher last said that it has the group in its groups file. */
+  readonly servedAtMs?: number | undefined;
   /** Attempts that were placed there and whose creates have not begun. */
   readonly inLine?: number;
   readonly createsPerSecond?: number | undefined;
@@ -29,6 +27,23 @@ export interface Group {
   /** Its Jobs carry no hold: some promises are weaker there. */
   readonly hold?: boolean | undefined;
 }
+
+/** What the launcher that places knows of the groups, and the ledger does not. */
+export interface Placer {
+  /** The groups in its groups file. It serves them, whatever the ledger last heard. */
+  readonly serves: ReadonlySet<GroupName>;
+  /** Groups whose API server asked this launcher for a pause that is not over, and why: a create for them would only wait. */
+  readonly quiet: ReadonlyMap<GroupName, string>;
+  /** Until a run that found no group is placed again, if no slot is freed before. */
+  readonly placeAgainMs: number;
+}
+
+/** If no launcher said for so long that it serves a group, the group was taken out of every groups file, or all launchers are away. */
+export const UNSERVED_MS = 5 * 60_000;
+
+/** Whether nobody would create a Job there, as far as the ledger knows. */
+export const isUnserved = ({ servedAtMs }: Pick<Group, "servedAtMs">, nowMs: number): boolean =>
+  servedAtMs === undefined || nowMs - servedAtMs >= UNSERVED_MS;
 
 /** The first image that the group does not allow. */
 export const imageRefused = ({ images: allowed }: Pick<Group, "images">, images: readonly string[]): string | undefined =>

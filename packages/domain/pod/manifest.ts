@@ -1,13 +1,13 @@
 /**
- * One attempt of a step, as the Kubernetes Job that we create for it, and the occupant that keeps its name taken.
+ * Makes the Kubernetes Job for one attempt of a step, and the occupant that keeps its name taken.
  *
  * The bugs this prevents: a Job without the hold, whose outcome vanishes with it; a Job that Kubernetes retries by itself, so
- * that work runs more often than the ledger knows; and a pod with more rights than anybody asked for.
+ * that work runs more often than the ledger knows; and a pod with more rights than the request asked for.
  *
- * Security defaults are those that an ordinary image at Pod Security level `baseline` can live with: no token, RuntimeDefault
- * seccomp, no privilege escalation, and without the capabilities to craft packets or devices. The rest of the default
- * capabilities stay: without CHOWN, SETUID or DAC_OVERRIDE the many images that begin as root and then step down cannot start.
- * Level `restricted` drops them all.
+ * Security defaults suit an ordinary image at Pod Security level `baseline`: no token, RuntimeDefault seccomp, no privilege
+ * escalation, and none of the capabilities to craft packets or devices. The rest of the default capabilities stay: without
+ * CHOWN, SETUID or DAC_OVERRIDE the many images that begin as root and then step down cannot start. Level `restricted` drops
+ * them all.
  */
 import type { GroupName, Installation, RunId } from "@longshore/contract/ids.ts";
 import type { StepRequest } from "@longshore/contract/request.ts";
@@ -70,19 +70,22 @@ export interface ManifestInput {
   readonly attempt: number;
   readonly generation: number;
   readonly epoch: number;
-  /** `jobName`, `runLabel` and the HMAC of `proofInput`, all of identity.ts. */
+  /** `jobName`, `runLabel` and the HMAC of `proofInput`, all from run/identity.ts. */
   readonly name: string;
   readonly hashOfRun: string;
   readonly proof: string;
-  /** `false`: without the finalizer. An annotation says instead whether its outcome was recorded. */
+  /** `false`: without the finalizer. An annotation then says whether the outcome was recorded. */
   readonly hold?: boolean;
   readonly limits: Pick<Limits, "waitForMs" | "startWithinMs" | "deadlineMs">;
 }
 
-/** Our own timers end an attempt; the Job's deadline is for the day when we are not there, so it comes safely after them. */
+/** Our own timers end an attempt. The Job's deadline is for the day when we are not there, so it comes safely after them. */
 const DEADLINE_MARGIN_SECONDS = 600;
 
-/** What the step asked for. (A group's overlay will be merged into the pod's spec here, after which policy judges it.) */
+/**
+ * The container that the step asked for. (A group's overlay will be merged into the pod's spec here, and policy judges the
+ * result.)
+ */
 export function manifest(input: ManifestInput): JobManifest {
   const { command, args, workingDir, resources } = input.step;
   return job(
@@ -102,7 +105,7 @@ export function manifest(input: ManifestInput): JobManifest {
 
 /**
  * Keeps the name taken while a create of ours may still be on its way: suspended and without pods. It uses the step's image,
- * since what admission lets pass for the step it lets pass here; its command names no program, should anybody resume it.
+ * because admission that lets the step pass lets that image pass here; its command names no program, should anybody resume it.
  */
 export function occupant(input: ManifestInput): JobManifest {
   const labels = { ...ownLabels(input), [LABELS.occupant]: "true" };
@@ -159,12 +162,12 @@ const pod = (only: Container): PodSpec => ({
 const container = (image: string): Container => ({
   name: CONTAINER,
   image,
-  // A step's outputs are what it writes to this file; the log is no substitute for it.
+  // A step writes its outputs to this file; the log is no substitute for it.
   terminationMessagePolicy: "File",
   securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ["MKNOD", "NET_RAW"] } },
 });
 
-/** Ours come last: nothing that a request may say takes their place. */
+/** Ours come last, so that nothing in a request takes their place. */
 const ownLabels = ({ installation, hashOfRun, step, attempt }: ManifestInput): Words => ({
   [LABELS.installation]: installation,
   [LABELS.run]: hashOfRun,

@@ -48,7 +48,7 @@ const TABLE: readonly { readonly name: string; readonly said: Admission; readonl
 ];
 
 for (const { name, said, want } of TABLE)
-  t.test(`${name} means for a run in each state what the design's table says`, async (t) => {
+  t.test(`${name} means for a run in each state what this table says`, async (t) => {
     for (const [index, [state, existing]] of Object.entries(states).entries())
       t.equal(wordsOf(existing, said), want[index], state);
   });

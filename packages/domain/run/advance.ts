@@ -6,22 +6,21 @@
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { StepName } from "@longshore/contract/ids.ts";
-import {
-  advancedOf,
-  type Advanced,
-  type Advancing,
-  attemptIn,
-  type Draft,
-  draftOf,
-  openAttempt,
-  setStep,
-  stepIn,
-} from "./draft.ts";
-import { retryCause } from "../attempt/due.ts";
+import { advancedOf, type Advanced, type Advancing, type Draft, draftOf, openAttempt, setStep, stepIn } from "./draft.ts";
 import type { AttemptInput } from "../attempt/input.ts";
 import { moveAttempt } from "../attempt/lifecycle.ts";
 import { outcomeOfOutputs } from "./outputs.ts";
-import type { Attempt, AttemptOutcome, Cancel, GivenUp, RunRecord, Step, StepOutcome } from "./record.ts";
+import {
+  type Attempt,
+  attemptIn,
+  type AttemptOutcome,
+  type Cancel,
+  type GivenUp,
+  type RunRecord,
+  type Step,
+  type StepOutcome,
+} from "./record.ts";
+import { retryAtMs } from "./retries.ts";
 import { endRun, openSteps, skip } from "./steps.ts";
 import { jobOf, newsOf } from "./story.ts";
 
@@ -124,14 +123,11 @@ function again(draft: Draft, attempt: Attempt, diagnosis: Diagnosis): void {
   openAttempt(draft, attempt.step, { ...step, n: step.n + 1 }, { after: attempt, waitUntilMs: attempt.notes.waitUntilMs });
 }
 
-/** A new attempt of the same step, where the request's rules and the cause allow one. A cancelled run is never retried. */
+/** A new attempt of the same step, where the request's rules and the cause allow one. */
 function retry(draft: Draft, attempt: Attempt, diagnosis: Diagnosis): boolean {
   const step = stepIn(draft, attempt.step);
-  const { retriesMax, retriesOn, backoffFirstMs, backoffMostMs } = draft.run.plan.limits;
-  const cause = retryCause(diagnosis, attempt.started);
-  if (draft.run.state !== "active" || cause === undefined || !retriesOn.includes(cause) || step.retries >= retriesMax)
-    return false;
-  const notBeforeMs = draft.at.nowMs + Math.min(backoffMostMs, backoffFirstMs * 2 ** step.retries);
+  const notBeforeMs = retryAtMs(draft.run, step, diagnosis, attempt.started, draft.at.nowMs);
+  if (notBeforeMs === undefined) return false;
   const data = { ...jobOf(draft.run, attempt), diagnosis, nextAttemptAt: new Date(notBeforeMs).toISOString() };
   draft.told.push({ type: "run.attempt.failed", group: attempt.group, data });
   openAttempt(draft, attempt.step, { ...step, n: step.n + 1, retries: step.retries + 1 }, { notBeforeMs, after: attempt });

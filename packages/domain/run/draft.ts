@@ -52,9 +52,6 @@ export function setStep(draft: Draft, name: StepName, step: Step): void {
   draft.run = { ...draft.run, steps: { ...draft.run.steps, [name]: step } };
 }
 
-export const attemptIn = ({ attempts }: Draft, step: StepName, n: number): Attempt | undefined =>
-  attempts.find((it) => it.step === step && it.n === n);
-
 /** The step's next attempt, waiting. A retry waits until `notBeforeMs` and would rather go to another group than `after` did. */
 export function openAttempt(
   draft: Draft,

@@ -38,3 +38,17 @@ export function corrected(step: StepRequest, correction: Correction | undefined)
     }),
   };
 }
+
+/** A tombstone has no plan: no request came yet. */
+export const NO_PLAN: Plan = {
+  simple: true,
+  steps: [],
+  groups: undefined,
+  priority: 0,
+  notBeforeMs: undefined,
+  limits: {
+    waitForMs: 0, startWithinMs: 0, deadlineMs: 0, retriesMax: 0, retriesOn: [], backoffFirstMs: 0, backoffMostMs: 0,
+    keepSucceededMs: 0, keepFailedMs: 0, giveUpAfterMs: {},
+  }, // biome-ignore format: a value read as one
+  with: undefined,
+};

@@ -170,6 +170,9 @@ export interface RunRecord {
   readonly attempts: readonly Attempt[];
 }
 
+export const attemptIn = ({ attempts }: Pick<RunRecord, "attempts">, step: StepName, n: number): Attempt | undefined =>
+  attempts.find((it) => it.step === step && it.n === n);
+
 /** One event to be told: the ledger numbers it under the run's lock. */
 export type Told = {
   readonly [T in RunEventType]: { readonly type: T; readonly group: GroupName | undefined; readonly data: EventData<T> };

@@ -34,7 +34,7 @@ export function newsOf(run: Run, attempt: Attempt, news: News): Told {
           ...about,
           considered: [...(attempt.notes.considered ?? [])],
           ...(news.adopted && { adopted: true }),
-          ...(attempt.notes.hold === false && { weaker: ["G3", "G4"] }),
+          ...(attempt.notes.hold === false && { weaker: ["one-job-per-attempt", "every-end-is-told"] }),
         },
       };
     case "started": {

@@ -1,8 +1,8 @@
 /**
- * How the pods of one attempt ran, as far as was seen: what an outcome is told with.
+ * Tells how the pods of one attempt ran, as far as was seen: the evidence of an outcome.
  *
  * The bug this prevents: "nothing ran, publish it again" said of work that did run. "no" is claimed only of pods that can no
- * longer start anything and show that they never did; whatever is not known is "unknown".
+ * longer start anything and show that they never did; everything unknown is "unknown".
  */
 import type { Evidence } from "@longshore/contract/fact.ts";
 import { diagnoseFailedJob } from "../diagnosis/jobs.ts";
@@ -12,7 +12,7 @@ import { type ContainerSeen, finishedCondition, isUnfinished, type JobSeen, isOn
 
 type Started = Evidence["started"];
 
-/** Of a finished or deleted Job and what is left of its pods. */
+/** Evidence of a finished or deleted Job and its remaining pods. */
 export function evidenceOf(job: JobSeen, seen: Pods): Evidence {
   const pod = telling(seen.pods);
   const failed = finishedCondition(job)?.type !== "Complete";
@@ -20,7 +20,7 @@ export function evidenceOf(job: JobSeen, seen: Pods): Evidence {
   return { ...(pod ? evidenceOfPod(pod) : {}), started: startedOf(job, seen.pods), ...(diagnosis && { diagnosis }) };
 }
 
-/** Of the pod that has begun to run. */
+/** Evidence of a pod that has begun to run. */
 export function evidenceOfPod(pod: PodSeen): Evidence {
   const main = mainOf(pod);
   const ended = main?.terminated;
@@ -42,7 +42,7 @@ export function evidenceOfPod(pod: PodSeen): Evidence {
   };
 }
 
-/** Whether any container ran. A Job that is Complete ran one, also where nobody saw it. */
+/** Whether any container ran. A Complete Job ran one, even if nobody saw it. */
 export function startedOf(job: JobSeen, pods: readonly PodSeen[]): Started {
   if (finishedCondition(job)?.type === "Complete" || job.succeeded > 0 || pods.some((pod) => pod.containers.some(hasRun)))
     return "yes";
@@ -51,20 +51,21 @@ export function startedOf(job: JobSeen, pods: readonly PodSeen[]): Started {
 }
 
 /**
- * What has not started in it will not start: it has ended, or it is being deleted and was never given to a node, which the API
- * server does not do any more. That a pod on a node is being deleted is not enough: its kubelet may start it before it hears.
+ * True if containers of this pod that have not started never will: the pod has ended, or it is being deleted and no node ever
+ * had it, and the API server gives it to none now. A pod that is being deleted on a node is not enough: its kubelet may start
+ * it before it hears.
  */
 const isPastStarting = (pod: PodSeen): boolean => !isUnfinished(pod) || (pod.deletionAt !== undefined && pod.node === undefined);
 
-/** It can start nothing any more, and shows that it never did. */
+/** The pod can start nothing any more, and shows that it never did. */
 export const endedUnstarted = (pod: PodSeen): boolean => isPastStarting(pod) && neverStarted(pod);
 
-/** No node was ever told of it. */
+/** No node was ever told of the pod. */
 export const isUnplaced = (pod: PodSeen): boolean => isUnfinished(pod) && pod.node === undefined && pod.deletionAt === undefined;
 
 /**
- * Shows of each of its containers that it never ran. A pod on a node that shows nothing of them may hide that they did, and one
- * that was ended for its node, which was lost, shows what the node told last.
+ * True if the pod shows of each of its containers that it never ran. A pod on a node that shows nothing of them may hide that
+ * they did, and a pod that was ended because its node was lost shows the node's last word.
  */
 const neverStarted = (pod: PodSeen): boolean =>
   pod.node === undefined ||
@@ -75,7 +76,10 @@ const neverStarted = (pod: PodSeen): boolean =>
 const couldNotStart = ({ terminated }: ContainerSeen): boolean =>
   terminated?.reason === "StartError" || terminated?.reason === "ContainerCannotRun";
 
-/** What a kubelet says of a container that it never made, once its pod has ended. Of one that it lost it says that it ran. */
+/**
+ * A kubelet's word for a container that it never made, once the pod has ended. Of a container that it lost, it says that it
+ * ran.
+ */
 const neverMade = ({ terminated, wasMade }: ContainerSeen): boolean =>
   terminated?.reason === "ContainerStatusUnknown" && terminated.startedAt === undefined && !wasMade;
 
@@ -85,24 +89,24 @@ export const hasRun = (it: ContainerSeen): boolean =>
   it.restarts > 0 ||
   (it.terminated !== undefined && !couldNotStart(it) && it.terminated.reason !== "ContainerStatusUnknown");
 
-/** Deleted for good, as a look shows it: nothing but our hold is left, and no unfinished pod. */
+/** Deleted for good, as a look shows it: only our hold is left, and no unfinished pod. */
 export const isLookedDeleted = (job: JobSeen, pods: readonly PodSeen[]): boolean =>
   isOnlyHoldLeft(job) && !pods.some(isUnfinished);
 
 /**
- * A Job that is being deleted is Failed also for a pod that was taken from it and runs on, orphaned: its condition says only that
- * the controller cannot find the pod. It is believed where every pod that it counts is seen to have finished.
+ * A Job that is being deleted also becomes Failed for a pod that was taken from it and runs on as an orphan: the condition says
+ * only that the controller cannot find the pod. It is believed only if every pod that the Job counts is seen to have finished.
  */
 export const isFailureBelieved = (job: JobSeen, pods: readonly PodSeen[]): boolean =>
   job.deletionAt === undefined || (pods.length >= Math.max(1, job.failed) && !pods.some(isUnfinished));
 
-/** The pod to tell of: one that succeeded, else one that ran, else the newest. */
+/** Picks the pod to tell of: one that succeeded, else one that ran, else the newest. */
 export function telling(pods: readonly PodSeen[]): PodSeen | undefined {
   const rank = (pod: PodSeen): number => (pod.phase === "Succeeded" ? 2 : pod.containers.some(hasRun) ? 1 : 0);
   return pods.toSorted((a, b) => rank(b) - rank(a) || ((b.createdAt ?? "") < (a.createdAt ?? "") ? -1 : 1))[0];
 }
 
-/** Our container, or in a pod that does not name one so, the first that is no init container. */
+/** Our container; if the pod has none of that name, the first that is no init container. */
 export const mainOf = (pod: PodSeen): ContainerSeen | undefined =>
   pod.containers.find((it) => it.role === "main" && it.name === CONTAINER) ?? pod.containers.find((it) => it.role === "main");
 

@@ -1,13 +1,14 @@
 /**
- * What to tell the launcher about one Job, given what was told before and what is seen now.
+ * Decides which facts to publish about one Job, given the facts published before and the view of now.
  *
- * Pods are watched for speed, the Job for truth: that something started or stands still is read from pods, that it ended only
- * from the Job's own condition. While the hold stands, an end is told again and again: the hold is the launcher's receipt.
+ * Pods are watched for speed, the Job for truth: pods show that something started or stands still, and only the Job's own
+ * condition shows that it ended. While the hold stands, an end is published again and again: the hold is the launcher's
+ * receipt.
  *
  * The bugs this prevents: an end inferred from a pod, a log or an absence, after which the Job turns out to be alive; an end
- * told once, to nobody; and a thousand repetitions of the same stall.
+ * published once, to nobody; and a thousand repetitions of the same stall.
  *
- * The caller keeps `said` only after every fact was confirmed by the broker, so that a fact that was not is made again.
+ * The caller keeps `said` only after the broker confirmed every fact, so that an unconfirmed fact is made again.
  */
 import type { About, Evidence, FactData, LogTail } from "@longshore/contract/fact.ts";
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
@@ -40,17 +41,17 @@ export interface Said {
   readonly started: boolean;
   readonly stalled: { readonly key: string; readonly progress: number } | undefined;
   readonly standing: Standing | undefined;
-  /** We took the hold off: nothing about this Job is news any more. */
+  /** We took the hold off: nothing more is published about this Job. */
   readonly released: boolean;
   readonly pulls: Pulls;
-  /** Pods that ended without having started anything: they are gone a moment later, and with them what shows it. */
+  /** Pods that ended without having started anything: a moment later they are gone, and the proof with them. */
   readonly unstarted: readonly string[];
   readonly askedEventsMs: number | undefined;
-  /** What ended a pod, as it was last seen: an evicted or preempted one is gone before its Job has failed. */
+  /** The cause of a pod's end when it was last seen: an evicted or preempted pod is gone before its Job has failed. */
   readonly cause: Diagnosis | undefined;
 }
 
-/** What is told until the hold is gone: an end, a deletion, or a deletion with nothing left to wait for. */
+/** The fact that is repeated until the hold is gone: an end, a deletion, or a deletion with nothing left to wait for. */
 interface Standing {
   readonly what: "Complete" | "Failed" | "deleting" | "drained";
   readonly times: number;
@@ -60,7 +61,7 @@ interface Standing {
 export interface JobAndPods {
   readonly job: JobSeen;
   readonly pods: readonly PodSeen[];
-  /** Where they were asked for: about the object that was named. */
+  /** Events about the object that was named, if they were asked for. */
   readonly events?: readonly EventSeen[];
 }
 
@@ -70,7 +71,7 @@ export interface LogWanted {
   readonly container: string;
 }
 
-/** What the caller is to fetch: a log to put into the end (`withLog`), or Events to call again with. */
+/** The caller has to fetch this: a log to put into the end (`withLog`), or Events to call again with. */
 export type Want = LogWanted | { readonly kind: "events"; readonly uid: string };
 
 export interface Telling {
@@ -78,7 +79,9 @@ export interface Telling {
   /** To be kept once the facts are confirmed; `undefined`: forget this Job. */
   readonly said: Said | undefined;
   readonly want: Want | undefined;
-  /** The log that the end will be told with: to be read once the facts are told, for the pod is over before its Job and may go first. */
+  /**
+   * The log for a coming end. It is read once the facts are published, because the pod is over before its Job and may go first.
+   */
   readonly early?: LogWanted | undefined;
   /** When to read this Job again and call again, though nothing changes. */
   readonly dueMs: number | undefined;
@@ -92,7 +95,7 @@ export function facts(said: Said | undefined, seen: JobAndPods, nowMs: number): 
   const { job } = seen;
   const before = said?.about.uid === job.uid ? said : undefined;
   const about = before ? newest(before.about, seen) : aboutOf(seen);
-  // Occupants are the launcher's own business, and what carries no mark of ours is nobody's.
+  // Occupants are the launcher's own business, and Jobs without our mark are not ours.
   if (about === undefined || about.occupant === true) return { facts: [], said: before, want: undefined, dueMs: undefined };
 
   const pulls = rememberPulls(before?.pulls ?? {}, seen);
@@ -107,13 +110,13 @@ export function facts(said: Said | undefined, seen: JobAndPods, nowMs: number): 
 }
 
 /**
- * After a Job left the watch or the listing: what an authoritative GET of its name found. Only that tells a deleted Job from
- * one whose label somebody removed, which runs on and must not be called deleted.
+ * For a Job that left the watch or the listing: an authoritative GET of its name tells why. Only that GET tells a deleted Job
+ * from a Job whose label somebody removed, which runs on and must not be called deleted.
  */
 export function afterGet(said: Said | undefined, found: Omit<JobAndPods, "events"> | undefined, nowMs: number): Telling {
   if (said !== undefined && found?.job.uid === said.about.uid) {
     const telling = facts(said, found, nowMs);
-    // Nothing will be seen of it by itself any more.
+    // No watch will show this Job any more.
     return found.job.mark ? telling : { ...telling, dueMs: Math.min(telling.dueMs ?? Infinity, nowMs + MINUTE_MS) };
   }
   const untold = said !== undefined && !said.released && said.about.occupant !== true;
@@ -121,7 +124,7 @@ export function afterGet(said: Said | undefined, found: Omit<JobAndPods, "events
   return { facts: deleted, said: undefined, want: undefined, dueMs: undefined };
 }
 
-/** The end with its log, once that was read. */
+/** Puts the log into the end, once it was read. */
 export const withLog = (draft: FactDraft, log: LogTail): FactDraft =>
   draft.type === "job.ended" ? { ...draft, data: { ...draft.data, evidence: { ...draft.data.evidence, log } } } : draft;
 
@@ -151,7 +154,7 @@ function withStart(evidence: Evidence, { started, unstarted }: Said, { job, pods
   return evidence.started === "unknown" && !started && all ? { ...evidence, started: "no" } : evidence;
 }
 
-/** The Job's own words are "backoff limit exceeded" for everything. */
+/** The Job's own words are "backoff limit exceeded" for every failure. */
 const explained = (evidence: Evidence, cause: Diagnosis | undefined): Evidence =>
   evidence.diagnosis?.code !== "Unknown" || cause === undefined
     ? evidence
@@ -163,7 +166,7 @@ function deleting(known: Said, { job, pods }: JobAndPods, nowMs: number): Tellin
   return standing(known, job, { what, fact: { type: "job.deleting", data: { about: known.about } }, want: undefined }, nowMs);
 }
 
-/** Tells it at once, and again while the hold stands. */
+/** Publishes the fact at once, and again while the hold stands. */
 function standing(
   known: Said,
   job: JobSeen,
@@ -205,7 +208,7 @@ function alive(known: Said, seen: JobAndPods, nowMs: number): Telling {
   };
 }
 
-/** A stall ends only when its pod got further than it was: no pod for a moment, or no Events asked for, is no progress. */
+/** A stall ends only with progress of its pod: a moment without a pod, or without Events, is no progress. */
 function stalledBy(before: Said["stalled"], now: Diagnosis | undefined, progress: number): Said["stalled"] {
   if (now) return { key: causeKey(now), progress };
   return before && progress > before.progress ? undefined : before;
@@ -215,7 +218,10 @@ function stalledBy(before: Said["stalled"], now: Diagnosis | undefined, progress
 const progressOf = (pods: readonly PodSeen[]): number =>
   Math.max(0, ...pods.map((pod) => 1 + (pod.node === undefined ? 0 : 1) + pod.containers.filter(hasRun).length));
 
-/** Whose Events to ask for, and from when on: those of a Job that gets no pod, or of a pod that does not say what it waits for. */
+/**
+ * Names the object whose Events to ask for, and from when: a Job that gets no pod, or a pod that does not say what it waits
+ * for.
+ */
 function askAbout(known: Said, { job, pods }: JobAndPods): { readonly uid: string; readonly fromMs: number } | undefined {
   if (pods.length === 0) return job.suspended ? undefined : { uid: job.uid, fromMs: known.sinceMs + EVENTS.withoutPodsMs };
   const silent = pods.find((pod) => isUnfinished(pod) && pod.node !== undefined && !pod.containers.some(hasRun));
@@ -227,13 +233,13 @@ function askAbout(known: Said, { job, pods }: JobAndPods): { readonly uid: strin
   return creating ? { uid: silent.uid, fromMs: known.sinceMs + EVENTS.creatingMs } : undefined;
 }
 
-/** A Job's Events are kept for an hour: why it once got no pod says nothing about the pod that it has now. */
+/** A Job's Events are kept for an hour: an old reason why it got no pod says nothing about the pod that it has now. */
 const relevant = (events: readonly EventSeen[], { job, pods }: JobAndPods): readonly EventSeen[] =>
   events.filter(({ about }) =>
     pods.length === 0 ? about === job.uid : pods.some((pod) => pod.uid === about && !pod.containers.some(hasRun)),
   );
 
-/** The log of what ran: our container's, or of the init container that never let it begin. */
+/** The log of the container that ran: ours, or the init container that never let it begin. */
 function logOf(pods: readonly PodSeen[]): LogWanted | undefined {
   const pod = telling(pods);
   if (pod === undefined) return undefined;

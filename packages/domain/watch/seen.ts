@@ -1,15 +1,16 @@
 /**
- * What the API server showed of a Job, its pods and their Events: raw JSON in, plain values out.
+ * Reads an API server's Jobs, pods and Events: raw JSON in, plain values out.
  *
  * A Job is read whether it carries our marks or not. The bug this prevents: somebody removes a label from a running Job, the
- * launcher looks, finds nothing that it knows how to read, and declares the Job gone. `mark` says whether it can be told about.
+ * launcher looks, finds nothing that it can read, and declares the Job gone. `mark` says whether facts can be published about
+ * it.
  */
 import { GroupName, Installation, RunId, StepName, Uid } from "@longshore/contract/ids.ts";
 import type { About } from "@longshore/contract/fact.ts";
 import { ANNOTATIONS, CONTROLLER_UID, HOLD, LABELS, MANAGED_BY, WITHOUT_HOLD } from "../run/marks.ts";
 import { at, field, integer, list, text } from "./raw.ts";
 
-/** Whose it says it is. Only together with a proof that fits is that believed. */
+/** The identity that the Job claims. It is believed only together with a proof that fits. */
 export type Mark = Pick<About, "installation" | "group" | "proof" | "run" | "step" | "attempt"> & { readonly occupant: boolean };
 
 export interface Condition {
@@ -29,19 +30,19 @@ interface Seen {
   readonly deletionAt: string | undefined;
 }
 
-/** What metadata alone tells of a Job: enough to count it and to see whose it is, not whether it has ended. */
+/** Metadata alone: enough to count a Job and to see whose it is, not whether it has ended. */
 export interface MarkedSeen extends Seen {
   readonly mark: Mark | undefined;
   readonly proof: string | undefined;
   readonly finalizers: readonly string[];
   /** Our finalizer is on it. */
   readonly held: boolean;
-  /** Its outcome is not in the ledger, as far as it shows: it is held, or was created without a hold and not released. */
+  /** As far as it shows, the outcome is not in the ledger: the Job is held, or was created without a hold and not released. */
   readonly awaited: boolean;
 }
 
 export interface JobSeen extends MarkedSeen {
-  /** Only those whose status is "True": a "False" one says that something is not so. */
+  /** Only conditions whose status is "True": a "False" one says that something is not so. */
   readonly conditions: readonly Condition[];
   readonly suspended: boolean;
   readonly active: number;
@@ -49,7 +50,9 @@ export interface JobSeen extends MarkedSeen {
   readonly failed: number;
   readonly startedAt: string | undefined;
   readonly completedAt: string | undefined;
-  /** We never create with one and always release with one: it tells a hold that we took off from one that was stripped. */
+  /**
+   * We never create with one and always release with one: so it tells a hold that we took off from a hold that was stripped.
+   */
   readonly ttlSeconds: number | undefined;
 }
 
@@ -81,18 +84,21 @@ export function seeJob(raw: unknown): JobSeen | undefined {
   };
 }
 
-/** "Complete" and "Failed" end a Job. FailureTarget and SuccessCriteriaMet only announce it, and what is unknown says nothing. */
+/**
+ * "Complete" and "Failed" end a Job. FailureTarget and SuccessCriteriaMet only announce an end, and unknown conditions say
+ * nothing.
+ */
 export function finishedCondition(job: JobSeen): (Condition & { readonly type: "Complete" | "Failed" }) | undefined {
   for (const it of job.conditions) if (it.type === "Complete" || it.type === "Failed") return { ...it, type: it.type };
   return undefined;
 }
 
-/** It is being deleted, and only our hold is left of what kept it. */
+/** The Job is being deleted, and only our hold still keeps it. */
 export const isOnlyHoldLeft = (job: JobSeen): boolean =>
   job.deletionAt !== undefined && job.held && job.finalizers.every((it) => it === HOLD);
 
 export interface PodSeen extends Seen {
-  /** Of the Job that made it, also when that Job was since deleted and the pod left behind. */
+  /** The UID of the Job that made the pod, even if that Job was deleted since and the pod left behind. */
   readonly jobUid: Uid;
   readonly phase: string | undefined;
   readonly reason: string | undefined;
@@ -100,15 +106,15 @@ export interface PodSeen extends Seen {
   readonly node: string | undefined;
   readonly scheduledAt: string | undefined;
   /**
-   * The earliest that somebody can have asked for its deletion. `deletionAt` is when its time to end well is over, and is written
-   * anew, without any such time, when the kubelet reports that it has ended.
+   * The earliest time at which somebody can have asked for the deletion. `deletionAt` is the end of its grace, and the API
+   * server writes it anew, without any grace, when the kubelet reports that the pod has ended.
    */
   readonly deletionAskedAt: string | undefined;
-  /** Why no node was found for it. */
+  /** The scheduler's reason why it found no node. */
   readonly unscheduled: Condition | undefined;
-  /** Something is taking it away: a full or vanished node, more important work, an eviction. */
+  /** The pod is being removed: by a full or vanished node, more important work, an eviction. */
   readonly disruption: Condition | undefined;
-  /** Init containers first, each as its spec names them, with what is known of it. */
+  /** Init containers first, each as its spec names them, with its known status. */
   readonly containers: readonly ContainerSeen[];
 }
 
@@ -123,7 +129,7 @@ export interface ContainerSeen {
   readonly waiting: { readonly reason: string | undefined; readonly message: string | undefined } | undefined;
   readonly running: { readonly startedAt: string | undefined } | undefined;
   readonly terminated: Terminated | undefined;
-  /** Its runtime has, or once had, a container for it. */
+  /** The runtime has, or once had, a container for it. */
   readonly wasMade: boolean;
 }
 
@@ -172,11 +178,11 @@ function before(time: string, seconds: number): string {
   return Number.isNaN(at.getTime()) ? time : `${at.toISOString().slice(0, 19)}Z`;
 }
 
-/** Neither Succeeded nor Failed: it may still run something, also while it is pending or being deleted. */
+/** Neither Succeeded nor Failed: the pod may still run something, also while it is pending or being deleted. */
 export const isUnfinished = (pod: PodSeen): boolean => pod.phase !== "Succeeded" && pod.phase !== "Failed";
 
 export interface EventSeen {
-  /** Of the object that it is about. */
+  /** The UID of the object that the Event is about. */
   readonly about: string;
   readonly type: string | undefined;
   readonly reason: string;
@@ -184,7 +190,7 @@ export interface EventSeen {
   readonly at: string | undefined;
 }
 
-/** A Kubernetes Event, about whatever it is about. */
+/** Reads a Kubernetes Event, whatever object it is about. */
 export function seeEvent(raw: unknown): EventSeen | undefined {
   const about = text(at(raw, "involvedObject", "uid"), 64);
   const reason = text(field(raw, "reason"), 256);
@@ -202,7 +208,7 @@ export function seeEvent(raw: unknown): EventSeen | undefined {
   };
 }
 
-/** Items of a list come without their kind; an object that has one must have the right one. */
+/** Items of a list come without their kind; an object with a kind must have the right one. */
 function see(raw: unknown, kinds: readonly string[]): Seen | undefined {
   const says = field(raw, "kind");
   const metadata = field(raw, "metadata");
@@ -222,7 +228,7 @@ function see(raw: unknown, kinds: readonly string[]): Seen | undefined {
   };
 }
 
-/** All of it or nothing: half an identity is somebody's copy, or a mistake. */
+/** All fields or nothing: half an identity is somebody's copy, or a mistake. */
 function mark(metadata: unknown): Mark | undefined {
   const label = (name: string) => at(metadata, "labels", name);
   const annotation = (name: string) => at(metadata, "annotations", name);
@@ -261,7 +267,7 @@ function jobUidOf(metadata: unknown): Uid | undefined {
     (it) => field(it, "controller") === true && field(it, "kind") === "Job",
   );
   const labels = field(metadata, "labels");
-  // The older label is what pods of Jobs from before Kubernetes 1.27 carry.
+  // Pods of Jobs from before Kubernetes 1.27 carry the older label.
   const said = field(owner, "uid") ?? field(labels, CONTROLLER_UID) ?? field(labels, "controller-uid");
   const uid = Uid.safeParse(said);
   return uid.success ? uid.data : undefined;

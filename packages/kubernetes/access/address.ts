@@ -1,8 +1,8 @@
 /**
- * Whether an address may be a cluster's API server.
+ * Judges whether an address may be a cluster's API server.
  *
- * The bugs this prevents: a token sent in clear, and a group whose "cluster" is the cloud's metadata service, which gives
- * this machine's own credentials to whoever asks from here.
+ * The bugs this prevents: a token sent in clear, and a group whose "cluster" is the cloud's metadata service, which gives this
+ * machine's own credentials to any program that asks from here.
  */
 import { BlockList, isIP } from "node:net";
 import { withoutCredentials } from "@longshore/runtime/config/secret.ts";
@@ -19,7 +19,10 @@ const LOOPBACK = listOf([
   ["::1", 128],
 ]);
 
-/** A sentence, or undefined if nothing is wrong. URL spells every form of an IP address (0x7f.1, 2130706433) in one way. */
+/**
+ * Returns a sentence, or undefined if nothing is wrong. `URL` spells every form of an IP address (0x7f.1, 2130706433) in one
+ * way.
+ */
 export function addressProblem(server: string): string | undefined {
   if (!URL.canParse(server)) return `"${withoutCredentials(server)}" is not an address; write it as https://host:6443.`;
   const url = new URL(server);

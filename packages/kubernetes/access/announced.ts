@@ -1,8 +1,8 @@
 /**
- * One group's cluster by what was announced of it, for reading. What was announced may change while watches go on.
+ * One group's cluster as it was announced, for reading. Its announcement may change while watches go on.
  *
- * The bug this prevents: a watch that is torn down and lists 50,000 Jobs anew each time that a token of an hour is rotated.
- * A new credential, CA or name is used from the next request on; only another address or namespace is another cluster.
+ * The bug this prevents: a watch that is torn down and lists 50,000 Jobs anew each time that an hourly token is rotated. A new
+ * credential, CA or name is used from the next request on; only another address or namespace makes it another cluster.
  */
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { addressProblem } from "./address.ts";
@@ -14,16 +14,16 @@ import type { Access } from "./watch-access.ts";
 
 export interface AnnouncedCluster extends AsyncDisposable {
   readonly cluster: Cluster & { readonly name: GroupName };
-  /** False: this is another cluster, to be opened as such. */
+  /** Returns false if this is another cluster, which has to be opened as such. */
   renew(access: Access): boolean;
 }
 
 export interface AnnouncedOptions extends ClustersOptions {
-  /** The API server answered 401: what was announced last is no longer good. */
+  /** The API server answered 401: the last announced credential is no longer good. */
   readonly onRejected: () => void;
 }
 
-/** Why nothing may be sent there; undefined: it may. */
+/** The reason why nothing may be sent there; undefined: requests may be sent. */
 export function accessProblem({ server, trust }: Access): string | undefined {
   const wrong = addressProblem(server);
   if (wrong !== undefined) return wrong;
@@ -47,7 +47,7 @@ export function openAnnounced(first: Access, { onRejected, ...options }: Announc
     cluster: { ...clusters.cluster(name), name },
     renew: (access) => {
       if (access.server !== server || access.namespace !== namespace) return false;
-      // The same object as long as it says the same: the exchange builds a TLS context for each new one.
+      // Returns the same object while its content is the same: the exchange builds a TLS context for each new object.
       const trust = JSON.stringify(access.trust) === JSON.stringify(now.trust) ? now.trust : access.trust;
       now = { ...access, trust };
       return true;

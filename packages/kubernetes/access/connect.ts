@@ -1,8 +1,8 @@
 /**
- * A group's cluster settings and one credential → a `Connection`, or every problem with them at once.
+ * Turns a group's cluster settings and one credential into a `Connection`, or returns every problem with them at once.
  *
- * The bugs this prevents: a verification that is off because nobody said otherwise, a token that is read once, a program
- * run because an uploaded kubeconfig named one, and a group that fails at its first Job for a file that was never there.
+ * The bugs this prevents: certificates that nobody verifies because no setting says otherwise, a token that is read once, a
+ * program run because an uploaded kubeconfig named it, and a group that fails at its first Job because a file was never there.
  */
 import { X509Certificate } from "node:crypto";
 import type { Problem } from "@longshore/contract/problem.ts";
@@ -14,24 +14,26 @@ import { type Kept, kept, readText } from "./credential-file.ts";
 import { openKubeconfig } from "./kubeconfig.ts";
 import { member } from "../objects.ts";
 
-/** Where the cluster is: exactly one of `server`, `kubeconfig` and `inCluster`. */
+/** The place of the cluster: exactly one of `server`, `kubeconfig` and `inCluster`. */
 export interface ClusterSettings {
   readonly server?: string | undefined;
   readonly caFile?: string | undefined;
   /** PEM. Without `ca` and `caFile`, the machine's own trust store judges the cluster. */
   readonly ca?: string | undefined;
-  /** The name that the certificate is for, where it is not the address's host. */
+  /** The name in the server's certificate, if it is not the address's host. */
   readonly serverName?: string | undefined;
   readonly insecureSkipVerify?: boolean | undefined;
   readonly kubeconfig?: string | undefined;
-  /** The kubeconfig's current one, unless named. */
+  /** Absent: the kubeconfig's current context. */
   readonly context?: string | undefined;
   /** Lets the kubeconfig name programs that are run for its credential (`exec`, `auth-provider`). */
   readonly allowPrograms?: boolean | undefined;
   readonly inCluster?: boolean | undefined;
 }
 
-/** Who we are there. None is fine for a kubeconfig, whose user speaks then, and in a cluster, whose pod has a token. */
+/**
+ * Our identity there. It may be empty for a kubeconfig, which has a user of its own, and in a cluster, whose pod has a token.
+ */
 export interface CredentialSettings {
   readonly token?: string | Secret | undefined;
   readonly tokenFile?: string | undefined;
@@ -43,11 +45,11 @@ export interface ConnectOptions {
   readonly cluster: ClusterSettings;
   readonly credential: CredentialSettings;
   readonly clock: Clock;
-  /** Where these settings stand, for the problems' paths: "/groups/prod-a". */
+  /** The place of these settings, for the problems' paths: "/groups/prod-a". */
   readonly at?: string;
-  /** What the credential is called there: "launch" or "watch". */
+  /** The credential's name there: "launch" or "watch". */
   readonly as?: string;
-  /** In a sentence, where these settings are no group's: "Add --allow-programs if …". */
+  /** A sentence's beginning, if these settings are not a group's: "Add --allow-programs if …". */
   readonly toAllowPrograms?: string;
 }
 
@@ -171,7 +173,7 @@ async function openTrust(
     const [given, missing] = credential.certFile === undefined ? ["keyFile", "certFile"] : ["certFile", "keyFile"];
     report(`/${as}/${missing}`, "Missing", `A ${given} is of no use without a ${missing}.`);
   }
-  // Each file by itself first, so that every problem has its path.
+  // Reads each file by itself first, so that every problem has its path.
   if (cluster.ca !== undefined) checkCertificates("/cluster/ca", cluster.ca, report);
   await tried(
     "/cluster/caFile",
@@ -193,7 +195,7 @@ async function openTrust(
   } catch {
     return undefined; // reported above, with its path
   }
-  // The same object as long as the files say the same: the exchange builds a TLS context for each new one.
+  // Returns the same object while the files' content is the same: the exchange builds a TLS context for each new object.
   return kept(clock, held, async () => {
     const now = await read(await base());
     if (JSON.stringify(now) !== JSON.stringify(held)) held = now;
@@ -234,7 +236,7 @@ async function openToken(
   return first === undefined ? undefined : kept(clock, first, read);
 }
 
-/** Throws, without saying the token, for what cannot stand in a header. */
+/** Throws, without the token, if the token cannot stand in a header. */
 function usable(text: string): string {
   const token = text.trim();
   if (token === "") throw new Error("The token is empty.");
@@ -260,7 +262,7 @@ function words({ token, tokenFile, certFile }: CredentialSettings, { kubeconfig 
   return certFile !== undefined ? `the certificate of ${certFile}` : `the user of ${kubeconfig}`;
 }
 
-/** Service account tokens are JWTs that say when they end. We only read that, and believe nothing. */
+/** Service account tokens are JWTs with an expiry. We only read it, and believe nothing else. */
 export function timesOf(authorization: string | undefined): ReturnType<Connection["tokenTimes"]> {
   const payload = authorization?.replace(/^Bearer /, "").split(".")[1];
   if (payload === undefined) return undefined;

@@ -1,24 +1,24 @@
 /**
- * A file that somebody rotates: read again when what we hold is older than a minute, or was found wanting.
+ * A file that somebody rotates. It is read again when its last reading is older than a minute, or was rejected.
  *
- * The bugs this prevents: a service that works until its token of an hour has expired, and one that fails because it
- * looked in the moment in which the file was being replaced.
+ * The bugs this prevents: a service that works until its hourly token has expired, and a service that fails because it read the
+ * file at the moment when it was being replaced.
  */
 import { readFile } from "node:fs/promises";
 import type { Clock } from "@longshore/runtime/clock.ts";
 
 export const AGE_MAX_MS = 60_000;
-/** However often it is found wanting: a cluster that answers 401 to everything must not make us read without pause. */
+/** Least time between readings: a cluster that answers 401 to everything must not make us read without pause. */
 const AGE_MIN_MS = 1_000;
 const FILE_MAX_BYTES = 1024 * 1024;
 
 export interface Kept<T> {
   get(): Promise<T>;
-  /** What `get` gave last did not do: the next one makes it again. */
+  /** The last value was rejected: the next `get` makes it again. */
   doubt(): void;
 }
 
-/** Keeps what `make` made. Where making it again fails, what we have stays in use: it may still be good. */
+/** Keeps the value that `make` made. If making it again fails, the old value stays in use: it may still be good. */
 export function kept<T>(clock: Clock, first: T, make: () => Promise<T>): Kept<T> {
   let value = first;
   let madeMs = clock.now();
@@ -29,7 +29,8 @@ export function kept<T>(clock: Clock, first: T, make: () => Promise<T>): Kept<T>
     try {
       value = await make();
     } catch {
-      // Said elsewhere and better: by the 401 or the failed handshake of whoever uses the old one in vain.
+      // The failure is told elsewhere and better: by the 401 or the failed handshake of the request that uses the old value in
+      // vain.
       return value;
     } finally {
       madeMs = clock.now();
@@ -51,7 +52,7 @@ export function kept<T>(clock: Clock, first: T, make: () => Promise<T>): Kept<T>
   };
 }
 
-/** The file's text. Throws with a sentence that names it. */
+/** Returns the file's text. Throws a sentence that names the file. */
 export async function readText(path: string): Promise<string> {
   let bytes: Buffer;
   try {

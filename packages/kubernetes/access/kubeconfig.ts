@@ -1,10 +1,10 @@
 /**
- * A kubeconfig's context: its address, trust and user. @kubernetes/client-node reads it, and is loaded only here, when a
- * group has one: it costs 400 ms and 85 MB.
+ * A kubeconfig's context: its address, trust and user. Only this file loads @kubernetes/client-node, and only if a group has a
+ * kubeconfig: loading it costs 400 ms and 85 MB.
  *
- * The bugs this prevents: a program run (`exec`) because a file named it, credentials sent through a proxy that it named,
- * a rotated kubeconfig that is never read again, and a token printed because a mistake stands beside it. Everything about it
- * is said as one thrown sentence, in words of our own: the errors of parsers and programs quote what they were given.
+ * The bugs this prevents: a program run (`exec`) because a file named it, credentials sent through a proxy that it named, a
+ * rotated kubeconfig that is never read again, and a token printed because a mistake stands beside it. Every problem is one
+ * thrown sentence in words of our own: the errors of parsers and programs quote their input.
  */
 import { stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
@@ -25,7 +25,7 @@ export interface KubeconfigContext {
 export interface KubeconfigOptions {
   readonly context?: string | undefined;
   readonly allowPrograms?: boolean | undefined;
-  /** What the reader does who trusts a file that wants programs run, where it is no group's setting. */
+  /** What to do if one trusts a file that wants programs run, and the file is not a group's setting. */
   readonly toAllowPrograms?: string | undefined;
 }
 
@@ -41,7 +41,8 @@ export async function openKubeconfig(path: string, options: KubeconfigOptions, c
   let parsed: Parsed | undefined;
   let changedMs = 0;
 
-  // A user that runs programs keeps what they gave as long as it is good, so the same object is kept while the file is the same.
+  // The user object of the file. A user that runs programs keeps their credential while it is good, so the same object is kept
+  // while the file is the same.
   async function load(): Promise<Loaded> {
     const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: -1 }));
     if (parsed === undefined || mtimeMs !== changedMs) parsed = await parse(path);
@@ -61,12 +62,12 @@ export async function openKubeconfig(path: string, options: KubeconfigOptions, c
 
 interface Parsed {
   readonly config: KubeConfig;
-  /** By user: the library knows this key under a name that kubectl does not write. */
+  /** For each user: the library knows this key by a name that kubectl does not write. */
   readonly tokenFiles: ReadonlyMap<string, string>;
 }
 
 async function parse(path: string): Promise<Parsed> {
-  const written = await readText(path); // says better than the library what is wrong with the file
+  const written = await readText(path); // tells a mistake in the file better than the library does
   const { KubeConfig, loadYaml } = await import("@kubernetes/client-node");
   const config = new KubeConfig();
   try {
@@ -77,7 +78,7 @@ async function parse(path: string): Promise<Parsed> {
   }
 }
 
-/** Line and column, and of the parser's reason what it says before it quotes. */
+/** Line and column, and the parser's reason up to where it quotes. */
 function unquoting(error: unknown): string {
   const [line, column] = [member(member(error, "mark"), "line"), member(member(error, "mark"), "column")];
   const reason = text(member(error, "reason"))
@@ -148,7 +149,7 @@ async function pemOf(file: string | undefined, base64: string | undefined): Prom
   return base64 ? Buffer.from(base64, "base64").toString("utf8") : undefined;
 }
 
-/** Runs the user's program, which the group's settings allow. What it printed may be the credential itself, and is not told. */
+/** Runs the user's program, which the group's settings allow. Its output may be the credential itself, so it is never told. */
 async function run(config: KubeConfig, who: string): Promise<Pick<Trust, "cert" | "key"> & Pick<Loaded, "authorization">> {
   const applied: { readonly headers: object; readonly cert?: unknown; readonly key?: unknown } = { headers: {} };
   try {

@@ -1,8 +1,8 @@
 /**
- * How a watcher reaches each group of a groups file, as values instead of files: for launchers, which announce it.
+ * The watcher's access to each group of a groups file, as values instead of files: launchers announce it.
  *
- * The bugs this prevents: the launcher's own credential given away because a group had no other, and a token announced
- * once that the cluster's rotation made worthless. Each look reads what the files hold at that moment.
+ * The bugs this prevents: the launcher's own credential given away because a group had no other, and a token announced once and
+ * made worthless by the cluster's rotation. Each look reads the files anew.
  */
 import type { GroupName } from "@longshore/contract/ids.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
@@ -12,7 +12,7 @@ import type { Connection, Trust } from "./connection.ts";
 import { readText } from "./credential-file.ts";
 import { type GroupSettings, GroupsFile, inFile, nameOf } from "../groups.ts";
 
-/** All that a connection is made of. `trust.cert`, `trust.key` and `authorization` are the credential. */
+/** Everything that a connection needs. `trust.cert`, `trust.key` and `authorization` are the credential. */
 export interface Access {
   readonly name: GroupName;
   readonly namespace: string;
@@ -22,7 +22,7 @@ export interface Access {
   readonly authorization: string | undefined;
 }
 
-/** A group of which that cannot be told now: its credential is being rotated, or something in the file is wrong. */
+/** A group whose access cannot be told now: its credential is being rotated, or something in the file is wrong. */
 export interface Unclear {
   readonly name: GroupName;
   readonly problem: string;
@@ -30,15 +30,15 @@ export interface Unclear {
 
 export type Look = Access | Unclear;
 
-/** Each once: of a group with several namespaces it is the same. */
+/** Each problem once: a group with several namespaces has it several times. */
 export const problemsIn = (found: readonly Look[]): readonly string[] => [
   ...new Set(found.flatMap((it) => ("problem" in it ? [it.problem] : []))),
 ];
 
 export interface WatchAccess {
   /**
-   * What the files say now of each group, also where another group stands in them. One that is wrong hides no other. Throws
-   * `ConfigProblems` where it cannot be told which groups there are.
+   * Reads the files' present content for each group. A group with a mistake hides no other. Throws `ConfigProblems` if the file
+   * does not even say which groups there are.
    */
   look(): Promise<readonly Look[]>;
 }
@@ -52,7 +52,7 @@ interface OpenGroup {
 
 type Opened = OpenGroup | { readonly names: OpenGroup["names"]; readonly problems: readonly string[] };
 
-/** Throws `ConfigProblems`, all of them at once: a launcher that cannot announce its groups does not start. */
+/** Throws `ConfigProblems` with all of them at once: a launcher that cannot announce its groups does not start. */
 export async function openWatchAccess(file: string, clock: Clock): Promise<WatchAccess> {
   const textOf = (): Promise<string> =>
     readText(file).catch((error: unknown) => {
@@ -111,7 +111,7 @@ const unclear = (names: OpenGroup["names"], problems: readonly string[]): readon
 async function lookAtGroup(opened: Opened): Promise<readonly Look[]> {
   if ("problems" in opened) return unclear(opened.names, opened.problems);
   const { at, names, watch, launch } = opened;
-  for (const it of [watch, launch]) it?.rejected(); // so that each file is read again, however young what we hold
+  for (const it of [watch, launch]) it?.rejected(); // so that each file is read again, however young its last reading
   const [authorization, trust] = [await watch.authorization(), await watch.trust()];
   const [theirs, theirTrust] = [await launch?.authorization(), await launch?.trust()];
   const same = authorization === undefined ? trust.cert === theirTrust?.cert : authorization === theirs;

@@ -1,4 +1,4 @@
-/** How long a follower with its own settings can be behind, in virtual time: what SPEC promises of the watcher rests on this. */
+/** How long a follower with its own settings can be behind, in virtual time: G8 of GUARANTEES.md rests on this. */
 import type { Fault } from "@longshore/pocket/faults/faults.ts";
 import { createModel, type Model } from "@longshore/pocket/model.ts";
 import { scriptedPods } from "@longshore/pocket/faults/scripted.ts";

@@ -1,14 +1,14 @@
 /**
- * One kind of object in one namespace, followed for ever: a listing, then a watch, and again whenever the watch cannot
- * go on. It ends by its signal and by nothing else.
+ * Follows one kind of object in one namespace for ever: a listing, then a watch, and again whenever the watch cannot go on.
+ * Only its signal ends it.
  *
  *   list (page by page) ──▶ watch ──▶ ended by the server, cut, silent ──▶ is the store as far as we are? ──▶ watch on
- *        ▲                    │                                                  │ no
- *        └────────────────────┴── 410 as status or in the stream, garbage, silent twice, not allowed to watch
+ *     ▲                    │                                                  │ no
+ *     └────────────────────┴── 410 as status or in the stream, garbage, silent twice, not allowed to watch
  *
- * The bugs this prevents: a watch that went silent and is believed for hours, an informer that stops after one bad
- * answer, a relist that holds 50,000 objects, and objects that vanished in a gap: the caller compares what a listing
- * "seen" between "listing" and "listed" with what it knew. Nothing is kept here but one version.
+ * The bugs this prevents: a watch that went silent and is believed for hours, an informer that stops after one bad answer, a
+ * relist that holds 50,000 objects in memory, and objects that vanished in a gap: the caller compares the objects "seen"
+ * between "listing" and "listed" with those that it knew. Nothing is kept here but one version.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
@@ -29,16 +29,16 @@ import { listPages, refused } from "../request/read.ts";
 import type { ApiStream, Transport } from "../transport.ts";
 
 export type Change =
-  /** A listing begins (again): what it shows from here to "listed" is all there is. */
+  /** A listing begins (again): from here to "listed" it shows every object there is. */
   | { readonly kind: "listing"; readonly reason: ListReason; readonly atMs: number }
   | { readonly kind: "seen"; readonly object: unknown; readonly listed: boolean }
-  /** It left the selection: deleted, or its label was taken off. `object` is its last state. */
+  /** The object left the selection: it was deleted, or its label was removed. `object` is its last state. */
   | { readonly kind: "gone"; readonly object: unknown }
-  /** `asOfMs` is when the listing began: nothing older than that can have been missed. */
+  /** `asOfMs` is the beginning of the listing: no older change can have been missed. */
   | { readonly kind: "listed"; readonly resourceVersion: string; readonly asOfMs: number }
-  /** A bookmark: nothing happened, and the watch lives. */
+  /** A bookmark: nothing happened, and the watch is alive. */
   | { readonly kind: "alive"; readonly atMs: number }
-  /** The view is not fresh from here on, until the next "listed", "seen", "gone" or "alive". For metrics and the log. */
+  /** From here on the view is not fresh, until the next "listed", "seen", "gone" or "alive". For metrics and the log. */
   | { readonly kind: "broken"; readonly reason: BreakReason; readonly message: string; readonly retryInMs: number };
 
 export type Kind = "jobs" | "pods" | "cronjobs";
@@ -52,14 +52,14 @@ export interface FollowOptions {
   readonly signal: AbortSignal;
   readonly pageSize?: number;
   readonly requestTimeoutMs?: number;
-  /** Neither an event nor a bookmark for so long: the connection is taken for dead. Servers send a bookmark a minute. */
+  /** After this time without an event or a bookmark, the connection counts as dead. Servers send a bookmark each minute. */
   readonly stallMs?: number;
   readonly backOff?: { readonly firstMs: number; readonly mostMs: number };
-  /** Between listings where the role allows `list` and not `watch`. */
+  /** Between listings, if the role allows `list` and not `watch`. */
   readonly pollMs?: number;
 }
 
-/** A watch that lived so long was a healthy one: what ended it says nothing about the next. */
+/** A watch that lived this long was healthy: its end says nothing about the next one. */
 const HEALTHY_MS = 10_000;
 
 const ROOT: Record<Kind, string> = { jobs: "/apis/batch/v1", cronjobs: "/apis/batch/v1", pods: "/api/v1" };
@@ -76,7 +76,7 @@ export async function* follow(options: FollowOptions): AsyncGenerator<Change, vo
     let ending: StreamEnd;
     try {
       const behind = from !== undefined && doubted ? await isBehind(options, from) : undefined;
-      // A listing that works does not show that watching does: only a watch that lived resets the failures.
+      // A listing that works does not show that watching works: only a watch that lived resets the failures.
       from ??= yield* list(options, why);
       ending = behind ?? (yield* watch(options, from));
     } catch (error) {
@@ -98,7 +98,7 @@ export async function* follow(options: FollowOptions): AsyncGenerator<Change, vo
 function failuresAfter({ reason, livedMs, progress }: StreamEnd, before: number): number {
   if (reason === "silent") return before + 1;
   if (livedMs >= HEALTHY_MS || reason === "poll") return 0;
-  // It brought news and ended early: not at once again, or a hostile server could keep us spinning.
+  // The watch brought news and ended early. It is not opened again at once, or a hostile server could keep us spinning.
   return progress && (reason === "ended" || reason === "cut") ? 1 : before + 1;
 }
 
@@ -123,8 +123,8 @@ async function* list(options: FollowOptions, reason: ListReason): AsyncGenerator
 }
 
 /**
- * An API server that came back may be an older one: an etcd restored from a snapshot. A watch from a version that is still to
- * come is silent there, and looks as healthy as one of a quiet namespace.
+ * True if the API server is behind us: it may have been restored from an older snapshot of etcd. A watch from a version that is
+ * still to come is silent there, and looks as healthy as the watch of a quiet namespace.
  */
 async function isBehind(options: FollowOptions, from: string): Promise<StreamEnd | undefined> {
   const { transport, clock, selector, signal, requestTimeoutMs = 30_000 } = options;
@@ -175,14 +175,14 @@ async function* watch(options: FollowOptions, since: string): AsyncGenerator<Cha
   }
 }
 
-/** The stream's signal outlives its opening, so the bound on the opening aborts it rather than a signal of its own. */
+/** The stream's signal outlives its opening, so the time limit of the opening aborts that signal instead of one of its own. */
 async function begin(options: FollowOptions, since: string, stop: AbortController): Promise<ApiStream> {
   const { transport, clock, selector, requestTimeoutMs = 30_000 } = options;
   const query = new URLSearchParams({
     watch: "true",
     allowWatchBookmarks: "true",
     resourceVersion: since,
-    // Everyone's watches would otherwise end, and begin again, in the same second.
+    // Jitter: otherwise all watches would end, and begin again, in the same second.
     timeoutSeconds: String(240 + Math.floor(clock.random() * 61)),
     labelSelector: selector,
   });
@@ -192,7 +192,7 @@ async function begin(options: FollowOptions, since: string, stop: AbortControlle
   });
 }
 
-/** Notes since when we wait for the next line: a slow reader of ours is not the server's silence. */
+/** Counts silence only while we wait for the next line: a slow reader of ours is not the server's silence. */
 async function* timed(
   clock: Clock,
   lines: AsyncIterable<string>,

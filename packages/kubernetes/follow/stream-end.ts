@@ -1,8 +1,8 @@
 /**
- * What each thing that can happen to a watch means for going on: from the last version, or by a new listing.
+ * Decides for each end of a watch how to go on: from the last version, or by a new listing.
  *
- * The bug this prevents: an answer that nobody thought of ends the watch for good, or is skipped over together with the
- * events that it stood for. Whatever cannot be understood leads to a listing.
+ * The bug this prevents: an unforeseen answer ends the watch for good, or is skipped together with the events that it stood
+ * for. Every answer that cannot be understood leads to a listing.
  */
 import type { Failure } from "@longshore/contract/problem.ts";
 import type { Change } from "./follow.ts";
@@ -13,19 +13,19 @@ import type { ApiStream } from "../transport.ts";
 export type ListReason = "start" | "expired" | "pageExpired" | "garbage" | "silent" | "ahead" | "poll" | "serverError";
 export type BreakReason = ListReason | "ended" | "cut" | "unreachable" | "rejected" | "forbidden" | "throttled";
 
-/** How a watch ended: `from` undefined means that only a listing can say where to go on. */
+/** The end of a watch. `from` undefined: only a listing can say where to go on. */
 export interface StreamEnd {
   readonly reason: BreakReason;
   readonly message: string;
   readonly from: string | undefined;
-  /** It brought something. */
+  /** The watch brought something. */
   readonly progress: boolean;
   /** How long it was open. */
   readonly livedMs: number;
   readonly waitMs?: number;
 }
 
-/** What ended a watch, apart from how it had gone until then. */
+/** The cause of the end, apart from how the watch had gone until then. */
 export type Verdict = Omit<StreamEnd, "progress" | "livedMs">;
 
 export type Line =
@@ -77,7 +77,7 @@ export function refusedWatch(stream: ApiStream, what: string, since: string, pol
   const message = refused({ status, body }, `watch ${what}`).message;
   const wait = retryAfterMs({ status, body, headers });
   if (status === 410) return { reason: "expired", message, from: undefined };
-  // It may list and not watch. Then we list from time to time, and try each time whether we may by now.
+  // The role allows list and not watch. Then we list from time to time, and each time try whether watching is allowed by now.
   if (status === 403 || status === 405) return { reason: "poll", message, from: undefined, waitMs: pollMs };
   if (asStatus(body)?.causes.includes("ResourceVersionTooLarge")) return { reason: "ahead", message, from: undefined };
   // Any other refusal of the request as such (400: a version that this server cannot read) is mended by a listing.
@@ -87,7 +87,7 @@ export function refusedWatch(stream: ApiStream, what: string, since: string, pol
 
 const REASONS: Readonly<Record<number, BreakReason>> = { 401: "rejected", 403: "forbidden", 410: "expired", 429: "throttled" };
 
-/** Why a listing failed, or a watch could not be opened: neither says that we lost our place. */
+/** The reason why a listing failed, or a watch could not be opened. Neither says that we lost our place. */
 export function streamEndOf(failure: Failure, from: string | undefined): StreamEnd {
   const ending = { message: failure.message, from, progress: false, livedMs: 0 };
   if (!(failure instanceof AnswerFailure)) return { ...ending, reason: "unreachable" };
@@ -100,11 +100,11 @@ export function streamEndOf(failure: Failure, from: string | undefined): StreamE
   };
 }
 
-/** Versions are etcd's count of its writes, without leading zeros: of two, the shorter is the older. */
+/** Versions are etcd's count of its writes, without leading zeros: the shorter of two is the older. */
 export const isOlder = (version: string, than: string): boolean =>
   version.length === than.length ? version < than : version.length < than.length;
 
-/** The reason of the listing that follows: what made it necessary, not what delays it. */
+/** The reason for the listing that follows: the event that made it necessary, not the one that delays it. */
 export function listReason(broken: BreakReason, before: ListReason): ListReason {
   return isListReason(broken) ? broken : before;
 }

@@ -1,15 +1,18 @@
 /**
- * What a Role cannot say: that the launcher touches only what is Longshore's. As a ValidatingAdmissionPolicy and its binding,
- * which `longshore rbac --confine` prints for the cluster's administrator; Kubernetes 1.30 and newer know them.
+ * Keeps the launcher to Longshore's own Jobs, which no Role can express: a ValidatingAdmissionPolicy and its binding, which
+ * `longshore rbac --confine` prints for the cluster's administrator. Kubernetes 1.30 and newer know them.
  *
- * The failure this prevents: a launcher's stolen token deletes, or puts its own words into, the Jobs of other people in the
- * same namespace. Reading is not confined: for that, give the group a namespace of its own.
+ * The failure this prevents: a launcher's stolen token deletes, or changes, the Jobs of other people in the same namespace.
+ * Reading is not confined: for that, give the group a namespace of its own.
  */
 import type { KubernetesObject } from "./rbac.ts";
 
 const API = "admissionregistration.k8s.io/v1";
 
-/** Ours is what was created with our label. The annotation stands for it where somebody took the label off: it must still be let go of. */
+/**
+ * A Job is ours if it was created with our label. If somebody removed the label, the annotation counts: the Job must still be
+ * released.
+ */
 const MARK = {
   label: "'app.kubernetes.io/managed-by'",
   says: "'longshore'",
@@ -68,7 +71,7 @@ const VALIDATIONS = [
     message: "Longshore's launcher changes and deletes only what Longshore created.",
   },
   {
-    // What it changes: its finalizer, how long a finished Job stays. Never what runs, nor for how long.
+    // The launcher's changes: the finalizer, and how long a finished Job stays. Never what runs, nor for how long.
     expression:
       "request.operation != 'UPDATE' || (object.spec.template == oldObject.spec.template && object.spec.?suspend == oldObject.spec.?suspend && object.spec.?activeDeadlineSeconds == oldObject.spec.?activeDeadlineSeconds)",
     message: "Longshore's launcher never changes what a Job runs.",

@@ -1,8 +1,8 @@
 /**
- * What launcher and watcher may do in a group's namespace, as the objects that an administrator applies.
+ * The permissions of launcher and watcher in a group's namespace, as the objects that an administrator applies.
  *
- * The bug this prevents: a role that drifted from what the code does, so that it is widened "to make it work". These rules
- * are what `longshore rbac` prints and what preflight asks the cluster about; never a wildcard, exec or impersonation.
+ * The bug this prevents: a role that drifted from the code, so that somebody widens it "to make it work". `longshore rbac`
+ * prints these rules, and preflight asks the cluster about them. No wildcard, no exec, no impersonation.
  */
 
 export type RoleName = "launcher" | "watcher";
@@ -30,7 +30,7 @@ export const RULES: Readonly<Record<RoleName, readonly Rule[]>> = {
   ],
 };
 
-/** One question to the cluster: may we? */
+/** One question to the cluster: may we do this? */
 export interface Need {
   readonly group: string;
   readonly resource: string;
@@ -44,7 +44,7 @@ export function needsOf(role: RoleName): readonly Need[] {
   );
 }
 
-/** What this role must not be able to do: a watcher that could write would not be only a watcher. */
+/** The verbs that this role must not have: a watcher that could write would not be only a watcher. */
 export const REFUSED: Readonly<Record<RoleName, readonly Need[]>> = {
   launcher: [need("", "pods/exec", "create"), need("", "serviceaccounts", "impersonate")],
   watcher: [
@@ -64,7 +64,7 @@ function need(group: string, name: string, verb: string): Need {
 export interface KubernetesObject {
   readonly apiVersion: string;
   readonly kind: string;
-  /** Without a namespace: of the whole cluster. */
+  /** Absent: the rule is for the whole cluster. */
   readonly metadata: { readonly name: string; readonly namespace?: string; readonly labels: Readonly<Record<string, string>> };
   readonly [field: string]: unknown;
 }

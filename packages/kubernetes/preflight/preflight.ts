@@ -1,5 +1,5 @@
 /**
- * Everything that can be wrong between us and one group, tried in order, each as a row for a person. Changes nothing.
+ * Tries everything that can be wrong between us and one group, in order, each as a row for a person. Changes nothing.
  *
  * The bug this prevents: a group that looks well until its first Job needs the one permission that nobody gave.
  */
@@ -30,9 +30,9 @@ export interface PreflightOptions {
   readonly clock: Clock;
   readonly namespace: string;
   readonly role: RoleName;
-  /** What an answer that was not hoped for means: the words in which the launcher would tell of it. */
+  /** Explains an unwelcome answer in the launcher's own words. */
   readonly explain: Explain;
-  /** A Job to create as a dry run; the launcher's only. */
+  /** A Job to create as a dry run; only for the launcher. */
   readonly manifest?: object;
 }
 
@@ -58,7 +58,7 @@ export async function preflight(options: PreflightOptions, signal: AbortSignal):
   rows.push(versionRow(version, role, explain));
   const token = tokenRow(connection, role, clock.now());
   if (token) rows.push(token);
-  // Whoever is not known there is refused everything: one row says it.
+  // A user that the cluster does not know is refused everything: one row says it.
   if (version.kind !== "told" || version.answer.status === 401) return rows;
   const clockRow = skewRow(version.answer, clock.now());
   if (clockRow) rows.push(clockRow);
@@ -67,7 +67,7 @@ export async function preflight(options: PreflightOptions, signal: AbortSignal):
     rows.push(namespaceRow(await ask({ method: "GET", path: `/api/v1/namespaces/${namespace}` }), namespace, explain));
   const permissions = await permissionsRow(ask, role, namespace);
   rows.push(permissions);
-  if (permissions.detail === nothing(role, namespace)) return rows; // what follows would say it again
+  if (permissions.detail === nothing(role, namespace)) return rows; // the following rows would say the same again
   if (role === "launcher") {
     const quotas = await ask({ method: "GET", path: `/api/v1/namespaces/${namespace}/resourcequotas?limit=50` });
     const list = quotas.kind === "told" && quotas.answer.status === 200 ? asList(quotas.answer.body) : undefined;
@@ -80,7 +80,7 @@ export async function preflight(options: PreflightOptions, signal: AbortSignal):
   return rows;
 }
 
-/** As the launcher would be told of it. */
+/** In the launcher's own words. */
 const diagnosed = (step: Row["step"], { code, sentence, hint }: ReturnType<Explain>, state: Row["state"] = "failed"): Row => ({
   step,
   state,
@@ -126,7 +126,7 @@ const unknownHere = (step: Row["step"], role: RoleName, detail: string): Row => 
   hint: `Put a new token into the group's \`${role === "launcher" ? "launch" : "watch"}\` file: kubectl create token longshore-${role}.`,
 });
 
-/** With fewer, what the launcher asks of a Job is not understood (1.29) or its pods cannot be found (1.27). */
+/** Below this version a field of our Jobs is not understood (1.29), or their pods cannot be found (1.27). */
 const MINOR = { least: 27, whole: 29, tested: [31, 36] } as const;
 
 function versionRow(result: Awaited<ReturnType<Ask>>, role: RoleName, explain: Explain): Row {
@@ -135,7 +135,7 @@ function versionRow(result: Awaited<ReturnType<Ask>>, role: RoleName, explain: E
   const version = text(member(answer.body, "gitVersion"))?.replace(/^v/, "");
   if (answer.status === 200 && version) return supportRow(version);
   if (answer.status === 401) return unknownHere("version", role, "The API server does not accept the credential.");
-  // Some clusters show their version to nobody; what counts is asked below.
+  // Some clusters show their version to nobody; the questions below decide.
   if (answer.status === 403) return { step: "version", state: "skipped", detail: "The API server does not tell its version." };
   return failed(
     "version",
@@ -175,7 +175,7 @@ function tokenRow(connection: Connection, role: RoleName, nowMs: number): Row | 
 function skewRow(answer: ApiAnswer, nowMs: number): Row | undefined {
   const theirs = Date.parse(answer.headers["date"] ?? "");
   if (Number.isNaN(theirs)) return undefined;
-  // The header counts whole seconds, so a second says nothing.
+  // The header counts whole seconds, so a difference of one second says nothing.
   const skewSeconds = Math.round((theirs - nowMs) / 1000);
   const off = Math.abs(skewSeconds) > 5;
   const detail = off
@@ -204,7 +204,7 @@ function namespaceRow(result: Awaited<ReturnType<Ask>>, namespace: string, expla
       detail: `There is no namespace ${namespace}.`,
       hint: "Create it and its Roles (`longshore rbac <group>`), or correct the group's `namespaces`.",
     };
-  // Whoever may not read a namespace is not told whether there is one.
+  // A user who may not read a namespace is not told whether it exists.
   if (answer.status === 403)
     return {
       ...failed(

@@ -1,7 +1,7 @@
 /**
- * How full a namespace's quotas are, as one row of preflight.
+ * Tells how full a namespace's quotas are, as one row of preflight.
  *
- * The failure this prevents: a group that takes no Job on a Monday morning, of which everything else says that it is well.
+ * The failure this prevents: a group that takes no Job on a Monday morning while every other row says that it is well.
  */
 import { quantity } from "@longshore/contract/units.ts";
 import { isRaw, member, text } from "../objects.ts";
@@ -12,13 +12,13 @@ interface Use {
   readonly resource: string;
   readonly used: string;
   readonly hard: string;
-  /** Of what there is; 1: nothing more goes in. */
+  /** The used part of the quota; 1: nothing more fits. */
   readonly share: number;
 }
 
 const WARN_AT = 0.9;
 
-/** Of at least one quota. */
+/** The fullest quota. */
 export function quotaRow(quotas: readonly unknown[]): Row {
   const uses = quotas.flatMap(usesOf).toSorted((a, b) => b.share - a.share);
   const tight = uses.filter(({ share }) => share >= WARN_AT);

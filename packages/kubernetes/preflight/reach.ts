@@ -1,8 +1,9 @@
 /**
- * The way to an API server, step by step: its name, a connection, its certificate. For `doctor`, when a person asks why.
+ * Tries the way to an API server step by step: its name, a connection, its certificate. `doctor` uses it when a person asks
+ * why.
  *
- * The bug this prevents: "connection error", where the reader needs to know whether to call the people of DNS, of the
- * firewall or of the certificates.
+ * The bug this prevents: "connection error", where the reader needs to know whether to call the people of DNS, of the firewall
+ * or of the certificates.
  */
 import { lookup } from "node:dns/promises";
 import { connect as connectTcp, isIP, type Socket } from "node:net";
@@ -68,7 +69,7 @@ async function shake(
     host,
     port,
     ca: ca ?? systemAuthorities(),
-    // To say what the other side showed we must let it show it; nothing is sent over this connection.
+    // Accepts any certificate, to be able to show it; nothing is sent over this connection.
     rejectUnauthorized: false,
     ...(name === undefined ? {} : { servername: name }),
     ...(cert === undefined ? {} : { cert }),
@@ -78,7 +79,7 @@ async function shake(
   return { socket, certificate };
 }
 
-/** Resolves at the event and closes the socket, or throws what went wrong within the bound. */
+/** Resolves at the event and closes the socket, or throws the error that came within the time limit. */
 function ready(socket: Socket, event: "connect"): Promise<void>;
 function ready<T>(socket: Socket, event: "secureConnect", take: () => T): Promise<T>;
 function ready<T>(socket: Socket, event: string, take?: () => T): Promise<T | undefined> {
@@ -93,7 +94,7 @@ function ready<T>(socket: Socket, event: string, take?: () => T): Promise<T | un
   });
 }
 
-/** Node says it as an Error or as a bare code, depending on the version. */
+/** Node gives an Error or a bare code, depending on the version. */
 function untrusted(reason: unknown): Error {
   const code = reason instanceof Error && "code" in reason ? reason.code : reason instanceof Error ? reason.message : reason;
   return Object.assign(new Error("The certificate is not trusted."), { code: String(code) });

@@ -1,7 +1,7 @@
 /**
- * Certificates for tests of TLS: an authority, a server on loopback, a client. Their keys are public; they prove nothing.
+ * Certificates for tests of TLS: an authority, a server on loopback, a client. Their keys are public, so they prove nothing.
  *
- * Written down rather than made, because Node cannot sign certificates and the tests are to need no other program.
+ * They are written down rather than made, because Node cannot sign certificates and the tests should need no other program.
  */
 
 export const authority = `-----BEGIN CERTIFICATE-----

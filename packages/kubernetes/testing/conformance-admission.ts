@@ -1,4 +1,4 @@
-/** What admission and permissions say of a sound Job: quotas, Pod Security, and a Role that ends at its namespace. */
+/** How admission and permissions treat a sound Job: quotas, Pod Security, and a Role that ends at its namespace. */
 import type { Test } from "tap";
 import { COMMANDS, type Conforming, casesOf, type Client, clientOf, manifest, type Raw, STRATEGIC } from "./conformance-parts.ts";
 import type { ApiAnswer } from "../transport.ts";
@@ -121,8 +121,8 @@ function security({ test }: ReturnType<typeof casesOf>, it: Conforming): void {
 const TRIES_MOST = 1_000;
 
 /**
- * The answer's body. Admission reads through a cache of its own, and learns of a change a little after everybody else can read it;
- * and the quota controller, which counts anew at any moment, gives rooms back that nobody uses.
+ * Returns the answer's body, once the answer has this status. Admission reads through a cache of its own and learns of a change
+ * a little later than readers do; and the quota controller, which counts anew at any moment, gives back room that nobody uses.
  */
 async function untilAnswered(status: number, what: string, send: () => Promise<ApiAnswer>): Promise<unknown> {
   let last = 0;
@@ -134,7 +134,7 @@ async function untilAnswered(status: number, what: string, send: () => Promise<A
   throw new Error(`${what} was answered ${last} and never ${status}, ${TRIES_MOST} times`);
 }
 
-/** A quota in force: it refuses what is probed. */
+/** Makes a quota and waits until it refuses a probe. */
 async function quota(hand: Client, name: string, hard: object): Promise<void> {
   const spec = { hard: { ...hard, "count/configmaps": "0" } };
   const path = `${hand.namespace}/resourcequotas`;

@@ -34,7 +34,7 @@ export async function deletions(t: Test, it: Conforming): Promise<void> {
   await cases.settled();
 }
 
-/** The pod never got a node: what API server and controllers do by themselves. */
+/** The pod never got a node: API server and controllers act by themselves. */
 function ofUnplaced({ test }: ReturnType<typeof casesOf>): void {
   test("a background DELETE leaves the pod to the hold, and a foreground one after it takes the pod away", async (t, hand) => {
     const job = await hand.createUnplaced("waiting");

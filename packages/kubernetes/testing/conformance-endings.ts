@@ -1,4 +1,4 @@
-/** Rows of "How Jobs behave with a hold": how a Job ends by itself, and how it is let go. */
+/** Rows of "How Jobs behave with a hold": how a Job ends by itself, and how it is released. */
 import type { Test } from "tap";
 import {
   COMMANDS,

@@ -1,4 +1,4 @@
-/** Lists in pages, watches with bookmarks, and what happens when the server has forgotten. */
+/** Lists in pages, watches with bookmarks, and a server that has forgotten old versions. */
 import type { Test } from "tap";
 import {
   COMMANDS,
@@ -15,7 +15,7 @@ import {
   type WatchEvent,
 } from "./conformance-parts.ts";
 
-/** Jobs that make no pods: nothing changes them but the test. */
+/** Jobs that make no pods: only the test changes them. */
 async function createIdle(hand: Client, image: string, names: readonly string[]): Promise<void> {
   for (const name of names)
     await hand.must("POST", hand.jobs, { body: manifest(name, image, COMMANDS.succeed, { suspend: true, parallelism: 0 }) });
@@ -198,7 +198,7 @@ export async function listing(t: Test, it: Conforming): Promise<void> {
 
 const version = (event: WatchEvent): number => Number(event.object.metadata.resourceVersion);
 
-/** Ends the watch with it. */
+/** Ends the watch too. */
 async function first(
   events: AsyncIterable<WatchEvent>,
   wanted: (event: WatchEvent) => boolean = () => true,

@@ -1,11 +1,13 @@
 /**
- * What the conformance tests of clusters are written with: objects read loosely, one hand that sends, and waiting by
- * watching, so that no test sleeps and none depends on how fast a cluster is.
+ * The parts of the conformance tests: objects read loosely, one client that sends, and waiting by watching, so that no test
+ * sleeps and none depends on how fast a cluster is.
  */
 import type { Test } from "tap";
 import type { ApiAnswer, ApiRequest, Transport } from "../transport.ts";
 
-/** "processes": pods do what their commands say. "instant": they end well a moment after a node has them, whatever they say. */
+/**
+ * "processes": pods run their commands. "instant": pods succeed a moment after a node has them, whatever their commands say.
+ */
 export type Pods = "processes" | "instant";
 
 export interface Conforming {
@@ -15,17 +17,17 @@ export interface Conforming {
   readonly open: () => Promise<OpenCluster>;
   /** An image with a shell. */
   readonly image: string;
-  /** How many seconds a pod runs that must outlast a few requests; 4 unless told. */
+  /** How many seconds a pod runs that must outlast a few requests; absent: 4. */
   readonly outlasts?: number;
-  /** How many cases may run at once, each in its own namespace; 1 unless told. Those that disturb all others run alone. */
+  /** How many cases may run at once, each in its own namespace; absent: 1. A case that disturbs all others runs alone. */
   readonly atOnce?: number;
 }
 
 export interface OpenCluster extends AsyncDisposable {
-  /** May do everything in the namespace, and may delete the namespace. */
+  /** A user who may do everything in the namespace, and may delete the namespace. */
   readonly transport: Transport;
   readonly namespace: string;
-  /** A user who by a Role may read this namespace and no other. */
+  /** A user whose Role allows reading this namespace and no other. */
   readonly confined: Transport;
   /**
    * Makes every version before this moment unreadable. On a real server: etcd's compaction, and a restart of the API
@@ -39,7 +41,7 @@ export const STRATEGIC = "application/strategic-merge-patch+json";
 export const METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 export const METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 
-/** What pods do in these tests. A cluster without processes looks its script up by these. */
+/** The commands of pods in these tests. A cluster without processes looks its script up by these. */
 export const COMMANDS = {
   succeed: ["sh", "-c", "echo done; exit 0"],
   fail: ["sh", "-c", "echo sorry; exit 3"],
@@ -98,11 +100,11 @@ export type Body = (t: Test, hand: Client, cluster: OpenCluster) => Promise<void
 
 export interface Cases {
   test(sentence: string, body: Body): void;
-  /** For what only a pod that runs its command can show. Where pods do not, the file says that it was not called. */
+  /** For cases that need pods which run their commands. If they do not, the file says that the case was not called. */
   testWithProcesses(sentence: string, body: Body): void;
-  /** For what disturbs every namespace: it runs when the others have ended. */
+  /** For cases that disturb every namespace: they run when the others have ended. */
   testAlone(sentence: string, body: Body): void;
-  /** All of them ran. */
+  /** True if all cases ran. */
   settled(): Promise<void>;
 }
 
@@ -141,22 +143,22 @@ export interface Client {
   readonly events: string;
   readonly namespace: string;
   send(method: ApiRequest["method"], path: string, more?: Omit<ApiRequest, "method" | "path">): Promise<ApiAnswer>;
-  /** Throws where the answer is not 2xx: for what a test needs and does not examine. */
+  /** Throws if the answer is not 2xx: for steps that a test needs and does not examine. */
   must(method: ApiRequest["method"], path: string, more?: Omit<ApiRequest, "method" | "path">): Promise<Raw>;
   createJob(name: string, command: readonly string[], more?: object): Promise<Raw>;
-  /** One whose pod no node can take: it stays Pending, on every cluster. Waits until that pod is counted. */
+  /** Makes a Job whose pod no node can take: it stays Pending, on every cluster. Waits until that pod is counted. */
   createUnplaced(name: string, more?: object): Promise<Raw>;
   deleteJob(name: string, propagationPolicy: string): Promise<ApiAnswer>;
   release(name: string, more?: object): Promise<ApiAnswer>;
   job(name: string): Promise<Raw>;
   list(path: string, query?: string): Promise<RawList>;
   podsOf(job: Raw): Promise<readonly Raw[]>;
-  /** Lists and watches until what is there satisfies; throws a sentence when it never does. */
+  /** Lists and watches until the objects satisfy the condition; throws a sentence if they never do. */
   untilAll(what: string, path: string, query: string, enough: (objects: readonly Raw[]) => boolean): Promise<readonly Raw[]>;
   untilJob(what: string, name: string, enough: (job: Raw) => boolean): Promise<Raw>;
   untilJobGone(name: string): Promise<void>;
   untilPods(what: string, job: Raw, enough: (pods: readonly Raw[]) => boolean): Promise<readonly Raw[]>;
-  /** The controllers have had their turn: another Job ran from its creation to its end meanwhile. */
+  /** Waits until the controllers have had their turn: another Job ran from its creation to its end meanwhile. */
   letOthersWork(): Promise<void>;
   watch(
     path: string,

@@ -1,4 +1,4 @@
-/** What an API server answers to a create and to a patch, with the status, reason and causes that our diagnosis reads. */
+/** An API server's answers to a create and to a patch, with the status, reason and causes that our diagnosis reads. */
 import type { Test } from "tap";
 import {
   COMMANDS,

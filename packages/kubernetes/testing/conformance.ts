@@ -1,9 +1,9 @@
 /**
  * How Kubernetes treats Jobs with a hold, as tests that know only `Transport`.
  *
- * The bug this prevents: a cluster of ours that is kinder than a real one. The identical tests run against the pocket's
- * model, the pocket over HTTP with processes, and a real API server with controllers and a kubelet; what differs
- * between them is a bug of the pocket's, never a case in here.
+ * The bug this prevents: a cluster of ours that is kinder than a real one. The same tests run against the pocket's model, the
+ * pocket over HTTP with processes, and a real API server with controllers and a kubelet. A difference is a bug of the pocket's,
+ * never a case in here.
  */
 import type { Test } from "tap";
 import { admission } from "./conformance-admission.ts";

@@ -1,7 +1,8 @@
 /**
- * Stories of one follower: what a server plays, what is said of it, and from which versions it was watched.
+ * Stories of one follower: the server's script, the follower's words, and the versions that it watched from.
  *
- * The bug this prevents: tests of one fault each that begin, listen and stop each in their own way, so that one of them hears less.
+ * The bug this prevents: tests of one fault each that begin, listen and stop each in their own way, so that one of them hears
+ * less.
  */
 import type { Test } from "tap";
 import { type Change, follow } from "../follow/follow.ts";
@@ -12,7 +13,7 @@ export const list = (names: readonly string[], version: string, next?: string): 
   answer: 200,
   body: page(names, version, next),
 });
-/** What a server is asked before a watch that broke goes on: how far it is. */
+/** The question to the server before a broken watch goes on: how far it is. */
 export const store = (version: string): Play => list([], version);
 export const added = (name: string, version: string) => ({ type: "ADDED", object: object(name, version) });
 export const deleted = (name: string, version: string) => ({ type: "DELETED", object: object(name, version) });
@@ -24,13 +25,13 @@ export const bookmark = (version: string) => ({
 export interface Story {
   readonly name: string;
   readonly plays: readonly Play[];
-  /** What is said until the script is played out. */
+  /** The follower's words until the script is played out. */
   readonly want: readonly string[];
   /** The versions that watches began from. */
   readonly watchedFrom?: readonly string[];
 }
 
-/** Follows until all is said that is wanted, and compares. */
+/** Follows until all expected words are said, and compares. */
 export async function tells(t: Test, { plays, want, watchedFrom }: Story): Promise<void> {
   const transport = scripted(plays);
   const stop = new AbortController();

@@ -1,4 +1,4 @@
-/** An HTTP server on loopback that a test scripts, and a transport to it. All of it ends with the test that asked for it. */
+/** An HTTP server on loopback that a test scripts, and a transport to it. Both end with the test that asked for them. */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { createServer } from "node:http";
 import type { AddressInfo, Server as TcpServer, Socket } from "node:net";

@@ -1,4 +1,4 @@
-/** A `Transport` that plays what a test wrote down: one answer or stream for each request, in order, and then silence. */
+/** A `Transport` that plays a test's script: one answer or stream for each request, in order, and then silence. */
 import { Failure } from "@longshore/contract/problem.ts";
 import type { ApiAnswer, ApiRequest, Transport } from "../transport.ts";
 

@@ -1,12 +1,12 @@
 /**
- * A clock for tests: time stands still while anything can still happen, then jumps to the next thing that waits for it.
+ * A clock for tests: time stands still while anything can still happen, then jumps to the next sleeper.
  *
  * The bug this prevents: tests that wait for real minutes, or that pass because the machine was fast.
  */
 import { type Clock, sleepBy } from "@longshore/runtime/clock.ts";
 
 export interface VirtualClock extends Clock {
-  /** How long each sleep that came to its end was, in order. */
+  /** The length of each sleep that came to its end, in order. */
   readonly slept: readonly number[];
 }
 
@@ -22,7 +22,7 @@ export function virtualClock({
   let nowMs = startMs;
   let scheduled = false;
 
-  // Whatever happens without waiting happens in microtasks; an immediate runs when those are done.
+  // Work that waits for nothing runs in microtasks; an immediate runs after them.
   function schedule(): void {
     if (scheduled || sleepers.size === 0) return;
     scheduled = true;
@@ -52,7 +52,7 @@ export function virtualClock({
   return { slept, now: () => nowMs, random, alarm, sleep: sleepBy(alarm) };
 }
 
-/** A clock that stands: for tests with real sockets, whose bounds are not what is tested. */
+/** A clock that stands still: for tests with real sockets that do not test time limits. */
 export function standingClock(atMs: number): Clock {
   const alarm = () => () => undefined;
   return { now: () => atMs, random: () => 0.5, alarm, sleep: sleepBy(alarm) };

@@ -11,18 +11,14 @@
  * never adopted: its proof was made with the old UID (`isProof` in look.ts and observe.ts), and no attempt has recorded its own.
  * The tally shows it as one that nobody knows, and a person deletes it.
  */
-import { diagnose } from "@longshore/contract/diagnosis.ts";
 import type { GroupName, RunId } from "@longshore/contract/ids.ts";
-import type { Advancing } from "@longshore/domain/run/advance.ts";
-import { type Attempt, isOpen, type RunRecord } from "@longshore/domain/run/record.ts";
-import type { Statement } from "./connection.ts";
-import { type Decided, decideEntries } from "../decide.ts";
+import { giveUp, lostIn } from "@longshore/domain/group/give-up.ts";
+import { STANDING_STATES } from "@longshore/domain/group/slots.ts";
+import { inList, type Statement } from "./connection.ts";
 import { lockRuns } from "./lock.ts";
-import type { Accepted, Entry } from "../port.ts";
+import type { Accepted } from "../port.ts";
 import type { Parts } from "./record.ts";
 import { write } from "./write.ts";
-
-const STANDS: readonly Attempt["state"][] = ["claimed", "live", "closing", "ended"];
 
 const LOCK_GROUP: Statement = {
   name: "lock_group",
@@ -33,7 +29,7 @@ const STANDING_RUNS: Statement = {
   name: "standing_runs",
   text: `
 select distinct r.id as run from attempt a join run r on r.key = a.run_key
-where a.group_id = (select id from cluster_group where name = $1) and a.state in (${STANDS.map((it) => `'${it}'`).join(", ")})
+where a.group_id = (select id from cluster_group where name = $1) and a.state in ${inList(STANDING_STATES)}
   and a.due is not null`,
 };
 
@@ -55,24 +51,3 @@ export async function acceptGroup({ database, epoch, jobName }: Parts, name: Gro
     return { kind: "accepted", lost: lostIn(decided) };
   });
 }
-
-/** What this does to one run, by the lifecycle's own inputs. */
-export function giveUp(record: RunRecord, group: GroupName, at: Advancing): Decided {
-  const sentence = `An operator accepted that the group ${group} is another cluster or namespace now; what stood in the old one was given up.`;
-  const diagnosis = diagnose("Abandoned", sentence);
-  const standing = record.attempts.filter((it) => it.group === group && STANDS.includes(it.state));
-  const entries = standing.flatMap((attempt): Entry[] => {
-    const { step, n, uid, state } = attempt;
-    const of = { run: record.run.id, step, n };
-    return [
-      ...(state === "ended" ? [] : [{ ...of, input: { kind: "abandon", diagnosis } as const }]),
-      // Its name is free in the new namespace, and a create of it may yet come: the release loop is to occupy it.
-      ...(uid !== undefined && isOpen(attempt) ? [{ ...of, input: { kind: "gone", uid } as const }] : []),
-    ];
-  });
-  return decideEntries(record, entries, at);
-}
-
-/** Runs that ended by it. */
-export const lostIn = (decided: readonly Decided[]): number =>
-  decided.filter(({ change: { before, after } }) => before?.run.state !== "ended" && after.run.state === "ended").length;

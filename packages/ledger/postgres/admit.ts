@@ -7,9 +7,10 @@
 import { createHash } from "node:crypto";
 import type { RunId } from "@longshore/contract/ids.ts";
 import { Failure, type Problem } from "@longshore/contract/problem.ts";
+import { answerCommand, isBeginning, isRemembered } from "@longshore/domain/run/answer-command.ts";
+import { type Change, unchanged } from "@longshore/domain/run/change.ts";
+import { workMadeBy } from "@longshore/domain/run/work-kinds.ts";
 import { Bug, type Queries, type Statement, toJson } from "./connection.ts";
-import { workMadeBy } from "../consequences.ts";
-import { type Change, creates, decideIntake, isRemembered } from "../decide.ts";
 import { lockRuns } from "./lock.ts";
 import type { Admitted, Intake } from "../port.ts";
 import type { Parts } from "./record.ts";
@@ -131,8 +132,8 @@ async function createNew(
 ): Promise<void> {
   const made = ids.flatMap((id) => {
     const head = batch.queues.get(id)?.[0];
-    if (head === undefined || !creates(head.intake)) return [];
-    const answer = decideIntake(undefined, head.intake, { nowMs, epoch, jobName });
+    if (head === undefined || !isBeginning(head.intake)) return [];
+    const answer = answerCommand(undefined, head.intake, { nowMs, epoch, jobName });
     return answer.kind === "write" ? [{ id, head, change: answer.change }] : [];
   });
   if (made.length === 0) return;
@@ -191,10 +192,10 @@ function decideOne(
   nowMs: number,
 ): readonly Writing[] {
   const at = { nowMs, epoch: parts.epoch, jobName: parts.jobName };
-  let change: Change | undefined = held && { before: held.record, after: held.record, told: [], strays: [] };
+  let change: Change | undefined = held && unchanged(held.record);
   let request: Intake["request"];
   for (let head = queue[0]; head !== undefined; head = queue[0]) {
-    if (change === undefined && creates(head.intake)) break;
+    if (change === undefined && isBeginning(head.intake)) break;
     queue.shift();
     const { intake, index } = head;
     if (isRemembered(intake)) {
@@ -205,7 +206,7 @@ function decideOne(
       seen.add(noticeId(intake));
       batch.commands.push(commandValues(intake));
     }
-    const answer = decideIntake(change, intake, at);
+    const answer = answerCommand(change, intake, at);
     if (answer.kind === "refuse") refuse(batch, head, answer.problems);
     else if (answer.kind === "duplicate") batch.answers[index] = { kind: "duplicate" };
     else {

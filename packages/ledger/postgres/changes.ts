@@ -9,8 +9,8 @@ import type { Log } from "@longshore/runtime/log.ts";
 import { backOff, linked } from "@longshore/runtime/loop.ts";
 import pg from "pg";
 import { connectionOf } from "./connection.ts";
-import { WORK_KINDS, workHints, type Listeners } from "../work-kinds.ts";
-import type { WorkKind } from "../port.ts";
+import { WORK_KINDS, type WorkKind } from "@longshore/domain/run/work-kinds.ts";
+import { workHints, type Listeners } from "../work-hints.ts";
 import { CHANNEL } from "./write.ts";
 
 const CHECK_MS = 15_000;

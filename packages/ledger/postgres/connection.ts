@@ -197,6 +197,9 @@ function getTypeParser(oid: number, format?: "text" | "binary"): unknown {
   return pg.types.getTypeParser(oid, format as "text");
 }
 
+/** Words of ours, never a person's, as a list in a statement's text: `state in ('ready', 'claimed')`. */
+export const inList = (words: readonly string[]): string => `(${words.map((it) => `'${it}'`).join(", ")})`;
+
 /**
  * JSON that Postgres takes. It refuses NUL characters and halves of surrogate pairs, which programs do write to their logs
  * and outputs: they become U+FFFD, since a run must not hang because its program printed one.

@@ -6,7 +6,7 @@ import t from "tap";
 import { postgres } from "../../../test/harness/servers/postgres.ts";
 import { type TcpProxy, tcpProxy } from "../../../test/harness/faults/proxy.ts";
 import {
-  claimAll, claimed, codesOf, complete, created, EAST, entry, first, groupsOf, judge, MAIN, released, runId, started, storyOf, wanted,
+  claimAll, claimed, codesOf, complete, created, EAST, entry, first, groupsOf, placer, MAIN, released, runId, started, storyOf, wanted,
 } from "../testing/conformance-parts.ts"; // biome-ignore format: a list of names
 import { ledgerOn } from "../testing/conformance-postgres.ts";
 import { connectionOf, openDatabase } from "./connection.ts";
@@ -92,7 +92,7 @@ t.test("connections that die under every kind of call are made again", async (t)
   await ledger.putGroups(groupsOf(100));
   const calls: (() => Promise<unknown>)[] = [
     () => ledger.admit([wanted("a")]),
-    () => ledger.place({ most: 10, judge }),
+    () => ledger.place({ most: 10, placer }),
     () => claimAll(ledger),
     () => ledger.unsent({ partitions: [1], busy: [], most: 5 }),
     () => ledger.counts(),
@@ -112,7 +112,7 @@ t.test("what cannot be stored is refused alone, and the rest of its batch is not
   t.same(codesOf(await ledger.admit(batch)), ["recorded", "RequestInvalid", "recorded"]);
   t.match(await ledger.unsentNotices(9), [{ data: { run: "too-urgent", command: "request too-urgent" } }]);
   await ledger.putGroups(groupsOf(9));
-  await ledger.place({ most: 9, judge });
+  await ledger.place({ most: 9, placer });
   const never = { kind: "claimDue", by: "one", untilMs: 1e18 } as const;
   const soon = { kind: "claimDue", by: "one", untilMs: 1 } as const;
   const of = { step: MAIN, n: 1 };
@@ -226,7 +226,7 @@ t.test("two launchers doing everything at once meet no deadlock and leave every 
       const partitions = await it.leasePartitions(`relay ${offset}`, 10_000);
       const [, , works, events] = await Promise.all([
         it.admit(batch),
-        it.place({ most: 20, judge }),
+        it.place({ most: 20, placer }),
         it.claim({ group: EAST, most: 7, by: `launcher ${offset}`, forMs: 30_000 }),
         it.unsent({ partitions, busy: [], most: 50 }),
       ]);

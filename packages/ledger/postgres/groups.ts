@@ -1,7 +1,8 @@
 /** The groups' rows, and leases on whatever only one process should do at a time. */
-import type { GroupName } from "@longshore/contract/ids.ts";
-import { type Database, type Statement, toJson } from "./connection.ts";
-import { SLOT_STATES } from "../consequences.ts";
+import type { GroupName, Installation } from "@longshore/contract/ids.ts";
+import { SLOT_STATES } from "@longshore/domain/group/slots.ts";
+import { type Database, inList, type Statement, toJson } from "./connection.ts";
+import { healthNotice, healthNotices } from "../health-notice.ts";
 import type { GroupChange, GroupRow, GroupState } from "../port.ts";
 import { CHANNEL } from "./write.ts";
 
@@ -29,7 +30,7 @@ select g.name, g.namespace, g.jobs_max, g.paused, coalesce(s.used, 0) as slots_u
   g.namespace_uid, g.watched_at, g.settings, g.no_room, g.served_at
 from cluster_group g left join (
   select group_id, count(*)::integer as used, (count(*) filter (where state = 'ready'))::integer as in_line from attempt
-  where state in (${SLOT_STATES.map((it) => `'${it}'`).join(", ")}) and due is not null group by group_id
+  where state in ${inList(SLOT_STATES)} and due is not null group by group_id
 ) s on s.group_id = g.id
 order by g.id`,
 };
@@ -88,12 +89,20 @@ from v left join (free f join cluster_group n on n.id = f.id) on n.name = v.name
 /**
  * Of two watchers the one that sees more counts, whoever spoke last: with the other's token expired, a group that is watched
  * would seem unwatched at each of its heartbeats. A time that is yet to come, from before the clock was set, counts for nothing.
+ *
+ * If two launchers say the same of its health at once, the second finds the row as the first left it, and adds no notice. The
+ * row's version makes the notice's id.
  */
 const SET: Statement = {
   name: "set_group",
   text: `
 with v as (
-  select * from json_to_record($2) as v(namespace_uid text, health text, diagnosis jsonb, paused boolean, watched_at float8, no_room jsonb)
+  select * from json_to_record($2) as v(namespace_uid text, health text, diagnosis jsonb, paused boolean, watched_at float8, no_room jsonb,
+    notices text, tenant text, type text, body json)
+), was as materialized (
+  select id, health, diagnosis ->> 'code' as code from cluster_group where name = $1 for no key update
+), turned as materialized (
+  select v.type is not null and (was.health, was.code) is distinct from (v.health, v.diagnosis ->> 'code') as yes from v, was
 ), changed as (
   update cluster_group g set
     namespace_uid = coalesce(g.namespace_uid, v.namespace_uid),
@@ -103,10 +112,14 @@ with v as (
     paused = case when 'paused' = any($3) then v.paused else g.paused end,
     watched_at = greatest(case when g.watched_at <= now() then g.watched_at end, to_timestamp(v.watched_at / 1000.0)),
     no_room = case when 'noRoom' = any($3) then v.no_room else g.no_room end,
-    served_at = case when 'served' = any($3) then now() else g.served_at end
-  from v where g.name = $1 returning g.id
+    served_at = case when 'served' = any($3) then now() else g.served_at end,
+    version = g.version + turned.yes::integer
+  from v, was, turned where g.id = was.id returning g.version
+), told as (
+  insert into notice (id, tenant, type, body, at)
+  select v.notices || changed.version, v.tenant, v.type, v.body, clock_timestamp() from v, turned, changed where turned.yes returning 1
 )
-select count(*)::integer as changed from changed`,
+select pg_notify('${CHANNEL}', 'notices') where exists (select from told)`,
 };
 
 /** A group that opens again: whoever waited for it need not wait for the next look. */
@@ -143,7 +156,7 @@ const settingsOf = ({ hold, images, createsPerSecond }: Pick<GroupRow, "hold" | 
   ...(createsPerSecond !== undefined && { createsPerSecond }),
 });
 
-export function groupQueries(database: Database) {
+export function groupQueries(database: Database, installation: Installation) {
   return {
     putGroups: async (groups: readonly GroupRow[]): Promise<void> => {
       const rows = groups.map(({ name, namespace, jobsMax, ...settings }, place) => ({ place, name, namespace, jobs_max: jobsMax, settings: settingsOf(settings) })); // biome-ignore format: one row
@@ -155,8 +168,19 @@ export function groupQueries(database: Database) {
     groups: async (): Promise<readonly GroupState[]> => (await database.all<GroupColumns>(GROUPS)).map(groupOf),
     setGroup: async (name: GroupName, change: GroupChange): Promise<void> => {
       const { namespaceUid, health, diagnosis, paused, watchedAtMs, noRoom } = change;
-      const values = { namespace_uid: namespaceUid, health, diagnosis, paused, watched_at: watchedAtMs, no_room: noRoom };
-      await database.all(SET, [name, toJson(values), Object.keys(change)]);
+      const { tenant, type, data: body } = healthNotice(name, change) ?? {};
+      const notice = { notices: healthNotices(installation, name), tenant, type, body };
+      const values = {
+        namespace_uid: namespaceUid,
+        health,
+        diagnosis,
+        paused,
+        watched_at: watchedAtMs,
+        no_room: noRoom,
+        ...notice,
+      };
+      const told = await database.all(SET, [name, toJson(values), Object.keys(change)]);
+      if (told.length > 0) database.announce(["notices"]);
       const opens = paused === false || health === "healthy";
       if (opens && (await database.all(REOPENED, [WAKE_MOST])).length > 0) database.announce(["waiting"]);
     },

@@ -47,7 +47,7 @@ where o.part = v.key % ${PARTITIONS} and o.run_key = v.key and o.seq = v.seq`,
 
 const NOTICES: Statement = {
   name: "notices",
-  text: "select id, tenant, type, body, reply_to, at from notice where sent_at is null order by at, id limit $1",
+  text: "select id, tenant, body ->> 'group' as group_name, type, body, reply_to, at from notice where sent_at is null order by at, id limit $1",
 };
 
 const SENT_NOTICES: Statement = {
@@ -71,6 +71,7 @@ interface EventColumns {
 interface NoticeColumns {
   readonly id: string;
   readonly tenant: TenantName;
+  readonly group_name: GroupName | null;
   readonly type: Notice["type"];
   readonly body: object;
   readonly reply_to: string | null;
@@ -98,7 +99,7 @@ export function outboxQueries(database: Database, lease: ReturnType<typeof group
 
     unsentNotices: async (most: number): Promise<readonly Notice[]> => {
       const rows = await database.all<NoticeColumns>(NOTICES, [most]);
-      return rows.map(({ body, reply_to, at, ...row }) => ({ ...row, data: body, replyTo: reply_to ?? undefined, atMs: at }));
+      return rows.map(({ group_name, body, reply_to, at, ...row }) => ({ ...row, group: group_name ?? undefined, data: body, replyTo: reply_to ?? undefined, atMs: at })); // biome-ignore format: one row
     },
 
     sentNotices: async (ids: readonly string[]): Promise<void> => {

@@ -4,13 +4,14 @@
  * The bug this prevents: two launchers that each see the last free slot. Slots are counted and taken under the groups' row
  * locks, before any run's lock, as everywhere.
  */
-import type { RunId, StepName } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
+import { UNSERVED_MS } from "@longshore/domain/group/group.ts";
+import { type Candidate, placeAttempts, type PlacedAttempts } from "@longshore/domain/group/place-attempts.ts";
+import { attemptIn } from "@longshore/domain/run/record.ts";
 import { Bug, type Statement } from "./connection.ts";
-import { attemptIn, type DecidedPlaces, decidePlaces } from "../decide.ts";
 import { GROUPS, type GroupColumns, groupOf } from "./groups.ts";
 import { lockFreeRuns } from "./lock.ts";
-import { type Claiming, type Judge, type Placed, UNSERVED_MS, type Work } from "../port.ts";
+import type { Ledger, Placed, Work } from "../port.ts";
 import type { Parts } from "./record.ts";
 import { write } from "./write.ts";
 
@@ -45,17 +46,14 @@ const LOCK_GROUPS: Statement = {
   text: "select id, (select frozen from installation) as frozen from cluster_group order by id for no key update of cluster_group",
 };
 
-interface CandidateColumns {
-  readonly run: RunId;
-  readonly step: StepName;
-  readonly n: number;
+interface CandidateColumns extends Candidate {
   /** Only where it may be claimed at once. */
   readonly spec: RunRequest | null;
 }
 
 export async function place(
   { database, epoch, jobName }: Parts,
-  { most, judge, claim }: { readonly most: number; readonly judge: Judge; readonly claim?: Claiming },
+  { most, placer, claim }: Parameters<Ledger["place"]>[0],
 ): Promise<Placed> {
   if ((await database.all(WAITING)).length === 0) return { placed: 0, told: 0, more: false, works: [] };
   return await database.transaction(async (queries, now) => {
@@ -70,7 +68,7 @@ export async function place(
     const ids = candidates.map(({ run }) => run);
     const held = await lockFreeRuns(queries, ids);
     const records = new Map([...held].map(([id, { record }]) => [id, record]));
-    const decided = decidePlaces(candidates, records, groups, judge, { nowMs, epoch, jobName }, claiming);
+    const decided = placeAttempts(candidates, records, groups, placer, { nowMs, epoch, jobName }, claiming);
     const { changes, placed, told } = decided;
     const writings = [...changes].flatMap(([id, change]) => {
       const it = held.get(id);
@@ -82,7 +80,7 @@ export async function place(
   });
 }
 
-function worksOf(candidates: readonly CandidateColumns[], { changes, claimed }: DecidedPlaces, nowMs: number): readonly Work[] {
+function worksOf(candidates: readonly CandidateColumns[], { changes, claimed }: PlacedAttempts, nowMs: number): readonly Work[] {
   const specs = new Map(candidates.map(({ run, spec }) => [run, spec]));
   return claimed.map(({ run, step, n }) => {
     const after = changes.get(run)?.after;

@@ -5,10 +5,10 @@
  * on the same old state.
  */
 import { Failure } from "@longshore/contract/problem.ts";
+import { applyInputs } from "@longshore/domain/run/apply-inputs.ts";
 import type { Names } from "@longshore/domain/run/begin.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import type { Database } from "./connection.ts";
-import { decideEntries } from "../decide.ts";
 import { lockRuns } from "./lock.ts";
 import type { Entry, Recorded } from "../port.ts";
 import { write, type Writing } from "./write.ts";
@@ -54,13 +54,13 @@ async function recordAll({ database, epoch, jobName }: Parts, batch: readonly En
     for (const [run, ofRun] of Map.groupBy(numbered, ({ entry }) => entry.run)) {
       const it = held.get(run);
       if (it === undefined) continue;
-      const decided = decideEntries(
+      const applied = applyInputs(
         it.record,
         ofRun.map(({ entry }) => entry),
         { nowMs, epoch, jobName },
       );
-      for (const [place, { index }] of ofRun.entries()) recorded[index] = decided.recorded[place] ?? { kind: "unknown" };
-      writings.push({ change: decided.change, held: it });
+      for (const [place, { index }] of ofRun.entries()) recorded[index] = applied.recorded[place] ?? { kind: "unknown" };
+      writings.push({ change: applied.change, held: it });
     }
     await write(queries, writings, nowMs, epoch);
     return recorded;

@@ -5,6 +5,7 @@
  * through the ledger. `null` is Postgres' word and `undefined` ours; times are milliseconds on both sides (connection.ts).
  */
 import type { GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
+import { NO_PLAN } from "@longshore/domain/run/plan.ts";
 import type { Attempt, Plan, Run, RunRecord } from "@longshore/domain/run/record.ts";
 
 export interface RunColumns {
@@ -59,20 +60,6 @@ export const ATTEMPT_COLUMNS = `a.key, a.run_key, a.step, a.n, a.generation, a.e
   a.name, a.claim_no, a.claim_by, a.claim_until, a.unanswered, a.fence_until, a.occupant_uid, a.uid, a.seen_rv, a.started, a.cause,
   a.outcome, a.notes`;
 export const ATTEMPT_GROUP = "left join cluster_group ag on ag.id = a.group_id";
-
-/** A tombstone has no plan: no request came yet. */
-export const NO_PLAN: Plan = {
-  simple: true,
-  steps: [],
-  groups: undefined,
-  priority: 0,
-  notBeforeMs: undefined,
-  limits: {
-    waitForMs: 0, startWithinMs: 0, deadlineMs: 0, retriesMax: 0, retriesOn: [], backoffFirstMs: 0, backoffMostMs: 0,
-    keepSucceededMs: 0, keepFailedMs: 0, giveUpAfterMs: {},
-  }, // biome-ignore format: a value read as one
-  with: undefined,
-};
 
 const known = <T>(value: T | null): T | undefined => value ?? undefined;
 

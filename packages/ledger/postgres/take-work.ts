@@ -7,10 +7,10 @@
  */
 import type { GroupName, RunId, Uid } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
-import { FENCE_MS } from "@longshore/domain/run/record.ts";
-import type { AttemptState, Cancel, Plan } from "@longshore/domain/run/record.ts";
-import type { Database, Statement } from "./connection.ts";
-import { KINDS_DUE } from "../consequences.ts";
+import { STANDING_STATES } from "@longshore/domain/group/slots.ts";
+import { type AttemptState, type Cancel, FENCE_MS, type Plan } from "@longshore/domain/run/record.ts";
+import { KINDS_DUE } from "@longshore/domain/run/work-kinds.ts";
+import { type Database, inList, type Statement } from "./connection.ts";
 import type { WorkKind, Ledger, Standing, StrayWork, Work } from "../port.ts";
 import { ATTEMPT_COLUMNS, ATTEMPT_GROUP, type AttemptColumns, attemptOf, planOf } from "./rows.ts";
 import { CHANNEL } from "./write.ts";
@@ -118,7 +118,7 @@ const STANDING: Statement = {
   text: `
 with standing as materialized (
   select key from attempt
-  where group_id = (select id from cluster_group where name = $1) and state in ('claimed', 'live', 'closing', 'ended')
+  where group_id = (select id from cluster_group where name = $1) and state in ${inList(STANDING_STATES)}
     and due is not null
 ), page as materialized (
   select key from standing where key > $2 order by key limit $3

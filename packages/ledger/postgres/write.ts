@@ -6,10 +6,11 @@
  */
 import type { RunId } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
+import { NO_ROOM, slotsFreed } from "@longshore/domain/group/slots.ts";
+import { type Change, isChanged, movedAttempts, type Telling } from "@longshore/domain/run/change.ts";
 import type { Stray } from "@longshore/domain/run/record.ts";
-import { Bug, type Queries, type Statement, toJson } from "./connection.ts";
-import { workMadeBy, movedAttempts, NO_ROOM, slotsFreed } from "../consequences.ts";
-import { type Change, isChanged, type Telling } from "../decide.ts";
+import { workMadeBy } from "@longshore/domain/run/work-kinds.ts";
+import { Bug, inList, type Queries, type Statement, toJson } from "./connection.ts";
 import { attemptKey, attemptValues, type Locked, runValues } from "./rows.ts";
 
 export const CHANNEL = "longshore_ledger";
@@ -60,7 +61,7 @@ export const insertEvents = (values: string, how: KeyOf): string => `
 const WAKE = (freed: string, moved: string): string => `
   next as materialized (
     select key from attempt
-    where state = 'waiting' and (notes ->> 'waiting') in (${NO_ROOM.map((it) => `'${it}'`).join(", ")}) and due > now()
+    where state = 'waiting' and (notes ->> 'waiting') in ${inList(NO_ROOM)} and due > now()
       and coalesce((notes ->> 'notBeforeMs')::float8, 0) <= extract(epoch from now()) * 1000
       and key not in (select v.key from json_to_recordset(${moved}) as v(key bigint))
     order by priority desc, due limit ${freed}::integer for update skip locked

@@ -3,10 +3,10 @@ import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { FENCE_MS } from "@longshore/domain/run/record.ts";
 import type { Test } from "tap";
 import {
-  cancelled, claimAll, claimed, complete, type Conforming, created, EAST, entry, first, groupsOf, judge, released, runId,
+  cancelled, claimAll, claimed, complete, type Conforming, created, EAST, entry, first, groupsOf, placer, released, runId,
   storyOf, wanted, WEST
 } from "./conformance-parts.ts"; // biome-ignore format: a list of names
-import type { Judge, Ledger } from "../port.ts";
+import type { Ledger } from "../port.ts";
 
 const MOVED = { health: "unhealthy", diagnosis: diagnose("GroupMoved", "Another namespace has its name.") } as const;
 const UNREACHED = { namespaceUid: undefined, health: "unknown", diagnosis: undefined, everHealthy: true };
@@ -100,7 +100,7 @@ export async function moving(t: Test, { open }: Conforming): Promise<void> {
 
     await reached(ledger);
     await ledger.admit([wanted("a")]);
-    await ledger.place({ most: 1, judge });
+    await ledger.place({ most: 1, placer });
     await ledger.putGroups(named("third"));
     t.match(await east(ledger), { namespaceUid: "old", namespace: "third" }, "one is in line for the old namespace");
     const work = first(await claimAll(ledger));
@@ -117,7 +117,6 @@ export async function moving(t: Test, { open }: Conforming): Promise<void> {
 async function inTheWest(ledger: Ledger, id: string): Promise<void> {
   await ledger.putGroups(groupsOf(1_000, 5));
   await ledger.admit([wanted(id)]);
-  const west: Judge = () => ({ kind: "placed", group: WEST, namespace: "jobs", considered: [] });
-  await ledger.place({ most: 10, judge: west });
+  await ledger.place({ most: 10, placer: { ...placer, quiet: new Map([[EAST, "It asked for a pause."]]) } });
   await claimAll(ledger, 10, WEST);
 }

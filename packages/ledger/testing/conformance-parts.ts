@@ -5,7 +5,8 @@ import type { Problem } from "@longshore/contract/problem.ts";
 import type { Admission } from "@longshore/domain/run/admit.ts";
 import type { AttemptInput, InputOf } from "@longshore/domain/attempt/input.ts";
 import type { Limits, PlannedStep } from "@longshore/domain/run/record.ts";
-import type { Admitted, Entry, Intake, Judge, Ledger, StoryEvent, Work } from "../port.ts";
+import type { Placer } from "@longshore/domain/group/group.ts";
+import type { Admitted, Entry, Intake, Ledger, StoryEvent, Work } from "../port.ts";
 
 /** One ledger for one test. */
 export interface Opened extends AsyncDisposable {
@@ -111,13 +112,8 @@ export const codesOf = (answers: readonly Admitted[]): readonly string[] =>
 
 // ── Loops, once ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** The first group that is open and has room. */
-export const judge: Judge = (_attempt, _run, groups, nowMs) => {
-  const free = groups.find(({ paused, slotsUsed, jobsMax }) => !paused && slotsUsed < jobsMax);
-  return free === undefined
-    ? { kind: "noPlace", reason: "GroupsFull", considered: [], retryAtMs: nowMs + HOUR_MS }
-    : { kind: "placed", group: free.name, namespace: free.namespace, considered: [] };
-};
+/** A launcher that serves both groups, and that neither asked for a pause. */
+export const placer: Placer = { serves: new Set([EAST, WEST]), quiet: new Map(), placeAgainMs: HOUR_MS };
 
 export const groupsOf = (eastMost: number, westMost = 0) => [
   { name: EAST, namespace: "jobs", jobsMax: eastMost },
@@ -131,7 +127,7 @@ export const claimAll = (ledger: Ledger, most = 1_000, group = EAST): Promise<re
 export async function claimed(ledger: Ledger, intakes: readonly Intake[]): Promise<readonly Work[]> {
   await ledger.putGroups(groupsOf(1_000));
   await ledger.admit(intakes);
-  await ledger.place({ most: 1_000, judge });
+  await ledger.place({ most: 1_000, placer });
   return await claimAll(ledger);
 }
 

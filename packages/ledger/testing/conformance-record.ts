@@ -1,7 +1,7 @@
 /** Conformance: what happened to attempts is written down in its order, told once, and given back as it was written. */
 import type { Test } from "tap";
 import {
-  cancelled, claimAll, claimed, complete, type Conforming, created, EAST, entry, failed, HOUR_MS, judge, released, runId, started,
+  cancelled, claimAll, claimed, complete, type Conforming, created, EAST, entry, failed, HOUR_MS, placer, released, runId, started,
   storyOf, uid, wanted, first
 } from "./conformance-parts.ts"; // biome-ignore format: a list of names
 
@@ -84,9 +84,9 @@ export async function recording(t: Test, { open }: Conforming): Promise<void> {
     const work = first(await claimed(ledger, [wanted("a", { retriesMax: 1 })]));
     await ledger.record([entry(work, created(work)), entry(work, failed(work))]);
     await opened.pass(60_000);
-    t.match(await ledger.place({ most: 10, judge }), { placed: 0, told: 0 });
+    t.match(await ledger.place({ most: 10, placer }), { placed: 0, told: 0 });
     await ledger.record([entry(work, released)]);
-    t.match(await ledger.place({ most: 10, judge }), { placed: 1, told: 0 });
+    t.match(await ledger.place({ most: 10, placer }), { placed: 1, told: 0 });
     t.match(await claimAll(ledger), [{ attempt: { n: 2 } }]);
   });
 
@@ -96,7 +96,7 @@ export async function recording(t: Test, { open }: Conforming): Promise<void> {
     const work = first(await claimed(ledger, [wanted("a", { retriesMax: 1 })]));
     await ledger.record([entry(work, created(work)), entry(work, failed(work))]);
     await opened.pass(2 * HOUR_MS);
-    await ledger.place({ most: 10, judge });
+    await ledger.place({ most: 10, placer });
     t.equal((await storyOf(ledger, "a")).at(-1), "failed");
   });
 

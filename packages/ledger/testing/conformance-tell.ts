@@ -1,11 +1,12 @@
 /** Conformance: every event is found until it is confirmed, in order; and what people and the tally are told is so. */
-import { WORK_KINDS } from "../work-kinds.ts";
+import { WORK_KINDS } from "@longshore/domain/run/work-kinds.ts";
+import { diagnose } from "@longshore/contract/diagnosis.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
 import type { Test } from "tap";
 import {
-  cancelled, claimed, complete, type Conforming, created, EAST, entry, finish, groupsOf, HOUR_MS, judge, MAIN, released, runId, storyOf, typesOf, wanted, first
+  cancelled, claimed, complete, type Conforming, created, EAST, entry, finish, groupsOf, HOUR_MS, placer, MAIN, released, runId, storyOf, typesOf, wanted, WEST, first
 } from "./conformance-parts.ts"; // biome-ignore format: a list of names
-import type { WorkKind, Ledger, OutboxEvent } from "../port.ts";
+import type { GroupChange, WorkKind, Ledger, OutboxEvent } from "../port.ts";
 
 const LEASE_MS = 10_000;
 
@@ -97,6 +98,39 @@ export async function outbox(t: Test, { open }: Conforming): Promise<void> {
     t.equal(await one.lease("tally/east", "third", 5_000), true);
   });
 
+  await t.test("a change of a group's health is told once, and again when its cause changes", async (t) => {
+    await using opened = await open();
+    const [ledger, other] = await Promise.all([opened.connect(), opened.connect()]);
+    await ledger.putGroups(groupsOf(5, 5));
+    t.same(await ledger.unsentNotices(9), [], "nobody reached it yet");
+    const unreachable = diagnose("EndpointUnreachable", "Nothing listens there.");
+    const news = async (change: GroupChange) => {
+      await Promise.all([ledger.setGroup(EAST, change), other.setGroup(EAST, change)]);
+      const notices = await ledger.unsentNotices(9);
+      await other.sentNotices(notices.map(({ id }) => id));
+      return notices;
+    };
+    const healthy = await news({ health: "healthy", diagnosis: undefined });
+    t.match(healthy, [{ type: "group.healthy", tenant: "default", group: EAST, data: { group: EAST }, replyTo: undefined }]);
+    t.equal(healthy.length, 1, "two launchers said so");
+    t.same(await news({ health: "healthy", diagnosis: undefined }), [], "it is no change");
+    t.same(await news({ served: true, watchedAtMs: 5_000 }), [], "it says nothing of its health");
+    const ill = await news({ health: "unhealthy", diagnosis: unreachable });
+    t.same(ill.map(({ type, data }) => ({ type, data })), [{ type: "group.unhealthy", data: { group: EAST, diagnosis: unreachable } }]); // biome-ignore format: one call
+    const reworded = { ...unreachable, sentence: "Nobody listens there." };
+    t.same(await news({ health: "unhealthy", diagnosis: reworded }), [], "it is the same trouble in other words");
+    const moved = await news({ health: "unhealthy", diagnosis: diagnose("GroupMoved", "It is another one.") });
+    t.match(moved, [{ data: { diagnosis: { code: "GroupMoved" } } }]);
+    t.match(await ledger.acceptGroup(EAST), { kind: "accepted" });
+    t.same(await ledger.unsentNotices(9), [], "what is not known is not told");
+    const again = await news({ health: "healthy", diagnosis: undefined });
+    t.match(again, [{ type: "group.healthy" }]);
+    const all = [...healthy, ...ill, ...moved, ...again].map(({ id }) => id);
+    t.equal(new Set(all).size, 4, "each change has an id of its own");
+    await ledger.setGroup(WEST, { health: "healthy", diagnosis: undefined });
+    t.match(await ledger.unsentNotices(9), [{ group: WEST }]);
+  });
+
   await t.test("a listener hears of work that another connection wrote", async (t) => {
     await using opened = await open();
     const [listening, writing] = await Promise.all([opened.connect(), opened.connect()]);
@@ -175,7 +209,7 @@ export async function people(t: Test, { open }: Conforming): Promise<void> {
     t.match(counts, { runs: { active: 1 }, attempts: { waiting: 1 }, outbox: 1, overdue: 1 });
     t.ok((outboxOldestMs ?? 0) >= 61_000);
     await ledger.putGroups(groupsOf(1));
-    await ledger.place({ most: 1, judge });
+    await ledger.place({ most: 1, placer });
     t.equal((await ledger.counts()).overdue, 0);
   });
 

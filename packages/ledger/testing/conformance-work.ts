@@ -2,13 +2,14 @@
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { moveAttempt } from "@longshore/domain/attempt/lifecycle.ts";
+import { UNSERVED_MS } from "@longshore/domain/group/group.ts";
 import { FENCE_MS } from "@longshore/domain/run/record.ts";
 import type { Test } from "tap";
 import {
-  cancelled, claimAll, claimed, complete, type Conforming, created, EAST, entry, finish, groupsOf, HOUR_MS, ids, judge, LIMITS,
+  cancelled, claimAll, claimed, complete, type Conforming, created, EAST, entry, finish, groupsOf, HOUR_MS, ids, placer, LIMITS,
   released, runId, storyOf, uid, wanted, WEST, first
 } from "./conformance-parts.ts"; // biome-ignore format: a list of names
-import type { Judge, Ledger, Work } from "../port.ts";
+import type { Ledger, Work } from "../port.ts";
 
 export async function taking(t: Test, { open }: Conforming): Promise<void> {
   await t.test("two placers at once fill a group to its limit and never beyond, the urgent first", async (t) => {
@@ -17,7 +18,7 @@ export async function taking(t: Test, { open }: Conforming): Promise<void> {
     const ledger = first(launchers);
     await ledger.putGroups(groupsOf(7, 5));
     await ledger.admit(Array.from({ length: 40 }, (_, n) => wanted(`run-${n}`, { priority: n })));
-    const asked = Array.from({ length: 10 }, (_, n) => (launchers[n % 2] ?? ledger).place({ most: 8, judge }));
+    const asked = Array.from({ length: 10 }, (_, n) => (launchers[n % 2] ?? ledger).place({ most: 8, placer }));
     const placed = (await Promise.all(asked)).reduce((sum, it) => sum + it.placed, 0);
     t.equal(placed, 12);
     t.same((await ledger.groups()).map(({ slotsUsed }) => slotsUsed), [7, 5]); // biome-ignore format: one call
@@ -31,7 +32,7 @@ export async function taking(t: Test, { open }: Conforming): Promise<void> {
     const ledger = await opened.connect();
     await ledger.putGroups(groupsOf(2));
     await ledger.admit([wanted("low"), wanted("high", { priority: 9 }), wanted("mid", { priority: 5 })]);
-    t.match(await ledger.place({ most: 10, judge }), { placed: 2, told: 1 });
+    t.match(await ledger.place({ most: 10, placer }), { placed: 2, told: 1 });
     t.same(ids(await claimAll(ledger)), ["high", "mid"]);
     t.same(await storyOf(ledger, "low"), ["accepted", "waiting"]);
   });
@@ -41,11 +42,11 @@ export async function taking(t: Test, { open }: Conforming): Promise<void> {
     const ledger = await opened.connect();
     await ledger.putGroups(groupsOf(1));
     await ledger.admit([wanted("a", { priority: 9 }), wanted("b", { priority: 1 }), wanted("c", { priority: 5 })]);
-    t.match(await ledger.place({ most: 3, judge }), { placed: 1, told: 2, more: true }, "there may be a fourth");
-    t.match(await ledger.place({ most: 3, judge }), { placed: 0, told: 0, more: false }, "the others wait");
+    t.match(await ledger.place({ most: 3, placer }), { placed: 1, told: 2, more: true }, "there may be a fourth");
+    t.match(await ledger.place({ most: 3, placer }), { placed: 0, told: 0, more: false }, "the others wait");
     const work = first(await claimAll(ledger));
     await finish(ledger, work, complete);
-    t.match(await ledger.place({ most: 10, judge }), { placed: 1, told: 0 });
+    t.match(await ledger.place({ most: 10, placer }), { placed: 1, told: 0 });
     t.same(ids(await claimAll(ledger)), ["c"]);
   });
 
@@ -54,13 +55,13 @@ export async function taking(t: Test, { open }: Conforming): Promise<void> {
     const ledger = await opened.connect();
     await ledger.putGroups(groupsOf(1));
     await ledger.admit([wanted("a", { priority: 9 }), wanted("b", { priority: 1 }), wanted("c", { priority: 5 })]);
-    await ledger.place({ most: 3, judge });
+    await ledger.place({ most: 3, placer });
     const work = first(await claimAll(ledger));
     await ledger.record([entry(work, created(work))]);
     const givenUp = { run: runId("c"), step: work.attempt.step, n: 1, input: { kind: "waitExpired" } } as const;
     t.match(await ledger.record([givenUp, entry(work, complete(work))]), [{ kind: "moved" }, { kind: "moved" }]);
     t.match(await ledger.find(runId("c")), { record: { run: { state: "ended" }, attempts: [{ state: "done" }] } });
-    t.match(await ledger.place({ most: 10, judge }), { placed: 1 });
+    t.match(await ledger.place({ most: 10, placer }), { placed: 1 });
     t.same(ids(await claimAll(ledger)), ["b"]);
   });
 
@@ -72,9 +73,9 @@ export async function taking(t: Test, { open }: Conforming): Promise<void> {
     await ledger.putGroups(groupsOf(6));
     t.match(await ledger.groups(), [{ name: "east", paused: true, jobsMax: 6, everHealthy: false, health: "unknown" }]);
     await ledger.admit([wanted("a")]);
-    t.match(await ledger.place({ most: 10, judge }), { placed: 0, told: 1 });
+    t.match(await ledger.place({ most: 10, placer }), { placed: 0, told: 1 });
     await ledger.setGroup(EAST, { paused: false, health: "healthy", watchedAtMs: 5_000, namespaceUid: "ns" });
-    t.match(await ledger.place({ most: 10, judge }), { placed: 1, told: 0 });
+    t.match(await ledger.place({ most: 10, placer }), { placed: 1, told: 0 });
     await ledger.setGroup(EAST, { health: "unhealthy" });
     t.match(await ledger.groups(), [{ everHealthy: true, health: "unhealthy", watchedAtMs: 5_000, namespaceUid: "ns" }]);
   });
@@ -104,13 +105,13 @@ export async function taking(t: Test, { open }: Conforming): Promise<void> {
       const ledger = await opened.connect();
       await ledger.putGroups(groupsOf(5, 5));
       await ledger.admit([wanted("a")]);
-      t.match(await ledger.place({ most: 10, judge }), { placed: 1 });
+      t.match(await ledger.place({ most: 10, placer }), { placed: 1 });
       t.match(await ledger.groups(), [{ name: "east", slotsUsed: 1, inLine: 1 }, { slotsUsed: 0 }]);
       await ledger.setGroup(EAST, { paused: true });
       t.same(await ledger.claim({ group: EAST, most: 10, by: "me", forMs: 1_000 }), [], "not claimed");
-      t.match(await ledger.place({ most: 10, judge }), { placed: 0, told: 1 });
+      t.match(await ledger.place({ most: 10, placer }), { placed: 0, told: 1 });
       t.match(await ledger.find(runId("a")), { record: { attempts: [{ state: "waiting", group: undefined }] } });
-      t.match(await ledger.place({ most: 10, judge }), { placed: 1 });
+      t.match(await ledger.place({ most: 10, placer }), { placed: 1 });
       t.match(await ledger.groups(), [{ name: "east", slotsUsed: 0 }, { slotsUsed: 1 }]);
     },
   );
@@ -132,21 +133,50 @@ export async function taking(t: Test, { open }: Conforming): Promise<void> {
     t.notOk(again?.hold === false || again?.images || again?.createsPerSecond, "what the file no longer says is gone");
   });
 
-  await t.test("what is placed elsewhere, ended or not due is not judged", async (t) => {
+  await t.test("an attempt that is placed, ended or not due is left alone, and one that waited too long ends", async (t) => {
     await using opened = await open();
     const ledger = await opened.connect();
-    await ledger.putGroups(groupsOf(5));
-    await ledger.admit([wanted("a"), wanted("b"), cancelled("b"), wanted("c")]);
-    const judged: string[] = [];
-    const never: Judge = (attempt, run, groups, nowMs) => {
-      judged.push(run.id);
-      return run.id === "a" ? { kind: "waitExpired" } : judge(attempt, run, groups, nowMs);
-    };
-    await ledger.place({ most: 10, judge: never });
-    await ledger.place({ most: 10, judge: never });
-    t.same(judged.toSorted(), ["a", "c"]);
-    t.equal((await storyOf(ledger, "a")).at(-1), "failed");
+    await ledger.putGroups(groupsOf(1));
+    await ledger.admit([wanted("a", { priority: 9 }), wanted("b"), cancelled("b"), wanted("c")]);
+    t.match(await ledger.place({ most: 10, placer }), { placed: 1, told: 1 });
+    t.match(await ledger.place({ most: 10, placer }), { placed: 0, told: 0 });
+    t.match(await ledger.find(runId("a")), { record: { attempts: [{ state: "ready" }] } });
+    t.same(await storyOf(ledger, "c"), ["accepted", "waiting"]);
+    await claimAll(ledger);
+    await opened.pass(HOUR_MS);
+    await ledger.place({ most: 10, placer });
+    t.match(await ledger.find(runId("a")), { record: { attempts: [{ state: "claimed" }] } });
+    t.same(await storyOf(ledger, "b"), ["accepted", "cancelling", "cancelled"]);
+    t.same(await storyOf(ledger, "c"), ["accepted", "waiting", "failed"]);
   });
+
+  await t.test(
+    "what the placer knows of the groups decides: which it serves, which asked it for a pause, when to look again",
+    async (t) => {
+      await using opened = await open();
+      const ledger = await opened.connect();
+      await ledger.putGroups(groupsOf(5, 5));
+      const quiet = new Map([[EAST, "It has too much to do."]]);
+      await ledger.admit([wanted("a")]);
+      await ledger.place({ most: 10, placer: { ...placer, quiet } });
+      t.same(ids(await claimAll(ledger, 10, WEST)), ["a"], "the other group takes it");
+      await opened.pass(UNSERVED_MS);
+      await ledger.admit([wanted("b")]);
+      const east = { serves: new Set([EAST]), quiet, placeAgainMs: 60_000 };
+      t.match(await ledger.place({ most: 10, placer: east }), { placed: 0 });
+      t.match((await ledger.story(runId("b"), 1, 1))[0]?.data, {
+        reason: "Throttled",
+        considered: [
+          { group: EAST, why: "It has too much to do." },
+          { group: WEST, why: /No launcher/ },
+        ],
+      });
+      t.match(await ledger.place({ most: 10, placer }), { placed: 0, told: 0 }, "its time has not come");
+      await opened.pass(60_000);
+      t.match(await ledger.place({ most: 10, placer: { ...east, quiet: new Map() } }), { placed: 1 });
+      t.match(await ledger.groups(), [{ slotsUsed: 1 }, {}]);
+    },
+  );
 
   await t.test("no attempt is claimed by two, and a claim is what the lifecycle says", async (t) => {
     await using opened = await open();
@@ -154,7 +184,7 @@ export async function taking(t: Test, { open }: Conforming): Promise<void> {
     const ledger = first(launchers);
     await ledger.putGroups(groupsOf(1_000));
     await ledger.admit(Array.from({ length: 60 }, (_, n) => wanted(`run-${n}`)));
-    await ledger.place({ most: 100, judge });
+    await ledger.place({ most: 100, placer });
     const before = await ledger.find(runId("run-7"));
     const claims = Array.from({ length: 20 }, (_, n) => (launchers[n % 2] ?? ledger).claim({ group: EAST, most: 7, by: `launcher ${n}`, forMs: 30_000 })); // biome-ignore format: one call
     const works = (await Promise.all(claims)).map((it) => ({ count: it.length, it }));
@@ -175,7 +205,7 @@ export async function taking(t: Test, { open }: Conforming): Promise<void> {
     await ledger.putGroups(groupsOf(10, 10));
     await ledger.admit(["a", "b", "c"].map((id, n) => wanted(id, { priority: 9 - n })));
     const claim = { by: "one", forMs: 30_000, room: new Map([[EAST, 2]]) };
-    const { placed, works } = await ledger.place({ most: 10, judge, claim });
+    const { placed, works } = await ledger.place({ most: 10, placer, claim });
     t.equal(placed, 3);
     t.same(ids(works), ["a", "b"]);
     t.match(works, [
@@ -258,7 +288,7 @@ export async function taking(t: Test, { open }: Conforming): Promise<void> {
     t.same(await due(EAST, WEST), []);
     await ledger.admit([wanted("a")]);
     t.same(await due(EAST), [], "what waits is nobody's group's");
-    await ledger.place({ most: 10, judge });
+    await ledger.place({ most: 10, placer });
     t.same(await due(EAST, WEST), ["ready"]);
     t.same(await due(WEST), []);
     t.same(await due(), []);

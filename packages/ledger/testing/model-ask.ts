@@ -1,12 +1,16 @@
 /** The model's answers about what is to be told, about groups, and to people. */
-import type { GroupName, RunId } from "@longshore/contract/ids.ts";
+import type { GroupName, Installation, RunId } from "@longshore/contract/ids.ts";
+import { UNREACHED } from "@longshore/domain/group/view.ts";
 import { TOMBSTONE_MS } from "@longshore/domain/run/admit.ts";
 import type { Advancing } from "@longshore/domain/run/advance.ts";
+import { giveUp, lostIn } from "@longshore/domain/group/give-up.ts";
+import { STANDING_STATES } from "@longshore/domain/group/slots.ts";
+import { UNREACHED } from "@longshore/domain/group/view.ts";
+import { isChanged } from "@longshore/domain/run/change.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
-import { giveUp, lostIn } from "../postgres/accept-group.ts";
-import { isChanged } from "../decide.ts";
+import { healthNotice, healthNotices } from "../health-notice.ts";
 import * as its from "./model-tables.ts";
-import type { Accepted, Counts, GroupRow, Ledger, Sent, Standing, Work } from "../port.ts";
+import type { Accepted, Counts, GroupChange, GroupRow, Ledger, Sent, Standing, Work } from "../port.ts";
 import { NOTICE_MS, SUSPECT_MS } from "../postgres/prune.ts";
 import { OVERDUE_MS } from "../postgres/runs.ts";
 import { PARTITIONS } from "../postgres/write.ts";
@@ -58,9 +62,6 @@ export function outboxCalls(tables: its.Tables, clock: Clock, call: its.Call): O
 
 const WAKE_MOST = 1_000;
 
-/** How a namespace is that nobody reached yet. */
-const UNREACHED = { namespaceUid: undefined, health: "unknown", diagnosis: undefined } as const;
-
 const isEmpty = (tables: its.Tables, group: GroupName): boolean =>
   !its.attemptsOf(tables).some(({ attempt }) => attempt.group === group && !["waiting", "done"].includes(attempt.state));
 
@@ -83,8 +84,18 @@ function accept(tables: its.Tables, name: GroupName, at: Advancing): Accepted {
   return { kind: "accepted", lost: lostIn(decided) };
 }
 
+/** The event of a change of its health, if it is one. */
+function tellHealth(tables: its.Tables, installation: Installation, before: its.ModelGroup, change: GroupChange, nowMs: number) {
+  const told = healthNotice(before.name, change);
+  if (told === undefined || (before.health === change.health && before.diagnosis?.code === change.diagnosis?.code)) return;
+  const id = `${healthNotices(installation, before.name)}${++tables.healthChanges}`;
+  tables.notices.set(id, { notice: { ...told, id, replyTo: undefined, atMs: nowMs }, sentAtMs: undefined });
+  its.announce(tables, ["notices"]);
+}
+
 export function groupCalls(
   tables: its.Tables,
+  installation: Installation,
   at: () => Advancing,
   clock: Clock,
   call: its.Call,
@@ -105,6 +116,7 @@ export function groupCalls(
         const everHealthy = group.everHealthy || change.health === "healthy";
         const watchedAtMs = laterOf(group.watchedAtMs, change.watchedAtMs, clock.now());
         tables.groups.set(name, { ...group, ...changed, namespaceUid, everHealthy, servedAtMs, watchedAtMs });
+        tellHealth(tables, installation, group, change, clock.now());
         if (change.paused === false || change.health === "healthy") its.wake(tables, WAKE_MOST, clock.now(), () => true);
       }),
     acceptGroup: (name) => call("acceptGroup", () => accept(tables, name, at())),
@@ -112,7 +124,7 @@ export function groupCalls(
       call("standing", () =>
         its
           .attemptsOf(tables)
-          .filter(({ attempt }) => attempt.group === group && ["claimed", "live", "closing", "ended"].includes(attempt.state))
+          .filter(({ attempt }) => attempt.group === group && STANDING_STATES.includes(attempt.state))
           .map(({ run, attempt }): Standing => ({ run: run.record.run.id, attempt })),
       ),
   };

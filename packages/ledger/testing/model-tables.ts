@@ -1,14 +1,15 @@
 /**
  * The ledger's tables in memory, for the simulation: plain values, changed only between two awaits, so that every call is a
- * transaction. What is decided is decided by the same code as on Postgres (decide.ts).
+ * transaction. What is decided is decided by the same functions of the domain as on Postgres.
  */
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { GroupName, RunId } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
+import { NO_ROOM, SLOT_STATES, slotsFreed } from "@longshore/domain/group/slots.ts";
+import { type Change, movedAttempts } from "@longshore/domain/run/change.ts";
 import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";
-import type { Listeners } from "../work-kinds.ts";
-import { workMadeBy, movedAttempts, NO_ROOM, SLOT_STATES, slotsFreed } from "../consequences.ts";
-import type { Change } from "../decide.ts";
+import { workMadeBy } from "@longshore/domain/run/work-kinds.ts";
+import type { Listeners } from "../work-hints.ts";
 import type { WorkKind, GroupState, Ledger, Notice, OutboxEvent, StrayWork } from "../port.ts";
 
 export interface ModelRun {
@@ -39,6 +40,8 @@ export interface Tables {
   readonly suspects: Map<string, { readonly n: number; readonly atMs: number }>;
   readonly listeners: Listeners;
   nextKey: number;
+  /** Changes of groups' health that were told. */
+  healthChanges: number;
 }
 
 export const emptyTables = (): Tables => ({
@@ -51,6 +54,7 @@ export const emptyTables = (): Tables => ({
   suspects: new Map(),
   listeners: new Set(),
   nextKey: 1,
+  healthChanges: 0,
 });
 
 export interface Located {

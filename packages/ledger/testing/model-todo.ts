@@ -2,22 +2,21 @@
 import type { GroupName } from "@longshore/contract/ids.ts";
 import type { Advancing } from "@longshore/domain/run/advance.ts";
 import { moveAttempt } from "@longshore/domain/attempt/lifecycle.ts";
+import { placeAttempts, withdrawnFrom } from "@longshore/domain/group/place-attempts.ts";
+import { type Change, isChanged } from "@longshore/domain/run/change.ts";
+import { attemptIn } from "@longshore/domain/run/record.ts";
+import { KINDS_DUE } from "@longshore/domain/run/work-kinds.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
-import { attemptIn, type Change, closedBy, decidePlaces, isChanged } from "../decide.ts";
-import { KINDS_DUE } from "../consequences.ts";
 import * as its from "./model-tables.ts";
 import type { WorkKind, Ledger, Placed, Work } from "../port.ts";
 
 const isDue = ({ attempt }: its.Located, nowMs: number): boolean => attempt.dueMs !== undefined && attempt.dueMs <= nowMs;
 
-export function placeDue(tables: its.Tables, { most, judge, claim }: Parameters<Ledger["place"]>[0], at: Advancing): Placed {
+export function placeDue(tables: its.Tables, { most, placer, claim }: Parameters<Ledger["place"]>[0], at: Advancing): Placed {
   const groups = its.groupStates(tables);
+  const withdrawn = groups.filter((it) => withdrawnFrom(it, at.nowMs) !== undefined).map(({ name }) => name);
   const isWithdrawn = ({ attempt: { state, group } }: its.Located): boolean =>
-    state === "ready" &&
-    closedBy(
-      groups.find(({ name }) => name === group),
-      at.nowMs,
-    ) !== undefined;
+    state === "ready" && group !== undefined && withdrawn.includes(group);
   const asking = its.attemptsOf(tables).filter((it) => isDue(it, at.nowMs));
   const due = [
     ...asking.filter(({ attempt }) => attempt.state === "waiting").toSorted(its.byUrgency).slice(0, most),
@@ -25,7 +24,7 @@ export function placeDue(tables: its.Tables, { most, judge, claim }: Parameters<
   ].toSorted(its.byUrgency); // biome-ignore format: as the statement has it
   const candidates = due.map(({ run, attempt: { step, n } }) => ({ run: run.record.run.id, step, n }));
   const records = new Map(due.map(({ run }) => [run.record.run.id, run.record]));
-  const { changes, placed, told, claimed } = decidePlaces(candidates, records, groups, judge, at, claim);
+  const { changes, placed, told, claimed } = placeAttempts(candidates, records, groups, placer, at, claim);
   const changed: Change[] = [...changes.values()].filter(isChanged);
   for (const change of changed) its.write(tables, change, at);
   const works = claimed.flatMap(({ run: id, step, n }) => {

@@ -1,4 +1,4 @@
-import { WORK_KINDS } from "../work-kinds.ts";
+import { WORK_KINDS } from "@longshore/domain/run/work-kinds.ts";
 import { stepsClock } from "@longshore/runtime/testing/steps-clock.ts";
 import t from "tap";
 import { ledgerConformance } from "./conformance.ts";

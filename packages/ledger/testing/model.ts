@@ -8,11 +8,14 @@
 import type { Installation } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Advancing } from "@longshore/domain/run/advance.ts";
+import { answerCommand, isRemembered } from "@longshore/domain/run/answer-command.ts";
+import { applyInputs } from "@longshore/domain/run/apply-inputs.ts";
 import type { Names } from "@longshore/domain/run/begin.ts";
+import { isChanged, unchanged } from "@longshore/domain/run/change.ts";
+import { WORK_KINDS, type WorkKind } from "@longshore/domain/run/work-kinds.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { noticeId, refusalOf } from "../postgres/admit.ts";
-import { WORK_KINDS, workHints } from "../work-kinds.ts";
-import { decideEntries, decideIntake, isChanged, isRemembered, unchanged } from "../decide.ts";
+import { workHints } from "../work-hints.ts";
 import { groupCalls, outboxCalls, peopleCalls, prune } from "./model-ask.ts";
 import * as its from "./model-tables.ts";
 import { claimDue, dueWork, placeDue, strayCalls, takeDue } from "./model-todo.ts";
@@ -88,13 +91,13 @@ function connected(
     due: (groups) => call("due", () => dueWork(tables, groups, clock.now())),
     ...strayCalls(tables, clock, call),
     ...outboxCalls(tables, clock, call),
-    ...groupCalls(tables, at, clock, call),
+    ...groupCalls(tables, installation, at, clock, call),
     ...peopleCalls(tables, clock, call),
     prune: (most) => call("prune", () => prune(tables, most, clock.now())),
     changes: (signal) => {
       const heard: typeof tables.listeners = new Set();
       const end = AbortSignal.any([signal, closing.signal]);
-      const hear = (kinds: readonly (typeof WORK_KINDS)[number][]): void => {
+      const hear = (kinds: readonly WorkKind[]): void => {
         if (connecting.hears?.() ?? true) for (const it of heard) it(kinds);
       };
       tables.listeners.add(hear);
@@ -118,7 +121,7 @@ function admitOne(tables: its.Tables, intake: Intake, at: Advancing): Admitted {
     tables.commands.add(name);
   }
   const found = id === undefined ? undefined : tables.runs.get(id);
-  const answer = decideIntake(found && unchanged(found.record), intake, at);
+  const answer = answerCommand(found && unchanged(found.record), intake, at);
   switch (answer.kind) {
     case "duplicate":
       return answer;
@@ -128,7 +131,7 @@ function admitOne(tables: its.Tables, intake: Intake, at: Advancing): Admitted {
     case "refuse": {
       const { problems } = answer;
       const data = refusalOf(intake, problems);
-      const notice = { id: name, tenant, type: "command.refused", data, replyTo, atMs: at.nowMs } as const;
+      const notice = { id: name, tenant, group: undefined, type: "command.refused", data, replyTo, atMs: at.nowMs } as const;
       if (!tables.notices.has(name)) tables.notices.set(name, { notice, sentAtMs: undefined });
       its.announce(tables, ["notices"]);
       return { kind: "refused", problems };
@@ -142,9 +145,9 @@ function recordAll(tables: its.Tables, batch: Parameters<Ledger["record"]>[0], a
   for (const [id, ofRun] of Map.groupBy(numbered, ({ entry }) => entry.run)) {
     const run = tables.runs.get(id);
     if (run === undefined) continue;
-    const decided = decideEntries(run.record, ofRun.map(({ entry }) => entry), at); // biome-ignore format: one call
-    for (const [place, { index }] of ofRun.entries()) recorded[index] = decided.recorded[place] ?? { kind: "unknown" };
-    if (isChanged(decided.change)) its.write(tables, decided.change, at);
+    const applied = applyInputs(run.record, ofRun.map(({ entry }) => entry), at); // biome-ignore format: one call
+    for (const [place, { index }] of ofRun.entries()) recorded[index] = applied.recorded[place] ?? { kind: "unknown" };
+    if (isChanged(applied.change)) its.write(tables, applied.change, at);
   }
   return recorded;
 }

@@ -6,6 +6,7 @@ import { inspect } from "node:util";
 import t from "tap";
 import { z } from "zod";
 import { ConfigProblems, readConfig } from "./config.ts";
+import { withoutSettings } from "./foreign-variables.ts";
 import { oneSecret, readableFile, secretFile, secretOf, secretSetting } from "./secret-settings.ts";
 
 const Schema = z.strictObject({
@@ -70,6 +71,46 @@ t.test("the environment wins over the file, also where the file says nothing", a
   t.equal(config.verbose, true);
 });
 
+const others: Readonly<Record<string, string>> = {
+  // A Service "longshore", and one "longshore-launcher" with a port that has a name, as Kubernetes tells every pod beside them.
+  LONGSHORE_SERVICE_HOST: "10.0.0.1",
+  LONGSHORE_PORT: "tcp://10.0.0.1:9090",
+  LONGSHORE_LAUNCHER_SERVICE_HOST: "10.0.0.2",
+  LONGSHORE_LAUNCHER_SERVICE_PORT: "9090",
+  LONGSHORE_LAUNCHER_SERVICE_PORT_HEALTH: "9090",
+  LONGSHORE_LAUNCHER_PORT: "tcp://10.0.0.2:9090",
+  LONGSHORE_LAUNCHER_PORT_9090_TCP: "tcp://10.0.0.2:9090",
+  LONGSHORE_LAUNCHER_PORT_9090_TCP_PROTO: "tcp",
+  LONGSHORE_LAUNCHER_PORT_9090_TCP_PORT: "9090",
+  LONGSHORE_LAUNCHER_PORT_9090_TCP_ADDR: "10.0.0.2",
+  LONGSHORE_CONFIG: "launcher.yaml",
+  LONGSHORE_RUN: "a",
+  LONGSHORE_STEP: "main",
+  LONGSHORE_ATTEMPT: "1",
+  LONGSHORE_TEST_RUN: "a test of ours",
+  OTHER_VERBOSE: "1",
+};
+const least = { LONGSHORE_INSTALLATION: "x", LONGSHORE_BROKER_URL: "y", LONGSHORE_LEDGER_URL: "z" };
+
+t.test("variables that Kubernetes or a run of ours has put there are no settings, and refuse nothing", async (t) => {
+  t.same(problemsOf(() => readConfig(Schema, { env: { ...least, ...others } })), []); // biome-ignore format: one call
+  t.same(withoutSettings({ ...least, ...others, LONGSHORE_VERBOSE: "true" }), others);
+});
+
+t.test("any other variable with our prefix refuses the start and is named, without its value", async (t) => {
+  const env = { ...least, LONGSHORE_LANE: "3", LONGSHORE_BROKER_PORT: "5672", LONGSHORE_SECRET_OF_MINE: "CANARY" };
+  const problems = problemsOf(() => readConfig(Schema, { env }));
+  t.same(problems, [
+    "LONGSHORE_LANE: no such setting; did you mean LONGSHORE_LANES?",
+    "LONGSHORE_BROKER_PORT: no such setting; correct the variable's name, or unset it",
+    "LONGSHORE_SECRET_OF_MINE: no such setting; correct the variable's name, or unset it",
+  ]);
+  const beside = [z.strictObject({ lane: z.number(), broker: z.strictObject({ port: z.number() }) })];
+  const left = problemsOf(() => readConfig(Schema, { env, beside }));
+  t.match(left, [/^LONGSHORE_SECRET_OF_MINE/], "what another program in this process has is known");
+  t.equal(left.length, 1);
+});
+
 t.test("needs no file", async (t) => {
   const env = { LONGSHORE_INSTALLATION: "x", LONGSHORE_BROKER_URL: "y", LONGSHORE_LEDGER_URL: "z" };
   t.equal(readConfig(Schema, { env }).installation, "x");
@@ -113,11 +154,22 @@ tenants:
   t.equal(problems.length, wanted.length, problems.join("\n"));
 });
 
+/** A few bytes: each line holds the one before it ten times. */
+function bomb(lines: number): string {
+  const levels = Array.from({ length: lines }, (_, n) => `a${n + 1}: &a${n + 1} [${Array(10).fill(`*a${n}`).join(", ")}]`);
+  return ["a0: &a0 x", ...levels, ""].join("\n");
+}
+
 const unreadable: readonly { readonly name: string; readonly text?: string; readonly want: RegExp }[] = [
   { name: "a file that is not there", want: /config\.yaml: cannot be read \(ENOENT.*--config FILE/ },
   { name: "a file that is not YAML", text: "a: [1", want: /config\.yaml:1:6: not YAML: .*bracket/ },
   { name: "a key that stands twice", text: "lanes: 1\nlanes: 2\n", want: /config\.yaml:2:1: not YAML: .*unique/ },
   { name: "a list where settings should be", text: "- a\n", want: /has to hold a map of settings/ },
+  {
+    name: "aliases that repeat each other ten thousand times",
+    text: bomb(4),
+    want: /config\.yaml:1:1: not YAML: its aliases .* repeat too much/,
+  },
 ];
 for (const { name, text, want } of unreadable) {
   t.test(`refuses ${name}`, async (t) => {

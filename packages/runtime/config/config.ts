@@ -4,7 +4,7 @@
  * The bugs this prevents: a misspelt key that is silently ignored, a start that reports one problem at a time, and a
  * secret that prints. Every problem is reported at once, with its line or its variable and with what to do.
  *
- * Each setting that is not a list or a map can be given as a variable: `broker.urlFile` is LONGSHORE_BROKER_URL_FILE.
+ * Each setting can be given as a variable: `broker.urlFile` is LONGSHORE_BROKER_URL_FILE, a list is "a,b" and a map "a=1,b=2".
  * Names that end in `File` or `Dir` are paths; a relative one in the file counts from the file's folder.
  */
 import { readFileSync } from "node:fs";
@@ -13,6 +13,7 @@ import convict from "convict";
 import { isMap, isScalar, type Document } from "yaml";
 import { z } from "zod";
 import { environmentName, type Leaf, leaves, namesAt } from "./shape.ts";
+import { isForeign, PREFIX } from "./foreign-variables.ts";
 import { nearest } from "./nearest.ts";
 import { readYaml } from "./yaml-text.ts";
 
@@ -20,6 +21,8 @@ export interface ConfigSource {
   /** The YAML file, if one was named. */
   readonly file?: string;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** The schemas of other programs that read the same variables: their settings are not unknown. */
+  readonly beside?: readonly z.ZodType[];
 }
 
 /** Everything that is wrong with the settings: its message is the text to show to a person. */
@@ -36,14 +39,14 @@ export class ConfigProblems extends Error {
 }
 
 /** Throws `ConfigProblems`. The value is deeply frozen. */
-export function readConfig<S extends z.ZodType>(schema: S, { file, env }: ConfigSource): z.output<S> {
+export function readConfig<S extends z.ZodType>(schema: S, { file, env, beside = [] }: ConfigSource): z.output<S> {
   const settings = leaves(schema);
   const given = file === undefined ? nothing : readFile(file);
-  const misspelt = misspeltVariables(settings, env);
+  const unknown = unknownVariables([...settings, ...beside.flatMap((it) => leaves(it))], env);
   const parsed = schema.safeParse(overridden(given.value, settings, env));
   const issues = parsed.success ? [] : parsed.error.issues.flatMap((issue) => sentences(issue, schema, given, settings, env));
 
-  const problems = [...given.problems, ...misspelt, ...issues];
+  const problems = [...given.problems, ...unknown, ...issues];
   if (problems.length > 0 || !parsed.success) throw new ConfigProblems(problems);
   return deepFreeze(parsed.data);
 }
@@ -102,11 +105,25 @@ function overridden(
   ]);
   const given = convict<Record<string, string | undefined>>(Object.fromEntries(slots), { env: { ...env }, args: [] });
   const result = structuredClone(value);
-  for (const { path, kind } of settings) {
-    const text = given.get(path.join("/"));
-    if (text !== undefined) place(result, path, kind === "text" ? text : scalar(text));
+  for (const setting of settings) {
+    const text = given.get(setting.path.join("/"));
+    if (text !== undefined) place(result, setting.path, valueOf(text, setting));
   }
   return result;
+}
+
+/** What a variable's text means for its setting. The schema judges it. */
+function valueOf(text: string, { kind, words = [] }: Leaf): unknown {
+  if (kind === "text" || (kind === "list" && words.includes(text))) return text;
+  if (kind === "scalar") return scalar(text);
+  const items = text.split(",").map((it) => it.trim()).filter((it) => it !== ""); // biome-ignore format: one step
+  if (kind === "list") return items;
+  return Object.fromEntries(
+    items.map((item) => {
+      const [name = "", ...rest] = item.split("=");
+      return [name.trim(), rest.length === 0 ? undefined : rest.join("=").trim()];
+    }),
+  );
 }
 
 /** A variable is text; a number or a yes-or-no is read from it where its setting is one, and judged by the schema. */
@@ -127,14 +144,14 @@ function place(into: Record<string, unknown>, path: readonly string[], value: un
   }
 }
 
-/** A variable of ours that no setting has, but that is spelt almost like one. Others may be another program's. */
-function misspeltVariables(settings: readonly Leaf[], env: ConfigSource["env"]): string[] {
+/** Variables of ours that are neither settings nor known to be somebody else's: a setting that is misspelt must not be missed. */
+function unknownVariables(settings: readonly Leaf[], env: ConfigSource["env"]): string[] {
   const known = new Set(settings.map((it) => environmentName(it.path)));
-  return Object.keys(env)
-    .filter((name) => name.startsWith("LONGSHORE_") && !known.has(name))
-    .flatMap((name) => {
+  return Object.entries(env)
+    .filter(([name, value]) => name.startsWith(PREFIX) && !known.has(name) && !isForeign(name, value))
+    .map(([name]) => {
       const meant = nearest(name, known, 2);
-      return meant === undefined ? [] : [`${name}: no such setting; did you mean ${meant}?`];
+      return `${name}: no such setting; ${meant === undefined ? "correct the variable's name, or unset it" : `did you mean ${meant}?`}`;
     });
 }
 
@@ -153,10 +170,13 @@ function sentences(
   settings: readonly Leaf[],
   env: ConfigSource["env"],
 ): string[] {
-  const say = (path: readonly PropertyKey[], what: string, shown = path) => {
-    const leaf = settings.find((it) => it.path.join(".") === path.join("."));
+  const variableOf = (path: readonly PropertyKey[]): string | undefined => {
+    const leaf = settings.find((it) => it.path.every((name, index) => path[index] === name));
     const variable = leaf && environmentName(leaf.path);
-    const from = variable !== undefined && env[variable] !== undefined ? variable : given.place(path);
+    return variable !== undefined && env[variable] !== undefined ? variable : undefined;
+  };
+  const say = (path: readonly PropertyKey[], what: string, shown = path) => {
+    const from = variableOf(path) ?? given.place(path);
     return `${from === undefined ? "" : `${from}: `}${shown.map(String).join(".") || "the whole"}: ${what}`;
   };
   if (issue.code === "unrecognized_keys") {
@@ -165,7 +185,8 @@ function sentences(
       const path = [...issue.path, key];
       const meant = nearest(key, known);
       // What has no value may itself be one: of { password:secret }, or the rest of { password: before, the comma }.
-      if (meant === undefined && isEmpty(valueAt(given.value, path))) return say(path, NO_VALUE, issue.path);
+      if (meant === undefined && variableOf(path) === undefined && isEmpty(valueAt(given.value, path)))
+        return say(path, NO_VALUE, issue.path);
       const hint = meant === undefined ? `known here: ${known.join(", ")}` : `did you mean "${meant}"?`;
       return say(path, `no such setting; ${hint}`);
     });

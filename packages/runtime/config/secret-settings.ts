@@ -62,10 +62,6 @@ export function secretSetting<K extends string>(name: K) {
   };
 }
 
-/** A server that needs a login: its URL, and user and password if the URL does not hold them. Each may be a file. */
-export const serverSettings = () =>
-  z.strictObject({ ...secretSetting("url"), ...secretSetting("user"), ...secretSetting("password") }).check(oneSecret("url"));
-
 export function secretOf<K extends string>(
   value: { readonly [P in K | `${K}File`]?: Secret | undefined },
   name: K,

@@ -4,7 +4,10 @@ import type { z } from "zod";
 /** One setting that a variable can give. */
 export interface Leaf {
   readonly path: readonly string[];
-  readonly kind: "text" | "scalar";
+  /** A scalar is a number or a yes-or-no. */
+  readonly kind: "text" | "scalar" | "list" | "map";
+  /** Of a list: words that may stand in its place, as "everyone" for a list of names. */
+  readonly words?: readonly string[];
 }
 
 /** `broker.urlFile` is LONGSHORE_BROKER_URL_FILE. */
@@ -12,20 +15,26 @@ export function environmentName(path: readonly string[]): string {
   return ["longshore", ...path].map((name) => name.replace(/([a-z0-9])([A-Z])/g, "$1_$2").toUpperCase()).join("_");
 }
 
-/** All settings of the schema that are text, a number or a yes-or-no; lists and maps stand in the file only. */
+/** All settings of the schema. Lists and maps of anything but texts stand in the file only. */
 export function leaves(schema: z.ZodType, path: readonly string[] = []): Leaf[] {
-  const { type, shape } = shapeOf(schema);
+  const { type, shape, element, options, values } = shapeOf(schema);
   if (shape) return Object.entries(shape).flatMap(([name, inner]) => leaves(inner, [...path, name]));
   if (type === "number" || type === "boolean" || type === "int") return [{ path, kind: "scalar" }];
-  return type === "string" || type === "enum" || type === "literal" ? [{ path, kind: "text" }] : [];
+  if (type === "string" || type === "enum" || type === "literal")
+    return [{ path, kind: "text", ...(values && { words: values }) }];
+  const isOfTexts = element !== undefined && leaves(element).some(({ kind }) => kind === "text");
+  if (type === "array" || type === "record") return isOfTexts ? [{ path, kind: type === "array" ? "list" : "map" }] : [];
+  const either = (options ?? []).flatMap((it) => leaves(it, path));
+  const list = either.find(({ kind }) => kind === "list");
+  return list ? [{ ...list, words: either.flatMap(({ words = [] }) => words) }] : [];
 }
 
 /** The keys that the object at this path may have. */
 export function namesAt(schema: z.ZodType, path: readonly PropertyKey[]): string[] {
-  const { shape, element, options } = shapeOf(schema);
+  const { shape, element, options, keys } = shapeOf(schema);
   const [name, ...rest] = path;
   if (options) return [...new Set(options.flatMap((it) => namesAt(it, path)))];
-  if (name === undefined) return Object.keys(shape ?? {});
+  if (name === undefined) return Object.keys(shape ?? keys ?? {});
   const inner = shape ? shape[String(name)] : element;
   return inner ? namesAt(inner, rest) : [];
 }
@@ -35,6 +44,9 @@ interface Shape {
   readonly shape?: Readonly<Record<string, z.ZodType>>;
   readonly element?: z.ZodType;
   readonly options?: readonly z.ZodType[];
+  readonly values?: readonly string[];
+  /** Of a map whose keys are known. */
+  readonly keys?: Readonly<Record<string, unknown>>;
 }
 
 /** What lies beneath `.optional()`, `.default()`, `.transform()` and their like. */
@@ -47,6 +59,8 @@ function shapeOf(schema: z.ZodType): Shape {
     readonly valueType?: z.ZodType;
     readonly element?: z.ZodType;
     readonly options?: readonly z.ZodType[];
+    readonly values?: readonly string[];
+    readonly keyType?: { readonly def: { readonly entries?: Readonly<Record<string, unknown>> } };
   };
   const beneath = def.innerType ?? def.in;
   if (beneath) return shapeOf(beneath);
@@ -56,5 +70,7 @@ function shapeOf(schema: z.ZodType): Shape {
     ...(def.shape ? { shape: def.shape } : {}),
     ...(element ? { element } : {}),
     ...(def.options ? { options: def.options } : {}),
+    ...(def.values ? { values: def.values } : {}),
+    ...(def.keyType?.def.entries ? { keys: def.keyType.def.entries } : {}),
   };
 }

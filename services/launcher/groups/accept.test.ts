@@ -1,7 +1,7 @@
 import t, { type Test } from "tap";
 import { createOrAdopt } from "../jobs/create.ts";
-import { isMoved } from "../parts.ts";
 import { probeOne } from "./probe.ts";
+import { viewOf } from "./views.ts";
 import { releaseOne } from "../loops/release.ts";
 import { claimed, GROUP, live, NAMESPACE, never, type Stage, stage } from "../testing/stage.ts";
 
@@ -41,7 +41,7 @@ t.test("what a person accepted is trusted as it is found, also by a launcher tha
   const { namespaceUid } = it.parts.views.get(GROUP) ?? {};
   t.match(recorded(it), { health: "healthy", namespaceUid });
   t.not(namespaceUid, known);
-  t.equal(isMoved(it.parts, GROUP), false);
+  t.equal(viewOf(it.parts, GROUP).state, "healthy");
 });
 
 t.test("a probe that read the ledger before, and writes behind it, does not undo what was accepted", async (t) => {
@@ -91,11 +91,11 @@ t.test("a create that is still on its way finds its name taken in the new namesp
 
 t.test("what landed before our occupant is not taken for ours: its proof is of the old namespace", async (t) => {
   const it = await claimed(t);
-  const view = it.parts.views.get(GROUP);
+  const view = viewOf(it.parts, GROUP);
   await moved(it);
   await accepted(t, it, 1);
   // As it was written before the namespace was made anew.
-  const views = new Map([[GROUP, { namespaceUid: view?.namespaceUid, healthy: true, diagnosis: undefined }]]);
+  const views = new Map([[GROUP, view]]);
   t.match(await createOrAdopt({ ...it.parts, views }, it.cluster, it.work, never), { kind: "created" });
   await releasing(it, FENCE_MS + 60_000);
   t.match(it.attempt(), { state: "done", uid: undefined, outcome: { result: "lost" } });

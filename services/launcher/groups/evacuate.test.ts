@@ -4,6 +4,7 @@ import t, { type Test } from "tap";
 import { closeOne } from "../loops/close.ts";
 import { createOrAdopt } from "../jobs/create.ts";
 import { evacuate } from "./evacuate.ts";
+import { heard, viewOf } from "./views.ts";
 import type { Cluster } from "../parts.ts";
 import { sideBySide } from "../loops/retry-loop.ts";
 import { GROUP, NAMESPACE, never, type Stage, stage } from "../testing/stage.ts";
@@ -11,7 +12,7 @@ import { GROUP, NAMESPACE, never, type Stage, stage } from "../testing/stage.ts"
 /** So many live Jobs in a namespace of which it was seen that it is being deleted. */
 async function leaving(t: Test, many: number): Promise<Stage> {
   const it = await stage(t);
-  const { ledger, views, owner, timing } = it.parts;
+  const { ledger, owner, timing } = it.parts;
   await ledger.putGroups([{ name: GROUP, namespace: NAMESPACE, jobsMax: many }]);
   for (let n = 0; n < many; n++) await it.publish("run.requested", { run: RunId.parse(`many/${n}`), image: "busybox" });
   while (attempts(it).some(({ state }) => state !== "live")) {
@@ -22,10 +23,12 @@ async function leaving(t: Test, many: number): Promise<Stage> {
     });
   }
   await it.clock.sleep(10_000);
-  views.set(GROUP, { namespaceUid: undefined, diagnosis: undefined, ...views.get(GROUP), healthy: false, isTerminating: true });
+  answers(it, true);
   return it;
 }
 
+const answers = (it: Stage, deleting: boolean) =>
+  heard(it.parts, it.cluster, { kind: "answered", uid: viewOf(it.parts, GROUP).namespaceUid ?? "", deleting });
 const attempts = (it: Stage): readonly Attempt[] => [...it.model.tables.runs.values()].flatMap(({ record }) => record.attempts);
 const standing = (it: Stage) => it.pocket.jobs(NAMESPACE).filter(({ metadata }) => metadata.deletionTimestamp === undefined);
 
@@ -86,12 +89,7 @@ t.test("a launcher that is told to stop deletes no more", async (t) => {
 
 t.test("where no namespace is being deleted, nothing is", async (t) => {
   const it = await leaving(t, 2);
-  const { isTerminating: _, ...view } = it.parts.views.get(GROUP) ?? {
-    namespaceUid: undefined,
-    healthy: true,
-    diagnosis: undefined,
-  };
-  it.parts.views.set(GROUP, view);
+  answers(it, false);
   await evacuate(it.parts, it.cluster, never);
   t.equal(standing(it).length, 2);
 });

@@ -9,6 +9,7 @@ import { lanes } from "@longshore/runtime/loop.ts";
 import type { Standing } from "@longshore/ledger/port.ts";
 import type { Cluster, Parts } from "../parts.ts";
 import { withRefusalTold } from "../jobs/refused-writes.ts";
+import { viewOf } from "./views.ts";
 
 /** At the same time: one after the other a thousand would come too late. Fewer than a cluster is sent at once, as others release. */
 const LANES = 8;
@@ -16,7 +17,7 @@ const LANES = 8;
 type Evacuating = Pick<Parts, "views" | "ledger" | "log" | "recording">;
 
 export async function evacuate(parts: Evacuating, cluster: Cluster, signal: AbortSignal): Promise<void> {
-  if (parts.views.get(cluster.name)?.isTerminating !== true) return;
+  if (viewOf(parts, cluster.name).state !== "terminating") return;
   const standing = await parts.ledger.standing(cluster.name);
   async function* oneByOne(stop: AbortSignal) {
     for (const it of standing) {

@@ -4,6 +4,7 @@ import type { Fault } from "@longshore/pocket/faults/faults.ts";
 import t, { type Test } from "tap";
 import type { Cluster } from "../parts.ts";
 import { probeOne } from "./probe.ts";
+import { viewOf } from "./views.ts";
 import { GROUP, NAMESPACE, never, stage, type Stage } from "../testing/stage.ts";
 
 const FRESH = GroupName.parse("prod-b");
@@ -29,9 +30,9 @@ for (const asked of ["the probe", "a request before it"]) {
       for (const cluster of [it.cluster, it.fresh]) await probeOne(it.parts, cluster, never);
 
     t.equal(await healthOf(it, GROUP), "healthy");
-    t.equal(it.parts.views.get(GROUP)?.healthy, true);
+    t.equal(viewOf(it.parts, GROUP).state, "healthy");
     t.equal(await healthOf(it, FRESH), "unknown");
-    t.equal(it.parts.views.get(FRESH), undefined);
+    t.equal(viewOf(it.parts, FRESH).state, "unverified");
     t.same(it.said, [], "nobody is told of a cluster that cannot be reached");
 
     await it.clock.sleep(40_000);
@@ -47,7 +48,7 @@ t.test("an outage turns a group unhealthy at once if it was never reached, and e
   for (const cluster of [it.cluster, it.fresh]) await probeOne(it.parts, cluster, never);
   for (const name of [GROUP, FRESH]) {
     t.equal(await healthOf(it, name), "unhealthy", name);
-    t.match(it.parts.views.get(name), { healthy: false, diagnosis: { code: "EndpointUnreachable" } });
+    t.match(viewOf(it.parts, name), { state: "away", diagnosis: { code: "EndpointUnreachable" } });
   }
   t.ok(it.clock.now() > begun, "the healthy one was asked again a little later");
 });

@@ -2,7 +2,8 @@
 import t, { type Test } from "tap";
 import { look } from "../jobs/look.ts";
 import { launcherLoops } from "../loops.ts";
-import { type Cluster, type Parts, viewsOf } from "../parts.ts";
+import type { Cluster, Parts } from "../parts.ts";
+import { viewsOf } from "./views.ts";
 import { claimed, GROUP, NAMESPACE, never, RUN, type Stage, stage } from "../testing/stage.ts";
 
 /** So long the group's first answer takes. */

@@ -7,7 +7,7 @@
 import type { Delivery } from "@longshore/broker/port.ts";
 import type { Command } from "@longshore/contract/command.ts";
 import { readCommand, type ReadCommand } from "@longshore/contract/envelope.ts";
-import { TenantName } from "@longshore/contract/ids.ts";
+import { ONLY_TENANT as TENANT } from "@longshore/contract/ids.ts";
 import { type RunRequest } from "@longshore/contract/request.ts";
 import { durationMs } from "@longshore/contract/units.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
@@ -16,9 +16,6 @@ import { planOf } from "@longshore/domain/run/plan.ts";
 import type { Intake } from "@longshore/ledger/port.ts";
 import type { Parts } from "../parts.ts";
 import type { Outcome } from "./receive.ts";
-
-/** Without configured tenants everybody is this one. */
-const TENANT = TenantName.parse("default");
 
 type Admitting = Pick<Parts, "admitting" | "keys" | "defaults" | "clock" | "metrics" | "operators">;
 

@@ -4,7 +4,8 @@ import t from "tap";
 import { look } from "../jobs/look.ts";
 import { observe } from "./observe.ts";
 import { claimed, deliveryOf, GROUP, INSTALLATION, live, NAMESPACE, never, RUN, type Stage, stage } from "../testing/stage.ts";
-import { markUnhealthy, probeOne, writesAreTaken } from "../groups/probe.ts";
+import { probeOne, writeRefused } from "../groups/probe.ts";
+import { heard, viewOf } from "../groups/views.ts";
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 
 function about(it: Stage) {
@@ -116,7 +117,7 @@ t.test("another namespace of the same name that is being deleted is another one,
   const cluster = { ...it.cluster, reads };
   await probeOne(it.parts, cluster, never);
   t.match(recorded(it), { health: "unhealthy", diagnosis: { code: "GroupMoved" } });
-  t.equal(it.parts.views.get(GROUP)?.isTerminating, undefined);
+  t.equal(viewOf(it.parts, GROUP).state, "moved");
   t.match(await look(it.parts, cluster, it.work, never), { kind: "unseen" });
 });
 
@@ -124,7 +125,7 @@ t.test("a group that refuses writes is not well again by answering a read, and r
   const it = await stage(t);
   const rests: number[] = [];
   for (let times = 0; times < 8; times++) {
-    await markUnhealthy(it.parts, it.cluster, forbidden);
+    await writeRefused(it.parts, it.cluster, forbidden);
     const since = it.clock.now();
     for (
       await probeOne(it.parts, it.cluster, never);
@@ -135,7 +136,7 @@ t.test("a group that refuses writes is not well again by answering a read, and r
     rests.push(Math.round((it.clock.now() - since) / 1_000));
   }
   t.same(rests, [10, 20, 40, 80, 160, 300, 300, 300], "seconds");
-  writesAreTaken(it.parts, it.cluster);
-  await markUnhealthy(it.parts, it.cluster, forbidden);
-  t.equal(it.parts.views.get(GROUP)?.refused?.times, 1, "after a create that worked it begins anew");
+  heard(it.parts, it.cluster, { kind: "writeTaken" });
+  await writeRefused(it.parts, it.cluster, forbidden);
+  t.equal(viewOf(it.parts, GROUP).refusals?.times, 1, "after a create that worked it begins anew");
 });

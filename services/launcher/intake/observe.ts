@@ -9,7 +9,9 @@ import type { Delivery } from "@longshore/broker/port.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { readFact } from "@longshore/contract/envelope.ts";
 import { inputOf, type JobFact } from "@longshore/domain/attempt/from-fact.ts";
-import { unverifiedView, namespaceUidOf, type Parts } from "../parts.ts";
+import { ledgerInput } from "@longshore/domain/group/input.ts";
+import { heard, viewOf } from "../groups/views.ts";
+import type { Parts } from "../parts.ts";
 import type { Outcome } from "./receive.ts";
 
 export function observe(parts: Parts): (delivery: Delivery) => Promise<Outcome> {
@@ -48,16 +50,15 @@ export function observe(parts: Parts): (delivery: Delivery) => Promise<Outcome> 
  * A launcher that has not reached a group yet must not drop its facts: another one may have, and started Jobs there. What it
  * found out is in the ledger, and not every fact is told twice.
  */
-async function learnNamespace({ ledger, views }: Parts, group: GroupName): Promise<void> {
-  if (namespaceUidOf({ views }, group) !== undefined) return;
-  const found = (await ledger.groups()).find(({ name }) => name === group);
-  if (found?.namespaceUid === undefined) return;
-  views.set(group, unverifiedView(found));
+async function learnNamespace(parts: Parts, group: GroupName): Promise<void> {
+  if (viewOf(parts, group).namespaceUid !== undefined) return;
+  const found = (await parts.ledger.groups()).find(({ name }) => name === group);
+  if (found !== undefined) heard(parts, found, ledgerInput(found));
 }
 
 function isBelieved(parts: Parts, { data: { about } }: JobFact): boolean {
   if (about.installation !== parts.installation || about.occupant === true) return false;
-  const namespaceUid = namespaceUidOf(parts, about.group);
+  const { namespaceUid } = viewOf(parts, about.group);
   if (namespaceUid === undefined) return false;
   return parts.keys.isProof(
     about.proof,

@@ -1,9 +1,9 @@
 import type { Fault } from "@longshore/pocket/faults/faults.ts";
 import { HOLD } from "@longshore/domain/run/marks.ts";
 import { Failure } from "@longshore/contract/problem.ts";
-import { diagnose } from "@longshore/contract/diagnosis.ts";
 import t from "tap";
 import { createOrAdopt, occupy } from "./create.ts";
+import { heard } from "../groups/views.ts";
 import { claimed, GROUP, NAMESPACE, never, type Stage } from "../testing/stage.ts";
 
 const POST = { on: "create" } as const;
@@ -150,8 +150,7 @@ t.test("sends nothing where another cluster answers now, nor an occupant", async
   const { parts, cluster, work } = it;
   it.pocket.meddle({ kind: "delete namespace", name: NAMESPACE });
   it.pocket.meddle({ kind: "create namespace", name: NAMESPACE });
-  const view = parts.views.get(GROUP);
-  parts.views.set(GROUP, { namespaceUid: view?.namespaceUid, healthy: false, diagnosis: diagnose("GroupMoved", "It moved.") });
+  heard(parts, cluster, { kind: "answered", uid: "another", deleting: false });
   t.match(await createOrAdopt(parts, cluster, work, never), { kind: "deferred", claimNo: 1, diagnosis: { code: "GroupMoved" } });
   t.equal(await occupy(parts, cluster, work, never), undefined);
   t.same(it.pocket.jobs(NAMESPACE), []);

@@ -7,8 +7,8 @@
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { isTransient } from "@longshore/contract/problem.ts";
 import { stepsOf } from "@longshore/contract/request.ts";
-import { classifyCreate } from "@longshore/domain/diagnosis/replies.ts";
-import { diagnoseTransport } from "@longshore/domain/diagnosis/transport.ts";
+import { afterCreate, type CreateAnswer, type GroupNews } from "@longshore/domain/attempt/after-create.ts";
+import { mayCreate, whyNot } from "@longshore/domain/group/may.ts";
 import { manifest, type ManifestInput, occupant } from "@longshore/domain/pod/manifest.ts";
 import { corrected } from "@longshore/domain/run/plan.ts";
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
@@ -18,97 +18,67 @@ import type { Created } from "@longshore/kubernetes/request/write.ts";
 import { Uid } from "@longshore/contract/ids.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import { look } from "./look.ts";
-import { markUnhealthy, writesAreTaken } from "../groups/probe.ts";
-import { type Cluster, isMoved, namespaceUidOf, type Parts } from "../parts.ts";
+import { writeRefused } from "../groups/probe.ts";
+import { heard, viewOf } from "../groups/views.ts";
+import type { Cluster, Parts } from "../parts.ts";
 
 type Creating = Pick<Parts, "installation" | "ledger" | "keys" | "views" | "timing" | "clock" | "log" | "owner">;
 
 export async function createOrAdopt(parts: Creating, cluster: Cluster, work: Work, signal: AbortSignal): Promise<AttemptInput> {
   const { claimNo } = work.attempt;
   const input = manifestInput(parts, cluster, work);
-  // Without the namespace's UID there is no proof to write, so nothing may be created; nor in a namespace that is another one.
+  const view = viewOf(parts, cluster.name);
   if (input === undefined) {
     return {
       kind: "deferred",
       claimNo,
       retryAtMs: work.nowMs + parts.timing.placeAgainMs,
       again: true,
-      diagnosis:
-        parts.views.get(cluster.name)?.diagnosis ??
-        ofAnotherFile(cluster, work) ??
-        diagnose("EndpointUnreachable", `The group ${cluster.name} was not reached yet.`),
+      diagnosis: (mayCreate(view) ? ofAnotherFile(cluster, work) : undefined) ?? whyNot(view, cluster.name),
     };
   }
   const created = await cluster.writes.createJob(manifest(input), { timeoutMs: parts.timing.createTimeoutMs }, signal);
+  if (created.kind === "created" && !created.finalizers.includes(HOLD) && work.attempt.notes.hold !== false)
+    parts.log.warn("a Job came back without our hold: an admission webhook strips finalizers, so its outcome may be lost", {
+      group: cluster.name,
+      job: work.attempt.name,
+    });
+  const { name: group, namespace } = cluster;
+  const { placeAgainMs } = parts.timing;
+  const after = afterCreate(answerOf(created), { claimNo, group, namespace, nowMs: work.nowMs, placeAgainMs });
+  if (after.kind === "look") return await adopt(parts, cluster, work, signal);
+  if (after.news !== undefined) await noteNews(parts, cluster, after.news);
+  return after.input;
+}
+
+function answerOf(created: Created): CreateAnswer {
   switch (created.kind) {
     case "created":
-      writesAreTaken(parts, cluster);
-      if (!created.finalizers.includes(HOLD) && work.attempt.notes.hold !== false)
-        parts.log.warn("a Job came back without our hold: an admission webhook strips finalizers, so its outcome may be lost", {
-          group: cluster.name,
-          job: work.attempt.name,
-        });
-      return {
-        kind: "created",
-        claimNo,
-        uid: Uid.parse(created.uid),
-        rv: created.resourceVersion,
-        group: cluster.name,
-        adopted: false,
-      };
-    case "unanswered":
-      return { kind: "unanswered", claimNo };
+      return { ...created, uid: Uid.parse(created.uid) };
     case "unsent":
-      return {
-        kind: "deferred",
-        claimNo,
-        retryAtMs: work.nowMs + parts.timing.placeAgainMs,
-        again: true,
-        ...(isThrottled(created.failure)
-          ? throttled(parts, cluster, parts.timing.placeAgainMs, diagnose("QuotaExceeded", created.failure.message))
-          : { diagnosis: diagnoseTransport(created.failure) }),
-      };
+      return { kind: "unsent", failure: created.failure, heldBack: isThrottled(created.failure) };
+    case "unanswered":
+      return { kind: "unanswered" };
     case "answered":
-      return await answered(parts, cluster, work, created, signal);
+      return created;
   }
 }
 
-async function answered(
-  parts: Creating,
-  cluster: Cluster,
-  work: Work,
-  reply: Extract<Created, { kind: "answered" }>,
-  signal: AbortSignal,
-): Promise<AttemptInput> {
-  const { claimNo } = work.attempt;
-  const verdict = classifyCreate(reply, { group: cluster.name, namespace: cluster.namespace });
-  switch (verdict.kind) {
-    case "exists":
-      return await adopt(parts, cluster, work, signal);
-    case "refused":
-      return { kind: "refused", claimNo, diagnosis: verdict.diagnosis };
-    case "deferred": {
-      // Every other run would meet the same: none is sent there until a probe finds it well again.
-      if (verdict.unhealthy) await asideOf(parts, cluster, () => markUnhealthy(parts, cluster, verdict.diagnosis));
-      const pauseMs = reply.retryAfterMs ?? parts.timing.placeAgainMs;
-      // Another group may take it meanwhile.
-      if (reply.status === 429)
-        return {
-          kind: "deferred",
-          claimNo,
-          retryAtMs: work.nowMs + parts.timing.placeAgainMs,
-          ...throttled(parts, cluster, pauseMs, verdict.diagnosis),
-        };
-      const retryAtMs = work.nowMs + pauseMs;
-      // A quota that counts Jobs is full for everybody: others go elsewhere, or wait without asking.
-      if (verdict.diagnosis.code === "QuotaExceeded")
-        await asideOf(parts, cluster, () =>
-          parts.ledger.setGroup(cluster.name, { noRoom: { untilMs: retryAtMs, diagnosis: verdict.diagnosis } }),
-        );
-      return { kind: "deferred", claimNo, diagnosis: verdict.diagnosis, retryAtMs };
+async function noteNews(parts: Creating, cluster: Cluster, news: GroupNews): Promise<void> {
+  switch (news.kind) {
+    case "writeTaken":
+      return void heard(parts, cluster, { kind: "writeTaken" });
+    case "writeRefused":
+      return await asideOf(parts, cluster, () => writeRefused(parts, cluster, news.diagnosis));
+    case "noRoom": {
+      const { untilMs, diagnosis } = news;
+      return await asideOf(parts, cluster, () => parts.ledger.setGroup(cluster.name, { noRoom: { untilMs, diagnosis } }));
     }
-    case "unknown":
-      return { kind: "unanswered", claimNo };
+    case "quiet": {
+      // With jitter upwards only: never earlier than it asked, and not all launchers in the same instant.
+      const untilMs = parts.clock.now() + news.forMs * (1 + parts.clock.random() / 4);
+      return void heard(parts, cluster, { kind: "throttled", quiet: { untilMs, why: news.why } });
+    }
   }
 }
 
@@ -120,14 +90,6 @@ async function asideOf({ log }: Creating, { name: group }: Cluster, note: () => 
     if (!isTransient(error)) throw error;
     log.warn("how a group is could not be written down", { group, code: error.code, error: error.message });
   }
-}
-
-/** With jitter upwards only: never earlier than it asked, and not all launchers in the same instant. */
-function throttled({ views, clock }: Creating, { name }: Cluster, forMs: number, diagnosis: Diagnosis) {
-  const view = views.get(name);
-  const untilMs = Math.max(view?.quiet?.untilMs ?? 0, clock.now() + forMs * (1 + clock.random() / 4));
-  if (view !== undefined) views.set(name, { ...view, quiet: { untilMs, why: diagnosis.sentence } });
-  return { reason: "Throttled", diagnosis };
 }
 
 /** 409: this create made nothing. Whose Job has the name? */
@@ -186,9 +148,9 @@ function manifestInput(
   cluster: Cluster,
   { run, request, attempt }: Work,
 ): ManifestInput | undefined {
-  const namespaceUid = namespaceUidOf({ views }, cluster.name);
+  const view = viewOf({ views }, cluster.name);
   const step = stepsOf(request).find(({ name }) => name === attempt.step);
-  if (namespaceUid === undefined || step === undefined || isMoved({ views }, cluster.name)) return undefined;
+  if (!mayCreate(view) || step === undefined) return undefined;
   if (ofAnotherFile(cluster, { attempt }) !== undefined) return undefined;
   const identity = { run: run.id, step: attempt.step, attempt: attempt.n };
   return {
@@ -201,7 +163,7 @@ function manifestInput(
     epoch: ledger.epoch,
     name: attempt.name,
     hashOfRun: keys.runLabel(run.id),
-    proof: keys.prove(identity, { group: cluster.name, namespaceUid }),
+    proof: keys.prove(identity, { group: cluster.name, namespaceUid: view.namespaceUid }),
     hold: attempt.notes.hold !== false,
     limits: run.plan.limits,
   };

@@ -12,7 +12,7 @@ import {
   UNWRITTEN_MOST,
 } from "./in-flight-creates.ts";
 import type { Parts } from "../parts.ts";
-import { judge } from "../loops/place.ts";
+import { placerOf } from "../loops/place.ts";
 import { GROUP, NAMESPACE, never, type Stage, stage } from "../testing/stage.ts";
 
 interface Held extends Stage {
@@ -51,7 +51,7 @@ async function holding(t: Test, { runs, before, record }: Troubles): Promise<Hel
   const cluster = { ...it.cluster, writes: { ...it.cluster.writes, createJob } };
   for (let n = 1; n <= runs; n++) await it.publish("run.requested", { run: RunId.parse(`run/${n}`), image: "busybox" });
   const claim = { by: owner, forMs: it.parts.timing.claimMs, room: new Map([[GROUP, runs]]) };
-  const { works } = await ledger.place({ most: runs, judge: judge(it.parts), claim });
+  const { works } = await ledger.place({ most: runs, placer: placerOf(it.parts), claim });
   const states = (): Partial<Record<AttemptState, number>> => {
     const attempts = [...it.model.tables.runs.values()].flatMap(({ record: of }) => of.attempts);
     const of = Map.groupBy(attempts, ({ state }) => state);

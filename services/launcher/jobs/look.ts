@@ -8,15 +8,16 @@
 import type { GroupName, Uid } from "@longshore/contract/ids.ts";
 import { diagnoseReply } from "@longshore/domain/diagnosis/replies.ts";
 import { diagnoseTransport } from "@longshore/domain/diagnosis/transport.ts";
-import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
+import { mayJudge, whyNot } from "@longshore/domain/group/may.ts";
 import type { Attempt } from "@longshore/domain/run/record.ts";
 import { evidenceOf, evidenceOfPod, isLookedDeleted } from "@longshore/domain/watch/evidence.ts";
 import { finishedCondition, isUnfinished, type JobSeen, type PodSeen, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
 import type { Listed, Unread } from "@longshore/kubernetes/request/read.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import type { Cluster, Parts } from "../parts.ts";
-import { isUnverified, isMoved, namespaceUidOf } from "../parts.ts";
+import { viewOf } from "../groups/views.ts";
 
 export type Look =
   | { readonly kind: "ours"; readonly job: JobSeen; readonly pods: readonly PodSeen[] }
@@ -32,8 +33,9 @@ export async function look(
   work: Pick<Work, "run" | "attempt">,
   signal: AbortSignal,
 ): Promise<Look> {
-  const unknown = strange(parts, cluster.name);
-  if (unknown !== undefined) return { kind: "unseen", diagnosis: unknown };
+  // Our own Job would be called foreign while its proof cannot be checked, and "missing" in another's namespace is no news of ours.
+  const view = viewOf(parts, cluster.name);
+  if (!mayJudge(view)) return { kind: "unseen", diagnosis: whyNot(view, cluster.name) };
   const got = await cluster.reads.getJob(work.attempt.name, signal);
   if (got.kind === "missing") return got;
   if (got.kind !== "found") return unseen(got, cluster.name);
@@ -45,17 +47,6 @@ export async function look(
   return { kind: "ours", job, pods: listed.items.flatMap((it) => seePod(it) ?? []) };
 }
 
-/**
- * Why nothing that is found there can be judged: our own Job would be called foreign while its proof cannot be checked, and
- * "missing" in a namespace that is not ours says nothing about the one that is.
- */
-function strange(parts: Pick<Parts, "views">, group: GroupName): Diagnosis | undefined {
-  if (isMoved(parts, group)) return parts.views.get(group)?.diagnosis;
-  return namespaceUidOf(parts, group) === undefined || isUnverified(parts, group)
-    ? diagnose("EndpointUnreachable", `The group ${group} was not reached yet.`)
-    : undefined;
-}
-
 /** Its proof is of this attempt in this namespace of this cluster; a recorded UID needs no other proof. */
 export function isOurs(
   parts: Pick<Parts, "keys" | "views">,
@@ -64,7 +55,7 @@ export function isOurs(
   job: JobSeen,
 ): boolean {
   if (job.uid === attempt.uid) return true;
-  const namespaceUid = namespaceUidOf(parts, group);
+  const { namespaceUid } = viewOf(parts, group);
   if (namespaceUid === undefined) return false;
   return parts.keys.isProof(job.proof, { run: run.id, step: attempt.step, attempt: attempt.n }, { group, namespaceUid });
 }
@@ -110,7 +101,7 @@ export async function remainsOf(
   signal: AbortSignal,
 ): Promise<Remains> {
   const unproved: Remains = { kind: "unproved" };
-  const expected = namespaceUidOf(parts, cluster.name);
+  const { namespaceUid: expected } = viewOf(parts, cluster.name);
   if (uid === undefined || expected === undefined) return unproved;
   if (!(await isNamespace(cluster, expected, signal))) return unproved;
   const again = await cluster.reads.getJob(name, signal);

@@ -5,13 +5,15 @@
  * background deletion by somebody else that leaves the pods running behind our hold.
  */
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
+import { lookAgainMs } from "@longshore/domain/group/may.ts";
 import { type Attempt, isFenced } from "@longshore/domain/run/record.ts";
 import { isUnplaced, startedOf } from "@longshore/domain/watch/evidence.ts";
 import { isUnfinished, isOnlyHoldLeft, type PodSeen } from "@longshore/domain/watch/seen.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import { occupy } from "../jobs/create.ts";
 import { inputsOf, look, type Look, remainsOf } from "../jobs/look.ts";
-import { againMs, type Cluster, type Parts } from "../parts.ts";
+import { viewOf } from "../groups/views.ts";
+import type { Cluster, Parts } from "../parts.ts";
 import { deletePod, withRefusalTold } from "../jobs/refused-writes.ts";
 import { drain, sideBySide, retryLoop } from "./retry-loop.ts";
 
@@ -24,7 +26,7 @@ export function close(parts: Parts, cluster: Cluster) {
       { what: `close ${cluster.name}`, ms: parts.timing.lookMs, wakeUp: parts.wakeUps.closing, signal },
       (signal) =>
         drain(signal, async () => {
-          const leaseMs = againMs(parts, cluster.name);
+          const leaseMs = lookAgainMs(viewOf(parts, cluster.name), parts.timing.workLeaseMs);
           const works = await parts.ledger.take({ state: "closing", group: cluster.name, most: MOST, leaseMs: leaseMs });
           await sideBySide(works, (work) => closeOne(parts, cluster, work, signal));
           return works.length === MOST;

@@ -7,13 +7,14 @@
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { diagnoseStall } from "@longshore/domain/diagnosis/pods.ts";
 import { timerOf } from "@longshore/domain/attempt/due.ts";
+import { judgeAttempt } from "@longshore/domain/group/judge-attempt.ts";
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
 import type { Attempt } from "@longshore/domain/run/record.ts";
 import type { GroupState, Work } from "@longshore/ledger/port.ts";
 import { isUnplaced } from "@longshore/domain/watch/evidence.ts";
 import { inputsOf, look, type Look, remainsOf, saidOf } from "../jobs/look.ts";
 import type { Cluster, Parts } from "../parts.ts";
-import { judge } from "./place.ts";
+import { placerOf } from "./place.ts";
 import { drain, sideBySide, retryLoop } from "./retry-loop.ts";
 
 const MOST = 32;
@@ -74,8 +75,7 @@ function mayGoElsewhere(parts: Parts, { run, attempt, nowMs }: Work, groups: rea
   if (attempt.notes.stall?.code !== "Unschedulable") return false;
   const others = groups.filter(({ name }) => name !== attempt.group);
   const wanted = run.plan.groups?.filter((name) => name !== attempt.group);
-  const judged = judge(parts)(attempt, { plan: { ...run.plan, groups: wanted } }, others, nowMs);
-  return judged.kind === "placed";
+  return judgeAttempt(attempt, { ...run.plan, groups: wanted }, others, placerOf(parts), nowMs).kind === "placed";
 }
 
 const standsThere = (

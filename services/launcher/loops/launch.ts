@@ -8,7 +8,9 @@
 import type { Work } from "@longshore/ledger/port.ts";
 import type { InFlightCreates } from "../jobs/in-flight-creates.ts";
 import { look } from "../jobs/look.ts";
-import { type Cluster, mayClaim, type Parts } from "../parts.ts";
+import { mayClaim } from "@longshore/domain/group/may.ts";
+import { viewOf } from "../groups/views.ts";
+import type { Cluster, Parts } from "../parts.ts";
 import { drain, retryLoop } from "./retry-loop.ts";
 
 export function launch(parts: Parts, cluster: Cluster, creates: InFlightCreates) {
@@ -29,7 +31,7 @@ function claiming(
   return retryLoop(parts, { what: `launch ${group}`, ms: parts.timing.lookMs, wakeUp: parts.wakeUps.ready, signal }, (signal) =>
     drain(signal, async () => {
       creates.check();
-      if (!mayClaim(parts, group) || !creates.wants()) return false;
+      if (!mayClaim(viewOf(parts, group)) || !creates.wants()) return false;
       const most = await turns.take(creates.room(), signal);
       if (most === 0) return false;
       const works = await parts.ledger.claim({ group, most, by: parts.owner, forMs: parts.timing.claimMs });

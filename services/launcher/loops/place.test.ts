@@ -2,7 +2,7 @@ import { GroupName, RunId } from "@longshore/contract/ids.ts";
 import type { AttemptState } from "@longshore/domain/run/record.ts";
 import t from "tap";
 import { openInFlightCreates } from "../jobs/in-flight-creates.ts";
-import { judge, place } from "./place.ts";
+import { place, placerOf } from "./place.ts";
 import { GROUP, never, type Stage, stage } from "../testing/stage.ts";
 
 const NOWHERE = GroupName.parse("nowhere");
@@ -35,7 +35,7 @@ t.test("while an API server wants a pause nothing is claimed for it: a claim wou
   const hand = openInFlightCreates(it.parts, it.cluster);
   const turn = async (): Promise<void> => {
     const claim = { by: it.parts.owner, forMs: it.parts.timing.claimMs, room: new Map([[GROUP, hand.room()]]) };
-    const { works } = await it.parts.ledger.place({ most: 100, judge: judge(it.parts), claim });
+    const { works } = await it.parts.ledger.place({ most: 100, placer: placerOf(it.parts), claim });
     hand.take(works, never);
     await hand.rest();
   };

@@ -3,11 +3,11 @@
  * it claims it with the same stroke.
  */
 import type { GroupName } from "@longshore/contract/ids.ts";
-import { place as choose } from "@longshore/domain/group/choose-group.ts";
-import type { Attempt, Run } from "@longshore/domain/run/record.ts";
-import { type GroupState, type Judge, UNSERVED_MS } from "@longshore/ledger/port.ts";
+import type { Placer } from "@longshore/domain/group/group.ts";
+import { mayClaim, quietIn } from "@longshore/domain/group/may.ts";
 import type { InFlightCreates } from "../jobs/in-flight-creates.ts";
-import { mayClaim, type Parts } from "../parts.ts";
+import { viewOf } from "../groups/views.ts";
+import type { Parts } from "../parts.ts";
 import { drain, retryLoop } from "./retry-loop.ts";
 
 const MOST = 128;
@@ -30,7 +30,7 @@ export function place(parts: Parts, inFlight: ReadonlyMap<GroupName, InFlightCre
     if (!isTimely()) return false;
     // What is placed beyond the room is claimed by another statement later; where there is none to speak of, that must be.
     const most = inAll >= ROOM_LEAST ? Math.min(MOST, inAll) : MOST;
-    const { more, works } = await ledger.place({ most, judge: judge(parts), claim: { by, forMs: timing.claimMs, room } });
+    const { more, works } = await ledger.place({ most, placer: placerOf(parts), claim: { by, forMs: timing.claimMs, room } });
     for (const [group, ofGroup] of Map.groupBy(works, ({ attempt }) => attempt.group))
       if (group !== undefined) inFlight.get(group)?.take(ofGroup, signal);
     // Not only where all found a place: a thousand runs that wait for one dead group stand before others in this line.
@@ -47,36 +47,16 @@ export function place(parts: Parts, inFlight: ReadonlyMap<GroupName, InFlightCre
 
 /** Where creates have a pace, an attempt is claimed when its turn has come; where it may be another cluster that answers, not at all. */
 const isClaimedAtOnce = ({ clusters, views }: Parts, group: GroupName): boolean =>
-  clusters.get(group)?.createsPerSecond === undefined && mayClaim({ views }, group);
+  clusters.get(group)?.createsPerSecond === undefined && mayClaim(viewOf({ views }, group));
 
-/** Called under the groups' locks, so that a thousand runs do not pile up on the first group. */
-type Judging = (attempt: Attempt, run: Pick<Run, "plan">, groups: readonly GroupState[], nowMs: number) => ReturnType<Judge>;
-
-export function judge({ timing, clusters, views, clock }: Pick<Parts, "timing" | "clusters" | "views" | "clock">): Judging {
-  const isUnserved = ({ name, servedAtMs }: GroupState, nowMs: number): boolean =>
-    !clusters.has(name) && (servedAtMs === undefined || nowMs - servedAtMs >= UNSERVED_MS);
-  const quietOf = ({ name }: GroupState): string | undefined => {
-    const quiet = views.get(name)?.quiet;
-    return quiet !== undefined && clock.now() < quiet.untilMs ? quiet.why : undefined;
-  };
-  return (attempt, run, states, nowMs) => {
-    if (nowMs >= attempt.notes.waitUntilMs) return { kind: "waitExpired" };
-    const groups = states.map((it) => ({ ...it, quiet: quietOf(it), ...(isUnserved(it, nowMs) && { unserved: true }) }));
-    const image = run.plan.with?.image ?? run.plan.steps.find(({ name }) => name === attempt.step)?.image;
-    const images = image === undefined ? [] : [image];
-    const found = choose({ wanted: run.plan.groups, groups, avoid: attempt.notes.avoid, images, nowMs });
-    const considered = [...found.considered];
-    if (found.kind === "noPlace") {
-      if (found.hopeless && found.diagnosis) return { kind: "hopeless", diagnosis: found.diagnosis };
-      return {
-        kind: "noPlace",
-        reason: found.reason,
-        considered,
-        retryAtMs: nowMs + timing.placeAgainMs,
-        ...(found.diagnosis && { diagnosis: found.diagnosis }),
-      };
-    }
-    const { namespace = "", hold } = groups.find(({ name }) => name === found.group) ?? {};
-    return { kind: "placed", group: found.group, namespace, considered, ...(hold === false && { hold }) };
-  };
-}
+/** What this launcher knows of the groups at this moment, for the ledger to place by. */
+export const placerOf = ({ timing, clusters, views, clock }: Pick<Parts, "timing" | "clusters" | "views" | "clock">): Placer => ({
+  serves: new Set(clusters.keys()),
+  quiet: new Map(
+    [...views].flatMap(([name, view]) => {
+      const why = quietIn(view, clock.now());
+      return why === undefined ? [] : [[name, why]];
+    }),
+  ),
+  placeAgainMs: timing.placeAgainMs,
+});

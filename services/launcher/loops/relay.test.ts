@@ -1,18 +1,19 @@
 import type { Outgoing, Published } from "@longshore/broker/port.ts";
+import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { RunId } from "@longshore/contract/ids.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";
 import t, { type Test } from "tap";
 import type { Parts } from "../parts.ts";
 import { relay } from "./relay.ts";
-import { commandOf, deliveryOf, type Stage, stage } from "../testing/stage.ts";
+import { commandOf, deliveryOf, GROUP, RUN, type Stage, stage } from "../testing/stage.ts";
 import { admit } from "../intake/admit.ts";
 
 /** What the broker says to the n-th try of a message. */
 type Answer = (message: string, n: number) => Published | Failure | Error | Promise<Published>;
 
 interface Relaying extends Stage {
-  /** Each try, as "a/1": the run and the event's number. Replies as "reply QUEUE", refusals as "refused RUN". */
+  /** Each try, as "a/1": the run and the event's number. Replies as "reply QUEUE", refusals as "refused RUN", groups' by their routing keys. */
   readonly tried: readonly string[];
   readonly stored: readonly string[];
   start(change?: Partial<Parts>): void;
@@ -61,7 +62,8 @@ async function relaying(t: Test, answer: Answer = () => "stored"): Promise<Relay
   }; // biome-ignore format: one value
 }
 
-function nameOf({ id, body }: Outgoing): string {
+function nameOf({ id, key, body }: Outgoing): string {
+  if (key.includes(".group.")) return key;
   const { type, data } = JSON.parse(Buffer.from(body).toString("utf8")) as { type: string; data: { run: string } };
   return type.endsWith("refused") ? `refused ${data.run}` : `${data.run}/${Number(id.slice(-10))}`;
 }
@@ -194,6 +196,24 @@ t.test("counts how runs ended, and by whose doing, once the broker has it", asyn
   await it.stop();
 });
 
+t.test("logs a run's failure when the broker has it, once, with its cause and nothing that the program wrote", async (t) => {
+  const it = await relaying(t, (name, n) => (name.endsWith("/4") && n === 1 ? nack() : "stored"));
+  await it.publish("run.requested", { run: RUN, image: "busybox" });
+  await it.place();
+  const { attempt } = await it.claim();
+  const of = { uid: await it.create(), rv: "1", group: GROUP };
+  await it.record({ kind: "created", claimNo: attempt.claimNo, adopted: false, ...of });
+  const log = { state: "complete", lines: 1, tail: "CANARY" } as const;
+  const diagnosis = diagnose("ExitCode", "It ended with exit code 1.", ["CANARY"]);
+  await it.record({ kind: "failed", evidence: { started: "yes", exitCode: 1, message: "CANARY", log, diagnosis }, ...of });
+  it.start();
+  await it.until(() => unsent(it) === 0);
+  await it.stop();
+  const fields = { run: RUN, step: "main", attempt: 1, group: GROUP, code: "ExitCode", sentence: "It ended with exit code 1." };
+  t.same(it.said.filter(({ message }) => message === "run.failed"), [{ level: "warn", message: "run.failed", fields }]); // biome-ignore format: one call
+  t.notMatch(JSON.stringify(it.said), "CANARY");
+});
+
 async function refused(it: Stage, run: string, replyTo?: string): Promise<void> {
   const delivery = deliveryOf(commandOf("run.restart", { run: RunId.parse(run), from: "failed" }, run));
   await admit(it.parts)({ ...delivery, replyTo });
@@ -233,3 +253,16 @@ for (const { name, answer } of [
     await it.stop();
   });
 }
+
+t.test("that a group's health changed is told once, with the group in the routing key", async (t) => {
+  const it = await relaying(t);
+  it.start();
+  const diagnosis = diagnose("EndpointUnreachable", "Nothing listens there.");
+  await it.parts.ledger.setGroup(GROUP, { health: "unhealthy", diagnosis });
+  await it.parts.ledger.setGroup(GROUP, { health: "unhealthy", diagnosis });
+  await it.until(() => untold(it) === 0);
+  await it.parts.ledger.setGroup(GROUP, { health: "healthy", diagnosis: undefined });
+  await it.until(() => untold(it) === 0);
+  t.same(it.stored, ["default.prod-a.group.unhealthy", "default.prod-a.group.healthy"]);
+  await it.stop();
+});

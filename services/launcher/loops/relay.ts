@@ -71,7 +71,7 @@ async function story(parts: Parts, signal: AbortSignal): Promise<void> {
       const events = most > 0 ? await ledger.unsent({ partitions, busy, most, sent }) : await ledger.sent(sent);
       for (const event of sent) {
         inFlight.delete(event.run);
-        countEnd(parts, event);
+        noteEnd(parts, event);
       }
       return events ?? [];
     } catch (error) {
@@ -146,14 +146,16 @@ async function publishEvent({ broker, installation }: Parts, event: OutboxEvent,
 const cameBack = (what: string): Failure =>
   new Failure("retry", "Unrouted", `the event ${what} came back: the exchange for events has lost its history`);
 
-/** When the broker has a run's end and the ledger knows that. */
-function countEnd(
-  { metrics }: Pick<Parts, "metrics">,
-  { type, group: of, data }: Pick<OutboxEvent, "type" | "group" | "data">,
+/** Counts a run's end when the broker has it and the ledger knows that. A failure or a loss is one line of the log, for monitoring. */
+function noteEnd(
+  { metrics, log }: Pick<Parts, "metrics" | "log">,
+  { type, run, group: of, data }: Pick<OutboxEvent, "type" | "run" | "group" | "data">,
 ): void {
   if (!isTerminal(type)) return;
   const group: string = of ?? "-"; // it never came to one
-  const { diagnosis, seconds = {} }: Ended = data;
+  const { diagnosis, seconds = {}, step, attempt }: Ended = data;
+  const { code, sentence } = diagnosis ?? {};
+  if (type === "run.failed" || type === "run.lost") log.warn(type, { run, step, attempt, group, code, sentence });
   const outcome = type.replace(/^run\./, "");
   metrics.count("longshore_runs_finished_total", { group, outcome, code: diagnosis?.code ?? "", blame: diagnosis?.blame ?? "" });
   for (const [phase, value] of Object.entries(seconds))
@@ -161,11 +163,13 @@ function countEnd(
 }
 
 interface Ended {
-  readonly diagnosis?: { readonly code: string; readonly blame: string };
+  readonly step?: string;
+  readonly attempt?: number;
+  readonly diagnosis?: { readonly code: string; readonly blame: string; readonly sentence: string };
   readonly seconds?: Readonly<Record<string, number>>;
 }
 
-/** Refusals: they belong to no run's story, so their order does not matter. */
+/** Refusals, and how groups are: they belong to no run's story, so their order does not matter. */
 function notices(parts: Parts, signal: AbortSignal): Promise<void> {
   return retryLoop(parts, { what: "notices", ms: parts.timing.pollMs, wakeUp: parts.wakeUps.notices, signal }, (signal) =>
     drain(signal, async () => {
@@ -182,11 +186,11 @@ function notices(parts: Parts, signal: AbortSignal): Promise<void> {
 
 async function publishNotice(
   { broker, installation }: Parts,
-  { id, tenant, type, data, replyTo, atMs }: Notice,
+  { id, tenant, group, type, data, replyTo, atMs }: Notice,
   signal: AbortSignal,
 ): Promise<void> {
-  const body = writeNotice({ installation, tenant, id, type, data, time: new Date(atMs).toISOString() });
-  const outgoing = { id, key: routingKey(tenant, undefined, type), body };
+  const body = writeNotice({ installation, tenant, group, id, type, data, time: new Date(atMs).toISOString() });
+  const outgoing = { id, key: routingKey(tenant, group, type), body };
   if ((await broker.publish("events", outgoing, signal)) === "unrouted") throw cameBack(type);
   if (replyTo === undefined) return;
   // A reply queue that is gone by now, or whose name is none, is its owner's affair; the refusal is in the events as well.

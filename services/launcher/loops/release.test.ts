@@ -1,4 +1,3 @@
-import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { Uid } from "@longshore/contract/ids.ts";
 import { HOLD } from "@longshore/domain/run/marks.ts";
 import type { Trouble } from "@longshore/pocket/faults/faults.ts";
@@ -7,6 +6,7 @@ import { admit } from "../intake/admit.ts";
 import { closeOne } from "./close.ts";
 import { releaseOne } from "./release.ts";
 import { sweepOne } from "./sweep.ts";
+import { heard } from "../groups/views.ts";
 import { claimed, commandOf, deliveryOf, GROUP, live, NAMESPACE, never, RUN, type Stage } from "../testing/stage.ts";
 
 const FENCE_MS = 11 * 60_000;
@@ -141,9 +141,7 @@ t.test("while deleting it is forbidden, a Job that was given up keeps its hold, 
 
 t.test("lets nothing go where another cluster answers now", async (t) => {
   const it = await succeeded(t);
-  const view = it.parts.views.get(GROUP);
-  const diagnosis = diagnose("GroupMoved", "It moved.");
-  it.parts.views.set(GROUP, { namespaceUid: view?.namespaceUid, healthy: false, diagnosis });
+  heard(it.parts, it.cluster, { kind: "answered", uid: "another", deleting: false });
   await releasing(it);
   t.equal(it.attempt().state, "ended");
 });

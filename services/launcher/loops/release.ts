@@ -5,13 +5,15 @@
  * the fence stands the ledger does not give the attempt out; where the name is free already, an occupant takes it.
  */
 import type { Uid } from "@longshore/contract/ids.ts";
+import { mayJudge } from "@longshore/domain/group/may.ts";
 import { ANNOTATIONS, HOLD, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
 import { isFenced } from "@longshore/domain/run/record.ts";
 import type { Changed } from "@longshore/kubernetes/request/write.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import { occupy } from "../jobs/create.ts";
 import { look } from "../jobs/look.ts";
-import { type Cluster, isMoved, type Parts } from "../parts.ts";
+import { viewOf } from "../groups/views.ts";
+import type { Cluster, Parts } from "../parts.ts";
 import { isSettled, withRefusalTold } from "../jobs/refused-writes.ts";
 import { drain, sideBySide, retryLoop } from "./retry-loop.ts";
 
@@ -42,7 +44,7 @@ export async function releaseOne(parts: Parts, cluster: Cluster, work: Work, sig
   const record = (input: Parameters<Parts["recording"]>[0]["input"]) =>
     parts.recording({ run: run.id, step: attempt.step, n: attempt.n, input });
   await parts.fail("afterRecord");
-  if (isMoved(parts, cluster.name)) return; // "missing" there says nothing about the Job that holds on elsewhere
+  if (!mayJudge(viewOf(parts, cluster.name))) return; // "missing" there says nothing about the Job that holds on elsewhere
 
   if (attempt.occupantUid !== undefined && !isFenced(attempt, nowMs))
     return await removeOccupant(parts, cluster, { name: attempt.name, uid: attempt.occupantUid }, signal, () =>

@@ -5,9 +5,11 @@
  * The bug this prevents: a surplus Job that runs to its end since nobody feels responsible for it.
  */
 import { ANNOTATIONS, HOLD, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
+import { lookAgainMs, mayJudge } from "@longshore/domain/group/may.ts";
 import { isUnfinished, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
 import type { StrayWork } from "@longshore/ledger/port.ts";
-import { againMs, type Cluster, isMoved, type Parts } from "../parts.ts";
+import { viewOf } from "../groups/views.ts";
+import type { Cluster, Parts } from "../parts.ts";
 import { deletePod, isSettled, withRefusalTold } from "../jobs/refused-writes.ts";
 import { drain, sideBySide, retryLoop } from "./retry-loop.ts";
 
@@ -17,7 +19,7 @@ export function sweep(parts: Parts, cluster: Cluster) {
   return (signal: AbortSignal): Promise<void> =>
     retryLoop(parts, { what: `sweep ${cluster.name}`, ms: parts.timing.lookMs, wakeUp: parts.wakeUps.strays, signal }, (signal) =>
       drain(signal, async () => {
-        const leaseMs = againMs(parts, cluster.name);
+        const leaseMs = lookAgainMs(viewOf(parts, cluster.name), parts.timing.workLeaseMs);
         const strays = await parts.ledger.takeStrays({ group: cluster.name, most: MOST, leaseMs: leaseMs });
         await sideBySide(strays, (stray) => sweepOne(parts, cluster, stray, signal));
         return strays.length === MOST;
@@ -26,7 +28,7 @@ export function sweep(parts: Parts, cluster: Cluster) {
 }
 
 export async function sweepOne(parts: Parts, cluster: Cluster, stray: StrayWork, signal: AbortSignal): Promise<void> {
-  if (isMoved(parts, cluster.name)) return;
+  if (!mayJudge(viewOf(parts, cluster.name))) return;
   const got = await cluster.reads.getJob(stray.name, signal);
   if (got.kind === "missing" || (got.kind === "found" && got.object.uid !== stray.uid))
     return await parts.ledger.settleStray(stray);

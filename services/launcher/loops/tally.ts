@@ -11,7 +11,8 @@ import { HOLD, selectorOf } from "@longshore/domain/run/marks.ts";
 import { type MarkedSeen, seeMarked } from "@longshore/domain/watch/seen.ts";
 import type { Ledger, Standing } from "@longshore/ledger/port.ts";
 import { remainsOf, saidOf } from "../jobs/look.ts";
-import { type Cluster, namespaceUidOf, type Parts } from "../parts.ts";
+import { viewOf } from "../groups/views.ts";
+import type { Cluster, Parts } from "../parts.ts";
 import { withRefusalTold } from "../jobs/refused-writes.ts";
 import { retryLoop } from "./retry-loop.ts";
 
@@ -35,7 +36,7 @@ export function tally(parts: Parts, cluster: Cluster, unknown: Unknown) {
       if (!mine) unknown.delete(cluster.name); // another launcher counts there, and says so
       // Before the cluster is asked, and whoever asks it: what was mended must not be told for ever, nor an outage hide the rest.
       await unaccounted(parts, unknown);
-      if (!mine || namespaceUidOf(parts, cluster.name) === undefined) return;
+      if (!mine || viewOf(parts, cluster.name).namespaceUid === undefined) return;
       const found = await tallyOnce(parts, cluster, signal);
       unknown.set(cluster.name, found.unknown);
       parts.metrics.set("longshore_tally_last_success_timestamp_seconds", { group: cluster.name }, parts.clock.now() / 1000);
@@ -95,7 +96,7 @@ async function settleJob(
   signal: AbortSignal,
 ): Promise<void> {
   const group = cluster.name;
-  const namespaceUid = namespaceUidOf(parts, group);
+  const { namespaceUid } = viewOf(parts, group);
   const { mark } = job;
   if (mark === undefined || namespaceUid === undefined) return;
   if (mark.group !== group) return; // another group of ours in the same namespace: its own tally's

@@ -29,7 +29,7 @@ import type { Test } from "tap";
 import { admit } from "../intake/admit.ts";
 import { openKeys } from "../keys.ts";
 import { wakeUpsBy, type Cluster, type Parts, TIMING } from "../parts.ts";
-import { judge } from "../loops/place.ts";
+import { placerOf } from "../loops/place.ts";
 import { probeOne } from "../groups/probe.ts";
 
 export const GROUP = GroupName.parse("prod-a");
@@ -110,6 +110,7 @@ export async function stage(t: Test, { faults = [], pods = {}, broker = {}, timi
   }; // biome-ignore format: a parts list
   await ledger.putGroups([{ name: GROUP, namespace: NAMESPACE, jobsMax: 10 }]);
   await probeOne(parts, cluster, never);
+  model.tables.notices.clear(); // that the group is healthy
   said.length = 0;
   for (const fault of faults) pocket.cause(fault);
 
@@ -134,7 +135,7 @@ function deeds({ parts, pocket, model, clock }: Bare): Omit<Stage, keyof Bare> {
       if (outcome.kind !== "recorded") throw new Error(`it could not be read: ${JSON.stringify(outcome)}`);
     },
     async place() {
-      await ledger.place({ most: 10, judge: judge(parts) });
+      await ledger.place({ most: 10, placer: placerOf(parts) });
     },
     async claim() {
       const [work] = await ledger.claim({ group: GROUP, most: 1, by: parts.owner, forMs: parts.timing.claimMs });

@@ -1,7 +1,7 @@
 /**
- * What `longshore doctor` says of each group: preflight with both of its credentials, and a Job created as a dry run.
+ * `longshore doctor` on each group: preflight with both of its credentials, and a Job created as a dry run.
  *
- * The failure this prevents: a group of which everything is well but what it is there for.
+ * The failure this prevents: a group that passes every check and still takes no Job.
  */
 import { readGroups } from "@longshore/kubernetes/groups.ts";
 import { preflight, type Row } from "@longshore/kubernetes/preflight/preflight.ts";

@@ -1,19 +1,20 @@
-/** `longshore doctor`: every part asked how it is, in one page. Exit 1 if anything has failed. */
+/** `longshore doctor`: asks every part how it is, in one page. Exit 1 if anything has failed. */
 import { parseArgs } from "node:util";
 import { brokerAt } from "@longshore/broker/brokers.ts";
+import { NAMES } from "@longshore/broker/names.ts";
 import { openBroker } from "@longshore/broker/open.ts";
 import { Failure } from "@longshore/contract/problem.ts";
+import { isUnserved } from "@longshore/domain/group/group.ts";
 import { openWatchAccess } from "@longshore/kubernetes/access/watch-access.ts";
 import { unwatched } from "@longshore/launcher/groups/unwatched.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
-import { UNSERVED_MS } from "@longshore/ledger/port.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { ConfigProblems } from "@longshore/runtime/config/config.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { openSeal } from "@longshore/runtime/seal.ts";
 import { asUsage, type Command } from "../command.ts";
 import { groups } from "./doctor-groups.ts";
-import { WITHOUT_HOLD } from "./group.ts";
+import { UNHELD } from "./group.ts";
 import { findLongshore, type Longshore } from "../which-longshore.ts";
 import { span } from "../terminal.ts";
 
@@ -26,7 +27,7 @@ const HELP = `longshore doctor: asks broker, ledger, clocks and every group how 
 Exit 0: nothing failed; there may be warnings. Exit 1: something failed, and its line says what to do.
 `;
 
-/** One line of the page. `todo`: what to do about it. */
+/** One line of the page. `todo`: the reader's next step. */
 export interface Finding {
   readonly part: string;
   readonly state: "ok" | "WARN" | "FAIL";
@@ -66,7 +67,7 @@ function lineOf({ part, state, says, todo }: Finding, before: string | undefined
   return `${name.padEnd(10)} ${state.padEnd(4)} ${says}\n${todo === undefined ? "" : `${" ".repeat(16)}› ${todo}\n`}`;
 }
 
-/** What a part that cannot even be opened says. */
+/** The line for a part that cannot even be opened. */
 const failed = (part: string, error: unknown): readonly Finding[] => {
   if (!(error instanceof Failure)) throw error;
   return [{ part, state: "FAIL", says: error.message }];
@@ -85,7 +86,7 @@ async function brokerAndClock({ broker: where }: Longshore, signal: AbortSignal)
               part: "broker",
               state: "WARN",
               says: `${waiting.quarantine} messages in quarantine: nobody could read them`,
-              todo: `look at them in the broker: ${brokerAt(where.url).quarantine}`,
+              todo: `look at them in the broker: ${brokerAt(where.url).quarantine({ ...NAMES, ...where.names })}`,
             },
           ];
     return [
@@ -150,9 +151,9 @@ async function ledgerAndHolds({ ledgerUrl, installation }: Longshore): Promise<r
         const watched = watchedAtMs === undefined ? "never watched" : `watched ${span(Math.max(0, now - watchedAtMs))} ago`;
         const trouble = unwatched({ name, watchedAtMs }, now);
         const says = `${trouble ? `${trouble.code}: ` : ""}${watched}; ${slotsUsed} of ${jobsMax} slots in use${paused ? "; paused" : ""}`;
-        const unserved = servedAtMs === undefined || now - servedAtMs >= UNSERVED_MS;
+        const unserved = isUnserved({ servedAtMs }, now);
         return [
-          ...(hold === false ? [{ part: name, state: "WARN", says: WITHOUT_HOLD } as const] : []),
+          ...(hold === false ? [{ part: name, state: "WARN", says: UNHELD } as const] : []),
           ...(unserved && slotsUsed > 0
             ? [
                 {
@@ -174,7 +175,7 @@ async function ledgerAndHolds({ ledgerUrl, installation }: Longshore): Promise<r
   }
 }
 
-/** Whether what the launcher announces may be announced, and which key its watchers need. */
+/** Whether the launcher's announcements can be sealed, and which key the watchers need. */
 async function announcements({ groupsFile, sealKeys, installation }: Longshore): Promise<readonly Finding[]> {
   if (sealKeys === undefined) return [];
   const part = "announce";

@@ -1,14 +1,16 @@
 /**
- * `longshore group`: how the container groups are, and whether they take anything new.
+ * `longshore group`: shows the container groups, and whether they take new work.
  *
- * The failure this prevents: a cluster that has to be emptied before its nodes go, and nobody who can say whether it is.
+ * The failure this prevents: a cluster has to be emptied before its nodes go, and nobody can say whether it is empty.
  */
 import { parseArgs } from "node:util";
+import { WEAKER } from "@longshore/contract/event.ts";
 import { Duration, durationMs } from "@longshore/contract/units.ts";
 import { Failure } from "@longshore/contract/problem.ts";
+import { isUnserved } from "@longshore/domain/group/group.ts";
 import { unwatched } from "@longshore/launcher/groups/unwatched.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
-import { type GroupState, type Ledger, UNSERVED_MS } from "@longshore/ledger/port.ts";
+import type { GroupState, Ledger } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { asUsage, type Command, type Surroundings, Usage } from "../command.ts";
@@ -25,14 +27,15 @@ const HELP = `longshore group: how the groups are, and whether they take anythin
 
   --config FILE   a launcher's config file (default: the Longshore that \`longshore up\` runs from this folder)
 
-pause: nothing new is launched there, and what runs goes on. Runs that were only in line go to another of their groups, or wait.
-It stays paused until \`resume\`, also over restarts.
-drain: pauses it and waits until nothing of ours is left there. Exit 1 if something still is when the time is over; it stays paused.
-accept: for a group that is GroupMoved: its namespace was made anew, its file names another one, or another cluster answers. The
-namespace that is there now is trusted, as the next probe finds it. Runs that were in the old one end as lost, whatever their Jobs
-do; where the old one still stands, delete its Jobs by hand. Without --yes it only says how many that are.
-A group that was taken out of the groups file stays in this list until nothing of it runs any more. What runs there is not acted
-on: put the group back, or give its runs up with \`longshore runs abandon\`.
+pause: nothing new is launched there; running Jobs go on. Runs that were only in line go to another of their groups, or wait. The
+group stays paused until \`resume\`, also over restarts.
+drain: pauses the group and waits until no Job of ours is left there. Exit 1 if one is left when the time is over. The group stays
+paused.
+accept: for a group that is GroupMoved: its namespace was made anew, its file names another one, or another cluster answers. From
+then on the group's present namespace is trusted, as the next probe finds it. Runs in the old namespace end as lost, whatever their
+Jobs do; if the old namespace still exists, delete its Jobs by hand. Without --yes it only says how many runs that are.
+A group that was taken out of the groups file stays in this list until none of its runs is active. No launcher acts on those runs:
+put the group back, or give them up with \`longshore runs abandon\`.
 `;
 
 export const group: Command = {
@@ -102,13 +105,8 @@ async function list({ ledger, surroundings }: Asked): Promise<number> {
   return 0;
 }
 
-/** Without a launcher that has it in its groups file nobody acts on what is there. */
-const isUnserved = ({ servedAtMs }: GroupState, nowMs: number): boolean =>
-  servedAtMs === undefined || nowMs - servedAtMs >= UNSERVED_MS;
-
-/** What is weaker without the hold: G3 and G4 of the guarantees. */
-export const WITHOUT_HOLD =
-  "hold: false. A Job that somebody deletes before its end is recorded is lost or DeletedExternally (G4), and a create that is delivered late may run again (G3)";
+/** Names the promises that are weaker in a group without holds, in the words of its events. */
+export const UNHELD = `hold: false, so ${Object.keys(WEAKER).join(" and ")} are weaker. ${Object.values(WEAKER).join(" ")}`;
 
 function linesOf(group: GroupState, nowMs: number): readonly string[] {
   const { name, namespace, paused, slotsUsed, jobsMax, inLine, health, diagnosis, noRoom, hold, images, createsPerSecond } =
@@ -116,7 +114,7 @@ function linesOf(group: GroupState, nowMs: number): readonly string[] {
   const state = isUnserved(group, nowMs) ? "UNSERVED" : paused ? "PAUSED" : health.toUpperCase();
   const watched =
     group.watchedAtMs === undefined ? "never watched" : `watched ${span(Math.max(0, nowMs - group.watchedAtMs))} ago`;
-  // Of a group that nobody serves that is no news.
+  // For a group that no launcher serves, this is no news.
   const trouble = state === "UNSERVED" ? undefined : unwatched(group, nowMs);
   const line = inLine > 0 ? `, ${inLine} of them in line` : "";
   return [
@@ -130,7 +128,7 @@ function linesOf(group: GroupState, nowMs: number): readonly string[] {
     ...(noRoom !== undefined && noRoom.untilMs > nowMs ? [`           no room: ${noRoom.diagnosis.sentence}`] : []),
     ...(createsPerSecond === undefined ? [] : [`           at most ${createsPerSecond} creates a second`]),
     ...(images === undefined ? [] : [`           images: ${images.join(", ")}`]),
-    ...(hold === false ? [`           ${WITHOUT_HOLD}`] : []),
+    ...(hold === false ? [`           ${UNHELD}`] : []),
   ];
 }
 
@@ -173,7 +171,7 @@ async function drain(asked: Asked): Promise<number> {
   }
 }
 
-/** Says what it will do before it does it: what is given up cannot be taken back. */
+/** Says what it will do before it does it, because runs that are given up cannot be taken back. */
 async function accept(asked: Asked): Promise<number> {
   const { ledger, isMeant, surroundings } = asked;
   const { name, namespace, diagnosis, namespaceUid } = await find(asked);
@@ -196,7 +194,7 @@ async function accept(asked: Asked): Promise<number> {
   return 0;
 }
 
-/** What of ours is, or may be, in its cluster, or is in line for it. */
+/** The attempts that are, or may be, in its cluster, or in line for it. */
 async function leftIn(ledger: Ledger, name: GroupState["name"]): Promise<string | undefined> {
   const { inLine = 0 } = (await ledger.groups()).find((it) => it.name === name) ?? {};
   const parts = [...(inLine > 0 ? [`${inLine} in line`] : []), ...(await standingIn(ledger, name))];

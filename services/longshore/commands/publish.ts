@@ -1,11 +1,12 @@
-/** `longshore publish`: one command to the broker, like any upstream, and perhaps the story that follows. */
+/** `longshore publish`: sends one command to the broker, like any upstream, and can follow the run's story. */
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { openBroker } from "@longshore/broker/open.ts";
 import type { Broker, Delivery } from "@longshore/broker/port.ts";
-import { type CommandData, type CommandType } from "@longshore/contract/command.ts";
-import { PREFIX, readCommand, readEvent, writeCommand } from "@longshore/contract/envelope.ts";
+import { message } from "@longshore/client/request.ts";
+import type { CommandInput, CommandType } from "@longshore/contract/command.ts";
+import { readEvent } from "@longshore/contract/envelope.ts";
 import { isTerminal } from "@longshore/contract/event.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
@@ -41,7 +42,7 @@ export const publish: Command = {
     const data = { ...request, run };
     await using broker = await brokerOf(values.config, surroundings);
     const following = values.follow === true ? await follow(broker, run, surroundings) : undefined;
-    await send(broker, "run.requested", data as CommandData<"run.requested">, surroundings.signal);
+    await send(broker, "run.requested", data as CommandInput<"run.requested">, surroundings.signal);
     surroundings.out(`${run}\n`);
     return following === undefined ? 0 : exitCodeOf(await following.ended);
   },
@@ -88,7 +89,7 @@ async function ofFile(file: string): Promise<object> {
   return value;
 }
 
-/** Its variables may be secrets, so what is wrong is said without its text. */
+/** The request's variables may be secrets, so its problems are told without its text. */
 function yamlOf(file: string, text: string): unknown {
   const { value, problems } = readYaml(text);
   const [problem] = problems;
@@ -101,34 +102,30 @@ export async function brokerOf(config: string | undefined, surroundings: Surroun
   return await openBroker({ ...broker, log: silentLog, clock: systemClock });
 }
 
-/** What the launcher would refuse is refused here, where the author is looking. */
+/** Refuses here, where the author is looking, what the launcher would refuse. */
 export async function send<T extends CommandType>(
   broker: Broker,
   type: T,
-  data: CommandData<T>,
+  data: CommandInput<T>,
   signal: AbortSignal,
 ): Promise<void> {
-  const id = randomUUID();
-  const body = writeCommand<CommandType>({ id, source: "/longshore/cli", type, data } as Parameters<
-    typeof writeCommand<CommandType>
-  >[0]);
-  const read = readCommand(body);
-  if (read.kind !== "command") {
-    const lines = read.problems.map(({ path, message }) => `  ${path.replace(/^\/data/, "") || "the request"}: ${message}`);
+  const made = message({ source: "/longshore/cli" }, type, data);
+  if (made.kind === "refused") {
+    const lines = made.problems.map(({ path, message }) => `  ${path.replace(/^\/data/, "") || "the request"}: ${message}`);
     throw new Failure("refuse", "RequestInvalid", `this cannot be published as it is:\n${lines.join("\n")}`);
   }
-  await broker.publish("commands", { id, key: PREFIX + type, body }, signal);
+  await broker.publish("commands", { id: made.id, key: made.routingKey, body: made.body }, signal);
 }
 
 export interface Following {
-  /** The event that it ended with; "command.refused", or "stopped" where nobody waits any more. */
+  /** The event that ended the story; "command.refused"; or "stopped" if nobody waits any more. */
   readonly ended: Promise<string>;
 }
 
-/** What a run's end deserves. */
+/** The exit code for a run's end. */
 export const exitCodeOf = (end: string): number => (end === "run.succeeded" ? 0 : end === "stopped" ? 130 : 1);
 
-/** Binds first; the caller publishes then: else the first events would be missed. */
+/** Binds first and then lets the caller publish: otherwise the first events would be missed. */
 export async function follow(
   broker: Broker,
   run: string,

@@ -1,5 +1,5 @@
 /**
- * `longshore rbac`: the least that launcher and watcher need in a group's namespaces, to be applied by their owner.
+ * `longshore rbac`: prints the least permissions of launcher and watcher in a group's namespaces, for their owner to apply.
  *
  * The failure this prevents: an administrator who is asked for "rights for Longshore" and gives cluster-admin.
  */
@@ -21,16 +21,16 @@ const HELP = `longshore rbac: prints the service accounts, Roles and bindings th
   longshore rbac prod-a | kubectl apply -f -
 
   --namespace NS   for this namespace, whatever the groups file says
-  --role ROLE      launcher or watcher: only the one's (the two may be applied by different people)
-  --confine        also a ValidatingAdmissionPolicy by which the cluster refuses whatever the launcher does to Jobs that are
-                   not Longshore's. It takes an administrator of the whole cluster, and Kubernetes 1.30 or newer.
+  --role ROLE      print only that of launcher or watcher (different people may apply them)
+  --confine        also print a ValidatingAdmissionPolicy, by which the cluster refuses the launcher's changes to Jobs that are
+                   not Longshore's. It needs an administrator of the whole cluster, and Kubernetes 1.30 or newer.
   --groups FILE    the groups file (default: the one of --config, or of the Longshore that runs from this folder)
   --config FILE    a launcher's config file, which names a groups file
 
 The launcher may create, read, change and delete Jobs there; the watcher may only read. Without --confine, Kubernetes cannot
 limit that to Longshore's own Jobs, so a namespace of its own is the recommendation.
 
-Then give each its token, in the file that the groups file names:
+Then give each service account a token, in the file that the groups file names:
   kubectl -n NAMESPACE create token longshore-launcher --duration 24h > launch.token
   kubectl -n NAMESPACE create token longshore-watcher  --duration 24h > watch.token
 Replace the files before the tokens expire: they are read again without a restart.
@@ -90,7 +90,7 @@ function objectsIn(namespace: string, { roles, confine }: Options): readonly Kub
 
 interface Found {
   readonly namespaces: readonly string[];
-  /** A comment before the objects, where the name was not taken as its writer may have meant it. */
+  /** A comment before the objects, if the name may have been meant otherwise. */
   readonly note: string;
 }
 
@@ -112,7 +112,7 @@ async function namespacesOf(options: Options, surroundings: Surroundings): Promi
   return { namespaces: [name], note: `# For the namespace "${name}": ${file} has no group of this name (it has ${names}).\n` };
 }
 
-/** "prod-a" has all its namespaces; "prod-a/batch" is the name of one of them, where there are several. */
+/** "prod-a" stands for all its namespaces; "prod-a/batch" names one of several. */
 function ofGroup(
   name: string,
   groups: Readonly<Record<string, { readonly namespaces: readonly string[] }>>,
@@ -129,7 +129,7 @@ async function groupsFileOf({ groups, config }: Options, surroundings: Surroundi
   try {
     return (await findLongshore({ config }, surroundings)).groupsFile;
   } catch (error) {
-    // Nothing runs here and nothing was named: then it is about a namespace.
+    // Nothing runs here and no file was named, so the name is a namespace's.
     if (error instanceof Failure && error.code === "NotRunning") return undefined;
     throw error;
   }

@@ -24,9 +24,9 @@ const HELP = `longshore runs: what ran, and how it went.
 
   longshore runs restart orders/8812/export --with resources.limits.memory=2Gi
 
-abandon is for a run of which nothing will be heard any more: its cluster is gone for good, or its namespace was made anew. The
-run ends as lost at once, whatever its Job does. The Job may still run; where its cluster answers, it is deleted on sight.
-Only operators may: the launcher's setting \`operators\` names their broker users.
+abandon: for a run whose cluster is gone for good, or whose namespace was made anew. The run ends as lost at once, whatever its
+Job does. The Job may still run; if its cluster answers again, the Job is deleted on sight. Only operators may abandon a run: the
+launcher's setting \`operators\` names their broker users.
 `;
 
 export const runs: Command = {
@@ -75,7 +75,7 @@ const VERBS = { show, follow: followRun, cancel, restart, abandon };
 
 async function ledgerOf({ config }: Values, surroundings: Surroundings): Promise<Ledger> {
   const { ledgerUrl, installation } = await findLongshore({ config }, surroundings);
-  // Nothing is begun from here, so no Job is ever named.
+  // This command starts nothing, so it never names a Job.
   const jobName = (): never => {
     throw new Error("this command begins no attempts");
   };
@@ -116,7 +116,7 @@ async function show(run: RunId, values: Values, surroundings: Surroundings): Pro
   return 0;
 }
 
-/** One screen: how it stands, why, what to do, and the story. */
+/** One screen: the run's state, the reason, the next step, and the story. */
 function pageOf(
   { run, attempts }: NonNullable<Awaited<ReturnType<Ledger["find"]>>>["record"],
   story: readonly StoryEvent[],
@@ -185,17 +185,17 @@ async function followRun(run: RunId, values: Values, surroundings: Surroundings)
 }
 
 async function cancel(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
-  await known(run, values, surroundings); // else it would be kept for a run that may never come, and nothing would follow
+  await known(run, values, surroundings); // else the cancel would be kept for a run that may never come, and the follower would wait for ever
   await using broker = await brokerOf(values.config, surroundings);
   const following = await follow(broker, run, surroundings);
   await send(broker, "run.cancel", { run, ...(values.reason !== undefined && { reason: values.reason }) }, surroundings.signal);
   surroundings.out(`asked to cancel ${run}; it is cancelled when its pods are gone\n`);
-  // Whatever it ended with, it is over: only a refusal, or nobody waiting any more, is not what was asked for.
+  // Any end will do: only a refusal, or a stopped follower, means that the command failed.
   const end = await following.ended;
   return end === "command.refused" || end === "stopped" ? exitCodeOf(end) : 0;
 }
 
-/** Said twice, since nothing takes it back: what was given up is not looked for any more. */
+/** Asked twice, because nothing takes it back: nobody looks for a Job that was given up. */
 async function abandon(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
   if (values.yes !== true)
     throw new Usage(

@@ -1,4 +1,6 @@
-/** `longshore up`: launcher and watcher in this process, and whatever they need that was not named: Postgres, broker, cluster. */
+/**
+ * `longshore up`: launcher and watcher in this process, with a Postgres, broker and cluster of its own unless others are named.
+ */
 import { mkdir } from "node:fs/promises";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -80,6 +82,7 @@ export const up: Command = {
       ));
 
     const files = await writeConfig({ home, brokerUrl, ledgerUrl: postgres.url, cluster });
+    const configs = readConfigs(files, surroundings);
     await tryOut({ brokerUrl, ledgerUrl: postgres.url, groupsFile: files.groups });
     await using _running = await writeRunning(home, {
       pid: process.pid,
@@ -91,11 +94,11 @@ export const up: Command = {
     surroundings.out(
       "  up. In another terminal, from this folder:\n    npm run longshore -- publish --image busybox --follow -- sh -c 'echo hi'\n    npm run longshore -- runs list\n  Ctrl-C stops it; nothing is lost.\n",
     );
-    return await serve(files, surroundings);
+    return await serve(configs, surroundings);
   },
 };
 
-/** What cannot be read as a URL cannot be printed without its password either. */
+/** A text that is no URL cannot be printed without its password either. */
 function checkUrls(urls: Readonly<Record<string, string | undefined>>): void {
   for (const [name, url] of Object.entries(urls))
     if (url !== undefined && !URL.canParse(url))
@@ -104,7 +107,7 @@ function checkUrls(urls: Readonly<Record<string, string | undefined>>): void {
       );
 }
 
-/** What was named may be wrong: said before "up", in one sentence. */
+/** A named server may be wrong: that is said before "up", in one sentence. */
 async function tryOut({
   brokerUrl,
   ledgerUrl,
@@ -124,15 +127,18 @@ async function tryOut({
   await using _broker = await openBroker({ url: brokerUrl, log: silentLog, clock });
 }
 
-async function serve(
-  files: { readonly launcher: string; readonly watcher: string },
-  { env, signal }: Surroundings,
-): Promise<number> {
-  const launcherConfig = readConfig(LauncherConfig, { file: files.launcher, env });
-  const watcherConfig = readConfig(WatcherConfig, { file: files.watcher, env });
+/** Both programs read the same variables, so what is a setting of one is not unknown to the other. */
+function readConfigs(files: { readonly launcher: string; readonly watcher: string }, { env }: Pick<Surroundings, "env">) {
+  return {
+    launcher: readConfig(LauncherConfig, { file: files.launcher, env, beside: [WatcherConfig] }),
+    watcher: readConfig(WatcherConfig, { file: files.watcher, env, beside: [LauncherConfig] }),
+  };
+}
+
+async function serve(configs: ReturnType<typeof readConfigs>, { signal }: Pick<Surroundings, "signal">): Promise<number> {
   await together(signal, {
-    launcher: async (signal) => void (await launcher(launcherConfig, openLog("launcher", launcherConfig.log), signal)),
-    watcher: async (signal) => void (await watcher(watcherConfig, openLog("watcher", watcherConfig.log), signal)),
+    launcher: async (signal) => void (await launcher(configs.launcher, openLog("launcher", configs.launcher.log), signal)),
+    watcher: async (signal) => void (await watcher(configs.watcher, openLog("watcher", configs.watcher.log), signal)),
   });
   return 0;
 }

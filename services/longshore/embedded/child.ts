@@ -13,7 +13,7 @@ export interface Child extends AsyncDisposable {
   /** The last lines of its log. */
   readonly said: readonly string[];
   signal(name: NodeJS.Signals): void;
-  /** SIGTERM, and SIGKILL where that is not enough. */
+  /** SIGTERM, then SIGKILL if the process goes on. */
   stop(): Promise<void>;
   metrics(): Promise<string>;
 }
@@ -21,7 +21,7 @@ export interface Child extends AsyncDisposable {
 export interface Starting {
   readonly config: string;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Do not wait until it is ready: it may be meant to die before. */
+  /** Does not wait until the process is ready: it may be meant to die before. */
   readonly eager?: boolean;
 }
 
@@ -34,7 +34,7 @@ export async function startChild(name: "launcher" | "watcher", { config, env, ea
     env: { ...env, LONGSHORE_LOG_FORMAT: "json" },
     stdio: ["ignore", "ignore", "pipe"],
   });
-  // Whoever started it is gone, also without a word: then it must not go on by itself.
+  // If its parent is gone, even without a word, the process must not go on by itself.
   const last = () => child.kill("SIGKILL");
   process.once("exit", last);
   const ended = once(child, "exit").then(([code, signal]: unknown[]) => {
@@ -52,7 +52,7 @@ export async function startChild(name: "launcher" | "watcher", { config, env, ea
   void ended.then((how) =>
     health.reject(new Failure("halt", "Died", `the ${name} ended (${how}) before it was ready:\n${said.slice(-5).join("\n")}`)),
   );
-  health.promise.catch(() => undefined); // when nobody waits for it, its death is told by `ended`
+  health.promise.catch(() => undefined); // if nobody waits for it, its death is told by `ended`
   const stop = () => stopChild(child, ended);
   if (!eager) await inTime(health.promise, READY_WITHIN_MS, `the ${name} to be ready`);
   return {
@@ -83,7 +83,7 @@ async function stopChild(child: ChildProcess, ended: Promise<unknown>): Promise<
   callOff();
 }
 
-/** The promise, or a Failure that says what did not come. */
+/** Waits for the promise, or throws a Failure that names it when the time is over. */
 export async function inTime<T>(promise: Promise<T>, ms: number, what: string, signal?: AbortSignal): Promise<T> {
   const { promise: given, reject } = Promise.withResolvers<never>();
   const giveUp = (code: string, message: string) => reject(new Failure("halt", code, message));

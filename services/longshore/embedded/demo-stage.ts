@@ -1,14 +1,15 @@
-/** What the demo plays on: the parts, real processes for launchers and watcher, and ways to read back what happened. */
+/** The demo's stage: the parts, real processes for launchers and watcher, and ways to read back what happened. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openBroker } from "@longshore/broker/open.ts";
-import type { CommandData } from "@longshore/contract/command.ts";
+import type { CommandInput } from "@longshore/contract/command.ts";
 import { readEvent } from "@longshore/contract/envelope.ts";
 import { isTerminal } from "@longshore/contract/event.ts";
 import { Installation } from "@longshore/contract/ids.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
+import { withoutSettings } from "@longshore/runtime/config/foreign-variables.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { type Child, inTime, startChild } from "./child.ts";
 import type { Surroundings } from "../command.ts";
@@ -34,7 +35,7 @@ export interface Ran {
 export interface Stage extends AsyncDisposable {
   publish(run: string, request: object): Promise<void>;
   run(run: string, request: object, on?: (event: Heard) => void): Promise<Ran>;
-  /** How many commands the launchers recorded as duplicates, by their own metrics. */
+  /** Commands that the launchers recorded as duplicates, by their own metrics. */
   duplicates(): Promise<number>;
   untilDuplicates(count: number): Promise<number>;
   runsLike(prefix: string): Promise<number>;
@@ -58,11 +59,11 @@ export async function openStage(home: string, surroundings: Surroundings): Promi
   const cluster = parts.use(await started(surroundings, "cluster", "the pocket", () => pocketIn(home, { requestLog })));
   const files = await writeConfig({
     home, brokerUrl: postgres.url, ledgerUrl: postgres.url, cluster,
-    launcher: { defaults: { giveUpAfter: { ImageNotFound: "1s" } }, pace: { claim: "1s", poll: "200ms", tally: "2s", lease: "2s" } },
+    launcher: { defaults: { giveUpAfter: { ImageNotFound: "1s" } }, pace: { claim: "1s", poll: "200ms", tally: "2s", partitionLease: "2s" } },
   }); // biome-ignore format: where, then how fast
 
   const program = (name: "launcher" | "watcher", config: string, env: Record<string, string> = {}): Promise<Child> =>
-    startChild(name, { config, env: { ...surroundings.env, ...env } });
+    startChild(name, { config, env: { ...withoutSettings(surroundings.env), ...env } });
   const launchers = await started(surroundings, "programs", "launcher ×2 and watcher, as processes", async () => {
     const both = [
       parts.use(await program("launcher", files.launcher)),
@@ -105,7 +106,7 @@ export async function openStage(home: string, surroundings: Surroundings): Promi
   }
 
   const publish = (run: string, request: object): Promise<void> =>
-    send(broker, "run.requested", { run, ...request } as CommandData<"run.requested">, signal);
+    send(broker, "run.requested", { run, ...request } as CommandInput<"run.requested">, signal);
 
   async function run(id: string, request: object, on: (event: Heard) => void = () => {}): Promise<Ran> {
     const began = clock.now();
@@ -131,7 +132,7 @@ export async function openStage(home: string, surroundings: Surroundings): Promi
 
   async function killBetweenCreateAndRecord(id: string, request: object) {
     const [first, second] = launchers;
-    // The second is frozen and the first replaced by one that dies right after its create was answered.
+    // Freezes the second launcher, and replaces the first by one that dies right after its create was answered.
     await first.stop();
     second.signal("SIGSTOP");
     await using doomed = await program("launcher", files.launcher, { LONGSHORE_FAILPOINT: "afterPost:kill" });
@@ -167,7 +168,7 @@ export async function openStage(home: string, surroundings: Surroundings): Promi
 
   async function sum() {
     const jobs = await created();
-    // The tally's own count, when it has had its turn after the last event.
+    // The tally's own count, once it has had its turn after the last event.
     const counts = await until(
       () => ledger.counts(),
       (it) => it.outbox === 0 && it.overdue === 0 && it.strays === 0 && settled(it),
@@ -193,7 +194,7 @@ export async function openStage(home: string, surroundings: Surroundings): Promi
 
 type Listener = (type: string, data: Readonly<Record<string, unknown>>) => void;
 
-/** "ended" is rest: after the kill a create might still be on its way, so that Job's name stays taken for a while. */
+/** "ended" counts as rest: after the kill a create might still be on its way, so that Job's name stays taken for a while. */
 const settled = ({ attempts }: Awaited<ReturnType<Ledger["counts"]>>): boolean =>
   Object.entries(attempts).every(([state, count]) => state === "done" || state === "ended" || count === 0);
 

@@ -1,6 +1,6 @@
 /**
- * The folder in which `up` and `demo` keep what they start: a Postgres with the ledger and the broker in it, the pocket cluster,
- * the key and the config files. Nothing of it is reachable from other machines, or readable by other users.
+ * The folder of `up` and `demo`: a Postgres with the ledger and the broker in it, the pocket cluster, the key and the config
+ * files. Other machines cannot reach any of it, and other users cannot read it.
  */
 import { randomBytes } from "node:crypto";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
@@ -10,7 +10,10 @@ import { startPostgres } from "@longshore/ledger/embedded-postgres.ts";
 import { startPocket } from "@longshore/pocket/start.ts";
 import { stringify } from "yaml";
 
-/** Others may go through it and not look into it: run by root, Postgres works as nobody, and must reach its folder in here. */
+/**
+ * Others may pass through the folder and not list it: run by root, Postgres works as nobody, and must reach its own folder in
+ * here.
+ */
 export const HOME_MODE = 0o711;
 export const INSTALLATION = "local";
 export const GROUP = "pocket";
@@ -23,7 +26,7 @@ export interface Files {
 }
 
 export interface ClusterChoice {
-  /** As the groups file has it. */
+  /** In the form of the groups file. */
   readonly cluster: object;
   readonly launch?: object;
   readonly watch?: object;
@@ -31,7 +34,7 @@ export interface ClusterChoice {
   readonly namespace: string;
 }
 
-/** The key from which proofs are made: without it, Jobs that are out there could not be recognised. */
+/** The key for proofs: without it, a restarted launcher would not recognise its own Jobs. */
 export async function keyIn(home: string): Promise<string> {
   const file = join(home, "key");
   const existing = await readFile(file, "utf8").catch(() => undefined);
@@ -67,10 +70,10 @@ export interface Writing {
   readonly brokerUrl: string;
   readonly ledgerUrl: string;
   readonly cluster: ClusterChoice;
-  /** Further groups. */
+  /** More groups. */
   readonly others?: readonly ClusterChoice[];
   readonly jobs?: number;
-  /** Beside the launcher's settings: defaults, pace. */
+  /** More of the launcher's settings: defaults, pace. */
   readonly launcher?: object;
 }
 

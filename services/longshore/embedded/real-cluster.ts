@@ -1,8 +1,8 @@
 /**
- * The cluster that `longshore up` was given, asked once before anything else is started.
+ * Asks the cluster that `longshore up` was given, once, before anything else is started.
  *
- * The failure this prevents: "up", and then every run waits, since the file, the address, the login or the namespace was wrong.
- * What the login may do there is not judged: `longshore doctor` says it, and each run that needs more.
+ * The failure this prevents: "up", and then every run waits, because the file, the address, the login or the namespace was
+ * wrong. Permissions are not judged here: `longshore doctor` tells them, and so does each run that needs more.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import { connect } from "@longshore/kubernetes/access/connect.ts";

@@ -35,6 +35,14 @@ interface Process {
   readonly ms: number;
 }
 
+/** The process, and every process that it or one of its children started. */
+export async function treeOf(pid: number): Promise<readonly number[]> {
+  const all = await processes();
+  const below = (parent: number): readonly number[] =>
+    [...all].filter(([, it]) => it.parent === parent).flatMap(([child]) => [child, ...below(child)]);
+  return [pid, ...below(pid)];
+}
+
 function ofTree(pid: number, all: ReadonlyMap<number, Process>): number {
   const children = [...all].filter(([, { parent }]) => parent === pid).map(([child]) => ofTree(child, all));
   return children.reduce((sum, ms) => sum + ms, all.get(pid)?.ms ?? 0);

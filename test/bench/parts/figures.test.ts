@@ -1,11 +1,14 @@
 /** The bench's instruments: what they count, and what they must not miss. No test here looks at a time of ours. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { appendFile, writeFile } from "node:fs/promises";
+import { globSync } from "node:fs";
+import { appendFile, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import t from "tap";
-import { cpuMs, since } from "./cpu.ts";
+import { openCoverage } from "./coverage.ts";
+import { coresToShare, pin } from "./cores.ts";
+import { cpuMs, since, treeOf } from "./cpu.ts";
 import { percentiles, told } from "./figures.ts";
 import { openRequestLog, writesIn } from "./requests.ts";
 
@@ -53,6 +56,67 @@ t.test("the CPU of a process holds that of its children, running and ended", asy
     t.ok(all.us > all.child, "it is counted in its parent");
   } finally {
     child.kill("SIGKILL");
+    await gone;
+  }
+});
+
+t.test("a module executes when a loop of it goes on, not when it is loaded", async (t) => {
+  const folder = t.testdir({
+    "main.mjs": `
+      import { createInterface } from "node:readline";
+      import { idle } from "./idle.mjs";
+      import { follow } from "./follow.mjs";
+      idle();
+      await follow(createInterface({ input: process.stdin }));
+    `,
+    "idle.mjs": "export const idle = () => 1;",
+    "follow.mjs": "export async function follow(lines) { for await (const line of lines) console.log(line); }",
+  });
+  const child = spawn(process.execPath, ["--inspect=127.0.0.1:0", path.join(folder, "main.mjs")]);
+  const gone = once(child, "exit");
+  try {
+    const said: string[] = [];
+    const [out, err] = [createInterface({ input: child.stdout }), createInterface({ input: child.stderr })];
+    err.on("line", (line) => said.push(line));
+    const echoed = async (line: string) => {
+      const heard = once(out, "line");
+      child.stdin.write(`${line}\n`);
+      await heard;
+    };
+    await echoed("before");
+    await using coverage = await openCoverage(said, folder);
+    t.same([...(await coverage.taken())], [], "at rest");
+    await echoed("on the way");
+    t.same([...(await coverage.taken())], ["follow.mjs"]);
+    t.same([...(await coverage.taken())], [], "at rest again");
+  } finally {
+    child.kill("SIGKILL");
+    await gone;
+  }
+});
+
+t.test("a process is kept on a core with all its threads and children, and let go again", async (t) => {
+  const cores = await coresToShare();
+  if (typeof cores === "string")
+    return void t.match(cores, /one core|taskset/, "the figures say why they are not measured apart");
+  const child = spawn("sh", ["-c", `${process.execPath} -e 'console.log(1); process.stdin.resume()'; true`]);
+  const gone = once(child, "exit");
+  try {
+    await once(createInterface({ input: child.stdout }), "line");
+    const pids = await treeOf(child.pid ?? 0);
+    const threads = pids.flatMap((pid) => globSync(`/proc/${pid}/task/*/status`));
+    t.ok(pids.length > 1 && threads.length > pids.length, "a child, and threads");
+    const allowed = async () => {
+      const texts = await Promise.all(threads.map((it) => readFile(it, "utf8")));
+      return [...new Set(texts.map((it) => /^Cpus_allowed_list:\s*(.*)$/m.exec(it)?.[1]))];
+    };
+    const before = await allowed();
+    await pin([child.pid ?? 0], cores.slice(1, 2));
+    t.same(await allowed(), [String(cores[1])]);
+    await pin([child.pid ?? 0], cores);
+    t.same(await allowed(), before);
+  } finally {
+    child.stdin.end();
     await gone;
   }
 });

@@ -5,8 +5,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { startChild } from "@longshore/cli/embedded/child.ts";
-import { type ClusterChoice, writeConfig } from "@longshore/cli/embedded/home.ts";
+import { type Child, startChild } from "@longshore/cli/embedded/child.ts";
+import { writeConfig } from "@longshore/cli/embedded/home.ts";
 import { startPostgres } from "@longshore/ledger/embedded-postgres.ts";
 import pg from "pg";
 import { rabbitmq } from "../../harness/rabbitmq/server.ts";
@@ -24,14 +24,17 @@ export interface StageOptions {
   readonly jobs: number;
   /** A folder for CPU profiles of launcher and watcher. */
   readonly profile: string | undefined;
+  /** Opens the inspectors of launcher and watcher, on free ports. */
+  readonly inspect?: boolean;
 }
 
 export interface Stage extends AsyncDisposable {
   readonly brokerUrl: string;
   readonly product: string;
-  readonly cluster: { readonly product: string; readonly choice: ClusterChoice };
+  readonly cluster: Pick<BenchCluster, "product" | "choice" | "pids">;
   /** The folder of the services' files. */
   readonly home: string;
+  readonly launcher: Child;
   readonly database: pg.Client;
   readonly pids: Readonly<Record<string, number>>;
   readonly requests: RequestLog;
@@ -44,7 +47,8 @@ export interface DatabaseWork {
   readonly walBytes: number;
 }
 
-export async function openStage({ broker, cluster: openCluster, watcher, jobs, profile }: StageOptions): Promise<Stage> {
+export async function openStage(options: StageOptions): Promise<Stage> {
+  const { broker, cluster: openCluster, watcher, jobs, profile, inspect = false } = options;
   await using parts = new AsyncDisposableStack();
   const home = await temporary(parts, "longshore-bench-");
   // Not inside our own folder, which the user that Postgres runs as may not enter.
@@ -54,7 +58,11 @@ export async function openStage({ broker, cluster: openCluster, watcher, jobs, p
   const cluster = parts.use(await openCluster(home));
   const brokerUrl = rabbit?.url ?? postgres.url;
   const files = await writeConfig({ home, brokerUrl, ledgerUrl: postgres.url, cluster: cluster.choice, jobs });
-  const env = profile === undefined ? process.env : { ...process.env, NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${profile}` };
+  const flags = [
+    ...(profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profile}`]),
+    ...(inspect ? ["--inspect=127.0.0.1:0"] : []),
+  ];
+  const env = flags.length === 0 ? process.env : { ...process.env, NODE_OPTIONS: flags.join(" ") };
   const launcher = parts.use(await startChild("launcher", { config: files.launcher, env }));
   const watching = watcher ? parts.use(await startChild("watcher", { config: files.watcher, env })) : undefined;
   const database = new pg.Client(postgres.url);
@@ -67,6 +75,7 @@ export async function openStage({ broker, cluster: openCluster, watcher, jobs, p
     product: rabbit === undefined ? "the ledger's Postgres" : `RabbitMQ ${rabbit.version}`,
     cluster,
     home,
+    launcher,
     database,
     pids: {
       launcher: launcher.pid,

@@ -1,4 +1,4 @@
-/** The launcher dies at each of its dangerous lines; another takes over. (Faults 1–4, 9, 10.) On any broker and any cluster. */
+/** The launcher dies at each of its dangerous lines; another takes over. (Faults 2–4, 9, 10 in GUARANTEES.md.) On any broker and any cluster. */
 import type { Test } from "tap";
 import type { System } from "../../harness/system.ts";
 

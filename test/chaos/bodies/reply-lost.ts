@@ -1,4 +1,4 @@
-/** The create arrives and its answer does not: to a launcher that lives, and to one that dies just then. (Fault 5.) On any cluster. */
+/** The create arrives and its answer does not: to a launcher that lives, and to one that dies just then. (Fault 5 in GUARANTEES.md.) On any cluster. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Test } from "tap";
 import { type FaultProxy, faultProxy } from "../../harness/faults/fault-proxy.ts";

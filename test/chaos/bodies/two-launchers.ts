@@ -1,4 +1,4 @@
-/** Two launchers on one ledger: both at work, one frozen past its claim, one asked to stop. (Faults 7, 8, 65.) On any cluster. */
+/** Two launchers on one ledger: both at work, one frozen past its claim, one asked to stop. (Faults 7, 8, 65 in GUARANTEES.md.) On any cluster. */
 import type { Test } from "tap";
 import { RunId } from "@longshore/contract/ids.ts";
 import type { System } from "../../harness/system.ts";

@@ -1,4 +1,4 @@
-/** The watcher is away, dies with a fact in its hand, or is there twice. (Faults 11, 12, 24.) On any cluster. */
+/** The watcher is away, dies with a fact in its hand, or is there twice. (Faults 11, 12, 24 in GUARANTEES.md.) On any cluster. */
 import type { Test } from "tap";
 import { annotated } from "../../harness/kubernetes/simulated-pods.ts";
 import type { System } from "../../harness/system.ts";

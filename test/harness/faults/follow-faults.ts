@@ -1,8 +1,8 @@
 /**
  * What a follower must survive, as one body of tests for any cluster: the pocket over HTTPS and a real API server alike.
  *
- * The failure this prevents: a fault that the pocket survives because the pocket is ours. Numbers are those of the fault
- * catalogue; after each the follower's picture is the server's, it goes on, and it has not stormed.
+ * The failure this prevents: a fault that the pocket survives because the pocket is ours. Numbers are those of the faults in
+ * GUARANTEES.md; after each the follower's picture is the server's, it goes on, and it has not stormed.
  */
 import type { AskNames } from "@longshore/kubernetes/request/cluster-addresses.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";

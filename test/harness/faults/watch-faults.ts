@@ -2,7 +2,7 @@
  * What a watcher must not say, whatever it was shown: one body of tests for the pocket over HTTPS and a real API server.
  *
  * The failure this prevents: an end, a deletion or a start that never was, told because a listing was old, a label was taken
- * off, or a name came back as another Job while nobody could look. Numbers are those of the fault catalogue.
+ * off, or a name came back as another Job while nobody could look. Numbers are those of the faults in GUARANTEES.md.
  */
 import { readFact } from "@longshore/contract/envelope.ts";
 import { GroupName, Installation, RunId, StepName } from "@longshore/contract/ids.ts";

@@ -1,6 +1,6 @@
 /**
  * What happened to one installation, as five journals tell it that none of our services keeps, and what is wrong with it: the
- * guarantees G1–G6 and G10, checked one against the other.
+ * guarantees G1–G6 and G10 of GUARANTEES.md, checked one against the other.
  *
  *   what the test sent ─┐   what passed the broker ─┐   the ledger's rows ─┐   the API servers' audit logs, and a watch of the
  *   and was confirmed   ┴───────────────────────────┴──────────────────────┴── test's own over their Jobs and pods

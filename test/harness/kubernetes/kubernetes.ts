@@ -26,7 +26,7 @@ export interface KubernetesOptions {
   readonly nodes: Nodes;
   /** How many, each on its own; 1 unless told. */
   readonly clusters?: number;
-  /** Unless told, what LONGSHORE_KUBERNETES_VERSION names, or 1.34; a real node is always of 1.34 unless told. */
+  /** Unless told, what LONGSHORE_TEST_KUBERNETES_VERSION names, or 1.34; a real node is always of 1.34 unless told. */
   readonly version?: KubernetesVersion;
 }
 

@@ -27,8 +27,8 @@ const OTHERS: readonly GoModule[] = [
 
 /** As the environment asks, so that the same tests run on the oldest and the newest. */
 export function askedVersion(): KubernetesVersion {
-  const asked = process.env["LONGSHORE_KUBERNETES_VERSION"] ?? "";
-  return asked === "" ? NODE_VERSION : pinned(asked, "LONGSHORE_KUBERNETES_VERSION");
+  const asked = process.env["LONGSHORE_TEST_KUBERNETES_VERSION"] ?? "";
+  return asked === "" ? NODE_VERSION : pinned(asked, "LONGSHORE_TEST_KUBERNETES_VERSION");
 }
 
 function pinned(asked: string, where: string): KubernetesVersion {

@@ -72,6 +72,12 @@ function act(world: World, deed: Deed, signal: AbortSignal): void {
       const nowMs = clock.now() + world.scenario.skewMs.cluster;
       return clusterOf(world, deed.cluster).model.cause({ ...deed.fault, fromMs: nowMs, untilMs: nowMs + deed.forMs });
     }
+    case "way": {
+      const { ways } = clusterOf(world, deed.cluster);
+      const whose = deed.launcher === "all" ? "launcher-" : `launcher-${deed.launcher}.`;
+      ways.set(whose, deed.to);
+      return later(deed.forMs, () => void (ways.get(whose) === deed.to && ways.delete(whose)));
+    }
     case "meddle":
       return meddle(world, clusterOf(world, deed.cluster), deed.meddling);
     case "pause": {
@@ -185,7 +191,8 @@ export async function heal(world: World): Promise<void> {
   broker.thaw();
   broker.up();
   world.ledgerTrouble = CALM;
-  for (const { model, pods } of clusters.values()) {
+  for (const { model, pods, ways } of clusters.values()) {
+    ways.clear();
     model.heal();
     pods.heal();
     model.meddle({ kind: "create namespace", name: "batch" });

@@ -1,7 +1,7 @@
 /**
  * What goes wrong by itself, family by family: processes, broker, ledger, clusters, and people who meddle with them.
  *
- * The bug this prevents: a fault catalogue that stands in a document. Each family is dealt out at random times.
+ * The bug this prevents: faults that are only listed, in GUARANTEES.md, and never happen. Each family is dealt out at random times.
  */
 import type { Fault } from "@longshore/pocket/faults/faults.ts";
 import type { BrokerTrouble } from "../world/broker.ts";

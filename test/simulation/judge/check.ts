@@ -1,5 +1,5 @@
 /**
- * The guarantees, judged by what really happened: the clusters' own history, the broker's queues, the ledger's tables, and what
+ * The guarantees of GUARANTEES.md, judged by what really happened: the clusters' own history, the broker's queues, the ledger's tables, and what
  * upstream heard.
  *
  * The bug this prevents: a promise in a document that no program was ever held to.
@@ -36,6 +36,8 @@ const CHECKS: Readonly<Record<string, Check>> = {
   "Timers end what they are for": timers,
   "Records are sound": (world) => records(world).flatMap((it) => problemsOf(it).map((problem) => `${it.run.id}: ${problem}`)),
   "Nothing unaccounted": unaccounted,
+  "Nothing is created where another cluster answers": ({ history }) => history.astray,
+  "A group's health is not told in turns": turns,
 };
 
 export function check(world: World): readonly Broken[] {
@@ -322,6 +324,14 @@ function storyOf(run: string, seq: number, told: readonly string[], heard: reado
 }
 
 // ── The rest ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+function turns({ history, scenario: { groups, turnsMost = Number.POSITIVE_INFINITY } }: World): readonly string[] {
+  return groups.flatMap(({ name }) => {
+    const told = history.turns.filter(({ group }) => group === name);
+    const said = told.slice(-6).map(({ by, health, atMs }) => `${by}: ${health} at ${at(atMs)}`);
+    return told.length > turnsMost ? [`${name} was told ${told.length} times: … ${said.join(", ")}`] : [];
+  });
+}
 
 function unaccounted(world: World): readonly string[] {
   const left = Math.max(0, ...world.slots.map(({ gauges }) => gauges.get("longshore_unaccounted {}") ?? 0));

@@ -64,16 +64,35 @@ export interface Claim {
   readonly claimNo: number;
 }
 
+/** A launcher told the ledger that a group is not what the ledger has. */
+export interface Turn {
+  readonly group: string;
+  readonly by: string;
+  readonly atMs: number;
+  readonly health: string;
+}
+
 export interface History {
   readonly jobs: Map<string, JobLife>;
   readonly pods: Map<string, PodLife>;
   readonly posts: Map<string, Post>;
   readonly claims: Claim[];
+  /** Jobs that a launcher of ours created in a cluster that is not its group's. */
+  readonly astray: string[];
+  readonly turns: Turn[];
   /** Programs that ended by themselves: a bug, each of them. */
   readonly falls: string[];
 }
 
-export const emptyHistory = (): History => ({ jobs: new Map(), pods: new Map(), posts: new Map(), claims: [], falls: [] });
+export const emptyHistory = (): History => ({
+  jobs: new Map(),
+  pods: new Map(),
+  posts: new Map(),
+  claims: [],
+  astray: [],
+  turns: [],
+  falls: [],
+});
 
 export interface Trace {
   say(line: string): void;

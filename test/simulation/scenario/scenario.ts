@@ -11,6 +11,7 @@ import type { LedgerTrouble } from "../world/lines.ts";
 import { scriptFor } from "./behaviour.ts";
 import { type Asked, orders } from "./orders.ts";
 import { PLOTS } from "./plots.ts";
+import { groupPlot } from "./plots-groups.ts";
 import { MINUTE, type Setting } from "./setting.ts";
 import { FAMILIES } from "../faults/troubles.ts";
 
@@ -52,6 +53,8 @@ export type Deed =
   | { readonly kind: "ledger"; readonly trouble: Partial<LedgerTrouble>; readonly forMs: number }
   | { readonly kind: "cluster"; readonly cluster: string; readonly fault: Fault; readonly forMs: number }
   | { readonly kind: "meddle"; readonly cluster: string; readonly meddling: Meddling }
+  /** Where requests of launchers to this cluster go instead. */
+  | { readonly kind: "way"; readonly cluster: string; readonly launcher: number | "all"; readonly to: "nowhere" | "another"; readonly forMs: number }
   | { readonly kind: "pause"; readonly group: string; readonly forMs: number }; // biome-ignore format: one a line
 
 export type Planned = Deed & { readonly atMs: number };
@@ -68,6 +71,8 @@ export interface Scenario {
   readonly lanes: number;
   readonly deeds: readonly Planned[];
   readonly chaosMs: number;
+  /** So often a group may be told healthy or unhealthy in turns; absent: its cluster's answers may differ every time. */
+  readonly turnsMost?: number;
   readonly script: (of: { readonly run: string; readonly step: string; readonly attempt: number }) => PodScript;
 }
 
@@ -94,7 +99,8 @@ export function scenarioOf(seed: number): Scenario {
   const setting: Setting = { chance, chaosMs, clusters, groups: wanted, launchers, watchers, runs };
   const families = Array.from({ length: chance.between(0, 4) }, () => chance.pick(FAMILIES));
   const plotted = chance.is(0.5) ? chance.pick(PLOTS)(setting) : [];
-  const troubles = [...families.flatMap((family) => family(setting)), ...plotted];
+  const ofGroups = groupPlot(chanceOf(`health of groups ${seed}`), setting);
+  const troubles = ofGroups?.deeds ?? [...families.flatMap((family) => family(setting)), ...plotted];
   return {
     seed,
     groups,
@@ -105,7 +111,9 @@ export function scenarioOf(seed: number): Scenario {
     skewMs: { launcher: Array.from({ length: launchers }, skew), cluster: skew() },
     lanes: chance.pick([1, 3, 8]),
     deeds: [...publishes, ...troubles].toSorted((a, b) => a.atMs - b.atMs),
-    chaosMs: Math.max(chaosMs, ...plotted.map(({ atMs }) => Math.min(atMs + 14 * MINUTE, chaosMs + 14 * MINUTE))),
+    chaosMs:
+      ofGroups?.endMs ?? Math.max(chaosMs, ...plotted.map(({ atMs }) => Math.min(atMs + 14 * MINUTE, chaosMs + 14 * MINUTE))),
+    ...(ofGroups && { turnsMost: ofGroups.turnsMost }),
     script: scriptFor(seed),
   };
 }

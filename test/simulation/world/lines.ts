@@ -114,7 +114,13 @@ export function heardLedger({ model, process, clock, trouble, history, trace }: 
     sentNotices: heard(inner.sentNotices),
     putGroups: heard(inner.putGroups),
     groups: heard(inner.groups),
-    setGroup: heard(inner.setGroup),
+    setGroup: (name, change) => {
+      const { health } = change;
+      const known = model.tables.groups.get(name)?.health;
+      if (health !== undefined && health !== known)
+        history.turns.push({ group: name, by: process.name, atMs: clock.now(), health });
+      return process.hear(inner.setGroup(name, change));
+    },
     acceptGroup: heard(inner.acceptGroup),
     lease: heard(inner.lease),
     standing: heard(inner.standing),

@@ -4,6 +4,7 @@
  * The bug this prevents: judging a run by what the launcher believes of a Job. Whether a Job was complete, and which pods ran,
  * is read here from the cluster's own changes.
  */
+import { Failure } from "@longshore/contract/problem.ts";
 import { ANNOTATIONS, HOLD, LABELS, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
 import type { Transport } from "@longshore/kubernetes/transport.ts";
 import type { Kubelet, PodReport } from "@longshore/pocket/api.ts";
@@ -19,9 +20,14 @@ export interface SimulatedCluster {
   readonly name: string;
   readonly model: Model;
   readonly pods: ScriptedPods;
+  /** By the beginning of a process' name: where its requests go instead. */
+  readonly ways: Map<string, Way>;
   /** How this process reaches it. */
   transport(process: Mortal): Transport;
 }
+
+/** "another": a cluster that has the same namespaces and nothing of ours in them, and takes the same credentials. */
+export type Way = "nowhere" | "another";
 
 export interface ClusterOptions {
   readonly name: string;
@@ -52,14 +58,24 @@ export function simulatedCluster(options: ClusterOptions): SimulatedCluster {
     onRequest: (entry) => heard(options, entry),
   });
   let sent = 0;
+  const ways = new Map<string, Way>();
+  let another: Model | undefined;
+  /** Made when somebody first asks there: it draws chances. */
+  const anotherCluster = (): Model => (another ??= clusterOfOthers(options, clock, pods));
+  const wayOf = (process: Mortal): Way | undefined => [...ways].find(([whose]) => process.name.startsWith(whose))?.[1];
   return {
     name,
     model,
     pods,
+    ways,
     transport: (process) => {
       const inner = model.transport({ user: process.name });
       return {
         send: (request, signal) => {
+          const to = wayOf(process);
+          if (to === "nowhere")
+            return process.hear(Promise.reject(new Failure("retry", "unsent", `There is no way to ${name}.`)));
+          if (to === "another") return process.hear(anotherCluster().transport({ user: process.name }).send(request, signal));
           if (request.method !== "POST") return process.hear(inner.send(request, signal));
           // Marked, so that what lands can be told from whoever sent it and when.
           const post = `${name}-${sent++}`;
@@ -81,6 +97,21 @@ export function simulatedCluster(options: ClusterOptions): SimulatedCluster {
       };
     },
   };
+}
+
+function clusterOfOthers({ name, namespaces, delays, history, trace }: ClusterOptions, clock: Clock, kubelet: Kubelet): Model {
+  return createModel({
+    clock,
+    kubelet,
+    delays,
+    namespaces,
+    clientTimeoutMs: 60_000,
+    onChange: ({ type, object }) => {
+      if (object.kind !== "Job" || type !== "ADDED") return;
+      trace.say(`another cluster than ${name}: Job ${object.metadata.name} created`);
+      history.astray.push(`${object.metadata.name} was created in another cluster than ${name}`);
+    },
+  });
 }
 
 function heardLines(process: Mortal, lines: AsyncIterable<string>): AsyncIterable<string> {

@@ -10,7 +10,8 @@ import { type Cluster as Connected, openClusters } from "@longshore/kubernetes/c
 import { openWrites } from "@longshore/kubernetes/request/write.ts";
 import type { Keys } from "@longshore/launcher/keys.ts";
 import { launcherLoops } from "@longshore/launcher/loops.ts";
-import { wakeUpsBy, type Parts as LauncherParts, TIMING, viewsOf } from "@longshore/launcher/parts.ts";
+import { viewsOf } from "@longshore/launcher/groups/views.ts";
+import { wakeUpsBy, type Parts as LauncherParts, TIMING } from "@longshore/launcher/parts.ts";
 import type { GroupRow, Ledger } from "@longshore/ledger/port.ts";
 import type { Broker } from "@longshore/broker/port.ts";
 import type { Log } from "@longshore/runtime/log.ts";

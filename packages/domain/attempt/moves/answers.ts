@@ -1,5 +1,5 @@
 /**
- * What creates were answered, late or twice, by whoever sent them.
+ * Answers to creates, late or repeated, from any launcher.
  *
  * The bugs this prevents: the answer to one claim taken for another's; an answer applied twice that hides a create which is
  * still on the wire; and a refusal that ends an attempt while an older create of it may yet land and run.
@@ -12,7 +12,7 @@ import { ofOwn } from "./own.ts";
 import { backToWaiting } from "./placing.ts";
 import { alive } from "./sightings.ts";
 
-/** Takes one claim off the wire. The same attempt comes back where that answer was heard before. */
+/** Takes one claim off the wire. Returns the same attempt if that answer was applied before. */
 function hear(attempt: Attempt, claimNo: number | undefined, { nowMs }: Context): Attempt {
   if (claimNo === undefined || !attempt.unanswered.includes(claimNo)) return attempt;
   const heard = { ...attempt, unanswered: attempt.unanswered.filter((it) => it !== claimNo) };
@@ -26,7 +26,7 @@ const createdIn =
 
 export const becomeLive = createdIn((attempt, _input, context) => move(alive(attempt, context)));
 
-/** About a Job that is known already; or, while closing, about the one that has to go. */
+/** The Job is known already; or, while closing, it is the Job that has to go. */
 export const answeredLate = createdIn(stay);
 
 export const takeOffTheWire: Rule<"refused" | "deferred" | "nameTaken"> = (attempt, { claimNo }, context) =>
@@ -38,7 +38,7 @@ export const refused: Rule<"refused"> = (attempt, { claimNo, diagnosis }, contex
 export const nameTaken: Rule<"nameTaken"> = (attempt, { claimNo, diagnosis }, context) =>
   endOrClose(attempt, hear(attempt, claimNo, context), "nameConflict", diagnosis, context);
 
-/** Over at once where nothing is on the wire; else what may still land has to be kept out first. */
+/** Ends the attempt if no create is on the wire; else closes it, because a create may still land. */
 function endOrClose(
   attempt: Attempt,
   heard: Attempt,
@@ -51,7 +51,7 @@ function endOrClose(
   return end(heard, "refused", context, { diagnosis, started: notStarted(heard) });
 }
 
-/** It was chosen for its room; its cluster said otherwise, and that is what is told of it. */
+/** The group was chosen for its room, and its cluster said otherwise: the story tells the cluster's word. */
 function passedOver(attempt: Attempt, { sentence: why }: Diagnosis): Attempt {
   const { considered = [] } = attempt.notes;
   const others = considered.filter(({ group }) => group !== attempt.group);
@@ -68,13 +68,13 @@ export const deferred: Rule<"deferred"> = (attempt, { claimNo, reason, diagnosis
       retryAtMs,
       ...(reason === undefined && { diagnosis }),
     });
-  // An older create may still land: the attempt may not go to another group before the fence has passed. Where the cluster
-  // refused nothing it is claimed again there, or an outage of seconds would cost each run that it met ten minutes.
+  // An older create may still land, so the attempt may not go to another group before the fence has passed. If the cluster
+  // refused nothing, the attempt is claimed again in the same group: else an outage of seconds would cost each run ten minutes.
   const fenceMs = heard.fenceUntilMs ?? retryAtMs;
   return move(claimNo === heard.claimNo ? { ...heard, dueMs: again ? Math.min(retryAtMs, fenceMs) : fenceMs } : heard);
 };
 
-/** While closing: once no create is on the wire and no Job is left, there is nothing to close. */
+/** While closing: if no create is on the wire and no Job is left, nothing is left to close. */
 export const endWithoutJob: Rule<"refused" | "deferred" | "nameTaken"> = (attempt, { claimNo }, context) => {
   const heard = hear(attempt, claimNo, context);
   if (heard === attempt || isOpen(heard)) return move(heard);

@@ -1,4 +1,6 @@
-/** What people and timers decide about an attempt. Before a timer acts on a Job, somebody looked: no news is not bad news. */
+/**
+ * Decisions of people and timers about an attempt. Before a timer acts on a Job, the launcher looks: no news is not bad news.
+ */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { waitsForRoom } from "../expiry.ts";
 import { type Attempt, isOpen } from "../../run/record.ts";
@@ -6,11 +8,11 @@ import { CAUSES, closing, end, notStarted } from "./ending.ts";
 import { move, type Rule, stay } from "./move.ts";
 import { alive } from "./sightings.ts";
 
-/** Nothing of it was ever sent, or all of that was refused. */
+/** No create was ever sent, or every one was refused. */
 export const cancelUnsent: Rule<"cancel"> = (attempt, { diagnosis }, context) =>
   end(attempt, "cancelled", context, { diagnosis, started: notStarted(attempt) });
 
-/** Whatever it was being closed for, now it is for this. */
+/** The cancel replaces any other cause of closing. */
 export const cancelSent: Rule<"cancel"> = (attempt, { diagnosis }, context) =>
   attempt.cause === "cancel" ? stay(attempt) : closing(attempt, "cancel", diagnosis, context);
 
@@ -25,7 +27,7 @@ export const waitExpiredUncreated: Rule<"waitExpired"> = (attempt, _input, conte
 export const hopeless: Rule<"hopeless"> = (attempt, { diagnosis }, context) =>
   end(attempt, "refused", context, { diagnosis, started: notStarted(attempt) });
 
-/** Its Job exists and still only waits its turn: that is bounded by `waitFor`, as waiting for a group is. */
+/** The Job exists and only waits its turn. `waitFor` bounds that, as it bounds waiting for a group. */
 export const waitExpiredCreated: Rule<"waitExpired"> = (attempt, _input, context) =>
   attempt.started !== "yes" && waitsForRoom(attempt.notes.stall)
     ? closing(attempt, "waitExpired", waitDiagnosis(attempt), context)
@@ -41,7 +43,10 @@ function waitDiagnosis({ notes }: Attempt): Diagnosis {
 export const startExpired: Rule<"startExpired"> = (attempt, { diagnosis }, context) =>
   attempt.started === "yes" ? stay(attempt) : closing(attempt, "startExpired", diagnosis, context);
 
-/** To be moved: ended only once it is proved that nothing of it started, since the work is done again elsewhere. */
+/**
+ * Moves the work to another group. The attempt ends only once it is proved that nothing of it started, because the work is done
+ * again elsewhere.
+ */
 export const elsewhere: Rule<"elsewhere"> = (attempt, { diagnosis }, context) =>
   attempt.started !== "yes" && waitsForRoom(attempt.notes.stall)
     ? closing(attempt, "elsewhere", diagnosis, context)

@@ -1,8 +1,8 @@
 /**
- * On the way out, and the end: what an attempt closed for this or that cause ends as, and when its hold may go.
+ * Closing and ending: the result of each cause, and the time when the hold may go.
  *
- * The bug this prevents: a name that becomes free while a create of it may still land. Until the fence has passed an ended
- * Job keeps its hold; where no Job keeps the name, the release loop comes at once to put an occupant there.
+ * The bug this prevents: a name that becomes free while a create of it may still land. Until the fence has passed an ended Job
+ * keeps its hold; if no Job keeps the name, the release loop comes at once to put an occupant there.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { Evidence } from "@longshore/contract/fact.ts";
@@ -39,30 +39,30 @@ export function closing(attempt: Attempt, cause: Cause, diagnosis: Diagnosis, { 
   });
 }
 
-/** Whether anything started, where nothing is known to have landed: "no" only if every create was definitely refused. */
+/** Whether anything started, if no create is known to have landed: "no" only if every create was definitely refused. */
 export const notStarted = ({ started, notes }: Attempt): Attempt["started"] =>
   started === "yes" ? "yes" : notes.unproven === true ? "unknown" : "no";
 
 export interface How {
   readonly diagnosis?: Diagnosis;
   readonly evidence?: Evidence;
-  /** Absent: nothing new was learned of it. */
+  /** Absent: nothing new was learned of the start. */
   readonly started?: Attempt["started"];
 }
 
 export function endOfCause(attempt: Attempt, context: Context, how: How): Move {
   const { result, diagnosis } = CAUSES[attempt.cause ?? "external"];
-  // What may have run is not done again unasked: `retries.on` decides.
+  // Work that may have run is not done again unasked: `retries.on` decides.
   const isProved = result !== "moved" || startedAfter(attempt, how) === "no";
   return end(attempt, isProved ? result : "failed", context, { diagnosis: attempt.notes.closing ?? diagnosis, ...how });
 }
 
-/** What was noted while it could be seen is better than a later "unknown". */
+/** A note made while the pods could be seen is better than a later "unknown". */
 function startedAfter(attempt: Attempt, { started = "unknown" }: How): Attempt["started"] {
   return attempt.started === "yes" || started === "unknown" ? attempt.started : started;
 }
 
-/** Ended, with its hold to be released; done at once where no cluster can hold anything of it. */
+/** Ended, with its hold to be released. Done at once if no cluster can hold anything of it. */
 export function end(attempt: Attempt, result: AttemptResult, { nowMs }: Context, how: How): Move {
   const { diagnosis, evidence } = how;
   const outcome: AttemptOutcome = { result, ...(diagnosis && { diagnosis }), ...(evidence && { evidence }), endedAtMs: nowMs };
@@ -79,7 +79,7 @@ export function end(attempt: Attempt, result: AttemptResult, { nowMs }: Context,
   return move(isNowhere ? finish(ended) : ended);
 }
 
-/** When an ended attempt has to be looked at: after its fence if something of ours has its name, else at once. */
+/** The next look at an ended attempt: after its fence if a Job of ours has its name, else at once. */
 export function restUntilMs(attempt: Attempt, nowMs: number): number {
   const hasName = attempt.occupantUid !== undefined || (attempt.uid !== undefined && attempt.notes.gone !== true);
   return hasName && isFenced(attempt, nowMs) ? (attempt.fenceUntilMs ?? nowMs) : nowMs;

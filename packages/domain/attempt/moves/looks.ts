@@ -1,8 +1,8 @@
 /**
- * What only an authoritative look may say: deleted for good, gone, its name occupied, its fence passed, its hold released.
+ * Results of an authoritative look: deleted for good, gone, the name occupied, the fence passed, the hold released.
  *
- * The bug this prevents: an end read out of silence. That a fence has passed shows that nothing more can land; it does not
- * show that nothing has landed, so only a look that began after it counts.
+ * The bug this prevents: an end read out of silence. A passed fence shows that nothing more can land; it does not show that
+ * nothing has landed, so only a look that began after the fence counts.
  */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { type Attempt, isFenced, isOpen } from "../../run/record.ts";
@@ -19,7 +19,7 @@ export const deleted: Rule<"lookedDeleted"> = ofOwn<"lookedDeleted">((attempt, {
   return after(news, end(seen, "deleted", context, { ...how, diagnosis: CAUSES.external.diagnosis }));
 });
 
-/** Noted while its pods can still be seen: when they are gone, nothing shows any more that nothing ran. */
+/** Noted while the pods can still be seen: once they are gone, nothing shows that nothing ran. */
 export const unstarted: Rule<"unstarted"> = (attempt, { uid }, { nowMs }) =>
   attempt.uid !== uid || attempt.started !== "unknown" ? stay(attempt) : move({ ...attempt, started: "no", dueMs: nowMs });
 
@@ -34,7 +34,7 @@ export const goneWhileLive: Rule<"gone"> = (attempt, { uid }, context) => {
   return end(noteGone(attempt), "lost", context, { diagnosis });
 };
 
-/** Of this Job nothing is left. While a create of it is unanswered, another may have landed or may yet: look again. */
+/** Nothing of this Job is left. While a create is unanswered, another Job may have landed or may yet: look again. */
 export const goneWhileClosing: Rule<"gone"> = (attempt, { uid }, context) => {
   if (attempt.uid !== uid) return stay(attempt);
   const noted = noteGone(attempt);
@@ -47,7 +47,7 @@ export const goneAfterEnd: Rule<"gone"> = (attempt, { uid }, { nowMs }) => {
   return move(isOpen(noted) ? { ...noted, dueMs: restUntilMs(noted, nowMs) } : finish(noted));
 };
 
-/** Our occupant has the name: nothing of this attempt can start any more. */
+/** Our occupant has the name, so nothing of this attempt can start any more. */
 export const occupiedWhileClosing: Rule<"occupied"> = (attempt, { uid }, context) => {
   const noted: Attempt = attempt.occupantUid === uid ? attempt : { ...attempt, occupantUid: uid };
   if (noted.uid === undefined) return endOfCause(noted, context, { started: notStarted(noted) });
@@ -59,7 +59,7 @@ export const occupiedAfterEnd: Rule<"occupied"> = (attempt, { uid }, { nowMs }) 
   return move({ ...noted, dueMs: restUntilMs(noted, nowMs) });
 };
 
-/** Nothing can have landed that this look did not see. */
+/** True if nothing can have landed that this look did not see. */
 const isConclusive = (attempt: Attempt, begunAtMs: number): boolean =>
   !isOpen(attempt) || (attempt.fenceUntilMs !== undefined && begunAtMs >= attempt.fenceUntilMs);
 
@@ -80,7 +80,7 @@ export const fencePassedClosing: Rule<"fencePassed"> = (attempt, { claimNo, begu
 export const fencePassedEnded: Rule<"fencePassed"> = (attempt, { claimNo, begunAtMs }) =>
   claimNo === attempt.claimNo && isConclusive(attempt, begunAtMs) ? move(finish(attempt)) : stay(attempt);
 
-/** While fenced the name must stay taken: where it is free already, the release loop comes at once and occupies it. */
+/** While fenced the name must stay taken: if it is free already, the release loop comes at once and occupies it. */
 export const released: Rule<"released"> = (attempt, { found, begunAtMs }, { nowMs }) => {
   if (isFenced(attempt, nowMs)) {
     const isTaken = found === "released" || attempt.occupantUid !== undefined;

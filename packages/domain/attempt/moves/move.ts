@@ -1,4 +1,4 @@
-/** What a cell of the attempt's table returns: the attempt as it is then, what there is to tell, and what has to go. */
+/** The result of a cell of the attempt's table: the new attempt, the news of it, and the strays that have to go. */
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { EventData } from "@longshore/contract/event.ts";
 import type { Evidence } from "@longshore/contract/fact.ts";
@@ -10,7 +10,7 @@ export interface Context {
   readonly limits: Limits;
 }
 
-/** What there is to tell about an attempt, in order; its end is told by the step's and the run's tables. */
+/** News of an attempt, in order. Its end is told by the step's and the run's tables. */
 export type News =
   | {
       readonly kind: "waiting";
@@ -23,7 +23,7 @@ export type News =
   | { readonly kind: "stalled"; readonly diagnosis: Diagnosis }
   | { readonly kind: "resumed" };
 
-/** `attempt` is the same object exactly when nothing of it changes. */
+/** `attempt` is the same object exactly if nothing of it changes. */
 export interface Move {
   readonly attempt: Attempt;
   readonly news: readonly News[];
@@ -31,7 +31,7 @@ export interface Move {
   readonly illegal: boolean;
 }
 
-/** `in`: a rule for several inputs is a rule for each of them. */
+/** The `in` lets a rule for several inputs serve as a rule for each of them. */
 export type Rule<in K extends InputKind> = (attempt: Attempt, input: InputOf<K>, context: Context) => Move;
 
 export const move = (attempt: Attempt, news: readonly News[] = [], strays: readonly Stray[] = []): Move => ({
@@ -42,9 +42,9 @@ export const move = (attempt: Attempt, news: readonly News[] = [], strays: reado
 });
 
 export const stay = (attempt: Attempt): Move => move(attempt);
-/** Nobody should have said this to an attempt in this state: counted and logged, and nothing changes. */
+/** An input that an attempt in this state should never get: it is counted and logged, and nothing changes. */
 export const illegal = (attempt: Attempt): Move => ({ ...move(attempt), illegal: true });
 
-/** Something else was told first. */
+/** Puts earlier news before the move's own. */
 export const after = (news: readonly News[], then: Move): Move =>
   news.length === 0 ? then : { ...then, news: [...news, ...then.news] };

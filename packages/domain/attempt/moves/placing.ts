@@ -13,7 +13,7 @@ export const ready: Rule<"placed"> = (attempt, { group, namespace, considered, h
 export const waitOn: Rule<"noPlace"> = (attempt, { reason, considered, retryAtMs, diagnosis }) =>
   backToWaiting({ ...attempt, notes: { ...attempt.notes, considered } }, { reason, retryAtMs, diagnosis });
 
-/** Its number is added before anything is sent: from here on a create may land, whoever dies meanwhile. */
+/** The claim's number is added before anything is sent: from here on a create may land, whichever process dies. */
 export const claimed: Rule<"claimDue"> = (attempt, { by, untilMs }) => {
   const claimNo = attempt.claimNo + 1;
   return move({
@@ -35,7 +35,7 @@ export interface Why {
   readonly diagnosis?: Diagnosis | undefined;
 }
 
-/** Its slot is free again, and any group may take it: only where nothing is on the wire. */
+/** The slot is free again, and any group may take the attempt. Only for attempts with nothing on the wire. */
 export function backToWaiting(attempt: Attempt, { reason, retryAtMs, diagnosis }: Why): Move {
   const { considered = [], ...notes } = attempt.notes;
   const waiting: Attempt = {

@@ -1,7 +1,7 @@
 /**
- * What was seen of the attempt's own Job, by the watcher or by our own look: late, twice and in any order.
+ * Sightings of the attempt's own Job, by the watcher or by our own look: late, repeated and in any order.
  *
- * The bugs this prevents: a Job seen complete whose start is told afterwards; a stall told again after it passed, since its
+ * The bugs this prevents: a Job seen complete whose start is told afterwards; a stall told again after it passed, because its
  * news was slower; and our own deletion's SIGTERM told as the program's failure.
  */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
@@ -17,13 +17,13 @@ export function alive(attempt: Attempt, { limits }: Context): Attempt {
   return { ...live, dueMs: liveDueMs(live, limits) };
 }
 
-/** Its timers follow what is known of it. A Job on its way out has none of these. */
+/** Sets its timers by the newest knowledge. A closing attempt has none of these timers. */
 const goesOn = (attempt: Attempt, context: Context): Attempt => (attempt.state === "closing" ? attempt : alive(attempt, context));
 
-/** Told once, also where only its end was seen. */
+/** The start is told once, also if only the end was seen. */
 export function begun(attempt: Attempt, evidence: Evidence, { nowMs }: Context): Move {
   if (evidence.started !== "yes" || attempt.notes.startedAtMs !== undefined) return move(attempt);
-  // A node's clock may be an hour off: it did not start before it was launched, nor later than now.
+  // A node's clock may be an hour off: the start is not before the launch, and not later than now.
   const saidMs = Date.parse(evidence.startedAt ?? "");
   const startedAtMs = Number.isNaN(saidMs) ? nowMs : Math.min(nowMs, Math.max(saidMs, attempt.notes.launchedAtMs ?? saidMs));
   return move({ ...attempt, started: "yes", notes: { ...attempt.notes, startedAtMs } }, [{ kind: "started", evidence }]);
@@ -42,7 +42,7 @@ export const started: Rule<"started"> = ofOwn<"started">((attempt, { evidence, r
   return move(changed ? goesOn(seen, context) : seen, news);
 });
 
-/** Two views may be equally old: why a Job gets no pod is told by Events, which change nothing of the Job. */
+/** Two views may be equally old: Events tell why a Job gets no pod, and Events change nothing of the Job. */
 export const stalled: Rule<"stalled"> = ofOwn<"stalled">((attempt, { diagnosis, rv }, context) => {
   const lively = attempt.state === "claimed" ? alive(attempt, context) : attempt;
   const { stall, stalledAtMs } = attempt.notes;
@@ -80,13 +80,13 @@ export const failedLate: Rule<"failed"> = ofOwn<"failed">((attempt, input, conte
   return after(news, endOfCause(ran, context, { evidence, started: evidence.started }));
 });
 
-/** What has no hold may have ended before it went, and nobody knows: only one that was seen being deleted was unfinished. */
+/** A Job without a hold may have ended before it went. Only one that was seen being deleted was certainly unfinished. */
 export const external: Rule<"deleting"> = ofOwn<"deleting">((attempt, { vanished }, context) => {
   const cause = vanished === true && attempt.notes.hold === false ? "vanished" : "external";
   return closing(attempt, cause, CAUSES[cause].diagnosis, context);
 });
 
-/** A watcher's views of Jobs and of pods are stale independently: that its pods are gone is only for a look to say. */
+/** A watcher's views of Jobs and of pods are stale independently: only a look may say that the pods are gone. */
 export const lookNow: Rule<"deleting"> = ofOwn<"deleting">((attempt, _input, { nowMs }) =>
   attempt.dueMs !== undefined && attempt.dueMs <= nowMs ? move(attempt) : move({ ...attempt, dueMs: nowMs }),
 );

@@ -1,7 +1,7 @@
 /**
- * For tests: the worst that may happen around one attempt. Creates that land late or never and whose answers are lost, two
- * launchers that claim the same attempt, facts and looks applied long after what they saw, deletions by others. It keeps the
- * one promise that we rely on: a create lands at most ten minutes after its claim ended; and nobody strips the hold.
+ * For tests: the worst that may happen around one attempt. Creates land late or never and their answers are lost, two launchers
+ * claim the same attempt, facts and looks are applied long after the sighting, others delete the Job. The adversary keeps the
+ * promises that we rely on: a create lands at most ten minutes after its claim ended, and nobody strips the hold.
  */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { type GroupName, Uid } from "@longshore/contract/ids.ts";
@@ -35,13 +35,13 @@ type Reply = {
 };
 type Look = { readonly of: Attempt; readonly begunAtMs: number; readonly seen: Job | undefined };
 
-/** Not the lifecycle's own fence: what the world does, the fence has to be long enough for. */
+/** The world's own number, not the lifecycle's fence: the fence must be long enough for it. */
 const LANDS_WITHIN_MS = 10 * MINUTE;
 
 export function adversary() {
   let nowMs = NOW;
   let record: RunRecord = runOf(planOf([step("main")], { retriesMax: 0 }, true));
-  /** One for each group at most: a name is taken once in a namespace. */
+  /** One for each group at most: a namespace takes a name once. */
   const jobs = new Map<GroupName, Job>();
   let uids = 0;
   let version = 10;
@@ -98,7 +98,7 @@ export function adversary() {
     const job = where && jobs.get(where);
     return job && { ...job };
   };
-  /** A Job that is deleted goes when its pods are through and nobody holds it. */
+  /** A deleted Job goes when its pods have ended and nothing holds it. */
   const collect = (): void => {
     for (const it of jobs.values()) if (it.deleting && !it.held && !isUnfinished(it)) jobs.delete(it.group);
   };
@@ -165,7 +165,7 @@ export function adversary() {
     collect();
   }
 
-  /** What the watcher sees now is heard whenever, and perhaps twice. */
+  /** The watcher's view of now is applied at any later time, and perhaps twice. */
   function watch(choice: number): void {
     const job = some(choice);
     if (job === undefined || job.occupant) return;
@@ -187,7 +187,7 @@ export function adversary() {
     looks = [...looks, { of: attempt(), begunAtMs: nowMs, seen: seenIn(attempt().group) }];
     rest(2 * SECOND);
   }
-  /** The close loop's and the unfence loop's conclusions, from what was seen when they looked. */
+  /** The conclusions of the close loop and the unfence loop, from the view that they had when they looked. */
   function conclude(choice: number): void {
     const it = looks[choice % looks.length];
     if (it === undefined) return;
@@ -277,11 +277,11 @@ export function adversary() {
   function wait(choice: number): void {
     nowMs += [SECOND, CLAIM, 3 * MINUTE, CLAIM, SECOND, CLAIM, MINUTE, 11 * MINUTE][choice % 8] ?? 0;
     posts = posts.filter(({ untilMs }) => nowMs < untilMs);
-    // What has ended and is released lives a while, and then its name is free.
+    // A Job that ended and was released lives a while; then its name is free.
     for (const it of jobs.values()) if (it.condition !== undefined && !it.held) jobs.delete(it.group);
   }
 
-  // Chance comes more often to what makes trouble.
+  // Chance picks troublesome steps more often.
   const acts = [
     claim,
     claim,
@@ -304,7 +304,7 @@ export function adversary() {
   ];
   return {
     act: (which: number, choice: number): void => acts[which % acts.length]?.(choice),
-    /** Nothing bad happens any more. How many rounds it took until all was over. */
+    /** From here on nothing bad happens. Returns how many rounds it took until everything was over. */
     heal(): number {
       for (let round = 1; round <= 200; round += 1) {
         for (const it of [claim, land, hear, progress, watch, observe, look, conclude, release, sweep, tally])

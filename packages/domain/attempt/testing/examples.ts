@@ -1,4 +1,4 @@
-/** For tests: one attempt in each state as the tables themselves make it, and each input as it comes to such an attempt. */
+/** For tests: one attempt in each state as the tables themselves make it, and each input for such an attempt. */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
 import { advance, type Advanced, openFirst, type RunInput } from "../../run/advance.ts";
@@ -12,7 +12,7 @@ export const NOW = Date.UTC(2026, 4, 4, 12);
 export const SECOND = 1000;
 export const MINUTE = 60 * SECOND;
 export const HOUR = 60 * MINUTE;
-/** How long a claim lasts here. */
+/** Length of a claim in these examples. */
 export const CLAIM = 20 * SECOND;
 
 export const group = GroupName.parse("prod-a");
@@ -96,7 +96,7 @@ export const input = {
 
 export const context = (nowMs = NOW) => ({ nowMs, limits: DEFAULTS });
 
-/** One after the other, all at the same moment. */
+/** Applies inputs one after the other, all at the same moment. */
 export const after = (attempt: Attempt, inputs: readonly AttemptInput[], nowMs = NOW): Attempt =>
   inputs.reduce((it, next) => moveAttempt(it, next, context(nowMs)).attempt, attempt);
 
@@ -119,7 +119,7 @@ export const claimedTwice = after(claimed, [input.unanswered, input.claimDue]);
 export const closingUnborn = after(claimed, [input.cancel]);
 export const passed = NOW + CLAIM + 10 * MINUTE;
 
-/** A run after several inputs, with all that was told. */
+/** A run after several inputs, with all events told. */
 export function played(record: RunRecord, inputs: readonly RunInput[], nowMs = NOW): Advanced {
   let told: readonly Told[] = [];
   let now: RunRecord = record;

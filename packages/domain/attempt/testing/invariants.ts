@@ -1,8 +1,8 @@
 /**
- * What is true of every run at every moment, whatever was said to it and in whatever order. The tables' tests and the
- * simulation ask here; production does not, so that a broken promise is found before it is shipped.
+ * Invariants of every run at every moment, whatever inputs came in whatever order. The tables' tests and the simulation check
+ * them; production does not.
  *
- * Each function returns what is wrong, in words: nothing, where all is well.
+ * Each function returns the broken invariants as sentences, and an empty list if all hold.
  */
 import { isTerminal } from "@longshore/contract/event.ts";
 import type { Attempt, Run, RunRecord, Step } from "../../run/record.ts";
@@ -13,7 +13,7 @@ type Check = readonly [rule: string, broken: boolean];
 const broken = (who: string, checks: readonly Check[]): readonly string[] =>
   checks.flatMap(([rule, isBroken]) => (isBroken ? [`${who}: ${rule}`] : []));
 
-/** Of one run as it is kept. */
+/** Judges one run as it is stored. */
 export function problemsOf({ run, attempts }: RunRecord): readonly string[] {
   const known = run.state === "tombstone" ? [] : run.plan.steps.map(({ name }) => name);
   return [
@@ -102,7 +102,7 @@ function problemsOfAttempt(attempt: Attempt): readonly string[] {
   ]);
 }
 
-/** Of one change of a run, in one transaction. */
+/** Judges one change of a run, in one transaction. */
 export function problemsOfChange(before: RunRecord, after: RunRecord, toldCount: number): readonly string[] {
   const was = before.run;
   const is = after.run;
@@ -147,7 +147,7 @@ export interface Happened {
   readonly generation: number;
 }
 
-/** Of a run's whole story, in order. */
+/** Judges a run's whole story, in order. */
 export function problemsOfStory(story: readonly Happened[]): readonly string[] {
   const problems = story.flatMap(({ sequence, type }, index) =>
     sequence === index + 1 ? [] : [`event ${index + 1} (${type}) has the sequence ${sequence}`],

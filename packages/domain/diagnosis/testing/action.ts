@@ -1,10 +1,10 @@
 /**
- * Whether a hint tells its reader what to do, or where to look.
+ * Tells whether a hint says what to do, or where to look.
  *
- * The failure this prevents: a hint that says the sentence beside it once more, in other words.
+ * The failure this prevents: a hint that repeats the sentence beside it in other words.
  */
 
-/** What our hints ask of their readers, as the first word of a clause. */
+/** The verbs of our hints, as the first word of a clause. */
 const ORDER =
   /(?:^|[.;:,] (?:or |and |then )?)(?:apply|ask|build|cancel|change|check|correct|create|give|look|lower|make|point|publish|put|raise|read|recreate|remove|renew|restart|run|send|set|start|state|use|wait|write)\b/i;
 const COMMAND = /`(?:kubectl|longshore) [^`]+`/;

@@ -1,5 +1,6 @@
 /**
- * What a real cluster answered or showed when something went wrong, as it is kept in ../fixtures, and what a person is told of it.
+ * Recordings in fixtures/ of a real cluster's answers and objects when something went wrong, and the diagnosis that a person is
+ * told.
  *
  * The failure this prevents: rules written against objects that somebody imagined. `npm run fixtures` records them anew.
  */
@@ -11,7 +12,7 @@ import { classifyCreate, diagnoseReply } from "../replies.ts";
 import { diagnoseTransport } from "../transport.ts";
 
 export interface Recorded {
-  /** How it came about, as a clause: "the namespace has a quota of two Jobs, and both are there". */
+  /** The cause, as a clause: "the namespace has a quota of two Jobs, and both are there". */
   readonly happened: string;
   /** "v1.34.4" */
   readonly kubernetes: string;
@@ -24,7 +25,7 @@ export type Recording =
   | { readonly kind: "reply"; readonly to: "create" | "another request"; readonly status: number; readonly body: unknown }
   /** No answer: the error, and those inside it. */
   | { readonly kind: "silence"; readonly error: Silence }
-  /** A Job, its pods, and the Events about them, as the API shows them; `earlier`: what a watcher had seen of them before. */
+  /** A Job, its pods, and the Events about them, as the API shows them; `earlier`: a watcher's earlier view of them. */
   | (Shown & { readonly kind: "objects"; readonly events: readonly unknown[]; readonly earlier?: Shown });
 
 interface Shown {
@@ -38,7 +39,7 @@ export interface Silence {
   readonly cause?: Silence;
 }
 
-/** By the way that launcher and watcher take. */
+/** Diagnoses in the way that launcher and watcher do. */
 export function toldOf(seen: Recording): Diagnosis | undefined {
   switch (seen.kind) {
     case "silence":
@@ -64,7 +65,7 @@ function toldOfObjects({ earlier, events, ...now }: Extract<Recording, { kind: "
   for (const fact of facts(said, { ...seen, events: events.flatMap((it) => seeEvent(it) ?? []) }, NOW_MS).facts) {
     if (fact.type === "job.ended") return fact.data.evidence.diagnosis;
     if (fact.type === "job.stalled") return fact.data.diagnosis;
-    // The launcher looks, and finds that it was nobody of ours.
+    // The launcher looks, and finds that no loop of ours deleted the Job.
     if (fact.type === "job.deleting") return CAUSES.external.diagnosis;
   }
   return undefined;

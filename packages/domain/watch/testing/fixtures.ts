@@ -1,4 +1,4 @@
-/** Objects as an API server shows them, for tests: whole and ordinary, with what a test is about laid over them. */
+/** For tests: whole and ordinary objects as an API server shows them, to which a test adds what it is about. */
 import { ANNOTATIONS, CONTROLLER_UID, HOLD, LABELS, MANAGED_BY } from "../../run/marks.ts";
 import { type JobSeen, type PodSeen, seeJob, seePod } from "../seen.ts";
 

@@ -5,7 +5,7 @@ import { Installation } from "@longshore/contract/ids.ts";
 import pg from "pg";
 import t from "tap";
 import { postgres } from "../../../../test/harness/servers/postgres.ts";
-import { claimAll, groupsOf, judge, wanted } from "../../testing/conformance-parts.ts";
+import { claimAll, groupsOf, placer, wanted } from "../../testing/conformance-parts.ts";
 import { ledgerOn } from "../../testing/conformance-postgres.ts";
 import { connectionOf } from "../connection.ts";
 import { openLedger } from "../../open.ts";
@@ -138,7 +138,7 @@ t.test("a frozen installation claims nothing", async (t) => {
   await using ledger = await open(url);
   await ledger.putGroups(groupsOf(5));
   await ledger.admit([wanted("a")]);
-  await ledger.place({ most: 1, judge });
+  await ledger.place({ most: 1, placer });
   await query(url, "update installation set frozen = true");
   t.same(await claimAll(ledger), []);
   await query(url, "update installation set frozen = false");

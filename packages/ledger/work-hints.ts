@@ -1,21 +1,9 @@
 /**
- * The kinds of work that a ledger hints at, and the listeners of these hints.
+ * The hints that a ledger gives of work, and their listeners.
  *
  * The bug this prevents: a listener that is slower than the hints, whose queue grows without bound.
  */
-import type { WorkKind } from "./port.ts";
-
-export const WORK_KINDS: readonly WorkKind[] = [
-  "waiting",
-  "ready",
-  "claimed",
-  "live",
-  "closing",
-  "ended",
-  "outbox",
-  "strays",
-  "notices",
-];
+import type { WorkKind } from "@longshore/domain/run/work-kinds.ts";
 
 export type Listeners = Set<(kinds: readonly WorkKind[]) => void>;
 

@@ -1,0 +1,54 @@
+/**
+ * `npm pack` and `npm publish` run this first: JavaScript and types into dist/, from the client's sources and from those files
+ * of the contract that they import.
+ *
+ * The failures this prevents: a package of TypeScript, which Node does not run from node_modules, and a package that depends
+ * on `@longshore/contract`, which no registry has.
+ */
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+
+const ROOT = resolve(import.meta.dirname, "../..");
+const DIST = join(import.meta.dirname, "dist");
+const ENTRIES = ["client/request.ts", "client/story.ts"];
+const OURS = /"(@longshore\/contract|\.)\/([\w-]+)\.ts"/g;
+
+/** The compiler leaves imports as they are written, so it is given copies whose imports of ours fit the compiled files. */
+function build(): void {
+  const sources = mkdtempSync(join(tmpdir(), "longshore-client-"));
+  try {
+    symlinkSync(join(ROOT, "node_modules"), join(sources, "node_modules"));
+    writeFileSync(join(sources, "package.json"), '{ "type": "module" }');
+    for (const part of ["client", "contract"]) {
+      mkdirSync(join(sources, part));
+      for (const file of readdirSync(join(ROOT, "packages", part)).filter((it) => /(?<!\.test)\.ts$/.test(it))) {
+        const text = readFileSync(join(ROOT, "packages", part, file), "utf8");
+        writeFileSync(
+          join(sources, part, file),
+          text.replaceAll(OURS, (_, from, name) => `"${from === "." ? "." : "../contract"}/${name}.js"`),
+        );
+      }
+    }
+    const folders = { rootDir: sources, outDir: DIST, typeRoots: [join(ROOT, "node_modules/@types")] };
+    const compilerOptions = {
+      ...folders,
+      noEmit: false,
+      allowImportingTsExtensions: false,
+      noEmitOnError: true,
+      declaration: true,
+      target: "es2023",
+    };
+    const config = { extends: join(ROOT, "tsconfig.base.json"), compilerOptions, files: ENTRIES };
+    writeFileSync(join(sources, "tsconfig.json"), JSON.stringify(config));
+    rmSync(DIST, { recursive: true, force: true });
+    const compiler = join(ROOT, "node_modules/typescript/bin/tsc");
+    // npm prints to stdout which files it packed, perhaps as JSON, so the compiler speaks to stderr.
+    execFileSync(process.execPath, [compiler, "-p", sources], { stdio: ["ignore", 2, 2] });
+  } finally {
+    rmSync(sources, { recursive: true, force: true });
+  }
+}
+
+if (import.meta.main) build();

@@ -1,0 +1,32 @@
+/**
+ * What it means for one run that a person gave up all that stands in a group: the group is another namespace or cluster now.
+ *
+ * The bug this prevents: attempts that wait for Jobs of the old namespace while the new one is trusted; their Jobs would all seem to
+ * have vanished.
+ */
+import { diagnose } from "@longshore/contract/diagnosis.ts";
+import type { GroupName } from "@longshore/contract/ids.ts";
+import type { Advancing } from "../run/advance.ts";
+import { type Applied, applyInputs, type Entry } from "../run/apply-inputs.ts";
+import { isOpen, type RunRecord } from "../run/record.ts";
+import { STANDING_STATES } from "./slots.ts";
+
+export function giveUp(record: RunRecord, group: GroupName, at: Advancing): Applied {
+  const sentence = `An operator accepted that the group ${group} is another cluster or namespace now; what stood in the old one was given up.`;
+  const diagnosis = diagnose("Abandoned", sentence);
+  const standing = record.attempts.filter((it) => it.group === group && STANDING_STATES.includes(it.state));
+  const entries = standing.flatMap((attempt): Entry[] => {
+    const { step, n, uid, state } = attempt;
+    const of = { run: record.run.id, step, n };
+    return [
+      ...(state === "ended" ? [] : [{ ...of, input: { kind: "abandon", diagnosis } as const }]),
+      // Its name is free in the new namespace, and a create of it may yet come: the release loop is to occupy it.
+      ...(uid !== undefined && isOpen(attempt) ? [{ ...of, input: { kind: "gone", uid } as const }] : []),
+    ];
+  });
+  return applyInputs(record, entries, at);
+}
+
+/** How many runs ended by it. */
+export const lostIn = (applied: readonly Applied[]): number =>
+  applied.filter(({ change: { before, after } }) => before?.run.state !== "ended" && after.run.state === "ended").length;

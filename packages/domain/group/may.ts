@@ -1,0 +1,70 @@
+/**
+ * What a launcher may do with a group, by how it finds the group.
+ *
+ * The bug this prevents: each loop asks another flag, and one of them creates Jobs where nobody has shown whose namespace it is.
+ */
+import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import type { GroupName } from "@longshore/contract/ids.ts";
+import type { GroupView, ViewIn } from "./view.ts";
+
+type Answered = ViewIn<"healthy" | "doubted" | "refusing" | "terminating">;
+
+/** The group's own namespace answered us last. A create there may be refused, and its answer moves the attempt on. */
+export const mayCreate = (view: GroupView): view is Answered => {
+  switch (view.state) {
+    case "healthy":
+    case "doubted":
+    case "refusing":
+    case "terminating":
+      return true;
+    case "unverified":
+    case "away":
+    case "barred":
+    case "moved":
+      return false;
+  }
+};
+
+/**
+ * Whether "missing" there means that our Job is gone. "barred" includes a namespace that is gone with all its Jobs.
+ */
+export const mayJudge = (view: GroupView): view is Answered | ViewIn<"barred"> => view.state === "barred" || mayCreate(view);
+
+/** Why nothing may be created, or judged by what is found there. */
+export const whyNot = (view: GroupView, group: GroupName): Diagnosis =>
+  view.state !== "unverified" && "diagnosis" in view
+    ? view.diagnosis
+    : diagnose("EndpointUnreachable", `The group ${group} was not reached yet.`);
+
+/**
+ * What is ready there is claimed also where nothing may be created, and given back for another group to take. It is left to others
+ * until the group has answered us or failed to, and while it answers another launcher.
+ */
+export const mayClaim = (view: GroupView): boolean => view.state !== "unverified" && !("overruled" in view);
+
+/** The group is asked again before anything follows from the silence. */
+export const isDoubted = (view: GroupView): boolean => view.state === "doubted" || ("doubted" in view && view.doubted);
+
+export const isWell = ({ state }: GroupView): boolean => state === "healthy" || state === "doubted";
+
+/** Why nothing is placed there by us: each claim would be two writes for a create that is not sent. */
+export const quietIn = ({ quiet }: GroupView, nowMs: number): string | undefined =>
+  quiet !== undefined && nowMs < quiet.untilMs ? quiet.why : undefined;
+
+const DOUBT_MS = 2_000;
+const UNWELL_MS = 1_000;
+
+/** Until the group is asked again, where that is sooner than at the next turn: a run may be waiting for nothing else. */
+export const probeAgainMs = (view: GroupView): number | undefined => {
+  if (isDoubted(view)) return DOUBT_MS;
+  return isWell(view) ? undefined : UNWELL_MS;
+};
+
+const LOOK_MS = 2_000;
+
+/**
+ * Between looks at a Job that is on its way out. Of a cluster that cannot be reached nothing is learned: a thousand cancelled runs
+ * there would be a thousand writes every two seconds.
+ */
+export const lookAgainMs = ({ state }: GroupView, leaseMs: number): number =>
+  state === "away" || state === "barred" || state === "moved" ? Math.max(LOOK_MS, leaseMs) : LOOK_MS;

@@ -1,0 +1,25 @@
+/**
+ * The event of a change of a group's health, as a notice of the ledger.
+ *
+ * The bugs this prevents: a group that upstream takes for healthy, since the launcher that found out otherwise died before it
+ * published; and one change that is told by each of five launchers.
+ */
+import { diagnose } from "@longshore/contract/diagnosis.ts";
+import type { EventData } from "@longshore/contract/event.ts";
+import { type GroupName, type Installation, ONLY_TENANT } from "@longshore/contract/ids.ts";
+import type { GroupChange, Notice } from "./port.ts";
+
+/** `undefined`: this change says nothing of its health, or only that it is not known. The ledger adds when, and the id. */
+export function healthNotice(
+  group: GroupName,
+  { health, diagnosis }: GroupChange,
+): Pick<Notice, "tenant" | "group" | "type" | "data"> | undefined {
+  if (health === undefined || health === "unknown") return undefined;
+  const about = { tenant: ONLY_TENANT, group };
+  if (health === "healthy") return { ...about, type: "group.healthy", data: { group } satisfies EventData<"group.healthy"> };
+  const why = diagnosis ?? diagnose("Unknown", `The group "${group}" cannot be used, and no cause was given.`);
+  return { ...about, type: "group.unhealthy", data: { group, diagnosis: why } satisfies EventData<"group.unhealthy"> };
+}
+
+/** The notice's id is this and the number of the change, so that one change has one id. */
+export const healthNotices = (installation: Installation, group: GroupName): string => `${installation}/group/${group}/`;

@@ -1,0 +1,30 @@
+/**
+ * This launcher's views of its groups: each loop reports what it heard, and the domain's table says what the view is then.
+ *
+ * The bug this prevents: two loops that write one view, each without what the other one has just noted in it.
+ */
+import type { GroupName } from "@longshore/contract/ids.ts";
+import { hear } from "@longshore/domain/group/health.ts";
+import type { GroupInput } from "@longshore/domain/group/input.ts";
+import { type GroupView, UNREACHED, unverified } from "@longshore/domain/group/view.ts";
+import type { GroupState } from "@longshore/ledger/port.ts";
+import type { Cluster, Parts } from "../parts.ts";
+
+type Viewing = Pick<Parts, "views" | "clock">;
+type Named = Pick<Cluster, "name" | "namespace">;
+
+/** Of launchers before us. The namespace's UID above all: without it no fact could be believed yet. */
+export const viewsOf = (groups: readonly GroupState[]): Map<GroupName, GroupView> =>
+  new Map(groups.map((it) => [it.name, unverified(it)]));
+
+export const viewOf = ({ views }: Pick<Parts, "views">, group: GroupName): GroupView => views.get(group) ?? unverified(UNREACHED);
+
+/** What the view would be. */
+export const foreseen = (parts: Viewing, { name: group, namespace }: Named, inputs: readonly GroupInput[]): GroupView =>
+  hear(viewOf(parts, group), inputs, { nowMs: parts.clock.now(), group, namespace });
+
+export function heard(parts: Viewing, group: Named, ...inputs: readonly GroupInput[]): GroupView {
+  const view = foreseen(parts, group, inputs);
+  parts.views.set(group.name, view);
+  return view;
+}
