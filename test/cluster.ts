@@ -109,7 +109,7 @@ Kubernetes ${version} is up, with ${realNode ? "a real node" : "simulated nodes"
 
 Longshore on it:
 
-  npm start -- --kubeconfig ${kubeconfig}
+  npm start -- --kubeconfig ${kubeconfig} --namespace default
   npm run longshore -- publish --image ${BUSYBOX} --follow -- echo hello
 `;
 }

@@ -1,7 +1,7 @@
 /**
  * `npm run fixtures`: makes each trouble happen on a real cluster again, and records what the cluster showed of it.
  *
- *   npm run fixtures [part of a test file's path…]     all of test/kube/diagnosis*.test.ts unless named
+ *   npm run fixtures [part of a test file's path…]     all of test/kube/diagnosis/ unless named
  *
  * What changed is then in `git diff packages/domain/diagnosis/testing/fixtures`: read each sentence as the person who will get it.
  */
@@ -13,10 +13,10 @@ import { resolve } from "node:path";
 const root = resolve(import.meta.dirname, "..");
 
 async function main(words: readonly string[]): Promise<number> {
-  const files = globSync("test/kube/diagnosis*.test.ts", { cwd: root })
+  const files = globSync("test/kube/diagnosis/*.test.ts", { cwd: root })
     .filter((path) => words.length === 0 || words.some((word) => path.includes(word)))
     .toSorted();
-  if (files.length === 0) process.stderr.write(`no test/kube/diagnosis*.test.ts has ${words.join(" or ")} in its path\n`);
+  if (files.length === 0) process.stderr.write(`no test in test/kube/diagnosis/ has ${words.join(" or ")} in its path\n`);
   let failed = files.length === 0;
   for (const file of files) {
     const env = { ...process.env, RECORD_FIXTURES: "1" };

@@ -37,6 +37,8 @@ export const CONTROL = {
       serverName: z.string().optional(),
       verify: z.boolean(),
     }),
+    /** Set: its cluster allows no watch, and it is listed this often instead. */
+    pollSeconds: z.number().min(1).max(30).optional(),
     /** A `WatchCredential`. */
     sealed: Sealed,
   }),

@@ -18,6 +18,8 @@ export interface GroupCluster {
   readonly transport: Transport;
   readonly createsPerSecond?: number;
   readonly inFlightMax?: number;
+  /** See `FollowOptions`. */
+  readonly pollMs?: number | undefined;
 }
 
 export interface Cluster {
@@ -27,8 +29,10 @@ export interface Cluster {
   /** The guarded transport, for `openWrites` and `preflight`. */
   readonly transport: Guard;
   readonly read: Reads;
+  /** Set: it is never watched, and listed this often. */
+  readonly pollMs: number | undefined;
   follow(
-    options: Pick<FollowOptions, "kind" | "selector" | "signal" | "pageSize" | "stallMs" | "backOff" | "pollMs">,
+    options: Pick<FollowOptions, "kind" | "selector" | "signal" | "pageSize" | "stallMs" | "backOff">,
   ): AsyncIterable<Change>;
   tailLog(
     of: { readonly pod: string; readonly container: string; readonly timeoutMs?: number },
@@ -76,7 +80,7 @@ export function openClusters(groups: readonly GroupCluster[], options: ClustersO
 }
 
 function openCluster(group: GroupCluster, { clock, guard: defaults, onRequest }: ClustersOptions): Cluster {
-  const { name, namespace, createsPerSecond, inFlightMax } = group;
+  const { name, namespace, createsPerSecond, inFlightMax, pollMs } = group;
   const transport = guard(group.transport, {
     ...defaults,
     name,
@@ -91,7 +95,8 @@ function openCluster(group: GroupCluster, { clock, guard: defaults, onRequest }:
     clock,
     transport,
     read: openReads({ transport, clock, namespace }),
-    follow: (options) => follow({ ...options, transport, clock, namespace }),
+    pollMs,
+    follow: (options) => follow({ ...options, transport, clock, namespace, pollMs }),
     tailLog: (of, signal) => tailLog({ ...of, transport, clock, namespace }, signal),
     health: () => transport.health(),
   };

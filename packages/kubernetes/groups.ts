@@ -7,6 +7,7 @@
  */
 import { GroupName } from "@longshore/contract/ids.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
+import { Duration, durationMs } from "@longshore/contract/units.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { ConfigProblems, readConfig } from "@longshore/runtime/config/config.ts";
 import { z } from "zod";
@@ -25,6 +26,11 @@ const Namespace = z
   .string()
   .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "a namespace's name is lower-case letters, digits and '-', at most 63");
 
+/** A heartbeat that is older than 45 s counts as Unwatched, and a heartbeat is as old as the last listing. */
+const Poll = Duration.refine((text) => (durationMs(text) ?? 0) >= 1_000 && (durationMs(text) ?? 0) <= 30_000, {
+  error: "is between 1s and 30s: shorter ones load the API server, and longer ones would count as Unwatched",
+}).transform((text) => durationMs(text));
+
 const GroupSettings = z.strictObject({
   cluster: z.strictObject({
     server: z.string().optional(),
@@ -39,6 +45,8 @@ const GroupSettings = z.strictObject({
   }),
   launch: Credential.optional(),
   watch: Credential.optional(),
+  /** Lists this often instead of watching: for clusters that allow no watch. */
+  poll: Poll.optional(),
   namespaces: z.array(Namespace).min(1).max(50),
   limits: z
     .strictObject({
@@ -107,6 +115,7 @@ export async function readGroups(file: string, { credential, clock, onRequest }:
         name: nameOf(name, namespace, settings.namespaces),
         namespace,
         transport,
+        pollMs: settings.poll,
         jobsMax,
         hold: settings.hold,
         ...(settings.policy.images && { images: settings.policy.images }),

@@ -13,7 +13,6 @@ import type { RunRequest } from "@longshore/contract/request.ts";
 import type { Placer } from "@longshore/domain/group/group.ts";
 import type { RecordedHealth } from "@longshore/domain/group/view.ts";
 import type { Claiming } from "@longshore/domain/group/place-attempts.ts";
-import type { RecordedHealth } from "@longshore/domain/group/view.ts";
 import type { Intake } from "@longshore/domain/run/answer-command.ts";
 import type { Entry, Recorded } from "@longshore/domain/run/apply-inputs.ts";
 import type { Attempt, AttemptState, Run, RunOutcome, RunRecord, RunState } from "@longshore/domain/run/record.ts";

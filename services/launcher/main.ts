@@ -16,6 +16,7 @@ import { hostname } from "node:os";
 import { openBroker } from "@longshore/broker/open.ts";
 import { brokerOf } from "@longshore/broker/settings.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
+import { sayUnverified } from "@longshore/kubernetes/access/unverified.ts";
 import { readGroups } from "@longshore/kubernetes/groups.ts";
 import { openWrites } from "@longshore/kubernetes/request/write.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
@@ -51,6 +52,7 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
     clock,
     onRequest: (group, verb, code) => metrics.count("longshore_kubernetes_requests_total", { group, verb, code }),
   });
+  await sayUnverified(groups.clusters, log);
   const announcing = await openAnnouncing(config, clock);
   await using ledger = await openLedger({
     url: secretOf(config.ledger, "url")?.reveal() ?? "",

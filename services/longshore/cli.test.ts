@@ -70,7 +70,7 @@ const wrong: readonly Case[] = [
   { name: "a ledger whose password must be spelt otherwise", args: ["up", "--ledger", "postgres://u:CAN/ARY@host/db"], code: 64, says: /^--ledger is no URL(?!.*CAN)/s },
   { name: "up with a kubeconfig that is not there", args: ["up", "--kubeconfig", "missing.yaml"], code: 1, says: /missing\.yaml cannot be read: it does not exist\. .*--kubeconfig FILE/ },
   { name: "up with a context that is not there", args: ["up", "--kubeconfig", "gone.yaml", "--context", "prod"], code: 1, says: /gone\.yaml has no context "prod"; it has gone\. .*--context NAME/ },
-  { name: "up with a cluster that does not answer", args: ["up", "--kubeconfig", "gone.yaml"], code: 1, says: /cluster of \S+gone\.yaml cannot be used\. .*https:\/\/127\.0\.0\.1:1 .*nothing listens.* Check the port/ },
+  { name: "up with a cluster that does not answer", args: ["up", "--kubeconfig", "gone.yaml", "--namespace", "batch"], code: 1, says: /cluster of \S+gone\.yaml cannot be used\. .*https:\/\/127\.0\.0\.1:1 .*nothing listens.* Check the port/ },
   { name: "a question where nothing runs", args: ["runs", "list"], code: 1, says: /no Longshore runs from this folder/ },
   { name: "a doctor where nothing runs", args: ["doctor"], code: 1, says: /no Longshore runs from this folder/ },
 ]; // biome-ignore format: a table is read down its columns
@@ -118,6 +118,21 @@ t.test("rbac prints objects that can be applied, and never a wildcard", async (t
   t.equal(await rbac.run(["batch"], { out: (text) => void (out += text), env: {}, cwd: "", signal }), 0);
   t.match(out, /kind: Role\n/);
   t.notMatch(out, /\*/);
+});
+
+t.test("rbac gives the watcher of a group that is polled no right to watch, and others have it", async (t) => {
+  const home = await mkdtemp(join(tmpdir(), "longshore-rbac-"));
+  t.teardown(() => rm(home, { recursive: true, force: true }));
+  const group = (more: string) => `{ cluster: { server: "https://a:6443" }, namespaces: [x, y]${more} }`;
+  await writeFile(join(home, "groups.yaml"), `groups: { a: ${group(", poll: 10s")}, b: ${group("")} }\n`);
+  const printed = async (name: string) => {
+    let out = "";
+    const surroundings = { out: (text: string) => void (out += text), env: {}, cwd: home, signal: new AbortController().signal };
+    await rbac.run([name, "--groups", "groups.yaml", "--role", "watcher"], surroundings);
+    return out;
+  };
+  for (const name of ["a", "a/x"]) t.notMatch(await printed(name), /- watch\n/, name);
+  for (const name of ["b", "b/x"]) t.match(await printed(name), /- list\n[^-]*- watch\n/, name);
 });
 
 const login = new Failure("halt", "LedgerLogin", "The ledger refuses the password.");

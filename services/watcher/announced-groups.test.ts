@@ -12,7 +12,7 @@ import { createModel, type Model } from "@longshore/pocket/model.ts";
 import { scriptedPods } from "@longshore/pocket/faults/scripted.ts";
 import { noFailpoint } from "@longshore/runtime/failpoint.ts";
 import type { PartState } from "@longshore/runtime/health.ts";
-import { silentLog } from "@longshore/runtime/log.ts";
+import { type Log, silentLog } from "@longshore/runtime/log.ts";
 import { backOff } from "@longshore/runtime/loop.ts";
 import { openMetrics } from "@longshore/runtime/metrics.ts";
 import { openSeal } from "@longshore/runtime/seal.ts";
@@ -36,8 +36,12 @@ interface Learner {
   state(): PartState;
   /** A launcher says these groups, and that they are all. */
   announce(
-    groups: Readonly<Record<string, { readonly version: number; readonly token?: string; readonly server?: string }>>,
+    groups: Readonly<
+      Record<string, { readonly version: number; readonly token?: string; readonly server?: string; readonly verify?: boolean }>
+    >,
   ): void;
+  /** Groups whose certificates were said not to be verified, in order. */
+  readonly unverified: readonly string[];
   reject(): void;
   /** What happens to the next broadcasts. */
   answer: "stored" | "unrouted" | Error;
@@ -49,7 +53,11 @@ function learning(t: Test, key = ring): Learner {
   const kubelet = scriptedPods(clock, () => ({}));
   const pocket = createModel({ clock, kubelet, namespaces: ["jobs"], clientTimeoutMs: 60_000 });
   const stop = new AbortController();
-  const [asked, beats, deeds]: [number[], string[], string[]] = [[], [], []];
+  const [asked, beats, deeds, unverified]: [number[], string[], string[], string[]] = [[], [], [], []];
+  const log: Log = {
+    ...silentLog,
+    warn: (message, { group } = {}) => void (message.endsWith("certificate is not verified") && unverified.push(String(group))),
+  };
   const rejections: (() => void)[] = [];
   const heard = mailbox(stop.signal);
 
@@ -76,7 +84,7 @@ function learning(t: Test, key = ring): Learner {
   const it = { answer: "stored" as Learner["answer"] };
   const learned = learnGroups(
     {
-      installation, clock, owner: "watcher-1", log: silentLog, metrics: openMetrics("watcher", "test"), timing: TIMING, fail: noFailpoint, pause: backOff(clock),
+      installation, clock, owner: "watcher-1", log, metrics: openMetrics("watcher", "test"), timing: TIMING, fail: noFailpoint, pause: backOff(clock),
       broker: {
         publish: async (_topic, { body }) => {
           const read = readFact(body);
@@ -106,7 +114,7 @@ function learning(t: Test, key = ring): Learner {
     await kubelet[Symbol.asyncDispose]();
   });
   return Object.assign(it, {
-    clock, pocket, asked, beats, deeds,
+    clock, pocket, asked, beats, deeds, unverified,
     state: learned.state,
     reject: () => rejections.at(-1)?.(),
     stop: end,
@@ -124,8 +132,8 @@ function written(groups: Parameters<Learner["announce"]>[0], atMs: number): read
     >[0]);
   };
   const common = { installation, launcher: "l1" };
-  const each = Object.entries(groups).map(([group, { version, token = "t1", server = "https://a:6443" }]) => {
-    const data = { ...common, group, version, namespace: "jobs", cluster: { server, verify: true } };
+  const each = Object.entries(groups).map(([group, { version, token = "t1", server = "https://a:6443", verify = true }]) => {
+    const data = { ...common, group, version, namespace: "jobs", cluster: { server, verify } };
     return message("group.announced", data, JSON.stringify({ authorization: token }));
   });
   const named = Object.entries(groups).map(([group, { version }]) => ({ group, version }));
@@ -262,4 +270,16 @@ t.test("it ends in order, with all that it watches", async (t) => {
   await it.clock.sleep(1_000);
   t.equal(await it.stop(), "stopped");
   t.same(it.deeds.slice(2).toSorted(), ["close a", "close b"]);
+});
+
+t.test("that a cluster's certificate is not verified is said when it is announced so, and not of others", async (t) => {
+  const it = learning(t);
+  it.announce({ a: { version: 1 }, b: { version: 1, verify: false } });
+  await it.clock.sleep(1_000);
+  it.announce({ a: { version: 1 }, b: { version: 1, verify: false } });
+  await it.clock.sleep(1_000);
+  t.same(it.unverified, ["b"], "the same again is no news");
+  it.announce({ a: { version: 2, verify: false } });
+  await it.clock.sleep(1_000);
+  t.same(it.unverified, ["b", "a"], "also of a group that is watched already");
 });

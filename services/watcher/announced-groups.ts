@@ -13,6 +13,7 @@ import { writeControl } from "@longshore/contract/envelope.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { isTransient } from "@longshore/contract/problem.ts";
 import { type AnnouncedCluster, openAnnounced } from "@longshore/kubernetes/access/announced.ts";
+import { warnUnverified } from "@longshore/kubernetes/access/unverified.ts";
 import type { Access } from "@longshore/kubernetes/access/watch-access.ts";
 import type { PartState } from "@longshore/runtime/health.ts";
 import { again, wakeUp, linked, type Loop, together } from "@longshore/runtime/loop.ts";
@@ -196,6 +197,7 @@ function openWatches(parts: Learning, signal: AbortSignal, { open, onBug, onReje
       const watch = watches.get(name);
       const content = JSON.stringify(access);
       if (watch?.content === content) continue;
+      if (!access.trust.verify) warnUnverified(log, name, access.server);
       if (watch?.announced.renew(access) === true) {
         watches.set(name, { ...watch, content });
         log.info("a group's credential was renewed", { group: name });

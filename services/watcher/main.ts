@@ -12,6 +12,7 @@ import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import { openBroker } from "@longshore/broker/open.ts";
 import { brokerOf } from "@longshore/broker/settings.ts";
+import { sayUnverified } from "@longshore/kubernetes/access/unverified.ts";
 import { type Groups, readGroups } from "@longshore/kubernetes/groups.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { failpoints } from "@longshore/runtime/failpoint.ts";
@@ -33,6 +34,7 @@ export async function watcher(config: WatcherConfig, log: Log, signal: AbortSign
   const metrics = openMetrics("watcher", "0.1.0");
 
   await using groups = await groupsOf(config, metrics);
+  await sayUnverified(groups?.clusters ?? [], log);
   await using broker = await openBroker({ ...brokerOf(config), log, clock });
   const parts: Parts = {
     installation,

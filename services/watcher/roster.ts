@@ -160,12 +160,16 @@ function union(launchers: Iterable<Launcher>): ReadonlyMap<GroupName, number> {
 }
 
 /** Returns a sentence if the announced group cannot be used. */
-function accessOf({ group: name, namespace, cluster }: ControlData<"group.announced">, sealed: string): Access | string {
+function accessOf(
+  { group: name, namespace, cluster, pollSeconds }: ControlData<"group.announced">,
+  sealed: string,
+): Access | string {
   const credential = WatchCredential.safeParse(jsonOf(sealed));
   if (!credential.success) return "Its credential is of a form that this watcher does not know. Is the launcher much newer?";
   const { authorization, cert, key } = credential.data;
   const { server, ca, serverName, verify } = cluster;
-  const access: Access = { name, namespace, server, trust: { ca, cert, key, serverName, verify }, authorization };
+  const poll = pollSeconds !== undefined && { pollMs: pollSeconds * 1000 };
+  const access: Access = { name, namespace, server, trust: { ca, cert, key, serverName, verify }, authorization, ...poll };
   return accessProblem(access) ?? access;
 }
 

@@ -46,11 +46,11 @@ interface Watching {
   answer: (n: number) => "stored" | "unrouted" | Error;
 }
 
-async function watching(t: Test, pods: PodScript = { startsAfterMs: 1_000, runsMs: 5_000 }): Promise<Watching> {
+async function watching(t: Test, pods: PodScript = { startsAfterMs: 1_000, runsMs: 5_000 }, pollMs?: number): Promise<Watching> {
   const clock = virtualClock();
   const kubelet = scriptedPods(clock, () => pods);
   const pocket = createModel({ clock, kubelet, namespaces: [NAMESPACE], clientTimeoutMs: 60_000 });
-  const clusters = openClusters([{ name: GROUP, namespace: NAMESPACE, transport: pocket.transport() }], { clock });
+  const clusters = openClusters([{ name: GROUP, namespace: NAMESPACE, transport: pocket.transport(), pollMs }], { clock });
   const stop = new AbortController();
   const told: Told[] = [];
   let tries = 0;
@@ -185,6 +185,24 @@ t.test("repeats an end while the hold stands, and is silent when it is released"
   await it.clock.sleep(30 * 60_000);
   t.equal(it.facts().length, before, "also when the Job is gone");
 });
+
+t.test(
+  "a group that is polled is told of in the same words, without a single watch, and its heartbeats stay young",
+  async (t) => {
+    const it = await watching(t, { startsAfterMs: 1_000, runsMs: 30_000, exitCode: 3, log: "one\n" }, 10_000);
+    it.watch();
+    await it.create("a");
+    await it.until(() => it.facts().some(isEnd));
+    t.same(it.facts(), ["a job.started", "a job.ended"]);
+    t.match(it.told.at(-1), { data: { condition: "Failed", evidence: { exitCode: 3, log: { tail: "one\n" } } } });
+    await it.release("a");
+    await it.clock.sleep(120_000);
+    t.equal(it.facts().length, 2, "also when the Job is gone");
+    t.same(it.pocket.requests().filter(({ path }) => path.includes("watch=true")), []); // biome-ignore format: one call
+    const stale = it.told.flatMap(({ type, data }) => (type === "group.watched" ? [Number(data["staleSeconds"])] : []));
+    t.ok(stale.length > 5 && stale.every((seconds) => seconds <= 11), stale.join(" "));
+  },
+);
 
 t.test("logs a failure once, with its cause and nothing that the program wrote, and no success", async (t) => {
   const lines: string[] = [];

@@ -12,7 +12,7 @@ import { RunId } from "@longshore/contract/ids.ts";
 import { rabbitmq } from "../harness/rabbitmq/server.ts";
 import { openSystem } from "../harness/system.ts";
 import { UPSTREAM } from "../harness/upstream.ts";
-import { faultsOfStory } from "../harness/history/verdict.ts";
+import { faultsOfHeard, heardOf } from "../judge/stories.ts";
 
 t.setTimeout(0); // each wait of the harness has its own bound
 
@@ -149,12 +149,7 @@ await t.test("nobody upstream is bound to the events: the history has them all",
     return events;
   });
   t.same(
-    runs.flatMap((run) =>
-      faultsOfStory(
-        run,
-        stories.filter(({ subject }) => subject === run),
-      ),
-    ),
+    runs.flatMap((run) => faultsOfHeard(run, stories.filter(({ subject }) => subject === run).flatMap(heardOf))),
     [],
   );
   await asOther((channel) => channel.bindQueue(UPSTREAM, NAMES.events, "#"));

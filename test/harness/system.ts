@@ -22,14 +22,14 @@ import { openLedger } from "@longshore/ledger/open.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
-import { faultsOfHistory } from "./history/history.ts";
+import { faultsOfHeard, heardOf } from "../judge/stories.ts";
+import { faultsOfHistory } from "./history/check.ts";
 import type { History } from "./history/journals.ts";
 import { keepHistory } from "./history/keep.ts";
 import type { TestCluster } from "./kubernetes/test-cluster.ts";
 import { postgres, type TestPostgres } from "./servers/postgres.ts";
 import { namespaceSite, pocketSite, type Before, type Site, type Through } from "./site.ts";
 import { openJournal } from "./upstream.ts";
-import { type Created, faultsOfStory, missing } from "./history/verdict.ts";
 
 export interface SystemOptions {
   /** The broker's URL; kept in the ledger's Postgres unless told. */
@@ -47,6 +47,11 @@ export interface SystemOptions {
   readonly launcher?: object;
   readonly instant?: boolean;
   readonly jobs?: number;
+}
+
+export interface Created {
+  readonly name: string;
+  readonly at: string;
 }
 
 export interface System extends AsyncDisposable {
@@ -174,7 +179,7 @@ export async function openSystem(options: SystemOptions = {}): Promise<System> {
     };
     await until("everything to be released, published and swept", quiet, withinMs);
     const found = [
-      ...runs.flatMap((run) => faultsOfStory(run, ofRun(run))),
+      ...runs.flatMap((run) => faultsOfHeard(run, ofRun(run).flatMap(heardOf))),
       ...(await missing([...asked.union(new Set(runs))], ledger)),
       ...faultsOfHistory(await history.collect()),
     ];
@@ -195,6 +200,12 @@ export async function openSystem(options: SystemOptions = {}): Promise<System> {
     },
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   }; // biome-ignore format: names in one look
+}
+
+/** Runs of which the ledger knows nothing. */
+async function missing(runs: readonly string[], ledger: Ledger): Promise<readonly string[]> {
+  const records = await Promise.all(runs.map((run) => ledger.find(RunId.parse(run))));
+  return runs.filter((_, at) => records[at] === undefined).map((run) => `${run}: the ledger does not know it`);
 }
 
 const isAtRest = (attempt: Attempt): boolean => attempt.state === "done" || (attempt.state === "ended" && isOpen(attempt));

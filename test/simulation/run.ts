@@ -4,7 +4,8 @@
  * The bug this prevents: a simulation that stops when it is bored. It goes on until nothing is astir, or long after everything
  * should have been; and what it finds, it finds again from the same seed.
  */
-import { type Broken, check } from "./judge/check.ts";
+import type { Broken } from "../judge/view.ts";
+import { check } from "./judge/check.ts";
 import { deal, heal } from "./faults/deeds.ts";
 import { abandonOf } from "./scenario/orders.ts";
 import { astir, isMoved } from "./world/quiet.ts";

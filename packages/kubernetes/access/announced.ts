@@ -31,7 +31,7 @@ export function accessProblem({ server, trust }: Access): string | undefined {
 }
 
 export function openAnnounced(first: Access, { onRejected, ...options }: AnnouncedOptions): AnnouncedCluster {
-  const { name, namespace, server } = first;
+  const { name, namespace, server, pollMs } = first;
   let now = first;
   const connection: Connection = {
     server,
@@ -42,11 +42,11 @@ export function openAnnounced(first: Access, { onRejected, ...options }: Announc
     expiresAtMs: () => timesOf(now.authorization)?.expiresAtMs,
     tokenTimes: () => timesOf(now.authorization),
   };
-  const clusters = openClusters([{ name, namespace, transport: openTransport(connection) }], options);
+  const clusters = openClusters([{ name, namespace, transport: openTransport(connection), pollMs }], options);
   return {
     cluster: { ...clusters.cluster(name), name },
     renew: (access) => {
-      if (access.server !== server || access.namespace !== namespace) return false;
+      if (access.server !== server || access.namespace !== namespace || access.pollMs !== pollMs) return false;
       // Returns the same object while its content is the same: the exchange builds a TLS context for each new object.
       const trust = JSON.stringify(access.trust) === JSON.stringify(now.trust) ? now.trust : access.trust;
       now = { ...access, trust };

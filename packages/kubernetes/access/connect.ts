@@ -101,6 +101,7 @@ export async function connect(options: ConnectOptions): Promise<Connected> {
     connection: {
       server,
       description: `${server} with ${words(credential, cluster)}${cluster.insecureSkipVerify ? ", its certificate NOT verified" : ""}`,
+      contextNamespace: opened?.namespace,
       trust: () => trust.get(),
       authorization: async () => {
         last = await authorization();

@@ -16,6 +16,8 @@ export interface Connection {
   readonly server: string;
   /** For a person: "https://10.2.0.1:6443 with the token of /etc/longshore/prod-a.token". Never the token. */
   readonly description: string;
+  /** The namespace that a kubeconfig's context names. A group names its own. */
+  readonly contextNamespace?: string | undefined;
   trust(): Promise<Trust>;
   /** The Authorization header; undefined if a client certificate speaks for us, or nothing does. */
   authorization(): Promise<string | undefined>;

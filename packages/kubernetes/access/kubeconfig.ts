@@ -17,6 +17,8 @@ import { member, text } from "../objects.ts";
 
 export interface KubeconfigContext {
   readonly server: string;
+  /** The one that the context names. */
+  readonly namespace: string | undefined;
   trust(): Promise<Trust>;
   authorization(): Promise<string | undefined>;
   doubt(): void;
@@ -33,6 +35,7 @@ const TO_ALLOW = "Set allowPrograms if you trust the file, or give the group a t
 
 interface Loaded {
   readonly server: string;
+  readonly namespace: string | undefined;
   readonly trust: Trust;
   readonly authorization: string | undefined;
 }
@@ -54,6 +57,7 @@ export async function openKubeconfig(path: string, options: KubeconfigOptions, c
   const held = kept(clock, first, load);
   return {
     server: first.server,
+    namespace: first.namespace,
     trust: async () => (await held.get()).trust,
     authorization: async () => (await held.get()).authorization,
     doubt: () => held.doubt(),
@@ -107,7 +111,8 @@ async function read(
 ): Promise<Loaded> {
   const names = config.contexts.map((it) => it.name).join(", ") || "none";
   const name = context ?? config.currentContext;
-  if (!config.getContextObject(name)) throw new Error(`${path} has no context "${name}"; it has ${names}.`);
+  const chosen = config.getContextObject(name);
+  if (!chosen) throw new Error(`${path} has no context "${name}"; it has ${names}.`);
   config.setCurrentContext(name);
   const cluster = config.getCurrentCluster();
   const user = config.getCurrentUser();
@@ -133,6 +138,7 @@ async function read(
     : { cert: undefined, key: undefined, authorization: token && `Bearer ${token}` };
   return {
     server: cluster.server,
+    namespace: chosen.namespace,
     trust: {
       ca: await pemOf(cluster.caFile, cluster.caData),
       cert: given.cert ?? (await pemOf(user.certFile, user.certData)),

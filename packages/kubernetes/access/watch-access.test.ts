@@ -45,6 +45,19 @@ t.test("each group's address, trust and watch credential, as values; of the laun
   t.notMatch(JSON.stringify(found), "launching");
 });
 
+t.test("how often a group is polled goes with its access; what is too often or too seldom is refused", async (t) => {
+  const polled = (poll: string) => groupsOf({ a: { ...group, poll } });
+  const { at, write } = files(t, { ...TOKENS, "groups.yaml": polled("10s") });
+  const open = () => openWatchAccess(at("groups.yaml"), virtualClock());
+  t.match(await (await open()).look(), [{ name: "a", pollMs: 10_000 }]);
+  for (const poll of ["500ms", "1m", "often"]) {
+    write("groups.yaml", polled(poll));
+    t.match(await problemsOf(open), /groups\.yaml:\d+: groups\.a\.poll: /, poll);
+  }
+  write("groups.yaml", groupsOf({ a: { ...group, watch: undefined, poll: "10s" } }));
+  t.match(await problemsOf(open), /needs a watch credential of its own/, "polling is no credential");
+});
+
 t.test("a rotated token and an edited file are seen at the next look", async (t) => {
   const clock = virtualClock();
   const { at, write } = files(t, { ...TOKENS, "groups.yaml": groupsOf({ a: group }) });

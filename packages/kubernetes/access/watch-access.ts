@@ -20,6 +20,8 @@ export interface Access {
   readonly trust: Trust;
   /** The header's whole value. */
   readonly authorization: string | undefined;
+  /** Set: it is never watched, and listed this often. */
+  readonly pollMs?: number;
 }
 
 /** A group whose access cannot be told now: its credential is being rotated, or something in the file is wrong. */
@@ -46,6 +48,7 @@ export interface WatchAccess {
 interface OpenGroup {
   readonly at: string;
   readonly names: readonly (readonly [name: GroupName, namespace: string])[];
+  readonly pollMs: number | undefined;
   readonly watch: Connection;
   readonly launch: Connection | undefined;
 }
@@ -90,7 +93,7 @@ async function openGroup(file: string, group: string, settings: GroupSettings, c
   const launch = isOwn(settings.launch) ? await connected(settings, "launch", group, clock) : undefined;
   if (watch.kind === "refused") return { names, problems: inFile(file, watch.problems) };
   if (launch?.kind === "refused") return { names, problems: inFile(file, launch.problems) };
-  return { at, names, watch: watch.connection, launch: launch?.connection };
+  return { at, names, pollMs: settings.poll, watch: watch.connection, launch: launch?.connection };
 }
 
 function connected(settings: GroupSettings, as: "watch" | "launch", group: string, clock: Clock): Promise<Connected> {
@@ -110,13 +113,20 @@ const unclear = (names: OpenGroup["names"], problems: readonly string[]): readon
 
 async function lookAtGroup(opened: Opened): Promise<readonly Look[]> {
   if ("problems" in opened) return unclear(opened.names, opened.problems);
-  const { at, names, watch, launch } = opened;
+  const { at, names, pollMs, watch, launch } = opened;
   for (const it of [watch, launch]) it?.rejected(); // so that each file is read again, however young its last reading
   const [authorization, trust] = [await watch.authorization(), await watch.trust()];
   const [theirs, theirTrust] = [await launch?.authorization(), await launch?.trust()];
   const same = authorization === undefined ? trust.cert === theirTrust?.cert : authorization === theirs;
   if (launch === undefined || !same)
-    return names.map(([name, namespace]) => ({ name, namespace, server: watch.server, trust, authorization }));
+    return names.map(([name, namespace]) => ({
+      name,
+      namespace,
+      server: watch.server,
+      trust,
+      authorization,
+      ...(pollMs !== undefined && { pollMs }),
+    }));
   return unclear(names, [
     `${at}/watch: it is the launch credential, which can write in the cluster and is told to nobody; give the watcher another (longshore rbac prints a Role that can only read)`,
   ]);

@@ -43,6 +43,27 @@ const stories: readonly Story[] = [
       "synced 30",
     ],
   },
+  {
+    name: "only lists, again and again, if it is to poll, and calls nothing broken but a listing that fails",
+    pollMs: 10_000,
+    plays: [list(["a"], "10"), list(["a", "b"], "20"), { fails: "unanswered" }, list(["b"], "30"), { hangs: true }],
+    want: [
+      "listing start",
+      "listed a",
+      "synced 10",
+      "listing poll",
+      "listed a",
+      "listed b",
+      "synced 20",
+      "listing poll",
+      "broken unreachable",
+      "listing poll",
+      "listed b",
+      "synced 30",
+      "listing poll",
+    ],
+    watchedFrom: [],
+  },
 ];
 
 for (const story of stories) t.test(story.name, (t) => tells(t, story));
@@ -114,6 +135,26 @@ t.test("stops at once by its signal: while it lists, waits for an event, or wait
     for await (const _change of iterator);
     t.pass("it ended");
   }
+});
+
+t.test("polls as often as it is told", async (t) => {
+  const clock = virtualClock();
+  const transport = scripted([list([], "1"), list([], "2"), list([], "3"), { hangs: true }]);
+  const stop = new AbortController();
+  const listedMs: number[] = [];
+  for await (const change of follow({
+    transport,
+    clock,
+    kind: "jobs",
+    namespace: "n",
+    selector: "s",
+    signal: stop.signal,
+    pollMs: 7_000,
+  })) {
+    if (change.kind === "listed") listedMs.push(change.asOfMs);
+    if (listedMs.length === 3) stop.abort();
+  }
+  t.same(listedMs.map((it) => it - (listedMs[0] ?? 0)), [0, 7_000, 14_000]); // biome-ignore format: one call
 });
 
 t.test("keeps nothing of the 50,000 objects that it lists", async (t) => {

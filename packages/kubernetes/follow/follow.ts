@@ -6,6 +6,8 @@
  *     ▲                    │                                                  │ no
  *     └────────────────────┴── 410 as status or in the stream, garbage, silent twice, not allowed to watch
  *
+ * With `pollMs` it lists again and again, and never watches.
+ *
  * The bugs this prevents: a watch that went silent and is believed for hours, an informer that stops after one bad answer, a
  * relist that holds 50,000 objects in memory, and objects that vanished in a gap: the caller compares the objects "seen"
  * between "listing" and "listed" with those that it knew. Nothing is kept here but one version.
@@ -55,8 +57,8 @@ export interface FollowOptions {
   /** After this time without an event or a bookmark, the connection counts as dead. Servers send a bookmark each minute. */
   readonly stallMs?: number;
   readonly backOff?: { readonly firstMs: number; readonly mostMs: number };
-  /** Between listings, if the role allows `list` and not `watch`. */
-  readonly pollMs?: number;
+  /** If set, it lists this often and never watches: for clusters that allow no watch. */
+  readonly pollMs?: number | undefined;
 }
 
 /** A watch that lived this long was healthy: its end says nothing about the next one. */
@@ -78,6 +80,11 @@ export async function* follow(options: FollowOptions): AsyncGenerator<Change, vo
       const behind = from !== undefined && doubted ? await isBehind(options, from) : undefined;
       // A listing that works does not show that watching works: only a watch that lived resets the failures.
       from ??= yield* list(options, why);
+      if (options.pollMs !== undefined) {
+        [from, why, failures, doubted] = [undefined, "poll", 0, false];
+        await clock.sleep(options.pollMs, signal);
+        continue;
+      }
       ending = behind ?? (yield* watch(options, from));
     } catch (error) {
       ending = streamEndOf(asFailure(error), from);
@@ -156,7 +163,7 @@ async function* watch(options: FollowOptions, since: string): AsyncGenerator<Cha
       : ended({ reason, message, from });
   try {
     const stream = await begin(options, since, stop);
-    if (stream.status !== 200) return ended(refusedWatch(stream, pathOf(options), since, options.pollMs ?? 10_000));
+    if (stream.status !== 200) return ended(refusedWatch(stream, pathOf(options), since));
     opened = true;
     void deadMan(clock, stallMs, pulse, stop);
     for await (const line of timed(clock, stream.lines, pulse)) {

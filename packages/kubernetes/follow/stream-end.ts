@@ -72,13 +72,16 @@ function inStream(object: unknown): Verdict {
   };
 }
 
-export function refusedWatch(stream: ApiStream, what: string, since: string, pollMs: number): Verdict {
+/** Between listings while watching is refused. */
+const POLL_MS = 10_000;
+
+export function refusedWatch(stream: ApiStream, what: string, since: string): Verdict {
   const { status, body, headers = {} } = stream;
   const message = refused({ status, body }, `watch ${what}`).message;
   const wait = retryAfterMs({ status, body, headers });
   if (status === 410) return { reason: "expired", message, from: undefined };
   // The role allows list and not watch. Then we list from time to time, and each time try whether watching is allowed by now.
-  if (status === 403 || status === 405) return { reason: "poll", message, from: undefined, waitMs: pollMs };
+  if (status === 403 || status === 405) return { reason: "poll", message, from: undefined, waitMs: POLL_MS };
   if (asStatus(body)?.causes.includes("ResourceVersionTooLarge")) return { reason: "ahead", message, from: undefined };
   // Any other refusal of the request as such (400: a version that this server cannot read) is mended by a listing.
   if (status === 400 || status === 422) return { reason: "serverError", message, from: undefined };

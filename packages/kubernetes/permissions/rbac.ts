@@ -38,8 +38,18 @@ export interface Need {
   readonly verb: string;
 }
 
-export function needsOf(role: RoleName): readonly Need[] {
-  return RULES[role].flatMap(({ apiGroups, resources, verbs }) =>
+/** Of a group that is polled, nothing is watched. */
+export interface Following {
+  readonly polls?: boolean;
+}
+
+export function rulesOf(role: RoleName, { polls = false }: Following = {}): readonly Rule[] {
+  const asked = (verb: string): boolean => !polls || verb !== "watch";
+  return RULES[role].map((rule) => ({ ...rule, verbs: rule.verbs.filter(asked) }));
+}
+
+export function needsOf(role: RoleName, following?: Following): readonly Need[] {
+  return rulesOf(role, following).flatMap(({ apiGroups, resources, verbs }) =>
     apiGroups.flatMap((group) => resources.flatMap((name) => verbs.map((verb) => need(group, name, verb)))),
   );
 }
@@ -70,13 +80,13 @@ export interface KubernetesObject {
 }
 
 /** ServiceAccount, Role and RoleBinding of one service. They must outlive its Jobs: without them nothing is released. */
-export function objectsFor(role: RoleName, namespace: string): readonly KubernetesObject[] {
+export function objectsFor(role: RoleName, namespace: string, following?: Following): readonly KubernetesObject[] {
   const name = `longshore-${role}`;
   const metadata = { name, namespace, labels: { "app.kubernetes.io/name": "longshore", "app.kubernetes.io/component": role } };
   const api = "rbac.authorization.k8s.io";
   return [
     { apiVersion: "v1", kind: "ServiceAccount", metadata, automountServiceAccountToken: false },
-    { apiVersion: `${api}/v1`, kind: "Role", metadata, rules: RULES[role] },
+    { apiVersion: `${api}/v1`, kind: "Role", metadata, rules: rulesOf(role, following) },
     {
       apiVersion: `${api}/v1`,
       kind: "RoleBinding",

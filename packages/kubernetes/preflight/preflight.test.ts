@@ -13,6 +13,7 @@ import { standingClock } from "../testing/virtual-clock.ts";
 interface ClusterFaults {
   readonly name: string;
   readonly role?: RoleName;
+  readonly polls?: boolean;
   readonly may?: (need: Need) => boolean;
   readonly version?: readonly [number, unknown];
   readonly namespace?: readonly [number, unknown];
@@ -75,6 +76,41 @@ const cases: readonly ClusterFaults[] = [
     role: "watcher",
     may: (it) => watcherMay(it) || it.verb === "delete",
     want: [...well, { step: "permissions", state: "warning", detail: /may also delete jobs, delete pods, which it never does/ }],
+  },
+  {
+    name: "the watcher may not watch, where nothing is watched",
+    role: "watcher",
+    polls: true,
+    may: (it) => watcherMay(it) && it.verb !== "watch",
+    want: [...well, { step: "permissions", state: "ok" }],
+  },
+  {
+    name: "the watcher of a group that is polled lacks another verb",
+    role: "watcher",
+    polls: true,
+    may: (it) => watcherMay(it) && it.verb !== "watch" && it.verb !== "list",
+    want: [...well, { step: "permissions", state: "failed", detail: /may not list jobs/ }],
+  },
+  {
+    name: "the watcher may not watch",
+    role: "watcher",
+    may: (it) => watcherMay(it) && it.verb !== "watch",
+    want: [
+      ...well,
+      { step: "permissions", state: "failed", detail: /may not watch jobs.*pods/, hint: /longshore rbac.*poll: 10s/ },
+    ],
+  },
+  {
+    name: "the certificate is not verified",
+    trust: { ca: undefined, verify: false },
+    want: [
+      { step: "network", state: "warning", detail: /not verified.*sent our token/, hint: /caFile.*insecureSkipVerify/ },
+      {},
+      {},
+      {},
+      {},
+      {},
+    ],
   },
   {
     name: "the CA is not the right one",
@@ -208,7 +244,16 @@ for (const faults of cases) {
     const { connection, transport } = await cluster(t, faults);
     const clock = standingClock(nowMs + (faults.clockOffMs ?? 0));
     const rows = await preflight(
-      { connection, transport, clock, namespace: "batch", role, manifest: { kind: "Job" }, explain },
+      {
+        connection,
+        transport,
+        clock,
+        namespace: "batch",
+        role,
+        polls: faults.polls ?? false,
+        manifest: { kind: "Job" },
+        explain,
+      },
       never,
     );
     t.match(rows, faults.want);
@@ -286,5 +331,8 @@ t.test("the Roles hold no wildcard, no exec, no impersonation, and nothing that 
     });
   }
   t.same(new Set(RULES.watcher.flatMap((it) => it.verbs)), new Set(["get", "list", "watch"]));
+  const [, polling] = objectsFor("watcher", "batch", { polls: true });
+  t.match(JSON.stringify(polling?.["rules"]), /"list"/);
+  t.notMatch(JSON.stringify(polling?.["rules"]), /"watch"/);
   t.end();
 });

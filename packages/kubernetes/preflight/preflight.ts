@@ -5,7 +5,8 @@
  */
 import { DIAGNOSES, type Diagnosis, RESTRICTED } from "@longshore/contract/diagnosis.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
-import type { Connection } from "../access/connection.ts";
+import type { Connection, Trust } from "../access/connection.ts";
+import { TO_VERIFY, UNVERIFIED } from "../access/unverified.ts";
 import { within } from "../request/deadline.ts";
 import { asList, asObject, member, saysMissing, text, wordsOf } from "../objects.ts";
 import { quotaRow } from "./quota.ts";
@@ -32,6 +33,8 @@ export interface PreflightOptions {
   readonly role: RoleName;
   /** Explains an unwelcome answer in the launcher's own words. */
   readonly explain: Explain;
+  /** The group is polled: it needs no permission to watch. */
+  readonly polls?: boolean;
   /** A Job to create as a dry run; only for the launcher. */
   readonly manifest?: object;
 }
@@ -46,12 +49,13 @@ const TOKEN_SOON_MS = 14 * 86_400_000;
 const TOKEN_SHORT_MS = 2 * 86_400_000;
 
 export async function preflight(options: PreflightOptions, signal: AbortSignal): Promise<readonly Row[]> {
-  const { connection, transport, clock, namespace, role, manifest, explain } = options;
+  const { connection, transport, clock, namespace, role, polls = false, manifest, explain } = options;
   const ask: Ask = (request) => told(() => within(clock, 10_000, signal, (inner) => transport.send(request, inner)));
   const rows: Row[] = [];
 
-  const way = await reach(connection.server, await connection.trust(), clock.now());
-  rows.push(networkRow(way));
+  const trust = await connection.trust();
+  const way = await reach(connection.server, trust, clock.now());
+  rows.push(networkRow(way, trust));
   if (way.kind === "failed") return rows;
 
   const version = await ask({ method: "GET", path: "/version" });
@@ -65,7 +69,7 @@ export async function preflight(options: PreflightOptions, signal: AbortSignal):
 
   if (role === "launcher")
     rows.push(namespaceRow(await ask({ method: "GET", path: `/api/v1/namespaces/${namespace}` }), namespace, explain));
-  const permissions = await permissionsRow(ask, role, namespace);
+  const permissions = await permissionsRow(ask, role, namespace, polls);
   rows.push(permissions);
   if (permissions.detail === nothing(role, namespace)) return rows; // the following rows would say the same again
   if (role === "launcher") {
@@ -103,7 +107,7 @@ const CERTIFICATES: Readonly<Record<string, string>> = {
   ERR_TLS_CERT_ALTNAME_INVALID: "Use the name that the certificate is for: in `server`, or beside it as `serverName`.",
 };
 
-function networkRow(way: Reach): Row {
+function networkRow(way: Reach, { verify }: Trust): Row {
   if (way.kind === "failed") {
     const code = isUntrusted(way.code) ? "TlsUntrusted" : "EndpointUnreachable";
     const row = failed("network", code, `${way.step.toUpperCase()}: ${way.message}`);
@@ -111,6 +115,7 @@ function networkRow(way: Reach): Row {
     return { ...row, ...(hint !== undefined && { hint }) };
   }
   if (!way.tls) return { step: "network", state: "warning", detail: "DNS, TCP; no TLS: only for an API server on this machine" };
+  if (!verify) return { step: "network", state: "warning", detail: `DNS, TCP, TLS. ${UNVERIFIED}`, hint: TO_VERIFY };
   const { daysLeft } = way.tls;
   const soon = daysLeft < 14;
   return {
@@ -217,17 +222,21 @@ function namespaceRow(result: Awaited<ReturnType<Ask>>, namespace: string, expla
   return diagnosed("namespace", explain("read", { kind: "answered", ...answer }));
 }
 
+const TO_POLL = "If the cluster allows no watch, set `poll: 10s` for the group instead.";
+
 const nothing = (role: RoleName, namespace: string): string => `The ${role} may do nothing in the namespace ${namespace}.`;
 
-async function permissionsRow(ask: Ask, role: RoleName, namespace: string): Promise<Row> {
+async function permissionsRow(ask: Ask, role: RoleName, namespace: string, polls: boolean): Promise<Row> {
   const may = async (need: Need) => ({ need, allowed: await isAllowed(ask, need, namespace) });
-  const needs = await Promise.all(needsOf(role).map(may));
+  const needs = await Promise.all(needsOf(role, { polls }).map(may));
   const unknown = needs.filter((it) => it.allowed === undefined);
   if (unknown.length > 0) return { step: "permissions", state: "skipped", detail: "The API server does not say what we may do." };
   const missing = needs.filter((it) => !it.allowed);
   if (missing.length === needs.length) return failed("permissions", "Forbidden", nothing(role, namespace));
-  if (missing.length > 0)
-    return failed("permissions", "Forbidden", `The ${role} may not ${inWords(missing.map((it) => it.need))}.`);
+  if (missing.length > 0) {
+    const row = failed("permissions", "Forbidden", `The ${role} may not ${inWords(missing.map((it) => it.need))}.`);
+    return missing.every(({ need }) => need.verb === "watch") ? { ...row, hint: `${row.hint} ${TO_POLL}` } : row;
+  }
   const tooMuch = (await Promise.all(REFUSED[role].map(may))).filter((it) => it.allowed);
   if (tooMuch.length === 0)
     return {

@@ -25,6 +25,7 @@ export const bookmark = (version: string) => ({
 export interface Story {
   readonly name: string;
   readonly plays: readonly Play[];
+  readonly pollMs?: number;
   /** The follower's words until the script is played out. */
   readonly want: readonly string[];
   /** The versions that watches began from. */
@@ -32,7 +33,7 @@ export interface Story {
 }
 
 /** Follows until all expected words are said, and compares. */
-export async function tells(t: Test, { plays, want, watchedFrom }: Story): Promise<void> {
+export async function tells(t: Test, { plays, pollMs, want, watchedFrom }: Story): Promise<void> {
   const transport = scripted(plays);
   const stop = new AbortController();
   const said: string[] = [];
@@ -44,6 +45,7 @@ export async function tells(t: Test, { plays, want, watchedFrom }: Story): Promi
     namespace: "batch",
     selector: "ours=yes",
     signal: stop.signal,
+    pollMs,
   })) {
     said.push(words(change));
     if (said.length === want.length) {

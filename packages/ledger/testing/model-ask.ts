@@ -1,6 +1,5 @@
 /** The model's answers about what is to be told, about groups, and to people. */
 import type { GroupName, Installation, RunId } from "@longshore/contract/ids.ts";
-import { UNREACHED } from "@longshore/domain/group/view.ts";
 import { TOMBSTONE_MS } from "@longshore/domain/run/admit.ts";
 import type { Advancing } from "@longshore/domain/run/advance.ts";
 import { giveUp, lostIn } from "@longshore/domain/group/give-up.ts";

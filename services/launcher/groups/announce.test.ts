@@ -106,7 +106,7 @@ t.test("at start each group is announced, and then that these are all; sealed, a
   await it.clock.sleep(1_000);
   t.same(it.types(), ["group.announced", "group.announced", "groups.announced"]);
   t.match(it.said[0]?.control.data, { installation: "main", launcher: "launcher-1", group: "a", version: START, namespace: "jobs", cluster: { server: "https://a:6443", ca: "CA", serverName: "kubernetes", verify: true } }); // biome-ignore format: one value
-  t.notMatch(JSON.stringify(it.said), /token-[12]|Bearer/);
+  t.notMatch(JSON.stringify(it.said), /token-[12]|Bearer|pollSeconds/);
   t.match(it.last("b"), { version: START, token: "token-2" });
   const all = it.said[2]?.control.data as ControlData<"groups.announced">;
   t.same(all.groups, [{ group: "a", version: START }, { group: "b", version: START }]); // biome-ignore format: one value
@@ -211,4 +211,13 @@ t.test("a clock that was set back makes no older version", async (t) => {
   it.files = [access("a", "token-2")];
   await it.clock.sleep(10_000);
   t.match(it.last("a"), { token: "token-2", version: before + 1 });
+});
+
+t.test("how often a group is to be polled is announced, and its change is news", async (t) => {
+  const it = announcing(t, [access("a", "token")]);
+  await it.clock.sleep(1_000);
+  it.files = [{ ...access("a", "token"), pollMs: 10_000 }];
+  await it.clock.sleep(6_000);
+  const polled = it.said.map(({ control }) => (control.type === "group.announced" ? control.data.pollSeconds : "none"));
+  t.same(polled, [undefined, "none", 10, "none"]);
 });

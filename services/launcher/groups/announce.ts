@@ -117,11 +117,16 @@ function openAnnouncements({ installation, owner, clock, log, clusters }: Announ
   let problem = "";
   let count = 0;
 
-  function sealed({ name: group, namespace, server, authorization, trust }: Access, content: string, version: number): Said {
+  function sealed(
+    { name: group, namespace, server, authorization, trust, pollMs }: Access,
+    content: string,
+    version: number,
+  ): Said {
     const { ca, cert, key, serverName, verify } = trust;
     const cluster = { server, verify, ...(ca !== undefined && { ca }), ...(serverName !== undefined && { serverName }) };
     const credential: WatchCredential = { authorization, cert, key };
-    const data = { installation, launcher: owner, group, version, namespace, cluster };
+    const poll = pollMs !== undefined && { pollSeconds: pollMs / 1000 };
+    const data = { installation, launcher: owner, group, version, namespace, cluster, ...poll };
     const box = seal.seal(JSON.stringify(credential), boundTo("group.announced", data));
     const id = `${owner}/announce/${++count}`;
     return { content, version, id, body: writeControl({ id, source, type: "group.announced", data: { ...data, sealed: box } }) };

@@ -16,7 +16,7 @@ export async function groups({ groupsFile, installation }: Longshore, signal: Ab
       credential: role === "launcher" ? "launch" : "watch",
       clock: systemClock,
     });
-    const rows = opened.clusters.map(async ({ name, namespace, transport, connection }) => {
+    const rows = opened.clusters.map(async ({ name, namespace, transport, connection, pollMs }) => {
       const job = sampleJob(installation, name, namespace);
       const asked = {
         connection,
@@ -24,6 +24,7 @@ export async function groups({ groupsFile, installation }: Longshore, signal: Ab
         clock: systemClock,
         namespace,
         role,
+        polls: pollMs !== undefined,
         manifest: job,
         explain: explainIn(name, namespace),
       };

@@ -52,8 +52,8 @@ export const rbac: Command = {
   help: HELP,
   async run(args, surroundings) {
     const options = read(args);
-    const { namespaces, note } = await namespacesOf(options, surroundings);
-    const objects = namespaces.flatMap((it) => objectsIn(it, options));
+    const { namespaces, polls, note } = await namespacesOf(options, surroundings);
+    const objects = namespaces.flatMap((it) => objectsIn(it, polls, options));
     surroundings.out(`${note}${objects.map((it) => stringify(it, { aliasDuplicateObjects: false })).join("---\n")}`);
     return 0;
   },
@@ -84,23 +84,25 @@ function read(args: readonly string[]): Options {
   return { name, namespace, roles: role === undefined ? ["launcher", "watcher"] : [role], confine, groups, config };
 }
 
-function objectsIn(namespace: string, { roles, confine }: Options): readonly KubernetesObject[] {
-  return [...roles.flatMap((role) => objectsFor(role, namespace)), ...(confine ? confinement(namespace) : [])];
+function objectsIn(namespace: string, polls: boolean, { roles, confine }: Options): readonly KubernetesObject[] {
+  return [...roles.flatMap((role) => objectsFor(role, namespace, { polls })), ...(confine ? confinement(namespace) : [])];
 }
 
 interface Found {
   readonly namespaces: readonly string[];
+  /** The group is polled, so that its watcher needs no permission to watch. */
+  readonly polls: boolean;
   /** A comment before the objects, if the name may have been meant otherwise. */
   readonly note: string;
 }
 
 async function namespacesOf(options: Options, surroundings: Surroundings): Promise<Found> {
   const { name = "", namespace } = options;
-  if (namespace !== undefined) return { namespaces: [namespace], note: "" };
+  if (namespace !== undefined) return { namespaces: [namespace], polls: false, note: "" };
   const file = await groupsFileOf(options, surroundings);
   const groups = file === undefined ? {} : readConfig(GroupsFile, { file, env: {} }).groups;
-  const namespaces = ofGroup(name, groups);
-  if (namespaces !== undefined) return { namespaces, note: "" };
+  const found = ofGroup(name, groups);
+  if (found !== undefined) return { ...found, note: "" };
   const names = Object.keys(groups).join(", ") || "none";
   if (!NAMESPACE.test(name))
     throw new Usage(
@@ -108,20 +110,24 @@ async function namespacesOf(options: Options, surroundings: Surroundings): Promi
         ? `"${name}" cannot be a namespace's name; if it is a group, name its file: --groups groups.yaml`
         : `${file} has no group "${name}" (it has ${names}), and that cannot be a namespace's name either`,
     );
-  if (file === undefined) return { namespaces: [name], note: "" };
-  return { namespaces: [name], note: `# For the namespace "${name}": ${file} has no group of this name (it has ${names}).\n` };
+  if (file === undefined) return { namespaces: [name], polls: false, note: "" };
+  return {
+    namespaces: [name],
+    polls: false,
+    note: `# For the namespace "${name}": ${file} has no group of this name (it has ${names}).\n`,
+  };
 }
 
 /** "prod-a" stands for all its namespaces; "prod-a/batch" names one of several. */
 function ofGroup(
   name: string,
-  groups: Readonly<Record<string, { readonly namespaces: readonly string[] }>>,
-): readonly string[] | undefined {
+  groups: Readonly<Record<string, { readonly namespaces: readonly string[]; readonly poll?: number | undefined }>>,
+): Omit<Found, "note"> | undefined {
   const whole = Object.hasOwn(groups, name) ? groups[name] : undefined;
-  if (whole !== undefined) return whole.namespaces;
+  if (whole !== undefined) return { namespaces: whole.namespaces, polls: whole.poll !== undefined };
   const [group = "", one = ""] = name.split("/");
   const part = Object.hasOwn(groups, group) ? groups[group] : undefined;
-  return part?.namespaces.includes(one) ? [one] : undefined;
+  return part?.namespaces.includes(one) ? { namespaces: [one], polls: part.poll !== undefined } : undefined;
 }
 
 async function groupsFileOf({ groups, config }: Options, surroundings: Surroundings): Promise<string | undefined> {

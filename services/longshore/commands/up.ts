@@ -36,7 +36,7 @@ const HELP = `longshore up: a whole Longshore in this process, until Ctrl-C.
   --kubeconfig FILE  a real cluster (default: the pocket cluster, which runs commands as local processes,
                      pulls no images and isolates nothing)
   --context NAME     one of the file's (default: its current one)
-  --namespace NAME   where Jobs are created there (default: default)
+  --namespace NAME   where Jobs are created there (default: the one that the context names)
   --allow-programs   run the program that the file names for its login (exec: EKS, GKE, AKS); only for a file you trust
   --data DIR         default: .longshore in this folder
 
@@ -47,7 +47,7 @@ export const up: Command = {
   summary: "a whole Longshore in this process, on embedded defaults or your broker and cluster",
   help: HELP,
   async run(args, surroundings) {
-    const { broker, ledger, kubeconfig, context, namespace = "default", data, ...flags } = options(args);
+    const { broker, ledger, kubeconfig, context, namespace, data, ...flags } = options(args);
     checkUrls({ broker, ledger });
     const home = data === undefined ? dataDirIn(surroundings.cwd) : resolve(surroundings.cwd, data);
     const other = await readRunning(home);
@@ -74,7 +74,7 @@ export const up: Command = {
     if (broker === undefined) surroundings.out("  broker   inside the ledger\n");
     const brokerUrl = broker ?? postgres.url;
     if (broker !== undefined) named(surroundings, "broker", broker);
-    if (real !== undefined) surroundings.out(`  cluster  ${file}, namespace ${namespace}\n`);
+    if (real !== undefined) surroundings.out(`  cluster  ${file}, namespace ${real.namespace}\n`);
     await using cluster =
       real ??
       (await started(surroundings, "cluster", "the pocket: commands as local processes, no images, no isolation", () =>

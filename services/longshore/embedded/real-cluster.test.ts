@@ -1,4 +1,5 @@
 /** The cluster that `longshore up` was given: one whose login is a program's, as those of the clouds are. */
+import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,7 +15,10 @@ import { up } from "../commands/up.ts";
 const never = new AbortController().signal;
 
 /** A cluster that answers, and a kubeconfig for it whose user has a program print its token. */
-async function cloud(t: Test): Promise<{ readonly folder: string; readonly kubeconfig: string }> {
+async function cloud(
+  t: Test,
+  of: { readonly namespace?: string } = {},
+): Promise<{ readonly folder: string; readonly kubeconfig: string }> {
   const folder = await mkdtemp(join(tmpdir(), "longshore-real-cluster-"));
   const tls = { key: serverKey, cert: serverCertificate };
   const pocket = await startPocket({ dataDir: join(folder, "pocket"), instant: true, tls });
@@ -28,7 +32,7 @@ async function cloud(t: Test): Promise<{ readonly folder: string; readonly kubec
   const kubeconfig = join(folder, "config");
   const written = {
     "current-context": "eks",
-    contexts: [{ name: "eks", context: { cluster: "c", user: "u" } }],
+    contexts: [{ name: "eks", context: { cluster: "c", user: "u", ...of } }],
     clusters: [{ name: "c", cluster: { server: pocket.url, "certificate-authority-data": btoa(authority) } }],
     users: [{ name: "u", user: { exec } }],
   };
@@ -51,4 +55,26 @@ t.test("with the flag the program logs in, and the groups file that up writes al
   const url = "postgres://localhost/x";
   const files = await writeConfig({ home: folder, brokerUrl: url, ledgerUrl: url, cluster });
   t.match(parse(await readFile(files.groups, "utf8")), { groups: { cluster: { cluster: { kubeconfig, allowPrograms: true } } } });
+});
+
+t.test("Jobs are created in the namespace that the context names, unless another is named", async (t) => {
+  const { kubeconfig } = await cloud(t, { namespace: "default" });
+  const asked = { kubeconfig, context: undefined, allowPrograms: true };
+  await using cluster = await realCluster({ ...asked, namespace: undefined }, never);
+  t.equal(cluster.namespace, "default");
+  await t.rejects(realCluster({ ...asked, namespace: "batch" }, never), { message: /There is no namespace batch/ });
+});
+
+t.test("a context that names no namespace is no reason to take any: up asks for one, and starts nothing", async (t) => {
+  const { folder, kubeconfig } = await cloud(t);
+  const surroundings = { out: () => undefined, env: {}, cwd: folder, signal: never };
+  for (const [context, says] of [
+    [[], /^The current context of \S+config names no namespace\. .*--namespace NAME\.$/],
+    [["--context", "eks"], /^The context "eks" of \S+config names no namespace\./],
+  ] as const) {
+    const args = ["--kubeconfig", kubeconfig, "--allow-programs", ...context];
+    const said = explain(await up.run(args, surroundings).catch((error: unknown) => error));
+    t.match(said, { exitCode: 1, text: says });
+  }
+  t.notOk(existsSync(join(folder, ".longshore")));
 });

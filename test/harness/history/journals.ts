@@ -3,17 +3,12 @@
  *
  * The failure this prevents: checks that each read a journal in their own way, so that one of them overlooks what another sees.
  */
+import type { Attempt, Command, Job, Pod, Run, Told } from "../../judge/view.ts";
 import type { Asked } from "../site.ts";
 
 /** A command that the test published. Repeats of it are here too. */
-export interface Sent {
-  readonly id: string;
+export interface Sent extends Omit<Command, "is" | "mayBe"> {
   readonly source: string;
-  readonly type: string;
-  readonly run: string;
-  /** Canonical: two with the same text ask for the same. */
-  readonly content: string;
-  readonly confirmed: boolean;
 }
 
 /** A message as it passed an exchange. */
@@ -29,78 +24,35 @@ export interface Passed {
   readonly data: Readonly<Record<string, unknown>>;
 }
 
-export interface RunRow {
-  readonly id: string;
-  readonly state: string;
-  readonly outcome: string | undefined;
-  readonly generation: number;
-  readonly seq: number;
-  readonly simple: boolean;
+export interface RunRow extends Run {
   /** As its last generation has it. */
   readonly deadlineMs: number | undefined;
 }
 
-export interface AttemptRow {
-  readonly run: string;
-  readonly step: string;
-  readonly n: number;
-  readonly name: string;
+export interface AttemptRow extends Omit<Attempt, "deadlineMs" | "closing" | "lifted"> {
   readonly group: string | undefined;
-  readonly state: string;
-  readonly uid: string | undefined;
-  readonly result: string | undefined;
-  readonly code: string | undefined;
-  readonly cause: string | undefined;
-  /** Its create may still land: its name stays taken. */
-  readonly open: boolean;
-}
-
-export interface EventRow {
-  readonly run: string;
-  readonly sequence: number;
-  readonly generation: number;
-  readonly type: string;
-  readonly atMs: number;
-  readonly data: Readonly<Record<string, unknown>>;
 }
 
 export interface LedgerRows {
   readonly runs: readonly RunRow[];
   readonly attempts: readonly AttemptRow[];
-  readonly events: readonly EventRow[];
+  readonly events: readonly Told[];
   readonly commands: readonly { readonly id: string; readonly source: string }[];
   /** Refusals: of which command. */
   readonly refused: readonly string[];
 }
 
-/** One Job over its whole life, as the test's own watch saw it. */
-export interface JobLife {
-  readonly uid: string;
-  readonly name: string;
-  readonly occupant: boolean;
-  readonly createdMs: number;
-  complete: boolean;
-  failed: boolean;
-  deleting: boolean;
-  /** It had our hold at the last look. */
-  held: boolean;
+/** One Job over its whole life, as the test's own watch saw it: a time is SOMETIME, since a watch is told late. */
+export interface JobLife extends Omit<Job, "ours" | "othersDeletedMs" | "releasedMs" | "bindsMs"> {
   /** It was seen without our hold while it had neither ended nor was being deleted: somebody took it off. */
-  stripped: boolean;
-  gone: boolean;
+  readonly stripped: boolean;
 }
 
-export interface PodLife {
+/** Times of starts and ends are the containers' own. */
+export interface PodLife extends Omit<Pod, "overMs"> {
   readonly uid: string;
-  readonly name: string;
-  readonly job: string;
-  readonly createdMs: number;
-  started: boolean;
-  /** Of the first container that ran, by its own time. */
-  startedMs: number | undefined;
-  /** By its containers' own times, or when its end was seen. */
-  finishedMs: number | undefined;
-  exitCode: number | undefined;
-  goneMs: number | undefined;
+  readonly finishedMs: number | undefined;
+  readonly goneMs: number | undefined;
 }
 
 export interface ClusterHistory {
@@ -123,8 +75,6 @@ export interface History {
   readonly clusters: readonly ClusterHistory[];
 }
 
-export const ENDS: readonly string[] = ["run.succeeded", "run.failed", "run.cancelled", "run.lost"];
-
 /** Where an attempt's Jobs are, and what is known of each. */
 export function jobsOf(history: History, { group, name }: AttemptRow): readonly JobLife[] {
   const cluster = history.clusters.find((it) => it.group === group);
@@ -141,5 +91,3 @@ export const isOurs = ({ launcher }: ClusterHistory, user: string): boolean => l
 /** A copy, or one that came back from a backup: what it runs is not our doing. */
 export const isByOthers = ({ clusters }: History, name: string): boolean =>
   clusters.some((cluster) => cluster.asked.some((it) => isMade(it) && it.name === name && !isOurs(cluster, it.user)));
-
-export const at = (ms: number): string => new Date(ms).toISOString().slice(11, 23);

@@ -6,14 +6,13 @@
 import pg from "pg";
 import type { LedgerRows } from "./journals.ts";
 
-const RUNS = `select id, state, outcome, generation, seq, coalesce((plan ->> 'simple')::boolean, true) as simple,
-  (plan -> 'limits' ->> 'deadlineMs')::float8 as "deadlineMs" from longshore.run`;
+const RUNS = `select id, state, outcome, generation, seq, (plan -> 'limits' ->> 'deadlineMs')::float8 as "deadlineMs" from longshore.run`;
 const ATTEMPTS = `
-select r.id as run, a.step, a.n, a.name, g.name as "group", a.state, a.uid, a.cause, cardinality(a.unanswered) > 0 as open,
-  a.outcome ->> 'result' as result, a.outcome -> 'diagnosis' ->> 'code' as code
+select r.id as run, a.step, a.n, a.generation, a.name, g.name as "group", a.state, a.uid, a.started, a.cause,
+  a.outcome ->> 'result' as result, a.outcome -> 'diagnosis' ->> 'code' as code, (a.outcome ->> 'endedAtMs')::float8 as "recordedMs"
 from longshore.attempt a join longshore.run r on r.key = a.run_key left join longshore.cluster_group g on g.id = a.group_id`;
 const EVENTS = `
-select r.id as run, e.seq as sequence, e.generation, e.type, (extract(epoch from e.at) * 1000)::float8 as "atMs", e.body as data
+select r.id as run, e.seq as sequence, e.generation, e.type, e.body as data
 from longshore.event e join longshore.run r on r.key = e.run_key`;
 const COMMANDS = `select id, source from longshore.command`;
 const NOTICES = `select body ->> 'command' as command from longshore.notice where type = 'command.refused'`;

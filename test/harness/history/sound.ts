@@ -3,10 +3,15 @@
  *
  * The bug this prevents: a wrong history with two faults, of which the checker finds the other one.
  */
+import { SOMETIME } from "../../judge/view.ts";
 import type { ClusterHistory, History, Passed } from "./journals.ts";
 
 /** Lists of a history can be changed here, which its readers cannot. */
-type Open<T> = T extends readonly (infer E)[] ? Open<E>[] : T extends object ? { -readonly [K in keyof T]: Open<T[K]> } : T;
+export type Open<T> = T extends readonly (infer E)[]
+  ? Open<E>[]
+  : T extends object
+    ? { -readonly [K in keyof T]: Open<T[K]> }
+    : T;
 export type Wrong = (history: Open<History>) => void;
 
 const LAUNCHER = "system:serviceaccount:batch:longshore-launcher";
@@ -17,7 +22,6 @@ export const event = (run: string, sequence: number, type: string, data: object 
   sequence,
   generation: 1,
   type,
-  atMs: T + sequence * 1_000,
   data: { run, ...data },
 });
 const of = (uid: string) => ({ step: "main", attempt: 1, job: { uid } });
@@ -59,14 +63,16 @@ export const row = (run: string, more: object) => ({
   run,
   step: "main",
   n: 1,
+  generation: 1,
   name: `${run}-1`,
   group: "a",
   state: "done",
   uid: `uid-${run}`,
+  started: "yes",
   result: "succeeded",
   code: undefined,
   cause: undefined,
-  open: false,
+  recordedMs: T + 4_000,
   ...more,
 });
 export const job = (run: string, more: object = {}) => ({
@@ -74,12 +80,12 @@ export const job = (run: string, more: object = {}) => ({
   name: `${run}-1`,
   occupant: false,
   createdMs: T + 1_500,
-  complete: false,
-  failed: false,
-  deleting: false,
+  completeMs: undefined,
+  failedMs: undefined,
+  deletedMs: undefined,
   held: false,
   stripped: false,
-  gone: false,
+  goneMs: undefined,
   ...more,
 });
 export const pod = (run: string, more: object = {}) => ({
@@ -87,7 +93,6 @@ export const pod = (run: string, more: object = {}) => ({
   name: `${run}-1-x`,
   job: `uid-${run}`,
   createdMs: T + 1_600,
-  started: true,
   startedMs: T + 2_000,
   finishedMs: T + 3_000,
   exitCode: 0,
@@ -127,7 +132,6 @@ export function sound(): Open<History> {
     outcome,
     generation: 1,
     seq,
-    simple: true,
     deadlineMs: 60_000,
   });
   return {
@@ -139,7 +143,7 @@ export function sound(): Open<History> {
       attempts: [
         row("good", {}),
         row("bad", { result: "failed", code: "ExitCode" }),
-        row("off", { result: "cancelled", cause: "cancel" }),
+        row("off", { result: "cancelled", cause: "cancel", recordedMs: T + 5_000 }),
       ],
       events,
       commands: [{ source: "/tests", id: "run.cancel of off" }],
@@ -157,7 +161,11 @@ export function sound(): Open<History> {
           asked("delete", "off-1", T + 4_100, 200),
           asked("patch", "off-1", T + 5_100, 200),
         ],
-        jobs: [job("good", { complete: true }), job("bad", { failed: true }), job("off", { deleting: true, gone: true })],
+        jobs: [
+          job("good", { completeMs: SOMETIME }),
+          job("bad", { failedMs: SOMETIME }),
+          job("off", { deletedMs: SOMETIME, goneMs: SOMETIME }),
+        ],
         pods: [
           pod("good"),
           pod("bad", { exitCode: 3 }),
@@ -182,9 +190,9 @@ export const endOf = (history: Open<History>, run: string) =>
   the(history.ledger.events, (it) => it.run === run && it.sequence >= 4 && it.type !== "run.cancelling");
 /** The run "bad" has no Failed condition: we deleted its Job after a second and a half, and say why. */
 export function weEnded(history: Open<History>, code: string): void {
-  Object.assign(jobOf(history, "bad"), { failed: false, deleting: true });
+  Object.assign(jobOf(history, "bad"), { failedMs: undefined, deletedMs: SOMETIME });
   cluster(history).asked.push(asked("delete", "bad-1", T + 3_500, 200));
-  rowOf(history, "bad").code = code;
+  Object.assign(rowOf(history, "bad"), { code, cause: code === "DeadlineExceeded" ? "deadline" : "startExpired" });
 }
 export const drop = <E>(list: E[], match: (it: E) => boolean): void => void list.splice(list.findIndex(match), 1);
 export const tell = (history: Open<History>, it: ReturnType<typeof event>): void => {

@@ -6,6 +6,7 @@
  */
 import { CONTROLLER_UID, HOLD, LABELS } from "@longshore/domain/run/marks.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
+import { sometimeIf, SOMETIME } from "../../judge/view.ts";
 import type { JobLife, PodLife } from "./journals.ts";
 import type { Site } from "../site.ts";
 
@@ -65,8 +66,8 @@ export function watchOf({ admin, namespace }: Pick<Site, "admin" | "namespace">)
     versions.delete(uid);
     const job = jobs.get(uid);
     const pod = pods.get(uid);
-    if (kind === "jobs" && job !== undefined) job.gone = true;
-    if (kind === "pods" && pod !== undefined) pod.goneMs ??= clock.now();
+    if (kind === "jobs" && job !== undefined) jobs.set(uid, { ...job, held: false, goneMs: SOMETIME });
+    if (kind === "pods" && pod !== undefined) pods.set(uid, { ...pod, goneMs: pod.goneMs ?? clock.now() });
   }
 
   async function list(kind: Kind): Promise<{ readonly version: string; readonly items: readonly Seen[] }> {
@@ -102,10 +103,7 @@ export function watchOf({ admin, namespace }: Pick<Site, "admin" | "namespace">)
     const { items } = await list(kind).catch(() => ({ items: undefined }));
     if (items === undefined) return false;
     const there = new Set(items.map(({ metadata }) => metadata.uid));
-    const ours =
-      kind === "jobs"
-        ? [...jobs.values()].filter(({ gone }) => !gone)
-        : [...pods.values()].filter((it) => it.goneMs === undefined);
+    const ours = [...(kind === "jobs" ? jobs : pods).values()].filter(({ goneMs }) => goneMs === undefined);
     return (
       items.every(({ metadata }) => versions.get(metadata.uid) === metadata.resourceVersion) &&
       ours.every(({ uid }) => there.has(uid))
@@ -142,12 +140,12 @@ function seenJob(before: JobLife | undefined, { metadata, status }: Seen): JobLi
     name: metadata.name,
     occupant: metadata.labels?.[LABELS.occupant] === "true",
     createdMs: Date.parse(metadata.creationTimestamp),
-    complete: has("Complete") || before?.complete === true,
-    failed: has("Failed") || before?.failed === true,
-    deleting: deleting || before?.deleting === true,
+    completeMs: before?.completeMs ?? sometimeIf(has("Complete")),
+    failedMs: before?.failedMs ?? sometimeIf(has("Failed")),
+    deletedMs: before?.deletedMs ?? sometimeIf(deleting),
     held,
     stripped: before?.stripped === true || (!held && !isOver && !deleting && metadata.labels?.[LABELS.managedBy] !== undefined),
-    gone: false,
+    goneMs: undefined,
   };
 }
 
@@ -157,14 +155,12 @@ function seenPod(before: PodLife | undefined, { metadata, status }: Seen): PodLi
   const isOver = status?.phase === "Succeeded" || status?.phase === "Failed";
   const times = ended.flatMap(({ finishedAt }) => (finishedAt === undefined ? [] : [Date.parse(finishedAt)]));
   const finishedMs = isOver ? (times.length > 0 ? Math.max(...times) : clock.now()) : undefined;
-  const ran = states.some(({ running, terminated }) => running !== undefined || terminated?.startedAt !== undefined);
   return {
     uid: metadata.uid,
     name: metadata.name,
     job: metadata.labels?.[CONTROLLER_UID] ?? "",
     createdMs: Date.parse(metadata.creationTimestamp),
     startedMs: before?.startedMs ?? startOf(states),
-    started: ran || before?.started === true,
     finishedMs: before?.finishedMs ?? finishedMs,
     exitCode: ended[0]?.exitCode ?? before?.exitCode,
     goneMs: undefined,
@@ -172,6 +168,9 @@ function seenPod(before: PodLife | undefined, { metadata, status }: Seen): PodLi
 }
 
 function startOf(states: readonly NonNullable<Container["state"]>[]): number | undefined {
-  const starts = states.flatMap(({ running, terminated }) => running?.startedAt ?? terminated?.startedAt ?? []);
-  return starts.length === 0 ? undefined : Math.min(...starts.map((it) => Date.parse(it)));
+  const starts = states.flatMap(({ running, terminated }) => {
+    const startedAt = running?.startedAt ?? terminated?.startedAt;
+    return startedAt === undefined ? (sometimeIf(running !== undefined) ?? []) : Date.parse(startedAt);
+  });
+  return starts.length === 0 ? undefined : Math.min(...starts);
 }

@@ -111,11 +111,14 @@ function meddle(world: World, { name: cluster, model }: SimulatedCluster, meddli
     work(job, { namespace: job.metadata.namespace ?? "", name: job.metadata.name });
   };
   const life = ({ metadata }: JobObject) => history.jobs.get(metadata.uid);
+  const deletes = (job: JobObject): void => {
+    const it = life(job);
+    if (it !== undefined) it.othersDeletedMs ??= nowMs;
+  };
   switch (meddling.kind) {
     case "delete Job":
       return onJob((job, named) => {
-        const orphaned = meddling.propagation === "Orphan" ? { orphanedMs: nowMs } : {};
-        Object.assign(life(job) ?? {}, { deletedByOthersMs: nowMs, ...orphaned });
+        deletes(job);
         model.meddle({ kind: "delete Job", propagation: meddling.propagation, ...named });
       });
     case "strip hold":
@@ -124,14 +127,11 @@ function meddle(world: World, { name: cluster, model }: SimulatedCluster, meddli
         Object.assign(life(job) ?? {}, { strippedMs: nowMs });
         model.meddle({ kind: "strip finalizers", finalizer: HOLD, ...named });
         if (meddling.kind === "strip hold") return;
-        Object.assign(life(job) ?? {}, { deletedByOthersMs: nowMs });
+        deletes(job);
         model.meddle({ kind: "delete Job", propagation: "Background", ...named });
       });
     case "remove label":
-      return onJob((job, named) => {
-        Object.assign(life(job) ?? {}, { unlabelledMs: nowMs });
-        model.meddle({ kind: "remove label", label: LABELS.managedBy, ...named });
-      });
+      return onJob((_, named) => model.meddle({ kind: "remove label", label: LABELS.managedBy, ...named }));
     case "delete pod": {
       const pod = draw(model.pods());
       if (pod !== undefined)
@@ -139,7 +139,7 @@ function meddle(world: World, { name: cluster, model }: SimulatedCluster, meddli
       return;
     }
     case "delete namespace": {
-      for (const job of model.jobs()) Object.assign(life(job) ?? {}, { deletedByOthersMs: nowMs });
+      for (const job of model.jobs()) deletes(job);
       return model.meddle({ kind: "delete namespace", name: "batch" });
     }
     case "copy Job":

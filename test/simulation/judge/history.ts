@@ -4,34 +4,27 @@
  *
  * The bug this prevents: a check that asks the launcher whether the launcher was right.
  */
+import type { Job } from "../../judge/view.ts";
 import { hashOf } from "../scenario/chance.ts";
 
 /** One Job object of one cluster, from its creation to its end. */
-export interface JobLife {
+export interface JobLife extends Pick<Job, "uid" | "name" | "occupant" | "createdMs"> {
   readonly cluster: string;
-  readonly namespace: string;
-  readonly name: string;
-  readonly uid: string;
-  readonly occupant: boolean;
   /** Made by somebody else: without our proof, or a copy of one of ours. */
   readonly origin: "ours" | "theirs" | "copied";
-  readonly createdMs: number;
   /** Of the content that upstream asked for. */
   readonly content: string | undefined;
   completeMs?: number;
   failedMs?: number;
-  deletionMs?: number;
+  deletedMs?: number;
   goneMs?: number;
   /** Created without a hold, as its group wants it. */
   readonly unheld: boolean;
   /** Since when the hold is not on it; without one, since its outcome is recorded. */
   unheldMs?: number;
   /** Somebody else asked for its deletion, or took its hold. */
-  deletedByOthersMs?: number;
+  othersDeletedMs?: number;
   strippedMs?: number;
-  /** Its pods were left behind: since then its conditions say nothing about them. */
-  orphanedMs?: number;
-  unlabelledMs?: number;
 }
 
 /** A pod whose containers ran. */
@@ -61,7 +54,6 @@ export interface Claim {
   readonly by: string;
   readonly atMs: number;
   readonly untilMs: number;
-  readonly claimNo: number;
 }
 
 /** A launcher told the ledger that a group is not what the ledger has. */

@@ -29,7 +29,7 @@ export interface Copy extends Disposable {
 export function copyOfSources(): Copy {
   const root = mkdtempSync(join(realpathSync(tmpdir()), "longshore-planted-"));
   const isSource = (path: string): boolean => basename(path) !== "node_modules";
-  for (const folder of ["packages", "services", "test/simulation"])
+  for (const folder of ["packages", "services", "test/simulation", "test/judge"])
     cpSync(join(ROOT, folder), join(root, folder), { recursive: true, filter: isSource });
   for (const file of ["package.json", "tsconfig.json"]) cpSync(join(ROOT, file), join(root, file));
   linkModules(root);

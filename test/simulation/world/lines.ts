@@ -146,8 +146,8 @@ export function heardLedger({ model, process, clock, trouble, history, trace }: 
 
 function noteClaims(history: History, clock: Clock, works: readonly Work[]): void {
   for (const { attempt } of works) {
-    const { name, claimBy: by = "", claimUntilMs: untilMs = 0, claimNo } = attempt;
-    history.claims.push({ name, by, atMs: clock.now(), untilMs, claimNo });
+    const { name, claimBy: by = "", claimUntilMs: untilMs = 0 } = attempt;
+    history.claims.push({ name, by, atMs: clock.now(), untilMs });
   }
 }
 

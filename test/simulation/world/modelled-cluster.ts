@@ -173,8 +173,8 @@ function note({ name: cluster, clock, history, trace }: ClusterOptions, { resour
   if (is("Failed") && life.failedMs === undefined) say("Failed");
   if (is("Complete")) life.completeMs ??= nowMs;
   if (is("Failed")) life.failedMs ??= nowMs;
-  if (job.metadata.deletionTimestamp !== undefined && life.deletionMs === undefined) {
-    life.deletionMs = nowMs;
+  if (job.metadata.deletionTimestamp !== undefined && life.deletedMs === undefined) {
+    life.deletedMs = nowMs;
     say(`deleting in ${namespace}`);
   }
   const held = job.metadata.finalizers?.includes(HOLD) === true || isAwaited(job);
@@ -188,14 +188,13 @@ function note({ name: cluster, clock, history, trace }: ClusterOptions, { resour
 const isAwaited = ({ metadata }: JobObject): boolean => metadata.annotations?.[ANNOTATIONS.hold] === WITHOUT_HOLD.awaited;
 
 function begun(cluster: string, job: JobObject, nowMs: number): JobLife {
-  const { uid, name, namespace = "", labels, annotations } = job.metadata;
+  const { uid, name, labels, annotations } = job.metadata;
   const env = job.spec.template.spec.containers[0]?.env ?? [];
   const content = env.find((it) => it.name === "CONTENT")?.value;
   const proof = annotations?.[ANNOTATIONS.proof];
   const origin = proof === undefined || proof === "forged" ? "theirs" : name.startsWith("copy-") ? "copied" : "ours";
   return {
     cluster,
-    namespace,
     name,
     uid,
     origin,

@@ -147,18 +147,21 @@ export interface Happened {
   readonly generation: number;
 }
 
-/** Judges a run's whole story, in order. */
+/** Judges a run's story so far, in order. */
 export function problemsOfStory(story: readonly Happened[]): readonly string[] {
-  const problems = story.flatMap(({ sequence, type }, index) =>
-    sequence === index + 1 ? [] : [`event ${index + 1} (${type}) has the sequence ${sequence}`],
-  );
-  let ended: Happened | undefined;
-  for (const [index, it] of story.entries()) {
-    const opens = it.type === "run.accepted" || it.type === "run.restarted";
-    if (opens !== (index === 0 || ended !== undefined)) problems.push(`${it.type} is told as event ${it.sequence}`);
-    if ((it.type === "run.accepted") !== (index === 0)) problems.push(`event ${it.sequence} is ${it.type}`);
-    if (ended !== undefined && it.generation !== ended.generation + 1) problems.push(`${it.type} follows ${ended.type}`);
-    ended = isTerminal(it.type) ? it : undefined;
-  }
-  return problems;
+  let before: Happened | undefined;
+  return story.flatMap((it, index) => {
+    const last = before;
+    before = it;
+    const opens = last === undefined || isTerminal(last.type);
+    const opener = last === undefined ? "run.accepted" : "run.restarted";
+    const isOpener = it.type === "run.accepted" || it.type === "run.restarted";
+    const generation = opens ? (last?.generation ?? 0) + 1 : last.generation;
+    return broken(`event ${index + 1}, ${it.type}`, [
+      [`its sequence is ${it.sequence}`, it.sequence !== index + 1],
+      [`it stands where only ${opener} may`, opens && it.type !== opener],
+      [`generation ${generation} has not ended before it`, !opens && isOpener],
+      [`it is told of generation ${it.generation}, which is ${generation}`, it.generation !== generation],
+    ]);
+  });
 }

@@ -1,0 +1,152 @@
+/**
+ * What happened to an installation, as far as the rules ask: the view that the simulation makes of its world and the chaos tests
+ * make of their five journals.
+ *
+ * The failure this prevents: two judges with rules of their own, of which one misses what the other finds.
+ */
+
+/** A rule's name, and how it was broken. */
+export interface Broken {
+  readonly invariant: string;
+  readonly message: string;
+}
+
+/** Runs that were accepted and commands that were carried out are taken. */
+export type CommandEnd = "taken" | "refused" | "quarantined";
+
+/** A command that upstream published. */
+export interface Command {
+  readonly id: string;
+  readonly type: string;
+  readonly run: string;
+  /** Canonical: two commands with the same text ask for the same. */
+  readonly content: string;
+  /** By the broker. */
+  readonly confirmed: boolean;
+  readonly is: Readonly<Record<CommandEnd, boolean>>;
+  /** One of these is a right end. */
+  readonly mayBe: readonly CommandEnd[];
+}
+
+/** An event as a listener heard it. */
+export interface Heard {
+  readonly id: string;
+  readonly run: string;
+  readonly sequence: number;
+  readonly generation: number;
+  readonly type: string;
+}
+
+/** An event as the ledger has it. */
+export interface Told extends Omit<Heard, "id"> {
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+export interface Run {
+  readonly id: string;
+  readonly state: string;
+  readonly outcome: string | undefined;
+  readonly generation: number;
+  readonly seq: number;
+}
+
+/** The promises that a fault lifts: "one Job" and "next" are parts of G3, "start" and "end" of G5, "behind" is G10. */
+export type Lifted = "one Job" | "next" | "start" | "end" | "behind";
+
+/** A deletion of ours: its reason, and its moment if there was one. */
+export interface Closing {
+  readonly reason: "deadline" | "no start" | "no timer";
+  readonly atMs: number | undefined;
+}
+
+export interface Attempt {
+  readonly run: string;
+  readonly step: string;
+  readonly n: number;
+  readonly generation: number;
+  /** Of its Jobs: of all that were ever created for it. */
+  readonly name: string;
+  readonly state: string;
+  /** Of the Job that the ledger knows as the attempt's own. */
+  readonly uid: string | undefined;
+  readonly started: string;
+  readonly cause: string | undefined;
+  readonly result: string | undefined;
+  readonly code: string | undefined;
+  readonly recordedMs: number | undefined;
+  readonly deadlineMs: number | undefined;
+  readonly closing: Closing | undefined;
+  readonly lifted: readonly Lifted[];
+}
+
+/** A watch is told late, so it knows that something happened and not when. This moment is before all others. */
+export const SOMETIME = Number.NEGATIVE_INFINITY;
+export const sometimeIf = (isSo: boolean): number | undefined => (isSo ? SOMETIME : undefined);
+
+export interface Job {
+  readonly uid: string;
+  readonly name: string;
+  /** False for a copy and for a Job that somebody else put under the name. */
+  readonly ours: boolean;
+  readonly occupant: boolean;
+  readonly createdMs: number;
+  readonly completeMs: number | undefined;
+  readonly failedMs: number | undefined;
+  readonly deletedMs: number | undefined;
+  readonly othersDeletedMs: number | undefined;
+  readonly goneMs: number | undefined;
+  /** Its hold was taken off by us. */
+  readonly releasedMs: number | undefined;
+  readonly held: boolean;
+  /** An outcome that is recorded after this moment is the one of the Job's condition. */
+  readonly bindsMs: number | undefined;
+}
+
+/** The simulation keeps pods that ran alone; the journals keep all of them. */
+export interface Pod {
+  readonly name: string;
+  /** Its Job's UID. */
+  readonly job: string;
+  readonly createdMs: number;
+  readonly startedMs: number | undefined;
+  readonly overMs: number | undefined;
+  readonly exitCode: number | undefined;
+}
+
+export interface View {
+  readonly commands: readonly Command[];
+  readonly runs: readonly Run[];
+  readonly told: readonly Told[];
+  /** Repeats too, in the order in which they came. */
+  readonly heard: readonly Heard[];
+  readonly attempts: readonly Attempt[];
+  /** Names of the Jobs whose creates were answered with 201, when we asked. */
+  readonly made: readonly string[];
+  readonly jobs: readonly Job[];
+  readonly pods: readonly Pod[];
+  /** Times of different clocks are compared no finer than this. */
+  readonly slackMs: { readonly nextAttempt: number; readonly start: number; readonly deadline: number };
+}
+
+export const jobsOf = ({ jobs }: View, { name }: Attempt): readonly Job[] => jobs.filter((it) => it.ours && it.name === name);
+
+export const ownJobOf = ({ jobs }: View, { uid }: Attempt): Job | undefined =>
+  uid === undefined ? undefined : jobs.find((it) => it.uid === uid);
+
+/** Of all Jobs of ours that had the attempt's name. */
+export function podsOf(view: View, attempt: Attempt): readonly Pod[] {
+  const uids = new Set(jobsOf(view, attempt).map(({ uid }) => uid));
+  return view.pods.filter(({ job }) => uids.has(job));
+}
+
+export const overMsOf = ({ overMs = Number.POSITIVE_INFINITY }: Pod): number => overMs;
+
+export const at = (ms: number | undefined): string =>
+  ms === undefined || !Number.isFinite(ms) ? "some time" : new Date(ms).toISOString().slice(11, 23);
+
+export const nameOf = ({ name, run }: Attempt): string => `${name} of ${run}`;
+
+/** The code of an event's diagnosis. */
+export function codeOf({ data: { diagnosis } }: Told): unknown {
+  return typeof diagnosis === "object" && diagnosis !== null && "code" in diagnosis ? diagnosis.code : undefined;
+}

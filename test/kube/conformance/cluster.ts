@@ -1,0 +1,33 @@
+/**
+ * A running cluster, opened for the conformance suite: a namespace for each case, and nothing left of it afterwards.
+ *
+ * The failure this prevents: a Job that a failed case left held, which would keep its namespace Terminating for ever.
+ */
+import type { OpenCluster } from "@longshore/kubernetes/testing/conformance.ts";
+import type { TestCluster } from "../../harness/kubernetes/kubernetes.ts";
+
+const forever = new AbortController().signal;
+
+export async function openIn(cluster: TestCluster): Promise<OpenCluster> {
+  const namespace = await cluster.namespace("conformance");
+  const confined = await cluster.as(await cluster.token(namespace, "longshore-launcher"));
+  return {
+    transport: cluster.admin,
+    namespace,
+    confined,
+    expire: () => cluster.forget(),
+    [Symbol.asyncDispose]: () => clear(cluster, namespace),
+  };
+}
+
+async function clear({ admin }: TestCluster, namespace: string): Promise<void> {
+  const jobs = `/apis/batch/v1/namespaces/${namespace}/jobs`;
+  const { body } = await admin.send({ method: "GET", path: jobs }, forever);
+  const { items = [] } = body as { readonly items?: readonly { readonly metadata: { readonly name: string } }[] };
+  await admin.send({ method: "DELETE", path: `/api/v1/namespaces/${namespace}` }, forever);
+  for (const { metadata } of items) {
+    const released = { metadata: { finalizers: null } };
+    const path = `${jobs}/${metadata.name}`;
+    await admin.send({ method: "PATCH", path, contentType: "application/merge-patch+json", body: released }, forever);
+  }
+}

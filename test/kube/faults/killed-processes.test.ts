@@ -1,0 +1,38 @@
+/**
+ * The fault tests of processes, on real parts: RabbitMQ, Postgres, two control planes with simulated nodes, and services that
+ * may do exactly what `longshore rbac` gives them. (Faults 2–5, 7–12, 24, 65 in GUARANTEES.md.) The bodies are those of test/chaos.
+ */
+// needs kubernetes, rabbitmq
+// runs at most 12 min
+import t from "tap";
+import { launcherIsKilled } from "../../chaos/bodies/launcher-killed.ts";
+import { repliesAreLost, wiredByTls } from "../../chaos/bodies/reply-lost.ts";
+import { twoLaunchers } from "../../chaos/bodies/two-launchers.ts";
+import { watcherIsAway } from "../../chaos/bodies/watcher-away.ts";
+import { kubernetes } from "../../harness/kubernetes/kubernetes.ts";
+import { rabbitmq } from "../../harness/rabbitmq/server.ts";
+import { openSystem } from "../../harness/system.ts";
+
+t.setTimeout(0); // each wait of the harness has its own bound
+
+await using rabbit = await rabbitmq({ version: "4.0" });
+await using cloud = await kubernetes({ nodes: "simulated", clusters: 2 });
+const { clusters } = cloud;
+const brokerUrl = rabbit.url;
+
+{
+  await using system = await openSystem({ brokerUrl, clusters });
+  await launcherIsKilled(t, system, "on a real API server");
+}
+{
+  await using it = await wiredByTls({ brokerUrl, clusters: clusters.slice(0, 1) });
+  await repliesAreLost(t, it, { kills: 10 });
+}
+{
+  await using system = await openSystem({ brokerUrl, clusters });
+  await twoLaunchers(t, system);
+}
+{
+  await using system = await openSystem({ brokerUrl, clusters });
+  await watcherIsAway(t, system);
+}

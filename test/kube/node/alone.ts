@@ -1,0 +1,27 @@
+/**
+ * A containerd with one container that runs on, and no cluster: killed.test.ts kills this process.
+ *
+ *   node test/kube/node/alone.ts <folder>      prints its cgroup as JSON when the container runs
+ *
+ * The failure its test prevents: containers that outlive whoever started them, on the machine of whoever stopped a test.
+ */
+import { CONTAINERD_SOCKET, startContainerd } from "../../harness/kubernetes/containerd.ts";
+import { BUSYBOX } from "../../harness/kubernetes/images.ts";
+import { cgroups } from "../../harness/kubernetes/node-cgroups.ts";
+import { startMachine } from "../../harness/kubernetes/node-machine.ts";
+import { nodePrograms } from "../../harness/kubernetes/node-programs.ts";
+
+async function main([folder]: readonly string[]): Promise<void> {
+  if (folder === undefined) throw new Error("usage: alone.ts <folder>");
+  const programs = await nodePrograms();
+  const group = await cgroups();
+  const machine = await startMachine(folder);
+  await startContainerd(machine, programs, folder);
+  const place = ["--runc-binary", programs.runc, "--cgroup", `${group.name}/container`];
+  const container = [BUSYBOX, "runs-on", "/bin/sleep", "600"];
+  await machine.run(programs.ctr, "-a", CONTAINERD_SOCKET, "-n", "k8s.io", "run", "--detach", ...place, ...container);
+  process.stdout.write(`${JSON.stringify({ cgroup: group.name })}\n`);
+  setInterval(() => undefined, 60_000); // until it is killed
+}
+
+if (import.meta.main) await main(process.argv.slice(2));

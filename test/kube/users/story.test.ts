@@ -1,0 +1,91 @@
+/**
+ * What the README promises, on a node that runs real containers: a run's log and exit code come back, a Job that is deleted while
+ * it runs ends with its pod, and no hold of ours is left.
+ */
+// needs kubernetes, rabbitmq, node
+// runs at most 10 min
+import t from "tap";
+import { HOLD } from "@longshore/domain/run/marks.ts";
+import { only } from "../../harness/kubernetes/admin.ts";
+import { BUSYBOX } from "../../harness/kubernetes/images.ts";
+import { kubernetes } from "../../harness/kubernetes/kubernetes.ts";
+import { rabbitmq } from "../../harness/rabbitmq/server.ts";
+import { openSystem } from "../../harness/system.ts";
+import { jobOf, kubectl, podsOf, sent } from "../person.ts";
+
+t.setTimeout(0); // each wait of the harness has its own bound
+
+await using rabbit = await rabbitmq({ version: "4.0" });
+await using cloud = await kubernetes({ nodes: "real" });
+const cluster = only(cloud.clusters);
+await using system = await openSystem({ brokerUrl: rabbit.url, clusters: [cluster] });
+const { site } = system;
+await using _watcher = await system.watcher();
+await using launcher = await system.launcher();
+
+const sh = (text: string): object => ({ image: BUSYBOX, command: ["sh", "-c", text] });
+const dataOf = (event: { readonly data: unknown }) =>
+  event.data as {
+    readonly log?: { readonly state: string; readonly tail: string };
+    readonly outputs?: object;
+    readonly exitCode?: number;
+    readonly diagnosis?: { readonly code: string };
+  };
+
+await t.test("a container's words and its outputs are in the run's end", async (t) => {
+  await sent(system, ["story/greets"], sh(`echo "hello from a container"; printf '{"rows":3}' > /dev/termination-log`));
+  const { log, outputs } = dataOf(await system.heard("run.succeeded", "story/greets", 120_000));
+  t.match(log, { state: "complete", tail: /hello from a container/ });
+  t.same(outputs, { rows: 3 });
+  t.same(await system.faults(["story/greets"]), []);
+});
+
+await t.test("a program that fails: its exit code and its last words", async (t) => {
+  await sent(system, ["story/fails"], sh("echo 'no such order' >&2; exit 7"));
+  const { log, exitCode, diagnosis } = dataOf(await system.heard("run.failed", "story/fails", 120_000));
+  t.match({ log, exitCode, code: diagnosis?.code }, { log: { tail: /no such order/ }, exitCode: 7, code: "ExitCode" });
+  t.same(await system.faults(["story/fails"]), []);
+});
+
+await t.test(
+  "kubectl delete job while it runs, as kubectl does unless told: pod and Job end, the run fails with DeletedExternally",
+  async (t) => {
+    await sent(system, ["story/deleted"], sh("echo working; trap 'exit 0' TERM; sleep 600 & wait"));
+    await system.heard("run.started", "story/deleted", 120_000);
+    const job = await jobOf(system, "story/deleted");
+    await kubectl(cluster, site, "delete", "job", job, "--wait=true", "--timeout=60s");
+    const { diagnosis } = dataOf(await system.heard("run.failed", "story/deleted"));
+    t.equal(diagnosis?.code, "DeletedExternally");
+    t.same(await podsOf(site, job), [], "its pod is gone");
+    t.same(await system.faults(["story/deleted"]), []);
+  },
+);
+
+await t.test("a cancel while it runs: cancelled when the container is gone, not before", async (t) => {
+  await sent(system, ["story/cancelled"], sh("trap 'sleep 2; exit 0' TERM; echo working; sleep 600 & wait"));
+  await system.heard("run.started", "story/cancelled", 120_000);
+  await system.command("run.cancel", { run: "story/cancelled", reason: "changed my mind" });
+  await system.heard("run.cancelled", "story/cancelled");
+  t.same(await podsOf(site, await jobOf(system, "story/cancelled")), [], "its pod is gone");
+  t.same(await system.faults(["story/cancelled"]), []);
+});
+
+await t.test("kill -9 of the launcher while a container runs: another tells how it ended", async (t) => {
+  await sent(system, ["story/survives"], sh("sleep 4; echo survived"));
+  await system.heard("run.started", "story/survives", 120_000);
+  launcher.signal("SIGKILL");
+  await launcher.ended;
+  await using _other = await system.launcher();
+  t.match(dataOf(await system.heard("run.succeeded", "story/survives", 120_000)).log, { tail: /survived/ });
+  t.same(await system.faults(["story/survives"]), []);
+});
+
+await t.test("no hold of ours is left on any Job", async (t) => {
+  const { items } = JSON.parse(await kubectl(cluster, site, "get", "jobs", "-A", "-o", "json")) as {
+    items: { metadata: { name: string; finalizers?: string[] } }[];
+  };
+  t.same(
+    items.filter(({ metadata }) => metadata.finalizers?.includes(HOLD)).map(({ metadata }) => metadata.name),
+    [],
+  );
+});

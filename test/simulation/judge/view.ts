@@ -1,0 +1,113 @@
+/**
+ * The simulation's world as the shared rules see it.
+ *
+ * The failure this prevents: a rule that the simulation keeps in its own words, and the chaos tests in theirs.
+ */
+import { canonical } from "@longshore/contract/canonical.ts";
+import { TenantName } from "@longshore/contract/ids.ts";
+import type { Attempt as Kept } from "@longshore/domain/run/record.ts";
+import { noticeId } from "@longshore/ledger/postgres/admit.ts";
+import { heardOf } from "../../judge/stories.ts";
+import { type Attempt, type Closing, type Command, type Job, SOMETIME, type View } from "../../judge/view.ts";
+import type { Asked } from "../scenario/orders.ts";
+import type { World } from "../world/world.ts";
+import type { JobLife, Post } from "./history.ts";
+
+const FENCE_MS = 600_000;
+/** An outcome may be on its way so long while the Job that it was decided on becomes Complete. */
+const IN_FLIGHT_MS = 600_000;
+
+export function viewOf(world: World): View {
+  const { history, ledger, upstream } = world;
+  const runs = [...ledger.tables.runs.values()];
+  const attempts = runs.flatMap(({ record: { run, attempts: all } }) => all.map((it) => ({ run, kept: it })));
+  const owners = new Map<string | undefined, Kept>(attempts.map(({ kept }) => [kept.uid, kept]));
+  return {
+    commands: upstream.confirmed.map((asked) => commandOf(world, asked)),
+    runs: runs.map(({ record: { run } }) => run),
+    told: runs.flatMap(({ story }) => story.map((it) => ({ ...it, data: it.data as Readonly<Record<string, unknown>> }))),
+    heard: upstream.heard.flatMap(heardOf),
+    attempts: attempts.map(({ run, kept }) => attemptOf(world, run.id, run.plan.limits.deadlineMs, kept)),
+    made: [...history.posts.values()].filter(({ status }) => status === 201).map(({ name }) => name),
+    jobs: [...history.jobs.values()].map((life) => jobOf(life, owners.get(life.uid))),
+    pods: [...history.pods.values()].map(({ uid, job, startedMs, endedMs, exitCode }) => ({ name: uid, job, createdMs: startedMs, startedMs, overMs: endedMs, exitCode })), // biome-ignore format: one value
+    slackMs: { nextAttempt: 0, start: 90_000, deadline: 2_000 },
+  };
+}
+
+const TYPES = { run: "run.requested", cancel: "run.cancel", restart: "run.restart", abandon: "run.abandon" } as const;
+
+function commandOf({ ledger: { tables }, broker }: World, { kind, id, source, run, body }: Asked): Command {
+  const known = noticeId({ tenant: TenantName.parse("default"), source, command: id });
+  const state = [...tables.runs.values()].find(({ record }) => record.run.id === run)?.record.run.state;
+  const taken = kind === "run" ? state !== undefined && state !== "tombstone" : tables.commands.has(known);
+  const readable = kind === "unreadable" || kind === "invalid" ? undefined : TYPES[kind];
+  return {
+    id,
+    type: readable ?? kind,
+    run,
+    content: readable === undefined ? "" : canonical((JSON.parse(Buffer.from(body).toString()) as { data: unknown }).data),
+    confirmed: true,
+    is: { taken, refused: tables.notices.has(known), quarantined: broker.quarantined.some((it) => it.id === id) },
+    mayBe: kind === "unreadable" ? ["quarantined"] : kind === "invalid" ? ["refused"] : ["taken", "refused"],
+  };
+}
+
+function attemptOf(world: World, run: string, deadlineMs: number, kept: Kept): Attempt {
+  const { outcome } = kept;
+  return {
+    ...kept,
+    run,
+    result: outcome?.result,
+    code: outcome?.diagnosis?.code,
+    recordedMs: outcome?.endedAtMs,
+    deadlineMs,
+    closing: closingOf(world, kept),
+    lifted: isLifted(world, kept.name) ? ["one Job", "next", "start", "behind"] : [],
+  };
+}
+
+/** By a timer of ours, of a Job whose pod ran. */
+function closingOf({ history, scenario }: World, { cause, uid, name, outcome }: Kept): Closing | undefined {
+  const atMs = history.jobs.get(uid ?? "")?.deletedMs;
+  const ran = [...history.pods.values()].some(({ job }) => job === uid);
+  // Its first Job was taken away and a late create made this one: the timer was the first one's.
+  const isSecond = [...history.jobs].some(([other, it]) => it.name === name && other !== uid && !it.occupant);
+  if (!ran || atMs === undefined || isSecond || outcome?.result === "succeeded") return undefined;
+  if (cause === "startExpired") return { reason: "no start", atMs };
+  // A cluster's wrong clock may tell of an earlier start, though of none before the launch.
+  return cause === "deadline" && scenario.skewMs.cluster === 0 ? { reason: "deadline", atMs } : undefined;
+}
+
+/** `owner`: the attempt that this is the own Job of. A stray that has none is released whenever. */
+function jobOf(life: JobLife, owner: Kept | undefined): Job {
+  const { origin, unheld, strippedMs, completeMs, failedMs, goneMs, unheldMs, deletedMs, othersDeletedMs } = life;
+  // Without a hold an end that nobody read before the Job went is not told, and only then.
+  const isUnread = unheld && goneMs !== undefined && goneMs <= (owner?.outcome?.endedAtMs ?? 0);
+  const isOthers = strippedMs !== undefined || isUnread;
+  return {
+    ...{ ...life, completeMs, failedMs, deletedMs, othersDeletedMs, goneMs },
+    ours: origin === "ours",
+    releasedMs: isOthers || owner === undefined ? undefined : unheldMs,
+    held: unheldMs === undefined && goneMs === undefined,
+    bindsMs: isOthers ? undefined : completeMs === undefined ? SOMETIME : completeMs + IN_FLIGHT_MS,
+  };
+}
+
+/** G3's exceptions: a create that landed later than the fence of its claim, a stripped hold, and none. */
+function isLifted(world: World, name: string): boolean {
+  const { history } = world;
+  const lives = [...history.jobs.values()].filter((it) => it.name === name);
+  // Without a hold nothing keeps a name taken, or a Job there until its end was read, once somebody deletes it: we or others.
+  // With its namespace it goes without having been deleted itself.
+  const isUnheld = lives.some((it) => it.unheld && (it.deletedMs ?? it.goneMs) !== undefined);
+  const isStripped = lives.some((it) => it.strippedMs !== undefined);
+  const posts = [...history.posts.values()].filter((it) => it.name === name && it.status === 201);
+  return isUnheld || isStripped || posts.some((post) => (post.landedMs ?? 0) >= fenceOf(world, post));
+}
+
+/** Until when a create may land: so long after the claim under which it was sent. */
+export function fenceOf({ history }: World, { name, by, sentMs }: Post): number {
+  const claims = history.claims.filter((it) => it.name === name && it.by === by && it.atMs <= sentMs);
+  return Math.max(0, ...claims.map(({ untilMs }) => untilMs)) + FENCE_MS;
+}
