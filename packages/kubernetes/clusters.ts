@@ -16,7 +16,7 @@ export interface GroupCluster {
   readonly name: string;
   readonly namespace: string;
   readonly transport: Transport;
-  readonly createsPerSecond?: number;
+  readonly createsPerSecond?: number | undefined;
   readonly inFlightMax?: number;
   /** See `FollowOptions`. */
   readonly pollMs?: number | undefined;
@@ -85,7 +85,7 @@ function openCluster(group: GroupCluster, { clock, guard: defaults, onRequest }:
     ...defaults,
     name,
     clock,
-    ...(createsPerSecond === undefined ? {} : { createsPerSecond }),
+    createsPerSecond,
     ...(inFlightMax === undefined ? {} : { inFlightMax }),
     ...(onRequest === undefined ? {} : { onRequest: (verb, code) => onRequest(name, verb, code) }),
   });

@@ -4,7 +4,7 @@ import { Failure } from "@longshore/contract/problem.ts";
 import t from "tap";
 import { launcherHealth } from "./gauges.ts";
 import { observe } from "./intake/observe.ts";
-import { deliveryOf, GROUP, live, type Stage, stage } from "./testing/stage.ts";
+import { deliveryOf, GROUP, live, settingsFor, type Stage, stage } from "./testing/stage.ts";
 import { unwatched } from "./groups/unwatched.ts";
 
 const inspect = () => Promise.reject(new Failure("retry", "BrokerUnavailable", "It is away."));
@@ -54,7 +54,7 @@ t.test("a watcher that falls silent is told of, with or without Jobs; a group th
 t.test("a group that is in another launcher's file, or in none any more, is not told of here", async (t) => {
   const it = await stage(t, { broker: { inspect } });
   const name = "gone" as GroupName;
-  await it.parts.ledger.putGroups([{ name, namespace: "jobs", jobsMax: 1 }]);
+  await it.parts.ledger.putGroups([{ name, namespace: "jobs", settings: settingsFor(1) }]);
   await it.parts.ledger.setGroup(name, { watchedAtMs: 1_000 });
   t.same(await scraped(it), {});
 });

@@ -64,17 +64,11 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
   const needsUsers = config.operators !== "everyone" && config.operators.length > 0;
   await using broker = await openBroker({ ...brokerOf(config), log, clock, needsUsers });
 
-  await ledger.putGroups(groups.rows);
+  await ledger.putGroups(groups.clusters);
   const clusters = new Map<GroupName, Cluster>(
-    groups.clusters.map((cluster) => [
-      cluster.name,
-      {
-        name: cluster.name,
-        namespace: cluster.namespace,
-        reads: cluster.read,
-        writes: openWrites(cluster),
-        createsPerSecond: groups.rows.find(({ name }) => name === cluster.name)?.createsPerSecond,
-      },
+    groups.clusters.map((it) => [
+      it.name,
+      { name: it.name, namespace: it.namespace, settings: it.settings, reads: it.read, writes: openWrites(it) },
     ]),
   );
   const parts: Parts = {

@@ -1,11 +1,13 @@
 /** What the launcher's loops are given. In a process main.ts opens these; in the simulation they are models. */
 import type { Broker } from "@longshore/broker/port.ts";
+import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { GroupName, Installation } from "@longshore/contract/ids.ts";
 import type { GroupView } from "@longshore/domain/group/view.ts";
 import type { Limits } from "@longshore/domain/run/record.ts";
 import type { Reads } from "@longshore/kubernetes/request/read.ts";
 import type { Writes } from "@longshore/kubernetes/request/write.ts";
-import type { WorkKind, Entry, Intake, Admitted, Ledger, Recorded } from "@longshore/ledger/port.ts";
+import { WORK_KINDS, type WorkKind } from "@longshore/domain/run/work-kinds.ts";
+import type { Entry, Intake, Admitted, Ledger, Recorded } from "@longshore/ledger/port.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Failpoint } from "@longshore/runtime/failpoint.ts";
 import type { Log } from "@longshore/runtime/log.ts";
@@ -17,13 +19,9 @@ export const FAILPOINTS = ["afterCommit", "beforePost", "afterPost", "afterRecor
 export type LauncherFailpoint = (typeof FAILPOINTS)[number];
 
 /** One group's cluster, with the launch credential. */
-export interface Cluster {
-  readonly name: GroupName;
-  readonly namespace: string;
+export interface Cluster extends ConfiguredGroup {
   readonly reads: Reads;
   readonly writes: Writes;
-  /** Creates are claimed no faster than this; the surplus waits in line, or goes elsewhere. */
-  readonly createsPerSecond?: number | undefined;
 }
 
 export interface Timing {
@@ -82,14 +80,5 @@ export interface Parts {
   readonly recording: (entry: Entry) => Promise<Recorded>;
 }
 
-export const wakeUpsBy = (clock: Clock): Parts["wakeUps"] => ({
-  waiting: wakeUp(clock),
-  ready: wakeUp(clock),
-  claimed: wakeUp(clock),
-  live: wakeUp(clock),
-  closing: wakeUp(clock),
-  ended: wakeUp(clock),
-  outbox: wakeUp(clock),
-  strays: wakeUp(clock),
-  notices: wakeUp(clock),
-});
+export const wakeUpsBy = (clock: Clock): Parts["wakeUps"] =>
+  Object.fromEntries(WORK_KINDS.map((kind) => [kind, wakeUp(clock)])) as Record<WorkKind, WakeUp>;

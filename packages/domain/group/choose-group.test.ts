@@ -1,5 +1,6 @@
 /** Where an attempt goes, or why nowhere. */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { GroupSettings } from "@longshore/contract/group-settings.ts";
 import { GroupName } from "@longshore/contract/ids.ts";
 import fc from "fast-check";
 import t from "tap";
@@ -9,7 +10,7 @@ import { chooseGroup, NO_PLACE } from "./choose-group.ts";
 const named = (name: string, more: Partial<Group> = {}): Group => ({
   name: GroupName.parse(name),
   namespace: "batch",
-  jobsMax: 2,
+  settings: GroupSettings.parse({ limits: { jobs: 2 } }),
   slotsUsed: 0,
   paused: false,
   health: "healthy",
@@ -25,7 +26,10 @@ const neverWorked: Partial<Group> = { ...broken, everHealthy: false };
 const quota: Partial<Group> = {
   noRoom: { untilMs: 2000, diagnosis: diagnose("QuotaExceeded", "The quota has no room now.") },
 };
-const strict: Partial<Group> = { images: ["registry.example.com/*"] };
+const strict: Partial<Group> = { settings: GroupSettings.parse({ policy: { images: ["registry.example.com/*"] } }) };
+const paced = (createsPerSecond: number): Pick<Group, "settings"> => ({
+  settings: GroupSettings.parse({ limits: { createsPerSecond } }),
+});
 
 interface Case {
   readonly name: string;
@@ -73,7 +77,7 @@ const cases: readonly Case[] = [
   },
   {
     name: "passes a group over whose line is as long as its pace allows",
-    groups: [named("a", { createsPerSecond: 0.4, inLine: 2 }), named("b")],
+    groups: [named("a", { ...paced(0.4), inLine: 2 }), named("b")],
     want: "b",
     why: /takes 0.4 Jobs a second, and 2 are in line/,
   },
@@ -91,8 +95,8 @@ const cases: readonly Case[] = [
     want: "Throttled",
     hopeless: false,
   },
-  { name: "lets one stand in line, however slow the pace", groups: [named("a", { createsPerSecond: 0.1 })], want: "a" },
-  { name: "waits for its turn", groups: [named("a", { createsPerSecond: 1, inLine: 5 })], want: "Throttled", hopeless: false },
+  { name: "lets one stand in line, however slow the pace", groups: [named("a", paced(0.1))], want: "a" },
+  { name: "waits for its turn", groups: [named("a", { ...paced(1), inLine: 5 })], want: "Throttled", hopeless: false },
   {
     name: "waits for a group that was taken out of the file: it may be put back",
     groups: [named("a", { everHealthy: false })],
@@ -203,7 +207,7 @@ t.test("whatever the groups are like: it places where it may, or says of each wh
     fc.property(fc.array(group, { maxLength: 5 }), (some) => {
       const groups = some.map((it, at) => named(`g${at}`, it));
       const placed = chooseGroup({ wanted: undefined, groups, nowMs: 0, ...knows(groups) });
-      const free = groups.find((it) => it.slotsUsed < it.jobsMax && !it.paused && it.health !== "unhealthy");
+      const free = groups.find((it) => it.slotsUsed < it.settings.limits.jobs && !it.paused && it.health !== "unhealthy");
       return placed.kind === "placed"
         ? placed.group === free
         : free === undefined && NO_PLACE.includes(placed.reason) && placed.considered.length === groups.length;

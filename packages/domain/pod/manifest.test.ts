@@ -1,8 +1,11 @@
 /** The Job that is created, word for word, and that what is written on it is what is read from it. */
 import { readFileSync } from "node:fs";
 import { GroupName, Installation, RunId, StepName } from "@longshore/contract/ids.ts";
+import { forms, type StepRequest, stepsOf } from "@longshore/contract/request.ts";
 import t from "tap";
+import { DEFAULTS } from "../run/defaults.ts";
 import { HOLD, LABELS, selectorOf } from "../run/marks.ts";
+import { planOf } from "../run/plan.ts";
 import { seeJob } from "../watch/seen.ts";
 import { manifest, type ManifestInput, occupant } from "./manifest.ts";
 
@@ -39,6 +42,32 @@ t.test("a whole step becomes exactly this Job", async (t) => {
   const golden: unknown = JSON.parse(readFileSync(new URL("manifest.golden.json", import.meta.url), "utf8"));
   t.same(JSON.parse(JSON.stringify(manifest(input))), golden, "if the change is meant, write it into manifest.golden.json");
 });
+
+/** Of each field of the short form, a value whose texts stand nowhere else. A field without one here does not compile. */
+const FIELDS: { readonly [F in Exclude<keyof StepRequest, "name" | "needs" | "when">]-?: NonNullable<StepRequest[F]> } = {
+  image: "registry.example.com/asked:1",
+  command: ["asked-command"],
+  args: ["asked-args"],
+  env: { ASKED_ENV: "asked-env", ASKED_FIELD: { field: "spec.nodeName" } },
+  resources: { limits: { memory: "71Mi" }, requests: { cpu: "73m", "ephemeral-storage": "79Mi" } },
+  workingDir: "/asked/dir",
+  outputs: ["asked-output"],
+};
+
+const textsIn = (value: unknown): readonly string[] =>
+  typeof value === "object" && value !== null ? Object.values(value).flatMap(textsIn) : [String(value)];
+
+for (const [field, value] of Object.entries(FIELDS)) {
+  // Nothing of the outputs is in the pod: the step's end is judged by them.
+  const where = field === "outputs" ? "plan" : "pod";
+  t.test(`the short form's field ${field} reaches the ${where}`, async (t) => {
+    const request = forms.Simple.parse({ image: "plain", [field]: value });
+    const step = stepsOf(request)[0];
+    if (step === undefined) throw new TypeError("the short form has no step");
+    const found = textsIn(where === "plan" ? planOf(request, DEFAULTS) : manifest({ ...input, step }).spec.template.spec);
+    for (const text of textsIn(value)) t.ok(found.includes(text), text);
+  });
+}
 
 t.test("what we write on a Job is what we read from it", async (t) => {
   const job = seeJob(stored(manifest(input)));

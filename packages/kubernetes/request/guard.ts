@@ -24,7 +24,7 @@ export interface GuardOptions {
   /** For its turn, by pace and window together. What waits longer is "unsent", while its caller still has time to send. */
   readonly waitMaxMs?: number;
   readonly requestTimeoutMs?: number;
-  readonly createsPerSecond?: number;
+  readonly createsPerSecond?: number | undefined;
   readonly breaker?: Partial<BreakerOptions>;
   /** Slower answers than this shrink the window. */
   readonly slowMs?: number;

@@ -7,13 +7,13 @@ import { evacuate } from "./evacuate.ts";
 import { heard, viewOf } from "./views.ts";
 import type { Cluster } from "../parts.ts";
 import { sideBySide } from "../loops/retry-loop.ts";
-import { GROUP, NAMESPACE, never, type Stage, stage } from "../testing/stage.ts";
+import { GROUP, NAMESPACE, never, settingsFor, type Stage, stage } from "../testing/stage.ts";
 
 /** So many live Jobs in a namespace of which it was seen that it is being deleted. */
 async function leaving(t: Test, many: number): Promise<Stage> {
   const it = await stage(t);
   const { ledger, owner, timing } = it.parts;
-  await ledger.putGroups([{ name: GROUP, namespace: NAMESPACE, jobsMax: many }]);
+  await ledger.putGroups([{ name: GROUP, namespace: NAMESPACE, settings: settingsFor(many) }]);
   for (let n = 0; n < many; n++) await it.publish("run.requested", { run: RunId.parse(`many/${n}`), image: "busybox" });
   while (attempts(it).some(({ state }) => state !== "live")) {
     await it.place();

@@ -3,7 +3,9 @@ import { HOLD } from "@longshore/domain/run/marks.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import t from "tap";
 import { createOrAdopt, occupy } from "./create.ts";
+import { probeOne } from "../groups/probe.ts";
 import { heard } from "../groups/views.ts";
+import { look } from "./look.ts";
 import { claimed, GROUP, NAMESPACE, never, type Stage } from "../testing/stage.ts";
 
 const POST = { on: "create" } as const;
@@ -154,6 +156,20 @@ t.test("sends nothing where another cluster answers now, nor an occupant", async
   t.match(await createOrAdopt(parts, cluster, work, never), { kind: "deferred", claimNo: 1, diagnosis: { code: "GroupMoved" } });
   t.equal(await occupy(parts, cluster, work, never), undefined);
   t.same(it.pocket.jobs(NAMESPACE), []);
+});
+
+t.test("sends nothing after an outage before the namespace has answered: what answers now may be another one", async (t) => {
+  const it = await claimed(t);
+  const { parts, cluster, work } = it;
+  it.pocket.cause({ on: "any", trouble: { kind: "unsent" } });
+  await probeOne(parts, cluster, never);
+  it.pocket.heal();
+  t.match(await createOrAdopt(parts, cluster, work, never), { kind: "deferred", claimNo: 1, again: true });
+  t.equal(await occupy(parts, cluster, work, never), undefined);
+  t.match(await look(parts, cluster, work, never), { kind: "unseen" });
+  t.same(it.pocket.jobs(NAMESPACE), []);
+  await probeOne(parts, cluster, never);
+  t.match(await createOrAdopt(parts, cluster, work, never), { kind: "created" });
 });
 
 t.test("sends nothing into a namespace that another launcher's groups file no longer names", async (t) => {

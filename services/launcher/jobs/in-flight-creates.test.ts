@@ -13,7 +13,7 @@ import {
 } from "./in-flight-creates.ts";
 import type { Parts } from "../parts.ts";
 import { placerOf } from "../loops/place.ts";
-import { GROUP, NAMESPACE, never, type Stage, stage } from "../testing/stage.ts";
+import { GROUP, NAMESPACE, never, settingsFor, type Stage, stage } from "../testing/stage.ts";
 
 interface Held extends Stage {
   readonly hand: InFlightCreates;
@@ -34,7 +34,7 @@ interface Troubles {
 async function holding(t: Test, { runs, before, record }: Troubles): Promise<Held> {
   const it = await stage(t);
   const { ledger, owner } = it.parts;
-  await ledger.putGroups([{ name: GROUP, namespace: NAMESPACE, jobsMax: 1_000 }]);
+  await ledger.putGroups([{ name: GROUP, namespace: NAMESPACE, settings: settingsFor(1_000) }]);
   const written: number[] = [];
   let waiting: Entry[] = [];
   const recording: Parts["recording"] = async (entry) => {

@@ -23,11 +23,11 @@ export function launch(parts: Parts, cluster: Cluster, creates: InFlightCreates)
 /** What was placed while nobody had room for it, and claims that ran out. What is placed where there is room needs no asking. */
 function claiming(
   parts: Parts,
-  { name: group, createsPerSecond }: Cluster,
+  { name: group, settings }: Cluster,
   creates: InFlightCreates,
   signal: AbortSignal,
 ): Promise<void> {
-  const turns = pace(parts.clock, createsPerSecond);
+  const turns = pace(parts.clock, settings.limits.createsPerSecond);
   return retryLoop(parts, { what: `launch ${group}`, ms: parts.timing.lookMs, wakeUp: parts.wakeUps.ready, signal }, (signal) =>
     drain(signal, async () => {
       creates.check();

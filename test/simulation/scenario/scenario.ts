@@ -3,6 +3,7 @@
  *
  * The bug this prevents: a failure that cannot be told or repeated. A plan is plain values, made before anything runs.
  */
+import { GroupSettings } from "@longshore/contract/group-settings.ts";
 import type { Fault } from "@longshore/pocket/faults/faults.ts";
 import type { PodScript } from "@longshore/pocket/faults/scripted.ts";
 import { chanceOf } from "./chance.ts";
@@ -19,9 +20,7 @@ export interface PlannedGroup {
   readonly name: string;
   readonly cluster: string;
   readonly namespace: string;
-  readonly jobsMax: number;
-  /** `false`: its Jobs carry no hold. */
-  readonly hold: boolean;
+  readonly settings: GroupSettings;
 }
 
 export type Service = "launcher" | "watcher";
@@ -84,8 +83,7 @@ export function scenarioOf(seed: number): Scenario {
     name: `group-${cluster}`,
     cluster,
     namespace: "batch",
-    jobsMax: chance.pick([1, 2, 5, 20]),
-    hold,
+    settings: GroupSettings.parse({ hold, limits: { jobs: chance.pick([1, 2, 5, 20]) } }),
   }));
   const launchers = chance.pick([1, 2, 2]);
   const watchers = chance.pick([1, 1, 2]);

@@ -140,10 +140,10 @@ function run(world: World, slot: Slot, process: Mortal, parts: ProgramParts, sig
 
 function partsFor(world: World, slot: Slot, process: Mortal, line: Connection): ProgramParts {
   const { scenario, clusters, trace } = world;
-  const groups = scenario.groups.map(({ name, namespace, jobsMax, hold, cluster }) => {
+  const groups = scenario.groups.map(({ name, namespace, settings, cluster }) => {
     const found = clusters.get(cluster);
     if (found === undefined) throw new Error(`the scenario names no cluster ${cluster}`);
-    return { name: GroupName.parse(name), namespace, jobsMax, hold, cluster: found };
+    return { name: GroupName.parse(name), namespace, settings, cluster: found };
   });
   return {
     process, groups, trace,
