@@ -61,7 +61,8 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
     migrate: config.ledger.migrate,
     log,
   });
-  await using broker = await openBroker({ ...brokerOf(config), log, clock });
+  const needsUsers = config.operators !== "everyone" && config.operators.length > 0;
+  await using broker = await openBroker({ ...brokerOf(config), log, clock, needsUsers });
 
   await ledger.putGroups(groups.clusters);
   const clusters = new Map<GroupName, Cluster>(

@@ -15,10 +15,12 @@ import { PREFIX, type ReceivedEvent, writeCommand } from "@longshore/contract/en
 import { type Pocket, startPocket } from "@longshore/pocket/start.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
+import { brokerAt } from "@longshore/broker/brokers.ts";
 import { connect } from "amqplib";
 import pg from "pg";
 import { stringify } from "yaml";
 import { postgres } from "./servers/postgres.ts";
+import { connected } from "./nats/upstream.ts";
 import { openJournal } from "./upstream.ts";
 
 export interface Place {
@@ -71,13 +73,13 @@ export async function pocketPlace(): Promise<
 export async function announcedSystem(
   place: Place,
   first: Readonly<Record<string, string>>,
-  brokers: { readonly url?: string; readonly watcherUrl?: string } = {},
+  brokers: { readonly url?: string; readonly watcherUrl?: string; readonly launcherUrl?: string } = {},
 ): Promise<Announced> {
   await using parts = new AsyncDisposableStack();
   const home = await mkdtemp(path.join(tmpdir(), "longshore-announced-"));
   parts.defer(() => rm(home, { recursive: true, force: true }));
   const database = parts.use(await postgres());
-  const { url = database.url, watcherUrl = url } = brokers;
+  const { url = database.url, watcherUrl = url, launcherUrl = url } = brokers;
   const file = async (name: string, text: string): Promise<string> => {
     const to = path.join(home, name);
     await mkdir(path.dirname(to), { recursive: true });
@@ -94,7 +96,7 @@ export async function announcedSystem(
     await file("groups.yaml", stringify({ groups: Object.fromEntries(each) }));
   }; // biome-ignore format: one value
   await groups(first);
-  const common = { installation: "announced", broker: { urlFile: await file("broker-url", url) }, http: { listen: "127.0.0.1:0" }, log: { level: "debug" } }; // biome-ignore format: one value
+  const common = { installation: "announced", broker: { urlFile: await file("broker-url", launcherUrl) }, http: { listen: "127.0.0.1:0" }, log: { level: "debug" } }; // biome-ignore format: one value
   const ledger = {
     urlFile: await file("ledger-url", database.url),
     keyFile: await file("ledger-key", randomBytes(48).toString("base64")),
@@ -173,9 +175,26 @@ interface Tap extends AsyncDisposable {
   bodies(): Promise<readonly Buffer[]>;
 }
 
-/** Listens at the broker itself: by a trigger on its table, or by a queue of our own bound to each exchange. */
+/** Listens at the broker itself: by a trigger on its table, by a queue of our own bound to each exchange, or by a subscription. */
+const TAPS: Readonly<Record<string, (url: string) => Promise<Tap>>> = {
+  RabbitMQ: tapExchanges,
+  NATS: tapSubjects,
+  Postgres: tapTable,
+};
+
 async function openTap(url: string): Promise<Tap> {
-  return url.startsWith("amqp") ? await tapExchanges(url) : await tapTable(url);
+  const { name } = brokerAt(url);
+  const tap = TAPS[name];
+  if (tap === undefined) throw new Error(`the tests have no tap for ${name}`);
+  return await tap(url);
+}
+
+async function tapSubjects(url: string): Promise<Tap> {
+  const bodies: Buffer[] = [];
+  const connection = await connected(url);
+  connection.subscribe("longshore.>", { callback: (_error, { data }) => void bodies.push(Buffer.from(data)) });
+  await connection.flush();
+  return { bodies: async () => bodies, [Symbol.asyncDispose]: () => connection.close() };
 }
 
 async function tapExchanges(url: string): Promise<Tap> {

@@ -3,12 +3,16 @@
  * everything that passes the broker.
  *
  * The failure this prevents: a story called complete, or broken, because the test's own listener missed an event. On RabbitMQ
- * the events come from a durable queue, on Postgres from the history; neither is read through the code under test.
+ * the events come from a durable queue, on NATS from a durable consumer, on Postgres from the history; none is read through the
+ * code under test.
  */
+import { brokerAt } from "@longshore/broker/brokers.ts";
+import { streamName } from "@longshore/broker/nats/subjects.ts";
 import { type ReceivedEvent, readEvent } from "@longshore/contract/envelope.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { connect } from "amqplib";
 import pg from "pg";
+import { consuming } from "./nats/upstream.ts";
 
 export const UPSTREAM = "tests.upstream";
 const EVENTS = "longshore.events";
@@ -35,7 +39,24 @@ export async function openJournal(url: string): Promise<Journal> {
 /** Takes a message that passed the broker, and the name of its exchange. A broker in Postgres shows events only. */
 export type Take = (exchange: string, body: Uint8Array) => void;
 
-export const showsAll = (url: string): boolean => url.startsWith("amqp");
+/** How an application reads each broker. */
+const READS: Readonly<Record<string, { readonly all: boolean; readonly line: Reads }>> = {
+  RabbitMQ: { all: true, line: (url, bound, take, signal) => () => queue(url, bound, take, signal) },
+  NATS: { all: false, line: streams }, // commands and facts are in work queues, which have one consumer
+  Postgres: { all: false, line: (url, _bound, take, signal) => history(url, take, signal) }, // shows events only
+};
+
+type Reads = (url: string, bound: Queue, take: Take, signal: AbortSignal) => Line;
+
+function readsOf(url: string): (typeof READS)[string] {
+  const { name } = brokerAt(url);
+  const reads = READS[name];
+  if (reads === undefined) throw new Error(`the tests do not know how an application reads ${name}`);
+  return reads;
+}
+
+/** Whether a tap there is shown commands and facts too. */
+export const showsAll = (url: string): boolean => readsOf(url).all;
 
 /**
  * Taps the broker. `all` adds facts and commands. Such a tap is a bound queue, so the broker calls every message routed. A test
@@ -52,7 +73,7 @@ interface Queue {
 
 async function open(url: string, bound: Queue, take: Take): Promise<AsyncDisposable> {
   const stop = new AbortController();
-  const line = showsAll(url) ? () => queue(url, bound, take, stop.signal) : history(url, take, stop.signal);
+  const line = readsOf(url).line(url, bound, take, stop.signal);
   const first = Promise.withResolvers<void>();
   const listening = listen(line, first.resolve, stop.signal);
   await first.promise;
@@ -94,6 +115,12 @@ async function queue(url: string, { name, exchanges }: Queue, take: Take, signal
     channel.ack(message);
   });
   return { over: over.promise };
+}
+
+function streams(url: string, { name, exchanges }: Queue, take: Take, signal: AbortSignal): Line {
+  const byStream = new Map(exchanges.filter((it) => TOLD.includes(it)).map((it) => [streamName(it), it]));
+  const taken: Take = (stream, body) => take(byStream.get(stream) ?? stream, body);
+  return () => consuming(url, { name, streams: [...byStream.keys()] }, taken, signal);
 }
 
 function history(url: string, take: Take, signal: AbortSignal): Line {

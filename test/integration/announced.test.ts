@@ -4,7 +4,7 @@
  * A watcher without a groups file and without a cluster's credential learns both from launchers, over each broker, with real
  * processes. Nobody who reads at the broker or in the logs learns a credential (G11).
  */
-// needs rabbitmq
+// needs rabbitmq, nats
 import { randomBytes } from "node:crypto";
 import t, { type Test } from "tap";
 import { openBroker } from "@longshore/broker/open.ts";
@@ -12,6 +12,7 @@ import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import type { Pocket } from "@longshore/pocket/start.ts";
 import { type Announced, announcedSystem, pocketPlace, seen } from "../harness/announced.ts";
+import { nats } from "../harness/nats/server.ts";
 import { rabbitmq, type TestRabbitmq } from "../harness/rabbitmq/server.ts";
 
 t.setTimeout(0); // each wait of the harness has its own bound
@@ -150,5 +151,13 @@ await t.test("over RabbitMQ 4.0, with a user for the watcher that may do nothing
   const watcherUrl = await watchersUrl(server);
   await using cluster = await pocketPlace();
   await using it = await announcedSystem(cluster.place, { first: "default" }, { url: server.url, watcherUrl });
+  await story(t, it, cluster.pocket, cluster.place.tokens);
+});
+
+await t.test("over NATS, with users for launcher and watcher that may do nothing else", async (t) => {
+  await using server = await nats();
+  await using cluster = await pocketPlace();
+  const brokers = { url: server.url, launcherUrl: server.as("launcher"), watcherUrl: server.as("watcher") };
+  await using it = await announcedSystem(cluster.place, { first: "default" }, brokers);
   await story(t, it, cluster.pocket, cluster.place.tokens);
 });

@@ -168,7 +168,7 @@ t.test("opening", async (t) => {
   });
 
   await t.test("a text that is no URL is answered with what a URL looks like", async (t) => {
-    await t.rejects(open("rabbit"), { disposition: "halt", message: /amqp:\/\/host:5672/ });
+    await t.rejects(open("rabbit"), { disposition: "halt", message: /amqp:\/\/user:password@host:5672/ });
   });
 
   await t.test("eight that start at once on an empty database all come up", async (t) => {

@@ -11,7 +11,7 @@ import { deliveryQueue, type DeliveryQueue } from "@longshore/broker/delivery-qu
 import { isOurs, NAMES, type Names } from "@longshore/broker/names.ts";
 import { settledDeliveries } from "@longshore/broker/settled-deliveries.ts";
 import type { Broker, Delivery, Outgoing, Published, ReceiveOptions } from "@longshore/broker/port.ts";
-import { keyForPattern, patternAsRegex } from "@longshore/broker/postgres/topic-pattern.ts";
+import { keyForPattern, patternAsRegex } from "@longshore/broker/topic-pattern.ts";
 import { Failure, type Problem } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 
