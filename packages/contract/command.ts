@@ -1,7 +1,7 @@
 /** Commands, from upstream to the launcher. `data.run` is the idempotency key of everything said about that run. */
 import { z } from "zod";
 import { RunId, StepName } from "./ids.ts";
-import { Env, forms, Image, Resources } from "./request.ts";
+import { forms } from "./request.ts";
 import { Duration } from "./units.ts";
 
 /** The person behind a command. Honoured only from broker users that the operator configured as operators. */
@@ -14,12 +14,7 @@ const Generation = z
   .max(2 ** 31 - 1);
 
 /** What a restart may correct: nothing that changes what the run *is*. */
-export const Correction = z.strictObject({
-  image: Image.optional(),
-  env: Env.optional(),
-  resources: Resources.optional(),
-  deadline: Duration.optional(),
-});
+export const Correction = forms.Simple.pick({ image: true, env: true, resources: true, deadline: true }).partial();
 export type Correction = z.infer<typeof Correction>;
 
 const actor = { actor: Actor.optional() };

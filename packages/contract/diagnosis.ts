@@ -5,6 +5,7 @@
  * what its reader can do. The sentence with the particulars is made where the thing was seen (domain/diagnosis).
  */
 import { z } from "zod";
+import type { RetryCause } from "./request.ts";
 
 export const Phase = z.enum(["before-start", "running", "after"]);
 /** Who must act: the author of the request, the cluster's people, or those who run Longshore. */
@@ -14,63 +15,72 @@ interface Row {
   readonly phase: z.infer<typeof Phase>;
   readonly blame: z.infer<typeof Blame>;
   /** What `retries.on` must name for a new attempt to be made, or "never". */
-  readonly retry: "never-started" | "infrastructure" | "failure" | "never";
+  readonly retry: RetryCause | "never";
+  /** It passes when others finish, so a Job may wait for it as long as for a group (`waitFor`). */
+  readonly waitsForRoom?: true;
+  /** Waiting longer cannot help, or helps only while somebody is just mending it. Absent: `startWithin` decides. */
+  readonly giveUpAfterMs?: number;
   readonly hint: string;
 }
 
+/** Somebody may just be pushing the image, or creating the Secret. */
+const SOON_MS = 2 * 60_000;
+
 // biome-ignore format: a table is read down its columns
-export const DIAGNOSES = {
-  AuthRejected:        { phase: "before-start", blame: "platform", retry: "never-started",  hint: "Renew the group's launch token; `longshore doctor` tests it." },
-  TlsUntrusted:        { phase: "before-start", blame: "platform", retry: "never-started",  hint: "Give the group the CA that signed the cluster's certificate." },
-  EndpointUnreachable: { phase: "before-start", blame: "cluster",  retry: "never-started",  hint: "Check the group's address, DNS and firewall; `longshore doctor` says which step fails." },
-  Forbidden:           { phase: "before-start", blame: "platform", retry: "never-started",  hint: "Apply the group's Role again: `longshore rbac <group>` prints it." },
-  AdmissionDenied:     { phase: "before-start", blame: "request",  retry: "never",          hint: "The cluster's admission rules refuse this pod; change the request, or ask the cluster's people." },
-  NamespaceTerminating:{ phase: "before-start", blame: "cluster",  retry: "never-started",  hint: "The group's namespace is being deleted; recreate it or point the group elsewhere, then `longshore group accept <group>`." },
-  QuotaExceeded:       { phase: "before-start", blame: "cluster",  retry: "never-started",  hint: "It waits until others finish; raise the namespace's quota if that takes too long." },
-  QuotaImpossible:     { phase: "before-start", blame: "request",  retry: "never",          hint: "It asks for more than the namespace's quota ever allows; ask for less, or raise the quota." },
-  Unschedulable:       { phase: "before-start", blame: "cluster",  retry: "never-started",  hint: "No node has room or matches; ask for less, or add nodes." },
-  RegistryUnreachable: { phase: "before-start", blame: "cluster",  retry: "never-started",  hint: "Check from a node whether it reaches the image's registry (name, firewall, proxy); `kubectl -n <namespace> get events` shows what it was told." },
-  ImageNotFound:       { phase: "before-start", blame: "request",  retry: "never",          hint: "Check the image's name and tag, and that it was pushed." },
-  ImagePullDenied:     { phase: "before-start", blame: "request",  retry: "never",          hint: "Check the image's name; if it is private, add its pull secret to the namespace's default service account: `kubectl -n <namespace> patch serviceaccount default -p '{\"imagePullSecrets\":[{\"name\":\"<secret>\"}]}'`." },
-  ImageNameInvalid:    { phase: "before-start", blame: "request",  retry: "never",          hint: "Write the image as registry/name:tag, in lower case." },
-  ConfigMissing:       { phase: "before-start", blame: "request",  retry: "never",          hint: "Create the Secret or ConfigMap in the group's namespace, or correct its name." },
-  VolumeUnavailable:   { phase: "before-start", blame: "cluster",  retry: "never-started",  hint: "Check the volume's claim, class and access mode; `kubectl -n <namespace> describe pvc` shows what it waits for." },
-  InitFailed:          { phase: "before-start", blame: "request",  retry: "failure",        hint: "Read the init container's log: `kubectl -n <namespace> logs job/<job> --all-containers`." },
-  ExitCode:            { phase: "running",      blame: "request",  retry: "failure",        hint: "Read the program's log: `kubectl -n <namespace> logs job/<job>`; `longshore runs show <run>` names both." },
-  Signal:              { phase: "running",      blame: "request",  retry: "failure",        hint: "Read the last lines of its log, which may say why: `kubectl -n <namespace> logs job/<job>`; `longshore runs show <run>` names both." },
-  OutOfMemory:         { phase: "running",      blame: "request",  retry: "failure",        hint: "Raise resources.limits.memory, or process less per run." },
-  Evicted:             { phase: "running",      blame: "cluster",  retry: "infrastructure", hint: "The node ran short; set requests that match what the run needs." },
-  Preempted:           { phase: "running",      blame: "cluster",  retry: "infrastructure", hint: "Run it again (`run.restart`), or name infrastructure in `retries.on`, so that it is done by itself; more important work took the node." },
-  NodeLost:            { phase: "running",      blame: "cluster",  retry: "infrastructure", hint: "Run it again (`run.restart`), or name infrastructure in `retries.on`, so that it is done by itself; the node is lost." },
-  DeadlineExceeded:    { phase: "running",      blame: "request",  retry: "never",          hint: "It ran longer than its deadline; raise `deadline` or make it faster." },
-  WaitExpired:         { phase: "before-start", blame: "cluster",  retry: "never",          hint: "No group had room within `waitFor`; raise it, or add room. Nothing ran." },
-  StartExpired:        { phase: "before-start", blame: "cluster",  retry: "never-started",  hint: "Look what the pod waited for, which the cluster keeps for an hour: `kubectl -n <namespace> get events`; raise `startWithin` if that is normal." },
-  DeletedExternally:   { phase: "running",      blame: "cluster",  retry: "infrastructure", hint: "Ask the cluster's people who deleted the Job: their audit log says so." },
-  Cancelled:           { phase: "running",      blame: "request",  retry: "never",          hint: "Restart it (`run.restart`) if it is wanted after all." },
-  OutputsLost:         { phase: "after",        blame: "request",  retry: "never",          hint: "A declared output was not written; write it to the termination message before ending." },
-  OutputsTooLarge:     { phase: "after",        blame: "request",  retry: "never",          hint: "Outputs are limited to 4 KiB of JSON; write large results elsewhere and put their address here." },
-  OutputsInvalid:      { phase: "after",        blame: "request",  retry: "never",          hint: "Write one JSON object, and nothing beside it, to the termination message." },
-  Unwatched:           { phase: "running",      blame: "platform", retry: "never",          hint: "Start a watcher for this group; if one runs, its `/readyz` and log say what it lacks." },
-  GroupMoved:          { phase: "running",      blame: "platform", retry: "never",          hint: "The group now points at another cluster or namespace; point it back, or accept it: `longshore group accept <group>`." },
-  PolicyRefused:       { phase: "before-start", blame: "request",  retry: "never",          hint: "The group's policy forbids this; change the request, or ask whoever runs the group." },
-  RequestInvalid:      { phase: "before-start", blame: "request",  retry: "never",          hint: "Correct what the problems name and send it again; the run's id is not used up." },
-  IdempotencyConflict: { phase: "before-start", blame: "request",  retry: "never",          hint: "This id was used with other content; use a new id." },
-  NameConflict:        { phase: "before-start", blame: "cluster",  retry: "never-started",  hint: "Remove the Job of somebody else that holds the name." },
-  RunUnknown:          { phase: "before-start", blame: "request",  retry: "never",          hint: "Check the run's id: `longshore runs list` shows what there is." },
-  AlreadyEnded:        { phase: "after",        blame: "request",  retry: "never",          hint: "The run is over; use run.restart to run it again." },
-  NotEnded:            { phase: "running",      blame: "request",  retry: "never",          hint: "The run is not over; cancel it first." },
-  VolumesGone:         { phase: "after",        blame: "request",  retry: "never",          hint: "The run's volumes were removed; restart it from the start." },
-  SpecPruned:          { phase: "after",        blame: "request",  retry: "never",          hint: "The run is too old to be restarted; publish a new one." },
-  Gone:                { phase: "running",      blame: "cluster",  retry: "never",          hint: "The Job vanished without an outcome; look at what the run was to do before running it again." },
-  Abandoned:           { phase: "running",      blame: "platform", retry: "never",          hint: "Look whether its Job still runs, which nothing follows any more: `kubectl -n <namespace> get job <job>`." },
-  Unknown:             { phase: "running",      blame: "platform", retry: "failure",        hint: "Read the evidence, which is what the cluster said; `kubectl -n <namespace> describe job <job>` may show more." },
+const ROWS = {
+  AuthRejected:        { phase: "before-start", blame: "platform", retry: "never-started",                          hint: "Renew the group's launch token; `longshore doctor` tests it." },
+  TlsUntrusted:        { phase: "before-start", blame: "platform", retry: "never-started",                          hint: "Give the group the CA that signed the cluster's certificate." },
+  EndpointUnreachable: { phase: "before-start", blame: "cluster",  retry: "never-started",                          hint: "Check the group's address, DNS and firewall; `longshore doctor` says which step fails." },
+  Forbidden:           { phase: "before-start", blame: "platform", retry: "never-started",                          hint: "Apply the group's Role again: `longshore rbac <group>` prints it." },
+  AdmissionDenied:     { phase: "before-start", blame: "request",  retry: "never",          giveUpAfterMs: SOON_MS, hint: "The cluster's admission rules refuse this pod; change the request, or ask the cluster's people." },
+  NamespaceTerminating:{ phase: "before-start", blame: "cluster",  retry: "never-started",                          hint: "The group's namespace is being deleted; recreate it or point the group elsewhere, then `longshore group accept <group>`." },
+  QuotaExceeded:       { phase: "before-start", blame: "cluster",  retry: "never-started",  waitsForRoom: true,     hint: "It waits until others finish; raise the namespace's quota if that takes too long." },
+  QuotaImpossible:     { phase: "before-start", blame: "request",  retry: "never",          giveUpAfterMs: 0,       hint: "It asks for more than the namespace's quota ever allows; ask for less, or raise the quota." },
+  Unschedulable:       { phase: "before-start", blame: "cluster",  retry: "never-started",  waitsForRoom: true,     hint: "No node has room or matches; ask for less, or add nodes." },
+  RegistryUnreachable: { phase: "before-start", blame: "cluster",  retry: "never-started",                          hint: "Check from a node whether it reaches the image's registry (name, firewall, proxy); `kubectl -n <namespace> get events` shows what it was told." },
+  ImageNotFound:       { phase: "before-start", blame: "request",  retry: "never",          giveUpAfterMs: SOON_MS, hint: "Check the image's name and tag, and that it was pushed." },
+  ImagePullDenied:     { phase: "before-start", blame: "request",  retry: "never",          giveUpAfterMs: SOON_MS, hint: "Check the image's name; if it is private, add its pull secret to the namespace's default service account: `kubectl -n <namespace> patch serviceaccount default -p '{\"imagePullSecrets\":[{\"name\":\"<secret>\"}]}'`." },
+  ImageNameInvalid:    { phase: "before-start", blame: "request",  retry: "never",          giveUpAfterMs: SOON_MS, hint: "Write the image as registry/name:tag, in lower case." },
+  ConfigMissing:       { phase: "before-start", blame: "request",  retry: "never",          giveUpAfterMs: SOON_MS, hint: "Create the Secret or ConfigMap in the group's namespace, or correct its name." },
+  VolumeUnavailable:   { phase: "before-start", blame: "cluster",  retry: "never-started",                          hint: "Check the volume's claim, class and access mode; `kubectl -n <namespace> describe pvc` shows what it waits for." },
+  InitFailed:          { phase: "before-start", blame: "request",  retry: "failure",                                hint: "Read the init container's log: `kubectl -n <namespace> logs job/<job> --all-containers`." },
+  ExitCode:            { phase: "running",      blame: "request",  retry: "failure",                                hint: "Read the program's log: `kubectl -n <namespace> logs job/<job>`; `longshore runs show <run>` names both." },
+  Signal:              { phase: "running",      blame: "request",  retry: "failure",                                hint: "Read the last lines of its log, which may say why: `kubectl -n <namespace> logs job/<job>`; `longshore runs show <run>` names both." },
+  OutOfMemory:         { phase: "running",      blame: "request",  retry: "failure",                                hint: "Raise resources.limits.memory, or process less per run." },
+  Evicted:             { phase: "running",      blame: "cluster",  retry: "infrastructure",                         hint: "The node ran short; set requests that match what the run needs." },
+  Preempted:           { phase: "running",      blame: "cluster",  retry: "infrastructure",                         hint: "Run it again (`run.restart`), or name infrastructure in `retries.on`, so that it is done by itself; more important work took the node." },
+  NodeLost:            { phase: "running",      blame: "cluster",  retry: "infrastructure",                         hint: "Run it again (`run.restart`), or name infrastructure in `retries.on`, so that it is done by itself; the node is lost." },
+  DeadlineExceeded:    { phase: "running",      blame: "request",  retry: "never",                                  hint: "It ran longer than its deadline; raise `deadline` or make it faster." },
+  WaitExpired:         { phase: "before-start", blame: "cluster",  retry: "never",                                  hint: "No group had room within `waitFor`; raise it, or add room. Nothing ran." },
+  StartExpired:        { phase: "before-start", blame: "cluster",  retry: "never-started",                          hint: "Look what the pod waited for, which the cluster keeps for an hour: `kubectl -n <namespace> get events`; raise `startWithin` if that is normal." },
+  DeletedExternally:   { phase: "running",      blame: "cluster",  retry: "infrastructure",                         hint: "Ask the cluster's people who deleted the Job: their audit log says so." },
+  Cancelled:           { phase: "running",      blame: "request",  retry: "never",                                  hint: "Restart it (`run.restart`) if it is wanted after all." },
+  OutputsLost:         { phase: "after",        blame: "request",  retry: "never",                                  hint: "A declared output was not written; write it to the termination message before ending." },
+  OutputsTooLarge:     { phase: "after",        blame: "request",  retry: "never",                                  hint: "Outputs are limited to 4 KiB of JSON; write large results elsewhere and put their address here." },
+  OutputsInvalid:      { phase: "after",        blame: "request",  retry: "never",                                  hint: "Write one JSON object, and nothing beside it, to the termination message." },
+  Unwatched:           { phase: "running",      blame: "platform", retry: "never",                                  hint: "Start a watcher for this group; if one runs, its `/readyz` and log say what it lacks." },
+  GroupMoved:          { phase: "running",      blame: "platform", retry: "never",                                  hint: "The group now points at another cluster or namespace; point it back, or accept it: `longshore group accept <group>`." },
+  PolicyRefused:       { phase: "before-start", blame: "request",  retry: "never",          giveUpAfterMs: SOON_MS, hint: "The group's policy forbids this; change the request, or ask whoever runs the group." },
+  RequestInvalid:      { phase: "before-start", blame: "request",  retry: "never",                                  hint: "Correct what the problems name and send it again; the run's id is not used up." },
+  IdempotencyConflict: { phase: "before-start", blame: "request",  retry: "never",                                  hint: "This id was used with other content; use a new id." },
+  NameConflict:        { phase: "before-start", blame: "cluster",  retry: "never-started",                          hint: "Remove the Job of somebody else that holds the name." },
+  RunUnknown:          { phase: "before-start", blame: "request",  retry: "never",                                  hint: "Check the run's id: `longshore runs list` shows what there is." },
+  AlreadyEnded:        { phase: "after",        blame: "request",  retry: "never",                                  hint: "The run is over; use run.restart to run it again." },
+  NotEnded:            { phase: "running",      blame: "request",  retry: "never",                                  hint: "The run is not over; cancel it first." },
+  Gone:                { phase: "running",      blame: "cluster",  retry: "never",                                  hint: "The Job vanished without an outcome; look at what the run was to do before running it again." },
+  Abandoned:           { phase: "running",      blame: "platform", retry: "never",                                  hint: "Look whether its Job still runs, which nothing follows any more: `kubectl -n <namespace> get job <job>`." },
+  Unknown:             { phase: "running",      blame: "platform", retry: "failure",                                hint: "Read the evidence, which is what the cluster said; `kubectl -n <namespace> describe job <job>` may show more." },
 } as const satisfies Record<string, Row>;
+
+/** Codes of a run whose volumes, and of one whose request, are no longer kept. Nothing says them yet, and they get no other meaning. */
+export const RESERVED_CODES = ["VolumesGone", "SpecPruned"] as const;
 
 /** Where a namespace is at that level of Pod Security. Nothing in a group's settings or a request can make its pods stricter yet. */
 export const RESTRICTED =
   "Lower the namespace's level to baseline, which is what Longshore's pods meet for now: `kubectl label namespace <namespace> pod-security.kubernetes.io/enforce=baseline --overwrite`.";
 
-export type Code = keyof typeof DIAGNOSES;
+export type Code = keyof typeof ROWS;
+export const DIAGNOSES: Readonly<Record<Code, Row>> = ROWS;
 export const Code = z.enum(Object.keys(DIAGNOSES) as [Code, ...Code[]]);
 
 export const Diagnosis = z.strictObject({

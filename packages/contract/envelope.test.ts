@@ -1,4 +1,4 @@
-/** Every bad row of a message: what is answered, what is quarantined, and the place that is named. */
+/** Every way in which a message can be bad: whether it is answered or quarantined, and the place that is named. */
 import fc from "fast-check";
 import t from "tap";
 import type { CommandType } from "./command.ts";
@@ -89,7 +89,7 @@ for (const { name, message, want, problems = [] } of cases)
     t.same(read.kind === "command" ? [] : places(read.problems), problems);
   });
 
-t.test("a refusal knows whom to answer, and the run only where it is certain", async (t) => {
+t.test("a refusal names the sender to answer, and the run only if it is certain", async (t) => {
   t.match(readCommand(but({ data: { run: "orders/8812", x: 1 } })), {
     id: "m1",
     source: "/shop/orders",

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { Actor } from "./command.ts";
 import { Diagnosis } from "./diagnosis.ts";
-import { LogTail } from "./fact.ts";
+import { LogTail, Started } from "./fact.ts";
 import { GroupName, RunId, StepName, TenantName, Uid } from "./ids.ts";
 
 export const ProblemShape = z.object({ path: z.string(), code: z.string(), message: z.string() });
@@ -60,24 +60,30 @@ export const EVENTS = {
     diagnosis: Diagnosis,
     exitCode: z.int().optional(),
     log: LogTail.optional(),
-    started: z.enum(["no", "yes", "unknown"]),
+    started: Started,
     seconds: Seconds,
   }),
   "run.cancelled": z.object({ ...of, ...who, podGoneAt: z.string().optional() }),
   "run.lost": z.object({ ...of, ...job, ...who, diagnosis: Diagnosis }),
-  "run.restored": z.object({ ...of, epoch: z.int() }),
   "command.refused": z.object({ run: z.string().optional(), command: z.string(), problems: z.array(ProblemShape) }),
   "group.healthy": z.object({ group: GroupName }),
   "group.unhealthy": z.object({ group: GroupName, diagnosis: Diagnosis }),
 } as const;
 
+/** Told once a ledger can be restored from a backup. Nothing sends it yet, and it gets no other meaning. */
+export const RESERVED_EVENTS = ["run.restored"] as const;
+
 export type EventType = keyof typeof EVENTS;
 export type EventData<T extends EventType> = z.infer<(typeof EVENTS)[T]>;
 export type RunEventType = Exclude<EventType, "command.refused" | "group.healthy" | "group.unhealthy">;
 
-/** After these, nothing follows in the same generation. */
-export const TERMINAL = ["run.succeeded", "run.failed", "run.cancelled", "run.lost"] as const satisfies readonly EventType[];
-export const isTerminal = (type: string): boolean => (TERMINAL as readonly string[]).includes(type);
+/** How a run ends. */
+export const OUTCOMES = ["succeeded", "failed", "cancelled", "lost"] as const;
+export type Outcome = (typeof OUTCOMES)[number];
+
+/** After such an event, nothing follows in the same generation. */
+const TERMINAL: readonly EventType[] = OUTCOMES.map((it) => `run.${it}` as const);
+export const isTerminal = (type: string): boolean => TERMINAL.some((it) => it === type);
 
 /** What an event says besides its data: who it is about and where in that run's story it stands. */
 export interface StoryMark {

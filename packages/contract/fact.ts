@@ -32,10 +32,13 @@ export const LogTail = z.object({
 });
 export type LogTail = z.infer<typeof LogTail>;
 
+/** "yes" once a container ran; "no" only where that is certain. */
+export const Started = z.enum(["no", "yes", "unknown"]);
+export type Started = z.infer<typeof Started>;
+
 /** How the pods ran, as far as was seen. Times are ISO; what nobody saw is absent. */
 export const Evidence = z.object({
-  /** "yes" once a container ran; "no" only where that is certain. */
-  started: z.enum(["no", "yes", "unknown"]),
+  started: Started,
   pod: z.string().optional(),
   node: z.string().optional(),
   imageDigest: z.string().optional(),

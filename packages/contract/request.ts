@@ -52,22 +52,22 @@ const EnvField = z.strictObject({
 });
 
 /** Values as texts, or one that only the cluster knows: `{ "field": "spec.nodeName" }`. */
-export const Env = table(EnvName, z.union([text(32_768), EnvField]), 1000);
+const Env = table(EnvName, z.union([text(32_768), EnvField]), 1000);
 
 const Amounts = z.strictObject({
   cpu: Quantity.optional(),
   memory: Quantity.optional(),
   "ephemeral-storage": Quantity.optional(),
 });
-export const Resources = z.strictObject({ limits: Amounts.optional(), requests: Amounts.optional() });
+const Resources = z.strictObject({ limits: Amounts.optional(), requests: Amounts.optional() });
 
-export const Image = z
+const Image = z
   .string()
   .min(1, 'An image is needed, such as "registry.example/app:1.4".')
   .max(512)
   .regex(/^[^\s\0]*$/, "An image's name holds no spaces.");
 
-/** One container to run. */
+/** One container to run: the fields that stand in a step, and in the short form beside the common ones. */
 const shortForm = {
   image: Image,
   command: z.array(text(131_072)).max(1000).optional(),
@@ -88,6 +88,7 @@ export const StepRequest = z.strictObject({
 export type StepRequest = z.infer<typeof StepRequest>;
 
 export const RetryCause = z.enum(["never-started", "infrastructure", "failure"]);
+export type RetryCause = z.infer<typeof RetryCause>;
 
 /** Fields that stand beside either form. Defaults are not filled in here: the digest is of what was received. */
 const common = {
@@ -129,11 +130,8 @@ export const MAIN = StepName.parse("main");
 /** Every request as its steps, whichever form it came in. */
 export function stepsOf(request: RunRequest): readonly StepRequest[] {
   if ("steps" in request) return request.steps;
-  const { image, command, args, env, resources, workingDir, outputs } = request;
-  const given = Object.fromEntries(
-    Object.entries({ command, args, env, resources, workingDir, outputs }).filter(([, value]) => value !== undefined),
-  );
-  return [{ name: MAIN, image, ...given }];
+  const given = Object.entries(request).filter(([field, value]) => Object.hasOwn(shortForm, field) && value !== undefined);
+  return [{ name: MAIN, image: request.image, ...Object.fromEntries(given) }];
 }
 
 /** What no schema can say: names used twice, needs that name nothing, circles, requests above limits. As [path, message]. */

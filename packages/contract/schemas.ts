@@ -53,7 +53,6 @@ const WHEN_EVENTS: Record<EventType, string> = {
   "run.failed": "It did not succeed. Nothing follows in this generation.",
   "run.cancelled": "It was cancelled and its pods are gone. Nothing follows in this generation.",
   "run.lost": "It is provably gone with an unknown outcome, or was abandoned. Nothing follows in this generation.",
-  "run.restored": "The ledger was restored from a backup: what follows is a new epoch.",
   "command.refused": "A command could not be taken; its run's id is not used up.",
   "group.healthy": "The group can be used. Of one group's events, the one with the latest time counts.",
   "group.unhealthy": "The group cannot be used at present; the diagnosis says why. Told again when its code changes.",

@@ -17,7 +17,7 @@ export interface GroupCluster {
   readonly name: string;
   readonly namespace: string;
   readonly transport: Transport;
-  readonly createsPerSecond?: number;
+  readonly createsPerSecond?: number | undefined;
   readonly inFlightMax?: number;
   /** See `FollowOptions`. */
   readonly pollMs?: number | undefined;
@@ -83,7 +83,7 @@ function openCluster(group: GroupCluster, { clock, guard: defaults, onRequest }:
     ...defaults,
     name,
     clock,
-    ...(createsPerSecond === undefined ? {} : { createsPerSecond }),
+    createsPerSecond,
     ...(inFlightMax === undefined ? {} : { inFlightMax }),
     ...(onRequest === undefined ? {} : { onRequest: (purpose, code) => onRequest(name, purpose, code) }),
   });

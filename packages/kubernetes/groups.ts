@@ -5,13 +5,14 @@
  * credential, and every problem of every group is told at once. A group with wrong settings refuses the start; a group whose
  * cluster does not answer does not.
  */
+import { type ConfiguredGroup, GroupSettings } from "@longshore/contract/group-settings.ts";
 import { GroupName } from "@longshore/contract/ids.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
 import { Duration, durationMs } from "@longshore/contract/units.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { ConfigProblems, readConfig } from "@longshore/runtime/config/config.ts";
 import { z } from "zod";
-import { type Cluster, type ClustersOptions, type GroupCluster, openClusters } from "./clusters.ts";
+import { type Cluster, type ClustersOptions, openClusters } from "./clusters.ts";
 import { connect } from "./access/connect.ts";
 import type { Connection } from "./access/connection.ts";
 import { openTransport } from "./request/exchange.ts";
@@ -31,7 +32,7 @@ const Poll = Duration.refine((text) => (durationMs(text) ?? 0) >= 1_000 && (dura
   error: "is between 1s and 30s: shorter ones load the API server, and longer ones would count as Unwatched",
 }).transform((text) => durationMs(text));
 
-const GroupSettings = z.strictObject({
+const GroupOfFile = z.strictObject({
   cluster: z.strictObject({
     server: z.string().optional(),
     caFile: z.string().optional(),
@@ -48,39 +49,19 @@ const GroupSettings = z.strictObject({
   /** Lists this often instead of watching: for clusters that allow no watch. */
   poll: Poll.optional(),
   namespaces: z.array(Namespace).min(1).max(50),
-  limits: z
-    .strictObject({
-      jobs: z.int().min(1).max(100_000).default(100),
-      createsPerSecond: z.number().min(0.1).max(10_000).optional(),
-    })
-    .prefault({}),
-  /** `false`: Jobs without our finalizer, for clusters that forbid it. A Job may then vanish before its outcome is read. */
-  hold: z.boolean().default(true),
-  /** What may run there: image patterns with `*` for any characters. */
-  policy: z.strictObject({ images: z.array(z.string().min(1).max(500)).min(1).max(1_000).optional() }).prefault({}),
+  ...GroupSettings.shape,
 });
 
-export type GroupSettings = z.output<typeof GroupSettings>;
+export type GroupOfFile = z.output<typeof GroupOfFile>;
 
-export const GroupsFile = z.strictObject({ groups: z.record(GroupName, GroupSettings) });
+export const GroupsFile = z.strictObject({ groups: z.record(GroupName, GroupOfFile) });
 
 export type GroupCredential = "launch" | "watch";
 
-export type GroupsCluster = Cluster & { readonly name: GroupName; readonly connection: Connection };
+export type GroupsCluster = Cluster & ConfiguredGroup & { readonly connection: Connection };
 
 export interface Groups extends AsyncDisposable {
   readonly clusters: readonly GroupsCluster[];
-  /** For the ledger. */
-  readonly rows: readonly GroupOfFile[];
-}
-
-export interface GroupOfFile {
-  readonly name: GroupName;
-  readonly namespace: string;
-  readonly jobsMax: number;
-  readonly hold: boolean;
-  readonly images?: readonly string[];
-  readonly createsPerSecond?: number;
 }
 
 export interface ReadGroups {
@@ -93,41 +74,28 @@ export interface ReadGroups {
 export async function readGroups(file: string, { credential, clock, onRequest }: ReadGroups): Promise<Groups> {
   const { groups } = readConfig(GroupsFile, { file, env: {} });
   const problems: string[] = [];
-  const opened: (GroupCluster & GroupOfFile & { readonly connection: Connection })[] = [];
-  for (const [name, settings] of Object.entries(groups)) {
+  const opened: (ConfiguredGroup & Pick<Cluster, "pollMs"> & { readonly connection: Connection })[] = [];
+  for (const [name, { cluster, launch, watch, poll: pollMs, namespaces, ...settings }] of Object.entries(groups)) {
     const at = `/groups/${name}`;
-    const connected = await connect({
-      cluster: settings.cluster,
-      credential: settings[credential] ?? {},
-      clock,
-      at,
-      as: credential,
-    });
+    const connected = await connect({ cluster, credential: { launch, watch }[credential] ?? {}, clock, at, as: credential });
     if (connected.kind === "refused") {
       problems.push(...inFile(file, connected.problems));
       continue;
     }
-    for (const namespace of settings.namespaces) {
-      const { jobs: jobsMax, createsPerSecond } = settings.limits;
-      const transport = openTransport(connected.connection);
-      opened.push({
-        connection: connected.connection,
-        name: nameOf(name, namespace, settings.namespaces),
-        namespace,
-        transport,
-        pollMs: settings.poll,
-        jobsMax,
-        hold: settings.hold,
-        ...(settings.policy.images && { images: settings.policy.images }),
-        ...(createsPerSecond !== undefined && { createsPerSecond }),
-      });
-    }
+    for (const namespace of namespaces)
+      opened.push({ name: nameOf(name, namespace, namespaces), namespace, settings, pollMs, connection: connected.connection });
   }
   if (problems.length > 0) throw new ConfigProblems(problems);
-  const clusters = openClusters(opened, { clock, ...(onRequest && { onRequest }) });
+  const clusters = openClusters(
+    opened.map(({ connection, settings, ...group }) => ({
+      ...group,
+      transport: openTransport(connection),
+      createsPerSecond: settings.limits.createsPerSecond,
+    })),
+    { clock, ...(onRequest && { onRequest }) },
+  );
   return {
-    rows: opened.map(rowOf),
-    clusters: opened.map(({ name, connection }) => ({ ...clusters.cluster(name), name, connection })),
+    clusters: opened.map((group) => ({ ...clusters.cluster(group.name), ...group })),
     [Symbol.asyncDispose]: () => clusters[Symbol.asyncDispose](),
   };
 }
@@ -135,16 +103,6 @@ export async function readGroups(file: string, { credential, clock, onRequest }:
 /** What is wrong with a group's settings, and where in the file. */
 export const inFile = (file: string, problems: readonly Problem[]): readonly string[] =>
   problems.map(({ path, message }) => `${file}: ${path}: ${message}`);
-
-/** What the ledger may know of it: no credential, and no way to the cluster. */
-const rowOf = ({ name, namespace, jobsMax, hold, images, createsPerSecond }: GroupOfFile): GroupOfFile => ({
-  name,
-  namespace,
-  jobsMax,
-  hold,
-  ...(images && { images }),
-  ...(createsPerSecond !== undefined && { createsPerSecond }),
-});
 
 /** A group with several namespaces is a group for each: "prod-a/batch". */
 export const nameOf = (group: string, namespace: string, all: readonly string[]): GroupName =>

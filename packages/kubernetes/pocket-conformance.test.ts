@@ -1,4 +1,7 @@
-/** All of this package against the pocket: over HTTPS with real processes, and over its model with every kind of trouble. */
+/**
+ * This whole package against the pocket: over HTTPS with real processes, and over the pocket's model with every kind of
+ * trouble.
+ */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -58,7 +61,7 @@ async function pocket(t: Test) {
   return { model: started.model, connection: connected.connection, cluster: it, writes: openWrites(it), started };
 }
 
-/** What a follower knows: by UID, with what a listing did not show taken away. */
+/** A follower's picture: for each UID its object, without the UIDs that a complete listing did not show. */
 function book() {
   const known = new Map<string, unknown>();
   const reasons: string[] = [];
@@ -85,7 +88,7 @@ const conditions = (object: unknown) => {
   return Array.isArray(list) ? list.filter((it) => member(it, "status") === "True").map((it) => String(member(it, "type"))) : [];
 };
 
-/** Follows until what it knows satisfies `done`. */
+/** Follows until the known objects satisfy `done`. */
 async function until(
   cluster: Cluster,
   kind: "jobs" | "pods",
@@ -202,7 +205,7 @@ t.test("follows 100 Jobs through cut streams and compaction, over HTTPS", async 
   })) {
     view.note(change);
     if (over && end()) stop.abort();
-    // Everything may have been said before the last answer was read: one more change shows it.
+    // Every change may have been reported before the last create was answered: cutting the streams makes one more.
     else if (created === 100) model.meddle({ kind: "cut streams" });
   }
   await creating;
@@ -255,7 +258,7 @@ t.test("preflight finds the pocket well", async (t) => {
   t.match(await cluster.read.getJob("dry", never), { kind: "missing" }, "a dry run creates nothing");
 });
 
-/** A small generator of chance, so that a failure can be played again by its seed. */
+/** A small random generator, so that a failure can be repeated from its seed. */
 function chance(seed: number): () => number {
   let state = seed;
   return () => {
@@ -282,7 +285,7 @@ const troubles: readonly Fault[] = [
 ];
 
 for (let seed = 1; seed <= 20; seed++) {
-  t.test(`knows what is there after any trouble has healed (seed ${seed})`, async (t) => {
+  t.test(`knows all objects after any trouble has healed (seed ${seed})`, async (t) => {
     const clock = virtualClock({ random: chance(seed) });
     await using kubelet = scriptedPods(clock, () => ({ startsAfterMs: 100, runsMs: 1_000 }));
     await using model = createModel({ clock, kubelet, namespaces: ["batch"], faults: troubles });

@@ -6,8 +6,9 @@
  * Time is the ledger's own clock everywhere, so that launchers with wrong clocks agree on what is due.
  */
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
+import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { Installation, GroupName, RunId, TenantName, Uid } from "@longshore/contract/ids.ts";
-import type { EventType, RunEventType } from "@longshore/contract/event.ts";
+import type { EventType, Outcome, RunEventType } from "@longshore/contract/event.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
 import type { Placer } from "@longshore/domain/group/group.ts";
@@ -15,7 +16,7 @@ import type { RecordedHealth } from "@longshore/domain/group/view.ts";
 import type { Claiming } from "@longshore/domain/group/place-attempts.ts";
 import type { Intake } from "@longshore/domain/run/answer-command.ts";
 import type { Entry, Recorded } from "@longshore/domain/run/apply-inputs.ts";
-import type { Attempt, AttemptState, Run, RunOutcome, RunRecord, RunState } from "@longshore/domain/run/record.ts";
+import type { Attempt, AttemptState, Run, RunRecord, RunState } from "@longshore/domain/run/record.ts";
 import type { WorkKind } from "@longshore/domain/run/work-kinds.ts";
 
 export type { Entry, Intake, Recorded, WorkKind };
@@ -90,7 +91,7 @@ export interface Ledger extends AsyncDisposable {
    * Makes the rows of configured groups exist; changes nothing that `group` commands changed. A group of which the file names
    * another namespace forgets the UID of the old one if nothing of it stands there; else that waits for `acceptGroup`.
    */
-  putGroups(groups: readonly GroupRow[]): Promise<void>;
+  putGroups(groups: readonly ConfiguredGroup[]): Promise<void>;
   groups(): Promise<readonly GroupState[]>;
   /** If its health or the code of its diagnosis changes, the event of that is written in the same transaction: once, whoever says it. */
   setGroup(name: GroupName, change: GroupChange): Promise<void>;
@@ -175,17 +176,6 @@ export interface Notice {
   readonly atMs: number;
 }
 
-export interface GroupRow {
-  readonly name: GroupName;
-  readonly namespace: string;
-  readonly jobsMax: number;
-  /** `false`: its Jobs carry no hold, and some promises are weaker there. */
-  readonly hold?: boolean;
-  /** Patterns of the images that may run there; absent: every one. */
-  readonly images?: readonly string[];
-  readonly createsPerSecond?: number;
-}
-
 /** `lost`: how many runs ended by it. */
 export type Accepted = { readonly kind: "accepted"; readonly lost: number } | { readonly kind: "notMoved" };
 
@@ -197,7 +187,7 @@ export type GroupChange = Partial<
   Pick<GroupState, "namespaceUid" | "health" | "diagnosis" | "paused" | "watchedAtMs" | "noRoom">
 > & { readonly served?: true };
 
-export interface GroupState extends GroupRow, RecordedHealth {
+export interface GroupState extends ConfiguredGroup, RecordedHealth {
   readonly paused: boolean;
   readonly slotsUsed: number;
   /** Of those: placed there, and not claimed yet. */
@@ -227,7 +217,7 @@ export interface Counts {
 
 export interface RunFilter {
   readonly state?: RunState;
-  readonly outcome?: RunOutcome;
+  readonly outcome?: Outcome;
   readonly group?: GroupName;
   readonly before?: string;
   readonly most: number;
@@ -237,7 +227,7 @@ export interface RunRow {
   readonly id: RunId;
   readonly tenant: TenantName;
   readonly state: RunState;
-  readonly outcome: RunOutcome | undefined;
+  readonly outcome: Outcome | undefined;
   readonly group: GroupName | undefined;
   readonly acceptedAtMs: number;
   readonly endedAtMs: number | undefined;

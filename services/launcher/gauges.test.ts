@@ -4,12 +4,12 @@ import { Failure } from "@longshore/contract/problem.ts";
 import t from "tap";
 import { launcherHealth } from "./gauges.ts";
 import { observe } from "./intake/observe.ts";
-import { deliveryOf, GROUP, live, type Stage, stage } from "./testing/stage.ts";
+import { deliveryOf, GROUP, live, settingsFor, type Stage, stage } from "./testing/stage.ts";
 import { unwatched } from "./groups/unwatched.ts";
 
 const inspect = () => Promise.reject(new Failure("retry", "BrokerUnavailable", "It is away."));
 
-/** For how many seconds each group is not watched, as a scrape of the launcher's metrics says. */
+/** The seconds for which each group has not been watched, from a scrape of the launcher's metrics. */
 async function scraped(it: Stage): Promise<Readonly<Record<string, number>>> {
   await launcherHealth("127.0.0.1:0", it.parts).refresh?.();
   const lines = (await it.parts.metrics.text()).matchAll(/^longshore_group_unwatched_seconds\{group="(.+)"\} (.+)$/gm);
@@ -54,7 +54,7 @@ t.test("a watcher that falls silent is told of, with or without Jobs; a group th
 t.test("a group that is in another launcher's file, or in none any more, is not told of here", async (t) => {
   const it = await stage(t, { broker: { inspect } });
   const name = "gone" as GroupName;
-  await it.parts.ledger.putGroups([{ name, namespace: "jobs", jobsMax: 1 }]);
+  await it.parts.ledger.putGroups([{ name, namespace: "jobs", settings: settingsFor(1) }]);
   await it.parts.ledger.setGroup(name, { watchedAtMs: 1_000 });
   t.same(await scraped(it), {});
 });

@@ -72,7 +72,7 @@ export function launcherHealth(listen: string, { ledger, broker, metrics, clock,
     tell("longshore_outbox_oldest_event_seconds", [{ labels: {}, value: (counts.outboxOldestMs ?? 0) / 1000 }]);
     tell(
       "longshore_group_slots",
-      groups.map(({ name, jobsMax }) => ({ labels: { group: name }, value: jobsMax })),
+      groups.map(({ name, settings }) => ({ labels: { group: name }, value: settings.limits.jobs })),
     );
     tell(
       "longshore_group_slots_used",

@@ -63,16 +63,17 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
   });
   await using broker = await openBroker({ ...brokerOf(config), log, clock });
 
-  await ledger.putGroups(groups.rows);
+  await ledger.putGroups(groups.clusters);
   const clusters = new Map<GroupName, Cluster>(
-    groups.clusters.map((cluster) => [
-      cluster.name,
+    groups.clusters.map((it) => [
+      it.name,
       {
-        name: cluster.name,
-        namespace: cluster.namespace,
-        reads: cluster.read,
-        writes: openWrites(cluster),
-        pace: cluster.transport.pace,
+        name: it.name,
+        namespace: it.namespace,
+        settings: it.settings,
+        reads: it.read,
+        writes: openWrites(it),
+        pace: it.transport.pace,
       },
     ]),
   );

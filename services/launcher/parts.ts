@@ -1,5 +1,6 @@
 /** What the launcher's loops are given. In a process main.ts opens these; in the simulation they are models. */
 import type { Broker } from "@longshore/broker/port.ts";
+import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { GroupName, Installation } from "@longshore/contract/ids.ts";
 import type { GroupView } from "@longshore/domain/group/view.ts";
 import { CREATE_BUDGET } from "@longshore/kubernetes/request/create-budget.ts";
@@ -7,7 +8,8 @@ import type { Limits } from "@longshore/domain/run/record.ts";
 import type { Pace } from "@longshore/kubernetes/request/pace.ts";
 import type { Reads } from "@longshore/kubernetes/request/read.ts";
 import type { Writes } from "@longshore/kubernetes/request/write.ts";
-import type { WorkKind, Entry, Intake, Admitted, Ledger, Recorded } from "@longshore/ledger/port.ts";
+import { WORK_KINDS, type WorkKind } from "@longshore/domain/run/work-kinds.ts";
+import type { Entry, Intake, Admitted, Ledger, Recorded } from "@longshore/ledger/port.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Failpoint } from "@longshore/runtime/failpoint.ts";
 import type { Log } from "@longshore/runtime/log.ts";
@@ -19,9 +21,7 @@ export const FAILPOINTS = ["afterCommit", "beforePost", "afterPost", "afterRecor
 export type LauncherFailpoint = (typeof FAILPOINTS)[number];
 
 /** One group's cluster, with the launch credential. */
-export interface Cluster {
-  readonly name: GroupName;
-  readonly namespace: string;
+export interface Cluster extends ConfiguredGroup {
   readonly reads: Reads;
   readonly writes: Writes;
   /** Of a group with `createsPerSecond`: no more is claimed than can be created soon; the surplus waits in line, or goes elsewhere. */
@@ -82,14 +82,5 @@ export interface Parts {
   readonly recording: (entry: Entry) => Promise<Recorded>;
 }
 
-export const wakeUpsBy = (clock: Clock): Parts["wakeUps"] => ({
-  waiting: wakeUp(clock),
-  ready: wakeUp(clock),
-  claimed: wakeUp(clock),
-  live: wakeUp(clock),
-  closing: wakeUp(clock),
-  ended: wakeUp(clock),
-  outbox: wakeUp(clock),
-  strays: wakeUp(clock),
-  notices: wakeUp(clock),
-});
+export const wakeUpsBy = (clock: Clock): Parts["wakeUps"] =>
+  Object.fromEntries(WORK_KINDS.map((kind) => [kind, wakeUp(clock)])) as Record<WorkKind, WakeUp>;

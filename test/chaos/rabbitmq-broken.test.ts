@@ -22,14 +22,14 @@ const RSS_MOST_KB = 512 * 1024;
 
 await using rabbit = await rabbitmq({ version: "4.0" });
 await using system = await openSystem({ brokerUrl: rabbit.url, instant: true, jobs: 1000 });
-// Written by an orderly stop: what RabbitMQ made in the last seconds before a kill may be lost, whoever asks.
+// RabbitMQ may lose queues that it made in the last seconds before a kill, for any client. An orderly stop writes them.
 await rabbit.ctl("stop_app");
 await rabbit.ctl("start_app");
 
 const sent = (runs: readonly string[]): Promise<unknown> =>
   Promise.all(runs.map((run) => system.command("run.requested", { run, ...quick })));
 
-/** What an operator does, on a connection of its own. */
+/** Acts as an operator, on a connection of its own. */
 async function asOther<R>(work: (channel: Channel) => Promise<R>): Promise<R> {
   const model = await connect(rabbit.url);
   try {
@@ -94,7 +94,7 @@ await t.test(
     const waiting = async (): Promise<number> => await asOther(async (it) => (await it.checkQueue(NAMES.facts)).messageCount);
     await system.until("the facts", async () => (await waiting()) >= runs.length);
     await asOther((channel) => channel.deleteQueue(NAMES.facts));
-    await watcher.stop(); // it would repeat itself after a minute; another begins with everything that is still held
+    await watcher.stop(); // it repeats facts only after a minute; a new watcher tells all held Jobs at once
     await using _next = await system.launcher();
     await using _anew = await system.watcher();
     t.same(await system.faults(runs), []);

@@ -1,5 +1,5 @@
 /**
- * The `longshore` program as a person starts it, from a folder: a command to its end, or `up` until Ctrl-C.
+ * The `longshore` program as a person starts it from a folder: one command until it ends, or `up` until Ctrl-C.
  *
  * The failure this prevents: a command that works only inside the test's own process, with the test's own settings.
  */
@@ -13,7 +13,7 @@ import { type Ended, type Program, program } from "./servers/program.ts";
 const MAIN = fileURLToPath(new URL("../../services/longshore/main.ts", import.meta.url));
 const COMMAND_WITHIN_MS = 60_000;
 
-/** A folder of its own, which others may go through: as root, the Postgres of `up` works as nobody. */
+/** Makes a new folder that other users may enter: if the test runs as root, the Postgres of `up` runs as the user nobody. */
 export async function emptyFolder(): Promise<AsyncDisposable & { readonly path: string }> {
   const folder = await mkdtemp(path.join(tmpdir(), "longshore-folder-"));
   await chmod(folder, 0o711);
@@ -25,7 +25,7 @@ export async function longshore(cwd: string, ...args: readonly string[]): Promis
   return await inTime(running.ended, COMMAND_WITHIN_MS, `the end of longshore ${args.join(" ")}`);
 }
 
-/** Resolves when it says that it is up. */
+/** Resolves when `up` says that it is up. */
 export async function longshoreUp(cwd: string, ...args: readonly string[]): Promise<Program> {
   await using parts = new AsyncDisposableStack();
   const running = parts.use(started(cwd, ["up", ...args]));
@@ -35,6 +35,6 @@ export async function longshoreUp(cwd: string, ...args: readonly string[]): Prom
 }
 
 function started(cwd: string, args: readonly string[]): Program {
-  const { LONGSHORE_CONFIG: _, ...env } = process.env; // it would speak of another Longshore than the folder's
+  const { LONGSHORE_CONFIG: _, ...env } = process.env; // it would name another Longshore than the folder's
   return program(process.execPath, [MAIN, ...args], { cwd, env });
 }

@@ -4,7 +4,7 @@
  * The bugs this prevents: waiting all day for an image that does not exist; and failing a run that only waits its turn, for
  * quota or for a node, because it did not start at once.
  */
-import type { Code, Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { DIAGNOSES, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { Limits } from "../run/record.ts";
 
 export interface Starting {
@@ -18,11 +18,8 @@ export interface Starting {
   readonly limits: Pick<Limits, "startWithinMs" | "giveUpAfterMs">;
 }
 
-/** These pass when others finish, so they may take as long as waiting for a group may. */
-const WAITING: ReadonlySet<Code> = new Set<Code>(["QuotaExceeded", "Unschedulable"]);
-
 export const waitsForRoom = (stall: Pick<Diagnosis, "code"> | undefined): boolean =>
-  stall !== undefined && WAITING.has(stall.code);
+  stall !== undefined && DIAGNOSES[stall.code].waitsForRoom === true;
 
 export function startDueMs({ createdAtMs, waitUntilMs, stall, stalledAtMs = createdAtMs, limits }: Starting): number {
   const startWithinMs = createdAtMs + limits.startWithinMs;

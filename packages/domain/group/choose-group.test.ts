@@ -1,5 +1,6 @@
-/** Where an attempt goes, or why nowhere. */
+/** The group that takes an attempt, or the reason why none does. */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { GroupSettings } from "@longshore/contract/group-settings.ts";
 import { GroupName } from "@longshore/contract/ids.ts";
 import fc from "fast-check";
 import t from "tap";
@@ -9,7 +10,7 @@ import { chooseGroup, NO_PLACE } from "./choose-group.ts";
 const named = (name: string, more: Partial<Group> = {}): Group => ({
   name: GroupName.parse(name),
   namespace: "batch",
-  jobsMax: 2,
+  settings: GroupSettings.parse({ limits: { jobs: 2 } }),
   slotsUsed: 0,
   paused: false,
   health: "healthy",
@@ -25,25 +26,28 @@ const neverWorked: Partial<Group> = { ...broken, everHealthy: false };
 const quota: Partial<Group> = {
   noRoom: { untilMs: 2000, diagnosis: diagnose("QuotaExceeded", "The quota has no room now.") },
 };
-const strict: Partial<Group> = { images: ["registry.example.com/*"] };
+const strict: Partial<Group> = { settings: GroupSettings.parse({ policy: { images: ["registry.example.com/*"] } }) };
+const paced = (createsPerSecond: number): Pick<Group, "settings"> => ({
+  settings: GroupSettings.parse({ limits: { createsPerSecond } }),
+});
 
 interface Case {
   readonly name: string;
   readonly groups: readonly Group[];
   readonly wanted?: readonly GroupName[];
   readonly avoid?: string;
-  /** The group that this launcher does not serve, and of which no launcher said so for long. */
+  /** A group that this launcher does not serve, and that no launcher has claimed to serve for long. */
   readonly unserved?: string;
   /** The group whose API server asked for a pause. */
   readonly quiet?: string;
-  /** A group's name, or why there is none. */
+  /** A group's name, or the reason why there is none. */
   readonly want: string;
   readonly hopeless?: boolean;
   readonly why?: RegExp;
 }
 
 const cases: readonly Case[] = [
-  { name: "takes the first of those it may use", groups: [named("a"), named("b")], want: "a" },
+  { name: "takes the first group that it may use", groups: [named("a"), named("b")], want: "a" },
   {
     name: "takes them in the order of the request, not of the configuration",
     groups: [named("a"), named("b")],
@@ -73,7 +77,7 @@ const cases: readonly Case[] = [
   },
   {
     name: "passes a group over whose line is as long as its pace allows",
-    groups: [named("a", { createsPerSecond: 0.4, inLine: 2 }), named("b")],
+    groups: [named("a", { ...paced(0.4), inLine: 2 }), named("b")],
     want: "b",
     why: /takes 0.4 Jobs a second, and 2 are in line/,
   },
@@ -91,8 +95,8 @@ const cases: readonly Case[] = [
     want: "Throttled",
     hopeless: false,
   },
-  { name: "lets one stand in line, however slow the pace", groups: [named("a", { createsPerSecond: 0.1 })], want: "a" },
-  { name: "waits for its turn", groups: [named("a", { createsPerSecond: 1, inLine: 5 })], want: "Throttled", hopeless: false },
+  { name: "lets one stand in line, however slow the pace", groups: [named("a", paced(0.1))], want: "a" },
+  { name: "waits for its turn", groups: [named("a", { ...paced(1), inLine: 5 })], want: "Throttled", hopeless: false },
   {
     name: "waits for a group that was taken out of the file: it may be put back",
     groups: [named("a", { everHealthy: false })],
@@ -109,13 +113,13 @@ const cases: readonly Case[] = [
   { name: "tries a group that nobody has tried yet", groups: [named("a", { health: "unknown", everHealthy: false })], want: "a" },
   { name: "goes elsewhere after a failure", groups: [named("a"), named("b")], avoid: "a", want: "b" },
   {
-    name: "goes back there where nothing else is free",
+    name: "goes back there if nothing else is free",
     groups: [named("a"), named("b", full)],
     avoid: "a",
     want: "a",
     why: /The last attempt failed there/,
   },
-  { name: "waits where all are full", groups: [named("a", full), named("b", full)], want: "GroupsFull", hopeless: false },
+  { name: "waits if all are full", groups: [named("a", full), named("b", full)], want: "GroupsFull", hopeless: false },
   {
     name: "names the most hopeful reason",
     groups: [named("a", neverWorked), named("b", paused), named("c", full)],
@@ -130,13 +134,13 @@ const cases: readonly Case[] = [
     hopeless: true,
   },
   {
-    name: "has hope where one of them did",
+    name: "has hope if one group of the request ever worked",
     groups: [named("a", neverWorked), named("b", broken)],
     want: "GroupsUnhealthy",
     hopeless: false,
   },
   {
-    name: "has no hope where every group forbids the image",
+    name: "has no hope if every group forbids the image",
     groups: [named("a", strict)],
     want: "PolicyRefused",
     hopeless: true,
@@ -149,10 +153,10 @@ const cases: readonly Case[] = [
     hopeless: false,
     why: /No group has this name/,
   },
-  { name: "waits where there is no group at all", groups: [], want: "NoGroup", hopeless: false },
+  { name: "waits if there is no group at all", groups: [], want: "NoGroup", hopeless: false },
 ];
 
-/** Served by the launcher that asks, which no API server asked for a pause. */
+/** The groups that the asking launcher serves; no API server has asked for a pause. */
 const knows = (groups: readonly Group[]) => ({ serves: new Set(groups.map(({ name }) => name)), quiet: new Map() });
 
 for (const { name, groups, wanted, avoid, unserved, quiet, want, hopeless, why } of cases) {
@@ -203,7 +207,7 @@ t.test("whatever the groups are like: it places where it may, or says of each wh
     fc.property(fc.array(group, { maxLength: 5 }), (some) => {
       const groups = some.map((it, at) => named(`g${at}`, it));
       const placed = chooseGroup({ wanted: undefined, groups, nowMs: 0, ...knows(groups) });
-      const free = groups.find((it) => it.slotsUsed < it.jobsMax && !it.paused && it.health !== "unhealthy");
+      const free = groups.find((it) => it.slotsUsed < it.settings.limits.jobs && !it.paused && it.health !== "unhealthy");
       return placed.kind === "placed"
         ? placed.group === free
         : free === undefined && NO_PLACE.includes(placed.reason) && placed.considered.length === groups.length;

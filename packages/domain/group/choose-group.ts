@@ -4,7 +4,7 @@
  * The bugs this prevents: a run that waits without anybody being able to say for what; and one that hangs on its first choice
  * while its second is idle. Every group that was thought of is named, with why it was passed over.
  */
-import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { type Code, diagnose, DIAGNOSES, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { EventData } from "@longshore/contract/event.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { type Group, imageRefused, isUnserved, lineMost, type Placer } from "./group.ts";
@@ -20,6 +20,11 @@ export const NO_PLACE = [
   "Throttled",
 ] as const;
 export type NoPlace = (typeof NO_PLACE)[number];
+
+/** Reasons that pass when another run ends: a group's own limit, and a diagnosis that waits for room. */
+export const NO_ROOM: readonly string[] = NO_PLACE.filter(
+  (it) => it === "GroupsFull" || (Object.hasOwn(DIAGNOSES, it) && DIAGNOSES[it as Code].waitsForRoom),
+);
 
 type Considerations = EventData<"run.waiting">["considered"];
 
@@ -94,14 +99,15 @@ function preferred({
 }
 
 function skipped(group: Group, { images = [], nowMs, serves, quiet }: Choosing): Skip | undefined {
-  const { diagnosis, noRoom, slotsUsed, jobsMax, inLine = 0, createsPerSecond } = group;
-  const image = imageRefused(group, images);
+  const { diagnosis, noRoom, slotsUsed, inLine = 0, settings } = group;
+  const { jobs, createsPerSecond } = settings.limits;
+  const image = imageRefused(settings.policy, images);
   if (image !== undefined) return policyRefused(group.name, image);
   if (!serves.has(group.name) && isUnserved(group, nowMs)) return UNSERVED;
   if (group.paused) return { reason: "GroupsPaused", why: "It is paused." };
   if (group.health === "unhealthy")
     return { reason: "GroupsUnhealthy", why: diagnosis?.sentence ?? "It cannot be used at present.", diagnosis };
-  if (slotsUsed >= jobsMax) return { reason: "GroupsFull", why: `It is full: ${slotsUsed} of ${jobsMax} Jobs.` };
+  if (slotsUsed >= jobs) return { reason: "GroupsFull", why: `It is full: ${slotsUsed} of ${jobs} Jobs.` };
   if (noRoom !== undefined && nowMs < noRoom.untilMs)
     return { reason: "QuotaExceeded", why: noRoom.diagnosis.sentence, diagnosis: noRoom.diagnosis };
   const pause = quiet.get(group.name);
@@ -123,7 +129,7 @@ function policyRefused(name: GroupName, image: string): Skip {
   };
 }
 
-const chosen = ({ name, slotsUsed, jobsMax }: Group, { avoid }: Choosing): string => {
-  const room = `It has room: ${slotsUsed} of ${jobsMax} Jobs.`;
+const chosen = ({ name, slotsUsed, settings }: Group, { avoid }: Choosing): string => {
+  const room = `It has room: ${slotsUsed} of ${settings.limits.jobs} Jobs.`;
   return name === avoid ? `${room} The last attempt failed there, and no other group can take it.` : room;
 };

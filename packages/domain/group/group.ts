@@ -1,12 +1,9 @@
 /** A container group as placement sees it: where it is, how much it takes, and how it is doing. */
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
+import type { ConfiguredGroup, GroupSettings } from "@longshore/contract/group-settings.ts";
 
-export interface Group {
-  readonly name: GroupName;
-  readonly namespace: string;
-  /** How many attempts may hold a slot at once. */
-  readonly jobsMax: number;
+export interface Group extends ConfiguredGroup {
   readonly slotsUsed: number;
   readonly paused: boolean;
   /** "unknown" until something was sent there: it is tried, since a first request is how one finds out. */
@@ -21,11 +18,6 @@ export interface Group {
   readonly servedAtMs?: number | undefined;
   /** Attempts that were placed there and whose creates have not begun. */
   readonly inLine?: number;
-  readonly createsPerSecond?: number | undefined;
-  /** Patterns with `*` for any characters, such as "registry.example.com/shop/*". Absent: every image. */
-  readonly images?: readonly string[] | undefined;
-  /** Its Jobs carry no hold: some promises are weaker there. */
-  readonly hold?: boolean | undefined;
 }
 
 /** What the launcher that places knows of the groups, and the ledger does not. */
@@ -46,7 +38,7 @@ export const isUnserved = ({ servedAtMs }: Pick<Group, "servedAtMs">, nowMs: num
   servedAtMs === undefined || nowMs - servedAtMs >= UNSERVED_MS;
 
 /** The first image that the group does not allow. */
-export const imageRefused = ({ images: allowed }: Pick<Group, "images">, images: readonly string[]): string | undefined =>
+export const imageRefused = ({ images: allowed }: GroupSettings["policy"], images: readonly string[]): string | undefined =>
   allowed === undefined ? undefined : images.find((image) => !allowed.some((pattern) => isLike(image, pattern)));
 
 /** What a group with a pace takes in this time may stand in line there; more would only wait, while another group may be idle. */

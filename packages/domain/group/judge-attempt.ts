@@ -27,6 +27,6 @@ export function judgeAttempt(
     if (hopeless && diagnosis) return { kind: "hopeless", diagnosis };
     return { kind: "noPlace", reason, considered, retryAtMs: nowMs + placer.placeAgainMs, ...(diagnosis && { diagnosis }) };
   }
-  const { name: group, namespace, hold } = found.group;
-  return { kind: "placed", group, namespace, considered, ...(hold === false && { hold }) };
+  const { name: group, namespace, settings } = found.group;
+  return { kind: "placed", group, namespace, considered, ...(settings.hold ? {} : { hold: false }) };
 }

@@ -1,4 +1,5 @@
 /** Many attempts placed at once: each sees the slots, the room and the line that the ones before it left. */
+import { GroupSettings } from "@longshore/contract/group-settings.ts";
 import { GroupName, RunId } from "@longshore/contract/ids.ts";
 import t from "tap";
 import {
@@ -8,12 +9,17 @@ import type { Attempt, RunRecord } from "../run/record.ts";
 import { type Group, UNSERVED_MS } from "./group.ts";
 import { type Claiming, placeAttempts } from "./place-attempts.ts";
 
+const taking = (jobs: number, createsPerSecond?: number): Pick<Group, "settings"> => ({
+  settings: GroupSettings.parse({ limits: { jobs, ...(createsPerSecond !== undefined && { createsPerSecond }) } }),
+});
 const open = (name: GroupName, more: Partial<Group> = {}): Group => ({
-  name, namespace: "jobs", jobsMax: 10, slotsUsed: 0, paused: false, health: "healthy", everHealthy: true, servedAtMs: NOW, ...more,
+  name, namespace: "jobs", ...taking(10), slotsUsed: 0, paused: false, health: "healthy", everHealthy: true, servedAtMs: NOW, ...more,
 }); // biome-ignore format: a value read as one
 
 const simple = (limits: object = {}): RunRecord => runOf(planOf([step("main")], limits, true));
-/** Its first attempt's Job did not start and was deleted; it is not released yet, and a retry waits for that. */
+/**
+ * A run whose first attempt's Job did not start and was deleted. The attempt is not released yet, and a retry waits for that.
+ */
 const retried = (limits: object = {}): RunRecord =>
   played(simple(limits), [
     ...toStep("main", input.placed, input.claimDue, input.created),
@@ -27,9 +33,9 @@ interface Case {
   readonly n?: number;
   readonly nowMs?: number;
   readonly claim?: Claiming["room"];
-  /** Run 0 is under another transaction's lock. */
+  /** True if another transaction has locked run 0. */
   readonly firstIsLocked?: boolean;
-  /** State and group of each run's newest attempt. */
+  /** The state and the group of each run's newest attempt. */
   readonly want: readonly string[];
   readonly placed?: number;
   readonly told?: number;
@@ -42,14 +48,14 @@ const cases: readonly Case[] = [
   {
     name: "the last slot is given once, and the next attempts go to the next group",
     runs: three,
-    groups: [open(east, { jobsMax: 1 }), open(west)],
+    groups: [open(east, taking(1)), open(west)],
     want: ["ready prod-a", "ready prod-b", "ready prod-b"],
     placed: 3,
   },
   {
     name: "an attempt that finds no group is told why, and placed again later",
     runs: three,
-    groups: [open(east, { jobsMax: 2 })],
+    groups: [open(east, taking(2))],
     want: ["ready prod-a", "ready prod-a", "waiting"],
     placed: 2,
     told: 1,
@@ -66,7 +72,7 @@ const cases: readonly Case[] = [
   {
     name: "a group's line is as long as its pace allows",
     runs: three,
-    groups: [open(east, { createsPerSecond: 0.4, inLine: 1 })],
+    groups: [open(east, { ...taking(10, 0.4), inLine: 1 })],
     want: ["ready prod-a", "waiting", "waiting"],
     placed: 1,
     told: 2,
@@ -74,7 +80,7 @@ const cases: readonly Case[] = [
   {
     name: "what is claimed at once stands in no line",
     runs: three,
-    groups: [open(east, { createsPerSecond: 0.4, inLine: 1 })],
+    groups: [open(east, { ...taking(10, 0.4), inLine: 1 })],
     claim: new Map([[east, 3]]),
     want: ["claimed prod-a", "claimed prod-a", "claimed prod-a"],
     placed: 3,
@@ -82,7 +88,7 @@ const cases: readonly Case[] = [
   {
     name: "a run that another transaction holds is left for the next time",
     runs: three,
-    groups: [open(east, { jobsMax: 1 })],
+    groups: [open(east, taking(1))],
     firstIsLocked: true,
     want: ["waiting", "ready prod-a", "waiting"],
     placed: 1,

@@ -12,9 +12,8 @@ const hasSlot = (attempt: Attempt | undefined): boolean => attempt !== undefined
 
 /** In these, something of an attempt may stand on its group's cluster. */
 export const STANDING_STATES: readonly AttemptState[] = ["claimed", "live", "closing", "ended"];
-
-/** Reasons to wait that pass when somebody else is done. */
-export const NO_ROOM: readonly string[] = ["GroupsFull", "QuotaExceeded"];
+/** In these, an attempt is bound to its group. */
+export const PLACED_STATES: readonly AttemptState[] = ["ready", ...STANDING_STATES];
 
 export const slotsFreed = (changes: readonly Change[]): number =>
   changes.flatMap(movedAttempts).filter(([was, is]) => hasSlot(was) && !hasSlot(is)).length;

@@ -1,8 +1,11 @@
-/** The Job that is created, word for word, and that what is written on it is what is read from it. */
+/** The Job that is created, word for word; and the marks that are written on it are those that are read from it. */
 import { readFileSync } from "node:fs";
 import { GroupName, Installation, RunId, StepName } from "@longshore/contract/ids.ts";
+import { forms, type StepRequest, stepsOf } from "@longshore/contract/request.ts";
 import t from "tap";
+import { DEFAULTS } from "../run/defaults.ts";
 import { HOLD, LABELS, selectorOf } from "../run/marks.ts";
+import { planOf } from "../run/plan.ts";
 import { seeJob } from "../watch/seen.ts";
 import { manifest, type ManifestInput, occupant } from "./manifest.ts";
 
@@ -29,7 +32,7 @@ const input: ManifestInput = {
   limits: { waitForMs: 86_400_000, startWithinMs: 900_000, deadlineMs: 21_600_000 },
 };
 
-/** Stored as the API server would store it. */
+/** The Job as the API server would store it. */
 const stored = (made: object): unknown => {
   const { metadata, ...rest } = JSON.parse(JSON.stringify(made)) as { metadata: object };
   return { ...rest, metadata: { ...metadata, uid: "uid-1", resourceVersion: "1" } };
@@ -39,6 +42,32 @@ t.test("a whole step becomes exactly this Job", async (t) => {
   const golden: unknown = JSON.parse(readFileSync(new URL("manifest.golden.json", import.meta.url), "utf8"));
   t.same(JSON.parse(JSON.stringify(manifest(input))), golden, "if the change is meant, write it into manifest.golden.json");
 });
+
+/** For each field of the short form a value whose texts stand nowhere else. A field without a value does not compile. */
+const FIELDS: { readonly [F in Exclude<keyof StepRequest, "name" | "needs" | "when">]-?: NonNullable<StepRequest[F]> } = {
+  image: "registry.example.com/asked:1",
+  command: ["asked-command"],
+  args: ["asked-args"],
+  env: { ASKED_ENV: "asked-env", ASKED_FIELD: { field: "spec.nodeName" } },
+  resources: { limits: { memory: "71Mi" }, requests: { cpu: "73m", "ephemeral-storage": "79Mi" } },
+  workingDir: "/asked/dir",
+  outputs: ["asked-output"],
+};
+
+const textsIn = (value: unknown): readonly string[] =>
+  typeof value === "object" && value !== null ? Object.values(value).flatMap(textsIn) : [String(value)];
+
+for (const [field, value] of Object.entries(FIELDS)) {
+  // The pod has nothing of the outputs: the launcher judges the step's end by them.
+  const where = field === "outputs" ? "plan" : "pod";
+  t.test(`the short form's field ${field} reaches the ${where}`, async (t) => {
+    const request = forms.Simple.parse({ image: "plain", [field]: value });
+    const step = stepsOf(request)[0];
+    if (step === undefined) throw new TypeError("the short form has no step");
+    const found = textsIn(where === "plan" ? planOf(request, DEFAULTS) : manifest({ ...input, step }).spec.template.spec);
+    for (const text of textsIn(value)) t.ok(found.includes(text), text);
+  });
+}
 
 t.test("what we write on a Job is what we read from it", async (t) => {
   const job = seeJob(stored(manifest(input)));

@@ -1,4 +1,5 @@
 /** What applies to a run that says nothing of it, and what does when it says something. All in milliseconds. */
+import { DIAGNOSES } from "@longshore/contract/diagnosis.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
 import { durationMs } from "@longshore/contract/units.ts";
 import type { Limits } from "./record.ts";
@@ -17,17 +18,13 @@ export const DEFAULTS: Limits = Object.freeze({
   backoffMostMs: 5 * MINUTE,
   keepSucceededMs: HOUR,
   keepFailedMs: 24 * HOUR,
-  giveUpAfterMs: Object.freeze({
-    // More than is allowed stays more than is allowed.
-    QuotaImpossible: 0,
-    // Somebody may just be pushing the image, or creating the Secret.
-    ImageNotFound: 2 * MINUTE,
-    ImagePullDenied: 2 * MINUTE,
-    ImageNameInvalid: 2 * MINUTE,
-    ConfigMissing: 2 * MINUTE,
-    PolicyRefused: 2 * MINUTE,
-    AdmissionDenied: 2 * MINUTE,
-  }),
+  giveUpAfterMs: Object.freeze(
+    Object.fromEntries(
+      Object.entries(DIAGNOSES).flatMap(([code, { giveUpAfterMs }]) =>
+        giveUpAfterMs === undefined ? [] : [[code, giveUpAfterMs] as const],
+      ),
+    ),
+  ),
 });
 
 /** The request's own limits where it names them. They were validated with it; what is no duration here changes nothing. */

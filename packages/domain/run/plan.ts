@@ -22,13 +22,13 @@ export function planOf(request: RunRequest, defaults: Limits): Plan {
   };
 }
 
-/** A step as a restart's correction has it. */
-export function corrected(step: StepRequest, correction: Correction | undefined): StepRequest {
-  if (correction === undefined) return step;
-  const { image, env, resources } = correction;
+/** A step as a restart's correction has it. Variables and amounts are corrected one by one, all else as a whole. */
+export function corrected(step: StepRequest, correction: Correction = {}): StepRequest {
+  const { deadline: _, image = step.image, env, resources, ...others } = correction;
   return {
     ...step,
-    ...(image !== undefined && { image }),
+    ...others,
+    image,
     ...(env && { env: { ...step.env, ...env } }),
     ...(resources && {
       resources: {

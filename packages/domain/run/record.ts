@@ -1,12 +1,18 @@
 /** One run as the ledger keeps it and the tables decide on it: plain values, times in milliseconds, nothing of a database. */
 import type { Code, Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { CommandData } from "@longshore/contract/command.ts";
-import type { EventData, RunEventType } from "@longshore/contract/event.ts";
-import type { Evidence } from "@longshore/contract/fact.ts";
+import type { EventData, Outcome, RunEventType } from "@longshore/contract/event.ts";
+import type { Evidence, Started } from "@longshore/contract/fact.ts";
 import type { GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
+import type { RetryCause, StepRequest } from "@longshore/contract/request.ts";
 
-export type RunState = "tombstone" | "active" | "cancelling" | "ended";
-export type RunOutcome = "succeeded" | "failed" | "cancelled" | "lost";
+/** "tombstone": a cancel that came before its run. */
+export const RUN_STATES = ["tombstone", "active", "cancelling", "ended"] as const;
+export type RunState = (typeof RUN_STATES)[number];
+
+/** Counts of runs to start from, so that a state without runs counts 0. */
+export const noRuns = (): Record<RunState, number> =>
+  Object.fromEntries(RUN_STATES.map((state) => [state, 0])) as Record<RunState, number>;
 
 export interface Run {
   readonly id: RunId;
@@ -14,7 +20,7 @@ export interface Run {
   readonly source: string;
   readonly digest: string;
   readonly state: RunState;
-  readonly outcome: RunOutcome | undefined;
+  readonly outcome: Outcome | undefined;
   readonly generation: number;
   /** The last event's sequence: 0 before the first. Dense over the run's life. */
   readonly seq: number;
@@ -52,13 +58,11 @@ export interface Plan {
 export interface PlannedStep {
   readonly name: StepName;
   readonly needs: readonly StepName[];
-  readonly when: "success" | "failure" | "always";
+  readonly when: NonNullable<StepRequest["when"]>;
   readonly outputs: readonly string[];
   /** For the groups' policies. Absent in plans that were made before there were any. */
   readonly image?: string;
 }
-
-export type RetryCause = "never-started" | "infrastructure" | "failure";
 
 export interface Limits {
   readonly waitForMs: number;
@@ -74,7 +78,7 @@ export interface Limits {
   readonly giveUpAfterMs: Readonly<Partial<Record<Code, number>>>;
 }
 
-export type StepOutcome = "succeeded" | "failed" | "cancelled" | "lost" | "skipped";
+export type StepOutcome = Outcome | "skipped";
 
 export interface Step {
   readonly state: "blocked" | "open" | "ended";
@@ -89,7 +93,8 @@ export interface Step {
   readonly diagnosis?: Diagnosis;
 }
 
-export type AttemptState = "waiting" | "ready" | "claimed" | "live" | "closing" | "ended" | "done";
+export const ATTEMPT_STATES = ["waiting", "ready", "claimed", "live", "closing", "ended", "done"] as const;
+export type AttemptState = (typeof ATTEMPT_STATES)[number];
 /** Why we are getting rid of a Job; "external" when somebody else began it. */
 export type Cause =
   | "cancel"
@@ -123,14 +128,14 @@ export interface Attempt {
   readonly occupantUid: Uid | undefined;
   readonly uid: Uid | undefined;
   readonly seenRv: string | undefined;
-  readonly started: "no" | "yes" | "unknown";
+  readonly started: Started;
   readonly cause: Cause | undefined;
   readonly outcome: AttemptOutcome | undefined;
   readonly notes: Notes;
 }
 
 /** "moved": nothing of it started, and the next attempt is made in another group. */
-export type AttemptResult = "succeeded" | "failed" | "refused" | "deleted" | "cancelled" | "lost" | "moved";
+export type AttemptResult = Outcome | "refused" | "deleted" | "moved";
 
 export interface AttemptOutcome {
   readonly result: AttemptResult;

@@ -5,8 +5,9 @@
  * second was placed while pods of the first still ran.
  */
 import { DIAGNOSES, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import type { RetryCause } from "@longshore/contract/request.ts";
 import type { Change } from "./change.ts";
-import { type Attempt, attemptIn, type RetryCause, type Run, type RunRecord, type Step } from "./record.ts";
+import { type Attempt, attemptIn, type Run, type RunRecord, type Step } from "./record.ts";
 
 /** Returns the cause that `retries.on` must name for this failure to be tried again; `undefined`: no cause allows a retry. */
 export function retryCause(diagnosis: Diagnosis, started: Attempt["started"]): RetryCause | undefined {

@@ -5,9 +5,10 @@
  * The bugs this prevents: a run that waits for ever on a step that nobody will open; "cancelled" said of a run whose work
  * completed before the cancel reached it; and "succeeded" said where a step was left undone.
  */
+import type { Outcome } from "@longshore/contract/event.ts";
 import type { StepName } from "@longshore/contract/ids.ts";
 import { type Draft, openAttempt, setStep, stepIn } from "./draft.ts";
-import type { GivenUp, PlannedStep, Run, RunOutcome, Step } from "./record.ts";
+import type { GivenUp, PlannedStep, Run, Step } from "./record.ts";
 import { terminalOf } from "./story.ts";
 
 /** Opens or skips blocked steps until none changes, then ends the run if none is left. */
@@ -56,12 +57,12 @@ export function skip(draft: Draft, name: StepName, why: string, as: Pick<Step, "
     draft.told.push({ type: "run.step.skipped", group: undefined, data: { run: draft.run.id, step: name, why } });
 }
 
-export function endRun(draft: Draft, outcome: RunOutcome, by: GivenUp = {}): void {
+export function endRun(draft: Draft, outcome: Outcome, by: GivenUp = {}): void {
   draft.run = { ...draft.run, state: "ended", outcome, endedAtMs: draft.at.nowMs };
   draft.told.push(terminalOf(draft.run, draft.attempts, by));
 }
 
-function outcomeOf({ state, steps, plan }: Run): RunOutcome {
+function outcomeOf({ state, steps, plan }: Run): Outcome {
   const all = Object.values(steps);
   const isUndone = ({ outcome, skippedBy }: Step): boolean => outcome === "cancelled" || skippedBy === "cancel";
   if (state === "cancelling" && all.some(isUndone)) return "cancelled";

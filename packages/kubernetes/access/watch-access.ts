@@ -10,7 +10,7 @@ import { ConfigProblems, readConfig, reason } from "@longshore/runtime/config/co
 import { connect, type Connected, type CredentialSettings } from "./connect.ts";
 import type { Connection, Trust } from "./connection.ts";
 import { readText } from "./credential-file.ts";
-import { type GroupSettings, GroupsFile, inFile, nameOf } from "../groups.ts";
+import { type GroupOfFile, GroupsFile, inFile, nameOf } from "../groups.ts";
 
 /** Everything that a connection needs. `trust.cert`, `trust.key` and `authorization` are the credential. */
 export interface Access {
@@ -82,7 +82,7 @@ async function openAll(file: string, clock: Clock): Promise<readonly Opened[]> {
   return await Promise.all(Object.entries(groups).map(([group, settings]) => openGroup(file, group, settings, clock)));
 }
 
-async function openGroup(file: string, group: string, settings: GroupSettings, clock: Clock): Promise<Opened> {
+async function openGroup(file: string, group: string, settings: GroupOfFile, clock: Clock): Promise<Opened> {
   const at = `${file}: /groups/${group}`;
   const names = settings.namespaces.map((it) => [nameOf(group, it, settings.namespaces), it] as const);
   if (!isOwn(settings.watch)) {
@@ -96,7 +96,7 @@ async function openGroup(file: string, group: string, settings: GroupSettings, c
   return { at, names, pollMs: settings.poll, watch: watch.connection, launch: launch?.connection };
 }
 
-function connected(settings: GroupSettings, as: "watch" | "launch", group: string, clock: Clock): Promise<Connected> {
+function connected(settings: GroupOfFile, as: "watch" | "launch", group: string, clock: Clock): Promise<Connected> {
   return connect({ cluster: settings.cluster, credential: settings[as] ?? {}, clock, at: `/groups/${group}`, as });
 }
 

@@ -130,7 +130,7 @@ t.test("a watch that is refused with 429 keeps requests back as well, for as lon
   t.ok(clock.now() - begun >= 4_000, `${clock.now() - begun} ms`);
 });
 
-/** A cluster that answers when told to. */
+/** A cluster that answers when the test says so. */
 function manual(clock: VirtualClock) {
   const inFlight: ((status: number) => void)[] = [];
   const transport: Transport = {
@@ -165,7 +165,7 @@ t.test("at most so many requests are with the cluster; it shrinks by a 429 and g
   t.ok(most <= 8);
 });
 
-t.test("too many that wait are sent away, and one that gives up leaves the line", async (t) => {
+t.test("requests beyond the line's length are sent away, and one that gives up leaves the line", async (t) => {
   const { inFlight, transport, turn, frozen } = manual(virtualClock());
   const cluster = guard(transport, { name: "prod-a", clock: frozen, inFlightMax: 1, waitingMax: 2 });
   const stop = new AbortController();
@@ -183,7 +183,7 @@ t.test("too many that wait are sent away, and one that gives up leaves the line"
   t.same(cluster.load(), { window: 1, inFlight: 0, waiting: 0 });
 });
 
-t.test("what waits too long for its turn is told so, while nothing of it was sent", async (t) => {
+t.test("a request that waits too long for its turn is told so, and nothing of it was sent", async (t) => {
   const clock = virtualClock();
   const cluster = guard(scripted([]), { name: "prod-a", clock, inFlightMax: 1, waitMaxMs: 5_000 });
   const first = outcome(sendInTime({ transport: cluster, clock }, get, never));
@@ -199,7 +199,7 @@ t.test("what waits too long for its turn is told so, while nothing of it was sen
   t.same(results, [..."200 200 200 200 200 200".split(" "), ..."unsent unsent unsent unsent".split(" ")]);
 });
 
-t.test("all that we hold back ourselves says so: it is no word about the cluster", async (t) => {
+t.test("a request that we hold back ourselves says so: it is no word about the cluster", async (t) => {
   const frozen = manual(virtualClock());
   const full = guard(frozen.transport, { name: "prod-a", clock: virtualClock(), inFlightMax: 1, waitingMax: 1 });
   const [, waits, tooMany] = [1, 2, 3].map(() => full.send(get, never).catch((error: unknown) => error));
@@ -209,7 +209,7 @@ t.test("all that we hold back ourselves says so: it is no word about the cluster
     t.match(await held, { code: "unsent", cause: { code: "Throttled" } });
 });
 
-t.test("asking whether the cluster is well does not wait behind what is in line for it", async (t) => {
+t.test("a probe does not wait behind the requests that are in line", async (t) => {
   const { inFlight, transport, turn, frozen } = manual(virtualClock());
   const cluster = guard(transport, { name: "prod-a", clock: frozen, inFlightMax: 1 });
   const busy = [outcome(cluster.send(post, never)), outcome(cluster.send(post, never))];
@@ -301,7 +301,7 @@ t.test("a dead cluster costs the others nothing", async (t) => {
   t.throws(() => clusters.cluster("g99"), { code: "NoGroup", message: /g99/ });
 });
 
-t.test("counts what was asked and what came of it", async (t) => {
+t.test("counts requests and their outcomes", async (t) => {
   const seen: string[] = [];
   const { cluster } = guarded([ok, lost, { lines: [], then: "ends" }], {
     onRequest: (purpose, code) => seen.push(`${purpose} ${code}`),

@@ -29,7 +29,7 @@ export interface GuardOptions {
   readonly waitingMax?: number;
   /** For its turn, by pace and window together. What waits longer is "unsent", while its caller still has time to send. */
   readonly waitMaxMs?: number;
-  readonly createsPerSecond?: number;
+  readonly createsPerSecond?: number | undefined;
   readonly breaker?: Partial<BreakerOptions>;
   /** Slower answers than this shrink the window. */
   readonly slowMs?: number;

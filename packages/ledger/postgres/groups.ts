@@ -1,19 +1,19 @@
 /** The groups' rows, and leases on whatever only one process should do at a time. */
+import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { GroupName, Installation } from "@longshore/contract/ids.ts";
-import { SLOT_STATES } from "@longshore/domain/group/slots.ts";
+import { PLACED_STATES, SLOT_STATES } from "@longshore/domain/group/slots.ts";
 import { type Database, inList, type Statement, toJson } from "./connection.ts";
 import { healthNotice, healthNotices } from "../health-notice.ts";
-import type { GroupChange, GroupRow, GroupState } from "../port.ts";
+import type { GroupChange, GroupState } from "../port.ts";
 import { CHANNEL } from "./write.ts";
 
 export interface GroupColumns {
   readonly name: GroupName;
   readonly namespace: string;
-  readonly jobs_max: number;
   readonly paused: boolean;
   readonly slots_used: number;
   readonly in_line: number;
-  readonly settings: Pick<GroupState, "hold" | "images" | "createsPerSecond">;
+  readonly settings: GroupState["settings"];
   readonly no_room: NonNullable<GroupState["noRoom"]> | null;
   readonly served_at: number | null;
   readonly health: GroupState["health"];
@@ -26,7 +26,7 @@ export interface GroupColumns {
 export const GROUPS: Statement = {
   name: "groups",
   text: `
-select g.name, g.namespace, g.jobs_max, g.paused, coalesce(s.used, 0) as slots_used, coalesce(s.in_line, 0) as in_line, g.health, g.ever_healthy, g.diagnosis,
+select g.name, g.namespace, g.paused, coalesce(s.used, 0) as slots_used, coalesce(s.in_line, 0) as in_line, g.health, g.ever_healthy, g.diagnosis,
   g.namespace_uid, g.watched_at, g.settings, g.no_room, g.served_at
 from cluster_group g left join (
   select group_id, count(*)::integer as used, (count(*) filter (where state = 'ready'))::integer as in_line from attempt
@@ -38,11 +38,10 @@ order by g.id`,
 export const groupOf = (row: GroupColumns): GroupState => ({
   name: row.name,
   namespace: row.namespace,
-  jobsMax: row.jobs_max,
   paused: row.paused,
   slotsUsed: row.slots_used,
   inLine: row.in_line,
-  ...row.settings,
+  settings: row.settings,
   noRoom: row.no_room ?? undefined,
   servedAtMs: row.served_at ?? undefined,
   health: row.health,
@@ -67,19 +66,19 @@ const PUT: Statement = {
   name: "put_groups",
   text: `
 with v as materialized (
-  select * from json_to_recordset($1) as v(place integer, name text, namespace text, jobs_max integer, settings jsonb)
+  select * from json_to_recordset($1) as v(place integer, name text, namespace text, settings jsonb)
 ), added as (
-  insert into cluster_group (name, namespace, jobs_max, settings, served_at)
-  select name, namespace, jobs_max, settings, now() from v where not exists (select from cluster_group g where g.name = v.name) order by place
+  insert into cluster_group (name, namespace, settings, served_at)
+  select name, namespace, settings, now() from v where not exists (select from cluster_group g where g.name = v.name) order by place
   on conflict (name) do nothing
 ), free as materialized (
   select g.id from cluster_group g join v on v.name = g.name
   where g.namespace <> v.namespace and not exists (
-    select from attempt a where a.group_id = g.id and a.state in ('ready', 'claimed', 'live', 'closing', 'ended') and a.due is not null
+    select from attempt a where a.group_id = g.id and a.state in ${inList(PLACED_STATES)} and a.due is not null
   )
 )
-update cluster_group g set namespace = v.namespace, jobs_max = v.jobs_max, settings = v.settings, served_at = now(),
-  version = g.version + ((g.namespace, g.jobs_max, g.settings) is distinct from (v.namespace, v.jobs_max, v.settings))::integer,
+update cluster_group g set namespace = v.namespace, settings = v.settings, served_at = now(),
+  version = g.version + ((g.namespace, g.settings) is distinct from (v.namespace, v.settings))::integer,
   namespace_uid = case when f.id is null then g.namespace_uid end,
   health = case when f.id is null then g.health else 'unknown' end,
   diagnosis = case when f.id is null then g.diagnosis end
@@ -149,17 +148,10 @@ where lease.owner = excluded.owner or lease.until <= clock_timestamp()
 returning what`,
 };
 
-/** What there is of a row besides its columns. A row may be of a wider type than ours. */
-const settingsOf = ({ hold, images, createsPerSecond }: Pick<GroupRow, "hold" | "images" | "createsPerSecond">): object => ({
-  ...(hold === false && { hold }),
-  ...(images && { images }),
-  ...(createsPerSecond !== undefined && { createsPerSecond }),
-});
-
 export function groupQueries(database: Database, installation: Installation) {
   return {
-    putGroups: async (groups: readonly GroupRow[]): Promise<void> => {
-      const rows = groups.map(({ name, namespace, jobsMax, ...settings }, place) => ({ place, name, namespace, jobs_max: jobsMax, settings: settingsOf(settings) })); // biome-ignore format: one row
+    putGroups: async (groups: readonly ConfiguredGroup[]): Promise<void> => {
+      const rows = groups.map(({ name, namespace, settings }, place) => ({ place, name, namespace, settings }));
       await database.transaction(async (queries, now) => {
         await Promise.all([now, queries.all(LOCK, [groups.map(({ name }) => name)])]);
         await queries.all(PUT, [toJson(rows)]);

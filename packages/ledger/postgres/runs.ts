@@ -1,8 +1,8 @@
 /** What people ask of the ledger: one run, many runs, a run's story, and how much there is of everything. */
-import type { EventType } from "@longshore/contract/event.ts";
+import type { EventType, Outcome } from "@longshore/contract/event.ts";
 import type { GroupName, RunId, TenantName } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
-import type { AttemptState, RunOutcome, RunRecord, RunState } from "@longshore/domain/run/record.ts";
+import { type AttemptState, noRuns, type RunRecord, type RunState } from "@longshore/domain/run/record.ts";
 import type { Database, Statement } from "./connection.ts";
 import type { Counts, RunFilter, RunRow, StoryEvent } from "../port.ts";
 import {
@@ -66,7 +66,7 @@ interface ListColumns {
   readonly id: RunId;
   readonly tenant: TenantName;
   readonly state: RunState;
-  readonly outcome: RunOutcome | null;
+  readonly outcome: Outcome | null;
   readonly group_name: GroupName | null;
   readonly accepted_at: number;
   readonly ended_at: number | null;
@@ -132,7 +132,7 @@ export function runQueries(database: Database) {
       if (row === undefined) throw new TypeError("a select without a from gave no row");
       const { runs, attempts, outbox, outbox_oldest: oldest, overdue, strays, now } = row;
       return {
-        runs: { tombstone: 0, active: 0, cancelling: 0, ended: 0, ...runs },
+        runs: { ...noRuns(), ...runs },
         attempts,
         outbox,
         outboxOldestMs: oldest === null ? undefined : Math.max(0, now - oldest),

@@ -6,7 +6,8 @@
  */
 import type { RunId } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
-import { NO_ROOM, slotsFreed } from "@longshore/domain/group/slots.ts";
+import { NO_ROOM } from "@longshore/domain/group/choose-group.ts";
+import { slotsFreed } from "@longshore/domain/group/slots.ts";
 import { type Change, isChanged, movedAttempts, type Telling } from "@longshore/domain/run/change.ts";
 import type { Stray } from "@longshore/domain/run/record.ts";
 import { workMadeBy } from "@longshore/domain/run/work-kinds.ts";

@@ -1,5 +1,6 @@
 /** What the conformance suite's parts share: runs to admit, loops in one call, and what a kind of ledger gives its test. */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { type ConfiguredGroup, GroupSettings } from "@longshore/contract/group-settings.ts";
 import { GroupName, Installation, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
 import type { Admission } from "@longshore/domain/run/admit.ts";
@@ -115,9 +116,15 @@ export const codesOf = (answers: readonly Admitted[]): readonly string[] =>
 /** A launcher that serves both groups, and that neither asked for a pause. */
 export const placer: Placer = { serves: new Set([EAST, WEST]), quiet: new Map(), placeAgainMs: HOUR_MS };
 
-export const groupsOf = (eastMost: number, westMost = 0) => [
-  { name: EAST, namespace: "jobs", jobsMax: eastMost },
-  ...(westMost > 0 ? [{ name: WEST, namespace: "jobs", jobsMax: westMost }] : []),
+const groupOf = (name: GroupName, jobs: number): ConfiguredGroup => ({
+  name,
+  namespace: "jobs",
+  settings: GroupSettings.parse({ limits: { jobs } }),
+});
+
+export const groupsOf = (eastMost: number, westMost = 0): readonly ConfiguredGroup[] => [
+  groupOf(EAST, eastMost),
+  ...(westMost > 0 ? [groupOf(WEST, westMost)] : []),
 ];
 
 export const claimAll = (ledger: Ledger, most = 1_000, group = EAST): Promise<readonly Work[]> =>

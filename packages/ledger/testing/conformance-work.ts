@@ -1,5 +1,6 @@
 /** Conformance: attempts are placed, claimed and taken by one at a time, and nothing that is due is forgotten. */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { GroupSettings } from "@longshore/contract/group-settings.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { moveAttempt } from "@longshore/domain/attempt/lifecycle.ts";
 import { UNSERVED_MS } from "@longshore/domain/group/group.ts";
@@ -71,7 +72,9 @@ export async function taking(t: Test, { open }: Conforming): Promise<void> {
     await ledger.putGroups(groupsOf(5));
     await ledger.setGroup(EAST, { paused: true });
     await ledger.putGroups(groupsOf(6));
-    t.match(await ledger.groups(), [{ name: "east", paused: true, jobsMax: 6, everHealthy: false, health: "unknown" }]);
+    t.match(await ledger.groups(), [
+      { name: "east", paused: true, settings: { limits: { jobs: 6 } }, everHealthy: false, health: "unknown" },
+    ]);
     await ledger.admit([wanted("a")]);
     t.match(await ledger.place({ most: 10, placer }), { placed: 0, told: 1 });
     await ledger.setGroup(EAST, { paused: false, health: "healthy", watchedAtMs: 5_000, namespaceUid: "ns" });
@@ -119,18 +122,20 @@ export async function taking(t: Test, { open }: Conforming): Promise<void> {
   await t.test("what its file and its cluster say of a group is kept beside what people said", async (t) => {
     await using opened = await open();
     const ledger = await opened.connect();
-    const row = { name: EAST, namespace: "batch", jobsMax: 5 };
-    await ledger.putGroups([{ ...row, hold: false, images: ["a/*"], createsPerSecond: 2 }]);
-    await ledger.setGroup(row.name, { paused: true });
+    const said = GroupSettings.parse({ hold: false, policy: { images: ["a/*"] }, limits: { jobs: 5, createsPerSecond: 2 } });
+    const less = GroupSettings.parse({});
+    const put = (settings: GroupSettings) => ledger.putGroups([{ name: EAST, namespace: "batch", settings }]);
+    await put(said);
+    await ledger.setGroup(EAST, { paused: true });
     const noRoom = { untilMs: 5_000, diagnosis: diagnose("QuotaExceeded", "The quota is full.") };
-    await ledger.setGroup(row.name, { noRoom });
-    t.match(await ledger.groups(), [
-      { hold: false, images: ["a/*"], createsPerSecond: 2, paused: true, noRoom, servedAtMs: Number },
-    ]);
-    await ledger.putGroups([row]);
+    await ledger.setGroup(EAST, { noRoom });
+    const [before] = await ledger.groups();
+    t.match(before, { paused: true, noRoom, servedAtMs: Number });
+    t.same(before?.settings, said, "every setting comes back as it was put");
+    await put(less);
     const [again] = await ledger.groups();
     t.match(again, { paused: true, noRoom });
-    t.notOk(again?.hold === false || again?.images || again?.createsPerSecond, "what the file no longer says is gone");
+    t.same(again?.settings, less, "what the file no longer says is gone");
   });
 
   await t.test("an attempt that is placed, ended or not due is left alone, and one that waited too long ends", async (t) => {

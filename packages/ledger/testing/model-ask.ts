@@ -1,15 +1,17 @@
 /** The model's answers about what is to be told, about groups, and to people. */
+import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { GroupName, Installation, RunId } from "@longshore/contract/ids.ts";
 import { TOMBSTONE_MS } from "@longshore/domain/run/admit.ts";
 import type { Advancing } from "@longshore/domain/run/advance.ts";
 import { giveUp, lostIn } from "@longshore/domain/group/give-up.ts";
-import { STANDING_STATES } from "@longshore/domain/group/slots.ts";
+import { PLACED_STATES, STANDING_STATES } from "@longshore/domain/group/slots.ts";
+import { noRuns } from "@longshore/domain/run/record.ts";
 import { UNREACHED } from "@longshore/domain/group/view.ts";
 import { isChanged } from "@longshore/domain/run/change.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { healthNotice, healthNotices } from "../health-notice.ts";
 import * as its from "./model-tables.ts";
-import type { Accepted, Counts, GroupChange, GroupRow, Ledger, Sent, Standing, Work } from "../port.ts";
+import type { Accepted, Counts, GroupChange, Ledger, Sent, Standing, Work } from "../port.ts";
 import { NOTICE_MS, SUSPECT_MS } from "../postgres/prune.ts";
 import { OVERDUE_MS } from "../postgres/runs.ts";
 import { PARTITIONS } from "../postgres/write.ts";
@@ -62,13 +64,14 @@ export function outboxCalls(tables: its.Tables, clock: Clock, call: its.Call): O
 const WAKE_MOST = 1_000;
 
 const isEmpty = (tables: its.Tables, group: GroupName): boolean =>
-  !its.attemptsOf(tables).some(({ attempt }) => attempt.group === group && !["waiting", "done"].includes(attempt.state));
+  !its.attemptsOf(tables).some(({ attempt }) => attempt.group === group && PLACED_STATES.includes(attempt.state));
 
-function put(tables: its.Tables, it: GroupRow, nowMs: number): void {
-  const fresh = { ...it, ...UNREACHED, paused: false, everHealthy: false, watchedAtMs: undefined, noRoom: undefined };
-  const { hold: _, images: __, createsPerSecond: ___, ...kept } = tables.groups.get(it.name) ?? fresh;
-  const isElsewhere = kept.namespace !== it.namespace && isEmpty(tables, it.name);
-  tables.groups.set(it.name, { ...kept, ...it, ...(isElsewhere && UNREACHED), servedAtMs: nowMs });
+function put(tables: its.Tables, { name, namespace, settings }: ConfiguredGroup, nowMs: number): void {
+  const now = { name, namespace, settings, servedAtMs: nowMs };
+  const fresh = { ...now, ...UNREACHED, paused: false, everHealthy: false, watchedAtMs: undefined, noRoom: undefined };
+  const kept = tables.groups.get(name) ?? fresh;
+  const isElsewhere = kept.namespace !== namespace && isEmpty(tables, name);
+  tables.groups.set(name, { ...kept, ...now, ...(isElsewhere && UNREACHED) });
 }
 
 function accept(tables: its.Tables, name: GroupName, at: Advancing): Accepted {
@@ -181,7 +184,7 @@ export function peopleCalls(
 }
 
 function counted(tables: its.Tables, nowMs: number): Counts {
-  const runs = { tombstone: 0, active: 0, cancelling: 0, ended: 0 };
+  const runs = noRuns();
   const attempts: Partial<Record<Work["attempt"]["state"], number>> = {};
   for (const { record } of tables.runs.values()) runs[record.run.state]++;
   const all = its.attemptsOf(tables);

@@ -5,7 +5,8 @@
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { GroupName, RunId } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
-import { NO_ROOM, SLOT_STATES, slotsFreed } from "@longshore/domain/group/slots.ts";
+import { NO_ROOM } from "@longshore/domain/group/choose-group.ts";
+import { SLOT_STATES, slotsFreed } from "@longshore/domain/group/slots.ts";
 import { type Change, movedAttempts } from "@longshore/domain/run/change.ts";
 import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";
 import { workMadeBy } from "@longshore/domain/run/work-kinds.ts";

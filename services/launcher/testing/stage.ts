@@ -7,6 +7,7 @@
 import type { Broker, Delivery } from "@longshore/broker/port.ts";
 import type { CommandData, CommandType } from "@longshore/contract/command.ts";
 import { writeCommand } from "@longshore/contract/envelope.ts";
+import { GroupSettings } from "@longshore/contract/group-settings.ts";
 import { GroupName, Installation, RunId, Uid } from "@longshore/contract/ids.ts";
 import { manifest, type ManifestInput } from "@longshore/domain/pod/manifest.ts";
 import { DEFAULTS } from "@longshore/domain/run/defaults.ts";
@@ -34,6 +35,7 @@ import { probeOne } from "../groups/probe.ts";
 
 export const GROUP = GroupName.parse("prod-a");
 export const NAMESPACE = "jobs";
+export const settingsFor = (jobs: number): GroupSettings => GroupSettings.parse({ limits: { jobs } });
 export const INSTALLATION = Installation.parse("test");
 export const never = new AbortController().signal;
 export const START_MS = Date.UTC(2030, 0, 1);
@@ -92,7 +94,7 @@ export async function stage(
   );
   const open = clusters.cluster(GROUP);
   const cluster: Cluster = {
-    name: GROUP, namespace: NAMESPACE, reads: open.read, writes: openWrites(open), pace: open.transport.pace,
+    name: GROUP, namespace: NAMESPACE, settings: settingsFor(10), reads: open.read, writes: openWrites(open), pace: open.transport.pace,
   }; // biome-ignore format: a parts list
   t.teardown(async () => {
     await clusters[Symbol.asyncDispose]();
@@ -117,7 +119,7 @@ export async function stage(
     admitting: batch({ most: 4 }, (intakes) => ledger.admit(intakes)),
     recording: batch({ most: 256 }, (entries) => ledger.record(entries)),
   }; // biome-ignore format: a parts list
-  await ledger.putGroups([{ name: GROUP, namespace: NAMESPACE, jobsMax: 10 }]);
+  await ledger.putGroups([cluster]);
   await probeOne(parts, cluster, never);
   model.tables.notices.clear(); // that the group is healthy
   said.length = 0;

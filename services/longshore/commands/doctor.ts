@@ -145,13 +145,13 @@ async function ledgerAndHolds({ ledgerUrl, installation }: Longshore): Promise<r
             says: `${counts.overdue} attempts are overdue: nobody acted on them in time`,
             todo: "is a launcher running, and does it reach the groups below?",
           },
-      ...states.flatMap(({ name, watchedAtMs, slotsUsed, jobsMax, paused, hold, servedAtMs }): Finding[] => {
+      ...states.flatMap(({ name, watchedAtMs, slotsUsed, paused, settings, servedAtMs }): Finding[] => {
         const watched = watchedAtMs === undefined ? "never watched" : `watched ${span(Math.max(0, now - watchedAtMs))} ago`;
         const trouble = unwatched({ name, watchedAtMs }, now);
-        const says = `${trouble ? `${trouble.code}: ` : ""}${watched}; ${slotsUsed} of ${jobsMax} slots in use${paused ? "; paused" : ""}`;
+        const says = `${trouble ? `${trouble.code}: ` : ""}${watched}; ${slotsUsed} of ${settings.limits.jobs} slots in use${paused ? "; paused" : ""}`;
         const unserved = isUnserved({ servedAtMs }, now);
         return [
-          ...(hold === false ? [{ part: name, state: "WARN", says: UNHELD } as const] : []),
+          ...(settings.hold ? [] : [{ part: name, state: "WARN", says: UNHELD } as const]),
           ...(unserved && slotsUsed > 0
             ? [
                 {

@@ -109,8 +109,8 @@ async function list({ ledger, surroundings }: Asked): Promise<number> {
 export const UNHELD = `hold: false, so ${Object.keys(WEAKER).join(" and ")} are weaker. ${Object.values(WEAKER).join(" ")}`;
 
 function linesOf(group: GroupState, nowMs: number): readonly string[] {
-  const { name, namespace, paused, slotsUsed, jobsMax, inLine, health, diagnosis, noRoom, hold, images, createsPerSecond } =
-    group;
+  const { name, namespace, paused, slotsUsed, inLine, health, diagnosis, noRoom, settings } = group;
+  const { hold, limits, policy } = settings;
   const state = isUnserved(group, nowMs) ? "UNSERVED" : paused ? "PAUSED" : health.toUpperCase();
   const watched =
     group.watchedAtMs === undefined ? "never watched" : `watched ${span(Math.max(0, nowMs - group.watchedAtMs))} ago`;
@@ -118,7 +118,7 @@ function linesOf(group: GroupState, nowMs: number): readonly string[] {
   const trouble = state === "UNSERVED" ? undefined : unwatched(group, nowMs);
   const line = inLine > 0 ? `, ${inLine} of them in line` : "";
   return [
-    `${state.padEnd(10)} ${name.padEnd(20)} ${namespace.padEnd(16)} ${slotsUsed} of ${jobsMax} Jobs${line}; ${watched}`,
+    `${state.padEnd(10)} ${name.padEnd(20)} ${namespace.padEnd(16)} ${slotsUsed} of ${limits.jobs} Jobs${line}; ${watched}`,
     ...(state === "UNSERVED" ? ["           no launcher has it in its groups file: nothing there is acted on"] : []),
     ...(paused && state !== "PAUSED" ? ["           paused"] : []),
     ...(health === "unhealthy" && diagnosis
@@ -126,8 +126,8 @@ function linesOf(group: GroupState, nowMs: number): readonly string[] {
       : []),
     ...(trouble ? [`           ${trouble.code}: ${trouble.sentence}`, `           › ${trouble.hint}`] : []),
     ...(noRoom !== undefined && noRoom.untilMs > nowMs ? [`           no room: ${noRoom.diagnosis.sentence}`] : []),
-    ...(createsPerSecond === undefined ? [] : [`           at most ${createsPerSecond} creates a second`]),
-    ...(images === undefined ? [] : [`           images: ${images.join(", ")}`]),
+    ...(limits.createsPerSecond === undefined ? [] : [`           at most ${limits.createsPerSecond} creates a second`]),
+    ...(policy.images === undefined ? [] : [`           images: ${policy.images.join(", ")}`]),
     ...(hold === false ? [`           ${UNHELD}`] : []),
   ];
 }

@@ -1,8 +1,9 @@
 /** `longshore runs`: what ran, how it went, and what to do about it. */
 import { parseArgs } from "node:util";
-import { isTerminal } from "@longshore/contract/event.ts";
+import { isTerminal, OUTCOMES } from "@longshore/contract/event.ts";
 import { RunId } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
+import { RUN_STATES } from "@longshore/domain/run/record.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
 import type { Ledger, RunFilter, StoryEvent } from "@longshore/ledger/port.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
@@ -11,9 +12,12 @@ import { findLongshore } from "../which-longshore.ts";
 import { brokerOf, exitCodeOf, follow, send } from "./publish.ts";
 import { clockTime, particulars, plain, span, wordOf } from "../terminal.ts";
 
+/** A tombstone is no run yet. */
+const STATES = RUN_STATES.filter((it) => it !== "tombstone");
+
 const HELP = `longshore runs: what ran, and how it went.
 
-  longshore runs list [--state active|cancelling|ended] [--outcome succeeded|failed|cancelled|lost] [--most N]
+  longshore runs list [--state ${STATES.join("|")}] [--outcome ${OUTCOMES.join("|")}] [--most N]
   longshore runs show RUN
   longshore runs follow RUN
   longshore runs cancel RUN [--reason TEXT]
@@ -85,8 +89,8 @@ async function ledgerOf({ config }: Values, surroundings: Surroundings): Promise
 async function list(values: Values, surroundings: Surroundings): Promise<number> {
   const most = values.most === undefined ? 20 : Number(values.most);
   if (!Number.isInteger(most) || most < 1 || most > 1000) throw new Usage("--most is a number from 1 to 1000");
-  const state = oneOf("--state", values.state, ["active", "cancelling", "ended"] as const);
-  const outcome = oneOf("--outcome", values.outcome, ["succeeded", "failed", "cancelled", "lost"] as const);
+  const state = oneOf("--state", values.state, STATES);
+  const outcome = oneOf("--outcome", values.outcome, OUTCOMES);
   const filter: RunFilter = { most, ...(state !== undefined && { state }), ...(outcome !== undefined && { outcome }) };
   await using ledger = await ledgerOf(values, surroundings);
   const rows = await ledger.list(filter);
@@ -101,7 +105,7 @@ async function list(values: Values, surroundings: Surroundings): Promise<number>
 }
 
 /** A misspelt filter must not look like an empty list. */
-function oneOf<const T extends string>(option: string, given: string | undefined, words: readonly T[]): T | undefined {
+function oneOf<T extends string>(option: string, given: string | undefined, words: readonly T[]): T | undefined {
   if (given === undefined) return undefined;
   const found = words.find((it) => it === given);
   if (found === undefined) throw new Usage(`${option} is one of ${words.join(", ")}; not "${given}"`);

@@ -1,5 +1,5 @@
 /**
- * Which processes belong together, and whether they stand still, as the system tells it under /proc.
+ * Reads from /proc which processes belong to a group, and whether they are stopped.
  *
  * The bug this prevents: a test of a frozen server that asks it a question before the stop signal has reached it.
  */
@@ -18,7 +18,7 @@ export async function processesOfGroup(group: number): Promise<readonly number[]
   return found;
 }
 
-/** Resolves when each of them is stopped or gone. */
+/** Resolves when each of these processes is stopped or gone. */
 export async function untilStopped(pids: readonly number[]): Promise<void> {
   for (const start = performance.now(); performance.now() - start < STOP_WITHIN_MS; await sleep(5)) {
     const states = await Promise.all(pids.map(async (pid) => (await fieldsOf(pid))[0]));
@@ -27,8 +27,8 @@ export async function untilStopped(pids: readonly number[]): Promise<void> {
   throw new Error(`processes ${pids.join(", ")} did not stop within ${STOP_WITHIN_MS} ms of SIGSTOP`);
 }
 
-/** State, parent, group, …: what stands behind the name, which may itself hold spaces and brackets. */
+/** The fields after the process's name: state, parent, group and so on. The name itself may have spaces and brackets. */
 async function fieldsOf(pid: number): Promise<readonly string[]> {
-  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => ""); // it ended meanwhile
+  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => ""); // the process ended meanwhile
   return stat === "" ? [] : stat.slice(stat.lastIndexOf(")") + 2).split(" ");
 }

@@ -1,4 +1,4 @@
-/** What `longshore rbac` prints, on a real API server: it is accepted, it is enough, and nothing beyond it is allowed. */
+/** The Roles of `longshore rbac` on a real API server: it accepts them, they are enough, and they allow nothing more. */
 // needs kubernetes
 // runs with kube
 import * as fs from "node:fs/promises";
@@ -37,7 +37,7 @@ async function bare(name: string): Promise<string> {
   return name;
 }
 
-t.test("what is printed for a namespace, and for a group with two, is accepted and is all that there is", async (t) => {
+t.test("the objects printed for a namespace, and for a group with two, are accepted, and there are no others", async (t) => {
   const [plain, first, second] = [await bare("plain"), await bare("first"), await bare("second")];
   const groups = path.join(folder, "groups.yaml");
   await fs.writeFile(groups, `groups: { prod-a: { cluster: { inCluster: true }, namespaces: [${first}, ${second}] } }\n`);
@@ -62,7 +62,7 @@ t.test("what is printed for a namespace, and for a group with two, is accepted a
 });
 
 for (const role of ["launcher", "watcher"] as const) {
-  t.test(`the ${role} may do what its list says, and of all else that this cluster knows, nothing`, async (t) => {
+  t.test(`the ${role} may do what its list says, and nothing else that this cluster knows`, async (t) => {
     const namespace = await cluster.namespace();
     const elsewhere = await cluster.namespace();
     const token = await cluster.token(namespace, `longshore-${role}`);
@@ -147,7 +147,7 @@ t.test("--confine: the cluster lets the launcher work, and refuses what it would
 
 const VERBS = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"] as const;
 
-/** Everybody may ask what they may do themselves. */
+/** Reviews of oneself are open to everyone. */
 const isReview = ({ group, resource }: Resource): boolean =>
   /^(selfsubjectaccessreviews|selfsubjectrulesreviews)$/.test(resource)
     ? group === "authorization.k8s.io"

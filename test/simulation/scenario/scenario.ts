@@ -1,8 +1,9 @@
 /**
- * From a seed to a plan: what upstream asks for, how each pod behaves, and what goes wrong when.
+ * Makes a plan from a seed: what upstream asks for, how each pod behaves, and what goes wrong when.
  *
  * The bug this prevents: a failure that cannot be told or repeated. A plan is plain values, made before anything runs.
  */
+import { GroupSettings } from "@longshore/contract/group-settings.ts";
 import type { Fault } from "@longshore/pocket/faults/faults.ts";
 import type { PodScript } from "@longshore/pocket/faults/scripted.ts";
 import { chanceOf } from "./chance.ts";
@@ -19,14 +20,12 @@ export interface PlannedGroup {
   readonly name: string;
   readonly cluster: string;
   readonly namespace: string;
-  readonly jobsMax: number;
-  /** `false`: its Jobs carry no hold. */
-  readonly hold: boolean;
+  readonly settings: GroupSettings;
 }
 
 export type Service = "launcher" | "watcher";
 
-/** What others do to a cluster; on which Job is drawn when its time has come. */
+/** Acts of others on a cluster. The Job that an act strikes is drawn at the time of the act. */
 export type Meddling =
   | { readonly kind: "delete Job"; readonly propagation: "Foreground" | "Background" | "Orphan" }
   | { readonly kind: "strip hold" }
@@ -37,9 +36,9 @@ export type Meddling =
   | { readonly kind: "cut streams" }
   | { readonly kind: "silence streams" }
   | { readonly kind: "delete namespace" }
-  /** Somebody's own Job under the name that one of ours will want, with our labels and without a proof that fits. */
+  /** Somebody creates a Job under a name that one of our Jobs will need, with our labels and without a proof that fits. */
   | { readonly kind: "take name"; readonly run: string; readonly step: string; readonly proof: string | undefined }
-  /** The whole Job again under another name, as whoever exports and applies it: with its proof and its hold. */
+  /** Somebody exports a whole Job and applies it under another name, with its proof and its hold. */
   | { readonly kind: "copy Job" };
 
 export type Deed =
@@ -67,7 +66,7 @@ export interface Scenario {
   readonly watchers: number;
   readonly pollMs: number;
   readonly skewMs: { readonly launcher: readonly number[]; readonly cluster: number };
-  /** Small, so that queues and batches of more than one form. */
+  /** A small number, so that queues form, and batches of more than one. */
   readonly lanes: number;
   readonly deeds: readonly Planned[];
   readonly chaosMs: number;
@@ -84,8 +83,7 @@ export function scenarioOf(seed: number): Scenario {
     name: `group-${cluster}`,
     cluster,
     namespace: "batch",
-    jobsMax: chance.pick([1, 2, 5, 20]),
-    hold,
+    settings: GroupSettings.parse({ hold, limits: { jobs: chance.pick([1, 2, 5, 20]) } }),
   }));
   const launchers = chance.pick([1, 2, 2]);
   const watchers = chance.pick([1, 1, 2]);

@@ -1,10 +1,11 @@
 /**
- * Launcher and watcher as main.ts composes them, over the simulation's lines: the loops are the very same.
+ * Launcher and watcher as their main.ts composes them, over the simulation's lines: the loops are the very same.
  *
- * The bug this prevents: a simulation of something else than what runs. Nothing of a loop is replaced here, only what main.ts
- * opens.
+ * The bug this prevents: a simulation of other code than the product's. Only the parts that main.ts opens are replaced here,
+ * and nothing of a loop.
  */
-import type { GroupName, Installation } from "@longshore/contract/ids.ts";
+import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
+import type { Installation } from "@longshore/contract/ids.ts";
 import { DEFAULTS } from "@longshore/domain/run/defaults.ts";
 import { type Cluster as Connected, openClusters } from "@longshore/kubernetes/clusters.ts";
 import { openWrites } from "@longshore/kubernetes/request/write.ts";
@@ -12,7 +13,7 @@ import type { Keys } from "@longshore/launcher/keys.ts";
 import { launcherLoops } from "@longshore/launcher/loops.ts";
 import { viewsOf } from "@longshore/launcher/groups/views.ts";
 import { wakeUpsBy, type Parts as LauncherParts, TIMING } from "@longshore/launcher/parts.ts";
-import type { GroupRow, Ledger } from "@longshore/ledger/port.ts";
+import type { Ledger } from "@longshore/ledger/port.ts";
 import type { Broker } from "@longshore/broker/port.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import { backOff, batch, type ProgramEnd, together } from "@longshore/runtime/loop.ts";
@@ -20,14 +21,14 @@ import type { Metrics } from "@longshore/runtime/metrics.ts";
 import { watcherLoops } from "@longshore/watcher/loops.ts";
 import { TIMING as WATCHER_TIMING } from "@longshore/watcher/parts.ts";
 import type { SimulatedCluster } from "./modelled-cluster.ts";
-import type { Trace } from "../judge/history.ts";
+import type { Trace } from "./trace.ts";
 import type { Mortal } from "./mortal.ts";
 
 export interface ProgramParts {
   readonly process: Mortal;
   readonly installation: Installation;
   readonly keys: Keys;
-  readonly groups: readonly (GroupRow & { readonly cluster: SimulatedCluster })[];
+  readonly groups: readonly (ConfiguredGroup & { readonly cluster: SimulatedCluster })[];
   readonly broker: Broker;
   readonly trace: Trace;
   readonly pollMs: number;
@@ -36,12 +37,12 @@ export interface ProgramParts {
   readonly gauges: Map<string, number>;
 }
 
-type GroupCluster = Connected & { readonly name: GroupName };
+type GroupCluster = Connected & ConfiguredGroup;
 
 function clustersOf({ process, groups }: ProgramParts): readonly GroupCluster[] {
   const each = groups.map(({ name, namespace, cluster }) => ({ name, namespace, transport: cluster.transport(process) }));
   const open = openClusters(each, { clock: process.clock });
-  return groups.map(({ name }) => ({ ...open.cluster(name), name }));
+  return groups.map(({ name, namespace, settings }) => ({ ...open.cluster(name), name, namespace, settings }));
 }
 
 export async function simulatedLauncher(
@@ -50,8 +51,8 @@ export async function simulatedLauncher(
 ): Promise<ProgramEnd> {
   const { process, installation, keys, broker, ledger, pollMs, lanes, fail } = parts;
   const { clock } = process;
-  await ledger.putGroups(parts.groups.map(({ name, namespace, jobsMax, hold = true }) => ({ name, namespace, jobsMax, hold })));
-  const clusters = clustersOf(parts).map((it) => [it.name, { name: it.name, namespace: it.namespace, reads: it.read, writes: openWrites(it) }] as const); // biome-ignore format: one question
+  await ledger.putGroups(parts.groups);
+  const clusters = clustersOf(parts).map((it) => [it.name, { name: it.name, namespace: it.namespace, settings: it.settings, reads: it.read, writes: openWrites(it) }] as const); // biome-ignore format: one question
   const running: LauncherParts = {
     installation, clock, ledger, broker, keys, lanes, fail,
     operators: "everyone",

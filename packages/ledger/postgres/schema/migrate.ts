@@ -10,10 +10,9 @@ import pg from "pg";
 import { connectionOf, SCHEMA } from "../connection.ts";
 import { failureOf, placeOf } from "../failure.ts";
 import * as spine from "./migrations/0001-spine.ts";
-import * as groups from "./migrations/0002-groups.ts";
 import { MIGRATION_TABLE, type MigrationName } from "./version.ts";
 
-const MIGRATIONS: Readonly<Record<MigrationName, Migration>> = { "0001-spine": spine, "0002-groups": groups };
+const MIGRATIONS: Readonly<Record<MigrationName, Migration>> = { "0001-spine": spine };
 
 /** Where it may not, and something is missing, that is refused. */
 export async function migrateSchema(url: string, { may }: { readonly may: boolean }): Promise<void> {

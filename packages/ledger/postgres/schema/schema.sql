@@ -41,16 +41,15 @@ cluster_group
   02 name text collate C not null
   03 version integer not null default 1
   04 namespace text not null
-  05 namespace_uid text
-  06 paused boolean not null default false
-  07 jobs_max integer not null
+  05 settings jsonb not null
+  06 namespace_uid text
+  07 paused boolean not null default false
   08 health text not null default 'unknown'::text
   09 ever_healthy boolean not null default false
   10 diagnosis jsonb
-  11 watched_at timestamp with time zone
-  12 settings jsonb not null default '{}'::jsonb
-  13 no_room jsonb
-  14 served_at timestamp with time zone
+  11 no_room jsonb
+  12 watched_at timestamp with time zone
+  13 served_at timestamp with time zone
   CHECK ((health = ANY (ARRAY['unknown'::text, 'healthy'::text, 'unhealthy'::text])))
   PRIMARY KEY (id)
   UNIQUE (name)

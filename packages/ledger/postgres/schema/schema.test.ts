@@ -1,7 +1,11 @@
 // runs with integration
 import { readFile, writeFile } from "node:fs/promises";
+import { OUTCOMES } from "@longshore/contract/event.ts";
+import { Started } from "@longshore/contract/fact.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { Installation } from "@longshore/contract/ids.ts";
+import { NO_ROOM } from "@longshore/domain/group/choose-group.ts";
+import { ATTEMPT_STATES, RUN_STATES } from "@longshore/domain/run/record.ts";
 import pg from "pg";
 import t from "tap";
 import { postgres } from "../../../../test/harness/servers/postgres.ts";
@@ -13,7 +17,7 @@ import { openLedger } from "../../open.ts";
 const server = await postgres({ unsafe: true });
 t.teardown(() => server[Symbol.asyncDispose]());
 
-/** What Postgres itself says that is there, in an order and a form that differ only where the schema does. */
+/** Describes the schema from Postgres' own catalogue, in an order and a form that differ only if the schema differs. */
 const CATALOGUE = `
 select c.relname || E'\\n' || string_agg('  ' || line, E'\\n' order by rank, line) as text
 from pg_class c
@@ -51,11 +55,30 @@ t.test("the schema that the migrations make is the one in schema.sql", async (t)
   t.equal(found, await readFile(golden, "utf8"));
 });
 
+const lists = [
+  { name: "run's states", of: "run", column: "(state", want: RUN_STATES },
+  { name: "runs' outcomes", of: "run", column: "(outcome", want: OUTCOMES },
+  { name: "attempts' states", of: "attempt", column: "CHECK ((state", want: ATTEMPT_STATES },
+  { name: "attempts' words for started", of: "attempt", column: "(started", want: Started.options },
+  { name: "reasons to wait of the index for those without room", of: "attempt", column: "(notes ->> 'waiting'::text)", want: NO_ROOM },
+] as const; // biome-ignore format: a table
+for (const { name, of, column, want } of lists) {
+  t.test(`the ${name} are the same in the schema and in the code`, async (t) => {
+    const golden = await readFile(new URL("./schema.sql", import.meta.url), "utf8");
+    const table = golden.split("\n\n").find((it) => it.startsWith(`${of}\n`)) ?? "";
+    const all = [...table.matchAll(/= ANY \(ARRAY\[([^\]]*)\]/g)];
+    const written = all.filter(({ index }) => table.slice(0, index).trimEnd().endsWith(column)).map(([, words = ""]) => words);
+    t.equal(written.length, 1);
+    const words = [...(written[0] ?? "").matchAll(/'([^']*)'/g)].map(([, word]) => word);
+    t.same(new Set(words), new Set<string>(want));
+  });
+}
+
 t.test("five launchers that start at once on an empty database make one schema and one installation", async (t) => {
   const url = await server.database();
   const ledgers = await Promise.all([1, 2, 3, 4, 5].map(() => ledgerOn(url)));
   t.same(await query(url, "select id, epoch from installation"), [{ id: "conformance", epoch: 1 }]);
-  t.same(await query(url, "select name from migration"), [{ name: "0001-spine" }, { name: "0002-groups" }]);
+  t.same(await query(url, "select name from migration"), [{ name: "0001-spine" }]);
   for (const ledger of ledgers) {
     t.same(await ledger.groups(), []);
     await ledger[Symbol.asyncDispose]();
@@ -95,7 +118,7 @@ for (const { name, change, code, disposition, says } of cases) {
   });
 }
 
-t.test("a URL that is none is refused", async (t) => {
+t.test("a text that is no URL is refused", async (t) => {
   for (const url of ["mysql://a/b", "not a url"]) t.match(await refused(open(url)), { code: "LedgerUrl", disposition: "halt" });
 });
 
@@ -105,7 +128,7 @@ t.test("a database that may forget what it committed is refused", async (t) => {
   t.match(failure.message, /fsync=off/);
 });
 
-t.test("a schema that is behind is not used, and not changed, by whoever may not migrate", async (t) => {
+t.test("a process that may not migrate neither uses nor changes a schema that is behind", async (t) => {
   const url = await server.database();
   t.match(await refused(open(url, { migrate: false })), { code: "LedgerBehind", disposition: "halt" });
   t.same(await query(url, "select 1 as there from information_schema.tables where table_name = 'run'"), []);
@@ -116,7 +139,7 @@ t.test("a schema that is behind is not used, and not changed, by whoever may not
 t.test("a start on a schema that is up to date, or ahead of the launcher, migrates nothing", async (t) => {
   const url = await server.database();
   await (await open(url))[Symbol.asyncDispose]();
-  await query(url, "drop table migration_lock"); // whoever migrates makes it anew
+  await query(url, "drop table migration_lock"); // a migration would make it again
   await (await open(url))[Symbol.asyncDispose]();
   t.same(await query(url, "select to_regclass('migration_lock') as there"), [{ there: null }]);
   await query(url, "insert into migration select '9999-of-tomorrow', timestamp from migration limit 1");

@@ -22,13 +22,15 @@ create table cluster_group (
   name text collate "C" not null unique,
   version integer not null default 1,
   namespace text not null,
+  settings jsonb not null,
   namespace_uid text,
   paused boolean not null default false,
-  jobs_max integer not null,
   health text not null default 'unknown' check (health in ('unknown', 'healthy', 'unhealthy')),
   ever_healthy boolean not null default false,
   diagnosis jsonb,
-  watched_at timestamptz
+  no_room jsonb,
+  watched_at timestamptz,
+  served_at timestamptz
 );
 
 -- Kept for ever: its id is the idempotency key. A tombstone is a cancel that came before its run.

@@ -1,0 +1,45 @@
+/** The fields that a restart may correct, and the effect of each correction. */
+import { Correction } from "@longshore/contract/command.ts";
+import type { StepRequest } from "@longshore/contract/request.ts";
+import { StepName } from "@longshore/contract/ids.ts";
+import t from "tap";
+import { corrected } from "./plan.ts";
+
+const step: StepRequest = {
+  name: StepName.parse("main"),
+  image: "app:1",
+  command: ["export"],
+  env: { REGION: "eu", MODE: "fast" },
+  resources: { limits: { memory: "1Gi", cpu: "1" }, requests: { memory: "512Mi" } },
+};
+
+interface Case {
+  readonly name: string;
+  readonly correction: Correction;
+  /** The fields that the correction changes. */
+  readonly want: Partial<StepRequest>;
+}
+
+/** A field of the correction without a row here does not compile. The deadline belongs to the run: see begin.ts. */
+const CASES: { readonly [F in Exclude<keyof Correction, "deadline">]-?: Case } = {
+  image: { name: "another image takes the place of the first", correction: { image: "app:2" }, want: { image: "app:2" } },
+  env: {
+    name: "variables are added and replaced, and the others stay",
+    correction: { env: { MODE: "slow", NEW: { field: "metadata.name" } } },
+    want: { env: { REGION: "eu", MODE: "slow", NEW: { field: "metadata.name" } } },
+  },
+  resources: {
+    name: "amounts are replaced one by one",
+    correction: { resources: { limits: { memory: "2Gi" } } },
+    want: { resources: { limits: { memory: "2Gi", cpu: "1" }, requests: { memory: "512Mi" } } },
+  },
+};
+
+for (const { name, correction, want } of Object.values(CASES))
+  t.test(name, async (t) => t.same(corrected(step, Correction.parse(correction)), { ...step, ...want }));
+
+t.test("without a correction a step stays as it is", async (t) => t.same(corrected(step, undefined), step));
+
+t.test("every field that a correction may name has its row", async (t) => {
+  t.same(Object.keys(Correction.shape).toSorted(), [...Object.keys(CASES), "deadline"].toSorted());
+});
