@@ -27,9 +27,9 @@ import {
   type Verdict,
 } from "./stream-end.ts";
 import { asList } from "../objects.ts";
-import { type ClusterRequest, PURPOSES, sendInTime } from "../request/purpose.ts";
+import { type Channel, PURPOSES, sendInTime } from "../request/purpose.ts";
 import { listPages, refused } from "../request/read.ts";
-import type { ApiAnswer, ApiStream } from "../transport.ts";
+import type { ApiStream } from "../transport.ts";
 
 export type Change =
   /** A listing begins (again): from here to "listed" it shows every object there is. */
@@ -47,10 +47,7 @@ export type Change =
 export type Kind = "jobs" | "pods" | "cronjobs";
 
 export interface FollowOptions {
-  readonly transport: {
-    send(request: ClusterRequest, signal: AbortSignal): Promise<ApiAnswer>;
-    open(request: ClusterRequest, signal: AbortSignal): Promise<ApiStream>;
-  };
+  readonly transport: Channel;
   readonly clock: Clock;
   readonly kind: Kind;
   readonly namespace: string;

@@ -17,7 +17,7 @@ import { timedOut, within } from "./deadline.ts";
 import { retryAfterMs } from "../objects.ts";
 import type { ApiAnswer, ApiStream, Transport } from "../transport.ts";
 import { openPace, type Pace } from "./pace.ts";
-import { type ClusterRequest, type Purpose, PURPOSES } from "./purpose.ts";
+import { type Channel, type Purpose, PURPOSES } from "./purpose.ts";
 import { throttled } from "./throttled.ts";
 import { openWindow, type Window } from "./window.ts";
 
@@ -48,9 +48,7 @@ export type Health =
   | { readonly kind: "healthy"; readonly sinceMs: number }
   | { readonly kind: "unhealthy"; readonly sinceMs: number; readonly reason: string; readonly nextTryMs: number };
 
-export interface Guard extends AsyncDisposable {
-  send(request: ClusterRequest, signal: AbortSignal): Promise<ApiAnswer>;
-  open(request: ClusterRequest, signal: AbortSignal): Promise<ApiStream>;
+export interface Guard extends Channel, AsyncDisposable {
   /** Of a group with `createsPerSecond`: for whoever claims what is to be created. */
   readonly pace: Pace | undefined;
   health(): Health;

@@ -7,7 +7,7 @@
 import { CREATE_BUDGET } from "./create-budget.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { within } from "./deadline.ts";
-import type { ApiAnswer, ApiRequest, Transport } from "../transport.ts";
+import type { ApiAnswer, ApiRequest, ApiStream } from "../transport.ts";
 
 export interface Treatment {
   /**
@@ -48,8 +48,14 @@ export interface ClusterRequest extends ApiRequest {
   readonly purpose: Purpose;
 }
 
+/** A transport that is told what each request is for: the guard of one cluster. A bare `Transport` is one that does not care. */
+export interface Channel {
+  send(request: ClusterRequest, signal: AbortSignal): Promise<ApiAnswer>;
+  open(request: ClusterRequest, signal: AbortSignal): Promise<ApiStream>;
+}
+
 export interface Sending {
-  readonly transport: { send(request: ClusterRequest, signal: AbortSignal): ReturnType<Transport["send"]> };
+  readonly transport: Pick<Channel, "send">;
   readonly clock: Clock;
 }
 
