@@ -30,7 +30,7 @@ const stay = (view: GroupView): GroupView => view;
 
 const notes = ({ quiet, refusals }: Noted): Noted => ({ ...(quiet && { quiet }), ...(refusals && { refusals }) });
 
-// ── What a probe was answered ───────────────────────────────────────────────────────────────────────────────────────
+// ── A probe's answer ───────────────────────────────────────────────────────────────────────────────────────
 
 /** Whose namespace it is comes first: in another's that is being deleted our Jobs would be missing as if they had never been. */
 const answered: Rule<"answered"> = (view, { uid, deleting }, { nowMs, group, namespace }) => {
@@ -62,7 +62,7 @@ const gone: Rule<"silent"> = (view, { diagnosis }) => away(view, diagnosis);
 
 const doubt: Rule<"silent", "healthy"> = (view) => ({ ...view, state: "doubted" });
 
-/** Also by the ledger's word a group is not given up for one silence. */
+/** A group that is healthy by the ledger's word is not given up for one silence either. */
 const unheard: Rule<"silent", "unverified"> = (view, { diagnosis }) =>
   view.health === "healthy" && view.doubted !== true ? { ...view, doubted: true } : away(view, diagnosis);
 
@@ -108,12 +108,12 @@ const unsure: Rule<"throttled", "unverified"> = (view, input, context) => {
   return hushed(rest, input, context);
 };
 
-// ── What creates were answered ──────────────────────────────────────────────────────────────────────────────────────
+// ── A create's answer ──────────────────────────────────────────────────────────────────────────────────────
 
 const REST_FIRST_MS = 10_000;
 const REST_MOST_MS = 5 * 60_000;
 
-/** The token may list and not create, say: reads would find the group well again at once, round and round. So it rests longer each time. */
+/** A read shows nothing of writes: the token may list and not create. The group would be well and unwell in turns, so it rests longer each time. */
 const rests: Rule<"writeRefused", "healthy" | "doubted"> = (view, { diagnosis }, { nowMs }) => {
   const times = (view.refusals?.times ?? 0) + 1;
   const untilMs = nowMs + Math.min(REST_MOST_MS, REST_FIRST_MS * 2 ** Math.min(times - 1, 10));
@@ -130,13 +130,13 @@ const believed: Rule<"writeTaken", "doubted"> = (view) => {
   return { ...rest, state: "healthy" };
 };
 
-/** Of creates that were sent together some may yet be refused: the next probe ends the rest, not this answer. */
+/** Another create that was sent at the same time may still be refused, so this answer does not end the rest: the next probe does. */
 const restEnds: Rule<"writeTaken", "refusing"> = (view, _input, { nowMs }) => ({
   ...view,
   refusals: { ...view.refusals, times: 0, untilMs: Math.min(view.refusals.untilMs, nowMs) },
 });
 
-// ── What the ledger has ─────────────────────────────────────────────────────────────────────────────────────────────
+// ── The ledger's word ─────────────────────────────────────────────────────────────────────────────────────────────
 
 /** The ledger trusts another namespace now than the one that answered us, or none: no answer of before counts any more. */
 const renamed: Rule<"recorded" | "unnamed", Exclude<ViewState, "unverified">> = (view, recorded) => {
@@ -146,11 +146,11 @@ const renamed: Rule<"recorded" | "unnamed", Exclude<ViewState, "unverified">> = 
 
 const told: Rule<"recorded" | "unnamed", "unverified"> = (view, recorded) => ({ ...view, ...unverified(recorded) });
 
-/** Another launcher reached the group first. It stays away from us. */
+/** Another launcher reached the group first, and for us it is still away. */
 const learned: Rule<"recorded", "away"> = (view, input, context) =>
   view.namespaceUid === undefined ? { ...view, namespaceUid: input.namespaceUid } : renamed(view, input, context);
 
-// ── What became of our word ─────────────────────────────────────────────────────────────────────────────────────────
+// ── Our own word ─────────────────────────────────────────────────────────────────────────────────────────
 
 const yields: Rule<"overruled", UnwellState> = (view) => ({ ...view, overruled: true });
 

@@ -3,22 +3,22 @@ import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { Quiet, RecordedHealth } from "./view.ts";
 
 export type GroupInput =
-  // What a probe, which reads the namespace, was answered.
+  // A probe's answer. A probe reads the namespace.
   | { readonly kind: "answered"; readonly uid: string; readonly deleting: boolean }
-  /** By an API server that has no such namespace. */
+  /** The API server has no such namespace. */
   | { readonly kind: "missing" }
   | { readonly kind: "refused"; readonly diagnosis: Diagnosis }
   | { readonly kind: "silent"; readonly diagnosis: Diagnosis }
-  /** `quiet`: for how long it is known. */
+  /** `quiet`: until when, if that is known. */
   | { readonly kind: "throttled"; readonly quiet?: Quiet }
-  // What a create was answered that means the same for every other create.
+  // A create's answer that means the same for every other create.
   | { readonly kind: "writeRefused"; readonly diagnosis: Diagnosis }
   | { readonly kind: "writeTaken" }
-  // What the ledger has.
+  // The ledger's word.
   | ({ readonly kind: "recorded"; readonly namespaceUid: string } & RecordedHealth)
   /** The ledger has no UID: nobody was answered yet, a person accepted what is there, or the groups file names another namespace. */
   | ({ readonly kind: "unnamed"; readonly namespaceUid: undefined } & RecordedHealth)
-  // What became of our own word.
+  // Our own word: it stands, or another launcher's does.
   | { readonly kind: "heeded" }
   | { readonly kind: "overruled" };
 

@@ -25,9 +25,7 @@ export const mayCreate = (view: GroupView): view is Answered => {
   }
 };
 
-/**
- * Whether "missing" there means that our Job is gone. "barred" includes a namespace that is gone with all its Jobs.
- */
+/** Whether "missing" there means that our Job is gone. A barred group's namespace may be gone, with all its Jobs. */
 export const mayJudge = (view: GroupView): view is Answered | ViewIn<"barred"> => view.state === "barred" || mayCreate(view);
 
 /** Why nothing may be created, or judged by what is found there. */
@@ -37,8 +35,8 @@ export const whyNot = (view: GroupView, group: GroupName): Diagnosis =>
     : diagnose("EndpointUnreachable", `The group ${group} was not reached yet.`);
 
 /**
- * What is ready there is claimed also where nothing may be created, and given back for another group to take. It is left to others
- * until the group has answered us or failed to, and while it answers another launcher.
+ * An attempt that is ready there is claimed even if nothing may be created: then it is given back, for another group to take. It is
+ * left to other launchers until the group has answered us or failed to, and while the group answers another launcher.
  */
 export const mayClaim = (view: GroupView): boolean => view.state !== "unverified" && !("overruled" in view);
 
@@ -47,7 +45,7 @@ export const isDoubted = (view: GroupView): boolean => view.state === "doubted" 
 
 export const isWell = ({ state }: GroupView): boolean => state === "healthy" || state === "doubted";
 
-/** Why nothing is placed there by us: each claim would be two writes for a create that is not sent. */
+/** Why this launcher places nothing there now: each claim would be two writes for a create that is not sent. */
 export const quietIn = ({ quiet }: GroupView, nowMs: number): string | undefined =>
   quiet !== undefined && nowMs < quiet.untilMs ? quiet.why : undefined;
 

@@ -6,11 +6,11 @@
  */
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 
-/** Survives every change of state. */
+/** Kept when the state changes. */
 export interface Noted {
   /** The API server has too much to do, or we hold back for its sake. That says nothing of its health. */
   readonly quiet?: Quiet;
-  /** Outlasts the rest: after the next refusal the group rests longer, until a write is taken. */
+  /** Kept after the rest is over: after the next refusal the group rests longer, until a write is taken. */
   readonly refusals?: Refusals;
 }
 
@@ -26,12 +26,9 @@ export interface Refusals {
   readonly diagnosis: Diagnosis;
 }
 
-/** Proofs are made with this UID. The ledger keeps the first one that any launcher was answered. */
 interface Named extends Noted {
+  /** Proofs are made with this UID. The ledger keeps the first one that any launcher was answered. */
   readonly namespaceUid: string;
-}
-interface MayBeNamed extends Noted {
-  readonly namespaceUid: string | undefined;
 }
 
 interface Unwell {
@@ -51,56 +48,33 @@ export interface RecordedHealth {
 /** No launcher was answered yet, or none since a person accepted what is there. */
 export const UNREACHED: RecordedHealth = { namespaceUid: undefined, health: "unknown", diagnosis: undefined };
 
-/** Known from the ledger alone: the namespace may have been made anew while no launcher ran. */
-export interface Unverified extends Noted, RecordedHealth {
-  readonly state: "unverified";
-  /** Healthy by the ledger, and our first probe was not answered. */
-  readonly doubted?: true;
-}
+export type GroupView =
+  /**
+   * Known from the ledger alone: the namespace may have been made anew while no launcher ran. `doubted`: healthy by the ledger's
+   * word, and our first probe was not answered.
+   */
+  | (Noted & RecordedHealth & { readonly state: "unverified"; readonly doubted?: true })
+  | (Named & { readonly state: "healthy" })
+  /** One probe was not answered: a lost packet, or a busy minute. The group is asked again before anybody is told. */
+  | (Named & { readonly state: "doubted" })
+  /** The API server answers reads and refused our writes. */
+  | (Named & Unwell & { readonly state: "refusing"; readonly refusals: Refusals })
+  /** The namespace is being deleted, and we may still act there. */
+  | (Named & Unwell & { readonly state: "terminating" })
+  /** The API server answers and gives us no namespace: there is none, or our token or Role is refused. */
+  | (Named & Unwell & { readonly state: "barred" })
+  /** Asked in vain. The next answer may be another cluster's, so earlier answers of this one do not count any more. */
+  | (Noted & Unwell & { readonly state: "away"; readonly namespaceUid: string | undefined })
+  /** Another namespace of this name answers, or another cluster. */
+  | (Named & Unwell & { readonly state: "moved" });
 
-/** Asked in vain. The next answer may be another cluster's, so earlier answers of this one do not count any more. */
-export interface Away extends MayBeNamed, Unwell {
-  readonly state: "away";
-}
-
-export interface Healthy extends Named {
-  readonly state: "healthy";
-}
-
-/** One probe was not answered: a lost packet, or a busy minute. The group is asked again before anybody is told. */
-export interface Doubted extends Named {
-  readonly state: "doubted";
-}
-
-/** The API server answers and gives us no namespace: there is none, or our token or Role is refused. */
-export interface Barred extends Named, Unwell {
-  readonly state: "barred";
-}
-
-/** The API server answers reads and refused our writes. */
-export interface Refusing extends Named, Unwell {
-  readonly state: "refusing";
-  readonly refusals: Refusals;
-}
-
-/** Another namespace of this name answers, or another cluster. */
-export interface Moved extends Named, Unwell {
-  readonly state: "moved";
-}
-
-/** The namespace is being deleted, and we may still act there. */
-export interface Terminating extends Named, Unwell {
-  readonly state: "terminating";
-}
-
-export type GroupView = Unverified | Away | Healthy | Doubted | Barred | Refusing | Moved | Terminating;
 export type ViewState = GroupView["state"];
 type ByState = { readonly [V in GroupView as V["state"]]: V };
 export type ViewIn<S extends ViewState> = ByState[S];
 export type UnwellState = Extract<GroupView, Unwell>["state"];
 
 /** How a launcher that was just started finds the group. */
-export const unverified = ({ namespaceUid, health, diagnosis }: RecordedHealth): Unverified => ({
+export const unverified = ({ namespaceUid, health, diagnosis }: RecordedHealth): ViewIn<"unverified"> => ({
   state: "unverified",
   namespaceUid,
   health,

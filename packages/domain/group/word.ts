@@ -19,7 +19,7 @@ export interface Word extends Pick<RecordedHealth, "diagnosis"> {
   readonly needs: readonly WordLease[];
 }
 
-/** Nothing where the view is not our own, or is about to be asked again. */
+/** `undefined`: the view is not our own, or the group is about to be asked again. */
 export function wordOf(view: GroupView, recorded: RecordedHealth | undefined): Word | undefined {
   if (view.state === "unverified" || view.state === "doubted") return undefined;
   const health = isWell(view) ? "healthy" : "unhealthy";

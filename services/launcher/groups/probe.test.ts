@@ -1,5 +1,10 @@
-/** What a probe says of a group: that we hold back, or were asked to, is no word about its health; an outage is. */
+/**
+ * A probe's effect on a group's health: holding back says nothing about it, whether by our own choice or at the server's
+ * request; an outage does.
+ */
 import { GroupName } from "@longshore/contract/ids.ts";
+import { Failure } from "@longshore/contract/problem.ts";
+import type { Got } from "@longshore/kubernetes/request/read.ts";
 import type { Fault } from "@longshore/pocket/faults/faults.ts";
 import t, { type Test } from "tap";
 import type { Cluster } from "../parts.ts";
@@ -11,7 +16,7 @@ const FRESH = GroupName.parse("prod-b");
 const busy: Fault = { on: "any", times: 1, trouble: { kind: "status", status: 429, retryAfterSeconds: 30 } };
 const down: Fault = { on: "any", trouble: { kind: "unsent" } };
 
-/** Over the same cluster a group that was found healthy, and one that was never reached. */
+/** Two groups on one cluster: one was found healthy, the other was never reached. */
 async function staged(t: Test): Promise<Stage & { readonly fresh: Cluster }> {
   const it = await stage(t);
   await it.parts.ledger.putGroups([GROUP, FRESH].map((name) => ({ name, namespace: NAMESPACE, settings: settingsFor(10) })));
@@ -60,4 +65,47 @@ t.test("a pause that was asked for does not make an unhealthy group healthy", as
   it.pocket.cause(busy);
   await probeOne(it.parts, it.cluster, never);
   t.equal(await healthOf(it, GROUP), "unhealthy");
+});
+
+// ── Two launchers ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** A second launcher, which is always answered so. */
+function another(it: Stage, got: Got): (atMs?: number) => Promise<void> {
+  const parts = { ...it.parts, owner: "launcher-2", views: new Map() };
+  const cluster: Cluster = { ...it.cluster, reads: { ...it.cluster.reads, getNamespace: async () => got } };
+  return () => probeOne(parts, cluster, never);
+}
+
+const untrusted: Got = { kind: "unsent", failure: new Failure("retry", "unsent", "The certificate is not trusted.") };
+const forbidden: Got = { kind: "answered", status: 401, body: {} };
+
+t.test("a launcher without a way to a group does not contradict one that reaches it, as long as that one says so", async (t) => {
+  const it = await stage(t);
+  const cutOff = another(it, untrusted);
+  for (let turns = 0; turns < 5; turns++) {
+    await cutOff();
+    t.equal(await healthOf(it, GROUP), "healthy");
+    await it.clock.sleep(it.parts.timing.probeMs);
+    await probeOne(it.parts, it.cluster, never);
+  }
+  await it.clock.sleep(4 * it.parts.timing.probeMs);
+  await cutOff();
+  t.equal(await healthOf(it, GROUP), "unhealthy", "the other one is gone");
+});
+
+t.test("of two reasons for which a group is unhealthy the first stays, as long as its launcher says so", async (t) => {
+  const it = await stage(t);
+  const code = async () => (await it.parts.ledger.groups())[0]?.diagnosis?.code;
+  const refused = another(it, forbidden);
+  it.pocket.cause(down);
+  await probeOne(it.parts, it.cluster, never);
+  for (let turns = 0; turns < 5; turns++) {
+    await refused();
+    t.equal(await code(), "EndpointUnreachable");
+    await it.clock.sleep(it.parts.timing.probeMs);
+    await probeOne(it.parts, it.cluster, never);
+  }
+  await it.clock.sleep(4 * it.parts.timing.probeMs);
+  await refused();
+  t.equal(await code(), "AuthRejected", "the other one is gone");
 });

@@ -13,7 +13,7 @@ import type { Cluster, Parts } from "../parts.ts";
 type Viewing = Pick<Parts, "views" | "clock">;
 type Named = Pick<Cluster, "name" | "namespace">;
 
-/** Of launchers before us. The namespace's UID above all: without it no fact could be believed yet. */
+/** The views of a launcher that was just started. Without the namespace's UID no fact could be believed yet. */
 export const viewsOf = (groups: readonly GroupState[]): Map<GroupName, GroupView> =>
   new Map(groups.map((it) => [it.name, unverified(it)]));
 

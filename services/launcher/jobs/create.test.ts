@@ -3,7 +3,9 @@ import { HOLD } from "@longshore/domain/run/marks.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import t from "tap";
 import { createOrAdopt, occupy } from "./create.ts";
+import { probeOne } from "../groups/probe.ts";
 import { heard } from "../groups/views.ts";
+import { look } from "./look.ts";
 import { claimed, GROUP, NAMESPACE, never, type Stage } from "../testing/stage.ts";
 
 const POST = { on: "create" } as const;
@@ -15,7 +17,7 @@ const answers = (status: 401 | 403 | 429 | 500 | 503, more: object = {}): Fault 
 interface Case {
   readonly name: string;
   readonly faults?: readonly Fault[];
-  /** What stands under the name before. */
+  /** Makes the Job that has the name already. */
   readonly alreadyThere?: (it: Stage) => Promise<unknown>;
   readonly want: object;
   readonly jobs: number;
@@ -28,7 +30,7 @@ const dead = (it: Stage) => it.create();
 const cases: readonly Case[] = [
   { name: "creates the Job", want: { kind: "created", claimNo: 1, adopted: false, uid: String, group: GROUP }, jobs: 1 },
   {
-    name: "has no answer where the reply to the create was lost",
+    name: "has no answer if the reply to the create was lost",
     faults: [{ ...POST, trouble: { kind: "lost after writing" } }],
     want: { kind: "unanswered", claimNo: 1 },
     jobs: 1,
@@ -118,7 +120,7 @@ for (const [what, trouble] of [
   ["a full quota", { status: 403, body: quotaFull }],
   ["a token that is not accepted", { status: 401, body: {} }],
 ] as const)
-  t.test(`${what} is an answer also where the ledger cannot be told of the group`, async (t) => {
+  t.test(`${what} is an answer even if the ledger cannot be told of the group`, async (t) => {
     const it = await claimed(t);
     const away = () => Promise.reject(new Failure("retry", "LedgerUnreachable", "The ledger cannot be reached."));
     const parts = { ...it.parts, ledger: { ...it.parts.ledger, setGroup: away, lease: away } };
@@ -128,7 +130,7 @@ for (const [what, trouble] of [
     t.match(it.said.at(-1), { message: /could not be written down/ });
   });
 
-t.test("what waited for its turn behind our own requests was held back by us, and the cluster is well", async (t) => {
+t.test("a create that waited for its turn behind our own requests was held back by us, and the cluster is well", async (t) => {
   const it = await claimed(t);
   it.pocket.cause({ on: "get", resource: "jobs", trouble: { kind: "lost before writing" } });
   const before = Array.from({ length: 12 }, (_, n) => it.cluster.reads.getJob(`job-${n}`, never));
@@ -145,7 +147,7 @@ t.test("sends nothing to a group that was never reached: no proof could be writt
   t.equal(it.pocket.countCreated(it.work.attempt.name), 0);
 });
 
-t.test("sends nothing where another cluster answers now, nor an occupant", async (t) => {
+t.test("sends nothing, not even an occupant, if another cluster answers now", async (t) => {
   const it = await claimed(t);
   const { parts, cluster, work } = it;
   it.pocket.meddle({ kind: "delete namespace", name: NAMESPACE });
@@ -154,6 +156,20 @@ t.test("sends nothing where another cluster answers now, nor an occupant", async
   t.match(await createOrAdopt(parts, cluster, work, never), { kind: "deferred", claimNo: 1, diagnosis: { code: "GroupMoved" } });
   t.equal(await occupy(parts, cluster, work, never), undefined);
   t.same(it.pocket.jobs(NAMESPACE), []);
+});
+
+t.test("sends nothing after an outage before the namespace has answered: what answers now may be another one", async (t) => {
+  const it = await claimed(t);
+  const { parts, cluster, work } = it;
+  it.pocket.cause({ on: "any", trouble: { kind: "unsent" } });
+  await probeOne(parts, cluster, never);
+  it.pocket.heal();
+  t.match(await createOrAdopt(parts, cluster, work, never), { kind: "deferred", claimNo: 1, again: true });
+  t.equal(await occupy(parts, cluster, work, never), undefined);
+  t.match(await look(parts, cluster, work, never), { kind: "unseen" });
+  t.same(it.pocket.jobs(NAMESPACE), []);
+  await probeOne(parts, cluster, never);
+  t.match(await createOrAdopt(parts, cluster, work, never), { kind: "created" });
 });
 
 t.test("sends nothing into a namespace that another launcher's groups file no longer names", async (t) => {

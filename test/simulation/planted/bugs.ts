@@ -1,21 +1,21 @@
 /**
- * Bugs that somebody could well have written, as changes to the production code: each of them the simulation must catch.
+ * Bugs that somebody could well have written, as changes to the production code. The simulation must catch each of them.
  *
- * The bug this prevents: a simulation whose models are so kind that it would pass anything. `seeds` are known to catch it, and
- * pass without it.
+ * The bug this prevents: a simulation whose models are so kind that it passes anything. The `seeds` catch the bug, and pass
+ * without it.
  */
 export interface Edit {
   readonly file: string;
-  /** Stands there exactly once. */
+  /** This text stands in the file exactly once. */
   readonly find: string;
   readonly replace: string;
 }
 
 export interface PlantedBug {
-  /** What somebody might think. */
+  /** The mistaken belief behind the bug. */
   readonly name: string;
   readonly edits: readonly Edit[];
-  /** Of the broken invariants' names, one begins like this. */
+  /** The name of at least one broken invariant begins with one of these. */
   readonly breaks: readonly string[];
   readonly seeds: readonly number[];
 }
@@ -300,7 +300,7 @@ const GROUPS: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["Nothing is created", "G3", "G5", "G10"],
-    seeds: [],
+    seeds: [20, 392],
   },
   {
     name: "◆ the ledger's word on a group is an answer of its cluster",
@@ -313,19 +313,19 @@ const GROUPS: readonly PlantedBug[] = [
       edit("packages/domain/group/may.ts", 'view.state !== "unverified" && !("overruled" in view)', '!("overruled" in view)'),
     ],
     breaks: ["Nothing is created", "G3", "G5", "G10"],
-    seeds: [],
+    seeds: [534, 334],
   },
   {
     name: "a namespace is known by its name",
     edits: [edit("packages/domain/group/health.ts", "if (uid !== namespaceUid) {", "if (uid === undefined) {")],
     breaks: ["Nothing is created", "G3", "G5", "G10"],
-    seeds: [],
+    seeds: [20, 23],
   },
   {
     name: "a probe that is not answered gives its group up",
     edits: [edit("packages/domain/group/health.ts", "healthy: doubt, ", "healthy: gone, ")],
     breaks: ["A group's health"],
-    seeds: [],
+    seeds: [73, 102],
   },
   {
     name: "a group that answers reads is well, whatever it answered to a create",
@@ -337,19 +337,19 @@ const GROUPS: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["A group's health"],
-    seeds: [],
+    seeds: [217, 171],
   },
   {
     name: "refused writes rest for 10 s, however often",
     edits: [edit("packages/domain/group/health.ts", "const times = (view.refusals?.times ?? 0) + 1;", "const times = 1;")],
     breaks: ["A group's health"],
-    seeds: [],
+    seeds: [217, 254],
   },
   {
     name: "of two launchers that disagree the last one has the word",
     edits: [edit("packages/domain/group/word.ts", "needs: turns ? needed(health, recorded) : []", "needs: []")],
     breaks: ["A group's health"],
-    seeds: [],
+    seeds: [8, 254],
   },
 ];
 
