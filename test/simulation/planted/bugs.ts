@@ -96,7 +96,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G5", "G10"],
-    seeds: [86],
+    seeds: [1106, 1220],
   },
   {
     name: "◆ a stray is released although a create of its name may still land",
