@@ -1,8 +1,8 @@
 /**
- * docker-compose.yml, the Dockerfiles and the example configs, held against each other and the checkout.
+ * docker-compose.yml, the Dockerfiles and the example configs, checked against each other and the checkout.
  *
- * No engine runs them here, so what can be wrong on paper is looked for on paper: a path that is not there, a variable
- * that is no setting, a port that nobody listens on, a file that the image lacks.
+ * No engine runs them here, so the test looks for mistakes on paper: a path that does not exist, a variable that is no setting,
+ * a port on which nothing listens, a file that the image lacks.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -61,9 +61,9 @@ const compose = Compose.parse(parse(text, { merge: true }));
 const services = Object.entries(compose.services);
 const ours = services.filter(([, it]) => it.build !== undefined);
 
-/** As the program itself reads them in its container; only the secrets, which nobody has here, are made up. */
+/** Reads the configs as each program does in its container. Only the secrets are made up, since nobody has them here. */
 const made = mkdtempSync(join(tmpdir(), "longshore-compose-"));
-process.once("exit", () => rmSync(made, { recursive: true })); // also when what follows throws
+process.once("exit", () => rmSync(made, { recursive: true })); // even if a later line throws
 for (const name of ["launcher.yaml", "watcher.yaml", "groups.yaml"]) {
   writeFileSync(join(made, name), read(`config/${name}`).replaceAll("/run/secrets", made));
 }
@@ -78,7 +78,7 @@ const environmentOf = (name: string): Record<string, string> =>
   );
 const { groups } = readConfig(GroupsFile, { file: join(made, "groups.yaml"), env: {} });
 
-/** What the launcher's settings say in a service, as far as compose has to agree with them. */
+/** The launcher's settings in a service, as far as docker-compose.yml has to agree with them. */
 function launcherIn(service: string) {
   const launcher = readConfig(LauncherConfig, { file: join(made, "launcher.yaml"), env: environmentOf(service) });
   const files = ["ledger-key", ...Object.values(groups).flatMap((it) => [it.cluster.caFile, it.launch?.tokenFile])];
@@ -92,7 +92,7 @@ function watcherIn(service: string) {
   return { ...watcher, program: "watcher", urls: [secretOf(watcher.broker, "url")], files, settings: WatcherConfig } as const;
 }
 
-/** By the name of the service. */
+/** The settings of each service. */
 const CONFIGS = {
   launcher: launcherIn("launcher"),
   watcher: watcherIn("watcher"),
@@ -101,7 +101,7 @@ const CONFIGS = {
 } as const;
 const BROKERS = { rabbitmq: ["launcher", "watcher"], nats: ["launcher-nats", "watcher-nats"] } as const;
 
-/** What listens inside the containers that are not ours. */
+/** The ports on which the other images' servers listen inside their containers. */
 const SERVES: Readonly<Record<string, readonly number[]>> = {
   rabbitmq: [5672, 15672],
   nats: [4222],
@@ -167,7 +167,7 @@ t.test("every mounted path is in the checkout, or is a secret that git ignores a
     );
 });
 
-t.test("who waits for somebody waits for one who says when he is ready", async (t) => {
+t.test("a service waits only for services that say when they are ready", async (t) => {
   for (const [name, it] of services)
     for (const other of Object.keys(it.depends_on)) t.ok(other in compose.services, `${name} waits for ${other}`);
   for (const [broker, names] of Object.entries(BROKERS))
@@ -257,7 +257,7 @@ function instructions(name: string): Instruction[] {
   });
 }
 
-/** Every file of ours that files in this folder import, over however many others. */
+/** Returns every file of ours that the files in this folder import, directly or through others. */
 function needs(folder: string): Set<string> {
   const sources = new Map(readTree(root).sources.map((it) => [it.path, it]));
   const found = new Set([...sources.keys()].filter((path) => path.startsWith(folder) && !isTest(path)));

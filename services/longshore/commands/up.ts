@@ -92,7 +92,7 @@ export const up: Command = {
       groupsFile: files.groups,
     });
     surroundings.out(
-      "  up. In another terminal, from this folder:\n    npm run longshore -- publish --image busybox --follow -- sh -c 'echo hi'\n    npm run longshore -- runs list\n  Ctrl-C stops it; nothing is lost.\n",
+      "  up. In another terminal, from this folder:\n    npm run longshore -- publish --image busybox --follow -- sh -c 'echo hi'\n    npm run longshore -- runs list\n  Ctrl-C stops it. Runs stay recorded; what runs in the pocket cluster ends with it.\n",
     );
     return await serve(configs, surroundings);
   },

@@ -1,8 +1,8 @@
 /**
- * A private NATS server with JetStream for one test file, which can be killed, frozen and started again on the same data.
+ * A private NATS server with JetStream for one test file. It can be killed, frozen and started again on the same data.
  *
- * The failure this prevents: tests against a server that somebody else runs, or whose JetStream is too old to know what a
- * test asks for: Debian's 2.9 drops what it does not know without a word, so this one is built.
+ * The failure this prevents: tests against somebody else's server, or against a JetStream that is too old. Debian's 2.9 ignores
+ * settings that it does not know without a word, so this server is built.
  */
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -12,9 +12,9 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { freePort } from "@longshore/ledger/embedded-postgres.ts";
-import { built } from "../made/go.ts";
+import { built } from "../builds/go.ts";
 import { type Part, part } from "../kubernetes/part.ts";
-import { toStderr } from "../made/cached.ts";
+import { toStderr } from "../builds/cached.ts";
 
 export interface TestNats extends Part, AsyncDisposable {
   readonly url: string;
@@ -74,7 +74,7 @@ export interface Greeting {
   readonly jetstream?: boolean;
 }
 
-/** What the server says of itself to everyone who connects. */
+/** Returns the server's description of itself, which it sends to every client that connects. */
 export async function greeting(port: number): Promise<Greeting> {
   const socket = connect(port, "127.0.0.1");
   try {
