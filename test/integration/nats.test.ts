@@ -233,6 +233,13 @@ await t.test("the users that are deployed", async (t) => {
     for (const topic of ["facts", "events"] as const)
       await t.rejects(upstream.publish(topic, message(topic), forever), { code: "BrokerForbidden" });
     await t.rejects(upstream.inspect(forever), { code: "BrokerForbidden", message: /"upstream".*LONGSHORE_COMMANDS/ });
+    const listening = upstream.listen("#", { inFlightMax: 1, signal: forever });
+    await t.rejects(listening, { disposition: "halt", message: /subscribe to "longshore.control.>"/ });
+  });
+
+  await t.test("a user that may not read the answers to its own requests is told its inbox", async (t) => {
+    const opening = open(server.as("launcher"), { follow: "elsewhere.follow." });
+    await t.rejects(opening, { disposition: "halt", message: /"launcher" to subscribe to "elsewhere.follow.launcher./ });
   });
 });
 

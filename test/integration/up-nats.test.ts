@@ -18,7 +18,7 @@ await using folder = await emptyFolder();
 await using _up = await longshoreUp(folder.path, "--broker", server.url);
 
 await t.test(
-  "a run is published, followed to its end, and abandoned runs need no name at a broker that knows none",
+  "a run is published, followed to its end",
   async (t) => {
     const { code, out, err } = await longshore(
       folder.path,

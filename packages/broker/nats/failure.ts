@@ -5,7 +5,7 @@
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import { JetStreamApiError } from "@nats-io/jetstream";
-import { errors } from "@nats-io/transport-node";
+import { errors, type PermissionViolationError } from "@nats-io/transport-node";
 import { messageOf } from "../address.ts";
 
 /** JetStream's numbers for what is wrong. Its texts change. */
@@ -23,10 +23,12 @@ export function apiCode(error: unknown): number | undefined {
   return error instanceof Error && error.cause !== undefined ? apiCode(error.cause) : undefined;
 }
 
-/** The subject to which our user may not publish. */
-export function deniedSubject(error: unknown): string | undefined {
-  if (error instanceof errors.PermissionViolationError) return error.subject;
-  return error instanceof Error && error.cause !== undefined ? deniedSubject(error.cause) : undefined;
+/** What our user may not do. */
+export type Denial = Pick<PermissionViolationError, "operation" | "subject">;
+
+export function denialIn(error: unknown): Denial | undefined {
+  if (error instanceof errors.PermissionViolationError) return error;
+  return error instanceof Error && error.cause !== undefined ? denialIn(error.cause) : undefined;
 }
 
 /** Nobody takes messages of that subject. For a subject of JetStream's API: the consumer is gone, or JetStream is off. */
@@ -40,15 +42,15 @@ export interface Where {
   readonly user: string;
 }
 
-export function forbidden({ where, user }: Where, subject: string, error?: unknown): Failure {
+export function forbidden({ where, user }: Where, { operation, subject }: Denial, error?: unknown): Failure {
   const who = user === "" ? "a client without a user" : `the user "${user}"`;
-  const what = `${where} does not allow ${who} to publish to "${subject}".`;
+  const what = `${where} does not allow ${who} to ${operation === "publish" ? "publish" : "subscribe"} to "${subject}".`;
   return new Failure("halt", "BrokerForbidden", `${what} Add the subject to the user's permissions.`, error);
 }
 
 export function failureOf(error: unknown, at: Where, what: string): Failure {
   if (error instanceof Failure) return error;
-  const denied = deniedSubject(error);
+  const denied = denialIn(error);
   if (denied !== undefined) return forbidden(at, denied, error);
   const code = apiCode(error);
   if (code === CODES.noJetStream || code === CODES.noJetStreamHere) {

@@ -134,8 +134,9 @@ export async function openNatsBroker({ address, names, log, clock, publishWithin
     const begun = Promise.withResolvers<void>();
     let waiting = 0;
     const heard = deliveryQueue<Uint8Array>(() => stop.abort());
-    const hear = (_error: Error | null, { subject, data }: Msg) => {
-      if (subject === undefined || waiting >= HEARD_MAX || !matches(keyOf(names.control, subject))) return;
+    const hear = (error: Error | null, { subject, data }: Msg) => {
+      if (error !== null) return begun.reject(failureOf(error, at, "ended a subscription"));
+      if (waiting >= HEARD_MAX || !matches(keyOf(names.control, subject))) return;
       waiting++;
       heard.give(data);
     };
@@ -158,7 +159,10 @@ export async function openNatsBroker({ address, names, log, clock, publishWithin
       stop.release();
     };
     void listening();
-    await begun.promise;
+    await begun.promise.catch((error: unknown) => {
+      stop.abort();
+      throw error;
+    });
     const items: AsyncIterableIterator<Uint8Array> = {
       [Symbol.asyncIterator]: () => items,
       next: async () => {

@@ -11,7 +11,7 @@ import { headers, type Msg, type MsgHdrs } from "@nats-io/transport-node";
 import type { Try } from "../bounded-publishing.ts";
 import type { Outgoing, Published } from "../port.ts";
 import type { Link } from "./connection.ts";
-import { deniedSubject, failureOf, forbidden, hasNoResponders, type Where } from "./failure.ts";
+import { denialIn, failureOf, forbidden, hasNoResponders, type Where } from "./failure.ts";
 
 /** Longer than a lost connection goes unnoticed: until then the message counts as one that waits for its confirmation. */
 const CONFIRM_WITHIN_MS = 30_000;
@@ -39,7 +39,7 @@ export async function store(link: Link, stream: string, sending: Sending, at: Wh
     return "stored";
   } catch (error) {
     if (hasNoResponders(error)) return "unrouted";
-    const denied = deniedSubject(error);
+    const denied = denialIn(error);
     // A permission can be granted while we run, so the publisher tries again.
     if (denied !== undefined) throw new Failure("retry", "BrokerForbidden", forbidden(at, denied).message, error);
     throw failureOf(error, at, "did not confirm a message");
@@ -72,7 +72,8 @@ export function passer(at: Where): (link: Link, sending: Sending) => Promise<Pub
       const all = headersOf(link, sending, {});
       link.connection.publish(subject, message.body, { reply, ...(all === undefined ? {} : { headers: all }) });
       await link.flush();
-      if (link.wasDenied(subject)) throw new Failure("retry", "BrokerForbidden", forbidden(at, subject).message);
+      if (link.wasDenied(subject))
+        throw new Failure("retry", "BrokerForbidden", forbidden(at, { operation: "publish", subject }).message);
       return unheard.delete(reply) ? "unrouted" : "stored";
     } catch (error) {
       throw failureOf(error, at, "did not take a message");

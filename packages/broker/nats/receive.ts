@@ -1,9 +1,8 @@
 /**
- * Takes messages of one consumer from JetStream by asking for them, and settles them.
+ * Takes messages of one consumer from JetStream, and settles them.
  *
- * The bugs this prevents: more in hand than was asked for (a pull asks for the free places and no more), a message that
- * another process gets while we work on it (each says again and again that it is worked on), a receiver that waits for a
- * pull that the server forgot (it must hear a heartbeat), and a settlement that is lost without a trace: each is confirmed.
+ * The bugs this prevents: more in hand than there are places for, a message that another process gets while we work on it
+ * (the server hears again and again that it is worked on), and a settlement that is lost without a trace: each is confirmed.
  */
 import { Failure, type Problem } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
@@ -15,25 +14,18 @@ import type { Delivery, ReceiveOptions } from "../port.ts";
 import type { Sessions } from "../session.ts";
 import type { Link } from "./connection.ts";
 import { HEADER, idOf } from "./publish.ts";
+import { openPulls } from "./pull.ts";
 import { ACK_WAIT_MS, type Consumer } from "./topology.ts";
 
 const WORKING_MS = ACK_WAIT_MS / 3;
-const PULL_MS = 30_000;
-const HEARTBEAT_MS = 5_000;
-const SILENCE_MS = 3 * HEARTBEAT_MS;
 const SETTLE_WITHIN_MS = 5_000;
 const LOSS_MS = 50;
 const AGAIN_MS = 1_000;
-const BATCH_MAX = 1_000;
 
 const ACK = "+ACK";
 const GIVE_BACK = "-NAK";
 const GIVE_BACK_LATER = `-NAK ${JSON.stringify({ delay: nanos(AGAIN_MS) })}`;
 const WORKING = "+WPI";
-
-/** Statuses of a pull that ended in order: it ran out, or there is nothing. */
-const ENDED = new Set([404, 408]);
-const HEARTBEAT = 100;
 
 export interface Receiving {
   readonly links: Sessions<Link>;
@@ -65,6 +57,7 @@ export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptio
   const { links, clock, log } = parts;
   const stop = linked(signal);
   const inHand = deliveryQueue<Delivery>(() => stop.abort());
+  const closed = new AbortController();
   const woken = wakeUp(clock);
   const pause = backOff(clock, { firstMs: 50, mostMs: 5_000 });
   const begun = Promise.withResolvers<void>();
@@ -137,69 +130,31 @@ export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptio
     await Promise.all(lost.map((it) => settle({ ...it, link }, GIVE_BACK)));
   }
 
-  async function giveBackUntaken(): Promise<void> {
-    await Promise.all(inHand.drop().map((it) => it.requeue()));
-  }
-
+  /** Until we are stopped or the connection is lost. Throws when the server ended it. */
   async function consume(link: Link): Promise<void> {
     const consumer = await parts.prepare(link);
     await giveBackFormer(link);
-    const over = linked(link.over);
-    const inbox = link.inbox();
-    let asked = 0; // how many messages the pull in flight may still bring
-    let heardMs = clock.now();
-
-    const subscription = link.connection.subscribe(inbox, {
-      callback: (error, message) => {
-        if (error !== null) return over.abort(error); // the server ended the subscription
-        heardMs = clock.now();
-        if (message.subject !== inbox) {
-          asked--;
-          taken(message, link);
-        } else {
-          const code = message.headers?.code ?? 0;
-          if (ENDED.has(code)) asked = 0;
-          else if (code !== HEARTBEAT) over.abort(new Error(`the server ended a pull: ${message.headers?.description ?? code}`));
-        }
-        woken.wake();
-      },
-    });
-    const ending = linked(over.signal);
-    const ended = () => ending.abort();
-    stop.signal.addEventListener("abort", ended, { once: true });
-    if (stop.signal.aborted) ended();
+    const onMessage = (message: Msg) => taken(message, link);
+    const pulls = openPulls({ link, consumer, clock, onMessage, onChange: () => woken.wake() });
     begun.resolve();
-
-    const next = `$JS.API.CONSUMER.MSG.NEXT.${consumer.stream}.${consumer.name}`;
-    let saidMs = clock.now();
-    while (!ending.signal.aborted) {
-      const room = Math.min(BATCH_MAX, inFlightMax - held.size);
-      if (asked === 0 && room > 0) {
-        asked = room;
-        heardMs = clock.now();
-        const pull = { batch: room, expires: nanos(PULL_MS), idle_heartbeat: nanos(HEARTBEAT_MS) };
-        link.connection.publish(next, JSON.stringify(pull), { reply: inbox });
-      }
-      await woken.wait(WORKING_MS, ending.signal);
-      if (clock.now() - saidMs >= WORKING_MS) {
-        saidMs = clock.now();
-        for (const { message, link: on } of held)
-          if (on === link && message.reply) link.connection.publish(message.reply, WORKING);
-      }
-      if (asked > 0 && clock.now() - heardMs > SILENCE_MS) over.abort(new Error("the server forgot a pull"));
+    while (!pulls.over.aborted && !stop.signal.aborted) {
+      pulls.ask(inFlightMax - held.size);
+      await woken.wait(WORKING_MS, stop.signal);
+      pulls.check();
     }
-    stop.signal.removeEventListener("abort", ended);
-    ending.release();
-    over.release();
-    if (stop.signal.aborted && !link.over.aborted) {
-      await Promise.race([subscription.drain(), link.flush()]).catch(() => undefined); // lost meanwhile: nothing comes any more
-      await giveBackUntaken();
-      await parts.onEnd?.(link, consumer).catch((error: unknown) => log.debug("a follower ends by itself", { error }));
-    } else {
-      subscription.unsubscribe();
-      if (link.over.aborted)
-        inHand.drop(); // the server delivers them again
-      else throw over.signal.reason;
+    await pulls.drain();
+    if (link.over.aborted) return void inHand.drop(); // the server delivers them again
+    if (!stop.signal.aborted) throw pulls.over.reason;
+    await Promise.all(inHand.drop().map((it) => it.requeue()));
+    await parts.onEnd?.(link, consumer).catch((error: unknown) => log.debug("a follower ends by itself", { error }));
+  }
+
+  /** Else the server gives a message to another when it has waited for it. Also for what is in hand after the stop. */
+  async function sayWorking(): Promise<void> {
+    while (!closed.signal.aborted && !(stop.signal.aborted && held.size === 0)) {
+      await clock.sleep(WORKING_MS, closed.signal);
+      for (const { message, link } of held)
+        if (!link.over.aborted && message.reply !== undefined) link.connection.publish(message.reply, WORKING);
     }
   }
 
@@ -221,13 +176,14 @@ export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptio
     begun.resolve();
     stop.release();
   }
-  const running = run();
+  const running = Promise.all([run(), sayWorking()]);
 
   return {
     deliveries: inHand.items,
     begun: begun.promise,
     close: async () => {
       stop.abort();
+      closed.abort();
       await running;
       await Promise.all([...held].map((it) => settle(it, GIVE_BACK)));
     },

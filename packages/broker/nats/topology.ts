@@ -29,7 +29,7 @@ import { nanos } from "@nats-io/transport-node";
 import type { Names } from "../names.ts";
 import type { Queue } from "../port.ts";
 import type { Link } from "./connection.ts";
-import { apiCode, CODES, deniedSubject, failureOf, type Where } from "./failure.ts";
+import { apiCode, CODES, denialIn, failureOf, type Where } from "./failure.ts";
 import { streamName } from "./subjects.ts";
 
 const EVENTS_BYTES_MAX = 1_000_000_000;
@@ -95,7 +95,7 @@ export function topology({ where, user, names, log, replicas }: TopologyOptions)
       checkStream(info, kept, subject);
       return;
     } catch (error) {
-      if (deniedSubject(error) !== undefined) return void forbidden.add(kept); // a user that has no business with this stream
+      if (denialIn(error)?.operation === "publish") return void forbidden.add(kept); // a user that has no business with this stream
       if (apiCode(error) !== CODES.streamNotFound) throw failureOf(error, at, `did not tell of the stream ${name}`);
     }
     try {
@@ -121,7 +121,7 @@ export function topology({ where, user, names, log, replicas }: TopologyOptions)
   }
 
   function notMade(error: unknown, name: string, subject: string): Failure {
-    if (deniedSubject(error) !== undefined) {
+    if (denialIn(error) !== undefined) {
       const what = `${where} has no stream ${name}, and the user "${user}" may not create it.`;
       const next = `Start the launcher once as a user that may publish to "$JS.API.STREAM.CREATE.${name}", or create the stream.`;
       return new Failure("halt", "BrokerForbidden", `${what} ${next}`, error);
