@@ -30,7 +30,7 @@ const Defaults = z.strictObject({
     .optional(),
 });
 
-/** For tests and demonstrations, which cannot wait as long as clusters deserve. */
+/** For tests and demonstrations, which cannot wait as long as real clusters need. */
 const Pace = z.strictObject({
   claim: duration.optional(),
   workLease: duration.optional(),
@@ -56,13 +56,16 @@ export const LauncherConfig = z.strictObject({
     })
     .check(oneSecret("url")),
   groupsFile: readableFile(),
-  /** With it, the groups are announced to watchers that have no groups file: each one's watch credential, sealed. */
+  /**
+   * With a seal key, the launcher announces its groups to watchers without a groups file: each group's watch credential,
+   * sealed.
+   */
   sealKeyFile: sealKeys().optional(),
   http: z.strictObject({ listen: z.string().default("127.0.0.1:9090") }).prefault({}),
   defaults: Defaults.prefault({}),
-  /** Broker users who may give runs up, and whose word for the person behind a command is taken. */
+  /** Broker users who may abandon runs, and who may say which person stands behind a command. */
   operators: z.union([z.literal("everyone"), z.array(z.string().min(1).max(255)).max(1000)]).default([]),
-  /** Messages of each queue that are worked on at the same time, and the most that one transaction takes. */
+  /** Most messages of each queue in work at the same time, and most items in one transaction. */
   inFlight: z.int().min(1).max(1000).default(128),
   pace: Pace.prefault({}),
   failpoint: z.string().optional(),

@@ -1,4 +1,4 @@
-/** What the launcher's probes and metrics say: each part's state, and gauges counted from the ledger when they are asked for. */
+/** The launcher's readiness and metrics: each part's state, and gauges that are counted from the ledger at each scrape. */
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { isFenced } from "@longshore/domain/run/record.ts";
 import type { Standing } from "@longshore/ledger/port.ts";
@@ -7,10 +7,10 @@ import { within } from "@longshore/runtime/loop.ts";
 import type { Parts } from "./parts.ts";
 import { unwatchedForMs } from "./groups/unwatched.ts";
 
-/** A scraper waits ten seconds, if nobody told it otherwise. */
+/** A scraper waits ten seconds by default. */
 const ASKING_MS = 5_000;
 
-/** Counted anew at each scrape. While the ledger is away they are not there, and `longshore_part_up` says why. */
+/** Counted anew at each scrape. While the ledger is away these gauges are absent, and `longshore_part_up` says why. */
 const FROM_LEDGER = [
   "longshore_outbox_events",
   "longshore_outbox_oldest_event_seconds",
@@ -60,7 +60,7 @@ export function launcherHealth(listen: string, { ledger, broker, metrics, clock,
     }
   }
 
-  /** The type sees to it that what is told here is also forgotten. */
+  /** The type makes sure that every gauge set here is also forgotten. */
   function tell<N extends FromLedger>(name: N, rows: Parameters<typeof metrics.replace<N>>[1]): void {
     metrics.replace(name, rows);
   }
@@ -88,18 +88,18 @@ export function launcherHealth(listen: string, { ledger, broker, metrics, clock,
     );
   }
 
-  /** Of our own groups: one that left every file is watched by nobody, and rightly. */
+  /** Of our own groups only: a group that left every groups file is rightly watched by nobody. */
   async function standing(): Promise<readonly Standings[]> {
     return await Promise.all([...clusters.keys()].map(async (group) => ({ group, standing: await ledger.standing(group) })));
   }
 
-  /** By what the ledger knows: each attempt with a Job that is not done has a hold out there. */
+  /** As the ledger knows it: each attempt with a Job that is not done has a hold in its cluster. */
   function holds(rows: readonly Standings[]): void {
     const nowMs = clock.now();
     const of = rows.flatMap(({ group, standing }) => {
       const held = standing.map(({ attempt }) => attempt).filter(({ uid }) => uid !== undefined);
       const finished = held.filter(({ state }) => state === "ended");
-      // Of those that a create may still land on, the hold stays on purpose.
+      // If a create may still land on the attempt's name, its hold stays on purpose.
       const late = finished
         .filter((attempt) => !isFenced(attempt, nowMs))
         .map(({ outcome }) => nowMs - (outcome?.endedAtMs ?? nowMs));
@@ -118,7 +118,7 @@ export function launcherHealth(listen: string, { ledger, broker, metrics, clock,
     );
   }
 
-  /** Unlike the others it keeps what it last read: no message leaves the quarantine while the broker is away. */
+  /** Unlike the others this gauge keeps its last value: no message leaves the quarantine while the broker is away. */
   async function quarantine(): Promise<void> {
     try {
       const { waiting } = await within(asking("the broker"), (signal) => broker.inspect(signal));

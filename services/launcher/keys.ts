@@ -1,8 +1,8 @@
 /**
- * What is computed from the key file: proofs on Jobs, digests of requests, and the hash in names.
+ * Values computed from the key file: proofs on Jobs, digests of requests, and the hash in names.
  *
- * The bug this prevents: adopting a Job because its labels say that it is ours. Labels can be copied by whoever may create
- * Jobs; the proof can be made only by who holds the key, and it names one attempt in one namespace of one cluster. Keys are
+ * The bug this prevents: adopting a Job because its labels say that it is ours. Anybody who may create Jobs can copy labels.
+ * Only a launcher with the key file can make the proof, which names one attempt in one namespace of one cluster. Keys are
  * derived from the file and not kept in the ledger, so they survive its loss.
  */
 import { createHash, createHmac, createSecretKey, hkdfSync, type KeyObject, timingSafeEqual } from "node:crypto";
@@ -24,17 +24,17 @@ export interface Place {
 export interface Keys {
   prove(identity: Identity, place: Place): string;
   isProof(proof: string | undefined, identity: Identity, place: Place): boolean;
-  /** Of a request as it was received: what "the same content" means. */
+  /** The digest of a request as it was received: two requests with the same digest have "the same content". */
   digest(tenant: TenantName, data: unknown): string;
   jobName(run: RunId, step: StepName, attempt: number): string;
   runLabel(run: RunId): string;
 }
 
-/** Of the key file: shorter ones could be guessed. */
+/** Least length of the key file: a shorter one could be guessed. */
 export const KEY_BYTES_MIN = 32;
 
 export function openKeys(master: Uint8Array, installation: Installation): Keys {
-  // As key objects: from bytes one is made for every call, which costs four times the HMAC itself.
+  // Key objects, because Node makes one from bytes at every call, which costs four times the HMAC itself.
   const derive = (purpose: string): KeyObject =>
     createSecretKey(new Uint8Array(hkdfSync("sha256", master, installation, `longshore ${purpose}`, 32)));
   const proofKey = derive("proof");

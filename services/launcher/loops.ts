@@ -1,4 +1,4 @@
-/** The launcher's loops over given parts, so that the simulation runs the very same. */
+/** The launcher's loops over given parts, so that the simulation runs the same ones. */
 import type { GroupName } from "@longshore/contract/ids.ts";
 import type { Loop } from "@longshore/runtime/loop.ts";
 import { admit } from "./intake/admit.ts";
@@ -44,7 +44,7 @@ export function launcherLoops(parts: Parts): Readonly<Record<string, Loop>> {
     return creates;
   }
 
-  /** A loop of its own for each group, so that one dead cluster costs the others nothing. */
+  /** Each group has its own loop, so that one dead cluster costs the others nothing. */
   function perGroup(name: string, loop: (parts: Parts, cluster: Cluster) => Loop): Readonly<Record<string, Loop>> {
     return Object.fromEntries([...clusters.values()].map((cluster) => [`${name} ${cluster.name}`, loop(parts, cluster)]));
   }

@@ -37,7 +37,10 @@ import { wakeUpsBy, type Cluster, FAILPOINTS, type Parts } from "./parts.ts";
 import { launcherHealth } from "./gauges.ts";
 
 const APPLIED_MOST = 256;
-/** What may wait for the ledger of each group: answers that are not written down (jobs/in-flight-creates.ts), and what its other loops take at once. */
+/**
+ * Most entries of each group that wait for the ledger: answers of creates (jobs/in-flight-creates.ts), and the other loops'
+ * entries.
+ */
 const RECORDING_MOST = 2_000;
 
 export async function launcher(config: LauncherConfig, log: Log, signal: AbortSignal): Promise<ProgramEnd> {

@@ -1,4 +1,4 @@
-/** What the launcher's loops are given. In a process main.ts opens these; in the simulation they are models. */
+/** The parts that the launcher's loops are given. In a process main.ts opens them; in the simulation they are models. */
 import type { Broker } from "@longshore/broker/port.ts";
 import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { GroupName, Installation } from "@longshore/contract/ids.ts";
@@ -24,20 +24,23 @@ export type LauncherFailpoint = (typeof FAILPOINTS)[number];
 export interface Cluster extends ConfiguredGroup {
   readonly reads: Reads;
   readonly writes: Writes;
-  /** Of a group with `createsPerSecond`: no more is claimed than can be created soon; the surplus waits in line, or goes elsewhere. */
+  /**
+   * Set for a group with `createsPerSecond`: no more is claimed than can be created soon; the surplus waits in line, or goes
+   * elsewhere.
+   */
   readonly pace?: Pace | undefined;
 }
 
 export interface Timing {
-  /** How long a launcher may take between claiming an attempt and writing down what became of it: see create-budget.ts. */
+  /** The longest time from claiming an attempt to recording its answer: see create-budget.ts. */
   readonly claimMs: number;
-  /** How long an item taken from the ledger is ours to act on. */
+  /** How long an item that was taken from the ledger is ours to act on. */
   readonly workLeaseMs: number;
   /** Between looks at the ledger when nothing hints at work: of `wake`, for all loops of groups, and of the loops that belong to no group. */
   readonly pollMs: number;
   /** Between the looks that each loop of a group takes by itself, hint or no hint. */
   readonly lookMs: number;
-  /** Until a run that found no room is placed again, if no slot is freed before. */
+  /** Until a run that found no room is placed again, unless a slot is freed before. */
   readonly placeAgainMs: number;
   readonly probeMs: number;
   readonly tallyMs: number;
@@ -57,7 +60,7 @@ export const TIMING: Timing = {
 
 export interface Parts {
   readonly installation: Installation;
-  /** This process, in claims and leases. */
+  /** Names this process in claims and leases. */
   readonly owner: string;
   readonly clock: Clock;
   readonly log: Log;
@@ -69,15 +72,15 @@ export interface Parts {
   readonly keys: Keys;
   readonly defaults: Limits;
   readonly timing: Timing;
-  /** By their broker users. "everyone": whoever reaches the broker could as well write into the ledger. */
+  /** Names of broker users. "everyone": anybody who reaches the broker could as well write into the ledger. */
   readonly operators: "everyone" | readonly string[];
-  /** Deliveries worked on at the same time: also how large a batch of the ledger's can become. */
+  /** Deliveries in work at the same time, and the largest batch of the ledger. */
   readonly lanes: number;
   readonly fail: Failpoint<LauncherFailpoint>;
   readonly pause: Pause;
   /** Woken when the ledger says that there may be work of this kind. */
   readonly wakeUps: Readonly<Record<WorkKind, WakeUp>>;
-  /** Batched: what is said while one transaction is in flight goes together into the next. */
+  /** Batched: calls that come while one transaction is in flight go together into the next. */
   readonly admitting: (intake: Intake) => Promise<Admitted>;
   readonly recording: (entry: Entry) => Promise<Recorded>;
 }

@@ -1,13 +1,13 @@
 /**
- * Tells watchers that have no groups file which groups there are and how each is reached: at start, when the files change,
- * when a watcher asks, and again and again.
+ * Announces the groups to watchers without a groups file, and how each is reached: at start, when the files change, when a
+ * watcher asks, and every half minute.
  *
- *   groups file, token files ─▶ look ─▶ what is new gets a version and is sealed ─▶ group.announced … groups.announced
+ *   groups file, token files ─▶ look ─▶ new content gets a version and is sealed ─▶ group.announced … groups.announced
  *                                           groups.asked ─▶ the same again, at once
  *
- * The bugs this prevents: the launcher's own credential on the broker, a watcher that goes on with a token that was rotated
- * long ago, and two launchers that overrule each other in turns: a version is made when content is read that this launcher did
- * not know, never when it is merely said again.
+ * The bugs this prevents: the launcher's own credential on the broker; a watcher that goes on with a token that was rotated
+ * long ago; and two launchers that overrule each other in turns. A version is made when this launcher reads content that it did
+ * not know, never when it repeats an announcement.
  */
 import { boundTo, type ControlData, controlKey, type ControlType, type WatchCredential } from "@longshore/contract/control.ts";
 import { readControl, writeControl } from "@longshore/contract/envelope.ts";
@@ -36,13 +36,13 @@ export interface Announcing {
 export interface AnnounceTiming {
   /** Between looks at the files. */
   readonly lookMs: number;
-  /** Until all is said again that nobody asked for. */
+  /** Between announcements that nobody asked for. */
   readonly againMs: number;
-  /** After all was said: however many ask, they are answered together. */
+  /** Pause after an announcement: all watchers that ask within it are answered together. */
   readonly restMs: number;
 }
 
-/** Nothing without a seal key. Throws `ConfigProblems` for groups that cannot be announced. */
+/** Returns undefined without a seal key. Throws `ConfigProblems` for groups that cannot be announced. */
 export async function openAnnouncing(
   { installation, groupsFile, sealKeyFile, pace }: Pick<LauncherConfig, "installation" | "groupsFile" | "sealKeyFile" | "pace">,
   clock: Clock,
@@ -58,7 +58,7 @@ export const announceTiming = (againMs = 30_000): AnnounceTiming => ({
   restMs: 200,
 });
 
-/** One group as it is announced until its content changes. */
+/** One group's announcement, kept until its content changes. */
 interface Said {
   readonly content: string;
   readonly version: number;
@@ -94,7 +94,7 @@ export function announce(parts: AnnounceParts, announcing: Announcing): Loop {
     }
   }
 
-  /** Of the broker. What a lost connection swallowed is said again soon. */
+  /** Only the broker's failures. A message that a lost connection swallowed is repeated soon. */
   const passes = (error: unknown, failures: number): boolean => {
     if (!isTransient(error)) return false;
     log.warn("the groups could not be announced yet", { failures, code: error.code, error: error.message });
@@ -110,7 +110,7 @@ interface Message {
   readonly body: Uint8Array;
 }
 
-/** What is announced of each group, and since when it is so. */
+/** The announcement of each group, and its version. */
 function openAnnouncements({ installation, owner, clock, log, clusters }: AnnounceParts, { seal, access, timing }: Announcing) {
   const source = `/longshore/${installation}/launcher`;
   let groups: ReadonlyMap<GroupName, Said> = new Map();
@@ -140,14 +140,14 @@ function openAnnouncements({ installation, owner, clock, log, clusters }: Announ
     return sealed(found, content, Math.max(clock.now(), (before?.version ?? 0) + 1));
   }
 
-  /** In the middle of a rotation, or by a slip of the hand. It is said once what is wrong. */
+  /** A file may be wrong in the middle of a rotation, or by a slip of the hand. Each problem is logged once. */
   function complain(problems: readonly string[]): void {
     const now = problems.join("; ");
     if (now !== "" && now !== problem) log.warn("what the files say wrongly now is announced as it was", { problem: now });
     problem = now;
   }
 
-  /** Nothing: not even which groups there are can be told. */
+  /** Returns undefined if the file does not even say which groups there are. */
   async function looked(): Promise<readonly Look[] | undefined> {
     try {
       const found = await access.look();
@@ -160,21 +160,21 @@ function openAnnouncements({ installation, owner, clock, log, clusters }: Announ
     }
   }
 
-  /** True: something is to be said that was not said before. */
+  /** Returns true if there is something new to announce. */
   async function look(): Promise<boolean> {
     const found = await looked();
     if (found === undefined) return false;
     const now = new Map(groups);
     for (const it of found) if (!("problem" in it)) now.set(it.name, said(it));
     const named = new Set(found.map(({ name }) => name));
-    // A group that the file lost is still this launcher's until it is started anew: somebody must watch its Jobs.
+    // A group that left the file is still this launcher's until it restarts: somebody must watch its Jobs.
     for (const name of groups.keys()) if (!named.has(name) && !clusters.has(name)) now.delete(name);
     const changed = now.size !== groups.size || [...now].some(([name, it]) => groups.get(name) !== it);
     groups = now;
     return changed;
   }
 
-  /** Each group first: when all are named, whoever listens has them. */
+  /** Each group first: when the last message names all groups, a listener has them. */
   function all(): readonly Message[] {
     const named = [...groups].map(([group, { version }]) => ({ group, version }));
     const data: Omit<ControlData<"groups.announced">, "sealed"> = {

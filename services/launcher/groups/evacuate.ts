@@ -1,9 +1,9 @@
 /**
- * Leaving a namespace that is being deleted, while we still may.
+ * Evacuates a namespace that is being deleted, while we may still write there.
  *
  * The failure this prevents: Kubernetes deletes a namespace's pods first, and some seconds after the last of them its Jobs,
- * Roles and accounts all at once. From then on nobody of us may take a hold off, and the namespace hangs for ever. So its
- * Jobs are deleted as soon as the deletion is seen: they end as any deleted Job does, and are released when their pods are gone.
+ * Roles and accounts all at once. From then on none of us may take a hold off, and the namespace hangs for ever. So its Jobs
+ * are deleted as soon as the deletion is seen: they end as any deleted Job does, and are released when their pods are gone.
  */
 import { lanes } from "@longshore/runtime/loop.ts";
 import type { Standing } from "@longshore/ledger/port.ts";
@@ -11,7 +11,10 @@ import type { Cluster, Parts } from "../parts.ts";
 import { withRefusalTold } from "../jobs/refused-writes.ts";
 import { viewOf } from "./views.ts";
 
-/** At the same time: one after the other a thousand would come too late. Fewer than a cluster is sent at once, as others release. */
+/**
+ * Deletions at the same time: one after the other, a thousand would come too late. Fewer than a cluster takes at once, because
+ * other loops release meanwhile.
+ */
 const LANES = 8;
 
 type Evacuating = Pick<Parts, "views" | "ledger" | "log" | "recording">;
@@ -39,7 +42,8 @@ async function evacuateOne(parts: Evacuating, cluster: Cluster, { run, attempt }
     group,
     job: name,
   });
-  // As a watcher will tell: what is known to be on its way out is not deleted again at every turn, and closed without waiting.
+  // Records what a watcher will tell: a Job that is on its way out is not deleted again at every turn, and is closed without
+  // waiting.
   const { object } = changed;
   if (object?.deleting === true)
     await parts.recording({ run, step, n, input: { kind: "deleting", uid, rv: object.resourceVersion, group } });

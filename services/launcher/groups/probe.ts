@@ -18,7 +18,7 @@ import type { Cluster, Parts } from "../parts.ts";
 import { evacuate } from "./evacuate.ts";
 import { foreseen, heard, viewOf } from "./views.ts";
 
-/** How often a launcher says that it has the group: taken out of every file, a group takes no more attempts. */
+/** How often a launcher says that it serves the group. A group that no launcher serves takes no more attempts. */
 const SERVED_MS = 60_000;
 
 export function probe(parts: Parts, cluster: Cluster) {
@@ -78,13 +78,13 @@ function inputOf(got: Got, { name: group, namespace }: Cluster): GroupInput {
 }
 
 async function conclude(parts: Probing, cluster: Cluster, input: GroupInput): Promise<void> {
-  // Another launcher's word too: a launcher that judged a group and then died would have the last word for ever.
+  // Judges another launcher's word too: a launcher that judged a group and then died would have the last word for ever.
   const recorded = (await parts.ledger.groups()).find(({ name }) => name === cluster.name);
   const inputs = [...(recorded ? [ledgerInput(recorded)] : []), input];
   const found = foreseen(parts, cluster, inputs);
   parts.metrics.set("longshore_group_up", { group: cluster.name }, isWell(found) ? 1 : 0);
   const became = await tell(parts, cluster, found, recorded);
-  // After the ledger knows the UID: proofs made with it must be checkable by every other launcher.
+  // Only after the ledger knows the UID: every other launcher must be able to check proofs that are made with it.
   heard(parts, cluster, ...inputs, { kind: became });
 }
 
@@ -120,7 +120,7 @@ function tellPeople(log: Probing["log"], group: string, diagnosis: Diagnosis | u
   log.warn("a group is unhealthy", { group, code, why, hint });
 }
 
-/** A create was answered in a way that means the same for every other one, and as no read is. */
+/** A create met a refusal that every other create would meet too, and that reads do not meet. */
 export async function writeRefused(
   parts: Omit<Probing, "metrics" | "timing">,
   cluster: Cluster,

@@ -1,7 +1,8 @@
 /**
- * What preflight needs of a launcher to examine a group: a Job as it would make one, and its words for what went wrong.
+ * The launcher's part in preflight: a Job as the launcher would make it, and its words for what went wrong.
  *
- * The failure this prevents: a doctor who tries another Job than the launcher creates, or calls the same trouble by another name.
+ * The failure this prevents: a doctor that tries another Job than the launcher creates, or that calls the same trouble by
+ * another name.
  */
 import { type GroupName, type Installation, RunId, StepName } from "@longshore/contract/ids.ts";
 import { classifyCreate, diagnoseReply } from "@longshore/domain/diagnosis/replies.ts";
@@ -10,7 +11,7 @@ import { manifest } from "@longshore/domain/pod/manifest.ts";
 import { DEFAULTS } from "@longshore/domain/run/defaults.ts";
 import type { Explain } from "@longshore/kubernetes/preflight/preflight.ts";
 
-/** As the launcher tells of it in its events. */
+/** In the words of the launcher's events. */
 export function explainIn(group: string, namespace: string): Explain {
   return (to, unread) => {
     if (unread.kind !== "answered") return diagnoseTransport(unread.failure, `The cluster of group "${group}"`);

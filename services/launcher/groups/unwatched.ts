@@ -1,8 +1,8 @@
 /**
- * Since when nobody watches a group, by what the ledger heard of its watchers.
+ * Tells since when nobody watches a group, by the last heartbeat that the ledger has.
  *
- * The failure this prevents: that no watcher runs is told by the watcher only, which is dead, has never got through to its cluster,
- * or is cut off from the broker.
+ * The failure this prevents: only the watcher tells that no watcher runs, and it is dead, never got through to its cluster, or
+ * is cut off from the broker.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { GroupState, Standing } from "@longshore/ledger/port.ts";
@@ -10,7 +10,7 @@ import type { GroupState, Standing } from "@longshore/ledger/port.ts";
 /** Three heartbeats. */
 const UNWATCHED_MS = 45_000;
 
-/** By the ledger's clock. A group that was never watched counts from its first Job on: before, there was nothing to be seen. */
+/** By the ledger's clock. A group that was never watched counts from its first Job on: before, there was nothing to see. */
 export function unwatchedForMs(
   { watchedAtMs }: Pick<GroupState, "watchedAtMs">,
   standing: readonly Standing[],
@@ -21,7 +21,7 @@ export function unwatchedForMs(
   return sinceMs === undefined ? undefined : Math.max(0, nowMs - sinceMs);
 }
 
-/** Why ends are noticed late there, if they are. */
+/** The reason why ends are noticed late there, if they are. */
 export function unwatched({ name, watchedAtMs }: Pick<GroupState, "name" | "watchedAtMs">, nowMs: number): Diagnosis | undefined {
   if (watchedAtMs === undefined) return diagnose("Unwatched", `No watcher ever reported on the group "${name}".`);
   const seconds = Math.floor((nowMs - watchedAtMs) / 1000);

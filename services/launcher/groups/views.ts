@@ -1,7 +1,7 @@
 /**
- * This launcher's views of its groups: each loop reports what it heard, and the domain's table says what the view is then.
+ * This launcher's views of its groups. Each loop reports its news, and the domain's table decides the new view.
  *
- * The bug this prevents: two loops that write one view, each without what the other one has just noted in it.
+ * The bug this prevents: two loops write one view, and each loses the other's note in it.
  */
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { hear } from "@longshore/domain/group/health.ts";
@@ -19,7 +19,7 @@ export const viewsOf = (groups: readonly GroupState[]): Map<GroupName, GroupView
 
 export const viewOf = ({ views }: Pick<Parts, "views">, group: GroupName): GroupView => views.get(group) ?? unverified(UNREACHED);
 
-/** What the view would be. */
+/** Returns the view that these inputs would give, and changes nothing. */
 export const foreseen = (parts: Viewing, { name: group, namespace }: Named, inputs: readonly GroupInput[]): GroupView =>
   hear(viewOf(parts, group), inputs, { nowMs: parts.clock.now(), group, namespace });
 

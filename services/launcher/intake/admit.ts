@@ -1,8 +1,9 @@
 /**
- * Commands: each becomes a recorded run, a recorded change of one, or a recorded refusal. What cannot be read goes to quarantine.
+ * Commands: each becomes a recorded run, a recorded change of one, or a recorded refusal. An unreadable message goes to
+ * quarantine.
  *
- * The bug this prevents: a run given up, or a person's name put behind a command, by whoever may publish one. Who sent a message
- * is what the broker says of it, never what the message says.
+ * The bug this prevents: anybody who may publish abandons a run, or puts a person's name behind a command. The broker says who
+ * sent a message, never the message itself.
  */
 import type { Delivery } from "@longshore/broker/port.ts";
 import type { Command } from "@longshore/contract/command.ts";
@@ -44,7 +45,10 @@ const OPERATORS_ONLY: Problem = {
   message: "only operators may give up a run; the launcher's setting `operators` names their broker users",
 };
 
-/** As its sender may say it: what only operators may say is refused of others, also where no such run exists, or left out. */
+/**
+ * Takes out of a command what its sender may not say. A command for operators alone is refused for others, even if no such run
+ * exists.
+ */
 function honoured({ operators }: Admitting, read: Readable, user: string | undefined): Readable {
   if (read.kind === "refused" || operators === "everyone" || (user !== undefined && operators.includes(user))) return read;
   const { command } = read;

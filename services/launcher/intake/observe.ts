@@ -1,9 +1,9 @@
 /**
  * Facts: each is believed by its proof, and applied to its attempt by the table.
  *
- * The bug this prevents: a fact about somebody's copy of our Job ending our run. The proof names the attempt and the
- * namespace; the table then compares the UID. The ack comes after the commit, and the hold is the ack's ack: a fact lost
- * anywhere is told again.
+ * The bug this prevents: a fact about somebody's copy of our Job ends our run. The proof names the attempt and the namespace;
+ * the table then compares the UID. The fact is acknowledged after the commit. The hold acknowledges it once more: a fact that
+ * was lost anywhere is repeated while the hold stands.
  */
 import type { Delivery } from "@longshore/broker/port.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
@@ -20,7 +20,7 @@ export function observe(parts: Parts): (delivery: Delivery) => Promise<Outcome> 
     if (read.kind === "unreadable") return read;
     if (read.fact.type === "group.watched") {
       const { group, staleSeconds } = read.fact.data;
-      // By the ledger's clock, as it is read: ours may be an hour off, and then a watched group would seem unwatched.
+      // By the ledger's clock: ours may be an hour off, and then a watched group would seem unwatched.
       if (parts.clusters.has(group))
         await parts.ledger.setGroup(group, { watchedAtMs: (await parts.ledger.now()) - staleSeconds * 1000 });
       return { kind: "recorded" };
@@ -34,7 +34,7 @@ export function observe(parts: Parts): (delivery: Delivery) => Promise<Outcome> 
       return { kind: "recorded" };
     }
     const { run, step, attempt, group, name, uid } = read.fact.data.about;
-    // A proof can be copied with the Job that carries it: what has another name is a copy, and surplus.
+    // A proof can be copied with the Job that carries it: a Job of another name is a copy, and surplus.
     if (name !== parts.keys.jobName(run, step, attempt)) {
       if ((await parts.ledger.find(run)) !== undefined) await parts.ledger.addStray({ run, kind: "stray", group, name, uid });
       return { kind: "recorded" };
@@ -47,8 +47,8 @@ export function observe(parts: Parts): (delivery: Delivery) => Promise<Outcome> 
 }
 
 /**
- * A launcher that has not reached a group yet must not drop its facts: another one may have, and started Jobs there. What it
- * found out is in the ledger, and not every fact is told twice.
+ * A launcher that has not reached a group yet must not drop the group's facts: another launcher may have started Jobs there.
+ * The ledger has the namespace's UID then, and not every fact is repeated.
  */
 async function learnNamespace(parts: Parts, group: GroupName): Promise<void> {
   if (viewOf(parts, group).namespaceUid !== undefined) return;

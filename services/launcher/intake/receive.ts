@@ -2,8 +2,8 @@
  * Takes messages from a queue, has each one decided, and settles it. Nothing else in Longshore settles a message.
  *
  * The bugs this prevents: an ack before the commit, after which a crash loses the run; a requeue while the ledger is down,
- * which brings the same messages round and round; and one message that kills us, again and again, until the broker's own
- * limits throw away innocent ones that were in hand beside it.
+ * which brings the same messages round and round; and one message that kills us again and again, until the broker's own limits
+ * throw away the innocent messages beside it.
  */
 import { createHash } from "node:crypto";
 import type { Delivery, Queue } from "@longshore/broker/port.ts";
@@ -12,16 +12,16 @@ import { lanes } from "@longshore/runtime/loop.ts";
 import type { Parts } from "../parts.ts";
 
 export type Outcome =
-  /** Committed; duplicates and refusals too. */
+  /** Committed. Duplicates and refusals are committed too. */
   | { readonly kind: "recorded" }
-  /** Nobody to answer to. */
+  /** The message names nobody to answer. */
   | { readonly kind: "unreadable"; readonly problems: readonly Problem[] }
-  /** We are stopping, or the ledger was away too long: another's turn, or later. */
+  /** We are stopping, or the ledger was away too long: the message goes back to its queue. */
   | { readonly kind: "interrupted" };
 
-/** RabbitMQ closes channels that hold a delivery for half an hour; long before that it is given back. */
+/** RabbitMQ closes a channel that holds a delivery for half an hour; the message is given back long before that. */
 const HELD_MOST_MS = 5 * 60_000;
-/** Came back so often that it may be what kills us: from here it is counted, and alone. */
+/** A message that came back this often may be what kills us: from here on it is counted, and handled alone. */
 const SUSPECT_FROM = 3;
 const SUSPECT_MOST = 5;
 
@@ -46,7 +46,7 @@ export async function receive(
     await settle(delivery, outcome, stop);
   }
 
-  /** One at a time, and counted before anybody parses it. */
+  /** Handles suspects one at a time, and counts each before it is parsed. */
   function suspected(delivery: Delivery, stop: AbortSignal): Promise<Outcome> {
     const turn = alone.then(async (): Promise<Outcome> => {
       const digest = createHash("sha256").update(delivery.body).digest("hex");
@@ -64,7 +64,7 @@ export async function receive(
     return turn;
   }
 
-  /** Holds a message through an outage of the ledger: giving it back would only bring it round again. */
+  /** Keeps a message through an outage of the ledger: giving it back would only bring it round again. */
   async function outlast(decideIt: () => Promise<Outcome>, stop: AbortSignal): Promise<Outcome> {
     const since = clock.now();
     for (let failures = 0; !stop.aborted && clock.now() - since < HELD_MOST_MS; await pause(++failures, stop)) {
@@ -87,7 +87,7 @@ export async function receive(
         return await delivery.quarantine(outcome.problems);
       case "interrupted":
         await delivery.requeue();
-        // Consuming goes on only when the ledger may have come back: else this is a spin.
+        // Goes on only when the ledger may have come back; otherwise this would spin.
         if (!stop.aborted) await clock.sleep(HELD_MOST_MS / 10, stop);
         return;
     }

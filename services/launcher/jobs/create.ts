@@ -82,7 +82,7 @@ async function noteNews(parts: Creating, cluster: Cluster, news: GroupNews): Pro
   }
 }
 
-/** What an answer says of its group may be lost; the answer may not, or its create is in doubt until the fence has passed. */
+/** The news of a group may be lost. The answer may not: its create would be in doubt until the fence has passed. */
 async function asideOf({ log }: Creating, { name: group }: Cluster, note: () => Promise<void>): Promise<void> {
   try {
     await note();
@@ -92,7 +92,7 @@ async function asideOf({ log }: Creating, { name: group }: Cluster, note: () => 
   }
 }
 
-/** 409: this create made nothing. Whose Job has the name? */
+/** The name is taken (409), so this create made nothing. Looks whose Job has the name. */
 async function adopt(parts: Creating, cluster: Cluster, work: Work, signal: AbortSignal): Promise<AttemptInput> {
   const { claimNo, name } = work.attempt;
   const seen = await look(parts, cluster, work, signal);
@@ -133,8 +133,8 @@ export async function occupy(
 }
 
 /**
- * Launchers are restarted one after the other, and a group's namespace was changed in its file. What the old file's launcher
- * creates in the old one, the new file's would look for in the new one, and call gone.
+ * Returns a diagnosis if the attempt was placed under another groups file. Launchers restart one after the other, and the file
+ * may name another namespace now: a Job created in the old one would be looked for in the new one, and called gone.
  */
 function ofAnotherFile({ name, namespace }: Cluster, { attempt }: Pick<Work, "attempt">): Diagnosis | undefined {
   const { namespace: placed = namespace } = attempt.notes;

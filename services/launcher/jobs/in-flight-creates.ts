@@ -1,8 +1,9 @@
 /**
- * What one launcher has claimed of one group and not yet recorded: POSTs each Job, and writes down what was answered.
+ * The creates in flight of one launcher in one group: attempts that are claimed and not yet recorded. POSTs each Job, and
+ * records the answers.
  *
- * The bugs this prevents: claims without end, which would run out before their turn comes; one slow create that keeps the answers
- * of a hundred fast ones out of the ledger; and a transaction for each answer, which costs more than the create itself.
+ * The bugs this prevents: claims without bound, which would run out before their turn comes; one slow create that keeps the
+ * answers of a hundred fast ones out of the ledger; and a transaction for each answer, which costs more than the create itself.
  */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { isTransient } from "@longshore/contract/problem.ts";
@@ -15,37 +16,38 @@ import { createOrAdopt } from "./create.ts";
 import type { Cluster, Parts } from "../parts.ts";
 
 /**
- * In hand at most what its cluster does in a second or two, which is found out by doing it: far less than a claim lasts, and less than
- * its connections are waited for.
+ * The bound adapts to the number of creates that the cluster answers in a second or two: far less than a claim lasts, and less
+ * than a connection is waited for.
  */
 export const IN_FLIGHT_FIRST = 32;
 const IN_FLIGHT_LEAST = 8;
 const IN_FLIGHT_MOST = 256;
-/** Answers that wait for a ledger which is slow to take them: with more of them nothing is claimed. */
+/** Most answers that wait for a slow ledger. Beyond this nothing is claimed. */
 export const UNWRITTEN_MOST = 4 * IN_FLIGHT_MOST;
 const FAST_MS = 1_000;
 const SLOW_MS = CREATE_BUDGET.turnMs / 2;
 /** Answers of one claim that go into the ledger together. */
 const TOGETHER = 64;
-/** So long an answer waits for its siblings at most: who is slower than that has trouble, and they have not. */
+/** Longest wait of an answer for its siblings. A sibling that is slower has trouble of its own. */
 const SIBLINGS_MS = 100;
 /**
- * So long after the word to stop, creates on the wire may still be answered: with an answer that nobody heard, its Job stays in doubt,
- * and held, until the fence has passed. Well below what a program has to stop in.
+ * After the word to stop, creates on the wire are waited for this long. If nobody heard the answer, the Job would stay in
+ * doubt, and held, until the fence has passed. Well below the time that a program has to stop in.
  */
 export const ANSWERS_AWAITED_MS = 5_000;
 
 export interface InFlightCreates {
-  /** How many more it takes. */
+  /** Returns how many more attempts it takes. */
   room(): number;
   /**
-   * Half of it is free, or all: a few at a time would be a transaction for each few. Where that is not so, it rings when it is.
+   * True if at least half of the bound is free, so that one transaction claims many. Otherwise it wakes the launch loop as soon
+   * as that is so.
    */
   wants(): boolean;
   take(works: readonly Work[], signal: AbortSignal): void;
-  /** Throws what no patience mends. */
+  /** Throws an error that no retry mends. */
   check(): void;
-  /** Until nothing is in hand. */
+  /** Waits until no create is in flight. */
   rest(): Promise<void>;
 }
 
@@ -58,7 +60,7 @@ export function openInFlightCreates(parts: Parts, cluster: Cluster): InFlightCre
   let wanted = false;
   const isFree = (): boolean => inFlight === 0 || inFlight <= most / 2;
 
-  /** Refusals are fast too, and so is what is not sent. */
+  /** Refusals are fast too, and so are creates that were never sent. */
   function learn(tookMs: number, created: number): void {
     if (created > 0 && tookMs < FAST_MS) most = Math.min(IN_FLIGHT_MOST, most * 2);
     else if (created === 0 || tookMs > SLOW_MS) most = Math.max(IN_FLIGHT_LEAST, Math.floor(most / 2));
@@ -127,7 +129,10 @@ interface Keeping {
   write(entries: readonly Entry[], signal: AbortSignal): Promise<void>;
 }
 
-/** One claim: its Jobs are created side by side, and their answers go into the ledger as they come, many at a time. How many came to stand. */
+/**
+ * Works on one claim: its Jobs are created side by side, and their answers are recorded as they come, many at a time. Returns
+ * the number of Jobs created.
+ */
 async function siblings(
   parts: Parts,
   cluster: Cluster,
@@ -143,7 +148,7 @@ async function siblings(
   const flush = (): void => {
     if (answers.length === 0) return;
     const written = write(answers, signal);
-    written.catch(() => undefined); // looked at when all siblings are done: until then nobody would, and the program would end
+    written.catch(() => undefined); // looked at when all siblings are done: an unhandled rejection before that would end the program
     writing.push(written);
     answers = [];
   };
@@ -180,15 +185,18 @@ async function answered(parts: Parts, cluster: Cluster, work: Work, signal: Abor
   return [entryOf(input)];
 }
 
-/** A cluster that answers every create with an error would be asked for ever: `waitFor` bounds that too. Nothing was sent for this claim. */
+/**
+ * A cluster that answers every create with an error would be asked for ever, so `waitFor` bounds that too. Nothing was sent for
+ * this claim.
+ */
 function gaveUp({ claimNo, notes }: Attempt, nowMs: number): readonly AttemptInput[] {
   const diagnosis = diagnose("WaitExpired", "Its cluster gave no answer that could be relied on within `waitFor`.");
   return [{ kind: "deferred", claimNo, diagnosis: notes.stall ?? diagnosis, retryAtMs: nowMs }, { kind: "waitExpired" }];
 }
 
 /**
- * An answer that is not written down leaves its create in doubt until the fence has passed, and the Job held as long. Where only
- * the COMMIT's answer was lost this says it twice, which the lifecycle knows.
+ * An answer that is not recorded leaves its create in doubt until the fence has passed, and the Job held as long. If only the
+ * COMMIT's answer was lost, this records it twice, which the lifecycle allows.
  */
 async function writeDown(parts: Parts, entries: readonly Entry[], signal: AbortSignal): Promise<void> {
   const untilMs = parts.clock.now() + parts.timing.claimMs;

@@ -1,9 +1,9 @@
 /**
- * An authoritative look at what stands under an attempt's name: the Job first, then its pods by its UID. The other order
- * races with a pod that starts in between.
+ * An authoritative look at the Job of an attempt's name: the Job first, then its pods by its UID. The other order races with a
+ * pod that starts in between.
  *
- * The bug this prevents: a verdict from a stale view. "missing" is said only where the API server itself said so; whatever
- * could not be read is "unseen", and from that nothing follows.
+ * The bug this prevents: a verdict from a stale view. "missing" is said only if the API server itself said so; a Job that could
+ * not be read is "unseen", and nothing follows from that.
  */
 import type { GroupName, Uid } from "@longshore/contract/ids.ts";
 import { diagnoseReply } from "@longshore/domain/diagnosis/replies.ts";
@@ -33,7 +33,7 @@ export async function look(
   work: Pick<Work, "run" | "attempt">,
   signal: AbortSignal,
 ): Promise<Look> {
-  // Our own Job would be called foreign while its proof cannot be checked, and "missing" in another's namespace is no news of ours.
+  // Without a namespace UID we would call our own Job foreign, and in another namespace "missing" says nothing of our Jobs.
   const view = viewOf(parts, cluster.name);
   if (!mayJudge(view)) return { kind: "unseen", diagnosis: whyNot(view, cluster.name) };
   const got = await cluster.reads.getJob(work.attempt.name, signal);
@@ -47,7 +47,7 @@ export async function look(
   return { kind: "ours", job, pods: listed.items.flatMap((it) => seePod(it) ?? []) };
 }
 
-/** Its proof is of this attempt in this namespace of this cluster; a recorded UID needs no other proof. */
+/** True if the proof is of this attempt in this namespace of this cluster. A recorded UID needs no other proof. */
 export function isOurs(
   parts: Pick<Parts, "keys" | "views">,
   { name: group }: Cluster,
@@ -65,13 +65,13 @@ function unseen(answer: Unread, group: GroupName): Look {
   return { kind: "unseen", diagnosis };
 }
 
-/** What a look at the attempt's own Job says, as the inputs that a watcher's facts would have been. */
+/** Turns a look at the attempt's own Job into the inputs that a watcher's facts would have been. */
 export function inputsOf(group: GroupName, { job, pods }: Extract<Look, { kind: "ours" }>): readonly AttemptInput[] {
   const of = { uid: job.uid, rv: newest([job, ...pods]), group };
   const finished = finishedCondition(job);
   const evidence = evidenceOf(job, { pods });
   if (finished?.type === "Complete") return [{ kind: "complete", evidence, ...of }];
-  // Without deletion its own word is enough; else what is left of its pods decides: none that has not finished.
+  // Without a deletion, the Job's own condition is enough. Otherwise its remaining pods decide: all must have finished.
   if (finished?.type === "Failed" && (job.deletionAt === undefined || !pods.some(isUnfinished)))
     return [{ kind: "failed", evidence, ...of }];
   if (isLookedDeleted(job, pods)) return [{ kind: "lookedDeleted", evidence, ...of }];
@@ -85,9 +85,9 @@ function newest(seen: readonly { readonly resourceVersion: string }[]): string {
 }
 
 /**
- * What is left of the recorded Job, of which a look said that its name is free or another's. "gone": provably nothing that
- * could still do anything; "orphans": pods of it that were left behind and have not finished. Finished ones are left behind for
- * ever, since nobody collects them. Anything unread, or another namespace, means that nothing is proved.
+ * Tells what is left of the recorded Job, after a look found its name free or another's. "gone": provably nothing that could
+ * still run; "orphans": pods of it that were left behind and have not finished. Finished pods stay behind for ever, because
+ * nobody collects them. If anything could not be read, or the namespace is another, nothing is proved.
  */
 export type Remains =
   | { readonly kind: "gone"; readonly uid: Uid }
@@ -114,7 +114,10 @@ export async function remainsOf(
   return orphans.length > 0 ? { kind: "orphans", uid, pods: orphans } : { kind: "gone", uid };
 }
 
-/** A Job that went and left pods behind was deleted, as a watcher would have told: it is closed until they are gone too. */
+/**
+ * A Job that went and left pods behind was deleted, as a watcher would have told: the attempt is closed until they are gone
+ * too.
+ */
 export function saidOf(
   remains: Exclude<Remains, { kind: "unproved" }>,
   { seenRv }: Attempt,

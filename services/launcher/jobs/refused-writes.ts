@@ -1,15 +1,14 @@
 /**
  * Writes that an API server refuses. The loops try them again for as long as it takes.
  *
- * The bug this prevents: a hold that nobody can take off, or a Job that nobody can delete, since the role lacks one verb, and a
- * log that says nothing of it.
+ * The bug this prevents: nobody can take a hold off, or delete a Job, because the role lacks one verb, and no log says so.
  */
 import { diagnoseReply } from "@longshore/domain/diagnosis/replies.ts";
 import type { PodSeen } from "@longshore/domain/watch/seen.ts";
 import type { Changed, Writes } from "@longshore/kubernetes/request/write.ts";
 import type { Cluster, Parts } from "../parts.ts";
 
-/** Passes the answer on. Silence is the breaker's and the probe's matter; an answer that is no success is told here. */
+/** Returns the answer, and logs it if it is a refusal. The breaker and the probe deal with silence. */
 export function withRefusalTold<C extends Changed>(
   { log }: Pick<Parts, "log">,
   { name, namespace }: Cluster,
@@ -22,10 +21,10 @@ export function withRefusalTold<C extends Changed>(
   return changed;
 }
 
-/** Nothing is left to do: it was done, or what it was about is not there, or is not ours. */
+/** True if nothing is left to do: the write was done, or its object is missing or not ours. */
 export const isSettled = ({ kind }: Changed): boolean => kind === "done" || kind === "missing" || kind === "foreign";
 
-/** Pods are deleted by themselves only where nothing else will: a refusal leaves them running. */
+/** Deletes a pod that nothing else will delete: a refusal leaves it running. */
 export async function deletePod(
   parts: Pick<Parts, "log">,
   cluster: Cluster,

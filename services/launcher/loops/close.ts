@@ -1,5 +1,5 @@
 /**
- * Closing attempts: look, then delete the Job until its pods are gone, or make sure that none can come any more.
+ * Closing attempts: looks, then deletes the Job until its pods are gone, or makes sure that no Job can come any more.
  *
  * The bugs this prevents: "cancelled" said while a pod still runs; a late create that starts work after the cancel; and a
  * background deletion by somebody else that leaves the pods running behind our hold.
@@ -52,7 +52,8 @@ async function ofOurs(
   const { run, attempt } = work;
   const { job, pods } = seen;
   const recorded = attempt.uid !== undefined && attempt.notes.gone !== true;
-  // Its UID first: what is deleted must be known, or its end could not be told from a stranger's. Due at once again.
+  // Records the UID first: a Job that is deleted before it is known could not be told from a stranger's. The attempt is due
+  // again at once.
   if (!recorded || attempt.uid !== job.uid)
     return { kind: "created", uid: job.uid, rv: job.resourceVersion, group: cluster.name, adopted: true };
 
@@ -63,12 +64,13 @@ async function ofOurs(
     const proof = await provenUnstarted(parts, cluster, work, seen, signal);
     if (proof !== undefined) return proof;
   }
-  // Deleted in the background or with its pods orphaned, it waits behind our hold while they run: ask again, in the foreground.
+  // A Job that was deleted in the background, or with its pods orphaned, waits behind our hold while they run: it is deleted
+  // again, in the foreground.
   if (job.deletionAt === undefined || (isOnlyHoldLeft(job) && pods.some(isUnfinished))) {
-    // Nothing keeps what has no hold once it is deleted: how it ended would go with it.
+    // Nothing keeps a Job without a hold once it is deleted: its outcome would go with it.
     const only = attempt.notes.hold === false ? { resourceVersion: job.resourceVersion } : {};
     const deleted = await cluster.writes.deleteJob(job.name, job.uid, { propagation: "Foreground", ...how, ...only }, signal);
-    if (deleted.kind === "changed") return undefined; // it may just have ended: the next turn sees
+    if (deleted.kind === "changed") return undefined; // the Job may just have ended: the next turn sees
     withRefusalTold(parts, cluster, `deleting the Job ${job.name}`, deleted);
     if (job.deletionAt !== undefined) await deleteOrphans(parts, cluster, run, pods, signal);
   }
@@ -79,7 +81,7 @@ function graceOf({ cancel }: Work["run"]): { readonly graceSeconds?: number } {
   return cancel?.graceSeconds === undefined ? {} : { graceSeconds: cancel.graceSeconds };
 }
 
-/** Pods that nothing else will delete: their Job is on its way out, or gone, or to be kept a moment longer. */
+/** Deletes pods that nothing else will delete: their Job is on its way out, or gone, or is to be kept a moment longer. */
 async function deleteOrphans(
   parts: Parts,
   cluster: Cluster,
@@ -91,7 +93,7 @@ async function deleteOrphans(
   await Promise.all(orphans.map((pod) => deletePod(parts, cluster, pod, graceOf(run), signal)));
 }
 
-/** What a look at its own Job says about how it ended, or that nothing of it ever started. */
+/** Returns the inputs of a look at the attempt's own Job: how it ended, or that nothing of it ever started. */
 function verdictOf(cluster: Cluster, attempt: Attempt, seen: Extract<Look, { kind: "ours" }>): AttemptInput | undefined {
   const ended = inputsOf(cluster.name, seen).find(
     ({ kind }) => kind === "complete" || kind === "failed" || kind === "lookedDeleted",
@@ -101,7 +103,7 @@ function verdictOf(cluster: Cluster, attempt: Attempt, seen: Extract<Look, { kin
   return startedOf(seen.job, seen.pods) === "no" ? { kind: "unstarted", uid, rv, group: cluster.name } : undefined;
 }
 
-/** Ends of which it is told whether anything ran: where nothing did, the work is free to be done again. */
+/** Causes whose end says whether anything ran: if nothing did, the work may be done again. */
 const TELLS_STARTED: ReadonlySet<Attempt["cause"]> = new Set<Attempt["cause"]>(["startExpired", "waitExpired", "elsewhere"]);
 
 const LOOKS = 14;
@@ -109,8 +111,9 @@ const FIRST_LOOK_MS = 25;
 const BETWEEN_LOOKS_MS = 250;
 
 /**
- * Pods that wait are deleted before their Job: a Job that stands keeps them until it has counted how they ended, and in that
- * moment they show that nothing of them ran. Deleted together with it they are gone at once, and the proof with them.
+ * Deletes waiting pods before their Job. While the Job stands it keeps them until it has counted their end, and in that moment
+ * they show that nothing of them ran. If they were deleted together with the Job, they would be gone at once, and the proof
+ * with them.
  */
 async function provenUnstarted(
   parts: Parts,
@@ -121,7 +124,7 @@ async function provenUnstarted(
 ): Promise<AttemptInput | undefined> {
   if (pods.length === 0 || startedOf(job, pods) === "yes") return undefined;
   if (work.attempt.cause === "elsewhere") {
-    // Only while it has no node: the answer says so, whoever gives it one at this moment.
+    // Only while the pod has no node: the answer says so, even if a scheduler gives it one at this moment.
     const without = await Promise.all(pods.filter(isUnplaced).map((pod) =>
       deletePod(parts, cluster, pod, { resourceVersion: pod.resourceVersion }, signal))); // biome-ignore format: one question
     if (pods.some((pod) => pod.node !== undefined) || without.some(({ kind }) => kind === "changed"))
@@ -130,7 +133,7 @@ async function provenUnstarted(
   for (let looks = 0; looks < LOOKS && !signal.aborted; looks++) {
     await parts.clock.sleep(Math.min(BETWEEN_LOOKS_MS, FIRST_LOOK_MS * 2 ** looks), signal);
     const seen = await look(parts, cluster, work, signal);
-    if (seen.kind !== "ours" || seen.job.uid !== job.uid) return undefined; // the next turn sees what that means
+    if (seen.kind !== "ours" || seen.job.uid !== job.uid) return undefined; // the next turn sees the effect
     const verdict = verdictOf(cluster, work.attempt, seen);
     if (verdict !== undefined || startedOf(seen.job, seen.pods) === "yes") return verdict;
   }
@@ -148,7 +151,7 @@ async function ofOther(
   if (seen.kind === "unseen") return undefined;
   const isNoted = seen.kind === "occupant" && seen.job.uid === attempt.occupantUid;
   if (seen.kind === "occupant" && !isNoted) return { kind: "occupied", uid: seen.job.uid };
-  // Also where the occupant stands: a late fact may have told the UID of a Job that was gone before the occupant came.
+  // Also if the occupant stands: a late fact may have told the UID of a Job that was gone before the occupant came.
   if (attempt.uid !== undefined && attempt.notes.gone !== true) {
     const remains = await remainsOf(parts, cluster, attempt, signal);
     if (remains.kind === "orphans") await deleteOrphans(parts, cluster, run, remains.pods, signal);

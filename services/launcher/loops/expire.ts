@@ -1,8 +1,8 @@
 /**
- * Live attempts that are due: did not start in time, or run too long.
+ * Live attempts that are due: they did not start in time, or run too long.
  *
- * The bug this prevents: healthy work ended since the watcher was down. No news is not bad news, so the loop looks first;
- * what it sees is applied like a fact, and only what is still due after that is acted on.
+ * The bug this prevents: healthy work ended because the watcher was down. No news is not bad news, so the loop looks first. The
+ * look is applied like a fact, and only a timer that is still due after it is acted on.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { diagnoseStall } from "@longshore/domain/diagnosis/pods.ts";
@@ -29,7 +29,7 @@ export function expire(parts: Parts, cluster: Cluster) {
           most: MOST,
           leaseMs: parts.timing.workLeaseMs,
         });
-        // Asked once for all that wait for a node; most of them could go nowhere else, and need no look.
+        // Asked once for all attempts that wait for a node. Most of them could go nowhere else, and need no look.
         const isAsked = works.some(({ attempt, run, nowMs }) => timerOf(attempt, run.plan.limits, nowMs) === "elsewhere");
         const groups = isAsked ? await parts.ledger.groups() : [];
         await sideBySide(works, (work) => expireOne(parts, cluster, work, signal, groups));
@@ -54,7 +54,7 @@ export async function expireOne(
   const seen = await look(parts, cluster, work, signal);
   if (seen.kind === "unseen") return; // silence proves nothing, and nothing could be done about it either
   if (seen.kind !== "ours" || seen.job.uid !== attempt.uid) {
-    // Another Job of this attempt has the name: the table makes it a stray. What it does says nothing about the recorded one.
+    // Another Job of this attempt has the name: the table makes it a stray. It says nothing about the recorded Job.
     if (seen.kind === "ours") await record(standsThere(cluster, seen));
     const remains = await remainsOf(parts, cluster, attempt, signal);
     if (remains.kind !== "unproved") await record(saidOf(remains, attempt, cluster));
@@ -70,7 +70,10 @@ export async function expireOne(
   } else await record(timer === "startExpired" ? { kind: timer, diagnosis: whyNot(attempt, seen) } : { kind: timer });
 }
 
-/** Its pods wait for a node, and another group of the request would take it at once. Where a quota lets no pod come nothing could be proved. */
+/**
+ * True if the pods wait for a node and another group of the request would take the attempt at once. If a quota lets no pod
+ * come, nothing could be proved.
+ */
 function mayGoElsewhere(parts: Parts, { run, attempt, nowMs }: Work, groups: readonly GroupState[]): boolean {
   if (attempt.notes.stall?.code !== "Unschedulable") return false;
   const others = groups.filter(({ name }) => name !== attempt.group);
@@ -89,7 +92,10 @@ const standsThere = (
   adopted: true,
 });
 
-/** What the watcher told comes first: it remembers the cause of a failed pull, which a look at the back-off after it does not show. */
+/**
+ * The watcher's word comes first: it remembers the cause of a failed pull, and a look at the back-off after it does not show
+ * that cause.
+ */
 const whyNot = ({ notes }: Attempt, { pods }: Extract<Look, { kind: "ours" }>): Diagnosis =>
   notes.stall ??
   diagnoseStall({ pods }) ??

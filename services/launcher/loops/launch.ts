@@ -1,8 +1,8 @@
 /**
- * Ready attempts: claim, POST, write down what was answered. Claims that ran out are made again; those whose fence has
- * passed are looked at first.
+ * Ready attempts: claims them, POSTs their Jobs, and records the answers. Expired claims are made again; if their fence has
+ * passed, they are looked at first.
  *
- *   claim (ledger) ──▶ POST (cluster) ──▶ record (ledger)      the last two in in-flight-creates.ts
+ *   claim (ledger) ──▶ POST (cluster) ──▶ record (ledger)      the last two in jobs/in-flight-creates.ts
  *        died here: the claim runs out, the next POST meets 409 and adopts ──┘
  */
 import type { Work } from "@longshore/ledger/port.ts";
@@ -20,7 +20,10 @@ export function launch(parts: Parts, cluster: Cluster, creates: InFlightCreates)
   };
 }
 
-/** What was placed while nobody had room for it, and claims that ran out. What is placed where there is room needs no asking. */
+/**
+ * Claims attempts that were placed while no launcher had room for them, and claims that ran out. The place loop claims the
+ * others itself.
+ */
 function claiming(parts: Parts, { name: group, pace }: Cluster, creates: InFlightCreates, signal: AbortSignal): Promise<void> {
   return retryLoop(parts, { what: `launch ${group}`, ms: parts.timing.lookMs, wakeUp: parts.wakeUps.ready, signal }, (signal) =>
     drain(signal, async () => {
@@ -38,7 +41,7 @@ function claiming(parts: Parts, { name: group, pace }: Cluster, creates: InFligh
 
 const UNFENCED_MOST = 24;
 
-/** Claims that nobody answered and whose fence has passed: a look begun after that decides. */
+/** Claims without an answer whose fence has passed: a look that began after it decides. */
 function unfence(parts: Parts, cluster: Cluster, signal: AbortSignal): Promise<void> {
   const asked = { state: "claimed", group: cluster.name, most: UNFENCED_MOST, leaseMs: parts.timing.workLeaseMs } as const;
   const { lookMs: ms } = parts.timing;

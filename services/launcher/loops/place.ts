@@ -1,6 +1,6 @@
 /**
- * Waiting attempts: the first group that can take each, or why none can. Where this launcher has room in hand for what it places,
- * it claims it with the same stroke.
+ * Waiting attempts: finds the first group that can take each, or why none can. If this launcher has a free create slot in that
+ * group, the same statement claims the attempt.
  */
 import type { GroupName } from "@longshore/contract/ids.ts";
 import type { Placer } from "@longshore/domain/group/group.ts";
@@ -17,7 +17,10 @@ export function place(parts: Parts, inFlight: ReadonlyMap<GroupName, InFlightCre
   const { ledger, clock, timing, owner: by } = parts;
   let sinceMs: number | undefined;
 
-  /** Where all hands are full, what is placed now would be claimed by another statement later: that waits for room, but no longer than a poll. */
+  /**
+   * If no group has a free create slot, placing can wait: the claim would need a second statement anyway. It waits at most one
+   * poll.
+   */
   function isTimely(): boolean {
     const some = [...inFlight.values()].filter((hand) => hand.wants()).length > 0;
     sinceMs = some ? undefined : (sinceMs ?? clock.now());
@@ -28,12 +31,13 @@ export function place(parts: Parts, inFlight: ReadonlyMap<GroupName, InFlightCre
     const room = new Map([...inFlight].map(([group, hand]) => [group, isClaimedAtOnce(parts, group) ? hand.room() : 0]));
     const inAll = [...room.values()].reduce((sum, it) => sum + it, 0);
     if (!isTimely()) return false;
-    // What is placed beyond the room is claimed by another statement later; where there is none to speak of, that must be.
+    // An attempt that is placed beyond the free slots is claimed by a second statement later. That is accepted only if there
+    // are hardly any free slots.
     const most = inAll >= ROOM_LEAST ? Math.min(MOST, inAll) : MOST;
     const { more, works } = await ledger.place({ most, placer: placerOf(parts), claim: { by, forMs: timing.claimMs, room } });
     for (const [group, ofGroup] of Map.groupBy(works, ({ attempt }) => attempt.group))
       if (group !== undefined) inFlight.get(group)?.take(ofGroup, signal);
-    // Not only where all found a place: a thousand runs that wait for one dead group stand before others in this line.
+    // True also if some found no group: a thousand runs that wait for one dead group stand before others in this line.
     return more;
   }
 
@@ -46,13 +50,13 @@ export function place(parts: Parts, inFlight: ReadonlyMap<GroupName, InFlightCre
 }
 
 /**
- * A group with a pace has a line, which is served in order: an attempt that was just placed may not be claimed before those. And if
- * another cluster may be answering, nothing is claimed at all.
+ * False for a group with a pace, whose line is served in order: an attempt that was just placed may not be claimed before those
+ * in line. False too if another cluster may be answering.
  */
 const isClaimedAtOnce = ({ clusters, views }: Parts, group: GroupName): boolean =>
   clusters.get(group)?.pace === undefined && mayClaim(viewOf({ views }, group));
 
-/** What this launcher knows of the groups at this moment, for the ledger to place by. */
+/** This launcher's knowledge of the groups at this moment, for the ledger to place by. */
 export const placerOf = ({ timing, clusters, views, clock }: Pick<Parts, "timing" | "clusters" | "views" | "clock">): Placer => ({
   serves: new Set(clusters.keys()),
   quiet: new Map(

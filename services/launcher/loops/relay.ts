@@ -1,8 +1,8 @@
 /**
- * The outbox: events to the broker, one unconfirmed message per run, many runs at once. Nothing else publishes events.
+ * The outbox: publishes events, one unconfirmed message per run, many runs at once. Nothing else publishes events.
  *
- * The bugs this prevents: a 3 that the broker refused behind a 4 that it took, which is lost to whoever drops what is out of
- * order; and an event marked as sent that nobody received (confirmed, but returned).
+ * The bugs this prevents: a 3 that the broker refused behind a 4 that it took, which is lost to a consumer that drops events
+ * out of order; and an event marked as sent that no queue received (confirmed, but returned).
  */
 import { isTerminal } from "@longshore/contract/event.ts";
 import { eventId, routingKey, writeEvent, writeNotice } from "@longshore/contract/envelope.ts";
@@ -22,8 +22,8 @@ export function relay(parts: Parts) {
 }
 
 /**
- * In turns: what is unsent is published, all of it at once, and when the broker has answered that is written down in one
- * statement, while the next turn's events gather. A run whose event is in doubt rests and holds back nobody else.
+ * Works in turns: the unsent events are published all at once; when the broker has answered, one statement records that, while
+ * the next turn's events gather. A run whose event is in doubt rests and holds back nobody else.
  */
 async function story(parts: Parts, signal: AbortSignal): Promise<void> {
   const { ledger, clock, log, timing, owner } = parts;
@@ -32,10 +32,10 @@ async function story(parts: Parts, signal: AbortSignal): Promise<void> {
   let partitions: readonly number[] = [];
   let heldUntilMs = 0;
   const bugs: unknown[] = [];
-  /** Of the lease. More than all of it is left: the clock was set back, and nobody knows how much really is. */
+  /** If more than the whole lease seems left, the clock was set back, and the real rest is unknown. */
   const restMs = (): number => (heldUntilMs - clock.now() > timing.partitionLeaseMs ? 0 : heldUntilMs - clock.now());
 
-  /** Resolves when it is known what became of it, and never rejects. */
+  /** Resolves when the fate of the event is known, and never rejects. */
   async function tell(event: OutboxEvent): Promise<void> {
     inFlight.add(event.run);
     try {
@@ -47,7 +47,7 @@ async function story(parts: Parts, signal: AbortSignal): Promise<void> {
     }
   }
 
-  /** This run waits by itself: others must not, and its next event may not overtake this one. */
+  /** This run waits by itself: others need not wait, and its next event may not overtake this one. */
   function doubt(event: OutboxEvent, error: unknown): void {
     if (signal.aborted) return;
     if (!(error instanceof Failure) || error.disposition === "halt") {
@@ -61,7 +61,7 @@ async function story(parts: Parts, signal: AbortSignal): Promise<void> {
     });
   }
 
-  /** Writes down what was confirmed, and asks what is to be told next: one statement. */
+  /** Records the confirmed events and asks for the next ones, in one statement. */
   async function next(most: number): Promise<readonly OutboxEvent[]> {
     const sent = confirmed;
     confirmed = [];
@@ -88,11 +88,11 @@ async function story(parts: Parts, signal: AbortSignal): Promise<void> {
     heldUntilMs = began + timing.partitionLeaseMs;
   }
 
-  /** Resolves to whether there may be more. */
+  /** Resolves to true if there may be more. */
   async function turn(): Promise<boolean> {
     await hold();
     const most = MOST - inFlight.size + confirmed.length;
-    // Past the lease another relay may be telling these stories: two would tell them out of order.
+    // Past the lease another relay may be publishing these stories, and two relays would publish them out of order.
     const may = partitions.length > 0 && restMs() > 0;
     const told: Promise<void>[] = [];
     for (const event of await next(may ? most : 0)) {
@@ -107,11 +107,14 @@ async function story(parts: Parts, signal: AbortSignal): Promise<void> {
   await retryLoop(parts, { what: "relay", ms: timing.pollMs, wakeUp: parts.wakeUps.outbox, signal }, (signal) =>
     drain(signal, turn),
   );
-  // What was confirmed while we were asked to stop need not be told again. Nothing was: then the ledger may be away, and is not asked.
+  // Records the events that were confirmed while we were asked to stop. If none was, the ledger is not asked, since it may be
+  // away.
   if (confirmed.length > 0) await next(0);
 }
 
-/** Until the broker has answered for all of them, or so long: a later answer wakes the loop, and the others go on. */
+/**
+ * Waits until the broker has answered for all of them, or for this long: a later answer wakes the loop, and the others go on.
+ */
 async function atMost(clock: Parts["clock"], ms: number, told: readonly Promise<void>[], late: () => void): Promise<void> {
   if (told.length === 0) return;
   const { promise: up, resolve } = Promise.withResolvers<"up">();
@@ -153,7 +156,7 @@ function noteEnd(
   { type, run, group: of, data }: Pick<OutboxEvent, "type" | "run" | "group" | "data">,
 ): void {
   if (!isTerminal(type)) return;
-  const group: string = of ?? "-"; // it never came to one
+  const group: string = of ?? "-"; // the run never came to a group
   const { diagnosis, seconds = {}, step, attempt }: Ended = data;
   const { code, sentence } = diagnosis ?? {};
   if (type === "run.failed" || type === "run.lost") log.warn(type, { run, step, attempt, group, code, sentence });
@@ -170,13 +173,13 @@ interface Ended {
   readonly seconds?: Readonly<Record<string, number>>;
 }
 
-/** Refusals, and how groups are: they belong to no run's story, so their order does not matter. */
+/** Refusals, and changes of a group's health: they belong to no run's story, so their order does not matter. */
 function notices(parts: Parts, signal: AbortSignal): Promise<void> {
   return retryLoop(parts, { what: "notices", ms: parts.timing.pollMs, wakeUp: parts.wakeUps.notices, signal }, (signal) =>
     drain(signal, async () => {
       const waiting = await parts.ledger.unsentNotices(NOTICES);
       const told = await Promise.allSettled(waiting.map((notice) => publishNotice(parts, notice, signal)));
-      // One that cannot be told now must not have the others told again and again.
+      // A notice that cannot be published now must not make the others be published again and again.
       const sent = waiting.filter((_, index) => told[index]?.status === "fulfilled");
       if (sent.length > 0) await parts.ledger.sentNotices(sent.map(({ id }) => id));
       for (const it of told) if (it.status === "rejected") throw it.reason;
@@ -194,7 +197,7 @@ async function publishNotice(
   const outgoing = { id, key: routingKey(tenant, group, type), body };
   if ((await broker.publish("events", outgoing, signal)) === "unrouted") throw cameBack(type);
   if (replyTo === undefined) return;
-  // A reply queue that is gone by now, or whose name is none, is its owner's affair; the refusal is in the events as well.
+  // A reply queue that is gone by now, or an invalid name, is its owner's problem: the refusal is in the events as well.
   await broker.reply(replyTo, outgoing, signal).catch((error: unknown) => {
     if (!(error instanceof Failure && error.disposition === "refuse")) throw error;
   });

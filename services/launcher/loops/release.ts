@@ -1,8 +1,9 @@
 /**
- * Ended attempts: take our hold off the Job, since its outcome is in the ledger. One patch, and repeated without harm.
+ * Ended attempts: takes our hold off the Job, because its outcome is in the ledger. One patch, which may be repeated without
+ * harm.
  *
- * The bug this prevents: a name that becomes free while a create of it may still land, so that the work runs again. While
- * the fence stands the ledger does not give the attempt out; where the name is free already, an occupant takes it.
+ * The bug this prevents: a name that becomes free while a create of it may still land, so that the work runs again. While the
+ * fence stands the ledger does not give the attempt out; if the name is free already, an occupant takes it.
  */
 import type { Uid } from "@longshore/contract/ids.ts";
 import { mayJudge } from "@longshore/domain/group/may.ts";
@@ -53,7 +54,7 @@ export async function releaseOne(parts: Parts, cluster: Cluster, work: Work, sig
   if (attempt.uid === undefined) {
     const seen = await look(parts, cluster, work, signal);
     if (seen.kind === "unseen") return;
-    // A late create landed: the lifecycle makes it a stray, and the sweep removes it.
+    // A late create landed: the lifecycle makes its Job a stray, and the sweep removes it.
     if (seen.kind === "ours")
       await record({ kind: "created", uid: seen.job.uid, rv: seen.job.resourceVersion, group: cluster.name, adopted: true });
     else if (seen.kind === "occupant") await record({ kind: "occupied", uid: seen.job.uid });
@@ -71,8 +72,8 @@ export async function releaseOne(parts: Parts, cluster: Cluster, work: Work, sig
 }
 
 /**
- * Nobody saw it end: it may still run, and an abandoned run's work is not wanted any more. Without our hold nobody would ever
- * look at it again, so it keeps that until it is deleted. Its run has ended already, and waits for none of this.
+ * Nobody saw the Job end: it may still run, and an abandoned run's work is not wanted any more. Without our hold nobody would
+ * ever look at the Job again, so it keeps the hold until it is deleted. Its run has ended already and does not wait for this.
  */
 async function deleteLost(parts: Parts, cluster: Cluster, name: string, uid: Uid, signal: AbortSignal): Promise<boolean> {
   const deleted = await cluster.writes.deleteJob(name, uid, { propagation: "Foreground" }, signal);
@@ -121,7 +122,7 @@ async function removeOccupant(
   if (foundBy(released) !== undefined) await gone();
 }
 
-/** Without a hold only the time to live is set: until now nothing took the Job away by itself. */
+/** For a Job without a hold only the time to live is set: until now nothing removed the Job by itself. */
 const letGo = (work: Work) => ({
   ttlSeconds: keepSeconds(work),
   ...(work.attempt.notes.hold === false && { annotations: RECORDED }),

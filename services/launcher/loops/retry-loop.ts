@@ -1,5 +1,5 @@
 /**
- * A loop that outlives outages: what fails for now is tried again with patience, and anything else ends the program.
+ * A loop that outlives outages: a failure that may pass is tried again, with growing pauses; any other error ends the program.
  *
  * The bug this prevents: a loop that died of one lost connection while the process looks healthy.
  */
@@ -32,14 +32,14 @@ export async function retryLoop(
   });
 }
 
-/** Repeats `work` as long as it says that there may be more. */
+/** Repeats `work` while it says that there may be more. */
 export async function drain(signal: AbortSignal, work: () => Promise<boolean>): Promise<void> {
   while (!signal.aborted && (await work()));
 }
 
 /**
- * All at once, and each to its end: behind the first that failed, the others would go on while the loop takes more, or the program
- * closes its ledger under them. What no patience mends is thrown before what passes.
+ * Runs all items at once, and each to its end. If it stopped at the first failure, the others would go on while the loop takes
+ * more, or the program closes its ledger under them. An error that no retry mends is thrown before one that passes.
  */
 export async function sideBySide<I>(items: readonly I[], work: (item: I) => Promise<unknown>): Promise<void> {
   const done = await Promise.allSettled(items.map(work));

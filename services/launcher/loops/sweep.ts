@@ -1,8 +1,8 @@
 /**
- * Strays: Jobs with our proof that no attempt owns, and holds on Jobs whose outcome was recorded long ago. And the ledger's
- * own leftovers.
+ * Strays: Jobs with our proof that no attempt owns, and holds on Jobs whose outcome was recorded long ago. And the ledger's own
+ * leftovers.
  *
- * The bug this prevents: a surplus Job that runs to its end since nobody feels responsible for it.
+ * The bug this prevents: a surplus Job that runs to its end because no loop is responsible for it.
  */
 import { ANNOTATIONS, HOLD, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
 import { lookAgainMs, mayJudge } from "@longshore/domain/group/may.ts";
@@ -51,7 +51,7 @@ export async function sweepOne(parts: Parts, cluster: Cluster, stray: StrayWork,
   if (isSettled(released)) await parts.ledger.settleStray(stray);
 }
 
-/** Pods that outlive their Job's deletion were orphaned: they are deleted by the UID of the Job that made them. */
+/** Pods that outlive their Job's deletion are orphans: they are deleted by the UID of the Job that made them. */
 async function stillRuns(parts: Parts, cluster: Cluster, { uid }: StrayWork, signal: AbortSignal): Promise<boolean> {
   const listed = await cluster.reads.podsOf(uid, signal);
   if (listed.kind !== "listed") return true;
@@ -62,7 +62,7 @@ async function stillRuns(parts: Parts, cluster: Cluster, { uid }: StrayWork, sig
   return running.length > 0;
 }
 
-/** Tombstones past their day, and what else the ledger no longer needs. */
+/** Removes tombstones past their day, and other rows that the ledger no longer needs. */
 export function prune(parts: Parts) {
   return (signal: AbortSignal): Promise<void> =>
     retryLoop(parts, { what: "prune", ms: 60_000, signal }, (signal) =>

@@ -1,6 +1,6 @@
 /**
- * Counts ledger and Jobs against each other: what the ledger knows before, what the cluster lists, what the ledger knows
- * after. Only what both ledger readings agree on is acted on, so that work in between is never taken for a fault.
+ * Counts ledger and Jobs against each other: a reading of the ledger, the cluster's listing, a second reading of the ledger. It
+ * acts only on what both readings agree on, so that work in between is never taken for a fault.
  *
  * The bug this prevents: a Job that nobody remembers, or an attempt whose Job nobody will ever report on. The gauge
  * `longshore_unaccounted` must read 0.
@@ -22,19 +22,20 @@ export interface Tallied {
   readonly strays: number;
   readonly gone: number;
   readonly holdsRepaired: number;
-  /** Jobs with our marks whose proof is not ours, or whose run the ledger does not know: shown, never touched. */
+  /** Jobs with our marks whose proof is not ours, or whose run the ledger does not know: they are counted, never touched. */
   readonly unknown: number;
 }
 
-/** Of all groups that this launcher tallies: what cannot be accounted for in one must not vanish with the next one's tally. */
+/** Counts of all groups that this launcher tallies: one group's count must not vanish with the next group's tally. */
 export type Unknown = Map<GroupName, number>;
 
 export function tally(parts: Parts, cluster: Cluster, unknown: Unknown) {
   return (signal: AbortSignal): Promise<void> =>
     retryLoop(parts, { what: `tally ${cluster.name}`, ms: parts.timing.tallyMs, signal }, async (signal) => {
       const mine = await parts.ledger.lease(`tally ${cluster.name}`, parts.owner, parts.timing.tallyMs);
-      if (!mine) unknown.delete(cluster.name); // another launcher counts there, and says so
-      // Before the cluster is asked, and whoever asks it: what was mended must not be told for ever, nor an outage hide the rest.
+      if (!mine) unknown.delete(cluster.name); // another launcher counts there, and publishes the gauge
+      // Set before the cluster is asked: a mended fault must not be shown for ever, and an outage must not hide the other
+      // groups.
       await unaccounted(parts, unknown);
       if (!mine || viewOf(parts, cluster.name).namespaceUid === undefined) return;
       const found = await tallyOnce(parts, cluster, signal);
@@ -46,7 +47,7 @@ export function tally(parts: Parts, cluster: Cluster, unknown: Unknown) {
     });
 }
 
-/** Throws where the cluster could not be listed whole: from half a listing nothing follows. */
+/** Throws if the cluster could not be listed whole: nothing follows from half a listing. */
 export async function tallyOnce(parts: Parts, cluster: Cluster, signal: AbortSignal): Promise<Tallied> {
   const before = keyed(await parts.ledger.standing(cluster.name));
   const jobs = await listOurs(parts, cluster, signal);
@@ -99,7 +100,7 @@ async function settleJob(
   const { namespaceUid } = viewOf(parts, group);
   const { mark } = job;
   if (mark === undefined || namespaceUid === undefined) return;
-  if (mark.group !== group) return; // another group of ours in the same namespace: its own tally's
+  if (mark.group !== group) return; // a Job of another group of ours in the same namespace: its own tally counts it
   const { run, step, attempt: n } = mark;
   if (!parts.keys.isProof(mark.proof, { run, step, attempt: n }, { group, namespaceUid })) {
     count.unknown += 1;
@@ -109,15 +110,16 @@ async function settleJob(
   const standing = after.get(key);
   if (standing === undefined) return await settleDone(parts.ledger, job, { run, group }, before.has(key), count);
   const { attempt } = standing;
-  // A proof can be copied with the Job that carries it: what has another name is a copy.
+  // A proof can be copied with the Job that carries it: a Job of another name is a copy.
   if (job.name !== attempt.name) {
     await parts.ledger.addStray({ run, kind: "stray", group, name: job.name, uid: job.uid });
     count.strays += 1;
     return;
   }
-  if (mark.occupant) return; // its attempt stands: close and release deal with it
+  if (mark.occupant) return; // its attempt stands: close and release deal with the Job
   if (attempt.uid !== job.uid) {
-    // The table decides under the run's lock: bound where none is known, else a stray that keeps the name until the fence.
+    // The table decides under the run's lock: it binds the Job if none is known, else the Job is a stray that keeps the name
+    // until the fence.
     const input: AttemptInput = { kind: "created", uid: job.uid, rv: job.resourceVersion, group, adopted: true };
     const recorded = await parts.recording({ run, step, n, input });
     const isOwn = recorded.kind !== "unknown" && recorded.attempt.uid === job.uid;
@@ -128,7 +130,7 @@ async function settleJob(
   }
 }
 
-/** No attempt stands for it: it was done, or never known. A hold that is left is let go. */
+/** No attempt stands for this Job: its attempt is done, or was never known. A hold that is left is released. */
 async function settleDone(
   ledger: Ledger,
   job: MarkedSeen,
@@ -136,7 +138,7 @@ async function settleDone(
   stoodBefore: boolean,
   count: Count,
 ): Promise<void> {
-  if (stoodBefore || !job.awaited) return; // it became done while we listed, or it only waits for its time to live
+  if (stoodBefore || !job.awaited) return; // the attempt became done while we listed, or the Job only waits for its time to live
   const known = await ledger.find(run);
   if (known === undefined) {
     count.unknown += 1;

@@ -1,8 +1,8 @@
 /**
- * A launcher's parts over models of ledger and cluster, for the tests of one loop at a time.
+ * A launcher's parts over models of ledger and cluster, for tests of one loop at a time.
  *
- * The bug this prevents: a loop that is tried only on answers that its author thought of. What stands in the cluster here obeys
- * the API server's rules, and what is recorded obeys the tables.
+ * The bug this prevents: a loop that is tried only on answers that its author thought of. The modelled cluster obeys the API
+ * server's rules, and the recorded attempts obey the tables.
  */
 import type { Broker, Delivery } from "@longshore/broker/port.ts";
 import type { CommandData, CommandType } from "@longshore/contract/command.ts";
@@ -60,17 +60,17 @@ export interface Stage {
   readonly pocket: Model;
   readonly model: LedgerModel;
   readonly clock: VirtualClock;
-  /** What was logged as a warning or worse. */
+  /** Warnings and errors of the log. */
   readonly said: Said[];
   publish<T extends CommandType>(type: T, data: CommandData<T>): Promise<void>;
   place(): Promise<void>;
   claim(): Promise<Work>;
-  /** Taken by the loop that acts on attempts in this state; `undefined`: none is due. */
+  /** Takes an attempt as the loop for this state does; `undefined`: none is due. */
   take(state: "claimed" | "live" | "closing" | "ended"): Promise<Work | undefined>;
   record(input: AttemptInput): Promise<void>;
   attempt(): Attempt;
   job(): JobObject | undefined;
-  /** A Job with a valid proof under the attempt's name, made by nobody of this launcher. */
+  /** A Job with a valid proof under the attempt's name, which this launcher did not make. */
   create(change?: Partial<ManifestInput>): Promise<Uid>;
   events(): readonly string[];
 }
@@ -121,7 +121,7 @@ export async function stage(
   }; // biome-ignore format: a parts list
   await ledger.putGroups([cluster]);
   await probeOne(parts, cluster, never);
-  model.tables.notices.clear(); // that the group is healthy
+  model.tables.notices.clear(); // finds the group healthy
   said.length = 0;
   for (const fault of faults) pocket.cause(fault);
 
@@ -185,7 +185,7 @@ function deeds({ parts, pocket, model, clock }: Bare): Omit<Stage, keyof Bare> {
   };
 }
 
-/** A run was accepted and placed, and its Job is the launcher's to create. */
+/** Accepts and places a run, whose Job the launcher has to create. */
 export async function claimed(t: Test, staging: Staging = {}): Promise<Stage & { readonly work: Work }> {
   const it = await stage(t, staging);
   await it.publish("run.requested", { run: RUN, image: "busybox", command: ["true"] });
@@ -193,7 +193,7 @@ export async function claimed(t: Test, staging: Staging = {}): Promise<Stage & {
   return { ...it, work: await it.claim() };
 }
 
-/** Its Job was created and its UID is recorded. */
+/** Creates its Job and records the UID. */
 export async function live(t: Test, staging: Staging = {}): Promise<Stage> {
   const it = await claimed(t, staging);
   const uid = await it.create();
@@ -206,7 +206,7 @@ export function commandOf<T extends CommandType>(type: T, data: CommandData<T>, 
   return writeCommand<CommandType>(command);
 }
 
-/** A message in hand. It notes how it is settled. */
+/** A delivery that notes how it is settled. */
 export function deliveryOf(body: Uint8Array | string, settled: string[] = [], redeliveries = 0): Delivery {
   return {
     id: "",
