@@ -3,6 +3,7 @@
  * GUARANTEES.md.)
  */
 // needs rabbitmq, nats
+// runs at most 12 min
 import t from "tap";
 import { nats } from "../harness/nats/server.ts";
 import { rabbitmq } from "../harness/rabbitmq/server.ts";

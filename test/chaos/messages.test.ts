@@ -7,6 +7,7 @@ import { type Channel, type ConsumeMessage, connect } from "amqplib";
 import t from "tap";
 import { NAMES } from "@longshore/broker/names.ts";
 import { PREFIX, writeCommand } from "@longshore/contract/envelope.ts";
+import { RunId } from "@longshore/contract/ids.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { rabbitmq } from "../harness/rabbitmq/server.ts";
 import { openSystem } from "../harness/system.ts";
@@ -127,6 +128,21 @@ await t.test(`every command and every fact comes ${COPIES} times, in any order: 
   );
   t.same(await system.faults([...good, ...runs]), []);
   t.equal((await Promise.all(runs.map((run) => system.heard("run.succeeded", run)))).length, runs.length, "all succeeded");
+});
+
+await t.test(`a restart comes ${COPIES} times: the run goes one generation further, and runs once more`, async (t) => {
+  const runs = names("again", 20);
+  const each = (deed: (run: string) => Promise<void>): Promise<unknown> => Promise.all(runs.map(deed));
+  await each((run) => system.command("run.requested", { run, ...quick }));
+  await system.ended(runs);
+  const restart = (run: string) => system.command("run.restart", { run, from: "start" }, `restart/${run}`);
+  await each(async (run) => void (await Promise.all(Array.from({ length: COPIES }, () => restart(run)))));
+  const successes = (run: string) => system.received.filter(({ subject, type }) => subject === run && type === "run.succeeded");
+  const isAgain = (run: string): boolean => successes(run).some(({ generation }) => generation === 2);
+  await system.until("the second end of each", () => runs.every(isAgain));
+  t.same(await system.faults(runs), []);
+  for (const run of runs)
+    t.match((await system.ledger.find(RunId.parse(run)))?.record, { run: { generation: 2 }, attempts: [{ n: 1 }, { n: 2 }] });
 });
 
 /** Counts messages with equal bytes once: a refusal that repeats is told once. */

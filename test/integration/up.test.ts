@@ -49,6 +49,14 @@ await t.test("a run that is published from another terminal is followed to its e
   t.match(out, /accepted[\s\S]*launched[\s\S]*started[\s\S]*succeeded/);
 });
 
+await t.test("a run that failed is started again with a correction, and succeeds", async (t) => {
+  const words = ["--run", "corrected", "--env", "MODE=wrong", "--follow", "--", "sh", "-c", 'test "$MODE" = right'];
+  const failed = await longshore(folder.path, "publish", "--image", "busybox", ...words);
+  t.match(failed, { code: 1, out: /failed +.*ExitCode/ });
+  const restarted = await longshore(folder.path, "runs", "restart", "corrected", "--with", "env.MODE=right");
+  t.match(restarted, { code: 0, out: /restarted[\s\S]*succeeded/ });
+});
+
 await t.test("a second one from the same folder is refused, and the first goes on", async (t) => {
   const { code, err } = await longshore(folder.path, "up");
   t.equal(code, 1);

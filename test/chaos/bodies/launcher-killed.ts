@@ -14,22 +14,34 @@ const cases = [
   { name: "after the create, before its UID was stored", failpoint: "afterPost:kill" },
   { name: "after the outcome was recorded, before the hold was released", failpoint: "afterRecord:kill" },
   { name: "after an event was published, before it was marked as sent", failpoint: "afterPublish:kill" },
+  { name: "after the commit, before the ack of a restart", failpoint: "afterCommit:kill", unwatched: true, restarts: true },
+  { name: "after the create of a restarted run, before its UID was stored", failpoint: "afterPost:kill", restarts: true },
 ];
 
+/** Ended before it had a Job, so that a restart on any cluster has one to create. */
+async function endedBefore(system: System, run: string): Promise<void> {
+  await using _launcher = await system.launcher();
+  await system.command("run.requested", { run, ...greet, notBefore: new Date(Date.now() + 3_600_000).toISOString() });
+  await system.command("run.cancel", { run });
+  await system.heard("run.cancelled", run);
+}
+
 export async function launcherIsKilled(t: Test, system: System, where: string): Promise<void> {
-  for (const { name, failpoint, unwatched = false } of cases) {
+  for (const { name, failpoint, unwatched = false, restarts = false } of cases) {
     await t.test(`${where}, kill -9 of the launcher ${name}: one Job, one story`, async (t) => {
-      const run = `chaos/${failpoint.split(":")[0]}`;
+      const run = `chaos/${failpoint.split(":")[0]}${restarts ? "/again" : ""}`;
+      if (restarts) await endedBefore(system, run);
       const before = (await system.created()).length;
       await using _early = unwatched ? undefined : await system.watcher();
       const doomed = await system.launcher({ LONGSHORE_FAILPOINT: failpoint }, { eager: true });
-      await system.command("run.requested", { run, ...greet });
+      if (restarts) await system.command("run.restart", { run, from: "failed" });
+      else await system.command("run.requested", { run, ...greet });
       t.equal(await doomed.ended, "SIGKILL", "the launcher died where it should");
       await using _late = unwatched ? await system.watcher() : undefined;
       await using _other = await system.launcher();
+      await system.heard("run.succeeded", run);
       t.same(await system.faults([run]), []);
       t.equal((await system.created()).length, before + 1, "one Job was created");
-      t.equal((await system.heard("run.succeeded", run)).type, "run.succeeded");
     });
   }
 }
