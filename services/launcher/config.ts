@@ -10,7 +10,7 @@ import { oneSecret, readableFile, sealKeys, secretFile, secretSetting } from "@l
 import { programSettings } from "@longshore/runtime/program.ts";
 import { z } from "zod";
 import { KEY_BYTES_MIN } from "./keys.ts";
-import { TIMING, type Timing } from "./parts.ts";
+import { TIMING, type Timing } from "./timing.ts";
 
 const duration = Duration.transform((text) => durationMs(text) ?? 0);
 const codes = Object.keys(DIAGNOSES) as (keyof typeof DIAGNOSES)[];

@@ -3,7 +3,6 @@ import type { Broker } from "@longshore/broker/port.ts";
 import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { GroupName, Installation } from "@longshore/contract/ids.ts";
 import type { GroupView } from "@longshore/domain/group/view.ts";
-import { CREATE_BUDGET } from "@longshore/kubernetes/request/create-budget.ts";
 import type { Limits } from "@longshore/domain/run/record.ts";
 import type { Pace } from "@longshore/kubernetes/request/pace.ts";
 import type { Reads } from "@longshore/kubernetes/request/read.ts";
@@ -16,6 +15,7 @@ import type { Log } from "@longshore/runtime/log.ts";
 import { type WakeUp, wakeUp, type Pause } from "@longshore/runtime/loop.ts";
 import type { Metrics } from "@longshore/runtime/metrics.ts";
 import type { Keys } from "./keys.ts";
+import type { Timing } from "./timing.ts";
 
 export const FAILPOINTS = ["afterCommit", "beforePost", "afterPost", "afterRecord", "afterPublish"] as const;
 export type LauncherFailpoint = (typeof FAILPOINTS)[number];
@@ -30,33 +30,6 @@ export interface Cluster extends ConfiguredGroup {
    */
   readonly pace?: Pace | undefined;
 }
-
-export interface Timing {
-  /** The longest time from claiming an attempt to recording its answer: see create-budget.ts. */
-  readonly claimMs: number;
-  /** How long an item that was taken from the ledger is ours to act on. */
-  readonly workLeaseMs: number;
-  /** Between looks at the ledger when nothing hints at work: of `wake`, for all loops of groups, and of the loops that belong to no group. */
-  readonly pollMs: number;
-  /** Between the looks that each loop of a group takes by itself, hint or no hint. */
-  readonly lookMs: number;
-  /** Until a run that found no room is placed again, unless a slot is freed before. */
-  readonly placeAgainMs: number;
-  readonly probeMs: number;
-  readonly tallyMs: number;
-  readonly partitionLeaseMs: number;
-}
-
-export const TIMING: Timing = {
-  claimMs: CREATE_BUDGET.claimMs,
-  workLeaseMs: 15_000,
-  pollMs: 1_000,
-  lookMs: 15_000,
-  placeAgainMs: 5_000,
-  probeMs: 10_000,
-  tallyMs: 120_000,
-  partitionLeaseMs: 10_000,
-};
 
 export interface Parts {
   readonly installation: Installation;

@@ -6,7 +6,7 @@
  */
 import type { Broken } from "../judge/view.ts";
 import { check } from "./judge/check.ts";
-import { deal, heal } from "./faults/deeds.ts";
+import { deal, heal } from "./faults/apply-faults.ts";
 import { abandonOf } from "./scenario/orders.ts";
 import { astir, isMoved } from "./world/quiet.ts";
 import { scenarioOf } from "./scenario/scenario.ts";

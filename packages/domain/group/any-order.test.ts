@@ -4,10 +4,10 @@ import fc from "fast-check";
 import t from "tap";
 import { hear } from "./health.ts";
 import { type GroupInput, ledgerInput } from "./input.ts";
-import { isDoubted, isWell, mayClaim, mayCreate, mayJudge } from "./may.ts";
+import { isDoubted, isWell, mayClaim, mayCreate, mayJudge } from "./allowed.ts";
 import { ANOTHER, context, input, NOW, OURS, SECOND, view } from "./testing/views.ts";
 import { type GroupView, type RecordedHealth, UNREACHED, unverified } from "./view.ts";
-import { BELIEVED_PROBES, type WordLease, wordOf } from "./word.ts";
+import { BELIEVED_PROBES, type WordLease, wordOf } from "./recorded-health.ts";
 
 const uid = fc.constantFrom(OURS, OURS, OURS, ANOTHER);
 const diagnosis = fc

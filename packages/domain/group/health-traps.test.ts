@@ -3,10 +3,10 @@ import { diagnose } from "@longshore/contract/diagnosis.ts";
 import t from "tap";
 import { hear } from "./health.ts";
 import { ledgerInput } from "./input.ts";
-import { mayClaim, mayCreate, mayJudge } from "./may.ts";
+import { mayClaim, mayCreate, mayJudge } from "./allowed.ts";
 import { ANOTHER, context, input, NOW, OURS, SECOND, silence, view } from "./testing/views.ts";
 import { type GroupView, UNREACHED, unverified, type ViewState } from "./view.ts";
-import { wordOf } from "./word.ts";
+import { wordOf } from "./recorded-health.ts";
 
 const { answered, missing, refused, silent, throttled, writeRefused, writeTaken, unnamed, overruled, recorded } = input;
 const others = { ...answered, uid: ANOTHER };

@@ -3,10 +3,10 @@ import { diagnose } from "@longshore/contract/diagnosis.ts";
 import t from "tap";
 import { hear } from "./health.ts";
 import type { GroupInput, GroupInputKind } from "./input.ts";
-import { lookAgainMs, mayClaim, mayCreate, mayJudge, probeAgainMs, quietIn, whyNot } from "./may.ts";
+import { lookAgainMs, mayClaim, mayCreate, mayJudge, probeAgainMs, quietIn, whyNot } from "./allowed.ts";
 import { ANOTHER, context, forbidden, input, NOW, OURS, SECOND, view } from "./testing/views.ts";
 import { diagnosisOf, type GroupView, UNREACHED, unverified, type ViewState } from "./view.ts";
-import { wordOf } from "./word.ts";
+import { wordOf } from "./recorded-health.ts";
 
 /** The cell's word: "·" if nothing changes, "note" if anything but the state does. */
 function wordFor(before: GroupView, after: GroupView): string {

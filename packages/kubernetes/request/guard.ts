@@ -11,7 +11,7 @@
  * taken to be away. It is per group, so nothing here is shared between clusters.
  */
 import { Failure } from "@longshore/contract/problem.ts";
-import { CREATE_BUDGET } from "./create-budget.ts";
+import { CLAIM_BUDGET } from "./claim-budget.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { timedOut, within } from "./deadline.ts";
 import { retryAfterMs } from "../objects.ts";
@@ -63,7 +63,7 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
     inFlightMax = 12,
     waitingMax = 1_000,
     slowMs = 3_000,
-    waitMaxMs = CREATE_BUDGET.turnMs,
+    waitMaxMs = CLAIM_BUDGET.turnMs,
     onRequest,
   } = options;
   const window = openWindow({ most: inFlightMax, waitingMax });

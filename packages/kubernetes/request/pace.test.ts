@@ -1,5 +1,5 @@
 /** When creates have their turn, and how many may be claimed for that. */
-import { CREATE_BUDGET } from "./create-budget.ts";
+import { CLAIM_BUDGET } from "./claim-budget.ts";
 import t from "tap";
 import { openPace } from "./pace.ts";
 import { virtualClock } from "../testing/virtual-clock.ts";
@@ -56,7 +56,7 @@ t.test("who stops need not wait for a turn", async () => {
 });
 
 t.test("the parts of a create's time fit into each other", async (t) => {
-  const { claimMs, postMs, turnMs, serverMs } = CREATE_BUDGET;
+  const { claimMs, postMs, turnMs, serverMs } = CLAIM_BUDGET;
   t.ok(serverMs + 2_000 <= postMs, "without a line, the API server's own answer is heard");
   t.ok(turnMs < postMs / 2, "what had to wait has most of its time left");
   t.ok(postMs + 8_000 <= claimMs, "a taken name can be looked at, and the answer recorded");

@@ -4,7 +4,7 @@
  * The bugs this prevents: a purpose that is guessed from a path, so that a new path is treated as something else; and a bound on a
  * request that stands in five files, one of which is longer than the one around it.
  */
-import { CREATE_BUDGET } from "./create-budget.ts";
+import { CLAIM_BUDGET } from "./claim-budget.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { within } from "./deadline.ts";
 import type { ApiAnswer, ApiRequest, ApiStream } from "../transport.ts";
@@ -24,7 +24,7 @@ export interface Treatment {
 // biome-ignore format: a table is read down its columns
 export const PURPOSES = {
   /** A Job: an attempt's, or the occupant of its name. */
-  create:  { line: "cluster", blames: "cluster", withinMs: CREATE_BUDGET.postMs },
+  create:  { line: "cluster", blames: "cluster", withinMs: CLAIM_BUDGET.postMs },
   /** Our finalizer, taken off or put back. */
   release: { line: "cluster", blames: "cluster", withinMs: 15_000 },
   delete:  { line: "cluster", blames: "cluster", withinMs: 15_000 },

@@ -5,7 +5,7 @@
  * and a lost answer taken for a refusal: what is not answered comes back as "unanswered", never as an exception.
  */
 import { Failure } from "@longshore/contract/problem.ts";
-import { CREATE_BUDGET } from "./create-budget.ts";
+import { CLAIM_BUDGET } from "./claim-budget.ts";
 import { type ApiObject, asObject, asStatus, retryAfterMs, saysMissing } from "../objects.ts";
 import { type ClusterRequest, type Sending, sendInTime } from "./purpose.ts";
 import { METADATA, told } from "./read.ts";
@@ -77,7 +77,7 @@ export interface WriteOptions extends Sending {
 
 const STRATEGIC = "application/strategic-merge-patch+json";
 const MANAGER = "fieldManager=longshore";
-const TIMEOUT = `timeout=${CREATE_BUDGET.serverMs / 1000}s`;
+const TIMEOUT = `timeout=${CLAIM_BUDGET.serverMs / 1000}s`;
 
 export function openWrites({ transport, clock, namespace }: WriteOptions): Writes {
   const space = encodeURIComponent(namespace);

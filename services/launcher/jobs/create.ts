@@ -8,7 +8,7 @@ import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { isTransient } from "@longshore/contract/problem.ts";
 import { stepsOf } from "@longshore/contract/request.ts";
 import { afterCreate, type CreateAnswer, type GroupNews } from "@longshore/domain/attempt/after-create.ts";
-import { mayCreate, whyNot } from "@longshore/domain/group/may.ts";
+import { mayCreate, whyNot } from "@longshore/domain/group/allowed.ts";
 import { manifest, type ManifestInput, occupant } from "@longshore/domain/pod/manifest.ts";
 import { corrected } from "@longshore/domain/run/plan.ts";
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";

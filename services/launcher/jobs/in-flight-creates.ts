@@ -7,7 +7,7 @@
  */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { isTransient } from "@longshore/contract/problem.ts";
-import { CREATE_BUDGET } from "@longshore/kubernetes/request/create-budget.ts";
+import { CLAIM_BUDGET } from "@longshore/kubernetes/request/claim-budget.ts";
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
 import type { Attempt } from "@longshore/domain/run/record.ts";
 import type { Entry, Work } from "@longshore/ledger/port.ts";
@@ -25,7 +25,7 @@ const IN_FLIGHT_MOST = 256;
 /** Most answers that wait for a slow ledger. Beyond this nothing is claimed. */
 export const UNWRITTEN_MOST = 4 * IN_FLIGHT_MOST;
 const FAST_MS = 1_000;
-const SLOW_MS = CREATE_BUDGET.turnMs / 2;
+const SLOW_MS = CLAIM_BUDGET.turnMs / 2;
 /** Answers of one claim that go into the ledger together. */
 const TOGETHER = 64;
 /** Longest wait of an answer for its siblings. A sibling that is slower has trouble of its own. */

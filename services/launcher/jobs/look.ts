@@ -10,7 +10,7 @@ import { diagnoseReply } from "@longshore/domain/diagnosis/replies.ts";
 import { diagnoseTransport } from "@longshore/domain/diagnosis/transport.ts";
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
-import { mayJudge, whyNot } from "@longshore/domain/group/may.ts";
+import { mayJudge, whyNot } from "@longshore/domain/group/allowed.ts";
 import type { Attempt } from "@longshore/domain/run/record.ts";
 import { evidenceOf, evidenceOfPod, isLookedDeleted } from "@longshore/domain/watch/evidence.ts";
 import { finishedCondition, isUnfinished, type JobSeen, type PodSeen, seeJob, seePod } from "@longshore/domain/watch/seen.ts";

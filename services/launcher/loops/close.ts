@@ -5,7 +5,7 @@
  * background deletion by somebody else that leaves the pods running behind our hold.
  */
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
-import { lookAgainMs } from "@longshore/domain/group/may.ts";
+import { lookAgainMs } from "@longshore/domain/group/allowed.ts";
 import { type Attempt, isFenced } from "@longshore/domain/run/record.ts";
 import { isUnplaced, startedOf } from "@longshore/domain/watch/evidence.ts";
 import { isUnfinished, isOnlyHoldLeft, type PodSeen } from "@longshore/domain/watch/seen.ts";

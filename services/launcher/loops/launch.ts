@@ -8,7 +8,7 @@
 import type { Work } from "@longshore/ledger/port.ts";
 import type { InFlightCreates } from "../jobs/in-flight-creates.ts";
 import { look } from "../jobs/look.ts";
-import { mayClaim } from "@longshore/domain/group/may.ts";
+import { mayClaim } from "@longshore/domain/group/allowed.ts";
 import { viewOf } from "../groups/views.ts";
 import type { Cluster, Parts } from "../parts.ts";
 import { drain, retryLoop } from "./retry-loop.ts";

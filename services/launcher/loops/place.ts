@@ -4,7 +4,7 @@
  */
 import type { GroupName } from "@longshore/contract/ids.ts";
 import type { Placer } from "@longshore/domain/group/group.ts";
-import { mayClaim, quietIn } from "@longshore/domain/group/may.ts";
+import { mayClaim, quietIn } from "@longshore/domain/group/allowed.ts";
 import type { InFlightCreates } from "../jobs/in-flight-creates.ts";
 import { viewOf } from "../groups/views.ts";
 import type { Parts } from "../parts.ts";

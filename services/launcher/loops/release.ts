@@ -6,7 +6,7 @@
  * fence stands the ledger does not give the attempt out; if the name is free already, an occupant takes it.
  */
 import type { Uid } from "@longshore/contract/ids.ts";
-import { mayJudge } from "@longshore/domain/group/may.ts";
+import { mayJudge } from "@longshore/domain/group/allowed.ts";
 import { ANNOTATIONS, HOLD, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
 import { isFenced } from "@longshore/domain/run/record.ts";
 import type { Changed } from "@longshore/kubernetes/request/write.ts";

@@ -5,7 +5,7 @@
  * The bug this prevents: a surplus Job that runs to its end because no loop is responsible for it.
  */
 import { ANNOTATIONS, HOLD, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
-import { lookAgainMs, mayJudge } from "@longshore/domain/group/may.ts";
+import { lookAgainMs, mayJudge } from "@longshore/domain/group/allowed.ts";
 import { isUnfinished, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
 import type { StrayWork } from "@longshore/ledger/port.ts";
 import { viewOf } from "../groups/views.ts";

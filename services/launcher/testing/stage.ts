@@ -29,7 +29,8 @@ import { openMetrics } from "@longshore/runtime/metrics.ts";
 import type { Test } from "tap";
 import { admit } from "../intake/admit.ts";
 import { openKeys } from "../keys.ts";
-import { wakeUpsBy, type Cluster, type Parts, TIMING } from "../parts.ts";
+import { wakeUpsBy, type Cluster, type Parts } from "../parts.ts";
+import { TIMING } from "../timing.ts";
 import { placerOf } from "../loops/place.ts";
 import { probeOne } from "../groups/probe.ts";
 

@@ -294,7 +294,7 @@ const GROUPS: readonly PlantedBug[] = [
     name: "◆ what answered before an outage answers after it",
     edits: [
       edit(
-        "packages/domain/group/may.ts",
+        "packages/domain/group/allowed.ts",
         'case "terminating":\n      return true;',
         'case "terminating":\n      return true;\n    case "away":\n      return view.namespaceUid !== undefined;',
       ),
@@ -306,11 +306,11 @@ const GROUPS: readonly PlantedBug[] = [
     name: "◆ the ledger's word on a group is an answer of its cluster",
     edits: [
       edit(
-        "packages/domain/group/may.ts",
+        "packages/domain/group/allowed.ts",
         'case "terminating":\n      return true;',
         'case "terminating":\n      return true;\n    case "unverified":\n      return view.namespaceUid !== undefined;',
       ),
-      edit("packages/domain/group/may.ts", 'view.state !== "unverified" && !("overruled" in view)', '!("overruled" in view)'),
+      edit("packages/domain/group/allowed.ts", 'view.state !== "unverified" && !("overruled" in view)', '!("overruled" in view)'),
     ],
     breaks: ["Nothing is created", "G3", "G5", "G10"],
     seeds: [534, 334],
@@ -347,7 +347,7 @@ const GROUPS: readonly PlantedBug[] = [
   },
   {
     name: "of two launchers that disagree the last one has the word",
-    edits: [edit("packages/domain/group/word.ts", "needs: turns ? needed(health, recorded) : []", "needs: []")],
+    edits: [edit("packages/domain/group/recorded-health.ts", "needs: turns ? needed(health, recorded) : []", "needs: []")],
     breaks: ["A group's health"],
     seeds: [8, 254],
   },

@@ -14,7 +14,7 @@ import { type Asked, orders } from "./orders.ts";
 import { PLOTS } from "./plots.ts";
 import { groupPlot } from "./plots-groups.ts";
 import { MINUTE, type Setting } from "./setting.ts";
-import { FAMILIES } from "../faults/troubles.ts";
+import { FAMILIES } from "../faults/fault-families.ts";
 
 export interface PlannedGroup {
   readonly name: string;

@@ -9,7 +9,7 @@
  * The bug this prevents: a POST that outlives its claim because somebody gave one part more time. Another launcher would then create
  * the same Job beside it, and each answer that comes late leaves a name occupied until its fence has passed.
  */
-export const CREATE_BUDGET = {
+export const CLAIM_BUDGET = {
   /** A launcher that died is noticed only after this, so it is as short as the parts below allow. The setting `pace.claim` changes it. */
   claimMs: 20_000,
   /** Leaves 8 s of the claim: for two reads if the name was taken, and for a ledger that is slow. */

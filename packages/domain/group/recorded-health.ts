@@ -5,7 +5,7 @@
  * probe, and each waiting run would be told of both. A group is well as long as any launcher finds it well; of two that find it
  * unwell for different reasons the first one's reason stays while that launcher goes on saying so.
  */
-import { isWell } from "./may.ts";
+import { isWell } from "./allowed.ts";
 import { diagnosisOf, type GroupView, type RecordedHealth } from "./view.ts";
 
 /** "refused": the group rests, and no answered read makes it well. */
