@@ -1,9 +1,12 @@
 /**
- * One text for one JSON value: keys sorted, no spaces (as RFC 8785). Two requests that mean the same have the same digest,
- * whatever order and spacing their publishers' libraries chose.
+ * Makes one text of one JSON value: keys sorted, no spaces (as RFC 8785). Two requests with the same meaning have the same
+ * digest, whatever order and spacing their publishers' libraries chose.
  */
 
-/** Members that are `undefined` are left out, as JSON does. Throws for what is no JSON value: that is a bug, not an input. */
+/**
+ * Members that are `undefined` are left out, as JSON does. Throws for a value that JSON lacks: such a value is a bug, not an
+ * input.
+ */
 export function canonical(value: unknown): string {
   if (value === null || typeof value === "string" || typeof value === "boolean") return JSON.stringify(value);
   if (typeof value === "number") {
@@ -13,7 +16,7 @@ export function canonical(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map((entry) => canonical(entry ?? null)).join(",")}]`;
   if (typeof value !== "object") throw new TypeError(`canonical: a ${typeof value} has no JSON`);
   const members = Object.entries(value).filter(([, member]) => member !== undefined);
-  // By UTF-16 units, never by locale: two machines must agree.
+  // Sorted by UTF-16 units, never by locale: two machines must agree.
   members.sort(([a], [b]) => (a < b ? -1 : 1));
   return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${canonical(member)}`).join(",")}}`;
 }

@@ -1,10 +1,10 @@
-/** Commands, from upstream to the launcher. `data.run` is the idempotency key of everything said about that run. */
+/** Commands, from upstream to the launcher. `data.run` is the idempotency key of all commands about that run. */
 import { z } from "zod";
 import { RunId, StepName } from "./ids.ts";
 import { forms } from "./request.ts";
 import { Duration } from "./units.ts";
 
-/** The person behind a command. Honoured only from broker users that the operator configured as operators. */
+/** The person behind a command. Accepted only from broker users that the operator configured as operators. */
 export const Actor = z.strictObject({ name: z.string().min(1).max(200), id: z.string().max(200).optional() });
 
 const Reason = z.string().max(1000);
@@ -13,13 +13,13 @@ const Generation = z
   .min(1)
   .max(2 ** 31 - 1);
 
-/** What a restart may correct: nothing that changes what the run *is*. */
+/** The fields that a restart may correct: none that changes what the run *is*. */
 export const Correction = forms.Simple.pick({ image: true, env: true, resources: true, deadline: true }).partial();
 export type Correction = z.infer<typeof Correction>;
 
 const actor = { actor: Actor.optional() };
 
-/** The two ways to say what to run. */
+/** The two forms of a request. */
 export const REQUESTED = {
   simple: forms.Simple.extend({ run: RunId, ...actor }),
   pipeline: forms.Pipeline.extend({ run: RunId, ...actor }),
@@ -46,7 +46,7 @@ export const COMMANDS = {
 } as const;
 
 export type CommandType = keyof typeof COMMANDS;
-/** As its author writes it, before it is judged: plain texts, no brands. */
+/** A command's data as its author writes it, before it is judged: plain texts, no brands. */
 export type CommandInput<T extends CommandType> = z.input<(typeof COMMANDS)[T]>;
 export type CommandData<T extends CommandType> = z.infer<(typeof COMMANDS)[T]>;
 

@@ -1,13 +1,13 @@
 /**
- * What launchers and watchers say to each other in passing: which groups there are. Nothing of it is kept for whoever comes
- * later; it is said again, and can be asked for.
+ * Messages between launchers and watchers about which groups there are. They are not kept for later readers, but they are
+ * repeated, and a watcher can ask for them.
  *
  *   watcher ── groups.asked ──▶ launchers ── group.announced, one a group ──▶ watchers
  *                                         └─ groups.announced: these are all
  *
- * The failure this prevents: a watcher that believes what anybody at the broker says. Both announcements carry a sealed part
- * that is bound to all the rest (`boundTo`): who has no seal key can neither write one nor change one. Fields may be added at
- * any time; unknown ones are kept, since they are bound too.
+ * The failure this prevents: a watcher that believes anybody at the broker. Both announcements carry a sealed part that is
+ * bound to all other fields (`boundTo`): without the seal key, nobody can write or change an announcement. Fields may be added
+ * at any time; unknown fields are kept, since the sealed part is bound to them too.
  */
 import { z } from "zod";
 import { canonical } from "./canonical.ts";
@@ -15,10 +15,10 @@ import { GroupName, Installation } from "./ids.ts";
 
 const base64url = z.string().regex(/^[A-Za-z0-9_-]*$/, "Binary values are base64url.");
 
-/** AES-256-GCM; `key` names one of the keys that both ends hold, `box` is the text and its tag. */
+/** AES-256-GCM. `key` names one of the keys that both ends have; `box` is the encrypted text and its tag. */
 export const Sealed = z.object({ key: z.string().max(64), nonce: base64url.max(64), box: base64url.max(512 * 1024) });
 
-/** When the launcher first read this content, in milliseconds since 1970: a lower one never replaces a higher one. */
+/** When the launcher first read this content, in milliseconds since 1970: a lower version never replaces a higher one. */
 const Version = z.int().min(0);
 
 export const CONTROL = {
@@ -33,24 +33,24 @@ export const CONTROL = {
       server: z.string().min(1).max(2_000),
       /** PEM; without it the watcher's own trust store judges the cluster. */
       ca: z.string().optional(),
-      /** The name that the certificate is for, where it is not the address's host. */
+      /** The name that the certificate is for, if it is not the address's host. */
       serverName: z.string().optional(),
       verify: z.boolean(),
     }),
-    /** Set: its cluster allows no watch, and it is listed this often instead. */
+    /** If set, the group's cluster allows no watch, and is listed this often instead. */
     pollSeconds: z.number().min(1).max(30).optional(),
-    /** A `WatchCredential`. */
+    /** A sealed `WatchCredential`. */
     sealed: Sealed,
   }),
   "groups.announced": z.looseObject({
     installation: Installation,
     launcher: z.string().min(1).max(300),
-    /** When it was said. */
+    /** When this announcement was made. */
     at: z.iso.datetime(),
-    /** It will be said again after so long at most: a launcher that is silent for much longer is not there. */
+    /** The announcement is repeated after at most this long: a launcher that is silent for much longer is gone. */
     againSeconds: z.number().positive().max(86_400),
     groups: z.array(z.looseObject({ group: GroupName, version: Version })).max(5_000),
-    /** An empty text: it shows that a launcher of ours wrote the rest. */
+    /** An empty text, sealed: it shows that a launcher of ours wrote the other fields. */
     sealed: Sealed,
   }),
 } as const;
@@ -61,7 +61,7 @@ export type Control = {
   readonly [T in ControlType]: { readonly type: T; readonly id: string; readonly source: string; readonly data: ControlData<T> };
 }[ControlType];
 
-/** What is sealed in `group.announced`: who the watcher is at the cluster. Never the launcher's own credential. */
+/** The sealed content of `group.announced`: the watcher's credential at the cluster, never the launcher's own. */
 export const WatchCredential = z.object({
   /** The header's whole value: "Bearer …". */
   authorization: z.string().optional(),
@@ -71,13 +71,13 @@ export const WatchCredential = z.object({
 });
 export type WatchCredential = z.infer<typeof WatchCredential>;
 
-/** The text to which an announcement's sealed part is bound: everything that stands around it. */
+/** Returns the text to which an announcement's sealed part is bound: all fields around it. */
 export function boundTo(type: ControlType, data: Readonly<Record<string, unknown>>): string {
   return canonical({ type, data: { ...data, sealed: undefined } });
 }
 
-/** "prod.group.announced": what is said for one installation disturbs no other at the same broker. */
+/** Returns "prod.group.announced": messages of one installation disturb no other installation at the same broker. */
 export const controlKey = (installation: Installation, type: ControlType): string => `${installation}.${type}`;
 
-/** The pattern for both announcements. */
+/** The routing pattern for both announcements. */
 export const announcements = (installation: Installation): string => `${installation}.*.announced`;

@@ -1,8 +1,8 @@
 /**
- * What went wrong, in a closed list of codes that upstream may branch on and monitoring may count.
+ * The causes of failure, in a closed list of codes that upstream may branch on and monitoring may count.
  *
- * A row says when it happens in a step's life, whose move it is, whether the same run may simply be tried again, and
- * what its reader can do. The sentence with the particulars is made where the thing was seen (domain/diagnosis).
+ * Each row says when the failure happens in a step's life, who must act, whether the same run may simply be tried again, and
+ * what the reader can do. The sentence with the particulars is made by the code that sees the failure (domain/diagnosis).
  */
 import { z } from "zod";
 import type { RetryCause } from "./request.ts";
@@ -14,16 +14,18 @@ export const Blame = z.enum(["request", "cluster", "platform"]);
 interface Row {
   readonly phase: z.infer<typeof Phase>;
   readonly blame: z.infer<typeof Blame>;
-  /** What `retries.on` must name for a new attempt to be made, or "never". */
+  /** The cause that `retries.on` must name for a new attempt to be made, or "never". */
   readonly retry: RetryCause | "never";
-  /** It passes when others finish, so a Job may wait for it as long as for a group (`waitFor`). */
+  /** The failure passes when other Jobs finish, so a Job may wait as long as for a group (`waitFor`). */
   readonly waitsForRoom?: true;
-  /** Waiting longer cannot help, or helps only while somebody is just mending it. Absent: `startWithin` decides. */
+  /**
+   * Set if waiting longer cannot help, or helps only while somebody is just mending the cause. Absent: `startWithin` decides.
+   */
   readonly giveUpAfterMs?: number;
   readonly hint: string;
 }
 
-/** Somebody may just be pushing the image, or creating the Secret. */
+/** Two minutes, since somebody may just be pushing the image or creating the Secret. */
 const SOON_MS = 2 * 60_000;
 
 // biome-ignore format: a table is read down its columns
@@ -72,10 +74,15 @@ const ROWS = {
   Unknown:             { phase: "running",      blame: "platform", retry: "failure",                                hint: "Read the evidence, which is what the cluster said; `kubectl -n <namespace> describe job <job>` may show more." },
 } as const satisfies Record<string, Row>;
 
-/** Codes of a run whose volumes, and of one whose request, are no longer kept. Nothing says them yet, and they get no other meaning. */
+/**
+ * Codes for a run whose volumes, or whose request, are no longer kept. Nothing uses them yet, and they get no other meaning.
+ */
 export const RESERVED_CODES = ["VolumesGone", "SpecPruned"] as const;
 
-/** Where a namespace is at that level of Pod Security. Nothing in a group's settings or a request can make its pods stricter yet. */
+/**
+ * The hint for a namespace at the level "restricted" of Pod Security. No setting of a group or a request can make its pods
+ * stricter yet.
+ */
 export const RESTRICTED =
   "Lower the namespace's level to baseline, which is what Longshore's pods meet for now: `kubectl label namespace <namespace> pod-security.kubernetes.io/enforce=baseline --overwrite`.";
 
@@ -94,7 +101,10 @@ export const Diagnosis = z.strictObject({
 });
 export type Diagnosis = z.infer<typeof Diagnosis>;
 
-/** A diagnosis from its code, with the particulars of this case. `hint`: where the code's own would send its reader astray. */
+/**
+ * Makes a diagnosis from its code and the particulars of this case. Pass `hint` if the code's own hint would mislead the
+ * reader.
+ */
 export function diagnose(
   code: Code,
   sentence: string,

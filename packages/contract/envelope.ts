@@ -1,8 +1,8 @@
 /**
- * Bytes to commands, facts and events, and back: CloudEvents 1.0, JSON, structured mode, judged by the body alone.
+ * Turns bytes into commands, facts and events, and back: CloudEvents 1.0, JSON, structured mode, judged by the body alone.
  *
- * The failure this prevents: a message that nobody answers. Whoever wrote a command whose id, source and type can be
- * read is told everything that is wrong with it, at once; what is less readable than that is kept with its reason.
+ * The failure this prevents: a message that nobody answers. If a command's id, source and type can be read, its author is told
+ * everything that is wrong with it, at once. A message that is less readable than that is kept, with the reason.
  */
 import { z } from "zod";
 import { canonical } from "./canonical.ts";
@@ -16,10 +16,10 @@ import type { Problem } from "./problem.ts";
 import { bounded, type Judged, judge, nearest, problem } from "./schema-problems.ts";
 import { requestProblems } from "./request.ts";
 
-/** Every type carries it on the wire, and no type carries it in a routing key. */
+/** The prefix of every type on the wire. Routing keys have types without it. */
 export const PREFIX = "dev.longshore.";
 export const CONTENT_TYPE = "application/cloudevents+json";
-/** Of one request, as canonical JSON: a Kubernetes object may hold little more. */
+/** Most bytes of one request, as canonical JSON: a Kubernetes object can hardly be larger. */
 export const DATA_BYTES_MAX = 256 * 1024;
 
 const visible = /^[\x21-\x7e]+$/;
@@ -31,13 +31,13 @@ const word = (what: string, most: number) =>
     .max(most)
     .regex(visible, `A message's ${what} is plain ASCII without spaces.`);
 
-/** Enough to answer its sender. */
+/** The fields that are needed to answer a sender. */
 const Identity = z.looseObject({ id: word("id", 200), source: word("source", 300), type: word("type", 200) });
 
-/** W3C Trace Context: version, trace id, parent id, flags. Its first version; of later ones, what they share with it. */
+/** W3C Trace Context: version, trace id, parent id, flags. A later version is accepted if it has just these four fields. */
 const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
 
-/** What is read of an envelope. Other attributes are CloudEvents extensions and are ignored. */
+/** The attributes that are read of an envelope. Others are CloudEvents extensions and are ignored. */
 export const Envelope = Identity.extend({
   specversion: z
     .string()
@@ -52,7 +52,7 @@ export const Envelope = Identity.extend({
     .string()
     .regex(/^application\/([A-Za-z0-9!#$&^_.+-]+\+)?json\s*(;|$)/, "Only JSON data is read: leave this out, or application/json.")
     .nullish(),
-  /** A trace that is none refuses no run: it is left out. */
+  /** An invalid trace is left out, and does not refuse the run. */
   traceparent: z
     .unknown()
     .optional()
@@ -68,7 +68,10 @@ interface Unreadable {
   readonly problems: readonly Problem[];
 }
 
-/** Its sender can be answered with `command.refused`; `type` is without the prefix, `run` only if it is a run's id. */
+/**
+ * A command whose sender can be answered with `command.refused`. `type` is without the prefix, `run` is set only if it is a
+ * valid id.
+ */
 export interface Refused {
   readonly kind: "refused";
   readonly id: string;
@@ -84,29 +87,32 @@ export function readCommand(bytes: Uint8Array): ReadCommand {
   const opened = open(bytes);
   if (opened.kind === "unreadable") return opened;
   const { id, source, type, data, trace } = opened;
-  // First, so that nobody can make us weigh a megabyte of small faults.
+  // The size is checked first, so that nobody can make us judge a megabyte of small faults.
   const large = tooLarge(bytes, data);
   const judged: Judged<unknown> = large.length > 0 ? { kind: "invalid", problems: large } : judgeCommand(type, data);
   const problems = join(opened.problems, judged.kind === "invalid" ? judged.problems : []);
   if (judged.kind === "invalid" || problems.length > 0)
     return { kind: "refused", id, source, type: bare(type), run: runOf(data, problems), problems };
-  // The type and its data were judged by the same row of COMMANDS, which the compiler cannot follow.
+  // The same row of COMMANDS judged the data of this type, which the compiler cannot follow.
   return { kind: "command", command: { type: bare(type), id, source, data: judged.value, ...trace } as Command };
 }
 
-/** Facts may gain fields at any time, so unknown ones are ignored; an unknown type is not. */
+/** Facts may gain fields at any time, so unknown fields are ignored; a fact of an unknown type is unreadable. */
 export function readFact(bytes: Uint8Array): { readonly kind: "fact"; readonly fact: Fact } | Unreadable {
   const read = readOwn(bytes, FACTS, "fact");
   return read.kind === "unreadable" ? read : { kind: "fact", fact: read.message as unknown as Fact };
 }
 
-/** What is passing on the control channel. Unknown fields stay: announcements are bound to them. */
+/** Reads a message of the control channel. Unknown fields are kept: the sealed part of an announcement is bound to them. */
 export function readControl(bytes: Uint8Array): { readonly kind: "control"; readonly control: Control } | Unreadable {
   const read = readOwn(bytes, CONTROL, "control message");
   return read.kind === "unreadable" ? read : { kind: "control", control: read.message as unknown as Control };
 }
 
-/** Between our own programs. The type and its data were judged by the same row of the table, which the compiler cannot follow. */
+/**
+ * Reads messages between our own programs. The same row of the table judged the data of this type, which the compiler cannot
+ * follow.
+ */
 function readOwn(
   bytes: Uint8Array,
   table: Readonly<Record<string, z.ZodType>>,
@@ -122,28 +128,30 @@ function readOwn(
   return { kind: "read", message: { type: bare(type), id, source, data: judged.value } };
 }
 
-/** An event as its reader meets it. Its type may be one that this version does not know. */
+/** An event as its reader receives it. This version may not know its type. */
 export interface ReceivedEvent {
   readonly id: string;
   readonly source: string;
   readonly subject: string | undefined;
   /** Without the prefix. */
   readonly type: string;
-  /** Of the run's story; absent for events that belong to no run. */
+  /** The event's number in the run's story; absent for events that belong to no run. */
   readonly sequence: number | undefined;
   readonly generation: number | undefined;
   readonly group: string | undefined;
   readonly tenant: string | undefined;
   readonly time: string | undefined;
-  /** That of the run.requested, if it had one. */
+  /** The traceparent of the run.requested, if it had one. */
   readonly traceparent: string | undefined;
   readonly data: Readonly<Record<string, unknown>>;
 }
 
-/** Events of ours: their ids hold the run's, and extension attributes say where in its story they stand. */
+/**
+ * The envelope of our events: the id contains the run's id, and extension attributes give the event's place in the run's story.
+ */
 export const EventEnvelope = Envelope.extend({
   id: word("id", 255),
-  /** A text, since CloudEvents wants a sequence that is ordered as text. */
+  /** A text, since CloudEvents wants sequences that are ordered as text. */
   sequence: z
     .string()
     .regex(/^\d{10}$/, "A sequence is a text of ten digits.")
@@ -181,7 +189,7 @@ interface Opened {
   readonly type: string;
   readonly data: unknown;
   readonly trace: Trace;
-  /** Wrong, but not so wrong that its sender could not be told. */
+  /** Problems that still let us answer the sender. */
   readonly problems: readonly Problem[];
 }
 
@@ -191,7 +199,7 @@ function open(bytes: Uint8Array): Opened | Unreadable {
   const judged = judge(Envelope, parsed.value);
   const problems = join(parsed.problems, judged.kind === "invalid" ? judged.problems : []);
   const identity = judged.kind === "valid" ? judged : judge(Identity, parsed.value);
-  // An id given twice is no id.
+  // An id, source or type that is given twice does not count.
   const doubtful = parsed.problems.some(({ path }) => path === "/id" || path === "/source" || path === "/type");
   if (identity.kind === "invalid" || doubtful) return { kind: "unreadable", problems };
   const { id, source, type, data, traceparent } = identity.value;
@@ -199,7 +207,7 @@ function open(bytes: Uint8Array): Opened | Unreadable {
   return { kind: "opened", id, source, type, data, trace, problems };
 }
 
-/** What is wrong with the text of a place is told before, and instead of, what the schema makes of it. */
+/** Problems of the text come first, and replace the schema's problems at the same place. */
 function join(text: readonly Problem[], fields: readonly Problem[]): readonly Problem[] {
   if (text.length === 0) return fields;
   const told = new Set(text.map(({ path }) => path));
@@ -212,7 +220,7 @@ const knows = (table: object, type: string): boolean => type.startsWith(PREFIX) 
 function judgeCommand(type: string, data: unknown): Judged<unknown> {
   if (!knows(COMMANDS, type)) return unknownType(type, Object.keys(COMMANDS), "command");
   if (bare(type) !== "run.requested") return judge(COMMANDS[bare(type) as CommandType], data, "/data");
-  // The author who wrote "steps" wants to read what is wrong with the steps, not that an image is missing.
+  // If the data has "steps", only the pipeline form judges it: its author wants to read of the steps, not of a missing image.
   const pipeline = typeof data === "object" && data !== null && "steps" in data;
   const judged = judge(pipeline ? REQUESTED.pipeline : REQUESTED.simple, data, "/data");
   if (judged.kind === "invalid") return judged;
@@ -227,7 +235,7 @@ function unknownType(type: string, known: readonly string[], what: string): Judg
   return { kind: "invalid", problems: [problem("/type", "UnknownType", `This is not the type of a ${what}; ${hint}`)] };
 }
 
-/** Canonical JSON is not longer than what it was read from, but for numbers, of which a request holds few. */
+/** Canonical JSON is not longer than the text it was read from, except for numbers, and a request has few of them. */
 function tooLarge(bytes: Uint8Array, data: unknown): readonly Problem[] {
   if (bytes.length <= DATA_BYTES_MAX) return [];
   const size = new TextEncoder().encode(canonical(data)).length;
@@ -272,7 +280,7 @@ export function writeControl<T extends ControlType>(
   return write(message);
 }
 
-/** One event of a run's story; everything but the data comes from its place in the story. */
+/** One event of a run's story; the envelope's identity and attributes follow from the event's place in the story. */
 export interface StoryEvent extends StoryMark {
   readonly installation: Installation;
   readonly type: RunEventType;
@@ -289,12 +297,12 @@ export function writeEvent(event: StoryEvent): Uint8Array {
   return write({ id: eventId(installation, run, sequence), source, type, time, data, ...place });
 }
 
-/** The same event has the same id however often it is published. At most 252 characters: AMQP allows 255. */
+/** The same event has the same id however often it is published. An id has at most 252 characters: AMQP allows 255. */
 export function eventId(installation: Installation, run: RunId, sequence: number): string {
   return `${installation}/${run}/${digits(sequence)}`;
 }
 
-/** What is told of no run's story: that a command was refused, or how a group is. */
+/** A message that belongs to no run's story: a refused command, or a group's health. */
 export interface Notice {
   readonly installation: Installation;
   readonly tenant: TenantName;
@@ -309,14 +317,14 @@ export function writeNotice({ installation, tenant, group, id, type, time, data 
   return write({ id, source: `/longshore/${installation}`, type, time, data, group, tenant });
 }
 
-/** The same command refused twice is one refusal. Two senders may use one id, so the source counts too. */
+/** The same command refused twice is one refusal. Two senders may use the same id, so the source counts too. */
 export function refusalId(installation: Installation, command: { readonly id: string; readonly source: string }): string {
   return `${installation}:${mixed(command.source)}:${command.id}`;
 }
 
 /**
- * "shop.prod-a.run.succeeded"; "-" stands for no group. A group that serves several namespaces ("prod/team-a") stays one
- * word: "prod_team-a". No name holds "_", so no two groups meet.
+ * Returns "shop.prod-a.run.succeeded"; "-" stands for no group. A group that serves several namespaces ("prod/team-a") stays
+ * one word: "prod_team-a". No name contains "_", so no two groups get the same key.
  */
 export function routingKey(tenant: TenantName, group: GroupName | undefined, type: EventType): string {
   return `${tenant}.${group?.replaceAll("/", "_") ?? "-"}.${type}`;
@@ -324,7 +332,7 @@ export function routingKey(tenant: TenantName, group: GroupName | undefined, typ
 
 const digits = (sequence: number): string => String(sequence).padStart(10, "0");
 
-/** FNV-1a: tells sources apart, and promises no more. */
+/** FNV-1a: tells sources apart, and is not secure against forgery. */
 function mixed(text: string): string {
   let hash = 0x811c9dc5;
   for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
@@ -336,7 +344,8 @@ const encoder = new TextEncoder();
 function write<M extends { readonly type: string; readonly data: object }>({ type, ...rest }: M): Uint8Array {
   const message = { specversion: "1.0", type: PREFIX + type, datacontenttype: "application/json", ...rest };
   const text = JSON.stringify(message);
-  // A log's tail may hold what readers refuse and the ledger cannot store. The test sees harmless texts too: then we look twice.
+  // A log's tail may contain characters that readers refuse and the ledger cannot store. This quick search also finds harmless
+  // texts, so a find only means that every value is cleaned.
   const odd = text.includes("\\u0000") || text.includes("\\ud");
   return encoder.encode(
     odd ? JSON.stringify(message, (_, value: unknown) => (typeof value === "string" ? usable(value) : value)) : text,

@@ -70,22 +70,25 @@ export const EVENTS = {
   "group.unhealthy": z.object({ group: GroupName, diagnosis: Diagnosis }),
 } as const;
 
-/** Told once a ledger can be restored from a backup. Nothing sends it yet, and it gets no other meaning. */
+/**
+ * Reserved for the time when a ledger can be restored from a backup. Nothing sends this event yet, and it gets no other
+ * meaning.
+ */
 export const RESERVED_EVENTS = ["run.restored"] as const;
 
 export type EventType = keyof typeof EVENTS;
 export type EventData<T extends EventType> = z.infer<(typeof EVENTS)[T]>;
 export type RunEventType = Exclude<EventType, "command.refused" | "group.healthy" | "group.unhealthy">;
 
-/** How a run ends. */
+/** The ways a run ends. */
 export const OUTCOMES = ["succeeded", "failed", "cancelled", "lost"] as const;
 export type Outcome = (typeof OUTCOMES)[number];
 
-/** After such an event, nothing follows in the same generation. */
+/** After a terminal event, nothing follows in the same generation. */
 const TERMINAL: readonly EventType[] = OUTCOMES.map((it) => `run.${it}` as const);
 export const isTerminal = (type: string): boolean => TERMINAL.some((it) => it === type);
 
-/** What an event says besides its data: who it is about and where in that run's story it stands. */
+/** An event's marks beside its data: its tenant, run and group, and its place in the run's story. */
 export interface StoryMark {
   readonly tenant: TenantName;
   readonly run: RunId;

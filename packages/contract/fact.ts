@@ -1,21 +1,21 @@
 /**
  * Facts, from the watcher to the launcher: what one Kubernetes Job was seen to do.
  *
- * Facts may be late, repeated and reordered: each carries all it needs to be understood alone. A fact may gain fields
- * at any time, so unknown ones are ignored here, unlike in commands: old and new versions run together.
+ * Facts may be late, repeated and reordered: each carries all that is needed to understand it alone. A fact may gain fields at
+ * any time, since old and new versions run together. Unknown fields are therefore ignored here, unlike in commands.
  */
 import { z } from "zod";
 import { Diagnosis } from "./diagnosis.ts";
 import { GroupName, Installation, RunId, StepName, Uid } from "./ids.ts";
 
-/** Which Job, of which attempt, as its labels and annotations say; `proof` is what makes that believable. */
+/** The Job and its attempt, as the Job's labels and annotations name them; `proof` makes them believable. */
 export const About = z.object({
   installation: Installation,
   group: GroupName,
   namespace: z.string(),
   name: z.string(),
   uid: Uid,
-  /** The highest of the Job's and its pods' when this was seen; decimal text. */
+  /** The highest resource version of the Job and its pods at the time of the look; decimal text. */
   resourceVersion: z.string(),
   proof: z.string(),
   run: RunId,
@@ -32,11 +32,11 @@ export const LogTail = z.object({
 });
 export type LogTail = z.infer<typeof LogTail>;
 
-/** "yes" once a container ran; "no" only where that is certain. */
+/** "yes" once a container ran; "no" only if it is certain that none ran. */
 export const Started = z.enum(["no", "yes", "unknown"]);
 export type Started = z.infer<typeof Started>;
 
-/** How the pods ran, as far as was seen. Times are ISO; what nobody saw is absent. */
+/** How the pods ran, as far as was seen. Times are ISO; a value that nobody saw is absent. */
 export const Evidence = z.object({
   started: Started,
   pod: z.string().optional(),

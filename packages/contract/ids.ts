@@ -1,13 +1,13 @@
 /**
  * The identities that cross the wire, each with its own brand, so that a step's name never stands where a run's id should.
  *
- * Ids are plain ASCII: two ids that look alike to a person but differ in bytes would be two runs where she meant one.
+ * Ids are plain ASCII: two ids that look alike to a person but differ in bytes would be two runs, and the person meant one.
  */
 import { z } from "zod";
 
 const dns = "a lower-case DNS label: letters, digits and '-', starting and ending with a letter or digit";
 
-/** Upstream's idempotency key. May hold "/" so that upstream can nest its own names. */
+/** Upstream's idempotency key. May contain "/", so that upstream can nest its own names. */
 export const RunId = z
   .string()
   .min(1, "A run needs an id of 1 to 200 characters, chosen by you; the same id is the same run.")
@@ -25,7 +25,10 @@ export const StepName = z
   .brand<"StepName">();
 export type StepName = z.infer<typeof StepName>;
 
-/** No dots, since it is one word of a routing key; "/" joins a group and its namespace when it has several. */
+/**
+ * Contains no dots, since the name is one word of a routing key. If a group has several namespaces, "/" joins group and
+ * namespace.
+ */
 export const GroupName = z
   .string()
   .regex(
@@ -41,16 +44,16 @@ export const TenantName = z
   .brand<"TenantName">();
 export type TenantName = z.infer<typeof TenantName>;
 
-/** Without configured tenants everybody is this one, and events of groups are told to it. */
+/** The tenant of all publishers if no tenants are configured. Events of groups always go to this tenant. */
 export const ONLY_TENANT = TenantName.parse("default");
 
-/** Labels every object we make; installations with different names never touch each other's. */
+/** Labels every object that we make. Installations with different names never touch each other's objects. */
 export const Installation = z
   .string()
   .regex(/^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$/, `An installation's name is ${dns}, with at most 40 characters.`)
   .brand<"Installation">();
 export type Installation = z.infer<typeof Installation>;
 
-/** What the API server calls one object for its whole life; names are reused, these are not. */
+/** The API server's identity for one object, for its whole life. Names are reused, UIDs are not. */
 export const Uid = z.string().min(1).max(64).brand<"Uid">();
 export type Uid = z.infer<typeof Uid>;

@@ -1,9 +1,9 @@
 /**
- * Bytes to a JSON value, bounded before anything is built.
+ * Turns bytes into a JSON value, within limits that are checked before anything is built.
  *
- * The failures this prevents: a nesting of ten thousand brackets that overruns somebody's stack later; a key given
- * twice, of which every reader believes another; a number that was silently rounded; a character that the ledger cannot
- * store, found only after the message was accepted. Nothing of the content is quoted: it may be secret.
+ * The failures this prevents: a nesting of ten thousand brackets that overruns somebody's stack later; a key given twice, of
+ * which different readers take different values; a number that was silently rounded; and a character that the ledger cannot
+ * store, found only after the message was accepted. No content is quoted, since it may be secret.
  */
 import type { Problem } from "./problem.ts";
 import { bounded, PROBLEMS_MAX, pointer, problem } from "./schema-problems.ts";
@@ -11,13 +11,13 @@ import { bounded, PROBLEMS_MAX, pointer, problem } from "./schema-problems.ts";
 export interface Bounds {
   readonly bytesMax: number;
   readonly depthMax: number;
-  /** Refuse numbers beyond 2^53, which would come out other than they were written. */
+  /** Refuse numbers beyond 2^53, which parsing would change. */
   readonly exactNumbers: boolean;
 }
 
 export const MESSAGE: Bounds = { bytesMax: 1024 * 1024, depthMax: 64, exactNumbers: true };
 
-/** "parsed" with problems: it is JSON and can be looked at, but must not be taken. */
+/** "parsed" with problems: the text is JSON and can be looked at, but must not be accepted. */
 export type Parsed =
   | { readonly kind: "parsed"; readonly value: unknown; readonly problems: readonly Problem[] }
   | { readonly kind: "unparsed"; readonly problems: readonly Problem[] };
@@ -56,7 +56,7 @@ const COLON = 0x3a;
 const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 const ESCAPE = /\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y;
 
-/** One pass over the text. It recurses, but never deeper than `depthMax`. */
+/** Checks the text in one pass. The recursion is never deeper than `depthMax`. */
 function survey(text: string, bounds: Bounds): { readonly broken: Problem | undefined; readonly problems: readonly Problem[] } {
   let at = 0;
   let depth = 0;

@@ -1,20 +1,24 @@
-/** What is wrong with something a person or a program gave us, and what an adapter says when it could not do its work. */
+/** Problems of something that a person or a program gave us, and failures of an adapter that could not do its work. */
 
-/** One thing wrong with a message, a definition or a config file: where, which rule, and a sentence its author can act on. */
+/**
+ * One problem of a message, a definition or a config file: its place, the broken rule, and a sentence the author can act on.
+ */
 export interface Problem {
-  /** A JSON pointer into what was given ("/data/steps/0/image"), or "" for the whole. */
+  /** A JSON pointer into the input ("/data/steps/0/image"), or "" for the whole input. */
   readonly path: string;
   readonly code: string;
   readonly message: string;
 }
 
 /**
- * What to do next about work that failed. "retry": the same call later may work (connection, time-out, overload).
- * "refuse": it never will, and the code says why. "duplicate": it was done before. "halt": the program must not go on.
+ * The next step for work that failed. "retry": the same call may work later (connection, time-out, overload). "refuse": the
+ * call will never work, and the code says why. "duplicate": the work was done before. "halt": the program must not go on.
  */
 export type Disposition = "retry" | "refuse" | "duplicate" | "halt";
 
-/** Adapters translate once into this; nothing further in looks at an HTTP status, an AMQP code or a SQLSTATE. */
+/**
+ * Adapters turn every error into a `Failure`, once; no code behind them looks at an HTTP status, an AMQP code or a SQLSTATE.
+ */
 export class Failure extends Error {
   override readonly name = "Failure";
   readonly disposition: Disposition;
@@ -27,5 +31,5 @@ export class Failure extends Error {
   }
 }
 
-/** Whether the same call may work later: then whoever made it waits and tries again. */
+/** True if the same call may work later: then the caller waits and tries again. */
 export const isTransient = (error: unknown): error is Failure => error instanceof Failure && error.disposition === "retry";

@@ -1,7 +1,7 @@
 /**
- * What upstream may ask to be run: the short form for one step, or `steps` for a pipeline, and what is common to both.
+ * The request of a run: the short form for one step, or `steps` for a pipeline, and the fields that both forms have.
  *
- * Unknown fields are refused, since a misspelt `deadine` would otherwise run for ever without one.
+ * Unknown fields are refused: a run with a misspelt `deadine` would otherwise run for ever.
  */
 import { z } from "zod";
 import { GroupName, StepName } from "./ids.ts";
@@ -13,7 +13,7 @@ const text = (most: number) =>
     .max(most)
     .regex(/^[^\0]*$/, "A NUL character cannot be passed to a program.");
 
-/** As Kubernetes has it: a DNS name and "/", perhaps, then at most 63 characters. */
+/** As in Kubernetes: an optional DNS name and "/", then at most 63 characters. */
 const labelName = z
   .string()
   .regex(
@@ -31,7 +31,7 @@ const labelValue = z
     "A label's value has at most 63 characters: letters, digits, - _ . with a letter or digit at both ends.",
   );
 
-/** The bound stands in `meta` too, since a JSON Schema cannot see into a refinement. */
+/** The limit is repeated in `meta`, since a JSON Schema cannot see into a refinement. */
 const table = <T extends z.ZodType>(name: z.ZodString, values: T, most: number) =>
   z
     .record(name, values)
@@ -51,7 +51,7 @@ const EnvField = z.strictObject({
   field: z.enum(["metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "status.podIP", "status.hostIP"]),
 });
 
-/** Values as texts, or one that only the cluster knows: `{ "field": "spec.nodeName" }`. */
+/** Each value is a text, or a field that only the cluster knows: `{ "field": "spec.nodeName" }`. */
 const Env = table(EnvName, z.union([text(32_768), EnvField]), 1000);
 
 const Amounts = z.strictObject({
@@ -67,7 +67,7 @@ const Image = z
   .max(512)
   .regex(/^[^\s\0]*$/, "An image's name holds no spaces.");
 
-/** One container to run: the fields that stand in a step, and in the short form beside the common ones. */
+/** One container to run: the fields of a step, which in the short form stand beside the common fields. */
 const shortForm = {
   image: Image,
   command: z.array(text(131_072)).max(1000).optional(),
@@ -75,7 +75,7 @@ const shortForm = {
   env: Env.optional(),
   resources: Resources.optional(),
   workingDir: text(4096).regex(/^\//, "A working directory is an absolute path.").optional(),
-  /** Keys that the termination message's JSON object must hold; a missing one fails the step. */
+  /** Keys that the termination message's JSON object must contain; a missing key fails the step. */
   outputs: z.array(z.string().min(1).max(128)).max(100).optional(),
 };
 
@@ -90,7 +90,7 @@ export type StepRequest = z.infer<typeof StepRequest>;
 export const RetryCause = z.enum(["never-started", "infrastructure", "failure"]);
 export type RetryCause = z.infer<typeof RetryCause>;
 
-/** Fields that stand beside either form. Defaults are not filled in here: the digest is of what was received. */
+/** Fields of both forms. Defaults are not filled in here: the digest is taken of the request as received. */
 const common = {
   groups: z.array(GroupName).min(1).max(50).optional(),
   labels: table(labelName, labelValue, 50).optional(),
@@ -124,23 +124,23 @@ export type PipelineRequest = z.infer<typeof Pipeline>;
 export type RunRequest = SimpleRequest | PipelineRequest;
 export const forms = { Simple, Pipeline };
 
-/** A simple run has one step of this name. */
+/** The name of a simple run's only step. */
 export const MAIN = StepName.parse("main");
 
-/** Every request as its steps, whichever form it came in. */
+/** Returns the steps of a request of either form. */
 export function stepsOf(request: RunRequest): readonly StepRequest[] {
   if ("steps" in request) return request.steps;
   const given = Object.entries(request).filter(([field, value]) => Object.hasOwn(shortForm, field) && value !== undefined);
   return [{ name: MAIN, image: request.image, ...Object.fromEntries(given) }];
 }
 
-/** What no schema can say: names used twice, needs that name nothing, circles, requests above limits. As [path, message]. */
+/** Finds problems that no schema can express: names used twice, needs that name nothing, circles, requests above limits. */
 export function requestProblems(request: RunRequest): readonly (readonly [path: string, message: string])[] {
   const resources = stepsOf(request).flatMap((step, at) => exceeding(step, "steps" in request ? `/steps/${at}` : ""));
   return [...pipelineProblems(request), ...resources];
 }
 
-/** A cluster would refuse it too, but only after the run has waited for its place. */
+/** The cluster would refuse such a request too, but only after the run has waited for its place. */
 function exceeding({ resources }: StepRequest, at: string): readonly (readonly [string, string])[] {
   return (["cpu", "memory", "ephemeral-storage"] as const).flatMap((name) => {
     const requested = quantity(resources?.requests?.[name] ?? "");

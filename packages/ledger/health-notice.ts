@@ -1,15 +1,18 @@
 /**
  * The event of a change of a group's health, as a notice of the ledger.
  *
- * The bugs this prevents: a group that upstream takes for healthy, since the launcher that found out otherwise died before it
- * published; and one change that is told by each of five launchers.
+ * The bugs this prevents: a group that upstream takes for healthy, since the launcher that found the problem died before it
+ * published; and one change that each of five launchers reports.
  */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import type { EventData } from "@longshore/contract/event.ts";
 import { type GroupName, type Installation, ONLY_TENANT } from "@longshore/contract/ids.ts";
 import type { GroupChange, Notice } from "./port.ts";
 
-/** `undefined`: this change says nothing of its health, or only that it is not known. The ledger adds when, and the id. */
+/**
+ * Returns undefined if the change does not name the health, or only says that it is unknown. The ledger adds the time and the
+ * id.
+ */
 export function healthNotice(
   group: GroupName,
   { health, diagnosis }: GroupChange,
@@ -21,5 +24,5 @@ export function healthNotice(
   return { ...about, type: "group.unhealthy", data: { group, diagnosis: why } satisfies EventData<"group.unhealthy"> };
 }
 
-/** The notice's id is this and the number of the change, so that one change has one id. */
+/** Returns the first part of the notice's id. The second part is the number of the change, so that one change has one id. */
 export const healthNotices = (installation: Installation, group: GroupName): string => `${installation}/group/${group}/`;

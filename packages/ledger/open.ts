@@ -1,8 +1,8 @@
 /**
  * The ledger on Postgres: the to-do list of all loops, and the truth about every run.
  *
- * The failures this prevents: starting on a database that forgets what it committed, on somebody else's ledger, or on one
- * that a newer Longshore has changed.
+ * The failures this prevents: a start on a database that forgets committed data, on another installation's ledger, or on a
+ * ledger that a newer Longshore has changed.
  */
 import type { Installation, RunId, StepName } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
@@ -27,13 +27,13 @@ export interface LedgerOptions {
   readonly url: string;
   readonly installation: Installation;
   readonly jobName: (run: RunId, step: StepName, attempt: number) => string;
-  /** Brings the schema up to date first; otherwise one that is behind is refused. */
+  /** If true, the schema is brought up to date first. If false, a schema that is behind is refused. */
   readonly migrate: boolean;
   readonly log?: Log;
   readonly clock?: Clock;
-  /** Connections at most; one more listens. */
+  /** Most connections in the pool; one more connection listens. */
   readonly poolMax?: number;
-  /** For tests that kill no machine: a database that does not wait for its disk is taken too. */
+  /** For tests that kill no machine: accepts a database that does not wait for its disk. */
   readonly unsafeForTests?: boolean;
 }
 
@@ -93,7 +93,7 @@ async function refuseForgetful(database: Database): Promise<void> {
     }
 }
 
-/** One ledger is one installation's. Two processes that start at once both find the row of the one that was quicker. */
+/** A ledger belongs to one installation. If two processes start at once, both find the row of the quicker one. */
 const ENTER: Statement = {
   name: "enter",
   text: `insert into installation (id, protocol) values ($1, ${PROTOCOL}) on conflict do nothing`,

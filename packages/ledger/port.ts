@@ -1,9 +1,9 @@
 /**
- * All that the services ask of the ledger: each loop's one question, and where its answer is written.
+ * The services' view of the ledger: each loop's one question, and the method that writes its answer.
  *
- * On Postgres it is open.ts; in the simulation model.ts. Both pass conformance.ts. Methods throw `Failure`: "retry" for
- * whatever passes by itself (connection lost, also during COMMIT: the caller asks or says it again), "halt" for what does not.
- * Time is the ledger's own clock everywhere, so that launchers with wrong clocks agree on what is due.
+ * The Postgres ledger is open.ts; the simulation's is model.ts. Both pass conformance.ts. Methods throw `Failure`: "retry" for
+ * failures that pass by themselves (for example a connection lost, also during COMMIT: the caller asks or writes again), "halt"
+ * for others. Time is the ledger's own clock everywhere, so that launchers with wrong clocks agree on what is due.
  */
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
@@ -26,20 +26,27 @@ export interface Ledger extends AsyncDisposable {
   readonly epoch: number;
 
   // ── Writing down what was said ──
-  /** Every item is answered in its place. One transaction for all; a culprit is found by trying one by one. */
+  /**
+   * Answers every item in its place. One transaction for all; if the batch is refused, each item is tried alone to find the
+   * culprit.
+   */
   admit(batch: readonly Intake[]): Promise<readonly Admitted[]>;
-  /** Applies inputs by the pure tables under the runs' locks: `advance`, its events, its attempts, its strays, or nothing. */
+  /**
+   * Applies inputs by the pure tables under the runs' locks. Each `advance` is written with its events, attempts and strays, or
+   * not at all.
+   */
   record(batch: readonly Entry[]): Promise<readonly Recorded[]>;
-  /** Counts a delivery that came back too often, before anybody parses it. Returns how often it was counted. */
+  /** Counts a delivery that came back too often, before anybody parses it. Returns the count of this digest. */
   suspect(digest: string): Promise<number>;
 
   // ── Each loop's question ──
   /**
-   * Places due waiting attempts by the slots as they are under the groups' locks, and writes for each its group or why it waits on.
-   * An attempt that is placed where `claim` has room is claimed in the same stroke and given as work; the others are ready for `claim`.
+   * Places due waiting attempts by the slots that are free under the groups' locks. For each attempt, writes its group or why
+   * it waits on. If `claim` has room for a placed attempt, the attempt is claimed in the same transaction and returned as work;
+   * the others are ready for the method `claim`.
    */
   place(options: { readonly most: number; readonly placer: Placer; readonly claim?: Claiming }): Promise<Placed>;
-  /** Claims ready attempts of a group, and claimed ones whose claim ran out while their fence still stands. */
+  /** Claims ready attempts of a group, and claimed ones whose claim ran out while their fence has not passed. */
   claim(options: {
     readonly group: GroupName;
     readonly most: number;
@@ -47,8 +54,9 @@ export interface Ledger extends AsyncDisposable {
     readonly forMs: number;
   }): Promise<readonly Work[]>;
   /**
-   * Attempts in this state that are due. Taking one moves its due time on by `leaseMs`: a crash means that the timer does it
-   * again. "claimed" gives those whose fence has passed too: nothing of them can land any more, so a look decides.
+   * Returns due attempts in this state. Taking an attempt moves its due time on by `leaseMs`: after a crash, the timer brings
+   * the work again. For "claimed", returns only attempts whose fence has passed too: no create of them can land any more, so a
+   * look decides.
    */
   take(options: {
     readonly state: "claimed" | "live" | "closing" | "ended";
@@ -61,7 +69,7 @@ export interface Ledger extends AsyncDisposable {
     readonly most: number;
     readonly leaseMs: number;
   }): Promise<readonly StrayWork[]>;
-  /** The stray is gone, or never was ours. */
+  /** Called if the stray is gone, or never was ours. */
   settleStray(stray: StrayWork): Promise<void>;
   addStray(stray: Omit<StrayWork, "holdUntilMs">): Promise<void>;
 
@@ -69,11 +77,14 @@ export interface Ledger extends AsyncDisposable {
   due(groups: readonly GroupName[]): Promise<readonly WorkKind[]>;
 
   // ── The outbox ──
-  /** Takes the partitions that are free or ours; the rest are other relays'. Returns those held, until the lease ends. */
+  /**
+   * Takes the partitions that are free or ours; the others are other relays'. Returns our partitions, which are ours until the
+   * lease ends.
+   */
   leasePartitions(owner: string, leaseMs: number): Promise<readonly number[]>;
   /**
-   * The lowest unsent event of each run in these partitions, except runs named in `busy`. In order of age. What the broker has
-   * confirmed since the last time is taken out with the same stroke.
+   * Returns the lowest unsent event of each run in these partitions, the oldest first, except for runs named in `busy`. The
+   * same statement removes the events in `sent`, which the broker has confirmed since the last call.
    */
   unsent(options: {
     readonly partitions: readonly number[];
@@ -82,26 +93,33 @@ export interface Ledger extends AsyncDisposable {
     readonly sent?: readonly Sent[];
   }): Promise<readonly OutboxEvent[]>;
   sent(events: readonly Sent[]): Promise<void>;
-  /** Refusals, and how groups are: no run's story, so no order. */
+  /** Returns refusals and changes of groups' health. They belong to no run's story, so their order does not matter. */
   unsentNotices(most: number): Promise<readonly Notice[]>;
   sentNotices(ids: readonly string[]): Promise<void>;
 
   // ── Groups, leases, counting ──
   /**
-   * Makes the rows of configured groups exist; changes nothing that `group` commands changed. A group of which the file names
-   * another namespace forgets the UID of the old one if nothing of it stands there; else that waits for `acceptGroup`.
+   * Makes the rows of configured groups exist; changes nothing that `group` commands changed. If the file names another
+   * namespace for a group, and nothing of the group stands in the old one, the group forgets the old UID. If something stands
+   * there, the old UID stays until `acceptGroup`.
    */
   putGroups(groups: readonly ConfiguredGroup[]): Promise<void>;
   groups(): Promise<readonly GroupState[]>;
-  /** If its health or the code of its diagnosis changes, the event of that is written in the same transaction: once, whoever says it. */
+  /**
+   * If the group's health or the code of its diagnosis changes, the event of that is written in the same transaction: once,
+   * even if several launchers report the change.
+   */
   setGroup(name: GroupName, change: GroupChange): Promise<void>;
-  /** Where GroupMoved was found: gives up what stands there, and trusts the namespace that the next probe finds. One transaction. */
+  /**
+   * If the group's diagnosis is GroupMoved: gives up the attempts that stand there, and trusts the namespace that the next
+   * probe finds. One transaction.
+   */
   acceptGroup(name: GroupName): Promise<Accepted>;
   lease(what: string, owner: string, forMs: number): Promise<boolean>;
-  /** Everything of this group that may have something on its cluster, for the tally. */
+  /** Returns all attempts of this group that may have something on its cluster, for the tally. */
   standing(group: GroupName): Promise<readonly Standing[]>;
   counts(): Promise<Counts>;
-  /** Tombstones past their day, notices and suspects of old. Returns how many rows went. */
+  /** Removes tombstones past their day, and old notices and suspects. Returns how many rows were removed. */
   prune(most: number): Promise<number>;
 
   // ── For people ──
@@ -112,22 +130,22 @@ export interface Ledger extends AsyncDisposable {
   /** Yields a kind of work when there may be some: a hint that saves polling, never a promise. */
   changes(signal: AbortSignal): AsyncIterableIterator<WorkKind>;
   now(): Promise<number>;
-  /** "Postgres 18.4", and how far its schema is. */
+  /** Returns the product ("Postgres 18.4") and the newest migration of the schema. */
   describe(): Promise<{ readonly product: string; readonly schema: string }>;
 }
 
 export type Admitted =
   | { readonly kind: "recorded" }
   | { readonly kind: "duplicate" }
-  /** Recorded as a notice to be sent: it needs no further answer. */
+  /** The refusal is recorded as a notice, which will be sent: the caller need not answer. */
   | { readonly kind: "refused"; readonly problems: readonly Problem[] };
 
 export interface Placed {
   readonly placed: number;
   readonly told: number;
-  /** As many as were asked for were due, and something was decided of them: there may be more. */
+  /** True if as many attempts were due as were asked for, and at least one was decided: there may be more. */
   readonly more: boolean;
-  /** Those of the placed that were claimed as well. */
+  /** The placed attempts that were claimed as well. */
   readonly works: readonly Work[];
 }
 
@@ -148,11 +166,11 @@ export interface StrayWork {
   readonly holdUntilMs: number;
 }
 
-/** An event that the broker has. */
+/** An event that the broker has confirmed. */
 export type Sent = Pick<OutboxEvent, "key" | "run" | "sequence">;
 
 export interface OutboxEvent {
-  /** The ledger's own name of the run. */
+  /** The run's key in the ledger. */
   readonly key: string;
   readonly run: RunId;
   readonly tenant: TenantName;
@@ -161,7 +179,7 @@ export interface OutboxEvent {
   readonly epoch: number;
   readonly group: GroupName | undefined;
   readonly type: RunEventType;
-  /** The run's. */
+  /** The traceparent of the run's request. */
   readonly traceparent: string | undefined;
   readonly data: object;
   readonly atMs: number;
@@ -170,7 +188,7 @@ export interface OutboxEvent {
 export interface Notice {
   readonly id: string;
   readonly tenant: TenantName;
-  /** Absent of refusals. */
+  /** Absent for refusals. */
   readonly group: GroupName | undefined;
   readonly type: Exclude<EventType, RunEventType>;
   readonly data: object;
@@ -178,12 +196,12 @@ export interface Notice {
   readonly atMs: number;
 }
 
-/** `lost`: how many runs ended by it. */
+/** `lost`: how many runs ended because of the acceptance. */
 export type Accepted = { readonly kind: "accepted"; readonly lost: number } | { readonly kind: "notMoved" };
 
 /**
- * `served`: a launcher says that it still has the group, by the ledger's clock. `namespaceUid`: the first that is said stays, or a
- * probe that began before would undo what a person accepted.
+ * `served`: a launcher still has the group in its file; the time is the ledger's. `namespaceUid`: the first value stays, since
+ * a probe that began earlier would otherwise undo what a person accepted.
  */
 export type GroupChange = Partial<
   Pick<GroupState, "namespaceUid" | "health" | "diagnosis" | "paused" | "watchedAtMs" | "noRoom">
@@ -192,11 +210,11 @@ export type GroupChange = Partial<
 export interface GroupState extends ConfiguredGroup, RecordedHealth {
   readonly paused: boolean;
   readonly slotsUsed: number;
-  /** Of those: placed there, and not claimed yet. */
+  /** Attempts among `slotsUsed` that are placed in the group and not claimed yet. */
   readonly inLine: number;
-  /** Its cluster said so (quota): nothing is placed there before. */
+  /** The group's cluster reported no room (quota): nothing is placed there before `untilMs`. */
   readonly noRoom: { readonly untilMs: number; readonly diagnosis: Diagnosis } | undefined;
-  /** When a launcher last had it in its groups file. */
+  /** When a launcher last had the group in its groups file. */
   readonly servedAtMs: number | undefined;
   readonly everHealthy: boolean;
   readonly watchedAtMs: number | undefined;
@@ -211,7 +229,7 @@ export interface Counts {
   readonly runs: Readonly<Record<RunState, number>>;
   readonly attempts: Readonly<Partial<Record<AttemptState, number>>>;
   readonly outbox: number;
-  /** How long the oldest unpublished event waits. */
+  /** How long the oldest unpublished event has waited. */
   readonly outboxOldestMs: number | undefined;
   readonly overdue: number;
   readonly strays: number;
@@ -233,7 +251,7 @@ export interface RunRow {
   readonly group: GroupName | undefined;
   readonly acceptedAtMs: number;
   readonly endedAtMs: number | undefined;
-  /** Pass as `before` to go on. */
+  /** Pass this as `before` to get the next page. */
   readonly cursor: string;
 }
 

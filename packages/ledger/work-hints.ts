@@ -1,5 +1,5 @@
 /**
- * The hints that a ledger gives of work, and their listeners.
+ * The ledger's hints of new work, and their listeners.
  *
  * The bug this prevents: a listener that is slower than the hints, whose queue grows without bound.
  */
@@ -7,7 +7,7 @@ import type { WorkKind } from "@longshore/domain/run/work-kinds.ts";
 
 export type Listeners = Set<(kinds: readonly WorkKind[]) => void>;
 
-/** Hints that nobody fetched yet are kept as a set: the same hint twice says no more than once. */
+/** Hints that the listener has not fetched yet are kept as a set: the same hint twice says no more than once. */
 export function workHints(listeners: Listeners, signal: AbortSignal): AsyncIterableIterator<WorkKind> {
   const announced = new Set<WorkKind>();
   let wake: (() => void) | undefined;

@@ -1,15 +1,16 @@
 /**
- * A person accepts that a group is another cluster or namespace now: what stood in the old one is given up, and the next probe
- * trusts the namespace that it finds.
+ * A person accepts that a group is another cluster or namespace now: attempts that stood in the old one are given up, and the
+ * next probe trusts the namespace that it finds.
  *
- * The bugs this prevents: a group that nobody can ever use again, since the first UID that it had was kept for ever; and one that
- * is trusted anew while attempts in it wait for Jobs of the old one, which would all seem to have vanished.
+ * The bugs this prevents: a group that nobody can ever use again, since its first UID was kept for ever; and a group that is
+ * trusted anew while attempts in it wait for Jobs of the old namespace, which would all seem to have vanished.
  *
- * Why no create that is still on its way to the old namespace does harm in the new one, though it may land there where both have
- * one name: an attempt that is given up keeps its fence (`end` in the lifecycle makes it "done" only where `isOpen` is false), and
- * until that has passed the release loop holds its name in the new namespace with an occupant. What lands before the occupant is
- * never adopted: its proof was made with the old UID (`isProof` in look.ts and observe.ts), and no attempt has recorded its own.
- * The tally shows it as one that nobody knows, and a person deletes it.
+ * A create that is still on its way to the old namespace may land in the new one if both have the same name, but does no harm
+ * there. An attempt that is given up keeps its fence (`end` in the lifecycle makes an attempt "done" only if `isOpen` is
+ * false). Until the fence has passed, the release loop keeps the attempt's name in the new namespace taken, with an occupant. A
+ * Job that lands before the occupant is never adopted: its proof was made with the old UID (`isProof` in look.ts and
+ * observe.ts), and no attempt has recorded the Job's own UID. The tally shows the Job as one that nobody knows, and a person
+ * deletes it.
  */
 import type { GroupName, RunId } from "@longshore/contract/ids.ts";
 import { giveUp, lostIn } from "@longshore/domain/group/give-up.ts";

@@ -1,8 +1,8 @@
 /**
  * Writes commands down: new runs with one statement for a whole batch, everything else under the run's lock.
  *
- * The bugs this prevents: one run id with two effects, since two launchers had the same message in hand; a refusal that
- * nobody hears of; and one request that cannot be stored taking a hundred others with it.
+ * The bugs this prevents: one run id with two effects, because two launchers received the same message; a refusal that nobody
+ * hears of; and one request that cannot be stored, which takes a hundred others with it.
  */
 import { createHash } from "node:crypto";
 import type { RunId } from "@longshore/contract/ids.ts";
@@ -17,7 +17,9 @@ import type { Parts } from "./record.ts";
 import { attemptValues, type Locked, runValues } from "./rows.ts";
 import { CHANNEL, eventsOf, ifBorn, insertAttempts, insertEvents, KEYS, write, type Writing } from "./write.ts";
 
-/** Whatever of these runs is not there yet is made, whole, in the order of their ids; the others are left alone. */
+/**
+ * Inserts the runs that do not exist yet, each with all its rows, in the order of their ids. Runs that exist are left alone.
+ */
 const INTAKE: Statement = {
   name: "intake",
   text: `
@@ -72,7 +74,7 @@ interface Numbered {
   readonly index: number;
 }
 
-/** What is still to be answered of one run, in the order it came. */
+/** One run's intakes that are not answered yet, in the order they came. */
 type Queue = Numbered[];
 
 interface Batch {
@@ -182,7 +184,10 @@ async function decideUnderLocks(
   await write(queries, writings, nowMs, parts.epoch);
 }
 
-/** Answers what it can. A run that vanished (a pruned tombstone) or that a later command makes goes another round. */
+/**
+ * Answers the intakes of one run, as far as possible. The rest goes another round if the run vanished (a pruned tombstone), or
+ * if a later command of the queue makes the run.
+ */
 function decideOne(
   parts: Parts,
   batch: Batch,

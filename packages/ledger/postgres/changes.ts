@@ -1,8 +1,9 @@
 /**
- * Hears what other connections wrote, by LISTEN: a hint that saves polling, never a promise.
+ * Hears of other connections' writes, by LISTEN: a hint that saves polling, never a promise.
  *
- * The bug this prevents: a connection that died silently, after which everything is a poll late and nobody knows. It is
- * watched by a question of its own, made again when lost, and then every listener hears every kind of work.
+ * The bug this prevents: a connection that died silently, after which everything is one poll late and nobody knows. The
+ * connection is checked by a query every 15 seconds and opened again when it is lost; then every listener hears every kind of
+ * work.
  */
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
@@ -17,17 +18,17 @@ const CHECK_MS = 15_000;
 const CHECK_WITHIN_MS = 5_000;
 
 export interface Changes {
-  /** What this process itself wrote: the way over the server would only be longer. */
+  /** Tells the listeners of this process's own writes: the way over the server would only be longer. */
   tell(kinds: readonly WorkKind[]): void;
   listen(signal: AbortSignal): AsyncIterableIterator<WorkKind>;
   close(): Promise<void>;
 }
 
-/** One connection for all listeners of this process, opened when the first comes. */
+/** The listening connection is one for all listeners of this process, opened when the first listener comes. */
 export interface ChangesOptions {
   readonly clock: Clock;
   readonly log: Log;
-  /** Whose notifications say what `tell` said before. */
+  /** True for a backend of this process: its notifications repeat what `tell` said before. */
   readonly isOwn: (backend: number) => boolean;
 }
 
@@ -76,7 +77,7 @@ interface Heard {
   readonly isOwn: (backend: number) => boolean;
 }
 
-/** Until the connection is lost or the signal aborts; returns why. */
+/** Listens until the connection is lost or the signal aborts; returns the reason. */
 async function listenOnce(url: string, clock: Clock, signal: AbortSignal, { onOpen, onWork, isOwn }: Heard): Promise<unknown> {
   const client = new pg.Client({ ...connectionOf(url), query_timeout: CHECK_WITHIN_MS });
   const over = linked(signal);
@@ -98,6 +99,6 @@ async function listenOnce(url: string, clock: Clock, signal: AbortSignal, { onOp
     return error;
   } finally {
     over.release();
-    await client.end().catch(() => undefined); // it is lost already
+    await client.end().catch(() => undefined); // the connection is lost already
   }
 }

@@ -1,8 +1,8 @@
 /**
  * Connections to the ledger, and transactions on them.
  *
- * The bugs this prevents: a connection in an unknown state given to the next caller, a frozen process whose open
- * transaction holds everybody's rows, and a COMMIT whose answer was lost taken for a rollback.
+ * The bugs this prevents: a connection in an unknown state that is given to the next caller; a frozen process whose open
+ * transaction keeps everybody's rows locked; and a COMMIT whose answer was lost, taken for a rollback.
  */
 import type { Log } from "@longshore/runtime/log.ts";
 import pg from "pg";
@@ -13,10 +13,10 @@ export const SCHEMA = "longshore";
 const STATEMENT_MS = 10_000;
 const IDLE_IN_TRANSACTION_MS = 5_000;
 const CONNECT_WITHIN_MS = 10_000;
-/** How often a transaction that lost against another one is tried before the caller is told. */
+/** How often a transaction that lost against another one is tried before the caller gets the error. */
 const RACES_MAX = 8;
 
-/** A statement that is sent once to each connection and from then on only by its name. */
+/** A statement whose text is sent once to each connection, and afterwards only its name. */
 export interface Statement {
   readonly name: string;
   readonly text: string;
@@ -24,31 +24,37 @@ export interface Statement {
 
 export interface Queries {
   all<R extends object>(statement: Statement, values?: readonly unknown[]): Promise<R[]>;
-  /** Tells this process at once, when it is committed, what the statement told all others by NOTIFY. */
+  /** Tells this process of new work, at once after the commit. All other processes hear of it by the statement's NOTIFY. */
   announce(kinds: readonly WorkKind[]): void;
 }
 
 /**
- * Statements that the work does not wait for between them go to the server together, and so does the BEGIN with the first of them:
- * one round trip. `now`, the database's time in milliseconds, comes with the BEGIN's answer. Nothing is written before it came:
- * what follows a BEGIN that failed would stay.
+ * Statements that the work does not await one by one go to the server together, and the BEGIN goes with the first of them: one
+ * round trip. `now`, the database's time in milliseconds, comes with the BEGIN's answer. The work writes nothing before `now`
+ * has come: if the BEGIN failed, each later write would be committed on its own.
  */
 export type Work<T> = (queries: Queries, now: Promise<number>) => Promise<T>;
 
 export interface Database extends Queries {
   readonly place: Place;
-  /** Is this the backend of one of our connections? What it notified of, we were told already. */
+  /**
+   * True if the backend belongs to one of our connections. This process was already told of the work that such a backend
+   * notifies of.
+   */
   isOwn(backend: number): boolean;
-  /** All or nothing. Done again where it lost a race; whatever else goes wrong is a `Failure`. */
+  /**
+   * All or nothing. If the transaction lost a race, it is done again; any other error of the database or the network is thrown
+   * as a `Failure`.
+   */
   transaction<T>(work: Work<T>): Promise<T>;
   close(): Promise<void>;
 }
 
 /**
- * Every statement of ours goes to its rows by an index, from a short list of keys. A statement that is prepared while the
- * tables are new and small would be planned to read them whole, and keep that plan while they grow: a hundred times the work,
- * until the next analyze. So there is only one way to plan them, and a connection does it once: left to itself, Postgres plans
- * a statement anew for every list of keys, which was a fifth of all its work for us.
+ * Every statement of ours finds its rows by an index, from a short list of keys. If a statement is prepared while the tables
+ * are new and small, Postgres plans to read them whole, and keeps that plan while they grow: a hundred times the work, until
+ * the next analyze. Therefore the other ways to plan are switched off, and each connection plans a statement once: by default
+ * Postgres plans a statement anew for every list of keys, which was a fifth of all its work for us.
  */
 const WITHOUT = ["seqscan", "hashjoin", "mergejoin", "material"].map((it) => `-c enable_${it}=off`).join(" ");
 const PLANS = `${WITHOUT} -c plan_cache_mode=force_generic_plan`;
@@ -62,7 +68,7 @@ export const connectionOf = (url: string): pg.ClientConfig => ({
   keepAlive: true,
 });
 
-/** What the URL asks of the session stays, before what we need: pg would let it take our place. */
+/** The URL's own session options, which stand before ours. Left in the URL, pg would let them replace ours. */
 const optionsOf = (url: string): string => new URL(url).searchParams.get("options") ?? "";
 
 function withoutOptions(url: string): string {
@@ -85,12 +91,13 @@ export function openDatabase(url: string, { poolMax, log, onWork = () => undefin
     max: poolMax,
     statement_timeout: STATEMENT_MS,
     idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
-    // The server ends what runs too long. This is for the server that does not answer at all.
+    // The server ends statements that run too long. This limit is for a server that does not answer at all.
     query_timeout: 2 * STATEMENT_MS,
     pipeline: true,
     types: { getTypeParser },
   });
-  // Also for connections in use: what breaks between two queries has nobody else to be told to, and would end the process.
+  // Also for connections in use: if a connection breaks between two queries, no query reports the error, and without a listener
+  // the error would end the process.
   const broke = (error: Error): void => log.debug("a connection to the ledger broke", { error });
   pool.on("error", broke);
   pool.on("connect", (client) => {
@@ -113,7 +120,7 @@ export function openDatabase(url: string, { poolMax, log, onWork = () => undefin
     let broken: Error | undefined;
     try {
       const now = begin(client);
-      now.catch(() => undefined); // told by whoever waits for it, and the commit does
+      now.catch(() => undefined); // each `await now` reports the error, at the latest the one before the commit
       const announced = new Set<WorkKind>();
       const announce = (kinds: readonly WorkKind[]): void => {
         for (const kind of kinds) announced.add(kind);
@@ -124,7 +131,7 @@ export function openDatabase(url: string, { poolMax, log, onWork = () => undefin
       if (announced.size > 0) onWork([...announced]);
       return result;
     } catch (error) {
-      // Rolled back by closing: what state the connection is in, nobody can say.
+      // Closing the connection rolls back: after an error, the state of the connection is unknown.
       broken = error instanceof Error ? error : new Error(String(error));
       if (lostRace(error))
         broken = await client.query("rollback").then(
@@ -161,16 +168,16 @@ export function openDatabase(url: string, { poolMax, log, onWork = () => undefin
   };
 }
 
-/** Bugs of ours stay what they are: only what the database or the network said is a failure. */
+/** Our own bugs stay as they are: only an error of the database or the network becomes a `Failure`. */
 function translated(error: unknown, place: Place): unknown {
   const ours = error instanceof TypeError || error instanceof RangeError || error instanceof Bug;
   return ours ? error : failureOf(error, place);
 }
 
-/** Known from the first message of the server's on; the library's types do not know it. */
+/** The connection's process id at the server, known from the start of the connection; the library's types lack it. */
 const backendOf = (client: pg.ClientBase): number => ("processID" in client ? Number(client.processID) : 0);
 
-/** Something that cannot be, was. */
+/** Something happened that can never happen if our code is right. */
 export class Bug extends Error {
   override readonly name = "Bug";
 }
@@ -197,12 +204,12 @@ function getTypeParser(oid: number, format?: "text" | "binary"): unknown {
   return pg.types.getTypeParser(oid, format as "text");
 }
 
-/** Words of ours, never a person's, as a list in a statement's text: `state in ('ready', 'claimed')`. */
+/** Our own words, never a person's, as a list in a statement's text: `state in ('ready', 'claimed')`. */
 export const inList = (words: readonly string[]): string => `(${words.map((it) => `'${it}'`).join(", ")})`;
 
 /**
- * JSON that Postgres takes. It refuses NUL characters and halves of surrogate pairs, which programs do write to their logs
- * and outputs: they become U+FFFD, since a run must not hang because its program printed one.
+ * Returns JSON that Postgres accepts. Postgres refuses NUL characters and halves of surrogate pairs, which programs do write to
+ * their logs and outputs. Such characters become U+FFFD: a run must not hang because its program printed one.
  */
 export function toJson(value: unknown): string {
   const text = JSON.stringify(value);

@@ -1,8 +1,8 @@
 /**
- * What Postgres and the network say, once, as a `Failure`: the only place that reads a SQLSTATE.
+ * Turns errors of Postgres and of the network into a `Failure`, once: the only place that reads a SQLSTATE.
  *
- * The bugs this prevents: a lost connection taken for a refusal (the work would be dropped), a request that can never be
- * stored tried again for ever, and a password in an error message.
+ * The bugs this prevents: a lost connection taken for a refusal (the work would be dropped); a request that can never be
+ * stored, tried again for ever; and a password in an error message.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 
@@ -13,7 +13,7 @@ export interface Place {
   readonly user: string;
 }
 
-/** Where a ledger is, in words that may be printed. */
+/** Returns the ledger's address in words that may be printed: without the password. */
 export function placeOf(url: string): Place {
   if (!URL.canParse(url) || !/^postgres(ql)?:$/.test(new URL(url).protocol))
     throw new Failure("halt", "LedgerUrl", "The ledger's URL is not one. It reads postgres://user:password@host:5432/database.");
@@ -30,7 +30,7 @@ export function placeOf(url: string): Place {
 const named = ({ host, port, database }: Place): string =>
   `The ledger (Postgres at ${host.includes(":") ? `[${host}]` : host}:${port}/${database})`;
 
-/** Transactions that lost against another one: done again at once, inside. */
+/** True for a transaction that lost against another one: `transaction` repeats it at once. */
 export const lostRace = (error: unknown): boolean => {
   const state = stateOf(error);
   return state === "40001" || state === "40P01";
@@ -56,10 +56,10 @@ const HALT: Readonly<Record<string, readonly [code: string, sentence: (place: Pl
 
 /** Classes of SQLSTATE that pass by themselves: connection, resources, shutdown, a standby, a lock or a time-out. */
 const PASSES = /^(08|53|57|58|40|25006|25P03|25P02|55P03)/;
-/** What was to be written cannot be: it never will, however often it is tried. */
+/** Classes of SQLSTATE for values that cannot be stored: trying again never helps. */
 const DATA = /^(22|23|54)/;
 
-/** Everything that a query or a connection may throw, as what to do next. A `Failure` stays as it is. */
+/** Turns every error of a query or a connection into a `Failure`, which says what to do next. A `Failure` stays as it is. */
 export function failureOf(error: unknown, place: Place): Failure {
   if (error instanceof Failure) return error;
   const state = stateOf(error);

@@ -1,4 +1,4 @@
-/** The groups' rows, and leases on whatever only one process should do at a time. */
+/** The groups' rows, and leases on tasks that only one process should do at a time. */
 import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { GroupName, Installation } from "@longshore/contract/ids.ts";
 import { PLACED_STATES, SLOT_STATES } from "@longshore/domain/group/slots.ts";
@@ -51,16 +51,20 @@ export const groupOf = (row: GroupColumns): GroupState => ({
   watchedAtMs: row.watched_at ?? undefined,
 });
 
-/** Before the question what stands there: else an attempt would be placed while it is asked, and not be seen. */
+/**
+ * Locks the groups before `PUT` asks which attempts stand there. Without the lock, an attempt could be placed meanwhile and not
+ * be seen.
+ */
 const LOCK: Statement = {
   name: "lock_put_groups",
   text: "select id from cluster_group where name = any($1) order by id for no key update",
 };
 
 /**
- * Rows are only ever added: two launchers with the same file may do this at once. Where nothing stands, and nothing is in line
- * for the old namespace, the new one is trusted as it is found. What is placed from now on has the new namespace's name in its
- * notes, so that a launcher that still has the old file creates nothing of it there: see ofAnotherFile in create.ts.
+ * Adds and updates rows, and never deletes one: two launchers with the same file may do this at once. If nothing stands in the
+ * old namespace, and nothing is in line for it, the new namespace is trusted as it is found. An attempt that is placed from now
+ * on has the new namespace's name in its notes, so that a launcher that still has the old file does not create its Job there:
+ * see ofAnotherFile in create.ts.
  */
 const PUT: Statement = {
   name: "put_groups",
@@ -86,11 +90,12 @@ from v left join (free f join cluster_group n on n.id = f.id) on n.name = v.name
 };
 
 /**
- * Of two watchers the one that sees more counts, whoever spoke last: with the other's token expired, a group that is watched
- * would seem unwatched at each of its heartbeats. A time that is yet to come, from before the clock was set, counts for nothing.
+ * If two watchers report different times, the later time counts, not the last report. Otherwise a watcher with an expired token
+ * would make a watched group seem unwatched at each of its heartbeats. A stored time that lies in the future, from before the
+ * clock was corrected, is ignored.
  *
- * If two launchers say the same of its health at once, the second finds the row as the first left it, and adds no notice. The
- * row's version makes the notice's id.
+ * If two launchers report the same change of health at once, the second finds the row as the first left it, and adds no notice.
+ * The row's version is part of the notice's id.
  */
 const SET: Statement = {
   name: "set_group",
@@ -121,7 +126,7 @@ with v as (
 select pg_notify('${CHANNEL}', 'notices') where exists (select from told)`,
 };
 
-/** A group that opens again: whoever waited for it need not wait for the next look. */
+/** When a group opens again, wakes the attempts that wait for a group, so that they need not wait for the next look. */
 const REOPENED: Statement = {
   name: "reopened",
   text: `
@@ -176,7 +181,7 @@ export function groupQueries(database: Database, installation: Installation) {
       const opens = paused === false || health === "healthy";
       if (opens && (await database.all(REOPENED, [WAKE_MOST])).length > 0) database.announce(["waiting"]);
     },
-    /** Those of `what` that are the owner's now. A lease that was taken earlier is prolonged. */
+    /** Returns the entries of `what` that the owner has leased now. A lease that the owner took earlier is prolonged. */
     lease: async (what: readonly string[], owner: string, forMs: number): Promise<readonly string[]> =>
       (await database.all<{ what: string }>(LEASE, [what, owner, forMs / 1000])).map((row) => row.what),
   };

@@ -1,9 +1,10 @@
 /**
  * Takes the locks of runs and their attempts, in the one order that all transactions keep: run by key, then attempt by key.
  *
- * The bug this prevents: deadlocks; and an attempt that was inserted while we waited for its run's lock and is not seen. That
- * is why these are two statements: each sees what was committed when it began. They go to the server together. Attempts of a run
- * that was born between the two are locked for nothing; whoever meets another there, goes again (`lostRace`).
+ * The bugs this prevents: deadlocks; and an attempt that was inserted while we waited for its run's lock and is not seen.
+ * Therefore runs and attempts are locked by two statements: each sees everything that was committed when it began. Both go to
+ * the server together. If a run is inserted between the two statements, its attempts are locked without need. If two
+ * transactions block each other there, Postgres fails one of them, which starts over (`lostRace`).
  */
 import type { RunId } from "@longshore/contract/ids.ts";
 import type { Queries, Statement } from "./connection.ts";
@@ -41,7 +42,7 @@ export async function lockRuns(queries: Queries, ids: Iterable<RunId>): Promise<
   return lockedOf(runs, attempts);
 }
 
-/** Those that nobody holds: for whoever may as well come back for the others. */
+/** Skips runs that are locked, for callers that can come back later. */
 export async function lockFreeRuns(queries: Queries, ids: Iterable<RunId>): Promise<ReadonlyMap<RunId, Locked>> {
   const unique = [...new Set(ids)];
   if (unique.length === 0) return new Map();

@@ -2,7 +2,8 @@
  * Events that the broker has not confirmed yet.
  *
  * The bugs this prevents: a cursor that passed a number whose transaction committed later, which loses that event for ever
- * (rows are deleted when confirmed, so whatever is there is unsent); and number 4 of a run sent while number 3 is in doubt.
+ * (rows are deleted when confirmed, so every row that is left is unsent); and number 4 of a run sent while number 3 is in
+ * doubt.
  */
 import type { GroupName, RunId, TenantName } from "@longshore/contract/ids.ts";
 import type { RunEventType } from "@longshore/contract/event.ts";
@@ -12,8 +13,8 @@ import type { Ledger, Notice, OutboxEvent, Sent } from "../port.ts";
 import { PARTITIONS } from "./write.ts";
 
 /**
- * Per partition in the order of its key, so that a long backlog is not read to its end each time. The busy runs are a subquery,
- * since Postgres hashes that; a list it would go through once for every row.
+ * Reads each partition in the order of its key, so that a long backlog is not read to its end each time. The busy runs are a
+ * subquery, since Postgres hashes a subquery; a list would be searched once for every row.
  */
 const UNSENT: Statement = {
   name: "unsent",
@@ -36,7 +37,10 @@ left join cluster_group g on g.id = e.group_id
 order by e.at, e.run_key limit $3`,
 };
 
-/** Runs are spread evenly, so that twice a partition's share and a few more are enough to fill what was asked for. */
+/**
+ * Runs are spread evenly over the partitions, so twice a partition's share plus this many rows are enough to return `most`
+ * events.
+ */
 const SPARE = 8;
 
 const SENT: Statement = {

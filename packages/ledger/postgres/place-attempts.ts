@@ -1,8 +1,8 @@
 /**
- * Gives waiting attempts a group, or the reason why none can take them now.
+ * Gives waiting attempts a group, or the reason why no group can take them now.
  *
  * The bug this prevents: two launchers that each see the last free slot. Slots are counted and taken under the groups' row
- * locks, before any run's lock, as everywhere.
+ * locks, which every transaction takes before any run's lock.
  */
 import type { RunRequest } from "@longshore/contract/request.ts";
 import { UNSERVED_MS } from "@longshore/domain/group/group.ts";
@@ -15,19 +15,22 @@ import type { Ledger, Placed, Work } from "../port.ts";
 import type { Parts } from "./record.ts";
 import { write } from "./write.ts";
 
-/** Placed in a group that takes nothing any more, and nothing of them was ever sent: they may go elsewhere. */
+/** Attempts in a group that takes nothing any more, and of which no create was ever sent: they may go elsewhere. */
 const WITHDRAWN = `group_id in (
     select id from cluster_group where paused or served_at is null or served_at <= now() - make_interval(secs => ${UNSERVED_MS / 1000})
   ) and state = 'ready' and due <= now()`;
 
-/** Asked without a lock, so that an idle launcher disturbs nobody. */
+/** This query takes no lock, so that an idle launcher disturbs nobody. */
 const WAITING: Statement = {
   name: "waiting",
   text: `select 1 as waiting where exists (select from attempt where group_id is null and state = 'waiting' and due <= now())
     or exists (select from attempt where ${WITHDRAWN})`,
 };
 
-/** Asked under the groups' locks: else two placers would think of the same attempts, and the second would place none. */
+/**
+ * This query runs under the groups' locks. Without them, two placers would choose the same attempts, and the second would place
+ * none.
+ */
 const CANDIDATES: Statement = {
   name: "candidates",
   text: `
@@ -40,14 +43,14 @@ from (
 order by a.priority desc, a.due, a.run_key, a.step, a.n`,
 };
 
-/** After a restore nothing is claimed until a person confirms. */
+/** Returns `frozen` too: after a restore, nothing is claimed until a person confirms. */
 const LOCK_GROUPS: Statement = {
   name: "lock_groups",
   text: "select id, (select frozen from installation) as frozen from cluster_group order by id for no key update of cluster_group",
 };
 
 interface CandidateColumns extends Candidate {
-  /** Only where it may be claimed at once. */
+  /** Selected only if the attempt may be claimed at once. */
   readonly spec: RunRequest | null;
 }
 

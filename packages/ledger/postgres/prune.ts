@@ -1,16 +1,17 @@
-/** Removes what has served its time: tombstones after their day, sent refusals, suspects and leases of old. Runs stay for ever. */
+/** Removes rows that are no longer needed: tombstones after their day, old sent notices, old suspects. Runs stay for ever. */
 import { TOMBSTONE_MS } from "@longshore/domain/run/admit.ts";
 import type { Database, Statement } from "./connection.ts";
 
-/** A command may come again as long as a broker keeps it for a consumer that is away. */
+/** A sent notice is kept this long: a broker may keep a command that long for a consumer that is away, and deliver it again. */
 export const NOTICE_MS = 7 * 24 * 3_600_000;
 export const SUSPECT_MS = 24 * 3_600_000;
 
 const before = (ms: number): string => `now() - make_interval(secs => ${ms / 1000})`;
 
 /**
- * Each takes what nobody holds, so that nobody waits for it for long. What is to go is chosen once ("materialized"): a subquery
- * with a limit that skips locked rows may be asked again for each row, and then more goes than was allowed.
+ * Each part skips rows that are locked, so that no transaction waits long for another. Each part chooses its rows once
+ * ("materialized"): Postgres may run a subquery with a limit that skips locked rows again for each row, and then more rows are
+ * deleted than the limit allows.
  */
 const PRUNE: Statement = {
   name: "prune",

@@ -1,8 +1,8 @@
 /**
  * Applies inputs to attempts: answers of creates, facts, looks, timers. One transaction for a whole batch.
  *
- * The bugs this prevents: a fact acknowledged before what it means was committed, and two facts of one run that are decided
- * on the same old state.
+ * The bugs this prevents: a fact that is acknowledged before its effect was committed; and two facts of one run that are
+ * decided on the same old state.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import { applyInputs } from "@longshore/domain/run/apply-inputs.ts";
@@ -29,7 +29,7 @@ export async function record(parts: Parts, batch: readonly Entry[]): Promise<rea
   }
 }
 
-/** Something in the batch cannot be stored: the others must not suffer for it. */
+/** If one input cannot be stored, the other inputs of the batch are recorded all the same. */
 async function oneByOne(parts: Parts, batch: readonly Entry[]): Promise<readonly Recorded[]> {
   const recorded: Recorded[] = [];
   for (const entry of batch) {

@@ -1,5 +1,5 @@
 /**
- * Rows and what they mean: the one place that knows both the tables' columns and the lifecycle's values.
+ * Rows and their meaning: the one place that knows both the tables' columns and the lifecycle's values.
  *
  * The bug this prevents: a column that one query maps and another forgets, after which a claim or a fence is lost on the way
  * through the ledger. `null` is Postgres' word and `undefined` ours; times are milliseconds on both sides (connection.ts).
@@ -52,7 +52,7 @@ export interface AttemptColumns {
   readonly notes: Attempt["notes"];
 }
 
-/** Columns to select where `run r` and `attempt a` are in the query; the groups' names come by `RUN_GROUP`, `ATTEMPT_GROUP`. */
+/** Columns to select if `run r` and `attempt a` are in the query; `RUN_GROUP` and `ATTEMPT_GROUP` join the groups' names. */
 export const RUN_COLUMNS = `r.key, r.id, r.tenant, r.source, r.digest, r.state, r.outcome, r.generation, r.seq, rg.name as group_name,
   r.cancel, r.plan, r.steps, r.accepted_at, r.ended_at`;
 export const RUN_GROUP = "left join cluster_group rg on rg.id = r.group_id";
@@ -83,7 +83,7 @@ export function runOf(row: RunColumns): Run {
   };
 }
 
-/** JSON leaves out what is undefined; the plan's type wants it said. */
+/** JSON leaves out undefined members, but the plan's type needs them present. */
 export const planOf = (stored: Plan): Plan => ({
   ...stored,
   groups: stored.groups,
@@ -137,7 +137,10 @@ export function lockedOf(runs: readonly RunColumns[], attempts: readonly Attempt
   );
 }
 
-/** As the write statement's `json_to_recordset` reads it. What did not change is left out, which is null there: "as it was". */
+/**
+ * A run's values as the write statement's `json_to_recordset` reads them. Unchanged values are left out: the statement reads
+ * them as null, which means "as it was".
+ */
 export const runValues = (run: Run, before: Run | undefined): object => ({
   state: run.state,
   outcome: run.outcome,

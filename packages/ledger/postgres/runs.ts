@@ -1,4 +1,4 @@
-/** What people ask of the ledger: one run, many runs, a run's story, and how much there is of everything. */
+/** Queries for people: one run, many runs, a run's story, and counts of everything. */
 import type { EventType, Outcome } from "@longshore/contract/event.ts";
 import type { GroupName, RunId, TenantName } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
@@ -43,7 +43,7 @@ from event e join run r on r.key = e.run_key left join cluster_group g on g.id =
 where r.id = $1 and e.seq > $2 order by e.seq limit $3`,
 };
 
-/** Later than this, what was due is overdue: no loop came for it. */
+/** An attempt that is due for longer than this is overdue: no loop came for it. */
 export const OVERDUE_MS = 60_000;
 
 const COUNTS: Statement = {

@@ -1,9 +1,10 @@
 /**
- * Each loop's question: which attempts of a group are due. Who asks takes them, by moving their timer on.
+ * Each loop's question: which attempts of a group are due. The query also takes them, by moving their due time on.
  *
  * The bugs this prevents: two launchers that create or delete the same Job at the same moment; a crash after taking, after
- * which nobody would come back (the timer does it again); and `limit … for update skip locked` inside `in (…)`, which may take
- * more than its limit. Only this takes attempts' locks without their runs', and it never waits for one: no cycle.
+ * which nobody would come back (the due time brings the work again); and `limit … for update skip locked` inside `in (…)`,
+ * which may take more than its limit. Only these queries lock attempts without their runs, and they never wait for a lock, so
+ * no cycle can form.
  */
 import type { GroupName, RunId, Uid } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
@@ -25,15 +26,16 @@ interface WorkColumns extends AttemptColumns {
   readonly now: number;
 }
 
-/** What acting on an attempt needs, of the rows that a statement before it took. The run is read and not locked. */
+/** Selects all that acting on an attempt needs, for the rows that the `with` before it took. The run is read and not locked. */
 const WITH_RUN = (taken: string): string => `
 select ${ATTEMPT_COLUMNS}, r.id as run_id, r.tenant, r.generation as run_generation, r.plan, r.cancel, s.spec, clock_timestamp() as now
 from ${taken} a join run r on r.key = a.run_key join run_spec s on s.run_key = a.run_key ${ATTEMPT_GROUP}
 order by a.priority desc, a.key`;
 
 /**
- * Where the fence of a claim has passed, claiming again is not the answer: nothing of it can land any more, so a look decides.
- * What `claimDue` in the lifecycle does, for many at once; conformance.ts proves that it does the same.
+ * If the fence of a claim has passed, the attempt is not claimed again: no create of it can land any more, so a look decides.
+ * This statement does the work of `claimDue` in the lifecycle, for many attempts at once; conformance.ts proves that both do
+ * the same.
  */
 const CLAIM: Statement = {
   name: "claim",
@@ -112,7 +114,7 @@ const SETTLE_STRAY: Statement = {
   text: "delete from object where group_id = (select id from cluster_group where name = $1) and uid = $2 and kind = $3",
 };
 
-/** What stands is found first: in the order of the keys, all attempts that ever were would be read for it. */
+/** Finds the standing attempts first: in the order of the keys, Postgres would read all attempts that ever existed. */
 const STANDING: Statement = {
   name: "standing",
   text: `
@@ -165,7 +167,7 @@ export function takeQueries(database: Database) {
         holdUntilMs,
       }));
     },
-    /** Found by the tally, which knows of no fence: one that is recorded already keeps its own. */
+    /** The caller knows of no fence. If the stray is already recorded, its row stays, with the fence that it has. */
     addStray: async ({ run, kind, group, name, uid }: Omit<StrayWork, "holdUntilMs">): Promise<void> => {
       if ((await database.all(ADD_STRAY, [run, kind, group, name, uid])).length > 0) database.announce(["strays"]);
     },

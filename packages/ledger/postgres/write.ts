@@ -1,8 +1,8 @@
 /**
- * Writes what was decided for many runs, with their events, in one statement.
+ * Writes the changes of many runs, with their events, in one statement.
  *
- * The bugs this prevents: an event without its move or a move without its event, a gap or a repeat in a run's sequence, and a
- * write over what somebody else wrote meanwhile. The runs are locked by the caller; the guards here say so again.
+ * The bugs this prevents: an event without its move or a move without its event; a gap or a repeat in a run's sequence; and a
+ * write over another transaction's write. The caller has locked the runs; the guards in the statement check that again.
  */
 import type { RunId } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
@@ -23,10 +23,10 @@ const ATTEMPT_SHAPE = `key bigint, was_state text, was_claim_no integer, run_key
   epoch integer, group_name text, state text, priority integer, due float8, name text, claim_no integer, claim_by text, claim_until float8,
   unanswered integer[], fence_until float8, occupant_uid text, uid text, seen_rv text, started text, cause text, outcome jsonb, notes jsonb`;
 
-/** Where a run's key is found: said with the row, or, for runs that the same statement inserts, looked up by the run's id. */
+/** The way to find a run's key: "said" with the row, or "looked up" by the run's id if the same statement inserts the run. */
 export type KeyOf = "said" | "looked up";
 
-/** The keys of the runs that `born` inserted, by their ids. Rows of other runs, which were there before, are left out. */
+/** The keys of the runs that `born` inserted, by their ids. Runs that existed before are left out. */
 export const KEYS = "keys as materialized (select coalesce(jsonb_object_agg(id, key), '{}') as of_run from born)";
 const keyOf = (how: KeyOf): string => (how === "said" ? "v.run_key" : "(keys.of_run ->> v.run_id)::bigint");
 const fromKeys = (how: KeyOf): string => (how === "said" ? "" : "cross join keys");
@@ -56,8 +56,8 @@ export const insertEvents = (values: string, how: KeyOf): string => `
   )`;
 
 /**
- * A waiting attempt that had no room may have some now: as many as left their slots, the most urgent first. Not those that the
- * same statement moves: of two updates of a row in one statement, one is lost without a word.
+ * Wakes waiting attempts that had no room: as many as attempts left their slots, the most urgent first. Skips attempts that the
+ * same statement moves: if one statement updates a row twice, one of the updates is lost without an error.
  */
 const WAKE = (freed: string, moved: string): string => `
   next as materialized (
@@ -152,7 +152,7 @@ function attemptsOf({ change, held }: Writing): readonly object[] {
   });
 }
 
-/** Numbered after what was told before: the run's counter and its events can only move together. */
+/** Events are numbered after the run's last event: the run's counter and its events can only move together. */
 export function eventsOf(of: object, { before, after, told }: Change, nowMs: number, epoch: number): readonly object[] {
   const first = (before?.run.seq ?? 0) + 1;
   if (first + told.length - 1 !== after.run.seq)
@@ -169,7 +169,7 @@ export function eventsOf(of: object, { before, after, told }: Change, nowMs: num
   }));
 }
 
-/** A stray is deleted at once; a hold that is only to be let go of waits for the fence. */
+/** A stray is due at once; a "release", which only takes the hold off, is due when the fence has passed. */
 const strayValues = (run: RunId, strays: readonly Stray[], nowMs: number): readonly StrayValues[] =>
   strays.map(({ kind, group, name, uid, holdUntilMs }) => ({
     run_id: run,
@@ -188,7 +188,10 @@ interface StrayValues {
   readonly hold_until: number;
 }
 
-/** One statement may not meet the same row twice; a fact that was repeated within a batch would. */
+/**
+ * Removes duplicates: an upsert may not meet the same row twice, and a fact that is repeated within a batch would cause that.
+ * The latest fence is kept.
+ */
 function once(strays: readonly StrayValues[]): readonly StrayValues[] {
   const last = strays.toSorted((a, b) => a.hold_until - b.hold_until);
   return [...new Map(last.map((it) => [JSON.stringify([it.group_name, it.uid, it.kind]), it])).values()];

@@ -1,5 +1,6 @@
 /**
- * The migrations, by Kysely: loaded only where there is something to migrate, since loading it is a fifth of what a start costs.
+ * The migrations, by Kysely. This file is loaded only if there is something to migrate: loading Kysely is a fifth of a start's
+ * cost.
  *
  * The failure this prevents: two launchers that migrate at once.
  */
@@ -14,12 +15,13 @@ import { MIGRATION_TABLE, type MigrationName } from "./version.ts";
 
 const MIGRATIONS: Readonly<Record<MigrationName, Migration>> = { "0001-spine": spine };
 
-/** Where it may not, and something is missing, that is refused. */
+/** If migrations are missing and `may` is false, throws a `Failure` ("LedgerBehind"). */
 export async function migrateSchema(url: string, { may }: { readonly may: boolean }): Promise<void> {
   const place = placeOf(url);
   // No time-out on statements: a later migration may have to rewrite a large table.
   const pool = new pg.Pool({ ...connectionOf(url), max: 1 });
-  // The query in flight fails with it, and is what is told; without a listener it would end the process.
+  // If a connection breaks, the query in flight fails and reports the error; without a listener here the error would end the
+  // process.
   pool.on("error", () => undefined);
   pool.on("connect", (client) => client.on("error", () => undefined));
   const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) });
@@ -47,6 +49,6 @@ export async function migrateSchema(url: string, { may }: { readonly may: boolea
   } catch (error) {
     throw failureOf(error, place);
   } finally {
-    await db.destroy().catch(() => undefined); // what went wrong before is told
+    await db.destroy().catch(() => undefined); // the earlier error is the one that is reported
   }
 }

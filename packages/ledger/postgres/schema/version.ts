@@ -1,8 +1,8 @@
 /**
- * How far the ledger's schema is, and who brings it up to date.
+ * The version of the ledger's schema, and the step that brings the schema up to date.
  *
- * The failures this prevents: a launcher on a schema that lacks what it writes, and a start that waits for the lock of migrations
- * when there are none to be made, which is every start but the first.
+ * The failures this prevents: a launcher on a schema that lacks columns it writes; and a start that waits for the migration
+ * lock although there is nothing to migrate, as at every start but the first.
  */
 import { type Database, SCHEMA, type Statement } from "../connection.ts";
 
@@ -11,7 +11,7 @@ const NAMES = ["0001-spine"] as const;
 export type MigrationName = (typeof NAMES)[number];
 const NEWEST: MigrationName = NAMES[NAMES.length - 1] ?? NAMES[0];
 
-/** Grows with every change that a launcher of before would misunderstand. */
+/** Grows with every change that an older launcher would misunderstand. */
 export const PROTOCOL = 1;
 
 export async function prepareSchema(
@@ -32,7 +32,10 @@ const THERE: Statement = {
 };
 const MADE: Statement = { name: "migrations", text: `select name from ${SCHEMA}.${MIGRATION_TABLE}` };
 
-/** One that is ahead of us is used as it is: whether we understand it the protocol says, as it does to launchers that run already. */
+/**
+ * A schema that is newer than ours is used as it is. The protocol number, not the schema, tells whether we understand it, as it
+ * does for launchers that are already running.
+ */
 async function isUpToDate(database: Database): Promise<boolean> {
   const [table] = await database.all<{ there: boolean }>(THERE);
   if (table?.there !== true) return false;

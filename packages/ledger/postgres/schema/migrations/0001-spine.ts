@@ -1,8 +1,8 @@
 /**
  * The ledger's first tables. Once released, a migration is never edited: the next change is the next file.
  *
- * What people sent or programs wrote and nobody queries (specs, events) is `json`: it keeps the order of its keys, which for
- * `env` has a meaning. What the tables of the lifecycle decide on is `jsonb`. All times are on the database's clock.
+ * Columns that no query looks into (specs from people, events from programs) are `json`: this type keeps the order of keys,
+ * which for `env` has a meaning. Columns that the lifecycle decides on are `jsonb`. All times are on the database's clock.
  * There are no foreign keys: each would cost a lookup for every row, and rows that belong together are written by one statement
  * under their run's lock.
  */
