@@ -1,7 +1,7 @@
 /**
- * `npm run check`: types, lint, format and tidy, side by side, with how long each took.
+ * `npm run check`: types, lint, format and tidy, side by side, and how long each took.
  *
- * The bug this prevents: four commands of which one is forgotten. All run, also when one fails.
+ * The bug this prevents: four commands of which one is forgotten. All of them run, even if one fails.
  */
 import { spawn } from "node:child_process";
 import { resolve } from "node:path";

@@ -1,8 +1,8 @@
 /**
  * `npm run cluster -- up`: the cluster that the tests use, for a person to play with.
  *
- * The failure this prevents: believing about Kubernetes what could have been tried in a minute, and a cluster that stays
- * when its terminal was closed. Everything ends with this process, however it ends; `down` takes what was written.
+ * The failures this prevents: a belief about Kubernetes that a minute's trial would have refuted, and a cluster that stays when
+ * its terminal was closed. Everything ends with this process, in whatever way that ends; `down` removes the files.
  */
 import { once } from "node:events";
 import * as fs from "node:fs/promises";
@@ -10,7 +10,7 @@ import { homedir, tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { cacheFolder, toStderr as say } from "./harness/made/cached.ts";
+import { cacheFolder, toStderr as say } from "./harness/builds/cached.ts";
 import { BUSYBOX } from "./harness/kubernetes/images.ts";
 import { kubernetes, type TestCluster } from "./harness/kubernetes/kubernetes.ts";
 import { sweep } from "./harness/kubernetes/node-cgroups.ts";
@@ -30,7 +30,7 @@ const USAGE = `usage: npm run cluster -- up [--real-node] [--version ${VERSIONS.
 `;
 const ENDS_WITHIN_MS = 30_000;
 
-/** One cluster at a time: this file says whose it is. */
+/** Only one cluster may be up: this file names its process. */
 const recordFile = path.join(
   process.env["XDG_STATE_HOME"] ?? path.join(homedir(), ".local", "state"),
   "longshore",
@@ -39,7 +39,7 @@ const recordFile = path.join(
 
 interface Running {
   readonly pid: number;
-  /** When the process began, by the kernel's count: a number may be another's by now. */
+  /** When the process began, by the kernel's count: another process may have its number by now. */
   readonly began: string;
   readonly folder: string;
 }
@@ -74,7 +74,7 @@ async function up(realNode: boolean, version: KubernetesVersion): Promise<number
   const mine = { pid: process.pid, began: (await beginningOf(process.pid)) ?? "", folder };
   await fs.mkdir(path.dirname(recordFile), { recursive: true });
   await fs.writeFile(recordFile, JSON.stringify(mine));
-  process.env["TMPDIR"] = folder; // the harness makes its folder there, so that `down` knows all that was written
+  process.env["TMPDIR"] = folder; // the harness makes its folder in here, so that `down` can remove all files
 
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
   const stopped = Promise.race(signals.map(async (name) => await once(process, name)));
@@ -83,7 +83,7 @@ async function up(realNode: boolean, version: KubernetesVersion): Promise<number
     const early = await Promise.race([starting.then(() => false), stopped.then(() => true)]);
     if (early) {
       await forget(mine);
-      process.exit(130); // what has started so far ends with this process
+      process.exit(130); // the parts that have started end with this process
     }
     await using it = await starting;
     for (const cluster of it.clusters) say(await welcome(cluster, version, realNode));
@@ -121,7 +121,7 @@ async function down(): Promise<number> {
     return 0;
   }
   for (const signal of ["SIGINT", "SIGKILL"] as const) {
-    if (await runs(there)) process.kill(there.pid, signal); // its parts end with it, whichever it was
+    if (await runs(there)) process.kill(there.pid, signal); // the cluster's parts end with it, whichever signal ended it
     for (const began = performance.now(); (await runs(there)) && performance.now() - began < ENDS_WITHIN_MS; ) await sleep(50);
   }
   await forget(there);
@@ -131,7 +131,7 @@ async function down(): Promise<number> {
 }
 
 async function record(): Promise<Running | undefined> {
-  const text = await fs.readFile(recordFile, "utf8").catch(() => undefined); // there is none
+  const text = await fs.readFile(recordFile, "utf8").catch(() => undefined); // no cluster was recorded
   return text === undefined ? undefined : (JSON.parse(text) as Running);
 }
 
@@ -142,12 +142,12 @@ async function forget({ folder }: Running): Promise<void> {
 
 const runs = async ({ pid, began }: Running): Promise<boolean> => (await beginningOf(pid)) === began;
 
-/** Field 22 of its stat, counted from behind the name, which may hold spaces. Empty where the system has no /proc. */
+/** Returns field 22 of the process's stat, counted after the name, which may have spaces. Empty if the system has no /proc. */
 async function beginningOf(pid: number): Promise<string | undefined> {
   try {
     process.kill(pid, 0);
   } catch {
-    return undefined; // it is no more
+    return undefined; // the process is gone
   }
   const stat = await fs.readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
   return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? "";

@@ -1,8 +1,8 @@
 /**
- * docker-compose.yml, the Dockerfiles and the example configs, held against each other and the checkout.
+ * docker-compose.yml, the Dockerfiles and the example configs, checked against each other and the checkout.
  *
- * No engine runs them here, so what can be wrong on paper is looked for on paper: a path that is not there, a variable
- * that is no setting, a port that nobody listens on, a file that the image lacks.
+ * No engine runs them here, so the test looks for mistakes on paper: a path that does not exist, a variable that is no setting,
+ * a port on which nothing listens, a file that the image lacks.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -30,6 +30,8 @@ const Service = z.strictObject({
     .optional(),
   build: z.strictObject({ context: z.literal("."), dockerfile: z.string() }).optional(),
   hostname: z.string().optional(),
+  profiles: z.tuple([z.literal("nats")]).optional(),
+  command: z.array(z.string()).optional(),
   environment: z.record(z.string(), z.string()),
   ports: Ports,
   volumes: z.array(z.string()),
@@ -55,13 +57,13 @@ const Compose = z.strictObject({
 });
 
 const text = read("docker-compose.yml");
-const compose = Compose.parse(parse(text));
+const compose = Compose.parse(parse(text, { merge: true }));
 const services = Object.entries(compose.services);
 const ours = services.filter(([, it]) => it.build !== undefined);
 
-/** As the program itself reads them in its container; only the secrets, which nobody has here, are made up. */
+/** Reads the configs as each program does in its container. Only the secrets are made up, since nobody has them here. */
 const made = mkdtempSync(join(tmpdir(), "longshore-compose-"));
-process.once("exit", () => rmSync(made, { recursive: true })); // also when what follows throws
+process.once("exit", () => rmSync(made, { recursive: true })); // even if a later line throws
 for (const name of ["launcher.yaml", "watcher.yaml", "groups.yaml"]) {
   writeFileSync(join(made, name), read(`config/${name}`).replaceAll("/run/secrets", made));
 }
@@ -74,31 +76,43 @@ const environmentOf = (name: string): Record<string, string> =>
       value.replaceAll(/\$\{\w+:-([^}]*)\}/g, "$1"),
     ]),
   );
-const launcher = readConfig(LauncherConfig, { file: join(made, "launcher.yaml"), env: environmentOf("launcher") });
-const watcher = readConfig(WatcherConfig, { file: join(made, "watcher.yaml"), env: environmentOf("watcher") });
 const { groups } = readConfig(GroupsFile, { file: join(made, "groups.yaml"), env: {} });
 
-/** What each program's settings say, as far as compose has to agree with it. */
+/** The launcher's settings in a service, as far as docker-compose.yml has to agree with them. */
+function launcherIn(service: string) {
+  const launcher = readConfig(LauncherConfig, { file: join(made, "launcher.yaml"), env: environmentOf(service) });
+  const files = ["ledger-key", ...Object.values(groups).flatMap((it) => [it.cluster.caFile, it.launch?.tokenFile])];
+  const urls = [secretOf(launcher.broker, "url"), secretOf(launcher.ledger, "url")];
+  return { ...launcher, program: "launcher", urls, files, settings: LauncherConfig } as const;
+}
+
+function watcherIn(service: string) {
+  const watcher = readConfig(WatcherConfig, { file: join(made, "watcher.yaml"), env: environmentOf(service) });
+  const files = Object.values(groups).flatMap((it) => [it.cluster.caFile, it.watch?.tokenFile]);
+  return { ...watcher, program: "watcher", urls: [secretOf(watcher.broker, "url")], files, settings: WatcherConfig } as const;
+}
+
+/** The settings of each service. */
 const CONFIGS = {
-  launcher: {
-    ...launcher,
-    urls: [secretOf(launcher.broker, "url"), secretOf(launcher.ledger, "url")],
-    files: ["ledger-key", ...Object.values(groups).flatMap((it) => [it.cluster.caFile, it.launch?.tokenFile])],
-    settings: LauncherConfig,
-  },
-  watcher: {
-    ...watcher,
-    urls: [secretOf(watcher.broker, "url")],
-    files: Object.values(groups).flatMap((it) => [it.cluster.caFile, it.watch?.tokenFile]),
-    settings: WatcherConfig,
-  },
+  launcher: launcherIn("launcher"),
+  watcher: watcherIn("watcher"),
+  "launcher-nats": launcherIn("launcher-nats"),
+  "watcher-nats": watcherIn("watcher-nats"),
 } as const;
+const BROKERS = { rabbitmq: ["launcher", "watcher"], nats: ["launcher-nats", "watcher-nats"] } as const;
 
-/** What listens inside the containers that are not ours. */
-const SERVES: Readonly<Record<string, readonly number[]>> = { rabbitmq: [5672, 15672], postgres: [5432] };
+/** The ports on which the other images' servers listen inside their containers. */
+const SERVES: Readonly<Record<string, readonly number[]>> = {
+  rabbitmq: [5672, 15672],
+  nats: [4222],
+  postgres: [5432],
+};
 
-t.test("has the four services, each with an image or a Dockerfile", async (t) => {
-  t.same(services.map(([name]) => name).toSorted(), ["launcher", "postgres", "rabbitmq", "watcher"]);
+t.test("has four services and the profile nats with three more, each with an image or a Dockerfile", async (t) => {
+  const named = (profile: string | undefined) =>
+    services.filter(([, it]) => it.profiles?.[0] === profile).map(([name]) => name).toSorted(); // biome-ignore format: one value
+  t.same(named(undefined), ["launcher", "postgres", "rabbitmq", "watcher"]);
+  t.same(named("nats"), ["launcher-nats", "nats", "watcher-nats"]);
   for (const [name, it] of services) t.not(it.image === undefined, it.build === undefined, name);
   for (const [name, it] of ours)
     t.ok(
@@ -116,13 +130,17 @@ t.test("every variable has a default, and the comment at its top names it", asyn
 });
 
 t.test("both sides of a password read the same variable", async (t) => {
-  const { rabbitmq, postgres, launcher, watcher } = compose.services;
-  for (const it of [launcher, watcher])
-    t.equal(it?.environment["LONGSHORE_BROKER_PASSWORD"], rabbitmq?.environment["RABBITMQ_DEFAULT_PASS"]);
+  const { rabbitmq, postgres, launcher, nats } = compose.services;
+  const password = rabbitmq?.environment["RABBITMQ_DEFAULT_PASS"];
+  for (const name of Object.keys(CONFIGS)) t.equal(compose.services[name]?.environment["LONGSHORE_BROKER_PASSWORD"], password);
   const ledger = `postgres://${postgres?.environment["POSTGRES_USER"]}:${postgres?.environment["POSTGRES_PASSWORD"]}@postgres:5432/${postgres?.environment["POSTGRES_DB"]}`;
   t.equal(launcher?.environment["LONGSHORE_LEDGER_URL"], ledger);
-  for (const { broker } of Object.values(CONFIGS))
-    t.equal(secretOf(broker, "user")?.reveal(), rabbitmq?.environment["RABBITMQ_DEFAULT_USER"]);
+  const userOf = (name: keyof typeof CONFIGS) => secretOf(CONFIGS[name].broker, "user")?.reveal();
+  for (const name of BROKERS.rabbitmq) t.equal(userOf(name), rabbitmq?.environment["RABBITMQ_DEFAULT_USER"]);
+  const users = [...read("deploy/nats/users.conf").matchAll(/\{ user: (\w+), password: \$(\w+)/g)];
+  t.same(users.map(([, user]) => user), ["launcher", "watcher", "upstream", "operator"]); // biome-ignore format: one value
+  for (const [, , variable = ""] of users) t.equal(nats?.environment[variable], password, variable);
+  for (const name of BROKERS.nats) t.ok(users.some(([, user]) => user === userOf(name)), `${name} is a user of NATS`); // biome-ignore format: one value
 });
 
 t.test("every mounted path is in the checkout, or is a secret that git ignores and the comment explains", async (t) => {
@@ -149,10 +167,11 @@ t.test("every mounted path is in the checkout, or is a secret that git ignores a
     );
 });
 
-t.test("who waits for somebody waits for one who says when he is ready", async (t) => {
+t.test("a service waits only for services that say when they are ready", async (t) => {
   for (const [name, it] of services)
     for (const other of Object.keys(it.depends_on)) t.ok(other in compose.services, `${name} waits for ${other}`);
-  for (const [name] of ours) t.ok("rabbitmq" in (compose.services[name]?.depends_on ?? {}), `${name} waits for the broker`);
+  for (const [broker, names] of Object.entries(BROKERS))
+    for (const name of names) t.ok(broker in (compose.services[name]?.depends_on ?? {}), `${name} waits for ${broker}`);
 });
 
 t.test("every variable that is given to a program of ours is one of its settings", async (t) => {
@@ -175,7 +194,7 @@ for (const [name, config] of Object.entries(CONFIGS)) {
     );
     t.match(service.healthcheck.test.join(" "), `http://127.0.0.1:${port}/healthz`, "the health check asks it");
     t.same(
-      instructions(name)
+      instructions(config.program)
         .filter((it) => it.word === "EXPOSE")
         .map((it) => it.rest),
       [String(port)],
@@ -189,19 +208,19 @@ for (const [name, config] of Object.entries(CONFIGS)) {
 
   t.test(`${name}: the files that its settings name are mounted, and no secret besides`, async (t) => {
     const mounted = service.volumes.map((it) => it.split(":")[1]);
-    const command = JSON.parse(instructions(name).find((it) => it.word === "CMD")?.rest ?? "[]") as string[];
+    const command = JSON.parse(instructions(config.program).find((it) => it.word === "CMD")?.rest ?? "[]") as string[];
     for (const path of [command[1], `/etc/longshore/${basename(config.groupsFile ?? "")}`])
       t.ok(mounted.includes(path), `${path}`);
     t.same(service.secrets.toSorted(), config.files.map((it) => basename(it ?? "")).toSorted());
   });
 
   t.test(`${name}: the image holds all that it imports, builds nothing and does not run as root`, async (t) => {
-    const lines = instructions(name);
-    t.match(service.build?.dockerfile, `services/${name}/Dockerfile`);
+    const lines = instructions(config.program);
+    t.match(service.build?.dockerfile, `services/${config.program}/Dockerfile`);
     t.match(lines[0], { word: "FROM", rest: /^node:24-/ });
     const copied = lines.filter((it) => it.word === "COPY").flatMap((it) => it.rest.split(" ").slice(0, -1));
     for (const path of copied) t.ok(existsSync(join(root, path)), `COPY ${path}`);
-    for (const path of needs(`services/${name}/`))
+    for (const path of needs(`services/${config.program}/`))
       t.ok(
         copied.some((it) => path.startsWith(`${it}/`)),
         path,
@@ -238,7 +257,7 @@ function instructions(name: string): Instruction[] {
   });
 }
 
-/** Every file of ours that files in this folder import, over however many others. */
+/** Returns every file of ours that the files in this folder import, directly or through others. */
 function needs(folder: string): Set<string> {
   const sources = new Map(readTree(root).sources.map((it) => [it.path, it]));
   const found = new Set([...sources.keys()].filter((path) => path.startsWith(folder) && !isTest(path)));

@@ -1,6 +1,6 @@
 /**
- * The manifests and alerts in deploy/, held against the programs: a variable that is no setting, a probe that nobody answers
- * and an alert on a metric that does not exist are found here, since no cluster applies them in these tests.
+ * The manifests and alerts in deploy/, checked against the programs. No cluster applies them in these tests, so mistakes are
+ * found here: a variable that is no setting, a probe that nobody answers, an alert on a metric that does not exist.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";

@@ -3,7 +3,8 @@
  *
  *   npm run fixtures [part of a test file's path…]     all of test/kube/diagnosis/ unless named
  *
- * What changed is then in `git diff packages/domain/diagnosis/testing/fixtures`: read each sentence as the person who will get it.
+ * Afterwards `git diff packages/domain/diagnosis/testing/fixtures` shows the changes: read each sentence as the person who will
+ * get it.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";

@@ -3,8 +3,9 @@
  *
  *   node test/run.ts [unit] [simulation] [integration] [chaos] [kube] [path…]
  *
- * No argument: all tiers. A path (or a part of one) runs the files that have it. Unit tests share the machine's
- * cores; of those that start databases, brokers and clusters a few go at once, and the simulation behind them. The last line is "N passed, N failed".
+ * Without an argument all tiers run. A path, or a part of one, runs the files that have it. Unit tests share the machine's
+ * cores. A few of the files that start databases, brokers and clusters run at once, with the simulation behind them. The last
+ * line is "N passed, N failed".
  */
 import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
@@ -17,7 +18,7 @@ const root = resolve(import.meta.dirname, "..");
 const machine = await thisMachine();
 const compiled = join(root, "node_modules/.cache/longshore-compiled");
 const TICK_MS = 30_000;
-/** Files that start servers mostly wait for them: four at once keep two cores busy. */
+/** Files that start servers spend most of their time waiting for them: four at once keep two cores busy. */
 const SERVERS_AT_ONCE = 4;
 
 async function main(words: readonly string[]): Promise<number> {
@@ -32,11 +33,11 @@ async function main(words: readonly string[]): Promise<number> {
 }
 
 /**
- * The quick tier alone, so that its failures come first and at once. Then the simulation, which only computes, behind the
- * others, which mostly wait for servers: it takes what they leave of the machine.
+ * The quick tier runs alone, so that its failures come first and at once. Then the other tiers run together: most of them wait
+ * for servers, and the simulation only computes, on the time that they leave.
  */
 async function runTiers(chosen: readonly TestFile[], signal: AbortSignal): Promise<FileResult[]> {
-  // What this machine cannot have is not tried: the files that need it say so.
+  // Nothing is prepared that this machine cannot have: the files that need it say so.
   const possible = chosen.filter((it) => whyNot(it) === undefined);
   const preparing = prepare(new Set(possible.flatMap(({ needs }) => needs)), root, signal);
   const of = (...tiers: readonly Tier[]): readonly TestFile[] => tiers.flatMap((tier) => chosen.filter((it) => it.tier === tier));
@@ -44,7 +45,7 @@ async function runTiers(chosen: readonly TestFile[], signal: AbortSignal): Promi
     runFiles(files, { atOnce, preparing, signal });
   const quick = await run(of("unit"), availableParallelism());
   const slow = await Promise.all([
-    run(of("simulation"), 1), // it uses all cores by itself
+    run(of("simulation"), 1), // one file at a time, since it uses all cores
     run(of("integration", "chaos", "kube"), SERVERS_AT_ONCE),
   ]);
   return [...quick, ...slow.flat()];
@@ -69,9 +70,9 @@ interface Lanes {
 
 async function runFiles(files: readonly TestFile[], { atOnce, preparing, signal }: Lanes): Promise<FileResult[]> {
   const results: FileResult[] = [];
-  // The longest first: one that begins when the others have ended has the machine to itself, for nothing.
+  // The longest file starts first: a long one that starts last would have the machine to itself at the end.
   const waiting = files.toSorted((one, other) => other.boundMs - one.boundMs);
-  /** What can begin now, before what still waits for a build. */
+  /** Takes a file that can begin now before a file that still waits for a build. */
   function next(): TestFile | undefined {
     const at = waiting.findIndex(({ needs }) => preparing.isReady(needs));
     return waiting.splice(Math.max(0, at), 1)[0];

@@ -1,4 +1,4 @@
-/** The runner fails what must fail: a test run that lies is worse than none. */
+/** The runner must fail what fails: a test run that lies is worse than none. */
 import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -15,7 +15,7 @@ const folder = mkdtempSync(join(tmpdir(), "longshore-runner-"));
 t.teardown(() => rmSync(folder, { recursive: true }));
 
 const ONE_PASSES = 'console.log("ok 1 - one\\n1..1");';
-/** A process in a group of its own that would stay for an hour; its parent says when it runs. */
+/** A process in a group of its own that would stay for an hour; its parent waits until it runs. */
 const ORPHAN = `
 import { spawn } from "node:child_process";
 const child = spawn(process.execPath, ["-e", "console.log('up'); setInterval(() => {}, 3_600_000)"], { detached: true, stdio: ["ignore", "pipe", "ignore"] });
@@ -74,7 +74,7 @@ const cases: readonly Case[] = [
     failures: [/TAP is wrong/],
   },
   {
-    name: "shows what a crashed file said",
+    name: "shows a crashed file's output",
     text: 'console.error("last words"); process.exit(1);',
     passed: 0,
     failures: [/exited with 1\nlast words/, /asserted nothing/],
@@ -108,7 +108,7 @@ for (const { name, text, bound, passed, failures } of cases) {
   });
 }
 
-t.test("what an ended file had started is ended too, in whatever group it is", async (t) => {
+t.test("the processes of an ended file are ended too, in any process group", async (t) => {
   const stop = new AbortController();
   const result = await run(`${ORPHAN} ${ONE_PASSES} setInterval(() => {}, 9999);`, {
     signal: stop.signal,
@@ -173,13 +173,13 @@ t.test("a file that cannot run here says what it would take, and as root on Debi
 });
 
 t.test(
-  "what tests need is made one after the other; what cannot be made holds nothing up, and what nobody wants is not made",
+  "needs of tests are made one after the other; one that cannot be made holds nothing up, and one that no test has is not made",
   async (t) => {
     const place = mkdtempSync(join(tmpdir(), "longshore-prepare-"));
     t.teardown(() => rmSync(place, { recursive: true }));
-    mkdirSync(join(place, "test/harness/made"), { recursive: true });
+    mkdirSync(join(place, "test/harness/builds"), { recursive: true });
     const script = `require("fs").appendFileSync("${place}/made", process.argv[2] + " "); process.exit(process.argv[2] === "nats" ? 1 : 0);`;
-    writeFileSync(join(place, "test/harness/made/prepare.ts"), script);
+    writeFileSync(join(place, "test/harness/builds/prepare.ts"), script);
     const preparing = prepare(new Set(["kubernetes", "nats"] as const), place, new AbortController().signal);
     t.ok(preparing.isReady(["node"]), "nobody wanted that");
     t.notOk(preparing.isReady(["nats"]));
@@ -190,7 +190,7 @@ t.test(
   },
 );
 
-t.test("the command ends with its sum, and exits 1 where a word names no test", async (t) => {
+t.test("the command ends with its sum, and exits 1 if a word names no test", async (t) => {
   const child = spawn(process.execPath, ["test/run.ts", "no-such-test"], { cwd: root, stdio: ["ignore", "pipe", "inherit"] });
   let said = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => (said += text));

@@ -1,5 +1,5 @@
 /**
- * The rules of the house that no compiler knows: who may import whom, what must not stand in code, which files are dead.
+ * The rules of this repository that no compiler knows: who may import whom, what must not be in code, which files are dead.
  *
  *   node test/tidy.ts     prints every fault with its reason, and exits 1 if there is one
  */

@@ -25,7 +25,7 @@ export interface Credentials {
 export function readAddress(
   url: URL,
   given: Credentials,
-  defaults: { readonly port: number; readonly user: string; readonly space: string },
+  defaults: Pick<Address, "port" | "user" | "space" | "secure">,
 ): Address {
   return {
     host: url.hostname.replace(/^\[|\]$/g, "") || "localhost",
@@ -33,7 +33,7 @@ export function readAddress(
     user: given.user ?? (decodeURIComponent(url.username) || defaults.user),
     password: given.password ?? decodeURIComponent(url.password),
     space: url.pathname.length > 1 ? decodeURIComponent(url.pathname.slice(1)) : defaults.space,
-    secure: url.protocol === "amqps:",
+    secure: defaults.secure,
     query: url.searchParams,
   };
 }

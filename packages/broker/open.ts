@@ -9,6 +9,7 @@ import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import { readAddress } from "./address.ts";
 import { PUBLISH_WITHIN_MS } from "./bounded-publishing.ts";
+import { brokerAt, schemeOf } from "./brokers.ts";
 import { NAMES, type Names } from "./names.ts";
 import type { Broker } from "./port.ts";
 
@@ -21,6 +22,8 @@ export interface OpenBroker {
   readonly clock: Clock;
   /** How long one message may wait for its confirmation before it is told as not stored. */
   readonly publishWithinMs?: number;
+  /** The settings name users of the broker, so a broker that does not tell who published will not do. */
+  readonly needsUsers?: boolean;
 }
 
 export async function openBroker({
@@ -31,41 +34,17 @@ export async function openBroker({
   log,
   clock,
   publishWithinMs = PUBLISH_WITHIN_MS,
+  needsUsers = false,
 }: OpenBroker): Promise<Broker> {
-  const parsed = URL.parse(url);
-  if (parsed === null) {
-    throw new Failure(
-      "halt",
-      "BrokerUrl",
-      "The broker's URL is not a URL. It looks like amqp://host:5672/vhost or postgres://host:5432/database.",
-    );
+  const { name, schemes, defaults, tellsUsers, load } = brokerAt(url);
+  if (needsUsers && !tellsUsers) {
+    const what = `${name} does not tell who published a message, so the setting "operators" can name no user of it.`;
+    const next = 'Leave it out, or write "operators: everyone" if all who may publish commands are operators.';
+    throw new Failure("halt", "BrokerUsers", `${what} ${next}`);
   }
-  const rest = { names: { ...NAMES, ...names }, log, clock, publishWithinMs };
-  switch (parsed.protocol) {
-    case "amqp:":
-    case "amqps:": {
-      const { openRabbitmqBroker } = await import("./rabbitmq/open.ts");
-      const port = parsed.protocol === "amqp:" ? 5672 : 5671;
-      return await openRabbitmqBroker({
-        ...rest,
-        address: readAddress(parsed, { user, password }, { port, user: "guest", space: "/" }),
-      });
-    }
-    case "postgres:":
-    case "postgresql:": {
-      const { openPostgresBroker } = await import("./postgres/open.ts");
-      return await openPostgresBroker({
-        ...rest,
-        address: readAddress(parsed, { user, password }, { port: 5432, user: "postgres", space: "postgres" }),
-      });
-    }
-    default: {
-      const known = "amqp, amqps (RabbitMQ), postgres, postgresql (queues in a database)";
-      throw new Failure(
-        "halt",
-        "BrokerScheme",
-        `Longshore knows no broker with the scheme "${parsed.protocol.slice(0, -1)}". It knows: ${known}.`,
-      );
-    }
-  }
+  const parsed = new URL(url);
+  const { port = 0, secure = false } = schemes[schemeOf(parsed)] ?? {};
+  const open = await load();
+  const address = readAddress(parsed, { user, password }, { ...defaults, port, secure });
+  return await open({ address, names: { ...NAMES, ...names }, log, clock, publishWithinMs });
 }

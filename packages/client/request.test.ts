@@ -1,4 +1,4 @@
-/** A request is judged where it is made, by the launcher's own rules. */
+/** The client judges a request by the launcher's own rules, before it is sent. */
 import { readCommand } from "@longshore/contract/envelope.ts";
 import t from "tap";
 import { message } from "./request.ts";

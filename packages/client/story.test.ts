@@ -1,4 +1,4 @@
-/** Repeats and reordering in, each event once and in order out, within bounds. */
+/** Repeats and reordered events go in; each event comes out once and in order, within bounds. */
 import type { ReceivedEvent } from "@longshore/contract/envelope.ts";
 import fc from "fast-check";
 import t from "tap";
@@ -15,6 +15,7 @@ function event(sequence: number, run = "a", installation = "main"): ReceivedEven
     group: undefined,
     tenant: "default",
     time: undefined,
+    traceparent: undefined,
     data: {},
   };
 }
@@ -26,7 +27,7 @@ const refused = (id: string): ReceivedEvent => ({
   sequence: undefined,
 });
 
-/** "told 1 2", "repeat", "early 1": what became of each event. */
+/** The verdict on each event: "told 1 2", "repeat" or "early 1". */
 function heard(told: Story, ...events: readonly ReceivedEvent[]): readonly string[] {
   return events.map((it) => {
     const result = told.hear(it);
@@ -39,7 +40,7 @@ t.test("tells events that come in order at once", async (t) => {
   t.same(heard(story(), event(1), event(2)), ["told 1", "told 2"]);
 });
 
-t.test("drops what comes again, early or told", async (t) => {
+t.test("drops an event that comes again, early or told", async (t) => {
   t.same(heard(story(), event(1), event(1), event(3), event(3), event(2), event(3)), [
     "told 1",
     "repeat",
@@ -50,7 +51,7 @@ t.test("drops what comes again, early or told", async (t) => {
   ]);
 });
 
-t.test("holds what comes early, and tells it with what it waited for", async (t) => {
+t.test("holds an early event, and tells it with the event that it waited for", async (t) => {
   t.same(heard(story(), event(3), event(2), event(5), event(1)), ["early 1", "early 1", "early 1", "told 1 2 3"]);
 });
 
@@ -67,19 +68,19 @@ t.test("goes on where the application left off", async (t) => {
   t.same(heard(story({ lastApplied: (run) => (run === "a" ? 4 : 0) }), event(4), event(5)), ["repeat", "told 5"]);
 });
 
-t.test("gives back what it has no room for, and has room again afterwards", async (t) => {
+t.test("gives back an event that it has no room for, and has room again afterwards", async (t) => {
   const told = story({ heldMax: 2 });
   t.same(heard(told, event(2), event(3), event(4), event(2, "b")), ["early 1", "early 1", "full 1", "full 1"]);
   t.same(heard(told, event(1), event(2, "b"), event(3, "b")), ["told 1 2 3", "early 1", "early 1"]);
 });
 
-t.test("forgets the run it heard of least recently, with what it held of it", async (t) => {
+t.test("forgets the run that it heard of least recently, with the events that it held of it", async (t) => {
   const told = story({ runsMax: 2, heldMax: 1, lastApplied: (run) => (run === "a" ? 1 : 0) });
   t.same(heard(told, event(3, "a"), event(1, "b"), event(1, "c")), ["early 2", "told 1", "told 1"]);
   t.same(heard(told, event(1, "a"), event(3, "a"), event(2, "a")), ["repeat", "early 2", "told 2 3"]);
 });
 
-t.test("tells what belongs to no run once, as far as it remembers", async (t) => {
+t.test("tells an event that belongs to no run once, as far as it remembers", async (t) => {
   t.same(heard(story({ noticesMax: 1 }), refused("1"), refused("1"), refused("2"), refused("1")), [
     "told ",
     "repeat",

@@ -1,4 +1,4 @@
-/** The digest's text: the same for what means the same, another for all else. */
+/** The text of the digest: equal for requests with the same meaning, different for all others. */
 import fc from "fast-check";
 import t from "tap";
 import { canonical } from "./canonical.ts";
@@ -8,7 +8,7 @@ t.test("sorts keys by their UTF-16 units, at every depth, and leaves lists as th
   t.equal(canonical(value), '{"10":0,"9":0,"B":true,"a":"ü","b":[{"a":2,"z":1},null],"€":1,"😀":2}');
 });
 
-t.test("leaves out what is undefined, as JSON does", async (t) => {
+t.test("leaves out undefined values, as JSON does", async (t) => {
   t.equal(canonical({ a: undefined, b: 1 }), '{"b":1}');
 });
 
@@ -26,7 +26,7 @@ for (const [name, value] of [
     t.throws(() => canonical(value), TypeError);
   });
 
-t.test("means what it was made from, whatever the order of keys", async (t) => {
+t.test("is the same for any order of keys, and for its own value read back", async (t) => {
   fc.assert(
     fc.property(fc.jsonValue(), (value) => {
       const text = canonical(value);

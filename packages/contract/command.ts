@@ -52,5 +52,12 @@ export type CommandData<T extends CommandType> = z.infer<(typeof COMMANDS)[T]>;
 
 /** One readable command: its envelope's identity and its validated data. */
 export type Command = {
-  readonly [T in CommandType]: { readonly type: T; readonly id: string; readonly source: string; readonly data: CommandData<T> };
+  readonly [T in CommandType]: {
+    readonly type: T;
+    readonly id: string;
+    readonly source: string;
+    readonly data: CommandData<T>;
+    /** W3C Trace Context. */
+    readonly traceparent?: string;
+  };
 }[CommandType];

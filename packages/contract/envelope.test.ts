@@ -1,4 +1,4 @@
-/** Every bad row of a message: what is answered, what is quarantined, and the place that is named. */
+/** Every way in which a message can be bad: whether it is answered or quarantined, and the place that is named. */
 import fc from "fast-check";
 import t from "tap";
 import type { CommandType } from "./command.ts";
@@ -89,7 +89,7 @@ for (const { name, message, want, problems = [] } of cases)
     t.same(read.kind === "command" ? [] : places(read.problems), problems);
   });
 
-t.test("a refusal knows whom to answer, and the run only where it is certain", async (t) => {
+t.test("a refusal names the sender to answer, and the run only if it is certain", async (t) => {
   t.match(readCommand(but({ data: { run: "orders/8812", x: 1 } })), {
     id: "m1",
     source: "/shop/orders",
@@ -175,6 +175,37 @@ t.test("an event stands in its place of the story", async (t) => {
     kind: "event",
     event: { type: "run.accepted", sequence: 7, generation: 2, tenant: "shop", subject: run, data },
   });
+});
+
+const TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+for (const { name, traceparent, want } of [
+  { name: "a trace is read", traceparent: TRACE, want: TRACE },
+  { name: "so is one of a later version", traceparent: TRACE.replace("00-", "cc-"), want: TRACE.replace("00-", "cc-") },
+  { name: "a text that is no trace is left out", traceparent: "00-abc", want: undefined },
+  { name: "so is the version that is none", traceparent: TRACE.replace("00-", "ff-"), want: undefined },
+  { name: "so is a trace of nothing", traceparent: `00-${"0".repeat(32)}-00f067aa0ba902b7-01`, want: undefined },
+  { name: "so is a number", traceparent: 7, want: undefined },
+])
+  t.test(`${name}, and refuses no command`, async (t) => {
+    const read = readCommand(but({ traceparent }));
+    t.equal(read.kind === "command" ? read.command.traceparent : read.kind, want);
+  });
+
+t.test("an event carries the trace of its run", async (t) => {
+  const data = EVENTS["run.accepted"].parse({ run, steps: [] });
+  const written = writeEvent({
+    installation,
+    tenant,
+    run,
+    sequence: 1,
+    generation: 1,
+    group,
+    type: "run.accepted",
+    traceparent: TRACE,
+    time,
+    data,
+  });
+  t.match(readEvent(written), { kind: "event", event: { traceparent: TRACE } });
 });
 
 t.test("an event of a type that a reader does not know yet is still an event", async (t) => {

@@ -34,6 +34,9 @@ const word = (what: string, most: number) =>
 /** Enough to answer its sender. */
 const Identity = z.looseObject({ id: word("id", 200), source: word("source", 300), type: word("type", 200) });
 
+/** W3C Trace Context: version, trace id, parent id, flags. Its first version; of later ones, what they share with it. */
+const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
+
 /** What is read of an envelope. Other attributes are CloudEvents extensions and are ignored. */
 export const Envelope = Identity.extend({
   specversion: z
@@ -49,6 +52,14 @@ export const Envelope = Identity.extend({
     .string()
     .regex(/^application\/([A-Za-z0-9!#$&^_.+-]+\+)?json\s*(;|$)/, "Only JSON data is read: leave this out, or application/json.")
     .nullish(),
+  /** A trace that is none refuses no run: it is left out. */
+  traceparent: z
+    .unknown()
+    .optional()
+    .meta({
+      description: "W3C Trace Context of a run.requested: carried by the run's events, and into its pods as TRACEPARENT.",
+      examples: ["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"],
+    }),
   data_base64: z.never("Data in base64 is not read; put the JSON object into data.").optional(),
 });
 
@@ -72,7 +83,7 @@ export type ReadCommand = { readonly kind: "command"; readonly command: Command 
 export function readCommand(bytes: Uint8Array): ReadCommand {
   const opened = open(bytes);
   if (opened.kind === "unreadable") return opened;
-  const { id, source, type, data } = opened;
+  const { id, source, type, data, trace } = opened;
   // First, so that nobody can make us weigh a megabyte of small faults.
   const large = tooLarge(bytes, data);
   const judged: Judged<unknown> = large.length > 0 ? { kind: "invalid", problems: large } : judgeCommand(type, data);
@@ -80,7 +91,7 @@ export function readCommand(bytes: Uint8Array): ReadCommand {
   if (judged.kind === "invalid" || problems.length > 0)
     return { kind: "refused", id, source, type: bare(type), run: runOf(data, problems), problems };
   // The type and its data were judged by the same row of COMMANDS, which the compiler cannot follow.
-  return { kind: "command", command: { type: bare(type), id, source, data: judged.value } as Command };
+  return { kind: "command", command: { type: bare(type), id, source, data: judged.value, ...trace } as Command };
 }
 
 /** Facts may gain fields at any time, so unknown ones are ignored; an unknown type is not. */
@@ -100,7 +111,7 @@ function readOwn(
   bytes: Uint8Array,
   table: Readonly<Record<string, z.ZodType>>,
   what: string,
-): Unreadable | { readonly kind: "read"; readonly message: Omit<Opened, "kind" | "problems"> } {
+): Unreadable | { readonly kind: "read"; readonly message: Omit<Opened, "kind" | "problems" | "trace"> } {
   const opened = open(bytes);
   if (opened.kind === "unreadable") return opened;
   const { id, source, type, data } = opened;
@@ -124,6 +135,8 @@ export interface ReceivedEvent {
   readonly group: string | undefined;
   readonly tenant: string | undefined;
   readonly time: string | undefined;
+  /** That of the run.requested, if it had one. */
+  readonly traceparent: string | undefined;
   readonly data: Readonly<Record<string, unknown>>;
 }
 
@@ -138,6 +151,7 @@ export const EventEnvelope = Envelope.extend({
   generation: z.int().min(1).optional(),
   group: z.string().max(200).optional(),
   tenant: z.string().max(63).optional(),
+  traceparent: z.string().max(100).optional(),
 });
 
 const WholeEvent = EventEnvelope.extend({ data: z.record(z.string(), z.unknown()) });
@@ -148,12 +162,16 @@ export function readEvent(bytes: Uint8Array): { readonly kind: "event"; readonly
   const judged = judge(WholeEvent, parsed.value);
   const problems = join(parsed.problems, judged.kind === "invalid" ? judged.problems : []);
   if (judged.kind === "invalid" || problems.length > 0) return { kind: "unreadable", problems };
-  const { id, source, subject, type, sequence, generation, group, tenant, time, data } = judged.value;
-  const place = { sequence: sequence === undefined ? undefined : Number(sequence), generation, group, tenant };
+  const { id, source, subject, type, sequence, generation, group, tenant, traceparent, time, data } = judged.value;
+  const place = { sequence: sequence === undefined ? undefined : Number(sequence), generation, group, tenant, traceparent };
   return {
     kind: "event",
     event: { id, source, subject: subject ?? undefined, type: bare(type), time: time ?? undefined, data, ...place },
   };
+}
+
+interface Trace {
+  readonly traceparent?: string;
 }
 
 interface Opened {
@@ -162,6 +180,7 @@ interface Opened {
   readonly source: string;
   readonly type: string;
   readonly data: unknown;
+  readonly trace: Trace;
   /** Wrong, but not so wrong that its sender could not be told. */
   readonly problems: readonly Problem[];
 }
@@ -175,8 +194,9 @@ function open(bytes: Uint8Array): Opened | Unreadable {
   // An id given twice is no id.
   const doubtful = parsed.problems.some(({ path }) => path === "/id" || path === "/source" || path === "/type");
   if (identity.kind === "invalid" || doubtful) return { kind: "unreadable", problems };
-  const { id, source, type, data } = identity.value;
-  return { kind: "opened", id, source, type, data, problems };
+  const { id, source, type, data, traceparent } = identity.value;
+  const trace = typeof traceparent === "string" && TRACEPARENT.test(traceparent) ? { traceparent } : {};
+  return { kind: "opened", id, source, type, data, trace, problems };
 }
 
 /** What is wrong with the text of a place is told before, and instead of, what the schema makes of it. */
@@ -234,7 +254,9 @@ interface Written<T> {
   readonly time?: string | undefined;
 }
 
-export function writeCommand<T extends CommandType>(command: Written<T> & { readonly data: CommandInput<T> }): Uint8Array {
+export function writeCommand<T extends CommandType>(
+  command: Written<T> & Trace & { readonly data: CommandInput<T> },
+): Uint8Array {
   return write(command);
 }
 
@@ -254,15 +276,16 @@ export function writeControl<T extends ControlType>(
 export interface StoryEvent extends StoryMark {
   readonly installation: Installation;
   readonly type: RunEventType;
+  readonly traceparent?: string | undefined;
   /** ISO 8601. */
   readonly time: string;
   readonly data: object;
 }
 
 export function writeEvent(event: StoryEvent): Uint8Array {
-  const { installation, run, sequence, generation, group, tenant, type, time, data } = event;
+  const { installation, run, sequence, generation, group, tenant, type, traceparent, time, data } = event;
   const source = `/longshore/${installation}/runs/${run}`;
-  const place = { subject: run, sequence: digits(sequence), generation, group, tenant };
+  const place = { subject: run, sequence: digits(sequence), generation, group, tenant, traceparent };
   return write({ id: eventId(installation, run, sequence), source, type, time, data, ...place });
 }
 

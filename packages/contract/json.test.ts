@@ -1,4 +1,4 @@
-/** The bounded parser: what it refuses and why, and that it agrees with JSON.parse on all the rest. */
+/** The bounded parser: it refuses these texts, each for its reason, and agrees with JSON.parse on all others. */
 import fc from "fast-check";
 import t from "tap";
 import { MESSAGE, parseJson } from "./json.ts";

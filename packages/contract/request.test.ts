@@ -1,4 +1,4 @@
-/** Every bad row of a request, through the same door that messages come in by. */
+/** Every way in which a request can be bad, read by the function that reads messages. */
 import t from "tap";
 import { BAD_REQUESTS, CANARY } from "./testing/bad-requests.ts";
 import { readCommand } from "./envelope.ts";
@@ -11,7 +11,7 @@ const message = (data: unknown): Uint8Array =>
     JSON.stringify({ specversion: "1.0", id: "m1", source: "/shop", type: "dev.longshore.run.requested", data }),
   );
 
-/** Nothing where it was not refused, which no test here wants. */
+/** The problems of a refused request; none if it was not refused, which no test here expects. */
 function refusal(data: unknown): readonly Problem[] {
   const read = readCommand(message(data));
   return read.kind === "refused" ? read.problems : [];

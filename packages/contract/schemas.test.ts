@@ -1,4 +1,4 @@
-/** What is published: the files are what the code gives, and other people's validators judge as we do. */
+/** The published schemas are the files that the code makes, and other people's validators judge by them as we do. */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Ajv } from "ajv";
@@ -16,7 +16,7 @@ import { printed, published } from "./schemas.ts";
 const files = published();
 const read = (bytes: Uint8Array): unknown => JSON.parse(new TextDecoder().decode(bytes));
 
-t.test("the published files are what the code gives", async (t) => {
+t.test("the published files are those that the code makes", async (t) => {
   t.same(readdirSync(FOLDER).toSorted(), [...files.keys()].toSorted(), "run `npm run contracts` and read the difference");
   for (const [name, content] of files)
     t.equal(
@@ -31,7 +31,7 @@ t.test("every message that there is has a schema", async (t) => {
     for (const type of Object.keys(rows)) t.ok(files.has(`${kind}.${type}.schema.json`), type);
 });
 
-/** Strict: a keyword or format that a validator does not know would be passed over in silence. */
+/** Strict mode: otherwise ajv ignores a keyword or a format that it does not know. */
 const ajv = new Ajv({ strict: true, allowUnionTypes: true, allErrors: true, formats: { "date-time": true } });
 const judge = (file: string, message: unknown): boolean => ajv.validate(files.get(`${file}.schema.json`) ?? false, message);
 

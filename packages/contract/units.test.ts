@@ -32,7 +32,7 @@ for (const text of ["", "Gi", "-1", "+1", "1GB", "1,5", "0x10", "1 Gi", "8Ei", "
     t.notOk(Quantity.safeParse(text).success);
   });
 
-t.test("no text makes them throw, and what the schema takes is a number", async (t) => {
+t.test("no text makes the parsers throw, and every text that the schema accepts is a number", async (t) => {
   const texts = fc.oneof(fc.string(), fc.stringMatching(/^\d{1,20}(\.\d{1,10})?[a-zA-Z]{0,2}$/));
   fc.assert(fc.property(texts, (text) => Duration.safeParse(text).success === (durationMs(text) !== undefined)));
   fc.assert(fc.property(texts, (text) => Quantity.safeParse(text).success === (quantity(text) !== undefined)));

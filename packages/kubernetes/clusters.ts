@@ -9,6 +9,7 @@ import type { Clock } from "@longshore/runtime/clock.ts";
 import { type Change, type FollowOptions, follow } from "./follow/follow.ts";
 import { type Guard, type GuardOptions, guard, type Health } from "./request/guard.ts";
 import { type LogTail, tailLog } from "./request/logs.ts";
+import type { Purpose } from "./request/purpose.ts";
 import { openReads, type Reads } from "./request/read.ts";
 import type { Transport } from "./transport.ts";
 
@@ -34,10 +35,7 @@ export interface Cluster {
   follow(
     options: Pick<FollowOptions, "kind" | "selector" | "signal" | "pageSize" | "stallMs" | "backOff">,
   ): AsyncIterable<Change>;
-  tailLog(
-    of: { readonly pod: string; readonly container: string; readonly timeoutMs?: number },
-    signal: AbortSignal,
-  ): Promise<LogTail>;
+  tailLog(of: { readonly pod: string; readonly container: string }, signal: AbortSignal): Promise<LogTail>;
   health(): Health;
 }
 
@@ -53,7 +51,7 @@ export interface ClustersOptions {
   readonly clock: Clock;
   /** For every group; a group's own numbers replace these. */
   readonly guard?: Partial<Omit<GuardOptions, "name" | "clock" | "onRequest">>;
-  readonly onRequest?: (group: string, verb: string, code: string) => void;
+  readonly onRequest?: (group: string, purpose: Purpose, code: string) => void;
 }
 
 export function openClusters(groups: readonly GroupCluster[], options: ClustersOptions): Clusters {
@@ -87,7 +85,7 @@ function openCluster(group: GroupCluster, { clock, guard: defaults, onRequest }:
     clock,
     createsPerSecond,
     ...(inFlightMax === undefined ? {} : { inFlightMax }),
-    ...(onRequest === undefined ? {} : { onRequest: (verb, code) => onRequest(name, verb, code) }),
+    ...(onRequest === undefined ? {} : { onRequest: (purpose, code) => onRequest(name, purpose, code) }),
   });
   return {
     name,

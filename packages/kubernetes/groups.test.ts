@@ -18,7 +18,7 @@ function read(t: Test, group: object): Promise<Groups> {
   return readGroups(file, { credential: "launch", clock: virtualClock() });
 }
 
-/** No setting is at its default. A setting without a value here does not compile. */
+/** Every setting, each with another value than its default. A setting without a value here does not compile. */
 const EVERY: { readonly [K in keyof GroupSettings]-?: Required<GroupSettings[K]> } = {
   limits: { jobs: 7, createsPerSecond: 2 },
   hold: false,

@@ -1,4 +1,7 @@
-/** All of this package against the pocket: over HTTPS with real processes, and over its model with every kind of trouble. */
+/**
+ * This whole package against the pocket: over HTTPS with real processes, and over the pocket's model with every kind of
+ * trouble.
+ */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -58,7 +61,7 @@ async function pocket(t: Test) {
   return { model: started.model, connection: connected.connection, cluster: it, writes: openWrites(it), started };
 }
 
-/** What a follower knows: by UID, with what a listing did not show taken away. */
+/** A follower's picture: for each UID its object, without the UIDs that a complete listing did not show. */
 function book() {
   const known = new Map<string, unknown>();
   const reasons: string[] = [];
@@ -85,7 +88,7 @@ const conditions = (object: unknown) => {
   return Array.isArray(list) ? list.filter((it) => member(it, "status") === "True").map((it) => String(member(it, "type"))) : [];
 };
 
-/** Follows until what it knows satisfies `done`. */
+/** Follows until the known objects satisfy `done`. */
 async function until(
   cluster: Cluster,
   kind: "jobs" | "pods",
@@ -111,7 +114,7 @@ t.test("a Job's life over HTTPS: created, followed to its end, its log read, rel
       return (jobs: readonly unknown[]) => (seen ||= jobs.length > 0) && jobs.length === 0;
     })(),
   );
-  const created = await writes.createJob(job("a", ["sh", "-c", "echo one; echo two; exit 3"]), {}, never);
+  const created = await writes.createJob(job("a", ["sh", "-c", "echo one; echo two; exit 3"]), never);
   t.match(created, { kind: "created", finalizers: [HOLD] });
   if (created.kind !== "created") throw new Error(JSON.stringify(created));
 
@@ -122,7 +125,7 @@ t.test("a Job's life over HTTPS: created, followed to its end, its log read, rel
 
   t.match(await cluster.read.podsOf(created.uid, never), { kind: "listed", items: [{ metadata: { name: String } }] });
   t.match(await cluster.read.getNamespace(never), { kind: "found", object: { name: "batch", uid: String } });
-  t.match(await writes.createJob(job("a", ["true"]), {}, never), {
+  t.match(await writes.createJob(job("a", ["true"]), never), {
     kind: "answered",
     status: 409,
     body: { reason: "AlreadyExists" },
@@ -142,7 +145,7 @@ t.test("a Job's life over HTTPS: created, followed to its end, its log read, rel
 
 t.test("a Job under deletion keeps our hold, takes no new one, and goes when it is released", async (t) => {
   const { cluster, writes } = await pocket(t);
-  const created = await writes.createJob(job("b", ["sleep", "600"]), {}, never);
+  const created = await writes.createJob(job("b", ["sleep", "600"]), never);
   if (created.kind !== "created") throw new Error(JSON.stringify(created));
   await until(cluster, "pods", (pods) => pods.some((it) => member(member(it, "status"), "phase") === "Running"));
   t.match(await writes.holdAgain("b", created.uid, "example.org/another", never), {
@@ -179,7 +182,6 @@ t.test("follows 100 Jobs through cut streams and compaction, over HTTPS", async 
             template: { spec: { restartPolicy: "Never", containers: [{ name: "main", image: "x" }] } },
           },
         },
-        {},
         never,
       );
       if (made.kind === "created") created++;
@@ -203,7 +205,7 @@ t.test("follows 100 Jobs through cut streams and compaction, over HTTPS", async 
   })) {
     view.note(change);
     if (over && end()) stop.abort();
-    // Everything may have been said before the last answer was read: one more change shows it.
+    // Every change may have been reported before the last create was answered: cutting the streams makes one more.
     else if (created === 100) model.meddle({ kind: "cut streams" });
   }
   await creating;
@@ -225,11 +227,11 @@ t.test("finds out that a watch over HTTPS went silent, and misses nothing", asyn
   })) {
     view.note(change);
     if (change.kind === "listed" && view.known.size === 0) {
-      await writes.createJob(job("first", ["sleep", "600"]), {}, never);
+      await writes.createJob(job("first", ["sleep", "600"]), never);
     }
     if (change.kind === "seen" && !change.listed && view.known.size === 1 && model.jobs("batch").length === 1) {
       model.meddle({ kind: "silence streams" });
-      await writes.createJob(job("second", ["sleep", "600"]), {}, never);
+      await writes.createJob(job("second", ["sleep", "600"]), never);
     }
     if (view.known.size === 2) stop.abort();
   }
@@ -256,7 +258,7 @@ t.test("preflight finds the pocket well", async (t) => {
   t.match(await cluster.read.getJob("dry", never), { kind: "missing" }, "a dry run creates nothing");
 });
 
-/** A small generator of chance, so that a failure can be played again by its seed. */
+/** A small random generator, so that a failure can be repeated from its seed. */
 function chance(seed: number): () => number {
   let state = seed;
   return () => {
@@ -283,7 +285,7 @@ const troubles: readonly Fault[] = [
 ];
 
 for (let seed = 1; seed <= 20; seed++) {
-  t.test(`knows what is there after any trouble has healed (seed ${seed})`, async (t) => {
+  t.test(`knows all objects after any trouble has healed (seed ${seed})`, async (t) => {
     const clock = virtualClock({ random: chance(seed) });
     await using kubelet = scriptedPods(clock, () => ({ startsAfterMs: 100, runsMs: 1_000 }));
     await using model = createModel({ clock, kubelet, namespaces: ["batch"], faults: troubles });
@@ -304,7 +306,7 @@ for (let seed = 1; seed <= 20; seed++) {
         view.note(change);
     })();
     for (let i = 0; i < 40; i++) {
-      await writes.createJob(job(`j${i}`, ["true"]), {}, never);
+      await writes.createJob(job(`j${i}`, ["true"]), never);
       if (clock.random() < 0.3) model.meddle({ kind: "compact" });
       if (clock.random() < 0.3)
         model.meddle({ kind: "strip finalizers", namespace: "batch", name: `j${Math.floor(clock.random() * i)}` });

@@ -161,6 +161,8 @@ export interface OutboxEvent {
   readonly epoch: number;
   readonly group: GroupName | undefined;
   readonly type: RunEventType;
+  /** The run's. */
+  readonly traceparent: string | undefined;
   readonly data: object;
   readonly atMs: number;
 }

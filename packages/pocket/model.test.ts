@@ -1,4 +1,4 @@
-/** The pocket's model passes the suite that a real cluster passes, under delays like a real one's, in no time. */
+/** The pocket's model passes the suite that a real cluster passes, with delays like a real cluster's, in virtual time. */
 import { clusterConformance, COMMANDS } from "@longshore/kubernetes/testing/conformance.ts";
 import { virtualClock } from "@longshore/kubernetes/testing/virtual-clock.ts";
 import type { Transport as Port } from "@longshore/kubernetes/transport.ts";
@@ -9,7 +9,7 @@ import { createModel } from "./model.ts";
 import type { PodObject } from "./objects.ts";
 import { type PodScript, scriptedPods } from "./faults/scripted.ts";
 
-/** What the commands of the suite would do. */
+/** The behaviour of the suite's commands, without processes. */
 function script(pod: PodObject): PodScript {
   const [container] = pod.spec.containers;
   const pulled =
@@ -48,7 +48,7 @@ async function conforms(name: string, delays: Delays, seed: number, emptying?: "
         namespaces: ["conformance", "kube-system"],
         ...(emptying === undefined ? {} : { emptying }),
       });
-      // The two ports are written twice and must stay the same shape.
+      // The port is declared twice, and both declarations must stay the same shape.
       const transport: Transport & Port = model.transport();
       return {
         transport,

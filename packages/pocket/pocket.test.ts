@@ -1,5 +1,5 @@
 // runs with integration
-/** The pocket as programs meet it: over HTTP, with real processes, it passes the suite that a real cluster passes. */
+/** The pocket as programs use it, over HTTP and with real processes, passes the suite that a real cluster passes. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

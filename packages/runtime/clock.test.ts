@@ -1,4 +1,4 @@
-/** The machine's clock ends its sleeps with their signal and leaves nothing on it; the steps clock wakes in order. */
+/** The machine's clock ends sleeps by their signal and leaves no listener on it. The steps clock wakes sleepers in order. */
 import { getEventListeners } from "node:events";
 import t from "tap";
 import { systemClock } from "./clock.ts";
@@ -31,7 +31,7 @@ t.test("an alarm rings once, and one that was called off does not", async (t) =>
   callOff();
   t.equal(clock.sleepers(), 1);
   await clock.pass(10);
-  late(); // of one that rang already, nothing is called off any more
+  late(); // calling off an alarm that rang already does nothing
   t.equal(clock.sleepers(), 0);
   await clock.pass(100);
   t.same(rung, ["rang"]);
@@ -46,7 +46,7 @@ t.test("chance is in [0, 1)", async (t) => {
   t.ok(Array.from({ length: 100 }, () => systemClock.random()).every((it) => it >= 0 && it < 1));
 });
 
-t.test("the steps clock wakes sleepers in the order of their times, each with what follows from it", async (t) => {
+t.test("the steps clock wakes sleepers in the order of their times, each with everything that follows from it", async (t) => {
   const clock = stepsClock({ nowMs: 1_000 });
   const woken: string[] = [];
   const sleeper = async (name: string, ms: number) => {

@@ -1,4 +1,4 @@
-/** What a failpoint's setting may say. That it kills is shown in program.test.ts, on a process. */
+/** The values that a failpoint's setting may have. program.test.ts shows on a process that a failpoint kills. */
 import t from "tap";
 import { FailpointProblem, failpoints } from "./failpoint.ts";
 import { stepsClock } from "./testing/steps-clock.ts";

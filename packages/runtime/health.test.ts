@@ -1,4 +1,4 @@
-/** Health, readiness and metrics as a probe and a scraper see them. */
+/** Health, readiness and metrics, as a probe and a scraper see them. */
 import t from "tap";
 import { address, type HealthOptions, serveHealth } from "./health.ts";
 import { openMetrics } from "./metrics.ts";
@@ -13,7 +13,7 @@ async function served(t: { teardown(end: () => unknown): void }, options: Partia
   };
 }
 
-/** The broker is ready, and the ledger says nothing until its time is up. */
+/** The broker is ready, and the ledger does not answer until its time is up. */
 async function answeredWhileLedgerHangs(t: Parameters<typeof served>[0], path: string) {
   const clock = stepsClock();
   const asked = Promise.withResolvers<void>();
@@ -83,7 +83,7 @@ t.test("metrics appear when they are first set, and a replaced gauge forgets wha
   t.notMatch(text, 'longshore_holds{group="a"');
 });
 
-t.test("what could not be measured is no more told, with labels or without", async (t) => {
+t.test("a gauge that could not be measured is no longer told, with labels or without", async (t) => {
   const metrics = openMetrics("launcher", "1.2.3");
   metrics.set("longshore_outbox_events", {}, 4);
   metrics.set("longshore_group_slots", { group: "a" }, 9);

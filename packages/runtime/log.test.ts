@@ -1,4 +1,4 @@
-/** What the log lets through, and what never gets into it. */
+/** What the log prints, and what never gets into it. */
 import t from "tap";
 import { openLog, redact } from "./log.ts";
 import { secret, withoutCredentials } from "./config/secret.ts";
@@ -40,7 +40,7 @@ t.test("no secret gets in, whatever it is called and wherever it stands", async 
   t.match(lines[0], "amqp://[redacted]@host");
 });
 
-t.test("what is deep, wide, circular or no JSON is bounded and does not throw", async (t) => {
+t.test("a value that is deep, wide, circular or no JSON is bounded and does not throw", async (t) => {
   const circular: Record<string, unknown> = {
     big: 1n,
     bytes: new Uint8Array(3),

@@ -1,4 +1,4 @@
-/** Loops under a clock that the test turns: what wakes them, what ends them, and that nothing of them stays behind. */
+/** Loops under a clock that the test turns: what wakes them, what ends them, and that they leave nothing behind. */
 import { getEventListeners } from "node:events";
 import t from "tap";
 import { again, backOff, batch, wakeUp, every, lanes, together, TimeUp, within } from "./loop.ts";
@@ -42,7 +42,7 @@ t.test("together", async (t) => {
     });
   });
 
-  t.test("what a loop throws because it was aborted is an orderly end", async (t) => {
+  t.test("an error that a loop throws because it was aborted is an orderly end", async (t) => {
     const stop = new AbortController();
     const ending = together(stop.signal, {
       place: async (signal) => {
@@ -185,7 +185,7 @@ t.test("backOff doubles, keeps under its ceiling for ever, and ends with its sig
 t.test("within", async (t) => {
   const bounds = (clock = stepsClock()) => ({ clock, ms: 100, signal: new AbortController().signal, what: "the call" });
 
-  t.test("gives what the work gave, and leaves no sleeper", async (t) => {
+  t.test("returns the work's result, and leaves no sleeper", async (t) => {
     const clock = stepsClock();
     t.equal(await within(bounds(clock), async () => 7), 7);
     t.equal(clock.sleepers(), 0);
@@ -204,7 +204,7 @@ t.test("within", async (t) => {
     t.ok(told?.aborted && told.reason instanceof TimeUp);
   });
 
-  t.test("passes on what the work throws", async (t) => {
+  t.test("passes the work's error on", async (t) => {
     await t.rejects(
       within(bounds(), () => Promise.reject(new Error("no"))),
       { message: "no" },
@@ -228,7 +228,7 @@ t.test("a signal that lives long carries nothing of the waits that are over", as
 });
 
 t.test("batch", async (t) => {
-  t.test("what comes in the same turn goes together; while it is in flight the next one fills", async (t) => {
+  t.test("items of the same turn go together; while they are in flight the next batch fills", async (t) => {
     const calls: number[][] = [];
     const gates: (() => void)[] = [];
     const double = batch({ most: 3 }, async (items: readonly number[]) => {
@@ -274,7 +274,7 @@ t.test("batch", async (t) => {
     await t.rejects(batch({ most: 2 }, async () => [])(1), { message: "a batch of 1 items gave 0 results" });
   });
 
-  t.test("refuses what would wait beyond the bound", async (t) => {
+  t.test("refuses items beyond the bound", async (t) => {
     const work = batch({ most: 1, waitingMost: 2 }, async (items: readonly number[]) => items);
     const outcomes = await Promise.allSettled([1, 2, 3].map((it) => work(it)));
     t.same(
@@ -307,7 +307,7 @@ t.test("lanes", async (t) => {
     t.equal(inHandMost, 3);
   });
 
-  t.test("one that throws ends the source; what is in hand is finished first", async (t) => {
+  t.test("work that throws ends the source; other work that has begun is finished first", async (t) => {
     const finished: number[] = [];
     const work = async (n: number) => {
       if (n === 2) throw new Error("two");
@@ -356,12 +356,12 @@ t.test("again", async (t) => {
     t.same(told, [0, 1, 2, 3, 1]);
   });
 
-  t.test("throws what does not pass", async (t) => {
+  t.test("throws an error that does not pass by itself", async (t) => {
     const work = () => Promise.reject(new TypeError("a bug"));
     await t.rejects(again(failing(stepsClock()), work)(new AbortController().signal), { message: "a bug" });
   });
 
-  t.test("what it throws because it was aborted is an orderly end", async (t) => {
+  t.test("an error that the work throws because it was aborted is an orderly end", async (t) => {
     const stop = new AbortController();
     const told: number[] = [];
     const ended = again(failing(stepsClock(), told), async (signal) => {

@@ -33,7 +33,7 @@ export const METRICS = {
   longshore_unaccounted:                          { kind: "gauge",     labels: [],                               help: "What ledger, Jobs and events do not agree about; must read 0" },
   longshore_tally_last_success_timestamp_seconds: { kind: "gauge",     labels: ["group"],                        help: "When the group's last tally ended well" },
   longshore_quarantine_messages:                  { kind: "gauge",     labels: [],                               help: "Messages that nobody could read" },
-  longshore_kubernetes_requests_total:            { kind: "counter",   labels: ["group", "verb", "code"],        help: "Requests to API servers; code is the status, or how the answer failed to come" },
+  longshore_kubernetes_requests_total:            { kind: "counter",   labels: ["group", "purpose", "code"],     help: "Requests to API servers; code is the status, or how the answer failed to come" },
   longshore_announcements_total:                  { kind: "counter",   labels: ["outcome"],                      help: "Announcements of groups that a watcher heard, by what became of them" },
   longshore_part_up:                             { kind: "gauge",     labels: ["part"],                         help: "1 while the part is ready, as /readyz says it in words" },
   longshore_build_info:                           { kind: "gauge",     labels: ["service", "version", "node"],   help: "1, with what runs here" },

@@ -1,4 +1,4 @@
-/** A program as a process: its exit code, and what it says with it. */
+/** A program as a process: its exit code, and the lines that it prints with it. */
 import { spawn } from "node:child_process";
 import { resolve } from "node:path";
 import t from "tap";
@@ -20,7 +20,7 @@ interface Ended {
   readonly stderr: string;
 }
 
-/** Runs the text as a program; sends the signals one after the other, each when the program has said one more line. */
+/** Runs the text as a program. Sends the signals one after the other, each after one more line of output. */
 function program(
   body: string,
   { env = {}, args = [], signals = [] }: { env?: Record<string, string>; args?: string[]; signals?: NodeJS.Signals[] } = {},
@@ -58,7 +58,7 @@ const neverStops = `await runProgram("launcher", Schema, async (_config, _log, s
   console.log("up"); await aborted(signal); console.log("stopping"); return await new Promise(() => {});
 }, { graceMs: Number(process.env.GRACE), samePressMs: 0 });`;
 
-/** Rests when it has been sent as many signals as came from one press of Ctrl-C, each of which it says. */
+/** Stops when it has received the three signals of one press of Ctrl-C, and prints each of them. */
 const onePress = `process.on("SIGINT", () => console.log("SIGINT"));
 await runProgram("launcher", Schema, async (_config, _log, signal) => {
   let signals = 0;

@@ -1,4 +1,4 @@
-/** Seals: what opens, what does not, and that nothing of a key or a secret is told on the way. */
+/** Seals: which keys open them, which do not, and that no key and no secret is told on the way. */
 import { randomBytes } from "node:crypto";
 import { inspect } from "node:util";
 import t from "tap";
@@ -8,7 +8,7 @@ const key = (): string => randomBytes(48).toString("base64");
 const SECRET = "a token that nobody may see";
 const BOUND = "main/prod-a/17";
 
-t.test("what was sealed opens under the same key and what it was bound to", async (t) => {
+t.test("a seal opens with the same key and the same binding", async (t) => {
   const ring = key();
   const sealed = openSeal(ring, "main").seal(SECRET, BOUND);
   t.same(openSeal(`${ring}\n`, "main").open(sealed, BOUND), { kind: "opened", text: SECRET });
@@ -16,7 +16,7 @@ t.test("what was sealed opens under the same key and what it was bound to", asyn
   t.notMatch(JSON.stringify(sealed), Buffer.from(SECRET).toString("base64url"));
 });
 
-t.test("an empty text is sealed too: it shows who wrote what stands around it", async (t) => {
+t.test("an empty text is sealed too: its seal shows who wrote the text around it", async (t) => {
   const seal = openSeal(key(), "main");
   t.same(seal.open(seal.seal("", BOUND), BOUND), { kind: "opened", text: "" });
   t.match(seal.open(seal.seal("", BOUND), `${BOUND}8`), { kind: "refused", why: "tampered" });
@@ -47,7 +47,7 @@ t.test("a key that is not in the ring is told by its id, with what to do", async
   t.match(opened, { kind: "refused", why: "unknownKey", message: new RegExp(`${other.key}.*has ${ours.key}.*same file`) });
 });
 
-t.test("the same file seals for one installation what does not open for another", async (t) => {
+t.test("a seal of one installation does not open for another with the same key file", async (t) => {
   const ring = key();
   t.match(openSeal(ring, "test").open(openSeal(ring, "main").seal(SECRET, BOUND), BOUND), { kind: "refused", why: "unknownKey" });
 });
@@ -63,7 +63,7 @@ for (const { name, sealed, bound = BOUND } of [
   { name: "a bit of the text", sealed: { ...good, box: flipped(good.box, 0) } },
   { name: "a bit of the tag", sealed: { ...good, box: flipped(good.box, Buffer.from(good.box, "base64url").length - 1) } },
   { name: "a bit of the nonce", sealed: { ...good, nonce: flipped(good.nonce, 3) } },
-  { name: "what it was bound to", sealed: good, bound: "main/prod-b/17" },
+  { name: "the binding", sealed: good, bound: "main/prod-b/17" },
   { name: "a tag cut short", sealed: { ...good, box: good.box.slice(0, -6) } },
   { name: "a box of nothing", sealed: { ...good, box: "" } },
   { name: "a nonce of nothing", sealed: { ...good, nonce: "" } },

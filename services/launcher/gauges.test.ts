@@ -9,7 +9,7 @@ import { unwatched } from "./groups/unwatched.ts";
 
 const inspect = () => Promise.reject(new Failure("retry", "BrokerUnavailable", "It is away."));
 
-/** For how many seconds each group is not watched, as a scrape of the launcher's metrics says. */
+/** The seconds for which each group has not been watched, from a scrape of the launcher's metrics. */
 async function scraped(it: Stage): Promise<Readonly<Record<string, number>>> {
   await launcherHealth("127.0.0.1:0", it.parts).refresh?.();
   const lines = (await it.parts.metrics.text()).matchAll(/^longshore_group_unwatched_seconds\{group="(.+)"\} (.+)$/gm);

@@ -50,7 +50,7 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
   await using groups = await readGroups(config.groupsFile, {
     credential: "launch",
     clock,
-    onRequest: (group, verb, code) => metrics.count("longshore_kubernetes_requests_total", { group, verb, code }),
+    onRequest: (group, purpose, code) => metrics.count("longshore_kubernetes_requests_total", { group, purpose, code }),
   });
   await sayUnverified(groups.clusters, log);
   const announcing = await openAnnouncing(config, clock);
@@ -61,13 +61,21 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
     migrate: config.ledger.migrate,
     log,
   });
-  await using broker = await openBroker({ ...brokerOf(config), log, clock });
+  const needsUsers = config.operators !== "everyone" && config.operators.length > 0;
+  await using broker = await openBroker({ ...brokerOf(config), log, clock, needsUsers });
 
   await ledger.putGroups(groups.clusters);
   const clusters = new Map<GroupName, Cluster>(
     groups.clusters.map((it) => [
       it.name,
-      { name: it.name, namespace: it.namespace, settings: it.settings, reads: it.read, writes: openWrites(it) },
+      {
+        name: it.name,
+        namespace: it.namespace,
+        settings: it.settings,
+        reads: it.read,
+        writes: openWrites(it),
+        pace: it.transport.pace,
+      },
     ]),
   );
   const parts: Parts = {

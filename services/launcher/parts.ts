@@ -3,7 +3,9 @@ import type { Broker } from "@longshore/broker/port.ts";
 import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { GroupName, Installation } from "@longshore/contract/ids.ts";
 import type { GroupView } from "@longshore/domain/group/view.ts";
+import { CREATE_BUDGET } from "@longshore/kubernetes/request/create-budget.ts";
 import type { Limits } from "@longshore/domain/run/record.ts";
+import type { Pace } from "@longshore/kubernetes/request/pace.ts";
 import type { Reads } from "@longshore/kubernetes/request/read.ts";
 import type { Writes } from "@longshore/kubernetes/request/write.ts";
 import { WORK_KINDS, type WorkKind } from "@longshore/domain/run/work-kinds.ts";
@@ -22,10 +24,12 @@ export type LauncherFailpoint = (typeof FAILPOINTS)[number];
 export interface Cluster extends ConfiguredGroup {
   readonly reads: Reads;
   readonly writes: Writes;
+  /** Of a group with `createsPerSecond`: no more is claimed than can be created soon; the surplus waits in line, or goes elsewhere. */
+  readonly pace?: Pace | undefined;
 }
 
 export interface Timing {
-  /** How long a launcher may take between claiming an attempt and writing down what became of it. */
+  /** How long a launcher may take between claiming an attempt and writing down what became of it: see create-budget.ts. */
   readonly claimMs: number;
   /** How long an item taken from the ledger is ours to act on. */
   readonly workLeaseMs: number;
@@ -38,11 +42,10 @@ export interface Timing {
   readonly probeMs: number;
   readonly tallyMs: number;
   readonly partitionLeaseMs: number;
-  readonly createTimeoutMs: number;
 }
 
 export const TIMING: Timing = {
-  claimMs: 20_000,
+  claimMs: CREATE_BUDGET.claimMs,
   workLeaseMs: 15_000,
   pollMs: 1_000,
   lookMs: 15_000,
@@ -50,7 +53,6 @@ export const TIMING: Timing = {
   probeMs: 10_000,
   tallyMs: 120_000,
   partitionLeaseMs: 10_000,
-  createTimeoutMs: 12_000,
 };
 
 export interface Parts {

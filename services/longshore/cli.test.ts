@@ -22,7 +22,7 @@ interface Ended {
   readonly err: string;
 }
 
-/** One `longshore` from a folder of its own, in which nothing runs. */
+/** Runs one `longshore` command in a folder in which no Longshore runs. */
 function longshore(cwd: string, args: readonly string[]): Promise<Ended> {
   return new Promise((done, failed) => {
     const { LONGSHORE_CONFIG: _, ...env } = process.env;
@@ -47,21 +47,21 @@ interface Case {
 
 const wrong: readonly Case[] = [
   { name: "runs without a verb", args: ["runs"], code: 64, says: /runs needs one of list, show/ },
-  { name: "a verb that is none", args: ["runs", "frob"], code: 64, says: /not "frob"/ },
+  { name: "an unknown verb", args: ["runs", "frob"], code: 64, says: /not "frob"/ },
   { name: "a verb without its run", args: ["runs", "show"], code: 64, says: /needs a run's id/ },
   { name: "a word too many", args: ["runs", "show", "a", "b"], code: 64, says: /takes no "b"/ },
   { name: "a misspelt filter, which would look like an empty list", args: ["runs", "list", "--state", "activ"], code: 64, says: /--state is one of active/ },
-  { name: "a number that is none", args: ["runs", "list", "--most", "many"], code: 64, says: /--most is a number/ },
+  { name: "a text that is no number", args: ["runs", "list", "--most", "many"], code: 64, says: /--most is a number/ },
   { name: "giving up without saying it twice", args: ["runs", "abandon", "a"], code: 64, says: /as lost, whatever its Job does.*Say --yes/ },
   { name: "group without a verb", args: ["group"], code: 64, says: /group needs one of list, pause, resume, drain, accept/ },
   { name: "a pause of nothing", args: ["group", "pause"], code: 64, says: /needs a group's name/ },
-  { name: "a drain for a time that is none", args: ["group", "drain", "a", "--timeout", "soon"], code: 64, says: /a duration such as 90s/ },
-  { name: "a time where nothing is waited for", args: ["group", "pause", "a", "--timeout", "5s"], code: 64, says: /takes no --timeout/ },
-  { name: "saying yes where nothing is given up", args: ["group", "drain", "a", "--yes"], code: 64, says: /takes no --yes/ },
+  { name: "a drain for a text that is no time", args: ["group", "drain", "a", "--timeout", "soon"], code: 64, says: /a duration such as 90s/ },
+  { name: "a time for a command that does not wait", args: ["group", "pause", "a", "--timeout", "5s"], code: 64, says: /takes no --timeout/ },
+  { name: "saying yes to a command that gives nothing up", args: ["group", "drain", "a", "--yes"], code: 64, says: /takes no --yes/ },
   { name: "publish of nothing", args: ["publish"], code: 64, says: /needs --image or --file/ },
   { name: "a variable without a value", args: ["publish", "--image", "a", "--env", "X"], code: 64, says: /write NAME=VALUE/ },
-  { name: "an option that is none", args: ["doctor", "--frob"], code: 64, says: /Unknown option '--frob'/ },
-  { name: "options of a command that has none", args: ["demo", "--fast"], code: 64, says: /Unknown option '--fast'/ },
+  { name: "an unknown option", args: ["doctor", "--frob"], code: 64, says: /Unknown option '--frob'/ },
+  { name: "an option of a command that has none", args: ["demo", "--fast"], code: 64, says: /Unknown option '--fast'/ },
   { name: "rbac without a name", args: ["rbac"], code: 64, says: /needs one group or namespace/ },
   { name: "a request that cannot be read", args: ["publish", "--file", "missing.yaml"], code: 1, says: /missing\.yaml cannot be read/ },
   { name: "a request that is no YAML", args: ["publish", "--file", "bad.yaml"], code: 1, says: /bad\.yaml is no YAML/ },
@@ -71,8 +71,8 @@ const wrong: readonly Case[] = [
   { name: "up with a kubeconfig that is not there", args: ["up", "--kubeconfig", "missing.yaml"], code: 1, says: /missing\.yaml cannot be read: it does not exist\. .*--kubeconfig FILE/ },
   { name: "up with a context that is not there", args: ["up", "--kubeconfig", "gone.yaml", "--context", "prod"], code: 1, says: /gone\.yaml has no context "prod"; it has gone\. .*--context NAME/ },
   { name: "up with a cluster that does not answer", args: ["up", "--kubeconfig", "gone.yaml", "--namespace", "batch"], code: 1, says: /cluster of \S+gone\.yaml cannot be used\. .*https:\/\/127\.0\.0\.1:1 .*nothing listens.* Check the port/ },
-  { name: "a question where nothing runs", args: ["runs", "list"], code: 1, says: /no Longshore runs from this folder/ },
-  { name: "a doctor where nothing runs", args: ["doctor"], code: 1, says: /no Longshore runs from this folder/ },
+  { name: "a question in a folder in which nothing runs", args: ["runs", "list"], code: 1, says: /no Longshore runs from this folder/ },
+  { name: "a doctor in a folder in which nothing runs", args: ["doctor"], code: 1, says: /no Longshore runs from this folder/ },
 ]; // biome-ignore format: a table is read down its columns
 
 const GONE = `
@@ -82,7 +82,7 @@ clusters: [{ name: gone, cluster: { server: "https://127.0.0.1:1" } }]
 users: [{ name: ada, user: { token: secret } }]
 `;
 
-t.test("a wrong command line, and what cannot be read, is said in a sentence", async (t) => {
+t.test("a wrong command line, or a file that cannot be read, is told in a sentence", async (t) => {
   const home = await mkdtemp(join(tmpdir(), "longshore-cli-"));
   t.teardown(() => rm(home, { recursive: true, force: true }));
   await writeFile(join(home, "bad.yaml"), "a: [");

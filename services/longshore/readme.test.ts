@@ -1,7 +1,7 @@
 /**
- * Lines of the pages for operators that pipe into another program, run as they are written there.
+ * Lines of the operators' pages that pipe into another program, run as they are printed.
  *
- * The bug this prevents: `npm run` says on standard output which script it runs, and kubectl is given that for YAML.
+ * The bug this prevents: `npm run` prints the name of its script on standard output, and kubectl reads that as YAML.
  */
 import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
@@ -19,7 +19,7 @@ const piped = pages
 t.test("the rbac line for operators gives kubectl YAML, and nothing else", async (t) => {
   const line = piped.find((it) => / rbac .*\| kubectl apply/.test(it));
   if (line === undefined) throw new Error("no page pipes rbac to kubectl any more");
-  // npm and its scripts are to find the Node that runs this test.
+  // npm and its scripts must find the Node that runs this test.
   const { PATH = "", ...others } = process.env;
   const env = { ...others, PATH: [dirname(process.execPath), PATH].join(delimiter) };
   const { stdout } = await promisify(execFile)("sh", ["-c", line.slice(0, line.indexOf("|"))], { cwd: root, env });

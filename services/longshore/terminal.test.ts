@@ -37,9 +37,9 @@ const cases: readonly Case[] = [
   { name: "why it is stuck, in a sentence", type: "run.stalled", data: { diagnosis }, want: "OutOfMemory: It needed more." },
   { name: "why it failed, in a word", type: "run.failed", data: { exitCode: 137, diagnosis }, want: "exit 137  OutOfMemory" },
   { name: "what came of it", type: "run.succeeded", data: { outputs: { n: 1 } }, want: '{"n":1}' },
-  { name: "nothing where nothing came of it", type: "run.succeeded", data: { outputs: {} }, want: "" },
+  { name: "nothing if nothing came of it", type: "run.succeeded", data: { outputs: {} }, want: "" },
   { name: "which step, in a pipeline", type: "run.started", data: { step: "load", node: "n1" }, simple: false, want: "load  node n1" },
-  { name: "no step, where there is but one", type: "run.started", data: { step: "main", node: "n1" }, want: "node n1" },
+  { name: "no step if there is only one", type: "run.started", data: { step: "main", node: "n1" }, want: "node n1" },
   { name: "when it is tried again", type: "run.attempt.failed", data: { nextAttemptAt: "2030-01-01T09:08:07Z" }, want: "again at 09:08:07" },
   { name: "a reason that would move the cursor", type: "run.cancelled", data: { reason: "\u001b[2A" }, want: "·[2A" },
 ]; // biome-ignore format: a table is read down its columns
@@ -55,7 +55,7 @@ async function folder(t: Test): Promise<{ readonly data: string; readonly surrou
   return { data: join(cwd, ".longshore"), surroundings };
 }
 
-/** The process that started this test lives as long as it does. */
+/** The process that started this test, which lives as long as the test. */
 const running: Running = {
   pid: process.ppid,
   installation: Installation.parse("local"),
@@ -64,7 +64,7 @@ const running: Running = {
   groupsFile: "groups.yaml",
 };
 
-t.test("finds what runs from this folder, and no longer when it has stopped", async (t) => {
+t.test("finds the Longshore that runs from this folder, and no longer when it has stopped", async (t) => {
   const { data, surroundings } = await folder(t);
   const written = await writeRunning(data, running);
   t.match(await findLongshore({ config: undefined }, surroundings), {
@@ -77,12 +77,15 @@ t.test("finds what runs from this folder, and no longer when it has stopped", as
 
 for (const { name, text } of [
   {
-    name: "one that was killed is not running, though its file is there",
+    name: "a Longshore that was killed is not running, though its file is there",
     text: JSON.stringify({ ...running, pid: 2 ** 22 + 1 }),
   },
-  { name: "nor is what an earlier process with our own number left", text: JSON.stringify({ ...running, pid: process.pid }) },
-  { name: "nor what a full disk left", text: '{"pid":' },
-  { name: "nor what is no record", text: "[]" },
+  {
+    name: "a file of an earlier process that had our own number shows nothing running",
+    text: JSON.stringify({ ...running, pid: process.pid }),
+  },
+  { name: "a file that a full disk cut off shows nothing running", text: '{"pid":' },
+  { name: "a file that is no record shows nothing running", text: "[]" },
 ]) {
   t.test(name, async (t) => {
     const { data } = await folder(t);

@@ -1,4 +1,4 @@
-/** The groups that a watcher learns: when it asks, what it starts, renews and stops, and what its readiness says meanwhile. */
+/** The groups that a watcher learns: when it asks; which groups it starts, renews and stops; and its readiness meanwhile. */
 import { randomBytes } from "node:crypto";
 import { boundTo } from "@longshore/contract/control.ts";
 import { readControl, readFact, writeControl } from "@longshore/contract/envelope.ts";
@@ -27,23 +27,23 @@ const seal = openSeal(ring, installation);
 interface Learner {
   readonly clock: VirtualClock;
   readonly pocket: Model;
-  /** When it asked. */
+  /** The times at which it asked. */
   readonly asked: readonly number[];
   /** The groups of its heartbeats, in order. */
   readonly beats: string[];
-  /** What was opened and closed: "open a https://a:6443", "renew a t2", "close a". */
+  /** The groups that it opened, renewed and closed: "open a https://a:6443", "renew a t2", "close a". */
   readonly deeds: readonly string[];
   state(): PartState;
-  /** A launcher says these groups, and that they are all. */
+  /** A launcher announces these groups, and no others. */
   announce(
     groups: Readonly<
       Record<string, { readonly version: number; readonly token?: string; readonly server?: string; readonly verify?: boolean }>
     >,
   ): void;
-  /** Groups whose certificates were said not to be verified, in order. */
+  /** The groups whose log says that their certificate is not verified, in order. */
   readonly unverified: readonly string[];
   reject(): void;
-  /** What happens to the next broadcasts. */
+  /** The broker's answer to the next broadcasts. */
   answer: "stored" | "unrouted" | Error;
   stop(): Promise<unknown>;
 }
@@ -62,7 +62,7 @@ function learning(t: Test, key = ring): Learner {
   const heard = mailbox(stop.signal);
 
   const open: typeof openAnnounced = (first: Access, options) => {
-    const inner = openAnnounced(first, options); // for its judgement of what is renewed; nothing is sent by it
+    const inner = openAnnounced(first, options); // only to judge whether it is renewed; nothing is sent by it
     deeds.push(`open ${first.name} ${first.server}`);
     rejections.push(options.onRejected);
     const clusters = openClusters([{ name: first.name, namespace: first.namespace, transport: pocket.transport() }], { clock });
@@ -169,7 +169,7 @@ t.test("it asks at once, and again with patience while nobody answers; its readi
   t.ok(it.asked.length >= 6 && it.asked.length <= 10, `${it.asked.length} times: ${it.asked.map((ms) => ms - began).join()}`);
 });
 
-t.test("what is announced is watched, and then nothing more is asked", async (t) => {
+t.test("an announced group is watched, and then nothing more is asked", async (t) => {
   const it = learning(t);
   await it.clock.sleep(100);
   for (let turn = 0; turn < 4; turn++) {
@@ -228,7 +228,7 @@ t.test("a group that no launcher has any more is watched no longer", async (t) =
   t.same(new Set(it.beats), new Set(["a"]));
 });
 
-t.test("a cluster that rejects what was announced makes it ask, not more often than it may", async (t) => {
+t.test("a cluster that rejects the announced credential makes the watcher ask, not more often than it may", async (t) => {
   const it = learning(t);
   await it.clock.sleep(100);
   it.announce({ a: { version: 5 } });

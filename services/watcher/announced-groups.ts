@@ -168,7 +168,7 @@ function openWatches(parts: Learning, signal: AbortSignal, { open, onBug, onReje
     const announced = open(access, {
       clock,
       onRejected,
-      onRequest: (group, verb, code) => metrics.count("longshore_kubernetes_requests_total", { group, verb, code }),
+      onRequest: (group, purpose, code) => metrics.count("longshore_kubernetes_requests_total", { group, purpose, code }),
     });
     const ended = (async () => {
       try {

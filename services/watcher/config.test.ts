@@ -1,4 +1,4 @@
-/** The watcher's groups come from a file or from announcements: from exactly one of them, or it does not start and says why. */
+/** The watcher's groups come from a file or from announcements. With both or neither it does not start, and says why. */
 import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

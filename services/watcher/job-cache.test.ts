@@ -12,7 +12,7 @@ import { openPacking } from "./packed-values.ts";
 
 const NOW_MS = 1_800_000_000_000;
 
-/** As an API server sends them: nothing of one is shared with the next. */
+/** A Job and its pod as an API server sends them: no two share an object or a text. */
 function running(n: number): { readonly job: JobSeen; readonly pod: PodSeen } {
   const name = `orders-8812-export-main-${n}-${randomBytes(5).toString("hex")}`;
   const uid = randomUUID();
@@ -59,7 +59,7 @@ function running(n: number): { readonly job: JobSeen; readonly pod: PodSeen } {
   return { job: seen, pod: seenPod };
 }
 
-t.test("gives back what was put in, however many others came after it", (t) => {
+t.test("returns each Job as it was put in, however many others came after it", (t) => {
   const cache = openJobCache();
   const all = Array.from({ length: 1_000 }, (_, n) => running(n));
   for (const { job, pod } of all) {
@@ -81,7 +81,7 @@ t.test("gives back what was put in, however many others came after it", (t) => {
   t.end();
 });
 
-t.test("what is being worked on is one value for everyone, also when a thousand others change meanwhile", (t) => {
+t.test("a Job that is being worked on is one value for everyone, even if a thousand others change meanwhile", (t) => {
   const cache = openJobCache();
   const { job, pod } = running(0);
   cache.change(job.uid, (known) => void (known.job = job));
@@ -98,7 +98,7 @@ t.test("what is being worked on is one value for everyone, also when a thousand 
   t.end();
 });
 
-t.test("forgets what is empty, and with it when it was due", (t) => {
+t.test("forgets an empty entry, and when it was due", (t) => {
   const cache = openJobCache();
   const { pod } = running(0);
   const uid = Uid.parse(pod.jobUid);

@@ -1,4 +1,4 @@
-/** Logs that are read before they are needed, and what the end is told with. */
+/** Logs that are read before they are needed, and the log that an end is told with. */
 import type { LogTail } from "@longshore/contract/fact.ts";
 import { GroupName, Uid } from "@longshore/contract/ids.ts";
 import type { LogWanted } from "@longshore/domain/watch/facts.ts";
@@ -11,7 +11,7 @@ const uid = (n: number): Uid => Uid.parse(`uid-${n}`);
 const of = (pod: string, container = "main"): LogWanted => ({ kind: "logs", pod, container });
 const gone: LogTail = { state: "unavailable", lines: 0, tail: "" };
 
-/** A cluster that answers with the pod's name for as long as the pod is there. */
+/** A cluster whose log is the pod's name, while the pod exists. */
 function reading() {
   const asked: string[] = [];
   const pods = new Set(["one", "two"]);
@@ -25,7 +25,7 @@ function reading() {
   return { asked, pods, logs: openLogs(cluster as Watched) };
 }
 
-t.test("what was read early is told though the pod is gone, also where nobody knows its name any more", async (t) => {
+t.test("a log that was read early is told though the pod is gone, even if nobody knows the pod's name any more", async (t) => {
   for (const wanted of [of("one"), undefined]) {
     const { asked, pods, logs } = reading();
     await logs.readEarly(uid(1), of("one"), never);
@@ -35,13 +35,13 @@ t.test("what was read early is told though the pod is gone, also where nobody kn
   }
 });
 
-t.test("it is read once, however often the Job changes before it ends", async (t) => {
+t.test("a log is read once, however often the Job changes before it ends", async (t) => {
   const { asked, logs } = reading();
   for (let n = 0; n < 5; n++) await logs.readEarly(uid(1), of("one"), never);
   t.same(asked, ["one/main"]);
 });
 
-t.test("what could not be read early is read when it is wanted", async (t) => {
+t.test("a log that could not be read early is read when it is wanted", async (t) => {
   const { asked, pods, logs } = reading();
   pods.delete("one");
   await logs.readEarly(uid(1), of("one"), never);
@@ -65,7 +65,7 @@ t.test("without a pod, and with nothing read, there is no log and no request", a
   t.same(asked, []);
 });
 
-t.test("an end that is told again reads anew: its log is kept for one telling", async (t) => {
+t.test("an end that is told again reads its log again: a log is kept for one telling", async (t) => {
   const { asked, logs } = reading();
   await logs.readEarly(uid(1), of("one"), never);
   await logs.ofEnd(uid(1), of("one"), never);
@@ -73,7 +73,7 @@ t.test("an end that is told again reads anew: its log is kept for one telling", 
   t.equal(asked.length, 2);
 });
 
-t.test("of a thousand Jobs whose ends do not come, few logs are kept, and none is lost for that", async (t) => {
+t.test("few logs are kept of a thousand Jobs whose ends do not come, and none is lost for that", async (t) => {
   const { asked, logs } = reading();
   for (let n = 0; n < 1_000; n++) await logs.readEarly(uid(n), of("one"), never);
   t.match(await logs.ofEnd(uid(999), of("one"), never), { tail: "one" });

@@ -69,7 +69,7 @@ async function groupsOf({ groupsFile }: WatcherConfig, metrics: Metrics): Promis
   return await readGroups(groupsFile, {
     credential: "watch",
     clock: systemClock,
-    onRequest: (group, verb, code) => metrics.count("longshore_kubernetes_requests_total", { group, verb, code }),
+    onRequest: (group, purpose, code) => metrics.count("longshore_kubernetes_requests_total", { group, purpose, code }),
   });
 }
 

@@ -1,4 +1,4 @@
-/** What a watcher believes of announcements: what starts, changes and ends a group, and what is refused with which sentence. */
+/** How a watcher judges announcements: which ones start, change and end a group, and which are refused, with which sentence. */
 import { randomBytes } from "node:crypto";
 import { boundTo } from "@longshore/contract/control.ts";
 import { writeControl } from "@longshore/contract/envelope.ts";
@@ -131,7 +131,7 @@ t.test("a watcher that hears nothing keeps what it has", async (t) => {
   t.same(shown(roster), { a: A });
 });
 
-t.test("what a launcher took back is not brought back by repeating its announcement", async (t) => {
+t.test("a group that a launcher took back is not brought back by repeating its announcement", async (t) => {
   const roster = openRoster(installation, ours);
   const [old, named] = [group("b", 5), all({ a: 5, b: 5 }, NOW)];
   heard(roster, [group("a", 5), NOW], [old, NOW], [named, NOW], [all({ a: 5 }, NOW + 1_000), NOW + 1_000]);
@@ -140,7 +140,7 @@ t.test("what a launcher took back is not brought back by repeating its announcem
   t.same(shown(roster), { a: A });
 });
 
-t.test("a watcher that just started does not believe what was said long ago", async (t) => {
+t.test("a watcher that just started does not believe an old announcement", async (t) => {
   const roster = openRoster(installation, ours);
   heard(roster, [group("a", 5), NOW]);
   const old = roster.hear(all({ a: 5 }, NOW - STALE_MS - 1), NOW);
@@ -150,7 +150,7 @@ t.test("a watcher that just started does not believe what was said long ago", as
   t.notOk(roster.isTold());
 });
 
-t.test("nor does an old announcement of a group stand for the one that a launcher names now", async (t) => {
+t.test("an old announcement of a group does not stand for the one that a launcher names now", async (t) => {
   const roster = openRoster(installation, ours);
   heard(roster, [group("a", 3, { token: "stolen" }), NOW], [all({ a: 5 }, NOW), NOW]);
   t.same(shown(roster), {});
@@ -191,7 +191,7 @@ t.test("who may publish at the broker, but holds no key, can change nothing of a
   }
 });
 
-t.test("nor of what they are: one group less, one version more, another launcher", async (t) => {
+t.test("without the key nobody can change the list of groups: one group less, one version more, another launcher", async (t) => {
   const genuine = JSON.parse(Buffer.from(all({ a: 5, b: 5 }, NOW)).toString()) as { data: Record<string, unknown> };
   for (const [field, value] of Object.entries({
     groups: [],

@@ -33,7 +33,7 @@ interface Watching {
   readonly clock: VirtualClock;
   readonly cluster: Cluster;
   readonly told: readonly Told[];
-  /** "a job.started", without heartbeats. */
+  /** The facts told so far, as "RUN job.started", without heartbeats. */
   readonly facts: (run?: string) => readonly string[];
   create(run: string): Promise<Uid>;
   release(run: string): Promise<void>;
@@ -42,7 +42,7 @@ interface Watching {
     cluster?: Partial<Parts["clusters"][number]>,
   ): { stop(): Promise<unknown>; readonly ended: Promise<unknown> };
   until(done: () => boolean): Promise<void>;
-  /** What the broker says to the n-th message. */
+  /** The broker's answer to the n-th message. */
   answer: (n: number) => "stored" | "unrouted" | Error;
 }
 
@@ -301,7 +301,7 @@ for (const { name, healMs, evidence } of [
     );
   });
 
-t.test("says it again after a restart: what was said is remembered only there", async (t) => {
+t.test("tells everything again after a restart: only the process remembers what it told", async (t) => {
   const it = await watching(t, { startsAfterMs: 100 });
   const first = it.watch();
   await it.create("a");
@@ -317,7 +317,7 @@ for (const { name, answer } of [
     name: "a fact that the broker refused is told again before the next one",
     answer: new Failure("retry", "BrokerUnavailable", "It is away."),
   },
-  { name: "so is one for which the broker had no queue", answer: "unrouted" as const },
+  { name: "a fact for which the broker had no queue is told again before the next one", answer: "unrouted" as const },
 ]) {
   t.test(name, async (t) => {
     const it = await watching(t);
@@ -329,7 +329,7 @@ for (const { name, answer } of [
   });
 }
 
-t.test("a bug in what is considered ends the loop, and does not leave it silent", async (t) => {
+t.test("a bug while a Job is considered ends the loop, and does not leave it silent", async (t) => {
   const it = await watching(t);
   const bug = new TypeError("a bug");
   it.answer = () => bug;
@@ -364,7 +364,7 @@ t.test("the heartbeat comes with the first sync, and grows old while the cluster
   t.ok(Number(it.told.at(-1)?.data["staleSeconds"]) > 60, JSON.stringify(it.told.at(-1)));
 });
 
-t.test("what it measures of itself grows also before the first sync, and while the broker takes no heartbeat", async (t) => {
+t.test("its staleness grows also before the first sync, and while the broker takes no heartbeat", async (t) => {
   const it = await watching(t);
   it.pocket.cause({ on: "list", trouble: { kind: "status", status: 503 } });
   const metrics = openMetrics("watcher", "test");

@@ -3,7 +3,7 @@
  * stdout, is one line of JSON that holds them all. Nothing here passes or fails by a time.
  */
 import { parseArgs } from "node:util";
-import { toStderr as say } from "../harness/made/cached.ts";
+import { toStderr as say } from "../harness/builds/cached.ts";
 import { facts } from "./facts.ts";
 import { launch } from "./launch.ts";
 import { memory } from "./memory.ts";

@@ -1,5 +1,6 @@
 /**
- * Twenty groups of which one is dead: its runs wait, or go elsewhere; all the others' end as if it were not there. (Fault 43 in GUARANTEES.md.)
+ * Twenty groups, one of them dead. Its runs wait or go elsewhere; the runs of all other groups end as if the dead group did not
+ * exist. (Fault 43 in GUARANTEES.md.)
  */
 // runs with integration
 // runs at most 10 min

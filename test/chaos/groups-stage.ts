@@ -1,6 +1,6 @@
 /**
- * A system with as many groups as a test wants, each a namespace of its own in the pocket, some of them behind a proxy that can
- * fall silent.
+ * A system with as many groups as a test wants. Each group is a namespace of its own in the pocket, and may stand behind a
+ * proxy that can fall silent.
  *
  * The failure this prevents: a promise about many groups that was tried with one.
  */
@@ -19,18 +19,18 @@ export interface GroupPlan {
   readonly createsPerSecond?: number;
   readonly hold?: boolean;
   readonly images?: readonly string[];
-  /** Behind a proxy of its own. */
+  /** True if the group has a proxy of its own. */
   readonly proxied?: boolean;
 }
 
 export interface Groups extends AsyncDisposable {
   readonly system: System;
   readonly proxies: ReadonlyMap<string, TcpProxy>;
-  /** Writes the groups file anew; programs read it when they start. */
+  /** Writes the groups file anew. Programs read the file when they start. */
   write(groups: Readonly<Record<string, GroupPlan>>): Promise<void>;
-  /** `longshore …` against this system. */
+  /** Runs `longshore …` against this system. */
   longshore(...args: readonly string[]): Promise<{ readonly code: number; readonly out: string }>;
-  /** In which group each run's newest Job was launched. */
+  /** Returns the group in which the run's newest Job was launched. */
   groupOf(run: string): string | undefined;
   of(run: string, type: string): readonly ReceivedEvent[];
 }
@@ -49,7 +49,7 @@ export async function openGroups(groups: Readonly<Record<string, GroupPlan>>, la
   async function write(plans: Readonly<Record<string, GroupPlan>>): Promise<void> {
     const rows: [string, object][] = [];
     for (const [name, { jobs = 100, createsPerSecond, hold, images, proxied = false }] of Object.entries(plans)) {
-      // 409: it is there already.
+      // An answer of 409 is fine: the namespace exists already.
       const body = { apiVersion: "v1", kind: "Namespace", metadata: { name } };
       await site.admin.send({ method: "POST", path: "/api/v1/namespaces", body }, forever);
       if (proxied && !proxies.has(name)) proxies.set(name, await tcpProxy("127.0.0.1", Number(new URL(server).port)));
@@ -98,7 +98,7 @@ export async function openGroups(groups: Readonly<Record<string, GroupPlan>>, la
 }
 
 export const quick = { image: "demo/quick:1", command: ["sh", "-c", "true"] };
-/** Runs until it is told to stop. */
+/** A step that runs until it is stopped. */
 export const long = { image: "demo/long:1", command: ["sh", "-c", "sleep 600"] };
 export const named = (prefix: string, most: number): readonly string[] =>
   Array.from({ length: most }, (_, n) => `${prefix}/${n}`);

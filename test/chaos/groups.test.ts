@@ -1,6 +1,6 @@
 /**
- * Several groups of one file: preference, fall-through, limits and paces; paused, drained, taken out of the file; without holds;
- * and a run that an operator gives up.
+ * Several groups of one file: preference, fall-through, limits and paces; groups that are paused, drained, or taken out of the
+ * file; groups without holds; and a run that an operator gives up.
  */
 // runs with integration
 // runs at most 12 min
@@ -48,7 +48,7 @@ await t.test("the request's order decides; a full group is passed over, and the 
   t.equal(groups.of("only-small", "run.succeeded").length, 1, "a place that became free is taken");
 });
 
-await t.test("an image that a group does not allow goes where it may run, or is refused where it may nowhere", async (t) => {
+await t.test("a run whose image a group does not allow goes to another group, or is refused if no group allows it", async (t) => {
   await ask("image/elsewhere", { groups: ["strict", "large"] });
   await ask("image/nowhere", { groups: ["strict"] });
   await system.ended(["image/elsewhere", "image/nowhere"]);
@@ -57,7 +57,7 @@ await t.test("an image that a group does not allow goes where it may run, or is 
 });
 
 await t.test(
-  "what a pace does not let through waits as throttled, or goes elsewhere; no cluster is called unreachable",
+  "runs that a pace does not let through wait as throttled, or go elsewhere; no cluster is called unreachable",
   async (t) => {
     const runs = named("paced", 12);
     await Promise.all(runs.map((run) => ask(run, { groups: ["slow"] })));
@@ -131,7 +131,7 @@ await t.test("without a hold, what somebody deletes while it runs is told as del
   t.match(told, /"run\.lost".*"Gone"|"run\.failed".*"DeletedExternally"/);
 });
 
-await t.test("an operator gives a run up: it is lost at once, and its Job is deleted where the cluster answers", async (t) => {
+await t.test("an operator gives a run up: it is lost at once, and its Job is deleted if the cluster answers", async (t) => {
   await system.command("run.requested", { run: "given-up", ...long, groups: ["large"] });
   await system.heard("run.started", "given-up");
   t.match(await groups.longshore("runs", "abandon", "given-up"), { code: 64, out: /as lost/ });

@@ -1,6 +1,4 @@
-/**
- * The connection on which the launcher hears of new work is cut, again and again. (Fault 57 in GUARANTEES.md.)
- */
+/** The connection that tells the launcher of new work is cut again and again. (Fault 57 in GUARANTEES.md.) */
 import pg from "pg";
 import t from "tap";
 import { openSystem, PACE } from "../harness/system.ts";

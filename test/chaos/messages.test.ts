@@ -1,5 +1,6 @@
 /**
- * What comes in is poison, or comes ten times and in any order: through RabbitMQ, with real services. (Faults 49, 51 in GUARANTEES.md.)
+ * Incoming messages are poison, or come ten times and in any order: through RabbitMQ, with real services. (Faults 49, 51 in
+ * GUARANTEES.md.)
  */
 // needs rabbitmq
 import { type Channel, type ConsumeMessage, connect } from "amqplib";
@@ -38,7 +39,7 @@ const bodyOf = (run: string, more: object = {}): Buffer =>
   Buffer.from(writeCommand({ id: `command/${run}`, source: "/tests", type: "run.requested", data: { run, ...quick, ...more } }));
 const changed = (run: string, change: (text: string) => string): Buffer => Buffer.from(change(bodyOf(run).toString()));
 
-/** Each is wrong in its own way; `n` makes no two the same. */
+/** Each of these is wrong in its own way; `n` makes every message different. */
 const POISON: readonly ((n: number) => Buffer)[] = [
   () => Buffer.alloc(0),
   (n) => Buffer.concat([Buffer.from([0xff, 0xfe, n % 256]), bodyOf(`poison/${n}`)]),
@@ -55,7 +56,7 @@ const POISON: readonly ((n: number) => Buffer)[] = [
   (n) => changed(`poison/${n}`, (text) => text.replace('"image"', '"image":"a:1","image"')),
 ];
 
-/** As an application would, with confirms. */
+/** Publishes with confirms, as an application would. */
 async function published(bodies: readonly Buffer[]): Promise<void> {
   const model = await connect(rabbit.url);
   const channel = await model.createConfirmChannel();
@@ -85,7 +86,7 @@ await t.test(
   },
 );
 
-/** Stands between the watcher and the launcher: each fact is handed on ten times, among others, some of them much later. */
+/** Stands between the watcher and the launcher, and passes each fact on ten times: mixed with others, some much later. */
 async function multiplied(channel: Channel): Promise<AsyncDisposable> {
   const stop = new AbortController();
   let held: ConsumeMessage[] = [];
@@ -128,7 +129,7 @@ await t.test(`every command and every fact comes ${COPIES} times, in any order: 
   t.equal((await Promise.all(runs.map((run) => system.heard("run.succeeded", run)))).length, runs.length, "all succeeded");
 });
 
-/** The same refusal of the same command is told once. */
+/** Counts messages with equal bytes once: a refusal that repeats is told once. */
 function distinct(bodies: readonly Buffer[]): number {
   return new Set(bodies.map((it) => it.toString("base64"))).size;
 }

@@ -1,5 +1,6 @@
 /**
- * The create arrives at the cluster and its answer does not: to a launcher that lives, and to one that dies just then. (Fault 5 in GUARANTEES.md.)
+ * The create arrives at the cluster and its answer does not, once to a launcher that lives on and once to a launcher that dies
+ * then. (Fault 5 in GUARANTEES.md.)
  */
 // runs at most 12 min
 import t from "tap";

@@ -1,6 +1,4 @@
-/**
- * The watcher is away, dies with a fact in its hand, or is there twice. (Faults 11, 12, 24 in GUARANTEES.md.)
- */
+/** The watcher is away, dies with an unconfirmed fact, or runs twice. (Faults 11, 12, 24 in GUARANTEES.md.) */
 import t from "tap";
 import { openSystem } from "../harness/system.ts";
 import { watcherIsAway } from "./bodies/watcher-away.ts";

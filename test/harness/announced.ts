@@ -1,6 +1,6 @@
 /**
- * A Longshore whose watcher has no groups file: real processes, and a broker and a cluster that the test names (or the pocket,
- * in this process). Every message body that passes the broker is kept.
+ * A Longshore whose watcher has no groups file. Its programs are real processes; the test names the broker and the cluster, or
+ * takes the pocket, which runs in this process. Every message body that passes the broker is kept.
  *
  * The failure this prevents: calling a credential hidden because the program under test says that it hid it.
  */
@@ -15,10 +15,12 @@ import { PREFIX, type ReceivedEvent, writeCommand } from "@longshore/contract/en
 import { type Pocket, startPocket } from "@longshore/pocket/start.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
+import { brokerAt } from "@longshore/broker/brokers.ts";
 import { connect } from "amqplib";
 import pg from "pg";
 import { stringify } from "yaml";
 import { postgres } from "./servers/postgres.ts";
+import { connected } from "./nats/upstream.ts";
 import { openJournal } from "./upstream.ts";
 
 export interface Place {
@@ -29,30 +31,30 @@ export interface Place {
 
 export interface Announced extends AsyncDisposable {
   readonly broker: Broker;
-  /** In the launcher's file, by the name of the group: which namespace it is. */
+  /** Writes the launcher's groups file: the name of each group, and its namespace. */
   groups(groups: Readonly<Record<string, string>>): Promise<void>;
-  /** The file of the watch token is replaced, as whoever rotates it does. */
+  /** Replaces the file of the watch token, as a rotation does. */
   rotate(token: string): Promise<void>;
   launcher(): Promise<Program>;
   watcher(options?: { readonly key?: string }): Promise<Program>;
   run(id: string, more?: object): Promise<void>;
   ended(id: string): Promise<ReceivedEvent>;
   until(what: string, ready: () => boolean | Promise<boolean>): Promise<void>;
-  /** Everything that anybody said at the broker. */
+  /** Every message body that passed the broker. */
   bodies(): Promise<readonly Buffer[]>;
-  /** All lines of all programs so far. */
+  /** All log lines of all programs so far. */
   logs(): readonly string[];
 }
 
 export interface Program extends Child {
-  /** What /readyz says, with its status first. */
+  /** The answer of /readyz: its status, then its text. */
   ready(): Promise<string>;
 }
 
 const PACE = { claim: "2s", workLease: "1s", poll: "200ms", probe: "500ms", tally: "3s", partitionLease: "2s", announce: "1s" };
 const PATIENCE_MS = 60_000;
 
-/** The pocket, which calls each token's user by the token's name. */
+/** A pocket that names each token's user after the token. */
 export async function pocketPlace(): Promise<
   AsyncDisposable & { readonly place: Place & { readonly tokens: { readonly rotated: string } }; readonly pocket: Pocket }
 > {
@@ -71,13 +73,13 @@ export async function pocketPlace(): Promise<
 export async function announcedSystem(
   place: Place,
   first: Readonly<Record<string, string>>,
-  brokers: { readonly url?: string; readonly watcherUrl?: string } = {},
+  brokers: { readonly url?: string; readonly watcherUrl?: string; readonly launcherUrl?: string } = {},
 ): Promise<Announced> {
   await using parts = new AsyncDisposableStack();
   const home = await mkdtemp(path.join(tmpdir(), "longshore-announced-"));
   parts.defer(() => rm(home, { recursive: true, force: true }));
   const database = parts.use(await postgres());
-  const { url = database.url, watcherUrl = url } = brokers;
+  const { url = database.url, watcherUrl = url, launcherUrl = url } = brokers;
   const file = async (name: string, text: string): Promise<string> => {
     const to = path.join(home, name);
     await mkdir(path.dirname(to), { recursive: true });
@@ -94,7 +96,7 @@ export async function announcedSystem(
     await file("groups.yaml", stringify({ groups: Object.fromEntries(each) }));
   }; // biome-ignore format: one value
   await groups(first);
-  const common = { installation: "announced", broker: { urlFile: await file("broker-url", url) }, http: { listen: "127.0.0.1:0" }, log: { level: "debug" } }; // biome-ignore format: one value
+  const common = { installation: "announced", broker: { urlFile: await file("broker-url", launcherUrl) }, http: { listen: "127.0.0.1:0" }, log: { level: "debug" } }; // biome-ignore format: one value
   const ledger = {
     urlFile: await file("ledger-url", database.url),
     keyFile: await file("ledger-key", randomBytes(48).toString("base64")),
@@ -132,7 +134,7 @@ export async function announcedSystem(
     rotate: async (to) => void (await file("watch-token", to)),
     launcher: () => start("launcher", launcherFile),
     watcher: async ({ key = sealKey } = {}) => {
-      const folder = `watcher-${++watchers}`; // all that a watcher on another machine would have
+      const folder = `watcher-${++watchers}`; // everything that a watcher on another machine would have
       const broker = { urlFile: await file(`${folder}/broker-url`, watcherUrl) };
       const config = stringify({ ...common, broker, sealKeyFile: await file(`${folder}/seal-key`, key) });
       return await start("watcher", await file(`${folder}/watcher.yaml`, config));
@@ -151,7 +153,7 @@ export async function announcedSystem(
   }; // biome-ignore format: names in one look
 }
 
-/** Where a credential can be seen, in whatever form: none is the wanted answer. */
+/** Returns each place where a credential can be seen, in any encoding. A test wants none. */
 export async function seen(it: Announced, tokens: Readonly<Record<string, string>>): Promise<readonly string[]> {
   const bodies = (await it.bodies()).map((body) => body.toString("latin1"));
   const lines = it.logs();
@@ -165,7 +167,7 @@ export async function seen(it: Announced, tokens: Readonly<Record<string, string
   });
 }
 
-/** How a text shows in base64, wherever in it it begins. */
+/** The text as it shows in base64, for each of the three places at which it may begin. */
 const shifted = (text: string): readonly string[] =>
   [0, 1, 2].map((by) => Buffer.from(" ".repeat(by) + text).toString("base64").slice(by === 0 ? 0 : 4, -4).replaceAll("=", "")); // biome-ignore format: one value
 
@@ -173,9 +175,26 @@ interface Tap extends AsyncDisposable {
   bodies(): Promise<readonly Buffer[]>;
 }
 
-/** At the broker itself: a trigger on its table, or a queue of our own bound to each exchange. */
+/** Listens at the broker itself: by a trigger on its table, by a queue of our own bound to each exchange, or by a subscription. */
+const TAPS: Readonly<Record<string, (url: string) => Promise<Tap>>> = {
+  RabbitMQ: tapExchanges,
+  NATS: tapSubjects,
+  Postgres: tapTable,
+};
+
 async function openTap(url: string): Promise<Tap> {
-  return url.startsWith("amqp") ? await tapExchanges(url) : await tapTable(url);
+  const { name } = brokerAt(url);
+  const tap = TAPS[name];
+  if (tap === undefined) throw new Error(`the tests have no tap for ${name}`);
+  return await tap(url);
+}
+
+async function tapSubjects(url: string): Promise<Tap> {
+  const bodies: Buffer[] = [];
+  const connection = await connected(url);
+  connection.subscribe("longshore.>", { callback: (_error, { data }) => void bodies.push(Buffer.from(data)) });
+  await connection.flush();
+  return { bodies: async () => bodies, [Symbol.asyncDispose]: () => connection.close() };
 }
 
 async function tapExchanges(url: string): Promise<Tap> {

@@ -1,5 +1,5 @@
 /**
- * The `longshore` program as a person starts it, from a folder: a command to its end, or `up` until Ctrl-C.
+ * The `longshore` program as a person starts it from a folder: one command until it ends, or `up` until Ctrl-C.
  *
  * The failure this prevents: a command that works only inside the test's own process, with the test's own settings.
  */
@@ -12,8 +12,9 @@ import { type Ended, type Program, program } from "./servers/program.ts";
 
 const MAIN = fileURLToPath(new URL("../../services/longshore/main.ts", import.meta.url));
 const COMMAND_WITHIN_MS = 60_000;
+const DEMO_WITHIN_MS = 240_000;
 
-/** A folder of its own, which others may go through: as root, the Postgres of `up` works as nobody. */
+/** Makes a new folder that other users may enter: if the test runs as root, the Postgres of `up` runs as the user nobody. */
 export async function emptyFolder(): Promise<AsyncDisposable & { readonly path: string }> {
   const folder = await mkdtemp(path.join(tmpdir(), "longshore-folder-"));
   await chmod(folder, 0o711);
@@ -25,7 +26,13 @@ export async function longshore(cwd: string, ...args: readonly string[]): Promis
   return await inTime(running.ended, COMMAND_WITHIN_MS, `the end of longshore ${args.join(" ")}`);
 }
 
-/** Resolves when it says that it is up. */
+/** Runs the demo with `tmp` as its folder for temporary files, so that a test sees what is left behind. */
+export async function longshoreDemo(tmp: string): Promise<Ended> {
+  await using running = started(tmp, ["demo"], { TMPDIR: tmp });
+  return await inTime(running.ended, DEMO_WITHIN_MS, "the end of the demo");
+}
+
+/** Resolves when `up` says that it is up. */
 export async function longshoreUp(cwd: string, ...args: readonly string[]): Promise<Program> {
   await using parts = new AsyncDisposableStack();
   const running = parts.use(started(cwd, ["up", ...args]));
@@ -34,7 +41,7 @@ export async function longshoreUp(cwd: string, ...args: readonly string[]): Prom
   return running;
 }
 
-function started(cwd: string, args: readonly string[]): Program {
-  const { LONGSHORE_CONFIG: _, ...env } = process.env; // it would speak of another Longshore than the folder's
-  return program(process.execPath, [MAIN, ...args], { cwd, env });
+function started(cwd: string, args: readonly string[], more: Readonly<Record<string, string>> = {}): Program {
+  const { LONGSHORE_CONFIG: _, ...env } = process.env; // it would name another Longshore than the folder's
+  return program(process.execPath, [MAIN, ...args], { cwd, env: { ...env, ...more } });
 }

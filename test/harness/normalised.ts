@@ -1,7 +1,7 @@
 /**
- * Objects of a cluster without what differs each time they are made: times, UIDs, versions, generated names, ports.
+ * Objects of a cluster without the parts that differ each time they are made: times, UIDs, versions, generated names, ports.
  *
- * The failure this prevents: fixtures that all change whenever one is recorded, so that nobody reads what did change.
+ * The failure this prevents: fixtures that all change whenever one is recorded, so that nobody reads the change that matters.
  */
 type Json = Readonly<Record<string, unknown>>;
 
@@ -22,14 +22,14 @@ export function normalised<T>(shown: T, renamed: Readonly<Record<string, string>
   return JSON.parse(text) as T;
 }
 
-/** Each different match gets a number: the same again where it stands again, and times keep their order. */
+/** Replaces each match by a number's name. Equal matches get the same number; "sorted" numbers keep the order of times. */
 function numbered(text: string, pattern: RegExp, name: (n: number) => string, order: "sorted" | "as they come"): string {
   const found = [...new Set(text.match(pattern) ?? [])];
   const names = new Map((order === "sorted" ? found.toSorted() : found).map((it, at) => [it, name(at + 1)]));
   return text.replaceAll(pattern, (it) => names.get(it) ?? it);
 }
 
-/** Jobs name their pods after themselves and five letters, also in Events about pods that never came to be. */
+/** A pod's name is its Job's name and five letters, also in Events about pods that were never made. */
 function jobNames(shown: unknown): readonly string[] {
   const job = (shown as { readonly job?: { readonly metadata?: { readonly name?: string } } }).job;
   return job?.metadata?.name === undefined ? [] : [job.metadata.name];
@@ -47,7 +47,7 @@ function stripped(value: unknown, key = ""): unknown {
   return of["kind"] === "Event" ? eventOf(plain) : plain;
 }
 
-/** An Event's own name ends in the time of its making. */
+/** An Event's own name ends in the time at which the Event was made. */
 function eventOf(event: Json): Json {
   const metadata = event["metadata"] as Json;
   return { ...event, metadata: { ...metadata, name: String(metadata["name"]).replace(/\.[0-9a-f]{16}$/, ".0123456789abcdef") } };

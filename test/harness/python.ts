@@ -1,7 +1,7 @@
 /**
- * Debian's Python with pika, the client that the README's example is written for.
+ * Debian's Python with pika, the client for which the README's example is written.
  *
- * The failure this prevents: an example that was tried once, by its author, with whatever was installed there.
+ * The failure this prevents: an example that its author tried once, with the versions that happened to be installed.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -10,7 +10,7 @@ export const PYTHON = "/usr/bin/python3";
 const INSTALL_MINUTES_MAX = 5;
 const INSTALL = ["install", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120", "python3", "python3-pika"];
 
-/** Installs what is missing, as root on Debian; otherwise says what to install. */
+/** Installs the missing packages as root on Debian; otherwise throws a sentence that names them. */
 export async function pythonWithPika(say: (sentence: string) => void): Promise<string> {
   if (await works()) return PYTHON;
   if (process.getuid?.() !== 0)
@@ -29,7 +29,7 @@ export async function pythonWithPika(say: (sentence: string) => void): Promise<s
 const works = async (): Promise<boolean> => (await exitCode(PYTHON, ["-c", "import pika"])) === 0;
 const aptGet = (args: readonly string[]): Promise<number | null> => exitCode("apt-get", args);
 
-/** `null`: it could not be started, or was ended by its bound. */
+/** Resolves to null if the program could not be started, or was ended by its bound. */
 async function exitCode(program: string, args: readonly string[]): Promise<number | null> {
   const child = spawn(program, args, {
     stdio: "ignore",

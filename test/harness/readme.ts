@@ -2,7 +2,7 @@
  * The examples for upstream applications in README.md and in the contract's README.md, taken out of their text and run as
  * programs of their own.
  *
- * The failure this prevents: a copy of an example that is tested, beside a printed one that is not.
+ * The failure this prevents: a tested copy of an example beside a printed one that nobody tests.
  */
 import { readFileSync } from "node:fs";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
@@ -12,7 +12,7 @@ import { type Program, program } from "./servers/program.ts";
 const PATIENCE_MS = 60_000;
 const PAGES = ["../../README.md", "../../packages/contract/README.md"].map((page) => new URL(page, import.meta.url));
 
-/** The Python block that stands behind the comment "upstream example: NAME". */
+/** Returns the Python block that follows the comment "upstream example: NAME". */
 export function example(name: string): string {
   const pages = PAGES.map((page) => readFileSync(page, "utf8")).join("\n");
   const blocks = pages.matchAll(/<!-- upstream example: (\w+) -->\n```python\n([\s\S]*?)\n```/g);
@@ -23,13 +23,15 @@ export function example(name: string): string {
 export const application = (python: string, code: string, url: string): Program =>
   program(python, ["-c", code], { env: { AMQP_URL: url, LANG: "C.UTF-8" } });
 
-/** An application consumes only after it has bound its queue: what is published from then on is heard. */
+/**
+ * Resolves when an application consumes from the queue. It binds its queue before that, so it hears every event from then on.
+ */
 export async function consumed(url: string, queue: string): Promise<void> {
   const connection = await connect(url);
   try {
     for (const began = clock.now(); clock.now() - began < PATIENCE_MS; await clock.sleep(50)) {
       const channel = await connection.createChannel();
-      channel.on("error", () => undefined); // no such queue yet: the server says so by closing the channel
+      channel.on("error", () => undefined); // if the queue does not exist yet, the server closes the channel
       const found = await channel.checkQueue(queue).catch(() => undefined);
       if (found !== undefined) await channel.close();
       if (found !== undefined && found.consumerCount > 0) return;

@@ -1,8 +1,8 @@
 /**
- * Holds what a real cluster showed against what was recorded of it, or records it: `npm run fixtures`.
+ * Compares what a real cluster showed with its recording, or records it: `npm run fixtures`.
  *
- * The failure this prevents: fixtures that were true of one cluster, once. Each run makes it happen again and asks whether a
- * person would still be told the same.
+ * The failure this prevents: fixtures that were true of one cluster once. Each run makes the trouble happen again, and checks
+ * that a person would still be told the same.
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -20,15 +20,15 @@ export interface Happening {
   readonly kubernetes: string;
   readonly seen: Recording;
   readonly code: Code;
-  /** What a person needs to find in the sentence. */
+  /** The part of the sentence that a person needs. */
   readonly says: RegExp;
-  /** The sentence depends on the machine; only its code is the same everywhere. */
+  /** True if the sentence depends on the machine, and only its code is the same everywhere. */
   readonly varies?: boolean;
-  /** Names that differ each time, and what they are called in the fixture. */
+  /** Names that differ each time, and their names in the fixture. */
   readonly renamed?: Readonly<Record<string, string>>;
 }
 
-/** Asserts what is told of it; with RECORD_FIXTURES set, keeps it. */
+/** Asserts the diagnosis that a person is told. If RECORD_FIXTURES is set, records it instead of comparing. */
 export function recorded(
   t: Test,
   { name, happened, kubernetes, seen: raw, code, says, varies = false, renamed = {} }: Happening,
@@ -60,11 +60,11 @@ function read(file: string): Recorded | undefined {
   try {
     return JSON.parse(readFileSync(file, "utf8")) as Recorded;
   } catch {
-    return undefined; // none was recorded: the comparison says so
+    return undefined; // no recording yet: the comparison fails and says so
   }
 }
 
-/** An error as JSON keeps it: with its code and its causes. */
+/** An error in the form that JSON keeps: with its code and its causes. */
 export function silenceOf(error: unknown): Silence {
   const { message, code, cause } = error as { readonly message: string; readonly code?: unknown; readonly cause?: unknown };
   return {

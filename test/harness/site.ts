@@ -1,8 +1,8 @@
 /**
- * One group's place in a cluster, as the harness sees it: the pocket, or a namespace of a real control plane in which our
- * services have exactly what `longshore rbac` gives them, with service accounts' tokens in files.
+ * One group's place in a cluster, as the harness sees it. It is the pocket, or a namespace of a real control plane in which our
+ * services have exactly the permissions of `longshore rbac`, with service accounts' tokens in files.
  *
- * The failure this prevents: two harnesses, one for the pocket and one for real clusters, of which one grows and one rots.
+ * The failure this prevents: two harnesses, one for the pocket and one for real clusters, of which only one is kept up to date.
  */
 import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
@@ -15,14 +15,14 @@ import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import type { TestCluster } from "./kubernetes/test-cluster.ts";
 import { startPocketProcess } from "./servers/pocket.ts";
 
-/** A request that looked at one object or changed something, or was to, by the cluster's own log of its answers. */
+/** A request that read one object or changed something, or tried to, from the cluster's own log of its answers. */
 export interface Asked {
   readonly atMs: number;
   readonly verb: "get" | "create" | "update" | "patch" | "delete" | "deletecollection";
   readonly resource: string;
   readonly name: string;
   readonly status: number;
-  /** Where the cluster knows whom it talked to. */
+  /** The user who asked, if the cluster knows it; otherwise "". */
   readonly user: string;
 }
 
@@ -31,22 +31,22 @@ export interface Site {
   readonly namespace: string;
   readonly choice: ClusterChoice;
   readonly pid: number | undefined;
-  /** As its administrator, past everything that a test puts between. */
+  /** Sends requests as the cluster's administrator, past every proxy of the test. */
   readonly admin: Transport;
-  /** As its administrator; throws for an answer that is not 2xx. Paths begin behind the namespace: "jobs/x". */
+  /** Asks as the cluster's administrator; throws for an answer that is not 2xx. Paths begin after the namespace: "jobs/x". */
   ask(method: "GET" | "POST" | "PATCH" | "DELETE", path: string, body?: object): Promise<unknown>;
   asked(): Promise<readonly Asked[]>;
-  /** "" where the cluster does not say who asked. */
+  /** The user name of the launcher; "" if the cluster does not say who asked. */
   readonly launcher: string;
 }
 
 export type Through = (url: string) => Promise<string>;
-/** What ends TLS itself says by which authority. */
+/** Puts a proxy before the cluster. A proxy that ends TLS itself also names the authority of its certificate. */
 export type Before = (url: string, ca: string) => Promise<string | { readonly url: string; readonly ca: string }>;
 const direct: Through = (url) => Promise.resolve(url);
 const forever = new AbortController().signal;
 
-/** Everything that it starts is `parts`'. */
+/** Starts a pocket; `parts` owns everything that is started. */
 export async function pocketSite(
   parts: AsyncDisposableStack,
   home: string,
@@ -81,7 +81,10 @@ export interface NamespaceOptions {
   readonly cluster: TestCluster;
   readonly group: string;
   readonly through?: Before | undefined;
-  /** Service accounts in a namespace of their own, with the same rules bound from outside: they outlive the group's namespace. */
+  /**
+   * Puts the service accounts into a namespace of their own and binds the same rules from outside, so that they outlive the
+   * group's namespace.
+   */
   readonly accountsElsewhere?: boolean | undefined;
 }
 
@@ -143,7 +146,7 @@ function asking(transport: Transport, namespace: string): Site["ask"] {
   };
 }
 
-/** The last line may be on its way. */
+/** Reads the complete lines: the last one may still be being written. */
 async function linesOf(file: string): Promise<readonly string[]> {
   return (await readFile(file, "utf8")).split("\n").filter((line) => line.endsWith("}"));
 }
@@ -165,9 +168,9 @@ interface AuditLine {
 const VERBS: readonly string[] = ["get", "create", "update", "patch", "delete", "deletecollection"] satisfies Asked["verb"][];
 const isVerb = (verb: string): verb is Asked["verb"] => VERBS.includes(verb);
 
-/** By when it was answered, which is when it had happened. */
+/** Takes the time of the answer, by which the request had taken effect. */
 function audited(line: string, namespace: string): readonly Asked[] {
-  if (!line.includes(namespace)) return []; // most of a shared cluster's lines are another test's
+  if (!line.includes(namespace)) return []; // most of a shared cluster's lines belong to other tests
   const { verb, stage, user, objectRef, responseStatus, stageTimestamp } = JSON.parse(line) as AuditLine;
   if (stage !== "ResponseComplete" || !isVerb(verb) || objectRef?.namespace !== namespace) return [];
   if (objectRef.subresource !== undefined) return [];

@@ -1,7 +1,7 @@
 /**
- * A whole Longshore of real processes for one fault test: Postgres, a broker, the pocket or real clusters, launchers and
- * watchers that can be killed, and journals kept by others than they: what consumers received, what the cluster created,
- * what the ledger holds.
+ * A whole Longshore of real processes for one fault test: Postgres, a broker, the pocket or real clusters, and launchers and
+ * watchers that can be killed. Journals are kept outside these programs: the events that consumers received, the Jobs that the
+ * cluster created, the rows that the ledger holds.
  *
  * The failure this prevents: a test that asks the program under test whether it did well.
  */
@@ -32,18 +32,18 @@ import { namespaceSite, pocketSite, type Before, type Site, type Through } from 
 import { openJournal } from "./upstream.ts";
 
 export interface SystemOptions {
-  /** The broker's URL; kept in the ledger's Postgres unless told. */
+  /** The broker's URL; default: a broker in the ledger's Postgres. */
   readonly brokerUrl?: string;
-  /** A namespace in each, with our Roles: groups "a", "b", … The pocket unless told. */
+  /** Clusters with one namespace and our Roles in each, which become the groups "a", "b", and so on. Default: the pocket. */
   readonly clusters?: readonly TestCluster[];
   readonly accountsElsewhere?: boolean;
-  /** Puts something of the test's own between: `(url) => proxied url`. For the programs only, not for the journals. */
+  /** Puts a proxy of the test's own between: `(url) => proxied url`. The programs use it; the journals do not. */
   readonly through?: {
     readonly kubernetes?: Before;
     readonly broker?: Through;
     readonly ledger?: Through;
   };
-  /** Beside the launcher's settings: defaults, pace. */
+  /** More of the launcher's settings: defaults, pace. */
   readonly launcher?: object;
   readonly instant?: boolean;
   readonly jobs?: number;
@@ -59,31 +59,31 @@ export interface System extends AsyncDisposable {
   readonly postgres: TestPostgres;
   readonly broker: Broker;
   readonly ledger: Ledger;
-  /** One for each group. */
+  /** One site for each group. */
   readonly sites: readonly Site[];
-  /** The first of them. */
+  /** The first of `sites`. */
   readonly site: Site;
   launcher(env?: Readonly<Record<string, string>>, options?: { readonly eager?: boolean }): Promise<Child>;
   watcher(env?: Readonly<Record<string, string>>, options?: { readonly eager?: boolean }): Promise<Child>;
-  /** Resolves when the broker has it: an application tries again until then, under the same id. */
+  /** Resolves when the broker has the command: it is published again until then, with the same id, as an application does. */
   command(type: CommandType, data: object, id?: string): Promise<void>;
-  /** What a consumer received, repeats too, in the order it came. */
+  /** The events that a consumer received, in the order in which they came, repeats too. */
   readonly received: readonly ReceivedEvent[];
-  /** Resolves when each of these runs' terminal events was received. */
+  /** Resolves when the terminal event of each of these runs was received. */
   ended(runs: readonly string[], withinMs?: number): Promise<void>;
   heard(type: string, run: string, withinMs?: number): Promise<ReceivedEvent>;
   until(what: string, ready: () => boolean | Promise<boolean>, withinMs?: number): Promise<void>;
-  /** POSTs of Jobs that the cluster answered so, from its own log. */
+  /** The POSTs of Jobs that the cluster answered with this status, from the cluster's own log. */
   created(status?: number): Promise<readonly Created[]>;
-  /** The journals as far as they are. */
+  /** The journals so far. */
   history(): Promise<History>;
-  /** The group's cluster was put back to an earlier moment: some promises are weaker for it. */
+  /** Notes that the group's cluster was put back to an earlier moment: some promises are weaker there. */
   restored(group: string): void;
-  /** Waits until nothing is left to do, then everything that is wrong with what happened; none is the wanted answer. */
+  /** Waits until nothing is left to do, then returns everything that is wrong with what happened. A test wants none. */
   faults(runs: readonly string[], options?: { readonly withinMs?: number }): Promise<readonly string[]>;
 }
 
-/** Fast enough for tests: a claim that runs out, a tally that looks. */
+/** A pace that is fast enough for tests: claims run out in two seconds, the tally looks every three. */
 export const PACE = { claim: "2s", workLease: "1s", poll: "200ms", probe: "500ms", tally: "3s", partitionLease: "2s" };
 const PATIENCE_MS = 60_000;
 
@@ -133,7 +133,7 @@ export async function openSystem(options: SystemOptions = {}): Promise<System> {
     async (env: Readonly<Record<string, string>> = {}, { eager = false }: { readonly eager?: boolean } = {}): Promise<Child> =>
       kept.use(await startChild(name, { config, env: { ...process.env, ...env }, eager }));
 
-  const asked = new Set<string>(); // of all tests that share this system: none of their Jobs is a stranger
+  const asked = new Set<string>(); // the runs of all tests that share this system: their Jobs are no strangers to the judge
   async function command(type: CommandType, data: object, id = `${type}/${crypto.randomUUID()}`): Promise<void> {
     const body = writeCommand({ id, source: "/tests", type, data } as Parameters<typeof writeCommand>[0]);
     const run = "run" in data ? String(data.run) : "";
@@ -165,7 +165,8 @@ export async function openSystem(options: SystemOptions = {}): Promise<System> {
 
   async function faults(runs: readonly string[], { withinMs = PATIENCE_MS } = {}): Promise<readonly string[]> {
     await ended(runs, withinMs);
-    // An ended attempt of which a create may still land keeps its hold until the fence has passed: that is rest, not work.
+    // If a create of an ended attempt may still land, the attempt keeps its hold until the fence has passed: that is rest, not
+    // work.
     const left = new Set(runs);
     const quiet = async (): Promise<boolean> => {
       const { outbox, strays } = await ledger.counts();
@@ -202,7 +203,7 @@ export async function openSystem(options: SystemOptions = {}): Promise<System> {
   }; // biome-ignore format: names in one look
 }
 
-/** Runs of which the ledger knows nothing. */
+/** Returns the runs of which the ledger knows nothing. */
 async function missing(runs: readonly string[], ledger: Ledger): Promise<readonly string[]> {
   const records = await Promise.all(runs.map((run) => ledger.find(RunId.parse(run))));
   return runs.filter((_, at) => records[at] === undefined).map((run) => `${run}: the ledger does not know it`);

@@ -1,25 +1,29 @@
 /**
- * What an application beside Longshore would hear: every event, kept for it while it or its broker is away; and a tap on
+ * The events that an application beside Longshore would hear, kept for it while it or its broker is away; and a tap on
  * everything that passes the broker.
  *
- * The failure this prevents: calling a story complete, or broken, for events that the test's own listener missed. On
- * RabbitMQ it is a durable queue, on Postgres the history; neither is read through the code under test.
+ * The failure this prevents: a story called complete, or broken, because the test's own listener missed an event. On RabbitMQ
+ * the events come from a durable queue, on NATS from a durable consumer, on Postgres from the history; none is read through the
+ * code under test.
  */
+import { brokerAt } from "@longshore/broker/brokers.ts";
+import { streamName } from "@longshore/broker/nats/subjects.ts";
 import { type ReceivedEvent, readEvent } from "@longshore/contract/envelope.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { connect } from "amqplib";
 import pg from "pg";
+import { consuming } from "./nats/upstream.ts";
 
 export const UPSTREAM = "tests.upstream";
 const EVENTS = "longshore.events";
 const TOLD = [EVENTS, "longshore.quarantine"];
 const HEARD = ["longshore.commands", "longshore.facts"];
 const AGAIN_MS = 200;
-/** A lower id may be committed after a higher one: so far back every look looks again. */
+/** A lower id may be committed after a higher one, so each look reads this many ids below the last one again. */
 const LOOK_BACK = 2_000;
 
 export interface Journal extends AsyncDisposable {
-  /** Repeats too, in the order they came. */
+  /** The events in the order in which they came, repeats too. */
   readonly received: readonly ReceivedEvent[];
 }
 
@@ -32,14 +36,31 @@ export async function openJournal(url: string): Promise<Journal> {
   return Object.assign(await open(url, { name: UPSTREAM, exchanges: [EVENTS] }, take), { received });
 }
 
-/** The exchange's name, and what passed it from now on. A broker in Postgres shows events only. */
+/** Takes a message that passed the broker, and the name of its exchange. A broker in Postgres shows events only. */
 export type Take = (exchange: string, body: Uint8Array) => void;
 
-export const showsAll = (url: string): boolean => url.startsWith("amqp");
+/** How an application reads each broker. */
+const READS: Readonly<Record<string, { readonly all: boolean; readonly line: Reads }>> = {
+  RabbitMQ: { all: true, line: (url, bound, take, signal) => () => queue(url, bound, take, signal) },
+  NATS: { all: false, line: streams }, // commands and facts are in work queues, which have one consumer
+  Postgres: { all: false, line: (url, _bound, take, signal) => history(url, take, signal) }, // shows events only
+};
+
+type Reads = (url: string, bound: Queue, take: Take, signal: AbortSignal) => Line;
+
+function readsOf(url: string): (typeof READS)[string] {
+  const { name } = brokerAt(url);
+  const reads = READS[name];
+  if (reads === undefined) throw new Error(`the tests do not know how an application reads ${name}`);
+  return reads;
+}
+
+/** Whether a tap there is shown commands and facts too. */
+export const showsAll = (url: string): boolean => readsOf(url).all;
 
 /**
- * `all`: facts and commands too. A queue that is bound to an exchange makes routable what passes it, so this is not for tests
- * that take our own queues or bindings away: nobody would be told any more that a message reached nobody.
+ * Taps the broker. `all` adds facts and commands. Such a tap is a bound queue, so the broker calls every message routed. A test
+ * that removes our own queues or bindings must not use it: no publisher would learn any more that its message reached nobody.
  */
 export function openTap(url: string, { all }: { readonly all: boolean }, take: Take): Promise<AsyncDisposable> {
   return open(url, { name: `tests.tap.${crypto.randomUUID()}`, exchanges: all ? [...TOLD, ...HEARD] : TOLD }, take);
@@ -52,7 +73,7 @@ interface Queue {
 
 async function open(url: string, bound: Queue, take: Take): Promise<AsyncDisposable> {
   const stop = new AbortController();
-  const line = showsAll(url) ? () => queue(url, bound, take, stop.signal) : history(url, take, stop.signal);
+  const line = readsOf(url).line(url, bound, take, stop.signal);
   const first = Promise.withResolvers<void>();
   const listening = listen(line, first.resolve, stop.signal);
   await first.promise;
@@ -64,12 +85,12 @@ async function open(url: string, bound: Queue, take: Take): Promise<AsyncDisposa
   };
 }
 
-/** Resolves when it listens, to a promise of why it no longer does. */
+/** Opens a line to the broker. Resolves when it listens; `over` settles when it no longer does. */
 type Line = () => Promise<{ readonly over: Promise<unknown> }>;
 
 async function listen(line: Line, onFirst: () => void, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
-    const open = await line().catch(() => undefined); // the test broke the broker: it will be back
+    const open = await line().catch(() => undefined); // the test broke the broker, which will be back
     if (open !== undefined) onFirst();
     await open?.over;
     await clock.sleep(AGAIN_MS, signal);
@@ -96,6 +117,12 @@ async function queue(url: string, { name, exchanges }: Queue, take: Take, signal
   return { over: over.promise };
 }
 
+function streams(url: string, { name, exchanges }: Queue, take: Take, signal: AbortSignal): Line {
+  const byStream = new Map(exchanges.filter((it) => TOLD.includes(it)).map((it) => [streamName(it), it]));
+  const taken: Take = (stream, body) => take(byStream.get(stream) ?? stream, body);
+  return () => consuming(url, { name, streams: [...byStream.keys()] }, taken, signal);
+}
+
 function history(url: string, take: Take, signal: AbortSignal): Line {
   const seen = new Set<string>();
   let last = 0n;
@@ -116,14 +143,14 @@ function history(url: string, take: Take, signal: AbortSignal): Line {
     try {
       for (; !signal.aborted; await clock.sleep(50, signal)) await look(client);
     } finally {
-      await client.end().catch(() => undefined); // the server may have gone first
+      await client.end().catch(() => undefined); // the server may be gone before
     }
   }
 
   return async () => {
     const client = new pg.Client({ connectionString: url, query_timeout: 10_000, connectionTimeoutMillis: 10_000 });
-    client.on("error", () => undefined); // the next look says so
+    client.on("error", () => undefined); // the next look fails, and ends this line
     await client.connect();
-    return { over: looking(client).catch(() => undefined) }; // the server is away: it will be back
+    return { over: looking(client).catch(() => undefined) }; // the server is away and will be back
   };
 }

@@ -1,10 +1,10 @@
 // runs with integration
 // runs at most 8 min
 /**
- * A watcher that has no groups file and no cluster's credential learns both from launchers, over each broker, as processes;
- * and nobody who reads along at the broker, or in the logs, learns a credential (G11).
+ * A watcher without a groups file and without a cluster's credential learns both from launchers, over each broker, with real
+ * processes. Nobody who reads at the broker or in the logs learns a credential (G11).
  */
-// needs rabbitmq
+// needs rabbitmq, nats
 import { randomBytes } from "node:crypto";
 import t, { type Test } from "tap";
 import { openBroker } from "@longshore/broker/open.ts";
@@ -12,6 +12,7 @@ import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import type { Pocket } from "@longshore/pocket/start.ts";
 import { type Announced, announcedSystem, pocketPlace, seen } from "../harness/announced.ts";
+import { nats } from "../harness/nats/server.ts";
 import { rabbitmq, type TestRabbitmq } from "../harness/rabbitmq/server.ts";
 
 t.setTimeout(0); // each wait of the harness has its own bound
@@ -26,7 +27,7 @@ async function story(t: Test, it: Announced, pocket: Pocket, tokens: Readonly<Re
   await using watcher = await it.watcher();
 
   await t.test("before any launcher, the watcher says what it waits for", async (t) => {
-    // On RabbitMQ our own tap hears the question, so that it is not known to have reached nobody.
+    // On RabbitMQ the test's own tap receives the question, so the watcher cannot know that no launcher did.
     const words = /^503 [^]*waiting for the launcher's announcement: (no launcher with a sealKeyFile is at the broker|asked)/;
     await it.until("its words", async () => words.test(await watcher.ready()));
     t.match(await watcher.ready(), words);
@@ -130,7 +131,7 @@ await t.test("over the broker in Postgres", async (t) => {
   await story(t, it, cluster.pocket, cluster.place.tokens);
 });
 
-/** All that a watcher needs there, as README says it: it can read no command, no event and no fact. */
+/** Gives the watcher's user only the permissions that README names: it can read no command, no event and no fact. */
 async function watchersUrl(server: TestRabbitmq): Promise<string> {
   const own = "longshore\\.follow\\..*";
   await server.ctl("add_user", "watcher", "watching");
@@ -150,5 +151,13 @@ await t.test("over RabbitMQ 4.0, with a user for the watcher that may do nothing
   const watcherUrl = await watchersUrl(server);
   await using cluster = await pocketPlace();
   await using it = await announcedSystem(cluster.place, { first: "default" }, { url: server.url, watcherUrl });
+  await story(t, it, cluster.pocket, cluster.place.tokens);
+});
+
+await t.test("over NATS, with users for launcher and watcher that may do nothing else", async (t) => {
+  await using server = await nats();
+  await using cluster = await pocketPlace();
+  const brokers = { url: server.url, launcherUrl: server.as("launcher"), watcherUrl: server.as("watcher") };
+  await using it = await announcedSystem(cluster.place, { first: "default" }, brokers);
   await story(t, it, cluster.pocket, cluster.place.tokens);
 });

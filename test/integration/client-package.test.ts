@@ -8,8 +8,8 @@ import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import t from "tap";
 import { emptyFolder } from "../harness/longshore.ts";
-import { run } from "../harness/made/cached.ts";
-import { node20 } from "../harness/made/node20.ts";
+import { run } from "../harness/builds/cached.ts";
+import { node20 } from "../harness/builds/node20.ts";
 import { rabbitmq } from "../harness/rabbitmq/server.ts";
 import { consumed } from "../harness/readme.ts";
 import { program } from "../harness/servers/program.ts";
@@ -31,8 +31,8 @@ function example(name: string): string {
 }
 
 /**
- * Outside the checkout, whose node_modules would otherwise be found. No registry is asked: zod, the package's only dependency,
- * and the broker's client are linked from ours.
+ * A folder outside the checkout, whose node_modules would otherwise be found. No registry is asked: zod, the package's only
+ * dependency, and the broker's client are linked from ours.
  */
 const scratch = await emptyFolder();
 t.teardown(() => scratch[Symbol.asyncDispose]());

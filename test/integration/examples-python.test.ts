@@ -1,6 +1,6 @@
 /**
- * The examples for upstream applications, taken out of README.md and the contract's README.md and run as they are printed there, with nothing but the
- * broker's URL: one program follows, the other publishes.
+ * The examples for upstream applications, taken out of README.md and the contract's README.md and run as they are printed
+ * there, with only the broker's URL: one program follows, the other publishes.
  */
 // needs rabbitmq
 import t from "tap";

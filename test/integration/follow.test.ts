@@ -1,4 +1,7 @@
-/** Following Jobs through the fault proxy, on the pocket over HTTPS. test/kube/faults/follow.test.ts is the same on a real API server. */
+/**
+ * Following Jobs through the fault proxy, on the pocket over HTTPS. test/kube/faults/follow.test.ts does the same on a real API
+ * server.
+ */
 // runs at most 5 min
 import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";

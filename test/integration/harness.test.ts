@@ -1,4 +1,4 @@
-/** The servers that tests ask for: that they are the versions named, start again on their data, and leave nothing behind. */
+/** The servers that tests ask for have the named versions, start again on their data, and leave nothing behind. */
 // runs at most 15 min
 // needs nats
 import t from "tap";

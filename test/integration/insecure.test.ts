@@ -1,4 +1,4 @@
-/** A setting that gives our token to whoever answers is said aloud by each program that starts with it. */
+/** One setting lets our token go to any server that answers. Each program that starts with it says so aloud. */
 import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import t from "tap";

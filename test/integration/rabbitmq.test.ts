@@ -1,4 +1,6 @@
-/** The RabbitMQ adapter passes the conformance suite on private servers of both versions, and explains itself when it cannot be opened. */
+/**
+ * The RabbitMQ adapter passes the conformance suite on private servers of both versions. If it cannot be opened, it says why.
+ */
 // needs rabbitmq
 // runs at most 12 min
 import { openBroker } from "@longshore/broker/open.ts";
@@ -13,7 +15,10 @@ import { rabbitmq, type TestRabbitmq } from "../harness/rabbitmq/server.ts";
 
 t.setTimeout(900_000);
 
-/** Declared, and written by an orderly stop: what RabbitMQ made in the last seconds before a kill -9 may be lost. */
+/**
+ * Declares the queues, and has an orderly stop write them: RabbitMQ may lose queues that it made in the last seconds before a
+ * kill -9.
+ */
 async function settledNames(server: TestRabbitmq): Promise<Names> {
   const names = freshNames();
   await using _declared = await open(server.url, names);
@@ -25,7 +30,7 @@ async function settledNames(server: TestRabbitmq): Promise<Names> {
 const open = (url: string, names: Partial<Names> = {}) =>
   openBroker({ url, names, log: silentLog, clock: systemClock, publishWithinMs: 1_000 });
 
-/** What an operator or an upstream application does, on a connection of its own. */
+/** Acts as an operator or an upstream application, on a connection of its own. */
 async function asOther<R>({ url }: TestRabbitmq, work: (channel: Channel) => Promise<R>): Promise<R> {
   const model = await connect(url);
   try {
@@ -47,7 +52,7 @@ async function drain(server: TestRabbitmq, queue: string): Promise<readonly Quar
         problems: typeof problems === "string" ? (JSON.parse(problems) as unknown) : undefined,
       });
     }
-    return found; // the channel closes without acks, so they stay
+    return found; // the channel closes without acks, so the messages stay
   });
 }
 

@@ -1,7 +1,7 @@
 /**
- * What a person with kubectl does to a run's Job, and what she sees of it.
+ * A person with kubectl: her actions on a run's Job, and her view of it.
  *
- * The failure this prevents: tests of an administrator's hand that go through our own client.
+ * The failure this prevents: tests of an administrator's actions that go through our own client.
  */
 import type { TestCluster } from "../harness/kubernetes/test-cluster.ts";
 import { annotated } from "../harness/kubernetes/simulated-pods.ts";
@@ -45,7 +45,7 @@ export const shown = async (site: Site, what: string): Promise<readonly Shown[]>
 export const podsOf = (site: Site, job: string): Promise<readonly Shown[]> =>
   shown(site, `pods?labelSelector=batch.kubernetes.io/job-name=${job}`);
 
-/** Throws with what kubectl said, where it failed. */
+/** Runs kubectl. If it fails, throws its output. */
 export async function kubectl(cluster: TestCluster, { namespace }: Site, ...args: readonly string[]): Promise<string> {
   const { code, stdout, stderr } = await cluster.kubectl(["-n", namespace, ...args]);
   if (code !== 0) throw new Error(`kubectl ${args.join(" ")} ended with ${code}: ${stderr}`);

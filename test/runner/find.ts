@@ -1,12 +1,12 @@
 /**
- * Which test files there are, and in which tier each one stands.
+ * Finds the test files, and the tier of each.
  *
- * The bug this prevents: a test file that no run ever picks up. Whatever ends in `.test.ts` is in exactly one tier.
+ * The bug this prevents: a test file that no run ever picks up. Each file whose name ends in `.test.ts` is in exactly one tier.
  */
 import { globSync, readFileSync } from "node:fs";
 import { type Need, needsOf } from "./needs.ts";
 
-/** In the order in which they run: cheap and telling first. */
+/** The tiers in the order in which they run: first the cheap ones that find most. */
 export const TIERS = ["unit", "simulation", "integration", "chaos", "kube"] as const;
 export type Tier = (typeof TIERS)[number];
 
@@ -30,7 +30,10 @@ export function findTests(root: string): TestFile[] {
   });
 }
 
-/** By its folder. One that stands beside its source and starts a database says so in a line: "// runs with integration". */
+/**
+ * Returns the tier of a file's folder. A test beside its source that starts a database names its tier in a line: "// runs with
+ * integration".
+ */
 export function tierOf(path: string, text: string): Tier {
   const [, said] = /^\/\/ runs with (\w+)$/m.exec(text) ?? [];
   const tier = TIERS.find((it) => (said === undefined ? path.startsWith(`test/${it}/`) : it === said));
@@ -39,7 +42,7 @@ export function tierOf(path: string, text: string): Tier {
   return tier ?? "unit";
 }
 
-/** A file that needs longer says so in a line of its own: "// runs at most 12 min". */
+/** A file that needs more than the default time says so in a line of its own: "// runs at most 12 min". */
 export function boundMs(text: string): number {
   const [, minutes = BOUND_MINUTES] = /^\/\/ runs at most (\d{1,2}) min$/m.exec(text) ?? [];
   return Number(minutes) * 60_000;

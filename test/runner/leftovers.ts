@@ -1,9 +1,9 @@
 /**
  * Processes that a test file started and left behind, found by a mark in their environment.
  *
- * The bug this prevents: a database or a launcher of yesterday's aborted test that still holds a port, a lock or a core.
- * A process group does not suffice, because programs under test make groups of their own. Linux only: elsewhere there is
- * no /proc to look in, and the group has to do.
+ * The bug this prevents: a database or a launcher of yesterday's aborted test that still holds a port, a lock or a core. A
+ * process group is not enough, because programs under test make groups of their own. The mark works on Linux only: other
+ * systems have no /proc, and the group must do.
  */
 import { readdirSync, readFileSync } from "node:fs";
 
@@ -27,7 +27,7 @@ export function endAll(found: readonly Leftover[]): void {
   for (const { pid } of found) endProcess(pid);
 }
 
-/** A negative number is a process group. What is gone already is as good. */
+/** Ends a process, or a process group if the number is negative. A process that has ended already is no error. */
 export function endProcess(pid: number, signal: NodeJS.Signals = "SIGKILL"): void {
   try {
     process.kill(pid, signal);
@@ -50,6 +50,6 @@ function readProcess(pid: number, file: "environ" | "cmdline"): string {
   try {
     return readFileSync(`/proc/${pid}/${file}`, "utf8");
   } catch {
-    return ""; // it ended between the listing and this line, or belongs to another user
+    return ""; // the process ended since the listing, or belongs to another user
   }
 }

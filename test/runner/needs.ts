@@ -1,25 +1,26 @@
 /**
- * What a machine must offer for a test file to run at all, and what to do where it does not.
+ * The needs of test files: what a machine must offer so that a file can run, and what a person can do if it does not.
  *
- * A file says so in a line of its own: "// needs rabbitmq, kubernetes". The bug this prevents: a tier that is silently
- * absent on somebody's machine. What cannot run is counted as skipped and told with the reason; as root on Debian nothing is.
+ * A file names its needs in a line of its own: "// needs rabbitmq, kubernetes". The bug this prevents: a tier that is silently
+ * absent on somebody's machine. A file that cannot run is counted as skipped and told with the reason; as root on Debian no
+ * file is.
  */
 import { accessSync, constants, existsSync, readdirSync } from "node:fs";
 import { delimiter, join } from "node:path";
-import { cacheFolder } from "../harness/made/cached.ts";
-import { dockerAnswers } from "../harness/made/docker.ts";
+import { cacheFolder } from "../harness/builds/cached.ts";
+import { dockerAnswers } from "../harness/docker.ts";
 
 export const NEEDS = ["rabbitmq", "nats", "kubernetes", "node"] as const;
 export type Need = (typeof NEEDS)[number];
 
-/** What this machine has, so far as it decides. */
+/** The properties of this machine that decide which files can run. */
 export interface Machine {
   readonly rootOnDebian: boolean;
   readonly linux: boolean;
   readonly go: boolean;
-  /** A Docker engine answers. */
+  /** True if a Docker engine answers. */
   readonly docker: boolean;
-  /** What the cache holds already. */
+  /** The names of the folders in the cache. */
   readonly cached: readonly string[];
   readonly kubernetesNamed: boolean;
 }
@@ -36,7 +37,7 @@ export function needsOf(path: string, text: string): Need[] {
     });
 }
 
-/** Why a file with this need cannot run here, and how it could; nothing where it can. */
+/** Returns why a file with this need cannot run here, and what would help; undefined if it can run. */
 export function missing(need: Need, { rootOnDebian, linux, go, docker, cached, kubernetesNamed }: Machine): string | undefined {
   const has = (name: string): boolean => cached.some((it) => it.startsWith(`${name}-`) && !/\.(lock|making-)/.test(it));
   const withGo = "install Go 1.26 or newer";
@@ -64,7 +65,7 @@ export async function thisMachine(): Promise<Machine> {
     linux,
     rootOnDebian,
     go: folders.some((folder) => isProgram(join(folder, "go"))),
-    docker: !rootOnDebian && (await dockerAnswers()), // asked only where it would decide: an engine may take seconds to answer
+    docker: !rootOnDebian && (await dockerAnswers()), // asked only if it decides: an engine may take seconds to answer
     cached: existsSync(cacheFolder()) ? readdirSync(cacheFolder()) : [],
     kubernetesNamed: (process.env["LONGSHORE_TEST_KUBERNETES"] ?? "") !== "",
   };
@@ -75,6 +76,6 @@ function isProgram(file: string): boolean {
     accessSync(file, constants.X_OK);
     return true;
   } catch {
-    return false; // not there, or not ours to run
+    return false; // the file does not exist, or we may not run it
   }
 }

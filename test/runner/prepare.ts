@@ -1,8 +1,8 @@
 /**
- * What the slower tests need, made in the background while the quick ones run.
+ * Makes the servers that the slower tests need, in the background while the quick tests run.
  *
- * The bugs this prevents: seven silent minutes in the middle of a run, and a test that ran out of time because the first
- * one to need a server also had to build it.
+ * The bugs this prevents: seven silent minutes in the middle of a run, and a test that ran out of time because it was the first
+ * to need a server and had to build it.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -11,13 +11,13 @@ import { endProcess } from "./leftovers.ts";
 import { type Need, NEEDS } from "./needs.ts";
 
 export interface Preparing {
-  /** Whether all of it is there, or is known not to come. */
+  /** Tells whether each of these needs is made, or is known to have failed. */
   isReady(needs: readonly Need[]): boolean;
-  /** Resolves when that is so: what could not be made is said by the tests that miss it. */
+  /** Resolves when each of these needs is made or has failed. The tests that miss a server say so. */
   before(needs: readonly Need[]): Promise<void>;
 }
 
-/** One after the other, the quickest first. */
+/** Makes one after the other, the quickest first. */
 export function prepare(wanted: ReadonlySet<Need>, root: string, signal: AbortSignal): Preparing {
   const made = new Map<Need, Promise<void>>();
   const ready = new Set<Need>();
@@ -36,7 +36,7 @@ export function prepare(wanted: ReadonlySet<Need>, root: string, signal: AbortSi
 
 async function make(need: Need, root: string, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return;
-  const child = spawn(process.execPath, [join(root, "test/harness/made/prepare.ts"), need], {
+  const child = spawn(process.execPath, [join(root, "test/harness/builds/prepare.ts"), need], {
     stdio: ["ignore", "ignore", "inherit"],
     detached: true,
   });

@@ -1,8 +1,8 @@
 /**
  * Runs one test file as a process of its own and reads its TAP.
  *
- * The bugs this prevents: a file that asserts nothing and counts as passed, a crash after the last assertion that nobody
- * sees, a hang that takes the whole run with it, and processes left behind. Each of them is a failure of the file.
+ * The bugs this prevents: a file that asserts nothing and counts as passed, a crash after the last assertion that nobody sees,
+ * a hang that takes the whole run with it, and processes left behind. Each of them counts as a failure of the file.
  */
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
@@ -21,7 +21,7 @@ export interface FileResult {
 
 export interface TestFailure {
   readonly name: string;
-  /** What a person needs to see, indented by nothing. */
+  /** The text for a person, without indentation. */
   readonly detail: string;
 }
 
@@ -30,11 +30,11 @@ export interface RunFileOptions {
   readonly boundMs: number;
   readonly env: NodeJS.ProcessEnv;
   readonly signal: AbortSignal;
-  /** How long what it started may take to end after it. */
+  /** How long the processes that the file started may take to end after the file. */
   readonly leaveMs?: number;
-  /** Whether it gives way to everything else on the machine. */
+  /** True if the file gives way to everything else on the machine. */
   readonly lowPriority?: boolean;
-  /** Called at each assertion that passed. */
+  /** Called for each assertion that passed. */
   readonly onPass?: () => void;
 }
 
@@ -50,7 +50,7 @@ export async function runFile(
   const tap = readTap(onPass);
   const child = spawn(process.execPath, [path], {
     cwd,
-    // A file has one bound, ours: tap's own half minute for each test measures how busy the machine is.
+    // A file has one bound, ours. tap's own bound of half a minute for each test depends on how busy the machine is.
     env: { TAP_TIMEOUT: String(Math.ceil(boundMs / 1000)), ...env, [MARK]: mark },
     detached: true,
     stdio: ["ignore", "pipe", "pipe"],
@@ -96,7 +96,7 @@ export async function runFile(
   return { path, passed, failures: [...failures, ...whole], skipped, ms: performance.now() - began };
 }
 
-/** What was told to end may need a moment; what is still there then has to be ended, and told of. */
+/** Gives processes that were told to end a moment for it. Ends those that are still there, and returns them. */
 async function leave(mark: string, leaveMs: number): Promise<ReturnType<typeof leftovers>> {
   const until = performance.now() + leaveMs;
   let left = leftovers(mark);
@@ -121,7 +121,7 @@ function readTap(onPass: (() => void) | undefined) {
     if (results.bailout !== false) faults.push(`bailed out: ${String(results.bailout)}`);
     ended.resolve();
   });
-  // Leaves only: the line that closes a subtest repeats what its assertions said.
+  // Counts single assertions only: the line that closes a subtest repeats its assertions' results.
   parser.on("result", (result: Result) => {
     if (result.skip !== false || result.todo !== false) skipped.push(`${result.fullname}: ${reasonOf(result)}`);
     else if (!result.ok) failures.push({ name: result.fullname, detail: detail(result) });
@@ -146,7 +146,7 @@ function reasonOf({ skip, todo }: Result): string {
   return typeof skip === "string" ? skip : typeof todo === "string" ? `todo, ${todo}` : "no reason given";
 }
 
-/** The difference, then where; tap's copy of the source lines says nothing that the place does not. */
+/** The difference, then the place. tap's copy of the source lines adds nothing to the place. */
 function detail({ diag }: Result): string {
   if (typeof diag !== "object" || diag === null) return "";
   const parts = ["diff", "found", "wanted", "error", "code", "stack"].flatMap((name) => {

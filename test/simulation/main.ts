@@ -1,8 +1,8 @@
 /**
- * `npm run sim -- --scenarios N [--seed S] [--threads T] [--verbose]`: scenarios S, S + 1, … against the guarantees.
+ * `npm run sim -- --scenarios N [--seed S] [--threads T] [--verbose]`: runs scenarios S, S + 1, … and checks the guarantees.
  *
- * A failure is told with its invariant, its seed and the end of its trace; `--scenarios 1 --seed S` replays it exactly. Exits 1
- * when anything was broken. The last line is JSON.
+ * A failure is told with its invariant, its seed and the end of its trace; `--scenarios 1 --seed S` repeats it exactly. Exits 1
+ * if anything was broken. The last line is JSON.
  */
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";

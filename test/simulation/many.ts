@@ -1,8 +1,8 @@
 /**
- * Many scenarios on all cores.
+ * Runs many scenarios on all cores.
  *
- * The bug this prevents: a failure that depends on how many threads there are. A seed's world is a world of its own; threads only
- * decide which verdict comes first.
+ * The bug this prevents: a failure that depends on the number of threads. Each seed's world is its own; threads only decide
+ * which verdict comes first.
  */
 import { Worker } from "node:worker_threads";
 import type { Verdict } from "./run.ts";
@@ -11,9 +11,9 @@ import type { Ask } from "./worker.ts";
 export interface Many {
   readonly seeds: Iterable<number>;
   readonly threads: number;
-  /** Lines of the trace that come with each verdict. */
+  /** How many of the trace's last lines come with each verdict. */
   readonly tailMost: number;
-  /** True: enough is known, no further scenario is begun. */
+  /** Returns true if enough is known: no further scenario begins. */
   readonly onVerdict: (verdict: Verdict) => boolean;
 }
 

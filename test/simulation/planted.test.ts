@@ -1,6 +1,6 @@
 /**
- * Each bug of planted/bugs.ts, planted in a copy of the sources: the simulation must fail there, naming the seed and the
- * invariant, and the same seed must pass without it.
+ * Plants each bug of planted/bugs.ts in a copy of the sources. The simulation must fail there and name the seed and the
+ * invariant; the same seed must pass without the bug.
  */
 // runs at most 30 min
 import t, { type Test } from "tap";
@@ -10,7 +10,10 @@ import { runScenario } from "./run.ts";
 
 t.setTimeout(0); // the file has its bound
 
-/** The seeds of the table were found on an older version of the sources: when none of them breaks any more, others are tried. */
+/**
+ * The table's seeds were found on an older version of the sources. If none of them catches its bug any more, this many other
+ * seeds are tried.
+ */
 const SEARCHED = 250;
 const LANES = 2;
 

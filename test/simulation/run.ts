@@ -1,8 +1,8 @@
 /**
  * One scenario from its seed to its verdict: chaos, healing, rest, judgement.
  *
- * The bug this prevents: a simulation that stops when it is bored. It goes on until nothing is astir, or long after everything
- * should have been; and what it finds, it finds again from the same seed.
+ * The bug this prevents: a simulation that stops too early. It goes on until nothing is left to do, or until long after
+ * everything should have ended. The same seed finds the same failure again.
  */
 import type { Broken } from "../judge/view.ts";
 import { check } from "./judge/check.ts";
@@ -15,7 +15,7 @@ import { openWorld, START_MS, start, type World } from "./world/world.ts";
 export interface Verdict {
   readonly seed: number;
   readonly broken: readonly Broken[];
-  /** Of everything that happened, in its order: two runs of one seed have the same. */
+  /** A hash over everything that happened, in order: two runs of one seed have the same hash. */
   readonly hash: string;
   readonly tail: readonly string[];
   readonly virtualMs: number;
@@ -24,10 +24,10 @@ export interface Verdict {
 
 const HOUR = 3_600_000;
 const SLICE_MS = 20_000;
-/** Waiting for a group, starting, running, retries and fences, one after the other, all fit. */
+/** Enough for waiting for a group, starting, running, retries and fences, one after the other. */
 const REST_WITHIN_MS = 14 * HOUR;
 const OPERATOR_AFTER_MS = 2 * HOUR;
-/** What a tally would still find. */
+/** Enough for one more tally, which may still find something to do. */
 const AFTER_REST_MS = 150_000;
 
 export async function runScenario(seed: number, tailMost = 400): Promise<Verdict> {
@@ -39,7 +39,7 @@ export async function runScenario(seed: number, tailMost = 400): Promise<Verdict
   const chaos = new AbortController();
   void deal(world, scenario.deeds, chaos.signal);
   await clock.pass(scenario.chaosMs);
-  // Commands that the plan dates later are still to be published; everything else is over.
+  // Everything else of the chaos is over, but the plan may date commands later: they are published first.
   while (scenario.deeds.some(({ kind, atMs }) => kind === "publish" && START_MS + atMs >= clock.now()))
     await clock.pass(SLICE_MS);
   chaos.abort();
@@ -70,14 +70,14 @@ async function rest(world: World): Promise<readonly Broken[]> {
     if (clock.now() >= until)
       return [{ invariant: "Liveness", message: `${REST_WITHIN_MS / HOUR} h after all faults had ended: ${left.join("; ")}` }];
     await clock.pass(SLICE_MS);
-    // Nodes are well again, also for pods that were not told to stop before.
+    // Heals the nodes again: a pod that was told to stop since the last time may be stuck.
     for (const { pods } of world.clusters.values()) pods.heal();
   }
 }
 
 /**
- * What only a person may decide: a namespace went away and another one, or none, stands under its name, so that nothing in it can
- * be proved any more. The simulation's operator gives up runs that wait for that, and no others.
+ * Decides what only a person may decide. If a namespace went away, and another one or none has its name, nothing in it can be
+ * proved any more. The simulation's operator gives up the runs that wait for that, and no others.
  */
 function abandonMoved(world: World): void {
   const { ledger, trace, upstream } = world;
@@ -91,7 +91,7 @@ function abandonMoved(world: World): void {
   }
 }
 
-/** The world that is being turned: a promise that nobody looks at belongs to it. */
+/** The world that is running now: a rejected promise that nobody awaits belongs to it. */
 let current: World | undefined;
 
 export function noteUnhandled(error: unknown): void {

@@ -1,5 +1,5 @@
 /**
- * The guarantees under 2,000 scenarios, each from its seed; and that a seed tells the same story every time.
+ * The guarantees under 2,000 scenarios, each from its seed; and a seed tells the same story every time.
  *
  * A failure names the invariant and the seed: `npm run sim -- --scenarios 1 --seed S --verbose` shows what led to it.
  */
@@ -13,11 +13,11 @@ t.setTimeout(0); // the file has its bound
 
 const FIRST = 1;
 const SCENARIOS = 2_000;
-/** The rest are counted: one bug breaks many seeds. */
+/** One bug breaks many seeds: after this many broken ones no further scenario begins. */
 const TOLD_MOST = 10;
 
 t.test(`seeds ${FIRST} to ${FIRST + SCENARIOS - 1} keep every guarantee`, async (t) => {
-  t.setTimeout(0); // behind everything else on the machine, for as long as that takes
+  t.setTimeout(0); // it runs behind everything else on the machine, and takes as long as that needs
   let ran = 0;
   let broken = 0;
   let hours = 0;

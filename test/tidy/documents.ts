@@ -1,10 +1,11 @@
 /**
- * Rules about documents: a file that a document names is there, and so is a test that it quotes.
+ * Rules about documents: each file that a document names must exist, and each test title that it quotes.
  *
  * The failure this prevents: a promise whose test was renamed or deleted, and a reader who is sent to a file that moved.
  *
- * A document names a file in backticks or as a link, from the root or from the document's own folder: `run/identity.ts jobName`.
- * A quoted text behind the name of a test's file, in the same cell of a table, is a title in that file; "…" stands for any text.
+ * A document names a file in backticks or as a link, from the root or from the document's own folder: `run/identity.ts
+ * jobName`. A quoted text after the name of a test file, in the same cell of a table, is a title in that file; "…" stands for
+ * any text.
  */
 import { posix } from "node:path";
 import { type Fault, isTest, type Rule } from "./rule.ts";
@@ -14,11 +15,11 @@ interface Mention {
   readonly document: string;
   readonly line: number;
   readonly file: string;
-  /** Quoted behind it, before the next file or the next cell. */
+  /** The texts quoted after the file's name, up to the next file or the next cell. */
   readonly quoted: readonly string[];
 }
 
-/** A change log names files as they were then. */
+/** The change log is left out: it names files by the names that they had then. */
 const isDocument = (path: string): boolean => path.endsWith(".md") && path !== "CHANGELOG.md";
 
 const OURS = /^(packages|services|test|config|deploy)\/[\w./*-]*$|^[\w.*-]+(\/[\w.*-]+)*\.(ts|mjs|md|ya?ml|sql)$/;
@@ -34,7 +35,7 @@ function mentions({ texts }: Tree): readonly Mention[] {
   );
 }
 
-/** Blocks of code are somebody's own example, with paths of their machine. */
+/** Removes code blocks: they are examples, with paths on a reader's machine. */
 const prose = (text: string): string => text.replaceAll(/^( *)```[\s\S]*?^\1```/gm, (block) => block.replaceAll(/[^\n]/g, ""));
 
 function mentionsIn(cell: string, document: string, line: number): readonly Mention[] {
@@ -50,7 +51,7 @@ function mentionsIn(cell: string, document: string, line: number): readonly Ment
   });
 }
 
-/** As paths from the root: one, several where "*" stands in it, or none. */
+/** Returns paths from the root: one, several if the name has a "*", or none. */
 function filesOf({ document, file }: Mention, { texts }: Tree): readonly string[] {
   const patterns = [file, posix.join(posix.dirname(document), file)].map((path) =>
     RegExp.escape(path).replaceAll("\\*", "[^/]*"),
@@ -81,7 +82,7 @@ function asPattern(title: string): RegExp {
   return new RegExp(`^${pieces.join("[\\s\\S]*")}$`);
 }
 
-/** Whatever stands in quotes in a source, with "…" for what is put in when it runs. */
+/** Returns every quoted text of a source, with "…" for each value that is inserted when it runs. */
 function textsIn({ text, code }: Source): readonly string[] {
   return [...code.matchAll(/(["'])([ \n]*)\1|`[^`]*`/g)].map(({ 0: { length }, index }) =>
     text
@@ -110,7 +111,7 @@ function elsewhere({ texts }: Tree): Fault[] {
 
 const TEST = "packages/a/a.test.ts";
 const TITLES = `t.test("one thing", f);\nt.test(\`\${n} things of \${{ a: 1 }.a}\`, f);\nconst cases = [{ name: 'three "things"' }];`;
-const md = (name: string): string => `${name}.md`; // so that no rule takes the examples for documents of ours
+const md = (name: string): string => `${name}.md`; // so that no rule takes the examples' names for our own documents
 
 export const DOCUMENT_RULES: readonly Rule[] = [
   {

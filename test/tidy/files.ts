@@ -1,4 +1,4 @@
-/** Rules about files as wholes: their names, their size, who needs them, what they are told to depend on. */
+/** Rules about files as wholes: their names, their length, their users, their dependencies. */
 import { posix } from "node:path";
 import { type Fault, isProgram, isTest, partOf, production, type Rule } from "./rule.ts";
 import { lineAt, type Source, type Tree, workspaces } from "./source.ts";
@@ -47,7 +47,7 @@ function dead(tree: Tree): Fault[] {
     .map(({ path }) => ({ path, line: 1, message: "nothing but perhaps its own test needs this file" }));
 }
 
-/** Started by a person or a script, run as a test, or meant for others' programs. */
+/** True for a file that a person or a script starts, a test, or a file for other people's programs. */
 function isEntry(source: Source, { texts }: Tree): boolean {
   const { path } = source;
   return (
@@ -61,14 +61,14 @@ function isEntry(source: Source, { texts }: Tree): boolean {
 function needs(other: Source, { path }: Source): boolean {
   if (other.path === path || other.path === path.replace(/\.ts$/, ".test.ts")) return false;
   if (other.imports.some((it) => it.file === path)) return true;
-  const tail = path.split("/").slice(-2).join("/"); // a process that is started by its path
+  const tail = path.split("/").slice(-2).join("/"); // some processes are started by their path
   return (
     other.text.includes(`${tail}"`) ||
     (posix.dirname(other.path) === posix.dirname(path) && other.text.includes(`"./${posix.basename(path)}"`))
   );
 }
 
-/** Folders that are one person's: this must run in any. Written so that this line does not find itself. */
+/** Paths of one person's machine: the repository must work in any folder. Written so that this line does not find itself. */
 const MACHINE = /(?<![\w.$}-])\/(?:work|root|Users)\/|(?<![\w.$}-])\/home\/[a-z]|(?<![\w.$}-])\/tmp\/[a-z]/g;
 
 function machinePaths(tree: Tree): Fault[] {
@@ -98,7 +98,7 @@ function packageName(specifier: string): string | undefined {
   return specifier.split("/", specifier.startsWith("@") ? 2 : 1).join("/");
 }
 
-/** Started by their path or used by the compiler; no source imports them. */
+/** Packages that are started by their path or used by the compiler: no source imports them. */
 const STARTED = /^(typescript|oxlint|oxlint-tsgolint|@biomejs\/biome|@types\/.+)$/;
 
 function dependencies(tree: Tree): Fault[] {

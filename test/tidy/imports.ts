@@ -5,7 +5,7 @@ import type { Import, Source, Tree } from "./source.ts";
 
 const ADAPTER = ["packages/contract", "packages/domain", "packages/runtime"];
 
-/** The arrows of the architecture. A part that is not named here may import nothing of ours. */
+/** The arrows of the architecture. A part that is not listed here may import no other part. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "packages/contract": [],
   "packages/domain": ["packages/contract"],
@@ -36,7 +36,7 @@ function directions(tree: Tree): Fault[] {
   );
 }
 
-/** Libraries that the pure parts may use. Others are held to their package.json by the rule "dependencies". */
+/** The libraries that the pure parts may use. For all other parts, the rule "dependencies" checks package.json. */
 const LIBRARIES: Readonly<Record<string, readonly string[]>> = {
   "packages/contract": ["zod"],
   "packages/domain": [],
@@ -53,10 +53,13 @@ function pureParts(tree: Tree): Fault[] {
   });
 }
 
-/** Started by npm to write files that are published; nothing imports them. */
+/** Programs that npm starts to write files that are published; no file imports them. */
 const BUILDERS: readonly string[] = ["packages/contract/write-schemas.ts", "packages/client/build.ts"];
 
-/** Ours as "@longshore/part/file.ts" from another part and "./file.ts" from the same one, Node's with "node:". */
+/**
+ * Checks how imports are written: "@longshore/part/file.ts" for another part, "./file.ts" within a part, "node:" for Node's
+ * own.
+ */
 function spelling(tree: Tree): Fault[] {
   return tree.sources.flatMap((source) =>
     source.imports.flatMap((it) => {
@@ -75,7 +78,7 @@ function misspelt(path: string, { specifier, file }: Import): string | undefined
   return !specifier.startsWith(".") && same ? `write a relative path for what is in the same part: ${specifier}` : undefined;
 }
 
-/** What a program must not even reach, over however many files. */
+/** Files that a program must not even reach through other files. */
 const UNREACHABLE: readonly { readonly from: string; readonly forbidden: RegExp }[] = [
   { from: "services/watcher", forbidden: /^packages\/(kubernetes\/request\/write|ledger\/)/ },
   { from: "services/console", forbidden: /^packages\/kubernetes\// },
@@ -105,7 +108,7 @@ function pathsTo(start: Source, sources: ReadonlyMap<string, Source>, forbidden:
   return bad;
 }
 
-/** A port is what an adapter promises: it must not need the adapter's library to be understood. */
+/** A port is an adapter's promise: readers must understand it without the adapter's library. */
 function ports(tree: Tree): Fault[] {
   return tree.sources
     .filter((it) => /^packages\/[^/]+\/(port|transport)\.ts$/.test(it.path))

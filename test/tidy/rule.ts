@@ -1,14 +1,14 @@
-/** What a rule of tidy is, and the words that rules share. */
+/** The shape of a tidy rule, and the functions that rules share. */
 import { lineAt, type Source, type Tree } from "./source.ts";
 
 export interface Rule {
   readonly name: string;
-  /** Which failure it prevents, as a sentence. */
+  /** The failure that the rule prevents, as a sentence. */
   readonly because: string;
   readonly check: (tree: Tree) => readonly Fault[];
-  /** Trees that the rule must object to; the test sees to it that it does. */
+  /** Trees that the rule must object to; tidy.test.ts checks that it does. */
   readonly bad: readonly Readonly<Record<string, string>>[];
-  /** Trees that look like it and that it must let pass. */
+  /** Trees that look similar and that the rule must let pass. */
   readonly good: readonly Readonly<Record<string, string>>[];
 }
 

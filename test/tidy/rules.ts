@@ -1,4 +1,4 @@
-/** All rules of tidy, and the two questions that can be asked of them. */
+/** All rules of tidy, the faults that they find in a tree, and the rules that do not work. */
 import { BANS } from "./bans.ts";
 import { CATALOGUE_RULES } from "./catalogues.ts";
 import { DOCUMENT_RULES } from "./documents.ts";
@@ -13,7 +13,7 @@ export function faults(tree: Tree, rules: readonly Rule[] = RULES): readonly (Fa
   return rules.flatMap((rule) => rule.check(tree).map((fault) => ({ ...fault, rule })));
 }
 
-/** The rules that do not do what they say: they miss one of their bad trees, or take fright at a good one. */
+/** Returns the rules that do not work: they miss one of their bad trees, or object to a good one. */
 export function unsound(rules: readonly Rule[]): string[] {
   return rules
     .filter(

@@ -1,8 +1,8 @@
 /**
- * The checkout as tidy's rules see it: each source with its comments and texts blanked out, and what it imports.
+ * The checkout as tidy's rules see it: each source with its comments and texts blanked out, and its imports.
  *
- * The bug this prevents: a rule that takes fright at a word in a comment, or is fooled by one. Rules look at `code`,
- * where everything stands at its old offset but comments, strings and regular expressions are spaces.
+ * The bug this prevents: a rule that objects to a word in a comment, or is fooled by one. Rules look at `code`, where every
+ * character keeps its offset but comments, strings and regular expressions are spaces.
  */
 import { globSync, readFileSync } from "node:fs";
 import { posix } from "node:path";
@@ -17,11 +17,11 @@ export interface Source {
 export interface Import {
   readonly specifier: string;
   readonly line: number;
-  /** "packages/domain/attempt/lifecycle.ts" for what is ours, else undefined. */
+  /** The imported file if it is ours, such as "packages/domain/attempt/lifecycle.ts"; otherwise undefined. */
   readonly file: string | undefined;
 }
 
-/** Everything that rules may look at; texts that are no sources (Markdown, YAML, JSON) are in `texts` too. */
+/** All files that rules may look at. `texts` also has the files that are no sources (Markdown, YAML, JSON). */
 export interface Tree {
   readonly sources: readonly Source[];
   readonly texts: ReadonlyMap<string, string>;
@@ -47,7 +47,7 @@ export function treeOf(files: Readonly<Record<string, string>>): Tree {
   return { sources, texts };
 }
 
-/** "@longshore/cli" → "services/longshore", as the package.json files say. */
+/** The folder of each workspace by its name in package.json: "@longshore/cli" → "services/longshore". */
 export function workspaces(texts: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
   const found = new Map<string, string>();
   for (const [path, text] of texts) {
@@ -84,13 +84,13 @@ export function lineAt(text: string, offset: number): number {
   return text.slice(0, offset).split("\n").length;
 }
 
-/** Same length, same lines: the insides of comments, strings, templates' texts and regular expressions become spaces. */
+/** Keeps length and lines: only the insides of comments, strings, templates' texts and regular expressions become spaces. */
 export function blank(text: string): string {
   const out = text.split("");
   const hide = (from: number, to: number) => {
     for (let i = from; i < to && i < out.length; i++) if (out[i] !== "\n") out[i] = " ";
   };
-  // The depth of braces at which each open template goes on after its `${ }`.
+  // For each open template the depth of braces at which its text goes on after `${ }`.
   const templates: number[] = [];
   let depth = 0;
   let before = "";

@@ -1,5 +1,5 @@
 // runs with integration
-/** The broker in Postgres passes the conformance suite on a private embedded Postgres, and explains itself when it cannot be opened. */
+/** The broker in Postgres passes the conformance suite on a private embedded Postgres. If it cannot be opened, it says why. */
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import pg from "pg";
@@ -67,7 +67,7 @@ t.test("doubt", async (t) => {
   t.setTimeout(120_000);
 
   await t.test(
-    "what a frozen process holds goes to another when its time is over, and it finds a new session when it wakes",
+    "a frozen process's messages go to another one when its session ends, and it finds a new session when it wakes",
     async (t) => {
       const names = freshNames();
       await using broker = await openBroker({ url: server.url, names, log: silentLog, clock: systemClock });
@@ -75,7 +75,7 @@ t.test("doubt", async (t) => {
       const sleeper = await holding(server.url, names, 2);
       try {
         sleeper.kill("SIGSTOP");
-        // Its ten seconds, made shorter; who is awake says a moment later that it lives.
+        // Ends the sleeping session's ten seconds early; a session that is awake renews its own a moment later.
         await sql("update longshore_broker.session set until = now() - interval '1 second'");
         const deliveries = broker.receive("commands", { inFlightMax: 2, signal: forever });
         const got = await takeAll(deliveries, 2);
@@ -125,7 +125,7 @@ t.test("doubt", async (t) => {
     proxy.dropReplies(false);
     await acking;
     await publishAll(other, 3);
-    const left = new Set(["id-1", "id-2"]); // id-0 may come again: its ack was lost with its answer, or was not
+    const left = new Set(["id-1", "id-2"]); // id-0 may come again if its ack was lost
     while (left.size > 0) {
       const delivery = await take(deliveries);
       left.delete(delivery.id);
@@ -167,8 +167,8 @@ t.test("opening", async (t) => {
     await t.rejects(open("kafka://u:p@h/x"), { disposition: "halt", message: /"kafka".*amqp.*postgres/ });
   });
 
-  await t.test("what is no URL says what one looks like", async (t) => {
-    await t.rejects(open("rabbit"), { disposition: "halt", message: /amqp:\/\/host:5672/ });
+  await t.test("a text that is no URL is answered with what a URL looks like", async (t) => {
+    await t.rejects(open("rabbit"), { disposition: "halt", message: /amqp:\/\/user:password@host:5672/ });
   });
 
   await t.test("eight that start at once on an empty database all come up", async (t) => {
@@ -181,7 +181,7 @@ t.test("opening", async (t) => {
     await Promise.all(brokers.map((it) => it[Symbol.asyncDispose]()));
   });
 
-  await t.test("tables of a version that knew no listeners get what is missing, and keep what is in them", async (t) => {
+  await t.test("tables of a version without listeners get the missing parts, and keep their rows", async (t) => {
     const url = await server.database();
     {
       await using earlier = await open(url);

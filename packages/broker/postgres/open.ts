@@ -8,19 +8,18 @@
 import { randomUUID } from "node:crypto";
 import { Socket } from "node:net";
 import { Failure } from "@longshore/contract/problem.ts";
-import type { Clock } from "@longshore/runtime/clock.ts";
-import type { Log } from "@longshore/runtime/log.ts";
 import { batch } from "@longshore/runtime/loop.ts";
 import { type ClientConfig, Pool } from "pg";
 import { type Address, codeOf, hostPort, messageOf, networkFailure } from "../address.ts";
 import { atMost, boundedPublishing, type Try } from "../bounded-publishing.ts";
-import { isOurs, type Names } from "../names.ts";
+import type { AdapterOptions } from "../brokers.ts";
+import { isOurs } from "../names.ts";
 import { settledDeliveries } from "../settled-deliveries.ts";
 import type { Broker, BrokerReport, Delivery, Outgoing, Published, ReceiveOptions, Topic } from "../port.ts";
 import { type Receiver, receiver } from "./receive.ts";
 import { CHANNEL } from "./schema.ts";
-import { openSessions, type Session } from "./session.ts";
-import { keyForPattern, patternAsRegex } from "./topic-pattern.ts";
+import { openPostgresSessions, type PostgresSession } from "./session.ts";
+import { keyForPattern, patternAsRegex } from "../topic-pattern.ts";
 
 const CONNECTIONS_MAX = 4;
 const CONNECT_WITHIN_MS = 10_000;
@@ -29,26 +28,12 @@ const BATCH_MAX = 500;
 const BATCH_BYTES_MAX = 4 * 1024 * 1024;
 const CLOSE_WITHIN_MS = 2_000;
 
-export interface PostgresBrokerOptions {
-  readonly address: Address;
-  readonly names: Names;
-  readonly log: Log;
-  readonly clock: Clock;
-  readonly publishWithinMs: number;
-}
-
 interface Item {
   readonly message: Outgoing;
   readonly attempt: Try;
 }
 
-export async function openPostgresBroker({
-  address,
-  names,
-  log,
-  clock,
-  publishWithinMs,
-}: PostgresBrokerOptions): Promise<Broker> {
+export async function openPostgresBroker({ address, names, log, clock, publishWithinMs }: AdapterOptions): Promise<Broker> {
   const where = `Postgres at ${hostPort(address)}`;
   const sockets = openSockets();
   const config = clientConfig(address, sockets.make);
@@ -58,12 +43,18 @@ export async function openPostgresBroker({
   const onNews = (queue: string | undefined) => {
     for (const it of receivers) if (queue === undefined || it.queue === queue) it.lookAgain();
   };
-  const sessions = await openSessions({ config, socket: sockets.make, pool, clock, log, onNews, follow: names.follow }).catch(
-    async (error: unknown) => {
-      await pool.end();
-      throw whyNot(error, address, where);
-    },
-  );
+  const sessions = await openPostgresSessions({
+    config,
+    socket: sockets.make,
+    pool,
+    clock,
+    log,
+    onNews,
+    follow: names.follow,
+  }).catch(async (error: unknown) => {
+    await pool.end();
+    throw whyNot(error, address, where);
+  });
   const bounded = boundedPublishing({ clock, where, withinMs: publishWithinMs });
 
   const put = (queue: string) => publishing((messages) => pool.query(PUT, [queue, ...columns(messages)]));
@@ -98,11 +89,11 @@ export async function openPostgresBroker({
     options: ReceiveOptions,
   ): Promise<AsyncIterableIterator<Delivery>> {
     const name = `${names.follow}${randomUUID()}`;
-    const bind = async ({ id }: Session) => {
+    const bind = async ({ id }: PostgresSession) => {
       await pool.query(statement, [name, id, ...more]);
     };
-    let prepared: Session | undefined;
-    const prepare = async (session: Session) => {
+    let prepared: PostgresSession | undefined;
+    const prepare = async (session: PostgresSession) => {
       if (prepared !== session) await bind(session);
       prepared = session;
     };

@@ -11,7 +11,8 @@ import type { Pool } from "pg";
 import { deliveryQueue } from "../delivery-queue.ts";
 import type { Delivery, ReceiveOptions } from "../port.ts";
 import { CHANNEL } from "./schema.ts";
-import type { Session, Sessions } from "./session.ts";
+import type { Sessions } from "../session.ts";
+import type { PostgresSession } from "./session.ts";
 
 const POLL_MS = 1_000;
 const CLAIM_MAX = 256;
@@ -56,12 +57,12 @@ select $4, message_id, key, body, reply_to, published_at, queue, $5::jsonb from 
 
 export interface Receiving {
   readonly pool: Pool;
-  readonly sessions: Sessions;
+  readonly sessions: Sessions<PostgresSession>;
   readonly clock: Clock;
   readonly quarantine: string;
   /** Called once for each session before anything is taken in its name: a follower makes its queue there. */
-  readonly prepare?: (session: Session) => Promise<void>;
-  readonly onEnd?: (session: Session | undefined) => Promise<void>;
+  readonly prepare?: (session: PostgresSession) => Promise<void>;
+  readonly onEnd?: (session: PostgresSession | undefined) => Promise<void>;
 }
 
 export interface Receiver {
@@ -97,12 +98,12 @@ export function receiver(parts: Receiving, queue: string, { inFlightMax, signal 
   }
 
   /** A settlement whose answer is lost leaves us in doubt, and then the whole session ends: what it held is delivered again. */
-  async function inTheNameOf(session: Session, work: () => Promise<unknown>): Promise<void> {
+  async function inTheNameOf(session: PostgresSession, work: () => Promise<unknown>): Promise<void> {
     if (session.over.aborted) return;
     try {
       await work();
     } catch (error) {
-      sessions.lose(session, error);
+      session.lose(error);
     }
   }
 
@@ -146,7 +147,7 @@ export function receiver(parts: Receiving, queue: string, { inFlightMax, signal 
     }
   }
 
-  async function take(session: Session): Promise<void> {
+  async function take(session: PostgresSession): Promise<void> {
     while (!stop.signal.aborted && !session.over.aborted) {
       const room = Math.min(CLAIM_MAX, inFlightMax - inFlight);
       if (!mayHaveMore || room <= 0) {
@@ -162,7 +163,7 @@ export function receiver(parts: Receiving, queue: string, { inFlightMax, signal 
   }
 
   async function run(): Promise<void> {
-    let session: Session | undefined;
+    let session: PostgresSession | undefined;
     while (!stop.signal.aborted) {
       session = await sessions.current(stop.signal);
       if (session === undefined) break;
@@ -171,7 +172,7 @@ export function receiver(parts: Receiving, queue: string, { inFlightMax, signal 
         mayHaveMore = true;
         await take(session);
       } catch (error) {
-        sessions.lose(session, error); // the claim may have been committed although its answer was lost
+        session.lose(error); // the claim may have been committed although its answer was lost
       }
       await dropUntaken();
     }
@@ -198,7 +199,7 @@ export function receiver(parts: Receiving, queue: string, { inFlightMax, signal 
 
 interface Taken {
   readonly row: Row;
-  readonly session: Session;
+  readonly session: PostgresSession;
 }
 
 function mapped<A, B>(source: AsyncIterableIterator<A>, map: (item: A) => B): AsyncIterableIterator<B> {

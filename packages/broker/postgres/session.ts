@@ -9,32 +9,19 @@ import type { Socket } from "node:net";
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
-import { backOff, linked } from "@longshore/runtime/loop.ts";
 import { Client, type ClientConfig, type Pool } from "pg";
-import { messageOf } from "../address.ts";
-import { atMost } from "../bounded-publishing.ts";
-import type { BrokerStatus } from "../port.ts";
+import { openSessions, type Session, type Sessions } from "../session.ts";
 import { CHANNEL, declareSchema, LOCK_SPACE } from "./schema.ts";
 
 const BEAT_MS = 1_000;
 const LEASE_SECONDS = 10;
-const FAREWELL_MS = 2_000;
 const HISTORY_MAX = 10_000;
 const FOLLOWER_LENGTH_MAX = 10_000;
 
-export interface Session {
+export interface PostgresSession extends Session {
   readonly id: number;
-  /** Aborts when the session is over. */
-  readonly over: AbortSignal;
-}
-
-export interface Sessions {
-  /** The live session, as soon as there is one; undefined when the signal aborts or the broker is closed before. */
-  current(signal: AbortSignal): Promise<Session | undefined>;
   /** Ends a session about which we are in doubt; another begins. */
-  lose(session: Session, error: unknown): void;
-  status(): BrokerStatus;
-  close(): Promise<void>;
+  lose(error: unknown): void;
 }
 
 interface Options {
@@ -49,84 +36,14 @@ interface Options {
   readonly follow: string;
 }
 
-interface Open extends Session {
-  readonly client: Client;
-  readonly socket: Socket;
-  readonly end: AbortController;
+/** Rejects with what `connect` threw when the first connection fails. */
+export function openPostgresSessions(options: Options): Promise<Sessions<PostgresSession>> {
+  const { clock, log } = options;
+  return openSessions({ clock, log, about: { broker: "postgres" }, open: (previous) => openOne(options, previous) });
 }
 
-/** Rejects with what `connect` threw when the first connection fails; later ones are tried for ever. */
-export async function openSessions(options: Options): Promise<Sessions> {
-  const { clock, log, onNews } = options;
-  const closing = new AbortController();
-  const pause = backOff(clock, { firstMs: 50, mostMs: 2_000 });
-  const waiting = new Set<() => void>();
-  let open: Open | undefined = await openOne(options);
-  let previous = open.id;
-  let away: { sinceMs: number; lastError: string } | undefined;
-
-  function lose(session: Session, error: unknown): void {
-    if (open !== session) return;
-    away = { sinceMs: clock.now(), lastError: messageOf(error) };
-    open.end.abort(error);
-  }
-
-  async function keep(): Promise<void> {
-    for (let failures = 0; !closing.signal.aborted; ) {
-      if (open === undefined) {
-        try {
-          open = await openOne(options, previous);
-          previous = open.id;
-          log.info("connected to the broker again", { broker: "postgres" });
-          failures = 0;
-          away = undefined;
-          for (const wake of waiting) wake();
-        } catch (error) {
-          away = { sinceMs: away?.sinceMs ?? clock.now(), lastError: messageOf(error) };
-          await pause(++failures, closing.signal);
-          continue;
-        }
-      }
-      onNews(undefined);
-      const why = await beat(open, options, closing.signal);
-      away = { sinceMs: away?.sinceMs ?? clock.now(), lastError: messageOf(why) };
-      const ended = open;
-      open = undefined;
-      ended.end.abort(why);
-      if (closing.signal.aborted) await atMost(clock, FAREWELL_MS, farewell(ended));
-      ended.socket.destroy(); // its lock goes with it, and the next session's first beat gives its messages back
-      if (!closing.signal.aborted) log.warn("lost the connection to the broker", { broker: "postgres", error: why });
-    }
-  }
-  const keeping = keep();
-
-  return {
-    lose,
-    current: async (signal) => {
-      while (open === undefined || open.over.aborted) {
-        if (signal.aborted || closing.signal.aborted) return undefined;
-        await new Promise<void>((resolve) => {
-          const wake = () => {
-            waiting.delete(wake);
-            signal.removeEventListener("abort", wake);
-            resolve();
-          };
-          waiting.add(wake);
-          signal.addEventListener("abort", wake, { once: true });
-        });
-      }
-      return open;
-    },
-    status: () => (away === undefined ? { kind: "connected" } : { kind: "reconnecting", ...away }),
-    close: async () => {
-      closing.abort(new Failure("retry", "Closed", "The broker was closed."));
-      for (const wake of waiting) wake();
-      await keeping;
-    },
-  };
-}
-
-async function openOne({ config, socket: makeSocket, pool, follow, onNews }: Options, previous?: number): Promise<Open> {
+async function openOne(options: Options, previous: PostgresSession | undefined): Promise<PostgresSession> {
+  const { config, socket: makeSocket, pool, follow, onNews } = options;
   const socket = makeSocket();
   const client = new Client({ ...config, stream: () => socket });
   const end = new AbortController();
@@ -149,36 +66,43 @@ async function openOne({ config, socket: makeSocket, pool, follow, onNews }: Opt
       LEASE_SECONDS,
     ]);
     // What we held ourselves comes first again, in its order.
-    if (previous !== undefined) await giveBack(pool, [previous], follow);
-    return { id, client, socket, end, over: end.signal };
+    if (previous !== undefined) await giveBack(pool, [previous.id], follow);
+    const beating = { id, client, over: end.signal };
+    void beat(beating, options).then((why) => end.abort(why));
+    return {
+      id,
+      over: end.signal,
+      lose: (error) => end.abort(error),
+      farewell: async () => {
+        end.abort(new Failure("retry", "Closed", "The broker was closed."));
+        await farewell(beating);
+      },
+      drop: () => socket.destroy(), // its lock goes with it, and the next session's first beat gives its messages back
+    };
   } catch (error) {
     socket.destroy();
     throw error;
   }
 }
 
+interface Beating {
+  readonly id: number;
+  readonly client: Client;
+  readonly over: AbortSignal;
+}
+
 /** Until the session is over; returns why. Each beat also looks for sessions whose process is gone. */
-async function beat(session: Open, { pool, clock, follow }: Options, closing: AbortSignal): Promise<unknown> {
-  const stop = linked(closing);
-  const ended = () => stop.abort(session.over.reason);
-  session.over.addEventListener("abort", ended, { once: true });
-  if (session.over.aborted) ended();
+async function beat({ id, client, over }: Beating, { pool, clock, follow }: Options): Promise<unknown> {
   try {
-    while (!stop.signal.aborted) {
-      const { rows } = await session.client.query<{ alive: boolean; dead: number[] }>(BEAT, [
-        session.id,
-        LEASE_SECONDS,
-        LOCK_SPACE,
-      ]);
+    while (!over.aborted) {
+      const { rows } = await client.query<{ alive: boolean; dead: number[] }>(BEAT, [id, LEASE_SECONDS, LOCK_SPACE]);
       if (rows[0]?.alive !== true) return new Error("the session ran out while this process stood still");
       if (rows[0].dead.length > 0) await giveBack(pool, rows[0].dead, follow);
-      await clock.sleep(BEAT_MS, stop.signal);
+      await clock.sleep(BEAT_MS, over);
     }
-    return stop.signal.reason;
+    return over.reason;
   } catch (error) {
-    return session.over.aborted ? session.over.reason : error;
-  } finally {
-    stop.release();
+    return error;
   }
 }
 
@@ -221,7 +145,7 @@ async function giveBack(pool: Pool, sessions: readonly number[], follow: string)
 }
 
 /** Says that the session is over, so that its messages return at once. */
-async function farewell({ client, id }: Open): Promise<void> {
+async function farewell({ client, id }: Beating): Promise<void> {
   try {
     await client.query("begin");
     await client.query("delete from longshore_broker.session where id = $1", [id]);

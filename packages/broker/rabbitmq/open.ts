@@ -7,13 +7,12 @@
 import { randomUUID } from "node:crypto";
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
-import type { Clock } from "@longshore/runtime/clock.ts";
-import type { Log } from "@longshore/runtime/log.ts";
 import { linked } from "@longshore/runtime/loop.ts";
 import type { Channel, ConsumeMessage } from "amqplib";
-import { type Address, hostPort, messageOf } from "../address.ts";
+import { hostPort, messageOf } from "../address.ts";
 import { atMost, boundedPublishing, type Try } from "../bounded-publishing.ts";
-import { isOurs, type Names } from "../names.ts";
+import type { AdapterOptions } from "../brokers.ts";
+import { isOurs } from "../names.ts";
 import { settledDeliveries } from "../settled-deliveries.ts";
 import type { Broker, BrokerReport, BrokerStatus, Delivery, Outgoing, Published, ReceiveOptions, Topic } from "../port.ts";
 import { type Link, openLinks } from "./connection.ts";
@@ -27,21 +26,7 @@ const FOLLOWER_LENGTH_MAX = 10_000;
 const PROBLEMS_BYTES_MAX = 32 * 1024;
 const BLOCKED_LOOK_MS = 100;
 
-export interface RabbitmqBrokerOptions {
-  readonly address: Address;
-  readonly names: Names;
-  readonly log: Log;
-  readonly clock: Clock;
-  readonly publishWithinMs: number;
-}
-
-export async function openRabbitmqBroker({
-  address,
-  names,
-  log,
-  clock,
-  publishWithinMs,
-}: RabbitmqBrokerOptions): Promise<Broker> {
+export async function openRabbitmqBroker({ address, names, log, clock, publishWithinMs }: AdapterOptions): Promise<Broker> {
   const where = `RabbitMQ at ${hostPort(address)}`;
   const closing = new AbortController();
   const out = await openLinks({ address, clock, log, purpose: "publish", prepare: (link) => declareTopology(link, names, log) });

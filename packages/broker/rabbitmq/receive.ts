@@ -12,13 +12,14 @@ import { backOff, linked } from "@longshore/runtime/loop.ts";
 import type { Channel, ConsumeMessage } from "amqplib";
 import { deliveryQueue } from "../delivery-queue.ts";
 import type { Delivery, ReceiveOptions } from "../port.ts";
-import { either, type Link, type Links } from "./connection.ts";
+import { either, type Sessions } from "../session.ts";
+import type { Link } from "./connection.ts";
 import { openChannel } from "./topology.ts";
 
 const PREFETCH_MAX = 65_535;
 
 export interface Receiving {
-  readonly links: Links;
+  readonly links: Sessions<Link>;
   readonly clock: Clock;
   readonly log: Log;
   /** Makes sure that the queue is there; returns its name. Called before each time it is consumed. */

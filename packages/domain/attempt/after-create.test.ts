@@ -1,4 +1,4 @@
-/** What the answer to a create means for its attempt, and what it tells of the group. */
+/** The effect of each answer to a create on its attempt, and the news that it gives about the group. */
 import { Uid } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import t from "tap";
@@ -28,7 +28,7 @@ interface Case {
   readonly name: string;
   readonly answer: CreateAnswer;
   readonly want: object;
-  /** What the group is told; absent: nothing. */
+  /** The news about the group; absent if there is none. */
   readonly news?: object;
 }
 

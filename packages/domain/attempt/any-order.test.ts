@@ -1,6 +1,6 @@
 /**
- * Whatever is said to a run, in whatever order and however often: nothing throws, every invariant holds, and the facts of one
- * Job's life come to the same end and the same story.
+ * Any inputs to a run, in any order and any number of times: nothing throws, every invariant holds, and the facts of one Job's
+ * life lead to the same end and the same story.
  */
 import { type Considered, EVENTS } from "@longshore/contract/event.ts";
 import { diagnose } from "@longshore/contract/diagnosis.ts";
@@ -82,7 +82,7 @@ const anything: fc.Arbitrary<AttemptInput> = fc.oneof(
   fc.record({ kind: as("deadline") }),
 );
 
-/** Placed and claimed at once now and then, since chance alone seldom does. */
+/** Now and then an input comes after a placing and a claim, which chance alone seldom makes. */
 const towardsAJob: readonly AttemptInput[] = [input.placed, input.claimDue];
 const steps = [
   step("a"),
@@ -100,7 +100,7 @@ const moment = fc.record({
   restart: fc.boolean(),
 });
 
-/** What is wrong after one input, and what its events' schema says of what was told. */
+/** Returns the invariants that one input broke, and the new events that do not fit their schema. */
 function problemsAfter(before: RunRecord, { record, told }: Advanced): readonly string[] {
   const unlike = told.flatMap(({ type, data }) => {
     const read = EVENTS[type].strict().safeParse(data);
@@ -145,10 +145,10 @@ t.test("every input in every state, in any order: nothing throws, and every inva
   t.pass();
 });
 
-t.test("what was said is said again: the second time decides nothing and tells nothing", async (t) => {
+t.test("an input that is repeated decides nothing and tells nothing", async (t) => {
   fc.assert(
     fc.property(fc.array(anything, { maxLength: 12, size: "max" }), anything, (before, it) => {
-      if (it.kind === "claimDue" || it.kind === "placed" || it.kind === "noPlace") return; // each of these is a new decision
+      if (it.kind === "claimDue" || it.kind === "placed" || it.kind === "noPlace") return; // each of these is a new decision, no repeat
       const then = before.reduce((attempt, next) => moveAttempt(attempt, next, context()).attempt, claimed);
       const once = moveAttempt(then, it, context()).attempt;
       const twice = moveAttempt(once, it, context());
@@ -182,7 +182,7 @@ const LIVES: Readonly<Record<string, readonly AttemptInput[]>> = {
   "has its create refused late": [{ ...input.refused, claimNo: 2 }, started, complete],
 };
 
-/** What must be the same: not when it was heard, nor how new the newest view was. */
+/** The parts of an attempt that must be equal in any order. The times and the newest version may differ. */
 const core = ({ state, uid, outcome, started }: Attempt) => ({
   state,
   uid,
@@ -190,7 +190,7 @@ const core = ({ state, uid, outcome, started }: Attempt) => ({
   result: outcome?.result,
   code: outcome?.diagnosis?.code,
 });
-/** Progress may be overtaken by the end that it led to, and then need not be told. */
+/** If the end comes before the progress that led to it, the progress need not be told. */
 const OPTIONAL: readonly string[] = ["run.stalled", "run.resumed"];
 const needed = (told: readonly Told[]): readonly string[] => told.map(({ type }) => type).filter((it) => !OPTIONAL.includes(it));
 

@@ -1,4 +1,4 @@
-/** How long each cause is waited for, and what a request may change of that. */
+/** How long each cause is waited for, and how a request may change that. */
 import type { Code } from "@longshore/contract/diagnosis.ts";
 import fc from "fast-check";
 import t from "tap";
@@ -41,7 +41,7 @@ t.test("a late cause does not make it longer than startWithin", async (t) => {
   t.equal(due("ImageNotFound", createdAtMs + 14 * MINUTE), 15 * MINUTE);
 });
 
-t.test("only what passes when others finish waits for room", async (t) => {
+t.test("only a cause that passes when others finish waits for room", async (t) => {
   t.ok(waitsForRoom({ code: "QuotaExceeded" }));
   t.ok(waitsForRoom({ code: "Unschedulable" }));
   t.notOk(waitsForRoom({ code: "QuotaImpossible" }));

@@ -25,7 +25,7 @@ import { moveAttempt } from "./lifecycle.ts";
 import type { Move } from "./moves/move.ts";
 import type { Attempt, AttemptState } from "../run/record.ts";
 
-/** A move in short: "S" is a stray, "·" no change, "note" a change of something else than the state. */
+/** A move in short: "S" is a stray, "·" no change, "note" a change of anything but the state. */
 function wordsOf(before: Attempt, { attempt, strays, illegal }: Move): string {
   if (illegal) return "illegal";
   const [stray] = strays;
@@ -81,7 +81,10 @@ for (const [kind, row] of Object.entries(TABLE) as [InputKind, readonly string[]
 const stalledBy = (code: "QuotaExceeded" | "Unschedulable" | "ImageNotFound") =>
   after(live, [{ ...input.stalled, diagnosis: diagnose(code, "It waits.") }]);
 const externally = after(live, [input.deleting]);
-/** The Job was seen before its create was answered: it lives, and a create of it is still on the wire. */
+/**
+ * In the `open…` attempts the Job was seen before its create was answered: the Job lives, and a create of it is still on the
+ * wire.
+ */
 const unheld: Attempt = { ...live, notes: { ...live.notes, hold: false } };
 const openLive = after(claimed, [input.started]);
 const openEnded = after(openLive, [input.complete]);
@@ -110,43 +113,43 @@ const cases: readonly Case[] = [
   { name: "a stall seen while closing tells which Job to delete", from: closingUnborn, input: input.stalled, want: "note" },
   { name: "a Job that completed while its create was being cancelled did succeed", from: closingUnborn, input: input.complete, want: "ended(succeeded)" },
   { name: "our own occupant is nobody's Job", from: after(closing, [input.occupied]), input: { ...input.started, uid: occupant }, want: "·" },
-  { name: "what was deleted by others may still fail by itself", from: externally, input: input.failed, want: "ended(failed)" },
-  { name: "what was deleted by others is called so once a look shows it deleted", from: externally, input: input.lookedDeleted, want: "ended(deleted)" },
-  { name: "a cancel takes over what others deleted", from: externally, input: input.cancel, want: "closing(cancel)" },
-  { name: "a refusal ends what is being closed and never was", from: closingUnborn, input: input.refused, want: "done(cancelled)" },
-  { name: "a refusal for now ends it as well", from: closingUnborn, input: input.deferred, want: "done(cancelled)" },
-  { name: "so does a name that somebody else holds", from: closingUnborn, input: input.nameTaken, want: "done(cancelled)" },
-  { name: "an occupant ends what is being closed and never was", from: closingUnborn, input: input.occupied, want: "ended(cancelled)" },
-  { name: "an occupant says nothing of a Job that is known", from: openClosing, input: input.occupied, want: "note" },
-  { name: "an occupant ends what is closed and gone", from: goneClosing, input: input.occupied, want: "ended(cancelled)" },
-  { name: "an answer that closes the wire ends what is closed and gone", from: goneClosing, input: input.refused, want: "ended(cancelled)" },
+  { name: "a Job that others deleted may still fail by itself", from: externally, input: input.failed, want: "ended(failed)" },
+  { name: "a Job that others deleted is called so when a look shows it deleted", from: externally, input: input.lookedDeleted, want: "ended(deleted)" },
+  { name: "a cancel takes over a Job that others deleted", from: externally, input: input.cancel, want: "closing(cancel)" },
+  { name: "a refusal ends a closing attempt that never had a Job", from: closingUnborn, input: input.refused, want: "done(cancelled)" },
+  { name: "a refusal for now ends a closing attempt that never had a Job, too", from: closingUnborn, input: input.deferred, want: "done(cancelled)" },
+  { name: "a stranger's Job under the name ends a closing attempt that never had a Job", from: closingUnborn, input: input.nameTaken, want: "done(cancelled)" },
+  { name: "an occupant ends a closing attempt that never had a Job", from: closingUnborn, input: input.occupied, want: "ended(cancelled)" },
+  { name: "an occupant says nothing about a Job that is known", from: openClosing, input: input.occupied, want: "note" },
+  { name: "an occupant ends a closing attempt whose Job is gone", from: goneClosing, input: input.occupied, want: "ended(cancelled)" },
+  { name: "the last create's answer ends a closing attempt whose Job is gone", from: goneClosing, input: input.refused, want: "ended(cancelled)" },
   { name: "another Job may take the place of one that is gone", from: goneClosing, input: { ...input.created, uid: other }, want: "note" },
   { name: "a late refusal says nothing of a live Job, but closes the wire", from: openLive, input: input.refused, want: "note" },
-  { name: "gone is said of one Job only", from: live, input: { ...input.gone, uid: other }, want: "·" },
+  { name: "another Job that is gone says nothing about this one", from: live, input: { ...input.gone, uid: other }, want: "·" },
   { name: "an ended attempt keeps its hold while fenced", from: openEnded, input: input.released, want: "note" },
   { name: "a look that began before the fence passed ends nothing", from: openEnded, input: input.released, atMs: passed, want: "note" },
   { name: "a look that began after the fence ends it", from: openEnded, input: { ...input.released, begunAtMs: passed }, atMs: passed, want: "done(succeeded)" },
   { name: "waiting long enough for quota ends a live attempt", from: stalledBy("QuotaExceeded"), input: input.waitExpired, want: "closing(waitExpired)" },
   { name: "waiting long enough for a node ends a live attempt", from: stalledBy("Unschedulable"), input: input.waitExpired, want: "closing(waitExpired)" },
   { name: "waiting for an image is no waiting for room", from: stalledBy("ImageNotFound"), input: input.waitExpired, want: "·" },
-  { name: "what has started does not wait", from: after(stalledBy("QuotaExceeded"), [input.started]), input: input.waitExpired, want: "·" },
-  { name: "what has started is not given up for not starting", from: after(live, [input.started]), input: input.startExpired, want: "·" },
+  { name: "an attempt that has started does not wait", from: after(stalledBy("QuotaExceeded"), [input.started]), input: input.waitExpired, want: "·" },
+  { name: "an attempt that has started is not given up for not starting", from: after(live, [input.started]), input: input.startExpired, want: "·" },
   { name: "without a hold, a Job that is not there any more is not called deleted by others", from: unheld, input: { ...input.deleting, vanished: true }, want: "closing(vanished)" },
   { name: "without a hold, one that was seen being deleted is", from: unheld, input: input.deleting, want: "closing(external)" },
   { name: "without a hold, what vanished is lost", from: after(unheld, [{ ...input.deleting, vanished: true }]), input: input.gone, want: "ended(lost)" },
   { name: "what waits for a node goes where there is one", from: stalledBy("Unschedulable"), input: input.elsewhere, want: "closing(elsewhere)" },
-  { name: "what waits for its image stays where it is", from: stalledBy("ImageNotFound"), input: input.elsewhere, want: "·" },
-  { name: "what has started stays where it is", from: after(stalledBy("Unschedulable"), [input.started]), input: input.elsewhere, want: "·" },
-  { name: "what got a node after all goes on", from: after(stalledBy("Unschedulable"), [input.elsewhere]), input: input.scheduled, want: "live" },
-  { name: "what provably did not start is moved", from: after(stalledBy("Unschedulable"), [input.elsewhere, input.unstarted]), input: input.lookedDeleted, want: "ended(moved)" },
-  { name: "what may have started is not moved", from: after(stalledBy("Unschedulable"), [input.elsewhere]), input: { ...input.lookedDeleted, evidence: { started: "unknown" } }, want: "ended(failed)" },
-  { name: "what completed while it was to be moved did succeed", from: after(stalledBy("Unschedulable"), [input.elsewhere]), input: input.complete, want: "ended(succeeded)" },
+  { name: "an attempt that waits for its image stays where it is", from: stalledBy("ImageNotFound"), input: input.elsewhere, want: "·" },
+  { name: "an attempt that has started stays where it is", from: after(stalledBy("Unschedulable"), [input.started]), input: input.elsewhere, want: "·" },
+  { name: "an attempt that got a node after all goes on", from: after(stalledBy("Unschedulable"), [input.elsewhere]), input: input.scheduled, want: "live" },
+  { name: "an attempt that provably did not start is moved", from: after(stalledBy("Unschedulable"), [input.elsewhere, input.unstarted]), input: input.lookedDeleted, want: "ended(moved)" },
+  { name: "an attempt that may have started is not moved", from: after(stalledBy("Unschedulable"), [input.elsewhere]), input: { ...input.lookedDeleted, evidence: { started: "unknown" } }, want: "ended(failed)" },
+  { name: "an attempt that completed while it was to be moved did succeed", from: after(stalledBy("Unschedulable"), [input.elsewhere]), input: input.complete, want: "ended(succeeded)" },
   { name: "an open claim that waited too long is closed, not ended", from: claimedTwice, input: input.waitExpired, want: "closing(waitExpired)" },
-  { name: "a fence of an older claim has nothing to say", from: claimedTwice, input: { ...input.fencePassed, begunAtMs: passed }, atMs: passed, want: "·" },
+  { name: "the fence of an older claim changes nothing", from: claimedTwice, input: { ...input.fencePassed, begunAtMs: passed }, atMs: passed, want: "·" },
   { name: "after the fence, an empty name sends it back to wait", from: claimed, input: { ...input.fencePassed, begunAtMs: passed }, atMs: passed, want: "waiting" },
   { name: "after the fence, a stranger's Job under the name is a conflict", from: claimed, input: { ...input.fencePassed, found: "foreign", begunAtMs: passed }, atMs: passed, want: "done(refused)" },
-  { name: "after the fence, closing ends where there is no Job", from: closingUnborn, input: { ...input.fencePassed, begunAtMs: passed }, atMs: passed, want: "done(cancelled)" },
-  { name: "after the fence, closing goes on where there is one", from: openClosing, input: { ...input.fencePassed, begunAtMs: passed }, atMs: passed, want: "·" },
+  { name: "after the fence, closing ends if there is no Job", from: closingUnborn, input: { ...input.fencePassed, begunAtMs: passed }, atMs: passed, want: "done(cancelled)" },
+  { name: "after the fence, closing goes on if there is a Job", from: openClosing, input: { ...input.fencePassed, begunAtMs: passed }, atMs: passed, want: "·" },
 ]; // biome-ignore format: a table is read down its columns
 
 for (const { name, from, input: said, atMs = NOW, want } of cases)

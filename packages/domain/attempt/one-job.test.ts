@@ -1,6 +1,6 @@
 /**
- * One attempt against an adversary: at most one Job of it ever runs, no end is told that is not true, and it always ends.
- * Prints the seed of what fails; `fc.assert(…, { seed, path })` plays it again.
+ * One attempt against an adversary: at most one Job of it ever runs, no false end is told, and the attempt always ends. If a
+ * property fails, its seed is printed; `fc.assert(…, { seed, path })` repeats it.
  */
 import fc from "fast-check";
 import t from "tap";

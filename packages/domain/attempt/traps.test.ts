@@ -1,6 +1,6 @@
 /**
- * Where the obvious reading of the tables is the wrong one: a test for each, named after what it refutes. Each of these was
- * found by letting an adversarial cluster play against a version that read it the obvious way.
+ * Places where the obvious reading of the tables is wrong. Each test is named after the reading that it refutes. Each was found
+ * by an adversarial cluster that played against an obvious version.
  */
 import { Uid } from "@longshore/contract/ids.ts";
 import t from "tap";

@@ -1,9 +1,9 @@
-/** The hint of every code, read as the person for whom it is written: it says what to do, and that can be done. */
+/** The hint of every code, read as the person for whom it is written: it says what to do, and that person can do it. */
 import { DIAGNOSES } from "@longshore/contract/diagnosis.ts";
 import t from "tap";
 import { saysWhatToDo } from "./testing/action.ts";
 
-/** What no group, step or request can state. */
+/** Settings that do not exist for a group, a step or a request. */
 const NO_SETTING = /the group an? \w*pull|the group's pods|ask whoever runs the group: its pods/i;
 
 for (const [code, { hint }] of Object.entries(DIAGNOSES))
@@ -19,6 +19,6 @@ for (const hint of [
   "The evidence fits no known cause; it is shown as it was found.",
   "The program ended with an error; its log is the place to look.",
 ])
-  t.test(`it would find one that only says what happened: ${hint}`, async (t) => {
+  t.test(`a hint that only says what happened would be found: ${hint}`, async (t) => {
     t.notOk(saysWhatToDo(hint));
   });

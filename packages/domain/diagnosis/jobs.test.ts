@@ -1,4 +1,4 @@
-/** Conditions and Events in Kubernetes' own words, and what a person is told. */
+/** Conditions and Events in Kubernetes' own words, and the diagnosis that a person is told. */
 import type { Code } from "@longshore/contract/diagnosis.ts";
 import t from "tap";
 import { condition, event, job, pod, terminated } from "../watch/testing/fixtures.ts";
@@ -51,7 +51,7 @@ interface Case {
 const quota = (requested: string, limited: string): string =>
   `Error creating: pods "x-b7k2p" is forbidden: exceeded quota: compute, requested: ${requested}, used: cpu=3,pods=5, limited: ${limited}`;
 
-/** A breach as in the recording limit-range-is-broken; the list of several is made by hand. */
+/** A breach as in the recording limit-range-is-broken. The lists of several breaches are written by hand. */
 const breaks = (what: string): string => `Error creating: pods "x-b7k2p" is forbidden: ${what}`;
 
 // biome-ignore format: rows are read side by side

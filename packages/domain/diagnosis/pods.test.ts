@@ -1,4 +1,4 @@
-/** Pods as kubelets and registries describe them, and what a person is told. */
+/** Pods as kubelets and registries describe them, and the diagnosis that a person is told. */
 import type { Code } from "@longshore/contract/diagnosis.ts";
 import t from "tap";
 import { condition, event, pod, type RawPod, running, terminated, waiting } from "../watch/testing/fixtures.ts";
@@ -16,7 +16,7 @@ interface Case {
   readonly says?: RegExp;
 }
 
-/** As containerd, CRI-O and registries word it. */
+/** The words of containerd, CRI-O and registries. */
 const pulls = {
   hubMissing:
     'rpc error: code = NotFound desc = failed to pull and unpack image "docker.io/demo/nope:1": failed to resolve reference "docker.io/demo/nope:1": docker.io/demo/nope:1: not found',
@@ -85,7 +85,7 @@ for (const it of stalls)
     if (found) t.ok(saysWhatToDo(found.hint), `the hint says what to do: ${found.hint}`);
   });
 
-/** `at`: when its deletion was asked for, or when its end was reported. */
+/** A deletion. `at` is when it was asked for, or when the pod's end was reported. */
 const deleted = (at: string, grace: number) => ({
   deletionTimestamp: new Date(Date.parse(`2026-03-01T${at}Z`) + grace * 1000).toISOString().replace(".000", ""),
   deletionGracePeriodSeconds: grace,

@@ -1,11 +1,13 @@
-/** What real clusters showed, and what a person is told of it: each of the fixtures that `npm run fixtures` records. */
+/**
+ * Recordings of real clusters, and the diagnosis that a person is told: each of the fixtures that `npm run fixtures` records.
+ */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { saysWhatToDo } from "./testing/action.ts";
 import { type Recorded, toldOf } from "./testing/recorded.ts";
 
-/** Words of programs about themselves. They may stand in the evidence. */
+/** Words that programs use about themselves. Only the evidence may have them. */
 const JARGON =
   /rpc error|code = |ctx|<nil>|%!|goroutine|dial tcp|context deadline|Client\.Timeout|preemption: 0\/|\[object|undefined/;
 

@@ -1,4 +1,4 @@
-/** What makes two messages the same cause. */
+/** Which messages count as the same cause. */
 import fc from "fast-check";
 import t from "tap";
 import { causeKey, normalise } from "./repeat.ts";
@@ -26,7 +26,7 @@ t.test("two codes are two causes, whatever they say", async (t) => {
   t.not(causeKey({ code: "ImageNotFound", sentence: "x" }), causeKey({ code: "ImagePullDenied", sentence: "x" }));
 });
 
-t.test("what is left is short", async (t) => {
+t.test("the normalised text is short", async (t) => {
   fc.assert(
     fc.property(
       fc.string({ maxLength: 3000, unit: fc.constantFrom("a", "b", "7", "-", " ", ".", "\n", ":", "f") }),

@@ -1,4 +1,4 @@
-/** What API servers, and what stands before them, answer to a create. */
+/** Answers to a create, from API servers and from the proxies before them. */
 import type { Code } from "@longshore/contract/diagnosis.ts";
 import fc from "fast-check";
 import t from "tap";

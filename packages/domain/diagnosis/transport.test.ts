@@ -1,4 +1,4 @@
-/** Errors as Node throws them, and what a person is told. */
+/** Errors as Node throws them, and the diagnosis that a person is told. */
 import { Failure } from "@longshore/contract/problem.ts";
 import t from "tap";
 import { saysWhatToDo } from "./testing/action.ts";
@@ -36,7 +36,7 @@ for (const [name, error, code, says] of [
     t.ok(saysWhatToDo(found.hint), `the hint says what to do: ${found.hint}`);
   });
 
-t.test("names whom it asked, and quotes what was said", async (t) => {
+t.test("names the address that was asked, and quotes the error", async (t) => {
   const found = diagnoseTransport(coded("ECONNREFUSED"), "api.example.com:6443");
   t.equal(found.sentence, "api.example.com:6443 gave no answer: nothing listens at its address.");
   t.match(found.evidence, ["ECONNREFUSED"]);

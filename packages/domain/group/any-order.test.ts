@@ -1,4 +1,4 @@
-/** Whatever is heard of a group, in whatever order and at whatever time: nothing throws, and what must hold of it holds. */
+/** Any inputs to a group's table, in any order and at any time: nothing throws, and every invariant holds. */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import fc from "fast-check";
 import t from "tap";
@@ -33,7 +33,7 @@ const story = fc.array(moment, { maxLength: 40, size: "max" });
 
 const ANSWERS: ReadonlySet<GroupInput["kind"]> = new Set(["answered", "missing", "refused", "throttled", "writeTaken"]);
 
-/** Plays it from a launcher's start, and looks at each step. */
+/** Plays a story from a launcher's start, and checks each step with `look`. */
 function play(
   told: readonly { readonly heard: GroupInput; readonly laterMs: number }[],
   look: (step: { readonly before: GroupView; readonly heard: GroupInput; readonly after: GroupView; readonly nowMs: number }) => string | undefined,
@@ -66,7 +66,8 @@ t.test(
           named ??= heard.uid;
         }
         silences = heard.kind === "silent" ? silences + 1 : ANSWERS.has(heard.kind) ? 0 : silences;
-        // After an outage the address may be another cluster's; and an answer is of the namespace that was trusted then.
+        // After an outage the address may belong to another cluster; and an answer counts only for the namespace that was
+        // trusted then.
         if (silences >= 2) last = undefined;
         if (heard.kind === "recorded" && heard.namespaceUid !== named) [named, last] = [heard.namespaceUid, undefined];
         if (heard.kind === "unnamed") [named, last] = [undefined, undefined];
@@ -146,7 +147,9 @@ t.test("what is heard again says nothing new, but for a second silence", async (
 
 const PROBE_MS = 10 * SECOND;
 
-/** Launchers as probe.ts has them, of which each is always answered the same; the ledger and its leases are a record. */
+/**
+ * Launchers that probe as probe.ts does. Each of them always gets the same answer; the ledger and its leases are plain records.
+ */
 function launchers(answers: readonly GroupInput[], recorded: RecordedHealth) {
   let ledger = recorded;
   const views = answers.map((): GroupView => unverified(UNREACHED));
@@ -194,10 +197,10 @@ t.test("launchers that disagree do not overwrite each other's word in turns", as
         nowMs += laterMs;
         probe(by, nowMs);
         lastMs[by] = nowMs;
-        // Each probes in its time.
+        // Each launcher probes in its own time.
         for (const [at, last] of lastMs.entries()) if (nowMs - last >= PROBE_MS) probe(at, (lastMs[at] = nowMs));
       }
-      // The first word of each, and of whoever finds the group well; after that all is said.
+      // Each launcher may speak once, and once more when one finds the group well; after that there is nothing to tell.
       if (said.length > answers.length + 1) throw new Error(said.join(", "));
     }),
     { numRuns: 1_000 },

@@ -1,4 +1,4 @@
-/** Where an attempt goes, or why nowhere. */
+/** The group that takes an attempt, or the reason why none does. */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { GroupSettings } from "@longshore/contract/group-settings.ts";
 import { GroupName } from "@longshore/contract/ids.ts";
@@ -36,18 +36,18 @@ interface Case {
   readonly groups: readonly Group[];
   readonly wanted?: readonly GroupName[];
   readonly avoid?: string;
-  /** The group that this launcher does not serve, and of which no launcher said so for long. */
+  /** A group that this launcher does not serve, and that no launcher has claimed to serve for long. */
   readonly unserved?: string;
   /** The group whose API server asked for a pause. */
   readonly quiet?: string;
-  /** A group's name, or why there is none. */
+  /** A group's name, or the reason why there is none. */
   readonly want: string;
   readonly hopeless?: boolean;
   readonly why?: RegExp;
 }
 
 const cases: readonly Case[] = [
-  { name: "takes the first of those it may use", groups: [named("a"), named("b")], want: "a" },
+  { name: "takes the first group that it may use", groups: [named("a"), named("b")], want: "a" },
   {
     name: "takes them in the order of the request, not of the configuration",
     groups: [named("a"), named("b")],
@@ -113,13 +113,13 @@ const cases: readonly Case[] = [
   { name: "tries a group that nobody has tried yet", groups: [named("a", { health: "unknown", everHealthy: false })], want: "a" },
   { name: "goes elsewhere after a failure", groups: [named("a"), named("b")], avoid: "a", want: "b" },
   {
-    name: "goes back there where nothing else is free",
+    name: "goes back there if nothing else is free",
     groups: [named("a"), named("b", full)],
     avoid: "a",
     want: "a",
     why: /The last attempt failed there/,
   },
-  { name: "waits where all are full", groups: [named("a", full), named("b", full)], want: "GroupsFull", hopeless: false },
+  { name: "waits if all are full", groups: [named("a", full), named("b", full)], want: "GroupsFull", hopeless: false },
   {
     name: "names the most hopeful reason",
     groups: [named("a", neverWorked), named("b", paused), named("c", full)],
@@ -134,13 +134,13 @@ const cases: readonly Case[] = [
     hopeless: true,
   },
   {
-    name: "has hope where one of them did",
+    name: "has hope if one group of the request ever worked",
     groups: [named("a", neverWorked), named("b", broken)],
     want: "GroupsUnhealthy",
     hopeless: false,
   },
   {
-    name: "has no hope where every group forbids the image",
+    name: "has no hope if every group forbids the image",
     groups: [named("a", strict)],
     want: "PolicyRefused",
     hopeless: true,
@@ -153,10 +153,10 @@ const cases: readonly Case[] = [
     hopeless: false,
     why: /No group has this name/,
   },
-  { name: "waits where there is no group at all", groups: [], want: "NoGroup", hopeless: false },
+  { name: "waits if there is no group at all", groups: [], want: "NoGroup", hopeless: false },
 ];
 
-/** Served by the launcher that asks, which no API server asked for a pause. */
+/** The groups that the asking launcher serves; no API server has asked for a pause. */
 const knows = (groups: readonly Group[]) => ({ serves: new Set(groups.map(({ name }) => name)), quiet: new Map() });
 
 for (const { name, groups, wanted, avoid, unserved, quiet, want, hopeless, why } of cases) {

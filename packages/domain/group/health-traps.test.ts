@@ -1,4 +1,4 @@
-/** Where the obvious reading of the group's table is the wrong one: a test for each, named after what it refutes. */
+/** Places where the obvious reading of the group's table is wrong. Each test is named after the reading that it refutes. */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import t from "tap";
 import { hear } from "./health.ts";

@@ -1,4 +1,4 @@
-/** The group's table, cell by cell, the cells that depend on more than the state, and what is allowed in each state. */
+/** The group's table, cell by cell; the cells that depend on more than the state; and the acts that each state allows. */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import t from "tap";
 import { hear } from "./health.ts";
@@ -8,7 +8,7 @@ import { ANOTHER, context, forbidden, input, NOW, OURS, SECOND, view } from "./t
 import { diagnosisOf, type GroupView, UNREACHED, unverified, type ViewState } from "./view.ts";
 import { wordOf } from "./word.ts";
 
-/** "·": nothing changes; "note": something else than the state. */
+/** The cell's word: "·" if nothing changes, "note" if anything but the state does. */
 function wordFor(before: GroupView, after: GroupView): string {
   if (before === after) return "·";
   return before.state === after.state ? "note" : after.state;

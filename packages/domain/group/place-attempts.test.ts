@@ -17,7 +17,9 @@ const open = (name: GroupName, more: Partial<Group> = {}): Group => ({
 }); // biome-ignore format: a value read as one
 
 const simple = (limits: object = {}): RunRecord => runOf(planOf([step("main")], limits, true));
-/** Its first attempt's Job did not start and was deleted; it is not released yet, and a retry waits for that. */
+/**
+ * A run whose first attempt's Job did not start and was deleted. The attempt is not released yet, and a retry waits for that.
+ */
 const retried = (limits: object = {}): RunRecord =>
   played(simple(limits), [
     ...toStep("main", input.placed, input.claimDue, input.created),
@@ -31,9 +33,9 @@ interface Case {
   readonly n?: number;
   readonly nowMs?: number;
   readonly claim?: Claiming["room"];
-  /** Run 0 is under another transaction's lock. */
+  /** True if another transaction has locked run 0. */
   readonly firstIsLocked?: boolean;
-  /** State and group of each run's newest attempt. */
+  /** The state and the group of each run's newest attempt. */
   readonly want: readonly string[];
   readonly placed?: number;
   readonly told?: number;

@@ -1,4 +1,4 @@
-/** The Job that is created, word for word, and that what is written on it is what is read from it. */
+/** The Job that is created, word for word; and the marks that are written on it are those that are read from it. */
 import { readFileSync } from "node:fs";
 import { GroupName, Installation, RunId, StepName } from "@longshore/contract/ids.ts";
 import { forms, type StepRequest, stepsOf } from "@longshore/contract/request.ts";
@@ -32,7 +32,7 @@ const input: ManifestInput = {
   limits: { waitForMs: 86_400_000, startWithinMs: 900_000, deadlineMs: 21_600_000 },
 };
 
-/** Stored as the API server would store it. */
+/** The Job as the API server would store it. */
 const stored = (made: object): unknown => {
   const { metadata, ...rest } = JSON.parse(JSON.stringify(made)) as { metadata: object };
   return { ...rest, metadata: { ...metadata, uid: "uid-1", resourceVersion: "1" } };
@@ -43,7 +43,7 @@ t.test("a whole step becomes exactly this Job", async (t) => {
   t.same(JSON.parse(JSON.stringify(manifest(input))), golden, "if the change is meant, write it into manifest.golden.json");
 });
 
-/** Of each field of the short form, a value whose texts stand nowhere else. A field without one here does not compile. */
+/** For each field of the short form a value whose texts stand nowhere else. A field without a value does not compile. */
 const FIELDS: { readonly [F in Exclude<keyof StepRequest, "name" | "needs" | "when">]-?: NonNullable<StepRequest[F]> } = {
   image: "registry.example.com/asked:1",
   command: ["asked-command"],
@@ -58,7 +58,7 @@ const textsIn = (value: unknown): readonly string[] =>
   typeof value === "object" && value !== null ? Object.values(value).flatMap(textsIn) : [String(value)];
 
 for (const [field, value] of Object.entries(FIELDS)) {
-  // Nothing of the outputs is in the pod: the step's end is judged by them.
+  // The pod has nothing of the outputs: the launcher judges the step's end by them.
   const where = field === "outputs" ? "plan" : "pod";
   t.test(`the short form's field ${field} reaches the ${where}`, async (t) => {
     const request = forms.Simple.parse({ image: "plain", [field]: value });
@@ -108,6 +108,18 @@ t.test("nothing in a request takes the place of what is ours", async (t) => {
     made.spec.template.spec.containers[0]?.env?.filter(({ name }) => name === "LONGSHORE_RUN"),
     [{ name: "LONGSHORE_RUN", value: "orders/8812/export" }],
   );
+});
+
+t.test("a run's trace is in its pods' environment, unless the request names another, and in no occupant", async (t) => {
+  const run = { ...input.run, traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01" };
+  const traces = (of: ManifestInput, made = manifest(of)) =>
+    made.spec.template.spec.containers.flatMap(({ env = [] }) => env.filter(({ name }) => name === "TRACEPARENT"));
+  t.same(traces({ ...input, run }), [{ name: "TRACEPARENT", value: run.traceparent }]);
+  t.same(traces({ ...input, run, step: { ...input.step, env: { TRACEPARENT: "other" } } }), [
+    { name: "TRACEPARENT", value: "other" },
+  ]);
+  t.same(traces(input), []);
+  t.same(traces(input, occupant({ ...input, run })), []);
 });
 
 t.test("the Job's own deadline comes after all of ours, also where it waits for a node all the time it may", async (t) => {

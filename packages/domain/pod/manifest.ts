@@ -65,7 +65,12 @@ type EnvVariable =
 export interface ManifestInput {
   readonly installation: Installation;
   readonly group: { readonly name: GroupName; readonly namespace: string };
-  readonly run: { readonly id: RunId; readonly labels?: Words | undefined; readonly annotations?: Words | undefined };
+  readonly run: {
+    readonly id: RunId;
+    readonly labels?: Words | undefined;
+    readonly annotations?: Words | undefined;
+    readonly traceparent?: string | undefined;
+  };
   readonly step: StepRequest;
   readonly attempt: number;
   readonly generation: number;
@@ -178,7 +183,9 @@ const ownLabels = ({ installation, hashOfRun, step, attempt }: ManifestInput): W
 
 function environment({ run, step, attempt }: ManifestInput): readonly EnvVariable[] {
   const own = { LONGSHORE_RUN: run.id, LONGSHORE_STEP: step.name, LONGSHORE_ATTEMPT: String(attempt) };
-  const all: NonNullable<StepRequest["env"]> = { ...step.env, ...own };
+  // The one of ours that a request may set otherwise: its author knows better which trace the step belongs to.
+  const trace = run.traceparent !== undefined && { TRACEPARENT: run.traceparent };
+  const all: NonNullable<StepRequest["env"]> = { ...trace, ...step.env, ...own };
   return Object.entries(all).map(([name, value]) =>
     typeof value === "string" ? { name, value } : { name, valueFrom: { fieldRef: { fieldPath: value.field } } },
   );

@@ -1,4 +1,7 @@
-/** The run's table as far as commands go: what each means for a run in each state, and what a restart makes of an old run. */
+/**
+ * The run's table for commands: the effect of each command in each state of a run, and the run that a restart makes of an old
+ * one.
+ */
 import t from "tap";
 import { admit, type Admission } from "./admit.ts";
 import {
@@ -37,7 +40,7 @@ const TABLE: readonly { readonly name: string; readonly said: Admission; readonl
   //                                                                                        none                        tombstone                        active                 cancelling             ended
   { name: "a request", said: run,                                                           want: ["active: accepted", "ended: accepted, step.skipped, step.skipped, step.skipped, cancelled", "duplicate", "duplicate", "duplicate"] },
   { name: "a request with the same id and other content", said: { ...run, run: { ...run.run, digest: "other" } }, want: ["active: accepted", "ended: accepted, step.skipped, step.skipped, step.skipped, cancelled", "IdempotencyConflict", "IdempotencyConflict", "IdempotencyConflict"] },
-  { name: "what could not be taken", said: { kind: "invalid", problems: [{ path: "/data/image", code: "RequestInvalid", message: "no image" }] }, want: ["RequestInvalid", "RequestInvalid", "RequestInvalid", "RequestInvalid", "RequestInvalid"] },
+  { name: "a refused command", said: { kind: "invalid", problems: [{ path: "/data/image", code: "RequestInvalid", message: "no image" }] }, want: ["RequestInvalid", "RequestInvalid", "RequestInvalid", "RequestInvalid", "RequestInvalid"] },
   { name: "a cancel", said: cancel,                                                         want: ["tombstone", "duplicate", "cancelling: cancelling, step.failed, step.skipped", "duplicate", "AlreadyEnded"] },
   { name: "a cancel of this generation", said: { ...cancel, generation: 1 },                want: ["tombstone", "duplicate", "cancelling: cancelling, step.failed, step.skipped", "duplicate", "AlreadyEnded"] },
   { name: "a cancel of another generation", said: { ...cancel, generation: 2 },             want: ["RunUnknown", "RequestInvalid", "RequestInvalid", "RequestInvalid", "RequestInvalid"] },
@@ -76,7 +79,7 @@ const again = (record: RunRecord, from: Extract<Admission, { kind: "restart" }>[
 const attemptsOf = ({ run, attempts }: RunRecord) =>
   attempts.filter(({ generation }) => generation === run.generation).map((it) => `${it.step}/${it.n}`);
 
-t.test("a restart from what failed runs that again and what depends on it, and keeps the rest", async (t) => {
+t.test("a restart from the failed steps runs them and their dependents again, and keeps the rest", async (t) => {
   const record = again(failed, "failed");
   t.same(attemptsOf(record), ["a/2"]);
   t.match(record.run, { state: "active", outcome: undefined, endedAtMs: undefined, generation: 2, seq: failed.run.seq + 1 });
@@ -91,14 +94,14 @@ t.test("a restart from the start runs all again, under new numbers", async (t) =
   t.same(attemptsOf(again(failed, "start")), ["a/2", "c/2"]);
 });
 
-t.test("a restart from a step runs that step and what depends on it", async (t) => {
+t.test("a restart from a step runs that step and its dependents", async (t) => {
   t.same(attemptsOf(again(failed, step("c").name)), ["c/2"]);
   const record = again(failed, step("b").name);
   t.same(attemptsOf(record), [], "what b needs did not succeed");
   t.match(record.run, { state: "ended", outcome: "failed" });
 });
 
-t.test("a restart from what failed is refused where nothing did", async (t) => {
+t.test("a restart from the failed steps is refused if none failed", async (t) => {
   const well = played(runOf(), [...launched("main"), ...ends("main", "complete")]).record;
   t.match(admit(well, restart, at), { kind: "refuse", problems: [{ code: "AlreadyEnded" }] });
 });

@@ -1,4 +1,6 @@
-/** The step's and the run's tables: what ends an attempt, a step and a run, and what is told of it, in which order. */
+/**
+ * The tables of the step and the run: when an attempt, a step and a run end, and which events are told of it, in which order.
+ */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import t from "tap";
 import {
@@ -59,13 +61,13 @@ const cases: readonly Case[] = [
   { name: "nothing is told of a Job after its run ended", inputs: toStep("main", input.placed, input.claimDue, input.complete, input.started, input.stalled, input.failed, input.deleting, input.created, input.released), told: ["launched", "started", "succeeded"], state: "succeeded" },
   { name: "a run whose wait is over", inputs: toStep("main", input.noPlace, input.waitExpired), told: ["waiting", "failed"], state: "failed" },
   { name: "the same reason to wait is told once", inputs: toStep("main", input.noPlace, input.noPlace, { ...input.noPlace, reason: "Paused" }), told: ["waiting", "waiting"], state: "active" },
-  { name: "what never started is tried again", inputs: unstarted, told: ["launched", "attempt.failed"], state: "active" },
-  { name: "what failed by itself is not, unless asked for", inputs: toStep("main", input.placed, input.claimDue, input.failed), limits: { retriesOn: ["failure"] }, told: ["launched", "started", "attempt.failed"], state: "active" },
+  { name: "an attempt that never started is tried again", inputs: unstarted, told: ["launched", "attempt.failed"], state: "active" },
+  { name: "an attempt that failed by itself is not tried again, unless the request asks for it", inputs: toStep("main", input.placed, input.claimDue, input.failed), limits: { retriesOn: ["failure"] }, told: ["launched", "started", "attempt.failed"], state: "active" },
   { name: "nothing is tried again that the catalogue calls hopeless", inputs: toStep("main", input.placed, input.claimDue, input.refused), told: ["failed"], state: "failed" },
   { name: "nothing is tried more often than allowed", inputs: unstarted, limits: { retriesMax: 0 }, told: ["launched", "failed"], state: "failed" },
   { name: "what waits for a node is tried elsewhere, and that is no retry", limits: { retriesMax: 0 }, inputs: [...stuck, ...toStep("main", input.elsewhere, input.unstarted, input.lookedDeleted)], told: ["launched", "stalled", "attempt.failed"], state: "active" },
   { name: "what may have run is not done again elsewhere unasked", limits: { retriesMax: 0 }, inputs: [...stuck, ...toStep("main", input.elsewhere, { ...input.lookedDeleted, evidence: { started: "unknown" } })], told: ["launched", "stalled", "failed"], state: "failed" },
-  { name: "a cancelled run goes nowhere else", inputs: [...stuck, ...toStep("main", input.elsewhere, input.unstarted), cancel, ...toStep("main", input.lookedDeleted)], told: ["launched", "stalled", "cancelling", "cancelled"], state: "cancelled" },
+  { name: "a cancelled run goes to no other group", inputs: [...stuck, ...toStep("main", input.elsewhere, input.unstarted), cancel, ...toStep("main", input.lookedDeleted)], told: ["launched", "stalled", "cancelling", "cancelled"], state: "cancelled" },
   { name: "a cancelled run is never tried again", inputs: [...toStep("main", input.placed, input.claimDue, input.created), cancel, ...unstarted.slice(-1)], told: ["launched", "cancelling", "cancelled"], state: "cancelled" },
   { name: "a cancel before anything was sent", inputs: [cancel], told: ["cancelling", "cancelled"], state: "cancelled" },
   { name: "a cancel is told once", inputs: [...launched("main"), cancel, cancel], told: ["launched", "cancelling"], state: "cancelling" },
@@ -99,15 +101,15 @@ const handled = [
 
 const pipelines: readonly (Omit<Case, "told"> & { readonly steps: Plan["steps"]; readonly want: readonly (StepOutcome | undefined)[] })[] = [
   { name: "a step opens when what it needs succeeded", steps: handled, inputs: [...launched("a"), ...ends("a", "complete")], want: ["succeeded", undefined, "skipped", undefined], state: "active" },
-  { name: "a failure skips what needs success and opens what needs failure", steps: handled, inputs: [...launched("a"), ...ends("a", "failed")], want: ["failed", "skipped", undefined, undefined], state: "active" },
-  { name: "a failure that was handled is none of the run's", steps: handled, inputs: [...launched("a"), ...ends("a", "failed"), ...launched("undo"), ...ends("undo", "complete"), ...launched("tell"), ...ends("tell", "complete")], want: ["failed", "skipped", "succeeded", "succeeded"], state: "succeeded" },
-  { name: "a failure whose handling failed is the run's", steps: [step("a"), step("undo", ["a"], { when: "failure" })], inputs: [...launched("a"), ...ends("a", "failed"), ...launched("undo"), ...ends("undo", "failed")], want: ["failed", "failed"], state: "failed" },
-  { name: "what a skipped step was needed for is skipped as well", steps: [step("a"), step("b", ["a"]), step("c", ["b"])], inputs: [...launched("a"), ...ends("a", "failed")], want: ["failed", "skipped", "skipped"], state: "failed" },
+  { name: "a failure skips steps that need success and opens steps that need failure", steps: handled, inputs: [...launched("a"), ...ends("a", "failed")], want: ["failed", "skipped", undefined, undefined], state: "active" },
+  { name: "a failure that was handled is no failure of the run", steps: handled, inputs: [...launched("a"), ...ends("a", "failed"), ...launched("undo"), ...ends("undo", "complete"), ...launched("tell"), ...ends("tell", "complete")], want: ["failed", "skipped", "succeeded", "succeeded"], state: "succeeded" },
+  { name: "a failure whose handling failed is a failure of the run", steps: [step("a"), step("undo", ["a"], { when: "failure" })], inputs: [...launched("a"), ...ends("a", "failed"), ...launched("undo"), ...ends("undo", "failed")], want: ["failed", "failed"], state: "failed" },
+  { name: "a step that needs a skipped step is skipped as well", steps: [step("a"), step("b", ["a"]), step("c", ["b"])], inputs: [...launched("a"), ...ends("a", "failed")], want: ["failed", "skipped", "skipped"], state: "failed" },
   { name: "a cancel skips what has not begun, also what runs always", steps: handled, inputs: [...launched("a"), cancel], want: [undefined, "skipped", "skipped", "skipped"], state: "cancelling" },
-  { name: "a cancel that skipped something cancels, even where the rest completed", steps: handled, inputs: [...launched("a"), cancel, ...ends("a", "complete")], want: ["succeeded", "skipped", "skipped", "skipped"], state: "cancelled" },
+  { name: "a cancel that skipped a step cancels the run, even if the rest completed", steps: handled, inputs: [...launched("a"), cancel, ...ends("a", "complete")], want: ["succeeded", "skipped", "skipped", "skipped"], state: "cancelled" },
   { name: "a step that its needs skipped was not skipped by the cancel: all that was to run completed", steps: [step("a"), step("undo", ["a"], { when: "failure" }), step("b")], inputs: [...launched("a"), ...launched("b"), ...ends("a", "complete"), cancel, ...ends("b", "complete")], want: ["succeeded", "skipped", "succeeded"], state: "succeeded" },
   { name: "giving a run up opens nothing, not even what runs always", steps: handled, inputs: [...launched("a"), abandon], want: ["lost", "lost", "lost", "lost"], state: "lost" },
-  { name: "a lost step opens what needs failure", steps: [step("a"), step("undo", ["a"], { when: "failure" })], inputs: [...launched("a"), ...toStep("a", { ...input.gone, uid: launchedUid() })], want: ["lost", undefined], state: "active" },
+  { name: "a lost step opens steps that need failure", steps: [step("a"), step("undo", ["a"], { when: "failure" })], inputs: [...launched("a"), ...toStep("a", { ...input.gone, uid: launchedUid() })], want: ["lost", undefined], state: "active" },
   { name: "an output that was promised and not written fails the step", steps: [step("a", [], { outputs: ["sum"] })], inputs: [...launched("a"), ...ends("a", "complete")], want: ["failed"], state: "failed" },
 ]; // biome-ignore format: a table is read down its columns
 
@@ -126,7 +128,7 @@ for (const { name, steps, inputs, want, state } of pipelines)
     t.same(problemsOf(record), []);
   });
 
-t.test("each retry waits twice as long as the one before, up to the most, and would rather go elsewhere", async (t) => {
+t.test("each retry waits twice as long as the one before, up to the longest wait, and prefers another group", async (t) => {
   const limits = { retriesMax: 9, backoffFirstMs: 10 * SECOND, backoffMostMs: 25 * SECOND };
   let record = simple(limits);
   const delays: number[] = [];
@@ -166,7 +168,7 @@ t.test("a run's end says whose end it was, how it ended and how long each phase 
   });
 });
 
-t.test("what changes nothing gives the same record back", async (t) => {
+t.test("an input that changes nothing returns the same record", async (t) => {
   const { record } = played(simple(), launched("main"));
   for (const said of [input.created, input.placed, input.unanswered, { ...input.refused, claimNo: 9 }])
     t.equal(

@@ -1,4 +1,4 @@
-/** Names and proofs: the same for the same attempt, other for any other. */
+/** Names and proofs are equal for the same attempt, and different for any other. */
 import { createHash } from "node:crypto";
 import { Installation, GroupName, RunId, StepName } from "@longshore/contract/ids.ts";
 import fc from "fast-check";

@@ -1,4 +1,4 @@
-/** Every way in which a step can leave outputs behind, or fail to. */
+/** Every way in which a step can leave outputs behind, or fail to do so. */
 import fc from "fast-check";
 import t from "tap";
 import { outcomeOfOutputs } from "./outputs.ts";
@@ -20,14 +20,14 @@ const cases: readonly Case[] = [
   },
   { name: "takes an object also from a step that declares nothing", message: '{"rows":12}', want: { rows: 12 } },
   { name: "takes nothing from a step that declares and writes nothing", message: undefined, want: {} },
-  { name: "minds no other text from a step that declares nothing", message: "done.", want: {} },
-  { name: "minds no list from a step that declares nothing", message: "[1]", want: {} },
-  { name: "fails where nothing was written of what was declared", message: "", declared: ["rows"], want: "OutputsLost" },
-  { name: "fails where one of two was written", message: '{"rows":1}', declared: ["rows", "url"], want: "OutputsLost" },
+  { name: "ignores other text from a step that declares nothing", message: "done.", want: {} },
+  { name: "ignores a list from a step that declares nothing", message: "[1]", want: {} },
+  { name: "fails if no declared output was written", message: "", declared: ["rows"], want: "OutputsLost" },
+  { name: "fails if only one of two was written", message: '{"rows":1}', declared: ["rows", "url"], want: "OutputsLost" },
   { name: "counts a null as written", message: '{"rows":null}', declared: ["rows"], want: { rows: null } },
-  { name: "is not fooled by what every object inherits", message: "{}", declared: ["constructor"], want: "OutputsLost" },
-  { name: "fails where text was written instead", message: "rows=12", declared: ["rows"], want: "OutputsInvalid" },
-  { name: "fails where a list was written instead", message: "[12]", declared: ["rows"], want: "OutputsInvalid" },
+  { name: "is not fooled by names that every object inherits", message: "{}", declared: ["constructor"], want: "OutputsLost" },
+  { name: "fails if text was written instead", message: "rows=12", declared: ["rows"], want: "OutputsInvalid" },
+  { name: "fails if a list was written instead", message: "[12]", declared: ["rows"], want: "OutputsInvalid" },
   {
     name: "says that it was cut off, not that it is no JSON",
     message: `{"rows":"${"x".repeat(4096)}`.slice(0, 4096),
@@ -40,7 +40,7 @@ const cases: readonly Case[] = [
   { name: "refuses half a surrogate pair", message: '{"rows":["\\ud800"]}', want: "OutputsInvalid" },
   { name: "refuses a whole number that would change", message: '{"order":12345678901234567890}', want: "OutputsInvalid" },
   { name: "refuses a number beyond all numbers", message: '{"order":1e999}', want: "OutputsInvalid" },
-  { name: "refuses what is nested without end", message: deep, want: "OutputsInvalid" },
+  { name: "refuses a value that is nested without end", message: deep, want: "OutputsInvalid" },
 ];
 
 for (const { name, message, declared = [], want } of cases) {

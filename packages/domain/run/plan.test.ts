@@ -1,4 +1,4 @@
-/** What a restart may correct, and that each correction has its effect. */
+/** The fields that a restart may correct, and the effect of each correction. */
 import { Correction } from "@longshore/contract/command.ts";
 import type { StepRequest } from "@longshore/contract/request.ts";
 import { StepName } from "@longshore/contract/ids.ts";
@@ -16,11 +16,11 @@ const step: StepRequest = {
 interface Case {
   readonly name: string;
   readonly correction: Correction;
-  /** What is another then. */
+  /** The fields that the correction changes. */
   readonly want: Partial<StepRequest>;
 }
 
-/** A field of the correction without a row here does not compile. The deadline is the run's: see begin.ts. */
+/** A field of the correction without a row here does not compile. The deadline belongs to the run: see begin.ts. */
 const CASES: { readonly [F in Exclude<keyof Correction, "deadline">]-?: Case } = {
   image: { name: "another image takes the place of the first", correction: { image: "app:2" }, want: { image: "app:2" } },
   env: {

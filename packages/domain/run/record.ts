@@ -53,6 +53,8 @@ export interface Plan {
   readonly limits: Limits;
   /** Corrections of the newest restart. */
   readonly with: CommandData<"run.restart">["with"];
+  /** Of the message that requested the run: a restart stays in the run's trace. */
+  readonly traceparent?: string;
 }
 
 export interface PlannedStep {

@@ -1,4 +1,4 @@
-/** What may be said of whether anything ran, and with what an end is told. */
+/** Whether anything ran, as far as the evidence can say, and the evidence that is told with an end. */
 import t from "tap";
 import { evidenceOf, isLookedDeleted, startedOf } from "./evidence.ts";
 import { condition, job, pod, type RawJob, type RawPod, running, terminated, waiting } from "./testing/fixtures.ts";

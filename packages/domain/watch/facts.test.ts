@@ -1,4 +1,4 @@
-/** What is told of a Job, view by view: each row is what was seen, and what was said then. */
+/** The facts that are told of a Job, view by view: each row has the views, and the facts told at each. */
 import fc from "fast-check";
 import t from "tap";
 import { LABELS } from "../run/marks.ts";
@@ -25,7 +25,7 @@ const short = ({ type, data }: FactDraft): string =>
       ? `ended ${data.condition}`
       : type.slice("job.".length);
 
-/** Shows one thing after another, a second apart, and gives what was told at each. */
+/** Shows one view after another, a second apart, and returns the facts told at each. */
 function tell(...views: readonly JobAndPods[]): readonly string[] {
   let said: Said | undefined;
   return views.map((view, at) => {
@@ -108,7 +108,7 @@ const cases: readonly Case[] = [
 
 for (const { name, views, want } of cases) t.test(name, async (t) => t.same(tell(...views), want));
 
-t.test("what took a pod away is told also when the pod is gone before its Job has failed", async (t) => {
+t.test("the cause that took a pod away is told, even if the pod is gone before its Job has failed", async (t) => {
   const evicted = { state: running, status: { conditions: [condition("DisruptionTarget", "EvictionByEvictionAPI")] } };
   const before = facts(undefined, seen({}, evicted), 0);
   const [end] = facts(before.said, seen(failed), SECOND).facts;
@@ -153,7 +153,7 @@ t.test("every fact says which Job, and the newest version that was seen of it or
   t.notOk(Object.hasOwn(fact?.data.about ?? {}, "occupant"));
 });
 
-t.test("an end comes with a wish for the log of what ran", async (t) => {
+t.test("an end comes with a wish for the log of the container that ran", async (t) => {
   const { want, facts: told } = facts(undefined, seen(failed, { state: terminated(1), status: { phase: "Failed" } }), 0);
   t.match(want, { kind: "logs", container: "main" });
   const log = { state: "complete", lines: 1, tail: "no such order\n" } as const;
@@ -163,7 +163,7 @@ t.test("an end comes with a wish for the log of what ran", async (t) => {
   );
 });
 
-t.test("the log of a failed init container is wished for where nothing else ran", async (t) => {
+t.test("the log of a failed init container is wished for if nothing else ran", async (t) => {
   const view = seen(failed, {
     status: { phase: "Failed", initContainerStatuses: [{ name: "i", state: terminated(1) }] },
     spec: { initContainers: [{ name: "i" }] },
@@ -177,11 +177,11 @@ t.test("the log of a pod that is over is wished for before its Job has ended, an
   t.equal(facts(undefined, seen({}, { state: running, status: { phase: "Running" } }), 0).early, undefined);
 });
 
-t.test("no log is wished for where nothing ran", async (t) => {
+t.test("no log is wished for if nothing ran", async (t) => {
   t.equal(facts(undefined, seen(failed), 0).want, undefined);
 });
 
-t.test("Events are wished for where a Job has no pods after 5 s by our own clock, and every 30 s from then on", async (t) => {
+t.test("Events are wished for if a Job has no pods after 5 s by our own clock, and every 30 s from then on", async (t) => {
   const first = facts(undefined, seen(), 0);
   t.equal(first.want, undefined);
   t.equal(first.dueMs, 5 * SECOND);
@@ -200,7 +200,7 @@ t.test("no Events are wished for of a suspended Job", async (t) => {
   t.match(facts(undefined, seen({ spec: { suspend: true } }), 60 * SECOND), { want: undefined, dueMs: undefined });
 });
 
-t.test("a back-off without a cause is asked about at once, and told with what the Events say", async (t) => {
+t.test("a back-off without a cause is asked about at once, and told with the cause that the Events say", async (t) => {
   const first = facts(undefined, seen({}, inBackOff), 0);
   t.same(first.want, { kind: "events", uid: "uid-pod" });
   const second = facts(

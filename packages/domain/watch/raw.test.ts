@@ -1,8 +1,8 @@
-/** Foreign JSON, field by field: what is taken, and what is passed over. */
+/** Foreign JSON, field by field: which values are taken, and which are ignored. */
 import t from "tap";
 import { at, field, integer, list, text } from "./raw.ts";
 
-t.test("only what an object holds itself is a field of it", async (t) => {
+t.test("an object's fields are its own properties only", async (t) => {
   t.equal(field({}, "constructor"), undefined);
   t.equal(at({ a: { b: 1 } }, "a", "b"), 1);
   t.equal(at({ a: null }, "a", "b"), undefined);

@@ -68,7 +68,7 @@ t.test("metadata alone says whose a Job is, and never how it stands", async (t) 
   t.equal(seeJob(partial), undefined);
 });
 
-t.test("an item of a list has no kind and is read by what it is", async (t) => {
+t.test("an item of a list has no kind, and is read all the same", async (t) => {
   t.ok(seeJob({ ...rawJob(), kind: undefined }));
   t.ok(seePod({ ...rawPod(), kind: undefined }));
 });
@@ -175,7 +175,7 @@ t.test("an Event's time is the last that it names", async (t) => {
   t.equal(seeEvent({ reason: "FailedCreate" }), undefined);
 });
 
-/** Replaces one value somewhere in it by something that has no business there. */
+/** Replaces one value somewhere in the object by a value that does not belong there. */
 const spoilt = (raw: object): fc.Arbitrary<unknown> =>
   fc.tuple(fc.nat(10_000), fc.oneof(fc.anything(), fc.constantFrom(null, "", 0, [], {}))).map(([where, what]) => {
     let left = where % Math.max(1, JSON.stringify(raw).length >> 4);

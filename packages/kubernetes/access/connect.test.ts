@@ -115,7 +115,11 @@ t.test("refuses, naming the path and saying what to do", async (t) => {
       cluster: { server, caFile: at("none.crt") },
       want: [["/cluster/caFile", /none.crt cannot be read: it does not exist/]],
     },
-    { name: "a CA that is none", cluster: { server, caFile: at("token") }, want: [["/cluster/caFile", /no certificate in PEM/]] },
+    {
+      name: "a file that is no CA",
+      cluster: { server, caFile: at("token") },
+      want: [["/cluster/caFile", /no certificate in PEM/]],
+    },
     {
       name: "a CA that was cut",
       cluster: { server, caFile: at("cut.crt") },
@@ -152,7 +156,7 @@ t.test("refuses, naming the path and saying what to do", async (t) => {
       want: [["/cluster/kubeconfig", /does not exist/]],
     },
     {
-      name: "a kubeconfig that is none",
+      name: "a file that is no kubeconfig",
       cluster: { kubeconfig: at("bad.yaml") },
       credential: {},
       want: [["/cluster/kubeconfig", /no kubeconfig/]],
@@ -320,7 +324,7 @@ t.test(
   },
 );
 
-t.test("runs a kubeconfig's program only where that is allowed, and uses the token that it gives", async (t) => {
+t.test("runs a kubeconfig's program only if that is allowed, and uses the token that it gives", async (t) => {
   const program = `console.log(JSON.stringify({ kind: "ExecCredential", apiVersion: "client.authentication.k8s.io/v1", status: { token: "from-program" } }))`;
   const exec = { apiVersion: "client.authentication.k8s.io/v1", command: process.execPath, args: ["-e", program] };
   const at = await folder(t, { "exec.yaml": kubeconfig({ exec }) });

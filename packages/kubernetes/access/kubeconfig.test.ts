@@ -1,4 +1,4 @@
-/** A kubeconfig that is wrong, or whose program is: what is said of it, and that no token is in what is said. */
+/** A wrong kubeconfig, or one with a wrong program: the sentence that names the mistake, and no token in it. */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,7 +9,7 @@ import { virtualClock } from "../testing/virtual-clock.ts";
 
 const CANARY = "CANARY-eyJhbGci";
 
-/** Whatever a log could make of it: its message, its cause and their members. */
+/** Everything that a log could print of the error: its message, its cause and their members. */
 async function refusalOf(t: Test, text: string, allowPrograms = false): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "longshore-kubeconfig-"));
   t.teardown(() => rm(folder, { recursive: true }));
@@ -71,7 +71,7 @@ const programs: readonly { readonly name: string; readonly program: string; read
 ];
 
 for (const { name, program, says } of programs) {
-  t.test(`a program that ${name} is told without what it printed`, async (t) => {
+  t.test(`a program that ${name} is told without its output`, async (t) => {
     const said = await refusalOf(t, withExec(process.execPath, ["-e", program]), true);
     t.match(said, says);
     t.notMatch(said, /CANARY/);

@@ -1,4 +1,7 @@
-/** What of a groups file may be told to watchers: each group's own watch credential as its files hold it now, and nothing else. */
+/**
+ * The part of a groups file that watchers may be told: each group's own watch credential as its files have it now, and nothing
+ * else.
+ */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,4 +1,7 @@
-/** When a follower can believe nothing of what it knew, and lists again: versions that expired, answers that are none, a store set back. */
+/**
+ * A follower can believe nothing that it knew, and lists again: versions have expired, answers are not a list, or the store was
+ * set back.
+ */
 import t from "tap";
 import { added, list, store, type Story, tells } from "../testing/followed.ts";
 import { status } from "../testing/scripted.ts";

@@ -1,4 +1,6 @@
-/** When the way to the server breaks, and a follower goes on from where it was: cut, silent, refused, down; and how long it waits. */
+/**
+ * The way to the server breaks, and the follower goes on from where it was: cut, silent, refused, down. Also how long it waits.
+ */
 import t from "tap";
 import { follow } from "./follow.ts";
 import { added, list, store, type Story, tells } from "../testing/followed.ts";

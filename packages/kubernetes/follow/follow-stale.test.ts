@@ -1,4 +1,4 @@
-/** How long a follower with its own settings can be behind, in virtual time: G8 of GUARANTEES.md rests on this. */
+/** How far a follower with its default settings can be behind, in virtual time: G8 of GUARANTEES.md relies on this. */
 import type { Fault } from "@longshore/pocket/faults/faults.ts";
 import { createModel, type Model } from "@longshore/pocket/model.ts";
 import { scriptedPods } from "@longshore/pocket/faults/scripted.ts";
@@ -12,7 +12,7 @@ interface Case {
   readonly name: string;
   readonly happens: (model: Model) => void;
   readonly faults?: readonly Fault[];
-  /** Until what was created right after is seen. */
+  /** The most seconds until the follower sees an object that was created right afterwards. */
   readonly mostSeconds: number;
   readonly listings: number;
 }
@@ -67,7 +67,7 @@ for (const { name, happens, faults = [], mostSeconds, listings } of cases) {
     const clock = virtualClock({ startMs: START_MS });
     await using kubelet = scriptedPods(clock, () => ({ startsAfterMs: 100, runsMs: 1_000 }));
     await using model = createModel({ clock, kubelet, namespaces: ["batch"] });
-    // Guarded, as in the product: its breaker has a patience of its own.
+    // The guard is the product's: its breaker delays requests too.
     await using clusters = openClusters([{ name: "a", namespace: "batch", transport: model.transport() }], { clock });
     const cluster = clusters.cluster("a");
     const stop = new AbortController();

@@ -1,4 +1,4 @@
-/** Following where nothing breaks: what is asked, what is said, what is kept in memory, and how it stops. */
+/** Following while nothing breaks: the requests, the changes that are reported, the objects kept in memory, and the stop. */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import t from "tap";
@@ -21,7 +21,7 @@ const stories: readonly Story[] = [
     watchedFrom: ["10"],
   },
   {
-    name: "polls by listing where it may list and not watch",
+    name: "polls by listing if it may list and not watch",
     plays: [
       list(["a"], "10"),
       { refuses: 403, body: status(403, "Forbidden") },

@@ -27,8 +27,9 @@ import {
   type Verdict,
 } from "./stream-end.ts";
 import { asList } from "../objects.ts";
+import { type Channel, PURPOSES, sendInTime } from "../request/purpose.ts";
 import { listPages, refused } from "../request/read.ts";
-import type { ApiStream, Transport } from "../transport.ts";
+import type { ApiStream } from "../transport.ts";
 
 export type Change =
   /** A listing begins (again): from here to "listed" it shows every object there is. */
@@ -46,14 +47,13 @@ export type Change =
 export type Kind = "jobs" | "pods" | "cronjobs";
 
 export interface FollowOptions {
-  readonly transport: Pick<Transport, "send" | "open">;
+  readonly transport: Channel;
   readonly clock: Clock;
   readonly kind: Kind;
   readonly namespace: string;
   readonly selector: string;
   readonly signal: AbortSignal;
   readonly pageSize?: number;
-  readonly requestTimeoutMs?: number;
   /** After this time without an event or a bookmark, the connection counts as dead. Servers send a bookmark each minute. */
   readonly stallMs?: number;
   readonly backOff?: { readonly firstMs: number; readonly mostMs: number };
@@ -110,13 +110,15 @@ function failuresAfter({ reason, livedMs, progress }: StreamEnd, before: number)
 }
 
 async function* list(options: FollowOptions, reason: ListReason): AsyncGenerator<Change, string, undefined> {
-  const { transport, clock, selector, signal, pageSize = 500, requestTimeoutMs = 30_000 } = options;
-  const send: typeof transport.send = (request, outer) =>
-    within(clock, requestTimeoutMs, outer, (inner) => transport.send(request, inner));
+  const { clock, selector, signal, pageSize = 500 } = options;
   let asOfMs = clock.now();
   let resourceVersion = "";
   yield { kind: "listing", reason, atMs: asOfMs };
-  for await (const page of listPages(send, pathOf(options), { selector, pageSize, signal })) {
+  for await (const page of listPages((request, outer) => sendInTime(options, request, outer), pathOf(options), {
+    selector,
+    pageSize,
+    signal,
+  })) {
     if (page.kind === "restarted") {
       asOfMs = clock.now();
       yield { kind: "listing", reason: "pageExpired", atMs: asOfMs };
@@ -134,10 +136,10 @@ async function* list(options: FollowOptions, reason: ListReason): AsyncGenerator
  * still to come is silent there, and looks as healthy as the watch of a quiet namespace.
  */
 async function isBehind(options: FollowOptions, from: string): Promise<StreamEnd | undefined> {
-  const { transport, clock, selector, signal, requestTimeoutMs = 30_000 } = options;
+  const { selector, signal } = options;
   const query = new URLSearchParams({ limit: "1", labelSelector: selector });
   const path = `${pathOf(options)}?${query.toString()}`;
-  const answer = await within(clock, requestTimeoutMs, signal, (inner) => transport.send({ method: "GET", path }, inner));
+  const answer = await sendInTime(options, { purpose: "list", method: "GET", path }, signal);
   const store = answer.status === 200 ? asList(answer.body)?.resourceVersion : undefined;
   if (store === undefined) throw refused(answer, `list ${path}`);
   if (!isOlder(store, from)) return undefined;
@@ -184,7 +186,7 @@ async function* watch(options: FollowOptions, since: string): AsyncGenerator<Cha
 
 /** The stream's signal outlives its opening, so the time limit of the opening aborts that signal instead of one of its own. */
 async function begin(options: FollowOptions, since: string, stop: AbortController): Promise<ApiStream> {
-  const { transport, clock, selector, requestTimeoutMs = 30_000 } = options;
+  const { transport, clock, selector } = options;
   const query = new URLSearchParams({
     watch: "true",
     allowWatchBookmarks: "true",
@@ -193,9 +195,9 @@ async function begin(options: FollowOptions, since: string, stop: AbortControlle
     timeoutSeconds: String(240 + Math.floor(clock.random() * 61)),
     labelSelector: selector,
   });
-  return await within(clock, requestTimeoutMs, stop.signal, (inner) => {
+  return await within(clock, PURPOSES.watch.withinMs, stop.signal, (inner) => {
     inner.addEventListener("abort", () => timedOut(inner) && stop.abort(inner.reason), { once: true });
-    return transport.open({ method: "GET", path: `${pathOf(options)}?${query.toString()}` }, stop.signal);
+    return transport.open({ purpose: "watch", method: "GET", path: `${pathOf(options)}?${query.toString()}` }, stop.signal);
   });
 }
 

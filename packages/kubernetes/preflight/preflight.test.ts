@@ -25,7 +25,7 @@ interface ClusterFaults {
   readonly want: readonly (Partial<Omit<Row, "detail" | "hint">> & { readonly detail?: RegExp; readonly hint?: RegExp })[];
 }
 
-/** The service's own words are tested where they are made; here it matters that they are asked for. */
+/** The services' own sentences are tested beside them. This test only needs to see that they are asked for. */
 const explain: Explain = (to, unread) => ({
   code: unread.kind === "answered" && unread.status === 403 ? "AdmissionDenied" : "EndpointUnreachable",
   sentence: `${to}: ${unread.kind === "answered" ? JSON.stringify(unread.body) : unread.failure.message}`,
@@ -136,7 +136,7 @@ const cases: readonly ClusterFaults[] = [
     want: [{ state: "ok" }, { step: "version", state: "failed", code: "AuthRejected" }],
   },
   {
-    name: "what answers is no Kubernetes",
+    name: "the server that answers is no Kubernetes",
     version: [200, "<html>It works!</html>"],
     want: [{ state: "ok" }, { step: "version", state: "failed", detail: /no Kubernetes API.*It works/ }, {}, {}, {}, {}],
   },

@@ -4,17 +4,16 @@
  * The bug this prevents: a group that looks well until its first Job needs the one permission that nobody gave.
  */
 import { DIAGNOSES, type Diagnosis, RESTRICTED } from "@longshore/contract/diagnosis.ts";
-import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Connection, Trust } from "../access/connection.ts";
 import { TO_VERIFY, UNVERIFIED } from "../access/unverified.ts";
-import { within } from "../request/deadline.ts";
 import { asList, asObject, member, saysMissing, text, wordsOf } from "../objects.ts";
 import { quotaRow } from "./quota.ts";
 import { type Need, needsOf, REFUSED, type RoleName } from "../permissions/rbac.ts";
 import { reach, type Reach } from "./reach.ts";
+import { type Sending, sendInTime } from "../request/purpose.ts";
 import { told, type Unread } from "../request/read.ts";
 import { isUntrusted } from "../request/silence.ts";
-import type { ApiAnswer, ApiRequest, Transport } from "../transport.ts";
+import type { ApiAnswer, ApiRequest } from "../transport.ts";
 
 export interface Row {
   readonly step: "network" | "version" | "clock" | "token" | "namespace" | "permissions" | "quota" | "create";
@@ -25,10 +24,8 @@ export interface Row {
   readonly hint?: string;
 }
 
-export interface PreflightOptions {
+export interface PreflightOptions extends Sending {
   readonly connection: Connection;
-  readonly transport: Pick<Transport, "send">;
-  readonly clock: Clock;
   readonly namespace: string;
   readonly role: RoleName;
   /** Explains an unwelcome answer in the launcher's own words. */
@@ -50,7 +47,7 @@ const TOKEN_SHORT_MS = 2 * 86_400_000;
 
 export async function preflight(options: PreflightOptions, signal: AbortSignal): Promise<readonly Row[]> {
   const { connection, transport, clock, namespace, role, polls = false, manifest, explain } = options;
-  const ask: Ask = (request) => told(() => within(clock, 10_000, signal, (inner) => transport.send(request, inner)));
+  const ask: Ask = (request) => told(() => sendInTime({ transport, clock }, { purpose: "inquire", ...request }, signal));
   const rows: Row[] = [];
 
   const trust = await connection.trust();

@@ -9,7 +9,7 @@ const there: LookupAddress[] = [
 ];
 const noAnswer = Object.assign(new Error("no answer"), { code: "EAI_AGAIN" });
 
-/** A resolver that answers when told to. */
+/** A resolver that answers when the test says so. */
 function resolver() {
   const asked: ((error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void)[] = [];
   const ask: AskNames = (_name, _options, answer) => void asked.push(answer);
@@ -33,7 +33,7 @@ t.test("asks once for many connections, and answers each in its family", async (
   t.same(await Promise.all(all), ["10.0.0.7 fd00::7", "10.0.0.7", "fd00::7"]);
 });
 
-t.test("says that a name is not found where it never was", async (t) => {
+t.test("says that a name is not found if it never was", async (t) => {
   const { asked, ask } = resolver();
   const names = rememberedNames({ ask });
   const first = find(names);

@@ -39,7 +39,7 @@ t.test("over TLS", async (t) => {
     t.equal(failed.code, "unsent");
     t.match(failed.message, /for another name/);
   });
-  await t.test("takes anything only where the config says so", async (t) => {
+  await t.test("accepts any certificate only if the config says so", async (t) => {
     t.equal((await to({ verify: false }).send(list, never)).status, 200);
   });
   await t.test("says what is wrong when TLS meets plain HTTP", async (t) => {

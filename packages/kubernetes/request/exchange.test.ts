@@ -31,7 +31,7 @@ t.test("sends JSON with the token and gives back status, headers and parsed body
   });
 });
 
-t.test("gives text back as text, also where it looks like JSON", async (t) => {
+t.test("returns text as text, even if it looks like JSON", async (t) => {
   const transport = await open(t, (_request, response) =>
     response.writeHead(200, { "content-type": "text/plain" }).end('{"a":1}\n'),
   );
@@ -97,12 +97,12 @@ const faults: readonly Fault[] = [
     says: /stopped in the middle/,
   },
   {
-    name: "what says it is JSON is none",
+    name: "the answer is called JSON and is not",
     answer: (_request, response) => response.writeHead(201, json).end("<html>"),
     says: /JSON/,
   },
   {
-    name: "JSON was cut where its head did not say so",
+    name: "JSON was cut, and its head does not show it",
     answer: (_request, response) => response.writeHead(201, json).end('{"kind":'),
     says: /JSON/,
   },
@@ -112,7 +112,7 @@ const faults: readonly Fault[] = [
     options: { answerMaxBytes: 5_000 },
     says: /longer than 5000 bytes/,
   },
-  { name: "what comes is not HTTP", answer: (request) => request.socket.end("220 smtp.example ESMTP\r\n"), says: /./ },
+  { name: "the answer is not HTTP", answer: (request) => request.socket.end("220 smtp.example ESMTP\r\n"), says: /./ },
 ];
 
 for (const { name, answer, options = {}, says } of faults) {
@@ -186,7 +186,7 @@ t.test('a request given up after it was sent is "unanswered"', async (t) => {
   t.equal((await failure(transport.send(jobs, stop.signal))).code, "unanswered");
 });
 
-t.test("reads the token again after a 401, and sends again only where it has changed", async (t) => {
+t.test("reads the token again after a 401, and sends again only if it has changed", async (t) => {
   const seen: (string | undefined)[] = [];
   const answer: Answer = (request, response) => {
     seen.push(request.headers.authorization);

@@ -8,6 +8,7 @@
 import type { LookupFunction } from "node:net";
 import { getCACertificates, createSecureContext, type SecureContext } from "node:tls";
 import { Failure } from "@longshore/contract/problem.ts";
+import { CREATE_BUDGET } from "./create-budget.ts";
 import { buildConnector, type Dispatcher, Pool } from "undici";
 import type { Connection, Trust } from "../access/connection.ts";
 import { type NamesOptions, rememberedNames } from "./cluster-addresses.ts";
@@ -20,7 +21,7 @@ export interface ExchangeOptions {
   readonly connections?: number;
   readonly streamsMax?: number;
   readonly connectTimeoutMs?: number;
-  /** Between the request and the answer's head, and between two parts of the answer. */
+  /** Between the request and the answer's head, and between two parts of the answer. A create's head may take `serverMs`. */
   readonly silenceMs?: number;
   readonly answerMaxBytes?: number;
   readonly lineMaxChars?: number;
@@ -28,7 +29,7 @@ export interface ExchangeOptions {
 }
 
 export function openTransport(connection: Connection, options: ExchangeOptions = {}): Transport {
-  const { connections = 12, streamsMax = 16, connectTimeoutMs = 10_000, silenceMs = 10_000 } = options;
+  const { connections = 12, streamsMax = 16, connectTimeoutMs = 10_000, silenceMs = CREATE_BUDGET.postMs } = options;
   // Parsing 16 MB stops everything else for a tenth of a second; listings ask for shorter pages where one is longer.
   const { answerMaxBytes = 16 * 1024 * 1024, lineMaxChars = LINE_MAX_CHARS } = options;
   const { origin, pathname } = new URL(connection.server);

@@ -3,14 +3,16 @@ import t from "tap";
 import { openClusters } from "../clusters.ts";
 import { within } from "./deadline.ts";
 import { type GuardOptions, guard } from "./guard.ts";
+import { type ClusterRequest, PURPOSES, sendInTime } from "./purpose.ts";
 import { networkCode, silence } from "./silence.ts";
 import { type Play, scripted } from "../testing/scripted.ts";
 import { standingClock, type VirtualClock, virtualClock } from "../testing/virtual-clock.ts";
-import type { ApiAnswer, ApiRequest, Transport } from "../transport.ts";
+import type { ApiAnswer, Transport } from "../transport.ts";
 
 const never = new AbortController().signal;
-const get: ApiRequest = { method: "GET", path: "/apis/batch/v1/namespaces/batch/jobs/a" };
-const post: ApiRequest = { method: "POST", path: "/apis/batch/v1/namespaces/batch/jobs?timeout=10s", body: {} };
+const get: ClusterRequest = { purpose: "read", method: "GET", path: "/apis/batch/v1/namespaces/batch/jobs/a" };
+const post: ClusterRequest = { purpose: "create", method: "POST", path: "/apis/batch/v1/namespaces/batch/jobs", body: {} };
+const watch: ClusterRequest = { purpose: "watch", method: "GET", path: "/apis/batch/v1/namespaces/batch/jobs?watch=true" };
 const ok: Play = { answer: 200, body: {} };
 const lost: Play = { fails: "unanswered" };
 
@@ -75,9 +77,9 @@ t.test("a rejected token makes it unhealthy at once, an accepted one healthy aga
 t.test(
   "a cluster that says nothing is given up in time, and blamed; a caller that stops is not the cluster's fault",
   async (t) => {
-    const silent = guarded([{ hangs: true }], { requestTimeoutMs: 5_000, breaker: { failuresMax: 1 } });
-    t.equal(await outcome(silent.cluster.send(get, never)), "unanswered");
-    t.same(silent.clock.slept, [5_000]);
+    const silent = guarded([{ hangs: true }], { breaker: { failuresMax: 1 } });
+    t.equal(await outcome(sendInTime({ transport: silent.cluster, clock: silent.clock }, get, never)), "unanswered");
+    t.same(silent.clock.slept, [PURPOSES.read.withinMs]);
     t.equal(silent.cluster.health().kind, "unhealthy");
 
     const shorter = guarded([{ hangs: true }], { breaker: { failuresMax: 1 } });
@@ -123,12 +125,12 @@ t.test("a 429 holds back those too who stood in line already", async (t) => {
 t.test("a watch that is refused with 429 keeps requests back as well, for as long as its header asks", async (t) => {
   const { clock, cluster } = guarded([{ refuses: 429, headers: { "retry-after": "4" }, body: "Too many requests." }, ok]);
   const begun = clock.now();
-  await cluster.open(get, never);
+  await cluster.open(watch, never);
   t.equal(await outcome(cluster.send(get, never)), "200");
   t.ok(clock.now() - begun >= 4_000, `${clock.now() - begun} ms`);
 });
 
-/** A cluster that answers when told to. */
+/** A cluster that answers when the test says so. */
 function manual(clock: VirtualClock) {
   const inFlight: ((status: number) => void)[] = [];
   const transport: Transport = {
@@ -163,7 +165,7 @@ t.test("at most so many requests are with the cluster; it shrinks by a 429 and g
   t.ok(most <= 8);
 });
 
-t.test("too many that wait are sent away, and one that gives up leaves the line", async (t) => {
+t.test("requests beyond the line's length are sent away, and one that gives up leaves the line", async (t) => {
   const { inFlight, transport, turn, frozen } = manual(virtualClock());
   const cluster = guard(transport, { name: "prod-a", clock: frozen, inFlightMax: 1, waitingMax: 2 });
   const stop = new AbortController();
@@ -181,10 +183,10 @@ t.test("too many that wait are sent away, and one that gives up leaves the line"
   t.same(cluster.load(), { window: 1, inFlight: 0, waiting: 0 });
 });
 
-t.test("what waits too long for its turn is told so, while nothing of it was sent", async (t) => {
+t.test("a request that waits too long for its turn is told so, and nothing of it was sent", async (t) => {
   const clock = virtualClock();
-  const cluster = guard(scripted([]), { name: "prod-a", clock, inFlightMax: 1, waitMaxMs: 5_000, requestTimeoutMs: 60_000 });
-  const first = outcome(cluster.send(get, never));
+  const cluster = guard(scripted([]), { name: "prod-a", clock, inFlightMax: 1, waitMaxMs: 5_000 });
+  const first = outcome(sendInTime({ transport: cluster, clock }, get, never));
   t.equal(await outcome(cluster.send(get, never)), "unsent");
   t.equal(cluster.load().inFlight, 1, "the first one is still out");
   t.equal(await first, "unanswered");
@@ -197,7 +199,7 @@ t.test("what waits too long for its turn is told so, while nothing of it was sen
   t.same(results, [..."200 200 200 200 200 200".split(" "), ..."unsent unsent unsent unsent".split(" ")]);
 });
 
-t.test("all that we hold back ourselves says so: it is no word about the cluster", async (t) => {
+t.test("a request that we hold back ourselves says so: it is no word about the cluster", async (t) => {
   const frozen = manual(virtualClock());
   const full = guard(frozen.transport, { name: "prod-a", clock: virtualClock(), inFlightMax: 1, waitingMax: 1 });
   const [, waits, tooMany] = [1, 2, 3].map(() => full.send(get, never).catch((error: unknown) => error));
@@ -207,11 +209,11 @@ t.test("all that we hold back ourselves says so: it is no word about the cluster
     t.match(await held, { code: "unsent", cause: { code: "Throttled" } });
 });
 
-t.test("asking whether the cluster is well does not wait behind what is in line for it", async (t) => {
+t.test("a probe does not wait behind the requests that are in line", async (t) => {
   const { inFlight, transport, turn, frozen } = manual(virtualClock());
   const cluster = guard(transport, { name: "prod-a", clock: frozen, inFlightMax: 1 });
   const busy = [outcome(cluster.send(post, never)), outcome(cluster.send(post, never))];
-  const probe = outcome(cluster.send({ method: "GET", path: "/api/v1/namespaces/batch" }, never));
+  const probe = outcome(cluster.send({ purpose: "probe", method: "GET", path: "/api/v1/namespaces/batch" }, never));
   await turn();
   t.equal(inFlight.length, 2, "the first create, and the probe");
   for (let sent = 0; sent < 3; sent++) {
@@ -222,7 +224,7 @@ t.test("asking whether the cluster is well does not wait behind what is in line 
   t.same(await Promise.all(busy), ["200", "200"]);
 });
 
-const log: ApiRequest = { method: "GET", path: "/api/v1/namespaces/batch/pods/a-xyz/log?container=main" };
+const log: ClusterRequest = { purpose: "log", method: "GET", path: "/api/v1/namespaces/batch/pods/a-xyz/log?container=main" };
 
 t.test("nodes that do not answer for their logs are no word about their cluster", async (t) => {
   const plays: Play[] = [lost, lost, { answer: 503, body: "" }, { answer: 502, body: "" }, ok];
@@ -239,7 +241,7 @@ t.test("nodes that do not answer for their logs are no word about their cluster"
 t.test("logs that hang keep nothing else waiting, and are given up without blame", async (t) => {
   const clock = virtualClock();
   const cluster = guard(scripted([]), { name: "prod-a", clock, inFlightMax: 4, breaker: { failuresMax: 1 } });
-  const logs = Array.from({ length: 8 }, () => outcome(within(clock, 5_000, never, (inner) => cluster.send(log, inner))));
+  const logs = Array.from({ length: 8 }, () => outcome(sendInTime({ transport: cluster, clock }, log, never)));
   await clock.sleep(1_000);
   t.same(cluster.load(), { window: 4, inFlight: 0, waiting: 0 });
   await Promise.all(logs);
@@ -266,11 +268,12 @@ t.test("an open breaker keeps saying why", async (t) => {
 t.test("paces creates, and nothing else", async (t) => {
   const { clock, cluster } = guarded(
     Array.from({ length: 30 }, () => ok),
-    { createsPerSecond: 5 },
+    { createsPerSecond: 5, inFlightMax: 20 },
   );
   const begun = clock.now();
-  await Promise.all(Array.from({ length: 10 }, () => cluster.send(get, never)));
-  t.equal(clock.now(), begun, "reads do not wait");
+  const dryRun: ClusterRequest = { ...post, purpose: "inquire", path: `${post.path}?dryRun=All` };
+  await Promise.all(Array.from({ length: 10 }, (_, n) => cluster.send(n % 2 === 0 ? get : dryRun, never)));
+  t.equal(clock.now(), begun, "reads and dry runs do not wait");
   await Promise.all(Array.from({ length: 11 }, () => cluster.send(post, never)));
   t.equal(clock.now() - begun, 2_000);
 });
@@ -281,10 +284,10 @@ t.test("a dead cluster costs the others nothing", async (t) => {
   const transports = Array.from({ length: 20 }, (_, i) => (i === 7 ? dead : scripted(Array.from({ length: 50 }, () => ok))));
   const clusters = openClusters(
     transports.map((transport, i) => ({ name: `g${i}`, namespace: "batch", transport })),
-    { clock, guard: { requestTimeoutMs: 10_000 } },
+    { clock },
   );
   const begun = clock.now();
-  const doomed = Promise.all(Array.from({ length: 50 }, () => outcome(clusters.cluster("g7").transport.send(get, never))));
+  const doomed = Promise.all(Array.from({ length: 50 }, () => outcome(sendInTime(clusters.cluster("g7"), get, never))));
   const others = clusters.names.filter((it) => it !== "g7");
   const answers = await Promise.all(
     others.flatMap((name) => Array.from({ length: 50 }, () => outcome(clusters.cluster(name).transport.send(get, never)))),
@@ -298,13 +301,13 @@ t.test("a dead cluster costs the others nothing", async (t) => {
   t.throws(() => clusters.cluster("g99"), { code: "NoGroup", message: /g99/ });
 });
 
-t.test("counts what was asked and what came of it", async (t) => {
+t.test("counts requests and their outcomes", async (t) => {
   const seen: string[] = [];
   const { cluster } = guarded([ok, lost, { lines: [], then: "ends" }], {
-    onRequest: (verb, code) => seen.push(`${verb} ${code}`),
+    onRequest: (purpose, code) => seen.push(`${purpose} ${code}`),
   });
   await outcome(cluster.send(get, never));
   await outcome(cluster.send(post, never));
-  await cluster.open(get, never);
-  t.same(seen, ["GET 200", "POST unanswered", "WATCH 200"]);
+  await cluster.open(watch, never);
+  t.same(seen, ["read 200", "create unanswered", "watch 200"]);
 });

@@ -3,15 +3,21 @@
  *
  *   request ─▶ breaker (closed? else "unsent" at once) ─▶ pace of creates ─▶ window (how many at once) ─▶ cluster
  *
+ * A request's purpose says which of these it passes, and whose fault its silence is (purpose.ts). Its bound in time is set by its
+ * caller, by the same table.
+ *
  * The bugs this prevents: one dead cluster fills every lane with waiting requests; a restarted one is met by all of us at
  * once; a 429 answered by trying again immediately; and a node that does not answer for its logs, for which its whole cluster is
  * taken to be away. It is per group, so nothing here is shared between clusters.
  */
 import { Failure } from "@longshore/contract/problem.ts";
+import { CREATE_BUDGET } from "./create-budget.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { timedOut, within } from "./deadline.ts";
 import { retryAfterMs } from "../objects.ts";
-import type { ApiAnswer, ApiRequest, ApiStream, Transport } from "../transport.ts";
+import type { ApiAnswer, ApiStream, Transport } from "../transport.ts";
+import { openPace, type Pace } from "./pace.ts";
+import { type Channel, type Purpose, PURPOSES } from "./purpose.ts";
 import { throttled } from "./throttled.ts";
 import { openWindow, type Window } from "./window.ts";
 
@@ -23,13 +29,12 @@ export interface GuardOptions {
   readonly waitingMax?: number;
   /** For its turn, by pace and window together. What waits longer is "unsent", while its caller still has time to send. */
   readonly waitMaxMs?: number;
-  readonly requestTimeoutMs?: number;
   readonly createsPerSecond?: number | undefined;
   readonly breaker?: Partial<BreakerOptions>;
   /** Slower answers than this shrink the window. */
   readonly slowMs?: number;
   /** For metrics: `code` is the status, or "unsent" or "unanswered". */
-  readonly onRequest?: (verb: string, code: string) => void;
+  readonly onRequest?: (purpose: Purpose, code: string) => void;
 }
 
 export interface BreakerOptions {
@@ -43,7 +48,9 @@ export type Health =
   | { readonly kind: "healthy"; readonly sinceMs: number }
   | { readonly kind: "unhealthy"; readonly sinceMs: number; readonly reason: string; readonly nextTryMs: number };
 
-export interface Guard extends Transport {
+export interface Guard extends Channel, AsyncDisposable {
+  /** Of a group with `createsPerSecond`: for whoever claims what is to be created. */
+  readonly pace: Pace | undefined;
   health(): Health;
   /** How many requests may be in flight at this moment, and how many are. */
   load(): { readonly window: number; readonly inFlight: number; readonly waiting: number };
@@ -55,25 +62,23 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
     clock,
     inFlightMax = 12,
     waitingMax = 1_000,
-    requestTimeoutMs = 20_000,
     slowMs = 3_000,
-    waitMaxMs = 5_000,
+    waitMaxMs = CREATE_BUDGET.turnMs,
     onRequest,
   } = options;
   const window = openWindow({ most: inFlightMax, waitingMax });
-  /** Of what the API server asks a node for: a place of its own, so that nodes that hang keep nothing else waiting. */
-  const nodes = openWindow({ most: Math.ceil(inFlightMax / 2), waitingMax });
+  const lines = { cluster: window, nodes: openWindow({ most: Math.ceil(inFlightMax / 2), waitingMax }) };
   const breaker = openBreaker(name, clock, { failuresMax: 5, firstMs: 1_000, mostMs: 15_000, ...options.breaker });
+  const creates = options.createsPerSecond === undefined ? undefined : openPace(clock, options.createsPerSecond);
   let quietUntilMs = 0;
-  let nextCreateMs = 0;
 
-  /** Creates go out one by one in time, each with its turn; who would wait too long is told so while nothing is sent. */
-  async function pace(request: ApiRequest, signal: AbortSignal): Promise<void> {
+  /** Creates go out one by one, each in its turn. A request that would wait too long is told so while nothing of it was sent. */
+  async function turnOf(purpose: Purpose, signal: AbortSignal): Promise<void> {
     const now = clock.now();
-    const paced = options.createsPerSecond !== undefined && request.method === "POST" && request.path.includes("/jobs?");
-    const turn = Math.max(now, quietUntilMs, paced ? nextCreateMs : 0);
+    const pace = purpose === "create" ? creates : undefined;
+    const turn = Math.max(now, quietUntilMs, pace?.nextMs() ?? 0);
     if (turn - now > waitMaxMs) throw throttled(tooLongSentence(name, turn - now, turn === quietUntilMs));
-    if (paced) nextCreateMs = turn + 1000 / (options.createsPerSecond ?? 1);
+    pace?.take(turn);
     if (turn > now) await clock.sleep(turn - now, signal);
     if (signal.aborted) throw throttled(`The request to ${name} was given up before its turn came.`);
   }
@@ -94,15 +99,16 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
   }
 
   async function attempt<T extends ApiAnswer | ApiStream>(
-    { verb, ofNode }: { readonly verb: string; readonly ofNode: boolean },
+    purpose: Purpose,
     signal: AbortSignal,
     work: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const pass = breaker.enter();
     const begunMs = clock.now();
+    const ofNode = PURPOSES[purpose].blames === "node";
     try {
       const answer = await work(signal);
-      onRequest?.(verb, String(answer.status));
+      onRequest?.(purpose, String(answer.status));
       note(answer, ofNode ? undefined : clock.now() - begunMs);
       if (ofNode && answer.status >= 500) pass.abandoned();
       else pass.answered(answer);
@@ -112,7 +118,7 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
         pass.abandoned();
         throw error;
       }
-      onRequest?.(verb, error.code);
+      onRequest?.(purpose, error.code);
       // A caller that was stopped learned nothing about the cluster; one that ran out of time did, unless it waited for a node.
       if ((signal.aborted && !timedOut(signal)) || (ofNode && error.code !== "unsent")) pass.abandoned();
       else {
@@ -137,33 +143,26 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
     async send(request, signal) {
       breaker.check();
       const sinceMs = clock.now();
-      const ofNode = isOfNode(request);
-      await pace(request, signal);
-      // Asking whether the cluster is well must not stand in the line of those who make it slow.
-      const leave = isProbe(request) ? () => undefined : await enter(ofNode ? nodes : window, sinceMs, signal);
+      const { line } = PURPOSES[request.purpose];
+      await turnOf(request.purpose, signal);
+      const leave = line === "none" ? () => undefined : await enter(lines[line], sinceMs, signal);
       try {
         await hush(sinceMs, signal);
-        return await within(clock, requestTimeoutMs, signal, (inner) =>
-          attempt({ verb: request.method, ofNode }, inner, (it) => transport.send(request, it)),
-        );
+        return await attempt(request.purpose, signal, (it) => transport.send(request, it));
       } finally {
         leave();
       }
     },
     async open(request, signal) {
-      await pace(request, signal);
-      return await attempt({ verb: "WATCH", ofNode: false }, signal, (it) => transport.open(request, it));
+      await turnOf(request.purpose, signal);
+      return await attempt(request.purpose, signal, (it) => transport.open(request, it));
     },
+    pace: creates,
     health: () => breaker.health(),
     load: () => window.load(),
     [Symbol.asyncDispose]: () => transport[Symbol.asyncDispose](),
   };
 }
-
-const isProbe = ({ method, path }: ApiRequest) => method === "GET" && /^\/api\/v1\/namespaces\/[^/?]+$/.test(path);
-
-/** A log is the kubelet's: the API server only passes it on. */
-const isOfNode = ({ path }: ApiRequest) => /^\/api\/v1\/namespaces\/[^/]+\/pods\/[^/?]+\/log\?/.test(path);
 
 const unsent = (message: string, cause?: unknown) => new Failure("retry", "unsent", message, cause);
 

@@ -4,21 +4,16 @@
  * The bug this prevents: the fact of a finished Job waits for, or is lost over, a log of a gigabyte, a kubelet that does
  * not answer or a pod that is gone. Then the log is "unavailable" and the fact goes out.
  */
-import type { Clock } from "@longshore/runtime/clock.ts";
-import { within } from "./deadline.ts";
+import { type Sending, sendInTime } from "./purpose.ts";
 import { told } from "./read.ts";
-import type { Transport } from "../transport.ts";
 
 /** "complete": `tail` is all of it. "truncated": `tail` is its end; `lines` counts what was read to find it. */
 export type LogTail = { readonly state: "complete" | "truncated" | "unavailable"; readonly lines: number; readonly tail: string };
 
-export interface LogOptions {
-  readonly transport: Pick<Transport, "send">;
-  readonly clock: Clock;
+export interface LogOptions extends Sending {
   readonly namespace: string;
   readonly pod: string;
   readonly container: string;
-  readonly timeoutMs?: number;
   readonly tailMaxBytes?: number;
   readonly readMaxBytes?: number;
 }
@@ -37,14 +32,14 @@ export async function tailLog(options: LogOptions, signal: AbortSignal): Promise
 }
 
 async function read(
-  { transport, clock, namespace, pod, container, timeoutMs = 5_000 }: LogOptions,
+  { transport, clock, namespace, pod, container }: LogOptions,
   more: Record<string, string>,
   signal: AbortSignal,
 ): Promise<string | undefined> {
   const query = new URLSearchParams({ container, ...more });
   const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(pod)}/log?${query.toString()}`;
   const result = await told(() =>
-    within(clock, timeoutMs, signal, (inner) => transport.send({ method: "GET", path, accept: "*/*" }, inner)),
+    sendInTime({ transport, clock }, { purpose: "log", method: "GET", path, accept: "*/*" }, signal),
   );
   return result.kind === "told" && result.answer.status === 200 && typeof result.answer.body === "string"
     ? result.answer.body

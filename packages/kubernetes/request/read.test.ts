@@ -28,7 +28,7 @@ const cases: readonly Case[] = [
     want: { kind: "found", object: { name: "a", uid: "uid-a", resourceVersion: "3" } },
   },
   {
-    name: "a Job is missing where the API server says so",
+    name: "a Job is missing if the API server says so",
     plays: [{ answer: 404, body: notFound("a") }],
     call: (it) => it.getJob("a", never),
     want: { kind: "missing" },
@@ -89,7 +89,7 @@ const cases: readonly Case[] = [
     want: { kind: "listed", items: [object("p2", "9")], resourceVersion: "9" },
   },
   {
-    name: "half a listing is none",
+    name: "half a listing is no listing",
     plays: [{ answer: 200, body: page(["p1"], "5", "t") }, { fails: "unanswered" }],
     call: (it) => it.podsOf("u1", never),
     want: { kind: "unanswered" },
@@ -130,7 +130,7 @@ t.test("asks for pods by the UID of their Job, for events by the UID of their ob
   t.ok([pods, events, job].every((url) => url?.searchParams.has("resourceVersion") === false));
 });
 
-t.test("pages as metadata only, and throws what the API server said where a page cannot be had", async (t) => {
+t.test("pages as metadata only, and throws the API server's words if a page cannot be had", async (t) => {
   const { transport, reads: it } = reads([
     { answer: 200, body: page(["a"], "5", "t") },
     { answer: 500, body: status(500, "InternalError") },
@@ -144,7 +144,7 @@ t.test("pages as metadata only, and throws what the API server said where a page
   t.match(transport.requests[0], { path: /limit=1&labelSelector=x%3Dy/, accept: /PartialObjectMetadataList/ });
 });
 
-t.test("asks for fewer at a time where a page would be too long", async (t) => {
+t.test("asks for fewer at a time if a page would be too long", async (t) => {
   const sizes: number[] = [];
   const send = async ({ path }: { readonly path: string }) => {
     const size = Number(new URL(path, "http://any").searchParams.get("limit"));

@@ -6,11 +6,11 @@
  * listing that had to begin anew says so.
  */
 import { Failure } from "@longshore/contract/problem.ts";
-import type { Clock } from "@longshore/runtime/clock.ts";
-import { asFailure, within } from "./deadline.ts";
+import { asFailure } from "./deadline.ts";
 import { type ApiObject, asList, asObject, asStatus, saysMissing, wordsOf } from "../objects.ts";
+import { type ClusterRequest, type Sending, sendInTime } from "./purpose.ts";
 import { networkCode, TOO_LONG } from "./silence.ts";
-import type { ApiAnswer, ApiRequest, Transport } from "../transport.ts";
+import type { ApiAnswer } from "../transport.ts";
 
 /** No answer, or one that is neither the object nor its absence: domain/diagnosis/replies reads the status. */
 export type Unread =
@@ -52,11 +52,8 @@ export interface Reads {
   listQuotas(signal: AbortSignal): Promise<Listed>;
 }
 
-export interface ReadOptions {
-  readonly transport: Pick<Transport, "send">;
-  readonly clock: Clock;
+export interface ReadOptions extends Sending {
   readonly namespace: string;
-  readonly requestTimeoutMs?: number;
 }
 
 const RESTARTS_MAX = 5;
@@ -66,16 +63,15 @@ const PODS_MAX = 2_000;
 export const METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 const METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 
-export function openReads({ transport, clock, namespace, requestTimeoutMs = 15_000 }: ReadOptions): Reads {
+export function openReads({ transport, clock, namespace }: ReadOptions): Reads {
   const space = encodeURIComponent(namespace);
   const jobs = `/apis/batch/v1/namespaces/${space}/jobs`;
   const core = `/api/v1/namespaces/${space}`;
 
-  const send = (request: ApiRequest, signal: AbortSignal) =>
-    within(clock, requestTimeoutMs, signal, (inner) => transport.send(request, inner));
+  const send: Send = (request, signal) => sendInTime({ transport, clock }, request, signal);
 
-  async function get(path: string, name: string, signal: AbortSignal): Promise<Got> {
-    const answer = await told(() => send({ method: "GET", path }, signal));
+  async function get(purpose: "read" | "probe", path: string, name: string, signal: AbortSignal): Promise<Got> {
+    const answer = await told(() => send({ purpose, method: "GET", path }, signal));
     if (answer.kind !== "told") return answer;
     if (saysMissing(answer.answer, name)) return { kind: "missing" };
     const object = answer.answer.status === 200 ? asObject(answer.answer.body) : undefined;
@@ -104,9 +100,9 @@ export function openReads({ transport, clock, namespace, requestTimeoutMs = 15_0
   }
 
   return {
-    getJob: (name, signal) => get(`${jobs}/${encodeURIComponent(name)}`, name, signal),
-    getPod: (name, signal) => get(`${core}/pods/${encodeURIComponent(name)}`, name, signal),
-    getNamespace: (signal) => get(core, namespace, signal),
+    getJob: (name, signal) => get("read", `${jobs}/${encodeURIComponent(name)}`, name, signal),
+    getPod: (name, signal) => get("read", `${core}/pods/${encodeURIComponent(name)}`, name, signal),
+    getNamespace: (signal) => get("probe", core, namespace, signal),
     listJobs: (options) => listPages(send, jobs, options),
     listPods: (options) => listPages(send, `${core}/pods`, options),
     podsOf: (uid, signal) => gather(`${core}/pods`, { selector: `batch.kubernetes.io/controller-uid=${uid}`, signal }, PODS_MAX),
@@ -116,7 +112,7 @@ export function openReads({ transport, clock, namespace, requestTimeoutMs = 15_0
   };
 }
 
-type Send = (request: ApiRequest, signal: AbortSignal) => Promise<ApiAnswer>;
+type Send = (request: ClusterRequest, signal: AbortSignal) => Promise<ApiAnswer>;
 
 /** Every page of a listing, in order. Used by `follow` too. */
 export async function* listPages(
@@ -134,7 +130,7 @@ export async function* listPages(
     if (next) query.set("continue", next);
     let answer: ApiAnswer;
     try {
-      answer = await send({ method: "GET", path: `${path}?${query.toString()}`, ...accept }, signal);
+      answer = await send({ purpose: "list", method: "GET", path: `${path}?${query.toString()}`, ...accept }, signal);
     } catch (error) {
       // Large objects: fewer of them at a time, or this listing could never be read.
       if (networkCode(error) !== TOO_LONG || size === 1) throw error;

@@ -7,7 +7,7 @@ t.test("gives a stream's lines as they come, whole whatever the chunks", async (
   const bytes = Buffer.from(`${lines.join("\n")}\n`);
   const transport = await open(t, (_request, response) => {
     response.writeHead(200, json);
-    // One byte a chunk: every character of several bytes is split.
+    // Sends one byte in each chunk, so that every character of several bytes is split.
     const next = (at: number) =>
       at === bytes.length ? response.end() : response.write(bytes.subarray(at, at + 1), () => next(at + 1));
     next(0);
@@ -31,7 +31,7 @@ t.test("a stream stays open through silence that no request would survive", asyn
   );
   const stream = await transport.open({ method: "GET", path: "/watch" }, never);
   const got: string[] = [];
-  // Only when a request has been given up for its silence does the stream speak.
+  // The stream sends its line only after a request was given up for its silence.
   const stop = await open(t, () => undefined, { silenceMs: 50 });
   await failure(stop.send(list, never));
   say();
@@ -67,7 +67,7 @@ const cuts: readonly {
 ];
 
 for (const { name, play, options = {}, says } of cuts) {
-  t.test(`throws, after the whole lines, where a stream ${name}`, async (t) => {
+  t.test(`throws, after the whole lines, if a stream ${name}`, async (t) => {
     const transport = await open(t, play, options);
     const stream = await transport.open({ method: "GET", path: "/watch" }, never);
     const got: string[] = [];

@@ -15,7 +15,7 @@ interface Case {
   readonly want: object;
 }
 
-const create = (writes: Writes) => writes.createJob({ kind: "Job" }, {}, never);
+const create = (writes: Writes) => writes.createJob({ kind: "Job" }, never);
 const remove = (writes: Writes) => writes.deleteJob("a-main-1", "u1", { propagation: "Foreground" }, never);
 const release = (writes: Writes) => writes.releaseJob("a-main-1", "u1", HOLD, { ttlSeconds: 60 }, never);
 
@@ -146,7 +146,7 @@ for (const { name, play, call, want } of cases) {
 t.test("says exactly this to the API server", async (t) => {
   const transport = scripted(Array.from({ length: 6 }, (): Play => ({ answer: 200, body: { metadata } })));
   const writes = openWrites({ transport, clock: virtualClock(), namespace: "batch" });
-  await writes.createJob({ kind: "Job" }, { timeoutMs: 4_500 }, never);
+  await writes.createJob({ kind: "Job" }, never);
   await writes.deleteJob("a", "u1", { propagation: "Foreground", graceSeconds: 5 }, never);
   await writes.deletePod("p", "u2", { graceSeconds: 0 }, never);
   await writes.releaseJob("a", "u1", HOLD, { ttlSeconds: 3600 }, never);
@@ -157,20 +157,23 @@ t.test("says exactly this to the API server", async (t) => {
   const jobs = "/apis/batch/v1/namespaces/batch/jobs";
   const options = { apiVersion: "v1", kind: "DeleteOptions" };
   t.same(transport.requests, [
-    { method: "POST", path: `${jobs}?timeout=4s&fieldManager=longshore`, accept, body: { kind: "Job" } },
+    { purpose: "create", method: "POST", path: `${jobs}?timeout=10s&fieldManager=longshore`, accept, body: { kind: "Job" } },
     {
+      purpose: "delete",
       method: "DELETE",
       path: `${jobs}/a`,
       accept,
       body: { ...options, preconditions: { uid: "u1" }, propagationPolicy: "Foreground", gracePeriodSeconds: 5 },
     },
     {
+      purpose: "delete",
       method: "DELETE",
       path: "/api/v1/namespaces/batch/pods/p",
       accept,
       body: { ...options, preconditions: { uid: "u2" }, gracePeriodSeconds: 0 },
     },
     {
+      purpose: "release",
       method: "PATCH",
       path: `${jobs}/a?fieldManager=longshore`,
       accept,
@@ -178,6 +181,7 @@ t.test("says exactly this to the API server", async (t) => {
       body: { metadata: { uid: "u1", "$deleteFromPrimitiveList/finalizers": [HOLD] }, spec: { ttlSecondsAfterFinished: 3600 } },
     },
     {
+      purpose: "release",
       method: "PATCH",
       path: `${jobs}/a?fieldManager=longshore`,
       accept,
@@ -185,6 +189,7 @@ t.test("says exactly this to the API server", async (t) => {
       body: { metadata: { uid: "u1", "$deleteFromPrimitiveList/finalizers": [HOLD] } },
     },
     {
+      purpose: "release",
       method: "PATCH",
       path: `${jobs}/a?fieldManager=longshore`,
       accept,

@@ -5,11 +5,11 @@
  * and a lost answer taken for a refusal: what is not answered comes back as "unanswered", never as an exception.
  */
 import { Failure } from "@longshore/contract/problem.ts";
-import type { Clock } from "@longshore/runtime/clock.ts";
-import { within } from "./deadline.ts";
+import { CREATE_BUDGET } from "./create-budget.ts";
 import { type ApiObject, asObject, asStatus, retryAfterMs, saysMissing } from "../objects.ts";
+import { type ClusterRequest, type Sending, sendInTime } from "./purpose.ts";
 import { METADATA, told } from "./read.ts";
-import type { ApiAnswer, ApiRequest, Transport } from "../transport.ts";
+import type { ApiAnswer } from "../transport.ts";
 
 /** The API server said something else: domain/diagnosis/replies knows what it means. */
 export interface Answered {
@@ -49,7 +49,7 @@ export type Changed =
   | Silent;
 
 export interface Writes {
-  createJob(manifest: object, options: { readonly timeoutMs?: number }, signal: AbortSignal): Promise<Created>;
+  createJob(manifest: object, signal: AbortSignal): Promise<Created>;
   deleteJob(name: string, uid: string, options: DeleteOptions, signal: AbortSignal): Promise<Changed>;
   deletePod(name: string, uid: string, options: Omit<DeleteOptions, "propagation">, signal: AbortSignal): Promise<Changed>;
   /** Takes our finalizer off, leaves other people's, and says how long the evidence stays: one write, idempotent. */
@@ -71,26 +71,24 @@ export interface DeleteOptions {
   readonly resourceVersion?: string;
 }
 
-export interface WriteOptions {
-  readonly transport: Pick<Transport, "send">;
-  readonly clock: Clock;
+export interface WriteOptions extends Sending {
   readonly namespace: string;
-  readonly requestTimeoutMs?: number;
 }
 
 const STRATEGIC = "application/strategic-merge-patch+json";
 const MANAGER = "fieldManager=longshore";
+const TIMEOUT = `timeout=${CREATE_BUDGET.serverMs / 1000}s`;
 
-export function openWrites({ transport, clock, namespace, requestTimeoutMs = 15_000 }: WriteOptions): Writes {
+export function openWrites({ transport, clock, namespace }: WriteOptions): Writes {
   const space = encodeURIComponent(namespace);
   const jobs = `/apis/batch/v1/namespaces/${space}/jobs`;
   const job = (name: string) => `${jobs}/${encodeURIComponent(name)}`;
   const pod = (name: string) => `/api/v1/namespaces/${space}/pods/${encodeURIComponent(name)}`;
 
-  const send = (request: ApiRequest, signal: AbortSignal, timeoutMs = requestTimeoutMs) =>
-    told(() => within(clock, timeoutMs, signal, (inner) => transport.send({ accept: METADATA, ...request }, inner)));
+  const send = (request: ClusterRequest, signal: AbortSignal) =>
+    told(() => sendInTime({ transport, clock }, { accept: METADATA, ...request }, signal));
 
-  async function change(request: ApiRequest, name: string, signal: AbortSignal): Promise<Changed> {
+  async function change(request: ClusterRequest, name: string, signal: AbortSignal): Promise<Changed> {
     const result = await send(request, signal);
     if (result.kind !== "told") return result;
     const { answer } = result;
@@ -102,17 +100,19 @@ export function openWrites({ transport, clock, namespace, requestTimeoutMs = 15_
   }
 
   const patch = (name: string, body: object, signal: AbortSignal) =>
-    change({ method: "PATCH", path: `${job(name)}?${MANAGER}`, contentType: STRATEGIC, body }, name, signal);
+    change({ purpose: "release", method: "PATCH", path: `${job(name)}?${MANAGER}`, contentType: STRATEGIC, body }, name, signal);
 
   const remove = (path: string, name: string, preconditions: object, how: object, signal: AbortSignal) =>
-    change({ method: "DELETE", path, body: { apiVersion: "v1", kind: "DeleteOptions", preconditions, ...how } }, name, signal);
+    change(
+      { purpose: "delete", method: "DELETE", path, body: { apiVersion: "v1", kind: "DeleteOptions", preconditions, ...how } },
+      name,
+      signal,
+    );
 
   return {
-    async createJob(manifest, { timeoutMs = requestTimeoutMs }, signal) {
-      // The server's own bound is shorter than ours: past it, it has given up before we do.
-      const serverSeconds = Math.max(1, Math.min(10, Math.floor(timeoutMs / 1000)));
-      const path = `${jobs}?timeout=${serverSeconds}s&${MANAGER}`;
-      const result = await send({ method: "POST", path, body: manifest }, signal, timeoutMs);
+    async createJob(manifest, signal) {
+      const path = `${jobs}?${TIMEOUT}&${MANAGER}`;
+      const result = await send({ purpose: "create", method: "POST", path, body: manifest }, signal);
       return result.kind === "told" ? created(result.answer) : result;
     },
     deleteJob: (name, uid, { propagation, graceSeconds, resourceVersion }, signal) =>

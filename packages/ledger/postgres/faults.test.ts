@@ -18,12 +18,12 @@ t.teardown(() => server[Symbol.asyncDispose]());
 
 async function client(url: string): Promise<pg.Client & AsyncDisposable> {
   const it = new pg.Client(connectionOf(url));
-  it.on("error", () => undefined); // a killed server
+  it.on("error", () => undefined); // the test killed the server
   await it.connect();
   return Object.assign(it, { [Symbol.asyncDispose]: () => it.end() });
 }
 
-/** What a caller does with "retry". Returns how often it had to. */
+/** Tries again after "retry", as callers do. Returns how often it had to. */
 async function stubborn<T>(work: () => Promise<T>, most = 200): Promise<{ readonly result: T; readonly failures: number }> {
   for (let failures = 0; ; failures++) {
     try {
@@ -34,7 +34,7 @@ async function stubborn<T>(work: () => Promise<T>, most = 200): Promise<{ readon
   }
 }
 
-/** Lets the statement through and cuts before the answer: committed, and nobody knows. */
+/** Lets the statement through and cuts the connection before the answer: it is committed, and its caller does not know. */
 async function loseCommit(
   t: { equal(a: unknown, b: unknown, m: string): void },
   proxy: TcpProxy,
@@ -42,7 +42,8 @@ async function loseCommit(
   work: () => Promise<unknown>,
 ): Promise<void> {
   await using watching = await client(url);
-  // A deferred trigger runs inside the COMMIT: it tells us that the COMMIT has arrived, and waits until the answer's way is cut.
+  // A deferred trigger runs inside the COMMIT. It shows that the COMMIT has arrived, and waits until no answer can come
+  // through.
   await watching.query("select pg_advisory_lock(1)");
   await watching.query(`
     create or replace function slow_commit() returns trigger language plpgsql as $$
@@ -106,7 +107,7 @@ t.test("connections that die under every kind of call are made again", async (t)
   t.same((await stubborn(() => storyOf(ledger, "a"))).result, ["accepted"]);
 });
 
-t.test("what cannot be stored is refused alone, and the rest of its batch is not harmed", async (t) => {
+t.test("an entry that cannot be stored is refused alone, and the rest of its batch is not harmed", async (t) => {
   await using ledger = await ledgerOn(await server.database());
   const batch = [wanted("a"), wanted("too-urgent", { priority: 2 ** 40 }), wanted("b")];
   t.same(codesOf(await ledger.admit(batch)), ["recorded", "RequestInvalid", "recorded"]);
@@ -137,7 +138,7 @@ t.test("a row of a lower number that commits later is found by the relay", async
     return events.map(({ run }) => run);
   };
   t.same(await sendAll(), ["first"]);
-  // Another launcher's transaction: its row has the lower key and is committed last.
+  // This is another launcher's transaction: its row has the lower key and is committed last.
   await slow.query("begin");
   await slow.query(`
     with born as (
@@ -191,7 +192,7 @@ t.test("a server that is killed and started again has all that it acknowledged, 
   t.equal((await ledger.counts()).attempts.waiting, 60);
 });
 
-t.test("a process that stands still inside a transaction loses it, and whoever waits for its locks goes on", async (t) => {
+t.test("a process that stands still inside a transaction loses it, and those that wait for its locks go on", async (t) => {
   const url = await server.database();
   await using ledger = await ledgerOn(url);
   const work = first(await claimed(ledger, [wanted("a")]));

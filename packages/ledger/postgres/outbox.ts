@@ -23,7 +23,8 @@ with told as materialized (
 ), gone as (
   delete from outbox o using told where o.part = told.key % ${PARTITIONS} and o.run_key = told.key and o.seq = told.seq
 )
-select r.key, r.id as run, r.tenant, e.seq as sequence, e.generation, e.epoch, g.name as group_name, e.type, e.body, e.at
+select r.key, r.id as run, r.tenant, e.seq as sequence, e.generation, e.epoch, g.name as group_name, e.type,
+  r.plan ->> 'traceparent' as traceparent, e.body, e.at
 from unnest($1::smallint[]) as p(part), lateral (
   select distinct on (o.run_key) o.run_key, o.seq from outbox o
   where o.part = p.part and o.run_key not in (select key from run where id = any($2))
@@ -64,6 +65,7 @@ interface EventColumns {
   readonly epoch: number;
   readonly group_name: GroupName | null;
   readonly type: RunEventType;
+  readonly traceparent: string | null;
   readonly body: object;
   readonly at: number;
 }
@@ -90,7 +92,13 @@ export function outboxQueries(database: Database, lease: ReturnType<typeof group
       const { partitions: parts, busy, most, sent = [] } = asked;
       const ofEach = Math.min(most, Math.ceil((2 * most) / Math.max(1, parts.length)) + SPARE);
       const rows = await database.all<EventColumns>(UNSENT, [parts, busy, most, ofEach, ...keysOf(sent)]);
-      return rows.map(({ group_name, body, at, ...row }) => ({ ...row, group: group_name ?? undefined, data: body, atMs: at }));
+      return rows.map(({ group_name, traceparent, body, at, ...row }) => ({
+        ...row,
+        group: group_name ?? undefined,
+        traceparent: traceparent ?? undefined,
+        data: body,
+        atMs: at,
+      }));
     },
 
     sent: async (events: readonly Sent[]): Promise<void> => {

@@ -54,12 +54,13 @@ export interface Wanted {
   readonly steps?: readonly string[];
   readonly retriesMax?: number;
   readonly command?: string;
+  readonly traceparent?: string;
 }
 
 /** A request that is to be admitted. */
 export function wanted(
   id: string,
-  { tenant = SHOP, digest = "digest", priority = 0, steps, retriesMax = 0, command }: Wanted = {},
+  { tenant = SHOP, digest = "digest", priority = 0, steps, retriesMax = 0, command, traceparent }: Wanted = {},
 ): Intake {
   const planned = (steps ?? ["main"]).map(
     (name): PlannedStep => ({ name: StepName.parse(name), needs: [], when: "success", outputs: [] }),
@@ -72,6 +73,7 @@ export function wanted(
     notBeforeMs: undefined,
     limits: { ...LIMITS, retriesMax },
     with: undefined,
+    ...(traceparent !== undefined && { traceparent }),
   };
   const source = "test";
   const admission: Admission = { kind: "run", told: {}, run: { id: runId(id), tenant, source, digest, plan, nowMs: 0 } };

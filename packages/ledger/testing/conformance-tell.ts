@@ -4,7 +4,7 @@ import { diagnose } from "@longshore/contract/diagnosis.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
 import type { Test } from "tap";
 import {
-  cancelled, claimed, complete, type Conforming, created, EAST, entry, finish, groupsOf, HOUR_MS, placer, MAIN, released, runId, storyOf, typesOf, wanted, WEST, first
+  cancelled, claimed, failed, restarted, complete, type Conforming, created, EAST, entry, finish, groupsOf, HOUR_MS, placer, MAIN, released, runId, storyOf, typesOf, wanted, WEST, first
 } from "./conformance-parts.ts"; // biome-ignore format: a list of names
 import type { GroupChange, WorkKind, Ledger, OutboxEvent } from "../port.ts";
 
@@ -35,6 +35,21 @@ export async function outbox(t: Test, { open }: Conforming): Promise<void> {
       t.match(ofRun[1], { tenant: "shop", generation: 1, epoch: 1, group: "east", data: { run: id, step: "main", attempt: 1 } });
     }
     t.equal((await ledger.counts()).outbox, 0);
+  });
+
+  await t.test("each event has the trace that its run was requested with, also after a restart", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    const work = first(await claimed(ledger, [wanted("a", { traceparent: "of a" })]));
+    await finish(ledger, work, failed);
+    await ledger.admit([restarted("a"), wanted("b")]);
+    const traces: string[] = [];
+    for (let next = await unsent(ledger); next.length > 0; next = await unsent(ledger)) {
+      traces.push(...next.map(({ run, sequence, traceparent }) => `${run}/${sequence} ${traceparent}`));
+      await ledger.sent(next);
+    }
+    const ofA = [1, 2, 3, 4, 5].map((sequence) => `a/${sequence} of a`);
+    t.same(traces.toSorted(), [...ofA, "b/1 undefined"]);
   });
 
   await t.test("what was sent goes with the question for what is next, and only that", async (t) => {

@@ -99,14 +99,27 @@ export function write(
   { request, nowMs, epoch }: { readonly request?: RunRequest | undefined; readonly nowMs: number; readonly epoch: number },
 ): void {
   const { before, after, told, strays } = change;
-  const { id, tenant } = after.run;
+  const { id, tenant, plan } = after.run;
+  const { traceparent } = plan;
   const run = tables.runs.get(id) ?? inserted(tables, after);
   run.record = after;
   run.request = request ?? run.request;
   for (const [index, { told: it, generation }] of told.entries()) {
     const sequence = (before?.run.seq ?? 0) + index + 1;
     const { type, group, data } = it;
-    run.story.push({ key: String(run.key), run: id, tenant, sequence, generation, epoch, group, type, data, atMs: nowMs });
+    run.story.push({
+      key: String(run.key),
+      run: id,
+      tenant,
+      sequence,
+      generation,
+      epoch,
+      group,
+      type,
+      traceparent,
+      data,
+      atMs: nowMs,
+    });
     run.unsent.add(sequence);
   }
   for (const it of strays) putStray(tables, { ...it, run: id }, it.kind === "release" ? it.holdUntilMs : nowMs);

@@ -52,7 +52,7 @@ t.test("a call that is late both ways answers when its time has come", async (t)
   t.same(codesOf(await answer), ["recorded"]);
 });
 
-t.test("a connection that is closed answers no more, and what it wrote stays", async (t) => {
+t.test("a connection that is closed answers no more, and its writes stay", async (t) => {
   const model = ledgerModel({ clock: stepsClock(), installation: INSTALLATION, jobName });
   const ledger = model.connect();
   await ledger.admit([wanted("a")]);

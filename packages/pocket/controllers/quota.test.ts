@@ -1,4 +1,4 @@
-/** What a quota books and when it counts again, over minutes that the suite of real clusters cannot wait for. */
+/** What a quota books and when it counts again, over minutes for which the suite of real clusters cannot wait. */
 import { virtualClock } from "@longshore/kubernetes/testing/virtual-clock.ts";
 import t from "tap";
 import { createModel } from "../model.ts";
@@ -29,7 +29,7 @@ function open() {
   };
 }
 
-t.test("what a taken name cost comes back when the quota counts again, after five minutes", async (t) => {
+t.test("the room that a taken name cost comes back when the quota counts again, after five minutes", async (t) => {
   const { clock, model, quota, job, used } = open();
   await using _ = model;
   await quota({ "count/jobs.batch": "2" });

@@ -1,4 +1,4 @@
-/** What the model's network does to requests, lists and watches when it is told to. */
+/** The effects of the model's network on requests, lists and watches when a test asks for them. */
 import { isTransient } from "@longshore/contract/problem.ts";
 import { virtualClock } from "@longshore/kubernetes/testing/virtual-clock.ts";
 import t from "tap";
@@ -27,7 +27,7 @@ interface Case {
   readonly name: string;
   readonly fault: Fault;
   readonly want: { readonly status: number } | { readonly code: "unsent" | "unanswered" };
-  /** How many Jobs there are when the client knows, and in the end. */
+  /** The number of Jobs when the client has its answer, and at the end. */
   readonly jobs: readonly [then: number, finally_: number];
 }
 
@@ -143,7 +143,7 @@ t.test("a fault strikes as often as it says, and healing takes it out", async (t
   t.match(await outcome(transport, post("b")), { status: 201 });
 });
 
-t.test("a stale list is an old one only where it may be, and a GET never is", async (t) => {
+t.test("a list is stale only if its version allows that, and a GET never is", async (t) => {
   const { model, transport } = modelWith();
   await using _ = model;
   await transport.send(post("old"), forever);
@@ -203,7 +203,7 @@ for (const { name, fault, ends } of broken) {
   });
 }
 
-t.test("what others do to a cluster happens, and to what is gone it does nothing", async (t) => {
+t.test("acts of others on a cluster happen, and change nothing for an object that is gone", async (t) => {
   const { clock, model, transport } = modelWith([], {});
   await using _ = model;
   const one = { namespace: "default", name: "one" };

@@ -1,4 +1,4 @@
-/** Pods as local processes: what they get, how they end, and that nothing of them is left. */
+/** Pods as local processes: what they are given, how they end, and that nothing of them is left. */
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -40,7 +40,7 @@ interface Watched {
   readonly run: PodRun;
   /** Every state of the container so far, in order. */
   readonly states: readonly ContainerState[];
-  /** By kind, or by the reason of waiting. */
+  /** Resolves when the container has a state of this kind, or waits for this reason. */
   readonly until: (kind: string) => Promise<ContainerState>;
 }
 
@@ -183,7 +183,7 @@ t.test("SIGTERM is heard within the grace", async (t) => {
   run.forget();
 });
 
-t.test("who does not hear SIGTERM is killed", async (t) => {
+t.test("a program that ignores SIGTERM is killed", async (t) => {
   const { run, until } = start(podOf(sh("trap '' TERM; echo ready; while :; do sleep 0.1; done")));
   await until("running");
   await said(run, "ready");
@@ -193,7 +193,7 @@ t.test("who does not hear SIGTERM is killed", async (t) => {
   run.forget();
 });
 
-t.test("what the first process leaves behind ends with it", async (t) => {
+t.test("processes that the first process leaves behind end with it", async (t) => {
   const { run, until } = start(podOf(sh("sleep 600 & echo $!; exit 0")));
   await until("terminated");
   const pid = Number(await run.log("main"));
@@ -240,7 +240,7 @@ t.test("a missing Secret keeps the container waiting until it is there", async (
   run.forget();
 });
 
-t.test("a followed log tells what was written, what is written, and the end", async (t) => {
+t.test("a followed log gives the old text, the new text, and the end", async (t) => {
   const { run, until } = start(podOf(sh("echo one; sleep 0.2; echo two; printf three")));
   await until("running");
   const lines: string[] = [];
@@ -279,7 +279,7 @@ function said(run: PodRun, word: string): Promise<void> {
   });
 }
 
-/** A killed process takes a moment to go; there is nothing to wait on for one that is not our child. */
+/** A killed process needs a moment to end, and only a parent can wait for it: so this looks again and again. */
 async function ends(pid: number): Promise<boolean> {
   for (let tries = 0; tries < 500; tries++) {
     const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");

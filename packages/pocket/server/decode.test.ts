@@ -1,4 +1,4 @@
-/** A Job's manifest, decoded: what is dropped with a Warning, and what is refused. */
+/** A Job's manifest, decoded: which fields are dropped with a Warning, and which are refused. */
 import t from "tap";
 import { decodeJob } from "./decode.ts";
 import { Refusal } from "./status.ts";

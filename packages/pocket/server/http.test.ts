@@ -1,4 +1,4 @@
-/** The pocket's door: who may come in, what is not understood, and what stays in the request log. */
+/** The pocket's HTTP side: which clients may enter, which requests it does not understand, and what the request log has. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
@@ -99,7 +99,7 @@ t.test("as a program: it says where it is, logs each request before answering, a
   t.notOk(await isAlive(pid), "its pod is gone");
 });
 
-t.test("as a program: what it left running when it was killed is ended by the next one", async (t) => {
+t.test("as a program: processes that it left when it was killed are ended by the next one", async (t) => {
   const data = join(dataDir, "killed");
   const marker = join(dataDir, "left-pid");
   const child = spawn(process.execPath, [join(import.meta.dirname, "../main.ts"), "--data", data], {
@@ -156,13 +156,13 @@ async function ready(child: ChildProcess): Promise<{ readonly url: string; reado
   throw new Error("the program ended without a line");
 }
 
-/** The pod runs, but its program may not have come to the line that says which process it is. */
+/** Waits for the program's process id: the pod may run before its program has written it. */
 async function written(marker: string): Promise<number> {
   for (let tries = 0; tries < 500 && !existsSync(marker); tries++) await systemClock.sleep(10);
   return Number(await readFile(marker, "utf8"));
 }
 
-/** Not gone, and not only waiting to be reaped. */
+/** False if the process is gone, or a zombie. */
 async function isAlive(pid: number): Promise<boolean> {
   const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
   return stat !== "" && !/\) Z /.test(stat);

@@ -1,4 +1,6 @@
-/** Settings from a file and the environment: what wins, what is refused, and that everything wrong is said at once. */
+/**
+ * Settings from a file and the environment: which one wins, which values are refused, and that all mistakes are told at once.
+ */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -55,7 +57,7 @@ t.test("reads a file: defaults filled in, paths from the file's folder, secrets 
   }
 });
 
-t.test("the environment wins over the file, also where the file says nothing", async (t) => {
+t.test("the environment wins over the file, and may set what the file leaves out", async (t) => {
   const at = folder(t, { "launcher.yaml": sound, "ledger-url": "x" });
   const env = {
     LONGSHORE_BROKER_URL: "amqp://other",
@@ -72,7 +74,8 @@ t.test("the environment wins over the file, also where the file says nothing", a
 });
 
 const others: Readonly<Record<string, string>> = {
-  // A Service "longshore", and one "longshore-launcher" with a port that has a name, as Kubernetes tells every pod beside them.
+  // Variables that Kubernetes gives to every pod beside a Service "longshore", and beside a Service "longshore-launcher" whose
+  // port has a name.
   LONGSHORE_SERVICE_HOST: "10.0.0.1",
   LONGSHORE_PORT: "tcp://10.0.0.1:9090",
   LONGSHORE_LAUNCHER_SERVICE_HOST: "10.0.0.2",
@@ -154,7 +157,7 @@ tenants:
   t.equal(problems.length, wanted.length, problems.join("\n"));
 });
 
-/** A few bytes: each line holds the one before it ten times. */
+/** A few bytes that grow without bound: each line holds the line before it ten times. */
 function bomb(lines: number): string {
   const levels = Array.from({ length: lines }, (_, n) => `a${n + 1}: &a${n + 1} [${Array(10).fill(`*a${n}`).join(", ")}]`);
   return ["a0: &a0 x", ...levels, ""].join("\n");
@@ -194,7 +197,7 @@ const besideSecret: readonly { readonly name: string; readonly text: string }[] 
   { name: "a bracket before it", text: "broker: x\n}CANARY\n" },
   { name: "no blank before it", text: "broker: { password:CANARY }\n" },
   { name: "a comma within it", text: "broker: { password: pw,CANARY }\n" },
-  { name: "it where a map should be", text: "broker: CANARY\n" },
+  { name: "the secret where a map should be", text: "broker: CANARY\n" },
   { name: "it twice", text: "broker:\n  password: CANARY\n  password: CANARY\n" },
 ];
 for (const { name, text } of besideSecret) {

@@ -8,7 +8,7 @@ import { claimed, GROUP, live, NAMESPACE, never, type Stage, stage } from "../te
 const FENCE_MS = 11 * 60_000;
 const recorded = (it: Stage) => it.model.tables.groups.get(GROUP);
 
-/** The namespace is made anew, and the launcher finds out. */
+/** Deletes the namespace and makes it again, and the launcher notices. */
 async function moved(it: Stage): Promise<Stage> {
   for (const { metadata } of it.pocket.jobs(NAMESPACE))
     it.pocket.meddle({ kind: "strip finalizers", namespace: NAMESPACE, name: metadata.name });
@@ -32,26 +32,29 @@ async function releasing(it: Stage, forMs: number): Promise<void> {
   }
 }
 
-t.test("what a person accepted is trusted as it is found, also by a launcher that remembers the old one", async (t) => {
-  const it = await stage(t);
-  const known = recorded(it)?.namespaceUid;
-  await moved(it);
-  t.match(recorded(it), { diagnosis: { code: "GroupMoved", hint: /longshore group accept/ }, namespaceUid: known });
-  await accepted(t, it, 0);
-  const { namespaceUid } = it.parts.views.get(GROUP) ?? {};
-  t.match(recorded(it), { health: "healthy", namespaceUid });
-  t.not(namespaceUid, known);
-  t.equal(viewOf(it.parts, GROUP).state, "healthy");
-});
+t.test(
+  "a namespace that a person accepted is trusted as it is found, also by a launcher that remembers the old one",
+  async (t) => {
+    const it = await stage(t);
+    const known = recorded(it)?.namespaceUid;
+    await moved(it);
+    t.match(recorded(it), { diagnosis: { code: "GroupMoved", hint: /longshore group accept/ }, namespaceUid: known });
+    await accepted(t, it, 0);
+    const { namespaceUid } = it.parts.views.get(GROUP) ?? {};
+    t.match(recorded(it), { health: "healthy", namespaceUid });
+    t.not(namespaceUid, known);
+    t.equal(viewOf(it.parts, GROUP).state, "healthy");
+  },
+);
 
-t.test("a probe that read the ledger before, and writes behind it, does not undo what was accepted", async (t) => {
+t.test("a probe that read the ledger before the accept, and writes after it, does not undo the accept", async (t) => {
   const it = await moved(await stage(t));
   const { parts } = it;
   const known = recorded(it)?.namespaceUid;
   const groups = async () => {
     const read = await parts.ledger.groups();
     t.match(await parts.ledger.acceptGroup(GROUP), { kind: "accepted" });
-    return read.map((it) => ({ ...it, health: "healthy" as const, diagnosis: undefined })); // so that it has news
+    return read.map((it) => ({ ...it, health: "healthy" as const, diagnosis: undefined })); // so that this probe has news to write
   };
   await probeOne({ ...parts, ledger: { ...parts.ledger, groups } }, it.cluster, never);
   t.match(recorded(it), { namespaceUid: undefined, diagnosis: { code: "GroupMoved" } });
@@ -60,7 +63,7 @@ t.test("a probe that read the ledger before, and writes behind it, does not undo
   t.not(recorded(it)?.namespaceUid, known);
 });
 
-t.test("an attempt of the old namespace is lost when that is accepted, and done once the new one was asked", async (t) => {
+t.test("an attempt of the old namespace is lost at the accept, and done when the new namespace was asked", async (t) => {
   const it = await moved(await live(t));
   await releasing(it, 60_000);
   t.match(it.attempt(), { state: "live" }, "nothing is said of it before");
@@ -89,12 +92,12 @@ t.test("a create that is still on its way finds its name taken in the new namesp
   t.same(it.pocket.jobs(NAMESPACE), []);
 });
 
-t.test("what landed before our occupant is not taken for ours: its proof is of the old namespace", async (t) => {
+t.test("a Job that landed before our occupant is not taken for ours: its proof is of the old namespace", async (t) => {
   const it = await claimed(t);
   const view = viewOf(it.parts, GROUP);
   await moved(it);
   await accepted(t, it, 1);
-  // As it was written before the namespace was made anew.
+  // The group's view from before the namespace was made again.
   const views = new Map([[GROUP, view]]);
   t.match(await createOrAdopt({ ...it.parts, views }, it.cluster, it.work, never), { kind: "created" });
   await releasing(it, FENCE_MS + 60_000);

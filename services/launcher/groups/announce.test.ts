@@ -1,4 +1,4 @@
-/** What a launcher announces, when, and what it does while its files or its broker are wrong. */
+/** What a launcher announces and when, and what it does while its files or its broker are wrong. */
 import { randomBytes } from "node:crypto";
 import type { Broker } from "@longshore/broker/port.ts";
 import { boundTo, type Control, type ControlData } from "@longshore/contract/control.ts";
@@ -25,16 +25,16 @@ function access(name: string, token: string, server = "https://a:6443"): Access 
 }
 
 interface Announcing {
-  /** What the files say; a text: they are wrong in this way. */
+  /** The content of the files; a text is the mistake in them. */
   files: readonly Look[] | string;
-  /** Of the next broadcasts: this many are refused. */
+  /** How many of the next broadcasts fail. */
   away: number;
   readonly clock: ReturnType<typeof virtualClock>;
   readonly said: readonly { readonly atMs: number; readonly control: Control }[];
   readonly warned: readonly string[];
   ask(): void;
   types(): readonly string[];
-  /** Of the last announcement of this group. */
+  /** The last announcement of this group. */
   last(group: string): { readonly version: number; readonly token: string | undefined };
 }
 
@@ -87,7 +87,7 @@ function announcing(t: Test, files: readonly Access[], running: readonly string[
   return it;
 }
 
-/** One question at a time, as they come. */
+/** Yields one question at a time, as they come. */
 function asked(questions: ((body: Uint8Array) => void)[], signal: AbortSignal): AsyncIterableIterator<Uint8Array> {
   const over: IteratorResult<Uint8Array> = { done: true, value: undefined };
   const items: AsyncIterableIterator<Uint8Array> = {
@@ -101,7 +101,7 @@ function asked(questions: ((body: Uint8Array) => void)[], signal: AbortSignal): 
   return items;
 }
 
-t.test("at start each group is announced, and then that these are all; sealed, and openable by who holds the key", async (t) => {
+t.test("at the start each group is announced, and then that these are all; sealed, and readable with the key", async (t) => {
   const it = announcing(t, [access("a", "token-1"), access("b", "token-2")]);
   await it.clock.sleep(1_000);
   t.same(it.types(), ["group.announced", "group.announced", "groups.announced"]);
@@ -123,7 +123,7 @@ t.test("it is said again from time to time, word for word: to say it again makes
   t.equal(new Set(groups).size, 1);
 });
 
-t.test("who asks is answered at once, and many who ask are answered together", async (t) => {
+t.test("a question is answered at once, and many questions are answered together", async (t) => {
   const it = announcing(t, [access("a", "token-1")]);
   await it.clock.sleep(7_000);
   const before = it.said.length;
@@ -159,16 +159,19 @@ t.test("a group that is new in the file is announced; one that went is not named
   t.same(all.groups.map(({ group }) => group), ["a", "c"]); // biome-ignore format: one value
 });
 
-t.test("but one in which this launcher still runs Jobs is: somebody must watch them", async (t) => {
-  const it = announcing(t, [access("a", "token-1"), access("b", "token-1")], ["a", "b"]);
-  await it.clock.sleep(1_000);
-  it.files = [access("a", "token-1")];
-  await it.clock.sleep(60_000);
-  const all = it.said.at(-1)?.control.data as ControlData<"groups.announced">;
-  t.same(all.groups.map(({ group }) => group), ["a", "b"]); // biome-ignore format: one value
-});
+t.test(
+  "a group that went from the file is still named while this launcher runs Jobs there: somebody must watch them",
+  async (t) => {
+    const it = announcing(t, [access("a", "token-1"), access("b", "token-1")], ["a", "b"]);
+    await it.clock.sleep(1_000);
+    it.files = [access("a", "token-1")];
+    await it.clock.sleep(60_000);
+    const all = it.said.at(-1)?.control.data as ControlData<"groups.announced">;
+    t.same(all.groups.map(({ group }) => group), ["a", "b"]); // biome-ignore format: one value
+  },
+);
 
-t.test("files that are wrong for a while change nothing, and it is said once what is wrong with them", async (t) => {
+t.test("files that are wrong for a while change nothing, and their mistake is told once", async (t) => {
   const it = announcing(t, [access("a", "token-1")]);
   await it.clock.sleep(1_000);
   it.files = "groups.yaml: not YAML";
@@ -194,7 +197,7 @@ t.test("one group whose credential is wrong is announced as it was, and the othe
   t.equal(it.warned.length, 1);
 });
 
-t.test("while the broker is away it is tried again, with patience, and then all is said", async (t) => {
+t.test("while the broker is away the announcement is tried again, with patience, and then everything is announced", async (t) => {
   const it = announcing(t, [access("a", "token-1")]);
   it.away = 5;
   await it.clock.sleep(60_000);

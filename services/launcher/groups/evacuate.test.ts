@@ -9,7 +9,7 @@ import type { Cluster } from "../parts.ts";
 import { sideBySide } from "../loops/retry-loop.ts";
 import { GROUP, NAMESPACE, never, settingsFor, type Stage, stage } from "../testing/stage.ts";
 
-/** So many live Jobs in a namespace of which it was seen that it is being deleted. */
+/** This many live Jobs in a namespace that the launcher has seen being deleted. */
 async function leaving(t: Test, many: number): Promise<Stage> {
   const it = await stage(t);
   const { ledger, owner, timing } = it.parts;
@@ -32,7 +32,7 @@ const answers = (it: Stage, deleting: boolean) =>
 const attempts = (it: Stage): readonly Attempt[] => [...it.model.tables.runs.values()].flatMap(({ record }) => record.attempts);
 const standing = (it: Stage) => it.pocket.jobs(NAMESPACE).filter(({ metadata }) => metadata.deletionTimestamp === undefined);
 
-/** The same cluster, and how often a Job was deleted there, and how many at the same time. */
+/** The same cluster, with a count of the deletions of Jobs, and of how many ran at the same time. */
 function counted({ cluster }: Stage): { readonly cluster: Cluster; readonly count: { asked: number; at: number; most: number } } {
   const count = { asked: 0, at: 0, most: 0 };
   const deleteJob: Cluster["writes"]["deleteJob"] = async (...given) => {
@@ -55,7 +55,7 @@ t.test("hundreds of Jobs are deleted several at a time, and each of them once", 
   t.equal(count.asked, 300, "no watcher told of any, and none is deleted again");
 });
 
-t.test("what it deletes ends as what others delete", async (t) => {
+t.test("a Job that it deletes ends as one that others delete", async (t) => {
   const it = await leaving(t, 1);
   await evacuate(it.parts, it.cluster, never);
   t.match(attempts(it), [{ state: "closing", cause: "external" }]);
@@ -87,7 +87,7 @@ t.test("a launcher that is told to stop deletes no more", async (t) => {
   t.equal(count.asked, 0);
 });
 
-t.test("where no namespace is being deleted, nothing is", async (t) => {
+t.test("if no namespace is being deleted, no Job is", async (t) => {
   const it = await leaving(t, 2);
   answers(it, false);
   await evacuate(it.parts, it.cluster, never);

@@ -1,4 +1,7 @@
-/** What a probe says of a group: that we hold back, or were asked to, is no word about its health; an outage is. */
+/**
+ * A probe's effect on a group's health: holding back says nothing about it, whether by our own choice or at the server's
+ * request; an outage does.
+ */
 import { GroupName } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Got } from "@longshore/kubernetes/request/read.ts";
@@ -13,7 +16,7 @@ const FRESH = GroupName.parse("prod-b");
 const busy: Fault = { on: "any", times: 1, trouble: { kind: "status", status: 429, retryAfterSeconds: 30 } };
 const down: Fault = { on: "any", trouble: { kind: "unsent" } };
 
-/** Over the same cluster a group that was found healthy, and one that was never reached. */
+/** Two groups on one cluster: one was found healthy, the other was never reached. */
 async function staged(t: Test): Promise<Stage & { readonly fresh: Cluster }> {
   const it = await stage(t);
   await it.parts.ledger.putGroups([GROUP, FRESH].map((name) => ({ name, namespace: NAMESPACE, settings: settingsFor(10) })));

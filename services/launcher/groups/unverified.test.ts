@@ -1,4 +1,4 @@
-/** A launcher that was just started: what the ledger says of a group is not what answers there now. */
+/** A launcher that has just started: the ledger's word on a group may not fit the cluster that answers there now. */
 import t, { type Test } from "tap";
 import { look } from "../jobs/look.ts";
 import { launcherLoops } from "../loops.ts";
@@ -6,10 +6,10 @@ import type { Cluster, Parts } from "../parts.ts";
 import { viewsOf } from "./views.ts";
 import { claimed, GROUP, NAMESPACE, never, RUN, type Stage, stage } from "../testing/stage.ts";
 
-/** So long the group's first answer takes. */
+/** The time that the group's first answer takes. */
 const ANSWERS_AFTER_MS = 3_000;
 
-/** With the views of a launcher that has asked nobody yet. */
+/** The views of a launcher that has not asked any group yet. */
 async function started(it: Stage): Promise<{ readonly parts: Parts; readonly cluster: Cluster }> {
   const cluster: Cluster = {
     ...it.cluster,
@@ -25,7 +25,7 @@ async function started(it: Stage): Promise<{ readonly parts: Parts; readonly clu
   return { cluster, parts: { ...it.parts, views, clusters: new Map([[GROUP, cluster]]) } };
 }
 
-/** Places, launches and probes; nothing but a wake-up wakes any of them for an hour. */
+/** Runs the loops that place, launch and probe. For an hour only a wake-up wakes any of them. */
 async function launching(t: Test, it: Stage): Promise<void> {
   const { parts } = await started(it);
   const stop = new AbortController();
@@ -58,7 +58,7 @@ t.test("in a namespace that was made anew while no launcher ran nothing is ever 
   t.match((await it.parts.ledger.groups())[0], { health: "unhealthy", diagnosis: { code: "GroupMoved" } });
 });
 
-t.test("nor is a Job declared missing there", async (t) => {
+t.test("in a namespace that was made anew no Job is declared missing", async (t) => {
   const it = await claimed(t);
   const { parts, cluster } = await started(it);
   t.match(await look(parts, cluster, it.work, never), { kind: "unseen", diagnosis: { code: "EndpointUnreachable" } });

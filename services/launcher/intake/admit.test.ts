@@ -10,13 +10,13 @@ const with_ = (body: Uint8Array, change: (text: string) => string): string => ch
 
 interface Case {
   readonly name: string;
-  /** Said before, and taken. */
+  /** Messages that were taken before. */
   readonly before?: readonly Uint8Array[];
   readonly body: Uint8Array | string;
-  /** As the broker vouches for it. */
+  /** The user that the broker vouches for. */
   readonly user?: string;
   readonly want: object;
-  /** Of the run, afterwards. */
+  /** The run's events afterwards. */
   readonly events?: readonly string[];
   readonly refusals?: readonly string[];
   readonly counts: string;
@@ -56,7 +56,7 @@ const cases: readonly Case[] = [
     counts: 'type="invalid",outcome="refused"} 1',
   },
   {
-    name: "what nobody can read is nobody's: to quarantine",
+    name: "a message that nobody can read goes to quarantine",
     body: "{",
     want: { kind: "unreadable", problems: [{}] },
     counts: 'type="unreadable",outcome="quarantined"} 1',
@@ -69,7 +69,7 @@ const cases: readonly Case[] = [
     counts: 'type="run.cancel",outcome="recorded"} 1',
   },
   {
-    name: "a cancel of what waits ends it",
+    name: "a cancel of a waiting run ends it",
     before: [requested],
     body: commandOf("run.cancel", { run: RUN, reason: "not needed" }, "c2"),
     want: { kind: "recorded" },
@@ -77,7 +77,7 @@ const cases: readonly Case[] = [
     counts: 'type="run.cancel",outcome="recorded"} 1',
   },
   {
-    name: "a restart of what nobody knows is refused",
+    name: "a restart of an unknown run is refused",
     body: commandOf("run.restart", { run: RUN, from: "failed" }, "c2"),
     want: { kind: "recorded" },
     refusals: ["RunUnknown"],
@@ -103,7 +103,7 @@ const cases: readonly Case[] = [
     counts: 'type="run.abandon",outcome="refused"} 1',
   },
   {
-    name: "who sent a message without a user that the broker vouches for is no operator",
+    name: "a sender without a user that the broker vouches for is no operator",
     before: [requested],
     body: commandOf("run.abandon", { run: RUN, actor: { name: "ops" } }, "c2"),
     want: { kind: "recorded" },
@@ -112,7 +112,7 @@ const cases: readonly Case[] = [
     counts: 'type="run.abandon",outcome="refused"} 1',
   },
   {
-    name: "who is no operator does not learn which runs there are",
+    name: "a sender who is no operator does not learn which runs there are",
     body: commandOf("run.abandon", { run: RunId.parse("unknown") }, "c2"),
     user: "shop",
     want: { kind: "recorded" },
@@ -150,14 +150,14 @@ t.test("an outage of the ledger is the receiver's matter: nothing is said to be 
   await t.rejects(say(it, requested), /closed/);
 });
 
-t.test("where a refusal may be sent, too, is kept with it", async (t) => {
+t.test("a refusal keeps the queue to which it may be sent, too", async (t) => {
   const it = await stage(t);
   const delivery = deliveryOf(commandOf("run.restart", { run: RunId.parse("unknown"), from: "failed" }));
   await admit(it.parts)({ ...delivery, replyTo: "answers" });
   t.match([...it.model.tables.notices.values()], [{ notice: { replyTo: "answers" } }]);
 });
 
-t.test("the person behind a command is named where an operator says so, and nowhere else", async (t) => {
+t.test("the person behind a command is named if an operator says so, and not otherwise", async (t) => {
   const it = await stage(t);
   const actor = { name: "Kim" };
   await admit(it.parts)({ ...deliveryOf(commandOf("run.requested", { ...request, actor }, "c1")), user: "shop" });
@@ -165,4 +165,16 @@ t.test("the person behind a command is named where an operator says so, and nowh
   const [{ story = [] } = {}] = it.model.tables.runs.values();
   t.notHas(story[0]?.data, { actor });
   t.has(story.at(-1)?.data, { actor });
+});
+
+t.test("a run keeps the trace of the first message that requested it: another trace is no other content", async (t) => {
+  const it = await stage(t);
+  const traced = (trace: string) =>
+    with_(commandOf("run.requested", request, `of-${trace}`), (text) =>
+      text.replace("{", `{"traceparent":"00-${trace.repeat(32)}-00f067aa0ba902b7-01",`),
+    );
+  await say(it, traced("a"));
+  await say(it, traced("b"));
+  t.equal(it.model.tables.runs.get(RUN)?.record.run.plan.traceparent, `00-${"a".repeat(32)}-00f067aa0ba902b7-01`);
+  t.same(it.events(), ["run.accepted"]);
 });

@@ -69,12 +69,12 @@ function intakeOf(parts: Admitting, read: Readable): Intake {
 
 function requestOf(
   { keys, defaults, clock }: Admitting,
-  { source, data }: Extract<Command, { type: "run.requested" }>,
+  { source, data, traceparent }: Extract<Command, { type: "run.requested" }>,
 ): Admission {
   const nowMs = clock.now();
   const { run: id, actor, ...request } = data;
   const digest = keys.digest(TENANT, { run: id, ...request });
-  const plan = planOf(request as RunRequest, defaults);
+  const plan = { ...planOf(request as RunRequest, defaults), ...(traceparent !== undefined && { traceparent }) };
   return { kind: "run", run: { id, tenant: TENANT, source, digest, plan, nowMs }, told: actor ? { actor } : {} };
 }
 

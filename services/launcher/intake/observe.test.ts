@@ -31,10 +31,10 @@ interface Case {
 const cases: readonly Case[] = [
   { name: "a fact of our Job is applied", last: "run.started" },
   { name: "one with a proof that is not ours is not believed", change: { proof: "copied" }, last: "run.launched", says: /not believed/ },
-  { name: "nor one of another installation's Job", change: { installation: "other" as never }, last: "run.launched", says: /not believed/ },
-  { name: "nor one of an attempt that the proof does not name", change: { attempt: 2 }, last: "run.launched", says: /not believed/ },
-  { name: "nor one of another group", change: { group: GroupName.parse("prod-b") }, last: "run.launched", says: /not believed/ },
-  { name: "nor one of our occupant", change: { occupant: true }, last: "run.launched", says: /not believed/ },
+  { name: "one of another installation's Job is not believed", change: { installation: "other" as never }, last: "run.launched", says: /not believed/ },
+  { name: "one of an attempt that the proof does not name is not believed", change: { attempt: 2 }, last: "run.launched", says: /not believed/ },
+  { name: "one of another group is not believed", change: { group: GroupName.parse("prod-b") }, last: "run.launched", says: /not believed/ },
+  { name: "one of our occupant is not believed", change: { occupant: true }, last: "run.launched", says: /not believed/ },
   { name: "one of a copy of our Job, proof and all, starts nothing: its UID is another", change: { uid: Uid.parse("uid-copy") }, last: "run.launched" },
 ]; // biome-ignore format: a table is read down its columns
 
@@ -47,12 +47,12 @@ for (const { name, change = {}, last, says } of cases) {
   });
 }
 
-t.test("what is no fact goes to quarantine", async (t) => {
+t.test("a message that is no fact goes to quarantine", async (t) => {
   const it = await stage(t);
   t.match(await observe(it.parts)(deliveryOf("[]")), { kind: "unreadable" });
 });
 
-t.test("a launcher that never reached the group believes what another one started there", async (t) => {
+t.test("a launcher that never reached the group believes facts of a Job that another one started there", async (t) => {
   const it = await live(t);
   it.parts.views.delete(GROUP);
   await observe(it.parts)(deliveryOf(started(about(it))));
@@ -68,7 +68,7 @@ t.test("a heartbeat is noted by the ledger's clock, whatever ours says", async (
   t.equal(it.model.tables.groups.get(GROUP)?.watchedAtMs, it.clock.now() - 3_000);
 });
 
-// ── How a group is ──────────────────────────────────────────────────────────────────────────────────────────────────
+// ── A group's health ────────────────────────────────────────────────────────────────────────────────────────────────
 
 const recorded = (it: Stage) => it.model.tables.groups.get(GROUP);
 const forbidden = diagnose("Forbidden", "Longshore may not create jobs.");
@@ -86,7 +86,7 @@ t.test("one lost answer does not give a group up; two do, and the next answer ta
   t.equal(recorded(it)?.health, "healthy");
 });
 
-t.test("a group that another launcher gave up, and then died, is taken back by who reaches it", async (t) => {
+t.test("a group that a launcher gave up before it died is taken back by the launcher that reaches it", async (t) => {
   const it = await stage(t);
   await it.parts.ledger.setGroup(GROUP, { health: "unhealthy", diagnosis: forbidden });
   await probeOne(it.parts, it.cluster, never);

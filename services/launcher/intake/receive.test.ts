@@ -11,7 +11,7 @@ import { deliveryOf, listening, type Said } from "../testing/stage.ts";
 const recorded: Outcome = { kind: "recorded" };
 const away = () => new Failure("retry", "LedgerUnreachable", "The ledger cannot be reached.");
 
-/** A receiver of one queue; what it is handed is decided by `decide`. */
+/** A receiver of one queue; `decide` decides on each message. */
 function receiving(decide: (delivery: Delivery) => Promise<Outcome>, lanes = 4) {
   const clock = stepsClock();
   const stop = new AbortController();
@@ -67,7 +67,7 @@ t.test("acknowledges only what is decided, and not before", async (t) => {
   t.equal(await it.end(), "stopped");
 });
 
-t.test("puts what nobody can read into quarantine, with the reasons, and goes on", async (t) => {
+t.test("puts a message that nobody can read into quarantine, with the reasons, and goes on", async (t) => {
   const problems = [{ path: "", code: "NotJson", message: "This is no JSON." }];
   const it = receiving(async ({ body }) => (body.length === 1 ? recorded : { kind: "unreadable", problems }));
   for (const body of ["bad", "a", "bad", "b"]) it.give(body);
@@ -103,7 +103,7 @@ t.test("gives it back after five minutes, once, and takes the next only later", 
   t.equal(await it.end(), "stopped");
 });
 
-t.test("gives back what it holds when it has to stop meanwhile", async (t) => {
+t.test("gives its messages back when it has to stop meanwhile", async (t) => {
   const it = receiving(async () => {
     throw away();
   });
@@ -113,7 +113,7 @@ t.test("gives back what it holds when it has to stop meanwhile", async (t) => {
   t.same(it.settled, ["requeue"]);
 });
 
-t.test("a bug ends the loop; what other lanes hold is still decided and settled", async (t) => {
+t.test("a bug ends the loop; the messages of other lanes are still decided and settled", async (t) => {
   const slow = Promise.withResolvers<Outcome>();
   const bug = new TypeError("a bug");
   const it = receiving(async ({ body }) => {

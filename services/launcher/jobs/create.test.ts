@@ -17,7 +17,7 @@ const answers = (status: 401 | 403 | 429 | 500 | 503, more: object = {}): Fault 
 interface Case {
   readonly name: string;
   readonly faults?: readonly Fault[];
-  /** What stands under the name before. */
+  /** Makes the Job that has the name already. */
   readonly alreadyThere?: (it: Stage) => Promise<unknown>;
   readonly want: object;
   readonly jobs: number;
@@ -30,7 +30,7 @@ const dead = (it: Stage) => it.create();
 const cases: readonly Case[] = [
   { name: "creates the Job", want: { kind: "created", claimNo: 1, adopted: false, uid: String, group: GROUP }, jobs: 1 },
   {
-    name: "has no answer where the reply to the create was lost",
+    name: "has no answer if the reply to the create was lost",
     faults: [{ ...POST, trouble: { kind: "lost after writing" } }],
     want: { kind: "unanswered", claimNo: 1 },
     jobs: 1,
@@ -120,7 +120,7 @@ for (const [what, trouble] of [
   ["a full quota", { status: 403, body: quotaFull }],
   ["a token that is not accepted", { status: 401, body: {} }],
 ] as const)
-  t.test(`${what} is an answer also where the ledger cannot be told of the group`, async (t) => {
+  t.test(`${what} is an answer even if the ledger cannot be told of the group`, async (t) => {
     const it = await claimed(t);
     const away = () => Promise.reject(new Failure("retry", "LedgerUnreachable", "The ledger cannot be reached."));
     const parts = { ...it.parts, ledger: { ...it.parts.ledger, setGroup: away, lease: away } };
@@ -130,7 +130,7 @@ for (const [what, trouble] of [
     t.match(it.said.at(-1), { message: /could not be written down/ });
   });
 
-t.test("what waited for its turn behind our own requests was held back by us, and the cluster is well", async (t) => {
+t.test("a create that waited for its turn behind our own requests was held back by us, and the cluster is well", async (t) => {
   const it = await claimed(t);
   it.pocket.cause({ on: "get", resource: "jobs", trouble: { kind: "lost before writing" } });
   const before = Array.from({ length: 12 }, (_, n) => it.cluster.reads.getJob(`job-${n}`, never));
@@ -147,7 +147,7 @@ t.test("sends nothing to a group that was never reached: no proof could be writt
   t.equal(it.pocket.countCreated(it.work.attempt.name), 0);
 });
 
-t.test("sends nothing where another cluster answers now, nor an occupant", async (t) => {
+t.test("sends nothing, not even an occupant, if another cluster answers now", async (t) => {
   const it = await claimed(t);
   const { parts, cluster, work } = it;
   it.pocket.meddle({ kind: "delete namespace", name: NAMESPACE });

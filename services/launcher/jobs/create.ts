@@ -37,7 +37,7 @@ export async function createOrAdopt(parts: Creating, cluster: Cluster, work: Wor
       diagnosis: (mayCreate(view) ? ofAnotherFile(cluster, work) : undefined) ?? whyNot(view, cluster.name),
     };
   }
-  const created = await cluster.writes.createJob(manifest(input), { timeoutMs: parts.timing.createTimeoutMs }, signal);
+  const created = await cluster.writes.createJob(manifest(input), signal);
   if (created.kind === "created" && !created.finalizers.includes(HOLD) && work.attempt.notes.hold !== false)
     parts.log.warn("a Job came back without our hold: an admission webhook strips finalizers, so its outcome may be lost", {
       group: cluster.name,
@@ -128,7 +128,7 @@ export async function occupy(
 ): Promise<AttemptInput | undefined> {
   const input = manifestInput(parts, cluster, work);
   if (input === undefined) return undefined;
-  const created = await cluster.writes.createJob(occupant(input), { timeoutMs: parts.timing.createTimeoutMs }, signal);
+  const created = await cluster.writes.createJob(occupant(input), signal);
   return created.kind === "created" ? { kind: "occupied", uid: Uid.parse(created.uid) } : undefined;
 }
 
@@ -156,7 +156,7 @@ function manifestInput(
   return {
     installation,
     group: { name: cluster.name, namespace: cluster.namespace },
-    run: { id: run.id, labels: request.labels, annotations: request.annotations },
+    run: { id: run.id, labels: request.labels, annotations: request.annotations, traceparent: run.plan.traceparent },
     step: corrected(step, run.plan.with),
     attempt: attempt.n,
     generation: attempt.generation,

@@ -18,19 +18,19 @@ import { GROUP, NAMESPACE, never, settingsFor, type Stage, stage } from "../test
 interface Held extends Stage {
   readonly hand: InFlightCreates;
   readonly works: readonly Work[];
-  /** How many answers went into the ledger at a time. */
+  /** How many answers each write to the ledger had. */
   readonly written: number[];
   states(): Partial<Record<AttemptState, number>>;
 }
 
 interface Troubles {
   readonly runs: number;
-  /** Of the n-th create: resolves when it may be sent. */
+  /** Resolves when the n-th create may be sent. */
   readonly before?: (n: number) => Promise<void>;
   readonly record?: (entry: Entry) => Promise<void>;
 }
 
-/** So many runs, placed and claimed in one stroke, and what this launcher does with them. */
+/** This many runs, placed and claimed in one statement, and the launcher's in-flight creates of them. */
 async function holding(t: Test, { runs, before, record }: Troubles): Promise<Held> {
   const it = await stage(t);
   const { ledger, owner } = it.parts;
@@ -113,7 +113,7 @@ t.test("answers that the ledger does not take now are given to it again", async 
   t.same(it.states(), { live: 3 });
 });
 
-t.test("where the ledger stays away, the claims are left to run out, and nothing breaks", async (t) => {
+t.test("if the ledger stays away, the claims are left to run out, and nothing breaks", async (t) => {
   const record = () => Promise.reject(new Failure("retry", "LedgerUnreachable", "The ledger cannot be reached."));
   const it = await holding(t, { runs: 3, record });
   it.hand.take(it.works, never);
@@ -131,7 +131,7 @@ t.test("a bug in one create is thrown by the loop, and its siblings are written 
   t.throws(() => it.hand.check(), { message: "a bug" });
 });
 
-t.test("wakes the launch loop when half of it is free again, if that loop wanted to claim", async (t) => {
+t.test("wakes the launch loop when half of the slots are free again, if that loop wanted to claim", async (t) => {
   const gate = Promise.withResolvers<void>();
   const it = await holding(t, { runs: IN_FLIGHT_FIRST, before: () => gate.promise });
   it.hand.take(it.works, never);
@@ -143,7 +143,7 @@ t.test("wakes the launch loop when half of it is free again, if that loop wanted
   t.equal(it.hand.wants(), true);
 });
 
-t.test("takes less in hand from a cluster that is slow, and never nothing", async (t) => {
+t.test("takes fewer creates for a cluster that is slow, and never none", async (t) => {
   let clock: Stage["clock"] | undefined;
   const it = await holding(t, { runs: 1, before: async () => await clock?.sleep(5_000) });
   clock = it.clock;
@@ -156,7 +156,7 @@ t.test("takes less in hand from a cluster that is slow, and never nothing", asyn
   t.same(rooms, [16, 8, 8, 8]);
 });
 
-t.test("takes less in hand where nothing comes of it, however fast that is said", async (t) => {
+t.test("takes fewer creates if nothing comes of them, however fast the answers are", async (t) => {
   const it = await holding(t, { runs: 20 });
   it.pocket.cause({ on: "create", trouble: { kind: "unsent" } });
   it.hand.take(it.works, never);

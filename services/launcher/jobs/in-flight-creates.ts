@@ -6,6 +6,7 @@
  */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { isTransient } from "@longshore/contract/problem.ts";
+import { CREATE_BUDGET } from "@longshore/kubernetes/request/create-budget.ts";
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
 import type { Attempt } from "@longshore/domain/run/record.ts";
 import type { Entry, Work } from "@longshore/ledger/port.ts";
@@ -23,7 +24,7 @@ const IN_FLIGHT_MOST = 256;
 /** Answers that wait for a ledger which is slow to take them: with more of them nothing is claimed. */
 export const UNWRITTEN_MOST = 4 * IN_FLIGHT_MOST;
 const FAST_MS = 1_000;
-const SLOW_MS = 2_500;
+const SLOW_MS = CREATE_BUDGET.turnMs / 2;
 /** Answers of one claim that go into the ledger together. */
 const TOGETHER = 64;
 /** So long an answer waits for its siblings at most: who is slower than that has trouble, and they have not. */

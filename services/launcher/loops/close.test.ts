@@ -8,7 +8,7 @@ import { claimed, GROUP, live, NAMESPACE, never, RUN, type Stage, type Staging }
 const STUBBORN: PodScript = { onStop: { kind: "ends", afterMs: 20_000, exitCode: 143 } };
 const FENCE_MS = 11 * 60_000;
 
-/** As the loop does it: whatever is due is looked at, until it is over or so much time has passed. */
+/** Closes as the loop does: looks at the attempt whenever it is due, until it is closed or the time has passed. */
 async function closing(it: Stage, forMs = 60_000): Promise<void> {
   for (const endMs = it.clock.now() + forMs; it.clock.now() < endMs && it.attempt().state === "closing"; ) {
     const work = await it.take("closing");
@@ -17,7 +17,7 @@ async function closing(it: Stage, forMs = 60_000): Promise<void> {
   }
 }
 
-/** Live, its pod running, and then cancelled. */
+/** An attempt that was live, with its pod running, and was then cancelled. */
 async function cancelledLive(t: Test, staging: Staging = {}): Promise<Stage> {
   const it = await live(t, staging);
   await it.clock.sleep(10_000);
@@ -25,7 +25,7 @@ async function cancelledLive(t: Test, staging: Staging = {}): Promise<Stage> {
   return it;
 }
 
-/** Cancelled while its create was on the wire, without an answer. */
+/** An attempt that was cancelled while its create was on the wire, without an answer. */
 async function cancelledUnborn(t: Test): Promise<Stage> {
   const it = await claimed(t);
   await it.publish("run.cancel", { run: RUN });
@@ -98,7 +98,7 @@ t.test("a late fact tells the UID of a Job that was gone before our occupant cam
   await it.clock.sleep(60_000);
   const work = await it.take("closing");
   t.ok(work);
-  // The occupant is created, and the launcher dies before that is recorded.
+  // The launcher creates the occupant, and dies before that is recorded.
   const parts = { ...it.parts, recording: async () => ({ kind: "unknown" }) as const };
   if (work !== undefined) await closeOne(parts, it.cluster, work, never);
   t.match(it.job(), { spec: { suspend: true } });

@@ -21,55 +21,19 @@ export function launch(parts: Parts, cluster: Cluster, creates: InFlightCreates)
 }
 
 /** What was placed while nobody had room for it, and claims that ran out. What is placed where there is room needs no asking. */
-function claiming(
-  parts: Parts,
-  { name: group, settings }: Cluster,
-  creates: InFlightCreates,
-  signal: AbortSignal,
-): Promise<void> {
-  const turns = pace(parts.clock, settings.limits.createsPerSecond);
+function claiming(parts: Parts, { name: group, pace }: Cluster, creates: InFlightCreates, signal: AbortSignal): Promise<void> {
   return retryLoop(parts, { what: `launch ${group}`, ms: parts.timing.lookMs, wakeUp: parts.wakeUps.ready, signal }, (signal) =>
     drain(signal, async () => {
       creates.check();
       if (!mayClaim(viewOf(parts, group)) || !creates.wants()) return false;
-      const most = await turns.take(creates.room(), signal);
-      if (most === 0) return false;
+      await pace?.untilFree(signal);
+      const most = Math.min(creates.room(), pace?.free() ?? Number.POSITIVE_INFINITY);
+      if (signal.aborted || most === 0) return false;
       const works = await parts.ledger.claim({ group, most, by: parts.owner, forMs: parts.timing.claimMs });
-      turns.giveBack(most - works.length);
       creates.take(works, signal);
       return works.length === most;
     }),
   );
-}
-
-/**
- * Turns to create, so many a second. They are taken before the claim: an attempt that was claimed and waits for its turn keeps
- * another group from taking it, and its claim runs out.
- */
-function pace(clock: Parts["clock"], perSecond: number | undefined) {
-  const burst = Math.max(1, perSecond ?? 0);
-  let left = burst;
-  let countedMs = clock.now();
-  return {
-    /** At least one, where it is not asked to stop. */
-    async take(most: number, signal: AbortSignal): Promise<number> {
-      if (perSecond === undefined) return most;
-      for (;;) {
-        const nowMs = clock.now();
-        left = Math.min(burst, left + (Math.max(0, nowMs - countedMs) / 1000) * perSecond);
-        countedMs = nowMs;
-        if (left >= 1) break;
-        await clock.sleep(((1 - left) / perSecond) * 1000, signal);
-        if (signal.aborted) return 0;
-      }
-      const taken = Math.min(most, Math.floor(left));
-      left -= taken;
-      return taken;
-    },
-    giveBack(unused: number): void {
-      left = Math.min(burst, left + unused);
-    },
-  };
 }
 
 const UNFENCED_MOST = 24;

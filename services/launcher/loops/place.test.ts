@@ -9,7 +9,7 @@ const NOWHERE = GroupName.parse("nowhere");
 
 const stateOf = (it: Stage, run: RunId): AttemptState | undefined => it.model.tables.runs.get(run)?.record.attempts.at(-1)?.state;
 
-t.test("a thousand urgent runs that wait for a group that is not there keep no other run from its own", async (t) => {
+t.test("a thousand urgent runs that wait for a group that does not exist keep no other run from its own", async (t) => {
   const it = await stage(t, { timing: { pollMs: 3_600_000 } });
   for (let n = 1; n <= 300; n++)
     await it.publish("run.requested", { run: RunId.parse(`lost/${n}`), image: "busybox", groups: [NOWHERE], priority: 100 });

@@ -45,9 +45,12 @@ export function place(parts: Parts, inFlight: ReadonlyMap<GroupName, InFlightCre
   };
 }
 
-/** Where creates have a pace, an attempt is claimed when its turn has come; where it may be another cluster that answers, not at all. */
+/**
+ * A group with a pace has a line, which is served in order: an attempt that was just placed may not be claimed before those. And if
+ * another cluster may be answering, nothing is claimed at all.
+ */
 const isClaimedAtOnce = ({ clusters, views }: Parts, group: GroupName): boolean =>
-  clusters.get(group)?.settings.limits.createsPerSecond === undefined && mayClaim(viewOf({ views }, group));
+  clusters.get(group)?.pace === undefined && mayClaim(viewOf({ views }, group));
 
 /** What this launcher knows of the groups at this moment, for the ledger to place by. */
 export const placerOf = ({ timing, clusters, views, clock }: Pick<Parts, "timing" | "clusters" | "views" | "clock">): Placer => ({

@@ -9,16 +9,19 @@ import { relay } from "./relay.ts";
 import { commandOf, deliveryOf, GROUP, RUN, type Stage, stage } from "../testing/stage.ts";
 import { admit } from "../intake/admit.ts";
 
-/** What the broker says to the n-th try of a message. */
+/** The broker's answer to the n-th try of a message. */
 type Answer = (message: string, n: number) => Published | Failure | Error | Promise<Published>;
 
 interface Relaying extends Stage {
-  /** Each try, as "a/1": the run and the event's number. Replies as "reply QUEUE", refusals as "refused RUN", groups' by their routing keys. */
+  /**
+   * Each try by name: "a/1" is the run and the event's number, "reply QUEUE" a reply, "refused RUN" a refusal, a routing key a
+   * group's event.
+   */
   readonly tried: readonly string[];
   readonly stored: readonly string[];
   start(change?: Partial<Parts>): void;
   until(done: () => boolean): Promise<void>;
-  /** What the relay ended with. */
+  /** Stops the relay; resolves to its end. */
   stop(): Promise<unknown>;
   readonly ended: Promise<unknown>;
 }
@@ -68,7 +71,7 @@ function nameOf({ id, key, body }: Outgoing): string {
   return type.endsWith("refused") ? `refused ${data.run}` : `${data.run}/${Number(id.slice(-10))}`;
 }
 
-/** A run with a story of three: accepted, cancelling, cancelled. */
+/** Makes a run with a story of three events: accepted, cancelling, cancelled. */
 async function story(it: Stage, run: string): Promise<void> {
   await it.publish("run.requested", { run: RunId.parse(run), image: "busybox" });
   await it.publish("run.cancel", { run: RunId.parse(run) });
@@ -87,6 +90,23 @@ t.test("tells each run's story in order, and marks it as sent", async (t) => {
   t.same(ofRun("a", it.stored), ["a/1", "a/2", "a/3"]);
   t.same(ofRun("b", it.stored), ["b/1", "b/2", "b/3"]);
   t.equal(await it.stop(), "stopped");
+});
+
+t.test("an event is published with its run's trace", async (t) => {
+  const bodies: string[] = [];
+  const broker = {
+    publish: async (_topic: string, { body }: Outgoing) => (bodies.push(Buffer.from(body).toString()), "stored" as const),
+  };
+  const it = await stage(t, { broker });
+  const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+  const body = Buffer.from(commandOf("run.requested", { run: RUN, image: "busybox" })).toString();
+  await admit(it.parts)(deliveryOf(body.replace("{", `{"traceparent":"${trace}",`)));
+  const stop = new AbortController();
+  const ended = relay(it.parts)(stop.signal);
+  for (let turns = 0; bodies.length === 0 && turns < 100; turns++) await it.clock.sleep(20);
+  stop.abort();
+  await ended;
+  t.match(JSON.parse(bodies[0] ?? "{}"), { type: "dev.longshore.run.accepted", traceparent: trace });
 });
 
 t.test("has one unconfirmed event of a run, while the others' stories go on", async (t) => {
@@ -124,12 +144,12 @@ for (const { name, first } of [
   });
 }
 
-t.test("tells an event again under the same number where it is not known that it was told", async (t) => {
+t.test("tells an event again under the same number if it is not known that it was told", async (t) => {
   const it = await relaying(t);
   await story(it, "a");
   let lost = 2;
   const unsentOf: Ledger["unsent"] = async ({ sent = [], ...asked }) => {
-    const found = await it.parts.ledger.unsent({ ...asked, sent: lost > 1 ? [] : sent }); // once before the commit, once after it
+    const found = await it.parts.ledger.unsent({ ...asked, sent: lost > 1 ? [] : sent }); // lost once before the commit, then once after
     if (sent.length > 0 && lost-- > 0) throw new Failure("retry", "LedgerUnreachable", "The ledger's connection was lost.");
     return found;
   };
@@ -155,7 +175,7 @@ t.test("stops in order also while the ledger is away", async (t) => {
   t.equal(await it.stop(), "stopped");
 });
 
-t.test("leaves alone what another relay holds, until its lease is over", async (t) => {
+t.test("leaves another relay's events alone until its lease is over", async (t) => {
   const it = await relaying(t);
   await story(it, "a");
   const began = it.clock.now();
@@ -242,7 +262,10 @@ t.test("a refusal that came back is told again", async (t) => {
 
 for (const { name, answer } of [
   { name: "a reply queue that is gone is its owner's affair", answer: "unrouted" as const },
-  { name: "so is one whose name is none", answer: new Failure("refuse", "MessageInvalid", "A queue's name may hold 255 bytes.") },
+  {
+    name: "a reply queue whose name is invalid is its owner's affair, too",
+    answer: new Failure("refuse", "MessageInvalid", "A queue's name may hold 255 bytes."),
+  },
 ]) {
   t.test(name, async (t) => {
     const it = await relaying(t, (name) => (name.startsWith("reply") ? answer : "stored"));

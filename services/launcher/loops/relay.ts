@@ -123,7 +123,7 @@ async function atMost(clock: Parts["clock"], ms: number, told: readonly Promise<
 }
 
 async function publishEvent({ broker, installation }: Parts, event: OutboxEvent, signal: AbortSignal): Promise<void> {
-  const { run, tenant, sequence, generation, group, type, data, atMs } = event;
+  const { run, tenant, sequence, generation, group, type, traceparent, data, atMs } = event;
   const body = writeEvent({
     installation,
     tenant,
@@ -132,6 +132,7 @@ async function publishEvent({ broker, installation }: Parts, event: OutboxEvent,
     generation,
     group,
     type,
+    traceparent,
     data,
     time: new Date(atMs).toISOString(),
   });

@@ -19,7 +19,7 @@ async function releasing(it: Stage, forMs = 60_000): Promise<void> {
   }
 }
 
-/** Its Job succeeded, and the ledger knows. */
+/** An attempt whose Job succeeded, and the ledger knows. */
 async function succeeded(t: Test, runsMs = 1_000): Promise<Stage> {
   const it = await live(t, { pods: { startsAfterMs: 0, runsMs } });
   await it.clock.sleep(30_000);
@@ -29,7 +29,7 @@ async function succeeded(t: Test, runsMs = 1_000): Promise<Stage> {
   return it;
 }
 
-/** Cancelled while a create was on the wire; our occupant has the name. */
+/** An attempt that was cancelled while a create was on the wire; our occupant has its name. */
 async function occupied(t: Test): Promise<Stage> {
   const it = await claimed(t);
   await it.publish("run.cancel", { run: RUN });
@@ -38,7 +38,7 @@ async function occupied(t: Test): Promise<Stage> {
   return it;
 }
 
-/** Given up by an operator while its pod runs. */
+/** An attempt that an operator gave up while its pod runs. */
 async function abandoned(t: Test): Promise<Stage> {
   const it = await live(t);
   await it.clock.sleep(10_000);
@@ -111,7 +111,7 @@ const troubles: readonly { readonly name: string; readonly trouble: Trouble; rea
   { name: "done, and its answer lost", trouble: { kind: "lost after writing" } },
 ];
 for (const { name, trouble, told } of troubles) {
-  t.test(`the deletion of a Job that was given up is tried again where it was ${name}`, async (t) => {
+  t.test(`the deletion of a Job that was given up is tried again if it was ${name}`, async (t) => {
     const it = await abandoned(t);
     it.pocket.cause({ on: "delete", times: 1, trouble });
     await releasing(it, 5 * 60_000);
@@ -139,7 +139,7 @@ t.test("while deleting it is forbidden, a Job that was given up keeps its hold, 
   t.equal(it.job(), undefined);
 });
 
-t.test("lets nothing go where another cluster answers now", async (t) => {
+t.test("releases nothing if another cluster answers now", async (t) => {
   const it = await succeeded(t);
   heard(it.parts, it.cluster, { kind: "answered", uid: "another", deleting: false });
   await releasing(it);
@@ -158,7 +158,7 @@ t.test("the occupant keeps the name until no create can land any more, and then 
   t.equal(it.job(), undefined);
 });
 
-t.test("where the occupant was taken away while a create may land, another one takes the name", async (t) => {
+t.test("if the occupant was taken away while a create may land, another one takes the name", async (t) => {
   const it = await occupied(t);
   it.pocket.meddle({ kind: "strip finalizers", ...name(it) });
   it.pocket.meddle({ kind: "delete Job", propagation: "Background", ...name(it) });
@@ -184,7 +184,7 @@ t.test("a surplus Job is deleted with its pods, though its hold waits for the fe
   t.equal(it.model.tables.strays.size, 0);
 });
 
-/** Its Job was done and is gone; another one of its name came, and was deleted without its pod. */
+/** An attempt whose Job was done and is gone. Another Job got its name, and was deleted without its pod. */
 async function orphaned(t: Test): Promise<Stage> {
   const it = await succeeded(t, 25_000);
   await releasing(it);

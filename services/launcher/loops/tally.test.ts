@@ -113,12 +113,15 @@ t.test("an empty cluster and an empty ledger agree", async (t) => {
   t.same(await tally(await stage(t)), { ...none, jobs: 0 });
 });
 
-// ── What is told of it ──────────────────────────────────────────────────────────────────────────────────────────────
+// ── The gauges of the tally ─────────────────────────────────────────────────────────────────────────────────────────
 
 const TURN_MS = 120_001;
 const published = { outbox: 0, outboxOldestMs: undefined };
 
-/** The loop of one launcher among several, while no other loop runs. `holds`: whether the lease on this group's tally is its own. */
+/**
+ * The tally loop of one launcher among several; no other loop runs. `holds`: whether this launcher has the lease on the group's
+ * tally.
+ */
 function launcherOf(t: Test, it: Stage, holds: () => boolean, counted: Partial<Counts> = {}): Metrics {
   const stop = new AbortController();
   const metrics = openMetrics("launcher", "test");
@@ -138,7 +141,7 @@ async function valueOf(metrics: Metrics, name: string): Promise<number | undefin
 }
 const unaccountedOf = (metrics: Metrics) => valueOf(metrics, "longshore_unaccounted");
 
-t.test("a launcher whose lease another one took does not go on telling what that one saw mended", async (t) => {
+t.test("a launcher whose lease another one took does not go on counting faults that are mended", async (t) => {
   const it = await claimed(t);
   await it.create({ proof: "somebody else's" });
   let holder: "a" | "b" = "a";
@@ -165,7 +168,7 @@ t.test("while the only cluster cannot be listed, attempts that are overdue are c
   t.equal(await unaccountedOf(metrics), 1, "its timer is long past, and nobody came for it");
 });
 
-t.test("each group has its own time of the last tally that ended well: one that always fails has none", async (t) => {
+t.test("each group has its own time of the last tally that ended well: a group whose tally always fails has none", async (t) => {
   const it = await live(t);
   const success = "longshore_tally_last_success_timestamp_seconds";
   const well = launcherOf(t, it, () => true);
@@ -179,7 +182,7 @@ t.test("each group has its own time of the last tally that ended well: one that 
   t.equal(await valueOf(well, success), before, "and it grows old where one ended well before");
 });
 
-// ── Before a timer acts on a Job, somebody looks ────────────────────────────────────────────────────────────────────
+// ── Before a timer acts on a Job, the launcher looks ────────────────────────────────────────────────────────────────
 
 async function expiring(it: Stage): Promise<void> {
   const work = await it.take("live");
@@ -196,14 +199,14 @@ t.test("a healthy Job whose start nobody told, since the watcher was down, is no
   t.equal(it.events().at(-1), "run.started");
 });
 
-t.test("one whose pod still does not start is closed, with what its pod says", async (t) => {
+t.test("a Job whose pod still does not start is closed, with its pod's diagnosis", async (t) => {
   const it = await live(t, { pods: { waits: { reason: "ImagePullBackOff", message: "Back-off pulling image" } } });
   await it.clock.sleep(START_WITHIN_MS);
   await expiring(it);
   t.match(it.attempt(), { state: "closing", cause: "startExpired" });
 });
 
-t.test("one that ended unseen is told as what it was", async (t) => {
+t.test("a Job that ended unseen is told as it ended", async (t) => {
   const it = await live(t, { pods: { startsAfterMs: 0, runsMs: 10, exitCode: 3 } });
   await it.clock.sleep(START_WITHIN_MS);
   await expiring(it);

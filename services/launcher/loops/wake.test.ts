@@ -1,11 +1,11 @@
-/** At rest one question a poll is asked for all loops of groups, and whatever becomes due has its loop woken. */
+/** At rest, each poll asks one question for all loops of all groups, and the answer wakes the loops that have work due. */
 import type { Ledger } from "@longshore/ledger/port.ts";
 import t from "tap";
 import { launcherLoops } from "../loops.ts";
 import { GROUP, RUN, stage } from "../testing/stage.ts";
 
 const HOUR_MS = 3_600_000;
-/** The loops of a group that ask the ledger what is theirs, and who wakes them. */
+/** The loops of a group that ask the ledger for work and are woken for it. */
 const LOOPS = ["launch", "close", "expire", "release", "sweep"].map((name) => `${name} ${GROUP}`);
 
 t.test("nothing is due: one question a poll, however many loops there are", async (t) => {
@@ -25,13 +25,13 @@ t.test("nothing is due: one question a poll, however many loops there are", asyn
   const loops = launcherLoops({ ...it.parts, ledger });
   for (const name of [...LOOPS, "wake"]) void loops[name]?.(stop.signal);
   await it.clock.sleep(1);
-  asked.clear(); // each looks once when it begins
+  asked.clear(); // each loop looks once at its start
   await it.clock.sleep(60_000);
   t.same([...asked.keys()], ["due"]);
   t.ok((asked.get("due") ?? 0) > 50);
 });
 
-t.test("a run lives and ends by what becomes due, though no loop of its group looks by itself", async (t) => {
+t.test("a run lives and ends by wake-ups for work that is due, though no loop of its group looks by itself", async (t) => {
   const it = await stage(t, { timing: { lookMs: HOUR_MS }, pods: { startsAfterMs: 500, runsMs: HOUR_MS } });
   const stop = new AbortController();
   t.teardown(() => stop.abort());

@@ -45,6 +45,7 @@ export interface Staging {
   readonly pods?: PodScript;
   readonly broker?: Partial<Broker>;
   readonly timing?: Partial<Parts["timing"]>;
+  readonly createsPerSecond?: number;
 }
 
 export interface Said {
@@ -76,7 +77,10 @@ export interface Stage {
 
 export const RUN = RunId.parse("orders/8812/export");
 
-export async function stage(t: Test, { faults = [], pods = {}, broker = {}, timing = {} }: Staging = {}): Promise<Stage> {
+export async function stage(
+  t: Test,
+  { faults = [], pods = {}, broker = {}, timing = {}, createsPerSecond }: Staging = {},
+): Promise<Stage> {
   const clock = virtualClock({ startMs: START_MS });
   const said: Said[] = [];
   const keys = openKeys(Buffer.alloc(32, 7), INSTALLATION);
@@ -84,15 +88,14 @@ export async function stage(t: Test, { faults = [], pods = {}, broker = {}, timi
   const pocket = createModel({ clock, kubelet, namespaces: [NAMESPACE], clientTimeoutMs: 60_000 });
   const model = ledgerModel({ clock, installation: INSTALLATION, jobName: keys.jobName });
   const ledger = model.connect();
-  const clusters = openClusters([{ name: GROUP, namespace: NAMESPACE, transport: pocket.transport() }], { clock });
+  const clusters = openClusters(
+    [{ name: GROUP, namespace: NAMESPACE, transport: pocket.transport(), ...(createsPerSecond && { createsPerSecond }) }],
+    { clock },
+  );
   const open = clusters.cluster(GROUP);
   const cluster: Cluster = {
-    name: GROUP,
-    namespace: NAMESPACE,
-    settings: settingsFor(10),
-    reads: open.read,
-    writes: openWrites(open),
-  };
+    name: GROUP, namespace: NAMESPACE, settings: settingsFor(10), reads: open.read, writes: openWrites(open), pace: open.transport.pace,
+  }; // biome-ignore format: a parts list
   t.teardown(async () => {
     await clusters[Symbol.asyncDispose]();
     await pocket[Symbol.asyncDispose]();
@@ -174,11 +177,7 @@ function deeds({ parts, pocket, model, clock }: Bare): Omit<Stage, keyof Bare> {
         limits: DEFAULTS,
         ...change,
       } as ManifestInput);
-      const created = await openWrites({ transport: pocket.transport(), clock, namespace: NAMESPACE }).createJob(
-        object,
-        {},
-        never,
-      );
+      const created = await openWrites({ transport: pocket.transport(), clock, namespace: NAMESPACE }).createJob(object, never);
       if (created.kind !== "created") throw new Error(`the Job was not created: ${JSON.stringify(created)}`);
       return Uid.parse(created.uid);
     },

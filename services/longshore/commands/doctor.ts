@@ -1,5 +1,7 @@
 /** `longshore doctor`: asks every part how it is, in one page. Exit 1 if anything has failed. */
 import { parseArgs } from "node:util";
+import { brokerAt } from "@longshore/broker/brokers.ts";
+import { NAMES } from "@longshore/broker/names.ts";
 import { openBroker } from "@longshore/broker/open.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { isUnserved } from "@longshore/domain/group/group.ts";
@@ -84,7 +86,7 @@ async function brokerAndClock({ broker: where }: Longshore, signal: AbortSignal)
               part: "broker",
               state: "WARN",
               says: `${waiting.quarantine} messages in quarantine: nobody could read them`,
-              todo: "look at them in the broker: each carries its reasons as a header",
+              todo: `look at them in the broker: ${brokerAt(where.url).quarantine({ ...NAMES, ...where.names })}`,
             },
           ];
     return [

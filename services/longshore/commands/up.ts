@@ -11,6 +11,7 @@ import { launcher } from "@longshore/launcher/main.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
 import { readGroups } from "@longshore/kubernetes/groups.ts";
+import { BROKERS } from "@longshore/broker/brokers.ts";
 import { openBroker } from "@longshore/broker/open.ts";
 import { readConfig } from "@longshore/runtime/config/config.ts";
 import { openLog, silentLog } from "@longshore/runtime/log.ts";
@@ -29,7 +30,8 @@ const HELP = `longshore up: a whole Longshore in this process, until Ctrl-C.
   longshore up [--broker URL] [--ledger URL] [--data DIR]
   longshore up --kubeconfig FILE [--context NAME] [--namespace NAME] [--allow-programs] [...]
 
-  --broker URL       amqp://user:password@host:5672/vhost (default: kept in the ledger)
+  --broker URL       ${BROKERS.map((it) => it.example).join(",\n                     ")}
+                     (default: kept in the ledger)
   --ledger URL       postgres://user:password@host/database (default: a Postgres of its own in the data folder)
   --kubeconfig FILE  a real cluster (default: the pocket cluster, which runs commands as local processes,
                      pulls no images and isolates nothing)
@@ -90,7 +92,7 @@ export const up: Command = {
       groupsFile: files.groups,
     });
     surroundings.out(
-      "  up. In another terminal, from this folder:\n    npm run longshore -- publish --image busybox --follow -- sh -c 'echo hi'\n    npm run longshore -- runs list\n  Ctrl-C stops it; nothing is lost.\n",
+      "  up. In another terminal, from this folder:\n    npm run longshore -- publish --image busybox --follow -- sh -c 'echo hi'\n    npm run longshore -- runs list\n  Ctrl-C stops it. Runs stay recorded; what runs in the pocket cluster ends with it.\n",
     );
     return await serve(configs, surroundings);
   },

@@ -5,6 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { brokerAt } from "@longshore/broker/brokers.ts";
 import { startPostgres } from "@longshore/ledger/embedded-postgres.ts";
 import { startPocket } from "@longshore/pocket/start.ts";
 import { stringify } from "yaml";
@@ -95,8 +96,8 @@ export async function writeConfig(writing: Writing): Promise<Files> {
     { cluster, ...(launch && { launch }), ...(watch && { watch }), namespaces: [namespace], limits: { jobs } },
   ]);
   await writeFile(files.groups, stringify({ groups: Object.fromEntries(groups) }), { mode: 0o600 });
-  // A broker inside the ledger knows no users: anybody who reaches it could as well write into the ledger.
-  const operators = brokerUrl.startsWith("postgres") ? "everyone" : [decodeURIComponent(new URL(brokerUrl).username)];
+  // If a broker does not tell who published, each of its users is an operator: `up` is for one machine.
+  const operators = brokerAt(brokerUrl).tellsUsers ? [decodeURIComponent(new URL(brokerUrl).username)] : "everyone";
   await writeFile(files.launcher, stringify({ ...common, ledger, operators, http: { listen: "127.0.0.1:0" }, ...launcher }), {
     mode: 0o600,
   });

@@ -1,4 +1,4 @@
-/** The cluster that `longshore up` was given: one whose login is a program's, as those of the clouds are. */
+/** The cluster that `longshore up` was given, with a login that a program makes, as clouds have it. */
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -14,7 +14,7 @@ import { up } from "../commands/up.ts";
 
 const never = new AbortController().signal;
 
-/** A cluster that answers, and a kubeconfig for it whose user has a program print its token. */
+/** A cluster that answers, and its kubeconfig, in which a program prints the user's token. */
 async function cloud(
   t: Test,
   of: { readonly namespace?: string } = {},

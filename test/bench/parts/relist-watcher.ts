@@ -19,7 +19,7 @@ import { openMetrics } from "@longshore/runtime/metrics.ts";
 import { TIMING } from "@longshore/watcher/parts.ts";
 import { watchGroup } from "@longshore/watcher/watch-group.ts";
 import { transportOf } from "./bench-cluster.ts";
-import { toStderr as say } from "../../harness/made/cached.ts";
+import { toStderr as say } from "../../harness/builds/cached.ts";
 import { expiring } from "./expiring.ts";
 import { rounded } from "./figures.ts";
 

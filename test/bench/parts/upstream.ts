@@ -2,6 +2,7 @@
  * What publishes the bench's commands and hears their stories: an application beside Longshore, on the plain client library
  * of its broker, so that what is measured is what an application would meet.
  */
+import { brokerAt } from "@longshore/broker/brokers.ts";
 import { openBroker } from "@longshore/broker/open.ts";
 import type { Broker, Delivery } from "@longshore/broker/port.ts";
 import { CONTENT_TYPE, PREFIX, readEvent, writeCommand } from "@longshore/contract/envelope.ts";
@@ -40,7 +41,7 @@ const KEY = "run.requested";
 export async function openUpstream(url: string, { hears = true }: { readonly hears?: boolean } = {}): Promise<Upstream> {
   const heard = journal();
   const take = hears ? heard.take : undefined;
-  const line = url.startsWith("amqp") ? await onRabbitmq(url, take) : await onPort(url, take);
+  const line = brokerAt(url).name === "RabbitMQ" ? await onRabbitmq(url, take) : await onPort(url, take);
   return {
     publish: (run) => line.publish(`bench/${run}`, requestOf(run)),
     ended: (run) => heard.of(run, END),

@@ -1,11 +1,14 @@
-/** The launcher dies at each of its dangerous lines; another takes over. (Faults 2–4, 9, 10 in GUARANTEES.md.) On any broker and any cluster. */
+/**
+ * The launcher dies at each of its dangerous lines, and another takes over. For any broker and any cluster. (Faults 2–4, 9, 10
+ * in GUARANTEES.md.)
+ */
 import type { Test } from "tap";
 import type { System } from "../../harness/system.ts";
 
 const greet = { image: "demo/greet:1", command: ["sh", "-c", `printf '{"greeting":"hi"}' > /dev/termination-log`] };
 
 const cases = [
-  // Without a watcher, whose facts it would otherwise die of.
+  // Runs without a watcher: the commit of a fact would kill the launcher as well.
   { name: "after the commit, before the ack of the command", failpoint: "afterCommit:kill", unwatched: true },
   { name: "after the claim, before the create", failpoint: "beforePost:kill" },
   { name: "after the create, before its UID was stored", failpoint: "afterPost:kill" },

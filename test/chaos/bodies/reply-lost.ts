@@ -1,4 +1,7 @@
-/** The create arrives and its answer does not: to a launcher that lives, and to one that dies just then. (Fault 5 in GUARANTEES.md.) On any cluster. */
+/**
+ * The create arrives and its answer does not, once to a launcher that lives on and once to a launcher that dies then. For any
+ * cluster. (Fault 5 in GUARANTEES.md.)
+ */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Test } from "tap";
 import { type FaultProxy, faultProxy } from "../../harness/faults/fault-proxy.ts";
@@ -9,13 +12,13 @@ import { chanceOf } from "../../simulation/scenario/chance.ts";
 
 const quick = { image: "demo/quick:1", command: ["sh", "-c", "true"] };
 
-/** Between the services and the cluster. */
+/** The line between the services and the cluster. */
 export interface Wire {
-  /** Resolves when a create arrived and its answer is lost. */
+  /** Resolves when a create has arrived and its answer is lost. */
   lose(send: () => Promise<void>): Promise<void>;
   /** Resolves when the next create is on its way. */
   create(): Promise<unknown>;
-  /** Within which its answer is there. */
+  /** The time within which the create's answer arrives. */
   readonly answerMs: number;
 }
 
@@ -24,7 +27,7 @@ export interface Wired extends AsyncDisposable {
   readonly wire: Wire;
 }
 
-/** Through a TCP proxy, which can read what the pocket is sent. */
+/** Opens a system behind a TCP proxy, which can read the requests because the pocket speaks plain HTTP. */
 export async function wired(): Promise<Wired> {
   await using parts = new AsyncDisposableStack();
   const proxied = Promise.withResolvers<TcpProxy>();
@@ -56,7 +59,7 @@ export async function wired(): Promise<Wired> {
 
 export const isCreate: Chosen = ({ method, path }) => method === "POST" && path.endsWith("/jobs");
 
-/** Through a proxy that ends TLS itself, since nobody else could read what passes. */
+/** Opens a system behind a proxy that ends TLS itself: no other proxy could read the requests. */
 export async function wiredByTls(options: SystemOptions): Promise<Wired & { readonly proxy: FaultProxy }> {
   await using parts = new AsyncDisposableStack();
   const proxied = Promise.withResolvers<FaultProxy>();
@@ -80,7 +83,10 @@ export async function wiredByTls(options: SystemOptions): Promise<Wired & { read
   return { system, wire, proxy, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
-/** On a slow machine a launcher may die before it took anything; what was in the hands of too many when they died is quarantined as poison. */
+/**
+ * On a slow machine a launcher may die before it settles anything. A message that was delivered to too many dead launchers is
+ * quarantined as poison, so after this many kills a launcher lives until everything is taken.
+ */
 const POISON_AFTER = 5;
 
 async function takeAll(system: System, runs: readonly string[]): Promise<void> {
@@ -93,7 +99,7 @@ export async function repliesAreLost(t: Test, { system, wire }: Wired, { kills }
     await using _watcher = await system.watcher();
     await using _launcher = await system.launcher();
     await system.command("run.requested", { run: "lost/first", ...quick });
-    await system.heard("run.succeeded", "lost/first"); // the group works, and the launcher knows it
+    await system.heard("run.succeeded", "lost/first"); // now the group works, and the launcher knows it
     await wire.lose(() => system.command("run.requested", { run: "lost/one", ...quick }));
     t.same(await system.faults(["lost/first", "lost/one"]), []);
     t.equal((await system.heard("run.succeeded", "lost/one")).type, "run.succeeded");
@@ -117,7 +123,8 @@ export async function repliesAreLost(t: Test, { system, wire }: Wired, { kills }
     }
     await using _launcher = await system.launcher();
     t.same(await system.faults(runs), []);
-    // As a watch saw them: of a create whose client died meanwhile, the API server's own log may say that it failed, though it did not.
+    // Counts the Jobs that a watch saw. If a create's client died meanwhile, the API server's own log may call the create
+    // failed although it was not.
     const { clusters } = await system.history();
     const names = clusters.flatMap(({ jobs }) => jobs.filter(({ occupant }) => !occupant).map(({ name }) => name));
     t.equal(names.length, kills + 2, "every Job was created once");

@@ -1,4 +1,7 @@
-/** Two launchers on one ledger: both at work, one frozen past its claim, one asked to stop. (Faults 7, 8, 65 in GUARANTEES.md.) On any cluster. */
+/**
+ * Two launchers on one ledger: both at work, one frozen past its claim, one asked to stop. For any cluster. (Faults 7, 8, 65 in
+ * GUARANTEES.md.)
+ */
 import type { Test } from "tap";
 import { RunId } from "@longshore/contract/ids.ts";
 import type { System } from "../../harness/system.ts";
@@ -17,7 +20,7 @@ export async function twoLaunchers(t: Test, system: System): Promise<void> {
     t.same(await system.faults(runs), []);
   });
 
-  await t.test("a launcher frozen with a claim in its hand wakes when another has finished the run: still one Job", async (t) => {
+  await t.test("a launcher frozen with a claim wakes when another has finished the run: still one Job", async (t) => {
     await using frozen = await system.launcher({ LONGSHORE_FAILPOINT: "beforePost:sleep:1000" });
     await system.command("run.requested", { run: "frozen/one", ...quick });
     const claimed = async (): Promise<boolean> =>

@@ -1,4 +1,4 @@
-/** The watcher is away, dies with a fact in its hand, or is there twice. (Faults 11, 12, 24 in GUARANTEES.md.) On any cluster. */
+/** The watcher is away, dies with an unconfirmed fact, or runs twice. For any cluster. (Faults 11, 12, 24 in GUARANTEES.md.) */
 import type { Test } from "tap";
 import { annotated } from "../../harness/kubernetes/simulated-pods.ts";
 import type { System } from "../../harness/system.ts";
@@ -36,7 +36,7 @@ export async function watcherIsAway(t: Test, system: System): Promise<void> {
       ...annotated({ runsFor: "8s" }),
       startWithin: "2s",
     });
-    // The launcher looks by itself when the time is up: what it sees then is news of a start, not a reason to end anything.
+    // When the time is up the launcher looks by itself. It then sees a start, which is news and no reason to end anything.
     await Promise.all(runs.map((run) => system.heard("run.started", run)));
     await using _watcher = await system.watcher();
     t.same(await system.faults(runs), []);

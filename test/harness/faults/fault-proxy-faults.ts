@@ -1,14 +1,14 @@
 /**
- * What the fault proxy can do to a request, and to which one: choices and troubles as values.
+ * The fault proxy's choices of a request, and the troubles that it makes, as values.
  *
- * The failure this prevents: a fault that struck something else than the test meant, or nothing at all, and a test that
- * passed for it. Who plants a fault is told which request it struck.
+ * The failure this prevents: a test that passes because its fault struck another request than the test meant, or none. The test
+ * that plants a fault is told which request the fault struck.
  */
 import type { IncomingMessage } from "node:http";
 
 export interface Asked {
   readonly method: string;
-  /** Without its query. */
+  /** The path, without its query. */
   readonly path: string;
   readonly query: URLSearchParams;
 }
@@ -23,24 +23,24 @@ export type Trouble =
       readonly headers?: Readonly<Record<string, string>>;
       readonly body: string | object;
     }
-  /** The request is held so long before the server gets it, or until something else has happened. */
+  /** The server gets the request this much later, or when something else has happened. */
   | { readonly kind: "late"; readonly byMs: number }
   | { readonly kind: "held"; readonly until: Promise<unknown> }
-  /** The request is held until the test lets go of it, also when its client has given it up. */
+  /** The server gets the request when the test lets go of it, even if its client has given it up by then. */
   | { readonly kind: "held"; readonly until: Promise<unknown> }
   /** The connection is reset before the server hears of the request. */
   | { readonly kind: "reset" }
-  /** It is taken, and nothing follows; the connection stays open. */
+  /** The proxy takes the request and never answers; the connection stays open. */
   | { readonly kind: "unanswered" }
-  /** The server carries it out, and its answer is lost with the connection. */
+  /** The server carries the request out, and its answer is lost with the connection. */
   | { readonly kind: "reply lost" }
-  /** The answer is reset after so many bytes of its body. */
+  /** The connection is reset after so many bytes of the answer's body. */
   | { readonly kind: "cut"; readonly afterBytes: number }
-  /** After so many bytes nothing comes any more; the connection stays open. */
+  /** Nothing more comes after so many bytes of the body; the connection stays open. */
   | { readonly kind: "silent"; readonly afterBytes: number }
-  /** Of the first line that comes only one half, and then a proper end. */
+  /** Half of the next line comes, and then a proper end. */
   | { readonly kind: "half a line" }
-  /** A line that no server sent, before what it sends. */
+  /** A line that no server sent comes before the server's own. */
   | { readonly kind: "line"; readonly text: string };
 
 export const listing =
@@ -86,7 +86,7 @@ interface Planned<E> {
   readonly tell: (entry: E) => void;
 }
 
-/** The faults that are planted, oldest first. A request meets one of them at most. */
+/** The faults that are planted, oldest first. One request meets at most one of them. */
 export function plan<E extends Asked>() {
   let planted: Planned<E>[] = [];
   let next: Planned<E> | undefined;
@@ -98,7 +98,7 @@ export function plan<E extends Asked>() {
       if (next) next.left--;
       return next?.trouble;
     },
-    /** Who planted it is told with the entry that the request got. */
+    /** Tells the test that planted the fault which request the fault struck. */
     struck(entry: E): void {
       next?.tell(entry);
       next = undefined;

@@ -1,22 +1,23 @@
 /**
- * One answer on its way through the fault proxy: passed on piece by piece, late, in part, with something added, or no more.
+ * One answer on its way through the fault proxy. Its pieces are passed on at once, late, in part, with something added, or not
+ * at all.
  *
- * The failure this prevents: testing only faults that begin with a request. A watch dies in the middle of its life, of
- * something that its server never hears of.
+ * The failure this prevents: testing only faults that begin with a request. A watch may die long after its request, of a fault
+ * that its server never notices.
  */
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import type { Asked, Trouble } from "./fault-proxy-faults.ts";
 
-/** What every piece of an answer goes through. `random` in [0, 1). */
+/** Delays and losses that meet every piece of an answer. `random` returns a number in [0, 1). */
 export interface Weather {
   readonly latencyMs: number;
   readonly jitterMs: number;
-  /** A lost packet is a packet that comes a good while later, and all behind it with it. */
+  /** The share of pieces that are lost. A lost piece comes `lossMs` later, and all pieces behind it wait for it. */
   readonly loss: number;
   readonly lossMs: number;
-  /** The connection is reset instead. */
+  /** The share of pieces at which the connection is reset. */
   readonly resets: number;
   readonly random: () => number;
 }
@@ -24,14 +25,14 @@ export interface Weather {
 export interface Flow {
   readonly asked: Asked;
   pass(chunk: Buffer): void;
-  /** From here on. */
+  /** Makes this trouble from here on. */
   meet(trouble: Trouble): void;
-  /** Nothing more comes, and the connection stays open. */
+  /** Passes nothing more on; the connection stays open. */
   silence(): void;
   reset(): void;
   /** Adds a line now. */
   say(line: string): void;
-  /** The server's answer is over. Resolves when what was held back has been passed on. */
+  /** The server's answer is over. Resolves when every piece that was held back has been passed on. */
   end(): Promise<void>;
 }
 
@@ -47,7 +48,7 @@ export function flow({ asked, response, socket, weather, signal }: FlowOptions):
   let left: { bytes: number; readonly then: "reset" | "silence" } | undefined;
   let halving = false;
   let over = false;
-  let queue: Promise<void> | undefined; // what the weather holds back, in order
+  let queue: Promise<void> | undefined; // the pieces that the weather holds back, in order
 
   const write = (bytes: Buffer | string): void => void (!over && response.write(bytes));
 
@@ -68,7 +69,7 @@ export function flow({ asked, response, socket, weather, signal }: FlowOptions):
     limit.bytes -= chunk.length;
     if (limit.bytes > 0) return;
     if (limit.then === "silence") over = true;
-    // What was written is let go first: a reset would take it back.
+    // Waits until the written bytes are sent: a reset would drop them.
     else response.write("", () => reset());
   }
 

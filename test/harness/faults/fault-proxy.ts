@@ -1,9 +1,9 @@
 /**
- * A proxy of ours before an API server, over TLS on both sides, that does what networks, gateways and overloaded servers do:
- * to the requests that the test chooses, as often as it chooses, and to watches that are open already.
+ * A proxy of ours before an API server, with TLS on both sides. It does what networks, gateways and overloaded servers do: to
+ * the requests that the test chooses, as often as it chooses, and to watches that are already open.
  *
- * The failure this prevents: a follower that survives the faults of a model that we wrote, and no others. Here the bytes are
- * a real server's, and what goes wrong with them is what goes wrong between any two machines.
+ * The failure this prevents: a follower that survives only the faults of a model that we wrote. Here the bytes are a real
+ * server's, and the faults are those between any two machines.
  */
 import { once } from "node:events";
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:http";
@@ -14,7 +14,7 @@ import { systemClock } from "@longshore/runtime/clock.ts";
 import { type Asked, askedOf, type Chosen, plan, type Trouble } from "./fault-proxy-faults.ts";
 import { flow, type Flow, type Weather } from "./fault-proxy-flow.ts";
 
-/** A request that came, and what it was answered, once it was. */
+/** A request, and its answer's status once there is one. */
 export interface Entry extends Asked {
   readonly atMs: number;
   status: number | undefined;
@@ -23,26 +23,31 @@ export interface Entry extends Asked {
 
 export interface FaultProxy extends AsyncDisposable {
   readonly url: string;
-  /** The authority that signed its certificate, which is for localhost and 127.0.0.1. */
+  /** The authority that signed the proxy's certificate, which is for localhost and 127.0.0.1. */
   readonly ca: string;
   readonly port: number;
   /** Every request since the proxy began, in order. */
   readonly journal: readonly Entry[];
-  /** Strikes the next requests of this choice: one, unless told. Resolves with the first that was struck. */
+  /**
+   * Strikes the next requests of this choice: one, unless `times` says more. Resolves with the first request that was struck.
+   */
   cause(on: Chosen, trouble: Trouble, times?: number): Promise<Entry>;
-  /** No further request is struck. What was struck stays so. */
+  /** Ends the planted faults. Requests that were struck stay struck. */
   heal(): void;
-  /** The answer that is on its way, an open watch for one; where there is none, the next. */
+  /** Resolves with the answer that is on its way now, such as an open watch. If there is none, with the next one. */
   flow(on: Chosen): Promise<Flow>;
-  /** Resolves with the next such request once its answer's head has been passed on. */
+  /** Resolves with the next such request when the head of its answer has been passed on. */
   answered(on: Chosen): Promise<Entry>;
-  /** The whole answer to the next such request, for "stale" later. It is passed on as well. */
+  /**
+   * Keeps a copy of the whole answer to the next such request, so that it can be sent again when it is stale. The answer is
+   * passed on as well.
+   */
   keep(on: Chosen): Promise<Kept>;
-  /** From now on, for every piece of every answer. */
+  /** Sets the weather from now on, for every piece of every answer. */
   weather(weather: Weather | undefined): void;
-  /** The connections of this moment stay open and carry nothing more, as when a gateway has forgotten them. New ones pass. */
+  /** All present connections stay open and carry nothing more, as if a gateway had forgotten them. New ones pass. */
   halfOpen(): void;
-  /** Resets every connection of this moment. */
+  /** Resets all present connections. */
   cut(): void;
   /** While on, new connections are reset at once. */
   refuse(on: boolean): void;
@@ -81,7 +86,7 @@ export async function faultProxy(target: FaultProxyOptions): Promise<FaultProxy>
   let refusing = false;
 
   const server = createServer({ key: serverKey, cert: serverCertificate, keepAlive: true }, (request, response) => {
-    serve(request, response).catch(() => response.destroy()); // a client that left, or an API server that is gone
+    serve(request, response).catch(() => response.destroy()); // the client left, or the API server is gone
   });
   server.keepAliveTimeout = 120_000;
   server.on("connection", (socket: Socket) => {
@@ -107,7 +112,7 @@ export async function faultProxy(target: FaultProxyOptions): Promise<FaultProxy>
     await forward({ request, response, entry, body, trouble });
   }
 
-  /** By the proxy itself: the API server never hears of the request. */
+  /** The proxy answers by itself: the API server never hears of the request. */
   function answer(response: ServerResponse, entry: Entry, { status, headers = {}, body }: Trouble & { kind: "answer" }): void {
     const text = typeof body === "string" ? body : JSON.stringify(body);
     entry.status = status;
@@ -138,7 +143,7 @@ export async function faultProxy(target: FaultProxyOptions): Promise<FaultProxy>
     const its = flow({ asked: entry, response, socket: raw(request.socket), weather: () => weather, signal: ended.signal });
     open.add(its);
     response.once("close", () => open.delete(its));
-    const { "content-length": _length, ...kept } = incoming.headers; // what is cut or added to has another length
+    const { "content-length": _length, ...kept } = incoming.headers; // an answer that is cut or added to has another length
     response.writeHead(entry.status, kept);
     response.flushHeaders();
     if (trouble !== undefined) its.meet(trouble);
@@ -205,7 +210,7 @@ export async function faultProxy(target: FaultProxyOptions): Promise<FaultProxy>
     return at === -1 ? undefined : list.splice(at, 1)[0];
   }
 
-  /** The TCP connection beneath TLS: only that one can be reset, and only that one is counted. */
+  /** The TCP connection beneath TLS: only a TCP connection can be reset, and only those are counted. */
   function raw(socket: Socket): Socket {
     for (const it of sockets) if (it.remotePort === socket.remotePort) return it;
     return socket;

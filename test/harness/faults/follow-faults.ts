@@ -1,8 +1,9 @@
 /**
- * What a follower must survive, as one body of tests for any cluster: the pocket over HTTPS and a real API server alike.
+ * Faults that a follower must survive, as one body of tests for any cluster: the pocket over HTTPS and a real API server.
  *
- * The failure this prevents: a fault that the pocket survives because the pocket is ours. Numbers are those of the faults in
- * GUARANTEES.md; after each the follower's picture is the server's, it goes on, and it has not stormed.
+ * The failure this prevents: a fault that the pocket survives only because the pocket is ours. The numbers are those of the
+ * faults in GUARANTEES.md. After each fault the follower's picture must be the server's, the follower must go on, and it must
+ * not have sent a storm of requests.
  */
 import type { AskNames } from "@longshore/kubernetes/request/cluster-addresses.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
@@ -13,11 +14,11 @@ import { type Ground, type Stage, type StageOptions, stage } from "./follow-stag
 
 interface Case extends StageOptions {
   readonly name: string;
-  /** What goes wrong, and what happens in the cluster meanwhile. Resolves when the fault has struck. */
+  /** Makes the fault, and the changes in the cluster meanwhile. Resolves when the fault has struck. */
   readonly happens: (it: Stage, ground: Ground) => Promise<unknown>;
-  /** It says so. */
+  /** The reason that the follower must give. */
   readonly says: RegExp;
-  /** Requests from the fault until both agree again. */
+  /** The most requests that the follower may send from the fault until its picture is the server's again. */
   readonly requestsMost: number;
 }
 
@@ -29,7 +30,7 @@ const page = "<!doctype html><html><body>Please accept the terms of this network
 
 const toWatch = async (it: Stage, act: (flow: Flow) => void): Promise<void> => act(await it.proxy.flow(watches));
 
-/** One comes and one goes: what a follower that missed it would get wrong. */
+/** Adds a Job, deletes one and takes a label off a third: a follower that missed any of these has a wrong picture. */
 async function churn(it: Stage): Promise<void> {
   await it.create("new");
   await it.remove("a");
@@ -266,7 +267,7 @@ const cases: readonly Case[] = [
   },
 ];
 
-/** Chance from a seed, so that a failure can be played again. */
+/** Random numbers from a seed, so that a failure can be repeated. */
 function chance(seed: number): () => number {
   let state = seed;
   return () => {

@@ -1,8 +1,9 @@
 /**
- * One follower behind the fault proxy, in a namespace of its own, and the picture that it has: for tests of what it survives.
+ * One follower behind the fault proxy, in a namespace of its own, and its picture of the Jobs there: for tests of the faults
+ * that it survives.
  *
- * The failure this prevents: a follower that goes on, and whose picture is wrong. After every fault the picture must be the
- * API server's own, as a listing past the proxy shows it.
+ * The failure this prevents: a follower that goes on with a wrong picture. After every fault its picture must be the API
+ * server's own, which a listing past the proxy shows.
  */
 import { type Cluster, openClusters } from "@longshore/kubernetes/clusters.ts";
 import { connect } from "@longshore/kubernetes/access/connect.ts";
@@ -15,15 +16,15 @@ import type { ApiAnswer, ApiRequest, Transport } from "@longshore/kubernetes/tra
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { type FaultProxy, faultProxy } from "./fault-proxy.ts";
 
-/** A cluster that a follower can be tried on: the pocket over HTTPS, or a real API server. */
+/** A cluster for the follower: the pocket over HTTPS, or a real API server. */
 export interface Ground {
   readonly url: string;
   readonly ca: string;
-  /** May do everything. */
+  /** Its user may do everything. */
   readonly admin: Transport;
-  /** A namespace of its own, and the token of one who may only read there. */
+  /** Makes a new namespace, and a token that may only read there. */
   room(): Promise<{ readonly namespace: string; readonly token: string }>;
-  /** Every version before this moment is forgotten. */
+  /** Makes the server forget every version before this moment. */
   forget(): Promise<void>;
 }
 
@@ -32,7 +33,7 @@ export interface StageOptions {
   readonly pageSize?: number;
   readonly stallMs?: number;
   readonly exchange?: ExchangeOptions;
-  /** By the name "cluster.test", which this answers. */
+  /** The follower reaches the server by the name "cluster.test", which this resolver answers. */
   readonly names?: AskNames;
 }
 
@@ -41,16 +42,16 @@ export interface Stage extends AsyncDisposable {
   readonly cluster: Cluster;
   readonly namespace: string;
   readonly url: string;
-  /** By UID: the version that the follower last saw. */
+  /** For each UID the version that the follower last saw. */
   readonly known: ReadonlyMap<string, string>;
   readonly changes: readonly Said[];
-  /** Why it broke off and why it listed, in order. */
+  /** The follower's reasons for breaking off and for listing, in order. */
   readonly reasons: () => readonly string[];
-  /** Begins to follow; a stage does so at once unless there is something to plant before. */
+  /** Begins to follow. A stage begins by itself unless the test has to plant a fault first. */
   follow(): void;
-  /** Until a change of this kind was said, counted from the beginning. */
+  /** Resolves when the follower has reported such a change, at any time since its beginning. */
   said(what: (change: Said) => boolean): Promise<void>;
-  /** Until the follower's picture is the server's. */
+  /** Resolves when the follower's picture is the server's. */
   agreed(): Promise<void>;
   create(name: string): Promise<string>;
   remove(name: string): Promise<void>;
@@ -87,7 +88,7 @@ export async function stage(ground: Ground, options: StageOptions = {}): Promise
     ...exchange,
     ...(names && { names: { ask: names } }),
   });
-  // Breakers are guard.test.ts's; here the follower's own patience is tried.
+  // This file tests the follower's own patience, so the breaker never opens; guard.test.ts tests breakers.
   const clusters = parts.use(openClusters([{ name: "tried", namespace, transport }], { clock, guard: { breaker: PATIENT } }));
   const hand = handOn(ground, namespace);
   for (const name of jobs) await hand.create(name);
@@ -160,7 +161,7 @@ const say = (picture: ReadonlyMap<string, string>): string =>
   JSON.stringify([...picture].map(([uid, rv]) => `${uid.slice(0, 8)}@${rv}`));
 const words = ({ kind, reason, message }: Said): string => `${kind} ${reason ?? ""} ${message}`.trim();
 
-/** Past the proxy, as the administrator. */
+/** Changes Jobs as the administrator, past the proxy. */
 function handOn({ admin }: Ground, namespace: string) {
   const path = `/apis/batch/v1/namespaces/${namespace}/jobs`;
   async function must(request: ApiRequest): Promise<ApiAnswer["body"]> {
@@ -189,7 +190,7 @@ function handOn({ admin }: Ground, namespace: string) {
   };
 }
 
-/** It makes no pods, so that a server without nodes is enough. */
+/** A suspended Job makes no pods, so a server without nodes is enough. */
 function suspended(name: string): object {
   const template = { spec: { restartPolicy: "Never", containers: [{ name: "main", image: "example.org/none" }] } };
   const metadata = { name, labels: { [LABEL]: "yes" } };
@@ -201,7 +202,7 @@ function pictured(object: unknown): [string, string] {
   return [text(member(metadata, "uid")) ?? "", text(member(metadata, "resourceVersion")) ?? ""];
 }
 
-/** What a follower knows: by UID, with what a listing did not show taken away. */
+/** The follower's picture: for each UID its version, without the UIDs that a complete listing did not show. */
 function viewOf() {
   const known = new Map<string, string>();
   const changes: Said[] = [];

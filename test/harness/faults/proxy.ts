@@ -1,8 +1,8 @@
 /**
- * A TCP proxy of ours that breaks connections in the ways networks do, at a place the test chooses.
+ * A TCP proxy of ours that breaks connections as networks do, at a place that the test chooses.
  *
- * The failure this prevents: believing that a client survives a lost answer because it survived a closed socket. Here a
- * request arrives and its answer does not, a connection stays open and carries nothing, or dies after so many bytes.
+ * The failure this prevents: believing that a client survives a lost answer because it survived a closed socket. Here a request
+ * may arrive and its answer not; a connection may stay open and carry nothing, or die after so many bytes.
  */
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
@@ -11,25 +11,25 @@ export type Direction = "toServer" | "toClient";
 
 export interface TcpProxy extends AsyncDisposable {
   readonly port: number;
-  /** The same URL with the proxy's address in the place of the server's. */
+  /** The same URL with the proxy's address instead of the server's. */
   url(original: string): string;
-  /** Resets every connection that is open now. New ones pass. */
+  /** Resets every connection that is open now. New connections pass. */
   cut(): void;
   /** While on, connections stay open, are accepted, and carry nothing in either direction; the bytes are kept for later. */
   blackhole(on: boolean): void;
-  /** Holds every piece back for so long, in both directions. */
+  /** Delays every piece by this much, in both directions. */
   delay(ms: number): void;
-  /** Resets the connection that carries the n-th next byte in this direction, after passing on the n-1 before it. Once. */
+  /** Passes n-1 more bytes in this direction, and resets the connection that carries the next one. Happens once. */
   cutAfterBytes(direction: Direction, n: number): void;
-  /** While on, what clients send arrives, and what the server answers is thrown away. */
+  /** While on, the bytes of clients arrive, and the server's answers are thrown away. */
   dropReplies(on: boolean): void;
   /** While on, new connections are reset at once. */
   refuse(on: boolean): void;
-  /** Resolves when this many bytes in all have come from clients since the proxy began: a signal to wait for. */
+  /** Resolves when this many bytes in all have passed in this direction since the proxy began: a signal to wait for. */
   received(bytes: number, direction?: Direction): Promise<void>;
-  /** Resolves when a piece that holds these words passes next. */
+  /** Resolves when the next piece that holds these words passes. */
   saw(words: string, direction?: Direction): Promise<void>;
-  /** Bytes that came so far. */
+  /** The bytes that have come so far. */
   count(direction: Direction): number;
   readonly connections: number;
 }

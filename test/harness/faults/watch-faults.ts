@@ -1,8 +1,9 @@
 /**
- * What a watcher must not say, whatever it was shown: one body of tests for the pocket over HTTPS and a real API server.
+ * Facts that a watcher must never tell, as one body of tests for the pocket over HTTPS and a real API server.
  *
- * The failure this prevents: an end, a deletion or a start that never was, told because a listing was old, a label was taken
- * off, or a name came back as another Job while nobody could look. Numbers are those of the faults in GUARANTEES.md.
+ * The failure this prevents: an end, a deletion or a start that never happened, told because a listing was old, a label was
+ * taken off, or another Job got the same name while the watcher was cut off. The numbers are those of the faults in
+ * GUARANTEES.md.
  */
 import { readFact } from "@longshore/contract/envelope.ts";
 import { GroupName, Installation, RunId, StepName } from "@longshore/contract/ids.ts";
@@ -37,11 +38,11 @@ const oneJob =
 
 interface Watched extends AsyncDisposable {
   readonly proxy: FaultProxy;
-  /** "job.ended uid", in order, without heartbeats. */
+  /** The facts in order, as "job.ended UID", without heartbeats. */
   readonly told: readonly string[];
-  /** Until this was told, counted from the beginning. */
+  /** Resolves when the watcher has told this fact, at any time since its beginning. */
   heard(fact: string): Promise<void>;
-  /** A Job of ours that fails by its deadline, because its pod never runs, or for ever; gives its UID. */
+  /** Creates a Job of ours whose pod never runs. "soon": the Job fails by its deadline. Resolves to its UID. */
   create(name: string, ends: "soon" | "never"): Promise<string>;
   remove(name: string, uid: string): Promise<void>;
   unlabel(name: string): Promise<void>;
@@ -103,7 +104,7 @@ async function watched(ground: Ground): Promise<Watched> {
   return { proxy, told, heard, ...hands(ground, namespace), [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
-/** As others would do it to the cluster, past the proxy. */
+/** Changes Jobs as other users of the cluster would, past the proxy. */
 function hands({ admin }: Ground, namespace: string): Pick<Watched, "create" | "remove" | "unlabel"> {
   const writes = openWrites({ transport: admin, clock, namespace });
   const path = `/apis/batch/v1/namespaces/${namespace}/jobs`;
@@ -123,7 +124,7 @@ function hands({ admin }: Ground, namespace: string): Pick<Watched, "create" | "
         limits: DEFAULTS,
       } as ManifestInput);
       const spec = { ...(member(body, "spec") as object), ...(ends === "soon" && { activeDeadlineSeconds: 1 }) };
-      const made = await writes.createJob({ ...body, spec }, {}, forever);
+      const made = await writes.createJob({ ...body, spec }, forever);
       if (made.kind !== "created") throw new Error(JSON.stringify(made));
       return made.uid;
     },
@@ -144,7 +145,10 @@ function hands({ admin }: Ground, namespace: string): Pick<Watched, "create" | "
   };
 }
 
-/** The Job "twice" was seen while it ran, and deleted while nobody could look; nobody can yet. Resolves to its UID. */
+/**
+ * The watcher saw the Job "twice" run. The Job is then deleted while the watcher is cut off, and the watcher still is. Resolves
+ * to the Job's UID.
+ */
 async function removedUnseen(it: Watched): Promise<string> {
   await it.proxy.flow(jobs);
   const uid = await it.create("twice", "never");
@@ -173,7 +177,7 @@ export function watchFaults(t: Test, open: () => Ground): void {
     await struck;
     await again;
     const marker = await it.create("marker", "soon");
-    await it.heard(`job.ended ${marker}`); // whatever the old listing led to was said before
+    await it.heard(`job.ended ${marker}`); // any fact that the old listing led to was told before this one
     const since = it.told.slice(before).filter((fact) => fact.endsWith(ended));
     t.ok(
       since.every((fact) => fact.startsWith("job.ended")),

@@ -1,7 +1,7 @@
 /**
- * An admission webhook on loopback, which a test's API server asks: it refuses, changes, breaks or falls silent as told.
+ * An admission webhook on loopback for a test's API server. It refuses, changes, breaks or falls silent, as the test tells it.
  *
- * The failure this prevents: rules about admission that were written against messages nobody's API server ever sent.
+ * The failure this prevents: rules about admission that were written against messages that no API server ever sent.
  */
 import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
@@ -13,14 +13,14 @@ import { authority, serverCertificate, serverKey } from "../../../packages/kuber
 export type Verdict =
   | { readonly kind: "allow" }
   | { readonly kind: "refuse"; readonly message?: string; readonly code?: number }
-  /** Allowed, with changes: a JSON patch. */
+  /** Allows the object with changes: a JSON patch. */
   | { readonly kind: "change"; readonly patch: readonly object[] }
-  /** It answers with this status and no review. */
+  /** Answers with this status and without a review. */
   | { readonly kind: "broken"; readonly status: number }
-  /** It takes the request and says nothing. */
+  /** Takes the request and never answers. */
   | { readonly kind: "silent" };
 
-/** What it is asked about. */
+/** The question that an API server asks of the webhook. */
 export interface Review {
   readonly uid: string;
   readonly operation: string;
@@ -32,7 +32,7 @@ export interface Review {
 }
 
 export interface Webhook extends AsyncDisposable {
-  /** `clientConfig` of a webhook configuration. */
+  /** The `clientConfig` for a webhook configuration. */
   readonly clientConfig: { readonly url: string; readonly caBundle: string };
   readonly asked: readonly Review[];
 }
@@ -75,7 +75,7 @@ function said(verdict: Extract<Verdict, { kind: "allow" | "refuse" | "change" }>
   return { allowed: false, ...((message ?? code) && { status: { ...(message && { message }), ...(code && { code }) } }) };
 }
 
-/** A configuration that asks it about this namespace alone. */
+/** Makes a configuration that asks the webhook about this namespace alone. */
 export function webhookConfiguration(
   kind: "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration",
   name: string,

@@ -1,7 +1,7 @@
 /**
- * A person's hand in a test's cluster: makes objects, writes their status as a kubelet would, looks, waits.
+ * An administrator's requests to a test's cluster: makes objects, writes their status as a kubelet would, reads, waits.
  *
- * The failure this prevents: each test with its own way to send, so that one of them takes a refusal for a success.
+ * The failure this prevents: each test with requests of its own, one of which takes a refusal for a success.
  */
 import { manifest } from "@longshore/domain/pod/manifest.ts";
 import { GroupName, Installation, RunId, StepName } from "@longshore/contract/ids.ts";
@@ -20,14 +20,14 @@ export interface Shown {
 }
 
 export interface Admin {
-  /** Whatever the answer. */
+  /** Returns any answer, whatever its status. */
   ask(request: ApiRequest): Promise<ApiAnswer>;
-  /** Throws, with what was said, unless it succeeded. */
+  /** Throws the answer's text unless the request succeeded. */
   must(method: ApiRequest["method"], path: string, body?: object): Promise<Shown>;
   items(path: string): Promise<readonly Shown[]>;
   podsOf(namespace: string, job: string): Promise<readonly Shown[]>;
   eventsOf(namespace: string, uid: string): Promise<readonly Shown[]>;
-  /** As the kubelet, the scheduler or a controller would write it. */
+  /** Writes a status as the kubelet, the scheduler or a controller would. */
   writeStatus(path: string, status: object): Promise<Shown>;
 }
 
@@ -45,7 +45,7 @@ export function adminOf(transport: Transport): Admin {
       kind: string;
       apiVersion: string;
     };
-    // Objects within a list do not say what they are; those of a watch do.
+    // The API leaves kind and apiVersion out of the objects in a list; a watch's objects have both.
     return items.map((it) => ({ kind: list.kind.replace(/List$/, ""), apiVersion: list.apiVersion, ...it }));
   };
   return {
@@ -58,7 +58,7 @@ export function adminOf(transport: Transport): Admin {
   };
 }
 
-/** The one that was asked for. */
+/** Returns the only element of a list; throws if there is none. */
 export function only<T>(all: readonly T[]): T {
   const [one] = all;
   if (one === undefined) throw new Error("none was started");
@@ -69,7 +69,7 @@ export const jobPath = (namespace: string, name = ""): string =>
   `/apis/batch/v1/namespaces/${namespace}/jobs${name && `/${name}`}`;
 export const podPath = (namespace: string, name = ""): string => `/api/v1/namespaces/${namespace}/pods${name && `/${name}`}`;
 
-/** What `look` finds, as soon as it finds something. */
+/** Calls `look` again and again, and returns its first result that is neither undefined nor false. */
 export async function found<T>(what: string, look: () => Promise<T | undefined | false>, withinMs = WITHIN_MS): Promise<T> {
   for (const began = clock.now(); ; await clock.sleep(50)) {
     const it = await look();
@@ -78,7 +78,7 @@ export async function found<T>(what: string, look: () => Promise<T | undefined |
   }
 }
 
-/** The very Job that the launcher makes of a step, under a name of the test's choice. */
+/** The very Job that the launcher makes for a step, under a name that the test chooses. */
 export function heldJob(name: string, namespace: string, step: Partial<StepRequest> = {}): object {
   const made = manifest({
     installation: Installation.parse("demo"),
@@ -96,7 +96,7 @@ export function heldJob(name: string, namespace: string, step: Partial<StepReque
   return made;
 }
 
-/** A Job of somebody else: no marks of ours, and no hold. */
+/** A Job that is not ours: it has no marks of ours and no hold. */
 export const plainJob = (name: string, namespace: string): object => ({
   apiVersion: "batch/v1",
   kind: "Job",

@@ -1,8 +1,8 @@
 /**
- * containerd in a node's machine: what runs the containers, with the images that tests name already in it.
+ * A containerd in a node's machine. It runs the containers, and has the images that tests name from the start.
  *
- * The failure this prevents: a containerd that takes over the machine's own one, or its images, or its sockets. All it
- * has lies on the machine's disk in memory; pods have addresses that nobody else on the computer uses.
+ * The failure this prevents: a containerd that takes over the machine's own one, its images or its sockets. All its data lies
+ * on the machine's disk in memory; its pods have addresses that nothing else on the computer uses.
  */
 import { createConnection } from "node:net";
 import * as fs from "node:fs/promises";
@@ -17,7 +17,7 @@ export const CONTAINERD_SOCKET = "/run/longshore-node/containerd.sock";
 
 export interface Containerd {
   readonly containerd: Part;
-  /** "198.18.7.": how the addresses of its pods begin. */
+  /** The beginning of its pods' addresses: "198.18.7.". */
   readonly addresses: string;
 }
 
@@ -31,7 +31,7 @@ export async function startContainerd(machine: Machine, programs: NodePrograms, 
     name: "containerd",
     program: programs.containerd,
     args: ["--config", at("containerd.toml")],
-    env: { PATH: `${path.dirname(programs.containerd)}:${process.env["PATH"] ?? ""}` }, // its shim lies beside it
+    env: { PATH: `${path.dirname(programs.containerd)}:${process.env["PATH"] ?? ""}` }, // containerd's shim lies beside it
     logFile: path.join(folder, "containerd.log"),
     ready: () => listens(machine.seen(CONTAINERD_SOCKET)),
   });
@@ -45,7 +45,7 @@ export async function startContainerd(machine: Machine, programs: NodePrograms, 
   return { containerd, addresses };
 }
 
-/** Without restrict_oom_score_adj no sandbox starts where CAP_SYS_RESOURCE is missing: "can't get final child's PID". */
+/** Without restrict_oom_score_adj no sandbox starts on a machine without CAP_SYS_RESOURCE: "can't get final child's PID". */
 const settings = (disk: string, { runc, plugins }: NodePrograms): string => `version = 2
 root = "${disk}/containerd"
 state = "/run/longshore-node"
@@ -71,14 +71,14 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.
     conf_dir = "${disk}/network"
 `;
 
-/** A wire from each pod to the computer and nowhere further: no bridge and no packet filter that would stay behind. */
+/** A wire from each pod to the computer and no further. It needs no bridge and no packet filter, which would stay behind. */
 const network = (subnet: string, dataDir: string): object => ({
   cniVersion: "0.4.0",
   name: "pods",
   plugins: [{ type: "ptp", ipMasq: false, ipam: { type: "host-local", dataDir, ranges: [[{ subnet }]] } }],
 });
 
-/** Of 198.18.0.0/15, which is set aside for measurements and so is nobody's network; one for each node. */
+/** Chooses each node's addresses from 198.18.0.0/15, which is reserved for measurements, so that no real network uses them. */
 function freeAddresses(): string {
   const taken = Object.values(networkInterfaces()).flatMap((them) => (them ?? []).map((it) => it.address));
   for (let tries = 0; tries < 100; tries++) {

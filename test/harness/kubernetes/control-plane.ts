@@ -1,8 +1,9 @@
 /**
- * etcd, API server, controller-manager and scheduler of one test's cluster, on loopback ports and a folder of their own.
+ * etcd, API server, controller-manager and scheduler of one test's cluster, on loopback ports and in a folder of their own.
  *
- * The failure this prevents: settings that make a cluster kinder than those people have. Only what would make tests slow
- * is changed: the controllers' request limits, which at their defaults start five Jobs a second, and how often Go collects garbage.
+ * The failure this prevents: settings that make the test's cluster kinder than real ones. Only two settings differ, both
+ * because the defaults make tests slow: the controllers' request limits, which allow five Jobs a second, and how often Go
+ * collects garbage.
  */
 import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -19,14 +20,14 @@ import type { Programs } from "./programs.ts";
 export interface ControlPlane {
   readonly url: string;
   readonly port: number;
-  /** Who signed the API server's certificate, PEM. Made by the API server at its first start. */
+  /** The authority that signed the API server's certificate, as PEM. The API server makes it at its first start. */
   ca(): Promise<string>;
   readonly caFile: string;
   readonly kubeconfig: string;
   readonly adminToken: string;
-  /** What a kubelet says who it is with. */
+  /** The kubelet's token. */
   readonly nodeToken: string;
-  /** What the API server says to a kubelet; a file. */
+  /** The file of the certificate by which a kubelet knows the API server. */
   readonly kubeletClientCertificate: string;
   readonly auditLog: string;
   readonly etcd: Etcd;
@@ -56,7 +57,7 @@ export async function controlPlane(programs: Programs, folder: string): Promise<
       ...client,
       ...listening(controllersPort),
       "--concurrent-job-syncs=20",
-      "--resource-quota-sync-period=10s", // five minutes else, for a quota that was made while the controller came up
+      "--resource-quota-sync-period=10s", // else a quota made while the controller starts waits five minutes
       `--service-account-private-key-file=${files.signingKey}`,
       `--root-ca-file=${files.caFile}`,
     ],
@@ -143,7 +144,10 @@ async function prepared(folder: string, port: number): Promise<Files> {
   return files;
 }
 
-/** Everything done to Jobs and pods, by whom, and with which answer; what the parts say to each other is not. */
+/**
+ * The audit log has every change to Jobs and pods, with its user and its answer. It leaves out what the control plane's parts
+ * ask each other.
+ */
 const AUDITED = [
   {
     level: "Metadata",
@@ -171,7 +175,7 @@ function apiServerFlags(files: Files, etcdUrl: string, port: number): readonly s
     `--service-account-key-file=${files.verifyingKey}`,
     `--service-account-signing-key-file=${files.signingKey}`,
     "--service-cluster-ip-range=10.96.0.0/16",
-    "--advertise-address=198.18.0.1", // told to nobody; without one it does not start on a computer without a network
+    "--advertise-address=198.18.0.1", // unused, but without it a computer without a network starts no API server
     "--endpoint-reconciler-type=none",
     "--allow-privileged=true",
     "--kubelet-preferred-address-types=Hostname,InternalIP",
@@ -185,7 +189,10 @@ function apiServerFlags(files: Files, etcdUrl: string, port: number): readonly s
 
 const listening = (port: number): readonly string[] => [`--secure-port=${port}`, "--bind-address=127.0.0.1"];
 
-/** Certificates are made at the first start, so this asks without checking them: what it sends is worth nothing elsewhere. */
+/**
+ * Asks without checking certificates, which are made only at the first start. The token that it sends is worth nothing
+ * elsewhere.
+ */
 function answers(url: string, token?: string): () => Promise<boolean> {
   const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
   return async () => {

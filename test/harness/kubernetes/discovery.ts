@@ -1,7 +1,7 @@
 /**
  * Every resource that an API server serves, with its subresources, as discovery lists them.
  *
- * The failure this prevents: a test of permissions that asks about the resources its author thought of.
+ * The failure this prevents: a test of permissions that asks only about the resources that its author thought of.
  */
 import type { Transport } from "@longshore/kubernetes/transport.ts";
 
@@ -19,7 +19,7 @@ export interface Resource {
 
 const forever = new AbortController().signal;
 
-/** Of each group its preferred version. */
+/** Lists each API group in its preferred version. */
 export async function discover(transport: Transport): Promise<readonly Resource[]> {
   const { groups } = (await read(transport, "/apis")) as {
     readonly groups: readonly { readonly preferredVersion: { readonly groupVersion: string } }[];

@@ -1,7 +1,8 @@
 /**
- * A private etcd, with the two things that only it can do to a cluster's memory: forget the past, and return to it.
+ * A private etcd. Only etcd can make a cluster forget its past, or return to it.
  *
- * The failures this prevents: a client that was never shown an expired version, and one that believes versions only grow.
+ * The failures this prevents: a client that was never tried with an expired version, and a client that believes that versions
+ * only grow.
  */
 import * as fs from "node:fs/promises";
 import path from "node:path";
@@ -10,9 +11,9 @@ import { type Part, part } from "./part.ts";
 
 export interface Etcd extends Part {
   readonly url: string;
-  /** Drops every version before this moment. The API server's own cache still remembers until it is started again. */
+  /** Drops every version before this moment. The API server's own cache remembers them until the API server starts again. */
   compact(): Promise<void>;
-  /** A copy of its data; it must not be running. */
+  /** Copies etcd's data into the folder; etcd must not be running. */
   copyTo(folder: string): Promise<void>;
   returnTo(folder: string): Promise<void>;
 }
@@ -32,7 +33,7 @@ export async function etcd(program: string, folder: string): Promise<Etcd> {
       `--listen-peer-urls=${peerUrl}`,
       `--initial-advertise-peer-urls=${peerUrl}`,
       `--initial-cluster=default=${peerUrl}`,
-      "--unsafe-no-fsync", // tests lose nothing that a power cut would
+      "--unsafe-no-fsync", // no test needs its data after a power cut
       "--log-level=warn",
       "--quota-backend-bytes=4294967296",
     ],

@@ -1,7 +1,7 @@
 /**
- * Container images made here, from one static program: the layers, the manifest, and both as one file that containerd imports.
+ * Container images made here from one static program: the layers, the manifest, and both as one file that containerd imports.
  *
- * The failure this prevents: tests that need somebody's registry, its rate limit, and the network between.
+ * The failure this prevents: tests that need somebody's registry, with its rate limit and the network between.
  */
 import { createHash } from "node:crypto";
 import * as fs from "node:fs/promises";
@@ -21,17 +21,17 @@ export interface Blob {
   readonly bytes: Buffer;
 }
 
-/** What every node of ours has: a shell with the usual small programs. */
+/** The image that every node of ours has: a shell with the usual small programs. */
 export const BUSYBOX = "longshore.test/busybox:1";
-/** What holds a pod's namespaces. */
+/** The image of the container that holds a pod's namespaces. */
 export const PAUSE = "longshore.test/pause:1";
 
 const OCI = "application/vnd.oci.image";
-/** The programs that tests' commands name. The image has more: `busybox <name>`. */
+/** The programs that tests' commands may name directly. The image has more, as `busybox NAME`. */
 const APPLETS =
   "sh cat echo sleep true false env ls date head tail seq yes dd kill ps mkdir rm cp mv touch test id hostname wget nc printf awk sed grep wc";
 
-/** `user`: the one it runs as, by name. */
+/** `user`: the name of the user that the image runs as. */
 export async function busyboxImage(busybox: string, name: string = BUSYBOX, user?: string): Promise<Image> {
   const program = await fs.readFile(busybox);
   return image(name, busyboxFiles(program), ["sh"], user);
@@ -39,7 +39,8 @@ export async function busyboxImage(busybox: string, name: string = BUSYBOX, user
 
 export async function pauseImage(busybox: string): Promise<Image> {
   const program = await fs.readFile(busybox);
-  // Its first process buries the orphans of a pod that shares one process namespace, so it is a shell, not sleep itself.
+  // If a pod shares one process namespace, this container's first process inherits the orphans and must reap them. A shell does
+  // that; sleep would not.
   return image(PAUSE, busyboxFiles(program), [
     "/bin/sh",
     "-c",
@@ -65,7 +66,7 @@ function image(name: string, files: readonly File[], command: readonly string[],
   return { name, manifest, config, layer };
 }
 
-/** A list of images by processor in which only one for an uncommon processor stands. */
+/** A list of images by processor that has only an uncommon processor. */
 export const elsewhere = ({ manifest }: Image): Blob =>
   blob(`${OCI}.index.v1+json`, {
     schemaVersion: 2,
@@ -73,7 +74,7 @@ export const elsewhere = ({ manifest }: Image): Blob =>
     manifests: [{ ...described(manifest), platform: { architecture: "s390x", os: "linux" } }],
   });
 
-/** An OCI layout in one file, as `ctr images import` takes it. */
+/** An OCI layout in one file, for `ctr images import`. */
 export function archive({ name, manifest, config, layer }: Image): Buffer {
   const index = {
     schemaVersion: 2,
@@ -96,7 +97,7 @@ const sha256 = (bytes: Buffer): string => `sha256:${createHash("sha256").update(
 interface File {
   readonly path: string;
   readonly mode: number;
-  /** "0" a file, "1" another name of a file, "5" a folder. */
+  /** The ustar types: "0" is a file, "1" another name of a file, "5" a folder. */
   readonly type: "0" | "1" | "5";
   readonly bytes: Buffer;
   readonly linkTo: string;
@@ -120,7 +121,10 @@ function busyboxFiles(program: Buffer): readonly File[] {
 
 const BLOCK = 512;
 
-/** The old ustar form: enough for short names and files below eight gigabytes. Times are 0, so that a digest depends on content alone. */
+/**
+ * Writes the old ustar form, which is enough for short names and files below eight gigabytes. Times are 0, so that a digest
+ * depends on content alone.
+ */
 function tar(files: readonly File[]): Buffer {
   const blocks = files.flatMap((it) => {
     const rest = it.bytes.length % BLOCK;
@@ -140,7 +144,7 @@ function header({ path, mode, type, bytes, linkTo }: File): Buffer {
   octal(0, 116, 8); // group
   octal(bytes.length, 124, 12);
   octal(0, 136, 12); // time
-  block.fill(" ", 148, 156); // the checksum counts as spaces in its own sum
+  block.fill(" ", 148, 156); // the checksum field counts as spaces in its own sum
   block.write(type, 156, "ascii");
   block.write(linkTo, 157, "ascii");
   block.write("ustar\u000000", 257, "ascii");

@@ -5,7 +5,7 @@
  *   simulated   pods are scheduled, and end well about a second later, without a container
  *   real        one node with containerd and a kubelet (as root on Linux)
  *
- * The failure this prevents: a claim about Kubernetes that rests on nobody having looked.
+ * The failure this prevents: a claim about Kubernetes that nobody ever checked on Kubernetes.
  */
 import * as fs from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -17,16 +17,16 @@ import { startSimulatedNodes } from "./simulated-nodes.ts";
 
 export type { Said, TestCluster } from "./test-cluster.ts";
 
-/** The process that made one stands behind this. */
+/** A folder's name: this, and then the id of the process that made the folder. */
 const FOLDERS = "longshore-kubernetes-";
 
 export type Nodes = "none" | "simulated" | "real";
 
 export interface KubernetesOptions {
   readonly nodes: Nodes;
-  /** How many, each on its own; 1 unless told. */
+  /** The number of clusters, which share nothing; default 1. */
   readonly clusters?: number;
-  /** Unless told, what LONGSHORE_TEST_KUBERNETES_VERSION names, or 1.34; a real node is always of 1.34 unless told. */
+  /** Default: 1.34 for a real node; otherwise the version that LONGSHORE_TEST_KUBERNETES_VERSION names, or else 1.34. */
   readonly version?: KubernetesVersion;
 }
 
@@ -40,7 +40,7 @@ export async function kubernetes({ nodes, clusters = 1, version: told }: Kuberne
   const kubelet = nodes === "real" && { kubelet: await kubeletFor(version) };
   const there = { ...(await programs(version)), ...kubelet };
   await sweep();
-  // All of them to their end, so that what one left half-started when another failed is ended here too.
+  // Waits for all clusters, even if one fails: the parts of the others that have started must be ended here too.
   const settled = await Promise.allSettled(Array.from({ length: clusters }, () => startOne(parts, there, nodes)));
   const started = settled.map((it) => {
     if (it.status === "rejected") throw it.reason;
@@ -50,7 +50,7 @@ export async function kubernetes({ nodes, clusters = 1, version: told }: Kuberne
   return { clusters: started, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
-/** A kubelet may be older than its API server, not newer. */
+/** A kubelet must not be newer than its API server. */
 async function kubeletFor(version: KubernetesVersion = NODE_VERSION): Promise<string> {
   if (Number(version) >= Number(NODE_VERSION)) return (await programs(NODE_VERSION)).kubelet;
   throw new Error(
@@ -66,7 +66,7 @@ async function startOne(parts: AsyncDisposableStack, there: Programs, nodes: Nod
   return nodes === "real" ? Object.assign(cluster, { node: parts.use(await startNode(there, cluster)) }) : cluster;
 }
 
-/** Takes away the folders of processes that were killed; their programs have ended with them. */
+/** Removes the folders of processes that were killed; the programs of such a process have ended with it. */
 async function sweep(): Promise<void> {
   for (const name of await fs.readdir(tmpdir())) {
     const owner = name.startsWith(FOLDERS) ? Number.parseInt(name.slice(FOLDERS.length), 10) : Number.NaN;
@@ -78,6 +78,6 @@ function isAlive(pid: number): boolean {
   try {
     return process.kill(pid, 0);
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== "ESRCH"; // another user's is alive as well
+    return (error as NodeJS.ErrnoException).code !== "ESRCH"; // EPERM: the process is another user's, and alive
   }
 }

@@ -1,9 +1,9 @@
 /**
  * The certificate by which a kubelet knows its API server, made anew for each cluster.
  *
- * The failure this prevents: a kubelet that obeys whoever finds its port. It runs containers as root, so on a machine with
- * several users that would be everybody's way to root for as long as a test runs. Node can read certificates and not make
- * them; this makes the one kind that is needed, signed by itself.
+ * The failure this prevents: a kubelet that obeys anyone who finds its port. The kubelet runs containers as root, so on a
+ * machine with several users each of them could become root while a test runs. Node can read certificates but not make them;
+ * this file makes the one kind that is needed, self-signed.
  */
 import { generateKeyPairSync, randomBytes, sign } from "node:crypto";
 
@@ -19,7 +19,7 @@ const COMMON_NAME = "2.5.4.3";
 const EXTENDED_KEY_USAGE = "2.5.29.37";
 const CLIENT_AUTHENTICATION = "1.3.6.1.5.5.7.3.2";
 
-/** Good from an hour ago for thirty days. */
+/** Makes a certificate that is valid from an hour ago, for thirty days. */
 export function clientCertificate(commonName: string, now: Date): Certified {
   const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const algorithm = sequence(identifier(ECDSA_SHA256));
@@ -45,14 +45,14 @@ export function clientCertificate(commonName: string, now: Date): Certified {
 function field(tag: number, ...contents: readonly Buffer[]): Buffer {
   const content = Buffer.concat(contents);
   const { length } = content;
-  const prefix = length < 0x80 ? [] : length < 0x100 ? [0x81] : [0x82, length >> 8]; // the shortest, or Go refuses it
+  const prefix = length < 0x80 ? [] : length < 0x100 ? [0x81] : [0x82, length >> 8]; // the shortest form; Go refuses any other
   return Buffer.concat([Buffer.from([tag, ...prefix, length & 0xff]), content]);
 }
 
 const sequence = (...contents: readonly Buffer[]): Buffer => field(0x30, ...contents);
 const set = (...contents: readonly Buffer[]): Buffer => field(0x31, ...contents);
 const integer = (bytes: Buffer): Buffer => field(0x02, bytes);
-/** "261121120000Z": this form has no century, and ends in 2049. */
+/** The form "261121120000Z" has no century, and ends in 2049. */
 const time = (at: Date): Buffer => field(0x17, Buffer.from(`${at.toISOString().replace(/^20|[-:T]|\..*/g, "")}Z`));
 
 function identifier(dotted: string): Buffer {

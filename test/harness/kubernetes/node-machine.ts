@@ -1,10 +1,10 @@
 /**
  * A machine in the machine: a process namespace and a mount namespace of our own, with one program that holds them.
  *
- * The failure this prevents: what containers leave behind. Everything a node starts (containerd, its shims, the
- * containers, the kubelet) lives in here, and everything it mounts or writes is on a disk in memory that is mounted only
- * here. When the holder ends, however that happens, the kernel ends all of it: no process, mount, network interface or
- * file is left for anybody to find and clean up. Only cgroups outlive it; node-cgroups.ts has those.
+ * The failure this prevents: processes, mounts and files that containers leave behind. Everything that a node starts
+ * (containerd, its shims, the containers, the kubelet) lives in here. Everything that a node mounts or writes is on a disk in
+ * memory that is mounted only here. When the holder ends, in whatever way, the kernel ends all of it: no process, mount,
+ * network interface or file is left to clean up. Only cgroups outlive the holder; node-cgroups.ts removes those.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -15,22 +15,22 @@ import { leash } from "@longshore/ledger/embedded-postgres.ts";
 import { type Part, type PartOptions, part } from "./part.ts";
 
 export interface Machine extends AsyncDisposable {
-  /** The holder, as the outside numbers it. */
+  /** The holder's process id outside of the machine. */
   readonly pid: number;
-  /** On the disk in memory; this path means something only in the machine. */
+  /** The path of the disk in memory, as the machine's programs see it. */
   readonly disk: string;
-  /** The same file as seen from outside. */
+  /** The path of the same file, as seen from outside. */
   seen(file: string): string;
-  /** Runs a program in here to its end. */
+  /** Runs a program in the machine to its end. */
   run(program: string, ...args: readonly string[]): Promise<string>;
-  /** A server in here. */
+  /** A server in the machine. */
   part(options: PartOptions): Part;
 }
 
-const DISK_SIZE = "2g"; // a bound; memory is taken only for what is written
+const DISK_SIZE = "2g"; // a bound; only written bytes take memory
 const RUN_WITHIN_MS = 120_000;
 
-/** What kubelet and network plugins would set for the whole computer, and what nobody should have changed by a test. */
+/** Settings that the kubelet and network plugins would change for the whole computer. A test must not change them. */
 const KERNEL_SETTINGS = [
   "vm/overcommit_memory",
   "vm/panic_on_oom",
@@ -41,7 +41,9 @@ const KERNEL_SETTINGS = [
   "net/ipv4/ip_forward",
 ] as const;
 
-/** What is in these folders is seen through: the programs themselves may lie there. What is written to them stays in memory. */
+/**
+ * The files in these folders stay visible, since the programs themselves may lie there. Writes to the folders stay in memory.
+ */
 const PREPARE = `set -eu
 mount -t tmpfs -o size=${DISK_SIZE},mode=755 longshore-node "$1"
 cd "$1"
@@ -57,7 +59,7 @@ for name in ${KERNEL_SETTINGS.join(" ")}; do
 done
 echo "ready $(readlink /proc/self/ns/pid)"
 exec env --ignore-signal=CHLD sleep infinity
-`; // with that signal ignored, the kernel buries the orphans that this first process inherits
+`; // while that signal is ignored, the kernel reaps the orphans that this first process inherits
 
 export async function startMachine(folder: string): Promise<Machine> {
   const disk = path.join(folder, "node-disk");
@@ -80,11 +82,12 @@ export async function startMachine(folder: string): Promise<Machine> {
     disk,
     seen: (file) => path.join(`/proc/${pid}/root`, file),
     run: (program, ...args) => said("env", [...inside, program, ...args]),
-    // nsenter passes no signals on, so they go to the whole group; it waits for what it started when it does not hear SIGTERM.
+    // nsenter passes no signals on, so signals go to the whole group. nsenter itself ignores SIGTERM, and so waits for the
+    // program that it started.
     part: (options) => part({ ...options, program: "env", args: [...inside, options.program, ...options.args] }),
     [Symbol.asyncDispose]: async () => {
       if (child.exitCode === null && child.signalCode === null) process.kill(pid, "SIGKILL");
-      await gone; // after the last process in the namespace
+      await gone; // the holder ends after the last process in the namespace
     },
   };
 }

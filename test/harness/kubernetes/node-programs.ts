@@ -1,17 +1,18 @@
 /**
- * What a real node runs besides the kubelet: containerd, runc, two network plugins and a busybox, from Debian's packages.
+ * The programs that a real node runs besides the kubelet, from Debian's packages: containerd, runc, two network plugins and a
+ * busybox.
  *
- * The failure this prevents: a harness that changes the machine it tests on. Nothing is installed: the packages are only
- * unpacked into the cache, whatever the machine has of the same name stays as it is and is not used.
+ * The failure this prevents: a harness that changes the machine on which it tests. Nothing is installed: the packages are only
+ * unpacked into the cache. Programs of the same names that the machine has stay as they are, and are not used.
  *
  *   node test/harness/kubernetes/node-programs.ts      gets them now
  */
 import * as fs from "node:fs/promises";
 import path from "node:path";
-import { cached, exists, run, type Say, toStderr } from "../made/cached.ts";
+import { cached, exists, run, type Say, toStderr } from "../builds/cached.ts";
 
 const PACKAGES = ["containerd", "runc", "containernetworking-plugins", "busybox-static"] as const;
-/** What the programs above need from the machine itself. A minimal Debian has all of it. */
+/** The programs above need these from the machine itself. A minimal Debian has all of them. */
 const FROM_THE_MACHINE = ["unshare", "nsenter", "mount", "sleep", "env"] as const;
 
 export interface NodePrograms {
@@ -48,7 +49,7 @@ async function possible(): Promise<void> {
   }
 }
 
-/** "bookworm": a package of another release might want another libc. */
+/** Debian's release, "bookworm": a package of another release might need another libc. */
 async function release(): Promise<string> {
   const text = await fs.readFile("/etc/os-release", "utf8");
   return /^VERSION_CODENAME="?(\w+)/m.exec(text)?.[1] ?? "debian";

@@ -1,8 +1,8 @@
 /**
  * One real node: a kubelet and a containerd that run real containers for a test's cluster.
  *
- * The failure this prevents: believing what a simulation says of exit codes, logs, memory limits and images. The pods' work
- * is real; only what belongs to the computer is kept from it (node-machine.ts).
+ * The failure this prevents: believing a simulation about exit codes, logs, memory limits and images. The pods' work is real;
+ * only the rest of the computer is kept out of their reach (node-machine.ts).
  */
 import * as fs from "node:fs/promises";
 import path from "node:path";
@@ -17,14 +17,14 @@ import type { Part } from "./part.ts";
 import type { Programs } from "./programs.ts";
 
 export interface RealNode extends AsyncDisposable {
-  /** Also what the API server calls to reach it for logs. */
+  /** The Node's name, and the address that the API server calls for logs. */
   readonly name: string;
   readonly kubelet: Part;
   readonly containerd: Part;
   readonly machine: Machine;
-  /** "/longshore-node-…": all pods are in it. */
+  /** The cgroup of all pods: "/longshore-node-…". */
   readonly cgroup: string;
-  /** "198.18.7.": how the addresses of its pods begin. */
+  /** The beginning of its pods' addresses: "198.18.7.". */
   readonly addresses: string;
 }
 
@@ -56,7 +56,7 @@ async function startKubelet(program: string, cluster: StartedCluster, machine: M
   const at = (name: string): string => path.join(machine.disk, name);
   const clientCAFile = cluster.plane.kubeletClientCertificate;
   const [port, healthPort] = [await freePort(), await freePort()];
-  await fs.writeFile(machine.seen(at("resolv.conf")), "nameserver 127.0.0.1\n"); // pods reach no other machine
+  await fs.writeFile(machine.seen(at("resolv.conf")), "nameserver 127.0.0.1\n"); // pods reach no other machine's name server
   await fs.writeFile(machine.seen(at("kubelet.json")), JSON.stringify(settings({ port, healthPort, cgroup, at, clientCAFile })));
   await fs.writeFile(machine.seen(at("kubeconfig.json")), JSON.stringify(credential(cluster)), { mode: 0o600 });
   const kubelet = machine.part({
@@ -80,7 +80,7 @@ interface Settings {
   readonly port: number;
   readonly healthPort: number;
   readonly cgroup: string;
-  /** Who may call the kubelet. */
+  /** The certificate of the only client that may call the kubelet. */
   readonly clientCAFile: string;
   readonly at: (name: string) => string;
 }
@@ -93,17 +93,17 @@ const settings = ({ port, healthPort, cgroup, at, clientCAFile }: Settings): obj
   healthzBindAddress: "127.0.0.1",
   healthzPort: healthPort,
   authentication: { anonymous: { enabled: false }, webhook: { enabled: false }, x509: { clientCAFile } },
-  authorization: { mode: "AlwaysAllow" }, // only the API server has that certificate's key
+  authorization: { mode: "AlwaysAllow" }, // only the API server has the client certificate's key
   containerRuntimeEndpoint: `unix://${CONTAINERD_SOCKET}`,
   cgroupDriver: "cgroupfs",
   cgroupRoot: cgroup,
   enforceNodeAllocatable: [],
   failCgroupV1: false,
   failSwapOn: false,
-  makeIPTablesUtilChains: false, // what it would write, nobody would take away
+  makeIPTablesUtilChains: false, // nobody would remove the chains again
   resolvConf: at("resolv.conf"),
-  clusterDNS: ["198.18.0.53"], // nobody is there; without one, each pod has a warning that people's pods have not
-  volumeStatsAggPeriod: "2s", // so that a volume over its limit is seen in seconds
+  clusterDNS: ["198.18.0.53"], // no server has this address; without one, each pod would have a warning
+  volumeStatsAggPeriod: "2s", // so that a volume over its limit is noticed in seconds
   volumePluginDir: at("volume-plugins"),
   serializeImagePulls: false,
   localStorageCapacityIsolation: true,

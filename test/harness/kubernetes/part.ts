@@ -1,9 +1,10 @@
 /**
- * One server program of a test's cluster: started, stopped, killed, frozen, by its process id and nothing else.
+ * One server program of a test's cluster: started, stopped, killed and frozen by its process id and nothing else.
  *
- * The failure this prevents: a server that outlives its test and holds a port, a core or a folder. It ends with the
- * process that started it, however that ends. Signals go to its whole process group: a program may stand behind another,
- * like nsenter, that hands none on. What it says is kept in a file, and its last lines stand in the error when it dies.
+ * The failure this prevents: a server that outlives its test and holds a port, a core or a folder. The server ends with the
+ * process that started it, in whatever way that ends. Signals go to its whole process group, because the program may stand
+ * behind another one, such as nsenter, that passes no signals on. Its output goes to a file; if it dies, the error has the last
+ * lines.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -14,10 +15,10 @@ import { processesOfGroup, untilStopped } from "../servers/processes.ts";
 
 export interface Part {
   readonly pid: number | undefined;
-  /** SIGTERM, and waits. */
+  /** Sends SIGTERM, and waits for the end. */
   stop(): Promise<void>;
   kill(): Promise<void>;
-  /** Resolves when it is ready. */
+  /** Resolves when the server is ready. */
   start(): Promise<void>;
   freeze(): Promise<void>;
   thaw(): Promise<void>;
@@ -29,14 +30,14 @@ export interface PartOptions {
   readonly args: readonly string[];
   readonly logFile: string;
   readonly env?: Readonly<Record<string, string>>;
-  /** Throws or answers false while it is not ready. */
+  /** Throws or returns false while the server is not ready. */
   readonly ready: () => Promise<boolean>;
 }
 
-const READY_WITHIN_MS = 120_000; // on two cores that others use too
+const READY_WITHIN_MS = 120_000; // enough on two cores that others use too
 const STOP_WITHIN_MS = 20_000;
 const ASK_EVERY_MS = 50;
-/** All are Go programs, and start often: they may take more memory to spend less time on collecting it. */
+/** All parts are Go programs and start often, so they may use more memory to spend less time on garbage collection. */
 const GARBAGE = { GOGC: "400" };
 
 export function part(options: PartOptions): Part {
@@ -51,7 +52,7 @@ export function part(options: PartOptions): Part {
     if (child === undefined || hasEnded(child)) return;
     const gone = once(child, "exit");
     const group = await processesOfGroup(child.pid ?? 0);
-    send(child, "SIGCONT"); // a frozen one would not hear
+    send(child, "SIGCONT"); // a frozen process would not act on the signal
     send(child, signal);
     const late = setTimeout(() => child !== undefined && send(child, "SIGKILL"), STOP_WITHIN_MS);
     await gone;
@@ -83,7 +84,7 @@ function send({ pid }: ChildProcess, signal: NodeJS.Signals): void {
   try {
     process.kill(-pid, signal);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error; // it has just ended by itself
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error; // the process has just ended by itself
   }
 }
 
@@ -93,7 +94,7 @@ async function started({ name, program, args, logFile, env, ready }: PartOptions
   await using log = await open(logFile, "a");
   const child = spawn(program, args, {
     stdio: ["ignore", log.fd, log.fd],
-    detached: true, // a Ctrl-C in the terminal is ours to pass on, in order
+    detached: true, // a Ctrl-C in the terminal must not reach the parts: we end them in order
     env: { ...process.env, ...GARBAGE, ...env },
   });
   await once(child, "spawn");

@@ -1,14 +1,14 @@
 /**
  * The programs of a Kubernetes control plane: named by the environment, found in the cache, or built from Go modules.
  *
- * The failure this prevents: tests of "Kubernetes" that nobody could run again, because they used whatever was installed.
- * modules/ pins every version and every hash; a build with the cache empty takes about seven minutes on two cores.
+ * The failure this prevents: tests of "Kubernetes" that nobody can repeat, because they used the version that happened to be
+ * installed. modules/ pins every version and every hash; a build with an empty cache takes about seven minutes on two cores.
  *
  *   node test/harness/kubernetes/programs.ts [1.34]      makes them now
  */
 import path from "node:path";
-import { exists, type Say, toStderr } from "../made/cached.ts";
-import { built, type GoModule } from "../made/go.ts";
+import { exists, type Say, toStderr } from "../builds/cached.ts";
+import { built, type GoModule } from "../builds/go.ts";
 
 const MODULES = path.join(import.meta.dirname, "modules");
 export const VERSIONS = ["1.31", "1.34", "1.36"] as const;
@@ -17,7 +17,7 @@ export type KubernetesVersion = (typeof VERSIONS)[number];
 const KUBERNETES = ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kubelet"] as const;
 export type Program = (typeof KUBERNETES)[number] | "etcd" | "kwok";
 
-/** Where each program stands. */
+/** The path of each program. */
 export type Programs = Readonly<Record<Program, string>>;
 
 const OTHERS: readonly GoModule[] = [
@@ -25,7 +25,7 @@ const OTHERS: readonly GoModule[] = [
   { folder: path.join(MODULES, "kwok"), module: "sigs.k8s.io/kwok", packages: { kwok: "sigs.k8s.io/kwok/cmd/kwok" } },
 ];
 
-/** As the environment asks, so that the same tests run on the oldest and the newest. */
+/** The version that the environment asks for, so that the same tests run on the oldest and on the newest. */
 export function askedVersion(): KubernetesVersion {
   const asked = process.env["LONGSHORE_TEST_KUBERNETES_VERSION"] ?? "";
   return asked === "" ? NODE_VERSION : pinned(asked, "LONGSHORE_TEST_KUBERNETES_VERSION");
@@ -37,7 +37,7 @@ function pinned(asked: string, where: string): KubernetesVersion {
   throw new Error(`${where} asks for Kubernetes ${asked}; the tests pin ${VERSIONS.join(", ")}.`);
 }
 
-/** `LONGSHORE_TEST_KUBERNETES` may name a folder that holds them all; it is taken as it is. */
+/** `LONGSHORE_TEST_KUBERNETES` may name a folder that holds all programs; their versions are not checked. */
 export async function programs(version: KubernetesVersion = "1.34", say: Say = toStderr): Promise<Programs> {
   const named = process.env["LONGSHORE_TEST_KUBERNETES"];
   if (named !== undefined && named !== "") return await namedPrograms(named);
@@ -48,7 +48,9 @@ export async function programs(version: KubernetesVersion = "1.34", say: Say = t
   return record(at);
 }
 
-/** The one whose kubelet the real node runs: the last that starts on a machine with cgroup v1 without being told to. */
+/**
+ * The version whose kubelet the real node runs: the last one that starts on a machine with cgroup v1 without a setting for it.
+ */
 export const NODE_VERSION: KubernetesVersion = "1.34";
 
 function kubernetesModule(version: KubernetesVersion): GoModule {

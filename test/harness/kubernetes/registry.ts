@@ -1,8 +1,8 @@
 /**
- * A registry of images on a loopback port, with each way in which a pull can go wrong as a repository of its own.
+ * A registry of images on a loopback port, with a repository for each way in which a pull can fail.
  *
- * The failure this prevents: a diagnosis written against remembered error messages. What containerd says to each of these
- * is what people's pods say. A node takes 127.0.0.1 as a registry without TLS.
+ * The failure this prevents: a diagnosis written against remembered error messages. Here the messages are containerd's own, as
+ * in real clusters' pods. A node accepts 127.0.0.1 as a registry without TLS.
  */
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -15,25 +15,25 @@ import { nodePrograms } from "./node-programs.ts";
 export interface Registry extends AsyncDisposable {
   /** "127.0.0.1:41234" */
   readonly host: string;
-  /** Anybody may pull this one. The names below are images like it. */
+  /** Anybody may pull this image. The names below are images like it. */
   readonly open: string;
-  /** 401 until asked with the credentials below. */
+  /** Answers 401 until a pull has the credentials below. */
   readonly locked: string;
-  /** 403, whoever asks. */
+  /** Answers 403 to everyone. */
   readonly forbidden: string;
-  /** 404: no such tag in a repository that is there. */
+  /** Answers 404: the repository exists, and has no such tag. */
   readonly missing: string;
-  /** 500 to everything. */
+  /** Answers 500 to everything. */
   readonly broken: string;
-  /** Made for a processor that no node has. */
+  /** An image for a processor that no node has. */
   readonly elsewhere: string;
-  /** Its user is "nobody", and not a number. */
+  /** An image whose user is the name "nobody" instead of a number. */
   readonly named: string;
-  /** 429, as registries say it to people who pull too much. */
+  /** Answers 429, as registries do if one pulls too much. */
   readonly limited: string;
   readonly user: string;
   readonly password: string;
-  /** What a Secret of type kubernetes.io/dockerconfigjson holds under ".dockerconfigjson", to pull the locked one. */
+  /** The content of ".dockerconfigjson" in a Secret of type kubernetes.io/dockerconfigjson, to pull `locked`. */
   readonly dockerConfig: string;
 }
 
@@ -69,16 +69,16 @@ export async function registry(): Promise<Registry> {
   };
 }
 
-/** A port of this computer where nobody listens: a connection is refused at once. */
+/** A port of this computer on which nothing listens: a connection is refused at once. */
 export const refusingRegistry = async (): Promise<string> => hostOf({ port: await freePort() });
 
 export interface HangingRegistry extends AsyncDisposable {
   readonly host: string;
-  /** Resolves when somebody has connected. */
+  /** Resolves when a client has connected. */
   readonly asked: Promise<void>;
 }
 
-/** Takes connections and says nothing: as a firewall that drops, or a registry that hangs. */
+/** Takes connections and never answers, like a firewall that drops or a registry that hangs. */
 export async function hangingRegistry(): Promise<HangingRegistry> {
   const open = new Set<Socket>();
   const asked = Promise.withResolvers<void>();

@@ -1,5 +1,5 @@
 /**
- * A node that is only an object: pods are scheduled to it and nothing runs them, so that a test can write what a kubelet would.
+ * A node that is only an object. Pods are scheduled to it and nothing runs them, so that a test can write what a kubelet would.
  *
  * The failure this prevents: preemption, eviction and lost nodes tried on simulated nodes, whose pods end well within a second.
  */
@@ -7,12 +7,12 @@ import { found, type Admin, podPath, type Shown } from "./admin.ts";
 
 export interface WrittenNode extends AsyncDisposable {
   readonly name: string;
-  /** As a node whose machine is gone is taken out of the cluster. */
+  /** Deletes the Node, as a cluster does when the node's machine is gone. */
   remove(): Promise<void>;
   taint(taint: { readonly key: string; readonly effect: "NoSchedule" | "NoExecute" }): Promise<void>;
 }
 
-/** It says once that it is ready, which the controllers believe for 40 seconds. */
+/** Makes a Node that says once that it is ready; the controllers believe that for 40 seconds. */
 export async function writtenNode(hand: Admin, name: string, room: { readonly cpu: string }): Promise<WrittenNode> {
   const path = `/api/v1/nodes/${name}`;
   const allocatable = { memory: "8Gi", pods: "110", ...room };
@@ -41,7 +41,7 @@ export async function writtenNode(hand: Admin, name: string, room: { readonly cp
 
 const taintsOf = (node: Shown): readonly unknown[] => (node["spec"] as { readonly taints?: readonly unknown[] }).taints ?? [];
 
-/** The Job's pod, once it is on a node and its kubelet says that it runs. */
+/** Waits until the Job's pod has a node, and writes as its kubelet that it runs. */
 export async function runningPod(hand: Admin, namespace: string, job: string): Promise<Shown> {
   const pod = await found("the pod to be on a node", async () =>
     (await hand.podsOf(namespace, job)).find((it) => (it["spec"] as { readonly nodeName?: string }).nodeName !== undefined),
@@ -62,7 +62,7 @@ export async function runningPod(hand: Admin, namespace: string, job: string): P
   });
 }
 
-/** Its kubelet says how it ended. */
+/** Writes as the pod's kubelet that it failed, and how. */
 export async function failPod(hand: Admin, namespace: string, pod: string, status: object = {}): Promise<void> {
   await hand.writeStatus(podPath(namespace, pod), { phase: "Failed", ...status });
 }

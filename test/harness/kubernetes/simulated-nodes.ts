@@ -1,7 +1,8 @@
 /**
- * Nodes that are only objects: kwok says of every pod that it was started, ran, and ended, about a second later unless its run asks for longer.
+ * Nodes that are only objects. kwok writes of every pod that it started, ran and ended, about a second later unless its run's
+ * annotations ask for longer.
  *
- * The failure this prevents: tests of a thousand Jobs that would need a thousand real containers, and so are not written.
+ * The failure this prevents: tests of a thousand Jobs that are not written because they would need a thousand real containers.
  */
 import { writeFile } from "node:fs/promises";
 import path from "node:path";

@@ -1,6 +1,6 @@
 /**
- * What simulated pods do, as kwok's stages: start, run as long as their Job's annotations say, and end with the exit code
- * that they say. Without annotations they end well at once.
+ * The behaviour of simulated pods, as kwok's stages. A pod starts, runs as long as its Job's annotations say, and ends with the
+ * exit code that they say. Without annotations it ends well at once.
  *
  * The failure this prevents: tests of a cancel, a deletion or a failure that only a real node could run.
  */

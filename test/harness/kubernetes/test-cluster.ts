@@ -1,8 +1,8 @@
 /**
  * One running cluster as tests use it: its API as its administrator, namespaces with our Roles, tokens, kubectl, and its parts.
  *
- * The failure this prevents: tests whose programs may do more than an operator would let them: what runs here runs under
- * exactly what `longshore rbac` prints.
+ * The failure this prevents: tests whose programs may do more than an operator would let them. Our services run here with
+ * exactly the permissions that `longshore rbac` prints.
  */
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -27,29 +27,29 @@ export interface TestCluster {
   readonly url: string;
   readonly ca: string;
   readonly caFile: string;
-  /** A file; its user may do everything. */
+  /** The path of a kubeconfig whose user may do everything. */
   readonly kubeconfig: string;
   readonly adminToken: string;
   readonly admin: Transport;
-  /** JSON lines: who changed Jobs and pods, and all that service accounts asked. */
+  /** The path of a file of JSON lines: every change to Jobs and pods, and every request of a service account. */
   readonly auditLog: string;
-  /** What this cluster's parts keep; gone with it. */
+  /** The folder of this cluster's data, which is removed with the cluster. */
   readonly folder: string;
   as(token: string): Promise<Transport>;
-  /** A new one, with what `longshore rbac` prints applied in it. */
+  /** Makes a namespace, and applies the output of `longshore rbac` in it. */
   namespace(prefix?: string): Promise<string>;
-  /** As the TokenRequest API gives it; at least 600 seconds, which is the least that Kubernetes gives. */
+  /** A token from the TokenRequest API, valid for at least 600 seconds: Kubernetes gives none that is shorter. */
   token(namespace: string, serviceAccount: string, seconds?: number): Promise<string>;
   kubectl(args: readonly string[], stdin?: string): Promise<Said>;
-  /** Everything before this moment becomes unreadable: etcd is compacted, and the API server started again. */
+  /** Makes everything before this moment unreadable: etcd is compacted, and the API server started again. */
   forget(): Promise<void>;
   readonly apiServer: Part;
   readonly controllers: Part;
   readonly scheduler: Part;
   readonly etcd: Etcd;
-  /** The real node, where one was asked for. */
+  /** The real node, if the test asked for one. */
   readonly node?: RealNode;
-  /** A copy of what etcd has now, and the return to one. */
+  /** Copies the present content of etcd; `restore` returns to a copy. */
   snapshot(): Promise<string>;
   restore(snapshot: string): Promise<void>;
 }
@@ -103,7 +103,7 @@ export async function startCluster(programs: Programs, folder: string): Promise<
     kubectl: (args, stdin = "") => said(programs.kubectl, [`--kubeconfig=${plane.kubeconfig}`, ...args], stdin, folder),
     forget: async () => {
       await plane.etcd.compact();
-      await plane.apiServer.kill(); // told to stop, it would wait for its watches
+      await plane.apiServer.kill(); // a stop would wait for the open watches
       await plane.apiServer.start();
     },
     apiServer: plane.apiServer,
@@ -117,7 +117,7 @@ export async function startCluster(programs: Programs, folder: string): Promise<
   };
 }
 
-/** Pods cannot be made before the controllers gave the namespace its default account. */
+/** Pods cannot be made before the controllers have made the namespace's default account. */
 async function namespace(must: Admin["must"], prefix: string): Promise<string> {
   const name = `${prefix}-${randomBytes(4).toString("hex")}`;
   await must("POST", "/api/v1/namespaces", { apiVersion: "v1", kind: "Namespace", metadata: { name } });
@@ -141,7 +141,7 @@ async function snapshot(plane: ControlPlane, folder: string): Promise<string> {
   return to;
 }
 
-/** As an operator would: the controllers remember what is no more, so they start again too. */
+/** Restores etcd as an operator would. The controllers remember newer objects, so they start again too. */
 async function restore(plane: ControlPlane, from: string): Promise<void> {
   const clients = [plane.controllers, plane.scheduler];
   await Promise.all(clients.map((it) => it.kill()));
@@ -153,14 +153,17 @@ async function restore(plane: ControlPlane, from: string): Promise<void> {
   await Promise.all(clients.map((it) => it.start()));
 }
 
-/** HOME is the cluster's folder: kubectl keeps what it learned of an API there, and the port may be another's tomorrow. */
+/**
+ * HOME is the cluster's folder: kubectl caches there what it learned of an API, and another cluster may have the same port
+ * tomorrow.
+ */
 async function said(program: string, args: readonly string[], stdin: string, home: string): Promise<Said> {
   const child = spawn(program, args, { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, HOME: home }, timeout: 120_000 });
   let stdout = "";
   let stderr = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
   child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
-  child.stdin.on("error", () => undefined).end(stdin); // it may end without reading
+  child.stdin.on("error", () => undefined).end(stdin); // kubectl may end without reading its input
   const [code] = (await once(child, "close")) as [number | null];
   return { code: code ?? -1, stdout, stderr };
 }

@@ -1,9 +1,10 @@
 /**
- * A private NATS server with JetStream for one test file, which can be killed, frozen and started again on the same data.
+ * A private NATS server with JetStream for one test file. It can be killed, frozen and started again on the same data.
  *
- * The failure this prevents: tests against a server that somebody else runs, or whose JetStream is too old to know what a
- * test asks for: Debian's 2.9 drops what it does not know without a word, so this one is built.
+ * The failure this prevents: tests against somebody else's server, or against a JetStream that is too old. Debian's 2.9 ignores
+ * settings that it does not know without a word, so this server is built.
  */
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import * as fs from "node:fs/promises";
 import { connect } from "node:net";
@@ -11,13 +12,15 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { freePort } from "@longshore/ledger/embedded-postgres.ts";
-import { built } from "../made/go.ts";
+import { built } from "../builds/go.ts";
 import { type Part, part } from "../kubernetes/part.ts";
-import { toStderr } from "../made/cached.ts";
+import { toStderr } from "../builds/cached.ts";
 
 export interface TestNats extends Part, AsyncDisposable {
   readonly url: string;
   readonly port: number;
+  /** The URL of another user: launcher, watcher, upstream. */
+  as(user: string): string;
 }
 
 const MODULE = {
@@ -28,21 +31,37 @@ const MODULE = {
 
 export const natsServer = async (): Promise<string> => path.join(await built(MODULE, toStderr), "nats-server");
 
-export async function nats(): Promise<TestNats> {
+/** The users that are deployed, each with the subjects that it needs. */
+const USERS = path.join(import.meta.dirname, "../../../deploy/nats/users.conf");
+const OPERATOR = "operator";
+const NAMED = [OPERATOR, "launcher", "watcher", "upstream"];
+
+/** Its URL is the operator's, who may do all. */
+export async function nats({ jetstream = true }: { readonly jetstream?: boolean } = {}): Promise<TestNats> {
   const program = await natsServer();
   const folder = await fs.mkdtemp(path.join(tmpdir(), "longshore-nats-"));
   const port = await freePort();
+  const password = `p${randomBytes(12).toString("hex")}`; // what begins with a digit may be a number to the server
+  const configuration = path.join(folder, "nats.conf");
+  // By default a server writes to the disk every two minutes, and confirms before.
+  const store = { store_dir: path.join(folder, "store"), sync_interval: "always" };
+  const lines = [`host: "127.0.0.1"`, `port: ${port}`, `include "${path.relative(folder, USERS)}"`];
+  if (jetstream) lines.push(`jetstream: ${JSON.stringify(store)}`);
+  await fs.writeFile(configuration, lines.join("\n"));
   const server = part({
     name: "nats-server",
     program,
-    args: ["--addr", "127.0.0.1", "--port", String(port), "--jetstream", "--store_dir", path.join(folder, "store")],
+    args: ["--config", configuration],
+    env: Object.fromEntries(NAMED.map((it) => [`NATS_${it.toUpperCase()}_PASSWORD`, password])),
     logFile: path.join(folder, "nats.log"),
-    ready: async () => (await greeting(port)).jetstream === true,
+    ready: async () => (await greeting(port)).jetstream === (jetstream ? true : undefined),
   });
   await server.start();
+  const as = (user: string): string => `nats://${user}:${password}@127.0.0.1:${port}`;
   return Object.assign(server, {
-    url: `nats://127.0.0.1:${port}`,
+    url: as(OPERATOR),
     port,
+    as,
     [Symbol.asyncDispose]: async () => {
       await server.kill();
       await fs.rm(folder, { recursive: true, force: true });
@@ -55,7 +74,7 @@ export interface Greeting {
   readonly jetstream?: boolean;
 }
 
-/** What the server says of itself to everyone who connects. */
+/** Returns the server's description of itself, which it sends to every client that connects. */
 export async function greeting(port: number): Promise<Greeting> {
   const socket = connect(port, "127.0.0.1");
   try {

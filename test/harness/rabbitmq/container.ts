@@ -1,9 +1,9 @@
 /**
- * A RabbitMQ in a container of the official image, for everybody who has a Docker engine and is not root on Debian.
+ * A RabbitMQ in a container of the official image, for everyone who has a Docker engine and is not root on Debian.
  *
- * The failures this prevents: containers that stay behind when a test was killed (Ryuk, the reaper of testcontainers,
- * removes what has our session's label), and a server on another port after its restart. Nothing of testcontainers is
- * loaded before it is used.
+ * The failures this prevents: containers that stay behind when a test was killed (Ryuk, the reaper of testcontainers, removes
+ * every container with our session's label), and a server on another port after its restart. No part of testcontainers is
+ * loaded before its first use.
  */
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -28,7 +28,7 @@ export const containers: Source = {
         say(`RabbitMQ ${version}: the Docker engine fetches the image ${image(version)} (once)`);
         await engine.image.pull(name);
       }
-      await getReaper(engine); // which has an image too
+      await getReaper(engine); // the reaper needs an image too
     };
     await within(pull(), `The Docker engine did not fetch the image ${image(version)}`);
   },
@@ -43,9 +43,9 @@ export const containers: Source = {
       ...server(version, account),
       Labels: { [LABEL_TESTCONTAINERS_SESSION_ID]: sessionId },
       HostConfig: {
-        // One that the engine picks would be another one after a restart.
+        // We choose the port: a port that the engine chooses is another one after a restart.
         PortBindings: { [PORT]: [{ HostPort: String(port), HostIp: local ? "127.0.0.1" : "" }] },
-        // Erlang makes room for as many files as it may open: gigabytes, where the engine sets no bound.
+        // Erlang reserves memory for as many files as it may open: gigabytes, if the engine sets no bound.
         Ulimits: [{ Name: "nofile", Soft: FILES_MOST, Hard: FILES_MOST }],
       },
     });
@@ -90,7 +90,7 @@ async function running(engine: Engine, container: Container): Promise<Running> {
     ended,
     lastWords: async () => await text(await engine.container.logs(container, { tail: 40 })),
     kill: async () => {
-      if (await ended()) return; // the engine kills only what runs
+      if (await ended()) return; // the engine kills only a container that runs
       const gone: Promise<unknown> = container.wait();
       await container.kill({ signal: "SIGKILL" });
       await gone;

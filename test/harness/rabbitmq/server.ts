@@ -1,36 +1,36 @@
 /**
- * A private RabbitMQ for one test file, of a version it names, which can be killed, frozen, filled and started again.
+ * A private RabbitMQ for one test file, of a version that the file names. It can be killed, frozen, filled and started again.
  *
- * The failures this prevents: tests against the ambient server on the default port, and servers that stay behind: each
- * ends with the process that asked for it. It comes from a small Debian tree, or as a container where that cannot be made.
+ * The failures this prevents: tests against the machine's own server on the default port, and servers that stay behind. Each
+ * server ends with the process that asked for it. It runs in a small Debian tree, or in a container if no tree can be made.
  */
 import { randomBytes } from "node:crypto";
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Say, toStderr } from "../made/cached.ts";
-import { dockerAnswers } from "../made/docker.ts";
+import { type Say, toStderr } from "../builds/cached.ts";
+import { dockerAnswers } from "../docker.ts";
 import { containers } from "./container.ts";
 import type { Place, Running, Source, Version } from "./where.ts";
 import { trees } from "./tree.ts";
 
 export interface TestRabbitmq extends AsyncDisposable {
   readonly version: Version;
-  /** Of the server, while it runs; as the Docker engine's machine numbers it, where it is a container. */
+  /** The server's process id while it runs. In a container it is the id on the Docker engine's machine. */
   readonly pid: number | undefined;
   readonly url: string;
   readonly host: string;
   readonly port: number;
   readonly user: string;
   readonly password: string;
-  /** `rabbitmqctl` with these arguments; resolves to what it printed. */
+  /** Runs `rabbitmqctl` with these arguments; resolves to its output. */
   ctl(...args: string[]): Promise<string>;
-  /** kill -9 of the whole server. */
+  /** Ends the whole server as kill -9 does. */
   kill(): Promise<void>;
-  /** Starts it again on the same data and port; resolves when it accepts connections. */
+  /** Starts the server again on the same data and port; resolves when it accepts connections. */
   start(): Promise<void>;
   freeze(): Promise<void>;
   thaw(): Promise<void>;
-  /** Raises the memory alarm: the server stops reading from who publishes. */
+  /** Raises the memory alarm: the server no longer reads from connections that publish. */
   block(): Promise<void>;
   unblock(): Promise<void>;
 }
@@ -92,8 +92,8 @@ export async function rabbitmq({
 }
 
 /**
- * A tree of ours where it is there or can be made; else a container. In this order, because every fault test has been seen to
- * pass on a tree, and of containers only start, kill, start again, freeze and block have.
+ * Chooses a tree of ours if there is one or it can be made; otherwise a container. A tree comes first because every fault test
+ * has passed on one; containers have passed only start, kill, start again, freeze and block.
  */
 export async function bringRabbitmq(version: Version, say: Say): Promise<Source> {
   try {
@@ -114,7 +114,10 @@ async function untilReady({ host, port }: Place, server: Running): Promise<void>
   throw new Error(`RabbitMQ did not start on port ${port} of ${host}. Its last words:\n${await server.lastWords()}`);
 }
 
-/** An open port is not enough: RabbitMQ answers a protocol header only when it has booted, and Docker opens ports for it before. */
+/**
+ * An open port is not enough: Docker opens it before RabbitMQ listens, and RabbitMQ answers a protocol header only when it has
+ * booted.
+ */
 async function accepts(host: string, port: number): Promise<boolean> {
   const socket = connect(port, host, () => socket.write("AMQP\0\0\x09\x01")).setTimeout(2_000);
   try {

@@ -1,19 +1,19 @@
 /**
- * Brings a RabbitMQ of a known version: a small Debian tree of its own in the cache, made once by mmdebstrap.
+ * A RabbitMQ of a known version in a small Debian tree of its own in the cache, which mmdebstrap makes once.
  *
- * The failures this prevents: a package installed on the developer's machine whose service then listens on the default
- * port, tests that mean 3.10 and run against whatever is installed, and a half-made tree after a build was killed.
+ * The failures this prevents: a package installed on the developer's machine whose service then listens on the default port,
+ * tests that name 3.10 and run against the installed version, and a half-made tree after a build was killed.
  */
 import * as fs from "node:fs/promises";
 import path from "node:path";
-import { cached, cacheFolder, exists, run, type Say } from "../made/cached.ts";
+import { cached, cacheFolder, exists, run, type Say } from "../builds/cached.ts";
 import type { Version } from "./where.ts";
 
-/** The Debian release that carries each version. */
+/** The Debian release that has each version. */
 const SUITES: Record<Version, string> = { "3.10": "bookworm", "4.0": "trixie" };
 const BUILD_MINUTES_MAX = 10;
 
-/** The folder of the tree. Several processes may ask at once: one builds, the others wait for it. */
+/** Returns the tree's folder. If several processes ask at once, one builds and the others wait for it. */
 export async function rabbitmqRoot(version: Version, say: Say): Promise<string> {
   return await cached(`rabbitmq-${version}-${SUITES[version]}`, (making) => build(version, making, say), say);
 }

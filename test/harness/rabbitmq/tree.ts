@@ -1,8 +1,8 @@
 /**
  * A RabbitMQ in a Debian tree of our own, which root enters by chroot: for machines without a Docker engine.
  *
- * The failure this prevents: Erlang processes that stay behind. Server and port mapper are one process group, which ends
- * with the process that asked for it.
+ * The failure this prevents: Erlang processes that stay behind. The server and its port mapper are one process group, which
+ * ends with the process that asked for the server.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -11,7 +11,7 @@ import * as fs from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { freePort, leash } from "@longshore/ledger/embedded-postgres.ts";
-import { toStderr } from "../made/cached.ts";
+import { toStderr } from "../builds/cached.ts";
 import { processesOfGroup, untilStopped } from "../servers/processes.ts";
 import type { Account, Place, Running, Source } from "./where.ts";
 import { rabbitmqRoot } from "./tree-build.ts";
@@ -25,11 +25,11 @@ export const trees: Source = {
   },
 };
 
-const HOME = "/var/lib/rabbitmq"; // the scripts insist on it
+const HOME = "/var/lib/rabbitmq"; // RabbitMQ's scripts accept no other folder
 
 interface Tree {
   readonly root: string;
-  readonly data: string; // outside; seen as HOME inside
+  readonly data: string; // its path outside of the tree; inside it is HOME
   readonly owner: { readonly uid: number; readonly gid: number };
   readonly env: Readonly<Record<string, string>>;
   readonly epmdPort: number;
@@ -84,7 +84,7 @@ function environment(port: number, distPort: number, epmdPort: number): Record<s
     RABBITMQ_CONF_ENV_FILE: "/dev/null",
     RABBITMQ_ENABLED_PLUGINS_FILE: `${HOME}/plugins`,
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: "+S 2:2 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}",
-    RABBITMQ_CTL_ERL_ARGS: "-start_epmd false", // else it leaves one behind when the server is down
+    RABBITMQ_CTL_ERL_ARGS: "-start_epmd false", // otherwise rabbitmqctl leaves a port mapper behind if the server is down
     ERL_EPMD_ADDRESS: "127.0.0.1",
     ERL_EPMD_PORT: String(epmdPort),
   };
@@ -98,7 +98,7 @@ async function ownerIn(root: string): Promise<{ uid: number; gid: number }> {
   return { uid: Number(uid), gid: Number(gid) };
 }
 
-/** In mounts of its own, which go with the process: nothing stays mounted in the cache. */
+/** Runs a script in mounts of its own, which end with the process: nothing stays mounted in the cache. */
 function inside({ root, data, owner, env }: Tree, script: string, args: readonly string[] = []): ChildProcess {
   const enter = [
     `mount --rbind /dev "${root}/dev"`,
@@ -115,7 +115,8 @@ function inside({ root, data, owner, env }: Tree, script: string, args: readonly
 
 async function started(tree: Tree): Promise<Running> {
   const epmd = `epmd -port ${tree.epmdPort}`;
-  // The server that finds none starts one that outlives it: on a busy machine it would be the quicker of the two.
+  // Starts the server only when our port mapper runs. A server that finds none starts one that outlives it; on a busy machine
+  // the server would be the quicker of the two.
   const script = `${epmd} -address 127.0.0.1 & until ${epmd} -names > /dev/null 2>&1; do sleep 0.1; done; exec /usr/lib/rabbitmq/bin/rabbitmq-server`;
   const child = inside(tree, script);
   const said = lastWords(child);
@@ -147,7 +148,7 @@ function signalGroup(pid: number, name: NodeJS.Signals): void {
   try {
     process.kill(-pid, name);
   } catch (error) {
-    // All of it may have ended already.
+    // Every process of the group may have ended already.
     if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
   }
 }

@@ -1,9 +1,10 @@
 /**
- * Where a test's RabbitMQ runs: what a container and a tree of our own both offer, so that tests cannot tell which it is.
+ * The port of a test's RabbitMQ: a container and a tree of our own both offer it, so that tests cannot tell which one they
+ * have.
  *
- * The failure this prevents: a test that passes only where its author's machine has the server from.
+ * The failure this prevents: a test that passes only if the server comes from where its author's machine has it.
  */
-import type { Say } from "../made/cached.ts";
+import type { Say } from "../builds/cached.ts";
 
 export type Version = "3.10" | "4.0";
 
@@ -12,18 +13,21 @@ export interface Account {
   readonly password: string;
 }
 
-/** A way to have servers. */
+/** One way to get servers: containers, or trees. */
 export interface Source {
-  /** What servers of this version are started from; rejects, with what a person can do, where this way is closed. */
+  /** Makes the image or the tree of this version. If this machine cannot have it, rejects with what a person can do. */
   bring(version: Version, say: Say): Promise<void>;
   place(version: Version, account: Account): Promise<Place>;
 }
 
-/** One server's place: its port and its data stay from one start to the next. Disposed of when nothing runs in it. */
+/**
+ * One server's place: its port and its data stay from one start to the next. A place may be disposed of only while no server
+ * runs in it.
+ */
 export interface Place extends AsyncDisposable {
   readonly host: string;
   readonly port: number;
-  /** Begins a start; connections are accepted later, or never if it ends before. */
+  /** Begins a start. The server accepts connections later, or never if it ends before. */
   start(): Promise<Running>;
   ctl(args: readonly string[]): Promise<string>;
 }
@@ -32,7 +36,7 @@ export interface Running {
   readonly pid: number;
   ended(): Promise<boolean>;
   lastWords(): Promise<string>;
-  /** Resolves when all of it is gone. */
+  /** Resolves when every process of the server is gone. */
   kill(): Promise<void>;
   freeze(): Promise<void>;
   thaw(): Promise<void>;

@@ -1,7 +1,7 @@
 /**
- * The pocket cluster in a process of its own, which ends with ours and which no kill of a service touches.
+ * The pocket in a process of its own, which ends with ours. Killing a service does not touch it.
  *
- * The failure this prevents: Jobs that end because the process that was killed held them.
+ * The failure this prevents: Jobs that end because the killed process held them.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -13,18 +13,18 @@ export interface PocketProcess extends AsyncDisposable {
   readonly pid: number;
   readonly url: string;
   readonly token: string;
-  /** Its API, as somebody with kubectl would use it. */
+  /** Asks the pocket's API, as a person with kubectl would. */
   ask(method: "GET" | "DELETE", path: string): Promise<unknown>;
 }
 
-/** The pocket in a process of its own, which ends with ours. */
+/** Starts the pocket in a process of its own, which ends with ours. */
 export async function startPocketProcess(home: string, requestLog: string, instant: boolean): Promise<PocketProcess> {
   const main = fileURLToPath(new URL("../../../packages/pocket/main.ts", import.meta.url));
   const flags = ["--data", path.join(home, "pocket"), "--request-log", requestLog, ...(instant ? ["--instant"] : [])];
   const child = spawn(process.execPath, [main, ...flags], { stdio: ["ignore", "pipe", "inherit"] });
   const last = () => child.kill("SIGKILL");
   process.once("exit", last);
-  process.once("SIGTERM", () => process.exit(143)); // so that what we started ends with us
+  process.once("SIGTERM", () => process.exit(143)); // an exit that runs our exit listeners, which end the pocket
   const gone = once(child, "exit");
   const [line] = (await Promise.race([
     once(createInterface({ input: child.stdout }), "line"),

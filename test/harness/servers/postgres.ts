@@ -1,8 +1,8 @@
 /**
- * A private Postgres for one test file, which can be killed, frozen and started again on the same port and data.
+ * A private Postgres for one test file. It can be killed, frozen and started again on the same port and data.
  *
- * The failure this prevents: a test that passes because some Postgres on the default port was kind, and one that leaves
- * a server behind when an assertion throws: it ends with the process that asked for it, whatever becomes of that.
+ * The failures this prevents: a test that passes because some Postgres on the default port happened to suit it, and a server
+ * that stays behind when an assertion throws. The server ends with the process that asked for it, in whatever way that ends.
  */
 import { randomUUID } from "node:crypto";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
@@ -17,13 +17,13 @@ import { untilStopped } from "./processes.ts";
 export interface TestPostgres extends AsyncDisposable {
   readonly url: string;
   readonly port: number;
-  /** A new empty database in it, for a test that wants to be alone; returns its URL. */
+  /** Makes an empty database in it, for a test that must be alone; resolves to the database's URL. */
   database(): Promise<string>;
-  /** kill -9 of every process of it, as when the machine loses power. */
+  /** Kills every process of it with kill -9, as when the machine loses power. */
   kill(): Promise<void>;
-  /** Starts it again on the same data and port. */
+  /** Starts the server again on the same data and port. */
   start(): Promise<void>;
-  /** SIGSTOP to every process of it: connections stay open and nothing answers. */
+  /** Sends SIGSTOP to every process of it: connections stay open and nothing answers. */
   freeze(): Promise<void>;
   thaw(): Promise<void>;
 }
@@ -40,7 +40,7 @@ export async function postgres({ unsafe = false }: { readonly unsafe?: boolean }
     for (const pid of [server.pid, ...(await children(server.pid))]) send(pid, name);
   };
 
-  /** The parent first: a child that it starts between our look and our signal would run on. */
+  /** Stops the parent first: otherwise it could start a child between our look and our signal, and that child would run on. */
   const freeze = async (): Promise<void> => {
     if (server === undefined) throw new Error("this Postgres is not running");
     send(server.pid, "SIGSTOP");
@@ -66,7 +66,7 @@ export async function postgres({ unsafe = false }: { readonly unsafe?: boolean }
     kill: async () => {
       await freeze();
       await signal("SIGKILL");
-      await server?.stop(); // waits until the system has taken it away
+      await server?.stop(); // resolves when the system has removed the process
       server = undefined;
     },
     start: async () => {
@@ -77,7 +77,7 @@ export async function postgres({ unsafe = false }: { readonly unsafe?: boolean }
     [Symbol.asyncDispose]: async () => {
       if (server !== undefined) {
         await signal("SIGCONT");
-        await signal("SIGQUIT"); // nobody needs a checkpoint of what is removed next
+        await signal("SIGQUIT"); // a quick end: the data is removed next, so it needs no checkpoint
         await server.stop();
       }
       await rm(dataDir, { recursive: true, force: true });
@@ -85,7 +85,7 @@ export async function postgres({ unsafe = false }: { readonly unsafe?: boolean }
   };
 }
 
-/** The killed server's children need a moment to notice; until then its shared memory is taken. */
+/** Starts the server again. The killed server's children need a moment to notice; until then its shared memory is in use. */
 async function startAgain(dataDir: string, port: number, unsafe: boolean): Promise<EmbeddedPostgres> {
   for (let tries = 1; ; tries++) {
     try {

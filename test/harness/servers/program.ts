@@ -1,7 +1,7 @@
 /**
- * A program as a person starts it in a terminal: what it prints, how it ends, and that it does not outlive the test.
+ * A program as a person starts it in a terminal: its output, its end, and a bound so that it never outlives the test.
  *
- * The failure this prevents: a wait for a word that cannot come any more, because the program has ended without it.
+ * The failure this prevents: a wait for a word that can no longer come, because the program has ended without it.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -16,9 +16,9 @@ export interface Ended {
 
 export interface Program extends AsyncDisposable {
   readonly ended: Promise<Ended>;
-  /** Resolves when it has printed this; rejects where it ended without, or takes too long. */
+  /** Resolves when the program has printed this. Rejects if it ends before, or takes too long. */
   prints(text: string): Promise<void>;
-  /** Ctrl-C, and what it then ended with. */
+  /** Presses Ctrl-C; resolves to the program's end. */
   stop(): Promise<Ended>;
 }
 
@@ -32,7 +32,7 @@ const STOP_WITHIN_MS = 30_000;
 
 export function program(file: string, args: readonly string[], surroundings: Surroundings): Program {
   const child = spawn(file, args, { ...surroundings, stdio: ["ignore", "pipe", "pipe"] });
-  const held = child.pid === undefined ? undefined : leash(child.pid, "INT"); // without a number it has not started, as `ended` tells
+  const held = child.pid === undefined ? undefined : leash(child.pid, "INT"); // without a pid it has not started, and `ended` rejects
   let [out, err] = ["", ""];
   child.stdout.setEncoding("utf8").on("data", (text: string) => (out += text));
   child.stderr.setEncoding("utf8").on("data", (text: string) => (err += text));

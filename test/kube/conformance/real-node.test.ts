@@ -1,6 +1,6 @@
 // needs kubernetes, node
 // runs at most 15 min
-/** The identical suite on a real node: a containerd and a kubelet under a real API server and its controllers. */
+/** The same suite on a real node: a containerd and a kubelet under a real API server and its controllers. */
 import { clusterConformance } from "@longshore/kubernetes/testing/conformance.ts";
 import t from "tap";
 import { BUSYBOX } from "../../harness/kubernetes/images.ts";

@@ -1,7 +1,7 @@
 // runs at most 15 min
 /**
- * The suite that the pocket passes, against a real API server with its controllers. Nodes are simulated: what only a
- * container can show is in real-node.test.ts.
+ * The suite that the pocket passes, against a real API server with its controllers. Nodes are simulated;
+ * real-node.test.ts has the cases that need a real container.
  */
 // needs kubernetes
 import { clusterConformance } from "@longshore/kubernetes/testing/conformance.ts";

@@ -1,6 +1,6 @@
 /**
- * What a real cluster shows of Jobs whose pods are not made, find no node, or are taken away, and what a person is told: each
- * made to happen by the real controllers and scheduler. Only what a kubelet would write is written by the test.
+ * Jobs whose pods are not made, find no node, or are taken away: what a real cluster shows, and what a person is told. The real
+ * controllers and the real scheduler make each of these happen. The test writes only what a kubelet would.
  */
 // needs kubernetes
 // runs with kube
@@ -31,7 +31,10 @@ const look = async (namespace: string): Promise<View> => ({
   pods: await admin.podsOf(namespace, JOB),
 });
 
-/** The Job, its pods and the Events about them, as they stand. `earlier`: as a watcher had seen them, where pods are gone since. */
+/**
+ * Records the Job, its pods and the Events about them, as they are now. `earlier`: a view from before the pods were gone, such
+ * as a watcher had.
+ */
 async function show(t: Test, namespace: string, happening: Shows, earlier?: View): Promise<void> {
   const { job, pods } = await look(namespace);
   const about = await Promise.all([job, ...pods].map(({ metadata }) => admin.eventsOf(namespace, metadata.uid)));
@@ -58,7 +61,7 @@ async function untilEvent(namespace: string, uid: string, reason: string): Promi
   await found(`an Event ${reason}`, async () => (await admin.eventsOf(namespace, uid)).find((it) => it["reason"] === reason));
 }
 
-/** What admission is told, it obeys a moment later: a pod that it lets pass by then would show nothing. */
+/** Waits until admission obeys a new setting, which takes a moment. A pod that it lets pass before that would show nothing. */
 async function untilRefused(what: string, namespace: string, container: object = {}): Promise<void> {
   const containers = [{ name: "main", image: "x", ...container }];
   const path = `${podPath(namespace)}?dryRun=All`;
@@ -66,7 +69,7 @@ async function untilRefused(what: string, namespace: string, container: object =
   await found(what, async () => (await admin.ask(dry)).status !== 201);
 }
 
-/** The first that a watch shows with this condition: it may be there for a moment only. */
+/** Returns the first pod with this condition that a watch shows: it may exist for a moment only. */
 async function seenWith(namespace: string, condition: string): Promise<Shown> {
   const path = `${podPath(namespace)}?watch=true&timeoutSeconds=600`;
   const { lines } = await cluster.admin.open({ method: "GET", path }, new AbortController().signal);
@@ -77,7 +80,7 @@ async function seenWith(namespace: string, condition: string): Promise<Shown> {
   throw new Error(`the watch of ${namespace} ended before a pod had the condition ${condition}`);
 }
 
-// A vanished node's pods are collected a minute after it is gone; everything else happens meanwhile.
+// A node's pods are collected a minute after the node is gone; all other tests run meanwhile.
 const lost = await cluster.namespace();
 {
   await using node = await writtenNode(admin, "node-that-vanishes", { cpu: "4" });
@@ -87,7 +90,7 @@ const lost = await cluster.namespace();
 }
 const { job: lostJob } = await look(lost);
 const lostPod = seenWith(lost, "DisruptionTarget");
-lostPod.catch(() => undefined); // whoever waits for it is told
+lostPod.catch(() => undefined); // the test that awaits it gets the error
 
 t.test("the namespace's Pod Security level", async (t) => {
   const namespace = await cluster.namespace();
@@ -95,7 +98,7 @@ t.test("the namespace's Pod Security level", async (t) => {
     metadata: { labels: { "pod-security.kubernetes.io/enforce": "restricted" } },
   });
   const asked = { method: "POST", body: heldJob(JOB, namespace) } as const;
-  // The API server reads namespaces from its own watch, which comes a moment later.
+  // The API server reads namespaces from its own watch, which is a moment late.
   await found("the level to be obeyed", async () => {
     const { headers } = await admin.ask({ ...asked, path: `${jobPath(namespace)}?dryRun=All` });
     return /PodSecurity/.test(String(headers["warning"]));
@@ -195,7 +198,10 @@ for (const { node: wanted, taint, step = {}, pod = {}, ...happening } of UNPLACE
     await show(t, namespace, happening);
   });
 
-/** A running pod on a node; what is done to it, as it is seen then; and what its kubelet says, after which it is gone or Failed. */
+/**
+ * Runs a pod on a node, does `take` to it, and returns the view from then. Afterwards its kubelet reports an end, so that the
+ * pod is gone or Failed.
+ */
 async function taken(namespace: string, take: (pod: Shown) => Promise<void>, status: object = {}): Promise<View> {
   const pod = await runningPod(admin, namespace, JOB);
   await take(pod);

@@ -1,6 +1,6 @@
 /**
- * Admission webhooks that are out of order, or that strip our hold, under a whole Longshore (fault 26 in GUARANTEES.md): what waits says for
- * whom, goes on by itself when the webhook is mended, and no outcome is lost.
+ * Admission webhooks that are out of order, or that strip our hold, under a whole Longshore (fault 26 in GUARANTEES.md). Each
+ * waiting run says what it waits for and goes on by itself when the webhook is mended; no outcome is lost.
  */
 // needs kubernetes
 // runs with kube

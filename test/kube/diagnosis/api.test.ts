@@ -1,4 +1,7 @@
-/** What a real API server answers when it cannot, may not or will not, and what a person is told: each made to happen. */
+/**
+ * Answers of a real API server that cannot, may not or will not create a Job, and what a person is told. Each is made to
+ * happen.
+ */
 // needs kubernetes
 // runs with kube
 import { once } from "node:events";
@@ -28,7 +31,7 @@ interface Place {
   readonly launcher: Transport;
 }
 
-/** A namespace with our Roles, and the launcher's credential there. */
+/** Makes a namespace with our Roles, and returns the launcher's credential there. */
 async function place(): Promise<Place> {
   const namespace = await cluster.namespace();
   return { namespace, launcher: await cluster.as(await cluster.token(namespace, "longshore-launcher")) };
@@ -196,7 +199,7 @@ t.test("a webhook that strips our hold: the create says so, and it can be put ba
   await using webhook = await startWebhook(() => ({ kind: "change", patch: [{ op: "remove", path: "/metadata/finalizers" }] }));
   await using _configured = await configured("MutatingWebhookConfiguration", namespace, webhook);
   const writes = openWrites({ transport: launcher, clock, namespace });
-  const created = await writes.createJob(heldJob("export-1", namespace), {}, forever);
+  const created = await writes.createJob(heldJob("export-1", namespace), forever);
   t.match(created, { kind: "created", finalizers: [] });
   if (created.kind !== "created") return;
   const again = await writes.holdAgain("export-1", created.uid, HOLD, forever);
@@ -267,7 +270,10 @@ t.test("no answer at all", async (t) => {
   }
 });
 
-/** Asked about Jobs of this namespace until it is disposed of; resolves when the API server has heard of it. */
+/**
+ * Has the API server ask the webhook about Jobs of this namespace until disposal. Resolves when the API server knows of the
+ * webhook.
+ */
 async function configured(
   kind: "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration",
   namespace: string,
@@ -313,7 +319,7 @@ async function policy(namespace: string): Promise<AsyncDisposable> {
 async function listening(greet: (socket: Socket) => void): Promise<AsyncDisposable & { readonly port: number }> {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
-    sockets.add(socket.on("error", () => undefined)); // whoever gave up first
+    sockets.add(socket.on("error", () => undefined)); // either side may reset the connection first
     greet(socket);
   });
   server.listen(0, "127.0.0.1");

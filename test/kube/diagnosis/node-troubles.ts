@@ -1,7 +1,7 @@
 /**
- * Troubles that only a kubelet can make, each as what differs from an ordinary step, and how a person would notice it.
+ * Troubles that only a kubelet can make: how each differs from an ordinary step, and how a person would notice it.
  *
- * The failure this prevents: rules of diagnosis for statuses that somebody remembered.
+ * The failure this prevents: rules of diagnosis that were written for remembered statuses.
  */
 import type { Code } from "@longshore/contract/diagnosis.ts";
 import type { StepRequest } from "@longshore/contract/request.ts";
@@ -20,15 +20,15 @@ export interface Trouble {
   readonly happened: string;
   readonly code: Code;
   readonly says: RegExp;
-  /** Holds as soon as there is something to tell. */
+  /** True when there is something to tell. */
   readonly until: (view: View) => boolean;
-  /** The sentence depends on the machine. */
+  /** Set if the sentence depends on the machine. */
   readonly varies?: true;
   readonly step?: Partial<StepRequest>;
   readonly job?: object;
   readonly pod?: object;
   readonly container?: object;
-  /** What must be in the namespace before. */
+  /** Makes the objects that must be in the namespace before the Job. */
   readonly before?: (admin: Admin, namespace: string) => Promise<unknown>;
 }
 
@@ -61,7 +61,7 @@ const has =
   (reason: string) =>
   ({ events }: View): boolean =>
     events.some((it) => it["reason"] === reason && !isLate(it["message"]));
-/** A busy kubelet says so for a moment, and means nothing by it. */
+/** A busy kubelet reports this for a moment; it is no trouble of the pod. */
 const isLate = (message: unknown): boolean => /failed to sync \w+ cache/.test(String(message));
 const unconfigured = (view: View): boolean =>
   waits("CreateContainerConfigError")(view) && !isLate(statusOf(view.pods[0]).containerStatuses?.[0]?.state.waiting?.message);
@@ -69,7 +69,7 @@ const unscheduled = ({ pods: [pod] }: View): boolean =>
   statusOf(pod).conditions?.some((it) => it.reason === "Unschedulable") === true;
 
 const shell = (script: string): Partial<StepRequest> => ({ image: BUSYBOX, command: ["sh", "-c", script] });
-/** In a command, Kubernetes makes `$` of `$$`. */
+/** In a command, Kubernetes turns `$$` into `$`. */
 export const sleeps = shell("trap 'exit 143' TERM; sleep 600 & wait");
 const env = (name: string, valueFrom: object): object => ({ env: [{ name, valueFrom }] });
 const mounted = (volume: object): object => ({ volumes: [{ name: "data", ...volume }] });
@@ -140,11 +140,11 @@ export const ENDING: readonly Trouble[] = [
 ];
 
 export interface Taken extends Omit<Trouble, "code"> {
-  /** `undefined`: nothing is wrong with how it ended. */
+  /** Undefined if nothing is wrong with how the pod ended. */
   readonly code: Code | undefined;
-  /** What is waited for before it is taken. */
+  /** True when the pod may be taken away. */
   readonly ready: (view: View) => boolean;
-  /** `JOB` and `POD` stand for their names. */
+  /** The arguments of kubectl; `JOB` and `POD` stand for the names. */
   readonly kubectl: readonly string[];
 }
 

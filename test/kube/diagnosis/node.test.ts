@@ -1,6 +1,6 @@
 /**
- * What a real kubelet shows of pods that cannot start, that end badly or are taken away, and what a person is told of it. Each
- * is made to happen to the very Job that the launcher makes.
+ * Pods that cannot start, end badly or are taken away: what a real kubelet shows, and what a person is told. Each happens to
+ * the very Job that the launcher makes.
  */
 // needs kubernetes, node
 // runs at most 8 min
@@ -125,7 +125,7 @@ async function look(namespace: string): Promise<View> {
   return { job, pods, events: events.flat() };
 }
 
-/** The error says what stood there instead. */
+/** Waits for such a view. The error has the last view instead. */
 async function until(namespace: string, what: string, is: (view: View) => boolean): Promise<View> {
   let last: View | undefined;
   try {
@@ -143,7 +143,10 @@ async function until(namespace: string, what: string, is: (view: View) => boolea
   }
 }
 
-/** Each state of the Job's pod while something is done, as a watcher sees them: the last may be gone a moment later. */
+/**
+ * Returns each state of the Job's pod while `meanwhile` runs, as a watcher sees them: the last state may be gone a moment
+ * later.
+ */
 async function watched(namespace: string, meanwhile: () => Promise<void>): Promise<readonly Shown[]> {
   const stop = new AbortController();
   const list = `${podPath(namespace)}?labelSelector=batch.kubernetes.io/job-name=${JOB}`;

@@ -1,6 +1,7 @@
 /**
- * Another cluster answers behind a group's address, or another namespace has its name: nothing is created there, nothing is told
- * from it, and all goes on when the right one is back, or when a person accepts the other. (Fault 44 in GUARANTEES.md.)
+ * Another cluster answers at a group's address, or another namespace has the group's name. Nothing is created there, and
+ * nothing is told from there. Everything goes on when the right one is back, or when a person accepts the other one. (Fault 44
+ * in GUARANTEES.md.)
  */
 // needs kubernetes, rabbitmq
 // runs at most 10 min
@@ -18,7 +19,7 @@ t.setTimeout(0); // each wait of the harness has its own bound
 
 interface Switch extends AsyncDisposable {
   readonly port: number;
-  /** Where connections go from now on; those of before are reset. */
+  /** Sends new connections to this port, and resets the old ones. */
   to(port: number): void;
 }
 
@@ -97,7 +98,7 @@ for (const { name, authorities, code } of cases) {
   );
 }
 
-/** `longshore group …` as a person types it. */
+/** Runs `longshore group …` as a person types it. */
 const group = (system: System, ...args: readonly string[]) =>
   longshore(system.home, "group", ...args, "--config", path.join(system.home, "launcher.yaml"));
 

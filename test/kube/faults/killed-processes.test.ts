@@ -1,6 +1,7 @@
 /**
  * The fault tests of processes, on real parts: RabbitMQ, Postgres, two control planes with simulated nodes, and services that
- * may do exactly what `longshore rbac` gives them. (Faults 2–5, 7–12, 24, 65 in GUARANTEES.md.) The bodies are those of test/chaos.
+ * have exactly the permissions of `longshore rbac`. test/chaos has the tests' bodies. (Faults 2–5, 7–12, 24, 65 in
+ * GUARANTEES.md.)
  */
 // needs kubernetes, rabbitmq
 // runs at most 12 min

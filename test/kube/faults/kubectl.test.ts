@@ -1,6 +1,7 @@
 /**
- * People with kubectl, and controllers, do things to our Jobs: deletions of every kind, stripped holds, suspensions, conditions
- * that we do not know, copies and restores. On a real control plane; judged by the history. (Faults 11, 39–42, 44 in GUARANTEES.md.)
+ * People with kubectl, and controllers, act on our Jobs: deletions of every kind, stripped holds, suspensions, conditions that
+ * we do not know, copies and restores. On a real control plane; the history is the judge. (Faults 11, 39–42, 44 in
+ * GUARANTEES.md.)
  */
 // needs kubernetes, rabbitmq
 // runs at most 10 min
@@ -106,7 +107,7 @@ await t.test("a condition that nobody knows is no end: the run ends when its Job
   t.same(await system.faults([run]), []);
 });
 
-/** As a person copies it with kubectl: everything but what the API server gave it. */
+/** Copies a Job as a person with kubectl does: without the fields that the API server set. */
 function copyOf({ metadata, spec }: Shown, name = metadata.name): object {
   const { selector: _selector, template, ...rest } = spec as { selector: object; template: { metadata: { labels: object } } };
   const own = /controller-uid|job-name/;

@@ -1,6 +1,7 @@
 /**
- * A create that stays on the wire: it lands when the run was cancelled, before and after an occupant stands there, and when its
- * Job had ended and was taken away. On a real API server, through a proxy that holds it. (Fault 6 in GUARANTEES.md.)
+ * A create that stays on the wire. It lands after the run was cancelled, before or after an occupant takes its name, or after
+ * its Job has ended and was taken away. On a real API server, through a proxy that holds the create. (Fault 6 in
+ * GUARANTEES.md.)
  */
 // needs kubernetes, rabbitmq
 // runs at most 10 min
@@ -57,7 +58,7 @@ await t.test(
     const occupant = Promise.withResolvers<void>();
     const second = proxy.cause(isCreate, { kind: "held", until: occupant.promise });
     await system.command("run.cancel", { run, reason: "changed my mind" });
-    await second; // the occupant's, or the next claim's: whichever, it is not there yet
+    await second; // the create of the occupant or of the next claim has been sent, and has not landed
     const name = await jobOf(system, run);
     gate.resolve();
     await system.until("the late Job", async () => (await answers(name, 201)) > 0);
@@ -76,7 +77,7 @@ await t.test(
     const held = proxy.cause(isCreate, { kind: "held", until: gate.promise });
     await sent(system, [run], quick);
     await held;
-    await system.heard("run.succeeded", run); // by the next claim's create
+    await system.heard("run.succeeded", run); // the next claim's create made the Job
     const { name, state } = await attemptOf(system, run);
     t.equal(state, "ended", "it is not done, since a create of it may land");
     await kubectl(cluster, site, "delete", "job", name, "--wait=false");
@@ -97,7 +98,7 @@ await t.test(
     const held = proxy.cause(isCreate, { kind: "held", until: gate.promise });
     await sent(system, [run], lasting("300s"));
     await held;
-    await system.heard("run.started", run); // by the next claim's create
+    await system.heard("run.started", run); // the next claim's create made the Job
     const { name, uid } = await attemptOf(system, run);
     await site.ask("PATCH", `jobs/${name}`, stripped);
     await kubectl(cluster, site, "delete", "job", name, "--wait=false");

@@ -1,6 +1,6 @@
 /**
- * Six hundred runs over two real control planes, with failures, repeats and cancels among them, while launchers and watchers are
- * killed at moments that a seed chooses: the history must have no fault. LONGSHORE_TEST_SEED replays one.
+ * Six hundred runs over two real control planes, with failures, repeats and cancels among them, while launchers and watchers
+ * are killed at moments that a seed chooses. The history must have no fault. LONGSHORE_TEST_SEED repeats a seed.
  */
 // needs kubernetes, rabbitmq
 // runs at most 12 min
@@ -28,7 +28,10 @@ await using system = await openSystem({
   launcher: { pace: { ...PACE, claim: "10s" } },
 });
 
-/** What upstream does with one run, and how that may end: only a program's own end beats a cancel. */
+/**
+ * Acts on one run as upstream might, and returns the ends that the run may have. A cancel loses only against the program's own
+ * end.
+ */
 async function use(system: System, run: string, chance: Chance): Promise<readonly string[]> {
   const kind = chance.between(0, 9);
   const groups = chance.between(0, 1) === 0 ? { groups: ["b", "a"] } : {};
@@ -44,7 +47,7 @@ async function use(system: System, run: string, chance: Chance): Promise<readonl
   return ["cancelled", "succeeded"];
 }
 
-/** Kills one of the four, whichever, and starts it again: at once, or a moment later. */
+/** Kills any one of the four processes and starts it again, several times. */
 async function trouble(system: System, chance: Chance, over: () => boolean): Promise<void> {
   const start = { launcher: () => system.launcher(), watcher: () => system.watcher() };
   const alive: { name: keyof typeof start; child: Child }[] = [];
@@ -62,7 +65,7 @@ async function trouble(system: System, chance: Chance, over: () => boolean): Pro
 const ENDS = new Set(["run.succeeded", "run.failed", "run.cancelled", "run.lost"]);
 const ended = ({ received }: System): number => received.filter(({ type }) => ENDS.has(type)).length;
 
-/** "failed ExitCode", "succeeded" */
+/** The run's end as text: "failed ExitCode" or "succeeded". */
 function endOf({ runs, attempts }: LedgerRows, run: string): string {
   const outcome = runs.find(({ id }) => id === run)?.outcome ?? "";
   const of = attempts.filter((it) => it.run === run).toSorted((a, b) => a.n - b.n);

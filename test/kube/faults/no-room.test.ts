@@ -1,6 +1,6 @@
 /**
- * A namespace that has no room, or goes away: quotas on Jobs and on pods, and a namespace that is being deleted. On two real
- * control planes, one of which takes what the other cannot. (Faults 30–32 in GUARANTEES.md.)
+ * A namespace without room, or one that goes away: quotas on Jobs and on pods, and a namespace that is being deleted. On two
+ * real control planes, of which one accepts what the other cannot. (Faults 30–32 in GUARANTEES.md.)
  */
 // needs kubernetes, rabbitmq
 // runs at most 10 min
@@ -93,7 +93,7 @@ await t.test(
   async (t) => {
     await sent(system, ["ending/running"], { ...lasting("300s"), groups: ["b"] });
     await system.heard("run.started", "ending/running");
-    // Its Roles and accounts may go before its Jobs are let go of: here they surely do.
+    // The namespace's Roles and accounts may go before its Jobs are released: without a launcher they surely do.
     await launcher.stop();
     await deleteNamespace(b.namespace);
     await system.until("its Roles to go", async () => (await roles(b.namespace)) === 0);
@@ -121,7 +121,7 @@ await t.test(
 await t.test(
   "a namespace is deleted whose accounts are elsewhere: its runs fail with DeletedExternally, and nothing of ours keeps it",
   async (t) => {
-    await system[Symbol.asyncDispose](); // it would take the commands that are for the other one
+    await system[Symbol.asyncDispose](); // the first system would take commands for the second
     await using apart = await openSystem({ brokerUrl: rabbit.url, clusters: cloud.clusters.slice(1), accountsElsewhere: true });
     await using _watcher = await apart.watcher();
     await using _launcher = await apart.launcher();

@@ -1,6 +1,7 @@
 /**
- * A cluster's memory is put back to an earlier moment: Jobs that were made since are no more, others are back as they were, and
- * versions count up again from where they had been. No end that is told is false, and the watcher goes on. (Fault 19 in GUARANTEES.md.)
+ * A cluster's memory is put back to an earlier moment. Jobs made since then are gone, others are back as they were, and
+ * versions count up again from their old values. No end that is told is false, and the watcher goes on. (Fault 19 in
+ * GUARANTEES.md.)
  */
 // needs kubernetes, rabbitmq
 // runs at most 10 min
@@ -38,7 +39,7 @@ await t.test("etcd is restored from an older snapshot while runs are at every st
   await cluster.restore(then);
 
   await system.ended(vanishing, 120_000);
-  // Told by the watcher first it is called deleted, found by the tally first it is called lost.
+  // If the watcher tells of the Job first, it is called deleted; if the tally finds it first, it is called lost.
   t.ok(
     (await outcomes(vanishing)).every((it) => it === "deleted" || it === "lost"),
     "of what vanished nobody says that it ended by itself",

@@ -1,9 +1,10 @@
 /**
- * A containerd with one container that runs on, and no cluster: killed.test.ts kills this process.
+ * A containerd with one container that does not end, and no cluster: killed.test.ts kills this process.
  *
  *   node test/kube/node/alone.ts <folder>      prints its cgroup as JSON when the container runs
  *
- * The failure its test prevents: containers that outlive whoever started them, on the machine of whoever stopped a test.
+ * The failure its test prevents: containers that outlive the process that started them, on the machine of a person who stopped
+ * a test.
  */
 import { CONTAINERD_SOCKET, startContainerd } from "../../harness/kubernetes/containerd.ts";
 import { BUSYBOX } from "../../harness/kubernetes/images.ts";
@@ -21,7 +22,7 @@ async function main([folder]: readonly string[]): Promise<void> {
   const container = [BUSYBOX, "runs-on", "/bin/sleep", "600"];
   await machine.run(programs.ctr, "-a", CONTAINERD_SOCKET, "-n", "k8s.io", "run", "--detach", ...place, ...container);
   process.stdout.write(`${JSON.stringify({ cgroup: group.name })}\n`);
-  setInterval(() => undefined, 60_000); // until it is killed
+  setInterval(() => undefined, 60_000); // runs until the process is killed
 }
 
 if (import.meta.main) await main(process.argv.slice(2));

@@ -1,5 +1,5 @@
 /**
- * Jobs of one container on a test's cluster, and the wait for what becomes of their pod, by a watch and not by asking again.
+ * Jobs of one container on a test's cluster, and waits for the state of their pod: by a watch, not by asking again and again.
  *
  * The failure this prevents: a test of pods that passes because the machine was fast, or hangs because it was slow.
  */
@@ -15,7 +15,7 @@ export interface JobOptions {
   /** The size of a volume at /scratch. */
   readonly scratch?: string;
   readonly pullSecret?: string;
-  /** With Longshore's finalizer. */
+  /** True if the Job has Longshore's finalizer. */
   readonly hold?: boolean;
 }
 
@@ -51,7 +51,7 @@ export interface Jobs {
   create(options: JobOptions): Promise<void>;
   get(name: string): Promise<Job | undefined>;
   remove(name: string, propagation: "Background" | "Foreground"): Promise<void>;
-  /** The first state that is as asked. */
+  /** Resolves to the first state for which `is` returns true. */
   jobUntil(name: string, is: (job: Job) => boolean): Promise<Job>;
   podUntil(job: string, is: (pod: Pod) => boolean): Promise<Pod>;
   podGone(job: string): Promise<unknown>;
@@ -101,7 +101,9 @@ export async function jobsOf(cluster: TestCluster): Promise<Jobs> {
   };
 }
 
-/** What `is` makes of the one object of a list, as soon as that is something. A deleted one is undefined. */
+/**
+ * Resolves to the first result of `is` that is not false. `is` gets the only object of a list, or undefined if it was deleted.
+ */
 async function first<O, R>(api: Transport, path: string, is: (it: O | undefined) => R | false): Promise<R> {
   let last: O | undefined;
   const late = AbortSignal.timeout(UNTIL_WITHIN_MS);

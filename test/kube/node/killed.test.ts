@@ -1,6 +1,4 @@
-/**
- * A node whose test was killed ends with it; the cgroup, which alone stays, goes when the next node starts.
- */
+/** If a node's test is killed, the node ends with it. Only the cgroup stays, and the next node's start removes it. */
 // needs node
 import { spawn } from "node:child_process";
 import { once } from "node:events";

@@ -1,6 +1,4 @@
-/**
- * The real node does what people's nodes do, and leaves nothing on the machine that ran it.
- */
+/** The real node behaves as nodes of real clusters do, and leaves nothing on the machine that ran it. */
 // needs kubernetes, node
 // runs at most 12 min
 import { once } from "node:events";
@@ -179,7 +177,7 @@ function fill(file: string): string {
   return `dd if=/dev/zero of=${file} bs=1M count=30; sleep 600`;
 }
 
-/** The list of processes of a pod's container, which lies below its pod's cgroup. */
+/** Returns the cgroup.procs file of a pod's container, whose cgroup lies below the pod's. */
 async function procsOf(uid: string, cgroup: string): Promise<string> {
   const pod = `/sys/fs/cgroup/pids${cgroup}/kubepods/besteffort/pod${uid}`;
   for (const name of await fs.readdir(pod, { withFileTypes: true })) {
@@ -195,7 +193,7 @@ interface Trace {
   readonly folder: string;
   readonly cgroup: string;
   readonly addresses: string;
-  /** The namespace that its processes are in. */
+  /** The process namespace of the node's machine. */
   readonly namespace: string;
 }
 
@@ -223,11 +221,11 @@ async function remains({ folder, cgroup, addresses, namespace }: Trace) {
   };
 }
 
-/** Those of the containers are in the cgroup, all others in the namespace. */
+/** Returns the node's processes: the containers' are in the cgroup, all others in the namespace. */
 async function processesOf(cgroup: string, namespace: string): Promise<readonly string[]> {
   const found: string[] = [];
   for (const pid of (await fs.readdir("/proc")).filter((it) => /^\d+$/.test(it))) {
-    const its = await fs.readlink(`/proc/${pid}/ns/pid`).catch(() => ""); // it ended meanwhile
+    const its = await fs.readlink(`/proc/${pid}/ns/pid`).catch(() => ""); // the process ended meanwhile
     const where = await fs.readFile(`/proc/${pid}/cgroup`, "utf8").catch(() => "");
     if (its === namespace || where.includes(cgroup)) found.push(pid);
   }

@@ -2,8 +2,8 @@
 // runs with kube
 // runs at most 8 min
 /**
- * A watcher that learnt its groups over the broker, on a real API server, under the Role that `longshore rbac` prints: with
- * tokens that are rotated in time, and with one that the cluster takes back before (faults 27–29 in GUARANTEES.md).
+ * A watcher that learned its groups over the broker, on a real API server, with the Role that `longshore rbac` prints. Its
+ * tokens are rotated in time, and one is revoked before it was rotated (faults 27–29 in GUARANTEES.md).
  */
 import { readFile } from "node:fs/promises";
 import t from "tap";
@@ -24,7 +24,7 @@ async function post(path: string, body: object): Promise<unknown> {
   return answer.body;
 }
 
-/** A token of the watcher's that is worth nothing as soon as its Secret is deleted. */
+/** Makes a token of the watcher that ends when its Secret is deleted. */
 async function revocable(name: string): Promise<string> {
   const made = await post(`/api/v1/namespaces/${namespace}/secrets`, { apiVersion: "v1", kind: "Secret", metadata: { name } });
   const { uid } = (made as { readonly metadata: { readonly uid: string } }).metadata;
@@ -73,7 +73,8 @@ await t.test(
   "a token is taken back before it was rotated: the watcher is rejected, asks, and goes on with the next",
   async (t) => {
     await revoke("second");
-    // An API server remembers for seconds whom it knows; the end of a run makes the watcher ask it about pods and logs.
+    // An API server keeps a token that it accepted for some seconds. The end of each run makes the watcher ask again, for pods
+    // and logs.
     let runs = 0;
     await it.until("a rejection", async () => {
       await it.run(`rejected/${++runs}`);

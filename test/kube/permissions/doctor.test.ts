@@ -1,6 +1,6 @@
 /**
- * `longshore doctor` against a real API server: one groups file in which each group has another trouble, and the page that a
- * person reads. Every line says what is wrong and what to do, and no group's trouble hides another's.
+ * `longshore doctor` against a real API server, with a groups file in which each group has another trouble. On the page that a
+ * person reads, every line says what is wrong and what to do, and no group's trouble hides another's.
  */
 // needs kubernetes
 // runs with kube
@@ -61,7 +61,7 @@ async function tokens(name: string, namespace: string): Promise<Pick<Settings, "
   };
 }
 
-/** Everything right, in a namespace of its own. */
+/** The settings of a group without a trouble, in a namespace of its own. */
 async function well(name: string): Promise<Settings & { readonly namespace: string }> {
   const namespace = await cluster.namespace(name);
   return {
@@ -135,7 +135,7 @@ const troubles: Record<string, (it: Settings & { readonly namespace: string }) =
   },
 };
 
-/** As kubectl and cloud tools write them: the token in a file beside it. */
+/** A kubeconfig as kubectl and cloud tools write it: the token is in a file beside it. */
 async function kubeconfigWithTokenFile(namespace: string): Promise<string> {
   await keep("launch.token", await cluster.token(namespace, "longshore-launcher"));
   return stringify({
@@ -179,7 +179,7 @@ const code = await doctor.run(["--config", files.launcher], {
 });
 t.comment(page);
 
-/** Of one group, without its name. */
+/** Returns the lines about one group. */
 const linesOf = (group: string): string => {
   const lines = page.split("\n");
   const from = lines.findIndex((line) => line.startsWith(`${group} `));

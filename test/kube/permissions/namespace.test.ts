@@ -1,6 +1,6 @@
 /**
- * A namespace that somebody deletes while Jobs of ours are in it: with the last pods Kubernetes deletes the very Roles by which
- * the Jobs could be released, so all of them must be let go of before that (fault 30 in GUARANTEES.md).
+ * Somebody deletes a namespace while Jobs of ours are in it. Once the last pods are gone, Kubernetes deletes the very Roles
+ * that let us release the Jobs, so all Jobs must be released before that (fault 30 in GUARANTEES.md).
  */
 // needs kubernetes
 // runs with kube

@@ -1,4 +1,4 @@
-/** What `longshore rbac` prints, on a real API server: it is accepted, it is enough, and nothing beyond it is allowed. */
+/** The Roles of `longshore rbac` on a real API server: it accepts them, they are enough, and they allow nothing more. */
 // needs kubernetes
 // runs with kube
 import * as fs from "node:fs/promises";
@@ -37,7 +37,7 @@ async function bare(name: string): Promise<string> {
   return name;
 }
 
-t.test("what is printed for a namespace, and for a group with two, is accepted and is all that there is", async (t) => {
+t.test("the objects printed for a namespace, and for a group with two, are accepted, and there are no others", async (t) => {
   const [plain, first, second] = [await bare("plain"), await bare("first"), await bare("second")];
   const groups = path.join(folder, "groups.yaml");
   await fs.writeFile(groups, `groups: { prod-a: { cluster: { inCluster: true }, namespaces: [${first}, ${second}] } }\n`);
@@ -62,7 +62,7 @@ t.test("what is printed for a namespace, and for a group with two, is accepted a
 });
 
 for (const role of ["launcher", "watcher"] as const) {
-  t.test(`the ${role} may do what its list says, and of all else that this cluster knows, nothing`, async (t) => {
+  t.test(`the ${role} may do what its list says, and nothing else that this cluster knows`, async (t) => {
     const namespace = await cluster.namespace();
     const elsewhere = await cluster.namespace();
     const token = await cluster.token(namespace, `longshore-${role}`);
@@ -95,7 +95,7 @@ t.test(
     const transport = await cluster.as(await cluster.token(namespace, "longshore-launcher"));
     const writes = openWrites({ transport, clock, namespace });
     const reads = openReads({ transport, clock, namespace });
-    const created = await writes.createJob(heldJob("one", namespace), {}, forever);
+    const created = await writes.createJob(heldJob("one", namespace), forever);
     t.equal(created.kind, "created");
     if (created.kind !== "created") return;
     t.equal((await reads.getNamespace(forever)).kind, "found", "its own namespace, whose UID tells clusters apart");
@@ -106,7 +106,7 @@ t.test(
     t.equal((await writes.deleteJob("one", created.uid, { propagation: "Foreground" }, forever)).kind, "done");
 
     const there = openWrites({ transport, clock, namespace: elsewhere });
-    t.match(await there.createJob(heldJob("two", elsewhere), {}, forever), { kind: "answered", status: 403 });
+    t.match(await there.createJob(heldJob("two", elsewhere), forever), { kind: "answered", status: 403 });
     t.match(await openReads({ transport, clock, namespace: elsewhere }).getNamespace(forever), { kind: "answered", status: 403 });
     t.match(await openReads({ transport, clock, namespace }).eventsOf(created.uid, forever), { kind: "answered", status: 403 });
   },
@@ -126,7 +126,7 @@ t.test("--confine: the cluster lets the launcher work, and refuses what it would
 
   const refused = (answer: unknown, says: RegExp) =>
     t.match(answer, { kind: "answered", body: { message: says } }, "refused, with a sentence that says by what rule");
-  refused(await writes.createJob(plainJob("unmarked", namespace), {}, forever), /creates only what carries the label/);
+  refused(await writes.createJob(plainJob("unmarked", namespace), forever), /creates only what carries the label/);
   refused(await writes.deleteJob("theirs", theirs, { propagation: "Background" }, forever), /only what Longshore created/);
   refused(
     await writes.releaseJob("theirs", theirs, "example.com/theirs", { ttlSeconds: 0 }, forever),
@@ -134,7 +134,7 @@ t.test("--confine: the cluster lets the launcher work, and refuses what it would
   );
   refused(await writes.holdAgain("theirs", theirs, HOLD, forever), /only what Longshore created/);
 
-  const ours = await writes.createJob(heldJob("ours", namespace), {}, forever);
+  const ours = await writes.createJob(heldJob("ours", namespace), forever);
   t.equal(ours.kind, "created");
   if (ours.kind !== "created") return;
   const woken = await transport.send(patchOf("ours", namespace, { spec: { suspend: false, activeDeadlineSeconds: 1 } }), forever);
@@ -147,7 +147,7 @@ t.test("--confine: the cluster lets the launcher work, and refuses what it would
 
 const VERBS = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"] as const;
 
-/** Everybody may ask what they may do themselves. */
+/** Reviews of oneself are open to everyone. */
 const isReview = ({ group, resource }: Resource): boolean =>
   /^(selfsubjectaccessreviews|selfsubjectrulesreviews)$/.test(resource)
     ? group === "authorization.k8s.io"

@@ -1,7 +1,7 @@
 /**
- * Credentials that end while everything runs: tokens that become invalid, Roles that are taken away, an authority that is
- * replaced (faults 27, 28, 29 in GUARANTEES.md). What waits says why, nothing that is healthy fails, and once the files or the Roles are right
- * again everything goes on by itself. The services are never started again.
+ * Credentials end while everything runs: tokens become invalid, Roles are taken away, an authority is replaced (faults 27, 28,
+ * 29 in GUARANTEES.md). Each waiting run says why it waits, and no healthy run fails. When the files or the Roles are right
+ * again, everything goes on by itself: the services are never started again.
  */
 // needs kubernetes
 // runs with kube
@@ -46,13 +46,13 @@ const step = { image: "demo/quick:1", command: ["sh", "-c", "true"] };
 const ask = (system: System, run: string, runsFor?: string): Promise<void> =>
   system.command("run.requested", { run, ...step, ...(runsFor !== undefined && annotated({ runsFor })) });
 
-/** The ledger's word on the only group, which is what the console and `longshore group` show. */
+/** The ledger's health of the only group, which the console and `longshore group` show. */
 const toldOf = async (system: System): Promise<string | undefined> => {
   const { health, diagnosis } = only(await system.ledger.groups());
   return health === "unhealthy" ? diagnosis?.code : health;
 };
 
-/** In the middle of the trouble: a run that runs, one that is asked for now. Nothing ends, and what waits says why. */
+/** Makes the trouble while one run is running, and asks for another. No run may end, and the waiting run must say why. */
 async function troubled(
   t: Test,
   { system, watcher }: Stage,
@@ -88,7 +88,7 @@ async function healed(t: Test, { system, launcher, watcher }: Stage): Promise<vo
   for (const it of [launcher, watcher]) t.notMatch(it.said.join("\n"), /eyJhbGciOi/, "no token is in a log");
 }
 
-/** Watches outlive what opened them; a server that starts again ends them all. */
+/** Starts the API server again, which ends all watches: a watch outlives the credential that opened it. */
 async function restart(): Promise<void> {
   await cluster.apiServer.kill();
   await cluster.apiServer.start();
@@ -106,7 +106,7 @@ t.test("27: both tokens become invalid while a Job runs, and are replaced on dis
   await healed(t, it);
 });
 
-/** Valid as long as its Secret is there. */
+/** Makes a token that is valid as long as its Secret exists. */
 async function boundToken(namespace: string, account: string): Promise<string> {
   const name = `bound-${account}`;
   const { metadata } = await admin.must("POST", `/api/v1/namespaces/${namespace}/secrets`, { metadata: { name } });
@@ -119,7 +119,7 @@ async function boundToken(namespace: string, account: string): Promise<string> {
   return (status as { readonly token: string }).token;
 }
 
-/** As kubelets and people do it: never a moment without the file. */
+/** Replaces a file as kubelets and people do, so that the file is never missing. */
 async function replace(file: string, text: string): Promise<void> {
   await fs.writeFile(`${file}.new`, text, { mode: 0o600 });
   await fs.rename(`${file}.new`, file);
@@ -166,6 +166,6 @@ t.test("29: the API server comes back with another authority's certificate, and 
   await it.system.until("the group to be well again", async () => (await toldOf(it.system)) === "healthy");
   await ask(it.system, "after");
   await replace(caFile, own.certificate + authority);
-  await serve(own); // the cluster's own parts trust only this one
+  await serve(own); // the cluster's own parts trust only this authority
   await healed(t, it);
 });

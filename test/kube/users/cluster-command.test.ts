@@ -1,6 +1,4 @@
-/**
- * `npm run cluster`: what it prints works, and nothing of it is left, however it ended.
- */
+/** `npm run cluster`: the commands that it prints work, and nothing of it is left, in whatever way it ends. */
 // needs kubernetes
 // runs at most 12 min
 import { execFile, spawn } from "node:child_process";
@@ -19,7 +17,7 @@ const folder = await fs.mkdtemp(path.join(tmpdir(), "longshore-command-"));
 t.teardown(() => fs.rm(folder, { recursive: true, force: true }));
 const env = { ...process.env, TMPDIR: folder, XDG_STATE_HOME: path.join(folder, "state") };
 
-/** Runs it to its end; stderr is what it says. */
+/** Runs the program to its end; `said` is its stderr. */
 async function cluster(...args: readonly string[]): Promise<{ readonly code: number; readonly said: string }> {
   const child = spawn(process.execPath, [PROGRAM, ...args], { env, stdio: ["ignore", "ignore", "pipe"], timeout: 120_000 });
   let said = "";
@@ -46,7 +44,7 @@ const temporary = async (): Promise<readonly string[]> => (await fs.readdir(fold
 for (const { name, signal } of [
   { name: "down ends it", signal: undefined },
   { name: "Ctrl-C ends it", signal: "SIGINT" },
-  { name: "down takes away what a killed one left", signal: "SIGKILL" },
+  { name: "down removes the files that a killed cluster left", signal: "SIGKILL" },
 ] as const) {
   await t.test(`its kubeconfig and kubectl work until ${name}, and then nothing is left`, async (t) => {
     const { child, said, kubeconfig, kubectl } = await up();
@@ -66,7 +64,7 @@ for (const { name, signal } of [
   });
 }
 
-await t.test("what it does not understand is answered with how it is used", async (t) => {
+await t.test("a wrong command line is answered with the usage", async (t) => {
   t.match(await cluster("sideways"), { code: 2, said: /usage: npm run cluster/ });
   t.match(await cluster("up", "--version", "0.9"), { code: 2, said: /--version/ });
 });

@@ -1,6 +1,6 @@
 /**
- * What the README promises, on a node that runs real containers: a run's log and exit code come back, a Job that is deleted while
- * it runs ends with its pod, and no hold of ours is left.
+ * The README's promises on a node that runs real containers. A run's log and exit code come back; a Job that is deleted while
+ * it runs ends with its pod; no hold of ours is left.
  */
 // needs kubernetes, rabbitmq, node
 // runs at most 10 min

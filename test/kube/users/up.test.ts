@@ -1,6 +1,6 @@
 /**
- * The README's second page, by hand: `longshore up --kubeconfig` on a cluster with a real node and a broker of one's own, the
- * Python programs as they are printed there, `runs show`, and kubectl.
+ * The README's second page, done by hand: `longshore up --kubeconfig` on a cluster with a real node, with a broker of one's
+ * own, the Python programs as they are printed, `runs show`, and kubectl.
  *
  * The failure this prevents: parts that are tested, and a whole that nobody has started as its users do.
  */
@@ -38,7 +38,7 @@ await using up = await longshoreUp(
   "default",
 );
 
-/** A text with something else in its place; what is replaced must stand there once. */
+/** Replaces parts of a text. Each part must stand in it exactly once. */
 function changed(code: string, changes: Readonly<Record<string, string>>): string {
   return Object.entries(changes).reduce((text, [from, to]) => {
     if (text.split(from).length !== 2) throw new Error(`this has not once ${from}:\n${text}`);
@@ -78,7 +78,7 @@ await t.test("the README's application publishes a run: what its container print
 
 await t.test("kubectl delete job while it runs: pod and Job end, and the run fails with DeletedExternally", async (t) => {
   await using follower = await follow();
-  // The first process of a container is ended by SIGTERM only where it says so.
+  // SIGTERM ends the first process of a container only if that process handles the signal.
   const command = "trap 'exit 0' TERM; echo working; sleep 600 & wait";
   t.equal(await publish({ [RUN]: LASTS, "echo exported": command }), `taken: ${LASTS}\n`);
   await follower.prints("dev.longshore.run.started");
@@ -86,7 +86,7 @@ await t.test("kubectl delete job while it runs: pod and Job end, and the run fai
   t.not(job, "", "`runs show` names the Job");
 
   const began = performance.now();
-  await kubectl("delete", "job", job, "--timeout=60s"); // returns when the Job is gone
+  await kubectl("delete", "job", job, "--timeout=60s"); // kubectl returns when the Job is gone
   t.comment(`pod and Job were gone after ${((performance.now() - began) / 1000).toFixed(1)} s`);
   t.equal(await kubectl("get", "pods", "-l", `batch.kubernetes.io/job-name=${job}`, "-o", "name"), "", "its pod is gone");
   await follower.prints("dev.longshore.run.failed");
@@ -100,7 +100,7 @@ await t.test("kubectl get jobs shows no hold afterwards", async (t) => {
     };
     return items.filter(({ metadata }) => metadata.finalizers?.includes(HOLD)).map(({ metadata }) => metadata.name);
   };
-  // The hold is taken away after the outcome was recorded, not before.
+  // The hold is removed after the outcome was recorded, not before.
   await found("no hold on any Job", async () => (await held()).length === 0);
   t.same(await held(), []);
 });

@@ -1,4 +1,4 @@
-/** What each deed of a plan does to the world, and how all of it is undone. */
+/** The effect of each deed of a plan on the world, and the end of all of them. */
 import { GroupName, RunId, StepName } from "@longshore/contract/ids.ts";
 import { ANNOTATIONS, HOLD, LABELS, MANAGED_BY } from "@longshore/domain/run/marks.ts";
 import type { JobObject } from "@longshore/pocket/objects.ts";
@@ -19,7 +19,7 @@ import {
   type World,
 } from "../world/world.ts";
 
-/** Deals out the deeds, each at its time. */
+/** Does each deed at its time. */
 export async function deal(world: World, planned: readonly Planned[], signal: AbortSignal): Promise<void> {
   const { clock, trace } = world;
   for (const deed of planned) {
@@ -175,14 +175,14 @@ function meddle(world: World, { name: cluster, model }: SimulatedCluster, meddli
   }
 }
 
-/** Somebody else's create. Whatever it is answered is theirs to know. */
+/** Sends somebody else's create. Its answer does not matter to us. */
 function post(model: SimulatedCluster["model"], namespace: string, body: object): void {
   const path = `/apis/batch/v1/namespaces/${namespace}/jobs`;
   const sent = model.transport({ user: "somebody" }).send({ method: "POST", path, body }, new AbortController().signal);
   sent.catch(() => undefined);
 }
 
-/** Everything stops going wrong, and everybody who should run does. */
+/** Ends all faults, and starts every process that should run. */
 export async function heal(world: World): Promise<void> {
   const { broker, clusters, slots, person, scenario, trace } = world;
   trace.say(">> all faults end");

@@ -1,7 +1,7 @@
 /**
- * What goes wrong by itself, family by family: processes, broker, ledger, clusters, and people who meddle with them.
+ * Troubles that happen by themselves, family by family: processes, broker, ledger, clusters, and people who meddle with them.
  *
- * The bug this prevents: faults that are only listed, in GUARANTEES.md, and never happen. Each family is dealt out at random times.
+ * The bug this prevents: faults that GUARANTEES.md lists and that never happen. Each family happens at random times.
  */
 import type { Fault } from "@longshore/pocket/faults/faults.ts";
 import type { BrokerTrouble } from "../world/broker.ts";
@@ -189,7 +189,10 @@ const meddlings: Family = (it) =>
     return { atMs: when(it), kind: "meddle", cluster: one(it.chance, it.clusters), meddling };
   });
 
-/** Before the run asks for it, or just after; its steps are named in orders.ts. */
+/**
+ * Copies of our Jobs, and Jobs of others that take an attempt's name before its run is requested or just after. orders.ts names
+ * the steps.
+ */
 const forgeries: Family = (it) => {
   const { chance } = it;
   return times(chance.between(1, 3), () => {

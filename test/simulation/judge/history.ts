@@ -1,11 +1,10 @@
 /**
  * What really happened in a scenario, written down by the world and not by the programs under test: each Job's and pod's life,
- * each create on the wire, each claim. And a trace for people, with a hash by which two runs of one seed are compared.
+ * each create on the wire, each claim.
  *
  * The bug this prevents: a check that asks the launcher whether the launcher was right.
  */
 import type { Job } from "../../judge/view.ts";
-import { hashOf } from "../scenario/chance.ts";
 
 /** One Job object of one cluster, from its creation to its end. */
 export interface JobLife extends Pick<Job, "uid" | "name" | "occupant" | "createdMs"> {
@@ -85,30 +84,3 @@ export const emptyHistory = (): History => ({
   turns: [],
   falls: [],
 });
-
-export interface Trace {
-  say(line: string): void;
-  hash(): string;
-  tail(most: number): readonly string[];
-  count(): number;
-}
-
-const KEPT_MOST = 20_000;
-
-export function openTrace(now: () => number, startMs: number): Trace {
-  let lines: string[] = [];
-  let hash = 0x811c9dc5;
-  let count = 0;
-  return {
-    say: (line) => {
-      const text = `${((now() - startMs) / 1000).toFixed(3).padStart(10)} ${line}`;
-      hash = hashOf(text, hash);
-      count++;
-      lines.push(text);
-      if (lines.length > 2 * KEPT_MOST) lines = lines.slice(-KEPT_MOST);
-    },
-    hash: () => hash.toString(16).padStart(8, "0"),
-    tail: (most) => lines.slice(-most),
-    count: () => count,
-  };
-}

@@ -1,21 +1,21 @@
 /**
- * Bugs that somebody could well have written, as changes to the production code: each of them the simulation must catch.
+ * Bugs that somebody could well have written, as changes to the production code. The simulation must catch each of them.
  *
- * The bug this prevents: a simulation whose models are so kind that it would pass anything. `seeds` are known to catch it, and
- * pass without it.
+ * The bug this prevents: a simulation whose models are so kind that it passes anything. The `seeds` catch the bug, and pass
+ * without it.
  */
 export interface Edit {
   readonly file: string;
-  /** Stands there exactly once. */
+  /** This text stands in the file exactly once. */
   readonly find: string;
   readonly replace: string;
 }
 
 export interface PlantedBug {
-  /** What somebody might think. */
+  /** The mistaken belief behind the bug. */
   readonly name: string;
   readonly edits: readonly Edit[];
-  /** Of the broken invariants' names, one begins like this. */
+  /** The name of at least one broken invariant begins with one of these. */
   readonly breaks: readonly string[];
   readonly seeds: readonly number[];
 }

@@ -1,8 +1,9 @@
 /**
  * A copy of the source tree in which a bug may be planted, and a run of the simulation in it.
  *
- * The bug this prevents: a planted bug that stays. The checkout itself is never touched. Workspace packages resolve through
- * node_modules, so the copy has one of its own: ours point into the copy, everybody else's at the original.
+ * The bug this prevents: a planted bug that stays. The checkout itself is never changed. Workspace packages resolve through
+ * node_modules, so the copy has a node_modules of its own: links to our packages point into the copy, all others to the
+ * original.
  */
 import { spawn } from "node:child_process";
 import {
@@ -46,7 +47,7 @@ function linkModules(root: string): void {
     const target = realpathSync(join(theirs, "@longshore", name));
     symlinkSync(join(root, relative(ROOT, target)), join(ours, "@longshore", name));
   }
-  // A package that needs another version of something than the others has it in a folder of its own.
+  // If a package needs another version of a dependency than the rest, that version lies in a node_modules of its own.
   for (const part of ["packages", "services"]) {
     for (const name of readdirSync(join(ROOT, part))) {
       const own = join(ROOT, part, name, "node_modules");
@@ -55,7 +56,7 @@ function linkModules(root: string): void {
   }
 }
 
-/** Throws where a text does not stand exactly once: the bug would not be the one that its name says. */
+/** Throws unless each text stands in its file exactly once: otherwise the planted bug is not the one that its name says. */
 export function plant(root: string, edits: readonly Edit[]): Disposable {
   const before = new Map<string, string>();
   for (const { file, find, replace } of edits) {
@@ -86,12 +87,12 @@ export interface Outcome {
   readonly broken: readonly Caught[];
 }
 
-/** A bug that makes a scenario endless is told by its name, and not by the end of everything. */
+/** If a bug makes a scenario endless, this bound ends the scenario, so that the failure names the bug. */
 const BOUND_MS = 20 * 60_000;
 
 /**
- * Until something is broken, or all seeds ran. Throws without a verdict: "nothing is broken" is not to be said of a simulation
- * that a busy machine did not finish.
+ * Runs until an invariant is broken or all seeds have run. Throws if there is no verdict: a simulation that a busy machine did
+ * not finish must not count as "nothing is broken".
  */
 export async function simulate(
   root: string,

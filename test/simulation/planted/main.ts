@@ -1,7 +1,8 @@
 /**
- * Looks for seeds that catch the planted bugs: `node test/simulation/planted/main.ts [part of a name] [--scenarios N] [--seed S]`.
+ * Looks for seeds that catch the planted bugs: `node test/simulation/planted/main.ts [part of a name] [--scenarios N] [--seed
+ * S]`.
  *
- * For whoever changes the table: prints for each bug the first seed that breaks, and what broke.
+ * Use it after a change of the table: it prints for each bug the first seed that breaks, and the invariants that broke.
  */
 import { parseArgs } from "node:util";
 import { PLANTED } from "./bugs.ts";

@@ -1,5 +1,5 @@
 /**
- * How each pod of a scenario behaves: drawn from the seed and the attempt, so that it is the same whenever it is asked.
+ * The behaviour of each pod of a scenario, drawn from the seed and the attempt, so that each question gets the same answer.
  *
  * The bug this prevents: a simulation of programs that start at once, succeed, and end when they are told to.
  */
@@ -39,7 +39,7 @@ const BEHAVIOURS: readonly [(chance: Chance) => PodScript, ...((chance: Chance) 
   succeeds,
   (chance) => ({ startsAfterMs: soon(chance), runsMs: some(chance), exitCode: chance.pick([1, 2, 139]), log: "no\n" }),
   (chance) => ({ startsAfterMs: soon(chance), runsMs: some(chance), exitCode: 137, reason: "OOMKilled" }),
-  // Starts late: what was called a stall resumes.
+  // Starts late, so that a stalled run resumes.
   (chance) => ({
     waits: { reason: "ImagePullBackOff", message: "Back-off pulling image" },
     startsAfterMs: chance.between(20, 200) * SECOND,
@@ -48,7 +48,7 @@ const BEHAVIOURS: readonly [(chance: Chance) => PodScript, ...((chance: Chance) 
   }),
   (chance) => ({ waits: { reason: chance.pick(["ImagePullBackOff", "CreateContainerConfigError", "ErrImagePull"]) } }),
   () => ({ unschedulable: "0/1 nodes are available: 1 Insufficient cpu." }),
-  // Until somebody ends it; the last ignores being told to.
+  // This pod and the next run until somebody stops them; the next one ignores the stop.
   (chance) => ({
     startsAfterMs: soon(chance),
     onStop: { kind: "ends", afterMs: chance.between(0, 40) * SECOND, exitCode: chance.pick([0, 143]) },

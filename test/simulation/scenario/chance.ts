@@ -4,12 +4,12 @@
  * The bug this prevents: a failure that was seen once and never again.
  */
 export interface Chance {
-  /** In [0, 1). */
+  /** A number in [0, 1). */
   random(): number;
-  /** A whole number, both ends included. */
+  /** A whole number; both ends are included. */
   between(from: number, to: number): number;
   pick<T>(items: readonly [T, ...T[]]): T;
-  /** True so often. */
+  /** True with this probability. */
   is(probability: number): boolean;
 }
 

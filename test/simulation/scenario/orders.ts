@@ -1,15 +1,15 @@
 /**
- * What upstream publishes in a scenario: requests, the same ones again, other ones under the same id, cancels and restarts at
- * any moment, and messages that nobody can read.
+ * Messages that upstream publishes in a scenario: requests, the same requests again, other requests under the same id, cancels
+ * and restarts at any moment, and messages that nobody can read.
  *
- * The bug this prevents: a simulation in which upstream behaves.
+ * The bug this prevents: a simulation in which upstream always behaves well.
  */
 import type { CommandInput } from "@longshore/contract/command.ts";
 import { message } from "@longshore/client/request.ts";
 import type { Chance } from "./chance.ts";
 import type { Planned } from "./scenario.ts";
 
-/** One message of upstream's. Published until the broker confirms it, always with the same id. */
+/** One message of upstream. It is published until the broker confirms it, always with the same id. */
 export interface Asked {
   readonly kind: "run" | "cancel" | "restart" | "abandon" | "invalid" | "unreadable";
   readonly id: string;
@@ -74,7 +74,7 @@ function asked<T extends "run.requested" | "run.cancel" | "run.restart" | "run.a
   return { kind, id, source: SOURCE, run, key: made.routingKey, body: made.body };
 }
 
-/** Its envelope can be read, and its data not: refused with every problem. */
+/** A message with a readable envelope and unreadable data: it is refused with every problem. */
 function invalid(id: string): Asked {
   const body = {
     specversion: "1.0",

@@ -1,9 +1,9 @@
 /**
- * Plots around the health of a group: what launchers find at its address is lost for a moment, is not the same for all of them,
- * refuses their writes, or is another cluster. Each takes the place of all other troubles of its scenario.
+ * Plots around the health of a group: its address answers nothing for a moment, answers only some launchers, refuses their
+ * writes, or leads to another cluster. Each plot replaces all other troubles of its scenario.
  *
- * The bug this prevents: a rule of the group's table that no scenario needs, since the only namespace that ever becomes another one
- * is deleted first, so that all that is said to be gone from it is gone.
+ * The bug this prevents: a rule of the group's table that no scenario needs. Elsewhere a namespace becomes another one only
+ * after it was deleted, so everything that is called gone from it is really gone.
  */
 import type { Chance } from "./chance.ts";
 import type { Planned } from "./scenario.ts";
@@ -12,7 +12,7 @@ import { blind, MINUTE, one, SECOND, type Setting } from "./setting.ts";
 export interface GroupPlot {
   readonly deeds: readonly Planned[];
   readonly endMs: number;
-  /** So often a group may be told healthy or unhealthy in turns. */
+  /** How often the group may be told healthy and unhealthy in turns. */
   readonly turnsMost: number;
 }
 
@@ -21,7 +21,7 @@ type Plot = (setting: Setting) => GroupPlot;
 /** A launcher probes every 30 s at most, and then once more. */
 const NOTICED_MS = 60 * SECOND;
 
-/** Before anybody was answered, the first answer is the group's, whoever gives it. */
+/** Until any launcher is answered, the first answer names the group's namespace, even another cluster's. */
 const NAMED_MS = 5 * SECOND;
 
 const way = (cluster: string, launcher: number | "all", to: "nowhere" | "another", atMs: number, forMs: number): Planned => ({
@@ -34,7 +34,7 @@ const lateCreate = ({ chance }: Setting, cluster: string, atMs: number): readonl
     ? []
     : [{ atMs, kind: "cluster", cluster, forMs: 20 * SECOND, fault: { on: "create", chance: 0.7, trouble: { kind: "delayed", byMs: chance.between(20, 500) * SECOND } } }]; // biome-ignore format: one value
 
-/** After an outage another cluster answers, which has a namespace of the same name and takes our credential. */
+/** After an outage another cluster answers. It has a namespace of the same name, and accepts our credential. */
 const astrayAfterOutage: Plot = (it) => {
   const { chance } = it;
   const cluster = one(chance, it.clusters);
@@ -61,10 +61,13 @@ const astrayAfterOutage: Plot = (it) => {
   };
 };
 
-/** A create landed, its answer was lost and nobody watches; when its fence has passed, another cluster answers, where there is no such Job. */
+/**
+ * A create lands, its answer is lost, and nobody watches. When its fence has passed, another cluster answers, which has no such
+ * Job.
+ */
 const doubtAstray: Plot = (it) => {
   const { chance } = it;
-  const [cluster = "a"] = it.clusters; // the one that runs are placed on first, while there is another
+  const [cluster = "a"] = it.clusters; // the cluster on which runs are placed first, if there are two
   const { atMs } = one(chance, it.runs);
   const lost = { on: "create", trouble: { kind: "lost after writing" } } as const;
   const outMs = 10 * MINUTE + chance.between(0, 60) * SECOND;
@@ -81,7 +84,7 @@ const doubtAstray: Plot = (it) => {
   };
 };
 
-/** While no launcher runs, its groups' address becomes another cluster's: the ledger still calls them healthy. */
+/** While no launcher runs, its groups' address becomes another cluster's. The ledger still calls the groups healthy. */
 const startedAstray: Plot = (it) => {
   const { chance } = it;
   const cluster = one(chance, it.clusters);
@@ -102,7 +105,7 @@ const startedAstray: Plot = (it) => {
   };
 };
 
-/** One launcher has no way to a cluster that all others reach. */
+/** One launcher cannot reach a cluster that all others reach. */
 const oneCutOff: Plot = (it) => {
   const { chance, launchers } = it;
   const atMs = chance.between(0, 2) * MINUTE;
@@ -119,7 +122,7 @@ const createsRefused: Plot = (it) => {
   return { deeds: it.clusters.map((cluster) => ({ atMs: chance.between(0, 10) * SECOND, kind: "cluster", cluster, forMs, fault })), endMs: forMs, turnsMost: 36 }; // biome-ignore format: one value
 };
 
-/** Now and then a read is lost, and never two in a row. */
+/** Now and then one read is lost, and never two in a row. */
 const readsLost: Plot = (it) => {
   const { chance } = it;
   const fault = { on: "get", times: 1, trouble: { kind: "unsent" } } as const;
@@ -138,6 +141,6 @@ const PLOTS: readonly [Plot, ...Plot[]] = [
   readsLost,
 ];
 
-/** Drawn by a chance of its own: all other scenarios stay as they were. */
+/** Draws from a chance of its own, so that all other scenarios stay as they were. */
 export const groupPlot = (chance: Chance, setting: Omit<Setting, "chance">): GroupPlot | undefined =>
   chance.is(0.1) ? chance.pick(PLOTS)({ ...setting, chance }) : undefined;

@@ -1,13 +1,13 @@
 /**
- * Plots around a create that lands late: minutes after it was sent, in the last seconds of its fence, or after the one that came after it.
+ * Plots around a create that lands late: minutes after it was sent, in the last seconds of its fence, or after a later create.
  *
- * The bug this prevents: two Jobs of one attempt, where a create was taken for refused or lost because it had not been answered yet.
+ * The bug this prevents: two Jobs of one attempt, because a create that was not answered yet was taken for refused or lost.
  */
 import type { Fault } from "@longshore/pocket/faults/faults.ts";
 import type { Planned } from "./scenario.ts";
 import { blind, canceled, type Family, MINUTE, one, SECOND, times, victim } from "./setting.ts";
 
-/** A create is on the wire for minutes, while later ones are refused, nobody watches, and the run is given up. */
+/** A create is on the wire for minutes. Meanwhile later creates are refused, nobody watches, and the run is cancelled. */
 const lateCreate: Family = (it) => {
   const { chance } = it;
   const { run, atMs } = one(chance, it.runs);
@@ -43,7 +43,7 @@ const lateCreate: Family = (it) => {
     ...(chance.is(0.6) ? blind(it, atMs + chance.between(0, 10) * SECOND, chance.pick([2 * MINUTE, 14 * MINUTE])) : []),
     ...(chance.is(0.5) ? [canceled(run, atMs + chance.between(1, 120) * SECOND)] : []),
     ...(chance.is(0.3) ? [{ atMs: atMs + 10 * SECOND, kind: "ledger", trouble: { lost: 0.4 }, forMs: 2 * MINUTE } as const] : []),
-    // By then the fence has passed, and the attempt may go elsewhere.
+    // The fence passes while this group is paused, so that the attempt may go elsewhere.
     ...(chance.is(0.5)
       ? it.groups
           .slice(0, 1)
@@ -62,11 +62,14 @@ const lateCreate: Family = (it) => {
   ];
 };
 
-/** A create lands in the last seconds of its fence, while a look that began before is still on its way, no occupant can be had, and nobody watches. */
+/**
+ * A create lands in the last seconds of its fence. Meanwhile a look that began before is still on its way, no occupant can be
+ * created, and nobody watches.
+ */
 const lastSeconds: Family = (it) => {
   const { chance } = it;
   const { run, atMs } = one(chance, it.runs);
-  const [cluster = "a"] = it.clusters; // the one that runs are placed on first, while there is another
+  const [cluster = "a"] = it.clusters; // the cluster on which runs are placed first, if there are two
   const fault = (fromMs: number, forMs: number, of: Fault): Planned => ({
     atMs: Math.max(0, atMs + fromMs),
     kind: "cluster",
@@ -83,11 +86,13 @@ const lastSeconds: Family = (it) => {
       trouble: { kind: "slow", byMs: chance.between(13, 14) * SECOND },
     }),
     canceled(run, atMs + chance.between(1, 18) * SECOND),
-    ...blind(it, atMs + 600 * SECOND, MINUTE), // or it would tell of the Job before the look is back
+    ...blind(it, atMs + 600 * SECOND, MINUTE), // otherwise a watcher would tell of the Job before the look is back
   ];
 };
 
-/** One create is late and the next one refused, and the ledger's answers are lost: what was said is said again. */
+/**
+ * One create is late, the next one is refused, and the ledger's answers are lost, so that the same answers are recorded again.
+ */
 const answeredTwice: Family = (it) => {
   const { chance } = it;
   const { atMs } = one(chance, it.runs);
@@ -105,11 +110,11 @@ const answeredTwice: Family = (it) => {
   ];
 };
 
-/** A create lands and nobody sees it before its fence has passed; then the group takes nothing more. */
+/** A create lands, and nobody sees its Job before its fence has passed. Then the group takes nothing more. */
 const unseenUntilTheFence: Family = (it) => {
   const { chance } = it;
   const { atMs } = one(chance, it.runs);
-  const [cluster = "a"] = it.clusters; // the one that runs are placed on first, while there is another
+  const [cluster = "a"] = it.clusters; // the cluster on which runs are placed first, if there are two
   const fault = (forMs: number, of: Fault): Planned => ({
     atMs: Math.max(0, atMs - 500),
     kind: "cluster",
@@ -119,14 +124,17 @@ const unseenUntilTheFence: Family = (it) => {
   });
   return [
     fault(MINUTE, { on: "create", times: 1, trouble: { kind: "delayed", byMs: chance.between(400, 598) * SECOND } }),
-    fault(3 * MINUTE, { on: "create", trouble: { kind: "status", status: 401 } }), // refused for now: it rests until the fence
+    fault(3 * MINUTE, { on: "create", trouble: { kind: "status", status: 401 } }), // it rests until the fence
     fault(15 * MINUTE, { on: "list", resource: "jobs", trouble: { kind: "status", status: 500 } }),
     ...blind(it, atMs, 15 * MINUTE),
     ...it.groups.slice(0, 1).map((group): Planned => ({ atMs: atMs + 9 * MINUTE, kind: "pause", group, forMs: 7 * MINUTE })),
   ];
 };
 
-/** Two creates are late; the third one's Job is taken away, and no occupant can be had: both land, one after the other. */
+/**
+ * Two creates are late. The third one's Job is taken away, and no occupant can be created. Then both late creates land, one
+ * after the other.
+ */
 const twoLate: Family = (it) => {
   const { chance } = it;
   const { atMs } = one(chance, it.runs);

@@ -1,15 +1,16 @@
 /**
- * Plots: several things that go wrong together at the moment that matters, each after a way in which the lifecycle could be
- * misread.
+ * Plots: several things that go wrong together at the moment that matters. Each plot tests one way in which the lifecycle could
+ * be misread.
  *
- * The bug this prevents: a rule against a coincidence so rare that no random schedule would ever show that the rule is missing.
+ * The bug this prevents: a missing rule against a coincidence so rare that no random schedule would ever show that the rule is
+ * missing.
  */
 import type { Fault } from "@longshore/pocket/faults/faults.ts";
 import { LATE_CREATES } from "./plots-late.ts";
 import type { Meddling, Planned } from "./scenario.ts";
 import { blind, canceled, type Family, MINUTE, one, SECOND, times } from "./setting.ts";
 
-/** Looks are slow, and what they look at is deleted meanwhile. */
+/** Looks are slow, and the Job that they read is deleted meanwhile. */
 const slowLooks: Family = (it) => {
   const { chance } = it;
   const { run, atMs } = one(chance, it.runs);
@@ -34,7 +35,9 @@ const slowLooks: Family = (it) => {
   ];
 };
 
-/** Its pods are listed before there are any, the answer is slow, and meanwhile the Job is deleted and its pod left behind. */
+/**
+ * The Job's pods are listed before there are any, and the answer is slow. Meanwhile the Job is deleted and its pod left behind.
+ */
 const orphanedMeanwhile: Family = (it) => {
   const { chance } = it;
   const { run, atMs } = one(chance, it.runs);
@@ -48,7 +51,7 @@ const orphanedMeanwhile: Family = (it) => {
   ];
 };
 
-/** The watch of the pods is silent while that of the Jobs is not: a Job is deleted, and its pods, of which nothing is seen, run on. */
+/** The watch of pods is silent while the watch of Jobs is not. A Job is deleted, and its pods run on unseen. */
 const podsUnseen: Family = (it) => {
   const { chance } = it;
   const { atMs } = one(chance, it.runs);
@@ -106,7 +109,7 @@ const goneWhileInDoubt: Family = (it) => {
   ];
 };
 
-/** Cancelled at each moment of a launch, and between a crash and the next claim. */
+/** Runs are cancelled at any moment of their launch, or between a crash and the next claim. */
 const cancelAtLaunch: Family = (it) => {
   const { chance } = it;
   return it.runs.flatMap(({ run, atMs }) => [

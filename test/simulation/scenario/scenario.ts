@@ -1,5 +1,5 @@
 /**
- * From a seed to a plan: what upstream asks for, how each pod behaves, and what goes wrong when.
+ * Makes a plan from a seed: what upstream asks for, how each pod behaves, and what goes wrong when.
  *
  * The bug this prevents: a failure that cannot be told or repeated. A plan is plain values, made before anything runs.
  */
@@ -25,7 +25,7 @@ export interface PlannedGroup {
 
 export type Service = "launcher" | "watcher";
 
-/** What others do to a cluster; on which Job is drawn when its time has come. */
+/** Acts of others on a cluster. The Job that an act strikes is drawn at the time of the act. */
 export type Meddling =
   | { readonly kind: "delete Job"; readonly propagation: "Foreground" | "Background" | "Orphan" }
   | { readonly kind: "strip hold" }
@@ -36,9 +36,9 @@ export type Meddling =
   | { readonly kind: "cut streams" }
   | { readonly kind: "silence streams" }
   | { readonly kind: "delete namespace" }
-  /** Somebody's own Job under the name that one of ours will want, with our labels and without a proof that fits. */
+  /** Somebody creates a Job under a name that one of our Jobs will need, with our labels and without a proof that fits. */
   | { readonly kind: "take name"; readonly run: string; readonly step: string; readonly proof: string | undefined }
-  /** The whole Job again under another name, as whoever exports and applies it: with its proof and its hold. */
+  /** Somebody exports a whole Job and applies it under another name, with its proof and its hold. */
   | { readonly kind: "copy Job" };
 
 export type Deed =
@@ -66,7 +66,7 @@ export interface Scenario {
   readonly watchers: number;
   readonly pollMs: number;
   readonly skewMs: { readonly launcher: readonly number[]; readonly cluster: number };
-  /** Small, so that queues and batches of more than one form. */
+  /** A small number, so that queues form, and batches of more than one. */
   readonly lanes: number;
   readonly deeds: readonly Planned[];
   readonly chaosMs: number;

@@ -1,7 +1,8 @@
 /**
- * What a trouble is made for, and the few draws that all of them share.
+ * The setting of a scenario's troubles, and the few draws that all troubles share.
  *
- * The bug this prevents: troubles that are drawn beside the scenario: a crash of a launcher that there is none of.
+ * The bug this prevents: troubles that do not fit their scenario, such as the crash of a launcher that the scenario does not
+ * have.
  */
 import type { Chance } from "./chance.ts";
 import { cancelOf } from "./orders.ts";
@@ -17,7 +18,7 @@ export interface Setting {
   readonly groups: readonly string[];
   readonly launchers: number;
   readonly watchers: number;
-  /** When upstream asks for which. */
+  /** The runs that upstream asks for, and when. */
   readonly runs: readonly { readonly run: string; readonly atMs: number }[];
 }
 
@@ -45,6 +46,6 @@ export const canceled = (run: string, atMs: number): Planned => ({
   asked: cancelOf(`x-${run}-${Math.floor(atMs)}`, run),
 });
 
-/** Nobody watches. */
+/** Crashes all watchers, so that nobody watches. */
 export const blind = ({ watchers }: Setting, atMs: number, downMs: number): readonly Planned[] =>
   Array.from({ length: watchers }, (_, index) => ({ atMs, kind: "crash", service: "watcher", index, downMs }));

@@ -1,4 +1,4 @@
-/** The simulation's broker passes what RabbitMQ and the broker in Postgres pass: it is no kinder than they are. */
+/** The simulation's broker passes the suite that RabbitMQ and the broker in Postgres pass: it is no kinder than they are. */
 import { brokerConformance } from "@longshore/broker/testing/conformance.ts";
 import { forever, takeAll } from "@longshore/broker/testing/conformance-parts.ts";
 import { NAMES } from "@longshore/broker/names.ts";

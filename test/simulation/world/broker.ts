@@ -1,8 +1,8 @@
 /**
- * A broker in memory, with the manners of a real one on a bad day: it duplicates and reorders, takes a message and loses the
+ * A broker in memory that behaves like a real one on a bad day. It duplicates and reorders, takes a message and loses the
  * confirm, loses its connections and delivers again, freezes, and is away for a while.
  *
- *   publish ─▶ exchange (events: history and bound queues) ─▶ queue ─▶ pump ─▶ consumer's hand ─▶ settled, or back in the queue
+ *   publish ─▶ exchange (events: history and bound queues) ─▶ queue ─▶ pump ─▶ delivery queue ─▶ settled, or back in the queue
  *
  * The bug this prevents: loops that were only ever tried on a broker that delivers each message once and in order.
  */
@@ -11,19 +11,19 @@ import { deliveryQueue, type DeliveryQueue } from "@longshore/broker/delivery-qu
 import { isOurs, NAMES, type Names } from "@longshore/broker/names.ts";
 import { settledDeliveries } from "@longshore/broker/settled-deliveries.ts";
 import type { Broker, Delivery, Outgoing, Published, ReceiveOptions } from "@longshore/broker/port.ts";
-import { keyForPattern, patternAsRegex } from "@longshore/broker/postgres/topic-pattern.ts";
+import { keyForPattern, patternAsRegex } from "@longshore/broker/topic-pattern.ts";
 import { Failure, type Problem } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 
 export interface BrokerTrouble {
-  /** Stored, and the publisher is told that it may not be. */
+  /** The chance that a message is stored, and its publisher hears that it may not be. */
   readonly loseConfirm: number;
-  /** Not stored, and the publisher is told so. */
+  /** The chance that a message is not stored, and its publisher hears so. */
   readonly losePublish: number;
   readonly duplicate: number;
-  /** Out of how many that wait the next one is drawn; 1 keeps the order. */
+  /** The next message is drawn from so many that wait; 1 keeps the order. */
   readonly shuffle: number;
-  /** An event that is confirmed and came back, since nobody is bound. */
+  /** The chance that an event is confirmed and comes back unrouted, as if no queue were bound. */
   readonly unrouted: number;
   readonly delayMs: readonly [from: number, to: number];
 }
@@ -38,18 +38,18 @@ export const NO_TROUBLE: BrokerTrouble = {
 };
 
 export interface Connection extends Broker {
-  /** From any queue: upstream's own, for one. */
+  /** Consumes from any queue, such as upstream's own. */
   consume(queue: string, options: ReceiveOptions): AsyncIterableIterator<Delivery>;
-  /** As when its heartbeat fails: what it held comes again. It connects anew by itself. */
+  /** Loses the connection, as when its heartbeat fails: unsettled messages are delivered again. It connects again by itself. */
   drop(): void;
-  /** Its process is gone: dropped, and nobody connects anew. */
+  /** Loses the connection because its process is gone: it does not connect again. */
   forget(): void;
 }
 
 export interface BrokerModel {
   connect(options?: { readonly names?: Names; readonly withinMs?: number }): Connection;
   trouble: BrokerTrouble;
-  /** Makes a queue; with a pattern, one that gets those events. */
+  /** Makes a queue. With a pattern, the queue gets the events that match it. */
   declare(queue: string, pattern?: string): void;
   down(): void;
   up(): void;
@@ -57,7 +57,7 @@ export interface BrokerModel {
   thaw(): void;
   remove(queue: string): void;
   readonly waiting: (queue: string) => readonly Stored[];
-  /** Held by consumers who did not settle yet. */
+  /** The number of messages that consumers hold and have not settled. */
   readonly held: (queue: string) => number;
   readonly quarantined: readonly Quarantined[];
 }
@@ -77,9 +77,9 @@ interface Consumer {
   readonly held: Set<Stored>;
   readonly delivering: DeliveryQueue<Delivery>;
   readonly line: Line;
-  /** Each reconnect is another one: what was delivered before it can no longer be settled. */
+  /** Counts the connections: a message that was delivered on an earlier one can no longer be settled. */
   era: number;
-  /** Its reader wants no more; what it holds may still be settled. */
+  /** True if the reader wants no more messages; it may still settle those that it has. */
   ended: boolean;
 }
 
@@ -92,7 +92,7 @@ export function brokerModel(clock: Clock): BrokerModel {
   const queues = new Map<string, Stored[]>();
   const bindings = new Map<string, RegExp>();
   const listeners = new Map<string, { readonly exchange: string; readonly pattern: RegExp }>();
-  /** The queues that are being delivered, and whether somebody asked for that meanwhile. */
+  /** The queues that are being delivered; true if somebody asked for a delivery meanwhile. */
   const pumping = new Map<string, boolean>();
   const lines = new Set<Line>();
   const quarantined: Quarantined[] = [];
@@ -132,7 +132,10 @@ export function brokerModel(clock: Clock): BrokerModel {
 
   // ── Delivering ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Asked while it is at it, it looks once more: it may just have found nobody who has room. */
+  /**
+   * Delivers the messages that wait. If a delivery is under way, another one follows it: the first may just have found no
+   * consumer with room.
+   */
   function pump(queue: string): void {
     const isAtIt = pumping.has(queue);
     pumping.set(queue, isAtIt);
@@ -170,7 +173,7 @@ export function brokerModel(clock: Clock): BrokerModel {
   function delivery(consumer: Consumer, message: Stored): Delivery {
     const { era } = consumer;
     let settled = false;
-    /** The message leaves its consumer, unless the connection it came by is gone. */
+    /** Takes the message from its consumer, unless the connection that delivered it is gone. */
     const settle = async (work: () => void): Promise<void> => {
       if (settled) throw new Error(`the message ${message.id} was settled twice`);
       settled = true;
@@ -360,7 +363,7 @@ export function brokerModel(clock: Clock): BrokerModel {
   return model;
 }
 
-/** Shut, whoever comes waits. */
+/** A gate: while it is shut, callers of `open` wait. */
 function openGate(): { open(): Promise<void>; set(isOpen: boolean): void } {
   let isOpen = true;
   let waiting: (() => void)[] = [];

@@ -1,14 +1,16 @@
 /**
- * How a simulated process reaches the broker and the ledger: the models' connections, heard only while it runs.
+ * The lines of a simulated process to the broker and the ledger: connections of the models, whose answers arrive only while the
+ * process runs.
  *
- * The bug this prevents: a crashed program that still acts, since one of its awaits was answered.
+ * The bug this prevents: a crashed program that still acts, because one of its awaits was answered.
  */
 import type { Broker, Delivery } from "@longshore/broker/port.ts";
 import type { LedgerModel } from "@longshore/ledger/testing/model.ts";
 import type { Ledger, Placed, Work } from "@longshore/ledger/port.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Connection } from "./broker.ts";
-import type { History, Trace } from "../judge/history.ts";
+import type { History } from "../judge/history.ts";
+import type { Trace } from "./trace.ts";
 import type { Mortal } from "./mortal.ts";
 
 export function heardBroker(broker: Connection, process: Mortal): Broker & Pick<Connection, "consume"> {
@@ -53,13 +55,13 @@ function heardPassing(inner: AsyncIterableIterator<Uint8Array>, process: Mortal)
   return passing;
 }
 
-/** What the way to the ledger does to calls, for all processes. */
+/** Troubles on the way to the ledger, for the calls of all processes. */
 export interface LedgerTrouble {
   readonly refused: number;
-  /** Committed, and the answer lost. */
+  /** The chance that a call is committed and its answer lost. */
   readonly lost: number;
   readonly delayMs: readonly [from: number, to: number];
-  /** Rings that are not heard. */
+  /** The chance that a wake-up from the ledger is not heard. */
   readonly deaf: number;
 }
 
@@ -151,11 +153,11 @@ function noteClaims(history: History, clock: Clock, works: readonly Work[]): voi
   }
 }
 
-/** Questions of loops at rest: that there is nothing to do is heard at once on a quick line, and they are most of what is asked. */
+/** Questions of loops at rest, which are most of all questions. On a quick line the answer "nothing" comes at once. */
 const POLLS: ReadonlySet<keyof Ledger> = new Set(["due", "claim", "take", "takeStrays", "unsentNotices"]);
 const QUICK_MS = 10;
 
-/** Calls that change something of a run: worth a line of the trace. */
+/** Calls that change a run: each is worth a line of the trace. */
 const SAID: ReadonlySet<keyof Ledger> = new Set(["admit", "record", "claim", "take", "takeStrays", "addStray", "settleStray"]); // biome-ignore format: one list
 
 function said(result: unknown): string {

@@ -1,8 +1,8 @@
 /**
  * One modelled cluster: the pocket's API server and controllers, pods that follow the scenario's script, and its own history.
  *
- * The bug this prevents: judging a run by what the launcher believes of a Job. Whether a Job was complete, and which pods ran,
- * is read here from the cluster's own changes.
+ * The bug this prevents: judging a run by what the launcher believes about a Job. Here the cluster's own changes say whether a
+ * Job was complete, and which pods ran.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import { ANNOTATIONS, HOLD, LABELS, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
@@ -13,16 +13,17 @@ import type { JobObject, PodObject } from "@longshore/pocket/objects.ts";
 import { type PodScript, type ScriptedPods, scriptedPods } from "@longshore/pocket/faults/scripted.ts";
 import type { Delays } from "@longshore/pocket/controllers/delays.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
-import type { History, JobLife, Trace } from "../judge/history.ts";
+import type { History, JobLife } from "../judge/history.ts";
+import type { Trace } from "./trace.ts";
 import { mortal, type Mortal } from "./mortal.ts";
 
 export interface SimulatedCluster {
   readonly name: string;
   readonly model: Model;
   readonly pods: ScriptedPods;
-  /** By the beginning of a process' name: where its requests go instead. */
+  /** Where the requests of some processes go instead. The key is the beginning of a process's name. */
   readonly ways: Map<string, Way>;
-  /** How this process reaches it. */
+  /** Opens the process's line to this cluster. */
   transport(process: Mortal): Transport;
 }
 
@@ -40,12 +41,12 @@ export interface ClusterOptions {
   readonly trace: Trace;
 }
 
-/** What a Job's change was, as the store tells it. */
+/** A change of an object, as the store tells it. */
 type Change = Parameters<NonNullable<Parameters<typeof createModel>[0]["onChange"]>>[0];
 
 export function simulatedCluster(options: ClusterOptions): SimulatedCluster {
   const { name, namespaces, history, trace, skewMs } = options;
-  // A clock of its own, wrong by its own amount: nothing of a cluster's times may be compared with ours.
+  // The cluster has a clock of its own that is wrong by its own amount, so its times must never be compared with ours.
   const { clock } = mortal({ name, clock: options.clock, skewMs });
   const pods = scriptedPods(clock, (pod) => options.script(attemptOf(pod)));
   const model = createModel({
@@ -77,7 +78,7 @@ export function simulatedCluster(options: ClusterOptions): SimulatedCluster {
             return process.hear(Promise.reject(new Failure("retry", "unsent", `There is no way to ${name}.`)));
           if (to === "another") return process.hear(anotherCluster().transport({ user: process.name }).send(request, signal));
           if (request.method !== "POST") return process.hear(inner.send(request, signal));
-          // Marked, so that what lands can be told from whoever sent it and when.
+          // Marks the create, so that the history can tell who sent the create that lands, and when.
           const post = `${name}-${sent++}`;
           history.posts.set(post, {
             cluster: name,
@@ -162,7 +163,7 @@ function note({ name: cluster, clock, history, trace }: ClusterOptions, { resour
   if (type === "ADDED") say(life.occupant ? "created (occupant)" : "created");
   if (type === "DELETED") {
     life.goneMs ??= nowMs;
-    // What kept it was its hold alone: both went in one change.
+    // Only its hold kept the Job: one change took both away.
     life.unheldMs ??= nowMs;
     say("gone");
     return;

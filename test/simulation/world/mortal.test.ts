@@ -1,4 +1,4 @@
-/** A crashed process does nothing more, a frozen one goes on where it was, and what one timer throws stops nobody else. */
+/** A crashed process does nothing more, a frozen one goes on where it was, and a timer that throws stops no other. */
 import { stepsClock } from "@longshore/runtime/testing/steps-clock.ts";
 import { TimeUp, within } from "@longshore/runtime/loop.ts";
 import t from "tap";
@@ -9,7 +9,7 @@ const open = () => {
   return { clock, process: mortal({ name: "one", clock }), stop: new AbortController() };
 };
 
-t.test("what a dead process waited for never comes, and what a frozen one waited for comes at its thaw", async (t) => {
+t.test("an answer to a dead process never comes, and one to a frozen process comes at its thaw", async (t) => {
   const { clock, process, stop } = open();
   const heard: string[] = [];
   void process.clock.sleep(1_000, stop.signal).then(() => heard.push("sleep"));
@@ -43,7 +43,7 @@ t.test("at the thaw an answer that came in time is there before the timer that b
   t.match(await both, [{ value: "answer" }, { status: "rejected", reason: TimeUp }]);
 });
 
-t.test("what a timer throws is told as a promise's that nobody looked at, and who is due after it is woken", async (t) => {
+t.test("an error in a timer is told as a rejection that nobody handled, and later timers still ring", async (t) => {
   const clock = stepsClock();
   const told: string[] = [];
   t.intercept(Promise, "reject", { value: (error: Error) => void told.push(error.message) });

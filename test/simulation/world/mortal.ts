@@ -1,8 +1,8 @@
 /**
- * A process as the simulation sees it: a clock and ears. What it awaits reaches it only while it runs.
+ * A process as the simulation sees it: a clock, and answers that reach it only while it runs.
  *
- * The bug this prevents: a "crash" that is really an orderly stop. Here nothing of it runs any further, not even a `finally`:
- * its promises never settle, while whatever it had sent goes on its way.
+ * The bug this prevents: a "crash" that is really an orderly stop. After a crash no line of the process runs here, not even a
+ * `finally`: its promises never settle. Requests that it had sent go on their way.
  */
 import { type Clock, sleepBy } from "@longshore/runtime/clock.ts";
 
@@ -10,21 +10,21 @@ export interface Mortal {
   readonly name: string;
   readonly clock: Clock;
   state(): "running" | "frozen" | "dead";
-  /** As by kill -9. */
+  /** Ends the process as kill -9 does. */
   crash(): void;
-  /** As by SIGSTOP: timers pass and answers arrive, and it learns of them at the thaw. */
+  /** Freezes the process as SIGSTOP does: timers pass and answers arrive, and the process learns of them at the thaw. */
   freeze(): void;
   thaw(): void;
-  /** What the world answers: heard while running, at the thaw, or never. */
+  /** Passes an answer of the world on: at once while the process runs, otherwise at the thaw, or never. */
   hear<T>(answer: Promise<T>): Promise<T>;
-  /** Does this as soon as it runs, or never. */
+  /** Does this work as soon as the process runs, or never. */
   wake(work: () => void): void;
 }
 
 export interface MortalOptions {
   readonly name: string;
   readonly clock: Clock;
-  /** How far its own clock is off. */
+  /** The error of the process's own clock. */
   readonly skewMs?: number;
 }
 
@@ -38,7 +38,10 @@ export function mortal({ name, clock, skewMs = 0 }: MortalOptions): Mortal {
     else if (state !== "dead") pending.push(work);
   }
 
-  /** Each with what follows from it before the next: a timer that was due does not overtake an answer that came before it. */
+  /**
+   * Does each piece of work, and everything that follows from it, before the next piece: a due timer must not overtake an
+   * answer that came before it.
+   */
   async function catchUp(): Promise<void> {
     catchingUp = true;
     for (let work = pending.shift(); work !== undefined; work = pending.shift()) {
@@ -51,10 +54,10 @@ export function mortal({ name, clock, skewMs = 0 }: MortalOptions): Mortal {
 
   function alarm(ms: number, ring: () => void): () => void {
     let off = false;
-    // Nothing is punctual to the millisecond; the fraction puts neighbours in one order or the other.
+    // No timer is exact to the millisecond: the random fraction decides the order of timers that are close together.
     const callOff = clock.alarm(ms + clock.random(), () => wake(() => off || ring()));
     return () => {
-      off = true; // one that was due while it was frozen rings after the thaw, unless what came before it calls it off
+      off = true; // an alarm that was due in the freeze rings after the thaw, unless earlier work calls it off
       callOff();
     };
   }

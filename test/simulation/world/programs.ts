@@ -1,8 +1,8 @@
 /**
- * Launcher and watcher as main.ts composes them, over the simulation's lines: the loops are the very same.
+ * Launcher and watcher as their main.ts composes them, over the simulation's lines: the loops are the very same.
  *
- * The bug this prevents: a simulation of something else than what runs. Nothing of a loop is replaced here, only what main.ts
- * opens.
+ * The bug this prevents: a simulation of other code than the product's. Only the parts that main.ts opens are replaced here,
+ * and nothing of a loop.
  */
 import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { Installation } from "@longshore/contract/ids.ts";
@@ -21,7 +21,7 @@ import type { Metrics } from "@longshore/runtime/metrics.ts";
 import { watcherLoops } from "@longshore/watcher/loops.ts";
 import { TIMING as WATCHER_TIMING } from "@longshore/watcher/parts.ts";
 import type { SimulatedCluster } from "./modelled-cluster.ts";
-import type { Trace } from "../judge/history.ts";
+import type { Trace } from "./trace.ts";
 import type { Mortal } from "./mortal.ts";
 
 export interface ProgramParts {

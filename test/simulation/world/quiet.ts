@@ -1,7 +1,7 @@
 /**
- * Whether a healed world has come to rest, and what is still astir if it has not.
+ * Tells whether a healed world has come to rest, and what still goes on if it has not.
  *
- * The bug this prevents: work that nobody will ever come back to. After all faults have ended everything ends, by itself.
+ * The bug this prevents: work that nobody will ever come back to. After all faults have ended, everything must end by itself.
  */
 import { NAMES } from "@longshore/broker/names.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
@@ -9,7 +9,7 @@ import { ANNOTATIONS, HOLD, LABELS, WITHOUT_HOLD } from "@longshore/domain/run/m
 import { UPSTREAM_QUEUE } from "./upstream.ts";
 import type { World } from "./world.ts";
 
-/** A request that was sent and did not land yet may do so as long as any scenario delays one. */
+/** A request that was sent and has not landed may still land for this long, since no scenario delays a request longer. */
 const ON_THE_WIRE_MOST_MS = 16 * 60_000;
 
 export function astir(world: World): readonly string[] {
@@ -36,7 +36,7 @@ function onTheWay({ broker, upstream, scenario, history, clock }: World): readon
   ];
 }
 
-/** The group's namespace is another one now: what is left of an ended attempt there waits for a person. */
+/** True if the group's namespace is another one now: the rest of an ended attempt there waits for a person. */
 export const isMoved = ({ ledger }: World, group: GroupName | undefined): boolean => {
   const { health, diagnosis } = (group && ledger.tables.groups.get(group)) ?? {};
   const isNowhere = diagnosis?.code === "NamespaceTerminating" && /has no namespace|does not exist/.test(diagnosis.sentence);
@@ -66,9 +66,9 @@ function inTheClusters(world: World): readonly string[] {
   const { clusters, history } = world;
   const jobs = [...clusters.values()].flatMap(({ name: cluster, model }) =>
     model.jobs().flatMap(({ metadata }) => {
-      // Who decides about a namespace that is another one decides about what landed there late.
+      // The person who decides about the moved namespace also decides about Jobs that landed there late.
       if (isMoved(world, metadata.annotations?.[ANNOTATIONS.group] as GroupName)) return [];
-      // A copy from which a label is missing is nobody's that we could see.
+      // We cannot see a copy without our label, so it is nobody's work.
       if (history.jobs.get(metadata.uid)?.origin === "copied" && metadata.labels?.[LABELS.managedBy] === undefined) return [];
       const occupant = metadata.labels?.[LABELS.occupant] === "true";
       const held =

@@ -1,8 +1,8 @@
 /**
- * The application that publishes commands and follows its runs, as the client's README tells it to.
+ * The application that publishes commands and follows its runs, as the client's README advises.
  *
- * The bug this prevents: a story that is right in the ledger and wrong where it is heard. What is checked is what arrived here,
- * through a broker that repeats and reorders.
+ * The bug this prevents: a story that is right in the ledger and wrong where it is heard. The judge checks the events that
+ * arrived here, through a broker that repeats and reorders.
  */
 import { story } from "@longshore/client/story.ts";
 import { type ReceivedEvent, readEvent } from "@longshore/contract/envelope.ts";
@@ -16,13 +16,13 @@ import type { Asked } from "../scenario/orders.ts";
 export const UPSTREAM_QUEUE = "upstream.events";
 
 export interface Upstream {
-  /** Until the broker confirms it. */
+  /** Publishes until the broker confirms the message. */
   publish(asked: Asked, signal: AbortSignal): Promise<void>;
   listen(signal: AbortSignal): Promise<void>;
   readonly confirmed: readonly Asked[];
-  /** As applied: each run's events in order, refusals beside them. */
+  /** The events as they were applied: each run's in order, and refusals among them. */
   readonly heard: readonly ReceivedEvent[];
-  /** Deliveries that wait for an earlier one. */
+  /** The number of deliveries that wait for an earlier event. */
   early(): number;
   readonly unreadable: readonly string[];
 }
@@ -52,7 +52,7 @@ export function openUpstream(process: Mortal, broker: Pick<Connection, "publish"
       case "repeat": {
         const key = `${event.source} ${event.sequence}`;
         const waiting = early.get(key);
-        // Of one that still waits the newer delivery is kept: the older one's connection may be gone.
+        // If an event that waits comes again, the newer delivery is kept: the older one's connection may be gone.
         if (waiting !== undefined) early.set(key, delivery);
         return await (waiting ?? delivery).ack();
       }

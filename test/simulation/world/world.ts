@@ -3,8 +3,8 @@
  *
  *   upstream ─▶ broker ─▶ launchers ─▶ clusters ─▶ watchers ─▶ broker ─▶ launchers ─▶ broker ─▶ upstream
  *
- * The bug this prevents: a fault that only one test ever thought of. Deeds are dealt out by their times; whoever is struck by
- * one loses what it had in memory, and what it had sent goes on its way.
+ * The bug this prevents: a fault that only one test ever thought of. Deeds happen at their times. A process that is struck
+ * loses its memory; requests that it had sent go on their way.
  */
 import { GroupName, Installation } from "@longshore/contract/ids.ts";
 import { isTransient } from "@longshore/contract/problem.ts";
@@ -16,11 +16,12 @@ import { type StepsClock, stepsClock } from "@longshore/runtime/testing/steps-cl
 import { type BrokerModel, brokerModel, type BrokerTrouble, type Connection, NO_TROUBLE } from "./broker.ts";
 import { chanceOf } from "../scenario/chance.ts";
 import { type SimulatedCluster, simulatedCluster } from "./modelled-cluster.ts";
-import { emptyHistory, type History, openTrace, type Trace } from "../judge/history.ts";
+import { emptyHistory, type History } from "../judge/history.ts";
 import { heardBroker, heardLedger, type LedgerTrouble } from "./lines.ts";
 import { mortal, type Mortal } from "./mortal.ts";
 import { type ProgramParts, simulatedLauncher, simulatedWatcher } from "./programs.ts";
 import type { Scenario, Service } from "../scenario/scenario.ts";
+import { openTrace, type Trace } from "./trace.ts";
 import { openUpstream, UPSTREAM_QUEUE, type Upstream } from "./upstream.ts";
 
 export const START_MS = Date.UTC(2030, 0, 1);
@@ -28,17 +29,17 @@ export const INSTALLATION = Installation.parse("sim");
 export const CALM: LedgerTrouble = { refused: 0, lost: 0, delayMs: [0, 6], deaf: 0 };
 export const CALM_BROKER: BrokerTrouble = { ...NO_TROUBLE, delayMs: [0, 8] };
 
-/** A place for a launcher or a watcher: when its process ends, another one is started there. */
+/** A place for a launcher or a watcher. When its process ends, another one is started there. */
 export interface Slot {
   readonly service: Service;
   readonly index: number;
   process: Mortal | undefined;
   line: Connection | undefined;
   stop: AbortController;
-  /** What its process measures: each has its own, as each is scraped by itself. */
+  /** The gauges of its process: each process is scraped by itself. */
   gauges: Map<string, number>;
   incarnation: number;
-  /** Where it is to die next: the point, and how many passes are left. */
+  /** The point at which its process dies next, and how many passes are left until then. */
   trap: { readonly point: string; left: number; readonly downMs: number } | undefined;
 }
 
@@ -48,8 +49,7 @@ export interface World {
   readonly random: () => number;
   readonly broker: BrokerModel;
   readonly ledger: LedgerModel;
-  /** An undisturbed connection, for whoever checks. */
-  /** The ledger, as a person at the command line reaches it. */
+  /** The ledger as a person at the command line reaches it, without troubles. */
   readonly person: Ledger;
   readonly clusters: ReadonlyMap<string, SimulatedCluster>;
   readonly slots: readonly Slot[];
@@ -58,7 +58,7 @@ export interface World {
   readonly history: History;
   readonly trace: Trace;
   ledgerTrouble: LedgerTrouble;
-  /** From here on nobody is struck any more. */
+  /** From here on no process is struck any more. */
   healed: boolean;
 }
 
@@ -101,7 +101,7 @@ export function openWorld(scenario: Scenario): World {
 
 export const keysOf = () => openKeys(Buffer.alloc(32, 7), INSTALLATION);
 
-/** Somewhat quicker than a real cluster: what matters is the order, and every order comes up. */
+/** Somewhat shorter than in a real cluster: only the order matters, and every order occurs. */
 const DELAYS = {
   requestMs: [1, 20],
   answerMs: [1, 20],
@@ -157,7 +157,7 @@ function partsFor(world: World, slot: Slot, process: Mortal, line: Connection): 
   }; // biome-ignore format: a parts list
 }
 
-/** A named line of the program: here it dies if the scenario says so, and what follows never runs. */
+/** A named line of the program. If the scenario says so, the process dies here, and nothing after the line runs. */
 function passed(world: World, slot: Slot, process: Mortal, point: string): Promise<void> | undefined {
   const { trap } = slot;
   if (trap?.point !== point || slot.process !== process || world.healed || --trap.left > 0) return undefined;
@@ -167,7 +167,7 @@ function passed(world: World, slot: Slot, process: Mortal, point: string): Promi
   return new Promise(() => undefined);
 }
 
-/** Ended by itself: as asked, or for a failure of the moment at its start, or by a bug. */
+/** The process ended by itself: as it was asked to, by a passing failure at its start, or by a bug. */
 function ended(world: World, slot: Slot, process: Mortal, error: unknown): void {
   if (slot.process !== process) return;
   const { trace, history, clock } = world;
@@ -187,7 +187,7 @@ export function crash(world: World, slot: Slot, downMs: number): void {
   if (process === undefined || process.state() === "dead") return;
   trace.say(`${process.name} is killed, for ${downMs / 1000} s`);
   process.crash();
-  // The broker notices by a reset at once, or by its heartbeat much later.
+  // The broker notices at once by a reset, or much later by the heartbeat.
   void clock.sleep(world.random() < 0.7 ? 0 : world.random() * 60_000).then(() => line?.forget());
   if (slot.process === process) slot.process = undefined;
   void clock.sleep(downMs).then(() => start(world, slot));

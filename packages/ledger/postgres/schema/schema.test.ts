@@ -17,7 +17,7 @@ import { openLedger } from "../../open.ts";
 const server = await postgres({ unsafe: true });
 t.teardown(() => server[Symbol.asyncDispose]());
 
-/** What Postgres itself says that is there, in an order and a form that differ only where the schema does. */
+/** Describes the schema from Postgres' own catalogue, in an order and a form that differ only if the schema differs. */
 const CATALOGUE = `
 select c.relname || E'\\n' || string_agg('  ' || line, E'\\n' order by rank, line) as text
 from pg_class c
@@ -118,7 +118,7 @@ for (const { name, change, code, disposition, says } of cases) {
   });
 }
 
-t.test("a URL that is none is refused", async (t) => {
+t.test("a text that is no URL is refused", async (t) => {
   for (const url of ["mysql://a/b", "not a url"]) t.match(await refused(open(url)), { code: "LedgerUrl", disposition: "halt" });
 });
 
@@ -128,7 +128,7 @@ t.test("a database that may forget what it committed is refused", async (t) => {
   t.match(failure.message, /fsync=off/);
 });
 
-t.test("a schema that is behind is not used, and not changed, by whoever may not migrate", async (t) => {
+t.test("a process that may not migrate neither uses nor changes a schema that is behind", async (t) => {
   const url = await server.database();
   t.match(await refused(open(url, { migrate: false })), { code: "LedgerBehind", disposition: "halt" });
   t.same(await query(url, "select 1 as there from information_schema.tables where table_name = 'run'"), []);
@@ -139,7 +139,7 @@ t.test("a schema that is behind is not used, and not changed, by whoever may not
 t.test("a start on a schema that is up to date, or ahead of the launcher, migrates nothing", async (t) => {
   const url = await server.database();
   await (await open(url))[Symbol.asyncDispose]();
-  await query(url, "drop table migration_lock"); // whoever migrates makes it anew
+  await query(url, "drop table migration_lock"); // a migration would make it again
   await (await open(url))[Symbol.asyncDispose]();
   t.same(await query(url, "select to_regclass('migration_lock') as there"), [{ there: null }]);
   await query(url, "insert into migration select '9999-of-tomorrow', timestamp from migration limit 1");

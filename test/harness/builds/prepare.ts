@@ -1,7 +1,7 @@
 /**
- * Makes what the slower tests need before the first of them, so that no test's time is spent on a build.
+ * Makes the servers that the slower tests need before the first of them runs, so that no test's time is spent on a build.
  *
- *   node test/harness/made/prepare.ts rabbitmq | nats | kubernetes | node
+ *   node test/harness/builds/prepare.ts rabbitmq | nats | kubernetes | node
  */
 import { NEEDS, type Need } from "../../runner/needs.ts";
 import { toStderr } from "./cached.ts";

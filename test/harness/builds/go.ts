@@ -1,22 +1,23 @@
 /**
- * Programs built from Go modules whose versions and hashes a go.mod and go.sum in this repository pin.
+ * Programs built from Go modules. A go.mod and a go.sum in this repository pin every version and hash.
  *
- * The failure this prevents: a test that needs a download from somewhere, or whatever version somebody has installed.
+ * The failure this prevents: a test that needs a download from a server of its own, or uses the version that happens to be
+ * installed.
  */
 import * as fs from "node:fs/promises";
 import path from "node:path";
 import { cached, cacheFolder, run, type Say } from "./cached.ts";
 
 export interface GoModule {
-  /** Where its go.mod is. */
+  /** The folder of its go.mod. */
   readonly folder: string;
-  /** The module whose version names what is built. */
+  /** The module whose version the built programs have. */
   readonly module: string;
-  /** The program's name, and the package it is made from. */
+  /** For each program's name the package from which it is built. */
   readonly packages: Readonly<Record<string, string>>;
 }
 
-/** The folder in the cache that holds the module's programs. */
+/** Returns the folder in the cache that holds the module's programs. */
 export async function built({ folder, module, packages }: GoModule, say: Say): Promise<string> {
   const version = await versionIn(path.join(folder, "go.mod"), module);
   const name = `${path.basename(folder).replace(/-.*/, "")}-${version}`;
@@ -31,10 +32,10 @@ interface Build {
   readonly say: Say;
 }
 
-/** One program after the other: each tells that it is done, and memory holds one linker at a time. */
+/** Builds one program after the other, so that each says when it is done, and memory holds one linker at a time. */
 async function build({ folder, packages, version, making, say }: Build): Promise<void> {
   await goIsThere();
-  // Go's own cache of these builds is three gigabytes that nobody needs a second time.
+  // Go's own cache of these builds takes three gigabytes, and nothing needs it a second time.
   const goCache = path.join(cacheFolder(), `${path.basename(making)}-go`);
   const env = { CGO_ENABLED: "0", GOCACHE: goCache, GOFLAGS: "-mod=readonly -buildvcs=false" };
   const flags = `-s -w -X k8s.io/component-base/version.gitVersion=v${version}`;

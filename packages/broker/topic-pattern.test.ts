@@ -1,4 +1,4 @@
-/** The patterns mean here what they mean in RabbitMQ. */
+/** The patterns mean the same here as in RabbitMQ. */
 import t from "tap";
 import { keyForPattern, patternAsRegex } from "./topic-pattern.ts";
 
@@ -13,7 +13,7 @@ const cases: readonly { readonly pattern: string; readonly takes: readonly strin
 ];
 
 for (const { pattern, takes, leaves } of cases) {
-  t.test(`"${pattern}" takes what it says and nothing else`, (t) => {
+  t.test(`"${pattern}" matches these keys and no others`, (t) => {
     const regex = new RegExp(patternAsRegex(pattern));
     for (const key of takes) t.ok(regex.test(keyForPattern(key)), `takes "${key}"`);
     for (const key of leaves) t.notOk(regex.test(keyForPattern(key)), `leaves "${key}"`);

@@ -1,8 +1,8 @@
 /**
- * Whether a Docker engine answers on this machine.
+ * Tells whether a Docker engine answers on this machine.
  *
- * The failure this prevents: a test that hangs on an engine that is named and gone. The question is asked by a process of
- * its own, which ends; and only where something names an engine, so that nobody else waits for the answer.
+ * The failure this prevents: a test that hangs because an engine is named and gone. A process of its own asks, and is ended
+ * after ten seconds. It asks only if something names an engine, so that nobody else waits for the answer.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -16,7 +16,7 @@ const ASK = `import { getContainerRuntimeClient } from "testcontainers"; await g
 export async function dockerAnswers(): Promise<boolean> {
   if (!engineIsNamed()) return false;
   const child = spawn(process.execPath, ["--input-type=module", "--eval", ASK], {
-    cwd: import.meta.dirname, // where its import finds the package
+    cwd: import.meta.dirname, // the folder from which its import finds the package
     stdio: "ignore",
     timeout: ANSWER_WITHIN_MS,
     killSignal: "SIGKILL",
@@ -25,7 +25,7 @@ export async function dockerAnswers(): Promise<boolean> {
   return code === 0;
 }
 
-/** All the places where testcontainers looks. */
+/** Looks at every place where testcontainers looks. */
 function engineIsNamed(): boolean {
   const { DOCKER_HOST, XDG_RUNTIME_DIR } = process.env;
   if (DOCKER_HOST !== undefined && DOCKER_HOST !== "") return true;

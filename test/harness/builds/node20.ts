@@ -1,7 +1,7 @@
 /**
- * Node 20, the oldest Node that the client package promises to run on: the machine's own, or the one that npm has.
+ * Node 20, the oldest Node on which the client package promises to run: the machine's own, or the one that npm has.
  *
- * The failure this prevents: a package that was only ever run by the Node of these tests, which is newer.
+ * The failure this prevents: a package that was only ever run by these tests' Node, which is newer.
  */
 import { execFileSync } from "node:child_process";
 import { writeFile } from "node:fs/promises";

@@ -1,9 +1,9 @@
 /**
- * What tests need and no package manager brings: made once, kept outside the checkout, shared by all checkouts.
+ * Things that tests need and no package manager has: made once, kept outside the checkout, shared by all checkouts.
  *
- * The failures this prevents: a half-made folder after a build was killed (made under another name, then renamed), two
- * builds of the same thing at once (one holds the lock, the others wait for it), and four silent minutes that look like
- * a hang.
+ * The failures this prevents: a half-made folder after a build was killed (a folder is made under another name, then renamed),
+ * two builds of the same thing at once (one holds the lock, the others wait for it), and four silent minutes that look like a
+ * hang.
  */
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
@@ -22,14 +22,15 @@ const KEPT_LINES = 60;
 
 export const cacheFolder = (): string => path.join(process.env["XDG_CACHE_HOME"] ?? path.join(homedir(), ".cache"), "longshore");
 
-/** The folder of that name in the cache; `make` fills a temporary one when it is not there. */
+/** Returns the folder of that name in the cache. If there is none, `make` fills a temporary folder first. */
 export async function cached(name: string, make: (folder: string) => Promise<void>, say: Say = toStderr): Promise<string> {
   const folder = path.join(cacheFolder(), name);
   if (await exists(folder)) return folder;
   await fs.mkdir(cacheFolder(), { recursive: true });
   await using _lock = await lock(path.join(cacheFolder(), `${name}.lock`), () => say(`${name}: somebody else makes it; waiting`));
   if (await exists(folder)) return folder;
-  // One file system only: a system tree whose making was killed may still have /proc and /dev mounted in it.
+  // Removes files of one file system only: if the making of a system tree was killed, /proc and /dev may still be mounted in
+  // it.
   for (const left of await fs.readdir(cacheFolder()))
     if (left.startsWith(`${name}.making-`)) await run("rm", ["-rf", "--one-file-system", path.join(cacheFolder(), left)]);
   const making = `${folder}.making-${randomUUID()}`;
@@ -39,7 +40,7 @@ export async function cached(name: string, make: (folder: string) => Promise<voi
   return folder;
 }
 
-/** Held by a process that waits on a pipe of ours, so that it is let go of however we end. */
+/** Takes the lock in a process that waits on a pipe of ours, so that the lock is free when we end, in whatever way. */
 async function lock(file: string, onWait: () => void): Promise<AsyncDisposable> {
   const holder = spawn("flock", [file, "sh", "-c", "echo held; cat"], { stdio: ["pipe", "pipe", "inherit"], detached: true });
   const gone = once(holder, "exit");
@@ -58,13 +59,13 @@ async function lock(file: string, onWait: () => void): Promise<AsyncDisposable> 
 export interface RunOptions {
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
-  /** What is going on, for the lines that say how long it has taken so far. */
+  /** The name of the work, for the lines that say how long it has taken so far. */
   readonly what?: string;
   readonly say?: Say;
   readonly minutesMost?: number;
 }
 
-/** Runs a program to its end, telling every few seconds that it still does; throws with its last words if it fails. */
+/** Runs a program to its end, and says every few seconds that it still runs. Throws its last lines if it fails. */
 export async function run(program: string, args: readonly string[], options: RunOptions = {}): Promise<string> {
   const { cwd, env = {}, what = program, say = toStderr, minutesMost = 20 } = options;
   const began = performance.now();

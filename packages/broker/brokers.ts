@@ -1,0 +1,84 @@
+/**
+ * The brokers that Longshore knows, a row each. A new broker is a folder with its adapter, a row here, and a test that
+ * runs the conformance suite on it.
+ *
+ * The bugs this prevents: a TLS scheme that is taken for plain text, and code elsewhere that decides by the beginning of a
+ * URL: that code is wrong, without a word, for the next broker.
+ */
+import { Failure } from "@longshore/contract/problem.ts";
+import type { Clock } from "@longshore/runtime/clock.ts";
+import type { Log } from "@longshore/runtime/log.ts";
+import type { Address } from "./address.ts";
+import type { Names } from "./names.ts";
+import type { Broker } from "./port.ts";
+
+/** What an adapter is opened with. */
+export interface AdapterOptions {
+  readonly address: Address;
+  readonly names: Names;
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly publishWithinMs: number;
+}
+
+export interface KnownBroker {
+  readonly name: string;
+  /** By the scheme of the URL. */
+  readonly schemes: Readonly<Record<string, { readonly port: number; readonly secure: boolean }>>;
+  readonly example: string;
+  /** For a URL that names none. `space`: virtual host, database. */
+  readonly defaults: { readonly user: string; readonly space: string };
+  /** Whether a delivery says which user published it. If not, no user can be an operator by name. */
+  readonly tellsUsers: boolean;
+  /** Where a person finds the quarantined messages and their reasons. */
+  readonly quarantine: (names: Names) => string;
+  readonly load: () => Promise<(options: AdapterOptions) => Promise<Broker>>;
+}
+
+export const BROKERS: readonly KnownBroker[] = [
+  {
+    name: "RabbitMQ",
+    schemes: { amqp: { port: 5672, secure: false }, amqps: { port: 5671, secure: true } },
+    example: "amqp://user:password@host:5672/vhost",
+    defaults: { user: "guest", space: "/" },
+    tellsUsers: true,
+    quarantine: ({ quarantine }) => `get them from the queue ${quarantine}; the reasons are in the header x-longshore-problems`,
+    load: async () => (await import("./rabbitmq/open.ts")).openRabbitmqBroker,
+  },
+  {
+    name: "NATS",
+    schemes: { nats: { port: 4222, secure: false }, tls: { port: 4222, secure: true } },
+    example: "nats://user:password@host:4222",
+    defaults: { user: "", space: "" },
+    tellsUsers: false,
+    quarantine: ({ quarantine }) => `nats sub --all "${quarantine}.>"; the reasons are in the header Longshore-Problems`,
+    load: async () => (await import("./nats/open.ts")).openNatsBroker,
+  },
+  {
+    name: "Postgres",
+    schemes: { postgres: { port: 5432, secure: false }, postgresql: { port: 5432, secure: false } }, // TLS by "sslmode"
+    example: "postgres://user:password@host:5432/database",
+    defaults: { user: "postgres", space: "postgres" },
+    tellsUsers: false,
+    quarantine: ({ quarantine }) => `select body, problems from longshore_broker.message where queue = '${quarantine}'`,
+    load: async () => (await import("./postgres/open.ts")).openPostgresBroker,
+  },
+];
+
+/** The row of a URL. Throws a `Failure` that says which URLs there are. */
+export function brokerAt(url: string): KnownBroker {
+  const parsed = URL.parse(url);
+  if (parsed === null) {
+    const examples = BROKERS.map((it) => it.example).join(", ");
+    throw new Failure("halt", "BrokerUrl", `The broker's URL is not a URL. It looks like one of these: ${examples}.`);
+  }
+  const scheme = schemeOf(parsed);
+  const found = BROKERS.find((it) => it.schemes[scheme] !== undefined);
+  if (found !== undefined) return found;
+  const known = BROKERS.map((it) => `${Object.keys(it.schemes).join(", ")} (${it.name})`).join("; ");
+  throw new Failure("halt", "BrokerScheme", `Longshore knows no broker with the scheme "${scheme}". It knows: ${known}.`);
+}
+
+export function schemeOf({ protocol }: URL): string {
+  return protocol.slice(0, -1);
+}

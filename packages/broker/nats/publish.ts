@@ -1,0 +1,121 @@
+/**
+ * Publishes to NATS: into a stream, which confirms each message, or in passing, to subscribers of the moment.
+ *
+ * The bugs this prevents: a message that is told as stored because the server took it, though no stream did, and one that
+ * nobody heard and that counts as heard. Messages carry no Nats-Msg-Id: a stream drops a message with a known one without
+ * keeping it, and our facts repeat on purpose.
+ */
+import { Failure } from "@longshore/contract/problem.ts";
+import { type ApiError, JetStreamApiError } from "@nats-io/jetstream";
+import { headers, type Msg, type MsgHdrs } from "@nats-io/transport-node";
+import type { Try } from "../bounded-publishing.ts";
+import type { Outgoing, Published } from "../port.ts";
+import type { Link } from "./connection.ts";
+import { deniedSubject, failureOf, forbidden, hasNoResponders, type Where } from "./failure.ts";
+
+/** Longer than a lost connection goes unnoticed: until then the message counts as one that waits for its confirmation. */
+const CONFIRM_WITHIN_MS = 30_000;
+const NO_RESPONDERS = 503;
+const HEADERS_BYTES = Buffer.byteLength("NATS/1.0\r\n\r\n");
+
+export const HEADER = { id: "Longshore-Id", replyTo: "Reply-To", type: "Content-Type" } as const;
+
+export interface Sending {
+  readonly subject: string;
+  readonly message: Outgoing;
+  /** Beside the message's own; "none": the body alone. */
+  readonly headers?: Readonly<Record<string, string>> | "none";
+}
+
+/** Resolves when the stream has it. "unrouted": no stream takes the subject. */
+export async function store(link: Link, stream: string, sending: Sending, at: Where): Promise<Published> {
+  const { subject, message } = sending;
+  try {
+    const all = headersOf(link, sending, { "Nats-Expected-Stream": stream });
+    const options = { timeout: CONFIRM_WITHIN_MS, ...(all === undefined ? {} : { headers: all }) };
+    const answer = await link.connection.request(subject, message.body, options);
+    const { error } = answer.json<{ readonly error?: ApiError }>();
+    if (error !== undefined) throw new JetStreamApiError(error);
+    return "stored";
+  } catch (error) {
+    if (hasNoResponders(error)) return "unrouted";
+    const denied = deniedSubject(error);
+    // A permission can be granted while we run, so the publisher tries again.
+    if (denied !== undefined) throw new Failure("retry", "BrokerForbidden", forbidden(at, denied).message, error);
+    throw failureOf(error, at, "did not confirm a message");
+  }
+}
+
+/** For subscribers of the moment: the server says at once when there is none. */
+export function passer(at: Where): (link: Link, sending: Sending) => Promise<Published> {
+  let answers: { readonly link: Link; readonly inbox: string; readonly unheard: Set<string> } | undefined;
+  let tries = 0;
+
+  function answersOn(link: Link): NonNullable<typeof answers> {
+    if (answers?.link === link) return answers;
+    const inbox = link.inbox();
+    const unheard = new Set<string>();
+    link.connection.subscribe(`${inbox}.*`, {
+      callback: (_error, { subject, headers }) => {
+        if (headers?.code === NO_RESPONDERS) unheard.add(subject);
+      },
+    });
+    answers = { link, inbox, unheard };
+    return answers;
+  }
+
+  return async (link, sending) => {
+    const { subject, message } = sending;
+    try {
+      const { inbox, unheard } = answersOn(link);
+      const reply = `${inbox}.${++tries}`;
+      const all = headersOf(link, sending, {});
+      link.connection.publish(subject, message.body, { reply, ...(all === undefined ? {} : { headers: all }) });
+      await link.flush();
+      if (link.wasDenied(subject)) throw new Failure("retry", "BrokerForbidden", forbidden(at, subject).message);
+      return unheard.delete(reply) ? "unrouted" : "stored";
+    } catch (error) {
+      throw failureOf(error, at, "did not take a message");
+    }
+  };
+}
+
+function headersOf(
+  link: Link,
+  { message, headers: own = {} }: Sending,
+  more: Readonly<Record<string, string>>,
+): MsgHdrs | undefined {
+  if (own === "none") return undefined;
+  const { id, replyTo, body } = message;
+  const all = headers();
+  let bytes = body.byteLength + HEADERS_BYTES;
+  const put = (name: string, value: string): void => {
+    all.set(name, value);
+    bytes += Buffer.byteLength(`${name}: ${value}\r\n`);
+  };
+  put(HEADER.type, "application/cloudevents+json");
+  if (fits(id)) put(HEADER.id, id);
+  if (replyTo !== undefined) put(HEADER.replyTo, replyTo);
+  for (const [name, value] of Object.entries({ ...own, ...more })) put(name, value);
+  if (bytes <= link.payloadMax) return all;
+  const what = `A message has ${bytes} bytes with its headers, and the server takes ${link.payloadMax}.`;
+  throw new Failure("refuse", "MessageInvalid", `${what} Raise "max_payload" in its configuration.`);
+}
+
+/** The publisher's own, which NATS calls so, or ours. */
+export function idOf({ headers }: Msg): string {
+  return headers?.get("Nats-Msg-Id") || headers?.get(HEADER.id) || "";
+}
+
+function fits(value: string): boolean {
+  return value !== "" && !/[\r\n]/.test(value);
+}
+
+/** A header is a line; a longer one would be an exception in the middle of the library. */
+export function checked({ replyTo = "" }: Outgoing): void {
+  if (/[\r\n]/.test(replyTo)) throw new Failure("refuse", "MessageInvalid", "The reply subject of a message holds a line break.");
+}
+
+export function abandonedBefore({ abandoned }: Try): void {
+  if (abandoned) throw new Failure("retry", "BrokerSilent", "The message was given up before it was sent.");
+}

@@ -1,0 +1,24 @@
+/**
+ * The time that one create may take, from its claim to its answer in the ledger, and where it is spent.
+ *
+ *   claimed ──▶ its turn ──▶ the API server works ──▶ answered ──▶ a look if the name was taken, recorded ──▶ the claim runs out
+ *               │ turnMs     │ serverMs            │
+ *               └──────────── postMs ──────────────┘
+ *   └───────────────────────────────────────── claimMs ───────────────────────────────────────────────────────┘
+ *
+ * The bug this prevents: a POST that outlives its claim because somebody gave one part more time. Another launcher would then create
+ * the same Job beside it, and each answer that comes late leaves a name occupied until its fence has passed.
+ */
+export const CREATE_BUDGET = {
+  /** A launcher that died is noticed only after this, so it is as short as the parts below allow. The setting `pace.claim` changes it. */
+  claimMs: 20_000,
+  /** Leaves 8 s of the claim: for two reads if the name was taken, and for a ledger that is slow. */
+  postMs: 12_000,
+  /** The first part of `postMs`. A create that waited longer would have too little left, so it is told to come again: nothing was sent. */
+  turnMs: 5_000,
+  /**
+   * The API server's own bound (`?timeout=`), which is as long as it waits for one admission webhook by default. It ends before
+   * `postMs` unless the turn took more than 2 s; then we stop listening first, and the create counts as unanswered.
+   */
+  serverMs: 10_000,
+} as const;

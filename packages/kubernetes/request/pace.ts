@@ -1,0 +1,42 @@
+/**
+ * The pace of creates in one cluster, which the group's `createsPerSecond` sets: each create has its turn, at even distances. Creates
+ * are paced here and nowhere else; a launcher asks before it claims, and claims no more than can go out soon.
+ *
+ * The bug this prevents: attempts that are claimed and only wait for their turn. No other group can take them, and their claims run out.
+ *
+ * Other bounds on creates are other ideas, and stand elsewhere:
+ *   window.ts                         how many requests are with one cluster at once, by how fast it answers
+ *   launcher/jobs/in-flight-creates   how many claims a launcher has in hand, by what its cluster does in a second or two
+ *   domain/group/group.ts lineMost    how long a paced group's line may be before a run goes to another group
+ *   launcher/loops/place.ts           a paced group's line is served in order: nothing that was just placed is claimed before it
+ */
+import type { Clock } from "@longshore/runtime/clock.ts";
+
+/** Creates are claimed so long before their turn: a second's worth goes into one statement of the ledger. */
+const AHEAD_MS = 1_000;
+
+export interface Pace {
+  /** When the next create may go out, at the earliest. */
+  nextMs(): number;
+  /** That turn, or one that is later for another reason, is taken. */
+  take(turnMs: number): void;
+  /** How many creates have their turn soon, if they are sent now. */
+  free(): number;
+  /** Until there is at least one. */
+  untilFree(signal: AbortSignal): Promise<void>;
+}
+
+export function openPace(clock: Clock, createsPerSecond: number): Pace {
+  const distanceMs = 1000 / createsPerSecond;
+  let nextMs = 0;
+  const lineMs = (): number => Math.max(0, nextMs - clock.now());
+  const free = (): number => Math.max(0, Math.ceil((AHEAD_MS - lineMs()) / distanceMs));
+  return {
+    nextMs: () => nextMs,
+    take: (turnMs) => void (nextMs = turnMs + distanceMs),
+    free,
+    async untilFree(signal) {
+      while (free() === 0 && !signal.aborted) await clock.sleep(lineMs() - AHEAD_MS + 1, signal);
+    },
+  };
+}

@@ -1,0 +1,42 @@
+/**
+ * `longshore demo` as the README shows it: it tells its story, each line with what really happened, ends with 0, and leaves
+ * neither a file nor a process.
+ *
+ * The failure this prevents: a demo that a renamed setting has broken, which everybody finds who tries Longshore for the first time.
+ */
+// runs at most 6 min
+import { readdir } from "node:fs/promises";
+import t from "tap";
+import { emptyFolder, longshoreDemo } from "../harness/longshore.ts";
+import { commandsIn } from "../harness/servers/processes.ts";
+
+t.setTimeout(0); // the harness has its own bound
+
+process.env["LONGSHORE_LEDGER_URL"] = "postgres://nobody:wrong@127.0.0.1:9/another"; // a setting of another Longshore: not the demo's
+
+await using folder = await emptyFolder();
+const running = longshoreDemo(folder.path);
+const seen = new Set<string>();
+const looking = setInterval(() => void commandsIn(folder.path).then((all) => all.forEach((it) => seen.add(it))), 250);
+const { code, out, err } = await running.finally(() => clearInterval(looking));
+t.comment(out);
+
+t.equal(code, 0, err);
+for (const [what, line] of [
+  ["what it starts", /^ {2}ledger {3}a Postgres of its own, ready after .*\n {2}broker .*\n {2}cluster .*\n {2}programs launcher ×2 and watcher/m],
+  ["a run's story", /^1 One message, one Job\n {4}accepted › launched › started › succeeded \{"greeting":"hi"\}/m],
+  ["one run for six messages", /^ {4}1 run, 1 Job, 5 duplicates absorbed$/m],
+  ["a stall and its diagnosis", /^ {4}stalled after .*: ImageNotFound, "The registry has no registry\.invalid\/demo\/nope:1\."$/m],
+  // On a machine that is very busy a create is claimed anew before it is answered; then it is not known whether anything ran.
+  ["a failure of which nothing ran", /^ {4}failed after .*, (nothing ran, safe to publish again|started: unknown)$/m],
+  ["a kill that cost nothing", /^ {4}launcher 2 adopted the Job after .*: succeeded, still 1 Job$/m],
+  ["the sum", /^ {2}3 runs {2}3 Jobs {2}0 duplicate Jobs {2}0 unaccounted$/m],
+] as const) // biome-ignore format: a table
+  t.match(out, line, what);
+
+t.same(await readdir(folder.path), [], "no file is left");
+if (process.platform === "linux") {
+  for (const part of ["launcher/main.ts", "watcher/main.ts", "postgres"])
+    t.ok([...seen].some((it) => it.includes(part)), `${part} ran there`); // biome-ignore format: one call
+  t.same(await commandsIn(folder.path), [], "no process is left");
+}

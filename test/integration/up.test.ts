@@ -1,0 +1,76 @@
+/**
+ * `longshore up` with everything embedded, as `npm start` starts it: a run from another terminal, and Ctrl-C, which ends every
+ * process; started again, it knows every run.
+ *
+ * The failure this prevents: parts that are tested, and a whole that nobody has started as its users do.
+ */
+// runs at most 6 min
+import { existsSync } from "node:fs";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import t from "tap";
+import { emptyFolder, longshore, longshoreUp } from "../harness/longshore.ts";
+import { commandsIn } from "../harness/servers/processes.ts";
+import type { Program } from "../harness/servers/program.ts";
+
+t.setTimeout(0); // each wait of the harness has its own bound
+
+process.env["LONGSHORE_PACE_TALLY"] = "2s"; // what is missing is not looked for every two minutes only
+await using folder = await emptyFolder();
+const running = path.join(folder.path, ".longshore/running.json");
+const processes = (): Promise<readonly string[]> => commandsIn(folder.path);
+
+async function ends(t: Tap, up: Program): Promise<void> {
+  const { code, err } = await up.stop();
+  const errors = err.split("\n").filter((line) => !/^$|"level":"(info|warn)"/.test(line));
+  t.same({ code, errors }, { code: 0, errors: [] });
+  t.notOk(existsSync(running), "no command finds it any more");
+  t.same(await processes(), [], "no process is left");
+}
+type Tap = Pick<typeof t, "same" | "notOk">;
+
+const first = await longshoreUp(folder.path);
+
+await t.test("a run that is published from another terminal is followed to its end", async (t) => {
+  const { code, out } = await longshore(
+    folder.path,
+    "publish",
+    "--image",
+    "busybox",
+    "--run",
+    "first",
+    "--follow",
+    "--",
+    "sh",
+    "-c",
+    "echo hi",
+  );
+  t.equal(code, 0, out);
+  t.match(out, /accepted[\s\S]*launched[\s\S]*started[\s\S]*succeeded/);
+});
+
+await t.test("a second one from the same folder is refused, and the first goes on", async (t) => {
+  const { code, err } = await longshore(folder.path, "up");
+  t.equal(code, 1);
+  t.match(err, /a Longshore runs from \S+ already, as process \d+; stop it first, or give this one another --data DIR/);
+  t.ok(existsSync(running));
+});
+
+await t.test("Ctrl-C ends everything, also while a run runs", async (t) => {
+  const { code } = await longshore(folder.path, "publish", "--image", "busybox", "--run", "lasting", "--", "sleep", "300");
+  t.equal(code, 0);
+  const shows = async (part: string): Promise<boolean> => (await processes()).some((it) => it.includes(part));
+  for (let tries = 0; process.platform === "linux" && tries < 300 && !(await shows("sleep 300")); tries++) await sleep(100);
+  if (process.platform === "linux") for (const part of ["sleep 300", "postgres"]) t.ok(await shows(part), `${part} runs`);
+  await ends(t, first);
+});
+
+await t.test("started again, it still knows what was: the run whose program ended with the pocket is told as lost", async (t) => {
+  const second = await longshoreUp(folder.path);
+  const { out } = await longshore(folder.path, "runs", "list");
+  t.match(out, /^SUCCEEDED +first /m);
+  t.match(out, /^\S+ +lasting /m);
+  const { out: end } = await longshore(folder.path, "runs", "follow", "lasting");
+  t.match(end, /LOST +Gone|lost +.*Gone/, "the pocket's Jobs end with it");
+  await ends(t, second);
+});
