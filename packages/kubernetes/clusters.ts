@@ -1,5 +1,5 @@
 /**
- * The clusters that a program talks to: for each group its own guarded transport, its reads and its health.
+ * The clusters that a program talks to: for each group its own guarded transport and its reads.
  *
  * The bug this prevents: something shared between groups, through which a dead cluster slows the others. Writes are not here:
  * the launcher makes them with `openWrites(cluster)` of request/write.ts, which the watcher may not import.
@@ -7,7 +7,7 @@
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { type Change, type FollowOptions, follow } from "./follow/follow.ts";
-import { type Guard, type GuardOptions, guard, type Health } from "./request/guard.ts";
+import { type Guard, type GuardOptions, guard } from "./request/guard.ts";
 import { type LogTail, tailLog } from "./request/logs.ts";
 import type { Purpose } from "./request/purpose.ts";
 import { openReads, type Reads } from "./request/read.ts";
@@ -36,7 +36,6 @@ export interface Cluster {
     options: Pick<FollowOptions, "kind" | "selector" | "signal" | "pageSize" | "stallMs" | "backOff">,
   ): AsyncIterable<Change>;
   tailLog(of: { readonly pod: string; readonly container: string }, signal: AbortSignal): Promise<LogTail>;
-  health(): Health;
 }
 
 export interface Clusters extends AsyncDisposable {
@@ -44,7 +43,6 @@ export interface Clusters extends AsyncDisposable {
   /** Throws `Failure` "refuse" NoGroup: the ledger knows this group, and this program's groups file does not. */
   cluster(name: string): Cluster;
   find(name: string): Cluster | undefined;
-  health(name: string): Health;
 }
 
 export interface ClustersOptions {
@@ -70,7 +68,6 @@ export function openClusters(groups: readonly GroupCluster[], options: ClustersO
     names: [...open.keys()],
     cluster,
     find: (name) => open.get(name),
-    health: (name) => cluster(name).health(),
     async [Symbol.asyncDispose]() {
       await Promise.allSettled([...open.values()].map((it) => it.transport[Symbol.asyncDispose]()));
     },
@@ -96,6 +93,5 @@ function openCluster(group: GroupCluster, { clock, guard: defaults, onRequest }:
     pollMs,
     follow: (options) => follow({ ...options, transport, clock, namespace, pollMs }),
     tailLog: (of, signal) => tailLog({ ...of, transport, clock, namespace }, signal),
-    health: () => transport.health(),
   };
 }

@@ -38,7 +38,7 @@ t.test("opens after failures in a row, sends nothing while open, then one probe 
   for (let i = 0; i < 5; i++) said.push(await outcome(cluster.send(get, never)));
   t.same(said, ["unanswered", "unanswered", "unanswered", "unsent", "unsent"]);
   t.equal(transport.requests.length, 3, "the last two went nowhere");
-  t.match(cluster.health(), { kind: "unhealthy", reason: "It was unanswered." });
+  await t.rejects(cluster.send(get, never), { message: /tried again in 1 s. It was unanswered/ });
 
   await clock.sleep(1_100);
   t.same(
@@ -51,27 +51,17 @@ t.test("opens after failures in a row, sends nothing while open, then one probe 
   await clock.sleep(1_100);
   t.equal(await outcome(cluster.send(get, never)), "200");
   t.equal(await outcome(cluster.send(get, never)), "200");
-  t.equal(cluster.health().kind, "healthy");
 });
 
 t.test("a gateway without an API server behind it opens the breaker; refusals do not", async (t) => {
   const refusals: Play[] = [403, 404, 409, 422, 429, 500].map((answer) => ({ answer, body: {} }));
   const refusing = guarded(refusals, { breaker: { failuresMax: 2 } });
   for (const _ of refusals) await outcome(refusing.cluster.send(get, never));
-  t.equal(refusing.cluster.health().kind, "healthy");
+  t.equal(refusing.transport.requests.length, refusals.length, "all were sent");
   const gateway = guarded([{ answer: 503, body: "" }, { answer: 502, body: "" }, ok], { breaker: { failuresMax: 2 } });
   await outcome(gateway.cluster.send(get, never));
   await outcome(gateway.cluster.send(get, never));
   t.equal(await outcome(gateway.cluster.send(get, never)), "unsent");
-});
-
-t.test("a rejected token makes it unhealthy at once, an accepted one healthy again", async (t) => {
-  const { cluster } = guarded([{ answer: 401, body: {} }, ok]);
-  t.equal(cluster.health().kind, "unknown");
-  await cluster.send(get, never);
-  t.match(cluster.health(), { kind: "unhealthy", reason: /token/ });
-  await cluster.send(get, never);
-  t.equal(cluster.health().kind, "healthy");
 });
 
 t.test(
@@ -80,18 +70,18 @@ t.test(
     const silent = guarded([{ hangs: true }], { breaker: { failuresMax: 1 } });
     t.equal(await outcome(sendInTime({ transport: silent.cluster, clock: silent.clock }, get, never)), "unanswered");
     t.same(silent.clock.slept, [PURPOSES.read.withinMs]);
-    t.equal(silent.cluster.health().kind, "unhealthy");
+    t.equal(await outcome(silent.cluster.send(get, never)), "unsent");
 
     const shorter = guarded([{ hangs: true }], { breaker: { failuresMax: 1 } });
     await outcome(within(shorter.clock, 10, never, (signal) => shorter.cluster.send(get, signal)));
-    t.equal(shorter.cluster.health().kind, "unhealthy", "the caller's own bound counts as well");
+    t.equal(await outcome(shorter.cluster.send(get, never)), "unsent", "the caller's own bound counts as well");
 
     const stopping = guarded([{ hangs: true }, ok], { breaker: { failuresMax: 1 } });
     const stop = new AbortController();
     const waiting = outcome(stopping.cluster.send(get, stop.signal));
     stop.abort();
     await waiting;
-    t.not(stopping.cluster.health().kind, "unhealthy");
+    t.equal(await outcome(stopping.cluster.send(get, never)), "200");
   },
 );
 
@@ -235,7 +225,8 @@ t.test("nodes that do not answer for their logs are no word about their cluster"
   t.equal(transport.requests.length, plays.length);
   const away = guarded([{ fails: "unsent" }, { fails: "unsent" }], { breaker: { failuresMax: 2 } });
   for (let i = 0; i < 2; i++) await outcome(away.cluster.send(log, never));
-  t.equal(away.cluster.health().kind, "unhealthy", "an API server that cannot be reached for them is away");
+  t.equal(await outcome(away.cluster.send(get, never)), "unsent", "an API server that cannot be reached for them is away");
+  t.equal(away.transport.requests.length, 2);
 });
 
 t.test("logs that hang keep nothing else waiting, and are given up without blame", async (t) => {
@@ -245,11 +236,11 @@ t.test("logs that hang keep nothing else waiting, and are given up without blame
   await clock.sleep(1_000);
   t.same(cluster.load(), { window: 4, inFlight: 0, waiting: 0 });
   await Promise.all(logs);
-  t.not(cluster.health().kind, "unhealthy");
+  t.equal(await outcome(within(clock, 1_000, never, (inner) => cluster.send(get, inner))), "unanswered", "it was sent");
 });
 
 t.test("an open breaker keeps saying why", async (t) => {
-  const { cluster, clock } = guarded([], { breaker: { failuresMax: 1 } });
+  const clock = virtualClock();
   const cause = Object.assign(new Error("self-signed certificate"), { code: "DEPTH_ZERO_SELF_SIGNED_CERT" });
   const untrusted = guard(
     { ...scripted([]), send: () => Promise.reject(silence("it", false, cause)) },
@@ -262,7 +253,6 @@ t.test("an open breaker keeps saying why", async (t) => {
   );
   t.match(failure, { code: "unsent", message: /tried again in 1 s.*signed by itself/ });
   t.equal(networkCode(failure), "DEPTH_ZERO_SELF_SIGNED_CERT");
-  t.equal(cluster.health().kind, "unknown");
 });
 
 t.test("paces creates, and nothing else", async (t) => {
@@ -296,8 +286,7 @@ t.test("a dead cluster costs the others nothing", async (t) => {
   t.equal(clock.now(), begun, "none of them waited");
   t.ok((await doomed).every((it) => it === "unanswered" || it === "unsent"));
   t.ok(dead.requests.length <= 13, `${dead.requests.length} requests were spent on the dead one`);
-  t.equal(clusters.health("g7").kind, "unhealthy");
-  t.ok(others.every((it) => clusters.health(it).kind === "healthy"));
+  t.equal(await outcome(clusters.cluster("g7").transport.send(get, never)), "unsent", "and it is sent nothing more");
   t.throws(() => clusters.cluster("g99"), { code: "NoGroup", message: /g99/ });
 });
 

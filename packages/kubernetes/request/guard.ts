@@ -43,15 +43,9 @@ export interface BreakerOptions {
   readonly mostMs: number;
 }
 
-export type Health =
-  | { readonly kind: "unknown" }
-  | { readonly kind: "healthy"; readonly sinceMs: number }
-  | { readonly kind: "unhealthy"; readonly sinceMs: number; readonly reason: string; readonly nextTryMs: number };
-
 export interface Guard extends Channel, AsyncDisposable {
   /** Of a group with `createsPerSecond`: for whoever claims what is to be created. */
   readonly pace: Pace | undefined;
-  health(): Health;
   /** How many requests may be in flight at this moment, and how many are. */
   load(): { readonly window: number; readonly inFlight: number; readonly waiting: number };
 }
@@ -158,7 +152,6 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
       return await attempt(request.purpose, signal, (it) => transport.open(request, it));
     },
     pace: creates,
-    health: () => breaker.health(),
     load: () => window.load(),
     [Symbol.asyncDispose]: () => transport[Symbol.asyncDispose](),
   };
@@ -185,19 +178,15 @@ function openBreaker(name: string, clock: Clock, { failuresMax, firstMs, mostMs 
   let openUntilMs: number | undefined;
   let probing = false;
   let last: Failure | undefined;
-  let health: Health = { kind: "unknown" };
+  let why = "";
 
-  function failed(why: string, cause?: Failure): void {
+  function failed(reason: string, cause?: Failure): void {
     failures++;
     last = cause;
     if (failures < failuresMax) return;
+    why = reason;
     const wait = Math.min(mostMs, firstMs * 2 ** Math.min(failures - failuresMax, 16));
     openUntilMs = clock.now() + wait * (0.75 + clock.random() / 2);
-    unhealthy(why, openUntilMs);
-  }
-
-  function unhealthy(reason: string, nextTryMs: number): void {
-    health = { kind: "unhealthy", sinceMs: health.kind === "unhealthy" ? health.sinceMs : clock.now(), reason, nextTryMs };
   }
 
   function answered({ status }: { readonly status: number }): void {
@@ -205,18 +194,15 @@ function openBreaker(name: string, clock: Clock, { failuresMax, firstMs, mostMs 
     if (status === 502 || status === 503 || status === 504) return failed(`The API server of ${name} answers ${status}.`);
     failures = 0;
     openUntilMs = undefined;
-    if (status === 401) unhealthy(`The API server of ${name} does not accept our token (401).`, clock.now());
-    else if (health.kind !== "healthy") health = { kind: "healthy", sinceMs: clock.now() };
   }
 
   function check(): void {
     if (openUntilMs === undefined) return;
     const left = openUntilMs - clock.now();
     if (left <= 0 && !probing) return;
-    const why = health.kind === "unhealthy" ? ` ${health.reason}` : "";
     const when = Math.max(0, Math.ceil(left / 1000));
     // With its cause: an untrusted certificate stays one, however often it was met.
-    throw unsent(`${name} has not answered ${failures} times in a row; it is tried again in ${when} s.${why}`, last);
+    throw unsent(`${name} has not answered ${failures} times in a row; it is tried again in ${when} s. ${why}`, last);
   }
 
   return {
@@ -234,6 +220,5 @@ function openBreaker(name: string, clock: Clock, { failuresMax, firstMs, mostMs 
         abandoned: done,
       };
     },
-    health: () => health,
   };
 }
