@@ -46,6 +46,6 @@ await t.test("a Job that somebody deletes is noticed", async (t) => {
 
 await t.test("nothing was watched", async (t) => {
   const metrics = await watcher.metrics();
-  t.match(metrics, /longshore_kubernetes_requests_total\{group="a",verb="GET",code="200"\}/);
-  t.notMatch(metrics, /verb="WATCH"/);
+  t.match(metrics, /longshore_kubernetes_requests_total\{group="a",purpose="list",code="200"\}/);
+  t.notMatch(metrics, /purpose="watch"/);
 });
