@@ -17,24 +17,21 @@ await using server = await nats();
 await using folder = await emptyFolder();
 await using _up = await longshoreUp(folder.path, "--broker", server.url);
 
-await t.test(
-  "a run is published, followed to its end",
-  async (t) => {
-    const { code, out, err } = await longshore(
-      folder.path,
-      "publish",
-      "--image",
-      "busybox",
-      "--follow",
-      "--",
-      "sh",
-      "-c",
-      "echo hi",
-    );
-    t.equal(code, 0, out + err);
-    t.match(out, /succeeded/);
-  },
-);
+await t.test("a run is published, followed to its end", async (t) => {
+  const { code, out, err } = await longshore(
+    folder.path,
+    "publish",
+    "--image",
+    "busybox",
+    "--follow",
+    "--",
+    "sh",
+    "-c",
+    "echo hi",
+  );
+  t.equal(code, 0, out + err);
+  t.match(out, /succeeded/);
+});
 
 await t.test("doctor names the server, and says where what is quarantined can be read", async (t) => {
   const well = await longshore(folder.path, "doctor");
