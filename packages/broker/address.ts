@@ -1,5 +1,5 @@
 /**
- * Where a broker is, in words that may be printed, and what to do when it cannot be reached.
+ * Where a broker is, in words that may be printed, and what to do if the broker cannot be reached.
  *
  * The bugs this prevents: a password in an error message or a log, and "ECONNREFUSED" as the whole explanation.
  */
@@ -21,7 +21,7 @@ export interface Credentials {
   readonly password?: string | undefined;
 }
 
-/** What is given besides the URL wins over what stands in it. */
+/** Credentials given beside the URL win over those in the URL. */
 export function readAddress(
   url: URL,
   given: Credentials,
@@ -55,7 +55,7 @@ const NETWORK: Readonly<Record<string, string>> = {
   CERT_HAS_EXPIRED: "has an expired certificate. Renew it.",
 };
 
-/** For errors that come from the network whatever the broker; undefined for those that only its adapter can explain. */
+/** Explains network errors that every broker can have; undefined for errors that only the adapter can explain. */
 export function networkFailure(error: unknown, where: string): Failure | undefined {
   const code = codeOf(error);
   const told = code === undefined ? undefined : NETWORK[code];

@@ -1,8 +1,8 @@
 /**
  * The bounds of publishing, the same for every adapter: how long one message waits, and how many may wait at once.
  *
- * The bug this prevents: a broker that is frozen or out of memory makes each publisher wait for ever and the process
- * grow until it is killed. Whoever is turned away still has the message and publishes it again, under the same id.
+ * The bug this prevents: a broker that is frozen or out of memory makes each publisher wait for ever and the process grow until
+ * it is killed. A publisher that is turned away still has the message and publishes it again, under the same id.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
@@ -17,7 +17,7 @@ export interface Bounds {
   readonly withinMs?: number;
 }
 
-/** One publisher's try. `abandoned` is set when nobody waits for it any longer. */
+/** One publisher's try. `abandoned` is set when no caller waits for the try any longer. */
 export interface Try {
   abandoned: boolean;
 }
@@ -41,7 +41,7 @@ export function boundedPublishing({ clock, where, withinMs = PUBLISH_WITHIN_MS }
       messages--;
       bytesWaiting -= bytes;
     });
-    working.catch(() => undefined); // when it is abandoned, nobody looks at its end
+    working.catch(() => undefined); // nobody awaits an abandoned try, so its rejection is ignored here
     try {
       return await orGiveUp(working, clock, withinMs, signal, where);
     } finally {
@@ -70,7 +70,7 @@ function orGiveUp<R>(working: Promise<R>, clock: Clock, ms: number, signal: Abor
   });
 }
 
-/** For farewells: waits for the end of the work, but no longer than this. The work's own failure is thrown. */
+/** For farewells: waits for the end of the work, but at most `ms`. A failure of the work is thrown. */
 export async function atMost(clock: Clock, ms: number, work: Promise<unknown>): Promise<void> {
   const { promise: late, resolve } = Promise.withResolvers<void>();
   const callOff = clock.alarm(ms, resolve);

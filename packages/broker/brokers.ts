@@ -1,9 +1,9 @@
 /**
- * The brokers that Longshore knows, a row each. A new broker is a folder with its adapter, a row here, and a test that
- * runs the conformance suite on it.
+ * The brokers that Longshore knows, a row each. A new broker is a folder with its adapter, a row here, and a test that runs the
+ * conformance suite on it.
  *
- * The bugs this prevents: a TLS scheme that is taken for plain text, and code elsewhere that decides by the beginning of a
- * URL: that code is wrong, without a word, for the next broker.
+ * The bugs this prevents: a TLS scheme that is taken for plain text, and code elsewhere that decides by the beginning of a URL
+ * and is silently wrong for the next broker.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
@@ -12,7 +12,7 @@ import type { Address } from "./address.ts";
 import type { Names } from "./names.ts";
 import type { Broker } from "./port.ts";
 
-/** What an adapter is opened with. */
+/** The options that an adapter is opened with. */
 export interface AdapterOptions {
   readonly address: Address;
   readonly names: Names;
@@ -23,10 +23,10 @@ export interface AdapterOptions {
 
 export interface KnownBroker {
   readonly name: string;
-  /** By the scheme of the URL. */
+  /** Port and TLS for each scheme of the broker's URLs. */
   readonly schemes: Readonly<Record<string, { readonly port: number; readonly secure: boolean }>>;
   readonly example: string;
-  /** For a URL that names none. `space`: virtual host, database. */
+  /** Used if the URL names no user or no space. `space`: virtual host, database. */
   readonly defaults: { readonly user: string; readonly space: string };
   /** Whether a delivery says which user published it. If not, no user can be an operator by name. */
   readonly tellsUsers: boolean;
@@ -65,7 +65,7 @@ export const BROKERS: readonly KnownBroker[] = [
   },
 ];
 
-/** The row of a URL. Throws a `Failure` that says which URLs there are. */
+/** Returns the row of a URL. If no row fits, throws a `Failure` that lists the URLs that would. */
 export function brokerAt(url: string): KnownBroker {
   const parsed = URL.parse(url);
   if (parsed === null) {

@@ -1,15 +1,15 @@
 /**
  * Passes messages from the connection that receives them to the lanes that work on them, through one shared iterator.
  *
- * The bugs this prevents: a library's callback that throws into the library (amqplib then closes the connection), a
- * lane that waits for ever after the end, and messages that were received but never taken being forgotten at the end.
- * What is in it is bounded by whoever gives: the broker's prefetch.
+ * The bugs this prevents: a library's callback that throws into the library (amqplib then closes the connection), a lane that
+ * waits for ever after the end, and messages that were received but never taken being forgotten at the end. The giver bounds
+ * the queue: the broker's prefetch.
  */
 export interface DeliveryQueue<T> {
   give(item: T): void;
-  /** Nobody took these yet; they are taken out. */
+  /** Removes and returns the messages that no lane took yet. */
   drop(): readonly T[];
-  /** Whoever waits, and whoever asks later, is told that it is over. Idempotent. */
+  /** Ends the iteration for lanes that wait now and for those that ask later. Idempotent. */
   end(): void;
   readonly items: AsyncIterableIterator<T>;
 }

@@ -1,4 +1,4 @@
-/** What Longshore's queues and exchanges are called at the broker, unless the configuration says otherwise. */
+/** The names of Longshore's queues and exchanges at the broker, unless the configuration says otherwise. */
 export interface Names {
   readonly commands: string;
   readonly facts: string;
@@ -7,7 +7,7 @@ export interface Names {
   readonly control: string;
   readonly unrouted: string;
   readonly quarantine: string;
-  /** What the names of followers' temporary queues begin with. */
+  /** The prefix of followers' temporary queues. */
   readonly follow: string;
 }
 
@@ -22,7 +22,7 @@ export const NAMES: Names = {
   follow: "longshore.follow.",
 };
 
-/** A reply must never land in a queue of ours: anybody could then put what they like among the facts. */
+/** A reply must never land in a queue of ours: else anybody could put forged messages among the facts. */
 export function isOurs(queue: string, names: Names): boolean {
   return queue === "" || queue.startsWith(names.follow) || Object.values(names).includes(queue);
 }

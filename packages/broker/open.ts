@@ -1,8 +1,8 @@
 /**
- * Opens the broker that a URL names.
+ * Opens the broker that a URL names. Resolves when the broker has answered; if it does not answer, the error says where we
+ * looked and what to do.
  *
- * The failure this prevents: a program that starts, looks healthy, and has never reached its broker. It resolves when
- * the broker has answered, and says otherwise where it looked and what to do.
+ * The failure this prevents: a program that starts, looks healthy, and has never reached its broker.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
@@ -20,9 +20,9 @@ export interface OpenBroker {
   readonly names?: Partial<Names>;
   readonly log: Log;
   readonly clock: Clock;
-  /** How long one message may wait for its confirmation before it is told as not stored. */
+  /** How long one message may wait for its confirmation before the publisher is told that it is not stored. */
   readonly publishWithinMs?: number;
-  /** The settings name users of the broker, so a broker that does not tell who published will not do. */
+  /** True if the settings name users of the broker: then a broker that does not tell who published is refused. */
   readonly needsUsers?: boolean;
 }
 

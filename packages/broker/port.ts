@@ -7,25 +7,31 @@ export type Topic = Queue | "events";
 
 export interface Broker extends AsyncDisposable {
   /**
-   * Resolves when the broker is responsible for the message. Throws `Failure` "retry" when it is not, or may not be;
-   * then the same message (same id) is published again.
+   * Resolves when the broker is responsible for the message. Throws `Failure` "retry" if the broker is not, or may not be; then
+   * the same message (same id) is published again.
    */
   publish(topic: Topic, message: Outgoing, signal: AbortSignal): Promise<Published>;
-  /** To one named queue of somebody else's (`reply_to`). "unrouted" when it is gone; never to a queue of ours. */
+  /**
+   * Publishes to one named queue of somebody else's (`reply_to`). "unrouted" if that queue is gone; never publishes to a queue
+   * of ours.
+   */
   reply(queue: string, message: Outgoing, signal: AbortSignal): Promise<Published>;
-  /** Outlives reconnects, cancelled consumers and restarts; ends only by its signal. Several lanes may share it. */
+  /**
+   * Receives a queue's messages. Outlives reconnects, cancelled consumers and restarts; ends only by its signal. Several lanes
+   * may share it.
+   */
   receive(queue: Queue, options: ReceiveOptions): AsyncIterableIterator<Delivery>;
-  /** Events as they pass, for one follower: a temporary queue bound to `pattern` ("shop.#"). Resolves when it is bound. */
+  /** Follows events for one follower: a temporary queue bound to `pattern` ("shop.#"). Resolves when the queue is bound. */
   follow(pattern: string, options: ReceiveOptions): Promise<AsyncIterableIterator<Delivery>>;
-  /** In passing, to whoever listens at this moment; "unrouted": nobody does. Nothing is kept for who comes later. */
+  /** Broadcasts to everybody who listens at this moment; "unrouted": nobody does. Nothing is kept for later listeners. */
   broadcast(message: Outgoing, signal: AbortSignal): Promise<Published>;
   /**
-   * What is broadcast under keys that match ("prod.*.announced"), from when this resolves until its signal. What passes while
-   * the connection is away is lost to the listener, so whoever broadcasts says it again.
+   * Hears broadcasts under keys that match ("prod.*.announced"), from when this resolves until its signal. Broadcasts during a
+   * lost connection are lost to the listener, so broadcasters repeat theirs.
    */
   listen(pattern: string, options: ReceiveOptions): Promise<AsyncIterableIterator<Uint8Array>>;
   status(): BrokerStatus;
-  /** For `doctor` and metrics: who we are there and how much waits. Throws `Failure`. */
+  /** For `doctor` and metrics: which user we are at the broker, and how much waits. Throws `Failure`. */
   inspect(signal: AbortSignal): Promise<BrokerReport>;
 }
 
@@ -36,27 +42,33 @@ export interface Outgoing {
   readonly replyTo?: string;
 }
 
-/** "unrouted": confirmed and dropped, because nobody is bound to receive it. */
+/** "unrouted": confirmed and dropped, because no queue is bound to receive it. */
 export type Published = "stored" | "unrouted";
 
 export interface ReceiveOptions {
-  readonly inFlightMax: number; // unsettled deliveries; also the bound on memory
-  readonly signal: AbortSignal; // ends the iteration; what is in flight may still be settled
+  readonly inFlightMax: number; // limit of unsettled deliveries; also the bound on memory
+  readonly signal: AbortSignal; // ends the iteration; messages in flight may still be settled
 }
 
-/** Settled once, by one of the three. After a lost connection they do nothing: the broker delivers it again. */
+/**
+ * A delivery is settled once, by one of the three. After a lost connection they do nothing: the broker delivers the message
+ * again.
+ */
 export interface Delivery {
   /** The broker's own message id if the publisher set one, else "". Never trusted for identity. */
   readonly id: string;
   readonly body: Uint8Array;
-  /** How often the broker says it delivered this before, as far as it can tell; 1 when it only says "redelivered". */
+  /** How often the broker delivered this before, as far as the broker can tell; 1 if it only says "redelivered". */
   readonly redeliveries: number;
-  /** The broker's authenticated user, where the broker vouches for it. */
+  /** The user that the broker authenticated, if the broker vouches for the user. */
   readonly user: string | undefined;
   readonly replyTo: string | undefined;
   ack(): Promise<void>;
   requeue(): Promise<void>;
-  /** Published to quarantine with the problems and confirmed there, then acked: never lost in between. */
+  /**
+   * Publishes the message to quarantine with the problems, waits for the confirmation, then acks: the message is never lost in
+   * between.
+   */
   quarantine(problems: readonly Problem[]): Promise<void>;
 }
 

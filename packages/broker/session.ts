@@ -1,8 +1,8 @@
 /**
  * Keeps one connection to a broker open: opens another whenever it is lost, and tells callers which one is live.
  *
- * The bugs this prevents: a client that gives up after one error, a status that says "connected" while nobody is, a
- * caller that waits for ever after the broker was closed, and a frozen server that holds up our own end.
+ * The bugs this prevents: a client that gives up after one error, a status that says "connected" without a connection, a caller
+ * that waits for ever after the broker was closed, and a frozen server that delays the end of our program.
  */
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
@@ -13,20 +13,20 @@ import type { BrokerStatus } from "./port.ts";
 
 const FAREWELL_MS = 2_000;
 
-/** One connection's life. */
+/** The life of one connection. */
 export interface Session {
   /** Aborts when the connection is lost, with the reason. */
   readonly over: AbortSignal;
-  /** Why the server takes no messages from us at the moment. */
+  /** Returns the reason why the server takes no messages from us at the moment, if there is one. */
   blocked?(): string | undefined;
-  /** Says goodbye to the server in an orderly way. Not waited for longer than two seconds. */
+  /** Says goodbye to the server in an orderly way. Callers wait at most two seconds for it. */
   farewell(): Promise<unknown>;
-  /** Lets go at once, whatever the server does. Called once, at the end of each session. */
+  /** Drops the connection at once, whatever the server does. Called once, at the end of each session. */
   drop(): void;
 }
 
 export interface Sessions<S extends Session> {
-  /** The live session, as soon as there is one; undefined when the signal aborts or the broker is closed before. */
+  /** Returns the live session, as soon as there is one; undefined if the signal aborts or the broker is closed before. */
   current(signal: AbortSignal): Promise<S | undefined>;
   status(): BrokerStatus;
   close(): Promise<void>;
@@ -35,13 +35,13 @@ export interface Sessions<S extends Session> {
 export interface SessionOptions<S extends Session> {
   readonly clock: Clock;
   readonly log: Log;
-  /** Stands in the log beside each loss: which broker, which connection. */
+  /** Logged with each loss: which broker, which connection. */
   readonly about: Readonly<Record<string, string>>;
   /** Opens a connection. `previous` is the one that was lost. */
   readonly open: (previous: S | undefined) => Promise<S>;
 }
 
-/** Rejects with what `open` threw when the first connection fails; later ones are tried for ever. */
+/** Rejects with the error of `open` if the first connection fails; later ones are tried for ever. */
 export async function openSessions<S extends Session>({ clock, log, about, open }: SessionOptions<S>): Promise<Sessions<S>> {
   const closing = new AbortController();
   const pause = backOff(clock, { firstMs: 50, mostMs: 2_000 });
@@ -53,7 +53,7 @@ export async function openSessions<S extends Session>({ clock, log, about, open 
     away = { sinceMs: away?.sinceMs ?? clock.now(), lastError: messageOf(error) };
   };
 
-  /** The next session; undefined when the broker is closed before. */
+  /** Returns the next session; undefined if the broker is closed before. */
   async function openAgain(previous: S): Promise<S | undefined> {
     for (let failures = 1; !closing.signal.aborted; failures++) {
       try {
@@ -117,7 +117,7 @@ export async function openSessions<S extends Session>({ clock, log, about, open 
   };
 }
 
-/** Resolves when one of them aborts. */
+/** Resolves when one of the signals aborts. */
 export function either(one: AbortSignal, other: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {

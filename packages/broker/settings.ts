@@ -1,13 +1,15 @@
 /**
- * A program's settings of its broker. Every program reads them here, so that none forgets the user's file, and none looks for the
- * messages of the others under another name.
+ * A program's settings of its broker. Every program reads its broker's settings here.
+ *
+ * The bugs this prevents: a program that forgets the user's file, and one that looks for the others' messages under another
+ * name.
  */
 import { oneSecret, secretOf, secretSetting } from "@longshore/runtime/config/secret-settings.ts";
 import { z } from "zod";
 import { NAMES, type Names } from "./names.ts";
 import type { OpenBroker } from "./open.ts";
 
-/** Every broker takes these, as the name of a queue, an exchange, a subject or a row. */
+/** Every broker accepts these characters in the name of a queue, an exchange, a subject or a row. */
 const NAME = /^(?!amq\.)[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
 const named = (which: keyof Names) =>
   z
@@ -34,7 +36,7 @@ const BrokerNames = z
     }
   });
 
-/** The URL, and user and password if the URL does not hold them: each may be a file. And what is whose at the broker. */
+/** The URL, the user and password if the URL does not contain them (each may be in a file), and the names at the broker. */
 export const brokerSettings = () =>
   z
     .strictObject({
@@ -45,7 +47,7 @@ export const brokerSettings = () =>
     })
     .check(oneSecret("url"));
 
-/** For `openBroker({ ...brokerOf(config), log, clock })`. */
+/** Turns the settings into options: `openBroker({ ...brokerOf(config), log, clock })`. */
 export function brokerOf({
   broker,
 }: {

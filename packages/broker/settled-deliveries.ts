@@ -1,8 +1,8 @@
 /**
- * Deliveries as what merely passes: each is settled when it is handed over, and only its body is told.
+ * Turns deliveries into plain bodies for listeners: each delivery is settled when its body is handed over.
  *
- * The failure this prevents: a listener that has to settle what nobody would deliver again, and that stops hearing when it
- * forgets one.
+ * The failure this prevents: a listener that has to settle messages that nobody would deliver again, and that stops hearing
+ * when it forgets one.
  */
 import type { Delivery } from "./port.ts";
 

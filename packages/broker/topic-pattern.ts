@@ -1,12 +1,12 @@
 /**
  * The topic patterns of AMQP ("shop.#", "*.*.run.failed") as regular expressions, for adapters whose broker has none.
  *
- * The bug this prevents: a pattern that follows on one broker and misses events on another. "#" also stands for no word
- * at all, so "shop.#" takes "shop"; every word is therefore read together with the dot before it.
+ * The bug this prevents: a pattern that follows on one broker and misses events on another. "#" also stands for no word at all,
+ * so "shop.#" matches "shop"; every word is therefore read together with the dot before it.
  */
 const SPECIAL = /[.*+?^${}()|[\]\\]/g;
 
-/** A regular expression for `keyForPattern(key)`; plain enough for both JavaScript and Postgres. */
+/** Returns a regular expression for `keyForPattern(key)`; it is plain enough for both JavaScript and Postgres. */
 export function patternAsRegex(pattern: string): string {
   const words = pattern.split(".").map((word) => {
     if (word === "#") return "(\\.[^.]*)*";

@@ -1,9 +1,9 @@
 /**
- * `npm pack` and `npm publish` run this first: JavaScript and types into dist/, from the client's sources and from those files
- * of the contract that they import.
+ * `npm pack` and `npm publish` run this first: JavaScript and types into dist/, from the client's sources and from the
+ * contract's files that they import.
  *
- * The failures this prevents: a package of TypeScript, which Node does not run from node_modules, and a package that depends
- * on `@longshore/contract`, which no registry has.
+ * The failures this prevents: a package of TypeScript, which Node does not run from node_modules, and a package that depends on
+ * `@longshore/contract`, which no registry has.
  */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
@@ -15,7 +15,10 @@ const DIST = join(import.meta.dirname, "dist");
 const ENTRIES = ["client/request.ts", "client/story.ts"];
 const OURS = /"(@longshore\/contract|\.)\/([\w-]+)\.ts"/g;
 
-/** The compiler leaves imports as they are written, so it is given copies whose imports of ours fit the compiled files. */
+/**
+ * The compiler leaves imports as they are written, so it gets copies of the sources whose imports of ours fit the compiled
+ * files.
+ */
 function build(): void {
   const sources = mkdtempSync(join(tmpdir(), "longshore-client-"));
   try {
@@ -44,7 +47,7 @@ function build(): void {
     writeFileSync(join(sources, "tsconfig.json"), JSON.stringify(config));
     rmSync(DIST, { recursive: true, force: true });
     const compiler = join(ROOT, "node_modules/typescript/bin/tsc");
-    // npm prints to stdout which files it packed, perhaps as JSON, so the compiler speaks to stderr.
+    // npm prints the list of packed files to stdout, perhaps as JSON, so the compiler writes to stderr.
     execFileSync(process.execPath, [compiler, "-p", sources], { stdio: ["ignore", 2, 2] });
   } finally {
     rmSync(sources, { recursive: true, force: true });

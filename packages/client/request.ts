@@ -1,8 +1,8 @@
 /**
- * From what you want to the bytes that you publish, with whatever broker client you have.
+ * From what you want to the bytes that you publish, with any broker client.
  *
- * The failure this prevents: a request that is refused long after it was sent. It is judged here first, by the rules that
- * the launcher goes by, so that its author gets every problem as a return value.
+ * The failure this prevents: a request that is refused long after it was sent. The request is judged here first, by the
+ * launcher's own rules, so that its author gets every problem as a return value.
  */
 import type { CommandInput, CommandType } from "@longshore/contract/command.ts";
 import { CONTENT_TYPE, readCommand, writeCommand } from "@longshore/contract/envelope.ts";
@@ -11,9 +11,9 @@ import type { Problem } from "@longshore/contract/problem.ts";
 export interface Sender {
   /** Names you to others: a URI or path, such as "/shop/orders". */
   readonly source: string;
-  /** The message's own id, by default a random one. The same message sent again carries the same id. */
+  /** The message's own id, by default a random one. A message that is sent again carries the same id. */
   readonly id?: string;
-  /** ISO 8601. */
+  /** The time, in ISO 8601. */
   readonly time?: string;
 }
 
@@ -22,13 +22,13 @@ export type Message =
       readonly kind: "message";
       readonly id: string;
       readonly contentType: string;
-      /** For the exchange `longshore.commands`, which takes any key: this one says what it is. */
+      /** The routing key. The exchange `longshore.commands` takes any key; this one tells people what the message is. */
       readonly routingKey: CommandType;
       readonly body: Uint8Array;
     }
   | { readonly kind: "refused"; readonly problems: readonly Problem[] };
 
-/** `data.run` is the idempotency key: publish again when in doubt, with the same run, and it runs once. */
+/** `data.run` is the idempotency key: if in doubt, publish again with the same run, and the run happens once. */
 export function message<T extends CommandType>(sender: Sender, type: T, data: CommandInput<T>): Message {
   const { source, id = crypto.randomUUID(), time } = sender;
   const body = writeCommand({ id, source, type, data, time });

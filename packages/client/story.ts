@@ -1,5 +1,5 @@
 /**
- * The events of each run once each and in order, from a delivery that may repeat and reorder them.
+ * The events of each run, once each and in order, from a delivery that may repeat and reorder them.
  *
  * The failure this prevents: an application that books an order twice because `run.succeeded` came twice, or calls a run
  * running because `run.started` came after its end.
@@ -9,21 +9,24 @@ import type { ReceivedEvent } from "@longshore/contract/envelope.ts";
 export type Heard =
   /** Apply these, in this order; then settle the delivery, and save the last one's sequence with what you applied. */
   | { readonly kind: "told"; readonly events: readonly ReceivedEvent[] }
-  /** It was told before: settle it and go on. */
+  /** The event was told before: settle the delivery and go on. */
   | { readonly kind: "repeat" }
-  /** Kept in memory until `waitsFor` has come. Whoever settles it now loses it by a crash. */
+  /** The event is kept in memory until `waitsFor` has come. If you settle the delivery now, a crash loses the event. */
   | { readonly kind: "early"; readonly waitsFor: number }
-  /** Not kept, since too many wait already: give the delivery back to the broker. */
+  /** The event is not kept, since too many wait already: give the delivery back to the broker. */
   | { readonly kind: "full"; readonly waitsFor: number };
 
 export interface StoryOptions {
-  /** The last sequence of a run that you applied, from wherever you saved it; 0 if you never heard of it. */
+  /** Returns the last sequence of a run that you applied, from wherever you saved it; 0 if you never heard of the run. */
   readonly lastApplied?: (run: string) => number;
-  /** Early events kept, over all runs. */
+  /** The most early events that are kept, over all runs. */
   readonly heldMax?: number;
-  /** Runs remembered; of those heard least recently `lastApplied` is asked again. */
+  /**
+   * The most runs that are remembered. A run that was heard least recently is forgotten, and `lastApplied` is asked for it
+   * again.
+   */
   readonly runsMax?: number;
-  /** Ids remembered of events that belong to no run, such as refusals. */
+  /** The most ids that are remembered of events that belong to no run, such as refusals. */
   readonly noticesMax?: number;
 }
 
@@ -54,7 +57,7 @@ export function story(options: StoryOptions = {}): Story {
   function hearEvent(event: ReceivedEvent, sequence: number): Heard {
     const line = lineOf(event);
     const next = line.last + 1;
-    // One installation's event of one run and sequence has one id, so a sequence that was told is an id that was told.
+    // Within one installation an event's run and sequence fix its id. If the sequence was told, the id was told.
     if (sequence < next || line.early.has(sequence)) return { kind: "repeat" };
     if (sequence > next) {
       if (held >= heldMax) return { kind: "full", waitsFor: next };
@@ -72,7 +75,7 @@ export function story(options: StoryOptions = {}): Story {
     return { kind: "told", events };
   }
 
-  /** `source` names the installation and the run: two installations may have runs of one id. */
+  /** `source` names the installation and the run: two installations may have runs with the same id. */
   function lineOf({ source, subject }: ReceivedEvent): Line {
     const line = lines.get(source) ?? { last: lastApplied(subject ?? source), early: new Map<number, ReceivedEvent>() };
     lines.delete(source);

@@ -1,9 +1,9 @@
 /**
- * One connection to NATS. It can be dropped at any moment, although its server is frozen.
+ * One connection to NATS. It can be dropped at any moment, even if its server is frozen.
  *
- * The bugs this prevents: sockets to a frozen server that pile up with every try (the client keeps no hold of a socket
- * whose server never said hello), a flush that waits for ever on a lost connection, and a missing permission that looks
- * like a slow server: NATS tells it beside the answers, and the message itself gets none.
+ * The bugs this prevents: sockets to a frozen server that pile up with every try (the client loses track of a socket whose
+ * server never said hello), a flush that waits for ever on a lost connection, and a missing permission that looks like a slow
+ * server: NATS tells it beside the answers, and the message itself gets none.
  */
 import { once } from "node:events";
 import { connect as connectSocket, type Socket } from "node:net";
@@ -30,19 +30,19 @@ export interface Link extends Session {
   readonly connection: NatsConnection;
   readonly manager: JetStreamManager;
   readonly version: string;
-  /** In bytes, of a message with its headers. */
+  /** The largest message, in bytes, with its headers. */
   readonly payloadMax: number;
-  /** Resolves when the server has read all that was sent before. Rejects when the connection is lost. */
+  /** Resolves when the server has read everything that was sent before. Rejects if the connection is lost. */
   flush(): Promise<void>;
-  /** A subject for answers, which nobody else may read. */
+  /** Returns a subject for answers, which nobody else may read. */
   inbox(): string;
-  /** True once for each subject to which the server did not let us publish. */
+  /** If the server did not let us publish to the subject, returns true, once for each such subject. */
   wasDenied(subject: string): boolean;
 }
 
 export interface LinkOptions {
   readonly address: Address;
-  /** What the subjects of our inboxes begin with. */
+  /** The prefix of our inboxes' subjects. */
   readonly inboxes: string;
 }
 
@@ -108,7 +108,7 @@ async function connect(address: Address, inboxPrefix: string, dropped: AbortSign
     timeout: CONNECT_WITHIN_MS,
     pingInterval: PING_MS,
     maxPingOut: PINGS_OUT_MAX,
-    reconnect: false, // what was sent to a lost connection must not be sent again later, without its publisher
+    reconnect: false, // messages for a lost connection must not be sent later, when their publisher has gone on
     noAsyncTraces: true,
     dropped,
   };
@@ -120,7 +120,9 @@ interface Dropped {
   readonly dropped: AbortSignal;
 }
 
-/** The client's own, but for the socket: that is destroyed when we drop the connection, whatever it waits for. */
+/**
+ * The client's own transport, except that its socket is destroyed when we drop the connection, whatever the client waits for.
+ */
 class DroppableTransport extends NodeTransport {
   override async dial({ hostname, port }: { readonly hostname: string; readonly port: number }): Promise<Socket> {
     const { dropped } = this.options as unknown as Dropped;

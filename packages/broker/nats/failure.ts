@@ -1,14 +1,14 @@
 /**
  * JetStream's refusals as failures that a person can act on.
  *
- * The bug this prevents: "timeout" or "no responders" in a log, where a permission is missing or JetStream is off.
+ * The bug this prevents: a log that says "timeout" or "no responders" although a permission is missing or JetStream is off.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import { JetStreamApiError } from "@nats-io/jetstream";
 import { errors, type PermissionViolationError } from "@nats-io/transport-node";
 import { messageOf } from "../address.ts";
 
-/** JetStream's numbers for what is wrong. Its texts change. */
+/** JetStream's numbers for its errors; its texts change. */
 export const CODES = {
   consumerNotFound: 10014,
   noJetStream: 10039,
@@ -23,7 +23,7 @@ export function apiCode(error: unknown): number | undefined {
   return error instanceof Error && error.cause !== undefined ? apiCode(error.cause) : undefined;
 }
 
-/** What our user may not do. */
+/** The operation that our user may not do. */
 export type Denial = Pick<PermissionViolationError, "operation" | "subject">;
 
 export function denialIn(error: unknown): Denial | undefined {
@@ -31,7 +31,9 @@ export function denialIn(error: unknown): Denial | undefined {
   return error instanceof Error && error.cause !== undefined ? denialIn(error.cause) : undefined;
 }
 
-/** Nobody takes messages of that subject. For a subject of JetStream's API: the consumer is gone, or JetStream is off. */
+/**
+ * True if nobody takes messages of that subject. For a subject of JetStream's API: the consumer is gone, or JetStream is off.
+ */
 export function hasNoResponders(error: unknown): boolean {
   if (error instanceof errors.NoRespondersError) return true;
   return error instanceof Error && error.cause !== undefined && hasNoResponders(error.cause);

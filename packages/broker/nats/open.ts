@@ -1,8 +1,8 @@
 /**
- * NATS (2.10 and later, with JetStream) behind the port: streams with confirmed publishing, one consumer for each queue,
- * and plain subjects for what passes.
+ * NATS (2.10 and later, with JetStream) behind the port: streams with confirmed publishing, one consumer for each queue, and
+ * plain subjects for messages that nobody keeps.
  *
- * The bugs this prevents stand in the files it is made of: connection, subjects, topology, publish, receive.
+ * The bugs this prevents stand in the files of its parts: connection, subjects, topology, publish, receive.
  */
 import { randomUUID } from "node:crypto";
 import { Failure } from "@longshore/contract/problem.ts";
@@ -90,7 +90,7 @@ export async function openNatsBroker({ address, names, log, clock, publishWithin
     const more = { "Longshore-Problems": problemsText(problems), "Longshore-First-Seen": new Date(clock.now()).toISOString() };
     await keep(names.quarantine, { subject, message, headers: more }, closing.signal).catch(async (error: unknown) => {
       if (!(error instanceof Failure && error.code === "MessageInvalid")) throw error;
-      // As large as the server takes: kept without the reasons rather than delivered again for ever.
+      // The message is as large as the server takes: it is kept without the reasons, rather than delivered again for ever.
       await keep(names.quarantine, { subject, message, headers: "none" }, closing.signal);
     });
   }
@@ -148,7 +148,7 @@ export async function openNatsBroker({ address, names, log, clock, publishWithin
       for (let link = await links.current(stop.signal); link !== undefined; link = await links.current(stop.signal)) {
         const on = link.connection;
         const subscriptions = subjects.map((it) => on.subscribe(it, { callback: hear }));
-        await link.flush().then(begun.resolve, () => undefined); // lost again: bound with the next connection
+        await link.flush().then(begun.resolve, () => undefined); // the connection was lost again: the next one binds
         await either(link.over, stop.signal);
         for (const it of subscriptions) it.unsubscribe();
         if (stop.signal.aborted) break;
@@ -178,7 +178,7 @@ export async function openNatsBroker({ address, names, log, clock, publishWithin
     return items;
   }
 
-  /** Upstream reads replies from a stream, which confirms them, or subscribes at the moment. */
+  /** Upstream reads replies from a stream, which confirms them, or subscribes and hears only what passes. */
   async function reply(subject: string, message: Outgoing, signal: AbortSignal): Promise<Published> {
     checked(message);
     if (!isReplySubject(subject, names)) return "unrouted";
@@ -222,7 +222,7 @@ export async function openNatsBroker({ address, names, log, clock, publishWithin
       closing.abort();
       const resting = Promise.all([...receivers].map((it) => it.close()));
       await atMost(clock, CLOSE_WITHIN_MS, resting);
-      await links.close(); // a frozen server answers none of them: this ends their waiting
+      await links.close(); // a frozen server never answers: closing this way ends the waiting
       await Promise.all([resting, checking]);
     },
   };
@@ -247,12 +247,12 @@ export async function openNatsBroker({ address, names, log, clock, publishWithin
   }
 }
 
-/** For answers to one user alone; a reply never goes there, since it is beneath a name of ours. */
+/** The prefix of inboxes for one user alone. A reply never goes there, since the prefix is beneath a name of ours. */
 function inboxesOf({ follow }: Names, user: string): string {
   return `${follow}${user.replaceAll(/[^A-Za-z0-9_-]/g, "_") || "anybody"}`;
 }
 
-/** A header is one line of ASCII; what a message is refused for is told by its first problems. */
+/** A header is one line of ASCII, so it tells only the first problems of a refused message. */
 function problemsText(problems: readonly Problem[]): string {
   for (let count = problems.length; count > 0; count = Math.floor(count / 2)) {
     const text = ascii(JSON.stringify(problems.slice(0, count)));

@@ -1,8 +1,8 @@
 /**
- * Publishes to NATS: into a stream, which confirms each message, or in passing, to subscribers of the moment.
+ * Publishes to NATS: into a stream, which confirms each message, or in passing, to the subscribers of the moment.
  *
  * The bugs this prevents: a message that is told as stored because the server took it, though no stream did, and one that
- * nobody heard and that counts as heard. Messages carry no Nats-Msg-Id: a stream drops a message with a known one without
+ * counts as heard although nobody heard it. Messages carry no Nats-Msg-Id: a stream drops a message with a known one without
  * keeping it, and our facts repeat on purpose.
  */
 import { Failure } from "@longshore/contract/problem.ts";
@@ -13,7 +13,7 @@ import type { Outgoing, Published } from "../port.ts";
 import type { Link } from "./connection.ts";
 import { denialIn, failureOf, forbidden, hasNoResponders, type Where } from "./failure.ts";
 
-/** Longer than a lost connection goes unnoticed: until then the message counts as one that waits for its confirmation. */
+/** Longer than a lost connection stays unnoticed: until then the message still waits for its confirmation. */
 const CONFIRM_WITHIN_MS = 30_000;
 const NO_RESPONDERS = 503;
 const HEADERS_BYTES = Buffer.byteLength("NATS/1.0\r\n\r\n");
@@ -23,11 +23,11 @@ export const HEADER = { id: "Longshore-Id", replyTo: "Reply-To", type: "Content-
 export interface Sending {
   readonly subject: string;
   readonly message: Outgoing;
-  /** Beside the message's own; "none": the body alone. */
+  /** Headers beside the message's own; "none": the body alone. */
   readonly headers?: Readonly<Record<string, string>> | "none";
 }
 
-/** Resolves when the stream has it. "unrouted": no stream takes the subject. */
+/** Resolves when the stream has the message. "unrouted": no stream takes the subject. */
 export async function store(link: Link, stream: string, sending: Sending, at: Where): Promise<Published> {
   const { subject, message } = sending;
   try {
@@ -46,7 +46,7 @@ export async function store(link: Link, stream: string, sending: Sending, at: Wh
   }
 }
 
-/** For subscribers of the moment: the server says at once when there is none. */
+/** Publishes to the subscribers of the moment: if there is none, the server says so at once. */
 export function passer(at: Where): (link: Link, sending: Sending) => Promise<Published> {
   let answers: { readonly link: Link; readonly inbox: string; readonly unheard: Set<string> } | undefined;
   let tries = 0;
@@ -103,7 +103,7 @@ function headersOf(
   throw new Failure("refuse", "MessageInvalid", `${what} Raise "max_payload" in its configuration.`);
 }
 
-/** The publisher's own, which NATS calls so, or ours. */
+/** Returns the publisher's own id (NATS' header Nats-Msg-Id), else ours. */
 export function idOf({ headers }: Msg): string {
   return headers?.get("Nats-Msg-Id") || headers?.get(HEADER.id) || "";
 }
@@ -112,7 +112,7 @@ function fits(value: string): boolean {
   return value !== "" && !/[\r\n]/.test(value);
 }
 
-/** A header is a line; a longer one would be an exception in the middle of the library. */
+/** A header is one line; a longer value would throw in the middle of the library. */
 export function checked({ replyTo = "" }: Outgoing): void {
   if (/[\r\n]/.test(replyTo)) throw new Failure("refuse", "MessageInvalid", "The reply subject of a message holds a line break.");
 }

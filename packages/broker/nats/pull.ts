@@ -1,8 +1,8 @@
 /**
  * Asks a consumer of JetStream for messages, one request at a time.
  *
- * The bugs this prevents: more messages than were asked for, a wait for a request that the server forgot (it must say every
- * few seconds that it remembers), and a request that the server refused and that looks like an empty queue.
+ * The bugs this prevents: more messages than were asked for, a wait for a request that the server forgot (the server must say
+ * every few seconds that it remembers the request), and a request that the server refused and that looks like an empty queue.
  */
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { linked } from "@longshore/runtime/loop.ts";
@@ -15,7 +15,7 @@ const HEARTBEAT_MS = 5_000;
 const SILENCE_MS = 3 * HEARTBEAT_MS;
 const BATCH_MAX = 1_000;
 
-/** Statuses of a request that ended in order: there is nothing, or its time is over. */
+/** Statuses of a request that ended normally: there is no message, or the request's time is over. */
 const ENDED = new Set([404, 408]);
 const HEARTBEAT = 100;
 
@@ -24,18 +24,18 @@ export interface Pulling {
   readonly consumer: Consumer;
   readonly clock: Clock;
   readonly onMessage: (message: Msg) => void;
-  /** Another request may be due, or it is over. */
+  /** Called when another request may be due, or when pulling is over. */
   readonly onChange: () => void;
 }
 
 export interface Pulls {
-  /** Aborts when the server ended it, with the reason, or when the connection is lost. */
+  /** Aborts if the server ended the pulling, with the reason, or if the connection is lost. */
   readonly over: AbortSignal;
-  /** Asks for so many messages, unless a request is under way. */
+  /** Asks for this many messages, unless a request is under way. */
   ask(room: number): void;
-  /** Ends it if a request is under way and the server has been silent. */
+  /** Ends the pulling if a request is under way and the server has been silent. */
   check(): void;
-  /** Asks for nothing more. Resolves when no message is under way, or the connection is lost. */
+  /** Sends no more requests. Resolves when no message is under way, or the connection is lost. */
   drain(): Promise<void>;
 }
 
@@ -47,7 +47,7 @@ export function openPulls({ link, consumer, clock, onMessage, onChange }: Pullin
   let heardMs = clock.now();
   over.signal.addEventListener("abort", onChange, { once: true });
 
-  /** A message has its own subject; what comes under ours is about the request. */
+  /** A message has its own subject; anything under our inbox is about the request. */
   function hear(message: Msg): void {
     heardMs = clock.now();
     if (message.subject !== inbox) {
@@ -80,7 +80,7 @@ export function openPulls({ link, consumer, clock, onMessage, onChange }: Pullin
     drain: async () => {
       over.release();
       const drained = subscription.isClosed() ? undefined : subscription.drain();
-      await Promise.race([drained, link.flush()]).catch(() => undefined); // lost meanwhile: nothing comes any more
+      await Promise.race([drained, link.flush()]).catch(() => undefined); // the connection was lost: nothing more comes
     },
   };
 }

@@ -1,8 +1,8 @@
 /**
  * Takes messages of one consumer from JetStream, and settles them.
  *
- * The bugs this prevents: more in hand than there are places for, a message that another process gets while we work on it
- * (the server hears again and again that it is worked on), and a settlement that is lost without a trace: each is confirmed.
+ * The bugs this prevents: more messages in hand than there are places for, a message that another process gets while we work on
+ * it (we tell the server again and again that we do), and a settlement that is lost without a trace: each is confirmed.
  */
 import { Failure, type Problem } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
@@ -31,20 +31,22 @@ export interface Receiving {
   readonly links: Sessions<Link>;
   readonly clock: Clock;
   readonly log: Log;
-  /** Makes sure that the consumer is there. Called before each time that it is asked. */
+  /** Makes sure that the consumer exists. Called each time before the consumer is asked for messages. */
   readonly prepare: (link: Link) => Promise<Consumer>;
   readonly onEnd?: (link: Link, consumer: Consumer) => Promise<void>;
-  /** Whether a message is one that the receiver asked for. */
+  /** Tells whether the receiver asked for messages of this subject. */
   readonly wants?: (subject: string) => boolean;
-  /** Resolves when quarantine has confirmed it. */
+  /** Resolves when quarantine has confirmed the message. */
   readonly quarantine: (message: Msg, problems: readonly Problem[]) => Promise<void>;
 }
 
 export interface Receiver {
   readonly deliveries: AsyncIterableIterator<Delivery>;
-  /** Resolves when the consumer is there for the first time, or the receiver ended before. Rejects when we may not have one. */
+  /**
+   * Resolves when the consumer exists for the first time, or the receiver ended before. Rejects if we may not have a consumer.
+   */
   readonly begun: Promise<void>;
-  /** Gives back what is in hand. */
+  /** Gives back the messages in hand. */
   close(): Promise<void>;
 }
 
@@ -61,10 +63,12 @@ export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptio
   const woken = wakeUp(clock);
   const pause = backOff(clock, { firstMs: 50, mostMs: 5_000 });
   const begun = Promise.withResolvers<void>();
-  begun.promise.catch(() => undefined); // of interest to followers; a queue's receiver goes on trying
-  /** What the server waits for us to settle. */
+  begun.promise.catch(() => undefined); // only followers await this; a queue's receiver goes on trying
+  /** Messages that the server waits for us to settle. */
   const held = new Set<Taken>();
-  /** What we held when the connection was lost. A killed server may have forgotten that it delivered these. */
+  /**
+   * Messages that we had not settled when the connection was lost. A killed server may have forgotten that it delivered these.
+   */
   let former: ReadonlySet<string> = new Set();
   stop.signal.addEventListener("abort", () => inHand.end(), { once: true });
 
@@ -83,7 +87,7 @@ export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptio
       if (done) throw new Error(`a message of ${message.subject} was settled twice`);
       done = true;
       await work();
-      if (it.link.over.aborted) return; // given back on the next connection
+      if (it.link.over.aborted) return; // the message is given back on the next connection
       held.delete(it);
       woken.wake();
     };
@@ -91,7 +95,7 @@ export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptio
       id: idOf(message),
       body: message.data,
       redeliveries: Math.max(former.has(place.message) ? 1 : 0, place.deliveries - 1),
-      user: undefined, // NATS tells nobody who published
+      user: undefined, // NATS never tells who published
       replyTo: message.headers?.get(HEADER.replyTo) || undefined,
       ack: () => once(() => settle(it, ACK)),
       requeue: () => once(() => settle(it, GIVE_BACK)),
@@ -106,7 +110,7 @@ export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptio
       await link.connection.request(message.reply, how, { timeout: SETTLE_WITHIN_MS });
     } catch (error) {
       log.debug("a settlement was not confirmed; the message may come again", { subject: message.subject, error });
-      await clock.sleep(LOSS_MS, link.over); // a connection that is lost says so a moment after its requests
+      await clock.sleep(LOSS_MS, link.over); // if the connection is lost, that shows a moment after the failed request
     }
   }
 
@@ -121,7 +125,10 @@ export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptio
     await settle(it, ACK);
   }
 
-  /** What an earlier connection held comes at once, instead of when the server has waited for it. */
+  /**
+   * Gives back the unsettled messages of an earlier connection, so that they come again at once and not after the server's
+   * wait.
+   */
   async function giveBackFormer(link: Link): Promise<void> {
     const lost = [...held].filter((it) => it.link !== link);
     if (lost.length === 0) return;
@@ -130,7 +137,7 @@ export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptio
     await Promise.all(lost.map((it) => settle({ ...it, link }, GIVE_BACK)));
   }
 
-  /** Until we are stopped or the connection is lost. Throws when the server ended it. */
+  /** Runs until we are stopped or the connection is lost. Throws if the server ended the pulling. */
   async function consume(link: Link): Promise<void> {
     const consumer = await parts.prepare(link);
     await giveBackFormer(link);
@@ -149,7 +156,10 @@ export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptio
     await parts.onEnd?.(link, consumer).catch((error: unknown) => log.debug("a follower ends by itself", { error }));
   }
 
-  /** Else the server gives a message to another when it has waited for it. Also for what is in hand after the stop. */
+  /**
+   * Tells the server that we still work on our messages, also after the stop: else it gives them to another process after its
+   * wait.
+   */
   async function sayWorking(): Promise<void> {
     while (!closed.signal.aborted && !(stop.signal.aborted && held.size === 0)) {
       await clock.sleep(WORKING_MS, closed.signal);

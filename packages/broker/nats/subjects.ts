@@ -1,8 +1,8 @@
 /**
  * Longshore's names, keys and patterns as NATS subjects, and back.
  *
- * The bugs this prevents: a key that is a wildcard for NATS ("*" would be a subscription to all), a pattern that takes
- * other messages here than on another broker, and a reply that reaches JetStream's own API or an inbox of ours.
+ * The bugs this prevents: a key that is a wildcard for NATS ("*" would be a subscription to all), a pattern that matches other
+ * messages here than on another broker, and a reply that reaches JetStream's own API or an inbox of ours.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import { isOurs, type Names } from "../names.ts";
@@ -10,7 +10,7 @@ import { keyForPattern, patternAsRegex } from "../topic-pattern.ts";
 
 const SUBJECT = /^[^\s.*>]+(\.[^\s.*>]+)*$/;
 
-/** JetStream's names hold no dots and are written in capitals: "longshore.commands" is the stream LONGSHORE_COMMANDS. */
+/** JetStream's names contain no dots and are written in capitals: "longshore.commands" is the stream LONGSHORE_COMMANDS. */
 export function streamName(name: string): string {
   return name.toUpperCase().replaceAll(/[^A-Z0-9_-]/g, "_");
 }
@@ -25,13 +25,16 @@ export function keyOf(name: string, subject: string): string {
   return subject.startsWith(`${name}.`) ? subject.slice(name.length + 1) : subject;
 }
 
-/** Subjects that take no message twice, and whether the key of one that they take matches: NATS has no "#" inside a subject. */
+/**
+ * Subjects that together take each message at most once, and a test of each message's key. NATS has no "#" inside a subject, so
+ * the subjects alone can take too much.
+ */
 export interface Filter {
   readonly subjects: readonly string[];
   readonly matches: (key: string) => boolean;
 }
 
-/** "shop.#" also stands for "shop": that is two subjects. */
+/** "shop.#" also matches "shop", which makes two subjects. */
 export function filterOf(name: string, pattern: string): Filter {
   const words = pattern.split(".");
   const hash = words.indexOf("#");
@@ -42,7 +45,7 @@ export function filterOf(name: string, pattern: string): Filter {
   return { subjects: [...alone, `${before}.>`], matches: (key) => regex.test(keyForPattern(key)) };
 }
 
-/** A subject of upstream's. Beneath a name of ours there are commands, facts and inboxes; beneath "$" NATS's own API. */
+/** True for a subject of upstream's. Beneath our names are commands, facts and inboxes; beneath "$" is NATS' own API. */
 export function isReplySubject(subject: string, names: Names): boolean {
   if (!SUBJECT.test(subject) || subject.startsWith("$")) return false;
   return !isOurs(subject, names) && !Object.values(names).some((it: string) => subject.startsWith(`${it}.`));

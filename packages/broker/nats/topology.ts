@@ -3,13 +3,13 @@
  *
  *   longshore.commands.>    LONGSHORE_COMMANDS    work queue: a message is gone when it is acked
  *   longshore.facts.>       LONGSHORE_FACTS       work queue
- *   longshore.events.>      LONGSHORE_EVENTS      the last gigabyte, for whoever reads
- *   longshore.quarantine.>  LONGSHORE_QUARANTINE  what we could not read, until somebody removes it
- *   longshore.control.>     no stream: reaches who listens at the moment
+ *   longshore.events.>      LONGSHORE_EVENTS      the last gigabyte, for any reader
+ *   longshore.quarantine.>  LONGSHORE_QUARANTINE  messages that we could not read, until somebody removes them
+ *   longshore.control.>     no stream: reaches only those who listen at the moment
  *
- * The bugs this prevents: a stream that somebody made with other properties and that drops messages (an age limit, no
- * acks, memory storage), a MaxDeliver that stops a message after so many tries, and an ack for a message of a deleted
- * stream that acks another one in the new stream, where numbers begin again: each stream has a consumer name of its own.
+ * The bugs this prevents: a stream that somebody made with other properties and that drops messages (an age limit, no acks,
+ * memory storage), a MaxDeliver that stops a message after so many tries, and an ack for a message of a deleted stream that
+ * acks another message in the new stream, where numbers begin again: so each stream has a consumer name of its own.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Log } from "@longshore/runtime/log.ts";
@@ -34,21 +34,24 @@ import { streamName } from "./subjects.ts";
 
 const EVENTS_BYTES_MAX = 1_000_000_000;
 
-/** Held messages say that they are worked on in a third of this. A killed process' messages come again after it. */
+/**
+ * The server delivers a message again after this time. For messages in hand we say in a third of it that we work on them; a
+ * killed process' messages come again after it.
+ */
 export const ACK_WAIT_MS = 10_000;
 const FOLLOWER_IDLE_MS = 60_000;
 
 export interface TopologyOptions extends Where {
   readonly names: Names;
   readonly log: Log;
-  /** Copies of each message in a cluster, for streams that we make. */
+  /** The number of copies of each message in a cluster, for streams that we make. */
   readonly replicas: number;
 }
 
 export interface Topology {
-  /** Makes the streams that are missing. Throws `Failure` where one is not as we need it and nothing can be done by us. */
+  /** Makes the streams that are missing. Throws `Failure` if a stream is not as we need it and we cannot change it. */
   declare(link: Link): Promise<void>;
-  /** Makes the consumer of a queue, or makes it anew when it does not deliver all. Returns its name. */
+  /** Makes the consumer of a queue, or makes it anew if it does not deliver every message. Returns its name. */
   consumer(link: Link, queue: Queue): Promise<Consumer>;
   /** Makes a consumer that ends with its follower. */
   follower(link: Link, name: string, filters: readonly string[]): Promise<Consumer>;
@@ -81,9 +84,9 @@ const NEVER: Partial<StreamConfig> = { no_ack: false, sealed: false };
 
 export function topology({ where, user, names, log, replicas }: TopologyOptions): Topology {
   const at = { where, user };
-  /** Not looked at again: the server would log each try. */
+  /** Streams that our user may not see. They are not looked at again: the server would log each try. */
   const forbidden = new Set<Kept>();
-  /** By stream: its first message, when its consumer seemed to have given one up. */
+  /** For each stream: its first message, at the time when its consumer seemed to have given one up. */
   const left = new Map<string, number>();
 
   async function declareStream({ manager }: Link, kept: Kept): Promise<void> {
@@ -95,7 +98,7 @@ export function topology({ where, user, names, log, replicas }: TopologyOptions)
       checkStream(info, kept, subject);
       return;
     } catch (error) {
-      if (denialIn(error)?.operation === "publish") return void forbidden.add(kept); // a user that has no business with this stream
+      if (denialIn(error)?.operation === "publish") return void forbidden.add(kept); // this user needs nothing of this stream
       if (apiCode(error) !== CODES.streamNotFound) throw failureOf(error, at, `did not tell of the stream ${name}`);
     }
     try {
@@ -156,8 +159,8 @@ export function topology({ where, user, names, log, replicas }: TopologyOptions)
   }
 
   /**
-   * After a MaxDeliver a message is in the stream, but it neither waits nor is it in hand: nobody gets it any more. Between
-   * their ack and their removal other messages look so for a moment, so that only the second look at the same one tells.
+   * After a MaxDeliver a message is still in the stream, but neither waiting nor in hand: nobody gets it any more. Other
+   * messages look the same for a moment, between their ack and their removal, so only a second look at the same message tells.
    */
   function stuckIn(consumer: ConsumerInfo, { messages, first_seq }: StreamState): string | undefined {
     const { stream_name, num_pending, num_ack_pending } = consumer;
@@ -173,7 +176,7 @@ export function topology({ where, user, names, log, replicas }: TopologyOptions)
       for (const kept of ["quarantine", "commands", "facts", "events"] as const) {
         await declareStream(link, kept).catch(async (error: unknown) => {
           if (apiCode(error instanceof Failure ? error.cause : error) !== CODES.streamNameTaken) throw error;
-          await declareStream(link, kept); // another process made it at the same moment
+          await declareStream(link, kept); // another process made the same thing at the same moment
         });
       }
     },

@@ -1,9 +1,9 @@
 /**
  * A broker kept in Postgres tables: the default when there is no RabbitMQ, and what `longshore up` starts with.
  *
- * The bugs this prevents: a message that is told as stored before it was committed, a follower that slows down who
- * publishes, and thousands of tiny transactions where one would do: what is published while a commit is in flight goes
- * together with the next one.
+ * The bugs this prevents: a message that is told as stored before it was committed, a follower that slows down the publishers,
+ * and thousands of tiny transactions instead of one: messages that are published while a commit is in flight go together with
+ * the next one.
  */
 import { randomUUID } from "node:crypto";
 import { Socket } from "node:net";
@@ -82,7 +82,7 @@ export async function openPostgresBroker({ address, names, log, clock, publishWi
     return started;
   }
 
-  /** A queue of one session's, made and bound again with each new one. */
+  /** Makes a queue that lives as long as one session, and makes and binds it again with each new session. */
   async function bound(
     statement: string,
     more: readonly unknown[],
@@ -145,12 +145,12 @@ export async function openPostgresBroker({ address, names, log, clock, publishWi
         await pool.end();
       })();
       await atMost(clock, CLOSE_WITHIN_MS, orderly);
-      sockets.close(); // a frozen server answers none of them: this ends their waiting
+      sockets.close(); // a frozen server never answers: closing the sockets ends the waiting
       await orderly;
     },
   };
 
-  /** One message by itself, whose statement tells the queues that it reached. */
+  /** Publishes one message by itself; its statement tells the queues that it reached. */
   async function routed(statement: string, values: readonly unknown[]): Promise<Published> {
     try {
       const { rows } = await pool.query(statement, [...values]);
@@ -273,7 +273,7 @@ function* inParts(messages: readonly Outgoing[]): Generator<readonly Outgoing[]>
   if (part.length > 0) yield part;
 }
 
-/** Postgres keeps no NUL in text, and one bad message must not fail the batch it travels in. */
+/** Postgres cannot store NUL in text, and one bad message must not fail the batch it travels in. */
 function checked({ id, key, replyTo }: Outgoing): void {
   if ([id, key, replyTo ?? ""].some((it) => it.includes("\0"))) {
     throw new Failure(
@@ -286,7 +286,7 @@ function checked({ id, key, replyTo }: Outgoing): void {
 
 interface Sockets {
   readonly make: () => Socket;
-  /** Ends those that are open, and each that is made later. */
+  /** Ends the open sockets, and each that is made later. */
   readonly close: () => void;
 }
 

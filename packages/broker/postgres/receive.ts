@@ -1,8 +1,9 @@
 /**
  * Takes messages of one queue out of Postgres in the name of a session, and settles them.
  *
- * The bugs this prevents: a message in two hands (rows are locked and skipped, and marked with the session), more in
- * hand than was asked for, and an ack that lands after the message was given to somebody else (the session is compared).
+ * The bugs this prevents: a message that two lanes work on (rows are locked and skipped, and marked with the session), more
+ * messages in hand than were asked for, and an ack that lands after the message was given to another session (the session is
+ * compared).
  */
 import type { Problem } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
@@ -40,7 +41,7 @@ select * from claimed order by id`;
 
 const ACK = "delete from longshore_broker.message where queue = $1 and id = any($2) and holder = $3";
 
-/** `taken` is what was never handed to a lane: it counts as not delivered. */
+/** `taken` ($4): the messages were never handed to a lane, so the delivery does not count. */
 const REQUEUE = `
 with back as (
   update longshore_broker.message set holder = null, deliveries = deliveries - case when $4 then 1 else 0 end
@@ -60,7 +61,7 @@ export interface Receiving {
   readonly sessions: Sessions<PostgresSession>;
   readonly clock: Clock;
   readonly quarantine: string;
-  /** Called once for each session before anything is taken in its name: a follower makes its queue there. */
+  /** Called once for each session before any message is taken in its name: a follower makes its queue there. */
   readonly prepare?: (session: PostgresSession) => Promise<void>;
   readonly onEnd?: (session: PostgresSession | undefined) => Promise<void>;
 }
@@ -68,9 +69,9 @@ export interface Receiving {
 export interface Receiver {
   readonly deliveries: AsyncIterableIterator<Delivery>;
   readonly queue: string;
-  /** There may be something new. */
+  /** Tells the receiver that the queue may have something new. */
   lookAgain(): void;
-  /** Ends the iteration and rests. */
+  /** Ends the iteration; resolves when the receiver has stopped. */
   close(): Promise<void>;
 }
 
@@ -97,7 +98,10 @@ export function receiver(parts: Receiving, queue: string, { inFlightMax, signal 
     return items.map(() => undefined);
   }
 
-  /** A settlement whose answer is lost leaves us in doubt, and then the whole session ends: what it held is delivered again. */
+  /**
+   * If the answer to a settlement is lost, its effect is in doubt. Then the whole session ends, and its messages are delivered
+   * again.
+   */
   async function inTheNameOf(session: PostgresSession, work: () => Promise<unknown>): Promise<void> {
     if (session.over.aborted) return;
     try {
@@ -154,7 +158,7 @@ export function receiver(parts: Receiving, queue: string, { inFlightMax, signal 
         if ((await woken.wait(POLL_MS, stop.signal)) === "passed") mayHaveMore = true;
         continue;
       }
-      mayHaveMore = false; // before the look: a message that arrives during it calls lookAgain
+      mayHaveMore = false; // set before the claim: a message that arrives during the claim calls lookAgain
       const { rows } = await pool.query<Row>(CLAIM, [queue, room, session.id]);
       if (rows.length === room) mayHaveMore = true;
       inFlight += rows.length;

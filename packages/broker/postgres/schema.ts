@@ -6,7 +6,7 @@
  */
 import type { ClientBase } from "pg";
 
-/** First key of every advisory lock of ours; the second is 0 for the schema and a session's id for its life. */
+/** The first key of every advisory lock of ours. The second key is 0 for the schema, or a session's id during its life. */
 export const LOCK_SPACE = 0x10f5;
 export const CHANNEL = "longshore_broker";
 
@@ -67,7 +67,10 @@ create table if not exists longshore_broker.history (
 );
 `;
 
-/** Safe to call at every start, after somebody dropped the schema, and on the tables of an earlier version: the check names its newest. */
+/**
+ * Safe to call at every start, after somebody dropped the schema, and on the tables of an earlier version: the check names its
+ * newest part.
+ */
 export async function declareSchema(client: ClientBase): Promise<void> {
   const { rows } = await client.query<{ there: boolean }>(
     "select to_regclass('longshore_broker.listener') is not null and to_regclass('longshore_broker.history') is not null as there",
@@ -79,7 +82,7 @@ export async function declareSchema(client: ClientBase): Promise<void> {
     await client.query(SCHEMA);
     await client.query("commit");
   } catch (error) {
-    await client.query("rollback").catch(() => undefined); // the connection may be what failed; the first error is told
+    await client.query("rollback").catch(() => undefined); // the connection may be the cause; the first error is the one told
     throw error;
   }
 }

@@ -1,9 +1,10 @@
 /**
- * What ties the messages that a process has in hand to its life: one connection that beats, holds a lock, and listens.
+ * Ties the messages that a process has in hand to the life of that process: one connection that beats, owns a lock, and
+ * listens.
  *
- * The bugs this prevents: messages held for ever by a process that was killed (its backend's lock is gone at once, and
- * whoever looks next gives its messages back), by one that is frozen (its row runs out), or by ourselves after an answer
- * was lost (a doubtful session is ended and a new one begun). A session that ended can settle nothing any more.
+ * The bugs this prevents: messages kept for ever by a process that was killed (its backend's lock is gone at once, and the next
+ * session that looks gives its messages back), by one that is frozen (its row runs out), or by ourselves after an answer was
+ * lost (a doubtful session is ended and a new one begun). A session that ended can settle nothing any more.
  */
 import type { Socket } from "node:net";
 import { Failure } from "@longshore/contract/problem.ts";
@@ -20,7 +21,7 @@ const FOLLOWER_LENGTH_MAX = 10_000;
 
 export interface PostgresSession extends Session {
   readonly id: number;
-  /** Ends a session about which we are in doubt; another begins. */
+  /** Ends a session whose state is in doubt; another begins. */
   lose(error: unknown): void;
 }
 
@@ -30,13 +31,13 @@ interface Options {
   readonly pool: Pool;
   readonly clock: Clock;
   readonly log: Log;
-  /** A queue has something new; undefined: any of them may. */
+  /** Called when a queue has something new; undefined: any queue may. */
   readonly onNews: (queue: string | undefined) => void;
-  /** What the names of followers' queues begin with. */
+  /** The prefix of followers' queues. */
   readonly follow: string;
 }
 
-/** Rejects with what `connect` threw when the first connection fails. */
+/** Rejects with the error of `connect` if the first connection fails. */
 export function openPostgresSessions(options: Options): Promise<Sessions<PostgresSession>> {
   const { clock, log } = options;
   return openSessions({ clock, log, about: { broker: "postgres" }, open: (previous) => openOne(options, previous) });
@@ -54,7 +55,7 @@ async function openOne(options: Options, previous: PostgresSession | undefined):
     await client.connect();
     await declareSchema(client);
     await client.query(`listen ${CHANNEL}`);
-    // The lock before the row: a row without a lock is taken for a dead process.
+    // The lock comes before the row: a row without a lock is taken for a dead process.
     const { rows } = await client.query<{ id: number }>(
       "select id, pg_advisory_lock($1, id) from (select nextval('longshore_broker.session_id')::integer as id) it",
       [LOCK_SPACE],
@@ -65,7 +66,7 @@ async function openOne(options: Options, previous: PostgresSession | undefined):
       id,
       LEASE_SECONDS,
     ]);
-    // What we held ourselves comes first again, in its order.
+    // Messages of our previous session are delivered again first, in their order.
     if (previous !== undefined) await giveBack(pool, [previous.id], follow);
     const beating = { id, client, over: end.signal };
     void beat(beating, options).then((why) => end.abort(why));
@@ -77,7 +78,7 @@ async function openOne(options: Options, previous: PostgresSession | undefined):
         end.abort(new Failure("retry", "Closed", "The broker was closed."));
         await farewell(beating);
       },
-      drop: () => socket.destroy(), // its lock goes with it, and the next session's first beat gives its messages back
+      drop: () => socket.destroy(), // the lock goes with the socket, and the next session's first beat gives the messages back
     };
   } catch (error) {
     socket.destroy();
@@ -91,7 +92,7 @@ interface Beating {
   readonly over: AbortSignal;
 }
 
-/** Until the session is over; returns why. Each beat also looks for sessions whose process is gone. */
+/** Beats until the session is over; returns why. Each beat also looks for sessions whose process is gone. */
 async function beat({ id, client, over }: Beating, { pool, clock, follow }: Options): Promise<unknown> {
   try {
     while (!over.aborted) {
@@ -144,7 +145,7 @@ async function giveBack(pool: Pool, sessions: readonly number[], follow: string)
   }
 }
 
-/** Says that the session is over, so that its messages return at once. */
+/** Ends the session in the database, so that its messages return at once. */
 async function farewell({ client, id }: Beating): Promise<void> {
   try {
     await client.query("begin");
@@ -155,6 +156,6 @@ async function farewell({ client, id }: Beating): Promise<void> {
     await client.query("commit");
     await client.end();
   } catch {
-    return; // the connection is gone, and with it the session: others give its messages back
+    return; // the connection is gone, and the session with it: other sessions give its messages back
   }
 }

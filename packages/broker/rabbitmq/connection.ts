@@ -1,8 +1,8 @@
 /**
  * One connection to RabbitMQ, for publishing or for receiving.
  *
- * The bugs this prevents: an error that nobody listens to, which ends the process, a socket to a frozen server that holds
- * up our own end, and one connection for both, where a memory alarm of the server's would stop the acks too.
+ * The bugs this prevents: an error without a listener, which ends the process; a socket to a frozen server that delays the end
+ * of our program; and one connection for both, whose acks the server's memory alarm would stop too.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
@@ -26,11 +26,11 @@ export interface LinkOptions {
   readonly purpose: "publish" | "receive";
   readonly clock: Clock;
   readonly log: Log;
-  /** Done on every new connection before anybody gets it. */
+  /** Runs on every new connection before any caller gets it. */
   readonly prepare: (link: Link) => Promise<void>;
 }
 
-/** Rejects with a `Failure` that explains itself when the first connection fails. */
+/** Rejects with a `Failure` that explains itself if the first connection fails. */
 export function openLinks(options: LinkOptions): Promise<Sessions<Link>> {
   const { clock, log, purpose } = options;
   return openSessions({ clock, log, about: { broker: "rabbitmq", purpose }, open: () => openOne(options) });
@@ -56,7 +56,7 @@ async function openOne({ address, purpose, prepare }: LinkOptions): Promise<Link
       },
       socketOptions(purpose, socket.signal),
     );
-    // Listeners first: an "error" nobody listens to ends the process.
+    // Listeners come first: an "error" without a listener ends the process.
     model.on("error", (error) => over.abort(error));
     model.on("close", (error) => over.abort(error ?? new Error("the connection was closed")));
     model.on("blocked", (reason) => {
@@ -67,7 +67,7 @@ async function openOne({ address, purpose, prepare }: LinkOptions): Promise<Link
     });
     over.signal.addEventListener("abort", drop, { once: true });
     const version: unknown = model.connection.serverProperties.version;
-    const farewell = () => model.close().catch(() => undefined); // it may be closed already
+    const farewell = () => model.close().catch(() => undefined); // the connection may be closed already
     const link: Link = { model, version: String(version), over: over.signal, blocked: () => blocked, farewell, drop };
     await prepare(link).catch((error: unknown) => {
       if (error instanceof Failure) throw error;
@@ -83,7 +83,7 @@ async function openOne({ address, purpose, prepare }: LinkOptions): Promise<Link
 function socketOptions(purpose: string, signal: AbortSignal): { noDelay: boolean; timeout: number } {
   const connection = { connection_name: `longshore (${purpose})` };
   const options = { noDelay: true, keepAlive: true, timeout: CONNECT_WITHIN_MS, clientProperties: connection, signal };
-  return options; // the signal goes on to Node's socket: the only way to end one whose server is frozen
+  return options; // amqplib passes the signal on to Node's socket: the only way to end a socket whose server is frozen
 }
 
 function whyNot(error: unknown, { user, space }: Address, where: string): Failure {
@@ -93,7 +93,7 @@ function whyNot(error: unknown, { user, space }: Address, where: string): Failur
     const what = `${where} does not let the user "${user}" in. Check the user and the password`;
     return new Failure("halt", "BrokerAuth", `${what} (the user "guest" may come from the same machine only).`, error);
   }
-  // amqplib keeps the server's words to itself at this step; only the virtual host is asked for in it.
+  // amqplib hides the server's words at this step; the only thing that is asked for in it is the virtual host.
   if (/vhost|Expected ConnectionOpenOk; got <ConnectionClose/i.test(said)) {
     const what = `${where} has no virtual host "${space}" that the user "${user}" may use.`;
     return new Failure("halt", "BrokerSpace", `${what} Create it, grant it, or correct the path of the broker's URL.`, error);

@@ -1,8 +1,8 @@
 /**
- * RabbitMQ (3.10 and later) behind the port: quorum queues, confirms, returns, and two connections, so that a server
- * that stops its publishers still takes our acks.
+ * RabbitMQ (3.10 and later) behind the port: quorum queues, confirms, returns, and two connections, so that a server that stops
+ * its publishers still takes our acks.
  *
- * The bugs this prevents stand in the files it is made of: connection, topology, publish, receive.
+ * The bugs this prevents stand in the files of its parts: connection, topology, publish, receive.
  */
 import { randomUUID } from "node:crypto";
 import { Failure } from "@longshore/contract/problem.ts";
@@ -41,7 +41,10 @@ export async function openRabbitmqBroker({ address, names, log, clock, publishWi
   const send = publisher(where);
   let takesCommands = false;
 
-  /** Written only while the server reads: else it would pile up in our memory, and arrive long after it was given up. */
+  /**
+   * Writes only while the server reads: else messages would pile up in our memory, and arrive long after their publishers gave
+   * up.
+   */
   async function sendWhenOpen(sending: Sending, attempt: Try): Promise<Published> {
     for (;;) {
       const link = await out.current(closing.signal);
@@ -59,7 +62,7 @@ export async function openRabbitmqBroker({ address, names, log, clock, publishWi
       sendWhenOpen({ exchange: names[topic], key: message.key, message, user }, attempt),
     );
     if (published === "stored") return "stored";
-    // Every topic has a queue of ours bound to it: what was returned says that somebody took the binding away.
+    // Every topic has a queue of ours bound to it: if a message is returned, somebody removed the binding.
     await repair();
     const what = `${where} had no queue bound to "${names[topic]}", so a message was dropped.`;
     throw new Failure("retry", "TopologyDamaged", `${what} Queues and bindings were declared again.`);
@@ -75,7 +78,7 @@ export async function openRabbitmqBroker({ address, names, log, clock, publishWi
     }
   }
 
-  /** Commands that came while nobody was bound, put where they belong: confirmed there before they are acked here. */
+  /** Moves commands that came while no queue was bound to their own queue: confirmed there before they are acked here. */
   async function takeInStrays(link: Link): Promise<void> {
     const channel = await openChannel(link);
     try {
@@ -94,7 +97,7 @@ export async function openRabbitmqBroker({ address, names, log, clock, publishWi
         log.warn("a command that had come while its queue was not bound is taken in", { key: message.key });
       }
     } finally {
-      await channel.close().catch(() => undefined); // the connection went first: what was not acked stays
+      await channel.close().catch(() => undefined); // the connection was lost before: messages without an ack stay in the queue
     }
   }
 
@@ -124,7 +127,7 @@ export async function openRabbitmqBroker({ address, names, log, clock, publishWi
     return started;
   }
 
-  /** A queue of one connection's, made and bound again with each new one. */
+  /** Makes a queue that lives as long as one connection, and makes and binds it again with each new connection. */
   async function bound(exchange: string, pattern: string, options: ReceiveOptions): Promise<AsyncIterableIterator<Delivery>> {
     const started = start(options, async (_link, channel) => {
       const { queue } = await channel.assertQueue(`${names.follow}${randomUUID()}`, {
@@ -184,7 +187,7 @@ export async function openRabbitmqBroker({ address, names, log, clock, publishWi
       closing.abort();
       const resting = Promise.all([...receivers].map((it) => it.close()));
       await atMost(clock, CLOSE_WITHIN_MS, resting);
-      await Promise.all([out.close(), into.close()]); // a frozen server answers none of them: this ends their waiting
+      await Promise.all([out.close(), into.close()]); // a frozen server never answers: closing this way ends the waiting
       await Promise.all([resting, checking]);
     },
   };
@@ -212,7 +215,7 @@ function worst(one: BrokerStatus, other: BrokerStatus): BrokerStatus {
   return other.kind === "reconnecting" ? other : one;
 }
 
-/** A header must fit into one frame; what a message is refused for is told by its first problems. */
+/** A header must fit into one frame, so it tells only the first problems of a refused message. */
 function problemsText(problems: readonly Problem[]): string {
   for (let count = problems.length; count > 0; count = Math.floor(count / 2)) {
     const text = JSON.stringify(problems.slice(0, count));

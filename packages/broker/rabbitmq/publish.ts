@@ -36,7 +36,7 @@ export function publisher(where: string): Send {
   let tries = 0;
 
   async function openFor(link: Link): Promise<OpenChannel> {
-    const current = await opening?.catch(() => undefined); // it failed whoever opened it; here it is tried again
+    const current = await opening?.catch(() => undefined); // the earlier caller got that failure; this one tries again
     if (current !== undefined && current.link === link && !current.closed) return current;
     opening = open(link);
     return await opening;
@@ -65,7 +65,7 @@ async function open(link: Link): Promise<OpenChannel> {
   return it;
 }
 
-/** The server returns a message before it confirms it, so at the confirm we know. */
+/** The server returns an unrouted message before it confirms it, so at the confirm we know which it was. */
 function confirmed(
   open: OpenChannel,
   { exchange, key, message, user, headers }: Sending,
@@ -100,7 +100,7 @@ function unavailable(where: string, error: unknown): Failure {
   return new Failure("retry", "BrokerUnavailable", `${where} did not confirm a message: ${messageOf(error)}`, error);
 }
 
-/** AMQP's short strings hold 255 bytes; a longer key would be an exception in the middle of the library. */
+/** AMQP's short strings take 255 bytes; a longer key would throw in the middle of the library. */
 export function checked({ key, replyTo }: Outgoing): void {
   for (const [what, value] of [
     ["key", key],

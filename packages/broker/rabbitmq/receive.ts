@@ -1,9 +1,9 @@
 /**
  * Takes messages of one queue from RabbitMQ, on a channel of its own that is rebuilt whenever it is lost.
  *
- * The bugs this prevents: a receiver that is dead although the connection lives (the server cancels a consumer when its
- * queue is deleted; amqplib says so by a null), a throw in the library's callback, which would close the connection, and
- * a settlement sent on a new channel for a message of the old one, which closes the new one too.
+ * The bugs this prevents: a receiver that is dead although the connection lives (the server cancels a consumer when its queue
+ * is deleted; amqplib signals that by a null), a throw in the library's callback, which would close the connection, and a
+ * settlement sent on a new channel for a message of the old one, which closes the new one too.
  */
 import type { Problem } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
@@ -22,15 +22,15 @@ export interface Receiving {
   readonly links: Sessions<Link>;
   readonly clock: Clock;
   readonly log: Log;
-  /** Makes sure that the queue is there; returns its name. Called before each time it is consumed. */
+  /** Makes sure that the queue exists; returns its name. Called each time before the queue is consumed. */
   readonly prepare: (link: Link, channel: Channel) => Promise<string>;
-  /** Resolves when quarantine has confirmed it. */
+  /** Resolves when quarantine has confirmed the message. */
   readonly quarantine: (message: ConsumeMessage, problems: readonly Problem[]) => Promise<void>;
 }
 
 export interface Receiver {
   readonly deliveries: AsyncIterableIterator<Delivery>;
-  /** Resolves when it consumes for the first time, or ended before. */
+  /** Resolves when the receiver consumes for the first time, or ended before. */
   readonly begun: Promise<void>;
   close(): Promise<void>;
 }
@@ -40,11 +40,11 @@ interface Taken {
   readonly on: Consuming;
 }
 
-/** One channel's life. */
+/** The life of one channel. */
 interface Consuming {
   readonly channel: Channel;
   readonly over: AbortController;
-  /** What the server waits for us to settle, by its number, the oldest first. */
+  /** Messages that the server waits for us to settle, by their number, the oldest first. */
   readonly open: Map<number, ConsumeMessage>;
   unsettled: number;
   acks: Set<number>;
@@ -74,17 +74,17 @@ export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptio
     await channel.prefetch(Math.min(PREFETCH_MAX, inFlightMax));
     const queue = await parts.prepare(link, channel);
     const { consumerTag } = await channel.consume(queue, (message) => {
-      if (message === null) return on.over.abort(); // the server cancelled us: the queue is gone
+      if (message === null) return on.over.abort(); // the server cancelled the consumer: the queue is gone
       on.unsettled++;
       inHand.give(deliver({ message, on }));
     });
     begun.resolve();
     await either(on.over.signal, stop.signal);
     if (!on.over.signal.aborted) await retire(on, consumerTag);
-    else await channel.close().catch(() => undefined); // cancelled by the server: what it delivered on it is void
+    else await channel.close().catch(() => undefined); // cancelled by the server: its deliveries here are void
   }
 
-  /** Takes nothing more; what is in hand may still be settled, and the channel goes when it is. */
+  /** Takes no more messages. Messages in hand may still be settled; the channel closes after the last. */
   async function retire(on: Consuming, consumerTag: string): Promise<void> {
     await Promise.race([on.channel.cancel(consumerTag).catch(() => undefined), either(on.over.signal, on.over.signal)]);
     for (const delivery of inHand.drop()) await delivery.requeue();
@@ -109,7 +109,7 @@ export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptio
       user: textOf(message.properties.userId),
       replyTo: textOf(message.properties.replyTo),
       ack: () => once(() => acked(on, message)),
-      // Not reject: some versions count it against a delivery limit, and nack not.
+      // nack, not reject: some versions count a reject against a delivery limit, but never a nack.
       requeue: () => once(() => settled(on, message, (channel) => channel.nack(message, false, true))),
       quarantine: (problems) => once(() => quarantine(taken, problems)),
     };
@@ -137,7 +137,7 @@ export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptio
         log.warn("a queue could not be consumed", { error });
         await pause(++failures, stop.signal);
       }
-      if (!stop.signal.aborted) inHand.drop(); // of a channel that is over: the server delivers them again
+      if (!stop.signal.aborted) inHand.drop(); // messages of a channel that is over: the server delivers them again
     }
     inHand.end();
     begun.resolve();
@@ -160,7 +160,10 @@ function settled(on: Consuming, message: ConsumeMessage, settle: (channel: Chann
   whileOpen(on, settle);
 }
 
-/** Those of one commit come within one turn: together they are one settlement to the server instead of a hundred. */
+/**
+ * Acks that follow one commit come within one turn of the event loop: they are sent together, as one settlement instead of a
+ * hundred.
+ */
 function acked(on: Consuming, message: ConsumeMessage): Promise<void> {
   on.acks.add(message.fields.deliveryTag);
   on.flushing ??= new Promise((resolve) => {
@@ -173,7 +176,10 @@ function acked(on: Consuming, message: ConsumeMessage): Promise<void> {
   return on.flushing;
 }
 
-/** The oldest in a row go by one word for all of them; whatever stands behind one that is still worked on, by its own. */
+/**
+ * The oldest messages in a row are acked with one word for all of them. A message behind one that is still worked on is acked
+ * by itself.
+ */
 function flush(on: Consuming): void {
   const { open, acks } = on;
   on.acks = new Set();
@@ -197,16 +203,16 @@ function whileOpen({ channel, over }: Consuming, settle: (channel: Channel) => v
   try {
     settle(channel);
   } catch {
-    over.abort(); // amqplib knew of the loss before it told us
+    over.abort(); // amqplib noticed the loss before it told us
   }
 }
 
 function closeQuietly({ channel, over }: Consuming): void {
   if (over.signal.aborted) return;
-  channel.close().catch(() => undefined); // the connection went first
+  channel.close().catch(() => undefined); // the connection was lost before
 }
 
-/** Quorum queues count; others only say that it was not the first time. */
+/** Quorum queues count deliveries; other queues only say that this was not the first. */
 function redeliveries({ properties, fields }: ConsumeMessage): number {
   const headers: Record<string, unknown> = properties.headers ?? {};
   const counts = [headers["x-delivery-count"], headers["x-acquired-count"]].filter((it) => typeof it === "number");

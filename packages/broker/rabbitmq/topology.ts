@@ -1,14 +1,15 @@
 /**
- * What Longshore needs to exist in RabbitMQ, and its declaration, which is repeated whenever something seems to be missing.
+ * The queues and exchanges that Longshore needs in RabbitMQ, and their declaration, which is repeated whenever something seems
+ * to be missing.
  *
- *   longshore.commands (topic) ──▶ longshore.commands      what nobody is bound for ─▶ longshore.unrouted ─▶ taken in at start
+ *   longshore.commands (topic) ──▶ longshore.commands      if no queue is bound ─▶ longshore.unrouted ─▶ taken in at start
  *   longshore.facts    (topic) ──▶ longshore.facts
- *   longshore.events   (topic) ──▶ longshore.history (stream, bounded), and whatever queues upstream binds
- *   longshore.control  (topic) ──▶ queues of who listens at the moment, and of nobody else
- *   longshore.quarantine (fanout) ◀── what we could not read; also the dead-letter exchange of our queues
+ *   longshore.events   (topic) ──▶ longshore.history (stream, bounded), and any queue that upstream binds
+ *   longshore.control  (topic) ──▶ only the queues of those who listen at the moment
+ *   longshore.quarantine (fanout) ◀── messages that we could not read; also the dead-letter exchange of our queues
  *
- * The bugs this prevents: a delivery limit of the server's that drops a message after twenty tries, a dead letter that
- * is lost on its way, and commands that vanish because somebody removed a binding.
+ * The bugs this prevents: a delivery limit of the server's that drops a message after twenty tries, a dead letter that is lost
+ * on its way, and commands that vanish because somebody removed a binding.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Log } from "@longshore/runtime/log.ts";
@@ -24,9 +25,9 @@ const HISTORY_SEGMENT_BYTES = 50_000_000;
 interface Step {
   readonly what: string;
   readonly declare: (channel: Channel) => Promise<unknown>;
-  /** Whether it is there, for users who may not declare it; undefined where RabbitMQ cannot tell (bindings). */
+  /** Checks that the thing exists, for users who may not declare it; undefined if RabbitMQ cannot tell (bindings). */
   readonly look: ((channel: Channel) => Promise<unknown>) | undefined;
-  /** To be declared in its place when the server says that it is there but down. */
+  /** The step to declare instead, if the server says that the thing exists but is down. */
   readonly instead?: Step;
 }
 
@@ -37,11 +38,11 @@ export async function declareTopology(link: Link, names: Names, log: Log): Promi
       channel = await declared(step, channel, link, log);
     }
   } finally {
-    await channel.close().catch(() => undefined); // a look that failed has closed it
+    await channel.close().catch(() => undefined); // a failed look has closed the channel already
   }
 }
 
-/** Returns the channel that lives: the server closes one with every refusal. */
+/** Returns the channel that is open now: the server closes the channel with every refusal. */
 async function declared(step: Step, channel: Channel, link: Link, log: Log): Promise<Channel> {
   try {
     await step.declare(channel);
@@ -66,7 +67,7 @@ export async function openChannel(link: Link): Promise<Channel> {
 
 async function refused(step: Step, error: unknown, channel: Channel): Promise<void> {
   switch (replyCode(error) ?? 0) {
-    case 403: // a user with few permissions: it is enough that somebody declared it
+    case 403: // a user with few permissions: somebody else's declaration is enough
       await step.look?.(channel).catch((missing: unknown) => {
         const what = `The broker has no ${step.what}, and our user may not declare it.`;
         throw new Failure(
@@ -115,8 +116,9 @@ function steps(names: Names, version: string): readonly Step[] {
     look: undefined,
   });
   /**
-   * A server that is killed within seconds after it made its first stream comes back without it: it is listed as down,
-   * nothing reaches it, and no client can delete it. Events must not wait for an operator, so a spare is made.
+   * If a server is killed within seconds after it made its first stream, it comes back without that stream: the stream is
+   * listed as down, no message reaches it, and no client can delete it. Events must not wait for an operator, so a spare is
+   * made.
    */
   const history = (name: string, spares: number): Step => ({
     what: `stream "${name}" bound to "${names.events}"`,
@@ -153,7 +155,10 @@ function steps(names: Names, version: string): readonly Step[] {
   ];
 }
 
-/** Before 4 there is no limit unless one is set, and -1 would mean none at all are allowed; since 4 it is 20 unless switched off. */
+/**
+ * RabbitMQ before 4 has no delivery limit unless one is set, and takes -1 as "no delivery allowed". Since 4 the limit is 20
+ * unless -1 switches it off.
+ */
 function quorum(version: string): Record<string, unknown> {
   const major = Number.parseInt(version, 10);
   return { "x-queue-type": "quorum", ...(major >= 4 ? { "x-delivery-limit": -1 } : {}) };

@@ -1,8 +1,8 @@
 /**
- * What the answer to a create means: for its attempt, and for the group that it was sent to.
+ * The meaning of a create's answer: for its attempt, and for the group that it was sent to.
  *
- * The bugs this prevents: no answer taken for a "no", after which the Job runs unknown; and a thousand runs that each meet the same
- * refusal, because the first one's told nothing of the group.
+ * The bugs this prevents: silence taken for a "no", after which the Job runs unknown; and a thousand runs that each meet the
+ * same refusal, because the first refusal was not told to the group.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { GroupName, Uid } from "@longshore/contract/ids.ts";
@@ -14,12 +14,12 @@ import type { AttemptInput } from "./input.ts";
 export type CreateAnswer =
   | { readonly kind: "created"; readonly uid: Uid; readonly resourceVersion: string }
   | ({ readonly kind: "answered" } & Answer)
-  /** Something may have arrived, and the Job may exist or come to exist. */
+  /** The request may have arrived, and the Job may exist or come to exist. */
   | { readonly kind: "unanswered" }
-  /** Nothing can have arrived. `heldBack`: by our own limits, so that nothing is wrong with the cluster. */
+  /** The request cannot have arrived. `heldBack`: our own limits stopped it, so nothing is wrong with the cluster. */
   | { readonly kind: "unsent"; readonly failure: Error; readonly heldBack: boolean };
 
-/** Of which create, and where. Times are the ledger's. */
+/** The create that was answered, and its group. Times are the ledger's. */
 export interface Creating {
   readonly claimNo: number;
   readonly group: GroupName;
@@ -29,16 +29,16 @@ export interface Creating {
 }
 
 export type GroupNews =
-  /** A refusal that every other run would meet is the group's. */
+  /** A refusal that every other run would meet counts for the whole group. */
   | GroupInputOf<"writeTaken" | "writeRefused">
-  /** It has too much to do, or we hold back for its sake. Its health stays what it was. */
+  /** The API server has too much to do, or we send less for its sake. The group's health stays as it was. */
   | { readonly kind: "quiet"; readonly forMs: number; readonly why: string }
-  /** A quota that counts Jobs is full for everybody. */
+  /** A quota that counts Jobs is full for every run. */
   | { readonly kind: "noRoom"; readonly untilMs: number; readonly diagnosis: Diagnosis };
 
 export type AfterCreate =
   | { readonly kind: "input"; readonly input: AttemptInput; readonly news?: GroupNews }
-  /** The name is taken: a look says by whose Job. */
+  /** The name is taken: a look tells whose Job has it. */
   | { readonly kind: "look" };
 
 export function afterCreate(answer: CreateAnswer, { claimNo, group, namespace, nowMs, placeAgainMs }: Creating): AfterCreate {
@@ -66,7 +66,7 @@ export function afterCreate(answer: CreateAnswer, { claimNo, group, namespace, n
       if (verdict.kind === "refused") return { kind: "input", input: { kind: "refused", claimNo, diagnosis } };
       if (verdict.kind !== "deferred") return { kind: "input", input: { kind: "unanswered", claimNo } };
       const pauseMs = answer.retryAfterMs ?? placeAgainMs;
-      // Another group may take it meanwhile, so the attempt does not rest as long as the group does.
+      // Another group may take the attempt meanwhile, so the attempt does not rest as long as the group does.
       if (answer.status === 429) return throttled({ kind: "deferred", claimNo, retryAtMs: againMs }, diagnosis, pauseMs);
       const retryAtMs = nowMs + pauseMs;
       const news = newsOf(verdict, retryAtMs);

@@ -6,7 +6,7 @@
  * nothing; it never throws.
  *
  * Two things make the life longer than "created, running, ended". A request on the wire cannot be called back: `unanswered`
- * holds the claims whose create may still land, and until the fence has passed the name must stay taken. And a Job under
+ * lists the claims whose create may still land, and until the fence has passed the name must stay taken. And a Job under
  * deletion never gets a condition, so only a look may end it. The rules that the cells name are in moves/.
  */
 import type { AttemptInput, InputKind, InputOf } from "./input.ts";

@@ -1,15 +1,15 @@
 /**
- * Which group takes an attempt, or why none can now.
+ * Chooses the group that takes an attempt, or says why none can now.
  *
- * The bugs this prevents: a run that waits without anybody being able to say for what; and one that hangs on its first choice
- * while its second is idle. Every group that was thought of is named, with why it was passed over.
+ * The bugs this prevents: a run that waits although nobody can say for what; and one that hangs on its first choice while its
+ * second is idle. Every group that was considered is named, with the reason why it was passed over.
  */
 import { type Code, diagnose, DIAGNOSES, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { EventData } from "@longshore/contract/event.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { type Group, imageRefused, isUnserved, lineMost, type Placer } from "./group.ts";
 
-/** From the least to the most hopeful: where groups are passed over for several reasons, the most hopeful is the run's. */
+/** From the least to the most hopeful: if groups are passed over for several reasons, the run is told the most hopeful one. */
 export const NO_PLACE = [
   "NoGroup",
   "PolicyRefused",
@@ -34,16 +34,16 @@ export type Placement =
       readonly kind: "noPlace";
       readonly reason: NoPlace;
       readonly considered: Considerations;
-      /** Waiting cannot help: no group that was wanted ever worked, or each refuses what is asked. */
+      /** Waiting cannot help: none of the wanted groups ever worked, or each refuses the request. */
       readonly hopeless: boolean;
       readonly diagnosis: Diagnosis | undefined;
     };
 
 export interface Choosing extends Pick<Placer, "serves" | "quiet"> {
-  /** In order of preference; `undefined`: any, in the order given. */
+  /** The wanted groups in order of preference; `undefined`: any group, in the order given. */
   readonly wanted: readonly GroupName[] | undefined;
   readonly groups: readonly Group[];
-  /** Where the attempt before this one failed: taken only if nothing else is free. */
+  /** The group where the attempt before this one failed: taken only if no other group is free. */
   readonly avoid?: GroupName | undefined;
   readonly images?: readonly string[];
   readonly nowMs: number;
@@ -81,7 +81,7 @@ export function chooseGroup(choosing: Choosing): Placement {
   };
 }
 
-/** A group named in a request may be announced a moment later, so an unknown one is waited for. */
+/** A group named in a request may be announced a moment later, so the run waits for an unknown one. */
 const UNKNOWN: Skip = { reason: "NoGroup", why: "No group has this name." };
 
 const isHopeless = ({ reason, group }: Skip & { readonly group: Group | undefined }): boolean =>
@@ -117,7 +117,7 @@ function skipped(group: Group, { images = [], nowMs, serves, quiet }: Choosing):
   return undefined;
 }
 
-/** Its rows stay while Jobs are there, and for whoever puts it back. */
+/** The ledger keeps the group's rows while Jobs are there, and in case somebody puts the group back. */
 const UNSERVED: Skip = { reason: "NoGroup", why: "No launcher has it in its groups file any more." };
 
 function policyRefused(name: GroupName, image: string): Skip {

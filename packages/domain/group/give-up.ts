@@ -1,8 +1,8 @@
 /**
- * What it means for one run that a person gave up all that stands in a group: the group is another namespace or cluster now.
+ * The effect on one run if a person gives up every Job in a group: the group is another namespace or cluster now.
  *
- * The bug this prevents: attempts that wait for Jobs of the old namespace while the new one is trusted; their Jobs would all seem to
- * have vanished.
+ * The bug this prevents: attempts that wait for Jobs of the old namespace while the new one is trusted; their Jobs would all
+ * seem to have vanished.
  */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
@@ -20,13 +20,14 @@ export function giveUp(record: RunRecord, group: GroupName, at: Advancing): Appl
     const of = { run: record.run.id, step, n };
     return [
       ...(state === "ended" ? [] : [{ ...of, input: { kind: "abandon", diagnosis } as const }]),
-      // Its name is free in the new namespace, and a create of it may yet come: the release loop is to occupy it.
+      // The Job's name is free in the new namespace, and a create for it may still come: so the release loop must occupy the
+      // name.
       ...(uid !== undefined && isOpen(attempt) ? [{ ...of, input: { kind: "gone", uid } as const }] : []),
     ];
   });
   return applyInputs(record, entries, at);
 }
 
-/** How many runs ended by it. */
+/** Returns the number of runs that were ended by giving up. */
 export const lostIn = (applied: readonly Applied[]): number =>
   applied.filter(({ change: { before, after } }) => before?.run.state !== "ended" && after.run.state === "ended").length;

@@ -1,4 +1,4 @@
-/** A container group as placement sees it: where it is, how much it takes, and how it is doing. */
+/** A container group as placement sees it: where it is, how much it takes, and its health. */
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import type { ConfiguredGroup, GroupSettings } from "@longshore/contract/group-settings.ts";
@@ -6,47 +6,56 @@ import type { ConfiguredGroup, GroupSettings } from "@longshore/contract/group-s
 export interface Group extends ConfiguredGroup {
   readonly slotsUsed: number;
   readonly paused: boolean;
-  /** "unknown" until something was sent there: it is tried, since a first request is how one finds out. */
+  /** "unknown" until a request was sent there. An unknown group is tried, since only a first request can show its health. */
   readonly health: "unknown" | "healthy" | "unhealthy";
-  /** A group that never worked is a mistake in its configuration; one that did is worth waiting for. */
+  /** A group that never worked is a mistake in its configuration; a group that did is worth waiting for. */
   readonly everHealthy: boolean;
-  /** Why it is unhealthy. */
+  /** Why the group is unhealthy. */
   readonly diagnosis?: Diagnosis | undefined;
-  /** Its cluster said that there is no room (a full quota): nothing is sent there before. */
+  /** The cluster said that it has no room (a full quota): nothing is sent there before `untilMs`. */
   readonly noRoom?: { readonly untilMs: number; readonly diagnosis: Diagnosis } | undefined;
-  /** When a launcher last said that it has the group in its groups file. */
+  /** When a launcher last said that the group is in its groups file. */
   readonly servedAtMs?: number | undefined;
   /** Attempts that were placed there and whose creates have not begun. */
   readonly inLine?: number;
 }
 
-/** What the launcher that places knows of the groups, and the ledger does not. */
+/** Facts about the groups that the placing launcher knows and the ledger does not. */
 export interface Placer {
-  /** The groups in its groups file. It serves them, whatever the ledger last heard. */
+  /** The groups in the launcher's groups file. The launcher serves them, whatever the ledger last heard. */
   readonly serves: ReadonlySet<GroupName>;
-  /** Groups whose API server asked this launcher for a pause that is not over, and why: a create for them would only wait. */
+  /**
+   * Groups whose API server asked this launcher for a pause that is not over, with the reason: a create for them would only
+   * wait.
+   */
   readonly quiet: ReadonlyMap<GroupName, string>;
-  /** Until a run that found no group is placed again, if no slot is freed before. */
+  /** A run that found no group is placed again after this time, if no slot is freed before. */
   readonly placeAgainMs: number;
 }
 
-/** If no launcher said for so long that it serves a group, the group was taken out of every groups file, or all launchers are away. */
+/**
+ * If no launcher said for this long that it serves a group, the group was taken out of every groups file, or all launchers are
+ * away.
+ */
 export const UNSERVED_MS = 5 * 60_000;
 
-/** Whether nobody would create a Job there, as far as the ledger knows. */
+/** True if no launcher would create a Job there, as far as the ledger knows. */
 export const isUnserved = ({ servedAtMs }: Pick<Group, "servedAtMs">, nowMs: number): boolean =>
   servedAtMs === undefined || nowMs - servedAtMs >= UNSERVED_MS;
 
-/** The first image that the group does not allow. */
+/** Returns the first image that the group does not allow. */
 export const imageRefused = ({ images: allowed }: GroupSettings["policy"], images: readonly string[]): string | undefined =>
   allowed === undefined ? undefined : images.find((image) => !allowed.some((pattern) => isLike(image, pattern)));
 
-/** What a group with a pace takes in this time may stand in line there; more would only wait, while another group may be idle. */
+/**
+ * The line of a group with a pace is as long as its creates in this time. More attempts would only wait there, while another
+ * group may be idle.
+ */
 const LINE_SECONDS = 5;
 
 export const lineMost = (createsPerSecond: number): number => Math.max(1, Math.floor(createsPerSecond * LINE_SECONDS));
 
-/** Piece by piece, not by a regular expression made of somebody's text: that could take for ever. */
+/** Matched piece by piece: a regular expression made from a user's text could run for ever. */
 function isLike(image: string, pattern: string): boolean {
   const [head = "", ...rest] = pattern.split("*");
   if (rest.length === 0) return image === pattern;

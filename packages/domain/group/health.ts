@@ -1,10 +1,11 @@
 /**
- * The health of a group as one launcher finds it. Probe, creates and facts report what they heard; this table says what follows.
+ * The health of a group as one launcher finds it. Probes, creates and facts report their answers; this table gives the next
+ * state.
  *
- * The bugs this prevents: Jobs created in, or declared gone from, another cluster that now answers behind the same address; a group
- * given up for one lost packet; and one that is found well and unwell in turns, since it answers reads and refuses writes. Here
- * every input has a cell for every state, so a new word in either list does not compile until all its cells are decided. An input
- * that comes too late stays without effect and never throws.
+ * The bugs this prevents: Jobs created in, or declared gone from, another cluster that now answers behind the same address; a
+ * group given up for one lost packet; and a group that is found well and unwell in turns, since it answers reads and refuses
+ * writes. Here every input has a cell for every state, so a new input or state does not compile until all its cells are
+ * decided. An input that comes too late has no effect and never throws.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
@@ -18,7 +19,7 @@ export interface GroupContext {
   readonly namespace: string;
 }
 
-/** `in`: a rule for several inputs or states is a rule for each of them. */
+/** `in`: a rule for a union of inputs or states is also a rule for each of its members. */
 type Rule<in K extends GroupInputKind, in S extends ViewState = ViewState> = (
   view: ViewIn<S>,
   input: GroupInputOf<K>,
@@ -32,7 +33,10 @@ const notes = ({ quiet, refusals }: Noted): Noted => ({ ...(quiet && { quiet }),
 
 // ── A probe's answer ───────────────────────────────────────────────────────────────────────────────────────
 
-/** Whose namespace it is comes first: in another's that is being deleted our Jobs would be missing as if they had never been. */
+/**
+ * The namespace's UID is compared first: if another namespace is being deleted, our Jobs would seem never to have existed
+ * there.
+ */
 const answered: Rule<"answered"> = (view, { uid, deleting }, { nowMs, group, namespace }) => {
   const { namespaceUid = uid, refusals } = view;
   const known = { ...notes(view), namespaceUid };
@@ -62,7 +66,7 @@ const gone: Rule<"silent"> = (view, { diagnosis }) => away(view, diagnosis);
 
 const doubt: Rule<"silent", "healthy"> = (view) => ({ ...view, state: "doubted" });
 
-/** A group that is healthy by the ledger's word is not given up for one silence either. */
+/** If the ledger says that a group is healthy, one silence does not give that group up either. */
 const unheard: Rule<"silent", "unverified"> = (view, { diagnosis }) =>
   view.health === "healthy" && view.doubted !== true ? { ...view, doubted: true } : away(view, diagnosis);
 
@@ -83,7 +87,7 @@ const barred: Rule<"refused", Exclude<ViewState, "unverified" | "away">> = (view
   diagnosis: refusal(view, diagnosis, context),
 });
 
-/** A namespace that is deleted takes our account and Role there with it: no new token mends that. */
+/** Deleting a namespace deletes our account and Role there: no new token repairs that. */
 function refusal(view: GroupView, diagnosis: Diagnosis, { namespace }: GroupContext): Diagnosis {
   const isShut = diagnosis.code === "AuthRejected" || diagnosis.code === "Forbidden";
   if (!isShut || diagnosisOf(view)?.code !== "NamespaceTerminating") return diagnosis;
@@ -100,7 +104,7 @@ const hushed: Rule<"throttled"> = (view, { quiet }) => {
   return { ...view, quiet: { why: quiet.why, untilMs: Math.max(quiet.untilMs, view.quiet?.untilMs ?? 0) } };
 };
 
-/** A request to wait is an answer. */
+/** A request to wait counts as an answer. */
 const sure: Rule<"throttled", "doubted"> = (view, input, context) => hushed({ ...view, state: "healthy" }, input, context);
 
 const unsure: Rule<"throttled", "unverified"> = (view, input, context) => {
@@ -113,7 +117,10 @@ const unsure: Rule<"throttled", "unverified"> = (view, input, context) => {
 const REST_FIRST_MS = 10_000;
 const REST_MOST_MS = 5 * 60_000;
 
-/** A read shows nothing of writes: the token may list and not create. The group would be well and unwell in turns, so it rests longer each time. */
+/**
+ * Reads say nothing about writes: the token may list and not create. The group would be well and unwell in turns, so it rests
+ * longer after each refusal.
+ */
 const rests: Rule<"writeRefused", "healthy" | "doubted"> = (view, { diagnosis }, { nowMs }) => {
   const times = (view.refusals?.times ?? 0) + 1;
   const untilMs = nowMs + Math.min(REST_MOST_MS, REST_FIRST_MS * 2 ** Math.min(times - 1, 10));
@@ -130,7 +137,10 @@ const believed: Rule<"writeTaken", "doubted"> = (view) => {
   return { ...rest, state: "healthy" };
 };
 
-/** Another create that was sent at the same time may still be refused, so this answer does not end the rest: the next probe does. */
+/**
+ * Another create that was sent at the same time may still be refused. So this answer does not end the rest; the next probe
+ * does.
+ */
 const restEnds: Rule<"writeTaken", "refusing"> = (view, _input, { nowMs }) => ({
   ...view,
   refusals: { ...view.refusals, times: 0, untilMs: Math.min(view.refusals.untilMs, nowMs) },
@@ -138,7 +148,7 @@ const restEnds: Rule<"writeTaken", "refusing"> = (view, _input, { nowMs }) => ({
 
 // ── The ledger's word ─────────────────────────────────────────────────────────────────────────────────────────────
 
-/** The ledger trusts another namespace now than the one that answered us, or none: no answer of before counts any more. */
+/** The ledger now trusts another namespace than the one that answered us, or none: earlier answers no longer count. */
 const renamed: Rule<"recorded" | "unnamed", Exclude<ViewState, "unverified">> = (view, recorded) => {
   if (recorded.namespaceUid === view.namespaceUid) return view;
   return { ...(view.quiet && { quiet: view.quiet }), ...unverified(recorded) };
@@ -146,7 +156,7 @@ const renamed: Rule<"recorded" | "unnamed", Exclude<ViewState, "unverified">> = 
 
 const told: Rule<"recorded" | "unnamed", "unverified"> = (view, recorded) => ({ ...view, ...unverified(recorded) });
 
-/** Another launcher reached the group first, and for us it is still away. */
+/** Another launcher reached the group first; for us the group is still away. */
 const learned: Rule<"recorded", "away"> = (view, input, context) =>
   view.namespaceUid === undefined ? { ...view, namespaceUid: input.namespaceUid } : renamed(view, input, context);
 
@@ -175,7 +185,7 @@ export const HEALTH: { readonly [K in GroupInputKind]: Row<K> } = {
   heeded:       { unverified: stay,          healthy: stay,        doubted: stay,        refusing: stands,      terminating: stands,      barred: stands,      away: stands,      moved: stands },
 };
 
-/** One after the other, as of one moment. */
+/** Applies the inputs one after the other, as of one moment. */
 export const hear = (view: GroupView, inputs: readonly GroupInput[], context: GroupContext): GroupView =>
   inputs.reduce<GroupView>((then, input) => cell(then, input, context), view);
 

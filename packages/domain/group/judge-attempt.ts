@@ -1,7 +1,8 @@
 /**
- * What placing says to one waiting attempt: its group, why it waits on, or why it is over.
+ * The answer of placing to one waiting attempt: its group, why it waits on, or why it is over.
  *
- * The bug this prevents: a run that waits for a day although no group can ever take it, or past the time that it was given to wait.
+ * The bug this prevents: a run that waits for a day although no group can ever take it, or longer than the time that it was
+ * given to wait.
  */
 import type { InputOf } from "../attempt/input.ts";
 import type { Attempt, Plan } from "../run/record.ts";

@@ -1,8 +1,8 @@
 /**
- * Many waiting attempts placed at once, one after the other, each with the slots and the room that the ones before it left.
+ * Places many waiting attempts at once, one after the other, each with the slots and the room that the earlier ones left.
  *
- * The bug this prevents: a thousand runs that all see the first group's last free slot. Both ledgers call this while no other placer
- * can count or take slots.
+ * The bug this prevents: a thousand runs that all see the first group's last free slot. Both ledgers call this while no other
+ * placer can count or take slots.
  */
 import type { GroupName, RunId, StepName } from "@longshore/contract/ids.ts";
 import type { InputOf } from "../attempt/input.ts";
@@ -22,19 +22,19 @@ export interface Candidate {
 export interface Claiming {
   readonly by: string;
   readonly forMs: number;
-  /** How many more of each group's attempts the caller can take in hand. */
+  /** How many more attempts of each group the caller can claim. */
   readonly room: ReadonlyMap<GroupName, number>;
 }
 
 export interface PlacedAttempts {
   readonly changes: ReadonlyMap<RunId, Change>;
   readonly placed: number;
-  /** How many attempts found no group, and have a new reason. */
+  /** The number of attempts that found no group, and have a new reason. */
   readonly told: number;
   readonly claimed: readonly Candidate[];
 }
 
-/** A run that is not in `records` is left out: another transaction has its lock. */
+/** If a run is not in `records`, another transaction has its lock, and the run is left out. */
 export function placeAttempts(
   candidates: readonly Candidate[],
   records: ReadonlyMap<RunId, RunRecord>,
@@ -78,7 +78,7 @@ export function placeAttempts(
   return { changes, placed, told, claimed };
 }
 
-/** `undefined`: nothing is decided of it now; it was moved meanwhile, or its time has not come. */
+/** `undefined`: nothing is decided about the attempt now; it was moved meanwhile, or its time has not come. */
 function inputFor(
   attempt: Attempt,
   record: RunRecord,
@@ -101,7 +101,10 @@ const withOneMore = (group: Group, isClaimed: boolean): Group => ({
   inLine: (group.inLine ?? 0) + (isClaimed ? 0 : 1),
 });
 
-/** Why a group takes nothing any more, as what is said to attempts in its line. Nothing of those was sent, so they may go elsewhere. */
+/**
+ * Returns why a group takes nothing any more, as an input for the attempts in its line. Their creates were never sent, so they
+ * may go to another group.
+ */
 export function withdrawnFrom(group: Group, nowMs: number): InputOf<"noPlace"> | undefined {
   const { name, paused } = group;
   if (!paused && !isUnserved(group, nowMs)) return undefined;

@@ -1,30 +1,31 @@
 /**
- * What a launcher says of a group to the ledger, and the leases by which launchers that disagree take turns.
+ * A launcher's word to the ledger about a group, and the leases by which launchers that disagree take turns.
  *
- * The bug this prevents: two launchers of which one has no way to the cluster. Each would overwrite the other's word at every
- * probe, and each waiting run would be told of both. A group is well as long as any launcher finds it well; of two that find it
- * unwell for different reasons the first one's reason stays while that launcher goes on saying so.
+ * The bug this prevents: two launchers, one of which cannot reach the cluster. Each would overwrite the other's word at every
+ * probe, and each waiting run would be told both words. A group is well as long as any launcher finds it well. If two launchers
+ * find it unwell for different reasons, the first one's reason stands while that launcher goes on saying so.
  */
 import { isWell } from "./allowed.ts";
 import { diagnosisOf, type GroupView, type RecordedHealth } from "./view.ts";
 
-/** "refused": the group rests, and no answered read makes it well. */
+/** "refused": the group rests, and no answered read makes the group well. */
 export type WordLease = "healthy" | "unhealthy" | "refused";
 
 export interface Word extends Pick<RecordedHealth, "diagnosis"> {
   readonly health: "healthy" | "unhealthy";
-  /** It differs from the ledger's in more than its sentence. */
+  /** The word differs from the ledger's in health or in the diagnosis' code, not only in its sentence. */
   readonly turns: boolean;
-  /** It is told only where no other launcher has one of these. */
+  /** The word is told only if no other launcher has one of these leases. */
   readonly needs: readonly WordLease[];
 }
 
-/** `undefined`: the view is not our own, or the group is about to be asked again. */
+/** Returns our word; `undefined` if the view is not our own, or if the group is about to be asked again. */
 export function wordOf(view: GroupView, recorded: RecordedHealth | undefined): Word | undefined {
   if (view.state === "unverified" || view.state === "doubted") return undefined;
   const health = isWell(view) ? "healthy" : "unhealthy";
   const isUnsure = view.state === "away" || view.state === "barred";
-  // No answer takes back that the group moved: it can be accepted while its cluster is away, too.
+  // If the ledger says that the group moved, a cluster that is away or shuts us out does not take that back: a person can
+  // accept the group meanwhile, too.
   const diagnosis = isUnsure && recorded?.diagnosis?.code === "GroupMoved" ? recorded.diagnosis : diagnosisOf(view);
   const turns = recorded?.health !== health || recorded.diagnosis?.code !== diagnosis?.code;
   return { health, diagnosis, turns, needs: turns ? needed(health, recorded) : [] };
@@ -35,5 +36,5 @@ function needed(health: Word["health"], recorded: RecordedHealth | undefined): r
   return recorded?.health === "unhealthy" ? ["healthy", "unhealthy"] : ["healthy"];
 }
 
-/** For so many probes a word keeps others from contradicting it. */
+/** For this many probes a word stands against other launchers' contradiction. */
 export const BELIEVED_PROBES = 3;

@@ -1,11 +1,14 @@
-/** The run's table as far as commands go: what one command means for a run that may or may not exist. */
+/** The run's table for commands: the effect of one command on a run that may or may not exist. */
 import type { CommandData } from "@longshore/contract/command.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
 import { advance, cancelOnArrival, openFirst, type Advanced, type Advancing } from "./advance.ts";
 import { beginRun, restartRun, type NewRun } from "./begin.ts";
 import type { Cancel, GivenUp, RunRecord, Told } from "./record.ts";
 
-/** A tombstone is a cancel that came before its run: for so long a late request is cancelled on arrival. */
+/**
+ * How long a tombstone (a cancel that came before its run) is kept: a request that comes later within this time is cancelled on
+ * arrival.
+ */
 export const TOMBSTONE_MS = 24 * 3_600_000;
 
 export type Admission =
@@ -18,22 +21,25 @@ export type Admission =
       readonly with: CommandData<"run.restart">["with"];
       readonly actor: Cancel["actor"];
     }
-  /** Whether its sender is an operator is decided before. */
+  /** The caller decides before whether the sender is an operator. */
   | ({ readonly kind: "abandon" } & GivenUp)
-  /** A command that could be read but not taken: it is answered like any refusal, and burns no id. */
+  /** A command that could be read but not accepted: the answer is a refusal like any other, and the run's id stays free. */
   | { readonly kind: "invalid"; readonly problems: readonly Problem[] };
 
 export type Verdict =
-  /** Write the record (a tombstone's row becomes the run's) and tell. */
+  /** Write the record (a tombstone's row becomes the run's) and tell the events. */
   | ({ readonly kind: "write" } & Advanced)
-  /** Nothing exists and a cancel came: keep it for a day. */
+  /** The run does not exist and a cancel came: keep the cancel for a day. */
   | { readonly kind: "tombstone"; readonly cancel: Cancel }
   | { readonly kind: "duplicate" }
   | { readonly kind: "refuse"; readonly problems: readonly Problem[] };
 
 const refuse = (code: string, message: string): Verdict => ({ kind: "refuse", problems: [{ path: "/data/run", code, message }] });
 
-/** `existing`: the run as it is under its lock. Whose run it may see is decided before (another tenant's is RunUnknown). */
+/**
+ * `existing`: the run as it is under its lock. The caller decides before whether the sender may see the run (another tenant's
+ * is RunUnknown).
+ */
 export function admit(existing: RunRecord | undefined, admission: Admission, at: Advancing): Verdict {
   switch (admission.kind) {
     case "run":

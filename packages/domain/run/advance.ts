@@ -1,8 +1,9 @@
 /**
- * The step's and the run's tables: what the end of an attempt means for its step, a step's end for the others, and all of
- * them for the run. Every change of a run goes through `advance`, which returns what to write and what to tell.
+ * The step's and the run's tables: how the end of an attempt changes its step, how a step's end changes the other steps, and
+ * how all of them end the run. Every change of a run goes through `advance`, which returns the rows to write and the events to
+ * tell.
  *
- * The bug this prevents: a run that ends twice, or never, since three places each thought that another would notice.
+ * The bug this prevents: a run that ends twice, or never, because three places each thought that another would notice.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { StepName } from "@longshore/contract/ids.ts";
@@ -47,14 +48,17 @@ export function advance(record: RunRecord, input: RunInput, at: Advancing): Adva
   return advancedOf(draft);
 }
 
-/** Opens what can be opened: for a run that was just accepted or restarted. */
+/** Opens every step that can be opened: for a run that was just accepted or restarted. */
 export function openFirst(record: RunRecord, at: Advancing): Advanced {
   const draft = draftOf(record, at);
   openSteps(draft);
   return advancedOf(draft);
 }
 
-/** For a run whose cancel came before it: accepted and cancelled at once, so that nothing of it is ever placed. */
+/**
+ * For a run whose cancel came before its request: the run is accepted and cancelled at once, so that none of its attempts is
+ * ever placed.
+ */
 export function cancelOnArrival(record: RunRecord, cancel: Cancel, at: Advancing): Advanced {
   const draft = draftOf(record, at);
   draft.run = { ...draft.run, state: "cancelling", cancel };
@@ -75,7 +79,7 @@ function applyToAttempt(draft: Draft, stepName: StepName, n: number, input: Atte
   draft.attempts = draft.attempts.map((it) => (it === before ? attempt : it));
   if (attempt.group !== undefined && attempt.group !== before.group) draft.run = { ...draft.run, group: attempt.group };
 
-  // A finished run's story is closed: what is still heard of its Jobs is only their cleaning up.
+  // A finished run's story is closed: later news of its Jobs is only about their cleaning up.
   if (draft.run.state === "ended") return;
   for (const it of news) draft.told.push(newsOf(draft.run, attempt, it));
   if (before.outcome === undefined && attempt.outcome !== undefined) attemptEnded(draft, attempt, attempt.outcome);
@@ -114,7 +118,10 @@ function attemptEnded(draft: Draft, attempt: Attempt, outcome: AttemptOutcome): 
 const diagnosisOf = ({ diagnosis }: AttemptOutcome): Diagnosis =>
   diagnosis ?? diagnose("Unknown", "Nothing that was seen says why.");
 
-/** In another group, at once, and no retry: nothing was tried. It waits no longer than it would have where it was. */
+/**
+ * Makes the next attempt at once, in another group. This is no retry: nothing was tried. The next attempt waits no longer than
+ * this one would have.
+ */
 function again(draft: Draft, attempt: Attempt, diagnosis: Diagnosis): void {
   const step = stepIn(draft, attempt.step);
   const nextAttemptAt = new Date(draft.at.nowMs).toISOString();
@@ -123,7 +130,7 @@ function again(draft: Draft, attempt: Attempt, diagnosis: Diagnosis): void {
   openAttempt(draft, attempt.step, { ...step, n: step.n + 1 }, { after: attempt, waitUntilMs: attempt.notes.waitUntilMs });
 }
 
-/** A new attempt of the same step, where the request's rules and the cause allow one. */
+/** Makes a new attempt of the same step, if the request's rules and the cause allow one. */
 function retry(draft: Draft, attempt: Attempt, diagnosis: Diagnosis): boolean {
   const step = stepIn(draft, attempt.step);
   const notBeforeMs = retryAtMs(draft.run, step, diagnosis, attempt.started, draft.at.nowMs);
@@ -165,7 +172,10 @@ function cancelRun(draft: Draft, cancel: Cancel): void {
   openSteps(draft);
 }
 
-/** Lost whatever its steps came to: pods may still run. Blocked steps first, so that no attempt's end opens one. */
+/**
+ * Ends the run as lost, whatever the outcomes of its steps: pods may still run. Blocked steps end first, so that no attempt's
+ * end opens one.
+ */
 function abandonRun(draft: Draft, { reason, actor }: GivenUp): void {
   if (draft.run.state === "ended" || draft.run.state === "tombstone") return;
   for (const { name } of draft.run.plan.steps)

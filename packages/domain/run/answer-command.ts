@@ -1,8 +1,8 @@
 /**
- * What a command that was taken in means for the run that it names: what to write, or why it is refused.
+ * The effect of an accepted command on the run that it names: the rows to write, or the reason of the refusal.
  *
- * The bugs this prevents: one tenant who learns of another's runs, or changes them; and a cancel that came before its run, and is
- * forgotten.
+ * The bugs this prevents: one tenant who learns of another's runs, or changes them; and a cancel that came before its run, and
+ * is forgotten.
  */
 import type { RunId, TenantName } from "@longshore/contract/ids.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
@@ -19,10 +19,10 @@ export interface Intake {
   readonly run: RunId | undefined;
   readonly tenant: TenantName;
   readonly source: string;
-  /** The command's id: with tenant and source what makes a cancel or a restart "the same command again". */
+  /** The command's id. With tenant and source, the id tells that a cancel or a restart is "the same command again". */
   readonly command: string;
   readonly admission: Admission;
-  /** Kept for the manifest; for `run` admissions only. */
+  /** The request, kept for the manifest; for `run` admissions only. */
   readonly request?: RunRequest;
   readonly replyTo?: string;
 }
@@ -32,19 +32,19 @@ export type Answer =
   | { readonly kind: "duplicate" }
   | { readonly kind: "refuse"; readonly problems: readonly Problem[] };
 
-/** Can this admission bring a run's row into being? */
+/** True if this admission can create a run's row. */
 export const isBeginning = ({ admission }: Intake): boolean =>
   admission.kind === "run" || (admission.kind === "cancel" && (admission.generation === undefined || admission.generation === 1));
 
-/** These are the same command again by their id; a request is by its run's id and content. */
+/** These commands are recognised as the same again by their id; a request is recognised by its run's id and content. */
 export const isRemembered = ({ admission: { kind } }: Intake): boolean =>
   kind === "cancel" || kind === "restart" || kind === "abandon";
 
-/** `existing`: the run under its lock, whoever's it is. */
+/** `existing`: the run under its lock, of any tenant. */
 export function answerCommand(existing: Change | undefined, intake: Intake, at: Advancing): Answer {
   if (intake.admission.kind === "invalid") return { kind: "refuse", problems: intake.admission.problems };
   const found = existing?.after;
-  // Operators answer for everybody's runs.
+  // Operators may send commands for every tenant's runs.
   const foreign = found !== undefined && found.run.tenant !== intake.tenant && intake.admission.kind !== "abandon";
   const isStone = found?.run.state === "tombstone";
   const worn = isStone && at.nowMs - found.run.acceptedAtMs >= TOMBSTONE_MS;
@@ -74,7 +74,7 @@ function answerOf(verdict: Verdict, existing: Change | undefined, intake: Intake
   }
 }
 
-/** Another tenant's run is told of as little as can be: a cancel or restart hears that there is no such run. */
+/** The answer says as little as possible about another tenant's run: a cancel or restart is told that there is no such run. */
 function ofAnother({ admission }: Intake): Answer {
   const [code, message] =
     admission.kind === "run"

@@ -1,8 +1,8 @@
 /**
- * What was said of one run's attempts, applied in order: answers of creates, facts, looks, timers.
+ * Applies the inputs of one run's attempts in order: answers of creates, facts, looks, timers.
  *
- * The bug this prevents: a model that passes the simulation because it decides more kindly than Postgres. Both ledgers call this
- * under the run's lock.
+ * The bug this prevents: a model that passes the simulation because it decides more kindly than Postgres. Both ledgers call
+ * this under the run's lock.
  */
 import type { RunId, StepName } from "@longshore/contract/ids.ts";
 import type { AttemptInput } from "../attempt/input.ts";
@@ -18,14 +18,14 @@ export interface Entry {
   readonly input: AttemptInput;
 }
 
-/** `attempt`: as it is now. "unknown": the ledger has no such attempt. */
+/** `attempt`: its state now. "unknown": the ledger has no such attempt. */
 export type Recorded =
   | { readonly kind: "moved" | "stayed" | "illegal"; readonly attempt: Attempt; readonly runState: RunState }
   | { readonly kind: "unknown" };
 
 export interface Applied {
   readonly change: Change;
-  /** One for each entry, in its place. */
+  /** One result for each entry, in the order of the entries. */
   readonly recorded: readonly Recorded[];
 }
 

@@ -1,23 +1,23 @@
-/** A new attempt, and a new or restarted run: where every life begins. */
+/** Makes a new attempt, and a new or restarted run: every life begins here. */
 import type { CommandData } from "@longshore/contract/command.ts";
 import type { RunId, StepName, TenantName } from "@longshore/contract/ids.ts";
 import { durationMs } from "@longshore/contract/units.ts";
 import type { Attempt, Plan, Run, RunRecord, Step } from "./record.ts";
 
-/** Hashing needs a library; it comes from outside, so that everything here stays pure. */
+/** Hashing needs a library, so the caller supplies these functions and everything here stays pure. */
 export interface Names {
-  /** The attempt's Job name (identity.ts), with the hash bound in. */
+  /** Returns the attempt's Job name (identity.ts); the hash function is already bound in. */
   readonly jobName: (run: RunId, step: StepName, attempt: number) => string;
 }
 
 export interface Beginning extends Names {
   readonly nowMs: number;
   readonly epoch: number;
-  /** Backoff before a retry. */
+  /** End of the backoff before a retry. */
   readonly notBeforeMs: number | undefined;
-  /** The attempt this one retries: another group is preferred. */
+  /** The attempt that this one retries: the new attempt prefers another group. */
   readonly after: Attempt | undefined;
-  /** Where it goes on waiting for an attempt before it. */
+  /** Set if this attempt goes on with the wait of the attempt before it. */
   readonly waitUntilMs?: number | undefined;
 }
 
@@ -67,7 +67,7 @@ export interface NewRun {
   readonly nowMs: number;
 }
 
-/** Accepted, with every step blocked; `openFirst` opens those that need nothing. */
+/** Returns an accepted run with every step blocked; `openFirst` opens the steps that need no other. */
 export function beginRun({ id, tenant, source, digest, plan, nowMs }: NewRun): RunRecord {
   const steps: Record<string, Step> = Object.fromEntries(
     plan.steps.map(({ name }) => [name, { state: "blocked", n: 0, retries: 0 }]),
@@ -79,7 +79,7 @@ export function beginRun({ id, tenant, source, digest, plan, nowMs }: NewRun): R
   return { run, attempts: [] };
 }
 
-/** The steps that a restart runs again: those named, and all that depend on them. */
+/** Returns the steps that a restart runs again: the named ones, and all that depend on them. */
 export function restartedSteps({ plan, steps }: Run, from: CommandData<"run.restart">["from"]): readonly StepName[] {
   const first = plan.steps.filter(({ name }) =>
     from === "failed" ? steps[name]?.outcome !== "succeeded" : from === "start" || name === from,
@@ -96,7 +96,9 @@ export function restartedSteps({ plan, steps }: Run, from: CommandData<"run.rest
   return [...again];
 }
 
-/** The next generation: what is run again is blocked as at the start, and its attempts' numbers go on. */
+/**
+ * Returns the run's next generation: the steps to run again are blocked as at the start, and their attempts' numbers count on.
+ */
 export function restartRun(
   { run, attempts }: RunRecord,
   from: CommandData<"run.restart">["from"],

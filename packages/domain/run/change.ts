@@ -6,7 +6,7 @@
 import { type Attempt, attemptIn, type Run, type RunRecord, type Stray, type Told } from "./record.ts";
 
 export interface Change {
-  /** `undefined`: the run is not there yet. */
+  /** `undefined`: the run does not exist yet. */
   readonly before: RunRecord | undefined;
   readonly after: RunRecord;
   readonly told: readonly Telling[];
@@ -23,7 +23,7 @@ export const unchanged = (record: RunRecord): Change => ({ before: record, after
 export const isChanged = ({ before, after, told, strays }: Change): boolean =>
   before !== after || told.length > 0 || strays.length > 0;
 
-/** Returns the change with one more step. A step that changed nothing keeps the record that was there before it. */
+/** Returns the change with one more step. If the step changed nothing, the record stays the same object. */
 export function andThen(
   change: Change,
   { record, told, strays }: { readonly record: RunRecord } & Pick<Change, "strays"> & { readonly told: readonly Told[] },
@@ -44,7 +44,7 @@ function sameRecord(a: RunRecord, b: RunRecord): boolean {
   return a.attempts === b.attempts && names.every((name) => a.run[name] === b.run[name]);
 }
 
-/** The attempts that a change touched, each with what it was. */
+/** Returns the attempts that a change touched, each with its state before. */
 export function movedAttempts({ before, after }: Change): readonly (readonly [was: Attempt | undefined, is: Attempt])[] {
   return after.attempts.flatMap((is) => {
     const was = before && attemptIn(before, is.step, is.n);

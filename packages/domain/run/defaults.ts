@@ -1,4 +1,4 @@
-/** What applies to a run that says nothing of it, and what does when it says something. All in milliseconds. */
+/** The limits of a run: the defaults, and the request's own limits in their place. All in milliseconds. */
 import { DIAGNOSES } from "@longshore/contract/diagnosis.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
 import { durationMs } from "@longshore/contract/units.ts";
@@ -27,7 +27,10 @@ export const DEFAULTS: Limits = Object.freeze({
   ),
 });
 
-/** The request's own limits where it names them. They were validated with it; what is no duration here changes nothing. */
+/**
+ * Takes the request's own limits if it names any. They were validated with the request; a value that is no duration changes
+ * nothing here.
+ */
 export function limitsOf(request: RunRequest, defaults: Limits = DEFAULTS): Limits {
   const { waitFor, startWithin, deadline, retries, keepFor } = request;
   const backoffFirstMs = ms(retries?.backoff?.first, defaults.backoffFirstMs);

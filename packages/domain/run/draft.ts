@@ -1,9 +1,9 @@
-/** A record being worked on inside one call of a pure function: nothing of it is seen from outside before it returns. */
+/** A record that one call of a pure function works on: nothing outside sees the draft before the call returns. */
 import type { StepName } from "@longshore/contract/ids.ts";
 import { type Names, beginAttempt } from "./begin.ts";
 import type { Attempt, Run, RunRecord, Step, Stray, Told } from "./record.ts";
 
-/** `record` is the same object exactly when nothing of it changed. */
+/** `record` stays the same object if nothing of it changed, and only then. */
 export interface Advanced {
   readonly record: RunRecord;
   readonly told: readonly Told[];
@@ -52,7 +52,10 @@ export function setStep(draft: Draft, name: StepName, step: Step): void {
   draft.run = { ...draft.run, steps: { ...draft.run.steps, [name]: step } };
 }
 
-/** The step's next attempt, waiting. A retry waits until `notBeforeMs` and would rather go to another group than `after` did. */
+/**
+ * Opens the step's next attempt, which then waits. A retry waits until `notBeforeMs` and prefers another group than that of
+ * `after`.
+ */
 export function openAttempt(
   draft: Draft,
   name: StepName,

@@ -1,12 +1,12 @@
 /**
- * What an attempt is called in a cluster, and the texts that its name and its proof are computed from.
+ * An attempt's name in a cluster, and the texts that its name and its proof are computed from.
  *
  * The bug this prevents: a create that is tried again under a new name, which runs the work twice. The name follows from the
- * attempt alone, so whoever tries again meets what an earlier try made. The hash and not the readable part keeps names apart.
+ * attempt alone, so a second try meets the Job of the first. The hash, not the readable part, keeps names apart.
  */
 import type { GroupName, Installation, RunId, StepName } from "@longshore/contract/ids.ts";
 
-/** SHA-256 of the text's UTF-8, in lower-case hex. The domain computes no hash itself: it has nothing to do it with. */
+/** SHA-256 of the text's UTF-8, in lower-case hex. The caller supplies it: the domain has no library for hashes. */
 export type Sha256Hex = (text: string) => string;
 
 export interface AttemptIdentity {
@@ -16,7 +16,7 @@ export interface AttemptIdentity {
   readonly attempt: number;
 }
 
-/** The pods of an Indexed Job add their index and five characters, and all of it must fit into 63. */
+/** The pods of an Indexed Job add their index and five characters to this name, and the sum must fit into 63. */
 const NAME_MOST = 52;
 const STEP_MOST = 16;
 /** 55 bits: two attempts in a namespace share a hash once in about 190 million attempts. */
@@ -30,24 +30,27 @@ export function jobName(identity: AttemptIdentity & { readonly hash: Sha256Hex }
   return [run, step, unique].filter((part) => part !== "").join("-");
 }
 
-/** JSON of a list: no two attempts give the same text, whatever characters their names hold. */
+/** JSON of a list: no two attempts give the same text, whatever characters their names contain. */
 export const jobNameInput = ({ installation, run, step, attempt }: AttemptIdentity): string =>
   JSON.stringify(["longshore.dev/job-name", installation, run, step, attempt]);
 
-/** What the proof is an HMAC of. The namespace's UID ties it to one cluster: a Job restored elsewhere proves nothing there. */
+/**
+ * The text whose HMAC is the proof. The namespace's UID ties the proof to one cluster: a Job restored elsewhere proves nothing
+ * there.
+ */
 export const proofInput = (of: AttemptIdentity & { readonly group: GroupName; readonly namespaceUid: string }): string =>
   JSON.stringify(["longshore.dev/proof", of.installation, of.group, of.namespaceUid, of.run, of.step, of.attempt]);
 
-/** The value of the run's label: 130 bits, as text that any label may hold. */
+/** The value of the run's label: 130 bits, as text that is allowed in any label. */
 export const runLabel = (run: RunId, hash: Sha256Hex): string => base32(hash(run), 26);
 
-/** Lower-case letters, digits and single dashes, not at either end; cut to `most`. */
+/** Keeps lower-case letters, digits and single dashes, no dash at either end; cuts to `most` characters. */
 function slug(text: string, most: number): string {
   const plain = text.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-");
   return plain.slice(0, Math.max(0, most)).replaceAll(/^-+|-+$/g, "");
 }
 
-/** The first `length` base32 digits (RFC 4648, lower case) of a number written in hex. */
+/** Returns the first `length` base32 digits (RFC 4648, lower case) of a number written in hex. */
 function base32(hex: string, length: number): string {
   let text = "";
   let bits = 0;

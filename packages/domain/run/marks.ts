@@ -1,14 +1,14 @@
 /**
  * The names that Longshore writes on Kubernetes objects, in one place.
  *
- * The bug this prevents: a label that one part writes and another part looks for under a slightly different name, so that a
- * Job runs and nobody sees it. Labels are for selecting, and are no proof: whoever may create Jobs may copy them.
+ * The bug this prevents: a label that one part writes and another part looks for under a slightly different name, so that a Job
+ * runs and nobody sees it. Labels are for selecting, and are no proof: any user who may create Jobs may copy them.
  */
 import type { Installation } from "@longshore/contract/ids.ts";
 
 export const LABELS = {
   installation: "longshore.dev/installation",
-  /** A hash, since a run's id may hold characters that no label may. The id itself is an annotation. */
+  /** The label is a hash, since a run's id may contain characters that no label may. The id itself is an annotation. */
   run: "longshore.dev/run",
   step: "longshore.dev/step",
   attempt: "longshore.dev/attempt",
@@ -22,11 +22,11 @@ export const ANNOTATIONS = {
   group: "longshore.dev/group",
   epoch: "longshore.dev/epoch",
   generation: "longshore.dev/generation",
-  /** Only where the group keeps no hold: what the hold would say. */
+  /** Present only if the group uses no hold: the annotation then says what the hold would say. */
   hold: "longshore.dev/hold",
 } as const;
 
-/** "none": created without a hold, and its outcome is not in the ledger yet. "released": it is. */
+/** "none": created without a hold, and the Job's outcome is not in the ledger yet. "released": the outcome is in the ledger. */
 export const WITHOUT_HOLD = { awaited: "none", recorded: "released" } as const;
 
 /** The hold: this finalizer keeps a Job until the ledger has recorded its outcome. */
@@ -37,7 +37,7 @@ export const MANAGED_BY = "longshore";
 /** Kubernetes' own label on the pods of a Job: its UID. Unlike the owner reference, it survives an orphaning deletion. */
 export const CONTROLLER_UID = "batch.kubernetes.io/controller-uid";
 
-/** Our container in every pod: whose exit code, log and termination message count. */
+/** The name of our container in every pod: its exit code, log and termination message count. */
 export const CONTAINER = "main";
 
 /** Selects every Job and pod of one installation, and nothing of its neighbours in the same namespace. */

@@ -1,8 +1,8 @@
 /**
- * What a step that succeeded left behind: the JSON object in its container's termination message.
+ * The outputs of a step that succeeded: the JSON object in its container's termination message.
  *
- * The bugs this prevents: a declared output that quietly is not there, so that a later step works on nothing; and values that
- * the ledger cannot store (NUL, half a surrogate pair) or that change on the way (integers beyond 2^53), met too late.
+ * The bugs this prevents: a declared output that is missing without an error, so that a later step works on nothing; and values
+ * that the ledger cannot store (NUL, half a surrogate pair) or that change on the way (integers beyond 2^53), noticed too late.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { text } from "../watch/raw.ts";
@@ -11,13 +11,13 @@ export type ReadOutputs =
   | { readonly kind: "outputs"; readonly outputs: Readonly<Record<string, unknown>> }
   | { readonly kind: "failed"; readonly diagnosis: Diagnosis };
 
-/** Kubernetes keeps so many bytes of a termination message and cuts the rest off without a word. */
+/** Kubernetes keeps this many bytes of a termination message and cuts the rest off without a word. */
 export const OUTPUT_BYTES_MAX = 4096;
 const DEPTH_MAX = 32;
 
 /**
- * A step that declares no outputs may write there what it likes: an object is taken, other text is not meant for us. A step
- * that declares some must write an object with all of them.
+ * If a step declares no outputs, its container may write any text: an object is taken as outputs, other text is ignored. If a
+ * step declares some, its container must write an object with all of them.
  */
 export function outcomeOfOutputs(message: string | undefined, declared: readonly string[]): ReadOutputs {
   const written = message ?? "";
@@ -56,7 +56,7 @@ function failed(code: "OutputsLost" | "OutputsTooLarge" | "OutputsInvalid", sent
   };
 }
 
-/** The first value that could not be kept as it was written, in words. */
+/** Describes the first value that could not be stored as it was written. */
 function unstorable(value: unknown, where: string, depth: number): string | undefined {
   if (depth > DEPTH_MAX) return `The outputs are nested deeper than ${DEPTH_MAX} levels.`;
   if (typeof value === "string")
@@ -77,7 +77,7 @@ function parse(written: string): unknown {
   try {
     return JSON.parse(written);
   } catch {
-    // Text that is no JSON is a value like any other here: it is judged by what was declared.
+    // Text that is no JSON becomes `undefined`, a value like any other here; the check against the declared outputs judges it.
     return undefined;
   }
 }
@@ -85,7 +85,7 @@ function parse(written: string): unknown {
 const isPlainObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** Without a TextEncoder, which the domain does not have. */
+/** Done by hand: the domain has no TextEncoder. */
 function utf8Length(written: string): number {
   let bytes = 0;
   for (const character of written) {

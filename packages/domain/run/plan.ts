@@ -1,4 +1,6 @@
-/** What the tables need to know of a request, fixed when it is accepted: later defaults do not change runs that exist. */
+/**
+ * The part of a request that the tables need, fixed when the request is accepted: later defaults do not change runs that exist.
+ */
 import type { Correction } from "@longshore/contract/command.ts";
 import { type RunRequest, type StepRequest, stepsOf } from "@longshore/contract/request.ts";
 import { limitsOf } from "./defaults.ts";
@@ -22,7 +24,7 @@ export function planOf(request: RunRequest, defaults: Limits): Plan {
   };
 }
 
-/** A step as a restart's correction has it. Variables and amounts are corrected one by one, all else as a whole. */
+/** Returns a step with a restart's correction. Variables and amounts are corrected one by one, all else as a whole. */
 export function corrected(step: StepRequest, correction: Correction = {}): StepRequest {
   const { deadline: _, image = step.image, env, resources, ...others } = correction;
   return {
@@ -39,7 +41,7 @@ export function corrected(step: StepRequest, correction: Correction = {}): StepR
   };
 }
 
-/** A tombstone has no plan: no request came yet. */
+/** A tombstone has an empty plan: no request came yet. */
 export const NO_PLAN: Plan = {
   simple: true,
   steps: [],

@@ -1,4 +1,4 @@
-/** One run as the ledger keeps it and the tables decide on it: plain values, times in milliseconds, nothing of a database. */
+/** One run as the ledger keeps it and the tables decide on it: plain values, times in milliseconds, no types of a database. */
 import type { Code, Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { CommandData } from "@longshore/contract/command.ts";
 import type { EventData, Outcome, RunEventType } from "@longshore/contract/event.ts";
@@ -10,7 +10,7 @@ import type { RetryCause, StepRequest } from "@longshore/contract/request.ts";
 export const RUN_STATES = ["tombstone", "active", "cancelling", "ended"] as const;
 export type RunState = (typeof RUN_STATES)[number];
 
-/** Counts of runs to start from, so that a state without runs counts 0. */
+/** Returns a count of 0 for each state of a run, so that a state without runs counts 0. */
 export const noRuns = (): Record<RunState, number> =>
   Object.fromEntries(RUN_STATES.map((state) => [state, 0])) as Record<RunState, number>;
 
@@ -22,9 +22,9 @@ export interface Run {
   readonly state: RunState;
   readonly outcome: Outcome | undefined;
   readonly generation: number;
-  /** The last event's sequence: 0 before the first. Dense over the run's life. */
+  /** The last event's sequence: 0 before the first event. Without gaps over the run's life. */
   readonly seq: number;
-  /** Where its newest attempt was placed, for routing keys. */
+  /** The group of the run's newest placed attempt, for routing keys. */
   readonly group: GroupName | undefined;
   readonly cancel: Cancel | undefined;
   readonly plan: Plan;
@@ -39,21 +39,21 @@ export interface Cancel {
   readonly graceSeconds?: number | undefined;
 }
 
-/** Why an operator gave it up, and who. */
+/** Why an operator gave the run up, and which operator. */
 export type GivenUp = Pick<Cancel, "reason" | "actor">;
 
-/** What the tables need to know of a request; the rest of it only the manifest needs. Fixed when the run is accepted. */
+/** The part of a request that the tables need; only the manifest needs the rest. Fixed when the run is accepted. */
 export interface Plan {
-  /** Short form: one step, and no events about steps. */
+  /** The request's short form: one step, and no events about steps. */
   readonly simple: boolean;
   readonly steps: readonly PlannedStep[];
   readonly groups: readonly GroupName[] | undefined;
   readonly priority: number;
   readonly notBeforeMs: number | undefined;
   readonly limits: Limits;
-  /** Corrections of the newest restart. */
+  /** The corrections that came with the newest restart. */
   readonly with: CommandData<"run.restart">["with"];
-  /** Of the message that requested the run: a restart stays in the run's trace. */
+  /** The trace of the message that requested the run: a restart stays in that trace. */
   readonly traceparent?: string;
 }
 
@@ -62,7 +62,7 @@ export interface PlannedStep {
   readonly needs: readonly StepName[];
   readonly when: NonNullable<StepRequest["when"]>;
   readonly outputs: readonly string[];
-  /** For the groups' policies. Absent in plans that were made before there were any. */
+  /** The image, for the groups' policies. Absent in plans that were made before policies existed. */
   readonly image?: string;
 }
 
@@ -76,7 +76,7 @@ export interface Limits {
   readonly backoffMostMs: number;
   readonly keepSucceededMs: number;
   readonly keepFailedMs: number;
-  /** Sooner than `startWithin` where waiting longer cannot help. */
+  /** Per diagnosis: the attempt is given up sooner than `startWithin` if waiting longer cannot help. */
   readonly giveUpAfterMs: Readonly<Partial<Record<Code, number>>>;
 }
 
@@ -84,12 +84,12 @@ export type StepOutcome = Outcome | "skipped";
 
 export interface Step {
   readonly state: "blocked" | "open" | "ended";
-  /** The newest attempt's number; 0 before the first. Goes on over restarts, so that no name is used twice. */
+  /** The newest attempt's number; 0 before the first. Counts on over restarts, so that no name is used twice. */
   readonly n: number;
-  /** Retries made in this generation. */
+  /** The number of retries made in this generation. */
   readonly retries: number;
   readonly outcome?: StepOutcome;
-  /** Skipped since the run was cancelled, and not by what became of the steps that it needs. */
+  /** Skipped because the run was cancelled, not because of a step that this one needs. */
   readonly skippedBy?: "cancel";
   readonly outputs?: Readonly<Record<string, unknown>>;
   readonly diagnosis?: Diagnosis;
@@ -116,15 +116,22 @@ export interface Attempt {
   readonly epoch: number;
   readonly state: AttemptState;
   readonly group: GroupName | undefined;
-  /** The Job's: deterministic, so that whoever tries again meets what an earlier try made. */
+  /**
+   * The Job's name. It follows from the attempt alone, so that a create that is tried again meets the Job of an earlier try.
+   */
   readonly name: string;
   readonly priority: number;
-  /** When a loop must look at it next. `undefined` exactly when done: nothing unfinished is without a timer. */
+  /**
+   * When a loop must look at the attempt next. `undefined` only for an attempt that is done: every unfinished one has a timer.
+   */
   readonly dueMs: number | undefined;
   readonly claimNo: number;
   readonly claimBy: string | undefined;
   readonly claimUntilMs: number | undefined;
-  /** Claims whose create may still be on the wire. A set, since an answer applied twice must not lower it twice. */
+  /**
+   * Claims whose create may still be on the wire. A set, not a count: an answer that is applied twice must not lower a count
+   * twice.
+   */
   readonly unanswered: readonly number[];
   readonly fenceUntilMs: number | undefined;
   readonly occupantUid: Uid | undefined;
@@ -136,7 +143,7 @@ export interface Attempt {
   readonly notes: Notes;
 }
 
-/** "moved": nothing of it started, and the next attempt is made in another group. */
+/** "moved": nothing of the attempt started, and the next attempt is made in another group. */
 export type AttemptResult = Outcome | "refused" | "deleted" | "moved";
 
 export interface AttemptOutcome {
@@ -146,17 +153,17 @@ export interface AttemptOutcome {
   readonly endedAtMs: number;
 }
 
-/** What the story needs to remember of an attempt: not decided on by other attempts, not asked for by any loop's query. */
+/** Values that only the attempt's own story needs: other attempts do not decide on them, and no loop's query asks for them. */
 export interface Notes {
-  /** When it became willing to run: what "waited" counts from. */
+  /** When the attempt became ready to be placed; "waited" counts from here. */
   readonly waitsSinceMs: number;
-  /** Of the group it was last placed in. */
+  /** The namespace of the group where the attempt was last placed. */
   readonly namespace?: string;
-  /** Its Job carries no hold, as the group wants it: it may vanish before its outcome is read. */
+  /** The attempt's Job carries no hold, as the group wants it: the Job may vanish before its outcome is read. */
   readonly hold?: false;
   readonly waitUntilMs: number;
   readonly notBeforeMs?: number;
-  /** The reason last told in `run.waiting`. */
+  /** The reason that `run.waiting` told last. */
   readonly waiting?: string;
   readonly avoid?: GroupName;
   readonly considered?: EventData<"run.waiting">["considered"];
@@ -164,11 +171,11 @@ export interface Notes {
   readonly startedAtMs?: number;
   readonly stall?: Diagnosis;
   readonly stalledAtMs?: number;
-  /** Why it is being closed, in words for people. */
+  /** Why the attempt is being closed, in words for people. */
   readonly closing?: Diagnosis;
-  /** Its recorded Job is provably no more, though creates may still be on the wire. */
+  /** The recorded Job is provably gone, though creates may still be on the wire. */
   readonly gone?: boolean;
-  /** A create of an earlier placement was never answered: that nothing of it ever ran cannot be said any more. */
+  /** A create of an earlier placement was never answered, so we can no longer say that nothing of the attempt ever ran. */
   readonly unproven?: boolean;
 }
 
@@ -180,32 +187,32 @@ export interface RunRecord {
 export const attemptIn = ({ attempts }: Pick<RunRecord, "attempts">, step: StepName, n: number): Attempt | undefined =>
   attempts.find((it) => it.step === step && it.n === n);
 
-/** One event to be told: the ledger numbers it under the run's lock. */
+/** One event to be told: the ledger numbers the event under the run's lock. */
 export type Told = {
   readonly [T in RunEventType]: { readonly type: T; readonly group: GroupName | undefined; readonly data: EventData<T> };
 }[RunEventType];
 
 /**
- * A Job in a cluster that must go, or a hold that must, though no attempt waits for it. "stray": a Job with our proof that
- * is not the attempt's; "release": its outcome was recorded long ago.
+ * A Job that must go, or a hold that must be taken off, though no attempt waits for that. "stray": a Job with our proof that is
+ * not the attempt's; "release": the Job's outcome was recorded long ago.
  */
 export interface Stray {
   readonly kind: "stray" | "release";
   readonly group: GroupName;
   readonly name: string;
   readonly uid: Uid;
-  /** Its name stays taken until then: the attempt's fence, or now. */
+  /** The Job's name stays taken until then: the attempt's fence, or now. */
   readonly holdUntilMs: number;
 }
 
-/** A create that nobody waits for any more may still be delivered this long after; then the name may be free. */
+/** A create that no launcher waits for any more may still be delivered for this long; afterwards the name may be free. */
 export const FENCE_MS = 10 * 60_000;
 
 export const isOpen = (attempt: Attempt): boolean => attempt.unanswered.length > 0;
-/** A create may still land: the name must stay taken. */
+/** True while a create may still land: then the name must stay taken. */
 export const isFenced = (attempt: Attempt, nowMs: number): boolean =>
   isOpen(attempt) && attempt.fenceUntilMs !== undefined && nowMs < attempt.fenceUntilMs;
 
-/** Resource versions of one kind grow; as decimal text they may be longer than a double holds. */
+/** Resource versions of one kind grow. They are compared as decimal text, because they may be too long for a double. */
 export const isNewer = (rv: string, than: string | undefined): boolean =>
   than === undefined || rv.length > than.length || (rv.length === than.length && rv > than);

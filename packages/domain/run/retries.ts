@@ -1,8 +1,8 @@
 /**
  * Retries: which failure is tried again and when, and how long the next attempt waits for the one before it.
  *
- * The bugs this prevents: work that may have run is run again unasked; and two attempts of one step at the same time, because the
- * second was placed while pods of the first still ran.
+ * The bugs this prevents: work that may have run is run again without being asked for; and two attempts of one step at the same
+ * time, because the second was placed while pods of the first still ran.
  */
 import { DIAGNOSES, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { RetryCause } from "@longshore/contract/request.ts";

@@ -1,9 +1,9 @@
 /**
- * The step's table where steps depend on each other, and the run's end: what one step's end opens or skips, and what all of
- * them together come to.
+ * The step's table for steps that depend on each other, and the run's end: which steps one step's end opens or skips, and which
+ * outcome all of them give the run.
  *
  * The bugs this prevents: a run that waits for ever on a step that nobody will open; "cancelled" said of a run whose work
- * completed before the cancel reached it; and "succeeded" said where a step was left undone.
+ * completed before the cancel reached it; and "succeeded" said of a run with a step left undone.
  */
 import type { Outcome } from "@longshore/contract/event.ts";
 import type { StepName } from "@longshore/contract/ids.ts";
@@ -11,7 +11,7 @@ import { type Draft, openAttempt, setStep, stepIn } from "./draft.ts";
 import type { GivenUp, PlannedStep, Run, Step } from "./record.ts";
 import { terminalOf } from "./story.ts";
 
-/** Opens or skips blocked steps until none changes, then ends the run if none is left. */
+/** Opens or skips blocked steps until none changes, then ends the run if every step has ended. */
 export function openSteps(draft: Draft): void {
   for (let changed = true; changed; ) {
     changed = false;
@@ -49,7 +49,7 @@ function mayRun(when: PlannedStep["when"], needed: readonly Step[]): boolean {
   }
 }
 
-/** Ends a step that no attempt was made of in this generation. */
+/** Ends a step that had no attempt in this generation. */
 export function skip(draft: Draft, name: StepName, why: string, as: Pick<Step, "outcome" | "skippedBy">): void {
   const { n, retries } = stepIn(draft, name);
   setStep(draft, name, { state: "ended", n, retries, ...as });
@@ -72,6 +72,6 @@ function outcomeOf({ state, steps, plan }: Run): Outcome {
       ({ name, needs, when }) => when !== "success" && needs.includes(failed) && steps[name]?.outcome === "succeeded",
     );
   if (plan.steps.some(({ name }) => steps[name]?.outcome === "failed" && !isHandled(name))) return "failed";
-  // An earlier generation's cancel left it undone, and the restart did not name it.
+  // An earlier generation's cancel left the step undone, and the restart did not name it.
   return all.some(isUndone) ? "failed" : "succeeded";
 }

@@ -1,4 +1,7 @@
-/** The words of a run's events, from its record. One place, so that what the page shows and what is published agree. */
+/**
+ * The words of a run's events, made from its record. They are made in one place, so that the page and the published events
+ * agree.
+ */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import type { EventData } from "@longshore/contract/event.ts";
 import type { News } from "../attempt/moves/move.ts";
@@ -6,7 +9,7 @@ import type { Attempt, GivenUp, Run, StepOutcome, Told } from "./record.ts";
 
 type About = Pick<EventData<"run.started">, "run" | "step" | "attempt" | "job">;
 
-/** Which run, step and attempt, and which Job if one was asked for in the group where it is placed. */
+/** Names the run, step and attempt, and the Job if one was asked for in the group where the attempt is placed. */
 export function jobOf(run: Run, { step, n, name, group, uid, claimNo, notes }: Attempt): About {
   const about = { run: run.id, step, attempt: n };
   if (claimNo === 0 || group === undefined) return about;
@@ -57,7 +60,7 @@ export function newsOf(run: Run, attempt: Attempt, news: News): Told {
   }
 }
 
-/** The one terminal event of a generation. */
+/** Makes the one terminal event of a generation. */
 export function terminalOf(run: Run, attempts: readonly Attempt[], { reason, actor }: GivenUp = {}): Told {
   const { group } = run;
   switch (run.outcome) {
@@ -87,7 +90,7 @@ export function terminalOf(run: Run, attempts: readonly Attempt[], { reason, act
 
 function cancelledOf(run: Run, attempts: readonly Attempt[]): Told {
   const { reason, actor } = run.cancel ?? {};
-  // Said only where there was something to go.
+  // `podGoneAt` is told only if a Job existed.
   const ran = newest(run, attempts).some(({ uid }) => uid !== undefined);
   const podGoneAt = ran && run.endedAtMs !== undefined ? new Date(run.endedAtMs).toISOString() : undefined;
   const data = {
@@ -114,23 +117,23 @@ function failedOf(run: Run, attempts: readonly Attempt[]): Told {
   return { type: "run.failed", group: run.group, data };
 }
 
-/** Each step's newest attempt of this generation, in the plan's order. */
+/** Returns each step's newest attempt of this generation, in the plan's order. */
 const newest = ({ plan, steps, generation }: Run, attempts: readonly Attempt[]): readonly Attempt[] =>
   plan.steps.flatMap(({ name }) =>
     attempts.filter((it) => it.generation === generation && it.step === name && it.n === steps[name]?.n),
   );
 
-/** The newest attempt of the first step that ended so. */
+/** Returns the newest attempt of the first step with this outcome. */
 function attemptOf({ plan, steps }: Run, attempts: readonly Attempt[], outcome: StepOutcome): Attempt | undefined {
   const name = plan.steps.map((it) => it.name).find((it) => steps[it]?.outcome === outcome);
   return name === undefined ? undefined : attempts.find(({ step, n }) => step === name && n === steps[name]?.n);
 }
 
-/** A simple run's end names its attempt; a pipeline's names none but the one to blame. */
+/** The end of a simple run names its attempt. The end of a pipeline names only the attempt to blame, if there is one. */
 const aboutEnd = (run: Run, attempt: Attempt | undefined): About =>
   attempt === undefined ? { run: run.id } : jobOf(run, attempt);
 
-/** A simple run's outputs as they are; a pipeline's under the names of its steps. */
+/** Returns a simple run's outputs as they are, and a pipeline's under the names of its steps. */
 function outputsOf({ plan, steps }: Run): Record<string, unknown> {
   const written = plan.steps.flatMap(({ name }) =>
     steps[name]?.outputs === undefined ? [] : [[name, steps[name].outputs] as const],
@@ -142,7 +145,7 @@ function outputsOf({ plan, steps }: Run): Record<string, unknown> {
 
 type Seconds = EventData<"run.succeeded">["seconds"];
 
-/** How long each phase took, added up over a pipeline's steps; what nobody saw is absent. */
+/** How long each phase took, added up over a pipeline's steps; a phase that nobody saw is absent. */
 function secondsOf(attempts: readonly Attempt[]): Seconds {
   const total: Seconds = {};
   for (const attempt of attempts) {
@@ -155,7 +158,7 @@ function secondsOf(attempts: readonly Attempt[]): Seconds {
   return total;
 }
 
-/** Pulling and running are between times of the cluster's clock; scheduling is between our clock and its. */
+/** Pulling and running lie between two times of the cluster's clock; scheduling lies between our clock and the cluster's. */
 function phasesOf({ outcome, notes }: Attempt): { readonly [K in keyof Seconds]: number | undefined } {
   const { scheduledAt, startedAt, finishedAt } = outcome?.evidence ?? {};
   return {

@@ -9,7 +9,7 @@ import type { AttemptState } from "./record.ts";
 export const WORK_KINDS = ["waiting", "ready", "claimed", "live", "closing", "ended", "outbox", "strays", "notices"] as const;
 export type WorkKind = (typeof WORK_KINDS)[number];
 
-/** A change to one of these states is work at once; a claim is not, nor is a live attempt: theirs is a timer. */
+/** A change to one of these states is work at once. A change to claimed or live is not: their work comes with a timer. */
 const KIND_MADE: Readonly<Partial<Record<AttemptState, WorkKind>>> = {
   waiting: "waiting",
   ready: "ready",
@@ -17,7 +17,10 @@ const KIND_MADE: Readonly<Partial<Record<AttemptState, WorkKind>>> = {
   ended: "ended",
 };
 
-/** Whose work it is when the timer of an attempt in this state has passed. A claim that ran out is made again, or looked at once its fence has passed. */
+/**
+ * The kinds of work that are due when the timer of an attempt in this state has passed. A claim that ran out is made again, or
+ * its Job is looked for once the claim's fence has passed.
+ */
 export const KINDS_DUE: Readonly<Partial<Record<AttemptState, readonly WorkKind[]>>> = {
   ready: ["ready"],
   claimed: ["ready", "claimed"],

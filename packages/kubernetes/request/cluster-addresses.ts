@@ -1,14 +1,14 @@
 /**
- * From a cluster's name to its addresses: asked once at a time, and what was found last is kept for the day DNS does not answer.
+ * Looks up the addresses of a cluster's name: one lookup at a time, and the last answer is kept in case DNS does not answer.
  *
- * The bugs this prevents: a cluster that is well and is lost because a resolver is not, and a resolver that hangs holding
- * one of Node's few threads for each connection that a pool would like to open. An old address is no risk: who answers there
- * must show the cluster's certificate all the same.
+ * The bugs this prevents: a healthy cluster that is lost because a resolver fails, and a resolver that hangs and blocks one of
+ * Node's few threads for each connection that a pool would like to open. An old address is no risk: the server there must show
+ * the cluster's certificate all the same.
  */
 import { lookup as ask, type LookupAddress, type LookupAllOptions } from "node:dns";
 import type { LookupFunction } from "node:net";
 
-/** As `dns.lookup` with `all`. */
+/** Has the shape of `dns.lookup` with `all`. */
 export type AskNames = (
   name: string,
   options: LookupAllOptions,
@@ -17,13 +17,13 @@ export type AskNames = (
 
 export interface NamesOptions {
   readonly ask?: AskNames;
-  /** So long an answer is waited for where an older one would do. */
+  /** If an older answer is known, a lookup is waited for this long before the older one is used. */
   readonly patienceMs?: number;
 }
 
 type Told = (error: NodeJS.ErrnoException | null, addresses: readonly LookupAddress[]) => void;
 
-/** For one server's connections: what it keeps is one answer. */
+/** Returns a lookup for one server's connections: it remembers only one answer. */
 export function rememberedNames({ ask: asking = ask, patienceMs = 2_000 }: NamesOptions = {}): LookupFunction {
   let last: { readonly name: string; readonly addresses: readonly LookupAddress[] } | undefined;
   const waiting = new Set<Told>();

@@ -1,14 +1,14 @@
 /**
- * A bound on one piece of waiting, by the clock that was handed in.
+ * A time bound on one piece of waiting, by the clock that the caller passes.
  *
- * The bug this prevents: a cluster that accepts a connection and then says nothing holds a loop for ever. Outer signals
- * live as long as the program, so each bound takes its listener off again.
+ * The bug this prevents: a cluster that accepts a connection and then says nothing blocks a loop for ever. Outer signals live
+ * as long as the program, so each bound removes its listener again.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { linked } from "@longshore/runtime/loop.ts";
 
-/** Why the inner signal was aborted, where it was our bound that did it and nobody asked us to stop. */
+/** The reason of the inner signal's abort if our bound aborted it and nobody asked us to stop. */
 export class TimedOut extends Error {
   override readonly name = "TimedOut";
   constructor(ms: number) {
@@ -16,12 +16,15 @@ export class TimedOut extends Error {
   }
 }
 
-/** Whether this came of a bound: then the cluster was silent, and it may be blamed for it. */
+/** True if a bound aborted the signal: then the cluster was silent, and the cluster may be blamed. */
 export function timedOut(signal: AbortSignal): boolean {
   return signal.aborted && signal.reason instanceof TimedOut;
 }
 
-/** Runs the work with a signal that also aborts after `ms`. The work must heed its signal: it is not raced. */
+/**
+ * Runs the work with a signal that also aborts after `ms`. The work must obey its signal, because this function waits for the
+ * work to end.
+ */
 export async function within<T>(
   clock: Clock,
   ms: number,
@@ -38,7 +41,7 @@ export async function within<T>(
   }
 }
 
-/** Anything thrown by a transport as a Failure: what is none is a bug and goes on as it is. */
+/** Returns an error of a transport as a Failure. Any other error is a bug and is thrown on unchanged. */
 export function asFailure(error: unknown): Failure {
   if (error instanceof Failure) return error;
   throw error;

@@ -1,9 +1,9 @@
 /**
- * `Transport` over HTTP/1.1 with kept connections: one request → one answer, or a Failure that says whether the request
- * can have arrived.
+ * `Transport` over HTTP/1.1 with kept connections: one request → one answer, or a Failure that says whether the request can
+ * have arrived.
  *
- * The bugs this prevents: a TLS handshake per request, a redirect followed with our token in hand, an answer without
- * bound, a watch cut by a timeout that was meant for requests, and a rotated token or CA that is never read again.
+ * The bugs this prevents: a TLS handshake per request, a redirect followed with our token, an answer without bound, a watch cut
+ * by a timeout that was meant for requests, and a rotated token or CA that is never read again.
  */
 import type { LookupFunction } from "node:net";
 import { getCACertificates, createSecureContext, type SecureContext } from "node:tls";
@@ -17,11 +17,14 @@ import { isUntrusted, networkCode, neverConnected, silence, TOO_LONG } from "./s
 import type { ApiAnswer, ApiRequest, ApiStream, Transport } from "../transport.ts";
 
 export interface ExchangeOptions {
-  /** For requests; streams have their own. */
+  /** The most connections for requests; streams have their own. */
   readonly connections?: number;
   readonly streamsMax?: number;
   readonly connectTimeoutMs?: number;
-  /** Between the request and the answer's head, and between two parts of the answer. A create's head may take `serverMs`. */
+  /**
+   * The longest silence between the request and the answer's head, and between two parts of the answer. A create's head may
+   * take `serverMs`.
+   */
   readonly silenceMs?: number;
   readonly answerMaxBytes?: number;
   readonly lineMaxChars?: number;
@@ -30,7 +33,7 @@ export interface ExchangeOptions {
 
 export function openTransport(connection: Connection, options: ExchangeOptions = {}): Transport {
   const { connections = 12, streamsMax = 16, connectTimeoutMs = 10_000, silenceMs = CLAIM_BUDGET.postMs } = options;
-  // Parsing 16 MB stops everything else for a tenth of a second; listings ask for shorter pages where one is longer.
+  // Parsing 16 MB stops everything else for a tenth of a second; if a page is longer, listings ask for shorter pages.
   const { answerMaxBytes = 16 * 1024 * 1024, lineMaxChars = LINE_MAX_CHARS } = options;
   const { origin, pathname } = new URL(connection.server);
   const prefix = pathname === "/" ? "" : pathname;
@@ -52,7 +55,7 @@ export function openTransport(connection: Connection, options: ExchangeOptions =
     return { method: request.method, path: prefix + request.path, headers, body };
   }
 
-  /** A 401 was acted upon by nobody: where the token on disk has changed since, the same request may be sent again. */
+  /** A request that got a 401 had no effect. So if the token on disk has changed since, the same request may be sent again. */
   async function renewed(prepared: Dispatcher.DispatchOptions): Promise<boolean> {
     connection.rejected();
     const now = await connection.authorization();
@@ -82,7 +85,7 @@ export function openTransport(connection: Connection, options: ExchangeOptions =
       throw silence(connection.server, !neverConnected(networkCode(error)), error);
     }
     const { statusCode: status, headers, body: bytes } = begun;
-    // An aborted body emits an error even when nobody reads it any more; whoever does read it gets it thrown.
+    // An aborted body emits an error even if nobody reads the body any more; a reader still gets the error thrown.
     bytes.on("error", () => undefined);
     if (status !== 200) {
       if (status === 401) connection.rejected();
@@ -125,7 +128,10 @@ export function openTransport(connection: Connection, options: ExchangeOptions =
   };
 }
 
-/** One request over the pool. By the handler we know what `request()` would hide: whether it was ever put on a connection. */
+/**
+ * Sends one request over the pool. The handler tells us a thing that `request()` would hide: whether the request was ever put
+ * on a connection.
+ */
 function exchange(
   pool: Pool,
   server: string,
@@ -163,7 +169,7 @@ function exchange(
 
     pool.dispatch(options, {
       onRequestStart(it) {
-        // Given up while it waited for a connection: nothing has been written, and nothing will be.
+        // The request was given up while it waited for a connection: nothing of it has been written, and nothing will be.
         if (over) it.abort(new Error("given up before it was sent"));
         else control = it;
       },
@@ -190,7 +196,7 @@ function exchange(
   });
 }
 
-/** JSON where the answer says it is JSON, else its text. Throws for JSON that is none: an answer cut or garbled. */
+/** Returns JSON if the answer says that it is JSON, else its text. Throws for invalid JSON: the answer was cut or garbled. */
 function parse(chunks: readonly Uint8Array[], headers: Readonly<Record<string, string>>): unknown {
   const text = Buffer.concat(chunks).toString("utf8");
   if (!/\bjson\b/i.test(headers["content-type"] ?? "") || text === "") return text;
@@ -207,7 +213,10 @@ function flat(headers: Readonly<Record<string, string | string[] | undefined>>):
 
 async function* none(): AsyncGenerator<string, void, undefined> {}
 
-/** Connects with what the files say now. The context is built once for each content: 140 root certificates are not parsed per connection. */
+/**
+ * Connects with the present content of the files. The context is built once for each content: 140 root certificates are not
+ * parsed per connection.
+ */
 function connector(connection: Connection, timeout: number, lookup: LookupFunction): buildConnector.connector {
   let made: { readonly trust: Trust; readonly connect: buildConnector.connector } | undefined;
 
@@ -227,14 +236,14 @@ function connector(connection: Connection, timeout: number, lookup: LookupFuncti
   return (options, callback) => {
     if (options.protocol === "http:") return plain(options, callback);
     void connectThrough(current, options, (...answer) => {
-      // Its authority may have been replaced, and the CA on disk with it: the next handshake reads the files again.
+      // The server's authority may have been replaced, and the CA on disk with it: the next handshake reads the files again.
       if (isUntrusted(networkCode(answer[0]))) connection.rejected();
       callback(...answer);
     });
   };
 }
 
-/** undici's connectors speak by callback; a CA file that cannot be read is said through it like a refused connection. */
+/** undici's connectors use a callback; if a CA file cannot be read, the callback gets that error like a refused connection. */
 async function connectThrough(
   current: () => Promise<buildConnector.connector>,
   ...[options, callback]: Parameters<buildConnector.connector>
@@ -248,7 +257,9 @@ async function connectThrough(
   connect(options, callback);
 }
 
-/** Without a CA of its own a cluster is judged by the machine's trust store, and by Node's where the machine has none. */
+/**
+ * If the configuration names no CA for a cluster, the machine's trust store judges it; if the machine has none, Node's does.
+ */
 export function systemAuthorities(): string[] {
   const found = getCACertificates("system");
   return found.length > 0 ? found : getCACertificates("bundled");

@@ -25,13 +25,16 @@ export interface GuardOptions {
   readonly name: string;
   readonly clock: Clock;
   readonly inFlightMax?: number;
-  /** Those who wait for a place; one more is sent away as "unsent". */
+  /** The most requests that may wait for a place; one more is turned away as "unsent". */
   readonly waitingMax?: number;
-  /** For its turn, by pace and window together. What waits longer is "unsent", while its caller still has time to send. */
+  /**
+   * The longest wait for a turn, by pace and window together. A request that would wait longer is "unsent"; a request that is
+   * sent still has enough of its caller's time left.
+   */
   readonly waitMaxMs?: number;
   readonly createsPerSecond?: number | undefined;
   readonly breaker?: Partial<BreakerOptions>;
-  /** Slower answers than this shrink the window. */
+  /** Answers that take longer than this shrink the window. */
   readonly slowMs?: number;
   /** For metrics: `code` is the status, or "unsent" or "unanswered". */
   readonly onRequest?: (purpose: Purpose, code: string) => void;
@@ -44,9 +47,9 @@ export interface BreakerOptions {
 }
 
 export interface Guard extends Channel, AsyncDisposable {
-  /** Of a group with `createsPerSecond`: for whoever claims what is to be created. */
+  /** The pace of a group with `createsPerSecond`: callers ask it before they claim attempts to create. */
   readonly pace: Pace | undefined;
-  /** How many requests may be in flight at this moment, and how many are. */
+  /** Returns how many requests may be in flight at this moment, how many are, and how many wait. */
   load(): { readonly window: number; readonly inFlight: number; readonly waiting: number };
 }
 
@@ -66,7 +69,10 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
   const creates = options.createsPerSecond === undefined ? undefined : openPace(clock, options.createsPerSecond);
   let quietUntilMs = 0;
 
-  /** Creates go out one by one, each in its turn. A request that would wait too long is told so while nothing of it was sent. */
+  /**
+   * Creates go out one by one, each in its turn. If a request would wait too long, its caller is told so before anything of the
+   * request is sent.
+   */
   async function turnOf(purpose: Purpose, signal: AbortSignal): Promise<void> {
     const now = clock.now();
     const pace = purpose === "create" ? creates : undefined;
@@ -77,7 +83,10 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
     if (signal.aborted) throw throttled(`The request to ${name} was given up before its turn came.`);
   }
 
-  /** Whoever stood in line when a 429 came would otherwise be sent the moment there is a place: a thousand of them, one after another. */
+  /**
+   * Waits out a 429 that came while requests stood in line. Else each would be sent as soon as a place is free: a thousand, one
+   * after another.
+   */
   async function hush(sinceMs: number, signal: AbortSignal): Promise<void> {
     for (let left = quietUntilMs - clock.now(); left > 0; left = quietUntilMs - clock.now()) {
       if (quietUntilMs - sinceMs > waitMaxMs) throw throttled(tooLongSentence(name, left, true));
@@ -86,7 +95,7 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
     }
   }
 
-  /** A place in the window, in time that is left of the wait. */
+  /** Waits for a place in the window, within the rest of the allowed wait. */
   function enter(places: Window, sinceMs: number, signal: AbortSignal): Promise<() => void> | (() => void) {
     const leftMs = Math.max(1, sinceMs + waitMaxMs - clock.now());
     return places.enterNow() ?? within(clock, leftMs, signal, (inner) => places.enter(name, inner));
@@ -113,7 +122,8 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
         throw error;
       }
       onRequest?.(purpose, error.code);
-      // A caller that was stopped learned nothing about the cluster; one that ran out of time did, unless it waited for a node.
+      // If a caller was stopped, nothing was learned about the cluster. If its time ran out, the cluster was silent, unless the
+      // request waited for a node.
       if ((signal.aborted && !timedOut(signal)) || (ofNode && error.code !== "unsent")) pass.abandoned();
       else {
         window.shrink();
@@ -126,7 +136,7 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
   function note(answer: ApiAnswer | ApiStream, tookMs = 0): void {
     if (answer.status === 429) {
       const asked = retryAfterMs({ status: 429, headers: answer.headers ?? {}, body: answer.body }) ?? 1_000;
-      // With jitter upwards only: never earlier than it asked, and not all of us in the same instant.
+      // Jitter only lengthens the wait: never earlier than the API server asked, and not all of us in the same instant.
       quietUntilMs = Math.max(quietUntilMs, clock.now() + asked * (1 + clock.random() / 4));
     }
     if (answer.status === 429 || tookMs > slowMs) window.shrink();
@@ -172,7 +182,7 @@ interface Pass {
   abandoned(): void;
 }
 
-/** Closed: everything passes. Open: nothing does, until its time; then one request does, and decides. */
+/** Closed: every request passes. Open: none passes, until the time is over; then one request passes, and its answer decides. */
 function openBreaker(name: string, clock: Clock, { failuresMax, firstMs, mostMs }: BreakerOptions) {
   let failures = 0;
   let openUntilMs: number | undefined;
@@ -190,7 +200,7 @@ function openBreaker(name: string, clock: Clock, { failuresMax, firstMs, mostMs 
   }
 
   function answered({ status }: { readonly status: number }): void {
-    // A gateway without the API server behind it answers like this.
+    // A gateway answers like this if the API server behind it is away.
     if (status === 502 || status === 503 || status === 504) return failed(`The API server of ${name} answers ${status}.`);
     failures = 0;
     openUntilMs = undefined;
@@ -201,7 +211,7 @@ function openBreaker(name: string, clock: Clock, { failuresMax, firstMs, mostMs 
     const left = openUntilMs - clock.now();
     if (left <= 0 && !probing) return;
     const when = Math.max(0, Math.ceil(left / 1000));
-    // With its cause: an untrusted certificate stays one, however often it was met.
+    // The failure carries its cause: an untrusted certificate is still told as one, however often it was met.
     throw unsent(`${name} has not answered ${failures} times in a row; it is tried again in ${when} s. ${why}`, last);
   }
 

@@ -1,21 +1,21 @@
 /**
- * Bytes in, whole lines out.
+ * Turns bytes into whole lines.
  *
- * The bugs this prevents: half a line taken for an event when a connection was cut, a character split between two
- * chunks, and a server that never sends a line's end filling our memory.
+ * The bugs this prevents: half a line taken for an event when a connection was cut, a character split between two chunks, and a
+ * server that never ends its line and so fills our memory.
  */
 import { StringDecoder } from "node:string_decoder";
 import { Failure } from "@longshore/contract/problem.ts";
 
 export const LINE_MAX_CHARS = 16 * 1024 * 1024;
 
-/** Throws where the last line has no end: whoever reads on would believe it whole. */
+/** Throws if the last line has no end: the reader would take that line for a whole one. */
 export async function* linesOf(
   chunks: AsyncIterable<Uint8Array>,
   mostChars = LINE_MAX_CHARS,
 ): AsyncGenerator<string, void, undefined> {
   const decoder = new StringDecoder("utf8");
-  let parts: string[] = []; // of the line that has not ended yet; joined once, however many chunks it came in
+  let parts: string[] = []; // chunks of the line that has not ended yet; joined once, however many there are
   let held = 0;
   for await (const chunk of chunks) {
     const text = decoder.write(chunk);

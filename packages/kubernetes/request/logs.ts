@@ -1,13 +1,16 @@
 /**
- * The end of a container's log, as evidence of how it ended: at most 64 KiB, in bounded time.
+ * The end of a container's log, as evidence of how the container ended: at most 64 KiB, in bounded time.
  *
- * The bug this prevents: the fact of a finished Job waits for, or is lost over, a log of a gigabyte, a kubelet that does
+ * The bug this prevents: the fact of a finished Job waits for, or is lost because of, a log of a gigabyte, a kubelet that does
  * not answer or a pod that is gone. Then the log is "unavailable" and the fact goes out.
  */
 import { type Sending, sendInTime } from "./purpose.ts";
 import { told } from "./read.ts";
 
-/** "complete": `tail` is all of it. "truncated": `tail` is its end; `lines` counts what was read to find it. */
+/**
+ * "complete": `tail` is the whole log. "truncated": `tail` is its end; `lines` counts the lines that were read to find that
+ * end.
+ */
 export type LogTail = { readonly state: "complete" | "truncated" | "unavailable"; readonly lines: number; readonly tail: string };
 
 export interface LogOptions extends Sending {
@@ -26,7 +29,7 @@ export async function tailLog(options: LogOptions, signal: AbortSignal): Promise
   if (whole === undefined) return { state: "unavailable", lines: 0, tail: "" };
   const bytes = Buffer.from(whole, "utf8");
   if (bytes.length < readMaxBytes) return cut(bytes, tailMaxBytes, false);
-  // `limitBytes` keeps the beginning. Of a long log we want the end, so it is asked for by lines.
+  // `limitBytes` keeps the beginning. We want the end of a long log, so we ask for a number of lines.
   const end = await read(options, { tailLines: String(TAIL_LINES), limitBytes: String(readMaxBytes) }, signal);
   return cut(end === undefined ? bytes : Buffer.from(end, "utf8"), tailMaxBytes, true);
 }
@@ -49,9 +52,9 @@ async function read(
 function cut(bytes: Buffer, most: number, alreadyCut: boolean): LogTail {
   const lines = countLines(bytes);
   let from = Math.max(0, bytes.length - most);
-  // Not in the middle of a character: UTF-8's following bytes begin with 10.
+  // The cut must not fall into the middle of a character: UTF-8's following bytes begin with 10.
   while (from > 0 && from < bytes.length && ((bytes[from] ?? 0) & 0xc0) === 0x80) from++;
-  // Postgres keeps no NUL in text; a picture of one says that it was there.
+  // Postgres cannot store NUL in text; the symbol for NUL shows where one was.
   const tail = bytes.subarray(from).toString("utf8").replaceAll("\u0000", "\u2400");
   return { state: from > 0 || alreadyCut ? "truncated" : "complete", lines, tail };
 }

@@ -12,17 +12,17 @@
  */
 import type { Clock } from "@longshore/runtime/clock.ts";
 
-/** Creates are claimed so long before their turn: a second's worth goes into one statement of the ledger. */
+/** Creates are claimed up to this long before their turn, so that one statement of the ledger claims a second's worth. */
 const AHEAD_MS = 1_000;
 
 export interface Pace {
-  /** When the next create may go out, at the earliest. */
+  /** Returns the earliest time at which the next create may go out. */
   nextMs(): number;
-  /** That turn, or one that is later for another reason, is taken. */
+  /** Takes that turn, or one that is later for another reason. */
   take(turnMs: number): void;
-  /** How many creates have their turn soon, if they are sent now. */
+  /** Returns how many creates would have their turn soon if they were sent now. */
   free(): number;
-  /** Until there is at least one. */
+  /** Resolves when at least one create would. */
   untilFree(signal: AbortSignal): Promise<void>;
 }
 

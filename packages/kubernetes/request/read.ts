@@ -1,9 +1,9 @@
 /**
  * Reads of one group's namespace: authoritative GETs, and listings page by page.
  *
- * The bugs this prevents: a stale or partial view taken for the truth. No read here names a resourceVersion, so every
- * one is answered from the store and not from a cache; "missing" is said only where the API server itself said it; a
- * listing that had to begin anew says so.
+ * The bugs this prevents: a stale or partial view taken for the truth. No read here names a resourceVersion, so every one is
+ * answered from the store and not from a cache; "missing" is said only if the API server itself said it; a listing that had to
+ * begin anew says so.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import { asFailure } from "./deadline.ts";
@@ -12,22 +12,22 @@ import { type ClusterRequest, type Sending, sendInTime } from "./purpose.ts";
 import { networkCode, TOO_LONG } from "./silence.ts";
 import type { ApiAnswer } from "../transport.ts";
 
-/** No answer, or one that is neither the object nor its absence: domain/diagnosis/replies reads the status. */
+/** No answer, or an answer that is neither the object nor its absence: domain/diagnosis/replies reads the status. */
 export type Unread =
   | { readonly kind: "answered"; readonly status: number; readonly body: unknown }
   | { readonly kind: "unsent" | "unanswered"; readonly failure: Failure };
 
 export type Got = { readonly kind: "found"; readonly object: ApiObject } | { readonly kind: "missing" } | Unread;
 
-/** Complete as of one version of the store; never only a part. */
+/** The listing is complete as of one version of the store; never only a part. */
 export type Listed = { readonly kind: "listed"; readonly items: readonly unknown[]; readonly resourceVersion: string } | Unread;
 
 export type Page =
   | { readonly kind: "page"; readonly items: readonly unknown[]; readonly resourceVersion: string; readonly last: boolean }
-  /** The token of the next page had expired: what came so far is void, and the first page follows. */
+  /** The token of the next page had expired: the pages so far are void, and the first page follows. */
   | { readonly kind: "restarted" };
 
-/** "metadata" asks for PartialObjectMetadata: a fraction of the bytes where names, UIDs and labels are enough. */
+/** "metadata" asks for PartialObjectMetadata: a fraction of the bytes if names, UIDs and labels are enough. */
 export type Detail = "full" | "metadata";
 
 export interface ListOptions {
@@ -42,12 +42,12 @@ export interface Reads {
   getPod(name: string, signal: AbortSignal): Promise<Got>;
   /** The group's own namespace; its UID tells one cluster from another behind the same address. */
   getNamespace(signal: AbortSignal): Promise<Got>;
-  /** Throws `Failure` where a page cannot be had: a listing is whole or it is nothing. */
+  /** Throws `Failure` if a page cannot be had: a listing is whole or it fails. */
   listJobs(options: ListOptions): AsyncIterable<Page>;
   listPods(options: ListOptions): AsyncIterable<Page>;
-  /** The pods that the Job controller made for this Job, orphaned ones too. */
+  /** Returns the pods that the Job controller made for this Job, orphaned ones too. */
   podsOf(jobUid: string, signal: AbortSignal): Promise<Listed>;
-  /** Events about one object: they carry no labels, so they are asked for by its UID. At most 200, in no order. */
+  /** Returns events about one object. Events carry no labels, so the query is by the object's UID. At most 200, in no order. */
   eventsOf(uid: string, signal: AbortSignal): Promise<Listed>;
   listQuotas(signal: AbortSignal): Promise<Listed>;
 }
@@ -57,7 +57,7 @@ export interface ReadOptions extends Sending {
 }
 
 const RESTARTS_MAX = 5;
-/** More than any namespace has; a server that always has one more page is not listing anything. */
+/** More pages than any namespace has; a server that always has one more page is not listing anything. */
 const PAGES_MAX = 10_000;
 const PODS_MAX = 2_000;
 export const METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
@@ -80,7 +80,7 @@ export function openReads({ transport, clock, namespace }: ReadOptions): Reads {
       : { kind: "answered", status: answer.answer.status, body: answer.answer.body };
   }
 
-  /** A small listing, gathered. The bound keeps one mad Job from filling our memory. */
+  /** Gathers a small listing. The bound keeps one Job with far too many objects from filling our memory. */
   async function gather(path: string, options: ListOptions & { readonly fieldSelector?: string }, most: number): Promise<Listed> {
     let items: unknown[] = [];
     let resourceVersion = "";
@@ -114,7 +114,7 @@ export function openReads({ transport, clock, namespace }: ReadOptions): Reads {
 
 type Send = (request: ClusterRequest, signal: AbortSignal) => Promise<ApiAnswer>;
 
-/** Every page of a listing, in order. Used by `follow` too. */
+/** Yields every page of a listing, in order. Used by `follow` too. */
 export async function* listPages(
   send: Send,
   path: string,
@@ -132,7 +132,7 @@ export async function* listPages(
     try {
       answer = await send({ purpose: "list", method: "GET", path: `${path}?${query.toString()}`, ...accept }, signal);
     } catch (error) {
-      // Large objects: fewer of them at a time, or this listing could never be read.
+      // If a page was too long, its objects are large: fewer are asked for at a time, else this listing could never be read.
       if (networkCode(error) !== TOO_LONG || size === 1) throw error;
       size = Math.max(1, Math.floor(size / 4));
       continue;
@@ -158,12 +158,12 @@ export async function* listPages(
   }
 }
 
-/** An answer that was not what we asked for, as a Failure that loops can back off by and people can read. */
+/** Returns an unexpected answer as a Failure that loops can back off by and people can read. */
 export function refused(answer: Pick<ApiAnswer, "status" | "body"> & Partial<ApiAnswer>, what: string): AnswerFailure {
   return new AnswerFailure({ headers: {}, ...answer }, `The API server would not ${what}: ${wordsOf(answer)}`);
 }
 
-/** A Failure that keeps what was answered. */
+/** A Failure that keeps the API server's answer. */
 export class AnswerFailure extends Failure {
   readonly answer: ApiAnswer;
 
@@ -186,7 +186,7 @@ export function unread(failure: Failure): Unread {
   return { kind: failure.code === "unsent" ? "unsent" : "unanswered", failure };
 }
 
-/** The answer, or why there is none, as a value. */
+/** Returns the answer, or the reason for its absence, as a value. */
 export async function told(
   send: () => Promise<ApiAnswer>,
 ): Promise<{ readonly kind: "told"; readonly answer: ApiAnswer } | Unread> {

@@ -1,8 +1,8 @@
 /**
- * Why no answer came, said once: as "unsent" where nothing can have arrived, else as "unanswered".
+ * Explains why no answer came: "unsent" if the request cannot have arrived, else "unanswered".
  *
- * The bug this prevents: a create whose answer was lost is tried again as if it had never been sent. Whether the request
- * was handed to a connection decides, not the error's name; when in doubt it was sent.
+ * The bug this prevents: a create whose answer was lost is tried again as if it had never been sent. The error's name does not
+ * decide; a request counts as sent if it was handed to a connection, or if that is in doubt.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 
@@ -40,27 +40,30 @@ const UNREACHABLE: Readonly<Record<string, string>> = {
   ERR_SSL_WRONG_VERSION_NUMBER: "it does not speak TLS; is this an http address?",
 };
 
-/** The code of the error at the bottom: "ECONNREFUSED", "CERT_HAS_EXPIRED"; domain/diagnosis/transport goes by it. */
+/**
+ * Returns the code of the innermost error, such as "ECONNREFUSED" or "CERT_HAS_EXPIRED"; domain/diagnosis/transport decides by
+ * this code.
+ */
 export function networkCode(error: unknown): string | undefined {
   let found: string | undefined;
   let at: unknown = error;
   for (let depth = 0; depth < 6 && at instanceof Error; depth++) {
     if (!(at instanceof Failure) && "code" in at && typeof at.code === "string") found = at.code;
-    // Several addresses were tried (AggregateError): the first one's reason is as good as any.
+    // If several addresses were tried (AggregateError), the first one's reason is as good as any.
     at = at instanceof AggregateError && at.errors.length > 0 ? at.errors[0] : at.cause;
   }
   return found;
 }
 
-/** The answer was longer than we take. */
+/** The code of an answer that was longer than we accept. */
 export const TOO_LONG = "ANSWER_TOO_LONG";
 
-/** Whether the other side could not prove who it is: a matter of certificates, not of the network. */
+/** True if the other side could not prove its identity: a matter of certificates, not of the network. */
 export function isUntrusted(code: string | undefined): boolean {
   return code !== undefined && Object.hasOwn(UNTRUSTED, code);
 }
 
-/** Codes that only a connection that never came about can have. */
+/** True for codes that only a connection that was never made can have. */
 export function neverConnected(code: string | undefined): boolean {
   const early = ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "UND_ERR_CONNECT_TIMEOUT", "EPROTO"];
   return isUntrusted(code) || (code !== undefined && early.includes(code));

@@ -1,5 +1,5 @@
 /**
- * A request that we held back ourselves: unsent, and nothing is wrong with the cluster.
+ * A request that our own limits stopped: unsent, and nothing is wrong with the cluster.
  *
  * The bug this prevents: our own pace, window or obedience to a Retry-After told as a cluster that cannot be reached.
  */

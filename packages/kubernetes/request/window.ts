@@ -1,15 +1,18 @@
 /**
- * How many requests may be with one cluster at once: fewer while it is slow or says 429, more again while it is well.
+ * How many requests may be with one cluster at once: fewer while the cluster is slow or says 429, more again while it is well.
  *
- * The bug this prevents: a cluster that is already too slow gets as many requests as a fast one, and everything that
- * waits for it waits without end and in no order.
+ * The bug this prevents: a cluster that is already too slow gets as many requests as a fast one, and everything that waits for
+ * the cluster waits without end and in no order.
  */
 import { throttled } from "./throttled.ts";
 
 export interface Window {
-  /** What gives the place back, if there is one now and nobody waits for it. */
+  /** If a place is free and no caller waits, takes the place and returns the function that gives it back. */
   enterNow(): (() => void) | undefined;
-  /** Resolves in turn. Throws what is "unsent" by our own holding back when too many wait, or the signal aborts. */
+  /**
+   * Resolves in order of arrival. Throws an "unsent" of our own (throttled.ts) if too many wait already, or if the signal
+   * aborts.
+   */
   enter(name: string, signal: AbortSignal): Promise<() => void>;
   shrink(): void;
   grow(): void;
@@ -68,7 +71,7 @@ export function openWindow({ most, waitingMax }: { readonly most: number; readon
       size = Math.max(1, size / 2);
     },
     grow() {
-      // One more for each windowful that went well.
+      // The window grows by one place for each windowful of requests that went well.
       size = Math.min(most, size + 1 / size);
       admit();
     },

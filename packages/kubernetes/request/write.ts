@@ -1,8 +1,8 @@
 /**
- * Writes to one group's namespace. Only the launcher imports this file; the watcher's program has no way to it.
+ * Writes to one group's namespace. Only the launcher imports this file; the watcher's program cannot reach it.
  *
- * The bugs this prevents: a write that hits another object of the same name (every one but a create carries the UID),
- * and a lost answer taken for a refusal: what is not answered comes back as "unanswered", never as an exception.
+ * The bugs this prevents: a write that hits another object of the same name (every write but a create carries the UID), and a
+ * lost answer taken for a refusal: a write without an answer comes back as "unanswered", never as an exception.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import { CLAIM_BUDGET } from "./claim-budget.ts";
@@ -11,7 +11,7 @@ import { type ClusterRequest, type Sending, sendInTime } from "./purpose.ts";
 import { METADATA, told } from "./read.ts";
 import type { ApiAnswer } from "../transport.ts";
 
-/** The API server said something else: domain/diagnosis/replies knows what it means. */
+/** The API server gave another answer: domain/diagnosis/replies knows the meaning. */
 export interface Answered {
   readonly kind: "answered";
   readonly status: number;
@@ -19,7 +19,7 @@ export interface Answered {
   readonly retryAfterMs?: number;
 }
 
-/** "unsent": nothing can have arrived. "unanswered": it may have, and may still. */
+/** "unsent": the request cannot have arrived. "unanswered": it may have arrived, or may still arrive. */
 export interface Silent {
   readonly kind: "unsent" | "unanswered";
   readonly failure: Failure;
@@ -37,8 +37,8 @@ export type Created =
   | Silent;
 
 /**
- * "missing": the API server says there is no object of this name. "foreign": there is one, and its UID is another. "changed": it
- * is not what it was when it was looked at.
+ * "missing": the API server says that there is no object of this name. "foreign": an object exists, but with another UID.
+ * "changed": the object was changed since it was looked at.
  */
 export type Changed =
   | { readonly kind: "done"; readonly object: ApiObject | undefined }
@@ -52,7 +52,7 @@ export interface Writes {
   createJob(manifest: object, signal: AbortSignal): Promise<Created>;
   deleteJob(name: string, uid: string, options: DeleteOptions, signal: AbortSignal): Promise<Changed>;
   deletePod(name: string, uid: string, options: Omit<DeleteOptions, "propagation">, signal: AbortSignal): Promise<Changed>;
-  /** Takes our finalizer off, leaves other people's, and says how long the evidence stays: one write, idempotent. */
+  /** Takes our finalizer off, leaves other finalizers, and sets how long the evidence stays: one write, idempotent. */
   releaseJob(
     name: string,
     uid: string,
@@ -60,14 +60,14 @@ export interface Writes {
     options: { readonly ttlSeconds?: number; readonly annotations?: Readonly<Record<string, string>> },
     signal: AbortSignal,
   ): Promise<Changed>;
-  /** Puts our finalizer back where somebody stripped it. The API server refuses that once the Job is being deleted. */
+  /** Puts our finalizer back if somebody removed it. The API server refuses that once the Job is being deleted. */
   holdAgain(name: string, uid: string, hold: string, signal: AbortSignal): Promise<Changed>;
 }
 
 export interface DeleteOptions {
   readonly propagation: "Foreground" | "Background" | "Orphan";
   readonly graceSeconds?: number;
-  /** Only if nothing of it changed since: else "changed". */
+  /** Writes only if the object did not change since; else "changed". */
   readonly resourceVersion?: string;
 }
 
@@ -138,7 +138,7 @@ const grace = (seconds: number | undefined) => (seconds === undefined ? {} : { g
 function created(answer: ApiAnswer): Created {
   if (answer.status !== 201) return answered(answer);
   const object = asObject(answer.body);
-  // Something between us and the API server answered for it. The Job may well exist.
+  // A proxy between us and the API server may have given this answer. The Job may well exist.
   if (!object)
     return {
       kind: "unanswered",
@@ -159,7 +159,10 @@ function answered(answer: ApiAnswer): Answered {
   return { kind: "answered", status: answer.status, body: answer.body, ...(wait === undefined ? {} : { retryAfterMs: wait }) };
 }
 
-/** A patch that names another UID is refused as a change of an immutable field, a delete as a failed precondition. */
+/**
+ * If a patch names another UID, the API server refuses it as a change of an immutable field; a delete, as a failed
+ * precondition.
+ */
 function isOfAnother(answer: ApiAnswer): boolean {
   const status = asStatus(answer.body);
   if (answer.status === 422) return status?.fields.includes("metadata.uid") ?? false;
