@@ -9,10 +9,10 @@ import path from "node:path";
 import { rulesOf } from "@longshore/kubernetes/permissions/rbac.ts";
 import t from "tap";
 import { parse, stringify } from "yaml";
-import { adminOf, only } from "../harness/kubernetes/admin.ts";
-import { kubernetes } from "../harness/kubernetes/kubernetes.ts";
-import { openSystem } from "../harness/system.ts";
-import { jobOf, kubectl, lasting, quick, sent } from "./person.ts";
+import { adminOf, only } from "../../harness/kubernetes/admin.ts";
+import { kubernetes } from "../../harness/kubernetes/kubernetes.ts";
+import { openSystem } from "../../harness/system.ts";
+import { jobOf, kubectl, lasting, quick, sent } from "../person.ts";
 
 t.setTimeout(0); // each wait of the harness has its own bound
 
