@@ -33,7 +33,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G3", "G5", "G10"],
-    seeds: [135, 544],
+    seeds: [1826, 4211, 753],
   },
   {
     name: "◆ a fence that has passed shows that nothing has landed",
