@@ -95,7 +95,7 @@ function refusal(view: GroupView, diagnosis: Diagnosis, { namespace }: GroupCont
     "NamespaceTerminating",
     `The namespace "${namespace}" is being deleted, and Longshore's account and Role there are gone with it.`,
     diagnosis.evidence,
-    "Ask an administrator of the cluster to take the holds off Jobs that are left there: the README says how.",
+    "Ask an administrator of the cluster to take the holds off Jobs that are left there: deploy/README.md of Longshore says how.",
   );
 }
 
