@@ -38,7 +38,7 @@ export interface Need {
   readonly verb: string;
 }
 
-/** Of a group that is polled, nothing is watched. */
+/** A polled group is never watched. */
 export interface Following {
   readonly polls?: boolean;
 }

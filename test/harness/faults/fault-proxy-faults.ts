@@ -23,9 +23,8 @@ export type Trouble =
       readonly headers?: Readonly<Record<string, string>>;
       readonly body: string | object;
     }
-  /** The server gets the request this much later, or when something else has happened. */
+  /** The server gets the request this much later. */
   | { readonly kind: "late"; readonly byMs: number }
-  | { readonly kind: "held"; readonly until: Promise<unknown> }
   /** The server gets the request when the test lets go of it, even if its client has given it up by then. */
   | { readonly kind: "held"; readonly until: Promise<unknown> }
   /** The connection is reset before the server hears of the request. */

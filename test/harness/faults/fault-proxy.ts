@@ -106,7 +106,6 @@ export async function faultProxy(target: FaultProxyOptions): Promise<FaultProxy>
     if (dead.has(raw(request.socket)) || trouble?.kind === "unanswered") return;
     if (trouble?.kind === "reset") return void raw(request.socket).resetAndDestroy();
     if (trouble?.kind === "answer") return answer(response, entry, trouble);
-    if (trouble?.kind === "held") await trouble.until;
     if (trouble?.kind === "late") await systemClock.sleep(trouble.byMs, ended.signal);
     if (trouble?.kind === "held") await trouble.until;
     await forward({ request, response, entry, body, trouble });
