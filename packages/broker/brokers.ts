@@ -1,16 +1,17 @@
 /**
- * The brokers that Longshore knows, a row each. A new broker is a folder with its adapter, a row here, and a test that runs the
- * conformance suite on it.
+ * The brokers that Longshore knows, a row each, and the opening of the one that a URL names. A new broker is a folder with its
+ * adapter, a row here, and a test that runs the conformance suite on it.
  *
- * The bugs this prevents: a TLS scheme that is taken for plain text, and code elsewhere that decides by the beginning of a URL
- * and is silently wrong for the next broker.
+ * The bugs this prevents: a TLS scheme that is taken for plain text, code elsewhere that decides by the beginning of a URL and
+ * is silently wrong for the next broker, and a program that looks healthy and has never reached its broker.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
-import type { Address } from "./address.ts";
-import type { Names } from "./names.ts";
+import { type Address, readAddress } from "./address.ts";
 import type { Broker } from "./port.ts";
+import { PUBLISH_WITHIN_MS } from "./session.ts";
+import { NAMES, type Names } from "./settings.ts";
 
 /** The options that an adapter is opened with. */
 export interface AdapterOptions {
@@ -79,6 +80,33 @@ export function brokerAt(url: string): KnownBroker {
   throw new Failure("halt", "BrokerScheme", `Longshore knows no broker with the scheme "${scheme}". It knows: ${known}.`);
 }
 
-export function schemeOf({ protocol }: URL): string {
-  return protocol.slice(0, -1);
+const schemeOf = ({ protocol }: URL): string => protocol.slice(0, -1);
+
+export interface OpenBroker {
+  readonly url: string;
+  readonly user?: string | undefined;
+  readonly password?: string | undefined;
+  readonly names?: Partial<Names>;
+  readonly log: Log;
+  readonly clock: Clock;
+  /** How long one message may wait for its confirmation before the publisher is told that it is not stored. */
+  readonly publishWithinMs?: number;
+  /** True if the settings name users of the broker: then a broker that does not tell who published is refused. */
+  readonly needsUsers?: boolean;
+}
+
+/** Resolves when the broker has answered. If it does not, the error says where we looked and what to do. */
+export async function openBroker(options: OpenBroker): Promise<Broker> {
+  const { url, user, password, names, log, clock, publishWithinMs = PUBLISH_WITHIN_MS, needsUsers = false } = options;
+  const { name, schemes, defaults, tellsUsers, load } = brokerAt(url);
+  if (needsUsers && !tellsUsers) {
+    const what = `${name} does not tell who published a message, so the setting "operators" can name no user of it.`;
+    const next = 'Leave it out, or write "operators: everyone" if all who may publish commands are operators.';
+    throw new Failure("halt", "BrokerUsers", `${what} ${next}`);
+  }
+  const parsed = new URL(url);
+  const { port = 0, secure = false } = schemes[schemeOf(parsed)] ?? {};
+  const open = await load();
+  const address = readAddress(parsed, { user, password }, { ...defaults, port, secure });
+  return await open({ address, names: { ...NAMES, ...names }, log, clock, publishWithinMs });
 }

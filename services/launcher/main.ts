@@ -13,7 +13,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
-import { openBroker } from "@longshore/broker/open.ts";
+import { openBroker } from "@longshore/broker/brokers.ts";
 import { brokerOf } from "@longshore/broker/settings.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { sayUnverified } from "@longshore/kubernetes/access/unverified.ts";

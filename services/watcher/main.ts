@@ -10,7 +10,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
-import { openBroker } from "@longshore/broker/open.ts";
+import { openBroker } from "@longshore/broker/brokers.ts";
 import { brokerOf } from "@longshore/broker/settings.ts";
 import { sayUnverified } from "@longshore/kubernetes/access/unverified.ts";
 import { type Groups, readGroups } from "@longshore/kubernetes/groups.ts";

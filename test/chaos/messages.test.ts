@@ -5,7 +5,7 @@
 // needs rabbitmq
 import { type Channel, type ConsumeMessage, connect } from "amqplib";
 import t from "tap";
-import { NAMES } from "@longshore/broker/names.ts";
+import { NAMES } from "@longshore/broker/settings.ts";
 import { PREFIX, writeCommand } from "@longshore/contract/envelope.ts";
 import { RunId } from "@longshore/contract/ids.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";

@@ -3,8 +3,8 @@
  */
 // needs nats
 // runs at most 12 min
-import { NAMES } from "@longshore/broker/names.ts";
-import { streamName } from "@longshore/broker/nats/subjects.ts";
+import { NAMES } from "@longshore/broker/settings.ts";
+import { streamName } from "@longshore/broker/nats/topology.ts";
 import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import t from "tap";
 import { nats } from "../harness/nats/server.ts";

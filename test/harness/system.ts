@@ -8,7 +8,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { openBroker } from "@longshore/broker/open.ts";
+import { openBroker } from "@longshore/broker/brokers.ts";
 import type { Broker } from "@longshore/broker/port.ts";
 import { type Child, startChild } from "@longshore/cli/embedded/child.ts";
 import { INSTALLATION, writeConfig } from "@longshore/cli/embedded/home.ts";

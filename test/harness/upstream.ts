@@ -7,7 +7,7 @@
  * code under test.
  */
 import { brokerAt } from "@longshore/broker/brokers.ts";
-import { streamName } from "@longshore/broker/nats/subjects.ts";
+import { streamName } from "@longshore/broker/nats/topology.ts";
 import { type ReceivedEvent, readEvent } from "@longshore/contract/envelope.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { connect } from "amqplib";

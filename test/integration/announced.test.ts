@@ -7,7 +7,7 @@
 // needs rabbitmq, nats
 import { randomBytes } from "node:crypto";
 import t, { type Test } from "tap";
-import { openBroker } from "@longshore/broker/open.ts";
+import { openBroker } from "@longshore/broker/brokers.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import type { Pocket } from "@longshore/pocket/start.ts";

@@ -3,10 +3,9 @@
 // runs at most 12 min
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
-import type { Names } from "@longshore/broker/names.ts";
-import { streamName } from "@longshore/broker/nats/subjects.ts";
-import { ACK_WAIT_MS } from "@longshore/broker/nats/topology.ts";
-import { openBroker } from "@longshore/broker/open.ts";
+import type { Names } from "@longshore/broker/settings.ts";
+import { ACK_WAIT_MS, streamName } from "@longshore/broker/nats/topology.ts";
+import { openBroker } from "@longshore/broker/brokers.ts";
 import type { Delivery } from "@longshore/broker/port.ts";
 import { stubborn } from "@longshore/broker/testing/conformance-faults.ts";
 import {

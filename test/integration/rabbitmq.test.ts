@@ -3,10 +3,10 @@
  */
 // needs rabbitmq
 // runs at most 12 min
-import { openBroker } from "@longshore/broker/open.ts";
+import { openBroker } from "@longshore/broker/brokers.ts";
 import { brokerConformance } from "@longshore/broker/testing/conformance.ts";
 import { forever, freshNames, publishAll, type Quarantined } from "@longshore/broker/testing/conformance-parts.ts";
-import type { Names } from "@longshore/broker/names.ts";
+import type { Names } from "@longshore/broker/settings.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { type Channel, connect } from "amqplib";

@@ -4,7 +4,7 @@
  * The failure this prevents: a broker that passes every test of its adapter, and that the command line cannot use.
  */
 // needs nats
-import { streamName } from "@longshore/broker/nats/subjects.ts";
+import { streamName } from "@longshore/broker/nats/topology.ts";
 import { jetstream } from "@nats-io/jetstream";
 import t from "tap";
 import { emptyFolder, longshore, longshoreUp } from "../harness/longshore.ts";

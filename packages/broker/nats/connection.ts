@@ -1,5 +1,6 @@
 /**
- * One connection to NATS. It can be dropped at any moment, even if its server is frozen.
+ * One connection to NATS, which can be dropped at any moment, even if its server is frozen, and the server's refusals as
+ * failures that a person can act on.
  *
  * The bugs this prevents: sockets to a frozen server that pile up with every try (the client loses track of a socket whose
  * server never said hello), a flush that waits for ever on a lost connection, and a missing permission that looks like a slow
@@ -8,18 +9,19 @@
 import { once } from "node:events";
 import { connect as connectSocket, type Socket } from "node:net";
 import { Failure } from "@longshore/contract/problem.ts";
-import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
+import { JetStreamApiError, type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import {
   createInbox,
   errors,
   type NatsConnection,
   NatsConnectionImpl,
   type NodeConnectionOptions,
+  type PermissionViolationError,
   setTransportFactory,
 } from "@nats-io/transport-node";
 import { NodeTransport, nodeResolveHost } from "@nats-io/transport-node/lib/node_transport.js";
 import { type Address, codeOf, hostPort, messageOf, networkFailure } from "../address.ts";
-import { either, type Session } from "../session.ts";
+import { aborted, type Session } from "../session.ts";
 
 const CONNECT_WITHIN_MS = 10_000;
 const PING_MS = 5_000;
@@ -40,13 +42,8 @@ export interface Link extends Session {
   wasDenied(subject: string): boolean;
 }
 
-export interface LinkOptions {
-  readonly address: Address;
-  /** The prefix of our inboxes' subjects. */
-  readonly inboxes: string;
-}
-
-export async function openLink({ address, inboxes }: LinkOptions): Promise<Link> {
+/** `inboxes`: the prefix of our inboxes' subjects. */
+export async function openLink(address: Address, inboxes: string): Promise<Link> {
   const where = `NATS at ${hostPort(address)}`;
   const dropped = new AbortController();
   try {
@@ -57,11 +54,8 @@ export async function openLink({ address, inboxes }: LinkOptions): Promise<Link>
     void watch(connection, denied, over);
     const { info } = connection;
     if (info?.jetstream !== true) {
-      throw new Failure(
-        "halt",
-        "BrokerJetStream",
-        `${where} runs without JetStream. Start it with "jetstream" in its configuration.`,
-      );
+      const what = `${where} runs without JetStream. Start it with "jetstream" in its configuration.`;
+      throw new Failure("halt", "BrokerJetStream", what);
     }
     return {
       connection,
@@ -71,7 +65,7 @@ export async function openLink({ address, inboxes }: LinkOptions): Promise<Link>
       over: over.signal,
       flush: async () => {
         const flushed = connection.flush();
-        await Promise.race([flushed, either(over.signal, over.signal)]);
+        await Promise.race([flushed, aborted(over.signal)]);
         over.signal.throwIfAborted();
       },
       inbox: () => createInbox(inboxes),
@@ -99,7 +93,7 @@ async function watch(connection: NatsConnection, denied: Set<string>, over: Abor
 
 async function connect(address: Address, inboxPrefix: string, dropped: AbortSignal): Promise<NatsConnection> {
   const { user, password, secure } = address;
-  const options: NodeConnectionOptions & Dropped = {
+  const options: NodeConnectionOptions & { readonly dropped: AbortSignal } = {
     servers: hostPort(address),
     ...(user === "" ? {} : { user, pass: password }),
     ...(secure ? { tls: {} } : {}),
@@ -116,16 +110,10 @@ async function connect(address: Address, inboxPrefix: string, dropped: AbortSign
   return await NatsConnectionImpl.connect(options);
 }
 
-interface Dropped {
-  readonly dropped: AbortSignal;
-}
-
-/**
- * The client's own transport, except that its socket is destroyed when we drop the connection, whatever the client waits for.
- */
+/** The client's own transport, but its socket is destroyed when we drop the connection, whatever the client waits for. */
 class DroppableTransport extends NodeTransport {
   override async dial({ hostname, port }: { readonly hostname: string; readonly port: number }): Promise<Socket> {
-    const { dropped } = this.options as unknown as Dropped;
+    const { dropped } = this.options as unknown as { readonly dropped: AbortSignal };
     const socket = connectSocket({ host: hostname, port, noDelay: true, keepAlive: true });
     const destroy = () => socket.destroy();
     dropped.addEventListener("abort", destroy, { once: true });
@@ -141,8 +129,7 @@ function whyNot(error: unknown, { user, secure }: Address, where: string): Failu
   const cause = error instanceof Error && codeOf(error.cause) !== undefined ? error.cause : error;
   const said = messageOf(cause);
   if (error instanceof errors.AuthorizationError && !/timeout/i.test(said)) {
-    const who = user === "" ? "a client without a user" : `the user "${user}"`;
-    return new Failure("halt", "BrokerAuth", `${where} does not let ${who} in. Check the user and the password.`, error);
+    return new Failure("halt", "BrokerAuth", `${where} does not let ${named(user)} in. Check the user and the password.`, error);
   }
   if (error instanceof errors.TimeoutError) {
     const what = `${where} did not answer within ${CONNECT_WITHIN_MS} ms. Is there a firewall between, and is it NATS?`;
@@ -160,4 +147,60 @@ function whyNot(error: unknown, { user, secure }: Address, where: string): Failu
     networkFailure(cause, where) ??
     new Failure("retry", "BrokerUnavailable", `${where} cannot be used at the moment: ${said}`, error)
   );
+}
+
+/** JetStream's numbers for its errors; its texts change. */
+export const CODES = {
+  consumerNotFound: 10014,
+  noJetStream: 10039,
+  noJetStreamHere: 10076,
+  streamNameTaken: 10058,
+  streamNotFound: 10059,
+  subjectsOverlap: 10065,
+} as const;
+
+export function apiCode(error: unknown): number | undefined {
+  if (error instanceof JetStreamApiError) return error.code;
+  return error instanceof Error && error.cause !== undefined ? apiCode(error.cause) : undefined;
+}
+
+/** The operation that our user may not do. */
+export type Denial = Pick<PermissionViolationError, "operation" | "subject">;
+
+export function denialIn(error: unknown): Denial | undefined {
+  if (error instanceof errors.PermissionViolationError) return error;
+  return error instanceof Error && error.cause !== undefined ? denialIn(error.cause) : undefined;
+}
+
+/** True if nobody takes messages of that subject. */
+export function hasNoResponders(error: unknown): boolean {
+  if (error instanceof errors.NoRespondersError) return true;
+  return error instanceof Error && error.cause !== undefined && hasNoResponders(error.cause);
+}
+
+export interface Where {
+  readonly where: string; // "NATS at host:port"
+  readonly user: string;
+}
+
+export function forbidden({ where, user }: Where, { operation, subject }: Denial, error?: unknown): Failure {
+  const what = `${where} does not allow ${named(user)} to ${operation === "publish" ? "publish" : "subscribe"} to "${subject}".`;
+  return new Failure("halt", "BrokerForbidden", `${what} Add the subject to the user's permissions.`, error);
+}
+
+export function failureOf(error: unknown, at: Where, what: string): Failure {
+  if (error instanceof Failure) return error;
+  const denied = denialIn(error);
+  if (denied !== undefined) return forbidden(at, denied, error);
+  const code = apiCode(error);
+  if (code === CODES.noJetStream || code === CODES.noJetStreamHere) {
+    const off = `${at.where} has no JetStream for the account of our user.`;
+    const next = 'Enable it: "jetstream: enabled" in the account\'s configuration.';
+    return new Failure("halt", "BrokerJetStream", `${off} ${next}`, error);
+  }
+  return new Failure("retry", "BrokerUnavailable", `${at.where} ${what}: ${messageOf(error)}`, error);
+}
+
+function named(user: string): string {
+  return user === "" ? "a client without a user" : `the user "${user}"`;
 }

@@ -2,31 +2,26 @@
  * NATS (2.10 and later, with JetStream) behind the port: streams with confirmed publishing, one consumer for each queue, and
  * plain subjects for messages that nobody keeps.
  *
- * The bugs this prevents stand in the files of its parts: connection, subjects, topology, publish, receive.
+ * The bugs this prevents stand in the files of its parts: connection, topology, publish, receive.
  */
 import { randomUUID } from "node:crypto";
-import { Failure } from "@longshore/contract/problem.ts";
-import type { Problem } from "@longshore/contract/problem.ts";
-import { linked } from "@longshore/runtime/loop.ts";
+import { Failure, type Problem } from "@longshore/contract/problem.ts";
+import { every } from "@longshore/runtime/loop.ts";
 import type { Msg } from "@nats-io/transport-node";
 import { hostPort } from "../address.ts";
-import { atMost, boundedPublishing, type Try } from "../bounded-publishing.ts";
 import type { AdapterOptions } from "../brokers.ts";
-import { deliveryQueue } from "../delivery-queue.ts";
-import type { Names } from "../names.ts";
-import type { Broker, BrokerReport, Delivery, Outgoing, Published, Queue, ReceiveOptions, Topic } from "../port.ts";
-import { either, openSessions } from "../session.ts";
-import { type Link, openLink } from "./connection.ts";
-import { failureOf } from "./failure.ts";
-import { abandonedBefore, checked, HEADER, idOf, passer, type Sending, store } from "./publish.ts";
-import { type Receiver, receiver, type Receiving } from "./receive.ts";
-import { filterOf, isReplySubject, keyOf, streamName, subjectOf } from "./subjects.ts";
-import { topology } from "./topology.ts";
+import type { Broker, BrokerReport, Outgoing, Published, Queue, ReceiveOptions, Topic } from "../port.ts";
+import { mapped, problemsText, type Receiver, receiving } from "../receiving.ts";
+import { aborted, atMost, boundedPublishing, openSessions, sessionFor } from "../session.ts";
+import type { Names } from "../settings.ts";
+import { failureOf, type Link, openLink } from "./connection.ts";
+import { checked, HEADER, idOf, passer, type Sending, store } from "./publish.ts";
+import { receiver, type ReceiverParts } from "./receive.ts";
+import { filterOf, isReplySubject, keyOf, streamName, subjectOf, topology } from "./topology.ts";
 
 const CHECK_MS = 30_000;
 const CLOSE_WITHIN_MS = 2_000;
 const HEARD_MAX = 10_000;
-const PROBLEMS_BYTES_MAX = 32 * 1024;
 
 export async function openNatsBroker({ address, names, log, clock, publishWithinMs }: AdapterOptions): Promise<Broker> {
   const where = `NATS at ${hostPort(address)}`;
@@ -39,7 +34,7 @@ export async function openNatsBroker({ address, names, log, clock, publishWithin
     log,
     about: { broker: "nats" },
     open: async () => {
-      const link = await openLink({ address, inboxes: inboxesOf(names, user) });
+      const link = await openLink(address, inboxesOf(names, user));
       try {
         await streams.declare(link);
         return link;
@@ -49,22 +44,17 @@ export async function openNatsBroker({ address, names, log, clock, publishWithin
       }
     },
   });
-  const receivers = new Set<Receiver>();
-  const receiving = new Set<Queue>();
+  const receivers = new Set<Receiver<unknown>>();
+  const received = new Set<Queue>();
   const bounded = boundedPublishing({ clock, where, withinMs: publishWithinMs });
   const pass = passer(at);
 
-  async function live(attempt: Try): Promise<Link> {
-    const link = await links.current(closing.signal);
-    if (link === undefined) throw new Failure("retry", "Closed", "The broker was closed before the message was sent.");
-    abandonedBefore(attempt);
-    return link;
+  function send<R>({ body }: Outgoing, signal: AbortSignal, work: (link: Link) => Promise<R>): Promise<R> {
+    return bounded(body.byteLength, signal, async (attempt) => await work(await sessionFor(attempt, links, closing.signal)));
   }
 
   async function keep(name: string, sending: Sending, signal: AbortSignal): Promise<void> {
-    const published = await bounded(sending.message.body.byteLength, signal, async (attempt) =>
-      store(await live(attempt), streamName(name), sending, at),
-    );
+    const published = await send(sending.message, signal, (link) => store(link, streamName(name), sending, at));
     if (published === "stored") return;
     await repair();
     const what = `${where} had no stream for "${sending.subject}", so it did not take a message.`;
@@ -76,7 +66,7 @@ export async function openNatsBroker({ address, names, log, clock, publishWithin
     if (link === undefined) return; // a new connection declares everything anyway
     try {
       await streams.declare(link);
-      for (const queue of receiving) await streams.consumer(link, queue);
+      for (const queue of received) await streams.consumer(link, queue);
     } catch (error) {
       log.error("the broker's streams could not be declared again", { error });
     }
@@ -87,7 +77,10 @@ export async function openNatsBroker({ address, names, log, clock, publishWithin
     const replyTo = bad.headers?.get(HEADER.replyTo) || undefined;
     const message: Outgoing = { id: idOf(bad), key, body: bad.data, ...(replyTo === undefined ? {} : { replyTo }) };
     const subject = subjectOf(names.quarantine, `${queue}.${key}`);
-    const more = { "Longshore-Problems": problemsText(problems), "Longshore-First-Seen": new Date(clock.now()).toISOString() };
+    const more = {
+      "Longshore-Problems": problemsText(problems, ascii),
+      "Longshore-First-Seen": new Date(clock.now()).toISOString(),
+    };
     await keep(names.quarantine, { subject, message, headers: more }, closing.signal).catch(async (error: unknown) => {
       if (!(error instanceof Failure && error.code === "MessageInvalid")) throw error;
       // The message is as large as the server takes: it is kept without the reasons, rather than delivered again for ever.
@@ -95,95 +88,62 @@ export async function openNatsBroker({ address, names, log, clock, publishWithin
     });
   }
 
-  function start(options: ReceiveOptions, parts: Pick<Receiving, "prepare" | "quarantine" | "onEnd" | "wants">): Receiver {
-    const stop = linked(options.signal);
-    const started = receiver({ links, clock, log, ...parts }, { ...options, signal: stop.signal });
-    receivers.add(started);
-    return started;
+  function started<T>(it: Receiver<T>): Receiver<T> {
+    receivers.add(it);
+    return it;
   }
 
-  function receive(queue: Queue, options: ReceiveOptions): AsyncIterableIterator<Delivery> {
-    receiving.add(queue);
-    return start(options, {
-      prepare: async (link) => {
-        await streams.declare(link);
-        return await streams.consumer(link, queue);
-      },
-      quarantine: (message, problems) => quarantine(queue, message, problems),
-    }).deliveries;
+  /** A follower or listener that is refused is told so. */
+  async function begun<T>(it: Receiver<T>): Promise<AsyncIterableIterator<T>> {
+    await it.begun.catch(async (error: unknown) => {
+      await it.close();
+      throw error;
+    });
+    return it.deliveries;
   }
 
-  async function follow(pattern: string, options: ReceiveOptions): Promise<AsyncIterableIterator<Delivery>> {
+  function receive(parts: Pick<ReceiverParts, "prepare" | "quarantine" | "onEnd" | "wants">, options: ReceiveOptions): Receiver {
+    return started(receiver({ links, clock, log, ...parts }, options));
+  }
+
+  async function follow(pattern: string, options: ReceiveOptions) {
     const { subjects, matches } = filterOf(names.events, pattern);
-    const started = start(options, {
+    const parts: Parameters<typeof receive>[0] = {
       prepare: (link) => streams.follower(link, `follow-${randomUUID()}`, subjects),
       onEnd: async (link, { stream, name }) => void (await link.manager.consumers.delete(stream, name)),
       wants: (subject) => matches(keyOf(names.events, subject)),
       quarantine: () => Promise.reject(new Error("an event that is followed belongs to nobody's queue")),
-    });
-    await started.begun.catch(async (error: unknown) => {
-      await started.close();
-      throw error;
-    });
-    return started.deliveries;
+    };
+    return await begun(receive(parts, options));
   }
 
   async function listen(pattern: string, { signal }: ReceiveOptions): Promise<AsyncIterableIterator<Uint8Array>> {
     const { subjects, matches } = filterOf(names.control, pattern);
-    const stop = linked(signal);
-    const begun = Promise.withResolvers<void>();
+    const heard = receiving<Uint8Array>({ clock, log }, signal);
     let waiting = 0;
-    const heard = deliveryQueue<Uint8Array>(() => stop.abort());
     const hear = (error: Error | null, { subject, data }: Msg) => {
-      if (error !== null) return begun.reject(failureOf(error, at, "ended a subscription"));
+      if (error !== null) return heard.begun.reject(failureOf(error, at, "ended a subscription"));
       if (waiting >= HEARD_MAX || !matches(keyOf(names.control, subject))) return;
       waiting++;
-      heard.give(data);
+      heard.inHand.give(data);
     };
-    const end = () => stop.abort();
-    closing.signal.addEventListener("abort", end, { once: true });
-    stop.signal.addEventListener("abort", () => heard.end(), { once: true });
-
-    const listening = async () => {
-      for (let link = await links.current(stop.signal); link !== undefined; link = await links.current(stop.signal)) {
-        const on = link.connection;
-        const subscriptions = subjects.map((it) => on.subscribe(it, { callback: hear }));
-        await link.flush().then(begun.resolve, () => undefined); // the connection was lost again: the next one binds
-        await either(link.over, stop.signal);
-        for (const it of subscriptions) it.unsubscribe();
-        if (stop.signal.aborted) break;
-      }
-      closing.signal.removeEventListener("abort", end);
-      heard.end();
-      begun.resolve();
-      stop.release();
+    const consume = async (link: Link) => {
+      const subscriptions = subjects.map((it) => link.connection.subscribe(it, { callback: hear }));
+      await link.flush().then(heard.begun.resolve, () => undefined); // the connection was lost again: the next one binds
+      await aborted(link.over, heard.stop);
+      for (const it of subscriptions) it.unsubscribe();
     };
-    void listening();
-    await begun.promise.catch((error: unknown) => {
-      stop.abort();
-      throw error;
+    return mapped(await begun(started(heard.start(links, { consume }))), (data) => {
+      waiting--;
+      return data;
     });
-    const items: AsyncIterableIterator<Uint8Array> = {
-      [Symbol.asyncIterator]: () => items,
-      next: async () => {
-        const next = await heard.items.next();
-        if (next.done !== true) waiting--;
-        return next;
-      },
-      return: async () => {
-        await heard.items.return?.();
-        return { done: true, value: undefined };
-      },
-    };
-    return items;
   }
 
   /** Upstream reads replies from a stream, which confirms them, or subscribes and hears only what passes. */
   async function reply(subject: string, message: Outgoing, signal: AbortSignal): Promise<Published> {
     checked(message);
     if (!isReplySubject(subject, names)) return "unrouted";
-    return await bounded(message.body.byteLength, signal, async (attempt) => {
-      const link = await live(attempt);
+    return await send(message, signal, async (link) => {
       const stream = await link.manager.streams.find(subject).catch(() => undefined); // no stream takes it, or we may not ask
       const sending = { subject, message };
       return stream === undefined ? await pass(link, sending) : await store(link, stream, sending, at);
@@ -193,13 +153,9 @@ export async function openNatsBroker({ address, names, log, clock, publishWithin
     });
   }
 
-  async function check(): Promise<void> {
-    while (!closing.signal.aborted) {
-      await clock.sleep(CHECK_MS * (0.9 + 0.2 * clock.random()), closing.signal);
-      if (!closing.signal.aborted) await repair();
-    }
-  }
-  const checking = check();
+  const checking = clock
+    .sleep(CHECK_MS, closing.signal)
+    .then(() => every({ clock, ms: CHECK_MS, signal: closing.signal }, repair));
 
   return {
     publish: async (topic: Topic, message, signal) => {
@@ -208,12 +164,19 @@ export async function openNatsBroker({ address, names, log, clock, publishWithin
       return "stored";
     },
     reply,
-    receive,
+    receive: (queue, options) => {
+      received.add(queue);
+      const prepare = async (link: Link) => {
+        await streams.declare(link);
+        return await streams.consumer(link, queue);
+      };
+      return receive({ prepare, quarantine: (bad, problems) => quarantine(queue, bad, problems) }, options).deliveries;
+    },
     follow,
     broadcast: async (message, signal) => {
       checked(message);
-      const subject = subjectOf(names.control, message.key);
-      return await bounded(message.body.byteLength, signal, async (attempt) => pass(await live(attempt), { subject, message }));
+      const sending = { subject: subjectOf(names.control, message.key), message };
+      return await send(message, signal, (link) => pass(link, sending));
     },
     listen,
     status: () => links.status(),
@@ -252,15 +215,7 @@ function inboxesOf({ follow }: Names, user: string): string {
   return `${follow}${user.replaceAll(/[^A-Za-z0-9_-]/g, "_") || "anybody"}`;
 }
 
-/** A header is one line of ASCII, so it tells only the first problems of a refused message. */
-function problemsText(problems: readonly Problem[]): string {
-  for (let count = problems.length; count > 0; count = Math.floor(count / 2)) {
-    const text = ascii(JSON.stringify(problems.slice(0, count)));
-    if (text.length <= PROBLEMS_BYTES_MAX) return text;
-  }
-  return ascii(JSON.stringify(problems.slice(0, 1)).slice(0, PROBLEMS_BYTES_MAX / 8));
-}
-
+/** A header is one line of ASCII. */
 function ascii(text: string): string {
   return text.replaceAll(/[^\x20-\x7e]/g, (it) => `\\u${it.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }

@@ -8,10 +8,8 @@
 import { Failure } from "@longshore/contract/problem.ts";
 import { type ApiError, JetStreamApiError } from "@nats-io/jetstream";
 import { headers, type Msg, type MsgHdrs } from "@nats-io/transport-node";
-import type { Try } from "../bounded-publishing.ts";
 import type { Outgoing, Published } from "../port.ts";
-import type { Link } from "./connection.ts";
-import { denialIn, failureOf, forbidden, hasNoResponders, type Where } from "./failure.ts";
+import { denialIn, failureOf, forbidden, hasNoResponders, type Link, type Where } from "./connection.ts";
 
 /** Longer than a lost connection stays unnoticed: until then the message still waits for its confirmation. */
 const CONFIRM_WITHIN_MS = 30_000;
@@ -115,8 +113,4 @@ function fits(value: string): boolean {
 /** A header is one line; a longer value would throw in the middle of the library. */
 export function checked({ replyTo = "" }: Outgoing): void {
   if (/[\r\n]/.test(replyTo)) throw new Failure("refuse", "MessageInvalid", "The reply subject of a message holds a line break.");
-}
-
-export function abandonedBefore({ abandoned }: Try): void {
-  if (abandoned) throw new Failure("retry", "BrokerSilent", "The message was given up before it was sent.");
 }

@@ -1,20 +1,20 @@
 /**
- * Takes messages of one consumer from JetStream, and settles them.
+ * Asks a consumer of JetStream for messages, one request at a time, and settles them.
  *
  * The bugs this prevents: more messages in hand than there are places for, a message that another process gets while we work on
- * it (we tell the server again and again that we do), and a settlement that is lost without a trace: each is confirmed.
+ * it (we tell the server again and again that we do), a settlement that is lost without a trace (each is confirmed), and a
+ * request that the server forgot or refused, which looks like an empty queue.
  */
-import { Failure, type Problem } from "@longshore/contract/problem.ts";
+import type { Problem } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
-import { backOff, linked, wakeUp } from "@longshore/runtime/loop.ts";
+import { linked, wakeUp } from "@longshore/runtime/loop.ts";
 import { type Msg, nanos } from "@nats-io/transport-node";
-import { deliveryQueue } from "../delivery-queue.ts";
 import type { Delivery, ReceiveOptions } from "../port.ts";
+import { type Receiver, receiving, settlement } from "../receiving.ts";
 import type { Sessions } from "../session.ts";
 import type { Link } from "./connection.ts";
 import { HEADER, idOf } from "./publish.ts";
-import { openPulls } from "./pull.ts";
 import { ACK_WAIT_MS, type Consumer } from "./topology.ts";
 
 const WORKING_MS = ACK_WAIT_MS / 3;
@@ -27,7 +27,7 @@ const GIVE_BACK = "-NAK";
 const GIVE_BACK_LATER = `-NAK ${JSON.stringify({ delay: nanos(AGAIN_MS) })}`;
 const WORKING = "+WPI";
 
-export interface Receiving {
+export interface ReceiverParts {
   readonly links: Sessions<Link>;
   readonly clock: Clock;
   readonly log: Log;
@@ -40,37 +40,20 @@ export interface Receiving {
   readonly quarantine: (message: Msg, problems: readonly Problem[]) => Promise<void>;
 }
 
-export interface Receiver {
-  readonly deliveries: AsyncIterableIterator<Delivery>;
-  /**
-   * Resolves when the consumer exists for the first time, or the receiver ended before. Rejects if we may not have a consumer.
-   */
-  readonly begun: Promise<void>;
-  /** Gives back the messages in hand. */
-  close(): Promise<void>;
-}
-
 interface Taken {
   readonly message: Msg;
   readonly link: Link;
 }
 
-export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptions): Receiver {
+export function receiver(parts: ReceiverParts, { inFlightMax, signal }: ReceiveOptions): Receiver {
   const { links, clock, log } = parts;
-  const stop = linked(signal);
-  const inHand = deliveryQueue<Delivery>(() => stop.abort());
+  const { inHand, begun, stop, start } = receiving<Delivery>(parts, signal);
   const closed = new AbortController();
   const woken = wakeUp(clock);
-  const pause = backOff(clock, { firstMs: 50, mostMs: 5_000 });
-  const begun = Promise.withResolvers<void>();
-  begun.promise.catch(() => undefined); // only followers await this; a queue's receiver goes on trying
   /** Messages that the server waits for us to settle. */
   const held = new Set<Taken>();
-  /**
-   * Messages that we had not settled when the connection was lost. A killed server may have forgotten that it delivered these.
-   */
+  /** What was held when the connection was lost: a killed server may have forgotten that it delivered it. */
   let former: ReadonlySet<string> = new Set();
-  stop.signal.addEventListener("abort", () => inHand.end(), { once: true });
 
   function taken(message: Msg, link: Link): void {
     const it = { message, link };
@@ -80,17 +63,13 @@ export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptio
   }
 
   function deliver(it: Taken): Delivery {
-    const { message } = it;
+    const { message, link } = it;
     const place = placeOf(message);
-    let done = false;
-    const once = async (work: () => Promise<void>) => {
-      if (done) throw new Error(`a message of ${message.subject} was settled twice`);
-      done = true;
-      await work();
-      if (it.link.over.aborted) return; // the message is given back on the next connection
+    const once = settlement(`a message of ${message.subject}`, () => {
+      if (link.over.aborted) return; // the message is given back on the next connection
       held.delete(it);
       woken.wake();
-    };
+    });
     return {
       id: idOf(message),
       body: message.data,
@@ -125,10 +104,7 @@ export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptio
     await settle(it, ACK);
   }
 
-  /**
-   * Gives back the unsettled messages of an earlier connection, so that they come again at once and not after the server's
-   * wait.
-   */
+  /** Gives back what an earlier connection delivered, so that it comes again at once and not after the server's wait. */
   async function giveBackFormer(link: Link): Promise<void> {
     const lost = [...held].filter((it) => it.link !== link);
     if (lost.length === 0) return;
@@ -137,64 +113,41 @@ export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptio
     await Promise.all(lost.map((it) => settle({ ...it, link }, GIVE_BACK)));
   }
 
-  /** Runs until we are stopped or the connection is lost. Throws if the server ended the pulling. */
+  /** Throws if the server ended the pulling. */
   async function consume(link: Link): Promise<void> {
     const consumer = await parts.prepare(link);
     await giveBackFormer(link);
     const onMessage = (message: Msg) => taken(message, link);
     const pulls = openPulls({ link, consumer, clock, onMessage, onChange: () => woken.wake() });
     begun.resolve();
-    while (!pulls.over.aborted && !stop.signal.aborted) {
+    while (!pulls.over.aborted && !stop.aborted) {
       pulls.ask(inFlightMax - held.size);
-      await woken.wait(WORKING_MS, stop.signal);
+      await woken.wait(WORKING_MS, stop);
       pulls.check();
     }
     await pulls.drain();
     if (link.over.aborted) return void inHand.drop(); // the server delivers them again
-    if (!stop.signal.aborted) throw pulls.over.reason;
+    if (!stop.aborted) throw pulls.over.reason;
     await Promise.all(inHand.drop().map((it) => it.requeue()));
     await parts.onEnd?.(link, consumer).catch((error: unknown) => log.debug("a follower ends by itself", { error }));
   }
 
-  /**
-   * Tells the server that we still work on our messages, also after the stop: else it gives them to another process after its
-   * wait.
-   */
+  /** Also after the stop: else the server gives the messages in hand to another process after its wait. */
   async function sayWorking(): Promise<void> {
-    while (!closed.signal.aborted && !(stop.signal.aborted && held.size === 0)) {
+    while (!closed.signal.aborted && !(stop.aborted && held.size === 0)) {
       await clock.sleep(WORKING_MS, closed.signal);
       for (const { message, link } of held)
         if (!link.over.aborted && message.reply !== undefined) link.connection.publish(message.reply, WORKING);
     }
   }
 
-  async function run(): Promise<void> {
-    for (let failures = 0; !stop.signal.aborted; ) {
-      const link = await links.current(stop.signal);
-      if (link === undefined) break;
-      try {
-        await consume(link);
-        failures = 0;
-      } catch (error) {
-        if (stop.signal.aborted) break;
-        if (error instanceof Failure && error.disposition === "halt") begun.reject(error);
-        log.warn("a queue could not be consumed", { error });
-        await pause(++failures, stop.signal);
-      }
-    }
-    inHand.end();
-    begun.resolve();
-    stop.release();
-  }
-  const running = Promise.all([run(), sayWorking()]);
-
+  const started = start(links, { consume });
+  const working = sayWorking();
   return {
-    deliveries: inHand.items,
-    begun: begun.promise,
+    ...started,
     close: async () => {
-      stop.abort();
       closed.abort();
-      await running;
+      await Promise.all([started.close(), working]);
       await Promise.all([...held].map((it) => settle(it, GIVE_BACK)));
     },
   };
@@ -205,4 +158,79 @@ function placeOf({ reply = "" }: Msg): { readonly deliveries: number; readonly m
   const tokens = reply.split(".");
   const [stream, consumer, deliveries, message] = tokens.slice(tokens.length > 9 ? 4 : 2);
   return { deliveries: Number(deliveries) || 1, message: `${stream}.${consumer}.${message}` };
+}
+
+const LASTS_MS = 30_000;
+const HEARTBEAT_MS = 5_000;
+const SILENCE_MS = 3 * HEARTBEAT_MS;
+const BATCH_MAX = 1_000;
+
+/** Statuses of a request that ended normally: there is no message, or the request's time is over. */
+const ENDED = new Set([404, 408]);
+const HEARTBEAT = 100;
+
+interface Pulling {
+  readonly link: Link;
+  readonly consumer: Consumer;
+  readonly clock: Clock;
+  readonly onMessage: (message: Msg) => void;
+  /** Called when another request may be due, or when pulling is over. */
+  readonly onChange: () => void;
+}
+
+interface Pulls {
+  /** Aborts if the server ended the pulling, with the reason, or if the connection is lost. */
+  readonly over: AbortSignal;
+  /** Asks for this many messages, unless a request is under way. */
+  ask(room: number): void;
+  /** Ends the pulling if a request is under way and the server has been silent. */
+  check(): void;
+  /** Sends no more requests. Resolves when no message is under way, or the connection is lost. */
+  drain(): Promise<void>;
+}
+
+function openPulls({ link, consumer, clock, onMessage, onChange }: Pulling): Pulls {
+  const over = linked(link.over);
+  const inbox = link.inbox();
+  const subject = `$JS.API.CONSUMER.MSG.NEXT.${consumer.stream}.${consumer.name}`;
+  let asked = 0; // how many messages the request may still bring
+  let heardMs = clock.now();
+  over.signal.addEventListener("abort", onChange, { once: true });
+
+  /** A message has its own subject; anything under our inbox is about the request. */
+  function hear(message: Msg): void {
+    heardMs = clock.now();
+    if (message.subject !== inbox) {
+      asked--;
+      onMessage(message);
+    } else {
+      const code = message.headers?.code ?? 0;
+      if (ENDED.has(code)) asked = 0;
+      else if (code !== HEARTBEAT) over.abort(new Error(`the server ended a pull: ${message.headers?.description ?? code}`));
+    }
+    if (asked === 0) onChange();
+  }
+
+  const subscription = link.connection.subscribe(inbox, {
+    callback: (error, message) => (error === null ? hear(message) : over.abort(error)),
+  });
+
+  return {
+    over: over.signal,
+    ask: (room) => {
+      if (asked > 0 || room <= 0) return;
+      asked = Math.min(BATCH_MAX, room);
+      heardMs = clock.now();
+      const request = { batch: asked, expires: nanos(LASTS_MS), idle_heartbeat: nanos(HEARTBEAT_MS) };
+      link.connection.publish(subject, JSON.stringify(request), { reply: inbox });
+    },
+    check: () => {
+      if (asked > 0 && clock.now() - heardMs > SILENCE_MS) over.abort(new Error("the server forgot a pull"));
+    },
+    drain: async () => {
+      over.release();
+      const drained = subscription.isClosed() ? undefined : subscription.drain();
+      await Promise.race([drained, link.flush()]).catch(() => undefined); // the connection was lost: nothing more comes
+    },
+  };
 }

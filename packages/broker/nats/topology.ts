@@ -1,5 +1,6 @@
 /**
- * The streams that Longshore needs in JetStream. They are declared at the start and whenever something seems to be missing.
+ * The streams that Longshore needs in JetStream, their consumers, and their subjects: names, keys and patterns, and back. Streams
+ * are declared at the start and whenever something seems to be missing.
  *
  *   longshore.commands.>    LONGSHORE_COMMANDS    work queue: a message is gone when it is acked
  *   longshore.facts.>       LONGSHORE_FACTS       work queue
@@ -8,8 +9,9 @@
  *   longshore.control.>     no stream: reaches only those who listen at the moment
  *
  * The bugs this prevents: a stream that somebody made with other properties and that drops messages (an age limit, no acks,
- * memory storage), a MaxDeliver that stops a message after so many tries, and an ack for a message of a deleted stream that
- * acks another message in the new stream, where numbers begin again: so each stream has a consumer name of its own.
+ * memory storage), a MaxDeliver that stops a message after so many tries, an ack for a message of a deleted stream that acks
+ * another message in the new stream, where numbers begin again (so each stream has a consumer name of its own), and a key that
+ * is a wildcard for NATS.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Log } from "@longshore/runtime/log.ts";
@@ -26,20 +28,16 @@ import {
   type StreamState,
 } from "@nats-io/jetstream";
 import { nanos } from "@nats-io/transport-node";
-import type { Names } from "../names.ts";
 import type { Queue } from "../port.ts";
-import type { Link } from "./connection.ts";
-import { apiCode, CODES, denialIn, failureOf, type Where } from "./failure.ts";
-import { streamName } from "./subjects.ts";
+import { isOurs, type Names } from "../settings.ts";
+import { keyForPattern, patternAsRegex } from "../topic-pattern.ts";
+import { apiCode, CODES, denialIn, failureOf, type Link, type Where } from "./connection.ts";
 
 const EVENTS_BYTES_MAX = 1_000_000_000;
-
-/**
- * The server delivers a message again after this time. For messages in hand we say in a third of it that we work on them; a
- * killed process' messages come again after it.
- */
+/** The server delivers a message again after this time, unless we say that we still work on it. */
 export const ACK_WAIT_MS = 10_000;
 const FOLLOWER_IDLE_MS = 60_000;
+const SUBJECT = /^[^\s.*>]+(\.[^\s.*>]+)*$/;
 
 export interface TopologyOptions extends Where {
   readonly names: Names;
@@ -51,7 +49,7 @@ export interface TopologyOptions extends Where {
 export interface Topology {
   /** Makes the streams that are missing. Throws `Failure` if a stream is not as we need it and we cannot change it. */
   declare(link: Link): Promise<void>;
-  /** Makes the consumer of a queue, or makes it anew if it does not deliver every message. Returns its name. */
+  /** Makes the consumer of a queue, or makes it anew if it does not deliver every message. */
   consumer(link: Link, queue: Queue): Promise<Consumer>;
   /** Makes a consumer that ends with its follower. */
   follower(link: Link, name: string, filters: readonly string[]): Promise<Consumer>;
@@ -84,7 +82,7 @@ const NEVER: Partial<StreamConfig> = { no_ack: false, sealed: false };
 
 export function topology({ where, user, names, log, replicas }: TopologyOptions): Topology {
   const at = { where, user };
-  /** Streams that our user may not see. They are not looked at again: the server would log each try. */
+  /** Streams that our user may not see. The server would log each further try. */
   const forbidden = new Set<Kept>();
   /** For each stream: its first message, at the time when its consumer seemed to have given one up. */
   const left = new Map<string, number>();
@@ -94,9 +92,7 @@ export function topology({ where, user, names, log, replicas }: TopologyOptions)
     const name = streamName(names[kept]);
     const subject = `${names[kept]}.>`;
     try {
-      const info = await manager.streams.info(name);
-      checkStream(info, kept, subject);
-      return;
+      return checkStream(await manager.streams.info(name), kept, subject);
     } catch (error) {
       if (denialIn(error)?.operation === "publish") return void forbidden.add(kept); // this user needs nothing of this stream
       if (apiCode(error) !== CODES.streamNotFound) throw failureOf(error, at, `did not tell of the stream ${name}`);
@@ -110,13 +106,10 @@ export function topology({ where, user, names, log, replicas }: TopologyOptions)
   }
 
   function checkStream({ config }: StreamInfo, kept: Kept, subject: string): void {
-    const needs: Partial<StreamConfig> = { ...NEVER, ...NEEDS[kept] };
-    const wrong = Object.entries(needs)
-      .filter(([field, value]) => (config[field as keyof StreamConfig] ?? false) !== value)
-      .map(
-        ([field, value]) =>
-          `${field} is ${JSON.stringify(config[field as keyof StreamConfig])} and must be ${JSON.stringify(value)}`,
-      );
+    const given: Readonly<Record<string, unknown>> = { ...config };
+    const wrong = Object.entries({ ...NEVER, ...NEEDS[kept] })
+      .filter(([field, value]) => (given[field] ?? false) !== value)
+      .map(([field, value]) => `${field} is ${JSON.stringify(given[field])} and must be ${JSON.stringify(value)}`);
     if (!config.subjects.includes(subject)) wrong.push(`its subjects lack "${subject}"`);
     if (wrong.length === 0) return;
     const what = `${where} has a stream ${config.name} with other properties than Longshore needs: ${wrong.join("; ")}.`;
@@ -129,8 +122,7 @@ export function topology({ where, user, names, log, replicas }: TopologyOptions)
       const next = `Start the launcher once as a user that may publish to "$JS.API.STREAM.CREATE.${name}", or create the stream.`;
       return new Failure("halt", "BrokerForbidden", `${what} ${next}`, error);
     }
-    const code = apiCode(error);
-    if (code === CODES.subjectsOverlap) {
+    if (apiCode(error) === CODES.subjectsOverlap) {
       const what = `${where} has another stream that takes "${subject}".`;
       return new Failure("halt", "BrokerTopology", `${what} Remove the subject there, or give Longshore other names.`, error);
     }
@@ -159,8 +151,8 @@ export function topology({ where, user, names, log, replicas }: TopologyOptions)
   }
 
   /**
-   * After a MaxDeliver a message is still in the stream, but neither waiting nor in hand: nobody gets it any more. Other
-   * messages look the same for a moment, between their ack and their removal, so only a second look at the same message tells.
+   * After a MaxDeliver a message is in the stream, but neither waiting nor in hand: nobody gets it any more. Between its ack and
+   * its removal a message looks the same, so only a second look tells.
    */
   function stuckIn(consumer: ConsumerInfo, { messages, first_seq }: StreamState): string | undefined {
     const { stream_name, num_pending, num_ack_pending } = consumer;
@@ -213,4 +205,42 @@ function wrongIn({ config }: ConsumerInfo): string | undefined {
   if (config.deliver_subject !== undefined) return "it pushes";
   if (config.ack_policy !== AckPolicy.Explicit) return `its ack policy is ${config.ack_policy}`;
   return undefined;
+}
+
+/** JetStream's names contain no dots and are written in capitals: "longshore.commands" is the stream LONGSHORE_COMMANDS. */
+export function streamName(name: string): string {
+  return name.toUpperCase().replaceAll(/[^A-Z0-9_-]/g, "_");
+}
+
+export function subjectOf(name: string, key: string): string {
+  if (SUBJECT.test(key)) return `${name}.${key}`;
+  const what = `The key "${key}" of a message is no NATS subject: words between dots, without spaces, "*" and ">".`;
+  throw new Failure("refuse", "MessageInvalid", what);
+}
+
+export function keyOf(name: string, subject: string): string {
+  return subject.startsWith(`${name}.`) ? subject.slice(name.length + 1) : subject;
+}
+
+/** NATS has no "#" inside a subject, so the subjects alone can take too much. */
+export interface Filter {
+  readonly subjects: readonly string[];
+  readonly matches: (key: string) => boolean;
+}
+
+/** The subjects together take each message at most once. "shop.#" also matches "shop", which makes two. */
+export function filterOf(name: string, pattern: string): Filter {
+  const words = pattern.split(".");
+  const hash = words.indexOf("#");
+  if (hash === -1) return { subjects: [`${name}.${pattern}`], matches: () => true };
+  const before = [name, ...words.slice(0, hash)].join(".");
+  const alone = hash === words.length - 1 && hash > 0 ? [before] : [];
+  const regex = new RegExp(patternAsRegex(pattern));
+  return { subjects: [...alone, `${before}.>`], matches: (key) => regex.test(keyForPattern(key)) };
+}
+
+/** A reply must reach neither what is beneath our names (commands, facts, inboxes) nor NATS' own API, which begins with "$". */
+export function isReplySubject(subject: string, names: Names): boolean {
+  if (!SUBJECT.test(subject) || subject.startsWith("$")) return false;
+  return !isOurs(subject, names) && !Object.values(names).some((it: string) => subject.startsWith(`${it}.`));
 }

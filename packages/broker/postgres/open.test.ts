@@ -19,7 +19,7 @@ import {
   take,
   takeAll,
 } from "../testing/conformance-parts.ts";
-import { openBroker } from "../open.ts";
+import { openBroker } from "../brokers.ts";
 
 t.setTimeout(300_000);
 const server = await postgres();

@@ -11,15 +11,15 @@ import { Failure } from "@longshore/contract/problem.ts";
 import { batch } from "@longshore/runtime/loop.ts";
 import { type ClientConfig, Pool } from "pg";
 import { type Address, codeOf, hostPort, messageOf, networkFailure } from "../address.ts";
-import { atMost, boundedPublishing, type Try } from "../bounded-publishing.ts";
 import type { AdapterOptions } from "../brokers.ts";
-import { isOurs } from "../names.ts";
-import { settledDeliveries } from "../settled-deliveries.ts";
 import type { Broker, BrokerReport, Delivery, Outgoing, Published, ReceiveOptions, Topic } from "../port.ts";
-import { type Receiver, receiver } from "./receive.ts";
+import { settledDeliveries } from "../receiving.ts";
+import { atMost, boundedPublishing, type Try } from "../session.ts";
+import { isOurs } from "../settings.ts";
+import { keyForPattern, patternAsRegex } from "../topic-pattern.ts";
+import { type QueueReceiver, receiver, type ReceiverParts } from "./receive.ts";
 import { CHANNEL } from "./schema.ts";
 import { openPostgresSessions, type PostgresSession } from "./session.ts";
-import { keyForPattern, patternAsRegex } from "../topic-pattern.ts";
 
 const CONNECTIONS_MAX = 4;
 const CONNECT_WITHIN_MS = 10_000;
@@ -39,7 +39,7 @@ export async function openPostgresBroker({ address, names, log, clock, publishWi
   const config = clientConfig(address, sockets.make);
   const pool = new Pool({ ...config, max: CONNECTIONS_MAX });
   pool.on("error", (error) => log.debug("an idle connection to the broker broke", { error }));
-  const receivers = new Set<Receiver>();
+  const receivers = new Set<QueueReceiver>();
   const onNews = (queue: string | undefined) => {
     for (const it of receivers) if (queue === undefined || it.queue === queue) it.lookAgain();
   };
@@ -76,10 +76,14 @@ export async function openPostgresBroker({ address, names, log, clock, publishWi
     });
   }
 
-  function start(queue: string, options: ReceiveOptions, more: Partial<Parameters<typeof receiver>[0]> = {}): Receiver {
-    const started = receiver({ pool, sessions, clock, quarantine: names.quarantine, ...more }, queue, options);
+  function start(queue: string, options: ReceiveOptions, more: Pick<ReceiverParts, "prepare" | "onEnd"> = {}) {
+    const onEnd = async () => {
+      receivers.delete(started);
+      await more.onEnd?.();
+    };
+    const started = receiver({ pool, sessions, clock, log, quarantine: names.quarantine, ...more, onEnd }, queue, options);
     receivers.add(started);
-    return started;
+    return started.deliveries;
   }
 
   /** Makes a queue that lives as long as one session, and makes and binds it again with each new session. */
@@ -89,12 +93,9 @@ export async function openPostgresBroker({ address, names, log, clock, publishWi
     options: ReceiveOptions,
   ): Promise<AsyncIterableIterator<Delivery>> {
     const name = `${names.follow}${randomUUID()}`;
-    const bind = async ({ id }: PostgresSession) => {
-      await pool.query(statement, [name, id, ...more]);
-    };
     let prepared: PostgresSession | undefined;
     const prepare = async (session: PostgresSession) => {
-      if (prepared !== session) await bind(session);
+      if (prepared !== session) await pool.query(statement, [name, session.id, ...more]);
       prepared = session;
     };
     const first = await sessions.current(options.signal);
@@ -102,14 +103,13 @@ export async function openPostgresBroker({ address, names, log, clock, publishWi
     await prepare(first).catch((error: unknown) => {
       throw new Failure("retry", "BrokerUnavailable", `${where} did not bind a follower: ${messageOf(error)}`, error);
     });
-    const onEnd = async () => {
-      receivers.delete(started);
-      await pool
-        .query(UNBIND, [name])
-        .catch((error: unknown) => log.debug("a follower's queue ends with its session", { error }));
-    };
-    const started = start(name, options, { prepare, onEnd });
-    return started.deliveries;
+    const unbind = () => pool.query(UNBIND, [name]);
+    const onEnd = () =>
+      unbind().then(
+        () => undefined,
+        (error: unknown) => log.debug("a follower's queue ends with its session", { error }),
+      );
+    return start(name, options, { prepare, onEnd });
   }
 
   return {
@@ -124,10 +124,7 @@ export async function openPostgresBroker({ address, names, log, clock, publishWi
       const { id, key, body, replyTo } = message;
       return await bounded(body.byteLength, signal, () => routed(REPLY, [queue, id, key, body, replyTo ?? null]));
     },
-    receive: (queue, options) => {
-      const started: Receiver = start(names[queue], options, { onEnd: async () => void receivers.delete(started) });
-      return started.deliveries;
-    },
+    receive: (queue, options) => start(names[queue], options),
     follow: (pattern, options) => bound(BIND, [pattern, patternAsRegex(pattern)], options),
     broadcast: async (message, signal) => {
       checked(message);
@@ -248,13 +245,9 @@ function columns(messages: readonly Outgoing[]): unknown[] {
   return [
     messages.map((it) => it.id),
     messages.map((it) => it.key),
-    messages.map((it) => buffer(it.body)),
+    messages.map((it) => it.body),
     messages.map((it) => it.replyTo ?? null),
   ];
-}
-
-function buffer(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 /** Bodies travel as text: a batch of large ones must not become one statement of half a gigabyte. */

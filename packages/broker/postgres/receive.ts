@@ -5,14 +5,14 @@
  * messages in hand than were asked for, and an ack that lands after the message was given to another session (the session is
  * compared).
  */
-import type { Problem } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
-import { batch, wakeUp, linked } from "@longshore/runtime/loop.ts";
+import type { Log } from "@longshore/runtime/log.ts";
+import { batch, wakeUp } from "@longshore/runtime/loop.ts";
 import type { Pool } from "pg";
-import { deliveryQueue } from "../delivery-queue.ts";
 import type { Delivery, ReceiveOptions } from "../port.ts";
-import { CHANNEL } from "./schema.ts";
+import { mapped, type Receiver, receiving, settlement } from "../receiving.ts";
 import type { Sessions } from "../session.ts";
+import { CHANNEL } from "./schema.ts";
 import type { PostgresSession } from "./session.ts";
 
 const POLL_MS = 1_000;
@@ -56,41 +56,40 @@ with bad as (
 insert into longshore_broker.message (queue, message_id, key, body, reply_to, published_at, origin, problems)
 select $4, message_id, key, body, reply_to, published_at, queue, $5::jsonb from bad`;
 
-export interface Receiving {
+export interface ReceiverParts {
   readonly pool: Pool;
   readonly sessions: Sessions<PostgresSession>;
   readonly clock: Clock;
+  readonly log: Log;
   readonly quarantine: string;
   /** Called once for each session before any message is taken in its name: a follower makes its queue there. */
   readonly prepare?: (session: PostgresSession) => Promise<void>;
-  readonly onEnd?: (session: PostgresSession | undefined) => Promise<void>;
+  readonly onEnd?: () => Promise<void>;
 }
 
-export interface Receiver {
-  readonly deliveries: AsyncIterableIterator<Delivery>;
+export interface QueueReceiver extends Receiver {
   readonly queue: string;
   /** Tells the receiver that the queue may have something new. */
   lookAgain(): void;
-  /** Ends the iteration; resolves when the receiver has stopped. */
-  close(): Promise<void>;
 }
 
-export function receiver(parts: Receiving, queue: string, { inFlightMax, signal }: ReceiveOptions): Receiver {
-  const { pool, sessions, clock } = parts;
-  const stop = linked(signal);
+interface Taken {
+  readonly row: Row;
+  readonly session: PostgresSession;
+}
+
+export function receiver(parts: ReceiverParts, queue: string, { inFlightMax, signal }: ReceiveOptions): QueueReceiver {
+  const { pool, sessions, clock, prepare, onEnd } = parts;
+  const { inHand, begun, stop, start } = receiving<Taken>(parts, signal);
   const woken = wakeUp(clock);
-  const inHand = deliveryQueue<Taken>(() => stop.abort());
-  stop.signal.addEventListener("abort", () => inHand.end(), { once: true });
-  if (stop.signal.aborted) inHand.end();
   let inFlight = 0;
   let mayHaveMore = true;
 
-  const ack = batch<Taken, void>({ most: CLAIM_MAX, waitingMost: Number.MAX_SAFE_INTEGER }, (items) => settleAll(items, ACK, []));
-  const requeue = batch<Taken, void>({ most: CLAIM_MAX, waitingMost: Number.MAX_SAFE_INTEGER }, (items) =>
-    settleAll(items, REQUEUE, [false]),
-  );
+  const batches = { most: CLAIM_MAX, waitingMost: Number.MAX_SAFE_INTEGER };
+  const ack = batch<Taken, void>(batches, (items) => settleAll(items, ACK));
+  const requeue = batch<Taken, void>(batches, (items) => settleAll(items, REQUEUE, false));
 
-  async function settleAll(items: readonly Taken[], statement: string, more: readonly unknown[]): Promise<undefined[]> {
+  async function settleAll(items: readonly Taken[], statement: string, ...more: readonly unknown[]): Promise<undefined[]> {
     for (const session of new Set(items.map((it) => it.session))) {
       const ids = items.filter((it) => it.session === session).map((it) => it.row.id);
       await inTheNameOf(session, () => pool.query(statement, [queue, ids, session.id, ...more]));
@@ -98,10 +97,7 @@ export function receiver(parts: Receiving, queue: string, { inFlightMax, signal 
     return items.map(() => undefined);
   }
 
-  /**
-   * If the answer to a settlement is lost, its effect is in doubt. Then the whole session ends, and its messages are delivered
-   * again.
-   */
+  /** If the answer is lost, the effect is in doubt. Then the whole session ends, and its messages are delivered again. */
   async function inTheNameOf(session: PostgresSession, work: () => Promise<unknown>): Promise<void> {
     if (session.over.aborted) return;
     try {
@@ -111,20 +107,14 @@ export function receiver(parts: Receiving, queue: string, { inFlightMax, signal 
     }
   }
 
-  function settled(): void {
-    inFlight--;
-    if (mayHaveMore) woken.wake();
-  }
-
   function deliver(taken: Taken): Delivery {
     const { row, session } = taken;
-    let done = false;
-    const once = async (work: () => Promise<unknown>) => {
-      if (done) throw new Error(`message ${row.id} of ${queue} was settled twice`);
-      done = true;
-      await work();
-      settled();
-    };
+    const once = settlement(`message ${row.id} of ${queue}`, () => {
+      inFlight--;
+      if (mayHaveMore) woken.wake();
+    });
+    const putAside = (problems: string) =>
+      inTheNameOf(session, () => pool.query(QUARANTINE, [queue, row.id, session.id, parts.quarantine, problems]));
     return {
       id: row.message_id,
       body: row.body,
@@ -133,29 +123,15 @@ export function receiver(parts: Receiving, queue: string, { inFlightMax, signal 
       replyTo: row.reply_to ?? undefined,
       ack: () => once(() => ack(taken)),
       requeue: () => once(() => requeue(taken)),
-      quarantine: (problems: readonly Problem[]) =>
-        once(() =>
-          inTheNameOf(session, () =>
-            pool.query(QUARANTINE, [queue, row.id, session.id, parts.quarantine, JSON.stringify(problems)]),
-          ),
-        ),
+      quarantine: (problems) => once(() => putAside(JSON.stringify(problems))),
     };
   }
 
-  async function dropUntaken(): Promise<void> {
-    const untaken = inHand.drop();
-    inFlight -= untaken.length;
-    for (const session of new Set(untaken.map((it) => it.session))) {
-      const ids = untaken.filter((it) => it.session === session).map((it) => it.row.id);
-      await inTheNameOf(session, () => pool.query(REQUEUE, [queue, ids, session.id, true]));
-    }
-  }
-
   async function take(session: PostgresSession): Promise<void> {
-    while (!stop.signal.aborted && !session.over.aborted) {
+    while (!stop.aborted && !session.over.aborted) {
       const room = Math.min(CLAIM_MAX, inFlightMax - inFlight);
       if (!mayHaveMore || room <= 0) {
-        if ((await woken.wait(POLL_MS, stop.signal)) === "passed") mayHaveMore = true;
+        if ((await woken.wait(POLL_MS, stop)) === "passed") mayHaveMore = true;
         continue;
       }
       mayHaveMore = false; // set before the claim: a message that arrives during the claim calls lookAgain
@@ -166,57 +142,28 @@ export function receiver(parts: Receiving, queue: string, { inFlightMax, signal 
     }
   }
 
-  async function run(): Promise<void> {
-    let session: PostgresSession | undefined;
-    while (!stop.signal.aborted) {
-      session = await sessions.current(stop.signal);
-      if (session === undefined) break;
-      try {
-        await parts.prepare?.(session);
-        mayHaveMore = true;
-        await take(session);
-      } catch (error) {
-        session.lose(error); // the claim may have been committed although its answer was lost
-      }
-      await dropUntaken();
+  async function consume(session: PostgresSession): Promise<void> {
+    try {
+      await prepare?.(session);
+      begun.resolve();
+      mayHaveMore = true;
+      await take(session);
+    } catch (error) {
+      session.lose(error); // the claim may have been committed although its answer was lost
     }
-    inHand.end();
-    await dropUntaken();
-    await parts.onEnd?.(session);
-    stop.release();
+    const untaken = inHand.drop();
+    inFlight -= untaken.length;
+    await settleAll(untaken, REQUEUE, true);
   }
-  const running = run();
 
+  const started = start(sessions, { consume, onEnd });
   return {
+    ...started,
     queue,
-    deliveries: mapped(inHand.items, deliver),
+    deliveries: mapped(started.deliveries, deliver),
     lookAgain: () => {
       mayHaveMore = true;
       woken.wake();
     },
-    close: async () => {
-      stop.abort();
-      await running;
-    },
   };
-}
-
-interface Taken {
-  readonly row: Row;
-  readonly session: PostgresSession;
-}
-
-function mapped<A, B>(source: AsyncIterableIterator<A>, map: (item: A) => B): AsyncIterableIterator<B> {
-  const result: AsyncIterableIterator<B> = {
-    [Symbol.asyncIterator]: () => result,
-    next: async () => {
-      const next = await source.next();
-      return next.done === true ? { done: true, value: undefined } : { done: false, value: map(next.value) };
-    },
-    return: async () => {
-      await source.return?.();
-      return { done: true, value: undefined };
-    },
-  };
-  return result;
 }

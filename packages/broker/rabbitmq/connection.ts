@@ -1,24 +1,38 @@
 /**
- * One connection to RabbitMQ, for publishing or for receiving.
+ * One connection to RabbitMQ, for publishing or for receiving. A message that is published gets one answer: "stored",
+ * "unrouted" or a Failure.
  *
  * The bugs this prevents: an error without a listener, which ends the process; a socket to a frozen server that delays the end
- * of our program; and one connection for both, whose acks the server's memory alarm would stop too.
+ * of our program; one connection for both, whose acks the server's memory alarm would stop too; and a message that counts as
+ * stored although it reached no queue (the server confirms what it returns).
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
-import { type ChannelModel, connect } from "amqplib";
+import { type ChannelModel, type ConfirmChannel, connect, type Options } from "amqplib";
 import { type Address, codeOf, hostPort, messageOf, networkFailure } from "../address.ts";
-import { openSessions, type Session, type Sessions } from "../session.ts";
+import type { Outgoing, Published } from "../port.ts";
+import { giveUpIfAbandoned, openSessions, type Session, type Sessions, type Try } from "../session.ts";
 
 const HEARTBEAT_SECONDS = 10;
 const CONNECT_WITHIN_MS = 10_000;
+const SHORT_BYTES_MAX = 255;
+const TRY = "x-longshore-try";
 
 export interface Link extends Session {
   readonly model: ChannelModel;
   readonly version: string;
   /** RabbitMQ's memory alarm: the server does not read from us. */
   blocked(): string | undefined;
+  send(sending: Sending, attempt: Try): Promise<Published>;
+}
+
+export interface Sending {
+  readonly exchange: string;
+  readonly key: string;
+  readonly message: Outgoing;
+  readonly user?: string | undefined;
+  readonly headers?: Readonly<Record<string, unknown>>;
 }
 
 export interface LinkOptions {
@@ -66,9 +80,15 @@ async function openOne({ address, purpose, prepare }: LinkOptions): Promise<Link
       blocked = undefined;
     });
     over.signal.addEventListener("abort", drop, { once: true });
-    const version: unknown = model.connection.serverProperties.version;
-    const farewell = () => model.close().catch(() => undefined); // the connection may be closed already
-    const link: Link = { model, version: String(version), over: over.signal, blocked: () => blocked, farewell, drop };
+    const link: Link = {
+      model,
+      version: String(model.connection.serverProperties.version),
+      over: over.signal,
+      blocked: () => blocked,
+      send: sender(model, where),
+      farewell: () => model.close().catch(() => undefined), // the connection may be closed already
+      drop,
+    };
     await prepare(link).catch((error: unknown) => {
       if (error instanceof Failure) throw error;
       throw new Failure("retry", "BrokerUnavailable", `${where} could not be prepared: ${messageOf(error)}`, error);
@@ -86,6 +106,74 @@ function socketOptions(purpose: string, signal: AbortSignal): { noDelay: boolean
   return options; // amqplib passes the signal on to Node's socket: the only way to end a socket whose server is frozen
 }
 
+/** Publishes on one channel, which is opened again when the server has closed it. */
+function sender(model: ChannelModel, where: string): Link["send"] {
+  const returned = new Set<number>();
+  let opened: Promise<ConfirmChannel> | undefined;
+  let tries = 0;
+
+  async function open(): Promise<ConfirmChannel> {
+    const channel = await model.createConfirmChannel();
+    channel.on("error", () => undefined); // "close" follows, and every message in flight is told
+    channel.on("close", () => {
+      opened = undefined;
+    });
+    channel.on("return", ({ properties }) => {
+      const tried: unknown = properties.headers?.[TRY];
+      if (typeof tried === "number") returned.add(tried);
+    });
+    return channel;
+  }
+
+  function confirmed(channel: ConfirmChannel, { exchange, key, message, user, headers }: Sending): Promise<Published> {
+    const n = ++tries;
+    const options: Options.Publish = {
+      persistent: true,
+      mandatory: true,
+      contentType: "application/cloudevents+json",
+      headers: { ...headers, [TRY]: n },
+      ...(fits(message.id) ? { messageId: message.id } : {}),
+      ...(message.replyTo === undefined ? {} : { replyTo: message.replyTo }),
+      ...(user === undefined ? {} : { userId: user }),
+    };
+    const body = Buffer.from(message.body.buffer, message.body.byteOffset, message.body.byteLength);
+    return new Promise((resolve, reject) => {
+      channel.publish(exchange, key, body, options, (refusal: unknown) => {
+        const unrouted = returned.delete(n); // an unrouted message is returned before it is confirmed
+        if (refusal !== null && refusal !== undefined) reject(refusal);
+        else resolve(unrouted ? "unrouted" : "stored");
+      });
+    });
+  }
+
+  return async (sending, attempt) => {
+    try {
+      opened ??= open().catch((error: unknown) => {
+        opened = undefined;
+        throw error;
+      });
+      const channel = await opened;
+      giveUpIfAbandoned(attempt);
+      return await confirmed(channel, sending);
+    } catch (error) {
+      if (error instanceof Failure) throw error;
+      throw new Failure("retry", "BrokerUnavailable", `${where} did not confirm a message: ${messageOf(error)}`, error);
+    }
+  };
+}
+
+/** AMQP's short strings take 255 bytes; a longer key would throw in the middle of the library. */
+export function checked({ key, replyTo = "" }: Outgoing): void {
+  for (const [what, value] of Object.entries({ key, "reply queue": replyTo })) {
+    if (!fits(value))
+      throw new Failure("refuse", "MessageInvalid", `The ${what} of a message may hold ${SHORT_BYTES_MAX} bytes, not more.`);
+  }
+}
+
+function fits(value: string): boolean {
+  return Buffer.byteLength(value) <= SHORT_BYTES_MAX;
+}
+
 function whyNot(error: unknown, { user, space }: Address, where: string): Failure {
   if (error instanceof Failure) return error;
   const said = messageOf(error);
@@ -99,12 +187,8 @@ function whyNot(error: unknown, { user, space }: Address, where: string): Failur
     return new Failure("halt", "BrokerSpace", `${what} Create it, grant it, or correct the path of the broker's URL.`, error);
   }
   if (said === "connect ETIMEDOUT") {
-    return new Failure(
-      "retry",
-      "BrokerUnreachable",
-      `${where} did not answer within ${CONNECT_WITHIN_MS} ms. Is there a firewall between?`,
-      error,
-    );
+    const what = `${where} did not answer within ${CONNECT_WITHIN_MS} ms. Is there a firewall between?`;
+    return new Failure("retry", "BrokerUnreachable", what, error);
   }
   const known = codeOf(error) === "ABORT_ERR" ? undefined : networkFailure(error, where);
   return known ?? new Failure("retry", "BrokerUnavailable", `${where} cannot be used at the moment: ${said}`, error);

@@ -2,28 +2,25 @@
  * RabbitMQ (3.10 and later) behind the port: quorum queues, confirms, returns, and two connections, so that a server that stops
  * its publishers still takes our acks.
  *
- * The bugs this prevents stand in the files of its parts: connection, topology, publish, receive.
+ * The bugs this prevents stand in the files of its parts: connection, topology, receive.
  */
 import { randomUUID } from "node:crypto";
-import { Failure } from "@longshore/contract/problem.ts";
-import type { Problem } from "@longshore/contract/problem.ts";
-import { linked } from "@longshore/runtime/loop.ts";
+import { Failure, type Problem } from "@longshore/contract/problem.ts";
+import { every } from "@longshore/runtime/loop.ts";
 import type { Channel, ConsumeMessage } from "amqplib";
 import { hostPort, messageOf } from "../address.ts";
-import { atMost, boundedPublishing, type Try } from "../bounded-publishing.ts";
 import type { AdapterOptions } from "../brokers.ts";
-import { isOurs } from "../names.ts";
-import { settledDeliveries } from "../settled-deliveries.ts";
 import type { Broker, BrokerReport, BrokerStatus, Delivery, Outgoing, Published, ReceiveOptions, Topic } from "../port.ts";
-import { type Link, openLinks } from "./connection.ts";
-import { checked, publisher, type Sending } from "./publish.ts";
-import { type Receiver, receiver } from "./receive.ts";
+import { problemsText, type Receiver, settledDeliveries } from "../receiving.ts";
+import { atMost, boundedPublishing, sessionFor } from "../session.ts";
+import { isOurs } from "../settings.ts";
+import { checked, type Link, openLinks, type Sending } from "./connection.ts";
+import { receiver } from "./receive.ts";
 import { declareTopology, openChannel } from "./topology.ts";
 
 const CHECK_MS = 30_000;
 const CLOSE_WITHIN_MS = 2_000;
 const FOLLOWER_LENGTH_MAX = 10_000;
-const PROBLEMS_BYTES_MAX = 32 * 1024;
 const BLOCKED_LOOK_MS = 100;
 
 export async function openRabbitmqBroker({ address, names, log, clock, publishWithinMs }: AdapterOptions): Promise<Broker> {
@@ -38,30 +35,24 @@ export async function openRabbitmqBroker({ address, names, log, clock, publishWi
   );
   const receivers = new Set<Receiver>();
   const bounded = boundedPublishing({ clock, where, withinMs: publishWithinMs });
-  const send = publisher(where);
   let takesCommands = false;
 
-  /**
-   * Writes only while the server reads: else messages would pile up in our memory, and arrive long after their publishers gave
-   * up.
-   */
-  async function sendWhenOpen(sending: Sending, attempt: Try): Promise<Published> {
-    for (;;) {
-      const link = await out.current(closing.signal);
-      if (link === undefined) throw new Failure("retry", "Closed", "The broker was closed before the message was sent.");
-      if (attempt.abandoned) throw new Failure("retry", "BrokerSilent", `${where} could not take the message in time.`);
-      if (link.blocked() === undefined) return await send(link, sending, attempt);
-      await clock.sleep(BLOCKED_LOOK_MS, closing.signal);
-    }
+  /** Sends only while the server reads: else messages pile up in our memory, and arrive long after their publishers gave up. */
+  function send(sending: Sending, signal = closing.signal): Promise<Published> {
+    return bounded(sending.message.body.byteLength, signal, async (attempt) => {
+      for (;;) {
+        const link = await sessionFor(attempt, out, closing.signal);
+        if (link.blocked() === undefined) return await link.send(sending, attempt);
+        await clock.sleep(BLOCKED_LOOK_MS, closing.signal);
+      }
+    });
   }
 
   async function publish(topic: Topic, message: Outgoing, signal: AbortSignal): Promise<Published> {
     checked(message);
     const user = topic === "events" ? undefined : address.user;
-    const published = await bounded(message.body.byteLength, signal, (attempt) =>
-      sendWhenOpen({ exchange: names[topic], key: message.key, message, user }, attempt),
-    );
-    if (published === "stored") return "stored";
+    const published = await send({ exchange: names[topic], key: message.key, message, user }, signal);
+    if (published === "stored") return published;
     // Every topic has a queue of ours bound to it: if a message is returned, somebody removed the binding.
     await repair();
     const what = `${where} had no queue bound to "${names[topic]}", so a message was dropped.`;
@@ -79,7 +70,8 @@ export async function openRabbitmqBroker({ address, names, log, clock, publishWi
   }
 
   /** Moves commands that came while no queue was bound to their own queue: confirmed there before they are acked here. */
-  async function takeInStrays(link: Link): Promise<void> {
+  async function takeInStrays(link: Link | undefined): Promise<void> {
+    if (link === undefined) return;
     const channel = await openChannel(link);
     try {
       for (let stray = await channel.get(names.unrouted); stray !== false; stray = await channel.get(names.unrouted)) {
@@ -91,8 +83,7 @@ export async function openRabbitmqBroker({ address, names, log, clock, publishWi
           body: content,
           ...(typeof replyTo === "string" ? { replyTo } : {}),
         };
-        const sending = { exchange: names.commands, key: message.key, message, headers: properties.headers ?? {} };
-        await bounded(content.byteLength, closing.signal, (attempt) => sendWhenOpen(sending, attempt));
+        await send({ exchange: names.commands, key: message.key, message, headers: properties.headers ?? {} });
         channel.ack(stray);
         log.warn("a command that had come while its queue was not bound is taken in", { key: message.key });
       }
@@ -112,17 +103,14 @@ export async function openRabbitmqBroker({ address, names, log, clock, publishWi
       ...(properties.userId === undefined ? {} : { "x-longshore-user": String(properties.userId) }),
     };
     const message: Outgoing = { id: String(properties.messageId ?? ""), key: fields.routingKey, body: content };
-    const published = await bounded(content.byteLength, closing.signal, (attempt) =>
-      sendWhenOpen({ exchange: names.quarantine, key: fields.routingKey, message, headers }, attempt),
-    );
+    const published = await send({ exchange: names.quarantine, key: message.key, message, headers });
     if (published === "stored") return;
     await repair();
     throw new Failure("retry", "TopologyDamaged", `${where} had no queue bound to "${names.quarantine}".`);
   }
 
   function start(options: ReceiveOptions, prepare: (link: Link, channel: Channel) => Promise<string>): Receiver {
-    const stop = linked(options.signal);
-    const started = receiver({ links: into, clock, log, prepare, quarantine }, { ...options, signal: stop.signal });
+    const started = receiver({ links: into, clock, log, prepare, quarantine }, options);
     receivers.add(started);
     return started;
   }
@@ -144,41 +132,33 @@ export async function openRabbitmqBroker({ address, names, log, clock, publishWi
   }
 
   async function check(): Promise<void> {
-    while (!closing.signal.aborted) {
-      await clock.sleep(CHECK_MS * (0.9 + 0.2 * clock.random()), closing.signal);
-      if (closing.signal.aborted) return;
-      await repair();
-      const link = takesCommands ? await into.current(AbortSignal.abort()) : undefined;
-      if (link !== undefined)
-        await takeInStrays(link).catch((error: unknown) => log.warn("stray commands wait for the next look", { error }));
-    }
+    await repair();
+    const link = takesCommands ? await into.current(AbortSignal.abort()) : undefined;
+    await takeInStrays(link).catch((error: unknown) => log.warn("stray commands wait for the next look", { error }));
   }
-  const checking = check();
+  const checking = clock
+    .sleep(CHECK_MS, closing.signal)
+    .then(() => every({ clock, ms: CHECK_MS, signal: closing.signal }, check));
 
   return {
     publish,
     reply: async (queue, message, signal) => {
       checked(message);
       if (isOurs(queue, names)) return "unrouted";
-      return await bounded(message.body.byteLength, signal, (attempt) =>
-        sendWhenOpen({ exchange: "", key: queue, message }, attempt),
-      );
+      return await send({ exchange: "", key: queue, message }, signal);
     },
     receive: (queue, options) => {
       if (queue === "commands") takesCommands = true;
-      const started = start(options, async (link) => {
+      return start(options, async (link) => {
         await declareTopology(link, names, log);
         if (queue === "commands") await takeInStrays(link);
         return names[queue];
-      });
-      return started.deliveries;
+      }).deliveries;
     },
     follow: (pattern, options) => bound(names.events, pattern, options),
     broadcast: async (message, signal) => {
       checked(message);
-      return await bounded(message.body.byteLength, signal, (attempt) =>
-        sendWhenOpen({ exchange: names.control, key: message.key, message }, attempt),
-      );
+      return await send({ exchange: names.control, key: message.key, message }, signal);
     },
     listen: async (pattern, options) => settledDeliveries(await bound(names.control, pattern, options)),
     status: () => worst(out.status(), into.status()),
@@ -213,13 +193,4 @@ export async function openRabbitmqBroker({ address, names, log, clock, publishWi
 function worst(one: BrokerStatus, other: BrokerStatus): BrokerStatus {
   if (one.kind === "reconnecting") return one;
   return other.kind === "reconnecting" ? other : one;
-}
-
-/** A header must fit into one frame, so it tells only the first problems of a refused message. */
-function problemsText(problems: readonly Problem[]): string {
-  for (let count = problems.length; count > 0; count = Math.floor(count / 2)) {
-    const text = JSON.stringify(problems.slice(0, count));
-    if (Buffer.byteLength(text) <= PROBLEMS_BYTES_MAX) return text;
-  }
-  return JSON.stringify(problems.slice(0, 1)).slice(0, PROBLEMS_BYTES_MAX / 4);
 }

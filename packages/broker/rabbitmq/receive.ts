@@ -2,23 +2,22 @@
  * Takes messages of one queue from RabbitMQ, on a channel of its own that is rebuilt whenever it is lost.
  *
  * The bugs this prevents: a receiver that is dead although the connection lives (the server cancels a consumer when its queue
- * is deleted; amqplib signals that by a null), a throw in the library's callback, which would close the connection, and a
- * settlement sent on a new channel for a message of the old one, which closes the new one too.
+ * is deleted; amqplib signals that by a null), and a settlement sent on a new channel for a message of the old one, which
+ * closes the new one too.
  */
 import type { Problem } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
-import { backOff, linked } from "@longshore/runtime/loop.ts";
 import type { Channel, ConsumeMessage } from "amqplib";
-import { deliveryQueue } from "../delivery-queue.ts";
 import type { Delivery, ReceiveOptions } from "../port.ts";
-import { either, type Sessions } from "../session.ts";
+import { type Receiver, receiving, settlement } from "../receiving.ts";
+import { aborted, type Sessions } from "../session.ts";
 import type { Link } from "./connection.ts";
 import { openChannel } from "./topology.ts";
 
 const PREFETCH_MAX = 65_535;
 
-export interface Receiving {
+export interface ReceiverParts {
   readonly links: Sessions<Link>;
   readonly clock: Clock;
   readonly log: Log;
@@ -26,18 +25,6 @@ export interface Receiving {
   readonly prepare: (link: Link, channel: Channel) => Promise<string>;
   /** Resolves when quarantine has confirmed the message. */
   readonly quarantine: (message: ConsumeMessage, problems: readonly Problem[]) => Promise<void>;
-}
-
-export interface Receiver {
-  readonly deliveries: AsyncIterableIterator<Delivery>;
-  /** Resolves when the receiver consumes for the first time, or ended before. */
-  readonly begun: Promise<void>;
-  close(): Promise<void>;
-}
-
-interface Taken {
-  readonly message: ConsumeMessage;
-  readonly on: Consuming;
 }
 
 /** The life of one channel. */
@@ -51,57 +38,43 @@ interface Consuming {
   flushing: Promise<void> | undefined;
 }
 
-export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptions): Receiver {
-  const { links, clock, log } = parts;
-  const stop = linked(signal);
-  const inHand = deliveryQueue<Delivery>(() => stop.abort());
-  const pause = backOff(clock, { firstMs: 50, mostMs: 5_000 });
-  const begun = Promise.withResolvers<void>();
-  stop.signal.addEventListener("abort", () => inHand.end(), { once: true });
+export function receiver(parts: ReceiverParts, { inFlightMax, signal }: ReceiveOptions): Receiver {
+  const { links, log } = parts;
+  const { inHand, begun, stop, start } = receiving<Delivery>(parts, signal);
 
   async function consume(link: Link): Promise<void> {
     const channel = await openChannel(link);
-    const on: Consuming = {
-      channel,
-      over: new AbortController(),
-      open: new Map(),
-      unsettled: 0,
-      acks: new Set(),
-      flushing: undefined,
-    };
-    channel.on("close", () => on.over.abort());
-    link.over.addEventListener("abort", () => on.over.abort(), { once: true });
+    const over = new AbortController();
+    const on: Consuming = { channel, over, open: new Map(), unsettled: 0, acks: new Set(), flushing: undefined };
+    channel.on("close", () => over.abort());
+    link.over.addEventListener("abort", () => over.abort(), { once: true });
     await channel.prefetch(Math.min(PREFETCH_MAX, inFlightMax));
     const queue = await parts.prepare(link, channel);
     const { consumerTag } = await channel.consume(queue, (message) => {
-      if (message === null) return on.over.abort(); // the server cancelled the consumer: the queue is gone
+      if (message === null) return over.abort(); // the server cancelled the consumer: the queue is gone
       on.unsettled++;
-      inHand.give(deliver({ message, on }));
+      inHand.give(deliver(message, on));
     });
     begun.resolve();
-    await either(on.over.signal, stop.signal);
-    if (!on.over.signal.aborted) await retire(on, consumerTag);
-    else await channel.close().catch(() => undefined); // cancelled by the server: its deliveries here are void
+    await aborted(over.signal, stop);
+    if (!over.signal.aborted) return await retire(on, consumerTag);
+    await channel.close().catch(() => undefined); // cancelled by the server, or lost
+    inHand.drop(); // the server delivers them again
   }
 
   /** Takes no more messages. Messages in hand may still be settled; the channel closes after the last. */
   async function retire(on: Consuming, consumerTag: string): Promise<void> {
-    await Promise.race([on.channel.cancel(consumerTag).catch(() => undefined), either(on.over.signal, on.over.signal)]);
+    await Promise.race([on.channel.cancel(consumerTag).catch(() => undefined), aborted(on.over.signal)]);
     for (const delivery of inHand.drop()) await delivery.requeue();
     if (on.unsettled === 0) closeQuietly(on);
   }
 
-  function deliver(taken: Taken): Delivery {
-    const { message, on } = taken;
+  function deliver(message: ConsumeMessage, on: Consuming): Delivery {
     on.open.set(message.fields.deliveryTag, message);
-    let done = false;
-    const once = async (work: () => Promise<void> | void) => {
-      if (done) throw new Error(`a message of ${message.fields.exchange} was settled twice`);
-      done = true;
-      await work();
+    const once = settlement(`a message of ${message.fields.exchange}`, () => {
       on.unsettled--;
-      if (stop.signal.aborted && on.unsettled === 0) closeQuietly(on);
-    };
+      if (stop.aborted && on.unsettled === 0) closeQuietly(on);
+    });
     return {
       id: textOf(message.properties.messageId) ?? "",
       body: message.content,
@@ -109,50 +82,28 @@ export function receiver(parts: Receiving, { inFlightMax, signal }: ReceiveOptio
       user: textOf(message.properties.userId),
       replyTo: textOf(message.properties.replyTo),
       ack: () => once(() => acked(on, message)),
-      // nack, not reject: some versions count a reject against a delivery limit, but never a nack.
-      requeue: () => once(() => settled(on, message, (channel) => channel.nack(message, false, true))),
-      quarantine: (problems) => once(() => quarantine(taken, problems)),
+      requeue: () => once(() => requeued(on, message)),
+      quarantine: (problems) => once(() => quarantine(on, message, problems)),
     };
   }
 
-  async function quarantine({ message, on }: Taken, problems: readonly Problem[]): Promise<void> {
+  async function quarantine(on: Consuming, message: ConsumeMessage, problems: readonly Problem[]): Promise<void> {
     if (on.over.signal.aborted) return;
     try {
       await parts.quarantine(message, problems);
       settled(on, message, (channel) => channel.ack(message));
     } catch (error) {
       log.warn("a message could not be quarantined and is given back", { error });
-      settled(on, message, (channel) => channel.nack(message, false, true));
+      requeued(on, message);
     }
   }
 
-  async function run(): Promise<void> {
-    for (let failures = 0; !stop.signal.aborted; ) {
-      const link = await links.current(stop.signal);
-      if (link === undefined) break;
-      try {
-        await consume(link);
-        failures = 0;
-      } catch (error) {
-        log.warn("a queue could not be consumed", { error });
-        await pause(++failures, stop.signal);
-      }
-      if (!stop.signal.aborted) inHand.drop(); // messages of a channel that is over: the server delivers them again
-    }
-    inHand.end();
-    begun.resolve();
-    stop.release();
-  }
-  const running = run();
+  return start(links, { consume });
+}
 
-  return {
-    deliveries: inHand.items,
-    begun: begun.promise,
-    close: async () => {
-      stop.abort();
-      await running;
-    },
-  };
+/** A nack, not a reject: some versions count a reject against a delivery limit, but never a nack. */
+function requeued(on: Consuming, message: ConsumeMessage): void {
+  settled(on, message, (channel) => channel.nack(message, false, true));
 }
 
 function settled(on: Consuming, message: ConsumeMessage, settle: (channel: Channel) => void): void {
@@ -160,10 +111,7 @@ function settled(on: Consuming, message: ConsumeMessage, settle: (channel: Chann
   whileOpen(on, settle);
 }
 
-/**
- * Acks that follow one commit come within one turn of the event loop: they are sent together, as one settlement instead of a
- * hundred.
- */
+/** Acks that follow one commit come within one turn of the event loop, and are sent as one settlement instead of a hundred. */
 function acked(on: Consuming, message: ConsumeMessage): Promise<void> {
   on.acks.add(message.fields.deliveryTag);
   on.flushing ??= new Promise((resolve) => {
@@ -176,10 +124,7 @@ function acked(on: Consuming, message: ConsumeMessage): Promise<void> {
   return on.flushing;
 }
 
-/**
- * The oldest messages in a row are acked with one word for all of them. A message behind one that is still worked on is acked
- * by itself.
- */
+/** The oldest messages in a row are acked together. A message behind one that is still worked on is acked by itself. */
 function flush(on: Consuming): void {
   const { open, acks } = on;
   on.acks = new Set();

@@ -15,7 +15,7 @@ import { Failure } from "@longshore/contract/problem.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import type { Channel } from "amqplib";
 import { messageOf } from "../address.ts";
-import type { Names } from "../names.ts";
+import type { Names } from "../settings.ts";
 import type { Link } from "./connection.ts";
 
 const HISTORY_BYTES_MAX = 1_000_000_000;

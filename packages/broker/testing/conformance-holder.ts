@@ -2,8 +2,8 @@
 import { once } from "node:events";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
-import type { Names } from "../names.ts";
-import { openBroker } from "../open.ts";
+import type { Names } from "../settings.ts";
+import { openBroker } from "../brokers.ts";
 
 if (import.meta.main) {
   const [{ url, names, count }] = (await once(process, "message")) as [{ url: string; names: Names; count: number }];

@@ -3,7 +3,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
-import { NAMES, type Names } from "../names.ts";
+import { NAMES, type Names } from "../settings.ts";
 import type { Broker, Delivery, Outgoing } from "../port.ts";
 
 export interface Quarantined {

@@ -22,7 +22,7 @@ import {
   takeAll,
   text,
 } from "./conformance-parts.ts";
-import type { Names } from "../names.ts";
+import type { Names } from "../settings.ts";
 import type { Broker, Delivery } from "../port.ts";
 
 export async function brokerConformance(t: Test, it: Conforming): Promise<void> {

@@ -1,4 +1,4 @@
-import { type DeliveryQueue, deliveryQueue } from "@longshore/broker/delivery-queue.ts";
+import { type DeliveryQueue, deliveryQueue } from "@longshore/broker/receiving.ts";
 import type { Delivery } from "@longshore/broker/port.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { stepsClock } from "@longshore/runtime/testing/steps-clock.ts";

@@ -1,8 +1,7 @@
 /** `longshore doctor`: asks every part how it is, in one page. Exit 1 if anything has failed. */
 import { parseArgs } from "node:util";
-import { brokerAt } from "@longshore/broker/brokers.ts";
-import { NAMES } from "@longshore/broker/names.ts";
-import { openBroker } from "@longshore/broker/open.ts";
+import { brokerAt, openBroker } from "@longshore/broker/brokers.ts";
+import { NAMES } from "@longshore/broker/settings.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { isUnserved } from "@longshore/domain/group/group.ts";
 import { openWatchAccess } from "@longshore/kubernetes/access/watch-access.ts";

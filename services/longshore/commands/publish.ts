@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
-import { openBroker } from "@longshore/broker/open.ts";
+import { openBroker } from "@longshore/broker/brokers.ts";
 import type { Broker, Delivery } from "@longshore/broker/port.ts";
 import { message } from "@longshore/client/request.ts";
 import type { CommandInput, CommandType } from "@longshore/contract/command.ts";

@@ -1,7 +1,7 @@
 /** The demo's stage: the parts, real processes for launchers and watcher, and ways to read back what happened. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { openBroker } from "@longshore/broker/open.ts";
+import { openBroker } from "@longshore/broker/brokers.ts";
 import type { CommandInput } from "@longshore/contract/command.ts";
 import { readEvent } from "@longshore/contract/envelope.ts";
 import { isTerminal } from "@longshore/contract/event.ts";

@@ -2,8 +2,7 @@
  * What publishes the bench's commands and hears their stories: an application beside Longshore, on the plain client library
  * of its broker, so that what is measured is what an application would meet.
  */
-import { brokerAt } from "@longshore/broker/brokers.ts";
-import { openBroker } from "@longshore/broker/open.ts";
+import { brokerAt, openBroker } from "@longshore/broker/brokers.ts";
 import type { Broker, Delivery } from "@longshore/broker/port.ts";
 import { CONTENT_TYPE, PREFIX, readEvent, writeCommand } from "@longshore/contract/envelope.ts";
 import { isTerminal } from "@longshore/contract/event.ts";

@@ -3,7 +3,7 @@
  *
  * The failure this prevents: a promise that is proved on one broker and broken on another.
  */
-import { NAMES } from "@longshore/broker/names.ts";
+import { NAMES } from "@longshore/broker/settings.ts";
 import type { Child } from "@longshore/cli/embedded/child.ts";
 import type { Test } from "tap";
 import type { System } from "../../harness/system.ts";

@@ -12,7 +12,7 @@ import path from "node:path";
 import { doctor } from "@longshore/cli/commands/doctor.ts";
 import { INSTALLATION, writeConfig } from "@longshore/cli/embedded/home.ts";
 import { Installation } from "@longshore/contract/ids.ts";
-import { openBroker } from "@longshore/broker/open.ts";
+import { openBroker } from "@longshore/broker/brokers.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
 import { rulesOf } from "@longshore/kubernetes/permissions/rbac.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";

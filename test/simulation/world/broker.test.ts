@@ -1,7 +1,7 @@
 /** The simulation's broker passes the suite that RabbitMQ and the broker in Postgres pass: it is no kinder than they are. */
 import { brokerConformance } from "@longshore/broker/testing/conformance.ts";
 import { forever, takeAll } from "@longshore/broker/testing/conformance-parts.ts";
-import { NAMES } from "@longshore/broker/names.ts";
+import { NAMES } from "@longshore/broker/settings.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import t from "tap";
 import { brokerModel } from "./broker.ts";

@@ -6,10 +6,9 @@
  *
  * The bug this prevents: loops that were only ever tried on a broker that delivers each message once and in order.
  */
-import { boundedPublishing, PUBLISH_WITHIN_MS } from "@longshore/broker/bounded-publishing.ts";
-import { deliveryQueue, type DeliveryQueue } from "@longshore/broker/delivery-queue.ts";
-import { isOurs, NAMES, type Names } from "@longshore/broker/names.ts";
-import { settledDeliveries } from "@longshore/broker/settled-deliveries.ts";
+import { boundedPublishing, PUBLISH_WITHIN_MS } from "@longshore/broker/session.ts";
+import { deliveryQueue, type DeliveryQueue, settledDeliveries } from "@longshore/broker/receiving.ts";
+import { isOurs, NAMES, type Names } from "@longshore/broker/settings.ts";
 import type { Broker, Delivery, Outgoing, Published, ReceiveOptions } from "@longshore/broker/port.ts";
 import { keyForPattern, patternAsRegex } from "@longshore/broker/topic-pattern.ts";
 import { Failure, type Problem } from "@longshore/contract/problem.ts";

@@ -3,7 +3,7 @@
  *
  * The bug this prevents: work that nobody will ever come back to. After all faults have ended, everything must end by itself.
  */
-import { NAMES } from "@longshore/broker/names.ts";
+import { NAMES } from "@longshore/broker/settings.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { ANNOTATIONS, HOLD, LABELS, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
 import { UPSTREAM_QUEUE } from "./upstream.ts";
