@@ -16,15 +16,10 @@ export interface Address {
   readonly query: URLSearchParams;
 }
 
-export interface Credentials {
-  readonly user?: string | undefined;
-  readonly password?: string | undefined;
-}
-
-/** Credentials given beside the URL win over those in the URL. */
+/** What is given beside the URL wins over what is in the URL. */
 export function readAddress(
   url: URL,
-  given: Credentials,
+  given: { readonly user?: string | undefined; readonly password?: string | undefined },
   defaults: Pick<Address, "port" | "user" | "space" | "secure">,
 ): Address {
   return {
@@ -42,6 +37,7 @@ export function hostPort({ host, port }: Pick<Address, "host" | "port">): string
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
+const UNTRUSTED = "has a certificate that this machine does not trust. Give its CA.";
 const NETWORK: Readonly<Record<string, string>> = {
   ECONNREFUSED: "refused the connection. Is it running, and is the port right?",
   ENOTFOUND: "has no address: DNS does not know the host. Check its spelling in the broker's URL.",
@@ -49,17 +45,17 @@ const NETWORK: Readonly<Record<string, string>> = {
   ETIMEDOUT: "did not answer. Is there a firewall between, and is the port right?",
   EHOSTUNREACH: "cannot be reached from this machine. Check the network.",
   ECONNRESET: "closed the connection at once. Does the port speak this protocol, and with or without TLS?",
-  DEPTH_ZERO_SELF_SIGNED_CERT: "has a certificate that this machine does not trust. Give its CA.",
-  SELF_SIGNED_CERT_IN_CHAIN: "has a certificate that this machine does not trust. Give its CA.",
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: "has a certificate that this machine does not trust. Give its CA.",
+  DEPTH_ZERO_SELF_SIGNED_CERT: UNTRUSTED,
+  SELF_SIGNED_CERT_IN_CHAIN: UNTRUSTED,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: UNTRUSTED,
   CERT_HAS_EXPIRED: "has an expired certificate. Renew it.",
 };
 
-/** Explains network errors that every broker can have; undefined for errors that only the adapter can explain. */
-export function networkFailure(error: unknown, where: string): Failure | undefined {
-  const code = codeOf(error);
-  const told = code === undefined ? undefined : NETWORK[code];
-  return told === undefined ? undefined : new Failure("retry", "BrokerUnreachable", `${where} ${told}`, error);
+/** Explains the errors that every broker can have; an adapter explains its own before. */
+export function unreachable(error: unknown, where: string): Failure {
+  const told = NETWORK[codeOf(error) ?? ""];
+  if (told !== undefined) return new Failure("retry", "BrokerUnreachable", `${where} ${told}`, error);
+  return new Failure("retry", "BrokerUnavailable", `${where} cannot be used at the moment: ${messageOf(error)}`, error);
 }
 
 export function codeOf(error: unknown): string | undefined {

@@ -1,4 +1,4 @@
-/** All that Longshore asks of a broker. An adapter is one file that opens a `Broker` and passes conformance.ts. */
+/** All that Longshore asks of a broker. An adapter opens a `Broker` and passes conformance.ts. */
 import type { Problem } from "@longshore/contract/problem.ts";
 
 /** Logical names; each adapter maps them to its own queues, subjects or tables. */
@@ -6,29 +6,17 @@ export type Queue = "commands" | "facts";
 export type Topic = Queue | "events";
 
 export interface Broker extends AsyncDisposable {
-  /**
-   * Resolves when the broker is responsible for the message. Throws `Failure` "retry" if the broker is not, or may not be; then
-   * the same message (same id) is published again.
-   */
+  /** Resolves when the broker has the message. Throws `Failure` "retry" if it may not have it: publish the same id again. */
   publish(topic: Topic, message: Outgoing, signal: AbortSignal): Promise<Published>;
-  /**
-   * Publishes to one named queue of somebody else's (`reply_to`). "unrouted" if that queue is gone; never publishes to a queue
-   * of ours.
-   */
+  /** Publishes to a queue of somebody else's (`reply_to`), never to one of ours. "unrouted" if that queue is gone. */
   reply(queue: string, message: Outgoing, signal: AbortSignal): Promise<Published>;
-  /**
-   * Receives a queue's messages. Outlives reconnects, cancelled consumers and restarts; ends only by its signal. Several lanes
-   * may share it.
-   */
+  /** Outlives reconnects, cancelled consumers and restarts; ends only by its signal. Several lanes may share it. */
   receive(queue: Queue, options: ReceiveOptions): AsyncIterableIterator<Delivery>;
   /** Follows events for one follower: a temporary queue bound to `pattern` ("shop.#"). Resolves when the queue is bound. */
   follow(pattern: string, options: ReceiveOptions): Promise<AsyncIterableIterator<Delivery>>;
   /** Broadcasts to everybody who listens at this moment; "unrouted": nobody does. Nothing is kept for later listeners. */
   broadcast(message: Outgoing, signal: AbortSignal): Promise<Published>;
-  /**
-   * Hears broadcasts under keys that match ("prod.*.announced"), from when this resolves until its signal. Broadcasts during a
-   * lost connection are lost to the listener, so broadcasters repeat theirs.
-   */
+  /** Hears broadcasts under keys that match, from when this resolves. A lost connection loses some: broadcasters repeat theirs. */
   listen(pattern: string, options: ReceiveOptions): Promise<AsyncIterableIterator<Uint8Array>>;
   status(): BrokerStatus;
   /** For `doctor` and metrics: which user we are at the broker, and how much waits. Throws `Failure`. */
@@ -50,10 +38,7 @@ export interface ReceiveOptions {
   readonly signal: AbortSignal; // ends the iteration; messages in flight may still be settled
 }
 
-/**
- * A delivery is settled once, by one of the three. After a lost connection they do nothing: the broker delivers the message
- * again.
- */
+/** Settled once, by one of the three. After a lost connection they do nothing: the broker delivers the message again. */
 export interface Delivery {
   /** The broker's own message id if the publisher set one, else "". Never trusted for identity. */
   readonly id: string;
@@ -65,10 +50,7 @@ export interface Delivery {
   readonly replyTo: string | undefined;
   ack(): Promise<void>;
   requeue(): Promise<void>;
-  /**
-   * Publishes the message to quarantine with the problems, waits for the confirmation, then acks: the message is never lost in
-   * between.
-   */
+  /** Publishes the message to quarantine and acks when that is confirmed: the message is never lost in between. */
   quarantine(problems: readonly Problem[]): Promise<void>;
 }
 

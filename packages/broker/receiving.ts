@@ -69,7 +69,7 @@ export function receiving<T>({ clock, log }: { readonly clock: Clock; readonly l
     begun,
     stop: stop.signal,
     start: (sessions, takes) => {
-      const running = run(sessions, takes);
+      const running = Promise.resolve().then(() => run(sessions, takes)); // the caller has the receiver before it may end
       const close = async () => {
         stop.abort();
         await running;

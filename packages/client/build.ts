@@ -15,10 +15,7 @@ const DIST = join(import.meta.dirname, "dist");
 const ENTRIES = ["client/request.ts", "client/story.ts"];
 const OURS = /"(@longshore\/contract|\.)\/([\w-]+)\.ts"/g;
 
-/**
- * The compiler leaves imports as they are written, so it gets copies of the sources whose imports of ours fit the compiled
- * files.
- */
+/** The compiler leaves imports as they are written, so it gets copies whose imports fit the compiled files. */
 function build(): void {
   const sources = mkdtempSync(join(tmpdir(), "longshore-client-"));
   try {

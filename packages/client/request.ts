@@ -1,8 +1,7 @@
 /**
  * From what you want to the bytes that you publish, with any broker client.
  *
- * The failure this prevents: a request that is refused long after it was sent. The request is judged here first, by the
- * launcher's own rules, so that its author gets every problem as a return value.
+ * The failure this prevents: a request that is refused long after it was sent. It is judged here first, by the launcher's rules.
  */
 import type { CommandInput, CommandType } from "@longshore/contract/command.ts";
 import { CONTENT_TYPE, readCommand, writeCommand } from "@longshore/contract/envelope.ts";
@@ -13,7 +12,7 @@ export interface Sender {
   readonly source: string;
   /** The message's own id, by default a random one. A message that is sent again carries the same id. */
   readonly id?: string;
-  /** The time, in ISO 8601. */
+  /** In ISO 8601. */
   readonly time?: string;
 }
 

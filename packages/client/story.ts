@@ -21,10 +21,7 @@ export interface StoryOptions {
   readonly lastApplied?: (run: string) => number;
   /** The most early events that are kept, over all runs. */
   readonly heldMax?: number;
-  /**
-   * The most runs that are remembered. A run that was heard least recently is forgotten, and `lastApplied` is asked for it
-   * again.
-   */
+  /** The most runs that are remembered. Of the one that was heard least recently, `lastApplied` is asked again. */
   readonly runsMax?: number;
   /** The most ids that are remembered of events that belong to no run, such as refusals. */
   readonly noticesMax?: number;

@@ -20,7 +20,7 @@ import {
   setTransportFactory,
 } from "@nats-io/transport-node";
 import { NodeTransport, nodeResolveHost } from "@nats-io/transport-node/lib/node_transport.js";
-import { type Address, codeOf, hostPort, messageOf, networkFailure } from "../address.ts";
+import { type Address, codeOf, hostPort, messageOf, unreachable } from "../address.ts";
 import { aborted, type Session } from "../session.ts";
 
 const CONNECT_WITHIN_MS = 10_000;
@@ -143,10 +143,7 @@ function whyNot(error: unknown, { user, secure }: Address, where: string): Failu
     const what = `${where} offers no TLS. Configure "tls" there, or write nats:// in the broker's URL.`;
     return new Failure("halt", "BrokerTls", what, error);
   }
-  return (
-    networkFailure(cause, where) ??
-    new Failure("retry", "BrokerUnavailable", `${where} cannot be used at the moment: ${said}`, error)
-  );
+  return unreachable(cause, where);
 }
 
 /** JetStream's numbers for its errors; its texts change. */
@@ -159,24 +156,19 @@ export const CODES = {
   subjectsOverlap: 10065,
 } as const;
 
-export function apiCode(error: unknown): number | undefined {
-  if (error instanceof JetStreamApiError) return error.code;
-  return error instanceof Error && error.cause !== undefined ? apiCode(error.cause) : undefined;
+/** Looks among the error and its causes. */
+function found<E extends Error>(error: unknown, kind: abstract new (...parts: never[]) => E): E | undefined {
+  if (error instanceof kind) return error;
+  return error instanceof Error ? found(error.cause, kind) : undefined;
 }
+
+export const apiCode = (error: unknown): number | undefined => found(error, JetStreamApiError)?.code;
+export const denialIn = (error: unknown): Denial | undefined => found(error, errors.PermissionViolationError);
+/** True if nobody takes messages of that subject. */
+export const hasNoResponders = (error: unknown): boolean => found(error, errors.NoRespondersError) !== undefined;
 
 /** The operation that our user may not do. */
 export type Denial = Pick<PermissionViolationError, "operation" | "subject">;
-
-export function denialIn(error: unknown): Denial | undefined {
-  if (error instanceof errors.PermissionViolationError) return error;
-  return error instanceof Error && error.cause !== undefined ? denialIn(error.cause) : undefined;
-}
-
-/** True if nobody takes messages of that subject. */
-export function hasNoResponders(error: unknown): boolean {
-  if (error instanceof errors.NoRespondersError) return true;
-  return error instanceof Error && error.cause !== undefined && hasNoResponders(error.cause);
-}
 
 export interface Where {
   readonly where: string; // "NATS at host:port"

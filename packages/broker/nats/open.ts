@@ -93,7 +93,6 @@ export async function openNatsBroker({ address, names, log, clock, publishWithin
     return it;
   }
 
-  /** A follower or listener that is refused is told so. */
   async function begun<T>(it: Receiver<T>): Promise<AsyncIterableIterator<T>> {
     await it.begun.catch(async (error: unknown) => {
       await it.close();

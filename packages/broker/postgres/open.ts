@@ -2,17 +2,16 @@
  * A broker kept in Postgres tables: the default when there is no RabbitMQ, and what `longshore up` starts with.
  *
  * The bugs this prevents: a message that is told as stored before it was committed, a follower that slows down the publishers,
- * and thousands of tiny transactions instead of one: messages that are published while a commit is in flight go together with
- * the next one.
+ * and thousands of tiny transactions: what is published while a commit is in flight goes together with the next one.
  */
 import { randomUUID } from "node:crypto";
 import { Socket } from "node:net";
 import { Failure } from "@longshore/contract/problem.ts";
 import { batch } from "@longshore/runtime/loop.ts";
 import { type ClientConfig, Pool } from "pg";
-import { type Address, codeOf, hostPort, messageOf, networkFailure } from "../address.ts";
+import { type Address, codeOf, hostPort, messageOf, unreachable } from "../address.ts";
 import type { AdapterOptions } from "../brokers.ts";
-import type { Broker, BrokerReport, Delivery, Outgoing, Published, ReceiveOptions, Topic } from "../port.ts";
+import type { Broker, BrokerReport, Outgoing, Published, Queue, ReceiveOptions, Topic } from "../port.ts";
 import { settledDeliveries } from "../receiving.ts";
 import { atMost, boundedPublishing, type Try } from "../session.ts";
 import { isOurs } from "../settings.ts";
@@ -43,15 +42,9 @@ export async function openPostgresBroker({ address, names, log, clock, publishWi
   const onNews = (queue: string | undefined) => {
     for (const it of receivers) if (queue === undefined || it.queue === queue) it.lookAgain();
   };
-  const sessions = await openPostgresSessions({
-    config,
-    socket: sockets.make,
-    pool,
-    clock,
-    log,
-    onNews,
-    follow: names.follow,
-  }).catch(async (error: unknown) => {
+  const { follow } = names;
+  const opening = openPostgresSessions({ config, socket: sockets.make, pool, clock, log, onNews, follow });
+  const sessions = await opening.catch(async (error: unknown) => {
     await pool.end();
     throw whyNot(error, address, where);
   });
@@ -64,13 +57,17 @@ export async function openPostgresBroker({ address, names, log, clock, publishWi
     events: publishing((messages) => pool.query(EVENTS, columns(messages))),
   } satisfies Record<Topic, unknown>;
 
+  function unavailable(what: string, error: unknown): Failure {
+    return new Failure("retry", "BrokerUnavailable", `${where} ${what}: ${messageOf(error)}`, error);
+  }
+
   function publishing(write: (messages: readonly Outgoing[]) => Promise<unknown>): (item: Item) => Promise<void> {
     return batch<Item, void>({ most: BATCH_MAX, waitingMost: Number.MAX_SAFE_INTEGER }, async (items) => {
       const wanted = items.filter((it) => !it.attempt.abandoned).map((it) => it.message);
       try {
         for (const part of inParts(wanted)) await write(part);
       } catch (error) {
-        throw new Failure("retry", "BrokerUnavailable", `${where} did not confirm a message: ${messageOf(error)}`, error);
+        throw unavailable("did not confirm a message", error);
       }
       return items.map(() => undefined);
     });
@@ -87,12 +84,8 @@ export async function openPostgresBroker({ address, names, log, clock, publishWi
   }
 
   /** Makes a queue that lives as long as one session, and makes and binds it again with each new session. */
-  async function bound(
-    statement: string,
-    more: readonly unknown[],
-    options: ReceiveOptions,
-  ): Promise<AsyncIterableIterator<Delivery>> {
-    const name = `${names.follow}${randomUUID()}`;
+  async function bound(options: ReceiveOptions, statement: string, more: readonly unknown[]) {
+    const name = `${follow}${randomUUID()}`;
     let prepared: PostgresSession | undefined;
     const prepare = async (session: PostgresSession) => {
       if (prepared !== session) await pool.query(statement, [name, session.id, ...more]);
@@ -101,15 +94,10 @@ export async function openPostgresBroker({ address, names, log, clock, publishWi
     const first = await sessions.current(options.signal);
     if (first === undefined) throw new Failure("retry", "Interrupted", "The follower was stopped before it was bound.");
     await prepare(first).catch((error: unknown) => {
-      throw new Failure("retry", "BrokerUnavailable", `${where} did not bind a follower: ${messageOf(error)}`, error);
+      throw unavailable("did not bind a follower", error);
     });
-    const unbind = () => pool.query(UNBIND, [name]);
-    const onEnd = () =>
-      unbind().then(
-        () => undefined,
-        (error: unknown) => log.debug("a follower's queue ends with its session", { error }),
-      );
-    return start(name, options, { prepare, onEnd });
+    const told = (error: unknown) => log.debug("a follower's queue ends with its session", { error });
+    return start(name, options, { prepare, onEnd: async () => void (await pool.query(UNBIND, [name]).catch(told)) });
   }
 
   return {
@@ -125,14 +113,14 @@ export async function openPostgresBroker({ address, names, log, clock, publishWi
       return await bounded(body.byteLength, signal, () => routed(REPLY, [queue, id, key, body, replyTo ?? null]));
     },
     receive: (queue, options) => start(names[queue], options),
-    follow: (pattern, options) => bound(BIND, [pattern, patternAsRegex(pattern)], options),
+    follow: (pattern, options) => bound(options, BIND, [pattern, patternAsRegex(pattern)]),
     broadcast: async (message, signal) => {
       checked(message);
       const { id, key, body } = message;
       return await bounded(body.byteLength, signal, () => routed(BROADCAST, [names.control, id, keyForPattern(key), key, body]));
     },
     listen: async (pattern, options) =>
-      settledDeliveries(await bound(LISTEN, [names.control, pattern, patternAsRegex(pattern)], options)),
+      settledDeliveries(await bound(options, LISTEN, [names.control, pattern, patternAsRegex(pattern)])),
     status: () => sessions.status(),
     inspect: (signal) => inspect(signal),
     [Symbol.asyncDispose]: async () => {
@@ -153,7 +141,7 @@ export async function openPostgresBroker({ address, names, log, clock, publishWi
       const { rows } = await pool.query(statement, [...values]);
       return rows.length > 0 ? "stored" : "unrouted";
     } catch (error) {
-      throw new Failure("retry", "BrokerUnavailable", `${where} did not confirm a message: ${messageOf(error)}`, error);
+      throw unavailable("did not confirm a message", error);
     }
   }
 
@@ -161,16 +149,14 @@ export async function openPostgresBroker({ address, names, log, clock, publishWi
     signal.throwIfAborted();
     const before = clock.now();
     try {
-      const { rows } = await pool.query<{ version: string; user: string; now: string; c: string; f: string; q: string }>(
-        INSPECT,
-        [names.commands, names.facts, names.quarantine],
-      );
+      type Row = Readonly<Record<"version" | "user" | "now" | Queue | "quarantine", string>>;
+      const { rows } = await pool.query<Row>(INSPECT, [names.commands, names.facts, names.quarantine]);
       const [row] = rows;
       if (row === undefined) throw new Error("no answer");
       return {
         product: `PostgreSQL ${row.version} (queues in tables)`,
         user: row.user,
-        waiting: { commands: Number(row.c), facts: Number(row.f), quarantine: Number(row.q) },
+        waiting: { commands: Number(row.commands), facts: Number(row.facts), quarantine: Number(row.quarantine) },
         clockSkewMs: Math.round(Number(row.now) - (before + clock.now()) / 2),
       };
     } catch (error) {
@@ -208,18 +194,16 @@ with put as (
 )
 select pg_notify('${CHANNEL}', queue) from put`;
 
-const BIND = `
+const OWN_QUEUE = `
 with q as (
   insert into longshore_broker.queue (name, session) values ($1, $2)
   on conflict (name) do update set session = excluded.session returning name
-)
+)`;
+
+const BIND = `${OWN_QUEUE}
 insert into longshore_broker.binding (queue, pattern, regex) select name, $3, $4 from q on conflict do nothing`;
 
-const LISTEN = `
-with q as (
-  insert into longshore_broker.queue (name, session) values ($1, $2)
-  on conflict (name) do update set session = excluded.session returning name
-)
+const LISTEN = `${OWN_QUEUE}
 insert into longshore_broker.listener (queue, exchange, pattern, regex) select name, $3, $4, $5 from q on conflict do nothing`;
 
 const BROADCAST = `
@@ -237,9 +221,9 @@ delete from longshore_broker.message where queue = $1`;
 const INSPECT = `
 select current_setting('server_version') as version, current_user as user,
        (extract(epoch from clock_timestamp()) * 1000)::text as now,
-       (select count(*) from longshore_broker.message where queue = $1 and holder is null) as c,
-       (select count(*) from longshore_broker.message where queue = $2 and holder is null) as f,
-       (select count(*) from longshore_broker.message where queue = $3) as q`;
+       (select count(*) from longshore_broker.message where queue = $1 and holder is null) as commands,
+       (select count(*) from longshore_broker.message where queue = $2 and holder is null) as facts,
+       (select count(*) from longshore_broker.message where queue = $3) as quarantine`;
 
 function columns(messages: readonly Outgoing[]): unknown[] {
   return [
@@ -269,22 +253,13 @@ function* inParts(messages: readonly Outgoing[]): Generator<readonly Outgoing[]>
 /** Postgres cannot store NUL in text, and one bad message must not fail the batch it travels in. */
 function checked({ id, key, replyTo }: Outgoing): void {
   if ([id, key, replyTo ?? ""].some((it) => it.includes("\0"))) {
-    throw new Failure(
-      "refuse",
-      "MessageInvalid",
-      "The id, the key and the reply queue of a message may not hold a NUL character.",
-    );
+    const what = "The id, the key and the reply queue of a message may not hold a NUL character.";
+    throw new Failure("refuse", "MessageInvalid", what);
   }
 }
 
-interface Sockets {
-  readonly make: () => Socket;
-  /** Ends the open sockets, and each that is made later. */
-  readonly close: () => void;
-}
-
-/** pg hides its sockets, and a query to a frozen server ends only with its socket. */
-function openSockets(): Sockets {
+/** pg hides its sockets, and a query to a frozen server ends only with its socket. `close` also ends those made later. */
+function openSockets(): { readonly make: () => Socket; readonly close: () => void } {
   const open = new Set<Socket>();
   let closed = false;
   return {
@@ -323,28 +298,19 @@ function clientConfig({ host, port, user, password, space, query }: Address, str
 function whyNot(error: unknown, { user, space }: Address, where: string): Failure {
   switch (codeOf(error) ?? "") {
     case "28P01":
-    case "28000":
-      return new Failure(
-        "halt",
-        "BrokerAuth",
-        `${where} does not let the user "${user}" in. Check the user and the password.`,
-        error,
-      );
-    case "3D000":
-      return new Failure(
-        "halt",
-        "BrokerSpace",
-        `${where} has no database "${space}". Create it, or correct the broker's URL.`,
-        error,
-      );
+    case "28000": {
+      const what = `${where} does not let the user "${user}" in. Check the user and the password.`;
+      return new Failure("halt", "BrokerAuth", what, error);
+    }
+    case "3D000": {
+      const what = `${where} has no database "${space}". Create it, or correct the broker's URL.`;
+      return new Failure("halt", "BrokerSpace", what, error);
+    }
     case "42501": {
       const what = `${where} does not allow the user "${user}" to create the schema longshore_broker in the database "${space}".`;
       return new Failure("halt", "BrokerForbidden", `${what} Grant it CREATE on the database once.`, error);
     }
     default:
-      return (
-        networkFailure(error, where) ??
-        new Failure("retry", "BrokerUnavailable", `${where} cannot be used at the moment: ${messageOf(error)}`, error)
-      );
+      return unreachable(error, where);
   }
 }

@@ -2,8 +2,7 @@
  * Takes messages of one queue out of Postgres in the name of a session, and settles them.
  *
  * The bugs this prevents: a message that two lanes work on (rows are locked and skipped, and marked with the session), more
- * messages in hand than were asked for, and an ack that lands after the message was given to another session (the session is
- * compared).
+ * messages in hand than were asked for, and an ack after the message was given to another session (the session is compared).
  */
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";

@@ -67,10 +67,7 @@ create table if not exists longshore_broker.history (
 );
 `;
 
-/**
- * Safe to call at every start, after somebody dropped the schema, and on the tables of an earlier version: the check names its
- * newest part.
- */
+/** For every start, also on the tables of an earlier version: the check names the newest parts. */
 export async function declareSchema(client: ClientBase): Promise<void> {
   const { rows } = await client.query<{ there: boolean }>(
     "select to_regclass('longshore_broker.listener') is not null and to_regclass('longshore_broker.history') is not null as there",

@@ -1,6 +1,5 @@
 /**
- * Ties the messages that a process has in hand to the life of that process: one connection that beats, owns a lock, and
- * listens.
+ * Ties the messages that a process has in hand to its life: one connection that beats, owns a lock, and listens.
  *
  * The bugs this prevents: messages kept for ever by a process that was killed (its backend's lock is gone at once, and the next
  * session that looks gives its messages back), by one that is frozen (its row runs out), or by ourselves after an answer was
@@ -10,7 +9,7 @@ import type { Socket } from "node:net";
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
-import { Client, type ClientConfig, type Pool } from "pg";
+import { Client, type ClientBase, type ClientConfig, type Pool } from "pg";
 import { openSessions, type Session, type Sessions } from "../session.ts";
 import { CHANNEL, declareSchema, LOCK_SPACE } from "./schema.ts";
 
@@ -62,10 +61,8 @@ async function openOne(options: Options, previous: PostgresSession | undefined):
     );
     const id = rows[0]?.id;
     if (id === undefined) throw new Error("a sequence without a value");
-    await client.query("insert into longshore_broker.session (id, until) values ($1, now() + make_interval(secs => $2))", [
-      id,
-      LEASE_SECONDS,
-    ]);
+    const insert = "insert into longshore_broker.session (id, until) values ($1, now() + make_interval(secs => $2))";
+    await client.query(insert, [id, LEASE_SECONDS]);
     // Messages of our previous session are delivered again first, in their order.
     if (previous !== undefined) await giveBack(pool, [previous.id], follow);
     const beating = { id, client, over: end.signal };
@@ -76,7 +73,7 @@ async function openOne(options: Options, previous: PostgresSession | undefined):
       lose: (error) => end.abort(error),
       farewell: async () => {
         end.abort(new Failure("retry", "Closed", "The broker was closed."));
-        await farewell(beating);
+        await farewell(beating, follow);
       },
       drop: () => socket.destroy(), // the lock goes with the socket, and the next session's first beat gives the messages back
     };
@@ -125,18 +122,22 @@ const ORPHANS = `
 delete from longshore_broker.message m
 where queue > $1 and queue < $2 and not exists (select from longshore_broker.queue q where q.name = m.queue)`;
 
-/** Two statements, not one: the second must see what was claimed while the first waited for the session's row. */
+/** Statement by statement: the second must see what was claimed while the first waited for the session's row. */
+async function ended(client: ClientBase, sessions: readonly number[], follow: string): Promise<void> {
+  await client.query("begin");
+  await client.query("delete from longshore_broker.session where id = any($1)", [sessions]);
+  await client.query("update longshore_broker.message set holder = null where holder = any($1)", [sessions]);
+  await client.query("delete from longshore_broker.queue where session = any($1)", [sessions]);
+  await client.query(ORPHANS, [follow, `${follow}\u{10ffff}`]);
+  await client.query("select pg_notify($1, '')", [CHANNEL]);
+  await client.query("commit");
+}
+
 async function giveBack(pool: Pool, sessions: readonly number[], follow: string): Promise<void> {
   const client = await pool.connect();
   let broken: Error | undefined;
   try {
-    await client.query("begin");
-    await client.query("delete from longshore_broker.session where id = any($1)", [sessions]);
-    await client.query("update longshore_broker.message set holder = null where holder = any($1)", [sessions]);
-    await client.query("delete from longshore_broker.queue where session = any($1)", [sessions]);
-    await client.query(ORPHANS, [follow, `${follow}\u{10ffff}`]);
-    await client.query("select pg_notify($1, '')", [CHANNEL]);
-    await client.query("commit");
+    await ended(client, sessions, follow);
   } catch (error) {
     broken = error instanceof Error ? error : new Error(String(error));
     throw broken;
@@ -146,14 +147,9 @@ async function giveBack(pool: Pool, sessions: readonly number[], follow: string)
 }
 
 /** Ends the session in the database, so that its messages return at once. */
-async function farewell({ client, id }: Beating): Promise<void> {
+async function farewell({ client, id }: Beating, follow: string): Promise<void> {
   try {
-    await client.query("begin");
-    await client.query("delete from longshore_broker.session where id = $1", [id]);
-    await client.query("update longshore_broker.message set holder = null where holder = $1", [id]);
-    await client.query("delete from longshore_broker.queue where session = $1", [id]);
-    await client.query("select pg_notify($1, '')", [CHANNEL]);
-    await client.query("commit");
+    await ended(client, [id], follow);
     await client.end();
   } catch {
     return; // the connection is gone, and the session with it: other sessions give its messages back

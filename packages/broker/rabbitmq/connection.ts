@@ -10,7 +10,7 @@ import { Failure } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import { type ChannelModel, type ConfirmChannel, connect, type Options } from "amqplib";
-import { type Address, codeOf, hostPort, messageOf, networkFailure } from "../address.ts";
+import { type Address, hostPort, messageOf, unreachable } from "../address.ts";
 import type { Outgoing, Published } from "../port.ts";
 import { giveUpIfAbandoned, openSessions, type Session, type Sessions, type Try } from "../session.ts";
 
@@ -190,6 +190,5 @@ function whyNot(error: unknown, { user, space }: Address, where: string): Failur
     const what = `${where} did not answer within ${CONNECT_WITHIN_MS} ms. Is there a firewall between?`;
     return new Failure("retry", "BrokerUnreachable", what, error);
   }
-  const known = codeOf(error) === "ABORT_ERR" ? undefined : networkFailure(error, where);
-  return known ?? new Failure("retry", "BrokerUnavailable", `${where} cannot be used at the moment: ${said}`, error);
+  return unreachable(error, where);
 }

@@ -1,6 +1,5 @@
 /**
- * The queues and exchanges that Longshore needs in RabbitMQ, and their declaration, which is repeated whenever something seems
- * to be missing.
+ * The queues and exchanges that Longshore needs in RabbitMQ. They are declared again whenever something seems to be missing.
  *
  *   longshore.commands (topic) ──▶ longshore.commands      if no queue is bound ─▶ longshore.unrouted ─▶ taken in at start
  *   longshore.facts    (topic) ──▶ longshore.facts
@@ -70,32 +69,23 @@ async function refused(step: Step, error: unknown, channel: Channel): Promise<vo
     case 403: // a user with few permissions: somebody else's declaration is enough
       await step.look?.(channel).catch((missing: unknown) => {
         const what = `The broker has no ${step.what}, and our user may not declare it.`;
-        throw new Failure(
-          "halt",
-          "BrokerForbidden",
-          `${what} Start Longshore once as a user that may, or grant "configure".`,
-          missing,
-        );
+        const next = 'Start Longshore once as a user that may, or grant "configure".';
+        throw new Failure("halt", "BrokerForbidden", `${what} ${next}`, missing);
       });
       return;
     case 406: {
       const what = `The broker has a ${step.what} with other properties than Longshore needs (${messageOf(error)}).`;
-      throw new Failure(
-        "halt",
-        "BrokerTopology",
-        `${what} Delete it when it is empty, or give Longshore another name for it: the setting broker.names.`,
-        error,
-      );
+      const next = "Delete it when it is empty, or give Longshore another name for it: the setting broker.names.";
+      throw new Failure("halt", "BrokerTopology", `${what} ${next}`, error);
     }
     default:
       throw error;
   }
 }
 
-export function replyCode(error: unknown): number | undefined {
-  return typeof error === "object" && error !== null && "code" in error && typeof error.code === "number"
-    ? error.code
-    : undefined;
+function replyCode(error: unknown): number | undefined {
+  if (typeof error !== "object" || error === null || !("code" in error)) return undefined;
+  return typeof error.code === "number" ? error.code : undefined;
 }
 
 function steps(names: Names, version: string): readonly Step[] {
@@ -116,9 +106,8 @@ function steps(names: Names, version: string): readonly Step[] {
     look: undefined,
   });
   /**
-   * If a server is killed within seconds after it made its first stream, it comes back without that stream: the stream is
-   * listed as down, no message reaches it, and no client can delete it. Events must not wait for an operator, so a spare is
-   * made.
+   * A server that is killed within seconds after it made its first stream lists that stream as down for ever, and no client can
+   * delete it. Events must not wait for an operator, so a spare is made.
    */
   const history = (name: string, spares: number): Step => ({
     what: `stream "${name}" bound to "${names.events}"`,
@@ -155,10 +144,7 @@ function steps(names: Names, version: string): readonly Step[] {
   ];
 }
 
-/**
- * RabbitMQ before 4 has no delivery limit unless one is set, and takes -1 as "no delivery allowed". Since 4 the limit is 20
- * unless -1 switches it off.
- */
+/** Since 4 the delivery limit is 20 unless -1 switches it off; earlier versions have none, and take -1 as "no delivery". */
 function quorum(version: string): Record<string, unknown> {
   const major = Number.parseInt(version, 10);
   return { "x-queue-type": "quorum", ...(major >= 4 ? { "x-delivery-limit": -1 } : {}) };

@@ -1,11 +1,23 @@
-/** An application beside Longshore on NATS: its own client library, and a durable consumer of each stream that it reads. */
-import { AckPolicy, jetstream, jetstreamManager } from "@nats-io/jetstream";
+/** Who else is on NATS beside Longshore: an operator, and an application with a durable consumer of each stream that it reads. */
+import { AckPolicy, type JetStreamManager, jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 
 /** As an operator or an application connects: with the URL's user, and without trying again. */
 export async function connected(url: string, inboxPrefix = "_INBOX"): Promise<NatsConnection> {
   const { username, password, host } = new URL(url);
   return await connect({ servers: host, user: username, pass: password, reconnect: false, pingInterval: 5_000, inboxPrefix });
+}
+
+export async function asOperator<R>(
+  url: string,
+  work: (manager: JetStreamManager, connection: NatsConnection) => Promise<R>,
+): Promise<R> {
+  const connection = await connected(url);
+  try {
+    return await work(await jetstreamManager(connection), connection);
+  } finally {
+    await connection.close();
+  }
 }
 
 /** Resolves when it consumes, to a promise of its end: the connection was lost, or a stream deleted. */
