@@ -78,7 +78,7 @@ const anything: fc.Arbitrary<AttemptInput> = fc.oneof(
   fc.record({ kind: as("unstarted"), ...job }),
   fc.record({ kind: as("startExpired"), diagnosis }),
   fc.record({ kind: as("elsewhere"), diagnosis }),
-  fc.record({ kind: as("scheduled") }),
+  fc.record({ kind: as("goesOn") }),
   fc.record({ kind: as("deadline") }),
 );
 

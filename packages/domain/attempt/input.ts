@@ -69,8 +69,8 @@ export type AttemptInput =
   | { readonly kind: "startExpired"; readonly diagnosis: Diagnosis }
   /** The Job waits for a node, and another group of the request could take it now. */
   | { readonly kind: "elsewhere"; readonly diagnosis: Diagnosis }
-  /** The Job got a node after all, before it was closed. */
-  | { readonly kind: "scheduled" }
+  /** The Job got a node or started after all, and nothing of it was deleted yet. */
+  | { readonly kind: "goesOn" }
   | { readonly kind: "deadline" }
   | { readonly kind: "abandon"; readonly diagnosis: Diagnosis };
 

@@ -53,7 +53,7 @@ export const ATTEMPT: { readonly [K in InputKind]: Row<K> } = {
   hopeless:      { waiting: decisions.hopeless,  ready: decisions.hopeless,  claimed: stay,                live: stay,                    closing: stay,                ended: stay,                done: stay },
   startExpired:  { waiting: stay,                ready: stay,                claimed: stay,                live: decisions.startExpired,  closing: stay,                ended: stay,                done: stay },
   elsewhere:     { waiting: stay,                ready: stay,                claimed: stay,                live: decisions.elsewhere,     closing: stay,                ended: stay,                done: stay },
-  scheduled:     { waiting: stay,                ready: stay,                claimed: stay,                live: stay,                    closing: decisions.scheduled, ended: stay,                done: stay },
+  goesOn:        { waiting: stay,                ready: stay,                claimed: stay,                live: stay,                    closing: decisions.goesOn,    ended: stay,                done: stay },
   deadline:      { waiting: stay,                ready: stay,                claimed: stay,                live: decisions.deadline,      closing: stay,                ended: stay,                done: stay },
   abandon:       { waiting: decisions.abandon, ready: decisions.abandon, claimed: decisions.abandon, live: decisions.abandon,     closing: decisions.abandon, ended: stay,                done: stay },
 };

@@ -31,7 +31,7 @@ export function viewOf(world: World): View {
     made: [...history.posts.values()].filter(({ status }) => status === 201).map(({ name }) => name),
     jobs: [...history.jobs.values()].map((life) => jobOf(life, owners.get(life.uid))),
     pods: [...history.pods.values()].map(({ uid, job, startedMs, endedMs, exitCode }) => ({ name: uid, job, createdMs: startedMs, startedMs, overMs: endedMs, exitCode })), // biome-ignore format: one value
-    slackMs: { nextAttempt: 0, start: 90_000, deadline: 2_000 },
+    slackMs: { nextAttempt: 0, start: 5_000, deadline: 2_000 },
   };
 }
 

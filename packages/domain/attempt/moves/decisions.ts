@@ -52,8 +52,10 @@ export const elsewhere: Rule<"elsewhere"> = (attempt, { diagnosis }, context) =>
     ? closing(attempt, "elsewhere", diagnosis, context)
     : stay(attempt);
 
-export const scheduled: Rule<"scheduled"> = (attempt, _input, context) => {
-  if (attempt.cause !== "elsewhere" || attempt.started === "no") return stay(attempt);
+/** Takes a timer's decision back: between our look and our DELETE, the Job did what the timer had waited for. */
+export const goesOn: Rule<"goesOn"> = (attempt, _input, context) => {
+  const waited = attempt.cause === "elsewhere" || attempt.cause === "startExpired";
+  if (!waited || attempt.started === "no") return stay(attempt);
   const { closing: _, ...notes } = attempt.notes;
   return move(alive({ ...attempt, cause: undefined, notes }, context));
 };

@@ -18,7 +18,8 @@ export function alive(attempt: Attempt, { limits }: Context): Attempt {
 }
 
 /** Sets its timers by the newest knowledge. A closing attempt has none of these timers. */
-const goesOn = (attempt: Attempt, context: Context): Attempt => (attempt.state === "closing" ? attempt : alive(attempt, context));
+const retimed = (attempt: Attempt, context: Context): Attempt =>
+  attempt.state === "closing" ? attempt : alive(attempt, context);
 
 /** The start is told once, also if only the end was seen. */
 export function begun(attempt: Attempt, evidence: Evidence, { nowMs }: Context): Move {
@@ -39,7 +40,7 @@ export const started: Rule<"started"> = ofOwn<"started">((attempt, { evidence, r
   const { attempt: running, news } = begun(attempt, { ...evidence, started: "yes" }, context);
   const seen = sighted(isNewer(rv, attempt.seenRv) ? withoutStall(running) : running, rv);
   const changed = attempt.state === "claimed" || seen.notes !== attempt.notes;
-  return move(changed ? goesOn(seen, context) : seen, news);
+  return move(changed ? retimed(seen, context) : seen, news);
 });
 
 /** Two views may be equally old: Events tell why a Job gets no pod, and Events change nothing of the Job. */

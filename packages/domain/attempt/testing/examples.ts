@@ -88,7 +88,7 @@ export const input = {
   waitExpired: { kind: "waitExpired" },
   hopeless: { kind: "hopeless", diagnosis: diagnose("Forbidden", "No group of the request ever worked.") },
   elsewhere: { kind: "elsewhere", diagnosis: diagnose("Unschedulable", "No node has room.") },
-  scheduled: { kind: "scheduled" },
+  goesOn: { kind: "goesOn" },
   startExpired: { kind: "startExpired", diagnosis: diagnose("StartExpired", "It did not start.") },
   deadline: { kind: "deadline" },
   abandon: { kind: "abandon", diagnosis: diagnose("Abandoned", "An operator gave it up.") },
