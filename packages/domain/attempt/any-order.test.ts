@@ -166,7 +166,7 @@ t.test("an input that is repeated decides nothing and tells nothing", async (t) 
   t.pass();
 });
 
-// ── One Job's life, in any order ────────────────────────────────────────────────────────────────────────────────────
+// ── One Job's life, in any order ─────────────────────────────────────────────────────────────────────────────────────
 
 const { created, started, stalled, resumed, complete, failed } = input;
 const LIVES: Readonly<Record<string, readonly AttemptInput[]>> = {

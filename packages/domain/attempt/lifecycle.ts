@@ -9,15 +9,15 @@
  * lists the claims whose create may still land, and until the fence has passed the name must stay taken. And a Job under
  * deletion never gets a condition, so only a look may end it. The rules that the cells name are in moves/.
  */
+import type { Attempt, AttemptState } from "../run/record.ts";
 import type { AttemptInput, InputKind, InputOf } from "./input.ts";
 import * as answers from "./moves/answers.ts";
 import * as decisions from "./moves/decisions.ts";
 import * as looks from "./moves/looks.ts";
 import { type Context, illegal, type Move, type Rule, stay } from "./moves/move.ts";
-import { releaseAgain, nothingNew, stray } from "./moves/own.ts";
-import * as placing from "./moves/placing.ts";
+import * as placing from "./moves/decisions.ts";
+import { nothingNew, releaseAgain, stray } from "./moves/sightings.ts";
 import * as seen from "./moves/sightings.ts";
-import type { Attempt, AttemptState } from "../run/record.ts";
 
 type Row<K extends InputKind> = Record<AttemptState, Rule<K>>;
 

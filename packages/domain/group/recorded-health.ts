@@ -5,8 +5,7 @@
  * probe, and each waiting run would be told both words. A group is well as long as any launcher finds it well. If two launchers
  * find it unwell for different reasons, the first one's reason stands while that launcher goes on saying so.
  */
-import { isWell } from "./allowed.ts";
-import { diagnosisOf, type GroupView, type RecordedHealth } from "./view.ts";
+import { diagnosisOf, type GroupView, isWell, type RecordedHealth } from "./view.ts";
 
 /** "refused": the group rests, and no answered read makes the group well. */
 export type WordLease = "healthy" | "unhealthy" | "refused";

@@ -7,7 +7,6 @@
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { StepName } from "@longshore/contract/ids.ts";
-import { advancedOf, type Advanced, type Advancing, type Draft, draftOf, openAttempt, setStep, stepIn } from "./draft.ts";
 import type { AttemptInput } from "../attempt/input.ts";
 import { moveAttempt } from "../attempt/lifecycle.ts";
 import { outcomeOfOutputs } from "./outputs.ts";
@@ -21,8 +20,20 @@ import {
   type Step,
   type StepOutcome,
 } from "./record.ts";
-import { retryAtMs } from "./retries.ts";
-import { endRun, openSteps, skip } from "./steps.ts";
+import {
+  type Advanced,
+  advancedOf,
+  type Advancing,
+  type Draft,
+  draftOf,
+  endRun,
+  openAttempt,
+  openSteps,
+  retryAtMs,
+  setStep,
+  skip,
+  stepIn,
+} from "./steps.ts";
 import { jobOf, newsOf } from "./story.ts";
 
 export type { Advanced, Advancing };
@@ -66,7 +77,7 @@ export function cancelOnArrival(record: RunRecord, cancel: Cancel, at: Advancing
   return advancedOf(draft);
 }
 
-// ── Attempt → step ──────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Attempt → step ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 function applyToAttempt(draft: Draft, stepName: StepName, n: number, input: AttemptInput): void {
   const before = attemptIn(draft, stepName, n);
@@ -155,7 +166,7 @@ function endStep(draft: Draft, attempt: Attempt, outcome: StepOutcome, found: Pi
   }
 }
 
-// ── Commands to a run that exists ───────────────────────────────────────────────────────────────────────────────────
+// ── Commands to a run that exists ────────────────────────────────────────────────────────────────────────────────────
 
 function cancelRun(draft: Draft, cancel: Cancel): void {
   if (draft.run.state !== "active") return;

@@ -14,10 +14,10 @@
  */
 import type { GroupName, RunId } from "@longshore/contract/ids.ts";
 import { giveUp, lostIn } from "@longshore/domain/group/give-up.ts";
-import { STANDING_STATES } from "@longshore/domain/group/slots.ts";
+import { STANDING_STATES } from "@longshore/domain/group/group.ts";
+import type { Accepted } from "../port.ts";
 import { inList, type Statement } from "./connection.ts";
 import { lockRuns } from "./lock.ts";
-import type { Accepted } from "../port.ts";
 import type { Parts } from "./record.ts";
 import { write } from "./write.ts";
 

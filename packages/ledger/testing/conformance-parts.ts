@@ -113,7 +113,7 @@ export const invalid = (id: string | undefined, problems: readonly Problem[]): I
 export const codesOf = (answers: readonly Admitted[]): readonly string[] =>
   answers.map((it) => (it.kind === "refused" ? (it.problems[0]?.code ?? "") : it.kind));
 
-// ── Loops, once ─────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Loops, once ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** A launcher that serves both groups, and that neither asked for a pause. */
 export const placer: Placer = { serves: new Set([EAST, WEST]), quiet: new Map(), placeAgainMs: HOUR_MS };

@@ -5,17 +5,17 @@
  * background deletion by somebody else that leaves the pods running behind our hold.
  */
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
-import { lookAgainMs } from "@longshore/domain/group/allowed.ts";
+import { lookAgainMs } from "@longshore/domain/group/view.ts";
 import { type Attempt, isFenced } from "@longshore/domain/run/record.ts";
 import { startedOf } from "@longshore/domain/watch/evidence.ts";
-import { isUnfinished, isOnlyHoldLeft, type PodSeen } from "@longshore/domain/watch/seen.ts";
+import { isOnlyHoldLeft, isUnfinished, type PodSeen } from "@longshore/domain/watch/seen.ts";
 import type { Work } from "@longshore/ledger/port.ts";
+import { viewOf } from "../groups/views.ts";
 import { occupy } from "../jobs/create.ts";
 import { inputsOf, look, type Look, remainsOf } from "../jobs/look.ts";
-import { viewOf } from "../groups/views.ts";
-import type { Cluster, Parts } from "../parts.ts";
 import { deletePod, withRefusalTold } from "../jobs/refused-writes.ts";
-import { drain, sideBySide, retryLoop } from "./retry-loop.ts";
+import type { Cluster, Parts } from "../parts.ts";
+import { drain, retryLoop, sideBySide } from "./retry-loop.ts";
 
 const MOST = 32;
 
