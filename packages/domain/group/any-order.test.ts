@@ -5,19 +5,8 @@ import t from "tap";
 import { hear } from "./health.ts";
 import { BELIEVED_PROBES, type WordLease, wordOf } from "./recorded-health.ts";
 import { ANOTHER, context, input, NOW, OURS, SECOND, view } from "./testing/views.ts";
-import {
-  type GroupInput,
-  type GroupView,
-  isDoubted,
-  isWell,
-  ledgerInput,
-  mayClaim,
-  mayCreate,
-  mayJudge,
-  type RecordedHealth,
-  UNREACHED,
-  unverified,
-} from "./view.ts";
+import type { GroupInput, GroupView, RecordedHealth } from "./view.ts";
+import { isDoubted, isWell, ledgerInput, mayClaim, mayCreate, mayJudge, UNREACHED, unverified } from "./view.ts";
 
 const uid = fc.constantFrom(OURS, OURS, OURS, ANOTHER);
 const diagnosis = fc

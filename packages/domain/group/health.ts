@@ -10,18 +10,8 @@
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { NO_NAMESPACE } from "../diagnosis/replies.ts";
-import {
-  diagnosisOf,
-  type GroupInput,
-  type GroupInputKind,
-  type GroupInputOf,
-  type GroupView,
-  type Noted,
-  unverified,
-  type UnwellState,
-  type ViewIn,
-  type ViewState,
-} from "./view.ts";
+import type { GroupInput, GroupInputKind, GroupInputOf, GroupView, Noted, UnwellState, ViewIn, ViewState } from "./view.ts";
+import { diagnosisOf, unverified } from "./view.ts";
 
 export interface GroupContext {
   readonly nowMs: number;

@@ -10,30 +10,10 @@ import type { StepName } from "@longshore/contract/ids.ts";
 import type { AttemptInput } from "../attempt/input.ts";
 import { moveAttempt } from "../attempt/lifecycle.ts";
 import { outcomeOfOutputs } from "./outputs.ts";
-import {
-  type Attempt,
-  attemptIn,
-  type AttemptOutcome,
-  type Cancel,
-  type GivenUp,
-  type RunRecord,
-  type Step,
-  type StepOutcome,
-} from "./record.ts";
-import {
-  type Advanced,
-  advancedOf,
-  type Advancing,
-  type Draft,
-  draftOf,
-  endRun,
-  openAttempt,
-  openSteps,
-  retryAtMs,
-  setStep,
-  skip,
-  stepIn,
-} from "./steps.ts";
+import type { Attempt, AttemptOutcome, Cancel, GivenUp, RunRecord, Step, StepOutcome } from "./record.ts";
+import { attemptIn } from "./record.ts";
+import type { Advanced, Advancing, Draft } from "./steps.ts";
+import { advancedOf, draftOf, endRun, openAttempt, openSteps, retryAtMs, setStep, skip, stepIn } from "./steps.ts";
 import { jobOf, newsOf } from "./story.ts";
 
 export type { Advanced, Advancing };

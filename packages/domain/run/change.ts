@@ -9,16 +9,8 @@
 import type { RunId, StepName } from "@longshore/contract/ids.ts";
 import type { AttemptInput } from "../attempt/input.ts";
 import { advance, type Advancing } from "./advance.ts";
-import {
-  type Attempt,
-  attemptIn,
-  type AttemptState,
-  type Run,
-  type RunRecord,
-  type RunState,
-  type Stray,
-  type Told,
-} from "./record.ts";
+import type { Attempt, AttemptState, Run, RunRecord, RunState, Stray, Told } from "./record.ts";
+import { attemptIn } from "./record.ts";
 
 export interface Change {
   /** `undefined`: the run does not exist yet. */

@@ -11,17 +11,8 @@ import type { Outcome } from "@longshore/contract/event.ts";
 import type { StepName } from "@longshore/contract/ids.ts";
 import type { RetryCause } from "@longshore/contract/request.ts";
 import { beginAttempt, type Names } from "./begin.ts";
-import {
-  type Attempt,
-  attemptIn,
-  type GivenUp,
-  type PlannedStep,
-  type Run,
-  type RunRecord,
-  type Step,
-  type Stray,
-  type Told,
-} from "./record.ts";
+import type { Attempt, GivenUp, PlannedStep, Run, RunRecord, Step, Stray, Told } from "./record.ts";
+import { attemptIn } from "./record.ts";
 import { terminalOf } from "./story.ts";
 
 /** Opens or skips blocked steps until none changes, then ends the run if every step has ended. */

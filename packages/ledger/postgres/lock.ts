@@ -8,16 +8,8 @@
  */
 import type { RunId } from "@longshore/contract/ids.ts";
 import type { Queries, Statement } from "./connection.ts";
-import {
-  ATTEMPT_COLUMNS,
-  ATTEMPT_GROUP,
-  type AttemptColumns,
-  type Locked,
-  lockedOf,
-  RUN_COLUMNS,
-  RUN_GROUP,
-  type RunColumns,
-} from "./rows.ts";
+import type { AttemptColumns, Locked, RunColumns } from "./rows.ts";
+import { ATTEMPT_COLUMNS, ATTEMPT_GROUP, lockedOf, RUN_COLUMNS, RUN_GROUP } from "./rows.ts";
 
 const RUNS = (more: string): string =>
   `select ${RUN_COLUMNS} from run r ${RUN_GROUP} where r.id = any($1) order by r.key for no key update of r ${more}`;

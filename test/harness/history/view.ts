@@ -4,29 +4,10 @@
  * The failure this prevents: a rule that the chaos tests keep in their own words, and the simulation in its.
  */
 import { DIAGNOSES } from "@longshore/contract/diagnosis.ts";
-import {
-  type Attempt,
-  type Closing,
-  type Command,
-  type Heard,
-  type Job,
-  type Lifted,
-  sometimeIf,
-  type View,
-} from "../../judge/view.ts";
-import {
-  type AttemptRow,
-  type ClusterHistory,
-  type History,
-  isByOthers,
-  isMade,
-  isOurs,
-  type JobLife,
-  jobsOf,
-  type Passed,
-  type PodLife,
-  podsOf,
-} from "./journals.ts";
+import type { Attempt, Closing, Command, Heard, Job, Lifted, View } from "../../judge/view.ts";
+import { sometimeIf } from "../../judge/view.ts";
+import type { AttemptRow, ClusterHistory, History, JobLife, Passed, PodLife } from "./journals.ts";
+import { isByOthers, isMade, isOurs, jobsOf, podsOf } from "./journals.ts";
 
 /** The clusters tell starts in whole seconds. */
 const COARSE_MS = 1_000;

@@ -8,16 +8,8 @@
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { EventData } from "@longshore/contract/event.ts";
 import type { Evidence } from "@longshore/contract/fact.ts";
-import {
-  type Attempt,
-  type AttemptOutcome,
-  type AttemptResult,
-  type Cause,
-  isFenced,
-  isOpen,
-  type Limits,
-  type Stray,
-} from "../../run/record.ts";
+import type { Attempt, AttemptOutcome, AttemptResult, Cause, Limits, Stray } from "../../run/record.ts";
+import { isFenced, isOpen } from "../../run/record.ts";
 import type { InputKind, InputOf } from "../input.ts";
 
 export interface Context {
