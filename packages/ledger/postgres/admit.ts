@@ -11,9 +11,8 @@ import { answerCommand, isBeginning, isRemembered } from "@longshore/domain/run/
 import { type Change, unchanged, workMadeBy } from "@longshore/domain/run/change.ts";
 import type { Admitted, Intake } from "../port.ts";
 import { Bug, type Queries, type Statement, toJson } from "./connection.ts";
-import { lockRuns } from "./lock.ts";
 import type { Parts } from "./record.ts";
-import { attemptValues, type Locked, runValues } from "./rows.ts";
+import { attemptValues, type Locked, lockRuns, runValues } from "./rows.ts";
 import { CHANNEL, eventsOf, ifBorn, insertAttempts, insertEvents, KEYS, write, type Writing } from "./write.ts";
 
 /**

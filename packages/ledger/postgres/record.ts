@@ -10,7 +10,7 @@ import { applyInputs } from "@longshore/domain/run/change.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import type { Entry, Recorded } from "../port.ts";
 import type { Database } from "./connection.ts";
-import { lockRuns } from "./lock.ts";
+import { lockRuns } from "./rows.ts";
 import { write, type Writing } from "./write.ts";
 
 export interface Parts extends Names {

@@ -3,8 +3,8 @@
  *
  * The failure this prevents: a rule that the simulation keeps in its own words, and the chaos tests in theirs.
  */
-import { canonical } from "@longshore/contract/canonical.ts";
 import { TenantName } from "@longshore/contract/ids.ts";
+import { canonical } from "@longshore/contract/json.ts";
 import type { Attempt as Kept } from "@longshore/domain/run/record.ts";
 import { noticeId } from "@longshore/ledger/postgres/admit.ts";
 import { heardOf } from "../../judge/stories.ts";
