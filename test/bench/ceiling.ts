@@ -62,7 +62,7 @@ async function manifests(home: string, choice: ClusterChoice): Promise<(run: Run
       epoch: 1,
       name: keys.jobName(run, step, 1),
       hashOfRun: keys.runLabel(run),
-      // Of nothing that exists, so that no launcher takes these Jobs for its own; as long as a real one.
+      // The proof of no attempt, so that no launcher takes these Jobs for its own. It is as long as a real one.
       proof: keys.digest(tenant, run),
       limits: DEFAULTS,
     });

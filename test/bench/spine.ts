@@ -109,7 +109,9 @@ const timed = (firstMs: number, all: readonly Lived[]): Timed => ({
   latenciesMs: all.map(({ confirmedMs, endedMs }) => endedMs - confirmedMs),
 });
 
-/** What the runs cost, until the last hold is off: releasing comes after the terminal event and belongs to its price. */
+/**
+ * Measures the cost of runs until the last hold is off: releasing comes after the terminal event and belongs to their price.
+ */
 async function measured(stage: Stage, count: number, work: () => Promise<Timed>) {
   const before = { cpu: await cpuMs(stage.pids), database: await stage.databaseWork() };
   await stage.requests.taken();

@@ -64,10 +64,10 @@ export interface Attempt {
   readonly step: string;
   readonly n: number;
   readonly generation: number;
-  /** Of its Jobs: of all that were ever created for it. */
+  /** The name of every Job that was ever created for the attempt. */
   readonly name: string;
   readonly state: string;
-  /** Of the Job that the ledger knows as the attempt's own. */
+  /** The UID of the Job that the ledger knows as the attempt's own. */
   readonly uid: string | undefined;
   readonly started: string;
   readonly cause: string | undefined;
@@ -133,7 +133,7 @@ export const jobsOf = ({ jobs }: View, { name }: Attempt): readonly Job[] => job
 export const ownJobOf = ({ jobs }: View, { uid }: Attempt): Job | undefined =>
   uid === undefined ? undefined : jobs.find((it) => it.uid === uid);
 
-/** Of all Jobs of ours that had the attempt's name. */
+/** Returns the pods of all Jobs of ours that had the attempt's name. */
 export function podsOf(view: View, attempt: Attempt): readonly Pod[] {
   const uids = new Set(jobsOf(view, attempt).map(({ uid }) => uid));
   return view.pods.filter(({ job }) => uids.has(job));

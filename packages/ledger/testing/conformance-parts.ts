@@ -1,4 +1,7 @@
-/** What the conformance suite's parts share: runs to admit, loops in one call, and what a kind of ledger gives its test. */
+/**
+ * Parts that the files of the conformance suite share: runs to admit, loops in one call, and what a kind of ledger gives its
+ * test.
+ */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { type ConfiguredGroup, GroupSettings } from "@longshore/contract/group-settings.ts";
 import { GroupName, Installation, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";

@@ -132,7 +132,7 @@ export function groupCalls(
   };
 }
 
-/** What is recorded and what is said, but nothing recorded that is yet to come. */
+/** Returns the later of two times. A recorded time that has not come yet does not count. */
 function laterOf(recorded: number | undefined, said: number | undefined, nowMs: number): number | undefined {
   const known = [recorded !== undefined && recorded <= nowMs ? recorded : undefined, said].filter((it) => it !== undefined);
   return known.length === 0 ? undefined : Math.max(...known);

@@ -23,7 +23,7 @@ import { claimDue, dueWork, placeDue, strayCalls, takeDue } from "./model-todo.t
 export interface Fault {
   readonly beforeMs?: number;
   readonly afterMs?: number;
-  /** Where it answers with nothing; `afterMs` unless told. */
+  /** Sets the answer to "nothing" for a call that may wait; absent: as `afterMs`. */
   readonly nothingAfterMs?: number;
   readonly end?: "refused" | "lost";
 }

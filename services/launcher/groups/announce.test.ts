@@ -1,4 +1,4 @@
-/** What a launcher announces and when, and what it does while its files or its broker are wrong. */
+/** The announcements of a launcher: their content, their times, and how they go on while its files or its broker are wrong. */
 import { randomBytes } from "node:crypto";
 import type { Broker } from "@longshore/broker/port.ts";
 import { boundTo, type Control, type ControlData } from "@longshore/contract/control.ts";

@@ -26,7 +26,7 @@ export interface Heard {
   readonly atMs: number;
 }
 
-/** What the README's example asks for. Nobody pulls the image: the pods are instant, or there are none. */
+/** The work of the README's example. Nobody pulls the image: the pods are instant, or there are none. */
 export const IMAGE = "busybox";
 export const COMMAND: readonly string[] = ["sh", "-c", "true"];
 

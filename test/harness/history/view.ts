@@ -69,7 +69,7 @@ function jobOf(history: History, cluster: ClusterHistory, job: JobLife): Job {
     ours: isOwn || !isByOthers(history, job.name),
     othersDeletedMs: sometimeIf(isDeletedByOthers(cluster, job)),
     releasedMs: releasedMs(cluster, job),
-    // What was seen of a restored cluster may never have been, and a failed Job without its hold may go unread.
+    // Jobs of a restored cluster may never have been seen for good, and a failed Job without its hold may go unread.
     bindsMs: sometimeIf(!cluster.restored && !(job.failedMs !== undefined && job.stripped)),
   };
 }
@@ -78,7 +78,7 @@ function jobOf(history: History, cluster: ClusterHistory, job: JobLife): Job {
 function releasedMs(cluster: ClusterHistory, { name }: JobLife): number | undefined {
   const { restored, launcher, asked, jobs } = cluster;
   const all = jobs.filter((it) => it.name === name);
-  // Of several under one name this cannot tell which was patched; a stripped hold is put back by a patch.
+  // If several Jobs had this name, the log does not tell which one was patched. A stripped hold is put back by a patch, too.
   if (restored || launcher === "" || all.length !== 1 || all.some((it) => it.stripped || it.occupant)) return undefined;
   const patches = asked.filter((it) => it.verb === "patch" && it.resource === "jobs" && it.status === 200 && it.name === name && isOurs(cluster, it.user)); // biome-ignore format: one question
   return patches.length === 0 ? undefined : Math.min(...patches.map(({ atMs }) => atMs));
@@ -98,7 +98,7 @@ function overMsOf({ launcher, asked }: ClusterHistory, { name, finishedMs, goneM
 
 // ── Deletions ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Of an attempt that is told as failed, by a Job that is not: we deleted it, for what the code says. */
+/** Returns our deletion and its reason, for an attempt that is told as failed although its Job did not fail. */
 function closingOf(history: History, row: AttemptRow): Closing | undefined {
   const { uid, result, code = "" } = row;
   const cluster = history.clusters.find(({ group }) => group === row.group);
@@ -110,14 +110,14 @@ function closingOf(history: History, row: AttemptRow): Closing | undefined {
   return { reason, atMs: firstDelete(cluster, job, podsOf(history, job.uid)) };
 }
 
-/** What keeps a pod from starting, too; the others of their phase only end what has started. */
+/** Codes of other phases that may keep a pod from starting. All other codes of those phases end only what has started. */
 const ALSO_BEFORE_START: readonly string[] = ["Unknown", "NodeLost", "OutOfMemory"];
 
 const isBeforeStart = (code: string): boolean =>
   ALSO_BEFORE_START.includes(code) ||
   Object.entries(DIAGNOSES).some(([known, { phase }]) => known === code && phase === "before-start");
 
-/** Of the Job or a pod of it: what waits is deleted from below. */
+/** Returns the time of our first DELETE of the Job or of one of its pods: for a pod that waits, the pod is deleted first. */
 function firstDelete(cluster: ClusterHistory, job: JobLife, pods: readonly PodLife[]): number | undefined {
   const names = new Set(pods.map(({ name }) => name));
   const ours = cluster.asked.filter(

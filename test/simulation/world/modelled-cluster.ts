@@ -21,7 +21,7 @@ export interface SimulatedCluster {
   readonly name: string;
   readonly model: Model;
   readonly pods: ScriptedPods;
-  /** Where the requests of some processes go instead. The key is the beginning of a process's name. */
+  /** Another destination for the requests of some processes. The key is the beginning of a process's name. */
   readonly ways: Map<string, Way>;
   /** Opens the process's line to this cluster. */
   transport(process: Mortal): Transport;
