@@ -58,7 +58,7 @@ function listen({ ledger, wakeUps }: Parts): Loop {
 }
 
 /**
- * Wakes the loops that have work due now. Nothing hints at time that has passed, and a loop that was busy misses a wake-up.
+ * Wakes the loops that have work due now: no NOTIFY comes when work falls due by time, and a busy loop misses wake-ups.
  *
  * The bug this prevents: an idle launcher that costs the ledger a hundred questions a second, because each loop of each group
  * asks whether there is work. Each loop still looks by itself every `lookMs`.

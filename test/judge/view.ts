@@ -11,7 +11,7 @@ export interface Broken {
   readonly message: string;
 }
 
-/** Runs that were accepted and commands that were carried out are taken. */
+/** "taken": the run was accepted, or the command was carried out. */
 export type CommandEnd = "taken" | "refused" | "quarantined";
 
 /** A command that upstream published. */
@@ -102,7 +102,7 @@ export interface Job {
   readonly bindsMs: number | undefined;
 }
 
-/** The simulation keeps pods that ran alone; the journals keep all of them. */
+/** The simulation keeps only pods that ran; the journals keep all pods. */
 export interface Pod {
   readonly name: string;
   /** Its Job's UID. */

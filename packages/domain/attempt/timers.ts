@@ -33,7 +33,7 @@ export interface Starting {
   readonly createdAtMs: number;
   /** End of the run's `waitFor`. */
   readonly waitUntilMs: number;
-  /** The cause that was last told for its standstill. */
+  /** The last reported cause why it does not start. */
   readonly stall: Pick<Diagnosis, "code"> | undefined;
   /** Since when that cause stands, if known: a pod that waited an hour for a node has not waited an hour for its image. */
   readonly stalledAtMs?: number | undefined;

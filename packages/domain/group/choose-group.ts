@@ -120,7 +120,7 @@ function skipped(group: Group, { images = [], nowMs, serves, quiet }: Choosing):
   return undefined;
 }
 
-/** The ledger keeps the group's rows while Jobs are there, and in case somebody puts the group back. */
+/** The ledger keeps a removed group's rows: it may have Jobs, or be put back into the file. */
 const UNSERVED: Skip = { reason: "NoGroup", why: "No launcher has it in its groups file any more." };
 
 function policyRefused(name: GroupName, image: string): Skip {

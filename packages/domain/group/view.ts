@@ -148,9 +148,8 @@ export const whyNot = (view: GroupView, group: GroupName): Diagnosis =>
     : diagnose("EndpointUnreachable", `The group ${group} was not reached yet.`);
 
 /**
- * An attempt that is ready there is claimed even if nothing may be created: then the attempt is given back, for another group
- * to take. The attempt is left to other launchers until the group has answered us or failed to, and while the group answers
- * another launcher.
+ * A ready attempt is claimed even if nothing may be created there: it is then given back, for another group to take. Only other
+ * launchers claim until the group has answered us or failed to, and while another launcher's "healthy" overrules us.
  */
 export const mayClaim = (view: GroupView): boolean => view.state !== "unverified" && !("overruled" in view);
 

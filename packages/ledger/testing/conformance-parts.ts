@@ -118,7 +118,7 @@ export const codesOf = (answers: readonly Admitted[]): readonly string[] =>
 
 // ── Loops, once ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** A launcher that serves both groups, and that neither asked for a pause. */
+/** A launcher that serves both groups; neither group has asked for a pause. */
 export const placer: Placer = { serves: new Set([EAST, WEST]), quiet: new Map(), placeAgainMs: HOUR_MS };
 
 const groupOf = (name: GroupName, jobs: number): ConfiguredGroup => ({

@@ -25,7 +25,7 @@ function access(name: string, token: string, server = "https://a:6443"): Access 
 }
 
 interface Announcing {
-  /** The content of the files; a text is the mistake in them. */
+  /** The files' content; or, as a text, the mistake found in them. */
   files: readonly Look[] | string;
   /** How many of the next broadcasts fail. */
   away: number;

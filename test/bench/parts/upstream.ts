@@ -152,7 +152,7 @@ async function onPort(url: string, take: Take | undefined): Promise<Line> {
 
 async function readEvents(broker: Broker, take: Take, signal: AbortSignal): Promise<void> {
   const events = await broker.follow("#", { inFlightMax: UNREAD_MOST, signal });
-  // Many at a time: acks that wait for each other would each be a transaction.
+  // Many at a time: one by one, each ack would be a transaction of its own.
   await lanes(
     UNREAD_MOST,
     () => events,

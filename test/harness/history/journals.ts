@@ -25,7 +25,7 @@ export interface Passed {
 }
 
 export interface RunRow extends Run {
-  /** As its last generation has it. */
+  /** The last generation's value. */
   readonly deadlineMs: number | undefined;
 }
 

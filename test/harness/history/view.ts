@@ -1,7 +1,7 @@
 /**
  * The five journals of real processes as the shared rules see them.
  *
- * The failure this prevents: a rule that the chaos tests keep in their own words, and the simulation in its.
+ * The failure this prevents: one rule in two versions, the chaos tests' and the simulation's.
  */
 import { DIAGNOSES } from "@longshore/contract/diagnosis.ts";
 import type { Attempt, Closing, Command, Heard, Job, Lifted, View } from "../../judge/view.ts";
@@ -85,9 +85,9 @@ function releasedMs(cluster: ClusterHistory, { name }: JobLife): number | undefi
 }
 
 /**
- * When a pod's containers had ended. A watch on a busy machine is told late of a pod that is gone, so the cluster's own log
- * counts too. The last DELETE is the kubelet's, when all has ended; by one before, the pod was only told to end. The pocket's
- * kubelet asks nobody.
+ * When a pod's containers had ended. On a busy machine a watch learns late that a pod is gone, so the cluster's own log counts
+ * too. The last DELETE is the kubelet's, after all has ended; an earlier one only told the pod to end. The pocket's kubelet
+ * sends none.
  */
 function overMsOf({ launcher, asked }: ClusterHistory, { name, finishedMs, goneMs }: PodLife): number | undefined {
   const deletes = asked.filter((it) => it.verb === "delete" && it.resource === "pods" && it.name === name && it.status === 200);
@@ -117,7 +117,7 @@ const isBeforeStart = (code: string): boolean =>
   ALSO_BEFORE_START.includes(code) ||
   Object.entries(DIAGNOSES).some(([known, { phase }]) => known === code && phase === "before-start");
 
-/** Returns the time of our first DELETE of the Job or of one of its pods: for a pod that waits, the pod is deleted first. */
+/** Returns the time of our first DELETE of the Job or one of its pods: if a pod is still waiting, we delete it first. */
 function firstDelete(cluster: ClusterHistory, job: JobLife, pods: readonly PodLife[]): number | undefined {
   const names = new Set(pods.map(({ name }) => name));
   const ours = cluster.asked.filter(

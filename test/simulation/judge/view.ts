@@ -75,7 +75,7 @@ function closingOf({ history, scenario }: World, { cause, uid, name, outcome }: 
   const isSecond = [...history.jobs].some(([other, it]) => it.name === name && other !== uid && !it.occupant);
   if (!ran || atMs === undefined || isSecond || outcome?.result === "succeeded") return undefined;
   if (cause === "startExpired") return { reason: "no start", atMs };
-  // A cluster's wrong clock may tell of an earlier start, though of none before the launch.
+  // A cluster's wrong clock may report too early a start, but none before the launch.
   return cause === "deadline" && scenario.skewMs.cluster === 0 ? { reason: "deadline", atMs } : undefined;
 }
 
@@ -94,7 +94,7 @@ function jobOf(life: JobLife, owner: Kept | undefined): Job {
   };
 }
 
-/** G3's exceptions: a create that landed later than the fence of its claim, a stripped hold, and none. */
+/** G3's exceptions: a create that landed after its claim's fence, a stripped hold, or no hold. */
 function isLifted(world: World, name: string): boolean {
   const { history } = world;
   const lives = [...history.jobs.values()].filter((it) => it.name === name);

@@ -61,7 +61,7 @@ export function simulatedCluster(options: ClusterOptions): SimulatedCluster {
   let sent = 0;
   const ways = new Map<string, Way>();
   let another: Model | undefined;
-  /** Made when somebody first asks there: it draws chances. */
+  /** Made lazily, because it draws random numbers. */
   const anotherCluster = (): Model => (another ??= clusterOfOthers(options, clock, pods));
   const wayOf = (process: Mortal): Way | undefined => [...ways].find(([whose]) => process.name.startsWith(whose))?.[1];
   return {

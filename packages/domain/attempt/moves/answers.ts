@@ -24,7 +24,7 @@ const createdIn =
 
 export const becomeLive = createdIn((attempt, _input, context) => move(alive(attempt, context)));
 
-/** The Job is known already; or, while closing, it is the Job that has to go. */
+/** Known already; or, if the attempt is closing, this is the Job to delete. */
 export const answeredLate = createdIn(stay);
 
 export const takeOffTheWire: Rule<"refused" | "deferred" | "nameTaken"> = (attempt, { claimNo }, context) =>

@@ -134,7 +134,7 @@ export function ofOwn<K extends SightingKind>(rule: Rule<K>): Rule<K> {
   };
 }
 
-/** The Job has become known, so the attempt was launched. If it is being closed, it is looked at and deleted at once. */
+/** The Job is known now, so the attempt was launched. If the attempt is closing, a look and a delete are due at once. */
 function bind(attempt: Attempt, uid: Uid, { nowMs }: Context, adopted: boolean): Move {
   const { gone: _, ...notes } = attempt.notes;
   const dueMs = attempt.state === "closing" ? nowMs : attempt.dueMs;
