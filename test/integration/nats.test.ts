@@ -6,6 +6,7 @@ import { ACK_WAIT_MS, streamName } from "@longshore/broker/nats/topology.ts";
 import type { Delivery } from "@longshore/broker/port.ts";
 import type { Names } from "@longshore/broker/settings.ts";
 import { stubborn } from "@longshore/broker/testing/conformance-faults.ts";
+import type { Quarantined } from "@longshore/broker/testing/conformance-parts.ts";
 import {
   forever,
   freshNames,
@@ -13,7 +14,6 @@ import {
   ids,
   message,
   publishAll,
-  type Quarantined,
   take,
   takeAll,
 } from "@longshore/broker/testing/conformance-parts.ts";

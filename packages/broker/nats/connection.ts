@@ -10,15 +10,8 @@ import { once } from "node:events";
 import { connect as connectSocket, type Socket } from "node:net";
 import { Failure } from "@longshore/contract/problem.ts";
 import { JetStreamApiError, type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
-import {
-  createInbox,
-  errors,
-  type NatsConnection,
-  NatsConnectionImpl,
-  type NodeConnectionOptions,
-  type PermissionViolationError,
-  setTransportFactory,
-} from "@nats-io/transport-node";
+import type { NatsConnection, NodeConnectionOptions, PermissionViolationError } from "@nats-io/transport-node";
+import { createInbox, errors, NatsConnectionImpl, setTransportFactory } from "@nats-io/transport-node";
 import { NodeTransport, nodeResolveHost } from "@nats-io/transport-node/lib/node_transport.js";
 import { type Address, codeOf, hostPort, messageOf, unreachable } from "../address.ts";
 import { aborted, type Session } from "../session.ts";
