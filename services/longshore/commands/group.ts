@@ -114,7 +114,7 @@ function linesOf(group: GroupState, nowMs: number): readonly string[] {
   const state = isUnserved(group, nowMs) ? "UNSERVED" : paused ? "PAUSED" : health.toUpperCase();
   const watched =
     group.watchedAtMs === undefined ? "never watched" : `watched ${span(Math.max(0, nowMs - group.watchedAtMs))} ago`;
-  // For a group that no launcher serves, this is no news.
+  // If no launcher serves a group, nobody is expected to watch it.
   const trouble = state === "UNSERVED" ? undefined : unwatched(group, nowMs);
   const line = inLine > 0 ? `, ${inLine} of them in line` : "";
   return [
@@ -171,7 +171,7 @@ async function drain(asked: Asked): Promise<number> {
   }
 }
 
-/** Says what it will do before it does it, because runs that are given up cannot be taken back. */
+/** Tells what would be given up and asks for --yes, because runs that are given up cannot be taken back. */
 async function accept(asked: Asked): Promise<number> {
   const { ledger, isMeant, surroundings } = asked;
   const { name, namespace, diagnosis, namespaceUid } = await find(asked);
@@ -194,7 +194,7 @@ async function accept(asked: Asked): Promise<number> {
   return 0;
 }
 
-/** The attempts that are, or may be, in its cluster, or in line for it. */
+/** Tells how many attempts are in line for the group, or are or may be in its cluster; undefined if there are none. */
 async function leftIn(ledger: Ledger, name: GroupState["name"]): Promise<string | undefined> {
   const { inLine = 0 } = (await ledger.groups()).find((it) => it.name === name) ?? {};
   const parts = [...(inLine > 0 ? [`${inLine} in line`] : []), ...(await standingIn(ledger, name))];

@@ -102,7 +102,7 @@ export async function brokerOf(config: string | undefined, surroundings: Surroun
   return await openBroker({ ...broker, log: silentLog, clock: systemClock });
 }
 
-/** Refuses here, where the author is looking, what the launcher would refuse. */
+/** Publishes a command. If the launcher would refuse the command, it is refused here, where its author sees that. */
 export async function send<T extends CommandType>(
   broker: Broker,
   type: T,
@@ -125,7 +125,7 @@ export interface Following {
 /** The exit code for a run's end. */
 export const exitCodeOf = (end: string): number => (end === "run.succeeded" ? 0 : end === "stopped" ? 130 : 1);
 
-/** Binds first and then lets the caller publish: otherwise the first events would be missed. */
+/** Resolves when the events are bound: call it before publishing, or the first events are missed. */
 export async function follow(
   broker: Broker,
   run: string,

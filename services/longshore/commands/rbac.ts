@@ -90,9 +90,9 @@ function objectsIn(namespace: string, polls: boolean, { roles, confine }: Option
 
 interface Found {
   readonly namespaces: readonly string[];
-  /** The group is polled, so that its watcher needs no permission to watch. */
+  /** True if the group is polled: its watcher then needs no permission to watch. */
   readonly polls: boolean;
-  /** A comment before the objects, if the name may have been meant otherwise. */
+  /** A YAML comment before the objects, if the name may have been meant as a group's. */
   readonly note: string;
 }
 

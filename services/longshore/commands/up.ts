@@ -98,7 +98,7 @@ export const up: Command = {
   },
 };
 
-/** A text that is no URL cannot be printed without its password either. */
+/** A text that is no URL is not printed: its password could not be found and left out. */
 function checkUrls(urls: Readonly<Record<string, string | undefined>>): void {
   for (const [name, url] of Object.entries(urls))
     if (url !== undefined && !URL.canParse(url))
@@ -107,7 +107,7 @@ function checkUrls(urls: Readonly<Record<string, string | undefined>>): void {
       );
 }
 
-/** A named server may be wrong: that is said before "up", in one sentence. */
+/** Opens each server once before "up" is printed, so that a wrong name is told in one sentence. */
 async function tryOut({
   brokerUrl,
   ledgerUrl,
@@ -127,7 +127,7 @@ async function tryOut({
   await using _broker = await openBroker({ url: brokerUrl, log: silentLog, clock });
 }
 
-/** Both programs read the same variables, so what is a setting of one is not unknown to the other. */
+/** Both programs read the same variables, so each must accept the other's settings. */
 function readConfigs(files: { readonly launcher: string; readonly watcher: string }, { env }: Pick<Surroundings, "env">) {
   return {
     launcher: readConfig(LauncherConfig, { file: files.launcher, env, beside: [WatcherConfig] }),
