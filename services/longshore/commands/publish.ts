@@ -21,12 +21,12 @@ const HELP = `longshore publish: sends one run request to the broker.
   longshore publish [--run ID] --image IMAGE [options] [-- COMMAND ARG ...]
   longshore publish [--run ID] --file REQUEST.yaml [--follow]
 
-  --run ID          your id for it: the same id with the same content is the same run (default: a new one)
+  --run ID          your id for the run: the same id with the same content is the same run (default: a new id)
   --image IMAGE     what to run; everything after -- is its command
   --env NAME=VALUE  an environment variable; may be repeated
-  --group NAME      where it may run, in order of preference; may be repeated
+  --group NAME      a group that may take the run; may be repeated, in order of preference
   --file FILE       the whole request as YAML or JSON ("-" reads standard input)
-  --follow          print its story until it is over; exit 1 unless it succeeded
+  --follow          print the run's story until the run ends; exit 1 unless it succeeded
   --config FILE     a launcher's config file (default: the Longshore that \`longshore up\` runs from this folder)
 
   longshore publish --image busybox --follow -- sh -c 'echo hi'

@@ -203,7 +203,7 @@ async function cancel(run: RunId, values: Values, surroundings: Surroundings): P
 async function abandon(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
   if (values.yes !== true)
     throw new Usage(
-      `abandon ends ${run} as lost, whatever its Job does: the Job may still run, and is deleted where its cluster answers. Say --yes if that is meant`,
+      `abandon ends ${run} as lost, whatever its Job does: the Job may still run, and is deleted if its cluster answers. Say --yes if that is meant`,
     );
   await known(run, values, surroundings);
   await using broker = await brokerOf(values.config, surroundings);
