@@ -126,12 +126,14 @@ async function provenUnstarted(
   signal: AbortSignal,
 ): Promise<AttemptInput | undefined> {
   const { attempt } = work;
+  if (first.pods.length === 0) return undefined;
   let seen: Look = first;
+  let verdict: AttemptInput | undefined;
   for (let looks = 0; looks < LOOKS && !signal.aborted; looks++) {
     if (seen.kind !== "ours" || seen.job.uid !== first.job.uid) return undefined; // the next turn sees the effect
-    const verdict = verdictOf(cluster, attempt, seen);
-    if (verdict !== undefined) return verdict;
-    if (seen.pods.length === 0) return undefined;
+    verdict = verdictOf(cluster, attempt, seen);
+    // If the pod is gone and its end was not seen here, the watcher may have seen it, and its fact is on the way.
+    if (verdict !== undefined && !("evidence" in verdict && verdict.evidence.started === "unknown")) return verdict;
     const standing = seen.pods.filter((pod) => isUnfinished(pod) && pod.deletionAt === undefined);
     const hasStarted = startedOf(seen.job, seen.pods) === "yes";
     if (standing.length === seen.pods.length && hasGoneOn(attempt, standing, hasStarted)) return { kind: "goesOn" };
@@ -144,7 +146,7 @@ async function provenUnstarted(
     await parts.clock.sleep(Math.min(BETWEEN_LOOKS_MS, FIRST_LOOK_MS * 2 ** looks), signal);
     seen = await look(parts, cluster, work, signal);
   }
-  return undefined;
+  return verdict;
 }
 
 /** True if the Job did what the timer had waited for. Being given a node is enough if it was to go where there is one. */
