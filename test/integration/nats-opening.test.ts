@@ -1,4 +1,4 @@
-/** The NATS adapter explains itself when it cannot be opened, and works with the users that are deployed, who may do no more. */
+/** The NATS adapter works with the users that are deployed, and they may do no more. If it cannot be opened, it says why. */
 // needs nats
 // runs at most 12 min
 import { once } from "node:events";
@@ -101,7 +101,7 @@ await t.test("the users that are deployed", async (t) => {
     await launcher.publish("events", message("event"), forever);
     t.equal(await launcher.broadcast(message("news"), forever), "stored");
     t.equal(Buffer.from((await heard.next()).value ?? "").toString(), "body news");
-    await asked.next(); // it hears itself too
+    await asked.next(); // the launcher hears its own news too
     t.equal(await watcher.broadcast(message("question"), forever), "stored");
     t.equal(Buffer.from((await asked.next()).value ?? "").toString(), "body question");
     const command = await take(commands);

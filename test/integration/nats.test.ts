@@ -183,7 +183,7 @@ await t.test("doubt", async (t) => {
     await (await take(deliveries)).ack();
     const held = await take(deliveries);
     proxy.cut();
-    await held.ack(); // into the void
+    await held.ack(); // the connection is gone: this ack reaches nobody
     const left = new Map<string, number>();
     while (left.size < 2) {
       const it = await take(deliveries);
@@ -202,7 +202,7 @@ await t.test("doubt", async (t) => {
     const deliveries = broker.receive("commands", { inFlightMax: 2, signal: forever });
     const old = await take(deliveries);
     await asOperator(server.url, ({ streams }) => streams.delete(streamName(names.commands)));
-    await stubborn(broker, "commands", message("new")); // has the old one's number
+    await stubborn(broker, "commands", message("new")); // has the same number as the old one
     const { id, ack } = await take(deliveries);
     t.equal(id, "id-new");
     await old.ack();
