@@ -49,8 +49,15 @@ export function isAbort(error: unknown, signal: AbortSignal): boolean {
   return signal.aborted && (error === signal.reason || (error instanceof Error && error.name === "AbortError"));
 }
 
-/** A signal that follows another signal and can be aborted by itself. `release` ends the following. */
-export function linked(signal: AbortSignal): { readonly signal: AbortSignal; abort(reason?: unknown): void; release(): void } {
+/** A signal that follows another signal and can be aborted by itself. */
+export interface Linked {
+  readonly signal: AbortSignal;
+  abort(reason?: unknown): void;
+  /** Ends the following. */
+  release(): void;
+}
+
+export function linked(signal: AbortSignal): Linked {
   const own = new AbortController();
   const follow = () => own.abort(signal.reason);
   if (signal.aborted) follow();

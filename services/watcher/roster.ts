@@ -8,8 +8,7 @@
 import { boundTo, type Control, type ControlData, WatchCredential } from "@longshore/contract/control.ts";
 import { readControl } from "@longshore/contract/envelope.ts";
 import type { GroupName, Installation } from "@longshore/contract/ids.ts";
-import { accessProblem } from "@longshore/kubernetes/access/announced.ts";
-import type { Access } from "@longshore/kubernetes/access/watch-access.ts";
+import { type Access, accessProblem } from "@longshore/kubernetes/access/watch-access.ts";
 import type { Seal } from "@longshore/runtime/seal.ts";
 
 /** "older": the announcement would turn a group back. "stale": it was said too long ago to be believed now. */

@@ -12,7 +12,7 @@ import { isDoubted, isWell, probeAgainMs } from "@longshore/domain/group/allowed
 import type { GroupView, RecordedHealth } from "@longshore/domain/group/view.ts";
 import { BELIEVED_PROBES, type WordLease, wordOf } from "@longshore/domain/group/recorded-health.ts";
 import type { Got } from "@longshore/kubernetes/request/read.ts";
-import { isThrottled } from "@longshore/kubernetes/request/throttled.ts";
+import { isThrottled } from "@longshore/kubernetes/request/guard.ts";
 import { retryLoop } from "../loops/retry-loop.ts";
 import type { Cluster, Parts } from "../parts.ts";
 import { evacuate } from "./evacuate.ts";

@@ -13,7 +13,7 @@ import { manifest, type ManifestInput, occupant } from "@longshore/domain/pod/ma
 import { corrected } from "@longshore/domain/run/plan.ts";
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
 import { HOLD } from "@longshore/domain/run/marks.ts";
-import { isThrottled } from "@longshore/kubernetes/request/throttled.ts";
+import { isThrottled } from "@longshore/kubernetes/request/guard.ts";
 import type { Created } from "@longshore/kubernetes/request/write.ts";
 import { Uid } from "@longshore/contract/ids.ts";
 import type { Work } from "@longshore/ledger/port.ts";
