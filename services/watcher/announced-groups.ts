@@ -24,14 +24,11 @@ import { watchGroup } from "./watch-group.ts";
 /** Pauses between asking for the groups while no launcher answers: short ones first. */
 const ASK_FIRST_MS = 1_000;
 const ASK_MOST_MS = 15_000;
-/**
- * Asks at most this often, however often a cluster rejects its credential: each question makes every launcher answer every
- * watcher.
- */
+/** However often a cluster rejects its credential: each question makes every launcher answer every watcher. */
 const ASK_REST_MS = 5_000;
 const SAID_MOST = 1_000;
 
-export interface LearnedGroups {
+interface LearnedGroups {
   readonly loop: Loop;
   readonly state: () => PartState;
 }
@@ -82,12 +79,8 @@ export function learnGroups(parts: Learning, seal: Seal, open = openAnnounced): 
 
   async function askOnce(signal: AbortSignal): Promise<void> {
     const id = `${owner}/asked/${clock.now()}`;
-    const body = writeControl({
-      id,
-      source: `/longshore/${installation}/watcher`,
-      type: "groups.asked",
-      data: { installation, watcher: owner },
-    });
+    const source = `/longshore/${installation}/watcher`;
+    const body = writeControl({ id, source, type: "groups.asked", data: { installation, watcher: owner } });
     try {
       const published = await broker.broadcast({ id, key: controlKey(installation, "groups.asked"), body }, signal);
       launchers = published === "unrouted" ? "nobody" : "there";
@@ -139,7 +132,6 @@ export function learnGroups(parts: Learning, seal: Seal, open = openAnnounced): 
 interface Watches {
   /** Starts, renews and stops watches until exactly these groups are watched. Returns their names. */
   change(groups: ReadonlyMap<GroupName, Access>): readonly GroupName[];
-  /** Resolves when all watches have ended. */
   ended(): Promise<void>;
 }
 
