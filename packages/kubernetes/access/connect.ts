@@ -7,7 +7,7 @@
 import { X509Certificate } from "node:crypto";
 import type { Problem } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
-import { addressProblem, type Connection, type Kept, kept, keptConnection, readText, type Trust } from "./connection.ts";
+import { addressProblem, type Connection, type Kept, kept, connectionOf, readText, type Trust } from "./connection.ts";
 import { openKubeconfig } from "./kubeconfig.ts";
 
 /** The place of the cluster: exactly one of `server`, `kubeconfig` and `inCluster`. */
@@ -91,7 +91,7 @@ export async function connect(options: ConnectOptions): Promise<Connected> {
   const trust = kept(clock, first, readTrust);
   const rejected = () => [token, trust, opened].forEach((it) => it?.doubt());
   const authorization = token?.get ?? (async () => (own ? undefined : (await opened?.get())?.authorization));
-  const connection = keptConnection({
+  const connection = connectionOf({
     server,
     contextNamespace: opened?.first.namespace,
     trust: trust.get,

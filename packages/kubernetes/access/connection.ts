@@ -36,7 +36,8 @@ export interface Connection {
   tokenTimes(): { readonly issuedAtMs: number | undefined; readonly expiresAtMs: number } | undefined;
 }
 
-export function keptConnection(
+/** Remembers the last token, to tell its times. */
+export function connectionOf(
   of: Pick<Connection, "server" | "contextNamespace" | "trust" | "authorization" | "rejected">,
 ): Connection {
   let last: string | undefined;

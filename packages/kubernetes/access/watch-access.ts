@@ -12,7 +12,7 @@ import { type Cluster, type ClustersOptions, openClusters } from "../clusters.ts
 import { type GroupOfFile, GroupsFile, inFile, nameOf } from "../groups.ts";
 import { openTransport } from "../request/exchange.ts";
 import { connect, type Connected, hasOwn } from "./connect.ts";
-import { addressProblem, type Connection, keptConnection, readText, type Trust } from "./connection.ts";
+import { addressProblem, type Connection, connectionOf, readText, type Trust } from "./connection.ts";
 
 /** Everything that a connection needs. `trust.cert`, `trust.key` and `authorization` are the credential. */
 export interface Access {
@@ -155,7 +155,7 @@ export function accessProblem({ server, trust }: Access): string | undefined {
 export function openAnnounced(first: Access, { onRejected, ...options }: AnnouncedOptions): AnnouncedCluster {
   const { name, namespace, server, pollMs } = first;
   let now = first;
-  const connection = keptConnection({
+  const connection = connectionOf({
     server,
     trust: async () => now.trust,
     authorization: async () => now.authorization,
