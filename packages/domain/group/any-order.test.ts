@@ -3,11 +3,10 @@ import { diagnose } from "@longshore/contract/diagnosis.ts";
 import fc from "fast-check";
 import t from "tap";
 import { hear } from "./health.ts";
-import { type GroupInput, ledgerInput } from "./input.ts";
-import { isDoubted, isWell, mayClaim, mayCreate, mayJudge } from "./allowed.ts";
-import { ANOTHER, context, input, NOW, OURS, SECOND, view } from "./testing/views.ts";
-import { type GroupView, type RecordedHealth, UNREACHED, unverified } from "./view.ts";
 import { BELIEVED_PROBES, type WordLease, wordOf } from "./recorded-health.ts";
+import { ANOTHER, context, input, NOW, OURS, SECOND, view } from "./testing/views.ts";
+import type { GroupInput, GroupView, RecordedHealth } from "./view.ts";
+import { isDoubted, isWell, ledgerInput, mayClaim, mayCreate, mayJudge, UNREACHED, unverified } from "./view.ts";
 
 const uid = fc.constantFrom(OURS, OURS, OURS, ANOTHER);
 const diagnosis = fc
@@ -66,8 +65,8 @@ t.test(
           named ??= heard.uid;
         }
         silences = heard.kind === "silent" ? silences + 1 : ANSWERS.has(heard.kind) ? 0 : silences;
-        // After an outage the address may belong to another cluster; and an answer counts only for the namespace that was
-        // trusted then.
+        // After an outage the address may belong to another cluster, so an earlier answer no longer counts; nor does it count
+        // once another namespace is trusted.
         if (silences >= 2) last = undefined;
         if (heard.kind === "recorded" && heard.namespaceUid !== named) [named, last] = [heard.namespaceUid, undefined];
         if (heard.kind === "unnamed") [named, last] = [undefined, undefined];
@@ -143,7 +142,7 @@ t.test("what is heard again says nothing new, but for a second silence", async (
   t.pass();
 });
 
-// ── Several launchers, one word ─────────────────────────────────────────────────────────────────────────────────────
+// ── Several launchers, one word ──────────────────────────────────────────────────────────────────────────────────────
 
 const PROBE_MS = 10 * SECOND;
 
@@ -197,10 +196,10 @@ t.test("launchers that disagree do not overwrite each other's word in turns", as
         nowMs += laterMs;
         probe(by, nowMs);
         lastMs[by] = nowMs;
-        // Each launcher probes in its own time.
+        // Every launcher probes at least once in each PROBE_MS.
         for (const [at, last] of lastMs.entries()) if (nowMs - last >= PROBE_MS) probe(at, (lastMs[at] = nowMs));
       }
-      // Each launcher may speak once, and once more when one finds the group well; after that there is nothing to tell.
+      // Each launcher may change the ledger's word once, and one more change is allowed when a launcher finds the group well.
       if (said.length > answers.length + 1) throw new Error(said.join(", "));
     }),
     { numRuns: 1_000 },

@@ -10,8 +10,8 @@
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { NO_NAMESPACE } from "../diagnosis/replies.ts";
-import type { GroupInput, GroupInputKind, GroupInputOf } from "./input.ts";
-import { diagnosisOf, type GroupView, type Noted, unverified, type UnwellState, type ViewIn, type ViewState } from "./view.ts";
+import type { GroupInput, GroupInputKind, GroupInputOf, GroupView, Noted, UnwellState, ViewIn, ViewState } from "./view.ts";
+import { diagnosisOf, unverified } from "./view.ts";
 
 export interface GroupContext {
   readonly nowMs: number;
@@ -31,11 +31,10 @@ const stay = (view: GroupView): GroupView => view;
 
 const notes = ({ quiet, refusals }: Noted): Noted => ({ ...(quiet && { quiet }), ...(refusals && { refusals }) });
 
-// ── A probe's answer ───────────────────────────────────────────────────────────────────────────────────────
+// ── A probe's answer ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * The namespace's UID is compared first: if another namespace is being deleted, our Jobs would seem never to have existed
- * there.
+ * Compares the namespace's UID first: if another namespace of this name is being deleted, our Jobs would seem to go with it.
  */
 const answered: Rule<"answered"> = (view, { uid, deleting }, { nowMs, group, namespace }) => {
   const { namespaceUid = uid, refusals } = view;
@@ -66,7 +65,7 @@ const gone: Rule<"silent"> = (view, { diagnosis }) => away(view, diagnosis);
 
 const doubt: Rule<"silent", "healthy"> = (view) => ({ ...view, state: "doubted" });
 
-/** If the ledger says that a group is healthy, one silence does not give that group up either. */
+/** If the ledger says that a group is healthy, the first silence alone does not give the group up. */
 const unheard: Rule<"silent", "unverified"> = (view, { diagnosis }) =>
   view.health === "healthy" && view.doubted !== true ? { ...view, doubted: true } : away(view, diagnosis);
 
@@ -112,14 +111,14 @@ const unsure: Rule<"throttled", "unverified"> = (view, input, context) => {
   return hushed(rest, input, context);
 };
 
-// ── A create's answer ──────────────────────────────────────────────────────────────────────────────────────
+// ── A create's answer ────────────────────────────────────────────────────────────────────────────────────────────────
 
 const REST_FIRST_MS = 10_000;
 const REST_MOST_MS = 5 * 60_000;
 
 /**
- * Reads say nothing about writes: the token may list and not create. The group would be well and unwell in turns, so it rests
- * longer after each refusal.
+ * A read that succeeds says nothing about writes: the token may list and not create. Without a rest, the group would be well
+ * and unwell in turns; each refusal makes the rest longer.
  */
 const rests: Rule<"writeRefused", "healthy" | "doubted"> = (view, { diagnosis }, { nowMs }) => {
   const times = (view.refusals?.times ?? 0) + 1;
@@ -146,7 +145,7 @@ const restEnds: Rule<"writeTaken", "refusing"> = (view, _input, { nowMs }) => ({
   refusals: { ...view.refusals, times: 0, untilMs: Math.min(view.refusals.untilMs, nowMs) },
 });
 
-// ── The ledger's word ─────────────────────────────────────────────────────────────────────────────────────────────
+// ── The ledger's word ────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** The ledger now trusts another namespace than the one that answered us, or none: earlier answers no longer count. */
 const renamed: Rule<"recorded" | "unnamed", Exclude<ViewState, "unverified">> = (view, recorded) => {
@@ -160,7 +159,7 @@ const told: Rule<"recorded" | "unnamed", "unverified"> = (view, recorded) => ({ 
 const learned: Rule<"recorded", "away"> = (view, input, context) =>
   view.namespaceUid === undefined ? { ...view, namespaceUid: input.namespaceUid } : renamed(view, input, context);
 
-// ── Our own word ─────────────────────────────────────────────────────────────────────────────────────────
+// ── Our own word ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 const yields: Rule<"overruled", UnwellState> = (view) => ({ ...view, overruled: true });
 

@@ -1,7 +1,4 @@
-/**
- * The words of a run's events, made from its record. They are made in one place, so that the page and the published events
- * agree.
- */
+/** The words of a run's events, made from its record, in one place, so that `runs show` and the published events agree. */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import type { EventData } from "@longshore/contract/event.ts";
 import type { News } from "../attempt/moves/move.ts";
@@ -9,7 +6,7 @@ import type { Attempt, GivenUp, Run, StepOutcome, Told } from "./record.ts";
 
 type About = Pick<EventData<"run.started">, "run" | "step" | "attempt" | "job">;
 
-/** Names the run, step and attempt, and the Job if one was asked for in the group where the attempt is placed. */
+/** Names the run, step and attempt, and the Job if its create was ever claimed. */
 export function jobOf(run: Run, { step, n, name, group, uid, claimNo, notes }: Attempt): About {
   const about = { run: run.id, step, attempt: n };
   if (claimNo === 0 || group === undefined) return about;

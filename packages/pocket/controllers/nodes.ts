@@ -9,16 +9,8 @@ import type { Agenda } from "./agenda.ts";
 import type { ContainerReport, Kubelet, Look, PodReport, PodRun } from "../api.ts";
 import { type Delays, pick } from "./delays.ts";
 import { deleteObject } from "../server/delete.ts";
-import {
-  type Condition,
-  type Fields,
-  finishedPhase,
-  isDeleting,
-  type PodObject,
-  type PodPhase,
-  type PodStatus,
-  timestamp,
-} from "../objects.ts";
+import type { Condition, Fields, PodObject, PodPhase, PodStatus } from "../objects.ts";
+import { finishedPhase, isDeleting, timestamp } from "../objects.ts";
 import type { Change, Store } from "../server/store.ts";
 
 export interface NodeParts {

@@ -8,16 +8,8 @@
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Agenda } from "./agenda.ts";
 import { type Delays, pick } from "./delays.ts";
-import {
-  type ApiObject,
-  type Container,
-  type Fields,
-  isFields,
-  type PodObject,
-  type PodSpec,
-  qualified,
-  type Resource,
-} from "../objects.ts";
+import type { ApiObject, Container, Fields, PodObject, PodSpec, Resource } from "../objects.ts";
+import { isFields, qualified } from "../objects.ts";
 import type { Change, Store } from "../server/store.ts";
 
 const COUNT_AGAIN_MS = 300_000;

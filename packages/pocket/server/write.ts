@@ -7,18 +7,8 @@
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { admit } from "./admission.ts";
 import { type DeleteOptions, deleteObject, type Propagation } from "./delete.ts";
-import {
-  type ApiObject,
-  apiVersionOf,
-  type Fields,
-  isDeleting,
-  isFields,
-  KINDS,
-  type JobObject,
-  type Metadata,
-  type Resource,
-  timestamp,
-} from "../objects.ts";
+import type { ApiObject, Fields, JobObject, Metadata, Resource } from "../objects.ts";
+import { apiVersionOf, isDeleting, isFields, KINDS, timestamp } from "../objects.ts";
 import { jsonMerge, strategicMerge } from "./patch.ts";
 import { type Asked, selection, wholeNumber } from "./query.ts";
 import {

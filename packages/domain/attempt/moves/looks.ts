@@ -6,11 +6,9 @@
  */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { type Attempt, isFenced, isOpen } from "../../run/record.ts";
-import { CAUSES, end, endOfCause, finish, notStarted, restUntilMs } from "./ending.ts";
-import { after, move, type Rule, stay } from "./move.ts";
-import { ofOwn } from "./own.ts";
-import { backToWaiting } from "./placing.ts";
-import { begun } from "./sightings.ts";
+import { backToWaiting } from "./decisions.ts";
+import { after, CAUSES, end, endOfCause, finish, move, notStarted, restUntilMs, type Rule, stay } from "./move.ts";
+import { begun, ofOwn } from "./sightings.ts";
 
 export const deleted: Rule<"lookedDeleted"> = ofOwn<"lookedDeleted">((attempt, { evidence }, context) => {
   const { attempt: seen, news } = begun(attempt, evidence, context);
@@ -19,7 +17,7 @@ export const deleted: Rule<"lookedDeleted"> = ofOwn<"lookedDeleted">((attempt, {
   return after(news, end(seen, "deleted", context, { ...how, diagnosis: CAUSES.external.diagnosis }));
 });
 
-/** Noted while the pods can still be seen: once they are gone, nothing shows that nothing ran. */
+/** Noted while the pods can still be seen: once they are gone, nothing can show that no container ran. */
 export const unstarted: Rule<"unstarted"> = (attempt, { uid }, { nowMs }) =>
   attempt.uid !== uid || attempt.started !== "unknown" ? stay(attempt) : move({ ...attempt, started: "no", dueMs: nowMs });
 
@@ -34,7 +32,7 @@ export const goneWhileLive: Rule<"gone"> = (attempt, { uid }, context) => {
   return end(noteGone(attempt), "lost", context, { diagnosis });
 };
 
-/** Nothing of this Job is left. While a create is unanswered, another Job may have landed or may yet: look again. */
+/** Nothing of this Job is left. While a create is unanswered, another Job may exist or still come: look again. */
 export const goneWhileClosing: Rule<"gone"> = (attempt, { uid }, context) => {
   if (attempt.uid !== uid) return stay(attempt);
   const noted = noteGone(attempt);
@@ -59,7 +57,7 @@ export const occupiedAfterEnd: Rule<"occupied"> = (attempt, { uid }, { nowMs }) 
   return move({ ...noted, dueMs: restUntilMs(noted, nowMs) });
 };
 
-/** True if nothing can have landed that this look did not see. */
+/** True if this look was late enough to see every create that can land. */
 const isConclusive = (attempt: Attempt, begunAtMs: number): boolean =>
   !isOpen(attempt) || (attempt.fenceUntilMs !== undefined && begunAtMs >= attempt.fenceUntilMs);
 

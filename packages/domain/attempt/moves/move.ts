@@ -1,9 +1,16 @@
-/** The result of a cell of the attempt's table: the new attempt, the news of it, and the strays that have to go. */
-import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
+/**
+ * A cell's result in the attempt's table: the new attempt, its news, and the strays that have to go. How an attempt closes and
+ * ends also stands here, with the result of each cause.
+ *
+ * The bug this prevents: a name that becomes free while a create of it may still land. Until the fence has passed, an ended Job
+ * keeps its hold; if no Job has the name, the release loop comes at once and creates an occupant.
+ */
+import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { EventData } from "@longshore/contract/event.ts";
 import type { Evidence } from "@longshore/contract/fact.ts";
+import type { Attempt, AttemptOutcome, AttemptResult, Cause, Limits, Stray } from "../../run/record.ts";
+import { isFenced, isOpen } from "../../run/record.ts";
 import type { InputKind, InputOf } from "../input.ts";
-import type { Attempt, Limits, Stray } from "../../run/record.ts";
 
 export interface Context {
   readonly nowMs: number;
@@ -23,7 +30,7 @@ export type News =
   | { readonly kind: "stalled"; readonly diagnosis: Diagnosis }
   | { readonly kind: "resumed" };
 
-/** `attempt` is the same object exactly if nothing of it changes. */
+/** `attempt` stays the same object if nothing of it changed, and only then. */
 export interface Move {
   readonly attempt: Attempt;
   readonly news: readonly News[];
@@ -48,3 +55,86 @@ export const illegal = (attempt: Attempt): Move => ({ ...move(attempt), illegal:
 /** Puts earlier news before the move's own. */
 export const after = (news: readonly News[], then: Move): Move =>
   news.length === 0 ? then : { ...then, news: [...news, ...then.news] };
+
+// ── Closing and ending ───────────────────────────────────────────────────────────────────────────────────────────────
+
+export const CAUSES: Readonly<Record<Cause, { readonly result: AttemptResult; readonly diagnosis: Diagnosis }>> = {
+  cancel: { result: "cancelled", diagnosis: diagnose("Cancelled", "It was cancelled.") },
+  deadline: { result: "failed", diagnosis: diagnose("DeadlineExceeded", "It ran longer than its deadline allows.") },
+  startExpired: { result: "failed", diagnosis: diagnose("StartExpired", "Its pod did not start in time.") },
+  waitExpired: { result: "failed", diagnosis: diagnose("WaitExpired", "No group could take it within `waitFor`.") },
+  refused: { result: "refused", diagnosis: diagnose("Unknown", "The cluster refused it.") },
+  nameConflict: { result: "refused", diagnosis: diagnose("NameConflict", "A Job that is not ours holds its name.") },
+  external: {
+    result: "deleted",
+    diagnosis: diagnose("DeletedExternally", "Somebody deleted the Job while it was not finished."),
+  },
+  elsewhere: { result: "moved", diagnosis: diagnose("Unschedulable", "Its cluster had no node for it.") },
+  vanished: {
+    result: "lost",
+    diagnosis: diagnose("Gone", "The Job vanished before its outcome was read; its group keeps no hold on Jobs."),
+  },
+};
+
+export function closing(attempt: Attempt, cause: Cause, diagnosis: Diagnosis, { nowMs }: Context): Move {
+  return move({
+    ...attempt,
+    state: "closing",
+    cause,
+    dueMs: nowMs,
+    claimBy: undefined,
+    claimUntilMs: undefined,
+    notes: { ...attempt.notes, closing: diagnosis },
+  });
+}
+
+/** For an attempt without a known Job: "unknown" if a create of it was never answered, "no" if every create was refused. */
+export const notStarted = ({ started, notes }: Attempt): Attempt["started"] =>
+  started === "yes" ? "yes" : notes.unproven === true ? "unknown" : "no";
+
+export interface How {
+  readonly diagnosis?: Diagnosis;
+  readonly evidence?: Evidence;
+  /** Absent: nothing new was learned of the start. */
+  readonly started?: Attempt["started"];
+}
+
+export function endOfCause(attempt: Attempt, context: Context, how: How): Move {
+  const { result, diagnosis } = CAUSES[attempt.cause ?? "external"];
+  // Work that may have run is repeated only if `retries.on` allows it: "moved" needs proof that nothing started.
+  const isProved = result !== "moved" || startedAfter(attempt, how) === "no";
+  return end(attempt, isProved ? result : "failed", context, { diagnosis: attempt.notes.closing ?? diagnosis, ...how });
+}
+
+/** A "no" that was noted while the pods could be seen stands against a later "unknown". */
+function startedAfter(attempt: Attempt, { started = "unknown" }: How): Attempt["started"] {
+  return attempt.started === "yes" || started === "unknown" ? attempt.started : started;
+}
+
+/**
+ * Ends the attempt; the release loop takes its hold off later. If no cluster can have anything of the attempt, it is done at
+ * once.
+ */
+export function end(attempt: Attempt, result: AttemptResult, { nowMs }: Context, how: How): Move {
+  const { diagnosis, evidence } = how;
+  const outcome: AttemptOutcome = { result, ...(diagnosis && { diagnosis }), ...(evidence && { evidence }), endedAtMs: nowMs };
+  const ended: Attempt = {
+    ...attempt,
+    state: "ended",
+    outcome,
+    started: startedAfter(attempt, how),
+    claimBy: undefined,
+    claimUntilMs: undefined,
+    dueMs: restUntilMs(attempt, nowMs),
+  };
+  const isNowhere = attempt.uid === undefined && attempt.occupantUid === undefined && !isOpen(attempt);
+  return move(isNowhere ? finish(ended) : ended);
+}
+
+/** The next look at an ended attempt: after its fence if a Job of ours has its name, else at once. */
+export function restUntilMs(attempt: Attempt, nowMs: number): number {
+  const hasName = attempt.occupantUid !== undefined || (attempt.uid !== undefined && attempt.notes.gone !== true);
+  return hasName && isFenced(attempt, nowMs) ? (attempt.fenceUntilMs ?? nowMs) : nowMs;
+}
+
+export const finish = (attempt: Attempt): Attempt => ({ ...attempt, state: "done", dueMs: undefined, unanswered: [] });

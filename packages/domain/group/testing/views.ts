@@ -1,9 +1,8 @@
-/** A group found in each state, and each thing that can be heard of it. */
+/** For tests: a group's view in each state, and an example of each input. */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { GroupName } from "@longshore/contract/ids.ts";
 import type { GroupContext } from "../health.ts";
-import type { GroupInputKind, GroupInputOf } from "../input.ts";
-import { UNREACHED, unverified, type ViewIn, type ViewState } from "../view.ts";
+import { type GroupInputKind, type GroupInputOf, UNREACHED, unverified, type ViewIn, type ViewState } from "../view.ts";
 
 export const NOW = Date.UTC(2030, 0, 1);
 export const SECOND = 1_000;

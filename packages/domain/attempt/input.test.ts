@@ -1,8 +1,8 @@
-/** The effect of each answer to a create on its attempt, and the news that it gives about the group. */
+/** Each answer to a create: its effect on the attempt, and its news about the group. */
 import { Uid } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import t from "tap";
-import { afterCreate, type CreateAnswer } from "./after-create.ts";
+import { afterCreate, type CreateAnswer } from "./input.ts";
 import { group, MINUTE, NOW, SECOND } from "./testing/examples.ts";
 
 const status = (reason: string, message: string, more: object = {}) => ({
