@@ -4,9 +4,8 @@
  * The bug this prevents: a cluster that cleans up more than a real one. A held object keeps its dependents too, unless it was
  * deleted in the foreground; a namespace waits for every hold in it.
  */
-import type { Clock } from "@longshore/runtime/clock.ts";
-import type { Agenda } from "./agenda.ts";
-import { type Delays, pick } from "./delays.ts";
+import { pick } from "./delays.ts";
+import type { Parts } from "./parts.ts";
 import { deleteObject } from "../server/delete.ts";
 import {
   type ApiObject,
@@ -22,21 +21,15 @@ import {
   timestamp,
   withoutFinalizer,
 } from "../objects.ts";
-import type { Change, Store } from "../server/store.ts";
+import type { Change } from "../server/store.ts";
 
-export interface CollectorParts {
-  readonly store: Store;
-  readonly clock: Clock;
-  readonly agenda: Agenda;
-  readonly delays: Delays;
-  /**
-   * The order in which a namespace is emptied. Since 1.33 the pods go first and the rest after them, so that a Job that lives
-   * on meanwhile may count its pods as failed; before, a Job could go before its pods did.
-   */
-  readonly emptying?: "pods first" | "all at once";
-}
+/**
+ * The order in which a namespace is emptied. Since 1.33 the pods go first and the rest after them, so that a Job that lives on
+ * meanwhile may count its pods as failed; before, a Job could go before its pods did.
+ */
+export type Emptying = "pods first" | "all at once";
 
-export function startCollector({ store, clock, agenda, delays, emptying = "pods first" }: CollectorParts): () => void {
+export function startCollector({ store, clock, agenda, delays }: Parts, emptying: Emptying): void {
   const soon = (key: string, work: () => void): void => agenda.soon(key, pick(delays.collectorMs, clock), work);
 
   function hear(change: Change): void {
@@ -130,7 +123,7 @@ export function startCollector({ store, clock, agenda, delays, emptying = "pods 
       store.replace("namespaces", { ...namespace, status });
   }
 
-  return store.listen(hear);
+  store.listen(hear);
 }
 
 const messages = (namespace: ApiObject): string => {

@@ -5,9 +5,8 @@
  * while its tracking finalizer is on, and a deletion takes that off at once: a Job deleted while its pod runs never
  * gets a condition, but one whose pod had just succeeded still may.
  */
-import type { Clock } from "@longshore/runtime/clock.ts";
-import type { Agenda } from "./agenda.ts";
-import { type Delays, pick } from "./delays.ts";
+import { pick } from "./delays.ts";
+import type { Parts } from "./parts.ts";
 import { deleteObject } from "../server/delete.ts";
 import { conclude, countPods, type Tally } from "./job-status.ts";
 import {
@@ -28,23 +27,16 @@ import {
   withoutFinalizer,
 } from "../objects.ts";
 import { Refusal } from "../server/status.ts";
-import type { Change, Store } from "../server/store.ts";
+import type { Change } from "../server/store.ts";
 import { admit } from "../server/admission.ts";
 import { recordEvent } from "./events.ts";
 import { createName, createUid } from "../server/write.ts";
-
-export interface JobControllerParts {
-  readonly store: Store;
-  readonly clock: Clock;
-  readonly agenda: Agenda;
-  readonly delays: Delays;
-}
 
 const BACKOFF_MS = 10_000;
 const BACKOFF_MOST_MS = 600_000;
 const REFUSED_FIRST_MS = 1_000;
 
-export function startJobController(parts: JobControllerParts): () => void {
+export function startJobController(parts: Parts): void {
   const { store, clock, agenda, delays } = parts;
   /** How often in a row admission refused the pods of a Job. */
   const refused = new Map<string, number>();
@@ -183,11 +175,11 @@ export function startJobController(parts: JobControllerParts): () => void {
     return true;
   }
 
-  return store.listen(hear);
+  store.listen(hear);
 }
 
 /** The pod of a Job, or of one of its indexes. */
-function podFor(job: JobObject, index: number | undefined, parts: JobControllerParts): PodObject {
+function podFor(job: JobObject, index: number | undefined, parts: Parts): PodObject {
   const { template } = job.spec;
   const mark: Readonly<Record<string, string>> = index === undefined ? {} : { [COMPLETION_INDEX]: String(index) };
   const { name, namespace = "", uid } = job.metadata;

@@ -4,10 +4,9 @@
  * The bug this prevents: a pod that ended and whose phase says so in the same instant. On a real node the container's
  * end is seen first and the phase about a second later, and a product that trusts the first acts too early.
  */
-import type { Clock } from "@longshore/runtime/clock.ts";
-import type { Agenda } from "./agenda.ts";
 import type { ContainerReport, Kubelet, Look, PodReport, PodRun } from "../api.ts";
-import { type Delays, pick } from "./delays.ts";
+import { pick } from "./delays.ts";
+import type { Parts } from "./parts.ts";
 import { deleteObject } from "../server/delete.ts";
 import {
   type Condition,
@@ -19,22 +18,14 @@ import {
   type PodStatus,
   timestamp,
 } from "../objects.ts";
-import type { Change, Store } from "../server/store.ts";
-
-export interface NodeParts {
-  readonly store: Store;
-  readonly clock: Clock;
-  readonly agenda: Agenda;
-  readonly kubelet: Kubelet;
-  readonly delays: Delays;
-}
+import type { Change } from "../server/store.ts";
 
 export interface Nodes {
   runOf(podUid: string): PodRun | undefined;
   stop(): void;
 }
 
-export function startNodes({ store, clock, agenda, kubelet, delays }: NodeParts): Nodes {
+export function startNodes({ store, clock, agenda, delays }: Parts, kubelet: Kubelet): Nodes {
   const runs = new Map<string, PodRun>();
 
   const current = (uid: string): PodObject | undefined => store.exists(uid) as PodObject | undefined;
@@ -126,11 +117,10 @@ export function startNodes({ store, clock, agenda, kubelet, delays }: NodeParts)
     }
   }
 
-  const unlisten = store.listen(hear);
+  store.listen(hear);
   return {
     runOf: (uid) => runs.get(uid),
     stop: () => {
-      unlisten();
       for (const run of runs.values()) run.forget();
       runs.clear();
     },

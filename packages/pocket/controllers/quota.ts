@@ -5,9 +5,8 @@
  * each POST of a name that is taken costs room that nobody uses. That room comes back when an object of that kind is deleted,
  * or at the next count, five minutes later. A deleted object gives its room back a little later, not at once.
  */
-import type { Clock } from "@longshore/runtime/clock.ts";
-import type { Agenda } from "./agenda.ts";
-import { type Delays, pick } from "./delays.ts";
+import { pick } from "./delays.ts";
+import type { Parts } from "./parts.ts";
 import {
   type ApiObject,
   type Container,
@@ -28,14 +27,7 @@ interface QuotaStatus {
   readonly used: Fields;
 }
 
-export interface QuotaParts {
-  readonly store: Store;
-  readonly clock: Clock;
-  readonly agenda: Agenda;
-  readonly delays: Delays;
-}
-
-export function startQuotas({ store, clock, agenda, delays }: QuotaParts): () => void {
+export function startQuotas({ store, clock, agenda, delays }: Parts): void {
   function hear({ resource, type, object, before }: Change): void {
     const { uid, namespace = "" } = object.metadata;
     if (resource === "resourcequotas") {
@@ -66,7 +58,7 @@ export function startQuotas({ store, clock, agenda, delays }: QuotaParts): () =>
     if (JSON.stringify(status) !== JSON.stringify(quota.status)) store.replace("resourcequotas", { ...quota, status });
   }
 
-  return store.listen(hear);
+  store.listen(hear);
 }
 
 export interface Charge {

@@ -26,19 +26,15 @@ export interface Listing {
   readonly items: readonly object[];
 }
 
-/** How many versions the cache is behind that answers "resourceVersion=0". */
-export type Behind = { readonly versions: number; readonly always: boolean };
-
-export function readList(store: Store, asked: Asked, shape: Shape, behind: Behind): Listing {
+export function readList(store: Store, asked: Asked, shape: Shape): Listing {
   const { resource, namespace, query } = asked;
   const chosen = selection(query);
   const token = query.get("continue") ?? "";
   const wanted = query.get("resourceVersion") ?? "";
-  const cached = token === "" && (wanted === "0" || behind.always);
   // A list from the cache ignores its limit, as real servers do.
-  const limit = cached && wanted === "0" ? 0 : (wholeNumber(query, "limit") ?? 0);
+  const limit = token === "" && wanted === "0" ? 0 : (wholeNumber(query, "limit") ?? 0);
   const from = token === "" ? undefined : readToken(token);
-  const version = from?.version ?? (cached ? Math.max(store.oldest(), store.version() - behind.versions) : store.version());
+  const version = from?.version ?? store.version();
   if (token === "" && Number(wanted) > store.version()) throw tooLarge(Number(wanted), store.version());
   const all = listing(store, resource, namespace, version, from?.after).filter(chosen);
   const page = limit > 0 ? all.slice(0, limit) : all;

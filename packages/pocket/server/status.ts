@@ -41,7 +41,7 @@ export function statusBody(code: number, reason: string, message: string, detail
   return details === undefined ? { ...body, code } : { ...body, details, code };
 }
 
-function refusal(
+export function refusal(
   code: number,
   reason: string,
   message: string,
@@ -117,28 +117,3 @@ export const forbiddenField = (field: string, detail: string): Cause => ({
 
 export const expired = (message: string, metadata: object = {}): Refusal =>
   new Refusal({ status: 410, headers: {}, body: statusBody(410, "Expired", message, undefined, metadata) });
-
-/** A fault's answer in the cluster's stead. */
-export function trouble(code: 401 | 403 | 429 | 500 | 503, retryAfterSeconds?: number): Refusal {
-  switch (code) {
-    case 401:
-      return unauthorized();
-    case 403:
-      return refusal(403, "Forbidden", "forbidden: the role was revoked", {});
-    case 429: {
-      const seconds = retryAfterSeconds ?? 1;
-      const headers = { "retry-after": String(seconds) };
-      return refusal(
-        429,
-        "TooManyRequests",
-        "Too many requests, please try again later.",
-        { retryAfterSeconds: seconds },
-        headers,
-      );
-    }
-    case 500:
-      return refusal(500, "InternalError", "Internal error occurred: etcdserver: request timed out");
-    case 503:
-      return refusal(503, "ServiceUnavailable", "the server is currently unable to handle the request");
-  }
-}

@@ -46,22 +46,19 @@ export interface Store {
   listen(listener: (change: Change) => void): () => void;
 }
 
-export interface StoreOptions {
-  readonly firstVersion: number;
-  readonly historyMost: number;
-}
-
+/** How many changes a watch may be behind. */
+const HISTORY_MOST = 20_000;
 const NONE: ReadonlyMap<string, ApiObject> = new Map();
 const scope = (object: ApiObject): string => object.metadata.namespace ?? "";
 
-export function createStore(options: StoreOptions): Store {
+export function createStore(firstVersion: number): Store {
   const kept = new Map<Resource, Map<string, Map<string, ApiObject>>>(RESOURCES.map((it) => [it, new Map()]));
   const sorted = new Map<string, readonly ApiObject[]>();
   const byOwner = new Map<string, Map<string, Dependent>>();
   const byUid = new Map<string, ApiObject>();
   const listeners = new Set<(change: Change) => void>();
   let history: Change[] = [];
-  let version = options.firstVersion;
+  let version = firstVersion;
   let oldest = version;
 
   const space = (resource: Resource, namespace: string): ReadonlyMap<string, ApiObject> =>
@@ -106,8 +103,8 @@ export function createStore(options: StoreOptions): Store {
       before === undefined ? { version, type, resource, object } : { version, type, resource, object, before };
     history.push(change);
     // Cuts half of the history at a time, so that the cost per write stays small.
-    if (history.length > options.historyMost * 2) {
-      history = history.slice(-options.historyMost);
+    if (history.length > HISTORY_MOST * 2) {
+      history = history.slice(-HISTORY_MOST);
       oldest = (history[0]?.version ?? version + 1) - 1;
     }
     for (const listener of listeners) listener(change);

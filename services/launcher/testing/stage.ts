@@ -18,10 +18,10 @@ import { type VirtualClock, virtualClock } from "@longshore/kubernetes/testing/v
 import { openWrites } from "@longshore/kubernetes/request/write.ts";
 import { ledgerModel, type LedgerModel } from "@longshore/ledger/testing/model.ts";
 import type { Work } from "@longshore/ledger/port.ts";
-import type { Fault } from "@longshore/pocket/faults/faults.ts";
-import { createModel, type Model } from "@longshore/pocket/model.ts";
+import type { Fault } from "@longshore/pocket/testing/faults.ts";
+import { createModel, type Model } from "@longshore/pocket/testing/model.ts";
 import type { JobObject } from "@longshore/pocket/objects.ts";
-import { type PodScript, scriptedPods } from "@longshore/pocket/faults/scripted.ts";
+import { type PodScript, scriptedPods } from "@longshore/pocket/testing/scripted.ts";
 import { noFailpoint } from "@longshore/runtime/failpoint.ts";
 import type { Fields, Log } from "@longshore/runtime/log.ts";
 import { backOff, batch } from "@longshore/runtime/loop.ts";
