@@ -51,7 +51,7 @@ interface Learner {
 function learning(t: Test, key = ring): Learner {
   const clock = virtualClock({ startMs: Date.UTC(2030, 0, 1) });
   const kubelet = scriptedPods(clock, () => ({}));
-  const pocket = createModel({ clock, kubelet, namespaces: ["jobs"], clientTimeoutMs: 60_000 });
+  const pocket = createModel({ clock, kubelet, namespaces: ["jobs"] });
   const stop = new AbortController();
   const [asked, beats, deeds, unverified]: [number[], string[], string[], string[]] = [[], [], [], []];
   const log: Log = {

@@ -49,7 +49,7 @@ interface Watching {
 async function watching(t: Test, pods: PodScript = { startsAfterMs: 1_000, runsMs: 5_000 }, pollMs?: number): Promise<Watching> {
   const clock = virtualClock();
   const kubelet = scriptedPods(clock, () => pods);
-  const pocket = createModel({ clock, kubelet, namespaces: [NAMESPACE], clientTimeoutMs: 60_000 });
+  const pocket = createModel({ clock, kubelet, namespaces: [NAMESPACE] });
   const clusters = openClusters([{ name: GROUP, namespace: NAMESPACE, transport: pocket.transport(), pollMs }], { clock });
   const stop = new AbortController();
   const told: Told[] = [];

@@ -29,6 +29,8 @@ import type { Change } from "../server/store.ts";
  */
 export type Emptying = "pods first" | "all at once";
 
+const IN_NAMESPACES = RESOURCES.filter((it) => KINDS[it].namespaced);
+
 export function startCollector({ store, clock, agenda, delays }: Parts, emptying: Emptying): void {
   const soon = (key: string, work: () => void): void => agenda.soon(key, pick(delays.collectorMs, clock), work);
 
@@ -108,12 +110,12 @@ export function startCollector({ store, clock, agenda, delays }: Parts, emptying
     const namespace = store.get("namespaces", "", name);
     if (namespace === undefined || !isDeleting(namespace)) return;
     const waits = emptying === "pods first" && store.count("pods", name) > 0;
-    for (const resource of waits ? (["pods"] as const) : RESOURCES.filter((it) => it !== "namespaces")) {
+    for (const resource of waits ? (["pods"] as const) : IN_NAMESPACES) {
       for (const object of store.list(resource, name)) {
         if (!isDeleting(object)) deleteObject(store, resource, object, { propagation: "Background" }, clock.now());
       }
     }
-    const left = RESOURCES.flatMap((it) => (it === "namespaces" ? [] : store.list(it, name)));
+    const left = IN_NAMESPACES.flatMap((it) => store.list(it, name));
     if (left.length === 0) {
       store.remove("namespaces", namespace);
       return;
@@ -133,12 +135,10 @@ const messages = (namespace: ApiObject): string => {
 
 /** Names the objects that the namespace still waits for, in the words of the namespace controller. */
 function remaining(left: readonly ApiObject[], nowMs: number) {
-  const holders = new Map<string, number>();
-  for (const it of left) for (const name of it.metadata.finalizers ?? []) holders.set(name, (holders.get(name) ?? 0) + 1);
-  const kinds = new Map<string, number>();
-  for (const it of left) kinds.set(`${it.kind.toLowerCase()}s.`, (kinds.get(`${it.kind.toLowerCase()}s.`) ?? 0) + 1);
-  const said = (words: ReadonlyMap<string, number>, what: string): string =>
-    [...words].map(([word, n]) => `${word} ${what} ${n} resource instances`).join(", ");
+  const holders = left.flatMap((it) => it.metadata.finalizers ?? []);
+  const kinds = left.map((it) => `${it.kind.toLowerCase()}s.`);
+  const said = (words: readonly string[], what: string): string =>
+    [...Map.groupBy(words, (it) => it)].map(([word, all]) => `${word} ${what} ${all.length} resource instances`).join(", ");
   const condition = (type: string, reason: string, message: string) => ({
     type,
     status: "True",
@@ -150,7 +150,7 @@ function remaining(left: readonly ApiObject[], nowMs: number) {
     phase: "Terminating",
     conditions: [
       condition("NamespaceContentRemaining", "SomeResourcesRemain", `Some resources are remaining: ${said(kinds, "has")}`),
-      ...(holders.size === 0
+      ...(holders.length === 0
         ? []
         : [
             condition(

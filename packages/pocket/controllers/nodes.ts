@@ -58,8 +58,8 @@ export function startNodes({ store, clock, agenda, delays }: Parts, kubelet: Kub
   function giveUp(uid: string): void {
     const pod = current(uid);
     if (pod === undefined) return;
-    const failed = store.replace<PodObject>("pods", { ...pod, status: { ...pod.status, phase: "Failed" } });
-    const after = current(failed.metadata.uid);
+    write({ ...pod, status: { ...pod.status, phase: "Failed" } });
+    const after = current(uid);
     if (after !== undefined) deleteObject(store, "pods", after, { graceSeconds: 0 }, clock.now());
   }
 
@@ -91,9 +91,7 @@ export function startNodes({ store, clock, agenda, delays }: Parts, kubelet: Kub
     if (after !== undefined && isDeleting(after)) deleteObject(store, "pods", after, { graceSeconds: 0 }, clock.now());
   }
 
-  function write(pod: PodObject): void {
-    store.replace("pods", pod);
-  }
+  const write = (pod: PodObject): PodObject => store.replace("pods", pod);
 
   function hear(change: Change): void {
     if (change.resource !== "pods") return;
@@ -101,10 +99,7 @@ export function startNodes({ store, clock, agenda, delays }: Parts, kubelet: Kub
     const { uid } = pod.metadata;
     if (change.type === "ADDED") agenda.soon(`start:${uid}`, pick(delays.scheduleMs, clock), () => start(uid));
     else if (change.type === "DELETED") {
-      agenda.cancel(`phase:${uid}`);
-      agenda.cancel(`start:${uid}`);
-      agenda.cancel(`stop:${uid}`);
-      agenda.cancel(`give-up:${uid}`);
+      for (const it of ["phase", "start", "stop", "give-up"]) agenda.cancel(`${it}:${uid}`);
       runs.get(uid)?.forget();
       runs.delete(uid);
     } else if (

@@ -11,7 +11,8 @@ import {
   type ApiObject,
   type Container,
   type Fields,
-  isFields,
+  fieldsIn,
+  finishedPhase,
   type PodObject,
   type PodSpec,
   qualified,
@@ -95,11 +96,10 @@ export function charge(store: Store, resource: Resource, namespace: string, obje
   return { refused: undefined, book: () => void changes.map((it) => store.replace("resourcequotas", it)) };
 }
 
-const hardOf = (quota: ApiObject): Fields => (isFields(quota.spec) && isFields(quota.spec["hard"]) ? quota.spec["hard"] : {});
+const hardOf = (quota: ApiObject): Fields => fieldsIn(fieldsIn(quota.spec)["hard"]);
 
 /** Ended pods do not count; Jobs count as long as they are there, held or not. */
-const counts = (resource: Resource, object: ApiObject): boolean =>
-  resource !== "pods" || !["Succeeded", "Failed"].includes((object as PodObject).status.phase);
+const counts = (resource: Resource, object: ApiObject): boolean => resource !== "pods" || !finishedPhase(object as PodObject);
 
 function usage(resource: Resource, what: string, objects: readonly ApiObject[]): number {
   const live = objects.filter((it) => counts(resource, it));

@@ -7,6 +7,7 @@
 import {
   type ApiObject,
   FOREGROUND,
+  finishedPhase,
   holds,
   isDeleting,
   ORPHAN,
@@ -67,7 +68,7 @@ function same(a: ApiObject, b: ApiObject): boolean {
 
 /** A pod without a node, or an ended pod, needs no grace. */
 function podGrace(pod: PodObject, asked: number | undefined): number {
-  if (pod.spec.nodeName === undefined || pod.status.phase === "Succeeded" || pod.status.phase === "Failed") return 0;
+  if (pod.spec.nodeName === undefined || finishedPhase(pod)) return 0;
   const standing = pod.metadata.deletionGracePeriodSeconds;
   const wanted = asked ?? pod.spec.terminationGracePeriodSeconds ?? 30;
   return standing === undefined ? wanted : Math.min(standing, wanted);

@@ -70,6 +70,17 @@ t.test("namespaces keep their UIDs, and versions go on, when the pocket is start
   t.ok(second.cluster.store.version() >= version);
 });
 
+t.test("a watch ends when its reader goes away", async (t) => {
+  await using pocket = await startPocket({ dataDir: join(dataDir, "left"), pods: instantPods });
+  const gone = new AbortController();
+  const request = { method: "GET", path: `${JOBS}?watch=true` } as const;
+  const { lines } = await pocket.cluster.transport({ user: "reader" }).open(request, gone.signal);
+  gone.abort();
+  const told: string[] = [];
+  for await (const line of lines) told.push(line);
+  t.same(told, []);
+});
+
 t.test("over TLS it is the same cluster", async (t) => {
   const tls = { key: serverKey, cert: serverCertificate };
   await using pocket = await startPocket({ dataDir: join(dataDir, "tls"), pods: instantPods, tls });

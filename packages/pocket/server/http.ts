@@ -4,7 +4,8 @@
  * The bug this prevents: an answer that is told and then forgotten. Requests that a test must be able to count after a kill -9
  * are written to the request log before the answer leaves.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { ApiRequest, Identity, Transport } from "../api.ts";
@@ -38,7 +39,8 @@ export async function serveHttp({ cluster, credentials, tls }: HttpOptions): Pro
   };
   const server = tls === undefined ? createServer(listener) : createSecureServer(tls, listener);
   server.keepAliveTimeout = 120_000;
-  await listen(server);
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   return {
     url: `${tls === undefined ? "http" : "https"}://127.0.0.1:${port}`,
@@ -48,16 +50,6 @@ export async function serveHttp({ cluster, credentials, tls }: HttpOptions): Pro
         server.closeAllConnections();
       }),
   };
-}
-
-function listen(server: Server): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      server.off("error", reject);
-      resolve();
-    });
-  });
 }
 
 async function serve(transport: Transport | undefined, request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -124,30 +116,14 @@ async function serveStream(transport: Transport, asked: ApiRequest, response: Se
   const gone = new AbortController();
   response.once("close", () => gone.abort());
   const { status, body, lines } = await transport.open(asked, gone.signal);
-  if (status !== 200) {
-    response.writeHead(status, { "content-type": "application/json" });
-    response.end(JSON.stringify(body));
-    return;
-  }
+  if (status !== 200) throw new Refusal({ status, headers: {}, body });
   response.writeHead(200, { "content-type": asked.path.includes("/log") ? "text/plain; charset=utf-8" : "application/json" });
   response.flushHeaders();
   for await (const line of lines) {
-    if (!response.write(`${line}\n`)) await drained(response, gone.signal);
+    // Rejects when the reader goes away, and then the lines end.
+    if (!response.write(`${line}\n`)) await once(response, "drain", { signal: gone.signal }).catch(() => undefined);
   }
   response.end();
-}
-
-function drained(response: ServerResponse, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      response.off("drain", done);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    response.once("drain", done);
-    signal.addEventListener("abort", done, { once: true });
-    if (signal.aborted) done();
-  });
 }
 
 /** A refusal is answered; any other error (a client that left) ends the connection without a word. */

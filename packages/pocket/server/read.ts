@@ -6,8 +6,8 @@
  */
 import { type ApiObject, apiVersionOf, KINDS, type Resource } from "../objects.ts";
 import { type Asked, selection, type Shape, wholeNumber } from "./query.ts";
-import { badRequest, expired, notFound, Refusal, statusBody } from "./status.ts";
-import type { Store } from "./store.ts";
+import { badRequest, expired, notFound, type Refusal, refusal } from "./status.ts";
+import { keyOf, type Store } from "./store.ts";
 
 export function shaped(object: ApiObject, shape: Shape): object {
   if (shape === "whole") return object;
@@ -21,12 +21,7 @@ export function readObject(store: Store, asked: Asked): ApiObject {
   return object;
 }
 
-export interface Listing {
-  readonly head: { readonly kind: string; readonly apiVersion: string; readonly metadata: object };
-  readonly items: readonly object[];
-}
-
-export function readList(store: Store, asked: Asked, shape: Shape): Listing {
+export function readList(store: Store, asked: Asked, shape: Shape): object {
   const { resource, namespace, query } = asked;
   const chosen = selection(query);
   const token = query.get("continue") ?? "";
@@ -50,9 +45,11 @@ export function readList(store: Store, asked: Asked, shape: Shape): Listing {
       : {}),
   };
   return shape === "whole"
-    ? { head: { kind: `${KINDS[resource].kind}List`, apiVersion: apiVersionOf(resource), metadata }, items: page }
+    ? { kind: `${KINDS[resource].kind}List`, apiVersion: apiVersionOf(resource), metadata, items: page }
     : {
-        head: { kind: "PartialObjectMetadataList", apiVersion: "meta.k8s.io/v1", metadata },
+        kind: "PartialObjectMetadataList",
+        apiVersion: "meta.k8s.io/v1",
+        metadata,
         items: page.map((it) => shaped(it, shape)),
       };
 }
@@ -78,8 +75,6 @@ function listing(
   return at < 0 ? [] : then.slice(at);
 }
 
-const keyOf = (object: ApiObject): string => `${object.metadata.namespace ?? ""}/${object.metadata.name}`;
-
 function writeToken(version: number, after: string): string {
   return Buffer.from(JSON.stringify({ v: "meta.k8s.io/v1", rv: version, start: after })).toString("base64url");
 }
@@ -100,12 +95,8 @@ function readToken(token: string): { readonly version: number | undefined; reado
  * The client asks for a version that this server has not reached: the server was restored from a backup, or another one
  * answered before.
  */
-export function tooLarge(wanted: number, current: number): Refusal {
+function tooLarge(wanted: number, current: number): Refusal {
   const causes = [{ reason: "ResourceVersionTooLarge", message: "Too large resource version", field: "" }];
   const message = `Timeout: Too large resource version: ${wanted}, current: ${current}`;
-  return new Refusal({
-    status: 504,
-    headers: { "retry-after": "1" },
-    body: statusBody(504, "Timeout", message, { causes, retryAfterSeconds: 1 }),
-  });
+  return refusal(504, "Timeout", message, { causes, retryAfterSeconds: 1 }, { "retry-after": "1" });
 }

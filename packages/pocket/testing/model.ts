@@ -25,7 +25,6 @@ export interface ModelOptions {
   readonly emptying?: Emptying;
   /** Made at the start; absent: "default". */
   readonly namespaces?: readonly string[];
-  readonly clientTimeoutMs?: number;
   /** Called before the request's answer leaves. */
   readonly onRequest?: (entry: RequestEntry) => void;
   /** Called after each change of an object, in their order: the cluster's own history. */
@@ -53,7 +52,7 @@ const REQUESTS_MOST = 20_000;
 const ADMIN: Identity = { user: "admin" };
 
 export function createModel(options: ModelOptions): Model {
-  const { clock, kubelet, emptying, namespaces = ["default"], clientTimeoutMs = 10_000 } = options;
+  const { clock, kubelet, emptying, namespaces = ["default"] } = options;
   const delays: ModelDelays = { ...LEAST_DELAYS, ...options.delays };
   const cluster = createCluster({ clock, kubelet, firstVersion: 1_000, delays, emptying });
   const { store } = cluster;
@@ -62,7 +61,7 @@ export function createModel(options: ModelOptions): Model {
   const requests = keepRequests(options);
   const note = (identity: Identity, request: ApiRequest, status: number): void =>
     requests.note(entryOf(clock, identity, request, status));
-  const network = createNetwork({ cluster, delays, faults, clientTimeoutMs, note });
+  const network = createNetwork({ cluster, delays, faults, note });
   for (const name of namespaces) createNamespace(cluster, name);
 
   return {

@@ -10,7 +10,7 @@ import { pick } from "../controllers/delays.ts";
 import type { Lines } from "../server/lines.ts";
 import { splitPath } from "../server/query.ts";
 import { answer, type ServerParts, stream } from "../server/serve.ts";
-import { type Answer, expired, refusal, statusBody, unauthorized } from "../server/status.ts";
+import { expired, refusal, statusBody, unauthorized } from "../server/status.ts";
 import type { Store } from "../server/store.ts";
 import type { ModelDelays } from "./delays.ts";
 import { type Faults, type Trouble, verbOf } from "./faults.ts";
@@ -19,8 +19,6 @@ export interface NetworkParts {
   readonly cluster: ServerParts;
   readonly delays: ModelDelays;
   readonly faults: Faults;
-  /** How long a client waits for a lost answer. */
-  readonly clientTimeoutMs: number;
   /** Hears of each request that reached the cluster. */
   readonly note: (identity: Identity, request: ApiRequest, status: number) => void;
 }
@@ -31,10 +29,12 @@ export interface Network {
   breakStreams(how: "cut" | "silent"): void;
 }
 
+/** How long a client waits for a lost answer. */
+const CLIENT_TIMEOUT_MS = 60_000;
 const broken = (message: string): Failure => new Failure("retry", "unanswered", message);
 const unsent = (): Failure => new Failure("retry", "unsent", "the cluster refused the connection: nothing was sent");
 
-export function createNetwork({ cluster, delays, faults, clientTimeoutMs, note }: NetworkParts): Network {
+export function createNetwork({ cluster, delays, faults, note }: NetworkParts): Network {
   const { store, clock, agenda } = cluster;
   const open = new Set<Lines>();
   let sent = 0;
@@ -70,8 +70,8 @@ export function createNetwork({ cluster, delays, faults, clientTimeoutMs, note }
     };
     const abandon = (): void => settle(() => reject(broken("given up while waiting for the cluster's answer")));
     signal.addEventListener("abort", abandon, { once: true });
-    agenda.at(`${key}:timeout`, clock.now() + clientTimeoutMs, () =>
-      settle(() => reject(broken(`no answer from the cluster after ${clientTimeoutMs} ms`))),
+    agenda.at(`${key}:timeout`, clock.now() + CLIENT_TIMEOUT_MS, () =>
+      settle(() => reject(broken(`no answer from the cluster after ${CLIENT_TIMEOUT_MS} ms`))),
     );
     if (trouble?.kind === "lost before writing") return promise;
     agenda.at(`${key}:arrives`, clock.now() + inMs, () => {
@@ -83,7 +83,7 @@ export function createNetwork({ cluster, delays, faults, clientTimeoutMs, note }
     return promise;
   }
 
-  async function arrive(identity: Identity, request: ApiRequest, trouble: Trouble | undefined): Promise<Answer> {
+  async function arrive(identity: Identity, request: ApiRequest, trouble: Trouble | undefined): Promise<ApiAnswer> {
     const answered = trouble?.kind === "status" ? statusAnswer(trouble) : await answer(seen(request, trouble), identity, request);
     note(identity, request, answered.status);
     return answered;
@@ -104,7 +104,7 @@ export function createNetwork({ cluster, delays, faults, clientTimeoutMs, note }
     const lateMs = pick(delays.requestMs, clock) + pick(delays.answerMs, clock);
     if (lateMs > 0) await clock.sleep(lateMs, signal);
     if (signal.aborted || trouble?.kind === "lost before writing" || trouble?.kind === "lost after writing") {
-      await clock.sleep(clientTimeoutMs, signal);
+      await clock.sleep(CLIENT_TIMEOUT_MS, signal);
       throw broken("no answer from the cluster to a watch");
     }
     if (trouble?.kind === "expired" && trouble.as === "status") {
@@ -188,7 +188,7 @@ const expiredLine = (version: number): string =>
   `{"type":"ERROR","object":${JSON.stringify(statusBody(410, "Expired", `too old resource version: 1 (${version})`))}}`;
 
 /** A fault's answer in the cluster's stead. */
-function statusAnswer({ status, retryAfterSeconds = 1 }: Extract<Trouble, { readonly kind: "status" }>): Answer {
+function statusAnswer({ status, retryAfterSeconds = 1 }: Extract<Trouble, { readonly kind: "status" }>): ApiAnswer {
   switch (status) {
     case 401:
       return unauthorized().answer;

@@ -86,7 +86,7 @@ export async function stage(
   const said: Said[] = [];
   const keys = openKeys(Buffer.alloc(32, 7), INSTALLATION);
   const kubelet = scriptedPods(clock, () => pods);
-  const pocket = createModel({ clock, kubelet, namespaces: [NAMESPACE], clientTimeoutMs: 60_000 });
+  const pocket = createModel({ clock, kubelet, namespaces: [NAMESPACE] });
   const model = ledgerModel({ clock, installation: INSTALLATION, jobName: keys.jobName });
   const ledger = model.connect();
   const clusters = openClusters(

@@ -55,7 +55,6 @@ export function simulatedCluster(options: ClusterOptions): SimulatedCluster {
     kubelet: watched(options, pods),
     delays: options.delays,
     namespaces,
-    clientTimeoutMs: 60_000,
     onChange: (change) => note(options, change),
     onRequest: (entry) => heard(options, entry),
   });
@@ -107,7 +106,6 @@ function clusterOfOthers({ name, namespaces, delays, history, trace }: ClusterOp
     kubelet,
     delays,
     namespaces,
-    clientTimeoutMs: 60_000,
     onChange: ({ type, object }) => {
       if (object.kind !== "Job" || type !== "ADDED") return;
       trace.say(`another cluster than ${name}: Job ${object.metadata.name} created`);
