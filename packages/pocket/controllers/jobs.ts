@@ -51,9 +51,7 @@ export function startJobController(parts: Parts): void {
     const owner = controllerOf(object);
     const known = owner === undefined ? undefined : store.exists(owner.uid);
     if (owner !== undefined && known !== undefined) wake(owner.uid);
-    else if (change.type !== "DELETED" && holds(object, TRACKING)) {
-      agenda.soon(`stray:${object.metadata.uid}`, pick(delays.jobMs, clock), () => letGo(object.metadata.uid));
-    }
+    else if (change.type !== "DELETED" && holds(object, TRACKING)) letGoSoon(object.metadata.uid);
   }
 
   const wake = (uid: string): void => agenda.soon(`job:${uid}`, pick(delays.jobMs, clock), () => sync(uid));
@@ -63,11 +61,11 @@ export function startJobController(parts: Parts): void {
     refused.delete(uid);
     for (const it of ["job", "deadline", "retry"]) agenda.cancel(`${it}:${uid}`);
     for (const { resource, object } of store.dependents(uid)) {
-      if (resource === "pods" && holds(object, TRACKING)) {
-        agenda.soon(`stray:${object.metadata.uid}`, pick(delays.jobMs, clock), () => letGo(object.metadata.uid));
-      }
+      if (resource === "pods" && holds(object, TRACKING)) letGoSoon(object.metadata.uid);
     }
   }
+
+  const letGoSoon = (podUid: string): void => agenda.soon(`stray:${podUid}`, pick(delays.jobMs, clock), () => letGo(podUid));
 
   /** A pod whose Job is gone, or an orphan: no Job will count it. */
   function letGo(podUid: string): void {

@@ -51,8 +51,8 @@ export function badFinalizers(finalizers: readonly string[]): readonly Cause[] {
 }
 
 /** Returns all problems of a Job's spec as the client sent it. */
-export function badJob(spec: unknown): readonly Cause[] {
-  if (!isFields(spec)) return [required("spec.template.spec.containers"), restartPolicy(undefined)];
+export function badJob(given: unknown): readonly Cause[] {
+  const spec = fieldsIn(given);
   const template = fieldsIn(spec["template"]);
   const pod = fieldsIn(template["spec"]);
   return [
