@@ -10,8 +10,8 @@
  * at any time; unknown fields are kept, since the sealed part is bound to them too.
  */
 import { z } from "zod";
-import { canonical } from "./canonical.ts";
 import { GroupName, Installation } from "./ids.ts";
+import { canonical } from "./json.ts";
 
 const base64url = z.string().regex(/^[A-Za-z0-9_-]*$/, "Binary values are base64url.");
 

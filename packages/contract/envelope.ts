@@ -5,16 +5,15 @@
  * everything that is wrong with it, at once. A message that is less readable than that is kept, with the reason.
  */
 import { z } from "zod";
-import { canonical } from "./canonical.ts";
 import { type Command, type CommandInput, COMMANDS, type CommandType, REQUESTED } from "./command.ts";
 import { CONTROL, type Control, type ControlType } from "./control.ts";
 import type { EventType, RunEventType, StoryMark } from "./event.ts";
 import { type Fact, type FactData, FACTS, type FactType } from "./fact.ts";
 import { type GroupName, type Installation, RunId, type TenantName } from "./ids.ts";
-import { MESSAGE, parseJson } from "./json.ts";
+import { canonical, MESSAGE, parseJson } from "./json.ts";
 import type { Problem } from "./problem.ts";
-import { bounded, type Judged, judge, nearest, problem } from "./schema-problems.ts";
 import { requestProblems } from "./request.ts";
+import { bounded, judge, type Judged, nearest, problem } from "./schema-problems.ts";
 
 /** The prefix of every type on the wire. Routing keys have types without it. */
 export const PREFIX = "dev.longshore.";

@@ -6,18 +6,17 @@
  * for others. Time is the ledger's own clock everywhere, so that launchers with wrong clocks agree on what is due.
  */
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
-import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
-import type { Installation, GroupName, RunId, TenantName, Uid } from "@longshore/contract/ids.ts";
 import type { EventType, Outcome, RunEventType } from "@longshore/contract/event.ts";
+import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
+import type { GroupName, Installation, RunId, TenantName, Uid } from "@longshore/contract/ids.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
 import type { Placer } from "@longshore/domain/group/group.ts";
-import type { RecordedHealth } from "@longshore/domain/group/view.ts";
 import type { Claiming } from "@longshore/domain/group/place-attempts.ts";
-import type { Intake } from "@longshore/domain/run/answer-command.ts";
-import type { Entry, Recorded } from "@longshore/domain/run/apply-inputs.ts";
+import type { RecordedHealth } from "@longshore/domain/group/view.ts";
+import type { Intake } from "@longshore/domain/run/admit.ts";
+import type { Entry, Recorded, WorkKind } from "@longshore/domain/run/change.ts";
 import type { Attempt, AttemptState, Run, RunRecord, RunState } from "@longshore/domain/run/record.ts";
-import type { WorkKind } from "@longshore/domain/run/work-kinds.ts";
 
 export type { Entry, Intake, Recorded, WorkKind };
 

@@ -3,7 +3,7 @@
  *
  * The bug this prevents: a listener that is slower than the hints, whose queue grows without bound.
  */
-import type { WorkKind } from "@longshore/domain/run/work-kinds.ts";
+import type { WorkKind } from "@longshore/domain/run/change.ts";
 
 export type Listeners = Set<(kinds: readonly WorkKind[]) => void>;
 

@@ -1,4 +1,6 @@
 /** Health, readiness and metrics, as a probe and a scraper see them. */
+import { once } from "node:events";
+import { connect } from "node:net";
 import t from "tap";
 import { address, type HealthOptions, serveHealth } from "./health.ts";
 import { openMetrics } from "./metrics.ts";
@@ -99,6 +101,30 @@ t.test("a scraper is told which part is ready, and a part that hangs does not ke
   t.match(text, 'longshore_part_up{part="broker"} 1');
   t.match(text, 'longshore_part_up{part="ledger"} 0');
   t.match(text, "longshore_build_info");
+});
+
+t.test("a path that is not served, a huge head, and a client that never ends its request", async (t) => {
+  const health = await serveHealth({ listen: "127.0.0.1:0", parts: {}, metrics: openMetrics("launcher", "1.2.3") });
+  t.teardown(() => health[Symbol.asyncDispose]());
+  const { port } = new URL(health.url);
+  /** Returns the answer to these bytes, once the server has closed the connection. */
+  const answerTo = async (bytes: string): Promise<string> => {
+    const socket = connect(Number(port), "127.0.0.1");
+    socket.write(bytes);
+    let heard = "";
+    socket.on("data", (chunk) => (heard += chunk));
+    socket.on("error", () => undefined); // a server that will not read the rest resets the connection
+    await once(socket, "close");
+    return heard;
+  };
+  t.match(await (await fetch(`${health.url}/../etc/passwd`)).text(), "here are /healthz, /readyz and /metrics");
+  const [huge, slow] = await Promise.all([
+    answerTo(`GET /healthz HTTP/1.1\r\nhost: here\r\nx: ${"x".repeat(20_000)}\r\n\r\n`),
+    answerTo("GET /healthz HTTP/1.1\r\nhost: he"),
+  ]);
+  t.match(huge, "431 Request Header Fields Too Large");
+  t.match(slow, "408 Request Timeout");
+  t.equal((await fetch(`${health.url}/healthz`)).status, 200, "others are served on");
 });
 
 t.test("two programs in one process do not share their numbers", async (t) => {

@@ -4,7 +4,7 @@ import { DIAGNOSES } from "@longshore/contract/diagnosis.ts";
 import { Installation } from "@longshore/contract/ids.ts";
 import { RetryCause } from "@longshore/contract/request.ts";
 import { Duration, durationMs } from "@longshore/contract/units.ts";
-import { DEFAULTS } from "@longshore/domain/run/defaults.ts";
+import { DEFAULTS } from "@longshore/domain/run/plan.ts";
 import type { Limits } from "@longshore/domain/run/record.ts";
 import { oneSecret, readableFile, sealKeys, secretFile, secretSetting } from "@longshore/runtime/config/secret-settings.ts";
 import { programSettings } from "@longshore/runtime/program.ts";

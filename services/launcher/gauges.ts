@@ -88,7 +88,7 @@ export function launcherHealth(listen: string, { ledger, broker, metrics, clock,
     );
   }
 
-  /** Of our own groups only: a group that left every groups file is rightly watched by nobody. */
+  /** Counts our own groups only: a group that left every groups file is rightly watched by nobody. */
   async function standing(): Promise<readonly Standings[]> {
     return await Promise.all([...clusters.keys()].map(async (group) => ({ group, standing: await ledger.standing(group) })));
   }

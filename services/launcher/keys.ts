@@ -6,8 +6,8 @@
  * derived from the file and not kept in the ledger, so they survive its loss.
  */
 import { createHash, createHmac, createSecretKey, hkdfSync, type KeyObject, timingSafeEqual } from "node:crypto";
-import { canonical } from "@longshore/contract/canonical.ts";
 import type { GroupName, Installation, RunId, StepName, TenantName } from "@longshore/contract/ids.ts";
+import { canonical } from "@longshore/contract/json.ts";
 import { jobName, proofInput, runLabel } from "@longshore/domain/run/identity.ts";
 
 export interface Identity {

@@ -1,21 +1,21 @@
 /** The launcher's loops over given parts, so that the simulation runs the same ones. */
 import type { GroupName } from "@longshore/contract/ids.ts";
 import type { Loop } from "@longshore/runtime/loop.ts";
+import { probe } from "./groups/probe.ts";
 import { admit } from "./intake/admit.ts";
+import { observe } from "./intake/observe.ts";
+import { receive } from "./intake/receive.ts";
+import { type InFlightCreates, openInFlightCreates } from "./jobs/in-flight-creates.ts";
 import { close } from "./loops/close.ts";
 import { expire } from "./loops/expire.ts";
-import { type InFlightCreates, openInFlightCreates } from "./jobs/in-flight-creates.ts";
 import { launch } from "./loops/launch.ts";
-import { observe } from "./intake/observe.ts";
-import type { Cluster, Parts } from "./parts.ts";
 import { place } from "./loops/place.ts";
-import { probe } from "./groups/probe.ts";
-import { receive } from "./intake/receive.ts";
 import { relay } from "./loops/relay.ts";
 import { release } from "./loops/release.ts";
+import { retryLoop } from "./loops/retry-loop.ts";
 import { prune, sweep } from "./loops/sweep.ts";
 import { tally, type Unknown } from "./loops/tally.ts";
-import { wake } from "./loops/wake.ts";
+import type { Cluster, Parts } from "./parts.ts";
 
 export function launcherLoops(parts: Parts): Readonly<Record<string, Loop>> {
   const { clusters } = parts;
@@ -55,4 +55,19 @@ function listen({ ledger, wakeUps }: Parts): Loop {
   return async (signal) => {
     for await (const kind of ledger.changes(signal)) wakeUps[kind].wake();
   };
+}
+
+/**
+ * Wakes the loops that have work due now: no NOTIFY comes when work falls due by time, and a busy loop misses wake-ups.
+ *
+ * The bug this prevents: an idle launcher that costs the ledger a hundred questions a second, because each loop of each group
+ * asks whether there is work. Each loop still looks by itself every `lookMs`.
+ */
+export function wake(parts: Parts): Loop {
+  const { ledger, wakeUps, clusters, timing } = parts;
+  const groups = [...clusters.keys()];
+  return (signal) =>
+    retryLoop(parts, { what: "wake", ms: timing.pollMs, signal }, async () => {
+      for (const kind of await ledger.due(groups)) wakeUps[kind].wake();
+    });
 }

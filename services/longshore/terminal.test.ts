@@ -46,7 +46,7 @@ const cases: readonly Case[] = [
 
 for (const { name, type, data, simple = true, want } of cases) t.equal(particulars(type, data, simple), want, name);
 
-// ── Which Longshore is meant ────────────────────────────────────────────────────────────────────────────────────────
+// ── Which Longshore is meant ─────────────────────────────────────────────────────────────────────────────────────────
 
 async function folder(t: Test): Promise<{ readonly data: string; readonly surroundings: Surroundings }> {
   const cwd = await mkdtemp(join(tmpdir(), "longshore-place-"));

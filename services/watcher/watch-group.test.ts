@@ -2,8 +2,8 @@ import { readFact } from "@longshore/contract/envelope.ts";
 import { GroupName, Installation, RunId, StepName, Uid } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { manifest, type ManifestInput } from "@longshore/domain/pod/manifest.ts";
-import { DEFAULTS } from "@longshore/domain/run/defaults.ts";
 import { HOLD } from "@longshore/domain/run/marks.ts";
+import { DEFAULTS } from "@longshore/domain/run/plan.ts";
 import { type Cluster, openClusters } from "@longshore/kubernetes/clusters.ts";
 import { type VirtualClock, virtualClock } from "@longshore/kubernetes/testing/virtual-clock.ts";
 import { createModel, type Model } from "@longshore/pocket/testing/model.ts";
@@ -12,9 +12,10 @@ import { noFailpoint } from "@longshore/runtime/failpoint.ts";
 import { openLog, silentLog } from "@longshore/runtime/log.ts";
 import { backOff } from "@longshore/runtime/loop.ts";
 import { openMetrics } from "@longshore/runtime/metrics.ts";
-import t, { type Test } from "tap";
 import { type Parts, TIMING } from "./parts.ts";
 import { watchGroup } from "./watch-group.ts";
+
+import t, { type Test } from "tap";
 
 const GROUP = GroupName.parse("prod-a");
 const NAMESPACE = "jobs";

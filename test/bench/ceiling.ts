@@ -3,11 +3,10 @@
  * around them. No record, no proof that holds, no second try.
  */
 import { readFile } from "node:fs/promises";
-import type { ClusterChoice } from "@longshore/cli/embedded/home.ts";
-import { INSTALLATION, keyIn } from "@longshore/cli/embedded/home.ts";
+import { type ClusterChoice, INSTALLATION, keyIn } from "@longshore/cli/embedded/home.ts";
 import { GroupName, Installation, RunId, StepName, TenantName } from "@longshore/contract/ids.ts";
 import { manifest } from "@longshore/domain/pod/manifest.ts";
-import { DEFAULTS } from "@longshore/domain/run/defaults.ts";
+import { DEFAULTS } from "@longshore/domain/run/plan.ts";
 import { METADATA } from "@longshore/kubernetes/request/read.ts";
 import type { Transport } from "@longshore/kubernetes/transport.ts";
 import { openKeys } from "@longshore/launcher/keys.ts";
@@ -63,7 +62,7 @@ async function manifests(home: string, choice: ClusterChoice): Promise<(run: Run
       epoch: 1,
       name: keys.jobName(run, step, 1),
       hashOfRun: keys.runLabel(run),
-      // Of nothing that exists, so that no launcher takes these Jobs for its own; as long as a real one.
+      // The proof of no attempt, so that no launcher takes these Jobs for its own. It is as long as a real one.
       proof: keys.digest(tenant, run),
       limits: DEFAULTS,
     });

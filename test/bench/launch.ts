@@ -27,7 +27,7 @@ import { openUpstream } from "./parts/upstream.ts";
 
 export interface LaunchOptions {
   readonly runs: number;
-  /** Of each kind, in each layout. */
+  /** The number of turns of each kind, in each layout. */
   readonly turns: number;
   readonly cluster: "kubernetes" | "pocket";
   readonly broker: BrokerKind;
@@ -107,7 +107,7 @@ function figuresOf({ bare, launches }: Turns[Layout], runs: number, bound: (cpu:
   };
 }
 
-/** Of two cores: one for these parts, one for all others. */
+/** On two cores: one for these parts, one for all others. */
 function busier(parts: readonly string[]): (cpu: CpuMs<string>) => number {
   return (cpu) => {
     const theirs = parts.reduce((sum, name) => sum + (cpu[name] ?? 0), 0);
@@ -119,7 +119,7 @@ interface Turn {
   readonly tookMs: number;
   readonly perSecond: number;
   readonly cpu: CpuMs<string>;
-  /** What had nothing to do with this bench: with much of it the rates say little, and the CPU says more. */
+  /** CPU of processes that are no part of this bench. If it is high, the rates say little, and the CPU says more. */
   readonly othersMs: number;
   readonly verbs: Readonly<Record<string, number>>;
   readonly transactions: number;

@@ -19,7 +19,7 @@ export interface MemoryOptions {
   readonly say: (sentence: string) => void;
 }
 
-/** What was only in the way of launching is garbage by then. */
+/** After this time, memory that only launching needed is garbage. */
 const SETTLE_MS = 20_000;
 const MEGABYTE = 1024;
 const PROGRAMS = ["launcher", "watcher"] as const;

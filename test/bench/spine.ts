@@ -109,7 +109,9 @@ const timed = (firstMs: number, all: readonly Lived[]): Timed => ({
   latenciesMs: all.map(({ confirmedMs, endedMs }) => endedMs - confirmedMs),
 });
 
-/** What the runs cost, until the last hold is off: releasing comes after the terminal event and belongs to its price. */
+/**
+ * Measures the cost of runs until the last hold is off: releasing comes after the terminal event and belongs to their price.
+ */
 async function measured(stage: Stage, count: number, work: () => Promise<Timed>) {
   const before = { cpu: await cpuMs(stage.pids), database: await stage.databaseWork() };
   await stage.requests.taken();
@@ -127,7 +129,7 @@ async function measured(stage: Stage, count: number, work: () => Promise<Timed>)
   };
 }
 
-/** Each run's Job is patched once when its outcome was recorded. Resolves to what the cluster was asked since it was last asked. */
+/** Waits until each run's Job was patched, once, after its outcome. Returns the requests counted since the last call. */
 async function released(stage: Stage, count: number): Promise<Readonly<Record<string, number>>> {
   const sum: Record<string, number> = {};
   for (const began = performance.now(); ; await clock.sleep(LOOK_MS)) {

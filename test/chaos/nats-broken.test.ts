@@ -17,7 +17,7 @@ t.setTimeout(0); // each wait of the harness has its own bound
 await using natsServer = await nats();
 await using system = await openSystem({ brokerUrl: natsServer.url, instant: true, jobs: 1000 });
 
-/** What an operator does, on a connection of its own. */
+/** An operator's connection, apart from Longshore's own. */
 async function asOther<R>(work: (manager: JetStreamManager) => Promise<R>): Promise<R> {
   const connection = await connected(natsServer.url);
   try {

@@ -16,7 +16,7 @@ const ASK = `import { getContainerRuntimeClient } from "testcontainers"; await g
 export async function dockerAnswers(): Promise<boolean> {
   if (!engineIsNamed()) return false;
   const child = spawn(process.execPath, ["--input-type=module", "--eval", ASK], {
-    cwd: import.meta.dirname, // the folder from which its import finds the package
+    cwd: import.meta.dirname, // so that the import in ASK finds testcontainers
     stdio: "ignore",
     timeout: ANSWER_WITHIN_MS,
     killSignal: "SIGKILL",

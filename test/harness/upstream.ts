@@ -59,8 +59,8 @@ function readsOf(url: string): (typeof READS)[string] {
 export const showsAll = (url: string): boolean => readsOf(url).all;
 
 /**
- * Taps the broker. `all` adds facts and commands. Such a tap is a bound queue, so the broker calls every message routed. A test
- * that removes our own queues or bindings must not use it: no publisher would learn any more that its message reached nobody.
+ * Taps the broker. `all` adds facts and commands. Such a tap is a bound queue, so for the broker no message is unroutable. A
+ * test that removes our own queues or bindings must not use it: no publisher would learn that its message reached none of them.
  */
 export function openTap(url: string, { all }: { readonly all: boolean }, take: Take): Promise<AsyncDisposable> {
   return open(url, { name: `tests.tap.${crypto.randomUUID()}`, exchanges: all ? [...TOLD, ...HEARD] : TOLD }, take);

@@ -34,7 +34,7 @@ function effectsOf({ told, commands }: View, { id, generation }: Run): readonly 
   ];
 }
 
-/** Of two contents under one id at most one is carried out; the other's commands are refused. */
+/** If two requests have one id and different contents, at most one is carried out, and the other one is refused. */
 function contents({ commands }: View): readonly string[] {
   const taken = commands.filter((it) => it.confirmed && it.type === "run.requested" && !it.is.refused);
   return [...Map.groupBy(taken, ({ run }) => run)].flatMap(([run, all]) => {

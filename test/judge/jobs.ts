@@ -84,7 +84,7 @@ function cancels({ told, attempts }: View): readonly string[] {
     const end = told.find((it) => it.run === run && it.generation === generation && isTerminal(it.type));
     if (end === undefined || end.type === "run.cancelled" || end.type === "run.succeeded") return [];
     if (end.type === "run.lost" && codeOf(end) === "Abandoned") return [];
-    // A Complete Job fails its run if an output is missing, and a pipeline's may have ended before the cancel.
+    // A Complete Job's run fails if an output is missing; a pipeline's Job may have ended before the cancel.
     return attempts.some((it) => it.run === run && it.generation === generation && it.result === "succeeded")
       ? []
       : [`${run} was being cancelled, and ended as ${end.type}`];

@@ -37,7 +37,7 @@ function storyOf({ id, state, seq }: Run, told: readonly Told[], heard: readonly
 export const heardOf = ({ id, subject, sequence, generation = 0, type }: ReceivedEvent): readonly Heard[] =>
   sequence === undefined ? [] : [{ id, run: subject ?? "", sequence, generation, type }];
 
-/** Of all that one listener heard of an ended run, repeats too, in the order in which it came. */
+/** Judges everything that one listener heard of an ended run, in the order in which it came, repeats included. */
 export function faultsOfHeard(run: string, heard: readonly Heard[]): readonly string[] {
   const firsts = firstsOf(heard);
   const order = firsts.map(({ sequence }) => sequence);

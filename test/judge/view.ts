@@ -11,7 +11,7 @@ export interface Broken {
   readonly message: string;
 }
 
-/** Runs that were accepted and commands that were carried out are taken. */
+/** "taken": the run was accepted, or the command was carried out. */
 export type CommandEnd = "taken" | "refused" | "quarantined";
 
 /** A command that upstream published. */
@@ -64,10 +64,10 @@ export interface Attempt {
   readonly step: string;
   readonly n: number;
   readonly generation: number;
-  /** Of its Jobs: of all that were ever created for it. */
+  /** The name of every Job that was ever created for the attempt. */
   readonly name: string;
   readonly state: string;
-  /** Of the Job that the ledger knows as the attempt's own. */
+  /** The UID of the Job that the ledger knows as the attempt's own. */
   readonly uid: string | undefined;
   readonly started: string;
   readonly cause: string | undefined;
@@ -102,7 +102,7 @@ export interface Job {
   readonly bindsMs: number | undefined;
 }
 
-/** The simulation keeps pods that ran alone; the journals keep all of them. */
+/** The simulation keeps only pods that ran; the journals keep all pods. */
 export interface Pod {
   readonly name: string;
   /** Its Job's UID. */
@@ -133,7 +133,7 @@ export const jobsOf = ({ jobs }: View, { name }: Attempt): readonly Job[] => job
 export const ownJobOf = ({ jobs }: View, { uid }: Attempt): Job | undefined =>
   uid === undefined ? undefined : jobs.find((it) => it.uid === uid);
 
-/** Of all Jobs of ours that had the attempt's name. */
+/** Returns the pods of all Jobs of ours that had the attempt's name. */
 export function podsOf(view: View, attempt: Attempt): readonly Pod[] {
   const uids = new Set(jobsOf(view, attempt).map(({ uid }) => uid));
   return view.pods.filter(({ job }) => uids.has(job));

@@ -9,14 +9,8 @@ import { once } from "node:events";
 import { connect as connectSocket, type Socket } from "node:net";
 import { Failure } from "@longshore/contract/problem.ts";
 import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
-import {
-  createInbox,
-  errors,
-  type NatsConnection,
-  NatsConnectionImpl,
-  type NodeConnectionOptions,
-  setTransportFactory,
-} from "@nats-io/transport-node";
+import type { NatsConnection, NodeConnectionOptions } from "@nats-io/transport-node";
+import { createInbox, errors, NatsConnectionImpl, setTransportFactory } from "@nats-io/transport-node";
 import { NodeTransport, nodeResolveHost } from "@nats-io/transport-node/lib/node_transport.js";
 import { type Address, codeOf, hostPort, messageOf, networkFailure } from "../address.ts";
 import { either, type Session } from "../session.ts";

@@ -13,18 +13,8 @@
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Log } from "@longshore/runtime/log.ts";
-import {
-  AckPolicy,
-  type ConsumerConfig,
-  type ConsumerInfo,
-  DeliverPolicy,
-  DiscardPolicy,
-  RetentionPolicy,
-  StorageType,
-  type StreamConfig,
-  type StreamInfo,
-  type StreamState,
-} from "@nats-io/jetstream";
+import type { ConsumerConfig, ConsumerInfo, StreamConfig, StreamInfo, StreamState } from "@nats-io/jetstream";
+import { AckPolicy, DeliverPolicy, DiscardPolicy, RetentionPolicy, StorageType } from "@nats-io/jetstream";
 import { nanos } from "@nats-io/transport-node";
 import type { Names } from "../names.ts";
 import type { Queue } from "../port.ts";

@@ -8,17 +8,8 @@ import { postgres } from "../../../test/harness/servers/postgres.ts";
 import { tcpProxy } from "../../../test/harness/faults/proxy.ts";
 import { brokerConformance } from "../testing/conformance.ts";
 import { stubborn } from "../testing/conformance-faults.ts";
-import {
-  forever,
-  freshNames,
-  holding,
-  ids,
-  message,
-  publishAll,
-  type Quarantined,
-  take,
-  takeAll,
-} from "../testing/conformance-parts.ts";
+import type { Quarantined } from "../testing/conformance-parts.ts";
+import { forever, freshNames, holding, ids, message, publishAll, take, takeAll } from "../testing/conformance-parts.ts";
 import { openBroker } from "../open.ts";
 
 t.setTimeout(300_000);

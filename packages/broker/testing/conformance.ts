@@ -10,18 +10,8 @@ import { once } from "node:events";
 import type { Test } from "tap";
 import { serverFaults, stubborn } from "./conformance-faults.ts";
 import { passing } from "./conformance-passing.ts";
-import {
-  type Conforming,
-  forever,
-  freshNames,
-  holding,
-  ids,
-  message,
-  publishAll,
-  take,
-  takeAll,
-  text,
-} from "./conformance-parts.ts";
+import type { Conforming } from "./conformance-parts.ts";
+import { forever, freshNames, holding, ids, message, publishAll, take, takeAll, text } from "./conformance-parts.ts";
 import type { Names } from "../names.ts";
 import type { Broker, Delivery } from "../port.ts";
 

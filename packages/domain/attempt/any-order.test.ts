@@ -78,7 +78,7 @@ const anything: fc.Arbitrary<AttemptInput> = fc.oneof(
   fc.record({ kind: as("unstarted"), ...job }),
   fc.record({ kind: as("startExpired"), diagnosis }),
   fc.record({ kind: as("elsewhere"), diagnosis }),
-  fc.record({ kind: as("scheduled") }),
+  fc.record({ kind: as("goesOn") }),
   fc.record({ kind: as("deadline") }),
 );
 
@@ -166,7 +166,7 @@ t.test("an input that is repeated decides nothing and tells nothing", async (t) 
   t.pass();
 });
 
-// ── One Job's life, in any order ────────────────────────────────────────────────────────────────────────────────────
+// ── One Job's life, in any order ─────────────────────────────────────────────────────────────────────────────────────
 
 const { created, started, stalled, resumed, complete, failed } = input;
 const LIVES: Readonly<Record<string, readonly AttemptInput[]>> = {

@@ -1,8 +1,17 @@
-/** Every input that an attempt can get: our decisions, the cluster's answers, sightings of its Job, and timers. */
-import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
+/**
+ * Every input that an attempt can get: our decisions, the cluster's answers, sightings of its Job, and timers; and how a fact or
+ * the answer to a create becomes one.
+ *
+ * The bugs this prevents: silence taken for a "no", after which the Job runs unknown; and a thousand runs that each meet the
+ * same refusal, because the first refusal was not told to the group.
+ */
+import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { Considered } from "@longshore/contract/event.ts";
-import type { Evidence } from "@longshore/contract/fact.ts";
+import type { Evidence, Fact } from "@longshore/contract/fact.ts";
 import type { GroupName, Uid } from "@longshore/contract/ids.ts";
+import { type Answer, classifyCreate } from "../diagnosis/replies.ts";
+import { diagnoseTransport } from "../diagnosis/transport.ts";
+import type { GroupInputOf } from "../group/view.ts";
 
 type Considerations = Considered[];
 
@@ -69,11 +78,116 @@ export type AttemptInput =
   | { readonly kind: "startExpired"; readonly diagnosis: Diagnosis }
   /** The Job waits for a node, and another group of the request could take it now. */
   | { readonly kind: "elsewhere"; readonly diagnosis: Diagnosis }
-  /** The Job got a node after all, before it was closed. */
-  | { readonly kind: "scheduled" }
+  /** The Job got a node or started after all, and nothing of it was deleted yet. */
+  | { readonly kind: "goesOn" }
   | { readonly kind: "deadline" }
   | { readonly kind: "abandon"; readonly diagnosis: Diagnosis };
 
 export type InputKind = AttemptInput["kind"];
 type ByKind = { readonly [I in AttemptInput as I["kind"]]: I };
 export type InputOf<K extends InputKind> = ByKind[K];
+
+// ── A fact ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export type JobFact = Exclude<Fact, { type: "group.watched" }>;
+
+export function inputOf(fact: JobFact): AttemptInput {
+  const { uid, resourceVersion: rv, group } = fact.data.about;
+  const of = { uid, rv, group };
+  switch (fact.type) {
+    case "job.started":
+      return { kind: "started", evidence: fact.data.evidence, ...of };
+    case "job.stalled":
+      return { kind: "stalled", diagnosis: fact.data.diagnosis, ...of };
+    case "job.resumed":
+      return { kind: "resumed", ...of };
+    case "job.ended":
+      return { kind: fact.data.condition === "Complete" ? "complete" : "failed", evidence: fact.data.evidence, ...of };
+    case "job.deleting":
+      return { kind: "deleting", ...of };
+    case "job.deleted":
+      return { kind: "deleting", vanished: true, ...of };
+  }
+}
+
+// ── The answer to a create ───────────────────────────────────────────────────────────────────────────────────────────
+
+export type CreateAnswer =
+  | { readonly kind: "created"; readonly uid: Uid; readonly resourceVersion: string }
+  | ({ readonly kind: "answered" } & Answer)
+  /** The request may have arrived, and the Job may exist or come to exist. */
+  | { readonly kind: "unanswered" }
+  /** The request cannot have arrived. `heldBack`: our own limits stopped it, so nothing is wrong with the cluster. */
+  | { readonly kind: "unsent"; readonly failure: Error; readonly heldBack: boolean };
+
+/** The create that was answered, and its group. Times are the ledger's. */
+export interface Creating {
+  readonly claimNo: number;
+  readonly group: GroupName;
+  readonly namespace: string;
+  readonly nowMs: number;
+  readonly placeAgainMs: number;
+}
+
+export type GroupNews =
+  /** A refusal that every other run would meet counts for the whole group. */
+  | GroupInputOf<"writeTaken" | "writeRefused">
+  /** The API server has too much to do, or we send less for its sake. The group's health stays as it was. */
+  | { readonly kind: "quiet"; readonly forMs: number; readonly why: string }
+  /** A quota that counts Jobs is full for every run. */
+  | { readonly kind: "noRoom"; readonly untilMs: number; readonly diagnosis: Diagnosis };
+
+export type AfterCreate =
+  | { readonly kind: "input"; readonly input: AttemptInput; readonly news?: GroupNews }
+  /** The name is taken: a look tells whose Job has it. */
+  | { readonly kind: "look" };
+
+export function afterCreate(answer: CreateAnswer, { claimNo, group, namespace, nowMs, placeAgainMs }: Creating): AfterCreate {
+  const againMs = nowMs + placeAgainMs;
+  switch (answer.kind) {
+    case "created": {
+      const { uid, resourceVersion: rv } = answer;
+      return {
+        kind: "input",
+        input: { kind: "created", claimNo, uid, rv, group, adopted: false },
+        news: { kind: "writeTaken" },
+      };
+    }
+    case "unanswered":
+      return { kind: "input", input: { kind: "unanswered", claimNo } };
+    case "unsent": {
+      const deferred = { kind: "deferred", claimNo, retryAtMs: againMs, again: true } as const;
+      if (!answer.heldBack) return { kind: "input", input: { ...deferred, diagnosis: diagnoseTransport(answer.failure) } };
+      return throttled(deferred, diagnose("QuotaExceeded", answer.failure.message), placeAgainMs);
+    }
+    case "answered": {
+      const verdict = classifyCreate(answer, { group, namespace });
+      if (verdict.kind === "exists") return { kind: "look" };
+      const { diagnosis } = verdict;
+      if (verdict.kind === "refused") return { kind: "input", input: { kind: "refused", claimNo, diagnosis } };
+      if (verdict.kind !== "deferred") return { kind: "input", input: { kind: "unanswered", claimNo } };
+      const pauseMs = answer.retryAfterMs ?? placeAgainMs;
+      // Another group may take the attempt meanwhile, so the attempt does not rest as long as the group does.
+      if (answer.status === 429) return throttled({ kind: "deferred", claimNo, retryAtMs: againMs }, diagnosis, pauseMs);
+      const retryAtMs = nowMs + pauseMs;
+      const news = newsOf(verdict, retryAtMs);
+      return { kind: "input", input: { kind: "deferred", claimNo, diagnosis, retryAtMs }, ...(news && { news }) };
+    }
+  }
+}
+
+type Deferred = Omit<Extract<AttemptInput, { kind: "deferred" }>, "reason" | "diagnosis">;
+
+const throttled = (deferred: Deferred, diagnosis: Diagnosis, forMs: number): AfterCreate => ({
+  kind: "input",
+  input: { ...deferred, reason: "Throttled", diagnosis },
+  news: { kind: "quiet", forMs, why: diagnosis.sentence },
+});
+
+function newsOf(
+  { unhealthy, diagnosis }: { readonly unhealthy: boolean; readonly diagnosis: Diagnosis },
+  untilMs: number,
+): GroupNews | undefined {
+  if (unhealthy) return { kind: "writeRefused", diagnosis };
+  return diagnosis.code === "QuotaExceeded" ? { kind: "noRoom", untilMs, diagnosis } : undefined;
+}

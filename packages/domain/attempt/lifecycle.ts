@@ -9,15 +9,15 @@
  * lists the claims whose create may still land, and until the fence has passed the name must stay taken. And a Job under
  * deletion never gets a condition, so only a look may end it. The rules that the cells name are in moves/.
  */
+import type { Attempt, AttemptState } from "../run/record.ts";
 import type { AttemptInput, InputKind, InputOf } from "./input.ts";
 import * as answers from "./moves/answers.ts";
 import * as decisions from "./moves/decisions.ts";
 import * as looks from "./moves/looks.ts";
 import { type Context, illegal, type Move, type Rule, stay } from "./moves/move.ts";
-import { releaseAgain, nothingNew, stray } from "./moves/own.ts";
-import * as placing from "./moves/placing.ts";
+import * as placing from "./moves/decisions.ts";
+import { nothingNew, releaseAgain, stray } from "./moves/sightings.ts";
 import * as seen from "./moves/sightings.ts";
-import type { Attempt, AttemptState } from "../run/record.ts";
 
 type Row<K extends InputKind> = Record<AttemptState, Rule<K>>;
 
@@ -53,7 +53,7 @@ export const ATTEMPT: { readonly [K in InputKind]: Row<K> } = {
   hopeless:      { waiting: decisions.hopeless,  ready: decisions.hopeless,  claimed: stay,                live: stay,                    closing: stay,                ended: stay,                done: stay },
   startExpired:  { waiting: stay,                ready: stay,                claimed: stay,                live: decisions.startExpired,  closing: stay,                ended: stay,                done: stay },
   elsewhere:     { waiting: stay,                ready: stay,                claimed: stay,                live: decisions.elsewhere,     closing: stay,                ended: stay,                done: stay },
-  scheduled:     { waiting: stay,                ready: stay,                claimed: stay,                live: stay,                    closing: decisions.scheduled, ended: stay,                done: stay },
+  goesOn:        { waiting: stay,                ready: stay,                claimed: stay,                live: stay,                    closing: decisions.goesOn,    ended: stay,                done: stay },
   deadline:      { waiting: stay,                ready: stay,                claimed: stay,                live: decisions.deadline,      closing: stay,                ended: stay,                done: stay },
   abandon:       { waiting: decisions.abandon, ready: decisions.abandon, claimed: decisions.abandon, live: decisions.abandon,     closing: decisions.abandon, ended: stay,                done: stay },
 };

@@ -193,7 +193,7 @@ const TAKEN = {
 
 const unstarted = isAny("StartError", "ContainerCannotRun");
 
-/** Exit codes by which shells say something. */
+/** Exit codes that mean something to shells. */
 const EXIT_HINTS: Readonly<Record<number, string>> = {
   126: "Look in the log for the file that the shell may not execute: that is what 126 means there.",
   127: "Look in the log for the command that the shell did not find: that is what 127 means there.",

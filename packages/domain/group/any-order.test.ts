@@ -3,11 +3,10 @@ import { diagnose } from "@longshore/contract/diagnosis.ts";
 import fc from "fast-check";
 import t from "tap";
 import { hear } from "./health.ts";
-import { type GroupInput, ledgerInput } from "./input.ts";
-import { isDoubted, isWell, mayClaim, mayCreate, mayJudge } from "./allowed.ts";
-import { ANOTHER, context, input, NOW, OURS, SECOND, view } from "./testing/views.ts";
-import { type GroupView, type RecordedHealth, UNREACHED, unverified } from "./view.ts";
 import { BELIEVED_PROBES, type WordLease, wordOf } from "./recorded-health.ts";
+import { ANOTHER, context, input, NOW, OURS, SECOND, view } from "./testing/views.ts";
+import type { GroupInput, GroupView, RecordedHealth } from "./view.ts";
+import { isDoubted, isWell, ledgerInput, mayClaim, mayCreate, mayJudge, UNREACHED, unverified } from "./view.ts";
 
 const uid = fc.constantFrom(OURS, OURS, OURS, ANOTHER);
 const diagnosis = fc
@@ -143,7 +142,7 @@ t.test("what is heard again says nothing new, but for a second silence", async (
   t.pass();
 });
 
-// ── Several launchers, one word ─────────────────────────────────────────────────────────────────────────────────────
+// ── Several launchers, one word ──────────────────────────────────────────────────────────────────────────────────────
 
 const PROBE_MS = 10 * SECOND;
 

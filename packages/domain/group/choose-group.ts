@@ -1,12 +1,15 @@
 /**
- * Chooses the group that takes an attempt, or says why none can now.
+ * Chooses the group that takes an attempt, or says why none can now, or why the attempt is over.
  *
- * The bugs this prevents: a run that waits although nobody can say for what; and one that hangs on its first choice while its
- * second is idle. Every group that was considered is named, with the reason why it was passed over.
+ * The bugs this prevents: a run that waits although nobody can say for what, or for longer than it was to wait; and one that
+ * hangs on its first choice while its second is idle. Every group that was considered is named, with the reason why it was
+ * passed over.
  */
 import { type Code, diagnose, DIAGNOSES, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { EventData } from "@longshore/contract/event.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
+import type { InputOf } from "../attempt/input.ts";
+import type { Attempt, Plan } from "../run/record.ts";
 import { type Group, imageRefused, isUnserved, lineMost, type Placer } from "./group.ts";
 
 /** From the least to the most hopeful: if groups are passed over for several reasons, the run is told the most hopeful one. */
@@ -117,7 +120,7 @@ function skipped(group: Group, { images = [], nowMs, serves, quiet }: Choosing):
   return undefined;
 }
 
-/** The ledger keeps the group's rows while Jobs are there, and in case somebody puts the group back. */
+/** The ledger keeps a removed group's rows: it may have Jobs, or be put back into the file. */
 const UNSERVED: Skip = { reason: "NoGroup", why: "No launcher has it in its groups file any more." };
 
 function policyRefused(name: GroupName, image: string): Skip {
@@ -133,3 +136,26 @@ const chosen = ({ name, slotsUsed, settings }: Group, { avoid }: Choosing): stri
   const room = `It has room: ${slotsUsed} of ${settings.limits.jobs} Jobs.`;
   return name === avoid ? `${room} The last attempt failed there, and no other group can take it.` : room;
 };
+
+export type Judgement = InputOf<"placed" | "noPlace" | "waitExpired" | "hopeless">;
+
+export function judgeAttempt(
+  { step, notes }: Attempt,
+  plan: Plan,
+  groups: readonly Group[],
+  placer: Placer,
+  nowMs: number,
+): Judgement {
+  if (nowMs >= notes.waitUntilMs) return { kind: "waitExpired" };
+  const image = plan.with?.image ?? plan.steps.find(({ name }) => name === step)?.image;
+  const images = image === undefined ? [] : [image];
+  const found = chooseGroup({ wanted: plan.groups, groups, avoid: notes.avoid, images, nowMs, ...placer });
+  const considered = [...found.considered];
+  if (found.kind === "noPlace") {
+    const { reason, diagnosis, hopeless } = found;
+    if (hopeless && diagnosis) return { kind: "hopeless", diagnosis };
+    return { kind: "noPlace", reason, considered, retryAtMs: nowMs + placer.placeAgainMs, ...(diagnosis && { diagnosis }) };
+  }
+  const { name: group, namespace, settings } = found.group;
+  return { kind: "placed", group, namespace, considered, ...(settings.hold ? {} : { hold: false }) };
+}

@@ -7,9 +7,9 @@
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import type { Advancing } from "../run/advance.ts";
-import { type Applied, applyInputs, type Entry } from "../run/apply-inputs.ts";
+import { type Applied, applyInputs, type Entry } from "../run/change.ts";
 import { isOpen, type RunRecord } from "../run/record.ts";
-import { STANDING_STATES } from "./slots.ts";
+import { STANDING_STATES } from "./group.ts";
 
 export function giveUp(record: RunRecord, group: GroupName, at: Advancing): Applied {
   const sentence = `An operator accepted that the group ${group} is another cluster or namespace now; what stood in the old one was given up.`;

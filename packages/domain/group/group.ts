@@ -1,7 +1,9 @@
-/** A container group as placement sees it: where it is, how much it takes, and its health. */
+/** A container group as placement sees it: where it is, how much it takes, its health, and which attempts take its slots. */
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
-import type { GroupName } from "@longshore/contract/ids.ts";
 import type { ConfiguredGroup, GroupSettings } from "@longshore/contract/group-settings.ts";
+import type { GroupName } from "@longshore/contract/ids.ts";
+import { type Change, movedAttempts } from "../run/change.ts";
+import type { Attempt, AttemptState } from "../run/record.ts";
 
 export interface Group extends ConfiguredGroup {
   readonly slotsUsed: number;
@@ -69,3 +71,15 @@ function isLike(image: string, pattern: string): boolean {
   }
   return from <= image.length - tail.length;
 }
+
+/** Attempts in these states count against a group's limit. */
+export const SLOT_STATES: readonly AttemptState[] = ["ready", "claimed", "live", "closing"];
+const hasSlot = (attempt: Attempt | undefined): boolean => attempt !== undefined && SLOT_STATES.includes(attempt.state);
+
+/** In these states, something of an attempt may exist on its group's cluster. */
+export const STANDING_STATES: readonly AttemptState[] = ["claimed", "live", "closing", "ended"];
+/** In these states, an attempt is bound to its group. */
+export const PLACED_STATES: readonly AttemptState[] = ["ready", ...STANDING_STATES];
+
+export const slotsFreed = (changes: readonly Change[]): number =>
+  changes.flatMap(movedAttempts).filter(([was, is]) => hasSlot(was) && !hasSlot(is)).length;

@@ -2,11 +2,9 @@
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import t from "tap";
 import { hear } from "./health.ts";
-import { ledgerInput } from "./input.ts";
-import { mayClaim, mayCreate, mayJudge } from "./allowed.ts";
-import { ANOTHER, context, input, NOW, OURS, SECOND, silence, view } from "./testing/views.ts";
-import { type GroupView, UNREACHED, unverified, type ViewState } from "./view.ts";
 import { wordOf } from "./recorded-health.ts";
+import { ANOTHER, context, input, NOW, OURS, SECOND, silence, view } from "./testing/views.ts";
+import { type GroupView, ledgerInput, mayClaim, mayCreate, mayJudge, UNREACHED, unverified, type ViewState } from "./view.ts";
 
 const { answered, missing, refused, silent, throttled, writeRefused, writeTaken, unnamed, overruled, recorded } = input;
 const others = { ...answered, uid: ANOTHER };

@@ -2,11 +2,24 @@
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import t from "tap";
 import { hear } from "./health.ts";
-import type { GroupInput, GroupInputKind } from "./input.ts";
-import { lookAgainMs, mayClaim, mayCreate, mayJudge, probeAgainMs, quietIn, whyNot } from "./allowed.ts";
-import { ANOTHER, context, forbidden, input, NOW, OURS, SECOND, view } from "./testing/views.ts";
-import { diagnosisOf, type GroupView, UNREACHED, unverified, type ViewState } from "./view.ts";
 import { wordOf } from "./recorded-health.ts";
+import { ANOTHER, context, forbidden, input, NOW, OURS, SECOND, view } from "./testing/views.ts";
+import {
+  diagnosisOf,
+  type GroupInput,
+  type GroupInputKind,
+  type GroupView,
+  lookAgainMs,
+  mayClaim,
+  mayCreate,
+  mayJudge,
+  probeAgainMs,
+  quietIn,
+  UNREACHED,
+  unverified,
+  type ViewState,
+  whyNot,
+} from "./view.ts";
 
 /** The cell's word: "·" if nothing changes, "note" if anything but the state does. */
 function wordFor(before: GroupView, after: GroupView): string {
@@ -83,7 +96,7 @@ t.test("rests double from 10 s to 5 min", async (t) => {
   t.same(rests, [10, 20, 40, 80, 160, 300, 300, 300]);
 });
 
-// ── What is allowed ─────────────────────────────────────────────────────────────────────────────────────────────────
+// ── What is allowed ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 // biome-ignore format: a table is read down its columns
 const ALLOWED: Readonly<Record<ViewState, readonly [claim: boolean, create: boolean, judge: boolean, lookMs: number, probeMs: number | undefined]>> = {
@@ -115,7 +128,7 @@ t.test("a pause ends by itself", async (t) => {
   t.equal(quietIn(quiet, NOW + 5 * SECOND), undefined);
 });
 
-// ── What is told ────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── What is told ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 const UNKNOWN = { namespaceUid: OURS, health: "unknown", diagnosis: undefined } as const;
 const WELL = { ...UNKNOWN, health: "healthy" } as const;

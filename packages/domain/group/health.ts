@@ -10,8 +10,8 @@
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { NO_NAMESPACE } from "../diagnosis/replies.ts";
-import type { GroupInput, GroupInputKind, GroupInputOf } from "./input.ts";
-import { diagnosisOf, type GroupView, type Noted, unverified, type UnwellState, type ViewIn, type ViewState } from "./view.ts";
+import type { GroupInput, GroupInputKind, GroupInputOf, GroupView, Noted, UnwellState, ViewIn, ViewState } from "./view.ts";
+import { diagnosisOf, unverified } from "./view.ts";
 
 export interface GroupContext {
   readonly nowMs: number;
@@ -31,7 +31,7 @@ const stay = (view: GroupView): GroupView => view;
 
 const notes = ({ quiet, refusals }: Noted): Noted => ({ ...(quiet && { quiet }), ...(refusals && { refusals }) });
 
-// ── A probe's answer ───────────────────────────────────────────────────────────────────────────────────────
+// ── A probe's answer ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
  * The namespace's UID is compared first: if another namespace is being deleted, our Jobs would seem never to have existed
@@ -112,7 +112,7 @@ const unsure: Rule<"throttled", "unverified"> = (view, input, context) => {
   return hushed(rest, input, context);
 };
 
-// ── A create's answer ──────────────────────────────────────────────────────────────────────────────────────
+// ── A create's answer ────────────────────────────────────────────────────────────────────────────────────────────────
 
 const REST_FIRST_MS = 10_000;
 const REST_MOST_MS = 5 * 60_000;
@@ -146,7 +146,7 @@ const restEnds: Rule<"writeTaken", "refusing"> = (view, _input, { nowMs }) => ({
   refusals: { ...view.refusals, times: 0, untilMs: Math.min(view.refusals.untilMs, nowMs) },
 });
 
-// ── The ledger's word ─────────────────────────────────────────────────────────────────────────────────────────────
+// ── The ledger's word ────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** The ledger now trusts another namespace than the one that answered us, or none: earlier answers no longer count. */
 const renamed: Rule<"recorded" | "unnamed", Exclude<ViewState, "unverified">> = (view, recorded) => {
@@ -160,7 +160,7 @@ const told: Rule<"recorded" | "unnamed", "unverified"> = (view, recorded) => ({ 
 const learned: Rule<"recorded", "away"> = (view, input, context) =>
   view.namespaceUid === undefined ? { ...view, namespaceUid: input.namespaceUid } : renamed(view, input, context);
 
-// ── Our own word ─────────────────────────────────────────────────────────────────────────────────────────
+// ── Our own word ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 const yields: Rule<"overruled", UnwellState> = (view) => ({ ...view, overruled: true });
 

@@ -9,9 +9,9 @@ import type { InputOf } from "../attempt/input.ts";
 import { advance, type Advancing } from "../run/advance.ts";
 import { andThen, type Change, unchanged } from "../run/change.ts";
 import { type Attempt, attemptIn, type RunRecord } from "../run/record.ts";
-import { heldBackUntilMs } from "../run/retries.ts";
+import { heldBackUntilMs } from "../run/steps.ts";
+import { judgeAttempt, type Judgement } from "./choose-group.ts";
 import { type Group, isUnserved, type Placer } from "./group.ts";
-import { judgeAttempt, type Judgement } from "./judge-attempt.ts";
 
 export interface Candidate {
   readonly run: RunId;

@@ -5,15 +5,14 @@
  * probe, and each waiting run would be told both words. A group is well as long as any launcher finds it well. If two launchers
  * find it unwell for different reasons, the first one's reason stands while that launcher goes on saying so.
  */
-import { isWell } from "./allowed.ts";
-import { diagnosisOf, type GroupView, type RecordedHealth } from "./view.ts";
+import { diagnosisOf, type GroupView, isWell, type RecordedHealth } from "./view.ts";
 
 /** "refused": the group rests, and no answered read makes the group well. */
 export type WordLease = "healthy" | "unhealthy" | "refused";
 
 export interface Word extends Pick<RecordedHealth, "diagnosis"> {
   readonly health: "healthy" | "unhealthy";
-  /** The word differs from the ledger's in health or in the diagnosis' code, not only in its sentence. */
+  /** Health or diagnosis code differs from the ledger's; a different sentence alone is no turn. */
   readonly turns: boolean;
   /** The word is told only if no other launcher has one of these leases. */
   readonly needs: readonly WordLease[];
@@ -24,8 +23,8 @@ export function wordOf(view: GroupView, recorded: RecordedHealth | undefined): W
   if (view.state === "unverified" || view.state === "doubted") return undefined;
   const health = isWell(view) ? "healthy" : "unhealthy";
   const isUnsure = view.state === "away" || view.state === "barred";
-  // If the ledger says that the group moved, a cluster that is away or shuts us out does not take that back: a person can
-  // accept the group meanwhile, too.
+  // A group that the ledger calls moved stays "moved" while its cluster is away or shuts us out, so that a person can accept it
+  // meanwhile, too.
   const diagnosis = isUnsure && recorded?.diagnosis?.code === "GroupMoved" ? recorded.diagnosis : diagnosisOf(view);
   const turns = recorded?.health !== health || recorded.diagnosis?.code !== diagnosis?.code;
   return { health, diagnosis, turns, needs: turns ? needed(health, recorded) : [] };
@@ -36,5 +35,5 @@ function needed(health: Word["health"], recorded: RecordedHealth | undefined): r
   return recorded?.health === "unhealthy" ? ["healthy", "unhealthy"] : ["healthy"];
 }
 
-/** For this many probes a word stands against other launchers' contradiction. */
+/** For this many probes other launchers cannot contradict a recorded word. */
 export const BELIEVED_PROBES = 3;

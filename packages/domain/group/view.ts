@@ -1,10 +1,11 @@
 /**
- * A group as one launcher finds it: what the group's API server answered this launcher, and until then, the ledger's word.
+ * A group as one launcher finds it, everything that can change this view, and what the launcher may do with the group then.
  *
- * The bug this prevents: a view made of flags, some combinations of which mean nothing. Each state here carries the values that
- * are valid in it. The moves between states stand in health.ts, and a launcher's permissions in each state in may.ts.
+ * The bugs this prevents: a view made of flags, some combinations of which mean nothing; and loops that each ask another flag,
+ * one of which creates Jobs before anybody has shown whose namespace it is. The moves between the states stand in health.ts.
  */
-import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import type { GroupName } from "@longshore/contract/ids.ts";
 
 /** These values are kept when the state changes. */
 export interface Noted {
@@ -82,3 +83,101 @@ export const unverified = ({ namespaceUid, health, diagnosis }: RecordedHealth):
 });
 
 export const diagnosisOf = (view: GroupView): Diagnosis | undefined => ("diagnosis" in view ? view.diagnosis : undefined);
+
+// ── Inputs ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export type GroupInput =
+  // A probe's answer. A probe reads the namespace.
+  | { readonly kind: "answered"; readonly uid: string; readonly deleting: boolean }
+  /** The API server says that there is no such namespace. */
+  | { readonly kind: "missing" }
+  | { readonly kind: "refused"; readonly diagnosis: Diagnosis }
+  | { readonly kind: "silent"; readonly diagnosis: Diagnosis }
+  /** `quiet`: the end of the pause, if known. */
+  | { readonly kind: "throttled"; readonly quiet?: Quiet }
+  // A create's answer that would be the same for every other create.
+  | { readonly kind: "writeRefused"; readonly diagnosis: Diagnosis }
+  | { readonly kind: "writeTaken" }
+  // The ledger's word.
+  | ({ readonly kind: "recorded"; readonly namespaceUid: string } & RecordedHealth)
+  /**
+   * The ledger has no UID: no launcher got an answer yet, a person accepted the namespace that is there, or the groups file
+   * names another namespace.
+   */
+  | ({ readonly kind: "unnamed"; readonly namespaceUid: undefined } & RecordedHealth)
+  // The fate of our own word: it stands in the ledger, or another launcher's word does.
+  | { readonly kind: "heeded" }
+  | { readonly kind: "overruled" };
+
+export type GroupInputKind = GroupInput["kind"];
+type ByKind = { readonly [I in GroupInput as I["kind"]]: I };
+export type GroupInputOf<K extends GroupInputKind> = ByKind[K];
+
+export const ledgerInput = ({ namespaceUid, health, diagnosis }: RecordedHealth): GroupInput =>
+  namespaceUid === undefined
+    ? { kind: "unnamed", namespaceUid, health, diagnosis }
+    : { kind: "recorded", namespaceUid, health, diagnosis };
+
+// ── Permissions ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+type Answered = ViewIn<"healthy" | "doubted" | "refusing" | "terminating">;
+
+/** The last answer came from the group's own namespace. A create there may be refused; then its answer moves the attempt on. */
+export const mayCreate = (view: GroupView): view is Answered => {
+  switch (view.state) {
+    case "healthy":
+    case "doubted":
+    case "refusing":
+    case "terminating":
+      return true;
+    case "unverified":
+    case "away":
+    case "barred":
+    case "moved":
+      return false;
+  }
+};
+
+/** True if "missing" there means that our Job is gone. A barred group's namespace may be gone, with all its Jobs. */
+export const mayJudge = (view: GroupView): view is Answered | ViewIn<"barred"> => view.state === "barred" || mayCreate(view);
+
+/** Returns why no Job may be created there, and why sightings there prove nothing. */
+export const whyNot = (view: GroupView, group: GroupName): Diagnosis =>
+  view.state !== "unverified" && "diagnosis" in view
+    ? view.diagnosis
+    : diagnose("EndpointUnreachable", `The group ${group} was not reached yet.`);
+
+/**
+ * A ready attempt is claimed even if nothing may be created there: it is then given back, for another group to take. Only other
+ * launchers claim until the group has answered us or failed to, and while another launcher's "healthy" overrules us.
+ */
+export const mayClaim = (view: GroupView): boolean => view.state !== "unverified" && !("overruled" in view);
+
+/** The group is asked again before its silence has any consequence. */
+export const isDoubted = (view: GroupView): boolean => view.state === "doubted" || ("doubted" in view && view.doubted);
+
+export const isWell = ({ state }: GroupView): boolean => state === "healthy" || state === "doubted";
+
+/** Returns why this launcher places nothing there now: each claim would cost two writes for a create that is not sent. */
+export const quietIn = ({ quiet }: GroupView, nowMs: number): string | undefined =>
+  quiet !== undefined && nowMs < quiet.untilMs ? quiet.why : undefined;
+
+const DOUBT_MS = 2_000;
+const UNWELL_MS = 1_000;
+
+/**
+ * Returns the time until the group is asked again, if that is sooner than the next turn: a run may be waiting for just this.
+ */
+export const probeAgainMs = (view: GroupView): number | undefined => {
+  if (isDoubted(view)) return DOUBT_MS;
+  return isWell(view) ? undefined : UNWELL_MS;
+};
+
+const LOOK_MS = 2_000;
+
+/**
+ * The time between looks at a Job that is on its way out. A cluster that cannot be reached tells nothing: for a thousand
+ * cancelled runs there, looking would be a thousand writes every two seconds.
+ */
+export const lookAgainMs = ({ state }: GroupView, leaseMs: number): number =>
+  state === "away" || state === "barred" || state === "moved" ? Math.max(LOOK_MS, leaseMs) : LOOK_MS;

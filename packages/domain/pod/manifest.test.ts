@@ -3,9 +3,8 @@ import { readFileSync } from "node:fs";
 import { GroupName, Installation, RunId, StepName } from "@longshore/contract/ids.ts";
 import { forms, type StepRequest, stepsOf } from "@longshore/contract/request.ts";
 import t from "tap";
-import { DEFAULTS } from "../run/defaults.ts";
 import { HOLD, LABELS, selectorOf } from "../run/marks.ts";
-import { planOf } from "../run/plan.ts";
+import { DEFAULTS, planOf } from "../run/plan.ts";
 import { seeJob } from "../watch/seen.ts";
 import { manifest, type ManifestInput, occupant } from "./manifest.ts";
 

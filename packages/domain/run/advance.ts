@@ -7,22 +7,13 @@
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { StepName } from "@longshore/contract/ids.ts";
-import { advancedOf, type Advanced, type Advancing, type Draft, draftOf, openAttempt, setStep, stepIn } from "./draft.ts";
 import type { AttemptInput } from "../attempt/input.ts";
 import { moveAttempt } from "../attempt/lifecycle.ts";
 import { outcomeOfOutputs } from "./outputs.ts";
-import {
-  type Attempt,
-  attemptIn,
-  type AttemptOutcome,
-  type Cancel,
-  type GivenUp,
-  type RunRecord,
-  type Step,
-  type StepOutcome,
-} from "./record.ts";
-import { retryAtMs } from "./retries.ts";
-import { endRun, openSteps, skip } from "./steps.ts";
+import type { Attempt, AttemptOutcome, Cancel, GivenUp, RunRecord, Step, StepOutcome } from "./record.ts";
+import { attemptIn } from "./record.ts";
+import type { Advanced, Advancing, Draft } from "./steps.ts";
+import { advancedOf, draftOf, endRun, openAttempt, openSteps, retryAtMs, setStep, skip, stepIn } from "./steps.ts";
 import { jobOf, newsOf } from "./story.ts";
 
 export type { Advanced, Advancing };
@@ -66,7 +57,7 @@ export function cancelOnArrival(record: RunRecord, cancel: Cancel, at: Advancing
   return advancedOf(draft);
 }
 
-// ── Attempt → step ──────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Attempt → step ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 function applyToAttempt(draft: Draft, stepName: StepName, n: number, input: AttemptInput): void {
   const before = attemptIn(draft, stepName, n);
@@ -155,7 +146,7 @@ function endStep(draft: Draft, attempt: Attempt, outcome: StepOutcome, found: Pi
   }
 }
 
-// ── Commands to a run that exists ───────────────────────────────────────────────────────────────────────────────────
+// ── Commands to a run that exists ────────────────────────────────────────────────────────────────────────────────────
 
 function cancelRun(draft: Draft, cancel: Cancel): void {
   if (draft.run.state !== "active") return;

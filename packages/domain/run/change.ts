@@ -1,9 +1,16 @@
 /**
- * One run's change within a transaction: several inputs, applied one after the other, and written at once.
+ * One run's change within a transaction: several inputs, applied one after the other under the run's lock and written at once,
+ * and the work that it makes for the loops.
  *
- * The bug this prevents: a second input that is decided on the run as it was before the first, and undoes it.
+ * The bugs this prevents: a second input that is decided on the run as it was before the first, and undoes it; work that is due
+ * while every loop sleeps; and a model that passes the simulation because it decides more kindly than Postgres: both ledgers
+ * call this.
  */
-import { type Attempt, attemptIn, type Run, type RunRecord, type Stray, type Told } from "./record.ts";
+import type { RunId, StepName } from "@longshore/contract/ids.ts";
+import type { AttemptInput } from "../attempt/input.ts";
+import { advance, type Advancing } from "./advance.ts";
+import type { Attempt, AttemptState, Run, RunRecord, RunState, Stray, Told } from "./record.ts";
+import { attemptIn } from "./record.ts";
 
 export interface Change {
   /** `undefined`: the run does not exist yet. */
@@ -50,4 +57,92 @@ export function movedAttempts({ before, after }: Change): readonly (readonly [wa
     const was = before && attemptIn(before, is.step, is.n);
     return was === is ? [] : [[was, is] as const];
   });
+}
+
+/** A retry waits until nothing is left of the attempt before it. If this change made one done, its retry is due. */
+export function wakeNext(change: Change, nowMs: number): Change {
+  const { before, after } = change;
+  const gone = after.attempts.filter(
+    ({ state, step, n }) => state === "done" && before !== undefined && attemptIn(before, step, n)?.state !== "done",
+  );
+  if (gone.length === 0) return change;
+  const attempts = after.attempts.map((it) => {
+    const isNext = it.state === "waiting" && gone.some(({ step, n }) => step === it.step && n === it.n - 1);
+    return isNext ? { ...it, dueMs: Math.max(nowMs, it.notes.notBeforeMs ?? 0) } : it;
+  });
+  return { ...change, after: { ...after, attempts } };
+}
+
+export interface Entry {
+  readonly run: RunId;
+  readonly step: StepName;
+  readonly n: number;
+  readonly input: AttemptInput;
+}
+
+/** `attempt`: its state now. "unknown": the ledger has no such attempt. */
+export type Recorded =
+  | { readonly kind: "moved" | "stayed" | "illegal"; readonly attempt: Attempt; readonly runState: RunState }
+  | { readonly kind: "unknown" };
+
+export interface Applied {
+  readonly change: Change;
+  /** One result for each entry, in the order of the entries. */
+  readonly recorded: readonly Recorded[];
+}
+
+/** All entries are of this run. */
+export function applyInputs(record: RunRecord, entries: readonly Entry[], at: Advancing): Applied {
+  let change = unchanged(record);
+  const recorded: Recorded[] = [];
+  for (const { step, n, input } of entries) {
+    const before = attemptIn(change.after, step, n);
+    if (before === undefined) {
+      recorded.push({ kind: "unknown" });
+      continue;
+    }
+    const advanced = advance(change.after, { kind: "attempt", step, n, input }, at);
+    change = andThen(change, advanced);
+    const attempt = attemptIn(change.after, step, n) ?? before;
+    const kind = advanced.illegal ? "illegal" : attempt === before ? "stayed" : "moved";
+    recorded.push({ kind, attempt, runState: change.after.run.state });
+  }
+  return { change: wakeNext(change, at.nowMs), recorded };
+}
+
+export const WORK_KINDS = ["waiting", "ready", "claimed", "live", "closing", "ended", "outbox", "strays", "notices"] as const;
+export type WorkKind = (typeof WORK_KINDS)[number];
+
+/** A change to one of these states is work at once. A change to claimed or live is not: their work comes with a timer. */
+const KIND_MADE: Readonly<Partial<Record<AttemptState, WorkKind>>> = {
+  waiting: "waiting",
+  ready: "ready",
+  closing: "closing",
+  ended: "ended",
+};
+
+/**
+ * The kinds of work that are due when the timer of an attempt in this state has passed. A claim that ran out is made again, or
+ * its Job is looked for once the claim's fence has passed.
+ */
+export const KINDS_DUE: Readonly<Partial<Record<AttemptState, readonly WorkKind[]>>> = {
+  ready: ["ready"],
+  claimed: ["ready", "claimed"],
+  live: ["live"],
+  closing: ["closing"],
+  ended: ["ended"],
+};
+
+/** Returns the kinds of work that these changes made due now. */
+export function workMadeBy(changes: readonly Change[], nowMs: number): readonly WorkKind[] {
+  const kinds = new Set<WorkKind>();
+  for (const change of changes) {
+    if (change.told.length > 0) kinds.add("outbox");
+    if (change.strays.length > 0) kinds.add("strays");
+    for (const [, { state, dueMs }] of movedAttempts(change)) {
+      const kind = KIND_MADE[state];
+      if (kind !== undefined && dueMs !== undefined && dueMs <= nowMs) kinds.add(kind);
+    }
+  }
+  return [...kinds];
 }

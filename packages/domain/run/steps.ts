@@ -1,14 +1,18 @@
 /**
- * The step's table for steps that depend on each other, and the run's end: which steps one step's end opens or skips, and which
- * outcome all of them give the run.
+ * The step's table: which steps one step's end opens or skips, when a failed step is tried again, and which outcome all of them
+ * give the run.
  *
  * The bugs this prevents: a run that waits for ever on a step that nobody will open; "cancelled" said of a run whose work
- * completed before the cancel reached it; and "succeeded" said of a run with a step left undone.
+ * completed before the cancel reached it; "succeeded" said of a run with a step left undone; and work that may have run, run
+ * again without being asked for.
  */
+import { DIAGNOSES, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { Outcome } from "@longshore/contract/event.ts";
 import type { StepName } from "@longshore/contract/ids.ts";
-import { type Draft, openAttempt, setStep, stepIn } from "./draft.ts";
-import type { GivenUp, PlannedStep, Run, Step } from "./record.ts";
+import type { RetryCause } from "@longshore/contract/request.ts";
+import { beginAttempt, type Names } from "./begin.ts";
+import type { Attempt, GivenUp, PlannedStep, Run, RunRecord, Step, Stray, Told } from "./record.ts";
+import { attemptIn } from "./record.ts";
 import { terminalOf } from "./story.ts";
 
 /** Opens or skips blocked steps until none changes, then ends the run if every step has ended. */
@@ -74,4 +78,107 @@ function outcomeOf({ state, steps, plan }: Run): Outcome {
   if (plan.steps.some(({ name }) => steps[name]?.outcome === "failed" && !isHandled(name))) return "failed";
   // An earlier generation's cancel left the step undone, and the restart did not name it.
   return all.some(isUndone) ? "failed" : "succeeded";
+}
+
+// ── The draft: one call works on it, and nothing outside sees it before the call returns ─────────────────────────────
+
+/** `record` stays the same object if nothing of it changed, and only then. */
+export interface Advanced {
+  readonly record: RunRecord;
+  readonly told: readonly Told[];
+  readonly strays: readonly Stray[];
+  readonly illegal: boolean;
+}
+
+export interface Advancing extends Names {
+  readonly nowMs: number;
+  readonly epoch: number;
+}
+
+export interface Draft {
+  readonly before: RunRecord;
+  readonly at: Advancing;
+  run: Run;
+  attempts: readonly Attempt[];
+  readonly told: Told[];
+  readonly strays: Stray[];
+  illegal: boolean;
+}
+
+export const draftOf = (record: RunRecord, at: Advancing): Draft => ({
+  before: record,
+  at,
+  run: record.run,
+  attempts: record.attempts,
+  told: [],
+  strays: [],
+  illegal: false,
+});
+
+export function advancedOf({ before, run, attempts, told, strays, illegal }: Draft): Advanced {
+  const same = run === before.run && attempts === before.attempts && told.length === 0;
+  const record = same ? before : { run: told.length === 0 ? run : { ...run, seq: run.seq + told.length }, attempts };
+  return { record, told, strays, illegal };
+}
+
+export function stepIn({ run }: Draft, name: StepName): Step {
+  const step = run.steps[name];
+  if (step === undefined) throw new TypeError(`the run ${run.id} has no step "${name}"`);
+  return step;
+}
+
+export function setStep(draft: Draft, name: StepName, step: Step): void {
+  draft.run = { ...draft.run, steps: { ...draft.run.steps, [name]: step } };
+}
+
+/**
+ * Opens the step's next attempt, which then waits. A retry waits until `notBeforeMs` and prefers another group than that of
+ * `after`.
+ */
+export function openAttempt(
+  draft: Draft,
+  name: StepName,
+  step: Step,
+  {
+    notBeforeMs,
+    after,
+    waitUntilMs,
+  }: { readonly notBeforeMs?: number; readonly after?: Attempt; readonly waitUntilMs?: number } = {},
+): void {
+  setStep(draft, name, step);
+  draft.attempts = [...draft.attempts, beginAttempt(draft.run, name, step.n, { ...draft.at, notBeforeMs, after, waitUntilMs })];
+}
+
+// ── Retries ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Returns the cause that `retries.on` must name for this failure to be tried again; `undefined`: no cause allows a retry. */
+export function retryCause(diagnosis: Diagnosis, started: Attempt["started"]): RetryCause | undefined {
+  const { retry } = DIAGNOSES[diagnosis.code];
+  if (retry === "never") return undefined;
+  if (started === "no") return "never-started";
+  return retry === "never-started" ? "infrastructure" : retry;
+}
+
+/** Returns when the step's next attempt may be placed; `undefined`: there is none. A cancelled run is never retried. */
+export function retryAtMs(
+  { state, plan }: Run,
+  { retries }: Step,
+  diagnosis: Diagnosis,
+  started: Attempt["started"],
+  nowMs: number,
+): number | undefined {
+  const { retriesMax, retriesOn, backoffFirstMs, backoffMostMs } = plan.limits;
+  const cause = retryCause(diagnosis, started);
+  if (state !== "active" || cause === undefined || !retriesOn.includes(cause) || retries >= retriesMax) return undefined;
+  return nowMs + Math.min(backoffMostMs, backoffFirstMs * 2 ** retries);
+}
+
+/** An attempt that waits for the one before it is woken by `wakeNext`. If that was missed, it is looked at after this time. */
+const PREDECESSOR_CHECK_MS = 30_000;
+
+/** Returns when an attempt whose predecessor is not done is looked at again; `undefined`: it may be placed, or its time is over. */
+export function heldBackUntilMs(record: RunRecord, { step, n, notes }: Attempt, nowMs: number): number | undefined {
+  const previous = attemptIn(record, step, n - 1);
+  if (previous === undefined || previous.state === "done" || nowMs >= notes.waitUntilMs) return undefined;
+  return Math.min(notes.waitUntilMs, nowMs + PREDECESSOR_CHECK_MS);
 }

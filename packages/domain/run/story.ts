@@ -1,7 +1,4 @@
-/**
- * The words of a run's events, made from its record. They are made in one place, so that the page and the published events
- * agree.
- */
+/** The words of a run's events, made from its record, in one place, so that `runs show` and the published events agree. */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import type { EventData } from "@longshore/contract/event.ts";
 import type { News } from "../attempt/moves/move.ts";

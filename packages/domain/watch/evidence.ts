@@ -76,10 +76,7 @@ const neverStarted = (pod: PodSeen): boolean =>
 const couldNotStart = ({ terminated }: ContainerSeen): boolean =>
   terminated?.reason === "StartError" || terminated?.reason === "ContainerCannotRun";
 
-/**
- * A kubelet's word for a container that it never made, once the pod has ended. Of a container that it lost, it says that it
- * ran.
- */
+/** The kubelet's status, once the pod has ended, for a container that was never made. A lost one is shown as having run. */
 const neverMade = ({ terminated, wasMade }: ContainerSeen): boolean =>
   terminated?.reason === "ContainerStatusUnknown" && terminated.startedAt === undefined && !wasMade;
 
@@ -94,8 +91,9 @@ export const isLookedDeleted = (job: JobSeen, pods: readonly PodSeen[]): boolean
   isOnlyHoldLeft(job) && !pods.some(isUnfinished);
 
 /**
- * A Job that is being deleted also becomes Failed for a pod that was taken from it and runs on as an orphan: the condition says
- * only that the controller cannot find the pod. It is believed only if every pod that the Job counts is seen to have finished.
+ * A Job under deletion also becomes Failed when a pod is taken from it and runs on as an orphan: the condition says only that
+ * the controller cannot find the pod. Such a failure is believed only if all pods that the Job counts are seen to have
+ * finished.
  */
 export const isFailureBelieved = (job: JobSeen, pods: readonly PodSeen[]): boolean =>
   job.deletionAt === undefined || (pods.length >= Math.max(1, job.failed) && !pods.some(isUnfinished));

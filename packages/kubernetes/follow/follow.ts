@@ -15,17 +15,8 @@
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { asFailure, timedOut, within } from "../request/deadline.ts";
-import {
-  type BreakReason,
-  type StreamEnd,
-  streamEndOf,
-  isOlder,
-  type ListReason,
-  listReason,
-  readLine,
-  refusedWatch,
-  type Verdict,
-} from "./stream-end.ts";
+import type { BreakReason, StreamEnd, ListReason, Verdict } from "./stream-end.ts";
+import { streamEndOf, isOlder, listReason, readLine, refusedWatch } from "./stream-end.ts";
 import { asList } from "../objects.ts";
 import { type Channel, PURPOSES, sendInTime } from "../request/purpose.ts";
 import { listPages, refused } from "../request/read.ts";

@@ -1,19 +1,7 @@
 /** Rows of "How Jobs behave with a hold": every way in which a Job that carries our hold can be deleted. */
 import type { Test } from "tap";
-import {
-  COMMANDS,
-  type Conforming,
-  casesOf,
-  finalizers,
-  HOLD,
-  type Client,
-  isDeleting,
-  isFinished,
-  manifest,
-  onlyHeld,
-  type Raw,
-  type WatchEvent,
-} from "./conformance-parts.ts";
+import type { Conforming, Client, Raw, WatchEvent } from "./conformance-parts.ts";
+import { COMMANDS, casesOf, finalizers, HOLD, isDeleting, isFinished, manifest, onlyHeld } from "./conformance-parts.ts";
 
 const NOBODY = "00000000-0000-4000-8000-000000000000";
 const running = ([pod]: readonly Raw[]): boolean => pod?.status?.phase === "Running";

@@ -1,19 +1,7 @@
 /** Lists in pages, watches with bookmarks, and a server that has forgotten old versions. */
 import type { Test } from "tap";
-import {
-  COMMANDS,
-  type Conforming,
-  casesOf,
-  type Client,
-  manifest,
-  METADATA,
-  METADATA_LIST,
-  onlyHeld,
-  parsed,
-  type RawList,
-  STRATEGIC,
-  type WatchEvent,
-} from "./conformance-parts.ts";
+import type { Conforming, Client, RawList, WatchEvent } from "./conformance-parts.ts";
+import { COMMANDS, casesOf, manifest, METADATA, METADATA_LIST, onlyHeld, parsed, STRATEGIC } from "./conformance-parts.ts";
 
 /** Jobs that make no pods: only the test changes them. */
 async function createIdle(hand: Client, image: string, names: readonly string[]): Promise<void> {

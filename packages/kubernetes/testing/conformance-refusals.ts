@@ -1,18 +1,7 @@
 /** An API server's answers to a create and to a patch, with the status, reason and causes that our diagnosis reads. */
 import type { Test } from "tap";
-import {
-  COMMANDS,
-  type Conforming,
-  casesOf,
-  finalizers,
-  HOLD,
-  type Client,
-  manifest,
-  METADATA,
-  onlyHeld,
-  type Raw,
-  STRATEGIC,
-} from "./conformance-parts.ts";
+import type { Conforming, Client, Raw } from "./conformance-parts.ts";
+import { COMMANDS, casesOf, finalizers, HOLD, manifest, METADATA, onlyHeld, STRATEGIC } from "./conformance-parts.ts";
 
 const NOBODY = "00000000-0000-4000-8000-000000000000";
 const RELEASED = { "$deleteFromPrimitiveList/finalizers": [HOLD] };

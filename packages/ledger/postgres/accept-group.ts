@@ -14,11 +14,11 @@
  */
 import type { GroupName, RunId } from "@longshore/contract/ids.ts";
 import { giveUp, lostIn } from "@longshore/domain/group/give-up.ts";
-import { STANDING_STATES } from "@longshore/domain/group/slots.ts";
-import { inList, type Statement } from "./connection.ts";
-import { lockRuns } from "./lock.ts";
+import { STANDING_STATES } from "@longshore/domain/group/group.ts";
 import type { Accepted } from "../port.ts";
+import { inList, type Statement } from "./connection.ts";
 import type { Parts } from "./record.ts";
+import { lockRuns } from "./rows.ts";
 import { write } from "./write.ts";
 
 const LOCK_GROUP: Statement = {

@@ -7,14 +7,12 @@
 import { createHash } from "node:crypto";
 import type { RunId } from "@longshore/contract/ids.ts";
 import { Failure, type Problem } from "@longshore/contract/problem.ts";
-import { answerCommand, isBeginning, isRemembered } from "@longshore/domain/run/answer-command.ts";
-import { type Change, unchanged } from "@longshore/domain/run/change.ts";
-import { workMadeBy } from "@longshore/domain/run/work-kinds.ts";
-import { Bug, type Queries, type Statement, toJson } from "./connection.ts";
-import { lockRuns } from "./lock.ts";
+import { answerCommand, isBeginning, isRemembered } from "@longshore/domain/run/admit.ts";
+import { type Change, unchanged, workMadeBy } from "@longshore/domain/run/change.ts";
 import type { Admitted, Intake } from "../port.ts";
+import { Bug, type Queries, type Statement, toJson } from "./connection.ts";
 import type { Parts } from "./record.ts";
-import { attemptValues, type Locked, runValues } from "./rows.ts";
+import { attemptValues, type Locked, lockRuns, runValues } from "./rows.ts";
 import { CHANNEL, eventsOf, ifBorn, insertAttempts, insertEvents, KEYS, write, type Writing } from "./write.ts";
 
 /**
@@ -123,7 +121,7 @@ function begin(intakes: readonly Intake[]): Batch {
   return { ...batch, queues };
 }
 
-// ── Runs that are not there yet ─────────────────────────────────────────────────────────────────────────────────────
+// ── Runs that are not there yet ──────────────────────────────────────────────────────────────────────────────────────
 
 async function createNew(
   { epoch, jobName }: Parts,
@@ -164,7 +162,7 @@ function specOf({ admission, request }: Intake, { after }: Change): readonly unk
   return [request];
 }
 
-// ── Runs that are there ─────────────────────────────────────────────────────────────────────────────────────────────
+// ── Runs that are there ──────────────────────────────────────────────────────────────────────────────────────────────
 
 async function decideUnderLocks(
   parts: Parts,
@@ -238,7 +236,7 @@ const commandValues = ({ tenant, source, command, admission, run }: Intake): obj
   run_id: run,
 });
 
-// ── Refusals ────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Refusals ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** The same command refused twice is one notice: its id follows from the command. */
 export const noticeId = ({ tenant, source, command }: { tenant: string; source: string; command: string }): string =>

@@ -5,13 +5,13 @@
  * connection is checked by a query every 15 seconds and opened again when it is lost; then every listener hears every kind of
  * work.
  */
+import { WORK_KINDS, type WorkKind } from "@longshore/domain/run/change.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import { backOff, linked } from "@longshore/runtime/loop.ts";
 import pg from "pg";
+import { type Listeners, workHints } from "../work-hints.ts";
 import { connectionOf } from "./connection.ts";
-import { WORK_KINDS, type WorkKind } from "@longshore/domain/run/work-kinds.ts";
-import { workHints, type Listeners } from "../work-hints.ts";
 import { CHANNEL } from "./write.ts";
 
 const CHECK_MS = 15_000;

@@ -1,17 +1,33 @@
-// runs with integration
 import { Failure, isTransient } from "@longshore/contract/problem.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import pg from "pg";
 import t from "tap";
-import { postgres } from "../../../test/harness/servers/postgres.ts";
 import { type TcpProxy, tcpProxy } from "../../../test/harness/faults/proxy.ts";
+import { postgres } from "../../../test/harness/servers/postgres.ts";
+import type { Ledger } from "../port.ts";
 import {
-  claimAll, claimed, codesOf, complete, created, EAST, entry, first, groupsOf, placer, MAIN, released, runId, started, storyOf, wanted,
-} from "../testing/conformance-parts.ts"; // biome-ignore format: a list of names
+  claimAll,
+  claimed,
+  codesOf,
+  complete,
+  created,
+  EAST,
+  entry,
+  first,
+  groupsOf,
+  MAIN,
+  placer,
+  released,
+  runId,
+  started,
+  storyOf,
+  wanted,
+} from "../testing/conformance-parts.ts";
 import { ledgerOn } from "../testing/conformance-postgres.ts";
 import { connectionOf, openDatabase } from "./connection.ts";
-import { lockRuns } from "./lock.ts";
-import type { Ledger } from "../port.ts";
+import { lockRuns } from "./rows.ts";
+
+// runs with integration
 
 const server = await postgres();
 t.teardown(() => server[Symbol.asyncDispose]());

@@ -1,10 +1,10 @@
 /** The groups' rows, and leases on tasks that only one process should do at a time. */
 import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { GroupName, Installation } from "@longshore/contract/ids.ts";
-import { PLACED_STATES, SLOT_STATES } from "@longshore/domain/group/slots.ts";
-import { type Database, inList, type Statement, toJson } from "./connection.ts";
+import { PLACED_STATES, SLOT_STATES } from "@longshore/domain/group/group.ts";
 import { healthNotice, healthNotices } from "../health-notice.ts";
 import type { GroupChange, GroupState } from "../port.ts";
+import { type Database, inList, type Statement, toJson } from "./connection.ts";
 import { CHANNEL } from "./write.ts";
 
 export interface GroupColumns {

@@ -8,11 +8,11 @@ import type { RunRequest } from "@longshore/contract/request.ts";
 import { UNSERVED_MS } from "@longshore/domain/group/group.ts";
 import { type Candidate, placeAttempts, type PlacedAttempts } from "@longshore/domain/group/place-attempts.ts";
 import { attemptIn } from "@longshore/domain/run/record.ts";
-import { Bug, type Statement } from "./connection.ts";
-import { GROUPS, type GroupColumns, groupOf } from "./groups.ts";
-import { lockFreeRuns } from "./lock.ts";
 import type { Ledger, Placed, Work } from "../port.ts";
+import { Bug, type Statement } from "./connection.ts";
+import { type GroupColumns, groupOf, GROUPS } from "./groups.ts";
 import type { Parts } from "./record.ts";
+import { lockFreeRuns } from "./rows.ts";
 import { write } from "./write.ts";
 
 /** Attempts in a group that takes nothing any more, and of which no create was ever sent: they may go elsewhere. */

@@ -5,12 +5,12 @@
  * decided on the same old state.
  */
 import { Failure } from "@longshore/contract/problem.ts";
-import { applyInputs } from "@longshore/domain/run/apply-inputs.ts";
 import type { Names } from "@longshore/domain/run/begin.ts";
+import { applyInputs } from "@longshore/domain/run/change.ts";
 import type { Log } from "@longshore/runtime/log.ts";
-import type { Database } from "./connection.ts";
-import { lockRuns } from "./lock.ts";
 import type { Entry, Recorded } from "../port.ts";
+import type { Database } from "./connection.ts";
+import { lockRuns } from "./rows.ts";
 import { write, type Writing } from "./write.ts";
 
 export interface Parts extends Names {

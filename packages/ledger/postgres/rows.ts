@@ -1,5 +1,5 @@
 /**
- * Rows and their meaning: the one place that knows both the tables' columns and the lifecycle's values.
+ * Rows, their locks and their meaning: the one place that knows both the tables' columns and the lifecycle's values.
  *
  * The bug this prevents: a column that one query maps and another forgets, after which a claim or a fence is lost on the way
  * through the ledger. `null` is Postgres' word and `undefined` ours; times are milliseconds on both sides (connection.ts).
@@ -7,6 +7,7 @@
 import type { GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
 import { NO_PLAN } from "@longshore/domain/run/plan.ts";
 import type { Attempt, Plan, Run, RunRecord } from "@longshore/domain/run/record.ts";
+import type { Queries, Statement } from "./connection.ts";
 
 export interface RunColumns {
   readonly key: string;
@@ -182,3 +183,46 @@ export const attemptValues = (attempt: Attempt, before: Attempt | undefined): ob
     priority: attempt.priority,
   }),
 });
+
+// ── Locks ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * Takes the locks of runs and their attempts, in the one order that all transactions keep: run by key, then attempt by key.
+ *
+ * The bugs this prevents: deadlocks; and an attempt that was inserted while we waited for its run's lock and is not seen.
+ * Therefore runs and attempts are locked by two statements: each sees everything that was committed when it began. Both go to
+ * the server together. If a run is inserted between the two statements, its attempts are locked without need. If two
+ * transactions block each other there, Postgres fails one of them, which starts over (`lostRace`).
+ */
+const RUNS = (more: string): string =>
+  `select ${RUN_COLUMNS} from run r ${RUN_GROUP} where r.id = any($1) order by r.key for no key update of r ${more}`;
+const ATTEMPTS = (keys: string): string =>
+  `select ${ATTEMPT_COLUMNS} from attempt a ${ATTEMPT_GROUP} where a.run_key = any(${keys}) order by a.key for update of a`;
+
+const LOCK_RUNS: Statement = { name: "lock_runs", text: RUNS("") };
+const LOCK_ATTEMPTS: Statement = {
+  name: "lock_attempts",
+  text: ATTEMPTS("array(select r.key from run r where r.id = any($1))"),
+};
+const LOCK_FREE_RUNS: Statement = { name: "lock_free_runs", text: RUNS("skip locked") };
+const LOCK_ATTEMPTS_OF: Statement = { name: "lock_attempts_of", text: ATTEMPTS("$1::bigint[]") };
+
+export async function lockRuns(queries: Queries, ids: Iterable<RunId>): Promise<ReadonlyMap<RunId, Locked>> {
+  const unique = [...new Set(ids)];
+  if (unique.length === 0) return new Map();
+  const [runs, attempts] = await Promise.all([
+    queries.all<RunColumns>(LOCK_RUNS, [unique]),
+    queries.all<AttemptColumns>(LOCK_ATTEMPTS, [unique]),
+  ]);
+  return lockedOf(runs, attempts);
+}
+
+/** Skips runs that are locked, for callers that can come back later. */
+export async function lockFreeRuns(queries: Queries, ids: Iterable<RunId>): Promise<ReadonlyMap<RunId, Locked>> {
+  const unique = [...new Set(ids)];
+  if (unique.length === 0) return new Map();
+  const runs = await queries.all<RunColumns>(LOCK_FREE_RUNS, [unique]);
+  if (runs.length === 0) return new Map();
+  const attempts = await queries.all<AttemptColumns>(LOCK_ATTEMPTS_OF, [runs.map(({ key }) => key)]);
+  return lockedOf(runs, attempts);
+}

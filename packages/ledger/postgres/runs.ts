@@ -5,16 +5,8 @@ import type { RunRequest } from "@longshore/contract/request.ts";
 import { type AttemptState, noRuns, type RunRecord, type RunState } from "@longshore/domain/run/record.ts";
 import type { Database, Statement } from "./connection.ts";
 import type { Counts, RunFilter, RunRow, StoryEvent } from "../port.ts";
-import {
-  ATTEMPT_COLUMNS,
-  ATTEMPT_GROUP,
-  type AttemptColumns,
-  attemptOf,
-  RUN_COLUMNS,
-  RUN_GROUP,
-  type RunColumns,
-  runOf,
-} from "./rows.ts";
+import type { AttemptColumns, RunColumns } from "./rows.ts";
+import { ATTEMPT_COLUMNS, ATTEMPT_GROUP, attemptOf, RUN_COLUMNS, RUN_GROUP, runOf } from "./rows.ts";
 
 const FIND: Statement = {
   name: "find",

@@ -8,11 +8,11 @@
  */
 import type { GroupName, RunId, Uid } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
-import { STANDING_STATES } from "@longshore/domain/group/slots.ts";
+import { STANDING_STATES } from "@longshore/domain/group/group.ts";
+import { KINDS_DUE } from "@longshore/domain/run/change.ts";
 import { type AttemptState, type Cancel, FENCE_MS, type Plan } from "@longshore/domain/run/record.ts";
-import { KINDS_DUE } from "@longshore/domain/run/work-kinds.ts";
+import type { Ledger, Standing, StrayWork, Work, WorkKind } from "../port.ts";
 import { type Database, inList, type Statement } from "./connection.ts";
-import type { WorkKind, Ledger, Standing, StrayWork, Work } from "../port.ts";
 import { ATTEMPT_COLUMNS, ATTEMPT_GROUP, type AttemptColumns, attemptOf, planOf } from "./rows.ts";
 import { CHANNEL } from "./write.ts";
 

@@ -7,10 +7,9 @@
 import type { RunId } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
 import { NO_ROOM } from "@longshore/domain/group/choose-group.ts";
-import { slotsFreed } from "@longshore/domain/group/slots.ts";
-import { type Change, isChanged, movedAttempts, type Telling } from "@longshore/domain/run/change.ts";
+import { slotsFreed } from "@longshore/domain/group/group.ts";
+import { type Change, isChanged, movedAttempts, type Telling, workMadeBy } from "@longshore/domain/run/change.ts";
 import type { Stray } from "@longshore/domain/run/record.ts";
-import { workMadeBy } from "@longshore/domain/run/work-kinds.ts";
 import { Bug, inList, type Queries, type Statement, toJson } from "./connection.ts";
 import { attemptKey, attemptValues, type Locked, runValues } from "./rows.ts";
 

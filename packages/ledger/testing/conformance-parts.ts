@@ -1,4 +1,7 @@
-/** What the conformance suite's parts share: runs to admit, loops in one call, and what a kind of ledger gives its test. */
+/**
+ * Parts that the files of the conformance suite share: runs to admit, loops in one call, and what a kind of ledger gives its
+ * test.
+ */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { type ConfiguredGroup, GroupSettings } from "@longshore/contract/group-settings.ts";
 import { GroupName, Installation, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
@@ -113,9 +116,9 @@ export const invalid = (id: string | undefined, problems: readonly Problem[]): I
 export const codesOf = (answers: readonly Admitted[]): readonly string[] =>
   answers.map((it) => (it.kind === "refused" ? (it.problems[0]?.code ?? "") : it.kind));
 
-// ── Loops, once ─────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Loops, once ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** A launcher that serves both groups, and that neither asked for a pause. */
+/** A launcher that serves both groups; neither group has asked for a pause. */
 export const placer: Placer = { serves: new Set([EAST, WEST]), quiet: new Map(), placeAgainMs: HOUR_MS };
 
 const groupOf = (name: GroupName, jobs: number): ConfiguredGroup => ({

@@ -1,12 +1,32 @@
 /** Conformance: every event is found until it is confirmed, in order; and what people and the tally are told is so. */
-import { WORK_KINDS } from "@longshore/domain/run/work-kinds.ts";
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
+import { WORK_KINDS } from "@longshore/domain/run/change.ts";
 import type { Test } from "tap";
+import type { GroupChange, Ledger, OutboxEvent, WorkKind } from "../port.ts";
 import {
-  cancelled, claimed, failed, restarted, complete, type Conforming, created, EAST, entry, finish, groupsOf, HOUR_MS, placer, MAIN, released, runId, storyOf, typesOf, wanted, WEST, first
-} from "./conformance-parts.ts"; // biome-ignore format: a list of names
-import type { GroupChange, WorkKind, Ledger, OutboxEvent } from "../port.ts";
+  cancelled,
+  claimed,
+  complete,
+  type Conforming,
+  created,
+  EAST,
+  entry,
+  failed,
+  finish,
+  first,
+  groupsOf,
+  HOUR_MS,
+  MAIN,
+  placer,
+  released,
+  restarted,
+  runId,
+  storyOf,
+  typesOf,
+  wanted,
+  WEST,
+} from "./conformance-parts.ts";
 
 const LEASE_MS = 10_000;
 

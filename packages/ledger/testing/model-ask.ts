@@ -1,20 +1,20 @@
 /** The model's answers about what is to be told, about groups, and to people. */
 import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { GroupName, Installation, RunId } from "@longshore/contract/ids.ts";
+import { giveUp, lostIn } from "@longshore/domain/group/give-up.ts";
+import { PLACED_STATES, STANDING_STATES } from "@longshore/domain/group/group.ts";
+import { UNREACHED } from "@longshore/domain/group/view.ts";
 import { TOMBSTONE_MS } from "@longshore/domain/run/admit.ts";
 import type { Advancing } from "@longshore/domain/run/advance.ts";
-import { giveUp, lostIn } from "@longshore/domain/group/give-up.ts";
-import { PLACED_STATES, STANDING_STATES } from "@longshore/domain/group/slots.ts";
-import { noRuns } from "@longshore/domain/run/record.ts";
-import { UNREACHED } from "@longshore/domain/group/view.ts";
 import { isChanged } from "@longshore/domain/run/change.ts";
+import { noRuns } from "@longshore/domain/run/record.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { healthNotice, healthNotices } from "../health-notice.ts";
-import * as its from "./model-tables.ts";
 import type { Accepted, Counts, GroupChange, Ledger, Sent, Standing, Work } from "../port.ts";
 import { NOTICE_MS, SUSPECT_MS } from "../postgres/prune.ts";
 import { OVERDUE_MS } from "../postgres/runs.ts";
 import { PARTITIONS } from "../postgres/write.ts";
+import * as its from "./model-tables.ts";
 
 type OutboxCalls = Pick<Ledger, "leasePartitions" | "unsent" | "sent" | "unsentNotices" | "sentNotices" | "lease">;
 
@@ -132,7 +132,7 @@ export function groupCalls(
   };
 }
 
-/** What is recorded and what is said, but nothing recorded that is yet to come. */
+/** Returns the later of two times. A recorded time that has not come yet does not count. */
 function laterOf(recorded: number | undefined, said: number | undefined, nowMs: number): number | undefined {
   const known = [recorded !== undefined && recorded <= nowMs ? recorded : undefined, said].filter((it) => it !== undefined);
   return known.length === 0 ? undefined : Math.max(...known);

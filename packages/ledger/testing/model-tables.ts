@@ -6,12 +6,11 @@ import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { GroupName, RunId } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
 import { NO_ROOM } from "@longshore/domain/group/choose-group.ts";
-import { SLOT_STATES, slotsFreed } from "@longshore/domain/group/slots.ts";
-import { type Change, movedAttempts } from "@longshore/domain/run/change.ts";
+import { SLOT_STATES, slotsFreed } from "@longshore/domain/group/group.ts";
+import { type Change, movedAttempts, workMadeBy } from "@longshore/domain/run/change.ts";
 import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";
-import { workMadeBy } from "@longshore/domain/run/work-kinds.ts";
+import type { GroupState, Ledger, Notice, OutboxEvent, StrayWork, WorkKind } from "../port.ts";
 import type { Listeners } from "../work-hints.ts";
-import type { WorkKind, GroupState, Ledger, Notice, OutboxEvent, StrayWork } from "../port.ts";
 
 export interface ModelRun {
   readonly key: number;

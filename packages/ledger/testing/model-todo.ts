@@ -1,14 +1,13 @@
 /** The model's answers to each loop's question: place, claim, take, strays. */
 import type { GroupName } from "@longshore/contract/ids.ts";
-import type { Advancing } from "@longshore/domain/run/advance.ts";
 import { moveAttempt } from "@longshore/domain/attempt/lifecycle.ts";
 import { placeAttempts, withdrawnFrom } from "@longshore/domain/group/place-attempts.ts";
-import { type Change, isChanged } from "@longshore/domain/run/change.ts";
+import type { Advancing } from "@longshore/domain/run/advance.ts";
+import { type Change, isChanged, KINDS_DUE } from "@longshore/domain/run/change.ts";
 import { attemptIn } from "@longshore/domain/run/record.ts";
-import { KINDS_DUE } from "@longshore/domain/run/work-kinds.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
+import type { Ledger, Placed, Work, WorkKind } from "../port.ts";
 import * as its from "./model-tables.ts";
-import type { WorkKind, Ledger, Placed, Work } from "../port.ts";
 
 const isDue = ({ attempt }: its.Located, nowMs: number): boolean => attempt.dueMs !== undefined && attempt.dueMs <= nowMs;
 

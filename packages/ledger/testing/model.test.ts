@@ -1,8 +1,8 @@
-import { WORK_KINDS } from "@longshore/domain/run/work-kinds.ts";
+import { WORK_KINDS } from "@longshore/domain/run/change.ts";
 import { stepsClock } from "@longshore/runtime/testing/steps-clock.ts";
 import t from "tap";
-import { ledgerConformance } from "./conformance.ts";
 import { codesOf, INSTALLATION, jobName, storyOf, wanted } from "./conformance-parts.ts";
+import { ledgerConformance } from "./conformance.ts";
 import { type Fault, type LedgerModel, ledgerModel } from "./model.ts";
 
 await ledgerConformance(t, {

@@ -7,25 +7,23 @@
  */
 import type { Installation } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
+import { answerCommand, isRemembered } from "@longshore/domain/run/admit.ts";
 import type { Advancing } from "@longshore/domain/run/advance.ts";
-import { answerCommand, isRemembered } from "@longshore/domain/run/answer-command.ts";
-import { applyInputs } from "@longshore/domain/run/apply-inputs.ts";
 import type { Names } from "@longshore/domain/run/begin.ts";
-import { isChanged, unchanged } from "@longshore/domain/run/change.ts";
-import { WORK_KINDS, type WorkKind } from "@longshore/domain/run/work-kinds.ts";
+import { applyInputs, isChanged, unchanged, WORK_KINDS, type WorkKind } from "@longshore/domain/run/change.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
+import type { Admitted, Intake, Ledger, Recorded } from "../port.ts";
 import { noticeId, refusalOf } from "../postgres/admit.ts";
 import { workHints } from "../work-hints.ts";
 import { groupCalls, outboxCalls, peopleCalls, prune } from "./model-ask.ts";
 import * as its from "./model-tables.ts";
 import { claimDue, dueWork, placeDue, strayCalls, takeDue } from "./model-todo.ts";
-import type { Admitted, Intake, Ledger, Recorded } from "../port.ts";
 
 /** "refused": the call did not arrive, nothing happened. "lost": it was done, and the answer did not come. */
 export interface Fault {
   readonly beforeMs?: number;
   readonly afterMs?: number;
-  /** Where it answers with nothing; `afterMs` unless told. */
+  /** Sets the answer to "nothing" for a call that may wait; absent: as `afterMs`. */
   readonly nothingAfterMs?: number;
   readonly end?: "refused" | "lost";
 }
@@ -111,7 +109,7 @@ function connected(
   };
 }
 
-// ── Writing down what was said ──────────────────────────────────────────────────────────────────────────────────────
+// ── Writing down what was said ───────────────────────────────────────────────────────────────────────────────────────
 
 function admitOne(tables: its.Tables, intake: Intake, at: Advancing): Admitted {
   const { run: id, tenant, replyTo, admission } = intake;

@@ -7,20 +7,8 @@
 import { pick } from "./delays.ts";
 import type { Parts } from "./parts.ts";
 import { deleteObject } from "../server/delete.ts";
-import {
-  type ApiObject,
-  FOREGROUND,
-  finishedJob,
-  holds,
-  isDeleting,
-  type JobObject,
-  KINDS,
-  ORPHAN,
-  RESOURCES,
-  type Resource,
-  timestamp,
-  withoutFinalizer,
-} from "../objects.ts";
+import type { ApiObject, JobObject, Resource } from "../objects.ts";
+import { FOREGROUND, finishedJob, holds, isDeleting, KINDS, ORPHAN, RESOURCES, timestamp, withoutFinalizer } from "../objects.ts";
 import type { Change } from "../server/store.ts";
 
 /**

@@ -2,19 +2,8 @@
  * The Job controller's arithmetic: how many pods a Job has, how many it wants, whether it is over, and what its status says
  * then. Pure, so that jobs.ts only has to get the order of the writes right.
  */
-import {
-  type Condition,
-  COMPLETION_INDEX,
-  conditionTrue,
-  finishedPhase,
-  holds,
-  isDeleting,
-  type JobObject,
-  type JobStatus,
-  type PodObject,
-  TRACKING,
-  timestamp,
-} from "../objects.ts";
+import type { Condition, JobObject, JobStatus, PodObject } from "../objects.ts";
+import { COMPLETION_INDEX, conditionTrue, finishedPhase, holds, isDeleting, TRACKING, timestamp } from "../objects.ts";
 
 export interface Verdict {
   readonly type: "Complete" | "Failed";

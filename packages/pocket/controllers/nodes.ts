@@ -8,16 +8,8 @@ import type { ContainerReport, Kubelet, Look, PodReport, PodRun } from "../api.t
 import { pick } from "./delays.ts";
 import type { Parts } from "./parts.ts";
 import { deleteObject } from "../server/delete.ts";
-import {
-  type Condition,
-  type Fields,
-  finishedPhase,
-  isDeleting,
-  type PodObject,
-  type PodPhase,
-  type PodStatus,
-  timestamp,
-} from "../objects.ts";
+import type { Condition, Fields, PodObject, PodPhase, PodStatus } from "../objects.ts";
+import { finishedPhase, isDeleting, timestamp } from "../objects.ts";
 import type { Change } from "../server/store.ts";
 
 export interface Nodes {

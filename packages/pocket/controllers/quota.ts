@@ -7,17 +7,8 @@
  */
 import { pick } from "./delays.ts";
 import type { Parts } from "./parts.ts";
-import {
-  type ApiObject,
-  type Container,
-  type Fields,
-  fieldsIn,
-  finishedPhase,
-  type PodObject,
-  type PodSpec,
-  qualified,
-  type Resource,
-} from "../objects.ts";
+import type { ApiObject, Container, Fields, PodObject, PodSpec, Resource } from "../objects.ts";
+import { fieldsIn, finishedPhase, qualified } from "../objects.ts";
 import type { Change, Store } from "../server/store.ts";
 
 const COUNT_AGAIN_MS = 300_000;

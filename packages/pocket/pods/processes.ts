@@ -8,15 +8,8 @@ import { mkdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "@longshore/runtime/clock.ts";
-import {
-  type ContainerReport,
-  type ContainerState,
-  type Kubelet,
-  type Look,
-  NEVER_STARTED,
-  type PodReport,
-  type PodRun,
-} from "../api.ts";
+import type { ContainerReport, ContainerState, Kubelet, Look, PodReport, PodRun } from "../api.ts";
+import { NEVER_STARTED } from "../api.ts";
 import { environmentOf } from "./command.ts";
 import { type ContainerProcess, runContainer } from "./container.ts";
 import { judgeImage } from "./images.ts";

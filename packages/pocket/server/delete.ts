@@ -4,18 +4,8 @@
  * The bug this prevents: believing that a deleted Job is gone, or that its pods are. A Job with a hold stays, and the finalizer
  * that the propagation policy adds or removes decides whether its pods go.
  */
-import {
-  type ApiObject,
-  FOREGROUND,
-  finishedPhase,
-  holds,
-  isDeleting,
-  ORPHAN,
-  type PodObject,
-  type Resource,
-  timestamp,
-  withFinalizers,
-} from "../objects.ts";
+import type { ApiObject, PodObject, Resource } from "../objects.ts";
+import { FOREGROUND, finishedPhase, holds, isDeleting, ORPHAN, timestamp, withFinalizers } from "../objects.ts";
 import type { Store } from "./store.ts";
 
 export type Propagation = "Background" | "Foreground" | "Orphan";

@@ -7,32 +7,12 @@
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { admit } from "./admission.ts";
 import { type DeleteOptions, deleteObject, type Propagation } from "./delete.ts";
-import {
-  type ApiObject,
-  apiVersionOf,
-  type Fields,
-  fieldsIn,
-  isDeleting,
-  isFields,
-  KINDS,
-  type JobObject,
-  type Metadata,
-  type Resource,
-  timestamp,
-} from "../objects.ts";
+import type { ApiObject, Fields, JobObject, Metadata, Resource } from "../objects.ts";
+import { apiVersionOf, fieldsIn, isDeleting, isFields, KINDS, timestamp } from "../objects.ts";
 import { jsonMerge, strategicMerge } from "./patch.ts";
 import { type Asked, selection, wholeNumber } from "./query.ts";
-import {
-  alreadyExists,
-  badRequest,
-  type Cause,
-  conflict,
-  invalid,
-  invalidValue,
-  notFound,
-  preconditionFailed,
-  refusal,
-} from "./status.ts";
+import type { Cause } from "./status.ts";
+import { alreadyExists, badRequest, conflict, invalid, invalidValue, notFound, preconditionFailed, refusal } from "./status.ts";
 import type { Store } from "./store.ts";
 import { decodeJob } from "./decode.ts";
 import { badFinalizers, badJob, badJobUpdate, badLabels, badMarks, badName, completeJob, newFinalizers } from "./validate.ts";

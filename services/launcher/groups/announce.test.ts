@@ -1,4 +1,4 @@
-/** What a launcher announces and when, and what it does while its files or its broker are wrong. */
+/** The announcements of a launcher: their content, their times, and how they go on while its files or its broker are wrong. */
 import { randomBytes } from "node:crypto";
 import type { Broker } from "@longshore/broker/port.ts";
 import { boundTo, type Control, type ControlData } from "@longshore/contract/control.ts";
@@ -25,7 +25,7 @@ function access(name: string, token: string, server = "https://a:6443"): Access 
 }
 
 interface Announcing {
-  /** The content of the files; a text is the mistake in them. */
+  /** The files' content; or, as a text, the mistake found in them. */
   files: readonly Look[] | string;
   /** How many of the next broadcasts fail. */
   away: number;

@@ -13,13 +13,8 @@ import { boundTo, type ControlData, controlKey, type ControlType, type WatchCred
 import { readControl, writeControl } from "@longshore/contract/envelope.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { isTransient } from "@longshore/contract/problem.ts";
-import {
-  type Access,
-  type Look,
-  openWatchAccess,
-  problemsIn,
-  type WatchAccess,
-} from "@longshore/kubernetes/access/watch-access.ts";
+import type { Access, Look, WatchAccess } from "@longshore/kubernetes/access/watch-access.ts";
+import { openWatchAccess, problemsIn } from "@longshore/kubernetes/access/watch-access.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { ConfigProblems } from "@longshore/runtime/config/config.ts";
 import { again, wakeUp, type Loop, together } from "@longshore/runtime/loop.ts";

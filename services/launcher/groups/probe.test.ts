@@ -67,7 +67,7 @@ t.test("a pause that was asked for does not make an unhealthy group healthy", as
   t.equal(await healthOf(it, GROUP), "unhealthy");
 });
 
-// ── Two launchers ───────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Two launchers ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** A second launcher, which is always answered so. */
 function another(it: Stage, got: Got): (atMs?: number) => Promise<void> {

@@ -7,10 +7,9 @@
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { diagnoseReply } from "@longshore/domain/diagnosis/replies.ts";
 import { diagnoseTransport } from "@longshore/domain/diagnosis/transport.ts";
-import { type GroupInput, ledgerInput } from "@longshore/domain/group/input.ts";
-import { isDoubted, isWell, probeAgainMs } from "@longshore/domain/group/allowed.ts";
-import type { GroupView, RecordedHealth } from "@longshore/domain/group/view.ts";
 import { BELIEVED_PROBES, type WordLease, wordOf } from "@longshore/domain/group/recorded-health.ts";
+import type { GroupInput, GroupView, RecordedHealth } from "@longshore/domain/group/view.ts";
+import { isDoubted, isWell, ledgerInput, probeAgainMs } from "@longshore/domain/group/view.ts";
 import type { Got } from "@longshore/kubernetes/request/read.ts";
 import { isThrottled } from "@longshore/kubernetes/request/throttled.ts";
 import { retryLoop } from "../loops/retry-loop.ts";

@@ -8,7 +8,7 @@ import { type GroupName, type Installation, RunId, StepName } from "@longshore/c
 import { classifyCreate, diagnoseReply } from "@longshore/domain/diagnosis/replies.ts";
 import { diagnoseTransport } from "@longshore/domain/diagnosis/transport.ts";
 import { manifest } from "@longshore/domain/pod/manifest.ts";
-import { DEFAULTS } from "@longshore/domain/run/defaults.ts";
+import { DEFAULTS } from "@longshore/domain/run/plan.ts";
 import type { Explain } from "@longshore/kubernetes/preflight/preflight.ts";
 
 /** In the words of the launcher's events. */

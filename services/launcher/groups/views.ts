@@ -5,8 +5,7 @@
  */
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { hear } from "@longshore/domain/group/health.ts";
-import type { GroupInput } from "@longshore/domain/group/input.ts";
-import { type GroupView, UNREACHED, unverified } from "@longshore/domain/group/view.ts";
+import { type GroupInput, type GroupView, UNREACHED, unverified } from "@longshore/domain/group/view.ts";
 import type { GroupState } from "@longshore/ledger/port.ts";
 import type { Cluster, Parts } from "../parts.ts";
 

@@ -68,7 +68,7 @@ t.test("a heartbeat is noted by the ledger's clock, whatever ours says", async (
   t.equal(it.model.tables.groups.get(GROUP)?.watchedAtMs, it.clock.now() - 3_000);
 });
 
-// ── A group's health ────────────────────────────────────────────────────────────────────────────────────────────────
+// ── A group's health ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 const recorded = (it: Stage) => it.model.tables.groups.get(GROUP);
 const forbidden = diagnose("Forbidden", "Longshore may not create jobs.");

@@ -6,10 +6,10 @@
  * was lost anywhere is repeated while the hold stands.
  */
 import type { Delivery } from "@longshore/broker/port.ts";
-import type { GroupName } from "@longshore/contract/ids.ts";
 import { readFact } from "@longshore/contract/envelope.ts";
-import { inputOf, type JobFact } from "@longshore/domain/attempt/from-fact.ts";
-import { ledgerInput } from "@longshore/domain/group/input.ts";
+import type { GroupName } from "@longshore/contract/ids.ts";
+import { inputOf, type JobFact } from "@longshore/domain/attempt/input.ts";
+import { ledgerInput } from "@longshore/domain/group/view.ts";
 import { heard, viewOf } from "../groups/views.ts";
 import type { Parts } from "../parts.ts";
 import type { Outcome } from "./receive.ts";

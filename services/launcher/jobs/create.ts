@@ -5,22 +5,21 @@
  * it is adopted only by its proof. No answer is never taken for a "no".
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { Uid } from "@longshore/contract/ids.ts";
 import { isTransient } from "@longshore/contract/problem.ts";
 import { stepsOf } from "@longshore/contract/request.ts";
-import { afterCreate, type CreateAnswer, type GroupNews } from "@longshore/domain/attempt/after-create.ts";
-import { mayCreate, whyNot } from "@longshore/domain/group/allowed.ts";
+import { afterCreate, type AttemptInput, type CreateAnswer, type GroupNews } from "@longshore/domain/attempt/input.ts";
+import { mayCreate, whyNot } from "@longshore/domain/group/view.ts";
 import { manifest, type ManifestInput, occupant } from "@longshore/domain/pod/manifest.ts";
-import { corrected } from "@longshore/domain/run/plan.ts";
-import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
 import { HOLD } from "@longshore/domain/run/marks.ts";
+import { corrected } from "@longshore/domain/run/plan.ts";
 import { isThrottled } from "@longshore/kubernetes/request/throttled.ts";
 import type { Created } from "@longshore/kubernetes/request/write.ts";
-import { Uid } from "@longshore/contract/ids.ts";
 import type { Work } from "@longshore/ledger/port.ts";
-import { look } from "./look.ts";
 import { writeRefused } from "../groups/probe.ts";
 import { heard, viewOf } from "../groups/views.ts";
 import type { Cluster, Parts } from "../parts.ts";
+import { look } from "./look.ts";
 
 type Creating = Pick<Parts, "installation" | "ledger" | "keys" | "views" | "timing" | "clock" | "log" | "owner">;
 

@@ -4,13 +4,8 @@ import type { AttemptState } from "@longshore/domain/run/record.ts";
 import type { Created, Writes } from "@longshore/kubernetes/request/write.ts";
 import type { Entry, Work } from "@longshore/ledger/port.ts";
 import t, { type Test } from "tap";
-import {
-  IN_FLIGHT_FIRST,
-  type InFlightCreates,
-  ANSWERS_AWAITED_MS,
-  openInFlightCreates,
-  UNWRITTEN_MOST,
-} from "./in-flight-creates.ts";
+import type { InFlightCreates } from "./in-flight-creates.ts";
+import { IN_FLIGHT_FIRST, ANSWERS_AWAITED_MS, openInFlightCreates, UNWRITTEN_MOST } from "./in-flight-creates.ts";
 import type { Parts } from "../parts.ts";
 import { placerOf } from "../loops/place.ts";
 import { GROUP, NAMESPACE, never, settingsFor, type Stage, stage } from "../testing/stage.ts";

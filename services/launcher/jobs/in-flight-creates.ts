@@ -160,7 +160,7 @@ async function siblings(
     try {
       const entries = await answered(parts, cluster, work, signal);
       created += entries.filter(({ input }) => input.kind === "created").length;
-      answers = [...answers, ...entries]; // only now: a flush in between began a new list
+      answers = [...answers, ...entries]; // not before the await: a flush starts a new list
     } finally {
       open--;
       leave();

@@ -5,19 +5,19 @@
  * The bug this prevents: a verdict from a stale view. "missing" is said only if the API server itself said so; a Job that could
  * not be read is "unseen", and nothing follows from that.
  */
+import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { GroupName, Uid } from "@longshore/contract/ids.ts";
+import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
 import { diagnoseReply } from "@longshore/domain/diagnosis/replies.ts";
 import { diagnoseTransport } from "@longshore/domain/diagnosis/transport.ts";
-import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
-import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
-import { mayJudge, whyNot } from "@longshore/domain/group/allowed.ts";
+import { mayJudge, whyNot } from "@longshore/domain/group/view.ts";
 import type { Attempt } from "@longshore/domain/run/record.ts";
 import { evidenceOf, evidenceOfPod, isLookedDeleted } from "@longshore/domain/watch/evidence.ts";
 import { finishedCondition, isUnfinished, type JobSeen, type PodSeen, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
 import type { Listed, Unread } from "@longshore/kubernetes/request/read.ts";
 import type { Work } from "@longshore/ledger/port.ts";
-import type { Cluster, Parts } from "../parts.ts";
 import { viewOf } from "../groups/views.ts";
+import type { Cluster, Parts } from "../parts.ts";
 
 export type Look =
   | { readonly kind: "ours"; readonly job: JobSeen; readonly pods: readonly PodSeen[] }

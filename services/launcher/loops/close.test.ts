@@ -1,3 +1,4 @@
+import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { HOLD } from "@longshore/domain/run/marks.ts";
 import type { PodScript } from "@longshore/pocket/testing/scripted.ts";
 import t, { type Test } from "tap";
@@ -169,6 +170,22 @@ t.test("orphaned pods that it may not delete are told of, and the run is not sai
   it.pocket.heal();
   await closing(it);
   t.match(it.attempt(), { outcome: { result: "cancelled" } });
+});
+
+t.test("a pod that starts between the look and the deletion is not deleted: it goes on", async (t) => {
+  const it = await live(t, { pods: { startsAfterMs: 20_000, runsMs: 60_000 } });
+  await it.clock.sleep(10_000);
+  await it.record({ kind: "startExpired", diagnosis: diagnose("StartExpired", "Its pod did not start in time.") });
+  t.equal(it.attempt().state, "closing");
+  const { writes } = it.cluster;
+  const deletePod: typeof writes.deletePod = async (...pod) => {
+    await it.clock.sleep(20_000); // as on a busy machine: the pod starts meanwhile
+    return await writes.deletePod(...pod);
+  };
+  const work = await it.take("closing");
+  if (work !== undefined) await closeOne(it.parts, { ...it.cluster, writes: { ...writes, deletePod } }, work, never);
+  t.equal(it.attempt().state, "live");
+  t.equal(it.job()?.metadata.deletionTimestamp, undefined);
 });
 
 t.test("while the cluster says nothing, nothing is concluded", async (t) => {

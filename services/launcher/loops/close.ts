@@ -5,17 +5,17 @@
  * background deletion by somebody else that leaves the pods running behind our hold.
  */
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
-import { lookAgainMs } from "@longshore/domain/group/allowed.ts";
+import { lookAgainMs } from "@longshore/domain/group/view.ts";
 import { type Attempt, isFenced } from "@longshore/domain/run/record.ts";
-import { isUnplaced, startedOf } from "@longshore/domain/watch/evidence.ts";
-import { isUnfinished, isOnlyHoldLeft, type PodSeen } from "@longshore/domain/watch/seen.ts";
+import { startedOf } from "@longshore/domain/watch/evidence.ts";
+import { isOnlyHoldLeft, isUnfinished, type PodSeen } from "@longshore/domain/watch/seen.ts";
 import type { Work } from "@longshore/ledger/port.ts";
+import { viewOf } from "../groups/views.ts";
 import { occupy } from "../jobs/create.ts";
 import { inputsOf, look, type Look, remainsOf } from "../jobs/look.ts";
-import { viewOf } from "../groups/views.ts";
-import type { Cluster, Parts } from "../parts.ts";
 import { deletePod, withRefusalTold } from "../jobs/refused-writes.ts";
-import { drain, sideBySide, retryLoop } from "./retry-loop.ts";
+import type { Cluster, Parts } from "../parts.ts";
+import { drain, retryLoop, sideBySide } from "./retry-loop.ts";
 
 const MOST = 32;
 
@@ -60,15 +60,18 @@ async function ofOurs(
   const verdict = verdictOf(cluster, attempt, seen);
   if (verdict !== undefined) return verdict;
   const how = graceOf(run);
-  if (job.deletionAt === undefined && TELLS_STARTED.has(attempt.cause) && attempt.started === "unknown") {
-    const proof = await provenUnstarted(parts, cluster, work, seen, signal);
-    if (proof !== undefined) return proof;
+  const endsUnstarted = ENDS_UNSTARTED.has(attempt.cause);
+  if (job.deletionAt === undefined && endsUnstarted) {
+    const found = await provenUnstarted(parts, cluster, work, seen, signal);
+    if (found !== undefined) return found;
   }
   // A Job that was deleted in the background, or with its pods orphaned, waits behind our hold while they run: it is deleted
   // again, in the foreground.
   if (job.deletionAt === undefined || (isOnlyHoldLeft(job) && pods.some(isUnfinished))) {
-    // Nothing keeps a Job without a hold once it is deleted: its outcome would go with it.
-    const only = attempt.notes.hold === false ? { resourceVersion: job.resourceVersion } : {};
+    // Nothing keeps a Job without a hold once it is deleted: its outcome would go with it. And one that was to end because it
+    // had not started may have started since the look.
+    const isGuarded = attempt.notes.hold === false || (endsUnstarted && job.deletionAt === undefined);
+    const only = isGuarded ? { resourceVersion: job.resourceVersion } : {};
     const deleted = await cluster.writes.deleteJob(job.name, job.uid, { propagation: "Foreground", ...how, ...only }, signal);
     if (deleted.kind === "changed") return undefined; // the Job may just have ended: the next turn sees
     withRefusalTold(parts, cluster, `deleting the Job ${job.name}`, deleted);
@@ -103,8 +106,8 @@ function verdictOf(cluster: Cluster, attempt: Attempt, seen: Extract<Look, { kin
   return startedOf(seen.job, seen.pods) === "no" ? { kind: "unstarted", uid, rv, group: cluster.name } : undefined;
 }
 
-/** Causes whose end says whether anything ran: if nothing did, the work may be done again. */
-const TELLS_STARTED: ReadonlySet<Attempt["cause"]> = new Set<Attempt["cause"]>(["startExpired", "waitExpired", "elsewhere"]);
+/** Causes that end only what has not started. Their end says whether anything ran: if nothing did, the work may be done again. */
+const ENDS_UNSTARTED: ReadonlySet<Attempt["cause"]> = new Set<Attempt["cause"]>(["startExpired", "waitExpired", "elsewhere"]);
 
 const LOOKS = 14;
 const FIRST_LOOK_MS = 25;
@@ -113,32 +116,40 @@ const BETWEEN_LOOKS_MS = 250;
 /**
  * Deletes waiting pods before their Job. While the Job stands it keeps them until it has counted their end, and in that moment
  * they show that nothing of them ran. If they were deleted together with the Job, they would be gone at once, and the proof
- * with them.
+ * with them. A pod that has changed since it was seen is not deleted: it may just have started, or got the node it waited for.
  */
 async function provenUnstarted(
   parts: Parts,
   cluster: Cluster,
   work: Work,
-  { job, pods }: Extract<Look, { kind: "ours" }>,
+  first: Extract<Look, { kind: "ours" }>,
   signal: AbortSignal,
 ): Promise<AttemptInput | undefined> {
-  if (pods.length === 0 || startedOf(job, pods) === "yes") return undefined;
-  if (work.attempt.cause === "elsewhere") {
-    // Only while the pod has no node: the answer says so, even if a scheduler gives it one at this moment.
-    const without = await Promise.all(pods.filter(isUnplaced).map((pod) =>
-      deletePod(parts, cluster, pod, { resourceVersion: pod.resourceVersion }, signal))); // biome-ignore format: one question
-    if (pods.some((pod) => pod.node !== undefined) || without.some(({ kind }) => kind === "changed"))
-      return { kind: "scheduled" };
-  } else await deleteOrphans(parts, cluster, work.run, pods, signal);
+  const { attempt } = work;
+  let seen: Look = first;
   for (let looks = 0; looks < LOOKS && !signal.aborted; looks++) {
+    if (seen.kind !== "ours" || seen.job.uid !== first.job.uid) return undefined; // the next turn sees the effect
+    const verdict = verdictOf(cluster, attempt, seen);
+    if (verdict !== undefined) return verdict;
+    if (seen.pods.length === 0) return undefined;
+    const standing = seen.pods.filter((pod) => isUnfinished(pod) && pod.deletionAt === undefined);
+    const hasStarted = startedOf(seen.job, seen.pods) === "yes";
+    if (standing.length === seen.pods.length && hasGoneOn(attempt, standing, hasStarted)) return { kind: "goesOn" };
+    if (hasStarted) return undefined;
+    await Promise.all(
+      standing.map((pod) =>
+        deletePod(parts, cluster, pod, { resourceVersion: pod.resourceVersion, ...graceOf(work.run) }, signal),
+      ),
+    );
     await parts.clock.sleep(Math.min(BETWEEN_LOOKS_MS, FIRST_LOOK_MS * 2 ** looks), signal);
-    const seen = await look(parts, cluster, work, signal);
-    if (seen.kind !== "ours" || seen.job.uid !== job.uid) return undefined; // the next turn sees the effect
-    const verdict = verdictOf(cluster, work.attempt, seen);
-    if (verdict !== undefined || startedOf(seen.job, seen.pods) === "yes") return verdict;
+    seen = await look(parts, cluster, work, signal);
   }
   return undefined;
 }
+
+/** True if the Job did what the timer had waited for. Being given a node is enough if it was to go where there is one. */
+const hasGoneOn = ({ cause }: Attempt, pods: readonly PodSeen[], hasStarted: boolean): boolean =>
+  cause === "elsewhere" ? pods.some(({ node }) => node !== undefined) : cause === "startExpired" && hasStarted;
 
 async function ofOther(
   parts: Parts,

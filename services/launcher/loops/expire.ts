@@ -5,17 +5,17 @@
  * look is applied like a fact, and only a timer that is still due after it is acted on.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
-import { diagnoseStall } from "@longshore/domain/diagnosis/pods.ts";
-import { timerOf } from "@longshore/domain/attempt/due.ts";
-import { judgeAttempt } from "@longshore/domain/group/judge-attempt.ts";
+import { timerOf } from "@longshore/domain/attempt/timers.ts";
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
+import { diagnoseStall } from "@longshore/domain/diagnosis/pods.ts";
+import { judgeAttempt } from "@longshore/domain/group/choose-group.ts";
 import type { Attempt } from "@longshore/domain/run/record.ts";
-import type { GroupState, Work } from "@longshore/ledger/port.ts";
 import { isUnplaced } from "@longshore/domain/watch/evidence.ts";
+import type { GroupState, Work } from "@longshore/ledger/port.ts";
 import { inputsOf, look, type Look, remainsOf, saidOf } from "../jobs/look.ts";
 import type { Cluster, Parts } from "../parts.ts";
 import { placerOf } from "./place.ts";
-import { drain, sideBySide, retryLoop } from "./retry-loop.ts";
+import { drain, retryLoop, sideBySide } from "./retry-loop.ts";
 
 const MOST = 32;
 

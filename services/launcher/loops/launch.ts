@@ -5,11 +5,11 @@
  *   claim (ledger) ──▶ POST (cluster) ──▶ record (ledger)      the last two in jobs/in-flight-creates.ts
  *        died here: the claim runs out, the next POST meets 409 and adopts ──┘
  */
+import { mayClaim } from "@longshore/domain/group/view.ts";
 import type { Work } from "@longshore/ledger/port.ts";
+import { viewOf } from "../groups/views.ts";
 import type { InFlightCreates } from "../jobs/in-flight-creates.ts";
 import { look } from "../jobs/look.ts";
-import { mayClaim } from "@longshore/domain/group/allowed.ts";
-import { viewOf } from "../groups/views.ts";
 import type { Cluster, Parts } from "../parts.ts";
 import { drain, retryLoop } from "./retry-loop.ts";
 

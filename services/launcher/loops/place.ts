@@ -4,9 +4,9 @@
  */
 import type { GroupName } from "@longshore/contract/ids.ts";
 import type { Placer } from "@longshore/domain/group/group.ts";
-import { mayClaim, quietIn } from "@longshore/domain/group/allowed.ts";
-import type { InFlightCreates } from "../jobs/in-flight-creates.ts";
+import { mayClaim, quietIn } from "@longshore/domain/group/view.ts";
 import { viewOf } from "../groups/views.ts";
+import type { InFlightCreates } from "../jobs/in-flight-creates.ts";
 import type { Parts } from "../parts.ts";
 import { drain, retryLoop } from "./retry-loop.ts";
 

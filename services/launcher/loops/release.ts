@@ -6,17 +6,17 @@
  * fence stands the ledger does not give the attempt out; if the name is free already, an occupant takes it.
  */
 import type { Uid } from "@longshore/contract/ids.ts";
-import { mayJudge } from "@longshore/domain/group/allowed.ts";
+import { mayJudge } from "@longshore/domain/group/view.ts";
 import { ANNOTATIONS, HOLD, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
 import { isFenced } from "@longshore/domain/run/record.ts";
 import type { Changed } from "@longshore/kubernetes/request/write.ts";
 import type { Work } from "@longshore/ledger/port.ts";
+import { viewOf } from "../groups/views.ts";
 import { occupy } from "../jobs/create.ts";
 import { look } from "../jobs/look.ts";
-import { viewOf } from "../groups/views.ts";
-import type { Cluster, Parts } from "../parts.ts";
 import { isSettled, withRefusalTold } from "../jobs/refused-writes.ts";
-import { drain, sideBySide, retryLoop } from "./retry-loop.ts";
+import type { Cluster, Parts } from "../parts.ts";
+import { drain, retryLoop, sideBySide } from "./retry-loop.ts";
 
 const MOST = 64;
 const RECORDED = { [ANNOTATIONS.hold]: WITHOUT_HOLD.recorded };

@@ -4,14 +4,14 @@
  *
  * The bug this prevents: a surplus Job that runs to its end because no loop is responsible for it.
  */
+import { lookAgainMs, mayJudge } from "@longshore/domain/group/view.ts";
 import { ANNOTATIONS, HOLD, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
-import { lookAgainMs, mayJudge } from "@longshore/domain/group/allowed.ts";
 import { isUnfinished, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
 import type { StrayWork } from "@longshore/ledger/port.ts";
 import { viewOf } from "../groups/views.ts";
-import type { Cluster, Parts } from "../parts.ts";
 import { deletePod, isSettled, withRefusalTold } from "../jobs/refused-writes.ts";
-import { drain, sideBySide, retryLoop } from "./retry-loop.ts";
+import type { Cluster, Parts } from "../parts.ts";
+import { drain, retryLoop, sideBySide } from "./retry-loop.ts";
 
 const MOST = 32;
 

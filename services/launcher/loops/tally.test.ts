@@ -113,7 +113,7 @@ t.test("an empty cluster and an empty ledger agree", async (t) => {
   t.same(await tally(await stage(t)), { ...none, jobs: 0 });
 });
 
-// ── The gauges of the tally ─────────────────────────────────────────────────────────────────────────────────────────
+// ── The gauges of the tally ──────────────────────────────────────────────────────────────────────────────────────────
 
 const TURN_MS = 120_001;
 const published = { outbox: 0, outboxOldestMs: undefined };
@@ -182,7 +182,7 @@ t.test("each group has its own time of the last tally that ended well: a group w
   t.equal(await valueOf(well, success), before, "and it grows old where one ended well before");
 });
 
-// ── Before a timer acts on a Job, the launcher looks ────────────────────────────────────────────────────────────────
+// ── Before a timer acts on a Job, the launcher looks ─────────────────────────────────────────────────────────────────
 
 async function expiring(it: Stage): Promise<void> {
   const work = await it.take("live");

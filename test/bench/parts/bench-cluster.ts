@@ -24,7 +24,7 @@ export interface BenchCluster extends AsyncDisposable {
   readonly product: string;
   readonly choice: ClusterChoice;
   readonly pids: Readonly<Record<string, number>>;
-  /** Of those who hold the choice's credentials. */
+  /** Requests of the users whose credentials the choice holds. */
   readonly requests: RequestLog;
 }
 

@@ -22,7 +22,7 @@ export function since<N extends string>(before: CpuMs<N>, after: CpuMs<N>): CpuM
   return Object.fromEntries(names.map((name) => [name, after[name] - before[name]])) as CpuMs<N>;
 }
 
-/** Of all that runs on this machine, since it was started. */
+/** CPU of everything that runs on this machine, since it was started. */
 export async function machineMs(): Promise<number> {
   const [line = ""] = (await readFile("/proc/stat", "utf8")).split("\n");
   const [user = 0, nice = 0, system = 0, _idle, _waiting, irq = 0, softirq = 0] = line.split(/\s+/).slice(1).map(Number);
@@ -31,7 +31,7 @@ export async function machineMs(): Promise<number> {
 
 interface Process {
   readonly parent: number;
-  /** Of itself and of the children that ended and were waited for. */
+  /** CPU of the process itself and of its children that ended and were waited for. */
   readonly ms: number;
 }
 

@@ -1,4 +1,4 @@
-/** The bench's instruments: what they count, and what they must not miss. No test here looks at a time of ours. */
+/** The bench's instruments: what they count and must not miss. No test here measures how fast Longshore is. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { globSync } from "node:fs";

@@ -1,4 +1,4 @@
-/** What a kubelet and the Job controller would write of a Job that runs or ended well: its pod, and its own status. */
+/** Writes a pod and the status of its Job as a kubelet and the Job controller would, for a Job that runs or ended well. */
 import { CONTAINER, CONTROLLER_UID } from "@longshore/domain/run/marks.ts";
 import type { Transport } from "@longshore/kubernetes/transport.ts";
 import { ask, MERGE } from "./ask.ts";

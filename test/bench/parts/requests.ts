@@ -1,4 +1,4 @@
-/** What the cluster was asked, from its own log of requests: the best witness of what a run costs the API server. */
+/** Counts requests in the cluster's own log, the best witness of what a run costs the API server. */
 import { open } from "node:fs/promises";
 
 export interface RequestLog {

@@ -38,7 +38,7 @@ export interface Stage extends AsyncDisposable {
   readonly database: pg.Client;
   readonly pids: Readonly<Record<string, number>>;
   readonly requests: RequestLog;
-  /** Of the ledger's database since it was made. */
+  /** Returns the work of the ledger's database since the database was made. */
   databaseWork(): Promise<DatabaseWork>;
 }
 

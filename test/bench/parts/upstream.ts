@@ -26,7 +26,7 @@ export interface Heard {
   readonly atMs: number;
 }
 
-/** What the README's example asks for. Nobody pulls the image: the pods are instant, or there are none. */
+/** The work of the README's example. Nobody pulls the image: the pods are instant, or there are none. */
 export const IMAGE = "busybox";
 export const COMMAND: readonly string[] = ["sh", "-c", "true"];
 
@@ -152,7 +152,7 @@ async function onPort(url: string, take: Take | undefined): Promise<Line> {
 
 async function readEvents(broker: Broker, take: Take, signal: AbortSignal): Promise<void> {
   const events = await broker.follow("#", { inFlightMax: UNREAD_MOST, signal });
-  // Many at a time: acks that wait for each other would each be a transaction.
+  // Many at a time: one by one, each ack would be a transaction of its own.
   await lanes(
     UNREAD_MOST,
     () => events,

@@ -68,7 +68,7 @@ export async function factsAreLost(t: Test, system: System, server: Breakable, w
       const waiting = async (): Promise<number> => (await system.broker.inspect(AbortSignal.timeout(10_000))).waiting.facts;
       await system.until("the facts", async () => (await waiting()) >= runs.length);
       await server.deleteQueue(NAMES.facts);
-      await watcher.stop(); // it would repeat itself after a minute; another begins with everything that is still held
+      await watcher.stop(); // it would repeat its facts only after a minute; a new one begins with all held Jobs
       await using _next = await system.launcher();
       await using _anew = await system.watcher();
       t.same(await system.faults(runs), []);

@@ -32,9 +32,9 @@ export async function watcherIsAway(t: Test, system: System): Promise<void> {
     const runs = names("unseen", 20);
     await started(runs, {
       image: "demo/slow:1",
-      command: ["sh", "-c", "sleep 8"],
-      ...annotated({ runsFor: "8s" }),
-      startWithin: "2s",
+      command: ["sh", "-c", "sleep 25"],
+      ...annotated({ runsFor: "25s" }),
+      startWithin: "10s", // long enough for a busy machine to start 20 pods
     });
     // When the time is up the launcher looks by itself. It then sees a start, which is news and no reason to end anything.
     await Promise.all(runs.map((run) => system.heard("run.started", run)));

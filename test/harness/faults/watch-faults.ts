@@ -8,12 +8,12 @@
 import { readFact } from "@longshore/contract/envelope.ts";
 import { GroupName, Installation, RunId, StepName } from "@longshore/contract/ids.ts";
 import { manifest, type ManifestInput } from "@longshore/domain/pod/manifest.ts";
-import { DEFAULTS } from "@longshore/domain/run/defaults.ts";
 import { HOLD, LABELS } from "@longshore/domain/run/marks.ts";
-import { openClusters } from "@longshore/kubernetes/clusters.ts";
+import { DEFAULTS } from "@longshore/domain/run/plan.ts";
 import { connect } from "@longshore/kubernetes/access/connect.ts";
-import { openTransport } from "@longshore/kubernetes/request/exchange.ts";
+import { openClusters } from "@longshore/kubernetes/clusters.ts";
 import { member, text } from "@longshore/kubernetes/objects.ts";
+import { openTransport } from "@longshore/kubernetes/request/exchange.ts";
 import { openWrites } from "@longshore/kubernetes/request/write.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { noFailpoint } from "@longshore/runtime/failpoint.ts";
@@ -22,8 +22,8 @@ import { backOff } from "@longshore/runtime/loop.ts";
 import { openMetrics } from "@longshore/runtime/metrics.ts";
 import { watchGroup } from "@longshore/watcher/watch-group.ts";
 import type { Test } from "tap";
-import { type FaultProxy, faultProxy } from "./fault-proxy.ts";
 import { type Chosen, listing, watching } from "./fault-proxy-faults.ts";
+import { type FaultProxy, faultProxy } from "./fault-proxy.ts";
 import type { Ground } from "./follow-stage.ts";
 
 const GROUP = GroupName.parse("tried");

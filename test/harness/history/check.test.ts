@@ -360,7 +360,7 @@ const wrongs: readonly { readonly name: string; readonly wrong: Wrong; readonly 
   },
 ];
 
-/** What the simulation's view says more exactly than the journals do. */
+/** Wrong views whose mistakes the simulation sees more exactly than the journals do. */
 const wrongViews: readonly { readonly name: string; readonly wrong: (view: Open<View>) => void; readonly says: RegExp }[] = [
   {
     name: "an attempt took somebody else's Job for its own",

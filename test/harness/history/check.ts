@@ -19,7 +19,7 @@ const RULES: Readonly<Record<string, Rule<History>>> = {
   "The test's own watch misses no Job": unseen,
 };
 
-/** In words, each behind the rule that it breaks; none is the wanted answer. */
+/** Each fault in words, after the rule it breaks; an empty list is wanted. */
 export const faultsOfHistory = (history: History): readonly string[] =>
   judge(history, viewOf(history), RULES).map(({ invariant, message }) => `${invariant}: ${message}`);
 

@@ -25,7 +25,7 @@ export interface Passed {
 }
 
 export interface RunRow extends Run {
-  /** As its last generation has it. */
+  /** The last generation's value. */
   readonly deadlineMs: number | undefined;
 }
 
@@ -75,7 +75,7 @@ export interface History {
   readonly clusters: readonly ClusterHistory[];
 }
 
-/** Where an attempt's Jobs are, and what is known of each. */
+/** Returns the Jobs under the attempt's name in its group's cluster. */
 export function jobsOf(history: History, { group, name }: AttemptRow): readonly JobLife[] {
   const cluster = history.clusters.find((it) => it.group === group);
   return cluster?.jobs.filter((it) => it.name === name) ?? [];

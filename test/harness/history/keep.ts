@@ -3,12 +3,12 @@
  *
  * The failure this prevents: a judge who begins to look when everything is over.
  */
-import { canonical } from "@longshore/contract/canonical.ts";
+import { canonical } from "@longshore/contract/json.ts";
+import type { Site } from "../site.ts";
+import { openTap, showsAll } from "../upstream.ts";
 import type { History, Passed, Sent } from "./journals.ts";
 import { rowsOf } from "./rows.ts";
 import { watchOf } from "./watch.ts";
-import type { Site } from "../site.ts";
-import { openTap, showsAll } from "../upstream.ts";
 
 export interface Keeping extends AsyncDisposable {
   /** Before the first try; the answer says that the broker has it. */

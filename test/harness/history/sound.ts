@@ -1,7 +1,7 @@
 /**
- * A sound history of a few runs, and hands to change one thing in it: for the tests of the checker.
+ * A sound history of a few runs, and helpers that change one thing in it: for the checker's tests.
  *
- * The bug this prevents: a wrong history with two faults, of which the checker finds the other one.
+ * The bug this prevents: a wrong history with two faults, where the checker finds the unintended one.
  */
 import { SOMETIME } from "../../judge/view.ts";
 import type { ClusterHistory, History, Passed } from "./journals.ts";

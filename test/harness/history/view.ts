@@ -1,32 +1,13 @@
 /**
  * The five journals of real processes as the shared rules see them.
  *
- * The failure this prevents: a rule that the chaos tests keep in their own words, and the simulation in its.
+ * The failure this prevents: one rule in two versions, the chaos tests' and the simulation's.
  */
 import { DIAGNOSES } from "@longshore/contract/diagnosis.ts";
-import {
-  type Attempt,
-  type Closing,
-  type Command,
-  type Heard,
-  type Job,
-  type Lifted,
-  sometimeIf,
-  type View,
-} from "../../judge/view.ts";
-import {
-  type AttemptRow,
-  type ClusterHistory,
-  type History,
-  isByOthers,
-  isMade,
-  isOurs,
-  type JobLife,
-  jobsOf,
-  type Passed,
-  type PodLife,
-  podsOf,
-} from "./journals.ts";
+import type { Attempt, Closing, Command, Heard, Job, Lifted, View } from "../../judge/view.ts";
+import { sometimeIf } from "../../judge/view.ts";
+import type { AttemptRow, ClusterHistory, History, JobLife, Passed, PodLife } from "./journals.ts";
+import { isByOthers, isMade, isOurs, jobsOf, podsOf } from "./journals.ts";
 
 /** The clusters tell starts in whole seconds. */
 const COARSE_MS = 1_000;
@@ -88,7 +69,7 @@ function jobOf(history: History, cluster: ClusterHistory, job: JobLife): Job {
     ours: isOwn || !isByOthers(history, job.name),
     othersDeletedMs: sometimeIf(isDeletedByOthers(cluster, job)),
     releasedMs: releasedMs(cluster, job),
-    // What was seen of a restored cluster may never have been, and a failed Job without its hold may go unread.
+    // Jobs of a restored cluster may never have been seen for good, and a failed Job without its hold may go unread.
     bindsMs: sometimeIf(!cluster.restored && !(job.failedMs !== undefined && job.stripped)),
   };
 }
@@ -97,16 +78,16 @@ function jobOf(history: History, cluster: ClusterHistory, job: JobLife): Job {
 function releasedMs(cluster: ClusterHistory, { name }: JobLife): number | undefined {
   const { restored, launcher, asked, jobs } = cluster;
   const all = jobs.filter((it) => it.name === name);
-  // Of several under one name this cannot tell which was patched; a stripped hold is put back by a patch.
+  // If several Jobs had this name, the log does not tell which one was patched. A stripped hold is put back by a patch, too.
   if (restored || launcher === "" || all.length !== 1 || all.some((it) => it.stripped || it.occupant)) return undefined;
   const patches = asked.filter((it) => it.verb === "patch" && it.resource === "jobs" && it.status === 200 && it.name === name && isOurs(cluster, it.user)); // biome-ignore format: one question
   return patches.length === 0 ? undefined : Math.min(...patches.map(({ atMs }) => atMs));
 }
 
 /**
- * When a pod's containers had ended. A watch on a busy machine is told late of a pod that is gone, so the cluster's own log
- * counts too. The last DELETE is the kubelet's, when all has ended; by one before, the pod was only told to end. The pocket's
- * kubelet asks nobody.
+ * When a pod's containers had ended. On a busy machine a watch learns late that a pod is gone, so the cluster's own log counts
+ * too. The last DELETE is the kubelet's, after all has ended; an earlier one only told the pod to end. The pocket's kubelet
+ * sends none.
  */
 function overMsOf({ launcher, asked }: ClusterHistory, { name, finishedMs, goneMs }: PodLife): number | undefined {
   const deletes = asked.filter((it) => it.verb === "delete" && it.resource === "pods" && it.name === name && it.status === 200);
@@ -117,7 +98,7 @@ function overMsOf({ launcher, asked }: ClusterHistory, { name, finishedMs, goneM
 
 // ── Deletions ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Of an attempt that is told as failed, by a Job that is not: we deleted it, for what the code says. */
+/** Returns our deletion and its reason, for an attempt that is told as failed although its Job did not fail. */
 function closingOf(history: History, row: AttemptRow): Closing | undefined {
   const { uid, result, code = "" } = row;
   const cluster = history.clusters.find(({ group }) => group === row.group);
@@ -129,14 +110,14 @@ function closingOf(history: History, row: AttemptRow): Closing | undefined {
   return { reason, atMs: firstDelete(cluster, job, podsOf(history, job.uid)) };
 }
 
-/** What keeps a pod from starting, too; the others of their phase only end what has started. */
+/** Codes of other phases that may keep a pod from starting. All other codes of those phases end only what has started. */
 const ALSO_BEFORE_START: readonly string[] = ["Unknown", "NodeLost", "OutOfMemory"];
 
 const isBeforeStart = (code: string): boolean =>
   ALSO_BEFORE_START.includes(code) ||
   Object.entries(DIAGNOSES).some(([known, { phase }]) => known === code && phase === "before-start");
 
-/** Of the Job or a pod of it: what waits is deleted from below. */
+/** Returns the time of our first DELETE of the Job or one of its pods: if a pod is still waiting, we delete it first. */
 function firstDelete(cluster: ClusterHistory, job: JobLife, pods: readonly PodLife[]): number | undefined {
   const names = new Set(pods.map(({ name }) => name));
   const ours = cluster.asked.filter(

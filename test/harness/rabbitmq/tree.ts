@@ -29,7 +29,7 @@ const HOME = "/var/lib/rabbitmq"; // RabbitMQ's scripts accept no other folder
 
 interface Tree {
   readonly root: string;
-  readonly data: string; // its path outside of the tree; inside it is HOME
+  readonly data: string; // its path outside the tree; inside, it is HOME
   readonly owner: { readonly uid: number; readonly gid: number };
   readonly env: Readonly<Record<string, string>>;
   readonly epmdPort: number;

@@ -10,18 +10,8 @@ import { found, adminOf, heldJob, jobPath, only, podPath, type Shown } from "../
 import { kubernetes } from "../../harness/kubernetes/kubernetes.ts";
 import { hangingRegistry, refusingRegistry, registry } from "../../harness/kubernetes/registry.ts";
 import { type Happening, recorded } from "../../harness/recording.ts";
-import {
-  ENDING,
-  failed,
-  imageTroubles,
-  runs,
-  sleeps,
-  STANDING,
-  TAKEN,
-  type Trouble,
-  unpulled,
-  type View,
-} from "./node-troubles.ts";
+import type { Trouble, View } from "./node-troubles.ts";
+import { ENDING, failed, imageTroubles, runs, sleeps, STANDING, TAKEN, unpulled } from "./node-troubles.ts";
 
 t.setTimeout(0); // each wait has its own bound
 

@@ -4,20 +4,8 @@ import { ANNOTATIONS, HOLD, LABELS, MANAGED_BY } from "@longshore/domain/run/mar
 import type { JobObject } from "@longshore/pocket/objects.ts";
 import type { SimulatedCluster } from "../world/modelled-cluster.ts";
 import type { Deed, Meddling, Planned } from "../scenario/scenario.ts";
-import {
-  CALM,
-  CALM_BROKER,
-  crash,
-  freeze,
-  INSTALLATION,
-  keysOf,
-  type Slot,
-  START_MS,
-  start,
-  stop,
-  thaw,
-  type World,
-} from "../world/world.ts";
+import type { Slot, World } from "../world/world.ts";
+import { CALM, CALM_BROKER, crash, freeze, INSTALLATION, keysOf, START_MS, start, stop, thaw } from "../world/world.ts";
 
 /** Does each deed at its time. */
 export async function deal(world: World, planned: readonly Planned[], signal: AbortSignal): Promise<void> {

@@ -11,7 +11,7 @@ export interface JobLife extends Pick<Job, "uid" | "name" | "occupant" | "create
   readonly cluster: string;
   /** Made by somebody else: without our proof, or a copy of one of ours. */
   readonly origin: "ours" | "theirs" | "copied";
-  /** Of the content that upstream asked for. */
+  /** The content that upstream asked for. */
   readonly content: string | undefined;
   completeMs?: number;
   failedMs?: number;

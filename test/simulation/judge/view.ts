@@ -3,8 +3,8 @@
  *
  * The failure this prevents: a rule that the simulation keeps in its own words, and the chaos tests in theirs.
  */
-import { canonical } from "@longshore/contract/canonical.ts";
 import { TenantName } from "@longshore/contract/ids.ts";
+import { canonical } from "@longshore/contract/json.ts";
 import type { Attempt as Kept } from "@longshore/domain/run/record.ts";
 import { noticeId } from "@longshore/ledger/postgres/admit.ts";
 import { heardOf } from "../../judge/stories.ts";
@@ -31,7 +31,7 @@ export function viewOf(world: World): View {
     made: [...history.posts.values()].filter(({ status }) => status === 201).map(({ name }) => name),
     jobs: [...history.jobs.values()].map((life) => jobOf(life, owners.get(life.uid))),
     pods: [...history.pods.values()].map(({ uid, job, startedMs, endedMs, exitCode }) => ({ name: uid, job, createdMs: startedMs, startedMs, overMs: endedMs, exitCode })), // biome-ignore format: one value
-    slackMs: { nextAttempt: 0, start: 90_000, deadline: 2_000 },
+    slackMs: { nextAttempt: 0, start: 5_000, deadline: 2_000 },
   };
 }
 
@@ -75,7 +75,7 @@ function closingOf({ history, scenario }: World, { cause, uid, name, outcome }: 
   const isSecond = [...history.jobs].some(([other, it]) => it.name === name && other !== uid && !it.occupant);
   if (!ran || atMs === undefined || isSecond || outcome?.result === "succeeded") return undefined;
   if (cause === "startExpired") return { reason: "no start", atMs };
-  // A cluster's wrong clock may tell of an earlier start, though of none before the launch.
+  // A cluster's wrong clock may report too early a start, but none before the launch.
   return cause === "deadline" && scenario.skewMs.cluster === 0 ? { reason: "deadline", atMs } : undefined;
 }
 
@@ -94,7 +94,7 @@ function jobOf(life: JobLife, owner: Kept | undefined): Job {
   };
 }
 
-/** G3's exceptions: a create that landed later than the fence of its claim, a stripped hold, and none. */
+/** G3's exceptions: a create that landed after its claim's fence, a stripped hold, or no hold. */
 function isLifted(world: World, name: string): boolean {
   const { history } = world;
   const lives = [...history.jobs.values()].filter((it) => it.name === name);

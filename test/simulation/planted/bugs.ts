@@ -73,7 +73,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
         'fact: { type: what === "drained" ? "job.deleted" : "job.deleting", data: { about: known.about } }',
       ),
       edit(
-        "packages/domain/attempt/from-fact.ts",
+        "packages/domain/attempt/input.ts",
         'case "job.deleted":\n      return { kind: "deleting", vanished: true, ...of };',
         'case "job.deleted":\n      return { kind: "lookedDeleted", evidence: { started: "unknown" }, ...of };',
       ),
@@ -243,7 +243,7 @@ const LOOPS: readonly PlantedBug[] = [
         'const found = name === undefined || known.vanished ? "missing" : await lookAt(cluster, name, signal);',
       ),
       edit(
-        "packages/domain/attempt/from-fact.ts",
+        "packages/domain/attempt/input.ts",
         'case "job.deleted":\n      return { kind: "deleting", vanished: true, ...of };',
         'case "job.deleted":\n      return { kind: "lookedDeleted", evidence: { started: "unknown" }, ...of };',
       ),
@@ -255,7 +255,7 @@ const LOOPS: readonly PlantedBug[] = [
     name: "a fact about another Job of the same name is believed",
     edits: [
       edit(
-        "packages/domain/attempt/moves/own.ts",
+        "packages/domain/attempt/moves/sightings.ts",
         'if (uid === attempt.uid) return endedBlind(attempt) ? "other" : "own";',
         'if (attempt.uid !== undefined) return "own";',
       ),
@@ -294,7 +294,7 @@ const GROUPS: readonly PlantedBug[] = [
     name: "◆ what answered before an outage answers after it",
     edits: [
       edit(
-        "packages/domain/group/allowed.ts",
+        "packages/domain/group/view.ts",
         'case "terminating":\n      return true;',
         'case "terminating":\n      return true;\n    case "away":\n      return view.namespaceUid !== undefined;',
       ),
@@ -306,11 +306,11 @@ const GROUPS: readonly PlantedBug[] = [
     name: "◆ the ledger's word on a group is an answer of its cluster",
     edits: [
       edit(
-        "packages/domain/group/allowed.ts",
+        "packages/domain/group/view.ts",
         'case "terminating":\n      return true;',
         'case "terminating":\n      return true;\n    case "unverified":\n      return view.namespaceUid !== undefined;',
       ),
-      edit("packages/domain/group/allowed.ts", 'view.state !== "unverified" && !("overruled" in view)', '!("overruled" in view)'),
+      edit("packages/domain/group/view.ts", 'view.state !== "unverified" && !("overruled" in view)', '!("overruled" in view)'),
     ],
     breaks: ["Nothing is created", "G3", "G5", "G10"],
     seeds: [534, 334],

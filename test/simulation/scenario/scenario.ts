@@ -52,7 +52,7 @@ export type Deed =
   | { readonly kind: "ledger"; readonly trouble: Partial<LedgerTrouble>; readonly forMs: number }
   | { readonly kind: "cluster"; readonly cluster: string; readonly fault: Fault; readonly forMs: number }
   | { readonly kind: "meddle"; readonly cluster: string; readonly meddling: Meddling }
-  /** Where requests of launchers to this cluster go instead. */
+  /** Sends launchers' requests for this cluster nowhere, or to another cluster. */
   | { readonly kind: "way"; readonly cluster: string; readonly launcher: number | "all"; readonly to: "nowhere" | "another"; readonly forMs: number }
   | { readonly kind: "pause"; readonly group: string; readonly forMs: number }; // biome-ignore format: one a line
 

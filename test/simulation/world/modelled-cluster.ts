@@ -22,7 +22,7 @@ export interface SimulatedCluster {
   readonly name: string;
   readonly model: Model;
   readonly pods: ScriptedPods;
-  /** Where the requests of some processes go instead. The key is the beginning of a process's name. */
+  /** Another destination for the requests of some processes. The key is the beginning of a process's name. */
   readonly ways: Map<string, Way>;
   /** Opens the process's line to this cluster. */
   transport(process: Mortal): Transport;
@@ -61,7 +61,7 @@ export function simulatedCluster(options: ClusterOptions): SimulatedCluster {
   let sent = 0;
   const ways = new Map<string, Way>();
   let another: Model | undefined;
-  /** Made when somebody first asks there: it draws chances. */
+  /** Made lazily, because it draws random numbers. */
   const anotherCluster = (): Model => (another ??= clusterOfOthers(options, clock, pods));
   const wayOf = (process: Mortal): Way | undefined => [...ways].find(([whose]) => process.name.startsWith(whose))?.[1];
   return {

@@ -17,7 +17,7 @@ export interface Mortal {
   thaw(): void;
   /** Passes an answer of the world on: at once while the process runs, otherwise at the thaw, or never. */
   hear<T>(answer: Promise<T>): Promise<T>;
-  /** Does this work as soon as the process runs, or never. */
+  /** Runs `work` once the process is running, or never. */
   wake(work: () => void): void;
 }
 

@@ -4,26 +4,26 @@
  * The bug this prevents: a simulation of other code than the product's. Only the parts that main.ts opens are replaced here,
  * and nothing of a loop.
  */
+import type { Broker } from "@longshore/broker/port.ts";
 import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { Installation } from "@longshore/contract/ids.ts";
-import { DEFAULTS } from "@longshore/domain/run/defaults.ts";
+import { DEFAULTS } from "@longshore/domain/run/plan.ts";
 import { type Cluster as Connected, openClusters } from "@longshore/kubernetes/clusters.ts";
 import { openWrites } from "@longshore/kubernetes/request/write.ts";
+import { viewsOf } from "@longshore/launcher/groups/views.ts";
 import type { Keys } from "@longshore/launcher/keys.ts";
 import { launcherLoops } from "@longshore/launcher/loops.ts";
-import { viewsOf } from "@longshore/launcher/groups/views.ts";
-import { wakeUpsBy, type Parts as LauncherParts } from "@longshore/launcher/parts.ts";
+import { type Parts as LauncherParts, wakeUpsBy } from "@longshore/launcher/parts.ts";
 import { TIMING } from "@longshore/launcher/timing.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";
-import type { Broker } from "@longshore/broker/port.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import { backOff, batch, type ProgramEnd, together } from "@longshore/runtime/loop.ts";
 import type { Metrics } from "@longshore/runtime/metrics.ts";
 import { watcherLoops } from "@longshore/watcher/loops.ts";
 import { TIMING as WATCHER_TIMING } from "@longshore/watcher/parts.ts";
 import type { SimulatedCluster } from "./modelled-cluster.ts";
-import type { Trace } from "./trace.ts";
 import type { Mortal } from "./mortal.ts";
+import type { Trace } from "./trace.ts";
 
 export interface ProgramParts {
   readonly process: Mortal;

@@ -6,11 +6,9 @@
  */
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { type Attempt, isOpen } from "../../run/record.ts";
-import { closing, end, endOfCause, notStarted, restUntilMs } from "./ending.ts";
-import { type Context, type Move, move, type Rule, stay } from "./move.ts";
-import { ofOwn } from "./own.ts";
-import { backToWaiting } from "./placing.ts";
-import { alive } from "./sightings.ts";
+import { backToWaiting } from "./decisions.ts";
+import { closing, type Context, end, endOfCause, type Move, move, notStarted, restUntilMs, type Rule, stay } from "./move.ts";
+import { alive, ofOwn } from "./sightings.ts";
 
 /** Takes one claim off the wire. Returns the same attempt if that answer was applied before. */
 function hear(attempt: Attempt, claimNo: number | undefined, { nowMs }: Context): Attempt {
@@ -26,7 +24,7 @@ const createdIn =
 
 export const becomeLive = createdIn((attempt, _input, context) => move(alive(attempt, context)));
 
-/** The Job is known already; or, while closing, it is the Job that has to go. */
+/** Known already; or, if the attempt is closing, this is the Job to delete. */
 export const answeredLate = createdIn(stay);
 
 export const takeOffTheWire: Rule<"refused" | "deferred" | "nameTaken"> = (attempt, { claimNo }, context) =>

@@ -1,11 +1,11 @@
 /**
- * Decisions of people and timers about an attempt. Before a timer acts on a Job, the launcher looks: no news is not bad news.
+ * Our decisions about an attempt: placing, and those of people and timers. Before a timer acts on a Job, the launcher looks: no
+ * news is not bad news.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
-import { waitsForRoom } from "../expiry.ts";
-import { type Attempt, isOpen } from "../../run/record.ts";
-import { CAUSES, closing, end, notStarted } from "./ending.ts";
-import { move, type Rule, stay } from "./move.ts";
+import { type Attempt, FENCE_MS, isOpen } from "../../run/record.ts";
+import { waitsForRoom } from "../timers.ts";
+import { CAUSES, closing, end, move, type Move, notStarted, type Rule, stay } from "./move.ts";
 import { alive } from "./sightings.ts";
 
 /** No create was ever sent, or every one was refused. */
@@ -52,10 +52,63 @@ export const elsewhere: Rule<"elsewhere"> = (attempt, { diagnosis }, context) =>
     ? closing(attempt, "elsewhere", diagnosis, context)
     : stay(attempt);
 
-export const scheduled: Rule<"scheduled"> = (attempt, _input, context) => {
-  if (attempt.cause !== "elsewhere" || attempt.started === "no") return stay(attempt);
+/** Takes a timer's decision back: between our look and our DELETE, the Job did what the timer had waited for. */
+export const goesOn: Rule<"goesOn"> = (attempt, _input, context) => {
+  const waited = attempt.cause === "elsewhere" || attempt.cause === "startExpired";
+  if (!waited || attempt.started === "no") return stay(attempt);
   const { closing: _, ...notes } = attempt.notes;
   return move(alive({ ...attempt, cause: undefined, notes }, context));
 };
 
 export const abandon: Rule<"abandon"> = (attempt, { diagnosis }, context) => end(attempt, "lost", context, { diagnosis });
+
+// ── Placing and claiming: in waiting and ready nothing is on the wire ────────────────────────────────────────────────
+
+export const ready: Rule<"placed"> = (attempt, { group, namespace, considered, hold }, { nowMs }) => {
+  const { hold: _, ...notes } = attempt.notes;
+  const placed = { ...notes, namespace, considered, ...(hold === false && { hold }) };
+  return move({ ...attempt, state: "ready", group, dueMs: nowMs, notes: placed });
+};
+
+export const waitOn: Rule<"noPlace"> = (attempt, { reason, considered, retryAtMs, diagnosis }) =>
+  backToWaiting({ ...attempt, notes: { ...attempt.notes, considered } }, { reason, retryAtMs, diagnosis });
+
+/** The claim's number is added before anything is sent: from here on a create may land, whichever process dies. */
+export const claimed: Rule<"claimDue"> = (attempt, { by, untilMs }) => {
+  const claimNo = attempt.claimNo + 1;
+  return move({
+    ...attempt,
+    state: "claimed",
+    claimNo,
+    claimBy: by,
+    claimUntilMs: untilMs,
+    dueMs: untilMs,
+    fenceUntilMs: untilMs + FENCE_MS,
+    unanswered: [...attempt.unanswered, claimNo],
+    started: attempt.started === "no" ? "unknown" : attempt.started,
+  });
+};
+
+export interface Why {
+  readonly reason: string;
+  readonly retryAtMs: number;
+  readonly diagnosis?: Diagnosis | undefined;
+}
+
+/** The slot is free again, and any group may take the attempt. Only for attempts with nothing on the wire. */
+export function backToWaiting(attempt: Attempt, { reason, retryAtMs, diagnosis }: Why): Move {
+  const { considered = [], ...notes } = attempt.notes;
+  const waiting: Attempt = {
+    ...attempt,
+    state: "waiting",
+    group: undefined,
+    claimBy: undefined,
+    claimUntilMs: undefined,
+    fenceUntilMs: undefined,
+    started: notStarted(attempt),
+    dueMs: Math.min(retryAtMs, notes.waitUntilMs),
+    notes: { ...notes, considered, waiting: reason },
+  };
+  const isTold = attempt.notes.waiting === reason;
+  return move(waiting, isTold ? [] : [{ kind: "waiting", reason, considered, ...(diagnosis && { diagnosis }) }]);
+}

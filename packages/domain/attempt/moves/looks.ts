@@ -6,11 +6,9 @@
  */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { type Attempt, isFenced, isOpen } from "../../run/record.ts";
-import { CAUSES, end, endOfCause, finish, notStarted, restUntilMs } from "./ending.ts";
-import { after, move, type Rule, stay } from "./move.ts";
-import { ofOwn } from "./own.ts";
-import { backToWaiting } from "./placing.ts";
-import { begun } from "./sightings.ts";
+import { backToWaiting } from "./decisions.ts";
+import { after, CAUSES, end, endOfCause, finish, move, notStarted, restUntilMs, type Rule, stay } from "./move.ts";
+import { begun, ofOwn } from "./sightings.ts";
 
 export const deleted: Rule<"lookedDeleted"> = ofOwn<"lookedDeleted">((attempt, { evidence }, context) => {
   const { attempt: seen, news } = begun(attempt, evidence, context);

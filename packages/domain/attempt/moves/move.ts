@@ -1,9 +1,16 @@
-/** The result of a cell of the attempt's table: the new attempt, the news of it, and the strays that have to go. */
-import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
+/**
+ * The result of a cell of the attempt's table: the new attempt, the news of it, and the strays that have to go. Closing and
+ * ending with the result of each cause.
+ *
+ * The bug this prevents: a name that becomes free while a create of it may still land. Until the fence has passed an ended Job
+ * keeps its hold; if no Job keeps the name, the release loop comes at once to put an occupant there.
+ */
+import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { EventData } from "@longshore/contract/event.ts";
 import type { Evidence } from "@longshore/contract/fact.ts";
+import type { Attempt, AttemptOutcome, AttemptResult, Cause, Limits, Stray } from "../../run/record.ts";
+import { isFenced, isOpen } from "../../run/record.ts";
 import type { InputKind, InputOf } from "../input.ts";
-import type { Attempt, Limits, Stray } from "../../run/record.ts";
 
 export interface Context {
   readonly nowMs: number;
@@ -48,3 +55,83 @@ export const illegal = (attempt: Attempt): Move => ({ ...move(attempt), illegal:
 /** Puts earlier news before the move's own. */
 export const after = (news: readonly News[], then: Move): Move =>
   news.length === 0 ? then : { ...then, news: [...news, ...then.news] };
+
+// ── Closing and ending ───────────────────────────────────────────────────────────────────────────────────────────────
+
+export const CAUSES: Readonly<Record<Cause, { readonly result: AttemptResult; readonly diagnosis: Diagnosis }>> = {
+  cancel: { result: "cancelled", diagnosis: diagnose("Cancelled", "It was cancelled.") },
+  deadline: { result: "failed", diagnosis: diagnose("DeadlineExceeded", "It ran longer than its deadline allows.") },
+  startExpired: { result: "failed", diagnosis: diagnose("StartExpired", "Its pod did not start in time.") },
+  waitExpired: { result: "failed", diagnosis: diagnose("WaitExpired", "No group could take it within `waitFor`.") },
+  refused: { result: "refused", diagnosis: diagnose("Unknown", "The cluster refused it.") },
+  nameConflict: { result: "refused", diagnosis: diagnose("NameConflict", "A Job that is not ours holds its name.") },
+  external: {
+    result: "deleted",
+    diagnosis: diagnose("DeletedExternally", "Somebody deleted the Job while it was not finished."),
+  },
+  elsewhere: { result: "moved", diagnosis: diagnose("Unschedulable", "Its cluster had no node for it.") },
+  vanished: {
+    result: "lost",
+    diagnosis: diagnose("Gone", "The Job vanished before its outcome was read; its group keeps no hold on Jobs."),
+  },
+};
+
+export function closing(attempt: Attempt, cause: Cause, diagnosis: Diagnosis, { nowMs }: Context): Move {
+  return move({
+    ...attempt,
+    state: "closing",
+    cause,
+    dueMs: nowMs,
+    claimBy: undefined,
+    claimUntilMs: undefined,
+    notes: { ...attempt.notes, closing: diagnosis },
+  });
+}
+
+/** Whether anything started, if no create is known to have landed: "no" only if every create was definitely refused. */
+export const notStarted = ({ started, notes }: Attempt): Attempt["started"] =>
+  started === "yes" ? "yes" : notes.unproven === true ? "unknown" : "no";
+
+export interface How {
+  readonly diagnosis?: Diagnosis;
+  readonly evidence?: Evidence;
+  /** Absent: nothing new was learned of the start. */
+  readonly started?: Attempt["started"];
+}
+
+export function endOfCause(attempt: Attempt, context: Context, how: How): Move {
+  const { result, diagnosis } = CAUSES[attempt.cause ?? "external"];
+  // Work that may have run is not done again unasked: `retries.on` decides.
+  const isProved = result !== "moved" || startedAfter(attempt, how) === "no";
+  return end(attempt, isProved ? result : "failed", context, { diagnosis: attempt.notes.closing ?? diagnosis, ...how });
+}
+
+/** A note made while the pods could be seen is better than a later "unknown". */
+function startedAfter(attempt: Attempt, { started = "unknown" }: How): Attempt["started"] {
+  return attempt.started === "yes" || started === "unknown" ? attempt.started : started;
+}
+
+/** Ended, with its hold to be released. Done at once if no cluster can hold anything of it. */
+export function end(attempt: Attempt, result: AttemptResult, { nowMs }: Context, how: How): Move {
+  const { diagnosis, evidence } = how;
+  const outcome: AttemptOutcome = { result, ...(diagnosis && { diagnosis }), ...(evidence && { evidence }), endedAtMs: nowMs };
+  const ended: Attempt = {
+    ...attempt,
+    state: "ended",
+    outcome,
+    started: startedAfter(attempt, how),
+    claimBy: undefined,
+    claimUntilMs: undefined,
+    dueMs: restUntilMs(attempt, nowMs),
+  };
+  const isNowhere = attempt.uid === undefined && attempt.occupantUid === undefined && !isOpen(attempt);
+  return move(isNowhere ? finish(ended) : ended);
+}
+
+/** The next look at an ended attempt: after its fence if a Job of ours has its name, else at once. */
+export function restUntilMs(attempt: Attempt, nowMs: number): number {
+  const hasName = attempt.occupantUid !== undefined || (attempt.uid !== undefined && attempt.notes.gone !== true);
+  return hasName && isFenced(attempt, nowMs) ? (attempt.fenceUntilMs ?? nowMs) : nowMs;
+}
+
+export const finish = (attempt: Attempt): Attempt => ({ ...attempt, state: "done", dueMs: undefined, unanswered: [] });

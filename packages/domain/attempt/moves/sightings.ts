@@ -1,16 +1,17 @@
 /**
- * Sightings of the attempt's own Job, by the watcher or by our own look: late, repeated and in any order.
+ * Sightings of a Job, by the watcher or by our own look: late, repeated and in any order.
  *
- * The bugs this prevents: a Job seen complete whose start is told afterwards; a stall told again after it passed, because its
- * news was slower; and our own deletion's SIGTERM told as the program's failure.
+ * The bugs this prevents: another Job's end told as this attempt's; a Job seen complete whose start is told afterwards; a stall
+ * told again after it passed; our own deletion's SIGTERM told as the program's failure; and a surplus Job that runs on because
+ * no loop is responsible for it.
  */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import type { Evidence } from "@longshore/contract/fact.ts";
-import { liveDueMs } from "../due.ts";
-import { type Attempt, isNewer } from "../../run/record.ts";
-import { CAUSES, closing, end, endOfCause } from "./ending.ts";
-import { after, type Context, type Move, move, type Rule } from "./move.ts";
-import { ofOwn, sighted } from "./own.ts";
+import type { GroupName, Uid } from "@longshore/contract/ids.ts";
+import { type Attempt, isFenced, isNewer, type Stray } from "../../run/record.ts";
+import { liveDueMs } from "../timers.ts";
+import type { AttemptInput } from "../input.ts";
+import { after, CAUSES, closing, type Context, end, endOfCause, type Move, move, restUntilMs, type Rule, stay } from "./move.ts";
 
 export function alive(attempt: Attempt, { limits }: Context): Attempt {
   const live: Attempt = { ...attempt, state: "live", claimBy: undefined, claimUntilMs: undefined };
@@ -18,7 +19,8 @@ export function alive(attempt: Attempt, { limits }: Context): Attempt {
 }
 
 /** Sets its timers by the newest knowledge. A closing attempt has none of these timers. */
-const goesOn = (attempt: Attempt, context: Context): Attempt => (attempt.state === "closing" ? attempt : alive(attempt, context));
+const retimed = (attempt: Attempt, context: Context): Attempt =>
+  attempt.state === "closing" ? attempt : alive(attempt, context);
 
 /** The start is told once, also if only the end was seen. */
 export function begun(attempt: Attempt, evidence: Evidence, { nowMs }: Context): Move {
@@ -39,7 +41,7 @@ export const started: Rule<"started"> = ofOwn<"started">((attempt, { evidence, r
   const { attempt: running, news } = begun(attempt, { ...evidence, started: "yes" }, context);
   const seen = sighted(isNewer(rv, attempt.seenRv) ? withoutStall(running) : running, rv);
   const changed = attempt.state === "claimed" || seen.notes !== attempt.notes;
-  return move(changed ? goesOn(seen, context) : seen, news);
+  return move(changed ? retimed(seen, context) : seen, news);
 });
 
 /** Two views may be equally old: Events tell why a Job gets no pod, and Events change nothing of the Job. */
@@ -90,3 +92,76 @@ export const external: Rule<"deleting"> = ofOwn<"deleting">((attempt, { vanished
 export const lookNow: Rule<"deleting"> = ofOwn<"deleting">((attempt, _input, { nowMs }) =>
   attempt.dueMs !== undefined && attempt.dueMs <= nowMs ? move(attempt) : move({ ...attempt, dueMs: nowMs }),
 );
+
+// ── Whose Job was seen: the attempt's own, one that may become it, or a stray ────────────────────────────────────────
+
+type Sighting = { readonly uid: Uid; readonly group: GroupName };
+export type SightingKind = "created" | "started" | "stalled" | "resumed" | "complete" | "failed" | "deleting" | "lookedDeleted";
+
+/**
+ * "bind": the attempt knows of no Job, or its Job is provably gone, and a create of it may have made this one.
+ * "occupant": the Job that we put there ourselves, so that no other takes the name. It is neither adopted nor a stray.
+ */
+function whose(attempt: Attempt, { uid, group }: Sighting): "own" | "bind" | "occupant" | "other" {
+  if (group !== attempt.group) return "other";
+  if (uid === attempt.occupantUid) return "occupant";
+  if (uid === attempt.uid) return endedBlind(attempt) ? "other" : "own";
+  const binds = attempt.state === "claimed" || attempt.state === "closing";
+  return binds && (attempt.uid === undefined || attempt.notes.gone === true) ? "bind" : "other";
+}
+
+/** The attempt ended without evidence, so there is no outcome to protect: any Job of it must go. */
+const endedBlind = ({ state, outcome, notes }: Attempt): boolean =>
+  (state === "ended" || state === "done") && (outcome?.result === "lost" || notes.gone === true);
+
+/** Wraps a rule about a sighting: only the attempt's own Job counts, and an unknown one is bound first. */
+export function ofOwn<K extends SightingKind>(rule: Rule<K>): Rule<K> {
+  return (attempt, input, context) => {
+    const sighting: Sighting = input;
+    switch (whose(attempt, sighting)) {
+      case "own":
+        return rule(attempt, input, context);
+      case "occupant":
+        return stay(attempt);
+      case "other":
+        return stray(attempt, sighting, context);
+      case "bind": {
+        const said: AttemptInput = input;
+        const bound = bind(attempt, sighting.uid, context, said.kind === "created" && said.adopted);
+        return after(bound.news, rule(bound.attempt, input, context));
+      }
+    }
+  };
+}
+
+/** The Job is known now, so the attempt was launched. If the attempt is closing, a look and a delete are due at once. */
+function bind(attempt: Attempt, uid: Uid, { nowMs }: Context, adopted: boolean): Move {
+  const { gone: _, ...notes } = attempt.notes;
+  const dueMs = attempt.state === "closing" ? nowMs : attempt.dueMs;
+  // Sightings of an earlier Job say nothing of this one.
+  const started = attempt.started === "no" ? "unknown" : attempt.started;
+  const bound: Attempt = { ...attempt, uid, dueMs, started, notes: { ...notes, launchedAtMs: notes.launchedAtMs ?? nowMs } };
+  return move(bound, notes.launchedAtMs === undefined ? [{ kind: "launched", adopted }] : []);
+}
+
+/** Remembers the version of the view, so that an older view that comes later is known to be older. */
+export const sighted = (attempt: Attempt, rv: string): Attempt =>
+  isNewer(rv, attempt.seenRv) ? { ...attempt, seenRv: rv } : attempt;
+
+/** Nothing new about the attempt's own Job; any other Job is a stray. */
+export const nothingNew: Rule<SightingKind> = ofOwn<SightingKind>(stay);
+
+/** The outcome is recorded and the hold still stands: release it, but not while a create may yet land. */
+export const releaseAgain: Rule<"complete" | "failed" | "deleting" | "lookedDeleted"> = ofOwn((attempt, input, context) => {
+  if (attempt.state === "done") return move(attempt, [], [strayOf("release", attempt, input, context)]);
+  const soonestMs = Math.min(attempt.dueMs ?? Infinity, restUntilMs(attempt, context.nowMs));
+  return soonestMs === attempt.dueMs ? stay(attempt) : move({ ...attempt, dueMs: soonestMs });
+});
+
+export const stray = (attempt: Attempt, input: Sighting, context: Context): Move =>
+  move(attempt, [], [strayOf("stray", attempt, input, context)]);
+
+function strayOf(kind: Stray["kind"], attempt: Attempt, { uid, group }: Sighting, { nowMs }: Context): Stray {
+  const holdUntilMs = isFenced(attempt, nowMs) ? (attempt.fenceUntilMs ?? nowMs) : nowMs;
+  return { kind, group, name: attempt.name, uid, holdUntilMs };
+}

@@ -187,7 +187,7 @@ export function adversary() {
     looks = [...looks, { of: attempt(), begunAtMs: nowMs, seen: seenIn(attempt().group) }];
     rest(2 * SECOND);
   }
-  /** The conclusions of the close loop and the unfence loop, from the view that they had when they looked. */
+  /** Concludes as the close loop and `unfence` do, from the view that they had when they looked. */
   function conclude(choice: number): void {
     const it = looks[choice % looks.length];
     if (it === undefined) return;

@@ -3,10 +3,10 @@ import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
 import { advance, type Advanced, openFirst, type RunInput } from "../../run/advance.ts";
 import { beginRun } from "../../run/begin.ts";
-import { DEFAULTS } from "../../run/defaults.ts";
+import { DEFAULTS } from "../../run/plan.ts";
+import type { Attempt, Limits, Plan, PlannedStep, RunRecord, Told } from "../../run/record.ts";
 import type { AttemptInput, InputKind, InputOf } from "../input.ts";
 import { moveAttempt } from "../lifecycle.ts";
-import type { Attempt, Limits, Plan, PlannedStep, RunRecord, Told } from "../../run/record.ts";
 
 export const NOW = Date.UTC(2026, 4, 4, 12);
 export const SECOND = 1000;
@@ -88,7 +88,7 @@ export const input = {
   waitExpired: { kind: "waitExpired" },
   hopeless: { kind: "hopeless", diagnosis: diagnose("Forbidden", "No group of the request ever worked.") },
   elsewhere: { kind: "elsewhere", diagnosis: diagnose("Unschedulable", "No node has room.") },
-  scheduled: { kind: "scheduled" },
+  goesOn: { kind: "goesOn" },
   startExpired: { kind: "startExpired", diagnosis: diagnose("StartExpired", "It did not start.") },
   deadline: { kind: "deadline" },
   abandon: { kind: "abandon", diagnosis: diagnose("Abandoned", "An operator gave it up.") },

@@ -2,8 +2,7 @@
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { GroupName } from "@longshore/contract/ids.ts";
 import type { GroupContext } from "../health.ts";
-import type { GroupInputKind, GroupInputOf } from "../input.ts";
-import { UNREACHED, unverified, type ViewIn, type ViewState } from "../view.ts";
+import { type GroupInputKind, type GroupInputOf, UNREACHED, unverified, type ViewIn, type ViewState } from "../view.ts";
 
 export const NOW = Date.UTC(2030, 0, 1);
 export const SECOND = 1_000;

@@ -45,7 +45,7 @@ export interface RawPod {
   readonly metadata?: Raw;
   readonly spec?: Raw;
   readonly status?: Raw;
-  /** Of the container `main`. */
+  /** The state of the container `main`. */
   readonly state?: Raw;
   readonly container?: Raw;
 }

@@ -2,8 +2,8 @@
 import type { Code } from "@longshore/contract/diagnosis.ts";
 import fc from "fast-check";
 import t from "tap";
-import { DEFAULTS, limitsOf } from "../run/defaults.ts";
-import { startDueMs, waitsForRoom } from "./expiry.ts";
+import { DEFAULTS, limitsOf } from "../run/plan.ts";
+import { startDueMs, waitsForRoom } from "./timers.ts";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;

@@ -2,7 +2,7 @@
 import { Uid } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import t from "tap";
-import { afterCreate, type CreateAnswer } from "./after-create.ts";
+import { afterCreate, type CreateAnswer } from "./input.ts";
 import { group, MINUTE, NOW, SECOND } from "./testing/examples.ts";
 
 const status = (reason: string, message: string, more: object = {}) => ({

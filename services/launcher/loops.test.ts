@@ -1,8 +1,8 @@
 /** At rest, each poll asks one question for all loops of all groups, and the answer wakes the loops that have work due. */
 import type { Ledger } from "@longshore/ledger/port.ts";
 import t from "tap";
-import { launcherLoops } from "../loops.ts";
-import { GROUP, RUN, stage } from "../testing/stage.ts";
+import { launcherLoops } from "./loops.ts";
+import { GROUP, RUN, stage } from "./testing/stage.ts";
 
 const HOUR_MS = 3_600_000;
 /** The loops of a group that ask the ledger for work and are woken for it. */

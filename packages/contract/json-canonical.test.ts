@@ -1,7 +1,7 @@
 /** The text of the digest: equal for requests with the same meaning, different for all others. */
 import fc from "fast-check";
 import t from "tap";
-import { canonical } from "./canonical.ts";
+import { canonical } from "./json.ts";
 
 t.test("sorts keys by their UTF-16 units, at every depth, and leaves lists as they are", async (t) => {
   const value = { b: [{ z: 1, a: 2 }, null], "\u20ac": 1, a: "ü", "\ud83d\ude00": 2, B: true, 10: 0, 9: -0 };

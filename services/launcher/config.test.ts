@@ -1,0 +1,45 @@
+/** The launcher refuses to start with a key that could be guessed, and says how a good one is made, without quoting the key. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { ConfigProblems, readConfig } from "@longshore/runtime/config/config.ts";
+import t from "tap";
+import { LauncherConfig } from "./config.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "longshore-launcher-config-"));
+t.teardown(() => rmSync(folder, { recursive: true }));
+const file = (name: string, text: string): string => {
+  writeFileSync(join(folder, name), text);
+  return join(folder, name);
+};
+file("groups.yaml", "groups: {}\n");
+file("key", `${"k".repeat(32)}\n`);
+file("short-key", "secret\n");
+
+function problems(keyFile: string): readonly string[] {
+  const text = `installation: prod
+broker: { url: "amqp://localhost" }
+ledger: { url: "postgres://localhost/longshore"${keyFile === "" ? "" : `, keyFile: ${keyFile}`} }
+groupsFile: groups.yaml
+`;
+  try {
+    readConfig(LauncherConfig, { file: file("launcher.yaml", text), env: {} });
+    return [];
+  } catch (error) {
+    if (error instanceof ConfigProblems) return error.problems;
+    throw error;
+  }
+}
+
+for (const { name, keyFile, want } of [
+  { name: "a key of 32 bytes is enough", keyFile: "key", want: [] },
+  { name: "a key that is missing", keyFile: "", want: [/ledger\.keyFile/] },
+  { name: "a key file that is not there", keyFile: "nowhere", want: [/ledger\.keyFile: cannot be read/] },
+  { name: "a key that could be guessed", keyFile: "short-key", want: [/ledger\.keyFile: holds fewer than 32 bytes.*openssl rand/] },
+] as const) // biome-ignore format: a table
+  t.test(name, async (t) => {
+    const found = problems(keyFile);
+    t.equal(found.length, want.length);
+    t.match(found, want);
+    t.notMatch(JSON.stringify(found), /secret/);
+  });
