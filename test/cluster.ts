@@ -39,7 +39,7 @@ const recordFile = path.join(
 
 interface Running {
   readonly pid: number;
-  /** When the process began, by the kernel's count: another process may have its number by now. */
+  /** The start time of the process, as the kernel counts: another process may have its number by now. */
   readonly began: string;
   readonly folder: string;
 }

@@ -242,6 +242,14 @@ t.test("the watcher's image holds neither the ledger nor its key", async (t) => 
   t.notMatch(compose.services["watcher"]?.secrets, ["ledger-key"]);
 });
 
+for (const name of ["launcher", "watcher"])
+  t.test(`every file that the ${name}'s image runs or loads is in the checkout`, (t) => {
+    const files = [...read(`services/${name}/Dockerfile`).matchAll(/\/app\/([\w./-]+\.ts)/g)].map(([, file]) => file ?? "");
+    t.ok(files.length >= 2, "it names some");
+    for (const file of files) t.ok(existsSync(join(root, file)), file);
+    t.end();
+  });
+
 interface Instruction {
   readonly word: string;
   readonly rest: string;

@@ -4,7 +4,7 @@
  *   node test/run.ts [unit] [simulation] [integration] [chaos] [kube] [path…]
  *
  * Without an argument all tiers run. A path, or a part of one, runs the files that have it. Unit tests share the machine's
- * cores. A few of the files that start databases, brokers and clusters run at once, with the simulation behind them. The last
+ * cores. Files that start databases, brokers and clusters run a few at a time, and the simulation runs beside them. The last
  * line is "N passed, N failed".
  */
 import { availableParallelism } from "node:os";
@@ -34,10 +34,10 @@ async function main(words: readonly string[]): Promise<number> {
 
 /**
  * The quick tier runs alone, so that its failures come first and at once. Then the other tiers run together: most of them wait
- * for servers, and the simulation only computes, on the time that they leave.
+ * for servers, and the simulation computes meanwhile.
  */
 async function runTiers(chosen: readonly TestFile[], signal: AbortSignal): Promise<FileResult[]> {
-  // Nothing is prepared that this machine cannot have: the files that need it say so.
+  // A server that this machine cannot have is not prepared: the files that need the server say so.
   const possible = chosen.filter((it) => whyNot(it) === undefined);
   const preparing = prepare(new Set(possible.flatMap(({ needs }) => needs)), root, signal);
   const of = (...tiers: readonly Tier[]): readonly TestFile[] => tiers.flatMap((tier) => chosen.filter((it) => it.tier === tier));

@@ -1,4 +1,4 @@
-/** The runner must fail what fails: a test run that lies is worse than none. */
+/** The runner must report every failure: a test run that hides one is worse than none. */
 import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -27,7 +27,7 @@ const file = (name: string, text: string): string => {
 type Json = Readonly<Record<string, unknown>>;
 const isJson = (it: unknown): it is Json => typeof it === "object" && it !== null && !Array.isArray(it);
 
-/** Every place of a schema where a value may stand, by what JSON Schema makes of it: not by the code that is tried here. */
+/** Returns the path of each setting in a schema. Reads the JSON Schema, not the code that is tested here. */
 function places({ properties }: Json, path: readonly string[] = []): string[] {
   if (!isJson(properties)) return [path.join(".")];
   return Object.entries(properties).flatMap(([name, inner]) => (isJson(inner) ? places(inner, [...path, name]) : []));

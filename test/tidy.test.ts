@@ -1,4 +1,7 @@
-/** Each rule of tidy objects to what it must, lets pass what it must, and would be missed. The checkout is tidy. */
+/**
+ * Each rule of tidy objects to its bad trees, and lets its good trees pass; a rule that does not is noticed. The checkout is
+ * tidy.
+ */
 import { resolve } from "node:path";
 import t from "tap";
 import { faults, RULES, unsound } from "./tidy/rules.ts";

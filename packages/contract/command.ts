@@ -13,7 +13,7 @@ const Generation = z
   .min(1)
   .max(2 ** 31 - 1);
 
-/** The fields that a restart may correct: none that changes what the run *is*. */
+/** The fields that a restart may correct. Other fields say what the run *is*, and stay. */
 export const Correction = forms.Simple.pick({ image: true, env: true, resources: true, deadline: true }).partial();
 export type Correction = z.infer<typeof Correction>;
 

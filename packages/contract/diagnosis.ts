@@ -16,10 +16,11 @@ interface Row {
   readonly blame: z.infer<typeof Blame>;
   /** The cause that `retries.on` must name for a new attempt to be made, or "never". */
   readonly retry: RetryCause | "never";
-  /** The failure passes when other Jobs finish, so a Job may wait as long as for a group (`waitFor`). */
+  /** The failure passes when other Jobs finish, so `waitFor` bounds this wait, not `startWithin`. */
   readonly waitsForRoom?: true;
   /**
-   * Set if waiting longer cannot help, or helps only while somebody is just mending the cause. Absent: `startWithin` decides.
+   * The attempt is given up this soon. Set if waiting cannot help, or only while somebody is mending the cause. Absent:
+   * `startWithin` decides.
    */
   readonly giveUpAfterMs?: number;
   readonly hint: string;
@@ -54,7 +55,7 @@ const ROWS = {
   NodeLost:            { phase: "running",      blame: "cluster",  retry: "infrastructure",                         hint: "Run it again (`run.restart`), or name infrastructure in `retries.on`, so that it is done by itself; the node is lost." },
   DeadlineExceeded:    { phase: "running",      blame: "request",  retry: "never",                                  hint: "It ran longer than its deadline; raise `deadline` or make it faster." },
   WaitExpired:         { phase: "before-start", blame: "cluster",  retry: "never",                                  hint: "No group had room within `waitFor`; raise it, or add room. Nothing ran." },
-  StartExpired:        { phase: "before-start", blame: "cluster",  retry: "never-started",                          hint: "Look what the pod waited for, which the cluster keeps for an hour: `kubectl -n <namespace> get events`; raise `startWithin` if that is normal." },
+  StartExpired:        { phase: "before-start", blame: "cluster",  retry: "never-started",                          hint: "Read what the pod waited for (kept for an hour): `kubectl -n <namespace> get events`; raise `startWithin` if such a wait is normal." },
   DeletedExternally:   { phase: "running",      blame: "cluster",  retry: "infrastructure",                         hint: "Ask the cluster's people who deleted the Job: their audit log says so." },
   Cancelled:           { phase: "running",      blame: "request",  retry: "never",                                  hint: "Restart it (`run.restart`) if it is wanted after all." },
   OutputsLost:         { phase: "after",        blame: "request",  retry: "never",                                  hint: "A declared output was not written; write it to the termination message before ending." },
@@ -69,8 +70,8 @@ const ROWS = {
   RunUnknown:          { phase: "before-start", blame: "request",  retry: "never",                                  hint: "Check the run's id: `longshore runs list` shows what there is." },
   AlreadyEnded:        { phase: "after",        blame: "request",  retry: "never",                                  hint: "The run is over; use run.restart to run it again." },
   NotEnded:            { phase: "running",      blame: "request",  retry: "never",                                  hint: "The run is not over; cancel it first." },
-  Gone:                { phase: "running",      blame: "cluster",  retry: "never",                                  hint: "The Job vanished without an outcome; look at what the run was to do before running it again." },
-  Abandoned:           { phase: "running",      blame: "platform", retry: "never",                                  hint: "Look whether its Job still runs, which nothing follows any more: `kubectl -n <namespace> get job <job>`." },
+  Gone:                { phase: "running",      blame: "cluster",  retry: "never",                                  hint: "The Job vanished without an outcome; before you run it again, check how much of its work is done." },
+  Abandoned:           { phase: "running",      blame: "platform", retry: "never",                                  hint: "Check whether its Job still runs, since Longshore no longer follows it: `kubectl -n <namespace> get job <job>`." },
   Unknown:             { phase: "running",      blame: "platform", retry: "failure",                                hint: "Read the evidence, which is what the cluster said; `kubectl -n <namespace> describe job <job>` may show more." },
 } as const satisfies Record<string, Row>;
 
@@ -80,8 +81,8 @@ const ROWS = {
 export const RESERVED_CODES = ["VolumesGone", "SpecPruned"] as const;
 
 /**
- * The hint for a namespace at the level "restricted" of Pod Security. No setting of a group or a request can make its pods
- * stricter yet.
+ * The hint for a namespace at the level "restricted" of Pod Security. No setting of a group or a request makes pods that strict
+ * yet.
  */
 export const RESTRICTED =
   "Lower the namespace's level to baseline, which is what Longshore's pods meet for now: `kubectl label namespace <namespace> pod-security.kubernetes.io/enforce=baseline --overwrite`.";

@@ -1,4 +1,4 @@
-/** Every way in which a message can be bad: whether it is answered or quarantined, and the place that is named. */
+/** Bad messages of every kind: each is answered or quarantined, and the bad place is named. */
 import fc from "fast-check";
 import t from "tap";
 import type { CommandType } from "./command.ts";

@@ -18,7 +18,7 @@ import { bounded, judge, type Judged, nearest, problem } from "./schema-problems
 /** The prefix of every type on the wire. Routing keys have types without it. */
 export const PREFIX = "dev.longshore.";
 export const CONTENT_TYPE = "application/cloudevents+json";
-/** Most bytes of one request, as canonical JSON: a Kubernetes object can hardly be larger. */
+/** The maximum bytes of one request, as canonical JSON: a Kubernetes object can hardly be larger. */
 export const DATA_BYTES_MAX = 256 * 1024;
 
 const visible = /^[\x21-\x7e]+$/;
@@ -51,7 +51,7 @@ export const Envelope = Identity.extend({
     .string()
     .regex(/^application\/([A-Za-z0-9!#$&^_.+-]+\+)?json\s*(;|$)/, "Only JSON data is read: leave this out, or application/json.")
     .nullish(),
-  /** An invalid trace is left out, and does not refuse the run. */
+  /** A command with an invalid trace is accepted, without the trace. */
   traceparent: z
     .unknown()
     .optional()
@@ -92,7 +92,7 @@ export function readCommand(bytes: Uint8Array): ReadCommand {
   const problems = join(opened.problems, judged.kind === "invalid" ? judged.problems : []);
   if (judged.kind === "invalid" || problems.length > 0)
     return { kind: "refused", id, source, type: bare(type), run: runOf(data, problems), problems };
-  // The same row of COMMANDS judged the data of this type, which the compiler cannot follow.
+  // The compiler cannot see that the row of COMMANDS for this type judged the data.
   return { kind: "command", command: { type: bare(type), id, source, data: judged.value, ...trace } as Command };
 }
 
@@ -108,10 +108,7 @@ export function readControl(bytes: Uint8Array): { readonly kind: "control"; read
   return read.kind === "unreadable" ? read : { kind: "control", control: read.message as unknown as Control };
 }
 
-/**
- * Reads messages between our own programs. The same row of the table judged the data of this type, which the compiler cannot
- * follow.
- */
+/** Reads messages between our own programs. The compiler cannot see that the table's row for this type judged the data. */
 function readOwn(
   bytes: Uint8Array,
   table: Readonly<Record<string, z.ZodType>>,
@@ -234,7 +231,10 @@ function unknownType(type: string, known: readonly string[], what: string): Judg
   return { kind: "invalid", problems: [problem("/type", "UnknownType", `This is not the type of a ${what}; ${hint}`)] };
 }
 
-/** Canonical JSON is not longer than the text it was read from, except for numbers, and a request has few of them. */
+/**
+ * A message within the limit has data within the limit: only numbers are longer in canonical JSON, and a request has few of
+ * them.
+ */
 function tooLarge(bytes: Uint8Array, data: unknown): readonly Problem[] {
   if (bytes.length <= DATA_BYTES_MAX) return [];
   const size = new TextEncoder().encode(canonical(data)).length;
@@ -316,7 +316,10 @@ export function writeNotice({ installation, tenant, group, id, type, time, data 
   return write({ id, source: `/longshore/${installation}`, type, time, data, group, tenant });
 }
 
-/** The same command refused twice is one refusal. Two senders may use the same id, so the source counts too. */
+/**
+ * A command that is refused twice gets the same id for both refusals. Two senders may use the same id, so the source counts
+ * too.
+ */
 export function refusalId(installation: Installation, command: { readonly id: string; readonly source: string }): string {
   return `${installation}:${mixed(command.source)}:${command.id}`;
 }
@@ -343,8 +346,8 @@ const encoder = new TextEncoder();
 function write<M extends { readonly type: string; readonly data: object }>({ type, ...rest }: M): Uint8Array {
   const message = { specversion: "1.0", type: PREFIX + type, datacontenttype: "application/json", ...rest };
   const text = JSON.stringify(message);
-  // A log's tail may contain characters that readers refuse and the ledger cannot store. This quick search also finds harmless
-  // texts, so a find only means that every value is cleaned.
+  // A log's tail may contain characters that readers refuse and the ledger cannot store. The search may also match harmless
+  // texts: cleaning does not change those.
   const odd = text.includes("\\u0000") || text.includes("\\ud");
   return encoder.encode(
     odd ? JSON.stringify(message, (_, value: unknown) => (typeof value === "string" ? usable(value) : value)) : text,

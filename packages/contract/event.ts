@@ -11,7 +11,7 @@ export const ProblemShape = z.object({ path: z.string(), code: z.string(), messa
 export const Considered = z.object({ group: GroupName, verdict: z.enum(["chosen", "skipped"]), why: z.string() });
 export type Considered = z.infer<typeof Considered>;
 
-/** Promises that are weaker for a Job without a hold (group setting `hold: false`), each with what can happen there. */
+/** Promises that are weaker for a Job without a hold (group setting `hold: false`), each with the harm that can then happen. */
 export const WEAKER = {
   "one-job-per-attempt":
     "If the Job is deleted while another create of it is unanswered, that create may land afterwards and run the work again.",

@@ -1,9 +1,9 @@
 /**
  * A container group's limits and terms, as the groups file gives them.
  *
- * The failure this prevents: a setting that the file may name but that is lost before the code that needs it. The settings are
- * one value, from the file through the ledger to placing, so a new setting is a row here and the line that uses it. Rows of the
- * ledger may be older than a setting: a setting that is added after a release is optional.
+ * The failure this prevents: a setting that the groups file accepts and that never reaches the code that needs it. The settings
+ * are one value, from the file through the ledger to placing, so a new setting needs only a row here and the line that uses it.
+ * Rows of the ledger may be older than a setting: a setting that is added after a release is optional.
  */
 import { z } from "zod";
 import type { GroupName } from "./ids.ts";
@@ -11,7 +11,7 @@ import type { GroupName } from "./ids.ts";
 export const GroupSettings = z.strictObject({
   limits: z
     .strictObject({
-      /** Most attempts that may have a slot at once. */
+      /** The maximum number of attempts that have a slot at once. */
       jobs: z.int().min(1).max(100_000).default(100),
       /** Creates are claimed no faster than this; more attempts wait in line, or go to another group. */
       createsPerSecond: z.number().min(0.1).max(10_000).optional(),

@@ -219,9 +219,9 @@ function place(text: string, at: number): string {
 }
 
 /**
- * Makes one text of one JSON value: keys sorted, no spaces (as RFC 8785). Two requests with the same meaning have the same
- * digest, whatever order and spacing their publishers' libraries chose. Members that are `undefined` are left out, as JSON does.
- * Throws for a value that JSON lacks: such a value is a bug, not an input.
+ * Writes a JSON value as its one canonical text: keys sorted, no spaces (as RFC 8785). Two requests with the same meaning have
+ * the same digest, whatever order and spacing their publishers' libraries chose. Members that are `undefined` are left out, as
+ * JSON does. Throws for a value that JSON lacks: such a value is a bug, not an input.
  */
 export function canonical(value: unknown): string {
   if (value === null || typeof value === "string" || typeof value === "boolean") return JSON.stringify(value);

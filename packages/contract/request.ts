@@ -67,7 +67,7 @@ const Image = z
   .max(512)
   .regex(/^[^\s\0]*$/, "An image's name holds no spaces.");
 
-/** One container to run: the fields of a step, which in the short form stand beside the common fields. */
+/** The fields of one container: a step has them, and the short form has them beside the common fields. */
 const shortForm = {
   image: Image,
   command: z.array(text(131_072)).max(1000).optional(),
@@ -140,7 +140,7 @@ export function requestProblems(request: RunRequest): readonly (readonly [path: 
   return [...pipelineProblems(request), ...resources];
 }
 
-/** The cluster would refuse such a request too, but only after the run has waited for its place. */
+/** The cluster would refuse such a request too, but only after the run has waited to be placed. */
 function exceeding({ resources }: StepRequest, at: string): readonly (readonly [string, string])[] {
   return (["cpu", "memory", "ephemeral-storage"] as const).flatMap((name) => {
     const requested = quantity(resources?.requests?.[name] ?? "");

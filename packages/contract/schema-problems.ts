@@ -32,7 +32,7 @@ export type ProblemCode =
   | "Inconsistent"
   | "Invalid";
 
-/** Without this limit, a hostile message could be answered with thousands of times its size. */
+/** Without this limit, the answer to a hostile message could be thousands of times as large as the message. */
 export const PROBLEMS_MAX = 50;
 const SEGMENT_MAX = 100;
 const POINTER_MAX = 300;
@@ -82,8 +82,8 @@ function toProblems(issue: Issue, at: string): readonly Problem[] {
 }
 
 /**
- * Chooses the branch that was evidently meant: the value has at least the branch's kind. If no branch matches, all kinds are
- * named.
+ * Chooses the branch that was evidently meant: the first that takes the value's kind (a text, a list, an object). If no branch
+ * takes it, all kinds are named.
  */
 function unionProblems(issue: z.core.$ZodIssueInvalidUnion, here: string): readonly Problem[] {
   const meant = issue.errors.find((branch) => !branch.some(isMisfit));

@@ -73,8 +73,8 @@ const KINDS: readonly Kind[] = [
 ];
 
 /**
- * Describes the message as sent, before defaults and brands: "input". The result has no ids: an id at the root would break
- * embedding it in another schema.
+ * Describes the message as it is sent, before defaults and brands (`io: "input"`). The result has neither `$schema` nor an id
+ * at its root, so that it can be embedded in another schema.
  */
 function schemaOf(schema: z.ZodType): Json {
   const { $schema: _, ...rest } = z.toJSONSchema(schema, { io: "input", target: "draft-7" });

@@ -45,7 +45,7 @@ const PORT_TRIES_MAX = 5;
 
 interface Place {
   readonly bin: string;
-  readonly home: string; // the caller's dataDir, or the folder that it links to if the user nobody cannot reach dataDir
+  readonly home: string; // dataDir, or the folder that dataDir links to if the user nobody cannot reach dataDir
   readonly runAs: { readonly uid: number; readonly gid: number } | undefined;
 }
 
@@ -103,8 +103,8 @@ const PORTS_TO = 32_000;
 const TAKEN_MOST = 100;
 
 /**
- * Returns a port on loopback that was free a moment ago. The port is below the range that systems assign themselves: any
- * connection may be given a port of that range between our look and the server's start, or while a killed server is down.
+ * Returns a port on loopback that was free a moment ago. The port lies below the range from which systems give ports to
+ * connections: a port of that range could be taken between our look and the server's start, or while a killed server is down.
  */
 export async function freePort(): Promise<number> {
   for (let taken = 0; taken < TAKEN_MOST; taken++) {
@@ -119,7 +119,7 @@ export async function freePort(): Promise<number> {
     await once(server, "close");
     return port;
   }
-  throw new Error(`of the ports from ${PORTS_FROM} to ${PORTS_TO} on 127.0.0.1, ${TAKEN_MOST} tried by chance were taken.`);
+  throw new Error(`${TAKEN_MOST} ports from ${PORTS_FROM} to ${PORTS_TO} on 127.0.0.1 were tried by chance, and all were taken.`);
 }
 
 /**

@@ -1,8 +1,8 @@
 /**
- * The event of a change of a group's health, as a notice of the ledger.
+ * The notice that tells of a change of a group's health.
  *
  * The bugs this prevents: a group that upstream takes for healthy, since the launcher that found the problem died before it
- * published; and one change that each of five launchers reports.
+ * published; and one change that five launchers report five times.
  */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import type { EventData } from "@longshore/contract/event.ts";

@@ -31,7 +31,7 @@ export interface LedgerOptions {
   readonly migrate: boolean;
   readonly log?: Log;
   readonly clock?: Clock;
-  /** Most connections in the pool; one more connection listens. */
+  /** Most connections in the pool. One more connection, outside the pool, listens. */
   readonly poolMax?: number;
   /** For tests that kill no machine: accepts a database that does not wait for its disk. */
   readonly unsafeForTests?: boolean;

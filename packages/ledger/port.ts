@@ -1,9 +1,9 @@
 /**
  * The services' view of the ledger: each loop's one question, and the method that writes its answer.
  *
- * The Postgres ledger is open.ts; the simulation's is model.ts. Both pass conformance.ts. Methods throw `Failure`: "retry" for
- * failures that pass by themselves (for example a connection lost, also during COMMIT: the caller asks or writes again), "halt"
- * for others. Time is the ledger's own clock everywhere, so that launchers with wrong clocks agree on what is due.
+ * The Postgres ledger is open.ts; the simulation's is model.ts. Both pass conformance.ts. Methods throw `Failure`: "retry" if
+ * the failure passes by itself (for example a lost connection, even during COMMIT), so that the caller asks or writes again;
+ * "halt" for others. Time is the ledger's own clock everywhere, so that launchers with wrong clocks agree on what is due.
  */
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { EventType, Outcome, RunEventType } from "@longshore/contract/event.ts";
@@ -26,13 +26,13 @@ export interface Ledger extends AsyncDisposable {
 
   // ── Writing down what was said ──
   /**
-   * Answers every item in its place. One transaction for all; if the batch is refused, each item is tried alone to find the
-   * culprit.
+   * Returns an answer for each item, in the batch's order. One transaction for all. If the batch is refused, each item is tried
+   * alone, to find the bad one.
    */
   admit(batch: readonly Intake[]): Promise<readonly Admitted[]>;
   /**
-   * Applies inputs by the pure tables under the runs' locks. Each `advance` is written with its events, attempts and strays, or
-   * not at all.
+   * Applies inputs to attempts by the pure tables, under the runs' locks. Each change is written with its events, attempts and
+   * strays, or not at all.
    */
   record(batch: readonly Entry[]): Promise<readonly Recorded[]>;
   /** Counts a delivery that came back too often, before anybody parses it. Returns the count of this digest. */
@@ -40,8 +40,8 @@ export interface Ledger extends AsyncDisposable {
 
   // ── Each loop's question ──
   /**
-   * Places due waiting attempts by the slots that are free under the groups' locks. For each attempt, writes its group or why
-   * it waits on. If `claim` has room for a placed attempt, the attempt is claimed in the same transaction and returned as work;
+   * Places due waiting attempts while slots are free, under the groups' locks. For each attempt, writes its group, or why it
+   * still waits. If `claim` has room for a placed attempt, the attempt is claimed in the same transaction and returned as work;
    * the others are ready for the method `claim`.
    */
   place(options: { readonly most: number; readonly placer: Placer; readonly claim?: Claiming }): Promise<Placed>;
@@ -76,10 +76,7 @@ export interface Ledger extends AsyncDisposable {
   due(groups: readonly GroupName[]): Promise<readonly WorkKind[]>;
 
   // ── The outbox ──
-  /**
-   * Takes the partitions that are free or ours; the others are other relays'. Returns our partitions, which are ours until the
-   * lease ends.
-   */
+  /** Leases the partitions that no other relay holds. Returns the partitions that are ours until the lease ends. */
   leasePartitions(owner: string, leaseMs: number): Promise<readonly number[]>;
   /**
    * Returns the lowest unsent event of each run in these partitions, the oldest first, except for runs named in `busy`. The
@@ -98,14 +95,14 @@ export interface Ledger extends AsyncDisposable {
 
   // ── Groups, leases, counting ──
   /**
-   * Makes the rows of configured groups exist; changes nothing that `group` commands changed. If the file names another
-   * namespace for a group, and nothing of the group stands in the old one, the group forgets the old UID. If something stands
-   * there, the old UID stays until `acceptGroup`.
+   * Adds or updates the rows of configured groups; keeps what `group` commands changed. If the file names another namespace for
+   * a group, and nothing of the group stands in the old one, the group forgets the old UID. If something stands there, the old
+   * UID stays until `acceptGroup`.
    */
   putGroups(groups: readonly ConfiguredGroup[]): Promise<void>;
   groups(): Promise<readonly GroupState[]>;
   /**
-   * If the group's health or the code of its diagnosis changes, the event of that is written in the same transaction: once,
+   * If the group's health or the code of its diagnosis changes, one event of the change is written in the same transaction,
    * even if several launchers report the change.
    */
   setGroup(name: GroupName, change: GroupChange): Promise<void>;
@@ -126,7 +123,7 @@ export interface Ledger extends AsyncDisposable {
   list(filter: RunFilter): Promise<readonly RunRow[]>;
   story(run: RunId, after: number, most: number): Promise<readonly StoryEvent[]>;
 
-  /** Yields a kind of work when there may be some: a hint that saves polling, never a promise. */
+  /** Yields a kind of work when there may be work of that kind: a hint that saves polling, never a promise. */
   changes(signal: AbortSignal): AsyncIterableIterator<WorkKind>;
   now(): Promise<number>;
   /** Returns the product ("Postgres 18.4") and the newest migration of the schema. */
@@ -142,13 +139,13 @@ export type Admitted =
 export interface Placed {
   readonly placed: number;
   readonly told: number;
-  /** True if as many attempts were due as were asked for, and at least one was decided: there may be more. */
+  /** True if there may be more: as many attempts were due as were asked for, and at least one was decided. */
   readonly more: boolean;
   /** The placed attempts that were claimed as well. */
   readonly works: readonly Work[];
 }
 
-/** One attempt with all that acting on it needs. */
+/** One attempt, with everything that a loop needs to act on it. */
 export interface Work {
   readonly attempt: Attempt;
   readonly run: Pick<Run, "id" | "tenant" | "generation" | "plan" | "cancel">;
@@ -199,7 +196,7 @@ export interface Notice {
 export type Accepted = { readonly kind: "accepted"; readonly lost: number } | { readonly kind: "notMoved" };
 
 /**
- * `served`: a launcher still has the group in its file; the time is the ledger's. `namespaceUid`: the first value stays, since
+ * `served`: a launcher still has the group in its file; the ledger adds the time. `namespaceUid`: a recorded value stays, since
  * a probe that began earlier would otherwise undo what a person accepted.
  */
 export type GroupChange = Partial<

@@ -7,7 +7,7 @@ import type { WorkKind } from "@longshore/domain/run/change.ts";
 
 export type Listeners = Set<(kinds: readonly WorkKind[]) => void>;
 
-/** Hints that the listener has not fetched yet are kept as a set: the same hint twice says no more than once. */
+/** Keeps the hints that the listener has not fetched yet as a set: a hint that comes twice is kept once. */
 export function workHints(listeners: Listeners, signal: AbortSignal): AsyncIterableIterator<WorkKind> {
   const announced = new Set<WorkKind>();
   let wake: (() => void) | undefined;

@@ -10,7 +10,7 @@ import { unwatchedForMs } from "./groups/unwatched.ts";
 /** A scraper waits ten seconds by default. */
 const ASKING_MS = 5_000;
 
-/** Counted anew at each scrape. While the ledger is away these gauges are absent, and `longshore_part_up` says why. */
+/** Gauges that are counted anew at each scrape. While the ledger is away they are absent, and `longshore_part_up` says why. */
 const FROM_LEDGER = [
   "longshore_outbox_events",
   "longshore_outbox_oldest_event_seconds",
@@ -93,7 +93,7 @@ export function launcherHealth(listen: string, { ledger, broker, metrics, clock,
     return await Promise.all([...clusters.keys()].map(async (group) => ({ group, standing: await ledger.standing(group) })));
   }
 
-  /** As the ledger knows it: each attempt with a Job that is not done has a hold in its cluster. */
+  /** Counts holds by the ledger, not by the clusters: each attempt that has a Job and is not done has a hold. */
   function holds(rows: readonly Standings[]): void {
     const nowMs = clock.now();
     const of = rows.flatMap(({ group, standing }) => {

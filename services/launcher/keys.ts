@@ -34,7 +34,7 @@ export interface Keys {
 export const KEY_BYTES_MIN = 32;
 
 export function openKeys(master: Uint8Array, installation: Installation): Keys {
-  // Key objects, because Node makes one from bytes at every call, which costs four times the HMAC itself.
+  // Key objects are made once: from bytes, Node would make one at every call, which costs four times the HMAC itself.
   const derive = (purpose: string): KeyObject =>
     createSecretKey(new Uint8Array(hkdfSync("sha256", master, installation, `longshore ${purpose}`, 32)));
   const proofKey = derive("proof");

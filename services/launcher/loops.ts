@@ -50,7 +50,7 @@ export function launcherLoops(parts: Parts): Readonly<Record<string, Loop>> {
   }
 }
 
-/** Hints only: without them every loop still looks by itself, later. */
+/** Wakes loops by the ledger's hints. Without hints every loop still looks by itself, later. */
 function listen({ ledger, wakeUps }: Parts): Loop {
   return async (signal) => {
     for await (const kind of ledger.changes(signal)) wakeUps[kind].wake();

@@ -45,7 +45,7 @@ export interface Parts {
   readonly keys: Keys;
   readonly defaults: Limits;
   readonly timing: Timing;
-  /** Names of broker users. "everyone": anybody who reaches the broker could as well write into the ledger. */
+  /** Names of broker users. "everyone" is for a broker whose users could as well write into the ledger. */
   readonly operators: "everyone" | readonly string[];
   /** Deliveries in work at the same time, and the largest batch of the ledger. */
   readonly lanes: number;

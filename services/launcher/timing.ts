@@ -6,11 +6,14 @@ export interface Timing {
   readonly claimMs: number;
   /** How long an item that was taken from the ledger is ours to act on. */
   readonly workLeaseMs: number;
-  /** Between looks at the ledger when nothing hints at work: of `wake`, for all loops of groups, and of the loops that belong to no group. */
+  /**
+   * If nothing hints at work: the time between two polls by `wake` (one poll for all loops of groups), and by loops that belong
+   * to no group.
+   */
   readonly pollMs: number;
-  /** Between the looks that each loop of a group takes by itself, hint or no hint. */
+  /** The time between the looks that each loop of a group takes by itself, even without a hint. */
   readonly lookMs: number;
-  /** Until a run that found no room is placed again, unless a slot is freed before. */
+  /** The time until a run that found no room is placed again, unless a slot is freed before. */
   readonly placeAgainMs: number;
   readonly probeMs: number;
   readonly tallyMs: number;

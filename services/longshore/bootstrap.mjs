@@ -90,7 +90,7 @@ async function step(what, work) {
   process.stderr.write(`got      ${what} in ${seconds()}\n`);
 }
 
-/** Quiet unless it fails; then everything it said is the error. */
+/** Hides the command's output; if the command fails, its output is the error. */
 function run(command, args, cwd) {
   return new Promise((done, fail) => {
     const said = [];

@@ -24,7 +24,7 @@ export function explain(error: unknown): Explained {
   return { exitCode: 2, text: `this is a bug; please report it with the lines below.\n${stack}` };
 }
 
-/** The errors beneath those that only say which loop ended. */
+/** Returns the errors beneath the wrappers, which only say which loop ended. */
 function causes(error: unknown): readonly unknown[] {
   if (error instanceof Failure || error instanceof ConfigProblems) return [error];
   if (error instanceof AggregateError) return error.errors.flatMap(causes);

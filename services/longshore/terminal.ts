@@ -1,7 +1,7 @@
 /** How runs and events are written in a terminal. Texts of programs and requests lose their control characters. */
 import { isTerminal } from "@longshore/contract/event.ts";
 
-/** Escape sequences in a log or a name could rewrite what the reader sees: without its escape, a sequence is only text. */
+/** Replaces control characters: an escape sequence in a log or a name could rewrite what the reader sees. */
 export const plain = (text: string): string => Array.from(text, (it) => (isControl(it) ? "·" : it)).join("");
 
 function isControl(character: string): boolean {

@@ -77,7 +77,8 @@ export async function readRunning(dataDir: string): Promise<Running | undefined>
   const text = await readFile(runningFile(dataDir), "utf8").catch(() => undefined);
   if (text === undefined) return undefined;
   const running = Running.safeParse(jsonOf(text));
-  // A container's first process always has the same id: a file that a killed one left behind is not another process's.
+  // If the file has our own process id, an earlier process left the file behind: in a container, the first process always has
+  // the same id.
   const isOther = running.success && running.data.pid !== process.pid && isAlive(running.data.pid);
   return isOther ? running.data : undefined;
 }

@@ -1,6 +1,6 @@
 /**
- * The ceiling: creates of the manifest that Longshore would send, with its credential and as many connections, and nothing
- * around them. No record, no proof that holds, no second try.
+ * The ceiling: bare creates of the manifest that Longshore would send, with its credential and as many connections. Nothing is
+ * recorded, no proof is valid, and no create is tried again.
  */
 import { readFile } from "node:fs/promises";
 import { type ClusterChoice, INSTALLATION, keyIn } from "@longshore/cli/embedded/home.ts";
@@ -17,7 +17,7 @@ import { COMMAND, IMAGE } from "./parts/upstream.ts";
 const CONNECTIONS = 12;
 
 export interface Ceiling extends AsyncDisposable {
-  /** Creates so many Jobs, as fast as they are answered; resolves to how long that took. */
+  /** Creates `count` Jobs as fast as the API server answers; resolves to the milliseconds that this took. */
   create(name: string, count: number): Promise<number>;
 }
 
@@ -26,7 +26,7 @@ export async function openCeiling(home: string, choice: ClusterChoice): Promise<
   const manifestOf = await manifests(home, choice);
   return {
     create: async (name, count) => {
-      // Made before the clock runs: what is measured is the cluster, not the domain.
+      // Makes the manifests before the clock runs, because the bench measures the cluster and not the domain.
       const waiting = Array.from({ length: count }, (_, at) => manifestOf(RunId.parse(`${name}/${at + 1}`)));
       const beganMs = performance.now();
       await Promise.all(Array.from({ length: CONNECTIONS }, () => creating(transport, choice.namespace, waiting)));

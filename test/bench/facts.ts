@@ -1,9 +1,9 @@
 /**
- * How long news takes: from the moment at which a bare watch sees a Job finish to `run.succeeded` in the hands of who asked
- * for the run. Beside it the bare path: one message published, confirmed and consumed through a queue of the same kind.
+ * Measures how long news takes: from the moment at which a bare watch sees a Job finish to `run.succeeded` at upstream. Beside
+ * it the bare path: one message published, confirmed and consumed through a queue of the same kind.
  *
- * What controllers and a kubelet would write, the bench writes: their own pace (the Job controller gathers for a second) would
- * hide what is measured. A node of its own answers for the log.
+ * The bench writes what controllers and a kubelet would write: their own pace (the Job controller gathers for a second) would
+ * hide the measured delay. A node of its own answers for the log.
  */
 import { cpus } from "node:os";
 import { inTime } from "@longshore/cli/embedded/child.ts";
@@ -25,7 +25,7 @@ export interface FactsOptions {
 
 const WARM_UP = 30;
 const STEP_WITHIN_MS = 60_000;
-/** Between two runs, so that each meets programs at rest. */
+/** A pause between two steps, so that each step meets programs at rest. */
 const REST_MS = 50;
 
 export async function facts({ runs, profile, say }: FactsOptions): Promise<object> {

@@ -1,18 +1,18 @@
 /**
- * How near Longshore comes to what the API server can do at all: bare creates and launches in turns, in one run, against the
- * same cluster, of the same manifest, with as many connections.
+ * Compares Longshore's launches with the most that the API server can do. Bare creates and launches take turns in one run,
+ * against the same cluster, with the same manifest and as many connections.
  *
- * A launch counts from its command, published and confirmed, until its Job's UID is in the ledger. No watcher runs and, on a real
- * control plane, no controller: the Jobs stay as they were created, in both kinds of turns. What is told meanwhile
- * (`run.accepted`, `run.launched`) is published as always, and its cost counted.
+ * A launch counts from its command, published and confirmed, until its Job's UID is in the ledger. No watcher runs and, on a
+ * real control plane, no controller: in both kinds of turns the Jobs stay as they were created. Events (`run.accepted`,
+ * `run.launched`) are published as always, and their cost counts.
  *
- * The turns are taken in two layouts. *Together*, all processes share all cores, so that the API server and etcd take the CPU time
- * from the launcher, Postgres and the broker. *Apart*, the API server and etcd have one core and everything else has another, as if
- * the cluster were another machine. If the machine cannot keep them apart, the figures say why.
+ * The turns are taken in two layouts. *Together*, all processes share all cores, so that the API server and etcd take the CPU
+ * time from the launcher, Postgres and the broker. *Apart*, the API server and etcd have one core and everything else has
+ * another, as if the cluster were another machine. If the machine cannot keep them apart, the figures say why.
  *
- * `ratio` is that of the rates. `cpuRatio` is that of the CPU time: together of all processes, apart of the busier of the two cores.
- * If the cores are the bound and nobody else uses them, the ratio of the rates comes to the same. On a machine that has other work
- * to do, `cpuRatio` is the one to read.
+ * `ratio` compares the rates. `cpuRatio` compares the CPU time: of all processes if together, of the busier core if apart. If
+ * the cores are the limit and nobody else uses them, both ratios are the same. On a machine that has other work to do, read
+ * `cpuRatio`.
  */
 import { cpus } from "node:os";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
@@ -90,13 +90,13 @@ export async function launch({ runs, turns, cluster, broker, profile, say }: Lau
 type Layout = "together" | "apart";
 type Turns = Readonly<Record<Layout, { readonly bare: Turn[]; readonly launches: Turn[] }>>;
 
-/** Every process but a broker in a container is below the bench. */
+/** Pins all processes: the bench started each of them, except a broker in a container. */
 async function arrange({ pids, cluster }: Stage, layout: Layout, cores: readonly number[]): Promise<void> {
   await pin([process.pid, ...Object.values(pids)], layout === "together" ? cores : cores.slice(1, 2));
   if (layout === "apart") await pin(Object.values(cluster.pids), cores.slice(0, 1));
 }
 
-/** `bound`: the CPU time that a turn takes at least, on the cores of its layout. */
+/** `bound` returns the least CPU time that a turn takes on the cores of its layout. */
 function figuresOf({ bare, launches }: Turns[Layout], runs: number, bound: (cpu: CpuMs<string>) => number) {
   const boundOf = (turns: readonly Turn[]): number => turns.reduce((sum, { cpu }) => sum + bound(cpu), 0);
   return {
@@ -107,7 +107,7 @@ function figuresOf({ bare, launches }: Turns[Layout], runs: number, bound: (cpu:
   };
 }
 
-/** On two cores: one for these parts, one for all others. */
+/** Returns the CPU time of the busier core: one core runs these parts, another runs all others. */
 function busier(parts: readonly string[]): (cpu: CpuMs<string>) => number {
   return (cpu) => {
     const theirs = parts.reduce((sum, name) => sum + (cpu[name] ?? 0), 0);
@@ -146,14 +146,14 @@ async function measured(stage: Stage, count: number, work: () => Promise<number>
   };
 }
 
-/** The bench started all the others, so that its tree holds theirs. */
+/** Subtracts the other processes from the bench's CPU time: the bench started them, so its tree includes them. */
 async function ownCpuMs(pids: Readonly<Record<string, number>>): Promise<CpuMs<string>> {
   const all = await cpuMs(pids);
   const others = Object.entries(all).filter(([name]) => name !== "bench");
   return { ...all, bench: (all["bench"] ?? 0) - others.reduce((sum, [, ms]) => sum + ms, 0) };
 }
 
-/** Until the last event is published: telling comes after launching, and belongs to its price. */
+/** Waits until the last event is published: publishing comes after launching, and belongs to its cost. */
 async function toldAll({ database }: Stage): Promise<void> {
   const unsent = { name: "unsent", text: "select exists (select from longshore.outbox) as some" };
   for (const beganMs = performance.now(); performance.now() - beganMs < TOLD_WITHIN_MS; await clock.sleep(LOOK_MS)) {

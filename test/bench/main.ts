@@ -15,26 +15,26 @@ const USAGE = `usage: npm run bench -- launch|facts|memory|relist|spine|way [opt
 
   launch  bare creates of a Job's manifest and launches of runs, in turns, on one real control plane: both rates and
           their ratio, CPU of each process per Job, requests by verb. A launch counts from the confirmed command to the UID in
-          the ledger. Neither watcher nor controllers run: Jobs stay what they were created as. In two layouts: all
-          processes on all cores, and apart, the API server and etcd on one core and everything else on another
-  facts   from a bare watch that sees a Job finish to run.succeeded at a consumer, beside one message through a bare
-          queue: percentiles of both, and of what lies between
-  memory  resident size of launcher and watcher with no Job, and with so many that live
-  relist  a watcher that lists everything anew, from a real API server: memory at its highest, the longest time in which it
-          did nothing else, bytes kept per Job. Takes minutes: Jobs and pods are created first
+          the ledger. Neither watcher nor controllers run, so Jobs stay as they were created. Two layouts: together, all
+          processes on all cores; and apart, the API server and etcd on one core and everything else on another
+  facts   the time from the end of a Job, as a bare watch sees it, to run.succeeded at a consumer, and the time of one
+          message through a bare queue: percentiles of both, and of their difference
+  memory  resident size of launcher and watcher without Jobs, and with each number of live Jobs
+  relist  a watcher that lists all Jobs and pods anew, from a real API server: its highest memory, the longest time for which
+          its event loop was blocked, bytes kept per Job. Takes minutes: Jobs and pods are created first
   spine   runs through broker, launcher, pocket (instant pods) and watcher, to their terminal events: runs per second,
           CPU per run of each part, latencies, requests to the cluster's API and transactions of the ledger
   way     the modules that the launcher executes from a published run.requested to its run.launched event, by V8's coverage:
-          a figure of the code, not of the machine. The pocket stands for the cluster
+          a figure of the code, not of the machine. The cluster is the pocket
 
   --runs N       how many runs: per turn for launch (2000), one at a time for facts (200) and way (20), at once for
                  spine (1000); Jobs for relist (50000)
-  --jobs N,N     memory: how many Jobs live (5000,20000)
+  --jobs N,N     memory: numbers of live Jobs (5000,20000)
   --turns N      launch: turns of each kind in each layout (3)
-  --cluster KIND launch: kubernetes (the default) or pocket (for trying things where no control plane can be had)
-  --one-by-one N spine: how many after that, each when the one before has ended (200)
-  --broker KIND  rabbitmq (4.0, the default) or postgres (the one that is kept in the ledger's database)
-  --profile DIR  CPU profiles of launcher and watcher into this folder, for a browser's or an editor's viewer
+  --cluster KIND launch: kubernetes (the default) or pocket (for a machine that has no control plane)
+  --one-by-one N spine: how many runs after that, one at a time (200)
+  --broker KIND  rabbitmq (4.0, the default) or postgres (queues in the ledger's database)
+  --profile DIR  write CPU profiles of launcher and watcher into this folder, for a browser's or an editor's viewer
 `;
 const MOST = 100_000;
 const RUNS: Readonly<Record<string, string>> = { launch: "2000", facts: "200", way: "20" };

@@ -1,7 +1,8 @@
 /**
- * What launcher and watcher keep in memory of Jobs that live: their resident size with none, and with more and more of them.
+ * Measures the memory that launcher and watcher need for live Jobs: their resident size with no Job, and with more and more
+ * Jobs.
  *
- * The Jobs are launched by Longshore on a real API server, without controllers: they stay as they are, and the watcher asks for the
+ * Longshore launches the Jobs on a real API server without controllers: they stay as they are, and the watcher asks for the
  * Events of each, as of any Job that has no pods.
  */
 import { readFile } from "node:fs/promises";

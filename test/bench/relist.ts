@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- relist`: what it costs a watcher to list everything anew, from a real API server that holds so many Jobs, each
- * with a pod that runs: memory at its highest, the longest time in which it did nothing else, and what it keeps of each Job.
+ * `npm run bench -- relist`: the cost of listing everything anew, for a watcher of a real API server with so many Jobs, each
+ * with a pod that runs: its memory at its highest, its longest stall, and the bytes that it keeps of each Job.
  *
  * The failure this prevents: a watcher that is killed for its memory in the very minute in which it must list 50,000 Jobs.
  */
@@ -51,12 +51,12 @@ async function jobsOf({ admin: transport, choice: { namespace } }: RealCluster):
   const all: BenchJob[] = [];
   for await (const page of openReads({ transport, clock, namespace }).listJobs({ signal: new AbortController().signal })) {
     if (page.kind === "page") all.push(...(page.items as readonly BenchJob[]));
-    else all.length = 0; // it begins anew
+    else all.length = 0; // the listing begins anew
   }
   return all;
 }
 
-/** In a process of its own: what this one created Jobs with would count as a watcher's. */
+/** Measures in a process of its own: the memory that this process used to create the Jobs would count as a watcher's. */
 async function measured({ choice }: RealCluster, jobs: number): Promise<object> {
   const words = [`${import.meta.dirname}/parts/relist-watcher.ts`, JSON.stringify(choice), String(jobs)];
   const running = promisify(execFile)(process.execPath, words);

@@ -1,6 +1,6 @@
 /**
- * What one run costs on the ordinary path, and how long it takes: from a command that the broker confirmed to the run's
- * terminal event in the hands of who asked for it.
+ * Measures the cost and the time of one run on the ordinary path: from a command that the broker confirmed to the run's
+ * terminal event at upstream.
  *
  * Three parts: a warm-up that is not counted, many runs published as fast as the broker confirms them, and some one at a time.
  */
@@ -22,7 +22,7 @@ export interface SpineOptions {
   readonly say: (sentence: string) => void;
 }
 
-/** Until the hot functions are compiled: what is measured is a launcher that has been up for a while. */
+/** So many runs compile the hot functions: the bench measures a launcher that has been up for a while. */
 const WARM_UP = 500;
 const END_WITHIN_MS = 120_000;
 const SETTLE_WITHIN_MS = 30_000;

@@ -28,11 +28,11 @@ export interface WayOptions {
 const ROOT = path.resolve(import.meta.dirname, "../..");
 const WARM_UP = 5;
 const LAUNCHED_WITHIN_MS = 60_000;
-/** Until the launcher has settled what comes after an event: the outbox's row, the delivery's ack. */
+/** The launcher needs this time to settle what comes after an event: the outbox's row, the delivery's ack. */
 const SETTLE_MS = 1_000;
 /** Longer than the launcher's polls (1 s), probes (10 s) and looks (15 s), so that each has its turn. */
 const REST_MS = 20_000;
-/** From the nouns to the services, as imports point. */
+/** The packages from the nouns to the services, as imports point. */
 const ROOMS = ["contract", "domain", "runtime", "broker", "kubernetes", "ledger", "launcher"];
 
 export async function way({ runs, broker, say }: WayOptions): Promise<object> {

@@ -1,5 +1,5 @@
 /**
- * Twenty groups, one of them dead. Its runs wait or go elsewhere; the runs of all other groups end as if the dead group did not
+ * Twenty groups, one of them dead. Runs of the dead group wait or go elsewhere; runs of all other groups end as if it did not
  * exist. (Fault 43 in GUARANTEES.md.)
  */
 // runs with integration

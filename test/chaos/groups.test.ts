@@ -1,6 +1,6 @@
 /**
  * Several groups of one file: preference, fall-through, limits and paces; groups that are paused, drained, or taken out of the
- * file; groups without holds; and a run that an operator gives up.
+ * file; groups without holds; and a run that an operator abandons.
  */
 // runs with integration
 // runs at most 12 min

@@ -40,7 +40,7 @@ const bodyOf = (run: string, more: object = {}): Buffer =>
   Buffer.from(writeCommand({ id: `command/${run}`, source: "/tests", type: "run.requested", data: { run, ...quick, ...more } }));
 const changed = (run: string, change: (text: string) => string): Buffer => Buffer.from(change(bodyOf(run).toString()));
 
-/** Each of these is wrong in its own way; `n` makes every message different. */
+/** Each message is wrong in another way; `n` makes every message different. */
 const POISON: readonly ((n: number) => Buffer)[] = [
   () => Buffer.alloc(0),
   (n) => Buffer.concat([Buffer.from([0xff, 0xfe, n % 256]), bodyOf(`poison/${n}`)]),
@@ -87,7 +87,10 @@ await t.test(
   },
 );
 
-/** Stands between the watcher and the launcher, and passes each fact on ten times: mixed with others, some much later. */
+/**
+ * Stands between the watcher and the launcher, and passes each fact on ten times: mixed with other facts, and some of the ten
+ * much later.
+ */
 async function multiplied(channel: Channel): Promise<AsyncDisposable> {
   const stop = new AbortController();
   let held: ConsumeMessage[] = [];
@@ -145,7 +148,7 @@ await t.test(`a restart comes ${COPIES} times: the run goes one generation furth
     t.match((await system.ledger.find(RunId.parse(run)))?.record, { run: { generation: 2 }, attempts: [{ n: 1 }, { n: 2 }] });
 });
 
-/** Counts messages with equal bytes once: a refusal that repeats is told once. */
+/** Counts the different messages: a message that repeats is refused only once. */
 function distinct(bodies: readonly Buffer[]): number {
   return new Set(bodies.map((it) => it.toString("base64"))).size;
 }

@@ -21,7 +21,7 @@ const RSS_MOST_KB = 512 * 1024;
 
 await using rabbit = await rabbitmq({ version: "4.0" });
 await using system = await openSystem({ brokerUrl: rabbit.url, instant: true, jobs: 1000 });
-// RabbitMQ may lose queues that it made in the last seconds before a kill, for any client. An orderly stop writes them.
+// A kill may cost RabbitMQ any client's queues of the last seconds. An orderly stop writes them to the disk.
 await rabbit.ctl("stop_app");
 await rabbit.ctl("start_app");
 

@@ -1,6 +1,6 @@
 /**
- * The create arrives at the cluster and its answer does not, once to a launcher that lives on and once to a launcher that dies
- * then. (Fault 5 in GUARANTEES.md.)
+ * A create arrives at the cluster and its answer is lost: once the launcher lives on, once it dies at that moment. (Fault 5 in
+ * GUARANTEES.md.)
  */
 // runs at most 12 min
 import t from "tap";

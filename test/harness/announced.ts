@@ -168,7 +168,7 @@ export async function seen(it: Announced, tokens: Readonly<Record<string, string
   });
 }
 
-/** The text as it shows in base64, for each of the three places at which it may begin. */
+/** Returns the base64 forms of the text, one for each of the three offsets at which it may begin. */
 const shifted = (text: string): readonly string[] =>
   [0, 1, 2].map((by) => Buffer.from(" ".repeat(by) + text).toString("base64").slice(by === 0 ? 0 : 4, -4).replaceAll("=", "")); // biome-ignore format: one value
 
@@ -176,7 +176,7 @@ interface Tap extends AsyncDisposable {
   bodies(): Promise<readonly Buffer[]>;
 }
 
-/** Listens at the broker itself: by a trigger on its table, by a queue of our own bound to each exchange, or by a subscription. */
+/** Taps the broker itself: a queue of our own bound to each exchange, a subscription, or a trigger on the broker's table. */
 const TAPS: Readonly<Record<string, (url: string) => Promise<Tap>>> = {
   RabbitMQ: tapExchanges,
   NATS: tapSubjects,

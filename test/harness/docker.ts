@@ -1,8 +1,8 @@
 /**
  * Tells whether a Docker engine answers on this machine.
  *
- * The failure this prevents: a test that hangs because an engine is named and gone. A process of its own asks, and is ended
- * after ten seconds. It asks only if something names an engine, so that nobody else waits for the answer.
+ * The failure this prevents: a test that hangs because the environment names an engine that is gone. A separate process asks,
+ * and is ended after ten seconds. If nothing names an engine, nobody asks, so that the tests need not wait.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";

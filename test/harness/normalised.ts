@@ -22,7 +22,7 @@ export function normalised<T>(shown: T, renamed: Readonly<Record<string, string>
   return JSON.parse(text) as T;
 }
 
-/** Replaces each match by a number's name. Equal matches get the same number; "sorted" numbers keep the order of times. */
+/** Replaces each match by a name with a number. Equal matches get the same number; "sorted" numbers keep the order of times. */
 function numbered(text: string, pattern: RegExp, name: (n: number) => string, order: "sorted" | "as they come"): string {
   const found = [...new Set(text.match(pattern) ?? [])];
   const names = new Map((order === "sorted" ? found.toSorted() : found).map((it, at) => [it, name(at + 1)]));

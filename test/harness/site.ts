@@ -15,7 +15,7 @@ import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import type { TestCluster } from "./kubernetes/test-cluster.ts";
 import { startPocketProcess } from "./servers/pocket.ts";
 
-/** A request that read one object or changed something, or tried to, from the cluster's own log of its answers. */
+/** One line of the cluster's own log: a request that read one object, or tried to change something, and its answer. */
 export interface Asked {
   readonly atMs: number;
   readonly verb: "get" | "create" | "update" | "patch" | "delete" | "deletecollection";

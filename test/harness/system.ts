@@ -133,7 +133,7 @@ export async function openSystem(options: SystemOptions = {}): Promise<System> {
     async (env: Readonly<Record<string, string>> = {}, { eager = false }: { readonly eager?: boolean } = {}): Promise<Child> =>
       kept.use(await startChild(name, { config, env: { ...process.env, ...env }, eager }));
 
-  const asked = new Set<string>(); // the runs of all tests that share this system: their Jobs are no strangers to the judge
+  const asked = new Set<string>(); // the runs of all tests that share this system: the judge must know their Jobs
   async function command(type: CommandType, data: object, id = `${type}/${crypto.randomUUID()}`): Promise<void> {
     const body = writeCommand({ id, source: "/tests", type, data } as Parameters<typeof writeCommand>[0]);
     const run = "run" in data ? String(data.run) : "";

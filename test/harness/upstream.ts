@@ -55,7 +55,7 @@ function readsOf(url: string): (typeof READS)[string] {
   return reads;
 }
 
-/** Whether a tap there is shown commands and facts too. */
+/** True if a tap on this broker is shown commands and facts too. */
 export const showsAll = (url: string): boolean => readsOf(url).all;
 
 /**

@@ -27,7 +27,7 @@ async function story(t: Test, it: Announced, pocket: Model, tokens: Readonly<Rec
   await using watcher = await it.watcher();
 
   await t.test("before any launcher, the watcher says what it waits for", async (t) => {
-    // On RabbitMQ the test's own tap receives the question, so the watcher cannot know that no launcher did.
+    // On RabbitMQ the test's own tap receives the question too, so the watcher cannot know that no launcher received it.
     const words = /^503 [^]*waiting for the launcher's announcement: (no launcher with a sealKeyFile is at the broker|asked)/;
     await it.until("its words", async () => words.test(await watcher.ready()));
     t.match(await watcher.ready(), words);
@@ -131,7 +131,7 @@ await t.test("over the broker in Postgres", async (t) => {
   await story(t, it, cluster.pocket, cluster.place.tokens);
 });
 
-/** Gives the watcher's user only the permissions that README names: it can read no command, no event and no fact. */
+/** Gives the watcher's user only the permissions that README names, which allow it to read no command, no event and no fact. */
 async function watchersUrl(server: TestRabbitmq): Promise<string> {
   const own = "longshore\\.follow\\..*";
   await server.ctl("add_user", "watcher", "watching");

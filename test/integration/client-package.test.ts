@@ -31,8 +31,8 @@ function example(name: string): string {
 }
 
 /**
- * A folder outside the checkout, whose node_modules would otherwise be found. No registry is asked: zod, the package's only
- * dependency, and the broker's client are linked from ours.
+ * A folder outside the checkout, so that Node does not find the checkout's node_modules. No registry is asked: zod, the
+ * package's only dependency, and the broker's client are linked from ours.
  */
 const scratch = await emptyFolder();
 t.teardown(() => scratch[Symbol.asyncDispose]());

@@ -1,8 +1,9 @@
 /**
- * `longshore demo` as the README shows it: it tells its story, each line with what really happened, ends with 0, and leaves
+ * `longshore demo` as the README shows it: each line of its story says what really happened, it ends with 0, and it leaves
  * neither a file nor a process.
  *
- * The failure this prevents: a demo that a renamed setting has broken, which everybody finds who tries Longshore for the first time.
+ * The failure this prevents: a demo that a renamed setting has broken, which only people who try Longshore for the first time
+ * would find.
  */
 // runs at most 6 min
 import { readdir } from "node:fs/promises";
@@ -12,7 +13,7 @@ import { commandsIn } from "../harness/servers/processes.ts";
 
 t.setTimeout(0); // the harness has its own bound
 
-process.env["LONGSHORE_LEDGER_URL"] = "postgres://nobody:wrong@127.0.0.1:9/another"; // a setting of another Longshore: not the demo's
+process.env["LONGSHORE_LEDGER_URL"] = "postgres://nobody:wrong@127.0.0.1:9/another"; // the demo must ignore this
 
 await using folder = await emptyFolder();
 const running = longshoreDemo(folder.path);
@@ -27,7 +28,7 @@ for (const [what, line] of [
   ["a run's story", /^1 One message, one Job\n {4}accepted › launched › started › succeeded \{"greeting":"hi"\}/m],
   ["one run for six messages", /^ {4}1 run, 1 Job, 5 duplicates absorbed$/m],
   ["a stall and its diagnosis", /^ {4}stalled after .*: ImageNotFound, "The registry has no registry\.invalid\/demo\/nope:1\."$/m],
-  // On a machine that is very busy a create is claimed anew before it is answered; then it is not known whether anything ran.
+  // On a very busy machine a create may be claimed anew before its answer comes: then nobody knows whether anything ran.
   ["a failure of which nothing ran", /^ {4}failed after .*, (nothing ran, safe to publish again|started: unknown)$/m],
   ["a kill that cost nothing", /^ {4}launcher 2 adopted the Job after .*: succeeded, still 1 Job$/m],
   ["the sum", /^ {2}3 runs {2}3 Jobs {2}0 duplicate Jobs {2}0 unaccounted$/m],

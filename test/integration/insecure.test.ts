@@ -1,4 +1,7 @@
-/** One setting lets our token go to any server that answers. Each program that starts with it says so aloud. */
+/**
+ * One setting lets our token go to any server that answers. Each program that is started with this setting warns of it in its
+ * log.
+ */
 import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import t from "tap";

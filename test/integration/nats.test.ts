@@ -1,4 +1,7 @@
-/** The NATS adapter passes the conformance suite on a private server, with the users that are deployed, and explains itself when it cannot be opened. */
+/**
+ * The NATS adapter passes the conformance suite on a private server, with the users that are deployed. If it cannot be opened,
+ * it says why.
+ */
 // needs nats
 // runs at most 12 min
 import { once } from "node:events";
@@ -162,7 +165,7 @@ await t.test("the users that are deployed", async (t) => {
     await launcher.publish("events", message("event"), forever);
     t.equal(await launcher.broadcast(message("news"), forever), "stored");
     t.equal(Buffer.from((await heard.next()).value ?? "").toString(), "body news");
-    await asked.next(); // it hears itself too
+    await asked.next(); // the launcher hears its own news too
     t.equal(await watcher.broadcast(message("question"), forever), "stored");
     t.equal(Buffer.from((await asked.next()).value ?? "").toString(), "body question");
     const command = await take(commands);
@@ -357,7 +360,7 @@ await t.test("doubt", async (t) => {
     await (await take(deliveries)).ack();
     const held = await take(deliveries);
     proxy.cut();
-    await held.ack(); // into the void
+    await held.ack(); // the connection is gone: this ack reaches nobody
     const left = new Map<string, number>();
     while (left.size < 2) {
       const it = await take(deliveries);
@@ -376,7 +379,7 @@ await t.test("doubt", async (t) => {
     const deliveries = broker.receive("commands", { inFlightMax: 2, signal: forever });
     const old = await take(deliveries);
     await asOperator(({ streams }) => streams.delete(streamName(names.commands)));
-    await stubborn(broker, "commands", message("new")); // has the old one's number
+    await stubborn(broker, "commands", message("new")); // has the same number as the old one
     const { id, ack } = await take(deliveries);
     t.equal(id, "id-new");
     await old.ack();

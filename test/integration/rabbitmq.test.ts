@@ -16,8 +16,8 @@ import { rabbitmq, type TestRabbitmq } from "../harness/rabbitmq/server.ts";
 t.setTimeout(900_000);
 
 /**
- * Declares the queues, and has an orderly stop write them: RabbitMQ may lose queues that it made in the last seconds before a
- * kill -9.
+ * Declares the queues, and stops RabbitMQ in an orderly way, so that it writes them: a kill -9 may cost it the queues of the
+ * last seconds.
  */
 async function settledNames(server: TestRabbitmq): Promise<Names> {
   const names = freshNames();

@@ -1,8 +1,8 @@
 /**
- * What a restart corrects reaches the pod: image, env, resources and deadline; what it does not name stays. By messages, on the
- * pocket cluster, where programs really run. And a run's trace, which it keeps.
+ * A restart's corrections reach the pod: image, env, resources and deadline. Everything else stays, and so does the run's
+ * trace. By messages, on the pocket cluster, where programs really run.
  *
- * The failure this prevents: a correction that is accepted, recorded and told, and that no container ever saw.
+ * The failure this prevents: a correction that is accepted, recorded and told, and that never reached a container.
  */
 // runs at most 6 min
 import { writeCommand } from "@longshore/contract/envelope.ts";
@@ -29,7 +29,7 @@ interface Job {
   };
 }
 
-/** The Job of each attempt, the first one first. */
+/** Returns the Jobs of the run's attempts, in the attempts' order. */
 async function jobsOf(run: string): Promise<readonly Job[]> {
   const attempts = (await system.ledger.find(RunId.parse(run)))?.record.attempts ?? [];
   return await Promise.all(attempts.map(async ({ name }) => (await system.site.ask("GET", `jobs/${name}`)) as Job));

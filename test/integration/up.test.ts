@@ -1,6 +1,6 @@
 /**
  * `longshore up` with everything embedded, as `npm start` starts it: a run from another terminal, and Ctrl-C, which ends every
- * process; started again, it knows every run.
+ * process. After the next start Longshore knows every run.
  *
  * The failure this prevents: parts that are tested, and a whole that nobody has started as its users do.
  */
@@ -15,7 +15,7 @@ import type { Program } from "../harness/servers/program.ts";
 
 t.setTimeout(0); // each wait of the harness has its own bound
 
-process.env["LONGSHORE_PACE_TALLY"] = "2s"; // what is missing is not looked for every two minutes only
+process.env["LONGSHORE_PACE_TALLY"] = "2s"; // by default the tally looks only every two minutes
 await using folder = await emptyFolder();
 const running = path.join(folder.path, ".longshore/running.json");
 const processes = (): Promise<readonly string[]> => commandsIn(folder.path);

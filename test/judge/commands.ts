@@ -1,5 +1,5 @@
 /**
- * G1 and G2: what became of each command, and that one run id has one effect.
+ * G1 and G2: each command has a right end, and one run id has one effect.
  *
  * The failure this prevents: a message that was acknowledged and forgotten, or acted on twice.
  */

@@ -1,8 +1,8 @@
 /**
- * G5: no end that is told is false, nor is a start, and what we end we end for a reason.
+ * G5: no event tells a false end or a false start, and every Job that we end is ended for a true reason.
  *
- * The failure this prevents: a launcher that ends healthy work as "did not start" or "ran too long", and is believed since the
- * Job is gone.
+ * The failure this prevents: a launcher that ends healthy work as "did not start" or "ran too long", and is believed because
+ * the Job is gone.
  */
 import { isTerminal } from "@longshore/contract/event.ts";
 import { at, type Attempt, codeOf, jobsOf, nameOf, ownJobOf, podsOf, type Told, type View } from "./view.ts";
@@ -11,7 +11,7 @@ export function noFalseEnd(view: View): readonly string[] {
   return [...view.attempts.flatMap((attempt) => falseOutcome(view, attempt)), ...view.told.flatMap((it) => falseEvent(view, it))];
 }
 
-/** The outcome in the ledger, beside what was seen of the attempt's own Job. */
+/** Compares the outcome in the ledger with what was seen of the attempt's own Job. */
 function falseOutcome(view: View, attempt: Attempt): readonly string[] {
   const { result, cause, code, recordedMs = Number.POSITIVE_INFINITY, uid, started, lifted } = attempt;
   if (result === undefined || lifted.includes("end")) return [];
@@ -28,7 +28,7 @@ function falseOutcome(view: View, attempt: Attempt): readonly string[] {
       if (cause === undefined) return unless(before(job?.failedMs), "its Job was never Failed");
       return unless(isOver, "its Job neither failed nor was it deleted");
     case "deleted":
-      // A late create may have made another Job after theirs was gone.
+      // After others deleted the Job, a late create may have made another one: so all Jobs of the name count.
       return unless(
         jobsOf(view, attempt).some(({ othersDeletedMs }) => before(othersDeletedMs)),
         "nobody but us deleted its Job",
@@ -97,7 +97,7 @@ function falseStart(view: View, event: Told): readonly string[] {
     : [];
 }
 
-/** A Job that we deleted: its pods were then as the reason says. */
+/** If we deleted a Job, its pods must have been in the state that the reason names. */
 export function timers(view: View): readonly string[] {
   return view.attempts.flatMap((attempt) => {
     const { closing, deadlineMs, uid } = attempt;

@@ -1,5 +1,6 @@
 /**
- * G3, G4 and G10: at most one Job of an attempt runs, its end is recorded before it is let go, and nothing runs behind an end.
+ * G3, G4 and G10: at most one Job of an attempt runs, its end is recorded before its hold is taken off, and no pod runs after a
+ * recorded end.
  *
  * The failure this prevents: work that runs twice, or runs on after upstream was told that it had ended.
  */
@@ -14,7 +15,7 @@ export function oneJobRuns(view: View): readonly string[] {
   ]);
 }
 
-/** A copy of a Job, with its proof, is not the Job. */
+/** A copy of a Job has the Job's proof, and must not be taken for the attempt's own Job. */
 function itsOwn(view: View, attempt: Attempt): readonly string[] {
   const job = ownJobOf(view, attempt);
   if (attempt.uid === undefined || job?.ours === true) return [];
@@ -50,7 +51,7 @@ export function everyEndIsTold(view: View): readonly string[] {
   });
 }
 
-/** An end that our own deletion led to is told by its cause. */
+/** If a Job failed because we deleted it, the outcome follows the cause of our deletion instead of the Job. */
 function notAsItsJob(attempt: Attempt, { completeMs, failedMs, bindsMs }: Job): readonly string[] {
   const { result, cause, recordedMs = Number.POSITIVE_INFINITY } = attempt;
   const right = completeMs !== undefined ? "succeeded" : failedMs !== undefined ? "failed" : undefined;
@@ -84,7 +85,7 @@ function cancels({ told, attempts }: View): readonly string[] {
     const end = told.find((it) => it.run === run && it.generation === generation && isTerminal(it.type));
     if (end === undefined || end.type === "run.cancelled" || end.type === "run.succeeded") return [];
     if (end.type === "run.lost" && codeOf(end) === "Abandoned") return [];
-    // A Complete Job's run fails if an output is missing; a pipeline's Job may have ended before the cancel.
+    // If an output is missing, the run of a Complete Job fails. In a pipeline, a Job may have ended before the cancel.
     return attempts.some((it) => it.run === run && it.generation === generation && it.result === "succeeded")
       ? []
       : [`${run} was being cancelled, and ended as ${end.type}`];

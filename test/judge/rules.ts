@@ -1,6 +1,6 @@
 /**
- * The guarantees of GUARANTEES.md as rules over what happened. The simulation's check.ts holds its world against them, the
- * harness' check.ts the journals of real processes.
+ * The guarantees of GUARANTEES.md as rules about what happened. The simulation's check.ts applies them to its world, the
+ * harness' check.ts to the journals of real processes.
  *
  * The failure this prevents: a promise in a document that no program is held to.
  */
@@ -10,7 +10,7 @@ import { everyEndIsTold, nothingRunsBehindAnEnd, oneJobRuns } from "./jobs.ts";
 import { stories } from "./stories.ts";
 import type { Broken, View } from "./view.ts";
 
-/** Returns how the rule was broken, in words. */
+/** Returns one sentence for each way in which the rule was broken. */
 export type Rule<T> = (seen: T) => readonly string[];
 
 const RULES: Readonly<Record<string, Rule<View>>> = {
@@ -25,7 +25,7 @@ const RULES: Readonly<Record<string, Rule<View>>> = {
   "Timers end what they are for": timers,
 };
 
-/** `seen` is judged by `rules`, its view by the rules that all histories share. */
+/** Judges `seen` by `rules`, and its view by the rules that all histories share. */
 export function judge<T>(seen: T, view: View, rules: Readonly<Record<string, Rule<T>>>): readonly Broken[] {
   const found = <S>(of: S, all: Readonly<Record<string, Rule<S>>>): readonly Broken[] =>
     Object.entries(all).flatMap(([invariant, rule]) => rule(of).map((message) => ({ invariant, message })));

@@ -1,5 +1,6 @@
 /**
- * G6: a run's events are dense, in order, with one end a generation, and what was heard is what the ledger told.
+ * G6: a run's events are dense and in order, each generation has one end, and listeners heard the same events as the ledger
+ * has.
  *
  * The failure this prevents: a story that is right in the ledger and wrong where it is heard.
  */
@@ -33,7 +34,7 @@ function storyOf({ id, state, seq }: Run, told: readonly Told[], heard: readonly
   ];
 }
 
-/** Nothing, for an event that belongs to no run's story. */
+/** Returns nothing for an event that belongs to no run's story. */
 export const heardOf = ({ id, subject, sequence, generation = 0, type }: ReceivedEvent): readonly Heard[] =>
   sequence === undefined ? [] : [{ id, run: subject ?? "", sequence, generation, type }];
 

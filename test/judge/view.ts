@@ -1,8 +1,8 @@
 /**
- * What happened to an installation, as far as the rules ask: the view that the simulation makes of its world and the chaos tests
- * make of their five journals.
+ * The history of an installation in the form that the rules need. The simulation makes this view of its world, the chaos tests
+ * make it of their five journals.
  *
- * The failure this prevents: two judges with rules of their own, of which one misses what the other finds.
+ * The failure this prevents: two judges with separate rules, of which one misses what the other finds.
  */
 
 /** A rule's name, and how it was broken. */
@@ -19,12 +19,12 @@ export interface Command {
   readonly id: string;
   readonly type: string;
   readonly run: string;
-  /** Canonical: two commands with the same text ask for the same. */
+  /** Canonical JSON: two commands with the same text ask for the same. */
   readonly content: string;
-  /** By the broker. */
+  /** True if the broker confirmed the command. */
   readonly confirmed: boolean;
   readonly is: Readonly<Record<CommandEnd, boolean>>;
-  /** One of these is a right end. */
+  /** Each of these is a right end of the command. */
   readonly mayBe: readonly CommandEnd[];
 }
 
@@ -50,10 +50,10 @@ export interface Run {
   readonly seq: number;
 }
 
-/** The promises that a fault lifts: "one Job" and "next" are parts of G3, "start" and "end" of G5, "behind" is G10. */
+/** The promises that a fault suspends: "one Job" and "next" are parts of G3, "start" and "end" of G5, "behind" is G10. */
 export type Lifted = "one Job" | "next" | "start" | "end" | "behind";
 
-/** A deletion of ours: its reason, and its moment if there was one. */
+/** Our deletion of a Job as the outcome claims it. `atMs` is undefined if nobody saw a deletion. */
 export interface Closing {
   readonly reason: "deadline" | "no start" | "no timer";
   readonly atMs: number | undefined;
@@ -79,14 +79,14 @@ export interface Attempt {
   readonly lifted: readonly Lifted[];
 }
 
-/** A watch is told late, so it knows that something happened and not when. This moment is before all others. */
+/** The time of something that a watch told late, so that its real time is unknown. It counts as before all other times. */
 export const SOMETIME = Number.NEGATIVE_INFINITY;
 export const sometimeIf = (isSo: boolean): number | undefined => (isSo ? SOMETIME : undefined);
 
 export interface Job {
   readonly uid: string;
   readonly name: string;
-  /** False for a copy and for a Job that somebody else put under the name. */
+  /** False for a copy, and for a Job that somebody else created under the name. */
   readonly ours: boolean;
   readonly occupant: boolean;
   readonly createdMs: number;
@@ -95,10 +95,10 @@ export interface Job {
   readonly deletedMs: number | undefined;
   readonly othersDeletedMs: number | undefined;
   readonly goneMs: number | undefined;
-  /** Its hold was taken off by us. */
+  /** The time at which we took its hold off. */
   readonly releasedMs: number | undefined;
   readonly held: boolean;
-  /** An outcome that is recorded after this moment is the one of the Job's condition. */
+  /** An outcome that is recorded after this time must agree with the Job's condition. */
   readonly bindsMs: number | undefined;
 }
 
@@ -117,14 +117,14 @@ export interface View {
   readonly commands: readonly Command[];
   readonly runs: readonly Run[];
   readonly told: readonly Told[];
-  /** Repeats too, in the order in which they came. */
+  /** In the order in which they came, with repeats. */
   readonly heard: readonly Heard[];
   readonly attempts: readonly Attempt[];
-  /** Names of the Jobs whose creates were answered with 201, when we asked. */
+  /** The names of the Jobs that we created: the API server answered 201. */
   readonly made: readonly string[];
   readonly jobs: readonly Job[];
   readonly pods: readonly Pod[];
-  /** Times of different clocks are compared no finer than this. */
+  /** Smaller differences are ignored, because the times come from different clocks. */
   readonly slackMs: { readonly nextAttempt: number; readonly start: number; readonly deadline: number };
 }
 
@@ -146,7 +146,7 @@ export const at = (ms: number | undefined): string =>
 
 export const nameOf = ({ name, run }: Attempt): string => `${name} of ${run}`;
 
-/** The code of an event's diagnosis. */
+/** Returns the code of an event's diagnosis. */
 export function codeOf({ data: { diagnosis } }: Told): unknown {
   return typeof diagnosis === "object" && diagnosis !== null && "code" in diagnosis ? diagnosis.code : undefined;
 }

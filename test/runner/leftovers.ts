@@ -3,7 +3,7 @@
  *
  * The bug this prevents: a database or a launcher of yesterday's aborted test that still holds a port, a lock or a core. A
  * process group is not enough, because programs under test make groups of their own. The mark works on Linux only: other
- * systems have no /proc, and the group must do.
+ * systems have no /proc, so only the process group is ended there.
  */
 import { readdirSync, readFileSync } from "node:fs";
 

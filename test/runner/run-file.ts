@@ -50,7 +50,8 @@ export async function runFile(
   const tap = readTap(onPass);
   const child = spawn(process.execPath, [path], {
     cwd,
-    // A file has one bound, ours. tap's own bound of half a minute for each test depends on how busy the machine is.
+    // Raises tap's own bound, half a minute for each test, to the file's bound: a busy machine may need more than half a
+    // minute.
     env: { TAP_TIMEOUT: String(Math.ceil(boundMs / 1000)), ...env, [MARK]: mark },
     detached: true,
     stdio: ["ignore", "pipe", "pipe"],
@@ -96,7 +97,7 @@ export async function runFile(
   return { path, passed, failures: [...failures, ...whole], skipped, ms: performance.now() - began };
 }
 
-/** Gives processes that were told to end a moment for it. Ends those that are still there, and returns them. */
+/** Waits a moment for processes that were told to end. Then ends those that are left, and returns them. */
 async function leave(mark: string, leaveMs: number): Promise<ReturnType<typeof leftovers>> {
   const until = performance.now() + leaveMs;
   let left = leftovers(mark);

@@ -51,7 +51,7 @@ await runMany({
 });
 
 say(
-  `${ran} scenarios from seed ${first} in ${seconds()} s: ${(virtualMs / 3_600_000).toFixed(1)} h of theirs, ${broken.length} broken`,
+  `${ran} scenarios from seed ${first} in ${seconds()} s: ${(virtualMs / 3_600_000).toFixed(1)} h of simulated time, ${broken.length} broken`,
 );
 say(JSON.stringify({ sim: "scenarios", ran, broken, seconds: Number(seconds()) }));
 process.exitCode = broken.length === 0 ? 0 : 1;

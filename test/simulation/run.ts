@@ -39,7 +39,7 @@ export async function runScenario(seed: number, tailMost = 400): Promise<Verdict
   const chaos = new AbortController();
   void deal(world, scenario.deeds, chaos.signal);
   await clock.pass(scenario.chaosMs);
-  // Everything else of the chaos is over, but the plan may date commands later: they are published first.
+  // The plan may have commands after the rest of the chaos is over: they are published first.
   while (scenario.deeds.some(({ kind, atMs }) => kind === "publish" && START_MS + atMs >= clock.now()))
     await clock.pass(SLICE_MS);
   chaos.abort();

@@ -11,7 +11,7 @@ if (import.meta.main || parentPort !== null) {
   parentPort?.on("message", ({ seed, tailMost }: Ask) => {
     void runScenario(seed, tailMost).then(
       (verdict) => parentPort?.postMessage(verdict),
-      // Ends the thread, whose end names the seed: otherwise the wait for a verdict would never end.
+      // Ends the thread, and many.ts then names the seed: otherwise the wait for a verdict would never end.
       (error: unknown) => setImmediate(() => { throw error; }), // biome-ignore format: one line
     );
   });

@@ -126,7 +126,10 @@ function onePlace(tree: Tree): Fault[] {
 }
 
 const SCHEME = `(${BROKERS.flatMap((it) => Object.keys(it.schemes)).join("|")})`;
-/** A comparison with a text that begins with a scheme, or is one; a pattern that begins with one. URLs as such may stand anywhere. */
+/**
+ * Finds comparisons with a text that is a broker's URL scheme or begins with one, and patterns that begin with one. URLs
+ * themselves may stand anywhere.
+ */
 const BY_SCHEME = new RegExp(
   `\\b(startsWith|includes|indexOf)\\(\\s*["'\`]${SCHEME}s?(:|:?["'\`])|([!=]==|\\bcase)\\s*["'\`]${SCHEME}:|/\\^${SCHEME}[s?]*\\b`,
   "g",

@@ -1,4 +1,4 @@
-/** Rules about the names on which upstream branches: each name that the contract lists must be told by something. */
+/** Rules about the names on which upstream's code branches: for each name in the contract's lists, some code must tell it. */
 import { type Fault, production, type Rule } from "./rule.ts";
 import { lineAt, type Source, type Tree } from "./source.ts";
 

@@ -130,7 +130,10 @@ function dependencies(tree: Tree): Fault[] {
   ];
 }
 
-/** A package that is compiled before it is packed contains the workspaces among its devDependencies, so it needs what they import. */
+/**
+ * A package that is compiled before it is packed contains the workspaces of its devDependencies, so it must list what they
+ * import.
+ */
 function workspaceFaults(tree: Tree, folder: string): Fault[] {
   const path = `${folder}/package.json`;
   const { dependencies: listed, devDependencies } = manifest(tree.texts.get(path));

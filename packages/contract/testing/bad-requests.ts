@@ -1,6 +1,6 @@
 /**
- * What people and programs get wrong in `run.requested`, and the place that each refusal must name. Two judges are held
- * to it: the zod schemas that read messages, and the JSON Schemas that are published for everybody else.
+ * Mistakes of people and programs in `run.requested`, and the place that each refusal must name. Two judges must refuse them:
+ * the zod schemas that read messages, and the JSON Schemas that are published for everybody else.
  */
 
 export interface BadRequest {
@@ -12,7 +12,7 @@ export interface BadRequest {
   readonly beyondSchema?: true;
 }
 
-/** Stands wherever a value is wrong or beside it: no sentence may repeat it. */
+/** Stands in or beside each wrong value: no sentence of a refusal may repeat this text. */
 export const CANARY = "hunter2-canary";
 
 const simple = { run: "orders/8812", image: "registry.example/export:1", env: { PASSWORD: CANARY } };

@@ -82,7 +82,7 @@ const anything: fc.Arbitrary<AttemptInput> = fc.oneof(
   fc.record({ kind: as("deadline") }),
 );
 
-/** Now and then an input comes after a placing and a claim, which chance alone seldom makes. */
+/** Half of the inputs come after a placing and a claim: chance alone seldom makes this sequence. */
 const towardsAJob: readonly AttemptInput[] = [input.placed, input.claimDue];
 const steps = [
   step("a"),

@@ -1,4 +1,4 @@
-/** The effect of each answer to a create on its attempt, and the news that it gives about the group. */
+/** Each answer to a create: its effect on the attempt, and its news about the group. */
 import { Uid } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import t from "tap";

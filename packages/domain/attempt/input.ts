@@ -1,9 +1,9 @@
 /**
- * Every input that an attempt can get: our decisions, the cluster's answers, sightings of its Job, and timers; and how a fact or
- * the answer to a create becomes one.
+ * Every input that an attempt can get: our decisions, the cluster's answers, sightings of its Job, and timers. Facts and
+ * answers to creates are turned into inputs here.
  *
- * The bugs this prevents: silence taken for a "no", after which the Job runs unknown; and a thousand runs that each meet the
- * same refusal, because the first refusal was not told to the group.
+ * The bugs this prevents: silence taken for a "no", after which the Job runs and nobody follows it; and a thousand runs that
+ * each meet the same refusal, because the first refusal did not count for the whole group.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { Considered } from "@longshore/contract/event.ts";
@@ -18,7 +18,7 @@ type Considerations = Considered[];
 interface OfJob {
   readonly uid: Uid;
   readonly rv: string;
-  /** Facts are believed only of the attempt's own group. */
+  /** A sighting counts only in the attempt's own group. */
   readonly group: GroupName;
 }
 
@@ -47,9 +47,9 @@ export type AttemptInput =
       readonly claimNo: number;
       readonly diagnosis: Diagnosis;
       readonly retryAtMs: number;
-      /** Set if it says more than the diagnosis' code: "Throttled". */
+      /** Set if one word says more than the diagnosis' code: "Throttled". */
       readonly reason?: string;
-      /** The cluster refused nothing: nothing was sent, or the name was free again a moment later. */
+      /** The cluster refused nothing: the create was not sent, or its name was taken only for a moment. */
       readonly again?: true;
     }
   | { readonly kind: "unanswered"; readonly claimNo: number }
@@ -132,7 +132,7 @@ export interface Creating {
 export type GroupNews =
   /** A refusal that every other run would meet counts for the whole group. */
   | GroupInputOf<"writeTaken" | "writeRefused">
-  /** The API server has too much to do, or we send less for its sake. The group's health stays as it was. */
+  /** The API server is busy, or we send less to spare it. The group's health stays as it was. */
   | { readonly kind: "quiet"; readonly forMs: number; readonly why: string }
   /** A quota that counts Jobs is full for every run. */
   | { readonly kind: "noRoom"; readonly untilMs: number; readonly diagnosis: Diagnosis };
@@ -167,7 +167,7 @@ export function afterCreate(answer: CreateAnswer, { claimNo, group, namespace, n
       if (verdict.kind === "refused") return { kind: "input", input: { kind: "refused", claimNo, diagnosis } };
       if (verdict.kind !== "deferred") return { kind: "input", input: { kind: "unanswered", claimNo } };
       const pauseMs = answer.retryAfterMs ?? placeAgainMs;
-      // Another group may take the attempt meanwhile, so the attempt does not rest as long as the group does.
+      // The attempt does not rest as long as its group, since another group may take the attempt meanwhile.
       if (answer.status === 429) return throttled({ kind: "deferred", claimNo, retryAtMs: againMs }, diagnosis, pauseMs);
       const retryAtMs = nowMs + pauseMs;
       const news = newsOf(verdict, retryAtMs);

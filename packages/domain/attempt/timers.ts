@@ -13,7 +13,7 @@ export function liveDueMs({ started, notes }: Attempt, limits: Limits): number {
   if (started === "yes") return (notes.startedAtMs ?? createdAtMs) + limits.deadlineMs;
   const { waitUntilMs, stall, stalledAtMs } = notes;
   const giveUpMs = startDueMs({ createdAtMs, waitUntilMs, stall, stalledAtMs, limits });
-  // After this time another group may have a node for it.
+  // If no node took the Job for this long, another group is tried.
   return stall?.code === "Unschedulable" ? Math.min(giveUpMs, createdAtMs + limits.startWithinMs) : giveUpMs;
 }
 

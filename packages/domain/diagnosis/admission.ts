@@ -1,8 +1,8 @@
 /**
  * Reads Kubernetes' sentences about admission: Pod Security, webhooks, policies.
  *
- * The failure this prevents: the same rule told in two ways, depending on whether it met the Job or, minutes later, its pod;
- * and a broken webhook told as a refusal, for which somebody looks for a mistake in the request.
+ * The failure this prevents: one rule that is told in two ways, once when it refuses a Job and once when it refuses a pod,
+ * minutes later; and a broken webhook that is told as a refusal, so that somebody looks for a mistake in the request.
  */
 import { diagnose, type Diagnosis, RESTRICTED } from "@longshore/contract/diagnosis.ts";
 import { firstLineOf } from "./foreign-words.ts";
@@ -35,8 +35,8 @@ const refused = (rule: string, what: string, why: string | undefined, evidence: 
   );
 
 /**
- * `runAsNonRoot != true (pod or container "main" must set securityContext.runAsNonRoot=true), …`: the text in brackets can be
- * acted on.
+ * Returns the texts in brackets, which a reader can act on: `runAsNonRoot != true (pod or container "main" must set
+ * securityContext.runAsNonRoot=true), …`.
  */
 function demandsOf(said: string): string {
   const demands = [...said.matchAll(/\(((?:[^()]|\([^()]*\))*\bmust\b(?:[^()]|\([^()]*\))*)\)/g)].flatMap(([, it]) => it ?? []);

@@ -51,7 +51,7 @@ const CREATING: readonly Rule[] = [
   [/./, (it) => diagnose("Unknown", `The cluster cannot create the pod: ${reasonOf(it.message)}.`, quoted(it))],
 ];
 
-/** Rules for Events about a pod that is on a node and has not started. */
+/** Diagnoses an Event about a volume that a pod waits for on its node. */
 function diagnoseMounting(event: EventSeen): Diagnosis {
   const volume = volumeOf(event.message);
   const missing = missingOf(event.message);
@@ -70,7 +70,7 @@ function diagnoseSettingUp(event: EventSeen): Diagnosis {
   );
 }
 
-/** Kubelets add that they still wait, beside the cause. */
+/** Kubelets send this Event beside the one that names the cause. */
 const isVague = ({ message }: EventSeen): boolean => /^Unable to attach or mount volumes/.test(message);
 
 /**

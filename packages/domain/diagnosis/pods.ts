@@ -12,7 +12,10 @@ import { type ContainerSeen, type EventSeen, isUnfinished, type PodSeen, type Te
 
 export interface Pods {
   readonly pods: readonly PodSeen[];
-  /** For each container: the API's last word on why its image could not be pulled. A later "back-off" often leaves that out. */
+  /**
+   * For each container: the API's last reason why its image could not be pulled. A later "back-off" often leaves the reason
+   * out.
+   */
   readonly pulls?: Pulls;
   /** Events about these pods, if they were asked for. */
   readonly events?: readonly EventSeen[];
@@ -26,7 +29,7 @@ interface Found {
 }
 type Rule = (seen: Pods) => Found | undefined;
 
-/** Makes a kind of rule: where it looks, and how it quotes its finding. */
+/** Makes rules of one kind: `look` returns the objects to search, `quote` makes the evidence of the object that was found. */
 function rule<T extends object>(look: (seen: Pods) => readonly T[], quote: (it: T) => string) {
   return (sees: (it: T) => boolean, says: (it: T) => string, hints?: (it: T) => string | undefined): Rule =>
     (seen) => {
@@ -147,8 +150,8 @@ const OVER: readonly (readonly [about: RegExp, says: (caught: readonly string[])
 const over = (it: PodSeen) => OVER.find(([about]) => about.test(it.message ?? ""));
 
 /**
- * The pod ended after somebody asked for its deletion. A program that is told to stop ends as it likes, and a container that
- * was never made is shown as ended with 137: neither says anything about the program.
+ * True if the pod ended after somebody asked for its deletion. The end then says nothing about the program: a program that is
+ * told to stop ends as it likes, and a container that was never made is shown as ended with 137.
  */
 function isDeletedAlone(it: PodSeen): boolean {
   const asked = it.deletionAskedAt;
@@ -168,15 +171,18 @@ function evictedHow(it: PodSeen): string {
 }
 
 /**
- * The node lost sight of a container and gives no reason. It says the same of a container that was evicted or deleted before it
- * was seen to run.
+ * The node lost sight of a container. Evicted and deleted pods are left out: if such a pod's container was not seen to run yet,
+ * its node reports the same.
  */
 const isForgotten = (it: PodSeen): boolean =>
   it.deletionAt === undefined &&
   it.reason === undefined &&
   it.containers.some(({ terminated }) => terminated?.reason === "ContainerStatusUnknown");
 
-/** Causes that ended a pod. Causes that kept it from starting stand between those that removed it and its program's own end. */
+/**
+ * Causes that took a pod away. They come before the causes that kept it from starting (STALLS) and its program's own end
+ * (EXITS).
+ */
 // biome-ignore format: a table is read down its columns
 const TAKEN = {
   NodeLost:  pod((it) => it.reason === "NodeLost" || disrupted("DeletionByTaintManager", "DeletionByPodGC")(it) || isForgotten(it),
@@ -219,8 +225,8 @@ export const diagnoseStall = (seen: Pods): Diagnosis | undefined => first({ Node
 export const diagnoseEnd = (seen: Pods): Diagnosis | undefined => first({ ...TAKEN, ...STALLS, ...EXITS }, seen);
 
 /**
- * Returns a certain cause of a pod's end, whatever its Job says. Kept by the watcher, since the pod may be gone when the Job
- * has failed.
+ * Returns the cause of a pod's end, if the pod shows one without its Job. The watcher keeps the cause, since the pod may be
+ * gone when the Job has failed.
  */
 export const diagnosePodsEnd = (seen: Pods): Diagnosis | undefined => first({ ...TAKEN, ...EXITS }, seen);
 
@@ -232,7 +238,7 @@ function first(rules: Readonly<Partial<Record<Code, Rule>>>, seen: Pods): Diagno
   return undefined;
 }
 
-/** A pod stays as it was if its node is gone, and nobody will ever finish it. */
+/** If a pod's node is gone, the pod keeps its last state and never finishes. */
 const lostWhileRunning: Rule = ({ pods }) => TAKEN.NodeLost({ pods: pods.filter(isUnfinished) });
 
 function waits(seen: Pods): readonly Waiting[] {
@@ -260,11 +266,14 @@ function exits({ pods }: Pods): readonly Exit[] {
     .toSorted((a, b) => order.indexOf(a.role) - order.indexOf(b.role));
 }
 
-/** "Back-off pulling image x" helps nobody. */
+/** True if the message names a cause, unlike a bare "Back-off pulling image x". */
 const isPullCause = (message: string | undefined): message is string =>
   message !== undefined && !/^back-off pulling image "[^"]*"\.?$/i.test(message.trim());
 
-/** For each container, the API's word on why its image cannot be pulled: now, or the last one if there is none now. */
+/**
+ * For each container, the API's reason why its image cannot be pulled: the present reason, or the last one if there is none
+ * now.
+ */
 export function rememberPulls(before: Pulls, { pods, events = [] }: Pods): Pulls {
   const unpulled = pods.flatMap(({ containers }) => containers.filter(({ waiting }) => waiting && pulling(waiting)));
   const now = unpulled.flatMap(({ name, image, waiting }) => {
@@ -289,7 +298,7 @@ export const newestFirst = (events: readonly EventSeen[]): readonly EventSeen[] 
 
 const whyUnplaced = (it: PodSeen): string => unplacedWhy(it.unscheduled?.message ?? it.message ?? it.reason ?? "");
 
-/** Made in hindsight. */
+/** The node refused the pod after the scheduler had chosen that node. */
 const rejectedWhy = (it: PodSeen): string => unplacedWhy((it.message ?? it.reason ?? "").replace(/^Pod was rejected: /, ""));
 
 const after = (why: string): string => why && `: ${why}`;

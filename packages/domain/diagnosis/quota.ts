@@ -1,5 +1,5 @@
 /**
- * Reads Kubernetes' sentence about a quota. The sentence is all there is: no structured cause.
+ * Reads Kubernetes' sentence about a quota, since Kubernetes gives no structured cause.
  *
  * The bug this prevents: a run that asks for more than the quota ever allows waits for a day until it fails, or a run that only
  * has to wait its turn fails at once.

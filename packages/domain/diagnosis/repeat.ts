@@ -8,7 +8,7 @@ import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 
 const MOST = 500;
 
-/** Kubernetes ends generated names in five of these: no vowels, and nothing that is mistaken for another. */
+/** Kubernetes ends generated names in five of these characters: no vowels, and none that looks like another. */
 const GENERATED = /(?<=[a-z0-9]-)[bcdfghjklmnpqrstvwxz2456789]{5}(?![a-z0-9-])/g;
 const UID = /\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/g;
 const HEX = /\b(?:sha256:)?(?=[0-9a-f]*\d)[0-9a-f]{7,}\b/g;

@@ -2,7 +2,7 @@
  * The meaning of an API server's answer to one of our requests, and the next step.
  *
  * The bugs this prevents: a passing refusal that fails a run; a final refusal that is tried for a day; and, the worst, an
- * answer that only looks like a refusal: a 5xx may come from a proxy while the create behind it succeeds, so it answers
+ * answer that only looks like a refusal: a 5xx may come from a proxy while the create behind it succeeds, so a 5xx decides
  * nothing.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
@@ -89,7 +89,7 @@ function statusOf({ status, body }: Answer): Status {
   };
 }
 
-/** Answers that mean the same for every request; `undefined`: this request was refused. */
+/** Reads answers that mean the same for every request; `undefined`: the answer refuses this request alone. */
 function general(answer: Answer, said: Status, where: Where): Reply | undefined {
   const { code, evidence } = said;
   const group = groupOf(where);
@@ -155,7 +155,7 @@ function conflict(said: Status, answer: Answer): CreateReply {
   );
 }
 
-/** A refusal of this request, by an API server that could have taken another. */
+/** Diagnoses a refusal of this request; the API server may accept others. */
 function refusal(said: Status): Diagnosis {
   if (/admission webhook|ValidatingAdmissionPolicy|PodSecurity|denied the request/.test(said.message)) return admission(said);
   if (/quantities must match the regular expression/.test(said.message))
@@ -181,7 +181,7 @@ const admission = ({ message, evidence }: Status): Diagnosis =>
     evidence,
   );
 
-/** A login page, a redirect, another program's 404: it came from no API server. */
+/** The answer came from no API server: a login page, a redirect, another program's 404. */
 function notKubernetes({ code, evidence }: Status, group: string): Reply {
   return unhealthy(
     "EndpointUnreachable",

@@ -7,7 +7,7 @@
 import { firstLineOf } from "./foreign-words.ts";
 
 export interface Why {
-  /** The reason, as it stands after a colon. */
+  /** The reason, worded to follow a colon. */
   readonly why: string;
   /** Set if the code's own hint would mislead the reader. */
   readonly hint?: string;
@@ -34,7 +34,7 @@ const PULLING: readonly Words[] = [
   [/\bEOF\b|connection reset|broken pipe/,                  "its registry breaks connections off before it has answered", UP],
 ];
 
-/** Prefixes of programs that pass an error on; each puts its own before it. */
+/** Programs that pass an error on put these prefixes before it. */
 const PASSED_ON = [
   /^Back-off pulling image "[^"]*": /,
   /^ErrImagePull: /,
@@ -53,7 +53,7 @@ const PASSED_ON = [
   /^failed to generate container "[^"]*" spec: /,
 ];
 
-/** The last program's words: it knows the reason. */
+/** Returns the words of the innermost program, which knows the reason. */
 export function bare(message: string): string {
   const before = PASSED_ON.find((it) => it.test(message));
   return before === undefined ? message.replace(/: unknown$/, "") : bare(message.replace(before, ""));
@@ -71,7 +71,7 @@ const PROGRAM = "Check the container's `command`, and that its image is the one 
 const STARTING: readonly Words[] = [
   [/exec: "([^"]+)": executable file not found/,            'no folder of the image\'s PATH has the program "$1"', PROGRAM],
   [/exec: "([^"]+)": stat .*no such file or directory/,     'the image has no program "$1"', PROGRAM],
-  [/exec: "([^"]+)": .*no such file or directory/,          'the image has no program "$1", or not what that needs to run', PROGRAM],
+  [/exec: "([^"]+)": .*no such file or directory/,          'the image has no program "$1", or lacks a file that the program needs', PROGRAM],
   [/exec: "([^"]+)": permission denied/,                    '"$1" may not be executed', "Make the file executable in the image (chmod +x), or correct the container's `command`."],
   [/exec: "([^"]+)": is a directory/,                       '"$1" is a folder, and no program', PROGRAM],
   [/exec format error/,                                     "the program is not one for the node's processor", "Build the image for the processor of the cluster's nodes."],
@@ -84,7 +84,7 @@ const STARTING: readonly Words[] = [
 /** The reason why a container's program is not started. */
 export const startWhy = (message: string): Why => worded(STARTING, message) ?? { why: firstLineOf(bare(message)) };
 
-/** A busy kubelet has not read a Secret yet that exists, and will in a moment. This is no reason why a pod keeps waiting. */
+/** The kubelet is busy and has not read an existing Secret or ConfigMap yet. If a pod keeps waiting, the reason is another. */
 export const isOnlyLate = (message: string): boolean => /failed to sync (?:secret|configmap) cache/.test(message);
 
 /** True if the least memory that a container needs to begin is more than its limit. */

@@ -23,12 +23,12 @@ const UNTRUSTED: ReadonlyMap<string, string> = new Map([
   ["CERT_REVOKED", "its certificate was revoked"],
   ["CERT_HAS_EXPIRED", "its certificate has expired"],
   ["CERT_NOT_YET_VALID", "its certificate is not valid yet; one of the two clocks may be wrong"],
-  ["INVALID_CA", "its certificate was signed by something that is no authority"],
+  ["INVALID_CA", "its certificate's signer is no certificate authority"],
   ["ERR_TLS_CERT_ALTNAME_INVALID", "its certificate is for another name"],
   ["HOSTNAME_MISMATCH", "its certificate is for another name"],
 ]);
 
-/** Errors that another CA would not mend. */
+/** Hints for errors that the hint of their diagnosis code would not mend. */
 const HINTS: ReadonlyMap<string, string> = new Map([
   ["CERT_HAS_EXPIRED", "Ask the cluster's people to renew the certificate of their API server."],
   ["CERT_NOT_YET_VALID", "Set both clocks by NTP; if they are right, ask the cluster's people to look at their certificate."],
@@ -58,7 +58,7 @@ const UNREACHABLE: ReadonlyMap<string, string> = new Map([
   ["HPE_INVALID_CONSTANT", "what listens there does not speak HTTP"],
 ]);
 
-/** An error of Node's, or one around such an error: a `Failure` of an adapter, "fetch failed". */
+/** An error of Node, or an error around it: an adapter's `Failure`, or "fetch failed". */
 export interface NoAnswer {
   readonly message: string;
   readonly cause?: unknown;
@@ -80,7 +80,9 @@ export function diagnoseTransport(error: NoAnswer, who = "The group's cluster"):
 
 const DEPTH_MAX = 6;
 
-/** From the outer error to the inner ones. If several addresses were tried, the first one's reason will do. */
+/**
+ * Lists the codes from the outer error to the inner ones. If several addresses were tried, only the first one's error is read.
+ */
 function codesOf(error: unknown): readonly string[] {
   const codes: string[] = [];
   let at: unknown = error;

@@ -65,8 +65,8 @@ t.test(
           named ??= heard.uid;
         }
         silences = heard.kind === "silent" ? silences + 1 : ANSWERS.has(heard.kind) ? 0 : silences;
-        // After an outage the address may belong to another cluster; and an answer counts only for the namespace that was
-        // trusted then.
+        // After an outage the address may belong to another cluster, so an earlier answer no longer counts; nor does it count
+        // once another namespace is trusted.
         if (silences >= 2) last = undefined;
         if (heard.kind === "recorded" && heard.namespaceUid !== named) [named, last] = [heard.namespaceUid, undefined];
         if (heard.kind === "unnamed") [named, last] = [undefined, undefined];
@@ -196,10 +196,10 @@ t.test("launchers that disagree do not overwrite each other's word in turns", as
         nowMs += laterMs;
         probe(by, nowMs);
         lastMs[by] = nowMs;
-        // Each launcher probes in its own time.
+        // Every launcher probes at least once in each PROBE_MS.
         for (const [at, last] of lastMs.entries()) if (nowMs - last >= PROBE_MS) probe(at, (lastMs[at] = nowMs));
       }
-      // Each launcher may speak once, and once more when one finds the group well; after that there is nothing to tell.
+      // Each launcher may change the ledger's word once, and one more change is allowed when a launcher finds the group well.
       if (said.length > answers.length + 1) throw new Error(said.join(", "));
     }),
     { numRuns: 1_000 },

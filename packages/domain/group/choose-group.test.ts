@@ -36,7 +36,7 @@ interface Case {
   readonly groups: readonly Group[];
   readonly wanted?: readonly GroupName[];
   readonly avoid?: string;
-  /** A group that this launcher does not serve, and that no launcher has claimed to serve for long. */
+  /** A group that this launcher does not serve. No other launcher has said for a long time that it serves the group. */
   readonly unserved?: string;
   /** The group whose API server asked for a pause. */
   readonly quiet?: string;

@@ -1,8 +1,8 @@
 /**
  * Chooses the group that takes an attempt, or says why none can now, or why the attempt is over.
  *
- * The bugs this prevents: a run that waits although nobody can say for what, or for longer than it was to wait; and one that
- * hangs on its first choice while its second is idle. Every group that was considered is named, with the reason why it was
+ * The bugs this prevents: a run that waits, and nobody can say for what; a run that waits longer than `waitFor`; and a run that
+ * waits for its first choice while its second is idle. Every group that was considered is named, with the reason why it was
  * passed over.
  */
 import { type Code, diagnose, DIAGNOSES, type Diagnosis } from "@longshore/contract/diagnosis.ts";

@@ -50,8 +50,8 @@ export const imageRefused = ({ images: allowed }: GroupSettings["policy"], image
   allowed === undefined ? undefined : images.find((image) => !allowed.some((pattern) => isLike(image, pattern)));
 
 /**
- * The line of a group with a pace is as long as its creates in this time. More attempts would only wait there, while another
- * group may be idle.
+ * A group with `createsPerSecond` has a line for as many attempts as it creates in this time. More attempts would only wait
+ * there, while another group may be idle.
  */
 const LINE_SECONDS = 5;
 

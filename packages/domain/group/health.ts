@@ -34,8 +34,7 @@ const notes = ({ quiet, refusals }: Noted): Noted => ({ ...(quiet && { quiet }),
 // ── A probe's answer ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * The namespace's UID is compared first: if another namespace is being deleted, our Jobs would seem never to have existed
- * there.
+ * Compares the namespace's UID first: if another namespace of this name is being deleted, our Jobs would seem to go with it.
  */
 const answered: Rule<"answered"> = (view, { uid, deleting }, { nowMs, group, namespace }) => {
   const { namespaceUid = uid, refusals } = view;
@@ -66,7 +65,7 @@ const gone: Rule<"silent"> = (view, { diagnosis }) => away(view, diagnosis);
 
 const doubt: Rule<"silent", "healthy"> = (view) => ({ ...view, state: "doubted" });
 
-/** If the ledger says that a group is healthy, one silence does not give that group up either. */
+/** If the ledger says that a group is healthy, the first silence alone does not give the group up. */
 const unheard: Rule<"silent", "unverified"> = (view, { diagnosis }) =>
   view.health === "healthy" && view.doubted !== true ? { ...view, doubted: true } : away(view, diagnosis);
 
@@ -118,8 +117,8 @@ const REST_FIRST_MS = 10_000;
 const REST_MOST_MS = 5 * 60_000;
 
 /**
- * Reads say nothing about writes: the token may list and not create. The group would be well and unwell in turns, so it rests
- * longer after each refusal.
+ * A read that succeeds says nothing about writes: the token may list and not create. Without a rest, the group would be well
+ * and unwell in turns; each refusal makes the rest longer.
  */
 const rests: Rule<"writeRefused", "healthy" | "doubted"> = (view, { diagnosis }, { nowMs }) => {
   const times = (view.refusals?.times ?? 0) + 1;

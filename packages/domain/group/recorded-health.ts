@@ -1,13 +1,13 @@
 /**
- * A launcher's word to the ledger about a group, and the leases by which launchers that disagree take turns.
+ * A launcher's word to the ledger about a group, and the leases that decide whose word stands if launchers disagree.
  *
- * The bug this prevents: two launchers, one of which cannot reach the cluster. Each would overwrite the other's word at every
- * probe, and each waiting run would be told both words. A group is well as long as any launcher finds it well. If two launchers
- * find it unwell for different reasons, the first one's reason stands while that launcher goes on saying so.
+ * The bug this prevents: two launchers disagree, since one cannot reach the cluster; each overwrites the other's word at every
+ * probe, and each waiting run is told both words. A group is well as long as any launcher finds it well. If two launchers find
+ * it unwell for different reasons, the first one's reason stands while that launcher goes on saying so.
  */
 import { diagnosisOf, type GroupView, isWell, type RecordedHealth } from "./view.ts";
 
-/** "refused": the group rests, and no answered read makes the group well. */
+/** "refused": the group rests after refused writes, and an answered read does not end the rest. */
 export type WordLease = "healthy" | "unhealthy" | "refused";
 
 export interface Word extends Pick<RecordedHealth, "diagnosis"> {

@@ -1,17 +1,17 @@
 /**
  * A group as one launcher finds it, everything that can change this view, and what the launcher may do with the group then.
  *
- * The bugs this prevents: a view made of flags, some combinations of which mean nothing; and loops that each ask another flag,
- * one of which creates Jobs before anybody has shown whose namespace it is. The moves between the states stand in health.ts.
+ * The bugs this prevents: a view made of flags, some combinations of which mean nothing; and loops that each read another flag,
+ * so that one of them creates Jobs before the namespace is known to be ours. The moves between the states stand in health.ts.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 
 /** These values are kept when the state changes. */
 export interface Noted {
-  /** The API server has too much to do, or we send less for its sake. That says nothing of its health. */
+  /** The API server is busy, or we send less to spare it; its health is another matter. */
   readonly quiet?: Quiet;
-  /** Kept after the rest is over, until a write is accepted: after the next refusal the group rests longer. */
+  /** Kept when the group's rest is over, until a write is accepted: the next refusal then brings a longer rest. */
   readonly refusals?: Refusals;
 }
 
@@ -122,7 +122,9 @@ export const ledgerInput = ({ namespaceUid, health, diagnosis }: RecordedHealth)
 
 type Answered = ViewIn<"healthy" | "doubted" | "refusing" | "terminating">;
 
-/** The last answer came from the group's own namespace. A create there may be refused; then its answer moves the attempt on. */
+/**
+ * True if the last answer came from the group's own namespace. If a create there is refused, its answer moves the attempt on.
+ */
 export const mayCreate = (view: GroupView): view is Answered => {
   switch (view.state) {
     case "healthy":

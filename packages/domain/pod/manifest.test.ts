@@ -1,4 +1,4 @@
-/** The Job that is created, word for word; and the marks that are written on it are those that are read from it. */
+/** The Job that is created, word for word; and each mark that is written on it is read back. */
 import { readFileSync } from "node:fs";
 import { GroupName, Installation, RunId, StepName } from "@longshore/contract/ids.ts";
 import { forms, type StepRequest, stepsOf } from "@longshore/contract/request.ts";
@@ -57,7 +57,7 @@ const textsIn = (value: unknown): readonly string[] =>
   typeof value === "object" && value !== null ? Object.values(value).flatMap(textsIn) : [String(value)];
 
 for (const [field, value] of Object.entries(FIELDS)) {
-  // The pod has nothing of the outputs: the launcher judges the step's end by them.
+  // Outputs are not in the pod: the launcher judges the step's end by them.
   const where = field === "outputs" ? "plan" : "pod";
   t.test(`the short form's field ${field} reaches the ${where}`, async (t) => {
     const request = forms.Simple.parse({ image: "plain", [field]: value });

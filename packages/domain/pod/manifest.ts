@@ -84,12 +84,12 @@ export interface ManifestInput {
   readonly limits: Pick<Limits, "waitForMs" | "startWithinMs" | "deadlineMs">;
 }
 
-/** Our own timers end an attempt. The Job's deadline is for the day when we are not there, so it comes safely after them. */
+/** Our own timers end an attempt. The Job's deadline matters only if no launcher runs, so it comes safely after our timers. */
 const DEADLINE_MARGIN_SECONDS = 600;
 
 /**
- * The container that the step asked for. (A group's overlay will be merged into the pod's spec here, and policy judges the
- * result.)
+ * Makes the Job with the container that the step asked for. (A group's overlay will be merged into the pod's spec here, and
+ * policy judges the result.)
  */
 export function manifest(input: ManifestInput): JobManifest {
   const { command, args, workingDir, resources } = input.step;
@@ -109,8 +109,8 @@ export function manifest(input: ManifestInput): JobManifest {
 }
 
 /**
- * Keeps the name taken while a create of ours may still be on its way: suspended and without pods. It uses the step's image,
- * because admission that lets the step pass lets that image pass here; its command names no program, should anybody resume it.
+ * Keeps the name taken while a create of ours may still land: a suspended Job without pods. Its image is the step's, since
+ * admission that lets the step pass lets this image pass; its command names no program, in case somebody resumes the Job.
  */
 export function occupant(input: ManifestInput): JobManifest {
   const labels = { ...ownLabels(input), [LABELS.occupant]: "true" };
@@ -172,7 +172,7 @@ const container = (image: string): Container => ({
   securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ["MKNOD", "NET_RAW"] } },
 });
 
-/** Ours come last, so that nothing in a request takes their place. */
+/** Our labels come last, so that no label of a request replaces one of them. */
 const ownLabels = ({ installation, hashOfRun, step, attempt }: ManifestInput): Words => ({
   [LABELS.installation]: installation,
   [LABELS.run]: hashOfRun,
@@ -183,7 +183,7 @@ const ownLabels = ({ installation, hashOfRun, step, attempt }: ManifestInput): W
 
 function environment({ run, step, attempt }: ManifestInput): readonly EnvVariable[] {
   const own = { LONGSHORE_RUN: run.id, LONGSHORE_STEP: step.name, LONGSHORE_ATTEMPT: String(attempt) };
-  // The one of ours that a request may set otherwise: its author knows better which trace the step belongs to.
+  // A request may replace this variable, and no other of ours: its author knows better which trace the step belongs to.
   const trace = run.traceparent !== undefined && { TRACEPARENT: run.traceparent };
   const all: NonNullable<StepRequest["env"]> = { ...trace, ...step.env, ...own };
   return Object.entries(all).map(([name, value]) =>

@@ -30,7 +30,7 @@ export type Admission =
       readonly with: CommandData<"run.restart">["with"];
       readonly actor: Cancel["actor"];
     }
-  /** The caller decides before whether the sender is an operator. */
+  /** The caller has checked that the sender is an operator. */
   | ({ readonly kind: "abandon" } & GivenUp)
   /** A command that could be read but not accepted: the answer is a refusal like any other, and the run's id stays free. */
   | { readonly kind: "invalid"; readonly problems: readonly Problem[] };
@@ -46,8 +46,7 @@ export type Verdict =
 const refuse = (code: string, message: string): Verdict => ({ kind: "refuse", problems: [{ path: "/data/run", code, message }] });
 
 /**
- * `existing`: the run as it is under its lock. The caller decides before whether the sender may see the run (another tenant's
- * is RunUnknown).
+ * `existing`: the run under its lock; `undefined` also if the caller hides the run from this sender, who then gets RunUnknown.
  */
 export function admit(existing: RunRecord | undefined, admission: Admission, at: Advancing): Verdict {
   switch (admission.kind) {
@@ -74,7 +73,7 @@ function requested(existing: RunRecord | undefined, { run, told }: Extract<Admis
     if (existing.run.digest === run.digest && existing.run.tenant === run.tenant) return { kind: "duplicate" };
     return refuse(
       "IdempotencyConflict",
-      "this id was used for a run with other content; the first one stands, and a new one needs a new id",
+      "this id belongs to a run with other content, which stays as it is; a new run needs a new id",
     );
   }
   const record = beginRun(run);
@@ -166,7 +165,7 @@ export type Answer =
 export const isBeginning = ({ admission }: Intake): boolean =>
   admission.kind === "run" || (admission.kind === "cancel" && (admission.generation === undefined || admission.generation === 1));
 
-/** These commands are recognised as the same again by their id; a request is recognised by its run's id and content. */
+/** Commands that are recognised by their own id when they come again. A request is recognised by its run's id and content. */
 export const isRemembered = ({ admission: { kind } }: Intake): boolean =>
   kind === "cancel" || kind === "restart" || kind === "abandon";
 
@@ -204,7 +203,10 @@ function answerOf(verdict: Verdict, existing: Change | undefined, intake: Intake
   }
 }
 
-/** The answer says as little as possible about another tenant's run: a cancel or restart is told that there is no such run. */
+/**
+ * The answer says as little as possible about another tenant's run: the sender of a cancel or restart reads that there is no
+ * such run.
+ */
 function ofAnother({ admission }: Intake): Answer {
   const [code, message] =
     admission.kind === "run"

@@ -1,4 +1,4 @@
-/** Makes a new attempt, and a new or restarted run: every life begins here. */
+/** Makes each new attempt, and each new or restarted run. */
 import type { CommandData } from "@longshore/contract/command.ts";
 import type { RunId, StepName, TenantName } from "@longshore/contract/ids.ts";
 import { durationMs } from "@longshore/contract/units.ts";
@@ -17,7 +17,7 @@ export interface Beginning extends Names {
   readonly notBeforeMs: number | undefined;
   /** The attempt that this one retries: the new attempt prefers another group. */
   readonly after: Attempt | undefined;
-  /** Set if this attempt goes on with the wait of the attempt before it. */
+  /** Set if this attempt only continues the wait of the attempt before it. */
   readonly waitUntilMs?: number | undefined;
 }
 
@@ -97,7 +97,8 @@ export function restartedSteps({ plan, steps }: Run, from: CommandData<"run.rest
 }
 
 /**
- * Returns the run's next generation: the steps to run again are blocked as at the start, and their attempts' numbers count on.
+ * Returns the run's next generation: the steps to run again are blocked as at the start, and the numbers of their attempts
+ * continue.
  */
 export function restartRun(
   { run, attempts }: RunRecord,

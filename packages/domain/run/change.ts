@@ -1,10 +1,10 @@
 /**
- * One run's change within a transaction: several inputs, applied one after the other under the run's lock and written at once,
- * and the work that it makes for the loops.
+ * One run's change within a transaction: several inputs, applied one after the other under the run's lock and written at once;
+ * and the work that the change makes for the loops.
  *
- * The bugs this prevents: a second input that is decided on the run as it was before the first, and undoes it; work that is due
- * while every loop sleeps; and a model that passes the simulation because it decides more kindly than Postgres: both ledgers
- * call this.
+ * The bugs this prevents: a second input that is decided on the run as it was before the first input, and undoes the first;
+ * work that is due while every loop sleeps; and a modelled ledger that decides more kindly than Postgres, so that bugs pass the
+ * simulation. Both ledgers call this.
  */
 import type { RunId, StepName } from "@longshore/contract/ids.ts";
 import type { AttemptInput } from "../attempt/input.ts";

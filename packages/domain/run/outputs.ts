@@ -77,7 +77,7 @@ function parse(written: string): unknown {
   try {
     return JSON.parse(written);
   } catch {
-    // Text that is no JSON becomes `undefined`, a value like any other here; the check against the declared outputs judges it.
+    // Text that is no JSON becomes `undefined`: the check against the declared outputs judges it.
     return undefined;
   }
 }

@@ -22,7 +22,7 @@ export interface Run {
   readonly state: RunState;
   readonly outcome: Outcome | undefined;
   readonly generation: number;
-  /** The last event's sequence: 0 before the first event. Without gaps over the run's life. */
+  /** The last event's sequence, without gaps over the run's life; 0 before the first event. */
   readonly seq: number;
   /** The group of the run's newest placed attempt, for routing keys. */
   readonly group: GroupName | undefined;
@@ -84,7 +84,7 @@ export type StepOutcome = Outcome | "skipped";
 
 export interface Step {
   readonly state: "blocked" | "open" | "ended";
-  /** The newest attempt's number; 0 before the first. Counts on over restarts, so that no name is used twice. */
+  /** The newest attempt's number; 0 before the first. Restarts do not reset it, so that no name is used twice. */
   readonly n: number;
   /** The number of retries made in this generation. */
   readonly retries: number;
@@ -97,7 +97,7 @@ export interface Step {
 
 export const ATTEMPT_STATES = ["waiting", "ready", "claimed", "live", "closing", "ended", "done"] as const;
 export type AttemptState = (typeof ATTEMPT_STATES)[number];
-/** Why we are getting rid of a Job; "external" when somebody else began it. */
+/** Why an attempt is closed; "external": somebody else began to delete its Job. */
 export type Cause =
   | "cancel"
   | "deadline"
@@ -153,9 +153,9 @@ export interface AttemptOutcome {
   readonly endedAtMs: number;
 }
 
-/** Values that only the attempt's own story needs: other attempts do not decide on them, and no loop's query asks for them. */
+/** Values of the attempt's own story: no other attempt's decision and no loop's query needs them. */
 export interface Notes {
-  /** When the attempt became ready to be placed; "waited" counts from here. */
+  /** When the attempt could first be placed; `seconds.waiting` counts from here. */
   readonly waitsSinceMs: number;
   /** The namespace of the group where the attempt was last placed. */
   readonly namespace?: string;

@@ -76,7 +76,7 @@ function outcomeOf({ state, steps, plan }: Run): Outcome {
       ({ name, needs, when }) => when !== "success" && needs.includes(failed) && steps[name]?.outcome === "succeeded",
     );
   if (plan.steps.some(({ name }) => steps[name]?.outcome === "failed" && !isHandled(name))) return "failed";
-  // An earlier generation's cancel left the step undone, and the restart did not name it.
+  // If an earlier generation's cancel left a step undone and the restart did not name that step, the run fails.
   return all.some(isUndone) ? "failed" : "succeeded";
 }
 

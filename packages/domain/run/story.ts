@@ -6,7 +6,7 @@ import type { Attempt, GivenUp, Run, StepOutcome, Told } from "./record.ts";
 
 type About = Pick<EventData<"run.started">, "run" | "step" | "attempt" | "job">;
 
-/** Names the run, step and attempt, and the Job if one was asked for in the group where the attempt is placed. */
+/** Names the run, step and attempt, and the Job if its create was ever claimed. */
 export function jobOf(run: Run, { step, n, name, group, uid, claimNo, notes }: Attempt): About {
   const about = { run: run.id, step, attempt: n };
   if (claimNo === 0 || group === undefined) return about;

@@ -51,9 +51,9 @@ export function startedOf(job: JobSeen, pods: readonly PodSeen[]): Started {
 }
 
 /**
- * True if containers of this pod that have not started never will: the pod has ended, or it is being deleted and no node ever
- * had it, and the API server gives it to none now. A pod that is being deleted on a node is not enough: its kubelet may start
- * it before it hears.
+ * True if containers of this pod that have not started never will: the pod has ended, or it is being deleted without a node,
+ * and the API server gives it no node now. A pod that is being deleted on a node does not count: its kubelet may start it
+ * before the kubelet hears of the deletion.
  */
 const isPastStarting = (pod: PodSeen): boolean => !isUnfinished(pod) || (pod.deletionAt !== undefined && pod.node === undefined);
 
@@ -64,8 +64,8 @@ export const endedUnstarted = (pod: PodSeen): boolean => isPastStarting(pod) && 
 export const isUnplaced = (pod: PodSeen): boolean => isUnfinished(pod) && pod.node === undefined && pod.deletionAt === undefined;
 
 /**
- * True if the pod shows of each of its containers that it never ran. A pod on a node that shows nothing of them may hide that
- * they did, and a pod that was ended because its node was lost shows the node's last word.
+ * True if each container of the pod shows that it never ran. If a pod on a node shows no containers, they may have run; if a
+ * pod was ended because its node was lost, it shows only the node's last report.
  */
 const neverStarted = (pod: PodSeen): boolean =>
   pod.node === undefined ||
@@ -76,7 +76,7 @@ const neverStarted = (pod: PodSeen): boolean =>
 const couldNotStart = ({ terminated }: ContainerSeen): boolean =>
   terminated?.reason === "StartError" || terminated?.reason === "ContainerCannotRun";
 
-/** The kubelet's status, once the pod has ended, for a container that was never made. A lost one is shown as having run. */
+/** The status of a container that was never made, once its pod has ended. A container that the node lost is shown as made. */
 const neverMade = ({ terminated, wasMade }: ContainerSeen): boolean =>
   terminated?.reason === "ContainerStatusUnknown" && terminated.startedAt === undefined && !wasMade;
 
@@ -91,9 +91,8 @@ export const isLookedDeleted = (job: JobSeen, pods: readonly PodSeen[]): boolean
   isOnlyHoldLeft(job) && !pods.some(isUnfinished);
 
 /**
- * A Job under deletion also becomes Failed when a pod is taken from it and runs on as an orphan: the condition says only that
- * the controller cannot find the pod. Such a failure is believed only if all pods that the Job counts are seen to have
- * finished.
+ * If a pod of a Job under deletion is orphaned and runs on, the Job becomes Failed, too: the condition says only that the
+ * controller cannot find the pod. So the failure is believed only if all pods that the Job counts are seen to have finished.
  */
 export const isFailureBelieved = (job: JobSeen, pods: readonly PodSeen[]): boolean =>
   job.deletionAt === undefined || (pods.length >= Math.max(1, job.failed) && !pods.some(isUnfinished));
@@ -112,6 +111,6 @@ const earliest = (times: readonly string[]): string | undefined => times.toSorte
 
 type Present<T> = { readonly [K in keyof T]?: Exclude<T[K], undefined> };
 
-/** Without the fields that are undefined. */
+/** Leaves out the fields that are undefined. */
 const some = <T extends object>(fields: T): Present<T> =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Present<T>;

@@ -2,7 +2,7 @@
  * Decides which facts to publish about one Job, given the facts published before and the view of now.
  *
  * Pods are watched for speed, the Job for truth: pods show that something started or stands still, and only the Job's own
- * condition shows that it ended. While the hold stands, an end is published again and again: the hold is the launcher's
+ * condition shows that it ended. An end is published again and again until the launcher takes the hold off, which is its
  * receipt.
  *
  * The bugs this prevents: an end inferred from a pod, a log or an absence, after which the Job turns out to be alive; an end
@@ -44,14 +44,17 @@ export interface Said {
   /** We took the hold off: nothing more is published about this Job. */
   readonly released: boolean;
   readonly pulls: Pulls;
-  /** Pods that ended without having started anything: a moment later they are gone, and the proof with them. */
+  /** Pods that ended without starting anything, remembered because a moment later they are gone and show nothing any more. */
   readonly unstarted: readonly string[];
   readonly askedEventsMs: number | undefined;
   /** The cause of a pod's end when it was last seen: an evicted or preempted pod is gone before its Job has failed. */
   readonly cause: Diagnosis | undefined;
 }
 
-/** The fact that is repeated until the hold is gone: an end, a deletion, or a deletion with nothing left to wait for. */
+/**
+ * The fact that is repeated until the hold is gone: an end, or a deletion. "drained": the deletion waits for nothing but our
+ * hold.
+ */
 interface Standing {
   readonly what: "Complete" | "Failed" | "deleting" | "drained";
   readonly times: number;
@@ -61,7 +64,7 @@ interface Standing {
 export interface JobAndPods {
   readonly job: JobSeen;
   readonly pods: readonly PodSeen[];
-  /** Events about the object that was named, if they were asked for. */
+  /** Events about the object that `want` named, if they were asked for. */
   readonly events?: readonly EventSeen[];
 }
 
@@ -83,7 +86,7 @@ export interface Telling {
    * The log for a coming end. It is read once the facts are published, because the pod is over before its Job and may go first.
    */
   readonly early?: LogWanted | undefined;
-  /** When to read this Job again and call again, though nothing changes. */
+  /** When to read this Job again and call again, even if no change was seen. */
   readonly dueMs: number | undefined;
 }
 
@@ -95,7 +98,7 @@ export function facts(said: Said | undefined, seen: JobAndPods, nowMs: number): 
   const { job } = seen;
   const before = said?.about.uid === job.uid ? said : undefined;
   const about = before ? newest(before.about, seen) : aboutOf(seen);
-  // Occupants are the launcher's own business, and Jobs without our mark are not ours.
+  // Only the launcher handles occupants, and a Job without our mark is not ours: no fact is told of either.
   if (about === undefined || about.occupant === true) return { facts: [], said: before, want: undefined, dueMs: undefined };
 
   const pulls = rememberPulls(before?.pulls ?? {}, seen);
@@ -148,20 +151,20 @@ function rememberUnstarted(before: readonly string[], pods: readonly PodSeen[]):
   return more.length === 0 ? before : [...before, ...more].slice(-UNSTARTED_MOST);
 }
 
-/** Every pod that the Job counts was seen to end without having started anything. */
+/** Says that nothing started if every pod that the Job counts was seen to end without starting anything. */
 function withStart(evidence: Evidence, { started, unstarted }: Said, { job, pods }: JobAndPods): Evidence {
   const all = unstarted.length >= Math.max(1, job.active + job.failed) && pods.every(({ uid }) => unstarted.includes(uid));
   return evidence.started === "unknown" && !started && all ? { ...evidence, started: "no" } : evidence;
 }
 
-/** The Job's own words are "backoff limit exceeded" for every failure. */
+/** A Job says "backoff limit exceeded" for every failure, so a cause that its pods showed earlier replaces Unknown. */
 const explained = (evidence: Evidence, cause: Diagnosis | undefined): Evidence =>
   evidence.diagnosis?.code !== "Unknown" || cause === undefined
     ? evidence
     : { ...evidence, diagnosis: { ...cause, evidence: [...cause.evidence, ...evidence.diagnosis.evidence] } };
 
 function deleting(known: Said, { job, pods }: JobAndPods, nowMs: number): Telling {
-  // Once drained it stays so: a view of the pods that lags behind is no news.
+  // Once "drained" is told, it stays: if a later view shows an unfinished pod, that view is older.
   const what = known.standing?.what === "drained" || isLookedDeleted(job, pods) ? "drained" : "deleting";
   return standing(known, job, { what, fact: { type: "job.deleting", data: { about: known.about } }, want: undefined }, nowMs);
 }
@@ -219,7 +222,7 @@ const progressOf = (pods: readonly PodSeen[]): number =>
   Math.max(0, ...pods.map((pod) => 1 + (pod.node === undefined ? 0 : 1) + pod.containers.filter(hasRun).length));
 
 /**
- * Names the object whose Events to ask for, and from when: a Job that gets no pod, or a pod that does not say what it waits
+ * Returns the object whose Events are needed, and from when: a Job that gets no pod, or a pod that does not say what it waits
  * for.
  */
 function askAbout(known: Said, { job, pods }: JobAndPods): { readonly uid: string; readonly fromMs: number } | undefined {

@@ -12,13 +12,13 @@ export const field = (from: unknown, name: string): unknown =>
 /** The value along a path of own fields. */
 export const at = (from: unknown, ...path: readonly string[]): unknown => path.reduce(field, from);
 
-/** A text that can be stored, cut at so many characters; `undefined` for an empty text or another type. */
+/** A text that can be stored, cut at `most` characters; `undefined` for an empty text or another type. */
 export function text(value: unknown, most = 1024): string | undefined {
   if (typeof value !== "string" || value === "") return undefined;
   return value.slice(0, most).toWellFormed().replaceAll("\0", "\uFFFD");
 }
 
-/** The first elements of a list, so many at most; none if the value is no list. */
+/** The first `most` elements of a list; none if the value is no list. */
 export const list = (value: unknown, most = 100): readonly unknown[] =>
   Array.isArray(value) ? (value as readonly unknown[]).slice(0, most) : [];
 

@@ -37,7 +37,7 @@ export interface MarkedSeen extends Seen {
   readonly finalizers: readonly string[];
   /** Our finalizer is on it. */
   readonly held: boolean;
-  /** As far as it shows, the outcome is not in the ledger: the Job is held, or was created without a hold and not released. */
+  /** The outcome is not in the ledger, as far as the Job shows: it is held, or was created without a hold and not released. */
   readonly awaited: boolean;
 }
 
@@ -51,7 +51,7 @@ export interface JobSeen extends MarkedSeen {
   readonly startedAt: string | undefined;
   readonly completedAt: string | undefined;
   /**
-   * We never create with one and always release with one: so it tells a hold that we took off from a hold that was stripped.
+   * The Job's time to live. Only our release sets it, so it tells a hold that we took off from a hold that somebody stripped.
    */
   readonly ttlSeconds: number | undefined;
 }
@@ -114,7 +114,7 @@ export interface PodSeen extends Seen {
   readonly unscheduled: Condition | undefined;
   /** The pod is being removed: by a full or vanished node, more important work, an eviction. */
   readonly disruption: Condition | undefined;
-  /** Init containers first, each as its spec names them, with its known status. */
+  /** Init containers first, in the order of the spec, each with its status if known. */
   readonly containers: readonly ContainerSeen[];
 }
 

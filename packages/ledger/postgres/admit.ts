@@ -2,7 +2,7 @@
  * Writes commands down: new runs with one statement for a whole batch, everything else under the run's lock.
  *
  * The bugs this prevents: one run id with two effects, because two launchers received the same message; a refusal that nobody
- * hears of; and one request that cannot be stored, which takes a hundred others with it.
+ * hears of; and a hundred requests that fail because one of their batch cannot be stored.
  */
 import { createHash } from "node:crypto";
 import type { RunId } from "@longshore/contract/ids.ts";
@@ -121,7 +121,7 @@ function begin(intakes: readonly Intake[]): Batch {
   return { ...batch, queues };
 }
 
-// ── Runs that are not there yet ──────────────────────────────────────────────────────────────────────────────────────
+// ── New runs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 async function createNew(
   { epoch, jobName }: Parts,
@@ -162,7 +162,7 @@ function specOf({ admission, request }: Intake, { after }: Change): readonly unk
   return [request];
 }
 
-// ── Runs that are there ──────────────────────────────────────────────────────────────────────────────────────────────
+// ── Existing runs ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 async function decideUnderLocks(
   parts: Parts,
@@ -183,8 +183,8 @@ async function decideUnderLocks(
 }
 
 /**
- * Answers the intakes of one run, as far as possible. The rest goes another round if the run vanished (a pruned tombstone), or
- * if a later command of the queue makes the run.
+ * Answers the intakes of one run, up to one that has to create the run: the run may not exist yet, or was a tombstone that is
+ * pruned now. The next round creates the run and answers the rest.
  */
 function decideOne(
   parts: Parts,

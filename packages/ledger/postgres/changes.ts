@@ -18,13 +18,13 @@ const CHECK_MS = 15_000;
 const CHECK_WITHIN_MS = 5_000;
 
 export interface Changes {
-  /** Tells the listeners of this process's own writes: the way over the server would only be longer. */
+  /** Tells the listeners of this process's own writes at once. The server's NOTIFY would only come later. */
   tell(kinds: readonly WorkKind[]): void;
   listen(signal: AbortSignal): AsyncIterableIterator<WorkKind>;
   close(): Promise<void>;
 }
 
-/** The listening connection is one for all listeners of this process, opened when the first listener comes. */
+/** One connection listens for all listeners of this process. The first listener opens the connection. */
 export interface ChangesOptions {
   readonly clock: Clock;
   readonly log: Log;

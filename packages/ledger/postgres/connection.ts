@@ -29,16 +29,16 @@ export interface Queries {
 }
 
 /**
- * Statements that the work does not await one by one go to the server together, and the BEGIN goes with the first of them: one
- * round trip. `now`, the database's time in milliseconds, comes with the BEGIN's answer. The work writes nothing before `now`
- * has come: if the BEGIN failed, each later write would be committed on its own.
+ * Statements that the work sends without awaiting each one go to the server together with the BEGIN: one round trip. `now`, the
+ * database's time in milliseconds, comes with the BEGIN's answer. The work writes nothing before `now` has come: if the BEGIN
+ * failed, each later write would be committed on its own.
  */
 export type Work<T> = (queries: Queries, now: Promise<number>) => Promise<T>;
 
 export interface Database extends Queries {
   readonly place: Place;
   /**
-   * True if the backend belongs to one of our connections. This process was already told of the work that such a backend
+   * True if the backend belongs to one of our connections: this process already knows of the work that such a backend
    * notifies of.
    */
   isOwn(backend: number): boolean;
@@ -68,7 +68,7 @@ export const connectionOf = (url: string): pg.ClientConfig => ({
   keepAlive: true,
 });
 
-/** The URL's own session options, which stand before ours. Left in the URL, pg would let them replace ours. */
+/** The URL's own session options, put before ours. If they stayed in the URL, pg would use them in place of ours. */
 const optionsOf = (url: string): string => new URL(url).searchParams.get("options") ?? "";
 
 function withoutOptions(url: string): string {
@@ -96,8 +96,8 @@ export function openDatabase(url: string, { poolMax, log, onWork = () => undefin
     pipeline: true,
     types: { getTypeParser },
   });
-  // Also for connections in use: if a connection breaks between two queries, no query reports the error, and without a listener
-  // the error would end the process.
+  // Listens on connections in use too: if a connection breaks between two queries, no query reports the error, and an error
+  // without a listener would end the process.
   const broke = (error: Error): void => log.debug("a connection to the ledger broke", { error });
   pool.on("error", broke);
   pool.on("connect", (client) => {
@@ -131,7 +131,7 @@ export function openDatabase(url: string, { poolMax, log, onWork = () => undefin
       if (announced.size > 0) onWork([...announced]);
       return result;
     } catch (error) {
-      // Closing the connection rolls back: after an error, the state of the connection is unknown.
+      // After an error, the connection's state is unknown, so the connection is closed, which rolls back.
       broken = error instanceof Error ? error : new Error(String(error));
       if (lostRace(error))
         broken = await client.query("rollback").then(

@@ -16,7 +16,7 @@ export interface Place {
 /** Returns the ledger's address in words that may be printed: without the password. */
 export function placeOf(url: string): Place {
   if (!URL.canParse(url) || !/^postgres(ql)?:$/.test(new URL(url).protocol))
-    throw new Failure("halt", "LedgerUrl", "The ledger's URL is not one. It reads postgres://user:password@host:5432/database.");
+    throw new Failure("halt", "LedgerUrl", "The ledger's URL is wrong. Write postgres://user:password@host:5432/database.");
   const { hostname, port, pathname, username } = new URL(url);
   const user = decodeURIComponent(username) || "postgres";
   return {

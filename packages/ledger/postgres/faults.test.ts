@@ -50,7 +50,7 @@ async function stubborn<T>(work: () => Promise<T>, most = 200): Promise<{ readon
   }
 }
 
-/** Lets the statement through and cuts the connection before the answer: it is committed, and its caller does not know. */
+/** Cuts the connection after the COMMIT and before its answer: the transaction is committed, and its caller does not know. */
 async function loseCommit(
   t: { equal(a: unknown, b: unknown, m: string): void },
   proxy: TcpProxy,

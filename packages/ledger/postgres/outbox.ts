@@ -1,9 +1,9 @@
 /**
  * Events that the broker has not confirmed yet.
  *
- * The bugs this prevents: a cursor that passed a number whose transaction committed later, which loses that event for ever
- * (rows are deleted when confirmed, so every row that is left is unsent); and number 4 of a run sent while number 3 is in
- * doubt.
+ * The bugs this prevents: an event that is lost for ever, because a cursor passed its number before its transaction was
+ * committed (here rows are deleted when confirmed, so every row that is left is unsent); and number 4 of a run sent while
+ * number 3 is in doubt.
  */
 import type { GroupName, RunId, TenantName } from "@longshore/contract/ids.ts";
 import type { RunEventType } from "@longshore/contract/event.ts";

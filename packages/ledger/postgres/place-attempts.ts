@@ -15,7 +15,10 @@ import type { Parts } from "./record.ts";
 import { lockFreeRuns } from "./rows.ts";
 import { write } from "./write.ts";
 
-/** Attempts in a group that takes nothing any more, and of which no create was ever sent: they may go elsewhere. */
+/**
+ * Ready attempts of a group that is paused or that no launcher serves. No create of them was ever sent, so they may go
+ * elsewhere.
+ */
 const WITHDRAWN = `group_id in (
     select id from cluster_group where paused or served_at is null or served_at <= now() - make_interval(secs => ${UNSERVED_MS / 1000})
   ) and state = 'ready' and due <= now()`;

@@ -2,7 +2,10 @@
 import { TOMBSTONE_MS } from "@longshore/domain/run/admit.ts";
 import type { Database, Statement } from "./connection.ts";
 
-/** A sent notice is kept this long: a broker may keep a command that long for a consumer that is away, and deliver it again. */
+/**
+ * A sent notice is kept this long: if a broker delivers a refused command again within that time, the command gets no second
+ * notice.
+ */
 export const NOTICE_MS = 7 * 24 * 3_600_000;
 export const SUSPECT_MS = 24 * 3_600_000;
 
@@ -10,8 +13,7 @@ const before = (ms: number): string => `now() - make_interval(secs => ${ms / 100
 
 /**
  * Each part skips rows that are locked, so that no transaction waits long for another. Each part chooses its rows once
- * ("materialized"): Postgres may run a subquery with a limit that skips locked rows again for each row, and then more rows are
- * deleted than the limit allows.
+ * ("materialized"): otherwise Postgres may choose again for each row, and delete more rows than the limit allows.
  */
 const PRUNE: Statement = {
   name: "prune",

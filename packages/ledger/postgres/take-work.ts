@@ -167,7 +167,9 @@ export function takeQueries(database: Database) {
         holdUntilMs,
       }));
     },
-    /** The caller knows of no fence. If the stray is already recorded, its row stays, with the fence that it has. */
+    /**
+     * The new row has no fence, since the caller knows of none. If the stray is already recorded, its row and its fence stay.
+     */
     addStray: async ({ run, kind, group, name, uid }: Omit<StrayWork, "holdUntilMs">): Promise<void> => {
       if ((await database.all(ADD_STRAY, [run, kind, group, name, uid])).length > 0) database.announce(["strays"]);
     },

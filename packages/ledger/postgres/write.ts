@@ -40,7 +40,7 @@ export const insertAttempts = (values: string, how: KeyOf): string => `
   from json_to_recordset(${values}) as v(${ATTEMPT_SHAPE})
   ${fromKeys(how)} left join cluster_group g on g.name = v.group_name ${ifBorn(how)}`;
 
-/** Three parts of a `with`: the events are read once and written twice. */
+/** Three parts of a `with`: the events are read once, and written to `event` and to `outbox`. */
 export const insertEvents = (values: string, how: KeyOf): string => `
   telling as materialized (
     select ${keyOf(how)} as run_key, v.seq, v.generation, v.epoch, v.group_name, v.type, v.body, v.at
@@ -188,8 +188,8 @@ interface StrayValues {
 }
 
 /**
- * Removes duplicates: an upsert may not meet the same row twice, and a fact that is repeated within a batch would cause that.
- * The latest fence is kept.
+ * Removes duplicates, which a repeated fact within a batch makes: an upsert fails if it meets the same row twice. The latest
+ * fence is kept.
  */
 function once(strays: readonly StrayValues[]): readonly StrayValues[] {
   const last = strays.toSorted((a, b) => a.hold_until - b.hold_until);

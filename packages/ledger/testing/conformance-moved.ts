@@ -1,4 +1,7 @@
-/** Conformance: a group that is another namespace now. Its UID is kept until a person accepts that, or nothing stands there. */
+/**
+ * Conformance: a group whose namespace is another one now. The old UID is kept until a person accepts the move, or nothing
+ * stands in the old namespace.
+ */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { FENCE_MS } from "@longshore/domain/run/record.ts";
 import type { Test } from "tap";
@@ -113,7 +116,7 @@ export async function moving(t: Test, { open }: Conforming): Promise<void> {
   });
 }
 
-/** Claimed in another group. */
+/** Makes an attempt that is claimed in another group, the west. */
 async function inTheWest(ledger: Ledger, id: string): Promise<void> {
   await ledger.putGroups(groupsOf(1_000, 5));
   await ledger.admit([wanted(id)]);

@@ -1,6 +1,6 @@
 /**
- * Parts that the files of the conformance suite share: runs to admit, loops in one call, and what a kind of ledger gives its
- * test.
+ * Parts that the files of the conformance suite share: runs to admit, one turn of each loop, and what a kind of ledger gives
+ * its test.
  */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { type ConfiguredGroup, GroupSettings } from "@longshore/contract/group-settings.ts";
@@ -14,9 +14,9 @@ import type { Admitted, Entry, Intake, Ledger, StoryEvent, Work } from "../port.
 
 /** One ledger for one test. */
 export interface Opened extends AsyncDisposable {
-  /** A connection as of one launcher; several are several launchers. */
+  /** Opens a connection. Each connection stands for one launcher. */
   connect(): Promise<Ledger>;
-  /** Lets so much time pass on the ledger's clock. */
+  /** Moves the ledger's clock on by this much. */
   pass(ms: number): Promise<void>;
 }
 
@@ -116,7 +116,7 @@ export const invalid = (id: string | undefined, problems: readonly Problem[]): I
 export const codesOf = (answers: readonly Admitted[]): readonly string[] =>
   answers.map((it) => (it.kind === "refused" ? (it.problems[0]?.code ?? "") : it.kind));
 
-// ── Loops, once ──────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── One turn of each loop ────────────────────────────────────────────────────────────────────────────────────────────
 
 /** A launcher that serves both groups; neither group has asked for a pause. */
 export const placer: Placer = { serves: new Set([EAST, WEST]), quiet: new Map(), placeAgainMs: HOUR_MS };
@@ -135,7 +135,7 @@ export const groupsOf = (eastMost: number, westMost = 0): readonly ConfiguredGro
 export const claimAll = (ledger: Ledger, most = 1_000, group = EAST): Promise<readonly Work[]> =>
   ledger.claim({ group, most, by: "one", forMs: 30_000 });
 
-/** Admitted, placed in the east and claimed. */
+/** Admits the intakes, places them in the east and claims them. */
 export async function claimed(ledger: Ledger, intakes: readonly Intake[]): Promise<readonly Work[]> {
   await ledger.putGroups(groupsOf(1_000));
   await ledger.admit(intakes);
@@ -175,7 +175,7 @@ export const failed = (work: Work): InputOf<"failed"> => ({
 });
 export const released: InputOf<"released"> = { kind: "released", found: "released", begunAtMs: 0 };
 
-/** From the claim to the end of its Job. */
+/** Records that the Job was created, that it ended, and that its hold is off. */
 export async function finish(ledger: Ledger, work: Work, how: (work: Work) => AttemptInput): Promise<void> {
   await ledger.record([entry(work, created(work)), entry(work, how(work)), entry(work, released)]);
 }

@@ -5,7 +5,7 @@ import { connectionOf } from "../postgres/connection.ts";
 import { type LedgerOptions, openLedger } from "../open.ts";
 import type { Ledger } from "../port.ts";
 
-/** All that is stored moves into the past, so that the database's own clock is later by as much. */
+/** Moves all stored times into the past, as if that much time had passed on the database's own clock. */
 const PASS = `
 do $$
 declare it record;

@@ -1,4 +1,4 @@
-/** Conformance: what happened to attempts is written down in its order, told once, and given back as it was written. */
+/** Conformance: inputs to attempts are recorded in their order, told once, and read back as they were written. */
 import type { Test } from "tap";
 import {
   cancelled, claimAll, claimed, complete, type Conforming, created, EAST, entry, failed, HOUR_MS, placer, released, runId, started,

@@ -1,4 +1,4 @@
-/** Conformance: every event is found until it is confirmed, in order; and what people and the tally are told is so. */
+/** Conformance: events are found in order until they are confirmed, and people and the tally are told the truth. */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
 import { WORK_KINDS } from "@longshore/domain/run/change.ts";

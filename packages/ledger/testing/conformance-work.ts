@@ -1,4 +1,4 @@
-/** Conformance: attempts are placed, claimed and taken by one at a time, and nothing that is due is forgotten. */
+/** Conformance: each attempt is placed, claimed and taken by one launcher at a time, and no due attempt is forgotten. */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { GroupSettings } from "@longshore/contract/group-settings.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
@@ -323,7 +323,7 @@ export async function taking(t: Test, { open }: Conforming): Promise<void> {
 
 const endAll = (ledger: Ledger, works: readonly Work[]) => ledger.record(works.map((work) => entry(work, complete(work))));
 
-/** The set-wise claim and the lifecycle's own move leave the same attempt. */
+/** Checks that the ledger's claim of many attempts leaves each as the lifecycle's own move does. */
 function sameAsPure(t: Test, { attempt }: Work, before: Work["attempt"]): void {
   const input = { kind: "claimDue", by: attempt.claimBy ?? "", untilMs: attempt.claimUntilMs ?? 0 } as const;
   t.same(attempt, moveAttempt(before, input, { nowMs: 0, limits: LIMITS }).attempt);

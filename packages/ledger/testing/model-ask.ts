@@ -1,4 +1,4 @@
-/** The model's answers about what is to be told, about groups, and to people. */
+/** The model's methods for the outbox, for groups and for people. */
 import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { GroupName, Installation, RunId } from "@longshore/contract/ids.ts";
 import { giveUp, lostIn } from "@longshore/domain/group/give-up.ts";
@@ -86,7 +86,7 @@ function accept(tables: its.Tables, name: GroupName, at: Advancing): Accepted {
   return { kind: "accepted", lost: lostIn(decided) };
 }
 
-/** The event of a change of its health, if it is one. */
+/** Adds a notice if the group's health, or the code of its diagnosis, changes. */
 function tellHealth(tables: its.Tables, installation: Installation, before: its.ModelGroup, change: GroupChange, nowMs: number) {
   const told = healthNotice(before.name, change);
   if (told === undefined || (before.health === change.health && before.diagnosis?.code === change.diagnosis?.code)) return;

@@ -1,6 +1,6 @@
 /**
  * The ledger's tables in memory, for the simulation: plain values, changed only between two awaits, so that every call is a
- * transaction. What is decided is decided by the same functions of the domain as on Postgres.
+ * transaction. The same functions of the domain decide as on Postgres.
  */
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { GroupName, RunId } from "@longshore/contract/ids.ts";
@@ -16,7 +16,7 @@ export interface ModelRun {
   readonly key: number;
   record: RunRecord;
   request: RunRequest | undefined;
-  /** The whole of it; `unsent` are the sequences that the broker did not confirm. */
+  /** All events of the run. `unsent` holds the sequence numbers that the broker did not confirm. */
   readonly story: OutboxEvent[];
   readonly unsent: Set<number>;
 }
@@ -40,7 +40,7 @@ export interface Tables {
   readonly suspects: Map<string, { readonly n: number; readonly atMs: number }>;
   readonly listeners: Listeners;
   nextKey: number;
-  /** Changes of groups' health that were told. */
+  /** Counts the changes of groups' health that were told. */
   healthChanges: number;
 }
 
@@ -65,7 +65,7 @@ export interface Located {
 export const attemptsOf = ({ runs }: Tables): Located[] =>
   [...runs.values()].flatMap((run) => run.record.attempts.map((attempt) => ({ run, attempt })));
 
-/** As every question of the ledger is answered: the most urgent first, then who waits longest, then who came first. */
+/** The order of every answer: the most urgent attempt first, then the one that waits longest, then the one that came first. */
 export const byUrgency = (a: Located, b: Located): number =>
   b.attempt.priority - a.attempt.priority ||
   (a.attempt.dueMs ?? 0) - (b.attempt.dueMs ?? 0) ||
@@ -91,7 +91,7 @@ export const groupStates = (tables: Tables): readonly GroupState[] =>
     inLine: attemptsOf(tables).filter(({ attempt }) => attempt.group === group.name && attempt.state === "ready").length,
   }));
 
-/** One run's change, with all that belongs to it. */
+/** Writes one run's change, with its events and strays. */
 export function write(
   tables: Tables,
   change: Change,
@@ -134,7 +134,7 @@ function inserted(tables: Tables, record: RunRecord): ModelRun {
   return run;
 }
 
-/** Waiting attempts whose reason may have passed: they are looked at now instead of later. */
+/** Makes waiting attempts due now, because their reason to wait may have passed. */
 export function wake(tables: Tables, most: number, nowMs: number, which: (attempt: Attempt) => boolean): void {
   const next = attemptsOf(tables)
     .filter(({ attempt }) => attempt.state === "waiting" && (attempt.dueMs ?? 0) > nowMs)

@@ -1,9 +1,9 @@
 /**
- * The ledger in memory, with the faults that a database over a network has: the simulation's. It passes the same
- * conformance.ts as Postgres.
+ * The simulation's ledger, in memory, with the faults of a database over a network. It passes the same conformance.ts as
+ * Postgres.
  *
- * The bug this prevents: a loop that was only ever tried on a ledger that always answers. Here a COMMIT's answer is lost,
- * with or without the commit, a connection is away for a while, and answers are late, as the simulation's chance has it.
+ * The bug this prevents: a loop that was only ever tried on a ledger that always answers. Here the simulation decides by chance
+ * that a COMMIT's answer is lost (with or without the commit), a connection is away for a while, or an answer is late.
  */
 import type { Installation } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
@@ -19,11 +19,11 @@ import { groupCalls, outboxCalls, peopleCalls, prune } from "./model-ask.ts";
 import * as its from "./model-tables.ts";
 import { claimDue, dueWork, placeDue, strayCalls, takeDue } from "./model-todo.ts";
 
-/** "refused": the call did not arrive, nothing happened. "lost": it was done, and the answer did not come. */
+/** "refused": the call did not arrive, so nothing happened. "lost": the call was done, and its answer did not come. */
 export interface Fault {
   readonly beforeMs?: number;
   readonly afterMs?: number;
-  /** Sets the answer to "nothing" for a call that may wait; absent: as `afterMs`. */
+  /** How long an empty answer takes. Absent: as long as `afterMs`. */
   readonly nothingAfterMs?: number;
   readonly end?: "refused" | "lost";
 }
@@ -35,18 +35,18 @@ export interface ModelOptions extends Names {
 }
 
 export interface Connecting {
-  /** Asked at every call what is to happen to it. */
+  /** Chooses the fault of each call. */
   readonly fault?: (call: keyof Ledger) => Fault;
-  /** Told what each call did, also where its answer is lost: for the simulation's own history. */
+  /** Gets the result of each call, even if its answer is lost: for the simulation's own history. */
   readonly done?: (call: keyof Ledger, result: unknown) => void;
-  /** Asked at every hint whether it is heard. */
+  /** Decides for each hint whether this connection hears it. */
   readonly hears?: () => boolean;
 }
 
 export interface LedgerModel {
   /** A connection of one process. Closing it, or losing the process, changes nothing in the tables. */
   connect(connecting?: Connecting): Ledger;
-  /** For whoever checks at the end. Nothing of it may be changed. */
+  /** For checks at the end of a test, which must not change anything here. */
   readonly tables: its.Tables;
 }
 
@@ -63,7 +63,7 @@ function connected(
   const closing = new AbortController();
   const at = (): Advancing => ({ nowMs: clock.now(), epoch, jobName });
 
-  /** Decides and writes without an await between, and then has the network do its worst. */
+  /** Decides and writes without an await between; the call's fault comes before and after. */
   async function call<T>(name: keyof Ledger, work: () => T): Promise<T> {
     const { beforeMs = 0, afterMs = 0, nothingAfterMs = afterMs, end } = connecting.fault?.(name) ?? {};
     if (beforeMs > 0) await clock.sleep(beforeMs);
@@ -101,7 +101,7 @@ function connected(
       tables.listeners.add(hear);
       end.addEventListener("abort", () => tables.listeners.delete(hear), { once: true });
       const kinds = workHints(heard, end);
-      for (const it of heard) it(WORK_KINDS); // as after connecting: work of any kind may be there
+      for (const it of heard) it(WORK_KINDS); // work of any kind may have come before this listener
       return kinds;
     },
     describe: () => call("describe", () => ({ product: "the model", schema: "none" })),

@@ -8,7 +8,7 @@ import { claimed, GROUP, live, NAMESPACE, never, type Stage, stage } from "../te
 const FENCE_MS = 11 * 60_000;
 const recorded = (it: Stage) => it.model.tables.groups.get(GROUP);
 
-/** Deletes the namespace and makes it again, and the launcher notices. */
+/** Deletes the namespace and makes it again; then the launcher probes and notices. */
 async function moved(it: Stage): Promise<Stage> {
   for (const { metadata } of it.pocket.jobs(NAMESPACE))
     it.pocket.meddle({ kind: "strip finalizers", namespace: NAMESPACE, name: metadata.name });

@@ -89,7 +89,7 @@ export function announce(parts: AnnounceParts, announcing: Announcing): Loop {
     }
   }
 
-  /** Only the broker's failures. A message that a lost connection swallowed is repeated soon. */
+  /** True for failures of the broker that pass: a message that was lost with its connection is repeated soon. */
   const passes = (error: unknown, failures: number): boolean => {
     if (!isTransient(error)) return false;
     log.warn("the groups could not be announced yet", { failures, code: error.code, error: error.message });
@@ -138,7 +138,8 @@ function openAnnouncements({ installation, owner, clock, log, clusters }: Announ
   /** A file may be wrong in the middle of a rotation, or by a slip of the hand. Each problem is logged once. */
   function complain(problems: readonly string[]): void {
     const now = problems.join("; ");
-    if (now !== "" && now !== problem) log.warn("what the files say wrongly now is announced as it was", { problem: now });
+    if (now !== "" && now !== problem)
+      log.warn("the files have a mistake, so the content before it is announced as it was", { problem: now });
     problem = now;
   }
 
@@ -169,7 +170,7 @@ function openAnnouncements({ installation, owner, clock, log, clusters }: Announ
     return changed;
   }
 
-  /** Each group first: when the last message names all groups, a listener has them. */
+  /** Returns each group's message, then the message that names all groups: a listener has each group by then. */
   function all(): readonly Message[] {
     const named = [...groups].map(([group, { version }]) => ({ group, version }));
     const data: Omit<ControlData<"groups.announced">, "sealed"> = {

@@ -9,7 +9,7 @@ import type { Cluster } from "../parts.ts";
 import { sideBySide } from "../loops/retry-loop.ts";
 import { GROUP, NAMESPACE, never, settingsFor, type Stage, stage } from "../testing/stage.ts";
 
-/** This many live Jobs in a namespace that the launcher has seen being deleted. */
+/** Makes this many live Jobs in a namespace, and lets the launcher see that the namespace is being deleted. */
 async function leaving(t: Test, many: number): Promise<Stage> {
   const it = await stage(t);
   const { ledger, owner, timing } = it.parts;

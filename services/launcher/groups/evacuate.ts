@@ -12,8 +12,8 @@ import { withRefusalTold } from "../jobs/refused-writes.ts";
 import { viewOf } from "./views.ts";
 
 /**
- * Deletions at the same time: one after the other, a thousand would come too late. Fewer than a cluster takes at once, because
- * other loops release meanwhile.
+ * Most deletions at the same time. One after the other, a thousand deletions would come too late. A cluster takes more at once,
+ * but other loops release meanwhile.
  */
 const LANES = 8;
 
@@ -42,7 +42,7 @@ async function evacuateOne(parts: Evacuating, cluster: Cluster, { run, attempt }
     group,
     job: name,
   });
-  // Records what a watcher will tell: a Job that is on its way out is not deleted again at every turn, and is closed without
+  // Records at once what a watcher will tell later, so that the Job is not deleted again at every turn, and is closed without
   // waiting.
   const { object } = changed;
   if (object?.deleting === true)

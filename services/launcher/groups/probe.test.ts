@@ -1,6 +1,6 @@
 /**
- * A probe's effect on a group's health: holding back says nothing about it, whether by our own choice or at the server's
- * request; an outage does.
+ * A probe's effect on a group's health: an outage changes the health; a request that was held back, by us or by the server
+ * (429), does not.
  */
 import { GroupName } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
@@ -69,7 +69,7 @@ t.test("a pause that was asked for does not make an unhealthy group healthy", as
 
 // ── Two launchers ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** A second launcher, which is always answered so. */
+/** A second launcher, whose probes always get this answer. */
 function another(it: Stage, got: Got): (atMs?: number) => Promise<void> {
   const parts = { ...it.parts, owner: "launcher-2", views: new Map() };
   const cluster: Cluster = { ...it.cluster, reads: { ...it.cluster.reads, getNamespace: async () => got } };

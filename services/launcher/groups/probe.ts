@@ -77,13 +77,14 @@ function inputOf(got: Got, { name: group, namespace }: Cluster): GroupInput {
 }
 
 async function conclude(parts: Probing, cluster: Cluster, input: GroupInput): Promise<void> {
-  // Judges another launcher's word too: a launcher that judged a group and then died would have the last word for ever.
+  // The recorded health is judged too: otherwise a launcher that recorded it and then died would have the last word for ever.
   const recorded = (await parts.ledger.groups()).find(({ name }) => name === cluster.name);
   const inputs = [...(recorded ? [ledgerInput(recorded)] : []), input];
   const found = foreseen(parts, cluster, inputs);
   parts.metrics.set("longshore_group_up", { group: cluster.name }, isWell(found) ? 1 : 0);
   const became = await tell(parts, cluster, found, recorded);
-  // Only after the ledger knows the UID: every other launcher must be able to check proofs that are made with it.
+  // Our view gets the UID only after the ledger has the UID: every other launcher must be able to check proofs that are made
+  // with it.
   heard(parts, cluster, ...inputs, { kind: became });
 }
 
@@ -102,7 +103,8 @@ async function tell(
   const mayTell = against === undefined;
   const isOurs = mayTell && (await ledger.lease(`${health} ${name}`, owner, timing.probeMs * BELIEVED_PROBES));
   if (turns && mayTell) tellPeople(log, name, diagnosis);
-  // A namespace that was being deleted and is gone now is the same trouble in other words, and people read the words.
+  // If only the sentence changed (a namespace was being deleted and is gone now), the new sentence is recorded too, because
+  // people read it.
   const isTold = mayTell && (turns || (isOurs && recorded?.diagnosis?.sentence !== diagnosis?.sentence));
   const isNamed = recorded?.namespaceUid === undefined && found.namespaceUid !== undefined;
   if (isTold || isNamed)
@@ -119,7 +121,7 @@ function tellPeople(log: Probing["log"], group: string, diagnosis: Diagnosis | u
   log.warn("a group is unhealthy", { group, code, why, hint });
 }
 
-/** A create met a refusal that every other create would meet too, and that reads do not meet. */
+/** Records a refusal that every other create would meet too, although reads are answered. */
 export async function writeRefused(
   parts: Omit<Probing, "metrics" | "timing">,
   cluster: Cluster,

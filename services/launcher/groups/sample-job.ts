@@ -11,7 +11,7 @@ import { manifest } from "@longshore/domain/pod/manifest.ts";
 import { DEFAULTS } from "@longshore/domain/run/plan.ts";
 import type { Explain } from "@longshore/kubernetes/preflight/preflight.ts";
 
-/** In the words of the launcher's events. */
+/** Explains an answer in the words of the launcher's events. */
 export function explainIn(group: string, namespace: string): Explain {
   return (to, unread) => {
     if (unread.kind !== "answered") return diagnoseTransport(unread.failure, `The cluster of group "${group}"`);

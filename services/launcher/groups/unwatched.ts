@@ -1,8 +1,8 @@
 /**
  * Tells since when nobody watches a group, by the last heartbeat that the ledger has.
  *
- * The failure this prevents: only the watcher tells that no watcher runs, and it is dead, never got through to its cluster, or
- * is cut off from the broker.
+ * The failure this prevents: an unwatched group that nobody reports. Its watcher cannot: the watcher is dead, never got through
+ * to its cluster, or is cut off from the broker.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { GroupState, Standing } from "@longshore/ledger/port.ts";
@@ -10,7 +10,10 @@ import type { GroupState, Standing } from "@longshore/ledger/port.ts";
 /** Three heartbeats. */
 const UNWATCHED_MS = 45_000;
 
-/** By the ledger's clock. A group that was never watched counts from its first Job on: before, there was nothing to see. */
+/**
+ * Counts by the ledger's clock. For a group that was never watched, counts from its first Job on: before, there was nothing to
+ * watch.
+ */
 export function unwatchedForMs(
   { watchedAtMs }: Pick<GroupState, "watchedAtMs">,
   standing: readonly Standing[],
@@ -21,7 +24,7 @@ export function unwatchedForMs(
   return sinceMs === undefined ? undefined : Math.max(0, nowMs - sinceMs);
 }
 
-/** The reason why ends are noticed late there, if they are. */
+/** Returns a diagnosis if the group is unwatched: ends are noticed late there. */
 export function unwatched({ name, watchedAtMs }: Pick<GroupState, "name" | "watchedAtMs">, nowMs: number): Diagnosis | undefined {
   if (watchedAtMs === undefined) return diagnose("Unwatched", `No watcher ever reported on the group "${name}".`);
   const seconds = Math.floor((nowMs - watchedAtMs) / 1000);

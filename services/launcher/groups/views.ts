@@ -12,7 +12,9 @@ import type { Cluster, Parts } from "../parts.ts";
 type Viewing = Pick<Parts, "views" | "clock">;
 type Named = Pick<Cluster, "name" | "namespace">;
 
-/** The views of a launcher that was just started. Without the namespace's UID no fact could be believed yet. */
+/**
+ * The views of a launcher that was just started, from the ledger: without the namespace's UID no fact could be believed yet.
+ */
 export const viewsOf = (groups: readonly GroupState[]): Map<GroupName, GroupView> =>
   new Map(groups.map((it) => [it.name, unverified(it)]));
 

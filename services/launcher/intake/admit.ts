@@ -46,7 +46,7 @@ const OPERATORS_ONLY: Problem = {
 };
 
 /**
- * Takes out of a command what its sender may not say. A command for operators alone is refused for others, even if no such run
+ * Removes from a command what its sender may not say. A command for operators alone is refused for others, even if no such run
  * exists.
  */
 function honoured({ operators }: Admitting, read: Readable, user: string | undefined): Readable {

@@ -2,8 +2,8 @@
  * Facts: each is believed by its proof, and applied to its attempt by the table.
  *
  * The bug this prevents: a fact about somebody's copy of our Job ends our run. The proof names the attempt and the namespace;
- * the table then compares the UID. The fact is acknowledged after the commit. The hold acknowledges it once more: a fact that
- * was lost anywhere is repeated while the hold stands.
+ * the table then compares the UID. A fact is acknowledged after the commit. If a fact is lost anywhere, the watcher repeats it
+ * while the Job has our hold.
  */
 import type { Delivery } from "@longshore/broker/port.ts";
 import { readFact } from "@longshore/contract/envelope.ts";
@@ -34,7 +34,7 @@ export function observe(parts: Parts): (delivery: Delivery) => Promise<Outcome> 
       return { kind: "recorded" };
     }
     const { run, step, attempt, group, name, uid } = read.fact.data.about;
-    // A proof can be copied with the Job that carries it: a Job of another name is a copy, and surplus.
+    // A proof can be copied with the Job that carries it: a Job of another name is a copy, and a stray.
     if (name !== parts.keys.jobName(run, step, attempt)) {
       if ((await parts.ledger.find(run)) !== undefined) await parts.ledger.addStray({ run, kind: "stray", group, name, uid });
       return { kind: "recorded" };
@@ -47,8 +47,8 @@ export function observe(parts: Parts): (delivery: Delivery) => Promise<Outcome> 
 }
 
 /**
- * A launcher that has not reached a group yet must not drop the group's facts: another launcher may have started Jobs there.
- * The ledger has the namespace's UID then, and not every fact is repeated.
+ * A launcher that has not reached a group yet must not drop the group's facts: another launcher may have started Jobs there,
+ * and not every fact is repeated. In that case the ledger has the namespace's UID.
  */
 async function learnNamespace(parts: Parts, group: GroupName): Promise<void> {
   if (viewOf(parts, group).namespaceUid !== undefined) return;

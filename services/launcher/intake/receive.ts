@@ -14,7 +14,7 @@ import type { Parts } from "../parts.ts";
 export type Outcome =
   /** Committed. Duplicates and refusals are committed too. */
   | { readonly kind: "recorded" }
-  /** The message names nobody to answer. */
+  /** The message cannot be read and names nobody to answer: it goes to quarantine. */
   | { readonly kind: "unreadable"; readonly problems: readonly Problem[] }
   /** We are stopping, or the ledger was away too long: the message goes back to its queue. */
   | { readonly kind: "interrupted" };
@@ -87,7 +87,7 @@ export async function receive(
         return await delivery.quarantine(outcome.problems);
       case "interrupted":
         await delivery.requeue();
-        // Goes on only when the ledger may have come back; otherwise this would spin.
+        // Pauses until the ledger may have come back: without a pause, the same message would come and go without end.
         if (!stop.aborted) await clock.sleep(HELD_MOST_MS / 10, stop);
         return;
     }

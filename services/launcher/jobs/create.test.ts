@@ -17,7 +17,7 @@ const answers = (status: 401 | 403 | 429 | 500 | 503, more: object = {}): Fault 
 interface Case {
   readonly name: string;
   readonly faults?: readonly Fault[];
-  /** Makes the Job that has the name already. */
+  /** Makes a Job that takes the attempt's name first. */
   readonly alreadyThere?: (it: Stage) => Promise<unknown>;
   readonly want: object;
   readonly jobs: number;

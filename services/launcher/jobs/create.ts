@@ -1,8 +1,8 @@
 /**
  * Creates an attempt's Job, or adopts what an earlier try created.
  *
- * The bug this prevents: two Jobs for one attempt. The name is deterministic, so a second create meets the first one's Job;
- * it is adopted only by its proof. No answer is never taken for a "no".
+ * The bug this prevents: two Jobs for one attempt. The name is deterministic, so a second create meets the first one's Job; it
+ * is adopted only by its proof. A missing answer is never taken for a refusal.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { Uid } from "@longshore/contract/ids.ts";
@@ -74,20 +74,23 @@ async function noteNews(parts: Creating, cluster: Cluster, news: GroupNews): Pro
       return await asideOf(parts, cluster, () => parts.ledger.setGroup(cluster.name, { noRoom: { untilMs, diagnosis } }));
     }
     case "quiet": {
-      // With jitter upwards only: never earlier than it asked, and not all launchers in the same instant.
+      // The jitter only adds time: nobody comes earlier than the server asked, and not all launchers come in the same instant.
       const untilMs = parts.clock.now() + news.forMs * (1 + parts.clock.random() / 4);
       return void heard(parts, cluster, { kind: "throttled", quiet: { untilMs, why: news.why } });
     }
   }
 }
 
-/** The news of a group may be lost. The answer may not: its create would be in doubt until the fence has passed. */
+/**
+ * If the group's news cannot be written, they are lost. The create's answer must not be lost with them: the create would be in
+ * doubt until the fence has passed.
+ */
 async function asideOf({ log }: Creating, { name: group }: Cluster, note: () => Promise<void>): Promise<void> {
   try {
     await note();
   } catch (error) {
     if (!isTransient(error)) throw error;
-    log.warn("how a group is could not be written down", { group, code: error.code, error: error.message });
+    log.warn("news of a group could not be written down", { group, code: error.code, error: error.message });
   }
 }
 

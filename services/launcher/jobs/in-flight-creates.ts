@@ -16,8 +16,8 @@ import { createOrAdopt } from "./create.ts";
 import type { Cluster, Parts } from "../parts.ts";
 
 /**
- * The bound adapts to the number of creates that the cluster answers in a second or two: far less than a claim lasts, and less
- * than a connection is waited for.
+ * The bound adapts to the number of creates that the cluster answers in a second or two. Such a time is far shorter than a
+ * claim, and shorter than the wait for a connection.
  */
 export const IN_FLIGHT_FIRST = 32;
 const IN_FLIGHT_LEAST = 8;
@@ -26,13 +26,13 @@ const IN_FLIGHT_MOST = 256;
 export const UNWRITTEN_MOST = 4 * IN_FLIGHT_MOST;
 const FAST_MS = 1_000;
 const SLOW_MS = CLAIM_BUDGET.turnMs / 2;
-/** Answers of one claim that go into the ledger together. */
+/** As soon as this many answers of one claim are there, they go into the ledger together. */
 const TOGETHER = 64;
-/** Longest wait of an answer for its siblings. A sibling that is slower has trouble of its own. */
+/** The longest time that an answer waits for the other answers of its claim. A slower create has trouble of its own. */
 const SIBLINGS_MS = 100;
 /**
- * After the word to stop, creates on the wire are waited for this long. If nobody heard the answer, the Job would stay in
- * doubt, and held, until the fence has passed. Well below the time that a program has to stop in.
+ * After a stop was asked for, creates on the wire are waited for this long: without its answer, a create is in doubt, and its
+ * Job is held, until the fence has passed. The wait is well below the time that a program has to stop in.
  */
 export const ANSWERS_AWAITED_MS = 5_000;
 
@@ -40,12 +40,12 @@ export interface InFlightCreates {
   /** Returns how many more attempts it takes. */
   room(): number;
   /**
-   * True if at least half of the bound is free, so that one transaction claims many. Otherwise it wakes the launch loop as soon
-   * as that is so.
+   * True if at least half of the bound is free, so that one transaction claims many. Otherwise wakes the launch and place loops
+   * as soon as half is free.
    */
   wants(): boolean;
   take(works: readonly Work[], signal: AbortSignal): void;
-  /** Throws an error that no retry mends. */
+  /** Throws if a create failed with an error that no retry mends. */
   check(): void;
   /** Waits until no create is in flight. */
   rest(): Promise<void>;
@@ -60,7 +60,7 @@ export function openInFlightCreates(parts: Parts, cluster: Cluster): InFlightCre
   let wanted = false;
   const isFree = (): boolean => inFlight === 0 || inFlight <= most / 2;
 
-  /** Refusals are fast too, and so are creates that were never sent. */
+  /** Adapts the bound. Speed alone does not raise it: refusals, and creates that were never sent, are fast too. */
   function learn(tookMs: number, created: number): void {
     if (created > 0 && tookMs < FAST_MS) most = Math.min(IN_FLIGHT_MOST, most * 2);
     else if (created === 0 || tookMs > SLOW_MS) most = Math.max(IN_FLIGHT_LEAST, Math.floor(most / 2));
@@ -148,7 +148,7 @@ async function siblings(
   const flush = (): void => {
     if (answers.length === 0) return;
     const written = write(answers, signal);
-    written.catch(() => undefined); // looked at when all siblings are done: an unhandled rejection before that would end the program
+    written.catch(() => undefined); // awaited below, when all siblings are done: an unhandled rejection before that would end the program
     writing.push(written);
     answers = [];
   };
@@ -160,7 +160,7 @@ async function siblings(
     try {
       const entries = await answered(parts, cluster, work, signal);
       created += entries.filter(({ input }) => input.kind === "created").length;
-      answers = [...answers, ...entries]; // not before the await: a flush starts a new list
+      answers = [...answers, ...entries]; // `answers` is read after the await: a flush meanwhile starts a new list
     } finally {
       open--;
       leave();
@@ -186,8 +186,8 @@ async function answered(parts: Parts, cluster: Cluster, work: Work, signal: Abor
 }
 
 /**
- * A cluster that answers every create with an error would be asked for ever, so `waitFor` bounds that too. Nothing was sent for
- * this claim.
+ * `waitFor` also bounds an attempt whose creates all end in errors: without a bound, its cluster would be asked for ever.
+ * Nothing was sent for this claim.
  */
 function gaveUp({ claimNo, notes }: Attempt, nowMs: number): readonly AttemptInput[] {
   const diagnosis = diagnose("WaitExpired", "Its cluster gave no answer that could be relied on within `waitFor`.");

@@ -47,7 +47,7 @@ export async function look(
   return { kind: "ours", job, pods: listed.items.flatMap((it) => seePod(it) ?? []) };
 }
 
-/** True if the proof is of this attempt in this namespace of this cluster. A recorded UID needs no other proof. */
+/** True if the Job has the attempt's recorded UID, or a proof over this attempt in this namespace of this cluster. */
 export function isOurs(
   parts: Pick<Parts, "keys" | "views">,
   { name: group }: Cluster,
@@ -85,9 +85,9 @@ function newest(seen: readonly { readonly resourceVersion: string }[]): string {
 }
 
 /**
- * Tells what is left of the recorded Job, after a look found its name free or another's. "gone": provably nothing that could
- * still run; "orphans": pods of it that were left behind and have not finished. Finished pods stay behind for ever, because
- * nobody collects them. If anything could not be read, or the namespace is another, nothing is proved.
+ * Tells what is left of the recorded Job, after a look found its name free, or taken by another Job. "gone": provably nothing
+ * that could still run; "orphans": pods of the Job that were left behind and have not finished. Finished pods stay behind for
+ * ever, because nobody collects them. If anything could not be read, or the namespace is another, nothing is proved.
  */
 export type Remains =
   | { readonly kind: "gone"; readonly uid: Uid }
@@ -115,8 +115,8 @@ export async function remainsOf(
 }
 
 /**
- * A Job that went and left pods behind was deleted, as a watcher would have told: the attempt is closed until they are gone
- * too.
+ * If the Job is gone and left pods behind, returns the deletion that a watcher would have told: the attempt is closing until
+ * the pods are gone too.
  */
 export function saidOf(
   remains: Exclude<Remains, { kind: "unproved" }>,

@@ -24,7 +24,9 @@ export function withRefusalTold<C extends Changed>(
 /** True if nothing is left to do: the write was done, or its object is missing or not ours. */
 export const isSettled = ({ kind }: Changed): boolean => kind === "done" || kind === "missing" || kind === "foreign";
 
-/** Deletes a pod that nothing else will delete: a refusal leaves it running. */
+/**
+ * Deletes a pod that nothing else will delete. If the deletion is refused, the pod goes on running, so the refusal is logged.
+ */
 export async function deletePod(
   parts: Pick<Parts, "log">,
   cluster: Cluster,

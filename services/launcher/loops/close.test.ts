@@ -1,4 +1,5 @@
 import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { Uid } from "@longshore/contract/ids.ts";
 import { HOLD } from "@longshore/domain/run/marks.ts";
 import type { PodScript } from "@longshore/pocket/testing/scripted.ts";
 import t, { type Test } from "tap";
@@ -186,6 +187,21 @@ t.test("a pod that starts between the look and the deletion is not deleted: it g
   if (work !== undefined) await closeOne(it.parts, { ...it.cluster, writes: { ...writes, deletePod } }, work, never);
   t.equal(it.attempt().state, "live");
   t.equal(it.job()?.metadata.deletionTimestamp, undefined);
+});
+
+t.test("if the end of a pod that never started was not seen here, the watcher's word is waited for", async (t) => {
+  const it = await live(t, { pods: { waits: { reason: "ImagePullBackOff" } } });
+  await it.clock.sleep(10_000);
+  await it.record({ kind: "startExpired", diagnosis: diagnose("ImageNotFound", "The registry has no such image.") });
+  const closed = closing(it, 5_000);
+  await it.clock.sleep(1_000);
+  t.equal(it.pocket.pods().length, 0, "its pod is gone");
+  t.equal(it.attempt().state, "closing");
+  const { uid, resourceVersion: rv } = it.job()?.metadata ?? {};
+  await it.record({ kind: "failed", evidence: { started: "no" }, uid: Uid.parse(uid), rv: rv ?? "", group: GROUP });
+  await closed;
+  t.equal(it.attempt().outcome?.result, "failed");
+  t.equal(it.attempt().started, "no");
 });
 
 t.test("while the cluster says nothing, nothing is concluded", async (t) => {

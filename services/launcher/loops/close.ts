@@ -52,8 +52,8 @@ async function ofOurs(
   const { run, attempt } = work;
   const { job, pods } = seen;
   const recorded = attempt.uid !== undefined && attempt.notes.gone !== true;
-  // Records the UID first: a Job that is deleted before it is known could not be told from a stranger's. The attempt is due
-  // again at once.
+  // Records the UID first: a Job that is deleted before its UID is recorded could not be told from a stranger's. The attempt is
+  // due again at once.
   if (!recorded || attempt.uid !== job.uid)
     return { kind: "created", uid: job.uid, rv: job.resourceVersion, group: cluster.name, adopted: true };
 
@@ -65,15 +65,15 @@ async function ofOurs(
     const found = await provenUnstarted(parts, cluster, work, seen, signal);
     if (found !== undefined) return found;
   }
-  // A Job that was deleted in the background, or with its pods orphaned, waits behind our hold while they run: it is deleted
-  // again, in the foreground.
+  // If somebody deleted the Job in the background, or orphaned its pods, our hold keeps the Job while they run: the Job is
+  // deleted again, in the foreground.
   if (job.deletionAt === undefined || (isOnlyHoldLeft(job) && pods.some(isUnfinished))) {
-    // Nothing keeps a Job without a hold once it is deleted: its outcome would go with it. And one that was to end because it
-    // had not started may have started since the look.
+    // Two deletions name the version that was seen. A Job without a hold is gone once it is deleted, and its outcome with it. A
+    // Job that is to end because it had not started may have started since the look.
     const isGuarded = attempt.notes.hold === false || (endsUnstarted && job.deletionAt === undefined);
     const only = isGuarded ? { resourceVersion: job.resourceVersion } : {};
     const deleted = await cluster.writes.deleteJob(job.name, job.uid, { propagation: "Foreground", ...how, ...only }, signal);
-    if (deleted.kind === "changed") return undefined; // the Job may just have ended: the next turn sees
+    if (deleted.kind === "changed") return undefined; // the Job may just have ended: the next turn looks again
     withRefusalTold(parts, cluster, `deleting the Job ${job.name}`, deleted);
     if (job.deletionAt !== undefined) await deleteOrphans(parts, cluster, run, pods, signal);
   }
@@ -84,7 +84,7 @@ function graceOf({ cancel }: Work["run"]): { readonly graceSeconds?: number } {
   return cancel?.graceSeconds === undefined ? {} : { graceSeconds: cancel.graceSeconds };
 }
 
-/** Deletes pods that nothing else will delete: their Job is on its way out, or gone, or is to be kept a moment longer. */
+/** Deletes pods that nothing else will delete: their Job is on its way out, or gone. */
 async function deleteOrphans(
   parts: Parts,
   cluster: Cluster,
@@ -106,7 +106,10 @@ function verdictOf(cluster: Cluster, attempt: Attempt, seen: Extract<Look, { kin
   return startedOf(seen.job, seen.pods) === "no" ? { kind: "unstarted", uid, rv, group: cluster.name } : undefined;
 }
 
-/** Causes that end only what has not started. Their end says whether anything ran: if nothing did, the work may be done again. */
+/**
+ * Causes that end an attempt only if it has not started. Its outcome says whether anything ran: if nothing did, the work may be
+ * done again.
+ */
 const ENDS_UNSTARTED: ReadonlySet<Attempt["cause"]> = new Set<Attempt["cause"]>(["startExpired", "waitExpired", "elsewhere"]);
 
 const LOOKS = 14;
@@ -114,9 +117,9 @@ const FIRST_LOOK_MS = 25;
 const BETWEEN_LOOKS_MS = 250;
 
 /**
- * Deletes waiting pods before their Job. While the Job stands it keeps them until it has counted their end, and in that moment
- * they show that nothing of them ran. If they were deleted together with the Job, they would be gone at once, and the proof
- * with them. A pod that has changed since it was seen is not deleted: it may just have started, or got the node it waited for.
+ * Deletes waiting pods before their Job. While the Job stands, deleted pods stay until the Job has counted them, and in that
+ * moment they show that nothing of them ran. If they were deleted together with the Job, they and this evidence would be gone
+ * at once. A pod that has changed since it was seen is not deleted: it may just have started, or got the node it waited for.
  */
 async function provenUnstarted(
   parts: Parts,
@@ -126,12 +129,14 @@ async function provenUnstarted(
   signal: AbortSignal,
 ): Promise<AttemptInput | undefined> {
   const { attempt } = work;
+  if (first.pods.length === 0) return undefined;
   let seen: Look = first;
+  let verdict: AttemptInput | undefined;
   for (let looks = 0; looks < LOOKS && !signal.aborted; looks++) {
     if (seen.kind !== "ours" || seen.job.uid !== first.job.uid) return undefined; // the next turn sees the effect
-    const verdict = verdictOf(cluster, attempt, seen);
-    if (verdict !== undefined) return verdict;
-    if (seen.pods.length === 0) return undefined;
+    verdict = verdictOf(cluster, attempt, seen);
+    // If the pod is gone and its end was not seen here, the watcher may have seen it, and its fact is on the way.
+    if (verdict !== undefined && !("evidence" in verdict && verdict.evidence.started === "unknown")) return verdict;
     const standing = seen.pods.filter((pod) => isUnfinished(pod) && pod.deletionAt === undefined);
     const hasStarted = startedOf(seen.job, seen.pods) === "yes";
     if (standing.length === seen.pods.length && hasGoneOn(attempt, standing, hasStarted)) return { kind: "goesOn" };
@@ -144,10 +149,10 @@ async function provenUnstarted(
     await parts.clock.sleep(Math.min(BETWEEN_LOOKS_MS, FIRST_LOOK_MS * 2 ** looks), signal);
     seen = await look(parts, cluster, work, signal);
   }
-  return undefined;
+  return verdict;
 }
 
-/** True if the Job did what the timer had waited for. Being given a node is enough if it was to go where there is one. */
+/** True if the timer's reason has passed: for "elsewhere", a pod has a node now; for "startExpired", a pod has started. */
 const hasGoneOn = ({ cause }: Attempt, pods: readonly PodSeen[], hasStarted: boolean): boolean =>
   cause === "elsewhere" ? pods.some(({ node }) => node !== undefined) : cause === "startExpired" && hasStarted;
 
@@ -162,7 +167,8 @@ async function ofOther(
   if (seen.kind === "unseen") return undefined;
   const isNoted = seen.kind === "occupant" && seen.job.uid === attempt.occupantUid;
   if (seen.kind === "occupant" && !isNoted) return { kind: "occupied", uid: seen.job.uid };
-  // Also if the occupant stands: a late fact may have told the UID of a Job that was gone before the occupant came.
+  // A recorded Job is looked for even if the occupant stands: a late fact may have told the UID of a Job that was gone before
+  // the occupant came.
   if (attempt.uid !== undefined && attempt.notes.gone !== true) {
     const remains = await remainsOf(parts, cluster, attempt, signal);
     if (remains.kind === "orphans") await deleteOrphans(parts, cluster, run, remains.pods, signal);

@@ -2,7 +2,7 @@
  * Live attempts that are due: they did not start in time, or run too long.
  *
  * The bug this prevents: healthy work ended because the watcher was down. No news is not bad news, so the loop looks first. The
- * look is applied like a fact, and only a timer that is still due after it is acted on.
+ * look is applied like a fact. Only a timer that is still due after the look is acted on.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { timerOf } from "@longshore/domain/attempt/timers.ts";
@@ -29,7 +29,8 @@ export function expire(parts: Parts, cluster: Cluster) {
           most: MOST,
           leaseMs: parts.timing.workLeaseMs,
         });
-        // Asked once for all attempts that wait for a node. Most of them could go nowhere else, and need no look.
+        // The groups are asked once for all attempts that wait for a node. Most of these could go nowhere else, and need no
+        // look.
         const isAsked = works.some(({ attempt, run, nowMs }) => timerOf(attempt, run.plan.limits, nowMs) === "elsewhere");
         const groups = isAsked ? await parts.ledger.groups() : [];
         await sideBySide(works, (work) => expireOne(parts, cluster, work, signal, groups));
@@ -71,8 +72,8 @@ export async function expireOne(
 }
 
 /**
- * True if the pods wait for a node and another group of the request would take the attempt at once. If a quota lets no pod
- * come, nothing could be proved.
+ * True if the pods wait for a node and another group of the request would take the attempt at once. False if a quota allows no
+ * pod: without pods, nothing could prove that nothing ran.
  */
 function mayGoElsewhere(parts: Parts, { run, attempt, nowMs }: Work, groups: readonly GroupState[]): boolean {
   if (attempt.notes.stall?.code !== "Unschedulable") return false;
@@ -93,8 +94,7 @@ const standsThere = (
 });
 
 /**
- * The watcher's word comes first: it remembers the cause of a failed pull, and a look at the back-off after it does not show
- * that cause.
+ * The watcher's diagnosis comes first: the watcher remembers why a pull failed, and a look after that shows only the back-off.
  */
 const whyNot = ({ notes }: Attempt, { pods }: Extract<Look, { kind: "ours" }>): Diagnosis =>
   notes.stall ??

@@ -1,6 +1,6 @@
 /**
- * Ready attempts: claims them, POSTs their Jobs, and records the answers. Expired claims are made again; if their fence has
- * passed, they are looked at first.
+ * Ready attempts: claims them, POSTs their Jobs, and records the answers. An expired claim is made again; if its fence has
+ * passed, a look at its Job decides first.
  *
  *   claim (ledger) ──▶ POST (cluster) ──▶ record (ledger)      the last two in jobs/in-flight-creates.ts
  *        died here: the claim runs out, the next POST meets 409 and adopts ──┘
@@ -41,7 +41,7 @@ function claiming(parts: Parts, { name: group, pace }: Cluster, creates: InFligh
 
 const UNFENCED_MOST = 24;
 
-/** Claims without an answer whose fence has passed: a look that began after it decides. */
+/** Handles claims without an answer whose fence has passed: a look that began after the fence decides. */
 function unfence(parts: Parts, cluster: Cluster, signal: AbortSignal): Promise<void> {
   const asked = { state: "claimed", group: cluster.name, most: UNFENCED_MOST, leaseMs: parts.timing.workLeaseMs } as const;
   const { lookMs: ms } = parts.timing;

@@ -31,8 +31,8 @@ export function place(parts: Parts, inFlight: ReadonlyMap<GroupName, InFlightCre
     const room = new Map([...inFlight].map(([group, hand]) => [group, isClaimedAtOnce(parts, group) ? hand.room() : 0]));
     const inAll = [...room.values()].reduce((sum, it) => sum + it, 0);
     if (!isTimely()) return false;
-    // An attempt that is placed beyond the free slots is claimed by a second statement later. That is accepted only if there
-    // are hardly any free slots.
+    // If there are hardly any free create slots, more attempts than slots are placed. The surplus is claimed by a second
+    // statement later.
     const most = inAll >= ROOM_LEAST ? Math.min(MOST, inAll) : MOST;
     const { more, works } = await ledger.place({ most, placer: placerOf(parts), claim: { by, forMs: timing.claimMs, room } });
     for (const [group, ofGroup] of Map.groupBy(works, ({ attempt }) => attempt.group))

@@ -14,8 +14,8 @@ type Answer = (message: string, n: number) => Published | Failure | Error | Prom
 
 interface Relaying extends Stage {
   /**
-   * Each try by name: "a/1" is the run and the event's number, "reply QUEUE" a reply, "refused RUN" a refusal, a routing key a
-   * group's event.
+   * The name of each message that was tried: "a/1" (run and event number), "reply QUEUE", "refused RUN", or the routing key of
+   * a group's event.
    */
   readonly tried: readonly string[];
   readonly stored: readonly string[];

@@ -1,8 +1,8 @@
 /**
  * The outbox: publishes events, one unconfirmed message per run, many runs at once. Nothing else publishes events.
  *
- * The bugs this prevents: a 3 that the broker refused behind a 4 that it took, which is lost to a consumer that drops events
- * out of order; and an event marked as sent that no queue received (confirmed, but returned).
+ * The bugs this prevents: an event 3 that the broker refused at first and that is published after event 4, so that a consumer
+ * that drops events out of order loses it; and an event marked as sent that no queue received (confirmed, but returned).
  */
 import { isTerminal } from "@longshore/contract/event.ts";
 import { eventId, routingKey, writeEvent, writeNotice } from "@longshore/contract/envelope.ts";
@@ -22,8 +22,8 @@ export function relay(parts: Parts) {
 }
 
 /**
- * Works in turns: the unsent events are published all at once; when the broker has answered, one statement records that, while
- * the next turn's events gather. A run whose event is in doubt rests and holds back nobody else.
+ * Works in turns: publishes all unsent events at once; when the broker has answered, one statement records the answers and
+ * returns the events that came meanwhile. If a run's event is in doubt, that run pauses, and no other run waits for it.
  */
 async function story(parts: Parts, signal: AbortSignal): Promise<void> {
   const { ledger, clock, log, timing, owner } = parts;
@@ -32,10 +32,13 @@ async function story(parts: Parts, signal: AbortSignal): Promise<void> {
   let partitions: readonly number[] = [];
   let heldUntilMs = 0;
   const bugs: unknown[] = [];
-  /** If more than the whole lease seems left, the clock was set back, and the real rest is unknown. */
+  /**
+   * Returns the time left of the lease. If more than the whole lease seems left, returns 0: the clock was set back, and the
+   * real rest is unknown.
+   */
   const restMs = (): number => (heldUntilMs - clock.now() > timing.partitionLeaseMs ? 0 : heldUntilMs - clock.now());
 
-  /** Resolves when the fate of the event is known, and never rejects. */
+  /** Publishes one event. Resolves when the event is confirmed or in doubt, and never rejects. */
   async function tell(event: OutboxEvent): Promise<void> {
     inFlight.add(event.run);
     try {
@@ -47,7 +50,7 @@ async function story(parts: Parts, signal: AbortSignal): Promise<void> {
     }
   }
 
-  /** This run waits by itself: others need not wait, and its next event may not overtake this one. */
+  /** Pauses this run alone: its next event must not overtake this one, and other runs need not wait. */
   function doubt(event: OutboxEvent, error: unknown): void {
     if (signal.aborted) return;
     if (!(error instanceof Failure) || error.disposition === "halt") {
@@ -112,9 +115,7 @@ async function story(parts: Parts, signal: AbortSignal): Promise<void> {
   if (confirmed.length > 0) await next(0);
 }
 
-/**
- * Waits until the broker has answered for all of them, or for this long: a later answer wakes the loop, and the others go on.
- */
+/** Waits until the broker has answered for all events, but no longer than this. Answers that come later wake the loop. */
 async function atMost(clock: Parts["clock"], ms: number, told: readonly Promise<void>[], late: () => void): Promise<void> {
   if (told.length === 0) return;
   const { promise: up, resolve } = Promise.withResolvers<"up">();
@@ -150,7 +151,10 @@ async function publishEvent({ broker, installation }: Parts, event: OutboxEvent,
 const cameBack = (what: string): Failure =>
   new Failure("retry", "Unrouted", `the event ${what} came back: the exchange for events has lost its history`);
 
-/** Counts a run's end when the broker has it and the ledger knows that. A failure or a loss is one line of the log, for monitoring. */
+/**
+ * Counts a run's end, after the ledger has recorded that the broker has the event. A failure or a loss is one line of the log,
+ * for monitoring.
+ */
 function noteEnd(
   { metrics, log }: Pick<Parts, "metrics" | "log">,
   { type, run, group: of, data }: Pick<OutboxEvent, "type" | "run" | "group" | "data">,
@@ -197,7 +201,7 @@ async function publishNotice(
   const outgoing = { id, key: routingKey(tenant, group, type), body };
   if ((await broker.publish("events", outgoing, signal)) === "unrouted") throw cameBack(type);
   if (replyTo === undefined) return;
-  // A reply queue that is gone by now, or an invalid name, is its owner's problem: the refusal is in the events as well.
+  // If the reply queue is gone by now, or its name is invalid, its owner gets no reply: the refusal is in the events as well.
   await broker.reply(replyTo, outgoing, signal).catch((error: unknown) => {
     if (!(error instanceof Failure && error.disposition === "refuse")) throw error;
   });

@@ -19,7 +19,7 @@ async function releasing(it: Stage, forMs = 60_000): Promise<void> {
   }
 }
 
-/** An attempt whose Job succeeded, and the ledger knows. */
+/** An attempt whose Job succeeded, as the ledger has recorded. */
 async function succeeded(t: Test, runsMs = 1_000): Promise<Stage> {
   const it = await live(t, { pods: { startsAfterMs: 0, runsMs } });
   await it.clock.sleep(30_000);

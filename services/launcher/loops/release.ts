@@ -3,7 +3,7 @@
  * harm.
  *
  * The bug this prevents: a name that becomes free while a create of it may still land, so that the work runs again. While the
- * fence stands the ledger does not give the attempt out; if the name is free already, an occupant takes it.
+ * fence stands, an attempt whose Job has the name is not due; if the name is free already, an occupant takes it.
  */
 import type { Uid } from "@longshore/contract/ids.ts";
 import { mayJudge } from "@longshore/domain/group/view.ts";
@@ -107,7 +107,7 @@ async function occupyFor(
   if (input !== undefined) await record(input);
 }
 
-/** The occupant has done its work: nothing can land any more. */
+/** Removes the occupant after the fence: no create can land on the name any more. */
 async function removeOccupant(
   parts: Parts,
   cluster: Cluster,
@@ -122,7 +122,10 @@ async function removeOccupant(
   if (foundBy(released) !== undefined) await gone();
 }
 
-/** For a Job without a hold only the time to live is set: until now nothing removed the Job by itself. */
+/**
+ * Returns the changes that go with the hold: the time to live and, for a Job without a hold, the mark that its outcome is
+ * recorded.
+ */
 const letGo = (work: Work) => ({
   ttlSeconds: keepSeconds(work),
   ...(work.attempt.notes.hold === false && { annotations: RECORDED }),

@@ -1,6 +1,6 @@
 /**
- * Strays: Jobs with our proof that no attempt owns, and holds on Jobs whose outcome was recorded long ago. And the ledger's own
- * leftovers.
+ * Deletes strays (Jobs with our proof that no attempt owns), takes holds off Jobs whose outcome was recorded long ago, and
+ * prunes the ledger.
  *
  * The bug this prevents: a surplus Job that runs to its end because no loop is responsible for it.
  */
@@ -51,7 +51,7 @@ export async function sweepOne(parts: Parts, cluster: Cluster, stray: StrayWork,
   if (isSettled(released)) await parts.ledger.settleStray(stray);
 }
 
-/** Pods that outlive their Job's deletion are orphans: they are deleted by the UID of the Job that made them. */
+/** Deletes orphans, pods that outlive their Job's deletion, by the Job's UID. True if any pod may still run. */
 async function stillRuns(parts: Parts, cluster: Cluster, { uid }: StrayWork, signal: AbortSignal): Promise<boolean> {
   const listed = await cluster.reads.podsOf(uid, signal);
   if (listed.kind !== "listed") return true;

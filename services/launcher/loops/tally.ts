@@ -26,7 +26,7 @@ export interface Tallied {
   readonly unknown: number;
 }
 
-/** Counts of all groups that this launcher tallies: one group's count must not vanish with the next group's tally. */
+/** Counts of unknown Jobs, by group: one group's count must not vanish with the next group's tally. */
 export type Unknown = Map<GroupName, number>;
 
 export function tally(parts: Parts, cluster: Cluster, unknown: Unknown) {
@@ -34,8 +34,8 @@ export function tally(parts: Parts, cluster: Cluster, unknown: Unknown) {
     retryLoop(parts, { what: `tally ${cluster.name}`, ms: parts.timing.tallyMs, signal }, async (signal) => {
       const mine = await parts.ledger.lease(`tally ${cluster.name}`, parts.owner, parts.timing.tallyMs);
       if (!mine) unknown.delete(cluster.name); // another launcher counts there, and publishes the gauge
-      // Set before the cluster is asked: a mended fault must not be shown for ever, and an outage must not hide the other
-      // groups.
+      // The gauge is set before the cluster is asked: if the cluster is away, a mended fault must not be shown for ever, and
+      // other groups' faults must not be hidden.
       await unaccounted(parts, unknown);
       if (!mine || viewOf(parts, cluster.name).namespaceUid === undefined) return;
       const found = await tallyOnce(parts, cluster, signal);
@@ -118,8 +118,8 @@ async function settleJob(
   }
   if (mark.occupant) return; // its attempt stands: close and release deal with the Job
   if (attempt.uid !== job.uid) {
-    // The table decides under the run's lock: it binds the Job if none is known, else the Job is a stray that keeps the name
-    // until the fence.
+    // The table decides under the run's lock. If the attempt has no Job, this Job becomes its Job; else this Job is a stray,
+    // which keeps the name until the fence has passed.
     const input: AttemptInput = { kind: "created", uid: job.uid, rv: job.resourceVersion, group, adopted: true };
     const recorded = await parts.recording({ run, step, n, input });
     const isOwn = recorded.kind !== "unknown" && recorded.attempt.uid === job.uid;

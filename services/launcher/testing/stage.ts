@@ -122,7 +122,7 @@ export async function stage(
   }; // biome-ignore format: a parts list
   await ledger.putGroups([cluster]);
   await probeOne(parts, cluster, never);
-  model.tables.notices.clear(); // finds the group healthy
+  model.tables.notices.clear(); // the probe's notice that the group is healthy
   said.length = 0;
   for (const fault of faults) pocket.cause(fault);
 
@@ -186,7 +186,7 @@ function deeds({ parts, pocket, model, clock }: Bare): Omit<Stage, keyof Bare> {
   };
 }
 
-/** Accepts and places a run, whose Job the launcher has to create. */
+/** Admits, places and claims a run, whose Job is not created yet. */
 export async function claimed(t: Test, staging: Staging = {}): Promise<Stage & { readonly work: Work }> {
   const it = await stage(t, staging);
   await it.publish("run.requested", { run: RUN, image: "busybox", command: ["true"] });
@@ -194,7 +194,7 @@ export async function claimed(t: Test, staging: Staging = {}): Promise<Stage & {
   return { ...it, work: await it.claim() };
 }
 
-/** Creates its Job and records the UID. */
+/** The same as `claimed`, with the Job created and its UID recorded. */
 export async function live(t: Test, staging: Staging = {}): Promise<Stage> {
   const it = await claimed(t, staging);
   const uid = await it.create();

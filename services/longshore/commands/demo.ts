@@ -13,8 +13,8 @@ const HELP = `longshore demo: shows Longshore at work in about half a minute, wi
   longshore demo
 
 It starts a Postgres, a pocket cluster (commands as local processes), two launchers and a watcher as processes of their
-own, lets a message become a Job and a story, sends it again, asks for an image that does not exist, and kills a launcher
-at the worst moment. Exit 0: everything happened as it should.
+own. It turns a message into a Job and a story, sends the message again, asks for an image that does not exist, and kills
+a launcher at the worst moment. Exit 0: everything happened as it should.
 `;
 
 export const demo: Command = {

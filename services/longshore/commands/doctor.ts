@@ -175,7 +175,7 @@ async function ledgerAndHolds({ ledgerUrl, installation }: Longshore): Promise<r
   }
 }
 
-/** Whether the launcher's announcements can be sealed, and which key the watchers need. */
+/** Tells whether the launcher's announcements can be sealed, and which key the watchers need. */
 async function announcements({ groupsFile, sealKeys, installation }: Longshore): Promise<readonly Finding[]> {
   if (sealKeys === undefined) return [];
   const part = "announce";

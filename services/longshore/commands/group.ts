@@ -17,7 +17,7 @@ import { asUsage, type Command, type Surroundings, Usage } from "../command.ts";
 import { findLongshore } from "../which-longshore.ts";
 import { plain, span } from "../terminal.ts";
 
-const HELP = `longshore group: how the groups are, and whether they take anything new.
+const HELP = `longshore group: shows how the groups are, and whether they take new runs.
 
   longshore group list
   longshore group pause NAME
@@ -27,13 +27,13 @@ const HELP = `longshore group: how the groups are, and whether they take anythin
 
   --config FILE   a launcher's config file (default: the Longshore that \`longshore up\` runs from this folder)
 
-pause: nothing new is launched there; running Jobs go on. Runs that were only in line go to another of their groups, or wait. The
-group stays paused until \`resume\`, also over restarts.
-drain: pauses the group and waits until no Job of ours is left there. Exit 1 if one is left when the time is over. The group stays
-paused.
-accept: for a group that is GroupMoved: its namespace was made anew, its file names another one, or another cluster answers. From
-then on the group's present namespace is trusted, as the next probe finds it. Runs in the old namespace end as lost, whatever their
-Jobs do; if the old namespace still exists, delete its Jobs by hand. Without --yes it only says how many runs that are.
+pause: nothing new is launched in the group; running Jobs go on. Runs that were only in line go to another of their groups, or wait.
+The group stays paused until \`resume\`, even after restarts.
+drain: pauses the group and waits until no Job of ours is left there. Exit 1 if a Job is left when the timeout has passed. The group
+stays paused.
+accept: for a group with the diagnosis GroupMoved: its namespace was deleted and made again, the groups file names another one, or
+another cluster answers. The namespace that the next probe finds is then trusted. Runs in the old namespace end as lost, whatever
+their Jobs do; if the old namespace still exists, delete its Jobs by hand. Without --yes, accept only says what would be given up.
 A group that was taken out of the groups file stays in this list until none of its runs is active. No launcher acts on those runs:
 put the group back, or give them up with \`longshore runs abandon\`.
 `;
@@ -114,7 +114,7 @@ function linesOf(group: GroupState, nowMs: number): readonly string[] {
   const state = isUnserved(group, nowMs) ? "UNSERVED" : paused ? "PAUSED" : health.toUpperCase();
   const watched =
     group.watchedAtMs === undefined ? "never watched" : `watched ${span(Math.max(0, nowMs - group.watchedAtMs))} ago`;
-  // For a group that no launcher serves, this is no news.
+  // If no launcher serves a group, nobody is expected to watch it.
   const trouble = state === "UNSERVED" ? undefined : unwatched(group, nowMs);
   const line = inLine > 0 ? `, ${inLine} of them in line` : "";
   return [
@@ -171,7 +171,7 @@ async function drain(asked: Asked): Promise<number> {
   }
 }
 
-/** Says what it will do before it does it, because runs that are given up cannot be taken back. */
+/** Tells what would be given up and asks for --yes, because runs that are given up cannot be taken back. */
 async function accept(asked: Asked): Promise<number> {
   const { ledger, isMeant, surroundings } = asked;
   const { name, namespace, diagnosis, namespaceUid } = await find(asked);
@@ -182,7 +182,7 @@ async function accept(asked: Asked): Promise<number> {
   const givenUp =
     left.length === 0
       ? "nothing stood in the old one"
-      : `what stood in the old one is given up (${left.join(", ")}): runs of it that are not over end as lost, and Jobs that still stand there are yours to delete`;
+      : `everything in the old one is given up (${left.join(", ")}): its unfinished runs end as lost, and you have to delete its Jobs by hand`;
   const deed = `the namespace ${namespace} that ${name} finds now is trusted${ofOld}; ${givenUp}`;
   if (!isMeant) throw new Usage(`accept: ${deed}. Say --yes if that is meant`);
   surroundings.out(`${deed}\n`);
@@ -194,7 +194,7 @@ async function accept(asked: Asked): Promise<number> {
   return 0;
 }
 
-/** The attempts that are, or may be, in its cluster, or in line for it. */
+/** Tells how many attempts are in line for the group, or are or may be in its cluster; undefined if there are none. */
 async function leftIn(ledger: Ledger, name: GroupState["name"]): Promise<string | undefined> {
   const { inLine = 0 } = (await ledger.groups()).find((it) => it.name === name) ?? {};
   const parts = [...(inLine > 0 ? [`${inLine} in line`] : []), ...(await standingIn(ledger, name))];

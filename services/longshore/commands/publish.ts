@@ -21,12 +21,12 @@ const HELP = `longshore publish: sends one run request to the broker.
   longshore publish [--run ID] --image IMAGE [options] [-- COMMAND ARG ...]
   longshore publish [--run ID] --file REQUEST.yaml [--follow]
 
-  --run ID          your id for it: the same id with the same content is the same run (default: a new one)
+  --run ID          your id for the run: the same id with the same content is the same run (default: a new id)
   --image IMAGE     what to run; everything after -- is its command
   --env NAME=VALUE  an environment variable; may be repeated
-  --group NAME      where it may run, in order of preference; may be repeated
+  --group NAME      a group that may take the run; may be repeated, in order of preference
   --file FILE       the whole request as YAML or JSON ("-" reads standard input)
-  --follow          print its story until it is over; exit 1 unless it succeeded
+  --follow          print the run's story until the run ends; exit 1 unless it succeeded
   --config FILE     a launcher's config file (default: the Longshore that \`longshore up\` runs from this folder)
 
   longshore publish --image busybox --follow -- sh -c 'echo hi'
@@ -102,7 +102,7 @@ export async function brokerOf(config: string | undefined, surroundings: Surroun
   return await openBroker({ ...broker, log: silentLog, clock: systemClock });
 }
 
-/** Refuses here, where the author is looking, what the launcher would refuse. */
+/** Publishes a command. If the launcher would refuse the command, it is refused here, where its author sees that. */
 export async function send<T extends CommandType>(
   broker: Broker,
   type: T,
@@ -125,7 +125,7 @@ export interface Following {
 /** The exit code for a run's end. */
 export const exitCodeOf = (end: string): number => (end === "run.succeeded" ? 0 : end === "stopped" ? 130 : 1);
 
-/** Binds first and then lets the caller publish: otherwise the first events would be missed. */
+/** Resolves when the events are bound: call it before publishing, or the first events are missed. */
 export async function follow(
   broker: Broker,
   run: string,

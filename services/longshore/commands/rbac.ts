@@ -20,15 +20,15 @@ const HELP = `longshore rbac: prints the service accounts, Roles and bindings th
   longshore rbac NAMESPACE                                 a namespace that no group has yet
   longshore rbac prod-a | kubectl apply -f -
 
-  --namespace NS   for this namespace, whatever the groups file says
-  --role ROLE      print only that of launcher or watcher (different people may apply them)
+  --namespace NS   print for this namespace, whatever the groups file says
+  --role ROLE      print only the objects of launcher or watcher (different people may apply them)
   --confine        also print a ValidatingAdmissionPolicy, by which the cluster refuses the launcher's changes to Jobs that are
                    not Longshore's. It needs an administrator of the whole cluster, and Kubernetes 1.30 or newer.
   --groups FILE    the groups file (default: the one of --config, or of the Longshore that runs from this folder)
   --config FILE    a launcher's config file, which names a groups file
 
 The launcher may create, read, change and delete Jobs there; the watcher may only read. Without --confine, Kubernetes cannot
-limit that to Longshore's own Jobs, so a namespace of its own is the recommendation.
+limit the launcher to Longshore's own Jobs, so give Longshore a namespace of its own.
 
 Then give each service account a token, in the file that the groups file names:
   kubectl -n NAMESPACE create token longshore-launcher --duration 24h > launch.token
@@ -90,9 +90,9 @@ function objectsIn(namespace: string, polls: boolean, { roles, confine }: Option
 
 interface Found {
   readonly namespaces: readonly string[];
-  /** The group is polled, so that its watcher needs no permission to watch. */
+  /** True if the group is polled: its watcher then needs no permission to watch. */
   readonly polls: boolean;
-  /** A comment before the objects, if the name may have been meant otherwise. */
+  /** A YAML comment before the objects, if the name may have been meant as a group's. */
   readonly note: string;
 }
 

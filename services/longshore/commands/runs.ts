@@ -189,21 +189,21 @@ async function followRun(run: RunId, values: Values, surroundings: Surroundings)
 }
 
 async function cancel(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
-  await known(run, values, surroundings); // else the cancel would be kept for a run that may never come, and the follower would wait for ever
+  await known(run, values, surroundings); // else the cancel would be kept for a run that may never come, and `following` would never end
   await using broker = await brokerOf(values.config, surroundings);
   const following = await follow(broker, run, surroundings);
   await send(broker, "run.cancel", { run, ...(values.reason !== undefined && { reason: values.reason }) }, surroundings.signal);
   surroundings.out(`asked to cancel ${run}; it is cancelled when its pods are gone\n`);
-  // Any end will do: only a refusal, or a stopped follower, means that the command failed.
+  // Any end of the run will do. The command failed only if it was refused, or if following was stopped.
   const end = await following.ended;
   return end === "command.refused" || end === "stopped" ? exitCodeOf(end) : 0;
 }
 
-/** Asked twice, because nothing takes it back: nobody looks for a Job that was given up. */
+/** Asks for --yes, because nothing takes this back: nobody looks for a Job that was given up. */
 async function abandon(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
   if (values.yes !== true)
     throw new Usage(
-      `abandon ends ${run} as lost, whatever its Job does: the Job may still run, and is deleted where its cluster answers. Say --yes if that is meant`,
+      `abandon ends ${run} as lost, whatever its Job does: the Job may still run, and is deleted if its cluster answers. Say --yes if that is meant`,
     );
   await known(run, values, surroundings);
   await using broker = await brokerOf(values.config, surroundings);
@@ -221,7 +221,7 @@ async function restart(run: RunId, values: Values, surroundings: Surroundings): 
   return exitCodeOf(await following.ended);
 }
 
-/** "resources.limits.memory=2Gi" as { resources: { limits: { memory: "2Gi" } } }. */
+/** Turns "resources.limits.memory=2Gi" into { resources: { limits: { memory: "2Gi" } } }. */
 function correctionOf(given: readonly string[]): Record<string, never> {
   const root: Record<string, unknown> = Object.create(null);
   for (const text of given) {

@@ -35,12 +35,12 @@ const HELP = `longshore up: a whole Longshore in this process, until Ctrl-C.
   --ledger URL       postgres://user:password@host/database (default: a Postgres of its own in the data folder)
   --kubeconfig FILE  a real cluster (default: the pocket cluster, which runs commands as local processes,
                      pulls no images and isolates nothing)
-  --context NAME     one of the file's (default: its current one)
-  --namespace NAME   where Jobs are created there (default: the one that the context names)
+  --context NAME     a context of the file (default: the file's current context)
+  --namespace NAME   the namespace in which Jobs are created (default: the one that the context names)
   --allow-programs   run the program that the file names for its login (exec: EKS, GKE, AKS); only for a file you trust
   --data DIR         default: .longshore in this folder
 
-Other commands run from the same folder find it by themselves: longshore publish, runs, doctor.
+Other commands that run from the same folder find this Longshore: longshore publish, runs, doctor.
 `;
 
 export const up: Command = {
@@ -66,7 +66,7 @@ export const up: Command = {
         : await realCluster({ kubeconfig: file, context, namespace, allowPrograms }, surroundings.signal);
     await mkdir(home, { recursive: true, mode: HOME_MODE });
 
-    surroundings.out("longshore up. What is not named is started here; it is for this machine only.\n");
+    surroundings.out("longshore up. Parts that were not named are started here, for this machine only.\n");
     await using postgres =
       ledger === undefined
         ? await started(surroundings, "ledger", "a Postgres of its own", () => postgresIn(home))
@@ -98,7 +98,7 @@ export const up: Command = {
   },
 };
 
-/** A text that is no URL cannot be printed without its password either. */
+/** A text that is no URL is not printed: its password could not be found and left out. */
 function checkUrls(urls: Readonly<Record<string, string | undefined>>): void {
   for (const [name, url] of Object.entries(urls))
     if (url !== undefined && !URL.canParse(url))
@@ -107,7 +107,7 @@ function checkUrls(urls: Readonly<Record<string, string | undefined>>): void {
       );
 }
 
-/** A named server may be wrong: that is said before "up", in one sentence. */
+/** Opens each server once before "up" is printed, so that a wrong name is told in one sentence. */
 async function tryOut({
   brokerUrl,
   ledgerUrl,
@@ -127,7 +127,7 @@ async function tryOut({
   await using _broker = await openBroker({ url: brokerUrl, log: silentLog, clock });
 }
 
-/** Both programs read the same variables, so what is a setting of one is not unknown to the other. */
+/** Both programs read the same variables, so each must accept the other's settings. */
 function readConfigs(files: { readonly launcher: string; readonly watcher: string }, { env }: Pick<Surroundings, "env">) {
   return {
     launcher: readConfig(LauncherConfig, { file: files.launcher, env, beside: [WatcherConfig] }),

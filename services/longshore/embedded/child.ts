@@ -21,7 +21,7 @@ export interface Child extends AsyncDisposable {
 export interface Starting {
   readonly config: string;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Does not wait until the process is ready: it may be meant to die before. */
+  /** If true, does not wait until the process is ready: the process may be meant to die before. */
   readonly eager?: boolean;
 }
 
@@ -34,7 +34,7 @@ export async function startChild(name: "launcher" | "watcher", { config, env, ea
     env: { ...env, LONGSHORE_LOG_FORMAT: "json" },
     stdio: ["ignore", "ignore", "pipe"],
   });
-  // If its parent is gone, even without a word, the process must not go on by itself.
+  // If this process exits without stopping the child, the child must not go on alone.
   const last = () => child.kill("SIGKILL");
   process.once("exit", last);
   const ended = once(child, "exit").then(([code, signal]: unknown[]) => {
@@ -52,7 +52,7 @@ export async function startChild(name: "launcher" | "watcher", { config, env, ea
   void ended.then((how) =>
     health.reject(new Failure("halt", "Died", `the ${name} ended (${how}) before it was ready:\n${said.slice(-5).join("\n")}`)),
   );
-  health.promise.catch(() => undefined); // if nobody waits for it, its death is told by `ended`
+  health.promise.catch(() => undefined); // nobody may be waiting here; `ended` tells of the death as well
   const stop = () => stopChild(child, ended);
   if (!eager) await inTime(health.promise, READY_WITHIN_MS, `the ${name} to be ready`);
   return {
@@ -83,7 +83,7 @@ async function stopChild(child: ChildProcess, ended: Promise<unknown>): Promise<
   callOff();
 }
 
-/** Waits for the promise, or throws a Failure that names it when the time is over. */
+/** Waits for the promise. If it takes longer than `ms`, throws a Failure that names `what`. */
 export async function inTime<T>(promise: Promise<T>, ms: number, what: string, signal?: AbortSignal): Promise<T> {
   const { promise: given, reject } = Promise.withResolvers<never>();
   const giveUp = (code: string, message: string) => reject(new Failure("halt", code, message));

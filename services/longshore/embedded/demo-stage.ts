@@ -168,7 +168,7 @@ export async function openStage(home: string, surroundings: Surroundings): Promi
 
   async function sum() {
     const jobs = await created();
-    // The tally's own count, once it has had its turn after the last event.
+    // Counts when nothing is left to do: every event is published, and every attempt is at rest.
     const counts = await until(
       () => ledger.counts(),
       (it) => it.outbox === 0 && it.overdue === 0 && it.strays === 0 && settled(it),

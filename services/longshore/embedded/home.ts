@@ -11,8 +11,8 @@ import { startPocket } from "@longshore/pocket/start.ts";
 import { stringify } from "yaml";
 
 /**
- * Others may pass through the folder and not list it: run by root, Postgres works as nobody, and must reach its own folder in
- * here.
+ * Other users may pass through the folder and not list it: if root runs this, Postgres runs as the user nobody, who must reach
+ * the folder of Postgres in here.
  */
 export const HOME_MODE = 0o711;
 export const INSTALLATION = "local";

@@ -1,8 +1,9 @@
 /**
  * Asks the cluster that `longshore up` was given, once, before anything else is started.
  *
- * The failures this prevents: Jobs in a namespace that nobody chose; and "up", after which every run waits, because the file, the address, the login or the namespace was
- * wrong. Permissions are not judged here: `longshore doctor` tells them, and so does each run that needs more.
+ * The failures this prevents: Jobs in a namespace that nobody chose; and an "up" after which every run waits, because the file,
+ * the address, the login or the namespace was wrong. Permissions are not judged here: `longshore doctor` tells them, and so
+ * does each run that needs more.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import { connect } from "@longshore/kubernetes/access/connect.ts";

@@ -1,4 +1,4 @@
-/** The API server, as somebody who may do everything: whatever it does not take is an end of the bench. */
+/** Asks the API server as an administrator. A request that it does not accept ends the bench. */
 import type { Transport } from "@longshore/kubernetes/transport.ts";
 
 export const MERGE = "application/merge-patch+json";

@@ -1,9 +1,9 @@
-/** The bare path that a message takes: one queue of the kind that Longshore uses, nobody else on it. */
+/** The bare path of a message: one queue of the kind that Longshore uses, with nobody else on it. */
 import { CONTENT_TYPE } from "@longshore/contract/envelope.ts";
 import { connect } from "amqplib";
 
 export interface BareQueue extends AsyncDisposable {
-  /** One message, published, confirmed and consumed: how long that took. */
+  /** Publishes one message; resolves to the milliseconds until it was confirmed and consumed. */
   passed(): Promise<number>;
 }
 

@@ -1,4 +1,4 @@
-/** A watch and nothing more: when each run's Job was created and finished, as somebody beside the watcher sees it. */
+/** A bare watch beside the watcher: it tells when each run's Job was created and finished. */
 import { ANNOTATIONS } from "@longshore/domain/run/marks.ts";
 import type { Transport } from "@longshore/kubernetes/transport.ts";
 import type { BenchJob } from "./pods.ts";

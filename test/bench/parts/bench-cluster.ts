@@ -1,7 +1,8 @@
 /**
- * The cluster that a bench runs against: a real control plane, or the pocket where none is to be had.
+ * The cluster that a bench runs against: a real control plane, or the pocket.
  *
- * The failure this prevents: a ceiling that was measured on another cluster, with another credential, than what is compared to it.
+ * The failure this prevents: a ceiling that was measured on another cluster, or with another credential, than the launches
+ * beside it.
  */
 import { writeFile } from "node:fs/promises";
 import path from "node:path";
@@ -15,7 +16,7 @@ import { startPocketProcess } from "../../harness/servers/pocket.ts";
 import { openAuditLog, openRequestLog, type RequestLog } from "./requests.ts";
 
 export interface RealCluster extends BenchCluster {
-  /** As somebody who may do everything: what controllers would write, the bench writes. */
+  /** Has an administrator's rights: the bench writes what controllers would write. */
   readonly admin: Transport;
 }
 
@@ -28,7 +29,7 @@ export interface BenchCluster extends AsyncDisposable {
   readonly requests: RequestLog;
 }
 
-/** With the credential of the launcher or of the watcher. */
+/** Connects with the credential of the launcher or of the watcher. */
 export async function transportOf(choice: ClusterChoice, as: "launch" | "watch"): Promise<Transport> {
   const connected = await connect({ cluster: choice.cluster, credential: choice[as] as CredentialSettings, clock });
   if (connected.kind === "refused") throw new Error(JSON.stringify(connected.problems));

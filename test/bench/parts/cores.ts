@@ -15,7 +15,7 @@ const TRIES_MOST = 5;
 /** Returns the cores of this process, or a sentence that says why processes cannot be kept apart on this machine. */
 export async function coresToShare(): Promise<readonly number[] | string> {
   const cores = listed(await readFile("/proc/self/status", "utf8"));
-  if (cores.length < 2) return "one core is all that this machine has for it, and two are needed";
+  if (cores.length < 2) return "this process may use only one core, and two are needed";
   const found = await promisify(execFile)("taskset", ["--version"]).catch(() => undefined);
   return found === undefined ? "this machine has no taskset (Debian's package util-linux)" : cores;
 }
@@ -33,7 +33,7 @@ export async function pin(pids: readonly number[], cores: readonly number[]): Pr
   throw new Error(`processes could not be kept on core ${cores.join(", ")} by taskset`);
 }
 
-/** The processes of which a thread may use other cores. */
+/** Returns the processes that have a thread that may use other cores. */
 async function elsewhere(pids: readonly number[], cores: readonly number[]): Promise<readonly number[]> {
   const strays = await Promise.all(
     pids.map(async (pid) => {

@@ -8,7 +8,7 @@ import { readdir, readFile } from "node:fs/promises";
 /** Linux tells times in hundredths of a second, whatever its own tick is. */
 const TICK_MS = 10;
 
-/** In milliseconds, of each named tree of processes. */
+/** CPU time in milliseconds, of each named tree of processes. */
 export type CpuMs<N extends string> = Readonly<Record<N, number>>;
 
 export async function cpuMs<N extends string>(pids: Readonly<Record<N, number>>): Promise<CpuMs<N>> {
@@ -55,10 +55,10 @@ async function processes(): Promise<ReadonlyMap<number, Process>> {
 }
 
 async function read(pid: number): Promise<Process | undefined> {
-  // It may end between our look and our reading.
+  // The process may have ended since it was listed.
   const text = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => undefined);
   if (text === undefined) return undefined;
-  // The second field is the command in parentheses, which may hold spaces: what follows is counted from its end.
+  // The second field is the command in parentheses, which may hold spaces: the other fields are counted from its end.
   const fields = text
     .slice(text.lastIndexOf(")") + 2)
     .split(" ")

@@ -1,5 +1,5 @@
 /**
- * An API server whose watches all end when they are told to, with what is said of a version that was compacted away.
+ * An API server whose watches can all be ended at once, with the error for a version that was compacted away.
  *
  * The failure this prevents: a bench that waits for etcd's compaction, which comes every five minutes.
  */
@@ -20,7 +20,7 @@ const GONE = JSON.stringify({
 const LOOK_MS = 10;
 
 export interface Expiring extends Transport {
-  /** Once as many watches are open. */
+  /** Ends all watches as soon as `count` of them are open. */
   expire(count: number): Promise<void>;
 }
 

@@ -1,4 +1,4 @@
-/** The bench's instruments: what they count and must not miss. No test here measures how fast Longshore is. */
+/** The bench's instruments count what they must count. No test here measures how fast Longshore is. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { globSync } from "node:fs";
@@ -41,7 +41,7 @@ t.test("requests are counted once, by the verbs that Kubernetes has for them", a
 });
 
 t.test("the CPU of a process holds that of its children, running and ended", async (t) => {
-  // It burns in a child that ends, then says so and waits: its own part of that is next to nothing.
+  // The program's child burns CPU and ends; then the program says so and waits. The program itself uses almost none.
   const burn = "for (let n = 0; process.cpuUsage().user < 200_000; ) for (let k = 0; k < 1e6; k++) n += k;";
   const code = `require("child_process").execFileSync(process.execPath, ["-e", ${JSON.stringify(burn)}]); console.log("burnt"); process.stdin.resume();`;
   const child = spawn(process.execPath, ["-e", code], { stdio: ["pipe", "pipe", "inherit"] });

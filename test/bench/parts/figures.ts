@@ -2,7 +2,7 @@
 
 export const rounded = (value: number, digits: number): number => Number(value.toFixed(digits));
 
-/** Sums, for each of so many. */
+/** Divides each sum by `count`. */
 export const each = (sums: Readonly<Record<string, number>>, count: number, digits: number): Readonly<Record<string, number>> =>
   Object.fromEntries(Object.entries(sums).map(([name, sum]) => [name, rounded(sum / count, digits)]));
 
@@ -18,7 +18,7 @@ export function percentiles(values: readonly number[]): Percentiles {
   return { p50: at(0.5), p99: at(0.99), most: at(1) };
 }
 
-/** One line a figure: "cpuMsPerRun      launcher 1.20  watcher 0.80". */
+/** Returns one line for each figure: "cpuMsPerRun      launcher 1.20  watcher 0.80". */
 export function told(figures: object): readonly string[] {
   return Object.entries(figures).map(([name, value]) => `${name.padEnd(32)} ${textOf(value)}`);
 }

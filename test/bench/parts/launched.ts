@@ -1,9 +1,9 @@
-/** Runs from their commands, published and confirmed, to the last UID in the ledger. */
+/** Launches runs: from their commands, published and confirmed, to the last UID in the ledger. */
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import type pg from "pg";
 import { publishAll, type Upstream } from "./upstream.ts";
 
-/** Seldom, and by the story, of which nothing is ever changed: looking must not cost what is measured. */
+/** Looks seldom, and only at events, which never change, so that looking does not disturb the measurement. */
 const LOOK_MS = 250;
 const STORED_WITHIN_MS = 600_000;
 
@@ -16,7 +16,10 @@ const LAUNCHED = {
   text: "select count(*) as count, extract(epoch from max(at)) * 1000 as last from longshore.event where run_key > $1 and type = 'run.launched'",
 };
 
-/** How long that took, in milliseconds, by the ledger's clock: `run.launched` stands there from the transaction that stored the UID. */
+/**
+ * Resolves to the milliseconds that this took by the ledger's clock: the transaction that stores a UID also stores
+ * `run.launched`.
+ */
 export async function launched(database: pg.Client, upstream: Upstream, name: string, count: number): Promise<number> {
   const [before] = (await database.query<{ last: string; now: string }>(LAST)).rows;
   const publishing = publishAll(upstream, name, count);

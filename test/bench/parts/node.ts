@@ -1,7 +1,7 @@
 /**
- * A node of the bench's own: the API server asks it for logs, as it asks a kubelet, and is answered at once.
+ * A node of the bench's own. The API server asks it for logs, as it asks a kubelet, and the node answers at once.
  *
- * The failure this prevents: a delay that is short because no log could be had.
+ * The failure this prevents: a delay that is short because no log could be read.
  */
 import { once } from "node:events";
 import { createServer } from "node:https";
@@ -14,7 +14,7 @@ export const NODE = "bench";
 const LOG = "/containerLogs/";
 
 export interface BenchNode extends AsyncDisposable {
-  /** How often it was asked for a log. */
+  /** The number of logs that the API server asked for. */
   readonly logs: () => number;
 }
 

@@ -1,6 +1,6 @@
 /**
- * The process that is measured: lists what an API server holds, watches it, lists it anew. Nothing else goes on in it, and nothing
- * went on in it before.
+ * The measured process: it lists what an API server holds, watches it, and lists it anew. It does nothing else, neither before
+ * nor meanwhile.
  *
  *   node test/bench/parts/relist-watcher.ts CLUSTER JOBS        the cluster as a group's settings, in JSON
  */
@@ -54,14 +54,14 @@ async function relist(choice: ClusterChoice, jobs: number): Promise<object> {
   say("all its watches expire, and it lists everything anew");
   const again = await measured(collect, async () => {
     const listed = watcher.listed(4);
-    await transport.expire(2); // of Jobs and of pods
+    await transport.expire(2); // the watches of Jobs and of pods
     await listed;
   });
 
   return { jobs, list: bare, firstSync: first, relist: again, bytesKeptPerJob: Math.round(kept / jobs) };
 }
 
-/** One group's watcher, whose broker takes everything. */
+/** One group's watcher, whose broker accepts everything. */
 function watch(cluster: Cluster, jobs: number) {
   const stop = new AbortController();
   const metrics = openMetrics("watcher", "bench");
@@ -117,7 +117,7 @@ function watch(cluster: Cluster, jobs: number) {
   };
 }
 
-/** How much more than before it took at its highest, sampled while it went on. */
+/** Returns the time and CPU that the work took, its longest stall, and the memory at its highest above the level before. */
 async function measured(collect: () => number, work: () => Promise<void>): Promise<object> {
   const heapBefore = collect();
   const rssBefore = process.memoryUsage.rss();
@@ -147,7 +147,7 @@ async function measured(collect: () => number, work: () => Promise<void>): Promi
   };
 }
 
-/** Collects garbage, and says what is left. */
+/** Returns a function that collects garbage and returns the size of what is left. */
 function collector(): () => number {
   setFlagsFromString("--expose-gc");
   const collect: unknown = runInNewContext("gc");

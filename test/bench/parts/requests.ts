@@ -2,15 +2,15 @@
 import { open } from "node:fs/promises";
 
 export interface RequestLog {
-  /** Requests since the last time this was asked, by their verb as Kubernetes names it. */
+  /** Returns the number of requests since the last call, by verb and resource: "create jobs". */
   taken(): Promise<Readonly<Record<string, number>>>;
 }
 
-/** The pocket's own: one line of JSON a request. */
+/** The pocket's log: one line of JSON for each request. */
 export const openRequestLog = (file: string): RequestLog =>
   counting(file, (line) => verbOf(JSON.parse(line) as { method: string; path: string }));
 
-/** An API server's audit log, of which only what came from these users' tokens counts. */
+/** An API server's audit log. Only requests of the users for whom `isOurs` is true count. */
 export function openAuditLog(file: string, isOurs: (user: string) => boolean): RequestLog {
   return counting(file, (line) => {
     const { user, verb, objectRef } = JSON.parse(line) as Audited;
@@ -26,7 +26,7 @@ interface Audited {
   readonly objectRef?: { readonly resource?: string; readonly subresource?: string };
 }
 
-/** Reads on from where it was: the log of a long bench is long. A half-written line waits for its other half. */
+/** Reads on from the last position, because the log of a long bench is long. A half-written line is left for the next call. */
 function counting(file: string, nameOf: (line: string) => string | undefined): RequestLog {
   let position = 0;
   return {
@@ -47,7 +47,7 @@ function counting(file: string, nameOf: (line: string) => string | undefined): R
 
 const WRITES: Readonly<Record<string, string>> = { POST: "create", PATCH: "patch", PUT: "update", DELETE: "delete" };
 
-/** A path that ends with the plural is of all objects of a kind; one that goes on names one of them. */
+/** A path that ends with the plural means all objects of a kind; a longer path names one of them. */
 function verbOf({ method, path }: { readonly method: string; readonly path: string }): string {
   const [route = "", query = ""] = path.split("?");
   const resource = /\/(jobs|pods|events|namespaces)(\/[^/]+)?(\/log)?$/.exec(route);
@@ -60,7 +60,7 @@ function verbOf({ method, path }: { readonly method: string; readonly path: stri
   return `${verb} ${kind}`;
 }
 
-/** POSTs, PATCHes and DELETEs of whatever kind. */
+/** Returns the number of writes, of whatever kind. */
 export function writesIn(verbs: Readonly<Record<string, number>>): number {
   const writes = Object.entries(verbs).filter(([verb]) => Object.values(WRITES).some((it) => verb.startsWith(`${it} `)));
   return writes.reduce((sum, [, count]) => sum + count, 0);

@@ -1,6 +1,6 @@
 /**
- * The parts that a bench is made of, each in a process of its own with the settings that people would run it with: a broker,
- * a Postgres that waits for its disk, a cluster, one launcher, and where it is wanted one watcher.
+ * The parts that a bench is made of, each in a process of its own with the settings that people would run it with: a broker, a
+ * Postgres that waits for its disk, a cluster, one launcher, and one watcher if it is wanted.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -17,7 +17,7 @@ export type BrokerKind = "rabbitmq" | "postgres";
 
 export interface StageOptions {
   readonly broker: BrokerKind;
-  /** Given a folder for its files. */
+  /** Opens the cluster; `home` is a folder for its files. */
   readonly cluster: (home: string) => Promise<BenchCluster>;
   readonly watcher: boolean;
   /** Jobs that the group may have at a time. */
@@ -51,7 +51,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
   const { broker, cluster: openCluster, watcher, jobs, profile, inspect = false } = options;
   await using parts = new AsyncDisposableStack();
   const home = await temporary(parts, "longshore-bench-");
-  // Not inside our own folder, which the user that Postgres runs as may not enter.
+  // Postgres gets a folder of its own, because the user that it runs as may not enter ours.
   const postgres = await startPostgres({ dataDir: await temporary(parts, "longshore-bench-postgres-") });
   parts.defer(postgres.stop);
   const rabbit = broker === "rabbitmq" ? parts.use(await rabbitmq({ version: "4.0" })) : undefined;
@@ -90,14 +90,14 @@ export async function openStage(options: StageOptions): Promise<Stage> {
   };
 }
 
-/** A folder that goes with the rest. */
+/** Makes a folder that is removed with the other parts. */
 export async function temporary(parts: AsyncDisposableStack, name: string): Promise<string> {
   const folder = await mkdtemp(path.join(tmpdir(), name));
   parts.defer(() => rm(folder, { recursive: true, force: true }));
   return folder;
 }
 
-/** Backends report what they did a little later than they do it, so this may lag by a second. */
+/** Returns figures that may lag by a second, because backends report their work a little late. */
 async function workOf(database: pg.Client): Promise<DatabaseWork> {
   const { rows } = await database.query<{ transactions: string; wal: string }>(
     "select xact_commit + xact_rollback as transactions, pg_current_wal_lsn() - '0/0' as wal from pg_stat_database where datname = current_database()",

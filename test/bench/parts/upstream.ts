@@ -1,6 +1,6 @@
 /**
- * What publishes the bench's commands and hears their stories: an application beside Longshore, on the plain client library
- * of its broker, so that what is measured is what an application would meet.
+ * An application beside Longshore, which publishes the bench's commands and hears their stories. It uses the plain client
+ * library of its broker, so that the bench measures what an application would meet.
  */
 import { brokerAt } from "@longshore/broker/brokers.ts";
 import { openBroker } from "@longshore/broker/open.ts";
@@ -13,11 +13,11 @@ import { lanes } from "@longshore/runtime/loop.ts";
 import { type ConfirmChannel, connect } from "amqplib";
 
 export interface Upstream extends AsyncDisposable {
-  /** Resolves when the broker confirmed it. */
+  /** Resolves when the broker confirmed the command. */
   publish(run: string): Promise<void>;
-  /** Which event ended which run, once; repeats are left out. */
+  /** Resolves to the event that ended the run; repeats are left out. */
   ended(run: string): Promise<Heard>;
-  /** When this event of the run came, once. */
+  /** Resolves to the first event of this type that came for the run. */
   heard(run: string, type: string): Promise<Heard>;
 }
 
@@ -31,7 +31,7 @@ export const IMAGE = "busybox";
 export const COMMAND: readonly string[] = ["sh", "-c", "true"];
 
 const UNREAD_MOST = 500;
-/** Commands that the broker has not confirmed yet. */
+/** The most commands that are published and not yet confirmed. */
 const UNCONFIRMED_MOST = 200;
 const EVENTS = "longshore.events";
 const COMMANDS = "longshore.commands";
@@ -50,7 +50,7 @@ export async function openUpstream(url: string, { hears = true }: { readonly hea
   };
 }
 
-/** So many runs, as fast as the broker confirms them. */
+/** Publishes `count` runs, as fast as the broker confirms them. */
 export async function publishAll(
   upstream: Upstream,
   name: string,
@@ -135,7 +135,7 @@ async function taken(delivery: Delivery, take: Take): Promise<void> {
   await delivery.ack();
 }
 
-/** A broker that is kept in Postgres has no other client than ours. */
+/** The broker in Postgres has no client but ours. */
 async function onPort(url: string, take: Take | undefined): Promise<Line> {
   const broker = await openBroker({ url, log: silentLog, clock });
   const stop = new AbortController();
@@ -152,7 +152,7 @@ async function onPort(url: string, take: Take | undefined): Promise<Line> {
 
 async function readEvents(broker: Broker, take: Take, signal: AbortSignal): Promise<void> {
   const events = await broker.follow("#", { inFlightMax: UNREAD_MOST, signal });
-  // Many at a time: one by one, each ack would be a transaction of its own.
+  // Reads many at a time: one by one, each ack would be a transaction of its own.
   await lanes(
     UNREAD_MOST,
     () => events,

@@ -1,5 +1,5 @@
 /**
- * The broker is killed, frozen, and loses its queues while runs are under way, whichever broker it is. (Faults 45, 46, 48, 52.)
+ * The broker, whichever it is, is killed, is frozen and loses its queues while runs are under way. (Faults 45, 46, 48, 52.)
  *
  * The failure this prevents: a promise that is proved on one broker and broken on another.
  */
@@ -8,7 +8,7 @@ import type { Child } from "@longshore/cli/embedded/child.ts";
 import type { Test } from "tap";
 import type { System } from "../../harness/system.ts";
 
-/** A server of a test's own, and what a careless operator does there. */
+/** A test's own server, to which the test can do what a careless operator does. */
 export interface Breakable {
   kill(): Promise<void>;
   start(): Promise<void>;
@@ -68,7 +68,7 @@ export async function factsAreLost(t: Test, system: System, server: Breakable, w
       const waiting = async (): Promise<number> => (await system.broker.inspect(AbortSignal.timeout(10_000))).waiting.facts;
       await system.until("the facts", async () => (await waiting()) >= runs.length);
       await server.deleteQueue(NAMES.facts);
-      await watcher.stop(); // it would repeat its facts only after a minute; a new one begins with all held Jobs
+      await watcher.stop(); // this watcher would repeat its facts only after a minute; a new one begins with all held Jobs
       await using _next = await system.launcher();
       await using _anew = await system.watcher();
       t.same(await system.faults(runs), []);

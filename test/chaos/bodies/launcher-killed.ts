@@ -18,7 +18,7 @@ const cases = [
   { name: "after the create of a restarted run, before its UID was stored", failpoint: "afterPost:kill", restarts: true },
 ];
 
-/** Ended before it had a Job, so that a restart on any cluster has one to create. */
+/** Ends a run before it has a Job, so that its restart creates one on any cluster. */
 async function endedBefore(system: System, run: string): Promise<void> {
   await using _launcher = await system.launcher();
   await system.command("run.requested", { run, ...greet, notBefore: new Date(Date.now() + 3_600_000).toISOString() });

@@ -1,6 +1,6 @@
 /**
- * The create arrives and its answer does not, once to a launcher that lives on and once to a launcher that dies then. For any
- * cluster. (Fault 5 in GUARANTEES.md.)
+ * A create arrives and its answer is lost: once the launcher lives on, once it dies at that moment. For any cluster. (Fault 5
+ * in GUARANTEES.md.)
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Test } from "tap";
@@ -85,7 +85,7 @@ export async function wiredByTls(options: SystemOptions): Promise<Wired & { read
 
 /**
  * On a slow machine a launcher may die before it settles anything. A message that was delivered to too many dead launchers is
- * quarantined as poison, so after this many kills a launcher lives until everything is taken.
+ * quarantined as poison, so after this many kills a launcher lives until every command is taken.
  */
 const POISON_AFTER = 5;
 
@@ -123,8 +123,8 @@ export async function repliesAreLost(t: Test, { system, wire }: Wired, { kills }
     }
     await using _launcher = await system.launcher();
     t.same(await system.faults(runs), []);
-    // Counts the Jobs that a watch saw. If a create's client died meanwhile, the API server's own log may call the create
-    // failed although it was not.
+    // Counts the Jobs that a watch saw. The API server's own log does not suffice: if a create's client dies, the log may call
+    // the create failed although it was not.
     const { clusters } = await system.history();
     const names = clusters.flatMap(({ jobs }) => jobs.filter(({ occupant }) => !occupant).map(({ name }) => name));
     t.equal(names.length, kills + 2, "every Job was created once");

@@ -36,7 +36,7 @@ export async function watcherIsAway(t: Test, system: System): Promise<void> {
       ...annotated({ runsFor: "25s" }),
       startWithin: "10s", // long enough for a busy machine to start 20 pods
     });
-    // When the time is up the launcher looks by itself. It then sees a start, which is news and no reason to end anything.
+    // After `startWithin` the launcher looks by itself. It sees that the pods started: it must tell that and end nothing.
     await Promise.all(runs.map((run) => system.heard("run.started", run)));
     await using _watcher = await system.watcher();
     t.same(await system.faults(runs), []);

@@ -25,7 +25,7 @@ export type Trouble =
     }
   /** The server gets the request this much later. */
   | { readonly kind: "late"; readonly byMs: number }
-  /** The server gets the request when the test lets go of it, even if its client has given it up by then. */
+  /** The server gets the request when `until` settles, even if the client has given it up by then. */
   | { readonly kind: "held"; readonly until: Promise<unknown> }
   /** The connection is reset before the server hears of the request. */
   | { readonly kind: "reset" }

@@ -1,9 +1,9 @@
 /**
  * Faults that a follower must survive, as one body of tests for any cluster: the pocket over HTTPS and a real API server.
  *
- * The failure this prevents: a fault that the pocket survives only because the pocket is ours. The numbers are those of the
- * faults in GUARANTEES.md. After each fault the follower's picture must be the server's, the follower must go on, and it must
- * not have sent a storm of requests.
+ * The failure this prevents: a follower that survives a fault only because the cluster is our pocket. The numbers are those of
+ * the faults in GUARANTEES.md. After each fault the follower's picture must be the server's, the follower must go on, and it
+ * must not have sent a storm of requests.
  */
 import type { AskNames } from "@longshore/kubernetes/request/cluster-addresses.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";

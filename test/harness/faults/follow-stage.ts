@@ -121,7 +121,7 @@ export async function stage(ground: Ground, options: StageOptions = {}): Promise
     for (let there = await hand.listed(); !same(there, view.known); there = await hand.listed()) {
       if (clock.now() > untilMs)
         throw new Error(
-          `it did not come to agree: ${say(view.known)} known, ${say(there)} there; ${view.changes.map(words).join(", ")}`,
+          `the follower's picture never became the server's: ${say(view.known)} known, ${say(there)} there; ${view.changes.map(words).join(", ")}`,
         );
       await view.next(AGAIN_MS);
     }
@@ -131,7 +131,7 @@ export async function stage(ground: Ground, options: StageOptions = {}): Promise
     const untilMs = clock.now() + AGREED_WITHIN_MS;
     while (!view.changes.some(what)) {
       if (ended !== undefined || clock.now() > untilMs)
-        throw new Error(`that was never said: ${view.changes.map(words).join(", ")} ${ended ?? ""}`);
+        throw new Error(`the follower never reported this change, but: ${view.changes.map(words).join(", ")} ${ended ?? ""}`);
       await view.next(1_000);
     }
   }

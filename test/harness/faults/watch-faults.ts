@@ -146,8 +146,8 @@ function hands({ admin }: Ground, namespace: string): Pick<Watched, "create" | "
 }
 
 /**
- * The watcher saw the Job "twice" run. The Job is then deleted while the watcher is cut off, and the watcher still is. Resolves
- * to the Job's UID.
+ * Shows the watcher the Job "twice", cuts the watcher off, and deletes the Job. The watcher stays cut off. Resolves to the
+ * Job's UID.
  */
 async function removedUnseen(it: Watched): Promise<string> {
   await it.proxy.flow(jobs);

@@ -1,6 +1,6 @@
 /**
- * The rules that both judges share, and those of the journals, tried on histories in which one thing is wrong: they must say so,
- * and say nothing of the sound one.
+ * Tries the rules that both judges share, and those of the journals, on histories in which one thing is wrong. The rules must
+ * name the fault, and find no fault in the sound history.
  */
 import t from "tap";
 import { judge } from "../../judge/rules.ts";
@@ -360,7 +360,7 @@ const wrongs: readonly { readonly name: string; readonly wrong: Wrong; readonly 
   },
 ];
 
-/** Wrong views whose mistakes the simulation sees more exactly than the journals do. */
+/** Wrong views, with mistakes that the simulation sees more exactly than the journals do. */
 const wrongViews: readonly { readonly name: string; readonly wrong: (view: Open<View>) => void; readonly says: RegExp }[] = [
   {
     name: "an attempt took somebody else's Job for its own",

@@ -1,25 +1,25 @@
 /**
- * What happened to one installation, as five journals tell it that none of our services keeps, and what is wrong with it: the
- * rules that all histories share, and those that only journals of real processes can be asked.
+ * Finds what is wrong in the history of one installation: by the rules that all histories share, and by rules for the journals
+ * of real processes. None of the five journals is kept by a service of ours.
  *
  *   what the test sent ─┐   what passed the broker ─┐   the ledger's rows ─┐   the API servers' audit logs, and a watch of the
  *   and was confirmed   ┴───────────────────────────┴──────────────────────┴── test's own over their Jobs and pods
  *
- * The failure this prevents: calling a test passed because its last event was the wanted one, while a second Job ran, a hold
- * was left behind, or an end was told that never was.
+ * The failure this prevents: a test that passes because its last event was the right one, although a second Job ran, a hold was
+ * left behind, or a false end was told.
  */
 import { judge, type Rule } from "../../judge/rules.ts";
 import { type History, isMade, isOurs, jobsOf } from "./journals.ts";
 import { viewOf } from "./view.ts";
 
-/** The simulation waits until nothing is astir, which these would be; its world misses nothing, and keeps no facts. */
+/** The simulation needs none of these rules: it waits until no surplus Job is left, keeps no facts, and sees every Job. */
 const RULES: Readonly<Record<string, Rule<History>>> = {
   "G3: no surplus Job stays": surplus,
   "G4: of every end there is a fact": untold,
   "The test's own watch misses no Job": unseen,
 };
 
-/** Each fault in words, after the rule it breaks; an empty list is wanted. */
+/** Returns each fault in words, after the rule that it breaks. Tests want an empty list. */
 export const faultsOfHistory = (history: History): readonly string[] =>
   judge(history, viewOf(history), RULES).map(({ invariant, message }) => `${invariant}: ${message}`);
 
@@ -30,7 +30,7 @@ function surplus({ ledger, clusters }: History): readonly string[] {
     .map(({ name, run }) => `a surplus Job ${name} of ${run} is still there`);
 }
 
-/** Or the launcher looked for itself. */
+/** Finds ended Jobs of which no fact told, and which the launcher did not read by itself either. */
 function untold(history: History): readonly string[] {
   const { ledger, clusters, passed, factsPassed } = history;
   if (!factsPassed) return [];
@@ -49,7 +49,7 @@ function untold(history: History): readonly string[] {
 const uidOf = ({ about }: Readonly<Record<string, unknown>>): unknown =>
   typeof about === "object" && about !== null && "uid" in about ? about.uid : undefined;
 
-/** A judge who missed something says so, instead of acquitting. */
+/** If the test's own watch missed a Job, the other rules judged an incomplete history. */
 function unseen({ clusters }: History): readonly string[] {
   return clusters.flatMap(({ restored, asked, jobs, group }) => {
     const made = restored ? new Map<string, readonly object[]>() : Map.groupBy(asked.filter(isMade), ({ name }) => name);

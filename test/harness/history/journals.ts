@@ -16,7 +16,7 @@ export interface Passed {
   readonly through: "commands" | "facts" | "events" | "quarantine";
   readonly text: string;
   readonly id: string;
-  /** Without the prefix; "" where the text is none of ours. */
+  /** The type without the prefix; "" if the text is no message of ours. */
   readonly type: string;
   readonly run: string | undefined;
   readonly sequence: number | undefined;
@@ -38,13 +38,13 @@ export interface LedgerRows {
   readonly attempts: readonly AttemptRow[];
   readonly events: readonly Told[];
   readonly commands: readonly { readonly id: string; readonly source: string }[];
-  /** Refusals: of which command. */
+  /** The ids of the commands that were refused. */
   readonly refused: readonly string[];
 }
 
-/** One Job over its whole life, as the test's own watch saw it: a time is SOMETIME, since a watch is told late. */
+/** One Job over its whole life, as the test's own watch saw it. Its times are SOMETIME, because a watch is told late. */
 export interface JobLife extends Omit<Job, "ours" | "othersDeletedMs" | "releasedMs" | "bindsMs"> {
-  /** It was seen without our hold while it had neither ended nor was being deleted: somebody took it off. */
+  /** True if the Job was seen without our hold before it ended or was being deleted: somebody took the hold off. */
   readonly stripped: boolean;
 }
 
@@ -57,12 +57,12 @@ export interface PodLife extends Omit<Pod, "overMs"> {
 
 export interface ClusterHistory {
   readonly group: string;
-  /** As the audit log names it; "" where the cluster does not say who asked. */
+  /** The launcher's user in the audit log; "" if the cluster does not say who asked. */
   readonly launcher: string;
   readonly asked: readonly Asked[];
   readonly jobs: readonly JobLife[];
   readonly pods: readonly PodLife[];
-  /** Its memory was put back to an earlier moment: the promises say what is weaker then. */
+  /** True if the cluster was put back to an earlier moment. GUARANTEES.md says which promises are weaker then. */
   readonly restored: boolean;
 }
 
@@ -88,6 +88,6 @@ export function podsOf(history: History, uid: string): readonly PodLife[] {
 export const isMade = ({ verb, resource, status }: Asked): boolean => verb === "create" && resource === "jobs" && status === 201;
 export const isOurs = ({ launcher }: ClusterHistory, user: string): boolean => launcher === "" || user === launcher;
 
-/** A copy, or one that came back from a backup: what it runs is not our doing. */
+/** True if somebody else created a Job of this name, such as a copy or one from a backup: its pods are not our doing. */
 export const isByOthers = ({ clusters }: History, name: string): boolean =>
   clusters.some((cluster) => cluster.asked.some((it) => isMade(it) && it.name === name && !isOurs(cluster, it.user)));

@@ -11,11 +11,11 @@ import { rowsOf } from "./rows.ts";
 import { watchOf } from "./watch.ts";
 
 export interface Keeping extends AsyncDisposable {
-  /** Before the first try; the answer says that the broker has it. */
+  /** Notes a command before it is first published. Returns a function that notes the broker's confirm. */
   sending(command: Omit<Sent, "confirmed" | "content"> & { readonly data: object }): () => void;
-  /** The group's cluster was put back to an earlier moment. */
+  /** Notes that the group's cluster was put back to an earlier moment. */
   restored(group: string): void;
-  /** As far as it is now. */
+  /** Returns the history so far. */
   collect(): Promise<History>;
 }
 
@@ -23,7 +23,7 @@ export interface Places {
   readonly brokerUrl: string;
   readonly ledgerUrl: string;
   readonly sites: readonly Site[];
-  /** Facts and commands too, where the broker shows them: upstream.ts says for which tests. */
+  /** Keeps facts and commands too, if the broker shows them. `openTap` says which tests must not. */
   readonly all: boolean;
 }
 

@@ -1,12 +1,12 @@
 /**
  * A sound history of a few runs, and helpers that change one thing in it: for the checker's tests.
  *
- * The bug this prevents: a wrong history with two faults, where the checker finds the unintended one.
+ * The bug this prevents: a wrong history with two faults, of which the checker finds only the unintended one.
  */
 import { SOMETIME } from "../../judge/view.ts";
 import type { ClusterHistory, History, Passed } from "./journals.ts";
 
-/** Lists of a history can be changed here, which its readers cannot. */
+/** A history that a test can change; for the checks it is read-only. */
 export type Open<T> = T extends readonly (infer E)[]
   ? Open<E>[]
   : T extends object
@@ -188,7 +188,9 @@ export const podOf = (history: Open<History>, run: string) => the(cluster(histor
 export const cluster = (history: Open<History>) => the(history.clusters, () => true);
 export const endOf = (history: Open<History>, run: string) =>
   the(history.ledger.events, (it) => it.run === run && it.sequence >= 4 && it.type !== "run.cancelling");
-/** The run "bad" has no Failed condition: we deleted its Job after a second and a half, and say why. */
+/**
+ * Makes "bad" a run that we ended: its Job is not Failed, we deleted it after a second and a half, and the outcome says why.
+ */
 export function weEnded(history: Open<History>, code: string): void {
   Object.assign(jobOf(history, "bad"), { failedMs: undefined, deletedMs: SOMETIME });
   cluster(history).asked.push(asked("delete", "bad-1", T + 3_500, 200));

@@ -55,10 +55,10 @@ function attemptOf(history: History, row: AttemptRow): Attempt {
   const lifted: readonly Lifted[] = [
     ...(cluster?.restored === true ? (["one Job", "start", "end", "behind"] as const) : []),
     ...(isStripped ? (["one Job"] as const) : []),
-    // An operator gave it up, whatever its Job does.
+    // An operator abandoned the attempt, whatever its Job does.
     ...(row.code === "Abandoned" ? (["behind"] as const) : []),
   ];
-  // A restart may have come with another deadline.
+  // A restart may have changed the deadline.
   return { ...row, deadlineMs: run?.generation === 1 ? run.deadlineMs : undefined, closing: closingOf(history, row), lifted };
 }
 
@@ -69,7 +69,7 @@ function jobOf(history: History, cluster: ClusterHistory, job: JobLife): Job {
     ours: isOwn || !isByOthers(history, job.name),
     othersDeletedMs: sometimeIf(isDeletedByOthers(cluster, job)),
     releasedMs: releasedMs(cluster, job),
-    // Jobs of a restored cluster may never have been seen for good, and a failed Job without its hold may go unread.
+    // A restored cluster may take back an end that was seen, and a failed Job without its hold may go unread.
     bindsMs: sometimeIf(!cluster.restored && !(job.failedMs !== undefined && job.stripped)),
   };
 }
@@ -85,9 +85,9 @@ function releasedMs(cluster: ClusterHistory, { name }: JobLife): number | undefi
 }
 
 /**
- * When a pod's containers had ended. On a busy machine a watch learns late that a pod is gone, so the cluster's own log counts
- * too. The last DELETE is the kubelet's, after all has ended; an earlier one only told the pod to end. The pocket's kubelet
- * sends none.
+ * Returns the time by which a pod's containers had ended. A watch on a busy machine learns late that a pod is gone, so the
+ * cluster's own log counts too. The kubelet sends the last DELETE after all containers ended; an earlier DELETE only tells the
+ * pod to end. The pocket's kubelet sends none.
  */
 function overMsOf({ launcher, asked }: ClusterHistory, { name, finishedMs, goneMs }: PodLife): number | undefined {
   const deletes = asked.filter((it) => it.verb === "delete" && it.resource === "pods" && it.name === name && it.status === 200);
@@ -110,14 +110,16 @@ function closingOf(history: History, row: AttemptRow): Closing | undefined {
   return { reason, atMs: firstDelete(cluster, job, podsOf(history, job.uid)) };
 }
 
-/** Codes of other phases that may keep a pod from starting. All other codes of those phases end only what has started. */
+/**
+ * Codes of other phases that may keep a pod from starting. All other codes of those phases are about pods that have started.
+ */
 const ALSO_BEFORE_START: readonly string[] = ["Unknown", "NodeLost", "OutOfMemory"];
 
 const isBeforeStart = (code: string): boolean =>
   ALSO_BEFORE_START.includes(code) ||
   Object.entries(DIAGNOSES).some(([known, { phase }]) => known === code && phase === "before-start");
 
-/** Returns the time of our first DELETE of the Job or one of its pods: if a pod is still waiting, we delete it first. */
+/** Returns the time of our first DELETE of the Job or of one of its pods: a pod that still waits is deleted before its Job. */
 function firstDelete(cluster: ClusterHistory, job: JobLife, pods: readonly PodLife[]): number | undefined {
   const names = new Set(pods.map(({ name }) => name));
   const ours = cluster.asked.filter(
@@ -132,7 +134,7 @@ function firstDelete(cluster: ClusterHistory, job: JobLife, pods: readonly PodLi
 
 function isDeletedByOthers(cluster: ClusterHistory, job: JobLife): boolean {
   if (cluster.launcher === "") return (job.deletedMs ?? job.goneMs) !== undefined;
-  // A namespace's end or a garbage collector's deletes collections, and names no Job.
+  // The garbage collector, and the end of a namespace, delete collections: their requests name no Job.
   return cluster.asked.some(
     (it) =>
       it.resource === "jobs" &&

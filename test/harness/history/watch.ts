@@ -1,8 +1,8 @@
 /**
- * A watch of the test's own over the Jobs and pods of one namespace, with its administrator's rights: what each of them was
- * seen to be, from its first moment to its last.
+ * A watch of the test's own over the Jobs and pods of one namespace, with its administrator's rights. It keeps what was seen of
+ * each object, from its first moment to its last.
  *
- * The failure this prevents: a judge who sees through the eyes of the accused. It shares no code with our follower.
+ * The failure this prevents: a judge that sees only what the judged program sees. The watch shares no code with our follower.
  */
 import { CONTROLLER_UID, HOLD, LABELS } from "@longshore/domain/run/marks.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
@@ -13,7 +13,7 @@ import type { Site } from "../site.ts";
 export interface Watched extends AsyncDisposable {
   readonly jobs: readonly JobLife[];
   readonly pods: readonly PodLife[];
-  /** Resolves when it has seen everything that is there now as it is now. */
+  /** Resolves when the watch has seen the present version of every object. */
   caughtUp(): Promise<void>;
 }
 

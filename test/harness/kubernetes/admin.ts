@@ -61,7 +61,7 @@ export function adminOf(transport: Transport): Admin {
 /** Returns the only element of a list; throws if there is none. */
 export function only<T>(all: readonly T[]): T {
   const [one] = all;
-  if (one === undefined) throw new Error("none was started");
+  if (one === undefined) throw new Error("the list is empty");
   return one;
 }
 

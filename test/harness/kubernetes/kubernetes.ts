@@ -17,7 +17,7 @@ import { startSimulatedNodes } from "./simulated-nodes.ts";
 
 export type { Said, TestCluster } from "./test-cluster.ts";
 
-/** A folder's name: this, and then the id of the process that made the folder. */
+/** The beginning of a folder's name. The id of the process that made the folder follows. */
 const FOLDERS = "longshore-kubernetes-";
 
 export type Nodes = "none" | "simulated" | "real";

@@ -41,9 +41,9 @@ export async function nats({ jetstream = true }: { readonly jetstream?: boolean 
   const program = await natsServer();
   const folder = await fs.mkdtemp(path.join(tmpdir(), "longshore-nats-"));
   const port = await freePort();
-  const password = `p${randomBytes(12).toString("hex")}`; // what begins with a digit may be a number to the server
+  const password = `p${randomBytes(12).toString("hex")}`; // the server may read a value that begins with a digit as a number
   const configuration = path.join(folder, "nats.conf");
-  // By default a server writes to the disk every two minutes, and confirms before.
+  // By default a server confirms at once, and writes to the disk every two minutes.
   const store = { store_dir: path.join(folder, "store"), sync_interval: "always" };
   const lines = [`host: "127.0.0.1"`, `port: ${port}`, `include "${path.relative(folder, USERS)}"`];
   if (jetstream) lines.push(`jetstream: ${JSON.stringify(store)}`);

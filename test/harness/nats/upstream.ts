@@ -2,13 +2,13 @@
 import { AckPolicy, jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 
-/** As an operator or an application connects: with the URL's user, and without trying again. */
+/** Connects as an operator or an application does: as the URL's user, and without reconnecting. */
 export async function connected(url: string, inboxPrefix = "_INBOX"): Promise<NatsConnection> {
   const { username, password, host } = new URL(url);
   return await connect({ servers: host, user: username, pass: password, reconnect: false, pingInterval: 5_000, inboxPrefix });
 }
 
-/** Resolves when it consumes, to a promise of its end: the connection was lost, or a stream deleted. */
+/** Resolves when consuming has begun. `over` settles when it has ended: the connection was lost, or a stream was deleted. */
 export async function consuming(
   url: string,
   { name, streams }: { readonly name: string; readonly streams: readonly string[] },

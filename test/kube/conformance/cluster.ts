@@ -1,7 +1,8 @@
 /**
  * A running cluster for the conformance suite: a namespace for each case, and nothing left of it afterwards.
  *
- * The failure this prevents: a Job whose hold a failed case left, which would keep the Job's namespace Terminating for ever.
+ * The failure this prevents: a failed case that leaves a Job with its hold, which keeps the Job's namespace Terminating for
+ * ever.
  */
 import type { OpenCluster } from "@longshore/kubernetes/testing/conformance.ts";
 import type { TestCluster } from "../../harness/kubernetes/kubernetes.ts";

@@ -61,7 +61,7 @@ async function untilEvent(namespace: string, uid: string, reason: string): Promi
   await found(`an Event ${reason}`, async () => (await admin.eventsOf(namespace, uid)).find((it) => it["reason"] === reason));
 }
 
-/** Waits until admission obeys a new setting, which takes a moment. A pod that it lets pass before that would show nothing. */
+/** Waits until admission obeys a new setting, which takes a moment. A pod that is admitted before that would show nothing. */
 async function untilRefused(what: string, namespace: string, container: object = {}): Promise<void> {
   const containers = [{ name: "main", image: "x", ...container }];
   const path = `${podPath(namespace)}?dryRun=All`;
@@ -80,7 +80,7 @@ async function seenWith(namespace: string, condition: string): Promise<Shown> {
   throw new Error(`the watch of ${namespace} ended before a pod had the condition ${condition}`);
 }
 
-// A node's pods are collected a minute after the node is gone; all other tests run meanwhile.
+// A lost node's pods are collected only after a minute: all other tests run meanwhile.
 const lost = await cluster.namespace();
 {
   await using node = await writtenNode(admin, "node-that-vanishes", { cpu: "4" });

@@ -1,6 +1,6 @@
 /**
  * People with kubectl, and controllers, act on our Jobs: deletions of every kind, stripped holds, suspensions, conditions that
- * we do not know, copies and restores. On a real control plane; the history is the judge. (Faults 11, 39–42, 44 in
+ * we do not know, copies and restores. On a real control plane; the recorded history is judged. (Faults 11, 39–42, 44 in
  * GUARANTEES.md.)
  */
 // needs kubernetes, rabbitmq

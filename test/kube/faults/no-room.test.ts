@@ -93,7 +93,7 @@ await t.test(
   async (t) => {
     await sent(system, ["ending/running"], { ...lasting("300s"), groups: ["b"] });
     await system.heard("run.started", "ending/running");
-    // The namespace's Roles and accounts may go before its Jobs are released: without a launcher they surely do.
+    // Without a launcher the namespace's Roles and accounts surely go before its Jobs are released.
     await launcher.stop();
     await deleteNamespace(b.namespace);
     await system.until("its Roles to go", async () => (await roles(b.namespace)) === 0);
@@ -121,7 +121,7 @@ await t.test(
 await t.test(
   "a namespace is deleted whose accounts are elsewhere: its runs fail with DeletedExternally, and nothing of ours keeps it",
   async (t) => {
-    await system[Symbol.asyncDispose](); // the first system would take commands for the second
+    await system[Symbol.asyncDispose](); // the first system would take the commands of the second
     await using apart = await openSystem({ brokerUrl: rabbit.url, clusters: cloud.clusters.slice(1), accountsElsewhere: true });
     await using _watcher = await apart.watcher();
     await using _launcher = await apart.launcher();

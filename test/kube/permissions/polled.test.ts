@@ -1,6 +1,6 @@
 /**
- * A group whose cluster allows no watch: with `poll` its runs are told of from start to end, by a watcher that may only get and
- * list, and that never tries to watch.
+ * A group whose cluster allows no watch. With `poll`, a watcher that may only get and list tells its runs from start to end,
+ * and never tries to watch.
  */
 // needs kubernetes
 // runs at most 5 min

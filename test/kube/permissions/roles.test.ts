@@ -147,7 +147,7 @@ t.test("--confine: the cluster lets the launcher work, and refuses what it would
 
 const VERBS = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"] as const;
 
-/** Reviews of oneself are open to everyone. */
+/** Reviews of the asking user's own rights, which every user may create. */
 const isReview = ({ group, resource }: Resource): boolean =>
   /^(selfsubjectaccessreviews|selfsubjectrulesreviews)$/.test(resource)
     ? group === "authorization.k8s.io"
@@ -168,7 +168,8 @@ async function may(transport: Transport, verb: string, it: Resource, namespace: 
     forever,
   );
   const status = (answer.body as { readonly status?: { readonly allowed?: boolean } }).status;
-  if (answer.status !== 201 || status?.allowed === undefined) throw new Error(`not told: ${JSON.stringify(answer.body)}`);
+  if (answer.status !== 201 || status?.allowed === undefined)
+    throw new Error(`the review was not answered: ${JSON.stringify(answer.body)}`);
   return status.allowed;
 }
 

@@ -46,7 +46,7 @@ const step = { image: "demo/quick:1", command: ["sh", "-c", "true"] };
 const ask = (system: System, run: string, runsFor?: string): Promise<void> =>
   system.command("run.requested", { run, ...step, ...(runsFor !== undefined && annotated({ runsFor })) });
 
-/** The ledger's health of the only group, which the console and `longshore group` show. */
+/** The only group's health in the ledger, which the console and `longshore group` show. */
 const toldOf = async (system: System): Promise<string | undefined> => {
   const { health, diagnosis } = only(await system.ledger.groups());
   return health === "unhealthy" ? diagnosis?.code : health;
@@ -88,7 +88,7 @@ async function healed(t: Test, { system, launcher, watcher }: Stage): Promise<vo
   for (const it of [launcher, watcher]) t.notMatch(it.said.join("\n"), /eyJhbGciOi/, "no token is in a log");
 }
 
-/** Starts the API server again, which ends all watches: a watch outlives the credential that opened it. */
+/** Starts the API server again, which ends all watches: otherwise a watch would outlive the credential that opened it. */
 async function restart(): Promise<void> {
   await cluster.apiServer.kill();
   await cluster.apiServer.start();

@@ -118,7 +118,7 @@ function writes({ root, resource, namespaced }: Resource, namespace: string): re
 const isListed = (role: "watcher" | "launcher", verb: string, { group, resource }: Resource): boolean =>
   RULES[role].some((it) => it.apiGroups.includes(group) && it.resources.includes(resource) && it.verbs.includes(verb));
 
-/** Reviews of oneself: they are POSTs, and open to everyone. */
+/** Reviews of the asking user's own rights: POSTs that every user may send. */
 const isReview = ({ resource }: Resource): boolean =>
   /^(selfsubjectaccessreviews|selfsubjectrulesreviews|selfsubjectreviews)$/.test(resource);
 

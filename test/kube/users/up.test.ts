@@ -41,7 +41,7 @@ await using up = await longshoreUp(
 /** Replaces parts of a text. Each part must stand in it exactly once. */
 function changed(code: string, changes: Readonly<Record<string, string>>): string {
   return Object.entries(changes).reduce((text, [from, to]) => {
-    if (text.split(from).length !== 2) throw new Error(`this has not once ${from}:\n${text}`);
+    if (text.split(from).length !== 2) throw new Error(`the text must have this exactly once: ${from}\n${text}`);
     return text.replace(from, () => to);
   }, code);
 }

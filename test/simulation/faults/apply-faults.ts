@@ -1,4 +1,4 @@
-/** The effect of each deed of a plan on the world, and the end of all of them. */
+/** Applies each deed of a plan to the world, and ends all of them. */
 import { GroupName, RunId, StepName } from "@longshore/contract/ids.ts";
 import { ANNOTATIONS, HOLD, LABELS, MANAGED_BY } from "@longshore/domain/run/marks.ts";
 import type { JobObject } from "@longshore/pocket/objects.ts";

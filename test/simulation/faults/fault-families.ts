@@ -1,5 +1,5 @@
 /**
- * Troubles that happen by themselves, family by family: processes, broker, ledger, clusters, and people who meddle with them.
+ * Random troubles, one family for each place: processes, broker, ledger, clusters, and people who meddle with clusters.
  *
  * The bug this prevents: faults that GUARANTEES.md lists and that never happen. Each family happens at random times.
  */

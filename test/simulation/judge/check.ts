@@ -1,8 +1,8 @@
 /**
- * A healed scenario's verdict: the rules that all histories share, and those that only a simulated world can be asked.
+ * Judges a healed scenario: by the rules that all histories share, and by rules that only a simulated world can answer.
  *
- * The bug this prevents: a promise in a document that no program was ever held to. Judged is what really happened: the clusters'
- * own history, the broker's queues, the ledger's tables, and what upstream heard.
+ * The bug this prevents: a promise in a document that no program was ever held to. The judge sees what really happened: the
+ * clusters' own history, the broker's queues, the ledger's tables, and the events that upstream heard.
  */
 import { problemsOf } from "@longshore/domain/attempt/testing/invariants.ts";
 import { judge, type Rule } from "../../judge/rules.ts";
@@ -10,7 +10,10 @@ import { at, type Broken } from "../../judge/view.ts";
 import type { World } from "../world/world.ts";
 import { fenceOf, viewOf } from "./view.ts";
 
-/** Journals of real processes do not tell when a create landed, what a Job's content does, or what a program measured. */
+/**
+ * Rules for the simulation alone: journals of real processes do not tell when a create landed, what a Job's content does, or
+ * what a program measured.
+ */
 const RULES: Readonly<Record<string, Rule<World>>> = {
   "No program falls": ({ history }) => history.falls,
   "G2: a Job does the work of its own run": foreignWork,
@@ -33,7 +36,10 @@ function foreignWork({ history, ledger }: World): readonly string[] {
   );
 }
 
-/** The name of a Job that we let go of was free while a create of it was on the wire: only chance kept the work from running twice. */
+/**
+ * After we released a Job, its name was free while a create of that name was on the wire: only chance kept the work from
+ * running twice.
+ */
 function freed(world: World): readonly string[] {
   const { history } = world;
   const posts = [...history.posts.values()];
@@ -63,7 +69,7 @@ function misheard({ upstream: { unreadable, heard } }: World): readonly string[]
 
 function unaccounted(world: World): readonly string[] {
   const left = Math.max(0, ...world.slots.map(({ gauges }) => gauges.get("longshore_unaccounted {}") ?? 0));
-  // Shown, and never touched: Jobs that carry our labels and not our proof.
+  // The tally counts Jobs that carry our labels without our proof, and never touches them.
   const shown = [...world.history.jobs.values()].filter(
     ({ origin, goneMs }) => origin === "theirs" && goneMs === undefined,
   ).length;

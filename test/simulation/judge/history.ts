@@ -1,6 +1,6 @@
 /**
- * What really happened in a scenario, written down by the world and not by the programs under test: each Job's and pod's life,
- * each create on the wire, each claim.
+ * The history of a scenario, written by the world and not by the programs under test: each Job's and pod's life, each create on
+ * the wire, each claim.
  *
  * The bug this prevents: a check that asks the launcher whether the launcher was right.
  */
@@ -9,7 +9,7 @@ import type { Job } from "../../judge/view.ts";
 /** One Job object of one cluster, from its creation to its end. */
 export interface JobLife extends Pick<Job, "uid" | "name" | "occupant" | "createdMs"> {
   readonly cluster: string;
-  /** Made by somebody else: without our proof, or a copy of one of ours. */
+  /** "theirs": somebody else made it, without our proof. "copied": somebody else copied one of ours. */
   readonly origin: "ours" | "theirs" | "copied";
   /** The content that upstream asked for. */
   readonly content: string | undefined;
@@ -19,9 +19,9 @@ export interface JobLife extends Pick<Job, "uid" | "name" | "occupant" | "create
   goneMs?: number;
   /** Created without a hold, as its group wants it. */
   readonly unheld: boolean;
-  /** Since when the hold is not on it; without one, since its outcome is recorded. */
+  /** When the hold was taken off. For a Job without a hold: when its outcome was recorded. */
   unheldMs?: number;
-  /** Somebody else asked for its deletion, or took its hold. */
+  /** When somebody else asked for its deletion; `strippedMs`: when somebody else took its hold off. */
   othersDeletedMs?: number;
   strippedMs?: number;
 }
@@ -39,7 +39,7 @@ export interface PodLife {
 
 export interface Post {
   readonly cluster: string;
-  /** It can run nothing, whenever it lands. */
+  /** True for the create of an occupant, which can run nothing whenever it lands. */
   readonly occupant: boolean;
   readonly name: string;
   readonly by: string;
@@ -55,7 +55,7 @@ export interface Claim {
   readonly untilMs: number;
 }
 
-/** A launcher told the ledger that a group is not what the ledger has. */
+/** A change of a group's health that a launcher told the ledger. */
 export interface Turn {
   readonly group: string;
   readonly by: string;
@@ -71,7 +71,7 @@ export interface History {
   /** Jobs that a launcher of ours created in a cluster that is not its group's. */
   readonly astray: string[];
   readonly turns: Turn[];
-  /** Programs that ended by themselves: a bug, each of them. */
+  /** Programs that ended by themselves. Each is a bug. */
   readonly falls: string[];
 }
 

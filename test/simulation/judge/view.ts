@@ -14,7 +14,7 @@ import type { World } from "../world/world.ts";
 import type { JobLife, Post } from "./history.ts";
 
 const FENCE_MS = 600_000;
-/** An outcome may be on its way so long while the Job that it was decided on becomes Complete. */
+/** An outcome may be on its way to the ledger for this long, while its Job becomes Complete. */
 const IN_FLIGHT_MS = 600_000;
 
 export function viewOf(world: World): View {
@@ -67,11 +67,11 @@ function attemptOf(world: World, run: string, deadlineMs: number, kept: Kept): A
   };
 }
 
-/** By a timer of ours, of a Job whose pod ran. */
+/** Returns a timer's deletion of a Job whose pod ran. */
 function closingOf({ history, scenario }: World, { cause, uid, name, outcome }: Kept): Closing | undefined {
   const atMs = history.jobs.get(uid ?? "")?.deletedMs;
   const ran = [...history.pods.values()].some(({ job }) => job === uid);
-  // Its first Job was taken away and a late create made this one: the timer was the first one's.
+  // If a late create made this Job after the first one was taken away, the timer was the first Job's.
   const isSecond = [...history.jobs].some(([other, it]) => it.name === name && other !== uid && !it.occupant);
   if (!ran || atMs === undefined || isSecond || outcome?.result === "succeeded") return undefined;
   if (cause === "startExpired") return { reason: "no start", atMs };
@@ -79,10 +79,10 @@ function closingOf({ history, scenario }: World, { cause, uid, name, outcome }: 
   return cause === "deadline" && scenario.skewMs.cluster === 0 ? { reason: "deadline", atMs } : undefined;
 }
 
-/** `owner`: the attempt that this is the own Job of. A stray that has none is released whenever. */
+/** `owner`: the attempt whose own Job this is. A stray has no owner, and may be released at any time. */
 function jobOf(life: JobLife, owner: Kept | undefined): Job {
   const { origin, unheld, strippedMs, completeMs, failedMs, goneMs, unheldMs, deletedMs, othersDeletedMs } = life;
-  // Without a hold an end that nobody read before the Job went is not told, and only then.
+  // Only for a Job without a hold may an end stay untold: if nobody read the end before the Job was gone.
   const isUnread = unheld && goneMs !== undefined && goneMs <= (owner?.outcome?.endedAtMs ?? 0);
   const isOthers = strippedMs !== undefined || isUnread;
   return {
@@ -98,15 +98,15 @@ function jobOf(life: JobLife, owner: Kept | undefined): Job {
 function isLifted(world: World, name: string): boolean {
   const { history } = world;
   const lives = [...history.jobs.values()].filter((it) => it.name === name);
-  // Without a hold nothing keeps a name taken, or a Job there until its end was read, once somebody deletes it: we or others.
-  // With its namespace it goes without having been deleted itself.
+  // Without a hold any deletion, ours or not, frees the name and removes the Job before its end was read. If the namespace is
+  // deleted, the Job is gone without a deletion of its own.
   const isUnheld = lives.some((it) => it.unheld && (it.deletedMs ?? it.goneMs) !== undefined);
   const isStripped = lives.some((it) => it.strippedMs !== undefined);
   const posts = [...history.posts.values()].filter((it) => it.name === name && it.status === 201);
   return isUnheld || isStripped || posts.some((post) => (post.landedMs ?? 0) >= fenceOf(world, post));
 }
 
-/** Until when a create may land: so long after the claim under which it was sent. */
+/** Returns the time until which a create may land: the fence of the claim under which it was sent. */
 export function fenceOf({ history }: World, { name, by, sentMs }: Post): number {
   const claims = history.claims.filter((it) => it.name === name && it.by === by && it.atMs <= sentMs);
   return Math.max(0, ...claims.map(({ untilMs }) => untilMs)) + FENCE_MS;

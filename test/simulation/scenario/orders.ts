@@ -70,7 +70,7 @@ function asked<T extends "run.requested" | "run.cancel" | "run.restart" | "run.a
   data: CommandInput<T>,
 ): Asked {
   const made = message({ source: SOURCE, id }, type, data);
-  if (made.kind === "refused") throw new Error(`the scenario made a command that is none: ${JSON.stringify(made.problems)}`);
+  if (made.kind === "refused") throw new Error(`the scenario made an invalid command: ${JSON.stringify(made.problems)}`);
   return { kind, id, source: SOURCE, run, key: made.routingKey, body: made.body };
 }
 

@@ -2,8 +2,8 @@
  * Plots around the health of a group: its address answers nothing for a moment, answers only some launchers, refuses their
  * writes, or leads to another cluster. Each plot replaces all other troubles of its scenario.
  *
- * The bug this prevents: a rule of the group's table that no scenario needs. Elsewhere a namespace becomes another one only
- * after it was deleted, so everything that is called gone from it is really gone.
+ * The bug this prevents: a rule of the group's table that no scenario needs. In all other scenarios a namespace is replaced
+ * only after its deletion, so a Job that is called gone from there is really gone.
  */
 import type { Chance } from "./chance.ts";
 import type { Planned } from "./scenario.ts";
@@ -12,16 +12,16 @@ import { blind, MINUTE, one, SECOND, type Setting } from "./setting.ts";
 export interface GroupPlot {
   readonly deeds: readonly Planned[];
   readonly endMs: number;
-  /** How often the group may be told healthy and unhealthy in turns. */
+  /** The most changes between healthy and unhealthy that may be told of the group. */
   readonly turnsMost: number;
 }
 
 type Plot = (setting: Setting) => GroupPlot;
 
-/** A launcher probes every 30 s at most, and then once more. */
+/** Enough for two probes of a launcher, which come every 30 s at most. */
 const NOTICED_MS = 60 * SECOND;
 
-/** Until any launcher is answered, the first answer names the group's namespace, even another cluster's. */
+/** The first answer to any launcher names the group's namespace, even another cluster's: plots that need the right one begin later. */
 const NAMED_MS = 5 * SECOND;
 
 const way = (cluster: string, launcher: number | "all", to: "nowhere" | "another", atMs: number, forMs: number): Planned => ({
@@ -84,7 +84,7 @@ const doubtAstray: Plot = (it) => {
   };
 };
 
-/** While no launcher runs, its groups' address becomes another cluster's. The ledger still calls the groups healthy. */
+/** While no launcher runs, the groups' address begins to lead to another cluster. The ledger still calls the groups healthy. */
 const startedAstray: Plot = (it) => {
   const { chance } = it;
   const cluster = one(chance, it.clusters);

@@ -70,7 +70,10 @@ export interface Scenario {
   readonly lanes: number;
   readonly deeds: readonly Planned[];
   readonly chaosMs: number;
-  /** So often a group may be told healthy or unhealthy in turns; absent: its cluster's answers may differ every time. */
+  /**
+   * The most changes between healthy and unhealthy that may be told of a group. Absent if its cluster's answers may differ
+   * every time.
+   */
   readonly turnsMost?: number;
   readonly script: (of: { readonly run: string; readonly step: string; readonly attempt: number }) => PodScript;
 }

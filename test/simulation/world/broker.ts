@@ -16,12 +16,12 @@ import { Failure, type Problem } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 
 export interface BrokerTrouble {
-  /** The chance that a message is stored, and its publisher hears that it may not be. */
+  /** The chance that a message is stored, and its publisher is told that it may not be. */
   readonly loseConfirm: number;
-  /** The chance that a message is not stored, and its publisher hears so. */
+  /** The chance that a message is not stored, and its publisher is told so. */
   readonly losePublish: number;
   readonly duplicate: number;
-  /** The next message is drawn from so many that wait; 1 keeps the order. */
+  /** The number of waiting messages from which the next one is drawn; 1 keeps the order. */
   readonly shuffle: number;
   /** The chance that an event is confirmed and comes back unrouted, as if no queue were bound. */
   readonly unrouted: number;

@@ -153,7 +153,7 @@ function noteClaims(history: History, clock: Clock, works: readonly Work[]): voi
   }
 }
 
-/** Questions of loops at rest, which are most of all questions. On a quick line the answer "nothing" comes at once. */
+/** Queries of idle loops, the most frequent calls. On a quick line their answer "nothing" comes at once. */
 const POLLS: ReadonlySet<keyof Ledger> = new Set(["due", "claim", "take", "takeStrays", "unsentNotices"]);
 const QUICK_MS = 10;
 

@@ -68,7 +68,7 @@ function inTheClusters(world: World): readonly string[] {
     model.jobs().flatMap(({ metadata }) => {
       // The person who decides about the moved namespace also decides about Jobs that landed there late.
       if (isMoved(world, metadata.annotations?.[ANNOTATIONS.group] as GroupName)) return [];
-      // We cannot see a copy without our label, so it is nobody's work.
+      // We cannot see a copy without our label, so no program has to delete it.
       if (history.jobs.get(metadata.uid)?.origin === "copied" && metadata.labels?.[LABELS.managedBy] === undefined) return [];
       const occupant = metadata.labels?.[LABELS.occupant] === "true";
       const held =

@@ -49,7 +49,10 @@ function endOrClose(
   return end(heard, "refused", context, { diagnosis, started: notStarted(heard) });
 }
 
-/** The group was chosen for its room, and its cluster said otherwise: the story tells the cluster's word. */
+/**
+ * The group was chosen because it had room, and its cluster refused: the story lists the group as skipped, with the cluster's
+ * reason.
+ */
 function passedOver(attempt: Attempt, { sentence: why }: Diagnosis): Attempt {
   const { considered = [] } = attempt.notes;
   const others = considered.filter(({ group }) => group !== attempt.group);

@@ -1,6 +1,6 @@
 /**
- * Our decisions about an attempt: placing, and those of people and timers. Before a timer acts on a Job, the launcher looks: no
- * news is not bad news.
+ * Our decisions about an attempt: placing, claiming, people's commands, and timers. Before a timer acts on a Job, the launcher
+ * looks at the Job: a missing fact proves nothing.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { type Attempt, FENCE_MS, isOpen } from "../../run/record.ts";

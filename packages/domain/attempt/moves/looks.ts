@@ -17,7 +17,7 @@ export const deleted: Rule<"lookedDeleted"> = ofOwn<"lookedDeleted">((attempt, {
   return after(news, end(seen, "deleted", context, { ...how, diagnosis: CAUSES.external.diagnosis }));
 });
 
-/** Noted while the pods can still be seen: once they are gone, nothing shows that nothing ran. */
+/** Noted while the pods can still be seen: once they are gone, nothing can show that no container ran. */
 export const unstarted: Rule<"unstarted"> = (attempt, { uid }, { nowMs }) =>
   attempt.uid !== uid || attempt.started !== "unknown" ? stay(attempt) : move({ ...attempt, started: "no", dueMs: nowMs });
 
@@ -32,7 +32,7 @@ export const goneWhileLive: Rule<"gone"> = (attempt, { uid }, context) => {
   return end(noteGone(attempt), "lost", context, { diagnosis });
 };
 
-/** Nothing of this Job is left. While a create is unanswered, another Job may have landed or may yet: look again. */
+/** Nothing of this Job is left. While a create is unanswered, another Job may exist or still come: look again. */
 export const goneWhileClosing: Rule<"gone"> = (attempt, { uid }, context) => {
   if (attempt.uid !== uid) return stay(attempt);
   const noted = noteGone(attempt);
@@ -57,7 +57,7 @@ export const occupiedAfterEnd: Rule<"occupied"> = (attempt, { uid }, { nowMs }) 
   return move({ ...noted, dueMs: restUntilMs(noted, nowMs) });
 };
 
-/** True if nothing can have landed that this look did not see. */
+/** True if this look was late enough to see every create that can land. */
 const isConclusive = (attempt: Attempt, begunAtMs: number): boolean =>
   !isOpen(attempt) || (attempt.fenceUntilMs !== undefined && begunAtMs >= attempt.fenceUntilMs);
 

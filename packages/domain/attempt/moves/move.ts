@@ -1,9 +1,9 @@
 /**
- * The result of a cell of the attempt's table: the new attempt, the news of it, and the strays that have to go. Closing and
- * ending with the result of each cause.
+ * A cell's result in the attempt's table: the new attempt, its news, and the strays that have to go. How an attempt closes and
+ * ends also stands here, with the result of each cause.
  *
- * The bug this prevents: a name that becomes free while a create of it may still land. Until the fence has passed an ended Job
- * keeps its hold; if no Job keeps the name, the release loop comes at once to put an occupant there.
+ * The bug this prevents: a name that becomes free while a create of it may still land. Until the fence has passed, an ended Job
+ * keeps its hold; if no Job has the name, the release loop comes at once and creates an occupant.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { EventData } from "@longshore/contract/event.ts";
@@ -30,7 +30,7 @@ export type News =
   | { readonly kind: "stalled"; readonly diagnosis: Diagnosis }
   | { readonly kind: "resumed" };
 
-/** `attempt` is the same object exactly if nothing of it changes. */
+/** `attempt` stays the same object if nothing of it changed, and only then. */
 export interface Move {
   readonly attempt: Attempt;
   readonly news: readonly News[];
@@ -88,7 +88,7 @@ export function closing(attempt: Attempt, cause: Cause, diagnosis: Diagnosis, { 
   });
 }
 
-/** Whether anything started, if no create is known to have landed: "no" only if every create was definitely refused. */
+/** For an attempt without a known Job: "unknown" if a create of it was never answered, "no" if every create was refused. */
 export const notStarted = ({ started, notes }: Attempt): Attempt["started"] =>
   started === "yes" ? "yes" : notes.unproven === true ? "unknown" : "no";
 
@@ -101,17 +101,20 @@ export interface How {
 
 export function endOfCause(attempt: Attempt, context: Context, how: How): Move {
   const { result, diagnosis } = CAUSES[attempt.cause ?? "external"];
-  // Work that may have run is not done again unasked: `retries.on` decides.
+  // Work that may have run is repeated only if `retries.on` allows it: "moved" needs proof that nothing started.
   const isProved = result !== "moved" || startedAfter(attempt, how) === "no";
   return end(attempt, isProved ? result : "failed", context, { diagnosis: attempt.notes.closing ?? diagnosis, ...how });
 }
 
-/** A note made while the pods could be seen is better than a later "unknown". */
+/** A "no" that was noted while the pods could be seen stands against a later "unknown". */
 function startedAfter(attempt: Attempt, { started = "unknown" }: How): Attempt["started"] {
   return attempt.started === "yes" || started === "unknown" ? attempt.started : started;
 }
 
-/** Ended, with its hold to be released. Done at once if no cluster can hold anything of it. */
+/**
+ * Ends the attempt; the release loop takes its hold off later. If no cluster can have anything of the attempt, it is done at
+ * once.
+ */
 export function end(attempt: Attempt, result: AttemptResult, { nowMs }: Context, how: How): Move {
   const { diagnosis, evidence } = how;
   const outcome: AttemptOutcome = { result, ...(diagnosis && { diagnosis }), ...(evidence && { evidence }), endedAtMs: nowMs };

@@ -44,7 +44,7 @@ export const started: Rule<"started"> = ofOwn<"started">((attempt, { evidence, r
   return move(changed ? retimed(seen, context) : seen, news);
 });
 
-/** Two views may be equally old: Events tell why a Job gets no pod, and Events change nothing of the Job. */
+/** A view of the same version may bring news: Events say why a Job gets no pod, and do not change the Job's version. */
 export const stalled: Rule<"stalled"> = ofOwn<"stalled">((attempt, { diagnosis, rv }, context) => {
   const lively = attempt.state === "claimed" ? alive(attempt, context) : attempt;
   const { stall, stalledAtMs } = attempt.notes;
@@ -82,13 +82,13 @@ export const failedLate: Rule<"failed"> = ofOwn<"failed">((attempt, input, conte
   return after(news, endOfCause(ran, context, { evidence, started: evidence.started }));
 });
 
-/** A Job without a hold may have ended before it went. Only one that was seen being deleted was certainly unfinished. */
+/** A Job without a hold may have ended before it vanished. Only a Job that was seen under deletion was certainly unfinished. */
 export const external: Rule<"deleting"> = ofOwn<"deleting">((attempt, { vanished }, context) => {
   const cause = vanished === true && attempt.notes.hold === false ? "vanished" : "external";
   return closing(attempt, cause, CAUSES[cause].diagnosis, context);
 });
 
-/** A watcher's views of Jobs and of pods are stale independently: only a look may say that the pods are gone. */
+/** A watcher's views of Jobs and of pods lag independently, so only a look may say that the pods are gone. */
 export const lookNow: Rule<"deleting"> = ofOwn<"deleting">((attempt, _input, { nowMs }) =>
   attempt.dueMs !== undefined && attempt.dueMs <= nowMs ? move(attempt) : move({ ...attempt, dueMs: nowMs }),
 );
@@ -114,7 +114,10 @@ function whose(attempt: Attempt, { uid, group }: Sighting): "own" | "bind" | "oc
 const endedBlind = ({ state, outcome, notes }: Attempt): boolean =>
   (state === "ended" || state === "done") && (outcome?.result === "lost" || notes.gone === true);
 
-/** Wraps a rule about a sighting: only the attempt's own Job counts, and an unknown one is bound first. */
+/**
+ * Wraps a rule about a sighting: the rule gets only sightings of the attempt's own Job. A Job that may become its own is bound
+ * first.
+ */
 export function ofOwn<K extends SightingKind>(rule: Rule<K>): Rule<K> {
   return (attempt, input, context) => {
     const sighting: Sighting = input;

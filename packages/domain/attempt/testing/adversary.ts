@@ -35,7 +35,7 @@ type Reply = {
 };
 type Look = { readonly of: Attempt; readonly begunAtMs: number; readonly seen: Job | undefined };
 
-/** The world's own number, not the lifecycle's fence: the fence must be long enough for it. */
+/** A number of its own, not FENCE_MS, so that a fence that is too short is found. */
 const LANDS_WITHIN_MS = 10 * MINUTE;
 
 export function adversary() {
@@ -165,7 +165,7 @@ export function adversary() {
     collect();
   }
 
-  /** The watcher's view of now is applied at any later time, and perhaps twice. */
+  /** Records a fact as of now; `observe` applies the fact at any later time, perhaps twice. */
   function watch(choice: number): void {
     const job = some(choice);
     if (job === undefined || job.occupant) return;
@@ -281,7 +281,7 @@ export function adversary() {
     for (const it of jobs.values()) if (it.condition !== undefined && !it.held) jobs.delete(it.group);
   }
 
-  // Chance picks troublesome steps more often.
+  // An act that stands here twice is picked twice as often.
   const acts = [
     claim,
     claim,

@@ -51,7 +51,7 @@ export const newRun = (plan: Plan = planOf([step("main")], {}, true), nowMs = NO
   nowMs,
 });
 
-/** Accepted, its first steps opened. */
+/** A run that was accepted, with its first steps open. */
 export function runOf(plan?: Plan): RunRecord {
   const begun = beginRun(newRun(plan));
   return openFirst({ ...begun, run: { ...begun.run, seq: 1 } }, at).record;

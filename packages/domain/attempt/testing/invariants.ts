@@ -37,7 +37,7 @@ function problemsOfRun({ state, outcome, endedAtMs, cancel, steps, generation, s
     ["an ended run has no attempt that has not ended", isEnded && attempts.some((it) => it.outcome === undefined)],
     ["it is cancelled by a cancel", (state === "cancelling" || outcome === "cancelled") && cancel === undefined],
     ["a cancelling run has no blocked step", state === "cancelling" && all.some((it) => it.state === "blocked")],
-    ["it succeeds only where every step did what it was to", outcome === "succeeded" && all.some(isUndone)],
+    ["it succeeds only if no step is left undone", outcome === "succeeded" && all.some(isUndone)],
     ["it begins with an event, and a restart tells another", state !== "tombstone" && seq < 2 * generation - 1],
     ["no two attempts have one name", new Set(attempts.map(({ name }) => name)).size !== attempts.length],
   ]);
@@ -77,28 +77,28 @@ function problemsOfAttempt(attempt: Attempt): readonly string[] {
     ["it has an outcome exactly when it is over", isOver !== (outcome !== undefined)],
     ["only claims that were made are unanswered", unanswered.some((it) => it < 1 || it > claimNo)],
     ["a claim is unanswered once", new Set(unanswered).size !== unanswered.length],
-    ["nothing is on the wire where nothing was sent or nothing can land", isQuiet && unanswered.length > 0],
+    ["a waiting, ready or done attempt has no unanswered claim", isQuiet && unanswered.length > 0],
     [
       "a claim is unanswered, and has an end",
       state === "claimed" && (unanswered.length === 0 || attempt.claimUntilMs === undefined),
     ],
-    ["what is on the wire has a fence", unanswered.length > 0 && fenceUntilMs === undefined],
+    ["an attempt with an unanswered claim has a fence", unanswered.length > 0 && fenceUntilMs === undefined],
     [
-      "a waiting attempt has no group and any other under way has one",
+      "a waiting attempt has no group, and any other that is not over has one",
       !isOver && (state === "waiting") !== (group === undefined),
     ],
     [
       "a live attempt knows its Job and when it was launched",
       state === "live" && (uid === undefined || notes.launchedAtMs === undefined),
     ],
-    ["only where a create was sent is there a Job", uid !== undefined && (claimNo === 0 || !LANDED.includes(state))],
-    ["only a closing attempt or one that was has a cause", cause !== undefined && state !== "closing" && !isOver],
-    ["what is closed is closed for something", state === "closing" && cause === undefined],
+    ["it has a Job only if a create was sent", uid !== undefined && (claimNo === 0 || !LANDED.includes(state))],
+    ["it has a cause only while it is closing and afterwards", cause !== undefined && state !== "closing" && !isOver],
+    ["a closing attempt has a cause", state === "closing" && cause === undefined],
     ["it succeeds only by its own Job, which ran", result === "succeeded" && (uid === undefined || started !== "yes")],
     ["it is cancelled only by us", result === "cancelled" && cause !== undefined && cause !== "cancel"],
     ["it fails by its Job's end or by a timer", result === "failed" && uid === undefined && started === "yes"],
     ["it started exactly if that is noted", (started === "yes") !== (notes.startedAtMs !== undefined)],
-    ["while a create may land nobody says that nothing started", state === "claimed" && started === "no"],
+    ["while a create may land, it is not said that nothing started", state === "claimed" && started === "no"],
   ]);
 }
 
@@ -111,10 +111,10 @@ export function problemsOfChange(before: RunRecord, after: RunRecord, toldCount:
       ["its sequence is dense", is.seq !== was.seq + toldCount],
       ["its generation never falls", is.generation < was.generation],
       [
-        "what ended stays so until a restart",
+        "an ended run keeps its outcome until a restart",
         was.state === "ended" && is.generation === was.generation && is.outcome !== was.outcome,
       ],
-      ["what ended tells nothing", was.state === "ended" && is.generation === was.generation && toldCount > 0],
+      ["an ended run tells nothing", was.state === "ended" && is.generation === was.generation && toldCount > 0],
       ["no attempt is forgotten", after.attempts.length < before.attempts.length],
     ]),
     ...before.attempts.flatMap((it) => {
@@ -127,17 +127,17 @@ export function problemsOfChange(before: RunRecord, after: RunRecord, toldCount:
 function problemsOfMove(was: Attempt, is: Attempt): readonly string[] {
   const isNewUid = was.uid !== undefined && is.uid !== was.uid;
   return broken(`attempt ${is.step}/${is.n} ${was.state} to ${is.state}`, [
-    ["its Job is another only after the one it had is gone", isNewUid && (was.notes.gone !== true || is.uid === undefined)],
+    ["its Job is replaced only after the earlier Job is gone", isNewUid && (was.notes.gone !== true || is.uid === undefined)],
     ["its claims are counted up, one by one", is.claimNo < was.claimNo || is.claimNo > was.claimNo + 1],
     ["only a claim puts a create on the wire", is.unanswered.some((it) => it <= was.claimNo && !was.unanswered.includes(it))],
-    ["its outcome is for ever", was.outcome !== undefined && is.outcome?.result !== was.outcome.result],
-    ["done is for ever", was.state === "done" && is.state !== "done"],
-    ["what started did start", was.started === "yes" && is.started !== "yes"],
+    ["its outcome never changes", was.outcome !== undefined && is.outcome?.result !== was.outcome.result],
+    ["a done attempt stays done", was.state === "done" && is.state !== "done"],
+    ["a start is never taken back", was.started === "yes" && is.started !== "yes"],
     [
       "it leaves its group only with nothing on the wire",
       was.group !== undefined && is.group !== was.group && is.unanswered.length > 0,
     ],
-    ["its name is for ever", was.name !== is.name],
+    ["its name never changes", was.name !== is.name],
   ]);
 }
 

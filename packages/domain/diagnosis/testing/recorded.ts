@@ -65,7 +65,7 @@ function toldOfObjects({ earlier, events, ...now }: Extract<Recording, { kind: "
   for (const fact of facts(said, { ...seen, events: events.flatMap((it) => seeEvent(it) ?? []) }, NOW_MS).facts) {
     if (fact.type === "job.ended") return fact.data.evidence.diagnosis;
     if (fact.type === "job.stalled") return fact.data.diagnosis;
-    // The launcher looks, and finds that no loop of ours deleted the Job.
+    // Stands for the launcher's look, which finds that no loop of ours deleted the Job.
     if (fact.type === "job.deleting") return CAUSES.external.diagnosis;
   }
   return undefined;

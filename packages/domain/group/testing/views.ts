@@ -1,4 +1,4 @@
-/** A group found in each state, and each thing that can be heard of it. */
+/** For tests: a group's view in each state, and an example of each input. */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { GroupName } from "@longshore/contract/ids.ts";
 import type { GroupContext } from "../health.ts";

@@ -1,4 +1,4 @@
-/** For tests: whole and ordinary objects as an API server shows them, to which a test adds what it is about. */
+/** For tests: complete, ordinary objects as an API server shows them. Each test adds the part that it is about. */
 import { ANNOTATIONS, CONTROLLER_UID, HOLD, LABELS, MANAGED_BY } from "../../run/marks.ts";
 import { type JobSeen, type PodSeen, seeJob, seePod } from "../seen.ts";
 

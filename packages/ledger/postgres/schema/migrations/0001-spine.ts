@@ -107,7 +107,7 @@ create table event (
   primary key (run_key, seq)
 );
 
--- What is not yet confirmed by the broker. Rows go when it is: a lower one that commits later is found like any other.
+-- Events that the broker has not confirmed yet. A confirmed event's row is deleted, so a lower one that commits later is found too.
 create table outbox (
   part smallint not null,
   run_key bigint not null,
@@ -115,7 +115,7 @@ create table outbox (
   primary key (part, run_key, seq)
 ) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0);
 
--- Refusals belong to no run's story, so they have no sequence. Kept a while after sending: a command that comes again is the same one.
+-- Refusals and groups' health: no run's story, so no sequence. Sent rows stay a while: a command that comes again gets no second notice.
 create table notice (
   id text collate "C" primary key,
   tenant text not null,
@@ -137,7 +137,7 @@ create table command (
   primary key (tenant, source, id)
 );
 
--- Jobs that must go though no attempt waits for them, and holds that must be let go of.
+-- Strays: Jobs to delete that belong to no attempt, and holds to take off.
 create table object (
   key bigint generated always as identity primary key,
   run_id text not null,
