@@ -12,11 +12,9 @@ import { startPocket } from "./start.ts";
 function connection(server: string, token: string): Connection {
   return {
     server,
-    description: "the pocket under test",
     trust: async () => ({ ca: undefined, cert: undefined, key: undefined, serverName: undefined, verify: true }),
     authorization: async () => `Bearer ${token}`,
     rejected: () => undefined,
-    expiresAtMs: () => undefined,
     tokenTimes: () => undefined,
   };
 }

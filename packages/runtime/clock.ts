@@ -1,16 +1,11 @@
 /**
- * Time and chance as values, so that loops can run under a clock that the simulation turns.
- *
- * The bug this prevents: a test that passes because the machine was fast. Nothing outside this file and the adapters'
- * sockets calls `Date.now`, `setTimeout` or `Math.random`.
+ * Time and chance as values, so that loops can run under a clock that the simulation turns, and no test passes because the machine
+ * was fast. Nothing outside this file and the adapters' sockets calls `Date.now`, `setTimeout` or `Math.random`.
  */
 export interface Clock {
   /** Milliseconds since 1970. */
   now(): number;
-  /**
-   * Calls `ring` once after this time. Returns a function that calls it off. Cheaper than a signal that is made only to end one
-   * wait.
-   */
+  /** Calls `ring` once after this time. Returns a function that calls it off. */
   alarm(ms: number, ring: () => void): () => void;
   /** Resolves after this time, or at once when the signal aborts. Never rejects: the caller looks at its signal. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;

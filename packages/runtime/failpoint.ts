@@ -1,9 +1,6 @@
 /**
- * Named lines at which a test makes a process die or dawdle: `LONGSHORE_FAILPOINT=afterCreate:kill,beforeAck:kill:3`.
- *
- * The bug this prevents: a crash that only ever happened between lines that nobody tried. Without a setting a failpoint
- * is a function that does nothing; a name that no code has, or a word that is no action, refuses to start, since a kill
- * test whose kill never comes proves nothing.
+ * Named lines at which a test makes a process die or dawdle: `LONGSHORE_FAILPOINT=afterCreate:kill,beforeAck:kill:3`. A name that
+ * no code has, or a word that is no action, refuses to start: a kill test whose kill never comes proves nothing.
  *
  *   name:kill        SIGKILL to this process the first time it passes        name:kill:3      the third time
  *   name:sleep:500   waits 500 ms each time                                  name:sleep:500:3 the third time only

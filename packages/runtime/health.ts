@@ -16,16 +16,15 @@ export interface PartState {
   readonly says: string;
 }
 
+type Ask = () => PartState | Promise<PartState>;
+
 export interface HealthOptions {
   /** "0.0.0.0:9090"; port 0 takes a free one. */
   readonly listen: string;
-  /** Each part's state, asked at each probe. A part that throws or takes longer than two seconds is not ready. */
-  readonly parts: Readonly<Record<string, () => PartState | Promise<PartState>>>;
+  /** Asked at each probe. A part that throws or takes longer than two seconds is not ready. */
+  readonly parts: Readonly<Record<string, Ask>>;
   readonly metrics: Metrics;
-  /**
-   * Called before `/metrics` answers, to set gauges that are cheap to read. A gauge that cannot be read is forgotten, and the
-   * failure logged.
-   */
+  /** Called before `/metrics` answers, to set gauges that are cheap to read. */
   readonly refresh?: () => Promise<void>;
   readonly clock?: Clock;
 }
@@ -49,8 +48,9 @@ export async function serveHealth(options: HealthOptions): Promise<Health> {
   await listening(server, host, port);
   const bound = server.address();
   const actual = typeof bound === "object" && bound !== null ? bound.port : port;
+  const reachable = host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host.includes(":") ? `[${host}]` : host;
   return {
-    url: `http://${host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host.includes(":") ? `[${host}]` : host}:${actual}`,
+    url: `http://${reachable}:${actual}`,
     [Symbol.asyncDispose]: () =>
       new Promise((done) => {
         server.close(() => done());
@@ -89,10 +89,8 @@ async function answer(options: HealthOptions, url: string, response: ServerRespo
     case "/metrics": {
       const { metrics, refresh } = options;
       const [found] = await Promise.all([states(options), refresh?.()]);
-      metrics.replace(
-        "longshore_part_up",
-        found.map(({ name, ready }) => ({ labels: { part: name }, value: ready ? 1 : 0 })),
-      );
+      const rows = found.map(({ name, ready }) => ({ labels: { part: name }, value: ready ? 1 : 0 }));
+      metrics.replace("longshore_part_up", rows);
       return reply(response, 200, await metrics.text(), "text/plain; version=0.0.4; charset=utf-8");
     }
     default:
@@ -102,11 +100,10 @@ async function answer(options: HealthOptions, url: string, response: ServerRespo
 
 type NamedState = PartState & { readonly name: string };
 
-async function states({ parts, clock = systemClock }: HealthOptions): Promise<readonly NamedState[]> {
-  return await Promise.all(Object.entries(parts).map(([name, ask]) => state(name, ask, clock)));
-}
+const states = ({ parts, clock = systemClock }: HealthOptions): Promise<readonly NamedState[]> =>
+  Promise.all(Object.entries(parts).map(([name, ask]) => state(name, ask, clock)));
 
-async function state(name: string, ask: () => PartState | Promise<PartState>, clock: Clock): Promise<NamedState> {
+async function state(name: string, ask: Ask, clock: Clock): Promise<NamedState> {
   const unasked = new AbortController();
   try {
     const found = await within({ clock, ms: PROBE_MS, signal: unasked.signal, what: "asking it" }, async () => await ask());

@@ -8,7 +8,6 @@ import { pino } from "pino";
 import { z } from "zod";
 import { withoutCredentials } from "./config/secret.ts";
 
-/** What a config holds under `log`. */
 export const LogSettings = z.strictObject({
   level: z.enum(["debug", "info", "warn", "error", "silent"]).default("info"),
   format: z.enum(["auto", "text", "json"]).default("auto"),
@@ -27,7 +26,7 @@ export interface Log {
   child(fields: Fields): Log;
 }
 
-export interface LogSink {
+interface LogSink {
   readonly isTTY?: boolean;
   write(text: string): unknown;
 }

@@ -1,9 +1,8 @@
 /**
  * The pieces that every loop is made of: running together, repeating, waiting to be woken, backing off, batching.
  *
- * The bugs this prevents: a loop that died while its process looks healthy, a wait that outlives its abort, a queue that grows
- * without bound, and a timer of the machine in code that the simulation runs. Time comes from a `Clock`. Signals are linked
- * here: a signal of `AbortSignal.any` asks all its sources at each look, and loops look all the time.
+ * The bugs this prevents: a loop that died while its process looks healthy, a wait that outlives its abort, and a queue that grows
+ * without bound. Signals are linked here: one of `AbortSignal.any` asks all its sources at each look, and loops look all the time.
  */
 import type { Clock } from "./clock.ts";
 
@@ -28,9 +27,8 @@ export async function together(signal: AbortSignal, loops: Readonly<Record<strin
         failures.push(new Error(`the loop "${name}" returned although nobody had asked it to stop`));
       } catch (error) {
         if (isAbort(error, stop.signal)) return;
-        failures.push(
-          new Error(`the loop "${name}" failed: ${error instanceof Error ? error.message : String(error)}`, { cause: error }),
-        );
+        const why = error instanceof Error ? error.message : String(error);
+        failures.push(new Error(`the loop "${name}" failed: ${why}`, { cause: error }));
       }
       stop.abort(failures[0]);
     }),
@@ -39,18 +37,24 @@ export async function together(signal: AbortSignal, loops: Readonly<Record<strin
 
   const [first, ...others] = failures;
   if (first === undefined) return { kind: "stopped" };
-  throw others.length === 0
-    ? first
-    : new AggregateError(failures, failures.map((it) => it.message).join("; "), { cause: first.cause });
+  if (others.length === 0) throw first;
+  throw new AggregateError(failures, failures.map((it) => it.message).join("; "), { cause: first.cause });
 }
 
-/** True for the errors that `signal.throwIfAborted()` and aborted calls of Node throw: an orderly end, not a failure. */
-export function isAbort(error: unknown, signal: AbortSignal): boolean {
+/** The errors of `signal.throwIfAborted()` and of aborted calls of Node: an orderly end, not a failure. */
+function isAbort(error: unknown, signal: AbortSignal): boolean {
   return signal.aborted && (error === signal.reason || (error instanceof Error && error.name === "AbortError"));
 }
 
-/** A signal that follows another signal and can be aborted by itself. `release` ends the following. */
-export function linked(signal: AbortSignal): { readonly signal: AbortSignal; abort(reason?: unknown): void; release(): void } {
+/** A signal that follows another signal and can be aborted by itself. */
+export interface Linked {
+  readonly signal: AbortSignal;
+  abort(reason?: unknown): void;
+  /** Ends the following. */
+  release(): void;
+}
+
+export function linked(signal: AbortSignal): Linked {
   const own = new AbortController();
   const follow = () => own.abort(signal.reason);
   if (signal.aborted) follow();
@@ -62,10 +66,7 @@ export function linked(signal: AbortSignal): { readonly signal: AbortSignal; abo
   };
 }
 
-/**
- * A signal that aborts this long after another signal: for requests that are on the wire when the program is told to stop. Call
- * `release` when they are done.
- */
+/** A signal that aborts this long after another: for requests that are on the wire when the program is told to stop. */
 export function lingering(signal: AbortSignal, { clock, ms }: { readonly clock: Clock; readonly ms: number }) {
   const own = new AbortController();
   let callOff: (() => void) | undefined;
@@ -84,7 +85,7 @@ export function lingering(signal: AbortSignal, { clock, ms }: { readonly clock: 
 }
 
 export interface WakeUp {
-  /** Wakes every waiter. If nobody waits, the next wait returns at once, so that a wake-up between two waits is not lost. */
+  /** If nobody waits, the next wait returns at once, so that a wake-up between two waits is not lost. */
   wake(): void;
   /** Waits until somebody calls `wake`, the time has passed, or the signal aborts. */
   wait(ms: number, signal: AbortSignal): Promise<"woken" | "passed" | "aborted">;
@@ -157,7 +158,7 @@ export function backOff(
 /** If work ran this long without an error, the next failure counts as the first. */
 const WELL_MS = 60_000;
 
-export interface Lasting {
+interface Lasting {
   readonly clock: Clock;
   readonly pause: Pause;
   /** True if this error passes by itself; other errors are thrown. Called for each error, so that the caller can log it. */
@@ -180,19 +181,13 @@ export function again({ clock, pause, passes }: Lasting, work: Loop): Loop {
   };
 }
 
-/** Thrown by `within`. */
 export class TimeUp extends Error {
   override readonly name = "TimeUp";
 }
 
 /** Bounds one piece of work: when the time is up its signal aborts and `TimeUp` is thrown, even if the work goes on. */
 export async function within<R>(
-  {
-    clock,
-    ms,
-    signal,
-    what,
-  }: { readonly clock: Clock; readonly ms: number; readonly signal: AbortSignal; readonly what: string },
+  { clock, ms, signal, what }: Omit<Every, "wakeUp"> & { readonly what: string },
   work: (signal: AbortSignal) => Promise<R>,
 ): Promise<R> {
   const bounded = linked(signal);
@@ -212,10 +207,10 @@ export async function within<R>(
   }
 }
 
-export interface BatchOptions {
+interface BatchOptions {
   /** Most items in one call. */
   readonly most: number;
-  /** Most items that may wait beside the batch in flight. Beyond it callers are refused, which is a bug in their own bound. */
+  /** Beside the batch in flight. Beyond it callers are refused, which is a bug in their own bound. */
   readonly waitingMost?: number;
 }
 

@@ -19,10 +19,7 @@ export const programSettings = { log: LogSettings.prefault({}) };
 
 export type Main<C> = (config: C, log: Log, signal: AbortSignal) => Promise<ProgramEnd>;
 
-/**
- * A second signal within this time counts as the same press of Ctrl-C: in a terminal it reaches every process of the group, and
- * npm and the bootstrap pass it on as well.
- */
+/** A second signal within this time is the same press of Ctrl-C, which npm and the bootstrap pass on as well. */
 const SAME_PRESS_MS = 500;
 
 /** How long an orderly stop may take. Below the 30 s that Kubernetes grants before it kills. */
@@ -81,10 +78,7 @@ function lastWords(log: Log): void {
 
 function listen(log: Log, stop: AbortController, graceMs: number, samePressMs: number): void {
   let stoppedAt = 0;
-  for (const [name, code] of [
-    ["SIGINT", 130],
-    ["SIGTERM", 143],
-  ] as const) {
+  for (const [name, code] of Object.entries({ SIGINT: 130, SIGTERM: 143 })) {
     process.on(name, () => {
       if (stop.signal.aborted) {
         if (systemClock.now() - stoppedAt >= samePressMs) process.exit(code);

@@ -8,7 +8,6 @@
  */
 import { createCipheriv, createDecipheriv, createSecretKey, hkdfSync, type KeyObject, randomBytes } from "node:crypto";
 
-/** A sealed text as it travels. Anybody may see it. */
 export interface Sealed {
   /** The key of the ring that sealed it, by a name that tells nothing of the key. */
   readonly key: string;
@@ -30,7 +29,6 @@ export interface Seal {
   open(sealed: Sealed, bound: string): Opened;
 }
 
-/** Least length of a key: shorter ones could be guessed. */
 const SEAL_KEY_BYTES_MIN = 32;
 const SEAL_KEYS_MOST = 10;
 const NONCE_BYTES = 12;
@@ -85,11 +83,8 @@ function openWith(keys: readonly RingKey[], { key: id, nonce, box }: Sealed, bou
   const known = keys.find((it) => it.id === id);
   if (known === undefined) {
     const ours = keys.map((it) => it.id).join(", ");
-    return {
-      kind: "refused",
-      why: "unknownKey",
-      message: `It is sealed with the key ${shown(id)}, and this program's sealKeyFile has ${ours}. Give both programs the same file.`,
-    };
+    const message = `It is sealed with the key ${shown(id)}, and this program's sealKeyFile has ${ours}. Give both programs the same file.`;
+    return { kind: "refused", why: "unknownKey", message };
   }
   try {
     const bytes = Buffer.from(box, "base64url");
@@ -98,11 +93,8 @@ function openWith(keys: readonly RingKey[], { key: id, nonce, box }: Sealed, bou
     const text = Buffer.concat([decipher.update(bytes.subarray(0, -TAG_BYTES)), decipher.final()]).toString("utf8");
     return { kind: "opened", text };
   } catch {
-    return {
-      kind: "refused",
-      why: "tampered",
-      message: `It names the key ${id} and was not sealed with it as it stands here: it was changed on its way, or put together from others. See who else may publish at the broker.`,
-    };
+    const message = `It names the key ${id} and was not sealed with it as it stands here: it was changed on its way, or put together from others. See who else may publish at the broker.`;
+    return { kind: "refused", why: "tampered", message };
   }
 }
 

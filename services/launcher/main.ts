@@ -16,7 +16,7 @@ import { hostname } from "node:os";
 import { openBroker } from "@longshore/broker/open.ts";
 import { brokerOf } from "@longshore/broker/settings.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
-import { sayUnverified } from "@longshore/kubernetes/access/unverified.ts";
+import { sayUnverified } from "@longshore/kubernetes/access/connection.ts";
 import { readGroups } from "@longshore/kubernetes/groups.ts";
 import { openWrites } from "@longshore/kubernetes/request/write.ts";
 import { openLedger } from "@longshore/ledger/open.ts";

@@ -12,9 +12,8 @@ import { announcements, controlKey } from "@longshore/contract/control.ts";
 import { writeControl } from "@longshore/contract/envelope.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { isTransient } from "@longshore/contract/problem.ts";
-import { type AnnouncedCluster, openAnnounced } from "@longshore/kubernetes/access/announced.ts";
-import { warnUnverified } from "@longshore/kubernetes/access/unverified.ts";
-import type { Access } from "@longshore/kubernetes/access/watch-access.ts";
+import { warnUnverified } from "@longshore/kubernetes/access/connection.ts";
+import { type Access, type AnnouncedCluster, openAnnounced } from "@longshore/kubernetes/access/watch-access.ts";
 import type { PartState } from "@longshore/runtime/health.ts";
 import { again, wakeUp, linked, type Loop, together } from "@longshore/runtime/loop.ts";
 import type { Seal } from "@longshore/runtime/seal.ts";
@@ -25,14 +24,11 @@ import { watchGroup } from "./watch-group.ts";
 /** Pauses between asking for the groups while no launcher answers: short ones first. */
 const ASK_FIRST_MS = 1_000;
 const ASK_MOST_MS = 15_000;
-/**
- * Asks at most this often, however often a cluster rejects its credential: each question makes every launcher answer every
- * watcher.
- */
+/** However often a cluster rejects its credential: each question makes every launcher answer every watcher. */
 const ASK_REST_MS = 5_000;
 const SAID_MOST = 1_000;
 
-export interface LearnedGroups {
+interface LearnedGroups {
   readonly loop: Loop;
   readonly state: () => PartState;
 }
@@ -83,12 +79,8 @@ export function learnGroups(parts: Learning, seal: Seal, open = openAnnounced): 
 
   async function askOnce(signal: AbortSignal): Promise<void> {
     const id = `${owner}/asked/${clock.now()}`;
-    const body = writeControl({
-      id,
-      source: `/longshore/${installation}/watcher`,
-      type: "groups.asked",
-      data: { installation, watcher: owner },
-    });
+    const source = `/longshore/${installation}/watcher`;
+    const body = writeControl({ id, source, type: "groups.asked", data: { installation, watcher: owner } });
     try {
       const published = await broker.broadcast({ id, key: controlKey(installation, "groups.asked"), body }, signal);
       launchers = published === "unrouted" ? "nobody" : "there";
@@ -140,7 +132,6 @@ export function learnGroups(parts: Learning, seal: Seal, open = openAnnounced): 
 interface Watches {
   /** Starts, renews and stops watches until exactly these groups are watched. Returns their names. */
   change(groups: ReadonlyMap<GroupName, Access>): readonly GroupName[];
-  /** Resolves when all watches have ended. */
   ended(): Promise<void>;
 }
 

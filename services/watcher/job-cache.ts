@@ -2,9 +2,8 @@
  * The Jobs of one group, as their watcher remembers them: the facts last published of each, and its last view while that may
  * still matter.
  *
- * The bug this prevents: memory that grows with every Job that ever ran, and with every field of a Job. The view is dropped
- * once the Job's end is published, the rest once the Job is gone, and entries that nobody works on are packed: below 1 kB a
- * Job.
+ * The bug this prevents: memory that grows with every Job that ever ran, and with every field of a Job. The view is dropped once
+ * the Job's end is published, the rest once the Job is gone, and what nobody works on is packed: below 1 kB a Job.
  */
 import type { Uid } from "@longshore/contract/ids.ts";
 import type { Said } from "@longshore/domain/watch/facts.ts";
@@ -31,13 +30,11 @@ interface Packed extends Omit<CachedJob, "pods"> {
 /** The resource version of a Job that is there; etcd's versions are digits. */
 const versionOf = ({ job, vanished }: CachedJob): string => (vanished ? "" : (job?.resourceVersion ?? ""));
 
-export interface JobCache {
+interface JobCache {
   has(uid: Uid): boolean;
   /** Changes an entry, or makes one. An entry that is empty afterwards is forgotten. */
   change(uid: Uid, change: (known: CachedJob) => void): void;
-  /**
-   * True if the Job was seen in exactly this version and has not vanished since. Cheap, for listings in which few Jobs are new.
-   */
+  /** The Job was seen in this version and has not vanished since. Cheap, for listings in which few Jobs are new. */
   isAt(uid: Uid, resourceVersion: string): boolean;
   /** A copy to read: changes of it are lost. */
   peek(uid: Uid): Readonly<CachedJob> | undefined;
@@ -54,14 +51,7 @@ export interface JobCache {
 
 /** Fields whose values recur in a cluster, as opposed to those that each Job has of its own. */
 const RECURRING = new Set(
-  ["namespace", "installation", "group", "step", "image", "imageId", "node", "memoryLimit"].concat([
-    "phase",
-    "role",
-    "reason",
-    "type",
-    "what",
-    "key",
-  ]),
+  "namespace installation group step image imageId node memoryLimit phase role reason type what key".split(" "),
 );
 
 /** This many entries stay unpacked: a Job that changed last changes again soon. */

@@ -12,7 +12,7 @@ import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import { openBroker } from "@longshore/broker/open.ts";
 import { brokerOf } from "@longshore/broker/settings.ts";
-import { sayUnverified } from "@longshore/kubernetes/access/unverified.ts";
+import { sayUnverified } from "@longshore/kubernetes/access/connection.ts";
 import { type Groups, readGroups } from "@longshore/kubernetes/groups.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { failpoints } from "@longshore/runtime/failpoint.ts";
@@ -24,8 +24,8 @@ import { runProgram } from "@longshore/runtime/program.ts";
 import { openSeal } from "@longshore/runtime/seal.ts";
 import { WatcherConfig } from "./config.ts";
 import { learnGroups } from "./announced-groups.ts";
-import { watcherLoops } from "./loops.ts";
 import { FAILPOINTS, type Parts, TIMING } from "./parts.ts";
+import { watcherLoops } from "./watch-group.ts";
 
 export async function watcher(config: WatcherConfig, log: Log, signal: AbortSignal): Promise<ProgramEnd> {
   const clock = systemClock;
@@ -63,7 +63,6 @@ export async function watcher(config: WatcherConfig, log: Log, signal: AbortSign
   return await together(signal, learned ? { groups: learned.loop } : watcherLoops(parts));
 }
 
-/** From the groups file, if there is one. */
 async function groupsOf({ groupsFile }: WatcherConfig, metrics: Metrics): Promise<Groups | undefined> {
   if (groupsFile === undefined) return undefined;
   return await readGroups(groupsFile, {

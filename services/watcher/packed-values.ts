@@ -1,19 +1,15 @@
 /**
- * Packs values into short strings and back: the shape is kept once for all values that have it, recurring words once for all,
- * and only the rest as text.
- *
- * The bug this prevents: a watcher whose memory is the size of its cluster. A Job and its pod take 2.5 kB as objects, of which
- * about 400 bytes are their own: the names of fields, images and nodes recur.
+ * Packs values into short strings and back, so that a watcher's memory is not the size of its cluster: a shape is kept once for
+ * all values that have it, and recurring words once. A Job and its pod take 2.5 kB as objects; 400 bytes are their own.
  */
-export interface Packing {
+interface Packing {
   pack(value: object): string;
   unpack(text: string): unknown;
   /** True if the first text in the packed value is this one, as far as that shows without unpacking. */
   begins(text: string, value: string): boolean;
 }
 
-export interface PackingOptions {
-  /** Fields whose values recur from record to record. */
+interface PackingOptions {
   readonly recurring: ReadonlySet<string>;
   readonly shapesMost?: number;
   readonly wordsMost?: number;

@@ -1,7 +1,4 @@
-/**
- * The parts that the watcher's loops are given. In a process main.ts opens them; in the simulation they are models. No part can
- * write to a cluster.
- */
+/** What the watcher's loops are given: main.ts opens it; in the simulation they are models. No part can write to a cluster. */
 import type { Broker } from "@longshore/broker/port.ts";
 import type { GroupName, Installation } from "@longshore/contract/ids.ts";
 import type { Cluster } from "@longshore/kubernetes/clusters.ts";
@@ -12,7 +9,6 @@ import type { Pause } from "@longshore/runtime/loop.ts";
 import type { Metrics } from "@longshore/runtime/metrics.ts";
 
 export const FAILPOINTS = ["beforeFact", "afterFact"] as const;
-export type WatcherFailpoint = (typeof FAILPOINTS)[number];
 
 export interface Timing {
   readonly heartbeatMs: number;
@@ -35,7 +31,7 @@ export interface Parts {
   readonly broker: Pick<Broker, "publish">;
   readonly clusters: readonly Watched[];
   readonly timing: Timing;
-  readonly fail: Failpoint<WatcherFailpoint>;
+  readonly fail: Failpoint<(typeof FAILPOINTS)[number]>;
   readonly pause: Pause;
 }
 

@@ -4,16 +4,10 @@ import type { FactData, FactType } from "@longshore/contract/fact.ts";
 import { Failure, isTransient } from "@longshore/contract/problem.ts";
 import type { Parts } from "./parts.ts";
 
-export type PublishFact = <T extends FactType>(type: T, data: FactData<T>, signal: AbortSignal) => Promise<"told" | "stopped">;
+type PublishFact = <T extends FactType>(type: T, data: FactData<T>, signal: AbortSignal) => Promise<"told" | "stopped">;
 
-export function factPublisher({
-  broker,
-  installation,
-  owner,
-  log,
-  pause,
-  fail,
-}: Pick<Parts, "broker" | "installation" | "owner" | "log" | "pause" | "fail">): PublishFact {
+export function factPublisher(parts: Omit<Parts, "clusters">): PublishFact {
+  const { broker, installation, owner, log, pause, fail } = parts;
   let count = 0;
   return async (type, data, signal) => {
     // A repeated fact is another message: the hold is its acknowledgement, so no broker may take the repeat for a duplicate.

@@ -8,8 +8,7 @@
 import { boundTo, type Control, type ControlData, WatchCredential } from "@longshore/contract/control.ts";
 import { readControl } from "@longshore/contract/envelope.ts";
 import type { GroupName, Installation } from "@longshore/contract/ids.ts";
-import { accessProblem } from "@longshore/kubernetes/access/announced.ts";
-import type { Access } from "@longshore/kubernetes/access/watch-access.ts";
+import { type Access, accessProblem } from "@longshore/kubernetes/access/watch-access.ts";
 import type { Seal } from "@longshore/runtime/seal.ts";
 
 /** "older": the announcement would turn a group back. "stale": it was said too long ago to be believed now. */
@@ -30,7 +29,7 @@ export interface Roster {
   isFresh(nowMs: number): boolean;
   /** True if a launcher ever named its groups. */
   isTold(): boolean;
-  /** Groups that were announced and cannot be used here, each with the reason if there is one. */
+  /** Groups that were announced and cannot be used here, each with the reason if it is known. */
   missing(): ReadonlyMap<GroupName, string | undefined>;
 }
 
@@ -72,8 +71,7 @@ export function openRoster(installation: Installation, seal: Seal): Roster {
     const content = JSON.stringify(access);
     const before = held.get(group);
     refused.delete(group);
-    // A repeat, or another launcher that read the same content: no news, but it moves the limit below which content counts as
-    // older.
+    // No news, but it moves the limit below which content counts as older.
     if (before?.content === content) {
       held.set(group, { ...before, version: Math.max(version, before.version), heardMs: nowMs });
       return { outcome: "same" };
@@ -160,10 +158,8 @@ function union(launchers: Iterable<Launcher>): ReadonlyMap<GroupName, number> {
 }
 
 /** Returns a sentence if the announced group cannot be used. */
-function accessOf(
-  { group: name, namespace, cluster, pollSeconds }: ControlData<"group.announced">,
-  sealed: string,
-): Access | string {
+function accessOf(data: ControlData<"group.announced">, sealed: string): Access | string {
+  const { group: name, namespace, cluster, pollSeconds } = data;
   const credential = WatchCredential.safeParse(jsonOf(sealed));
   if (!credential.success) return "Its credential is of a form that this watcher does not know. Is the launcher much newer?";
   const { authorization, cert, key } = credential.data;

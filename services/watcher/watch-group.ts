@@ -14,17 +14,22 @@ import { afterGet, type FactDraft, facts, type Said, type Telling, withLog } fro
 import { selectorOf } from "@longshore/domain/run/marks.ts";
 import { finishedCondition, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
 import type { Change } from "@longshore/kubernetes/follow/follow.ts";
-import { wakeUp, every, together } from "@longshore/runtime/loop.ts";
-import { eventsOf, lookAt, podsOf } from "./read-evidence.ts";
+import { type Loop, wakeUp, every, together } from "@longshore/runtime/loop.ts";
+import { eventsOf, lookAt, openLogs, podsOf } from "./read-evidence.ts";
 import { type CachedJob, openJobCache } from "./job-cache.ts";
 import type { Parts, Watched } from "./parts.ts";
-import { openLogs } from "./log-tails.ts";
 import { factPublisher } from "./publish-facts.ts";
 
 /** Jobs that are considered at the same time; each may wait for a log or for the broker. */
 const CONSIDERED_MOST = 32;
 /** An ended Job waits this long for its pods to be read: without their exit code nobody can explain the end. */
 const EVIDENCE_WITHIN_MS = 60_000;
+
+/** Each group has a loop of its own, so that a dead cluster hurts no other. */
+export const watcherLoops = (parts: Parts): Readonly<Record<string, Loop>> =>
+  Object.fromEntries(
+    parts.clusters.map((cluster) => [`watch ${cluster.name}`, (signal: AbortSignal) => watchGroup(parts, cluster, signal)]),
+  );
 
 export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watched, signal: AbortSignal): Promise<void> {
   const { clock, log, metrics, installation, timing } = parts;
@@ -113,8 +118,7 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
 
   async function dropPods(listed: ReadonlySet<Uid>, signal: AbortSignal): Promise<void> {
     for (const [at, uid] of cache.uids().entries()) {
-      // Lets other work run while 50,000 Jobs are gone through.
-      if (at % 500 === 499) await clock.sleep(0, signal);
+      if (at % 500 === 499) await clock.sleep(0, signal); // other work runs while 50,000 Jobs are gone through
       const left = [...(cache.peek(uid)?.pods.keys() ?? [])].filter((pod) => !listed.has(pod));
       if (left.length > 0) cache.change(uid, ({ pods }) => left.forEach((pod) => pods.delete(pod)));
     }
@@ -168,7 +172,7 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
     if (known.job !== undefined && finishedCondition(known.job)) known.pods.clear(); // the end is published: a repeat reads the pods again
   }
 
-  /** One line for monitoring, also where the launcher is away. An end is told again until its hold is off; this is not. */
+  /** For monitoring where the launcher is away. An end is told again until its hold is off; this is not. */
   function logFailure({ type, data }: FactDraft, before: Said | undefined): void {
     if (type !== "job.ended" || data.condition === "Complete" || before?.standing?.what === "Failed") return;
     const { run, step, attempt, group } = data.about;

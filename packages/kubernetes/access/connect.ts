@@ -1,18 +1,14 @@
 /**
  * Turns a group's cluster settings and one credential into a `Connection`, or returns every problem with them at once.
  *
- * The bugs this prevents: certificates that nobody verifies because no setting says otherwise, a token that is read once, a
- * program run because an uploaded kubeconfig named it, and a group that fails at its first Job because a file was never there.
+ * The bugs this prevents: certificates that nobody verifies because no setting says otherwise, and a group that fails at its
+ * first Job because a file was never there.
  */
 import { X509Certificate } from "node:crypto";
 import type { Problem } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
-import type { Secret } from "@longshore/runtime/config/secret.ts";
-import { addressProblem } from "./address.ts";
-import type { Connection, Trust } from "./connection.ts";
-import { type Kept, kept, readText } from "./credential-file.ts";
+import { addressProblem, type Connection, type Kept, kept, connectionOf, readText, type Trust } from "./connection.ts";
 import { openKubeconfig } from "./kubeconfig.ts";
-import { member } from "../objects.ts";
 
 /** The place of the cluster: exactly one of `server`, `kubeconfig` and `inCluster`. */
 export interface ClusterSettings {
@@ -31,17 +27,15 @@ export interface ClusterSettings {
   readonly inCluster?: boolean | undefined;
 }
 
-/**
- * Our identity there. It may be empty for a kubeconfig, which has a user of its own, and in a cluster, whose pod has a token.
- */
+/** Our identity there: empty for a kubeconfig, which has a user of its own, or in a cluster, whose pod has a token. */
 export interface CredentialSettings {
-  readonly token?: string | Secret | undefined;
+  readonly token?: string | undefined;
   readonly tokenFile?: string | undefined;
   readonly certFile?: string | undefined;
   readonly keyFile?: string | undefined;
 }
 
-export interface ConnectOptions {
+interface ConnectOptions {
   readonly cluster: ClusterSettings;
   readonly credential: CredentialSettings;
   readonly clock: Clock;
@@ -67,62 +61,51 @@ export async function connect(options: ConnectOptions): Promise<Connected> {
   if (problems.length > 0) return { kind: "refused", problems };
 
   const { cluster, credential } = inPod(options);
+  const { kubeconfig } = cluster;
   const opened =
-    cluster.kubeconfig === undefined
+    kubeconfig === undefined
       ? undefined
-      : await tried("/cluster/kubeconfig", report, () =>
-          openKubeconfig(cluster.kubeconfig ?? "", { ...cluster, toAllowPrograms }, clock),
-        );
-  const server = (opened?.server ?? cluster.server ?? "").replace(/\/+$/, "");
+      : await tried("/cluster/kubeconfig", report, () => openKubeconfig(kubeconfig, { ...cluster, toAllowPrograms }, clock));
+  const server = (opened?.first.server ?? cluster.server ?? "").replace(/\/+$/, "");
   const wrong = cluster.server === undefined ? undefined : addressProblem(server);
   if (wrong !== undefined) report("/cluster/server", "Address", wrong);
 
   const own = hasOwn(credential);
-  const readTrust = async (base: Trust): Promise<Trust> => ({
-    ca: cluster.caFile === undefined ? (cluster.ca ?? base.ca) : await readText(cluster.caFile),
-    cert: credential.certFile === undefined ? (own ? undefined : base.cert) : await readText(credential.certFile),
-    key: credential.keyFile === undefined ? (own ? undefined : base.key) : await readText(credential.keyFile),
-    serverName: cluster.serverName ?? base.serverName,
-    verify: base.verify && cluster.insecureSkipVerify !== true,
-  });
-  const base = async () => (opened ? await opened.trust() : NOTHING);
-  const trust = await openTrust(cluster, credential, report, as, base, readTrust, clock);
-  const token = await openToken(credential, report, as, clock);
-  if (opened === undefined && cluster.kubeconfig === undefined && !own) {
+  await checkFiles(cluster, credential, as, report);
+  const token = await keptToken(credential, as, report, clock);
+  if (kubeconfig === undefined && !own)
     report(`/${as}`, "Missing", "The group has no credential here; give it a tokenFile, or a certFile and keyFile.");
-  }
-  if (problems.length > 0 || trust === undefined) return { kind: "refused", problems };
 
-  const authorization =
-    token === undefined ? async () => (own ? undefined : opened?.authorization()) : async () => bearer(await token.get());
-  let last: string | undefined;
-  return {
-    kind: "connected",
-    connection: {
-      server,
-      description: `${server} with ${words(credential, cluster)}${cluster.insecureSkipVerify ? ", its certificate NOT verified" : ""}`,
-      contextNamespace: opened?.namespace,
-      trust: () => trust.get(),
-      authorization: async () => {
-        last = await authorization();
-        return last;
-      },
-      rejected: () => {
-        token?.doubt();
-        trust.doubt();
-        opened?.doubt();
-      },
-      expiresAtMs: () => timesOf(last)?.expiresAtMs,
-      tokenTimes: () => timesOf(last),
-    },
+  const readTrust = async (): Promise<Trust> => {
+    const base = (await opened?.get())?.trust ?? NOTHING;
+    return {
+      ca: cluster.caFile === undefined ? (cluster.ca ?? base.ca) : await readText(cluster.caFile),
+      cert: credential.certFile === undefined ? (own ? undefined : base.cert) : await readText(credential.certFile),
+      key: credential.keyFile === undefined ? (own ? undefined : base.key) : await readText(credential.keyFile),
+      serverName: cluster.serverName ?? base.serverName,
+      verify: base.verify && cluster.insecureSkipVerify !== true,
+    };
   };
+  const first = problems.length > 0 ? undefined : await tried("/cluster", report, readTrust);
+  if (first === undefined) return { kind: "refused", problems };
+  const trust = kept(clock, first, readTrust);
+  const rejected = () => [token, trust, opened].forEach((it) => it?.doubt());
+  const authorization = token?.get ?? (async () => (own ? undefined : (await opened?.get())?.authorization));
+  const connection = connectionOf({
+    server,
+    contextNamespace: opened?.first.namespace,
+    trust: trust.get,
+    authorization,
+    rejected,
+  });
+  return { kind: "connected", connection };
 }
 
 type Report = (path: string, code: string, message: string) => void;
 
 const NOTHING: Trust = { ca: undefined, cert: undefined, key: undefined, serverName: undefined, verify: true };
 
-function hasOwn({ token, tokenFile, certFile, keyFile }: CredentialSettings): boolean {
+export function hasOwn({ token, tokenFile, certFile, keyFile }: CredentialSettings = {}): boolean {
   return [token, tokenFile, certFile, keyFile].some((it) => it !== undefined);
 }
 
@@ -138,11 +121,8 @@ function checkChoice(cluster: ClusterSettings, report: Report): void {
   }
   if (cluster.ca !== undefined && cluster.caFile !== undefined) report("/cluster/caFile", "Choice", "Give either ca or caFile.");
   if (cluster.insecureSkipVerify === true && (cluster.ca !== undefined || cluster.caFile !== undefined)) {
-    report(
-      "/cluster/insecureSkipVerify",
-      "Choice",
-      "A CA is given and would not be used: take insecureSkipVerify away, or the CA.",
-    );
+    const message = "A CA is given and would not be used: take insecureSkipVerify away, or the CA.";
+    report("/cluster/insecureSkipVerify", "Choice", message);
   }
   if (cluster.kubeconfig === undefined) {
     for (const key of ["context", "allowPrograms"] as const) {
@@ -161,47 +141,20 @@ function inPod({ cluster, credential }: ConnectOptions): Pick<ConnectOptions, "c
   };
 }
 
-async function openTrust(
-  cluster: ClusterSettings,
-  credential: CredentialSettings,
-  report: Report,
-  as: string,
-  base: () => Promise<Trust>,
-  read: (base: Trust) => Promise<Trust>,
-  clock: Clock,
-): Promise<Kept<Trust> | undefined> {
-  if ((credential.certFile === undefined) !== (credential.keyFile === undefined)) {
-    const [given, missing] = credential.certFile === undefined ? ["keyFile", "certFile"] : ["certFile", "keyFile"];
+/** Reads each file by itself, so that every problem has its path. */
+async function checkFiles(cluster: ClusterSettings, credential: CredentialSettings, as: string, report: Report): Promise<void> {
+  const { certFile, keyFile } = credential;
+  if ((certFile === undefined) !== (keyFile === undefined)) {
+    const [given, missing] = certFile === undefined ? ["keyFile", "certFile"] : ["certFile", "keyFile"];
     report(`/${as}/${missing}`, "Missing", `A ${given} is of no use without a ${missing}.`);
   }
-  // Reads each file by itself first, so that every problem has its path.
   if (cluster.ca !== undefined) checkCertificates("/cluster/ca", cluster.ca, report);
-  await tried(
-    "/cluster/caFile",
-    report,
-    async () => cluster.caFile && checkCertificates("/cluster/caFile", await readText(cluster.caFile), report),
-  );
-  await tried(
-    `/${as}/certFile`,
-    report,
-    async () => credential.certFile && checkCertificates(`/${as}/certFile`, await readText(credential.certFile), report),
-  );
-  const keyReadable = await tried(`/${as}/keyFile`, report, async () =>
-    credential.keyFile === undefined ? "" : await readText(credential.keyFile),
-  );
-  if (keyReadable === undefined) return undefined;
-  let held: Trust;
-  try {
-    held = await read(await base());
-  } catch {
-    return undefined; // reported above, with its path
-  }
-  // Returns the same object while the files' content is the same: the exchange builds a TLS context for each new object.
-  return kept(clock, held, async () => {
-    const now = await read(await base());
-    if (JSON.stringify(now) !== JSON.stringify(held)) held = now;
-    return held;
-  });
+  for (const [path, file] of [
+    ["/cluster/caFile", cluster.caFile],
+    [`/${as}/certFile`, certFile],
+  ] as const)
+    if (file !== undefined) await tried(path, report, async () => checkCertificates(path, await readText(file), report));
+  if (keyFile !== undefined) await tried(`/${as}/keyFile`, report, () => readText(keyFile));
 }
 
 function checkCertificates(path: string, pem: string, report: Report): void {
@@ -211,42 +164,33 @@ function checkCertificates(path: string, pem: string, report: Report): void {
     try {
       new X509Certificate(block).toString();
     } catch {
-      report(
-        path,
-        "Certificate",
-        `Its certificate number ${index + 1} cannot be read; it may have been cut while it was copied.`,
-      );
+      const message = `Its certificate number ${index + 1} cannot be read; it may have been cut while it was copied.`;
+      report(path, "Certificate", message);
     }
   }
 }
 
-async function openToken(
+async function keptToken(
   { token, tokenFile }: CredentialSettings,
-  report: Report,
   as: string,
+  report: Report,
   clock: Clock,
 ): Promise<Kept<string> | undefined> {
   if (token !== undefined && tokenFile !== undefined) report(`/${as}/tokenFile`, "Choice", "Give either token or tokenFile.");
-  if (token !== undefined) {
-    const text = await tried(`/${as}/token`, report, async () => usable(typeof token === "string" ? token : token.reveal()));
-    return text === undefined ? undefined : kept(clock, text, async () => text);
-  }
-  if (tokenFile === undefined) return undefined;
-  const read = async () => usable(await readText(tokenFile));
-  const first = await tried(`/${as}/tokenFile`, report, read);
+  if (token === undefined && tokenFile === undefined) return undefined;
+  const read = async () => bearer(token ?? (await readText(tokenFile ?? "")));
+  const first = await tried(`/${as}/${token === undefined ? "tokenFile" : "token"}`, report, read);
   return first === undefined ? undefined : kept(clock, first, read);
 }
 
 /** Throws, without the token, if the token cannot stand in a header. */
-function usable(text: string): string {
+function bearer(text: string): string {
   const token = text.trim();
   if (token === "") throw new Error("The token is empty.");
   if (!/^[\x21-\x7e]+$/.test(token))
     throw new Error("The token holds blanks or characters that no token has; is it the right file?");
-  return token;
+  return `Bearer ${token}`;
 }
-
-const bearer = (token: string) => `Bearer ${token}`;
 
 async function tried<T>(path: string, report: Report, work: () => Promise<T>): Promise<T | undefined> {
   try {
@@ -254,25 +198,5 @@ async function tried<T>(path: string, report: Report, work: () => Promise<T>): P
   } catch (error) {
     report(path, "Unusable", error instanceof Error ? error.message : String(error));
     return undefined;
-  }
-}
-
-function words({ token, tokenFile, certFile }: CredentialSettings, { kubeconfig }: ClusterSettings): string {
-  if (tokenFile !== undefined) return `the token of ${tokenFile}`;
-  if (token !== undefined) return "a token";
-  return certFile !== undefined ? `the certificate of ${certFile}` : `the user of ${kubeconfig}`;
-}
-
-/** Service account tokens are JWTs with an expiry. We only read it, and believe nothing else. */
-export function timesOf(authorization: string | undefined): ReturnType<Connection["tokenTimes"]> {
-  const payload = authorization?.replace(/^Bearer /, "").split(".")[1];
-  if (payload === undefined) return undefined;
-  try {
-    const claims: unknown = JSON.parse(Buffer.from(payload, "base64url").toString("utf8"));
-    const [end, start] = [member(claims, "exp"), member(claims, "iat")];
-    if (typeof end !== "number" || !Number.isFinite(end)) return undefined;
-    return { expiresAtMs: end * 1000, issuedAtMs: typeof start === "number" ? start * 1000 : undefined };
-  } catch {
-    return undefined; // a token of another kind
   }
 }

@@ -2,29 +2,17 @@
  * A kubeconfig's context: its address, trust and user. Only this file loads @kubernetes/client-node, and only if a group has a
  * kubeconfig: loading it costs 400 ms and 85 MB.
  *
- * The bugs this prevents: a program run (`exec`) because a file named it, credentials sent through a proxy that it named, a
- * rotated kubeconfig that is never read again, and a token printed because a mistake stands beside it. Every problem is one
- * thrown sentence in words of our own: the errors of parsers and programs quote their input.
+ * The bugs this prevents: a program run (`exec`) because a file named it, credentials sent through a proxy that it named, and a
+ * token printed because a mistake stands beside it: every problem is one thrown sentence in words of our own.
  */
 import { stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import type { KubeConfig } from "@kubernetes/client-node";
 import type { Clock } from "@longshore/runtime/clock.ts";
-import { addressProblem } from "./address.ts";
-import type { Trust } from "./connection.ts";
-import { kept, readText } from "./credential-file.ts";
+import { addressProblem, type Kept, kept, readText, type Trust } from "./connection.ts";
 import { member, text } from "../objects.ts";
 
-export interface KubeconfigContext {
-  readonly server: string;
-  /** The one that the context names. */
-  readonly namespace: string | undefined;
-  trust(): Promise<Trust>;
-  authorization(): Promise<string | undefined>;
-  doubt(): void;
-}
-
-export interface KubeconfigOptions {
+interface KubeconfigOptions {
   readonly context?: string | undefined;
   readonly allowPrograms?: boolean | undefined;
   /** What to do if one trusts a file that wants programs run, and the file is not a group's setting. */
@@ -33,20 +21,23 @@ export interface KubeconfigOptions {
 
 const TO_ALLOW = "Set allowPrograms if you trust the file, or give the group a tokenFile.";
 
-interface Loaded {
+interface Kubeconfig {
   readonly server: string;
   readonly namespace: string | undefined;
   readonly trust: Trust;
   readonly authorization: string | undefined;
 }
 
-export async function openKubeconfig(path: string, options: KubeconfigOptions, clock: Clock): Promise<KubeconfigContext> {
+export async function openKubeconfig(
+  path: string,
+  options: KubeconfigOptions,
+  clock: Clock,
+): Promise<Kept<Kubeconfig> & { readonly first: Kubeconfig }> {
   let parsed: Parsed | undefined;
   let changedMs = 0;
 
-  // The user object of the file. A user that runs programs keeps their credential while it is good, so the same object is kept
-  // while the file is the same.
-  async function load(): Promise<Loaded> {
+  // The same object while the file is the same: its user keeps a program's credential while that is good.
+  async function load(): Promise<Kubeconfig> {
     const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: -1 }));
     if (parsed === undefined || mtimeMs !== changedMs) parsed = await parse(path);
     changedMs = mtimeMs;
@@ -54,14 +45,7 @@ export async function openKubeconfig(path: string, options: KubeconfigOptions, c
   }
 
   const first = await load();
-  const held = kept(clock, first, load);
-  return {
-    server: first.server,
-    namespace: first.namespace,
-    trust: async () => (await held.get()).trust,
-    authorization: async () => (await held.get()).authorization,
-    doubt: () => held.doubt(),
-  };
+  return { first, ...kept(clock, first, load) };
 }
 
 interface Parsed {
@@ -108,7 +92,7 @@ async function read(
   { config, tokenFiles }: Parsed,
   path: string,
   { context, allowPrograms, toAllowPrograms = TO_ALLOW }: KubeconfigOptions,
-): Promise<Loaded> {
+): Promise<Kubeconfig> {
   const names = config.contexts.map((it) => it.name).join(", ") || "none";
   const name = context ?? config.currentContext;
   const chosen = config.getContextObject(name);
@@ -156,7 +140,7 @@ async function pemOf(file: string | undefined, base64: string | undefined): Prom
 }
 
 /** Runs the user's program, which the group's settings allow. Its output may be the credential itself, so it is never told. */
-async function run(config: KubeConfig, who: string): Promise<Pick<Trust, "cert" | "key"> & Pick<Loaded, "authorization">> {
+async function run(config: KubeConfig, who: string): Promise<Pick<Trust, "cert" | "key"> & Pick<Kubeconfig, "authorization">> {
   const applied: { readonly headers: object; readonly cert?: unknown; readonly key?: unknown } = { headers: {} };
   try {
     await config.applyToHTTPSOptions(applied);

@@ -1,5 +1,6 @@
 /**
- * The watcher's access to each group of a groups file, as values instead of files: launchers announce it.
+ * The watcher's access to each group of a groups file, as values instead of files: read here by launchers, which announce it, and
+ * opened here by the watcher.
  *
  * The bugs this prevents: the launcher's own credential given away because a group had no other, and a token announced once and
  * made worthless by the cluster's rotation. Each look reads the files anew.
@@ -7,10 +8,11 @@
 import type { GroupName } from "@longshore/contract/ids.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { ConfigProblems, readConfig, reason } from "@longshore/runtime/config/config.ts";
-import { connect, type Connected, type CredentialSettings } from "./connect.ts";
-import type { Connection, Trust } from "./connection.ts";
-import { readText } from "./credential-file.ts";
+import { type Cluster, type ClustersOptions, openClusters } from "../clusters.ts";
 import { type GroupOfFile, GroupsFile, inFile, nameOf } from "../groups.ts";
+import { openTransport } from "../request/exchange.ts";
+import { connect, type Connected, hasOwn } from "./connect.ts";
+import { addressProblem, type Connection, connectionOf, readText, type Trust } from "./connection.ts";
 
 /** Everything that a connection needs. `trust.cert`, `trust.key` and `authorization` are the credential. */
 export interface Access {
@@ -85,12 +87,12 @@ async function openAll(file: string, clock: Clock): Promise<readonly Opened[]> {
 async function openGroup(file: string, group: string, settings: GroupOfFile, clock: Clock): Promise<Opened> {
   const at = `${file}: /groups/${group}`;
   const names = settings.namespaces.map((it) => [nameOf(group, it, settings.namespaces), it] as const);
-  if (!isOwn(settings.watch)) {
+  if (!hasOwn(settings.watch)) {
     const problem = `${at}/watch: a group that is announced needs a watch credential of its own (a tokenFile, or a certFile and keyFile): the launcher's is told to nobody`;
     return { names, problems: [problem] };
   }
   const watch = await connected(settings, "watch", group, clock);
-  const launch = isOwn(settings.launch) ? await connected(settings, "launch", group, clock) : undefined;
+  const launch = hasOwn(settings.launch) ? await connected(settings, "launch", group, clock) : undefined;
   if (watch.kind === "refused") return { names, problems: inFile(file, watch.problems) };
   if (launch?.kind === "refused") return { names, problems: inFile(file, launch.problems) };
   return { at, names, pollMs: settings.poll, watch: watch.connection, launch: launch?.connection };
@@ -98,10 +100,6 @@ async function openGroup(file: string, group: string, settings: GroupOfFile, clo
 
 function connected(settings: GroupOfFile, as: "watch" | "launch", group: string, clock: Clock): Promise<Connected> {
   return connect({ cluster: settings.cluster, credential: settings[as] ?? {}, clock, at: `/groups/${group}`, as });
-}
-
-function isOwn(credential: CredentialSettings | undefined): boolean {
-  return Object.values(credential ?? {}).some((it) => it !== undefined);
 }
 
 async function lookAt(opened: readonly Opened[]): Promise<readonly Look[]> {
@@ -130,4 +128,47 @@ async function lookAtGroup(opened: Opened): Promise<readonly Look[]> {
   return unclear(names, [
     `${at}/watch: it is the launch credential, which can write in the cluster and is told to nobody; give the watcher another (longshore rbac prints a Role that can only read)`,
   ]);
+}
+
+/**
+ * A group's cluster for reading, whose announcement may change while watches go on: a new credential, CA or name is used from the
+ * next request on. A watch that was torn down for each hourly token would list 50,000 Jobs anew.
+ */
+export interface AnnouncedCluster extends AsyncDisposable {
+  readonly cluster: Cluster & { readonly name: GroupName };
+  /** Returns false if this is another cluster, which has to be opened as such. */
+  renew(access: Access): boolean;
+}
+
+interface AnnouncedOptions extends ClustersOptions {
+  /** The API server answered 401: the last announced credential is no longer good. */
+  readonly onRejected: () => void;
+}
+
+/** Why nothing may be sent there. */
+export function accessProblem({ server, trust }: Access): string | undefined {
+  const wrong = addressProblem(server);
+  if (wrong !== undefined) return wrong;
+  return (trust.cert === undefined) === (trust.key === undefined) ? undefined : "A certificate is of no use without its key.";
+}
+
+export function openAnnounced(first: Access, { onRejected, ...options }: AnnouncedOptions): AnnouncedCluster {
+  const { name, namespace, server, pollMs } = first;
+  let now = first;
+  const connection = connectionOf({
+    server,
+    trust: async () => now.trust,
+    authorization: async () => now.authorization,
+    rejected: onRejected,
+  });
+  const clusters = openClusters([{ name, namespace, transport: openTransport(connection), pollMs }], options);
+  return {
+    cluster: { ...clusters.cluster(name), name },
+    renew: (access) => {
+      if (access.server !== server || access.namespace !== namespace || access.pollMs !== pollMs) return false;
+      now = access;
+      return true;
+    },
+    [Symbol.asyncDispose]: () => clusters[Symbol.asyncDispose](),
+  };
 }

@@ -1,46 +1,42 @@
 /**
  * Follows one kind of object in one namespace for ever: a listing, then a watch, and again whenever the watch cannot go on.
- * Only its signal ends it.
+ * Only its signal ends it. With `pollMs` it lists again and again, and never watches.
  *
  *   list (page by page) ──▶ watch ──▶ ended by the server, cut, silent ──▶ is the store as far as we are? ──▶ watch on
  *     ▲                    │                                                  │ no
  *     └────────────────────┴── 410 as status or in the stream, garbage, silent twice, not allowed to watch
  *
- * With `pollMs` it lists again and again, and never watches.
- *
  * The bugs this prevents: a watch that went silent and is believed for hours, an informer that stops after one bad answer, a
  * relist that holds 50,000 objects in memory, and objects that vanished in a gap: the caller compares the objects "seen"
- * between "listing" and "listed" with those that it knew. Nothing is kept here but one version.
+ * between "listing" and "listed" with those that it knew.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
-import { asFailure, timedOut, within } from "../request/deadline.ts";
-import type { BreakReason, StreamEnd, ListReason, Verdict } from "./stream-end.ts";
-import { streamEndOf, isOlder, listReason, readLine, refusedWatch } from "./stream-end.ts";
+import { type Linked, linked } from "@longshore/runtime/loop.ts";
 import { asList } from "../objects.ts";
-import { type Channel, PURPOSES, sendInTime } from "../request/purpose.ts";
+import { asFailure, type Channel, PURPOSES, sendInTime, timedOut, within } from "../request/purpose.ts";
 import { listPages, refused } from "../request/read.ts";
 import type { ApiStream } from "../transport.ts";
+import type { BreakReason, ListReason, StreamEnd, Verdict } from "./stream-end.ts";
+import { isOlder, listReason, readLine, refusedWatch, streamEndOf } from "./stream-end.ts";
 
 export type Change =
   /** A listing begins (again): from here to "listed" it shows every object there is. */
-  | { readonly kind: "listing"; readonly reason: ListReason; readonly atMs: number }
+  | { readonly kind: "listing"; readonly reason: ListReason }
   | { readonly kind: "seen"; readonly object: unknown; readonly listed: boolean }
   /** The object left the selection: it was deleted, or its label was removed. `object` is its last state. */
   | { readonly kind: "gone"; readonly object: unknown }
   /** `asOfMs` is the beginning of the listing: no older change can have been missed. */
   | { readonly kind: "listed"; readonly resourceVersion: string; readonly asOfMs: number }
   /** A bookmark: nothing happened, and the watch is alive. */
-  | { readonly kind: "alive"; readonly atMs: number }
-  /** From here on the view is not fresh, until the next "listed", "seen", "gone" or "alive". For metrics and the log. */
+  | { readonly kind: "alive" }
+  /** From here on the view is not fresh, until the next "listed", "seen", "gone" or "alive". */
   | { readonly kind: "broken"; readonly reason: BreakReason; readonly message: string; readonly retryInMs: number };
-
-export type Kind = "jobs" | "pods" | "cronjobs";
 
 export interface FollowOptions {
   readonly transport: Channel;
   readonly clock: Clock;
-  readonly kind: Kind;
+  readonly kind: "jobs" | "pods";
   readonly namespace: string;
   readonly selector: string;
   readonly signal: AbortSignal;
@@ -48,14 +44,14 @@ export interface FollowOptions {
   /** After this time without an event or a bookmark, the connection counts as dead. Servers send a bookmark each minute. */
   readonly stallMs?: number;
   readonly backOff?: { readonly firstMs: number; readonly mostMs: number };
-  /** If set, it lists this often and never watches: for clusters that allow no watch. */
+  /** For clusters that allow no watch. */
   readonly pollMs?: number | undefined;
 }
 
 /** A watch that lived this long was healthy: its end says nothing about the next one. */
 const HEALTHY_MS = 10_000;
 
-const ROOT: Record<Kind, string> = { jobs: "/apis/batch/v1", cronjobs: "/apis/batch/v1", pods: "/api/v1" };
+const ROOT = { jobs: "/apis/batch/v1", pods: "/api/v1" } as const;
 
 export async function* follow(options: FollowOptions): AsyncGenerator<Change, void, undefined> {
   const { clock, signal } = options;
@@ -104,15 +100,11 @@ async function* list(options: FollowOptions, reason: ListReason): AsyncGenerator
   const { clock, selector, signal, pageSize = 500 } = options;
   let asOfMs = clock.now();
   let resourceVersion = "";
-  yield { kind: "listing", reason, atMs: asOfMs };
-  for await (const page of listPages((request, outer) => sendInTime(options, request, outer), pathOf(options), {
-    selector,
-    pageSize,
-    signal,
-  })) {
+  yield { kind: "listing", reason };
+  for await (const page of listPages(options, pathOf(options), { selector, pageSize, signal })) {
     if (page.kind === "restarted") {
       asOfMs = clock.now();
-      yield { kind: "listing", reason: "pageExpired", atMs: asOfMs };
+      yield { kind: "listing", reason: "pageExpired" };
       continue;
     }
     resourceVersion = page.resourceVersion;
@@ -123,8 +115,8 @@ async function* list(options: FollowOptions, reason: ListReason): AsyncGenerator
 }
 
 /**
- * True if the API server is behind us: it may have been restored from an older snapshot of etcd. A watch from a version that is
- * still to come is silent there, and looks as healthy as the watch of a quiet namespace.
+ * An API server that was restored from an older snapshot of etcd is behind us: a watch from a version that is still to come is
+ * silent there, and looks as healthy as the watch of a quiet namespace.
  */
 async function isBehind(options: FollowOptions, from: string): Promise<StreamEnd | undefined> {
   const { selector, signal } = options;
@@ -140,10 +132,7 @@ async function isBehind(options: FollowOptions, from: string): Promise<StreamEnd
 
 async function* watch(options: FollowOptions, since: string): AsyncGenerator<Change, StreamEnd, undefined> {
   const { clock, signal, stallMs = 90_000 } = options;
-  const stop = new AbortController();
-  const relay = () => stop.abort(signal.reason);
-  signal.addEventListener("abort", relay, { once: true });
-  if (signal.aborted) relay();
+  const stop = linked(signal);
   const pulse = { waitingSinceMs: undefined as number | undefined, silent: false };
   const openedMs = clock.now();
   let from = since;
@@ -164,19 +153,19 @@ async function* watch(options: FollowOptions, since: string): AsyncGenerator<Cha
       if (event.kind === "ending") return ended(event.ending);
       progress = true;
       from = event.version;
-      yield event.change(clock.now());
+      yield event.change;
     }
     return broken("ended", "The API server ended the watch.");
   } catch (error) {
     return broken(opened ? "cut" : "unreachable", asFailure(error).message);
   } finally {
     stop.abort();
-    signal.removeEventListener("abort", relay);
+    stop.release();
   }
 }
 
 /** The stream's signal outlives its opening, so the time limit of the opening aborts that signal instead of one of its own. */
-async function begin(options: FollowOptions, since: string, stop: AbortController): Promise<ApiStream> {
+async function begin(options: FollowOptions, since: string, stop: Linked): Promise<ApiStream> {
   const { transport, clock, selector } = options;
   const query = new URLSearchParams({
     watch: "true",
@@ -211,7 +200,7 @@ async function deadMan(
   clock: Clock,
   stallMs: number,
   pulse: { waitingSinceMs: number | undefined; silent: boolean },
-  stop: AbortController,
+  stop: Linked,
 ): Promise<void> {
   for (let rest = stallMs; !stop.signal.aborted; ) {
     await clock.sleep(rest, stop.signal);

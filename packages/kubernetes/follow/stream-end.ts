@@ -1,8 +1,6 @@
 /**
- * Decides for each end of a watch how to go on: from the last version, or by a new listing.
- *
- * The bug this prevents: an unforeseen answer ends the watch for good, or is skipped together with the events that it stood
- * for. Every answer that cannot be understood leads to a listing.
+ * Decides for each end of a watch how to go on: from the last version, or by a new listing. Every answer that cannot be understood
+ * leads to a listing: else it would end the watch for good, or be skipped together with the events that it stood for.
  */
 import type { Failure } from "@longshore/contract/problem.ts";
 import type { Change } from "./follow.ts";
@@ -10,7 +8,8 @@ import { asObject, asStatus, member, retryAfterMs, text, wordsOf } from "../obje
 import { AnswerFailure, refused } from "../request/read.ts";
 import type { ApiStream } from "../transport.ts";
 
-export type ListReason = "start" | "expired" | "pageExpired" | "garbage" | "silent" | "ahead" | "poll" | "serverError";
+const LIST_REASONS = ["start", "expired", "pageExpired", "garbage", "silent", "ahead", "poll", "serverError"] as const;
+export type ListReason = (typeof LIST_REASONS)[number];
 export type BreakReason = ListReason | "ended" | "cut" | "unreachable" | "rejected" | "forbidden" | "throttled";
 
 /** The end of a watch. `from` undefined: only a listing can say where to go on. */
@@ -20,37 +19,33 @@ export interface StreamEnd {
   readonly from: string | undefined;
   /** The watch brought something. */
   readonly progress: boolean;
-  /** How long it was open. */
   readonly livedMs: number;
-  readonly waitMs?: number;
+  readonly waitMs?: number | undefined;
 }
 
 /** The cause of the end, apart from how the watch had gone until then. */
 export type Verdict = Omit<StreamEnd, "progress" | "livedMs">;
 
 export type Line =
-  | { readonly kind: "change"; readonly version: string; readonly change: (nowMs: number) => Change }
+  | { readonly kind: "change"; readonly version: string; readonly change: Change }
   | { readonly kind: "ending"; readonly ending: Verdict };
 
 export function readLine(line: string): Line {
-  const garbage: Line = {
-    kind: "ending",
-    ending: { reason: "garbage", message: "The watch brought a line that is no event.", from: undefined },
-  };
+  const message = "The watch brought a line that is no event.";
+  const garbage: Line = { kind: "ending", ending: { reason: "garbage", message, from: undefined } };
   const event = parsed(line);
   const type = text(member(event, "type"));
   const object = member(event, "object");
   if (type === "ERROR") return { kind: "ending", ending: inStream(object) };
   if (type === "BOOKMARK") {
     const version = text(member(member(object, "metadata"), "resourceVersion"));
-    return version ? { kind: "change", version, change: (atMs) => ({ kind: "alive", atMs }) } : garbage;
+    return version ? { kind: "change", version, change: { kind: "alive" } } : garbage;
   }
-  const known = asObject(object);
-  if (!known) return garbage;
-  const version = known.resourceVersion;
-  if (type === "ADDED" || type === "MODIFIED")
-    return { kind: "change", version, change: () => ({ kind: "seen", object, listed: false }) };
-  return type === "DELETED" ? { kind: "change", version, change: () => ({ kind: "gone", object }) } : garbage;
+  const version = asObject(object)?.resourceVersion;
+  if (version === undefined) return garbage;
+  if (type === "DELETED") return { kind: "change", version, change: { kind: "gone", object } };
+  const seen = type === "ADDED" || type === "MODIFIED";
+  return seen ? { kind: "change", version, change: { kind: "seen", object, listed: false } } : garbage;
 }
 
 function parsed(line: string): unknown {
@@ -78,14 +73,13 @@ const POLL_MS = 10_000;
 export function refusedWatch(stream: ApiStream, what: string, since: string): Verdict {
   const { status, body, headers = {} } = stream;
   const message = refused({ status, body }, `watch ${what}`).message;
-  const wait = retryAfterMs({ status, body, headers });
   if (status === 410) return { reason: "expired", message, from: undefined };
   // The role allows list and not watch. Then we list from time to time, and each time try whether watching is allowed by now.
   if (status === 403 || status === 405) return { reason: "poll", message, from: undefined, waitMs: POLL_MS };
   if (asStatus(body)?.causes.includes("ResourceVersionTooLarge")) return { reason: "ahead", message, from: undefined };
   // Any other refusal of the request as such (400: a version that this server cannot read) is mended by a listing.
   if (status === 400 || status === 422) return { reason: "serverError", message, from: undefined };
-  return { reason: REASONS[status] ?? "unreachable", message, from: since, ...(wait === undefined ? {} : { waitMs: wait }) };
+  return { reason: REASONS[status] ?? "unreachable", message, from: since, waitMs: retryAfterMs({ status, body, headers }) };
 }
 
 const REASONS: Readonly<Record<number, BreakReason>> = { 401: "rejected", 403: "forbidden", 410: "expired", 429: "throttled" };
@@ -95,12 +89,8 @@ export function streamEndOf(failure: Failure, from: string | undefined): StreamE
   const ending = { message: failure.message, from, progress: false, livedMs: 0 };
   if (!(failure instanceof AnswerFailure)) return { ...ending, reason: "unreachable" };
   const { status } = failure.answer;
-  const wait = retryAfterMs(failure.answer);
-  return {
-    ...ending,
-    reason: status === 200 ? "garbage" : (REASONS[status] ?? "unreachable"),
-    ...(wait === undefined ? {} : { waitMs: wait }),
-  };
+  const reason = status === 200 ? "garbage" : (REASONS[status] ?? "unreachable");
+  return { ...ending, reason, waitMs: retryAfterMs(failure.answer) };
 }
 
 /** Versions are etcd's count of its writes, without leading zeros: the shorter of two is the older. */
@@ -108,19 +98,5 @@ export const isOlder = (version: string, than: string): boolean =>
   version.length === than.length ? version < than : version.length < than.length;
 
 /** The reason for the listing that follows: the event that made it necessary, not the one that delays it. */
-export function listReason(broken: BreakReason, before: ListReason): ListReason {
-  return isListReason(broken) ? broken : before;
-}
-
-const LIST_REASONS: readonly string[] = [
-  "start",
-  "expired",
-  "pageExpired",
-  "garbage",
-  "silent",
-  "ahead",
-  "poll",
-  "serverError",
-] satisfies ListReason[];
-
-const isListReason = (reason: BreakReason): reason is ListReason => LIST_REASONS.includes(reason);
+export const listReason = (broken: BreakReason, before: ListReason): ListReason =>
+  LIST_REASONS.find((it) => it === broken) ?? before;

@@ -4,16 +4,14 @@
  * The bug this prevents: a group that looks well until its first Job needs the one permission that nobody gave.
  */
 import { DIAGNOSES, type Diagnosis, RESTRICTED } from "@longshore/contract/diagnosis.ts";
-import type { Connection, Trust } from "../access/connection.ts";
-import { TO_VERIFY, UNVERIFIED } from "../access/unverified.ts";
-import { asList, asObject, member, saysMissing, text, wordsOf } from "../objects.ts";
-import { quotaRow } from "./quota.ts";
+import { quantity } from "@longshore/contract/units.ts";
+import type { Connection } from "../access/connection.ts";
+import { asList, asObject, isRaw, member, saysMissing, text, wordsOf } from "../objects.ts";
 import { type Need, needsOf, REFUSED, type RoleName } from "../permissions/rbac.ts";
-import { reach, type Reach } from "./reach.ts";
-import { type Sending, sendInTime } from "../request/purpose.ts";
-import { told, type Unread } from "../request/read.ts";
-import { isUntrusted } from "../request/silence.ts";
+import { ask as askInTime, type Sending, type Told } from "../request/purpose.ts";
+import type { Unread } from "../request/read.ts";
 import type { ApiAnswer, ApiRequest } from "../transport.ts";
+import { networkRow } from "./reach.ts";
 
 export interface Row {
   readonly step: "network" | "version" | "clock" | "token" | "namespace" | "permissions" | "quota" | "create";
@@ -24,7 +22,7 @@ export interface Row {
   readonly hint?: string;
 }
 
-export interface PreflightOptions extends Sending {
+interface PreflightOptions extends Sending {
   readonly connection: Connection;
   readonly namespace: string;
   readonly role: RoleName;
@@ -38,22 +36,20 @@ export interface PreflightOptions extends Sending {
 
 export type Explain = (to: "create" | "read", unread: Unread) => Pick<Diagnosis, "code" | "sentence" | "hint">;
 
-type Ask = (request: ApiRequest) => ReturnType<typeof told>;
+type Ask = (request: ApiRequest) => Promise<Told>;
 type DiagnosisCode = keyof typeof DIAGNOSES;
 
-const TOKEN_SOON_MS = 14 * 86_400_000;
+const DAY_MS = 86_400_000;
+const TOKEN_SOON_MS = 14 * DAY_MS;
 /** Tokens that live shorter than this are rotated by a machine. */
-const TOKEN_SHORT_MS = 2 * 86_400_000;
+const TOKEN_SHORT_MS = 2 * DAY_MS;
 
 export async function preflight(options: PreflightOptions, signal: AbortSignal): Promise<readonly Row[]> {
   const { connection, transport, clock, namespace, role, polls = false, manifest, explain } = options;
-  const ask: Ask = (request) => told(() => sendInTime({ transport, clock }, { purpose: "inquire", ...request }, signal));
-  const rows: Row[] = [];
-
-  const trust = await connection.trust();
-  const way = await reach(connection.server, trust, clock.now());
-  rows.push(networkRow(way, trust));
-  if (way.kind === "failed") return rows;
+  const ask: Ask = (request) => askInTime({ transport, clock }, { purpose: "inquire", ...request }, signal);
+  const network = await networkRow(connection, clock.now());
+  const rows = [network];
+  if (network.state === "failed") return rows;
 
   const version = await ask({ method: "GET", path: "/version" });
   rows.push(versionRow(version, role, explain));
@@ -81,57 +77,24 @@ export async function preflight(options: PreflightOptions, signal: AbortSignal):
   return rows;
 }
 
-/** In the launcher's own words. */
-const diagnosed = (step: Row["step"], { code, sentence, hint }: ReturnType<Explain>, state: Row["state"] = "failed"): Row => ({
-  step,
-  state,
-  detail: sentence,
-  code,
-  hint,
-});
-
-function failed(step: Row["step"], code: DiagnosisCode, detail: string): Row {
-  return { step, state: "failed", detail, code, hint: DIAGNOSES[code].hint };
+function diagnosed(step: Row["step"], { code, sentence, hint }: ReturnType<Explain>, state: Row["state"] = "failed"): Row {
+  return { step, state, detail: sentence, code, hint };
 }
 
-const WAYS = {
-  dns: "Correct the name in the group's `server`, or see that DNS knows it where Longshore runs.",
-  tcp: "Check the port, whether the API server runs, and whether a firewall lets Longshore's machine through.",
-} as const;
-const CERTIFICATES: Readonly<Record<string, string>> = {
-  CERT_HAS_EXPIRED: "Ask the cluster's people to renew the certificate of their API server.",
-  CERT_NOT_YET_VALID: "Set both clocks by NTP.",
-  ERR_TLS_CERT_ALTNAME_INVALID: "Use the name that the certificate is for: in `server`, or beside it as `serverName`.",
-};
-
-function networkRow(way: Reach, { verify }: Trust): Row {
-  if (way.kind === "failed") {
-    const code = isUntrusted(way.code) ? "TlsUntrusted" : "EndpointUnreachable";
-    const row = failed("network", code, `${way.step.toUpperCase()}: ${way.message}`);
-    const hint = way.step === "tls" ? CERTIFICATES[way.code ?? ""] : WAYS[way.step];
-    return { ...row, ...(hint !== undefined && { hint }) };
-  }
-  if (!way.tls) return { step: "network", state: "warning", detail: "DNS, TCP; no TLS: only for an API server on this machine" };
-  if (!verify) return { step: "network", state: "warning", detail: `DNS, TCP, TLS. ${UNVERIFIED}`, hint: TO_VERIFY };
-  const { daysLeft } = way.tls;
-  const soon = daysLeft < 14;
-  return {
-    step: "network",
-    state: soon ? "warning" : "ok",
-    detail: `DNS, TCP, TLS (${daysLeft} d left)`,
-    ...(soon ? { hint: "Ask the cluster's people to renew it before it ends." } : {}),
-  };
+function failed(step: Row["step"], code: DiagnosisCode, detail: string, hint: string = DIAGNOSES[code].hint): Row {
+  return { step, state: "failed", detail, code, hint };
 }
 
-const unknownHere = (step: Row["step"], role: RoleName, detail: string): Row => ({
-  ...failed(step, "AuthRejected", detail),
-  hint: `Put a new token into the group's \`${role === "launcher" ? "launch" : "watch"}\` file: kubectl create token longshore-${role}.`,
-});
+function unknownHere(step: Row["step"], role: RoleName, detail: string): Row {
+  const file = role === "launcher" ? "launch" : "watch";
+  const hint = `Put a new token into the group's \`${file}\` file: kubectl create token longshore-${role}.`;
+  return failed(step, "AuthRejected", detail, hint);
+}
 
 /** Below this version a field of our Jobs is not understood (1.29), or their pods cannot be found (1.27). */
 const MINOR = { least: 27, whole: 29, tested: [31, 36] } as const;
 
-function versionRow(result: Awaited<ReturnType<Ask>>, role: RoleName, explain: Explain): Row {
+function versionRow(result: Told, role: RoleName, explain: Explain): Row {
   if (result.kind !== "told") return diagnosed("version", explain("read", result));
   const { answer } = result;
   const version = text(member(answer.body, "gitVersion"))?.replace(/^v/, "");
@@ -139,28 +102,23 @@ function versionRow(result: Awaited<ReturnType<Ask>>, role: RoleName, explain: E
   if (answer.status === 401) return unknownHere("version", role, "The API server does not accept the credential.");
   // Some clusters show their version to nobody; the questions below decide.
   if (answer.status === 403) return { step: "version", state: "skipped", detail: "The API server does not tell its version." };
-  return failed(
-    "version",
-    "EndpointUnreachable",
-    `What answers there is no Kubernetes API: status ${answer.status}, ${wordsOf(answer).slice(0, 80)}`,
-  );
+  const detail = `What answers there is no Kubernetes API: status ${answer.status}, ${wordsOf(answer).slice(0, 80)}`;
+  return failed("version", "EndpointUnreachable", detail);
 }
 
 function supportRow(version: string): Row {
   const minor = Number(/^1\.(\d+)/.exec(version)?.[1] ?? Number.NaN);
-  const ok: Row = { step: "version", state: "ok", detail: `Kubernetes ${version}` };
   const [first, last] = MINOR.tested;
   const hint = `Upgrade the cluster: Longshore is tested with 1.${first} to 1.${last}.`;
-  if (minor < MINOR.least)
-    return {
-      ...ok,
-      state: "failed",
-      detail: `Kubernetes ${version} does not label the pods of its Jobs as Longshore needs it.`,
-      hint,
-    };
-  if (minor < MINOR.whole)
-    return { ...ok, state: "warning", detail: `Kubernetes ${version} may start a pod anew before the old one has ended.`, hint };
-  return ok;
+  const row = (state: Row["state"], lacks: string): Row => ({
+    step: "version",
+    state,
+    detail: `Kubernetes ${version} ${lacks}`,
+    hint,
+  });
+  if (minor < MINOR.least) return row("failed", "does not label the pods of its Jobs as Longshore needs it.");
+  if (minor < MINOR.whole) return row("warning", "may start a pod anew before the old one has ended.");
+  return { step: "version", state: "ok", detail: `Kubernetes ${version}` };
 }
 
 function tokenRow(connection: Connection, role: RoleName, nowMs: number): Row | undefined {
@@ -169,7 +127,8 @@ function tokenRow(connection: Connection, role: RoleName, nowMs: number): Row | 
   const leftMs = times.expiresAtMs - nowMs;
   if (leftMs <= 0) return unknownHere("token", role, "The token has expired.");
   const short = times.issuedAtMs !== undefined && times.expiresAtMs - times.issuedAtMs <= TOKEN_SHORT_MS;
-  const detail = `The token expires in ${leftMs > 2 * 86_400_000 ? `${Math.floor(leftMs / 86_400_000)} d` : `${Math.ceil(leftMs / 60_000)} min`}.`;
+  const left = leftMs > 2 * DAY_MS ? `${Math.floor(leftMs / DAY_MS)} d` : `${Math.ceil(leftMs / 60_000)} min`;
+  const detail = `The token expires in ${left}.`;
   if (short || leftMs > TOKEN_SOON_MS) return { step: "token", state: "ok", detail };
   return { step: "token", state: "warning", detail, hint: "Its file is read again by itself; rotate it." };
 }
@@ -179,19 +138,12 @@ function skewRow(answer: ApiAnswer, nowMs: number): Row | undefined {
   if (Number.isNaN(theirs)) return undefined;
   // The header counts whole seconds, so a difference of one second says nothing.
   const skewSeconds = Math.round((theirs - nowMs) / 1000);
-  const off = Math.abs(skewSeconds) > 5;
-  const detail = off
-    ? `The cluster's clock is ${Math.abs(skewSeconds)} s ${skewSeconds > 0 ? "ahead of" : "behind"} ours.`
-    : "The clocks agree.";
-  return {
-    step: "clock",
-    state: off ? "warning" : "ok",
-    detail,
-    ...(off ? { hint: "Let both be set by NTP: tokens and certificates depend on it." } : {}),
-  };
+  if (Math.abs(skewSeconds) <= 5) return { step: "clock", state: "ok", detail: "The clocks agree." };
+  const detail = `The cluster's clock is ${Math.abs(skewSeconds)} s ${skewSeconds > 0 ? "ahead of" : "behind"} ours.`;
+  return { step: "clock", state: "warning", detail, hint: "Let both be set by NTP: tokens and certificates depend on it." };
 }
 
-function namespaceRow(result: Awaited<ReturnType<Ask>>, namespace: string, explain: Explain): Row {
+function namespaceRow(result: Told, namespace: string, explain: Explain): Row {
   if (result.kind !== "told") return diagnosed("namespace", explain("read", result));
   const { answer } = result;
   const object = answer.status === 200 ? asObject(answer.body) : undefined;
@@ -207,15 +159,11 @@ function namespaceRow(result: Awaited<ReturnType<Ask>>, namespace: string, expla
       hint: "Create it and its Roles (`longshore rbac <group>`), or correct the group's `namespaces`.",
     };
   // A user who may not read a namespace is not told whether it exists.
-  if (answer.status === 403)
-    return {
-      ...failed(
-        "namespace",
-        "Forbidden",
-        `The namespace ${namespace} may not be read: there is none of this name, or its Role is missing.`,
-      ),
-      hint: "Correct the group's `namespaces`, or apply its Role again: `longshore rbac <group>` prints it.",
-    };
+  if (answer.status === 403) {
+    const detail = `The namespace ${namespace} may not be read: there is none of this name, or its Role is missing.`;
+    const hint = "Correct the group's `namespaces`, or apply its Role again: `longshore rbac <group>` prints it.";
+    return failed("namespace", "Forbidden", detail, hint);
+  }
   return diagnosed("namespace", explain("read", { kind: "answered", ...answer }));
 }
 
@@ -235,19 +183,10 @@ async function permissionsRow(ask: Ask, role: RoleName, namespace: string, polls
     return missing.every(({ need }) => need.verb === "watch") ? { ...row, hint: `${row.hint} ${TO_POLL}` } : row;
   }
   const tooMuch = (await Promise.all(REFUSED[role].map(may))).filter((it) => it.allowed);
-  if (tooMuch.length === 0)
-    return {
-      step: "permissions",
-      state: "ok",
-      detail: `${role} may do what it needs; ${inWords(REFUSED[role])}: refused`,
-    };
-  const hint = "`longshore rbac` prints a Role that is enough.";
-  return {
-    step: "permissions",
-    state: "warning",
-    detail: `The ${role} may also ${inWords(tooMuch.map((it) => it.need))}, which it never does.`,
-    hint,
-  };
+  const refused = `${role} may do what it needs; ${inWords(REFUSED[role])}: refused`;
+  if (tooMuch.length === 0) return { step: "permissions", state: "ok", detail: refused };
+  const detail = `The ${role} may also ${inWords(tooMuch.map((it) => it.need))}, which it never does.`;
+  return { step: "permissions", state: "warning", detail, hint: "`longshore rbac` prints a Role that is enough." };
 }
 
 async function isAllowed(
@@ -255,18 +194,59 @@ async function isAllowed(
   { group, resource, subresource, verb }: Need,
   namespace: string,
 ): Promise<boolean | undefined> {
-  const attributes = { namespace, verb, group, resource, ...(subresource === undefined ? {} : { subresource }) };
-  const body = {
-    apiVersion: "authorization.k8s.io/v1",
-    kind: "SelfSubjectAccessReview",
-    spec: { resourceAttributes: attributes },
-  };
+  const spec = { resourceAttributes: { namespace, verb, group, resource, subresource } };
+  const body = { apiVersion: "authorization.k8s.io/v1", kind: "SelfSubjectAccessReview", spec };
   const result = await ask({ method: "POST", path: "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body });
   const allowed = result.kind === "told" ? member(member(result.answer.body, "status"), "allowed") : undefined;
   return typeof allowed === "boolean" ? allowed : undefined;
 }
 
-function createRow(result: Awaited<ReturnType<Ask>>, explain: Explain): Row {
+interface Use {
+  readonly quota: string;
+  readonly resource: string;
+  readonly used: string;
+  readonly hard: string;
+  /** The used part of the quota; 1: nothing more fits. */
+  readonly share: number;
+}
+
+const QUOTA_WARN_AT = 0.9;
+
+/** Tells the fullest quota: else a group takes no Job on a Monday morning while every other row says that it is well. */
+function quotaRow(quotas: readonly unknown[]): Row {
+  const uses = quotas.flatMap(usesOf).toSorted((a, b) => b.share - a.share);
+  const tight = uses.filter(({ share }) => share >= QUOTA_WARN_AT);
+  const fullest = uses.length === 0 ? "no amounts counted yet" : `fullest: ${words(uses.slice(0, 1))}`;
+  if (tight.length === 0) return { step: "quota", state: "ok", detail: fullest };
+  const full = tight.filter(({ share }) => share >= 1);
+  return {
+    step: "quota",
+    state: "warning",
+    detail: full.length > 0 ? `Nothing more goes in: ${words(full)}.` : `Nearly full: ${words(tight)}.`,
+    ...(full.length > 0 && { code: "QuotaExceeded" }),
+    hint: "Runs wait until others finish; raise the namespace's quota if that takes too long.",
+  };
+}
+
+const words = (uses: readonly Use[]): string =>
+  uses.map(({ quota, resource, used, hard }) => `${used} of ${hard} ${resource} (quota ${quota})`).join(", ");
+
+function usesOf(raw: unknown): readonly Use[] {
+  const quota = text(member(member(raw, "metadata"), "name")) ?? "";
+  const status = member(raw, "status");
+  const [hard, used] = [member(status, "hard"), member(status, "used")];
+  if (!isRaw(hard)) return [];
+  return Object.keys(hard).flatMap((resource) => {
+    const [limit, use] = [text(hard[resource]) ?? "", text(member(used, resource)) ?? "0"];
+    const [most, now] = [quantity(limit), quantity(use)];
+    if (most === undefined || now === undefined) return [];
+    const share = most === 0 ? 1 : now / most;
+    const name = resource.replace(/^count\//, "").replace(/^jobs\.batch$/, "Jobs");
+    return [{ quota, resource: name, used: use, hard: limit, share }];
+  });
+}
+
+function createRow(result: Told, explain: Explain): Row {
   if (result.kind !== "told") return diagnosed("create", explain("create", result));
   const { answer } = result;
   const warning = answer.headers["warning"];
@@ -290,10 +270,7 @@ function warned(header: string): string {
 
 /** "create and patch jobs, delete pods" */
 function inWords(needs: readonly Need[]): string {
-  const resources = Map.groupBy(
-    needs,
-    ({ resource, subresource }) => resource + (subresource === undefined ? "" : `/${subresource}`),
-  );
+  const resources = Map.groupBy(needs, ({ resource, subresource }) => [resource, subresource ?? []].flat().join("/"));
   return [...resources].map(([resource, of]) => `${listed(of.map(({ verb }) => verb))} ${resource}`).join(", ");
 }
 

@@ -1,6 +1,5 @@
 /**
- * Tries the way to an API server step by step: its name, a connection, its certificate. `doctor` uses it when a person asks
- * why.
+ * Tries the way to an API server step by step: its name, a connection, its certificate, as the first row of preflight.
  *
  * The bug this prevents: "connection error", where the reader needs to know whether to call the people of DNS, of the firewall
  * or of the certificates.
@@ -8,56 +7,63 @@
 import { lookup } from "node:dns/promises";
 import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls, type DetailedPeerCertificate, type TLSSocket } from "node:tls";
-import { hostOf } from "../access/address.ts";
-import type { Trust } from "../access/connection.ts";
+import { DIAGNOSES } from "@longshore/contract/diagnosis.ts";
+import { type Connection, hostOf, TO_VERIFY, type Trust, UNVERIFIED } from "../access/connection.ts";
 import { systemAuthorities } from "../request/exchange.ts";
-import { networkCode, silence } from "../request/silence.ts";
-
-export interface Reached {
-  readonly addresses: readonly string[];
-  readonly tls?: { readonly daysLeft: number; readonly subject: string; readonly issuer: string };
-}
-
-export type Reach =
-  | ({ readonly kind: "reached" } & Reached)
-  | {
-      readonly kind: "failed";
-      readonly step: "dns" | "tcp" | "tls";
-      readonly message: string;
-      readonly code: string | undefined;
-      readonly before: Reached;
-    };
+import { isUntrusted, networkCode, silence } from "../request/silence.ts";
+import type { Row } from "./preflight.ts";
 
 const STEP_MS = 5_000;
 const DAY_MS = 86_400_000;
+const RENEW_DAYS = 14;
 
-export async function reach(server: string, trust: Trust, nowMs: number): Promise<Reach> {
+const WAYS = {
+  dns: "Correct the name in the group's `server`, or see that DNS knows it where Longshore runs.",
+  tcp: "Check the port, whether the API server runs, and whether a firewall lets Longshore's machine through.",
+} as const;
+const CERTIFICATES: Readonly<Record<string, string>> = {
+  CERT_HAS_EXPIRED: "Ask the cluster's people to renew the certificate of their API server.",
+  CERT_NOT_YET_VALID: "Set both clocks by NTP.",
+  ERR_TLS_CERT_ALTNAME_INVALID: "Use the name that the certificate is for: in `server`, or beside it as `serverName`.",
+};
+
+export async function networkRow(connection: Connection, nowMs: number): Promise<Row> {
+  const { server } = connection;
+  const trust = await connection.trust();
   const url = new URL(server);
   const host = hostOf(url);
   const port = Number(url.port || (url.protocol === "https:" ? 443 : 80));
-  let done: Reached = { addresses: [] };
   let step: "dns" | "tcp" | "tls" = "dns";
+  let shown = "";
   try {
-    done = { addresses: (await lookup(host, { all: true })).map((it) => it.address) };
+    await lookup(host, { all: true });
     step = "tcp";
     await ready(connectTcp({ host, port }), "connect");
-    if (url.protocol === "http:") return { kind: "reached", ...done };
+    if (url.protocol === "http:") return warning("DNS, TCP; no TLS: only for an API server on this machine");
     step = "tls";
     const { socket, certificate } = await shake(host, port, trust);
-    const tls = {
-      daysLeft: Math.floor((Date.parse(certificate.valid_to) - nowMs) / DAY_MS),
-      subject: commonName(certificate.subject),
-      issuer: commonName(certificate.issuer),
-    };
-    done = { ...done, tls };
-    if (!socket.authorized && trust.verify) throw untrusted(socket.authorizationError);
-    return { kind: "reached", ...done };
+    shown = ` It shows a certificate for ${commonName(certificate.subject)}, signed by ${commonName(certificate.issuer)}.`;
+    if (!trust.verify) return warning(`DNS, TCP, TLS. ${UNVERIFIED}`, TO_VERIFY);
+    if (!socket.authorized) throw untrusted(socket.authorizationError);
+    const daysLeft = Math.floor((Date.parse(certificate.valid_to) - nowMs) / DAY_MS);
+    const detail = `DNS, TCP, TLS (${daysLeft} d left)`;
+    if (daysLeft < RENEW_DAYS) return warning(detail, "Ask the cluster's people to renew it before it ends.");
+    return { step: "network", state: "ok", detail };
   } catch (error) {
-    const code = networkCode(error);
-    const shown = done.tls ? ` It shows a certificate for ${done.tls.subject}, signed by ${done.tls.issuer}.` : "";
-    return { kind: "failed", step, message: silence(server, false, error).message + shown, code, before: done };
+    const networked = networkCode(error);
+    const code = isUntrusted(networked) ? "TlsUntrusted" : "EndpointUnreachable";
+    const hint = (step === "tls" ? CERTIFICATES[networked ?? ""] : WAYS[step]) ?? DIAGNOSES[code].hint;
+    const detail = `${step.toUpperCase()}: ${silence(server, false, error).message}${shown}`;
+    return { step: "network", state: "failed", detail, code, hint };
   }
 }
+
+const warning = (detail: string, hint?: string): Row => ({
+  step: "network",
+  state: "warning",
+  detail,
+  ...(hint !== undefined && { hint }),
+});
 
 async function shake(
   host: string,

@@ -10,21 +10,15 @@
  * the same Job beside it, and each answer that comes late leaves a name occupied until its fence has passed.
  */
 export const CLAIM_BUDGET = {
-  /**
-   * If a launcher died, others notice only after this time, so it is as short as the parts below allow. The setting
-   * `pace.claim` changes it.
-   */
+  /** Others notice a launcher's death only after this time, so it is short. The setting `pace.claim` changes it. */
   claimMs: 20_000,
   /** Leaves 8 s of the claim: for two reads if the name was taken, and for a ledger that is slow. */
   postMs: 12_000,
-  /**
-   * The first part of `postMs`. A create that waited longer would have too little time left, so its caller is told that nothing
-   * was sent and comes again.
-   */
+  /** A create that waited longer would have too little time left: its caller is told that nothing was sent, and comes again. */
   turnMs: 5_000,
   /**
-   * The API server's own bound (`?timeout=`), as long as it waits for one admission webhook by default. It ends before `postMs`
-   * unless the turn took more than 2 s; then we stop listening first, and the create counts as unanswered.
+   * The API server's own bound (`?timeout=`), as long as it waits for one admission webhook by default. If the turn took more
+   * than 2 s, we stop listening first, and the create counts as unanswered.
    */
   serverMs: 10_000,
 } as const;

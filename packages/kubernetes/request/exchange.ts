@@ -2,39 +2,39 @@
  * `Transport` over HTTP/1.1 with kept connections: one request → one answer, or a Failure that says whether the request can
  * have arrived.
  *
- * The bugs this prevents: a TLS handshake per request, a redirect followed with our token, an answer without bound, a watch cut
- * by a timeout that was meant for requests, and a rotated token or CA that is never read again.
+ * The bugs this prevents: a TLS handshake per request, a redirect followed with our token, an answer or a line without bound, half
+ * a line taken for an event, a watch cut by a timeout that was meant for requests, and a rotated token or CA that is never read.
  */
 import type { LookupFunction } from "node:net";
+import { StringDecoder } from "node:string_decoder";
 import { getCACertificates, createSecureContext, type SecureContext } from "node:tls";
 import { Failure } from "@longshore/contract/problem.ts";
-import { CLAIM_BUDGET } from "./claim-budget.ts";
 import { buildConnector, type Dispatcher, Pool } from "undici";
 import type { Connection, Trust } from "../access/connection.ts";
-import { type NamesOptions, rememberedNames } from "./cluster-addresses.ts";
-import { LINE_MAX_CHARS, linesOf } from "./lines.ts";
-import { isUntrusted, networkCode, neverConnected, silence, TOO_LONG } from "./silence.ts";
 import type { ApiAnswer, ApiRequest, ApiStream, Transport } from "../transport.ts";
+import { CLAIM_BUDGET } from "./claim-budget.ts";
+import { type NamesOptions, rememberedNames } from "./cluster-addresses.ts";
+import { isUntrusted, networkCode, neverConnected, silence, TOO_LONG } from "./silence.ts";
 
 export interface ExchangeOptions {
   /** The most connections for requests; streams have their own. */
   readonly connections?: number;
-  readonly streamsMax?: number;
   readonly connectTimeoutMs?: number;
-  /**
-   * The longest silence between the request and the answer's head, and between two parts of the answer. A create's head may
-   * take `serverMs`.
-   */
+  /** The longest silence before the answer's head, and between two parts of the answer. A create's head may take `serverMs`. */
   readonly silenceMs?: number;
   readonly answerMaxBytes?: number;
   readonly lineMaxChars?: number;
   readonly names?: NamesOptions;
 }
 
+const STREAMS_MAX = 16;
+const REFUSAL_MAX_BYTES = 1024 * 1024;
+/** Parsing 16 MB stops everything else for a tenth of a second; if a page is longer, listings ask for shorter pages. */
+const ANSWER_MAX_BYTES = 16 * 1024 * 1024;
+
 export function openTransport(connection: Connection, options: ExchangeOptions = {}): Transport {
-  const { connections = 12, streamsMax = 16, connectTimeoutMs = 10_000, silenceMs = CLAIM_BUDGET.postMs } = options;
-  // Parsing 16 MB stops everything else for a tenth of a second; if a page is longer, listings ask for shorter pages.
-  const { answerMaxBytes = 16 * 1024 * 1024, lineMaxChars = LINE_MAX_CHARS } = options;
+  const { connections = 12, connectTimeoutMs = 10_000, silenceMs = CLAIM_BUDGET.postMs } = options;
+  const { answerMaxBytes = ANSWER_MAX_BYTES, lineMaxChars = ANSWER_MAX_BYTES } = options;
   const { origin, pathname } = new URL(connection.server);
   const prefix = pathname === "/" ? "" : pathname;
   const shared = {
@@ -44,9 +44,9 @@ export function openTransport(connection: Connection, options: ExchangeOptions =
     keepAliveTimeout: 30_000,
   };
   const pool = new Pool(origin, { ...shared, connections, headersTimeout: silenceMs, bodyTimeout: silenceMs });
-  const streams = new Pool(origin, { ...shared, connections: streamsMax, headersTimeout: 3 * silenceMs, bodyTimeout: 0 });
+  const streams = new Pool(origin, { ...shared, connections: STREAMS_MAX, headersTimeout: 3 * silenceMs, bodyTimeout: 0 });
 
-  async function prepare(request: ApiRequest): Promise<Dispatcher.DispatchOptions> {
+  async function prepare(request: ApiRequest): Promise<Prepared> {
     const authorization = await connection.authorization();
     const headers: Record<string, string> = { accept: request.accept ?? "application/json", "user-agent": "longshore" };
     if (authorization !== undefined) headers["authorization"] = authorization;
@@ -56,17 +56,10 @@ export function openTransport(connection: Connection, options: ExchangeOptions =
   }
 
   /** A request that got a 401 had no effect. So if the token on disk has changed since, the same request may be sent again. */
-  async function renewed(prepared: Dispatcher.DispatchOptions): Promise<boolean> {
+  async function renewed({ headers }: Prepared): Promise<boolean> {
     connection.rejected();
     const now = await connection.authorization();
-    const headers: unknown = prepared.headers;
-    return (
-      now !== undefined &&
-      typeof headers === "object" &&
-      headers !== null &&
-      "authorization" in headers &&
-      headers.authorization !== now
-    );
+    return now !== undefined && headers["authorization"] !== undefined && headers["authorization"] !== now;
   }
 
   async function send(request: ApiRequest, signal: AbortSignal): Promise<ApiAnswer> {
@@ -84,14 +77,13 @@ export function openTransport(connection: Connection, options: ExchangeOptions =
     } catch (error) {
       throw silence(connection.server, !neverConnected(networkCode(error)), error);
     }
-    const { statusCode: status, headers, body: bytes } = begun;
+    const { statusCode: status, body: bytes } = begun;
+    const headers = flat(begun.headers);
     // An aborted body emits an error even if nobody reads the body any more; a reader still gets the error thrown.
     bytes.on("error", () => undefined);
-    if (status !== 200) {
-      if (status === 401) connection.rejected();
-      return { status, headers: flat(headers), body: await rest(bytes, flat(headers)), lines: none() };
-    }
-    return { status, headers: flat(headers), body: undefined, lines: lines(bytes) };
+    if (status === 200) return { status, headers, body: undefined, lines: lines(bytes) };
+    if (status === 401) connection.rejected();
+    return { status, headers, body: await rest(bytes, headers), lines: none() };
   }
 
   async function* lines(bytes: Dispatcher.ResponseData["body"]): AsyncGenerator<string, void, undefined> {
@@ -111,7 +103,7 @@ export function openTransport(connection: Connection, options: ExchangeOptions =
       for await (const chunk of bytes) {
         chunks.push(chunk);
         held += chunk.length;
-        if (held > 1024 * 1024) break;
+        if (held > REFUSAL_MAX_BYTES) break;
       }
     } catch (error) {
       throw silence(connection.server, true, error);
@@ -128,10 +120,11 @@ export function openTransport(connection: Connection, options: ExchangeOptions =
   };
 }
 
-/**
- * Sends one request over the pool. The handler tells us a thing that `request()` would hide: whether the request was ever put
- * on a connection.
- */
+interface Prepared extends Dispatcher.DispatchOptions {
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** Unlike `request()`, the handler tells whether the request was ever put on a connection. */
 function exchange(
   pool: Pool,
   server: string,
@@ -155,12 +148,8 @@ function exchange(
     };
     const fail = (error: unknown) => settle(() => reject(silence(server, control !== undefined, error)));
     const giveUp = () => {
-      const error = new Failure(
-        "retry",
-        control ? "unanswered" : "unsent",
-        `${server} had not answered when the request was given up.`,
-        signal.reason,
-      );
+      const message = `${server} had not answered when the request was given up.`;
+      const error = new Failure("retry", control ? "unanswered" : "unsent", message, signal.reason);
       fail(error);
       control?.abort(error);
     };
@@ -205,31 +194,59 @@ function parse(chunks: readonly Uint8Array[], headers: Readonly<Record<string, s
 
 function flat(headers: Readonly<Record<string, string | string[] | undefined>>): Record<string, string> {
   const one: Record<string, string> = {};
-  for (const [name, value] of Object.entries(headers)) {
+  for (const [name, value] of Object.entries(headers))
     if (value !== undefined) one[name.toLowerCase()] = Array.isArray(value) ? value.join(", ") : value;
-  }
   return one;
 }
 
 async function* none(): AsyncGenerator<string, void, undefined> {}
+
+/** Throws if the last line has no end: the reader would take that line for a whole one. */
+async function* linesOf(chunks: AsyncIterable<Uint8Array>, mostChars: number): AsyncGenerator<string, void, undefined> {
+  const decoder = new StringDecoder("utf8");
+  let parts: string[] = []; // chunks of the line that has not ended yet; joined once, however many there are
+  let held = 0;
+  for await (const chunk of chunks) {
+    const text = decoder.write(chunk);
+    let from = 0;
+    for (let end = text.indexOf("\n"); end !== -1; end = text.indexOf("\n", from)) {
+      parts.push(text.slice(from, end));
+      const line = parts.length === 1 ? (parts[0] ?? "") : parts.join("");
+      parts = [];
+      held = 0;
+      from = end + 1;
+      if (line.length > mostChars) throw tooLong(mostChars);
+      if (line !== "") yield line;
+    }
+    if (from < text.length) {
+      parts.push(text.slice(from));
+      held += text.length - from;
+      if (held > mostChars) throw tooLong(mostChars);
+    }
+  }
+  if (held > 0 || decoder.end() !== "") throw new Failure("retry", "unanswered", "The connection ended in the middle of a line.");
+}
+
+const tooLong = (most: number) =>
+  new Failure("retry", "unanswered", `The API server sent a line of more than ${most} characters.`);
 
 /**
  * Connects with the present content of the files. The context is built once for each content: 140 root certificates are not
  * parsed per connection.
  */
 function connector(connection: Connection, timeout: number, lookup: LookupFunction): buildConnector.connector {
-  let made: { readonly trust: Trust; readonly connect: buildConnector.connector } | undefined;
-
-  const plain = buildConnector({ timeout, allowH2: false, lookup });
+  const shared = { timeout, allowH2: false, lookup };
+  const plain = buildConnector(shared);
+  let made: { readonly content: string; readonly connect: buildConnector.connector } | undefined;
 
   async function current(): Promise<buildConnector.connector> {
     const trust = await connection.trust();
-    if (made?.trust === trust) return made.connect;
+    const content = JSON.stringify(trust);
+    if (made?.content === content) return made.connect;
     const { verify, serverName } = trust;
-    const secureContext = contextOf(trust);
     const name = serverName === undefined ? {} : { servername: serverName };
-    const connect = buildConnector({ timeout, allowH2: false, lookup, secureContext, rejectUnauthorized: verify, ...name });
-    made = { trust, connect };
+    const connect = buildConnector({ ...shared, secureContext: contextOf(trust), rejectUnauthorized: verify, ...name });
+    made = { content, connect };
     return connect;
   }
 
@@ -257,9 +274,7 @@ async function connectThrough(
   connect(options, callback);
 }
 
-/**
- * If the configuration names no CA for a cluster, the machine's trust store judges it; if the machine has none, Node's does.
- */
+/** Judge a cluster for which no CA is configured: the machine's trust store; if the machine has none, Node's. */
 export function systemAuthorities(): string[] {
   const found = getCACertificates("system");
   return found.length > 0 ? found : getCACertificates("bundled");

@@ -1,9 +1,8 @@
 import { Failure } from "@longshore/contract/problem.ts";
 import t from "tap";
 import { openClusters } from "../clusters.ts";
-import { within } from "./deadline.ts";
 import { type GuardOptions, guard } from "./guard.ts";
-import { type ClusterRequest, PURPOSES, sendInTime } from "./purpose.ts";
+import { type ClusterRequest, PURPOSES, sendInTime, within } from "./purpose.ts";
 import { networkCode, silence } from "./silence.ts";
 import { type Play, scripted } from "../testing/scripted.ts";
 import { standingClock, type VirtualClock, virtualClock } from "../testing/virtual-clock.ts";
@@ -278,7 +277,11 @@ t.test("a dead cluster costs the others nothing", async (t) => {
   );
   const begun = clock.now();
   const doomed = Promise.all(Array.from({ length: 50 }, () => outcome(sendInTime(clusters.cluster("g7"), get, never))));
-  const others = clusters.names.filter((it) => it !== "g7");
+  const others = transports
+    .keys()
+    .map((i) => `g${i}`)
+    .filter((it) => it !== "g7")
+    .toArray();
   const answers = await Promise.all(
     others.flatMap((name) => Array.from({ length: 50 }, () => outcome(clusters.cluster(name).transport.send(get, never)))),
   );
@@ -287,13 +290,13 @@ t.test("a dead cluster costs the others nothing", async (t) => {
   t.ok((await doomed).every((it) => it === "unanswered" || it === "unsent"));
   t.ok(dead.requests.length <= 13, `${dead.requests.length} requests were spent on the dead one`);
   t.equal(await outcome(clusters.cluster("g7").transport.send(get, never)), "unsent", "and it is sent nothing more");
-  t.throws(() => clusters.cluster("g99"), { code: "NoGroup", message: /g99/ });
+  t.throws(() => clusters.cluster("g99"), /g99/);
 });
 
 t.test("counts requests and their outcomes", async (t) => {
   const seen: string[] = [];
   const { cluster } = guarded([ok, lost, { lines: [], then: "ends" }], {
-    onRequest: (purpose, code) => seen.push(`${purpose} ${code}`),
+    onRequest: (_group, purpose, code) => seen.push(`${purpose} ${code}`),
   });
   await outcome(cluster.send(get, never));
   await outcome(cluster.send(post, never));

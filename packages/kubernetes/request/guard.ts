@@ -3,23 +3,19 @@
  *
  *   request ─▶ breaker (closed? else "unsent" at once) ─▶ pace of creates ─▶ window (how many at once) ─▶ cluster
  *
- * A request's purpose says which of these it passes, and whose fault its silence is (purpose.ts). Its bound in time is set by its
- * caller, by the same table.
+ * purpose.ts says which of these a request passes, and whose fault its silence is.
  *
- * The bugs this prevents: one dead cluster fills every lane with waiting requests; a restarted one is met by all of us at
- * once; a 429 answered by trying again immediately; and a node that does not answer for its logs, for which its whole cluster is
- * taken to be away. It is per group, so nothing here is shared between clusters.
+ * The bugs this prevents: one dead cluster fills every lane with waiting requests; a restarted one is met by all of us at once;
+ * one that is too slow gets as many requests as a fast one; a 429 is answered by trying again at once; and a cluster is taken to
+ * be away because one node does not answer for its logs. Nothing here is shared between clusters.
  */
 import { Failure } from "@longshore/contract/problem.ts";
-import { CLAIM_BUDGET } from "./claim-budget.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
-import { timedOut, within } from "./deadline.ts";
 import { retryAfterMs } from "../objects.ts";
 import type { ApiAnswer, ApiStream, Transport } from "../transport.ts";
+import { CLAIM_BUDGET } from "./claim-budget.ts";
 import { openPace, type Pace } from "./pace.ts";
-import { type Channel, type Purpose, PURPOSES } from "./purpose.ts";
-import { throttled } from "./throttled.ts";
-import { openWindow, type Window } from "./window.ts";
+import { type Channel, type Purpose, PURPOSES, timedOut, within } from "./purpose.ts";
 
 export interface GuardOptions {
   readonly name: string;
@@ -27,20 +23,15 @@ export interface GuardOptions {
   readonly inFlightMax?: number;
   /** The most requests that may wait for a place; one more is turned away as "unsent". */
   readonly waitingMax?: number;
-  /**
-   * The longest wait for a turn, by pace and window together. A request that would wait longer is "unsent"; a request that is
-   * sent still has enough of its caller's time left.
-   */
+  /** The longest wait for a turn, by pace and window together: a request that is sent has enough of its caller's time left. */
   readonly waitMaxMs?: number;
   readonly createsPerSecond?: number | undefined;
-  readonly breaker?: Partial<BreakerOptions>;
-  /** Answers that take longer than this shrink the window. */
-  readonly slowMs?: number;
+  readonly breaker?: Partial<BreakerOptions> | undefined;
   /** For metrics: `code` is the status, or "unsent" or "unanswered". */
-  readonly onRequest?: (purpose: Purpose, code: string) => void;
+  readonly onRequest?: ((group: string, purpose: Purpose, code: string) => void) | undefined;
 }
 
-export interface BreakerOptions {
+interface BreakerOptions {
   readonly failuresMax: number;
   readonly firstMs: number;
   readonly mostMs: number;
@@ -49,30 +40,22 @@ export interface BreakerOptions {
 export interface Guard extends Channel, AsyncDisposable {
   /** The pace of a group with `createsPerSecond`: callers ask it before they claim attempts to create. */
   readonly pace: Pace | undefined;
-  /** Returns how many requests may be in flight at this moment, how many are, and how many wait. */
-  load(): { readonly window: number; readonly inFlight: number; readonly waiting: number };
+  /** How many requests may be in flight at this moment, how many are, and how many wait. */
+  load: Window["load"];
 }
 
+/** Answers that take longer shrink the window. */
+const SLOW_MS = 3_000;
+
 export function guard(transport: Transport, options: GuardOptions): Guard {
-  const {
-    name,
-    clock,
-    inFlightMax = 12,
-    waitingMax = 1_000,
-    slowMs = 3_000,
-    waitMaxMs = CLAIM_BUDGET.turnMs,
-    onRequest,
-  } = options;
-  const window = openWindow({ most: inFlightMax, waitingMax });
-  const lines = { cluster: window, nodes: openWindow({ most: Math.ceil(inFlightMax / 2), waitingMax }) };
+  const { name, clock, inFlightMax = 12, waitingMax = 1_000, waitMaxMs = CLAIM_BUDGET.turnMs, onRequest } = options;
+  const window = openWindow(name, inFlightMax, waitingMax);
+  const lines = { cluster: window, nodes: openWindow(name, Math.ceil(inFlightMax / 2), waitingMax) };
   const breaker = openBreaker(name, clock, { failuresMax: 5, firstMs: 1_000, mostMs: 15_000, ...options.breaker });
   const creates = options.createsPerSecond === undefined ? undefined : openPace(clock, options.createsPerSecond);
   let quietUntilMs = 0;
 
-  /**
-   * Creates go out one by one, each in its turn. If a request would wait too long, its caller is told so before anything of the
-   * request is sent.
-   */
+  /** Creates go out one by one, each in its turn. A caller whose wait would be too long is told so before anything is sent. */
   async function turnOf(purpose: Purpose, signal: AbortSignal): Promise<void> {
     const now = clock.now();
     const pace = purpose === "create" ? creates : undefined;
@@ -80,25 +63,22 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
     if (turn - now > waitMaxMs) throw throttled(tooLongSentence(name, turn - now, turn === quietUntilMs));
     pace?.take(turn);
     if (turn > now) await clock.sleep(turn - now, signal);
-    if (signal.aborted) throw throttled(`The request to ${name} was given up before its turn came.`);
+    if (signal.aborted) throw givenUp(name);
   }
 
-  /**
-   * Waits out a 429 that came while requests stood in line. Else each would be sent as soon as a place is free: a thousand, one
-   * after another.
-   */
+  /** Waits out a 429 that came while requests stood in line. Else a thousand would be sent, one after another. */
   async function hush(sinceMs: number, signal: AbortSignal): Promise<void> {
     for (let left = quietUntilMs - clock.now(); left > 0; left = quietUntilMs - clock.now()) {
       if (quietUntilMs - sinceMs > waitMaxMs) throw throttled(tooLongSentence(name, left, true));
       await clock.sleep(left, signal);
-      if (signal.aborted) throw throttled(`The request to ${name} was given up before its turn came.`);
+      if (signal.aborted) throw givenUp(name);
     }
   }
 
   /** Waits for a place in the window, within the rest of the allowed wait. */
   function enter(places: Window, sinceMs: number, signal: AbortSignal): Promise<() => void> | (() => void) {
     const leftMs = Math.max(1, sinceMs + waitMaxMs - clock.now());
-    return places.enterNow() ?? within(clock, leftMs, signal, (inner) => places.enter(name, inner));
+    return places.enterNow() ?? within(clock, leftMs, signal, places.enter);
   }
 
   async function attempt<T extends ApiAnswer | ApiStream>(
@@ -106,40 +86,38 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
     signal: AbortSignal,
     work: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
-    const pass = breaker.enter();
+    const leave = breaker.enter();
     const begunMs = clock.now();
     const ofNode = PURPOSES[purpose].blames === "node";
     try {
       const answer = await work(signal);
-      onRequest?.(purpose, String(answer.status));
-      note(answer, ofNode ? undefined : clock.now() - begunMs);
-      if (ofNode && answer.status >= 500) pass.abandoned();
-      else pass.answered(answer);
+      onRequest?.(name, purpose, String(answer.status));
+      note(answer, ofNode ? 0 : clock.now() - begunMs);
+      if (!ofNode || answer.status < 500) breaker.answered(answer.status);
       return answer;
     } catch (error) {
-      if (!(error instanceof Failure)) {
-        pass.abandoned();
-        throw error;
-      }
-      onRequest?.(purpose, error.code);
+      if (!(error instanceof Failure)) throw error;
+      onRequest?.(name, purpose, error.code);
       // If a caller was stopped, nothing was learned about the cluster. If its time ran out, the cluster was silent, unless the
       // request waited for a node.
-      if ((signal.aborted && !timedOut(signal)) || (ofNode && error.code !== "unsent")) pass.abandoned();
-      else {
+      const saysNothing = (signal.aborted && !timedOut(signal)) || (ofNode && error.code !== "unsent");
+      if (!saysNothing) {
         window.shrink();
-        pass.failed(error.message, error);
+        breaker.failed(error.message, error);
       }
       throw error;
+    } finally {
+      leave();
     }
   }
 
-  function note(answer: ApiAnswer | ApiStream, tookMs = 0): void {
+  function note(answer: ApiAnswer | ApiStream, tookMs: number): void {
     if (answer.status === 429) {
       const asked = retryAfterMs({ status: 429, headers: answer.headers ?? {}, body: answer.body }) ?? 1_000;
       // Jitter only lengthens the wait: never earlier than the API server asked, and not all of us in the same instant.
       quietUntilMs = Math.max(quietUntilMs, clock.now() + asked * (1 + clock.random() / 4));
     }
-    if (answer.status === 429 || tookMs > slowMs) window.shrink();
+    if (answer.status === 429 || tookMs > SLOW_MS) window.shrink();
     else window.grow();
   }
 
@@ -167,7 +145,14 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
   };
 }
 
-const unsent = (message: string, cause?: unknown) => new Failure("retry", "unsent", message, cause);
+/** A request that our own limits stopped is unsent too, but nothing is wrong with the cluster. */
+const throttled = (message: string): Failure => unsent(message, new Failure("retry", "Throttled", message));
+
+export const isThrottled = ({ cause }: Failure): boolean => cause instanceof Failure && cause.code === "Throttled";
+
+const unsent = (message: string, cause?: Failure) => new Failure("retry", "unsent", message, cause);
+
+const givenUp = (name: string) => throttled(`The request to ${name} was given up before its turn came.`);
 
 function tooLongSentence(name: string, waitMs: number, asked: boolean): string {
   const seconds = Math.ceil(waitMs / 1000);
@@ -176,10 +161,73 @@ function tooLongSentence(name: string, waitMs: number, asked: boolean): string {
     : `So many creates are in line for ${name} that this one would wait ${seconds} s; its limit is createsPerSecond.`;
 }
 
-interface Pass {
-  answered(answer: { readonly status: number }): void;
-  failed(why: string, cause?: Failure): void;
-  abandoned(): void;
+interface Window {
+  /** If a place is free and no caller waits, takes the place and returns the function that gives it back. */
+  enterNow(): (() => void) | undefined;
+  /** Resolves in order of arrival. Throws `throttled` if too many wait already, or if the signal aborts. */
+  readonly enter: (signal: AbortSignal) => Promise<() => void>;
+  shrink(): void;
+  grow(): void;
+  load(): { readonly window: number; readonly inFlight: number; readonly waiting: number };
+}
+
+/** How many requests may be out at once: fewer while the cluster is slow or says 429, more again while it is well. */
+function openWindow(name: string, most: number, waitingMax: number): Window {
+  let size = most;
+  let inFlight = 0;
+  const waiting = new Set<() => void>(); // in order of arrival
+
+  function admit(): void {
+    while (inFlight < Math.floor(size)) {
+      const [next] = waiting;
+      if (next === undefined) return;
+      waiting.delete(next);
+      inFlight++;
+      next();
+    }
+  }
+
+  function leaveOnce(): () => void {
+    let left = false;
+    return () => {
+      if (left) return;
+      left = true;
+      inFlight--;
+      admit();
+    };
+  }
+
+  return {
+    enterNow() {
+      if (waiting.size > 0 || inFlight >= Math.floor(size)) return undefined;
+      inFlight++;
+      return leaveOnce();
+    },
+    enter: (signal) => {
+      if (signal.aborted) return Promise.reject(givenUp(name));
+      if (waiting.size >= waitingMax) return Promise.reject(throttled(`${waitingMax} requests wait for ${name} already.`));
+      return new Promise((resolve, reject) => {
+        const go = () => {
+          signal.removeEventListener("abort", giveUp);
+          resolve(leaveOnce());
+        };
+        const giveUp = () => {
+          waiting.delete(go);
+          reject(throttled(`So many requests are with ${name} that this one's turn did not come in time.`));
+        };
+        waiting.add(go);
+        signal.addEventListener("abort", giveUp, { once: true });
+        admit();
+      });
+    },
+    shrink: () => void (size = Math.max(1, size / 2)),
+    grow() {
+      // By one place for each windowful of requests that went well.
+      size = Math.min(most, size + 1 / size);
+      admit();
+    },
+    load: () => ({ window: Math.floor(size), inFlight, waiting: waiting.size }),
+  };
 }
 
 /** Closed: every request passes. Open: none passes, until the time is over; then one request passes, and its answer decides. */
@@ -199,7 +247,7 @@ function openBreaker(name: string, clock: Clock, { failuresMax, firstMs, mostMs 
     openUntilMs = clock.now() + wait * (0.75 + clock.random() / 2);
   }
 
-  function answered({ status }: { readonly status: number }): void {
+  function answered(status: number): void {
     // A gateway answers like this if the API server behind it is away.
     if (status === 502 || status === 503 || status === 504) return failed(`The API server of ${name} answers ${status}.`);
     failures = 0;
@@ -215,20 +263,13 @@ function openBreaker(name: string, clock: Clock, { failuresMax, firstMs, mostMs 
     throw unsent(`${name} has not answered ${failures} times in a row; it is tried again in ${when} s. ${why}`, last);
   }
 
-  return {
-    check,
-    enter(): Pass {
-      check();
-      const probe = openUntilMs !== undefined;
-      if (probe) probing = true;
-      const done = () => {
-        if (probe) probing = false;
-      };
-      return {
-        answered: (answer) => (done(), answered(answer)),
-        failed: (why, cause) => (done(), failed(why, cause)),
-        abandoned: done,
-      };
-    },
-  };
+  /** Returns the function to call when the request has ended. */
+  function enter(): () => void {
+    check();
+    const probe = openUntilMs !== undefined;
+    probing ||= probe;
+    return () => void (probing &&= !probe);
+  }
+
+  return { check, enter, answered, failed };
 }

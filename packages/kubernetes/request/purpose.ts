@@ -1,19 +1,20 @@
 /**
- * The purposes of requests to a cluster, and how each is treated: the line in which it waits, whose fault its silence is, how
- * long it may take.
+ * The purposes of requests to a cluster: the line in which each waits for its turn, whose fault its silence is, and how long it
+ * may take. Requests are sent within that time here.
  *
- * The bugs this prevents: a purpose that is guessed from a path, so that a new path is treated as something else; and a bound
- * on a request that stands in five files, one of which is longer than the one around it.
+ * The bugs this prevents: a purpose that is guessed from a path, so that a new path is treated as something else; bounds in five
+ * files, one longer than the one around it; and a cluster that accepts a connection, says nothing, and blocks a loop for ever.
  */
-import { CLAIM_BUDGET } from "./claim-budget.ts";
+import { Failure } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
-import { within } from "./deadline.ts";
+import { linked } from "@longshore/runtime/loop.ts";
 import type { ApiAnswer, ApiRequest, ApiStream } from "../transport.ts";
+import { CLAIM_BUDGET } from "./claim-budget.ts";
 
-export interface Treatment {
+interface Treatment {
   /**
-   * The line in which the request waits for its turn. "nodes": for requests that the API server passes to a node, so that nodes
-   * that do not answer delay nothing else. "none": the request must not wait behind those that make the cluster slow.
+   * "nodes": for requests that the API server passes to a node, so that nodes that do not answer delay nothing else. "none": the
+   * request must not wait behind those that make the cluster slow.
    */
   readonly line: "cluster" | "nodes" | "none";
   /** "node": the request's silence and 5xx may be one node's fault, and say nothing of the cluster. */
@@ -37,10 +38,7 @@ export const PURPOSES = {
   probe:   { line: "none",    blames: "cluster", withinMs: 15_000 },
   /** The end of a container's log. The fact of the Job's end waits for this request. */
   log:     { line: "nodes",   blames: "node",    withinMs: 5_000 },
-  /**
-   * Opening a watch costs the API server more than a read: it may have to fill its cache first. An open watch takes no place in
-   * a line.
-   */
+  /** Opening a watch: the API server may have to fill its cache first. An open watch takes no place in a line. */
   watch:   { line: "none",    blames: "cluster", withinMs: 30_000 },
   /** The requests of `doctor`, for which a person waits: versions, permissions, a Job as a dry run. */
   inquire: { line: "cluster", blames: "cluster", withinMs: 10_000 },
@@ -63,7 +61,56 @@ export interface Sending {
   readonly clock: Clock;
 }
 
-/** Sends a request with the time bound of its purpose. */
+/** Throws `Failure` if no answer came. */
 export function sendInTime({ transport, clock }: Sending, request: ClusterRequest, signal: AbortSignal): Promise<ApiAnswer> {
   return within(clock, PURPOSES[request.purpose].withinMs, signal, (inner) => transport.send(request, inner));
+}
+
+/** "unsent": the request cannot have arrived. "unanswered": it may have arrived, or may still arrive. */
+export interface Silent {
+  readonly kind: "unsent" | "unanswered";
+  readonly failure: Failure;
+}
+
+export type Told = { readonly kind: "told"; readonly answer: ApiAnswer } | Silent;
+
+/** Sends like `sendInTime`, and returns the reason for an absent answer as a value. */
+export async function ask(sending: Sending, request: ClusterRequest, signal: AbortSignal): Promise<Told> {
+  try {
+    return { kind: "told", answer: await sendInTime(sending, request, signal) };
+  } catch (error) {
+    return silent(asFailure(error));
+  }
+}
+
+export const silent = (failure: Failure): Silent => ({ kind: failure.code === "unsent" ? "unsent" : "unanswered", failure });
+
+/** Returns an error of a transport. Any other error is a bug and is thrown on. */
+export function asFailure(error: unknown): Failure {
+  if (error instanceof Failure) return error;
+  throw error;
+}
+
+class TimedOut extends Error {
+  override readonly name = "TimedOut";
+}
+
+/** True if a bound aborted the signal, and nobody asked us to stop: then the cluster was silent, and may be blamed. */
+export const timedOut = (signal: AbortSignal): boolean => signal.aborted && signal.reason instanceof TimedOut;
+
+/** Runs the work with a signal that also aborts after `ms`, and waits for the work to end: it must obey its signal. */
+export async function within<T>(
+  clock: Clock,
+  ms: number,
+  signal: AbortSignal,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const inner = linked(signal);
+  const callOff = clock.alarm(ms, () => inner.abort(new TimedOut(`It was given up after ${ms} ms.`)));
+  try {
+    return await work(inner.signal);
+  } finally {
+    callOff();
+    inner.release();
+  }
 }

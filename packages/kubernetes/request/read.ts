@@ -1,59 +1,48 @@
 /**
- * Reads of one group's namespace: authoritative GETs, and listings page by page.
+ * Reads of one group's namespace: authoritative GETs, listings page by page, and the end of a container's log.
  *
- * The bugs this prevents: a stale or partial view taken for the truth. No read here names a resourceVersion, so every one is
- * answered from the store and not from a cache; "missing" is said only if the API server itself said it; a listing that had to
- * begin anew says so.
+ * The bugs this prevents: a stale or partial view taken for the truth (no read names a resourceVersion, so each is answered from
+ * the store and not from a cache; "missing" is said only if the API server said it; a listing that had to begin anew says so);
+ * and the fact of a finished Job that waits for a log of a gigabyte, or for a kubelet that does not answer.
  */
 import { Failure } from "@longshore/contract/problem.ts";
-import { asFailure } from "./deadline.ts";
-import { type ApiObject, asList, asObject, asStatus, saysMissing, wordsOf } from "../objects.ts";
-import { type ClusterRequest, type Sending, sendInTime } from "./purpose.ts";
-import { networkCode, TOO_LONG } from "./silence.ts";
+import { type ApiObject, asList, asObject, asStatus, saysMissing, text, wordsOf } from "../objects.ts";
 import type { ApiAnswer } from "../transport.ts";
+import { ask, asFailure, type Sending, sendInTime, type Silent, silent } from "./purpose.ts";
+import { networkCode, TOO_LONG } from "./silence.ts";
 
 /** No answer, or an answer that is neither the object nor its absence: domain/diagnosis/replies reads the status. */
-export type Unread =
-  | { readonly kind: "answered"; readonly status: number; readonly body: unknown }
-  | { readonly kind: "unsent" | "unanswered"; readonly failure: Failure };
+export type Unread = { readonly kind: "answered"; readonly status: number; readonly body: unknown } | Silent;
 
 export type Got = { readonly kind: "found"; readonly object: ApiObject } | { readonly kind: "missing" } | Unread;
 
-/** The listing is complete as of one version of the store; never only a part. */
-export type Listed = { readonly kind: "listed"; readonly items: readonly unknown[]; readonly resourceVersion: string } | Unread;
+/** Never only a part of the listing. */
+export type Listed = { readonly kind: "listed"; readonly items: readonly unknown[] } | Unread;
 
-export type Page =
-  | { readonly kind: "page"; readonly items: readonly unknown[]; readonly resourceVersion: string; readonly last: boolean }
+type Page =
+  | { readonly kind: "page"; readonly items: readonly unknown[]; readonly resourceVersion: string }
   /** The token of the next page had expired: the pages so far are void, and the first page follows. */
   | { readonly kind: "restarted" };
 
-/** "metadata" asks for PartialObjectMetadata: a fraction of the bytes if names, UIDs and labels are enough. */
-export type Detail = "full" | "metadata";
-
-export interface ListOptions {
+interface ListOptions {
   readonly selector?: string;
+  readonly fieldSelector?: string;
   readonly pageSize?: number;
-  readonly as?: Detail;
+  /** "metadata" asks for PartialObjectMetadata: a fraction of the bytes if names, UIDs and labels are enough. */
+  readonly as?: "full" | "metadata";
   readonly signal: AbortSignal;
 }
 
 export interface Reads {
   getJob(name: string, signal: AbortSignal): Promise<Got>;
-  getPod(name: string, signal: AbortSignal): Promise<Got>;
   /** The group's own namespace; its UID tells one cluster from another behind the same address. */
   getNamespace(signal: AbortSignal): Promise<Got>;
   /** Throws `Failure` if a page cannot be had: a listing is whole or it fails. */
   listJobs(options: ListOptions): AsyncIterable<Page>;
-  listPods(options: ListOptions): AsyncIterable<Page>;
-  /** Returns the pods that the Job controller made for this Job, orphaned ones too. */
+  /** The pods that the Job controller made for this Job, orphaned ones too. */
   podsOf(jobUid: string, signal: AbortSignal): Promise<Listed>;
-  /** Returns events about one object. Events carry no labels, so the query is by the object's UID. At most 200, in no order. */
+  /** By the object's UID, because Events carry no labels. At most 200, in no order. */
   eventsOf(uid: string, signal: AbortSignal): Promise<Listed>;
-  listQuotas(signal: AbortSignal): Promise<Listed>;
-}
-
-export interface ReadOptions extends Sending {
-  readonly namespace: string;
 }
 
 const RESTARTS_MAX = 5;
@@ -63,62 +52,50 @@ const PODS_MAX = 2_000;
 export const METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 const METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 
-export function openReads({ transport, clock, namespace }: ReadOptions): Reads {
+export function openReads({ namespace, ...sending }: Sending & { readonly namespace: string }): Reads {
   const space = encodeURIComponent(namespace);
   const jobs = `/apis/batch/v1/namespaces/${space}/jobs`;
   const core = `/api/v1/namespaces/${space}`;
 
-  const send: Send = (request, signal) => sendInTime({ transport, clock }, request, signal);
-
   async function get(purpose: "read" | "probe", path: string, name: string, signal: AbortSignal): Promise<Got> {
-    const answer = await told(() => send({ purpose, method: "GET", path }, signal));
-    if (answer.kind !== "told") return answer;
-    if (saysMissing(answer.answer, name)) return { kind: "missing" };
-    const object = answer.answer.status === 200 ? asObject(answer.answer.body) : undefined;
-    return object?.name === name
-      ? { kind: "found", object }
-      : { kind: "answered", status: answer.answer.status, body: answer.answer.body };
+    const told = await ask(sending, { purpose, method: "GET", path }, signal);
+    if (told.kind !== "told") return told;
+    const { status, body } = told.answer;
+    if (saysMissing(told.answer, name)) return { kind: "missing" };
+    const object = status === 200 ? asObject(body) : undefined;
+    return object?.name === name ? { kind: "found", object } : { kind: "answered", status, body };
   }
 
   /** Gathers a small listing. The bound keeps one Job with far too many objects from filling our memory. */
-  async function gather(path: string, options: ListOptions & { readonly fieldSelector?: string }, most: number): Promise<Listed> {
+  async function gather(path: string, options: ListOptions, most: number): Promise<Listed> {
     let items: unknown[] = [];
-    let resourceVersion = "";
     try {
-      for await (const page of listPages(send, path, options)) {
+      for await (const page of listPages(sending, path, options)) {
         if (page.kind === "restarted") items = [];
-        else {
-          items.push(...page.items);
-          resourceVersion = page.resourceVersion;
-          if (items.length >= most) break;
-        }
+        else items.push(...page.items);
+        if (items.length >= most) break;
       }
     } catch (error) {
       return unread(asFailure(error));
     }
-    return { kind: "listed", items: items.slice(0, most), resourceVersion };
+    return { kind: "listed", items: items.slice(0, most) };
   }
 
   return {
     getJob: (name, signal) => get("read", `${jobs}/${encodeURIComponent(name)}`, name, signal),
-    getPod: (name, signal) => get("read", `${core}/pods/${encodeURIComponent(name)}`, name, signal),
     getNamespace: (signal) => get("probe", core, namespace, signal),
-    listJobs: (options) => listPages(send, jobs, options),
-    listPods: (options) => listPages(send, `${core}/pods`, options),
+    listJobs: (options) => listPages(sending, jobs, options),
     podsOf: (uid, signal) => gather(`${core}/pods`, { selector: `batch.kubernetes.io/controller-uid=${uid}`, signal }, PODS_MAX),
     eventsOf: (uid, signal) =>
       gather(`${core}/events`, { fieldSelector: `involvedObject.uid=${uid}`, pageSize: 200, signal }, 200),
-    listQuotas: (signal) => gather(`${core}/resourcequotas`, { signal }, 200),
   };
 }
 
-type Send = (request: ClusterRequest, signal: AbortSignal) => Promise<ApiAnswer>;
-
 /** Yields every page of a listing, in order. Used by `follow` too. */
 export async function* listPages(
-  send: Send,
+  sending: Sending,
   path: string,
-  { selector, fieldSelector, pageSize = 500, as = "full", signal }: ListOptions & { readonly fieldSelector?: string },
+  { selector, fieldSelector, pageSize = 500, as = "full", signal }: ListOptions,
 ): AsyncGenerator<Page, void, undefined> {
   const accept = as === "metadata" ? { accept: METADATA_LIST } : {};
   let next: string | undefined;
@@ -130,7 +107,8 @@ export async function* listPages(
     if (next) query.set("continue", next);
     let answer: ApiAnswer;
     try {
-      answer = await send({ purpose: "list", method: "GET", path: `${path}?${query.toString()}`, ...accept }, signal);
+      const request = { purpose: "list", method: "GET", path: `${path}?${query.toString()}`, ...accept } as const;
+      answer = await sendInTime(sending, request, signal);
     } catch (error) {
       // If a page was too long, its objects are large: fewer are asked for at a time, else this listing could never be read.
       if (networkCode(error) !== TOO_LONG || size === 1) throw error;
@@ -153,7 +131,7 @@ export async function* listPages(
     if (++pages > PAGES_MAX || (list.next !== undefined && list.next === next))
       throw new Failure("retry", "Garbled", `Listing ${path} does not end: page ${pages} leads to itself, or to too many more.`);
     next = list.next;
-    yield { kind: "page", items: list.items, resourceVersion: list.resourceVersion, last: next === undefined };
+    yield { kind: "page", items: list.items, resourceVersion: list.resourceVersion };
     if (next === undefined) return;
   }
 }
@@ -181,18 +159,58 @@ function codeOf(status: number, body: unknown): string {
   return asStatus(body)?.reason || (status >= 500 ? "ServerError" : "Unexpected");
 }
 
-export function unread(failure: Failure): Unread {
+function unread(failure: Failure): Unread {
   if (failure instanceof AnswerFailure) return { kind: "answered", status: failure.answer.status, body: failure.answer.body };
-  return { kind: failure.code === "unsent" ? "unsent" : "unanswered", failure };
+  return silent(failure);
 }
 
-/** Returns the answer, or the reason for its absence, as a value. */
-export async function told(
-  send: () => Promise<ApiAnswer>,
-): Promise<{ readonly kind: "told"; readonly answer: ApiAnswer } | Unread> {
-  try {
-    return { kind: "told", answer: await send() };
-  } catch (error) {
-    return unread(asFailure(error));
-  }
+/** "truncated": `tail` is the log's end, and `lines` counts the lines that were read to find it. */
+export type LogTail = { readonly state: "complete" | "truncated" | "unavailable"; readonly lines: number; readonly tail: string };
+
+interface LogOptions extends Sending {
+  readonly namespace: string;
+  readonly pod: string;
+  readonly container: string;
+  readonly tailMaxBytes?: number;
+  readonly readMaxBytes?: number;
+}
+
+const TAIL_LINES = 1_000;
+
+export async function tailLog(options: LogOptions, signal: AbortSignal): Promise<LogTail> {
+  const { tailMaxBytes = 64 * 1024, readMaxBytes = 1024 * 1024 } = options;
+  const whole = await readLog(options, { limitBytes: String(readMaxBytes) }, signal);
+  if (whole === undefined) return { state: "unavailable", lines: 0, tail: "" };
+  const bytes = Buffer.from(whole, "utf8");
+  if (bytes.length < readMaxBytes) return cut(bytes, tailMaxBytes, false);
+  // `limitBytes` keeps the beginning, so the end of a long log is asked for by a number of lines.
+  const end = await readLog(options, { tailLines: String(TAIL_LINES), limitBytes: String(readMaxBytes) }, signal);
+  return cut(end === undefined ? bytes : Buffer.from(end, "utf8"), tailMaxBytes, true);
+}
+
+async function readLog(
+  { namespace, pod, container, ...sending }: LogOptions,
+  more: Readonly<Record<string, string>>,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const query = new URLSearchParams({ container, ...more });
+  const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(pod)}/log?${query.toString()}`;
+  const told = await ask(sending, { purpose: "log", method: "GET", path, accept: "*/*" }, signal);
+  return told.kind === "told" && told.answer.status === 200 ? text(told.answer.body) : undefined;
+}
+
+function cut(bytes: Buffer, most: number, alreadyCut: boolean): LogTail {
+  const lines = countLines(bytes);
+  let from = Math.max(0, bytes.length - most);
+  // The cut must not fall into the middle of a character: UTF-8's following bytes begin with 10.
+  while (from > 0 && from < bytes.length && ((bytes[from] ?? 0) & 0xc0) === 0x80) from++;
+  // Postgres cannot store NUL in text; the symbol for NUL shows where one was.
+  const tail = bytes.subarray(from).toString("utf8").replaceAll("\u0000", "\u2400");
+  return { state: from > 0 || alreadyCut ? "truncated" : "complete", lines, tail };
+}
+
+function countLines(bytes: Buffer): number {
+  let lines = 0;
+  for (let at = bytes.indexOf(10); at !== -1; at = bytes.indexOf(10, at + 1)) lines++;
+  return bytes.length > 0 && bytes[bytes.length - 1] !== 10 ? lines + 1 : lines;
 }

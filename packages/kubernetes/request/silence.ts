@@ -1,17 +1,18 @@
 /**
  * Explains why no answer came: "unsent" if the request cannot have arrived, else "unanswered".
  *
- * The bug this prevents: a create whose answer was lost is tried again as if it had never been sent. The error's name does not
- * decide; a request counts as sent if it was handed to a connection, or if that is in doubt.
+ * The bug this prevents: a create whose answer was lost is tried again as if it had never been sent. A request counts as sent if
+ * it was handed to a connection, or if that is in doubt.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 
+const STRANGER = "its certificate was signed by an authority we do not know";
 const UNTRUSTED: Readonly<Record<string, string>> = {
   DEPTH_ZERO_SELF_SIGNED_CERT: "its certificate is signed by itself and by no authority we know",
-  SELF_SIGNED_CERT_IN_CHAIN: "its certificate was signed by an authority we do not know",
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: "its certificate was signed by an authority we do not know",
-  UNABLE_TO_GET_ISSUER_CERT: "its certificate was signed by an authority we do not know",
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: "its certificate was signed by an authority we do not know",
+  SELF_SIGNED_CERT_IN_CHAIN: STRANGER,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: STRANGER,
+  UNABLE_TO_GET_ISSUER_CERT: STRANGER,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: STRANGER,
   CERT_SIGNATURE_FAILURE: "its certificate was not signed by the authority that it names",
   CERT_UNTRUSTED: "its certificate is not trusted",
   CERT_REJECTED: "its certificate is not accepted",
@@ -40,10 +41,7 @@ const UNREACHABLE: Readonly<Record<string, string>> = {
   ERR_SSL_WRONG_VERSION_NUMBER: "it does not speak TLS; is this an http address?",
 };
 
-/**
- * Returns the code of the innermost error, such as "ECONNREFUSED" or "CERT_HAS_EXPIRED"; domain/diagnosis/transport decides by
- * this code.
- */
+/** The code of the innermost error ("ECONNREFUSED", "CERT_HAS_EXPIRED"), by which domain/diagnosis/transport decides. */
 export function networkCode(error: unknown): string | undefined {
   let found: string | undefined;
   let at: unknown = error;
@@ -58,26 +56,19 @@ export function networkCode(error: unknown): string | undefined {
 /** The code of an answer that was longer than we accept. */
 export const TOO_LONG = "ANSWER_TOO_LONG";
 
-/** True if the other side could not prove its identity: a matter of certificates, not of the network. */
-export function isUntrusted(code: string | undefined): boolean {
-  return code !== undefined && Object.hasOwn(UNTRUSTED, code);
-}
+/** The other side could not prove its identity. */
+export const isUntrusted = (code = ""): boolean => Object.hasOwn(UNTRUSTED, code);
+
+const EARLY = ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "UND_ERR_CONNECT_TIMEOUT", "EPROTO"];
 
 /** True for codes that only a connection that was never made can have. */
-export function neverConnected(code: string | undefined): boolean {
-  const early = ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "UND_ERR_CONNECT_TIMEOUT", "EPROTO"];
-  return isUntrusted(code) || (code !== undefined && early.includes(code));
-}
+export const neverConnected = (code = ""): boolean => isUntrusted(code) || EARLY.includes(code);
 
 export function silence(server: string, arrived: boolean, error: unknown): Failure {
   if (error instanceof Failure) return error;
   const code = networkCode(error);
   const known = code === undefined ? undefined : (UNTRUSTED[code] ?? UNREACHABLE[code]);
   const why = known ?? (error instanceof Error ? error.message : String(error));
-  return new Failure(
-    "retry",
-    arrived ? "unanswered" : "unsent",
-    `${server} gave no answer: ${why}${code ? ` (${code})` : ""}.`,
-    error,
-  );
+  const message = `${server} gave no answer: ${why}${code ? ` (${code})` : ""}.`;
+  return new Failure("retry", arrived ? "unanswered" : "unsent", message, error);
 }

@@ -5,11 +5,11 @@
  * lost answer taken for a refusal: a write without an answer comes back as "unanswered", never as an exception.
  */
 import { Failure } from "@longshore/contract/problem.ts";
-import { CLAIM_BUDGET } from "./claim-budget.ts";
 import { type ApiObject, asObject, asStatus, retryAfterMs, saysMissing } from "../objects.ts";
-import { type ClusterRequest, type Sending, sendInTime } from "./purpose.ts";
-import { METADATA, told } from "./read.ts";
 import type { ApiAnswer } from "../transport.ts";
+import { CLAIM_BUDGET } from "./claim-budget.ts";
+import { ask, type ClusterRequest, type Sending, type Silent, silent } from "./purpose.ts";
+import { METADATA } from "./read.ts";
 
 /** The API server gave another answer: domain/diagnosis/replies knows the meaning. */
 export interface Answered {
@@ -19,20 +19,8 @@ export interface Answered {
   readonly retryAfterMs?: number;
 }
 
-/** "unsent": the request cannot have arrived. "unanswered": it may have arrived, or may still arrive. */
-export interface Silent {
-  readonly kind: "unsent" | "unanswered";
-  readonly failure: Failure;
-}
-
 export type Created =
-  | {
-      readonly kind: "created";
-      readonly uid: string;
-      readonly resourceVersion: string;
-      readonly finalizers: readonly string[];
-      readonly warnings: readonly string[];
-    }
+  | ({ readonly kind: "created" } & Pick<ApiObject, "uid" | "resourceVersion" | "finalizers">)
   | Answered
   | Silent;
 
@@ -65,28 +53,24 @@ export interface Writes {
 }
 
 export interface DeleteOptions {
-  readonly propagation: "Foreground" | "Background" | "Orphan";
+  readonly propagation: "Foreground" | "Background";
   readonly graceSeconds?: number;
   /** Writes only if the object did not change since; else "changed". */
   readonly resourceVersion?: string;
-}
-
-export interface WriteOptions extends Sending {
-  readonly namespace: string;
 }
 
 const STRATEGIC = "application/strategic-merge-patch+json";
 const MANAGER = "fieldManager=longshore";
 const TIMEOUT = `timeout=${CLAIM_BUDGET.serverMs / 1000}s`;
 
-export function openWrites({ transport, clock, namespace }: WriteOptions): Writes {
+export function openWrites({ transport, clock, namespace }: Sending & { readonly namespace: string }): Writes {
   const space = encodeURIComponent(namespace);
   const jobs = `/apis/batch/v1/namespaces/${space}/jobs`;
   const job = (name: string) => `${jobs}/${encodeURIComponent(name)}`;
   const pod = (name: string) => `/api/v1/namespaces/${space}/pods/${encodeURIComponent(name)}`;
 
   const send = (request: ClusterRequest, signal: AbortSignal) =>
-    told(() => sendInTime({ transport, clock }, { accept: METADATA, ...request }, signal));
+    ask({ transport, clock }, { accept: METADATA, ...request }, signal);
 
   async function change(request: ClusterRequest, name: string, signal: AbortSignal): Promise<Changed> {
     const result = await send(request, signal);
@@ -95,7 +79,7 @@ export function openWrites({ transport, clock, namespace }: WriteOptions): Write
     if (answer.status === 200 || answer.status === 202) return { kind: "done", object: asObject(answer.body) };
     if (saysMissing(answer, name)) return { kind: "missing" };
     if (isOfAnother(answer)) return { kind: "foreign" };
-    if (isChanged(answer)) return { kind: "changed" };
+    if (isConflict(answer, /resource ?version/i)) return { kind: "changed" };
     return answered(answer);
   }
 
@@ -139,19 +123,9 @@ function created(answer: ApiAnswer): Created {
   if (answer.status !== 201) return answered(answer);
   const object = asObject(answer.body);
   // A proxy between us and the API server may have given this answer. The Job may well exist.
-  if (!object)
-    return {
-      kind: "unanswered",
-      failure: new Failure("retry", "unanswered", "The API server answered 201 with something that is no object."),
-    };
-  const warning = answer.headers["warning"];
-  return {
-    kind: "created",
-    uid: object.uid,
-    resourceVersion: object.resourceVersion,
-    finalizers: object.finalizers,
-    warnings: warning ? [warning] : [],
-  };
+  if (!object) return silent(new Failure("retry", "unanswered", "The API server answered 201 with something that is no object."));
+  const { uid, resourceVersion, finalizers } = object;
+  return { kind: "created", uid, resourceVersion, finalizers };
 }
 
 function answered(answer: ApiAnswer): Answered {
@@ -159,17 +133,13 @@ function answered(answer: ApiAnswer): Answered {
   return { kind: "answered", status: answer.status, body: answer.body, ...(wait === undefined ? {} : { retryAfterMs: wait }) };
 }
 
-/**
- * If a patch names another UID, the API server refuses it as a change of an immutable field; a delete, as a failed
- * precondition.
- */
+/** If a patch names another UID, the API server refuses it as a change of an immutable field; a delete, as a precondition. */
 function isOfAnother(answer: ApiAnswer): boolean {
-  const status = asStatus(answer.body);
-  if (answer.status === 422) return status?.fields.includes("metadata.uid") ?? false;
-  return answer.status === 409 && status?.reason === "Conflict" && /uid/i.test(status.message);
+  if (answer.status === 422) return asStatus(answer.body)?.fields.includes("metadata.uid") ?? false;
+  return isConflict(answer, /uid/i);
 }
 
-function isChanged(answer: ApiAnswer): boolean {
-  const status = asStatus(answer.body);
-  return answer.status === 409 && status?.reason === "Conflict" && /resource ?version/i.test(status.message);
+function isConflict({ status, body }: ApiAnswer, about: RegExp): boolean {
+  const said = asStatus(body);
+  return status === 409 && said?.reason === "Conflict" && about.test(said.message);
 }

@@ -49,7 +49,6 @@ export function connectionTo(server: string, { trust = {}, tokens = [] }: Identi
   const whole: Trust = { ca: undefined, cert: undefined, key: undefined, serverName: undefined, verify: true, ...trust };
   const connection = {
     server,
-    description: server,
     rejections: 0,
     trust: async () => whole,
     authorization: async () => {
@@ -57,7 +56,6 @@ export function connectionTo(server: string, { trust = {}, tokens = [] }: Identi
       return token === undefined ? undefined : `Bearer ${token}`;
     },
     rejected: () => void connection.rejections++,
-    expiresAtMs: () => undefined,
     tokenTimes: () => undefined,
   };
   return connection;

@@ -7,8 +7,7 @@ import { join } from "node:path";
 import { inspect } from "node:util";
 import t from "tap";
 import { z } from "zod";
-import { ConfigProblems, readConfig } from "./config.ts";
-import { withoutSettings } from "./foreign-variables.ts";
+import { ConfigProblems, readConfig, withoutSettings } from "./config.ts";
 import { oneSecret, readableFile, secretFile, secretOf, secretSetting } from "./secret-settings.ts";
 
 const Schema = z.strictObject({

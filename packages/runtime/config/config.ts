@@ -13,11 +13,9 @@ import convict from "convict";
 import { isMap, isScalar, type Document } from "yaml";
 import { z } from "zod";
 import { environmentName, type Leaf, leaves, namesAt } from "./shape.ts";
-import { isForeign, PREFIX } from "./foreign-variables.ts";
-import { nearest } from "./nearest.ts";
 import { readYaml } from "./yaml-text.ts";
 
-export interface ConfigSource {
+interface ConfigSource {
   /** The YAML file, if one was named. */
   readonly file?: string;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -31,9 +29,8 @@ export class ConfigProblems extends Error {
   readonly problems: readonly string[];
 
   constructor(problems: readonly string[]) {
-    super(
-      `the configuration has ${problems.length === 1 ? "a problem" : `${problems.length} problems`}:\n${problems.map((it) => `  ${it}`).join("\n")}`,
-    );
+    const many = problems.length === 1 ? "a problem" : `${problems.length} problems`;
+    super(`the configuration has ${many}:\n${problems.map((it) => `  ${it}`).join("\n")}`);
     this.problems = problems;
   }
 }
@@ -112,7 +109,7 @@ function overridden(
   return result;
 }
 
-/** What a variable's text means for its setting. The schema judges it. */
+/** What a variable's text means for its setting: it may be a number, or a yes-or-no. The schema judges it. */
 function valueOf(text: string, { kind, words = [] }: Leaf): unknown {
   if (kind === "text" || (kind === "list" && words.includes(text))) return text;
   if (kind === "scalar") return scalar(text);
@@ -126,7 +123,6 @@ function valueOf(text: string, { kind, words = [] }: Leaf): unknown {
   );
 }
 
-/** A variable is text; a number or a yes-or-no is read from it where its setting is one, and judged by the schema. */
 function scalar(text: string): unknown {
   if (text === "true" || text === "false") return text === "true";
   return /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text;
@@ -144,7 +140,28 @@ function place(into: Record<string, unknown>, path: readonly string[], value: un
   }
 }
 
-/** Variables of ours that are neither settings nor known to be somebody else's: a setting that is misspelt must not be missed. */
+const PREFIX = "LONGSHORE_";
+/** The settings file; what a run's pod is given; and, in the pocket cluster, its file for outputs. */
+const OWN = new Set(["CONFIG", "RUN", "STEP", "ATTEMPT", "TERMINATION_LOG"].map((name) => `${PREFIX}${name}`));
+/** Only the tests read these. */
+const TESTS = `${PREFIX}TEST_`;
+/** LONGSHORE_LAUNCHER_SERVICE_HOST, LONGSHORE_LAUNCHER_SERVICE_PORT_HTTP, LONGSHORE_LAUNCHER_PORT_9090_TCP_ADDR */
+const LINK = /_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$/;
+/** LONGSHORE_LAUNCHER_PORT is an address there; somebody's LONGSHORE_BROKER_PORT=5672 is none. */
+const LINK_ADDRESS = /^(tcp|udp|sctp):\/\//;
+
+/**
+ * Variables that begin as ours do and are no settings: Kubernetes gives a pod the address of each Service whose name begins with
+ * "longshore", and a program may be started from a pod of ours.
+ */
+const isForeign = (name: string, value = ""): boolean =>
+  OWN.has(name) || name.startsWith(TESTS) || LINK.test(name) || (name.endsWith("_PORT") && LINK_ADDRESS.test(value));
+
+/** For programs whose settings must be those of their file alone. */
+export const withoutSettings = (env: ConfigSource["env"]): Record<string, string | undefined> =>
+  Object.fromEntries(Object.entries(env).filter(([name, value]) => !name.startsWith(PREFIX) || isForeign(name, value)));
+
+/** A setting that is misspelt must not be missed. */
 function unknownVariables(settings: readonly Leaf[], env: ConfigSource["env"]): string[] {
   const known = new Set(settings.map((it) => environmentName(it.path)));
   return Object.entries(env)
@@ -199,6 +216,37 @@ function sentences(
   }
   const missing = issue.code === "invalid_type" && issue.message.endsWith("received undefined");
   return [say(issue.path, missing ? "is missing" : issue.message)];
+}
+
+/** The known name that somebody probably meant. */
+function nearest(
+  given: string,
+  known: Iterable<string>,
+  distanceMax = Math.max(1, Math.floor(given.length / 3)),
+): string | undefined {
+  let best: string | undefined;
+  let least = distanceMax + 1;
+  for (const name of known) {
+    const apart = distance(given.toLowerCase(), name.toLowerCase());
+    if (apart < least) [best, least] = [name, apart];
+  }
+  return best;
+}
+
+/** The number of single characters to insert, remove, replace or exchange with their neighbour. */
+function distance(a: string, b: string): number {
+  let [before, row] = [[] as number[], Array.from({ length: b.length + 1 }, (_, i) => i)];
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const same = a[i - 1] === b[j - 1] ? 0 : 1;
+      const swapped =
+        i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1] ? (before[j - 2] ?? 0) + 1 : Number.POSITIVE_INFINITY;
+      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + same, swapped));
+    }
+    [before, row] = [row, next];
+  }
+  return row[b.length] ?? 0;
 }
 
 export function reason(error: unknown): string {

@@ -13,7 +13,7 @@ import { type Secret, secret } from "./secret.ts";
 const SECRET_BYTES_MAX = 64 * 1024;
 
 /** A secret that stands in the config or the environment itself. */
-export const secretText = () => z.string().min(1).transform(secret);
+const secretText = () => z.string().min(1).transform(secret);
 
 /** A path; the value is the file's text without the line end that editors add. Read once, at start. */
 export const secretFile = () =>

@@ -41,36 +41,23 @@ export function namesAt(schema: z.ZodType, path: readonly PropertyKey[]): string
 
 interface Shape {
   readonly type: string;
-  readonly shape?: Readonly<Record<string, z.ZodType>>;
-  readonly element?: z.ZodType;
-  readonly options?: readonly z.ZodType[];
-  readonly values?: readonly string[];
+  readonly shape: Readonly<Record<string, z.ZodType>> | undefined;
+  readonly element: z.ZodType | undefined;
+  readonly options: readonly z.ZodType[] | undefined;
+  readonly values: readonly string[] | undefined;
   /** Of a map whose keys are known. */
-  readonly keys?: Readonly<Record<string, unknown>>;
+  readonly keys: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** What lies beneath `.optional()`, `.default()`, `.transform()` and their like. */
 function shapeOf(schema: z.ZodType): Shape {
-  const def = schema.def as unknown as {
-    readonly type: string;
+  const def = schema.def as unknown as Shape & {
     readonly innerType?: z.ZodType;
     readonly in?: z.ZodType;
-    readonly shape?: Readonly<Record<string, z.ZodType>>;
     readonly valueType?: z.ZodType;
-    readonly element?: z.ZodType;
-    readonly options?: readonly z.ZodType[];
-    readonly values?: readonly string[];
-    readonly keyType?: { readonly def: { readonly entries?: Readonly<Record<string, unknown>> } };
+    readonly keyType?: { readonly def: { readonly entries?: Shape["keys"] } };
   };
-  const beneath = def.innerType ?? def.in;
-  if (beneath) return shapeOf(beneath);
-  const element = def.valueType ?? def.element;
-  return {
-    type: def.type,
-    ...(def.shape ? { shape: def.shape } : {}),
-    ...(element ? { element } : {}),
-    ...(def.options ? { options: def.options } : {}),
-    ...(def.values ? { values: def.values } : {}),
-    ...(def.keyType?.def.entries ? { keys: def.keyType.def.entries } : {}),
-  };
+  const { innerType, valueType, keyType, type, shape, element = valueType, options, values } = def;
+  const beneath = innerType ?? def.in;
+  return beneath ? shapeOf(beneath) : { type, shape, element, options, values, keys: keyType?.def.entries };
 }

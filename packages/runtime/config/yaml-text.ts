@@ -6,18 +6,12 @@
  */
 import { type Alias, type Document, isAlias, LineCounter, parseDocument, visit } from "yaml";
 
-export interface YamlText {
+interface YamlText {
   readonly document: Document;
   /** `undefined` if there are problems. */
   readonly value: unknown;
-  readonly problems: readonly YamlProblem[];
+  readonly problems: readonly { readonly line: number; readonly column: number; readonly why: string }[];
   readonly lineAt: (offset: number) => number;
-}
-
-export interface YamlProblem {
-  readonly line: number;
-  readonly column: number;
-  readonly why: string;
 }
 
 const WHY: ReadonlyMap<string, string> = new Map([
@@ -40,9 +34,9 @@ export function readYaml(text: string): YamlText {
   const lines = new LineCounter();
   // The parser would write its warnings to standard error by itself, with the lines around them.
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, logLevel: "error" });
-  const problemAt = (offset: number, why: string): YamlProblem => {
-    const { line, col } = lines.linePos(offset);
-    return { line, column: col, why };
+  const problemAt = (offset: number, why: string) => {
+    const { line, col: column } = lines.linePos(offset);
+    return { line, column, why };
   };
   const lineAt = (offset: number) => lines.linePos(offset).line;
   const problems = [

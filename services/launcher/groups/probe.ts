@@ -11,7 +11,7 @@ import { BELIEVED_PROBES, type WordLease, wordOf } from "@longshore/domain/group
 import type { GroupInput, GroupView, RecordedHealth } from "@longshore/domain/group/view.ts";
 import { isDoubted, isWell, ledgerInput, probeAgainMs } from "@longshore/domain/group/view.ts";
 import type { Got } from "@longshore/kubernetes/request/read.ts";
-import { isThrottled } from "@longshore/kubernetes/request/throttled.ts";
+import { isThrottled } from "@longshore/kubernetes/request/guard.ts";
 import { retryLoop } from "../loops/retry-loop.ts";
 import type { Cluster, Parts } from "../parts.ts";
 import { evacuate } from "./evacuate.ts";

@@ -13,7 +13,7 @@ import { mayCreate, whyNot } from "@longshore/domain/group/view.ts";
 import { manifest, type ManifestInput, occupant } from "@longshore/domain/pod/manifest.ts";
 import { HOLD } from "@longshore/domain/run/marks.ts";
 import { corrected } from "@longshore/domain/run/plan.ts";
-import { isThrottled } from "@longshore/kubernetes/request/throttled.ts";
+import { isThrottled } from "@longshore/kubernetes/request/guard.ts";
 import type { Created } from "@longshore/kubernetes/request/write.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import { writeRefused } from "../groups/probe.ts";

@@ -9,7 +9,7 @@ import { Installation } from "@longshore/contract/ids.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
-import { withoutSettings } from "@longshore/runtime/config/foreign-variables.ts";
+import { withoutSettings } from "@longshore/runtime/config/config.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { type Child, inTime, startChild } from "./child.ts";
 import type { Surroundings } from "../command.ts";

@@ -89,7 +89,7 @@ export async function stage(ground: Ground, options: StageOptions = {}): Promise
     ...(names && { names: { ask: names } }),
   });
   // This file tests the follower's own patience, so the breaker never opens; guard.test.ts tests breakers.
-  const clusters = parts.use(openClusters([{ name: "tried", namespace, transport }], { clock, guard: { breaker: PATIENT } }));
+  const clusters = parts.use(openClusters([{ name: "tried", namespace, transport }], { clock, breaker: PATIENT }));
   const hand = handOn(ground, namespace);
   for (const name of jobs) await hand.create(name);
 

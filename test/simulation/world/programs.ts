@@ -19,7 +19,7 @@ import type { Ledger } from "@longshore/ledger/port.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import { backOff, batch, type ProgramEnd, together } from "@longshore/runtime/loop.ts";
 import type { Metrics } from "@longshore/runtime/metrics.ts";
-import { watcherLoops } from "@longshore/watcher/loops.ts";
+import { watcherLoops } from "@longshore/watcher/watch-group.ts";
 import { TIMING as WATCHER_TIMING } from "@longshore/watcher/parts.ts";
 import type { SimulatedCluster } from "./modelled-cluster.ts";
 import type { Mortal } from "./mortal.ts";

@@ -3,7 +3,7 @@ import type { LogTail } from "@longshore/contract/fact.ts";
 import { GroupName, Uid } from "@longshore/contract/ids.ts";
 import type { LogWanted } from "@longshore/domain/watch/facts.ts";
 import t from "tap";
-import { openLogs } from "./log-tails.ts";
+import { openLogs } from "./read-evidence.ts";
 import type { Watched } from "./parts.ts";
 
 const never = new AbortController().signal;
