@@ -5,10 +5,11 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Fault } from "@longshore/pocket/faults/faults.ts";
-import { createModel } from "@longshore/pocket/model.ts";
-import { scriptedPods } from "@longshore/pocket/faults/scripted.ts";
-import { startPocket } from "@longshore/pocket/start.ts";
+import type { Fault } from "@longshore/pocket/testing/faults.ts";
+import { startProcesses } from "@longshore/pocket/pods/processes.ts";
+import { serveHttp } from "@longshore/pocket/server/http.ts";
+import { createModel } from "@longshore/pocket/testing/model.ts";
+import { scriptedPods } from "@longshore/pocket/testing/scripted.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import t, { type Test } from "tap";
 import { type Cluster, openClusters } from "./clusters.ts";
@@ -40,25 +41,25 @@ function job(name: string, command: readonly string[]): object {
 
 async function pocket(t: Test) {
   const dataDir = await mkdtemp(join(tmpdir(), "longshore-pocket-"));
-  const started = await startPocket({
-    dataDir,
-    namespaces: ["batch"],
-    token: "the-token",
-    tls: { key: serverKey, cert: serverCertificate },
-  });
+  const kubelet = startProcesses({ clock: systemClock, dataDir });
+  const model = createModel({ clock: systemClock, kubelet, namespaces: ["batch"] });
+  const credentials = new Map([["the-token", { user: "admin" }]]);
+  const served = await serveHttp({ cluster: model, credentials, tls: { key: serverKey, cert: serverCertificate } });
   await writeFile(join(dataDir, "token"), "the-token\n");
-  const cluster = { server: started.url, ca: authority };
+  const cluster = { server: served.url, ca: authority };
   const connected = await connect({ cluster, credential: { tokenFile: join(dataDir, "token") }, clock: systemClock });
   if (connected.kind === "refused") throw new Error(JSON.stringify(connected.problems));
   const transport = openTransport(connected.connection);
   const clusters = openClusters([{ name: "pocket", namespace: "batch", transport }], { clock: systemClock });
   t.teardown(async () => {
     await clusters[Symbol.asyncDispose]();
-    await started[Symbol.asyncDispose]();
+    await served[Symbol.asyncDispose]();
+    await model[Symbol.asyncDispose]();
+    await kubelet[Symbol.asyncDispose]();
     await rm(dataDir, { recursive: true, force: true });
   });
   const it = clusters.cluster("pocket");
-  return { model: started.model, connection: connected.connection, cluster: it, writes: openWrites(it), started };
+  return { model, connection: connected.connection, cluster: it, writes: openWrites(it) };
 }
 
 /** A follower's picture: for each UID its object, without the UIDs that a complete listing did not show. */

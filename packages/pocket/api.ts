@@ -77,7 +77,6 @@ export type ContainerState =
       readonly exitCode: number;
       readonly signal?: number;
       readonly reason: string;
-      /** The termination message. */
       readonly message?: string;
       /** Absent if the container never started, because its pod was removed before. */
       readonly startedAtMs?: number;

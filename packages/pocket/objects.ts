@@ -134,12 +134,6 @@ export interface PodStatus {
   readonly initContainerStatuses?: readonly Fields[];
 }
 
-export interface Kind {
-  readonly group: "" | "batch";
-  readonly kind: string;
-  readonly namespaced: boolean;
-}
-
 export const KINDS = {
   namespaces: { group: "", kind: "Namespace", namespaced: false },
   pods: { group: "", kind: "Pod", namespaced: true },
@@ -149,7 +143,7 @@ export const KINDS = {
   persistentvolumeclaims: { group: "", kind: "PersistentVolumeClaim", namespaced: true },
   resourcequotas: { group: "", kind: "ResourceQuota", namespaced: true },
   jobs: { group: "batch", kind: "Job", namespaced: true },
-} as const satisfies Record<string, Kind>;
+} as const;
 
 export type Resource = keyof typeof KINDS;
 export const RESOURCES = Object.keys(KINDS) as readonly Resource[];
@@ -169,6 +163,8 @@ export const JOB_NAME = "batch.kubernetes.io/job-name";
 export const COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index";
 
 export const isFields = (value: unknown): value is Fields => typeof value === "object" && value !== null && !Array.isArray(value);
+
+export const fieldsIn = (value: unknown): Fields => (isFields(value) ? value : {});
 
 /** The Kubernetes API writes times to the second. */
 export const timestamp = (ms: number): string => `${new Date(ms).toISOString().slice(0, 19)}Z`;

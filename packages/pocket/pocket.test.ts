@@ -45,7 +45,7 @@ await clusterConformance(t, {
       transport,
       namespace,
       confined,
-      expire: async () => pocket.model.meddle({ kind: "compact" }),
+      expire: async () => pocket.cluster.store.compact(),
       [Symbol.asyncDispose]: () => all.disposeAsync(),
     };
   },

@@ -1,5 +1,5 @@
 /**
- * Starts the embedded cluster: model, kubelet, HTTP, and the files that outlive it.
+ * Starts the embedded cluster: kubelet, cluster, HTTP, and the files that outlive it.
  *
  * The bug this prevents: a cluster that looks like another one after a restart. The namespaces keep their UIDs and the versions
  * go on counting, so an earlier view is still older than a later one.
@@ -8,68 +8,57 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { type Clock, systemClock } from "@longshore/runtime/clock.ts";
-import type { Identity } from "./api.ts";
-import type { Delays } from "./controllers/delays.ts";
-import { serveHttp } from "./server/http.ts";
-import { createModel, type Model } from "./model.ts";
+import type { Identity, Kubelet } from "./api.ts";
+import { type Cluster, createCluster } from "./cluster.ts";
 import { startProcesses } from "./pods/processes.ts";
-import { instantPods } from "./faults/scripted.ts";
+import { serveHttp } from "./server/http.ts";
+import { createNamespace } from "./server/write.ts";
 
 export interface PocketOptions {
   /** Folder for the pods' folders and logs. Private to this pocket. */
   readonly dataDir: string;
-  readonly port?: number;
-  /** Absent: a random one. */
-  readonly token?: string;
   /** Further tokens, for example of users bound to some namespaces. */
   readonly credentials?: ReadonlyMap<string, Identity>;
   /** Absent: "default". */
   readonly namespaces?: readonly string[];
-  /** Pods succeed at once and run nothing. */
-  readonly instant?: boolean;
+  /** Absent: pods are processes of this machine. */
+  readonly pods?: (clock: Clock) => Kubelet & AsyncDisposable;
   /** A file to which each request is appended as a line of JSON before it is answered. */
   readonly requestLog?: string;
-  readonly delays?: Partial<Delays>;
   readonly tls?: { readonly key: string; readonly cert: string };
-  readonly clock?: Clock;
 }
 
 export interface Pocket extends AsyncDisposable {
   readonly url: string;
+  /** The administrator's. */
   readonly token: string;
-  readonly model: Model;
+  readonly cluster: Cluster;
 }
 
 export async function startPocket(options: PocketOptions): Promise<Pocket> {
-  const { dataDir, clock = systemClock, token = randomBytes(24).toString("base64url") } = options;
+  const clock = systemClock;
+  const { dataDir, pods = () => startProcesses({ clock, dataDir }), requestLog } = options;
   mkdirSync(dataDir, { recursive: true });
-  const namespaces = keepNamespaces(join(dataDir, "namespaces.json"), options.namespaces ?? ["default"]);
   await using started = new AsyncDisposableStack();
-  const kubelet = started.use(options.instant === true ? instantPods(clock) : startProcesses({ clock, dataDir }));
-  const log = options.requestLog === undefined ? undefined : openRequestLog(options.requestLog);
+  const kubelet = started.use(pods(clock));
+  const log = requestLog === undefined ? undefined : openSync(requestLog, "a");
   if (log !== undefined) started.defer(() => closeSync(log));
-  const model = started.use(
-    createModel({
+  const cluster = started.use(
+    createCluster({
       clock,
       kubelet,
       // Milliseconds since 1970: no pocket can have counted further than that before.
       firstVersion: clock.now(),
-      namespaces,
-      ...(options.delays === undefined ? {} : { delays: options.delays }),
-      ...(log === undefined ? {} : { onRequest: (entry) => writeSync(log, `${JSON.stringify(entry)}\n`) }),
+      ...(log !== undefined && { onRequest: (entry) => writeSync(log, `${JSON.stringify(entry)}\n`) }),
     }),
   );
+  const uids = keepNamespaces(join(dataDir, "namespaces.json"), options.namespaces ?? ["default"]);
+  for (const [name, uid] of uids) createNamespace(cluster, name, uid);
+  const token = randomBytes(24).toString("base64url");
   const credentials = new Map<string, Identity>([[token, { user: "admin" }], ...(options.credentials ?? [])]);
-  const server = started.use(
-    await serveHttp({
-      model,
-      credentials,
-      ...(options.port === undefined ? {} : { port: options.port }),
-      ...(options.tls === undefined ? {} : { tls: options.tls }),
-    }),
-  );
+  const { url } = started.use(await serveHttp({ cluster, credentials, ...(options.tls && { tls: options.tls }) }));
   const all = started.move();
-  return { url: server.url, token, model, [Symbol.asyncDispose]: () => all.disposeAsync() };
+  return { url, token, cluster, [Symbol.asyncDispose]: () => all.disposeAsync() };
 }
 
 /** The UIDs that the namespaces had before, or new ones that they keep from now on. */
@@ -80,5 +69,3 @@ function keepNamespaces(path: string, names: readonly string[]): ReadonlyMap<str
   renameSync(`${path}.new`, path);
   return kept;
 }
-
-const openRequestLog = (path: string): number => openSync(path, "a");

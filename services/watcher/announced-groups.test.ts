@@ -7,8 +7,8 @@ import { Failure } from "@longshore/contract/problem.ts";
 import { openClusters } from "@longshore/kubernetes/clusters.ts";
 import { type VirtualClock, virtualClock } from "@longshore/kubernetes/testing/virtual-clock.ts";
 import { type Access, openAnnounced } from "@longshore/kubernetes/access/watch-access.ts";
-import { createModel, type Model } from "@longshore/pocket/model.ts";
-import { scriptedPods } from "@longshore/pocket/faults/scripted.ts";
+import { createModel, type Model } from "@longshore/pocket/testing/model.ts";
+import { scriptedPods } from "@longshore/pocket/testing/scripted.ts";
 import { noFailpoint } from "@longshore/runtime/failpoint.ts";
 import type { PartState } from "@longshore/runtime/health.ts";
 import { type Log, silentLog } from "@longshore/runtime/log.ts";
@@ -50,7 +50,7 @@ interface Learner {
 function learning(t: Test, key = ring): Learner {
   const clock = virtualClock({ startMs: Date.UTC(2030, 0, 1) });
   const kubelet = scriptedPods(clock, () => ({}));
-  const pocket = createModel({ clock, kubelet, namespaces: ["jobs"], clientTimeoutMs: 60_000 });
+  const pocket = createModel({ clock, kubelet, namespaces: ["jobs"] });
   const stop = new AbortController();
   const [asked, beats, deeds, unverified]: [number[], string[], string[], string[]] = [[], [], [], []];
   const log: Log = {

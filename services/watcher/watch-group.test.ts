@@ -6,8 +6,8 @@ import { HOLD } from "@longshore/domain/run/marks.ts";
 import { DEFAULTS } from "@longshore/domain/run/plan.ts";
 import { type Cluster, openClusters } from "@longshore/kubernetes/clusters.ts";
 import { type VirtualClock, virtualClock } from "@longshore/kubernetes/testing/virtual-clock.ts";
-import { type PodScript, scriptedPods } from "@longshore/pocket/faults/scripted.ts";
-import { createModel, type Model } from "@longshore/pocket/model.ts";
+import { createModel, type Model } from "@longshore/pocket/testing/model.ts";
+import { type PodScript, scriptedPods } from "@longshore/pocket/testing/scripted.ts";
 import { noFailpoint } from "@longshore/runtime/failpoint.ts";
 import { openLog, silentLog } from "@longshore/runtime/log.ts";
 import { backOff } from "@longshore/runtime/loop.ts";
@@ -50,7 +50,7 @@ interface Watching {
 async function watching(t: Test, pods: PodScript = { startsAfterMs: 1_000, runsMs: 5_000 }, pollMs?: number): Promise<Watching> {
   const clock = virtualClock();
   const kubelet = scriptedPods(clock, () => pods);
-  const pocket = createModel({ clock, kubelet, namespaces: [NAMESPACE], clientTimeoutMs: 60_000 });
+  const pocket = createModel({ clock, kubelet, namespaces: [NAMESPACE] });
   const clusters = openClusters([{ name: GROUP, namespace: NAMESPACE, transport: pocket.transport(), pollMs }], { clock });
   const stop = new AbortController();
   const told: Told[] = [];

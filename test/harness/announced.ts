@@ -12,7 +12,9 @@ import { brokerAt, openBroker } from "@longshore/broker/brokers.ts";
 import type { Broker } from "@longshore/broker/port.ts";
 import { type Child, startChild } from "@longshore/cli/embedded/child.ts";
 import { PREFIX, type ReceivedEvent, writeCommand } from "@longshore/contract/envelope.ts";
-import { type Pocket, startPocket } from "@longshore/pocket/start.ts";
+import { serveHttp } from "@longshore/pocket/server/http.ts";
+import { createModel, type Model } from "@longshore/pocket/testing/model.ts";
+import { instantPods } from "@longshore/pocket/testing/scripted.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { connect } from "amqplib";
@@ -55,18 +57,17 @@ const PATIENCE_MS = 60_000;
 
 /** A pocket that names each token's user after the token. */
 export async function pocketPlace(): Promise<
-  AsyncDisposable & { readonly place: Place & { readonly tokens: { readonly rotated: string } }; readonly pocket: Pocket }
+  AsyncDisposable & { readonly place: Place & { readonly tokens: { readonly rotated: string } }; readonly pocket: Model }
 > {
-  const dataDir = await mkdtemp(path.join(tmpdir(), "longshore-announced-"));
+  await using parts = new AsyncDisposableStack();
   const token = (): string => `canary-${randomBytes(24).toString("hex")}`;
   const tokens = { launch: token(), watch: token(), rotated: token() };
   const credentials = new Map(Object.entries(tokens).map(([user, it]) => [it, { user }]));
-  const pocket = await startPocket({ dataDir, credentials, namespaces: ["default", "other"], instant: true });
-  const end = async (): Promise<void> => {
-    await pocket[Symbol.asyncDispose]();
-    await rm(dataDir, { recursive: true, force: true });
-  };
-  return { place: { server: pocket.url, tokens }, pocket, [Symbol.asyncDispose]: end };
+  const kubelet = parts.use(instantPods(clock));
+  const pocket = parts.use(createModel({ clock, kubelet, namespaces: ["default", "other"] }));
+  const { url } = parts.use(await serveHttp({ cluster: pocket, credentials }));
+  const kept = parts.move();
+  return { place: { server: url, tokens }, pocket, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
 export async function announcedSystem(

@@ -10,7 +10,7 @@ import t, { type Test } from "tap";
 import { openBroker } from "@longshore/broker/brokers.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
-import type { Pocket } from "@longshore/pocket/start.ts";
+import type { Model } from "@longshore/pocket/testing/model.ts";
 import { type Announced, announcedSystem, pocketPlace, seen } from "../harness/announced.ts";
 import { nats } from "../harness/nats/server.ts";
 import { rabbitmq, type TestRabbitmq } from "../harness/rabbitmq/server.ts";
@@ -18,12 +18,12 @@ import { rabbitmq, type TestRabbitmq } from "../harness/rabbitmq/server.ts";
 t.setTimeout(0); // each wait of the harness has its own bound
 
 const watched = (names: string) => new RegExp(`^200 [^]*groups  ${names}\\n?$`);
-const usersOf = (pocket: Pocket): ReadonlySet<string> =>
-  new Set(pocket.model.requests().filter(({ path }) => /\/(jobs|pods)/.test(path)).map(({ user }) => user)); // biome-ignore format: one question
-const listings = (pocket: Pocket): number =>
-  pocket.model.requests().filter(({ path, user }) => user !== "launch" && /\/jobs\?.*limit=/.test(path)).length;
+const usersOf = (pocket: Model): ReadonlySet<string> =>
+  new Set(pocket.requests().filter(({ path }) => /\/(jobs|pods)/.test(path)).map(({ user }) => user)); // biome-ignore format: one question
+const listings = (pocket: Model): number =>
+  pocket.requests().filter(({ path, user }) => user !== "launch" && /\/jobs\?.*limit=/.test(path)).length;
 
-async function story(t: Test, it: Announced, pocket: Pocket, tokens: Readonly<Record<string, string>>): Promise<void> {
+async function story(t: Test, it: Announced, pocket: Model, tokens: Readonly<Record<string, string>>): Promise<void> {
   await using watcher = await it.watcher();
 
   await t.test("before any launcher, the watcher says what it waits for", async (t) => {

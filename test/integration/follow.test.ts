@@ -10,6 +10,7 @@ import path from "node:path";
 import { connect } from "@longshore/kubernetes/access/connect.ts";
 import { openTransport } from "@longshore/kubernetes/request/exchange.ts";
 import { authority, serverCertificate, serverKey } from "@longshore/kubernetes/testing/certificates.ts";
+import { createNamespace } from "@longshore/pocket/server/write.ts";
 import { startPocket } from "@longshore/pocket/start.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import t from "tap";
@@ -20,8 +21,8 @@ import { watchFaults } from "../harness/faults/watch-faults.ts";
 t.setTimeout(0);
 
 const dataDir = await mkdtemp(path.join(tmpdir(), "longshore-follow-"));
-const token = randomBytes(16).toString("hex");
-const pocket = await startPocket({ dataDir, token, tls: { key: serverKey, cert: serverCertificate } });
+const pocket = await startPocket({ dataDir, tls: { key: serverKey, cert: serverCertificate } });
+const { token } = pocket;
 const connected = await connect({ cluster: { server: pocket.url, ca: authority }, credential: { token }, clock });
 if (connected.kind === "refused") throw new Error(JSON.stringify(connected.problems));
 const admin = openTransport(connected.connection);
@@ -37,10 +38,10 @@ const ground: Ground = {
   admin,
   room: async () => {
     const namespace = `batch-${randomBytes(4).toString("hex")}`;
-    pocket.model.meddle({ kind: "create namespace", name: namespace });
+    createNamespace(pocket.cluster, namespace);
     return { namespace, token };
   },
-  forget: async () => pocket.model.meddle({ kind: "compact" }),
+  forget: async () => pocket.cluster.store.compact(),
 };
 
 followFaults(t, () => ground);

@@ -13,7 +13,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "packages/kubernetes": ADAPTER,
   "packages/ledger": ADAPTER,
   "packages/runtime": [],
-  "packages/pocket": ["packages/contract", "packages/runtime"],
+  "packages/pocket": ["packages/runtime"],
   "packages/client": ["packages/contract"],
   "services/launcher": [...ADAPTER, "packages/broker", "packages/kubernetes", "packages/ledger"],
   "services/watcher": [...ADAPTER, "packages/broker", "packages/kubernetes"],
@@ -144,6 +144,7 @@ export const IMPORT_RULES: readonly Rule[] = [
       { "packages/kubernetes/a.ts": from("@longshore/pocket/a.ts") },
       { "packages/runtime/a.ts": from("@longshore/contract/a.ts") },
       { "packages/pocket/a.ts": from("@longshore/kubernetes/a.ts") },
+      { "packages/pocket/a.ts": from("@longshore/contract/a.ts") },
       { "packages/pocket/a.ts": from("@longshore/domain/a.ts") },
       { "packages/client/a.ts": from("@longshore/runtime/a.ts") },
       {

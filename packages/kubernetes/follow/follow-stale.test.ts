@@ -1,7 +1,7 @@
 /** How far a follower with its default settings can be behind, in virtual time: G8 of GUARANTEES.md relies on this. */
-import type { Fault } from "@longshore/pocket/faults/faults.ts";
-import { createModel, type Model } from "@longshore/pocket/model.ts";
-import { scriptedPods } from "@longshore/pocket/faults/scripted.ts";
+import type { Fault } from "@longshore/pocket/testing/faults.ts";
+import { createModel, type Model } from "@longshore/pocket/testing/model.ts";
+import { scriptedPods } from "@longshore/pocket/testing/scripted.ts";
 import t from "tap";
 import { openClusters } from "../clusters.ts";
 import { member, text } from "../objects.ts";

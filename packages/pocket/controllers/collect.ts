@@ -4,39 +4,22 @@
  * The bug this prevents: a cluster that cleans up more than a real one. A held object keeps its dependents too, unless it was
  * deleted in the foreground; a namespace waits for every hold in it.
  */
-import type { Clock } from "@longshore/runtime/clock.ts";
-import type { Agenda } from "./agenda.ts";
-import { type Delays, pick } from "./delays.ts";
+import { pick } from "./delays.ts";
+import type { Parts } from "./parts.ts";
 import { deleteObject } from "../server/delete.ts";
-import {
-  type ApiObject,
-  FOREGROUND,
-  finishedJob,
-  holds,
-  isDeleting,
-  type JobObject,
-  KINDS,
-  ORPHAN,
-  RESOURCES,
-  type Resource,
-  timestamp,
-  withoutFinalizer,
-} from "../objects.ts";
-import type { Change, Store } from "../server/store.ts";
+import type { ApiObject, JobObject, Resource } from "../objects.ts";
+import { FOREGROUND, finishedJob, holds, isDeleting, KINDS, ORPHAN, RESOURCES, timestamp, withoutFinalizer } from "../objects.ts";
+import type { Change } from "../server/store.ts";
 
-export interface CollectorParts {
-  readonly store: Store;
-  readonly clock: Clock;
-  readonly agenda: Agenda;
-  readonly delays: Delays;
-  /**
-   * The order in which a namespace is emptied. Since 1.33 the pods go first and the rest after them, so that a Job that lives
-   * on meanwhile may count its pods as failed; before, a Job could go before its pods did.
-   */
-  readonly emptying?: "pods first" | "all at once";
-}
+/**
+ * The order in which a namespace is emptied. Since 1.33 the pods go first and the rest after them, so that a Job that lives on
+ * meanwhile may count its pods as failed; before, a Job could go before its pods did.
+ */
+export type Emptying = "pods first" | "all at once";
 
-export function startCollector({ store, clock, agenda, delays, emptying = "pods first" }: CollectorParts): () => void {
+const IN_NAMESPACES = RESOURCES.filter((it) => KINDS[it].namespaced);
+
+export function startCollector({ store, clock, agenda, delays }: Parts, emptying: Emptying): void {
   const soon = (key: string, work: () => void): void => agenda.soon(key, pick(delays.collectorMs, clock), work);
 
   function hear(change: Change): void {
@@ -115,12 +98,12 @@ export function startCollector({ store, clock, agenda, delays, emptying = "pods 
     const namespace = store.get("namespaces", "", name);
     if (namespace === undefined || !isDeleting(namespace)) return;
     const waits = emptying === "pods first" && store.count("pods", name) > 0;
-    for (const resource of waits ? (["pods"] as const) : RESOURCES.filter((it) => it !== "namespaces")) {
+    for (const resource of waits ? (["pods"] as const) : IN_NAMESPACES) {
       for (const object of store.list(resource, name)) {
         if (!isDeleting(object)) deleteObject(store, resource, object, { propagation: "Background" }, clock.now());
       }
     }
-    const left = RESOURCES.flatMap((it) => (it === "namespaces" ? [] : store.list(it, name)));
+    const left = IN_NAMESPACES.flatMap((it) => store.list(it, name));
     if (left.length === 0) {
       store.remove("namespaces", namespace);
       return;
@@ -130,7 +113,7 @@ export function startCollector({ store, clock, agenda, delays, emptying = "pods 
       store.replace("namespaces", { ...namespace, status });
   }
 
-  return store.listen(hear);
+  store.listen(hear);
 }
 
 const messages = (namespace: ApiObject): string => {
@@ -140,12 +123,10 @@ const messages = (namespace: ApiObject): string => {
 
 /** Names the objects that the namespace still waits for, in the words of the namespace controller. */
 function remaining(left: readonly ApiObject[], nowMs: number) {
-  const holders = new Map<string, number>();
-  for (const it of left) for (const name of it.metadata.finalizers ?? []) holders.set(name, (holders.get(name) ?? 0) + 1);
-  const kinds = new Map<string, number>();
-  for (const it of left) kinds.set(`${it.kind.toLowerCase()}s.`, (kinds.get(`${it.kind.toLowerCase()}s.`) ?? 0) + 1);
-  const said = (words: ReadonlyMap<string, number>, what: string): string =>
-    [...words].map(([word, n]) => `${word} ${what} ${n} resource instances`).join(", ");
+  const holders = left.flatMap((it) => it.metadata.finalizers ?? []);
+  const kinds = left.map((it) => `${it.kind.toLowerCase()}s.`);
+  const said = (words: readonly string[], what: string): string =>
+    [...Map.groupBy(words, (it) => it)].map(([word, all]) => `${word} ${what} ${all.length} resource instances`).join(", ");
   const condition = (type: string, reason: string, message: string) => ({
     type,
     status: "True",
@@ -157,7 +138,7 @@ function remaining(left: readonly ApiObject[], nowMs: number) {
     phase: "Terminating",
     conditions: [
       condition("NamespaceContentRemaining", "SomeResourcesRemain", `Some resources are remaining: ${said(kinds, "has")}`),
-      ...(holders.size === 0
+      ...(holders.length === 0
         ? []
         : [
             condition(

@@ -4,9 +4,6 @@ import type { Clock } from "@longshore/runtime/clock.ts";
 export type Delay = number | readonly [from: number, to: number];
 
 export interface Delays {
-  /** A request on its way in, or its answer on its way back. */
-  readonly requestMs: Delay;
-  readonly answerMs: Delay;
   /** How late a watch tells each change. */
   readonly watchMs: Delay;
   /** From a change to the Job controller's next step; about a second on a real cluster. */
@@ -24,8 +21,6 @@ export interface Delays {
 }
 
 export const POCKET_DELAYS: Delays = {
-  requestMs: 0,
-  answerMs: 0,
   watchMs: 0,
   jobMs: 10,
   collectorMs: 10,
@@ -33,19 +28,6 @@ export const POCKET_DELAYS: Delays = {
   noticeMs: 100,
   podCollectorMs: 100,
   phaseMs: 5,
-};
-
-/** As measured on a real control plane and kubelet. */
-export const REAL_DELAYS: Delays = {
-  requestMs: [1, 20],
-  answerMs: [1, 20],
-  watchMs: [1, 50],
-  jobMs: [100, 1_100],
-  collectorMs: [20, 250],
-  scheduleMs: [50, 1_000],
-  noticeMs: [20, 500],
-  podCollectorMs: [0, 20_000],
-  phaseMs: [500, 1_000],
 };
 
 export function pick(delay: Delay, clock: Clock): number {

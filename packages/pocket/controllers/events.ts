@@ -3,19 +3,12 @@
  *
  * Their number is bounded: a Job that cannot make its pods leaves one Event for each try, each with another pod's name.
  */
-import type { Clock } from "@longshore/runtime/clock.ts";
 import { type ApiObject, isDeleting, timestamp } from "../objects.ts";
-import type { Store } from "../server/store.ts";
-import { createUid } from "../server/write.ts";
+import { createUid, type Writer } from "../server/write.ts";
 
 const EVENTS_MOST = 1_000;
 
-export function recordEvent(
-  { store, clock }: { readonly store: Store; readonly clock: Clock },
-  on: ApiObject,
-  reason: string,
-  message: string,
-): void {
+export function recordEvent({ store, clock }: Writer, on: ApiObject, reason: string, message: string): void {
   const { name, namespace = "", uid, resourceVersion } = on.metadata;
   const space = store.get("namespaces", "", namespace);
   if (space === undefined || isDeleting(space)) return;

@@ -1,9 +1,9 @@
 /** The Job controller beyond what Longshore asks of it today: retries, indexes, suspending, parallel pods. */
 import { virtualClock } from "@longshore/kubernetes/testing/virtual-clock.ts";
 import t from "tap";
-import { createModel, type Model } from "../model.ts";
+import { createModel, type Model } from "../testing/model.ts";
 import type { JobObject, PodObject } from "../objects.ts";
-import { type PodScript, scriptedPods } from "../faults/scripted.ts";
+import { type PodScript, scriptedPods } from "../testing/scripted.ts";
 
 const JOBS = "/apis/batch/v1/namespaces/default/jobs";
 const forever = new AbortController().signal;

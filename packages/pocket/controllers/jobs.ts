@@ -5,9 +5,8 @@
  * while its tracking finalizer is on, and a deletion takes that off at once: a Job deleted while its pod runs never
  * gets a condition, but one whose pod had just succeeded still may.
  */
-import type { Clock } from "@longshore/runtime/clock.ts";
-import type { Agenda } from "./agenda.ts";
-import { type Delays, pick } from "./delays.ts";
+import { pick } from "./delays.ts";
+import type { Parts } from "./parts.ts";
 import { deleteObject } from "../server/delete.ts";
 import { conclude, countPods, type Tally } from "./job-status.ts";
 import {
@@ -28,23 +27,16 @@ import {
   withoutFinalizer,
 } from "../objects.ts";
 import { Refusal } from "../server/status.ts";
-import type { Change, Store } from "../server/store.ts";
+import type { Change } from "../server/store.ts";
 import { admit } from "../server/admission.ts";
 import { recordEvent } from "./events.ts";
 import { createName, createUid } from "../server/write.ts";
-
-export interface JobControllerParts {
-  readonly store: Store;
-  readonly clock: Clock;
-  readonly agenda: Agenda;
-  readonly delays: Delays;
-}
 
 const BACKOFF_MS = 10_000;
 const BACKOFF_MOST_MS = 600_000;
 const REFUSED_FIRST_MS = 1_000;
 
-export function startJobController(parts: JobControllerParts): () => void {
+export function startJobController(parts: Parts): void {
   const { store, clock, agenda, delays } = parts;
   /** How often in a row admission refused the pods of a Job. */
   const refused = new Map<string, number>();
@@ -59,9 +51,7 @@ export function startJobController(parts: JobControllerParts): () => void {
     const owner = controllerOf(object);
     const known = owner === undefined ? undefined : store.exists(owner.uid);
     if (owner !== undefined && known !== undefined) wake(owner.uid);
-    else if (change.type !== "DELETED" && holds(object, TRACKING)) {
-      agenda.soon(`stray:${object.metadata.uid}`, pick(delays.jobMs, clock), () => letGo(object.metadata.uid));
-    }
+    else if (change.type !== "DELETED" && holds(object, TRACKING)) letGoSoon(object.metadata.uid);
   }
 
   const wake = (uid: string): void => agenda.soon(`job:${uid}`, pick(delays.jobMs, clock), () => sync(uid));
@@ -71,11 +61,11 @@ export function startJobController(parts: JobControllerParts): () => void {
     refused.delete(uid);
     for (const it of ["job", "deadline", "retry"]) agenda.cancel(`${it}:${uid}`);
     for (const { resource, object } of store.dependents(uid)) {
-      if (resource === "pods" && holds(object, TRACKING)) {
-        agenda.soon(`stray:${object.metadata.uid}`, pick(delays.jobMs, clock), () => letGo(object.metadata.uid));
-      }
+      if (resource === "pods" && holds(object, TRACKING)) letGoSoon(object.metadata.uid);
     }
   }
+
+  const letGoSoon = (podUid: string): void => agenda.soon(`stray:${podUid}`, pick(delays.jobMs, clock), () => letGo(podUid));
 
   /** A pod whose Job is gone, or an orphan: no Job will count it. */
   function letGo(podUid: string): void {
@@ -183,11 +173,11 @@ export function startJobController(parts: JobControllerParts): () => void {
     return true;
   }
 
-  return store.listen(hear);
+  store.listen(hear);
 }
 
 /** The pod of a Job, or of one of its indexes. */
-function podFor(job: JobObject, index: number | undefined, parts: JobControllerParts): PodObject {
+function podFor(job: JobObject, index: number | undefined, parts: Parts): PodObject {
   const { template } = job.spec;
   const mark: Readonly<Record<string, string>> = index === undefined ? {} : { [COMPLETION_INDEX]: String(index) };
   const { name, namespace = "", uid } = job.metadata;

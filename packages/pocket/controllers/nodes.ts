@@ -4,29 +4,20 @@
  * The bug this prevents: a pod that ended and whose phase says so in the same instant. On a real node the container's
  * end is seen first and the phase about a second later, and a product that trusts the first acts too early.
  */
-import type { Clock } from "@longshore/runtime/clock.ts";
-import type { Agenda } from "./agenda.ts";
 import type { ContainerReport, Kubelet, Look, PodReport, PodRun } from "../api.ts";
-import { type Delays, pick } from "./delays.ts";
+import { pick } from "./delays.ts";
+import type { Parts } from "./parts.ts";
 import { deleteObject } from "../server/delete.ts";
 import type { Condition, Fields, PodObject, PodPhase, PodStatus } from "../objects.ts";
 import { finishedPhase, isDeleting, timestamp } from "../objects.ts";
-import type { Change, Store } from "../server/store.ts";
-
-export interface NodeParts {
-  readonly store: Store;
-  readonly clock: Clock;
-  readonly agenda: Agenda;
-  readonly kubelet: Kubelet;
-  readonly delays: Delays;
-}
+import type { Change } from "../server/store.ts";
 
 export interface Nodes {
   runOf(podUid: string): PodRun | undefined;
   stop(): void;
 }
 
-export function startNodes({ store, clock, agenda, kubelet, delays }: NodeParts): Nodes {
+export function startNodes({ store, clock, agenda, delays }: Parts, kubelet: Kubelet): Nodes {
   const runs = new Map<string, PodRun>();
 
   const current = (uid: string): PodObject | undefined => store.exists(uid) as PodObject | undefined;
@@ -59,8 +50,8 @@ export function startNodes({ store, clock, agenda, kubelet, delays }: NodeParts)
   function giveUp(uid: string): void {
     const pod = current(uid);
     if (pod === undefined) return;
-    const failed = store.replace<PodObject>("pods", { ...pod, status: { ...pod.status, phase: "Failed" } });
-    const after = current(failed.metadata.uid);
+    write({ ...pod, status: { ...pod.status, phase: "Failed" } });
+    const after = current(uid);
     if (after !== undefined) deleteObject(store, "pods", after, { graceSeconds: 0 }, clock.now());
   }
 
@@ -92,9 +83,7 @@ export function startNodes({ store, clock, agenda, kubelet, delays }: NodeParts)
     if (after !== undefined && isDeleting(after)) deleteObject(store, "pods", after, { graceSeconds: 0 }, clock.now());
   }
 
-  function write(pod: PodObject): void {
-    store.replace("pods", pod);
-  }
+  const write = (pod: PodObject): PodObject => store.replace("pods", pod);
 
   function hear(change: Change): void {
     if (change.resource !== "pods") return;
@@ -102,10 +91,7 @@ export function startNodes({ store, clock, agenda, kubelet, delays }: NodeParts)
     const { uid } = pod.metadata;
     if (change.type === "ADDED") agenda.soon(`start:${uid}`, pick(delays.scheduleMs, clock), () => start(uid));
     else if (change.type === "DELETED") {
-      agenda.cancel(`phase:${uid}`);
-      agenda.cancel(`start:${uid}`);
-      agenda.cancel(`stop:${uid}`);
-      agenda.cancel(`give-up:${uid}`);
+      for (const it of ["phase", "start", "stop", "give-up"]) agenda.cancel(`${it}:${uid}`);
       runs.get(uid)?.forget();
       runs.delete(uid);
     } else if (
@@ -118,11 +104,10 @@ export function startNodes({ store, clock, agenda, kubelet, delays }: NodeParts)
     }
   }
 
-  const unlisten = store.listen(hear);
+  store.listen(hear);
   return {
     runOf: (uid) => runs.get(uid),
     stop: () => {
-      unlisten();
       for (const run of runs.values()) run.forget();
       runs.clear();
     },

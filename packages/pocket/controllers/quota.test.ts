@@ -1,8 +1,8 @@
 /** What a quota books and when it counts again, over minutes for which the suite of real clusters cannot wait. */
 import { virtualClock } from "@longshore/kubernetes/testing/virtual-clock.ts";
 import t from "tap";
-import { createModel } from "../model.ts";
-import { instantPods } from "../faults/scripted.ts";
+import { createModel } from "../testing/model.ts";
+import { instantPods } from "../testing/scripted.ts";
 
 const SPACE = "/api/v1/namespaces/default";
 const JOBS = "/apis/batch/v1/namespaces/default/jobs";

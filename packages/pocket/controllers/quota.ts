@@ -5,11 +5,10 @@
  * each POST of a name that is taken costs room that nobody uses. That room comes back when an object of that kind is deleted,
  * or at the next count, five minutes later. A deleted object gives its room back a little later, not at once.
  */
-import type { Clock } from "@longshore/runtime/clock.ts";
-import type { Agenda } from "./agenda.ts";
-import { type Delays, pick } from "./delays.ts";
+import { pick } from "./delays.ts";
+import type { Parts } from "./parts.ts";
 import type { ApiObject, Container, Fields, PodObject, PodSpec, Resource } from "../objects.ts";
-import { isFields, qualified } from "../objects.ts";
+import { fieldsIn, finishedPhase, qualified } from "../objects.ts";
 import type { Change, Store } from "../server/store.ts";
 
 const COUNT_AGAIN_MS = 300_000;
@@ -20,14 +19,7 @@ interface QuotaStatus {
   readonly used: Fields;
 }
 
-export interface QuotaParts {
-  readonly store: Store;
-  readonly clock: Clock;
-  readonly agenda: Agenda;
-  readonly delays: Delays;
-}
-
-export function startQuotas({ store, clock, agenda, delays }: QuotaParts): () => void {
+export function startQuotas({ store, clock, agenda, delays }: Parts): void {
   function hear({ resource, type, object, before }: Change): void {
     const { uid, namespace = "" } = object.metadata;
     if (resource === "resourcequotas") {
@@ -58,7 +50,7 @@ export function startQuotas({ store, clock, agenda, delays }: QuotaParts): () =>
     if (JSON.stringify(status) !== JSON.stringify(quota.status)) store.replace("resourcequotas", { ...quota, status });
   }
 
-  return store.listen(hear);
+  store.listen(hear);
 }
 
 export interface Charge {
@@ -95,11 +87,10 @@ export function charge(store: Store, resource: Resource, namespace: string, obje
   return { refused: undefined, book: () => void changes.map((it) => store.replace("resourcequotas", it)) };
 }
 
-const hardOf = (quota: ApiObject): Fields => (isFields(quota.spec) && isFields(quota.spec["hard"]) ? quota.spec["hard"] : {});
+const hardOf = (quota: ApiObject): Fields => fieldsIn(fieldsIn(quota.spec)["hard"]);
 
 /** Ended pods do not count; Jobs count as long as they are there, held or not. */
-const counts = (resource: Resource, object: ApiObject): boolean =>
-  resource !== "pods" || !["Succeeded", "Failed"].includes((object as PodObject).status.phase);
+const counts = (resource: Resource, object: ApiObject): boolean => resource !== "pods" || !finishedPhase(object as PodObject);
 
 function usage(resource: Resource, what: string, objects: readonly ApiObject[]): number {
   const live = objects.filter((it) => counts(resource, it));

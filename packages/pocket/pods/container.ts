@@ -16,7 +16,7 @@ import { dirname, join, resolve } from "node:path";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { ContainerState } from "../api.ts";
 import { wordsOf } from "./command.ts";
-import { notePid } from "./leftovers.ts";
+import { killGroup, notePid } from "./leftovers.ts";
 import { type LogFile, openLogFile } from "./logfile.ts";
 import type { Container } from "../objects.ts";
 
@@ -51,18 +51,21 @@ export function runContainer(parts: ContainerParts): ContainerProcess {
   const [program, ...words] = wordsOf(container, values, terminationLog);
   if (container.command === undefined || container.command.length === 0 || program === undefined) {
     log.write(Buffer.from("The pocket runs commands, not images: this container has no command, so it ends at once.\n"));
-    log.close();
-    return { log, startedAtMs, ended: Promise.resolve(ending(0, "Completed", "")), stop: () => undefined };
+    return endedAtOnce(ending(0, "Completed", ""));
   }
   const begun = start(program, words, cwd, { ...values, LONGSHORE_TERMINATION_LOG: terminationLog });
-  if (typeof begun === "string") {
-    log.close();
-    return { log, startedAtMs, ended: Promise.resolve(ending(128, "StartError", begun)), stop: () => undefined };
-  }
+  if (typeof begun === "string") return endedAtOnce(ending(128, "StartError", begun));
   const child = begun;
-  if (child.pid !== undefined) notePid(folder, child.pid);
+  const { pid } = child;
+  if (pid !== undefined) notePid(folder, pid);
+  const kill = (): void => (pid === undefined ? undefined : killGroup(pid));
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (bytes: Buffer) => log.write(bytes));
   const over = new AbortController();
+
+  function endedAtOnce(state: ContainerState): ContainerProcess {
+    log.close();
+    return { log, startedAtMs, ended: Promise.resolve(state), stop: () => undefined };
+  }
 
   function ending(exitCode: number, reason: string, message: string, signal?: number): ContainerState {
     const said = message === "" ? {} : { message };
@@ -73,7 +76,7 @@ export function runContainer(parts: ContainerParts): ContainerProcess {
   async function follow(): Promise<ContainerState> {
     const exit = await exitOf(child);
     over.abort();
-    killGroup(child, "SIGKILL");
+    kill();
     await outputOf(child, clock);
     log.close();
     if (exit.kind === "unstarted") return ending(128, "StartError", `exec: ${JSON.stringify(program)}: ${exit.why}`);
@@ -83,10 +86,10 @@ export function runContainer(parts: ContainerParts): ContainerProcess {
   }
 
   function stop(graceSeconds: number): void {
-    if (graceSeconds === 0) return killGroup(child, "SIGKILL");
+    if (graceSeconds === 0) return kill();
     child.kill("SIGTERM");
     void clock.sleep(graceSeconds * 1000, over.signal).then(() => {
-      if (!over.signal.aborted) killGroup(child, "SIGKILL");
+      if (!over.signal.aborted) kill();
     });
   }
 
@@ -142,16 +145,6 @@ async function outputOf(child: ChildProcess, clock: Clock): Promise<void> {
   read.abort();
   child.stdout?.destroy();
   child.stderr?.destroy();
-}
-
-function killGroup(child: ChildProcess, signal: "SIGTERM" | "SIGKILL"): void {
-  if (child.pid === undefined) return;
-  try {
-    process.kill(-child.pid, signal);
-  } catch (error) {
-    // The group is empty already, as intended.
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
-  }
 }
 
 function readMessage(path: string): string {

@@ -24,11 +24,14 @@ export function endLeftovers(dataDir: string): void {
 function endProcess(folder: string): void {
   const file = join(folder, "pid");
   const pid = existsSync(file) ? Number(readFileSync(file, "utf8")) : 0;
-  if (!Number.isInteger(pid) || pid <= 1 || !isOurs(pid, folder)) return;
+  if (Number.isInteger(pid) && pid > 1 && isOurs(pid, folder)) killGroup(pid);
+}
+
+/** Does nothing if the group has no process any more. */
+export function killGroup(pid: number): void {
   try {
     process.kill(-pid, "SIGKILL");
   } catch (error) {
-    // The process ended between the look and the kill.
     if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
   }
 }

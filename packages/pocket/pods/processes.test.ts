@@ -51,6 +51,7 @@ function start(
   pod: PodObject,
   look: (resource: string, name: string) => object | undefined = () => undefined,
   container = "main",
+  kubelet = processes,
 ): Watched {
   const states: ContainerState[] = [];
   const waiting = new Set<() => void>();
@@ -59,7 +60,7 @@ function start(
     if (state !== undefined && state !== states.at(-1)) states.push(state);
     for (const wake of waiting) wake();
   };
-  const run = processes.start(pod, report, (resource, name) => look(resource, name) as never);
+  const run = kubelet.start(pod, report, (resource, name) => look(resource, name) as never);
   const is = (state: ContainerState, kind: string): boolean =>
     state.kind === kind || (state.kind === "waiting" && state.reason === kind);
   return {
@@ -253,19 +254,13 @@ t.test("a followed log gives the old text, the new text, and the end", async (t)
 
 t.test("stopping the kubelet ends every process and removes every folder", async (t) => {
   const own = startProcesses({ clock: systemClock, dataDir: join(dataDir, "own") });
-  const pod = podOf(sh("trap '' TERM; while :; do sleep 0.1; done"));
-  const running = new Promise<void>((resolve) => {
-    const run = own.start(
-      pod,
-      (it) => (it.kind === "placed" && it.containers[0]?.state.kind === "running" ? resolve() : undefined),
-      () => undefined,
-    );
-    t.teardown(() => run.forget());
-  });
-  await running;
-  t.equal(own.running(), 1);
+  const pod = podOf(sh("trap '' TERM; echo $$$$; while :; do sleep 0.1; done"));
+  const { run, until } = start(pod, undefined, "main", own);
+  await until("running");
+  const pid = Number(await new Promise<string | undefined>((resolve) => run.followLog("main", resolve)));
+  t.notOk(await isGone(pid));
   await own[Symbol.asyncDispose]();
-  t.equal(own.running(), 0);
+  t.ok(await isGone(pid));
   t.notOk(existsSync(join(dataDir, "own", "pods", pod.metadata.uid)));
 });
 
@@ -282,9 +277,13 @@ function said(run: PodRun, word: string): Promise<void> {
 /** A killed process needs a moment to end, and only a parent can wait for it: so this looks again and again. */
 async function ends(pid: number): Promise<boolean> {
   for (let tries = 0; tries < 500; tries++) {
-    const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
-    if (stat === "" || /\) Z /.test(stat)) return true;
+    if (await isGone(pid)) return true;
     await systemClock.sleep(10);
   }
   return false;
+}
+
+async function isGone(pid: number): Promise<boolean> {
+  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
+  return stat === "" || /\) Z /.test(stat);
 }

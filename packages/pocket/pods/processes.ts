@@ -16,11 +16,6 @@ import { judgeImage } from "./images.ts";
 import { endLeftovers } from "./leftovers.ts";
 import type { Container, PodObject } from "../objects.ts";
 
-export interface Processes extends Kubelet, AsyncDisposable {
-  /** How many processes run now. */
-  running(): number;
-}
-
 export interface ProcessOptions {
   readonly clock: Clock;
   readonly dataDir: string;
@@ -31,11 +26,10 @@ const LOG_BYTES_MOST = 4_194_304;
 const RETRY_FIRST_MS = 1_000;
 const RETRY_MOST_MS = 30_000;
 
-export function startProcesses({ clock, dataDir, logBytesMost = LOG_BYTES_MOST }: ProcessOptions): Processes {
+export function startProcesses({ clock, dataDir, logBytesMost = LOG_BYTES_MOST }: ProcessOptions): Kubelet & AsyncDisposable {
   endLeftovers(dataDir);
   const lives = new Set<Life>();
   return {
-    running: () => [...lives].filter((it) => it.runs()).length,
     start: (pod, report, look) => {
       const folder = join(dataDir, "pods", pod.metadata.uid);
       const life: Life = live({ clock, pod, folder, report, look, logBytesMost });
@@ -51,7 +45,6 @@ export function startProcesses({ clock, dataDir, logBytesMost = LOG_BYTES_MOST }
 }
 
 interface Life extends PodRun {
-  runs(): boolean;
   /** Resolves when no process of the pod is left, and after `forget` no folder. */
   readonly over: Promise<void>;
 }
@@ -68,7 +61,7 @@ interface LifeParts {
 function live(parts: LifeParts): Life {
   const { clock, pod, folder, report } = parts;
   const stopping = new AbortController();
-  const forgotten = new AbortController();
+  const forgotten = Promise.withResolvers<void>();
   const processes = new Map<string, ContainerProcess>();
   const states = new Map<string, ContainerState>();
   const inits = pod.spec.initContainers ?? [];
@@ -125,21 +118,19 @@ function live(parts: LifeParts): Life {
     await Promise.all(pod.spec.containers.map(run));
   }
 
+  function stop(seconds: number): void {
+    graceSeconds = seconds;
+    stopping.abort();
+    for (const [name, it] of processes) if (states.get(name)?.kind === "running") it.stop(seconds);
+  }
+
   const finished = runAll();
-  const released = new Promise<void>((resolve) => forgotten.signal.addEventListener("abort", () => resolve(), { once: true }));
   return {
-    runs: () => [...processes.keys()].some((it) => states.get(it)?.kind === "running"),
-    over: Promise.all([finished, released]).then(() => rm(folder, { recursive: true, force: true })),
-    stop: (seconds) => {
-      graceSeconds = seconds;
-      stopping.abort();
-      for (const [name, it] of processes) if (states.get(name)?.kind === "running") it.stop(seconds);
-    },
+    over: Promise.all([finished, forgotten.promise]).then(() => rm(folder, { recursive: true, force: true })),
+    stop,
     forget: () => {
-      graceSeconds = 0;
-      stopping.abort();
-      for (const [name, it] of processes) if (states.get(name)?.kind === "running") it.stop(0);
-      forgotten.abort();
+      stop(0);
+      forgotten.resolve();
     },
     log: (container) => processes.get(container)?.log.read(),
     followLog: (container, line) => processes.get(container)?.log.follow(line) ?? (() => undefined),

@@ -4,15 +4,13 @@
  * The bug this prevents: a product that takes every 403 for a missing permission. A full quota passes, a namespace under
  * deletion does not, and Pod Security lets the Job in and refuses its pods.
  */
-import { type ApiObject, type Fields, isDeleting, isFields, type Resource } from "../objects.ts";
+import { type ApiObject, type Fields, fieldsIn, isDeleting, isFields, type Resource } from "../objects.ts";
 import { charge } from "../controllers/quota.ts";
 import { forbidden, notFound } from "./status.ts";
 import type { Store } from "./store.ts";
 
 export interface Admitted {
-  /** Warnings to send with the answer. */
   readonly warnings: readonly string[];
-  /** Charges the quotas. */
   book(): void;
 }
 
@@ -36,9 +34,8 @@ export function admit(store: Store, resource: Resource, namespace: string, objec
 
 function offencesIn(resource: Resource, object: ApiObject, level: string | undefined): string | undefined {
   if (level !== "baseline" && level !== "restricted") return undefined;
-  const spec = isFields(object.spec) ? object.spec : {};
-  const template = isFields(spec["template"]) ? spec["template"] : {};
-  const pod = resource === "pods" ? spec : resource === "jobs" ? template["spec"] : undefined;
+  const spec = fieldsIn(object.spec);
+  const pod = resource === "pods" ? spec : resource === "jobs" ? fieldsIn(spec["template"])["spec"] : undefined;
   if (!isFields(pod)) return undefined;
   const found = [...baseline(pod), ...(level === "restricted" ? restricted(pod) : [])];
   return found.length === 0 ? undefined : `"${level}:latest": ${found.join(", ")}`;
@@ -46,7 +43,7 @@ function offencesIn(resource: Resource, object: ApiObject, level: string | undef
 
 const containersOf = (pod: Fields): readonly Fields[] =>
   [pod["initContainers"], pod["containers"]].flatMap((it) => (Array.isArray(it) ? it.filter(isFields) : []));
-const secured = (container: Fields): Fields => (isFields(container["securityContext"]) ? container["securityContext"] : {});
+const secured = (container: Fields): Fields => fieldsIn(container["securityContext"]);
 
 /** The rows of Pod Security that a test needs; the pocket is no judge of security. */
 function baseline(pod: Fields): readonly string[] {

@@ -7,11 +7,6 @@
 import { type Fields, isFields } from "../objects.ts";
 import { badRequest } from "./status.ts";
 
-export interface Decoded {
-  readonly given: Fields;
-  readonly warnings?: readonly string[];
-}
-
 type Shape = ReadonlyMap<string, Known>;
 /** The content of a field: an object or a list of objects with known fields, a value of this type, or anything. */
 type Known =
@@ -71,7 +66,7 @@ const STRUCTURES = new Map<Shape, string>([
   [CONTAINER, "Container"],
 ]);
 
-export function decodeJob(body: Fields): Decoded {
+export function decodeJob(body: Fields): { readonly given: Fields; readonly warnings: readonly string[] } {
   const warnings: string[] = [];
   const given = known(body, { shape: JOB, path: "", goPath: "" }, warnings);
   return { given, warnings };

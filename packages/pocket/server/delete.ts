@@ -5,7 +5,7 @@
  * that the propagation policy adds or removes decides whether its pods go.
  */
 import type { ApiObject, PodObject, Resource } from "../objects.ts";
-import { FOREGROUND, holds, isDeleting, ORPHAN, timestamp, withFinalizers } from "../objects.ts";
+import { FOREGROUND, finishedPhase, holds, isDeleting, ORPHAN, timestamp, withFinalizers } from "../objects.ts";
 import type { Store } from "./store.ts";
 
 export type Propagation = "Background" | "Foreground" | "Orphan";
@@ -58,7 +58,7 @@ function same(a: ApiObject, b: ApiObject): boolean {
 
 /** A pod without a node, or an ended pod, needs no grace. */
 function podGrace(pod: PodObject, asked: number | undefined): number {
-  if (pod.spec.nodeName === undefined || pod.status.phase === "Succeeded" || pod.status.phase === "Failed") return 0;
+  if (pod.spec.nodeName === undefined || finishedPhase(pod)) return 0;
   const standing = pod.metadata.deletionGracePeriodSeconds;
   const wanted = asked ?? pod.spec.terminationGracePeriodSeconds ?? 30;
   return standing === undefined ? wanted : Math.min(standing, wanted);

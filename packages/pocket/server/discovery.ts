@@ -1,15 +1,14 @@
 /** A client's first questions: version, health, the kinds that are served, the client's permissions. */
 import type { Clock } from "@longshore/runtime/clock.ts";
-import type { ApiRequest, Identity } from "../api.ts";
-import { isFields, KINDS, RESOURCES, timestamp } from "../objects.ts";
+import type { ApiAnswer, ApiRequest, Identity } from "../api.ts";
+import { fieldsIn, KINDS, RESOURCES, timestamp } from "../objects.ts";
 import { splitPath } from "./query.ts";
-import type { Answer } from "./status.ts";
 
-const ok = (body: unknown, status = 200): Answer => ({ status, headers: {}, body });
+const ok = (body: unknown, status = 200): ApiAnswer => ({ status, headers: {}, body });
 const REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
 const VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "watch"];
 
-export function serveDiscovery(clock: Clock, identity: Identity, request: ApiRequest): Answer | undefined {
+export function serveDiscovery(clock: Clock, identity: Identity, request: ApiRequest): ApiAnswer | undefined {
   const { path } = splitPath(request);
   if (request.method === "POST" && path === REVIEWS) return ok(review(clock, identity, request.body), 201);
   if (request.method !== "GET") return undefined;
@@ -50,8 +49,8 @@ function resources(group: string, groupVersion: string): object {
 }
 
 function review(clock: Clock, { namespaces }: Identity, body: unknown): object {
-  const spec = isFields(body) && isFields(body["spec"]) ? body["spec"] : {};
-  const about = isFields(spec["resourceAttributes"]) ? spec["resourceAttributes"] : {};
+  const spec = fieldsIn(fieldsIn(body)["spec"]);
+  const about = fieldsIn(spec["resourceAttributes"]);
   const where = about["resource"] === "namespaces" ? (about["name"] ?? about["namespace"]) : about["namespace"];
   const allowed = namespaces === undefined || namespaces.some((it) => it === where);
   return {

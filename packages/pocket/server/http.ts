@@ -1,24 +1,23 @@
 /**
- * Serves a model over HTTP on loopback, so that real programs can use it as their cluster.
+ * Serves a cluster over HTTP on loopback, so that real programs can use it as their cluster.
  *
  * The bug this prevents: an answer that is told and then forgotten. Requests that a test must be able to count after a kill -9
  * are written to the request log before the answer leaves.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { ApiRequest, Identity, Transport } from "../api.ts";
-import type { Model } from "../model.ts";
 import { isFields } from "../objects.ts";
 import { isStream } from "./serve.ts";
-import { badRequest, Refusal, statusBody, unauthorized } from "./status.ts";
+import { badRequest, Refusal, refusal, unauthorized } from "./status.ts";
 import { textOf } from "./watch.ts";
 
 export interface HttpOptions {
-  readonly model: Model;
+  readonly cluster: { transport(identity: Identity): Transport };
   /** Bearer tokens, and the user of each. */
   readonly credentials: ReadonlyMap<string, Identity>;
-  readonly port?: number;
   /** PEM; absent: plain HTTP is served. */
   readonly tls?: { readonly key: string; readonly cert: string };
 }
@@ -30,9 +29,9 @@ export interface HttpServer extends AsyncDisposable {
 const BODY_BYTES_MOST = 3_145_728;
 const OPEN: ReadonlySet<string> = new Set(["/healthz", "/livez", "/readyz", "/version"]);
 
-export async function serveHttp({ model, credentials, port = 0, tls }: HttpOptions): Promise<HttpServer> {
-  const transports = new Map<string, Transport>([...credentials].map(([token, it]) => [token, model.transport(it)]));
-  const anonymous = model.transport({ user: "system:anonymous", namespaces: [] });
+export async function serveHttp({ cluster, credentials, tls }: HttpOptions): Promise<HttpServer> {
+  const transports = new Map<string, Transport>([...credentials].map(([token, it]) => [token, cluster.transport(it)]));
+  const anonymous = cluster.transport({ user: "system:anonymous", namespaces: [] });
   const listener = (request: IncomingMessage, response: ServerResponse): void => {
     const token = /^Bearer (.+)$/.exec(request.headers.authorization ?? "")?.[1] ?? "";
     const transport = transports.get(token) ?? (OPEN.has(request.url ?? "") ? anonymous : undefined);
@@ -40,26 +39,17 @@ export async function serveHttp({ model, credentials, port = 0, tls }: HttpOptio
   };
   const server = tls === undefined ? createServer(listener) : createSecureServer(tls, listener);
   server.keepAliveTimeout = 120_000;
-  await listen(server, port);
-  const { port: bound } = server.address() as AddressInfo;
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
   return {
-    url: `${tls === undefined ? "http" : "https"}://127.0.0.1:${bound}`,
+    url: `${tls === undefined ? "http" : "https"}://127.0.0.1:${port}`,
     [Symbol.asyncDispose]: () =>
       new Promise<void>((resolve) => {
         server.close(() => resolve());
         server.closeAllConnections();
       }),
   };
-}
-
-function listen(server: Server, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(port, "127.0.0.1", () => {
-      server.off("error", reject);
-      resolve();
-    });
-  });
 }
 
 async function serve(transport: Transport | undefined, request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -114,12 +104,8 @@ async function readBody(request: IncomingMessage): Promise<string> {
     if (!Buffer.isBuffer(part)) continue;
     size += part.length;
     if (size > BODY_BYTES_MOST) {
-      const message = `limit is ${BODY_BYTES_MOST}`;
-      throw new Refusal({
-        status: 413,
-        headers: { connection: "close" },
-        body: statusBody(413, "RequestEntityTooLarge", message),
-      });
+      const headers = { connection: "close" };
+      throw refusal(413, "RequestEntityTooLarge", `limit is ${BODY_BYTES_MOST}`, undefined, headers);
     }
     parts.push(part);
   }
@@ -130,33 +116,17 @@ async function serveStream(transport: Transport, asked: ApiRequest, response: Se
   const gone = new AbortController();
   response.once("close", () => gone.abort());
   const { status, body, lines } = await transport.open(asked, gone.signal);
-  if (status !== 200) {
-    response.writeHead(status, { "content-type": "application/json" });
-    response.end(JSON.stringify(body));
-    return;
-  }
+  if (status !== 200) throw new Refusal({ status, headers: {}, body });
   response.writeHead(200, { "content-type": asked.path.includes("/log") ? "text/plain; charset=utf-8" : "application/json" });
   response.flushHeaders();
   for await (const line of lines) {
-    if (!response.write(`${line}\n`)) await drained(response, gone.signal);
+    // Rejects when the reader goes away, and then the lines end.
+    if (!response.write(`${line}\n`)) await once(response, "drain", { signal: gone.signal }).catch(() => undefined);
   }
   response.end();
 }
 
-function drained(response: ServerResponse, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      response.off("drain", done);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    response.once("drain", done);
-    signal.addEventListener("abort", done, { once: true });
-    if (signal.aborted) done();
-  });
-}
-
-/** A refusal is answered; any other error (a planted fault, a client that left) ends the connection without a word. */
+/** A refusal is answered; any other error (a client that left) ends the connection without a word. */
 function fail(response: ServerResponse, error: unknown): void {
   if (!(error instanceof Refusal) || response.headersSent) {
     response.destroy();

@@ -8,15 +8,12 @@ export interface Lines extends AsyncIterable<string> {
   push(line: string): void;
   end(): void;
   fail(error: Error): void;
-  /** From now on nothing comes, not even the end: a connection that died without a word. */
-  silence(): void;
 }
 
 export function createLines(most: number, closed: () => void): Lines {
   const waiting: string[] = [];
   let taken = 0;
   let ended = false;
-  let silent = false;
   let broken: Error | undefined;
   let wake: (() => void) | undefined;
 
@@ -25,6 +22,12 @@ export function createLines(most: number, closed: () => void): Lines {
     ended = true;
     closed();
     wake?.();
+  }
+
+  function fail(error: Error): void {
+    if (ended) return;
+    broken = error;
+    close();
   }
 
   async function* read(): AsyncGenerator<string> {
@@ -56,26 +59,13 @@ export function createLines(most: number, closed: () => void): Lines {
 
   return {
     push: (line) => {
-      if (ended || silent) return;
-      if (waiting.length - taken >= most) {
-        broken = new Error(`the reader of a watch is ${most} lines behind`);
-        close();
-        return;
-      }
+      if (ended) return;
+      if (waiting.length - taken >= most) return fail(new Error(`the reader of a watch is ${most} lines behind`));
       waiting.push(line);
       wake?.();
     },
-    end: () => {
-      if (!silent) close();
-    },
-    fail: (error) => {
-      if (ended) return;
-      broken = error;
-      close();
-    },
-    silence: () => {
-      silent = true;
-    },
+    end: close,
+    fail,
     [Symbol.asyncIterator]: read,
   };
 }

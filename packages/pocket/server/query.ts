@@ -53,15 +53,13 @@ function decode(word: string): string {
 export type Chosen = (object: ApiObject) => boolean;
 
 export function selection(query: URLSearchParams): Chosen {
-  const labels = (query.get("labelSelector") ?? "")
-    .split(/,(?![^(]*\))/)
-    .map((it) => it.trim())
-    .filter((it) => it !== "");
-  const fields = (query.get("fieldSelector") ?? "")
-    .split(",")
-    .map((it) => it.trim())
-    .filter((it) => it !== "");
-  const rules = [...labels.map(labelRule), ...fields.map(fieldRule)];
+  // A comma within "in (a,b)" separates no rules.
+  const given = (name: string): readonly string[] =>
+    (query.get(name) ?? "")
+      .split(/,(?![^(]*\))/)
+      .map((it) => it.trim())
+      .filter((it) => it !== "");
+  const rules = [...given("labelSelector").map(labelRule), ...given("fieldSelector").map(fieldRule)];
   return rules.length === 0 ? () => true : (object) => rules.every((rule) => rule(object));
 }
 
@@ -86,24 +84,15 @@ function labelRule(text: string): Chosen {
     : (it) => it.metadata.labels?.[text] !== undefined;
 }
 
-const FIELDS: Readonly<Record<string, readonly string[]>> = {
-  "metadata.name": ["metadata", "name"],
-  "metadata.namespace": ["metadata", "namespace"],
-  "status.phase": ["status", "phase"],
-  "spec.nodeName": ["spec", "nodeName"],
-  "status.successful": ["status", "succeeded"],
-  "involvedObject.kind": ["involvedObject", "kind"],
-  "involvedObject.name": ["involvedObject", "name"],
-  "involvedObject.uid": ["involvedObject", "uid"],
-  reason: ["reason"],
-  type: ["type"],
-};
+const FIELDS: readonly string[] = [
+  ...["metadata.name", "metadata.namespace", "status.phase", "spec.nodeName", "status.successful"],
+  ...["involvedObject.kind", "involvedObject.name", "involvedObject.uid", "reason", "type"],
+];
 
 function fieldRule(text: string): Chosen {
   const [, key = "", sign, value = ""] = /^([^=!\s]+)(==|=|!=)(.*)$/.exec(text) ?? [];
-  const path = Object.hasOwn(FIELDS, key) ? FIELDS[key] : undefined;
-  if (path === undefined || sign === undefined)
-    throw badRequest(`field label ${JSON.stringify(key === "" ? text : key)} not supported`);
+  if (!FIELDS.includes(key)) throw badRequest(`field label ${JSON.stringify(key === "" ? text : key)} not supported`);
+  const path = key === "status.successful" ? ["status", "succeeded"] : key.split(".");
   return (object) => {
     let at: unknown = object;
     for (const word of path) at = typeof at === "object" && at !== null ? Reflect.get(at, word) : undefined;

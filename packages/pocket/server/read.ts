@@ -6,8 +6,8 @@
  */
 import { type ApiObject, apiVersionOf, KINDS, type Resource } from "../objects.ts";
 import { type Asked, selection, type Shape, wholeNumber } from "./query.ts";
-import { badRequest, expired, notFound, Refusal, statusBody } from "./status.ts";
-import type { Store } from "./store.ts";
+import { badRequest, expired, notFound, type Refusal, refusal } from "./status.ts";
+import { keyOf, type Store } from "./store.ts";
 
 export function shaped(object: ApiObject, shape: Shape): object {
   if (shape === "whole") return object;
@@ -21,24 +21,15 @@ export function readObject(store: Store, asked: Asked): ApiObject {
   return object;
 }
 
-export interface Listing {
-  readonly head: { readonly kind: string; readonly apiVersion: string; readonly metadata: object };
-  readonly items: readonly object[];
-}
-
-/** How many versions the cache is behind that answers "resourceVersion=0". */
-export type Behind = { readonly versions: number; readonly always: boolean };
-
-export function readList(store: Store, asked: Asked, shape: Shape, behind: Behind): Listing {
+export function readList(store: Store, asked: Asked, shape: Shape): object {
   const { resource, namespace, query } = asked;
   const chosen = selection(query);
   const token = query.get("continue") ?? "";
   const wanted = query.get("resourceVersion") ?? "";
-  const cached = token === "" && (wanted === "0" || behind.always);
   // A list from the cache ignores its limit, as real servers do.
-  const limit = cached && wanted === "0" ? 0 : (wholeNumber(query, "limit") ?? 0);
+  const limit = token === "" && wanted === "0" ? 0 : (wholeNumber(query, "limit") ?? 0);
   const from = token === "" ? undefined : readToken(token);
-  const version = from?.version ?? (cached ? Math.max(store.oldest(), store.version() - behind.versions) : store.version());
+  const version = from?.version ?? store.version();
   if (token === "" && Number(wanted) > store.version()) throw tooLarge(Number(wanted), store.version());
   const all = listing(store, resource, namespace, version, from?.after).filter(chosen);
   const page = limit > 0 ? all.slice(0, limit) : all;
@@ -54,9 +45,11 @@ export function readList(store: Store, asked: Asked, shape: Shape, behind: Behin
       : {}),
   };
   return shape === "whole"
-    ? { head: { kind: `${KINDS[resource].kind}List`, apiVersion: apiVersionOf(resource), metadata }, items: page }
+    ? { kind: `${KINDS[resource].kind}List`, apiVersion: apiVersionOf(resource), metadata, items: page }
     : {
-        head: { kind: "PartialObjectMetadataList", apiVersion: "meta.k8s.io/v1", metadata },
+        kind: "PartialObjectMetadataList",
+        apiVersion: "meta.k8s.io/v1",
+        metadata,
         items: page.map((it) => shaped(it, shape)),
       };
 }
@@ -82,8 +75,6 @@ function listing(
   return at < 0 ? [] : then.slice(at);
 }
 
-const keyOf = (object: ApiObject): string => `${object.metadata.namespace ?? ""}/${object.metadata.name}`;
-
 function writeToken(version: number, after: string): string {
   return Buffer.from(JSON.stringify({ v: "meta.k8s.io/v1", rv: version, start: after })).toString("base64url");
 }
@@ -104,12 +95,8 @@ function readToken(token: string): { readonly version: number | undefined; reado
  * The client asks for a version that this server has not reached: the server was restored from a backup, or another one
  * answered before.
  */
-export function tooLarge(wanted: number, current: number): Refusal {
+function tooLarge(wanted: number, current: number): Refusal {
   const causes = [{ reason: "ResourceVersionTooLarge", message: "Too large resource version", field: "" }];
   const message = `Timeout: Too large resource version: ${wanted}, current: ${current}`;
-  return new Refusal({
-    status: 504,
-    headers: { "retry-after": "1" },
-    body: statusBody(504, "Timeout", message, { causes, retryAfterSeconds: 1 }),
-  });
+  return refusal(504, "Timeout", message, { causes, retryAfterSeconds: 1 }, { "retry-after": "1" });
 }

@@ -4,37 +4,31 @@
  * The bug this prevents: a thin stub that answers what the code under test expects. Every answer here comes from the
  * objects as they stand, and every refusal is the `Status` that a real server sends.
  */
-import type { Clock } from "@longshore/runtime/clock.ts";
-import type { Agenda } from "../controllers/agenda.ts";
-import type { ApiRequest, Identity, PodRun } from "../api.ts";
+import type { ApiAnswer, ApiRequest, ApiStream, Identity, PodRun } from "../api.ts";
+import type { Parts } from "../controllers/parts.ts";
 import { serveDiscovery } from "./discovery.ts";
 import { createLines, type Lines } from "./lines.ts";
 import type { ApiObject, PodObject } from "../objects.ts";
 import { type Asked, readPath, splitPath, wantedShape, wholeNumber } from "./query.ts";
-import { type Behind, type Listing, readList, readObject, shaped } from "./read.ts";
-import { type Answer, badRequest, forbidden, notAllowed, Refusal } from "./status.ts";
-import type { Store } from "./store.ts";
-import { openWatch, type WatchParts } from "./watch.ts";
+import { readList, readObject, shaped } from "./read.ts";
+import { badRequest, forbidden, notAllowed, Refusal } from "./status.ts";
+import { openWatch } from "./watch.ts";
 import { createObject, patchObject, removeMany, removeObject } from "./write.ts";
 
-export interface ServerParts {
-  readonly store: Store;
-  readonly clock: Clock;
-  readonly agenda: Agenda;
+export interface ServerParts extends Parts {
   readonly runOf: (podUid: string) => PodRun | undefined;
-  readonly watch: () => Omit<WatchParts, "store" | "clock" | "agenda">;
+  /** Another one for each watch. */
+  readonly watchKey: () => string;
 }
 
-export interface Streaming {
-  readonly status: number;
-  readonly body: unknown;
+export interface Streaming extends ApiStream {
   readonly lines: Lines;
 }
 
 const LOG_LINES_MOST = 100_000;
 
 /** Answers everything but watches and followed logs. */
-export async function answer(parts: ServerParts, identity: Identity, request: ApiRequest, behind: Behind): Promise<Answer> {
+export async function answer(parts: ServerParts, identity: Identity, request: ApiRequest): Promise<ApiAnswer> {
   try {
     const other = serveDiscovery(parts.clock, identity, request);
     if (other !== undefined) return other;
@@ -44,7 +38,7 @@ export async function answer(parts: ServerParts, identity: Identity, request: Ap
       if (isUnplaced(parts, asked)) return { status: 204, headers: {}, body: "" };
       return { status: 200, headers: {}, body: await readLog(parts, asked) };
     }
-    return decide(parts, request, asked, behind);
+    return decide(parts, request, asked);
   } catch (refusal) {
     if (refusal instanceof Refusal) return refusal.answer;
     throw refusal;
@@ -52,9 +46,9 @@ export async function answer(parts: ServerParts, identity: Identity, request: Ap
 }
 
 /** Answers a write or a read at once: nothing comes between the look and the change. */
-function decide(parts: ServerParts, request: ApiRequest, asked: Asked, behind: Behind): Answer {
+function decide(parts: ServerParts, request: ApiRequest, asked: Asked): ApiAnswer {
   const shape = wantedShape(request.accept);
-  const written = (status: number, object: ApiObject, warnings: readonly string[] = []): Answer => ({
+  const written = (status: number, object: ApiObject, warnings: readonly string[] = []): ApiAnswer => ({
     status,
     headers: warnings.length === 0 ? {} : { warning: warnings.map((it) => `299 - ${JSON.stringify(it)}`).join(", ") },
     body: shaped(object, shape),
@@ -62,7 +56,7 @@ function decide(parts: ServerParts, request: ApiRequest, asked: Asked, behind: B
   switch (request.method) {
     case "GET":
       if (asked.name !== undefined) return written(200, readObject(parts.store, asked));
-      return { status: 200, headers: {}, body: listBody(readList(parts.store, asked, shape, behind)) };
+      return { status: 200, headers: {}, body: readList(parts.store, asked, shape) };
     case "POST": {
       if (asked.name !== undefined || (asked.namespace === undefined && asked.resource !== "namespaces")) throw notAllowed();
       const { status, object, warnings } = createObject(parts, asked, request.body);
@@ -95,8 +89,6 @@ function deleteMany(parts: ServerParts, request: ApiRequest, asked: Asked): obje
   const items = removeMany(parts, asked, request.body);
   return { kind: "List", apiVersion: "v1", metadata: { resourceVersion: String(parts.store.version()) }, items };
 }
-
-const listBody = ({ head, items }: Listing): object => ({ ...head, items });
 
 /** Under a Role bound in some namespaces, everything is allowed there and nothing elsewhere. */
 function authorize(identity: Identity, request: ApiRequest, asked: Asked): void {
@@ -131,7 +123,7 @@ export function stream(parts: ServerParts, identity: Identity, request: ApiReque
       if (isUnplaced(parts, asked)) return { status: 204, body: "", lines: ended(closed) };
       return { status: 200, body: undefined, lines: followLog(parts, asked, closed) };
     }
-    const lines = openWatch({ ...parts, ...parts.watch() }, asked, wantedShape(request.accept), closed);
+    const lines = openWatch({ ...parts, key: parts.watchKey() }, asked, wantedShape(request.accept), closed);
     return { status: 200, body: undefined, lines };
   } catch (refusal) {
     if (!(refusal instanceof Refusal)) throw refusal;
@@ -150,14 +142,8 @@ function isUnplaced({ store }: ServerParts, asked: Asked): boolean {
   return (readObject(store, asked) as PodObject).spec.nodeName === undefined;
 }
 
-function findLog(
-  { store, runOf }: ServerParts,
-  asked: Asked,
-): { readonly run: PodRun; readonly container: string; readonly text: Promise<string> } {
-  const pod = readObject(store, asked) as {
-    readonly metadata: { readonly uid: string };
-    readonly spec: { readonly containers: readonly { readonly name: string }[] };
-  };
+function findLog({ store, runOf }: ServerParts, asked: Asked) {
+  const pod = readObject(store, asked) as PodObject;
   const container = asked.query.get("container") ?? pod.spec.containers[0]?.name ?? "";
   const run = runOf(pod.metadata.uid);
   const text = run?.log(container);

@@ -3,13 +3,8 @@
  *
  * The bug this prevents: a client that is tested against a bare "409" and then cannot tell AlreadyExists from Conflict.
  */
+import type { ApiAnswer } from "../api.ts";
 import { KINDS, qualified, type Resource } from "../objects.ts";
-
-export interface Answer {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: unknown;
-}
 
 export interface Cause {
   readonly reason: string;
@@ -20,8 +15,8 @@ export interface Cause {
 /** Thrown inside the pocket where a request must be refused; the server turns it into its answer. */
 export class Refusal extends Error {
   override readonly name = "Refusal";
-  readonly answer: Answer;
-  constructor(answer: Answer) {
+  readonly answer: ApiAnswer;
+  constructor(answer: ApiAnswer) {
     super("the request is refused");
     this.answer = answer;
   }
@@ -41,7 +36,7 @@ export function statusBody(code: number, reason: string, message: string, detail
   return details === undefined ? { ...body, code } : { ...body, details, code };
 }
 
-function refusal(
+export function refusal(
   code: number,
   reason: string,
   message: string,
@@ -51,9 +46,15 @@ function refusal(
   return new Refusal({ status: code, headers, body: statusBody(code, reason, message, details) });
 }
 
-const about = (resource: Resource, name: string): Details => {
+const about = (resource: Resource, name: string, kind: string = resource): Details => {
   const { group } = KINDS[resource];
-  return group === "" ? { name, kind: resource } : { name, group, kind: resource };
+  return group === "" ? { name, kind } : { name, group, kind };
+};
+
+/** "Job.batch", as some messages write it. */
+const qualifiedKind = (resource: Resource): string => {
+  const { group, kind } = KINDS[resource];
+  return group === "" ? kind : `${kind}.${group}`;
 };
 
 export const badRequest = (message: string): Refusal => refusal(400, "BadRequest", message);
@@ -73,9 +74,8 @@ export const conflict = (resource: Resource, name: string, why: string): Refusal
 
 /** A failed precondition has its own words and names the kind, unlike a Conflict of two writers. */
 export function preconditionFailed(resource: Resource, name: string, why: string): Refusal {
-  const { group, kind } = KINDS[resource];
-  const message = `Operation cannot be fulfilled on ${kind}${group === "" ? "" : `.${group}`} "${name}": ${why}`;
-  return refusal(409, "Conflict", message, { name, ...(group === "" ? {} : { group }), kind });
+  const message = `Operation cannot be fulfilled on ${qualifiedKind(resource)} "${name}": ${why}`;
+  return refusal(409, "Conflict", message, about(resource, name, KINDS[resource].kind));
 }
 
 export const forbidden = (resource: Resource, name: string, why: string, causes?: readonly Cause[]): Refusal =>
@@ -85,10 +85,9 @@ export const forbidden = (resource: Resource, name: string, why: string, causes?
   });
 
 export function invalid(resource: Resource, name: string, causes: readonly Cause[]): Refusal {
-  const { group, kind } = KINDS[resource];
   const said = causes.map((it) => `${it.field}: ${it.message}`);
-  const message = `${kind}${group === "" ? "" : `.${group}`} "${name}" is invalid: ${said.length === 1 ? said[0] : `[${said.join(", ")}]`}`;
-  return refusal(422, "Invalid", message, { name, ...(group === "" ? {} : { group }), kind, causes });
+  const message = `${qualifiedKind(resource)} "${name}" is invalid: ${said.length === 1 ? said[0] : `[${said.join(", ")}]`}`;
+  return refusal(422, "Invalid", message, { ...about(resource, name, KINDS[resource].kind), causes });
 }
 
 export const required = (field: string, detail?: string): Cause => ({
@@ -117,28 +116,3 @@ export const forbiddenField = (field: string, detail: string): Cause => ({
 
 export const expired = (message: string, metadata: object = {}): Refusal =>
   new Refusal({ status: 410, headers: {}, body: statusBody(410, "Expired", message, undefined, metadata) });
-
-/** A fault's answer in the cluster's stead. */
-export function trouble(code: 401 | 403 | 429 | 500 | 503, retryAfterSeconds?: number): Refusal {
-  switch (code) {
-    case 401:
-      return unauthorized();
-    case 403:
-      return refusal(403, "Forbidden", "forbidden: the role was revoked", {});
-    case 429: {
-      const seconds = retryAfterSeconds ?? 1;
-      const headers = { "retry-after": String(seconds) };
-      return refusal(
-        429,
-        "TooManyRequests",
-        "Too many requests, please try again later.",
-        { retryAfterSeconds: seconds },
-        headers,
-      );
-    }
-    case 500:
-      return refusal(500, "InternalError", "Internal error occurred: etcdserver: request timed out");
-    case 503:
-      return refusal(503, "ServiceUnavailable", "the server is currently unable to handle the request");
-  }
-}

@@ -4,7 +4,7 @@
  * The bug this prevents: a write that some reader sees without its version. Every change goes through `commit`, which
  * gives it the next version, freezes it, remembers it and tells everyone, in that order.
  */
-import { type ApiObject, freeze, isDeleting, type JobObject, type PodObject, RESOURCES, type Resource } from "../objects.ts";
+import { type ApiObject, freeze, isDeleting, RESOURCES, type Resource } from "../objects.ts";
 
 export interface Change {
   readonly version: number;
@@ -25,8 +25,6 @@ export interface Store {
   /** The oldest version that a watch may start from. */
   oldest(): number;
   get(resource: Resource, namespace: string, name: string): ApiObject | undefined;
-  job(namespace: string, name: string): JobObject | undefined;
-  pod(namespace: string, name: string): PodObject | undefined;
   count(resource: Resource, namespace: string): number;
   /** In the order of etcd: by namespace, then by name. */
   list(resource: Resource, namespace: string | undefined): readonly ApiObject[];
@@ -46,22 +44,19 @@ export interface Store {
   listen(listener: (change: Change) => void): () => void;
 }
 
-export interface StoreOptions {
-  readonly firstVersion: number;
-  readonly historyMost: number;
-}
-
+/** How many changes a watch may be behind. */
+const HISTORY_MOST = 20_000;
 const NONE: ReadonlyMap<string, ApiObject> = new Map();
 const scope = (object: ApiObject): string => object.metadata.namespace ?? "";
 
-export function createStore(options: StoreOptions): Store {
+export function createStore(firstVersion: number): Store {
   const kept = new Map<Resource, Map<string, Map<string, ApiObject>>>(RESOURCES.map((it) => [it, new Map()]));
   const sorted = new Map<string, readonly ApiObject[]>();
   const byOwner = new Map<string, Map<string, Dependent>>();
   const byUid = new Map<string, ApiObject>();
   const listeners = new Set<(change: Change) => void>();
   let history: Change[] = [];
-  let version = options.firstVersion;
+  let version = firstVersion;
   let oldest = version;
 
   const space = (resource: Resource, namespace: string): ReadonlyMap<string, ApiObject> =>
@@ -106,8 +101,8 @@ export function createStore(options: StoreOptions): Store {
       before === undefined ? { version, type, resource, object } : { version, type, resource, object, before };
     history.push(change);
     // Cuts half of the history at a time, so that the cost per write stays small.
-    if (history.length > options.historyMost * 2) {
-      history = history.slice(-options.historyMost);
+    if (history.length > HISTORY_MOST * 2) {
+      history = history.slice(-HISTORY_MOST);
       oldest = (history[0]?.version ?? version + 1) - 1;
     }
     for (const listener of listeners) listener(change);
@@ -155,9 +150,6 @@ export function createStore(options: StoreOptions): Store {
     version: () => version,
     oldest: () => oldest,
     get: (resource, namespace, name) => space(resource, namespace).get(name),
-    // The store's jobs and pods were made by validation or by the Job controller, so their declared fields are complete.
-    job: (namespace, name) => space("jobs", namespace).get(name) as JobObject | undefined,
-    pod: (namespace, name) => space("pods", namespace).get(name) as PodObject | undefined,
     count: (resource, namespace) => space(resource, namespace).size,
     list,
     listAt,
@@ -188,7 +180,8 @@ function isReleased(resource: Resource, object: ApiObject): boolean {
   return (object.metadata.finalizers ?? []).length === 0 && object.metadata.deletionGracePeriodSeconds === 0;
 }
 
-const keyOf = (object: ApiObject): string => `${scope(object)}/${object.metadata.name}`;
+/** Lists are in the order of these. */
+export const keyOf = (object: ApiObject): string => `${scope(object)}/${object.metadata.name}`;
 
 function byKey(a: ApiObject, b: ApiObject): number {
   const left = keyOf(a);

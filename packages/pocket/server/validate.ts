@@ -3,7 +3,16 @@
  *
  * The bug this prevents: a manifest that works here and is refused by every real cluster, or the other way round.
  */
-import { CONTROLLER_UID, type Fields, isFields, JOB_NAME, type JobObject, type JobSpec, type Metadata } from "../objects.ts";
+import {
+  CONTROLLER_UID,
+  type Fields,
+  fieldsIn,
+  isFields,
+  JOB_NAME,
+  type JobObject,
+  type JobSpec,
+  type Metadata,
+} from "../objects.ts";
 import { type Cause, forbiddenField, invalidValue, required, unsupported } from "./status.ts";
 
 const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
@@ -42,11 +51,10 @@ export function badFinalizers(finalizers: readonly string[]): readonly Cause[] {
 }
 
 /** Returns all problems of a Job's spec as the client sent it. */
-export function badJob(spec: unknown): readonly Cause[] {
-  if (!isFields(spec)) return [required("spec.template.spec.containers"), restartPolicy(undefined)];
-  const template = isFields(spec["template"]) ? spec["template"] : {};
-  const pod = isFields(template["spec"]) ? template["spec"] : {};
-  const meta = isFields(template["metadata"]) ? template["metadata"] : {};
+export function badJob(given: unknown): readonly Cause[] {
+  const spec = fieldsIn(given);
+  const template = fieldsIn(spec["template"]);
+  const pod = fieldsIn(template["spec"]);
   return [
     ...["parallelism", "completions", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"].flatMap((it) =>
       badCount(spec[it], `spec.${it}`, it === "activeDeadlineSeconds" ? 1 : 0),
@@ -56,7 +64,7 @@ export function badJob(spec: unknown): readonly Cause[] {
     ...(spec["completionMode"] === "Indexed" && (spec["completions"] ?? undefined) === undefined
       ? [required("spec.completions", "when completion mode is Indexed")]
       : []),
-    ...badLabels(meta["labels"], "spec.template.labels"),
+    ...badLabels(fieldsIn(template["metadata"])["labels"], "spec.template.labels"),
     ...badContainers(pod["containers"], "spec.template.spec.containers"),
     ...(Array.isArray(pod["initContainers"]) ? badContainers(pod["initContainers"], "spec.template.spec.initContainers") : []),
     ...(pod["restartPolicy"] === "Never" || pod["restartPolicy"] === "OnFailure" ? [] : [restartPolicy(pod["restartPolicy"])]),
@@ -65,9 +73,7 @@ export function badJob(spec: unknown): readonly Cause[] {
 
 /** Labels that tie a template to another Job, in a manifest that was copied from the cluster. */
 export function badMarks(spec: unknown, { uid, name }: Metadata): readonly Cause[] {
-  const template = isFields(spec) && isFields(spec["template"]) ? spec["template"] : {};
-  const metadata = isFields(template["metadata"]) ? template["metadata"] : {};
-  const labels = isFields(metadata["labels"]) ? metadata["labels"] : {};
+  const labels = fieldsIn(fieldsIn(fieldsIn(fieldsIn(spec)["template"])["metadata"])["labels"]);
   return Object.entries(marksOf(uid, name))
     .filter(([key, value]) => (labels[key] ?? value) !== value)
     .map(([key, value]) => invalidValue(`spec.template.metadata.labels[${key}]`, labels, `must be '${value}'`));
@@ -147,7 +153,7 @@ export function completeJob(given: Fields, metadata: Metadata): JobObject {
   const marks = marksOf(metadata.uid, metadata.name);
   const { completions, parallelism, ...rest } = spec;
   const labels = { ...spec.template.metadata?.labels, ...marks };
-  const given_completions = completions ?? (parallelism === undefined ? 1 : undefined);
+  const wanted = completions ?? (parallelism === undefined ? 1 : undefined);
   return {
     apiVersion: "batch/v1",
     kind: "Job",
@@ -155,7 +161,7 @@ export function completeJob(given: Fields, metadata: Metadata): JobObject {
     spec: {
       ...rest,
       parallelism: parallelism ?? 1,
-      ...(given_completions === undefined ? {} : { completions: given_completions }),
+      ...(wanted === undefined ? {} : { completions: wanted }),
       completionMode: spec.completionMode ?? "NonIndexed",
       backoffLimit: spec.backoffLimit ?? 6,
       suspend: spec.suspend ?? false,

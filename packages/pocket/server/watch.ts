@@ -4,31 +4,23 @@
  * The bug this prevents: a watch kinder than a real one. An object that leaves the selector is DELETED for this reader; a
  * version that was compacted is an ERROR in the stream; the server ends every watch after its time.
  */
-import type { Clock } from "@longshore/runtime/clock.ts";
-import type { Agenda } from "../controllers/agenda.ts";
-import { type Delay, pick } from "../controllers/delays.ts";
+import { pick } from "../controllers/delays.ts";
+import type { Parts } from "../controllers/parts.ts";
 import { createLines, type Lines } from "./lines.ts";
 import { type ApiObject, apiVersionOf, KINDS } from "../objects.ts";
 import { type Asked, type Chosen, type Shape, selection, wholeNumber } from "./query.ts";
 import { shaped } from "./read.ts";
-import { expired, Refusal, statusBody } from "./status.ts";
-import type { Change, Store } from "./store.ts";
+import { expired } from "./status.ts";
+import type { Change } from "./store.ts";
 
-export interface WatchParts {
-  readonly store: Store;
-  readonly clock: Clock;
-  readonly agenda: Agenda;
+export interface WatchParts extends Parts {
   /** The watch's own key in the agenda. */
   readonly key: string;
-  /** How late this reader hears of each change; changes keep their order. */
-  readonly delay: Delay;
-  readonly bookmarkMs: number;
-  /** The form in which a compacted version is refused: real servers have used both. */
-  readonly expiredAs: "stream" | "status";
 }
 
 const LINES_MOST = 100_000;
 const LONGEST_WATCH_SECONDS = 1_800;
+const BOOKMARK_MS = 60_000;
 
 /** The JSON text of a stored object, made once for all watches and answers. */
 const texts = new WeakMap<object, string>();
@@ -41,11 +33,10 @@ export function textOf(object: object): string {
 }
 
 export function openWatch(parts: WatchParts, asked: Asked, shape: Shape, closed: () => void): Lines {
-  const { store, clock, agenda, key } = parts;
+  const { store, clock, agenda, delays, key } = parts;
   const chosen = selection(asked.query);
   const wanted = asked.query.get("resourceVersion") ?? "";
   const past = wanted === "" || wanted === "0" ? [] : store.since(Number(wanted));
-  if (past === undefined && parts.expiredAs === "status") throw tooOld(wanted, store);
   const lines = createLines(LINES_MOST, () => {
     unlisten();
     for (const it of ["", ":bookmark", ":last", ":end"]) agenda.cancel(`${key}${it}`);
@@ -55,7 +46,7 @@ export function openWatch(parts: WatchParts, asked: Asked, shape: Shape, closed:
   let lateUntilMs = 0;
 
   function tell(line: string): void {
-    const atMs = Math.max(lateUntilMs, clock.now() + pick(parts.delay, clock));
+    const atMs = Math.max(lateUntilMs, clock.now() + pick(delays.watchMs, clock));
     lateUntilMs = atMs;
     if (queue.length === 0 && atMs <= clock.now()) return lines.push(line);
     queue.push({ atMs, line });
@@ -80,7 +71,8 @@ export function openWatch(parts: WatchParts, asked: Asked, shape: Shape, closed:
   const unlisten = store.listen(hear);
 
   if (past === undefined) {
-    lines.push(`{"type":"ERROR","object":${JSON.stringify(tooOld(wanted, store).answer.body)}}`);
+    const { body } = expired(`too old resource version: ${wanted} (${store.oldest()})`).answer;
+    lines.push(`{"type":"ERROR","object":${JSON.stringify(body)}}`);
     lines.end();
     return lines;
   }
@@ -93,19 +85,17 @@ export function openWatch(parts: WatchParts, asked: Asked, shape: Shape, closed:
 }
 
 /** Bookmarks once in a while and two seconds before the end; then the end. */
-function keepTime({ clock, agenda, bookmarkMs, key }: WatchParts, asked: Asked, bookmark: () => void, lines: Lines): void {
+function keepTime({ clock, agenda, key }: WatchParts, asked: Asked, bookmark: () => void, lines: Lines): void {
   const forMs = (wholeNumber(asked.query, "timeoutSeconds") ?? LONGEST_WATCH_SECONDS) * 1000;
   agenda.at(`${key}:end`, clock.now() + forMs, () => lines.end());
   if (asked.query.get("allowWatchBookmarks") !== "true") return;
   const again = (): void => {
     bookmark();
-    agenda.at(`${key}:bookmark`, clock.now() + bookmarkMs, again);
+    agenda.at(`${key}:bookmark`, clock.now() + BOOKMARK_MS, again);
   };
-  agenda.at(`${key}:bookmark`, clock.now() + bookmarkMs, again);
+  agenda.at(`${key}:bookmark`, clock.now() + BOOKMARK_MS, again);
   if (forMs > 2_000) agenda.at(`${key}:last`, clock.now() + forMs - 2_000, bookmark);
 }
-
-const tooOld = (wanted: string, store: Store): Refusal => expired(`too old resource version: ${wanted} (${store.oldest()})`);
 
 const event = (type: string, object: ApiObject, shape: Shape): string =>
   `{"type":"${type}","object":${shape === "whole" ? textOf(object) : JSON.stringify(shaped(object, shape))}}`;
@@ -135,7 +125,3 @@ function bookmarkLine(asked: Asked, shape: Shape, version: number): string {
   const metadata = { resourceVersion: String(version), creationTimestamp: null };
   return JSON.stringify({ type: "BOOKMARK", object: { ...type, metadata } });
 }
-
-/** An answer of 410 in a stream, as a fault puts it there. */
-export const expiredLine = (version: number): string =>
-  `{"type":"ERROR","object":${JSON.stringify(statusBody(410, "Expired", `too old resource version: 1 (${version})`))}}`;

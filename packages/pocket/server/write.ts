@@ -8,21 +8,11 @@ import type { Clock } from "@longshore/runtime/clock.ts";
 import { admit } from "./admission.ts";
 import { type DeleteOptions, deleteObject, type Propagation } from "./delete.ts";
 import type { ApiObject, Fields, JobObject, Metadata, Resource } from "../objects.ts";
-import { apiVersionOf, isDeleting, isFields, KINDS, timestamp } from "../objects.ts";
+import { apiVersionOf, fieldsIn, isDeleting, isFields, KINDS, timestamp } from "../objects.ts";
 import { jsonMerge, strategicMerge } from "./patch.ts";
 import { type Asked, selection, wholeNumber } from "./query.ts";
-import {
-  alreadyExists,
-  badRequest,
-  type Cause,
-  conflict,
-  invalid,
-  invalidValue,
-  notFound,
-  preconditionFailed,
-  Refusal,
-  statusBody,
-} from "./status.ts";
+import type { Cause } from "./status.ts";
+import { alreadyExists, badRequest, conflict, invalid, invalidValue, notFound, preconditionFailed, refusal } from "./status.ts";
 import type { Store } from "./store.ts";
 import { decodeJob } from "./decode.ts";
 import { badFinalizers, badJob, badJobUpdate, badLabels, badMarks, badName, completeJob, newFinalizers } from "./validate.ts";
@@ -39,7 +29,6 @@ export interface Writer {
 }
 
 const shown = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value));
-const record = (value: unknown): Fields => (isFields(value) ? value : {});
 
 /**
  * Chance makes the UID differ between clusters, and the version makes it differ within one, even if a test's chance is always
@@ -67,15 +56,15 @@ export function createName({ store, clock }: Writer, resource: Resource, namespa
 export function createObject(writer: Writer, asked: Asked, body: unknown): Written {
   const { store } = writer;
   const { resource, namespace = "" } = asked;
-  const decoded = resource === "jobs" ? decodeJob(readBody(resource, body)) : { given: readBody(resource, body) };
-  const { given } = decoded;
-  const metadata = newMetadata(writer, resource, namespace, record(given["metadata"]));
+  const read = readBody(resource, body);
+  const { given, warnings: dropped } = resource === "jobs" ? decodeJob(read) : { given: read, warnings: [] };
+  const metadata = newMetadata(writer, resource, namespace, fieldsIn(given["metadata"]));
   const causes = badNew(resource, metadata, given);
   if (causes.length > 0) throw invalid(resource, metadata.name, causes);
   const object = complete(resource, given, metadata);
   const isTried = asked.query.get("dryRun") === "All";
   const admitted = KINDS[resource].namespaced ? admit(store, resource, namespace, object) : undefined;
-  const warnings = [...(decoded.warnings ?? []), ...(admitted?.warnings ?? [])];
+  const warnings = [...dropped, ...(admitted?.warnings ?? [])];
   if (!isTried) admitted?.book();
   if (store.get(resource, namespace, metadata.name) !== undefined) throw alreadyExists(resource, metadata.name);
   if (isTried) return { status: 201, object, warnings };
@@ -150,9 +139,9 @@ export function patchObject({ store }: Writer, asked: Asked, body: unknown, cont
   if (before === undefined) throw notFound(resource, name);
   const patched = merge(before, body, contentType);
   const after = asked.part === "status" ? { ...before, status: patched["status"] } : asWritten(before, patched);
-  const causes = asked.part === "status" ? [] : badUpdate(resource, before, after, record(patched["metadata"]));
+  const causes = asked.part === "status" ? [] : badUpdate(resource, before, after, fieldsIn(patched["metadata"]));
   if (causes.length > 0) throw invalid(resource, name, causes);
-  const wanted = record(record(body)["metadata"])["resourceVersion"];
+  const wanted = fieldsIn(fieldsIn(body)["metadata"])["resourceVersion"];
   if (wanted !== undefined && wanted !== before.metadata.resourceVersion) {
     throw conflict(resource, name, "the object has been modified; please apply your changes to the latest version and try again");
   }
@@ -166,14 +155,14 @@ function merge(before: ApiObject, body: unknown, contentType = "application/stra
   const target: Fields = { ...before };
   const type = contentType.split(";")[0]?.trim();
   if (type === "application/strategic-merge-patch+json") return strategicMerge(target, body);
-  if (type === "application/merge-patch+json") return record(jsonMerge(target, body));
+  if (type === "application/merge-patch+json") return fieldsIn(jsonMerge(target, body));
   const message = `the body of the request was in an unknown format (${contentType}): the pocket takes strategic and JSON merge patches`;
-  throw new Refusal({ status: 415, headers: {}, body: statusBody(415, "UnsupportedMediaType", message) });
+  throw refusal(415, "UnsupportedMediaType", message);
 }
 
 /** Puts back the fields that a client may not set; the status has its own path. */
 function asWritten(before: ApiObject, patched: Fields): ApiObject {
-  const { finalizers, labels: given, annotations, ownerReferences } = record(patched["metadata"]);
+  const { finalizers, labels: given, annotations, ownerReferences } = fieldsIn(patched["metadata"]);
   // A Job without any label is given its template's, at each write and not only at the first.
   const unlabelled = !isFields(given) || Object.keys(given).length === 0;
   const labels = unlabelled && before.kind === "Job" ? (before as JobObject).spec.template.metadata?.labels : given;
@@ -209,17 +198,11 @@ function badUpdate(resource: Resource, before: ApiObject, after: ApiObject, meta
   ];
 }
 
-export interface Deleted {
-  readonly object: ApiObject;
-  readonly gone: boolean;
-  readonly warnings: readonly string[];
-}
-
-export function removeObject({ store, clock }: Writer, asked: Asked, body: unknown): Deleted {
+export function removeObject({ store, clock }: Writer, asked: Asked, body: unknown) {
   const { resource, namespace = "", name = "" } = asked;
   const object = store.get(resource, namespace, name);
   if (object === undefined) throw notFound(resource, name);
-  const { uid, resourceVersion } = record(record(body)["preconditions"]);
+  const { uid, resourceVersion } = fieldsIn(fieldsIn(body)["preconditions"]);
   const { metadata } = object;
   if (uid !== undefined && uid !== metadata.uid) {
     const why = `the UID in the precondition (${shown(uid)}) does not match the UID in record (${metadata.uid})`;
@@ -249,12 +232,12 @@ export function removeMany({ store, clock }: Writer, asked: Asked, body: unknown
 }
 
 function readDeleteOptions(asked: Asked, body: unknown): DeleteOptions {
-  const given = record(body);
+  const given = fieldsIn(body);
   const propagation = given["propagationPolicy"] ?? asked.query.get("propagationPolicy") ?? undefined;
   const grace = given["gracePeriodSeconds"] ?? wholeNumber(asked.query, "gracePeriodSeconds");
   if (propagation !== undefined && !isPropagation(propagation)) {
     const message = `invalid DeleteOptions: propagationPolicy: Unsupported value: ${JSON.stringify(propagation)}`;
-    throw new Refusal({ status: 422, headers: {}, body: statusBody(422, "Invalid", message) });
+    throw refusal(422, "Invalid", message);
   }
   if (grace !== undefined && (typeof grace !== "number" || !Number.isInteger(grace) || grace < 0)) {
     throw badRequest("gracePeriodSeconds must be a whole number");

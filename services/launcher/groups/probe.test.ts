@@ -5,7 +5,7 @@
 import { GroupName } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Got } from "@longshore/kubernetes/request/read.ts";
-import type { Fault } from "@longshore/pocket/faults/faults.ts";
+import type { Fault } from "@longshore/pocket/testing/faults.ts";
 import t, { type Test } from "tap";
 import type { Cluster } from "../parts.ts";
 import { probeOne } from "./probe.ts";

@@ -1,4 +1,4 @@
-import type { Fault } from "@longshore/pocket/faults/faults.ts";
+import type { Fault } from "@longshore/pocket/testing/faults.ts";
 import { HOLD } from "@longshore/domain/run/marks.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import t from "tap";

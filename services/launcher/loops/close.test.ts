@@ -1,7 +1,7 @@
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { Uid } from "@longshore/contract/ids.ts";
 import { HOLD } from "@longshore/domain/run/marks.ts";
-import type { PodScript } from "@longshore/pocket/faults/scripted.ts";
+import type { PodScript } from "@longshore/pocket/testing/scripted.ts";
 import t, { type Test } from "tap";
 import { close, closeOne } from "./close.ts";
 import { probeOne } from "../groups/probe.ts";

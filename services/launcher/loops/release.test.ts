@@ -1,6 +1,6 @@
 import { Uid } from "@longshore/contract/ids.ts";
 import { HOLD } from "@longshore/domain/run/marks.ts";
-import type { Trouble } from "@longshore/pocket/faults/faults.ts";
+import type { Trouble } from "@longshore/pocket/testing/faults.ts";
 import t, { type Test } from "tap";
 import { admit } from "../intake/admit.ts";
 import { closeOne } from "./close.ts";

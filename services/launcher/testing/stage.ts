@@ -18,10 +18,10 @@ import { openWrites } from "@longshore/kubernetes/request/write.ts";
 import { type VirtualClock, virtualClock } from "@longshore/kubernetes/testing/virtual-clock.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import { ledgerModel, type LedgerModel } from "@longshore/ledger/testing/model.ts";
-import type { Fault } from "@longshore/pocket/faults/faults.ts";
-import { type PodScript, scriptedPods } from "@longshore/pocket/faults/scripted.ts";
-import { createModel, type Model } from "@longshore/pocket/model.ts";
 import type { JobObject } from "@longshore/pocket/objects.ts";
+import type { Fault } from "@longshore/pocket/testing/faults.ts";
+import { createModel, type Model } from "@longshore/pocket/testing/model.ts";
+import { type PodScript, scriptedPods } from "@longshore/pocket/testing/scripted.ts";
 import { noFailpoint } from "@longshore/runtime/failpoint.ts";
 import type { Fields, Log } from "@longshore/runtime/log.ts";
 import { backOff, batch } from "@longshore/runtime/loop.ts";
@@ -86,7 +86,7 @@ export async function stage(
   const said: Said[] = [];
   const keys = openKeys(Buffer.alloc(32, 7), INSTALLATION);
   const kubelet = scriptedPods(clock, () => pods);
-  const pocket = createModel({ clock, kubelet, namespaces: [NAMESPACE], clientTimeoutMs: 60_000 });
+  const pocket = createModel({ clock, kubelet, namespaces: [NAMESPACE] });
   const model = ledgerModel({ clock, installation: INSTALLATION, jobName: keys.jobName });
   const ledger = model.connect();
   const clusters = openClusters(

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { authority, serverCertificate, serverKey } from "@longshore/kubernetes/testing/certificates.ts";
 import { startPocket } from "@longshore/pocket/start.ts";
+import { instantPods } from "@longshore/pocket/testing/scripted.ts";
 import t, { type Test } from "tap";
 import { parse } from "yaml";
 import { explain } from "../explain.ts";
@@ -21,7 +22,7 @@ async function cloud(
 ): Promise<{ readonly folder: string; readonly kubeconfig: string }> {
   const folder = await mkdtemp(join(tmpdir(), "longshore-real-cluster-"));
   const tls = { key: serverKey, cert: serverCertificate };
-  const pocket = await startPocket({ dataDir: join(folder, "pocket"), instant: true, tls });
+  const pocket = await startPocket({ dataDir: join(folder, "pocket"), pods: instantPods, tls });
   t.teardown(async () => {
     await pocket[Symbol.asyncDispose]();
     await rm(folder, { recursive: true, force: true });

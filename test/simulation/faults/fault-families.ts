@@ -3,7 +3,7 @@
  *
  * The bug this prevents: faults that GUARANTEES.md lists and that never happen. Each family happens at random times.
  */
-import type { Fault } from "@longshore/pocket/faults/faults.ts";
+import type { Fault } from "@longshore/pocket/testing/faults.ts";
 import type { BrokerTrouble } from "../world/broker.ts";
 import type { LedgerTrouble } from "../world/lines.ts";
 import type { Meddling, Planned } from "../scenario/scenario.ts";

@@ -3,7 +3,7 @@
  *
  * The bug this prevents: a simulation of programs that start at once, succeed, and end when they are told to.
  */
-import type { PodScript } from "@longshore/pocket/faults/scripted.ts";
+import type { PodScript } from "@longshore/pocket/testing/scripted.ts";
 import { type Chance, chanceOf } from "./chance.ts";
 
 const SECOND = 1_000;

@@ -3,7 +3,7 @@
  *
  * The bug this prevents: two Jobs of one attempt, because a create that was not answered yet was taken for refused or lost.
  */
-import type { Fault } from "@longshore/pocket/faults/faults.ts";
+import type { Fault } from "@longshore/pocket/testing/faults.ts";
 import type { Planned } from "./scenario.ts";
 import { blind, canceled, type Family, MINUTE, one, SECOND, times, victim } from "./setting.ts";
 

@@ -5,7 +5,7 @@
  * The bug this prevents: a missing rule against a coincidence so rare that no random schedule would ever show that the rule is
  * missing.
  */
-import type { Fault } from "@longshore/pocket/faults/faults.ts";
+import type { Fault } from "@longshore/pocket/testing/faults.ts";
 import { LATE_CREATES } from "./plots-late.ts";
 import type { Meddling, Planned } from "./scenario.ts";
 import { blind, canceled, type Family, MINUTE, one, SECOND, times } from "./setting.ts";

@@ -4,8 +4,8 @@
  * The bug this prevents: a failure that cannot be told or repeated. A plan is plain values, made before anything runs.
  */
 import { GroupSettings } from "@longshore/contract/group-settings.ts";
-import type { Fault } from "@longshore/pocket/faults/faults.ts";
-import type { PodScript } from "@longshore/pocket/faults/scripted.ts";
+import type { Fault } from "@longshore/pocket/testing/faults.ts";
+import type { PodScript } from "@longshore/pocket/testing/scripted.ts";
 import { chanceOf } from "./chance.ts";
 import type { BrokerTrouble } from "../world/broker.ts";
 import type { LedgerTrouble } from "../world/lines.ts";

@@ -8,10 +8,11 @@ import { Failure } from "@longshore/contract/problem.ts";
 import { ANNOTATIONS, HOLD, LABELS, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
 import type { Transport } from "@longshore/kubernetes/transport.ts";
 import type { Kubelet, PodReport } from "@longshore/pocket/api.ts";
-import { createModel, type Model, type RequestEntry } from "@longshore/pocket/model.ts";
+import type { RequestEntry } from "@longshore/pocket/cluster.ts";
+import { createModel, type Model } from "@longshore/pocket/testing/model.ts";
 import type { JobObject, PodObject } from "@longshore/pocket/objects.ts";
-import { type PodScript, type ScriptedPods, scriptedPods } from "@longshore/pocket/faults/scripted.ts";
-import type { Delays } from "@longshore/pocket/controllers/delays.ts";
+import { type PodScript, type ScriptedPods, scriptedPods } from "@longshore/pocket/testing/scripted.ts";
+import type { ModelDelays } from "@longshore/pocket/testing/delays.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { History, JobLife } from "../judge/history.ts";
 import type { Trace } from "./trace.ts";
@@ -35,7 +36,7 @@ export interface ClusterOptions {
   readonly namespaces: readonly string[];
   readonly clock: Clock;
   readonly skewMs: number;
-  readonly delays: Partial<Delays>;
+  readonly delays: Partial<ModelDelays>;
   readonly script: (of: { readonly run: string; readonly step: string; readonly attempt: number }) => PodScript;
   readonly history: History;
   readonly trace: Trace;
@@ -54,7 +55,6 @@ export function simulatedCluster(options: ClusterOptions): SimulatedCluster {
     kubelet: watched(options, pods),
     delays: options.delays,
     namespaces,
-    clientTimeoutMs: 60_000,
     onChange: (change) => note(options, change),
     onRequest: (entry) => heard(options, entry),
   });
@@ -106,7 +106,6 @@ function clusterOfOthers({ name, namespaces, delays, history, trace }: ClusterOp
     kubelet,
     delays,
     namespaces,
-    clientTimeoutMs: 60_000,
     onChange: ({ type, object }) => {
       if (object.kind !== "Job" || type !== "ADDED") return;
       trace.say(`another cluster than ${name}: Job ${object.metadata.name} created`);

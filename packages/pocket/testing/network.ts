@@ -5,28 +5,22 @@
  * time; giving up only means that nobody hears the answer.
  */
 import { Failure } from "@longshore/contract/problem.ts";
-import type { Clock } from "@longshore/runtime/clock.ts";
-import type { Agenda } from "../controllers/agenda.ts";
 import type { ApiAnswer, ApiRequest, ApiStream, Identity, Transport } from "../api.ts";
-import { type Delays, pick } from "../controllers/delays.ts";
-import type { Faults, Trouble } from "./faults.ts";
+import { pick } from "../controllers/delays.ts";
 import type { Lines } from "../server/lines.ts";
-import type { Behind } from "../server/read.ts";
-import type { Streaming } from "../server/serve.ts";
-import { type Answer, expired, trouble as troubleAnswer } from "../server/status.ts";
-import { expiredLine } from "../server/watch.ts";
+import { splitPath } from "../server/query.ts";
+import { answer, type ServerParts, stream } from "../server/serve.ts";
+import { expired, refusal, statusBody, unauthorized } from "../server/status.ts";
+import type { Store } from "../server/store.ts";
+import type { ModelDelays } from "./delays.ts";
+import { type Faults, type Trouble, verbOf } from "./faults.ts";
 
 export interface NetworkParts {
-  readonly clock: Clock;
-  readonly agenda: Agenda;
+  readonly cluster: ServerParts;
+  readonly delays: ModelDelays;
   readonly faults: Faults;
-  readonly delays: Delays;
-  readonly version: () => number;
-  /** How long a client waits for a lost answer. */
-  readonly clientTimeoutMs: number;
-  readonly answer: (identity: Identity, request: ApiRequest, behind: Behind) => Promise<Answer>;
-  readonly stream: (identity: Identity, request: ApiRequest, closed: () => void) => Streaming;
-  readonly refused: (identity: Identity, request: ApiRequest, status: number) => void;
+  /** Hears of each request that reached the cluster. */
+  readonly note: (identity: Identity, request: ApiRequest, status: number) => void;
 }
 
 export interface Network {
@@ -35,12 +29,13 @@ export interface Network {
   breakStreams(how: "cut" | "silent"): void;
 }
 
-const NOT_BEHIND: Behind = { versions: 0, always: false };
+/** How long a client waits for a lost answer. */
+const CLIENT_TIMEOUT_MS = 60_000;
 const broken = (message: string): Failure => new Failure("retry", "unanswered", message);
 const unsent = (): Failure => new Failure("retry", "unsent", "the cluster refused the connection: nothing was sent");
 
-export function createNetwork(parts: NetworkParts): Network {
-  const { clock, agenda, faults, delays } = parts;
+export function createNetwork({ cluster, delays, faults, note }: NetworkParts): Network {
+  const { store, clock, agenda } = cluster;
   const open = new Set<Lines>();
   let sent = 0;
 
@@ -50,7 +45,7 @@ export function createNetwork(parts: NetworkParts): Network {
     if (trouble?.kind === "unsent") throw unsent();
     const inMs = pick(delays.requestMs, clock) + (trouble?.kind === "delayed" ? trouble.byMs : 0);
     const outMs = pick(delays.answerMs, clock) + (trouble?.kind === "slow" ? trouble.byMs : 0);
-    if (inMs === 0 && outMs === 0 && trouble === undefined) return await parts.answer(identity, request, NOT_BEHIND);
+    if (inMs === 0 && outMs === 0 && trouble === undefined) return await arrive(identity, request, undefined);
     return await travel(identity, request, signal, { inMs, outMs, trouble });
   }
 
@@ -75,8 +70,8 @@ export function createNetwork(parts: NetworkParts): Network {
     };
     const abandon = (): void => settle(() => reject(broken("given up while waiting for the cluster's answer")));
     signal.addEventListener("abort", abandon, { once: true });
-    agenda.at(`${key}:timeout`, clock.now() + parts.clientTimeoutMs, () =>
-      settle(() => reject(broken(`no answer from the cluster after ${parts.clientTimeoutMs} ms`))),
+    agenda.at(`${key}:timeout`, clock.now() + CLIENT_TIMEOUT_MS, () =>
+      settle(() => reject(broken(`no answer from the cluster after ${CLIENT_TIMEOUT_MS} ms`))),
     );
     if (trouble?.kind === "lost before writing") return promise;
     agenda.at(`${key}:arrives`, clock.now() + inMs, () => {
@@ -88,13 +83,18 @@ export function createNetwork(parts: NetworkParts): Network {
     return promise;
   }
 
-  async function arrive(identity: Identity, request: ApiRequest, trouble: Trouble | undefined): Promise<Answer> {
-    if (trouble?.kind !== "status") {
-      const behind = trouble?.kind === "stale" ? { versions: trouble.versions, always: trouble.always === true } : NOT_BEHIND;
-      return await parts.answer(identity, request, behind);
-    }
-    parts.refused(identity, request, trouble.status);
-    return troubleAnswer(trouble.status, trouble.retryAfterSeconds).answer;
+  async function arrive(identity: Identity, request: ApiRequest, trouble: Trouble | undefined): Promise<ApiAnswer> {
+    const answered = trouble?.kind === "status" ? statusAnswer(trouble) : await answer(seen(request, trouble), identity, request);
+    note(identity, request, answered.status);
+    return answered;
+  }
+
+  /** The server as this request sees it: a list may be answered from an old cache. */
+  function seen(request: ApiRequest, trouble: Trouble | undefined): ServerParts {
+    if (trouble?.kind !== "stale" || verbOf(request) !== "list") return cluster;
+    const { query } = splitPath(request);
+    const cached = query.get("resourceVersion") === "0" || trouble.always === true;
+    return cached && (query.get("continue") ?? "") === "" ? { ...cluster, store: behind(store, trouble.versions) } : cluster;
   }
 
   async function openStream(identity: Identity, request: ApiRequest, signal: AbortSignal): Promise<ApiStream> {
@@ -104,7 +104,7 @@ export function createNetwork(parts: NetworkParts): Network {
     const lateMs = pick(delays.requestMs, clock) + pick(delays.answerMs, clock);
     if (lateMs > 0) await clock.sleep(lateMs, signal);
     if (signal.aborted || trouble?.kind === "lost before writing" || trouble?.kind === "lost after writing") {
-      await clock.sleep(parts.clientTimeoutMs, signal);
+      await clock.sleep(CLIENT_TIMEOUT_MS, signal);
       throw broken("no answer from the cluster to a watch");
     }
     if (trouble?.kind === "expired" && trouble.as === "status") {
@@ -112,13 +112,14 @@ export function createNetwork(parts: NetworkParts): Network {
       return { status, body, lines: nothing() };
     }
     if (trouble?.kind === "status") {
-      parts.refused(identity, request, trouble.status);
-      const { status, body } = troubleAnswer(trouble.status, trouble.retryAfterSeconds).answer;
+      const { status, body } = statusAnswer(trouble);
+      note(identity, request, status);
       return { status, body, lines: nothing() };
     }
     const key = `stream:${sent++}`;
     const mine = new AbortController();
-    const { status, body, lines } = parts.stream(identity, request, () => mine.abort());
+    const { status, body, lines } = stream(cluster, identity, request, () => mine.abort());
+    note(identity, request, status);
     if (!mine.signal.aborted) {
       const abort = (): void => lines.fail(broken("given up by its reader"));
       open.add(lines);
@@ -136,9 +137,9 @@ export function createNetwork(parts: NetworkParts): Network {
   function disturb(key: string, lines: Lines, trouble: Trouble): void {
     const later = (afterMs: number, work: () => void): void => agenda.at(key, clock.now() + afterMs, work);
     if (trouble.kind === "cut") later(trouble.afterMs, () => lines.fail(broken("the connection of a watch was reset")));
-    if (trouble.kind === "silent") later(trouble.afterMs, () => lines.silence());
+    if (trouble.kind === "silent") later(trouble.afterMs, () => silence(lines));
     if (trouble.kind === "garbage") later(trouble.afterMs, () => last('{"type":"MODIFIED","object":{"kind":"Jo'));
-    if (trouble.kind === "expired") later(trouble.afterMs ?? 0, () => last(expiredLine(parts.version())));
+    if (trouble.kind === "expired") later(trouble.afterMs ?? 0, () => last(expiredLine(store.version())));
 
     function last(line: string): void {
       lines.push(line);
@@ -155,7 +156,7 @@ export function createNetwork(parts: NetworkParts): Network {
     breakStreams: (how) => {
       for (const lines of open) {
         if (how === "cut") lines.fail(broken("the connection of a watch was reset"));
-        else lines.silence();
+        else silence(lines);
       }
     },
   };
@@ -167,3 +168,39 @@ function copied(request: ApiRequest): ApiRequest {
 }
 
 async function* nothing(): AsyncGenerator<string> {}
+
+/** The store as it was some versions ago, as far as a list can tell. */
+function behind(store: Store, versions: number): Store {
+  const version = Math.max(store.oldest(), store.version() - versions);
+  return {
+    ...store,
+    version: () => version,
+    list: (resource, namespace) => store.listAt(version, resource, namespace) ?? [],
+  };
+}
+
+/** From now on nothing comes, not even the end: a connection that died without a word. */
+function silence(lines: Lines): void {
+  Object.assign(lines, { push: () => undefined, end: () => undefined });
+}
+
+const expiredLine = (version: number): string =>
+  `{"type":"ERROR","object":${JSON.stringify(statusBody(410, "Expired", `too old resource version: 1 (${version})`))}}`;
+
+/** A fault's answer in the cluster's stead. */
+function statusAnswer({ status, retryAfterSeconds = 1 }: Extract<Trouble, { readonly kind: "status" }>): ApiAnswer {
+  switch (status) {
+    case 401:
+      return unauthorized().answer;
+    case 403:
+      return refusal(403, "Forbidden", "forbidden: the role was revoked", {}).answer;
+    case 429: {
+      const headers = { "retry-after": String(retryAfterSeconds) };
+      return refusal(429, "TooManyRequests", "Too many requests, please try again later.", { retryAfterSeconds }, headers).answer;
+    }
+    case 500:
+      return refusal(500, "InternalError", "Internal error occurred: etcdserver: request timed out").answer;
+    case 503:
+      return refusal(503, "ServiceUnavailable", "the server is currently unable to handle the request").answer;
+  }
+}

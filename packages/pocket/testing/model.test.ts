@@ -3,11 +3,11 @@ import { clusterConformance, COMMANDS } from "@longshore/kubernetes/testing/conf
 import { virtualClock } from "@longshore/kubernetes/testing/virtual-clock.ts";
 import type { Transport as Port } from "@longshore/kubernetes/transport.ts";
 import t from "tap";
-import type { Transport } from "./api.ts";
-import { type Delays, POCKET_DELAYS, REAL_DELAYS } from "./controllers/delays.ts";
+import type { Transport } from "../api.ts";
+import { LEAST_DELAYS, type ModelDelays, REAL_DELAYS } from "./delays.ts";
 import { createModel } from "./model.ts";
-import type { PodObject } from "./objects.ts";
-import { type PodScript, scriptedPods } from "./faults/scripted.ts";
+import type { PodObject } from "../objects.ts";
+import { type PodScript, scriptedPods } from "./scripted.ts";
 
 /** The behaviour of the suite's commands, without processes. */
 function script(pod: PodObject): PodScript {
@@ -33,7 +33,7 @@ function chance(seed: number): () => number {
   };
 }
 
-async function conforms(name: string, delays: Delays, seed: number, emptying?: "all at once"): Promise<void> {
+async function conforms(name: string, delays: ModelDelays, seed: number, emptying?: "all at once"): Promise<void> {
   await clusterConformance(t, {
     name,
     pods: "processes",
@@ -64,6 +64,6 @@ async function conforms(name: string, delays: Delays, seed: number, emptying?: "
   });
 }
 
-await conforms("the model", POCKET_DELAYS, 1);
+await conforms("the model", LEAST_DELAYS, 1);
 for (const seed of [2, 3, 4]) await conforms(`the model with a real cluster's delays, seed ${seed}`, REAL_DELAYS, seed);
 await conforms("the model of a cluster before 1.33", REAL_DELAYS, 5, "all at once");

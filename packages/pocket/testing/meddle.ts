@@ -3,12 +3,10 @@
  *
  * A deed does nothing if its object is gone: the simulation deals deeds out without looking.
  */
-import type { Clock } from "@longshore/runtime/clock.ts";
 import { deleteObject, type Propagation } from "../server/delete.ts";
 import type { Network } from "./network.ts";
 import { type ApiObject, withFinalizers } from "../objects.ts";
-import type { Store } from "../server/store.ts";
-import { createNamespace } from "../server/write.ts";
+import { createNamespace, type Writer } from "../server/write.ts";
 
 interface Named {
   readonly namespace: string;
@@ -28,13 +26,7 @@ export type Deed =
   | { readonly kind: "cut streams" }
   | { readonly kind: "silence streams" };
 
-export interface Meddled {
-  readonly store: Store;
-  readonly clock: Clock;
-  readonly network: Network;
-}
-
-export function meddle({ store, clock, network }: Meddled, deed: Deed): void {
+export function meddle({ store, clock }: Writer, network: Network, deed: Deed): void {
   const job = (it: Named, work: (object: ApiObject) => void): void => {
     const object = store.get("jobs", it.namespace, it.name);
     if (object !== undefined) work(object);

@@ -3,9 +3,9 @@ import { isTransient } from "@longshore/contract/problem.ts";
 import { virtualClock } from "@longshore/kubernetes/testing/virtual-clock.ts";
 import t from "tap";
 import type { ApiAnswer, ApiRequest, Transport } from "../api.ts";
-import { REAL_DELAYS } from "../controllers/delays.ts";
+import { REAL_DELAYS } from "./delays.ts";
 import type { Fault } from "./faults.ts";
-import { createModel, type Model } from "../model.ts";
+import { createModel, type Model } from "./model.ts";
 import { instantPods, type PodScript, scriptedPods } from "./scripted.ts";
 
 const JOBS = "/apis/batch/v1/namespaces/default/jobs";

@@ -1,0 +1,94 @@
+/**
+ * The pocket's cluster: a Kubernetes API server, its controllers and one node, as a value.
+ *
+ *   transport ─▶ serve ─▶ store ─▶ jobs · collect · quota · nodes ─▶ kubelet
+ *
+ * It has no timers, no sockets and no processes: time and chance come from the clock, pods run in the kubelet that it is given.
+ * So it is both the embedded cluster (over server/http.ts and pods/processes.ts) and the heart of the tests' model
+ * (testing/model.ts). Both pass the conformance suite of a real cluster.
+ */
+import type { Clock } from "@longshore/runtime/clock.ts";
+import type { ApiRequest, Identity, Kubelet, Transport } from "./api.ts";
+import { createAgenda } from "./controllers/agenda.ts";
+import { type Emptying, startCollector } from "./controllers/collect.ts";
+import { type Delays, POCKET_DELAYS } from "./controllers/delays.ts";
+import { startJobController } from "./controllers/jobs.ts";
+import { startNodes } from "./controllers/nodes.ts";
+import { startQuotas } from "./controllers/quota.ts";
+import { splitPath } from "./server/query.ts";
+import { answer, type ServerParts, stream } from "./server/serve.ts";
+import { createStore } from "./server/store.ts";
+
+export interface ClusterOptions {
+  readonly clock: Clock;
+  readonly kubelet: Kubelet;
+  /** Versions begin after this one: a cluster that is started again must not repeat old numbers. */
+  readonly firstVersion: number;
+  readonly delays?: Delays;
+  readonly emptying?: Emptying | undefined;
+  /** Called before the request's answer leaves. */
+  readonly onRequest?: (entry: RequestEntry) => void;
+}
+
+/** A request that reached the server, whether or not its answer reached anybody. */
+export interface RequestEntry {
+  readonly atMs: number;
+  readonly user: string;
+  readonly method: string;
+  readonly path: string;
+  /** The object's name; of a POST, from its body. */
+  readonly name: string;
+  readonly status: number;
+}
+
+export interface Cluster extends ServerParts, Disposable {
+  transport(identity: Identity): Transport;
+}
+
+export function createCluster(options: ClusterOptions): Cluster {
+  const { clock, kubelet, firstVersion, delays = POCKET_DELAYS, emptying = "pods first", onRequest } = options;
+  const agenda = createAgenda(clock);
+  const store = createStore(firstVersion);
+  const parts = { store, clock, agenda, delays };
+  const nodes = startNodes(parts, kubelet);
+  startJobController(parts);
+  startCollector(parts, emptying);
+  startQuotas(parts);
+  let watches = 0;
+  const server: ServerParts = { ...parts, runOf: nodes.runOf, watchKey: () => `watch:${watches++}` };
+
+  function told<T extends { readonly status: number }>(identity: Identity, request: ApiRequest, answered: T): T {
+    onRequest?.(entryOf(clock, identity, request, answered.status));
+    return answered;
+  }
+
+  return {
+    ...server,
+    transport: (identity) => ({
+      send: async (request) => told(identity, request, await answer(server, identity, request)),
+      open: async (request, signal) => {
+        const opened = stream(server, identity, request, () => undefined);
+        // A watch that nobody reads any more would gather its changes until its time is over.
+        signal.addEventListener("abort", () => opened.lines.end(), { once: true });
+        return told(identity, request, opened);
+      },
+      [Symbol.asyncDispose]: async () => undefined,
+    }),
+    [Symbol.dispose]: () => {
+      nodes.stop();
+      agenda.stop();
+    },
+  };
+}
+
+export function entryOf(clock: Clock, { user }: Identity, request: ApiRequest, status: number): RequestEntry {
+  const { method, path } = request;
+  return { atMs: clock.now(), user, method, path, name: nameIn(request), status };
+}
+
+function nameIn(request: ApiRequest): string {
+  if (request.method !== "POST") return splitPath(request).path.split("/").at(-1) ?? "";
+  const { body } = request as { readonly body?: { readonly metadata?: { readonly name?: unknown } } };
+  const name = body?.metadata?.name;
+  return typeof name === "string" ? name : "";
+}
