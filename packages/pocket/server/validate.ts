@@ -3,16 +3,8 @@
  *
  * The bug this prevents: a manifest that works here and is refused by every real cluster, or the other way round.
  */
-import {
-  CONTROLLER_UID,
-  type Fields,
-  fieldsIn,
-  isFields,
-  JOB_NAME,
-  type JobObject,
-  type JobSpec,
-  type Metadata,
-} from "../objects.ts";
+import type { Fields, JobObject, JobSpec, Metadata } from "../objects.ts";
+import { CONTROLLER_UID, fieldsIn, isFields, JOB_NAME } from "../objects.ts";
 import { type Cause, forbiddenField, invalidValue, required, unsupported } from "./status.ts";
 
 const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
