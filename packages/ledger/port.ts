@@ -40,8 +40,9 @@ export interface Ledger extends AsyncDisposable {
 
   // ── Each loop's question ──
   /**
-   * Places due waiting attempts while slots are free, under the groups' locks. For each attempt, writes its group, or why it
-   * still waits. If `claim` has room for a placed attempt, the attempt is claimed in the same transaction and returned as work;
+   * Places waiting attempts while slots are free, under the groups' locks: the first by priority, then by acceptance, of all that
+   * could take a slot, whether they are due or not. For each attempt, writes its group, or why it still waits; for one that is
+   * not due, only if that is new. If `claim` has room for a placed attempt, the attempt is claimed in the same transaction and returned as work;
    * the others are ready for the method `claim`.
    */
   place(options: { readonly most: number; readonly placer: Placer; readonly claim?: Claiming }): Promise<Placed>;
@@ -139,7 +140,7 @@ export type Admitted =
 export interface Placed {
   readonly placed: number;
   readonly told: number;
-  /** True if there may be more: as many attempts were due as were asked for, and at least one was decided. */
+  /** True if there may be more to decide, and at least one attempt was decided. */
   readonly more: boolean;
   /** The placed attempts that were claimed as well. */
   readonly works: readonly Work[];

@@ -37,6 +37,7 @@ export type AttemptInput =
       readonly considered: Considerations;
       readonly retryAtMs: number;
       readonly diagnosis?: Diagnosis;
+      readonly waitsFor?: readonly GroupName[];
     }
   | { readonly kind: "claimDue"; readonly by: string; readonly untilMs: number }
   // The answers to a create. `claimNo` is absent if the tally found the Job.

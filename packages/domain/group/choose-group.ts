@@ -24,9 +24,9 @@ export const NO_PLACE = [
 ] as const;
 export type NoPlace = (typeof NO_PLACE)[number];
 
-/** Reasons that pass when another run ends: a group's own limit, and a diagnosis that waits for room. */
-export const NO_ROOM: readonly string[] = NO_PLACE.filter(
-  (it) => it === "GroupsFull" || (Object.hasOwn(DIAGNOSES, it) && DIAGNOSES[it as Code].waitsForRoom),
+/** Reasons that pass when the group has room: its own limit, its pace, and a diagnosis that waits for room. */
+const NO_ROOM: readonly NoPlace[] = NO_PLACE.filter(
+  (it) => it === "GroupsFull" || it === "Throttled" || (Object.hasOwn(DIAGNOSES, it) && DIAGNOSES[it as Code].waitsForRoom),
 );
 
 type Considerations = EventData<"run.waiting">["considered"];
@@ -40,6 +40,8 @@ export type Placement =
       /** Waiting cannot help: none of the wanted groups ever worked, or each refuses the request. */
       readonly hopeless: boolean;
       readonly diagnosis: Diagnosis | undefined;
+      /** The groups that were passed over for want of room, sorted by name. */
+      readonly waitsFor: readonly GroupName[];
     };
 
 export interface Choosing extends Pick<Placer, "serves" | "quiet"> {
@@ -81,8 +83,13 @@ export function chooseGroup(choosing: Choosing): Placement {
     considered,
     hopeless: skips.length > 0 && skips.every(isHopeless),
     diagnosis: best?.diagnosis,
+    waitsFor: skips.flatMap(({ reason, group }) => (group && NO_ROOM.includes(reason) ? [group.name] : [])).toSorted(),
   };
 }
+
+/** True if the group takes an attempt now, as far as that does not depend on the attempt. */
+export const takesMore = (group: Group, placer: Placer, nowMs: number): boolean =>
+  skipped(group, { ...placer, nowMs }) === undefined;
 
 /** A group named in a request may be announced a moment later, so the run waits for an unknown one. */
 const UNKNOWN: Skip = { reason: "NoGroup", why: "No group has this name." };
@@ -101,7 +108,10 @@ function preferred({
   return [...named.filter(({ name }) => name !== avoid), ...named.filter(({ name }) => name === avoid)];
 }
 
-function skipped(group: Group, { images = [], nowMs, serves, quiet }: Choosing): Skip | undefined {
+function skipped(
+  group: Group,
+  { images = [], nowMs, serves, quiet }: Pick<Choosing, "images" | "nowMs" | "serves" | "quiet">,
+): Skip | undefined {
   const { diagnosis, noRoom, slotsUsed, inLine = 0, settings } = group;
   const { jobs, createsPerSecond } = settings.limits;
   const image = imageRefused(settings.policy, images);
@@ -152,9 +162,10 @@ export function judgeAttempt(
   const found = chooseGroup({ wanted: plan.groups, groups, avoid: notes.avoid, images, nowMs, ...placer });
   const considered = [...found.considered];
   if (found.kind === "noPlace") {
-    const { reason, diagnosis, hopeless } = found;
+    const { reason, diagnosis, hopeless, waitsFor } = found;
     if (hopeless && diagnosis) return { kind: "hopeless", diagnosis };
-    return { kind: "noPlace", reason, considered, retryAtMs: nowMs + placer.placeAgainMs, ...(diagnosis && { diagnosis }) };
+    const retryAtMs = nowMs + placer.placeAgainMs;
+    return { kind: "noPlace", reason, considered, retryAtMs, waitsFor, ...(diagnosis && { diagnosis }) };
   }
   const { name: group, namespace, settings } = found.group;
   return { kind: "placed", group, namespace, considered, ...(settings.hold ? {} : { hold: false }) };

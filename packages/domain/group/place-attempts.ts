@@ -1,8 +1,9 @@
 /**
  * Places many waiting attempts at once, one after the other, each with the slots and the room that the earlier ones left.
  *
- * The bug this prevents: a thousand runs that all see the first group's last free slot. Both ledgers call this while no other
- * placer can count or take slots.
+ * The bugs this prevents: a thousand runs that all see the first group's last free slot; and a slot that goes to whoever is due,
+ * past a more urgent run whose timer has not come or that was not read. Both ledgers call this while no other placer can count
+ * or take slots.
  */
 import type { GroupName, RunId, StepName } from "@longshore/contract/ids.ts";
 import type { InputOf } from "../attempt/input.ts";
@@ -10,13 +11,67 @@ import { advance, type Advancing } from "../run/advance.ts";
 import { andThen, type Change, unchanged } from "../run/change.ts";
 import { type Attempt, attemptIn, type RunRecord } from "../run/record.ts";
 import { heldBackUntilMs } from "../run/steps.ts";
-import { judgeAttempt, type Judgement } from "./choose-group.ts";
+import { judgeAttempt, type Judgement, takesMore } from "./choose-group.ts";
 import { type Group, isUnserved, type Placer } from "./group.ts";
 
 export interface Candidate {
   readonly run: RunId;
   readonly step: StepName;
   readonly n: number;
+  readonly priority: number;
+  /** The run's key: runs that were accepted later have greater ones. */
+  readonly accepted: number;
+}
+
+/** The order in which attempts take slots: by priority, then by acceptance, whatever their timers say. */
+export const byTurn = (a: Candidate, b: Candidate): number =>
+  b.priority - a.priority || a.accepted - b.accepted || compare(a.step, b.step) || a.n - b.n;
+
+const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/**
+ * A list of candidates that a ledger reads for one purpose, with a bound.
+ *
+ * `fresh`: they are due, and were not judged since they began to wait: any group may take them. `due`: each is to be judged
+ * again, for a new reason or because its wait is over. `withdrawn`: their group launches them no more. A list of groups: they
+ * wait for room in exactly these groups, due or not. All but `due` and `withdrawn` are the first by turn.
+ */
+export interface Line {
+  readonly of: "fresh" | "due" | "withdrawn" | readonly GroupName[];
+  readonly candidates: readonly Candidate[];
+  /** There may be more of them than were read. */
+  readonly isCut: boolean;
+}
+
+export const lineOf = (of: Line["of"], candidates: readonly Candidate[], most: number): Line => ({
+  of,
+  candidates: candidates.toSorted(byTurn),
+  isCut: candidates.length >= most,
+});
+
+/** The free slots of each group that takes attempts now. */
+export type Openings = ReadonlyMap<GroupName, number>;
+
+export const openingsOf = (groups: readonly Group[], placer: Placer, nowMs: number): Openings =>
+  new Map(
+    groups.flatMap((it) => (takesMore(it, placer, nowMs) ? [[it.name, it.settings.limits.jobs - it.slotsUsed] as const] : [])),
+  );
+
+/** Returns how many attempts to read of those that wait for room in these groups: more could not be placed. */
+export const mostFor = (waitsFor: readonly GroupName[], openings: Openings, most: number): number =>
+  Math.min(
+    most,
+    waitsFor.reduce((sum, name) => sum + (openings.get(name) ?? 0), 0),
+  );
+
+export interface Placing {
+  readonly lines: readonly Line[];
+  readonly records: ReadonlyMap<RunId, RunRecord>;
+  readonly groups: readonly Group[];
+  readonly placer: Placer;
+  /** No more attempts than this are placed. */
+  readonly most: number;
+  readonly claiming: Claiming | undefined;
 }
 
 export interface Claiming {
@@ -32,24 +87,30 @@ export interface PlacedAttempts {
   /** The number of attempts that found no group, and have a new reason. */
   readonly told: number;
   readonly claimed: readonly Candidate[];
+  /** Something was decided, and there may be more to decide. */
+  readonly more: boolean;
 }
 
-/** If a run is not in `records`, another transaction has its lock, and the run is left out. */
-export function placeAttempts(
-  candidates: readonly Candidate[],
-  records: ReadonlyMap<RunId, RunRecord>,
-  groups: readonly Group[],
-  placer: Placer,
-  at: Advancing,
-  claiming: Claiming | undefined,
-): PlacedAttempts {
+export function placeAttempts({ lines, records, groups, placer, most, claiming }: Placing, at: Advancing): PlacedAttempts {
   const changes = new Map<RunId, Change>();
   const claimed: Candidate[] = [];
   const room = new Map(claiming?.room);
   let free = groups;
   let placed = 0;
   let told = 0;
-  for (const { run, step, n } of candidates) {
+  let isStopped = false;
+  const takes = (name: GroupName): boolean => free.some((it) => it.name === name && takesMore(it, placer, at.nowMs));
+  const takesAnyOf = (of: Line["of"]): boolean =>
+    of === "fresh" ? free.some(({ name }) => takes(name)) : typeof of !== "string" && of.some(takes);
+  for (const candidate of inTurn(lines)) {
+    // Those of a cut line that were not read come before this candidate: it may not take what one of them could.
+    const isAhead = ({ of, candidates, isCut }: Line): boolean => {
+      const last = candidates.at(-1);
+      return isCut && last !== undefined && byTurn(last, candidate) < 0 && takesAnyOf(of);
+    };
+    isStopped = placed >= most || lines.some(isAhead);
+    if (isStopped) break;
+    const { run, step, n } = candidate;
     const record = records.get(run);
     if (record === undefined) continue;
     const before = changes.get(run) ?? unchanged(record);
@@ -70,12 +131,22 @@ export function placeAttempts(
         const claim = { kind: "claimDue", by: claiming.by, untilMs: at.nowMs + claiming.forMs } as const;
         change = andThen(change, advance(change.after, { kind: "attempt", step, n, input: claim }, at));
         room.set(input.group, left - 1);
-        claimed.push({ run, step, n });
+        claimed.push(candidate);
       }
     } else if (change.told.length > before.told.length) told++;
     changes.set(run, change);
   }
-  return { changes, placed, told, claimed };
+  const isLeft = ({ of, isCut }: Line): boolean => isCut && (typeof of === "string" || takesAnyOf(of));
+  return { changes, placed, told, claimed, more: changes.size > 0 && (isStopped || lines.some(isLeft)) };
+}
+
+/** All candidates once, by turn. One that waits for room and is due as well is in two lines. */
+function inTurn(lines: readonly Line[]): readonly Candidate[] {
+  const all = lines.flatMap(({ candidates }) => candidates).toSorted(byTurn);
+  return all.filter((it, index) => {
+    const before = all[index - 1];
+    return before === undefined || byTurn(before, it) !== 0;
+  });
 }
 
 /** `undefined`: nothing is decided about the attempt now; it was moved meanwhile, or its time has not come. */
@@ -90,9 +161,16 @@ function inputFor(
     const group = groups.find(({ name }) => name === attempt.group);
     return group && withdrawnFrom(group, nowMs);
   }
-  if (attempt.state !== "waiting" || attempt.dueMs === undefined || attempt.dueMs > nowMs) return undefined;
+  const { state, dueMs, waitsFor = [], notes } = attempt;
+  if (state !== "waiting" || dueMs === undefined) return undefined;
+  const isDue = dueMs <= nowMs;
+  if (!isDue && waitsFor.length === 0) return undefined;
   const untilMs = heldBackUntilMs(record, attempt, nowMs);
-  return untilMs === undefined ? judgeAttempt(attempt, record.run.plan, groups, placer, nowMs) : { kind: "heldBack", untilMs };
+  if (untilMs !== undefined) return { kind: "heldBack", untilMs };
+  const input = judgeAttempt(attempt, record.run.plan, groups, placer, nowMs);
+  // Asked only because a group had room, and another attempt took it: nothing is new.
+  const isOld = input.kind === "noPlace" && input.reason === notes.waiting && String(input.waitsFor) === String(waitsFor);
+  return isOld && !isDue ? undefined : input;
 }
 
 const withOneMore = (group: Group, isClaimed: boolean): Group => ({
@@ -113,6 +191,6 @@ export function withdrawnFrom(group: Group, nowMs: number): InputOf<"noPlace"> |
 }
 
 function lookedAtAgain(change: Change, attempt: Attempt, dueMs: number): Change {
-  const attempts = change.after.attempts.map((it) => (it === attempt ? { ...it, dueMs } : it));
+  const attempts = change.after.attempts.map((it) => (it === attempt ? { ...it, dueMs, waitsFor: undefined } : it));
   return { ...change, after: { ...change.after, attempts } };
 }

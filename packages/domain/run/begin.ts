@@ -38,6 +38,7 @@ export function beginAttempt(
     name: jobName(run.id, step, n),
     priority: run.plan.priority,
     dueMs: from,
+    waitsFor: undefined,
     claimNo: 0,
     claimBy: undefined,
     claimUntilMs: undefined,

@@ -125,6 +125,11 @@ export interface Attempt {
    * When a loop must look at the attempt next. `undefined` only for an attempt that is done: every unfinished one has a timer.
    */
   readonly dueMs: number | undefined;
+  /**
+   * The groups that would take the waiting attempt if they had room, when it was last judged, sorted by name. `undefined`: it was
+   * not judged since it began to wait.
+   */
+  readonly waitsFor: readonly GroupName[] | undefined;
   readonly claimNo: number;
   readonly claimBy: string | undefined;
   readonly claimUntilMs: number | undefined;

@@ -267,3 +267,49 @@ t.test("two launchers doing everything at once meet no deadlock and leave every 
   t.same(rows, [{ deadlocks: 0 }]);
   for (const it of launchers) await it[Symbol.asyncDispose]();
 });
+
+// ── Whose turn it is, while other transactions hold what is needed ───────────────────────────────────────────────────
+
+const LOCKED = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+
+/** Waits until somebody waits for a lock. */
+async function untilOneWaits(watching: pg.Client): Promise<void> {
+  while ((await watching.query(LOCKED)).rows.length === 0);
+}
+
+t.test("a slot waits for a more urgent run that another transaction holds for a moment", async (t) => {
+  const url = await server.database();
+  await using ledger = await ledgerOn(url);
+  await using holding = await client(url);
+  await using watching = await client(url);
+  await ledger.putGroups(groupsOf(1));
+  await ledger.admit([wanted("a", { priority: 9 }), wanted("urgent", { priority: 5 }), wanted("low")]);
+  await ledger.place({ most: 10, placer });
+  const work = first(await claimAll(ledger));
+  await holding.query("begin");
+  await holding.query("select from run where id = 'urgent' for no key update");
+  await holding.query("select from attempt where run_key = (select key from run where id = 'urgent') for update");
+  await ledger.record([entry(work, created(work)), entry(work, complete(work))]);
+  const placed = ledger.place({ most: 10, placer });
+  await untilOneWaits(watching);
+  await holding.query("commit");
+  t.match(await placed, { placed: 1 });
+  t.match(await claimAll(ledger), [{ run: { id: "urgent" } }]);
+});
+
+t.test("a run that came while a placer waited for the groups is not passed over", async (t) => {
+  const url = await server.database();
+  await using ledger = await ledgerOn(url);
+  await using holding = await client(url);
+  await using watching = await client(url);
+  await ledger.putGroups(groupsOf(1));
+  await ledger.admit([wanted("low")]);
+  await holding.query("begin");
+  await holding.query("select from cluster_group for no key update");
+  const placed = ledger.place({ most: 10, placer });
+  await untilOneWaits(watching);
+  await ledger.admit([wanted("urgent", { priority: 9 })]);
+  await holding.query("commit");
+  t.match(await placed, { placed: 1 });
+  t.match(await claimAll(ledger), [{ run: { id: "urgent" } }]);
+});

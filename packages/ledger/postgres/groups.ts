@@ -126,7 +126,7 @@ with v as (
 select pg_notify('${CHANNEL}', 'notices') where exists (select from told)`,
 };
 
-/** When a group opens again, wakes the attempts that wait for a group, so that they need not wait for the next look. */
+/** When a group opens again, the attempts that wait for a group are judged as if for the first time: it may be theirs. */
 const REOPENED: Statement = {
   name: "reopened",
   text: `
@@ -136,7 +136,7 @@ with next as materialized (
     and coalesce((notes ->> 'notBeforeMs')::float8, 0) <= extract(epoch from now()) * 1000
   order by priority desc, due limit $1 for update skip locked
 ), woken as (
-  update attempt a set due = now() from next where a.key = next.key returning 1
+  update attempt a set due = now(), waits_for = null from next where a.key = next.key returning 1
 )
 select pg_notify('${CHANNEL}', 'waiting') where exists (select from woken)`,
 };

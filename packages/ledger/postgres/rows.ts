@@ -38,6 +38,7 @@ export interface AttemptColumns {
   readonly state: Attempt["state"];
   readonly priority: number;
   readonly due: number | null;
+  readonly waits_for: GroupName[] | null;
   readonly name: string;
   readonly claim_no: number;
   readonly claim_by: string | null;
@@ -58,7 +59,7 @@ export const RUN_COLUMNS = `r.key, r.id, r.tenant, r.source, r.digest, r.state, 
   r.cancel, r.plan, r.steps, r.accepted_at, r.ended_at`;
 export const RUN_GROUP = "left join cluster_group rg on rg.id = r.group_id";
 export const ATTEMPT_COLUMNS = `a.key, a.run_key, a.step, a.n, a.generation, a.epoch, ag.name as group_name, a.state, a.priority, a.due,
-  a.name, a.claim_no, a.claim_by, a.claim_until, a.unanswered, a.fence_until, a.occupant_uid, a.uid, a.seen_rv, a.started, a.cause,
+  a.waits_for, a.name, a.claim_no, a.claim_by, a.claim_until, a.unanswered, a.fence_until, a.occupant_uid, a.uid, a.seen_rv, a.started, a.cause,
   a.outcome, a.notes`;
 export const ATTEMPT_GROUP = "left join cluster_group ag on ag.id = a.group_id";
 
@@ -103,6 +104,7 @@ export function attemptOf(row: AttemptColumns): Attempt {
     name: row.name,
     priority: row.priority,
     dueMs: known(row.due),
+    waitsFor: known(row.waits_for),
     claimNo: row.claim_no,
     claimBy: known(row.claim_by),
     claimUntilMs: known(row.claim_until),
@@ -162,6 +164,7 @@ export const attemptValues = (attempt: Attempt, before: Attempt | undefined): ob
   state: attempt.state,
   group_name: attempt.group,
   due: attempt.dueMs,
+  waits_for: attempt.waitsFor,
   claim_no: attempt.claimNo,
   claim_by: attempt.claimBy,
   claim_until: attempt.claimUntilMs,
@@ -194,18 +197,16 @@ export const attemptValues = (attempt: Attempt, before: Attempt | undefined): ob
  * the server together. If a run is inserted between the two statements, its attempts are locked without need. If two
  * transactions block each other there, Postgres fails one of them, which starts over (`lostRace`).
  */
-const RUNS = (more: string): string =>
-  `select ${RUN_COLUMNS} from run r ${RUN_GROUP} where r.id = any($1) order by r.key for no key update of r ${more}`;
-const ATTEMPTS = (keys: string): string =>
-  `select ${ATTEMPT_COLUMNS} from attempt a ${ATTEMPT_GROUP} where a.run_key = any(${keys}) order by a.key for update of a`;
 
-const LOCK_RUNS: Statement = { name: "lock_runs", text: RUNS("") };
+const LOCK_RUNS: Statement = {
+  name: "lock_runs",
+  text: `select ${RUN_COLUMNS} from run r ${RUN_GROUP} where r.id = any($1) order by r.key for no key update of r`,
+};
 const LOCK_ATTEMPTS: Statement = {
   name: "lock_attempts",
-  text: ATTEMPTS("array(select r.key from run r where r.id = any($1))"),
+  text: `select ${ATTEMPT_COLUMNS} from attempt a ${ATTEMPT_GROUP}
+    where a.run_key = any(array(select r.key from run r where r.id = any($1))) order by a.key for update of a`,
 };
-const LOCK_FREE_RUNS: Statement = { name: "lock_free_runs", text: RUNS("skip locked") };
-const LOCK_ATTEMPTS_OF: Statement = { name: "lock_attempts_of", text: ATTEMPTS("$1::bigint[]") };
 
 export async function lockRuns(queries: Queries, ids: Iterable<RunId>): Promise<ReadonlyMap<RunId, Locked>> {
   const unique = [...new Set(ids)];
@@ -214,15 +215,5 @@ export async function lockRuns(queries: Queries, ids: Iterable<RunId>): Promise<
     queries.all<RunColumns>(LOCK_RUNS, [unique]),
     queries.all<AttemptColumns>(LOCK_ATTEMPTS, [unique]),
   ]);
-  return lockedOf(runs, attempts);
-}
-
-/** Skips runs that are locked, for callers that can come back later. */
-export async function lockFreeRuns(queries: Queries, ids: Iterable<RunId>): Promise<ReadonlyMap<RunId, Locked>> {
-  const unique = [...new Set(ids)];
-  if (unique.length === 0) return new Map();
-  const runs = await queries.all<RunColumns>(LOCK_FREE_RUNS, [unique]);
-  if (runs.length === 0) return new Map();
-  const attempts = await queries.all<AttemptColumns>(LOCK_ATTEMPTS_OF, [runs.map(({ key }) => key)]);
   return lockedOf(runs, attempts);
 }

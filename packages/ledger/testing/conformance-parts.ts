@@ -54,6 +54,7 @@ export interface Wanted {
   readonly tenant?: TenantName;
   readonly digest?: string;
   readonly priority?: number;
+  readonly groups?: readonly GroupName[];
   readonly steps?: readonly string[];
   readonly retriesMax?: number;
   readonly command?: string;
@@ -63,7 +64,7 @@ export interface Wanted {
 /** A request that is to be admitted. */
 export function wanted(
   id: string,
-  { tenant = SHOP, digest = "digest", priority = 0, steps, retriesMax = 0, command, traceparent }: Wanted = {},
+  { tenant = SHOP, digest = "digest", priority = 0, groups, steps, retriesMax = 0, command, traceparent }: Wanted = {},
 ): Intake {
   const planned = (steps ?? ["main"]).map(
     (name): PlannedStep => ({ name: StepName.parse(name), needs: [], when: "success", outputs: [] }),
@@ -71,7 +72,7 @@ export function wanted(
   const plan = {
     simple: steps === undefined,
     steps: planned,
-    groups: undefined,
+    groups,
     priority,
     notBeforeMs: undefined,
     limits: { ...LIMITS, retriesMax },

@@ -9,12 +9,14 @@ import { moving } from "./conformance-moved.ts";
 import type { Conforming } from "./conformance-parts.ts";
 import { recording } from "./conformance-record.ts";
 import { outbox, people } from "./conformance-tell.ts";
+import { turns } from "./conformance-turns.ts";
 import { taking } from "./conformance-work.ts";
 
 export async function ledgerConformance(t: Test, it: Conforming): Promise<void> {
   await t.test(`${it.name}: what was said`, (t) => admitting(t, it));
   await t.test(`${it.name}: what happened to attempts`, (t) => recording(t, it));
   await t.test(`${it.name}: what is due`, (t) => taking(t, it));
+  await t.test(`${it.name}: whose turn it is`, (t) => turns(t, it));
   await t.test(`${it.name}: what became of moved groups`, (t) => moving(t, it));
   await t.test(`${it.name}: what is to be told`, (t) => outbox(t, it));
   await t.test(`${it.name}: what people and the tally ask`, (t) => people(t, it));

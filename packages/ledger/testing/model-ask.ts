@@ -119,7 +119,8 @@ export function groupCalls(
         const watchedAtMs = laterOf(group.watchedAtMs, change.watchedAtMs, clock.now());
         tables.groups.set(name, { ...group, ...changed, namespaceUid, everHealthy, servedAtMs, watchedAtMs });
         tellHealth(tables, installation, group, change, clock.now());
-        if (change.paused === false || change.health === "healthy") its.wake(tables, WAKE_MOST, clock.now(), () => true);
+        if (change.paused === false || change.health === "healthy")
+          its.wake(tables, WAKE_MOST, clock.now(), () => true, { waitsFor: undefined });
       }),
     acceptGroup: (name) => call("acceptGroup", () => accept(tables, name, at())),
     standing: (group) =>

@@ -5,7 +5,6 @@
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { GroupName, RunId } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
-import { NO_ROOM } from "@longshore/domain/group/choose-group.ts";
 import { SLOT_STATES, slotsFreed } from "@longshore/domain/group/group.ts";
 import { type Change, movedAttempts, workMadeBy } from "@longshore/domain/run/change.ts";
 import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";
@@ -124,8 +123,8 @@ export function write(
   for (const it of strays) putStray(tables, { ...it, run: id }, it.kind === "release" ? it.holdUntilMs : nowMs);
   announce(tables, workMadeBy([change], nowMs));
   const moved = new Set(movedAttempts(change).map(([, is]) => is));
-  const hasNoRoom = ({ notes }: Attempt): boolean => notes.waiting !== undefined && NO_ROOM.includes(notes.waiting);
-  wake(tables, slotsFreed([change]), nowMs, (it) => hasNoRoom(it) && !moved.has(it));
+  const waitsForRoom = ({ waitsFor = [] }: Attempt): boolean => waitsFor.length > 0;
+  wake(tables, Math.min(1, slotsFreed([change])), nowMs, (it) => waitsForRoom(it) && !moved.has(it));
 }
 
 function inserted(tables: Tables, record: RunRecord): ModelRun {
@@ -135,13 +134,19 @@ function inserted(tables: Tables, record: RunRecord): ModelRun {
 }
 
 /** Makes waiting attempts due now, because their reason to wait may have passed. */
-export function wake(tables: Tables, most: number, nowMs: number, which: (attempt: Attempt) => boolean): void {
+export function wake(
+  tables: Tables,
+  most: number,
+  nowMs: number,
+  which: (attempt: Attempt) => boolean,
+  more: Partial<Attempt> = {},
+): void {
   const next = attemptsOf(tables)
     .filter(({ attempt }) => attempt.state === "waiting" && (attempt.dueMs ?? 0) > nowMs)
     .filter(({ attempt }) => (attempt.notes.notBeforeMs ?? 0) <= nowMs && which(attempt))
     .toSorted(byUrgency)
     .slice(0, most);
-  for (const it of next) setAttempt(it, { dueMs: nowMs });
+  for (const it of next) setAttempt(it, { dueMs: nowMs, ...more });
   if (next.length > 0) announce(tables, ["waiting"]);
 }
 

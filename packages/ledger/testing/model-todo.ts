@@ -1,7 +1,15 @@
 /** The model's answers to each loop's question: place, claim, take, strays. */
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { moveAttempt } from "@longshore/domain/attempt/lifecycle.ts";
-import { placeAttempts, withdrawnFrom } from "@longshore/domain/group/place-attempts.ts";
+import {
+  byTurn,
+  type Candidate,
+  lineOf,
+  mostFor,
+  openingsOf,
+  placeAttempts,
+  withdrawnFrom,
+} from "@longshore/domain/group/place-attempts.ts";
 import type { Advancing } from "@longshore/domain/run/advance.ts";
 import { type Change, isChanged, KINDS_DUE } from "@longshore/domain/run/change.ts";
 import { attemptIn } from "@longshore/domain/run/record.ts";
@@ -13,17 +21,29 @@ const isDue = ({ attempt }: its.Located, nowMs: number): boolean => attempt.dueM
 
 export function placeDue(tables: its.Tables, { most, placer, claim }: Parameters<Ledger["place"]>[0], at: Advancing): Placed {
   const groups = its.groupStates(tables);
+  const openings = openingsOf(groups, placer, at.nowMs);
   const withdrawn = groups.filter((it) => withdrawnFrom(it, at.nowMs) !== undefined).map(({ name }) => name);
   const isWithdrawn = ({ attempt: { state, group } }: its.Located): boolean =>
     state === "ready" && group !== undefined && withdrawn.includes(group);
-  const asking = its.attemptsOf(tables).filter((it) => isDue(it, at.nowMs));
-  const due = [
-    ...asking.filter(({ attempt }) => attempt.state === "waiting").toSorted(its.byUrgency).slice(0, most),
-    ...asking.filter(isWithdrawn),
-  ].toSorted(its.byUrgency); // biome-ignore format: as the statement has it
-  const candidates = due.map(({ run, attempt: { step, n } }) => ({ run: run.record.run.id, step, n }));
-  const records = new Map(due.map(({ run }) => [run.record.run.id, run.record]));
-  const { changes, placed, told, claimed } = placeAttempts(candidates, records, groups, placer, at, claim);
+  const all = its.attemptsOf(tables);
+  const waiting = all.filter(({ attempt }) => attempt.state === "waiting");
+  const due = waiting.filter((it) => isDue(it, at.nowMs));
+  const toGo = all.filter((it) => isWithdrawn(it) && isDue(it, at.nowMs));
+  if (due.length === 0 && toGo.length === 0) return { placed: 0, told: 0, more: false, works: [] };
+  const first = (of: readonly its.Located[], most: number) => of.map(candidateOf).toSorted(byTurn).slice(0, most);
+  const forRoom = Map.groupBy(waiting, ({ attempt }) => attempt.waitsFor?.join() ?? "");
+  const lines = [
+    lineOf("fresh", first(due.filter(({ attempt }) => attempt.waitsFor === undefined), most), most),
+    lineOf("due", due.toSorted(its.byUrgency).slice(0, most).map(candidateOf), most),
+    lineOf("withdrawn", toGo.slice(0, most).map(candidateOf), most),
+    ...[...forRoom.values()].flatMap((of) => {
+      const waitsFor = of[0]?.attempt.waitsFor ?? [];
+      const read = mostFor(waitsFor, openings, most);
+      return read === 0 ? [] : lineOf(waitsFor, first(of, read), read);
+    }),
+  ]; // biome-ignore format: as the statement has it
+  const records = new Map([...tables.runs].map(([id, { record }]) => [id, record]));
+  const { changes, placed, told, claimed, more } = placeAttempts({ lines, records, groups, placer, most, claiming: claim }, at);
   const changed: Change[] = [...changes.values()].filter(isChanged);
   for (const change of changed) its.write(tables, change, at);
   const works = claimed.flatMap(({ run: id, step, n }) => {
@@ -31,8 +51,16 @@ export function placeDue(tables: its.Tables, { most, placer, claim }: Parameters
     const attempt = run && attemptIn(run.record, step, n);
     return run === undefined || attempt === undefined ? [] : workOf(run, attempt, at.nowMs);
   });
-  return { placed, told, more: candidates.length >= most && changes.size > 0, works };
+  return { placed, told, more, works };
 }
+
+const candidateOf = ({ run: { key: accepted, record }, attempt: { step, n, priority } }: its.Located): Candidate => ({
+  run: record.run.id,
+  step,
+  n,
+  priority,
+  accepted,
+});
 
 const workOf = (run: its.ModelRun, attempt: Work["attempt"], nowMs: number): readonly Work[] => {
   const { id, tenant, generation, plan, cancel } = run.record.run;

@@ -20,6 +20,7 @@ const RULES: Readonly<Record<string, Rule<World>>> = {
   "G3: no name is free while a create of it is on the wire": freed,
   "G6: upstream reads every event, and each once": misheard,
   "Nothing is created where another cluster answers": ({ history }) => history.astray,
+  "A slot goes to the most urgent run that waits for it": ({ history }) => history.passedOver,
   "A group's health is not told in turns": turns,
   "Records are sound": ({ ledger }) =>
     [...ledger.tables.runs.values()].flatMap(({ record }) => problemsOf(record).map((it) => `${record.run.id}: ${it}`)),

@@ -71,6 +71,8 @@ export interface History {
   /** Jobs that a launcher of ours created in a cluster that is not its group's. */
   readonly astray: string[];
   readonly turns: Turn[];
+  /** Slots that were given past a more urgent run that waited for them. */
+  readonly passedOver: string[];
   /** Programs that ended by themselves. Each is a bug. */
   readonly falls: string[];
 }
@@ -82,5 +84,6 @@ export const emptyHistory = (): History => ({
   claims: [],
   astray: [],
   turns: [],
+  passedOver: [],
   falls: [],
 });

@@ -289,6 +289,23 @@ const LOOPS: readonly PlantedBug[] = [
   },
 ];
 
+const TURNS: readonly PlantedBug[] = [
+  {
+    name: "◆ a slot is for whoever is due when it becomes free",
+    edits: [
+      edit("packages/domain/group/place-attempts.ts", "sum + (openings.get(name) ?? 0)", "sum + 0 * (openings.get(name) ?? 0)"),
+    ],
+    breaks: ["A slot"],
+    seeds: [82],
+  },
+  {
+    name: "who was accepted first is placed first, whatever the priority",
+    edits: [edit("packages/domain/group/place-attempts.ts", "b.priority - a.priority || a.accepted", "a.accepted")],
+    breaks: ["A slot"],
+    seeds: [11],
+  },
+];
+
 const GROUPS: readonly PlantedBug[] = [
   {
     name: "◆ what answered before an outage answers after it",
@@ -353,4 +370,4 @@ const GROUPS: readonly PlantedBug[] = [
   },
 ];
 
-export const PLANTED: readonly PlantedBug[] = [...LIFECYCLE, ...LOOPS, ...GROUPS];
+export const PLANTED: readonly PlantedBug[] = [...LIFECYCLE, ...LOOPS, ...TURNS, ...GROUPS];

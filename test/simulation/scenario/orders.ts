@@ -60,6 +60,24 @@ export function orders(chance: Chance, setting: Setting): readonly Planned[] {
   return planned;
 }
 
+/** Many small runs of different priorities at about the same time, so that lines form before the groups. */
+export const crowd = (chance: Chance, groups: readonly string[]): readonly Planned[] =>
+  Array.from({ length: chance.between(8, 16) }, (_, n) => {
+    const run = `crowd-${n + 1}`;
+    const request: CommandInput<"run.requested"> = {
+      run,
+      image: "registry.invalid/simulated:1",
+      env: { CONTENT: run },
+      priority: chance.between(0, 3),
+      ...(chance.is(0.6) && { groups: groups.filter((_, index) => index === n % groups.length) }),
+      waitFor: "40m",
+      startWithin: "4m",
+      deadline: "5m",
+      keepFor: { succeeded: "0s", failed: "0s" },
+    };
+    return { atMs: chance.between(0, 180_000), kind: "publish", asked: asked("run", `c${n + 1}`, run, "run.requested", request) };
+  });
+
 const bytes = (id: string): Omit<Asked, "kind" | "body"> => ({ id, source: SOURCE, run: "", key: "run.requested" });
 
 function asked<T extends "run.requested" | "run.cancel" | "run.restart" | "run.abandon">(

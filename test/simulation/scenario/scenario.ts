@@ -10,7 +10,7 @@ import { chanceOf } from "./chance.ts";
 import type { BrokerTrouble } from "../world/broker.ts";
 import type { LedgerTrouble } from "../world/lines.ts";
 import { scriptFor } from "./behaviour.ts";
-import { type Asked, orders } from "./orders.ts";
+import { type Asked, crowd, orders } from "./orders.ts";
 import { PLOTS } from "./plots.ts";
 import { groupPlot } from "./plots-groups.ts";
 import { MINUTE, type Setting } from "./setting.ts";
@@ -82,12 +82,14 @@ export function scenarioOf(seed: number): Scenario {
   const chance = chanceOf(`scenario ${seed}`);
   const hold = !chanceOf(`hold ${seed}`).is(0.12);
   const clusters = chance.is(0.4) ? ["a", "b"] : ["a"];
-  const groups = clusters.map((cluster) => ({
-    name: `group-${cluster}`,
-    cluster,
-    namespace: "batch",
-    settings: GroupSettings.parse({ hold, limits: { jobs: chance.pick([1, 2, 5, 20]) } }),
-  }));
+  // Drawn from a chance of its own, so that all other scenarios stay as they were.
+  const crowding = chanceOf(`crowd ${seed}`);
+  const isCrowded = crowding.is(0.08);
+  const groups = clusters.map((cluster) => {
+    const jobs = chance.pick([1, 2, 5, 20]);
+    const settings = GroupSettings.parse({ hold, limits: { jobs: isCrowded ? Math.min(2, jobs) : jobs } });
+    return { name: `group-${cluster}`, cluster, namespace: "batch", settings };
+  });
   const launchers = chance.pick([1, 2, 2]);
   const watchers = chance.pick([1, 1, 2]);
   const chaosMs = chance.pick([MINUTE, 3 * MINUTE, 6 * MINUTE, 12 * MINUTE, 25 * MINUTE]);
@@ -111,7 +113,7 @@ export function scenarioOf(seed: number): Scenario {
     pollMs: chance.pick([8_000, 20_000, 30_000, 30_000]),
     skewMs: { launcher: Array.from({ length: launchers }, skew), cluster: skew() },
     lanes: chance.pick([1, 3, 8]),
-    deeds: [...publishes, ...troubles].toSorted((a, b) => a.atMs - b.atMs),
+    deeds: [...publishes, ...(isCrowded ? crowd(crowding, wanted) : []), ...troubles].toSorted((a, b) => a.atMs - b.atMs),
     chaosMs:
       ofGroups?.endMs ?? Math.max(chaosMs, ...plotted.map(({ atMs }) => Math.min(atMs + 14 * MINUTE, chaosMs + 14 * MINUTE))),
     ...(ofGroups && { turnsMost: ofGroups.turnsMost }),

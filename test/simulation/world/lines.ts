@@ -10,6 +10,7 @@ import type { Ledger, Placed, Work } from "@longshore/ledger/port.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Connection } from "./broker.ts";
 import type { History } from "../judge/history.ts";
+import { passedOver } from "../judge/passed-over.ts";
 import type { Trace } from "./trace.ts";
 import type { Mortal } from "./mortal.ts";
 
@@ -72,9 +73,10 @@ export interface LedgerLine {
   readonly trouble: () => LedgerTrouble;
   readonly history: History;
   readonly trace: Trace;
+  readonly pollMs: number;
 }
 
-export function heardLedger({ model, process, clock, trouble, history, trace }: LedgerLine): Ledger {
+export function heardLedger({ model, process, clock, trouble, history, trace, pollMs }: LedgerLine): Ledger {
   const delay = (): number => {
     const [from, to] = trouble().delayMs;
     return from + clock.random() * (to - from);
@@ -89,7 +91,12 @@ export function heardLedger({ model, process, clock, trouble, history, trace }: 
     },
     done: (call, result) => {
       if (call === "claim") noteClaims(history, clock, result as readonly Work[]);
-      if (call === "place") noteClaims(history, clock, (result as Placed).works);
+      if (call === "place") {
+        const { works } = result as Placed;
+        noteClaims(history, clock, works);
+        const claimed = new Set(works.map(({ attempt }) => attempt.name));
+        history.passedOver.push(...passedOver(model.tables, claimed, { nowMs: clock.now(), pollMs }));
+      }
       const many = Array.isArray(result) ? result.length : undefined;
       if (many !== 0 && SAID.has(call)) trace.say(`${process.name} ledger ${String(call)} ${said(result)}`);
     },

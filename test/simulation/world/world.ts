@@ -133,8 +133,8 @@ export function start(world: World, slot: Slot): void {
 
 function run(world: World, slot: Slot, process: Mortal, parts: ProgramParts, signal: AbortSignal): Promise<ProgramEnd> {
   if (slot.service === "watcher") return simulatedWatcher(parts, signal);
-  const { ledger: model, clock, history, trace } = world;
-  const ledger = heardLedger({ model, process, clock, history, trace, trouble: () => world.ledgerTrouble });
+  const { ledger: model, clock, history, trace, scenario: { pollMs } } = world; // biome-ignore format: one question
+  const ledger = heardLedger({ model, process, clock, history, trace, pollMs, trouble: () => world.ledgerTrouble });
   return simulatedLauncher({ ...parts, ledger }, signal);
 }
 

@@ -3,6 +3,7 @@
  * looks at the Job: a missing fact proves nothing.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import type { GroupName } from "@longshore/contract/ids.ts";
 import { type Attempt, FENCE_MS, isOpen } from "../../run/record.ts";
 import { waitsForRoom } from "../timers.ts";
 import { CAUSES, closing, end, move, type Move, notStarted, type Rule, stay } from "./move.ts";
@@ -67,11 +68,11 @@ export const abandon: Rule<"abandon"> = (attempt, { diagnosis }, context) => end
 export const ready: Rule<"placed"> = (attempt, { group, namespace, considered, hold }, { nowMs }) => {
   const { hold: _, ...notes } = attempt.notes;
   const placed = { ...notes, namespace, considered, ...(hold === false && { hold }) };
-  return move({ ...attempt, state: "ready", group, dueMs: nowMs, notes: placed });
+  return move({ ...attempt, state: "ready", group, dueMs: nowMs, waitsFor: undefined, notes: placed });
 };
 
-export const waitOn: Rule<"noPlace"> = (attempt, { reason, considered, retryAtMs, diagnosis }) =>
-  backToWaiting({ ...attempt, notes: { ...attempt.notes, considered } }, { reason, retryAtMs, diagnosis });
+export const waitOn: Rule<"noPlace"> = (attempt, { reason, considered, retryAtMs, diagnosis, waitsFor }) =>
+  backToWaiting({ ...attempt, notes: { ...attempt.notes, considered } }, { reason, retryAtMs, diagnosis, waitsFor });
 
 /** The claim's number is added before anything is sent: from here on a create may land, whichever process dies. */
 export const claimed: Rule<"claimDue"> = (attempt, { by, untilMs }) => {
@@ -93,10 +94,11 @@ export interface Why {
   readonly reason: string;
   readonly retryAtMs: number;
   readonly diagnosis?: Diagnosis | undefined;
+  readonly waitsFor?: readonly GroupName[] | undefined;
 }
 
 /** The slot is free again, and any group may take the attempt. Only for attempts with nothing on the wire. */
-export function backToWaiting(attempt: Attempt, { reason, retryAtMs, diagnosis }: Why): Move {
+export function backToWaiting(attempt: Attempt, { reason, retryAtMs, diagnosis, waitsFor }: Why): Move {
   const { considered = [], ...notes } = attempt.notes;
   const waiting: Attempt = {
     ...attempt,
@@ -107,6 +109,7 @@ export function backToWaiting(attempt: Attempt, { reason, retryAtMs, diagnosis }
     fenceUntilMs: undefined,
     started: notStarted(attempt),
     dueMs: Math.min(retryAtMs, notes.waitUntilMs),
+    waitsFor,
     notes: { ...notes, considered, waiting: reason },
   };
   const isTold = attempt.notes.waiting === reason;

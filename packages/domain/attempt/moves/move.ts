@@ -125,6 +125,7 @@ export function end(attempt: Attempt, result: AttemptResult, { nowMs }: Context,
     started: startedAfter(attempt, how),
     claimBy: undefined,
     claimUntilMs: undefined,
+    waitsFor: undefined,
     dueMs: restUntilMs(attempt, nowMs),
   };
   const isNowhere = attempt.uid === undefined && attempt.occupantUid === undefined && !isOpen(attempt);

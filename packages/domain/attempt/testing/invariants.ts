@@ -67,12 +67,13 @@ function problemsOfStep(name: string, step: Step, attempts: readonly Attempt[], 
 const LANDED: readonly Attempt["state"][] = ["live", "closing", "ended", "done"];
 
 function problemsOfAttempt(attempt: Attempt): readonly string[] {
-  const { state, dueMs, claimNo, unanswered, uid, outcome, group, started, notes, fenceUntilMs, cause } = attempt;
+  const { state, dueMs, claimNo, unanswered, uid, outcome, group, started, notes, fenceUntilMs, cause, waitsFor } = attempt;
   const result = outcome?.result;
   const isOver = state === "ended" || state === "done";
   const isQuiet = state === "waiting" || state === "ready" || state === "done";
   return broken(`attempt ${attempt.step}/${attempt.n} ${state}`, [
     ["it has a timer exactly until it is done", (dueMs === undefined) !== (state === "done")],
+    ["only what waits, waits for groups", waitsFor !== undefined && state !== "waiting"],
     ["a timer is a moment", dueMs !== undefined && !Number.isFinite(dueMs)],
     ["it has an outcome exactly when it is over", isOver !== (outcome !== undefined)],
     ["only claims that were made are unanswered", unanswered.some((it) => it < 1 || it > claimNo)],

@@ -11,19 +11,20 @@ attempt
   08 state text not null
   09 priority integer not null
   10 due timestamp with time zone
-  11 name text collate C not null
-  12 claim_no integer not null
-  13 claim_by text
-  14 claim_until timestamp with time zone
-  15 unanswered integer[] not null
-  16 fence_until timestamp with time zone
-  17 occupant_uid text
-  18 uid text
-  19 seen_rv text
-  20 started text not null
-  21 cause text
-  22 outcome jsonb
-  23 notes jsonb not null
+  11 waits_for text[] collate C
+  12 name text collate C not null
+  13 claim_no integer not null
+  14 claim_by text
+  15 claim_until timestamp with time zone
+  16 unanswered integer[] not null
+  17 fence_until timestamp with time zone
+  18 occupant_uid text
+  19 uid text
+  20 seen_rv text
+  21 started text not null
+  22 cause text
+  23 outcome jsonb
+  24 notes jsonb not null
   CHECK (((state = 'done'::text) = (due IS NULL)))
   CHECK (((state = ANY (ARRAY['waiting'::text, 'ended'::text, 'done'::text])) OR (group_id IS NOT NULL)))
   CHECK ((started = ANY (ARRAY['no'::text, 'yes'::text, 'unknown'::text])))
@@ -32,7 +33,7 @@ attempt
   UNIQUE (name)
   UNIQUE (run_key, step, n)
   CREATE INDEX attempt_due ON longshore.attempt USING btree (group_id, state, priority DESC, due) WHERE (due IS NOT NULL)
-  CREATE INDEX attempt_no_room ON longshore.attempt USING btree (priority DESC, due) WHERE ((state = 'waiting'::text) AND ((notes ->> 'waiting'::text) = ANY (ARRAY['GroupsFull'::text, 'QuotaExceeded'::text])))
+  CREATE INDEX attempt_line ON longshore.attempt USING btree (waits_for, priority DESC, run_key, due) WHERE (state = 'waiting'::text)
   CREATE UNIQUE INDEX attempt_name_key ON longshore.attempt USING btree (name)
   CREATE UNIQUE INDEX attempt_run_key_step_n_key ON longshore.attempt USING btree (run_key, step, n)
 

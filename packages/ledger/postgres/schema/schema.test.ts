@@ -4,7 +4,6 @@ import { OUTCOMES } from "@longshore/contract/event.ts";
 import { Started } from "@longshore/contract/fact.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { Installation } from "@longshore/contract/ids.ts";
-import { NO_ROOM } from "@longshore/domain/group/choose-group.ts";
 import { ATTEMPT_STATES, RUN_STATES } from "@longshore/domain/run/record.ts";
 import pg from "pg";
 import t from "tap";
@@ -60,7 +59,6 @@ const lists = [
   { name: "runs' outcomes", of: "run", column: "(outcome", want: OUTCOMES },
   { name: "attempts' states", of: "attempt", column: "CHECK ((state", want: ATTEMPT_STATES },
   { name: "attempts' words for started", of: "attempt", column: "(started", want: Started.options },
-  { name: "reasons to wait of the index for those without room", of: "attempt", column: "(notes ->> 'waiting'::text)", want: NO_ROOM },
 ] as const; // biome-ignore format: a table
 for (const { name, of, column, want } of lists) {
   t.test(`the ${name} are the same in the schema and in the code`, async (t) => {

@@ -73,6 +73,7 @@ create table attempt (
   state text not null check (state in ('waiting', 'ready', 'claimed', 'live', 'closing', 'ended', 'done')),
   priority integer not null,
   due timestamptz,
+  waits_for text[] collate "C",
   name text collate "C" not null unique,
   claim_no integer not null,
   claim_by text,
@@ -91,8 +92,8 @@ create table attempt (
   check (state in ('waiting', 'ended', 'done') or group_id is not null)
 );
 create index attempt_due on attempt (group_id, state, priority desc, due) where due is not null;
-create index attempt_no_room on attempt (priority desc, due)
-  where state = 'waiting' and (notes ->> 'waiting') in ('GroupsFull', 'QuotaExceeded');
+-- Who is next for a slot: one line for each set of groups that attempts wait for room in, and one of those not judged yet.
+create index attempt_line on attempt (waits_for, priority desc, run_key, due) where state = 'waiting';
 
 -- The story. The key guards against repeats; the counter under the run's lock makes it dense.
 create table event (
