@@ -61,7 +61,8 @@ select waits_for from line where waits_for is not null`,
 
 /**
  * These queries run under the groups' locks. Without them, two placers would choose the same attempts, and the second would place
- * none.
+ * none. They order by the column that is null everywhere, too: only then does Postgres read the first rows of the index, and does
+ * not sort the whole line.
  */
 const OF = "run_key, step, n, priority";
 const CANDIDATES: Statement = {
@@ -69,9 +70,9 @@ const CANDIDATES: Statement = {
   text: `
 select r.id as run, a.* from (
   (select 'fresh' as line, null::text[] as waits_for, ${OF} from attempt
-    where state = 'waiting' and waits_for is null and due <= ${NOW} order by priority desc, run_key limit $1)
+    where state = 'waiting' and waits_for is null and due <= ${NOW} order by attempt.waits_for, priority desc, run_key limit $1)
   union all (select 'due', null, ${OF} from attempt
-    where group_id is null and state = 'waiting' and due <= ${NOW} order by priority desc, due limit $1)
+    where group_id is null and state = 'waiting' and due <= ${NOW} order by group_id, priority desc, due limit $1)
   union all (select 'withdrawn', null, ${OF} from attempt where ${WITHDRAWN} limit $1)
   union all (select 'room', l.waits_for, first.* from json_to_recordset($2) as l(waits_for text[], most integer) cross join lateral (
     select ${OF} from attempt where state = 'waiting' and waits_for = l.waits_for order by priority desc, run_key limit l.most
