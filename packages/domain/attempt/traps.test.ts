@@ -188,7 +188,10 @@ t.test("one cause is told once, whatever its counts are", async (t) => {
   const stalled = after(live, [of("No node can take the pod: of 3 nodes, 1 has too little CPU left.")]);
   const again = moveAttempt(stalled, of("No node can take the pod: of 4 nodes, 4 have too little CPU left."), context());
   t.same(again.news, []);
-  t.equal(moveAttempt(stalled, of("No node can take the pod: of 3 nodes, 3 have too little memory left."), context()).news.length, 1);
+  t.equal(
+    moveAttempt(stalled, of("No node can take the pod: of 3 nodes, 3 have too little memory left."), context()).news.length,
+    1,
+  );
 });
 
 t.test("news that was slower is not newer", async (t) => {

@@ -214,7 +214,10 @@ t.test("a back-off without a cause is asked about at once, and told with the cau
 
 t.test("a scheduler that finds other causes in turns is told of once, and after 30 s with the cause of then", async (t) => {
   const unplaced = (message: string): JobAndPods =>
-    seen({}, { spec: { nodeName: undefined }, status: { conditions: [condition("PodScheduled", "Unschedulable", message, "False")] } });
+    seen(
+      {},
+      { spec: { nodeName: undefined }, status: { conditions: [condition("PodScheduled", "Unschedulable", message, "False")] } },
+    );
   const views = [
     "0/3 nodes are available: 3 Insufficient cpu.",
     "0/3 nodes are available: 1 node(s) had untolerated taint {a: b}, 2 Insufficient cpu.",

@@ -194,7 +194,9 @@ function alive(known: Said, seen: JobAndPods, nowMs: number): Telling {
   const ran = pods.find((pod) => pod.containers.some(hasRun));
   const stall = diagnoseStall({ pods, pulls: known.pulls }) ?? diagnoseEvents(relevant(events, seen));
   const progress = progressOf(pods);
-  const stalled = stalledBy(known.stalled, stall, progress, nowMs);
+  // A failing pull is told before its reason is known. The reason, which Events say, may follow at once.
+  const toldMs = isPullUnexplained({ pods, pulls: known.pulls }) ? -Infinity : nowMs;
+  const stalled = stalledBy(known.stalled, stall, { progress, toldMs }, nowMs);
   const told: FactDraft[] = [];
   if (stall && stalled?.key !== known.stalled?.key) told.push({ type: "job.stalled", data: { about, diagnosis: stall } });
   if (known.stalled && !stalled) told.push({ type: "job.resumed", data: { about } });
@@ -223,12 +225,17 @@ const soonest = (...times: readonly (number | undefined)[]): number | undefined 
 };
 
 /** A stall ends only with progress of its pod: a moment without a pod, or without Events, is no progress. */
-function stalledBy(before: Said["stalled"], now: Diagnosis | undefined, progress: number, nowMs: number): Said["stalled"] {
-  const isFurther = before === undefined || progress > before.progress;
+function stalledBy(
+  before: Said["stalled"],
+  now: Diagnosis | undefined,
+  as: { readonly progress: number; readonly toldMs: number },
+  nowMs: number,
+): Said["stalled"] {
+  const isFurther = before === undefined || as.progress > before.progress;
   if (now === undefined) return isFurther ? undefined : before;
   const key = causeKey(now);
-  if (key === before?.key) return { ...before, progress };
-  return isFurther || nowMs >= before.toldMs + OTHER_CAUSE_MS ? { key, progress, toldMs: nowMs } : before;
+  if (key === before?.key) return { ...before, progress: as.progress };
+  return isFurther || nowMs >= before.toldMs + OTHER_CAUSE_MS ? { key, ...as } : before;
 }
 
 /** How far the furthest pod got: made, on a node, and then each container that ran. */
