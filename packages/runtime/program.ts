@@ -45,6 +45,7 @@ export async function runProgram<S extends z.ZodType<{ readonly log: LogSettings
     process.exit(ending.kind === "finished" ? ending.exitCode : 0);
   } catch (error) {
     if (error instanceof ConfigProblems) refuse(name, error.message); // a file named by the settings was wrong
+    if (stop.signal.aborted && error === stop.signal.reason) process.exit(0); // stopped while it waited to start
     log.error(stop.signal.aborted ? "failed while stopping" : "failed", { error });
     process.exit(2);
   }
