@@ -27,7 +27,7 @@ export function table(rows: readonly (readonly [string, string])[]): string {
 
 const paragraphs = (text: string): string =>
   text
-    .trim()
+    .replace(/^\n+|\s+$/g, "")
     .split("\n")
     .flatMap((line) => (line.startsWith(" ") ? [line] : wrapped(line, WIDTH)))
     .join("\n");

@@ -76,8 +76,10 @@ function ofFlags({ image, env = [], group }: Flags, command: readonly string[]):
 }
 
 async function ofFile(file: string, surroundings: Surroundings): Promise<object> {
-  const text = await readFile(file === "-" ? "/dev/stdin" : fileAt(file, surroundings), "utf8").catch((error: unknown) => {
-    throw new Failure("halt", "Unreadable", `${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+  const path = file === "-" ? "/dev/stdin" : fileAt(file, surroundings);
+  const text = await readFile(path, "utf8").catch((error: unknown) => {
+    const why = error instanceof Error && "code" in error && error.code === "ENOENT" ? "it does not exist" : String(error);
+    throw new Failure("halt", "Unreadable", `${path} cannot be read: ${why}`);
   });
   const value = yamlOf(file, text);
   if (typeof value !== "object" || value === null || Array.isArray(value))
