@@ -98,7 +98,8 @@ const common = {
   priority: z.int().min(-1000).max(1000).optional(),
   notBefore: z.iso
     .datetime({ offset: true })
-    .refine((at) => new Date(at).getUTCFullYear() <= 2100, {
+    // A text that is no date is told as that, and not as too late.
+    .refine((at) => !(new Date(at).getUTCFullYear() > 2100), {
       error: "A date is not later than the year 2100.",
       params: { code: "OutOfRange" },
     })

@@ -3,7 +3,7 @@
  * launcher's config file names.
  */
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { brokerOf } from "@longshore/broker/settings.ts";
 import { Installation } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
@@ -11,7 +11,7 @@ import { LauncherConfig } from "@longshore/launcher/config.ts";
 import { readConfig } from "@longshore/runtime/config/config.ts";
 import { secretOf } from "@longshore/runtime/config/secret-settings.ts";
 import { z } from "zod";
-import type { Surroundings } from "./command.ts";
+import { fileAt, type Surroundings } from "./command.ts";
 
 export interface Longshore {
   readonly installation: Installation;
@@ -45,10 +45,11 @@ export async function writeRunning(dataDir: string, running: Running): Promise<A
 
 export async function findLongshore(
   { config }: { readonly config: string | undefined },
-  { env, cwd }: Surroundings,
+  surroundings: Surroundings,
 ): Promise<Longshore> {
+  const { env, cwd } = surroundings;
   const file = config ?? env["LONGSHORE_CONFIG"];
-  if (file !== undefined) return ofConfig(resolve(cwd, file), env);
+  if (file !== undefined) return ofConfig(fileAt(file, surroundings), env);
   const running = await readRunning(dataDirIn(cwd));
   if (running === undefined) {
     throw new Failure(

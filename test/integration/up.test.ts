@@ -49,6 +49,33 @@ await t.test("a run that is published from another terminal is followed to its e
   t.match(out, /accepted[\s\S]*launched[\s\S]*started[\s\S]*succeeded/);
 });
 
+await t.test("whatever lists or shows prints JSON, too, and `runs show` says how kubectl finds the run's Jobs", async (t) => {
+  const asked = async (...args: readonly string[]): Promise<unknown> => {
+    const { code, out, err } = await longshore(folder.path, ...args, "--json");
+    t.match({ code, err }, { code: 0, err: "" }, args.join(" "));
+    return JSON.parse(out);
+  };
+  t.match(await asked("runs", "list"), {
+    runs: [{ run: "first", state: "ended", outcome: "succeeded", group: "pocket", endedAt: /Z$/ }],
+  });
+  t.match(await asked("runs", "show", "first"), {
+    run: "first",
+    outcome: "succeeded",
+    selector: /^longshore\.dev\/run=[a-z2-7]{26}$/,
+    attempts: [{ step: "main", attempt: 1, group: "pocket", job: { namespace: "default", name: /^first-/ } }],
+    story: [{ sequence: 1, time: /Z$/, type: "run.accepted" }],
+  });
+  t.match(await asked("group", "list"), { groups: [{ name: "pocket", health: "healthy", paused: false, jobs: 0 }] });
+  t.match(await asked("doctor"), { failures: 0, findings: [{ part: "broker", state: "ok" }] });
+  const { out } = await longshore(folder.path, "runs", "show", "first");
+  t.match(out, /^ {2}kubectl -n default get jobs,pods -l longshore\.dev\/run=[a-z2-7]{26}$/m);
+});
+
+await t.test("there is nothing to cancel of a run that has ended, and it is not asked for first", async (t) => {
+  const { code, out, err } = await longshore(folder.path, "runs", "cancel", "first");
+  t.match({ code, out, err }, { code: 1, out: "", err: /nothing to cancel: first has ended already \(succeeded\)/ });
+});
+
 await t.test("a run that failed is started again with a correction, and succeeds", async (t) => {
   const words = ["--run", "corrected", "--env", "MODE=wrong", "--follow", "--", "sh", "-c", 'test "$MODE" = right'];
   const failed = await longshore(folder.path, "publish", "--image", "busybox", ...words);

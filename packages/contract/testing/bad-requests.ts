@@ -99,6 +99,7 @@ export const BAD_REQUESTS: readonly BadRequest[] = [
   { name: "has a negative deadline", data: but({ deadline: "-5m" }), want: [["/data/deadline", "Invalid"]] },
   { name: "waits for more than a year", data: but({ waitFor: "367d" }), want: [["/data/waitFor", "Invalid"]], beyondSchema: true },
   { name: "starts in the year 9999", data: but({ notBefore: "9999-01-01T00:00:00Z" }), want: [["/data/notBefore", "OutOfRange"]], beyondSchema: true },
+  { name: "starts at a word that is no date", data: but({ notBefore: "tomorrow" }), want: [["/data/notBefore", "Invalid"]] },
   { name: "starts on a day there is not", data: but({ notBefore: "2030-02-30T00:00:00Z" }), want: [["/data/notBefore", "Invalid"]] },
   { name: "starts at a time without a zone", data: but({ notBefore: "2030-01-31T12:00:00" }), want: [["/data/notBefore", "Invalid"]] },
   { name: "prefers no group", data: but({ groups: [] }), want: [["/data/groups", "OutOfRange"]] },

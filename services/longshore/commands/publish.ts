@@ -1,7 +1,6 @@
 /** `longshore publish`: sends one command to the broker, like any upstream, and can follow the run's story. */
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { parseArgs } from "node:util";
 import { openBroker } from "@longshore/broker/brokers.ts";
 import type { Broker, Delivery } from "@longshore/broker/port.ts";
 import { message } from "@longshore/client/request.ts";
@@ -12,33 +11,40 @@ import { Failure } from "@longshore/contract/problem.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { readYaml } from "@longshore/runtime/config/yaml-text.ts";
-import { asUsage, type Command, type Surroundings, Usage } from "../command.ts";
+import { command, CONFIG, fileAt, type Surroundings, Usage } from "../command.ts";
 import { findLongshore } from "../which-longshore.ts";
 import { particulars, wordOf } from "../terminal.ts";
 
-const HELP = `longshore publish: sends one run request to the broker.
-
-  longshore publish [--run ID] --image IMAGE [options] [-- COMMAND ARG ...]
-  longshore publish [--run ID] --file REQUEST.yaml [--follow]
-
-  --run ID          your id for the run: the same id with the same content is the same run (default: a new id)
-  --image IMAGE     what to run; everything after -- is its command
-  --env NAME=VALUE  an environment variable; may be repeated
-  --group NAME      a group that may take the run; may be repeated, in order of preference
-  --file FILE       the whole request as YAML or JSON ("-" reads standard input)
-  --follow          print the run's story until the run ends; exit 1 unless it succeeded
-  --config FILE     a launcher's config file (default: the Longshore that \`longshore up\` runs from this folder)
-
-  longshore publish --image busybox --follow -- sh -c 'echo hi'
-`;
-
-export const publish: Command = {
+export const publish = command({
+  name: "publish",
   summary: "send one run request, and perhaps follow it",
-  help: HELP,
-  async run(args, surroundings) {
-    const { values, positionals } = parse_(args);
+  usage: ["[--run ID] --image IMAGE [options] [-- COMMAND ARG ...]", "[--run ID] --file REQUEST.yaml [--follow]"],
+  options: {
+    run: {
+      type: "string",
+      value: "ID",
+      about: "your id for the run: the same id with the same content is the same run (default: a new id)",
+    },
+    image: { type: "string", value: "IMAGE", about: "what to run; everything after -- is its command" },
+    env: { type: "string", multiple: true, value: "NAME=VALUE", about: "an environment variable; may be repeated" },
+    group: {
+      type: "string",
+      multiple: true,
+      value: "NAME",
+      about: "a group that may take the run; may be repeated, in order of preference",
+    },
+    file: { type: "string", value: "FILE", about: 'the whole request as YAML or JSON ("-" reads standard input)' },
+    follow: { type: "boolean", about: "wait for the run's end, and print its story meanwhile" },
+    config: CONFIG,
+  },
+  more: `
+  longshore publish --image busybox --follow -- sh -c 'echo hi'
+
+Exit 0: the broker has the request; with --follow, the run succeeded. Exit 1: it could not be sent; with --follow, also: the run did not succeed, or was refused.`,
+  andMore: true,
+  async run(values, words, surroundings) {
     const run = values.run ?? `cli/${randomUUID()}`;
-    const request = values.file === undefined ? ofFlags(values, positionals) : await ofFile(values.file);
+    const request = values.file === undefined ? ofFlags(values, words) : await ofFile(values.file, surroundings);
     const data = { ...request, run };
     await using broker = await brokerOf(values.config, surroundings);
     const following = values.follow === true ? await follow(broker, run, surroundings) : undefined;
@@ -46,25 +52,15 @@ export const publish: Command = {
     surroundings.out(`${run}\n`);
     return following === undefined ? 0 : exitCodeOf(await following.ended);
   },
-};
+});
 
-function parse_(args: readonly string[]) {
-  return asUsage(() =>
-    parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        run: { type: "string" }, image: { type: "string" }, env: { type: "string", multiple: true }, group: { type: "string", multiple: true },
-        file: { type: "string" }, follow: { type: "boolean" }, config: { type: "string" },
-      },
-    }),
-  ); // biome-ignore format: one option a word
+interface Flags {
+  readonly image?: string | undefined;
+  readonly env?: readonly string[] | undefined;
+  readonly group?: readonly string[] | undefined;
 }
 
-function ofFlags(
-  { image, env = [], group }: { image?: string; env?: string[]; group?: string[] },
-  command: readonly string[],
-): object {
+function ofFlags({ image, env = [], group }: Flags, command: readonly string[]): object {
   if (image === undefined) throw new Usage("publish needs --image or --file");
   const variables = env.map((it) => {
     const at = it.indexOf("=");
@@ -79,9 +75,11 @@ function ofFlags(
   };
 }
 
-async function ofFile(file: string): Promise<object> {
-  const text = await readFile(file === "-" ? "/dev/stdin" : file, "utf8").catch((error: unknown) => {
-    throw new Failure("halt", "Unreadable", `${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+async function ofFile(file: string, surroundings: Surroundings): Promise<object> {
+  const path = file === "-" ? "/dev/stdin" : fileAt(file, surroundings);
+  const text = await readFile(path, "utf8").catch((error: unknown) => {
+    const why = error instanceof Error && "code" in error && error.code === "ENOENT" ? "it does not exist" : String(error);
+    throw new Failure("halt", "Unreadable", `${path} cannot be read: ${why}`);
   });
   const value = yamlOf(file, text);
   if (typeof value !== "object" || value === null || Array.isArray(value))

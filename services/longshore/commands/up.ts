@@ -2,8 +2,6 @@
  * `longshore up`: launcher and watcher in this process, with a Postgres, broker and cluster of its own unless others are named.
  */
 import { mkdir } from "node:fs/promises";
-import { resolve } from "node:path";
-import { parseArgs } from "node:util";
 import { Installation } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { LauncherConfig } from "@longshore/launcher/config.ts";
@@ -18,37 +16,54 @@ import { together } from "@longshore/runtime/loop.ts";
 import { withoutCredentials } from "@longshore/runtime/config/secret.ts";
 import { WatcherConfig } from "@longshore/watcher/config.ts";
 import { watcher } from "@longshore/watcher/main.ts";
-import { asUsage, type Command, type Surroundings, Usage } from "../command.ts";
+import { command, fileAt, type Surroundings, Usage } from "../command.ts";
 import { HOME_MODE, INSTALLATION, pocketIn, postgresIn, writeConfig } from "../embedded/home.ts";
 import { realCluster } from "../embedded/real-cluster.ts";
 import { dataDirIn, readRunning, writeRunning } from "../which-longshore.ts";
 import { span } from "../terminal.ts";
 
-const HELP = `longshore up: a whole Longshore in this process, until Ctrl-C.
-
-  longshore up [--broker URL] [--ledger URL] [--data DIR]
-  longshore up --kubeconfig FILE [--context NAME] [--namespace NAME] [--allow-programs] [...]
-
-  --broker URL       ${BROKERS.map((it) => it.example).join(",\n                     ")}
-                     (default: kept in the ledger)
-  --ledger URL       postgres://user:password@host/database (default: a Postgres of its own in the data folder)
-  --kubeconfig FILE  a real cluster (default: the pocket cluster, which runs commands as local processes,
-                     pulls no images and isolates nothing)
-  --context NAME     a context of the file (default: the file's current context)
-  --namespace NAME   the namespace in which Jobs are created (default: the one that the context names)
-  --allow-programs   run the program that the file names for its login (exec: EKS, GKE, AKS); only for a file you trust
-  --data DIR         default: .longshore in this folder
-
-Other commands that run from the same folder find this Longshore: longshore publish, runs, doctor.
-`;
-
-export const up: Command = {
+export const up = command({
+  name: "up",
   summary: "a whole Longshore in this process, on embedded defaults or your broker and cluster",
-  help: HELP,
-  async run(args, surroundings) {
-    const { broker, ledger, kubeconfig, context, namespace, data, ...flags } = options(args);
+  usage: [
+    "[--broker URL] [--ledger URL] [--data DIR]",
+    "--kubeconfig FILE [--context NAME] [--namespace NAME] [--allow-programs] [...]",
+  ],
+  options: {
+    broker: {
+      type: "string",
+      value: "URL",
+      about: `${BROKERS.map((it) => it.example).join(", ")} (default: kept in the ledger)`,
+    },
+    ledger: {
+      type: "string",
+      value: "URL",
+      about: "postgres://user:password@host/database (default: a Postgres of its own in the data folder)",
+    },
+    kubeconfig: {
+      type: "string",
+      value: "FILE",
+      about:
+        "a real cluster (default: the pocket cluster, which runs commands as local processes, pulls no images and isolates nothing)",
+    },
+    context: { type: "string", value: "NAME", about: "a context of the file (default: the file's current context)" },
+    namespace: {
+      type: "string",
+      value: "NAME",
+      about: "the namespace in which Jobs are created (default: the one that the context names)",
+    },
+    "allow-programs": {
+      type: "boolean",
+      about: "run the program that the file names for its login (exec: EKS, GKE, AKS); only for a file you trust",
+    },
+    data: { type: "string", value: "DIR", about: "where the data is (default: .longshore in this folder)" },
+  },
+  more: `
+It runs until Ctrl-C. Other commands that run from the same folder find this Longshore: longshore publish, runs, doctor.`,
+  async run(values, _, surroundings) {
+    const { broker, ledger, kubeconfig, context, namespace, data, "allow-programs": allowPrograms = false } = values;
     checkUrls({ broker, ledger });
-    const home = data === undefined ? dataDirIn(surroundings.cwd) : resolve(surroundings.cwd, data);
+    const home = data === undefined ? dataDirIn(surroundings.cwd) : fileAt(data, surroundings);
     const other = await readRunning(home);
     if (other !== undefined)
       throw new Failure(
@@ -57,8 +72,7 @@ export const up: Command = {
         `a Longshore runs from ${home} already, as process ${other.pid}; stop it first, or give this one another --data DIR`,
       );
 
-    const file = kubeconfig === undefined ? undefined : resolve(surroundings.cwd, kubeconfig);
-    const allowPrograms = flags["allow-programs"] === true;
+    const file = kubeconfig === undefined ? undefined : fileAt(kubeconfig, surroundings);
     const real =
       file === undefined
         ? undefined
@@ -95,7 +109,7 @@ export const up: Command = {
     );
     return await serve(configs, surroundings);
   },
-};
+});
 
 /** A text that is no URL is not printed: its password could not be found and left out. */
 function checkUrls(urls: Readonly<Record<string, string | undefined>>): void {
@@ -140,13 +154,6 @@ async function serve(configs: ReturnType<typeof readConfigs>, { signal }: Pick<S
     watcher: async (signal) => void (await watcher(configs.watcher, openLog("watcher", configs.watcher.log), signal)),
   });
   return 0;
-}
-
-function options(args: readonly string[]) {
-  const text = { type: "string" } as const;
-  const named = { broker: text, ledger: text, kubeconfig: text, context: text, namespace: text, data: text };
-  const options = { ...named, "allow-programs": { type: "boolean" } } as const;
-  return asUsage(() => parseArgs({ args: [...args], options })).values;
 }
 
 export async function started<T>(
