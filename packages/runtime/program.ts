@@ -19,7 +19,7 @@ export const programSettings = { log: LogSettings.prefault({}) };
 
 export type Main<C> = (config: C, log: Log, signal: AbortSignal) => Promise<ProgramEnd>;
 
-/** A second signal within this time comes from the same press of Ctrl-C, which npm and the bootstrap pass on as well. */
+/** A second signal within this time comes from the same press of Ctrl-C. */
 const SAME_PRESS_MS = 500;
 
 /** How long an orderly stop may take. Below the 30 s that Kubernetes grants before it kills. */
@@ -39,7 +39,16 @@ export async function runProgram<S extends z.ZodType<{ readonly log: LogSettings
   const log = openLog(name, config.log);
   const stop = new AbortController();
   lastWords(log);
-  listen(log, stop, graceMs, samePressMs);
+  stopOnSignals(stop, {
+    samePressMs,
+    first: (name) => {
+      log.info("stopping; the same signal again ends it at once", { signal: name, graceMs });
+      void systemClock.sleep(graceMs).then(() => {
+        log.error("did not stop in time: something holds on longer than it may", { graceMs });
+        process.exit(3);
+      });
+    },
+  });
   try {
     const ending = await main(config, log, stop.signal);
     process.exit(ending.kind === "finished" ? ending.exitCode : 0);
@@ -77,7 +86,15 @@ function lastWords(log: Log): void {
   process.on("unhandledRejection", die("a rejection that nothing awaited: this is a bug"));
 }
 
-function listen(log: Log, stop: AbortController, graceMs: number, samePressMs: number): void {
+/**
+ * The first SIGINT or SIGTERM aborts; the second ends the process at once, unless it comes from the same press of Ctrl-C.
+ *
+ * The bug this prevents: folders and processes left behind by one Ctrl-C, because npm and the bootstrap pass it on as well.
+ */
+export function stopOnSignals(
+  stop: AbortController,
+  { samePressMs = SAME_PRESS_MS, first }: { readonly samePressMs?: number; readonly first?: (signal: string) => void } = {},
+): void {
   let stoppedAt = 0;
   for (const [name, code] of Object.entries({ SIGINT: 130, SIGTERM: 143 })) {
     process.on(name, () => {
@@ -86,12 +103,8 @@ function listen(log: Log, stop: AbortController, graceMs: number, samePressMs: n
         return;
       }
       stoppedAt = systemClock.now();
-      log.info("stopping; the same signal again ends it at once", { signal: name, graceMs });
       stop.abort(new Error(`${name} received`));
-      void systemClock.sleep(graceMs).then(() => {
-        log.error("did not stop in time: something holds on longer than it may", { graceMs });
-        process.exit(3);
-      });
+      first?.(name);
     });
   }
 }

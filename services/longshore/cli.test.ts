@@ -82,6 +82,11 @@ const wrong: readonly Case[] = [
   { name: "up with a kubeconfig that has no current context", args: ["up", "--kubeconfig", "none.yaml"], code: 1, says: /none\.yaml names no current context; it has gone\..*--context NAME/ },
   { name: "up with a context that is not there", args: ["up", "--kubeconfig", "gone.yaml", "--context", "prod"], code: 1, says: /gone\.yaml has no context "prod"; it has gone\. .*--context NAME/ },
   { name: "up with a cluster that does not answer", args: ["up", "--kubeconfig", "gone.yaml", "--namespace", "batch"], code: 1, says: /cluster of \S+gone\.yaml cannot be used\. .*https:\/\/127\.0\.0\.1:1 .*nothing listens.* Check the port/ },
+  { name: "up with a namespace of no cluster", args: ["up", "--namespace", "batch"], code: 64, says: /--namespace is about a real cluster: .*--kubeconfig FILE/ },
+  { name: "up with a context of no file", args: ["up", "--context", "foo"], code: 64, says: /--context is about a real cluster/ },
+  { name: "up with its data in a file", args: ["up", "--data", "gone.yaml"], code: 1, says: /the data folder \S+gone\.yaml is a file; .*--data DIR/ },
+  { name: "up with its data beneath a file", args: ["up", "--data", "gone.yaml/x"], code: 1, says: /lies in something that is no folder; .*--data DIR/ },
+  { name: "up with its data where no folder can be", args: ["up", "--data", "/proc/x"], code: 1, says: /the data folder \/proc\/x .*; name another one: --data DIR/ },
   { name: "a question in a folder in which nothing runs", args: ["runs", "list"], code: 1, says: /no Longshore runs from this folder/ },
   { name: "a doctor in a folder in which nothing runs", args: ["doctor"], code: 1, says: /no Longshore runs from this folder/ },
 ]; // biome-ignore format: a table is read down its columns

@@ -8,6 +8,7 @@ import { group } from "./commands/group.ts";
 import { publish } from "./commands/publish.ts";
 import { rbac } from "./commands/rbac.ts";
 import { runs } from "./commands/runs.ts";
+import { stopOnSignals } from "@longshore/runtime/program.ts";
 import { up } from "./commands/up.ts";
 import { table } from "./help.ts";
 import manifest from "./package.json" with { type: "json" };
@@ -60,12 +61,7 @@ async function asProcess(): Promise<number> {
   const stop = new AbortController();
   let isRead = true;
 
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.on(signal, () => {
-      if (stop.signal.aborted) process.exit(130);
-      stop.abort(new Error(`${signal} received`));
-    });
-  }
+  stopOnSignals(stop);
   // `| head -1` closes the pipe when it has its line. What was started is then stopped in order, as by Ctrl-C, and nobody is told.
   for (const stream of [process.stdout, process.stderr]) {
     stream.on("error", (error: NodeJS.ErrnoException) => {
@@ -78,8 +74,7 @@ async function asProcess(): Promise<number> {
   /** After Ctrl-C, the errors of what was interrupted are no news. */
   function fail(error: unknown): number {
     const { exitCode, text } = explain(error);
-    const wasInterrupted = stop.signal.aborted && exitCode === 2;
-    if (wasInterrupted || !isRead) return 130;
+    if (stop.signal.aborted || !isRead) return 130;
     process.stderr.write(`longshore: ${text}\n`);
     return exitCode;
   }

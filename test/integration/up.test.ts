@@ -84,6 +84,16 @@ await t.test("a run that failed is started again with a correction, and succeeds
   t.match(restarted, { code: 0, out: /restarted[\s\S]*succeeded/ });
 });
 
+await t.test("of two that start in a fresh folder at once, one is up, and the other says who has the folder", async (t) => {
+  await using fresh = await emptyFolder();
+  const both = await Promise.allSettled([longshoreUp(fresh.path), longshoreUp(fresh.path)]);
+  const ups = both.flatMap((it) => (it.status === "fulfilled" ? [it.value] : []));
+  const refused = both.flatMap((it) => (it.status === "rejected" ? [String(it.reason)] : []));
+  for (const it of ups) t.equal((await it.stop()).code, 0);
+  t.equal(ups.length, 1);
+  t.match(refused, [/longshore: a Longshore runs from \S+ already, as process \d+; .*--data DIR/]);
+});
+
 await t.test("a second one from the same folder is refused, and the first goes on", async (t) => {
   const { code, err } = await longshore(folder.path, "up");
   t.equal(code, 1);

@@ -1,9 +1,7 @@
 /**
  * `longshore up`: launcher and watcher in this process, with a Postgres, broker and cluster of its own unless others are named.
  */
-import { mkdir } from "node:fs/promises";
 import { Installation } from "@longshore/contract/ids.ts";
-import { Failure } from "@longshore/contract/problem.ts";
 import { LauncherConfig } from "@longshore/launcher/config.ts";
 import { launcher } from "@longshore/launcher/main.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
@@ -17,9 +15,9 @@ import { withoutCredentials } from "@longshore/runtime/config/secret.ts";
 import { WatcherConfig } from "@longshore/watcher/config.ts";
 import { watcher } from "@longshore/watcher/main.ts";
 import { command, fileAt, type Surroundings, Usage } from "../command.ts";
-import { HOME_MODE, INSTALLATION, pocketIn, postgresIn, writeConfig } from "../embedded/home.ts";
+import { INSTALLATION, pocketIn, postgresIn, writeConfig } from "../embedded/home.ts";
 import { realCluster } from "../embedded/real-cluster.ts";
-import { dataDirIn, readRunning, writeRunning } from "../which-longshore.ts";
+import { dataDirIn, claimHome, writeRunning } from "../which-longshore.ts";
 import { span } from "../terminal.ts";
 
 export const up = command({
@@ -63,21 +61,14 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
   async run(values, _, surroundings) {
     const { broker, ledger, kubeconfig, context, namespace, data, "allow-programs": allowPrograms = false } = values;
     checkUrls({ broker, ledger });
+    if (kubeconfig === undefined) refuseOfRealCluster({ context, namespace, "allow-programs": allowPrograms });
     const home = data === undefined ? dataDirIn(surroundings.cwd) : fileAt(data, surroundings);
-    const other = await readRunning(home);
-    if (other !== undefined)
-      throw new Failure(
-        "halt",
-        "AlreadyRunning",
-        `a Longshore runs from ${home} already, as process ${other.pid}; stop it first, or give this one another --data DIR`,
-      );
-
     const file = kubeconfig === undefined ? undefined : fileAt(kubeconfig, surroundings);
     const real =
       file === undefined
         ? undefined
         : await realCluster({ kubeconfig: file, context, namespace, allowPrograms }, surroundings.signal);
-    await mkdir(home, { recursive: true, mode: HOME_MODE });
+    await using _claim = await claimHome(home);
 
     surroundings.out("longshore up. Parts that were not named are started here, for this machine only.\n");
     await using postgres =
@@ -110,6 +101,15 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
     return await serve(configs, surroundings);
   },
 });
+
+/** An option for a cluster that nobody named would be ignored, and its Jobs would run as processes of this machine. */
+function refuseOfRealCluster(given: Readonly<Record<string, string | boolean | undefined>>): void {
+  const [name] = Object.entries(given).find(([, value]) => value !== undefined && value !== false) ?? [];
+  if (name !== undefined)
+    throw new Usage(
+      `--${name} is about a real cluster: name its file with --kubeconfig FILE; without it, runs are local processes`,
+    );
+}
 
 /** A text that is no URL is not printed: its password could not be found and left out. */
 function checkUrls(urls: Readonly<Record<string, string | undefined>>): void {
