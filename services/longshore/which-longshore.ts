@@ -3,12 +3,13 @@
  * launcher's config file names.
  */
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { brokerOf } from "@longshore/broker/settings.ts";
 import { Installation } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { LauncherConfig } from "@longshore/launcher/config.ts";
 import { readConfig } from "@longshore/runtime/config/config.ts";
+import { fileNamed } from "@longshore/runtime/config/file-named.ts";
 import { secretOf } from "@longshore/runtime/config/secret-settings.ts";
 import { z } from "zod";
 import type { Surroundings } from "./command.ts";
@@ -48,7 +49,7 @@ export async function findLongshore(
   { env, cwd }: Surroundings,
 ): Promise<Longshore> {
   const file = config ?? env["LONGSHORE_CONFIG"];
-  if (file !== undefined) return ofConfig(resolve(cwd, file), env);
+  if (file !== undefined) return ofConfig(fileNamed(file, env, cwd), env);
   const running = await readRunning(dataDirIn(cwd));
   if (running === undefined) {
     throw new Failure(
