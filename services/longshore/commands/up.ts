@@ -90,12 +90,19 @@ export const up: Command = {
       ledgerUrl: postgres.url,
       groupsFile: files.groups,
     });
+    if (broker === undefined) surroundings.out(WITHOUT_BROKER);
     surroundings.out(
       "  up. In another terminal, from this folder:\n    npm run longshore -- publish --image busybox --follow -- sh -c 'echo hi'\n    npm run longshore -- runs list\n  Ctrl-C stops it. Runs stay recorded; what runs in the pocket cluster ends with it.\n",
     );
     return await serve(configs, surroundings);
   },
 };
+
+/** The README's examples speak AMQP, and find nothing to speak to beside the embedded broker. */
+const WITHOUT_BROKER = `  Applications publish over RabbitMQ or NATS. For them, such as the Python in README.md, stop this and start
+    docker compose up -d rabbitmq   (or any RabbitMQ)
+    npm start -- --broker amqp://longshore:longshore@127.0.0.1:5672
+`;
 
 /** A text that is no URL is not printed: its password could not be found and left out. */
 function checkUrls(urls: Readonly<Record<string, string | undefined>>): void {
