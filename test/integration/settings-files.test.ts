@@ -35,7 +35,7 @@ t.test("`npm run launcher` and `npm run watcher` are the programs, and the pages
   }
 });
 
-t.test("launcher and watcher are ready with the files of config/ and a key", async (t) => {
+t.test("launcher and watcher are ready with the files of config/ and a key, and doctor finds them from any folder", async (t) => {
   await using server = await postgres();
   await using folder = await emptyFolder();
   await cp(join(root, "config"), join(folder.path, "config"), { recursive: true, filter: (from) => !from.endsWith("/secrets") });
@@ -50,11 +50,17 @@ t.test("launcher and watcher are ready with the files of config/ and a key", asy
     LONGSHORE_BROKER_PASSWORD: decodeURIComponent(password) || "none",
     LONGSHORE_HTTP_LISTEN: "127.0.0.1:0", // other tests listen on this machine, too
   };
-  await using launcher = await startChild("launcher", {
-    config: join(folder.path, PAGES.launcher),
-    env: { ...env, LONGSHORE_LEDGER_URL: await server.database() },
-  });
+  const withLedger = { ...env, LONGSHORE_LEDGER_URL: await server.database() };
+  await using launcher = await startChild("launcher", { config: join(folder.path, PAGES.launcher), env: withLedger });
   await using watcher = await startChild("watcher", { config: join(folder.path, PAGES.watcher), env });
+
+  // npm starts it in the checkout's folder and says where the person stands.
+  const byNpm = { ...withLedger, INIT_CWD: join(folder.path, "config"), npm_package_json: join(root, "package.json") };
+  const doctor = [join(root, "services/longshore/main.ts"), "doctor", "--config", "launcher.yaml"];
+  const { stdout } = await promisify(execFile)(process.execPath, doctor, { cwd: root, env: byNpm });
+  t.match(stdout, /^broker +ok /m);
+  t.match(stdout, /^ledger +ok /m);
+
   for (const child of [launcher, watcher]) {
     await child.stop();
     t.equal(await child.ended, 0, child.said.join("\n"));
