@@ -6,6 +6,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { GroupsFile } from "@longshore/kubernetes/groups.ts";
+import { FENCE_MS } from "@longshore/domain/run/record.ts";
 import { confinement } from "@longshore/kubernetes/permissions/confine.ts";
 import { LauncherConfig } from "@longshore/launcher/config.ts";
 import { readConfig } from "@longshore/runtime/config/config.ts";
@@ -123,6 +124,18 @@ t.test("the namespace of the Jobs is created before anything is applied to it", 
   const page = readFileSync(join(deploy, "README.md"), "utf8");
   const [created, applied] = [page.indexOf("kubectl create namespace batch"), page.indexOf("kubectl apply")];
   t.ok(created > 0 && created < applied, "kubectl create namespace batch");
+});
+
+t.test("deploy/README.md and README.md say how long an ended Job may keep its hold after a crash", async (t) => {
+  t.equal(FENCE_MS, 10 * 60_000, "ten minutes is what the pages say");
+  t.match(
+    readFileSync(join(deploy, "README.md"), "utf8"),
+    /After a crash\.[^#]*up to ten minutes later, the ended Job keeps its hold/,
+  );
+  t.match(
+    readFileSync(join(deploy, "../README.md"), "utf8"),
+    /After a crash of a launcher an\s+ended Job may keep its hold for ten minutes/,
+  );
 });
 
 t.test("the policy that confines the launcher is the one that `longshore rbac --confine` prints", async (t) => {
