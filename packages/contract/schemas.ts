@@ -7,9 +7,10 @@
 import { z } from "zod";
 import { COMMANDS, type CommandType } from "./command.ts";
 import { CONTROL, type ControlType } from "./control.ts";
-import { CONTENT_TYPE, Envelope, EventEnvelope, PREFIX } from "./envelope.ts";
+import { CONTENT_TYPE, DATA_BYTES_MAX, Envelope, EventEnvelope, PREFIX } from "./envelope.ts";
 import { EVENTS, type EventType } from "./event.ts";
 import { FACTS, type FactType } from "./fact.ts";
+import { MESSAGE } from "./json.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -58,6 +59,9 @@ const WHEN_EVENTS: Record<EventType, string> = {
   "group.unhealthy": "The group cannot be used at present; the diagnosis says why. Told again when its code changes.",
 };
 
+/** A JSON Schema cannot say this: it judges a value, and not the bytes that carry it. */
+const SIZES = `A message has at most ${MESSAGE.bytesMax / 1024 ** 2} MiB, and its data, as JSON without spaces, at most ${DATA_BYTES_MAX / 1024} KiB.`;
+
 interface Kind {
   readonly name: "command" | "fact" | "event" | "control";
   readonly envelope: z.ZodType;
@@ -85,14 +89,14 @@ function schemaOf(schema: z.ZodType): Json {
 const DIALECT = "http://json-schema.org/draft-07/schema#";
 
 /** Returns the schema of a whole message: its envelope, with its type and its data. */
-function messageSchema({ envelope, rows, when }: Kind, type: string): Json {
+function messageSchema({ name, envelope, rows, when }: Kind, type: string): Json {
   const data = rows[type];
   if (data === undefined) throw new Error(`no schema is known for ${type}`);
   const { properties, required, ...open } = schemaOf(envelope) as { properties: Json; required: readonly string[] };
   return {
     $schema: DIALECT,
     title: PREFIX + type,
-    description: when[type],
+    description: name === "command" ? `${when[type]} ${SIZES}` : when[type],
     ...open,
     properties: { ...properties, type: { const: PREFIX + type }, data: schemaOf(data) },
     required: [...required, "data"],
@@ -127,7 +131,11 @@ function asyncApi(): Json {
     },
     defaultContentType: CONTENT_TYPE,
     channels: {
-      commands: { address: "longshore.commands", description: "A topic exchange; any routing key.", messages: refs("command") },
+      commands: {
+        address: "longshore.commands",
+        description: `A topic exchange; any routing key. ${SIZES}`,
+        messages: refs("command"),
+      },
       events: {
         address: "longshore.events",
         description:

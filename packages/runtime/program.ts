@@ -11,6 +11,8 @@ import { parseArgs } from "node:util";
 import type { z } from "zod";
 import { systemClock } from "./clock.ts";
 import { ConfigProblems, readConfig, reason } from "./config/config.ts";
+import { fileNamed } from "./config/file-named.ts";
+import { settingsHelp } from "./config/settings-help.ts";
 import { type Log, LogSettings, openLog } from "./log.ts";
 import type { ProgramEnd } from "./loop.ts";
 
@@ -62,15 +64,31 @@ export async function runProgram<S extends z.ZodType<{ readonly log: LogSettings
 
 function configure<S extends z.ZodType>(name: string, schema: S): z.output<S> {
   try {
-    const { values } = parseArgs({ options: { config: { type: "string" } } });
+    const { values } = parseArgs({ options: { config: { type: "string" }, help: { type: "boolean", short: "h" } } });
+    if (values.help === true) {
+      process.stdout.write(helpOf(name, schema));
+      process.exit(0);
+    }
     const { LONGSHORE_CONFIG, ...env } = process.env;
     const file = values.config ?? LONGSHORE_CONFIG;
-    return readConfig(schema, { ...(file === undefined ? {} : { file }), env });
+    return readConfig(schema, { ...(file === undefined ? {} : { file: fileNamed(file, env, process.cwd()) }), env });
   } catch (error) {
     const known = error instanceof ConfigProblems;
-    return refuse(name, known ? error.message : `${reason(error)}\nusage: ${name} [--config FILE]`);
+    return refuse(name, known ? error.message : `${reason(error)}\nusage: ${name} [--config FILE] [--help]`);
   }
 }
+
+const helpOf = (name: string, schema: z.ZodType): string => `longshore's ${name}: runs until SIGTERM or Ctrl-C.
+
+  npm run ${name} -- --config config/${name}.yaml
+  node services/${name}/main.ts [--config FILE]     the same on Node 24, as the image runs it
+
+Settings stand in FILE (or the file in LONGSHORE_CONFIG), in which relative paths count from that file, or in variables, which
+win. A list is written a,b, a map a=1,b=2 and a duration 500ms, 10s, 15m, 24h or 7d. config/${name}.yaml says what each is for.
+
+${settingsHelp(schema)}
+Exit codes: 0 stopped in order, 1 the settings are wrong, 2 it failed, 3 it did not stop in time.
+`;
 
 function refuse(name: string, message: string): never {
   process.stderr.write(`${name}: ${message}\n`);

@@ -4,9 +4,9 @@
  *
  * The failures this prevents: an option that help does not name; and a misspelt option answered in the words of a library.
  */
-import { dirname, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { nearest } from "@longshore/contract/schema-problems.ts";
+import { fileNamed } from "@longshore/runtime/config/file-named.ts";
 import { helpOf } from "./help.ts";
 
 export interface Surroundings {
@@ -186,15 +186,8 @@ export function meant(given: string, words: readonly string[]): string {
   return word === undefined ? "" : `; did you mean ${word}?`;
 }
 
-/**
- * Where a file is that was named on the command line. `npm run` starts a script in the project's folder, and says in INIT_CWD in
- * which folder the person was.
- */
-export function fileAt(given: string, { env, cwd }: Pick<Surroundings, "env" | "cwd">): string {
-  const { INIT_CWD: from, npm_package_json: project } = env;
-  const wasMovedByNpm = from !== undefined && project !== undefined && dirname(project) === cwd;
-  return resolve(wasMovedByNpm ? from : cwd, given);
-}
+/** Returns the path of a file or folder that was named on the command line. */
+export const fileAt = (given: string, { env, cwd }: Pick<Surroundings, "env" | "cwd">): string => fileNamed(given, env, cwd);
 
 // ── Options that several commands have ───────────────────────────────────────────────────────────────────────────────
 

@@ -12,9 +12,8 @@ import { LauncherConfig } from "@longshore/launcher/config.ts";
 import { readConfig } from "@longshore/runtime/config/config.ts";
 import { secretOf } from "@longshore/runtime/config/secret-settings.ts";
 import { z } from "zod";
-
-import { HOME_MODE } from "./embedded/home.ts";
 import { fileAt, type Surroundings } from "./command.ts";
+import { HOME_MODE } from "./embedded/home.ts";
 
 export interface Longshore {
   readonly installation: Installation;

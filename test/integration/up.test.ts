@@ -21,13 +21,14 @@ const running = path.join(folder.path, ".longshore/running.json");
 const processes = (): Promise<readonly string[]> => commandsIn(folder.path);
 
 async function ends(t: Tap, up: Program): Promise<void> {
-  const { code, err } = await up.stop();
+  const { code, out, err } = await up.stop();
+  t.match(out, /or any RabbitMQ\)\n +npm start -- --broker amqp:/, "it says what to start for applications that speak AMQP");
   const errors = err.split("\n").filter((line) => !/^$|"level":"(info|warn)"/.test(line));
   t.same({ code, errors }, { code: 0, errors: [] });
   t.notOk(existsSync(running), "no command finds it any more");
   t.same(await processes(), [], "no process is left");
 }
-type Tap = Pick<typeof t, "same" | "notOk">;
+type Tap = Pick<typeof t, "match" | "same" | "notOk">;
 
 const first = await longshoreUp(folder.path);
 

@@ -84,6 +84,7 @@ export const BAD_REQUESTS: readonly BadRequest[] = [
   { name: "has a label value of 64 characters", data: but({ labels: { team: "v".repeat(64) } }), want: [["/data/labels/team", "Invalid"]] },
   { name: "uses our label prefix", data: but({ labels: { "longshore.dev/run": "x" } }), want: [["/data/labels/longshore.dev~1run", "Invalid"]] },
   { name: "uses a label prefix of Kubernetes", data: but({ labels: { "batch.kubernetes.io/job-name": "x" } }), want: [["/data/labels/batch.kubernetes.io~1job-name", "Invalid"]] },
+  { name: "uses a label that Kubernetes writes itself", data: but({ labels: { "job-name": "x", "controller-uid": "x" } }), want: [["/data/labels/job-name", "Invalid"], ["/data/labels/controller-uid", "Invalid"]] },
   { name: "uses an annotation prefix of Kubernetes", data: but({ annotations: { "sub.k8s.io/x": "x" } }), want: [["/data/annotations/sub.k8s.io~1x", "Invalid"]] },
   { name: "has an annotation of 5,000 characters", data: but({ annotations: { a: "x".repeat(5000) } }), want: [["/data/annotations/a", "OutOfRange"]] },
   { name: "has 51 labels", data: but({ labels: table(51) }), want: [["/data/labels", "OutOfRange"]] },

@@ -95,6 +95,7 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
       ledgerUrl: postgres.url,
       groupsFile: files.groups,
     });
+    if (broker === undefined) surroundings.out(WITHOUT_BROKER);
     surroundings.out(
       "  up. In another terminal, from this folder:\n    npm run longshore -- publish --image busybox --follow -- sh -c 'echo hi'\n    npm run longshore -- runs list\n  Ctrl-C stops it. Runs stay recorded; what runs in the pocket cluster ends with it.\n",
     );
@@ -110,6 +111,12 @@ function refuseOfRealCluster(given: Readonly<Record<string, string | boolean | u
       `--${name} is about a real cluster: name its file with --kubeconfig FILE; without it, runs are local processes`,
     );
 }
+
+/** The README's examples speak AMQP, and find nothing to speak to beside the embedded broker. */
+const WITHOUT_BROKER = `  Applications publish over RabbitMQ or NATS. For them, such as the Python in README.md, stop this and start
+    docker compose up -d rabbitmq   (or any RabbitMQ)
+    npm start -- --broker amqp://longshore:longshore@127.0.0.1:5672
+`;
 
 /** A text that is no URL is not printed: its password could not be found and left out. */
 function checkUrls(urls: Readonly<Record<string, string | undefined>>): void {

@@ -115,7 +115,10 @@ t.test(
 
 t.test("--confine: the cluster lets the launcher work, and refuses what it would do to other people's Jobs", async (t) => {
   const namespace = await cluster.namespace();
-  const applied = await cluster.kubectl(["apply", "--server-side", "-f", "-"], await printed("--namespace", namespace, "--confine"));
+  const applied = await cluster.kubectl(
+    ["apply", "--server-side", "-f", "-"],
+    await printed("--namespace", namespace, "--confine"),
+  );
   t.equal(applied.code, 0, applied.stderr);
   t.equal(applied.stderr, "", "and no warning of an expression that does not fit");
   const token = await cluster.token(namespace, "longshore-launcher");
