@@ -41,11 +41,11 @@ t.test("an application in Python publishes a run and hears its whole story, as p
 
   await using misled = application(python, example("follow"), rabbit.url);
   await consumed(rabbit.url, "shop");
-  const typo = example("publish").replace('"image"', '"imgae"');
+  const typo = example("publish").replace('"image"', '"imagge"');
   t.not(typo, example("publish"));
   await using mistaken = application(python, typo, rabbit.url);
   t.match(await mistaken.ended, { code: 0 }, "the broker takes it");
   const refused = await misled.ended;
   t.match(refused, { code: 0, err: "" }, "the follower ends by itself after a refusal");
-  t.match(refused.out, /^refused: \/data\/imgae .*did you mean "image"\?/m, "and says what is wrong");
+  t.match(refused.out, /^refused: \/data\/imagge .*did you mean "image"\?/m, "and says what is wrong");
 });
