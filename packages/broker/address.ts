@@ -1,5 +1,5 @@
 /**
- * Where a broker is, in words that may be printed, and what to do if the broker cannot be reached.
+ * The address of a broker, in words that may be printed, and what to do if the broker cannot be reached.
  *
  * The bugs this prevents: a password in an error message or a log, and "ECONNREFUSED" as the whole explanation.
  */
@@ -16,7 +16,7 @@ export interface Address {
   readonly query: URLSearchParams;
 }
 
-/** What is given beside the URL wins over what is in the URL. */
+/** A user or a password that is given beside the URL wins over the one in the URL. */
 export function readAddress(
   url: URL,
   given: { readonly user?: string | undefined; readonly password?: string | undefined },
@@ -51,7 +51,7 @@ const NETWORK: Readonly<Record<string, string>> = {
   CERT_HAS_EXPIRED: "has an expired certificate. Renew it.",
 };
 
-/** Explains the errors that every broker can have; an adapter explains its own before. */
+/** Explains the errors that every broker can have. An adapter explains its own errors first. */
 export function unreachable(error: unknown, where: string): Failure {
   const told = NETWORK[codeOf(error) ?? ""];
   if (told !== undefined) return new Failure("retry", "BrokerUnreachable", `${where} ${told}`, error);

@@ -1,9 +1,9 @@
 /**
- * The brokers that Longshore knows, a row each, and the opening of the one that a URL names. A new broker is a folder with its
- * adapter, a row here, and a test that runs the conformance suite on it.
+ * The brokers that Longshore knows, one row each, and the opening of the broker that a URL names. A new broker is a folder with
+ * its adapter, a row here, and a test that runs the conformance suite on the adapter.
  *
- * The bugs this prevents: a TLS scheme that is taken for plain text, code elsewhere that decides by the beginning of a URL and
- * is silently wrong for the next broker, and a program that looks healthy and has never reached its broker.
+ * The bugs this prevents: a TLS scheme that is taken for plain text, code elsewhere that compares the beginning of a URL and
+ * does not know the next broker, and a program that looks healthy but never reached its broker.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
@@ -31,7 +31,7 @@ export interface KnownBroker {
   readonly defaults: { readonly user: string; readonly space: string };
   /** Whether a delivery says which user published it. If not, no user can be an operator by name. */
   readonly tellsUsers: boolean;
-  /** Where a person finds the quarantined messages and their reasons. */
+  /** Tells a person how to find the quarantined messages and their reasons. */
   readonly quarantine: (names: Names) => string;
   readonly load: () => Promise<(options: AdapterOptions) => Promise<Broker>>;
 }
@@ -66,7 +66,7 @@ export const BROKERS: readonly KnownBroker[] = [
   },
 ];
 
-/** Returns the row of a URL. If no row fits, throws a `Failure` that lists the URLs that would. */
+/** Returns the row for a URL. If there is none, throws a `Failure` that lists the known URLs. */
 export function brokerAt(url: string): KnownBroker {
   const parsed = URL.parse(url);
   if (parsed === null) {
@@ -89,13 +89,15 @@ export interface OpenBroker {
   readonly names?: Partial<Names>;
   readonly log: Log;
   readonly clock: Clock;
-  /** How long one message may wait for its confirmation before the publisher is told that it is not stored. */
+  /** One message may wait this long for its confirmation. After that its publisher gets a `Failure`. */
   readonly publishWithinMs?: number;
-  /** True if the settings name users of the broker: then a broker that does not tell who published is refused. */
+  /** True if the settings name users of the broker. Then a broker whose deliveries name no user is refused. */
   readonly needsUsers?: boolean;
 }
 
-/** Resolves when the broker has answered. If it does not, the error says where we looked and what to do. */
+/**
+ * Resolves when the broker has answered. If the broker does not answer, the error says which address was tried and what to do.
+ */
 export async function openBroker(options: OpenBroker): Promise<Broker> {
   const { url, user, password, names, log, clock, publishWithinMs = PUBLISH_WITHIN_MS, needsUsers = false } = options;
   const { name, schemes, defaults, tellsUsers, load } = brokerAt(url);

@@ -6,20 +6,25 @@ export type Queue = "commands" | "facts";
 export type Topic = Queue | "events";
 
 export interface Broker extends AsyncDisposable {
-  /** Resolves when the broker has the message. Throws `Failure` "retry" if it may not have it: publish the same id again. */
+  /**
+   * Resolves when the broker has the message. If that is uncertain, throws `Failure` "retry": publish again with the same id.
+   */
   publish(topic: Topic, message: Outgoing, signal: AbortSignal): Promise<Published>;
-  /** Publishes to a queue of somebody else's (`reply_to`), never to one of ours. "unrouted" if that queue is gone. */
+  /** Publishes to the queue that a sender named (`reply_to`). "unrouted": the queue is gone, or it is one of ours. */
   reply(queue: string, message: Outgoing, signal: AbortSignal): Promise<Published>;
-  /** Outlives reconnects, cancelled consumers and restarts; ends only by its signal. Several lanes may share it. */
+  /** Goes on after lost connections, cancelled consumers and restarts, until the signal aborts. Several lanes may share it. */
   receive(queue: Queue, options: ReceiveOptions): AsyncIterableIterator<Delivery>;
   /** Follows events for one follower: a temporary queue bound to `pattern` ("shop.#"). Resolves when the queue is bound. */
   follow(pattern: string, options: ReceiveOptions): Promise<AsyncIterableIterator<Delivery>>;
   /** Broadcasts to everybody who listens at this moment; "unrouted": nobody does. Nothing is kept for later listeners. */
   broadcast(message: Outgoing, signal: AbortSignal): Promise<Published>;
-  /** Hears broadcasts under keys that match, from when this resolves. A lost connection loses some: broadcasters repeat theirs. */
+  /**
+   * Hears broadcasts with matching keys from the moment when this resolves. Those sent while the connection is lost are missed,
+   * so broadcasters repeat them.
+   */
   listen(pattern: string, options: ReceiveOptions): Promise<AsyncIterableIterator<Uint8Array>>;
   status(): BrokerStatus;
-  /** For `doctor` and metrics: which user we are at the broker, and how much waits. Throws `Failure`. */
+  /** Tells `doctor` and the metrics which user we are at the broker, and how many messages wait. Throws `Failure`. */
   inspect(signal: AbortSignal): Promise<BrokerReport>;
 }
 
@@ -38,7 +43,10 @@ export interface ReceiveOptions {
   readonly signal: AbortSignal; // ends the iteration; messages in flight may still be settled
 }
 
-/** Settled once, by one of the three. After a lost connection they do nothing: the broker delivers the message again. */
+/**
+ * Settled once, by `ack`, `requeue` or `quarantine`. After a lost connection these do nothing: the broker delivers the message
+ * again.
+ */
 export interface Delivery {
   /** The broker's own message id if the publisher set one, else "". Never trusted for identity. */
   readonly id: string;

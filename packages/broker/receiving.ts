@@ -1,10 +1,10 @@
 /**
- * What every adapter shares about receiving: messages pass from one connection after another to the lanes that work on them,
- * through one iterator.
+ * Shared by all adapters for receiving: messages of one connection after another reach the lanes that work on them through one
+ * iterator.
  *
- * The bugs this prevents: a library's callback that throws into the library (amqplib then closes the connection), a lane that
- * waits for ever after the end, messages that no lane took and that are forgotten at the end, and a receiver that gives up
- * when its queue cannot be consumed for a while.
+ * The bugs this prevents: a callback that throws into the library (amqplib then closes the connection), a lane that waits for
+ * ever after the end, messages that no lane took and that are forgotten at the end, and a receiver that gives up when its queue
+ * cannot be consumed for a while.
  */
 import { Failure, type Problem } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
@@ -69,7 +69,7 @@ export function receiving<T>({ clock, log }: { readonly clock: Clock; readonly l
     begun,
     stop: stop.signal,
     start: (sessions, takes) => {
-      const running = Promise.resolve().then(() => run(sessions, takes)); // the caller has the receiver before it may end
+      const running = Promise.resolve().then(() => run(sessions, takes)); // the caller gets the receiver before the run can end
       const close = async () => {
         stop.abort();
         await running;
@@ -88,7 +88,7 @@ export interface DeliveryQueue<T> {
   readonly items: AsyncIterableIterator<T>;
 }
 
-/** The giver bounds the queue: the broker's prefetch. */
+/** The queue has no bound of its own: the broker's prefetch bounds it. */
 export function deliveryQueue<T>(onReturn: () => void): DeliveryQueue<T> {
   let ready: T[] = [];
   const waiting: ((result: IteratorResult<T>) => void)[] = [];
@@ -131,7 +131,7 @@ export function deliveryQueue<T>(onReturn: () => void): DeliveryQueue<T> {
   };
 }
 
-/** Each item as another one, made when a lane takes it. */
+/** Maps each item when a lane takes it, not before. */
 export function mapped<A, B>(source: AsyncIterableIterator<A>, map: (item: A) => B | Promise<B>): AsyncIterableIterator<B> {
   const items: AsyncIterableIterator<B> = {
     [Symbol.asyncIterator]: () => items,
@@ -147,7 +147,7 @@ export function mapped<A, B>(source: AsyncIterableIterator<A>, map: (item: A) =>
   return items;
 }
 
-/** For listeners, which must not have to settle messages that nobody would deliver again. */
+/** Acks each message before its listener gets it: nobody would deliver a broadcast again. */
 export function settledDeliveries(deliveries: AsyncIterableIterator<Delivery>): AsyncIterableIterator<Uint8Array> {
   return mapped(deliveries, async (it) => {
     await it.ack();
@@ -166,7 +166,7 @@ export function settlement(what: string, after: () => void): (work: () => Promis
   };
 }
 
-/** The problems of a quarantined message as a header, which has little room: only the first of them. */
+/** Returns the problems of a quarantined message as the text of a header. If they are too long, only the first of them. */
 export function problemsText(problems: readonly Problem[], written = (json: string): string => json): string {
   for (let count = problems.length; count > 0; count = Math.floor(count / 2)) {
     const text = written(JSON.stringify(problems.slice(0, count)));

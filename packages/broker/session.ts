@@ -1,6 +1,6 @@
 /**
- * What every adapter shares about its server: a connection that is opened again whenever it is lost, and bounds for all that
- * waits for the server.
+ * Shared by all adapters: a connection that is opened again whenever it is lost, and bounds for all work that waits for the
+ * server.
  *
  * The bugs this prevents: a client that gives up after one error, a status that says "connected" without a connection, a caller
  * that waits for ever after the broker was closed, and a frozen server that makes publishers wait until the process is killed
@@ -131,7 +131,7 @@ export function aborted(...signals: readonly AbortSignal[]): Promise<void> {
   });
 }
 
-/** For farewells: waits for the end of the work, but at most `ms`. A failure of the work is thrown. */
+/** Waits for the end of the work, but at most `ms`, so that a farewell cannot hang. A failure of the work is thrown. */
 export async function atMost(clock: Clock, ms: number, work: Promise<unknown>): Promise<void> {
   const { promise: late, resolve } = Promise.withResolvers<void>();
   const callOff = clock.alarm(ms, resolve);

@@ -1,8 +1,8 @@
 /**
  * A program's settings of its broker, and the names of Longshore's queues and exchanges there. Every program reads them here.
  *
- * The bugs this prevents: a program that forgets the user's file, and one that looks for the others' messages under another
- * name.
+ * The bugs this prevents: a program that ignores `userFile`, and a program that looks for messages under another name than
+ * their publishers use.
  */
 import { oneSecret, secretOf, secretSetting } from "@longshore/runtime/config/secret-settings.ts";
 import { z } from "zod";

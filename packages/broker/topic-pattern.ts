@@ -1,8 +1,9 @@
 /**
- * The topic patterns of AMQP ("shop.#", "*.*.run.failed") as regular expressions, for adapters whose broker has none.
+ * The topic patterns of AMQP ("shop.#", "*.*.run.failed") as regular expressions, for adapters whose broker has no such
+ * patterns.
  *
- * The bug this prevents: a pattern that follows on one broker and misses events on another. "#" also stands for no word at all,
- * so "shop.#" matches "shop"; every word is therefore read together with the dot before it.
+ * The bug this prevents: a pattern that matches an event on one broker and misses it on another. "#" also stands for no word at
+ * all, so "shop.#" matches "shop"; every word is therefore read together with the dot before it.
  */
 const SPECIAL = /[.*+?^${}()|[\]\\]/g;
 

@@ -1,14 +1,15 @@
 /**
- * From what you want to the bytes that you publish, with any broker client.
+ * Turns a request into the bytes that you publish with any broker client.
  *
- * The failure this prevents: a request that is refused long after it was sent. It is judged here first, by the launcher's rules.
+ * The failure this prevents: a request that is refused long after it was sent. Here it is judged before that, by the launcher's
+ * rules.
  */
 import type { CommandInput, CommandType } from "@longshore/contract/command.ts";
 import { CONTENT_TYPE, readCommand, writeCommand } from "@longshore/contract/envelope.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
 
 export interface Sender {
-  /** Names you to others: a URI or path, such as "/shop/orders". */
+  /** Your name for others: a URI or path, such as "/shop/orders". */
   readonly source: string;
   /** The message's own id, by default a random one. A message that is sent again carries the same id. */
   readonly id?: string;

@@ -1,5 +1,5 @@
 /**
- * The events of each run, once each and in order, from a delivery that may repeat and reorder them.
+ * Returns the events of each run once each and in order, although the broker may repeat and reorder them.
  *
  * The failure this prevents: an application that books an order twice because `run.succeeded` came twice, or calls a run
  * running because `run.started` came after its end.
@@ -19,11 +19,13 @@ export type Heard =
 export interface StoryOptions {
   /** Returns the last sequence of a run that you applied, from wherever you saved it; 0 if you never heard of the run. */
   readonly lastApplied?: (run: string) => number;
-  /** The most early events that are kept, over all runs. */
+  /** At most this many early events are kept, over all runs. */
   readonly heldMax?: number;
-  /** The most runs that are remembered. Of the one that was heard least recently, `lastApplied` is asked again. */
+  /**
+   * At most this many runs are remembered. The run that was heard least recently is forgotten: `lastApplied` is asked again.
+   */
   readonly runsMax?: number;
-  /** The most ids that are remembered of events that belong to no run, such as refusals. */
+  /** At most this many ids are remembered of events that belong to no run, such as refusals. */
   readonly noticesMax?: number;
 }
 
@@ -54,7 +56,7 @@ export function story(options: StoryOptions = {}): Story {
   function hearEvent(event: ReceivedEvent, sequence: number): Heard {
     const line = lineOf(event);
     const next = line.last + 1;
-    // Within one installation an event's run and sequence fix its id. If the sequence was told, the id was told.
+    // Within one installation, run and sequence fix an event's id. So an event with a sequence that was told is a repeat.
     if (sequence < next || line.early.has(sequence)) return { kind: "repeat" };
     if (sequence > next) {
       if (held >= heldMax) return { kind: "full", waitsFor: next };

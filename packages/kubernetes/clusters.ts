@@ -1,6 +1,6 @@
 /**
- * The clusters that a program talks to. Each group has its own guarded transport: through a shared one a dead cluster would slow
- * the others. The launcher adds writes with `openWrites(cluster)` of request/write.ts, which the watcher may not import.
+ * The clusters that a program talks to. Each group has its own guarded transport: if groups shared one, a dead cluster would
+ * slow the others. The launcher adds writes with `openWrites(cluster)` of request/write.ts, which the watcher may not import.
  */
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { type Change, type FollowOptions, follow } from "./follow/follow.ts";
@@ -24,7 +24,7 @@ export interface Cluster {
   /** The guarded transport, for `openWrites` and `preflight`. */
   readonly transport: Guard;
   readonly read: Reads;
-  /** Set: it is never watched, and listed this often. */
+  /** If set, the group is listed this often and never watched. */
   readonly pollMs: number | undefined;
   follow(
     options: Pick<FollowOptions, "kind" | "selector" | "signal" | "pageSize" | "stallMs" | "backOff">,

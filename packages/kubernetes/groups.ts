@@ -1,9 +1,9 @@
 /**
- * Reads the groups file: the container groups, and the way to each one's cluster with one of its two credentials.
+ * Reads the groups file: the groups, and a connection to each group's cluster with one of its two credentials.
  *
  * The bug this prevents: launcher and watcher that understand the same file differently. Both read it here, each with its own
- * credential, and every problem of every group is told at once. A group with wrong settings refuses the start; a group whose
- * cluster does not answer does not.
+ * credential, and every problem of every group is told at once. If a group's settings are wrong, the program does not start; if
+ * a group's cluster does not answer, the program starts.
  */
 import { type ConfiguredGroup, GroupSettings } from "@longshore/contract/group-settings.ts";
 import { GroupName } from "@longshore/contract/ids.ts";
@@ -27,7 +27,9 @@ const Namespace = z
   .string()
   .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "a namespace's name is lower-case letters, digits and '-', at most 63");
 
-/** A heartbeat that is older than 45 s counts as Unwatched, and a heartbeat is as old as the last listing. */
+/**
+ * A polled group's heartbeat is as old as its last listing, and a group whose heartbeat is older than 45 s counts as Unwatched.
+ */
 const Poll = Duration.refine((text) => (durationMs(text) ?? 0) >= 1_000 && (durationMs(text) ?? 0) <= 30_000, {
   error: "is between 1s and 30s: shorter ones load the API server, and longer ones would count as Unwatched",
 }).transform((text) => durationMs(text));
@@ -100,10 +102,10 @@ export async function readGroups(file: string, { credential, clock, onRequest }:
   };
 }
 
-/** What is wrong with a group's settings, and where in the file. */
+/** Returns each problem of a group's settings with its place in the file. */
 export const inFile = (file: string, problems: readonly Problem[]): readonly string[] =>
   problems.map(({ path, message }) => `${file}: ${path}: ${message}`);
 
-/** A group with several namespaces is a group for each: "prod-a/batch". */
+/** If a group has several namespaces, each becomes a group of its own: "prod-a/batch". */
 export const nameOf = (group: string, namespace: string, all: readonly string[]): GroupName =>
   GroupName.parse(all.length === 1 ? group : `${group}/${namespace}`);

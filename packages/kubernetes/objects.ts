@@ -66,13 +66,13 @@ export function asList(value: unknown): ApiList | undefined {
   return { items: Array.isArray(items) ? items : [], resourceVersion, next: text(member(metadata, "continue")) || undefined };
 }
 
-/** A `Status`, by which a Kubernetes API refuses. */
+/** The `Status` with which a Kubernetes API refuses a request. */
 export interface ApiStatus {
   readonly code: number;
   readonly reason: string;
   readonly message: string;
   readonly name: string | undefined;
-  /** The fields that it complains of: "metadata.uid". */
+  /** The fields that are wrong: "metadata.uid". */
   readonly fields: readonly string[];
   readonly causes: readonly string[];
   readonly retryAfterSeconds: number | undefined;

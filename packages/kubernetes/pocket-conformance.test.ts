@@ -62,7 +62,7 @@ async function pocket(t: Test) {
   return { model, connection: connected.connection, cluster: it, writes: openWrites(it) };
 }
 
-/** A follower's picture: for each UID its object, without the UIDs that a complete listing did not show. */
+/** The objects that a follower knows, by UID. If a complete listing does not show a UID, its object is dropped. */
 function book() {
   const known = new Map<string, unknown>();
   const reasons: string[] = [];
@@ -205,7 +205,8 @@ t.test("follows 100 Jobs through cut streams and compaction, over HTTPS", async 
   })) {
     view.note(change);
     if (over && end()) stop.abort();
-    // Every change may have been reported before the last create was answered: cutting the streams makes one more.
+    // If every change was reported before the last create was answered, this loop would wait for ever: cutting the streams
+    // makes one more change.
     else if (created === 100) model.meddle({ kind: "cut streams" });
   }
   await creating;

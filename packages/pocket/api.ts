@@ -1,9 +1,8 @@
 /**
  * The two ports of the pocket: how a request comes in, and how a pod runs.
  *
- * The first has the same shape as the transport of Longshore's own cluster code. It is written here again, so that the pocket
- * depends on nothing that it stands in for. A type test in packages/kubernetes/pocket-conformance.test.ts keeps the two the
- * same.
+ * The first has the same shape as the transport of Longshore's own cluster code. It is declared here again, so that the pocket
+ * does not depend on that code. A type test in packages/kubernetes/pocket-conformance.test.ts keeps the two the same.
  */
 import type { ApiObject, PodObject, Resource } from "./objects.ts";
 
@@ -49,7 +48,7 @@ export interface Kubelet {
 export type Look = (resource: Resource, name: string) => ApiObject | undefined;
 
 export interface PodRun {
-  /** SIGTERM, then SIGKILL after the grace. A later call may only shorten it. */
+  /** Sends SIGTERM, then SIGKILL after the grace. A later call can only shorten the grace. */
   stop(graceSeconds: number): void;
   /** The pod's object is gone: running processes end now, and its logs are removed. */
   forget(): void;

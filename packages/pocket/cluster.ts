@@ -1,10 +1,10 @@
 /**
- * The pocket's cluster: a Kubernetes API server, its controllers and one node, as a value.
+ * The pocket's cluster: a Kubernetes API server, its controllers and one node.
  *
  *   transport ─▶ serve ─▶ store ─▶ jobs · collect · quota · nodes ─▶ kubelet
  *
- * It has no timers, no sockets and no processes: time and chance come from the clock, pods run in the kubelet that it is given.
- * So it is both the embedded cluster (over server/http.ts and pods/processes.ts) and the heart of the tests' model
+ * It has no timers, no sockets and no processes: time and chance come from the clock, and the given kubelet runs the pods. So
+ * the same code is the embedded cluster (with server/http.ts and pods/processes.ts) and the core of the tests' model
  * (testing/model.ts). Both pass the conformance suite of a real cluster.
  */
 import type { Clock } from "@longshore/runtime/clock.ts";
@@ -36,7 +36,7 @@ export interface RequestEntry {
   readonly user: string;
   readonly method: string;
   readonly path: string;
-  /** The object's name; of a POST, from its body. */
+  /** The object's name: from the body of a POST, else from the path. */
   readonly name: string;
   readonly status: number;
 }
@@ -68,7 +68,7 @@ export function createCluster(options: ClusterOptions): Cluster {
       send: async (request) => told(identity, request, await answer(server, identity, request)),
       open: async (request, signal) => {
         const opened = stream(server, identity, request, () => undefined);
-        // A watch that nobody reads any more would gather its changes until its time is over.
+        // Ends the watch: else it would gather changes that nobody reads until its time is over.
         signal.addEventListener("abort", () => opened.lines.end(), { once: true });
         return told(identity, request, opened);
       },

@@ -2,7 +2,7 @@
  * The kinds of objects that the pocket keeps, and those of their fields that its controllers read.
  *
  * A stored object is never changed: each write makes a new one that shares the unchanged parts, and everything is frozen. So
- * lists, watches and history can hand out the same object, and a client cannot change the server's by accident.
+ * lists, watches and history can hand out the same object, and no client can change the server's object by accident.
  */
 export type Fields = Readonly<Record<string, unknown>>;
 

@@ -1,8 +1,8 @@
 /**
  * Starts the embedded cluster: kubelet, cluster, HTTP, and the files that outlive it.
  *
- * The bug this prevents: a cluster that looks like another one after a restart. The namespaces keep their UIDs and the versions
- * go on counting, so an earlier view is still older than a later one.
+ * The bug this prevents: a cluster that looks like another one after a restart. The namespaces keep their UIDs, and the
+ * versions go on rising, so that a view from before the restart still counts as older.
  */
 import { randomBytes, randomUUID } from "node:crypto";
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from "node:fs";
@@ -47,7 +47,7 @@ export async function startPocket(options: PocketOptions): Promise<Pocket> {
     createCluster({
       clock,
       kubelet,
-      // Milliseconds since 1970: no pocket can have counted further than that before.
+      // Milliseconds since 1970: no earlier pocket can have reached this version, so no version comes twice.
       firstVersion: clock.now(),
       ...(log !== undefined && { onRequest: (entry) => writeSync(log, `${JSON.stringify(entry)}\n`) }),
     }),
@@ -61,7 +61,7 @@ export async function startPocket(options: PocketOptions): Promise<Pocket> {
   return { url, token, cluster, [Symbol.asyncDispose]: () => all.disposeAsync() };
 }
 
-/** The UIDs that the namespaces had before, or new ones that they keep from now on. */
+/** Returns each namespace's UID from before, or a new UID that the namespace keeps from now on. */
 function keepNamespaces(path: string, names: readonly string[]): ReadonlyMap<string, string> {
   const known: Readonly<Record<string, string>> = existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : {};
   const kept = new Map(names.map((name) => [name, known[name] ?? randomUUID()]));

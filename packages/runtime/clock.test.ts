@@ -1,4 +1,7 @@
-/** The machine's clock ends sleeps by their signal and leaves no listener on it. The steps clock wakes sleepers in order. */
+/**
+ * If its signal aborts, the system clock's sleep ends and leaves no listener on that signal. The steps clock wakes sleepers in
+ * order.
+ */
 import { getEventListeners } from "node:events";
 import t from "tap";
 import { systemClock } from "./clock.ts";

@@ -1,4 +1,4 @@
-/** The values that a failpoint's setting may have. program.test.ts shows on a process that a failpoint kills. */
+/** The values that LONGSHORE_FAILPOINT may have. program.test.ts shows with a real process that a failpoint kills. */
 import t from "tap";
 import { FailpointProblem, failpoints } from "./failpoint.ts";
 import { stepsClock } from "./testing/steps-clock.ts";

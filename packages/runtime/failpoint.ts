@@ -1,6 +1,6 @@
 /**
- * Named lines at which a test makes a process die or dawdle: `LONGSHORE_FAILPOINT=afterCreate:kill,beforeAck:kill:3`. A name that
- * no code has, or a word that is no action, refuses to start: a kill test whose kill never comes proves nothing.
+ * Named lines at which a test makes a process die or wait: `LONGSHORE_FAILPOINT=afterCreate:kill,beforeAck:kill:3`. If no code
+ * has the name, or the action is unknown, the process does not start: a kill test whose kill never comes proves nothing.
  *
  *   name:kill        SIGKILL to this process the first time it passes        name:kill:3      the third time
  *   name:sleep:500   waits 500 ms each time                                  name:sleep:500:3 the third time only
@@ -55,7 +55,7 @@ function planned(part: string, [action, ...numbers]: readonly string[], clock: t
   throw new FailpointProblem(`failpoint "${part}": write name:kill, name:kill:PASS, name:sleep:MS or name:sleep:MS:PASS`);
 }
 
-/** The signal may reach another thread first, so this thread waits for its end and runs no further line. */
+/** SIGKILL may reach another thread first, so this thread waits for ever and runs no further line. */
 function kill(): void {
   process.kill(process.pid, "SIGKILL");
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);

@@ -1,9 +1,9 @@
 /**
  * `/healthz`, `/readyz` and `/metrics`, on a port of their own.
  *
- * The bugs this prevents: a launcher that Kubernetes restarts because the broker is down (health asks only whether this
- * process runs; readiness says which part is not there), a probe that hangs on a part that hangs, and metrics that fall silent with
- * the part whose absence they should tell.
+ * The bugs this prevents: a launcher that Kubernetes restarts because the broker is down (health asks only whether this process
+ * runs; readiness says which part is not ready), a probe that hangs because a part hangs, and metrics that stop together with
+ * the part whose failure they should show.
  */
 import { createServer, type Server, type ServerResponse } from "node:http";
 import { type Clock, systemClock } from "./clock.ts";
@@ -38,7 +38,7 @@ const REQUEST_MS = 10_000;
 
 export async function serveHealth(options: HealthOptions): Promise<Health> {
   const { host, port } = address(options.listen);
-  // Node looks for requests that take too long only every 30 seconds, unless told otherwise.
+  // By default Node looks for requests that take too long only every 30 seconds.
   const server = createServer({ requestTimeout: REQUEST_MS, connectionsCheckingInterval: 1_000 }, (request, response) => {
     answer(options, request.url ?? "/", response).catch((error: unknown) => {
       reply(response, 500, String(error));

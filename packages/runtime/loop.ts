@@ -1,8 +1,9 @@
 /**
  * The pieces that every loop is made of: running together, repeating, waiting to be woken, backing off, batching.
  *
- * The bugs this prevents: a loop that died while its process looks healthy, a wait that outlives its abort, and a queue that grows
- * without bound. Signals are linked here: one of `AbortSignal.any` asks all its sources at each look, and loops look all the time.
+ * The bugs this prevents: a loop that died while its process looks healthy, a wait that outlives its abort, and a queue that
+ * grows without bound. `linked` replaces `AbortSignal.any`, whose signal asks all its sources each time that `aborted` is read;
+ * loops read it all the time.
  */
 import type { Clock } from "./clock.ts";
 
@@ -50,7 +51,7 @@ function isAbort(error: unknown, signal: AbortSignal): boolean {
 export interface Linked {
   readonly signal: AbortSignal;
   abort(reason?: unknown): void;
-  /** Ends the following. */
+  /** Stops following the other signal. */
   release(): void;
 }
 
@@ -97,7 +98,7 @@ export function wakeUp(clock: Clock): WakeUp {
   return {
     wake() {
       woken = waiting.size === 0;
-      for (const wake of waiting) wake(); // each takes itself out
+      for (const wake of waiting) wake(); // each removes itself from `waiting`
     },
     wait: (ms, signal) =>
       new Promise((resolve) => {
@@ -123,7 +124,7 @@ export function wakeUp(clock: Clock): WakeUp {
 
 export interface Every {
   readonly clock: Clock;
-  /** From the end of one turn to the begin of the next; spread by a tenth, so that replicas do not march in step. */
+  /** The pause from the end of one turn to the start of the next, varied by a tenth so that replicas do not run in step. */
   readonly ms: number;
   readonly signal: AbortSignal;
   /** Being woken cuts the pause short. */
@@ -144,7 +145,10 @@ export async function every(
 
 export type Pause = (failures: number, signal: AbortSignal) => Promise<void>;
 
-/** Waits longer after every failure in a row: doubling from `firstMs`, never above `mostMs`, half of it by chance. */
+/**
+ * Waits longer after each failure in a row: first `firstMs`, then twice as long each time, at most `mostMs`. Half of each wait
+ * is random.
+ */
 export function backOff(
   clock: Clock,
   { firstMs = 100, mostMs = 30_000 }: { readonly firstMs?: number; readonly mostMs?: number } = {},
@@ -210,13 +214,16 @@ export async function within<R>(
 interface BatchOptions {
   /** Most items in one call. */
   readonly most: number;
-  /** Beside the batch in flight. Beyond it callers are refused, which is a bug in their own bound. */
+  /**
+   * The most items that may wait beside the batch in flight. If one more comes, its caller is refused: the callers lack a
+   * bound.
+   */
   readonly waitingMost?: number;
 }
 
 /**
- * Lets each caller hand over one item and await its result, while one call handles many: while one batch is in flight, the next
- * fills. Nothing lingers to gather more. If a batch throws, each of its callers gets that error.
+ * Lets each caller hand over one item and await its result, and handles many items in one call. While a batch is in flight, the
+ * next one fills; no batch waits for more items. If a batch throws, each of its callers gets that error.
  */
 export function batch<I, R>(
   { most, waitingMost = 10_000 }: BatchOptions,
@@ -261,8 +268,8 @@ export function batch<I, R>(
 }
 
 /**
- * Works on the items of a source, this many at a time; each lane takes its next item when the last is done. If one throws, the
- * source is told to end, each lane finishes its item and takes no more, and then the error is thrown.
+ * Works on a source's items in `most` lanes; each lane takes its next item when the last is done. If a lane throws, the source
+ * is told to end, each other lane finishes its item and takes no more, and then the error is thrown.
  */
 export async function lanes<I>(
   most: number,

@@ -1,9 +1,9 @@
 /**
  * Every metric of Longshore in one table, and the registry of one program.
  *
- * The bugs this prevents: two programs in one process (`longshore up`) writing into one global registry, a name or label
- * that a dashboard waits for and no code spells that way, and a gauge that reads 0 because nobody ever measured it: a
- * metric is not there until it was first set. No label holds a run's id: series must not grow with the work.
+ * The bugs this prevents: two programs in one process (`longshore up`) that write into one global registry, a metric that code
+ * and dashboard spell differently, and a gauge that reads 0 although nobody measured it: a metric is not there until it was
+ * first set. No label holds a run's id: the number of series must not grow with the number of runs.
  */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 
@@ -51,7 +51,7 @@ export interface Metrics {
   set<N extends Named<"gauge">>(name: N, labels: Labels<N>, value: number): void;
   /** Sets all series of the gauge at once: a series that is not given disappears, as its group or state did. */
   replace<N extends Named<"gauge">>(name: N, rows: readonly { readonly labels: Labels<N>; readonly value: number }[]): void;
-  /** Removes gauges that could not be measured: their last number would pass for today's. */
+  /** Removes gauges that could not be measured: their last number would look current. */
   forget(names: readonly Named<"gauge">[]): void;
   observe<N extends Named<"histogram">>(name: N, labels: Labels<N>, seconds: number): void;
   /** In Prometheus' text format. */
@@ -75,7 +75,7 @@ export function openMetrics(service: string, version: string): Metrics {
     forget(names) {
       for (const name of names) {
         gauges(name).reset();
-        if (METRICS[name].labels.length === 0) gauges(name).remove(); // which reset() sets to 0
+        if (METRICS[name].labels.length === 0) gauges(name).remove(); // reset() sets a gauge without labels to 0
       }
     },
     observe: (name, labels, seconds) => histograms(name).observe({ ...labels }, seconds),

@@ -19,7 +19,7 @@ export const programSettings = { log: LogSettings.prefault({}) };
 
 export type Main<C> = (config: C, log: Log, signal: AbortSignal) => Promise<ProgramEnd>;
 
-/** A second signal within this time is the same press of Ctrl-C, which npm and the bootstrap pass on as well. */
+/** A second signal within this time comes from the same press of Ctrl-C, which npm and the bootstrap pass on as well. */
 const SAME_PRESS_MS = 500;
 
 /** How long an orderly stop may take. Below the 30 s that Kubernetes grants before it kills. */
@@ -44,7 +44,7 @@ export async function runProgram<S extends z.ZodType<{ readonly log: LogSettings
     const ending = await main(config, log, stop.signal);
     process.exit(ending.kind === "finished" ? ending.exitCode : 0);
   } catch (error) {
-    if (error instanceof ConfigProblems) refuse(name, error.message); // a file that the settings name was wrong
+    if (error instanceof ConfigProblems) refuse(name, error.message); // a file named by the settings was wrong
     log.error(stop.signal.aborted ? "failed while stopping" : "failed", { error });
     process.exit(2);
   }

@@ -9,7 +9,7 @@
 import { createCipheriv, createDecipheriv, createSecretKey, hkdfSync, type KeyObject, randomBytes } from "node:crypto";
 
 export interface Sealed {
-  /** The key of the ring that sealed it, by a name that tells nothing of the key. */
+  /** The id of the ring's key that sealed the text. The id reveals nothing of the key. */
   readonly key: string;
   readonly nonce: string;
   readonly box: string;

@@ -1,12 +1,12 @@
 /**
  * A binary heap by time: gives the entry that is due soonest, and among equals the one that came first.
  *
- * The bug this prevents: timers kept in a list that is searched or sorted whole for each of ten thousand entries.
+ * The bug this prevents: a list of timers that is searched or sorted anew for each of ten thousand entries.
  */
 
 export interface Timed {
   readonly atMs: number;
-  /** Grows with each entry: the first that came is the first among equals, so that runs can be replayed. */
+  /** Grows with each entry. Of entries with the same time the oldest comes first, so that a simulation can be replayed. */
   readonly order: number;
 }
 
@@ -25,7 +25,7 @@ export function pushTimed<T extends Timed>(heap: T[], entry: T): void {
   heap[hole] = entry;
 }
 
-/** Removes and returns the soonest entry. */
+/** Removes the soonest entry. */
 export function popTimed<T extends Timed>(heap: T[]): void {
   const last = heap.pop();
   if (last === undefined || heap.length === 0) return;

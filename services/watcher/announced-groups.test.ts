@@ -61,7 +61,7 @@ function learning(t: Test, key = ring): Learner {
   const heard = mailbox(stop.signal);
 
   const open: typeof openAnnounced = (first: Access, options) => {
-    const inner = openAnnounced(first, options); // only to judge whether it is renewed; nothing is sent by it
+    const inner = openAnnounced(first, options); // only judges whether it is renewed; nothing is sent by it
     deeds.push(`open ${first.name} ${first.server}`);
     rejections.push(options.onRejected);
     const clusters = openClusters([{ name: first.name, namespace: first.namespace, transport: pocket.transport() }], { clock });

@@ -24,7 +24,10 @@ import { watchGroup } from "./watch-group.ts";
 /** Pauses between asking for the groups while no launcher answers: short ones first. */
 const ASK_FIRST_MS = 1_000;
 const ASK_MOST_MS = 15_000;
-/** However often a cluster rejects its credential: each question makes every launcher answer every watcher. */
+/**
+ * The least pause between questions, however often a cluster rejects its credential. Each question makes every launcher answer
+ * every watcher.
+ */
 const ASK_REST_MS = 5_000;
 const SAID_MOST = 1_000;
 
@@ -50,7 +53,7 @@ export function learnGroups(parts: Learning, seal: Seal, open = openAnnounced): 
       const it = roster.hear(body, clock.now());
       metrics.count("longshore_announcements_total", { outcome: it.outcome });
       note(it);
-      if (it.outcome === "taken") watching = watches.change(roster.groups()); // 300 groups send 300 messages that change nothing
+      if (it.outcome === "taken") watching = watches.change(roster.groups()); // repeats change nothing, and 300 groups send 300 of them
     }
   }
 
@@ -100,7 +103,7 @@ export function learnGroups(parts: Learning, seal: Seal, open = openAnnounced): 
     return { ready: missing.length === 0 || watching.length > 0, says };
   }
 
-  /** Only the broker's failures: a bug ends the program. */
+  /** Goes on after a failure of the broker. A bug ends the program. */
   function passes(error: unknown, failures: number): boolean {
     if (!isTransient(error)) return false;
     log.warn("announcements cannot be heard yet", { failures, code: error.code, error: error.message });
@@ -163,7 +166,7 @@ function openWatches(parts: Learning, signal: AbortSignal, { open, onBug, onReje
     });
     const ended = (async () => {
       try {
-        await before; // two watches of one group would say everything twice
+        await before; // two watches of one group would publish everything twice
         if (!own.signal.aborted) await watchGroup(parts, announced.cluster, own.signal);
       } finally {
         own.release();

@@ -1,4 +1,4 @@
-/** The watcher's settings. It has no ledger and no key for proofs. Unknown settings refuse to start. */
+/** The watcher's settings. It has no ledger and no key for proofs. An unknown setting is refused at the start. */
 import { brokerSettings } from "@longshore/broker/settings.ts";
 import { Installation } from "@longshore/contract/ids.ts";
 import { oneOf, readableFile, sealKeys } from "@longshore/runtime/config/secret-settings.ts";

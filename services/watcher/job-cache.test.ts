@@ -12,7 +12,7 @@ import { openPacking } from "./packed-values.ts";
 
 const NOW_MS = 1_800_000_000_000;
 
-/** A Job and its pod as an API server sends them: no two share an object or a text. */
+/** A Job and its pod as an API server sends them: two Jobs share no object and no text. */
 function running(n: number): { readonly job: JobSeen; readonly pod: PodSeen } {
   const name = `orders-8812-export-main-${n}-${randomBytes(5).toString("hex")}`;
   const uid = randomUUID();

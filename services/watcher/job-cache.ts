@@ -1,9 +1,10 @@
 /**
- * The Jobs of one group, as their watcher remembers them: the facts last published of each, and its last view while that may
- * still matter.
+ * The Jobs of one group, as their watcher remembers them: the facts last published of each Job, and the Job as it was last seen
+ * while that may still matter.
  *
- * The bug this prevents: memory that grows with every Job that ever ran, and with every field of a Job. The view is dropped once
- * the Job's end is published, the rest once the Job is gone, and what nobody works on is packed: below 1 kB a Job.
+ * The bug this prevents: memory that grows with every Job that ever ran, and with every field of a Job. The Job as it was last
+ * seen is dropped once its end is published, and the whole entry once the Job is gone. Entries that nobody works on are packed,
+ * to less than 1 kB a Job.
  */
 import type { Uid } from "@longshore/contract/ids.ts";
 import type { Said } from "@longshore/domain/watch/facts.ts";
@@ -27,14 +28,14 @@ interface Packed extends Omit<CachedJob, "pods"> {
   readonly pods: readonly PodSeen[];
 }
 
-/** The resource version of a Job that is there; etcd's versions are digits. */
+/** The resource version of a Job that is there, else "". Etcd's versions are digits, so no version is "". */
 const versionOf = ({ job, vanished }: CachedJob): string => (vanished ? "" : (job?.resourceVersion ?? ""));
 
 interface JobCache {
   has(uid: Uid): boolean;
   /** Changes an entry, or makes one. An entry that is empty afterwards is forgotten. */
   change(uid: Uid, change: (known: CachedJob) => void): void;
-  /** The Job was seen in this version and has not vanished since. Cheap, for listings in which few Jobs are new. */
+  /** True if the Job was seen in this version and has not vanished since. Unpacks nothing: in a listing few Jobs are new. */
   isAt(uid: Uid, resourceVersion: string): boolean;
   /** A copy to read: changes of it are lost. */
   peek(uid: Uid): Readonly<CachedJob> | undefined;
@@ -49,7 +50,7 @@ interface JobCache {
   readonly size: number;
 }
 
-/** Fields whose values recur in a cluster, as opposed to those that each Job has of its own. */
+/** Fields whose values recur in a cluster, so that the packing keeps each value once. */
 const RECURRING = new Set(
   "namespace installation group step image imageId node memoryLimit phase role reason type what key".split(" "),
 );
@@ -60,7 +61,7 @@ const RECENT_MOST = 128;
 export function openJobCache(): JobCache {
   const packed = new Map<Uid, string>();
   const recent = new Map<Uid, CachedJob>(); // the oldest first
-  const opened = new Set<Uid>(); // of the due ones
+  const opened = new Set<Uid>(); // entries that somebody works on
   const dueAt = new Map<Uid, number>();
   const packing = openPacking({ recurring: RECURRING });
 

@@ -1,11 +1,12 @@
 /**
- * Packs values into short strings and back, so that a watcher's memory is not the size of its cluster: a shape is kept once for
- * all values that have it, and recurring words once. A Job and its pod take 2.5 kB as objects; 400 bytes are their own.
+ * Packs values into short strings and back, so that a watcher's memory is smaller than the objects of its cluster: a shape is
+ * kept once for all values that have it, and a recurring word is kept once. A Job and its pod take 2.5 kB as objects, of which
+ * 400 bytes are their own.
  */
 interface Packing {
   pack(value: object): string;
   unpack(text: string): unknown;
-  /** True if the first text in the packed value is this one, as far as that shows without unpacking. */
+  /** True if the first text in the packed value is this one. Also false if that does not show without unpacking. */
   begins(text: string, value: string): boolean;
 }
 
@@ -75,7 +76,7 @@ export function openPacking({ recurring, shapesMost = 1_000, wordsMost = 10_000 
   return { pack, unpack, begins: (text, value) => text.startsWith(`s${value}${END}`, text.indexOf(END) + 1) };
 }
 
-/** A value without its leaves. */
+/** A value without its leaves: the nesting and the names of its fields. */
 type Shape =
   | { readonly names: readonly string[]; readonly parts: readonly Shape[] }
   | { readonly items: readonly Shape[] }

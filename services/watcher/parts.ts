@@ -1,4 +1,7 @@
-/** What the watcher's loops are given: main.ts opens it; in the simulation they are models. No part can write to a cluster. */
+/**
+ * The parts that the watcher's loops are given. main.ts opens them; in the simulation they are models. No part can write to a
+ * cluster.
+ */
 import type { Broker } from "@longshore/broker/port.ts";
 import type { GroupName, Installation } from "@longshore/contract/ids.ts";
 import type { Cluster } from "@longshore/kubernetes/clusters.ts";
@@ -12,7 +15,7 @@ export const FAILPOINTS = ["beforeFact", "afterFact"] as const;
 
 export interface Timing {
   readonly heartbeatMs: number;
-  /** Between looks for Jobs that are due: for a repeated fact, or to ask for Events. */
+  /** Pause between searches for Jobs that are due, for a repeated fact or for a read of Events. */
   readonly dueMs: number;
 }
 
@@ -35,5 +38,5 @@ export interface Parts {
   readonly pause: Pause;
 }
 
-/** What a watcher needs to learn the groups from launchers instead of a file. */
+/** The parts of a watcher that learns its groups from launchers instead of a file. */
 export type Learning = Omit<Parts, "clusters" | "broker"> & { readonly broker: Pick<Broker, "publish" | "broadcast" | "listen"> };

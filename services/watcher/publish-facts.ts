@@ -10,7 +10,7 @@ export function factPublisher(parts: Omit<Parts, "clusters">): PublishFact {
   const { broker, installation, owner, log, pause, fail } = parts;
   let count = 0;
   return async (type, data, signal) => {
-    // A repeated fact is another message: the hold is its acknowledgement, so no broker may take the repeat for a duplicate.
+    // A fact is repeated until its Job's hold is off. Each repeat has another id, so that no broker drops it as a duplicate.
     const id = `${owner}/${++count}`;
     const group = "about" in data ? data.about.group : data.group;
     // Parsed data may be written, but the compiler cannot see that through the schemas' brands.

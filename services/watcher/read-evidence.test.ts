@@ -1,4 +1,4 @@
-/** Logs that are read before they are needed, and the log that an end is told with. */
+/** Logs that are read before they are needed, and the log that is published with an end. */
 import type { LogTail } from "@longshore/contract/fact.ts";
 import { GroupName, Uid } from "@longshore/contract/ids.ts";
 import type { LogWanted } from "@longshore/domain/watch/facts.ts";

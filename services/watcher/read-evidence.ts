@@ -1,5 +1,6 @@
 /**
- * Reads what a fact needs besides the watch: log tails, Events, and an authoritative look. None of them may hold up an outcome.
+ * Reads the evidence that a fact needs besides the watch: log tails, Events, and a look. None of these reads may hold up an
+ * outcome.
  *
  * The failures this prevents: an end that waits for its log, and an end that is published without a log because its pod was
  * removed first. So a log is read when its pod ends: a second or more before the Job says so.
@@ -10,7 +11,9 @@ import type { LogWanted, Want } from "@longshore/domain/watch/facts.ts";
 import { type EventSeen, type JobSeen, type PodSeen, seeEvent, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
 import type { Watched } from "./parts.ts";
 
-/** For Jobs whose end is not known yet, 1 MB in all. If a Job controller is further behind, the log is read when it is wanted. */
+/**
+ * This many logs of Jobs without a known end are kept, 1 MB in all. If more Jobs wait for their end, a log is read again then.
+ */
 const KEPT_MOST = 64;
 
 export interface Logs {

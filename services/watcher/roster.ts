@@ -2,8 +2,8 @@
  * The groups that launchers announced, as far as this watcher believes them. The roster decides and does nothing itself.
  *
  * The bugs this prevents: a group reached at an address that somebody else at the broker wrote; an old announcement that brings
- * a group back or turns it back; a group that comes and goes because two launchers read the same file a second apart; and all
- * groups gone because no launcher was heard for a while. Silence changes nothing.
+ * back a removed group or earlier content; a group that comes and goes because two launchers read the same file a second apart;
+ * and all groups gone because no launcher was heard for a while. Silence changes nothing.
  */
 import { boundTo, type Control, type ControlData, WatchCredential } from "@longshore/contract/control.ts";
 import { readControl } from "@longshore/contract/envelope.ts";
@@ -11,7 +11,7 @@ import type { GroupName, Installation } from "@longshore/contract/ids.ts";
 import { type Access, accessProblem } from "@longshore/kubernetes/access/watch-access.ts";
 import type { Seal } from "@longshore/runtime/seal.ts";
 
-/** "older": the announcement would turn a group back. "stale": it was said too long ago to be believed now. */
+/** "older": a newer announcement is known already. "stale": the announcement was sent too long ago to be believed now. */
 export type Outcome = "taken" | "same" | "older" | "stale" | "unknownKey" | "tampered" | "unusable" | "unreadable";
 
 export interface Heard {
@@ -33,11 +33,17 @@ export interface Roster {
   missing(): ReadonlyMap<GroupName, string | undefined>;
 }
 
-/** Clocks that differ by more need to be set. An older announcement was kept by somebody and sent again. */
+/**
+ * An announcement's time may differ from our clock by this much. If it differs more, a clock is wrong, or somebody sent an old
+ * message again.
+ */
 export const STALE_MS = 10 * 60_000;
-/** Within this time one launcher may not have read its files yet; after it, two launchers disagree. */
+/**
+ * If a launcher announces older content for less than this time, it may not have read its files yet. After that, two launchers
+ * disagree.
+ */
 const OLDER_FOR_MS = 60_000;
-/** A launcher that misses this many of its own turns is gone. */
+/** A launcher that misses this many of its own announcements counts as gone. */
 const TURNS_MISSED_MOST = 3;
 
 interface Held {
@@ -59,7 +65,7 @@ export function openRoster(installation: Installation, seal: Seal): Roster {
   const held = new Map<GroupName, Held>();
   const refused = new Map<GroupName, string>();
   const launchers = new Map<string, Launcher>();
-  /** Each launcher's groups, with the oldest version that the launcher stands by. */
+  /** Every group that a launcher named, with the oldest version that any launcher named. */
   let wanted: ReadonlyMap<GroupName, number> = new Map();
 
   function announced(data: ControlData<"group.announced">, nowMs: number): Heard {
@@ -71,7 +77,7 @@ export function openRoster(installation: Installation, seal: Seal): Roster {
     const content = JSON.stringify(access);
     const before = held.get(group);
     refused.delete(group);
-    // No news, but it moves the limit below which content counts as older.
+    // The content is known already, but its newer version moves the limit below which other content counts as older.
     if (before?.content === content) {
       held.set(group, { ...before, version: Math.max(version, before.version), heardMs: nowMs });
       return { outcome: "same" };
@@ -91,7 +97,7 @@ export function openRoster(installation: Installation, seal: Seal): Roster {
   }
 
   function refuse(group: GroupName, outcome: Outcome, message: string): Heard {
-    // Only groups that a launcher named are kept: anybody may write of others, without end.
+    // Keeps refusals only of groups that a launcher named: anybody at the broker could announce other groups without end.
     if (wanted.has(group)) refused.set(group, message);
     return { outcome, group, message };
   }
@@ -111,7 +117,7 @@ export function openRoster(installation: Installation, seal: Seal): Roster {
     const versions = new Map(data.groups.map(({ group, version }) => [group, version]));
     launchers.set(launcher, { atMs, untilMs: nowMs + againSeconds * 1000 * TURNS_MISSED_MOST, versions });
     wanted = union(launchers.values());
-    // A group is announced before it is named, perhaps by another launcher, so the naming waits for it a while.
+    // A group may be announced before any launcher names it, so a group that is not named is kept for a while.
     for (const [group, it] of held) if (!wanted.has(group) && it.heardMs < nowMs - STALE_MS) held.delete(group);
     for (const group of refused.keys()) if (!wanted.has(group)) refused.delete(group);
     return { outcome: "taken" };

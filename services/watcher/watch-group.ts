@@ -42,14 +42,14 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
   const busy = new Set<Uid>();
   const unread = new Map<Uid, number>(); // since when the pods of an ended Job could not be read
   const failed = new AbortController();
-  const synced = wakeUp(clock); // the first heartbeat does not wait for its turn, because an unwatched group is told of after 45 s
+  const synced = wakeUp(clock); // the first heartbeat comes early, because a group without one is reported as unwatched after 45 s
 
   await together(AbortSignal.any([signal, failed.signal]), {
     jobs: (signal) => followJobs(signal),
     pods: (signal) => followPods(signal),
     due: (signal) => every({ clock, ms: timing.dueMs, signal }, async () => lookForDue()),
     heartbeat: (signal) => every({ clock, ms: timing.heartbeatMs, signal, wakeUp: synced }, () => beat(signal)),
-    // Not only with the heartbeat, which stands still while the broker is away.
+    // Measures apart from the heartbeat, which stands still while the broker is away.
     measure: (signal) => every({ clock, ms: timing.heartbeatMs, signal }, async () => void measure()),
   });
   failed.signal.throwIfAborted();
@@ -98,7 +98,7 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
   function seenJob(object: unknown): Uid | undefined {
     const job = seeJob(object);
     if (job === undefined) return undefined;
-    // A listing shows 50,000 Jobs anew, of which ten have changed.
+    // A new listing shows 50,000 Jobs again, of which perhaps ten have changed.
     if (cache.isAt(job.uid, job.resourceVersion)) return job.uid;
     cache.change(job.uid, (known) => {
       known.job = job;
@@ -110,7 +110,7 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
 
   function vanished(uid: Uid | undefined): void {
     const known = uid === undefined ? undefined : cache.peek(uid);
-    // Of some Jobs only a pod was seen.
+    // If only a pod of the Job was seen, there is nothing to report.
     if (uid === undefined || (known?.job === undefined && known?.said === undefined)) return;
     cache.change(uid, (known) => void (known.vanished = true));
     consider(uid);
@@ -172,7 +172,9 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
     if (known.job !== undefined && finishedCondition(known.job)) known.pods.clear(); // the end is published: a repeat reads the pods again
   }
 
-  /** For monitoring where the launcher is away. An end is told again until its hold is off; this is not. */
+  /**
+   * Logs a failure once, for monitoring while the launcher is away. The fact itself is repeated until the Job's hold is off.
+   */
   function logFailure({ type, data }: FactDraft, before: Said | undefined): void {
     if (type !== "job.ended" || data.condition === "Complete" || before?.standing?.what === "Failed") return;
     const { run, step, attempt, group } = data.about;
@@ -192,7 +194,7 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
     const telling = facts(known.said, { job, pods }, clock.now());
     if (telling.want?.kind === "events")
       return facts(known.said, { job, pods, events: await eventsOf(cluster, telling.want, signal) }, clock.now());
-    // A Job's end may arrive before its pods' end, and repeats come after the pods were forgotten.
+    // No pod may have ended here: a Job's end may arrive before its pods' end, and repeats come after the pods were forgotten.
     const complete = pods.some((pod) => pod.containers.some(({ terminated }) => terminated !== undefined));
     if (telling.facts.length === 0 || complete || finishedCondition(job) === undefined) return telling;
     const read = await podsOf(cluster, job.uid, signal);
@@ -220,7 +222,7 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
         startConsidering();
         synced.wake();
       }
-      // A Job that the running listing has shown is fresh; one that it has not shown yet is as old as before.
+      // A Job within a listing makes nothing fresh: Jobs that the listing has not shown yet are as old as before.
     } else if (fresh[kind] !== undefined && !(change.kind === "seen" && change.listed)) fresh[kind] = clock.now();
   }
 

@@ -1,10 +1,10 @@
 /**
- * One connection to NATS, which can be dropped at any moment, even if its server is frozen, and the server's refusals as
- * failures that a person can act on.
+ * One connection to NATS, which can be dropped at any moment, even if its server is frozen. The server's refusals become failures
+ * that a person can act on.
  *
- * The bugs this prevents: sockets to a frozen server that pile up with every try (the client loses track of a socket whose
- * server never said hello), a flush that waits for ever on a lost connection, and a missing permission that looks like a slow
- * server: NATS tells it beside the answers, and the message itself gets none.
+ * The bugs this prevents: sockets to a frozen server that pile up (the client loses track of a socket if its server never
+ * greeted it), a flush that waits for ever on a lost connection, and a missing permission that looks like a slow server (NATS
+ * reports it as a status of the connection, and the message gets no answer).
  */
 import { once } from "node:events";
 import { connect as connectSocket, type Socket } from "node:net";
@@ -31,7 +31,7 @@ export interface Link extends Session {
   flush(): Promise<void>;
   /** Returns a subject for answers, which nobody else may read. */
   inbox(): string;
-  /** If the server did not let us publish to the subject, returns true, once for each such subject. */
+  /** True if the server has refused a message to the subject since the last call. */
   wasDenied(subject: string): boolean;
 }
 
@@ -75,7 +75,7 @@ export async function openLink(address: Address, inboxes: string): Promise<Link>
   }
 }
 
-/** Ends with the connection. */
+/** Notes refused subjects and unanswered pings until the connection ends. */
 async function watch(connection: NatsConnection, denied: Set<string>, over: AbortController): Promise<void> {
   for await (const status of connection.status()) {
     if (status.type === "staleConnection") over.abort(new Error("the server does not answer pings"));
@@ -139,7 +139,7 @@ function whyNot(error: unknown, { user, secure }: Address, where: string): Failu
   return unreachable(cause, where);
 }
 
-/** JetStream's numbers for its errors; its texts change. */
+/** JetStream's error numbers. They are compared because the texts of its errors change. */
 export const CODES = {
   consumerNotFound: 10014,
   noJetStream: 10039,
@@ -149,7 +149,7 @@ export const CODES = {
   subjectsOverlap: 10065,
 } as const;
 
-/** Looks among the error and its causes. */
+/** Returns the error, or the first of its causes, that is of this kind. */
 function found<E extends Error>(error: unknown, kind: abstract new (...parts: never[]) => E): E | undefined {
   if (error instanceof kind) return error;
   return error instanceof Error ? found(error.cause, kind) : undefined;

@@ -83,7 +83,8 @@ export async function openNatsBroker({ address, names, log, clock, publishWithin
     };
     await keep(names.quarantine, { subject, message, headers: more }, closing.signal).catch(async (error: unknown) => {
       if (!(error instanceof Failure && error.code === "MessageInvalid")) throw error;
-      // The message is as large as the server takes: it is kept without the reasons, rather than delivered again for ever.
+      // If the reasons make the message too large for the server, the message is kept without them. Otherwise the server would
+      // deliver it again for ever.
       await keep(names.quarantine, { subject, message, headers: "none" }, closing.signal);
     });
   }
@@ -128,7 +129,7 @@ export async function openNatsBroker({ address, names, log, clock, publishWithin
     };
     const consume = async (link: Link) => {
       const subscriptions = subjects.map((it) => link.connection.subscribe(it, { callback: hear }));
-      await link.flush().then(heard.begun.resolve, () => undefined); // the connection was lost again: the next one binds
+      await link.flush().then(heard.begun.resolve, () => undefined); // if the connection is lost, the next one subscribes
       await aborted(link.over, heard.stop);
       for (const it of subscriptions) it.unsubscribe();
     };
@@ -138,12 +139,12 @@ export async function openNatsBroker({ address, names, log, clock, publishWithin
     });
   }
 
-  /** Upstream reads replies from a stream, which confirms them, or subscribes and hears only what passes. */
+  /** Upstream gets replies from a stream, which confirms them, or from a plain subscription, which keeps nothing. */
   async function reply(subject: string, message: Outgoing, signal: AbortSignal): Promise<Published> {
     checked(message);
     if (!isReplySubject(subject, names)) return "unrouted";
     return await send(message, signal, async (link) => {
-      const stream = await link.manager.streams.find(subject).catch(() => undefined); // no stream takes it, or we may not ask
+      const stream = await link.manager.streams.find(subject).catch(() => undefined); // no such stream, or we may not ask
       const sending = { subject, message };
       return stream === undefined ? await pass(link, sending) : await store(link, stream, sending, at);
     }).catch((error: unknown) => {
@@ -209,7 +210,7 @@ export async function openNatsBroker({ address, names, log, clock, publishWithin
   }
 }
 
-/** The prefix of inboxes for one user alone. A reply never goes there, since the prefix is beneath a name of ours. */
+/** The prefix of one user's inboxes, which is beneath a name of ours, so that nobody can send a reply there. */
 function inboxesOf({ follow }: Names, user: string): string {
   return `${follow}${user.replaceAll(/[^A-Za-z0-9_-]/g, "_") || "anybody"}`;
 }

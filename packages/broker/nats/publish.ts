@@ -1,9 +1,9 @@
 /**
- * Publishes to NATS: into a stream, which confirms each message, or in passing, to the subscribers of the moment.
+ * Publishes to NATS: to a stream, which confirms each message, or without a stream, to those who subscribe at the moment.
  *
- * The bugs this prevents: a message that is told as stored because the server took it, though no stream did, and one that
- * counts as heard although nobody heard it. Messages carry no Nats-Msg-Id: a stream drops a message with a known one without
- * keeping it, and our facts repeat on purpose.
+ * The bugs this prevents: a message that is reported as stored because the server took it, though no stream did, and a message
+ * that counts as heard although nobody subscribed. Messages carry no Nats-Msg-Id: a stream drops a message whose Nats-Msg-Id it
+ * has seen before, and our facts repeat on purpose.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import { type ApiError, JetStreamApiError } from "@nats-io/jetstream";
@@ -11,7 +11,7 @@ import { headers, type Msg, type MsgHdrs } from "@nats-io/transport-node";
 import type { Outgoing, Published } from "../port.ts";
 import { denialIn, failureOf, forbidden, hasNoResponders, type Link, type Where } from "./connection.ts";
 
-/** Longer than a lost connection stays unnoticed: until then the message still waits for its confirmation. */
+/** A lost connection is noticed earlier than this, so a message waits for as long as its confirmation can still come. */
 const CONFIRM_WITHIN_MS = 30_000;
 const NO_RESPONDERS = 503;
 const HEADERS_BYTES = Buffer.byteLength("NATS/1.0\r\n\r\n");
@@ -21,7 +21,7 @@ export const HEADER = { id: "Longshore-Id", replyTo: "Reply-To", type: "Content-
 export interface Sending {
   readonly subject: string;
   readonly message: Outgoing;
-  /** Headers beside the message's own; "none": the body alone. */
+  /** Further headers. "none": the message gets no headers at all. */
   readonly headers?: Readonly<Record<string, string>> | "none";
 }
 
@@ -44,7 +44,7 @@ export async function store(link: Link, stream: string, sending: Sending, at: Wh
   }
 }
 
-/** Publishes to the subscribers of the moment: if there is none, the server says so at once. */
+/** Publishes to those who subscribe at the moment. If nobody does, the server says so at once. */
 export function passer(at: Where): (link: Link, sending: Sending) => Promise<Published> {
   let answers: { readonly link: Link; readonly inbox: string; readonly unheard: Set<string> } | undefined;
   let tries = 0;
@@ -101,7 +101,7 @@ function headersOf(
   throw new Failure("refuse", "MessageInvalid", `${what} Raise "max_payload" in its configuration.`);
 }
 
-/** Returns the publisher's own id (NATS' header Nats-Msg-Id), else ours. */
+/** Returns the id that another publisher set (NATS' header Nats-Msg-Id), else the id that Longshore set. */
 export function idOf({ headers }: Msg): string {
   return headers?.get("Nats-Msg-Id") || headers?.get(HEADER.id) || "";
 }
@@ -110,7 +110,7 @@ function fits(value: string): boolean {
   return value !== "" && !/[\r\n]/.test(value);
 }
 
-/** A header is one line; a longer value would throw in the middle of the library. */
+/** A header is one line. A line break would make the library throw while it sends. */
 export function checked({ replyTo = "" }: Outgoing): void {
   if (/[\r\n]/.test(replyTo)) throw new Failure("refuse", "MessageInvalid", "The reply subject of a message holds a line break.");
 }

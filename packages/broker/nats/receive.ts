@@ -1,9 +1,9 @@
 /**
  * Asks a consumer of JetStream for messages, one request at a time, and settles them.
  *
- * The bugs this prevents: more messages in hand than there are places for, a message that another process gets while we work on
- * it (we tell the server again and again that we do), a settlement that is lost without a trace (each is confirmed), and a
- * request that the server forgot or refused, which looks like an empty queue.
+ * The bugs this prevents: more messages in hand than were asked for, a message that another process gets while we work on it
+ * (so we tell the server regularly that we do), a settlement that is lost unnoticed (so each is confirmed), and a request that
+ * the server forgot or refused, which looks like an empty queue.
  */
 import type { Problem } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
@@ -52,7 +52,9 @@ export function receiver(parts: ReceiverParts, { inFlightMax, signal }: ReceiveO
   const woken = wakeUp(clock);
   /** Messages that the server waits for us to settle. */
   const held = new Set<Taken>();
-  /** What was held when the connection was lost: a killed server may have forgotten that it delivered it. */
+  /**
+   * Messages that were held when the connection was lost. A killed server may forget that it delivered them, so we count it.
+   */
   let former: ReadonlySet<string> = new Set();
 
   function taken(message: Msg, link: Link): void {
@@ -89,7 +91,7 @@ export function receiver(parts: ReceiverParts, { inFlightMax, signal }: ReceiveO
       await link.connection.request(message.reply, how, { timeout: SETTLE_WITHIN_MS });
     } catch (error) {
       log.debug("a settlement was not confirmed; the message may come again", { subject: message.subject, error });
-      await clock.sleep(LOSS_MS, link.over); // if the connection is lost, that shows a moment after the failed request
+      await clock.sleep(LOSS_MS, link.over); // a lost connection is noticed only a moment after the failed request
     }
   }
 
@@ -104,7 +106,7 @@ export function receiver(parts: ReceiverParts, { inFlightMax, signal }: ReceiveO
     await settle(it, ACK);
   }
 
-  /** Gives back what an earlier connection delivered, so that it comes again at once and not after the server's wait. */
+  /** Gives back the messages of an earlier connection, so that they come again at once and not after ACK_WAIT_MS. */
   async function giveBackFormer(link: Link): Promise<void> {
     const lost = [...held].filter((it) => it.link !== link);
     if (lost.length === 0) return;
@@ -132,7 +134,10 @@ export function receiver(parts: ReceiverParts, { inFlightMax, signal }: ReceiveO
     await parts.onEnd?.(link, consumer).catch((error: unknown) => log.debug("a follower ends by itself", { error }));
   }
 
-  /** Also after the stop: else the server gives the messages in hand to another process after its wait. */
+  /**
+   * Tells the server that we work on the messages in hand, also after the stop. Otherwise the server gives them to another
+   * process after ACK_WAIT_MS.
+   */
   async function sayWorking(): Promise<void> {
     while (!closed.signal.aborted && !(stop.aborted && held.size === 0)) {
       await clock.sleep(WORKING_MS, closed.signal);
@@ -179,7 +184,7 @@ interface Pulling {
 }
 
 interface Pulls {
-  /** Aborts if the server ended the pulling, with the reason, or if the connection is lost. */
+  /** Aborts, with the reason, if the server ended the pulling or the connection is lost. */
   readonly over: AbortSignal;
   /** Asks for this many messages, unless a request is under way. */
   ask(room: number): void;
@@ -197,7 +202,7 @@ function openPulls({ link, consumer, clock, onMessage, onChange }: Pulling): Pul
   let heardMs = clock.now();
   over.signal.addEventListener("abort", onChange, { once: true });
 
-  /** A message has its own subject; anything under our inbox is about the request. */
+  /** Messages come with their own subject. A message on our inbox's subject is the server's status of the request. */
   function hear(message: Msg): void {
     heardMs = clock.now();
     if (message.subject !== inbox) {

@@ -1,6 +1,6 @@
 /**
- * The streams that Longshore needs in JetStream, their consumers, and their subjects: names, keys and patterns, and back. Streams
- * are declared at the start and whenever something seems to be missing.
+ * The streams that Longshore needs in JetStream, their consumers, and their subjects: names, keys and patterns become subjects,
+ * and subjects become keys. Streams are declared at the start and whenever something seems to be missing.
  *
  *   longshore.commands.>    LONGSHORE_COMMANDS    work queue: a message is gone when it is acked
  *   longshore.facts.>       LONGSHORE_FACTS       work queue
@@ -8,10 +8,9 @@
  *   longshore.quarantine.>  LONGSHORE_QUARANTINE  messages that we could not read, until somebody removes them
  *   longshore.control.>     no stream: reaches only those who listen at the moment
  *
- * The bugs this prevents: a stream that somebody made with other properties and that drops messages (an age limit, no acks,
- * memory storage), a MaxDeliver that stops a message after so many tries, an ack for a message of a deleted stream that acks
- * another message in the new stream, where numbers begin again (so each stream has a consumer name of its own), and a key that
- * is a wildcard for NATS.
+ * The bugs this prevents: a stream with other properties that drops messages (an age limit, no acks, memory storage), a
+ * MaxDeliver after which nobody gets a message any more, an ack that hits another message because the stream was deleted and
+ * its numbers began again (so each stream has a consumer name of its own), and a key that is a wildcard for NATS.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Log } from "@longshore/runtime/log.ts";
@@ -32,7 +31,7 @@ const SUBJECT = /^[^\s.*>]+(\.[^\s.*>]+)*$/;
 export interface TopologyOptions extends Where {
   readonly names: Names;
   readonly log: Log;
-  /** The number of copies of each message in a cluster, for streams that we make. */
+  /** In a cluster of NATS servers, each stream that we make keeps this many copies. */
   readonly replicas: number;
 }
 
@@ -72,9 +71,9 @@ const NEVER: Partial<StreamConfig> = { no_ack: false, sealed: false };
 
 export function topology({ where, user, names, log, replicas }: TopologyOptions): Topology {
   const at = { where, user };
-  /** Streams that our user may not see. The server would log each further try. */
+  /** Streams that our user may not see. They are not asked for again, because the server logs each refused try. */
   const forbidden = new Set<Kept>();
-  /** For each stream: its first message, at the time when its consumer seemed to have given one up. */
+  /** For each stream whose consumer seems to have given up a message: the number of the stream's first message at that time. */
   const left = new Map<string, number>();
 
   async function declareStream({ manager }: Link, kept: Kept): Promise<void> {
@@ -141,8 +140,8 @@ export function topology({ where, user, names, log, replicas }: TopologyOptions)
   }
 
   /**
-   * After a MaxDeliver a message is in the stream, but neither waiting nor in hand: nobody gets it any more. Between its ack and
-   * its removal a message looks the same, so only a second look tells.
+   * After MaxDeliver tries a message stays in the stream, but is neither waiting nor in hand: nobody gets it any more. A
+   * message that was acked but not yet removed looks the same, so only a second check is sure.
    */
   function stuckIn(consumer: ConsumerInfo, { messages, first_seq }: StreamState): string | undefined {
     const { stream_name, num_pending, num_ack_pending } = consumer;
@@ -212,13 +211,15 @@ export function keyOf(name: string, subject: string): string {
   return subject.startsWith(`${name}.`) ? subject.slice(name.length + 1) : subject;
 }
 
-/** NATS has no "#" inside a subject, so the subjects alone can take too much. */
+/**
+ * The subjects to ask for, and a test of each key. NATS has no "#" inside a subject, so the subjects alone can take too much.
+ */
 export interface Filter {
   readonly subjects: readonly string[];
   readonly matches: (key: string) => boolean;
 }
 
-/** The subjects together take each message at most once. "shop.#" also matches "shop", which makes two. */
+/** "shop.#" also matches "shop", so it needs two subjects: "shop" and "shop.>". No message has both, so none comes twice. */
 export function filterOf(name: string, pattern: string): Filter {
   const words = pattern.split(".");
   const hash = words.indexOf("#");
@@ -229,7 +230,7 @@ export function filterOf(name: string, pattern: string): Filter {
   return { subjects: [...alone, `${before}.>`], matches: (key) => regex.test(keyForPattern(key)) };
 }
 
-/** A reply must reach neither what is beneath our names (commands, facts, inboxes) nor NATS' own API, which begins with "$". */
+/** A reply must reach neither a subject beneath our names (commands, facts, inboxes) nor NATS' own API, which begins with "$". */
 export function isReplySubject(subject: string, names: Names): boolean {
   if (!SUBJECT.test(subject) || subject.startsWith("$")) return false;
   return !isOurs(subject, names) && !Object.values(names).some((it: string) => subject.startsWith(`${it}.`));

@@ -1,5 +1,5 @@
 // runs with integration
-/** The broker in Postgres passes the conformance suite on a private embedded Postgres. If it cannot be opened, it says why. */
+/** The broker in Postgres passes the conformance suite on a private embedded Postgres. If the broker cannot be opened, the error says why. */
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import pg from "pg";
@@ -66,7 +66,7 @@ t.test("doubt", async (t) => {
       const sleeper = await holding(server.url, names, 2);
       try {
         sleeper.kill("SIGSTOP");
-        // Ends the sleeping session's ten seconds early; a session that is awake renews its own a moment later.
+        // Lets every session run out now instead of after ten seconds. A session that is awake renews itself a moment later.
         await sql("update longshore_broker.session set until = now() - interval '1 second'");
         const deliveries = broker.receive("commands", { inFlightMax: 2, signal: forever });
         const got = await takeAll(deliveries, 2);

@@ -1,8 +1,8 @@
 /**
- * A broker kept in Postgres tables: the default when there is no RabbitMQ, and what `longshore up` starts with.
+ * A broker in Postgres tables: the default if there is no RabbitMQ, and the broker that `longshore up` starts with.
  *
- * The bugs this prevents: a message that is told as stored before it was committed, a follower that slows down the publishers,
- * and thousands of tiny transactions: what is published while a commit is in flight goes together with the next one.
+ * The bugs this prevents: a message that is reported as stored before it was committed, a follower that slows down the
+ * publishers, and thousands of tiny transactions (messages that are published during one commit share the next).
  */
 import { randomUUID } from "node:crypto";
 import { Socket } from "node:net";
@@ -83,7 +83,7 @@ export async function openPostgresBroker({ address, names, log, clock, publishWi
     return started.deliveries;
   }
 
-  /** Makes a queue that lives as long as one session, and makes and binds it again with each new session. */
+  /** Makes and binds a queue that ends with its session. Each new session makes and binds it again. */
   async function bound(options: ReceiveOptions, statement: string, more: readonly unknown[]) {
     const name = `${follow}${randomUUID()}`;
     let prepared: PostgresSession | undefined;
@@ -135,7 +135,7 @@ export async function openPostgresBroker({ address, names, log, clock, publishWi
     },
   };
 
-  /** Publishes one message by itself; its statement tells the queues that it reached. */
+  /** Publishes one message in its own statement, which returns the queues that the message reached. */
   async function routed(statement: string, values: readonly unknown[]): Promise<Published> {
     try {
       const { rows } = await pool.query(statement, [...values]);
@@ -234,7 +234,7 @@ function columns(messages: readonly Outgoing[]): unknown[] {
   ];
 }
 
-/** Bodies travel as text: a batch of large ones must not become one statement of half a gigabyte. */
+/** Splits a batch by size. Bodies are sent as text, so a batch of large ones would be one statement of half a gigabyte. */
 function* inParts(messages: readonly Outgoing[]): Generator<readonly Outgoing[]> {
   let part: Outgoing[] = [];
   let bytes = 0;
@@ -258,7 +258,9 @@ function checked({ id, key, replyTo }: Outgoing): void {
   }
 }
 
-/** pg hides its sockets, and a query to a frozen server ends only with its socket. `close` also ends those made later. */
+/**
+ * Keeps the sockets that pg hides: a query to a frozen server ends only with its socket. After `close`, new sockets end too.
+ */
 function openSockets(): { readonly make: () => Socket; readonly close: () => void } {
   const open = new Set<Socket>();
   let closed = false;

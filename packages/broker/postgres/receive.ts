@@ -40,7 +40,7 @@ select * from claimed order by id`;
 
 const ACK = "delete from longshore_broker.message where queue = $1 and id = any($2) and holder = $3";
 
-/** `taken` ($4): the messages were never handed to a lane, so the delivery does not count. */
+/** `$4` is true if no lane took the messages: then the delivery does not count. */
 const REQUEUE = `
 with back as (
   update longshore_broker.message set holder = null, deliveries = deliveries - case when $4 then 1 else 0 end

@@ -67,7 +67,7 @@ create table if not exists longshore_broker.history (
 );
 `;
 
-/** For every start, also on the tables of an earlier version: the check names the newest parts. */
+/** Runs at every start. Tables of an earlier version lack the newest parts, so the check looks for those. */
 export async function declareSchema(client: ClientBase): Promise<void> {
   const { rows } = await client.query<{ there: boolean }>(
     "select to_regclass('longshore_broker.listener') is not null and to_regclass('longshore_broker.history') is not null as there",
@@ -79,7 +79,7 @@ export async function declareSchema(client: ClientBase): Promise<void> {
     await client.query(SCHEMA);
     await client.query("commit");
   } catch (error) {
-    await client.query("rollback").catch(() => undefined); // the connection may be the cause; the first error is the one told
+    await client.query("rollback").catch(() => undefined); // the connection may be the cause; the first error is thrown
     throw error;
   }
 }

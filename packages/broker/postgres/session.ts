@@ -1,9 +1,10 @@
 /**
- * Ties the messages that a process has in hand to its life: one connection that beats, owns a lock, and listens.
+ * Ties the messages that a process has in hand to the life of the process. A session is one connection that beats, owns a lock,
+ * and listens.
  *
- * The bugs this prevents: messages kept for ever by a process that was killed (its backend's lock is gone at once, and the next
- * session that looks gives its messages back), by one that is frozen (its row runs out), or by ourselves after an answer was
- * lost (a doubtful session is ended and a new one begun). A session that ended can settle nothing any more.
+ * The bugs this prevents: messages that are kept for ever by a process that was killed (its lock goes with its connection, and
+ * another session gives its messages back), by a process that is frozen (its row runs out), or by ourselves after a lost answer
+ * (the doubtful session is ended and a new one begins). A session that ended can settle nothing any more.
  */
 import type { Socket } from "node:net";
 import { Failure } from "@longshore/contract/problem.ts";
@@ -122,7 +123,10 @@ const ORPHANS = `
 delete from longshore_broker.message m
 where queue > $1 and queue < $2 and not exists (select from longshore_broker.queue q where q.name = m.queue)`;
 
-/** Statement by statement: the second must see what was claimed while the first waited for the session's row. */
+/**
+ * Runs one statement after another: the second must see messages that were claimed while the first waited for the session's
+ * row.
+ */
 async function ended(client: ClientBase, sessions: readonly number[], follow: string): Promise<void> {
   await client.query("begin");
   await client.query("delete from longshore_broker.session where id = any($1)", [sessions]);

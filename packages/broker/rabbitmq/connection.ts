@@ -3,8 +3,8 @@
  * "unrouted" or a Failure.
  *
  * The bugs this prevents: an error without a listener, which ends the process; a socket to a frozen server that delays the end
- * of our program; one connection for both, whose acks the server's memory alarm would stop too; and a message that counts as
- * stored although it reached no queue (the server confirms what it returns).
+ * of our program; a memory alarm of the server that stops our acks too (so acks have a connection of their own); and a
+ * message that counts as stored although it reached no queue (the server returns it, but confirms it too).
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
@@ -22,7 +22,7 @@ const TRY = "x-longshore-try";
 export interface Link extends Session {
   readonly model: ChannelModel;
   readonly version: string;
-  /** RabbitMQ's memory alarm: the server does not read from us. */
+  /** Returns the reason of RabbitMQ's memory alarm. During an alarm the server does not read from us. */
   blocked(): string | undefined;
   send(sending: Sending, attempt: Try): Promise<Published>;
 }
@@ -162,7 +162,7 @@ function sender(model: ChannelModel, where: string): Link["send"] {
   };
 }
 
-/** AMQP's short strings take 255 bytes; a longer key would throw in the middle of the library. */
+/** AMQP's short strings take 255 bytes. A longer key would make the library throw while it sends. */
 export function checked({ key, replyTo = "" }: Outgoing): void {
   for (const [what, value] of Object.entries({ key, "reply queue": replyTo })) {
     if (!fits(value))
@@ -181,7 +181,7 @@ function whyNot(error: unknown, { user, space }: Address, where: string): Failur
     const what = `${where} does not let the user "${user}" in. Check the user and the password`;
     return new Failure("halt", "BrokerAuth", `${what} (the user "guest" may come from the same machine only).`, error);
   }
-  // amqplib hides the server's words at this step; the only thing that is asked for in it is the virtual host.
+  // amqplib hides the server's words at this step. The step only asks for the virtual host, so the refusal is about that.
   if (/vhost|Expected ConnectionOpenOk; got <ConnectionClose/i.test(said)) {
     const what = `${where} has no virtual host "${space}" that the user "${user}" may use.`;
     return new Failure("halt", "BrokerSpace", `${what} Create it, grant it, or correct the path of the broker's URL.`, error);

@@ -69,7 +69,7 @@ export async function openRabbitmqBroker({ address, names, log, clock, publishWi
     }
   }
 
-  /** Moves commands that came while no queue was bound to their own queue: confirmed there before they are acked here. */
+  /** Moves commands from the queue of unrouted ones to their own. Each is confirmed there before it is acked here. */
   async function takeInStrays(link: Link | undefined): Promise<void> {
     if (link === undefined) return;
     const channel = await openChannel(link);
@@ -115,7 +115,7 @@ export async function openRabbitmqBroker({ address, names, log, clock, publishWi
     return started;
   }
 
-  /** Makes a queue that lives as long as one connection, and makes and binds it again with each new connection. */
+  /** Makes and binds a queue that ends with its connection. Each new connection makes and binds another one. */
   async function bound(exchange: string, pattern: string, options: ReceiveOptions): Promise<AsyncIterableIterator<Delivery>> {
     const started = start(options, async (_link, channel) => {
       const { queue } = await channel.assertQueue(`${names.follow}${randomUUID()}`, {

@@ -2,8 +2,8 @@
  * Takes messages of one queue from RabbitMQ, on a channel of its own that is rebuilt whenever it is lost.
  *
  * The bugs this prevents: a receiver that is dead although the connection lives (the server cancels a consumer when its queue
- * is deleted; amqplib signals that by a null), and a settlement sent on a new channel for a message of the old one, which
- * closes the new one too.
+ * is deleted; amqplib signals that by a null), and a settlement that is sent on a new channel for a message of the old channel,
+ * which makes the server close the new one too.
  */
 import type { Problem } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
@@ -111,7 +111,9 @@ function settled(on: Consuming, message: ConsumeMessage, settle: (channel: Chann
   whileOpen(on, settle);
 }
 
-/** Acks that follow one commit come within one turn of the event loop, and are sent as one settlement instead of a hundred. */
+/**
+ * Collects the acks of one turn of the event loop: the acks after one commit are sent as one settlement instead of a hundred.
+ */
 function acked(on: Consuming, message: ConsumeMessage): Promise<void> {
   on.acks.add(message.fields.deliveryTag);
   on.flushing ??= new Promise((resolve) => {
@@ -124,7 +126,7 @@ function acked(on: Consuming, message: ConsumeMessage): Promise<void> {
   return on.flushing;
 }
 
-/** The oldest messages in a row are acked together. A message behind one that is still worked on is acked by itself. */
+/** Acks the oldest messages together, up to the first that is still worked on. Messages after that are acked one by one. */
 function flush(on: Consuming): void {
   const { open, acks } = on;
   on.acks = new Set();
@@ -157,7 +159,7 @@ function closeQuietly({ channel, over }: Consuming): void {
   channel.close().catch(() => undefined); // the connection was lost before
 }
 
-/** Quorum queues count deliveries; other queues only say that this was not the first. */
+/** Quorum queues count deliveries; other queues only say that a delivery is not the first. */
 function redeliveries({ properties, fields }: ConsumeMessage): number {
   const headers: Record<string, unknown> = properties.headers ?? {};
   const counts = [headers["x-delivery-count"], headers["x-acquired-count"]].filter((it) => typeof it === "number");

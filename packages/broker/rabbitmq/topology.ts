@@ -41,7 +41,9 @@ export async function declareTopology(link: Link, names: Names, log: Log): Promi
   }
 }
 
-/** Returns the channel that is open now: the server closes the channel with every refusal. */
+/**
+ * Returns the channel to go on with. After a refusal it is a new one, because the server closes a channel with each refusal.
+ */
 async function declared(step: Step, channel: Channel, link: Link, log: Log): Promise<Channel> {
   try {
     await step.declare(channel);
@@ -106,8 +108,8 @@ function steps(names: Names, version: string): readonly Step[] {
     look: undefined,
   });
   /**
-   * A server that is killed within seconds after it made its first stream lists that stream as down for ever, and no client can
-   * delete it. Events must not wait for an operator, so a spare is made.
+   * If a server is killed within seconds after it made its first stream, it lists the stream as down for ever, and no client
+   * can delete the stream. Events must not wait for an operator, so a spare is made.
    */
   const history = (name: string, spares: number): Step => ({
     what: `stream "${name}" bound to "${names.events}"`,
@@ -144,7 +146,10 @@ function steps(names: Names, version: string): readonly Step[] {
   ];
 }
 
-/** Since 4 the delivery limit is 20 unless -1 switches it off; earlier versions have none, and take -1 as "no delivery". */
+/**
+ * Since RabbitMQ 4 the delivery limit is 20, and -1 switches it off. Earlier versions have no limit, and take -1 as "no
+ * delivery".
+ */
 function quorum(version: string): Record<string, unknown> {
   const major = Number.parseInt(version, 10);
   return { "x-queue-type": "quorum", ...(major >= 4 ? { "x-delivery-limit": -1 } : {}) };

@@ -1,7 +1,7 @@
 /**
  * The half of the conformance suite in which the server is killed, frozen, full, or changed by a careless operator.
  *
- * The bug this prevents: a message that was told as stored and is gone, and a publisher or receiver that never comes back.
+ * The bug this prevents: a message that was reported as stored and is gone, and a publisher or receiver that never comes back.
  */
 import { Failure, isTransient } from "@longshore/contract/problem.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
@@ -20,7 +20,7 @@ export async function serverFaults(t: Test, it: Conforming): Promise<void> {
   if (it.server.block !== undefined) await t.test("blocked", (t) => blocked(t, it));
 }
 
-/** What every publisher of ours does with "retry": the same message again, until it is stored. */
+/** Publishes the same message after each "retry" until it is stored, as our publishers do. Returns the number of failures. */
 export async function stubborn(broker: Broker, topic: Topic, sent: Outgoing): Promise<number> {
   for (let failures = 0; ; failures++) {
     try {
@@ -88,8 +88,8 @@ async function killed(t: Test, { open, server, settled }: Conforming): Promise<v
     await server.kill();
     await server.start();
     await until(broker, "connected");
-    await held.ack(); // into the void
-    // Which of them comes first depends on whether the server has noticed by then that the old receiver is gone.
+    await held.ack(); // does nothing: its connection is lost
+    // The order depends on whether the server has noticed by then that the old receiver is gone.
     const again = new Map<string, number>();
     while (again.size < 2) {
       const delivery = await takeId(deliveries, "id-first", "id-second");
@@ -105,7 +105,7 @@ async function killed(t: Test, { open, server, settled }: Conforming): Promise<v
     await server.kill();
     await server.start();
     await until(broker, "connected");
-    // Events of the time in between may be missed: it is a temporary queue. One of these arrives.
+    // The follower's queue is temporary, so it may miss events from before it is bound again. A later event arrives.
     const stop = new AbortController();
     const talking = (async () => {
       while (!stop.signal.aborted) {

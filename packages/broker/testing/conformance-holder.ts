@@ -1,4 +1,4 @@
-/** A process for the conformance suite: takes so many messages, says so, settles none, and waits to be killed. */
+/** A process for the conformance suite: takes a number of messages, reports that, settles none, and waits to be killed. */
 import { once } from "node:events";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";

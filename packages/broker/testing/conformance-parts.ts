@@ -1,4 +1,7 @@
-/** What the two halves of the conformance suite share: what an adapter's test gives them, and how messages are made and taken. */
+/**
+ * Shared by the files of the conformance suite: the parts that an adapter's test gives, and helpers that make and take
+ * messages.
+ */
 import { type ChildProcess, fork } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
@@ -17,13 +20,13 @@ export interface Conforming {
   readonly name: string;
   readonly url: string;
   /**
-   * Names whose queues have been there for a while, for the tests that kill the server. (RabbitMQ writes the registry of
-   * its quorum queues and streams with seconds of delay: killed before, it comes back with queues that take nothing.)
+   * Names whose queues have existed for a while, for the tests that kill the server. RabbitMQ saves its list of quorum queues
+   * and streams some seconds late. If it is killed before that, it comes back with queues that take nothing.
    */
   readonly settled: Names;
-  /** Where the broker lives in this process: a connection that takes so many messages, settles none, and is lost. */
+  /** For a broker that lives in this process: takes this many messages, settles none, and loses the connection. */
   readonly holdAndDie?: (names: Names, count: number) => Promise<void>;
-  /** Another connection to the same server. Short bounds, so that tests of silence are short. */
+  /** Opens another connection to the same server. Its time limits are short, so that tests with a silent server are short. */
   readonly open: (names: Names) => Promise<Broker>;
   readonly server: {
     readonly kill: () => Promise<void>;
@@ -32,10 +35,10 @@ export interface Conforming {
     readonly thaw: () => Promise<void>;
     /** Makes a queue of upstream's own, for replies. */
     readonly makeQueue: (name: string) => Promise<void>;
-    /** What waits there, oldest first. */
+    /** Returns the bodies that wait in the queue, oldest first. */
     readonly readQueue: (name: string) => Promise<readonly string[]>;
     readonly quarantined: (names: Names) => Promise<readonly Quarantined[]>;
-    /** As a careless operator does it. */
+    /** Deletes a queue, as a careless operator does. */
     readonly deleteQueue: (name: string) => Promise<void>;
     readonly unbind?: (queue: string, exchange: string) => Promise<void>;
     readonly block?: () => Promise<void>;
@@ -65,7 +68,7 @@ export async function take(deliveries: AsyncIterator<Delivery>): Promise<Deliver
   return next.value;
 }
 
-/** The next of these ids; what an earlier test left behind is acked on the way. */
+/** Takes the next message with one of these ids. Messages that an earlier test left behind are acked. */
 export async function takeId(deliveries: AsyncIterator<Delivery>, ...wanted: readonly string[]): Promise<Delivery> {
   for (;;) {
     const delivery = await take(deliveries);
@@ -83,7 +86,7 @@ export async function takeAll(deliveries: AsyncIterator<Delivery>, count: number
 export const ids = (deliveries: readonly Delivery[]): readonly string[] => deliveries.map((it) => it.id);
 export const text = (delivery: Delivery): string => Buffer.from(delivery.body).toString();
 
-/** Another process that has so many messages in hand and settles none. */
+/** Starts another process that takes this many messages and settles none. */
 export async function holding(url: string, names: Names, count: number): Promise<ChildProcess> {
   const child = fork(fileURLToPath(import.meta.resolve("./conformance-holder.ts")), {
     stdio: ["ignore", "inherit", "inherit", "ipc"],

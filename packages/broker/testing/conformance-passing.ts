@@ -1,7 +1,7 @@
 /**
- * The part of the conformance suite about what merely passes: broadcasts and who listens to them.
+ * The part of the conformance suite about broadcasts, which nobody keeps.
  *
- * The bug this prevents: announcements that pile up where nobody reads them, or that reach who did not ask.
+ * The bug this prevents: announcements that pile up if nobody reads them, or that reach programs that did not ask for them.
  */
 import { systemClock } from "@longshore/runtime/clock.ts";
 import type { Test } from "tap";

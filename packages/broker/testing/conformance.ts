@@ -1,9 +1,9 @@
 /**
- * What every broker must do for us, written once and run against each of them.
+ * The conformance suite: written once, and every broker must pass it.
  *
- * The bug this prevents: an adapter that does what its author thought the port means. Faults are caused at the server
- * (killed, frozen, out of memory, queues deleted by an operator), never by calling our own callbacks. Each test has
- * queues of its own, so what one leaves behind cannot help or hurt the next.
+ * The bug this prevents: an adapter that follows its author's guess of the port's meaning. Faults are caused at the server
+ * (killed, frozen, out of memory, queues deleted by an operator), never by calling our own callbacks. Each test has queues of
+ * its own, so that a test's leftovers cannot help or hurt the next test.
  */
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
@@ -68,7 +68,7 @@ async function messages(t: Test, { open }: Conforming): Promise<void> {
     const held = await takeAll(deliveries, 5);
     let sixth: Delivery | undefined;
     const waiting = take(deliveries).then((delivery) => (sixth = delivery));
-    // Several messages go round through the server meanwhile: time enough for a sixth, if it were on its way.
+    // Several messages pass through the server meanwhile. If a sixth delivery were on its way, it would arrive in that time.
     const facts = broker.receive("facts", { inFlightMax: 1, signal: forever });
     for (let n = 0; n < 5; n++) {
       await broker.publish("facts", message(n), forever);
@@ -180,7 +180,7 @@ async function settling(t: Test, { open, server, url, holdAndDie }: Conforming):
     t.equal(next.id, "id-1");
     await next.ack();
     t.same((await broker.inspect(forever)).waiting, { commands: 0, facts: 0, quarantine: 1 });
-    // Afterwards: what was read there is given back, and counted again a moment later.
+    // Reads the quarantine after the count: messages that are read there are given back, and count again only a moment later.
     t.same(await server.quarantined(names), [{ id: "id-0", body: "body 0", key: "shop.prod.run.failed", problems }]);
   });
 
@@ -252,7 +252,7 @@ async function repliesAndFollowers(t: Test, { open, server }: Conforming): Promi
     const stays = await broker.follow("#", { inFlightMax: 1, signal: forever });
     leaving.abort();
     t.equal((await gone.next()).done, true);
-    // A queue that goes while an event is on its way may cost a "retry", never the event.
+    // If a queue goes while an event is on its way, the publisher may get a "retry", but the event is not lost.
     await stubborn(broker, "events", message(1));
     t.equal((await take(stays)).id, "id-1");
   });

@@ -27,7 +27,7 @@ export interface ClusterSettings {
   readonly inCluster?: boolean | undefined;
 }
 
-/** Our identity there: empty for a kubeconfig, which has a user of its own, or in a cluster, whose pod has a token. */
+/** Our identity there. It may be empty with a kubeconfig, which names a user, and in a pod, which has a token. */
 export interface CredentialSettings {
   readonly token?: string | undefined;
   readonly tokenFile?: string | undefined;
@@ -43,7 +43,7 @@ interface ConnectOptions {
   readonly at?: string;
   /** The credential's name there: "launch" or "watch". */
   readonly as?: string;
-  /** A sentence's beginning, if these settings are not a group's: "Add --allow-programs if …". */
+  /** The hint on how to allow programs, if these settings are not a group's: "Add --allow-programs if …". */
   readonly toAllowPrograms?: string;
 }
 
@@ -132,7 +132,7 @@ function checkChoice(cluster: ClusterSettings, report: Report): void {
   }
 }
 
-/** In a pod: the service's own name, and the files that Kubernetes puts there and rotates. */
+/** In a pod, fills in the API server's own name and the files that Kubernetes puts there and rotates. */
 function inPod({ cluster, credential }: ConnectOptions): Pick<ConnectOptions, "cluster" | "credential"> {
   if (cluster.inCluster !== true) return { cluster, credential };
   return {
@@ -183,7 +183,7 @@ async function keptToken(
   return first === undefined ? undefined : kept(clock, first, read);
 }
 
-/** Throws, without the token, if the token cannot stand in a header. */
+/** If the token cannot stand in a header, throws an error that does not quote the token. */
 function bearer(text: string): string {
   const token = text.trim();
   if (token === "") throw new Error("The token is empty.");

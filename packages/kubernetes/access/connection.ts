@@ -1,9 +1,10 @@
 /**
- * The way to a cluster's API server and our identity there, as the exchange needs them: an address, and files that others rotate.
- * connect.ts makes it from settings, watch-access.ts from what was announced.
+ * A cluster's address and our identity there, as exchange.ts needs them. Others may rotate the files behind them. connect.ts
+ * makes a connection from settings, watch-access.ts from an announcement.
  *
- * The bugs this prevents: a token sent in clear, to the cloud's metadata service, or for years to whoever answers at an address;
- * a service that works until its hourly token has expired, or that fails because a file was being replaced as it was read.
+ * The bugs this prevents: a token sent in clear, to the cloud's metadata service, or unnoticed to a server whose certificate
+ * nobody verifies; a service that works until its hourly token has expired; and one that fails because it read a file while it
+ * was replaced.
  */
 import { readFile } from "node:fs/promises";
 import { BlockList, isIP } from "node:net";
@@ -13,12 +14,12 @@ import type { Log } from "@longshore/runtime/log.ts";
 import { member } from "../objects.ts";
 
 export interface Trust {
-  /** PEM; undefined: the machine's own trust store. */
+  /** PEM. If undefined, the machine's own trust store is used. */
   readonly ca: string | undefined;
   readonly cert: string | undefined;
   readonly key: string | undefined;
   readonly serverName: string | undefined;
-  /** False only if the config says `insecureSkipVerify` in so many words. */
+  /** False only if the group's settings, or its kubeconfig, say that the certificate is not to be verified. */
   readonly verify: boolean;
 }
 
@@ -28,11 +29,11 @@ export interface Connection {
   /** The namespace that a kubeconfig's context names. A group names its own. */
   readonly contextNamespace?: string | undefined;
   trust(): Promise<Trust>;
-  /** The Authorization header; undefined if a client certificate speaks for us, or nothing does. */
+  /** The Authorization header; undefined if we have a client certificate, or no credential. */
   authorization(): Promise<string | undefined>;
-  /** The server answered 401, or showed a certificate that we do not trust: the next request reads the files, however young. */
+  /** Called after a 401 or an untrusted certificate: the next request reads the files again before their minute is over. */
   rejected(): void;
-  /** Both ends of the token's life: a machine rotates a token of an hour, a person one of a year. */
+  /** The token's start and end. A token of an hour is rotated by a machine, a token of a year by a person. */
   tokenTimes(): { readonly issuedAtMs: number | undefined; readonly expiresAtMs: number } | undefined;
 }
 
@@ -51,7 +52,7 @@ export function connectionOf(
   };
 }
 
-/** Service account tokens are JWTs with an expiry. We only read it, and believe nothing else. */
+/** A service account token is a JWT with an expiry. We read its times, and believe nothing else in it. */
 function timesOf(authorization: string | undefined): ReturnType<Connection["tokenTimes"]> {
   const payload = authorization?.replace(/^Bearer /, "").split(".")[1];
   if (payload === undefined) return undefined;
@@ -87,7 +88,7 @@ export function kept<T>(clock: Clock, first: T, make: () => Promise<T>): Kept<T>
     try {
       value = await make();
     } catch {
-      return value; // told better by the 401 or the failed handshake of the request that uses the old value in vain
+      return value; // if the old value is no longer good, the request's 401 or failed handshake tells more
     } finally {
       madeMs = clock.now();
       maxMs = AGE_MAX_MS;
@@ -128,7 +129,7 @@ const UNREADABLE: Readonly<Record<string, string>> = {
 };
 
 const NEVER = listOf([
-  ["169.254.0.0", 16], // link-local, and with it the metadata services
+  ["169.254.0.0", 16], // link-local, as most metadata services are
   ["fe80::", 10],
   ["100.100.100.200", 32],
   ["fd00:ec2::254", 128],
@@ -139,7 +140,9 @@ const LOOPBACK = listOf([
   ["::1", 128],
 ]);
 
-/** Why the address can be no API server's. `URL` spells every form of an IP address (0x7f.1, 2130706433) in one way. */
+/**
+ * Returns why the address cannot be an API server's. `URL` spells every form of an IP address (0x7f.1, 2130706433) in one way.
+ */
 export function addressProblem(server: string): string | undefined {
   if (!URL.canParse(server)) return `"${withoutCredentials(server)}" is not an address; write it as https://host:6443.`;
   const url = new URL(server);

@@ -1,4 +1,4 @@
-/** A wrong kubeconfig, or one with a wrong program: the sentence that names the mistake, and no token in it. */
+/** If a kubeconfig is wrong, or its program fails, the error names the mistake and holds no token. */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -2,8 +2,9 @@
  * A kubeconfig's context: its address, trust and user. Only this file loads @kubernetes/client-node, and only if a group has a
  * kubeconfig: loading it costs 400 ms and 85 MB.
  *
- * The bugs this prevents: a program run (`exec`) because a file named it, credentials sent through a proxy that it named, and a
- * token printed because a mistake stands beside it: every problem is one thrown sentence in words of our own.
+ * The bugs this prevents: a program (`exec`) that runs because the file names it, credentials that go through a proxy because
+ * the file names it, and an error that quotes the token beside a mistake: every problem is one thrown sentence in words of our
+ * own.
  */
 import { stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
@@ -15,7 +16,7 @@ import { member, text } from "../objects.ts";
 interface KubeconfigOptions {
   readonly context?: string | undefined;
   readonly allowPrograms?: boolean | undefined;
-  /** What to do if one trusts a file that wants programs run, and the file is not a group's setting. */
+  /** The hint on how to allow programs, if the file is not a group's setting. */
   readonly toAllowPrograms?: string | undefined;
 }
 
@@ -36,7 +37,7 @@ export async function openKubeconfig(
   let parsed: Parsed | undefined;
   let changedMs = 0;
 
-  // The same object while the file is the same: its user keeps a program's credential while that is good.
+  // The parsed file is kept until the file changes: its user keeps a program's credential while the credential is good.
   async function load(): Promise<Kubeconfig> {
     const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: -1 }));
     if (parsed === undefined || mtimeMs !== changedMs) parsed = await parse(path);
@@ -50,12 +51,12 @@ export async function openKubeconfig(
 
 interface Parsed {
   readonly config: KubeConfig;
-  /** For each user: the library knows this key by a name that kubectl does not write. */
+  /** The `tokenFile` of each user: the library reads this key under a name that kubectl does not write. */
   readonly tokenFiles: ReadonlyMap<string, string>;
 }
 
 async function parse(path: string): Promise<Parsed> {
-  const written = await readText(path); // tells a mistake in the file better than the library does
+  const written = await readText(path); // its error for a file that cannot be read is clearer than the library's
   const { KubeConfig, loadYaml } = await import("@kubernetes/client-node");
   const config = new KubeConfig();
   try {
@@ -66,7 +67,7 @@ async function parse(path: string): Promise<Parsed> {
   }
 }
 
-/** Line and column, and the parser's reason up to where it quotes. */
+/** Returns line, column and the parser's reason, cut before it quotes the file. */
 function unquoting(error: unknown): string {
   const [line, column] = [member(member(error, "mark"), "line"), member(member(error, "mark"), "column")];
   const reason = text(member(error, "reason"))
@@ -139,7 +140,9 @@ async function pemOf(file: string | undefined, base64: string | undefined): Prom
   return base64 ? Buffer.from(base64, "base64").toString("utf8") : undefined;
 }
 
-/** Runs the user's program, which the group's settings allow. Its output may be the credential itself, so it is never told. */
+/**
+ * Runs the user's program, which the group's settings allow. The output may be the credential itself, so no error quotes it.
+ */
 async function run(config: KubeConfig, who: string): Promise<Pick<Trust, "cert" | "key"> & Pick<Kubeconfig, "authorization">> {
   const applied: { readonly headers: object; readonly cert?: unknown; readonly key?: unknown } = { headers: {} };
   try {

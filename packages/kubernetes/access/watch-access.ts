@@ -1,9 +1,9 @@
 /**
- * The watcher's access to each group of a groups file, as values instead of files: read here by launchers, which announce it, and
- * opened here by the watcher.
+ * The watcher's access to each group of a groups file, as values instead of files. Launchers read it here and announce it; the
+ * watcher opens it here.
  *
- * The bugs this prevents: the launcher's own credential given away because a group had no other, and a token announced once and
- * made worthless by the cluster's rotation. Each look reads the files anew.
+ * The bugs this prevents: a launch credential that is announced because the group has no other, and an announced token that the
+ * cluster's rotation has made worthless: each `look` reads the files again.
  */
 import type { GroupName } from "@longshore/contract/ids.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
@@ -20,9 +20,9 @@ export interface Access {
   readonly namespace: string;
   readonly server: string;
   readonly trust: Trust;
-  /** The header's whole value. */
+  /** The whole value of the Authorization header. */
   readonly authorization: string | undefined;
-  /** Set: it is never watched, and listed this often. */
+  /** If set, the group is listed this often and never watched. */
   readonly pollMs?: number;
 }
 
@@ -34,15 +34,15 @@ export interface Unclear {
 
 export type Look = Access | Unclear;
 
-/** Each problem once: a group with several namespaces has it several times. */
+/** Returns each problem once: a group with several namespaces reports it for each. */
 export const problemsIn = (found: readonly Look[]): readonly string[] => [
   ...new Set(found.flatMap((it) => ("problem" in it ? [it.problem] : []))),
 ];
 
 export interface WatchAccess {
   /**
-   * Reads the files' present content for each group. A group with a mistake hides no other. Throws `ConfigProblems` if the file
-   * does not even say which groups there are.
+   * Reads the files' present content for each group. A mistake in one group hides no other group. Throws `ConfigProblems` if
+   * the file does not even say which groups there are.
    */
   look(): Promise<readonly Look[]>;
 }
@@ -57,7 +57,7 @@ interface OpenGroup {
 
 type Opened = OpenGroup | { readonly names: OpenGroup["names"]; readonly problems: readonly string[] };
 
-/** Throws `ConfigProblems` with all of them at once: a launcher that cannot announce its groups does not start. */
+/** Throws `ConfigProblems` with all problems at once: a launcher that cannot announce its groups does not start. */
 export async function openWatchAccess(file: string, clock: Clock): Promise<WatchAccess> {
   const textOf = (): Promise<string> =>
     readText(file).catch((error: unknown) => {
@@ -112,7 +112,7 @@ const unclear = (names: OpenGroup["names"], problems: readonly string[]): readon
 async function lookAtGroup(opened: Opened): Promise<readonly Look[]> {
   if ("problems" in opened) return unclear(opened.names, opened.problems);
   const { at, names, pollMs, watch, launch } = opened;
-  for (const it of [watch, launch]) it?.rejected(); // so that each file is read again, however young its last reading
+  for (const it of [watch, launch]) it?.rejected(); // so that each file is read again before its minute is over
   const [authorization, trust] = [await watch.authorization(), await watch.trust()];
   const [theirs, theirTrust] = [await launch?.authorization(), await launch?.trust()];
   const same = authorization === undefined ? trust.cert === theirTrust?.cert : authorization === theirs;
@@ -131,12 +131,12 @@ async function lookAtGroup(opened: Opened): Promise<readonly Look[]> {
 }
 
 /**
- * A group's cluster for reading, whose announcement may change while watches go on: a new credential, CA or name is used from the
- * next request on. A watch that was torn down for each hourly token would list 50,000 Jobs anew.
+ * A group's cluster for reading. Its announcement may change while watches go on: the next request uses the new credential, CA
+ * or name. If each hourly token ended the watch, 50,000 Jobs would be listed anew.
  */
 export interface AnnouncedCluster extends AsyncDisposable {
   readonly cluster: Cluster & { readonly name: GroupName };
-  /** Returns false if this is another cluster, which has to be opened as such. */
+  /** Returns false if address, namespace or poll have changed: the caller must open the cluster anew. */
   renew(access: Access): boolean;
 }
 
@@ -145,7 +145,7 @@ interface AnnouncedOptions extends ClustersOptions {
   readonly onRejected: () => void;
 }
 
-/** Why nothing may be sent there. */
+/** Returns why nothing may be sent with this access. */
 export function accessProblem({ server, trust }: Access): string | undefined {
   const wrong = addressProblem(server);
   if (wrong !== undefined) return wrong;

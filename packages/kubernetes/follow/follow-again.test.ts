@@ -1,7 +1,4 @@
-/**
- * A follower can believe nothing that it knew, and lists again: versions have expired, answers are not a list, or the store was
- * set back.
- */
+/** A follower must list again if versions have expired, an answer is no list, or the store was set back. */
 import t from "tap";
 import { added, list, store, type Story, tells } from "../testing/followed.ts";
 import { status } from "../testing/scripted.ts";

@@ -1,6 +1,4 @@
-/**
- * The way to the server breaks, and the follower goes on from where it was: cut, silent, refused, down. Also how long it waits.
- */
+/** A connection is cut, silent, refused or down, and the follower goes on from where it was. Also how long it waits. */
 import t from "tap";
 import { follow } from "./follow.ts";
 import { added, list, store, type Story, tells } from "../testing/followed.ts";

@@ -12,7 +12,7 @@ interface Case {
   readonly name: string;
   readonly happens: (model: Model) => void;
   readonly faults?: readonly Fault[];
-  /** The most seconds until the follower sees an object that was created right afterwards. */
+  /** The most seconds until the follower sees an object that was created right after the fault. */
   readonly mostSeconds: number;
   readonly listings: number;
 }
@@ -67,7 +67,7 @@ for (const { name, happens, faults = [], mostSeconds, listings } of cases) {
     const clock = virtualClock({ startMs: START_MS });
     await using kubelet = scriptedPods(clock, () => ({ startsAfterMs: 100, runsMs: 1_000 }));
     await using model = createModel({ clock, kubelet, namespaces: ["batch"] });
-    // The guard is the product's: its breaker delays requests too.
+    // Uses the real guard, because its breaker delays requests too.
     await using clusters = openClusters([{ name: "a", namespace: "batch", transport: model.transport() }], { clock });
     const cluster = clusters.cluster("a");
     const stop = new AbortController();

@@ -26,7 +26,7 @@ export type Change =
   | { readonly kind: "seen"; readonly object: unknown; readonly listed: boolean }
   /** The object left the selection: it was deleted, or its label was removed. `object` is its last state. */
   | { readonly kind: "gone"; readonly object: unknown }
-  /** `asOfMs` is the beginning of the listing: no older change can have been missed. */
+  /** `asOfMs` is when the listing began: no older change can have been missed. */
   | { readonly kind: "listed"; readonly resourceVersion: string; readonly asOfMs: number }
   /** A bookmark: nothing happened, and the watch is alive. */
   | { readonly kind: "alive" }
@@ -44,11 +44,11 @@ export interface FollowOptions {
   /** After this time without an event or a bookmark, the connection counts as dead. Servers send a bookmark each minute. */
   readonly stallMs?: number;
   readonly backOff?: { readonly firstMs: number; readonly mostMs: number };
-  /** For clusters that allow no watch. */
+  /** Lists this often and never watches, for clusters that allow no watch. */
   readonly pollMs?: number | undefined;
 }
 
-/** A watch that lived this long was healthy: its end says nothing about the next one. */
+/** If a watch lived this long, its end is no failure. */
 const HEALTHY_MS = 10_000;
 
 const ROOT = { jobs: "/apis/batch/v1", pods: "/api/v1" } as const;
@@ -92,7 +92,8 @@ export async function* follow(options: FollowOptions): AsyncGenerator<Change, vo
 function failuresAfter({ reason, livedMs, progress }: StreamEnd, before: number): number {
   if (reason === "silent") return before + 1;
   if (livedMs >= HEALTHY_MS || reason === "poll") return 0;
-  // The watch brought news and ended early. It is not opened again at once, or a hostile server could keep us spinning.
+  // A watch that brought news and ended early counts as one failure, else a hostile server could make us reopen it without
+  // pause.
   return progress && (reason === "ended" || reason === "cut") ? 1 : before + 1;
 }
 
@@ -115,8 +116,8 @@ async function* list(options: FollowOptions, reason: ListReason): AsyncGenerator
 }
 
 /**
- * An API server that was restored from an older snapshot of etcd is behind us: a watch from a version that is still to come is
- * silent there, and looks as healthy as the watch of a quiet namespace.
+ * Asks whether the API server is behind us: it may have been restored from an older snapshot of etcd. A watch from our newer
+ * version would then be silent, and look as healthy as the watch of a quiet namespace.
  */
 async function isBehind(options: FollowOptions, from: string): Promise<StreamEnd | undefined> {
   const { selector, signal } = options;
@@ -164,7 +165,9 @@ async function* watch(options: FollowOptions, since: string): AsyncGenerator<Cha
   }
 }
 
-/** The stream's signal outlives its opening, so the time limit of the opening aborts that signal instead of one of its own. */
+/**
+ * The stream uses its signal after it was opened too. So the time limit of the opening aborts that signal, not one of its own.
+ */
 async function begin(options: FollowOptions, since: string, stop: Linked): Promise<ApiStream> {
   const { transport, clock, selector } = options;
   const query = new URLSearchParams({
@@ -195,7 +198,7 @@ async function* timed(
   }
 }
 
-/** One timer a stall, however many lines come. */
+/** Aborts a watch that went silent. Runs one timer for each `stallMs`, however many lines come. */
 async function deadMan(
   clock: Clock,
   stallMs: number,

@@ -1,6 +1,6 @@
 /**
- * Decides for each end of a watch how to go on: from the last version, or by a new listing. Every answer that cannot be understood
- * leads to a listing: else it would end the watch for good, or be skipped together with the events that it stood for.
+ * Decides for each end of a watch how to go on: from the last version, or by a new listing. Every answer that cannot be
+ * understood leads to a listing: if it were skipped, events could be lost; if it stopped us, nothing would be watched any more.
  */
 import type { Failure } from "@longshore/contract/problem.ts";
 import type { Change } from "./follow.ts";
@@ -12,18 +12,18 @@ const LIST_REASONS = ["start", "expired", "pageExpired", "garbage", "silent", "a
 export type ListReason = (typeof LIST_REASONS)[number];
 export type BreakReason = ListReason | "ended" | "cut" | "unreachable" | "rejected" | "forbidden" | "throttled";
 
-/** The end of a watch. `from` undefined: only a listing can say where to go on. */
+/** The end of a watch. If `from` is undefined, only a listing can say where to go on. */
 export interface StreamEnd {
   readonly reason: BreakReason;
   readonly message: string;
   readonly from: string | undefined;
-  /** The watch brought something. */
+  /** True if the watch brought at least one event. */
   readonly progress: boolean;
   readonly livedMs: number;
   readonly waitMs?: number | undefined;
 }
 
-/** The cause of the end, apart from how the watch had gone until then. */
+/** The cause of a watch's end, without how the watch had gone before. */
 export type Verdict = Omit<StreamEnd, "progress" | "livedMs">;
 
 export type Line =
@@ -56,7 +56,7 @@ function parsed(line: string): unknown {
   }
 }
 
-/** An error within a watch: the version is compacted away, or the server lost its place. A listing mends both. */
+/** Judges an error event of a watch: the version is compacted away, or the server failed. A listing mends both. */
 function inStream(object: unknown): Verdict {
   const status = asStatus(object);
   const expired = status?.code === 410 || status?.reason === "Expired" || status?.reason === "Gone";
@@ -67,24 +67,24 @@ function inStream(object: unknown): Verdict {
   };
 }
 
-/** Between listings while watching is refused. */
+/** The pause between listings while watching is refused. */
 const POLL_MS = 10_000;
 
 export function refusedWatch(stream: ApiStream, what: string, since: string): Verdict {
   const { status, body, headers = {} } = stream;
   const message = refused({ status, body }, `watch ${what}`).message;
   if (status === 410) return { reason: "expired", message, from: undefined };
-  // The role allows list and not watch. Then we list from time to time, and each time try whether watching is allowed by now.
+  // If the role allows list but not watch, we list every `POLL_MS`, and try the watch again after each listing.
   if (status === 403 || status === 405) return { reason: "poll", message, from: undefined, waitMs: POLL_MS };
   if (asStatus(body)?.causes.includes("ResourceVersionTooLarge")) return { reason: "ahead", message, from: undefined };
-  // Any other refusal of the request as such (400: a version that this server cannot read) is mended by a listing.
+  // If the request itself is refused (400: a version that this server cannot read), a listing mends it.
   if (status === 400 || status === 422) return { reason: "serverError", message, from: undefined };
   return { reason: REASONS[status] ?? "unreachable", message, from: since, waitMs: retryAfterMs({ status, body, headers }) };
 }
 
 const REASONS: Readonly<Record<number, BreakReason>> = { 401: "rejected", 403: "forbidden", 410: "expired", 429: "throttled" };
 
-/** The reason why a listing failed, or a watch could not be opened. Neither says that we lost our place. */
+/** Judges a listing that failed, or a watch that could not be opened. After either, `from` is as good as before. */
 export function streamEndOf(failure: Failure, from: string | undefined): StreamEnd {
   const ending = { message: failure.message, from, progress: false, livedMs: 0 };
   if (!(failure instanceof AnswerFailure)) return { ...ending, reason: "unreachable" };
@@ -97,6 +97,6 @@ export function streamEndOf(failure: Failure, from: string | undefined): StreamE
 export const isOlder = (version: string, than: string): boolean =>
   version.length === than.length ? version < than : version.length < than.length;
 
-/** The reason for the listing that follows: the event that made it necessary, not the one that delays it. */
+/** Returns the reason for the next listing: the break that made it necessary, not a later one that only delays it. */
 export const listReason = (broken: BreakReason, before: ListReason): ListReason =>
   LIST_REASONS.find((it) => it === broken) ?? before;

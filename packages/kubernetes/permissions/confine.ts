@@ -1,6 +1,6 @@
 /**
- * Keeps the launcher to Longshore's own Jobs, which no Role can express: a ValidatingAdmissionPolicy and its binding, which
- * `longshore rbac --confine` prints for the cluster's administrator. Kubernetes 1.30 and newer know them.
+ * Keeps the launcher to Longshore's own Jobs by a ValidatingAdmissionPolicy and its binding, because no Role can do that.
+ * `longshore rbac --confine` prints both for the cluster's administrator. Kubernetes 1.30 and newer know them.
  *
  * The failure this prevents: a launcher's stolen token deletes, or changes, the Jobs of other people in the same namespace.
  * Reading is not confined: for that, give the group a namespace of its own.
@@ -71,7 +71,7 @@ const VALIDATIONS = [
     message: "Longshore's launcher changes and deletes only what Longshore created.",
   },
   {
-    // The launcher's changes: the finalizer, and how long a finished Job stays. Never what runs, nor for how long.
+    // The launcher changes only the finalizer and how long a finished Job stays, never what runs or for how long.
     expression:
       "request.operation != 'UPDATE' || (object.spec.template == oldObject.spec.template && object.spec.?suspend == oldObject.spec.?suspend && object.spec.?activeDeadlineSeconds == oldObject.spec.?activeDeadlineSeconds)",
     message: "Longshore's launcher never changes what a Job runs.",

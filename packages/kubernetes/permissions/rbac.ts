@@ -20,7 +20,7 @@ export const RULES: Readonly<Record<RoleName, readonly Rule[]>> = {
     { apiGroups: [""],      resources: ["pods"],                                              verbs: ["get", "list", "delete"] },
     { apiGroups: [""],      resources: ["configmaps", "secrets", "persistentvolumeclaims"],   verbs: ["create", "get", "list", "delete"] },
     { apiGroups: [""],      resources: ["resourcequotas"],                                    verbs: ["get", "list"] },
-    // A namespaced Role may give its own namespace, and no other: its UID tells one cluster from another.
+    // In a Role, this allows the group's own namespace and no other. The namespace's UID tells one cluster from another.
     { apiGroups: [""],      resources: ["namespaces"],                                        verbs: ["get"] },
   ],
   watcher: [
@@ -54,7 +54,7 @@ export function needsOf(role: RoleName, following?: Following): readonly Need[] 
   );
 }
 
-/** The verbs that this role must not have: a watcher that could write would not be only a watcher. */
+/** The permissions that this role must not have: no watcher may be able to write. */
 export const REFUSED: Readonly<Record<RoleName, readonly Need[]>> = {
   launcher: [need("", "pods/exec", "create"), need("", "serviceaccounts", "impersonate")],
   watcher: [
@@ -74,7 +74,7 @@ function need(group: string, name: string, verb: string): Need {
 export interface KubernetesObject {
   readonly apiVersion: string;
   readonly kind: string;
-  /** Absent: the rule is for the whole cluster. */
+  /** Without `namespace`, the object is for the whole cluster. */
   readonly metadata: { readonly name: string; readonly namespace?: string; readonly labels: Readonly<Record<string, string>> };
   readonly [field: string]: unknown;
 }

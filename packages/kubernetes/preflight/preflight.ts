@@ -1,5 +1,5 @@
 /**
- * Tries everything that can be wrong between us and one group, in order, each as a row for a person. Changes nothing.
+ * Checks everything that can be wrong between us and one group, in order, and reports each check as a row. Changes nothing.
  *
  * The bug this prevents: a group that looks well until its first Job needs the one permission that nobody gave.
  */
@@ -55,7 +55,7 @@ export async function preflight(options: PreflightOptions, signal: AbortSignal):
   rows.push(versionRow(version, role, explain));
   const token = tokenRow(connection, role, clock.now());
   if (token) rows.push(token);
-  // A user that the cluster does not know is refused everything: one row says it.
+  // If the cluster does not know the user, it refuses everything: one row says it.
   if (version.kind !== "told" || version.answer.status === 401) return rows;
   const clockRow = skewRow(version.answer, clock.now());
   if (clockRow) rows.push(clockRow);
@@ -91,7 +91,7 @@ function unknownHere(step: Row["step"], role: RoleName, detail: string): Row {
   return failed(step, "AuthRejected", detail, hint);
 }
 
-/** Below this version a field of our Jobs is not understood (1.29), or their pods cannot be found (1.27). */
+/** Below `whole` a field of our Jobs is not understood; below `least` the pods of our Jobs cannot be found. */
 const MINOR = { least: 27, whole: 29, tested: [31, 36] } as const;
 
 function versionRow(result: Told, role: RoleName, explain: Explain): Row {
@@ -100,7 +100,7 @@ function versionRow(result: Told, role: RoleName, explain: Explain): Row {
   const version = text(member(answer.body, "gitVersion"))?.replace(/^v/, "");
   if (answer.status === 200 && version) return supportRow(version);
   if (answer.status === 401) return unknownHere("version", role, "The API server does not accept the credential.");
-  // Some clusters show their version to nobody; the questions below decide.
+  // Some clusters show their version to nobody; the rows that follow then decide.
   if (answer.status === 403) return { step: "version", state: "skipped", detail: "The API server does not tell its version." };
   const detail = `What answers there is no Kubernetes API: status ${answer.status}, ${wordsOf(answer).slice(0, 80)}`;
   return failed("version", "EndpointUnreachable", detail);
@@ -206,13 +206,13 @@ interface Use {
   readonly resource: string;
   readonly used: string;
   readonly hard: string;
-  /** The used part of the quota; 1: nothing more fits. */
+  /** The used part of the quota. From 1 on, nothing more fits. */
   readonly share: number;
 }
 
 const QUOTA_WARN_AT = 0.9;
 
-/** Tells the fullest quota: else a group takes no Job on a Monday morning while every other row says that it is well. */
+/** Shows the fullest quota. Without this row, all rows could be well while the group takes no Job. */
 function quotaRow(quotas: readonly unknown[]): Row {
   const uses = quotas.flatMap(usesOf).toSorted((a, b) => b.share - a.share);
   const tight = uses.filter(({ share }) => share >= QUOTA_WARN_AT);
@@ -262,7 +262,7 @@ function createRow(result: Told, explain: Explain): Row {
   return diagnosed("create", why, why.code === "QuotaExceeded" ? "warning" : "failed");
 }
 
-/** `299 - "would violate \\"it\\""` */
+/** Returns the text of a Warning header: `299 - "would violate \\"it\\""` */
 function warned(header: string): string {
   const quoted = /^\d{3} \S+ "((?:[^"\\]|\\.)*)"/.exec(header)?.[1];
   return quoted === undefined ? header : quoted.replaceAll(/\\(.)/g, "$1");

@@ -1,8 +1,7 @@
 /**
- * Tries the way to an API server step by step: its name, a connection, its certificate, as the first row of preflight.
+ * The first row of preflight: looks up an API server's name, connects, and checks the certificate, step by step.
  *
- * The bug this prevents: "connection error", where the reader needs to know whether to call the people of DNS, of the firewall
- * or of the certificates.
+ * The bug this prevents: a bare "connection error", which does not tell whether DNS, a firewall or a certificate is at fault.
  */
 import { lookup } from "node:dns/promises";
 import { connect as connectTcp, isIP, type Socket } from "node:net";
@@ -85,7 +84,7 @@ async function shake(
   return { socket, certificate };
 }
 
-/** Resolves at the event and closes the socket, or throws the error that came within the time limit. */
+/** Resolves at the event, rejects at an error or after the time limit, and closes the socket in each case. */
 function ready(socket: Socket, event: "connect"): Promise<void>;
 function ready<T>(socket: Socket, event: "secureConnect", take: () => T): Promise<T>;
 function ready<T>(socket: Socket, event: string, take?: () => T): Promise<T | undefined> {

@@ -17,8 +17,8 @@ export const CLAIM_BUDGET = {
   /** A create that waited longer would have too little time left: its caller is told that nothing was sent, and comes again. */
   turnMs: 5_000,
   /**
-   * The API server's own bound (`?timeout=`), as long as it waits for one admission webhook by default. If the turn took more
-   * than 2 s, we stop listening first, and the create counts as unanswered.
+   * The API server's own time limit (`?timeout=`), which is its default for one admission webhook. If the turn took more than 2
+   * s, our `postMs` ends first, and the create counts as unanswered.
    */
   serverMs: 10_000,
 } as const;

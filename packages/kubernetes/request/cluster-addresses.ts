@@ -1,9 +1,9 @@
 /**
  * Looks up the addresses of a cluster's name: one lookup at a time, and the last answer is kept in case DNS does not answer.
  *
- * The bugs this prevents: a healthy cluster that is lost because a resolver fails, and a resolver that hangs and blocks one of
- * Node's few threads for each connection that a pool would like to open. An old address is no risk: the server there must show
- * the cluster's certificate all the same.
+ * The bugs this prevents: a healthy cluster that is lost because a resolver fails, and a hanging resolver that blocks one of
+ * Node's few threads for each new connection. An old address is no risk: the server there must show the cluster's certificate
+ * all the same.
  */
 import { lookup as ask, type LookupAddress, type LookupAllOptions } from "node:dns";
 import type { LookupFunction } from "node:net";
@@ -17,7 +17,7 @@ export type AskNames = (
 
 export interface NamesOptions {
   readonly ask?: AskNames;
-  /** If an older answer is known, a lookup is waited for this long before the older one is used. */
+  /** If an older answer is known, a lookup may take this long before the older answer is used. */
   readonly patienceMs?: number;
 }
 

@@ -79,7 +79,8 @@ export function openTransport(connection: Connection, options: ExchangeOptions =
     }
     const { statusCode: status, body: bytes } = begun;
     const headers = flat(begun.headers);
-    // An aborted body emits an error even if nobody reads the body any more; a reader still gets the error thrown.
+    // An aborted body emits an error even if nobody reads it, which would end the process. A reader still gets the error
+    // thrown.
     bytes.on("error", () => undefined);
     if (status === 200) return { status, headers, body: undefined, lines: lines(bytes) };
     if (status === 401) connection.rejected();
@@ -124,7 +125,7 @@ interface Prepared extends Dispatcher.DispatchOptions {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** Unlike `request()`, the handler tells whether the request was ever put on a connection. */
+/** Uses `dispatch`: its handler, unlike `request()`, tells whether the request was ever put on a connection. */
 function exchange(
   pool: Pool,
   server: string,
@@ -274,7 +275,7 @@ async function connectThrough(
   connect(options, callback);
 }
 
-/** Judge a cluster for which no CA is configured: the machine's trust store; if the machine has none, Node's. */
+/** Returns the authorities for a cluster without a configured CA: the machine's trust store, or Node's if the machine has none. */
 export function systemAuthorities(): string[] {
   const found = getCACertificates("system");
   return found.length > 0 ? found : getCACertificates("bundled");

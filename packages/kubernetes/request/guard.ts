@@ -1,13 +1,13 @@
 /**
- * A `Transport` that gives one cluster no more than its share of us, and no more of us than it can bear.
+ * A `Transport` that limits the requests to one cluster: to its share of our capacity, and to what it can bear.
  *
  *   request ─▶ breaker (closed? else "unsent" at once) ─▶ pace of creates ─▶ window (how many at once) ─▶ cluster
  *
  * purpose.ts says which of these a request passes, and whose fault its silence is.
  *
- * The bugs this prevents: one dead cluster fills every lane with waiting requests; a restarted one is met by all of us at once;
- * one that is too slow gets as many requests as a fast one; a 429 is answered by trying again at once; and a cluster is taken to
- * be away because one node does not answer for its logs. Nothing here is shared between clusters.
+ * The bugs this prevents: a dead cluster fills every lane with waiting requests; a restarted cluster gets all our requests at
+ * once; a slow cluster gets as many requests as a fast one; a 429 is answered by trying again at once; and a cluster counts as
+ * away because one node does not answer for its logs. Nothing here is shared between clusters.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
@@ -23,7 +23,7 @@ export interface GuardOptions {
   readonly inFlightMax?: number;
   /** The most requests that may wait for a place; one more is turned away as "unsent". */
   readonly waitingMax?: number;
-  /** The longest wait for a turn, by pace and window together: a request that is sent has enough of its caller's time left. */
+  /** The longest wait for pace and window together: a request that is sent must have enough of its caller's time left. */
   readonly waitMaxMs?: number;
   readonly createsPerSecond?: number | undefined;
   readonly breaker?: Partial<BreakerOptions> | undefined;
@@ -66,7 +66,7 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
     if (signal.aborted) throw givenUp(name);
   }
 
-  /** Waits out a 429 that came while requests stood in line. Else a thousand would be sent, one after another. */
+  /** If a 429 came while this request stood in line, waits out its pause. Else all requests in line would still be sent. */
   async function hush(sinceMs: number, signal: AbortSignal): Promise<void> {
     for (let left = quietUntilMs - clock.now(); left > 0; left = quietUntilMs - clock.now()) {
       if (quietUntilMs - sinceMs > waitMaxMs) throw throttled(tooLongSentence(name, left, true));
@@ -114,7 +114,8 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
   function note(answer: ApiAnswer | ApiStream, tookMs: number): void {
     if (answer.status === 429) {
       const asked = retryAfterMs({ status: 429, headers: answer.headers ?? {}, body: answer.body }) ?? 1_000;
-      // Jitter only lengthens the wait: never earlier than the API server asked, and not all of us in the same instant.
+      // Jitter only lengthens the wait: no request comes earlier than the API server asked, and not all come in the same
+      // instant.
       quietUntilMs = Math.max(quietUntilMs, clock.now() + asked * (1 + clock.random() / 4));
     }
     if (answer.status === 429 || tookMs > SLOW_MS) window.shrink();
@@ -222,7 +223,7 @@ function openWindow(name: string, most: number, waitingMax: number): Window {
     },
     shrink: () => void (size = Math.max(1, size / 2)),
     grow() {
-      // By one place for each windowful of requests that went well.
+      // Grows by one place after each full window of requests that went well.
       size = Math.min(most, size + 1 / size);
       admit();
     },
@@ -259,7 +260,7 @@ function openBreaker(name: string, clock: Clock, { failuresMax, firstMs, mostMs 
     const left = openUntilMs - clock.now();
     if (left <= 0 && !probing) return;
     const when = Math.max(0, Math.ceil(left / 1000));
-    // The failure carries its cause: an untrusted certificate is still told as one, however often it was met.
+    // The failure carries the last cause, so that an untrusted certificate is reported as one while the breaker is open too.
     throw unsent(`${name} has not answered ${failures} times in a row; it is tried again in ${when} s. ${why}`, last);
   }
 

@@ -1,4 +1,4 @@
-/** When creates have their turn, and how many may be claimed for that. */
+/** When creates have their turn, and how many may be claimed ahead of it. */
 import { CLAIM_BUDGET } from "./claim-budget.ts";
 import t from "tap";
 import { openPace } from "./pace.ts";

@@ -1,14 +1,15 @@
 /**
- * The pace of creates in one cluster, which the group's `createsPerSecond` sets: each create has its turn, at even distances, and
- * a launcher claims no more than can go out soon.
+ * The pace of creates in one cluster, which the group's `createsPerSecond` sets: each create has its turn, at even distances,
+ * and a launcher claims no more than can go out soon.
  *
- * The bug this prevents: attempts that are claimed and only wait for their turn. No other group can take them, and their claims run out.
+ * The bug this prevents: attempts that are claimed and only wait for their turn. No other group can take them, and their claims
+ * run out.
  *
- * Other bounds on creates are other ideas, and stand elsewhere:
+ * Other limits on creates stand elsewhere:
  *   guard.ts openWindow               how many requests are with one cluster at once, by how fast it answers
  *   launcher/jobs/in-flight-creates   how many claims a launcher has in hand, by what its cluster does in a second or two
  *   domain/group/group.ts lineMost    how long a paced group's line may be before a run goes to another group
- *   launcher/loops/place.ts           a paced group's line is served in order: nothing that was just placed is claimed before it
+ *   launcher/loops/place.ts           a paced group's line is served in order: an attempt that was just placed waits behind it
  */
 import type { Clock } from "@longshore/runtime/clock.ts";
 
@@ -18,11 +19,11 @@ const AHEAD_MS = 1_000;
 export interface Pace {
   /** The earliest time at which the next create may go out. */
   nextMs(): number;
-  /** Takes that turn, or one that is later for another reason. */
+  /** Takes the turn at this time: at `nextMs()`, or later if another reason delays the create. */
   take(turnMs: number): void;
   /** How many creates would have their turn soon if they were sent now. */
   free(): number;
-  /** Resolves when at least one create would. */
+  /** Resolves when `free()` is at least 1. */
   untilFree(signal: AbortSignal): Promise<void>;
 }
 

@@ -1,9 +1,9 @@
 /**
  * The purposes of requests to a cluster: the line in which each waits for its turn, whose fault its silence is, and how long it
- * may take. Requests are sent within that time here.
+ * may take. `sendInTime` keeps to that time.
  *
- * The bugs this prevents: a purpose that is guessed from a path, so that a new path is treated as something else; bounds in five
- * files, one longer than the one around it; and a cluster that accepts a connection, says nothing, and blocks a loop for ever.
+ * The bugs this prevents: a purpose that is guessed from a path, so that a new path is treated wrongly; time limits in five
+ * files, an inner one longer than the outer; and a cluster that accepts a connection, says nothing, and blocks a loop for ever.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
@@ -74,7 +74,7 @@ export interface Silent {
 
 export type Told = { readonly kind: "told"; readonly answer: ApiAnswer } | Silent;
 
-/** Sends like `sendInTime`, and returns the reason for an absent answer as a value. */
+/** Sends like `sendInTime`. If no answer came, returns the reason instead of throwing it. */
 export async function ask(sending: Sending, request: ClusterRequest, signal: AbortSignal): Promise<Told> {
   try {
     return { kind: "told", answer: await sendInTime(sending, request, signal) };
@@ -95,7 +95,7 @@ class TimedOut extends Error {
   override readonly name = "TimedOut";
 }
 
-/** True if a bound aborted the signal, and nobody asked us to stop: then the cluster was silent, and may be blamed. */
+/** True if a time limit aborted the signal, and nobody asked us to stop: then the cluster was silent, and may be blamed. */
 export const timedOut = (signal: AbortSignal): boolean => signal.aborted && signal.reason instanceof TimedOut;
 
 /** Runs the work with a signal that also aborts after `ms`, and waits for the work to end: it must obey its signal. */

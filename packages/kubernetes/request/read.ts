@@ -1,9 +1,9 @@
 /**
  * Reads of one group's namespace: authoritative GETs, listings page by page, and the end of a container's log.
  *
- * The bugs this prevents: a stale or partial view taken for the truth (no read names a resourceVersion, so each is answered from
- * the store and not from a cache; "missing" is said only if the API server said it; a listing that had to begin anew says so);
- * and the fact of a finished Job that waits for a log of a gigabyte, or for a kubelet that does not answer.
+ * The bugs this prevents: a stale or partial view taken for the truth; and the fact of a finished Job that waits for a log of a
+ * gigabyte, or for a kubelet that does not answer. No read names a resourceVersion, so each is answered from the store and not
+ * from a cache. "missing" means that the API server said so. A listing that had to begin anew says so.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import { type ApiObject, asList, asObject, asStatus, saysMissing, text, wordsOf } from "../objects.ts";
@@ -16,7 +16,7 @@ export type Unread = { readonly kind: "answered"; readonly status: number; reado
 
 export type Got = { readonly kind: "found"; readonly object: ApiObject } | { readonly kind: "missing" } | Unread;
 
-/** Never only a part of the listing. */
+/** The whole listing up to its bound, never the part that was read before a failure. */
 export type Listed = { readonly kind: "listed"; readonly items: readonly unknown[] } | Unread;
 
 type Page =
@@ -41,12 +41,12 @@ export interface Reads {
   listJobs(options: ListOptions): AsyncIterable<Page>;
   /** The pods that the Job controller made for this Job, orphaned ones too. */
   podsOf(jobUid: string, signal: AbortSignal): Promise<Listed>;
-  /** By the object's UID, because Events carry no labels. At most 200, in no order. */
+  /** The Events about an object, found by its UID because Events carry no labels. At most 200, in no order. */
   eventsOf(uid: string, signal: AbortSignal): Promise<Listed>;
 }
 
 const RESTARTS_MAX = 5;
-/** More pages than any namespace has; a server that always has one more page is not listing anything. */
+/** More pages than any namespace has: stops the listing of a server that always names one more page. */
 const PAGES_MAX = 10_000;
 const PODS_MAX = 2_000;
 export const METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
@@ -136,7 +136,7 @@ export async function* listPages(
   }
 }
 
-/** Returns an unexpected answer as a Failure that loops can back off by and people can read. */
+/** Turns an unexpected answer into a Failure: loops back off at it, and people can read it. */
 export function refused(answer: Pick<ApiAnswer, "status" | "body"> & Partial<ApiAnswer>, what: string): AnswerFailure {
   return new AnswerFailure({ headers: {}, ...answer }, `The API server would not ${what}: ${wordsOf(answer)}`);
 }
@@ -202,7 +202,7 @@ async function readLog(
 function cut(bytes: Buffer, most: number, alreadyCut: boolean): LogTail {
   const lines = countLines(bytes);
   let from = Math.max(0, bytes.length - most);
-  // The cut must not fall into the middle of a character: UTF-8's following bytes begin with 10.
+  // The cut must not fall into the middle of a character: the following bytes of a UTF-8 character begin with the bits 10.
   while (from > 0 && from < bytes.length && ((bytes[from] ?? 0) & 0xc0) === 0x80) from++;
   // Postgres cannot store NUL in text; the symbol for NUL shows where one was.
   const tail = bytes.subarray(from).toString("utf8").replaceAll("\u0000", "\u2400");

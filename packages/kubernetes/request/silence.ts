@@ -61,7 +61,7 @@ export const isUntrusted = (code = ""): boolean => Object.hasOwn(UNTRUSTED, code
 
 const EARLY = ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "UND_ERR_CONNECT_TIMEOUT", "EPROTO"];
 
-/** True for codes that only a connection that was never made can have. */
+/** True if the code proves that no connection was made. */
 export const neverConnected = (code = ""): boolean => isUntrusted(code) || EARLY.includes(code);
 
 export function silence(server: string, arrived: boolean, error: unknown): Failure {

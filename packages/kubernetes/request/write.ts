@@ -11,7 +11,7 @@ import { CLAIM_BUDGET } from "./claim-budget.ts";
 import { ask, type ClusterRequest, type Sending, type Silent, silent } from "./purpose.ts";
 import { METADATA } from "./read.ts";
 
-/** The API server gave another answer: domain/diagnosis/replies knows the meaning. */
+/** Any other answer of the API server; domain/diagnosis/replies knows its meaning. */
 export interface Answered {
   readonly kind: "answered";
   readonly status: number;
@@ -133,7 +133,10 @@ function answered(answer: ApiAnswer): Answered {
   return { kind: "answered", status: answer.status, body: answer.body, ...(wait === undefined ? {} : { retryAfterMs: wait }) };
 }
 
-/** If a patch names another UID, the API server refuses it as a change of an immutable field; a delete, as a precondition. */
+/**
+ * True if the object has another UID: the API server refuses a patch as a change of an immutable field, and a delete as a
+ * failed precondition.
+ */
 function isOfAnother(answer: ApiAnswer): boolean {
   if (answer.status === 422) return asStatus(answer.body)?.fields.includes("metadata.uid") ?? false;
   return isConflict(answer, /uid/i);

@@ -121,8 +121,8 @@ function security({ test }: ReturnType<typeof casesOf>, it: Conforming): void {
 const TRIES_MOST = 1_000;
 
 /**
- * Returns the answer's body, once the answer has this status. Admission reads through a cache of its own and learns of a change
- * a little later than readers do; and the quota controller, which counts anew at any moment, gives back room that nobody uses.
+ * Sends until the answer has this status, and returns its body. Admission has a cache of its own and learns of a change a
+ * little later than readers do. The quota controller counts anew at any moment, and gives back room that nobody uses.
  */
 async function untilAnswered(status: number, what: string, send: () => Promise<ApiAnswer>): Promise<unknown> {
   let last = 0;

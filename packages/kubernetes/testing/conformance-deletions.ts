@@ -22,7 +22,7 @@ export async function deletions(t: Test, it: Conforming): Promise<void> {
   await cases.settled();
 }
 
-/** The pod never got a node: API server and controllers act by themselves. */
+/** Cases whose pod never gets a node: only the API server and the controllers act. */
 function ofUnplaced({ test }: ReturnType<typeof casesOf>): void {
   test("a background DELETE leaves the pod to the hold, and a foreground one after it takes the pod away", async (t, hand) => {
     const job = await hand.createUnplaced("waiting");
@@ -123,7 +123,7 @@ function ofUnplaced({ test }: ReturnType<typeof casesOf>): void {
   });
 }
 
-/** The pod runs on a node when its Job is deleted. */
+/** Cases whose pod runs on a node when its Job is deleted. */
 function ofRunning({ testWithProcesses }: ReturnType<typeof casesOf>, outlasts: number): void {
   testWithProcesses("a background DELETE lets the pod run to its end, and the Job never gets a condition", async (t, hand) => {
     const job = await startJob(hand, "behind", COMMANDS.outlast(outlasts));
@@ -196,7 +196,8 @@ function ofRunning({ testWithProcesses }: ReturnType<typeof casesOf>, outlasts: 
     const job = await startJob(hand, "last", COMMANDS.runOn);
     t.equal((await hand.send("DELETE", hand.namespace)).status, 200);
     await hand.untilPods("its pods gone", job, none);
-    // From 1.33 on the pods go while their Job still lives, and it may count them as failed: no word about its conditions.
+    // From 1.33 on, the pods go while their Job still lives, and the Job may count them as failed: its conditions are not
+    // tested.
     await hand.untilJob("its deletion", "last", onlyHeld);
     await hand.release("last");
     await hand.untilJobGone("last");

@@ -186,7 +186,7 @@ export async function listing(t: Test, it: Conforming): Promise<void> {
 
 const version = (event: WatchEvent): number => Number(event.object.metadata.resourceVersion);
 
-/** Ends the watch too. */
+/** Returns the first wanted event, and ends the watch. */
 async function first(
   events: AsyncIterable<WatchEvent>,
   wanted: (event: WatchEvent) => boolean = () => true,

@@ -1,6 +1,6 @@
 /**
- * The parts of the conformance tests: objects read loosely, one client that sends, and waiting by watching, so that no test
- * sleeps and none depends on how fast a cluster is.
+ * The parts of the conformance tests: loose types of objects, a client, and waits that watch instead of sleeping, so that no
+ * test depends on how fast a cluster is.
  */
 import type { Test } from "tap";
 import type { ApiAnswer, ApiRequest, Transport } from "../transport.ts";
@@ -13,11 +13,11 @@ export type Pods = "processes" | "instant";
 export interface Conforming {
   readonly name: string;
   readonly pods: Pods;
-  /** An own, empty namespace in a cluster; disposing of it cleans up, also where a test has deleted the namespace. */
+  /** Opens a new, empty namespace in a cluster. Disposing of it cleans up, even if a test has deleted the namespace. */
   readonly open: () => Promise<OpenCluster>;
   /** An image with a shell. */
   readonly image: string;
-  /** How many seconds a pod runs that must outlast a few requests; absent: 4. */
+  /** The seconds that a pod runs if it must outlast a few requests; absent: 4. */
   readonly outlasts?: number;
   /** How many cases may run at once, each in its own namespace; absent: 1. A case that disturbs all others runs alone. */
   readonly atOnce?: number;
@@ -30,8 +30,8 @@ export interface OpenCluster extends AsyncDisposable {
   /** A user whose Role allows reading this namespace and no other. */
   readonly confined: Transport;
   /**
-   * Makes every version before this moment unreadable. On a real server: etcd's compaction, and a restart of the API
-   * server, whose watch cache would still remember.
+   * Makes every version before this moment unreadable. On a real server: compacts etcd, and restarts the API server, because
+   * its watch cache would still remember.
    */
   readonly expire: () => Promise<void>;
 }
@@ -41,7 +41,7 @@ export const STRATEGIC = "application/strategic-merge-patch+json";
 export const METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 export const METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 
-/** The commands of pods in these tests. A cluster without processes looks its script up by these. */
+/** The commands of pods in these tests. A cluster without processes finds a pod's script by its command. */
 export const COMMANDS = {
   succeed: ["sh", "-c", "echo done; exit 0"],
   fail: ["sh", "-c", "echo sorry; exit 3"],
@@ -100,11 +100,13 @@ export type Body = (t: Test, hand: Client, cluster: OpenCluster) => Promise<void
 
 export interface Cases {
   test(sentence: string, body: Body): void;
-  /** For cases that need pods which run their commands. If they do not, the file says that the case was not called. */
+  /**
+   * For cases whose pods must run their commands. If the cluster runs no processes, the test says that the case was not called.
+   */
   testWithProcesses(sentence: string, body: Body): void;
   /** For cases that disturb every namespace: they run when the others have ended. */
   testAlone(sentence: string, body: Body): void;
-  /** True if all cases ran. */
+  /** Resolves when all cases have ended. */
   settled(): Promise<void>;
 }
 
@@ -158,7 +160,7 @@ export interface Client {
   untilJob(what: string, name: string, enough: (job: Raw) => boolean): Promise<Raw>;
   untilJobGone(name: string): Promise<void>;
   untilPods(what: string, job: Raw, enough: (pods: readonly Raw[]) => boolean): Promise<readonly Raw[]>;
-  /** Waits until the controllers have had their turn: another Job ran from its creation to its end meanwhile. */
+  /** Gives the controllers time to act: waits until another Job was created and has ended. */
   letOthersWork(): Promise<void>;
   watch(
     path: string,

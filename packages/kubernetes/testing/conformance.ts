@@ -1,9 +1,9 @@
 /**
  * How Kubernetes treats Jobs with a hold, as tests that know only `Transport`.
  *
- * The bug this prevents: a cluster of ours that is kinder than a real one. The same tests run against the pocket's model, the
- * pocket over HTTP with processes, and a real API server with controllers and a kubelet. A difference is a bug of the pocket's,
- * never a case in here.
+ * The bug this prevents: a pocket that is kinder than a real cluster. The same tests run against the pocket's model, the pocket
+ * over HTTP with processes, and a real API server with controllers and a kubelet. A difference is a bug of the pocket, never a
+ * special case in these tests.
  */
 import type { Test } from "tap";
 import { admission } from "./conformance-admission.ts";

@@ -1,8 +1,7 @@
 /**
  * Stories of one follower: the server's script, the follower's words, and the versions that it watched from.
  *
- * The bug this prevents: tests of one fault each that begin, listen and stop each in their own way, so that one of them hears
- * less.
+ * The bug this prevents: a test that misses changes because it begins, listens or stops in its own way.
  */
 import type { Test } from "tap";
 import { type Change, follow } from "../follow/follow.ts";
@@ -13,7 +12,7 @@ export const list = (names: readonly string[], version: string, next?: string): 
   answer: 200,
   body: page(names, version, next),
 });
-/** The question to the server before a broken watch goes on: how far it is. */
+/** The server's answer when the follower asks for its version, before a broken watch goes on. */
 export const store = (version: string): Play => list([], version);
 export const added = (name: string, version: string) => ({ type: "ADDED", object: object(name, version) });
 export const deleted = (name: string, version: string) => ({ type: "DELETED", object: object(name, version) });
@@ -49,7 +48,7 @@ export async function tells(t: Test, { plays, pollMs, want, watchedFrom }: Story
   })) {
     said.push(words(change));
     if (said.length === want.length) {
-      // One more turn of the loop shows where it would go on, unless the script ends in silence.
+      // If the last watch was not asked for yet, one more turn of the loop asks for it.
       if (watchedFrom && watched(transport.requests).length < watchedFrom.length) continue;
       stop.abort();
     }

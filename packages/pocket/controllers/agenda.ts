@@ -1,9 +1,9 @@
 /**
- * The cluster's plans for later, by key, over one clock.
+ * The cluster's plans for later, one for each key, over one clock.
  *
- * The bugs this prevents: a forgotten timer that acts on an object which was replaced meanwhile (a key has one entry, so a new
- * plan replaces it), and an order that depends on the machine: plans for the same millisecond run in the order in which they
- * were made.
+ * The bugs this prevents: a forgotten timer that acts on an object that was replaced meanwhile (a new plan replaces the earlier
+ * plan of its key), and an order that depends on the machine (plans for the same millisecond run in the order in which they
+ * were made).
  */
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { popTimed, pushTimed } from "@longshore/runtime/soonest.ts";
@@ -62,7 +62,8 @@ export function createAgenda(clock: Clock): Agenda {
   function runDue(): void {
     running = true;
     const now = clock.now();
-    // Runs only the entries that stood here when we woke: an entry for "now" takes its turn after the others' I/O.
+    // Runs only the entries that were there when the alarm came. A new entry for "now" waits for the next alarm, so that other
+    // I/O comes in between.
     const most = heap.length;
     try {
       for (let n = 0; n < most; n++) {

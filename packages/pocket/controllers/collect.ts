@@ -12,8 +12,8 @@ import { FOREGROUND, finishedJob, holds, isDeleting, KINDS, ORPHAN, RESOURCES, t
 import type { Change } from "../server/store.ts";
 
 /**
- * The order in which a namespace is emptied. Since 1.33 the pods go first and the rest after them, so that a Job that lives on
- * meanwhile may count its pods as failed; before, a Job could go before its pods did.
+ * The order in which a namespace is emptied. Since Kubernetes 1.33 the pods go first, so that a Job may still count them as
+ * failed. Before, a Job could go before its pods.
  */
 export type Emptying = "pods first" | "all at once";
 

@@ -4,7 +4,7 @@ import type { Clock } from "@longshore/runtime/clock.ts";
 export type Delay = number | readonly [from: number, to: number];
 
 export interface Delays {
-  /** How late a watch tells each change. */
+  /** The delay of each change on a watch. */
   readonly watchMs: Delay;
   /** From a change to the Job controller's next step; about a second on a real cluster. */
   readonly jobMs: Delay;
@@ -14,7 +14,7 @@ export interface Delays {
   readonly scheduleMs: Delay;
   /** From a pod's deletion to the kubelet's first act on it. */
   readonly noticeMs: Delay;
-  /** From the deletion of a pod that no node has to the collector's look at it. */
+  /** From a pod's deletion to the collector's look at it, if no node has the pod. */
   readonly podCollectorMs: Delay;
   /** From the last container's end to the pod's final phase. */
   readonly phaseMs: Delay;

@@ -1,5 +1,5 @@
 /**
- * Events that the controllers leave on objects. Some refusals are told in no other place.
+ * Events that the controllers leave on objects. Some refusals are reported in no other place.
  *
  * Their number is bounded: a Job that cannot make its pods leaves one Event for each try, each with another pod's name.
  */

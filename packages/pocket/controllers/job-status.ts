@@ -17,14 +17,14 @@ export interface Now {
   readonly terminating: number;
   readonly verdict: Verdict | undefined;
   readonly final: boolean;
-  /** Pods that run and count as failed because the Job just failed. */
+  /** The number of pods that still run and count as failed, because the Job fails now. */
   readonly lost: number;
   readonly nowMs: number;
 }
 
 export interface Tally {
   readonly active: readonly PodObject[];
-  /** Pods that this turn counts as failed for the first time. */
+  /** Pods that are now counted as failed for the first time. */
   readonly failed: readonly PodObject[];
   readonly succeededCount: number;
   readonly failedCount: number;
@@ -82,7 +82,7 @@ function failedAtMs(pod: PodObject): number {
   return at === undefined ? 0 : Date.parse(at);
 }
 
-/** In the controller's order: its earlier decision, then failure, then success. */
+/** Decides whether the Job is over, in the controller's order: its earlier decision, then failure, then success. */
 export function conclude(job: JobObject, tally: Tally, startTime: string | undefined, nowMs: number): Verdict | undefined {
   const { spec } = job;
   const met = conditionTrue(job, "SuccessCriteriaMet");

@@ -1,9 +1,9 @@
 /**
  * The Job controller: makes pods, counts how they ended, and concludes.
  *
- * The bug this prevents: a Job that ends more reliably than a real one. As on a real cluster a pod is counted only
- * while its tracking finalizer is on, and a deletion takes that off at once: a Job deleted while its pod runs never
- * gets a condition, but one whose pod had just succeeded still may.
+ * The bug this prevents: a Job that ends more reliably than a real one. As on a real cluster, a pod is counted only while it
+ * has its tracking finalizer, and the deletion of its Job removes that finalizer at once. So a Job that is deleted while its
+ * pod runs never gets a condition, but a Job whose pod had just succeeded still may.
  */
 import { pick } from "./delays.ts";
 import type { Parts } from "./parts.ts";
@@ -67,7 +67,7 @@ export function startJobController(parts: Parts): void {
 
   const letGoSoon = (podUid: string): void => agenda.soon(`stray:${podUid}`, pick(delays.jobMs, clock), () => letGo(podUid));
 
-  /** A pod whose Job is gone, or an orphan: no Job will count it. */
+  /** Removes the tracking finalizer of a pod that is counted already, or that no Job will count. */
   function letGo(podUid: string): void {
     const pod = store.exists(podUid);
     if (pod !== undefined && holds(pod, TRACKING)) store.replace("pods", withoutFinalizer(pod, TRACKING));
@@ -82,7 +82,7 @@ export function startJobController(parts: Parts): void {
       return;
     }
     const nowMs = clock.now();
-    // A suspended Job keeps its start. A resumed Job starts anew, unless its old deadline passed meanwhile, which is judged
+    // A suspended Job keeps its start time. A resumed Job gets a new one, unless its old deadline has passed: that is checked
     // first.
     const resumed = !job.spec.suspend && conditionTrue(job, "Suspended") !== undefined;
     const tally = countPods(job, pods);
@@ -109,7 +109,7 @@ export function startJobController(parts: Parts): void {
     for (const pod of pods) deleteObject(store, "pods", pod, {}, clock.now());
   }
 
-  /** Pods that go because their Job is suspended count neither way. */
+  /** Deletes the pods of a suspended Job. They count neither as failed nor as succeeded. */
   function suspendPods(pods: readonly PodObject[]): void {
     for (const { metadata } of pods) {
       letGo(metadata.uid);

@@ -1,8 +1,8 @@
 /**
  * The one node of the pocket: hands each new pod to the kubelet, and writes what the kubelet reports into its status.
  *
- * The bug this prevents: a pod that ended and whose phase says so in the same instant. On a real node the container's
- * end is seen first and the phase about a second later, and a product that trusts the first acts too early.
+ * The bug this prevents: a pod whose containers end and whose phase changes in the same instant. On a real node the phase
+ * changes about a second after the containers' end, and a product that trusts the containers' end acts too early.
  */
 import type { ContainerReport, Kubelet, Look, PodReport, PodRun } from "../api.ts";
 import { pick } from "./delays.ts";
@@ -46,7 +46,7 @@ export function startNodes({ store, clock, agenda, delays }: Parts, kubelet: Kub
     else if (!finishedPhase(pod)) agenda.soon(`give-up:${uid}`, pick(delays.podCollectorMs, clock), () => giveUp(uid));
   }
 
-  /** No node ever had the pod: the cluster's own collector marks it as failed, so that its Job can count it. */
+  /** Marks a pod that no node ever had as failed, as the cluster's own collector does, so that its Job can count it. */
   function giveUp(uid: string): void {
     const pod = current(uid);
     if (pod === undefined) return;
@@ -98,8 +98,8 @@ export function startNodes({ store, clock, agenda, delays }: Parts, kubelet: Kub
       isDeleting(pod) &&
       pod.metadata.deletionGracePeriodSeconds !== change.before?.metadata.deletionGracePeriodSeconds
     ) {
-      // Acts later, not here: a listener must not change an object before all listeners have heard of this change. It also acts
-      // later than at once, because a kubelet hears of a deletion after others do.
+      // Stops the pod later, not here: a listener must not change an object before all listeners have heard of this change. The
+      // delay is a kubelet's: it hears of a deletion after others do.
       agenda.soon(`stop:${uid}`, pod.spec.nodeName === undefined ? 0 : pick(delays.noticeMs, clock), () => stop(uid));
     }
   }

@@ -1,4 +1,4 @@
-/** What each controller, and the server, works with. */
+/** The parts that the controllers and the server share. */
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Store } from "../server/store.ts";
 import type { Agenda } from "./agenda.ts";

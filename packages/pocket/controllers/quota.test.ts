@@ -1,4 +1,4 @@
-/** What a quota books and when it counts again, over minutes for which the suite of real clusters cannot wait. */
+/** When a quota is charged and when it counts again. That takes minutes, for which the suite of real clusters cannot wait. */
 import { virtualClock } from "@longshore/kubernetes/testing/virtual-clock.ts";
 import t from "tap";
 import { createModel } from "../testing/model.ts";

@@ -114,7 +114,7 @@ function needOf(resource: Resource, what: string): Need | undefined {
 
 const containersOf = (object: ApiObject): readonly Container[] => (object.spec as PodSpec).containers;
 
-/** A request that is not given is as large as the limit. */
+/** If no request is given, the limit counts as the request. */
 function stated({ resources }: Container, { of, name }: Need): number {
   return quantity(
     (of === "requests" ? (resources?.requests?.[name] ?? resources?.limits?.[name]) : resources?.limits?.[name]) ?? "0",

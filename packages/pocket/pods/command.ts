@@ -1,8 +1,8 @@
 /**
- * From a container's spec to the process: its environment, its words, and the path of its termination log.
+ * Turns a container's spec into a process: its environment, its words, and the path of its termination log.
  *
- * The bug this prevents: a command that works here because a shell saw it. `$(NAME)` is replaced as Kubernetes replaces it,
- * from the container's own variables, and nothing else is.
+ * The bug this prevents: a command that works here because a shell changed it. Only `$(NAME)` is replaced, as Kubernetes does
+ * it, from the container's own variables.
  */
 import type { Look } from "../api.ts";
 import { type Container, type EnvVar, isFields, type PodObject } from "../objects.ts";

@@ -1,8 +1,8 @@
 /**
- * A registry's answer about an image. The pocket pulls none: it runs the command that it is given, on this machine.
+ * A registry's answer about an image. The pocket pulls no images: it runs the given command on this machine.
  *
- * The bug this prevents: a demo that cannot show a misspelt image. A registry under ".invalid" has nothing, and a text that is
- * no image name is refused, both in a kubelet's words.
+ * The bug this prevents: a demo that cannot show a misspelt image. A registry under ".invalid" has no images, and a text that
+ * is no image name is refused, both in a kubelet's words.
  */
 export type ImageVerdict =
   | { readonly kind: "present" }

@@ -1,8 +1,8 @@
 /**
  * A container's output, in files of bounded size, and its followers.
  *
- * The bug this prevents: a chatty process that fills the disk or the memory. There are two files, and the older is dropped when
- * the newer is full: so at least half of the bound is always there, and never more than all of it.
+ * The bug this prevents: a chatty process that fills the disk or the memory. There are two files, each of half the bound. When
+ * the newer is full, the older is dropped, so the last half of the bound is always kept.
  */
 import { closeSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
 import { readFile } from "node:fs/promises";
@@ -38,7 +38,7 @@ export function openLogFile(path: string, bytesMost: number): LogFile {
   function tell(text: string): void {
     const lines = (rest + text).split("\n");
     rest = lines.pop() ?? "";
-    // A line without an end is told in parts.
+    // A long line without an end is passed on in parts.
     if (rest.length > LINE_MOST) lines.push(rest.slice(0, LINE_MOST));
     rest = rest.length > LINE_MOST ? rest.slice(LINE_MOST) : rest;
     for (const line of lines) for (const it of followers) it(line);
@@ -58,7 +58,7 @@ export function openLogFile(path: string, bytesMost: number): LogFile {
     },
     read,
     follow: (line) => {
-      // Reads in one go, so that nothing is written between this read and the first line that is followed.
+      // Reads synchronously, so that nothing is written between this read and the first line that is followed.
       const standing = (rotated ? readFileSync(older, "utf8") : "") + readFileSync(path, "utf8");
       const lines = standing.split("\n");
       const last = lines.pop() ?? "";

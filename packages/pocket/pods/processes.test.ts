@@ -274,7 +274,7 @@ function said(run: PodRun, word: string): Promise<void> {
   });
 }
 
-/** A killed process needs a moment to end, and only a parent can wait for it: so this looks again and again. */
+/** A killed process needs a moment to end, and only its parent can wait for it, so this asks again and again. */
 async function ends(pid: number): Promise<boolean> {
   for (let tries = 0; tries < 500; tries++) {
     if (await isGone(pid)) return true;

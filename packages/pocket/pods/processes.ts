@@ -83,7 +83,9 @@ function live(parts: LifeParts): Life {
     });
   }
 
-  /** Waits, reporting why, until the container can be made. `undefined` when the pod was stopped meanwhile. */
+  /**
+   * Tries until the container can be made, and reports why it cannot be made yet. `undefined` if the pod is stopped meanwhile.
+   */
   async function make(container: Container): Promise<ContainerProcess | undefined> {
     for (let tries = 0; !stopping.signal.aborted; tries++) {
       const made = attempt(parts, container);

@@ -1,8 +1,8 @@
 /**
  * Admission of a new object: its namespace's end, quotas, Pod Security.
  *
- * The bug this prevents: a product that takes every 403 for a missing permission. A full quota passes, a namespace under
- * deletion does not, and Pod Security lets the Job in and refuses its pods.
+ * The bug this prevents: a product that takes every 403 for a missing permission. A full quota has room again later, a
+ * namespace under deletion never, and Pod Security admits the Job but refuses its pods.
  */
 import { type ApiObject, type Fields, fieldsIn, isDeleting, isFields, type Resource } from "../objects.ts";
 import { charge } from "../controllers/quota.ts";

@@ -1,8 +1,8 @@
 /**
- * Decodes a Job's manifest as a server does before it judges anything: known fields of the right type.
+ * Decodes a Job's manifest before it is judged, as a server does: keeps known fields of the right type.
  *
  * The bug this prevents: a misspelt field that works here because nobody looks, or is refused here and taken by every real
- * cluster. A real server drops it with a Warning; a value of another type is a BadRequest.
+ * cluster. A real server drops a misspelt field with a Warning, and answers a value of another type with BadRequest.
  */
 import { type Fields, isFields } from "../objects.ts";
 import { badRequest } from "./status.ts";
@@ -75,7 +75,7 @@ export function decodeJob(body: Fields): { readonly given: Fields; readonly warn
 interface At {
   readonly shape: Shape;
   readonly path: string;
-  /** The path without the places in lists. */
+  /** The path without the indexes of lists. */
   readonly goPath: string;
 }
 

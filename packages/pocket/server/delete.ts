@@ -1,5 +1,5 @@
 /**
- * The effect of a DELETE on an object: it is removed, or marked and left to its finalizers and its grace.
+ * The effect of a DELETE on an object: it is removed, or it is marked and waits for its finalizers and its grace.
  *
  * The bug this prevents: believing that a deleted Job is gone, or that its pods are. A Job with a hold stays, and the finalizer
  * that the propagation policy adds or removes decides whether its pods go.
@@ -80,7 +80,7 @@ function standing(object: ApiObject): Propagation | undefined {
   return holds(object, FOREGROUND) ? "Foreground" : undefined;
 }
 
-/** The namespace controller empties it and then removes it. */
+/** Marks a namespace, which the namespace controller empties and then removes. */
 function terminate(store: Store, namespace: ApiObject, nowMs: number): ApiObject {
   if (isDeleting(namespace)) return namespace;
   return store.replace("namespaces", {

@@ -1,8 +1,8 @@
 /**
  * Serves a cluster over HTTP on loopback, so that real programs can use it as their cluster.
  *
- * The bug this prevents: an answer that is told and then forgotten. Requests that a test must be able to count after a kill -9
- * are written to the request log before the answer leaves.
+ * The bug this prevents: an answered request that is missing from the request log. The log is written before the answer leaves,
+ * so that a test can count requests even after a kill -9.
  */
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
@@ -57,7 +57,7 @@ async function serve(transport: Transport | undefined, request: IncomingMessage,
   if (transport === undefined) throw unauthorized();
   const asked = apiRequest(request, body);
   if (isStream(asked)) return await serveStream(transport, asked, response);
-  // Not tied to the connection: a received request is carried out, whether or not its sender still listens.
+  // A signal that no connection aborts: a received request is carried out, whether or not its sender still listens.
   const { status, headers, body: answered } = await transport.send(asked, new AbortController().signal);
   const text = typeof answered === "string" ? answered : jsonOf(answered);
   const type = typeof answered === "string" ? "text/plain; charset=utf-8" : "application/json";
@@ -65,7 +65,7 @@ async function serve(transport: Transport | undefined, request: IncomingMessage,
   response.end(text);
 }
 
-/** The objects of a list are JSON text already, made for an earlier watch or list. */
+/** Joins the JSON text of a list's objects, which an earlier watch or list may have made already. */
 function jsonOf(answered: unknown): string {
   if (!isFields(answered)) return JSON.stringify(answered);
   const { items } = answered;
@@ -120,7 +120,7 @@ async function serveStream(transport: Transport, asked: ApiRequest, response: Se
   response.writeHead(200, { "content-type": asked.path.includes("/log") ? "text/plain; charset=utf-8" : "application/json" });
   response.flushHeaders();
   for await (const line of lines) {
-    // Rejects when the reader goes away, and then the lines end.
+    // If the reader goes away, this rejects, and then the lines end.
     if (!response.write(`${line}\n`)) await once(response, "drain", { signal: gone.signal }).catch(() => undefined);
   }
   response.end();

@@ -1,8 +1,8 @@
 /**
- * Lines on their way to one reader, with a bound.
+ * The lines that wait for one reader, with a bound.
  *
- * The bug this prevents: a watcher that stopped reading and whose events fill the server's memory. Past the bound the
- * stream is broken, as a real server does, and the reader lists again.
+ * The bug this prevents: a watcher that stopped reading and whose events fill the server's memory. If the bound is passed, the
+ * stream breaks, as on a real server, and the reader lists again.
  */
 export interface Lines extends AsyncIterable<string> {
   push(line: string): void;

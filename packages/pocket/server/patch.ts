@@ -1,13 +1,16 @@
 /**
  * Strategic merge, as far as clients of Jobs and Pods need it, and JSON merge.
  *
- * The bug this prevents: a release that is a JSON merge of the finalizers' list wipes out somebody else's finalizer.
- * The strategic form takes ours out by name, and that must work here exactly as on a real server.
+ * The bug this prevents: a release of our hold that wipes out somebody else's finalizer. A JSON merge replaces the whole list
+ * of finalizers; a strategic merge takes out one by name. Both must work here exactly as on a real server.
  */
 import { type Fields, isFields } from "../objects.ts";
 import { badRequest } from "./status.ts";
 
-/** Lists that are merged, by the last word of their path: of values (""), or of objects with this key. */
+/**
+ * Lists that are merged, by the last word of their path. The value is the key of the list's objects, or "" for a list of plain
+ * values.
+ */
 const MERGED: Readonly<Record<string, string>> = {
   finalizers: "",
   ownerReferences: "uid",

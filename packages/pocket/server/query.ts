@@ -1,8 +1,8 @@
 /**
  * Reads a request's path and query.
  *
- * The bug this prevents: two routers that disagree about the meaning of "/api/v1/namespaces/x". There is one, and it is a
- * function from text to a value.
+ * The bug this prevents: two routers that disagree about the meaning of "/api/v1/namespaces/x". There is one router, and it is
+ * a function from text to a value.
  */
 import type { ApiRequest } from "../api.ts";
 import { type ApiObject, KINDS, RESOURCES, type Resource } from "../objects.ts";
@@ -53,7 +53,7 @@ function decode(word: string): string {
 export type Chosen = (object: ApiObject) => boolean;
 
 export function selection(query: URLSearchParams): Chosen {
-  // A comma within "in (a,b)" separates no rules.
+  // A comma inside "in (a,b)" does not separate rules.
   const given = (name: string): readonly string[] =>
     (query.get(name) ?? "")
       .split(/,(?![^(]*\))/)
@@ -103,7 +103,7 @@ function fieldRule(text: string): Chosen {
 
 export type Shape = "whole" | "metadata";
 
-/** Returns the client's first wish that we can serve. */
+/** Returns the first form in the client's Accept header that we can serve. */
 export function wantedShape(accept: string | undefined): Shape {
   for (const wish of (accept ?? "").split(",")) {
     if (/as=PartialObjectMetadata(List)?\s*(;|$)/.test(wish)) return "metadata";

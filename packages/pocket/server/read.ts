@@ -1,8 +1,8 @@
 /**
  * The requests that read: one object, or a list in pages.
  *
- * The bug this prevents: pages of different moments. All pages of a list show the version of the first, as on a real
- * server, until that version is compacted; then the token has expired, and the client must begin again.
+ * The bug this prevents: a list whose pages show different moments. As on a real server, all pages show the version of the
+ * first page. When that version is compacted, the token has expired, and the client must begin again.
  */
 import { type ApiObject, apiVersionOf, KINDS, type Resource } from "../objects.ts";
 import { type Asked, selection, type Shape, wholeNumber } from "./query.ts";
@@ -92,7 +92,7 @@ function readToken(token: string): { readonly version: number | undefined; reado
 }
 
 /**
- * The client asks for a version that this server has not reached: the server was restored from a backup, or another one
+ * The client asks for a version that this server has not reached: the server was restored from a backup, or another server
  * answered before.
  */
 function tooLarge(wanted: number, current: number): Refusal {

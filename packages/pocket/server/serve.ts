@@ -17,7 +17,7 @@ import { createObject, patchObject, removeMany, removeObject } from "./write.ts"
 
 export interface ServerParts extends Parts {
   readonly runOf: (podUid: string) => PodRun | undefined;
-  /** Another one for each watch. */
+  /** Returns a new key for each watch. */
   readonly watchKey: () => string;
 }
 
@@ -45,7 +45,7 @@ export async function answer(parts: ServerParts, identity: Identity, request: Ap
   }
 }
 
-/** Answers a write or a read at once: nothing comes between the look and the change. */
+/** Answers a write or a read in one turn, so that no other request comes between the check and the change. */
 function decide(parts: ServerParts, request: ApiRequest, asked: Asked): ApiAnswer {
   const shape = wantedShape(request.accept);
   const written = (status: number, object: ApiObject, warnings: readonly string[] = []): ApiAnswer => ({
@@ -160,7 +160,7 @@ async function readLog(parts: ServerParts, asked: Asked): Promise<string> {
   const lines = wholeNumber(asked.query, "tailLines");
   const bytes = wholeNumber(asked.query, "limitBytes");
   const tail = lines === undefined ? whole : lastLines(whole, lines);
-  // The limit counts from the start of what is shown, as on a real server.
+  // As on a real server, the limit of bytes keeps the start of the tail, not its end.
   return bytes === undefined ? tail : Buffer.from(tail).subarray(0, bytes).toString();
 }
 

@@ -12,7 +12,7 @@ export interface Cause {
   readonly field: string;
 }
 
-/** Thrown inside the pocket where a request must be refused; the server turns it into its answer. */
+/** Thrown inside the pocket if a request must be refused; the server turns it into its answer. */
 export class Refusal extends Error {
   override readonly name = "Refusal";
   readonly answer: ApiAnswer;

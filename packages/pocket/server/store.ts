@@ -1,8 +1,8 @@
 /**
  * The objects, one counter of versions, and the history that watches and stale reads are served from.
  *
- * The bug this prevents: a write that some reader sees without its version. Every change goes through `commit`, which
- * gives it the next version, freezes it, remembers it and tells everyone, in that order.
+ * The bug this prevents: a reader that sees a write without its version. Every change goes through `commit`, which gives the
+ * object the next version, freezes it, adds the change to the history and tells all listeners, in that order.
  */
 import { type ApiObject, freeze, isDeleting, RESOURCES, type Resource } from "../objects.ts";
 
@@ -10,7 +10,7 @@ export interface Change {
   readonly version: number;
   readonly type: "ADDED" | "MODIFIED" | "DELETED";
   readonly resource: Resource;
-  /** For DELETED: its last state, with the version of the deletion. */
+  /** For DELETED: the object's last state, with the version of the deletion. */
   readonly object: ApiObject;
   readonly before?: ApiObject;
 }
@@ -28,7 +28,7 @@ export interface Store {
   count(resource: Resource, namespace: string): number;
   /** In the order of etcd: by namespace, then by name. */
   list(resource: Resource, namespace: string | undefined): readonly ApiObject[];
-  /** The object at an earlier version; `undefined` once that version is compacted. */
+  /** The list at an earlier version; `undefined` once that version is compacted. */
   listAt(version: number, resource: Resource, namespace: string | undefined): readonly ApiObject[] | undefined;
   dependents(uid: string): readonly Dependent[];
   exists(uid: string): ApiObject | undefined;
@@ -174,13 +174,16 @@ export function createStore(firstVersion: number): Store {
   };
 }
 
-/** The namespace controller holds a namespace, its grace a pod, and finalizers hold any object. */
+/**
+ * True if nothing holds a deleted object any more. Finalizers hold any object, its grace holds a pod, and the namespace
+ * controller holds a namespace.
+ */
 function isReleased(resource: Resource, object: ApiObject): boolean {
   if (resource === "namespaces" || !isDeleting(object)) return false;
   return (object.metadata.finalizers ?? []).length === 0 && object.metadata.deletionGracePeriodSeconds === 0;
 }
 
-/** Lists are in the order of these. */
+/** The key by which lists are sorted. */
 export const keyOf = (object: ApiObject): string => `${scope(object)}/${object.metadata.name}`;
 
 function byKey(a: ApiObject, b: ApiObject): number {

@@ -63,7 +63,7 @@ export function badJob(given: unknown): readonly Cause[] {
   ];
 }
 
-/** Labels that tie a template to another Job, in a manifest that was copied from the cluster. */
+/** Refuses labels that tie a template to another Job, as in a manifest that was copied from the cluster. */
 export function badMarks(spec: unknown, { uid, name }: Metadata): readonly Cause[] {
   const labels = fieldsIn(fieldsIn(fieldsIn(fieldsIn(spec)["template"])["metadata"])["labels"]);
   return Object.entries(marksOf(uid, name))
@@ -139,7 +139,7 @@ function badEnv(env: unknown, field: string): readonly Cause[] {
   });
 }
 
-/** The Job as it is stored; `given` was found sound. */
+/** Returns the Job as it is stored. `given` must be free of problems. */
 export function completeJob(given: Fields, metadata: Metadata): JobObject {
   const spec = given["spec"] as Partial<JobSpec> & Pick<JobSpec, "template">;
   const marks = marksOf(metadata.uid, metadata.name);
@@ -198,7 +198,7 @@ const FREE = new Set([
   "maxFailedIndexes",
 ]);
 
-/** The fields that an update may not touch. */
+/** Returns the problems of an update, such as a change of an immutable field. */
 export function badJobUpdate(before: JobObject, after: JobObject): readonly Cause[] {
   const { spec } = after;
   const resumable = before.spec.suspend && before.status.startTime === undefined;

@@ -58,7 +58,7 @@ export function openWatch(parts: WatchParts, asked: Asked, shape: Shape, closed:
     if (queue[0] !== undefined) agenda.at(key, queue[0].atMs, deliver);
   }
 
-  // If the version is yet to come, nothing is told until it has come, and no error says so.
+  // If the version is not reached yet, the client gets no changes and no error until then.
   const after = wanted === "" ? 0 : Number(wanted);
   const hear = (change: Change): void => {
     if (change.version <= after) return;
@@ -84,7 +84,7 @@ export function openWatch(parts: WatchParts, asked: Asked, shape: Shape, closed:
   return lines;
 }
 
-/** Bookmarks once in a while and two seconds before the end; then the end. */
+/** Sends a bookmark every minute and one two seconds before the watch's end, then ends the watch. */
 function keepTime({ clock, agenda, key }: WatchParts, asked: Asked, bookmark: () => void, lines: Lines): void {
   const forMs = (wholeNumber(asked.query, "timeoutSeconds") ?? LONGEST_WATCH_SECONDS) * 1000;
   agenda.at(`${key}:end`, clock.now() + forMs, () => lines.end());

@@ -1,8 +1,8 @@
 /**
  * The requests that change something: create, patch, delete.
  *
- * The bug this prevents: a write that half happens. Each request is decided whole against the stored object, in a real server's
- * order (name, soundness, admission, existence), and is then one change in the store.
+ * The bug this prevents: a write that half happens. Each request is first judged as a whole, in a real server's order (name,
+ * validity, admission, existence), and is then one change in the store.
  */
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { admit } from "./admission.ts";
@@ -163,7 +163,7 @@ function merge(before: ApiObject, body: unknown, contentType = "application/stra
 /** Puts back the fields that a client may not set; the status has its own path. */
 function asWritten(before: ApiObject, patched: Fields): ApiObject {
   const { finalizers, labels: given, annotations, ownerReferences } = fieldsIn(patched["metadata"]);
-  // A Job without any label is given its template's, at each write and not only at the first.
+  // A Job without labels gets its template's labels, at each write and not only at the first.
   const unlabelled = !isFields(given) || Object.keys(given).length === 0;
   const labels = unlabelled && before.kind === "Job" ? (before as JobObject).spec.template.metadata?.labels : given;
   const { finalizers: _f, labels: _l, annotations: _a, ownerReferences: _o, ...fixed } = before.metadata;

@@ -13,7 +13,7 @@ export type Verb = "create" | "get" | "list" | "watch" | "patch" | "delete" | "l
 export type Trouble =
   /** Nothing can have arrived: a refused connection, no route. */
   | { readonly kind: "unsent" }
-  /** The request is lost on its way in, and the client waits for nothing. */
+  /** The request is lost on its way in, and the client waits in vain. */
   | { readonly kind: "lost before writing" }
   /** The request is carried out, and its answer is lost. */
   | { readonly kind: "lost after writing" }
@@ -22,9 +22,9 @@ export type Trouble =
   /** The request is carried out at once and answered this much later. */
   | { readonly kind: "slow"; readonly byMs: number }
   | { readonly kind: "status"; readonly status: 401 | 403 | 429 | 500 | 503; readonly retryAfterSeconds?: number }
-  /** A list that is this many versions old: for "resourceVersion=0", and with `always` for every list. */
+  /** A list shows the state of this many versions ago: a list with "resourceVersion=0", or with `always` every list. */
   | { readonly kind: "stale"; readonly versions: number; readonly always?: boolean }
-  /** For watches and followed logs. */
+  /** The connection of a watch or of a followed log is reset. */
   | { readonly kind: "cut"; readonly afterMs: number }
   | { readonly kind: "silent"; readonly afterMs: number }
   | { readonly kind: "garbage"; readonly afterMs: number }

@@ -1,5 +1,5 @@
 /**
- * The pocket as a program of its own, for tests that kill what talks to it:
+ * The pocket as a program of its own, for tests that kill the programs that talk to it:
  *
  *   node packages/pocket/testing/main.ts --data DIR [--instant] [--request-log FILE]
  *

@@ -1,7 +1,7 @@
 /**
  * Deeds of other people and programs in a cluster, as data, for the simulation and for tests.
  *
- * A deed does nothing if its object is gone: the simulation deals deeds out without looking.
+ * If its object is gone, a deed does nothing: the simulation does not check that before.
  */
 import { deleteObject, type Propagation } from "../server/delete.ts";
 import type { Network } from "./network.ts";

@@ -27,7 +27,7 @@ export interface ModelOptions {
   readonly namespaces?: readonly string[];
   /** Called before the request's answer leaves. */
   readonly onRequest?: (entry: RequestEntry) => void;
-  /** Called after each change of an object, in their order: the cluster's own history. */
+  /** Called with each change of an object, in the order of the changes. */
   readonly onChange?: (change: Change) => void;
 }
 
@@ -36,7 +36,7 @@ export interface Model extends AsyncDisposable {
   cause(fault: Fault): void;
   /** Removes every fault. */
   heal(): void;
-  /** A deed of others in the cluster. */
+  /** Does a deed of other people or programs in the cluster. */
   meddle(deed: Deed): void;
   jobs(namespace?: string): readonly JobObject[];
   pods(namespace?: string): readonly PodObject[];

@@ -1,4 +1,4 @@
-/** The effects of the model's network on requests, lists and watches when a test asks for them. */
+/** The faults of the model's network: their effects on requests, lists and watches. */
 import { isTransient } from "@longshore/contract/problem.ts";
 import { virtualClock } from "@longshore/kubernetes/testing/virtual-clock.ts";
 import t from "tap";

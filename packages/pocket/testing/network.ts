@@ -1,8 +1,8 @@
 /**
- * The model's network: carries requests to the server, and answers back, late, or not at all.
+ * The model's network: carries requests to the server, and carries answers back, late, or not at all.
  *
  * The bug this prevents: believing that a request which was given up did not happen. A request that was sent arrives at its
- * time; giving up only means that nobody hears the answer.
+ * time. If the sender gives up, only the answer is lost.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import type { ApiAnswer, ApiRequest, ApiStream, Identity, Transport } from "../api.ts";
@@ -169,7 +169,7 @@ function copied(request: ApiRequest): ApiRequest {
 
 async function* nothing(): AsyncGenerator<string> {}
 
-/** The store as it was some versions ago, as far as a list can tell. */
+/** The store with its lists as they were some versions ago. */
 function behind(store: Store, versions: number): Store {
   const version = Math.max(store.oldest(), store.version() - versions);
   return {
@@ -179,7 +179,7 @@ function behind(store: Store, versions: number): Store {
   };
 }
 
-/** From now on nothing comes, not even the end: a connection that died without a word. */
+/** Lets nothing more through, not even the end, as a connection that died unnoticed. */
 function silence(lines: Lines): void {
   Object.assign(lines, { push: () => undefined, end: () => undefined });
 }
@@ -187,7 +187,7 @@ function silence(lines: Lines): void {
 const expiredLine = (version: number): string =>
   `{"type":"ERROR","object":${JSON.stringify(statusBody(410, "Expired", `too old resource version: 1 (${version})`))}}`;
 
-/** A fault's answer in the cluster's stead. */
+/** The answer that a fault gives instead of the cluster. */
 function statusAnswer({ status, retryAfterSeconds = 1 }: Extract<Trouble, { readonly kind: "status" }>): ApiAnswer {
   switch (status) {
     case 401:

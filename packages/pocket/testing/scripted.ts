@@ -10,7 +10,7 @@ import { type ContainerState, type Kubelet, NEVER_STARTED, type PodReport, type 
 import type { PodObject } from "../objects.ts";
 
 export interface PodScript {
-  /** Never placed on a node: the scheduler's message. */
+  /** The scheduler's message. If given, the pod is never placed on a node. */
   readonly unschedulable?: string;
   /** Placed, and waits with this reason until `startsAfterMs` has passed; without `startsAfterMs`, for ever. */
   readonly waits?: { readonly reason: string; readonly message?: string };
@@ -23,7 +23,10 @@ export interface PodScript {
   /** Its termination message. */
   readonly message?: string;
   readonly log?: string;
-  /** On SIGTERM it ends after this time with this code (absent: 143, at once), or never. SIGKILL ends it after its grace. */
+  /**
+   * On SIGTERM the pod ends after this time with this code, or with SIGKILL after its grace; "stuck": it never ends. Absent: it
+   * ends at once with 143.
+   */
   readonly onStop?: { readonly kind: "ends"; readonly afterMs: number; readonly exitCode?: number } | { readonly kind: "stuck" };
 }
 
@@ -102,7 +105,7 @@ function startScript(
   function stop(graceSeconds: number): void {
     const graceMs = graceSeconds * 1000;
     if (script.onStop?.kind === "stuck") {
-      // A pod on a lost node that is told to stop starts nothing more, but nobody hears that its containers are gone.
+      // If a pod on a lost node is told to stop, it starts nothing more, but nobody hears that its containers are gone.
       if (startedAtMs === undefined) agenda.cancel(key);
       stuck.set(key, () => end(137));
     } else if (startedAtMs === undefined || script.onStop === undefined) later(0, () => end(143));

@@ -73,8 +73,8 @@ t.test("the environment wins over the file, and may set what the file leaves out
 });
 
 const others: Readonly<Record<string, string>> = {
-  // Variables that Kubernetes gives to every pod beside a Service "longshore", and beside a Service "longshore-launcher" whose
-  // port has a name.
+  // Kubernetes gives these to every pod in a namespace with a Service "longshore", and with a Service "longshore-launcher"
+  // whose port has a name.
   LONGSHORE_SERVICE_HOST: "10.0.0.1",
   LONGSHORE_PORT: "tcp://10.0.0.1:9090",
   LONGSHORE_LAUNCHER_SERVICE_HOST: "10.0.0.2",

@@ -19,11 +19,11 @@ interface ConfigSource {
   /** The YAML file, if one was named. */
   readonly file?: string;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** The schemas of other programs that read the same variables: their settings are not unknown. */
+  /** The schemas of other programs that read the same environment: their variables are not refused as unknown. */
   readonly beside?: readonly z.ZodType[];
 }
 
-/** Everything that is wrong with the settings: its message is the text to show to a person. */
+/** All problems of the settings. The error's message is the text to show to a person. */
 export class ConfigProblems extends Error {
   override readonly name = "ConfigProblems";
   readonly problems: readonly string[];
@@ -51,7 +51,7 @@ export function readConfig<S extends z.ZodType>(schema: S, { file, env, beside =
 interface Given {
   readonly value: Record<string, unknown>;
   readonly problems: readonly string[];
-  /** "config/launcher.yaml:3", as near to the path as the file goes. */
+  /** Returns the line of the path, or of its nearest parent in the file: "config/launcher.yaml:3". */
   readonly place: (path: readonly PropertyKey[]) => string | undefined;
 }
 
@@ -90,7 +90,7 @@ function withPathsFrom(folder: string, value: Record<string, unknown>): Record<s
   return Object.fromEntries(Object.entries(value).map(([name, it]) => [name, absolute(name, it)]));
 }
 
-/** The file's values with the environment's on top, which convict finds by the variables' names. */
+/** Returns the file's values, overridden by the environment's. convict finds those by the variables' names. */
 function overridden(
   value: Record<string, unknown>,
   settings: readonly Leaf[],
@@ -109,7 +109,7 @@ function overridden(
   return result;
 }
 
-/** What a variable's text means for its setting: it may be a number, or a yes-or-no. The schema judges it. */
+/** Converts a variable's text to the kind of its setting. The schema judges the result. */
 function valueOf(text: string, { kind, words = [] }: Leaf): unknown {
   if (kind === "text" || (kind === "list" && words.includes(text))) return text;
   if (kind === "scalar") return scalar(text);
@@ -141,27 +141,27 @@ function place(into: Record<string, unknown>, path: readonly string[], value: un
 }
 
 const PREFIX = "LONGSHORE_";
-/** The settings file; what a run's pod is given; and, in the pocket cluster, its file for outputs. */
+/** Our variables that are no settings: the settings file, a run's identity in its pod, and the pocket's file for outputs. */
 const OWN = new Set(["CONFIG", "RUN", "STEP", "ATTEMPT", "TERMINATION_LOG"].map((name) => `${PREFIX}${name}`));
 /** Only the tests read these. */
 const TESTS = `${PREFIX}TEST_`;
 /** LONGSHORE_LAUNCHER_SERVICE_HOST, LONGSHORE_LAUNCHER_SERVICE_PORT_HTTP, LONGSHORE_LAUNCHER_PORT_9090_TCP_ADDR */
 const LINK = /_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$/;
-/** LONGSHORE_LAUNCHER_PORT is an address there; somebody's LONGSHORE_BROKER_PORT=5672 is none. */
+/** Kubernetes sets LONGSHORE_LAUNCHER_PORT to an address. A number, as in LONGSHORE_BROKER_PORT=5672, is somebody's mistake. */
 const LINK_ADDRESS = /^(tcp|udp|sctp):\/\//;
 
 /**
- * Variables that begin as ours do and are no settings: Kubernetes gives a pod the address of each Service whose name begins with
- * "longshore", and a program may be started from a pod of ours.
+ * True for variables that begin with our prefix and are no settings: Kubernetes gives a pod the address of each Service whose
+ * name begins with "longshore", and a program may be started from a pod of ours.
  */
 const isForeign = (name: string, value = ""): boolean =>
   OWN.has(name) || name.startsWith(TESTS) || LINK.test(name) || (name.endsWith("_PORT") && LINK_ADDRESS.test(value));
 
-/** For programs whose settings must be those of their file alone. */
+/** Removes our settings from an environment, for a program that must read them from its file alone. */
 export const withoutSettings = (env: ConfigSource["env"]): Record<string, string | undefined> =>
   Object.fromEntries(Object.entries(env).filter(([name, value]) => !name.startsWith(PREFIX) || isForeign(name, value)));
 
-/** A setting that is misspelt must not be missed. */
+/** Reports variables with our prefix that no setting has: a misspelt setting must not be ignored. */
 function unknownVariables(settings: readonly Leaf[], env: ConfigSource["env"]): string[] {
   const known = new Set(settings.map((it) => environmentName(it.path)));
   return Object.entries(env)
@@ -201,7 +201,8 @@ function sentences(
     return issue.keys.map((key) => {
       const path = [...issue.path, key];
       const meant = nearest(key, known);
-      // What has no value may itself be one: of { password:secret }, or the rest of { password: before, the comma }.
+      // A key without a value may itself be a secret, so it is not printed: `{ password:secret }`, or the part after the comma
+      // in `{ password: before, after }`.
       if (meant === undefined && variableOf(path) === undefined && isEmpty(valueAt(given.value, path)))
         return say(path, NO_VALUE, issue.path);
       const hint = meant === undefined ? `known here: ${known.join(", ")}` : `did you mean "${meant}"?`;

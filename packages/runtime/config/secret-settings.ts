@@ -1,5 +1,5 @@
 /**
- * Settings that are secrets or name files, as pieces of a config schema.
+ * Pieces of a config schema for secrets and for paths of files.
  *
  * The bug this prevents: a missing or empty password file that is noticed by the first connection, hours later and without its
  * path. The file is read at start, and a file that cannot be read is one of the problems reported there.
@@ -53,7 +53,8 @@ export const readableFile = () =>
 
 /**
  * `...secretSetting("password")` in an object's shape allows `password` or `passwordFile`; `secretOf(value, "password")`
- * is the one that was given. `oneSecret("password")` as a check of the object refuses both, and neither if it is required.
+ * returns the given one. The check `oneSecret("password")` refuses an object with both and, if the secret is required, one with
+ * neither.
  */
 export function secretSetting<K extends string>(name: K) {
   type Text = ReturnType<typeof secretText>;
@@ -73,7 +74,7 @@ export function oneSecret(name: string, need: "required" | "optional" = "require
   return oneOf(name, `${name}File`, need === "required" ? `give ${name} or ${name}File` : undefined);
 }
 
-/** A check of an object: refuses both settings together. Refuses neither of them too, if a sentence says what to give. */
+/** A check that refuses an object with both settings and, if `missing` says what to give, one with neither. */
 export function oneOf(name: string, other: string, missing: string | undefined): z.core.$ZodCheck<object> {
   const check = z.check<object>((context) => {
     const value: unknown = context.value;
@@ -83,6 +84,6 @@ export function oneOf(name: string, other: string, missing: string | undefined):
     if (given === 2) issue(`give ${name} or ${other}, not both`);
     if (given === 0 && missing !== undefined) issue(`is missing; ${missing}`);
   });
-  check._zod.def.when = () => true; // also beside other problems, so that all are reported at once
+  check._zod.def.when = () => true; // even if other checks failed, so that all problems are reported at once
   return check;
 }

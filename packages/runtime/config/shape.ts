@@ -1,12 +1,12 @@
-/** What a zod schema says about its settings: their paths, the names of their variables, and the names known at a place. */
+/** Reads a zod schema: the paths of its settings, the names of their variables, and the keys known at a path. */
 import type { z } from "zod";
 
 /** One setting that a variable can give. */
 export interface Leaf {
   readonly path: readonly string[];
-  /** A scalar is a number or a yes-or-no. */
+  /** A scalar is a number or a boolean. */
   readonly kind: "text" | "scalar" | "list" | "map";
-  /** Of a list: words that may stand in its place, as "everyone" for a list of names. */
+  /** Words that may stand in place of a list, such as "everyone" for a list of names. */
   readonly words?: readonly string[];
 }
 
@@ -15,7 +15,7 @@ export function environmentName(path: readonly string[]): string {
   return ["longshore", ...path].map((name) => name.replace(/([a-z0-9])([A-Z])/g, "$1_$2").toUpperCase()).join("_");
 }
 
-/** All settings of the schema. Lists and maps of anything but texts stand in the file only. */
+/** Returns all settings that a variable can give. Lists and maps of anything but texts can stand in the file only. */
 export function leaves(schema: z.ZodType, path: readonly string[] = []): Leaf[] {
   const { type, shape, element, options, values } = shapeOf(schema);
   if (shape) return Object.entries(shape).flatMap(([name, inner]) => leaves(inner, [...path, name]));
@@ -45,11 +45,11 @@ interface Shape {
   readonly element: z.ZodType | undefined;
   readonly options: readonly z.ZodType[] | undefined;
   readonly values: readonly string[] | undefined;
-  /** Of a map whose keys are known. */
+  /** The keys of a map, if they are known. */
   readonly keys: Readonly<Record<string, unknown>> | undefined;
 }
 
-/** What lies beneath `.optional()`, `.default()`, `.transform()` and their like. */
+/** Describes the schema beneath `.optional()`, `.default()`, `.transform()` and their like. */
 function shapeOf(schema: z.ZodType): Shape {
   const def = schema.def as unknown as Shape & {
     readonly innerType?: z.ZodType;

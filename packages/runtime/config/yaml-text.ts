@@ -1,5 +1,5 @@
 /**
- * YAML that a person wrote, and its mistakes by line and column, in words of our own.
+ * Reads YAML that a person wrote, and tells its mistakes by line and column, in words of our own.
  *
  * The bug this prevents: the parser's message quotes the text at the mistake, which may be the password. No problem told here
  * holds text of the file.
@@ -32,7 +32,7 @@ const ALIASES_MAX = 100;
 
 export function readYaml(text: string): YamlText {
   const lines = new LineCounter();
-  // The parser would write its warnings to standard error by itself, with the lines around them.
+  // With the default `logLevel`, the parser would print its warnings to standard error, with the lines around them.
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, logLevel: "error" });
   const problemAt = (offset: number, why: string) => {
     const { line, col: column } = lines.linePos(offset);

@@ -1,32 +1,32 @@
 /**
  * A clock for tests and the simulation, which stands still until somebody turns it.
  *
- * The bug this prevents: a test that waits for real minutes, or whose order of events depends on the machine. Between two
- * sleepers everything that follows from the first has run, so that the order depends on nothing but the numbers.
+ * The bug this prevents: a test that waits for real minutes, or whose order of events depends on the machine. All that follows
+ * from one sleeper has run before the next wakes, so that the order depends on the times alone.
  */
 import { type Clock, sleepBy } from "../clock.ts";
 import { popTimed, pushTimed } from "../soonest.ts";
 
 export interface StepsClock extends Clock {
-  /** Lets this much time pass, and wakes sleepers in order, each with all that follows from it before the next. */
+  /** Lets this much time pass and wakes sleepers in order. All that follows from one has run before the next wakes. */
   pass(ms: number): Promise<void>;
-  /** How many sleep now. */
+  /** Returns the number of sleepers. */
   sleepers(): number;
 }
 
 export interface StepsClockOptions {
   readonly nowMs?: number;
   readonly chance?: number;
-  /** Used instead of a `chance` that is always the same. */
+  /** Used instead of `chance`, which is always the same. */
   readonly random?: () => number;
-  /** Set if nothing under this clock waits for a socket or a file: then this many steps go without a turn of the event loop. */
+  /** If nothing under this clock waits for a socket or a file, only one step in this many needs a turn of the event loop. */
   readonly stepsPerTurn?: number;
 }
 
 interface Sleeper {
   readonly atMs: number;
   readonly order: number;
-  /** Undefined once it rang or was called off; the entry then only waits to leave the heap. */
+  /** Undefined once it rang or was called off; the entry then stays in the heap until its time. */
   ring: (() => void) | undefined;
 }
 
@@ -84,12 +84,14 @@ function rung(ring: () => void): void {
   }
 }
 
-/** After everything that was due in this turn has run: promises settle before a macrotask begins. */
+/** Resolves after everything that was due in this turn has run: promises settle before a macrotask begins. */
 function settled(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-/** After everything that promises alone lead to: a tick that is asked for while they settle comes when none is left. */
+/**
+ * Resolves after everything that promises alone lead to: a tick that is asked for while promises settle runs when none is left.
+ */
 function promisesSettled(): Promise<void> {
   return new Promise((resolve) => process.nextTick(resolve));
 }
