@@ -101,6 +101,7 @@ const written: readonly (readonly [file: string, bytes: Uint8Array])[] = [
   ["event.run.accepted", writeEvent({ ...place, type: "run.accepted", data: { run, steps: ["main"] } })],
   ["event.run.succeeded", writeEvent({ ...place, type: "run.succeeded", data: { run, outputs: { rows: 3 }, seconds: { running: 1.5 } } })],
   ["event.command.refused", writeNotice({ installation, tenant, id, type: "command.refused", time, data: { command: "m1", problems: [] } })],
+  ["event.command.duplicate", writeNotice({ installation, tenant, id, type: "command.duplicate", time, data: { run, command: "m1", state: "ended", outcome: "failed" } })],
 ];
 
 for (const [file, bytes] of written)

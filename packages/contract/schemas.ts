@@ -55,6 +55,8 @@ const WHEN_EVENTS: Record<EventType, string> = {
   "run.cancelled": "It was cancelled and its pods are gone. Nothing follows in this generation.",
   "run.lost": "It is provably gone with an unknown outcome, or was abandoned. Nothing follows in this generation.",
   "command.refused": "A command could not be taken; its run's id is not used up.",
+  "command.duplicate":
+    "The command changed nothing, since it came before or its run exists already, and this is how the run stands. It goes to the command's reply_to alone.",
   "group.healthy": "The group can be used. Of one group's events, the one with the latest time counts.",
   "group.unhealthy": "The group cannot be used at present; the diagnosis says why. Told again when its code changes.",
 };
@@ -116,6 +118,7 @@ function asyncApi(): Json {
         Object.keys(rows).map((type) => [type, { $ref: `#/components/messages/${type}` }]),
       ),
     );
+  const { "command.duplicate": _, ...eventsOfAll } = refs("event");
   const operation = (action: "send" | "receive", channel: string, summary: string): Json => ({
     action,
     channel: { $ref: `#/channels/${channel}` },
@@ -136,12 +139,20 @@ function asyncApi(): Json {
         description: `A topic exchange; any routing key. ${SIZES}`,
         messages: refs("command"),
       },
+      replies: {
+        address: null,
+        description: "The queue (on NATS: the subject) that a command names in its reply_to. Refusals go to `events` as well.",
+        messages: {
+          "command.refused": { $ref: "#/components/messages/command.refused" },
+          "command.duplicate": { $ref: "#/components/messages/command.duplicate" },
+        },
+      },
       events: {
         address: "longshore.events",
         description:
           "A topic exchange. The routing key is <tenant>.<group or ->.<type without its prefix>, such as shop.prod-a.run.succeeded; " +
           'a "/" in a group\'s name becomes "_". Events of one run are in order of `sequence`, without gaps; each may come more than once.',
-        messages: refs("event"),
+        messages: eventsOfAll,
       },
       facts: { address: "longshore.facts", description: "Between watcher and launcher.", messages: refs("fact") },
       control: {
@@ -154,6 +165,7 @@ function asyncApi(): Json {
     operations: {
       takeCommands: operation("receive", "commands", "The launcher takes commands from upstream."),
       tellEvents: operation("send", "events", "The launcher tells upstream the story of each run."),
+      answerCommands: operation("send", "replies", "The launcher answers the sender of a command."),
       observeFacts: operation("receive", "facts", "The launcher takes what watchers saw."),
       announceGroups: operation("send", "control", "The launcher says which groups there are, and watchers ask for it."),
     },

@@ -10,7 +10,8 @@ import { json, type Surroundings, Usage } from "./command.ts";
 import { COMMANDS, longshore } from "./main.ts";
 import { plain } from "./terminal.ts";
 import { explain } from "./explain.ts";
-import { exitCodeOf, publish } from "./commands/publish.ts";
+import { publish } from "./commands/publish.ts";
+import { exitCodeOf } from "./following.ts";
 import { rbac } from "./commands/rbac.ts";
 
 const main = join(import.meta.dirname, "main.ts");

@@ -48,6 +48,17 @@ await t.test("a run that is published from another terminal is followed to its e
   );
   t.equal(code, 0, out);
   t.match(out, /accepted[\s\S]*launched[\s\S]*started[\s\S]*succeeded/);
+  t.match(out, /succeeded[\s\S]*\n {4}hi\n/, "what the program printed");
+});
+
+await t.test("a run that is published again is not run again: its story and its end are told at once", async (t) => {
+  const again = ["publish", "--image", "busybox", "--run", "first", "--follow", "--", "sh", "-c"];
+  const { code, out } = await longshore(folder.path, ...again, "echo hi");
+  t.equal(code, 0, out);
+  t.match(out, /^first\nalready ran; .*\n {3}1 .*accepted\n[\s\S]*succeeded[\s\S]*\n {4}hi\n/);
+  t.equal(out.match(/launched/g)?.length, 1);
+  const other = await longshore(folder.path, ...again, "echo other");
+  t.match(other, { code: 1, out: /^first\nrefused\n {2}\/data\/run: this id belongs to a run with other content/ });
 });
 
 await t.test("whatever lists or shows prints JSON, too, and `runs show` says how kubectl finds the run's Jobs", async (t) => {
@@ -80,7 +91,10 @@ await t.test("there is nothing to cancel of a run that has ended, and it is not 
 await t.test("a run that failed is started again with a correction, and succeeds", async (t) => {
   const words = ["--run", "corrected", "--env", "MODE=wrong", "--follow", "--", "sh", "-c", 'test "$MODE" = right'];
   const failed = await longshore(folder.path, "publish", "--image", "busybox", ...words);
-  t.match(failed, { code: 1, out: /failed +.*ExitCode/ });
+  t.match(failed, { code: 1, out: /failed +.*ExitCode\n {2}\S.*\n {2}Hint: .*\n/ });
+  t.match(failed.out, /\n {2}longshore runs show corrected\n {2}longshore runs restart corrected\n$/);
+  const again = await longshore(folder.path, "publish", "--image", "busybox", ...words);
+  t.match(again, { code: 1, out: /already ran/ }, "asked for again, it exits by its outcome");
   const restarted = await longshore(folder.path, "runs", "restart", "corrected", "--with", "env.MODE=right");
   t.match(restarted, { code: 0, out: /restarted[\s\S]*succeeded/ });
 });

@@ -2,20 +2,23 @@
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { openBroker } from "@longshore/broker/brokers.ts";
-import type { Broker, Delivery } from "@longshore/broker/port.ts";
+import type { Broker, Outgoing } from "@longshore/broker/port.ts";
 import { message } from "@longshore/client/request.ts";
 import type { CommandInput, CommandType } from "@longshore/contract/command.ts";
-import { readEvent } from "@longshore/contract/envelope.ts";
-import { isTerminal } from "@longshore/contract/event.ts";
+import { readCommand } from "@longshore/contract/envelope.ts";
+import type { RunId } from "@longshore/contract/ids.ts";
+import { canonical } from "@longshore/contract/json.ts";
 import { Failure } from "@longshore/contract/problem.ts";
+import { openLedger } from "@longshore/ledger/open.ts";
+import type { Ledger } from "@longshore/ledger/port.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { readYaml } from "@longshore/runtime/config/yaml-text.ts";
-import { command, CONFIG, fileAt, type Surroundings, Usage } from "../command.ts";
+import { command as declared, CONFIG, fileAt, type Surroundings, Usage } from "../command.ts";
+import { exitCodeOf, type Following, follow } from "../following.ts";
 import { findLongshore } from "../which-longshore.ts";
-import { particulars, wordOf } from "../terminal.ts";
 
-export const publish = command({
+export const publish = declared({
   name: "publish",
   summary: "send one run request, and perhaps follow it",
   usage: ["[--run ID] --image IMAGE [options] [-- COMMAND ARG ...]", "[--run ID] --file REQUEST.yaml [--follow]"],
@@ -34,7 +37,11 @@ export const publish = command({
       about: "a group that may take the run; may be repeated, in order of preference",
     },
     file: { type: "string", value: "FILE", about: 'the whole request as YAML or JSON ("-" reads standard input)' },
-    follow: { type: "boolean", about: "wait for the run's end, and print its story meanwhile" },
+    follow: {
+      type: "boolean",
+      about:
+        "print the run's story until the run ends, with its output. A run that is over already is not run again: its story is printed",
+    },
     config: CONFIG,
   },
   more: `
@@ -47,12 +54,37 @@ Exit 0: the broker has the request; with --follow, the run succeeded. Exit 1: it
     const request = values.file === undefined ? ofFlags(values, words) : await ofFile(values.file, surroundings);
     const data = { ...request, run };
     await using broker = await brokerOf(values.config, surroundings);
-    const following = values.follow === true ? await follow(broker, run, surroundings) : undefined;
-    await send(broker, "run.requested", data as CommandInput<"run.requested">, surroundings.signal);
+    const command = commandOf("run.requested", data as CommandInput<"run.requested">);
+    if (values.follow !== true) {
+      await broker.publish("commands", command, surroundings.signal);
+      surroundings.out(`${run}\n`);
+      return 0;
+    }
+    const { config } = values;
+    await using ledger = await ledgerOf(config, surroundings);
+    const following = await follow({ broker, ledger, run: run as RunId, command: command.id, config }, surroundings);
+    await broker.publish("commands", command, surroundings.signal);
     surroundings.out(`${run}\n`);
-    return following === undefined ? 0 : exitCodeOf(await following.ended);
+    return exitCodeOf(await endOf(following, command.body, surroundings));
   },
 });
+
+/**
+ * Nothing happens to a run that was asked for before, so no event would ever tell of this request: it is recognised by its
+ * content, as the launcher does it.
+ */
+async function endOf(
+  { found, soFar, toEnd, toRefusal }: Following,
+  body: Uint8Array,
+  { out }: Pick<Surroundings, "out">,
+): Promise<string> {
+  if (found === undefined) return await toEnd();
+  if (canonical(found.request) !== canonical(requestOf(body))) return await toRefusal();
+  out(
+    found.record.run.state === "ended" ? "already ran; this is its story\n" : "was asked for already; this is its story so far\n",
+  );
+  return (await soFar()) ?? (await toEnd());
+}
 
 interface Flags {
   readonly image?: string | undefined;
@@ -100,52 +132,27 @@ export async function brokerOf(config: string | undefined, surroundings: Surroun
   return await openBroker({ ...broker, log: silentLog, clock: systemClock });
 }
 
-/** Publishes a command. If the launcher would refuse the command, it is refused here, where its author sees that. */
-export async function send<T extends CommandType>(
-  broker: Broker,
-  type: T,
-  data: CommandInput<T>,
-  signal: AbortSignal,
-): Promise<void> {
+export async function ledgerOf(config: string | undefined, surroundings: Surroundings): Promise<Ledger> {
+  const { ledgerUrl, installation } = await findLongshore({ config }, surroundings);
+  // These commands start nothing, so they never name a Job.
+  const jobName = (): never => {
+    throw new Error("this command begins no attempts");
+  };
+  return await openLedger({ url: ledgerUrl, installation, jobName, migrate: false, log: silentLog });
+}
+
+/** If the launcher would refuse the command, it is refused here, where its author sees that. */
+export function commandOf<T extends CommandType>(type: T, data: CommandInput<T>): Outgoing {
   const made = message({ source: "/longshore/cli" }, type, data);
-  if (made.kind === "refused") {
-    const lines = made.problems.map(({ path, message }) => `  ${path.replace(/^\/data/, "") || "the request"}: ${message}`);
-    throw new Failure("refuse", "RequestInvalid", `this cannot be published as it is:\n${lines.join("\n")}`);
-  }
-  await broker.publish("commands", { id: made.id, key: made.routingKey, body: made.body }, signal);
+  if (made.kind === "message") return { id: made.id, key: made.routingKey, body: made.body };
+  const lines = made.problems.map(({ path, message }) => `  ${path.replace(/^\/data/, "") || "the request"}: ${message}`);
+  throw new Failure("refuse", "RequestInvalid", `this cannot be published as it is:\n${lines.join("\n")}`);
 }
 
-export interface Following {
-  /** The event that ended the story; "command.refused"; or "stopped" if nobody waits any more. */
-  readonly ended: Promise<string>;
-}
-
-/** The exit code for a run's end. */
-export const exitCodeOf = (end: string): number => (end === "run.succeeded" ? 0 : end === "stopped" ? 130 : 1);
-
-/** Resolves when the events are bound: call it before publishing, or the first events are missed. */
-export async function follow(
-  broker: Broker,
-  run: string,
-  { out, signal }: Pick<Surroundings, "out" | "signal">,
-): Promise<Following> {
-  const events = await broker.follow("#", { inFlightMax: 64, signal });
-  return { ended: untilEnd(events, run, out) };
-}
-
-async function untilEnd(events: AsyncIterable<Delivery>, run: string, out: Surroundings["out"]): Promise<string> {
-  for await (const delivery of events) {
-    await delivery.ack();
-    const read = readEvent(delivery.body);
-    if (read.kind !== "event" || (read.event.subject !== run && read.event.data["run"] !== run)) continue;
-    const { type, sequence, data } = read.event;
-    if (type === "command.refused") {
-      const problems = data["problems"] as readonly { readonly path: string; readonly message: string }[];
-      out(`refused\n${problems.map(({ path, message }) => `  ${path}: ${message}`).join("\n")}\n`);
-      return type;
-    }
-    out(`${String(sequence ?? "").padStart(4)}  ${wordOf(type).padEnd(12)} ${particulars(type, data, true)}\n`);
-    if (isTerminal(type)) return type;
-  }
-  return "stopped";
+/** The request as the ledger keeps it. */
+function requestOf(body: Uint8Array): object {
+  const read = readCommand(body);
+  if (read.kind !== "command" || read.command.type !== "run.requested") throw new TypeError("a request that was made is read");
+  const { run: _run, actor: _actor, ...request } = read.command.data;
+  return request;
 }

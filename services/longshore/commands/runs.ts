@@ -1,28 +1,18 @@
 /** `longshore runs`: what ran, how it went, and what to do about it. */
 import { createHash } from "node:crypto";
+import type { Outgoing } from "@longshore/broker/port.ts";
 import { isTerminal, OUTCOMES } from "@longshore/contract/event.ts";
 import { RunId } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { runLabel } from "@longshore/domain/run/identity.ts";
 import { LABELS } from "@longshore/domain/run/marks.ts";
-import { type Run, RUN_STATES, type RunRecord } from "@longshore/domain/run/record.ts";
-import { openLedger } from "@longshore/ledger/open.ts";
-import type { Ledger, RunFilter, RunRow, StoryEvent } from "@longshore/ledger/port.ts";
-import { silentLog } from "@longshore/runtime/log.ts";
-import {
-  command,
-  CONFIG,
-  family,
-  iso,
-  json,
-  JSON_OPTION,
-  type Surroundings,
-  Usage,
-  type Values as ValuesOf,
-} from "../command.ts";
-import { findLongshore } from "../which-longshore.ts";
-import { brokerOf, exitCodeOf, follow, send } from "./publish.ts";
-import { clockTime, particulars, plain, span, wordOf } from "../terminal.ts";
+import { RUN_STATES, type RunRecord } from "@longshore/domain/run/record.ts";
+import type { RunFilter, RunRow, StoryEvent } from "@longshore/ledger/port.ts";
+import { command as declared, CONFIG, family, iso, json, JSON_OPTION, type Surroundings, Usage } from "../command.ts";
+import type { Values as ValuesOf } from "../command.ts";
+import { exitCodeOf, follow } from "../following.ts";
+import { brokerOf, commandOf, ledgerOf } from "./publish.ts";
+import { logLines, plain, span, storyLine } from "../terminal.ts";
 
 /** A tombstone is no run yet. */
 const STATES = RUN_STATES.filter((it) => it !== "tombstone");
@@ -50,7 +40,7 @@ function verb(
   of: { readonly summary: string; readonly usage?: string; readonly options?: Partial<typeof OPTIONS>; readonly more: string },
 ) {
   const { summary, usage = "", options, more } = of;
-  return command({
+  return declared({
     name: `runs ${name}`,
     summary,
     usage: [`RUN ${usage}`],
@@ -69,7 +59,7 @@ export const runs = family({
   name: "runs",
   summary: "list, show, follow, cancel, restart and give up runs",
   verbs: {
-    list: command({
+    list: declared({
       name: "runs list",
       summary: "show the newest runs",
       usage: ["[--state STATE] [--outcome OUTCOME] [--most N] [--json]"],
@@ -83,8 +73,10 @@ export const runs = family({
       more: "",
     }),
     follow: verb("follow", followRun, {
-      summary: "wait for a run's end, and print its story meanwhile",
+      summary: "print a run's story so far, then what happens, until it ends",
       more: `
+"+12 s" beside a line: so long lasted the state before it.
+
 Exit 0: the run succeeded. Exit 1: it did not. Exit 130: nobody waits any more (Ctrl-C).`,
     }),
     cancel: verb("cancel", cancel, {
@@ -117,22 +109,13 @@ For a run whose cluster is gone for good, or whose namespace was made anew. The 
   },
 });
 
-async function ledgerOf({ config }: Values, surroundings: Surroundings): Promise<Ledger> {
-  const { ledgerUrl, installation } = await findLongshore({ config }, surroundings);
-  // This command starts nothing, so it never names a Job.
-  const jobName = (): never => {
-    throw new Error("this command begins no attempts");
-  };
-  return await openLedger({ url: ledgerUrl, installation, jobName, migrate: false, log: silentLog });
-}
-
 async function list(values: Values, surroundings: Surroundings): Promise<number> {
   const most = values.most === undefined ? 20 : Number(values.most);
   if (!Number.isInteger(most) || most < 1 || most > 1000) throw new Usage("--most is a number from 1 to 1000");
   const state = STATES.find((it) => it === values.state);
   const outcome = OUTCOMES.find((it) => it === values.outcome);
   const filter: RunFilter = { most, ...(state !== undefined && { state }), ...(outcome !== undefined && { outcome }) };
-  await using ledger = await ledgerOf(values, surroundings);
+  await using ledger = await ledgerOf(values.config, surroundings);
   const rows = await ledger.list(filter);
   if (values.json === true) {
     surroundings.out(json({ runs: rows.map(recordOf) }));
@@ -153,7 +136,7 @@ const recordOf = ({ id, tenant, state, outcome, group, acceptedAtMs, endedAtMs }
 }); // biome-ignore format: as in the list
 
 async function show(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
-  await using ledger = await ledgerOf(values, surroundings);
+  await using ledger = await ledgerOf(values.config, surroundings);
   const [found, story] = [await ledger.find(run), await ledger.story(run, 0, 1000)];
   if (found === undefined) throw runUnknown(run);
   surroundings.out(values.json === true ? json(bookOf(found.record, story)) : pageOf(found.record, story));
@@ -212,21 +195,8 @@ function pageOf(record: RunRecord, story: readonly StoryEvent[]): string {
     `  from     ${run.tenant} (${run.source})`,
     `  group    ${run.group ?? "-"}${where ? `    ${where}` : ""}`,
     ...(phases.length > 0 ? [`  time     ${phases.join(" | ")}`] : []),
-    ...story.map(
-      ({ sequence, atMs, type, data }) =>
-        `${String(sequence).padStart(4)}  ${clockTime(atMs)}  ${wordOf(type).padEnd(15)} ${particulars(type, data as object, run.plan.simple)}`,
-    ),
-    ...(log && log.tail !== ""
-      ? [
-          `  log (${log.state}, ${log.lines} lines)`,
-          ...log.tail
-            .trimEnd()
-            .split("\n")
-            .slice(-20)
-            .map((line) => `    ${line}`),
-        ]
-      : []),
-    ...(log?.state === "unavailable" ? ["  log: unavailable, the pod was gone or its node did not answer"] : []),
+    ...story.map((event, index) => storyLine(event, story[index - 1]?.atMs, run.plan.simple)),
+    ...logLines(log),
     ...(last !== undefined && last.claimNo > 0 ? [`  kubectl -n ${last.notes.namespace ?? ""} describe job ${last.name}`] : []),
     ...kubectlOf(record),
     ...(run.outcome === "failed" ? [`  longshore runs restart ${run.id}`] : []),
@@ -234,38 +204,37 @@ function pageOf(record: RunRecord, story: readonly StoryEvent[]): string {
   return `${lines.map(plain).join("\n")}\n`;
 }
 
-async function known(run: RunId, values: Values, surroundings: Surroundings): Promise<Run> {
-  await using ledger = await ledgerOf(values, surroundings);
-  const found = await ledger.find(run);
-  if (found === undefined) throw runUnknown(run);
-  return found.record.run;
-}
-
 const runUnknown = (run: RunId): Failure =>
   new Failure("refuse", "RunUnknown", `no run has the id ${run}; \`longshore runs list\` shows what there is`);
 
+/** Follows the run from now on, with the broker that a command is sent to. */
+async function following(run: RunId, { config }: Values, surroundings: Surroundings, command?: Outgoing) {
+  await using parts = new AsyncDisposableStack();
+  const broker = parts.use(await brokerOf(config, surroundings));
+  const ledger = parts.use(await ledgerOf(config, surroundings));
+  const followed = await follow({ broker, ledger, run, config, ...(command && { command: command.id }) }, surroundings);
+  const kept = parts.move();
+  return { ...followed, broker, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+}
+
 async function followRun(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
-  await using broker = await brokerOf(values.config, surroundings);
-  const following = await follow(broker, run, surroundings);
-  await using ledger = await ledgerOf(values, surroundings);
-  const found = await ledger.find(run);
-  if (found === undefined) throw runUnknown(run);
-  if (found.record.run.state !== "ended") return exitCodeOf(await following.ended);
-  surroundings.out(pageOf(found.record, await ledger.story(run, 0, 1000)));
-  return found.record.run.outcome === "succeeded" ? 0 : 1;
+  await using followed = await following(run, values, surroundings);
+  if (followed.found === undefined) throw runUnknown(run);
+  return exitCodeOf((await followed.soFar()) ?? (await followed.toEnd()));
 }
 
 async function cancel(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
-  // Else the cancel would be kept for a run that may never come, and `following` would never end.
-  const { state, outcome } = await known(run, values, surroundings);
+  const command = commandOf("run.cancel", { run, ...(values.reason !== undefined && { reason: values.reason }) });
+  await using followed = await following(run, values, surroundings, command);
+  // Else the cancel would be kept for a run that may never come, and the following would never end.
+  if (followed.found === undefined) throw runUnknown(run);
+  const { state, outcome } = followed.found.record.run;
   if (state === "ended")
     throw new Failure("refuse", "AlreadyEnded", `there is nothing to cancel: ${run} has ended already (${outcome ?? "ended"})`);
-  await using broker = await brokerOf(values.config, surroundings);
-  const following = await follow(broker, run, surroundings);
-  await send(broker, "run.cancel", { run, ...(values.reason !== undefined && { reason: values.reason }) }, surroundings.signal);
+  await followed.broker.publish("commands", command, surroundings.signal);
   surroundings.out(`asked to cancel ${run}; it is cancelled when its pods are gone\n`);
   // Any end of the run will do. The command failed only if it was refused, or if following was stopped.
-  const end = await following.ended;
+  const end = await followed.toEnd();
   return end === "command.refused" || end === "stopped" ? exitCodeOf(end) : 0;
 }
 
@@ -275,20 +244,20 @@ async function abandon(run: RunId, values: Values, surroundings: Surroundings): 
     throw new Usage(
       `abandon ends ${run} as lost, whatever its Job does: the Job may still run, and is deleted if its cluster answers. Say --yes if that is meant`,
     );
-  await known(run, values, surroundings);
-  await using broker = await brokerOf(values.config, surroundings);
-  const following = await follow(broker, run, surroundings);
-  await send(broker, "run.abandon", { run, ...(values.reason !== undefined && { reason: values.reason }) }, surroundings.signal);
-  const end = await following.ended;
+  const command = commandOf("run.abandon", { run, ...(values.reason !== undefined && { reason: values.reason }) });
+  await using followed = await following(run, values, surroundings, command);
+  if (followed.found === undefined) throw runUnknown(run);
+  await followed.broker.publish("commands", command, surroundings.signal);
+  const end = await followed.toEnd();
   return end === "run.lost" ? 0 : end === "command.refused" ? 1 : exitCodeOf(end);
 }
 
 async function restart(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
-  await using broker = await brokerOf(values.config, surroundings);
-  const following = await follow(broker, run, surroundings);
   const from = (values.from ?? "failed") as "failed";
-  await send(broker, "run.restart", { run, from, ...(values.with && { with: correctionOf(values.with) }) }, surroundings.signal);
-  return exitCodeOf(await following.ended);
+  const command = commandOf("run.restart", { run, from, ...(values.with && { with: correctionOf(values.with) }) });
+  await using followed = await following(run, values, surroundings, command);
+  await followed.broker.publish("commands", command, surroundings.signal);
+  return exitCodeOf(await followed.toEnd());
 }
 
 /** Turns "resources.limits.memory=2Gi" into { resources: { limits: { memory: "2Gi" } } }. */
