@@ -4,7 +4,8 @@
  * The bug this prevents: `npm run` prints the name of its script on standard output, and kubectl reads that as YAML.
  */
 import { execFile } from "node:child_process";
-import { readFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { ANNOTATIONS, HOLD, LABELS } from "@longshore/domain/run/marks.ts";
@@ -37,7 +38,13 @@ t.test("every mark that is written on objects of a cluster is explained where up
 t.test("the rbac line for operators gives kubectl YAML, and nothing else", async (t) => {
   const line = piped.find((it) => / rbac .*\| kubectl apply/.test(it));
   if (line === undefined) throw new Error("no page pipes rbac to kubectl any more");
-  const stdout = await printed(line.slice(0, line.indexOf("|")));
+  // The group of the example, made as the file's first comment says.
+  const example = await readFile(join(root, "config/groups.yaml"), "utf8");
+  const folder = await mkdtemp(join(tmpdir(), "longshore-readme-"));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const groups = join(folder, "groups.yaml");
+  await writeFile(groups, example.replace("groups: {}", "groups:").replaceAll(/^#( {2})/gm, "$1"));
+  const stdout = await printed(line.slice(0, line.indexOf("|")).replace("config/groups.yaml", groups));
   const documents = parseAllDocuments(stdout);
   t.ok(documents.length > 1, "several documents");
   for (const document of documents) {
