@@ -8,7 +8,7 @@ import { resolve } from "node:path";
 
 const root = resolve(import.meta.dirname, "..");
 
-const CHECKS: Readonly<Record<string, readonly string[]>> = {
+export const CHECKS: Readonly<Record<string, readonly string[]>> = {
   types: ["node_modules/typescript/bin/tsc", "-p", "tsconfig.json"],
   "types of domain": ["node_modules/typescript/bin/tsc", "-p", "packages/domain/tsconfig.json"],
   lint: ["node_modules/oxlint/bin/oxlint", "--type-aware", "packages", "services", "test"],
@@ -36,10 +36,12 @@ function run(command: readonly string[]): Promise<{ readonly ok: boolean; readon
   });
 }
 
-const began = performance.now();
-const outcomes = await Promise.all(Object.entries(CHECKS).map(([name, command]) => check(name, command)));
-const failed = outcomes.filter((ok) => !ok).length;
-process.stdout.write(
-  `${outcomes.length - failed} ok, ${failed} failed in ${((performance.now() - began) / 1000).toFixed(1)} s\n`,
-);
-process.exitCode = failed === 0 ? 0 : 1;
+if (import.meta.main) {
+  const began = performance.now();
+  const outcomes = await Promise.all(Object.entries(CHECKS).map(([name, command]) => check(name, command)));
+  const failed = outcomes.filter((ok) => !ok).length;
+  process.stdout.write(
+    `${outcomes.length - failed} ok, ${failed} failed in ${((performance.now() - began) / 1000).toFixed(1)} s\n`,
+  );
+  process.exitCode = failed === 0 ? 0 : 1;
+}

@@ -4,9 +4,9 @@
  * No engine runs them here, so the test looks for mistakes on paper: a path that does not exist, a variable that is no setting,
  * a port on which nothing listens, a file that the image lacks.
  */
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, join, resolve } from "node:path";
+import { basename, join, relative, resolve } from "node:path";
 import { GroupsFile } from "@longshore/kubernetes/groups.ts";
 import { LauncherConfig } from "@longshore/launcher/config.ts";
 import { readConfig } from "@longshore/runtime/config/config.ts";
@@ -35,7 +35,8 @@ const Service = z.strictObject({
   environment: z.record(z.string(), z.string()),
   ports: Ports,
   volumes: z.array(z.string()),
-  secrets: z.array(z.string()).default([]),
+  secrets: z.array(z.strictObject({ source: z.string(), target: z.string() })).default([]),
+  user: z.string().optional(),
   depends_on: z.record(z.string(), z.strictObject({ condition: z.literal("service_healthy") })).default({}),
   healthcheck: z.strictObject({
     test: z.array(z.string()).min(2),
@@ -64,10 +65,12 @@ const ours = services.filter(([, it]) => it.build !== undefined);
 /** Reads the configs as each program does in its container. Only the secrets are made up, since nobody has them here. */
 const made = mkdtempSync(join(tmpdir(), "longshore-compose-"));
 process.once("exit", () => rmSync(made, { recursive: true })); // even if a later line throws
-for (const name of ["launcher.yaml", "watcher.yaml", "groups.yaml"]) {
-  writeFileSync(join(made, name), read(`config/${name}`).replaceAll("/run/secrets", made));
-}
-for (const name of Object.keys(compose.secrets)) writeFileSync(join(made, name), "0123456789abcdef0123456789abcdef\n");
+for (const name of ["launcher.yaml", "watcher.yaml"]) writeFileSync(join(made, name), read(`config/${name}`));
+writeFileSync(join(made, "groups.yaml"), withExample(read("config/groups.yaml")));
+mkdirSync(join(made, "secrets"));
+for (const name of Object.keys(compose.secrets)) writeFileSync(join(made, "secrets", name), "0123456789abcdef0123456789abcdef\n");
+/** Where a file of the made folder is in the container, beside the settings. */
+const inContainer = (file: string | undefined): string => join("/etc/longshore", relative(made, file ?? ""));
 
 const environmentOf = (name: string): Record<string, string> =>
   Object.fromEntries(
@@ -81,7 +84,10 @@ const { groups } = readConfig(GroupsFile, { file: join(made, "groups.yaml"), env
 /** The launcher's settings in a service, as far as docker-compose.yml has to agree with them. */
 function launcherIn(service: string) {
   const launcher = readConfig(LauncherConfig, { file: join(made, "launcher.yaml"), env: environmentOf(service) });
-  const files = ["ledger-key", ...Object.values(groups).flatMap((it) => [it.cluster.caFile, it.launch?.tokenFile])];
+  const files = [
+    join(made, "secrets/ledger-key"),
+    ...Object.values(groups).flatMap((it) => [it.cluster.caFile, it.launch?.tokenFile]),
+  ];
   const urls = [secretOf(launcher.broker, "url"), secretOf(launcher.ledger, "url")];
   return { ...launcher, program: "launcher", urls, files, settings: LauncherConfig } as const;
 }
@@ -149,14 +155,14 @@ t.test("every mounted path is in the checkout, or is a secret that git ignores a
       const [from = ""] = volume.split(":");
       t.ok(from.startsWith("./") ? existsSync(join(root, from)) : from in compose.volumes, `${name}: ${volume}`);
     }
-    for (const secret of it.secrets) t.ok(secret in compose.secrets, `${name}: secret ${secret}`);
+    for (const { source } of it.secrets) t.ok(source in compose.secrets, `${name}: secret ${source}`);
   }
   t.match(read(".gitignore"), /^config\/secrets\/$/m);
   for (const [name, { file }] of Object.entries(compose.secrets)) {
     t.equal(file, `./config/secrets/${name}`);
     t.match(text, `#       config/secrets/${name} `, `${name} is explained`);
     t.ok(
-      services.some(([, it]) => it.secrets.includes(name)),
+      services.some(([, it]) => it.secrets.some(({ source }) => source === name)),
       `${name} is used`,
     );
   }
@@ -211,7 +217,8 @@ for (const [name, config] of Object.entries(CONFIGS)) {
     const command = JSON.parse(instructions(config.program).find((it) => it.word === "CMD")?.rest ?? "[]") as string[];
     for (const path of [command[1], `/etc/longshore/${basename(config.groupsFile ?? "")}`])
       t.ok(mounted.includes(path), `${path}`);
-    t.same(service.secrets.toSorted(), config.files.map((it) => basename(it ?? "")).toSorted());
+    t.same(service.secrets.map(({ target }) => target).toSorted(), config.files.map(inContainer).toSorted());
+    for (const { source, target } of service.secrets) t.equal(basename(target), source);
   });
 
   t.test(`${name}: the image holds all that it imports, builds nothing and does not run as root`, async (t) => {
@@ -228,6 +235,7 @@ for (const [name, config] of Object.entries(CONFIGS)) {
     for (const path of ["package.json", "package-lock.json"]) t.ok(copied.includes(path), path);
     const entry = JSON.parse(lines.find((it) => it.word === "ENTRYPOINT")?.rest ?? "[]") as string[];
     t.ok(existsSync(join(root, entry[1]?.replace("/app/", "") ?? "")), `${entry.join(" ")} is there`);
+    t.equal(service.user, "${RUN_AS:-1000:1000}", "whoever may read the secrets; 1000 is the image's own user");
     const user = lines.findIndex((it) => it.word === "USER");
     t.equal(lines[user]?.rest, "node");
     t.ok(
@@ -239,7 +247,7 @@ for (const [name, config] of Object.entries(CONFIGS)) {
 
 t.test("the watcher's image holds neither the ledger nor its key", async (t) => {
   t.notMatch(read("services/watcher/Dockerfile"), "COPY packages/ledger");
-  t.notMatch(compose.services["watcher"]?.secrets, ["ledger-key"]);
+  t.notMatch(JSON.stringify(compose.services["watcher"]?.secrets), "ledger-key");
 });
 
 for (const name of ["launcher", "watcher"])
@@ -249,6 +257,11 @@ for (const name of ["launcher", "watcher"])
     for (const file of files) t.ok(existsSync(join(root, file)), file);
     t.end();
   });
+
+/** The groups file with its example, as somebody makes it who follows its first lines. */
+function withExample(text: string): string {
+  return text.replace("groups: {}", "groups:").replaceAll(/^#(?= {2})/gm, "");
+}
 
 interface Instruction {
   readonly word: string;

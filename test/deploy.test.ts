@@ -2,10 +2,14 @@
  * The manifests and alerts in deploy/, checked against the programs. No cluster applies them in these tests, so mistakes are
  * found here: a variable that is no setting, a probe that nobody answers, an alert on a metric that does not exist.
  */
-import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join, resolve } from "node:path";
+import { GroupsFile } from "@longshore/kubernetes/groups.ts";
+import { FENCE_MS } from "@longshore/domain/run/record.ts";
 import { confinement } from "@longshore/kubernetes/permissions/confine.ts";
 import { LauncherConfig } from "@longshore/launcher/config.ts";
+import { readConfig } from "@longshore/runtime/config/config.ts";
 import { environmentName, leaves } from "@longshore/runtime/config/shape.ts";
 import { METRICS } from "@longshore/runtime/metrics.ts";
 import { WatcherConfig } from "@longshore/watcher/config.ts";
@@ -62,6 +66,77 @@ for (const name of ["launcher", "watcher"] as const) {
     );
   });
 }
+
+const Mounted = z.object({
+  spec: z.object({
+    template: z.object({
+      spec: z.object({
+        volumes: z.array(
+          z.object({
+            name: z.string(),
+            configMap: z.object({ name: z.string() }).optional(),
+            secret: z.object({ secretName: z.string() }).optional(),
+          }),
+        ),
+      }),
+    }),
+  }),
+});
+
+t.test(
+  "on Kubernetes the settings name files that are mounted, from Secrets that deploy/README.md makes with just these",
+  async (t) => {
+    const page = readFileSync(join(deploy, "README.md"), "utf8");
+    const { data, metadata } = z
+      .object({ metadata: z.object({ name: z.string() }), data: z.record(z.string(), z.string()) })
+      .parse(parse(readFileSync(join(deploy, "kubernetes/settings.yaml"), "utf8")));
+    const made = mkdtempSync(join(tmpdir(), "longshore-deploy-"));
+    t.teardown(() => rmSync(made, { recursive: true }));
+    for (const [name, text] of Object.entries(data))
+      writeFileSync(join(made, name), text.replaceAll("/run/secrets/longshore", made));
+    const { groups } = readConfig(GroupsFile, { file: join(made, "groups.yaml"), env: {} });
+    for (const name of ["launcher", "watcher"] as const) {
+      const [first] = parseAllDocuments(readFileSync(join(deploy, `kubernetes/${name}.yaml`), "utf8")).map((it): unknown =>
+        it.toJS(),
+      );
+      const [container] = Deployment.parse(first).spec.template.spec.containers;
+      const { volumes } = Mounted.parse(first).spec.template.spec;
+      t.equal(volumes.find((it) => it.configMap)?.configMap?.name, metadata.name, "the settings are mounted");
+      const given = container.env.filter((it) => it.name.endsWith("_FILE")).map(({ value }) => basename(value));
+      const ofGroups = Object.values(groups).flatMap((it) => [
+        it.cluster.caFile,
+        (name === "launcher" ? it.launch : it.watch)?.tokenFile,
+      ]);
+      const secret = volumes.find((it) => it.secret)?.secret?.secretName;
+      const [command = ""] = new RegExp(`kubectl .*create secret generic ${secret} (.*\\\\\\n)*.*`).exec(page) ?? [];
+      const files = [...command.matchAll(/--from-file=config\/secrets\/(\S+)/g)].map(([, file = ""]) => file);
+      t.same(files.toSorted(), [...given, ...ofGroups.map((it) => basename(it ?? ""))].toSorted(), `the Secret ${secret}`);
+      for (const file of given) writeFileSync(join(made, file), "0123456789abcdef0123456789abcdef");
+      const env = Object.fromEntries(container.env.map((it) => [it.name, it.value.replace("/run/secrets/longshore", made)]));
+      t.match(readConfig<z.ZodType>(settings[name], { file: join(made, `${name}.yaml`), env }), {
+        http: { listen: "0.0.0.0:9090" },
+      });
+    }
+  },
+);
+
+t.test("the namespace of the Jobs is created before anything is applied to it", async (t) => {
+  const page = readFileSync(join(deploy, "README.md"), "utf8");
+  const [created, applied] = [page.indexOf("kubectl create namespace batch"), page.indexOf("kubectl apply")];
+  t.ok(created > 0 && created < applied, "kubectl create namespace batch");
+});
+
+t.test("deploy/README.md and README.md say how long an ended Job may keep its hold after a crash", async (t) => {
+  t.equal(FENCE_MS, 10 * 60_000, "ten minutes is what the pages say");
+  t.match(
+    readFileSync(join(deploy, "README.md"), "utf8"),
+    /After a crash\.[^#]*up to ten minutes later, the ended Job keeps its hold/,
+  );
+  t.match(
+    readFileSync(join(deploy, "../README.md"), "utf8"),
+    /After a crash of a launcher an\s+ended Job may keep its hold for ten minutes/,
+  );
+});
 
 t.test("the policy that confines the launcher is the one that `longshore rbac --confine` prints", async (t) => {
   const shown = parseAllDocuments(readFileSync(join(deploy, "kubernetes/confine.yaml"), "utf8")).map((it): unknown => it.toJS());

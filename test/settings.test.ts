@@ -9,7 +9,8 @@ import { join, resolve } from "node:path";
 import { brokerOf } from "@longshore/broker/settings.ts";
 import { LauncherConfig } from "@longshore/launcher/config.ts";
 import { ConfigProblems, readConfig } from "@longshore/runtime/config/config.ts";
-import { leaves } from "@longshore/runtime/config/shape.ts";
+import { settingsHelp } from "@longshore/runtime/config/settings-help.ts";
+import { environmentName, leaves } from "@longshore/runtime/config/shape.ts";
 import { WatcherConfig } from "@longshore/watcher/config.ts";
 import t from "tap";
 import { parse } from "yaml";
@@ -72,6 +73,30 @@ function read(env: Readonly<Record<string, string>>) {
     throw error;
   }
 }
+
+t.test("--help tells each setting of the launcher, and the default that it tells is the one that counts", async (t) => {
+  const help = settingsHelp(LauncherConfig);
+  const entries = [...help.matchAll(/^ {2}(\S+) {2}(\S+)\n {6}(.+); (.+)$/gm)];
+  t.same(entries.map(([, path = ""]) => path).toSorted(), places(z.toJSONSchema(LauncherConfig, { io: "input" })).toSorted());
+  const usual = JSON.stringify(read({})); // secrets stand there as [redacted]
+  let tried = 0;
+  for (const [, path = "", variable = "", , said = ""] of entries) {
+    t.equal(variable, environmentName(path.split(".")));
+    const [, text] = /^default (?!none)(.*)$/.exec(said) ?? [];
+    if (text === undefined) continue;
+    t.equal(JSON.stringify(read({ [variable]: text })), usual, `${variable}=${text}`);
+    tried++;
+  }
+  t.ok(tried > 25, `${tried} settings have a default`);
+  for (const line of [
+    "file; required",
+    "duration; default 24h",
+    "1 to 1000; default 128",
+    "true | false; default true",
+    "secret text; required, or broker.urlFile",
+  ])
+    t.match(help, `      ${line}\n`);
+});
 
 t.test("a launcher needs no file: lists and maps are variables, too", async (t) => {
   const config = read({

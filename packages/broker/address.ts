@@ -38,6 +38,9 @@ export function hostPort({ host, port }: Pick<Address, "host" | "port">): string
 }
 
 const UNTRUSTED = "has a certificate that this machine does not trust. Give its CA.";
+const NO_TLS = "speaks no TLS on this port. Name its TLS port, or write the URL without TLS (amqp://, nats://).";
+const NO_HANDSHAKE =
+  "does not agree with us on TLS. Is this its TLS port, and does it speak TLS 1.2 or newer, with a certificate that fits?";
 const NETWORK: Readonly<Record<string, string>> = {
   ECONNREFUSED: "refused the connection. Is it running, and is the port right?",
   ENOTFOUND: "has no address: DNS does not know the host. Check its spelling in the broker's URL.",
@@ -48,6 +51,10 @@ const NETWORK: Readonly<Record<string, string>> = {
   DEPTH_ZERO_SELF_SIGNED_CERT: UNTRUSTED,
   SELF_SIGNED_CERT_IN_CHAIN: UNTRUSTED,
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: UNTRUSTED,
+  ERR_SSL_WRONG_VERSION_NUMBER: NO_TLS,
+  ERR_SSL_PACKET_LENGTH_TOO_LONG: NO_TLS,
+  EPROTO: NO_TLS,
+  ERR_TLS_CERT_ALTNAME_INVALID: "has a certificate for another host name. Write the name that is in the certificate.",
   CERT_HAS_EXPIRED: "has an expired certificate. Renew it.",
 };
 
@@ -55,6 +62,7 @@ const NETWORK: Readonly<Record<string, string>> = {
 export function unreachable(error: unknown, where: string): Failure {
   const told = NETWORK[codeOf(error) ?? ""];
   if (told !== undefined) return new Failure("retry", "BrokerUnreachable", `${where} ${told}`, error);
+  if (codeOf(error)?.startsWith("ERR_SSL_")) return new Failure("retry", "BrokerUnreachable", `${where} ${NO_HANDSHAKE}`, error);
   return new Failure("retry", "BrokerUnavailable", `${where} cannot be used at the moment: ${messageOf(error)}`, error);
 }
 

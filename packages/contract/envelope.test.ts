@@ -100,6 +100,33 @@ t.test("a refusal names the sender to answer, and the run only if it is certain"
   t.match(readCommand(bytes(JSON.stringify(good).replace('"run":', '"run":"a","run":'))), { kind: "refused", run: undefined });
 });
 
+const named = (message: Uint8Array): unknown => {
+  const read = readCommand(message);
+  return read.kind === "unreadable" ? read.named : read.kind;
+};
+const large = "x".repeat(1024 * 1024);
+
+// biome-ignore format: a table is read down its columns
+for (const { name, message, want } of [
+  { name: "no source", message: but({ source: undefined }), want: { id: "m1", source: undefined, run: "orders/8812" } },
+  { name: "no id", message: but({ id: undefined }), want: { id: undefined, source: "/shop/orders", run: "orders/8812" } },
+  { name: "no envelope", message: bytes({ image: "x", run: "a" }), want: { id: undefined, source: undefined, run: "a" } },
+  { name: "more than is read", message: but({ data: { run: "a", env: { X: large } } }), want: { id: "m1", source: "/shop/orders", run: "a" } },
+  { name: "a run behind more than is looked at", message: bytes({ id: "m1", image: large, data: { run: "a" } }), want: { id: "m1", source: undefined, run: undefined } },
+  { name: "a text that was cut off", message: but({}).subarray(0, -2), want: { id: "m1", source: "/shop/orders", run: "orders/8812" } },
+  { name: "a byte order mark", message: bytes(`\ufeff${JSON.stringify(good)}`), want: { id: "m1", source: "/shop/orders", run: "orders/8812" } },
+  { name: "two ids, of which none counts", message: bytes(JSON.stringify(good).replace("{", '{"id":"m0",')), want: { id: undefined, source: "/shop/orders", run: "orders/8812" } },
+  { name: "three ids, of which none counts", message: bytes(JSON.stringify(good).replace("{", '{"id":"m0","\\u0069d":"m2",')), want: { id: undefined, source: "/shop/orders", run: "orders/8812" } },
+  { name: "ids of other things", message: bytes({ list: [{ id: "a", run: "b", data: { run: "c" } }], data: { id: "d", more: { run: "e" } }, value: "id" }), want: undefined },
+  { name: "an id and a run that are none", message: bytes({ id: "a b", data: { run: "no good" } }), want: undefined },
+  { name: "an id that is a number", message: but({ id: 1, data: {} }), want: undefined },
+  { name: "what is no JSON", message: bytes('hello "id":"m1"'), want: undefined },
+  { name: "a list of messages", message: bytes([good]), want: undefined },
+  { name: "brackets without end", message: bytes("[".repeat(100_000)), want: undefined },
+  { name: "a quote without end", message: bytes(`{"id":"${large}`), want: undefined },
+])
+  t.test(`whoever is named by ${name} can be told`, async (t) => t.same(named(message), want));
+
 t.test("reads the commands that it writes", async (t) => {
   const data = { run: "a", from: "failed", with: { image: "x:2" }, actor: { name: "Ada" } } as const;
   t.same(readCommand(writeCommand({ id: "m1", source: "/shop", type: "run.restart", data })), {

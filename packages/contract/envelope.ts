@@ -2,7 +2,8 @@
  * Turns bytes into commands, facts and events, and back: CloudEvents 1.0, JSON, structured mode, judged by the body alone.
  *
  * The failure this prevents: a message that nobody answers. If a command's id, source and type can be read, its author is told
- * everything that is wrong with it, at once. A message that is less readable than that is kept, with the reason.
+ * everything that is wrong with it, at once. A message that is less readable than that is kept, with the reason,
+ * and whoever it names is told all the same.
  */
 import { z } from "zod";
 import { type Command, type CommandInput, COMMANDS, type CommandType, REQUESTED } from "./command.ts";
@@ -12,6 +13,7 @@ import { type Fact, type FactData, FACTS, type FactType } from "./fact.ts";
 import { type GroupName, type Installation, RunId, type TenantName } from "./ids.ts";
 import { canonical, MESSAGE, parseJson } from "./json.ts";
 import type { Problem } from "./problem.ts";
+import { namedIn } from "./sender.ts";
 import { requestProblems } from "./request.ts";
 import { bounded, judge, type Judged, nearest, problem } from "./schema-problems.ts";
 
@@ -80,11 +82,16 @@ export interface Refused {
   readonly problems: readonly Problem[];
 }
 
-export type ReadCommand = { readonly kind: "command"; readonly command: Command } | Refused | Unreadable;
+interface UnreadableCommand extends Unreadable {
+  /** Present if the message says its id or its run, so that somebody waits to hear of it. */
+  readonly named?: { readonly id: string | undefined; readonly source: string | undefined; readonly run: RunId | undefined };
+}
+
+export type ReadCommand = { readonly kind: "command"; readonly command: Command } | Refused | UnreadableCommand;
 
 export function readCommand(bytes: Uint8Array): ReadCommand {
   const opened = open(bytes);
-  if (opened.kind === "unreadable") return opened;
+  if (opened.kind === "unreadable") return { ...opened, ...senderOf(bytes) };
   const { id, source, type, data, trace } = opened;
   // The size is checked first, so that nobody can make us judge a megabyte of small faults.
   const large = tooLarge(bytes, data);
@@ -212,6 +219,14 @@ function join(text: readonly Problem[], fields: readonly Problem[]): readonly Pr
 
 const bare = (type: string): string => (type.startsWith(PREFIX) ? type.slice(PREFIX.length) : type);
 const knows = (table: object, type: string): boolean => type.startsWith(PREFIX) && Object.hasOwn(table, bare(type));
+
+function senderOf(bytes: Uint8Array): Pick<UnreadableCommand, "named"> {
+  const found = namedIn(bytes);
+  const id = Identity.shape.id.safeParse(found.id).data;
+  const source = Identity.shape.source.safeParse(found.source).data;
+  const run = RunId.safeParse(found.run).data;
+  return id === undefined && run === undefined ? {} : { named: { id, source, run } };
+}
 
 function judgeCommand(type: string, data: unknown): Judged<unknown> {
   if (!knows(COMMANDS, type)) return unknownType(type, Object.keys(COMMANDS), "command");

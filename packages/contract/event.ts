@@ -1,9 +1,13 @@
-/** Events, from the launcher to upstream: the ordered story of one run, and refusals, which belong to no run. */
+/** Events, from the launcher to upstream: the ordered story of one run, and notices, which belong to no story. */
 import { z } from "zod";
 import { Actor } from "./command.ts";
 import { Diagnosis } from "./diagnosis.ts";
 import { LogTail, Started } from "./fact.ts";
 import { GroupName, RunId, StepName, TenantName, Uid } from "./ids.ts";
+
+/** The ways a run ends. */
+export const OUTCOMES = ["succeeded", "failed", "cancelled", "lost"] as const;
+export type Outcome = (typeof OUTCOMES)[number];
 
 export const ProblemShape = z.object({ path: z.string(), code: z.string(), message: z.string() });
 
@@ -66,6 +70,13 @@ export const EVENTS = {
   "run.cancelled": z.object({ ...of, ...who, podGoneAt: z.string().optional() }),
   "run.lost": z.object({ ...of, ...job, ...who, diagnosis: Diagnosis }),
   "command.refused": z.object({ run: z.string().optional(), command: z.string(), problems: z.array(ProblemShape) }),
+  /** Goes to the command's `reply_to` alone. */
+  "command.duplicate": z.object({
+    run: RunId,
+    command: z.string(),
+    state: z.enum(["active", "cancelling", "ended"]),
+    outcome: z.enum(OUTCOMES).optional(),
+  }),
   "group.healthy": z.object({ group: GroupName }),
   "group.unhealthy": z.object({ group: GroupName, diagnosis: Diagnosis }),
 } as const;
@@ -78,11 +89,7 @@ export const RESERVED_EVENTS = ["run.restored"] as const;
 
 export type EventType = keyof typeof EVENTS;
 export type EventData<T extends EventType> = z.infer<(typeof EVENTS)[T]>;
-export type RunEventType = Exclude<EventType, "command.refused" | "group.healthy" | "group.unhealthy">;
-
-/** The ways a run ends. */
-export const OUTCOMES = ["succeeded", "failed", "cancelled", "lost"] as const;
-export type Outcome = (typeof OUTCOMES)[number];
+export type RunEventType = Extract<EventType, `run.${string}`>;
 
 /** After a terminal event, nothing follows in the same generation. */
 const TERMINAL: readonly EventType[] = OUTCOMES.map((it) => `run.${it}` as const);

@@ -24,6 +24,11 @@ const labelName = z
     /^(?!([^/]*\.)?(longshore\.dev|kubernetes\.io|k8s\.io)\/)/,
     "The prefixes longshore.dev, kubernetes.io and k8s.io are reserved.",
   );
+/** The Job controller writes these on its pods, and the API server refuses a Job that brings its own. */
+const ownLabelName = labelName.regex(
+  /^(?!(job-name|controller-uid)$)/,
+  "Kubernetes writes the labels job-name and controller-uid itself; choose another name, such as example.org/job-name.",
+);
 const labelValue = z
   .string()
   .regex(
@@ -93,12 +98,13 @@ export type RetryCause = z.infer<typeof RetryCause>;
 /** Fields of both forms. Defaults are not filled in here: the digest is taken of the request as received. */
 const common = {
   groups: z.array(GroupName).min(1).max(50).optional(),
-  labels: table(labelName, labelValue, 50).optional(),
+  labels: table(ownLabelName, labelValue, 50).optional(),
   annotations: table(labelName, text(4096), 50).optional(),
   priority: z.int().min(-1000).max(1000).optional(),
   notBefore: z.iso
     .datetime({ offset: true })
-    .refine((at) => new Date(at).getUTCFullYear() <= 2100, {
+    // A text that is no date is told as that, and not as too late.
+    .refine((at) => !(new Date(at).getUTCFullYear() > 2100), {
       error: "A date is not later than the year 2100.",
       params: { code: "OutOfRange" },
     })

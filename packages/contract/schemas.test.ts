@@ -6,10 +6,11 @@ import t from "tap";
 import { BAD_REQUESTS } from "./testing/bad-requests.ts";
 import { COMMANDS } from "./command.ts";
 import { CONTROL } from "./control.ts";
-import { writeCommand, writeControl, writeEvent, writeFact, writeNotice } from "./envelope.ts";
+import { DATA_BYTES_MAX, writeCommand, writeControl, writeEvent, writeFact, writeNotice } from "./envelope.ts";
 import { EVENTS } from "./event.ts";
 import { FACTS } from "./fact.ts";
 import { GroupName, Installation, RunId, TenantName } from "./ids.ts";
+import { MESSAGE } from "./json.ts";
 import { FOLDER } from "./write-schemas.ts";
 import { printed, published } from "./schemas.ts";
 
@@ -29,6 +30,16 @@ t.test("the published files are those that the code makes", async (t) => {
 t.test("every message that there is has a schema", async (t) => {
   for (const [kind, rows] of Object.entries({ command: COMMANDS, fact: FACTS, event: EVENTS, control: CONTROL }))
     for (const type of Object.keys(rows)) t.ok(files.has(`${kind}.${type}.schema.json`), type);
+});
+
+t.test("whoever reads the published contract or a README learns how large a command may be", async (t) => {
+  const [whole, data] = [`${MESSAGE.bytesMax / 1024 ** 2} MiB`, `${DATA_BYTES_MAX / 1024} KiB`];
+  const pages = ["../../README.md", "README.md"].map(
+    (page) => [page, readFileSync(join(import.meta.dirname, page), "utf8")] as const,
+  );
+  const schemas = ["asyncapi.json", ...Object.keys(COMMANDS).map((type) => `command.${type}.schema.json`)];
+  const texts = [...pages, ...schemas.map((name) => [name, printed(files.get(name))] as const)];
+  for (const [name, text] of texts) t.ok(text.includes(whole) && text.includes(data), `${name}: ${whole}, ${data}`);
 });
 
 /** Strict mode: otherwise ajv ignores a keyword or a format that it does not know. */
@@ -90,6 +101,7 @@ const written: readonly (readonly [file: string, bytes: Uint8Array])[] = [
   ["event.run.accepted", writeEvent({ ...place, type: "run.accepted", data: { run, steps: ["main"] } })],
   ["event.run.succeeded", writeEvent({ ...place, type: "run.succeeded", data: { run, outputs: { rows: 3 }, seconds: { running: 1.5 } } })],
   ["event.command.refused", writeNotice({ installation, tenant, id, type: "command.refused", time, data: { command: "m1", problems: [] } })],
+  ["event.command.duplicate", writeNotice({ installation, tenant, id, type: "command.duplicate", time, data: { run, command: "m1", state: "ended", outcome: "failed" } })],
 ];
 
 for (const [file, bytes] of written)

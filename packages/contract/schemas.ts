@@ -7,9 +7,10 @@
 import { z } from "zod";
 import { COMMANDS, type CommandType } from "./command.ts";
 import { CONTROL, type ControlType } from "./control.ts";
-import { CONTENT_TYPE, Envelope, EventEnvelope, PREFIX } from "./envelope.ts";
+import { CONTENT_TYPE, DATA_BYTES_MAX, Envelope, EventEnvelope, PREFIX } from "./envelope.ts";
 import { EVENTS, type EventType } from "./event.ts";
 import { FACTS, type FactType } from "./fact.ts";
+import { MESSAGE } from "./json.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -54,9 +55,14 @@ const WHEN_EVENTS: Record<EventType, string> = {
   "run.cancelled": "It was cancelled and its pods are gone. Nothing follows in this generation.",
   "run.lost": "It is provably gone with an unknown outcome, or was abandoned. Nothing follows in this generation.",
   "command.refused": "A command could not be taken; its run's id is not used up.",
+  "command.duplicate":
+    "The command changed nothing, since it came before or its run exists already, and this is how the run stands. It goes to the command's reply_to alone.",
   "group.healthy": "The group can be used. Of one group's events, the one with the latest time counts.",
   "group.unhealthy": "The group cannot be used at present; the diagnosis says why. Told again when its code changes.",
 };
+
+/** A JSON Schema cannot say this: it judges a value, and not the bytes that carry it. */
+const SIZES = `A message has at most ${MESSAGE.bytesMax / 1024 ** 2} MiB, and its data, as JSON without spaces, at most ${DATA_BYTES_MAX / 1024} KiB.`;
 
 interface Kind {
   readonly name: "command" | "fact" | "event" | "control";
@@ -85,14 +91,14 @@ function schemaOf(schema: z.ZodType): Json {
 const DIALECT = "http://json-schema.org/draft-07/schema#";
 
 /** Returns the schema of a whole message: its envelope, with its type and its data. */
-function messageSchema({ envelope, rows, when }: Kind, type: string): Json {
+function messageSchema({ name, envelope, rows, when }: Kind, type: string): Json {
   const data = rows[type];
   if (data === undefined) throw new Error(`no schema is known for ${type}`);
   const { properties, required, ...open } = schemaOf(envelope) as { properties: Json; required: readonly string[] };
   return {
     $schema: DIALECT,
     title: PREFIX + type,
-    description: when[type],
+    description: name === "command" ? `${when[type]} ${SIZES}` : when[type],
     ...open,
     properties: { ...properties, type: { const: PREFIX + type }, data: schemaOf(data) },
     required: [...required, "data"],
@@ -112,6 +118,7 @@ function asyncApi(): Json {
         Object.keys(rows).map((type) => [type, { $ref: `#/components/messages/${type}` }]),
       ),
     );
+  const { "command.duplicate": _, ...eventsOfAll } = refs("event");
   const operation = (action: "send" | "receive", channel: string, summary: string): Json => ({
     action,
     channel: { $ref: `#/channels/${channel}` },
@@ -127,13 +134,25 @@ function asyncApi(): Json {
     },
     defaultContentType: CONTENT_TYPE,
     channels: {
-      commands: { address: "longshore.commands", description: "A topic exchange; any routing key.", messages: refs("command") },
+      commands: {
+        address: "longshore.commands",
+        description: `A topic exchange; any routing key. ${SIZES}`,
+        messages: refs("command"),
+      },
+      replies: {
+        address: null,
+        description: "The queue (on NATS: the subject) that a command names in its reply_to. Refusals go to `events` as well.",
+        messages: {
+          "command.refused": { $ref: "#/components/messages/command.refused" },
+          "command.duplicate": { $ref: "#/components/messages/command.duplicate" },
+        },
+      },
       events: {
         address: "longshore.events",
         description:
           "A topic exchange. The routing key is <tenant>.<group or ->.<type without its prefix>, such as shop.prod-a.run.succeeded; " +
           'a "/" in a group\'s name becomes "_". Events of one run are in order of `sequence`, without gaps; each may come more than once.',
-        messages: refs("event"),
+        messages: eventsOfAll,
       },
       facts: { address: "longshore.facts", description: "Between watcher and launcher.", messages: refs("fact") },
       control: {
@@ -146,6 +165,7 @@ function asyncApi(): Json {
     operations: {
       takeCommands: operation("receive", "commands", "The launcher takes commands from upstream."),
       tellEvents: operation("send", "events", "The launcher tells upstream the story of each run."),
+      answerCommands: operation("send", "replies", "The launcher answers the sender of a command."),
       observeFacts: operation("receive", "facts", "The launcher takes what watchers saw."),
       announceGroups: operation("send", "control", "The launcher says which groups there are, and watchers ask for it."),
     },

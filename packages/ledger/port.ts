@@ -90,7 +90,7 @@ export interface Ledger extends AsyncDisposable {
     readonly sent?: readonly Sent[];
   }): Promise<readonly OutboxEvent[]>;
   sent(events: readonly Sent[]): Promise<void>;
-  /** Returns refusals and changes of groups' health. They belong to no run's story, so their order does not matter. */
+  /** Returns refusals, answers to duplicates and changes of groups' health. They belong to no run's story, so their order does not matter. */
   unsentNotices(most: number): Promise<readonly Notice[]>;
   sentNotices(ids: readonly string[]): Promise<void>;
 
@@ -133,6 +133,7 @@ export interface Ledger extends AsyncDisposable {
 
 export type Admitted =
   | { readonly kind: "recorded" }
+  /** If the command names somebody to answer, a notice of it is recorded, which will be sent. */
   | { readonly kind: "duplicate" }
   /** The refusal is recorded as a notice, which will be sent: the caller need not answer. */
   | { readonly kind: "refused"; readonly problems: readonly Problem[] };
@@ -185,7 +186,7 @@ export interface OutboxEvent {
 export interface Notice {
   readonly id: string;
   readonly tenant: TenantName;
-  /** Absent for refusals. */
+  /** Absent for what is said of a command. */
   readonly group: GroupName | undefined;
   readonly type: Exclude<EventType, RunEventType>;
   readonly data: object;

@@ -145,6 +145,8 @@ t.test("a port that is taken is said in a sentence", async (t) => {
   t.teardown(() => first[Symbol.asyncDispose]());
   const listen = first.url.replace("http://", "");
   await t.rejects(serveHealth({ listen, parts: {}, metrics: openMetrics("b", "1") }), {
-    message: /cannot listen on 127\.0\.0\.1:\d+ for health/,
+    name: "ConfigProblems",
+    message:
+      /http\.listen: cannot listen on 127\.0\.0\.1:\d+ for health: another program listens there already.* set another port\./,
   });
 });

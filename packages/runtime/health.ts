@@ -7,6 +7,7 @@
  */
 import { createServer, type Server, type ServerResponse } from "node:http";
 import { type Clock, systemClock } from "./clock.ts";
+import { ConfigProblems } from "./config/config.ts";
 import { within } from "./loop.ts";
 import type { Metrics } from "./metrics.ts";
 
@@ -59,22 +60,31 @@ export async function serveHealth(options: HealthOptions): Promise<Health> {
   };
 }
 
-/** Throws a sentence if the text is no address. */
+/** Throws `ConfigProblems` if the text is no address. */
 export function address(listen: string): { readonly host: string; readonly port: number } {
   const [, bracketed, plain, port] = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(listen) ?? [];
   if (port === undefined || Number(port) > 65_535)
-    throw new Error(`"${listen}" is no address to listen on; write "0.0.0.0:9090"`);
+    throw new ConfigProblems([`http.listen: "${listen}" is no address to listen on; write "0.0.0.0:9090".`]);
   return { host: bracketed ?? (plain === "" || plain === undefined ? "0.0.0.0" : plain), port: Number(port) };
 }
 
 function listening(server: Server, host: string, port: number): Promise<void> {
   return new Promise((done, failed) => {
-    server.once("error", (error) =>
-      failed(new Error(`cannot listen on ${host}:${port} for health: ${error.message}`, { cause: error })),
-    );
+    server.once("error", (error) => failed(notListening(error, `${host.includes(":") ? `[${host}]` : host}:${port}`)));
     server.listen(port, host, done);
   });
 }
+
+const WHY: Readonly<Record<string, string>> = {
+  EADDRINUSE: "another program listens there already (another Longshore?). Stop it, or set another port",
+  EACCES: "this user may not listen there. Set a port above 1023",
+  EADDRNOTAVAIL: "this machine does not have that address. Set one that it has, or 0.0.0.0",
+  ENOTFOUND: "this machine does not know that name. Set an address",
+};
+
+/** A problem of the settings, for the reader can mend it there: not a stack trace, and not a bug. */
+const notListening = (error: NodeJS.ErrnoException, where: string): ConfigProblems =>
+  new ConfigProblems([`http.listen: cannot listen on ${where} for health: ${WHY[error.code ?? ""] ?? error.message}.`]);
 
 async function answer(options: HealthOptions, url: string, response: ServerResponse): Promise<void> {
   const path = url.replace(/\?.*/, "");

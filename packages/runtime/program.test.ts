@@ -123,6 +123,14 @@ const cases: readonly Case[] = [
     says: /usage: launcher \[--config FILE\]/,
   },
   {
+    name: "--help says each setting's type, default and variable, and needs none of them",
+    body: stopsInOrder,
+    args: ["--help"],
+    env: { LONGSHORE_INSTALLATION: "", LONGSHORE_NO_SETTING: "x" },
+    code: 0,
+    says: /log\.level {2}LONGSHORE_LOG_LEVEL\n +debug \| info \| .*; default info\n.*installation {2}LONGSHORE_INSTALLATION\n +text; required\n/s,
+  },
+  {
     name: "work that throws exits 2 and is logged",
     body: `await runProgram("x", Schema, async () => { throw new Error("bang"); });`,
     code: 2,

@@ -11,6 +11,8 @@ import { parseArgs } from "node:util";
 import type { z } from "zod";
 import { systemClock } from "./clock.ts";
 import { ConfigProblems, readConfig, reason } from "./config/config.ts";
+import { fileNamed } from "./config/file-named.ts";
+import { settingsHelp } from "./config/settings-help.ts";
 import { type Log, LogSettings, openLog } from "./log.ts";
 import type { ProgramEnd } from "./loop.ts";
 
@@ -19,7 +21,7 @@ export const programSettings = { log: LogSettings.prefault({}) };
 
 export type Main<C> = (config: C, log: Log, signal: AbortSignal) => Promise<ProgramEnd>;
 
-/** A second signal within this time comes from the same press of Ctrl-C, which npm and the bootstrap pass on as well. */
+/** A second signal within this time comes from the same press of Ctrl-C. */
 const SAME_PRESS_MS = 500;
 
 /** How long an orderly stop may take. Below the 30 s that Kubernetes grants before it kills. */
@@ -39,12 +41,22 @@ export async function runProgram<S extends z.ZodType<{ readonly log: LogSettings
   const log = openLog(name, config.log);
   const stop = new AbortController();
   lastWords(log);
-  listen(log, stop, graceMs, samePressMs);
+  stopOnSignals(stop, {
+    samePressMs,
+    first: (name) => {
+      log.info("stopping; the same signal again ends it at once", { signal: name, graceMs });
+      void systemClock.sleep(graceMs).then(() => {
+        log.error("did not stop in time: something holds on longer than it may", { graceMs });
+        process.exit(3);
+      });
+    },
+  });
   try {
     const ending = await main(config, log, stop.signal);
     process.exit(ending.kind === "finished" ? ending.exitCode : 0);
   } catch (error) {
     if (error instanceof ConfigProblems) refuse(name, error.message); // a file named by the settings was wrong
+    if (stop.signal.aborted && error === stop.signal.reason) process.exit(0); // stopped while it waited to start
     log.error(stop.signal.aborted ? "failed while stopping" : "failed", { error });
     process.exit(2);
   }
@@ -52,15 +64,31 @@ export async function runProgram<S extends z.ZodType<{ readonly log: LogSettings
 
 function configure<S extends z.ZodType>(name: string, schema: S): z.output<S> {
   try {
-    const { values } = parseArgs({ options: { config: { type: "string" } } });
+    const { values } = parseArgs({ options: { config: { type: "string" }, help: { type: "boolean", short: "h" } } });
+    if (values.help === true) {
+      process.stdout.write(helpOf(name, schema));
+      process.exit(0);
+    }
     const { LONGSHORE_CONFIG, ...env } = process.env;
     const file = values.config ?? LONGSHORE_CONFIG;
-    return readConfig(schema, { ...(file === undefined ? {} : { file }), env });
+    return readConfig(schema, { ...(file === undefined ? {} : { file: fileNamed(file, env, process.cwd()) }), env });
   } catch (error) {
     const known = error instanceof ConfigProblems;
-    return refuse(name, known ? error.message : `${reason(error)}\nusage: ${name} [--config FILE]`);
+    return refuse(name, known ? error.message : `${reason(error)}\nusage: ${name} [--config FILE] [--help]`);
   }
 }
+
+const helpOf = (name: string, schema: z.ZodType): string => `longshore's ${name}: runs until SIGTERM or Ctrl-C.
+
+  npm run ${name} -- --config config/${name}.yaml
+  node services/${name}/main.ts [--config FILE]     the same on Node 24, as the image runs it
+
+Settings stand in FILE (or the file in LONGSHORE_CONFIG), in which relative paths count from that file, or in variables, which
+win. A list is written a,b, a map a=1,b=2 and a duration 500ms, 10s, 15m, 24h or 7d. config/${name}.yaml says what each is for.
+
+${settingsHelp(schema)}
+Exit codes: 0 stopped in order, 1 the settings are wrong, 2 it failed, 3 it did not stop in time.
+`;
 
 function refuse(name: string, message: string): never {
   process.stderr.write(`${name}: ${message}\n`);
@@ -76,7 +104,15 @@ function lastWords(log: Log): void {
   process.on("unhandledRejection", die("a rejection that nothing awaited: this is a bug"));
 }
 
-function listen(log: Log, stop: AbortController, graceMs: number, samePressMs: number): void {
+/**
+ * The first SIGINT or SIGTERM aborts; the second ends the process at once, unless it comes from the same press of Ctrl-C.
+ *
+ * The bug this prevents: folders and processes left behind by one Ctrl-C, because npm and the bootstrap pass it on as well.
+ */
+export function stopOnSignals(
+  stop: AbortController,
+  { samePressMs = SAME_PRESS_MS, first }: { readonly samePressMs?: number; readonly first?: (signal: string) => void } = {},
+): void {
   let stoppedAt = 0;
   for (const [name, code] of Object.entries({ SIGINT: 130, SIGTERM: 143 })) {
     process.on(name, () => {
@@ -85,12 +121,8 @@ function listen(log: Log, stop: AbortController, graceMs: number, samePressMs: n
         return;
       }
       stoppedAt = systemClock.now();
-      log.info("stopping; the same signal again ends it at once", { signal: name, graceMs });
       stop.abort(new Error(`${name} received`));
-      void systemClock.sleep(graceMs).then(() => {
-        log.error("did not stop in time: something holds on longer than it may", { graceMs });
-        process.exit(3);
-      });
+      first?.(name);
     });
   }
 }

@@ -10,35 +10,45 @@ import { oneSecret, readableFile, sealKeys, secretFile, secretSetting } from "@l
 import { programSettings } from "@longshore/runtime/program.ts";
 import { z } from "zod";
 import { KEY_BYTES_MIN } from "./keys.ts";
-import { TIMING, type Timing } from "./timing.ts";
+import { ANNOUNCE_MS, TIMING, type Timing } from "./timing.ts";
 
-const duration = Duration.transform((text) => durationMs(text) ?? 0);
+const duration = Duration.meta({ written: "duration" }).transform((text) => durationMs(text) ?? 0);
 const codes = Object.keys(DIAGNOSES) as (keyof typeof DIAGNOSES)[];
 
 const Defaults = z.strictObject({
-  waitFor: duration.optional(),
-  startWithin: duration.optional(),
-  deadline: duration.optional(),
-  giveUpAfter: z.partialRecord(z.enum(codes), duration).optional(),
-  keepFor: z.strictObject({ succeeded: duration.optional(), failed: duration.optional() }).optional(),
+  waitFor: duration.default(DEFAULTS.waitForMs),
+  startWithin: duration.default(DEFAULTS.startWithinMs),
+  deadline: duration.default(DEFAULTS.deadlineMs),
+  giveUpAfter: z
+    .partialRecord(z.enum(codes), duration)
+    .transform((given) => ({ ...DEFAULTS.giveUpAfterMs, ...given }))
+    .prefault({}),
+  keepFor: z
+    .strictObject({
+      succeeded: duration.default(DEFAULTS.keepSucceededMs),
+      failed: duration.default(DEFAULTS.keepFailedMs),
+    })
+    .prefault({}),
   retries: z
     .strictObject({
-      max: z.int().min(0).max(20).optional(),
-      on: z.array(RetryCause).optional(),
-      backoff: z.strictObject({ first: duration.optional(), most: duration.optional() }).optional(),
+      max: z.int().min(0).max(20).default(DEFAULTS.retriesMax),
+      on: z.array(RetryCause).default([...DEFAULTS.retriesOn]),
+      backoff: z
+        .strictObject({ first: duration.default(DEFAULTS.backoffFirstMs), most: duration.default(DEFAULTS.backoffMostMs) })
+        .prefault({}),
     })
-    .optional(),
+    .prefault({}),
 });
 
 /** For tests and demonstrations, which cannot wait as long as real clusters need. */
 const Pace = z.strictObject({
-  claim: duration.optional(),
-  workLease: duration.optional(),
-  poll: duration.optional(),
-  probe: duration.optional(),
-  tally: duration.optional(),
-  partitionLease: duration.optional(),
-  announce: duration.optional(),
+  claim: duration.default(TIMING.claimMs),
+  workLease: duration.default(TIMING.workLeaseMs),
+  poll: duration.default(TIMING.pollMs),
+  probe: duration.default(TIMING.probeMs),
+  tally: duration.default(TIMING.tallyMs),
+  partitionLease: duration.default(TIMING.partitionLeaseMs),
+  announce: duration.default(ANNOUNCE_MS),
 });
 
 export const LauncherConfig = z.strictObject({
@@ -68,35 +78,35 @@ export const LauncherConfig = z.strictObject({
   /** Most messages of each queue in work at the same time, and most items in one transaction. */
   inFlight: z.int().min(1).max(1000).default(128),
   pace: Pace.prefault({}),
-  failpoint: z.string().optional(),
+  failpoint: z.string().meta({ written: "text, for tests alone" }).optional(),
 });
 export type LauncherConfig = z.output<typeof LauncherConfig>;
 
 export function limitsIn({ waitFor, startWithin, deadline, giveUpAfter, keepFor, retries }: LauncherConfig["defaults"]): Limits {
   return {
-    waitForMs: waitFor ?? DEFAULTS.waitForMs,
-    startWithinMs: startWithin ?? DEFAULTS.startWithinMs,
-    deadlineMs: deadline ?? DEFAULTS.deadlineMs,
-    retriesMax: retries?.max ?? DEFAULTS.retriesMax,
-    retriesOn: retries?.on ?? DEFAULTS.retriesOn,
-    backoffFirstMs: retries?.backoff?.first ?? DEFAULTS.backoffFirstMs,
-    backoffMostMs: retries?.backoff?.most ?? DEFAULTS.backoffMostMs,
-    keepSucceededMs: keepFor?.succeeded ?? DEFAULTS.keepSucceededMs,
-    keepFailedMs: keepFor?.failed ?? DEFAULTS.keepFailedMs,
-    giveUpAfterMs: { ...DEFAULTS.giveUpAfterMs, ...giveUpAfter },
+    waitForMs: waitFor,
+    startWithinMs: startWithin,
+    deadlineMs: deadline,
+    retriesMax: retries.max,
+    retriesOn: retries.on,
+    backoffFirstMs: retries.backoff.first,
+    backoffMostMs: retries.backoff.most,
+    keepSucceededMs: keepFor.succeeded,
+    keepFailedMs: keepFor.failed,
+    giveUpAfterMs: giveUpAfter,
   };
 }
 
-export function timingIn({ claim, workLease: hold, poll, probe, tally, partitionLease: lease }: LauncherConfig["pace"]): Timing {
+export function timingIn({ claim, workLease, poll, probe, tally, partitionLease }: LauncherConfig["pace"]): Timing {
   return {
     ...TIMING,
-    claimMs: claim ?? TIMING.claimMs,
-    workLeaseMs: hold ?? TIMING.workLeaseMs,
-    pollMs: poll ?? TIMING.pollMs,
-    lookMs: Math.max(TIMING.lookMs, poll ?? 0),
-    placeAgainMs: poll === undefined ? TIMING.placeAgainMs : poll * 5,
-    probeMs: probe ?? TIMING.probeMs,
-    tallyMs: tally ?? TIMING.tallyMs,
-    partitionLeaseMs: lease ?? TIMING.partitionLeaseMs,
+    claimMs: claim,
+    workLeaseMs: workLease,
+    pollMs: poll,
+    lookMs: Math.max(TIMING.lookMs, poll),
+    placeAgainMs: poll * (TIMING.placeAgainMs / TIMING.pollMs),
+    probeMs: probe,
+    tallyMs: tally,
+    partitionLeaseMs: partitionLease,
   };
 }

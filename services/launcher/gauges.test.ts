@@ -11,7 +11,7 @@ const inspect = () => Promise.reject(new Failure("retry", "BrokerUnavailable", "
 
 /** The seconds for which each group has not been watched, from a scrape of the launcher's metrics. */
 async function scraped(it: Stage): Promise<Readonly<Record<string, number>>> {
-  await launcherHealth("127.0.0.1:0", it.parts).refresh?.();
+  await launcherHealth(it.parts).refresh?.();
   const lines = (await it.parts.metrics.text()).matchAll(/^longshore_group_unwatched_seconds\{group="(.+)"\} (.+)$/gm);
   return Object.fromEntries([...lines].map(([, group = "", value]) => [group, Number(value)]));
 }
@@ -64,7 +64,7 @@ t.test("while the ledger is away nothing that was counted there is told, and all
   const { ledger } = it.parts;
   const away = { ...ledger, counts: () => Promise.reject(new Failure("retry", "LedgerUnavailable", "It is away.")) };
   const told = async (parts: Stage["parts"]) => {
-    await launcherHealth("127.0.0.1:0", parts).refresh?.();
+    await launcherHealth(parts).refresh?.();
     return await it.parts.metrics.text();
   };
   const counted = /^longshore_(outbox|group_slots|holds|oldest_finished_hold)/m;

@@ -27,8 +27,10 @@ interface Standings {
   readonly standing: readonly Standing[];
 }
 
-export function launcherHealth(listen: string, { ledger, broker, metrics, clock, clusters, log }: Parts): HealthOptions {
-  return { listen, metrics, clock, parts: { broker: () => brokerState(), ledger: ledgerState }, refresh };
+type Health = Required<Pick<HealthOptions, "parts" | "refresh">>;
+
+export function launcherHealth({ ledger, broker, metrics, clock, clusters, log }: Parts): Health {
+  return { parts: { broker: () => brokerState(), ledger: ledgerState }, refresh };
 
   function brokerState(): PartState {
     const status = broker.status();

@@ -16,6 +16,7 @@ import { hostname } from "node:os";
 import { openBroker } from "@longshore/broker/brokers.ts";
 import { brokerOf } from "@longshore/broker/settings.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
+import { isTransient } from "@longshore/contract/problem.ts";
 import { sayUnverified } from "@longshore/kubernetes/access/connection.ts";
 import { readGroups } from "@longshore/kubernetes/groups.ts";
 import { openWrites } from "@longshore/kubernetes/request/write.ts";
@@ -28,6 +29,7 @@ import type { Log } from "@longshore/runtime/log.ts";
 import { backOff, batch, type ProgramEnd, together } from "@longshore/runtime/loop.ts";
 import { openMetrics } from "@longshore/runtime/metrics.ts";
 import { runProgram } from "@longshore/runtime/program.ts";
+import { openStarting } from "@longshore/runtime/starting.ts";
 import { announce, openAnnouncing } from "./groups/announce.ts";
 import { viewsOf } from "./groups/views.ts";
 import { LauncherConfig, limitsIn, timingIn } from "./config.ts";
@@ -49,6 +51,8 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
   const owner = `${hostname()}/${process.pid}/${randomUUID().slice(0, 8)}`;
   const metrics = openMetrics("launcher", "0.1.0");
   const keys = openKeys(Buffer.from(config.ledger.keyFile.reveal()), installation);
+  const starting = openStarting(["broker", "ledger"], { clock, log, signal, isOutage: isTransient });
+  await using health = await serveHealth({ listen: config.http.listen, metrics, clock, ...starting.health });
 
   await using groups = await readGroups(config.groupsFile, {
     credential: "launch",
@@ -57,17 +61,21 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
   });
   await sayUnverified(groups.clusters, log);
   const announcing = await openAnnouncing(config, clock);
-  await using ledger = await openLedger({
-    url: secretOf(config.ledger, "url")?.reveal() ?? "",
-    installation,
-    jobName: keys.jobName,
-    migrate: config.ledger.migrate,
-    log,
-  });
+  await using ledger = await starting.reach("ledger", () =>
+    openLedger({
+      url: secretOf(config.ledger, "url")?.reveal() ?? "",
+      installation,
+      jobName: keys.jobName,
+      migrate: config.ledger.migrate,
+      log,
+    }),
+  );
   const needsUsers = config.operators !== "everyone" && config.operators.length > 0;
-  await using broker = await openBroker({ ...brokerOf(config), log, clock, needsUsers });
-
-  await ledger.putGroups(groups.clusters);
+  await using broker = await starting.reach("broker", () => openBroker({ ...brokerOf(config), log, clock, needsUsers }));
+  const known = await starting.reach("ledger", async () => {
+    await ledger.putGroups(groups.clusters);
+    return await ledger.groups();
+  });
   const clusters = new Map<GroupName, Cluster>(
     groups.clusters.map((it) => [
       it.name,
@@ -83,7 +91,7 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
   );
   const parts: Parts = {
     installation, owner, clock, log, metrics, ledger, broker, clusters, keys,
-    views: viewsOf(await ledger.groups()),
+    views: viewsOf(known),
     defaults: limitsIn(config.defaults),
     timing: timingIn(config.pace),
     operators: config.operators,
@@ -95,7 +103,7 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
     recording: batch({ most: APPLIED_MOST, waitingMost: RECORDING_MOST * (10 + groups.clusters.length) }, (entries) => ledger.record(entries)),
   }; // biome-ignore format: a parts list
 
-  await using health = await serveHealth(launcherHealth(config.http.listen, parts));
+  starting.started(launcherHealth(parts));
   log.info("the launcher is up", { owner, health: health.url, groups: [...clusters.keys()] });
   // "return await": without the await, everything above closes while the loops still run.
   return await together(signal, {

@@ -30,3 +30,6 @@ export const TIMING: Timing = {
   tallyMs: 120_000,
   partitionLeaseMs: 10_000,
 };
+
+/** The time between announcements of the groups that nobody asked for. */
+export const ANNOUNCE_MS = 30_000;

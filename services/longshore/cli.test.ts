@@ -1,18 +1,18 @@
-import { spawn } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { execFile, spawn } from "node:child_process";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { Failure } from "@longshore/contract/problem.ts";
 import t from "tap";
-import { type Command, type Surroundings, Usage } from "./command.ts";
-import { demo } from "./commands/demo.ts";
-import { doctor } from "./commands/doctor.ts";
+import manifest from "./package.json" with { type: "json" };
+import { json, type Surroundings, Usage } from "./command.ts";
+import { COMMANDS, longshore } from "./main.ts";
+import { plain } from "./terminal.ts";
 import { explain } from "./explain.ts";
-import { group } from "./commands/group.ts";
 import { publish } from "./commands/publish.ts";
+import { exitCodeOf } from "./following.ts";
 import { rbac } from "./commands/rbac.ts";
-import { runs } from "./commands/runs.ts";
-import { up } from "./commands/up.ts";
 
 const main = join(import.meta.dirname, "main.ts");
 
@@ -22,8 +22,8 @@ interface Ended {
   readonly err: string;
 }
 
-/** Runs one `longshore` command in a folder in which no Longshore runs. */
-function longshore(cwd: string, args: readonly string[]): Promise<Ended> {
+/** Runs one `longshore` command as a process of its own, in a folder in which no Longshore runs. */
+function started(cwd: string, args: readonly string[]): Promise<Ended> {
   return new Promise((done, failed) => {
     const { LONGSHORE_CONFIG: _, ...env } = process.env;
     const child = spawn(process.execPath, [main, ...args], { cwd, env, stdio: ["ignore", "pipe", "pipe"], timeout: 60_000 });
@@ -36,8 +36,6 @@ function longshore(cwd: string, args: readonly string[]): Promise<Ended> {
   });
 }
 
-const COMMANDS: Readonly<Record<string, Command>> = { up, demo, publish, runs, group, doctor, rbac };
-
 interface Case {
   readonly name: string;
   readonly args: readonly string[];
@@ -46,6 +44,9 @@ interface Case {
 }
 
 const wrong: readonly Case[] = [
+  { name: "a command that every object has", args: ["toString"], code: 64, says: /^there is no command "toString"/ },
+  { name: "a misspelt command", args: ["run"], code: 64, says: /; did you mean runs\?\nlongshore --help/ },
+  { name: "an option before the command", args: ["--json", "runs"], code: 64, says: /^there is no option "--json"; a command comes first/ },
   { name: "runs without a verb", args: ["runs"], code: 64, says: /runs needs one of list, show/ },
   { name: "an unknown verb", args: ["runs", "frob"], code: 64, says: /not "frob"/ },
   { name: "a verb without its run", args: ["runs", "show"], code: 64, says: /needs a run's id/ },
@@ -60,17 +61,33 @@ const wrong: readonly Case[] = [
   { name: "saying yes to a command that gives nothing up", args: ["group", "drain", "a", "--yes"], code: 64, says: /takes no --yes/ },
   { name: "publish of nothing", args: ["publish"], code: 64, says: /needs --image or --file/ },
   { name: "a variable without a value", args: ["publish", "--image", "a", "--env", "X"], code: 64, says: /write NAME=VALUE/ },
-  { name: "an unknown option", args: ["doctor", "--frob"], code: 64, says: /Unknown option '--frob'/ },
-  { name: "an option of a command that has none", args: ["demo", "--fast"], code: 64, says: /Unknown option '--fast'/ },
-  { name: "rbac without a name", args: ["rbac"], code: 64, says: /needs one group or namespace/ },
+  { name: "an unknown option", args: ["doctor", "--frob"], code: 64, says: /^doctor has no option --frob\nlongshore doctor --help/ },
+  { name: "a misspelt option", args: ["publish", "--image", "a", "--folow"], code: 64, says: /^publish has no option --folow; did you mean --follow\?/ },
+  { name: "an option of the program that is to be run", args: ["publish", "--image", "a", "sh", "-c", "true"], code: 64, says: /no option -c\. .*stands after --\n/ },
+  { name: "an option of another verb", args: ["runs", "show", "a", "--state", "ended"], code: 64, says: /^runs show takes no --state; runs list can/ },
+  { name: "an option without its value", args: ["publish", "--image"], code: 64, says: /^--image needs a value: --image IMAGE/ },
+  { name: "an option whose value was left out", args: ["publish", "--run", "--follow"], code: 64, says: /^--run needs a value, and "--follow" looks like an option/ },
+  { name: "a value for an option that takes none", args: ["publish", "--follow=yes"], code: 64, says: /^--follow takes no value/ },
+  { name: "a misspelt verb", args: ["runs", "lst"], code: 64, says: /not "lst"; did you mean list\?\nlongshore runs --help/ },
+  { name: "a shell that we do not know", args: ["completion", "fish"], code: 64, says: /no completion for "fish"; there is for bash and zsh/ },
+  { name: "an option of a command that has none", args: ["demo", "--fast"], code: 64, says: /^demo has no option --fast/ },
+  { name: "rbac without a name", args: ["rbac"], code: 64, says: /needs one group, or a namespace/ },
+  { name: "rbac for a group, where no file names groups", args: ["rbac", "nosuch"], code: 64, says: /no groups file says what the group "nosuch" is.*--groups FILE.*longshore rbac --namespace nosuch/ },
+  { name: "rbac for a group that the file does not have", args: ["rbac", "prod-b", "--groups", "groups.yaml"], code: 64, says: /has no group "prod-b" \(it has prod-a\); did you mean prod-a\?.*longshore rbac --namespace prod-b/ },
   { name: "a request that cannot be read", args: ["publish", "--file", "missing.yaml"], code: 1, says: /missing\.yaml cannot be read/ },
   { name: "a request that is no YAML", args: ["publish", "--file", "bad.yaml"], code: 1, says: /bad\.yaml is no YAML/ },
   { name: "a request that is a list", args: ["publish", "--file", "list.yaml"], code: 1, says: /holds no request/ },
   { name: "a request with a mistake beside its secret", args: ["publish", "--file", "secret.yaml"], code: 1, says: /^\S+secret\.yaml is no YAML: line 2, column 7: (?!.*CANARY)/s },
   { name: "a ledger whose password must be spelt otherwise", args: ["up", "--ledger", "postgres://u:CAN/ARY@host/db"], code: 64, says: /^--ledger is no URL(?!.*CAN)/s },
   { name: "up with a kubeconfig that is not there", args: ["up", "--kubeconfig", "missing.yaml"], code: 1, says: /missing\.yaml cannot be read: it does not exist\. .*--kubeconfig FILE/ },
+  { name: "up with a kubeconfig that has no current context", args: ["up", "--kubeconfig", "none.yaml"], code: 1, says: /none\.yaml names no current context; it has gone\..*--context NAME/ },
   { name: "up with a context that is not there", args: ["up", "--kubeconfig", "gone.yaml", "--context", "prod"], code: 1, says: /gone\.yaml has no context "prod"; it has gone\. .*--context NAME/ },
   { name: "up with a cluster that does not answer", args: ["up", "--kubeconfig", "gone.yaml", "--namespace", "batch"], code: 1, says: /cluster of \S+gone\.yaml cannot be used\. .*https:\/\/127\.0\.0\.1:1 .*nothing listens.* Check the port/ },
+  { name: "up with a namespace of no cluster", args: ["up", "--namespace", "batch"], code: 64, says: /--namespace is about a real cluster: .*--kubeconfig FILE/ },
+  { name: "up with a context of no file", args: ["up", "--context", "foo"], code: 64, says: /--context is about a real cluster/ },
+  { name: "up with its data in a file", args: ["up", "--data", "gone.yaml"], code: 1, says: /the data folder \S+gone\.yaml is a file; .*--data DIR/ },
+  { name: "up with its data beneath a file", args: ["up", "--data", "gone.yaml/x"], code: 1, says: /lies in something that is no folder; .*--data DIR/ },
+  { name: "up with its data where no folder can be", args: ["up", "--data", "/proc/x"], code: 1, says: /the data folder \/proc\/x .*; name another one: --data DIR/ },
   { name: "a question in a folder in which nothing runs", args: ["runs", "list"], code: 1, says: /no Longshore runs from this folder/ },
   { name: "a doctor in a folder in which nothing runs", args: ["doctor"], code: 1, says: /no Longshore runs from this folder/ },
 ]; // biome-ignore format: a table is read down its columns
@@ -88,36 +105,155 @@ t.test("a wrong command line, or a file that cannot be read, is told in a senten
   await writeFile(join(home, "bad.yaml"), "a: [");
   await writeFile(join(home, "list.yaml"), "- a\n");
   await writeFile(join(home, "gone.yaml"), GONE);
+  await writeFile(join(home, "none.yaml"), GONE.replace("current-context: gone", ""));
+  await writeFile(join(home, "groups.yaml"), "groups: { prod-a: { cluster: { inCluster: true }, namespaces: [batch] } }\n");
   await writeFile(join(home, "secret.yaml"), "env:\n  pw: !CANARY!x y\n");
 
   const surroundings: Surroundings = { out: () => undefined, env: {}, cwd: home, signal: new AbortController().signal };
   for (const { name, args, code, says } of wrong) {
-    const [command = "", ...rest] = args.map((it) => (it.endsWith(".yaml") ? join(home, it) : it));
-    const said = explain(await COMMANDS[command]?.run(rest, surroundings).catch((error: unknown) => error));
+    const words = args.map((it) => (it.endsWith(".yaml") ? join(home, it) : it));
+    const said = explain(await longshore(words, surroundings).catch((error: unknown) => error));
     t.match(said, { exitCode: code, text: says }, name);
   }
 });
 
-t.test("main.ts finds the command, says its help, and ends with the code that it deserves", async (t) => {
-  const starts = [["--help"], ...Object.keys(COMMANDS).map((name) => [name, "--help"]), ["toString"], ["runs", "list"]];
-  const ended = await Promise.all(starts.map((args) => longshore(tmpdir(), args)));
-  for (const [n, { code, out, err }] of ended.entries()) {
-    const args = starts[n] ?? [];
-    if (args.includes("--help")) t.match({ code, err, out }, { code: 0, err: "", out: /^longshore/ }, args.join(" "));
-    else
-      t.match(
-        { code, err, out },
-        { code: args.length === 1 ? 64 : 1, err: /^longshore: (there is no command "toString"|no Longshore runs)/, out: "" },
-      );
+const pages = Object.values(COMMANDS).flatMap((it) => [it, ...Object.values(it.verbs)]);
+
+const never = new AbortController().signal;
+
+/** What a command prints, in this process. */
+async function printed(...args: readonly string[]): Promise<string> {
+  let out = "";
+  await longshore(args, { out: (text) => void (out += text), env: {}, cwd: tmpdir(), signal: never });
+  return out;
+}
+
+t.test("finds the command and the verb, and says its help", async (t) => {
+  for (const [args, says] of [
+    [["--help"], /^longshore: .*Exit codes/s],
+    [["runs", "--help"], /^longshore runs: .*longshore runs VERB --help/s],
+    [["runs", "restart", "--help"], /^longshore runs restart: .*wait.*--from WHERE/s],
+    [["help", "runs", "restart"], /^longshore runs restart: /],
+    [["--version"], new RegExp(`^longshore ${manifest.version.replaceAll(".", "\\.")}\n$`)],
+  ] as const)
+    t.match(await printed(...args), says, args.join(" "));
+  await t.rejects(printed("publish", "--image", "a", "--", "x", "--help"), /no Longshore runs/, "it is for the program");
+});
+
+t.test("as a process it ends with the code that it deserves, and errors go to standard error", async (t) => {
+  t.match(await started(tmpdir(), ["--help"]), { code: 0, out: /^longshore: /, err: /^$/ });
+  t.match(await started(tmpdir(), ["runs", "list"]), { code: 1, out: /^$/, err: /^longshore: no Longshore runs/ });
+});
+
+t.test("each page names its own options, and those that wait for a run's end say so", async (t) => {
+  for (const { name, help, options } of pages) {
+    t.ok(help.startsWith(`longshore ${name}: `), name);
+    t.same(
+      [...help.matchAll(/^ {2}--(\S+)/gm)].map(([, it]) => it),
+      Object.keys(options),
+      name,
+    );
+    for (const line of help.split("\n")) t.ok(line.length <= 100, `${name}: ${line}`);
   }
+  for (const name of ["restart", "cancel"] as const)
+    t.match(COMMANDS["runs"]?.verbs[name]?.help, /waits? until|wait for its end/);
+});
+
+t.test("the exit codes are those that help and README name", async (t) => {
+  const codes = [...(await printed("--help")).matchAll(/^ {2}(\d+) {2,}/gm)].map(([, code]) => Number(code));
+  const reached = [
+    0,
+    explain(new Failure("refuse", "A", "")).exitCode,
+    explain("bug").exitCode,
+    explain(new Usage("")).exitCode,
+    exitCodeOf("stopped"),
+  ];
+  t.same(
+    codes,
+    reached.toSorted((a, b) => a - b),
+  );
+  const readme = await readFile(join(import.meta.dirname, "../../README.md"), "utf8");
+  const row = /exit codes?:? [^.]*\./i.exec(readme)?.[0] ?? "";
+  t.same(
+    [...row.matchAll(/\b\d+\b/g)].map(([it]) => Number(it)),
+    codes,
+  );
+});
+
+t.test("a reader that goes away, as head does, ends a command without a word", async (t) => {
+  const home = await mkdtemp(join(tmpdir(), "longshore-pipe-"));
+  t.teardown(() => rm(home, { recursive: true, force: true }));
+  const { LONGSHORE_CONFIG: _, ...env } = process.env;
+  const args = [main, "up", "--ledger", "postgres://u@127.0.0.1:1/x"];
+  const child = spawn(process.execPath, args, { cwd: home, env, stdio: ["ignore", "pipe", "pipe"], timeout: 60_000 });
+  child.stdout.destroy();
+  const err: Buffer[] = [];
+  child.stderr.on("data", (bytes: Buffer) => err.push(bytes));
+  const code = await new Promise((done) => child.on("close", done));
+  t.same({ code, err: Buffer.concat(err).toString() }, { code: 130, err: "" });
+});
+
+t.test("a file is looked for where npm was called, and not where npm starts its scripts", async (t) => {
+  const home = await mkdtemp(join(tmpdir(), "longshore-npm-"));
+  t.teardown(() => rm(home, { recursive: true, force: true }));
+  const from = join(home, "sub");
+  await mkdir(from);
+  await writeFile(join(from, "request.yaml"), "- a\n");
+  const said = async (cwd: string) => {
+    const env = { INIT_CWD: from, npm_package_json: join(home, "package.json") };
+    const surroundings = { out: () => undefined, env, cwd, signal: new AbortController().signal };
+    return explain(await publish.run(["--file", "request.yaml"], surroundings).catch((error: unknown) => error)).text;
+  };
+  t.match(await said(home), /holds no request/);
+  t.match(await said(tmpdir()), /cannot be read/, "a script that went elsewhere itself means that folder");
+});
+
+t.test("JSON holds nothing that a terminal obeys", async (t) => {
+  const text = json({ run: "a\u001b[2J\u009b31m\u007f" });
+  t.equal(plain(text), text);
+  t.same(JSON.parse(text), { run: "a\u001b[2J\u009b31m\u007f" });
+});
+
+async function completed(...words: readonly string[]): Promise<readonly string[]> {
+  const script = await printed("completion", "bash");
+  const typed = `COMP_WORDS=(longshore "$@"); COMP_CWORD=$#; _longshore; printf '%s\\n' "\${COMPREPLY[@]}"`;
+  const args = ["--norc", "-c", `${script}\n${typed}`, "longshore", ...words];
+  const { stdout } = await promisify(execFile)("bash", args, { cwd: import.meta.dirname });
+  return stdout.split("\n").filter((it) => it !== "");
+}
+
+t.test("bash completes what is declared", async (t) => {
+  t.same(await completed(""), [...Object.keys(COMMANDS), "--help", "--version"]);
+  t.same(await completed("gr"), ["group"]);
+  for (const { name, verbs, options } of pages) {
+    const offers = [...Object.keys(verbs), ...Object.keys(options).map((it) => `--${it}`), "--help"];
+    t.same(
+      (await completed(...name.split(" "), "")).filter((it) => it !== "bash" && it !== "zsh"),
+      offers,
+      name,
+    );
+  }
+  t.same(await completed("runs", "list", "--state", ""), ["active", "cancelling", "ended"]);
+  t.same(await completed("runs", "list", "--state", "=", "a"), ["active"], "bash takes = for a word of its own");
+  t.same(await completed("runs", "--config", "list", "c"), ["cancel"], "the value of an option is no verb");
+  t.same(await completed("publish", "--file", "comp"), [], "a file's name is completed by the shell");
+  t.same(await completed("publish", "--file", "command.t"), ["command.ts"]);
+  t.same(await completed("up", "--data", "comm"), ["commands"]);
 });
 
 t.test("rbac prints objects that can be applied, and never a wildcard", async (t) => {
   let out = "";
   const signal = new AbortController().signal;
-  t.equal(await rbac.run(["batch"], { out: (text) => void (out += text), env: {}, cwd: "", signal }), 0);
+  t.equal(await rbac.run(["--namespace", "batch"], { out: (text) => void (out += text), env: {}, cwd: "", signal }), 0);
   t.match(out, /kind: Role\n/);
   t.notMatch(out, /\*/);
+});
+
+t.test("rbac prints the same objects as JSON", async (t) => {
+  let out = "";
+  const surroundings = { out: (text: string) => void (out += text), env: {}, cwd: "", signal: new AbortController().signal };
+  await rbac.run(["--namespace", "batch", "--json"], surroundings);
+  t.match(JSON.parse(out), { kind: "List", items: [{ metadata: { namespace: "batch" } }] });
 });
 
 t.test("rbac gives the watcher of a group that is polled no right to watch, and others have it", async (t) => {

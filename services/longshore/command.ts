@@ -1,16 +1,54 @@
-/** The shape of a command of `longshore`. */
+/**
+ * The shape of a command of `longshore`: one declaration of its words and options, from which the command line is read, and help
+ * and completion are written.
+ *
+ * The failures this prevents: an option that help does not name; and a misspelt option answered in the words of a library.
+ */
+import { parseArgs } from "node:util";
+import { nearest } from "@longshore/contract/schema-problems.ts";
+import { fileNamed } from "@longshore/runtime/config/file-named.ts";
+import { helpOf } from "./help.ts";
 
 export interface Surroundings {
   readonly out: (text: string) => void;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
-  /** Aborts on Ctrl-C. */
+  /** Aborts on Ctrl-C, and when nobody reads the output any more. */
   readonly signal: AbortSignal;
 }
 
-export interface Command {
+export interface Option {
+  readonly type: "string" | "boolean";
+  readonly multiple?: boolean;
+  /** What stands for the value in help. The shell completes FILE and DIR itself. */
+  readonly value?: string;
+  /** The values that there are, if only these are allowed. */
+  readonly words?: readonly string[];
+  readonly about: string;
+}
+export type Options = Readonly<Record<string, Option>>;
+
+type ValueOf<O extends Option> = O extends { type: "boolean" }
+  ? boolean
+  : O extends { multiple: true }
+    ? readonly string[]
+    : string;
+export type Values<O extends Options> = { readonly [N in keyof O]?: ValueOf<O[N]> | undefined };
+
+export interface Page {
+  /** "runs list": what follows `longshore`. */
+  readonly name: string;
   /** One line for the list of commands. */
   readonly summary: string;
+  /** What follows the name, one line for each way to write it. */
+  readonly usage: readonly string[];
+  readonly options: Options;
+  /** Paragraphs below the options. Lines that begin with a space stay as they are. */
+  readonly more?: string;
+}
+
+export interface Command extends Page {
+  readonly verbs: Readonly<Record<string, Command>>;
   /** The text that `--help` prints. */
   readonly help: string;
   /** Resolves to the exit code. Throws `Usage`, `Failure` or `ConfigProblems` for problems that a person can mend. */
@@ -20,13 +58,151 @@ export interface Command {
 /** The command line is wrong: exit code 64, and no stack. */
 export class Usage extends Error {
   override readonly name = "Usage";
+  /** The command whose help page explains it. */
+  page: string | undefined;
 }
 
-/** Wraps `parseArgs`, whose errors are about the command line. */
-export function asUsage<T>(parse: () => T): T {
+export interface Declared<O extends Options> extends Page {
+  readonly options: O;
+  /** Each word that has to be given, with what to call it where it is missing. */
+  readonly words?: readonly string[];
+  /** More words may follow: those of a command that is to be run. */
+  readonly andMore?: boolean;
+  run(values: Values<O>, words: readonly string[], surroundings: Surroundings): Promise<number>;
+}
+
+export function command<const O extends Options>(declared: Declared<O>): Command {
+  const { name, words: wanted = [], andMore = false } = declared;
+  const page = { ...declared, verbs: {} };
+  return {
+    ...page,
+    help: helpOf(page),
+    run: (args, surroundings) =>
+      onPage(name, () => {
+        const { values, words } = read(page, args, andMore);
+        const missing = wanted[words.length];
+        if (missing !== undefined) throw new Usage(`${name} needs ${missing}`);
+        const over = andMore ? undefined : words[wanted.length];
+        if (over !== undefined) throw new Usage(`${name} takes no "${over}"`);
+        return declared.run(values as Values<O>, words, surroundings);
+      }),
+  };
+}
+
+/** A command of several verbs, each with a page and options of its own. */
+export function family(
+  declared: Pick<Page, "name" | "summary" | "more"> & { readonly verbs: Readonly<Record<string, Command>> },
+): Command {
+  const { name, verbs } = declared;
+  const page = { ...declared, usage: [], options: {} };
+  // An option may stand before the verb, so all options of all verbs are known while the verb is looked for.
+  const options = Object.assign({}, ...Object.values(verbs).map((it) => it.options)) as Options;
+  return {
+    ...page,
+    help: helpOf(page),
+    run: (args, surroundings) =>
+      onPage(name, () => {
+        const at = tokensOf(options, args).find((it) => it.kind === "positional");
+        const names = Object.keys(verbs);
+        if (at === undefined) throw new Usage(`${name} needs one of ${names.join(", ")}`);
+        const verb = Object.hasOwn(verbs, at.value) ? verbs[at.value] : undefined;
+        if (verb === undefined)
+          throw new Usage(`${name} needs one of ${names.join(", ")}; not "${at.value}"${meant(at.value, names)}`);
+        const rest = args.toSpliced(at.index, 1);
+        const given = tokensOf(options, rest).filter((it) => it.kind === "option");
+        for (const { name: option, rawName } of given.filter((it) => !Object.hasOwn(verb.options, it.name))) {
+          const owners = Object.values(verbs).filter((it) => Object.hasOwn(it.options, option));
+          if (owners.length > 0)
+            throw new Usage(`${verb.name} takes no ${rawName}; ${owners.map((it) => it.name).join(" and ")} can`);
+        }
+        return verb.run(rest, surroundings);
+      }),
+  };
+}
+
+/** Says of each `Usage` whose help page explains it. */
+async function onPage(name: string, run: () => Promise<number>): Promise<number> {
   try {
-    return parse();
+    return await run();
   } catch (error) {
-    throw new Usage(error instanceof Error ? error.message : String(error));
+    if (error instanceof Usage) error.page ??= name;
+    throw error;
   }
 }
+
+// ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+function tokensOf(options: Options, args: readonly string[]) {
+  const known = Object.entries(options).map(([name, { type, multiple = false }]) => [name, { type, multiple }] as const);
+  const asked = { args: [...args], options: Object.fromEntries(known) };
+  return parseArgs({ ...asked, strict: false, allowPositionals: true, tokens: true }).tokens;
+}
+
+function read({ name, options }: Page, args: readonly string[], andMore: boolean) {
+  const values: Record<string, string | boolean | string[]> = {};
+  const words: string[] = [];
+  for (const token of tokensOf(options, args)) {
+    if (token.kind === "positional") words.push(token.value);
+    if (token.kind !== "option") continue;
+    const { rawName, value, inlineValue } = token;
+    const option = Object.hasOwn(options, token.name) && rawName.startsWith("--") ? options[token.name] : undefined;
+    if (option === undefined) {
+      const hint = andMore && words.length > 0 ? ". A command with options of its own stands after --" : "";
+      throw new Usage(
+        `${name} has no option ${rawName}${meant(
+          rawName,
+          Object.keys(options).map((it) => `--${it}`),
+        )}${hint}`,
+      );
+    }
+    if (option.type === "boolean") {
+      if (value !== undefined) throw new Usage(`${rawName} takes no value`);
+      values[token.name] = true;
+      continue;
+    }
+    if (value === undefined) throw new Usage(`${rawName} needs a value: ${rawName} ${option.value ?? "TEXT"}`);
+    if (inlineValue === false && value.length > 1 && value.startsWith("-"))
+      throw new Usage(
+        `${rawName} needs a value, and "${value}" looks like an option; if it is the value, write ${rawName}=${value}`,
+      );
+    if (option.words && !option.words.includes(value))
+      throw new Usage(`${rawName} is one of ${option.words.join(", ")}; not "${value}"${meant(value, option.words)}`);
+    if (!option.multiple) values[token.name] = value;
+    else values[token.name] = [...((values[token.name] as string[] | undefined) ?? []), value];
+  }
+  return { values, words };
+}
+
+/** True if help is asked for; what stands after "--" belongs to the command that is to be run. */
+export function asksForHelp(args: readonly string[]): boolean {
+  const end = args.indexOf("--");
+  const own = end === -1 ? args : args.slice(0, end);
+  return own.includes("--help") || own.includes("-h");
+}
+
+/** "; did you mean …?", if a word is near enough. */
+export function meant(given: string, words: readonly string[]): string {
+  const word = nearest(given, words);
+  return word === undefined ? "" : `; did you mean ${word}?`;
+}
+
+/** Returns the path of a file or folder that was named on the command line. */
+export const fileAt = (given: string, { env, cwd }: Pick<Surroundings, "env" | "cwd">): string => fileNamed(given, env, cwd);
+
+// ── Options that several commands have ───────────────────────────────────────────────────────────────────────────────
+
+export const CONFIG = {
+  type: "string",
+  value: "FILE",
+  about: "a launcher's config file (default: the Longshore that `longshore up` runs from this folder)",
+} as const satisfies Option;
+
+export const JSON_OPTION = { type: "boolean", about: "print JSON, for programs" } as const satisfies Option;
+
+/** JSON for programs. The control characters that JSON allows are escaped, too: a terminal would obey them. */
+export function json(value: unknown): string {
+  const text = JSON.stringify(value, null, 2);
+  return `${text.replaceAll(/[\u007f-\u009f]/g, (it) => `\\u${it.charCodeAt(0).toString(16).padStart(4, "0")}`)}\n`;
+}
+
+export const iso = (ms: number | undefined): string | null => (ms === undefined ? null : new Date(ms).toISOString());

@@ -15,7 +15,10 @@ export interface Explained {
 }
 
 export function explain(error: unknown): Explained {
-  if (error instanceof Usage) return { exitCode: 64, text: `${error.message}\nlongshore --help says what there is.` };
+  if (error instanceof Usage) {
+    const page = ["longshore", ...(error.page === undefined ? [] : [error.page]), "--help"].join(" ");
+    return { exitCode: 64, text: `${error.message}\n${page} says what there is.` };
+  }
   const all = causes(error);
   const sentences = all.map((it) => (it instanceof Failure || it instanceof ConfigProblems ? it.message : undefined));
   if (sentences.length > 0 && sentences.every((it) => it !== undefined))

@@ -1,5 +1,6 @@
 /** The `longshore` command: finds the command by its name, and turns errors into a sentence and an exit code. */
-import { type Command, Usage } from "./command.ts";
+import { asksForHelp, type Command, meant, type Surroundings, Usage } from "./command.ts";
+import { completionOf } from "./commands/completion.ts";
 import { demo } from "./commands/demo.ts";
 import { doctor } from "./commands/doctor.ts";
 import { explain } from "./explain.ts";
@@ -7,54 +8,87 @@ import { group } from "./commands/group.ts";
 import { publish } from "./commands/publish.ts";
 import { rbac } from "./commands/rbac.ts";
 import { runs } from "./commands/runs.ts";
+import { stopOnSignals } from "@longshore/runtime/program.ts";
 import { up } from "./commands/up.ts";
+import { table } from "./help.ts";
+import manifest from "./package.json" with { type: "json" };
 
-const COMMANDS: Readonly<Record<string, Command>> = { up, demo, publish, runs, group, doctor, rbac };
+const OWN = { up, demo, publish, runs, group, doctor, rbac };
+export const COMMANDS: Readonly<Record<string, Command>> = { ...OWN, completion: completionOf(OWN) };
 
 const HELP = `longshore: publish a message, get a Kubernetes Job on whichever cluster can take it, and get every outcome back.
 
-${Object.entries(COMMANDS)
-  .map(([name, { summary }]) => `  longshore ${name.padEnd(11)} ${summary}`)
-  .join("\n")}
+${table(Object.entries(COMMANDS).map(([name, { summary }]) => [`longshore ${name}`, summary]))}
 
-  longshore COMMAND --help    what a command does, with examples
+  longshore COMMAND --help         what a command does, with its options and examples
+  longshore COMMAND VERB --help    the same for a verb, such as \`runs list\`
+  longshore --version
+
+Exit codes
+  0    done; where the run's end is waited for (publish --follow, runs follow, runs restart): it succeeded
+  1    not done, and the text says what you can do; or the run did not succeed; or doctor found a failure
+  2    a bug of ours: please report it with what was printed
+  64   the command line is wrong
+  130  stopped while it waited: by Ctrl-C, or because nobody reads its output any more
 
 Without anything set up: \`npm run demo\` shows it at work, \`npm start\` (longshore up) leaves it running here.
 `;
 
-async function main(args: readonly string[]): Promise<number> {
-  const [name, ...rest] = args;
-  if (name === undefined || name === "--help" || name === "-h" || name === "help") {
-    process.stdout.write(HELP);
+/** Resolves to the exit code. */
+export async function longshore(args: readonly string[], surroundings: Surroundings): Promise<number> {
+  const { out } = surroundings;
+  const [name, ...rest] = args[0] === "help" ? [...args.slice(1), "--help"] : args;
+  if (name === undefined || name === "--help" || name === "-h") {
+    out(HELP);
     return 0;
   }
+  if (name === "--version" || name === "-v" || name === "version") {
+    out(`longshore ${manifest.version}\n`);
+    return 0;
+  }
+  const names = Object.keys(COMMANDS);
+  if (name.startsWith("-")) throw new Usage(`there is no option "${name}"; a command comes first: ${names.join(", ")}`);
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
-  if (command === undefined) throw new Usage(`there is no command "${name}"; there are ${Object.keys(COMMANDS).join(", ")}`);
-  if (rest.includes("--help") || rest.includes("-h")) {
-    process.stdout.write(command.help);
-    return 0;
-  }
+  if (command === undefined) throw new Usage(`there is no command "${name}"; there are ${names.join(", ")}${meant(name, names)}`);
+  if (!asksForHelp(rest)) return await command.run(rest, surroundings);
+  const verb = rest.find((it) => Object.hasOwn(command.verbs, it));
+  out((verb === undefined ? command : (command.verbs[verb] ?? command)).help);
+  return 0;
+}
+
+/** The command as a process: signals, a reader that goes away, and an error as a sentence and an exit code. */
+async function asProcess(): Promise<number> {
   const stop = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.on(signal, () => {
-      if (stop.signal.aborted) process.exit(130);
-      stop.abort(new Error(`${signal} received`));
+  let isRead = true;
+
+  stopOnSignals(stop);
+  // `| head -1` closes the pipe when it has its line. What was started is then stopped in order, as by Ctrl-C, and nobody is told.
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EPIPE") throw error;
+      isRead = false;
+      stop.abort(error);
     });
   }
-  return await command.run(rest, {
-    out: (text) => void process.stdout.write(text),
+
+  /** After Ctrl-C, the errors of what was interrupted are no news. */
+  function fail(error: unknown): number {
+    const { exitCode, text } = explain(error);
+    if (stop.signal.aborted || !isRead) return 130;
+    process.stderr.write(`longshore: ${text}\n`);
+    return exitCode;
+  }
+
+  return await longshore(process.argv.slice(2), {
+    out: (text) => void (isRead && process.stdout.write(text)),
     env: process.env,
     cwd: process.cwd(),
     signal: stop.signal,
-  });
+  }).catch(fail);
 }
 
-function fail(error: unknown): number {
-  const { exitCode, text } = explain(error);
-  process.stderr.write(`longshore: ${text}\n`);
-  return exitCode;
+if (import.meta.main) {
+  process.exitCode = await asProcess();
+  // Sockets that close late must not keep the terminal: everything that had to be written was written.
+  process.exit();
 }
-
-process.exitCode = await main(process.argv.slice(2)).catch(fail);
-// Sockets that close late must not keep the terminal: everything that had to be written was written.
-process.exit();

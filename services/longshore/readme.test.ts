@@ -4,9 +4,11 @@
  * The bug this prevents: `npm run` prints the name of its script on standard output, and kubectl reads that as YAML.
  */
 import { execFile } from "node:child_process";
-import { readFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { promisify } from "node:util";
+import { ANNOTATIONS, HOLD, LABELS } from "@longshore/domain/run/marks.ts";
 import t from "tap";
 import { parseAllDocuments } from "yaml";
 
@@ -16,13 +18,33 @@ const piped = pages
   .flatMap((page) => page.split("\n").map((line) => line.trim()))
   .filter((line) => /^(npm|npx) .*(\||>)/.test(line));
 
-t.test("the rbac line for operators gives kubectl YAML, and nothing else", async (t) => {
-  const line = piped.find((it) => / rbac .*\| kubectl apply/.test(it));
-  if (line === undefined) throw new Error("no page pipes rbac to kubectl any more");
+async function printed(line: string): Promise<string> {
   // npm and its scripts must find the Node that runs this test.
   const { PATH = "", ...others } = process.env;
   const env = { ...others, PATH: [dirname(process.execPath), PATH].join(delimiter) };
-  const { stdout } = await promisify(execFile)("sh", ["-c", line.slice(0, line.indexOf("|"))], { cwd: root, env });
+  return (await promisify(execFile)("sh", ["-c", line], { cwd: root, env })).stdout;
+}
+
+t.test("npx finds longshore, as README says", async (t) => {
+  t.match(pages[0], /`npx longshore …`/);
+  t.match(await printed("npx --no -- longshore --version"), /^longshore \d+\.\d+\.\d+\n$/);
+});
+
+t.test("every mark that is written on objects of a cluster is explained where upstream looks", async (t) => {
+  const page = await readFile(join(root, "packages/contract/README.md"), "utf8");
+  for (const mark of [...Object.values(LABELS), ...Object.values(ANNOTATIONS), HOLD]) t.ok(page.includes(`\`${mark}\``), mark);
+});
+
+t.test("the rbac line for operators gives kubectl YAML, and nothing else", async (t) => {
+  const line = piped.find((it) => / rbac .*\| kubectl apply/.test(it));
+  if (line === undefined) throw new Error("no page pipes rbac to kubectl any more");
+  // The group of the example, made as the file's first comment says.
+  const example = await readFile(join(root, "config/groups.yaml"), "utf8");
+  const folder = await mkdtemp(join(tmpdir(), "longshore-readme-"));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const groups = join(folder, "groups.yaml");
+  await writeFile(groups, example.replace("groups: {}", "groups:").replaceAll(/^#( {2})/gm, "$1"));
+  const stdout = await printed(line.slice(0, line.indexOf("|")).replace("config/groups.yaml", groups));
   const documents = parseAllDocuments(stdout);
   t.ok(documents.length > 1, "several documents");
   for (const document of documents) {

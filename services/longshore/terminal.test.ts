@@ -30,10 +30,15 @@ interface Case {
   readonly want: string;
 }
 
+const skipped = (group: string, why: string) => ({ group, verdict: "skipped", why });
 const diagnosis = { code: "OutOfMemory", sentence: "It needed more." };
 const cases: readonly Case[] = [
   { name: "where it was launched", type: "run.launched", data: { job: { namespace: "jobs", name: "a-1" } }, want: "jobs/a-1" },
-  { name: "for what it waits", type: "run.waiting", data: { reason: "GroupsFull" }, want: "GroupsFull" },
+  { name: "that it waits", type: "run.waiting", data: { reason: "GroupsFull" }, want: "GroupsFull" },
+  { name: "for what it waits", type: "run.waiting", data: { reason: "NoGroup", considered: [skipped("prod", "No group has this name.")] }, want: "NoGroup: no group has this name (prod)" },
+  { name: "that there is no group to wait for", type: "run.waiting", data: { reason: "NoGroup", considered: [] }, want: "NoGroup: there is no group yet" },
+  { name: "for which groups it waits, as many as a line holds", type: "run.waiting", data: { reason: "GroupsPaused", considered: ["a", "b", "c", "d", "e"].map((it) => skipped(it, "It is paused.")) },
+    want: "GroupsPaused: it is paused (a); it is paused (b); it is paused (c); and 2 more" },
   { name: "why it is stuck, in a sentence", type: "run.stalled", data: { diagnosis }, want: "OutOfMemory: It needed more." },
   { name: "why it failed, in a word", type: "run.failed", data: { exitCode: 137, diagnosis }, want: "exit 137  OutOfMemory" },
   { name: "what came of it", type: "run.succeeded", data: { outputs: { n: 1 } }, want: '{"n":1}' },

@@ -2,8 +2,9 @@
  * Finds the Longshore that a command talks to: the one that `longshore up` left running in this folder, or the one that a
  * launcher's config file names.
  */
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { existsSync } from "node:fs";
+import { link, mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { brokerOf } from "@longshore/broker/settings.ts";
 import { Installation } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
@@ -11,7 +12,8 @@ import { LauncherConfig } from "@longshore/launcher/config.ts";
 import { readConfig } from "@longshore/runtime/config/config.ts";
 import { secretOf } from "@longshore/runtime/config/secret-settings.ts";
 import { z } from "zod";
-import type { Surroundings } from "./command.ts";
+import { fileAt, type Surroundings } from "./command.ts";
+import { HOME_MODE } from "./embedded/home.ts";
 
 export interface Longshore {
   readonly installation: Installation;
@@ -35,6 +37,60 @@ export type Running = z.infer<typeof Running>;
 export const dataDirIn = (cwd: string): string => join(cwd, ".longshore");
 const runningFile = (dataDir: string): string => join(dataDir, "running.json");
 
+/**
+ * Takes the data folder for this process, until it is disposed of.
+ *
+ * The bug this prevents: two that start in one folder at the same time. Both would start its Postgres, and both would fail.
+ */
+export async function claimHome(dataDir: string): Promise<AsyncDisposable> {
+  const claim = join(dataDir, "pid");
+  const own = `${claim}.${process.pid}`;
+  await writable(dataDir, own);
+  try {
+    for (let tries = 0; tries < 10; tries++) {
+      await link(own, claim).catch(() => undefined); // of several that try, one succeeds
+      const pid = Number(await readFile(claim, "utf8").catch(() => Number.NaN));
+      if (pid === process.pid) return { [Symbol.asyncDispose]: () => rm(claim, { force: true }) };
+      if (isAlive(pid)) {
+        const what = `a Longshore runs from ${dataDir} already, as process ${pid}`;
+        throw new Failure("halt", "AlreadyRunning", `${what}; stop it first, or give this one another --data DIR`);
+      }
+      await rm(claim, { force: true }); // its process was killed
+    }
+    throw new Failure("halt", "DataFolder", `the data folder ${dataDir} takes no lock (${claim}); name another one: --data DIR`);
+  } finally {
+    await rm(own, { force: true });
+  }
+}
+
+async function writable(dataDir: string, file: string): Promise<void> {
+  try {
+    await makeFolder(dataDir);
+    await writeFile(file, `${process.pid}\n`, { mode: 0o600 });
+  } catch (error) {
+    const { code = "" } = error as NodeJS.ErrnoException;
+    const why = WHY_NOT[code] ?? `cannot be made (${code})`;
+    throw new Failure("halt", "DataFolder", `the data folder ${dataDir} ${why}; name another one: --data DIR`);
+  }
+}
+
+/** Not mkdir's `recursive`: Node tries for ever where no folder can be made, as in /proc. */
+async function makeFolder(path: string): Promise<void> {
+  const isFolder = await stat(path).then((it) => it.isDirectory(), () => false); // biome-ignore format: one question
+  if (isFolder) return;
+  if (!existsSync(dirname(path))) await makeFolder(dirname(path));
+  await mkdir(path, { mode: HOME_MODE });
+}
+
+const WHY_NOT: Readonly<Record<string, string>> = {
+  EEXIST: "is a file",
+  ENOTDIR: "lies in something that is no folder",
+  EACCES: "may not be written by you",
+  EPERM: "may not be written by you",
+  EROFS: "lies on a disk that is read only",
+  ENOSPC: "lies on a disk that is full",
+};
+
 export async function writeRunning(dataDir: string, running: Running): Promise<AsyncDisposable> {
   const file = runningFile(dataDir);
   await mkdir(dataDir, { recursive: true });
@@ -45,10 +101,11 @@ export async function writeRunning(dataDir: string, running: Running): Promise<A
 
 export async function findLongshore(
   { config }: { readonly config: string | undefined },
-  { env, cwd }: Surroundings,
+  surroundings: Surroundings,
 ): Promise<Longshore> {
+  const { env, cwd } = surroundings;
   const file = config ?? env["LONGSHORE_CONFIG"];
-  if (file !== undefined) return ofConfig(resolve(cwd, file), env);
+  if (file !== undefined) return ofConfig(fileAt(file, surroundings), env);
   const running = await readRunning(dataDirIn(cwd));
   if (running === undefined) {
     throw new Failure(
@@ -92,6 +149,7 @@ function jsonOf(text: string): unknown {
 }
 
 function isAlive(pid: number): boolean {
+  if (!Number.isInteger(pid) || pid <= 0) return false;
   try {
     process.kill(pid, 0);
     return true;

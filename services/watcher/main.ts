@@ -12,6 +12,7 @@ import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import { openBroker } from "@longshore/broker/brokers.ts";
 import { brokerOf } from "@longshore/broker/settings.ts";
+import { isTransient } from "@longshore/contract/problem.ts";
 import { sayUnverified } from "@longshore/kubernetes/access/connection.ts";
 import { type Groups, readGroups } from "@longshore/kubernetes/groups.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
@@ -21,6 +22,7 @@ import type { Log } from "@longshore/runtime/log.ts";
 import { backOff, type ProgramEnd, together } from "@longshore/runtime/loop.ts";
 import { type Metrics, openMetrics } from "@longshore/runtime/metrics.ts";
 import { runProgram } from "@longshore/runtime/program.ts";
+import { openStarting } from "@longshore/runtime/starting.ts";
 import { openSeal } from "@longshore/runtime/seal.ts";
 import { WatcherConfig } from "./config.ts";
 import { learnGroups } from "./announced-groups.ts";
@@ -33,9 +35,11 @@ export async function watcher(config: WatcherConfig, log: Log, signal: AbortSign
   const owner = `${hostname()}/${process.pid}/${randomUUID().slice(0, 8)}`;
   const metrics = openMetrics("watcher", "0.1.0");
 
+  const starting = openStarting(["broker", "groups"], { clock, log, signal, isOutage: isTransient });
+  await using health = await serveHealth({ listen: config.http.listen, metrics, ...starting.health });
   await using groups = await groupsOf(config, metrics);
   await sayUnverified(groups?.clusters ?? [], log);
-  await using broker = await openBroker({ ...brokerOf(config), log, clock });
+  await using broker = await starting.reach("broker", () => openBroker({ ...brokerOf(config), log, clock }));
   const parts: Parts = {
     installation,
     owner,
@@ -51,9 +55,7 @@ export async function watcher(config: WatcherConfig, log: Log, signal: AbortSign
   const learned = config.sealKeyFile && learnGroups({ ...parts, broker }, openSeal(config.sealKeyFile.reveal(), installation));
 
   const names = parts.clusters.map(({ name }) => name);
-  await using health = await serveHealth({
-    listen: config.http.listen,
-    metrics,
+  starting.started({
     parts: {
       broker: () => ({ ready: broker.status().kind !== "reconnecting", says: broker.status().kind }),
       groups: learned?.state ?? (() => ({ ready: true, says: names.join(", ") })),

@@ -28,9 +28,11 @@ export async function longshore(cwd: string, ...args: readonly string[]): Promis
 
 /** Runs the demo with `tmp` as its folder for temporary files, so that a test sees what is left behind. */
 export async function longshoreDemo(tmp: string): Promise<Ended> {
-  await using running = started(tmp, ["demo"], { TMPDIR: tmp });
+  await using running = demoStarted(tmp);
   return await inTime(running.ended, DEMO_WITHIN_MS, "the end of the demo");
 }
+
+export const demoStarted = (tmp: string): Program => started(tmp, ["demo"], { TMPDIR: tmp });
 
 /** Resolves when `up` says that it is up. */
 export async function longshoreUp(cwd: string, ...args: readonly string[]): Promise<Program> {

@@ -8,7 +8,7 @@
 // runs at most 6 min
 import { readdir } from "node:fs/promises";
 import t from "tap";
-import { emptyFolder, longshoreDemo } from "../harness/longshore.ts";
+import { demoStarted, emptyFolder, longshoreDemo } from "../harness/longshore.ts";
 import { commandsIn } from "../harness/servers/processes.ts";
 
 t.setTimeout(0); // the harness has its own bound
@@ -41,3 +41,13 @@ if (process.platform === "linux") {
     t.ok([...seen].some((it) => it.includes(part)), `${part} ran there`); // biome-ignore format: one call
   t.same(await commandsIn(folder.path), [], "no process is left");
 }
+
+await t.test("Ctrl-C in the middle ends it quietly, and leaves nothing either", async (t) => {
+  await using tmp = await emptyFolder();
+  await using running = demoStarted(tmp.path);
+  await running.prints("1 One message, one Job");
+  const stopped = await running.stop({ signals: 2 });
+  t.match(stopped, { code: 130, err: "" });
+  t.same(await readdir(tmp.path), [], "no file is left");
+  if (process.platform === "linux") t.same(await commandsIn(tmp.path), [], "no process is left");
+});

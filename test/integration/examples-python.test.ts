@@ -33,11 +33,19 @@ t.test("an application in Python publishes a run and hears its whole story, as p
   await system.ended([RUN]);
   const { code: exitCode, out, err } = await follower.ended;
   t.same({ exitCode, err }, { exitCode: 0, err: "" }, "the follower ends by itself after the run's end");
-  const story = ["accepted", "launched", "started", "succeeded"].map(
-    (word, at) => `${String(at + 1).padStart(10, "0")} dev.longshore.run.${word}`,
-  );
+  const story = ["accepted", "launched", "started", "succeeded"].map((word, at) => `${at + 1} run.${word}`);
   t.same(out.trimEnd().split("\n"), story, "what the follower prints");
 
   t.same(await system.faults([RUN]), []);
   t.equal((await system.created()).length, 1, "one Job was created");
+
+  await using misled = application(python, example("follow"), rabbit.url);
+  await consumed(rabbit.url, "shop");
+  const typo = example("publish").replace('"image"', '"imagge"');
+  t.not(typo, example("publish"));
+  await using mistaken = application(python, typo, rabbit.url);
+  t.match(await mistaken.ended, { code: 0 }, "the broker takes it");
+  const refused = await misled.ended;
+  t.match(refused, { code: 0, err: "" }, "the follower ends by itself after a refusal");
+  t.match(refused.out, /^refused: \/data\/imagge .*did you mean "image"\?/m, "and says what is wrong");
 });

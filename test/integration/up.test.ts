@@ -21,13 +21,14 @@ const running = path.join(folder.path, ".longshore/running.json");
 const processes = (): Promise<readonly string[]> => commandsIn(folder.path);
 
 async function ends(t: Tap, up: Program): Promise<void> {
-  const { code, err } = await up.stop();
+  const { code, out, err } = await up.stop();
+  t.match(out, /or any RabbitMQ\)\n +npm start -- --broker amqp:/, "it says what to start for applications that speak AMQP");
   const errors = err.split("\n").filter((line) => !/^$|"level":"(info|warn)"/.test(line));
   t.same({ code, errors }, { code: 0, errors: [] });
   t.notOk(existsSync(running), "no command finds it any more");
   t.same(await processes(), [], "no process is left");
 }
-type Tap = Pick<typeof t, "same" | "notOk">;
+type Tap = Pick<typeof t, "match" | "same" | "notOk">;
 
 const first = await longshoreUp(folder.path);
 
@@ -47,14 +48,65 @@ await t.test("a run that is published from another terminal is followed to its e
   );
   t.equal(code, 0, out);
   t.match(out, /accepted[\s\S]*launched[\s\S]*started[\s\S]*succeeded/);
+  t.match(out, /succeeded[\s\S]*\n {4}hi\n/, "what the program printed");
+});
+
+await t.test("a run that is published again is not run again: its story and its end are told at once", async (t) => {
+  const again = ["publish", "--image", "busybox", "--run", "first", "--follow", "--", "sh", "-c"];
+  const { code, out } = await longshore(folder.path, ...again, "echo hi");
+  t.equal(code, 0, out);
+  t.match(out, /^first\nalready ran; .*\n {3}1 .*accepted\n[\s\S]*succeeded[\s\S]*\n {4}hi\n/);
+  t.equal(out.match(/launched/g)?.length, 1);
+  const other = await longshore(folder.path, ...again, "echo other");
+  t.match(other, { code: 1, out: /^first\nrefused\n {2}\/data\/run: this id belongs to a run with other content/ });
+});
+
+await t.test("whatever lists or shows prints JSON, too, and `runs show` says how kubectl finds the run's Jobs", async (t) => {
+  const asked = async (...args: readonly string[]): Promise<unknown> => {
+    const { code, out, err } = await longshore(folder.path, ...args, "--json");
+    t.match({ code, err }, { code: 0, err: "" }, args.join(" "));
+    return JSON.parse(out);
+  };
+  t.match(await asked("runs", "list"), {
+    runs: [{ run: "first", state: "ended", outcome: "succeeded", group: "pocket", endedAt: /Z$/ }],
+  });
+  t.match(await asked("runs", "show", "first"), {
+    run: "first",
+    outcome: "succeeded",
+    selector: /^longshore\.dev\/run=[a-z2-7]{26}$/,
+    attempts: [{ step: "main", attempt: 1, group: "pocket", job: { namespace: "default", name: /^first-/ } }],
+    story: [{ sequence: 1, time: /Z$/, type: "run.accepted" }],
+  });
+  t.match(await asked("group", "list"), { groups: [{ name: "pocket", health: "healthy", paused: false, jobs: 0 }] });
+  t.match(await asked("doctor"), { failures: 0, findings: [{ part: "broker", state: "ok" }] });
+  const { out } = await longshore(folder.path, "runs", "show", "first");
+  t.match(out, /^ {2}kubectl -n default get jobs,pods -l longshore\.dev\/run=[a-z2-7]{26}$/m);
+});
+
+await t.test("there is nothing to cancel of a run that has ended, and it is not asked for first", async (t) => {
+  const { code, out, err } = await longshore(folder.path, "runs", "cancel", "first");
+  t.match({ code, out, err }, { code: 1, out: "", err: /nothing to cancel: first has ended already \(succeeded\)/ });
 });
 
 await t.test("a run that failed is started again with a correction, and succeeds", async (t) => {
   const words = ["--run", "corrected", "--env", "MODE=wrong", "--follow", "--", "sh", "-c", 'test "$MODE" = right'];
   const failed = await longshore(folder.path, "publish", "--image", "busybox", ...words);
-  t.match(failed, { code: 1, out: /failed +.*ExitCode/ });
+  t.match(failed, { code: 1, out: /failed +.*ExitCode\n {2}\S.*\n {2}Hint: .*\n/ });
+  t.match(failed.out, /\n {2}longshore runs show corrected\n {2}longshore runs restart corrected\n$/);
+  const again = await longshore(folder.path, "publish", "--image", "busybox", ...words);
+  t.match(again, { code: 1, out: /already ran/ }, "asked for again, it exits by its outcome");
   const restarted = await longshore(folder.path, "runs", "restart", "corrected", "--with", "env.MODE=right");
   t.match(restarted, { code: 0, out: /restarted[\s\S]*succeeded/ });
+});
+
+await t.test("of two that start in a fresh folder at once, one is up, and the other says who has the folder", async (t) => {
+  await using fresh = await emptyFolder();
+  const both = await Promise.allSettled([longshoreUp(fresh.path), longshoreUp(fresh.path)]);
+  const ups = both.flatMap((it) => (it.status === "fulfilled" ? [it.value] : []));
+  const refused = both.flatMap((it) => (it.status === "rejected" ? [String(it.reason)] : []));
+  for (const it of ups) t.equal((await it.stop()).code, 0);
+  t.equal(ups.length, 1);
+  t.match(refused, [/longshore: a Longshore runs from \S+ already, as process \d+; .*--data DIR/]);
 });
 
 await t.test("a second one from the same folder is refused, and the first goes on", async (t) => {

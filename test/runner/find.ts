@@ -22,7 +22,7 @@ const BOUND_MINUTES = 5;
 export function findTests(root: string): TestFile[] {
   const paths = globSync("{packages,services,test}/**/*.test.ts", {
     cwd: root,
-    exclude: (name) => name.endsWith("node_modules"),
+    exclude: (name) => /(^|\/)(node_modules|\.longshore)$/.test(name),
   });
   return paths.toSorted().map((path) => {
     const text = readFileSync(`${root}/${path}`, "utf8");

@@ -30,10 +30,13 @@ export interface Tree {
 const FOLDERS = "{packages,services,test,config,deploy,.ci}/**/*";
 const READ = /(\.(ts|mjs|json|ya?ml|md|sql|py|sh)|Dockerfile|\.ci\/run)$/;
 
+/** What runs from the checkout keeps its passwords in these, and no tool may read or print them. */
+const SECRET = /(^|\/)\.longshore$|^config\/secrets$/;
+
 export function readTree(root: string): Tree {
   const paths = globSync([FOLDERS, "*.{md,json,yml}", ".oxlintrc.json"], {
     cwd: root,
-    exclude: (name) => /(^|\/)(node_modules|dist)$/.test(name),
+    exclude: (name) => /(^|\/)(node_modules|dist)$/.test(name) || SECRET.test(name),
   });
   const texts = paths.filter((path) => READ.test(path) && !path.endsWith("package-lock.json")).toSorted();
   return treeOf(Object.fromEntries(texts.map((path) => [path, readFileSync(posix.join(root, path), "utf8")])));

@@ -2,8 +2,10 @@
  * Places where the obvious reading of the tables is wrong. Each test is named after the reading that it refutes. Each was found
  * by an adversarial cluster that played against an obvious version.
  */
+import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { Uid } from "@longshore/contract/ids.ts";
 import t from "tap";
+import type { AttemptInput } from "./input.ts";
 import {
   after,
   CLAIM,
@@ -179,6 +181,17 @@ t.test("a fact before the create's answer is no stranger's: it binds, and the an
 t.test("our own SIGTERM's exit code is not the program's failure, and Complete beats our DELETE", async (t) => {
   t.equal(after(closing, [input.failed]).outcome?.result, "cancelled");
   t.equal(after(closing, [input.complete]).outcome?.result, "succeeded");
+});
+
+t.test("one cause is told once, whatever its counts are", async (t) => {
+  const of = (sentence: string): AttemptInput => ({ ...input.stalled, diagnosis: diagnose("Unschedulable", sentence) });
+  const stalled = after(live, [of("No node can take the pod: of 3 nodes, 1 has too little CPU left.")]);
+  const again = moveAttempt(stalled, of("No node can take the pod: of 4 nodes, 4 have too little CPU left."), context());
+  t.same(again.news, []);
+  t.equal(
+    moveAttempt(stalled, of("No node can take the pod: of 3 nodes, 3 have too little memory left."), context()).news.length,
+    1,
+  );
 });
 
 t.test("news that was slower is not newer", async (t) => {

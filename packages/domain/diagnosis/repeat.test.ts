@@ -6,6 +6,7 @@ import { causeKey, normalise } from "./repeat.ts";
 for (const [name, a, b] of [
   ["the pod's name", 'pods "orders-main-1-abc-b7k2p" is forbidden', 'pods "orders-main-1-abc-x9zzq" is forbidden'],
   ["a count", "0/3 nodes are available: 3 Insufficient cpu", "0/12 nodes are available: 12 Insufficient cpu"],
+  ["one node instead of several", "of 1 node, 1 has too little CPU left", "of 3 nodes, 3 have too little CPU left"],
   ["an amount in use", "used: cpu=3, limited: cpu=4", "used: cpu=3500, limited: cpu=4"],
   ["a time", "since 2026-03-01T10:00:00Z", "since 2026-03-02T11:22:33.456+02:00"],
   ["a UID", "uid 123e4567-e89b-12d3-a456-426614174000", "uid 00000000-abcd-4fff-bc5d-aabbccddeeff"],

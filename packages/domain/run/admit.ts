@@ -5,6 +5,7 @@
  * is forgotten.
  */
 import type { CommandData } from "@longshore/contract/command.ts";
+import type { EventData } from "@longshore/contract/event.ts";
 import type { RunId, TenantName } from "@longshore/contract/ids.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
@@ -173,8 +174,7 @@ export const isRemembered = ({ admission: { kind } }: Intake): boolean =>
 export function answerCommand(existing: Change | undefined, intake: Intake, at: Advancing): Answer {
   if (intake.admission.kind === "invalid") return { kind: "refuse", problems: intake.admission.problems };
   const found = existing?.after;
-  // Operators may send commands for every tenant's runs.
-  const foreign = found !== undefined && found.run.tenant !== intake.tenant && intake.admission.kind !== "abandon";
+  const foreign = found !== undefined && isForeign(found.run, intake);
   const isStone = found?.run.state === "tombstone";
   const worn = isStone && at.nowMs - found.run.acceptedAtMs >= TOMBSTONE_MS;
   if (foreign && !worn && !(isStone && intake.admission.kind === "run")) return ofAnother(intake);
@@ -186,6 +186,20 @@ export function answerCommand(existing: Change | undefined, intake: Intake, at: 
       : intake.admission;
   return answerOf(admit(visible, admission, at), existing, intake, at);
 }
+
+/**
+ * What the sender of a duplicate is told, or `undefined`: the command names nobody to answer, or no run that its sender may see.
+ */
+export function duplicateOf(existing: Change | undefined, intake: Intake): EventData<"command.duplicate"> | undefined {
+  const found = existing?.after.run;
+  if (found === undefined || intake.replyTo === undefined || isForeign(found, intake) || found.state === "tombstone")
+    return undefined;
+  const { id: run, state, outcome } = found;
+  return { run, command: intake.command, state, ...(outcome !== undefined && { outcome }) };
+}
+
+/** Operators may send commands for every tenant's runs. */
+const isForeign = ({ tenant }: Run, intake: Intake): boolean => tenant !== intake.tenant && intake.admission.kind !== "abandon";
 
 function answerOf(verdict: Verdict, existing: Change | undefined, intake: Intake, at: Advancing): Answer {
   switch (verdict.kind) {

@@ -212,6 +212,33 @@ t.test("a back-off without a cause is asked about at once, and told with the cau
   t.same(facts(second.said, seen({}, inBackOff), SECOND).facts, [], "and is remembered");
 });
 
+t.test("a scheduler that finds other causes in turns is told of once, and after 30 s with the cause of then", async (t) => {
+  const unplaced = (message: string): JobAndPods =>
+    seen(
+      {},
+      { spec: { nodeName: undefined }, status: { conditions: [condition("PodScheduled", "Unschedulable", message, "False")] } },
+    );
+  const views = [
+    "0/3 nodes are available: 3 Insufficient cpu.",
+    "0/3 nodes are available: 1 node(s) had untolerated taint {a: b}, 2 Insufficient cpu.",
+    "0/4 nodes are available: 4 Insufficient cpu.",
+    "0/4 nodes are available: 4 Insufficient memory.",
+  ].map(unplaced);
+  let said: Said | undefined;
+  const at = (ms: number, view: JobAndPods | undefined) => {
+    if (view === undefined) throw new Error("no such view");
+    const telling = facts(said, view, ms);
+    said = telling.said;
+    return { told: telling.facts.map(short), dueMs: telling.dueMs };
+  };
+  t.same(at(0, views[0]).told, ["stalled Unschedulable"]);
+  t.match(at(20, views[1]), { told: [], dueMs: 30 * SECOND });
+  t.match(at(40, views[2]), { told: [], dueMs: undefined }, "the cause that was told stands again");
+  t.match(at(60, views[3]), { told: [], dueMs: 30 * SECOND });
+  t.same(at(30 * SECOND, views[3]).told, ["stalled Unschedulable"]);
+  t.match(at(31 * SECOND, views[1]), { told: [], dueMs: 60 * SECOND });
+});
+
 t.test("a pod that does not get beyond its creation is asked about", async (t) => {
   const creating = seen({}, { state: waiting("ContainerCreating") });
   const first = facts(undefined, creating, 0);

@@ -39,7 +39,8 @@ export interface Said {
   /** By the watcher's own clock: the cluster's may differ by an hour. */
   readonly sinceMs: number;
   readonly started: boolean;
-  readonly stalled: { readonly key: string; readonly progress: number } | undefined;
+  /** The cause of the standstill that was told last, and when. */
+  readonly stalled: { readonly key: string; readonly progress: number; readonly toldMs: number } | undefined;
   readonly standing: Standing | undefined;
   /** We took the hold off: nothing more is published about this Job. */
   readonly released: boolean;
@@ -92,6 +93,8 @@ export interface Telling {
 
 const MINUTE_MS = 60_000;
 const REPEAT_AFTER_MS = [1, 2, 5, 10].map((minutes) => minutes * MINUTE_MS);
+/** A scheduler may find another cause at every look. A change of cause is told after this time, with the cause of then. */
+const OTHER_CAUSE_MS = 30_000;
 const EVENTS = { withoutPodsMs: 5_000, creatingMs: 20_000, againMs: 30_000 };
 
 export function facts(said: Said | undefined, seen: JobAndPods, nowMs: number): Telling {
@@ -191,7 +194,9 @@ function alive(known: Said, seen: JobAndPods, nowMs: number): Telling {
   const ran = pods.find((pod) => pod.containers.some(hasRun));
   const stall = diagnoseStall({ pods, pulls: known.pulls }) ?? diagnoseEvents(relevant(events, seen));
   const progress = progressOf(pods);
-  const stalled = stalledBy(known.stalled, stall, progress);
+  // A failing pull is told before its reason is known. The reason, which Events say, may follow at once.
+  const toldMs = isPullUnexplained({ pods, pulls: known.pulls }) ? -Infinity : nowMs;
+  const stalled = stalledBy(known.stalled, stall, { progress, toldMs }, nowMs);
   const told: FactDraft[] = [];
   if (stall && stalled?.key !== known.stalled?.key) told.push({ type: "job.stalled", data: { about, diagnosis: stall } });
   if (known.stalled && !stalled) told.push({ type: "job.resumed", data: { about } });
@@ -207,14 +212,30 @@ function alive(known: Said, seen: JobAndPods, nowMs: number): Telling {
     said: { ...known, started: known.started || ran !== undefined, stalled, standing: undefined, askedEventsMs },
     want,
     early: logOf(pods.filter((pod) => !isUnfinished(pod))),
-    dueMs: again && Math.max(again.fromMs, (askedEventsMs ?? -Infinity) + EVENTS.againMs),
+    dueMs: soonest(
+      again && Math.max(again.fromMs, (askedEventsMs ?? -Infinity) + EVENTS.againMs),
+      stalled && stall && stalled.key !== causeKey(stall) ? stalled.toldMs + OTHER_CAUSE_MS : undefined,
+    ),
   };
 }
 
+const soonest = (...times: readonly (number | undefined)[]): number | undefined => {
+  const known = times.filter((it) => it !== undefined);
+  return known.length === 0 ? undefined : Math.min(...known);
+};
+
 /** A stall ends only with progress of its pod: a moment without a pod, or without Events, is no progress. */
-function stalledBy(before: Said["stalled"], now: Diagnosis | undefined, progress: number): Said["stalled"] {
-  if (now) return { key: causeKey(now), progress };
-  return before && progress > before.progress ? undefined : before;
+function stalledBy(
+  before: Said["stalled"],
+  now: Diagnosis | undefined,
+  as: { readonly progress: number; readonly toldMs: number },
+  nowMs: number,
+): Said["stalled"] {
+  const isFurther = before === undefined || as.progress > before.progress;
+  if (now === undefined) return isFurther ? undefined : before;
+  const key = causeKey(now);
+  if (key === before?.key) return { ...before, progress: as.progress };
+  return isFurther || nowMs >= before.toldMs + OTHER_CAUSE_MS ? { key, ...as } : before;
 }
 
 /** How far the furthest pod got: made, on a node, and then each container that ran. */

@@ -47,7 +47,7 @@ const wrong: readonly { readonly name: string; readonly text: string; readonly s
   },
   { name: "a token that begins as a tag", text: user(`    token: !${CANARY} x\n`), says: /unknown scalar tag \(line 6, column / },
   { name: "a token twice", text: user(`    token: ${CANARY}\n    token: x\n`), says: /duplicated mapping key \(line 7, column / },
-  { name: "only the token", text: CANARY, says: /has no context "undefined"|does not hold the lists/ },
+  { name: "only the token", text: CANARY, says: /names no current context|does not hold the lists/ },
   { name: "nothing in it", text: "", says: /does not hold the lists of clusters, contexts and users/ },
   {
     name: "a user without a name",

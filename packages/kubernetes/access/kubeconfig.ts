@@ -95,7 +95,9 @@ async function read(
   { context, allowPrograms, toAllowPrograms = TO_ALLOW }: KubeconfigOptions,
 ): Promise<Kubeconfig> {
   const names = config.contexts.map((it) => it.name).join(", ") || "none";
-  const name = context ?? config.currentContext;
+  // The library leaves it undefined if the file does not say it.
+  const name = context ?? (config.currentContext as string | undefined);
+  if (!name) throw new Error(`${path} names no current context; it has ${names}. Name the context that is meant.`);
   const chosen = config.getContextObject(name);
   if (!chosen) throw new Error(`${path} has no context "${name}"; it has ${names}.`);
   config.setCurrentContext(name);

@@ -54,9 +54,8 @@ export function confinement(namespace: string): readonly KubernetesObject[] {
 
 // biome-ignore format: a table is read down its columns
 const RESOURCES = [
-  { apiGroups: ["batch"], apiVersions: ["v1"], resources: ["jobs"],                                            operations: ["CREATE", "UPDATE", "DELETE"] },
-  { apiGroups: [""],      apiVersions: ["v1"], resources: ["pods"],                                            operations: ["DELETE"] },
-  { apiGroups: [""],      apiVersions: ["v1"], resources: ["configmaps", "secrets", "persistentvolumeclaims"], operations: ["CREATE", "DELETE"] },
+  { apiGroups: ["batch"], apiVersions: ["v1"], resources: ["jobs"], operations: ["CREATE", "UPDATE", "DELETE"] },
+  { apiGroups: [""],      apiVersions: ["v1"], resources: ["pods"], operations: ["DELETE"] },
 ];
 
 const labelled = (it: string): string => `${it}.metadata.?labels[?${MARK.label}].orValue('') == ${MARK.says}`;

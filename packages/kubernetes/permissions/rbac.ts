@@ -16,17 +16,16 @@ export interface Rule {
 // biome-ignore format: a table is read down its columns
 export const RULES: Readonly<Record<RoleName, readonly Rule[]>> = {
   launcher: [
-    { apiGroups: ["batch"], resources: ["jobs"],                                              verbs: ["create", "get", "list", "patch", "delete"] },
-    { apiGroups: [""],      resources: ["pods"],                                              verbs: ["get", "list", "delete"] },
-    { apiGroups: [""],      resources: ["configmaps", "secrets", "persistentvolumeclaims"],   verbs: ["create", "get", "list", "delete"] },
-    { apiGroups: [""],      resources: ["resourcequotas"],                                    verbs: ["get", "list"] },
+    { apiGroups: ["batch"], resources: ["jobs"],             verbs: ["create", "get", "list", "patch", "delete"] },
+    { apiGroups: [""],      resources: ["pods"],             verbs: ["get", "list", "delete"] },
+    { apiGroups: [""],      resources: ["resourcequotas"],   verbs: ["get", "list"] },
     // In a Role, this allows the group's own namespace and no other. The namespace's UID tells one cluster from another.
-    { apiGroups: [""],      resources: ["namespaces"],                                        verbs: ["get"] },
+    { apiGroups: [""],      resources: ["namespaces"],       verbs: ["get"] },
   ],
   watcher: [
-    { apiGroups: ["batch"], resources: ["jobs", "cronjobs"],                                  verbs: ["get", "list", "watch"] },
-    { apiGroups: [""],      resources: ["pods", "events"],                                    verbs: ["get", "list", "watch"] },
-    { apiGroups: [""],      resources: ["pods/log"],                                          verbs: ["get"] },
+    { apiGroups: ["batch"], resources: ["jobs", "cronjobs"], verbs: ["get", "list", "watch"] },
+    { apiGroups: [""],      resources: ["pods", "events"],   verbs: ["get", "list", "watch"] },
+    { apiGroups: [""],      resources: ["pods/log"],         verbs: ["get"] },
   ],
 };
 
@@ -54,9 +53,12 @@ export function needsOf(role: RoleName, following?: Following): readonly Need[] 
   );
 }
 
-/** The permissions that this role must not have: no watcher may be able to write. */
+/**
+ * The permissions that this role must not have: no watcher may be able to write, and no launcher needs a Secret. So `doctor`
+ * finds a Role that an older `rbac` printed.
+ */
 export const REFUSED: Readonly<Record<RoleName, readonly Need[]>> = {
-  launcher: [need("", "pods/exec", "create"), need("", "serviceaccounts", "impersonate")],
+  launcher: [need("", "pods/exec", "create"), need("", "serviceaccounts", "impersonate"), need("", "secrets", "get")],
   watcher: [
     need("batch", "jobs", "create"),
     need("batch", "jobs", "patch"),

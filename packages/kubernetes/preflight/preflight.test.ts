@@ -4,6 +4,7 @@ import t, { type Test } from "tap";
 import type { Trust } from "../access/connection.ts";
 import { openTransport } from "../request/exchange.ts";
 import { type Explain, preflight, type Row } from "./preflight.ts";
+import { confinement } from "../permissions/confine.ts";
 import { type Need, needsOf, objectsFor, REFUSED, RULES, type RoleName } from "../permissions/rbac.ts";
 import { authority, serverCertificate, serverKey } from "../testing/certificates.ts";
 import { answering, connectionTo, json, listening, never } from "../testing/loopback.ts";
@@ -68,6 +69,16 @@ const cases: readonly ClusterFaults[] = [
       ...well,
       { state: "ok" },
       { step: "permissions", state: "failed", code: "Forbidden", detail: /may not patch jobs\./, hint: /longshore rbac/ },
+      {},
+    ],
+  },
+  {
+    name: "the launcher has the Role of an older version, which reads Secrets",
+    may: (it) => launcherMay(it) || it.resource === "secrets",
+    want: [
+      ...well,
+      { state: "ok" },
+      { step: "permissions", state: "warning", detail: /may also get secrets, which it never does/, hint: /longshore rbac/ },
       {},
     ],
   },
@@ -334,5 +345,12 @@ t.test("the Roles hold no wildcard, no exec, no impersonation, and nothing that 
   const [, polling] = objectsFor("watcher", "batch", { polls: true });
   t.match(JSON.stringify(polling?.["rules"]), /"list"/);
   t.notMatch(JSON.stringify(polling?.["rules"]), /"watch"/);
+  t.end();
+});
+
+t.test("neither a Role nor the policy that confines names what nobody uses", (t) => {
+  const unused = /secrets|configmaps|persistentvolumeclaims/;
+  for (const it of [...objectsFor("launcher", "batch"), ...objectsFor("watcher", "batch"), ...confinement("batch")])
+    t.notMatch(JSON.stringify(it), unused, it.kind);
   t.end();
 });

@@ -7,7 +7,7 @@
 import { createHash } from "node:crypto";
 import type { RunId } from "@longshore/contract/ids.ts";
 import { Failure, type Problem } from "@longshore/contract/problem.ts";
-import { answerCommand, isBeginning, isRemembered } from "@longshore/domain/run/admit.ts";
+import { answerCommand, duplicateOf, isBeginning, isRemembered } from "@longshore/domain/run/admit.ts";
 import { type Change, unchanged, workMadeBy } from "@longshore/domain/run/change.ts";
 import type { Admitted, Intake } from "../port.ts";
 import { Bug, type Queries, type Statement, toJson } from "./connection.ts";
@@ -61,8 +61,8 @@ with commands as (
   order by v.tenant collate "C", v.source collate "C", v.id collate "C" on conflict do nothing
 ), notices as (
   insert into notice (id, tenant, type, body, reply_to, at)
-  select v.id, v.tenant, 'command.refused', v.body, v.reply_to, now()
-  from json_to_recordset($2) as v(id text, tenant text, body json, reply_to text) order by v.id collate "C" on conflict do nothing returning 1
+  select v.id, v.tenant, v.type, v.body, v.reply_to, now()
+  from json_to_recordset($2) as v(id text, tenant text, type text, body json, reply_to text) order by v.id collate "C" on conflict do nothing returning 1
 )
 select pg_notify('${CHANNEL}', 'notices') where exists (select from notices)`,
 };
@@ -203,7 +203,7 @@ function decideOne(
     const { intake, index } = head;
     if (isRemembered(intake)) {
       if (seen.has(noticeId(intake))) {
-        batch.answers[index] = { kind: "duplicate" };
+        answerDuplicate(batch, head, change, nowMs);
         continue;
       }
       seen.add(noticeId(intake));
@@ -211,7 +211,7 @@ function decideOne(
     }
     const answer = answerCommand(change, intake, at);
     if (answer.kind === "refuse") refuse(batch, head, answer.problems);
-    else if (answer.kind === "duplicate") batch.answers[index] = { kind: "duplicate" };
+    else if (answer.kind === "duplicate") answerDuplicate(batch, head, change, nowMs);
     else {
       change = answer.change;
       if (intake.admission.kind === "run") request = intake.request;
@@ -236,13 +236,21 @@ const commandValues = ({ tenant, source, command, admission, run }: Intake): obj
   run_id: run,
 });
 
-// ── Refusals ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Answers ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** The same command refused twice is one notice: its id follows from the command. */
-export const noticeId = ({ tenant, source, command }: { tenant: string; source: string; command: string }): string =>
-  createHash("sha256")
-    .update(JSON.stringify([tenant, source, command]))
-    .digest("base64url");
+export const noticeId = (command: Sent): string => hash([command.tenant, command.source, command.command]);
+
+interface Sent {
+  readonly tenant: string;
+  readonly source: string;
+  readonly command: string;
+}
+
+/** A command that is sent again is answered again, since its run may stand otherwise by now. */
+export const duplicateId = ({ tenant, source, command }: Sent, nowMs: number): string => hash([tenant, source, command, nowMs]);
+
+const hash = (parts: readonly unknown[]): string => createHash("sha256").update(JSON.stringify(parts)).digest("base64url");
 
 export const refusalOf = ({ run, command }: Intake, problems: readonly Problem[]): object => ({
   ...(run !== undefined && { run }),
@@ -255,9 +263,18 @@ function refuse(batch: Batch, { intake, index }: Numbered, problems: readonly Pr
   batch.notices.push({
     id: noticeId(intake),
     tenant: intake.tenant,
+    type: "command.refused",
     body: refusalOf(intake, problems),
     reply_to: intake.replyTo,
   });
+}
+
+function answerDuplicate(batch: Batch, { intake, index }: Numbered, existing: Change | undefined, nowMs: number): void {
+  batch.answers[index] = { kind: "duplicate" };
+  const body = duplicateOf(existing, intake);
+  if (body === undefined) return;
+  const { tenant, replyTo } = intake;
+  batch.notices.push({ id: duplicateId(intake, nowMs), tenant, type: "command.duplicate", body, reply_to: replyTo });
 }
 
 async function remember(queries: Queries, { commands, notices }: Batch): Promise<void> {

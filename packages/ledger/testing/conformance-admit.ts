@@ -1,5 +1,6 @@
 /** Conformance: commands are written down once, whole, and every refusal is answered. */
 import type { Test } from "tap";
+import type { Intake } from "../port.ts";
 import {
   abandoned, BANK, cancelled, claimed, codesOf, complete, type Conforming, failed, finish, HOUR_MS, invalid, restarted, runId, storyOf, wanted, first
 } from "./conformance-parts.ts"; // biome-ignore format: a list of names
@@ -41,6 +42,55 @@ export async function admitting(t: Test, { open }: Conforming): Promise<void> {
     t.same(await ledger.unsentNotices(10), []);
     await ledger.admit([other]);
     t.same(await ledger.unsentNotices(10), [], "not told again after it was sent");
+  });
+
+  await t.test("a duplicate is answered where its sender asked for that, with how its run stands now", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    const asking = (intake: Intake): Intake => ({ ...intake, replyTo: "answers" });
+    const again = (command: string): Intake => asking(wanted("a", { command }));
+    const told = async (): Promise<readonly unknown[]> => {
+      const notices = await ledger.unsentNotices(10);
+      await ledger.sentNotices(notices.map(({ id }) => id));
+      return notices.map(({ type, tenant, replyTo, data }) => ({ type, tenant, replyTo, ...data }));
+    };
+    const duplicate = { type: "command.duplicate", tenant: "shop", replyTo: "answers", run: "a" };
+
+    const work = first(await claimed(ledger, [again("c1")]));
+    t.same(await told(), [], "the first is no duplicate");
+    t.same(codesOf(await ledger.admit([wanted("a", { command: "c2" })])), ["duplicate"]);
+    t.same(await told(), [], "nobody asked to be told");
+    t.same(codesOf(await ledger.admit([again("c3"), again("c3")])), ["duplicate", "duplicate"]);
+    t.same(await told(), [{ ...duplicate, command: "c3", state: "active" }], "the same message in one batch");
+
+    await finish(ledger, work, failed);
+    await opened.pass(1_000);
+    await ledger.admit([again("c3")]);
+    const ended = { state: "ended", outcome: "failed" };
+    t.same(await told(), [{ ...duplicate, command: "c3", ...ended }], "asked again, it is told how the run stands by now");
+    const refused = asking(cancelled("a"));
+    t.same(codesOf(await ledger.admit([refused])), ["AlreadyEnded"]);
+    t.match(await told(), [{ type: "command.refused" }]);
+    await ledger.admit([refused]);
+    t.same(await told(), [{ ...duplicate, command: "cancel a", ...ended }]);
+    t.same(codesOf(await ledger.admit([asking(restarted("a")), again("c4"), asking(restarted("a"))])), [
+      "recorded",
+      "duplicate",
+      "duplicate",
+    ]);
+    const active = ["c4", "restart a"].map((command) => ({ ...duplicate, command, state: "active" }));
+    t.same(new Set(await told()), new Set(active), "as its own transaction leaves the run");
+  });
+
+  await t.test("a duplicate says nothing of somebody else's run, nor of one that never came", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    const theirs = { ...cancelled("a", { tenant: BANK }), replyTo: "answers" };
+    const early = { ...cancelled("stone"), replyTo: "answers" };
+    await ledger.admit([wanted("a"), theirs, early]);
+    t.match(await ledger.unsentNotices(10), [{ type: "command.refused" }]);
+    t.same(codesOf(await ledger.admit([theirs, early])), ["duplicate", "duplicate"]);
+    t.equal((await ledger.unsentNotices(10)).length, 1, "only the refusal");
   });
 
   await t.test("an invalid command is answered with its problems and burns no id", async (t) => {

@@ -7,13 +7,13 @@
  */
 import type { Installation } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
-import { answerCommand, isRemembered } from "@longshore/domain/run/admit.ts";
+import { answerCommand, duplicateOf, isRemembered } from "@longshore/domain/run/admit.ts";
 import type { Advancing } from "@longshore/domain/run/advance.ts";
 import type { Names } from "@longshore/domain/run/begin.ts";
-import { applyInputs, isChanged, unchanged, WORK_KINDS, type WorkKind } from "@longshore/domain/run/change.ts";
+import { applyInputs, type Change, isChanged, unchanged, WORK_KINDS, type WorkKind } from "@longshore/domain/run/change.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
-import type { Admitted, Intake, Ledger, Recorded } from "../port.ts";
-import { noticeId, refusalOf } from "../postgres/admit.ts";
+import type { Admitted, Intake, Ledger, Notice, Recorded } from "../port.ts";
+import { duplicateId, noticeId, refusalOf } from "../postgres/admit.ts";
 import { workHints } from "../work-hints.ts";
 import { groupCalls, outboxCalls, peopleCalls, prune } from "./model-ask.ts";
 import * as its from "./model-tables.ts";
@@ -112,29 +112,44 @@ function connected(
 // ── Writing down what was said ───────────────────────────────────────────────────────────────────────────────────────
 
 function admitOne(tables: its.Tables, intake: Intake, at: Advancing): Admitted {
-  const { run: id, tenant, replyTo, admission } = intake;
+  const { run: id, admission } = intake;
   const name = noticeId(intake);
+  const found = id === undefined ? undefined : tables.runs.get(id);
+  const existing = found && unchanged(found.record);
   if (isRemembered(intake)) {
-    if (tables.commands.has(name)) return { kind: "duplicate" };
+    if (tables.commands.has(name)) return duplicate(tables, existing, intake, at);
     tables.commands.add(name);
   }
-  const found = id === undefined ? undefined : tables.runs.get(id);
-  const answer = answerCommand(found && unchanged(found.record), intake, at);
+  const answer = answerCommand(existing, intake, at);
   switch (answer.kind) {
     case "duplicate":
-      return answer;
+      return duplicate(tables, existing, intake, at);
     case "write":
       its.write(tables, answer.change, { ...at, request: admission.kind === "run" ? intake.request : undefined });
       return { kind: "recorded" };
     case "refuse": {
       const { problems } = answer;
-      const data = refusalOf(intake, problems);
-      const notice = { id: name, tenant, group: undefined, type: "command.refused", data, replyTo, atMs: at.nowMs } as const;
-      if (!tables.notices.has(name)) tables.notices.set(name, { notice, sentAtMs: undefined });
-      its.announce(tables, ["notices"]);
+      tell(tables, intake, { id: name, type: "command.refused", data: refusalOf(intake, problems) }, at);
       return { kind: "refused", problems };
     }
   }
+}
+
+function duplicate(tables: its.Tables, existing: Change | undefined, intake: Intake, at: Advancing): Admitted {
+  const data = duplicateOf(existing, intake);
+  if (data !== undefined) tell(tables, intake, { id: duplicateId(intake, at.nowMs), type: "command.duplicate", data }, at);
+  return { kind: "duplicate" };
+}
+
+function tell(
+  tables: its.Tables,
+  { tenant, replyTo }: Intake,
+  said: Pick<Notice, "id" | "type" | "data">,
+  { nowMs }: Advancing,
+): void {
+  const notice = { ...said, tenant, group: undefined, replyTo, atMs: nowMs };
+  if (!tables.notices.has(said.id)) tables.notices.set(said.id, { notice, sentAtMs: undefined });
+  its.announce(tables, ["notices"]);
 }
 
 function recordAll(tables: its.Tables, batch: Parameters<Ledger["record"]>[0], at: Advancing): readonly Recorded[] {

@@ -9,30 +9,34 @@ import { z } from "zod";
 import { reason } from "./config.ts";
 import { sealProblem } from "../seal.ts";
 import { type Secret, secret } from "./secret.ts";
+import type { Pair } from "./shape.ts";
 
 const SECRET_BYTES_MAX = 64 * 1024;
 
 /** A secret that stands in the config or the environment itself. */
-const secretText = () => z.string().min(1).transform(secret);
+const secretText = () => z.string().min(1).meta({ written: "secret text" }).transform(secret);
 
 /** A path; the value is the file's text without the line end that editors add. Read once, at start. */
 export const secretFile = () =>
-  z.string().transform((path, context): Secret => {
-    const problem = (message: string): never => {
-      context.issues.push({ code: "custom", message, input: path });
-      return z.NEVER;
-    };
-    let text: string;
-    try {
-      text = readFileSync(path, "utf8").replace(/\r?\n$/, "");
-    } catch (error) {
-      return problem(`cannot be read (${reason(error)}); it has to be a file that this program's user may read`);
-    }
-    if (text === "") return problem(`${path} is empty`);
-    return text.length > SECRET_BYTES_MAX
-      ? problem(`${path} is larger than ${SECRET_BYTES_MAX} bytes, so it is no secret of ours`)
-      : secret(text);
-  });
+  z
+    .string()
+    .meta({ written: "file" })
+    .transform((path, context): Secret => {
+      const problem = (message: string): never => {
+        context.issues.push({ code: "custom", message, input: path });
+        return z.NEVER;
+      };
+      let text: string;
+      try {
+        text = readFileSync(path, "utf8").replace(/\r?\n$/, "");
+      } catch (error) {
+        return problem(`cannot be read (${reason(error)}); it has to be a file that this program's user may read`);
+      }
+      if (text === "") return problem(`${path} is empty`);
+      return text.length > SECRET_BYTES_MAX
+        ? problem(`${path} is larger than ${SECRET_BYTES_MAX} bytes, so it is no secret of ours`)
+        : secret(text);
+    });
 
 /** A file with the keys of a `Seal`, one a line. */
 export const sealKeys = () =>
@@ -43,13 +47,16 @@ export const sealKeys = () =>
 
 /** A path of a file that is read again later (tokens that rotate, the groups). Now it only has to be readable. */
 export const readableFile = () =>
-  z.string().check((context) => {
-    try {
-      accessSync(context.value, constants.R_OK);
-    } catch (error) {
-      context.issues.push({ code: "custom", message: `cannot be read (${reason(error)})`, input: context.value });
-    }
-  });
+  z
+    .string()
+    .check((context) => {
+      try {
+        accessSync(context.value, constants.R_OK);
+      } catch (error) {
+        context.issues.push({ code: "custom", message: `cannot be read (${reason(error)})`, input: context.value });
+      }
+    })
+    .meta({ written: "file" });
 
 /**
  * `...secretSetting("password")` in an object's shape allows `password` or `passwordFile`; `secretOf(value, "password")`
@@ -84,6 +91,8 @@ export function oneOf(name: string, other: string, missing: string | undefined):
     if (given === 2) issue(`give ${name} or ${other}, not both`);
     if (given === 0 && missing !== undefined) issue(`is missing; ${missing}`);
   });
+  const pair: Pair = { names: [name, other], isNeeded: missing !== undefined };
+  Object.assign(check._zod.def, { pair });
   check._zod.def.when = () => true; // even if other checks failed, so that all problems are reported at once
   return check;
 }

@@ -1,4 +1,7 @@
-/** Reads a zod schema: the paths of its settings, the names of their variables, and the keys known at a path. */
+/**
+ * Reads a zod schema: the paths of its settings, the names of their variables, their types and defaults, and the keys known at a
+ * path.
+ */
 import type { z } from "zod";
 
 /** One setting that a variable can give. */
@@ -8,6 +11,22 @@ export interface Leaf {
   readonly kind: "text" | "scalar" | "list" | "map";
   /** Words that may stand in place of a list, such as "everyone" for a list of names. */
   readonly words?: readonly string[];
+  /** What to write: "text", "duration", "1 to 1000". */
+  readonly type: string;
+  /** The value that counts if nothing is given. */
+  readonly usual?: unknown;
+  readonly isNeeded: boolean;
+  /** The setting that may be given in its place. */
+  readonly or?: string;
+}
+
+/** How a setting is written, where its schema alone would only say "text": `.meta({ written: "duration" })`. */
+const WRITTEN = "written";
+
+/** A check of an object that two of its settings stand for each other: secret-settings.ts oneOf. */
+export interface Pair {
+  readonly names: readonly [string, string];
+  readonly isNeeded: boolean;
 }
 
 /** `broker.urlFile` is LONGSHORE_BROKER_URL_FILE. */
@@ -17,16 +36,44 @@ export function environmentName(path: readonly string[]): string {
 
 /** Returns all settings that a variable can give. Lists and maps of anything but texts can stand in the file only. */
 export function leaves(schema: z.ZodType, path: readonly string[] = []): Leaf[] {
-  const { type, shape, element, options, values } = shapeOf(schema);
-  if (shape) return Object.entries(shape).flatMap(([name, inner]) => leaves(inner, [...path, name]));
-  if (type === "number" || type === "boolean" || type === "int") return [{ path, kind: "scalar" }];
+  const shape = shapeOf(schema);
+  const { type, element, options, values } = shape;
+  if (shape.shape)
+    return Object.entries(shape.shape).flatMap(([name, it]) => paired(leaves(it, [...path, name]), shape.pairs, path, name));
+  const about = { path, type: typeOf(shape), ...usualOf(schema) };
+  if (type === "number" || type === "boolean" || type === "int") return [{ ...about, kind: "scalar" }];
   if (type === "string" || type === "enum" || type === "literal")
-    return [{ path, kind: "text", ...(values && { words: values }) }];
+    return [{ ...about, kind: "text", ...(values && { words: values }) }];
   const isOfTexts = element !== undefined && leaves(element).some(({ kind }) => kind === "text");
-  if (type === "array" || type === "record") return isOfTexts ? [{ path, kind: type === "array" ? "list" : "map" }] : [];
+  if (type === "array" || type === "record") return isOfTexts ? [{ ...about, kind: type === "array" ? "list" : "map" }] : [];
   const either = (options ?? []).flatMap((it) => leaves(it, path));
   const list = either.find(({ kind }) => kind === "list");
-  return list ? [{ ...list, words: either.flatMap(({ words = [] }) => words) }] : [];
+  const words = either.flatMap((it) => it.words ?? []);
+  return list ? [{ ...list, ...usualOf(schema), words, type: [list.type, ...words].join(", or ") }] : [];
+}
+
+function paired(found: readonly Leaf[], pairs: readonly Pair[], path: readonly string[], name: string): Leaf[] {
+  const pair = pairs.find(({ names }) => names.includes(name));
+  const other = pair?.names.find((it) => it !== name);
+  return found.map((it) =>
+    pair && other !== undefined ? { ...it, isNeeded: pair.isNeeded, or: [...path, other].join(".") } : it,
+  );
+}
+
+/** Asks the schema itself, so that the default that is told is the one that is used. */
+function usualOf(schema: z.ZodType): Pick<Leaf, "usual" | "isNeeded"> {
+  const nothing = schema.safeParse(undefined);
+  return nothing.success ? { usual: nothing.data, isNeeded: false } : { isNeeded: true };
+}
+
+function typeOf({ type, written, element, values, keys, bounds }: Shape): string {
+  if (written !== undefined) return written;
+  if (type === "boolean") return "true | false";
+  if (type === "number" || type === "int") return bounds;
+  if (values !== undefined) return values.join(" | ");
+  if (element === undefined) return "text";
+  const inner = typeOf(shapeOf(element));
+  return type === "array" ? `list of ${inner}` : `map of ${keys === undefined ? "name" : "code"}=${inner}`;
 }
 
 /** The keys that the object at this path may have. */
@@ -47,17 +94,42 @@ interface Shape {
   readonly values: readonly string[] | undefined;
   /** The keys of a map, if they are known. */
   readonly keys: Readonly<Record<string, unknown>> | undefined;
+  readonly pairs: readonly Pair[];
+  readonly written: string | undefined;
+  /** Of a number: "1 to 1000". */
+  readonly bounds: string;
+}
+
+interface Def extends Pick<Shape, "type" | "shape" | "options" | "element"> {
+  readonly innerType?: z.ZodType;
+  readonly in?: z.ZodType;
+  readonly valueType?: z.ZodType;
+  readonly keyType?: { readonly def: { readonly entries?: Shape["keys"] } };
+  readonly values?: readonly string[];
+  readonly entries?: Readonly<Record<string, string>>;
+  readonly checks?: readonly { readonly _zod: { readonly def: { readonly pair?: Pair } } }[];
 }
 
 /** Describes the schema beneath `.optional()`, `.default()`, `.transform()` and their like. */
 function shapeOf(schema: z.ZodType): Shape {
-  const def = schema.def as unknown as Shape & {
-    readonly innerType?: z.ZodType;
-    readonly in?: z.ZodType;
-    readonly valueType?: z.ZodType;
-    readonly keyType?: { readonly def: { readonly entries?: Shape["keys"] } };
+  const def = schema.def as unknown as Def;
+  const said = schema.meta()?.[WRITTEN];
+  const written = typeof said === "string" ? said : undefined;
+  const beneath = def.innerType ?? def.in;
+  if (beneath) {
+    const inner = shapeOf(beneath);
+    return { ...inner, written: written ?? inner.written };
+  }
+  const { minValue, maxValue } = schema as { readonly minValue?: number | null; readonly maxValue?: number | null };
+  return {
+    type: def.type,
+    shape: def.shape,
+    element: def.element ?? def.valueType,
+    options: def.options,
+    values: def.values ?? (def.entries && Object.values(def.entries)),
+    keys: def.keyType?.def.entries,
+    pairs: (def.checks ?? []).flatMap((it) => it._zod.def.pair ?? []),
+    written,
+    bounds: `${minValue ?? 0} to ${maxValue ?? 0}`,
   };
-  const { innerType, valueType, keyType, type, shape, element = valueType, options, values } = def;
-  const beneath = innerType ?? def.in;
-  return beneath ? shapeOf(beneath) : { type, shape, element, options, values, keys: keyType?.def.entries };
 }

@@ -21,6 +21,7 @@ import { again, wakeUp, type Loop, together } from "@longshore/runtime/loop.ts";
 import { openSeal, type Seal } from "@longshore/runtime/seal.ts";
 import type { LauncherConfig } from "../config.ts";
 import type { Parts } from "../parts.ts";
+import { ANNOUNCE_MS } from "../timing.ts";
 
 export interface Announcing {
   readonly seal: Seal;
@@ -47,7 +48,7 @@ export async function openAnnouncing(
   return { seal, access: await openWatchAccess(groupsFile, clock), timing: announceTiming(pace.announce) };
 }
 
-export const announceTiming = (againMs = 30_000): AnnounceTiming => ({
+export const announceTiming = (againMs = ANNOUNCE_MS): AnnounceTiming => ({
   lookMs: Math.min(5_000, againMs / 2),
   againMs,
   restMs: 200,

@@ -62,6 +62,27 @@ const cases: readonly Case[] = [
     counts: 'type="unreadable",outcome="quarantined"} 1',
   },
   {
+    name: "a message without its source goes to quarantine, and is refused to whoever waits for its run",
+    body: with_(requested, (text) => text.replace('"source"', '"sorce"')),
+    want: { kind: "unreadable", problems: [{ path: "/source" }] },
+    refusals: ["Missing"],
+    counts: 'type="unreadable",outcome="quarantined"} 1',
+  },
+  {
+    name: "a request without an envelope goes to quarantine, and is refused to whoever waits for its run",
+    body: JSON.stringify(request),
+    want: { kind: "unreadable" },
+    refusals: ["Missing", "Missing", "Missing", "Missing"],
+    counts: 'type="unreadable",outcome="quarantined"} 1',
+  },
+  {
+    name: "a message that is too large to read goes to quarantine, and is refused to its sender",
+    body: with_(requested, (text) => `${text}${" ".repeat(2 ** 20)}`),
+    want: { kind: "unreadable" },
+    refusals: ["TooLarge"],
+    counts: 'type="unreadable",outcome="quarantined"} 1',
+  },
+  {
     name: "a cancel that comes before its request is kept for it",
     body: commandOf("run.cancel", { run: RUN }, "c2"),
     want: { kind: "recorded" },
@@ -155,6 +176,28 @@ t.test("a refusal keeps the queue to which it may be sent, too", async (t) => {
   const delivery = deliveryOf(commandOf("run.restart", { run: RunId.parse("unknown"), from: "failed" }));
   await admit(it.parts)({ ...delivery, replyTo: "answers" });
   t.match([...it.model.tables.notices.values()], [{ notice: { replyTo: "answers" } }]);
+});
+
+t.test("two messages without an id are two refusals, and the same one again is none", async (t) => {
+  const it = await stage(t);
+  const nameless = (image: string) => JSON.stringify({ run: RUN, image });
+  for (const image of ["a", "b", "a"]) await say(it, nameless(image));
+  const refusals = [...it.model.tables.notices.values()].map(({ notice }) => notice.data);
+  t.equal(refusals.length, 2);
+  t.match(refusals, [{ run: RUN, command: /^[0-9a-f]{64}$/ }, { run: RUN }]);
+});
+
+t.test("a sender that names a reply queue is told there that its request came before", async (t) => {
+  const it = await stage(t);
+  const again = (id: string, replyTo?: string) =>
+    admit(it.parts)({ ...deliveryOf(commandOf("run.requested", request, id)), replyTo });
+  await again("c1", "answers");
+  t.equal(it.model.tables.notices.size, 0, "the first is no duplicate");
+  await again("c2");
+  t.equal(it.model.tables.notices.size, 0, "nobody asked to be told");
+  await again("c3", "answers");
+  const data = { run: RUN, command: "c3", state: "active" };
+  t.match([...it.model.tables.notices.values()], [{ notice: { type: "command.duplicate", replyTo: "answers", data } }]);
 });
 
 t.test("the person behind a command is named if an operator says so, and not otherwise", async (t) => {

@@ -1,10 +1,11 @@
 /**
  * Commands: each becomes a recorded run, a recorded change of one, or a recorded refusal. An unreadable message goes to
- * quarantine.
+ * quarantine; if it names itself or a run, its refusal is recorded first.
  *
  * The bug this prevents: anybody who may publish abandons a run, or puts a person's name behind a command. The broker says who
  * sent a message, never the message itself.
  */
+import { createHash } from "node:crypto";
 import type { Delivery } from "@longshore/broker/port.ts";
 import type { Command } from "@longshore/contract/command.ts";
 import { readCommand, type ReadCommand } from "@longshore/contract/envelope.ts";
@@ -24,17 +25,24 @@ export function admit(parts: Admitting): (delivery: Delivery) => Promise<Outcome
   return async (delivery) => {
     const read = readCommand(delivery.body);
     if (read.kind === "unreadable") {
+      if (read.named !== undefined) await parts.admitting(answered(unreadable(read, delivery.body), delivery));
       parts.metrics.count("longshore_commands_total", { type: "unreadable", outcome: "quarantined" });
       return read;
     }
-    const intake = {
-      ...intakeOf(parts, honoured(parts, read, delivery.user)),
-      ...(delivery.replyTo !== undefined && { replyTo: delivery.replyTo }),
-    };
-    const { kind: outcome } = await parts.admitting(intake);
+    const intake = intakeOf(parts, honoured(parts, read, delivery.user));
+    const { kind: outcome } = await parts.admitting(answered(intake, delivery));
     parts.metrics.count("longshore_commands_total", { type: read.kind === "command" ? read.command.type : "invalid", outcome });
     return { kind: "recorded" };
   };
+}
+
+const answered = (intake: Intake, { replyTo }: Delivery): Intake => ({ ...intake, ...(replyTo !== undefined && { replyTo }) });
+
+/** What the message does not say is made of its bytes: the same message has one refusal, and two messages have two. */
+function unreadable({ named, problems }: Extract<ReadCommand, { kind: "unreadable" }>, body: Uint8Array): Intake {
+  const digest = createHash("sha256").update(body).digest("hex");
+  const { id: command = digest, source = digest, run } = named ?? {};
+  return { run, tenant: TENANT, source, command, admission: { kind: "invalid", problems } };
 }
 
 type Readable = Exclude<ReadCommand, { kind: "unreadable" }>;

@@ -68,7 +68,9 @@ async function relaying(t: Test, answer: Answer = () => "stored"): Promise<Relay
 function nameOf({ id, key, body }: Outgoing): string {
   if (key.includes(".group.")) return key;
   const { type, data } = JSON.parse(Buffer.from(body).toString("utf8")) as { type: string; data: { run: string } };
-  return type.endsWith("refused") ? `refused ${data.run}` : `${data.run}/${Number(id.slice(-10))}`;
+  return type.startsWith("dev.longshore.command.")
+    ? `${type.split(".").at(-1)} ${data.run}`
+    : `${data.run}/${Number(id.slice(-10))}`;
 }
 
 /** Makes a run with a story of three events: accepted, cancelling, cancelled. */
@@ -276,6 +278,16 @@ for (const { name, answer } of [
     await it.stop();
   });
 }
+
+t.test("a duplicate is answered to its sender alone", async (t) => {
+  const it = await relaying(t);
+  const request = commandOf("run.requested", { run: RunId.parse("a"), image: "busybox" });
+  for (const replyTo of [undefined, undefined, "answers-to-shop"]) await admit(it.parts)({ ...deliveryOf(request), replyTo });
+  it.start();
+  await it.until(() => untold(it) + unsent(it) === 0);
+  t.same(it.tried.toSorted(), ["a/1", "reply answers-to-shop"]);
+  await it.stop();
+});
 
 t.test("that a group's health changed is told once, with the group in the routing key", async (t) => {
   const it = await relaying(t);

@@ -177,7 +177,7 @@ interface Ended {
   readonly seconds?: Readonly<Record<string, number>>;
 }
 
-/** Refusals, and changes of a group's health: they belong to no run's story, so their order does not matter. */
+/** Refusals, answers to duplicates, and changes of a group's health: they belong to no run's story, so their order does not matter. */
 function notices(parts: Parts, signal: AbortSignal): Promise<void> {
   return retryLoop(parts, { what: "notices", ms: parts.timing.pollMs, wakeUp: parts.wakeUps.notices, signal }, (signal) =>
     drain(signal, async () => {
@@ -199,7 +199,8 @@ async function publishNotice(
 ): Promise<void> {
   const body = writeNotice({ installation, tenant, group, id, type, data, time: new Date(atMs).toISOString() });
   const outgoing = { id, key: routingKey(tenant, group, type), body };
-  if ((await broker.publish("events", outgoing, signal)) === "unrouted") throw cameBack(type);
+  // A duplicate is its sender's affair alone: who follows the run would read of it in the run's story otherwise.
+  if (type !== "command.duplicate" && (await broker.publish("events", outgoing, signal)) === "unrouted") throw cameBack(type);
   if (replyTo === undefined) return;
   // If the reply queue is gone by now, or its name is invalid, its owner gets no reply: the refusal is in the events as well.
   await broker.reply(replyTo, outgoing, signal).catch((error: unknown) => {

@@ -2,26 +2,21 @@
 import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
-import { asUsage, type Command, type Surroundings } from "../command.ts";
+import { command, type Surroundings } from "../command.ts";
 import { HOME_MODE } from "../embedded/home.ts";
 import { openStage, type Stage } from "../embedded/demo-stage.ts";
 import { span } from "../terminal.ts";
 
-const HELP = `longshore demo: shows Longshore at work in about half a minute, with nothing installed or left behind.
-
-  longshore demo
-
-It starts a Postgres, a pocket cluster (commands as local processes), two launchers and a watcher as processes of their
-own. It turns a message into a Job and a story, sends the message again, asks for an image that does not exist, and kills
-a launcher at the worst moment. Exit 0: everything happened as it should.
-`;
-
-export const demo: Command = {
+export const demo = command({
+  name: "demo",
   summary: "a story in the terminal, with everything embedded",
-  help: HELP,
-  async run(args, surroundings) {
-    asUsage(() => parseArgs({ args: [...args], options: {} }));
+  usage: [""],
+  options: {},
+  more: `
+It takes about half a minute; nothing is installed or left behind. It starts a Postgres, a pocket cluster (commands as local processes), two launchers and a watcher as processes of their own. It turns a message into a Job and a story, sends the message again, asks for an image that does not exist, and kills a launcher at the worst moment.
+
+Exit 0: everything happened as it should. Exit 1: it did not.`,
+  async run(_, __, surroundings) {
     const home = await mkdtemp(join(tmpdir(), "longshore-demo-"));
     await chmod(home, HOME_MODE);
     try {
@@ -34,7 +29,7 @@ export const demo: Command = {
       await rm(home, { recursive: true, force: true });
     }
   },
-};
+});
 
 const greet = { image: "demo/greet:1", command: ["sh", "-c", `printf '{"greeting":"hi"}' > /dev/termination-log`] };
 

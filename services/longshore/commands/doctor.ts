@@ -1,5 +1,4 @@
 /** `longshore doctor`: asks every part how it is, in one page. Exit 1 if anything has failed. */
-import { parseArgs } from "node:util";
 import { brokerAt, openBroker } from "@longshore/broker/brokers.ts";
 import { NAMES } from "@longshore/broker/settings.ts";
 import { Failure } from "@longshore/contract/problem.ts";
@@ -11,20 +10,11 @@ import { systemClock } from "@longshore/runtime/clock.ts";
 import { ConfigProblems } from "@longshore/runtime/config/config.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { openSeal } from "@longshore/runtime/seal.ts";
-import { asUsage, type Command } from "../command.ts";
+import { command, CONFIG, json, JSON_OPTION } from "../command.ts";
 import { groups } from "./doctor-groups.ts";
 import { UNHELD } from "./group.ts";
 import { findLongshore, type Longshore } from "../which-longshore.ts";
 import { span } from "../terminal.ts";
-
-const HELP = `longshore doctor: asks broker, ledger, clocks and every group how they are.
-
-  longshore doctor [--config FILE]
-
-  --config FILE   a launcher's config file (default: the Longshore that \`longshore up\` runs from this folder)
-
-Exit 0: nothing failed; there may be warnings. Exit 1: something failed, and its line says what to do.
-`;
 
 /** One line of the page. `todo`: the reader's next step. */
 export interface Finding {
@@ -34,32 +24,30 @@ export interface Finding {
   readonly todo?: string;
 }
 
-export const doctor: Command = {
+export const doctor = command({
+  name: "doctor",
   summary: "ask broker, ledger, clocks and groups how they are",
-  help: HELP,
-  async run(args, surroundings) {
-    const longshore = await findLongshore(options(args), surroundings);
+  usage: ["[--json] [--config FILE]"],
+  options: { json: JSON_OPTION, config: CONFIG },
+  more: `
+Exit 0: nothing failed; there may be warnings. Exit 1: something failed, and its line says what to do.`,
+  async run({ config, json: asJson = false }, _, surroundings) {
+    const longshore = await findLongshore({ config }, surroundings);
     const findings: Finding[] = [];
     for (const examine of [brokerAndClock, ledgerAndHolds, announcements, groups]) {
       for (const finding of await examine(longshore, surroundings.signal)) {
-        surroundings.out(lineOf(finding, findings.at(-1)?.part));
+        if (!asJson) surroundings.out(lineOf(finding, findings.at(-1)?.part));
         findings.push(finding);
       }
     }
     const count = (state: Finding["state"]): number => findings.filter((it) => it.state === state).length;
-    const failures = count("FAIL");
-    surroundings.out(
-      failures + count("WARN") === 0
-        ? "all well\n"
-        : `${count("WARN")} warnings, ${failures} failures${failures > 0 ? " (exit 1)" : ""}\n`,
-    );
+    const [warnings, failures] = [count("WARN"), count("FAIL")];
+    const sum =
+      failures + warnings === 0 ? "all well" : `${warnings} warnings, ${failures} failures${failures > 0 ? " (exit 1)" : ""}`;
+    surroundings.out(asJson ? json({ warnings, failures, findings }) : `${sum}\n`);
     return failures > 0 ? 1 : 0;
   },
-};
-
-function options(args: readonly string[]): { readonly config: string | undefined } {
-  return { config: asUsage(() => parseArgs({ args: [...args], options: { config: { type: "string" } } })).values.config };
-}
+});
 
 function lineOf({ part, state, says, todo }: Finding, before: string | undefined): string {
   const name = part === before ? "" : part;

@@ -3,7 +3,6 @@
  *
  * The failure this prevents: a cluster has to be emptied before its nodes go, and nobody can say whether it is empty.
  */
-import { parseArgs } from "node:util";
 import { WEAKER } from "@longshore/contract/event.ts";
 import { Duration, durationMs } from "@longshore/contract/units.ts";
 import { Failure } from "@longshore/contract/problem.ts";
@@ -13,56 +12,9 @@ import { openLedger } from "@longshore/ledger/open.ts";
 import type { GroupState, Ledger } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
-import { asUsage, type Command, type Surroundings, Usage } from "../command.ts";
+import { command, CONFIG, family, iso, json, JSON_OPTION, type Options, type Surroundings, Usage } from "../command.ts";
 import { findLongshore } from "../which-longshore.ts";
 import { plain, span } from "../terminal.ts";
-
-const HELP = `longshore group: shows how the groups are, and whether they take new runs.
-
-  longshore group list
-  longshore group pause NAME
-  longshore group resume NAME
-  longshore group drain NAME [--timeout 30m]
-  longshore group accept NAME --yes
-
-  --config FILE   a launcher's config file (default: the Longshore that \`longshore up\` runs from this folder)
-
-pause: nothing new is launched in the group; running Jobs go on. Runs that were only in line go to another of their groups, or wait.
-The group stays paused until \`resume\`, even after restarts.
-drain: pauses the group and waits until no Job of ours is left there. Exit 1 if a Job is left when the timeout has passed. The group
-stays paused.
-accept: for a group with the diagnosis GroupMoved: its namespace was deleted and made again, the groups file names another one, or
-another cluster answers. The namespace that the next probe finds is then trusted. Runs in the old namespace end as lost, whatever
-their Jobs do; if the old namespace still exists, delete its Jobs by hand. Without --yes, accept only says what would be given up.
-A group that was taken out of the groups file stays in this list until none of its runs is active. No launcher acts on those runs:
-put the group back, or give them up with \`longshore runs abandon\`.
-`;
-
-export const group: Command = {
-  summary: "list, pause, resume and drain groups, and accept that one moved",
-  help: HELP,
-  async run(args, surroundings) {
-    const { values, positionals } = asUsage(() =>
-      parseArgs({
-        args: [...args],
-        allowPositionals: true,
-        options: { config: { type: "string" }, timeout: { type: "string" }, yes: { type: "boolean" } },
-      }),
-    );
-    const [verb, name, more] = positionals;
-    if (verb === undefined || !Object.hasOwn(VERBS, verb))
-      throw new Usage(`group needs one of ${Object.keys(VERBS).join(", ")}${verb === undefined ? "" : `; not "${verb}"`}`);
-    if (verb !== "list" && name === undefined) throw new Usage(`group ${verb} needs a group's name`);
-    const over = verb === "list" ? name : more;
-    if (over !== undefined) throw new Usage(`group ${verb} takes no "${over}"`);
-    if (values.timeout !== undefined && verb !== "drain") throw new Usage(`group ${verb} takes no --timeout`);
-    if (values.yes !== undefined && verb !== "accept") throw new Usage(`group ${verb} takes no --yes`);
-    const timeoutMs = timeoutOf(values.timeout);
-    await using ledger = await ledgerOf(values.config, surroundings);
-    const asked = { ledger, name: name ?? "", timeoutMs, isMeant: values.yes === true, surroundings };
-    return await VERBS[verb as keyof typeof VERBS](asked);
-  },
-};
 
 interface Asked {
   readonly ledger: Ledger;
@@ -72,7 +24,77 @@ interface Asked {
   readonly surroundings: Surroundings;
 }
 
-const VERBS = { list, pause, resume, drain, accept };
+const OPTIONS = {
+  timeout: {
+    type: "string",
+    value: "TIME",
+    about: "how long to wait, such as 90s, 30m or 2h (default: until the group is empty)",
+  },
+  yes: { type: "boolean", about: "give up what would be given up" },
+  config: CONFIG,
+} as const;
+
+/** A verb on one group. */
+function verb(
+  name: string,
+  act: (asked: Asked) => Promise<number>,
+  of: { readonly summary: string; readonly options?: Partial<typeof OPTIONS>; readonly more: string },
+) {
+  const { summary, options = {}, more } = of;
+  const optional = Object.entries(options as Options).map(([it, { value }]) => `[--${it}${value ? ` ${value}` : ""}]`);
+  return command({
+    name: `group ${name}`,
+    summary,
+    usage: [["NAME", ...optional].join(" ")],
+    options: { ...options, config: CONFIG } as typeof OPTIONS,
+    words: ["a group's name"],
+    more,
+    async run({ config, timeout, yes = false }, [group = ""], surroundings) {
+      const timeoutMs = timeoutOf(timeout);
+      await using ledger = await ledgerOf(config, surroundings);
+      return await act({ ledger, name: group, timeoutMs, isMeant: yes, surroundings });
+    },
+  });
+}
+
+export const group = family({
+  name: "group",
+  summary: "list, pause, resume and drain groups, and accept that one moved",
+  more: `
+A group is a namespace of a cluster, by the name that the groups file gives it.`,
+  verbs: {
+    list: command({
+      name: "group list",
+      summary: "show how the groups are, and whether they take new runs",
+      usage: ["[--json]"],
+      options: { json: JSON_OPTION, config: CONFIG },
+      more: `
+A group that was taken out of the groups file stays in this list until none of its runs is active. No launcher acts on those runs: put the group back, or give them up with \`longshore runs abandon\`.`,
+      async run({ config, json: asJson = false }, _, surroundings) {
+        await using ledger = await ledgerOf(config, surroundings);
+        return await list(ledger, asJson, surroundings);
+      },
+    }),
+    pause: verb("pause", pause, {
+      summary: "launch nothing new in a group",
+      more: `
+Running Jobs go on. Runs that were only in line go to another of their groups, or wait. The group stays paused until \`longshore group resume\`, even after restarts.`,
+    }),
+    resume: verb("resume", resume, { summary: "launch in a paused group again", more: "" }),
+    drain: verb("drain", drain, {
+      summary: "pause a group, and wait until no Job of ours is left there",
+      options: { timeout: OPTIONS.timeout },
+      more: `
+Exit 0: the group is empty. Exit 1: a Job is left when the time has passed. The group stays paused in both cases.`,
+    }),
+    accept: verb("accept", accept, {
+      summary: "trust the namespace that a moved group has now",
+      options: { yes: OPTIONS.yes },
+      more: `
+For a group with the diagnosis GroupMoved: its namespace was deleted and made again, the groups file names another one, or another cluster answers. The namespace that the next probe finds is then trusted. Runs in the old namespace end as lost, whatever their Jobs do; if the old namespace still exists, delete its Jobs by hand. Without --yes, accept only says what would be given up.`,
+    }),
+  },
+});
 
 function timeoutOf(given: string | undefined): number {
   if (given === undefined) return Number.POSITIVE_INFINITY;
@@ -98,11 +120,23 @@ async function find({ ledger, name }: Asked): Promise<GroupState> {
   throw new Failure("refuse", "NoGroup", `there is no group "${name}"; there ${known === "" ? "are none" : `is ${known}`}`);
 }
 
-async function list({ ledger, surroundings }: Asked): Promise<number> {
+async function list(ledger: Ledger, asJson: boolean, { out }: Surroundings): Promise<number> {
   const [groups, nowMs] = [await ledger.groups(), await ledger.now()];
-  if (groups.length === 0) surroundings.out("no groups\n");
-  for (const it of groups) surroundings.out(plain(`${linesOf(it, nowMs).join("\n")}\n`));
+  if (asJson) out(json({ groups: groups.map((it) => recordOf(it, nowMs)) }));
+  else if (groups.length === 0) out("no groups\n");
+  else for (const it of groups) out(plain(`${linesOf(it, nowMs).join("\n")}\n`));
   return 0;
+}
+
+function recordOf(group: GroupState, nowMs: number): object {
+  const { name, namespace, paused, slotsUsed, inLine, health, diagnosis, noRoom, watchedAtMs, settings } = group;
+  const served = !isUnserved(group, nowMs);
+  return {
+    name, namespace, health, diagnosis: diagnosis ?? null, paused, served,
+    jobs: slotsUsed, inLine, limits: settings.limits, images: settings.policy.images ?? null, hold: settings.hold,
+    watchedAt: iso(watchedAtMs), unwatched: (served && unwatched(group, nowMs)) || null,
+    noRoom: noRoom !== undefined && noRoom.untilMs > nowMs ? { until: iso(noRoom.untilMs), diagnosis: noRoom.diagnosis } : null,
+  }; // biome-ignore format: as in the list
 }
 
 /** Names the promises that are weaker in a group without holds, in the words of its events. */

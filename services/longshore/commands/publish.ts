@@ -1,70 +1,98 @@
 /** `longshore publish`: sends one command to the broker, like any upstream, and can follow the run's story. */
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { parseArgs } from "node:util";
 import { openBroker } from "@longshore/broker/brokers.ts";
-import type { Broker, Delivery } from "@longshore/broker/port.ts";
+import type { Broker, Outgoing } from "@longshore/broker/port.ts";
 import { message } from "@longshore/client/request.ts";
 import type { CommandInput, CommandType } from "@longshore/contract/command.ts";
-import { readEvent } from "@longshore/contract/envelope.ts";
-import { isTerminal } from "@longshore/contract/event.ts";
+import { readCommand } from "@longshore/contract/envelope.ts";
+import type { RunId } from "@longshore/contract/ids.ts";
+import { canonical } from "@longshore/contract/json.ts";
 import { Failure } from "@longshore/contract/problem.ts";
+import { openLedger } from "@longshore/ledger/open.ts";
+import type { Ledger } from "@longshore/ledger/port.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { readYaml } from "@longshore/runtime/config/yaml-text.ts";
-import { asUsage, type Command, type Surroundings, Usage } from "../command.ts";
+import { command as declared, CONFIG, fileAt, type Surroundings, Usage } from "../command.ts";
+import { exitCodeOf, type Following, follow } from "../following.ts";
 import { findLongshore } from "../which-longshore.ts";
-import { particulars, wordOf } from "../terminal.ts";
 
-const HELP = `longshore publish: sends one run request to the broker.
-
-  longshore publish [--run ID] --image IMAGE [options] [-- COMMAND ARG ...]
-  longshore publish [--run ID] --file REQUEST.yaml [--follow]
-
-  --run ID          your id for the run: the same id with the same content is the same run (default: a new id)
-  --image IMAGE     what to run; everything after -- is its command
-  --env NAME=VALUE  an environment variable; may be repeated
-  --group NAME      a group that may take the run; may be repeated, in order of preference
-  --file FILE       the whole request as YAML or JSON ("-" reads standard input)
-  --follow          print the run's story until the run ends; exit 1 unless it succeeded
-  --config FILE     a launcher's config file (default: the Longshore that \`longshore up\` runs from this folder)
-
-  longshore publish --image busybox --follow -- sh -c 'echo hi'
-`;
-
-export const publish: Command = {
+export const publish = declared({
+  name: "publish",
   summary: "send one run request, and perhaps follow it",
-  help: HELP,
-  async run(args, surroundings) {
-    const { values, positionals } = parse_(args);
+  usage: ["[--run ID] --image IMAGE [options] [-- COMMAND ARG ...]", "[--run ID] --file REQUEST.yaml [--follow]"],
+  options: {
+    run: {
+      type: "string",
+      value: "ID",
+      about: "your id for the run: the same id with the same content is the same run (default: a new id)",
+    },
+    image: { type: "string", value: "IMAGE", about: "what to run; everything after -- is its command" },
+    env: { type: "string", multiple: true, value: "NAME=VALUE", about: "an environment variable; may be repeated" },
+    group: {
+      type: "string",
+      multiple: true,
+      value: "NAME",
+      about: "a group that may take the run; may be repeated, in order of preference",
+    },
+    file: { type: "string", value: "FILE", about: 'the whole request as YAML or JSON ("-" reads standard input)' },
+    follow: {
+      type: "boolean",
+      about:
+        "print the run's story until the run ends, with its output. A run that is over already is not run again: its story is printed",
+    },
+    config: CONFIG,
+  },
+  more: `
+  longshore publish --image busybox --follow -- sh -c 'echo hi'
+
+Exit 0: the broker has the request; with --follow, the run succeeded. Exit 1: it could not be sent; with --follow, also: the run did not succeed, or was refused.`,
+  andMore: true,
+  async run(values, words, surroundings) {
     const run = values.run ?? `cli/${randomUUID()}`;
-    const request = values.file === undefined ? ofFlags(values, positionals) : await ofFile(values.file);
+    const request = values.file === undefined ? ofFlags(values, words) : await ofFile(values.file, surroundings);
     const data = { ...request, run };
     await using broker = await brokerOf(values.config, surroundings);
-    const following = values.follow === true ? await follow(broker, run, surroundings) : undefined;
-    await send(broker, "run.requested", data as CommandInput<"run.requested">, surroundings.signal);
+    const command = commandOf("run.requested", data as CommandInput<"run.requested">);
+    if (values.follow !== true) {
+      await broker.publish("commands", command, surroundings.signal);
+      surroundings.out(`${run}\n`);
+      return 0;
+    }
+    const { config } = values;
+    await using ledger = await ledgerOf(config, surroundings);
+    const following = await follow({ broker, ledger, run: run as RunId, command: command.id, config }, surroundings);
+    await broker.publish("commands", command, surroundings.signal);
     surroundings.out(`${run}\n`);
-    return following === undefined ? 0 : exitCodeOf(await following.ended);
+    return exitCodeOf(await endOf(following, command.body, surroundings));
   },
-};
+});
 
-function parse_(args: readonly string[]) {
-  return asUsage(() =>
-    parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        run: { type: "string" }, image: { type: "string" }, env: { type: "string", multiple: true }, group: { type: "string", multiple: true },
-        file: { type: "string" }, follow: { type: "boolean" }, config: { type: "string" },
-      },
-    }),
-  ); // biome-ignore format: one option a word
+/**
+ * Nothing happens to a run that was asked for before, so no event would ever tell of this request: it is recognised by its
+ * content, as the launcher does it.
+ */
+async function endOf(
+  { found, soFar, toEnd, toRefusal }: Following,
+  body: Uint8Array,
+  { out }: Pick<Surroundings, "out">,
+): Promise<string> {
+  if (found === undefined) return await toEnd();
+  if (canonical(found.request) !== canonical(requestOf(body))) return await toRefusal();
+  out(
+    found.record.run.state === "ended" ? "already ran; this is its story\n" : "was asked for already; this is its story so far\n",
+  );
+  return (await soFar()) ?? (await toEnd());
 }
 
-function ofFlags(
-  { image, env = [], group }: { image?: string; env?: string[]; group?: string[] },
-  command: readonly string[],
-): object {
+interface Flags {
+  readonly image?: string | undefined;
+  readonly env?: readonly string[] | undefined;
+  readonly group?: readonly string[] | undefined;
+}
+
+function ofFlags({ image, env = [], group }: Flags, command: readonly string[]): object {
   if (image === undefined) throw new Usage("publish needs --image or --file");
   const variables = env.map((it) => {
     const at = it.indexOf("=");
@@ -79,9 +107,11 @@ function ofFlags(
   };
 }
 
-async function ofFile(file: string): Promise<object> {
-  const text = await readFile(file === "-" ? "/dev/stdin" : file, "utf8").catch((error: unknown) => {
-    throw new Failure("halt", "Unreadable", `${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+async function ofFile(file: string, surroundings: Surroundings): Promise<object> {
+  const path = file === "-" ? "/dev/stdin" : fileAt(file, surroundings);
+  const text = await readFile(path, "utf8").catch((error: unknown) => {
+    const why = error instanceof Error && "code" in error && error.code === "ENOENT" ? "it does not exist" : String(error);
+    throw new Failure("halt", "Unreadable", `${path} cannot be read: ${why}`);
   });
   const value = yamlOf(file, text);
   if (typeof value !== "object" || value === null || Array.isArray(value))
@@ -102,52 +132,27 @@ export async function brokerOf(config: string | undefined, surroundings: Surroun
   return await openBroker({ ...broker, log: silentLog, clock: systemClock });
 }
 
-/** Publishes a command. If the launcher would refuse the command, it is refused here, where its author sees that. */
-export async function send<T extends CommandType>(
-  broker: Broker,
-  type: T,
-  data: CommandInput<T>,
-  signal: AbortSignal,
-): Promise<void> {
+export async function ledgerOf(config: string | undefined, surroundings: Surroundings): Promise<Ledger> {
+  const { ledgerUrl, installation } = await findLongshore({ config }, surroundings);
+  // These commands start nothing, so they never name a Job.
+  const jobName = (): never => {
+    throw new Error("this command begins no attempts");
+  };
+  return await openLedger({ url: ledgerUrl, installation, jobName, migrate: false, log: silentLog });
+}
+
+/** If the launcher would refuse the command, it is refused here, where its author sees that. */
+export function commandOf<T extends CommandType>(type: T, data: CommandInput<T>): Outgoing {
   const made = message({ source: "/longshore/cli" }, type, data);
-  if (made.kind === "refused") {
-    const lines = made.problems.map(({ path, message }) => `  ${path.replace(/^\/data/, "") || "the request"}: ${message}`);
-    throw new Failure("refuse", "RequestInvalid", `this cannot be published as it is:\n${lines.join("\n")}`);
-  }
-  await broker.publish("commands", { id: made.id, key: made.routingKey, body: made.body }, signal);
+  if (made.kind === "message") return { id: made.id, key: made.routingKey, body: made.body };
+  const lines = made.problems.map(({ path, message }) => `  ${path.replace(/^\/data/, "") || "the request"}: ${message}`);
+  throw new Failure("refuse", "RequestInvalid", `this cannot be published as it is:\n${lines.join("\n")}`);
 }
 
-export interface Following {
-  /** The event that ended the story; "command.refused"; or "stopped" if nobody waits any more. */
-  readonly ended: Promise<string>;
-}
-
-/** The exit code for a run's end. */
-export const exitCodeOf = (end: string): number => (end === "run.succeeded" ? 0 : end === "stopped" ? 130 : 1);
-
-/** Resolves when the events are bound: call it before publishing, or the first events are missed. */
-export async function follow(
-  broker: Broker,
-  run: string,
-  { out, signal }: Pick<Surroundings, "out" | "signal">,
-): Promise<Following> {
-  const events = await broker.follow("#", { inFlightMax: 64, signal });
-  return { ended: untilEnd(events, run, out) };
-}
-
-async function untilEnd(events: AsyncIterable<Delivery>, run: string, out: Surroundings["out"]): Promise<string> {
-  for await (const delivery of events) {
-    await delivery.ack();
-    const read = readEvent(delivery.body);
-    if (read.kind !== "event" || (read.event.subject !== run && read.event.data["run"] !== run)) continue;
-    const { type, sequence, data } = read.event;
-    if (type === "command.refused") {
-      const problems = data["problems"] as readonly { readonly path: string; readonly message: string }[];
-      out(`refused\n${problems.map(({ path, message }) => `  ${path}: ${message}`).join("\n")}\n`);
-      return type;
-    }
-    out(`${String(sequence ?? "").padStart(4)}  ${wordOf(type).padEnd(12)} ${particulars(type, data, true)}\n`);
-    if (isTerminal(type)) return type;
-  }
-  return "stopped";
+/** The request as the ledger keeps it. */
+function requestOf(body: Uint8Array): object {
+  const read = readCommand(body);
+  if (read.kind !== "command" || read.command.type !== "run.requested") throw new TypeError("a request that was made is read");
+  const { run: _run, actor: _actor, ...request } = read.command.data;
+  return request;
 }

@@ -1,99 +1,126 @@
 /** `longshore runs`: what ran, how it went, and what to do about it. */
-import { parseArgs } from "node:util";
+import { createHash } from "node:crypto";
+import type { Outgoing } from "@longshore/broker/port.ts";
 import { isTerminal, OUTCOMES } from "@longshore/contract/event.ts";
 import { RunId } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
-import { RUN_STATES } from "@longshore/domain/run/record.ts";
-import { openLedger } from "@longshore/ledger/open.ts";
-import type { Ledger, RunFilter, StoryEvent } from "@longshore/ledger/port.ts";
-import { silentLog } from "@longshore/runtime/log.ts";
-import { asUsage, type Command, type Surroundings, Usage } from "../command.ts";
-import { findLongshore } from "../which-longshore.ts";
-import { brokerOf, exitCodeOf, follow, send } from "./publish.ts";
-import { clockTime, particulars, plain, span, wordOf } from "../terminal.ts";
+import { runLabel } from "@longshore/domain/run/identity.ts";
+import { LABELS } from "@longshore/domain/run/marks.ts";
+import { RUN_STATES, type RunRecord } from "@longshore/domain/run/record.ts";
+import type { RunFilter, RunRow, StoryEvent } from "@longshore/ledger/port.ts";
+import { command as declared, CONFIG, family, iso, json, JSON_OPTION, type Surroundings, Usage } from "../command.ts";
+import type { Values as ValuesOf } from "../command.ts";
+import { exitCodeOf, follow } from "../following.ts";
+import { brokerOf, commandOf, ledgerOf } from "./publish.ts";
+import { logLines, plain, span, storyLine } from "../terminal.ts";
 
 /** A tombstone is no run yet. */
 const STATES = RUN_STATES.filter((it) => it !== "tombstone");
 
-const HELP = `longshore runs: what ran, and how it went.
+const REASON = { type: "string", value: "TEXT", about: "why, for those who read the run's story" } as const;
 
-  longshore runs list [--state ${STATES.join("|")}] [--outcome ${OUTCOMES.join("|")}] [--most N]
-  longshore runs show RUN
-  longshore runs follow RUN
-  longshore runs cancel RUN [--reason TEXT]
-  longshore runs restart RUN [--from failed|start|STEP] [--with FIELD=VALUE ...]
-  longshore runs abandon RUN --yes [--reason TEXT]
+const OPTIONS = {
+  state: { type: "string", value: "STATE", words: STATES, about: "only runs in this state" },
+  outcome: { type: "string", value: "OUTCOME", words: OUTCOMES, about: "only runs that ended like this" },
+  most: { type: "string", value: "N", about: "how many, newest first, up to 1000 (default: 20)" },
+  reason: REASON,
+  from: { type: "string", value: "WHERE", about: "failed (the step that failed; the default), start, or a step's name" },
+  with: { type: "string", multiple: true, value: "FIELD=VALUE", about: "change this of the request; may be repeated" },
+  yes: { type: "boolean", about: "give the run up" },
+  json: JSON_OPTION,
+  config: CONFIG,
+} as const;
 
-  --config FILE   a launcher's config file (default: the Longshore that \`longshore up\` runs from this folder)
+type Values = ValuesOf<typeof OPTIONS>;
+
+/** A verb on one run. */
+function verb(
+  name: string,
+  act: (run: RunId, values: Values, surroundings: Surroundings) => Promise<number>,
+  of: { readonly summary: string; readonly usage?: string; readonly options?: Partial<typeof OPTIONS>; readonly more: string },
+) {
+  const { summary, usage = "", options, more } = of;
+  return declared({
+    name: `runs ${name}`,
+    summary,
+    usage: [`RUN ${usage}`],
+    options: { ...options, config: CONFIG } as typeof OPTIONS,
+    words: ["a run's id"],
+    more,
+    async run(values, [id = ""], surroundings) {
+      const run = RunId.safeParse(id);
+      if (!run.success) throw new Usage(`runs ${name} needs a run's id: ${run.error.issues[0]?.message ?? "this is none"}`);
+      return await act(run.data, values, surroundings);
+    },
+  });
+}
+
+export const runs = family({
+  name: "runs",
+  summary: "list, show, follow, cancel, restart and give up runs",
+  verbs: {
+    list: declared({
+      name: "runs list",
+      summary: "show the newest runs",
+      usage: ["[--state STATE] [--outcome OUTCOME] [--most N] [--json]"],
+      options: { state: OPTIONS.state, outcome: OPTIONS.outcome, most: OPTIONS.most, json: OPTIONS.json, config: CONFIG },
+      run: async (values, _, surroundings) => await list(values, surroundings),
+    }),
+    show: verb("show", show, {
+      summary: "show one run: its state, the reason, the next step, and its story",
+      usage: "[--json]",
+      options: { json: OPTIONS.json },
+      more: "",
+    }),
+    follow: verb("follow", followRun, {
+      summary: "print a run's story so far, then what happens, until it ends",
+      more: `
+"+12 s" beside a line: so long lasted the state before it.
+
+Exit 0: the run succeeded. Exit 1: it did not. Exit 130: nobody waits any more (Ctrl-C).`,
+    }),
+    cancel: verb("cancel", cancel, {
+      summary: "cancel a run, and wait for its end",
+      usage: "[--reason TEXT]",
+      options: { reason: REASON },
+      more: `
+It waits until the run's pods are gone. Ctrl-C ends only the waiting: the run is cancelled all the same.
+
+Exit 0: the run has ended. Exit 1: there is nothing to cancel, or it was refused. Exit 130: nobody waits any more (Ctrl-C).`,
+    }),
+    restart: verb("restart", restart, {
+      summary: "run a run that ended again, and wait for its end",
+      usage: "[--from failed|start|STEP] [--with FIELD=VALUE ...]",
+      options: { from: OPTIONS.from, with: OPTIONS.with },
+      more: `
+It waits until the run has ended again, and prints the story meanwhile. Ctrl-C ends only the waiting: the run goes on.
 
   longshore runs restart orders/8812/export --with resources.limits.memory=2Gi
 
-abandon: for a run whose cluster is gone for good, or whose namespace was made anew. The run ends as lost at once, whatever its
-Job does. The Job may still run; if its cluster answers again, the Job is deleted on sight. Only operators may abandon a run: the
-launcher's setting \`operators\` names their broker users.
-`;
-
-export const runs: Command = {
-  summary: "list, show, follow, cancel, restart and give up runs",
-  help: HELP,
-  async run(args, surroundings) {
-    const { values, positionals } = options(args);
-    const [verb, id, more] = positionals;
-    const over = verb === "list" ? id : more;
-    if (over !== undefined) throw new Usage(`runs ${verb} takes no "${over}"`);
-    if (verb === "list") return await list(values, surroundings);
-    if (verb === undefined || !Object.hasOwn(VERBS, verb))
-      throw new Usage(`runs needs one of list, ${Object.keys(VERBS).join(", ")}${verb === undefined ? "" : `; not "${verb}"`}`);
-    const run = RunId.safeParse(id);
-    if (!run.success)
-      throw new Usage(
-        `runs ${verb} needs a run's id${id === undefined ? "" : `: ${run.error.issues[0]?.message ?? "this is none"}`}`,
-      );
-    return await VERBS[verb as keyof typeof VERBS](run.data, values, surroundings);
-  },
-};
-
-type Values = ReturnType<typeof options>["values"];
-
-function options(args: readonly string[]) {
-  const text = { type: "string" } as const;
-  return asUsage(() =>
-    parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        config: text,
-        state: text,
-        outcome: text,
-        most: text,
-        reason: text,
-        from: text,
-        yes: { type: "boolean" },
-        with: { ...text, multiple: true },
-      },
+Exit 0: the run succeeded. Exit 1: it did not, or the restart was refused. Exit 130: nobody waits any more (Ctrl-C).`,
     }),
-  );
-}
-
-const VERBS = { show, follow: followRun, cancel, restart, abandon };
-
-async function ledgerOf({ config }: Values, surroundings: Surroundings): Promise<Ledger> {
-  const { ledgerUrl, installation } = await findLongshore({ config }, surroundings);
-  // This command starts nothing, so it never names a Job.
-  const jobName = (): never => {
-    throw new Error("this command begins no attempts");
-  };
-  return await openLedger({ url: ledgerUrl, installation, jobName, migrate: false, log: silentLog });
-}
+    abandon: verb("abandon", abandon, {
+      summary: "give up a run that nobody can end any more",
+      usage: "--yes [--reason TEXT]",
+      options: { yes: OPTIONS.yes, reason: REASON },
+      more: `
+For a run whose cluster is gone for good, or whose namespace was made anew. The run ends as lost at once, whatever its Job does. The Job may still run; if its cluster answers again, the Job is deleted on sight. Only operators may abandon a run: the launcher's setting \`operators\` names their broker users.`,
+    }),
+  },
+});
 
 async function list(values: Values, surroundings: Surroundings): Promise<number> {
   const most = values.most === undefined ? 20 : Number(values.most);
   if (!Number.isInteger(most) || most < 1 || most > 1000) throw new Usage("--most is a number from 1 to 1000");
-  const state = oneOf("--state", values.state, STATES);
-  const outcome = oneOf("--outcome", values.outcome, OUTCOMES);
+  const state = STATES.find((it) => it === values.state);
+  const outcome = OUTCOMES.find((it) => it === values.outcome);
   const filter: RunFilter = { most, ...(state !== undefined && { state }), ...(outcome !== undefined && { outcome }) };
-  await using ledger = await ledgerOf(values, surroundings);
+  await using ledger = await ledgerOf(values.config, surroundings);
   const rows = await ledger.list(filter);
+  if (values.json === true) {
+    surroundings.out(json({ runs: rows.map(recordOf) }));
+    return 0;
+  }
   if (rows.length === 0) surroundings.out("no runs\n");
   for (const { id, state, outcome, group, acceptedAtMs, endedAtMs } of rows) {
     const took = endedAtMs === undefined ? "" : span(endedAtMs - acceptedAtMs);
@@ -104,27 +131,47 @@ async function list(values: Values, surroundings: Surroundings): Promise<number>
   return 0;
 }
 
-/** A misspelt filter must not look like an empty list. */
-function oneOf<T extends string>(option: string, given: string | undefined, words: readonly T[]): T | undefined {
-  if (given === undefined) return undefined;
-  const found = words.find((it) => it === given);
-  if (found === undefined) throw new Usage(`${option} is one of ${words.join(", ")}; not "${given}"`);
-  return found;
-}
+const recordOf = ({ id, tenant, state, outcome, group, acceptedAtMs, endedAtMs }: Omit<RunRow, "cursor">): object => ({
+  run: id, tenant, state, outcome: outcome ?? null, group: group ?? null, acceptedAt: iso(acceptedAtMs), endedAt: iso(endedAtMs),
+}); // biome-ignore format: as in the list
 
 async function show(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
-  await using ledger = await ledgerOf(values, surroundings);
+  await using ledger = await ledgerOf(values.config, surroundings);
   const [found, story] = [await ledger.find(run), await ledger.story(run, 0, 1000)];
   if (found === undefined) throw runUnknown(run);
-  surroundings.out(pageOf(found.record, story));
+  surroundings.out(values.json === true ? json(bookOf(found.record, story)) : pageOf(found.record, story));
   return 0;
 }
 
+/** The run for programs. Without its request, whose variables may be secrets. */
+function bookOf({ run, attempts }: RunRecord, story: readonly StoryEvent[]): object {
+  const { id, tenant, source, state, outcome, group, acceptedAtMs, endedAtMs } = run;
+  return {
+    ...recordOf({ id, tenant, state, outcome, group, acceptedAtMs, endedAtMs }),
+    source,
+    selector: selectorOf(run.id),
+    attempts: attempts.map(({ step, n, state, group, name, notes, claimNo, started, outcome }) => ({
+      step, attempt: n, state, group: group ?? null, started, result: outcome?.result ?? null, diagnosis: outcome?.diagnosis ?? null,
+      job: claimNo > 0 ? { namespace: notes.namespace ?? null, name } : null,
+    })), // biome-ignore format: as in the story
+    story: story.map(({ sequence, atMs, type, data }) => ({ sequence, time: iso(atMs), type, data })),
+  };
+}
+
+const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");
+
+/** Selects every Job and pod of a run. */
+const selectorOf = (run: RunId): string => `${LABELS.run}=${runLabel(run, sha256)}`;
+
+/** One line for each namespace in which the run may have Jobs. */
+const kubectlOf = ({ run, attempts }: RunRecord): readonly string[] => {
+  const namespaces = attempts.flatMap(({ notes: { namespace }, claimNo }) => (claimNo > 0 && namespace ? [namespace] : []));
+  return [...new Set(namespaces)].map((it) => `  kubectl -n ${it} get jobs,pods -l ${selectorOf(run.id)}`);
+};
+
 /** One screen: the run's state, the reason, the next step, and the story. */
-function pageOf(
-  { run, attempts }: NonNullable<Awaited<ReturnType<Ledger["find"]>>>["record"],
-  story: readonly StoryEvent[],
-): string {
+function pageOf(record: RunRecord, story: readonly StoryEvent[]): string {
+  const { run, attempts } = record;
   const end = story.findLast(({ type }) => isTerminal(type));
   const { diagnosis, seconds, log } = (end?.data ?? {}) as {
     diagnosis?: { code: string; sentence: string; hint: string; blame: string; evidence: string[] };
@@ -148,54 +195,46 @@ function pageOf(
     `  from     ${run.tenant} (${run.source})`,
     `  group    ${run.group ?? "-"}${where ? `    ${where}` : ""}`,
     ...(phases.length > 0 ? [`  time     ${phases.join(" | ")}`] : []),
-    ...story.map(
-      ({ sequence, atMs, type, data }) =>
-        `${String(sequence).padStart(4)}  ${clockTime(atMs)}  ${wordOf(type).padEnd(15)} ${particulars(type, data as object, run.plan.simple)}`,
-    ),
-    ...(log && log.tail !== ""
-      ? [
-          `  log (${log.state}, ${log.lines} lines)`,
-          ...log.tail
-            .trimEnd()
-            .split("\n")
-            .slice(-20)
-            .map((line) => `    ${line}`),
-        ]
-      : []),
-    ...(log?.state === "unavailable" ? ["  log: unavailable, the pod was gone or its node did not answer"] : []),
+    ...story.map((event, index) => storyLine(event, story[index - 1]?.atMs, run.plan.simple)),
+    ...logLines(log),
     ...(last !== undefined && last.claimNo > 0 ? [`  kubectl -n ${last.notes.namespace ?? ""} describe job ${last.name}`] : []),
+    ...kubectlOf(record),
     ...(run.outcome === "failed" ? [`  longshore runs restart ${run.id}`] : []),
   ];
   return `${lines.map(plain).join("\n")}\n`;
 }
 
-async function known(run: RunId, values: Values, surroundings: Surroundings): Promise<void> {
-  await using ledger = await ledgerOf(values, surroundings);
-  if ((await ledger.find(run)) === undefined) throw runUnknown(run);
-}
-
 const runUnknown = (run: RunId): Failure =>
   new Failure("refuse", "RunUnknown", `no run has the id ${run}; \`longshore runs list\` shows what there is`);
 
+/** Follows the run from now on, with the broker that a command is sent to. */
+async function following(run: RunId, { config }: Values, surroundings: Surroundings, command?: Outgoing) {
+  await using parts = new AsyncDisposableStack();
+  const broker = parts.use(await brokerOf(config, surroundings));
+  const ledger = parts.use(await ledgerOf(config, surroundings));
+  const followed = await follow({ broker, ledger, run, config, ...(command && { command: command.id }) }, surroundings);
+  const kept = parts.move();
+  return { ...followed, broker, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+}
+
 async function followRun(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
-  await using broker = await brokerOf(values.config, surroundings);
-  const following = await follow(broker, run, surroundings);
-  await using ledger = await ledgerOf(values, surroundings);
-  const found = await ledger.find(run);
-  if (found === undefined) throw runUnknown(run);
-  if (found.record.run.state !== "ended") return exitCodeOf(await following.ended);
-  surroundings.out(pageOf(found.record, await ledger.story(run, 0, 1000)));
-  return found.record.run.outcome === "succeeded" ? 0 : 1;
+  await using followed = await following(run, values, surroundings);
+  if (followed.found === undefined) throw runUnknown(run);
+  return exitCodeOf((await followed.soFar()) ?? (await followed.toEnd()));
 }
 
 async function cancel(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
-  await known(run, values, surroundings); // else the cancel would be kept for a run that may never come, and `following` would never end
-  await using broker = await brokerOf(values.config, surroundings);
-  const following = await follow(broker, run, surroundings);
-  await send(broker, "run.cancel", { run, ...(values.reason !== undefined && { reason: values.reason }) }, surroundings.signal);
+  const command = commandOf("run.cancel", { run, ...(values.reason !== undefined && { reason: values.reason }) });
+  await using followed = await following(run, values, surroundings, command);
+  // Else the cancel would be kept for a run that may never come, and the following would never end.
+  if (followed.found === undefined) throw runUnknown(run);
+  const { state, outcome } = followed.found.record.run;
+  if (state === "ended")
+    throw new Failure("refuse", "AlreadyEnded", `there is nothing to cancel: ${run} has ended already (${outcome ?? "ended"})`);
+  await followed.broker.publish("commands", command, surroundings.signal);
   surroundings.out(`asked to cancel ${run}; it is cancelled when its pods are gone\n`);
   // Any end of the run will do. The command failed only if it was refused, or if following was stopped.
-  const end = await following.ended;
+  const end = await followed.toEnd();
   return end === "command.refused" || end === "stopped" ? exitCodeOf(end) : 0;
 }
 
@@ -205,20 +244,20 @@ async function abandon(run: RunId, values: Values, surroundings: Surroundings): 
     throw new Usage(
       `abandon ends ${run} as lost, whatever its Job does: the Job may still run, and is deleted if its cluster answers. Say --yes if that is meant`,
     );
-  await known(run, values, surroundings);
-  await using broker = await brokerOf(values.config, surroundings);
-  const following = await follow(broker, run, surroundings);
-  await send(broker, "run.abandon", { run, ...(values.reason !== undefined && { reason: values.reason }) }, surroundings.signal);
-  const end = await following.ended;
+  const command = commandOf("run.abandon", { run, ...(values.reason !== undefined && { reason: values.reason }) });
+  await using followed = await following(run, values, surroundings, command);
+  if (followed.found === undefined) throw runUnknown(run);
+  await followed.broker.publish("commands", command, surroundings.signal);
+  const end = await followed.toEnd();
   return end === "run.lost" ? 0 : end === "command.refused" ? 1 : exitCodeOf(end);
 }
 
 async function restart(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
-  await using broker = await brokerOf(values.config, surroundings);
-  const following = await follow(broker, run, surroundings);
   const from = (values.from ?? "failed") as "failed";
-  await send(broker, "run.restart", { run, from, ...(values.with && { with: correctionOf(values.with) }) }, surroundings.signal);
-  return exitCodeOf(await following.ended);
+  const command = commandOf("run.restart", { run, from, ...(values.with && { with: correctionOf(values.with) }) });
+  await using followed = await following(run, values, surroundings, command);
+  await followed.broker.publish("commands", command, surroundings.signal);
+  return exitCodeOf(await followed.toEnd());
 }
 
 /** Turns "resources.limits.memory=2Gi" into { resources: { limits: { memory: "2Gi" } } }. */

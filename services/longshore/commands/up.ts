@@ -1,11 +1,7 @@
 /**
  * `longshore up`: launcher and watcher in this process, with a Postgres, broker and cluster of its own unless others are named.
  */
-import { mkdir } from "node:fs/promises";
-import { resolve } from "node:path";
-import { parseArgs } from "node:util";
 import { Installation } from "@longshore/contract/ids.ts";
-import { Failure } from "@longshore/contract/problem.ts";
 import { LauncherConfig } from "@longshore/launcher/config.ts";
 import { launcher } from "@longshore/launcher/main.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
@@ -18,52 +14,61 @@ import { together } from "@longshore/runtime/loop.ts";
 import { withoutCredentials } from "@longshore/runtime/config/secret.ts";
 import { WatcherConfig } from "@longshore/watcher/config.ts";
 import { watcher } from "@longshore/watcher/main.ts";
-import { asUsage, type Command, type Surroundings, Usage } from "../command.ts";
-import { HOME_MODE, INSTALLATION, pocketIn, postgresIn, writeConfig } from "../embedded/home.ts";
+import { command, fileAt, type Surroundings, Usage } from "../command.ts";
+import { INSTALLATION, pocketIn, postgresIn, writeConfig } from "../embedded/home.ts";
 import { realCluster } from "../embedded/real-cluster.ts";
-import { dataDirIn, readRunning, writeRunning } from "../which-longshore.ts";
+import { dataDirIn, claimHome, writeRunning } from "../which-longshore.ts";
 import { span } from "../terminal.ts";
 
-const HELP = `longshore up: a whole Longshore in this process, until Ctrl-C.
-
-  longshore up [--broker URL] [--ledger URL] [--data DIR]
-  longshore up --kubeconfig FILE [--context NAME] [--namespace NAME] [--allow-programs] [...]
-
-  --broker URL       ${BROKERS.map((it) => it.example).join(",\n                     ")}
-                     (default: kept in the ledger)
-  --ledger URL       postgres://user:password@host/database (default: a Postgres of its own in the data folder)
-  --kubeconfig FILE  a real cluster (default: the pocket cluster, which runs commands as local processes,
-                     pulls no images and isolates nothing)
-  --context NAME     a context of the file (default: the file's current context)
-  --namespace NAME   the namespace in which Jobs are created (default: the one that the context names)
-  --allow-programs   run the program that the file names for its login (exec: EKS, GKE, AKS); only for a file you trust
-  --data DIR         default: .longshore in this folder
-
-Other commands that run from the same folder find this Longshore: longshore publish, runs, doctor.
-`;
-
-export const up: Command = {
+export const up = command({
+  name: "up",
   summary: "a whole Longshore in this process, on embedded defaults or your broker and cluster",
-  help: HELP,
-  async run(args, surroundings) {
-    const { broker, ledger, kubeconfig, context, namespace, data, ...flags } = options(args);
+  usage: [
+    "[--broker URL] [--ledger URL] [--data DIR]",
+    "--kubeconfig FILE [--context NAME] [--namespace NAME] [--allow-programs] [...]",
+  ],
+  options: {
+    broker: {
+      type: "string",
+      value: "URL",
+      about: `${BROKERS.map((it) => it.example).join(", ")} (default: kept in the ledger)`,
+    },
+    ledger: {
+      type: "string",
+      value: "URL",
+      about: "postgres://user:password@host/database (default: a Postgres of its own in the data folder)",
+    },
+    kubeconfig: {
+      type: "string",
+      value: "FILE",
+      about:
+        "a real cluster (default: the pocket cluster, which runs commands as local processes, pulls no images and isolates nothing)",
+    },
+    context: { type: "string", value: "NAME", about: "a context of the file (default: the file's current context)" },
+    namespace: {
+      type: "string",
+      value: "NAME",
+      about: "the namespace in which Jobs are created (default: the one that the context names)",
+    },
+    "allow-programs": {
+      type: "boolean",
+      about: "run the program that the file names for its login (exec: EKS, GKE, AKS); only for a file you trust",
+    },
+    data: { type: "string", value: "DIR", about: "where the data is (default: .longshore in this folder)" },
+  },
+  more: `
+It runs until Ctrl-C. Other commands that run from the same folder find this Longshore: longshore publish, runs, doctor.`,
+  async run(values, _, surroundings) {
+    const { broker, ledger, kubeconfig, context, namespace, data, "allow-programs": allowPrograms = false } = values;
     checkUrls({ broker, ledger });
-    const home = data === undefined ? dataDirIn(surroundings.cwd) : resolve(surroundings.cwd, data);
-    const other = await readRunning(home);
-    if (other !== undefined)
-      throw new Failure(
-        "halt",
-        "AlreadyRunning",
-        `a Longshore runs from ${home} already, as process ${other.pid}; stop it first, or give this one another --data DIR`,
-      );
-
-    const file = kubeconfig === undefined ? undefined : resolve(surroundings.cwd, kubeconfig);
-    const allowPrograms = flags["allow-programs"] === true;
+    if (kubeconfig === undefined) refuseOfRealCluster({ context, namespace, "allow-programs": allowPrograms });
+    const home = data === undefined ? dataDirIn(surroundings.cwd) : fileAt(data, surroundings);
+    const file = kubeconfig === undefined ? undefined : fileAt(kubeconfig, surroundings);
     const real =
       file === undefined
         ? undefined
         : await realCluster({ kubeconfig: file, context, namespace, allowPrograms }, surroundings.signal);
-    await mkdir(home, { recursive: true, mode: HOME_MODE });
+    await using _claim = await claimHome(home);
 
     surroundings.out("longshore up. Parts that were not named are started here, for this machine only.\n");
     await using postgres =
@@ -90,12 +95,28 @@ export const up: Command = {
       ledgerUrl: postgres.url,
       groupsFile: files.groups,
     });
+    if (broker === undefined) surroundings.out(WITHOUT_BROKER);
     surroundings.out(
       "  up. In another terminal, from this folder:\n    npm run longshore -- publish --image busybox --follow -- sh -c 'echo hi'\n    npm run longshore -- runs list\n  Ctrl-C stops it. Runs stay recorded; what runs in the pocket cluster ends with it.\n",
     );
     return await serve(configs, surroundings);
   },
-};
+});
+
+/** An option for a cluster that nobody named would be ignored, and its Jobs would run as processes of this machine. */
+function refuseOfRealCluster(given: Readonly<Record<string, string | boolean | undefined>>): void {
+  const [name] = Object.entries(given).find(([, value]) => value !== undefined && value !== false) ?? [];
+  if (name !== undefined)
+    throw new Usage(
+      `--${name} is about a real cluster: name its file with --kubeconfig FILE; without it, runs are local processes`,
+    );
+}
+
+/** The README's examples speak AMQP, and find nothing to speak to beside the embedded broker. */
+const WITHOUT_BROKER = `  Applications publish over RabbitMQ or NATS. For them, such as the Python in README.md, stop this and start
+    docker compose up -d rabbitmq   (or any RabbitMQ)
+    npm start -- --broker amqp://longshore:longshore@127.0.0.1:5672
+`;
 
 /** A text that is no URL is not printed: its password could not be found and left out. */
 function checkUrls(urls: Readonly<Record<string, string | undefined>>): void {
@@ -140,13 +161,6 @@ async function serve(configs: ReturnType<typeof readConfigs>, { signal }: Pick<S
     watcher: async (signal) => void (await watcher(configs.watcher, openLog("watcher", configs.watcher.log), signal)),
   });
   return 0;
-}
-
-function options(args: readonly string[]) {
-  const text = { type: "string" } as const;
-  const named = { broker: text, ledger: text, kubeconfig: text, context: text, namespace: text, data: text };
-  const options = { ...named, "allow-programs": { type: "boolean" } } as const;
-  return asUsage(() => parseArgs({ args: [...args], options })).values;
 }
 
 export async function started<T>(

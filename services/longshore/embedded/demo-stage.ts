@@ -14,7 +14,7 @@ import { silentLog } from "@longshore/runtime/log.ts";
 import { type Child, inTime, startChild } from "./child.ts";
 import type { Surroundings } from "../command.ts";
 import { INSTALLATION, pocketIn, postgresIn, writeConfig } from "./home.ts";
-import { send } from "../commands/publish.ts";
+import { commandOf } from "../commands/publish.ts";
 import { started } from "../commands/up.ts";
 import { wordOf } from "../terminal.ts";
 
@@ -105,8 +105,9 @@ export async function openStage(home: string, surroundings: Surroundings): Promi
     return listeners;
   }
 
-  const publish = (run: string, request: object): Promise<void> =>
-    send(broker, "run.requested", { run, ...request } as CommandInput<"run.requested">, signal);
+  async function publish(run: string, request: object): Promise<void> {
+    await broker.publish("commands", commandOf("run.requested", { run, ...request } as CommandInput<"run.requested">), signal);
+  }
 
   async function run(id: string, request: object, on: (event: Heard) => void = () => {}): Promise<Ran> {
     const began = clock.now();

@@ -18,8 +18,8 @@ export interface Program extends AsyncDisposable {
   readonly ended: Promise<Ended>;
   /** Resolves when the program has printed this. Rejects if it ends before, or takes too long. */
   prints(text: string): Promise<void>;
-  /** Presses Ctrl-C; resolves to the program's end. */
-  stop(): Promise<Ended>;
+  /** Presses Ctrl-C; resolves to the program's end. npm passes one press on, so that a program may get it twice. */
+  stop(how?: { readonly signals: number }): Promise<Ended>;
 }
 
 export interface Surroundings {
@@ -47,8 +47,8 @@ export function program(file: string, args: readonly string[], surroundings: Sur
       look();
       ended.then(() => reject(new Error(`it ended without "${text}", after\n${out}${err}`)), reject);
     });
-  const stop = async (): Promise<Ended> => {
-    child.kill("SIGINT");
+  const stop = async ({ signals }: { readonly signals: number } = { signals: 1 }): Promise<Ended> => {
+    for (let sent = 0; sent < signals; sent++) child.kill("SIGINT");
     try {
       return await inTime(ended, STOP_WITHIN_MS, `the end of ${file} after Ctrl-C`);
     } finally {

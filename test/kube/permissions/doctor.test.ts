@@ -218,7 +218,7 @@ for (const group of ["is-well", "is-polled", "in-a-kubeconfig"])
     t.match(lines, /ok {3}launcher: token: The token expires in \d+ min\./);
     t.match(
       lines,
-      /ok {3}launcher: permissions: launcher may do what it needs; create pods\/exec, impersonate serviceaccounts: refused/,
+      /ok {3}launcher: permissions: launcher may do what it needs; create pods\/exec, impersonate serviceaccounts, get secrets: refused/,
     );
     t.match(lines, /ok {3}launcher: create: A Job would be taken \(dry run\)/);
     t.match(lines, /ok {3}watcher: permissions: watcher may do what it needs/);

@@ -41,7 +41,7 @@ t.test("the objects printed for a namespace, and for a group with two, are accep
   const [plain, first, second] = [await bare("plain"), await bare("first"), await bare("second")];
   const groups = path.join(folder, "groups.yaml");
   await fs.writeFile(groups, `groups: { prod-a: { cluster: { inCluster: true }, namespaces: [${first}, ${second}] } }\n`);
-  for (const text of [await printed(plain), await printed("prod-a", "--groups", groups)]) {
+  for (const text of [await printed("--namespace", plain), await printed("prod-a", "--groups", groups)]) {
     const applied = await cluster.kubectl(["apply", "--server-side", "-f", "-"], text);
     t.equal(applied.code, 0, applied.stderr);
     t.equal(applied.stderr, "", "and no warning");
@@ -57,7 +57,7 @@ t.test("the objects printed for a namespace, and for a group with two, are accep
       `the objects of both roles are in ${namespace}`,
     );
   }
-  const again = await cluster.kubectl(["apply", "--server-side", "-f", "-"], await printed(plain));
+  const again = await cluster.kubectl(["apply", "--server-side", "-f", "-"], await printed("--namespace", plain));
   t.equal(again.code, 0, "applying it again changes nothing and is no fault");
 });
 
@@ -115,7 +115,10 @@ t.test(
 
 t.test("--confine: the cluster lets the launcher work, and refuses what it would do to other people's Jobs", async (t) => {
   const namespace = await cluster.namespace();
-  const applied = await cluster.kubectl(["apply", "--server-side", "-f", "-"], await printed(namespace, "--confine"));
+  const applied = await cluster.kubectl(
+    ["apply", "--server-side", "-f", "-"],
+    await printed("--namespace", namespace, "--confine"),
+  );
   t.equal(applied.code, 0, applied.stderr);
   t.equal(applied.stderr, "", "and no warning of an expression that does not fit");
   const token = await cluster.token(namespace, "longshore-launcher");

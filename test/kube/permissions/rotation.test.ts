@@ -139,7 +139,12 @@ for (const { name, also } of [
       await also();
     });
     let printed = "";
-    await rbac.run([namespace], { out: (text) => void (printed += text), env: {}, cwd: it.system.home, signal: forever });
+    await rbac.run(["--namespace", namespace], {
+      out: (text) => void (printed += text),
+      env: {},
+      cwd: it.system.home,
+      signal: forever,
+    });
     const applied = await cluster.kubectl(["apply", "--server-side", "--force-conflicts", "-f", "-"], printed);
     t.equal(applied.code, 0, applied.stderr);
     await healed(t, it);

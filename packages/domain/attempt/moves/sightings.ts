@@ -9,6 +9,7 @@ import { diagnose } from "@longshore/contract/diagnosis.ts";
 import type { Evidence } from "@longshore/contract/fact.ts";
 import type { GroupName, Uid } from "@longshore/contract/ids.ts";
 import { type Attempt, isFenced, isNewer, type Stray } from "../../run/record.ts";
+import { causeKey } from "../../diagnosis/repeat.ts";
 import { liveDueMs } from "../timers.ts";
 import type { AttemptInput } from "../input.ts";
 import { after, CAUSES, closing, type Context, end, endOfCause, type Move, move, restUntilMs, type Rule, stay } from "./move.ts";
@@ -49,7 +50,7 @@ export const stalled: Rule<"stalled"> = ofOwn<"stalled">((attempt, { diagnosis, 
   const lively = attempt.state === "claimed" ? alive(attempt, context) : attempt;
   const { stall, stalledAtMs } = attempt.notes;
   const isOlder = attempt.seenRv !== undefined && isNewer(attempt.seenRv, rv);
-  if (isOlder || (stall?.code === diagnosis.code && stall.sentence === diagnosis.sentence)) return move(sighted(lively, rv));
+  if (isOlder || (stall !== undefined && causeKey(stall) === causeKey(diagnosis))) return move(sighted(lively, rv));
   const sinceMs = stall?.code === diagnosis.code ? (stalledAtMs ?? context.nowMs) : context.nowMs;
   const stalling = { ...sighted(lively, rv), notes: { ...lively.notes, stall: diagnosis, stalledAtMs: sinceMs } };
   return move(alive(stalling, context), [{ kind: "stalled", diagnosis }]);

@@ -1,0 +1,45 @@
+/**
+ * What an application's author reads first: README.md and the contract's README.md.
+ *
+ * The failure this prevents: an example that our own reader refuses, and a word that is used pages before it is explained.
+ */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import t from "tap";
+import { COMMANDS } from "./command.ts";
+import { readCommand } from "./envelope.ts";
+
+const page = (path: string): string => readFileSync(join(import.meta.dirname, path), "utf8");
+const PAGES = { "README.md": page("../../README.md"), "packages/contract/README.md": page("README.md") };
+const messages = page("README.md");
+
+for (const type of ["run.cancel", "run.restart"] as const)
+  t.test(`the example of ${type} is taken, and the table names each field that such a command has`, async (t) => {
+    const [, example = ""] = new RegExp(`<!-- message: ${type} -->\n\`\`\`json\n([^\`]*)\`\`\``).exec(messages) ?? [];
+    t.match(readCommand(new TextEncoder().encode(example)), { kind: "command", command: { type } });
+    const row = messages.split("\n").find((line) => line.startsWith(`| \`${type}\``)) ?? "";
+    const common = ["run", "actor", "generation"];
+    for (const field of Object.keys(COMMANDS[type].shape)) if (!common.includes(field)) t.match(row, `\`${field}\``, field);
+  });
+
+for (const [name, text] of Object.entries(PAGES))
+  t.test(`${name} explains "group" before it uses the word`, async (t) => {
+    const first = /^.*\bgroups?\b.*$/im.exec(text)?.[0];
+    t.match(first, /^(- )?A \*\*group\*\* is where Jobs go/);
+  });
+
+t.test(
+  "README.md says what its Python needs that a plain `npm start` does not have, and how a program gets a secret",
+  async (t) => {
+    const [before = ""] = PAGES["README.md"].split("<!-- upstream example: publish -->");
+    t.match(before, /npm start -- --broker amqp:\/\//);
+    const deploy = page("../../deploy/README.md");
+    const [, target = ""] = /\(deploy\/README\.md#([\w-]+)\)/.exec(PAGES["README.md"].slice(before.length)) ?? [];
+    const heading = deploy
+      .split("\n")
+      .find((line) => line.startsWith("## ") && line.slice(3).toLowerCase().replaceAll(" ", "-") === target);
+    t.ok(heading, `deploy/README.md has the chapter "${target}"`);
+    t.match(PAGES["README.md"], /cannot carry a secret yet/);
+    t.match(deploy, /A run cannot carry a secret yet\./);
+  },
+);

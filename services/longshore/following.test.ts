@@ -1,0 +1,171 @@
+/** What a person reads who follows a run: what was, what happens, and what is needed at the end. */
+import type { Delivery } from "@longshore/broker/port.ts";
+import { type DeliveryQueue, deliveryQueue } from "@longshore/broker/receiving.ts";
+import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { writeNotice } from "@longshore/contract/envelope.ts";
+import { TenantName } from "@longshore/contract/ids.ts";
+import {
+  cancelled, claimed, complete, created, entry, failed, finish, first, groupsOf, INSTALLATION, jobName, placer, restarted, runId, started, wanted
+} from "@longshore/ledger/testing/conformance-parts.ts"; // biome-ignore format: a list of names
+import { ledgerModel } from "@longshore/ledger/testing/model.ts";
+import { stepsClock } from "@longshore/runtime/testing/steps-clock.ts";
+import type { Ledger } from "@longshore/ledger/port.ts";
+import t, { type Test } from "tap";
+import { exitCodeOf, follow } from "./following.ts";
+
+const RUN = runId("a");
+
+interface Scene {
+  readonly ledger: Ledger;
+  readonly clock: ReturnType<typeof stepsClock>;
+  readonly follow: (command?: string) => ReturnType<typeof follow>;
+  /** The broker tells of something, perhaps of something else. */
+  readonly tell: (type: string, data: object) => void;
+  readonly stop: () => void;
+  readonly said: () => string;
+}
+
+function scene(t: Test): Scene {
+  const clock = stepsClock();
+  const ledger = ledgerModel({ clock, installation: INSTALLATION, jobName }).connect();
+  const events: DeliveryQueue<Delivery> = deliveryQueue<Delivery>(() => undefined);
+  const stop = new AbortController();
+  stop.signal.addEventListener("abort", () => events.end());
+  t.teardown(() => stop.abort());
+  let said = "";
+  const done = async (): Promise<void> => undefined;
+  const about = { installation: INSTALLATION, tenant: TenantName.parse("shop"), time: "2030-01-31T12:00:00.000Z" };
+  return {
+    ledger,
+    clock,
+    follow: (command) =>
+      follow(
+        { broker: { follow: async () => events.items }, ledger, run: RUN, ...(command !== undefined && { command }) },
+        { out: (text) => void (said += text), signal: stop.signal },
+      ),
+    tell: (type, data) => {
+      const body = writeNotice({ ...about, id: "notice", type: type as "command.refused", data });
+      events.give({
+        id: "",
+        body,
+        redeliveries: 0,
+        user: undefined,
+        replyTo: undefined,
+        ack: done,
+        requeue: done,
+        quarantine: done,
+      });
+    },
+    stop: () => stop.abort(),
+    said: () => said,
+  };
+}
+
+const words = (text: string): readonly string[] =>
+  [...text.matchAll(/^ +\d+ {2}\S+ {2}(?:\+\S+ \S+)? +(\w+)/gm)].map(([, word = ""]) => word);
+
+t.test("a run that is over is told whole, with how long each state lasted, and nobody waits", async (t) => {
+  const it = scene(t);
+  const work = first(await claimed(it.ledger, [wanted("a")]));
+  await it.ledger.record([entry(work, created(work))]);
+  await it.clock.pass(12_000);
+  await it.ledger.record([entry(work, started(work))]);
+  await it.clock.pass(3_000);
+  await it.ledger.record([entry(work, complete(work))]);
+  const following = await it.follow();
+  t.equal(await following.soFar(), "run.succeeded");
+  t.same(words(it.said()), ["accepted", "launched", "started", "succeeded"]);
+  t.match(it.said(), /\+12 s +started[\s\S]*\+3\.0 s +succeeded/);
+});
+
+t.test("a run that is under way is told so far, then as it goes on, each event once", async (t) => {
+  const it = scene(t);
+  const work = first(await claimed(it.ledger, [wanted("a")]));
+  const stuck = diagnose("ImageNotFound", "The registry has no such image.");
+  const of = { uid: created(work).uid, rv: "2", group: created(work).group };
+  await it.ledger.record([entry(work, created(work)), entry(work, { kind: "stalled", diagnosis: stuck, ...of })]);
+  await it.clock.pass(250_000);
+  const following = await it.follow();
+  t.equal(await following.soFar(), undefined);
+  t.same(words(it.said()), ["accepted", "launched", "stalled"]);
+  t.match(it.said(), /ImageNotFound: The registry has no such image\.\n {6}stalled for 4 m 10 s so far\n$/);
+  const end = following.toEnd();
+  await finish(it.ledger, work, failed);
+  it.tell("run.failed", { run: RUN });
+  t.equal(await end, "run.failed");
+  t.equal(words(it.said()).filter((word) => word === "stalled").length, 1);
+  t.same(words(it.said()).at(-1), "failed");
+});
+
+t.test("a wait says for what, by the name of the group", async (t) => {
+  const it = scene(t);
+  await it.ledger.putGroups(groupsOf(1));
+  await it.ledger.admit([wanted("before", { priority: 1 }), wanted("a")]);
+  await it.ledger.place({ most: 2, placer });
+  const following = await it.follow();
+  await following.soFar();
+  t.match(it.said(), /waiting +GroupsFull: it is full: 1 of 1 Jobs \(east\)\n/);
+});
+
+t.test("at the end come the program's last lines, the diagnosis in a sentence, its hint, and the next commands", async (t) => {
+  const it = scene(t);
+  const work = first(await claimed(it.ledger, [wanted("a")]));
+  const log = { state: "complete", lines: 2, tail: "\u001b[2Jboom\nbang\n" } as const;
+  await finish(it.ledger, work, () => ({ ...failed(work), evidence: { ...failed(work).evidence, log } }));
+  await (await it.follow()).soFar();
+  const end = it.said().split("\n").slice(-8);
+  t.match(end, [
+    "  It ended with exit code 1.",
+    /^ {2}Hint: Read the program's log/,
+    "  log (complete, 2 lines)",
+    "    ·[2Jboom",
+    "    bang",
+    "  longshore runs show a",
+    "  longshore runs restart a",
+    "",
+  ]);
+});
+
+t.test("what a run that succeeded has printed is shown, and no restart is offered", async (t) => {
+  const it = scene(t);
+  const work = first(await claimed(it.ledger, [wanted("a")]));
+  const log = { state: "complete", lines: 1, tail: "hi\n" } as const;
+  await finish(it.ledger, work, () => ({ ...complete(work), evidence: { started: "yes", log } }));
+  await (await it.follow()).soFar();
+  t.match(it.said(), /succeeded\n {2}log \(complete, 1 line\)\n {4}hi\n {2}longshore runs show a\n$/);
+});
+
+t.test("its own refusal ends the following with the problems; somebody else's does not", async (t) => {
+  const it = scene(t);
+  const following = await it.follow("mine");
+  const end = following.toEnd();
+  const problems = [{ path: "/data/run", code: "NotEnded", message: "the run is not over" }];
+  it.tell("command.refused", { run: RUN, command: "theirs", problems: [] });
+  it.tell("command.refused", { run: RUN, command: "mine", problems });
+  t.equal(await end, "command.refused");
+  t.equal(it.said(), "refused\n  /data/run: the run is not over\n");
+});
+
+t.test("a run that is restarted is followed from the restart on, to its new end", async (t) => {
+  const it = scene(t);
+  await finish(it.ledger, first(await claimed(it.ledger, [wanted("a")])), failed);
+  const following = await it.follow("again");
+  const end = following.toEnd();
+  await it.ledger.admit([restarted("a")]);
+  it.tell("run.restarted", { run: RUN });
+  for (const work of await claimed(it.ledger, [])) await finish(it.ledger, work, complete);
+  it.tell("run.succeeded", { run: RUN });
+  t.equal(await end, "run.succeeded");
+  t.same(words(it.said()), ["restarted", "launched", "started", "succeeded"]);
+});
+
+t.test("Ctrl-C ends the following at once", async (t) => {
+  const it = scene(t);
+  await it.ledger.admit([wanted("a"), cancelled("b")]);
+  const following = await it.follow();
+  await following.soFar();
+  const end = following.toEnd();
+  it.stop();
+  t.equal(await end, "stopped");
+  t.equal(exitCodeOf(await end), 130);
+});

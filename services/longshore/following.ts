@@ -1,0 +1,143 @@
+/**
+ * Follows one run in the terminal: the story so far, then what happens, then what a person needs at the end.
+ *
+ * The failures this prevents: an empty screen, since all that there is to tell happened before; an end that is waited for
+ * although it was long ago; and a following that never ends, since the broker lost one event. So every line is read from the
+ * ledger, and the broker's events only say when to look.
+ */
+import type { Broker, Delivery } from "@longshore/broker/port.ts";
+import { readEvent } from "@longshore/contract/envelope.ts";
+import { isTerminal } from "@longshore/contract/event.ts";
+import type { RunId } from "@longshore/contract/ids.ts";
+import type { Problem } from "@longshore/contract/problem.ts";
+import type { Ledger, StoryEvent } from "@longshore/ledger/port.ts";
+import { systemClock as clock } from "@longshore/runtime/clock.ts";
+import { wakeUp } from "@longshore/runtime/loop.ts";
+import type { Surroundings } from "./command.ts";
+import { afterEnd, plain, span, storyLine, wordOf } from "./terminal.ts";
+
+export interface Followed {
+  readonly broker: Pick<Broker, "follow">;
+  readonly ledger: Pick<Ledger, "find" | "story" | "now">;
+  readonly run: RunId;
+  /** The id of the command that is about to be sent: its refusal ends the following, and nobody else's does. */
+  readonly command?: string;
+  /** The value of `--config`, for the commands that are printed at the end. */
+  readonly config?: string | undefined;
+}
+
+export interface Following {
+  /** The run as it was when the following began. */
+  readonly found: Awaited<ReturnType<Ledger["find"]>>;
+  /** Prints the story so far. Returns the event that ended it, if the run is over. */
+  readonly soFar: () => Promise<string | undefined>;
+  /** Prints what happens. Returns the event that ended the story, "command.refused", or "stopped" if nobody waits any more. */
+  readonly toEnd: () => Promise<string>;
+  /** Prints no story, only why the command is refused. */
+  readonly toRefusal: () => Promise<string>;
+}
+
+/** The exit code for a run's end. */
+export const exitCodeOf = (end: string): number => (end === "run.succeeded" ? 0 : end === "stopped" ? 130 : 1);
+
+const PAGE = 500;
+const LOOK_AGAIN_MS = 5_000;
+
+/** Resolves when the events are bound: call it before publishing, or the first look comes late. */
+export async function follow(
+  { broker, ledger, run, command, config }: Followed,
+  { out, signal }: Pick<Surroundings, "out" | "signal">,
+): Promise<Following> {
+  const heard = listen(await broker.follow("#", { inFlightMax: 64, signal }), run, command);
+  const found = await ledger.find(run);
+  let simple = found?.record.run.plan.simple ?? true;
+  let last: Pick<StoryEvent, "sequence"> & Partial<StoryEvent> = { sequence: found?.record.run.seq ?? 0 };
+
+  const say = (lines: readonly string[]): void => {
+    if (lines.length > 0) out(`${lines.map(plain).join("\n")}\n`);
+  };
+
+  async function* news(): AsyncGenerator<StoryEvent> {
+    for (;;) {
+      const page = await ledger.story(run, last.sequence, PAGE);
+      if (page.length === 0) return;
+      for (const event of page) yield told(event);
+    }
+  }
+
+  function told(event: StoryEvent): StoryEvent {
+    const { steps } = event.data as { readonly steps?: readonly string[] };
+    if (event.type === "run.accepted" && steps !== undefined) simple = steps.length === 1 && steps[0] === "main";
+    say([storyLine(event, last.atMs, simple)]);
+    last = event;
+    return event;
+  }
+
+  function ends({ type, data }: StoryEvent): string {
+    say(afterEnd(run, type, data as object, config));
+    return type;
+  }
+
+  async function soFar(): Promise<string | undefined> {
+    last = { sequence: 0 };
+    let newest: StoryEvent | undefined;
+    for await (const event of news()) newest = event;
+    if (newest === undefined) return undefined;
+    if (isTerminal(newest.type)) return ends(newest);
+    say([`      ${wordOf(newest.type)} for ${span((await ledger.now()) - newest.atMs)} so far`]);
+    return undefined;
+  }
+
+  /** Other content under the run's id is refused, and the story of the run that has the id is not its sender's. */
+  async function until(isTold: boolean): Promise<string> {
+    for (;;) {
+      if (isTold) for await (const event of news()) if (isTerminal(event.type)) return ends(event);
+      const state = heard.state();
+      if (state === "stopped" || signal.aborted) return "stopped";
+      if (state !== "following") {
+        say(["refused", ...state.problems.map(({ path, message }) => `  ${path || "the message"}: ${message}`)]);
+        return "command.refused";
+      }
+      await heard.more(LOOK_AGAIN_MS, signal);
+    }
+  }
+
+  return { found, soFar, toEnd: () => until(true), toRefusal: () => until(false) };
+}
+
+interface Heard {
+  state(): "following" | "stopped" | { readonly problems: readonly Problem[] };
+  /** Resolves when something was heard of the run, or after this time. */
+  more(ms: number, signal: AbortSignal): Promise<unknown>;
+}
+
+function listen(events: AsyncIterable<Delivery>, run: RunId, command: string | undefined): Heard {
+  let state: ReturnType<Heard["state"]> = "following";
+  const wake = wakeUp(clock);
+  let failure: { readonly error: unknown } | undefined;
+  void hear().catch((error: unknown) => {
+    failure = { error };
+    wake.wake();
+  });
+  return {
+    state: () => {
+      if (failure !== undefined) throw failure.error;
+      return state;
+    },
+    more: (ms, signal) => wake.wait(ms, signal),
+  };
+
+  async function hear(): Promise<void> {
+    for await (const delivery of events) {
+      await delivery.ack();
+      const read = readEvent(delivery.body);
+      if (read.kind !== "event" || (read.event.subject !== run && read.event.data["run"] !== run)) continue;
+      const { type, data } = read.event;
+      if (type === "command.refused" && command !== undefined && data["command"] === command)
+        state = { problems: data["problems"] as readonly Problem[] };
+      wake.wake();
+    }
+    if (state === "following") state = "stopped";
+    wake.wake();
+  }
+}
