@@ -70,7 +70,7 @@ const kubectl = async (...args: readonly string[]): Promise<string> => {
 await t.test("the README's application publishes a run: what its container printed is in `runs show`", async (t) => {
   await using follower = await follow();
   t.equal(await publish({}), `taken: ${RUN}\n`);
-  await follower.prints("dev.longshore.run.succeeded");
+  await follower.prints(" run.succeeded");
   const page = await show(RUN);
   t.match(page, /^orders\/8812\/export {4}SUCCEEDED\n/);
   t.match(page, /^ {2}log \(complete, 1 lines\)\n {4}exported$/m);
@@ -81,7 +81,7 @@ await t.test("kubectl delete job while it runs: pod and Job end, and the run fai
   // SIGTERM ends the first process of a container only if that process handles the signal.
   const command = "trap 'exit 0' TERM; echo working; sleep 600 & wait";
   t.equal(await publish({ [RUN]: LASTS, "echo exported": command }), `taken: ${LASTS}\n`);
-  await follower.prints("dev.longshore.run.started");
+  await follower.prints(" run.started");
   const job = /kubectl -n default describe job (\S+)/.exec(await show(LASTS))?.[1] ?? "";
   t.not(job, "", "`runs show` names the Job");
 
@@ -89,7 +89,7 @@ await t.test("kubectl delete job while it runs: pod and Job end, and the run fai
   await kubectl("delete", "job", job, "--timeout=60s"); // kubectl returns when the Job is gone
   t.comment(`pod and Job were gone after ${((performance.now() - began) / 1000).toFixed(1)} s`);
   t.equal(await kubectl("get", "pods", "-l", `batch.kubernetes.io/job-name=${job}`, "-o", "name"), "", "its pod is gone");
-  await follower.prints("dev.longshore.run.failed");
+  await follower.prints(" run.failed");
   t.match(await show(LASTS), /^orders\/8813\/export {4}FAILED {3}DeletedExternally/);
 });
 
