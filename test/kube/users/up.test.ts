@@ -73,7 +73,7 @@ await t.test("the README's application publishes a run: what its container print
   await follower.prints(" run.succeeded");
   const page = await show(RUN);
   t.match(page, /^orders\/8812\/export {4}SUCCEEDED\n/);
-  t.match(page, /^ {2}log \(complete, 1 lines\)\n {4}exported$/m);
+  t.match(page, /^ {2}log \(complete, 1 line\)\n {4}exported$/m);
 });
 
 await t.test("kubectl delete job while it runs: pod and Job end, and the run fails with DeletedExternally", async (t) => {
