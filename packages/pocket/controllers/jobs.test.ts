@@ -43,6 +43,21 @@ t.test("a failed pod is tried again after a pause, as often as backoffLimit says
   t.same(types(model.jobs()[0]), ["FailureTarget", "Failed"]);
 });
 
+t.test("a pod keeps the time at which it was scheduled", async (t) => {
+  const { clock, model } = open(() => ({ startsAfterMs: 0, runsMs: 12_000 }));
+  await using _ = model;
+  const beganMs = clock.now();
+  await create(model, {});
+  await clock.sleep(12_000);
+  const scheduled = model.pods()[0]?.status.conditions?.find(({ type }) => type === "PodScheduled")?.lastTransitionTime ?? "";
+  t.equal(model.pods()[0]?.status.phase, "Running");
+  await clock.sleep(30_000);
+  const ended = model.pods()[0];
+  t.equal(ended?.status.phase, "Succeeded");
+  t.equal(ended?.status.conditions?.find(({ type }) => type === "PodScheduled")?.lastTransitionTime, scheduled);
+  t.ok(Date.parse(scheduled) - beganMs <= 1_000, "at once");
+});
+
 t.test("a retry that succeeds completes the Job", async (t) => {
   const { clock, model } = open((_, nth) => ({ runsMs: 10, exitCode: nth === 0 ? 1 : 0 }));
   await using _ = model;

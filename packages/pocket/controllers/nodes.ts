@@ -132,11 +132,14 @@ function statusOf(pod: PodObject, containers: readonly ContainerReport[], final:
   const ready = final === undefined && main.every((it) => it.state.kind === "running");
   const initialized = init.every((it) => it.state.kind === "terminated" && it.state.exitCode === 0);
   const reason = final === "Succeeded" ? "PodCompleted" : final === "Failed" ? "PodFailed" : "ContainersNotReady";
+  /** What is true keeps its time: the pod was scheduled when it was, and not when it ended. */
+  const since = (type: string): string | undefined =>
+    pod.status.conditions?.find((it) => it.type === type && it.status === "True")?.lastTransitionTime;
   const condition = (type: string, yes: boolean): Condition => ({
     type,
     status: yes ? "True" : "False",
     ...(yes ? {} : { reason }),
-    lastTransitionTime: timestamp(nowMs),
+    lastTransitionTime: (yes ? since(type) : undefined) ?? timestamp(nowMs),
   });
   return {
     phase: final ?? (running ? "Running" : "Pending"),
