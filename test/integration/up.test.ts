@@ -101,11 +101,19 @@ await t.test("a run that failed is started again with a correction, and succeeds
 
 await t.test("of two that start in a fresh folder at once, one is up, and the other says who has the folder", async (t) => {
   await using fresh = await emptyFolder();
-  const both = await Promise.allSettled([longshoreUp(fresh.path), longshoreUp(fresh.path)]);
+  const data = path.join(fresh.path, "elsewhere");
+  const both = await Promise.allSettled([longshoreUp(fresh.path, "--data", data), longshoreUp(fresh.path, "--data", data)]);
   const ups = both.flatMap((it) => (it.status === "fulfilled" ? [it.value] : []));
   const refused = both.flatMap((it) => (it.status === "rejected" ? [String(it.reason)] : []));
-  for (const it of ups) t.equal((await it.stop()).code, 0);
   t.equal(ups.length, 1);
+  // The one that is up prints this command; below, that is seen.
+  const list = await longshore(fresh.path, "runs", "list", "--config", path.join(data, "launcher.yaml"));
+  t.match(list, { code: 0, out: "no runs\n" });
+  for (const it of ups) {
+    const { code, out } = await it.stop();
+    t.equal(code, 0);
+    t.ok(out.includes(`npm run longshore -- runs list --config ${path.join(data, "launcher.yaml")}\n`), out);
+  }
   t.match(refused, [/longshore: a Longshore runs from \S+ already, as process \d+; .*--data DIR/]);
 });
 

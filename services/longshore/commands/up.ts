@@ -96,8 +96,10 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
       groupsFile: files.groups,
     });
     if (broker === undefined) surroundings.out(WITHOUT_BROKER);
+    // The other commands look into .longshore of their folder, so that another data folder has to be named.
+    const config = data === undefined ? "" : ` --config ${files.launcher}`;
     surroundings.out(
-      "  up. In another terminal, from this folder:\n    npm run longshore -- publish --image busybox --follow -- sh -c 'echo hi'\n    npm run longshore -- runs list\n  Ctrl-C stops it. Runs stay recorded; what runs in the pocket cluster ends with it.\n",
+      `  up. In another terminal, from this folder:\n    npm run longshore -- publish${config} --image busybox --follow -- sh -c 'echo hi'\n    npm run longshore -- runs list${config}\n  Ctrl-C stops it. Runs stay recorded; what runs in the pocket cluster ends with it.\n`,
     );
     return await serve(configs, surroundings);
   },
