@@ -78,7 +78,7 @@ await t.test("whatever lists or shows prints JSON, too, and `runs show` says how
     story: [{ sequence: 1, time: /Z$/, type: "run.accepted" }],
   });
   t.match(await asked("group", "list"), { groups: [{ name: "pocket", health: "healthy", paused: false, jobs: 0 }] });
-  t.match(await asked("doctor"), { failures: 0, findings: [{ part: "broker", state: "ok" }] });
+  t.match(await asked("doctor"), { warnings: 0, failures: 0, findings: [{ part: "broker", state: "ok" }] });
   const { out } = await longshore(folder.path, "runs", "show", "first");
   t.match(out, /^ {2}kubectl -n default get jobs,pods -l longshore\.dev\/run=[a-z2-7]{26}$/m);
 });
