@@ -1,4 +1,5 @@
 /** Launcher and watcher are started before their servers, or with a password that is wrong. (Fault 56 in GUARANTEES.md.) */
+// runs at most 8 min
 import { freePort } from "@longshore/ledger/embedded-postgres.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import t from "tap";
