@@ -1,4 +1,4 @@
-/** What a person is told if the broker's URL wants TLS of a port that speaks none, over a real connection. */
+/** The sentence for a broker's URL that wants TLS of a port that speaks none, over a real connection. */
 import { once } from "node:events";
 import { createServer, type AddressInfo } from "node:net";
 import { systemClock } from "@longshore/runtime/clock.ts";

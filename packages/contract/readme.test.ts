@@ -1,5 +1,5 @@
 /**
- * What an application's author reads first: README.md and the contract's README.md.
+ * README.md and the contract's README.md, which an application's author reads first.
  *
  * The failure this prevents: an example that our own reader refuses, and a word that is used pages before it is explained.
  */

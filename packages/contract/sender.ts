@@ -1,5 +1,5 @@
 /**
- * What can be read of a message that cannot be taken: who sent it, and which run it means.
+ * The sender of a message that cannot be taken, and the run that it means, as far as they can be read.
  *
  * The failure this prevents: a sender who left out one field, or sent too much, sees that the broker has the message, and never
  * hears of it again.
@@ -16,7 +16,7 @@ export interface Named {
 const LOOKED_AT_BYTES = 64 * 1024;
 
 const TOKEN = /"(?:[^"\\]|\\.)*"|[{}[\]:,]|[^\s"{}[\]:,]+/gs;
-/** Who sends a request without an envelope has its run at the top. */
+/** The fields by their place in the message. A request without an envelope has its run at the top. */
 const PLACES: Readonly<Record<string, keyof Named>> = { id: "id", source: "source", run: "run", "data/run": "run" };
 
 /** Reads as far as the text goes: it may be cut off, too large or nested too deep, so nothing is built of it. */

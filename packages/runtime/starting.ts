@@ -31,9 +31,9 @@ export interface StartingOptions {
 
 export function openStarting(parts: readonly string[], { clock, log, signal, isOutage }: StartingOptions): Starting {
   const pause = backOff(clock, { firstMs: 200, mostMs: 5_000 });
-  const says = new Map(parts.map((part) => [part, "is not asked yet"]));
   const states: Record<string, () => PartState | Promise<PartState>> = {};
-  for (const part of parts) states[part] = () => ({ ready: false, says: says.get(part) ?? "" });
+  const say = (part: string, says: string): void => void (states[part] = () => ({ ready: false, says }));
+  for (const part of parts) say(part, "is not asked yet");
   let refresh: () => Promise<void> = async () => undefined;
   let saidMs: number | undefined;
 
@@ -42,11 +42,11 @@ export function openStarting(parts: readonly string[], { clock, log, signal, isO
       signal.throwIfAborted();
       try {
         const opened = await open();
-        says.set(part, "was reached; the program is starting");
+        say(part, "was reached; the program is starting");
         return opened;
       } catch (error) {
         if (!isOutage(error)) throw error;
-        says.set(part, `not reached yet: ${error.message}`);
+        say(part, `not reached yet: ${error.message}`);
         if (saidMs === undefined || clock.now() - saidMs >= MINUTE_MS) {
           log.warn("waiting for a server that is away before the start", { part, error: error.message });
           saidMs = clock.now();

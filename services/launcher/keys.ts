@@ -33,13 +33,15 @@ export interface Keys {
 /** Least length of the key file: a shorter one could be guessed. */
 export const KEY_BYTES_MIN = 32;
 
+/** The hash that names and labels are made of (domain/run/identity.ts). */
+export const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");
+
 export function openKeys(master: Uint8Array, installation: Installation): Keys {
   // Key objects are made once: from bytes, Node would make one at every call, which costs four times the HMAC itself.
   const derive = (purpose: string): KeyObject =>
     createSecretKey(new Uint8Array(hkdfSync("sha256", master, installation, `longshore ${purpose}`, 32)));
   const proofKey = derive("proof");
   const digestKey = derive("digest");
-  const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");
   const hmac = (key: KeyObject, text: string): string => createHmac("sha256", key).update(text).digest("base64url");
 
   const prove = (identity: Identity, place: Place): string => hmac(proofKey, proofInput({ installation, ...identity, ...place }));

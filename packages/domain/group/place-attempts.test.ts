@@ -179,7 +179,7 @@ for (const { name, runs, groups, n = 1, nowMs = NOW, claim, firstIsLocked = fals
 interface Waiting {
   readonly run: string;
   readonly priority?: number;
-  /** What the attempt waits for room in; absent: it was not judged yet. */
+  /** The groups in which the attempt waits for room; absent: it was not judged yet. */
   readonly waitsFor?: readonly GroupName[];
   readonly wants?: readonly GroupName[];
   readonly dueInMs?: number;

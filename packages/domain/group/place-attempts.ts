@@ -77,7 +77,7 @@ export interface Placing {
 export interface Claiming {
   readonly by: string;
   readonly forMs: number;
-  /** How many more attempts of each group the caller can claim. */
+  /** The number of attempts of each group that the caller can still claim. */
   readonly room: ReadonlyMap<GroupName, number>;
 }
 
@@ -103,7 +103,7 @@ export function placeAttempts({ lines, records, groups, placer, most, claiming }
   const takesAnyOf = (of: Line["of"]): boolean =>
     of === "fresh" ? free.some(({ name }) => takes(name)) : typeof of !== "string" && of.some(takes);
   for (const candidate of inTurn(lines)) {
-    // Those of a cut line that were not read come before this candidate: it may not take what one of them could.
+    // Attempts of a cut line that were not read come before this candidate, which may not take what one of them could take.
     const isAhead = ({ of, candidates, isCut }: Line): boolean => {
       const last = candidates.at(-1);
       return isCut && last !== undefined && byTurn(last, candidate) < 0 && takesAnyOf(of);

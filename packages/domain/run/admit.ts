@@ -188,7 +188,7 @@ export function answerCommand(existing: Change | undefined, intake: Intake, at: 
 }
 
 /**
- * What the sender of a duplicate is told, or `undefined`: the command names nobody to answer, or no run that its sender may see.
+ * Returns the answer to a duplicate; `undefined` if the command names nobody to answer, or no run that its sender may see.
  */
 export function duplicateOf(existing: Change | undefined, intake: Intake): EventData<"command.duplicate"> | undefined {
   const found = existing?.after.run;

@@ -40,7 +40,7 @@ interface BreakerOptions {
 export interface Guard extends Channel, AsyncDisposable {
   /** The pace of a group with `createsPerSecond`: callers ask it before they claim attempts to create. */
   readonly pace: Pace | undefined;
-  /** How many requests may be in flight at this moment, how many are, and how many wait. */
+  /** The numbers of requests that may be in flight at this moment, that are, and that wait. */
   load: Window["load"];
 }
 
@@ -172,7 +172,7 @@ interface Window {
   load(): { readonly window: number; readonly inFlight: number; readonly waiting: number };
 }
 
-/** How many requests may be out at once: fewer while the cluster is slow or says 429, more again while it is well. */
+/** The number of requests that may be out at once: fewer while the cluster is slow or says 429, more again while it is well. */
 function openWindow(name: string, most: number, waitingMax: number): Window {
   let size = most;
   let inFlight = 0;

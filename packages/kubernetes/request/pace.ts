@@ -21,7 +21,7 @@ export interface Pace {
   nextMs(): number;
   /** Takes the turn at this time: at `nextMs()`, or later if another reason delays the create. */
   take(turnMs: number): void;
-  /** How many creates would have their turn soon if they were sent now. */
+  /** Returns the number of creates that would have their turn soon if they were sent now. */
   free(): number;
   /** Resolves when `free()` is at least 1. */
   untilFree(signal: AbortSignal): Promise<void>;

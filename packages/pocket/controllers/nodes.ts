@@ -132,7 +132,7 @@ function statusOf(pod: PodObject, containers: readonly ContainerReport[], final:
   const ready = final === undefined && main.every((it) => it.state.kind === "running");
   const initialized = init.every((it) => it.state.kind === "terminated" && it.state.exitCode === 0);
   const reason = final === "Succeeded" ? "PodCompleted" : final === "Failed" ? "PodFailed" : "ContainersNotReady";
-  /** What is true keeps its time: the pod was scheduled when it was, and not when it ended. */
+  /** A condition that stays true keeps its time: else a pod would seem to be scheduled when it ends. */
   const since = (type: string): string | undefined =>
     pod.status.conditions?.find((it) => it.type === type && it.status === "True")?.lastTransitionTime;
   const condition = (type: string, yes: boolean): Condition => ({

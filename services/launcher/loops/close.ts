@@ -84,6 +84,10 @@ function graceOf({ cancel }: Work["run"]): { readonly graceSeconds?: number } {
   return cancel?.graceSeconds === undefined ? {} : { graceSeconds: cancel.graceSeconds };
 }
 
+/** The pods that nobody has told to end. */
+const standingOf = (pods: readonly PodSeen[]): readonly PodSeen[] =>
+  pods.filter((pod) => isUnfinished(pod) && pod.deletionAt === undefined);
+
 /** Deletes pods that nothing else will delete: their Job is on its way out, or gone. */
 async function deleteOrphans(
   parts: Parts,
@@ -92,8 +96,7 @@ async function deleteOrphans(
   pods: readonly PodSeen[],
   signal: AbortSignal,
 ): Promise<void> {
-  const orphans = pods.filter((pod) => isUnfinished(pod) && pod.deletionAt === undefined);
-  await Promise.all(orphans.map((pod) => deletePod(parts, cluster, pod, graceOf(run), signal)));
+  await Promise.all(standingOf(pods).map((pod) => deletePod(parts, cluster, pod, graceOf(run), signal)));
 }
 
 /** Returns the inputs of a look at the attempt's own Job: how it ended, or that nothing of it ever started. */
@@ -137,7 +140,7 @@ async function provenUnstarted(
     verdict = verdictOf(cluster, attempt, seen);
     // If the pod is gone and its end was not seen here, the watcher may have seen it, and its fact is on the way.
     if (verdict !== undefined && !("evidence" in verdict && verdict.evidence.started === "unknown")) return verdict;
-    const standing = seen.pods.filter((pod) => isUnfinished(pod) && pod.deletionAt === undefined);
+    const standing = standingOf(seen.pods);
     const hasStarted = startedOf(seen.job, seen.pods) === "yes";
     if (standing.length === seen.pods.length && hasGoneOn(attempt, standing, hasStarted)) return { kind: "goesOn" };
     if (hasStarted) return undefined;

@@ -8,13 +8,11 @@ import { Duration, durationMs } from "@longshore/contract/units.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { isUnserved } from "@longshore/domain/group/group.ts";
 import { unwatched } from "@longshore/launcher/groups/unwatched.ts";
-import { openLedger } from "@longshore/ledger/open.ts";
 import type { GroupState, Ledger } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
-import { silentLog } from "@longshore/runtime/log.ts";
 import { command, CONFIG, family, iso, json, JSON_OPTION, type Options, type Surroundings, Usage } from "../command.ts";
-import { findLongshore } from "../which-longshore.ts";
 import { plain, span } from "../terminal.ts";
+import { ledgerOf } from "./publish.ts";
 
 interface Asked {
   readonly ledger: Ledger;
@@ -102,14 +100,6 @@ function timeoutOf(given: string | undefined): number {
   const ms = duration.success ? durationMs(duration.data) : undefined;
   if (ms === undefined) throw new Usage(`--timeout is a duration such as 90s, 30m or 2h; not "${given}"`);
   return ms;
-}
-
-async function ledgerOf(config: string | undefined, surroundings: Surroundings): Promise<Ledger> {
-  const { ledgerUrl, installation } = await findLongshore({ config }, surroundings);
-  const jobName = (): never => {
-    throw new Error("this command begins no attempts");
-  };
-  return await openLedger({ url: ledgerUrl, installation, jobName, migrate: false, log: silentLog });
 }
 
 async function find({ ledger, name }: Asked): Promise<GroupState> {

@@ -1,5 +1,4 @@
 /** `longshore runs`: what ran, how it went, and what to do about it. */
-import { createHash } from "node:crypto";
 import type { Outgoing } from "@longshore/broker/port.ts";
 import { isTerminal, OUTCOMES } from "@longshore/contract/event.ts";
 import { RunId } from "@longshore/contract/ids.ts";
@@ -7,6 +6,7 @@ import { Failure } from "@longshore/contract/problem.ts";
 import { runLabel } from "@longshore/domain/run/identity.ts";
 import { LABELS } from "@longshore/domain/run/marks.ts";
 import { RUN_STATES, type RunRecord } from "@longshore/domain/run/record.ts";
+import { sha256 } from "@longshore/launcher/keys.ts";
 import type { RunFilter, RunRow, StoryEvent } from "@longshore/ledger/port.ts";
 import { command as declared, CONFIG, family, iso, json, JSON_OPTION, type Surroundings, Usage } from "../command.ts";
 import type { Values as ValuesOf } from "../command.ts";
@@ -157,8 +157,6 @@ function bookOf({ run, attempts }: RunRecord, story: readonly StoryEvent[]): obj
     story: story.map(({ sequence, atMs, type, data }) => ({ sequence, time: iso(atMs), type, data })),
   };
 }
-
-const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");
 
 /** Selects every Job and pod of a run. */
 const selectorOf = (run: RunId): string => `${LABELS.run}=${runLabel(run, sha256)}`;
