@@ -26,6 +26,8 @@ export interface StageOptions {
   readonly profile: string | undefined;
   /** Opens the inspectors of launcher and watcher, on free ports. */
   readonly inspect?: boolean;
+  /** More of the launcher's settings. */
+  readonly settings?: object;
 }
 
 export interface Stage extends AsyncDisposable {
@@ -35,6 +37,7 @@ export interface Stage extends AsyncDisposable {
   /** The folder of the services' files. */
   readonly home: string;
   readonly launcher: Child;
+  readonly watcher: Child | undefined;
   readonly database: pg.Client;
   readonly pids: Readonly<Record<string, number>>;
   readonly requests: RequestLog;
@@ -48,7 +51,7 @@ export interface DatabaseWork {
 }
 
 export async function openStage(options: StageOptions): Promise<Stage> {
-  const { broker, cluster: openCluster, watcher, jobs, profile, inspect = false } = options;
+  const { broker, cluster: openCluster, watcher, jobs, profile, inspect = false, settings = {} } = options;
   await using parts = new AsyncDisposableStack();
   const home = await temporary(parts, "longshore-bench-");
   // Postgres gets a folder of its own, because the user that it runs as may not enter ours.
@@ -57,7 +60,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
   const rabbit = broker === "rabbitmq" ? parts.use(await rabbitmq({ version: "4.0" })) : undefined;
   const cluster = parts.use(await openCluster(home));
   const brokerUrl = rabbit?.url ?? postgres.url;
-  const files = await writeConfig({ home, brokerUrl, ledgerUrl: postgres.url, cluster: cluster.choice, jobs });
+  const files = await writeConfig({ home, brokerUrl, ledgerUrl: postgres.url, cluster: cluster.choice, jobs, launcher: settings });
   const flags = [
     ...(profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profile}`]),
     ...(inspect ? ["--inspect=127.0.0.1:0"] : []),
@@ -76,6 +79,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     cluster,
     home,
     launcher,
+    watcher: watching,
     database,
     pids: {
       launcher: launcher.pid,
