@@ -10,7 +10,8 @@ import path from "node:path";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { longshore } from "../harness/longshore.ts";
 import { pocketCluster, type PocketCluster } from "./parts/bench-cluster.ts";
-import { told } from "./parts/figures.ts";
+import { type CpuMs, cpuMs, since } from "./parts/cpu.ts";
+import { rounded, told } from "./parts/figures.ts";
 import { type MemoryMeter, type MemoryUse, openMemoryMeter } from "./parts/process-memory.ts";
 import { openStage, type Stage } from "./parts/stage.ts";
 import { openUpstream, publishAll, type Upstream } from "./parts/upstream.ts";
@@ -35,7 +36,9 @@ const STUCK_MS = 120_000;
 /** Compiles the code of a run's whole life, so that the first figures are those of a program that is up for a while. */
 const WARM_UP = 50;
 
-type Sizes = Readonly<Record<"launcher" | "watcher", MemoryUse>>;
+type Program = "launcher" | "watcher";
+/** CPU beside memory: settings of V8 that save one may cost the other. */
+type Sizes = Readonly<Record<Program, MemoryUse & { readonly cpuSeconds: number }>>;
 type State = "waiting" | "live" | "done";
 
 export async function memory({ jobs, settleMs = SETTLE_MS, say }: MemoryOptions): Promise<object> {
@@ -76,7 +79,8 @@ export async function memory({ jobs, settleMs = SETTLE_MS, say }: MemoryOptions)
 function phases(stage: Stage, upstream: Upstream, settleMs: number, say: MemoryOptions["say"]) {
   const { watcher } = stage;
   if (watcher === undefined) throw new Error("this bench needs a watcher");
-  const meters: Readonly<Record<keyof Sizes, MemoryMeter>> = {
+  const pids = { launcher: stage.launcher.pid, watcher: watcher.pid };
+  const meters: Readonly<Record<Program, MemoryMeter>> = {
     launcher: openMemoryMeter(stage.launcher.pid, stage.launcher.said),
     watcher: openMemoryMeter(watcher.pid, watcher.said),
   };
@@ -105,6 +109,11 @@ function phases(stage: Stage, upstream: Upstream, settleMs: number, say: MemoryO
     }
   }
 
+  const sizeOf = async (program: Program, used: CpuMs<Program>): Promise<Sizes[Program]> => ({
+    ...(await meters[program].read()),
+    cpuSeconds: rounded(used[program] / 1000, 1),
+  });
+
   async function publish(more: number): Promise<void> {
     await publishAll(upstream, `batch-${++batches}`, more);
     published += more;
@@ -127,8 +136,10 @@ function phases(stage: Stage, upstream: Upstream, settleMs: number, say: MemoryO
   return {
     async phase(phase: string, work: () => Promise<void>): Promise<void> {
       for (const it of Object.values(meters)) await it.reset();
+      const before = await cpuMs(pids);
       await scraped(work);
-      const sizes = { launcher: await meters.launcher.read(), watcher: await meters.watcher.read() };
+      const used = since(before, await cpuMs(pids));
+      const sizes = { launcher: await sizeOf("launcher", used), watcher: await sizeOf("watcher", used) };
       found.push({ phase, sizes });
       say(`${phase}: ${told(sizes).join("; ").replaceAll(/ +/g, " ")}`);
     },
@@ -155,7 +166,7 @@ function phases(stage: Stage, upstream: Upstream, settleMs: number, say: MemoryO
     },
 
     figures() {
-      const of = (which: keyof Sizes) => {
+      const of = (which: Program) => {
         const heaps = [found[0], found.at(-1)].map((it) => it?.sizes[which].heapMb ?? 0);
         return { peakMb: Math.max(...found.map(({ sizes }) => sizes[which].peakMb)), heaps };
       };

@@ -25,7 +25,13 @@ export type PocketPods = "processes" | "instant" | "held";
 /** Starts the pocket in a process of its own, which ends with ours. */
 export async function startPocketProcess(home: string, requestLog: string, pods: PocketPods): Promise<PocketProcess> {
   const main = fileURLToPath(new URL("../../../packages/pocket/testing/main.ts", import.meta.url));
-  const flags = ["--data", path.join(home, "pocket"), "--request-log", requestLog, ...(pods === "processes" ? [] : ["--pods", pods])];
+  const flags = [
+    "--data",
+    path.join(home, "pocket"),
+    "--request-log",
+    requestLog,
+    ...(pods === "processes" ? [] : ["--pods", pods]),
+  ];
   const child = spawn(process.execPath, [main, ...flags], { stdio: ["ignore", "pipe", "inherit"] });
   const last = () => child.kill("SIGKILL");
   process.once("exit", last);
