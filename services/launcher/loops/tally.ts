@@ -49,14 +49,14 @@ export function tally(parts: Parts, cluster: Cluster, unknown: Unknown) {
 
 /** Throws if the cluster could not be listed whole: nothing follows from half a listing. */
 export async function tallyOnce(parts: Parts, cluster: Cluster, signal: AbortSignal): Promise<Tallied> {
-  const before = keyed(await parts.ledger.standing(cluster.name));
+  const before = new Map(await parts.ledger.standing(cluster.name, (it) => [keyOf(it.run, it.attempt), it.attempt.uid] as const));
   const jobs = await listOurs(parts, cluster, signal);
-  const after = keyed(await parts.ledger.standing(cluster.name));
+  const after = new Map(await parts.ledger.standing(cluster.name, (it) => [keyOf(it.run, it.attempt), standingOf(it)] as const));
   const count = { jobs: jobs.length, adopted: 0, strays: 0, gone: 0, holdsRepaired: 0, unknown: 0 };
   for (const job of jobs) await settleJob(parts, cluster, job, before, after, count, signal);
   const listed = new Set<Uid>(jobs.map(({ uid }) => uid));
-  for (const [key, { run, attempt }] of after) {
-    const known = before.get(key)?.attempt.uid;
+  for (const [key, attempt] of after) {
+    const known = before.get(key);
     if (
       attempt.uid === undefined ||
       known !== attempt.uid ||
@@ -66,15 +66,26 @@ export async function tallyOnce(parts: Parts, cluster: Cluster, signal: AbortSig
       continue;
     const remains = await remainsOf(parts, cluster, attempt, signal);
     if (remains.kind === "unproved") continue;
-    await parts.recording({ run, step: attempt.step, n: attempt.n, input: saidOf(remains, attempt, cluster) });
+    const { run, step, n } = attempt;
+    await parts.recording({ run, step, n, input: saidOf(remains, attempt, cluster) });
     if (remains.kind === "gone") count.gone += 1;
   }
   return count;
 }
 
-const keyOf = (run: string, step: string, n: number): string => `${run} ${step} ${n}`;
-const keyed = (standing: readonly Standing[]): ReadonlyMap<string, Standing> =>
-  new Map(standing.map((it) => [keyOf(it.run, it.attempt.step, it.attempt.n), it]));
+const keyOf = (run: string, { step, n }: { readonly step: string; readonly n: number }): string => `${run} ${step} ${n}`;
+
+/** The fields of an attempt that the tally compares. */
+const standingOf = ({ run, attempt: { step, n, name, uid, state, seenRv } }: Standing) => ({
+  run,
+  step,
+  n,
+  name,
+  uid,
+  state,
+  seenRv,
+});
+type Stood = ReturnType<typeof standingOf>;
 
 async function listOurs({ installation }: Parts, cluster: Cluster, signal: AbortSignal): Promise<readonly MarkedSeen[]> {
   let jobs: MarkedSeen[] = [];
@@ -91,8 +102,8 @@ async function settleJob(
   parts: Parts,
   cluster: Cluster,
   job: MarkedSeen,
-  before: ReadonlyMap<string, Standing>,
-  after: ReadonlyMap<string, Standing>,
+  before: ReadonlyMap<string, Uid | undefined>,
+  after: ReadonlyMap<string, Stood>,
   count: Count,
   signal: AbortSignal,
 ): Promise<void> {
@@ -106,10 +117,9 @@ async function settleJob(
     count.unknown += 1;
     return;
   }
-  const key = keyOf(run, step, n);
-  const standing = after.get(key);
-  if (standing === undefined) return await settleDone(parts.ledger, job, { run, group }, before.has(key), count);
-  const { attempt } = standing;
+  const key = keyOf(run, { step, n });
+  const attempt = after.get(key);
+  if (attempt === undefined) return await settleDone(parts.ledger, job, { run, group }, before.has(key), count);
   // A proof can be copied with the Job that carries it: a Job of another name is a copy.
   if (job.name !== attempt.name) {
     await parts.ledger.addStray({ run, kind: "stray", group, name: job.name, uid: job.uid });
