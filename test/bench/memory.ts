@@ -7,6 +7,7 @@
  */
 import { cpus } from "node:os";
 import path from "node:path";
+import { NAMESPACE } from "@longshore/cli/embedded/home.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { longshore } from "../harness/longshore.ts";
 import { pocketCluster, type PocketCluster } from "./parts/bench-cluster.ts";
@@ -36,6 +37,14 @@ const STUCK_MS = 120_000;
 /** Compiles the code of a run's whole life, so that the first figures are those of a program that is up for a while. */
 const WARM_UP = 50;
 
+const JOBS = `/apis/batch/v1/namespaces/${NAMESPACE}/jobs`;
+const PODS = `/api/v1/namespaces/${NAMESPACE}/pods`;
+
+interface List {
+  readonly items: readonly unknown[];
+  readonly metadata: { readonly remainingItemCount?: number };
+}
+
 type Program = "launcher" | "watcher";
 /** CPU beside memory: settings of V8 that save one may cost the other. */
 type Sizes = Readonly<Record<Program, MemoryUse & { readonly cpuSeconds: number }>>;
@@ -53,17 +62,18 @@ export async function memory({ jobs, settleMs = SETTLE_MS, say }: MemoryOptions)
   const options = { broker: "rabbitmq", cluster, watcher: true, jobs: most, profile: undefined, inspect: true } as const;
   await using stage = await openStage({ ...options, settings: SETTINGS });
   await using upstream = await openUpstream(stage.brokerUrl, { hears: false });
-  const play = phases(stage, upstream, settleMs, say);
+  if (pocket === undefined) throw new Error("the stage opened no cluster");
+  const play = phases({ stage, upstream, pocket, settleMs, say });
 
   await play.live(WARM_UP);
-  await play.end(WARM_UP, () => pocket?.endPods());
+  await play.end(WARM_UP);
   await play.phase("start", async () => undefined);
   for (const [at, count] of jobs.entries()) {
     const before = jobs[at - 1] ?? 0;
     await play.phase(`${count - before} waiting, ${before} live`, () => play.wait(count - before));
     await play.phase(`${count} live`, () => play.live(0));
   }
-  await play.phase("all ended", () => play.end(most, () => pocket?.endPods()));
+  await play.phase(`${most} end and are removed`, () => play.end(most));
   await play.phase("at rest", async () => undefined);
 
   const figures = {
@@ -76,7 +86,13 @@ export async function memory({ jobs, settleMs = SETTLE_MS, say }: MemoryOptions)
   return figures;
 }
 
-function phases(stage: Stage, upstream: Upstream, settleMs: number, say: MemoryOptions["say"]) {
+interface Playing extends Required<Pick<MemoryOptions, "settleMs" | "say">> {
+  readonly stage: Stage;
+  readonly upstream: Upstream;
+  readonly pocket: PocketCluster["pocket"];
+}
+
+function phases({ stage, upstream, pocket, settleMs, say }: Playing) {
   const { watcher } = stage;
   if (watcher === undefined) throw new Error("this bench needs a watcher");
   const pids = { launcher: stage.launcher.pid, watcher: watcher.pid };
@@ -97,17 +113,26 @@ function phases(stage: Stage, upstream: Upstream, settleMs: number, say: MemoryO
     return Number(rows[0]?.count);
   }
 
-  /** Waits until so many attempts have this state. */
-  async function until(state: State, goal: number): Promise<void> {
-    let [last, sinceMs] = [-1, performance.now()];
-    for (let looks = 0; ; looks++, await clock.sleep(LOOK_MS)) {
-      const now = await count(state);
-      if (now >= goal) return;
+  /** How many Jobs or pods the cluster still has. */
+  async function leftOf(path: string): Promise<number> {
+    const list = (await pocket.ask("GET", `${path}?limit=1`)) as List;
+    return list.items.length + (list.metadata.remainingItemCount ?? 0);
+  }
+
+  /** Waits until this is counted, up or down. */
+  async function until(what: string, goal: number, counted: () => Promise<number>): Promise<void> {
+    let [last, sinceMs] = [await counted(), performance.now()];
+    const isUp = last <= goal;
+    for (let looks = 1; ; looks++, await clock.sleep(LOOK_MS)) {
+      const now = await counted();
+      if (isUp ? now >= goal : now <= goal) return;
       if (now !== last) [last, sinceMs] = [now, performance.now()];
-      if (performance.now() - sinceMs > STUCK_MS) throw new Error(`of ${goal} attempts only ${now} are ${state}`);
-      if (looks % TOLD_EACH_LOOKS === TOLD_EACH_LOOKS - 1) say(`  ${now} of ${goal} are ${state}`);
+      if (performance.now() - sinceMs > STUCK_MS) throw new Error(`there are ${now} ${what}, and should be ${goal}`);
+      if (looks % TOLD_EACH_LOOKS === 0) say(`  ${now} ${what}, of ${goal}`);
     }
   }
+
+  const attempts = (state: State, goal: number): Promise<void> => until(`attempts ${state}`, goal, () => count(state));
 
   const sizeOf = async (program: Program, used: CpuMs<Program>): Promise<Sizes[Program]> => ({
     ...(await meters[program].read()),
@@ -148,21 +173,23 @@ function phases(stage: Stage, upstream: Upstream, settleMs: number, say: MemoryO
     async wait(more: number): Promise<void> {
       await group("pause");
       await publish(more);
-      await until("waiting", more);
+      await attempts("waiting", more);
     },
 
     /** Publishes runs, and waits until all that were published and have not ended are live. */
     async live(more: number): Promise<void> {
       await group("resume");
       await publish(more);
-      await until("live", published - (await count("done")));
+      await attempts("live", published - (await count("done")));
     },
 
-    /** Ends all pods; waits until all attempts are done, with their holds off. */
-    async end(all: number, endPods: () => void): Promise<void> {
+    /** Ends all pods; waits until all attempts are done, with their holds off, and the cluster has removed its Jobs. */
+    async end(all: number): Promise<void> {
       const before = await count("done");
-      endPods();
-      await until("done", before + all);
+      pocket.endPods();
+      await attempts("done", before + all);
+      await until("Jobs left", 0, () => leftOf(JOBS));
+      await until("pods left", 0, () => leftOf(PODS));
     },
 
     figures() {
