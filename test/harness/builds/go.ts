@@ -1,7 +1,7 @@
 /**
  * Programs built from Go modules. A go.mod and a go.sum in this repository pin every version and hash.
  *
- * The failure this prevents: a test that needs a download from a server of its own, or uses the version that happens to be
+ * The failure this prevents: a test that downloads its program from one more server, or uses the version that happens to be
  * installed.
  */
 import * as fs from "node:fs/promises";
