@@ -24,6 +24,7 @@ export interface TestNats extends Part, AsyncDisposable {
 }
 
 const MODULE = {
+  name: "nats",
   folder: import.meta.dirname,
   module: "github.com/nats-io/nats-server/v2",
   packages: { "nats-server": "github.com/nats-io/nats-server/v2" },
