@@ -76,7 +76,7 @@ async function main(words: readonly string[]): Promise<number> {
       return print(await facts({ runs, profile, say }));
     case "memory":
       if (!jobs.every((it) => it !== undefined)) return misunderstood();
-      return print(await memory({ jobs, say }));
+      return print(await memory({ jobs, profile, say }));
     case "spine":
       return print(await spine({ runs, oneByOne, broker, profile, say }));
     case "way":

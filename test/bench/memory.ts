@@ -18,8 +18,9 @@ import { openStage, type Stage } from "./parts/stage.ts";
 import { openUpstream, publishAll, type Upstream } from "./parts/upstream.ts";
 
 export interface MemoryOptions {
-  /** Numbers of runs at the same time, rising. */
+  /** Numbers of runs at the same time. */
   readonly jobs: readonly number[];
+  readonly profile: string | undefined;
   /** How long each phase lasts after its last run has come to its place. */
   readonly settleMs?: number;
   readonly say: (sentence: string) => void;
@@ -50,16 +51,17 @@ type Program = "launcher" | "watcher";
 type Sizes = Readonly<Record<Program, MemoryUse & { readonly cpuSeconds: number }>>;
 type State = "waiting" | "live" | "done";
 
-export async function memory({ jobs, settleMs = SETTLE_MS, say }: MemoryOptions): Promise<object> {
+export async function memory({ jobs, profile, settleMs = SETTLE_MS, say }: MemoryOptions): Promise<object> {
   say("starting RabbitMQ, Postgres, the pocket with pods that run until they are told to end, launcher and watcher …");
-  const most = Math.max(...jobs);
+  const sizes = jobs.toSorted((a, b) => a - b);
+  const most = sizes.at(-1) ?? 0;
   let pocket: PocketCluster["pocket"] | undefined;
   const cluster = async (home: string): Promise<PocketCluster> => {
     const opened = await pocketCluster(home, { pods: "held" });
     pocket = opened.pocket;
     return opened;
   };
-  const options = { broker: "rabbitmq", cluster, watcher: true, jobs: most, profile: undefined, inspect: true } as const;
+  const options = { broker: "rabbitmq", cluster, watcher: true, jobs: Math.max(most, WARM_UP), profile, inspect: true } as const;
   await using stage = await openStage({ ...options, settings: SETTINGS });
   await using upstream = await openUpstream(stage.brokerUrl, { hears: false });
   if (pocket === undefined) throw new Error("the stage opened no cluster");
@@ -68,8 +70,8 @@ export async function memory({ jobs, settleMs = SETTLE_MS, say }: MemoryOptions)
   await play.live(WARM_UP);
   await play.end(WARM_UP);
   await play.phase("start", async () => undefined);
-  for (const [at, count] of jobs.entries()) {
-    const before = jobs[at - 1] ?? 0;
+  for (const [at, count] of sizes.entries()) {
+    const before = sizes[at - 1] ?? 0;
     await play.phase(`${count - before} waiting, ${before} live`, () => play.wait(count - before));
     await play.phase(`${count} live`, () => play.live(0));
   }
@@ -104,8 +106,11 @@ function phases({ stage, upstream, pocket, settleMs, say }: Playing) {
   let published = 0;
   let batches = 0;
 
-  const group = (verb: "pause" | "resume") =>
-    longshore(stage.home, "group", verb, stage.cluster.choice.name, "--config", path.join(stage.home, "launcher.yaml"));
+  async function group(verb: "pause" | "resume"): Promise<void> {
+    const words = ["group", verb, stage.cluster.choice.name, "--config", path.join(stage.home, "launcher.yaml")];
+    const { code, err } = await longshore(stage.home, ...words);
+    if (code !== 0) throw new Error(`longshore group ${verb} exited with ${code}: ${err}`);
+  }
 
   async function count(state: State): Promise<number> {
     const text = "select count(*) as count from longshore.attempt where state = $1";
