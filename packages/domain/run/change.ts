@@ -11,6 +11,7 @@ import type { AttemptInput } from "../attempt/input.ts";
 import { advance, type Advancing } from "./advance.ts";
 import type { Attempt, AttemptState, Run, RunRecord, RunState, Stray, Told } from "./record.ts";
 import { attemptIn } from "./record.ts";
+import { isOutOfTheWay } from "./steps.ts";
 
 export interface Change {
   /** `undefined`: the run does not exist yet. */
@@ -59,15 +60,17 @@ export function movedAttempts({ before, after }: Change): readonly (readonly [wa
   });
 }
 
-/** A retry waits until nothing is left of the attempt before it. If this change made one done, its retry is due. */
+/** A retry waits until every earlier attempt is out of the way. If this change brought one there, its retry is due. */
 export function wakeNext(change: Change, nowMs: number): Change {
   const { before, after } = change;
-  const gone = after.attempts.filter(
-    ({ state, step, n }) => state === "done" && before !== undefined && attemptIn(before, step, n)?.state !== "done",
-  );
+  const wasOutOfTheWay = ({ step, n }: Attempt): boolean => {
+    const was = before && attemptIn(before, step, n);
+    return was === undefined || isOutOfTheWay(was);
+  };
+  const gone = after.attempts.filter((it) => isOutOfTheWay(it) && !wasOutOfTheWay(it));
   if (gone.length === 0) return change;
   const attempts = after.attempts.map((it) => {
-    const isNext = it.state === "waiting" && gone.some(({ step, n }) => step === it.step && n === it.n - 1);
+    const isNext = it.state === "waiting" && gone.some(({ step, n }) => step === it.step && n < it.n);
     return isNext ? { ...it, dueMs: Math.max(nowMs, it.notes.notBeforeMs ?? 0) } : it;
   });
   return { ...change, after: { ...after, attempts } };

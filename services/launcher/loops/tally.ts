@@ -7,13 +7,14 @@
  */
 import type { GroupName, Uid } from "@longshore/contract/ids.ts";
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
-import { HOLD, selectorOf } from "@longshore/domain/run/marks.ts";
+import { selectorOf } from "@longshore/domain/run/marks.ts";
+import { isParked } from "@longshore/domain/run/record.ts";
 import { type MarkedSeen, seeMarked } from "@longshore/domain/watch/seen.ts";
 import type { Ledger, Standing } from "@longshore/ledger/port.ts";
 import { remainsOf, saidOf } from "../jobs/look.ts";
 import { viewOf } from "../groups/views.ts";
 import type { Cluster, Parts } from "../parts.ts";
-import { withRefusalTold } from "../jobs/refused-writes.ts";
+import { holdAgain } from "../jobs/refused-writes.ts";
 import { retryLoop } from "./retry-loop.ts";
 
 export interface Tallied {
@@ -57,6 +58,9 @@ export async function tallyOnce(parts: Parts, cluster: Cluster, signal: AbortSig
   const listed = new Set<Uid>(jobs.map(({ uid }) => uid));
   for (const [key, { run, attempt }] of after) {
     const known = before.get(key)?.attempt.uid;
+    const isListed = [attempt.uid, attempt.occupantUid].some((it) => it !== undefined && listed.has(it));
+    if (isParked(attempt) && !isListed)
+      await parts.recording({ run, step: attempt.step, n: attempt.n, input: { kind: "inDoubt" } });
     if (
       attempt.uid === undefined ||
       known !== attempt.uid ||
@@ -116,6 +120,11 @@ async function settleJob(
     count.strays += 1;
     return;
   }
+  if (isParked(attempt) && (job.uid === attempt.uid || job.uid === attempt.occupantUid)) {
+    // The step's next attempt relies on this hold: the release loop puts it back, and looks again.
+    if (!job.awaited) await parts.recording({ run, step, n, input: { kind: "inDoubt" } });
+    return;
+  }
   if (mark.occupant) return; // its attempt stands: close and release deal with the Job
   if (attempt.uid !== job.uid) {
     // The table decides under the run's lock. If the attempt has no Job, this Job becomes its Job; else this Job is a stray,
@@ -125,8 +134,7 @@ async function settleJob(
     const isOwn = recorded.kind !== "unknown" && recorded.attempt.uid === job.uid;
     count[isOwn ? "adopted" : "strays"] += 1;
   } else if (!job.awaited && job.deletionAt === undefined && attempt.state === "live") {
-    const held = await cluster.writes.holdAgain(job.name, job.uid, HOLD, signal);
-    if (withRefusalTold(parts, cluster, `putting our hold back on ${job.name}`, held).kind === "done") count.holdsRepaired += 1;
+    if (await holdAgain(parts, cluster, job, signal)) count.holdsRepaired += 1;
   }
 }
 

@@ -221,7 +221,13 @@ export function adversary() {
     const job = where && jobs.get(where);
     const fenced = isFenced(attempt(), nowMs);
     rest(30 * SECOND);
-    if (occupantUid !== undefined && !fenced) {
+    if (fenced) {
+      if (job === undefined) return occupy(where);
+      if (job.uid === uid || job.uid === occupantUid)
+        return isUnfinished(job) ? undefined : say({ kind: "kept", uid: job.uid, begunAtMs: nowMs });
+      return say(job.occupant ? { kind: "occupied", uid: job.uid } : { kind: "created", adopted: true, ...of(job) });
+    }
+    if (occupantUid !== undefined) {
       if (job?.uid === occupantUid) jobs.delete(job.group);
       return say({ kind: "released", found: "missing", begunAtMs: nowMs });
     }
@@ -232,7 +238,6 @@ export function adversary() {
     }
     if (uid === undefined && job !== undefined)
       return say(job.occupant ? { kind: "occupied", uid: job.uid } : { kind: "created", adopted: true, ...of(job) });
-    if (fenced) return occupy(where);
     say({ kind: "released", found: "missing", begunAtMs: nowMs });
   }
 
