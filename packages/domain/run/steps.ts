@@ -175,10 +175,13 @@ export function retryAtMs(
   return nowMs + Math.min(backoffMostMs, backoffFirstMs * 2 ** retries);
 }
 
-/** An attempt that waits for an earlier one is woken by `wakeNext`. If that was missed, it is looked at after this time. */
+/** An attempt that waits for an earlier one is woken by `turnNext`. If that was missed, it is looked at after this time. */
 const EARLIER_CHECK_MS = 30_000;
 /** An ended Job is let go, or looked at, within a second or two. Only a longer wait is worth an event. */
 const EARLIER_QUIET_MS = 10_000;
+
+/** The reason to wait that `run.waiting` tells. */
+export const EARLIER = "EarlierAttempt";
 
 /** True if nothing of an earlier attempt runs or can start, so that the step's next attempt may. */
 export const isOutOfTheWay = (earlier: Attempt): boolean => earlier.state === "done" || isParked(earlier);
@@ -207,5 +210,5 @@ export function heldBack(
   const { group } = earlier;
   const why = `A Job of attempt ${earlier.n} may still run there, or come to run.`;
   const considered = group === undefined ? [] : [{ group, verdict: "skipped" as const, why }];
-  return { kind: "noPlace", reason: "EarlierAttempt", considered, retryAtMs: nowMs + EARLIER_CHECK_MS };
+  return { kind: "noPlace", reason: EARLIER, considered, retryAtMs: nowMs + EARLIER_CHECK_MS };
 }
