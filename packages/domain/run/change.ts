@@ -76,20 +76,16 @@ const isAfterOneOf = ({ step, n }: Attempt, earlier: readonly Attempt[]): boolea
  * in doubt, a retry whose create was not sent goes back and waits.
  */
 export function turnNext(change: Change, at: Advancing): Change {
-  const doubted = turned(change, false);
-  const back = change.after.attempts.filter((it) => it.state === "ready" && isAfterOneOf(it, doubted));
+  const [cleared, doubted] = [turned(change, true), turned(change, false)];
   const input: AttemptInput = { kind: "noPlace", reason: EARLIER, considered: [], retryAtMs: at.nowMs };
-  const { after, ...rest } = back.reduce(
-    (so, { step, n }) => andThen(so, advance(so.after, { kind: "attempt", step, n, input }, at)),
-    change,
-  );
-  const gone = turned(change, true);
-  if (gone.length === 0) return { after, ...rest };
+  const { after, ...rest } = change.after.attempts
+    .filter((it) => it.state === "ready" && isAfterOneOf(it, doubted))
+    .reduce((so, { step, n }) => andThen(so, advance(so.after, { kind: "attempt", step, n, input }, at)), change);
   const attempts = after.attempts.map((it) => {
-    const isNext = it.state === "waiting" && isAfterOneOf(it, gone);
+    const isNext = it.state === "waiting" && isAfterOneOf(it, cleared);
     return isNext ? { ...it, dueMs: Math.max(at.nowMs, it.notes.notBeforeMs ?? 0) } : it;
   });
-  return { ...rest, after: { ...after, attempts } };
+  return { ...rest, after: cleared.length === 0 ? after : { ...after, attempts } };
 }
 
 export interface Entry {

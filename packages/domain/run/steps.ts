@@ -208,7 +208,7 @@ export function heldBack(
   const quietMs = Math.min(notes.waitUntilMs, notes.waitsSinceMs + EARLIER_QUIET_MS);
   if (nowMs < quietMs) return { kind: "heldBack", untilMs: quietMs };
   const { group } = earlier;
-  const why = `A Job of attempt ${earlier.n} may still run there, or come to run.`;
+  const why = `The Job of attempt ${earlier.n} may still run there, or come to run.`;
   const considered = group === undefined ? [] : [{ group, verdict: "skipped" as const, why }];
   return { kind: "noPlace", reason: EARLIER, considered, retryAtMs: nowMs + EARLIER_CHECK_MS };
 }

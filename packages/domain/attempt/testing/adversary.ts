@@ -9,7 +9,7 @@ import { advance } from "../../run/advance.ts";
 import { at, CLAIM, elsewhere, group, input, main, MINUTE, NOW, planOf, runOf, SECOND, step } from "./examples.ts";
 import type { AttemptInput } from "../input.ts";
 import { problemsOf, problemsOfChange } from "./invariants.ts";
-import { type Attempt, isFenced, type RunRecord, type Stray, type Told } from "../../run/record.ts";
+import { type Attempt, isFenced, isParked, type RunRecord, type Stray, type Told } from "../../run/record.ts";
 
 interface Job {
   readonly uid: Uid;
@@ -307,8 +307,18 @@ export function adversary() {
     wait,
     wait,
   ];
+  /** The step's next attempt may start as soon as this one is parked. */
+  function judgeParked(): void {
+    if (!isParked(attempt())) return;
+    if ([...jobs.values()].some(isUnfinished)) wrong.push("it is parked while a pod of it has not finished");
+    const isFree = !jobs.has(attempt().group ?? group);
+    if (isFree && isFenced(attempt(), nowMs)) wrong.push("it is parked while a create of it may land");
+  }
   return {
-    act: (which: number, choice: number): void => acts[which % acts.length]?.(choice),
+    act(which: number, choice: number): void {
+      acts[which % acts.length]?.(choice);
+      judgeParked();
+    },
     /** From here on nothing bad happens. Returns how many rounds it took until everything was over. */
     heal(): number {
       for (let round = 1; round <= 200; round += 1) {
