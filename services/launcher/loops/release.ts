@@ -43,11 +43,11 @@ export function release(parts: Parts, cluster: Cluster) {
     );
 }
 
-type Record = (input: AttemptInput) => Promise<unknown>;
+type Recording = (input: AttemptInput) => Promise<unknown>;
 
 export async function releaseOne(parts: Parts, cluster: Cluster, work: Work, signal: AbortSignal): Promise<void> {
   const { run, attempt, nowMs } = work;
-  const record: Record = (input) => parts.recording({ run: run.id, step: attempt.step, n: attempt.n, input });
+  const record: Recording = (input) => parts.recording({ run: run.id, step: attempt.step, n: attempt.n, input });
   await parts.fail("afterRecord");
   if (!mayJudge(viewOf(parts, cluster.name))) return; // "missing" there says nothing about the Job that holds on elsewhere
 
@@ -75,7 +75,7 @@ export async function releaseOne(parts: Parts, cluster: Cluster, work: Work, sig
  * While a create may land, the ended attempt's name must stay taken: looks who has it, occupies it if it is free, and puts a
  * hold back that somebody stripped. If the name is kept and no pod is left to finish, the step's next attempt may start.
  */
-async function keepName(parts: Parts, cluster: Cluster, work: Work, signal: AbortSignal, record: Record): Promise<void> {
+async function keepName(parts: Parts, cluster: Cluster, work: Work, signal: AbortSignal, record: Recording): Promise<void> {
   const { attempt, nowMs } = work;
   const seen = await look(parts, cluster, work, signal);
   if (seen.kind === "missing") {
