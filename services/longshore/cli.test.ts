@@ -8,7 +8,7 @@ import t from "tap";
 import manifest from "./package.json" with { type: "json" };
 import { json, type Surroundings, Usage } from "./command.ts";
 import { COMMANDS, longshore } from "./main.ts";
-import { plain } from "./terminal.ts";
+import { plain } from "./screen/text.ts";
 import { explain } from "./explain.ts";
 import { publish } from "./commands/publish.ts";
 import { exitCodeOf } from "./following.ts";

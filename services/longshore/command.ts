@@ -8,14 +8,31 @@ import { parseArgs } from "node:util";
 import { nearest } from "@longshore/contract/schema-problems.ts";
 import { fileNamed } from "@longshore/runtime/config/file-named.ts";
 import { helpOf } from "./help.ts";
+import type { Progress } from "./screen/progress.ts";
+import { PIPE, type Screen } from "./screen/screen.ts";
 
 export interface Surroundings {
   readonly out: (text: string) => void;
+  /** Where `out` is shown; absent: in no terminal. */
+  readonly screen?: Screen;
+  /** Absent: nobody is told for what a command waits. */
+  readonly progress?: Progress;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   /** Aborts on Ctrl-C, and when nobody reads the output any more. */
   readonly signal: AbortSignal;
 }
+
+export const screenIn = ({ screen = PIPE }: Pick<Surroundings, "screen">): Screen => screen;
+
+/** Prints lines. */
+export function say({ out }: Pick<Surroundings, "out">, lines: readonly string[]): void {
+  if (lines.length > 0) out(`${lines.join("\n")}\n`);
+}
+
+/** Does the work. If the work takes longer than a second, says what is waited for. */
+export const during = <T>({ progress }: Pick<Surroundings, "progress">, what: string, work: () => Promise<T>): Promise<T> =>
+  progress === undefined ? work() : progress.during(what, work);
 
 export interface Option {
   readonly type: "string" | "boolean";

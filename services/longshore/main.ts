@@ -8,7 +8,11 @@ import { group } from "./commands/group.ts";
 import { publish } from "./commands/publish.ts";
 import { rbac } from "./commands/rbac.ts";
 import { runs } from "./commands/runs.ts";
+import { systemClock } from "@longshore/runtime/clock.ts";
 import { stopOnSignals } from "@longshore/runtime/program.ts";
+import { progressOn } from "./screen/progress.ts";
+import { paragraph } from "./screen/rows.ts";
+import { PIPE, screenOf } from "./screen/screen.ts";
 import { up } from "./commands/up.ts";
 import { table } from "./help.ts";
 import manifest from "./package.json" with { type: "json" };
@@ -71,21 +75,38 @@ async function asProcess(): Promise<number> {
     });
   }
 
+  const errors = screenOf(process.stderr);
+  const progress = progressOn({
+    write: (text) => void (isRead && process.stderr.write(text)),
+    screen: process.env["TERM"] === "dumb" ? PIPE : errors, // such a terminal cannot go back in a line
+    clock: systemClock,
+  });
+
   /** After Ctrl-C, the errors of what was interrupted are no news. */
   function fail(error: unknown): number {
     const { exitCode, text } = explain(error);
     if (stop.signal.aborted || !isRead) return 130;
-    process.stderr.write(`longshore: ${text}\n`);
+    const lines = `longshore: ${text}`
+      .split("\n")
+      .flatMap((line) => paragraph(line.trimStart(), { indent: indentOf(line) }, errors));
+    process.stderr.write(`${lines.join("\n")}\n`);
     return exitCode;
   }
 
   return await longshore(process.argv.slice(2), {
-    out: (text) => void (isRead && process.stdout.write(text)),
+    out: (text) => {
+      progress.clear();
+      if (isRead) process.stdout.write(text);
+    },
+    screen: screenOf(process.stdout),
+    progress,
     env: process.env,
     cwd: process.cwd(),
     signal: stop.signal,
   }).catch(fail);
 }
+
+const indentOf = (line: string): number => line.length - line.trimStart().length;
 
 if (import.meta.main) {
   process.exitCode = await asProcess();
