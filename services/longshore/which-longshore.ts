@@ -12,8 +12,6 @@ import { LauncherConfig } from "@longshore/launcher/config.ts";
 import { readConfig } from "@longshore/runtime/config/config.ts";
 import { secretOf } from "@longshore/runtime/config/secret-settings.ts";
 import { z } from "zod";
-import { isUnserved } from "@longshore/domain/group/group.ts";
-import type { GroupState } from "@longshore/ledger/port.ts";
 import { fileAt, type Surroundings } from "./command.ts";
 import { HOME_MODE } from "./embedded/home.ts";
 
@@ -24,23 +22,9 @@ export interface Longshore {
   readonly groupsFile: string;
   /** The key that seals announcements, if the launcher announces its groups. */
   readonly sealKeys?: string | undefined;
-  /** The groups that it serves, if no other launcher can serve more of them. */
-  readonly servesOnly?: readonly string[] | undefined;
   /** For groups that earlier starts from this folder served: the command that serves them again. */
   readonly toServe?: Readonly<Record<string, string>> | undefined;
 }
-
-/**
- * True if no launcher acts on the group.
- *
- * The ledger knows that only after minutes, since another launcher may say that it serves the group. The ledger inside a folder
- * of `up` has no other launcher.
- */
-export const isLeft = (
-  { name, servedAtMs }: Pick<GroupState, "name" | "servedAtMs">,
-  nowMs: number,
-  of: Pick<Longshore, "servesOnly">,
-) => (of.servesOnly === undefined ? isUnserved({ servedAtMs }, nowMs) : !of.servesOnly.includes(name));
 
 /** The file that `up` writes beside its data, readable by its user alone, because it holds passwords. */
 const Running = z.object({
@@ -49,7 +33,6 @@ const Running = z.object({
   brokerUrl: z.string(),
   ledgerUrl: z.string(),
   groupsFile: z.string(),
-  servesOnly: z.array(z.string()).optional(),
   toServe: z.record(z.string(), z.string()).optional(),
 });
 export type Running = z.infer<typeof Running>;

@@ -2,6 +2,7 @@
 import { brokerAt, openBroker } from "@longshore/broker/brokers.ts";
 import { NAMES } from "@longshore/broker/settings.ts";
 import { Failure } from "@longshore/contract/problem.ts";
+import { isUnserved } from "@longshore/domain/group/group.ts";
 import { openWatchAccess } from "@longshore/kubernetes/access/watch-access.ts";
 import { unwatched } from "@longshore/launcher/groups/unwatched.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
@@ -16,7 +17,7 @@ import { type Screen, toned } from "../screen/screen.ts";
 import { span } from "../screen/times.ts";
 import { groups } from "./doctor-groups.ts";
 import { toServeSentence, UNHELD } from "./group.ts";
-import { findLongshore, isLeft, type Longshore } from "../which-longshore.ts";
+import { findLongshore, type Longshore } from "../which-longshore.ts";
 
 /** One line of the page. `todo`: the reader's next step. */
 export interface Finding {
@@ -47,13 +48,17 @@ Exit 0: nothing failed; there may be warnings. Exit 1: something failed, and its
     const count = (state: Finding["state"]): number => findings.filter((it) => it.state === state).length;
     const [warnings, failures] = [count("WARN"), count("FAIL")];
     const sum =
-      failures + warnings === 0 ? "all well" : `${warnings} warnings, ${failures} failures${failures > 0 ? " (exit 1)" : ""}`;
+      failures + warnings === 0
+        ? "all well"
+        : `${some(warnings, "warning")}, ${some(failures, "failure")}${failures > 0 ? " (exit 1)" : ""}`;
     const worst = failures > 0 ? "fail" : warnings > 0 ? "warn" : "ok";
     if (asJson) surroundings.out(json({ warnings, failures, findings }));
     else say(surroundings, paragraph(sum, { tone: toned(worst).tone }, screen));
     return failures > 0 ? 1 : 0;
   },
 });
+
+const some = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
 
 const EXAMINED = [
   ["the broker", brokerAndClock],
@@ -164,8 +169,8 @@ async function ledgerAndHolds(longshore: Longshore): Promise<readonly Finding[]>
 function ofGroup(group: GroupState, nowMs: number, longshore: Longshore): readonly Finding[] {
   const { name: part, watchedAtMs, slotsUsed, paused, settings } = group;
   const weaker: readonly Finding[] = settings.hold ? [] : [{ part, state: "WARN", says: UNHELD }];
-  if (isLeft(group, nowMs, longshore)) {
-    const says = `no launcher has it in its groups file, and ${slotsUsed} Jobs are there`;
+  if (isUnserved(group, nowMs)) {
+    const says = `no launcher has it in its groups file, and ${slotsUsed === 0 ? "nothing is left" : `${some(slotsUsed, "Job")} ${slotsUsed === 1 ? "is" : "are"}`} there`;
     const todo = toServeSentence(part, longshore.toServe?.[part]);
     return [...weaker, slotsUsed > 0 ? { part, state: "FAIL", says, todo } : { part, state: "ok", says }];
   }

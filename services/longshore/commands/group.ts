@@ -6,6 +6,7 @@
 import { WEAKER } from "@longshore/contract/event.ts";
 import { Duration, durationMs } from "@longshore/contract/units.ts";
 import { Failure } from "@longshore/contract/problem.ts";
+import { isUnserved } from "@longshore/domain/group/group.ts";
 import { unwatched } from "@longshore/launcher/groups/unwatched.ts";
 import type { GroupState, Ledger } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
@@ -25,7 +26,7 @@ import {
 import { type Column, paragraph, table } from "../screen/rows.ts";
 import { type Screen, toned } from "../screen/screen.ts";
 import { span } from "../screen/times.ts";
-import { findLongshore, isLeft, type Longshore } from "../which-longshore.ts";
+import { findLongshore, type Longshore } from "../which-longshore.ts";
 import { ledgerOf } from "./publish.ts";
 
 interface Asked {
@@ -157,7 +158,7 @@ interface Seen extends GroupState {
 }
 
 function seenAs(group: GroupState, nowMs: number, longshore: Longshore): Seen {
-  const left = isLeft(group, nowMs, longshore);
+  const left = isUnserved(group, nowMs);
   const trouble = left ? undefined : unwatched(group, nowMs);
   const full = group.noRoom !== undefined && group.noRoom.untilMs > nowMs ? group.noRoom : undefined;
   return { ...group, nowMs, left, toServe: longshore.toServe?.[group.name], trouble, full };
@@ -193,7 +194,7 @@ const COLUMNS: readonly Column<Seen>[] = [
 export const UNHELD = `hold: false, so ${Object.keys(WEAKER).join(" and ")} are weaker. ${Object.values(WEAKER).join(" ")}`;
 
 function notesOf(group: Seen, screen: Screen): readonly string[] {
-  const { name, paused, health, diagnosis, full, settings, left, toServe, trouble } = group;
+  const { name, paused, slotsUsed, health, diagnosis, full, settings, left, toServe, trouble } = group;
   const { hold, limits, policy } = settings;
   const note = (text: string, mark = "") => paragraph(text, { indent: 11, mark }, screen);
   const told = (it: { readonly code: string; readonly sentence: string; readonly hint: string }) => [
@@ -202,11 +203,9 @@ function notesOf(group: Seen, screen: Screen): readonly string[] {
   ];
   return [
     ...(left
-      ? [
-          ...note("no launcher has it in its groups file: nothing there is acted on"),
-          ...note(toServeSentence(name, toServe), "› "),
-        ]
+      ? note(`no launcher has it in its groups file: ${slotsUsed > 0 ? "nothing there is acted on" : "nothing is left there"}`)
       : []),
+    ...(left && slotsUsed > 0 ? note(toServeSentence(name, toServe), "› ") : []),
     ...(paused && left ? note("paused") : []),
     ...(health === "unhealthy" && diagnosis ? told(diagnosis) : []),
     ...(trouble ? told(trouble) : []),

@@ -92,9 +92,14 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
 
     const files = await writeConfig({ home, brokerUrl, ledgerUrl: postgres.url, cluster });
     const configs = readConfigs(files, surroundings);
-    const serves = [cluster.name];
     const left = await during(surroundings, "preparing the ledger and the broker", () =>
-      tryOut({ brokerUrl, ledgerUrl: postgres.url, groupsFile: files.groups, serves }),
+      tryOut({
+        brokerUrl,
+        ledgerUrl: postgres.url,
+        groupsFile: files.groups,
+        serves: cluster.name,
+        isOwnLedger: ledger === undefined,
+      }),
     );
     const starts = await noteStart(home, cluster.name, real === undefined ? [] : clusterOptions(named));
     const others = [
@@ -109,8 +114,6 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
       brokerUrl,
       ledgerUrl: postgres.url,
       groupsFile: files.groups,
-      // A ledger elsewhere may have other launchers, which serve groups that this one knows nothing of.
-      servesOnly: ledger === undefined ? serves : undefined,
       toServe: Object.fromEntries(Object.entries(starts).map(([group, options]) => [group, commandFor(options)])),
     });
     // The other commands look into .longshore of their folder, so that another data folder has to be named.
@@ -150,7 +153,7 @@ function leftLines(
   const told = `Nobody acts on ${of}: the group ${group} is not served by this start, and nothing of it is told meanwhile.`;
   const text = (it: string) => paragraph(it, { indent: 2 }, screen);
   return [
-    ...paragraph(told, { indent: 2, tone: "warn" }, screen),
+    ...paragraph(told, { indent: 2, tone: "strong" }, screen),
     ...runs.map((it) => whole(it, 4)),
     ...(more ? text(`  and more: \`npm run longshore -- runs list --state active${config}\``) : []),
     ...(toServe === undefined
@@ -196,11 +199,14 @@ async function tryOut({
   ledgerUrl,
   groupsFile,
   serves,
+  isOwnLedger,
 }: {
   readonly brokerUrl: string;
   readonly ledgerUrl: string;
   readonly groupsFile: string;
-  readonly serves: readonly string[];
+  readonly serves: string;
+  /** No other launcher uses the ledger. */
+  readonly isOwnLedger: boolean;
 }): Promise<readonly Left[]> {
   const clock = systemClock;
   await using _groups = await readGroups(groupsFile, { credential: "launch", clock });
@@ -210,7 +216,7 @@ async function tryOut({
   const installation = Installation.parse(INSTALLATION);
   await using opened = await openLedger({ url: ledgerUrl, installation, jobName, migrate: true, log: silentLog });
   await using _broker = await openBroker({ url: brokerUrl, log: silentLog, clock });
-  return await leftBehind(opened, serves);
+  return await leftBehind(opened, { serves, isOwnLedger });
 }
 
 /** Both programs read the same variables, so each must accept the other's settings. */

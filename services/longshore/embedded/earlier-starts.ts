@@ -49,11 +49,20 @@ export interface Left {
 
 const NAMED_MOST = 10;
 
-/** The unfinished runs of groups other than these, by group. */
-export async function leftBehind(ledger: Pick<Ledger, "groups" | "list">, serves: readonly string[]): Promise<readonly Left[]> {
+/**
+ * Returns the unfinished runs of all groups but the served one, by group.
+ *
+ * If no other launcher uses the ledger, the other groups are not served from now on. The ledger itself would notice that after
+ * minutes, and would place new runs there until then.
+ */
+export async function leftBehind(
+  ledger: Pick<Ledger, "groups" | "list" | "setGroup">,
+  { serves, isOwnLedger }: { readonly serves: string; readonly isOwnLedger: boolean },
+): Promise<readonly Left[]> {
   const left: Left[] = [];
   for (const { name: group } of await ledger.groups()) {
-    if (serves.includes(group)) continue;
+    if (group === serves) continue;
+    if (isOwnLedger) await ledger.setGroup(group, { served: false });
     const of = async (state: "active" | "cancelling") => await ledger.list({ state, group, most: NAMED_MOST + 1 });
     const runs = [...(await of("active")), ...(await of("cancelling"))].map(({ id }) => id);
     if (runs.length > 0) left.push({ group, runs: runs.slice(0, NAMED_MOST), more: runs.length > NAMED_MOST });

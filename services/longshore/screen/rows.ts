@@ -35,8 +35,10 @@ export function row(cells: readonly Cell[], { widths, indent = 0 }: Shape, scree
   }
   const { text, tone } = cellOf(cells[widths.length] ?? "");
   const room = columns === undefined ? Number.POSITIVE_INFINITY : columns - at;
+  // Beneath the row there is more room for a long word, such as the name of a Job.
+  const fits = room >= LAST_LEAST && folded(text, room).every((it) => widthOf(it) <= room);
   if (widthOf(text) <= room) lines.push(line + painted(text, tone, screen));
-  else if (room >= LAST_LEAST) lines.push(...hung(line, text, { at, tone }, screen));
+  else if (fits) lines.push(...hung(line, text, { at, tone }, screen));
   else lines.push(line, ...hung(" ".repeat(BENEATH), text, { at: BENEATH, tone }, screen));
   return lines.map((it) => it.trimEnd()).filter((it) => it !== "");
 }
@@ -89,10 +91,10 @@ export function table<R>(
   screen: Screen,
   below: (it: R) => readonly string[] = () => [],
 ): readonly string[] {
-  const natural = new Map(
-    columns.map((it) => [it, Math.max(...[it.head, ...rows.map((one) => cellOf(it.cell(one)).text)].map(widthOf))]),
+  const widthsOf = new Map(
+    columns.map((it) => [it, [it.head, ...rows.map((one) => cellOf(it.cell(one)).text)].map(widthOf)] as const),
   );
-  const fitting = fittingIn(columns, natural, screen);
+  const fitting = fittingIn(columns, widthsOf, screen);
   const widths = fitting.widths.slice(0, -1);
   const header = row(fitting.columns.map(({ head }) => ({ text: head, tone: "faint" })), { widths }, screen); // biome-ignore format: one row
   return [
@@ -109,17 +111,20 @@ export function table<R>(
 }
 
 /** Returns the columns for which there is room, and how wide they are. */
-function fittingIn<R>(columns: readonly Column<R>[], natural: ReadonlyMap<Column<R>, number>, screen: Screen) {
-  const widthOfColumn = (it: Column<R>): number => natural.get(it) ?? 0;
+function fittingIn<R>(columns: readonly Column<R>[], widthsOf: ReadonlyMap<Column<R>, readonly number[]>, screen: Screen) {
+  const needed = (it: Column<R>): number => Math.max(...(widthsOf.get(it) ?? []));
   for (let left = columns; ; ) {
-    const fixed = left.filter((it) => it.yields !== true).reduce((sum, it) => sum + widthOfColumn(it), 0);
+    const fixed = left.filter((it) => it.yields !== true).reduce((sum, it) => sum + needed(it), 0);
     const room = (screen.columns ?? Number.POSITIVE_INFINITY) - fixed - GAP * (left.length - 1);
-    const widths = left.map((it) =>
-      it.yields === true ? Math.max(it.head.length, Math.min(widthOfColumn(it), room)) : widthOfColumn(it),
-    );
-    const isCramped = left.some((it, at) => it.yields === true && (widths[at] ?? 0) < Math.min(widthOfColumn(it), YIELDS_LEAST));
+    const isCramped = left.some((it) => it.yields === true && room < Math.min(needed(it), YIELDS_LEAST));
     const [first] = left.filter((it) => it.goes !== undefined).toSorted((a, b) => (a.goes ?? 0) - (b.goes ?? 0));
-    if (!isCramped || first === undefined) return { columns: left, widths };
-    left = left.filter((it) => it !== first);
+    if (isCramped && first !== undefined) {
+      left = left.filter((it) => it !== first);
+      continue;
+    }
+    // Cells that get a line of their own anyway make their column no wider.
+    const inRoom = (it: Column<R>): number =>
+      Math.max(it.head.length, ...(widthsOf.get(it) ?? []).filter((width) => width <= room));
+    return { columns: left, widths: left.map((it) => (it.yields === true ? inRoom(it) : needed(it))) };
   }
 }
