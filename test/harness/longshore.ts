@@ -43,6 +43,10 @@ export async function longshoreUp(cwd: string, ...args: readonly string[]): Prom
   return running;
 }
 
+/** The lines of standard error that tell of something wrong: no info or warning of the log, and nothing that was waited for. */
+export const errorsIn = (err: string): readonly string[] =>
+  err.split("\n").filter((line) => !/^$|"level":"(info|warn)"| …$/.test(line));
+
 /**
  * One command in a real terminal of this many columns, until it ends. What it prints is what the terminal gets, on both streams;
  * \r\n stands for each line's end. Linux only, by `script` of util-linux.
