@@ -9,6 +9,7 @@ import { nearest } from "@longshore/contract/schema-problems.ts";
 import { fileNamed } from "@longshore/runtime/config/file-named.ts";
 import { helpOf } from "./help.ts";
 import type { Progress } from "./screen/progress.ts";
+import { paragraph } from "./screen/rows.ts";
 import { PIPE, type Screen } from "./screen/screen.ts";
 
 export interface Surroundings {
@@ -29,6 +30,10 @@ export const screenIn = ({ screen = PIPE }: Pick<Surroundings, "screen">): Scree
 export function say({ out }: Pick<Surroundings, "out">, lines: readonly string[]): void {
   if (lines.length > 0) out(`${lines.join("\n")}\n`);
 }
+
+/** Prints a sentence for a person. */
+export const tell = (surroundings: Pick<Surroundings, "out" | "screen">, sentence: string): void =>
+  say(surroundings, paragraph(sentence, {}, screenIn(surroundings)));
 
 /** Does the work. If the work takes longer than a second, says what is waited for. */
 export const during = <T>({ progress }: Pick<Surroundings, "progress">, what: string, work: () => Promise<T>): Promise<T> =>

@@ -76,7 +76,7 @@ await t.test(
     t.equal(doctor.code, 1);
 
     const { out } = await up.stop();
-    t.match(out, /Nobody acts on this run: the group pocket is not served by this start/);
+    t.match(out, /Nobody acts on this run: this start does not serve the group pocket/);
     t.match(out, /\n {4}in\/the-pocket\n[\s\S]*\n {4}npm start\n[\s\S]*runs abandon in\/the-pocket --yes\n/);
   },
 );
@@ -87,7 +87,7 @@ await t.test("and back: the runs on the real cluster are named, and the command 
   t.match(list.out, /^UNSERVED +cloud /m);
   t.ok(list.out.includes(TO_CLOUD), list.out);
   const { out } = await up.stop();
-  t.match(out, /Nobody acts on this run: the group cloud is not served by this start[\s\S]*\n {4}in\/the-cloud\n/);
+  t.match(out, /Nobody acts on this run: this start does not serve the group cloud[\s\S]*\n {4}in\/the-cloud\n/);
   t.ok(out.includes(`\n    ${TO_CLOUD}\n`), out);
   t.notMatch(out, /in\/the-pocket/, "the pocket is served again");
 });

@@ -19,6 +19,7 @@ import {
   JSON_OPTION,
   type Options,
   say,
+  tell,
   screenIn,
   type Surroundings,
   Usage,
@@ -82,7 +83,7 @@ A group is a namespace of a cluster, by the name that the groups file gives it.`
       usage: ["[--json]"],
       options: { json: JSON_OPTION, config: CONFIG },
       more: `
-A group that was taken out of the groups file stays in this list until none of its runs is active. No launcher acts on those runs: put the group back, or give them up with \`longshore runs abandon\`.`,
+A group that was taken out of the groups file stays in this list, as UNSERVED. No launcher acts on its runs: put the group back, or give them up with \`longshore runs abandon\`.`,
       async run({ config, json: asJson = false }, _, surroundings) {
         const longshore = await findLongshore({ config }, surroundings);
         await using ledger = await ledgerOf(config, surroundings);
@@ -224,14 +225,14 @@ async function pause(asked: Asked): Promise<number> {
   const { name, paused, slotsUsed } = await find(asked);
   await asked.ledger.setGroup(name, { paused: true });
   const goesOn = slotsUsed === 0 ? "nothing runs there" : `${slotsUsed} Jobs there go on`;
-  asked.surroundings.out(`${name} ${paused ? "was paused already" : "is paused"}; ${goesOn}\n`);
+  tell(asked.surroundings, `${name} ${paused ? "was paused already" : "is paused"}; ${goesOn}`);
   return 0;
 }
 
 async function resume(asked: Asked): Promise<number> {
   const { name, paused } = await find(asked);
   await asked.ledger.setGroup(name, { paused: false });
-  asked.surroundings.out(`${name} ${paused ? "takes runs again" : "was not paused"}\n`);
+  tell(asked.surroundings, `${name} ${paused ? "takes runs again" : "was not paused"}`);
   return 0;
 }
 
@@ -239,20 +240,20 @@ const LOOK_MS = 1_000;
 
 async function drain(asked: Asked): Promise<number> {
   const { ledger, surroundings, timeoutMs } = asked;
-  const { out, signal } = surroundings;
+  const { signal } = surroundings;
   const { name } = await find(asked);
   await ledger.setGroup(name, { paused: true });
   const untilMs = clock.now() + timeoutMs;
   for (let said = ""; ; ) {
     const left = await leftIn(ledger, name);
     if (left === undefined) {
-      out(`${name} is empty, and stays paused: longshore group resume ${name}\n`);
+      tell(surroundings, `${name} is empty, and stays paused: longshore group resume ${name}`);
       return 0;
     }
-    if (left !== said) out(`${name} is paused; ${left}\n`);
+    if (left !== said) tell(surroundings, `${name} is paused; ${left}`);
     said = left;
     if (signal.aborted || clock.now() >= untilMs) {
-      out(`${name} is not empty: ${left}. It stays paused\n`);
+      tell(surroundings, `${name} is not empty: ${left}. It stays paused`);
       return signal.aborted ? 130 : 1;
     }
     await clock.sleep(Math.min(LOOK_MS, Math.max(0, untilMs - clock.now())), signal);
@@ -273,11 +274,12 @@ async function accept(asked: Asked): Promise<number> {
       : `everything in the old one is given up (${left.join(", ")}): its unfinished runs end as lost, and you have to delete its Jobs by hand`;
   const deed = `the namespace ${namespace} that ${name} finds now is trusted${ofOld}; ${givenUp}`;
   if (!isMeant) throw new Usage(`accept: ${deed}. Say --yes if that is meant`);
-  surroundings.out(`${deed}\n`);
+  tell(surroundings, deed);
   const accepted = await ledger.acceptGroup(name);
   if (accepted.kind === "notMoved") throw notMoved;
-  surroundings.out(
-    `${name} is accepted; ${accepted.lost} runs ended as lost. It takes runs again once a launcher has reached it\n`,
+  tell(
+    surroundings,
+    `${name} is accepted; ${accepted.lost} runs ended as lost. It takes runs again once a launcher has reached it`,
   );
   return 0;
 }

@@ -16,6 +16,7 @@ import {
   json,
   JSON_OPTION,
   say,
+  tell,
   screenIn,
   type Surroundings,
   Usage,
@@ -270,7 +271,7 @@ async function cancel(run: RunId, values: Values, surroundings: Surroundings): P
   if (state === "ended")
     throw new Failure("refuse", "AlreadyEnded", `there is nothing to cancel: ${run} has ended already (${outcome ?? "ended"})`);
   await sendTo(followed.broker, command, surroundings);
-  surroundings.out(`asked to cancel ${run}; it is cancelled when its pods are gone\n`);
+  tell(surroundings, `asked to cancel ${run}; it is cancelled when its pods are gone`);
   // Any end of the run will do. The command failed only if it was refused, or if following was stopped.
   const end = await followed.toEnd();
   return end === "command.refused" || end === "stopped" ? exitCodeOf(end) : 0;

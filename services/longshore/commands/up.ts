@@ -120,12 +120,14 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
     const config = data === undefined ? "" : ` --config ${files.launcher}`;
     for (const it of left)
       say(surroundings, leftLines(it, { toServe: starts[it.group] && commandFor(starts[it.group] ?? []), config }, screen));
+    const after = real === undefined ? "what runs in the pocket cluster ends with it" : "their Jobs go on in the cluster";
     if (broker === undefined) say(surroundings, withoutBroker(screen));
     say(surroundings, [
+      "",
       ...paragraph("up. In another terminal, from this folder:", { indent: 2, tone: "strong" }, screen),
       whole(`npm run longshore -- publish${config} --image busybox --follow -- sh -c 'echo hi'`, 4),
       whole(`npm run longshore -- runs list${config}`, 4),
-      ...paragraph("Ctrl-C stops it. Runs stay recorded; what runs in the pocket cluster ends with it.", { indent: 2 }, screen),
+      ...paragraph(`Ctrl-C stops it. Runs stay recorded; ${after}.`, { indent: 2 }, screen),
     ]);
     return await serve(configs, surroundings);
   },
@@ -150,9 +152,10 @@ function leftLines(
   screen: Screen,
 ): readonly string[] {
   const of = runs.length === 1 && !more ? "this run" : "these runs";
-  const told = `Nobody acts on ${of}: the group ${group} is not served by this start, and nothing of it is told meanwhile.`;
+  const told = `Nobody acts on ${of}: this start does not serve the group ${group}. No end is noticed there meanwhile.`;
   const text = (it: string) => paragraph(it, { indent: 2 }, screen);
   return [
+    "",
     ...paragraph(told, { indent: 2, tone: "strong" }, screen),
     ...runs.map((it) => whole(it, 4)),
     ...(more ? text(`  and more: \`npm run longshore -- runs list --state active${config}\``) : []),
@@ -175,6 +178,7 @@ function refuseOfRealCluster(given: Readonly<Record<string, string | boolean | u
 
 /** The README's examples speak AMQP, and find nothing to speak to beside the embedded broker. */
 const withoutBroker = (screen: Screen): readonly string[] => [
+  "",
   ...paragraph(
     "Applications publish over RabbitMQ or NATS. For them, such as the Python in README.md, stop this and start",
     { indent: 2 },

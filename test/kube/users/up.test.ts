@@ -134,7 +134,12 @@ for (const { name, args, says } of [
     await using other = await emptyFolder();
     const { code, out, err } = await longshore(other.path, "up", ...args);
     t.equal(code, 1, out);
-    t.match(errorsIn(err).map((line) => `${line}\n`).join(""), says);
+    t.match(
+      errorsIn(err)
+        .map((line) => `${line}\n`)
+        .join(""),
+      says,
+    );
     t.notMatch(out + err, /guessed/);
   });
 
