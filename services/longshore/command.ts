@@ -72,7 +72,7 @@ export interface Page {
 export interface Command extends Page {
   readonly verbs: Readonly<Record<string, Command>>;
   /** The text that `--help` prints. */
-  readonly help: string;
+  readonly help: (screen?: Screen) => string;
   /** Resolves to the exit code. Throws `Usage`, `Failure` or `ConfigProblems` for problems that a person can mend. */
   run(args: readonly string[], surroundings: Surroundings): Promise<number>;
 }
@@ -98,7 +98,7 @@ export function command<const O extends Options>(declared: Declared<O>): Command
   const page = { ...declared, verbs: {} };
   return {
     ...page,
-    help: helpOf(page),
+    help: (screen = PIPE) => helpOf(page, screen),
     run: (args, surroundings) =>
       onPage(name, () => {
         const { values, words } = read(page, args, andMore);
@@ -121,7 +121,7 @@ export function family(
   const options = Object.assign({}, ...Object.values(verbs).map((it) => it.options)) as Options;
   return {
     ...page,
-    help: helpOf(page),
+    help: (screen = PIPE) => helpOf(page, screen),
     run: (args, surroundings) =>
       onPage(name, () => {
         const at = tokensOf(options, args).find((it) => it.kind === "positional");
