@@ -74,6 +74,6 @@ export function inTerminal(
 }
 
 function started(cwd: string, args: readonly string[], more: Readonly<Record<string, string>> = {}): Program {
-  const { LONGSHORE_CONFIG: _, ...env } = process.env; // it would name another Longshore than the folder's
+  const { LONGSHORE_CONFIG: _, ...env } = process.env; // the variable would name another Longshore than the folder's
   return program(process.execPath, [MAIN, ...args], { cwd, env: { ...env, ...more } });
 }
