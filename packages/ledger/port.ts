@@ -201,12 +201,13 @@ export interface Notice {
 export type Accepted = { readonly kind: "accepted"; readonly lost: number } | { readonly kind: "notMoved" };
 
 /**
- * `served`: a launcher still has the group in its file; the ledger adds the time. `namespaceUid`: a recorded value stays, since
+ * `served`: true if a launcher still has the group in its file; the ledger adds the time. False if it is known that no launcher has
+ * it: nothing is placed there from now on. `namespaceUid`: a recorded value stays, since
  * a probe that began earlier would otherwise undo what a person accepted.
  */
 export type GroupChange = Partial<
   Pick<GroupState, "namespaceUid" | "health" | "diagnosis" | "paused" | "watchedAtMs" | "noRoom">
-> & { readonly served?: true };
+> & { readonly served?: boolean };
 
 export interface GroupState extends ConfiguredGroup, RecordedHealth {
   readonly paused: boolean;

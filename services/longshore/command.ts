@@ -8,14 +8,36 @@ import { parseArgs } from "node:util";
 import { nearest } from "@longshore/contract/schema-problems.ts";
 import { fileNamed } from "@longshore/runtime/config/file-named.ts";
 import { helpOf } from "./help.ts";
+import type { Progress } from "./screen/progress.ts";
+import { paragraph } from "./screen/rows.ts";
+import { PIPE, type Screen } from "./screen/screen.ts";
 
 export interface Surroundings {
   readonly out: (text: string) => void;
+  /** Where `out` is shown; absent: in no terminal. */
+  readonly screen?: Screen;
+  /** Absent: nobody is told for what a command waits. */
+  readonly progress?: Progress;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   /** Aborts on Ctrl-C, and when nobody reads the output any more. */
   readonly signal: AbortSignal;
 }
+
+export const screenIn = ({ screen = PIPE }: Pick<Surroundings, "screen">): Screen => screen;
+
+/** Prints lines. */
+export function say({ out }: Pick<Surroundings, "out">, lines: readonly string[]): void {
+  if (lines.length > 0) out(`${lines.join("\n")}\n`);
+}
+
+/** Prints a sentence for a person. */
+export const tell = (surroundings: Pick<Surroundings, "out" | "screen">, sentence: string): void =>
+  say(surroundings, paragraph(sentence, {}, screenIn(surroundings)));
+
+/** Does the work. If the work takes longer than a second, says what is waited for. */
+export const during = <T>({ progress }: Pick<Surroundings, "progress">, what: string, work: () => Promise<T>): Promise<T> =>
+  progress === undefined ? work() : progress.during(what, work);
 
 export interface Option {
   readonly type: "string" | "boolean";
@@ -50,7 +72,7 @@ export interface Page {
 export interface Command extends Page {
   readonly verbs: Readonly<Record<string, Command>>;
   /** The text that `--help` prints. */
-  readonly help: string;
+  readonly help: (screen?: Screen) => string;
   /** Resolves to the exit code. Throws `Usage`, `Failure` or `ConfigProblems` for problems that a person can mend. */
   run(args: readonly string[], surroundings: Surroundings): Promise<number>;
 }
@@ -76,7 +98,7 @@ export function command<const O extends Options>(declared: Declared<O>): Command
   const page = { ...declared, verbs: {} };
   return {
     ...page,
-    help: helpOf(page),
+    help: (screen = PIPE) => helpOf(page, screen),
     run: (args, surroundings) =>
       onPage(name, () => {
         const { values, words } = read(page, args, andMore);
@@ -99,7 +121,7 @@ export function family(
   const options = Object.assign({}, ...Object.values(verbs).map((it) => it.options)) as Options;
   return {
     ...page,
-    help: helpOf(page),
+    help: (screen = PIPE) => helpOf(page, screen),
     run: (args, surroundings) =>
       onPage(name, () => {
         const at = tokensOf(options, args).find((it) => it.kind === "positional");

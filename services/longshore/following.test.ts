@@ -62,7 +62,7 @@ function scene(t: Test): Scene {
 }
 
 const words = (text: string): readonly string[] =>
-  [...text.matchAll(/^ +\d+ {2}\S+ {2}(?:\+\S+ \S+)? +(\w+)/gm)].map(([, word = ""]) => word);
+  [...text.matchAll(/^ +\d+ +\S+Z +(?:\+\S+ \S+)? +(\w+)/gm)].map(([, word = ""]) => word);
 
 t.test("a run that is over is told whole, with how long each state lasted, and nobody waits", async (t) => {
   const it = scene(t);

@@ -22,6 +22,8 @@ export interface Longshore {
   readonly groupsFile: string;
   /** The key that seals announcements, if the launcher announces its groups. */
   readonly sealKeys?: string | undefined;
+  /** For groups that earlier starts from this folder served: the command that serves them again. */
+  readonly toServe?: Readonly<Record<string, string>> | undefined;
 }
 
 /** The file that `up` writes beside its data, readable by its user alone, because it holds passwords. */
@@ -31,6 +33,7 @@ const Running = z.object({
   brokerUrl: z.string(),
   ledgerUrl: z.string(),
   groupsFile: z.string(),
+  toServe: z.record(z.string(), z.string()).optional(),
 });
 export type Running = z.infer<typeof Running>;
 
@@ -114,8 +117,8 @@ export async function findLongshore(
       "no Longshore runs from this folder. Start one with `npm start`, or name yours: --config config/launcher.yaml",
     );
   }
-  const { installation, brokerUrl, ledgerUrl, groupsFile } = running;
-  return { installation, broker: { url: brokerUrl }, ledgerUrl, groupsFile };
+  const { brokerUrl, pid: _, ...same } = running;
+  return { ...same, broker: { url: brokerUrl } };
 }
 
 function ofConfig(file: string, env: Surroundings["env"]): Longshore {

@@ -50,8 +50,8 @@ export interface Run {
   readonly seq: number;
 }
 
-/** The promises that a fault suspends: "one Job" and "next" are parts of G3, "start" and "end" of G5, "behind" is G10. */
-export type Lifted = "one Job" | "next" | "start" | "end" | "behind";
+/** The promises that a fault suspends: "one Job" is a part of G3, "start" and "end" of G5, "behind" is G10. */
+export type Lifted = "one Job" | "start" | "end" | "behind";
 
 /** Our deletion of a Job as the outcome claims it. `atMs` is undefined if nobody saw a deletion. */
 export interface Closing {
@@ -77,6 +77,8 @@ export interface Attempt {
   readonly deadlineMs: number | undefined;
   readonly closing: Closing | undefined;
   readonly lifted: readonly Lifted[];
+  /** By an exception of G3, a later attempt of the step that was created before this time may run beside this one. */
+  readonly besideMs: number | undefined;
 }
 
 /** The time of something that a watch told late, so that its real time is unknown. It counts as before all other times. */

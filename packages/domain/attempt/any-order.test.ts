@@ -66,6 +66,8 @@ const anything: fc.Arbitrary<AttemptInput> = fc.oneof(
   fc.record({ kind: as("lookedDeleted"), evidence, ...job }),
   fc.record({ kind: as("gone"), uid }),
   fc.record({ kind: as("occupied"), uid: fc.constantFrom("o1", "o2").map((it) => Uid.parse(it)) }),
+  fc.record({ kind: as("kept"), uid: fc.constantFrom("u1", "u2", "o1").map((it) => Uid.parse(it)), begunAtMs }),
+  fc.record({ kind: as("inDoubt") }),
   fc.record({ kind: as("fencePassed"), claimNo, begunAtMs, found: fc.constantFrom("nothing" as const, "foreign" as const) }),
   fc.record({
     kind: as("released"),

@@ -69,6 +69,10 @@ export type AttemptInput =
   | ({ readonly kind: "unstarted" } & OfJob)
   | { readonly kind: "gone"; readonly uid: Uid }
   | { readonly kind: "occupied"; readonly uid: Uid }
+  /** Our Job or occupant has the ended attempt's name, under our hold if its group keeps one, and no pod of it is unfinished. */
+  | { readonly kind: "kept"; readonly uid: Uid; readonly begunAtMs: number }
+  /** The ended attempt's Job or occupant, or our hold on it, was not seen any more. */
+  | { readonly kind: "inDoubt" }
   | { readonly kind: "fencePassed"; readonly claimNo: number; readonly begunAtMs: number; readonly found: "nothing" | "foreign" }
   | { readonly kind: "released"; readonly found: "released" | "missing" | "foreign"; readonly begunAtMs: number }
   // Decisions and timers.

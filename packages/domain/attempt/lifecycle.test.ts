@@ -60,6 +60,8 @@ const TABLE: Readonly<Record<InputKind, readonly string[]>> = {
   unstarted:     ["illegal",          "illegal",          "illegal",          "·",                 "note",             "·",       "·"],
   gone:          ["illegal",          "illegal",          "·",                "ended(lost)",       "ended(cancelled)", "done(succeeded)", "·"],
   occupied:      ["illegal",          "illegal",          "illegal",          "illegal",           "note",             "note",    "·"],
+  kept:          ["·",                "·",                "·",                "·",                 "·",                "note",    "·"],
+  inDoubt:       ["·",                "·",                "·",                "·",                 "·",                "·",       "·"],
   fencePassed:   ["illegal",          "illegal",          "·",                "·",                 "·",                "done(succeeded)", "·"],
   released:      ["illegal",          "illegal",          "illegal",          "illegal",           "illegal",          "done(succeeded)", "·"],
   cancel:        ["done(cancelled)",  "done(cancelled)",  "closing(cancel)",  "closing(cancel)",   "·",                "·",       "·"],

@@ -10,7 +10,7 @@ import type { InputOf } from "../attempt/input.ts";
 import { advance, type Advancing } from "../run/advance.ts";
 import { andThen, type Change, unchanged } from "../run/change.ts";
 import { type Attempt, attemptIn, type RunRecord } from "../run/record.ts";
-import { heldBackUntilMs } from "../run/steps.ts";
+import { heldBack, type HeldBack } from "../run/steps.ts";
 import { judgeAttempt, type Judgement, takesMore } from "./choose-group.ts";
 import { type Group, isUnserved, type Placer } from "./group.ts";
 
@@ -156,7 +156,7 @@ function inputFor(
   groups: readonly Group[],
   placer: Placer,
   nowMs: number,
-): Judgement | { readonly kind: "heldBack"; readonly untilMs: number } | undefined {
+): Judgement | HeldBack | undefined {
   if (attempt.state === "ready") {
     const group = groups.find(({ name }) => name === attempt.group);
     return group && withdrawnFrom(group, nowMs);
@@ -165,9 +165,7 @@ function inputFor(
   if (state !== "waiting" || dueMs === undefined) return undefined;
   const isDue = dueMs <= nowMs;
   if (!isDue && waitsFor.length === 0) return undefined;
-  const untilMs = heldBackUntilMs(record, attempt, nowMs);
-  if (untilMs !== undefined) return { kind: "heldBack", untilMs };
-  const input = judgeAttempt(attempt, record.run.plan, groups, placer, nowMs);
+  const input = heldBack(record, attempt, groups, nowMs) ?? judgeAttempt(attempt, record.run.plan, groups, placer, nowMs);
   // Asked only because a group had room, and another attempt took it: nothing is new.
   const isOld = input.kind === "noPlace" && input.reason === notes.waiting && String(input.waitsFor) === String(waitsFor);
   return isOld && !isDue ? undefined : input;

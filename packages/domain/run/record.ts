@@ -182,6 +182,10 @@ export interface Notes {
   readonly gone?: boolean;
   /** A create of an earlier placement was never answered, so we can no longer say that nothing of the attempt ever ran. */
   readonly unproven?: boolean;
+  /** A look at the ended attempt that began then saw its name taken by our Job or occupant, with no pod left to finish. */
+  readonly keptAtMs?: number;
+  /** Since then the name may be free, so looks that began earlier no longer count. */
+  readonly doubtedAtMs?: number;
 }
 
 export interface RunRecord {
@@ -217,6 +221,17 @@ export const isOpen = (attempt: Attempt): boolean => attempt.unanswered.length >
 /** True while a create may still land: then the name must stay taken. */
 export const isFenced = (attempt: Attempt, nowMs: number): boolean =>
   isOpen(attempt) && attempt.fenceUntilMs !== undefined && nowMs < attempt.fenceUntilMs;
+
+/** True if the name of an ended attempt is taken, as far as is known, so that no create of it can land. */
+export const isKept = ({ state, notes: { keptAtMs, doubtedAtMs = -Infinity } }: Attempt): boolean =>
+  state === "ended" && keptAtMs !== undefined && keptAtMs > doubtedAtMs;
+
+/**
+ * True if nothing of an ended attempt can start while its hold stands, so that the step's next attempt may. False without a hold,
+ * and if nobody saw how the Job ended.
+ */
+export const isParked = (attempt: Attempt): boolean =>
+  isKept(attempt) && attempt.notes.hold !== false && attempt.outcome?.result !== "lost";
 
 /** Resource versions of one kind grow. They are compared as decimal text, because they may be too long for a double. */
 export const isNewer = (rv: string, than: string | undefined): boolean =>

@@ -7,8 +7,11 @@
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { GroupState } from "@longshore/ledger/port.ts";
 
-/** Three heartbeats. */
-const UNWATCHED_MS = 45_000;
+/**
+ * If nothing happens in a group, its API server says that the watch lives once a minute, and the heartbeat that tells so comes up
+ * to 15 s later. A shorter time would call such a group unwatched again and again.
+ */
+const UNWATCHED_MS = 90_000;
 
 /**
  * Counts by the ledger's clock. For a group that was never watched, counts from its first Job on: before, there was nothing to

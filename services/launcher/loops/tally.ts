@@ -7,13 +7,14 @@
  */
 import type { GroupName, Uid } from "@longshore/contract/ids.ts";
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
-import { HOLD, selectorOf } from "@longshore/domain/run/marks.ts";
+import { selectorOf } from "@longshore/domain/run/marks.ts";
+import { isParked } from "@longshore/domain/run/record.ts";
 import { type MarkedSeen, seeMarked } from "@longshore/domain/watch/seen.ts";
 import type { Ledger, Standing } from "@longshore/ledger/port.ts";
 import { remainsOf, saidOf } from "../jobs/look.ts";
 import { viewOf } from "../groups/views.ts";
 import type { Cluster, Parts } from "../parts.ts";
-import { withRefusalTold } from "../jobs/refused-writes.ts";
+import { holdAgain } from "../jobs/refused-writes.ts";
 import { retryLoop } from "./retry-loop.ts";
 
 export interface Tallied {
@@ -56,7 +57,10 @@ export async function tallyOnce(parts: Parts, cluster: Cluster, signal: AbortSig
   for (const job of jobs) await settleJob(parts, cluster, job, before, after, count, signal);
   const listed = new Set<Uid>(jobs.map(({ uid }) => uid));
   for (const [key, attempt] of after) {
+    const { run, step, n } = attempt;
     const known = before.get(key);
+    const isListed = [attempt.uid, attempt.occupantUid].some((it) => it !== undefined && listed.has(it));
+    if (attempt.parked && !isListed) await parts.recording({ run, step, n, input: { kind: "inDoubt" } });
     if (
       attempt.uid === undefined ||
       known !== attempt.uid ||
@@ -66,7 +70,6 @@ export async function tallyOnce(parts: Parts, cluster: Cluster, signal: AbortSig
       continue;
     const remains = await remainsOf(parts, cluster, attempt, signal);
     if (remains.kind === "unproved") continue;
-    const { run, step, n } = attempt;
     await parts.recording({ run, step, n, input: saidOf(remains, attempt, cluster) });
     if (remains.kind === "gone") count.gone += 1;
   }
@@ -75,16 +78,11 @@ export async function tallyOnce(parts: Parts, cluster: Cluster, signal: AbortSig
 
 const keyOf = (run: string, { step, n }: { readonly step: string; readonly n: number }): string => `${run} ${step} ${n}`;
 
-/** The fields of an attempt that the tally compares. */
-const standingOf = ({ run, attempt: { step, n, name, uid, state, seenRv } }: Standing) => ({
-  run,
-  step,
-  n,
-  name,
-  uid,
-  state,
-  seenRv,
-});
+/** What the tally compares of an attempt. */
+function standingOf({ run, attempt }: Standing) {
+  const { step, n, name, uid, occupantUid, state, seenRv } = attempt;
+  return { run, step, n, name, uid, occupantUid, state, seenRv, parked: isParked(attempt) };
+}
 type Stood = ReturnType<typeof standingOf>;
 
 async function listOurs({ installation }: Parts, cluster: Cluster, signal: AbortSignal): Promise<readonly MarkedSeen[]> {
@@ -126,6 +124,11 @@ async function settleJob(
     count.strays += 1;
     return;
   }
+  if (attempt.parked && (job.uid === attempt.uid || job.uid === attempt.occupantUid)) {
+    // The step's next attempt relies on this hold: the release loop puts it back, and looks again.
+    if (!job.awaited) await parts.recording({ run, step, n, input: { kind: "inDoubt" } });
+    return;
+  }
   if (mark.occupant) return; // its attempt stands: close and release deal with the Job
   if (attempt.uid !== job.uid) {
     // The table decides under the run's lock. If the attempt has no Job, this Job becomes its Job; else this Job is a stray,
@@ -135,8 +138,7 @@ async function settleJob(
     const isOwn = recorded.kind !== "unknown" && recorded.attempt.uid === job.uid;
     count[isOwn ? "adopted" : "strays"] += 1;
   } else if (!job.awaited && job.deletionAt === undefined && attempt.state === "live") {
-    const held = await cluster.writes.holdAgain(job.name, job.uid, HOLD, signal);
-    if (withRefusalTold(parts, cluster, `putting our hold back on ${job.name}`, held).kind === "done") count.holdsRepaired += 1;
+    if (await holdAgain(parts, cluster, job, signal)) count.holdsRepaired += 1;
   }
 }
 

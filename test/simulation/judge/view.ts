@@ -63,7 +63,8 @@ function attemptOf(world: World, run: string, deadlineMs: number, kept: Kept): A
     recordedMs: outcome?.endedAtMs,
     deadlineMs,
     closing: closingOf(world, kept),
-    lifted: isLifted(world, kept.name) ? ["one Job", "next", "start", "behind"] : [],
+    lifted: isLifted(world, kept.name) ? ["one Job", "start", "behind"] : [],
+    besideMs: besideMs(world, kept),
   };
 }
 
@@ -96,14 +97,31 @@ function jobOf(life: JobLife, owner: Kept | undefined): Job {
 
 /** G3's exceptions: a create that landed after its claim's fence, a stripped hold, or no hold. */
 function isLifted(world: World, name: string): boolean {
-  const { history } = world;
-  const lives = [...history.jobs.values()].filter((it) => it.name === name);
+  return isLoose(world, name) || livesOf(world, name).some((it) => it.strippedMs !== undefined);
+}
+
+const livesOf = ({ history }: World, name: string): readonly JobLife[] =>
+  [...history.jobs.values()].filter((it) => it.name === name);
+
+function isLoose(world: World, name: string): boolean {
   // Without a hold any deletion, ours or not, frees the name and removes the Job before its end was read. If the namespace is
   // deleted, the Job is gone without a deletion of its own.
-  const isUnheld = lives.some((it) => it.unheld && (it.deletedMs ?? it.goneMs) !== undefined);
-  const isStripped = lives.some((it) => it.strippedMs !== undefined);
-  const posts = [...history.posts.values()].filter((it) => it.name === name && it.status === 201);
-  return isUnheld || isStripped || posts.some((post) => (post.landedMs ?? 0) >= fenceOf(world, post));
+  const isUnheld = livesOf(world, name).some((it) => it.unheld && (it.deletedMs ?? it.goneMs) !== undefined);
+  const posts = [...world.history.posts.values()].filter((it) => it.name === name && it.status === 201);
+  return isUnheld || posts.some((post) => (post.landedMs ?? 0) >= fenceOf(world, post));
+}
+
+/**
+ * A Job that is stripped and taken away frees its name. A look after the attempt's end sees that, if it was before; later it is
+ * noticed in time only in a scenario that says so.
+ */
+function besideMs(world: World, { name, outcome }: Kept): number | undefined {
+  if (isLoose(world, name)) return Number.POSITIVE_INFINITY;
+  const { noticesWithinMs = Number.POSITIVE_INFINITY } = world.scenario;
+  const freed = livesOf(world, name).flatMap(({ strippedMs, goneMs }) =>
+    strippedMs !== undefined && goneMs !== undefined && goneMs > (outcome?.endedAtMs ?? 0) ? [goneMs] : [],
+  );
+  return freed.length === 0 ? undefined : Math.max(...freed) + noticesWithinMs;
 }
 
 /** Returns the time until which a create may land: the fence of the claim under which it was sent. */

@@ -5,6 +5,7 @@
  */
 import type { PodScript } from "@longshore/pocket/testing/scripted.ts";
 import { type Chance, chanceOf } from "./chance.ts";
+import { RETRIED } from "./plots-retries.ts";
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -15,8 +16,16 @@ export const scriptFor =
   (seed: number) =>
   ({ run, step, attempt }: Of): PodScript => {
     const chance = chanceOf(`pod ${seed} ${run} ${step} ${attempt}`);
+    if (run === RETRIED) return triedAgain(attempt);
     return chance.pick(BEHAVIOURS)(chance);
   };
+
+/** The first attempt fails soon, the second one later, and the third one runs long. */
+const triedAgain = (attempt: number): PodScript => ({
+  startsAfterMs: 100,
+  runsMs: attempt === 1 ? 10 * SECOND : attempt === 2 ? 4 * MINUTE : 20 * MINUTE,
+  exitCode: attempt <= 2 ? 1 : 0,
+});
 
 const soon = (chance: Chance): number => chance.between(100, 5_000);
 const some = (chance: Chance): number => chance.pick([0, 500, 5 * SECOND, 30 * SECOND, 2 * MINUTE]);

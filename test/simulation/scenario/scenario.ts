@@ -13,6 +13,7 @@ import { scriptFor } from "./behaviour.ts";
 import { type Asked, crowd, orders } from "./orders.ts";
 import { PLOTS } from "./plots.ts";
 import { groupPlot } from "./plots-groups.ts";
+import { retryPlot } from "./plots-retries.ts";
 import { MINUTE, type Setting } from "./setting.ts";
 import { FAMILIES } from "../faults/fault-families.ts";
 
@@ -75,6 +76,8 @@ export interface Scenario {
    * every time.
    */
   readonly turnsMost?: number;
+  /** A launcher knows within this time that a Job is gone. Absent if troubles may keep it from that for longer. */
+  readonly noticesWithinMs?: number;
   readonly script: (of: { readonly run: string; readonly step: string; readonly attempt: number }) => PodScript;
 }
 
@@ -103,6 +106,7 @@ export function scenarioOf(seed: number): Scenario {
   const families = Array.from({ length: chance.between(0, 4) }, () => chance.pick(FAMILIES));
   const plotted = chance.is(0.5) ? chance.pick(PLOTS)(setting) : [];
   const ofGroups = groupPlot(chanceOf(`health of groups ${seed}`), setting);
+  const ofRetries = retryPlot(chanceOf(`second attempt ${seed}`), setting);
   const troubles = ofGroups?.deeds ?? [...families.flatMap((family) => family(setting)), ...plotted];
   return {
     seed,
@@ -110,13 +114,17 @@ export function scenarioOf(seed: number): Scenario {
     clusters,
     launchers,
     watchers,
-    pollMs: chance.pick([8_000, 20_000, 30_000, 30_000]),
+    pollMs: ofRetries?.pollMs ?? chance.pick([8_000, 20_000, 30_000, 30_000]),
     skewMs: { launcher: Array.from({ length: launchers }, skew), cluster: skew() },
     lanes: chance.pick([1, 3, 8]),
-    deeds: [...publishes, ...(isCrowded ? crowd(crowding, wanted) : []), ...troubles].toSorted((a, b) => a.atMs - b.atMs),
+    deeds: (ofRetries?.deeds ?? [...publishes, ...(isCrowded ? crowd(crowding, wanted) : []), ...troubles]).toSorted(
+      (a, b) => a.atMs - b.atMs,
+    ),
     chaosMs:
-      ofGroups?.endMs ?? Math.max(chaosMs, ...plotted.map(({ atMs }) => Math.min(atMs + 14 * MINUTE, chaosMs + 14 * MINUTE))),
-    ...(ofGroups && { turnsMost: ofGroups.turnsMost }),
+      ofRetries?.endMs ??
+      ofGroups?.endMs ??
+      Math.max(chaosMs, ...plotted.map(({ atMs }) => Math.min(atMs + 14 * MINUTE, chaosMs + 14 * MINUTE))),
+    ...(ofRetries ? { noticesWithinMs: ofRetries.noticesWithinMs } : ofGroups && { turnsMost: ofGroups.turnsMost }),
     script: scriptFor(seed),
   };
 }

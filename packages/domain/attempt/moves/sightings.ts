@@ -8,11 +8,24 @@
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import type { Evidence } from "@longshore/contract/fact.ts";
 import type { GroupName, Uid } from "@longshore/contract/ids.ts";
-import { type Attempt, isFenced, isNewer, type Stray } from "../../run/record.ts";
+import { type Attempt, isFenced, isKept, isNewer, type Stray } from "../../run/record.ts";
 import { causeKey } from "../../diagnosis/repeat.ts";
 import { liveDueMs } from "../timers.ts";
 import type { AttemptInput } from "../input.ts";
-import { after, CAUSES, closing, type Context, end, endOfCause, type Move, move, restUntilMs, type Rule, stay } from "./move.ts";
+import {
+  after,
+  CAUSES,
+  closing,
+  type Context,
+  doubted,
+  end,
+  endOfCause,
+  type Move,
+  move,
+  restUntilMs,
+  type Rule,
+  stay,
+} from "./move.ts";
 
 export function alive(attempt: Attempt, { limits }: Context): Attempt {
   const live: Attempt = { ...attempt, state: "live", claimBy: undefined, claimUntilMs: undefined };
@@ -155,6 +168,11 @@ export const sighted = (attempt: Attempt, rv: string): Attempt =>
 /** Nothing new about the attempt's own Job; any other Job is a stray. */
 export const nothingNew: Rule<SightingKind> = ofOwn<SightingKind>(stay);
 
+/** The Job of an ended attempt is gone: its name may be free while a create may yet land. */
+export const vanishedLate: Rule<"deleting"> = ofOwn<"deleting">((attempt, { vanished }, { nowMs }) =>
+  vanished === true ? move(doubted(attempt, nowMs)) : stay(attempt),
+);
+
 /** The outcome is recorded and the hold still stands: release it, but not while a create may yet land. */
 export const releaseAgain: Rule<"complete" | "failed" | "deleting" | "lookedDeleted"> = ofOwn((attempt, input, context) => {
   if (attempt.state === "done") return move(attempt, [], [strayOf("release", attempt, input, context)]);
@@ -162,8 +180,9 @@ export const releaseAgain: Rule<"complete" | "failed" | "deleting" | "lookedDele
   return soonestMs === attempt.dueMs ? stay(attempt) : move({ ...attempt, dueMs: soonestMs });
 });
 
+/** If the attempt has ended, another Job under its name shows that the name was free. */
 export const stray = (attempt: Attempt, input: Sighting, context: Context): Move =>
-  move(attempt, [], [strayOf("stray", attempt, input, context)]);
+  move(isKept(attempt) ? doubted(attempt, context.nowMs) : attempt, [], [strayOf("stray", attempt, input, context)]);
 
 function strayOf(kind: Stray["kind"], attempt: Attempt, { uid, group }: Sighting, { nowMs }: Context): Stray {
   const holdUntilMs = isFenced(attempt, nowMs) ? (attempt.fenceUntilMs ?? nowMs) : nowMs;

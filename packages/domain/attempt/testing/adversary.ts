@@ -9,7 +9,7 @@ import { advance } from "../../run/advance.ts";
 import { at, CLAIM, elsewhere, group, input, main, MINUTE, NOW, planOf, runOf, SECOND, step } from "./examples.ts";
 import type { AttemptInput } from "../input.ts";
 import { problemsOf, problemsOfChange } from "./invariants.ts";
-import { type Attempt, isFenced, type RunRecord, type Stray, type Told } from "../../run/record.ts";
+import { type Attempt, isFenced, isParked, type RunRecord, type Stray, type Told } from "../../run/record.ts";
 
 interface Job {
   readonly uid: Uid;
@@ -221,7 +221,13 @@ export function adversary() {
     const job = where && jobs.get(where);
     const fenced = isFenced(attempt(), nowMs);
     rest(30 * SECOND);
-    if (occupantUid !== undefined && !fenced) {
+    if (fenced) {
+      if (job === undefined) return occupy(where);
+      if (job.uid === uid || job.uid === occupantUid)
+        return isUnfinished(job) ? undefined : say({ kind: "kept", uid: job.uid, begunAtMs: nowMs });
+      return say(job.occupant ? { kind: "occupied", uid: job.uid } : { kind: "created", adopted: true, ...of(job) });
+    }
+    if (occupantUid !== undefined) {
       if (job?.uid === occupantUid) jobs.delete(job.group);
       return say({ kind: "released", found: "missing", begunAtMs: nowMs });
     }
@@ -232,7 +238,6 @@ export function adversary() {
     }
     if (uid === undefined && job !== undefined)
       return say(job.occupant ? { kind: "occupied", uid: job.uid } : { kind: "created", adopted: true, ...of(job) });
-    if (fenced) return occupy(where);
     say({ kind: "released", found: "missing", begunAtMs: nowMs });
   }
 
@@ -302,8 +307,18 @@ export function adversary() {
     wait,
     wait,
   ];
+  /** The step's next attempt may start as soon as this one is parked. */
+  function judgeParked(): void {
+    if (!isParked(attempt())) return;
+    if ([...jobs.values()].some(isUnfinished)) wrong.push("it is parked while a pod of it has not finished");
+    const isFree = !jobs.has(attempt().group ?? group);
+    if (isFree && isFenced(attempt(), nowMs)) wrong.push("it is parked while a create of it may land");
+  }
   return {
-    act: (which: number, choice: number): void => acts[which % acts.length]?.(choice),
+    act(which: number, choice: number): void {
+      acts[which % acts.length]?.(choice);
+      judgeParked();
+    },
     /** From here on nothing bad happens. Returns how many rounds it took until everything was over. */
     heal(): number {
       for (let round = 1; round <= 200; round += 1) {

@@ -82,6 +82,8 @@ export const input = {
   unstarted: { kind: "unstarted", uid: own, rv: "26", group },
   gone: { kind: "gone", uid: own },
   occupied: { kind: "occupied", uid: occupant },
+  kept: { kind: "kept", uid: own, begunAtMs: NOW },
+  inDoubt: { kind: "inDoubt" },
   fencePassed: { kind: "fencePassed", claimNo: 1, begunAtMs: NOW, found: "nothing" },
   released: { kind: "released", found: "released", begunAtMs: NOW },
   cancel: { kind: "cancel", diagnosis: diagnose("Cancelled", "It was cancelled.") },
