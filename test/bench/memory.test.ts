@@ -1,4 +1,5 @@
 /** The bench of memory plays all its phases, with real parts, and finds figures in each. No test measures how much they are. */
+// runs with integration
 // needs rabbitmq
 import t from "tap";
 import { memory } from "./memory.ts";
