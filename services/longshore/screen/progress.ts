@@ -47,9 +47,9 @@ export function progressOn({ write, screen, clock }: ProgressParts): Progress {
     const frame = FRAMES[Math.floor(lastsMs / REDRAW_MS) % FRAMES.length] ?? "";
     // One column stays free: a full line would make some terminals begin the next one.
     const text = clipped(`${frame} ${oneLine(what)}  ${span(Math.floor(lastsMs / 1000) * 1000).replace(".0", "")}`, columns - 1);
-    clear();
-    write(painted(text, "faint", screen));
-    drawn = widthOf(text);
+    const [width, rest] = [widthOf(text), " ".repeat(Math.max(0, drawn - widthOf(text)))];
+    write((drawn > 0 ? "\r" : "") + painted(text, "faint", screen) + rest);
+    drawn = width + rest.length;
   }
 
   async function during<T>(what: string, work: () => Promise<T>, how: How = {}): Promise<T> {
