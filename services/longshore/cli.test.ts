@@ -121,7 +121,7 @@ const pages = Object.values(COMMANDS).flatMap((it) => [it, ...Object.values(it.v
 
 const never = new AbortController().signal;
 
-/** What a command prints, in this process. */
+/** Runs a command in this process, and returns the text that it prints. */
 async function printed(...args: readonly string[]): Promise<string> {
   let out = "";
   await longshore(args, { out: (text) => void (out += text), env: {}, cwd: tmpdir(), signal: never });

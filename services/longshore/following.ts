@@ -114,7 +114,7 @@ export async function follow(
     if (progress === undefined) return void (await more());
     const { type, atMs } = last;
     const sinceMs = atMs === undefined ? startedMs : clock.now() - Math.max(0, (await ledger.now()) - atMs);
-    const what = type === undefined ? "waiting for a launcher to take it" : wordOf(type);
+    const what = type === undefined ? "waiting for a launcher to take it" : `${wordOf(type)}, waiting for the end`;
     await progress.during(what, more, { sinceMs, onlyInTerminal: true });
   }
 

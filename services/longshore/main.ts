@@ -23,7 +23,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = { ...OWN, completion:
 const WHAT = "longshore: publish a message, get a Kubernetes Job on whichever cluster can take it, and get every outcome back.";
 const END = "Without anything set up: `npm run demo` shows it at work, `npm start` (longshore up) leaves it running here.";
 const EXIT_CODES = [
-  ["0", "done; where the run's end is waited for (publish --follow, runs follow, runs restart): it succeeded"],
+  ["0", "done; for a command that waits for a run's end (publish --follow, runs follow, runs restart): the run succeeded"],
   ["1", "not done, and the text says what you can do; or the run did not succeed; or doctor found a failure"],
   ["2", "a bug of ours: please report it with what was printed"],
   ["64", "the command line is wrong"],
@@ -70,13 +70,17 @@ export async function longshore(args: readonly string[], surroundings: Surroundi
   return 0;
 }
 
-/** The command as a process: signals, a reader that goes away, and an error as a sentence and an exit code. */
+/**
+ * Runs the command as a process: handles signals and a reader that goes away, and turns an error into a sentence and an exit
+ * code.
+ */
 async function asProcess(): Promise<number> {
   const stop = new AbortController();
   let isRead = true;
 
   stopOnSignals(stop);
-  // `| head -1` closes the pipe when it has its line. What was started is then stopped in order, as by Ctrl-C, and nobody is told.
+  // `| head -1` closes the pipe when it has its line. The command then stops in order, as after Ctrl-C, and prints nothing
+  // more.
   for (const stream of [process.stdout, process.stderr]) {
     stream.on("error", (error: NodeJS.ErrnoException) => {
       if (error.code !== "EPIPE") throw error;
@@ -88,11 +92,11 @@ async function asProcess(): Promise<number> {
   const errors = screenOf(process.stderr);
   const progress = progressOn({
     write: (text) => void (isRead && process.stderr.write(text)),
-    screen: process.env["TERM"] === "dumb" ? PIPE : errors, // such a terminal cannot go back in a line
+    screen: process.env["TERM"] === "dumb" ? PIPE : errors, // such a terminal cannot overwrite a line
     clock: systemClock,
   });
 
-  /** After Ctrl-C, the errors of what was interrupted are no news. */
+  /** After Ctrl-C, the errors of interrupted work are not printed. */
   function fail(error: unknown): number {
     const { exitCode, text } = explain(error);
     if (stop.signal.aborted || !isRead) return 130;
@@ -120,6 +124,6 @@ const indentOf = (line: string): number => line.length - line.trimStart().length
 
 if (import.meta.main) {
   process.exitCode = await asProcess();
-  // Sockets that close late must not keep the terminal: everything that had to be written was written.
+  // Sockets that close late must not delay the exit: all output is written.
   process.exit();
 }

@@ -38,7 +38,7 @@ export function particulars(type: string, data: object, simple: boolean): string
   return parts.filter((it) => typeof it === "string" && it !== "").join("  ");
 }
 
-/** As many groups are named as a line has room for. */
+/** A line has room for this many groups. */
 const GROUPS_MOST = 3;
 
 /** "NoGroup: no group has this name (prod-a)" */
@@ -50,7 +50,7 @@ function waitsFor({ reason = "", considered = [] }: Said): string {
   return `${reason}: ${whys.join("; ")}${more > 0 ? `; and ${more} more` : ""}`;
 }
 
-/** A sentence within another one. */
+/** Writes a sentence as a part of another one. */
 const inside = (sentence: string): string =>
   sentence.replace(/\.$/, "").replace(/^(It|Its|No|The) /, (word) => word.toLowerCase());
 
@@ -61,7 +61,7 @@ export interface StoryLine {
   readonly data: unknown;
 }
 
-/** Widths of the sequence, the time, how long the state before lasted ("+23 h 59 m"), and the longest word. */
+/** Widths of the columns: the sequence, the time, how long the state before lasted ("+23 h 59 m"), and the longest word. */
 const STORY = { widths: [4, 10, 10, 14] };
 
 /**
@@ -90,7 +90,7 @@ interface End {
   readonly log?: { readonly state: string; readonly lines: number; readonly tail: string };
 }
 
-/** What a person needs at a run's end: why it failed, what it printed, and what to do next. */
+/** The text at a run's end: why it failed, what it printed, and what to do next. */
 export function afterEnd(run: string, type: string, data: object, screen: Screen, config?: string): readonly string[] {
   const { diagnosis, log }: End = data;
   const where = config === undefined ? "" : ` --config ${config}`;

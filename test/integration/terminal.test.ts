@@ -4,7 +4,7 @@
  * The failures this prevents: columns that a long id pushes apart, an id that cannot be copied, a job's output that the terminal
  * obeys, and escape sequences in a file.
  */
-// runs at most 6 min
+// runs at most 10 min
 import { stripVTControlCharacters } from "node:util";
 import { widthOf } from "@longshore/cli/screen/text.ts";
 import t from "tap";

@@ -132,7 +132,7 @@ t.test(
   },
 );
 
-/** Each of these says of an ended attempt that its name may be free. */
+/** Each of these inputs shows that an ended attempt's name may be free. */
 const DOUBTS: readonly AttemptInput[] = [
   { ...input.deleting, vanished: true },
   input.gone,
@@ -158,6 +158,9 @@ t.test(
         isParked(after(doubted, [{ ...input.kept, begunAtMs: later + SECOND }], later + MINUTE)),
         "not newer than the doubt",
       );
+      const meanwhile = after(unsure, [doubt, { ...input.kept, begunAtMs: later }], later + SECOND);
+      t.notOk(isParked(meanwhile), `${doubt.kind} while the look was under way`);
+      t.equal(meanwhile.dueMs, later + SECOND);
     }
     const gone = after(parked, [{ ...input.deleting, vanished: true }], later + SECOND);
     t.ok(isParked(after(gone, [{ ...input.kept, begunAtMs: later + 2 * SECOND }], later + MINUTE)), "a later look counts again");

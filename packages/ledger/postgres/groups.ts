@@ -52,8 +52,8 @@ export const groupOf = (row: GroupColumns): GroupState => ({
 });
 
 /**
- * Locks the groups before `PUT` asks which attempts stand there. Without the lock, an attempt could be placed meanwhile and not
- * be seen.
+ * Locks the groups before `PUT` asks which attempts are in them. Without the lock, an attempt could be placed meanwhile and be
+ * overlooked.
  */
 const LOCK: Statement = {
   name: "lock_put_groups",
@@ -61,10 +61,10 @@ const LOCK: Statement = {
 };
 
 /**
- * Adds and updates rows, and never deletes one: two launchers with the same file may do this at once. If nothing stands in the
- * old namespace, and nothing is in line for it, the new namespace is trusted as it is found. An attempt that is placed from now
- * on has the new namespace's name in its notes, so that a launcher that still has the old file does not create its Job there:
- * see ofAnotherFile in create.ts.
+ * Adds and updates rows, and never deletes one: two launchers with the same file may do this at once. If all attempts that were
+ * placed in the old namespace are done, the new namespace is trusted as it is found. An attempt that is placed from now on has
+ * the new namespace's name in its notes, so that a launcher that still has the old file does not create its Job in the old
+ * namespace: see ofAnotherFile in create.ts.
  */
 const PUT: Statement = {
   name: "put_groups",
@@ -126,7 +126,9 @@ with v as (
 select pg_notify('${CHANNEL}', 'notices') where exists (select from told)`,
 };
 
-/** When a group opens again, the attempts that wait for a group are judged as if for the first time: it may be theirs. */
+/**
+ * When a group opens again, the attempts that wait for a group are judged as if for the first time: this group may take them.
+ */
 const REOPENED: Statement = {
   name: "reopened",
   text: `

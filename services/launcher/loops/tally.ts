@@ -1,6 +1,6 @@
 /**
- * Counts ledger and Jobs against each other: a reading of the ledger, the cluster's listing, a second reading of the ledger. It
- * acts only on what both readings agree on, so that work in between is never taken for a fault.
+ * Compares ledger and Jobs: a reading of the ledger, the cluster's listing, a second reading of the ledger. It acts only on
+ * what both readings agree on, so that work in between is never taken for a fault.
  *
  * The bug this prevents: a Job that nobody remembers, or an attempt whose Job nobody will ever report on. The gauge
  * `longshore_unaccounted` must read 0.
@@ -34,7 +34,7 @@ export function tally(parts: Parts, cluster: Cluster, unknown: Unknown) {
   return (signal: AbortSignal): Promise<void> =>
     retryLoop(parts, { what: `tally ${cluster.name}`, ms: parts.timing.tallyMs, signal }, async (signal) => {
       const mine = await parts.ledger.lease(`tally ${cluster.name}`, parts.owner, parts.timing.tallyMs);
-      if (!mine) unknown.delete(cluster.name); // another launcher counts there, and publishes the gauge
+      if (!mine) unknown.delete(cluster.name); // another launcher tallies this group, and publishes the gauge
       // The gauge is set before the cluster is asked: if the cluster is away, a mended fault must not be shown for ever, and
       // other groups' faults must not be hidden.
       await unaccounted(parts, unknown);
@@ -125,11 +125,11 @@ async function settleJob(
     return;
   }
   if (attempt.parked && (job.uid === attempt.uid || job.uid === attempt.occupantUid)) {
-    // The step's next attempt relies on this hold: the release loop puts it back, and looks again.
+    // If this hold is gone, the release loop puts it back and looks again: the step's next attempt relies on it.
     if (!job.awaited) await parts.recording({ run, step, n, input: { kind: "inDoubt" } });
     return;
   }
-  if (mark.occupant) return; // its attempt stands: close and release deal with the Job
+  if (mark.occupant) return; // its attempt is not done: close and release deal with the Job
   if (attempt.uid !== job.uid) {
     // The table decides under the run's lock. If the attempt has no Job, this Job becomes its Job; else this Job is a stray,
     // which keeps the name until the fence has passed.
@@ -142,7 +142,7 @@ async function settleJob(
   }
 }
 
-/** No attempt stands for this Job: its attempt is done, or was never known. A hold that is left is released. */
+/** Settles a Job whose attempt is done, or was never known. A hold that is left is released. */
 async function settleDone(
   ledger: Ledger,
   job: MarkedSeen,

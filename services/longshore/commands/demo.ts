@@ -52,7 +52,7 @@ async function tell(stage: Stage, surroundings: Surroundings): Promise<number> {
     `${await stage.runsLike("demo/greet")} run, ${await stage.jobsLike("demo-greet")} Job, ${absorbed - before} duplicates absorbed`,
   );
 
-  title("4 A bad image");
+  title("3 A bad image");
   const bad = await waiting("waiting until it is given up", () =>
     stage.run("demo/nope", { image: "registry.invalid/demo/nope:1" }, (event) => {
       if (event.type === "run.stalled")
@@ -62,7 +62,7 @@ async function tell(stage: Stage, surroundings: Surroundings): Promise<number> {
   const ran = bad.started === "no" ? "nothing ran, safe to publish again" : `started: ${bad.started}`;
   told(`${bad.outcome} after ${span(bad.ms)} (2 min outside the demo), ${ran}`);
 
-  title("5 kill -9 of launcher 1 between create and record");
+  title("4 kill -9 of launcher 1 between create and record");
   const killed = await waiting("starting the launcher that dies, and waiting for launcher 2", () =>
     stage.killBetweenCreateAndRecord("demo/survivor", greet),
   );

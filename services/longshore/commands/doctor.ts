@@ -165,7 +165,7 @@ async function ledgerAndHolds(longshore: Longshore): Promise<readonly Finding[]>
   }
 }
 
-/** What the ledger knows of a group. */
+/** Returns the ledger's knowledge of a group. */
 function ofGroup(group: GroupState, nowMs: number, longshore: Longshore): readonly Finding[] {
   const { name: part, watchedAtMs, slotsUsed, paused, settings } = group;
   const weaker: readonly Finding[] = settings.hold ? [] : [{ part, state: "WARN", says: UNHELD }];

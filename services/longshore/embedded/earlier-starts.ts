@@ -1,5 +1,6 @@
 /**
- * Remembers by which options of `up` each group was served from this data folder, and tells which runs the present start leaves.
+ * Remembers with which options of `up` each group was served from this data folder, and tells which unfinished runs this start
+ * leaves unserved.
  *
  * The failure this prevents: an `up` with another cluster in the same folder. The runs of the group that was served before stay
  * active, nobody acts on them, and nobody says so.
@@ -14,8 +15,8 @@ const Starts = z.record(z.string(), z.array(z.string()));
 type Starts = Readonly<z.infer<typeof Starts>>;
 
 /**
- * Notes that the group is served with these options, and returns the options of every group that was served from here. A file that
- * cannot be read only means that no command can be named.
+ * Notes that the group is served with these options, and returns the options of every group that was served from here. If the
+ * file cannot be read, the options of earlier starts are lost: for their groups no command can be named.
  */
 export async function noteStart(home: string, group: string, options: readonly string[]): Promise<Starts> {
   const file = join(home, "starts.json");
@@ -43,7 +44,7 @@ const quoted = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word :
 export interface Left {
   readonly group: GroupName;
   readonly runs: readonly RunId[];
-  /** There are more runs than are named. */
+  /** True if there are more runs than are named. */
   readonly more: boolean;
 }
 

@@ -1,7 +1,7 @@
 /**
  * Says on standard error what a command waits for, if that takes longer than a second.
  *
- * The failure this prevents: a command that seems to hang, and nobody knows for what. In a terminal one line counts the time and
+ * The failure this prevents: a command that seems to hang, and nobody knows why. In a terminal one line counts the time and
  * goes when the work is done; elsewhere the line is printed once.
  */
 import type { Clock } from "@longshore/runtime/clock.ts";
@@ -10,7 +10,7 @@ import { span } from "./times.ts";
 import { clipped, oneLine, widthOf } from "./text.ts";
 
 export interface Progress {
-  /** Does the work. If the work waits, says for what. */
+  /** Does the work. If the work takes longer than a second, says `what`. */
   during<T>(what: string, work: () => Promise<T>, how?: How): Promise<T>;
   /** Removes the line from the terminal, so that other text can be printed in its place. */
   clear(): void;
@@ -19,7 +19,7 @@ export interface Progress {
 interface How {
   /** When the wait began, if it began earlier. */
   readonly sinceMs?: number;
-  /** True: says nothing where there is no terminal. For waits that may last for hours, and are told elsewhere. */
+  /** True: says nothing if there is no terminal. For waits that may last for hours, and that the command itself prints. */
   readonly onlyInTerminal?: boolean;
 }
 
@@ -47,9 +47,9 @@ export function progressOn({ write, screen, clock }: ProgressParts): Progress {
     const frame = FRAMES[Math.floor(lastsMs / REDRAW_MS) % FRAMES.length] ?? "";
     // One column stays free: a full line would make some terminals begin the next one.
     const text = clipped(`${frame} ${oneLine(what)}  ${span(Math.floor(lastsMs / 1000) * 1000).replace(".0", "")}`, columns - 1);
-    clear();
-    write(painted(text, "faint", screen));
-    drawn = widthOf(text);
+    const [width, rest] = [widthOf(text), " ".repeat(Math.max(0, drawn - widthOf(text)))];
+    write((drawn > 0 ? "\r" : "") + painted(text, "faint", screen) + rest);
+    drawn = width + rest.length;
   }
 
   async function during<T>(what: string, work: () => Promise<T>, how: How = {}): Promise<T> {

@@ -58,7 +58,7 @@ function hung(
   return folded(text, columns - at).map((it, index) => (index === 0 ? before : " ".repeat(at)) + painted(it, tone, screen));
 }
 
-/** A text for a person, folded. `mark` stands before its first line; the others begin beneath the text. */
+/** A text for a person, folded. `mark` stands before its first line; the other lines are as far to the right as its text. */
 export function paragraph(
   text: string,
   { indent = 0, mark = "", tone }: { readonly indent?: number; readonly mark?: string; readonly tone?: Tone | undefined },
@@ -81,7 +81,7 @@ export interface Column<R> {
   readonly goes?: number;
 }
 
-/** A column that yields keeps this much, before another column goes. */
+/** The least width of a column that yields: if there is less room, another column goes. */
 const YIELDS_LEAST = 24;
 
 /** The lines of a table, with its header. `below` returns lines that stand beneath a row. */

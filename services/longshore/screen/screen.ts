@@ -1,7 +1,7 @@
 /**
- * What is known of the place where a command's output is shown: how wide it is, and whether it shows colours.
+ * Tells how wide the place is where a command's output is shown, and whether it shows colours.
  *
- * Into a pipe or a file nothing is folded and nothing is coloured, so that each row stays one line for grep and awk.
+ * If the output goes into a pipe or a file, nothing is folded or coloured, so that each row stays one line for grep and awk.
  */
 import { styleText } from "node:util";
 
@@ -15,7 +15,7 @@ export const PIPE: Screen = { columns: undefined, styled: false };
 
 export type Tone = "strong" | "faint" | "good" | "warn" | "bad";
 
-/** Colours are the terminal's own, so that each theme shows them as they can be read there. Each has a word beside it. */
+/** The terminal's own colours, because each theme makes them readable. A colour only repeats the meaning of its word. */
 const STYLES: Readonly<Record<Tone, Parameters<typeof styleText>[0]>> = {
   strong: "bold",
   faint: "dim",
@@ -47,7 +47,7 @@ export function toned(word: string): Toned {
   return { text: word, tone: tone as Tone | undefined };
 }
 
-/** A terminal that does not say its width. */
+/** The width of a terminal that does not tell its own. */
 const WIDTH_UNSAID = 80;
 
 /** Colours by Node's own rule: NO_COLOR, FORCE_COLOR, TERM=dumb, and whether the stream is a terminal. */

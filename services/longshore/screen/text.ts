@@ -11,7 +11,7 @@ const OBEYED = /[^\P{Cc}\n\t]|[\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu;
 /** Replaces each character that a terminal would obey instead of showing it. */
 export const plain = (text: string): string => text.replace(OBEYED, "·");
 
-/** The same as one line: a line break in a name or a reason could forge the next row of a table. */
+/** The same text in one line: a line break in a name or a reason could forge the next row of a table. */
 export const oneLine = (text: string): string => plain(text.replaceAll(/[\n\t]/g, " "));
 
 const graphemes = new Intl.Segmenter(undefined, { granularity: "grapheme" });

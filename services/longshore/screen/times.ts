@@ -6,10 +6,10 @@
 /** "2030-01-31 12:00:00Z" */
 export const timeText = (ms: number): string => `${day(ms)} ${clockTime(ms)}`;
 
-/** "2030-01-31", for times that stand beneath it. */
+/** "2030-01-31", a heading for times. */
 export const day = (ms: number): string => new Date(ms).toISOString().slice(0, 10);
 
-/** "12:00:00Z", for times that stand beneath their day. */
+/** "12:00:00Z", for times under such a heading. */
 export const clockTime = (ms: number): string => `${new Date(ms).toISOString().slice(11, 19)}Z`;
 
 /** How long something took. */

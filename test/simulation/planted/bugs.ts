@@ -96,7 +96,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G5", "G10"],
-    seeds: [1106, 1220],
+    seeds: [86, 1106],
   },
   {
     name: "◆ a stray is released although a create of its name may still land",
@@ -179,6 +179,12 @@ const LIFECYCLE: readonly PlantedBug[] = [
     ],
     breaks: ["G3: two attempts"],
     seeds: [12, 117],
+  },
+  {
+    name: "◆ a run that was given up is done as soon as its Job's deletion was accepted",
+    edits: [edit("services/launcher/loops/release.ts", " && !(await stillRuns(parts, cluster, { uid }, signal))", "")],
+    breaks: ["G3: two attempts"],
+    seeds: [18, 36],
   },
 ];
 

@@ -1,11 +1,12 @@
 /**
- * Plots around a retry: an attempt fails while a create of it is on the wire, and somebody takes its Job away, hold and all. Each
- * plot replaces its whole scenario. Launchers, watchers and ledger work in it, so what happens to the Job is noticed in time.
+ * Plots around a step's next attempt. In some, an attempt fails while a create of it is unanswered, and somebody deletes its
+ * Job together with the hold. In another, a run is given up and restarted. Each plot replaces its whole scenario. Launchers,
+ * watchers and ledger work in it, so what happens to the Job is noticed in time.
  *
  * The bug this prevents: two attempts of one step at once. By chance alone, a late create seldom meets a step's next attempt.
  */
-import type { Chance } from "./chance.ts";
-import { requestOf } from "./orders.ts";
+import { chanceOf } from "./chance.ts";
+import { abandonOf, requestOf, restartOf } from "./orders.ts";
 import type { Planned } from "./scenario.ts";
 import { MINUTE, SECOND, type Setting } from "./setting.ts";
 
@@ -17,14 +18,24 @@ export interface RetryPlot {
   readonly noticesWithinMs: number;
 }
 
-/** The run that is tried again; its pods' behaviour stands in behaviour.ts. */
+/** The run that is tried again. behaviour.ts says how its pods behave. */
 export const RETRIED = "retried";
 
 const ASKED_MS = 5 * SECOND;
-/** The first create is on the wire. The second one, when its claim has run out, makes the Job, which soon fails. */
+/**
+ * When the Job fails: the first create is delayed; when its claim has run out, a second create makes the Job, which soon fails.
+ */
 const FAILED_MS = ASKED_MS + 33 * SECOND;
 /** Small, so that the claim is made again in time. */
 const POLL_MS = 2 * SECOND;
+
+const SOME = {
+  image: "registry.invalid/simulated:1",
+  waitFor: "40m",
+  startWithin: "4m",
+  deadline: "40m",
+  keepFor: { succeeded: "1m", failed: "1m" },
+};
 
 const taken = (cluster: string, atMs: number, kind: "strip hold" | "strip hold and delete Job"): Planned => ({
   atMs,
@@ -35,19 +46,10 @@ const taken = (cluster: string, atMs: number, kind: "strip hold" | "strip hold a
 
 function retried(it: Setting, lateMs: number, backoff: string): readonly Planned[] {
   const [cluster = "a"] = it.clusters; // the cluster on which runs are placed first, if there are two
-  const request = {
-    run: RETRIED,
-    image: "registry.invalid/simulated:1",
-    env: { CONTENT: RETRIED },
-    retries: { max: 2, on: ["failure" as const], backoff: { first: backoff, most: backoff } },
-    waitFor: "40m",
-    startWithin: "4m",
-    deadline: "40m",
-    keepFor: { succeeded: "1m", failed: "1m" },
-  };
+  const retries = { max: 2, on: ["failure" as const], backoff: { first: backoff, most: backoff } };
   return [
     { atMs: 0, kind: "cluster", cluster, forMs: 20 * SECOND, fault: { on: "create", times: 1, trouble: { kind: "delayed", byMs: lateMs } } },
-    { atMs: ASKED_MS, kind: "publish", asked: requestOf("m1", request) },
+    { atMs: ASKED_MS, kind: "publish", asked: requestOf("m1", { ...SOME, run: RETRIED, retries }) },
   ]; // biome-ignore format: a list of deeds
 }
 
@@ -64,7 +66,7 @@ const goneBeforeItsEnd: Plot = (it) => {
   ];
 };
 
-/** The Job loses its hold while the retry waits for its backoff, and goes at once or later. */
+/** The Job loses its hold while the retry waits for its backoff, and is deleted at once or later. */
 const strippedBeforeTheRetry: Plot = (it) => {
   const { chance } = it;
   const [cluster = "a"] = it.clusters;
@@ -81,7 +83,10 @@ const strippedBeforeTheRetry: Plot = (it) => {
   ];
 };
 
-/** The Job goes while the second attempt runs elsewhere, and nothing can take its name. Then the second attempt fails, too. */
+/**
+ * The Job is deleted while the second attempt runs elsewhere, and nothing can take its name. Then the second attempt fails,
+ * too.
+ */
 const goneBeforeTheThird: Plot = (it) => {
   const { chance } = it;
   const [cluster = "a"] = it.clusters;
@@ -95,8 +100,24 @@ const goneBeforeTheThird: Plot = (it) => {
 
 const PLOTS: readonly [Plot, ...Plot[]] = [goneBeforeItsEnd, strippedBeforeTheRetry, goneBeforeTheThird];
 
-/** Draws from a chance of its own, so that all other scenarios stay as they were. */
-export const retryPlot = (chance: Chance, setting: Omit<Setting, "chance">): RetryPlot | undefined =>
-  chance.is(0.05)
-    ? { deeds: chance.pick(PLOTS)({ ...setting, chance }), endMs: 12 * MINUTE, pollMs: POLL_MS, noticesWithinMs: 3 * MINUTE }
-    : undefined;
+const TIMES = { endMs: 12 * MINUTE, pollMs: POLL_MS, noticesWithinMs: 3 * MINUTE };
+
+/** The run that an operator gives up; its pods' behaviour stands in behaviour.ts. */
+export const GIVEN_UP = "given-up";
+
+/** The run is given up while its pod runs, and restarted soon after. The pod takes its time to end. */
+const restartedSoon: Plot = ({ chance }) => {
+  const givenUpMs = ASKED_MS + chance.between(10, 40) * SECOND;
+  return [
+    { atMs: ASKED_MS, kind: "publish", asked: requestOf("m1", { ...SOME, run: GIVEN_UP }) },
+    { atMs: givenUpMs, kind: "publish", asked: abandonOf("m2", GIVEN_UP) },
+    { atMs: givenUpMs + chance.between(2, 15) * SECOND, kind: "publish", asked: restartOf("m3", GIVEN_UP) },
+  ];
+};
+
+/** Draws from chances of its own, so that all other scenarios stay as they were. */
+export function retryPlot(seed: number, setting: Omit<Setting, "chance">): RetryPlot | undefined {
+  const [retry, givenUp] = [chanceOf(`second attempt ${seed}`), chanceOf(`abandoned ${seed}`)];
+  if (retry.is(0.05)) return { ...TIMES, deeds: retry.pick(PLOTS)({ ...setting, chance: retry }) };
+  return givenUp.is(0.02) ? { ...TIMES, deeds: restartedSoon({ ...setting, chance: givenUp }) } : undefined;
+}

@@ -1,6 +1,6 @@
 /**
- * A cell's result in the attempt's table: the new attempt, its news, and the strays that have to go. How an attempt closes and
- * ends also stands here, with the result of each cause.
+ * A cell's result in the attempt's table: the new attempt, its news, and the strays that have to go. This file also closes and
+ * ends attempts, with the result of each cause.
  *
  * The bug this prevents: a name that becomes free while a create of it may still land. Until the fence has passed, an ended Job
  * keeps its hold. The release loop looks at once: if no Job has the name, it creates an occupant.
@@ -95,7 +95,7 @@ export const notStarted = ({ started, notes }: Attempt): Attempt["started"] =>
 export interface How {
   readonly diagnosis?: Diagnosis;
   readonly evidence?: Evidence;
-  /** Absent: nothing new was learned of the start. */
+  /** Absent: nothing new is known about the start. */
   readonly started?: Attempt["started"];
 }
 
@@ -106,7 +106,7 @@ export function endOfCause(attempt: Attempt, context: Context, how: How): Move {
   return end(attempt, isProved ? result : "failed", context, { diagnosis: attempt.notes.closing ?? diagnosis, ...how });
 }
 
-/** A "no" that was noted while the pods could be seen stands against a later "unknown". */
+/** A "no" that was noted while the pods could be seen outlasts a later "unknown". */
 function startedAfter(attempt: Attempt, { started = "unknown" }: How): Attempt["started"] {
   return attempt.started === "yes" || started === "unknown" ? attempt.started : started;
 }
@@ -136,10 +136,14 @@ export function end(attempt: Attempt, result: AttemptResult, { nowMs }: Context,
 export const restUntilMs = (attempt: Attempt, nowMs: number): number =>
   isKept(attempt) && isFenced(attempt, nowMs) ? (attempt.fenceUntilMs ?? nowMs) : nowMs;
 
-/** The name of a fenced attempt may be free: it is looked at now, and earlier looks no longer count. */
-export const doubted = (attempt: Attempt, nowMs: number): Attempt =>
-  attempt.state === "ended" && isFenced(attempt, nowMs)
-    ? { ...attempt, dueMs: nowMs, notes: { ...attempt.notes, doubtedAtMs: nowMs } }
-    : attempt;
+/**
+ * The name of a fenced attempt may be free: looks that began earlier no longer count, also one that is under way. If the attempt
+ * rested, it is looked at now.
+ */
+export function doubted(attempt: Attempt, nowMs: number): Attempt {
+  if (attempt.state !== "ended" || !isFenced(attempt, nowMs)) return attempt;
+  const notes = { ...attempt.notes, doubtedAtMs: nowMs };
+  return { ...attempt, notes, dueMs: isKept(attempt) ? nowMs : attempt.dueMs };
+}
 
 export const finish = (attempt: Attempt): Attempt => ({ ...attempt, state: "done", dueMs: undefined, unanswered: [] });
