@@ -47,10 +47,10 @@ t.test("it says where it is, logs each request before answering, and ends its po
   t.notOk(await isAlive(pid), "its pod is gone");
 });
 
-t.test("processes that it left when it was killed are ended by the next one", async (t) => {
+t.test("processes that a throwaway pocket left when it was killed are ended by the next one", async (t) => {
   const data = join(dataDir, "killed");
   const marker = join(dataDir, "left-pid");
-  const child = spawn(process.execPath, [PROGRAM, "--data", data], {
+  const child = spawn(process.execPath, [PROGRAM, "--throwaway", "--data", data], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   t.teardown(() => child.kill("SIGKILL"));
@@ -65,7 +65,7 @@ t.test("processes that it left when it was killed are ended by the next one", as
   child.kill("SIGKILL");
   await once(child, "exit");
   t.ok(await isAlive(pid), "it runs on");
-  await using _next = await startPocket({ dataDir: data });
+  await using _next = await startPocket({ dataDir: data, throwaway: true });
   for (let tries = 0; tries < 500 && (await isAlive(pid)); tries++) await systemClock.sleep(10);
   t.notOk(await isAlive(pid), "ended");
 });

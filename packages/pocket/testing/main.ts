@@ -1,7 +1,7 @@
 /**
  * The pocket as a program of its own, for tests that kill the programs that talk to it:
  *
- *   node packages/pocket/testing/main.ts --data DIR [--instant] [--request-log FILE]
+ *   node packages/pocket/testing/main.ts --data DIR [--instant] [--throwaway] [--request-log FILE]
  *
  * It prints one line of JSON when it is ready, {"url": …, "token": …}, and stops its pods and itself on SIGTERM.
  */
@@ -14,14 +14,16 @@ async function main(): Promise<void> {
     options: {
       data: { type: "string" },
       instant: { type: "boolean", default: false },
+      throwaway: { type: "boolean", default: false },
       "request-log": { type: "string" },
     },
   });
-  const { data, instant, "request-log": requestLog } = values;
+  const { data, instant, throwaway, "request-log": requestLog } = values;
   if (data === undefined)
-    throw new TypeError("usage: node packages/pocket/testing/main.ts --data DIR [--instant] [--request-log FILE]");
+    throw new TypeError("usage: node packages/pocket/testing/main.ts --data DIR [--instant] [--throwaway] [--request-log FILE]");
   await using pocket = await startPocket({
     dataDir: data,
+    throwaway,
     ...(instant && { pods: instantPods }),
     ...(requestLog !== undefined && { requestLog }),
   });

@@ -99,9 +99,12 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
     // The other commands look into .longshore of their folder, so that another data folder has to be named.
     const config = data === undefined ? "" : ` --config ${files.launcher}`;
     surroundings.out(
-      `  up. In another terminal, from this folder:\n    npm run longshore -- publish${config} --image busybox --follow -- sh -c 'echo hi'\n    npm run longshore -- runs list${config}\n  Ctrl-C stops it. Runs stay recorded; what runs in the pocket cluster ends with it.\n`,
+      `  up. In another terminal, from this folder:\n    npm run longshore -- publish${config} --image busybox --follow -- sh -c 'echo hi'\n    npm run longshore -- runs list${config}\n  Ctrl-C stops it. Runs stay recorded; a command that then runs in the pocket cluster is ended, and its run told as such.\n`,
     );
-    return await serve(configs, surroundings);
+    const ended = await serve(configs, surroundings);
+    const left = cluster.running?.() ?? 0;
+    if (left > 0) surroundings.out(endsCommands(left));
+    return ended;
   },
 });
 
@@ -113,6 +116,9 @@ function refuseOfRealCluster(given: Readonly<Record<string, string | boolean | u
       `--${name} is about a real cluster: name its file with --kubeconfig FILE; without it, runs are local processes`,
     );
 }
+
+const endsCommands = (count: number): string =>
+  `  ${count} ${count === 1 ? "command" : "commands"} of the pocket cluster still ran, and will end now (LocalStop). The next start tells it; after that, longshore runs restart RUN goes on.\n`;
 
 /** The README's examples speak AMQP, and find nothing to speak to beside the embedded broker. */
 const WITHOUT_BROKER = `  Applications publish over RabbitMQ or NATS. For them, such as the Python in README.md, stop this and start

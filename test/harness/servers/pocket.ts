@@ -20,7 +20,14 @@ export interface PocketProcess extends AsyncDisposable {
 /** Starts the pocket in a process of its own, which ends with ours. */
 export async function startPocketProcess(home: string, requestLog: string, instant: boolean): Promise<PocketProcess> {
   const main = fileURLToPath(new URL("../../../packages/pocket/testing/main.ts", import.meta.url));
-  const flags = ["--data", path.join(home, "pocket"), "--request-log", requestLog, ...(instant ? ["--instant"] : [])];
+  const flags = [
+    "--throwaway",
+    "--data",
+    path.join(home, "pocket"),
+    "--request-log",
+    requestLog,
+    ...(instant ? ["--instant"] : []),
+  ];
   const child = spawn(process.execPath, [main, ...flags], { stdio: ["ignore", "pipe", "inherit"] });
   const last = () => child.kill("SIGKILL");
   process.once("exit", last);
