@@ -133,12 +133,15 @@ await t.test("Ctrl-C ends everything, also while a run runs", async (t) => {
   await ends(t, first);
 });
 
-await t.test("started again, it still knows what was: the run whose program was ended with the pocket is told as that", async (t) => {
-  const second = await longshoreUp(folder.path);
-  const { out } = await longshore(folder.path, "runs", "list");
-  t.match(out, /^SUCCEEDED +first /m);
-  t.match(out, /^\S+ +lasting /m);
-  const { out: end } = await longshore(folder.path, "runs", "follow", "lasting");
-  t.match(end, /failed +.*LocalStop/);
-  await ends(t, second);
-});
+await t.test(
+  "started again, it still knows what was: the run whose program was ended with the pocket is told as that",
+  async (t) => {
+    const second = await longshoreUp(folder.path);
+    const { out } = await longshore(folder.path, "runs", "list");
+    t.match(out, /^SUCCEEDED +first /m);
+    t.match(out, /^\S+ +lasting /m);
+    const { out: end } = await longshore(folder.path, "runs", "follow", "lasting");
+    t.match(end, /failed +.*LocalStop/);
+    await ends(t, second);
+  },
+);
