@@ -2,7 +2,7 @@
  * No check reads what `npm start` and Compose keep in the checkout.
  *
  * The bug this prevents: `npm run check` beside a running `npm start` prints the ledger's URL with its password, since the
- * formatter shows each file that it would write otherwise.
+ * formatter shows each file that is not formatted.
  */
 import { spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
@@ -16,7 +16,7 @@ import { readTree } from "./tidy/source.ts";
 const root = resolve(import.meta.dirname, "..");
 const CANARY = "hunter2-canary";
 
-/** A checkout of one sound file, in which something runs or ran: from its root, from a folder in it, and with --data. */
+/** A checkout of sound files in which Longshore was started: in its root, in a folder below, with --data, and by Compose. */
 const made = mkdtempSync(join(tmpdir(), "longshore-check-"));
 t.teardown(() => rmSync(made, { recursive: true }));
 const SETTINGS = ["package.json", "biome.json", ".oxlintrc.json", "tsconfig.json", "tsconfig.base.json"];
@@ -34,7 +34,7 @@ for (const folder of KEPT) {
   put(`${folder}/pocket/objects.test.ts`, `debugger; var url =   '${CANARY}'; export const it: number = "${CANARY}"`);
 }
 
-/** Tidy is a program of ours for one checkout: its tree is looked at instead. */
+/** Tidy works on its own checkout only, so it is left out: the next test looks at the files that tidy would read. */
 for (const name of Object.keys(CHECKS).filter((it) => it !== "tidy" && it !== "types of domain"))
   t.test(`${name}: neither reads nor prints it`, async (t) => {
     const [program = "", ...args] = CHECKS[name] ?? [];

@@ -2,7 +2,7 @@
  * `npm run cluster -- up`: the cluster that the tests use, for a person to play with.
  *
  * The failures this prevents: a belief about Kubernetes that a minute's trial would have refuted, and a cluster that stays when
- * its terminal was closed. Everything ends with this process, in whatever way that ends; `down` removes the files.
+ * its terminal was closed. Everything ends with this process, even if it is killed; `down` removes the files.
  */
 import { once } from "node:events";
 import * as fs from "node:fs/promises";
@@ -20,13 +20,13 @@ const USAGE = `usage: npm run cluster -- up [--real-node] [--version ${VERSIONS.
        npm run cluster -- down
 
   up            starts etcd, API server, controllers and scheduler on loopback, prints the path of a kubeconfig, and stays
-                until Ctrl-C. Its nodes are simulated: pods are scheduled and end well a second later, nothing runs.
+                until Ctrl-C. Its nodes are simulated: pods are scheduled and succeed a second later, but run nothing.
                 The first time, the programs are built from Go modules: about seven minutes on two cores, needs Go
   --real-node   one node with containerd and a kubelet, which runs real containers. As root on Debian; nothing is
                 installed, the node lives in namespaces of its own. Images: ${BUSYBOX}, and what it can pull
-  --version     of Kubernetes (1.34); a real node's kubelet is of 1.34 and works beside 1.36
-  down          ends it from another terminal, or takes away what one left that was killed. What was built stays in
-                the cache folder ${cacheFolder()} for the next time
+  --version     the version of Kubernetes (1.34). A real node's kubelet is always 1.34, which also works with 1.36
+  down          ends the cluster from another terminal; if it was killed, removes the files that it left. The built
+                programs stay in the cache folder ${cacheFolder()} for the next time
 `;
 const ENDS_WITHIN_MS = 30_000;
 
@@ -39,7 +39,7 @@ const recordFile = path.join(
 
 interface Running {
   readonly pid: number;
-  /** The start time of the process, as the kernel counts: another process may have its number by now. */
+  /** The start time of the process, as the kernel counts it: by now another process may have the same id. */
   readonly began: string;
   readonly folder: string;
 }

@@ -1,8 +1,8 @@
 /**
  * docker-compose.yml, the Dockerfiles and the example configs, checked against each other and the checkout.
  *
- * No engine runs them here, so the test looks for mistakes on paper: a path that does not exist, a variable that is no setting,
- * a port on which nothing listens, a file that the image lacks.
+ * No engine runs them here, so the test reads them and looks for mistakes: a path that does not exist, a variable that is no
+ * setting, a port on which nothing listens, a file that the image lacks.
  */
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -69,7 +69,7 @@ for (const name of ["launcher.yaml", "watcher.yaml"]) writeFileSync(join(made, n
 writeFileSync(join(made, "groups.yaml"), withExample(read("config/groups.yaml")));
 mkdirSync(join(made, "secrets"));
 for (const name of Object.keys(compose.secrets)) writeFileSync(join(made, "secrets", name), "0123456789abcdef0123456789abcdef\n");
-/** Where a file of the made folder is in the container, beside the settings. */
+/** Returns the path that a file of the made folder has in the container. */
 const inContainer = (file: string | undefined): string => join("/etc/longshore", relative(made, file ?? ""));
 
 const environmentOf = (name: string): Record<string, string> =>
@@ -258,7 +258,7 @@ for (const name of ["launcher", "watcher"])
     t.end();
   });
 
-/** The groups file with its example, as somebody makes it who follows its first lines. */
+/** Returns the groups file with its example in use, as the file's first lines advise. */
 function withExample(text: string): string {
   return text.replace("groups: {}", "groups:").replaceAll(/^#(?= {2})/gm, "");
 }

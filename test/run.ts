@@ -3,9 +3,9 @@
  *
  *   node test/run.ts [unit] [simulation] [integration] [chaos] [kube] [path…]
  *
- * Without an argument all tiers run. A path, or a part of one, runs the files that have it. Unit tests share the machine's
- * cores. Files that start databases, brokers and clusters run a few at a time, and the simulation runs beside them. The last
- * line is "N passed, N failed".
+ * Without an argument all tiers run. A path, or a part of one, runs the files whose paths contain it. Unit tests share the
+ * machine's cores. Files that start databases, brokers and clusters run a few at a time, and the simulation runs beside them.
+ * The last line is "N passed, N failed".
  */
 import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";

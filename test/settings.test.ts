@@ -1,5 +1,5 @@
 /**
- * Each setting of launcher and watcher can be given as a variable, and stands in the example file.
+ * Each setting of launcher and watcher can be given as a variable, and is in the example file.
  *
  * The bug this prevents: a setting that only its author knows of, or that a deployment without files cannot give.
  */
@@ -78,7 +78,7 @@ t.test("--help tells each setting of the launcher, and the default that it tells
   const help = settingsHelp(LauncherConfig);
   const entries = [...help.matchAll(/^ {2}(\S+) {2}(\S+)\n {6}(.+); (.+)$/gm)];
   t.same(entries.map(([, path = ""]) => path).toSorted(), places(z.toJSONSchema(LauncherConfig, { io: "input" })).toSorted());
-  const usual = JSON.stringify(read({})); // secrets stand there as [redacted]
+  const usual = JSON.stringify(read({})); // it shows secrets as [redacted]
   let tried = 0;
   for (const [, path = "", variable = "", , said = ""] of entries) {
     t.equal(variable, environmentName(path.split(".")));

@@ -1,6 +1,6 @@
 /**
- * Each rule of tidy objects to its bad trees, and lets its good trees pass; a rule that does not is noticed. The checkout is
- * tidy.
+ * Each rule of tidy objects to its bad trees and lets its good trees pass, and a rule that does not work is noticed. The
+ * checkout is tidy.
  */
 import { resolve } from "node:path";
 import t from "tap";

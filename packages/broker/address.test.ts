@@ -1,4 +1,4 @@
-/** The sentence for a broker's URL that wants TLS of a port that speaks none, over a real connection. */
+/** The sentence for a broker's URL that asks for TLS on a port that speaks none, over a real connection. */
 import { once } from "node:events";
 import { createServer, type AddressInfo } from "node:net";
 import { systemClock } from "@longshore/runtime/clock.ts";
@@ -8,7 +8,7 @@ import { unreachable } from "./address.ts";
 import { openBroker } from "./brokers.ts";
 
 t.test("amqps:// at a plain port is told in our words, with what to do", async (t) => {
-  // RabbitMQ answers what is no AMQP with its own header, and closes.
+  // If bytes are no AMQP, RabbitMQ answers with its own header and closes the connection.
   const server = createServer((socket) => socket.on("error", () => undefined).end("AMQP\u0000\u0000\u0009\u0001")).listen(
     0,
     "127.0.0.1",

@@ -1,5 +1,5 @@
 /**
- * The address of a broker, in words that may be printed, and what to do if the broker cannot be reached.
+ * Reads a broker's address, prints it without the password, and says what to do if the broker cannot be reached.
  *
  * The bugs this prevents: a password in an error message or a log, and "ECONNREFUSED" as the whole explanation.
  */
@@ -10,7 +10,7 @@ export interface Address {
   readonly port: number;
   readonly user: string;
   readonly password: string;
-  /** RabbitMQ's virtual host, Postgres' database. */
+  /** The virtual host (RabbitMQ) or the database (Postgres). */
   readonly space: string;
   readonly secure: boolean;
   readonly query: URLSearchParams;

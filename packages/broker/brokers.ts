@@ -2,8 +2,8 @@
  * The brokers that Longshore knows, one row each, and the opening of the broker that a URL names. A new broker is a folder with
  * its adapter, a row here, and a test that runs the conformance suite on the adapter.
  *
- * The bugs this prevents: a TLS scheme that is taken for plain text, code elsewhere that compares the beginning of a URL and
- * does not know the next broker, and a program that looks healthy but never reached its broker.
+ * The bugs this prevents: a TLS scheme that is taken for plain text, code elsewhere that tells brokers apart by the beginning
+ * of a URL and misses a broker that is added later, and a program that looks healthy but never reached its broker.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";

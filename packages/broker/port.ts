@@ -12,15 +12,18 @@ export interface Broker extends AsyncDisposable {
   publish(topic: Topic, message: Outgoing, signal: AbortSignal): Promise<Published>;
   /** Publishes to the queue that a sender named (`reply_to`). "unrouted": the queue is gone, or it is one of ours. */
   reply(queue: string, message: Outgoing, signal: AbortSignal): Promise<Published>;
-  /** Goes on after lost connections, cancelled consumers and restarts, until the signal aborts. Several lanes may share it. */
+  /**
+   * Receives until the signal aborts, also after lost connections, cancelled consumers and restarts. Several lanes may share
+   * the iterator.
+   */
   receive(queue: Queue, options: ReceiveOptions): AsyncIterableIterator<Delivery>;
   /** Follows events for one follower: a temporary queue bound to `pattern` ("shop.#"). Resolves when the queue is bound. */
   follow(pattern: string, options: ReceiveOptions): Promise<AsyncIterableIterator<Delivery>>;
   /** Broadcasts to everybody who listens at this moment; "unrouted": nobody does. Nothing is kept for later listeners. */
   broadcast(message: Outgoing, signal: AbortSignal): Promise<Published>;
   /**
-   * Hears broadcasts with matching keys from the moment when this resolves. Those sent while the connection is lost are missed,
-   * so broadcasters repeat them.
+   * Hears broadcasts with matching keys from the moment when this resolves. Broadcasts that are sent while the connection is
+   * lost are missed, so broadcasters repeat them.
    */
   listen(pattern: string, options: ReceiveOptions): Promise<AsyncIterableIterator<Uint8Array>>;
   status(): BrokerStatus;
@@ -64,7 +67,7 @@ export interface Delivery {
 
 export type BrokerStatus =
   | { readonly kind: "connected" }
-  | { readonly kind: "blocked"; readonly reason: string } // RabbitMQ's memory alarm: publishing waits, bounded
+  | { readonly kind: "blocked"; readonly reason: string } // RabbitMQ's memory alarm: publishers wait, but not for ever
   | { readonly kind: "reconnecting"; readonly sinceMs: number; readonly lastError: string };
 
 export interface BrokerReport {

@@ -1,6 +1,6 @@
 /**
- * Shared by all adapters for receiving: messages of one connection after another reach the lanes that work on them through one
- * iterator.
+ * Shared by all adapters for receiving: one iterator gives the lanes the messages of all connections, one connection after
+ * another.
  *
  * The bugs this prevents: a callback that throws into the library (amqplib then closes the connection), a lane that waits for
  * ever after the end, messages that no lane took and that are forgotten at the end, and a receiver that gives up when its queue
@@ -147,7 +147,7 @@ export function mapped<A, B>(source: AsyncIterableIterator<A>, map: (item: A) =>
   return items;
 }
 
-/** Acks each message before its listener gets it: nobody would deliver a broadcast again. */
+/** Acks each message before its listener gets it, since no broadcast is delivered again. */
 export function settledDeliveries(deliveries: AsyncIterableIterator<Delivery>): AsyncIterableIterator<Uint8Array> {
   return mapped(deliveries, async (it) => {
     await it.ack();
@@ -166,7 +166,7 @@ export function settlement(what: string, after: () => void): (work: () => Promis
   };
 }
 
-/** Returns the problems of a quarantined message as the text of a header. If they are too long, only the first of them. */
+/** Returns as many problems of a quarantined message as fit into a header, as text. */
 export function problemsText(problems: readonly Problem[], written = (json: string): string => json): string {
   for (let count = problems.length; count > 0; count = Math.floor(count / 2)) {
     const text = written(JSON.stringify(problems.slice(0, count)));

@@ -37,7 +37,7 @@ export interface Sessions<S extends Session> {
 export interface SessionOptions<S extends Session> {
   readonly clock: Clock;
   readonly log: Log;
-  /** Logged with each loss: which broker, which connection. */
+  /** Names the broker and the connection in the log of each loss. */
   readonly about: Readonly<Record<string, string>>;
   /** Opens a connection. `previous` is the one that was lost. */
   readonly open: (previous: S | undefined) => Promise<S>;

@@ -1,5 +1,5 @@
 /**
- * A program's settings of its broker, and the names of Longshore's queues and exchanges there. Every program reads them here.
+ * A program's settings of its broker, and the names of Longshore's queues and exchanges. Every program reads them here.
  *
  * The bugs this prevents: a program that ignores `userFile`, and a program that looks for messages under another name than
  * their publishers use.
@@ -42,7 +42,10 @@ const BrokerNames = z.strictObject(names as Record<keyof Names, z.ZodDefault<z.Z
   }
 });
 
-/** The URL, the user and password if the URL does not contain them (each may be in a file), and the names at the broker. */
+/**
+ * The broker's URL, its user and password if the URL does not contain them (each may be in a file), and the names at the
+ * broker.
+ */
 export const brokerSettings = () =>
   z
     .strictObject({

@@ -1,6 +1,6 @@
 /**
- * `npm pack` and `npm publish` run this first: JavaScript and types into dist/, from the client's sources and from the
- * contract's files that they import.
+ * `npm pack` and `npm publish` run this first. It compiles the client's sources, and the contract's files that they import, to
+ * JavaScript and types in dist/.
  *
  * The failures this prevents: a package of TypeScript, which Node does not run from node_modules, and a package that depends on
  * `@longshore/contract`, which no registry has.

@@ -7,7 +7,10 @@
 import type { ReceivedEvent } from "@longshore/contract/envelope.ts";
 
 export type Heard =
-  /** Apply these, in this order; then settle the delivery, and save the last one's sequence with what you applied. */
+  /**
+   * Apply these events in this order, and save the last one's sequence together with what you applied; then settle the
+   * delivery.
+   */
   | { readonly kind: "told"; readonly events: readonly ReceivedEvent[] }
   /** The event was told before: settle the delivery and go on. */
   | { readonly kind: "repeat" }
@@ -22,10 +25,11 @@ export interface StoryOptions {
   /** At most this many early events are kept, over all runs. */
   readonly heldMax?: number;
   /**
-   * At most this many runs are remembered. The run that was heard least recently is forgotten: `lastApplied` is asked again.
+   * At most this many runs are remembered. The run that was heard least recently is forgotten; its next event asks
+   * `lastApplied` again.
    */
   readonly runsMax?: number;
-  /** At most this many ids are remembered of events that belong to no run, such as refusals. */
+  /** At most this many ids of events that belong to no run, such as refusals, are remembered. */
   readonly noticesMax?: number;
 }
 

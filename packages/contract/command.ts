@@ -4,7 +4,7 @@ import { RunId, StepName } from "./ids.ts";
 import { forms } from "./request.ts";
 import { Duration } from "./units.ts";
 
-/** The person behind a command. Accepted only from broker users that the operator configured as operators. */
+/** The person behind a command. Accepted only from the broker users that the launcher's setting `operators` names. */
 export const Actor = z.strictObject({ name: z.string().min(1).max(200), id: z.string().max(200).optional() });
 
 const Reason = z.string().max(1000);

@@ -5,9 +5,9 @@
  *   watcher ── groups.asked ──▶ launchers ── group.announced, one a group ──▶ watchers
  *                                         └─ groups.announced: these are all
  *
- * The failure this prevents: a watcher that believes anybody at the broker. Both announcements carry a sealed part that is
- * bound to all other fields (`boundTo`): without the seal key, nobody can write or change an announcement. Fields may be added
- * at any time; unknown fields are kept, since the sealed part is bound to them too.
+ * The failure this prevents: a watcher that acts on announcements which anybody at the broker could write. Both announcements
+ * carry a sealed part that is bound to all other fields (`boundTo`): without the seal key, nobody can write or change an
+ * announcement. Fields may be added at any time; unknown fields are kept, since the sealed part is bound to them too.
  */
 import { z } from "zod";
 import { GroupName, Installation } from "./ids.ts";
@@ -31,13 +31,13 @@ export const CONTROL = {
     namespace: z.string().min(1).max(63),
     cluster: z.looseObject({
       server: z.string().min(1).max(2_000),
-      /** PEM; without it the watcher's own trust store judges the cluster. */
+      /** PEM. If absent, the watcher checks the cluster's certificate with its own trust store. */
       ca: z.string().optional(),
       /** The name that the certificate is for, if it is not the address's host. */
       serverName: z.string().optional(),
       verify: z.boolean(),
     }),
-    /** If set, the group's cluster allows no watch, and is listed this often instead. */
+    /** If set, the group's cluster allows no watch: the watcher lists it this often instead. */
     pollSeconds: z.number().min(1).max(30).optional(),
     /** A sealed `WatchCredential`. */
     sealed: Sealed,
@@ -71,7 +71,7 @@ export const WatchCredential = z.object({
 });
 export type WatchCredential = z.infer<typeof WatchCredential>;
 
-/** Returns the text to which an announcement's sealed part is bound: all fields around it. */
+/** Returns the text to which an announcement's sealed part is bound: all other fields. */
 export function boundTo(type: ControlType, data: Readonly<Record<string, unknown>>): string {
   return canonical({ type, data: { ...data, sealed: undefined } });
 }

@@ -19,8 +19,8 @@ interface Row {
   /** The failure passes when other Jobs finish, so `waitFor` bounds this wait, not `startWithin`. */
   readonly waitsForRoom?: true;
   /**
-   * The attempt is given up this soon. Set if waiting cannot help, or only while somebody is mending the cause. Absent:
-   * `startWithin` decides.
+   * The attempt is given up after this time. Set if waiting cannot help, or helps only if somebody mends the cause meanwhile.
+   * Absent: `startWithin` decides.
    */
   readonly giveUpAfterMs?: number;
   readonly hint: string;

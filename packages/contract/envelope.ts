@@ -1,9 +1,10 @@
 /**
- * Turns bytes into commands, facts and events, and back: CloudEvents 1.0, JSON, structured mode, judged by the body alone.
+ * Turns bytes into commands, facts and events, and back: CloudEvents 1.0 as JSON in structured mode; only the body counts, no
+ * headers.
  *
  * The failure this prevents: a message that nobody answers. If a command's id, source and type can be read, its author is told
- * everything that is wrong with it, at once. A message that is less readable than that is kept, with the reason,
- * and whoever it names is told all the same.
+ * everything that is wrong with it, at once. A less readable message is kept, with the reason, and the sender that it names is
+ * told all the same.
  */
 import { z } from "zod";
 import { type Command, type CommandInput, COMMANDS, type CommandType, REQUESTED } from "./command.ts";
@@ -17,7 +18,7 @@ import { namedIn } from "./sender.ts";
 import { requestProblems } from "./request.ts";
 import { bounded, judge, type Judged, nearest, problem } from "./schema-problems.ts";
 
-/** The prefix of every type on the wire. Routing keys have types without it. */
+/** The prefix of every type in a message. In routing keys, types have no prefix. */
 export const PREFIX = "dev.longshore.";
 export const CONTENT_TYPE = "application/cloudevents+json";
 /** The maximum bytes of one request, as canonical JSON: a Kubernetes object can hardly be larger. */
@@ -38,7 +39,7 @@ const Identity = z.looseObject({ id: word("id", 200), source: word("source", 300
 /** W3C Trace Context: version, trace id, parent id, flags. A later version is accepted if it has just these four fields. */
 const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
 
-/** The attributes that are read of an envelope. Others are CloudEvents extensions and are ignored. */
+/** The attributes of an envelope that are read. Others are CloudEvents extensions and are ignored. */
 export const Envelope = Identity.extend({
   specversion: z
     .string()
@@ -83,7 +84,7 @@ export interface Refused {
 }
 
 interface UnreadableCommand extends Unreadable {
-  /** Present if the message says its id or its run, so that somebody waits to hear of it. */
+  /** Present if the message tells its id or its run: then its sender can be told. */
   readonly named?: { readonly id: string | undefined; readonly source: string | undefined; readonly run: RunId | undefined };
 }
 
@@ -247,7 +248,7 @@ function unknownType(type: string, known: readonly string[], what: string): Judg
 }
 
 /**
- * A message within the limit has data within the limit: only numbers are longer in canonical JSON, and a request has few of
+ * If the whole message is within the limit, so is its data: canonical JSON makes only numbers longer, and a request has few of
  * them.
  */
 function tooLarge(bytes: Uint8Array, data: unknown): readonly Problem[] {
@@ -332,8 +333,8 @@ export function writeNotice({ installation, tenant, group, id, type, time, data 
 }
 
 /**
- * A command that is refused twice gets the same id for both refusals. Two senders may use the same id, so the source counts
- * too.
+ * A command that is refused twice gets the same id for both refusals. Two senders may use the same id, so the source is part of
+ * it.
  */
 export function refusalId(installation: Installation, command: { readonly id: string; readonly source: string }): string {
   return `${installation}:${mixed(command.source)}:${command.id}`;

@@ -15,7 +15,7 @@ export const About = z.object({
   namespace: z.string(),
   name: z.string(),
   uid: Uid,
-  /** The highest resource version of the Job and its pods at the time of the look; decimal text. */
+  /** The highest resource version among the Job and its pods, as they were seen; decimal text. */
   resourceVersion: z.string(),
   proof: z.string(),
   run: RunId,

@@ -3,7 +3,7 @@
  *
  * The failure this prevents: a setting that the groups file accepts and that never reaches the code that needs it. The settings
  * are one value, from the file through the ledger to placing, so a new setting needs only a row here and the line that uses it.
- * Rows of the ledger may be older than a setting: a setting that is added after a release is optional.
+ * Rows of the ledger may be older than a setting, so a setting that is added after a release must be optional.
  */
 import { z } from "zod";
 import type { GroupName } from "./ids.ts";

@@ -1,7 +1,7 @@
 /**
- * The identities that cross the wire, each with its own brand, so that a step's name never stands where a run's id should.
+ * The identities in messages, each with its own brand, so that a step's name never stands where a run's id belongs.
  *
- * Ids are plain ASCII: two ids that look alike to a person but differ in bytes would be two runs, and the person meant one.
+ * Ids are plain ASCII. Otherwise two ids could look alike and differ in bytes: two runs, although the person meant one.
  */
 import { z } from "zod";
 

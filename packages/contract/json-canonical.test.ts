@@ -1,4 +1,4 @@
-/** The text of the digest: equal for requests with the same meaning, different for all others. */
+/** The text that the digest is taken of is equal for requests with the same meaning, and different for all others. */
 import fc from "fast-check";
 import t from "tap";
 import { canonical } from "./json.ts";

@@ -11,7 +11,7 @@ const message = (data: unknown): Uint8Array =>
     JSON.stringify({ specversion: "1.0", id: "m1", source: "/shop", type: "dev.longshore.run.requested", data }),
   );
 
-/** The problems of a refused request; none if it was not refused, which no test here expects. */
+/** Returns the problems of a refused request. If it was not refused, the list is empty, which no test here expects. */
 function refusal(data: unknown): readonly Problem[] {
   const read = readCommand(message(data));
   return read.kind === "refused" ? read.problems : [];

@@ -24,7 +24,7 @@ const labelName = z
     /^(?!([^/]*\.)?(longshore\.dev|kubernetes\.io|k8s\.io)\/)/,
     "The prefixes longshore.dev, kubernetes.io and k8s.io are reserved.",
   );
-/** The Job controller writes these on its pods, and the API server refuses a Job that brings its own. */
+/** Excludes the two labels that the Job controller writes on its pods: the API server refuses a Job that brings its own. */
 const ownLabelName = labelName.regex(
   /^(?!(job-name|controller-uid)$)/,
   "Kubernetes writes the labels job-name and controller-uid itself; choose another name, such as example.org/job-name.",
@@ -103,7 +103,7 @@ const common = {
   priority: z.int().min(-1000).max(1000).optional(),
   notBefore: z.iso
     .datetime({ offset: true })
-    // A text that is no date is told as that, and not as too late.
+    // A text that is no date passes this check: it is refused as no date, not as too late.
     .refine((at) => !(new Date(at).getUTCFullYear() > 2100), {
       error: "A date is not later than the year 2100.",
       params: { code: "OutOfRange" },

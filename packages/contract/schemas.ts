@@ -1,8 +1,8 @@
 /**
- * The wire as JSON Schema and AsyncAPI 3, made from the same zod values that judge messages.
+ * The messages as JSON Schema and AsyncAPI 3, made from the same zod values that judge messages.
  *
  * The failure this prevents: a description that drifts from the code. Readers in other languages get these files. A test fails
- * if the files differ from the code's output, so no change of the wire goes unseen.
+ * if the files differ from the code's output, so no change of the messages goes unseen.
  */
 import { z } from "zod";
 import { COMMANDS, type CommandType } from "./command.ts";
@@ -17,14 +17,14 @@ type Json = Readonly<Record<string, unknown>>;
 const WHEN_COMMANDS: Record<CommandType, string> = {
   "run.requested": "Runs something. The same run id with the same content has one effect; with other content it is refused.",
   "run.cancel": "Ends a run, also one that has not arrived yet.",
-  "run.restart": "Runs a run that is over again, as its next generation.",
+  "run.restart": "Starts an ended run again, as its next generation.",
   "run.abandon": "Operators only: gives up a run of which nothing will be heard any more. Its Job may still run.",
 };
 
 const WHEN_FACTS: Record<FactType, string> = {
   "job.started": "A container of the Job runs.",
   "job.stalled": "The Job's pods cannot start or make no progress.",
-  "job.resumed": "What held the Job's pods up is over.",
+  "job.resumed": "The Job's pods are no longer held up.",
   "job.ended": "The Job is complete or failed, as its condition says.",
   "job.deleting": "Somebody began to delete the Job.",
   "job.deleted": "The Job is gone, by an authoritative look.",
@@ -44,7 +44,7 @@ const WHEN_EVENTS: Record<EventType, string> = {
   "run.launched": "The Job exists in a group's cluster.",
   "run.started": "The first container runs.",
   "run.stalled": "Its pods cannot start or make no progress; the diagnosis says why.",
-  "run.resumed": "What held it up is over.",
+  "run.resumed": "Its pods are no longer held up.",
   "run.attempt.failed": "An attempt failed, and another will follow.",
   "run.step.succeeded": "A step of a pipeline succeeded.",
   "run.step.failed": "A step of a pipeline failed.",

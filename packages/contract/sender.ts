@@ -1,5 +1,5 @@
 /**
- * The sender of a message that cannot be taken, and the run that it means, as far as they can be read.
+ * Reads the sender and the run of a message that cannot be taken, as far as they can be read.
  *
  * The failure this prevents: a sender who left out one field, or sent too much, sees that the broker has the message, and never
  * hears of it again.
@@ -12,14 +12,14 @@ export interface Named {
   readonly run: string | undefined;
 }
 
-/** Senders write these fields first; more of a message that may be too large is not looked at. */
+/** Only this much of a message is looked at, since it may be too large. Senders write these fields first. */
 const LOOKED_AT_BYTES = 64 * 1024;
 
 const TOKEN = /"(?:[^"\\]|\\.)*"|[{}[\]:,]|[^\s"{}[\]:,]+/gs;
 /** The fields by their place in the message. A request without an envelope has its run at the top. */
 const PLACES: Readonly<Record<string, keyof Named>> = { id: "id", source: "source", run: "run", "data/run": "run" };
 
-/** Reads as far as the text goes: it may be cut off, too large or nested too deep, so nothing is built of it. */
+/** Reads token by token and builds no value: the text may be cut off, too large or nested too deep. */
 export function namedIn(bytes: Uint8Array): Named {
   const text = new TextDecoder().decode(bytes.subarray(0, LOOKED_AT_BYTES));
   const named = new Map<keyof Named, string | undefined>();

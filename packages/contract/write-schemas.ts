@@ -1,4 +1,4 @@
-/** `npm run contracts`: writes the wire's description to published/, and removes files that are no longer part of it. */
+/** `npm run contracts`: writes the schemas of the messages to published/, and removes files that are no longer part of them. */
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { printed, published } from "./schemas.ts";

@@ -1,8 +1,8 @@
 /**
- * Narrows an API server's answers by hand as far as this package needs: names, UIDs, versions, the kind of refusal.
+ * Checks by hand the parts of an API server's answers that this package needs: names, UIDs, versions, the kind of refusal.
  *
- * The bug this prevents: a proxy's HTML page or a half-deleted object read as if it were the object we asked for. The meaning
- * of an object is decided elsewhere; here we only say whether it is one.
+ * The bug this prevents: a proxy's HTML page or a half-deleted object read as if it were the object we asked for. Other files
+ * decide the meaning of an object; this one only decides whether an answer is an object.
  */
 import type { ApiAnswer } from "./transport.ts";
 
@@ -55,7 +55,7 @@ export interface ApiList {
   readonly next: string | undefined;
 }
 
-/** Undefined if the body is no list: an empty page must never be read out of an error page. */
+/** Undefined if the body is no list: an error page must never be read as an empty list. */
 export function asList(value: unknown): ApiList | undefined {
   const metadata = member(value, "metadata");
   const resourceVersion = text(member(metadata, "resourceVersion"));

@@ -1,5 +1,5 @@
 /**
- * This whole package against the pocket: over HTTPS with real processes, and over the pocket's model with every kind of
+ * Runs this whole package against the pocket: over HTTPS with real processes, and against the pocket's model with every kind of
  * trouble.
  */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -205,8 +205,8 @@ t.test("follows 100 Jobs through cut streams and compaction, over HTTPS", async 
   })) {
     view.note(change);
     if (over && end()) stop.abort();
-    // If every change was reported before the last create was answered, this loop would wait for ever: cutting the streams
-    // makes one more change.
+    // If all changes are reported before the last create is answered, no further change would end this loop: cutting the
+    // streams makes one.
     else if (created === 100) model.meddle({ kind: "cut streams" });
   }
   await creating;

@@ -34,7 +34,7 @@ t.test("an alarm rings once, and one that was called off does not", async (t) =>
   callOff();
   t.equal(clock.sleepers(), 1);
   await clock.pass(10);
-  late(); // calling off an alarm that rang already does nothing
+  late(); // it is safe to call off an alarm that has rung
   t.equal(clock.sleepers(), 0);
   await clock.pass(100);
   t.same(rung, ["rang"]);

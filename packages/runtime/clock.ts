@@ -1,6 +1,6 @@
 /**
- * Time and chance as values, so that loops can run under a clock that the simulation turns, and no test passes because the machine
- * was fast. Nothing outside this file and the adapters' sockets calls `Date.now`, `setTimeout` or `Math.random`.
+ * Time and chance as values, so that the simulation can set the clock of the loops, and no test passes because the machine was
+ * fast. Nothing outside this file and the adapters' sockets calls `Date.now`, `setTimeout` or `Math.random`.
  */
 export interface Clock {
   /** Milliseconds since 1970. */
@@ -13,7 +13,7 @@ export interface Clock {
   random(): number;
 }
 
-/** Every clock builds its sleep on its alarm. */
+/** Makes a clock's `sleep` from its `alarm`. */
 export function sleepBy(alarm: Clock["alarm"]): Clock["sleep"] {
   return (ms, signal) =>
     new Promise((resolve) => {

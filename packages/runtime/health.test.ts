@@ -107,7 +107,7 @@ t.test("a path that is not served, a huge head, and a client that never ends its
   const health = await serveHealth({ listen: "127.0.0.1:0", parts: {}, metrics: openMetrics("launcher", "1.2.3") });
   t.teardown(() => health[Symbol.asyncDispose]());
   const { port } = new URL(health.url);
-  /** Returns the answer to these bytes, once the server has closed the connection. */
+  /** Sends these bytes; returns the answer once the server has closed the connection. */
   const answerTo = async (bytes: string): Promise<string> => {
     const socket = connect(Number(port), "127.0.0.1");
     socket.write(bytes);

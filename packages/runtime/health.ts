@@ -82,7 +82,7 @@ const WHY: Readonly<Record<string, string>> = {
   ENOTFOUND: "this machine does not know that name. Set an address",
 };
 
-/** A problem of the settings, for the reader can mend it there: not a stack trace, and not a bug. */
+/** Reported as a problem of the settings, since the reader can correct those: it is no bug, and needs no stack trace. */
 const notListening = (error: NodeJS.ErrnoException, where: string): ConfigProblems =>
   new ConfigProblems([`http.listen: cannot listen on ${where} for health: ${WHY[error.code ?? ""] ?? error.message}.`]);
 

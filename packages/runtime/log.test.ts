@@ -1,4 +1,4 @@
-/** What the log prints, and what never gets into it. */
+/** The lines that the log prints, and the contents that never get into them. */
 import t from "tap";
 import { openLog, redact } from "./log.ts";
 import { secret, withoutCredentials } from "./config/secret.ts";

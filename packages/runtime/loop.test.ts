@@ -1,4 +1,4 @@
-/** Loops under a clock that the test turns: what wakes them, what ends them, and that they leave nothing behind. */
+/** Loops under a clock that the test sets: what wakes them, what ends them, and that they leave nothing behind. */
 import { getEventListeners } from "node:events";
 import t from "tap";
 import { again, backOff, batch, wakeUp, every, lanes, together, TimeUp, within } from "./loop.ts";

@@ -67,7 +67,7 @@ export function linked(signal: AbortSignal): Linked {
   };
 }
 
-/** A signal that aborts this long after another: for requests that are on the wire when the program is told to stop. */
+/** A signal that aborts this long after another: for requests that are under way when the program is told to stop. */
 export function lingering(signal: AbortSignal, { clock, ms }: { readonly clock: Clock; readonly ms: number }) {
   const own = new AbortController();
   let callOff: (() => void) | undefined;

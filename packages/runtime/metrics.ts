@@ -2,8 +2,8 @@
  * Every metric of Longshore in one table, and the registry of one program.
  *
  * The bugs this prevents: two programs in one process (`longshore up`) that write into one global registry, a metric that code
- * and dashboard spell differently, and a gauge that reads 0 although nobody measured it: a metric is not there until it was
- * first set. No label holds a run's id: the number of series must not grow with the number of runs.
+ * and dashboard spell differently, and a gauge that reads 0 although nobody measured it: a metric is absent until it is first
+ * set. No label holds a run's id: the number of series must not grow with the number of runs.
  */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 
@@ -23,20 +23,20 @@ export const METRICS = {
   longshore_group_up:                             { kind: "gauge",     labels: ["group"],                        help: "1 while the group's API server answers" },
   longshore_group_slots:                          { kind: "gauge",     labels: ["group"],                        help: "Jobs that the group's limits allow at once" },
   longshore_group_slots_used:                     { kind: "gauge",     labels: ["group"],                        help: "Jobs that hold a slot now" },
-  longshore_group_unwatched_seconds:              { kind: "gauge",     labels: ["group"],                        help: "Since a watcher's view of the group was last fresh, as launchers heard; never: since its first Job" },
-  longshore_watch_staleness_seconds:              { kind: "gauge",     labels: ["group"],                        help: "A watcher's own view: since its watch last proved that it lives, or began" },
+  longshore_group_unwatched_seconds:              { kind: "gauge",     labels: ["group"],                        help: "Seconds since a watcher's view of the group was last fresh, as launchers heard; since the group's first Job if it never was" },
+  longshore_watch_staleness_seconds:              { kind: "gauge",     labels: ["group"],                        help: "Seconds since the watcher's watch last proved that it lives, or since it began" },
   longshore_watch_relists_total:                  { kind: "counter",   labels: ["group", "reason"],              help: "Times that a watch had to list anew" },
   longshore_outbox_events:                        { kind: "gauge",     labels: [],                               help: "Events recorded and not yet published" },
-  longshore_outbox_oldest_event_seconds:          { kind: "gauge",     labels: [],                               help: "Age of the oldest of them" },
+  longshore_outbox_oldest_event_seconds:          { kind: "gauge",     labels: [],                               help: "Age of the oldest event not yet published" },
   longshore_holds:                                { kind: "gauge",     labels: ["group", "job_state"],           help: "Jobs that carry our hold (finalizer)" },
-  longshore_oldest_finished_hold_seconds:         { kind: "gauge",     labels: ["group"],                        help: "Since when the oldest finished Job waits to be released" },
-  longshore_unaccounted:                          { kind: "gauge",     labels: [],                               help: "What ledger, Jobs and events do not agree about; must read 0" },
+  longshore_oldest_finished_hold_seconds:         { kind: "gauge",     labels: ["group"],                        help: "Seconds that the oldest finished Job has waited for its release" },
+  longshore_unaccounted:                          { kind: "gauge",     labels: [],                               help: "Things on which ledger, Jobs and events do not agree; must be 0" },
   longshore_tally_last_success_timestamp_seconds: { kind: "gauge",     labels: ["group"],                        help: "When the group's last tally ended well" },
   longshore_quarantine_messages:                  { kind: "gauge",     labels: [],                               help: "Messages that nobody could read" },
-  longshore_kubernetes_requests_total:            { kind: "counter",   labels: ["group", "purpose", "code"],     help: "Requests to API servers; code is the status, or how the answer failed to come" },
+  longshore_kubernetes_requests_total:            { kind: "counter",   labels: ["group", "purpose", "code"],     help: "Requests to API servers; code is the status, or the reason why no answer came" },
   longshore_announcements_total:                  { kind: "counter",   labels: ["outcome"],                      help: "Announcements of groups that a watcher heard, by what became of them" },
   longshore_part_up:                             { kind: "gauge",     labels: ["part"],                         help: "1 while the part is ready, as /readyz says it in words" },
-  longshore_build_info:                           { kind: "gauge",     labels: ["service", "version", "node"],   help: "1, with what runs here" },
+  longshore_build_info:                           { kind: "gauge",     labels: ["service", "version", "node"],   help: "1; the labels name the program and its versions" },
 } as const satisfies Readonly<Record<string, Declared>>;
 
 const SECONDS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600, 4 * 3600];

@@ -46,7 +46,7 @@ export async function runProgram<S extends z.ZodType<{ readonly log: LogSettings
     first: (name) => {
       log.info("stopping; the same signal again ends it at once", { signal: name, graceMs });
       void systemClock.sleep(graceMs).then(() => {
-        log.error("did not stop in time: something holds on longer than it may", { graceMs });
+        log.error("did not stop in time: some work took longer than it may", { graceMs });
         process.exit(3);
       });
     },
@@ -83,8 +83,9 @@ const helpOf = (name: string, schema: z.ZodType): string => `longshore's ${name}
   npm run ${name} -- --config config/${name}.yaml
   node services/${name}/main.ts [--config FILE]     the same on Node 24, as the image runs it
 
-Settings stand in FILE (or the file in LONGSHORE_CONFIG), in which relative paths count from that file, or in variables, which
-win. A list is written a,b, a map a=1,b=2 and a duration 500ms, 10s, 15m, 24h or 7d. config/${name}.yaml says what each is for.
+Settings come from FILE (or the file in LONGSHORE_CONFIG) and from variables, which win. Relative paths in the file count from
+its folder. A list is written a,b, a map a=1,b=2 and a duration 500ms, 10s, 15m, 24h or 7d. config/${name}.yaml says what each
+setting is for.
 
 ${settingsHelp(schema)}
 Exit codes: 0 stopped in order, 1 the settings are wrong, 2 it failed, 3 it did not stop in time.
@@ -107,7 +108,8 @@ function lastWords(log: Log): void {
 /**
  * The first SIGINT or SIGTERM aborts; the second ends the process at once, unless it comes from the same press of Ctrl-C.
  *
- * The bug this prevents: folders and processes left behind by one Ctrl-C, because npm and the bootstrap pass it on as well.
+ * The bug this prevents: folders and processes left behind by one Ctrl-C, because npm and the bootstrap pass its signal on as
+ * well.
  */
 export function stopOnSignals(
   stop: AbortController,

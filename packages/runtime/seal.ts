@@ -23,7 +23,7 @@ export interface Seal {
   /** The id of the key that seals, for logs and health. */
   readonly key: string;
   readonly keys: readonly string[];
-  /** `bound` is not hidden: the sealed text opens only beside the same `bound`. */
+  /** `bound` is not encrypted, but the text opens only with the same `bound`. */
   seal(text: string, bound: string): Sealed;
   /** Never throws: a text from a broker may be anything. */
   open(sealed: Sealed, bound: string): Opened;
@@ -93,10 +93,10 @@ function openWith(keys: readonly RingKey[], { key: id, nonce, box }: Sealed, bou
     const text = Buffer.concat([decipher.update(bytes.subarray(0, -TAG_BYTES)), decipher.final()]).toString("utf8");
     return { kind: "opened", text };
   } catch {
-    const message = `It names the key ${id} and was not sealed with it as it stands here: it was changed on its way, or put together from others. See who else may publish at the broker.`;
+    const message = `It names the key ${id} but was not sealed with it in this form: it was changed on its way, or put together from other messages. See who else may publish at the broker.`;
     return { kind: "refused", why: "tampered", message };
   }
 }
 
-/** Makes an id from outside fit to stand in a sentence. */
+/** Returns an id from outside only if it looks like one of ours, since it may be any text. */
 const shown = (id: string): string => (/^[0-9a-f]{8}$/.test(id) ? id : "of another kind");

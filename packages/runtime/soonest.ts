@@ -6,7 +6,7 @@
 
 export interface Timed {
   readonly atMs: number;
-  /** Grows with each entry. Of entries with the same time the oldest comes first, so that a simulation can be replayed. */
+  /** Grows with each entry: if two entries have the same time, the older comes first, so that a simulation can be replayed. */
   readonly order: number;
 }
 

@@ -13,11 +13,14 @@ import { backOff } from "./loop.ts";
 const MINUTE_MS = 60_000;
 
 export interface Starting {
-  /** For the health server, which is to run before anything else: no part is ready yet. */
+  /** Options for the health server, which runs before anything else: they say that no part is ready yet. */
   readonly health: Required<Pick<HealthOptions, "parts" | "refresh">>;
-  /** Opens a server as soon as it can be reached. Throws what is no outage, and the signal's reason if the program is to stop. */
+  /**
+   * Opens a server as soon as it can be reached. Throws an error that is no outage, and the signal's reason if the program is
+   * to stop.
+   */
   reach<T>(part: string, open: () => Promise<T>): Promise<T>;
-  /** From now on the parts speak for themselves. */
+  /** From now on the health server asks these parts. */
   started(health: Pick<HealthOptions, "parts" | "refresh">): void;
 }
 
@@ -48,7 +51,7 @@ export function openStarting(parts: readonly string[], { clock, log, signal, isO
         if (!isOutage(error)) throw error;
         say(part, `not reached yet: ${error.message}`);
         if (saidMs === undefined || clock.now() - saidMs >= MINUTE_MS) {
-          log.warn("waiting for a server that is away before the start", { part, error: error.message });
+          log.warn("waiting for a server before the start", { part, error: error.message });
           saidMs = clock.now();
         }
       }

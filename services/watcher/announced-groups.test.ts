@@ -26,11 +26,11 @@ const seal = openSeal(ring, installation);
 interface Learner {
   readonly clock: VirtualClock;
   readonly pocket: Model;
-  /** The times at which it asked. */
+  /** The times at which the watcher asked. */
   readonly asked: readonly number[];
-  /** The groups of its heartbeats, in order. */
+  /** The groups of the watcher's heartbeats, in order. */
   readonly beats: string[];
-  /** The groups that it opened, renewed and closed: "open a https://a:6443", "renew a t2", "close a". */
+  /** The groups that the watcher opened, renewed and closed: "open a https://a:6443", "renew a t2", "close a". */
   readonly deeds: readonly string[];
   state(): PartState;
   /** A launcher announces these groups, and no others. */
@@ -39,7 +39,7 @@ interface Learner {
       Record<string, { readonly version: number; readonly token?: string; readonly server?: string; readonly verify?: boolean }>
     >,
   ): void;
-  /** The groups whose log says that their certificate is not verified, in order. */
+  /** The groups whose certificate is not verified, as the log says, in order. */
   readonly unverified: readonly string[];
   reject(): void;
   /** The broker's answer to the next broadcasts. */
@@ -61,7 +61,7 @@ function learning(t: Test, key = ring): Learner {
   const heard = mailbox(stop.signal);
 
   const open: typeof openAnnounced = (first: Access, options) => {
-    const inner = openAnnounced(first, options); // only judges whether it is renewed; nothing is sent by it
+    const inner = openAnnounced(first, options); // only decides whether the access is renewed; it sends nothing
     deeds.push(`open ${first.name} ${first.server}`);
     rejections.push(options.onRejected);
     const clusters = openClusters([{ name: first.name, namespace: first.namespace, transport: pocket.transport() }], { clock });

@@ -1,12 +1,12 @@
 /**
- * The groups that launchers announce, each watched from when it is known until it is gone.
+ * Watches each group that launchers announce, until no launcher has it any more.
  *
  *   control ─▶ roster (what is believed) ─▶ start · renew · stop ─▶ watch-group, one for each
  *      ▲
- *      └── groups.asked: at start, while nobody answers, and when a cluster rejects what was announced
+ *      └── groups.asked: at start, while nobody answers, and when a cluster rejects an announced credential
  *
- * The bugs this prevents: a watcher that needs every cluster's files, one that stands still because it started before the
- * launcher, and a watch that begins anew because a token was rotated.
+ * The bugs this prevents: a watcher that needs every cluster's files, a watcher that waits for ever because it started before
+ * the launcher, and a watch that begins anew because a token was rotated.
  */
 import { announcements, controlKey } from "@longshore/contract/control.ts";
 import { writeControl } from "@longshore/contract/envelope.ts";
@@ -53,7 +53,7 @@ export function learnGroups(parts: Learning, seal: Seal, open = openAnnounced): 
       const it = roster.hear(body, clock.now());
       metrics.count("longshore_announcements_total", { outcome: it.outcome });
       note(it);
-      if (it.outcome === "taken") watching = watches.change(roster.groups()); // repeats change nothing, and 300 groups send 300 of them
+      if (it.outcome === "taken") watching = watches.change(roster.groups()); // repeats are left out: they change nothing, and 300 groups bring 300 of them
     }
   }
 

@@ -15,7 +15,7 @@ export interface CachedJob {
   job: JobSeen | undefined;
   readonly pods: Map<Uid, PodSeen>;
   said: Said | undefined;
-  /** The Job left the watch or a listing: only an authoritative look may say why. */
+  /** The Job disappeared from the watch or a listing: only a look may say why. */
   vanished: boolean;
 }
 
@@ -28,22 +28,25 @@ interface Packed extends Omit<CachedJob, "pods"> {
   readonly pods: readonly PodSeen[];
 }
 
-/** The resource version of a Job that is there, else "". Etcd's versions are digits, so no version is "". */
+/** The resource version of a Job that has not vanished, else "", which is no version: etcd's versions are digits. */
 const versionOf = ({ job, vanished }: CachedJob): string => (vanished ? "" : (job?.resourceVersion ?? ""));
 
 interface JobCache {
   has(uid: Uid): boolean;
   /** Changes an entry, or makes one. An entry that is empty afterwards is forgotten. */
   change(uid: Uid, change: (known: CachedJob) => void): void;
-  /** True if the Job was seen in this version and has not vanished since. Unpacks nothing: in a listing few Jobs are new. */
+  /**
+   * True if the Job was seen in this version and has not vanished since. Unpacks nothing, since most Jobs of a listing are
+   * unchanged.
+   */
   isAt(uid: Uid, resourceVersion: string): boolean;
-  /** A copy to read: changes of it are lost. */
+  /** Returns a copy to read: changes to it are lost. */
   peek(uid: Uid): Readonly<CachedJob> | undefined;
   /** Returns the same entry to every caller until `close`, for work that takes its time. */
   open(uid: Uid): CachedJob | undefined;
   close(uid: Uid): void;
   forget(uid: Uid): void;
-  /** When to consider the Job again though nothing changes. `undefined`: never by itself. */
+  /** Sets when to consider the Job again even if nothing changes. `undefined`: only after a change. */
   due(uid: Uid, atMs: number | undefined): void;
   dueUntil(nowMs: number): readonly Uid[];
   uids(): readonly Uid[];

@@ -6,7 +6,7 @@
 interface Packing {
   pack(value: object): string;
   unpack(text: string): unknown;
-  /** True if the first text in the packed value is this one. Also false if that does not show without unpacking. */
+  /** True if the first text in the packed value is this one. Also false if only unpacking could tell. */
   begins(text: string, value: string): boolean;
 }
 

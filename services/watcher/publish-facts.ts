@@ -1,4 +1,4 @@
-/** Publishes facts. Resolves when the broker has the fact, however long that takes; only the signal ends the trying. */
+/** Publishes facts. Resolves when the broker has the fact, however long that takes, or when the signal aborts. */
 import { writeFact } from "@longshore/contract/envelope.ts";
 import type { FactData, FactType } from "@longshore/contract/fact.ts";
 import { Failure, isTransient } from "@longshore/contract/problem.ts";

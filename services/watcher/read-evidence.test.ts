@@ -11,7 +11,7 @@ const uid = (n: number): Uid => Uid.parse(`uid-${n}`);
 const of = (pod: string, container = "main"): LogWanted => ({ kind: "logs", pod, container });
 const gone: LogTail = { state: "unavailable", lines: 0, tail: "" };
 
-/** A cluster whose log is the pod's name, while the pod exists. */
+/** A cluster in which a pod's log is the pod's name, while the pod exists. */
 function reading() {
   const asked: string[] = [];
   const pods = new Set(["one", "two"]);

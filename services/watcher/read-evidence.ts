@@ -12,7 +12,8 @@ import { type EventSeen, type JobSeen, type PodSeen, seeEvent, seeJob, seePod } 
 import type { Watched } from "./parts.ts";
 
 /**
- * This many logs of Jobs without a known end are kept, 1 MB in all. If more Jobs wait for their end, a log is read again then.
+ * At most this many logs of Jobs without a known end are kept, 1 MB in all. A log that was dropped is read again at its Job's
+ * end.
  */
 const KEPT_MOST = 64;
 

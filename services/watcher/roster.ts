@@ -1,9 +1,9 @@
 /**
  * The groups that launchers announced, as far as this watcher believes them. The roster decides and does nothing itself.
  *
- * The bugs this prevents: a group reached at an address that somebody else at the broker wrote; an old announcement that brings
- * back a removed group or earlier content; a group that comes and goes because two launchers read the same file a second apart;
- * and all groups gone because no launcher was heard for a while. Silence changes nothing.
+ * The bugs this prevents: a group reached at an address that did not come from a launcher; an old announcement that brings back
+ * a removed group or earlier content; a group that comes and goes because two launchers read the same file a second apart; and
+ * all groups gone because no launcher was heard for a while. Silence changes nothing.
  */
 import { boundTo, type Control, type ControlData, WatchCredential } from "@longshore/contract/control.ts";
 import { readControl } from "@longshore/contract/envelope.ts";
@@ -39,7 +39,7 @@ export interface Roster {
  */
 export const STALE_MS = 10 * 60_000;
 /**
- * If a launcher announces older content for less than this time, it may not have read its files yet. After that, two launchers
+ * A launcher may announce older content for this long, since it may not have read its files yet. After that, two launchers
  * disagree.
  */
 const OLDER_FOR_MS = 60_000;
@@ -92,7 +92,7 @@ export function openRoster(installation: Installation, seal: Seal): Roster {
     const { olderSinceMs = nowMs } = before;
     held.set(group, { ...before, olderSinceMs });
     if (nowMs - olderSinceMs < OLDER_FOR_MS) return { outcome: "older", group };
-    const message = `It was read at ${iso(version)}, and another content of this group, read at ${iso(before.version)}, is in use. Give the launchers the same files; if this is the right one, their clocks differ: set them (NTP), and start this watcher anew.`;
+    const message = `It was read at ${iso(version)}, and another content of this group, read at ${iso(before.version)}, is in use. Give the launchers the same files; if the first content is the right one, their clocks differ: set them (NTP), and start this watcher anew.`;
     return { outcome: "older", group, message };
   }
 
@@ -108,7 +108,7 @@ export function openRoster(installation: Installation, seal: Seal): Roster {
     if (opened.kind === "refused") return { outcome: opened.why, message: opened.message };
     const atMs = Date.parse(data.at);
     if (Math.abs(atMs - nowMs) > STALE_MS) {
-      const message = `It says that it is of ${data.at}, and the clock here says ${iso(nowMs)}. Set both machines' clocks (NTP); if they are right, somebody repeats old messages at the broker.`;
+      const message = `It says that it was made at ${data.at}, and the clock here says ${iso(nowMs)}. Set both machines' clocks (NTP); if they are right, somebody repeats old messages at the broker.`;
       return { outcome: "stale", message };
     }
     const before = launchers.get(launcher);
@@ -179,7 +179,7 @@ function jsonOf(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    return undefined; // counts as if the launcher had said nothing
+    return undefined; // the credential's schema refuses it
   }
 }
 

@@ -20,7 +20,7 @@ import { type CachedJob, openJobCache } from "./job-cache.ts";
 import type { Parts, Watched } from "./parts.ts";
 import { factPublisher } from "./publish-facts.ts";
 
-/** Jobs that are considered at the same time; each may wait for a log or for the broker. */
+/** At most this many Jobs are considered at the same time; each may wait for a log or for the broker. */
 const CONSIDERED_MOST = 32;
 /** An ended Job waits this long for its pods to be read: without their exit code nobody can explain the end. */
 const EVIDENCE_WITHIN_MS = 60_000;
@@ -89,7 +89,7 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
         }
         if (change.kind === "gone") cache.change(pod.jobUid, ({ pods }) => void pods.delete(pod.uid));
         else cache.change(pod.jobUid, ({ pods }) => void pods.set(pod.uid, pod));
-        // A watch still shows pods after their Job is gone. An entry made for such a pod would never be removed.
+        // A pod may leave the watch after its Job: then nothing is left to consider.
         if (cache.has(pod.jobUid)) consider(pod.jobUid);
       }
     }
@@ -194,7 +194,8 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
     const telling = facts(known.said, { job, pods }, clock.now());
     if (telling.want?.kind === "events")
       return facts(known.said, { job, pods, events: await eventsOf(cluster, telling.want, signal) }, clock.now());
-    // No pod may have ended here: a Job's end may arrive before its pods' end, and repeats come after the pods were forgotten.
+    // Maybe none of these pods has ended: a Job's end may arrive before its pods' ends, and repeats come after the pods were
+    // dropped.
     const complete = pods.some((pod) => pod.containers.some(({ terminated }) => terminated !== undefined));
     if (telling.facts.length === 0 || complete || finishedCondition(job) === undefined) return telling;
     const read = await podsOf(cluster, job.uid, signal);
@@ -206,7 +207,7 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
 
   function note(kind: "jobs" | "pods", change: Change): void {
     if (change.kind === "broken")
-      log[change.reason === "rejected" || change.reason === "forbidden" ? "warn" : "info"]("a watch goes on anew", {
+      log[change.reason === "rejected" || change.reason === "forbidden" ? "warn" : "info"]("a watch broke and is started again", {
         group: cluster.name,
         kind,
         reason: change.reason,
@@ -222,7 +223,7 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
         startConsidering();
         synced.wake();
       }
-      // A Job within a listing makes nothing fresh: Jobs that the listing has not shown yet are as old as before.
+      // A Job within a listing does not make the view fresh: Jobs that the listing has not shown yet are as old as before.
     } else if (fresh[kind] !== undefined && !(change.kind === "seen" && change.listed)) fresh[kind] = clock.now();
   }
 

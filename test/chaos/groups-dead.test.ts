@@ -1,6 +1,6 @@
 /**
- * Twenty groups, one of them dead. Runs of the dead group wait or go elsewhere; runs of all other groups end as if it did not
- * exist. (Fault 43 in GUARANTEES.md.)
+ * Twenty groups, one of them dead. Runs of the dead group wait or go elsewhere; runs of all other groups end as if the dead
+ * group did not exist. (Fault 43 in GUARANTEES.md.)
  */
 // runs with integration
 // runs at most 10 min

@@ -1,8 +1,8 @@
 /**
- * A system with as many groups as a test wants. Each group is a namespace of its own in the pocket, and may stand behind a
- * proxy that can fall silent.
+ * A system with as many groups as a test wants. Each group is a namespace of its own in the pocket, and may have a proxy before
+ * it that can fall silent.
  *
- * The failure this prevents: a promise about many groups that was tried with one.
+ * The failure this prevents: a promise about many groups that was tested with only one.
  */
 import { execFile } from "node:child_process";
 import { writeFile } from "node:fs/promises";

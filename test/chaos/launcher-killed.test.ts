@@ -1,5 +1,5 @@
 /**
- * The launcher dies at each of its dangerous lines, on each broker, and another takes over. (Faults 2–4, 9, 10 in
+ * The launcher dies at each dangerous line of its code, on each broker, and another takes over. (Faults 2–4, 9, 10 in
  * GUARANTEES.md.)
  */
 // needs rabbitmq, nats

@@ -40,7 +40,7 @@ const bodyOf = (run: string, more: object = {}): Buffer =>
   Buffer.from(writeCommand({ id: `command/${run}`, source: "/tests", type: "run.requested", data: { run, ...quick, ...more } }));
 const changed = (run: string, change: (text: string) => string): Buffer => Buffer.from(change(bodyOf(run).toString()));
 
-/** Each message is wrong in another way; `n` makes every message different. */
+/** Each message is wrong in a different way; `n` makes every message different. */
 const POISON: readonly ((n: number) => Buffer)[] = [
   () => Buffer.alloc(0),
   (n) => Buffer.concat([Buffer.from([0xff, 0xfe, n % 256]), bodyOf(`poison/${n}`)]),
@@ -57,7 +57,10 @@ const POISON: readonly ((n: number) => Buffer)[] = [
   (n) => changed(`poison/${n}`, (text) => text.replace('"image"', '"image":"a:1","image"')),
 ];
 
-/** Problems of the whole text, at no path: whoever such a message names is told, and the message is in quarantine, too. */
+/**
+ * True if the problems are in the whole text and not at paths in it. Such a message is in quarantine, although the run that it
+ * names is also told.
+ */
 const isQuarantined = ({ problems }: Readonly<Record<string, unknown>>): boolean =>
   Array.isArray(problems) && problems.every(({ path }: { readonly path: string }) => path === "");
 
@@ -91,7 +94,7 @@ await t.test(
 );
 
 /**
- * Stands between the watcher and the launcher, and passes each fact on ten times: mixed with other facts, and some of the ten
+ * Sits between the watcher and the launcher, and passes on ten copies of each fact: mixed with other facts, and some copies
  * much later.
  */
 async function multiplied(channel: Channel): Promise<AsyncDisposable> {

@@ -1,5 +1,6 @@
 /**
- * NATS is killed, frozen, loses its streams, and gets a MaxDeliver from somebody, while runs are under way. (Faults 45, 46, 48, 52, 54.)
+ * NATS is killed, is frozen, loses its streams, or has a MaxDeliver set by somebody, while runs are under way. (Faults 45, 46,
+ * 48, 52, 54.)
  */
 // needs nats
 // runs at most 12 min

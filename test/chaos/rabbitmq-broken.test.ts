@@ -1,5 +1,6 @@
 /**
- * RabbitMQ is killed, frozen, out of memory, and loses queues and bindings while runs are under way. (Faults 45–48, 52, 53 in GUARANTEES.md.)
+ * RabbitMQ is killed, is frozen, has no memory left, or loses queues and bindings, while runs are under way. (Faults 45–48, 52,
+ * 53 in GUARANTEES.md.)
  */
 // needs rabbitmq
 // runs at most 12 min
@@ -21,7 +22,7 @@ const RSS_MOST_KB = 512 * 1024;
 
 await using rabbit = await rabbitmq({ version: "4.0" });
 await using system = await openSystem({ brokerUrl: rabbit.url, instant: true, jobs: 1000 });
-// A kill may cost RabbitMQ any client's queues of the last seconds. An orderly stop writes them to the disk.
+// A kill may cost RabbitMQ the queues that a client declared in the last seconds. An orderly stop writes them to the disk.
 await rabbit.ctl("stop_app");
 await rabbit.ctl("start_app");
 

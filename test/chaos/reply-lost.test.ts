@@ -1,5 +1,5 @@
 /**
- * A create arrives at the cluster and its answer is lost: once the launcher lives on, once it dies at that moment. (Fault 5 in
+ * A create arrives at the cluster, its answer is lost, and the launcher lives on or dies at that moment. (Fault 5 in
  * GUARANTEES.md.)
  */
 // runs at most 12 min

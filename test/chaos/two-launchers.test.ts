@@ -1,5 +1,6 @@
 /**
- * Two launchers on one ledger: both at work, one frozen past its claim, one asked to stop. (Faults 7, 8, 65 in GUARANTEES.md.)
+ * Two launchers on one ledger: both work, one is frozen until after its claims' end, one is asked to stop. (Faults 7, 8, 65 in
+ * GUARANTEES.md.)
  */
 import t from "tap";
 import { openSystem } from "../harness/system.ts";

@@ -175,7 +175,10 @@ interface Tap extends AsyncDisposable {
   bodies(): Promise<readonly Buffer[]>;
 }
 
-/** Taps the broker itself: a queue of our own bound to each exchange, a subscription, or a trigger on the broker's table. */
+/**
+ * Taps the broker itself, by a queue of our own bound to each exchange, by a subscription, or by a trigger on the broker's
+ * table.
+ */
 const TAPS: Readonly<Record<string, (url: string) => Promise<Tap>>> = {
   RabbitMQ: tapExchanges,
   NATS: tapSubjects,

@@ -44,6 +44,6 @@ export async function longshoreUp(cwd: string, ...args: readonly string[]): Prom
 }
 
 function started(cwd: string, args: readonly string[], more: Readonly<Record<string, string>> = {}): Program {
-  const { LONGSHORE_CONFIG: _, ...env } = process.env; // it would name another Longshore than the folder's
+  const { LONGSHORE_CONFIG: _, ...env } = process.env; // the variable would name another Longshore than the folder's
   return program(process.execPath, [MAIN, ...args], { cwd, env: { ...env, ...more } });
 }

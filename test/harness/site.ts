@@ -31,7 +31,7 @@ export interface Site {
   readonly namespace: string;
   readonly choice: ClusterChoice;
   readonly pid: number | undefined;
-  /** Sends requests as the cluster's administrator, past every proxy of the test. */
+  /** Sends requests as the cluster's administrator, without any proxy of the test. */
   readonly admin: Transport;
   /** Asks as the cluster's administrator; throws for an answer that is not 2xx. Paths begin after the namespace: "jobs/x". */
   ask(method: "GET" | "POST" | "PATCH" | "DELETE", path: string, body?: object): Promise<unknown>;
@@ -82,8 +82,8 @@ export interface NamespaceOptions {
   readonly group: string;
   readonly through?: Before | undefined;
   /**
-   * Puts the service accounts into a namespace of their own and binds the same rules from outside, so that they outlive the
-   * group's namespace.
+   * Puts the service accounts into a namespace of their own and gives them the same rules as ClusterRoles, so that both outlive
+   * the group's namespace.
    */
   readonly accountsElsewhere?: boolean | undefined;
 }

@@ -37,7 +37,7 @@ export interface SystemOptions {
   /** Clusters with one namespace and our Roles in each, which become the groups "a", "b", and so on. Default: the pocket. */
   readonly clusters?: readonly TestCluster[];
   readonly accountsElsewhere?: boolean;
-  /** Puts a proxy of the test's own between: `(url) => proxied url`. The programs use it; the journals do not. */
+  /** Puts a proxy of the test's own before each of these: `(url) => proxied url`. The programs use it; the journals do not. */
   readonly through?: {
     readonly kubernetes?: Before;
     readonly broker?: Through;
@@ -83,7 +83,7 @@ export interface System extends AsyncDisposable {
   faults(runs: readonly string[], options?: { readonly withinMs?: number }): Promise<readonly string[]>;
 }
 
-/** A pace that is fast enough for tests: claims run out in two seconds, the tally looks every three. */
+/** A pace that is fast enough for tests: claims run out in two seconds, the tally runs every three. */
 export const PACE = { claim: "2s", workLease: "1s", poll: "200ms", probe: "500ms", tally: "3s", partitionLease: "2s" };
 const PATIENCE_MS = 60_000;
 
@@ -165,8 +165,8 @@ export async function openSystem(options: SystemOptions = {}): Promise<System> {
 
   async function faults(runs: readonly string[], { withinMs = PATIENCE_MS } = {}): Promise<readonly string[]> {
     await ended(runs, withinMs);
-    // If a create of an ended attempt may still land, the attempt keeps its hold until the fence has passed: that is rest, not
-    // work.
+    // If a create of an ended attempt may still land, the attempt keeps its hold until the fence has passed: such an attempt is
+    // at rest.
     const left = new Set(runs);
     const quiet = async (): Promise<boolean> => {
       const { outbox, strays } = await ledger.counts();

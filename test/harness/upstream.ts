@@ -19,7 +19,7 @@ const EVENTS = "longshore.events";
 const TOLD = [EVENTS, "longshore.quarantine"];
 const HEARD = ["longshore.commands", "longshore.facts"];
 const AGAIN_MS = 200;
-/** A lower id may be committed after a higher one, so each look reads this many ids below the last one again. */
+/** A lower id may be committed after a higher one, so each query reads this many ids below the last one again. */
 const LOOK_BACK = 2_000;
 
 export interface Journal extends AsyncDisposable {
@@ -59,8 +59,9 @@ function readsOf(url: string): (typeof READS)[string] {
 export const showsAll = (url: string): boolean => readsOf(url).all;
 
 /**
- * Taps the broker. `all` adds facts and commands. Such a tap is a bound queue, so for the broker no message is unroutable. A
- * test that removes our own queues or bindings must not use it: no publisher would learn that its message reached none of them.
+ * Taps the broker. With `all`, the tap gets facts and commands, too: its queue is bound for them, so the broker finds none
+ * unroutable. A test that removes our own queues or bindings must not set `all`: no publisher would learn that its message
+ * reached none of them.
  */
 export function openTap(url: string, { all }: { readonly all: boolean }, take: Take): Promise<AsyncDisposable> {
   return open(url, { name: `tests.tap.${crypto.randomUUID()}`, exchanges: all ? [...TOLD, ...HEARD] : TOLD }, take);
@@ -85,7 +86,7 @@ async function open(url: string, bound: Queue, take: Take): Promise<AsyncDisposa
   };
 }
 
-/** Opens a line to the broker. Resolves when it listens; `over` settles when it no longer does. */
+/** Connects to the broker and listens. Resolves when it listens; `over` settles when it no longer does. */
 type Line = () => Promise<{ readonly over: Promise<unknown> }>;
 
 async function listen(line: Line, onFirst: () => void, signal: AbortSignal): Promise<void> {
@@ -149,7 +150,7 @@ function history(url: string, take: Take, signal: AbortSignal): Line {
 
   return async () => {
     const client = new pg.Client({ connectionString: url, query_timeout: 10_000, connectionTimeoutMillis: 10_000 });
-    client.on("error", () => undefined); // the next look fails, and ends this line
+    client.on("error", () => undefined); // the next query fails, and ends this connection
     await client.connect();
     return { over: looking(client).catch(() => undefined) }; // the server is away and will be back
   };

@@ -27,7 +27,8 @@ async function story(t: Test, it: Announced, pocket: Model, tokens: Readonly<Rec
   await using watcher = await it.watcher();
 
   await t.test("before any launcher, the watcher says what it waits for", async (t) => {
-    // On RabbitMQ the test's own tap receives the question too, so the watcher cannot know that no launcher received it.
+    // On RabbitMQ the test's own tap receives the watcher's question too, so the watcher cannot know that no launcher received
+    // it.
     const words = /^503 [^]*waiting for the launcher's announcement: (no launcher with a sealKeyFile is at the broker|asked)/;
     await it.until("its words", async () => words.test(await watcher.ready()));
     t.match(await watcher.ready(), words);

@@ -1,4 +1,7 @@
-/** The NATS adapter works with the users that are deployed, and they may do no more. If it cannot be opened, it says why. */
+/**
+ * The NATS adapter works with the rights of the deployed users, and they have no other rights. If it cannot be opened, it says
+ * why.
+ */
 // needs nats
 // runs at most 12 min
 import { once } from "node:events";

@@ -1,4 +1,4 @@
-/** The NATS adapter passes the conformance suite on a private server, and keeps what NATS alone could lose. */
+/** The NATS adapter passes the conformance suite on a private server, and keeps messages that NATS alone could lose. */
 // needs nats
 // runs at most 12 min
 import { openBroker } from "@longshore/broker/brokers.ts";
@@ -202,7 +202,7 @@ await t.test("doubt", async (t) => {
     const deliveries = broker.receive("commands", { inFlightMax: 2, signal: forever });
     const old = await take(deliveries);
     await asOperator(server.url, ({ streams }) => streams.delete(streamName(names.commands)));
-    await stubborn(broker, "commands", message("new")); // has the same number as the old one
+    await stubborn(broker, "commands", message("new")); // gets the number that the old message had
     const { id, ack } = await take(deliveries);
     t.equal(id, "id-new");
     await old.ack();

@@ -16,8 +16,8 @@ import { rabbitmq, type TestRabbitmq } from "../harness/rabbitmq/server.ts";
 t.setTimeout(900_000);
 
 /**
- * Declares the queues, and stops RabbitMQ in an orderly way, so that it writes them: a kill -9 may cost it the queues of the
- * last seconds.
+ * Declares the queues, and stops RabbitMQ in an orderly way, so that it writes them to the disk: a kill -9 may lose queues that
+ * were declared in the last seconds.
  */
 async function settledNames(server: TestRabbitmq): Promise<Names> {
   const names = freshNames();

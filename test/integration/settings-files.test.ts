@@ -1,9 +1,8 @@
 /**
- * The files of config/ as they are, started by the commands that README.md and the files themselves name, without containers. Only
- * the servers' addresses are the test's own.
+ * Starts the programs with the files of config/ as they are, by the commands in README.md and in the files, without containers.
+ * Only the servers' addresses are the test's own.
  *
- * The failure this prevents: example settings that name a container's paths and hosts, so that the first start on a machine is a
- * guess.
+ * The failure this prevents: example settings with a container's paths and hosts, which fail at the first start on a machine.
  */
 import { execFile } from "node:child_process";
 import { cp, readFile } from "node:fs/promises";
@@ -39,7 +38,7 @@ t.test("launcher and watcher are ready with the files of config/ and a key, and 
   await using server = await postgres();
   await using folder = await emptyFolder();
   await cp(join(root, "config"), join(folder.path, "config"), { recursive: true, filter: (from) => !from.endsWith("/secrets") });
-  // The command that makes the key stands at the top of the launcher's file.
+  // The command that makes the key is at the top of the launcher's file.
   const [, makeKey = ""] = /^# +(mkdir .*ledger-key)$/m.exec(await readFile(join(root, "config/launcher.yaml"), "utf8")) ?? [];
   await promisify(execFile)("sh", ["-c", makeKey], { cwd: folder.path });
   const { username, password } = new URL(server.url);
@@ -54,7 +53,7 @@ t.test("launcher and watcher are ready with the files of config/ and a key, and 
   await using launcher = await startChild("launcher", { config: join(folder.path, PAGES.launcher), env: withLedger });
   await using watcher = await startChild("watcher", { config: join(folder.path, PAGES.watcher), env });
 
-  // npm starts it in the checkout's folder and says where the person stands.
+  // npm starts doctor in the checkout's folder; INIT_CWD is the person's folder.
   const byNpm = { ...withLedger, INIT_CWD: join(folder.path, "config"), npm_package_json: join(root, "package.json") };
   const doctor = [join(root, "services/longshore/main.ts"), "doctor", "--config", "launcher.yaml"];
   const { stdout } = await promisify(execFile)(process.execPath, doctor, { cwd: root, env: byNpm });

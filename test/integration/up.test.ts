@@ -15,7 +15,7 @@ import type { Program } from "../harness/servers/program.ts";
 
 t.setTimeout(0); // each wait of the harness has its own bound
 
-process.env["LONGSHORE_PACE_TALLY"] = "2s"; // by default the tally looks only every two minutes
+process.env["LONGSHORE_PACE_TALLY"] = "2s"; // by default the tally runs only every two minutes
 await using folder = await emptyFolder();
 const running = path.join(folder.path, ".longshore/running.json");
 const processes = (): Promise<readonly string[]> => commandsIn(folder.path);
@@ -106,7 +106,7 @@ await t.test("of two that start in a fresh folder at once, one is up, and the ot
   const ups = both.flatMap((it) => (it.status === "fulfilled" ? [it.value] : []));
   const refused = both.flatMap((it) => (it.status === "rejected" ? [String(it.reason)] : []));
   t.equal(ups.length, 1);
-  // The one that is up prints this command; below, that is seen.
+  // The `up` that runs prints this command, as the loop below checks.
   const list = await longshore(fresh.path, "runs", "list", "--config", path.join(data, "launcher.yaml"));
   t.match(list, { code: 0, out: "no runs\n" });
   for (const it of ups) {

@@ -2,8 +2,8 @@
  * The needs of test files: what a machine must offer so that a file can run, and what a person can do if it does not.
  *
  * A file names its needs in a line of its own: "// needs rabbitmq, kubernetes". The bug this prevents: a tier that is silently
- * absent on somebody's machine. A file that cannot run is counted as skipped and told with the reason; as root on Debian no
- * file is.
+ * absent on somebody's machine. A file that cannot run is counted as skipped, and the reason is told; as root on Debian no file
+ * is skipped.
  */
 import { accessSync, constants, existsSync, readdirSync } from "node:fs";
 import { delimiter, join } from "node:path";
@@ -32,7 +32,7 @@ export function needsOf(path: string, text: string): Need[] {
     .filter((word) => word !== "")
     .map((word) => {
       const need = NEEDS.find((it) => it === word);
-      if (need === undefined) throw new Error(`${path} says that it needs "${word}"; what can be needed is ${NEEDS.join(", ")}`);
+      if (need === undefined) throw new Error(`${path} says that it needs "${word}"; the needs are ${NEEDS.join(", ")}`);
       return need;
     });
 }
@@ -45,7 +45,7 @@ export function missing(need: Need, { rootOnDebian, linux, go, docker, cached, k
     case "rabbitmq":
       return docker || rootOnDebian || has("rabbitmq")
         ? undefined
-        : "RabbitMQ is a container, or made by root on Debian: start a Docker engine, or run the tests there";
+        : "RabbitMQ runs in a container, or in a tree that root makes: start a Docker engine, or be root on Debian";
     case "nats":
       return go || has("nats") ? undefined : `the NATS server is built with Go: ${withGo}`;
     case "kubernetes":

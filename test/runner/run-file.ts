@@ -32,7 +32,7 @@ export interface RunFileOptions {
   readonly signal: AbortSignal;
   /** How long the processes that the file started may take to end after the file. */
   readonly leaveMs?: number;
-  /** True if the file gives way to everything else on the machine. */
+  /** True if the file runs with low priority, so that everything else on the machine goes first. */
   readonly lowPriority?: boolean;
   /** Called for each assertion that passed. */
   readonly onPass?: () => void;
@@ -147,7 +147,7 @@ function reasonOf({ skip, todo }: Result): string {
   return typeof skip === "string" ? skip : typeof todo === "string" ? `todo, ${todo}` : "no reason given";
 }
 
-/** The difference, then the place. tap's copy of the source lines adds nothing to the place. */
+/** Returns the assertion's difference, then its place. tap's copy of the source lines adds nothing to the place. */
 function detail({ diag }: Result): string {
   if (typeof diag !== "object" || diag === null) return "";
   const parts = ["diff", "found", "wanted", "error", "code", "stack"].flatMap((name) => {

@@ -90,7 +90,7 @@ function unawaited(tree: Tree): Fault[] {
   );
 }
 
-/** Finds statements at the left margin that do something. `import.meta.main` and programs may; a module only declares. */
+/** Finds statements outside of functions that do something. Only programs may have them; a module only declares. */
 function sideEffects(tree: Tree): Fault[] {
   const modules = tree.sources.filter((it) => !isProgram(it) && !it.path.endsWith(".test.ts"));
   return found(
@@ -100,7 +100,7 @@ function sideEffects(tree: Tree): Fault[] {
   );
 }
 
-/** Calls that may stand in one place only, and that place. */
+/** Calls that are allowed in one place only, and that place. */
 const ONE_PLACE: readonly { readonly pattern: RegExp; readonly where: RegExp; readonly says: string }[] = [
   {
     pattern: /\.(ack|requeue|quarantine)\(/g,
@@ -127,15 +127,15 @@ function onePlace(tree: Tree): Fault[] {
 
 const SCHEME = `(${BROKERS.flatMap((it) => Object.keys(it.schemes)).join("|")})`;
 /**
- * Finds comparisons with a text that is a broker's URL scheme or begins with one, and patterns that begin with one. URLs
- * themselves may stand anywhere.
+ * Finds comparisons with a broker's URL scheme or with a text that begins with one, and patterns that begin with one. URLs
+ * themselves are allowed.
  */
 const BY_SCHEME = new RegExp(
   `\\b(startsWith|includes|indexOf)\\(\\s*["'\`]${SCHEME}s?(:|:?["'\`])|([!=]==|\\bcase)\\s*["'\`]${SCHEME}:|/\\^${SCHEME}[s?]*\\b`,
   "g",
 );
 
-/** The ledger is Postgres and nothing else. */
+/** The ledger's own files may compare schemes, because the ledger is always Postgres. */
 function schemes(tree: Tree): Fault[] {
   const files = tree.sources.filter((it) => it.path !== "packages/broker/brokers.ts" && !it.path.startsWith("packages/ledger/"));
   return files
@@ -180,7 +180,7 @@ export const BANS: readonly Rule[] = [
   },
   {
     name: "environment in main files",
-    because: "a setting that is read in the middle is in no documentation and in no report of problems",
+    because: "a setting that is read elsewhere is in no documentation and in no report of problems",
     check: environment,
     bad: [
       { "packages/broker/a.ts": "const url = process.env.URL;" },
@@ -194,7 +194,7 @@ export const BANS: readonly Rule[] = [
   },
   {
     name: "types that check",
-    because: "what switches the compiler off, or cannot be stripped, fails at run time",
+    because: "code that switches the compiler off, or whose types cannot be stripped, fails at run time",
     check: types,
     bad: [
       "let it: any;",
@@ -244,7 +244,7 @@ export const BANS: readonly Rule[] = [
   },
   {
     name: "tests end before what they use",
-    because: "a server that is stopped under its last test fails that test now and then",
+    because: "a server that stops while its last test still runs makes that test fail now and then",
     check: unawaited,
     bad: [{ "packages/broker/a.test.ts": "await using it = await open();\nfor (const x of y)\n  t.test(x, async () => {});" }],
     good: [
@@ -266,7 +266,7 @@ export const BANS: readonly Rule[] = [
   },
   {
     name: "brokers are known by their rows",
-    because: "code that decides by a scheme is wrong, without a word, for the next broker and for the next TLS scheme",
+    because: "code that decides by a scheme is silently wrong for the next broker and for the next TLS scheme",
     check: schemes,
     bad: [
       'const users = url.startsWith("amqp");',

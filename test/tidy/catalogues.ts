@@ -1,12 +1,14 @@
-/** Rules about the names on which upstream's code branches: for each name in the contract's lists, some code must tell it. */
+/** Rules about the names on which upstream's code branches: for each name in the contract's lists, some code must send it. */
 import { type Fault, production, type Rule } from "./rule.ts";
 import { lineAt, type Source, type Tree } from "./source.ts";
 
 interface Catalogue {
   readonly file: string;
-  /** The declaration's first line. Its names follow, one in each line, until a line begins at the margin. */
+  /** The declaration's first line. Its names follow, one in each line, until a line has no indentation. */
   readonly begins: string;
-  /** The files that may tell a name. The command line and the client only read names, and the pocket speaks for itself. */
+  /**
+   * The files whose code may send a name. The command line and the client only read names, and the pocket has names of its own.
+   */
   readonly tellers: RegExp;
 }
 
@@ -50,8 +52,8 @@ function promises(tree: Tree): Fault[] {
 }
 
 /**
- * True if a source has the name as a text, a key, or a text of SQL. In a comparison or a type the name is only read, and in a
- * comment it is neither.
+ * True if a source has the name as a text, a key, or a text of SQL. The name does not count in a comparison, a type or a
+ * comment: none of them sends it.
  */
 function tells({ text, code }: Source, name: string): boolean {
   const word = RegExp.escape(name);

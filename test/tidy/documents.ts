@@ -1,5 +1,5 @@
 /**
- * Rules about documents: each file that a document names must exist, and each test title that it quotes.
+ * Rules about documents: the files that they name and the test titles that they quote must exist.
  *
  * The failure this prevents: a promise whose test was renamed or deleted, and a reader who is sent to a file that moved.
  *
@@ -92,7 +92,7 @@ function textsIn({ text, code }: Source): readonly string[] {
   );
 }
 
-/** Written so that this line does not find itself. */
+/** The pattern does not match its own line. */
 const ELSEWHERE = /\bthe design(?:'s)? (?:has|says|table|doc)/gi;
 
 function elsewhere({ texts }: Tree): Fault[] {
@@ -138,7 +138,7 @@ export const DOCUMENT_RULES: readonly Rule[] = [
   },
   {
     name: "tests that documents quote",
-    because: "a promise is as good as the test that fails without it, and a title that nobody has proves nothing",
+    because: "a promise is checked only by its test, and a quoted title that no test has proves nothing",
     check: missingTests,
     bad: ["another thing", "one thi", "… things of nothing", "one thing too"].map((title) => ({
       "packages/a/SPEC.md": `| it holds | \`a.ts\` | \`a.test.ts\`: "one thing", "${title}" |`,
@@ -155,7 +155,7 @@ export const DOCUMENT_RULES: readonly Rule[] = [
   },
   {
     name: "nothing that stands elsewhere",
-    because: "whoever reads this has this repository, and nothing else",
+    because: "readers have this repository and no other document",
     check: elsewhere,
     bad: [
       { "packages/a/a.ts": `// as ${md("ledger")} says` },

@@ -44,10 +44,10 @@ function header(tree: Tree): Fault[] {
 function dead(tree: Tree): Fault[] {
   return tree.sources
     .filter((it) => !isEntry(it, tree) && !tree.sources.some((other) => needs(other, it)))
-    .map(({ path }) => ({ path, line: 1, message: "nothing but perhaps its own test needs this file" }));
+    .map(({ path }) => ({ path, line: 1, message: "no file needs this one, except perhaps its own test" }));
 }
 
-/** True for a file that a person or a script starts, a test, or a file for other people's programs. */
+/** True for a test, a file that a person or a script starts, and a file of the client, which other people's programs import. */
 function isEntry(source: Source, { texts }: Tree): boolean {
   const { path } = source;
   return (
@@ -68,7 +68,7 @@ function needs(other: Source, { path }: Source): boolean {
   );
 }
 
-/** Paths of one person's machine: the repository must work in any folder. Written so that this line does not find itself. */
+/** Paths of one person's machine: the repository must work in any folder. The pattern does not match its own line. */
 const MACHINE = /(?<![\w.$}-])\/(?:work|root|Users)\/|(?<![\w.$}-])\/home\/[a-z]|(?<![\w.$}-])\/tmp\/[a-z]/g;
 
 function machinePaths(tree: Tree): Fault[] {
@@ -160,7 +160,7 @@ const HEAD = "/** What it is. */\n";
 export const FILE_RULES: readonly Rule[] = [
   {
     name: "names that say something",
-    because: "what has no name of its own collects what has no place of its own",
+    because: "a file with a vague name collects code that belongs elsewhere",
     check: names,
     bad: [
       "packages/broker/util.ts",
@@ -173,7 +173,7 @@ export const FILE_RULES: readonly Rule[] = [
   },
   {
     name: "no barrels",
-    because: "a file that only passes on hides where a thing is, and loads all of it for one of it",
+    because: "a barrel hides which file has a thing, and loads all its files for one thing",
     check: barrels,
     bad: [
       { "packages/broker/all.ts": 'export * from "./open.ts";' },
@@ -221,7 +221,7 @@ export const FILE_RULES: readonly Rule[] = [
   },
   {
     name: "no machine's paths",
-    because: "what names a folder of one machine works on that machine",
+    because: "a file that names a folder of one machine works on that machine only",
     check: machinePaths,
     bad: ["work", "root", "home/ada"].map((folder) => ({ "README.md": `see /${folder}/longshore` })),
     good: [{ "README.md": "https://example.com/work/1 and ./root/a and node_modules/root/x" }],

@@ -5,7 +5,7 @@ import type { Import, Source, Tree } from "./source.ts";
 
 const ADAPTER = ["packages/contract", "packages/domain", "packages/runtime"];
 
-/** The arrows of the architecture. A part that is not listed here may import no other part. */
+/** For each part the parts that it may import. A part that is not listed here may import no other part. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "packages/contract": [],
   "packages/domain": ["packages/contract"],
@@ -228,7 +228,7 @@ export const IMPORT_RULES: readonly Rule[] = [
   },
   {
     name: "test tools",
-    because: "what is only for tests is not there in an image",
+    because: "an image has no files that are only for tests",
     check: testTools,
     bad: [{ "packages/broker/a.ts": from("tap") }, { "packages/broker/a.ts": from("./testing/conformance.ts") }],
     good: [{ "packages/broker/testing/conformance.ts": from("tap") }],

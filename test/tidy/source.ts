@@ -30,7 +30,7 @@ export interface Tree {
 const FOLDERS = "{packages,services,test,config,deploy,.ci}/**/*";
 const READ = /(\.(ts|mjs|json|ya?ml|md|sql|py|sh)|Dockerfile|\.ci\/run)$/;
 
-/** What runs from the checkout keeps its passwords in these, and no tool may read or print them. */
+/** Programs that run from the checkout keep their passwords in these folders, so no tool may read or print them. */
 const SECRET = /(^|\/)\.longshore$|^config\/secrets$/;
 
 export function readTree(root: string): Tree {

@@ -95,7 +95,7 @@ async function connect(address: Address, inboxPrefix: string, dropped: AbortSign
     timeout: CONNECT_WITHIN_MS,
     pingInterval: PING_MS,
     maxPingOut: PINGS_OUT_MAX,
-    reconnect: false, // messages for a lost connection must not be sent later, when their publisher has gone on
+    reconnect: false, // a message that waits for a connection must not be sent after its publisher gave up
     noAsyncTraces: true,
     dropped,
   };

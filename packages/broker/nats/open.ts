@@ -1,8 +1,8 @@
 /**
- * NATS (2.10 and later, with JetStream) behind the port: streams with confirmed publishing, one consumer for each queue, and
- * plain subjects for messages that nobody keeps.
+ * NATS (2.10 and later, with JetStream) as an adapter of port.ts: streams with confirmed publishing, one consumer for each
+ * queue, and plain subjects for messages that nobody keeps.
  *
- * The bugs this prevents stand in the files of its parts: connection, topology, publish, receive.
+ * The files of its parts name the bugs that they prevent: connection, topology, publish, receive.
  */
 import { randomUUID } from "node:crypto";
 import { Failure, type Problem } from "@longshore/contract/problem.ts";
@@ -139,7 +139,10 @@ export async function openNatsBroker({ address, names, log, clock, publishWithin
     });
   }
 
-  /** Upstream gets replies from a stream, which confirms them, or from a plain subscription, which keeps nothing. */
+  /**
+   * If a stream takes the subject, the reply is stored and confirmed. Otherwise it reaches only those who subscribe at the
+   * moment.
+   */
   async function reply(subject: string, message: Outgoing, signal: AbortSignal): Promise<Published> {
     checked(message);
     if (!isReplySubject(subject, names)) return "unrouted";
@@ -185,7 +188,7 @@ export async function openNatsBroker({ address, names, log, clock, publishWithin
       closing.abort();
       const resting = Promise.all([...receivers].map((it) => it.close()));
       await atMost(clock, CLOSE_WITHIN_MS, resting);
-      await links.close(); // a frozen server never answers: closing this way ends the waiting
+      await links.close(); // a frozen server never answers: closing its connection ends the waits for it
       await Promise.all([resting, checking]);
     },
   };
@@ -193,7 +196,7 @@ export async function openNatsBroker({ address, names, log, clock, publishWithin
   async function inspect(signal: AbortSignal): Promise<BrokerReport> {
     const link = await links.current(signal);
     if (link === undefined)
-      throw new Failure("retry", "Interrupted", "The broker was not reached before the question was withdrawn.");
+      throw new Failure("retry", "Interrupted", "The broker was not reached before the caller stopped waiting.");
     try {
       const waiting = { commands: 0, facts: 0, quarantine: 0 };
       let clockSkewMs = 0;
@@ -205,12 +208,12 @@ export async function openNatsBroker({ address, names, log, clock, publishWithin
       }
       return { product: `NATS ${link.version} (JetStream)`, user: user || "(none)", waiting, clockSkewMs };
     } catch (error) {
-      throw failureOf(error, at, "did not say how much waits");
+      throw failureOf(error, at, "did not say how many messages wait");
     }
   }
 }
 
-/** The prefix of one user's inboxes, which is beneath a name of ours, so that nobody can send a reply there. */
+/** The prefix of one user's inboxes. It begins with a name of ours, so that no command can name an inbox for its reply. */
 function inboxesOf({ follow }: Names, user: string): string {
   return `${follow}${user.replaceAll(/[^A-Za-z0-9_-]/g, "_") || "anybody"}`;
 }

@@ -11,7 +11,7 @@ import { headers, type Msg, type MsgHdrs } from "@nats-io/transport-node";
 import type { Outgoing, Published } from "../port.ts";
 import { denialIn, failureOf, forbidden, hasNoResponders, type Link, type Where } from "./connection.ts";
 
-/** A lost connection is noticed earlier than this, so a message waits for as long as its confirmation can still come. */
+/** A confirmation can come as long as the connection lives, and the loss of a connection is noticed sooner than this. */
 const CONFIRM_WITHIN_MS = 30_000;
 const NO_RESPONDERS = 503;
 const HEADERS_BYTES = Buffer.byteLength("NATS/1.0\r\n\r\n");

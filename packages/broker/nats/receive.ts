@@ -1,9 +1,9 @@
 /**
  * Asks a consumer of JetStream for messages, one request at a time, and settles them.
  *
- * The bugs this prevents: more messages in hand than were asked for, a message that another process gets while we work on it
- * (so we tell the server regularly that we do), a settlement that is lost unnoticed (so each is confirmed), and a request that
- * the server forgot or refused, which looks like an empty queue.
+ * The bugs this prevents: more unsettled messages than were asked for, a message that another process gets while we work on it
+ * (so we tell the server regularly that we still do), a settlement that is lost unnoticed (so each is confirmed), and a request
+ * that the server forgot or refused, which looks like an empty queue.
  */
 import type { Problem } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
@@ -53,7 +53,8 @@ export function receiver(parts: ReceiverParts, { inFlightMax, signal }: ReceiveO
   /** Messages that the server waits for us to settle. */
   const held = new Set<Taken>();
   /**
-   * Messages that were held when the connection was lost. A killed server may forget that it delivered them, so we count it.
+   * Messages that were held when the connection was lost. A killed server may forget that it delivered them, so we count that
+   * delivery.
    */
   let former: ReadonlySet<string> = new Set();
 
@@ -135,8 +136,8 @@ export function receiver(parts: ReceiverParts, { inFlightMax, signal }: ReceiveO
   }
 
   /**
-   * Tells the server that we work on the messages in hand, also after the stop. Otherwise the server gives them to another
-   * process after ACK_WAIT_MS.
+   * Tells the server that we still work on the unsettled messages, also after the stop. Otherwise the server gives them to
+   * another process after ACK_WAIT_MS.
    */
   async function sayWorking(): Promise<void> {
     while (!closed.signal.aborted && !(stop.aborted && held.size === 0)) {
@@ -158,7 +159,10 @@ export function receiver(parts: ReceiverParts, { inFlightMax, signal }: ReceiveO
   };
 }
 
-/** "$JS.ACK.<stream>.<consumer>.<deliveries>.<message>…"; newer servers put the domain and the account before the stream. */
+/**
+ * Reads the reply subject "$JS.ACK.<stream>.<consumer>.<deliveries>.<message>…"; newer servers put the domain and the account
+ * before the stream.
+ */
 function placeOf({ reply = "" }: Msg): { readonly deliveries: number; readonly message: string } {
   const tokens = reply.split(".");
   const [stream, consumer, deliveries, message] = tokens.slice(tokens.length > 9 ? 4 : 2);

@@ -1,6 +1,6 @@
 /**
- * The streams that Longshore needs in JetStream, their consumers, and their subjects: names, keys and patterns become subjects,
- * and subjects become keys. Streams are declared at the start and whenever something seems to be missing.
+ * The streams that Longshore needs in JetStream, their consumers, and the functions that turn names, keys and patterns into
+ * subjects, and subjects into keys. Streams are declared at the start and whenever something seems to be missing.
  *
  *   longshore.commands.>    LONGSHORE_COMMANDS    work queue: a message is gone when it is acked
  *   longshore.facts.>       LONGSHORE_FACTS       work queue
@@ -8,9 +8,9 @@
  *   longshore.quarantine.>  LONGSHORE_QUARANTINE  messages that we could not read, until somebody removes them
  *   longshore.control.>     no stream: reaches only those who listen at the moment
  *
- * The bugs this prevents: a stream with other properties that drops messages (an age limit, no acks, memory storage), a
- * MaxDeliver after which nobody gets a message any more, an ack that hits another message because the stream was deleted and
- * its numbers began again (so each stream has a consumer name of its own), and a key that is a wildcard for NATS.
+ * The bugs this prevents: a stream whose properties lose messages (an age limit, no acks, memory storage), a MaxDeliver after
+ * which nobody gets a message any more, an ack that hits another message because the stream was deleted and its numbers began
+ * again (so a new stream gets a consumer with a new name), and a key that is a wildcard for NATS.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Log } from "@longshore/runtime/log.ts";
@@ -66,7 +66,7 @@ const NEEDS: Readonly<Record<Kept, Needs>> = {
   facts: WORK,
   events: { retention: RetentionPolicy.Limits, storage: StorageType.File, max_age: 0, max_msgs_per_subject: -1 },
 };
-/** Checked for each stream, but never sent: these are the defaults. */
+/** These fields are checked for each stream, but never sent, since they are the defaults. */
 const NEVER: Partial<StreamConfig> = { no_ack: false, sealed: false };
 
 export function topology({ where, user, names, log, replicas }: TopologyOptions): Topology {
@@ -140,8 +140,8 @@ export function topology({ where, user, names, log, replicas }: TopologyOptions)
   }
 
   /**
-   * After MaxDeliver tries a message stays in the stream, but is neither waiting nor in hand: nobody gets it any more. A
-   * message that was acked but not yet removed looks the same, so only a second check is sure.
+   * After MaxDeliver tries a message stays in the stream, but is neither pending nor delivered: nobody gets it any more. A
+   * message that was acked but not yet removed looks the same, so it takes two checks to know.
    */
   function stuckIn(consumer: ConsumerInfo, { messages, first_seq }: StreamState): string | undefined {
     const { stream_name, num_pending, num_ack_pending } = consumer;
@@ -157,7 +157,7 @@ export function topology({ where, user, names, log, replicas }: TopologyOptions)
       for (const kept of ["quarantine", "commands", "facts", "events"] as const) {
         await declareStream(link, kept).catch(async (error: unknown) => {
           if (apiCode(error instanceof Failure ? error.cause : error) !== CODES.streamNameTaken) throw error;
-          await declareStream(link, kept); // another process made the same thing at the same moment
+          await declareStream(link, kept); // another process made the same stream at the same moment
         });
       }
     },

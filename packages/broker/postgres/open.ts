@@ -130,7 +130,7 @@ export async function openPostgresBroker({ address, names, log, clock, publishWi
         await pool.end();
       })();
       await atMost(clock, CLOSE_WITHIN_MS, orderly);
-      sockets.close(); // a frozen server never answers: closing the sockets ends the waiting
+      sockets.close(); // a frozen server never answers: closing the sockets ends the waits for it
       await orderly;
     },
   };

@@ -2,7 +2,7 @@
  * Takes messages of one queue out of Postgres in the name of a session, and settles them.
  *
  * The bugs this prevents: a message that two lanes work on (rows are locked and skipped, and marked with the session), more
- * messages in hand than were asked for, and an ack after the message was given to another session (the session is compared).
+ * unsettled messages than were asked for, and an ack after the message was given to another session (the session is compared).
  */
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
@@ -61,7 +61,7 @@ export interface ReceiverParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly quarantine: string;
-  /** Called once for each session before any message is taken in its name: a follower makes its queue there. */
+  /** Called once for each session before any message is taken in its name. A follower makes its queue here. */
   readonly prepare?: (session: PostgresSession) => Promise<void>;
   readonly onEnd?: () => Promise<void>;
 }

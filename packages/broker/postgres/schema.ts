@@ -32,7 +32,7 @@ create table if not exists longshore_broker.binding (
   primary key (queue, pattern)
 );
 
--- As a binding, to what is broadcast in passing on one exchange.
+-- Like a binding, but for broadcasts on one exchange, which nobody keeps.
 create table if not exists longshore_broker.listener (
   queue text collate "C" not null references longshore_broker.queue on delete cascade,
   exchange text not null,
@@ -41,7 +41,7 @@ create table if not exists longshore_broker.listener (
   primary key (queue, exchange, pattern)
 );
 
--- Delivered in the order of their ids. holder: the session that has it in hand.
+-- Delivered in the order of their ids. holder: the session that took the message and has not settled it.
 create table if not exists longshore_broker.message (
   id bigint generated always as identity,
   queue text collate "C" not null,
@@ -57,7 +57,7 @@ create table if not exists longshore_broker.message (
   primary key (queue, id)
 ) with (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0);
 
--- The last events, whoever followed them.
+-- The last events, also those that nobody followed.
 create table if not exists longshore_broker.history (
   id bigint generated always as identity primary key,
   message_id text not null,

@@ -1,6 +1,6 @@
 /**
- * Ties the messages that a process has in hand to the life of the process. A session is one connection that beats, owns a lock,
- * and listens.
+ * Ties the unsettled messages of a process to the life of the process. A session is one connection that beats (renews its row),
+ * owns a lock, and listens.
  *
  * The bugs this prevents: messages that are kept for ever by a process that was killed (its lock goes with its connection, and
  * another session gives its messages back), by a process that is frozen (its row runs out), or by ourselves after a lost answer
@@ -31,7 +31,7 @@ interface Options {
   readonly pool: Pool;
   readonly clock: Clock;
   readonly log: Log;
-  /** Called when a queue has something new; undefined: any queue may. */
+  /** Called when a queue has something new; `undefined` stands for any queue. */
   readonly onNews: (queue: string | undefined) => void;
   /** The prefix of followers' queues. */
   readonly follow: string;
@@ -90,7 +90,7 @@ interface Beating {
   readonly over: AbortSignal;
 }
 
-/** Beats until the session is over; returns why. Each beat also looks for sessions whose process is gone. */
+/** Beats until the session is over; returns why it ended. Each beat also looks for sessions whose process is gone. */
 async function beat({ id, client, over }: Beating, { pool, clock, follow }: Options): Promise<unknown> {
   try {
     while (!over.aborted) {

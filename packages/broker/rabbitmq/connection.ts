@@ -166,7 +166,7 @@ function sender(model: ChannelModel, where: string): Link["send"] {
 export function checked({ key, replyTo = "" }: Outgoing): void {
   for (const [what, value] of Object.entries({ key, "reply queue": replyTo })) {
     if (!fits(value))
-      throw new Failure("refuse", "MessageInvalid", `The ${what} of a message may hold ${SHORT_BYTES_MAX} bytes, not more.`);
+      throw new Failure("refuse", "MessageInvalid", `The ${what} of a message may hold at most ${SHORT_BYTES_MAX} bytes.`);
   }
 }
 

@@ -1,8 +1,8 @@
 /**
- * RabbitMQ (3.10 and later) behind the port: quorum queues, confirms, returns, and two connections, so that a server that stops
- * its publishers still takes our acks.
+ * RabbitMQ (3.10 and later) as an adapter of port.ts: quorum queues, confirms, returns, and two connections, so that a server
+ * that stops its publishers still takes our acks.
  *
- * The bugs this prevents stand in the files of its parts: connection, topology, receive.
+ * The files of its parts name the bugs that they prevent: connection, topology, receive.
  */
 import { randomUUID } from "node:crypto";
 import { Failure, type Problem } from "@longshore/contract/problem.ts";
@@ -69,7 +69,7 @@ export async function openRabbitmqBroker({ address, names, log, clock, publishWi
     }
   }
 
-  /** Moves commands from the queue of unrouted ones to their own. Each is confirmed there before it is acked here. */
+  /** Moves commands from the queue of unrouted commands to their own queue. Each is acked only after the new queue has it. */
   async function takeInStrays(link: Link | undefined): Promise<void> {
     if (link === undefined) return;
     const channel = await openChannel(link);
@@ -85,7 +85,7 @@ export async function openRabbitmqBroker({ address, names, log, clock, publishWi
         };
         await send({ exchange: names.commands, key: message.key, message, headers: properties.headers ?? {} });
         channel.ack(stray);
-        log.warn("a command that had come while its queue was not bound is taken in", { key: message.key });
+        log.warn("a command that came while its queue was not bound is moved to its queue", { key: message.key });
       }
     } finally {
       await channel.close().catch(() => undefined); // the connection was lost before: messages without an ack stay in the queue
@@ -134,7 +134,7 @@ export async function openRabbitmqBroker({ address, names, log, clock, publishWi
   async function check(): Promise<void> {
     await repair();
     const link = takesCommands ? await into.current(AbortSignal.abort()) : undefined;
-    await takeInStrays(link).catch((error: unknown) => log.warn("stray commands wait for the next look", { error }));
+    await takeInStrays(link).catch((error: unknown) => log.warn("unrouted commands wait for the next check", { error }));
   }
   const checking = clock
     .sleep(CHECK_MS, closing.signal)
@@ -167,7 +167,7 @@ export async function openRabbitmqBroker({ address, names, log, clock, publishWi
       closing.abort();
       const resting = Promise.all([...receivers].map((it) => it.close()));
       await atMost(clock, CLOSE_WITHIN_MS, resting);
-      await Promise.all([out.close(), into.close()]); // a frozen server never answers: closing this way ends the waiting
+      await Promise.all([out.close(), into.close()]); // a frozen server never answers: closing its connections ends the waits for it
       await Promise.all([resting, checking]);
     },
   };
@@ -175,7 +175,7 @@ export async function openRabbitmqBroker({ address, names, log, clock, publishWi
   async function inspect(signal: AbortSignal): Promise<BrokerReport> {
     const link = await into.current(signal);
     if (link === undefined)
-      throw new Failure("retry", "Interrupted", "The broker was not reached before the question was withdrawn.");
+      throw new Failure("retry", "Interrupted", "The broker was not reached before the caller stopped waiting.");
     try {
       const channel = await openChannel(link);
       const waiting = { commands: 0, facts: 0, quarantine: 0 };
@@ -185,7 +185,7 @@ export async function openRabbitmqBroker({ address, names, log, clock, publishWi
       await channel.close();
       return { product: `RabbitMQ ${link.version}`, user: address.user, waiting };
     } catch (error) {
-      throw new Failure("retry", "BrokerUnavailable", `${where} did not say how much waits: ${messageOf(error)}`, error);
+      throw new Failure("retry", "BrokerUnavailable", `${where} did not say how many messages wait: ${messageOf(error)}`, error);
     }
   }
 }

@@ -58,11 +58,11 @@ export function receiver(parts: ReceiverParts, { inFlightMax, signal }: ReceiveO
     begun.resolve();
     await aborted(over.signal, stop);
     if (!over.signal.aborted) return await retire(on, consumerTag);
-    await channel.close().catch(() => undefined); // cancelled by the server, or lost
+    await channel.close().catch(() => undefined); // still open if the server cancelled only the consumer
     inHand.drop(); // the server delivers them again
   }
 
-  /** Takes no more messages. Messages in hand may still be settled; the channel closes after the last. */
+  /** Takes no more messages. Lanes may still settle theirs; the channel closes after the last. */
   async function retire(on: Consuming, consumerTag: string): Promise<void> {
     await Promise.race([on.channel.cancel(consumerTag).catch(() => undefined), aborted(on.over.signal)]);
     for (const delivery of inHand.drop()) await delivery.requeue();
@@ -101,7 +101,7 @@ export function receiver(parts: ReceiverParts, { inFlightMax, signal }: ReceiveO
   return start(links, { consume });
 }
 
-/** A nack, not a reject: some versions count a reject against a delivery limit, but never a nack. */
+/** Uses nack, not reject: some versions count a reject against a delivery limit, but never a nack. */
 function requeued(on: Consuming, message: ConsumeMessage): void {
   settled(on, message, (channel) => channel.nack(message, false, true));
 }

@@ -7,7 +7,7 @@
  *   longshore.control  (topic) ──▶ only the queues of those who listen at the moment
  *   longshore.quarantine (fanout) ◀── messages that we could not read; also the dead-letter exchange of our queues
  *
- * The bugs this prevents: a delivery limit of the server's that drops a message after twenty tries, a dead letter that is lost
+ * The bugs this prevents: a server's delivery limit that drops a message after twenty tries, a dead letter that is lost
  * on its way, and commands that vanish because somebody removed a binding.
  */
 import { Failure } from "@longshore/contract/problem.ts";
@@ -37,7 +37,7 @@ export async function declareTopology(link: Link, names: Names, log: Log): Promi
       channel = await declared(step, channel, link, log);
     }
   } finally {
-    await channel.close().catch(() => undefined); // a failed look has closed the channel already
+    await channel.close().catch(() => undefined); // a failed check has closed the channel already
   }
 }
 

@@ -180,7 +180,7 @@ async function settling(t: Test, { open, server, url, holdAndDie }: Conforming):
     t.equal(next.id, "id-1");
     await next.ack();
     t.same((await broker.inspect(forever)).waiting, { commands: 0, facts: 0, quarantine: 1 });
-    // Reads the quarantine after the count: messages that are read there are given back, and count again only a moment later.
+    // Reads the quarantine only now: reading gives the messages back, and those count again only a moment later.
     t.same(await server.quarantined(names), [{ id: "id-0", body: "body 0", key: "shop.prod.run.failed", problems }]);
   });
 

@@ -8,7 +8,7 @@ export interface BadRequest {
   readonly data: unknown;
   /** Pointer and code of each problem, in order. */
   readonly want: readonly (readonly [path: string, code: string])[];
-  /** A rule that JSON Schema cannot say. */
+  /** True if JSON Schema cannot express the rule. */
   readonly beyondSchema?: true;
 }
 

@@ -1,8 +1,8 @@
 /**
  * Turns a group's cluster settings and one credential into a `Connection`, or returns every problem with them at once.
  *
- * The bugs this prevents: certificates that nobody verifies because no setting says otherwise, and a group that fails at its
- * first Job because a file was never there.
+ * The bugs this prevents: a certificate that is not verified although no setting says so, and a group that fails at its first
+ * Job because a file is missing.
  */
 import { X509Certificate } from "node:crypto";
 import type { Problem } from "@longshore/contract/problem.ts";
@@ -27,7 +27,7 @@ export interface ClusterSettings {
   readonly inCluster?: boolean | undefined;
 }
 
-/** Our identity there. It may be empty with a kubeconfig, which names a user, and in a pod, which has a token. */
+/** Our identity in the cluster. It may be empty with a kubeconfig, which names a user, and in a pod, which has a token. */
 export interface CredentialSettings {
   readonly token?: string | undefined;
   readonly tokenFile?: string | undefined;
@@ -41,9 +41,9 @@ interface ConnectOptions {
   readonly clock: Clock;
   /** The place of these settings, for the problems' paths: "/groups/prod-a". */
   readonly at?: string;
-  /** The credential's name there: "launch" or "watch". */
+  /** The credential's name in these settings: "launch" or "watch". */
   readonly as?: string;
-  /** The hint on how to allow programs, if these settings are not a group's: "Add --allow-programs if …". */
+  /** The hint how to allow programs, for settings that are not a group's: "Add --allow-programs if …". */
   readonly toAllowPrograms?: string;
 }
 
@@ -132,7 +132,7 @@ function checkChoice(cluster: ClusterSettings, report: Report): void {
   }
 }
 
-/** In a pod, fills in the API server's own name and the files that Kubernetes puts there and rotates. */
+/** In a pod, fills in the API server's own name and the files that Kubernetes puts into the pod and rotates. */
 function inPod({ cluster, credential }: ConnectOptions): Pick<ConnectOptions, "cluster" | "credential"> {
   if (cluster.inCluster !== true) return { cluster, credential };
   return {
@@ -183,7 +183,7 @@ async function keptToken(
   return first === undefined ? undefined : kept(clock, first, read);
 }
 
-/** If the token cannot stand in a header, throws an error that does not quote the token. */
+/** If a header cannot have the token as its value, throws an error that does not quote the token. */
 function bearer(text: string): string {
   const token = text.trim();
   if (token === "") throw new Error("The token is empty.");

@@ -1,10 +1,10 @@
 /**
- * A cluster's address and our identity there, as exchange.ts needs them. Others may rotate the files behind them. connect.ts
- * makes a connection from settings, watch-access.ts from an announcement.
+ * A cluster's address and our identity there, as exchange.ts needs them. The files that they come from may be replaced at any
+ * time. connect.ts makes a connection from settings, watch-access.ts from an announcement.
  *
- * The bugs this prevents: a token sent in clear, to the cloud's metadata service, or unnoticed to a server whose certificate
- * nobody verifies; a service that works until its hourly token has expired; and one that fails because it read a file while it
- * was replaced.
+ * The bugs this prevents: a token sent in clear, or to the cloud's metadata service, or, without a warning, to a server whose
+ * certificate nobody verifies; a service that works until its hourly token has expired; and a service that fails because it
+ * read a file while the file was being replaced.
  */
 import { readFile } from "node:fs/promises";
 import { BlockList, isIP } from "node:net";
@@ -31,7 +31,7 @@ export interface Connection {
   trust(): Promise<Trust>;
   /** The Authorization header; undefined if we have a client certificate, or no credential. */
   authorization(): Promise<string | undefined>;
-  /** Called after a 401 or an untrusted certificate: the next request reads the files again before their minute is over. */
+  /** Called after a 401 or an untrusted certificate: the next request reads the files again, not only after a minute. */
   rejected(): void;
   /** The token's start and end. A token of an hour is rotated by a machine, a token of a year by a person. */
   tokenTimes(): { readonly issuedAtMs: number | undefined; readonly expiresAtMs: number } | undefined;
@@ -52,7 +52,7 @@ export function connectionOf(
   };
 }
 
-/** A service account token is a JWT with an expiry. We read its times, and believe nothing else in it. */
+/** A service account token is a JWT with an expiry. We read its times, and rely on nothing else in it. */
 function timesOf(authorization: string | undefined): ReturnType<Connection["tokenTimes"]> {
   const payload = authorization?.replace(/^Bearer /, "").split(".")[1];
   if (payload === undefined) return undefined;

@@ -16,7 +16,7 @@ import { member, text } from "../objects.ts";
 interface KubeconfigOptions {
   readonly context?: string | undefined;
   readonly allowPrograms?: boolean | undefined;
-  /** The hint on how to allow programs, if the file is not a group's setting. */
+  /** The hint how to allow programs, if the file is not a group's setting. */
   readonly toAllowPrograms?: string | undefined;
 }
 
@@ -37,7 +37,7 @@ export async function openKubeconfig(
   let parsed: Parsed | undefined;
   let changedMs = 0;
 
-  // The parsed file is kept until the file changes: its user keeps a program's credential while the credential is good.
+  // The parsed file is kept until the file changes: the library's user in it keeps a program's credential while that is good.
   async function load(): Promise<Kubeconfig> {
     const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: -1 }));
     if (parsed === undefined || mtimeMs !== changedMs) parsed = await parse(path);
@@ -95,7 +95,7 @@ async function read(
   { context, allowPrograms, toAllowPrograms = TO_ALLOW }: KubeconfigOptions,
 ): Promise<Kubeconfig> {
   const names = config.contexts.map((it) => it.name).join(", ") || "none";
-  // The library leaves it undefined if the file does not say it.
+  // The library leaves `currentContext` undefined if the file names none.
   const name = context ?? (config.currentContext as string | undefined);
   if (!name) throw new Error(`${path} names no current context; it has ${names}. Name the context that is meant.`);
   const chosen = config.getContextObject(name);

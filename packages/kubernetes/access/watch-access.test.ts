@@ -1,7 +1,4 @@
-/**
- * The part of a groups file that watchers may be told: each group's own watch credential as its files have it now, and nothing
- * else.
- */
+/** Watchers are told each group's own watch credential as its files have it now, and nothing else of the groups file. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

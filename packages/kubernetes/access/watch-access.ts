@@ -112,7 +112,7 @@ const unclear = (names: OpenGroup["names"], problems: readonly string[]): readon
 async function lookAtGroup(opened: Opened): Promise<readonly Look[]> {
   if ("problems" in opened) return unclear(opened.names, opened.problems);
   const { at, names, pollMs, watch, launch } = opened;
-  for (const it of [watch, launch]) it?.rejected(); // so that each file is read again before its minute is over
+  for (const it of [watch, launch]) it?.rejected(); // each file is read again now, not only after a minute
   const [authorization, trust] = [await watch.authorization(), await watch.trust()];
   const [theirs, theirTrust] = [await launch?.authorization(), await launch?.trust()];
   const same = authorization === undefined ? trust.cert === theirTrust?.cert : authorization === theirs;
@@ -145,7 +145,7 @@ interface AnnouncedOptions extends ClustersOptions {
   readonly onRejected: () => void;
 }
 
-/** Returns why nothing may be sent with this access. */
+/** Returns why no request may be sent with this access, or undefined if requests may be sent. */
 export function accessProblem({ server, trust }: Access): string | undefined {
   const wrong = addressProblem(server);
   if (wrong !== undefined) return wrong;

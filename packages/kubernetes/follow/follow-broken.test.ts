@@ -1,4 +1,4 @@
-/** A connection is cut, silent, refused or down, and the follower goes on from where it was. Also how long it waits. */
+/** If the connection is cut, silent or refused, the follower goes on from where it was. Also tests how long it waits. */
 import t from "tap";
 import { follow } from "./follow.ts";
 import { added, list, store, type Story, tells } from "../testing/followed.ts";

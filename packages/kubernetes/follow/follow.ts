@@ -127,7 +127,7 @@ async function isBehind(options: FollowOptions, from: string): Promise<StreamEnd
   const store = answer.status === 200 ? asList(answer.body)?.resourceVersion : undefined;
   if (store === undefined) throw refused(answer, `list ${path}`);
   if (!isOlder(store, from)) return undefined;
-  const message = `The API server is at version ${store} and has told us of ${from}: it was set back.`;
+  const message = `The API server is at version ${store}, although it told us of ${from} before: it was set back.`;
   return { reason: "ahead", message, from: undefined, progress: false, livedMs: 0 };
 }
 
@@ -165,9 +165,7 @@ async function* watch(options: FollowOptions, since: string): AsyncGenerator<Cha
   }
 }
 
-/**
- * The stream uses its signal after it was opened too. So the time limit of the opening aborts that signal, not one of its own.
- */
+/** The stream uses its signal even after it was opened, so the time limit of the opening must abort that same signal. */
 async function begin(options: FollowOptions, since: string, stop: Linked): Promise<ApiStream> {
   const { transport, clock, selector } = options;
   const query = new URLSearchParams({

@@ -23,7 +23,7 @@ export interface StreamEnd {
   readonly waitMs?: number | undefined;
 }
 
-/** The cause of a watch's end, without how the watch had gone before. */
+/** The end of a watch, without the fields that say how the watch went before its end. */
 export type Verdict = Omit<StreamEnd, "progress" | "livedMs">;
 
 export type Line =

@@ -54,8 +54,8 @@ export function needsOf(role: RoleName, following?: Following): readonly Need[] 
 }
 
 /**
- * The permissions that this role must not have: no watcher may be able to write, and no launcher needs a Secret. So `doctor`
- * finds a Role that an older `rbac` printed.
+ * The permissions that this role must not have: no watcher may be able to write, and no launcher needs a Secret. With this list
+ * `doctor` finds a Role that an older `rbac` printed and that allows too much.
  */
 export const REFUSED: Readonly<Record<RoleName, readonly Need[]>> = {
   launcher: [need("", "pods/exec", "create"), need("", "serviceaccounts", "impersonate"), need("", "secrets", "get")],

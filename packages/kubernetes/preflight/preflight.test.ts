@@ -26,7 +26,7 @@ interface ClusterFaults {
   readonly want: readonly (Partial<Omit<Row, "detail" | "hint">> & { readonly detail?: RegExp; readonly hint?: RegExp })[];
 }
 
-/** The services' own sentences have their own tests. This test only checks that preflight asks for them. */
+/** The texts of diagnoses have their own tests. This test only checks that preflight asks for them. */
 const explain: Explain = (to, unread) => ({
   code: unread.kind === "answered" && unread.status === 403 ? "AdmissionDenied" : "EndpointUnreachable",
   sentence: `${to}: ${unread.kind === "answered" ? JSON.stringify(unread.body) : unread.failure.message}`,

@@ -55,7 +55,7 @@ export async function preflight(options: PreflightOptions, signal: AbortSignal):
   rows.push(versionRow(version, role, explain));
   const token = tokenRow(connection, role, clock.now());
   if (token) rows.push(token);
-  // If the cluster does not know the user, it refuses everything: one row says it.
+  // If the cluster does not know the user, it refuses everything: one row is enough to say so.
   if (version.kind !== "told" || version.answer.status === 401) return rows;
   const clockRow = skewRow(version.answer, clock.now());
   if (clockRow) rows.push(clockRow);
@@ -91,7 +91,10 @@ function unknownHere(step: Row["step"], role: RoleName, detail: string): Row {
   return failed(step, "AuthRejected", detail, hint);
 }
 
-/** Below `whole` a field of our Jobs is not understood; below `least` the pods of our Jobs cannot be found. */
+/**
+ * Minor versions of Kubernetes: below `whole` a field of our Jobs is not understood; below `least` the pods of our Jobs cannot
+ * be found.
+ */
 const MINOR = { least: 27, whole: 29, tested: [31, 36] } as const;
 
 function versionRow(result: Told, role: RoleName, explain: Explain): Row {
@@ -102,7 +105,7 @@ function versionRow(result: Told, role: RoleName, explain: Explain): Row {
   if (answer.status === 401) return unknownHere("version", role, "The API server does not accept the credential.");
   // Some clusters show their version to nobody; the rows that follow then decide.
   if (answer.status === 403) return { step: "version", state: "skipped", detail: "The API server does not tell its version." };
-  const detail = `What answers there is no Kubernetes API: status ${answer.status}, ${wordsOf(answer).slice(0, 80)}`;
+  const detail = `The answer is from no Kubernetes API: status ${answer.status}, ${wordsOf(answer).slice(0, 80)}`;
   return failed("version", "EndpointUnreachable", detail);
 }
 

@@ -79,8 +79,7 @@ export function openTransport(connection: Connection, options: ExchangeOptions =
     }
     const { statusCode: status, body: bytes } = begun;
     const headers = flat(begun.headers);
-    // An aborted body emits an error even if nobody reads it, which would end the process. A reader still gets the error
-    // thrown.
+    // An aborted body emits an error. Without a listener the error would end the process; a reader still gets it thrown.
     bytes.on("error", () => undefined);
     if (status === 200) return { status, headers, body: undefined, lines: lines(bytes) };
     if (status === 401) connection.rejected();
@@ -232,8 +231,8 @@ const tooLong = (most: number) =>
   new Failure("retry", "unanswered", `The API server sent a line of more than ${most} characters.`);
 
 /**
- * Connects with the present content of the files. The context is built once for each content: 140 root certificates are not
- * parsed per connection.
+ * Connects with what the files contain now. The TLS context is made again only if that changed, since it parses 140 root
+ * certificates.
  */
 function connector(connection: Connection, timeout: number, lookup: LookupFunction): buildConnector.connector {
   const shared = { timeout, allowH2: false, lookup };

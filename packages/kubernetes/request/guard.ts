@@ -40,7 +40,7 @@ interface BreakerOptions {
 export interface Guard extends Channel, AsyncDisposable {
   /** The pace of a group with `createsPerSecond`: callers ask it before they claim attempts to create. */
   readonly pace: Pace | undefined;
-  /** The numbers of requests that may be in flight at this moment, that are, and that wait. */
+  /** How many requests may be in flight now, how many are, and how many wait. */
   load: Window["load"];
 }
 
@@ -66,7 +66,10 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
     if (signal.aborted) throw givenUp(name);
   }
 
-  /** If a 429 came while this request stood in line, waits out its pause. Else all requests in line would still be sent. */
+  /**
+   * If a 429 came while this request waited in line, waits until the 429's pause is over. Else the whole line would still be
+   * sent.
+   */
   async function hush(sinceMs: number, signal: AbortSignal): Promise<void> {
     for (let left = quietUntilMs - clock.now(); left > 0; left = quietUntilMs - clock.now()) {
       if (quietUntilMs - sinceMs > waitMaxMs) throw throttled(tooLongSentence(name, left, true));
@@ -159,7 +162,7 @@ function tooLongSentence(name: string, waitMs: number, asked: boolean): string {
   const seconds = Math.ceil(waitMs / 1000);
   return asked
     ? `The API server of ${name} has too much to do and asked for a pause, of which ${seconds} s are left.`
-    : `So many creates are in line for ${name} that this one would wait ${seconds} s; its limit is createsPerSecond.`;
+    : `Many creates are in line for ${name}: this one would wait ${seconds} s. The limit is createsPerSecond.`;
 }
 
 interface Window {
@@ -214,7 +217,7 @@ function openWindow(name: string, most: number, waitingMax: number): Window {
         };
         const giveUp = () => {
           waiting.delete(go);
-          reject(throttled(`So many requests are with ${name} that this one's turn did not come in time.`));
+          reject(throttled(`Too many requests to ${name} wait for its answers: this one's turn did not come in time.`));
         };
         waiting.add(go);
         signal.addEventListener("abort", giveUp, { once: true });

@@ -6,7 +6,7 @@ import { virtualClock } from "../testing/virtual-clock.ts";
 
 const never = new AbortController().signal;
 
-/** Sends as many as are free, again and again, and notes when each has its turn. */
+/** Sends as many creates as are free, again and again, and notes when each has its turn. */
 async function turns(createsPerSecond: number, count: number): Promise<readonly number[]> {
   const clock = virtualClock({ startMs: 0 });
   const pace = openPace(clock, createsPerSecond);

@@ -5,11 +5,11 @@
  * The bug this prevents: attempts that are claimed and only wait for their turn. No other group can take them, and their claims
  * run out.
  *
- * Other limits on creates stand elsewhere:
- *   guard.ts openWindow               how many requests are with one cluster at once, by how fast it answers
- *   launcher/jobs/in-flight-creates   how many claims a launcher has in hand, by what its cluster does in a second or two
- *   domain/group/group.ts lineMost    how long a paced group's line may be before a run goes to another group
- *   launcher/loops/place.ts           a paced group's line is served in order: an attempt that was just placed waits behind it
+ * Other files limit creates, too:
+ *   guard.ts openWindow               limits the requests in flight to one cluster, by how fast the cluster answers
+ *   launcher/jobs/in-flight-creates   limits a launcher's claims to the creates that its cluster answers in a second or two
+ *   domain/group/group.ts lineMost    limits a paced group's line: when it is full, runs go to another group
+ *   launcher/loops/place.ts           keeps a paced group's line in order: an attempt that was just placed waits behind it
  */
 import type { Clock } from "@longshore/runtime/clock.ts";
 

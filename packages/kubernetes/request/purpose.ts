@@ -1,6 +1,6 @@
 /**
  * The purposes of requests to a cluster: the line in which each waits for its turn, whose fault its silence is, and how long it
- * may take. `sendInTime` keeps to that time.
+ * may take. `sendInTime` ends a request at that time.
  *
  * The bugs this prevents: a purpose that is guessed from a path, so that a new path is treated wrongly; time limits in five
  * files, an inner one longer than the outer; and a cluster that accepts a connection, says nothing, and blocks a loop for ever.
@@ -25,20 +25,20 @@ interface Treatment {
 
 // biome-ignore format: a table is read down its columns
 export const PURPOSES = {
-  /** A Job: an attempt's, or the occupant of its name. */
+  /** Creates a Job: an attempt's, or the occupant of an attempt's name. */
   create:  { line: "cluster", blames: "cluster", withinMs: CLAIM_BUDGET.postMs },
-  /** Our finalizer, taken off or put back. */
+  /** Takes our finalizer off, or puts it back. */
   release: { line: "cluster", blames: "cluster", withinMs: 15_000 },
   delete:  { line: "cluster", blames: "cluster", withinMs: 15_000 },
-  /** One object. 15 s like a write: the 10 s that a slow API server may take, and the wait for the turn. */
+  /** Reads one object. 15 s like a write: the 10 s that a slow API server may take, and the wait for the turn. */
   read:    { line: "cluster", blames: "cluster", withinMs: 15_000 },
-  /** One page, which may be 16 MB. */
+  /** Reads one page, which may be 16 MB. */
   list:    { line: "cluster", blames: "cluster", withinMs: 20_000 },
-  /** Is the cluster well, and is it still the same one? */
+  /** Asks whether the cluster is well, and still the same one. */
   probe:   { line: "none",    blames: "cluster", withinMs: 15_000 },
-  /** The end of a container's log. The fact of the Job's end waits for this request. */
+  /** Reads the end of a container's log. The fact of the Job's end waits for this request. */
   log:     { line: "nodes",   blames: "node",    withinMs: 5_000 },
-  /** Opening a watch: the API server may have to fill its cache first. An open watch takes no place in a line. */
+  /** Opens a watch: the API server may have to fill its cache first. An open watch takes no place in a line. */
   watch:   { line: "none",    blames: "cluster", withinMs: 30_000 },
   /** The requests of `doctor`, for which a person waits: versions, permissions, a Job as a dry run. */
   inquire: { line: "cluster", blames: "cluster", withinMs: 10_000 },

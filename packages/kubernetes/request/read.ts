@@ -1,7 +1,7 @@
 /**
  * Reads of one group's namespace: authoritative GETs, listings page by page, and the end of a container's log.
  *
- * The bugs this prevents: a stale or partial view taken for the truth; and the fact of a finished Job that waits for a log of a
+ * The bugs this prevents: a stale or partial view taken for the truth; and a finished Job whose fact waits for a log of a
  * gigabyte, or for a kubelet that does not answer. No read names a resourceVersion, so each is answered from the store and not
  * from a cache. "missing" means that the API server said so. A listing that had to begin anew says so.
  */

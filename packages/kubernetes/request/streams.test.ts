@@ -31,7 +31,7 @@ t.test("a stream stays open through silence that no request would survive", asyn
   );
   const stream = await transport.open({ method: "GET", path: "/watch" }, never);
   const got: string[] = [];
-  // The stream sends its line only after a request with the same limit was given up as silent.
+  // The server sends the stream's line only after a request with the same time limit was given up as silent.
   const stop = await open(t, () => undefined, { silenceMs: 50 });
   await failure(stop.send(list, never));
   say();

@@ -1,7 +1,7 @@
 /**
  * Certificates for tests of TLS: an authority, a server on loopback, a client. Their keys are public, so they prove nothing.
  *
- * They are written down rather than made, because Node cannot sign certificates and the tests should need no other program.
+ * They are fixed texts, because Node cannot sign certificates and the tests should need no other program.
  */
 
 export const authority = `-----BEGIN CERTIFICATE-----

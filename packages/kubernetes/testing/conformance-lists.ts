@@ -1,4 +1,4 @@
-/** Lists in pages, watches with bookmarks, and a server that has forgotten old versions. */
+/** Rows of "lists and watches": lists in pages, watches with bookmarks, and a server that has forgotten old versions. */
 import type { Test } from "tap";
 import type { Conforming, Client, RawList, WatchEvent } from "./conformance-parts.ts";
 import { COMMANDS, casesOf, manifest, METADATA, METADATA_LIST, onlyHeld, parsed, STRATEGIC } from "./conformance-parts.ts";

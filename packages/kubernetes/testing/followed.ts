@@ -1,5 +1,5 @@
 /**
- * Stories of one follower: the server's script, the follower's words, and the versions that it watched from.
+ * Stories of one follower: the server's script, the changes that the follower reports, and the versions that it watches from.
  *
  * The bug this prevents: a test that misses changes because it begins, listens or stops in its own way.
  */
@@ -25,13 +25,13 @@ export interface Story {
   readonly name: string;
   readonly plays: readonly Play[];
   readonly pollMs?: number;
-  /** The follower's words until the script is played out. */
+  /** The changes that the follower reports until the script is played out, in words. */
   readonly want: readonly string[];
   /** The versions that watches began from. */
   readonly watchedFrom?: readonly string[];
 }
 
-/** Follows until all expected words are said, and compares. */
+/** Follows until as many changes are reported as are expected, and compares. */
 export async function tells(t: Test, { plays, pollMs, want, watchedFrom }: Story): Promise<void> {
   const transport = scripted(plays);
   const stop = new AbortController();
@@ -48,7 +48,7 @@ export async function tells(t: Test, { plays, pollMs, want, watchedFrom }: Story
   })) {
     said.push(words(change));
     if (said.length === want.length) {
-      // If the last watch was not asked for yet, one more turn of the loop asks for it.
+      // If the follower has not asked for the last watch yet, it does so when this loop asks for the next change.
       if (watchedFrom && watched(transport.requests).length < watchedFrom.length) continue;
       stop.abort();
     }

@@ -1,5 +1,5 @@
 /**
- * A clock for tests: time stands still while anything can still happen, then jumps to the next sleeper.
+ * A clock for tests: its time stands still while any work can go on, then jumps to the end of the next sleep.
  *
  * The bug this prevents: tests that wait for real minutes, or that pass because the machine was fast.
  */

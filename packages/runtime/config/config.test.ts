@@ -73,8 +73,8 @@ t.test("the environment wins over the file, and may set what the file leaves out
 });
 
 const others: Readonly<Record<string, string>> = {
-  // Kubernetes gives these to every pod in a namespace with a Service "longshore", and with a Service "longshore-launcher"
-  // whose port has a name.
+  // Kubernetes sets these variables in every pod of a namespace that has a Service "longshore", and a Service
+  // "longshore-launcher" whose port has a name.
   LONGSHORE_SERVICE_HOST: "10.0.0.1",
   LONGSHORE_PORT: "tcp://10.0.0.1:9090",
   LONGSHORE_LAUNCHER_SERVICE_HOST: "10.0.0.2",
@@ -156,7 +156,7 @@ tenants:
   t.equal(problems.length, wanted.length, problems.join("\n"));
 });
 
-/** A few bytes that grow without bound: each line holds the line before it ten times. */
+/** A short text whose value grows without bound: each line holds the line before it ten times. */
 function bomb(lines: number): string {
   const levels = Array.from({ length: lines }, (_, n) => `a${n + 1}: &a${n + 1} [${Array(10).fill(`*a${n}`).join(", ")}]`);
   return ["a0: &a0 x", ...levels, ""].join("\n");

@@ -1,11 +1,11 @@
 /**
  * A program's settings: from a YAML file, overridden by the environment, judged by one zod schema, frozen.
  *
- * The bugs this prevents: a misspelt key that is silently ignored, a start that reports one problem at a time, and a
- * secret that prints. Every problem is reported at once, with its line or its variable and with what to do.
+ * The bugs this prevents: a misspelt key that is silently ignored, a start that reports one problem at a time, and a secret
+ * that is printed. Every problem is reported at once, with its line or its variable and with what to do.
  *
  * Each setting can be given as a variable: `broker.urlFile` is LONGSHORE_BROKER_URL_FILE, a list is "a,b" and a map "a=1,b=2".
- * Names that end in `File` or `Dir` are paths; a relative one in the file counts from the file's folder.
+ * Settings whose names end in `File` or `Dir` are paths; a relative path in the YAML file counts from that file's folder.
  */
 import { readFileSync } from "node:fs";
 import { dirname, isAbsolute, resolve } from "node:path";
@@ -90,7 +90,7 @@ function withPathsFrom(folder: string, value: Record<string, unknown>): Record<s
   return Object.fromEntries(Object.entries(value).map(([name, it]) => [name, absolute(name, it)]));
 }
 
-/** Returns the file's values, overridden by the environment's. convict finds those by the variables' names. */
+/** Returns the file's values, overridden by the environment's, which convict finds by the variables' names. */
 function overridden(
   value: Record<string, unknown>,
   settings: readonly Leaf[],
@@ -143,9 +143,9 @@ function place(into: Record<string, unknown>, path: readonly string[], value: un
 const PREFIX = "LONGSHORE_";
 /** Our variables that are no settings: the settings file, a run's identity in its pod, and the pocket's file for outputs. */
 const OWN = new Set(["CONFIG", "RUN", "STEP", "ATTEMPT", "TERMINATION_LOG"].map((name) => `${PREFIX}${name}`));
-/** Only the tests read these. */
+/** The prefix of variables that only tests read. */
 const TESTS = `${PREFIX}TEST_`;
-/** LONGSHORE_LAUNCHER_SERVICE_HOST, LONGSHORE_LAUNCHER_SERVICE_PORT_HTTP, LONGSHORE_LAUNCHER_PORT_9090_TCP_ADDR */
+/** Matches LONGSHORE_LAUNCHER_SERVICE_HOST, LONGSHORE_LAUNCHER_SERVICE_PORT_HTTP, LONGSHORE_LAUNCHER_PORT_9090_TCP_ADDR. */
 const LINK = /_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$/;
 /** Kubernetes sets LONGSHORE_LAUNCHER_PORT to an address. A number, as in LONGSHORE_BROKER_PORT=5672, is somebody's mistake. */
 const LINK_ADDRESS = /^(tcp|udp|sctp):\/\//;
@@ -173,7 +173,7 @@ function unknownVariables(settings: readonly Leaf[], env: ConfigSource["env"]): 
 }
 
 const NO_VALUE =
-  "something without a value stands here, and is no setting; a colon needs a blank after it, and a text with a comma needs quotes";
+  "here is a key without a value, which is no setting; a colon needs a blank after it, and a text with a comma needs quotes";
 
 const isEmpty = (value: unknown): boolean => value === null || value === undefined;
 
@@ -201,8 +201,8 @@ function sentences(
     return issue.keys.map((key) => {
       const path = [...issue.path, key];
       const meant = nearest(key, known);
-      // A key without a value may itself be a secret, so it is not printed: `{ password:secret }`, or the part after the comma
-      // in `{ password: before, after }`.
+      // A key without a value may be a secret, so it is not printed: YAML reads `password:secret` as a key, and `after` in
+      // `{ password: before, after }`.
       if (meant === undefined && variableOf(path) === undefined && isEmpty(valueAt(given.value, path)))
         return say(path, NO_VALUE, issue.path);
       const hint = meant === undefined ? `known here: ${known.join(", ")}` : `did you mean "${meant}"?`;

@@ -1,4 +1,4 @@
-/** Where a file is that somebody named, by where they stand and whether npm started the program. */
+/** Where a named file is found, by the user's folder and by whether npm started the program. */
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

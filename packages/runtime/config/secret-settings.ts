@@ -2,7 +2,7 @@
  * Pieces of a config schema for secrets and for paths of files.
  *
  * The bug this prevents: a missing or empty password file that is noticed by the first connection, hours later and without its
- * path. The file is read at start, and a file that cannot be read is one of the problems reported there.
+ * path. The file is read at the start; a file that cannot be read is one of the problems that the start reports.
  */
 import { accessSync, constants, readFileSync } from "node:fs";
 import { z } from "zod";
@@ -13,7 +13,7 @@ import type { Pair } from "./shape.ts";
 
 const SECRET_BYTES_MAX = 64 * 1024;
 
-/** A secret that stands in the config or the environment itself. */
+/** A secret that is itself in the config or the environment, not in a file. */
 const secretText = () => z.string().min(1).meta({ written: "secret text" }).transform(secret);
 
 /** A path; the value is the file's text without the line end that editors add. Read once, at start. */
@@ -60,8 +60,8 @@ export const readableFile = () =>
 
 /**
  * `...secretSetting("password")` in an object's shape allows `password` or `passwordFile`; `secretOf(value, "password")`
- * returns the given one. The check `oneSecret("password")` refuses an object with both and, if the secret is required, one with
- * neither.
+ * returns the given one. The check `oneSecret("password")` refuses an object with both; if the secret is required, also an
+ * object with neither.
  */
 export function secretSetting<K extends string>(name: K) {
   type Text = ReturnType<typeof secretText>;
@@ -81,7 +81,7 @@ export function oneSecret(name: string, need: "required" | "optional" = "require
   return oneOf(name, `${name}File`, need === "required" ? `give ${name} or ${name}File` : undefined);
 }
 
-/** A check that refuses an object with both settings and, if `missing` says what to give, one with neither. */
+/** Refuses an object with both settings; with `missing` (a hint what to give), also an object with neither. */
 export function oneOf(name: string, other: string, missing: string | undefined): z.core.$ZodCheck<object> {
   const check = z.check<object>((context) => {
     const value: unknown = context.value;

@@ -17,7 +17,7 @@ function usualText({ usual, isNeeded, type }: Leaf): string {
   return text === "" ? "default none" : `default ${text}`;
 }
 
-/** As it would stand in the variable. */
+/** Writes the value as a variable would hold it. */
 function written(value: unknown, isDuration: boolean): string {
   if (value === undefined) return "";
   if (Array.isArray(value)) return value.join(",");

@@ -11,19 +11,24 @@ export interface Leaf {
   readonly kind: "text" | "scalar" | "list" | "map";
   /** Words that may stand in place of a list, such as "everyone" for a list of names. */
   readonly words?: readonly string[];
-  /** What to write: "text", "duration", "1 to 1000". */
+  /** The form of the value: "text", "duration", "1 to 1000". */
   readonly type: string;
-  /** The value that counts if nothing is given. */
+  /** The value that is used if nothing is given. */
   readonly usual?: unknown;
   readonly isNeeded: boolean;
-  /** The setting that may be given in its place. */
+  /** Another setting that may be given instead. */
   readonly or?: string;
 }
 
-/** How a setting is written, where its schema alone would only say "text": `.meta({ written: "duration" })`. */
+/**
+ * The key of a schema's `meta` that says how a setting is written, if the schema alone would only say "text":
+ * `.meta({ written: "duration" })`.
+ */
 const WRITTEN = "written";
 
-/** A check of an object that two of its settings stand for each other: secret-settings.ts oneOf. */
+/**
+ * Two settings of an object of which only one may be given. `oneOf` in secret-settings.ts attaches them to the object's check.
+ */
 export interface Pair {
   readonly names: readonly [string, string];
   readonly isNeeded: boolean;
@@ -96,7 +101,7 @@ interface Shape {
   readonly keys: Readonly<Record<string, unknown>> | undefined;
   readonly pairs: readonly Pair[];
   readonly written: string | undefined;
-  /** Of a number: "1 to 1000". */
+  /** The bounds of a number: "1 to 1000". */
   readonly bounds: string;
 }
 

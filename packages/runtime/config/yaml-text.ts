@@ -15,17 +15,17 @@ interface YamlText {
 }
 
 const WHY: ReadonlyMap<string, string> = new Map([
-  ["BAD_DQ_ESCAPE", "a backslash in double quotes means nothing there; single quotes keep it as it is"],
+  ["BAD_DQ_ESCAPE", "a backslash in double quotes begins no escape that YAML knows; single quotes keep it as it is"],
   ["BAD_INDENT", "the indentation does not fit, or a bracket is not closed"],
   ["BAD_SCALAR_START", "a text begins with a character that needs quotes around it"],
-  ["BLOCK_AS_IMPLICIT_KEY", "a second key stands in the line, or the next line is indented too far"],
-  ["DUPLICATE_KEY", "keys must be unique, and this one stands there twice"],
+  ["BLOCK_AS_IMPLICIT_KEY", "the line has a second key, or the next line is indented too far"],
+  ["DUPLICATE_KEY", "keys must be unique, and this one is written twice"],
   ["MISSING_CHAR", "a colon with a blank after it, a comma, or a closing quote or bracket is missing"],
   ["MULTILINE_IMPLICIT_KEY", "a key goes over several lines; a colon is missing, or the indentation does not fit"],
   ["MULTIPLE_DOCS", "it holds several documents (---), and one is wanted"],
-  ["TAB_AS_INDENT", "a tab stands where only blanks may"],
+  ["TAB_AS_INDENT", "a tab indents the line, and only blanks may"],
   ["TAG_RESOLVE_FAILED", "a word that begins with ! is read as a tag; a text that begins so needs quotes"],
-  ["UNEXPECTED_TOKEN", "something stands where nothing may; a text with such characters needs quotes around it"],
+  ["UNEXPECTED_TOKEN", "something is written where YAML allows nothing; a text with such characters needs quotes around it"],
 ]);
 const ALIAS = "a word that begins with * is read as an alias of an anchor (&); a text that begins so needs quotes";
 const ALIASES_MAX = 100;

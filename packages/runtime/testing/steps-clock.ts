@@ -1,14 +1,14 @@
 /**
- * A clock for tests and the simulation, which stands still until somebody turns it.
+ * A clock for tests and the simulation, which stands still until `pass` moves it.
  *
- * The bug this prevents: a test that waits for real minutes, or whose order of events depends on the machine. All that follows
- * from one sleeper has run before the next wakes, so that the order depends on the times alone.
+ * The bug this prevents: a test that waits for real minutes, or whose order of events depends on the machine. Everything that
+ * one sleeper starts has run before the next wakes, so that the order depends on the times alone.
  */
 import { type Clock, sleepBy } from "../clock.ts";
 import { popTimed, pushTimed } from "../soonest.ts";
 
 export interface StepsClock extends Clock {
-  /** Lets this much time pass and wakes sleepers in order. All that follows from one has run before the next wakes. */
+  /** Lets this much time pass and wakes sleepers in order. Everything that one starts has run before the next wakes. */
   pass(ms: number): Promise<void>;
   /** Returns the number of sleepers. */
   sleepers(): number;
@@ -89,9 +89,7 @@ function settled(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-/**
- * Resolves after everything that promises alone lead to: a tick that is asked for while promises settle runs when none is left.
- */
+/** Resolves when no promise is left to settle: a tick that is requested while promises settle runs after the last of them. */
 function promisesSettled(): Promise<void> {
   return new Promise((resolve) => process.nextTick(resolve));
 }

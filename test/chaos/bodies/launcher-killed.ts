@@ -1,6 +1,6 @@
 /**
- * The launcher dies at each of its dangerous lines, and another takes over. For any broker and any cluster. (Faults 2–4, 9, 10
- * in GUARANTEES.md.)
+ * The launcher dies at each dangerous line of its code, and another takes over. For any broker and any cluster. (Faults 2–4, 9,
+ * 10 in GUARANTEES.md.)
  */
 import type { Test } from "tap";
 import type { System } from "../../harness/system.ts";

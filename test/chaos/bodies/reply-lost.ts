@@ -1,6 +1,6 @@
 /**
- * A create arrives and its answer is lost: once the launcher lives on, once it dies at that moment. For any cluster. (Fault 5
- * in GUARANTEES.md.)
+ * A create arrives, its answer is lost, and the launcher lives on or dies at that moment. For any cluster. (Fault 5 in
+ * GUARANTEES.md.)
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Test } from "tap";
@@ -12,7 +12,7 @@ import { chanceOf } from "../../simulation/scenario/chance.ts";
 
 const quick = { image: "demo/quick:1", command: ["sh", "-c", "true"] };
 
-/** The line between the services and the cluster. */
+/** The connection from the services to the cluster, which can lose an answer. */
 export interface Wire {
   /** Resolves when a create has arrived and its answer is lost. */
   lose(send: () => Promise<void>): Promise<void>;

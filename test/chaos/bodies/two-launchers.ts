@@ -1,6 +1,6 @@
 /**
- * Two launchers on one ledger: both at work, one frozen past its claim, one asked to stop. For any cluster. (Faults 7, 8, 65 in
- * GUARANTEES.md.)
+ * Two launchers on one ledger: both work, one is frozen until after its claims' end, one is asked to stop. For any cluster.
+ * (Faults 7, 8, 65 in GUARANTEES.md.)
  */
 import type { Test } from "tap";
 import { RunId } from "@longshore/contract/ids.ts";

@@ -36,7 +36,7 @@ export async function watcherIsAway(t: Test, system: System): Promise<void> {
       ...annotated({ runsFor: "25s" }),
       startWithin: "10s", // long enough for a busy machine to start 20 pods
     });
-    // After `startWithin` the launcher looks by itself. It sees that the pods started: it must tell that and end nothing.
+    // After `startWithin` the launcher looks by itself. It sees that the pods started: it must tell so, and end no run.
     await Promise.all(runs.map((run) => system.heard("run.started", run)));
     await using _watcher = await system.watcher();
     t.same(await system.faults(runs), []);

@@ -40,7 +40,7 @@ export async function cached(name: string, make: (folder: string) => Promise<voi
   return folder;
 }
 
-/** Takes the lock in a process that waits on a pipe of ours, so that the lock is free when we end, in whatever way. */
+/** Takes the lock in a process that waits on a pipe of ours, so that the lock is free when we end, even by a kill. */
 async function lock(file: string, onWait: () => void): Promise<AsyncDisposable> {
   const holder = spawn("flock", [file, "sh", "-c", "echo held; cat"], { stdio: ["pipe", "pipe", "inherit"], detached: true });
   const gone = once(holder, "exit");

@@ -1,7 +1,7 @@
 /**
  * Programs built from Go modules. A go.mod and a go.sum in this repository pin every version and hash.
  *
- * The failure this prevents: a test that needs a download from a server of its own, or uses the version that happens to be
+ * The failure this prevents: a test that downloads its program from one more server, or uses the version that happens to be
  * installed.
  */
 import * as fs from "node:fs/promises";
@@ -9,6 +9,8 @@ import path from "node:path";
 import { cached, cacheFolder, run, type Say } from "./cached.ts";
 
 export interface GoModule {
+  /** The first part of the cache folder's name; the version follows. */
+  readonly name: string;
   /** The folder of its go.mod. */
   readonly folder: string;
   /** The module whose version the built programs have. */
@@ -18,10 +20,17 @@ export interface GoModule {
 }
 
 /** Returns the folder in the cache that holds the module's programs. */
-export async function built({ folder, module, packages }: GoModule, say: Say): Promise<string> {
+export async function built({ name, folder, module, packages }: GoModule, say: Say): Promise<string> {
   const version = await versionIn(path.join(folder, "go.mod"), module);
-  const name = `${path.basename(folder).replace(/-.*/, "")}-${version}`;
-  return await cached(name, (making) => build({ folder, packages, version, making, say }), say);
+  return await cached(`${name}-${version}`, (making) => build({ folder, packages, version, making, say }), say);
+}
+
+/** What Go compiled for one program serves the next: all builds share the standard library, most share Kubernetes' libraries. */
+const compiledByGo = (): string => path.join(cacheFolder(), "go-build");
+
+/** Removes what Go compiled, three gigabytes, when the last program is built. */
+export async function forgetCompiled(): Promise<void> {
+  await fs.rm(compiledByGo(), { recursive: true, force: true });
 }
 
 interface Build {
@@ -35,21 +44,21 @@ interface Build {
 /** Builds one program after the other, so that each says when it is done, and memory holds one linker at a time. */
 async function build({ folder, packages, version, making, say }: Build): Promise<void> {
   await goIsThere();
-  // Go's own cache of these builds takes three gigabytes, and nothing needs it a second time.
-  const goCache = path.join(cacheFolder(), `${path.basename(making)}-go`);
-  const env = { CGO_ENABLED: "0", GOCACHE: goCache, GOFLAGS: "-mod=readonly -buildvcs=false" };
+  const env = {
+    CGO_ENABLED: "0",
+    GOCACHE: compiledByGo(),
+    GOFLAGS: "-mod=readonly -buildvcs=false",
+    // Go's compiler collects its garbage less often: a fifth less of the processor's time.
+    GOGC: "400",
+  };
   const flags = `-s -w -X k8s.io/component-base/version.gitVersion=v${version}`;
-  try {
-    for (const [name, from] of Object.entries(packages)) {
-      const began = performance.now();
-      const what = `building ${name} ${version}`;
-      say(`${what} from Go modules, once for all checkouts`);
-      const args = ["-n", "5", "go", "build", "-trimpath", `-ldflags=${flags}`, "-o", path.join(making, name), from];
-      await run("nice", args, { cwd: folder, env, what, say });
-      say(`  ${name} ${version} is built, ${Math.round((performance.now() - began) / 1000)} s`);
-    }
-  } finally {
-    await fs.rm(goCache, { recursive: true, force: true });
+  for (const [name, from] of Object.entries(packages)) {
+    const began = performance.now();
+    const what = `building ${name} ${version}`;
+    say(`${what} from Go modules, once for all checkouts`);
+    const args = ["-n", "5", "go", "build", "-trimpath", `-ldflags=${flags}`, "-o", path.join(making, name), from];
+    await run("nice", args, { cwd: folder, env, what, say });
+    say(`  ${name} ${version} is built, ${Math.round((performance.now() - began) / 1000)} s`);
   }
 }
 

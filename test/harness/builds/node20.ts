@@ -1,5 +1,5 @@
 /**
- * Node 20, the oldest Node on which the client package promises to run: the machine's own, or the one that npm has.
+ * Node 20, the oldest Node on which the client package promises to run: the machine's own, or else one that npm installs.
  *
  * The failure this prevents: a package that was only ever run by these tests' Node, which is newer.
  */

@@ -5,6 +5,7 @@
  */
 import { NEEDS, type Need } from "../../runner/needs.ts";
 import { toStderr } from "./cached.ts";
+import { forgetCompiled } from "./go.ts";
 import { nodePrograms } from "../kubernetes/node-programs.ts";
 import { askedVersion, programs } from "../kubernetes/programs.ts";
 import { natsServer } from "../nats/server.ts";
@@ -16,7 +17,10 @@ const MAKE: Readonly<Record<Need, () => Promise<unknown>>> = {
     await bringRabbitmq("3.10", toStderr);
   },
   nats: natsServer,
-  kubernetes: () => programs(askedVersion()),
+  kubernetes: async () => {
+    await programs(askedVersion());
+    await forgetCompiled(); // the runner makes one after the other, and no later one is built with Go
+  },
   node: nodePrograms,
 };
 

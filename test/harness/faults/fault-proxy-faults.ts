@@ -1,8 +1,8 @@
 /**
- * The fault proxy's choices of a request, and the troubles that it makes, as values.
+ * The faults of the fault proxy as values: the requests that each is for, and the trouble that it makes.
  *
- * The failure this prevents: a test that passes because its fault struck another request than the test meant, or none. The test
- * that plants a fault is told which request the fault struck.
+ * The failure this prevents: a test that passes because its fault hit another request than the test meant, or none. The test
+ * that plants a fault is told which request the fault hit.
  */
 import type { IncomingMessage } from "node:http";
 
@@ -97,7 +97,7 @@ export function plan<E extends Asked>() {
       if (next) next.left--;
       return next?.trouble;
     },
-    /** Tells the test that planted the fault which request the fault struck. */
+    /** Tells the test that planted the fault which request it hit. */
     struck(entry: E): void {
       next?.tell(entry);
       next = undefined;

@@ -10,7 +10,7 @@ import type { Socket } from "node:net";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import type { Asked, Trouble } from "./fault-proxy-faults.ts";
 
-/** Delays and losses that meet every piece of an answer. `random` returns a number in [0, 1). */
+/** Delays, losses and resets that any piece of an answer may meet. `random` returns a number in [0, 1). */
 export interface Weather {
   readonly latencyMs: number;
   readonly jitterMs: number;
@@ -25,7 +25,7 @@ export interface Weather {
 export interface Flow {
   readonly asked: Asked;
   pass(chunk: Buffer): void;
-  /** Makes this trouble from here on. */
+  /** Makes this trouble in the rest of the answer. */
   meet(trouble: Trouble): void;
   /** Passes nothing more on; the connection stays open. */
   silence(): void;

@@ -29,10 +29,10 @@ export interface FaultProxy extends AsyncDisposable {
   /** Every request since the proxy began, in order. */
   readonly journal: readonly Entry[];
   /**
-   * Strikes the next requests of this choice: one, unless `times` says more. Resolves with the first request that was struck.
+   * Makes the trouble for the next requests of this choice: for one, unless `times` says more. Resolves with the first of them.
    */
   cause(on: Chosen, trouble: Trouble, times?: number): Promise<Entry>;
-  /** Ends the planted faults. Requests that were struck stay struck. */
+  /** Ends the planted faults. Requests that a fault has hit stay as they are. */
   heal(): void;
   /** Resolves with the answer that is on its way now, such as an open watch. If there is none, with the next one. */
   flow(on: Chosen): Promise<Flow>;

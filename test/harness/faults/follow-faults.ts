@@ -14,7 +14,7 @@ import { type Ground, type Stage, type StageOptions, stage } from "./follow-stag
 
 interface Case extends StageOptions {
   readonly name: string;
-  /** Makes the fault, and the changes in the cluster meanwhile. Resolves when the fault has struck. */
+  /** Makes the fault, and the changes in the cluster meanwhile. Resolves when the fault has happened. */
   readonly happens: (it: Stage, ground: Ground) => Promise<unknown>;
   /** The reason that the follower must give. */
   readonly says: RegExp;

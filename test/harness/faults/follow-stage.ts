@@ -2,8 +2,8 @@
  * One follower behind the fault proxy, in a namespace of its own, and its picture of the Jobs there: for tests of the faults
  * that it survives.
  *
- * The failure this prevents: a follower that goes on with a wrong picture. After every fault its picture must be the API
- * server's own, which a listing past the proxy shows.
+ * The failure this prevents: a follower that goes on with a wrong picture. After every fault its picture must equal a listing
+ * that goes to the API server without the proxy.
  */
 import { type Cluster, openClusters } from "@longshore/kubernetes/clusters.ts";
 import { connect } from "@longshore/kubernetes/access/connect.ts";
@@ -20,7 +20,7 @@ import { type FaultProxy, faultProxy } from "./fault-proxy.ts";
 export interface Ground {
   readonly url: string;
   readonly ca: string;
-  /** Its user may do everything. */
+  /** Sends requests as a user who may do everything. */
   readonly admin: Transport;
   /** Makes a new namespace, and a token that may only read there. */
   room(): Promise<{ readonly namespace: string; readonly token: string }>;
@@ -161,7 +161,7 @@ const say = (picture: ReadonlyMap<string, string>): string =>
   JSON.stringify([...picture].map(([uid, rv]) => `${uid.slice(0, 8)}@${rv}`));
 const words = ({ kind, reason, message }: Said): string => `${kind} ${reason ?? ""} ${message}`.trim();
 
-/** Changes Jobs as the administrator, past the proxy. */
+/** Changes Jobs as the administrator, without the proxy. */
 function handOn({ admin }: Ground, namespace: string) {
   const path = `/apis/batch/v1/namespaces/${namespace}/jobs`;
   async function must(request: ApiRequest): Promise<ApiAnswer["body"]> {

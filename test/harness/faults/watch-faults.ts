@@ -104,7 +104,7 @@ async function watched(ground: Ground): Promise<Watched> {
   return { proxy, told, heard, ...hands(ground, namespace), [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
-/** Changes Jobs as other users of the cluster would, past the proxy. */
+/** Changes Jobs as other users of the cluster would, without the proxy. */
 function hands({ admin }: Ground, namespace: string): Pick<Watched, "create" | "remove" | "unlabel"> {
   const writes = openWrites({ transport: admin, clock, namespace });
   const path = `/apis/batch/v1/namespaces/${namespace}/jobs`;

@@ -1,6 +1,6 @@
 /**
- * Tries the rules that both judges share, and those of the journals, on histories in which one thing is wrong. The rules must
- * name the fault, and find no fault in the sound history.
+ * Tests the rules that simulation and chaos tests share, and the rules for journals, on histories in which one thing is wrong.
+ * The rules must name the fault, and find no fault in the sound history.
  */
 import t from "tap";
 import { judge } from "../../judge/rules.ts";
@@ -360,7 +360,7 @@ const wrongs: readonly { readonly name: string; readonly wrong: Wrong; readonly 
   },
 ];
 
-/** Wrong views, with mistakes that the simulation sees more exactly than the journals do. */
+/** Mistakes that the journals show less exactly than the simulation does: these rows change the view, not the journals. */
 const wrongViews: readonly { readonly name: string; readonly wrong: (view: Open<View>) => void; readonly says: RegExp }[] = [
   {
     name: "an attempt took somebody else's Job for its own",

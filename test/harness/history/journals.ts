@@ -25,7 +25,7 @@ export interface Passed {
 }
 
 export interface RunRow extends Run {
-  /** The last generation's value. */
+  /** The deadline of the last generation. */
   readonly deadlineMs: number | undefined;
 }
 
@@ -42,7 +42,9 @@ export interface LedgerRows {
   readonly refused: readonly string[];
 }
 
-/** One Job over its whole life, as the test's own watch saw it. Its times are SOMETIME, because a watch is told late. */
+/**
+ * One Job over its whole life, as the test's own watch saw it. Its times are SOMETIME, because a watch learns of changes late.
+ */
 export interface JobLife extends Omit<Job, "ours" | "othersDeletedMs" | "releasedMs" | "bindsMs"> {
   /** True if the Job was seen without our hold before it ended or was being deleted: somebody took the hold off. */
   readonly stripped: boolean;

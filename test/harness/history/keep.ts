@@ -23,7 +23,7 @@ export interface Places {
   readonly brokerUrl: string;
   readonly ledgerUrl: string;
   readonly sites: readonly Site[];
-  /** Keeps facts and commands too, if the broker shows them. `openTap` says which tests must not. */
+  /** Keeps facts and commands too, if the broker shows them. `openTap` says which tests must not set this. */
   readonly all: boolean;
 }
 

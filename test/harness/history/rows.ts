@@ -1,5 +1,5 @@
 /**
- * The ledger's rows as they stand at the end, read as a person with psql would.
+ * The ledger's rows at the end of a test, read as a person with psql would.
  *
  * The failure this prevents: asking the ledger's own code whether the ledger is right.
  */

@@ -188,9 +188,7 @@ export const podOf = (history: Open<History>, run: string) => the(cluster(histor
 export const cluster = (history: Open<History>) => the(history.clusters, () => true);
 export const endOf = (history: Open<History>, run: string) =>
   the(history.ledger.events, (it) => it.run === run && it.sequence >= 4 && it.type !== "run.cancelling");
-/**
- * Makes "bad" a run that we ended: its Job is not Failed, we deleted it after a second and a half, and the outcome says why.
- */
+/** Changes the run "bad" to one that we ended: its Job is not Failed, we deleted it after 1.5 s, and the outcome says why. */
 export function weEnded(history: Open<History>, code: string): void {
   Object.assign(jobOf(history, "bad"), { failedMs: undefined, deletedMs: SOMETIME });
   cluster(history).asked.push(asked("delete", "bad-1", T + 3_500, 200));

@@ -110,9 +110,7 @@ function closingOf(history: History, row: AttemptRow): Closing | undefined {
   return { reason, atMs: firstDelete(cluster, job, podsOf(history, job.uid)) };
 }
 
-/**
- * Codes of other phases that may keep a pod from starting. All other codes of those phases are about pods that have started.
- */
+/** These codes, too, may keep a pod from starting. All other codes of their phases are about pods that have started. */
 const ALSO_BEFORE_START: readonly string[] = ["Unknown", "NodeLost", "OutOfMemory"];
 
 const isBeforeStart = (code: string): boolean =>

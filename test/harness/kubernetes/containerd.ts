@@ -1,8 +1,8 @@
 /**
  * A containerd in a node's machine. It runs the containers, and has the images that tests name from the start.
  *
- * The failure this prevents: a containerd that takes over the machine's own one, its images or its sockets. All its data lies
- * on the machine's disk in memory; its pods have addresses that nothing else on the computer uses.
+ * The failure this prevents: tests that use the computer's own containerd, its images or its sockets. All its data lies in
+ * memory, on the node's disk; its pods have addresses that nothing else on the computer uses.
  */
 import { createConnection } from "node:net";
 import * as fs from "node:fs/promises";
@@ -71,7 +71,7 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.
     conf_dir = "${disk}/network"
 `;
 
-/** A wire from each pod to the computer and no further. It needs no bridge and no packet filter, which would stay behind. */
+/** Links each pod to the computer and to nothing else. This needs no bridge and no packet filter, which would stay behind. */
 const network = (subnet: string, dataDir: string): object => ({
   cniVersion: "0.4.0",
   name: "pods",

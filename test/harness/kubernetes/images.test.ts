@@ -1,4 +1,4 @@
-/** Formats that we write by hand, read by other programs: an image's digests, its archive, a client certificate. */
+/** Other programs can read the formats that we write by hand: an image's digests, its archive, a client certificate. */
 import { execFileSync } from "node:child_process";
 import { createHash, createPrivateKey, X509Certificate } from "node:crypto";
 import { gunzipSync } from "node:zlib";
@@ -7,7 +7,7 @@ import { archive, busyboxImage, pauseImage } from "./images.ts";
 import { clientCertificate } from "./node-certificate.ts";
 
 const sha256 = (bytes: Buffer): string => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
-const image = await busyboxImage(import.meta.filename); // any file may stand for the program here
+const image = await busyboxImage(import.meta.filename); // any file may be the program here
 
 t.test("an image's manifest, configuration and layer name each other by their content", async (t) => {
   const manifest = JSON.parse(image.manifest.bytes.toString()) as { config: object; layers: object[] };

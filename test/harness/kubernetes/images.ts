@@ -66,7 +66,7 @@ function image(name: string, files: readonly File[], command: readonly string[],
   return { name, manifest, config, layer };
 }
 
-/** A list of images by processor that has only an uncommon processor. */
+/** An index of images by processor, which has an image for an uncommon processor only. */
 export const elsewhere = ({ manifest }: Image): Blob =>
   blob(`${OCI}.index.v1+json`, {
     schemaVersion: 2,

@@ -1,10 +1,11 @@
 /**
- * A machine in the machine: a process namespace and a mount namespace of our own, with one program that holds them.
+ * A node's machine inside the computer: a process namespace and a mount namespace of our own, and one program, the holder, that
+ * keeps both.
  *
  * The failure this prevents: processes, mounts and files that containers leave behind. Everything that a node starts
- * (containerd, its shims, the containers, the kubelet) lives in here. Everything that a node mounts or writes is on a disk in
- * memory that is mounted only here. When the holder ends, in whatever way, the kernel ends all of it: no process, mount,
- * network interface or file is left to clean up. Only cgroups outlive the holder; node-cgroups.ts removes those.
+ * (containerd, its shims, the containers, the kubelet) lives in this machine. Everything that a node mounts or writes is on a
+ * disk in memory that is mounted only in it. When the holder ends, even by a kill, the kernel ends all of this: no process,
+ * mount, network interface or file is left to clean up. Only cgroups outlive the holder; node-cgroups.ts removes those.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";

@@ -2,8 +2,8 @@
  * The programs that a real node runs besides the kubelet, from Debian's packages: containerd, runc, two network plugins and a
  * busybox.
  *
- * The failure this prevents: a harness that changes the machine on which it tests. Nothing is installed: the packages are only
- * unpacked into the cache. Programs of the same names that the machine has stay as they are, and are not used.
+ * The failure this prevents: a harness that changes the computer on which it tests. Nothing is installed: the packages are only
+ * unpacked into the cache. If the computer has programs of the same names, they stay as they are, and are not used.
  *
  *   node test/harness/kubernetes/node-programs.ts      gets them now
  */
@@ -12,7 +12,7 @@ import path from "node:path";
 import { cached, exists, run, type Say, toStderr } from "../builds/cached.ts";
 
 const PACKAGES = ["containerd", "runc", "containernetworking-plugins", "busybox-static"] as const;
-/** The programs above need these from the machine itself. A minimal Debian has all of them. */
+/** The programs above need these programs of the computer itself. A minimal Debian has all of them. */
 const FROM_THE_MACHINE = ["unshare", "nsenter", "mount", "sleep", "env"] as const;
 
 export interface NodePrograms {

@@ -56,7 +56,7 @@ async function startKubelet(program: string, cluster: StartedCluster, machine: M
   const at = (name: string): string => path.join(machine.disk, name);
   const clientCAFile = cluster.plane.kubeletClientCertificate;
   const [port, healthPort] = [await freePort(), await freePort()];
-  await fs.writeFile(machine.seen(at("resolv.conf")), "nameserver 127.0.0.1\n"); // pods reach no other machine's name server
+  await fs.writeFile(machine.seen(at("resolv.conf")), "nameserver 127.0.0.1\n"); // so that pods reach no real name server
   await fs.writeFile(machine.seen(at("kubelet.json")), JSON.stringify(settings({ port, healthPort, cgroup, at, clientCAFile })));
   await fs.writeFile(machine.seen(at("kubeconfig.json")), JSON.stringify(credential(cluster)), { mode: 0o600 });
   const kubelet = machine.part({

@@ -2,7 +2,7 @@
  * One server program of a test's cluster: started, stopped, killed and frozen by its process id and nothing else.
  *
  * The failure this prevents: a server that outlives its test and holds a port, a core or a folder. The server ends with the
- * process that started it, in whatever way that ends. Signals go to its whole process group, because the program may stand
+ * process that started it, even if that process is killed. Signals go to its whole process group, because the program may be
  * behind another one, such as nsenter, that passes no signals on. Its output goes to a file; if it dies, the error has the last
  * lines.
  */

@@ -21,8 +21,18 @@ export type Program = (typeof KUBERNETES)[number] | "etcd" | "kwok";
 export type Programs = Readonly<Record<Program, string>>;
 
 const OTHERS: readonly GoModule[] = [
-  { folder: path.join(MODULES, "etcd"), module: "go.etcd.io/etcd/server/v3", packages: { etcd: "go.etcd.io/etcd/server/v3" } },
-  { folder: path.join(MODULES, "kwok"), module: "sigs.k8s.io/kwok", packages: { kwok: "sigs.k8s.io/kwok/cmd/kwok" } },
+  {
+    name: "etcd",
+    folder: path.join(MODULES, "kubernetes-1.34"), // which needs most of etcd's libraries, too: they are compiled once
+    module: "go.etcd.io/etcd/server/v3",
+    packages: { etcd: "go.etcd.io/etcd/server/v3" },
+  },
+  {
+    name: "kwok",
+    folder: path.join(MODULES, "kwok"),
+    module: "sigs.k8s.io/kwok",
+    packages: { kwok: "sigs.k8s.io/kwok/cmd/kwok" },
+  },
 ];
 
 /** The version that the environment asks for, so that the same tests run on the oldest and on the newest. */
@@ -56,7 +66,7 @@ export const NODE_VERSION: KubernetesVersion = "1.34";
 function kubernetesModule(version: KubernetesVersion): GoModule {
   const wanted = KUBERNETES.filter((name) => name !== "kubelet" || version === NODE_VERSION);
   const packages = Object.fromEntries(wanted.map((name) => [name, `k8s.io/kubernetes/cmd/${name}`]));
-  return { folder: path.join(MODULES, `kubernetes-${version}`), module: "k8s.io/kubernetes", packages };
+  return { name: "kubernetes", folder: path.join(MODULES, `kubernetes-${version}`), module: "k8s.io/kubernetes", packages };
 }
 
 async function namedPrograms(folder: string): Promise<Programs> {

@@ -1,7 +1,8 @@
 /**
  * A node that is only an object. Pods are scheduled to it and nothing runs them, so that a test can write what a kubelet would.
  *
- * The failure this prevents: preemption, eviction and lost nodes tried on simulated nodes, whose pods last less than a second.
+ * The failure this prevents: tests of preemption, eviction and lost nodes whose pods end in less than a second, as those of
+ * simulated-nodes.ts do.
  */
 import { found, type Admin, podPath, type Shown } from "./admin.ts";
 

@@ -1,6 +1,6 @@
 /**
- * Nodes that are only objects. kwok writes of every pod that it started, ran and ended, about a second later unless its run's
- * annotations ask for longer.
+ * Nodes that are only objects. kwok marks every pod as started, running and ended, in about a second unless the annotations of
+ * its run ask for longer.
  *
  * The failure this prevents: tests of a thousand Jobs that are not written because they would need a thousand real containers.
  */

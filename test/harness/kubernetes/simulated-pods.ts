@@ -1,6 +1,6 @@
 /**
  * The behaviour of simulated pods, as kwok's stages. A pod starts, runs as long as its Job's annotations say, and ends with the
- * exit code that they say. Without annotations it ends well at once.
+ * exit code that they say. Without annotations it succeeds at once.
  *
  * The failure this prevents: tests of a cancel, a deletion or a failure that only a real node could run.
  */

@@ -1,5 +1,6 @@
 /**
- * One running cluster as tests use it: its API as its administrator, namespaces with our Roles, tokens, kubectl, and its parts.
+ * One running cluster, with everything that tests do with it: requests as its administrator, namespaces with our Roles, tokens,
+ * kubectl, and control of its parts.
  *
  * The failure this prevents: tests whose programs may do more than an operator would let them. Our services run here with
  * exactly the permissions that `longshore rbac` prints.

@@ -1,8 +1,8 @@
 /**
  * A private NATS server with JetStream for one test file. It can be killed, frozen and started again on the same data.
  *
- * The failure this prevents: tests against somebody else's server, or against a JetStream that is too old. Debian's 2.9 ignores
- * settings that it does not know without a word, so this server is built.
+ * The failure this prevents: tests against somebody else's server, or against a JetStream that is too old. Debian's 2.9
+ * silently ignores settings that it does not know, so this server is built.
  */
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -19,11 +19,12 @@ import { toStderr } from "../builds/cached.ts";
 export interface TestNats extends Part, AsyncDisposable {
   readonly url: string;
   readonly port: number;
-  /** The URL of another user: launcher, watcher, upstream. */
+  /** Returns the URL of another user: launcher, watcher, upstream. */
   as(user: string): string;
 }
 
 const MODULE = {
+  name: "nats",
   folder: import.meta.dirname,
   module: "github.com/nats-io/nats-server/v2",
   packages: { "nats-server": "github.com/nats-io/nats-server/v2" },
@@ -31,12 +32,12 @@ const MODULE = {
 
 export const natsServer = async (): Promise<string> => path.join(await built(MODULE, toStderr), "nats-server");
 
-/** The users that are deployed, each with the subjects that it needs. */
+/** The users of a deployment, each with rights to the subjects that it needs. */
 const USERS = path.join(import.meta.dirname, "../../../deploy/nats/users.conf");
 const OPERATOR = "operator";
 const NAMED = [OPERATOR, "launcher", "watcher", "upstream"];
 
-/** Its URL is the operator's, who may do all. */
+/** The URL of the returned server is the operator's, who may do everything. */
 export async function nats({ jetstream = true }: { readonly jetstream?: boolean } = {}): Promise<TestNats> {
   const program = await natsServer();
   const folder = await fs.mkdtemp(path.join(tmpdir(), "longshore-nats-"));

@@ -1,4 +1,7 @@
-/** Who else is on NATS beside Longshore: an operator, and an application with a durable consumer of each stream that it reads. */
+/**
+ * The other users of NATS beside Longshore: an operator, and an application with a durable consumer of each stream that it
+ * reads.
+ */
 import { AckPolicy, type JetStreamManager, jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 

@@ -115,8 +115,8 @@ function inside({ root, data, owner, env }: Tree, script: string, args: readonly
 
 async function started(tree: Tree): Promise<Running> {
   const epmd = `epmd -port ${tree.epmdPort}`;
-  // Starts the server only when our port mapper runs. A server that finds none starts one that outlives it; on a busy machine
-  // the server would be the quicker of the two.
+  // Starts the server only when our port mapper runs: a server that finds no port mapper starts its own, which outlives it. On
+  // a busy machine a server that starts at the same time may look for the port mapper too early.
   const script = `${epmd} -address 127.0.0.1 & until ${epmd} -names > /dev/null 2>&1; do sleep 0.1; done; exec /usr/lib/rabbitmq/bin/rabbitmq-server`;
   const child = inside(tree, script);
   const said = lastWords(child);

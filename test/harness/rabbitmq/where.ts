@@ -1,8 +1,8 @@
 /**
- * The port of a test's RabbitMQ: a container and a tree of our own both offer it, so that tests cannot tell which one they
- * have.
+ * The interface to a test's RabbitMQ: a container and a tree of our own both implement it, so that tests cannot tell which one
+ * they have.
  *
- * The failure this prevents: a test that passes only if the server comes from where its author's machine has it.
+ * The failure this prevents: a test that passes only with the kind of server that its author's machine has.
  */
 import type { Say } from "../builds/cached.ts";
 
@@ -15,7 +15,10 @@ export interface Account {
 
 /** One way to get servers: containers, or trees. */
 export interface Source {
-  /** Makes the image or the tree of this version. If this machine cannot have it, rejects with what a person can do. */
+  /**
+   * Makes the image or the tree of this version. If this machine cannot have one, rejects with a sentence of what a person can
+   * do.
+   */
   bring(version: Version, say: Say): Promise<void>;
   place(version: Version, account: Account): Promise<Place>;
 }

@@ -2,7 +2,8 @@
  * A private Postgres for one test file. It can be killed, frozen and started again on the same port and data.
  *
  * The failures this prevents: a test that passes because some Postgres on the default port happened to suit it, and a server
- * that stays behind when an assertion throws. The server ends with the process that asked for it, in whatever way that ends.
+ * that stays behind when an assertion throws. The server ends with the process that asked for it, even if that process is
+ * killed.
  */
 import { randomUUID } from "node:crypto";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
@@ -17,13 +18,13 @@ import { untilStopped } from "./processes.ts";
 export interface TestPostgres extends AsyncDisposable {
   readonly url: string;
   readonly port: number;
-  /** Makes an empty database in it, for a test that must be alone; resolves to the database's URL. */
+  /** Makes an empty database in this server, for a test that must be alone; resolves to the database's URL. */
   database(): Promise<string>;
-  /** Kills every process of it with kill -9, as when the machine loses power. */
+  /** Kills every process of the server with kill -9, as when the machine loses power. */
   kill(): Promise<void>;
   /** Starts the server again on the same data and port. */
   start(): Promise<void>;
-  /** Sends SIGSTOP to every process of it: connections stay open and nothing answers. */
+  /** Sends SIGSTOP to every process of the server: connections stay open and nothing answers. */
   freeze(): Promise<void>;
   thaw(): Promise<void>;
 }
@@ -40,7 +41,7 @@ export async function postgres({ unsafe = false }: { readonly unsafe?: boolean }
     for (const pid of [server.pid, ...(await children(server.pid))]) send(pid, name);
   };
 
-  /** Stops the parent first: otherwise it could start a child between our look and our signal, and that child would run on. */
+  /** Stops the parent first: otherwise it could start a child after we listed its children, and that child would run on. */
   const freeze = async (): Promise<void> => {
     if (server === undefined) throw new Error("this Postgres is not running");
     send(server.pid, "SIGSTOP");
@@ -106,7 +107,7 @@ function send(pid: number, name: NodeJS.Signals): void {
   try {
     process.kill(pid, name);
   } catch (error) {
-    // A backend may end between our look and our signal.
+    // A backend may end after it was listed and before our signal.
     if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
   }
 }

@@ -18,7 +18,7 @@ export async function processesOfGroup(group: number): Promise<readonly number[]
   return found;
 }
 
-/** Returns the command lines of all processes that work in this folder or below it. Linux only. */
+/** Returns the command lines of all processes whose working folder is this one or below it. Linux only. */
 export async function commandsIn(folder: string): Promise<readonly string[]> {
   const root = await realpath(folder);
   const found: string[] = [];

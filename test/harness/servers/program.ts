@@ -1,7 +1,7 @@
 /**
  * A program as a person starts it in a terminal: its output, its end, and a bound so that it never outlives the test.
  *
- * The failure this prevents: a wait for a word that can no longer come, because the program has ended without it.
+ * The failure this prevents: a wait for output that can no longer come, because the program has ended without it.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";

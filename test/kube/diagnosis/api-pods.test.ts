@@ -199,8 +199,8 @@ for (const { node: wanted, taint, step = {}, pod = {}, ...happening } of UNPLACE
   });
 
 /**
- * Runs a pod on a node, does `take` to it, and returns the view from then. Afterwards its kubelet reports an end, so that the
- * pod is gone or Failed.
+ * Runs a pod on a node, calls `take` with it, and returns the view right after that. Afterwards its kubelet reports an end, so
+ * that the pod is gone or Failed.
  */
 async function taken(namespace: string, take: (pod: Shown) => Promise<void>, status: object = {}): Promise<View> {
   const pod = await runningPod(admin, namespace, JOB);

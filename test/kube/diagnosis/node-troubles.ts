@@ -142,7 +142,7 @@ export const ENDING: readonly Trouble[] = [
 export interface Taken extends Omit<Trouble, "code"> {
   /** Undefined if nothing is wrong with how the pod ended. */
   readonly code: Code | undefined;
-  /** True when the pod may be taken away. */
+  /** True when the test may take the pod away. */
   readonly ready: (view: View) => boolean;
   /** The arguments of kubectl; `JOB` and `POD` stand for the names. */
   readonly kubectl: readonly string[];

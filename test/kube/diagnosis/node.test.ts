@@ -115,7 +115,7 @@ async function look(namespace: string): Promise<View> {
   return { job, pods, events: events.flat() };
 }
 
-/** Waits for such a view. The error has the last view instead. */
+/** Waits for a view that satisfies `is`. If none comes, the error has the last view. */
 async function until(namespace: string, what: string, is: (view: View) => boolean): Promise<View> {
   let last: View | undefined;
   try {

@@ -1,7 +1,7 @@
 /**
  * Another cluster answers at a group's address, or another namespace has the group's name. Nothing is created there, and no
- * event is told from there. Work goes on when the right one is back, or when a person accepts the other one. (Fault 44 in
- * GUARANTEES.md.)
+ * event is told from there. Work goes on when the right cluster or namespace is back, or when a person accepts the other one.
+ * (Fault 44 in GUARANTEES.md.)
  */
 // needs kubernetes, rabbitmq
 // runs at most 10 min

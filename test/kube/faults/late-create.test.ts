@@ -1,7 +1,6 @@
 /**
- * A create that stays on the wire. It lands after the run was cancelled, before or after an occupant takes its name, or after
- * its Job has ended and was taken away. On a real API server, through a proxy that holds the create. (Fault 6 in
- * GUARANTEES.md.)
+ * A create arrives late: after the run was cancelled, before or after an occupant takes its name, or after the Job of a later
+ * claim has ended and was taken away. On a real API server, through a proxy that holds the create. (Fault 6 in GUARANTEES.md.)
  */
 // needs kubernetes, rabbitmq
 // runs at most 10 min
@@ -58,7 +57,7 @@ await t.test(
     const occupant = Promise.withResolvers<void>();
     const second = proxy.cause(isCreate, { kind: "held", until: occupant.promise });
     await system.command("run.cancel", { run, reason: "changed my mind" });
-    await second; // the create of the occupant or of the next claim has been sent, and has not landed
+    await second; // the create of the occupant or of the next claim has been sent, but has not arrived
     const name = await jobOf(system, run);
     gate.resolve();
     await system.until("the late Job", async () => (await answers(name, 201)) > 0);

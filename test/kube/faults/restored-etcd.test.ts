@@ -39,7 +39,8 @@ await t.test("etcd is restored from an older snapshot while runs are at every st
   await cluster.restore(then);
 
   await system.ended(vanishing, 120_000);
-  // If the watcher tells of the missing Job first, the run is deleted; if the tally finds it first, the run is lost.
+  // If the watcher tells of the missing Job first, the outcome is "deleted"; if the tally finds it first, the outcome is
+  // "lost".
   t.ok(
     (await outcomes(vanishing)).every((it) => it === "deleted" || it === "lost"),
     "of what vanished nobody says that it ended by itself",

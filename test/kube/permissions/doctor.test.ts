@@ -1,6 +1,6 @@
 /**
- * `longshore doctor` against a real API server, with a groups file in which each group has another trouble. On the page that a
- * person reads, every line says what is wrong and what to do, and no group's trouble hides another's.
+ * `longshore doctor` against a real API server, with a groups file in which each group has a trouble of its own. On the page
+ * that a person reads, every line says what is wrong and what to do, and no group's trouble hides another's.
  */
 // needs kubernetes
 // runs with kube

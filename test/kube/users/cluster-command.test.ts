@@ -1,4 +1,4 @@
-/** `npm run cluster`: the commands that it prints work, and nothing of it is left, in whatever way it ends. */
+/** `npm run cluster`: the commands that it prints work, and nothing of it is left, even if it is killed. */
 // needs kubernetes
 // runs at most 12 min
 import { execFile, spawn } from "node:child_process";

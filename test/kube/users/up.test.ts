@@ -1,6 +1,6 @@
 /**
- * The README's second page, done by hand: `longshore up --kubeconfig` on a cluster with a real node, with a broker of one's
- * own, the Python programs as they are printed, `runs show`, and kubectl.
+ * Follows the README step by step: `longshore up --kubeconfig` on a cluster with a real node, with a broker of one's own, then
+ * the Python programs as they are printed, `runs show`, and kubectl.
  *
  * The failure this prevents: parts that are tested, and a whole that nobody has started as its users do.
  */
@@ -38,7 +38,7 @@ await using up = await longshoreUp(
   "default",
 );
 
-/** Replaces parts of a text. Each part must stand in it exactly once. */
+/** Replaces parts of a text. Each part must be in it exactly once. */
 function changed(code: string, changes: Readonly<Record<string, string>>): string {
   return Object.entries(changes).reduce((text, [from, to]) => {
     if (text.split(from).length !== 2) throw new Error(`the text must have this exactly once: ${from}\n${text}`);
