@@ -43,7 +43,7 @@ export interface Kubelet {
   /** Reports each change of the pod, at once or later, until the pod is forgotten. */
   start(pod: PodObject, report: (report: PodReport) => void, look: Look): PodRun;
   /** Ends and removes what an earlier kubelet left of pods that are not among these. Called before the first start. */
-  retain?(podUids: ReadonlySet<string>): void;
+  retain?(pods: readonly PodObject[]): void;
 }
 
 /** Reads another object of the pod's namespace, as a kubelet reads Secrets and ConfigMaps. */

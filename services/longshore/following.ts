@@ -8,12 +8,15 @@
 import type { Broker, Delivery } from "@longshore/broker/port.ts";
 import { readEvent } from "@longshore/contract/envelope.ts";
 import { isTerminal } from "@longshore/contract/event.ts";
+import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
+import type { RunRecord } from "@longshore/domain/run/record.ts";
 import type { Ledger, StoryEvent } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { wakeUp } from "@longshore/runtime/loop.ts";
 import type { Surroundings } from "./command.ts";
+import { hintAt, type Place } from "./place.ts";
 import { afterEnd, plain, span, storyLine, wordOf } from "./terminal.ts";
 
 export interface Followed {
@@ -24,6 +27,8 @@ export interface Followed {
   readonly command?: string;
   /** The value of `--config`, for the commands that are printed at the end. */
   readonly config?: string | undefined;
+  /** Absent: hints are printed as they were sent. */
+  readonly place?: (record: RunRecord) => Place;
 }
 
 export interface Following {
@@ -45,7 +50,7 @@ const LOOK_AGAIN_MS = 5_000;
 
 /** Resolves when the events are bound: call it before publishing, or the first look comes late. */
 export async function follow(
-  { broker, ledger, run, command, config }: Followed,
+  { broker, ledger, run, command, config, place }: Followed,
   { out, signal }: Pick<Surroundings, "out" | "signal">,
 ): Promise<Following> {
   const heard = listen(await broker.follow("#", { inFlightMax: 64, signal }), run, command);
@@ -73,8 +78,14 @@ export async function follow(
     return event;
   }
 
-  function ends({ type, data }: StoryEvent): string {
-    say(afterEnd(run, type, data as object, config));
+  async function ends({ type, data }: StoryEvent): Promise<string> {
+    const record = place === undefined ? undefined : (await ledger.find(run))?.record;
+    const said = data as { readonly diagnosis?: Diagnosis };
+    const told =
+      record === undefined || place === undefined || said.diagnosis === undefined
+        ? said
+        : { ...said, diagnosis: { ...said.diagnosis, hint: hintAt(place(record), said.diagnosis) } };
+    say(afterEnd(run, type, told, config));
     return type;
   }
 
@@ -83,7 +94,7 @@ export async function follow(
     let newest: StoryEvent | undefined;
     for await (const event of news()) newest = event;
     if (newest === undefined) return undefined;
-    if (isTerminal(newest.type)) return ends(newest);
+    if (isTerminal(newest.type)) return await ends(newest);
     say([`      ${wordOf(newest.type)} for ${span((await ledger.now()) - newest.atMs)} so far`]);
     return undefined;
   }
@@ -91,7 +102,7 @@ export async function follow(
   /** Other content under the run's id is refused, and the story of the run that has the id is not its sender's. */
   async function until(isTold: boolean): Promise<string> {
     for (;;) {
-      if (isTold) for await (const event of news()) if (isTerminal(event.type)) return ends(event);
+      if (isTold) for await (const event of news()) if (isTerminal(event.type)) return await ends(event);
       const state = heard.state();
       if (state === "stopped" || signal.aborted) return "stopped";
       if (state !== "following") {

@@ -50,7 +50,7 @@ export function startNodes({ store, clock, agenda, delays }: Parts, kubelet: Kub
 
   function resume(): void {
     const pods = store.list("pods", undefined) as readonly PodObject[];
-    kubelet.retain?.(new Set(pods.map((it) => it.metadata.uid)));
+    kubelet.retain?.(pods);
     resuming = true;
     for (const pod of pods) if (pod.spec.nodeName !== undefined) run(pod);
     resuming = false;

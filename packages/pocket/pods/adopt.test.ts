@@ -13,14 +13,14 @@ import { systemClock } from "@longshore/runtime/clock.ts";
 import t from "tap";
 import type { PodObject } from "../objects.ts";
 import { ends, isGone, podOf, said, sh, type Watched, watched } from "../testing/local-pods.ts";
-import { startProcesses } from "./processes.ts";
+import { folderOf, startProcesses } from "./processes.ts";
 
 const dataDir = await mkdtemp(join(tmpdir(), "adopt-test-"));
 t.teardown(() => rm(dataDir, { recursive: true, force: true }));
 const clock = systemClock;
 const kubelet = () => startProcesses({ clock, dataDir, logBytesMost: 4_096 });
 const fileOf = (pod: PodObject, name: string, container = "main"): string =>
-  join(dataDir, "pods", pod.metadata.uid, container, name);
+  join(dataDir, "pods", folderOf(pod), container, name);
 const pidIn = (pod: PodObject, name: string): number => Number(readFileSync(fileOf(pod, name), "utf8").split(" ")[0]);
 
 /** A script that goes on when its file "go" is there. */
@@ -74,7 +74,7 @@ t.test("the next container begins when the one before it ended meanwhile", async
   await first.until("terminated");
   await until(() => existsSync(fileOf(pod, "exit")));
   // As if the kubelet had gone before it could begin the second.
-  await rm(join(dataDir, "pods", pod.metadata.uid, "main"), { recursive: true, force: true });
+  await rm(join(dataDir, "pods", folderOf(pod), "main"), { recursive: true, force: true });
   const { run, until: later } = watched(kubelet(), pod);
   t.match(await later("terminated"), { exitCode: 3 });
   run.forget();
@@ -188,7 +188,7 @@ t.test("a stop that was cut short is told by the next start, unless the process 
   const [ended, goesOn] = [podOf(sh(waits("exit 0"))), podOf(sh(waits("exit 0")))];
   await begun(ended);
   await begun(goesOn);
-  for (const it of [ended, goesOn]) writeFileSync(join(dataDir, "pods", it.metadata.uid, "stopped"), "");
+  for (const it of [ended, goesOn]) writeFileSync(join(dataDir, "pods", folderOf(it), "stopped"), "");
   process.kill(pidIn(ended, "command"), "SIGTERM");
   t.ok(await ends(pidIn(ended, "shim")));
   const own = kubelet();
@@ -208,8 +208,8 @@ t.test("a pod that had ended keeps its log, and runs nothing", async (t) => {
   t.equal(run.log("other"), undefined);
   t.same(reports, []);
   run.forget();
-  await until(() => !existsSync(join(dataDir, "pods", pod.metadata.uid)));
-  t.notOk(existsSync(join(dataDir, "pods", pod.metadata.uid)));
+  await until(() => !existsSync(join(dataDir, "pods", folderOf(pod))));
+  t.notOk(existsSync(join(dataDir, "pods", folderOf(pod))));
 });
 
 t.test("pods whose objects are gone are ended and removed, and the others are left alone", async (t) => {
@@ -218,9 +218,9 @@ t.test("pods whose objects are gone are ended and removed, and the others are le
   await begun(kept);
   const [goneCommand, keptCommand] = [pidIn(gone, "command"), pidIn(kept, "command")];
   const own = kubelet();
-  own.retain?.(new Set([kept.metadata.uid]));
+  own.retain?.([kept]);
   t.ok(await ends(goneCommand));
-  t.notOk(existsSync(join(dataDir, "pods", gone.metadata.uid)));
+  t.notOk(existsSync(join(dataDir, "pods", folderOf(gone))));
   t.notOk(await isGone(keptCommand));
   watched(own, kept);
   await own[Symbol.asyncDispose]();

@@ -8,7 +8,7 @@ import t from "tap";
 import type { Kubelet } from "../api.ts";
 import type { Container, PodObject } from "../objects.ts";
 import { ends, isGone, type Looking, podOf, said, sh, type Watched, watched } from "../testing/local-pods.ts";
-import { startProcesses } from "./processes.ts";
+import { folderOf, startProcesses } from "./processes.ts";
 
 const dataDir = await mkdtemp(join(tmpdir(), "processes-test-"));
 t.teardown(() => rm(dataDir, { recursive: true, force: true }));
@@ -223,5 +223,5 @@ t.test("stopping a throwaway kubelet ends every process and removes every folder
   t.notOk(await isGone(pid));
   await own[Symbol.asyncDispose]();
   t.ok(await isGone(pid));
-  t.notOk(existsSync(join(dataDir, "own", "pods", pod.metadata.uid)));
+  t.notOk(existsSync(join(dataDir, "own", "pods", folderOf(pod))));
 });

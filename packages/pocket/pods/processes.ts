@@ -45,9 +45,9 @@ export function startProcesses(options: ProcessOptions): Kubelet & AsyncDisposab
   const lives = new Set<Life>();
   let isEnding = false;
   return {
-    retain: (podUids) => removeOthers(pods, podUids),
+    retain: (kept) => removeOthers(pods, new Set(kept.map(folderOf))),
     start: (pod, report, look) => {
-      const parts = { clock, pod, folder: join(pods, pod.metadata.uid), report, look, logBytesMost };
+      const parts = { clock, pod, folder: join(pods, folderOf(pod)), report, look, logBytesMost };
       const life: Life = finishedPhase(pod) ? archive(parts) : live(parts);
       lives.add(life);
       void life.over.then(() => lives.delete(life));
@@ -62,14 +62,17 @@ export function startProcesses(options: ProcessOptions): Kubelet & AsyncDisposab
   };
 }
 
+/** Named so that a person finds it. The UID tells it from the folder of an earlier pod of that name. */
+export const folderOf = ({ metadata: { name, uid } }: PodObject): string => `${name}_${uid}`;
+
 /** Ends and removes pods whose objects are gone: their work would go on, and nobody would hear of it. */
-function removeOthers(pods: string, podUids: ReadonlySet<string>): void {
+function removeOthers(pods: string, kept: ReadonlySet<string>): void {
   if (!existsSync(pods)) return;
-  for (const uid of readdirSync(pods)) {
-    if (podUids.has(uid)) continue;
-    for (const it of readdirSync(join(pods, uid), { withFileTypes: true }))
-      if (it.isDirectory()) killGroup(join(pods, uid, it.name));
-    rmSync(join(pods, uid), { recursive: true, force: true });
+  for (const folder of readdirSync(pods)) {
+    if (kept.has(folder)) continue;
+    for (const it of readdirSync(join(pods, folder), { withFileTypes: true }))
+      if (it.isDirectory()) killGroup(join(pods, folder, it.name));
+    rmSync(join(pods, folder), { recursive: true, force: true });
   }
 }
 

@@ -146,7 +146,7 @@ function linesOf(group: GroupState, nowMs: number): readonly string[] {
     ...(state === "UNSERVED" ? ["           no launcher has it in its groups file: nothing there is acted on"] : []),
     ...(paused && state !== "PAUSED" ? ["           paused"] : []),
     ...(health === "unhealthy" && diagnosis
-      ? [`           ${diagnosis.code}: ${diagnosis.sentence}`, `           › ${diagnosis.hint}`]
+      ? [`           ${diagnosis.code}: ${diagnosis.sentence}`, `           › ${diagnosis.hint.replaceAll("<group>", name)}`]
       : []),
     ...(trouble ? [`           ${trouble.code}: ${trouble.sentence}`, `           › ${trouble.hint}`] : []),
     ...(noRoom !== undefined && noRoom.untilMs > nowMs ? [`           no room: ${noRoom.diagnosis.sentence}`] : []),

@@ -11,6 +11,8 @@ import type { RunFilter, RunRow, StoryEvent } from "@longshore/ledger/port.ts";
 import { command as declared, CONFIG, family, iso, json, JSON_OPTION, type Surroundings, Usage } from "../command.ts";
 import type { Values as ValuesOf } from "../command.ts";
 import { exitCodeOf, follow } from "../following.ts";
+import { actorAt, hintAt, moreAt, type Place, placeOf } from "../place.ts";
+import { findLongshore } from "../which-longshore.ts";
 import { brokerOf, commandOf, ledgerOf } from "./publish.ts";
 import { logLines, plain, span, storyLine } from "../terminal.ts";
 
@@ -139,7 +141,8 @@ async function show(run: RunId, values: Values, surroundings: Surroundings): Pro
   await using ledger = await ledgerOf(values.config, surroundings);
   const [found, story] = [await ledger.find(run), await ledger.story(run, 0, 1000)];
   if (found === undefined) throw runUnknown(run);
-  surroundings.out(values.json === true ? json(bookOf(found.record, story)) : pageOf(found.record, story));
+  const place = placeOf(found.record, await findLongshore({ config: values.config }, surroundings), values.config);
+  surroundings.out(values.json === true ? json(bookOf(found.record, story)) : pageOf(found.record, story, place));
   return 0;
 }
 
@@ -161,14 +164,13 @@ function bookOf({ run, attempts }: RunRecord, story: readonly StoryEvent[]): obj
 /** Selects every Job and pod of a run. */
 const selectorOf = (run: RunId): string => `${LABELS.run}=${runLabel(run, sha256)}`;
 
-/** One line for each namespace in which the run may have Jobs. */
-const kubectlOf = ({ run, attempts }: RunRecord): readonly string[] => {
-  const namespaces = attempts.flatMap(({ notes: { namespace }, claimNo }) => (claimNo > 0 && namespace ? [namespace] : []));
-  return [...new Set(namespaces)].map((it) => `  kubectl -n ${it} get jobs,pods -l ${selectorOf(run.id)}`);
-};
+/** The namespaces in which the run may have Jobs. */
+const namespacesOf = ({ attempts }: RunRecord): readonly string[] => [
+  ...new Set(attempts.flatMap(({ notes: { namespace }, claimNo }) => (claimNo > 0 && namespace ? [namespace] : []))),
+];
 
 /** One screen: the run's state, the reason, the next step, and the story. */
-function pageOf(record: RunRecord, story: readonly StoryEvent[]): string {
+function pageOf(record: RunRecord, story: readonly StoryEvent[], place: Place): string {
   const { run, attempts } = record;
   const end = story.findLast(({ type }) => isTerminal(type));
   const { diagnosis, seconds, log } = (end?.data ?? {}) as {
@@ -178,26 +180,20 @@ function pageOf(record: RunRecord, story: readonly StoryEvent[]): string {
   };
   const last = attempts.at(-1);
   const where = last?.notes.considered?.map(({ group, why }) => `${group}: ${why}`).join("  ");
-  const WHO: Readonly<Record<string, string>> = {
-    request: "you (request)",
-    cluster: "the cluster's people",
-    platform: "whoever runs Longshore",
-  };
-  const head = `${run.id}    ${(run.outcome ?? run.state).toUpperCase()}${diagnosis ? `   ${diagnosis.code}   to act: ${WHO[diagnosis.blame] ?? ""}` : ""}`;
+  const head = `${run.id}    ${(run.outcome ?? run.state).toUpperCase()}${diagnosis ? `   ${diagnosis.code}   to act: ${actorAt(place, diagnosis.blame)}` : ""}`;
   const phases = Object.entries(seconds ?? {}).map(([phase, value]) => `${phase} ${span(value * 1000)}`);
   const lines = [
     head,
     ...(diagnosis
-      ? [`  ${diagnosis.sentence}`, `  Hint: ${diagnosis.hint}`, ...diagnosis.evidence.map((it) => `  seen: ${it}`)]
+      ? [`  ${diagnosis.sentence}`, `  Hint: ${hintAt(place, diagnosis)}`, ...diagnosis.evidence.map((it) => `  seen: ${it}`)]
       : []),
     `  from     ${run.tenant} (${run.source})`,
     `  group    ${run.group ?? "-"}${where ? `    ${where}` : ""}`,
     ...(phases.length > 0 ? [`  time     ${phases.join(" | ")}`] : []),
     ...story.map((event, index) => storyLine(event, story[index - 1]?.atMs, run.plan.simple)),
     ...logLines(log),
-    ...(last !== undefined && last.claimNo > 0 ? [`  kubectl -n ${last.notes.namespace ?? ""} describe job ${last.name}`] : []),
-    ...kubectlOf(record),
-    ...(run.outcome === "failed" ? [`  longshore runs restart ${run.id}`] : []),
+    ...moreAt(place, namespacesOf(record), selectorOf(run.id)).map((it) => `  ${it}`),
+    ...(run.outcome === "failed" ? [`  longshore runs restart ${run.id}${place.where}`] : []),
   ];
   return `${lines.map(plain).join("\n")}\n`;
 }
@@ -210,7 +206,9 @@ async function following(run: RunId, { config }: Values, surroundings: Surroundi
   await using parts = new AsyncDisposableStack();
   const broker = parts.use(await brokerOf(config, surroundings));
   const ledger = parts.use(await ledgerOf(config, surroundings));
-  const followed = await follow({ broker, ledger, run, config, ...(command && { command: command.id }) }, surroundings);
+  const longshore = await findLongshore({ config }, surroundings);
+  const place = (record: RunRecord) => placeOf(record, longshore, config);
+  const followed = await follow({ broker, ledger, run, config, place, ...(command && { command: command.id }) }, surroundings);
   const kept = parts.move();
   return { ...followed, broker, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }

@@ -49,11 +49,13 @@ export async function postgresIn(home: string): Promise<AsyncDisposable & { read
   return { url, [Symbol.asyncDispose]: stop };
 }
 
+export const pocketFolder = (home: string): string => join(home, "pocket");
+
 export async function pocketIn(
   home: string,
   options: { readonly requestLog?: string; readonly throwaway?: boolean } = {},
 ): Promise<AsyncDisposable & ClusterChoice & { readonly url: string }> {
-  const pocket = await startPocket({ dataDir: join(home, "pocket"), ...options });
+  const pocket = await startPocket({ dataDir: pocketFolder(home), ...options });
   const tokenFile = join(home, "pocket-token");
   await writeFile(tokenFile, pocket.token, { mode: 0o600 });
   return {
