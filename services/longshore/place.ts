@@ -28,6 +28,10 @@ export interface Place {
   readonly log: string | undefined;
 }
 
+/** True of the pocket that `longshore up` and `demo` start, and of no other group: both names are theirs. */
+export const isPocket = (installation: string, group: string | undefined): boolean =>
+  installation === INSTALLATION && group === GROUP;
+
 /** The place of the run's last attempt. */
 export function placeOf(
   { run, attempts }: RunRecord,
@@ -36,15 +40,15 @@ export function placeOf(
 ): Place {
   const last = attempts.findLast(({ claimNo }) => claimNo > 0);
   const group = last?.group ?? run.group;
-  const isPocket = installation === INSTALLATION && group === GROUP;
+  const inPocket = isPocket(installation, group);
   return {
     run: run.id,
     where: config === undefined ? "" : ` --config ${quoted(config)}`,
     group,
     namespace: last?.notes.namespace,
     job: last?.name,
-    kubectl: isPocket ? undefined : kubectlFor(clusterOf(groupsFile, group), groupsFile),
-    log: isPocket && last !== undefined ? logOf(join(pocketFolder(dirname(groupsFile)), "pods"), last.name) : undefined,
+    kubectl: inPocket ? undefined : kubectlFor(clusterOf(groupsFile, group), groupsFile),
+    log: inPocket && last !== undefined ? logOf(join(pocketFolder(dirname(groupsFile)), "pods"), last.name) : undefined,
   };
 }
 
