@@ -19,7 +19,7 @@ import { createNamespace } from "./server/write.ts";
 export interface PocketOptions {
   /** Folder for the objects, the pods' folders and logs. One pocket at a time may use it. */
   readonly dataDir: string;
-  /** True: it keeps no objects, and stopping kills its pods at once. Nothing comes after it. */
+  /** True: it keeps no objects, and its pods end with it at once, also when it is killed. */
   readonly throwaway?: boolean;
   /** Further tokens, for example of users bound to some namespaces. */
   readonly credentials?: ReadonlyMap<string, Identity>;
@@ -44,7 +44,8 @@ export interface Pocket extends AsyncDisposable {
 export async function startPocket(options: PocketOptions): Promise<Pocket> {
   const clock = systemClock;
   const { dataDir, throwaway = false, pods = () => startProcesses({ clock, dataDir, throwaway }), requestLog } = options;
-  mkdirSync(dataDir, { recursive: true });
+  // The objects and the pods' output may have secrets in them.
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   await using started = new AsyncDisposableStack();
   started.use(await claimFolder(dataDir, (pid) => new Error(inUse(dataDir, pid))));
   const disk = throwaway ? undefined : started.use(openJournal(dataDir, clock));

@@ -229,7 +229,7 @@ t.test("pods whose objects are gone are ended and removed, and the others are le
 t.test("a command runs once, though two shims were started for it", async (t) => {
   const pod = podOf(sh("echo begun >> times; echo begun; sleep 600"));
   await begun(pod);
-  const words = [new URL("shim.sh", import.meta.url).pathname, "sh", "-c", "echo again >> times"];
+  const words = [new URL("shim.sh", import.meta.url).pathname, "lasting", "sh", "-c", "echo again >> times"];
   const env = { PATH: process.env["PATH"] ?? "", LONGSHORE_TERMINATION_LOG: fileOf(pod, "termination-log") };
   const second = spawn("/bin/sh", words, { cwd: fileOf(pod, "root"), env, stdio: "ignore", detached: true });
   await new Promise((resolve) => second.once("exit", resolve));

@@ -45,6 +45,8 @@ export interface ContainerParts {
 export interface Starting extends ContainerParts {
   readonly container: Container;
   readonly values: Readonly<Record<string, string>>;
+  /** True: the process ends with this one, however this one ends. */
+  readonly leashed: boolean;
 }
 
 const MESSAGE_BYTES_MOST = 4_096;
@@ -84,7 +86,7 @@ export function runContainer(parts: Starting): ContainerProcess {
   if (missing !== undefined) return endsAtOnce(128, "StartError", `exec: ${JSON.stringify(program)}: ${missing}`);
   const log = openSync(logIn(folder), "a");
   try {
-    return follow(parts, startedAtMs, startShim({ folder, words, cwd, values: all, log }));
+    return follow(parts, startedAtMs, startShim({ folder, words, cwd, values: all, log, leashed: parts.leashed }));
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     return endsAtOnce(128, "StartError", `exec: ${JSON.stringify(program)}: ${why}`);

@@ -22,7 +22,7 @@ export interface ProcessOptions {
   readonly clock: Clock;
   readonly dataDir: string;
   readonly logBytesMost?: number;
-  /** True: stopping kills the pods at once and removes their folders. Nothing comes after it. */
+  /** True: stopping kills the pods at once and removes their folders; they end as well if this process is killed. */
   readonly throwaway?: boolean;
 }
 
@@ -47,7 +47,7 @@ export function startProcesses(options: ProcessOptions): Kubelet & AsyncDisposab
   return {
     retain: (kept) => removeOthers(pods, new Set(kept.map(folderOf))),
     start: (pod, report, look) => {
-      const parts = { clock, pod, folder: join(pods, folderOf(pod)), report, look, logBytesMost };
+      const parts = { clock, pod, folder: join(pods, folderOf(pod)), report, look, logBytesMost, throwaway };
       const life: Life = finishedPhase(pod) ? archive(parts) : live(parts);
       lives.add(life);
       void life.over.then(() => lives.delete(life));
@@ -90,6 +90,7 @@ interface LifeParts {
   readonly report: (it: PodReport) => void;
   readonly look: Look;
   readonly logBytesMost: number;
+  readonly throwaway: boolean;
 }
 
 /** A pod that had ended before this start: only its logs are left. */
@@ -257,7 +258,7 @@ type Made =
   | { readonly kind: "made"; readonly process: ContainerProcess }
   | { readonly kind: "waits"; readonly first: ContainerState; readonly then?: ContainerState };
 
-function attempt({ clock, pod, folder, look, logBytesMost }: LifeParts, container: Container): Made {
+function attempt({ clock, pod, folder, look, logBytesMost, throwaway }: LifeParts, container: Container): Made {
   const waits = (reason: string, message: string): ContainerState => ({ kind: "waiting", reason, message });
   const image = judgeImage(container.image);
   if (image.kind === "invalid") return { kind: "waits", first: waits("InvalidImageName", image.message) };
@@ -270,5 +271,5 @@ function attempt({ clock, pod, folder, look, logBytesMost }: LifeParts, containe
   const own = join(folder, container.name);
   mkdirSync(own, { recursive: true });
   const values = { HOSTNAME: pod.metadata.name, ...environment.values };
-  return { kind: "made", process: runContainer({ clock, container, folder: own, values, logBytesMost }) };
+  return { kind: "made", process: runContainer({ clock, container, folder: own, values, logBytesMost, leashed: throwaway }) };
 }

@@ -1,6 +1,7 @@
 # Runs a container's command as its child, and writes down how it ended, since a pocket that was killed cannot hear it.
 #
-#   sh shim.sh COMMAND [WORD ...]        in a session of its own, with the container's environment
+#   sh shim.sh lasting COMMAND [WORD ...]    in a session of its own, with the container's environment
+#   sh shim.sh leashed COMMAND [WORD ...]    the same, and ends with whoever holds the other end of descriptor 3
 #
 # It writes into the folder of $LONGSHORE_TERMINATION_LOG:
 #
@@ -21,7 +22,7 @@ identity() (
   fi
 )
 
-if [ "$1" = --become ]; then
+if [ "$1" = become ]; then
   shift
   identity > "${LONGSHORE_TERMINATION_LOG%/*}/command"
   unset PWD OLDPWD SHLVL _
@@ -33,10 +34,12 @@ fi
 # A caught signal is not passed on to a child, an ignored one would be. SIGTERM is for the command alone, as in a container.
 trap : HUP INT QUIT TERM
 # The shell's own words about a child that was killed are not the command's output.
-exec 3>&2 2> /dev/null
+exec 4>&2 2> /dev/null
 set -C
 identity > "${LONGSHORE_TERMINATION_LOG%/*}/shim" || exit
-(exec /bin/sh "$0" --become "$@" 2>&3 3>&-)
+[ "$1" = lasting ] || (read -r _ <&3; kill -s KILL 0) > /dev/null 4>&- &
+shift
+(exec /bin/sh "$0" become "$@" 2>&4 3>&- 4>&-)
 echo $? > "${LONGSHORE_TERMINATION_LOG%/*}/exit"
 # Processes that the command left behind end with it. This one is among them.
 kill -s KILL 0

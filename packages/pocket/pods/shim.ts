@@ -6,6 +6,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { Socket } from "node:net";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Identity, isAlive, readIdentity } from "@longshore/runtime/birth.ts";
@@ -19,6 +20,8 @@ export interface Starting {
   readonly values: Readonly<Record<string, string>>;
   /** The descriptor of the log, opened for appending. */
   readonly log: number;
+  /** True: the command ends with this process, however this process ends. */
+  readonly leashed: boolean;
 }
 
 export interface Exit {
@@ -40,21 +43,23 @@ const SHIM_WRITES_WITHIN_MS = 5_000;
 export const terminationLogIn = (folder: string): string => join(folder, "termination-log");
 
 /** Throws if the words cannot be executed: one of them holds a NUL. */
-export function startShim({ folder, words, cwd, values, log }: Starting): ChildProcess {
+export function startShim({ folder, words, cwd, values, log, leashed }: Starting): ChildProcess {
   const all = { ...values, LONGSHORE_TERMINATION_LOG: terminationLogIn(folder) };
   const odd = Object.entries(all).filter(([name]) => isChangedByShells(name));
   if (odd.length > 0) {
     const assigned = odd.map(([name, value]) => quoted(`${name}=${value}`)).join(" ");
     writeFileSync(join(folder, "names"), `set -- /usr/bin/env ${assigned} "$@"\n`, { mode: 0o600 });
   }
-  const child = spawn("/bin/sh", [SCRIPT, ...words], {
+  const child = spawn("/bin/sh", [SCRIPT, leashed ? "leashed" : "lasting", ...words], {
     cwd,
     env: Object.fromEntries(Object.entries(all).filter(([name]) => !isChangedByShells(name))),
-    stdio: ["ignore", log, log],
+    stdio: ["ignore", log, log, leashed ? "pipe" : "ignore"],
     detached: true,
   });
   // A pocket that has stopped may exit, although a process of its pods goes on.
   child.unref();
+  const leash = child.stdio[3];
+  if (leash instanceof Socket) leash.on("error", () => leash.destroy()).unref();
   return child;
 }
 

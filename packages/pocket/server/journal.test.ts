@@ -1,4 +1,5 @@
 /** The objects on disk: what was written is there again, whatever was cut off, and versions never come twice. */
+import { spawnSync } from "node:child_process";
 import { appendFileSync, existsSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -174,6 +175,31 @@ t.test("what cannot be written has not happened", async (t) => {
   store.listen(() => heard++);
   t.throws(() => store.insert("jobs", object("jobs", "a")), { message: "no space left" });
   t.same([store.list("jobs", undefined), store.version(), heard], [[], 0, 0]);
+});
+
+t.test("what a full disk took only in part has not happened, and harms nothing that is written later", async (t) => {
+  const { open, path } = await place();
+  const script = `
+    import { writeSync } from "node:fs";
+    import { systemClock } from "@longshore/runtime/clock.ts";
+    import { openJournal } from "./journal.ts";
+    const journal = openJournal(process.argv[1], systemClock);
+    const write = (name, text) => journal.append({ version: 1, type: "ADDED", resource: "secrets", object: { metadata: { name, text, resourceVersion: "1" } } });
+    const errors = [];
+    for (const [name, length] of [["a", 1_000], ["b", 100_000], ["c", 10]])
+      try { write(name, "x".repeat(length)) } catch ({ code }) { errors.push(name + code) }
+    writeSync(1, errors.join());
+    process.exit();`;
+  // A bound on a file's size makes a write end in the middle, as a full disk does.
+  const words = ["-c", 'ulimit -f 20; trap "" XFSZ; exec "$0" --input-type=module -e "$1" "$2"', process.execPath, script, path];
+  const { stdout, stderr } = spawnSync("/bin/sh", words, { cwd: import.meta.dirname, encoding: "utf8" });
+  t.equal(stdout, "bEFBIG", stderr);
+  const { store, close } = open();
+  t.same(
+    store.list("secrets", undefined).map(({ metadata }) => metadata.name),
+    ["a", "c"],
+  );
+  await close();
 });
 
 for (const { name, line } of [

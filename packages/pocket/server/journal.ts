@@ -41,9 +41,8 @@ export function openJournal(
   /** A line that was written in part, on a full disk, is taken back: else the next one would continue it. */
   function write(line: Line): void {
     const text = Buffer.from(`${textOfLine(line)}\n`);
-    let written = 0;
     try {
-      while (written < text.length) written += writeSync(file, text, written);
+      writeAt(file, text, bytes);
     } catch (error) {
       ftruncateSync(file, bytes);
       throw error;
@@ -134,6 +133,12 @@ function readLine(text: string): Line | undefined {
 const textOfLine = (line: Line): string =>
   "put" in line ? `{"put":${JSON.stringify(line.put)},"object":${textOf(line.object)}}` : JSON.stringify(line);
 
+/** By position: after a write that failed, the file's own position lies behind its end. */
+function writeAt(file: number, bytes: Buffer, position: number): void {
+  for (let written = 0; written < bytes.length; )
+    written += writeSync(file, bytes, written, bytes.length - written, position + written);
+}
+
 /** Writes the objects into a new file, which takes the old one's place when it is on the disk. */
 function rewrite(path: string, objects: ReadonlyMap<string, Kept>, version: number) {
   const file = openSync(`${path}.new`, "w", 0o600);
@@ -144,7 +149,7 @@ function rewrite(path: string, objects: ReadonlyMap<string, Kept>, version: numb
   let bytes = 0;
   for (const line of lines) {
     const text = Buffer.from(`${textOfLine(line)}\n`);
-    for (let written = 0; written < text.length; ) written += writeSync(file, text, written);
+    writeAt(file, text, bytes);
     bytes += text.length;
   }
   fsyncSync(file);
