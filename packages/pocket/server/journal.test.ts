@@ -1,6 +1,6 @@
 /** The objects on disk: what was written is there again, whatever was cut off, and versions never come twice. */
 import { spawnSync } from "node:child_process";
-import { appendFileSync, existsSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, readFileSync, rmdirSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -145,6 +145,21 @@ t.test("the file is written anew before it grows without a bound, and loses noth
     ["stays"],
   );
   t.equal(second.store.version(), version, "the versions of what was removed do not come again");
+  await second.close();
+  await first.close();
+});
+
+t.test("if the file cannot be written anew, the old one goes on", async (t) => {
+  const { open, file } = await place();
+  const first = open(1_000);
+  mkdirSync(`${file}.new`);
+  const warned = new Promise<Error>((resolve) => process.once("warning", resolve));
+  for (let n = 0; n < 10; n++) first.store.insert("jobs", object("jobs", `j${n}`));
+  t.match(await warned, { message: /could not be written anew: EISDIR/ });
+  rmdirSync(`${file}.new`);
+  for (let n = 10; n < 30; n++) first.store.insert("jobs", object("jobs", `j${n}`));
+  const second = open();
+  t.equal(second.store.list("jobs", undefined).length, 30);
   await second.close();
   await first.close();
 });

@@ -56,9 +56,18 @@ export function openJournal(
     if (type === "DELETED") objects.delete(key);
     else objects.set(key, { resource, object });
     callOff ??= clock.alarm(SYNC_MS, sync);
-    if (bytes <= rewriteBytes || bytes <= 2 * least) return;
-    closeSync(file);
-    ({ file, bytes } = rewrite(path, objects, version));
+    if (bytes > rewriteBytes && bytes > 2 * least) rewriteNow(version);
+  }
+
+  /** If that fails, on a full disk, the old file goes on, and is written anew when it is twice as large. */
+  function rewriteNow(version: number): void {
+    try {
+      const next = rewrite(path, objects, version);
+      closeSync(file);
+      ({ file, bytes } = next);
+    } catch (error) {
+      process.emitWarning(`${path} could not be written anew: ${error instanceof Error ? error.message : String(error)}`);
+    }
     least = bytes;
   }
 
@@ -142,20 +151,33 @@ function writeAt(file: number, bytes: Buffer, position: number): void {
 /** Writes the objects into a new file, which takes the old one's place when it is on the disk. */
 function rewrite(path: string, objects: ReadonlyMap<string, Kept>, version: number) {
   const file = openSync(`${path}.new`, "w", 0o600);
-  const lines: readonly Line[] = [
-    { format: FORMAT, version },
-    ...[...objects.values()].map(({ resource, object }) => ({ put: resource, object })),
-  ];
-  let bytes = 0;
-  for (const line of lines) {
-    const text = Buffer.from(`${textOfLine(line)}\n`);
-    writeAt(file, text, bytes);
-    bytes += text.length;
+  try {
+    const lines: readonly Line[] = [
+      { format: FORMAT, version },
+      ...[...objects.values()].map(({ resource, object }) => ({ put: resource, object })),
+    ];
+    let bytes = 0;
+    for (const line of lines) {
+      const text = Buffer.from(`${textOfLine(line)}\n`);
+      writeAt(file, text, bytes);
+      bytes += text.length;
+    }
+    fsyncSync(file);
+    renameSync(`${path}.new`, path);
+    syncFolder(dirname(path));
+    return { file, bytes };
+  } catch (error) {
+    closeSync(file);
+    throw error;
   }
-  fsyncSync(file);
-  renameSync(`${path}.new`, path);
-  const folder = openSync(dirname(path), "r");
-  fsyncSync(folder);
-  closeSync(folder);
-  return { file, bytes };
+}
+
+/** Without it, a loss of power may bring the old file back. */
+function syncFolder(path: string): void {
+  const folder = openSync(path, "r");
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
 }
