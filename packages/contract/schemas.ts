@@ -40,7 +40,7 @@ const WHEN_CONTROL: Record<ControlType, string> = {
 const WHEN_EVENTS: Record<EventType, string> = {
   "run.accepted": "The run was recorded; from now on it will be accounted for.",
   "run.restarted": "The run runs again, as its next generation.",
-  "run.waiting": "No group can take it at present; told again when the reason changes.",
+  "run.waiting": "No group can take it at present, or an earlier attempt may still run; told again when the reason changes.",
   "run.launched": "The Job exists in a group's cluster.",
   "run.started": "The first container runs.",
   "run.stalled": "Its pods cannot start or make no progress; the diagnosis says why.",

@@ -7,7 +7,7 @@ import { within } from "@longshore/runtime/loop.ts";
 import type { Parts } from "./parts.ts";
 import { unwatchedForMs } from "./groups/unwatched.ts";
 
-/** A scraper waits ten seconds by default. */
+/** Less than the ten seconds that a scraper waits by default. */
 const ASKING_MS = 5_000;
 
 /** Gauges that are counted anew at each scrape. While the ledger is away they are absent, and `longshore_part_up` says why. */
@@ -62,7 +62,7 @@ export function launcherHealth({ ledger, broker, metrics, clock, clusters, log }
     }
   }
 
-  /** The type makes sure that every gauge set here is also forgotten. */
+  /** The type makes sure that every gauge set here is also forgotten while the ledger is away. */
   function tell<N extends FromLedger>(name: N, rows: Parameters<typeof metrics.replace<N>>[1]): void {
     metrics.replace(name, rows);
   }
@@ -101,7 +101,7 @@ export function launcherHealth({ ledger, broker, metrics, clock, clusters, log }
     const of = rows.flatMap(({ group, standing }) => {
       const held = standing.map(({ attempt }) => attempt).filter(({ uid }) => uid !== undefined);
       const finished = held.filter(({ state }) => state === "ended");
-      // If a create may still land on the attempt's name, its hold stays on purpose.
+      // While a create may still land on the attempt's name, the hold stays on purpose and is not late.
       const late = finished
         .filter((attempt) => !isFenced(attempt, nowMs))
         .map(({ outcome }) => nowMs - (outcome?.endedAtMs ?? nowMs));

@@ -25,14 +25,14 @@ const USAGE = `usage: npm run bench -- launch|facts|memory|relist|spine|way [opt
   spine   runs through broker, launcher, pocket (instant pods) and watcher, to their terminal events: runs per second,
           CPU per run of each part, latencies, requests to the cluster's API and transactions of the ledger
   way     the modules that the launcher executes from a published run.requested to its run.launched event, by V8's coverage:
-          a figure of the code, not of the machine. The cluster is the pocket
+          it depends on the code, not on the machine. The cluster is the pocket
 
   --runs N       how many runs: per turn for launch (2000), one at a time for facts (200) and way (20), at once for
                  spine (1000); Jobs for relist (50000)
   --jobs N,N     memory: numbers of live Jobs (5000,20000)
   --turns N      launch: turns of each kind in each layout (3)
   --cluster KIND launch: kubernetes (the default) or pocket (for a machine that has no control plane)
-  --one-by-one N spine: how many runs after that, one at a time (200)
+  --one-by-one N spine: how many more runs, one at a time (200)
   --broker KIND  rabbitmq (4.0, the default) or postgres (queues in the ledger's database)
   --profile DIR  write CPU profiles of launcher and watcher into this folder, for a browser's or an editor's viewer
 `;

@@ -1,6 +1,6 @@
 /**
- * G3, G4 and G10: at most one Job of an attempt runs, its end is recorded before its hold is taken off, and no pod runs after a
- * recorded end.
+ * G3, G4 and G10: at most one Job of an attempt runs, and at most one attempt of a step; an attempt's end is recorded before
+ * its hold is taken off, and no pod runs after a recorded end.
  *
  * The failure this prevents: work that runs twice, or runs on after upstream was told that it had ended.
  */
@@ -11,7 +11,6 @@ export function oneJobRuns(view: View): readonly string[] {
   return view.attempts.flatMap((attempt) => [
     ...itsOwn(view, attempt),
     ...(attempt.lifted.includes("one Job") ? [] : oneRuns(view, attempt)),
-    ...nextOnlyAfter(view, attempt),
   ]);
 }
 
@@ -29,13 +28,19 @@ function oneRuns(view: View, attempt: Attempt): readonly string[] {
   return [`${ran.size} Jobs ${nameOf(attempt)} had pods: ${each.join(", ")}`];
 }
 
-function nextOnlyAfter(view: View, attempt: Attempt): readonly string[] {
-  const next = view.attempts.find((it) => it.run === attempt.run && it.step === attempt.step && it.n === attempt.n + 1);
-  const job = next && jobsOf(view, next).find(({ occupant }) => !occupant);
-  if (job === undefined || attempt.lifted.includes("next")) return [];
-  return podsOf(view, attempt)
-    .filter((pod) => overMsOf(pod) > job.createdMs + view.slackMs.nextAttempt)
-    .map(({ name }) => `the pod ${name} of ${nameOf(attempt)} still ran when the next attempt was created at ${at(job.createdMs)}`); // biome-ignore format: one line
+/** All later attempts count: with an unanswered create, an attempt may come to run long after the next one ended. */
+export function oneAttemptRuns(view: View): readonly string[] {
+  return view.attempts.flatMap((attempt) => {
+    const { run, step, n, besideMs = Number.NEGATIVE_INFINITY } = attempt;
+    const later = view.attempts.filter((it) => it.run === run && it.step === step && it.n > n);
+    return later.flatMap((other) => {
+      const job = jobsOf(view, other).find(({ occupant }) => !occupant);
+      if (job === undefined || job.createdMs < besideMs) return [];
+      return podsOf(view, attempt)
+        .filter((pod) => overMsOf(pod) > job.createdMs + view.slackMs.nextAttempt)
+        .map(({ name }) => `the pod ${name} of ${nameOf(attempt)} still ran or came to run when ${job.name} had been created at ${at(job.createdMs)}`); // biome-ignore format: one line
+    });
+  });
 }
 
 export function everyEndIsTold(view: View): readonly string[] {

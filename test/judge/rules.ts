@@ -6,7 +6,7 @@
  */
 import { everyCommandEnds, oneEffect } from "./commands.ts";
 import { noFalseEnd, startsAreTrue, timers } from "./ends.ts";
-import { everyEndIsTold, nothingRunsBehindAnEnd, oneJobRuns } from "./jobs.ts";
+import { everyEndIsTold, nothingRunsBehindAnEnd, oneAttemptRuns, oneJobRuns } from "./jobs.ts";
 import { stories } from "./stories.ts";
 import type { Broken, View } from "./view.ts";
 
@@ -17,6 +17,7 @@ const RULES: Readonly<Record<string, Rule<View>>> = {
   "G1: every confirmed command ends as a run, a refusal or a quarantine": everyCommandEnds,
   "G2: one run id has one effect": oneEffect,
   "G3: at most one Job of an attempt runs": oneJobRuns,
+  "G3: two attempts of one step never run at once": oneAttemptRuns,
   "G4: every end that a hold kept is told": everyEndIsTold,
   "G5: no terminal event is false": noFalseEnd,
   "G5: what is said of a start is true": startsAreTrue,

@@ -66,6 +66,8 @@ const anything: fc.Arbitrary<AttemptInput> = fc.oneof(
   fc.record({ kind: as("lookedDeleted"), evidence, ...job }),
   fc.record({ kind: as("gone"), uid }),
   fc.record({ kind: as("occupied"), uid: fc.constantFrom("o1", "o2").map((it) => Uid.parse(it)) }),
+  fc.record({ kind: as("kept"), uid: fc.constantFrom("u1", "u2", "o1").map((it) => Uid.parse(it)), begunAtMs }),
+  fc.record({ kind: as("inDoubt") }),
   fc.record({ kind: as("fencePassed"), claimNo, begunAtMs, found: fc.constantFrom("nothing" as const, "foreign" as const) }),
   fc.record({
     kind: as("released"),
@@ -148,7 +150,7 @@ t.test("every input in every state, in any order: nothing throws, and every inva
 t.test("an input that is repeated decides nothing and tells nothing", async (t) => {
   fc.assert(
     fc.property(fc.array(anything, { maxLength: 12, size: "max" }), anything, (before, it) => {
-      if (it.kind === "claimDue" || it.kind === "placed" || it.kind === "noPlace") return; // each of these is a new decision, no repeat
+      if (it.kind === "claimDue" || it.kind === "placed" || it.kind === "noPlace") return; // a repeat of one of these is a new decision
       const then = before.reduce((attempt, next) => moveAttempt(attempt, next, context()).attempt, claimed);
       const once = moveAttempt(then, it, context()).attempt;
       const twice = moveAttempt(once, it, context());

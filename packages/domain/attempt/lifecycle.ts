@@ -5,7 +5,7 @@
  * the seventh. Here a new state or input does not compile until all its cells are decided. "illegal" is counted and changes
  * nothing; it never throws.
  *
- * Two things make the life longer than "created, running, ended". A request on the wire cannot be called back: `unanswered`
+ * Two things make the life longer than "created, running, ended". A request that was sent cannot be called back: `unanswered`
  * lists the claims whose create may still land, and until the fence has passed the name must stay taken. And a Job under
  * deletion never gets a condition, so only a look may end it. The rules that the cells name are in moves/.
  */
@@ -39,12 +39,14 @@ export const ATTEMPT: { readonly [K in InputKind]: Row<K> } = {
   resumed:       { waiting: stray,               ready: stray,               claimed: seen.resumed,        live: seen.resumed,            closing: nothingNew,               ended: nothingNew,               done: nothingNew },
   complete:      { waiting: stray,               ready: stray,               claimed: seen.succeeded,      live: seen.succeeded,          closing: seen.succeeded,      ended: releaseAgain,               done: releaseAgain },
   failed:        { waiting: stray,               ready: stray,               claimed: seen.failed,         live: seen.failed,             closing: seen.failedLate,     ended: releaseAgain,               done: releaseAgain },
-  deleting:      { waiting: stray,               ready: stray,               claimed: seen.external,       live: seen.external,           closing: seen.lookNow,        ended: nothingNew,               done: releaseAgain },
+  deleting:      { waiting: stray,               ready: stray,               claimed: seen.external,       live: seen.external,           closing: seen.lookNow,        ended: seen.vanishedLate,        done: releaseAgain },
   // Results of an authoritative look.
   lookedDeleted: { waiting: illegal,             ready: illegal,             claimed: illegal,             live: looks.deleted,           closing: looks.deleted,       ended: releaseAgain,               done: releaseAgain },
   unstarted:     { waiting: illegal,             ready: illegal,             claimed: illegal,             live: stay,                    closing: looks.unstarted,     ended: stay,                done: stay },
   gone:          { waiting: illegal,             ready: illegal,             claimed: stay,                live: looks.goneWhileLive,              closing: looks.goneWhileClosing,          ended: looks.goneAfterEnd,     done: stay },
   occupied:      { waiting: illegal,             ready: illegal,             claimed: illegal,             live: illegal,                 closing: looks.occupiedWhileClosing,      ended: looks.occupiedAfterEnd,  done: stay },
+  kept:          { waiting: stay,                ready: stay,                claimed: stay,                live: stay,                    closing: stay,                ended: looks.kept,          done: stay },
+  inDoubt:       { waiting: stay,                ready: stay,                claimed: stay,                live: stay,                    closing: stay,                ended: looks.inDoubt,       done: stay },
   fencePassed:   { waiting: illegal,             ready: illegal,             claimed: looks.fencePassedUnknown,      live: stay,                    closing: looks.fencePassedClosing,   ended: looks.fencePassedEnded,  done: stay },
   released:      { waiting: illegal,             ready: illegal,             claimed: illegal,             live: illegal,                 closing: illegal,             ended: looks.released,      done: stay },
   // People and timers.

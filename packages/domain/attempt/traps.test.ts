@@ -8,7 +8,6 @@ import t from "tap";
 import type { AttemptInput } from "./input.ts";
 import {
   after,
-  CLAIM,
   claimed,
   claimedTwice,
   closing,
@@ -19,6 +18,7 @@ import {
   live,
   MINUTE,
   NOW,
+  occupant,
   other,
   own,
   passed,
@@ -26,7 +26,7 @@ import {
   SECOND,
 } from "./testing/examples.ts";
 import { moveAttempt } from "./lifecycle.ts";
-import { isFenced, isOpen } from "../run/record.ts";
+import { isFenced, isOpen, isParked } from "../run/record.ts";
 
 t.test("unanswered claims are no counter: one answer applied twice does not hide another create", async (t) => {
   const once = after(claimedTwice, [{ ...input.deferred, claimNo: 2 }]);
@@ -117,18 +117,72 @@ t.test("a stray's hold is not released while a create of its attempt may land un
   t.match(sure.strays, [{ kind: "stray", uid: other, holdUntilMs: NOW }]);
 });
 
-t.test("an ended attempt that no Job keeps the name for comes due at once, for its occupant", async (t) => {
-  const given = after(claimed, [input.abandon]);
-  t.match(given, { state: "ended", dueMs: NOW });
-  t.match(after(given, [input.occupied]), { state: "ended", dueMs: given.fenceUntilMs }, "and then when the fence has passed");
-  t.match(after(claimed, [input.complete]), { state: "ended", dueMs: NOW + CLAIM + 10 * MINUTE }, "its own Job keeps the name");
+t.test(
+  "an ended attempt rests until its fence only once a look saw its name taken: a Job or an occupant may be gone",
+  async (t) => {
+    const given = after(claimed, [input.abandon]);
+    t.match(given, { state: "ended", dueMs: NOW });
+    const occupied = after(given, [input.occupied]);
+    t.match(occupied, { state: "ended", dueMs: NOW }, "the occupant may have come back without our hold");
+    const looked = { ...input.kept, uid: occupant, begunAtMs: NOW + SECOND };
+    t.match(after(occupied, [looked], NOW + SECOND), { dueMs: given.fenceUntilMs });
+    const unsure = after(claimed, [input.complete]);
+    t.match(unsure, { state: "ended", dueMs: NOW });
+    t.match(after(unsure, [input.kept]), { state: "ended", dueMs: unsure.fenceUntilMs });
+  },
+);
+
+/** Each of these inputs shows that an ended attempt's name may be free. */
+const DOUBTS: readonly AttemptInput[] = [
+  { ...input.deleting, vanished: true },
+  input.gone,
+  input.occupied,
+  input.inDoubt,
+  input.released,
+  { ...input.created, uid: other, claimNo: 9 },
+];
+
+t.test(
+  "a look that began before the attempt's end, or before the name was in doubt, does not show that it is taken",
+  async (t) => {
+    const later = NOW + SECOND;
+    const unsure = after(claimed, [input.failed], later);
+    t.equal(moveAttempt(unsure, input.kept, context(later)).attempt, unsure, "begun before the end");
+    const parked = after(unsure, [{ ...input.kept, begunAtMs: later }], later);
+    t.ok(isParked(parked));
+    for (const doubt of DOUBTS) {
+      const doubted = after(parked, [doubt], later + SECOND);
+      t.notOk(isParked(doubted), doubt.kind);
+      t.equal(doubted.dueMs, later + SECOND, "it is looked at now");
+      t.notOk(
+        isParked(after(doubted, [{ ...input.kept, begunAtMs: later + SECOND }], later + MINUTE)),
+        "not newer than the doubt",
+      );
+    }
+    const gone = after(parked, [{ ...input.deleting, vanished: true }], later + SECOND);
+    t.ok(isParked(after(gone, [{ ...input.kept, begunAtMs: later + 2 * SECOND }], later + MINUTE)), "a later look counts again");
+  },
+);
+
+t.test("a Job that is kept does not make way if nobody saw it end, or if it carries no hold", async (t) => {
+  t.notOk(isParked(after(claimed, [input.started, input.abandon, input.kept])));
+  const unheld: typeof claimed = { ...claimed, notes: { ...claimed.notes, hold: false } };
+  const rests = after(unheld, [input.failed, input.kept]);
+  t.notOk(isParked(rests));
+  t.equal(rests.dueMs, rests.fenceUntilMs, "but it rests");
 });
 
-t.test("a hold that went too early does not end an attempt whose create may still land", async (t) => {
-  const unsure = after(claimed, [input.complete]);
-  t.match(after(unsure, [input.released]), { state: "ended", dueMs: unsure.fenceUntilMs }, "it waits for the fence");
-  const free = after(unsure, [{ ...input.released, found: "missing" }]);
-  t.match(free, { state: "ended", dueMs: NOW }, "and where the name is free, for its occupant");
+t.test("another Job under the name does not keep it, nor does the own one that is gone", async (t) => {
+  const unsure = after(claimed, [input.failed]);
+  t.equal(moveAttempt(unsure, { ...input.kept, uid: other }, context()).attempt, unsure);
+  const gone = after(unsure, [input.gone], NOW);
+  t.equal(moveAttempt(gone, { ...input.kept, begunAtMs: NOW + SECOND }, context(NOW + SECOND)).attempt, gone);
+});
+
+t.test("a hold that went too early does not end an attempt whose create may still land: it is looked at", async (t) => {
+  const unsure = after(claimed, [input.complete, input.kept]);
+  for (const found of ["released", "missing"] as const)
+    t.match(after(unsure, [{ ...input.released, found }]), { state: "ended", dueMs: NOW }, found);
 });
 
 t.test("an ended attempt's hold goes as soon as the last create is answered, not only when the fence has passed", async (t) => {

@@ -16,13 +16,14 @@ export function giveUp(record: RunRecord, group: GroupName, at: Advancing): Appl
   const diagnosis = diagnose("Abandoned", sentence);
   const standing = record.attempts.filter((it) => it.group === group && STANDING_STATES.includes(it.state));
   const entries = standing.flatMap((attempt): Entry[] => {
-    const { step, n, uid, state } = attempt;
+    const { step, n, uid, occupantUid, state } = attempt;
     const of = { run: record.run.id, step, n };
     return [
       ...(state === "ended" ? [] : [{ ...of, input: { kind: "abandon", diagnosis } as const }]),
       // The Job's name is free in the new namespace, and a create for it may still come: so the release loop must occupy the
       // name.
       ...(uid !== undefined && isOpen(attempt) ? [{ ...of, input: { kind: "gone", uid } as const }] : []),
+      ...(occupantUid !== undefined ? [{ ...of, input: { kind: "inDoubt" } as const }] : []),
     ];
   });
   return applyInputs(record, entries, at);

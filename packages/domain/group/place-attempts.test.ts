@@ -1,10 +1,12 @@
 /** Many attempts placed at once: each sees the slots, the room and the line that the ones before it left. */
 import { GroupSettings } from "@longshore/contract/group-settings.ts";
-import { GroupName, RunId } from "@longshore/contract/ids.ts";
+import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { GroupName, RunId, Uid } from "@longshore/contract/ids.ts";
 import t from "tap";
 import {
   at, CLAIM, group as east, elsewhere as west, HOUR, input, main, MINUTE, NOW, planOf, played, runOf, SECOND, step, toAttempt, toStep,
 } from "../attempt/testing/examples.ts"; // biome-ignore format: a list of names
+import type { AttemptInput } from "../attempt/input.ts";
 import type { Attempt, RunRecord } from "../run/record.ts";
 import { type Group, UNSERVED_MS } from "./group.ts";
 import { type Claiming, type Line, lineOf, mostFor, openingsOf, placeAttempts } from "./place-attempts.ts";
@@ -25,6 +27,21 @@ const retried = (limits: object = {}): RunRecord =>
     ...toStep("main", input.placed, input.claimDue, input.created),
     ...toStep("main", input.stalled, input.startExpired, { ...input.lookedDeleted, evidence: { started: "no" } }),
   ]).record;
+
+const one = Uid.parse("uid-1");
+const two = Uid.parse("uid-2");
+const looked = { ...input.kept, uid: one };
+const vanished = { ...input.deleting, uid: one, vanished: true } as const;
+const retries = { retriesMax: 5, retriesOn: ["failure" as const] };
+/** A run whose first attempt failed while a create of it may still land. */
+const unanswered = (...more: readonly AttemptInput[]): RunRecord =>
+  played(simple(retries), toStep("main", input.placed, input.claimDue, { ...input.failed, uid: one }, ...more)).record;
+/** The same run, whose first attempt was parked, so that its second attempt ran and failed. */
+const failedTwice = (...more: readonly AttemptInput[]): RunRecord =>
+  played(unanswered(looked), [
+    ...toAttempt("main", 2, input.placed, input.claimDue, { ...input.created, uid: two }, { ...input.failed, uid: two }, input.released),
+    ...toStep("main", ...more),
+  ]).record; // biome-ignore format: a list of inputs
 
 const placer = { serves: new Set<GroupName>(), quiet: new Map<GroupName, string>(), placeAgainMs: MINUTE };
 
@@ -124,7 +141,51 @@ const cases: readonly Case[] = [
     n: 2,
     nowMs: NOW + 10 * SECOND,
     want: ["waiting"],
+    dueInMs: 10 * SECOND,
+  },
+  {
+    name: "a retry that waits for the attempt before it longer than its backoff and a moment is told why",
+    runs: [retried()],
+    groups: [open(east), open(west)],
+    n: 2,
+    nowMs: NOW + 20 * SECOND,
+    want: ["waiting"],
+    told: 1,
     dueInMs: 30 * SECOND,
+  },
+  {
+    name: "a retry is placed once the attempt before it is parked, though a create of that one may still land",
+    runs: [unanswered(looked)],
+    groups: [open(east), open(west)],
+    n: 2,
+    nowMs: NOW + 10 * SECOND,
+    want: ["ready prod-b"],
+    placed: 1,
+  },
+  {
+    name: "a retry is not placed while the name of the attempt before it is in doubt",
+    runs: [unanswered(), unanswered(looked, vanished)],
+    groups: [open(east), open(west)],
+    n: 2,
+    nowMs: NOW + 10 * SECOND,
+    want: ["waiting", "waiting"],
+  },
+  {
+    name: "a retry is not placed while the attempt before it is parked in a group that moved",
+    runs: [unanswered(looked)],
+    groups: [open(east, { health: "unhealthy", diagnosis: diagnose("GroupMoved", "Another cluster answers.") }), open(west)],
+    n: 2,
+    nowMs: NOW + 10 * SECOND,
+    want: ["waiting"],
+  },
+  {
+    name: "a retry waits for all attempts before it: the last one is done, and a create of an earlier one may land",
+    runs: [failedTwice(), failedTwice(vanished)],
+    groups: [open(east)],
+    n: 3,
+    nowMs: NOW + 20 * SECOND,
+    want: ["ready prod-a", "waiting"],
+    placed: 1,
   },
   {
     name: "a retry waits for the attempt before it no longer than waitFor",
@@ -187,9 +248,9 @@ interface Waiting {
 
 interface Turn {
   readonly name: string;
-  /** In the order of their acceptance. */
+  /** In the order in which they were accepted. */
   readonly waiting: readonly Waiting[];
-  /** The runs in each line, in any order; `most`: the line was read up to this many. */
+  /** The runs in each line, in any order; `most`: no more than this many were read. */
   readonly lines: readonly { readonly of: Line["of"]; readonly runs: readonly string[]; readonly most?: number }[];
   readonly groups: readonly Group[];
   readonly most?: number;

@@ -11,7 +11,7 @@ import type { Problem } from "@longshore/contract/problem.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
 import { advance, type Advanced, type Advancing, cancelOnArrival, openFirst } from "./advance.ts";
 import { beginRun, type NewRun, restartRun } from "./begin.ts";
-import { andThen, type Change, wakeNext } from "./change.ts";
+import { andThen, type Change, turnNext } from "./change.ts";
 import { NO_PLAN } from "./plan.ts";
 import type { Cancel, GivenUp, Run, RunRecord, Told } from "./record.ts";
 
@@ -212,7 +212,7 @@ function answerOf(verdict: Verdict, existing: Change | undefined, intake: Intake
     }
     case "write": {
       const change = andThen(existing ?? { before: undefined, after: verdict.record, told: [], strays: [] }, verdict);
-      return { kind: "write", change: wakeNext(change, at.nowMs) };
+      return { kind: "write", change: turnNext(change, at) };
     }
   }
 }

@@ -11,6 +11,7 @@ import type { AttemptInput } from "../attempt/input.ts";
 import { advance, type Advancing } from "./advance.ts";
 import type { Attempt, AttemptState, Run, RunRecord, RunState, Stray, Told } from "./record.ts";
 import { attemptIn } from "./record.ts";
+import { EARLIER, isOutOfTheWay } from "./steps.ts";
 
 export interface Change {
   /** `undefined`: the run does not exist yet. */
@@ -59,18 +60,32 @@ export function movedAttempts({ before, after }: Change): readonly (readonly [wa
   });
 }
 
-/** A retry waits until nothing is left of the attempt before it. If this change made one done, its retry is due. */
-export function wakeNext(change: Change, nowMs: number): Change {
-  const { before, after } = change;
-  const gone = after.attempts.filter(
-    ({ state, step, n }) => state === "done" && before !== undefined && attemptIn(before, step, n)?.state !== "done",
-  );
-  if (gone.length === 0) return change;
-  const attempts = after.attempts.map((it) => {
-    const isNext = it.state === "waiting" && gone.some(({ step, n }) => step === it.step && n === it.n - 1);
-    return isNext ? { ...it, dueMs: Math.max(nowMs, it.notes.notBeforeMs ?? 0) } : it;
+/** Returns the attempts that a change brought out of the next attempt's way, or back into it. */
+function turned({ before, after }: Change, isOut: boolean): readonly Attempt[] {
+  return after.attempts.filter((is) => {
+    const was = before && attemptIn(before, is.step, is.n);
+    return was !== undefined && isOutOfTheWay(was) !== isOut && isOutOfTheWay(is) === isOut;
   });
-  return { ...change, after: { ...after, attempts } };
+}
+
+const isAfterOneOf = ({ step, n }: Attempt, earlier: readonly Attempt[]): boolean =>
+  earlier.some((it) => it.step === step && it.n < n);
+
+/**
+ * A retry waits until every earlier attempt is out of its way. If this change brought one out of the way, the retry is due. If
+ * it brought one back, a retry whose create was not sent waits again.
+ */
+export function turnNext(change: Change, at: Advancing): Change {
+  const [cleared, doubted] = [turned(change, true), turned(change, false)];
+  const input: AttemptInput = { kind: "noPlace", reason: EARLIER, considered: [], retryAtMs: at.nowMs };
+  const { after, ...rest } = change.after.attempts
+    .filter((it) => it.state === "ready" && isAfterOneOf(it, doubted))
+    .reduce((so, { step, n }) => andThen(so, advance(so.after, { kind: "attempt", step, n, input }, at)), change);
+  const attempts = after.attempts.map((it) => {
+    const isNext = it.state === "waiting" && isAfterOneOf(it, cleared);
+    return isNext ? { ...it, dueMs: Math.max(at.nowMs, it.notes.notBeforeMs ?? 0) } : it;
+  });
+  return { ...rest, after: cleared.length === 0 ? after : { ...after, attempts } };
 }
 
 export interface Entry {
@@ -107,7 +122,7 @@ export function applyInputs(record: RunRecord, entries: readonly Entry[], at: Ad
     const kind = advanced.illegal ? "illegal" : attempt === before ? "stayed" : "moved";
     recorded.push({ kind, attempt, runState: change.after.run.state });
   }
-  return { change: wakeNext(change, at.nowMs), recorded };
+  return { change: turnNext(change, at), recorded };
 }
 
 export const WORK_KINDS = ["waiting", "ready", "claimed", "live", "closing", "ended", "outbox", "strays", "notices"] as const;

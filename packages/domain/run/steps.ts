@@ -2,17 +2,19 @@
  * The step's table: which steps one step's end opens or skips, when a failed step is tried again, and which outcome all of them
  * give the run.
  *
- * The bugs this prevents: a run that waits for ever on a step that nobody will open; "cancelled" said of a run whose work
- * completed before the cancel reached it; "succeeded" said of a run with a step left undone; and work that may have run, run
- * again without being asked for.
+ * The bugs this prevents: a run that waits for ever on a step that nobody will open; a run that is called "cancelled" although
+ * its work completed before the cancel reached it, or "succeeded" although a step was left undone; and work that may have run
+ * and is run again without being asked for.
  */
 import { DIAGNOSES, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { Outcome } from "@longshore/contract/event.ts";
-import type { StepName } from "@longshore/contract/ids.ts";
+import type { GroupName, StepName } from "@longshore/contract/ids.ts";
 import type { RetryCause } from "@longshore/contract/request.ts";
+import type { InputOf } from "../attempt/input.ts";
+import type { Group } from "../group/group.ts";
 import { beginAttempt, type Names } from "./begin.ts";
 import type { Attempt, GivenUp, PlannedStep, Run, RunRecord, Step, Stray, Told } from "./record.ts";
-import { attemptIn } from "./record.ts";
+import { isParked } from "./record.ts";
 import { terminalOf } from "./story.ts";
 
 /** Opens or skips blocked steps until none changes, then ends the run if every step has ended. */
@@ -173,12 +175,40 @@ export function retryAtMs(
   return nowMs + Math.min(backoffMostMs, backoffFirstMs * 2 ** retries);
 }
 
-/** An attempt that waits for the one before it is woken by `wakeNext`. If that was missed, it is looked at after this time. */
-const PREDECESSOR_CHECK_MS = 30_000;
+/** An attempt that waits for an earlier one is woken by `turnNext`. If the wake-up was missed, it is judged after this time. */
+const EARLIER_CHECK_MS = 30_000;
+/** An earlier attempt is usually out of the way within a second or two. Only a longer wait is worth an event. */
+const EARLIER_QUIET_MS = 10_000;
 
-/** Returns when an attempt whose predecessor is not done is looked at again; `undefined`: it may be placed, or its time is over. */
-export function heldBackUntilMs(record: RunRecord, { step, n, notes }: Attempt, nowMs: number): number | undefined {
-  const previous = attemptIn(record, step, n - 1);
-  if (previous === undefined || previous.state === "done" || nowMs >= notes.waitUntilMs) return undefined;
-  return Math.min(notes.waitUntilMs, nowMs + PREDECESSOR_CHECK_MS);
+/** The reason to wait that `run.waiting` tells. */
+export const EARLIER = "EarlierAttempt";
+
+/** True if nothing of an earlier attempt runs or can start, so that the step's next attempt may start. */
+export const isOutOfTheWay = (earlier: Attempt): boolean => earlier.state === "done" || isParked(earlier);
+
+export type HeldBack = { readonly kind: "heldBack"; readonly untilMs: number };
+
+/**
+ * Returns why an attempt may not be placed yet: an earlier attempt of its step is not out of the way. `undefined`: it may be
+ * placed, or its time is over. All earlier attempts count, because a create of each may still land. Earlier looks at a group
+ * that moved show nothing.
+ */
+export function heldBack(
+  { attempts }: RunRecord,
+  { step, n, notes }: Attempt,
+  groups: readonly Group[],
+  nowMs: number,
+): HeldBack | InputOf<"noPlace"> | undefined {
+  const isMoved = (name: GroupName | undefined): boolean =>
+    groups.some((it) => it.name === name && it.diagnosis?.code === "GroupMoved");
+  const earlier = attempts.find(
+    (it) => it.step === step && it.n < n && (!isOutOfTheWay(it) || (it.state !== "done" && isMoved(it.group))),
+  );
+  if (earlier === undefined || nowMs >= notes.waitUntilMs) return undefined;
+  const quietMs = Math.min(notes.waitUntilMs, notes.waitsSinceMs + EARLIER_QUIET_MS);
+  if (nowMs < quietMs) return { kind: "heldBack", untilMs: quietMs };
+  const { group } = earlier;
+  const why = `The Job of attempt ${earlier.n} may still run there, or come to run.`;
+  const considered = group === undefined ? [] : [{ group, verdict: "skipped" as const, why }];
+  return { kind: "noPlace", reason: EARLIER, considered, retryAtMs: nowMs + EARLIER_CHECK_MS };
 }

@@ -26,7 +26,7 @@ interface WorkColumns extends AttemptColumns {
   readonly now: number;
 }
 
-/** Selects all that acting on an attempt needs, for the rows that the `with` before it took. The run is read and not locked. */
+/** Selects all that a loop needs to act on an attempt, for the rows in `taken`. The run is read and not locked. */
 const WITH_RUN = (taken: string): string => `
 select ${ATTEMPT_COLUMNS}, r.id as run_id, r.tenant, r.generation as run_generation, r.plan, r.cancel, s.spec, clock_timestamp() as now
 from ${taken} a join run r on r.key = a.run_key join run_spec s on s.run_key = a.run_key ${ATTEMPT_GROUP}

@@ -1,6 +1,6 @@
 /**
- * Conformance: a group whose namespace is another one now. The old UID is kept until a person accepts the move, or nothing
- * stands in the old namespace.
+ * Conformance: a group whose namespace is another one now. The old UID is kept until a person accepts the move, or all attempts
+ * that were placed in the old namespace are done.
  */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { FENCE_MS } from "@longshore/domain/run/record.ts";
@@ -116,7 +116,7 @@ export async function moving(t: Test, { open }: Conforming): Promise<void> {
   });
 }
 
-/** Makes an attempt that is claimed in another group, the west. */
+/** Makes an attempt that is claimed in the group WEST. */
 async function inTheWest(ledger: Ledger, id: string): Promise<void> {
   await ledger.putGroups(groupsOf(1_000, 5));
   await ledger.admit([wanted(id)]);

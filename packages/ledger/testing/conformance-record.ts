@@ -1,5 +1,6 @@
 /** Conformance: inputs to attempts are recorded in their order, told once, and read back as they were written. */
 import type { Test } from "tap";
+import type { Work } from "../port.ts";
 import {
   cancelled, claimAll, claimed, complete, type Conforming, created, EAST, entry, failed, HOUR_MS, placer, released, runId, started,
   storyOf, uid, wanted, first
@@ -84,10 +85,42 @@ export async function recording(t: Test, { open }: Conforming): Promise<void> {
     const work = first(await claimed(ledger, [wanted("a", { retriesMax: 1 })]));
     await ledger.record([entry(work, created(work)), entry(work, failed(work))]);
     await opened.pass(60_000);
-    t.match(await ledger.place({ most: 10, placer }), { placed: 0, told: 0 });
+    t.match(await ledger.place({ most: 10, placer }), { placed: 0, told: 1 }, "it is told why");
     await ledger.record([entry(work, released)]);
     t.match(await ledger.place({ most: 10, placer }), { placed: 1, told: 0 });
     t.match(await claimAll(ledger), [{ attempt: { n: 2 } }]);
+  });
+
+  await t.test("a retry is placed once the attempt before it is parked, and goes back if that one is in doubt", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    await claimed(ledger, [wanted("a", { retriesMax: 1 })]);
+    await opened.pass(31_000);
+    const again = first(await claimAll(ledger)); // the first create stays unanswered
+    await ledger.record([entry(again, created(again)), entry(again, failed(again))]);
+    await opened.pass(60_000);
+    const place = () => ledger.place({ most: 10, placer });
+    const look = async () => first(await ledger.take({ state: "ended", group: EAST, most: 10, leaseMs: 60_000 }));
+    const kept = ({ nowMs: begunAtMs }: Work) => entry(again, { kind: "kept", uid: created(again).uid, begunAtMs });
+
+    const earlier = await look();
+    t.match(await place(), { placed: 0 });
+    await ledger.record([kept(earlier)]);
+    t.match(await place(), { placed: 1 });
+    await ledger.record([entry(again, { kind: "inDoubt" })]);
+    const doubted = await ledger.find(runId("a"));
+    t.match(doubted?.record.attempts[1], { state: "waiting", notes: { waiting: "EarlierAttempt" } });
+    await ledger.record([kept(earlier)]);
+    t.match(await place(), { placed: 0 }, "that look began before the doubt");
+    await opened.pass(10);
+    await ledger.record([kept(await look())]);
+    t.match(await place(), { placed: 1 });
+    const [next] = await claimAll(ledger);
+    t.match(next, { attempt: { n: 2 } });
+    const found = await ledger.find(runId("a"));
+    const [parked] = found?.record.attempts ?? [];
+    t.match(parked, { state: "ended", unanswered: [1] });
+    t.ok((parked?.fenceUntilMs ?? 0) > (next?.nowMs ?? Infinity), "its fence has not passed");
   });
 
   await t.test("a retry whose predecessor never goes away ends when it has waited long enough", async (t) => {

@@ -114,7 +114,7 @@ export function groupCalls(
         if (group === undefined) return;
         const { served, ...changed } = change;
         const namespaceUid = group.namespaceUid ?? change.namespaceUid;
-        const servedAtMs = served === true ? clock.now() : group.servedAtMs;
+        const servedAtMs = served === undefined ? group.servedAtMs : served ? clock.now() : undefined;
         const everHealthy = group.everHealthy || change.health === "healthy";
         const watchedAtMs = laterOf(group.watchedAtMs, change.watchedAtMs, clock.now());
         tables.groups.set(name, { ...group, ...changed, namespaceUid, everHealthy, servedAtMs, watchedAtMs });

@@ -3,12 +3,14 @@
  *
  * The bug this prevents: nobody can take a hold off, or delete a Job, because the role lacks one verb, and no log says so.
  */
+import type { Uid } from "@longshore/contract/ids.ts";
 import { diagnoseReply } from "@longshore/domain/diagnosis/replies.ts";
+import { HOLD } from "@longshore/domain/run/marks.ts";
 import type { PodSeen } from "@longshore/domain/watch/seen.ts";
 import type { Changed, Writes } from "@longshore/kubernetes/request/write.ts";
 import type { Cluster, Parts } from "../parts.ts";
 
-/** Returns the answer, and logs it if it is a refusal. The breaker and the probe deal with silence. */
+/** Returns the answer, and logs it if it is a refusal. The breaker and the probe deal with missing answers. */
 export function withRefusalTold<C extends Changed>(
   { log }: Pick<Parts, "log">,
   { name, namespace }: Cluster,
@@ -35,4 +37,15 @@ export async function deletePod(
   signal: AbortSignal,
 ): Promise<Changed> {
   return withRefusalTold(parts, cluster, `deleting the pod ${name}`, await cluster.writes.deletePod(name, uid, how, signal));
+}
+
+/** Puts our hold back on a Job that lost it. True if the Job has the hold again. */
+export async function holdAgain(
+  parts: Pick<Parts, "log">,
+  cluster: Cluster,
+  { name, uid }: { readonly name: string; readonly uid: Uid },
+  signal: AbortSignal,
+): Promise<boolean> {
+  const held = await cluster.writes.holdAgain(name, uid, HOLD, signal);
+  return withRefusalTold(parts, cluster, `putting our hold back on ${name}`, held).kind === "done";
 }

@@ -1,6 +1,8 @@
 import { Uid } from "@longshore/contract/ids.ts";
 import { HOLD } from "@longshore/domain/run/marks.ts";
+import { isParked } from "@longshore/domain/run/record.ts";
 import type { Trouble } from "@longshore/pocket/testing/faults.ts";
+import type { PodScript } from "@longshore/pocket/testing/scripted.ts";
 import t, { type Test } from "tap";
 import { admit } from "../intake/admit.ts";
 import { closeOne } from "./close.ts";
@@ -29,7 +31,7 @@ async function succeeded(t: Test, runsMs = 1_000): Promise<Stage> {
   return it;
 }
 
-/** An attempt that was cancelled while a create was on the wire; our occupant has its name. */
+/** An attempt that was cancelled while a create was unanswered; our occupant has its name. */
 async function occupied(t: Test): Promise<Stage> {
   const it = await claimed(t);
   await it.publish("run.cancel", { run: RUN });
@@ -38,9 +40,24 @@ async function occupied(t: Test): Promise<Stage> {
   return it;
 }
 
+/** An attempt whose Job failed while an earlier create of it is unanswered. */
+async function unsure(t: Test, pods: PodScript = { startsAfterMs: 0, runsMs: 10, exitCode: 1 }, hold = true): Promise<Stage> {
+  const it = await claimed(t, { pods });
+  const uid = await it.create({ hold });
+  await it.clock.sleep(10_000);
+  await it.record({ kind: "failed", evidence: { started: "yes" }, uid, rv: "99", group: GROUP });
+  t.match(it.attempt(), { state: "ended", unanswered: [1] });
+  return it;
+}
+
+const takeAway = (it: Stage): void => {
+  it.pocket.meddle({ kind: "strip finalizers", ...name(it) });
+  it.pocket.meddle({ kind: "delete Job", propagation: "Background", ...name(it) });
+};
+
 /** An attempt that an operator gave up while its pod runs. */
-async function abandoned(t: Test): Promise<Stage> {
-  const it = await live(t);
+async function abandoned(t: Test, pods: PodScript = {}): Promise<Stage> {
+  const it = await live(t, { pods });
   await it.clock.sleep(10_000);
   await admit(it.parts)({ ...deliveryOf(commandOf("run.abandon", { run: RUN })), user: "ops" });
   t.match(it.attempt(), { state: "ended", outcome: { result: "lost" } });
@@ -92,11 +109,71 @@ t.test("a release whose answer was lost is repeated without harm", async (t) => 
   t.equal(it.attempt().state, "done");
 });
 
-t.test("the Job of a run that was given up is deleted with its pods before it is let go", async (t) => {
-  const it = await abandoned(t);
+t.test("an attempt whose create is on the wire is parked once a look saw its Job under our hold, and keeps it", async (t) => {
+  const it = await unsure(t);
+  t.notOk(isParked(it.attempt()));
+  await releasing(it, 2_000);
+  t.ok(isParked(it.attempt()));
+  t.equal(it.attempt().dueMs, it.attempt().fenceUntilMs);
+  t.same(it.job()?.metadata.finalizers, [HOLD]);
+  await it.clock.sleep(FENCE_MS);
+  await releasing(it);
+  t.equal(it.attempt().state, "done");
+  t.notOk(it.job()?.metadata.finalizers?.includes(HOLD));
+});
+
+t.test("a hold that was stripped after the end is put back before the attempt is parked", async (t) => {
+  const it = await unsure(t);
+  it.pocket.meddle({ kind: "strip finalizers", ...name(it) });
+  it.pocket.cause({ on: "patch", times: 1, trouble: { kind: "status", status: 403 } });
+  await releasing(it, 2_000);
+  t.notOk(isParked(it.attempt()), "not without its hold");
+  await releasing(it);
+  t.same(it.job()?.metadata.finalizers, [HOLD]);
+  t.ok(isParked(it.attempt()));
+});
+
+t.test("if the Job is gone while a create may land, an occupant takes its name, and then the attempt is parked", async (t) => {
+  const it = await unsure(t);
+  await releasing(it, 2_000);
+  takeAway(it);
+  await it.record({ kind: "deleting", vanished: true, uid: Uid.parse(it.attempt().uid), rv: "100", group: GROUP });
+  t.notOk(isParked(it.attempt()));
+  await releasing(it, 5_000);
+  t.match(it.job(), { spec: { suspend: true }, metadata: { uid: it.attempt().occupantUid, finalizers: [HOLD] } });
+  t.ok(isParked(it.attempt()));
+});
+
+t.test("an attempt is not parked while a pod of its Job has not finished", async (t) => {
+  const it = await unsure(t, {});
+  await releasing(it);
+  t.equal(it.pocket.pods(NAMESPACE).length, 1, "it runs");
+  t.notOk(isParked(it.attempt()));
+});
+
+t.test("an attempt is not parked if a webhook keeps our hold off its Job", async (t) => {
+  const it = await unsure(t, undefined, false);
+  it.pocket.cause({ on: "patch", trouble: { kind: "status", status: 403 } });
+  await releasing(it);
+  t.notOk(isParked(it.attempt()));
+});
+
+t.test("while a launcher sees another cluster, it parks nothing", async (t) => {
+  const it = await unsure(t);
+  heard(it.parts, it.cluster, { kind: "answered", uid: "another", deleting: false });
+  await releasing(it);
+  t.notOk(isParked(it.attempt()));
+});
+
+t.test("the Job of a run that was given up is deleted, and let go when its pods have finished", async (t) => {
+  const it = await abandoned(t, { startsAfterMs: 0, onStop: { kind: "ends", afterMs: 20_000 } });
   t.equal(it.pocket.pods(NAMESPACE).length, 1, "it runs");
   await releasing(it);
   t.equal(it.attempt().state, "done");
+  t.notOk(
+    it.pocket.pods(NAMESPACE).some(({ status }) => status.phase === "Running"),
+    "a restart may begin now",
+  );
   await it.clock.sleep(60_000);
   t.equal(it.job(), undefined);
   t.same(it.pocket.pods(NAMESPACE), []);

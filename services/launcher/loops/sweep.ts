@@ -52,7 +52,12 @@ export async function sweepOne(parts: Parts, cluster: Cluster, stray: StrayWork,
 }
 
 /** Deletes orphans, pods that outlive their Job's deletion, by the Job's UID. True if any pod may still run. */
-async function stillRuns(parts: Parts, cluster: Cluster, { uid }: StrayWork, signal: AbortSignal): Promise<boolean> {
+export async function stillRuns(
+  parts: Parts,
+  cluster: Cluster,
+  { uid }: Pick<StrayWork, "uid">,
+  signal: AbortSignal,
+): Promise<boolean> {
   const listed = await cluster.reads.podsOf(uid, signal);
   if (listed.kind !== "listed") return true;
   const running = listed.items.flatMap((it) => seePod(it) ?? []).filter(isUnfinished);

@@ -1,4 +1,5 @@
 import { HOLD } from "@longshore/domain/run/marks.ts";
+import { isParked } from "@longshore/domain/run/record.ts";
 import { RunId, Uid } from "@longshore/contract/ids.ts";
 import type { Counts } from "@longshore/ledger/port.ts";
 import { type Metrics, openMetrics } from "@longshore/runtime/metrics.ts";
@@ -65,6 +66,40 @@ t.test("a hold that may not be put back is told, not counted as mended, and trie
   t.same(await tally(it), { ...none, jobs: 1 });
   t.match(it.said, [{ message: /refuses a write/, fields: { what: /putting our hold back/, status: 403 } }]);
   t.same(await tally(it), { ...none, jobs: 1, holdsRepaired: 1 });
+});
+
+/** An attempt that is parked under its Job's hold, since a create of it is unanswered. */
+async function parked(t: Test): Promise<Stage> {
+  const it = await claimed(t, { pods: { startsAfterMs: 0, runsMs: 10, exitCode: 1 } });
+  const uid = await it.create();
+  await it.clock.sleep(10_000);
+  await it.record({ kind: "failed", evidence: { started: "yes" }, uid, rv: "99", group: GROUP });
+  await it.record({ kind: "kept", uid, begunAtMs: it.clock.now() });
+  await it.clock.sleep(1_000);
+  t.ok(isParked(it.attempt()));
+  return it;
+}
+
+t.test("a parked attempt whose Job stands under our hold stays parked", async (t) => {
+  const it = await parked(t);
+  t.same(await tally(it), { ...none, jobs: 1 });
+  t.ok(isParked(it.attempt()));
+});
+
+t.test("a parked attempt whose Job is gone, or lost its hold, is in doubt: it is looked at now", async (t) => {
+  const it = await parked(t);
+  it.pocket.meddle({ kind: "strip finalizers", ...name(it) });
+  await tally(it);
+  t.notOk(isParked(it.attempt()));
+  t.equal(it.attempt().dueMs, it.clock.now());
+
+  const other = await parked(t);
+  other.pocket.meddle({ kind: "strip finalizers", ...name(other) });
+  other.pocket.meddle({ kind: "delete Job", propagation: "Background", ...name(other) });
+  await other.clock.sleep(5_000);
+  t.equal(other.job(), undefined);
+  await tally(other);
+  t.notOk(isParked(other.attempt()));
 });
 
 t.test("a second Job with our proof is a surplus one: the table says so, and keeps its name until the fence", async (t) => {

@@ -1,19 +1,20 @@
 /**
- * Counts ledger and Jobs against each other: a reading of the ledger, the cluster's listing, a second reading of the ledger. It
- * acts only on what both readings agree on, so that work in between is never taken for a fault.
+ * Compares ledger and Jobs: a reading of the ledger, the cluster's listing, a second reading of the ledger. It acts only on
+ * what both readings agree on, so that work in between is never taken for a fault.
  *
  * The bug this prevents: a Job that nobody remembers, or an attempt whose Job nobody will ever report on. The gauge
  * `longshore_unaccounted` must read 0.
  */
 import type { GroupName, Uid } from "@longshore/contract/ids.ts";
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
-import { HOLD, selectorOf } from "@longshore/domain/run/marks.ts";
+import { selectorOf } from "@longshore/domain/run/marks.ts";
+import { isParked } from "@longshore/domain/run/record.ts";
 import { type MarkedSeen, seeMarked } from "@longshore/domain/watch/seen.ts";
 import type { Ledger, Standing } from "@longshore/ledger/port.ts";
 import { remainsOf, saidOf } from "../jobs/look.ts";
 import { viewOf } from "../groups/views.ts";
 import type { Cluster, Parts } from "../parts.ts";
-import { withRefusalTold } from "../jobs/refused-writes.ts";
+import { holdAgain } from "../jobs/refused-writes.ts";
 import { retryLoop } from "./retry-loop.ts";
 
 export interface Tallied {
@@ -33,7 +34,7 @@ export function tally(parts: Parts, cluster: Cluster, unknown: Unknown) {
   return (signal: AbortSignal): Promise<void> =>
     retryLoop(parts, { what: `tally ${cluster.name}`, ms: parts.timing.tallyMs, signal }, async (signal) => {
       const mine = await parts.ledger.lease(`tally ${cluster.name}`, parts.owner, parts.timing.tallyMs);
-      if (!mine) unknown.delete(cluster.name); // another launcher counts there, and publishes the gauge
+      if (!mine) unknown.delete(cluster.name); // another launcher tallies this group, and publishes the gauge
       // The gauge is set before the cluster is asked: if the cluster is away, a mended fault must not be shown for ever, and
       // other groups' faults must not be hidden.
       await unaccounted(parts, unknown);
@@ -57,6 +58,9 @@ export async function tallyOnce(parts: Parts, cluster: Cluster, signal: AbortSig
   const listed = new Set<Uid>(jobs.map(({ uid }) => uid));
   for (const [key, { run, attempt }] of after) {
     const known = before.get(key)?.attempt.uid;
+    const isListed = [attempt.uid, attempt.occupantUid].some((it) => it !== undefined && listed.has(it));
+    if (isParked(attempt) && !isListed)
+      await parts.recording({ run, step: attempt.step, n: attempt.n, input: { kind: "inDoubt" } });
     if (
       attempt.uid === undefined ||
       known !== attempt.uid ||
@@ -116,7 +120,12 @@ async function settleJob(
     count.strays += 1;
     return;
   }
-  if (mark.occupant) return; // its attempt stands: close and release deal with the Job
+  if (isParked(attempt) && (job.uid === attempt.uid || job.uid === attempt.occupantUid)) {
+    // If this hold is gone, the release loop puts it back and looks again: the step's next attempt relies on it.
+    if (!job.awaited) await parts.recording({ run, step, n, input: { kind: "inDoubt" } });
+    return;
+  }
+  if (mark.occupant) return; // its attempt is not done: close and release deal with the Job
   if (attempt.uid !== job.uid) {
     // The table decides under the run's lock. If the attempt has no Job, this Job becomes its Job; else this Job is a stray,
     // which keeps the name until the fence has passed.
@@ -125,12 +134,11 @@ async function settleJob(
     const isOwn = recorded.kind !== "unknown" && recorded.attempt.uid === job.uid;
     count[isOwn ? "adopted" : "strays"] += 1;
   } else if (!job.awaited && job.deletionAt === undefined && attempt.state === "live") {
-    const held = await cluster.writes.holdAgain(job.name, job.uid, HOLD, signal);
-    if (withRefusalTold(parts, cluster, `putting our hold back on ${job.name}`, held).kind === "done") count.holdsRepaired += 1;
+    if (await holdAgain(parts, cluster, job, signal)) count.holdsRepaired += 1;
   }
 }
 
-/** No attempt stands for this Job: its attempt is done, or was never known. A hold that is left is released. */
+/** Settles a Job whose attempt is done, or was never known. A hold that is left is released. */
 async function settleDone(
   ledger: Ledger,
   job: MarkedSeen,

@@ -1,8 +1,8 @@
 /**
- * The modules of a running Node program that execute between two moments, as V8 counts them, asked over its inspector.
+ * Finds the modules of a running Node program that execute between two moments, by V8's counts, which its inspector tells.
  *
- * The failure this prevents: a list of the modules that are loaded, which says nothing about the way of a message. A function that
- * waits and goes on counts as called again, so that a loop that never ends counts at each of its turns.
+ * The failure this prevents: a list of the modules that are loaded, which says nothing about the way of a message. A function
+ * that waits and goes on counts as called again, so that a loop that never ends counts at each of its turns.
  */
 import path from "node:path";
 import { fileURLToPath } from "node:url";

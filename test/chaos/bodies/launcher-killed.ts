@@ -2,6 +2,7 @@
  * The launcher dies at each dangerous line of its code, and another takes over. For any broker and any cluster. (Faults 2–4, 9,
  * 10 in GUARANTEES.md.)
  */
+import { RunId } from "@longshore/contract/ids.ts";
 import type { Test } from "tap";
 import type { System } from "../../harness/system.ts";
 
@@ -44,4 +45,36 @@ export async function launcherIsKilled(t: Test, system: System, where: string): 
       t.equal((await system.created()).length, before + 1, "one Job was created");
     });
   }
+}
+
+/** The killed launcher's create is never answered, so the first attempt is fenced for ten minutes. */
+export async function retryStartsInTime(t: Test, system: System, where: string): Promise<void> {
+  await t.test(`${where}, kill -9 after the create: retry and restart start while that create may still land`, async (t) => {
+    const run = "chaos/tried-again";
+    const succeeds = async (times: number) =>
+      system.until(`success ${times} of ${run}`, () => {
+        const ends = system.received.filter(({ type, subject }) => type === "run.succeeded" && subject === run);
+        return ends.length === times;
+      });
+    await using _watcher = await system.watcher();
+    const doomed = await system.launcher({ LONGSHORE_FAILPOINT: "afterPost:kill" }, { eager: true });
+    const second = { image: "demo/second:1", command: ["sh", "-c", 'test "$LONGSHORE_ATTEMPT" -gt 1'] };
+    const retries = { max: 1, on: ["failure"], backoff: { first: "1s", most: "1s" } };
+    await system.command("run.requested", { run, ...second, retries });
+    t.equal(await doomed.ended, "SIGKILL");
+    await using _other = await system.launcher();
+    await succeeds(1);
+    await system.command("run.restart", { run, from: "start" });
+    await succeeds(2);
+    const found = await system.ledger.find(RunId.parse(run));
+    const attempts = found?.record.attempts ?? [];
+    t.same(attempts.map(({ outcome }) => outcome?.result), ["failed", "succeeded", "succeeded"]); // biome-ignore format: one line
+    t.match(attempts[0], { state: "ended", unanswered: [1] });
+    t.ok((attempts[0]?.fenceUntilMs ?? 0) > (await system.ledger.now()), "the fence has not passed");
+    t.notOk(
+      system.received.some(({ type, subject }) => type === "run.waiting" && subject === run),
+      "nobody waited",
+    );
+    t.same(await system.faults([run]), []);
+  });
 }

@@ -32,6 +32,13 @@ import {
 } from "./sound.ts";
 import { viewOf } from "./view.ts";
 
+/** The run "bad" has another attempt, whose Job was created while the first one's pod ran. */
+function later(it: Open<History>, n: number): void {
+  const [name, uid] = [`bad-${n}`, `uid-bad-${n}`];
+  it.ledger.attempts.push(row("bad", { n, name, uid }));
+  cluster(it).jobs.push(job("bad", { uid, name, completeMs: SOMETIME, createdMs: T + 1_700 }));
+}
+
 const wrongs: readonly { readonly name: string; readonly wrong: Wrong; readonly says: RegExp }[] = [
   {
     name: "a confirmed request left no trace",
@@ -77,10 +84,15 @@ const wrongs: readonly { readonly name: string; readonly wrong: Wrong; readonly 
   },
   {
     name: "the next attempt began while a pod of the last one ran",
-    says: /^G3: .*the pod bad-1-x of bad-1 of bad still ran/,
+    says: /^G3: two attempts of one step never run at once: the pod bad-1-x of bad-1 of bad still ran/,
+    wrong: (it) => later(it, 2),
+  },
+  {
+    name: "an attempt began while a pod of one long before it ran",
+    says: /^G3: two attempts of one step never run at once: the pod bad-1-x of bad-1 of bad still ran/,
     wrong: (it) => {
-      it.ledger.attempts.push(row("bad", { n: 2, name: "bad-2", uid: "uid-bad-2" }));
-      cluster(it).jobs.push(job("bad", { uid: "uid-bad-2", name: "bad-2", completeMs: SOMETIME, createdMs: T + 1_700 }));
+      it.ledger.attempts.push(row("bad", { n: 2, name: "bad-2", uid: undefined }));
+      later(it, 3);
     },
   },
   {
@@ -427,7 +439,7 @@ for (const [promise, wrong] of [
   ],
 ] as const satisfies readonly (readonly [Lifted, (view: Open<View>) => void])[]) {
   t.test(`a fault that lifts "${promise}" lifts that alone`, async (t) => {
-    for (const lifted of [[promise], ["one Job", "next", "start", "end", "behind"].filter((it) => it !== promise)] as const) {
+    for (const lifted of [[promise], ["one Job", "start", "end", "behind"].filter((it) => it !== promise)] as const) {
       const view = viewOf(sound() as History) as Open<View>;
       wrong(view);
       the(view.attempts, ({ run }) => run === "off").lifted = [...lifted] as Lifted[];
@@ -435,6 +447,17 @@ for (const [promise, wrong] of [
     }
   });
 }
+
+t.test("an exception of G3 excuses the attempts that were created before a time, and no later ones", async (t) => {
+  for (const [besideMs, faults] of [[T + 1_701, 0], [T + 1_700, 1], [undefined, 1]] as const) {
+    const history = sound();
+    later(history, 2);
+    const view = viewOf(history as History) as Open<View>;
+    the(view.attempts, ({ name }) => name === "bad-1").besideMs = besideMs;
+    const found = judge(undefined, view as View, {}).filter(({ invariant }) => invariant.startsWith("G3: two attempts"));
+    t.equal(found.length, faults, String(besideMs));
+  }
+}); // biome-ignore format: a table
 
 t.test("a sound history has no fault", async (t) => {
   t.same(faultsOfHistory(sound() as History), []);

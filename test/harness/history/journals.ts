@@ -29,7 +29,7 @@ export interface RunRow extends Run {
   readonly deadlineMs: number | undefined;
 }
 
-export interface AttemptRow extends Omit<Attempt, "deadlineMs" | "closing" | "lifted"> {
+export interface AttemptRow extends Omit<Attempt, "deadlineMs" | "closing" | "lifted" | "besideMs"> {
   readonly group: string | undefined;
 }
 

@@ -59,7 +59,13 @@ function attemptOf(history: History, row: AttemptRow): Attempt {
     ...(row.code === "Abandoned" ? (["behind"] as const) : []),
   ];
   // A restart may have changed the deadline.
-  return { ...row, deadlineMs: run?.generation === 1 ? run.deadlineMs : undefined, closing: closingOf(history, row), lifted };
+  return {
+    ...row,
+    deadlineMs: run?.generation === 1 ? run.deadlineMs : undefined,
+    closing: closingOf(history, row),
+    lifted,
+    besideMs: undefined,
+  };
 }
 
 function jobOf(history: History, cluster: ClusterHistory, job: JobLife): Job {

@@ -63,7 +63,8 @@ function attemptOf(world: World, run: string, deadlineMs: number, kept: Kept): A
     recordedMs: outcome?.endedAtMs,
     deadlineMs,
     closing: closingOf(world, kept),
-    lifted: isLifted(world, kept.name) ? ["one Job", "next", "start", "behind"] : [],
+    lifted: isLifted(world, kept.name) ? ["one Job", "start", "behind"] : [],
+    besideMs: besideMs(world, kept),
   };
 }
 
@@ -75,14 +76,14 @@ function closingOf({ history, scenario }: World, { cause, uid, name, outcome }: 
   const isSecond = [...history.jobs].some(([other, it]) => it.name === name && other !== uid && !it.occupant);
   if (!ran || atMs === undefined || isSecond || outcome?.result === "succeeded") return undefined;
   if (cause === "startExpired") return { reason: "no start", atMs };
-  // A cluster's wrong clock may report too early a start, but none before the launch.
+  // A cluster's wrong clock may report a start too early, but never before the launch.
   return cause === "deadline" && scenario.skewMs.cluster === 0 ? { reason: "deadline", atMs } : undefined;
 }
 
 /** `owner`: the attempt whose own Job this is. A stray has no owner, and may be released at any time. */
 function jobOf(life: JobLife, owner: Kept | undefined): Job {
   const { origin, unheld, strippedMs, completeMs, failedMs, goneMs, unheldMs, deletedMs, othersDeletedMs } = life;
-  // Only for a Job without a hold may an end stay untold: if nobody read the end before the Job was gone.
+  // An end may stay untold only if the Job had no hold and was gone before anybody read its end.
   const isUnread = unheld && goneMs !== undefined && goneMs <= (owner?.outcome?.endedAtMs ?? 0);
   const isOthers = strippedMs !== undefined || isUnread;
   return {
@@ -94,16 +95,33 @@ function jobOf(life: JobLife, owner: Kept | undefined): Job {
   };
 }
 
-/** G3's exceptions: a create that landed after its claim's fence, a stripped hold, or no hold. */
+/** True for G3's exceptions: a create that landed after its claim's fence, a stripped hold, or no hold. */
 function isLifted(world: World, name: string): boolean {
-  const { history } = world;
-  const lives = [...history.jobs.values()].filter((it) => it.name === name);
+  return isLoose(world, name) || livesOf(world, name).some((it) => it.strippedMs !== undefined);
+}
+
+const livesOf = ({ history }: World, name: string): readonly JobLife[] =>
+  [...history.jobs.values()].filter((it) => it.name === name);
+
+function isLoose(world: World, name: string): boolean {
   // Without a hold any deletion, ours or not, frees the name and removes the Job before its end was read. If the namespace is
   // deleted, the Job is gone without a deletion of its own.
-  const isUnheld = lives.some((it) => it.unheld && (it.deletedMs ?? it.goneMs) !== undefined);
-  const isStripped = lives.some((it) => it.strippedMs !== undefined);
-  const posts = [...history.posts.values()].filter((it) => it.name === name && it.status === 201);
-  return isUnheld || isStripped || posts.some((post) => (post.landedMs ?? 0) >= fenceOf(world, post));
+  const isUnheld = livesOf(world, name).some((it) => it.unheld && (it.deletedMs ?? it.goneMs) !== undefined);
+  const posts = [...world.history.posts.values()].filter((it) => it.name === name && it.status === 201);
+  return isUnheld || posts.some((post) => (post.landedMs ?? 0) >= fenceOf(world, post));
+}
+
+/**
+ * A Job that loses its hold and is deleted frees its name. If that was before the attempt's end, a look after the end sees it.
+ * If it was later, it is noticed in time only in a scenario that has `noticesWithinMs`.
+ */
+function besideMs(world: World, { name, outcome }: Kept): number | undefined {
+  if (isLoose(world, name)) return Number.POSITIVE_INFINITY;
+  const { noticesWithinMs = Number.POSITIVE_INFINITY } = world.scenario;
+  const freed = livesOf(world, name).flatMap(({ strippedMs, goneMs }) =>
+    strippedMs !== undefined && goneMs !== undefined && goneMs > (outcome?.endedAtMs ?? 0) ? [goneMs] : [],
+  );
+  return freed.length === 0 ? undefined : Math.max(...freed) + noticesWithinMs;
 }
 
 /** Returns the time until which a create may land: the fence of the claim under which it was sent. */

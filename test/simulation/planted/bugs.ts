@@ -152,6 +152,34 @@ const LIFECYCLE: readonly PlantedBug[] = [
     breaks: ["G5", "G10"],
     seeds: [110, 195],
   },
+  {
+    name: "◆ an ended attempt is parked without a look, since its Job has a hold",
+    edits: [
+      edit(
+        "packages/domain/attempt/moves/move.ts",
+        "waitsFor: undefined,\n    dueMs: nowMs,",
+        "waitsFor: undefined,\n    dueMs: isFenced(attempt, nowMs) ? attempt.fenceUntilMs : nowMs,\n    notes: { ...attempt.notes, keptAtMs: nowMs },",
+      ),
+    ],
+    breaks: ["G3: two attempts"],
+    seeds: [293, 60],
+  },
+  {
+    name: "◆ a retry waits for the attempt before it, and for no earlier one",
+    edits: [edit("packages/domain/run/steps.ts", "it.n < n &&", "it.n === n - 1 &&")],
+    breaks: ["G3: two attempts"],
+    seeds: [477, 743],
+  },
+  {
+    name: "◆ nobody notices that a parked attempt lost its hold after its end",
+    edits: [
+      edit("packages/domain/attempt/lifecycle.ts", "seen.vanishedLate", "nothingNew"),
+      edit("services/launcher/loops/tally.ts", "if (isParked(attempt) && !isListed)", "if (false)"),
+      edit("services/launcher/loops/tally.ts", "if (!job.awaited) await", "if (false) await"),
+    ],
+    breaks: ["G3: two attempts"],
+    seeds: [12, 117],
+  },
 ];
 
 const LOOPS: readonly PlantedBug[] = [

@@ -1,10 +1,12 @@
 /**
- * The behaviour of each pod of a scenario, drawn from the seed and the attempt, so that each question gets the same answer.
+ * The behaviour of each pod of a scenario, drawn from the seed and the attempt, so that it is the same whenever it is asked
+ * for.
  *
  * The bug this prevents: a simulation of programs that start at once, succeed, and end when they are told to.
  */
 import type { PodScript } from "@longshore/pocket/testing/scripted.ts";
 import { type Chance, chanceOf } from "./chance.ts";
+import { RETRIED } from "./plots-retries.ts";
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -15,8 +17,16 @@ export const scriptFor =
   (seed: number) =>
   ({ run, step, attempt }: Of): PodScript => {
     const chance = chanceOf(`pod ${seed} ${run} ${step} ${attempt}`);
+    if (run === RETRIED) return triedAgain(attempt);
     return chance.pick(BEHAVIOURS)(chance);
   };
+
+/** The first attempt fails soon, the second one later, and the third one runs long. */
+const triedAgain = (attempt: number): PodScript => ({
+  startsAfterMs: 100,
+  runsMs: attempt === 1 ? 10 * SECOND : attempt === 2 ? 4 * MINUTE : 20 * MINUTE,
+  exitCode: attempt <= 2 ? 1 : 0,
+});
 
 const soon = (chance: Chance): number => chance.between(100, 5_000);
 const some = (chance: Chance): number => chance.pick([0, 500, 5 * SECOND, 30 * SECOND, 2 * MINUTE]);
@@ -48,7 +58,7 @@ const BEHAVIOURS: readonly [(chance: Chance) => PodScript, ...((chance: Chance) 
   }),
   (chance) => ({ waits: { reason: chance.pick(["ImagePullBackOff", "CreateContainerConfigError", "ErrImagePull"]) } }),
   () => ({ unschedulable: "0/1 nodes are available: 1 Insufficient cpu." }),
-  // This pod and the next run until somebody stops them; the next one ignores the stop.
+  // The pods of this entry and of the next run until somebody stops them; those of the next ignore the stop.
   (chance) => ({
     startsAfterMs: soon(chance),
     onStop: { kind: "ends", afterMs: chance.between(0, 40) * SECOND, exitCode: chance.pick([0, 143]) },

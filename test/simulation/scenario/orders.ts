@@ -104,6 +104,9 @@ function invalid(id: string): Asked {
   return { ...bytes(id), kind: "invalid", body: Buffer.from(JSON.stringify(body)) };
 }
 
+export const requestOf = (id: string, request: CommandInput<"run.requested">): Asked =>
+  asked("run", id, request.run, "run.requested", request);
+
 export const abandonOf = (id: string, run: string): Asked => asked("abandon", id, run, "run.abandon", { run });
 
 export const cancelOf = (id: string, run: string): Asked => asked("cancel", id, run, "run.cancel", { run });

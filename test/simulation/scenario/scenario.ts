@@ -13,6 +13,7 @@ import { scriptFor } from "./behaviour.ts";
 import { type Asked, crowd, orders } from "./orders.ts";
 import { PLOTS } from "./plots.ts";
 import { groupPlot } from "./plots-groups.ts";
+import { retryPlot } from "./plots-retries.ts";
 import { MINUTE, type Setting } from "./setting.ts";
 import { FAMILIES } from "../faults/fault-families.ts";
 
@@ -25,7 +26,7 @@ export interface PlannedGroup {
 
 export type Service = "launcher" | "watcher";
 
-/** Acts of others on a cluster. The Job that an act strikes is drawn at the time of the act. */
+/** Acts of others on a cluster. The Job that an act concerns is drawn when the act happens. */
 export type Meddling =
   | { readonly kind: "delete Job"; readonly propagation: "Foreground" | "Background" | "Orphan" }
   | { readonly kind: "strip hold" }
@@ -71,10 +72,12 @@ export interface Scenario {
   readonly deeds: readonly Planned[];
   readonly chaosMs: number;
   /**
-   * The most changes between healthy and unhealthy that may be told of a group. Absent if its cluster's answers may differ
-   * every time.
+   * How many changes between healthy and unhealthy may be told of a group. Absent if its cluster's answers may differ every
+   * time.
    */
   readonly turnsMost?: number;
+  /** A launcher knows within this time that a Job is gone. Absent if faults may delay this for longer. */
+  readonly noticesWithinMs?: number;
   readonly script: (of: { readonly run: string; readonly step: string; readonly attempt: number }) => PodScript;
 }
 
@@ -82,7 +85,7 @@ export function scenarioOf(seed: number): Scenario {
   const chance = chanceOf(`scenario ${seed}`);
   const hold = !chanceOf(`hold ${seed}`).is(0.12);
   const clusters = chance.is(0.4) ? ["a", "b"] : ["a"];
-  // Drawn from a chance of its own, so that all other scenarios stay as they were.
+  // Drawn from a chance of its own, so that a change here leaves all other scenarios as they are.
   const crowding = chanceOf(`crowd ${seed}`);
   const isCrowded = crowding.is(0.08);
   const groups = clusters.map((cluster) => {
@@ -103,6 +106,7 @@ export function scenarioOf(seed: number): Scenario {
   const families = Array.from({ length: chance.between(0, 4) }, () => chance.pick(FAMILIES));
   const plotted = chance.is(0.5) ? chance.pick(PLOTS)(setting) : [];
   const ofGroups = groupPlot(chanceOf(`health of groups ${seed}`), setting);
+  const ofRetries = retryPlot(chanceOf(`second attempt ${seed}`), setting);
   const troubles = ofGroups?.deeds ?? [...families.flatMap((family) => family(setting)), ...plotted];
   return {
     seed,
@@ -110,13 +114,17 @@ export function scenarioOf(seed: number): Scenario {
     clusters,
     launchers,
     watchers,
-    pollMs: chance.pick([8_000, 20_000, 30_000, 30_000]),
+    pollMs: ofRetries?.pollMs ?? chance.pick([8_000, 20_000, 30_000, 30_000]),
     skewMs: { launcher: Array.from({ length: launchers }, skew), cluster: skew() },
     lanes: chance.pick([1, 3, 8]),
-    deeds: [...publishes, ...(isCrowded ? crowd(crowding, wanted) : []), ...troubles].toSorted((a, b) => a.atMs - b.atMs),
+    deeds: (ofRetries?.deeds ?? [...publishes, ...(isCrowded ? crowd(crowding, wanted) : []), ...troubles]).toSorted(
+      (a, b) => a.atMs - b.atMs,
+    ),
     chaosMs:
-      ofGroups?.endMs ?? Math.max(chaosMs, ...plotted.map(({ atMs }) => Math.min(atMs + 14 * MINUTE, chaosMs + 14 * MINUTE))),
-    ...(ofGroups && { turnsMost: ofGroups.turnsMost }),
+      ofRetries?.endMs ??
+      ofGroups?.endMs ??
+      Math.max(chaosMs, ...plotted.map(({ atMs }) => Math.min(atMs + 14 * MINUTE, chaosMs + 14 * MINUTE))),
+    ...(ofRetries ? { noticesWithinMs: ofRetries.noticesWithinMs } : ofGroups && { turnsMost: ofGroups.turnsMost }),
     script: scriptFor(seed),
   };
 }

@@ -160,7 +160,7 @@ function noteClaims(history: History, clock: Clock, works: readonly Work[]): voi
   }
 }
 
-/** Queries of idle loops, the most frequent calls. On a quick line their answer "nothing" comes at once. */
+/** Queries of idle loops, the most frequent calls. If the line's delays are short, an empty answer comes at once. */
 const POLLS: ReadonlySet<keyof Ledger> = new Set(["due", "claim", "take", "takeStrays", "unsentNotices"]);
 const QUICK_MS = 10;
 

@@ -1,13 +1,13 @@
 /**
  * Results of an authoritative look: deleted for good, gone, the name occupied, the fence passed, the hold released.
  *
- * The bug this prevents: an end read out of silence. A passed fence shows that nothing more can land; it does not show that
+ * The bug this prevents: an end concluded from silence. A passed fence shows that nothing more can land; it does not show that
  * nothing has landed, so only a look that began after the fence counts.
  */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { type Attempt, isFenced, isOpen } from "../../run/record.ts";
 import { backToWaiting } from "./decisions.ts";
-import { after, CAUSES, end, endOfCause, finish, move, notStarted, restUntilMs, type Rule, stay } from "./move.ts";
+import { after, CAUSES, doubted, end, endOfCause, finish, move, notStarted, restUntilMs, type Rule, stay } from "./move.ts";
 import { begun, ofOwn } from "./sightings.ts";
 
 export const deleted: Rule<"lookedDeleted"> = ofOwn<"lookedDeleted">((attempt, { evidence }, context) => {
@@ -42,7 +42,7 @@ export const goneWhileClosing: Rule<"gone"> = (attempt, { uid }, context) => {
 export const goneAfterEnd: Rule<"gone"> = (attempt, { uid }, { nowMs }) => {
   if (attempt.uid !== uid) return stay(attempt);
   const noted = noteGone(attempt);
-  return move(isOpen(noted) ? { ...noted, dueMs: restUntilMs(noted, nowMs) } : finish(noted));
+  return move(isOpen(noted) ? { ...doubted(noted, nowMs), dueMs: nowMs } : finish(noted));
 };
 
 /** Our occupant has the name, so nothing of this attempt can start any more. */
@@ -52,10 +52,20 @@ export const occupiedWhileClosing: Rule<"occupied"> = (attempt, { uid }, context
   return noted.notes.gone === true ? endOfCause(noted, context, {}) : move(noted);
 };
 
-export const occupiedAfterEnd: Rule<"occupied"> = (attempt, { uid }, { nowMs }) => {
-  const noted: Attempt = { ...attempt, occupantUid: uid };
-  return move({ ...noted, dueMs: restUntilMs(noted, nowMs) });
+/** The occupant may have no hold, so only another look at it shows that the name is kept. */
+export const occupiedAfterEnd: Rule<"occupied"> = (attempt, { uid }, { nowMs }) =>
+  attempt.occupantUid === uid ? stay(attempt) : move(doubted({ ...attempt, occupantUid: uid }, nowMs));
+
+/** Only a look that began after the attempt's end, and after the last doubt, shows that the name is taken. */
+export const kept: Rule<"kept"> = (attempt, { uid, begunAtMs }, { nowMs }) => {
+  const isOwn = uid === attempt.occupantUid || (uid === attempt.uid && attempt.notes.gone !== true);
+  const { keptAtMs = -Infinity } = attempt.notes;
+  if (!isOwn || begunAtMs < (attempt.outcome?.endedAtMs ?? Infinity) || begunAtMs <= keptAtMs) return stay(attempt);
+  const seen: Attempt = { ...attempt, notes: { ...attempt.notes, keptAtMs: begunAtMs } };
+  return move({ ...seen, dueMs: restUntilMs(seen, nowMs) });
 };
+
+export const inDoubt: Rule<"inDoubt"> = (attempt, _input, { nowMs }) => move(doubted(attempt, nowMs));
 
 /** True if this look was late enough to see every create that can land. */
 const isConclusive = (attempt: Attempt, begunAtMs: number): boolean =>
@@ -78,11 +88,11 @@ export const fencePassedClosing: Rule<"fencePassed"> = (attempt, { claimNo, begu
 export const fencePassedEnded: Rule<"fencePassed"> = (attempt, { claimNo, begunAtMs }) =>
   claimNo === attempt.claimNo && isConclusive(attempt, begunAtMs) ? move(finish(attempt)) : stay(attempt);
 
-/** While fenced the name must stay taken: if it is free already, the release loop comes at once and occupies it. */
-export const released: Rule<"released"> = (attempt, { found, begunAtMs }, { nowMs }) => {
-  if (isFenced(attempt, nowMs)) {
-    const isTaken = found === "released" || attempt.occupantUid !== undefined;
-    return move({ ...attempt, dueMs: isTaken ? attempt.fenceUntilMs : nowMs });
-  }
+/**
+ * Until the fence has passed the name must stay taken: if the hold went too early, the release loop looks at once and occupies
+ * the name.
+ */
+export const released: Rule<"released"> = (attempt, { begunAtMs }, { nowMs }) => {
+  if (isFenced(attempt, nowMs)) return move(doubted(attempt, nowMs));
   return isConclusive(attempt, begunAtMs) ? move(finish(attempt)) : move({ ...attempt, dueMs: nowMs });
 };

@@ -1,15 +1,15 @@
 /**
- * A cell's result in the attempt's table: the new attempt, its news, and the strays that have to go. How an attempt closes and
- * ends also stands here, with the result of each cause.
+ * A cell's result in the attempt's table: the new attempt, its news, and the strays that have to go. This file also closes and
+ * ends attempts, with the result of each cause.
  *
  * The bug this prevents: a name that becomes free while a create of it may still land. Until the fence has passed, an ended Job
- * keeps its hold; if no Job has the name, the release loop comes at once and creates an occupant.
+ * keeps its hold. The release loop looks at once: if no Job has the name, it creates an occupant.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { EventData } from "@longshore/contract/event.ts";
 import type { Evidence } from "@longshore/contract/fact.ts";
 import type { Attempt, AttemptOutcome, AttemptResult, Cause, Limits, Stray } from "../../run/record.ts";
-import { isFenced, isOpen } from "../../run/record.ts";
+import { isFenced, isKept, isOpen } from "../../run/record.ts";
 import type { InputKind, InputOf } from "../input.ts";
 
 export interface Context {
@@ -95,7 +95,7 @@ export const notStarted = ({ started, notes }: Attempt): Attempt["started"] =>
 export interface How {
   readonly diagnosis?: Diagnosis;
   readonly evidence?: Evidence;
-  /** Absent: nothing new was learned of the start. */
+  /** Absent: nothing new is known about the start. */
   readonly started?: Attempt["started"];
 }
 
@@ -106,7 +106,7 @@ export function endOfCause(attempt: Attempt, context: Context, how: How): Move {
   return end(attempt, isProved ? result : "failed", context, { diagnosis: attempt.notes.closing ?? diagnosis, ...how });
 }
 
-/** A "no" that was noted while the pods could be seen stands against a later "unknown". */
+/** A "no" that was noted while the pods could be seen outlasts a later "unknown". */
 function startedAfter(attempt: Attempt, { started = "unknown" }: How): Attempt["started"] {
   return attempt.started === "yes" || started === "unknown" ? attempt.started : started;
 }
@@ -126,16 +126,20 @@ export function end(attempt: Attempt, result: AttemptResult, { nowMs }: Context,
     claimBy: undefined,
     claimUntilMs: undefined,
     waitsFor: undefined,
-    dueMs: restUntilMs(attempt, nowMs),
+    dueMs: nowMs,
   };
   const isNowhere = attempt.uid === undefined && attempt.occupantUid === undefined && !isOpen(attempt);
   return move(isNowhere ? finish(ended) : ended);
 }
 
-/** The next look at an ended attempt: after its fence if a Job of ours has its name, else at once. */
-export function restUntilMs(attempt: Attempt, nowMs: number): number {
-  const hasName = attempt.occupantUid !== undefined || (attempt.uid !== undefined && attempt.notes.gone !== true);
-  return hasName && isFenced(attempt, nowMs) ? (attempt.fenceUntilMs ?? nowMs) : nowMs;
-}
+/** The next look at an ended attempt: after its fence if a look saw that its name is taken, else at once. */
+export const restUntilMs = (attempt: Attempt, nowMs: number): number =>
+  isKept(attempt) && isFenced(attempt, nowMs) ? (attempt.fenceUntilMs ?? nowMs) : nowMs;
+
+/** For a fenced attempt whose name may be free: a look is due now, and earlier looks no longer count. */
+export const doubted = (attempt: Attempt, nowMs: number): Attempt =>
+  attempt.state === "ended" && isFenced(attempt, nowMs)
+    ? { ...attempt, dueMs: nowMs, notes: { ...attempt.notes, doubtedAtMs: nowMs } }
+    : attempt;
 
 export const finish = (attempt: Attempt): Attempt => ({ ...attempt, state: "done", dueMs: undefined, unanswered: [] });

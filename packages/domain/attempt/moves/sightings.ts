@@ -8,18 +8,31 @@
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import type { Evidence } from "@longshore/contract/fact.ts";
 import type { GroupName, Uid } from "@longshore/contract/ids.ts";
-import { type Attempt, isFenced, isNewer, type Stray } from "../../run/record.ts";
+import { type Attempt, isFenced, isKept, isNewer, type Stray } from "../../run/record.ts";
 import { causeKey } from "../../diagnosis/repeat.ts";
 import { liveDueMs } from "../timers.ts";
 import type { AttemptInput } from "../input.ts";
-import { after, CAUSES, closing, type Context, end, endOfCause, type Move, move, restUntilMs, type Rule, stay } from "./move.ts";
+import {
+  after,
+  CAUSES,
+  closing,
+  type Context,
+  doubted,
+  end,
+  endOfCause,
+  type Move,
+  move,
+  restUntilMs,
+  type Rule,
+  stay,
+} from "./move.ts";
 
 export function alive(attempt: Attempt, { limits }: Context): Attempt {
   const live: Attempt = { ...attempt, state: "live", claimBy: undefined, claimUntilMs: undefined };
   return { ...live, dueMs: liveDueMs(live, limits) };
 }
 
-/** Sets its timers by the newest knowledge. A closing attempt has none of these timers. */
+/** Sets the attempt's timer by the newest knowledge. A closing attempt has no such timer. */
 const retimed = (attempt: Attempt, context: Context): Attempt =>
   attempt.state === "closing" ? attempt : alive(attempt, context);
 
@@ -75,7 +88,9 @@ export const failed: Rule<"failed"> = ofOwn<"failed">((attempt, { evidence }, co
   return after(news, end(ran, "failed", context, { evidence, diagnosis, started: evidence.started }));
 });
 
-/** Once our DELETE is sent, only Complete beats it: our own SIGTERM gives exit 143, which is not the program's failure. */
+/**
+ * After our DELETE only Complete counts as the Job's own end: our SIGTERM gives exit 143, which is not the program's failure.
+ */
 export const failedLate: Rule<"failed"> = ofOwn<"failed">((attempt, input, context) => {
   if (attempt.cause === "external" || attempt.cause === "vanished") return failed(attempt, input, context);
   const { evidence } = input;
@@ -100,8 +115,8 @@ type Sighting = { readonly uid: Uid; readonly group: GroupName };
 export type SightingKind = "created" | "started" | "stalled" | "resumed" | "complete" | "failed" | "deleting" | "lookedDeleted";
 
 /**
- * "bind": the attempt knows of no Job, or its Job is provably gone, and a create of it may have made this one.
- * "occupant": the Job that we put there ourselves, so that no other takes the name. It is neither adopted nor a stray.
+ * "bind": the attempt has no Job, or only one that is provably gone, so that a create of it may have made this Job. "occupant":
+ * our own Job that keeps the name taken. It is neither adopted nor a stray.
  */
 function whose(attempt: Attempt, { uid, group }: Sighting): "own" | "bind" | "occupant" | "other" {
   if (group !== attempt.group) return "other";
@@ -155,15 +170,21 @@ export const sighted = (attempt: Attempt, rv: string): Attempt =>
 /** Nothing new about the attempt's own Job; any other Job is a stray. */
 export const nothingNew: Rule<SightingKind> = ofOwn<SightingKind>(stay);
 
-/** The outcome is recorded and the hold still stands: release it, but not while a create may yet land. */
+/** The Job of an ended attempt is gone: its name may be free while a create may yet land. */
+export const vanishedLate: Rule<"deleting"> = ofOwn<"deleting">((attempt, { vanished }, { nowMs }) =>
+  vanished === true ? move(doubted(attempt, nowMs)) : stay(attempt),
+);
+
+/** The outcome is recorded and the Job still has our hold: the hold is released, but not while a create may still land. */
 export const releaseAgain: Rule<"complete" | "failed" | "deleting" | "lookedDeleted"> = ofOwn((attempt, input, context) => {
   if (attempt.state === "done") return move(attempt, [], [strayOf("release", attempt, input, context)]);
   const soonestMs = Math.min(attempt.dueMs ?? Infinity, restUntilMs(attempt, context.nowMs));
   return soonestMs === attempt.dueMs ? stay(attempt) : move({ ...attempt, dueMs: soonestMs });
 });
 
+/** If the attempt has ended, another Job under its name shows that the name was free. */
 export const stray = (attempt: Attempt, input: Sighting, context: Context): Move =>
-  move(attempt, [], [strayOf("stray", attempt, input, context)]);
+  move(isKept(attempt) ? doubted(attempt, context.nowMs) : attempt, [], [strayOf("stray", attempt, input, context)]);
 
 function strayOf(kind: Stray["kind"], attempt: Attempt, { uid, group }: Sighting, { nowMs }: Context): Stray {
   const holdUntilMs = isFenced(attempt, nowMs) ? (attempt.fenceUntilMs ?? nowMs) : nowMs;

@@ -9,7 +9,7 @@ import { advance } from "../../run/advance.ts";
 import { at, CLAIM, elsewhere, group, input, main, MINUTE, NOW, planOf, runOf, SECOND, step } from "./examples.ts";
 import type { AttemptInput } from "../input.ts";
 import { problemsOf, problemsOfChange } from "./invariants.ts";
-import { type Attempt, isFenced, type RunRecord, type Stray, type Told } from "../../run/record.ts";
+import { type Attempt, isFenced, isParked, type RunRecord, type Stray, type Told } from "../../run/record.ts";
 
 interface Job {
   readonly uid: Uid;
@@ -35,13 +35,13 @@ type Reply = {
 };
 type Look = { readonly of: Attempt; readonly begunAtMs: number; readonly seen: Job | undefined };
 
-/** A number of its own, not FENCE_MS, so that a fence that is too short is found. */
+/** Not taken from FENCE_MS, so that a fence that is too short is found. */
 const LANDS_WITHIN_MS = 10 * MINUTE;
 
 export function adversary() {
   let nowMs = NOW;
   let record: RunRecord = runOf(planOf([step("main")], { retriesMax: 0 }, true));
-  /** One for each group at most: a namespace takes a name once. */
+  /** At most one Job for each group: a namespace can have a name only once. */
   const jobs = new Map<GroupName, Job>();
   let uids = 0;
   let version = 10;
@@ -187,7 +187,7 @@ export function adversary() {
     looks = [...looks, { of: attempt(), begunAtMs: nowMs, seen: seenIn(attempt().group) }];
     rest(2 * SECOND);
   }
-  /** Concludes as the close loop and `unfence` do, from the view that they had when they looked. */
+  /** Draws the conclusion that the close loop and `unfence` draw, from the view of an earlier look. */
   function conclude(choice: number): void {
     const it = looks[choice % looks.length];
     if (it === undefined) return;
@@ -221,7 +221,13 @@ export function adversary() {
     const job = where && jobs.get(where);
     const fenced = isFenced(attempt(), nowMs);
     rest(30 * SECOND);
-    if (occupantUid !== undefined && !fenced) {
+    if (fenced) {
+      if (job === undefined) return occupy(where);
+      if (job.uid === uid || job.uid === occupantUid)
+        return isUnfinished(job) ? undefined : say({ kind: "kept", uid: job.uid, begunAtMs: nowMs });
+      return say(job.occupant ? { kind: "occupied", uid: job.uid } : { kind: "created", adopted: true, ...of(job) });
+    }
+    if (occupantUid !== undefined) {
       if (job?.uid === occupantUid) jobs.delete(job.group);
       return say({ kind: "released", found: "missing", begunAtMs: nowMs });
     }
@@ -232,7 +238,6 @@ export function adversary() {
     }
     if (uid === undefined && job !== undefined)
       return say(job.occupant ? { kind: "occupied", uid: job.uid } : { kind: "created", adopted: true, ...of(job) });
-    if (fenced) return occupy(where);
     say({ kind: "released", found: "missing", begunAtMs: nowMs });
   }
 
@@ -277,11 +282,11 @@ export function adversary() {
   function wait(choice: number): void {
     nowMs += [SECOND, CLAIM, 3 * MINUTE, CLAIM, SECOND, CLAIM, MINUTE, 11 * MINUTE][choice % 8] ?? 0;
     posts = posts.filter(({ untilMs }) => nowMs < untilMs);
-    // A Job that ended and was released lives a while; then its name is free.
+    // A Job that ended and was released is kept for a while; then its name is free.
     for (const it of jobs.values()) if (it.condition !== undefined && !it.held) jobs.delete(it.group);
   }
 
-  // An act that stands here twice is picked twice as often.
+  // An act that is listed twice is picked twice as often.
   const acts = [
     claim,
     claim,
@@ -302,8 +307,18 @@ export function adversary() {
     wait,
     wait,
   ];
+  /** The step's next attempt may start as soon as this one is parked. */
+  function judgeParked(): void {
+    if (!isParked(attempt())) return;
+    if ([...jobs.values()].some(isUnfinished)) wrong.push("it is parked while a pod of it has not finished");
+    const isFree = !jobs.has(attempt().group ?? group);
+    if (isFree && isFenced(attempt(), nowMs)) wrong.push("it is parked while a create of it may land");
+  }
   return {
-    act: (which: number, choice: number): void => acts[which % acts.length]?.(choice),
+    act(which: number, choice: number): void {
+      acts[which % acts.length]?.(choice);
+      judgeParked();
+    },
     /** From here on nothing bad happens. Returns how many rounds it took until everything was over. */
     heal(): number {
       for (let round = 1; round <= 200; round += 1) {

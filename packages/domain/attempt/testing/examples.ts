@@ -82,6 +82,8 @@ export const input = {
   unstarted: { kind: "unstarted", uid: own, rv: "26", group },
   gone: { kind: "gone", uid: own },
   occupied: { kind: "occupied", uid: occupant },
+  kept: { kind: "kept", uid: own, begunAtMs: NOW },
+  inDoubt: { kind: "inDoubt" },
   fencePassed: { kind: "fencePassed", claimNo: 1, begunAtMs: NOW, found: "nothing" },
   released: { kind: "released", found: "released", begunAtMs: NOW },
   cancel: { kind: "cancel", diagnosis: diagnose("Cancelled", "It was cancelled.") },
@@ -115,7 +117,7 @@ export const ended = after(live, [input.complete]);
 export const done = after(ended, [input.released]);
 /** The claim ran out without an answer, and was made again: two creates may land. */
 export const claimedTwice = after(claimed, [input.unanswered, input.claimDue]);
-/** Cancelled while a create was on the wire: nobody knows of a Job, and one may come. */
+/** Cancelled while a create was unanswered: no Job is known, and one may still come. */
 export const closingUnborn = after(claimed, [input.cancel]);
 export const passed = NOW + CLAIM + 10 * MINUTE;
 

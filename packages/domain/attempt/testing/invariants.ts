@@ -5,7 +5,7 @@
  * Each function returns the broken invariants as sentences, and an empty list if all hold.
  */
 import { isTerminal } from "@longshore/contract/event.ts";
-import type { Attempt, Run, RunRecord, Step } from "../../run/record.ts";
+import { type Attempt, isParked, type Run, type RunRecord, type Step } from "../../run/record.ts";
 
 /** A rule's name and whether it is broken. */
 type Check = readonly [rule: string, broken: boolean];
@@ -100,6 +100,12 @@ function problemsOfAttempt(attempt: Attempt): readonly string[] {
     ["it fails by its Job's end or by a timer", result === "failed" && uid === undefined && started === "yes"],
     ["it started exactly if that is noted", (started === "yes") !== (notes.startedAtMs !== undefined)],
     ["while a create may land, it is not said that nothing started", state === "claimed" && started === "no"],
+    ["it is kept only by a look that began after its end", (notes.keptAtMs ?? Infinity) < (outcome?.endedAtMs ?? -Infinity)],
+    [
+      "it is kept by its Job or an occupant",
+      notes.keptAtMs !== undefined && uid === undefined && attempt.occupantUid === undefined,
+    ],
+    ["a lost attempt is not parked", isParked(attempt) && result === "lost"],
   ]);
 }
 
@@ -139,6 +145,10 @@ function problemsOfMove(was: Attempt, is: Attempt): readonly string[] {
       was.group !== undefined && is.group !== was.group && is.unanswered.length > 0,
     ],
     ["its name never changes", was.name !== is.name],
+    [
+      "a doubt ends only by a later look",
+      isParked(is) && !isParked(was) && (is.notes.keptAtMs ?? 0) <= (was.notes.doubtedAtMs ?? 0),
+    ],
   ]);
 }
 
