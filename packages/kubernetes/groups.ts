@@ -28,10 +28,10 @@ const Namespace = z
   .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "a namespace's name is lower-case letters, digits and '-', at most 63");
 
 /**
- * A polled group's heartbeat is as old as its last listing, and a group whose heartbeat is older than 45 s counts as Unwatched.
+ * A polled group's heartbeat is as old as its last listing, and a group whose heartbeat is older than 90 s counts as Unwatched.
  */
 const Poll = Duration.refine((text) => (durationMs(text) ?? 0) >= 1_000 && (durationMs(text) ?? 0) <= 30_000, {
-  error: "is between 1s and 30s: shorter ones load the API server, and longer ones would count as Unwatched",
+  error: "is between 1s and 30s: shorter ones load the API server, and longer ones notice ends late",
 }).transform((text) => durationMs(text));
 
 const GroupOfFile = z.strictObject({

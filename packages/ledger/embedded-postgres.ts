@@ -22,7 +22,9 @@ export interface EmbeddedPostgresOptions {
   readonly dataDir: string;
   /** 0, the default, takes a free port. */
   readonly port?: number;
-  /** For tests that kill no machine: Postgres does not wait for the disk. The ledger refuses such a database. */
+  /**
+   * For tests: Postgres does not wait for the disk, so a machine that dies may lose data. The ledger refuses such a database.
+   */
   readonly unsafe?: boolean;
 }
 

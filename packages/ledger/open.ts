@@ -33,7 +33,7 @@ export interface LedgerOptions {
   readonly clock?: Clock;
   /** Most connections in the pool. One more connection, outside the pool, listens. */
   readonly poolMax?: number;
-  /** For tests that kill no machine: accepts a database that does not wait for its disk. */
+  /** For tests: accepts a database that does not wait for its disk. */
   readonly unsafeForTests?: boolean;
 }
 

@@ -40,10 +40,10 @@ export interface Ledger extends AsyncDisposable {
 
   // ── Each loop's question ──
   /**
-   * Places waiting attempts while slots are free, under the groups' locks: the first by priority, then by acceptance, of all that
-   * could take a slot, whether they are due or not. For each attempt, writes its group, or why it still waits; for one that is
-   * not due, only if that is new. If `claim` has room for a placed attempt, the attempt is claimed in the same transaction and returned as work;
-   * the others are ready for the method `claim`.
+   * Places waiting attempts while slots are free, under the groups' locks. Of all that could take a slot, due or not, the first
+   * by priority and then by acceptance are placed. Writes each attempt's group, or why it still waits (for an attempt that is
+   * not due, only a new reason). If `claim` has room for a placed attempt, the attempt is claimed in the same transaction and
+   * returned as work; the others are left for the method `claim`.
    */
   place(options: { readonly most: number; readonly placer: Placer; readonly claim?: Claiming }): Promise<Placed>;
   /** Claims ready attempts of a group, and claimed ones whose claim ran out while their fence has not passed. */
@@ -96,9 +96,9 @@ export interface Ledger extends AsyncDisposable {
 
   // ── Groups, leases, counting ──
   /**
-   * Adds or updates the rows of configured groups; keeps what `group` commands changed. If the file names another namespace for
-   * a group, and nothing of the group stands in the old one, the group forgets the old UID. If something stands there, the old
-   * UID stays until `acceptGroup`.
+   * Adds or updates the rows of configured groups; keeps what `group` commands changed. If the groups file names another
+   * namespace for a group, and all attempts that were placed in the old one are done, the group forgets the old UID. If one is
+   * not done, the old UID stays until `acceptGroup`.
    */
   putGroups(groups: readonly ConfiguredGroup[]): Promise<void>;
   groups(): Promise<readonly GroupState[]>;
@@ -108,13 +108,16 @@ export interface Ledger extends AsyncDisposable {
    */
   setGroup(name: GroupName, change: GroupChange): Promise<void>;
   /**
-   * If the group's diagnosis is GroupMoved: gives up the attempts that stand there, and trusts the namespace that the next
-   * probe finds. One transaction.
+   * If the group's diagnosis is GroupMoved: gives up the group's attempts in the old namespace, and trusts the namespace that
+   * the next probe finds. One transaction.
    */
   acceptGroup(name: GroupName): Promise<Accepted>;
   lease(what: string, owner: string, forMs: number): Promise<boolean>;
-  /** Returns all attempts of this group that may have something on its cluster, for the tally. */
-  standing(group: GroupName): Promise<readonly Standing[]>;
+  /**
+   * Returns what the caller keeps of each attempt of this group that may have something on its cluster. They are read page by
+   * page: 20,000 whole attempts would be the largest thing in a launcher's memory.
+   */
+  standing<T>(group: GroupName, keep: (standing: Standing) => T): Promise<readonly T[]>;
   counts(): Promise<Counts>;
   /** Removes tombstones past their day, and old notices and suspects. Returns how many rows were removed. */
   prune(most: number): Promise<number>;
@@ -133,9 +136,9 @@ export interface Ledger extends AsyncDisposable {
 
 export type Admitted =
   | { readonly kind: "recorded" }
-  /** If the command names somebody to answer, a notice of it is recorded, which will be sent. */
+  /** If the command names somebody to answer, a notice is recorded and will be sent. */
   | { readonly kind: "duplicate" }
-  /** The refusal is recorded as a notice, which will be sent: the caller need not answer. */
+  /** The refusal is recorded as a notice and will be sent: the caller need not answer. */
   | { readonly kind: "refused"; readonly problems: readonly Problem[] };
 
 export interface Placed {
@@ -186,7 +189,7 @@ export interface OutboxEvent {
 export interface Notice {
   readonly id: string;
   readonly tenant: TenantName;
-  /** Absent for what is said of a command. */
+  /** Absent if the notice is about a command. */
   readonly group: GroupName | undefined;
   readonly type: Exclude<EventType, RunEventType>;
   readonly data: object;
@@ -198,19 +201,20 @@ export interface Notice {
 export type Accepted = { readonly kind: "accepted"; readonly lost: number } | { readonly kind: "notMoved" };
 
 /**
- * `served`: a launcher still has the group in its file; the ledger adds the time. `namespaceUid`: a recorded value stays, since
- * a probe that began earlier would otherwise undo what a person accepted.
+ * `served`: true if a launcher still has the group in its file; the ledger adds the time. False if it is known that no launcher
+ * has it: nothing is placed in the group from now on. `namespaceUid`: a recorded value stays, since a probe that began earlier
+ * would otherwise undo what a person accepted.
  */
 export type GroupChange = Partial<
   Pick<GroupState, "namespaceUid" | "health" | "diagnosis" | "paused" | "watchedAtMs" | "noRoom">
-> & { readonly served?: true };
+> & { readonly served?: boolean };
 
 export interface GroupState extends ConfiguredGroup, RecordedHealth {
   readonly paused: boolean;
   readonly slotsUsed: number;
   /** Attempts among `slotsUsed` that are placed in the group and not claimed yet. */
   readonly inLine: number;
-  /** The group's cluster reported no room (quota): nothing is placed there before `untilMs`. */
+  /** The group's cluster reported no room (quota): nothing is placed in the group before `untilMs`. */
   readonly noRoom: { readonly untilMs: number; readonly diagnosis: Diagnosis } | undefined;
   /** When a launcher last had the group in its groups file. */
   readonly servedAtMs: number | undefined;

@@ -56,7 +56,9 @@ t.test("a value that is deep, wide, circular or no JSON is bounded and does not 
 t.test("a person at a terminal gets text, with errors and their causes in a few words", async (t) => {
   const { log, lines } = logged("text");
   log.info("launched", { job: "a-b", error: new Error("no", { cause: new Error("because") }) });
-  t.match(lines[0], /^\d\d:\d\d:\d\d\.\d{3} info {2}launcher {2}launched {2}job=a-b {2}error="no" because "because"\n$/);
+  t.match(lines[0], /^\d\d:\d\d:\d\d\.\d{3}Z info {2}launcher {2}launched {2}job=a-b {2}error="no" because "because"\n$/);
+  log.info("launched", { said: "\u001b[2J\u009b31m" });
+  t.match(lines[1], /said="\\u001b\[2J·31m"\n$/, "nothing that a terminal obeys");
 });
 
 t.test("credentials leave any URL, and nothing else does", async (t) => {

@@ -99,13 +99,13 @@ function ofError(error: Error, depth: number): Record<string, unknown> {
   };
 }
 
-/** One JSON line as a person reads it: "12:04:05.123 warn  launcher  the broker is away  host=…". */
+/** One JSON line as a person reads it: "12:04:05.123Z warn  launcher  the broker is away  host=…". */
 function readable(line: string): string {
   const { level, time, name, msg, ...fields } = JSON.parse(line) as Record<string, unknown>;
   delete fields["pid"];
   delete fields["hostname"];
   const rest = Object.entries(fields).map(([field, value]) => `${field}=${brief(value)}`);
-  return `${String(time).slice(11, 23)} ${String(level).padEnd(5)} ${String(name)}  ${[String(msg), ...rest].join("  ")}\n`;
+  return `${String(time).slice(11, 24)} ${String(level).padEnd(5)} ${String(name)}  ${[String(msg), ...rest].join("  ")}\n`;
 }
 
 function brief(value: unknown): string {
@@ -113,5 +113,6 @@ function brief(value: unknown): string {
     const cause = "cause" in value && value.cause !== undefined ? ` because ${brief(value.cause)}` : "";
     return `"${String(value.message)}"${cause}`;
   }
-  return typeof value === "string" && /^[\w./:-]+$/.test(value) ? value : JSON.stringify(value);
+  if (typeof value === "string" && /^[\w./:-]+$/.test(value)) return value;
+  return JSON.stringify(value).replaceAll(/[\u007f-\u009f]/g, "·"); // JSON escapes the other characters that a terminal obeys
 }

@@ -1,4 +1,4 @@
-/** The launcher's settings. Every field is in config/launcher.yaml; unknown ones refuse to start. */
+/** The launcher's settings. config/launcher.yaml shows every field; with an unknown field the launcher does not start. */
 import { brokerSettings } from "@longshore/broker/settings.ts";
 import { DIAGNOSES } from "@longshore/contract/diagnosis.ts";
 import { Installation } from "@longshore/contract/ids.ts";
@@ -73,9 +73,9 @@ export const LauncherConfig = z.strictObject({
   sealKeyFile: sealKeys().optional(),
   http: z.strictObject({ listen: z.string().default("127.0.0.1:9090") }).prefault({}),
   defaults: Defaults.prefault({}),
-  /** Broker users who may abandon runs, and who may say which person stands behind a command. */
+  /** Broker users who may abandon runs, and who may name the person behind a command. */
   operators: z.union([z.literal("everyone"), z.array(z.string().min(1).max(255)).max(1000)]).default([]),
-  /** Most messages of each queue in work at the same time, and most items in one transaction. */
+  /** How many messages of each queue are worked on at the same time; also the most items in one transaction. */
   inFlight: z.int().min(1).max(1000).default(128),
   pace: Pace.prefault({}),
   failpoint: z.string().meta({ written: "text, for tests alone" }).optional(),

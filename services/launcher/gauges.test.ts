@@ -41,12 +41,12 @@ t.test("a watcher that falls silent is told of, with or without Jobs; a group th
   await beat(it, 2);
   t.same(await scraped(it), { [GROUP]: 2 });
   t.equal(unwatched(known(it), it.clock.now()), undefined);
-  await it.clock.sleep(42_000);
-  t.equal(unwatched(known(it), it.clock.now()), undefined, "a heartbeat may be late");
-  await it.clock.sleep(1_000);
-  t.match(unwatched(known(it), it.clock.now()), { code: "Unwatched", sentence: /for 45 s/ });
+  await it.clock.sleep(75_000);
+  t.equal(unwatched(known(it), it.clock.now()), undefined, "a bookmark comes once a minute, and a heartbeat may be late");
+  await it.clock.sleep(13_000);
+  t.match(unwatched(known(it), it.clock.now()), { code: "Unwatched", sentence: /for 90 s/ });
   await it.clock.sleep(200_000);
-  t.same(await scraped(it), { [GROUP]: 245 });
+  t.same(await scraped(it), { [GROUP]: 290 });
   await beat(it);
   t.same(await scraped(it), { [GROUP]: 0 });
 });

@@ -24,18 +24,18 @@ export function launcherLoops(parts: Parts): Readonly<Record<string, Loop>> {
   return {
     admit: (signal) => receive(parts, "commands", admit(parts), signal),
     observe: (signal) => receive(parts, "facts", observe(parts), signal),
-    place: place(parts, inFlight), // waiting: the first group that can take it, or why none can
+    place: place(parts, inFlight), // waiting: find the first group that can take each attempt, or why none can
     ...perGroup("launch", (parts, cluster) => launch(parts, cluster, inFlightOf(cluster))), // ready: claim, POST the Job, or adopt what an earlier try posted
     ...perGroup("close", close), // closing: delete the Job until its pods are gone
-    ...perGroup("expire", expire), // live and due: not started in time, or running too long
-    ...perGroup("release", release), // outcome recorded: take our finalizer off
-    ...perGroup("sweep", sweep), // Jobs that should not be there
-    ...perGroup("tally", (parts, cluster) => tally(parts, cluster, unknown)), // ledger = Jobs? else adopt, release, report lost
-    ...perGroup("probe", probe), // does the cluster answer, and is it still the same one
-    relay: relay(parts), // events → broker, per run in order
-    prune: prune(parts), // the ledger's leftovers
-    listen: listen(parts), // the ledger's hints → wake-ups
-    wake: wake(parts), // what is due by now → wake-ups
+    ...perGroup("expire", expire), // live and due: end what did not start in time, or runs too long
+    ...perGroup("release", release), // ended: take our hold off
+    ...perGroup("sweep", sweep), // delete Jobs that should not be there
+    ...perGroup("tally", (parts, cluster) => tally(parts, cluster, unknown)), // compare ledger and Jobs; then adopt, release, or report lost
+    ...perGroup("probe", probe), // ask whether the cluster answers, and is still the same one
+    relay: relay(parts), // publish the events, per run in order
+    prune: prune(parts), // delete rows that the ledger no longer needs
+    listen: listen(parts), // turn the ledger's hints into wake-ups
+    wake: wake(parts), // wake the loops that have work due by now
   };
 
   function inFlightOf(cluster: Cluster): InFlightCreates {

@@ -6,10 +6,10 @@
  *                              ▲  │
  *                              │  ▼
  *              place · launch · close · expire · release · sweep · tally · probe ─▶ clusters
- *   groups file ─▶ announce ─▶ watchers that have none
+ *   groups file ─▶ announce ─▶ watchers without a groups file
  *
- * Two loops write down what was said. Every other loop asks the ledger one question, acts, and writes the answer.
- * Work is remembered nowhere else, so any of them may die at any line.
+ * Two loops record messages. Every other loop asks the ledger one question, acts, and records the answer. Work is remembered
+ * nowhere else, so a launcher may die at any line.
  */
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
@@ -40,7 +40,7 @@ import { launcherHealth } from "./gauges.ts";
 
 const APPLIED_MOST = 256;
 /**
- * Most entries of each group that wait for the ledger: answers of creates (jobs/in-flight-creates.ts), and the other loops'
+ * How many entries of each group may wait for the ledger: answers of creates (jobs/in-flight-creates.ts), and the other loops'
  * entries.
  */
 const RECORDING_MOST = 2_000;
@@ -108,7 +108,7 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
   // "return await": without the await, everything above closes while the loops still run.
   return await together(signal, {
     ...launcherLoops(parts),
-    ...(announcing && { announce: announce(parts, announcing) }), // which groups there are → watchers without a groups file
+    ...(announcing && { announce: announce(parts, announcing) }), // tells watchers without a groups file which groups there are
   });
 }
 

@@ -47,7 +47,7 @@ export interface Parts {
   readonly timing: Timing;
   /** Names of broker users. "everyone" is for a broker whose users could as well write into the ledger. */
   readonly operators: "everyone" | readonly string[];
-  /** Deliveries in work at the same time, and the largest batch of the ledger. */
+  /** How many deliveries are worked on at the same time; also the most items in one transaction. */
   readonly lanes: number;
   readonly fail: Failpoint<LauncherFailpoint>;
   readonly pause: Pause;

@@ -6,12 +6,9 @@ export interface Timing {
   readonly claimMs: number;
   /** How long an item that was taken from the ledger is ours to act on. */
   readonly workLeaseMs: number;
-  /**
-   * If nothing hints at work: the time between two polls by `wake` (one poll for all loops of groups), and by loops that belong
-   * to no group.
-   */
+  /** Without hints, `wake` polls this often (one poll for all loops of groups), and so do the loops that belong to no group. */
   readonly pollMs: number;
-  /** The time between the looks that each loop of a group takes by itself, even without a hint. */
+  /** How often each loop of a group looks for work by itself, even without a hint. */
   readonly lookMs: number;
   /** The time until a run that found no room is placed again, unless a slot is freed before. */
   readonly placeAgainMs: number;

@@ -1,10 +1,10 @@
 /**
  * Makes two commands work on a machine that has only Node 20 and npm: gets Node 24 from the npm registry, installs the
- * dependencies that package-lock.json names, then runs the TypeScript program it was asked for under that Node.
+ * dependencies that package-lock.json names, then runs the named TypeScript program under that Node.
  *
- * The bugs this prevents: a download that was killed half-way being taken for a whole one (everything is written
- * beside its place and renamed), and dependencies older than the checkout (a stamp holds the lockfile's digest).
- * Plain JavaScript with no imports of ours, since nothing is installed when it starts.
+ * The bugs this prevents: half a download that is taken for a whole one (a download gets its name when it is complete); and
+ * dependencies older than the checkout (a stamp holds the lockfile's digest). Plain JavaScript with no imports of ours, since
+ * nothing is installed when this file starts.
  */
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -55,7 +55,7 @@ async function dependencies() {
     .update(readFileSync(join(root, "package-lock.json")))
     .digest("hex");
   if (existsSync(stamp) && readFileSync(stamp, "utf8") === lock) return;
-  // Not `npm ci`: it refuses a lockfile that lacks other platforms' optional binaries, and a mirror need not hold those.
+  // Not `npm ci`: it refuses a lockfile that lacks other platforms' optional binaries, and a mirror may lack those.
   // `install --no-save` takes the same versions and integrity hashes from the lockfile and leaves that file alone.
   await step("dependencies (npm install)", () => run("npm", ["install", "--no-save", "--no-audit", "--no-fund"], root));
   writeFileSync(stamp, lock);
@@ -81,7 +81,7 @@ async function step(what, work) {
     await work();
   } catch (error) {
     process.stderr.write(
-      `failed   ${what}\n${error.message}\nThe npm registry has to be reachable for this: \`npm ping\` says whether it is. Then run the same command again.\n`,
+      `failed   ${what}\n${error.message}\nThis needs the npm registry: \`npm ping\` says whether it can be reached. Then run the same command again.\n`,
     );
     process.exit(1);
   } finally {
@@ -104,7 +104,7 @@ function run(command, args, cwd) {
   });
 }
 
-/** npm's last words, without the warnings that engines of other versions cause. */
+/** Returns the last lines of npm's output, without its warnings about versions of Node. */
 function ending(chunks) {
   const lines = Buffer.concat(chunks)
     .toString()

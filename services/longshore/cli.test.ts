@@ -8,7 +8,7 @@ import t from "tap";
 import manifest from "./package.json" with { type: "json" };
 import { json, type Surroundings, Usage } from "./command.ts";
 import { COMMANDS, longshore } from "./main.ts";
-import { plain } from "./terminal.ts";
+import { plain } from "./screen/text.ts";
 import { explain } from "./explain.ts";
 import { publish } from "./commands/publish.ts";
 import { exitCodeOf } from "./following.ts";
@@ -121,7 +121,7 @@ const pages = Object.values(COMMANDS).flatMap((it) => [it, ...Object.values(it.v
 
 const never = new AbortController().signal;
 
-/** What a command prints, in this process. */
+/** Runs a command in this process, and returns the text that it prints. */
 async function printed(...args: readonly string[]): Promise<string> {
   let out = "";
   await longshore(args, { out: (text) => void (out += text), env: {}, cwd: tmpdir(), signal: never });
@@ -146,7 +146,8 @@ t.test("as a process it ends with the code that it deserves, and errors go to st
 });
 
 t.test("each page names its own options, and those that wait for a run's end say so", async (t) => {
-  for (const { name, help, options } of pages) {
+  for (const { name, help: helpIn, options } of pages) {
+    const help = helpIn();
     t.ok(help.startsWith(`longshore ${name}: `), name);
     t.same(
       [...help.matchAll(/^ {2}--(\S+)/gm)].map(([, it]) => it),
@@ -154,9 +155,11 @@ t.test("each page names its own options, and those that wait for a run's end say
       name,
     );
     for (const line of help.split("\n")) t.ok(line.length <= 100, `${name}: ${line}`);
+    for (const line of helpIn({ columns: 60, styled: false }).split("\n"))
+      t.ok(line.length <= 60 || line.startsWith("  longshore") || line.startsWith("  kubectl"), `${name}: ${line}`);
   }
   for (const name of ["restart", "cancel"] as const)
-    t.match(COMMANDS["runs"]?.verbs[name]?.help, /waits? until|wait for its end/);
+    t.match(COMMANDS["runs"]?.verbs[name]?.help(), /waits? until|wait for its end/);
 });
 
 t.test("the exit codes are those that help and README name", async (t) => {

@@ -1,28 +1,50 @@
 /**
- * The shape of a command of `longshore`: one declaration of its words and options, from which the command line is read, and help
- * and completion are written.
+ * The shape of a command of `longshore`: one declaration of its words and options. The command line is read by it, and help and
+ * completion are written from it.
  *
- * The failures this prevents: an option that help does not name; and a misspelt option answered in the words of a library.
+ * The failures this prevents: an option that help does not name; and a library's error text for a misspelt option.
  */
 import { parseArgs } from "node:util";
 import { nearest } from "@longshore/contract/schema-problems.ts";
 import { fileNamed } from "@longshore/runtime/config/file-named.ts";
 import { helpOf } from "./help.ts";
+import type { Progress } from "./screen/progress.ts";
+import { paragraph } from "./screen/rows.ts";
+import { PIPE, type Screen } from "./screen/screen.ts";
 
 export interface Surroundings {
   readonly out: (text: string) => void;
+  /** The screen that shows `out`; absent if `out` goes to no terminal. */
+  readonly screen?: Screen;
+  /** Absent: a command does not say what it waits for. */
+  readonly progress?: Progress;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   /** Aborts on Ctrl-C, and when nobody reads the output any more. */
   readonly signal: AbortSignal;
 }
 
+export const screenIn = ({ screen = PIPE }: Pick<Surroundings, "screen">): Screen => screen;
+
+/** Prints lines. */
+export function say({ out }: Pick<Surroundings, "out">, lines: readonly string[]): void {
+  if (lines.length > 0) out(`${lines.join("\n")}\n`);
+}
+
+/** Prints a sentence for a person. */
+export const tell = (surroundings: Pick<Surroundings, "out" | "screen">, sentence: string): void =>
+  say(surroundings, paragraph(sentence, {}, screenIn(surroundings)));
+
+/** Does the work. If the work takes longer than a second, says what is waited for. */
+export const during = <T>({ progress }: Pick<Surroundings, "progress">, what: string, work: () => Promise<T>): Promise<T> =>
+  progress === undefined ? work() : progress.during(what, work);
+
 export interface Option {
   readonly type: "string" | "boolean";
   readonly multiple?: boolean;
-  /** What stands for the value in help. The shell completes FILE and DIR itself. */
+  /** The placeholder for the value in help. The shell completes FILE and DIR itself. */
   readonly value?: string;
-  /** The values that there are, if only these are allowed. */
+  /** The allowed values, if there is a fixed list of them. */
   readonly words?: readonly string[];
   readonly about: string;
 }
@@ -36,11 +58,11 @@ type ValueOf<O extends Option> = O extends { type: "boolean" }
 export type Values<O extends Options> = { readonly [N in keyof O]?: ValueOf<O[N]> | undefined };
 
 export interface Page {
-  /** "runs list": what follows `longshore`. */
+  /** The words after `longshore`, such as "runs list". */
   readonly name: string;
   /** One line for the list of commands. */
   readonly summary: string;
-  /** What follows the name, one line for each way to write it. */
+  /** The arguments after the name, one line for each way to write them. */
   readonly usage: readonly string[];
   readonly options: Options;
   /** Paragraphs below the options. Lines that begin with a space stay as they are. */
@@ -50,7 +72,7 @@ export interface Page {
 export interface Command extends Page {
   readonly verbs: Readonly<Record<string, Command>>;
   /** The text that `--help` prints. */
-  readonly help: string;
+  readonly help: (screen?: Screen) => string;
   /** Resolves to the exit code. Throws `Usage`, `Failure` or `ConfigProblems` for problems that a person can mend. */
   run(args: readonly string[], surroundings: Surroundings): Promise<number>;
 }
@@ -64,9 +86,9 @@ export class Usage extends Error {
 
 export interface Declared<O extends Options> extends Page {
   readonly options: O;
-  /** Each word that has to be given, with what to call it where it is missing. */
+  /** The required words, each as an error names it if it is missing. */
   readonly words?: readonly string[];
-  /** More words may follow: those of a command that is to be run. */
+  /** True if more words may follow, such as a command that is to be run: `run` checks them. */
   readonly andMore?: boolean;
   run(values: Values<O>, words: readonly string[], surroundings: Surroundings): Promise<number>;
 }
@@ -76,7 +98,7 @@ export function command<const O extends Options>(declared: Declared<O>): Command
   const page = { ...declared, verbs: {} };
   return {
     ...page,
-    help: helpOf(page),
+    help: (screen = PIPE) => helpOf(page, screen),
     run: (args, surroundings) =>
       onPage(name, () => {
         const { values, words } = read(page, args, andMore);
@@ -99,7 +121,7 @@ export function family(
   const options = Object.assign({}, ...Object.values(verbs).map((it) => it.options)) as Options;
   return {
     ...page,
-    help: helpOf(page),
+    help: (screen = PIPE) => helpOf(page, screen),
     run: (args, surroundings) =>
       onPage(name, () => {
         const at = tokensOf(options, args).find((it) => it.kind === "positional");
@@ -120,7 +142,7 @@ export function family(
   };
 }
 
-/** Says of each `Usage` whose help page explains it. */
+/** Notes on each `Usage` which command's help page explains it. */
 async function onPage(name: string, run: () => Promise<number>): Promise<number> {
   try {
     return await run();
@@ -173,7 +195,7 @@ function read({ name, options }: Page, args: readonly string[], andMore: boolean
   return { values, words };
 }
 
-/** True if help is asked for; what stands after "--" belongs to the command that is to be run. */
+/** True if help is asked for. The words after "--" belong to the command that is to be run. */
 export function asksForHelp(args: readonly string[]): boolean {
   const end = args.indexOf("--");
   const own = end === -1 ? args : args.slice(0, end);

@@ -2,8 +2,8 @@
  * Turns an error into a sentence for a person and an exit code: 64 the command line, 1 a problem that a person can mend, 2 a
  * bug.
  *
- * The bug this prevents: "this is a bug" and a stack trace where a password was wrong. Loops wrap the error that ended them, so
- * the cause is looked for beneath.
+ * The bug this prevents: "this is a bug" and a stack trace, although only a password was wrong. Loops wrap the error that ended
+ * them, so the cause is looked for inside the wrapper.
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import { ConfigProblems } from "@longshore/runtime/config/config.ts";
@@ -27,7 +27,7 @@ export function explain(error: unknown): Explained {
   return { exitCode: 2, text: `this is a bug; please report it with the lines below.\n${stack}` };
 }
 
-/** Returns the errors beneath the wrappers, which only say which loop ended. */
+/** Returns the errors inside the wrappers, which only say which loop ended. */
 function causes(error: unknown): readonly unknown[] {
   if (error instanceof Failure || error instanceof ConfigProblems) return [error];
   if (error instanceof AggregateError) return error.errors.flatMap(causes);

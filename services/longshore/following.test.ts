@@ -1,4 +1,4 @@
-/** What a person reads who follows a run: what was, what happens, and what is needed at the end. */
+/** The text for a person who follows a run: the events so far, each new event, and the advice at the end. */
 import type { Delivery } from "@longshore/broker/port.ts";
 import { type DeliveryQueue, deliveryQueue } from "@longshore/broker/receiving.ts";
 import { diagnose } from "@longshore/contract/diagnosis.ts";
@@ -19,7 +19,7 @@ interface Scene {
   readonly ledger: Ledger;
   readonly clock: ReturnType<typeof stepsClock>;
   readonly follow: (command?: string) => ReturnType<typeof follow>;
-  /** The broker tells of something, perhaps of something else. */
+  /** Delivers an event from the broker. */
   readonly tell: (type: string, data: object) => void;
   readonly stop: () => void;
   readonly said: () => string;
@@ -62,7 +62,7 @@ function scene(t: Test): Scene {
 }
 
 const words = (text: string): readonly string[] =>
-  [...text.matchAll(/^ +\d+ {2}\S+ {2}(?:\+\S+ \S+)? +(\w+)/gm)].map(([, word = ""]) => word);
+  [...text.matchAll(/^ +\d+ +\S+Z +(?:\+\S+ \S+)? +(\w+)/gm)].map(([, word = ""]) => word);
 
 t.test("a run that is over is told whole, with how long each state lasted, and nobody waits", async (t) => {
   const it = scene(t);

@@ -13,8 +13,11 @@ import type { Problem } from "@longshore/contract/problem.ts";
 import type { Ledger, StoryEvent } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { wakeUp } from "@longshore/runtime/loop.ts";
-import type { Surroundings } from "./command.ts";
-import { afterEnd, plain, span, storyLine, wordOf } from "./terminal.ts";
+import { say, screenIn, type Surroundings } from "./command.ts";
+import { paragraph } from "./screen/rows.ts";
+import { toned } from "./screen/screen.ts";
+import { span } from "./screen/times.ts";
+import { afterEnd, storyTable, wordOf } from "./terminal.ts";
 
 export interface Followed {
   readonly broker: Pick<Broker, "follow">;
@@ -46,16 +49,16 @@ const LOOK_AGAIN_MS = 5_000;
 /** Resolves when the events are bound: call it before publishing, or the first look comes late. */
 export async function follow(
   { broker, ledger, run, command, config }: Followed,
-  { out, signal }: Pick<Surroundings, "out" | "signal">,
+  surroundings: Pick<Surroundings, "out" | "screen" | "progress" | "signal">,
 ): Promise<Following> {
+  const { signal, progress } = surroundings;
+  const screen = screenIn(surroundings);
+  const linesOf = storyTable(screen);
+  const startedMs = clock.now();
   const heard = listen(await broker.follow("#", { inFlightMax: 64, signal }), run, command);
   const found = await ledger.find(run);
   let simple = found?.record.run.plan.simple ?? true;
   let last: Pick<StoryEvent, "sequence"> & Partial<StoryEvent> = { sequence: found?.record.run.seq ?? 0 };
-
-  const say = (lines: readonly string[]): void => {
-    if (lines.length > 0) out(`${lines.map(plain).join("\n")}\n`);
-  };
 
   async function* news(): AsyncGenerator<StoryEvent> {
     for (;;) {
@@ -68,13 +71,13 @@ export async function follow(
   function told(event: StoryEvent): StoryEvent {
     const { steps } = event.data as { readonly steps?: readonly string[] };
     if (event.type === "run.accepted" && steps !== undefined) simple = steps.length === 1 && steps[0] === "main";
-    say([storyLine(event, last.atMs, simple)]);
+    say(surroundings, linesOf(event, last.atMs, simple));
     last = event;
     return event;
   }
 
   function ends({ type, data }: StoryEvent): string {
-    say(afterEnd(run, type, data as object, config));
+    say(surroundings, afterEnd(run, type, data as object, screen, config));
     return type;
   }
 
@@ -84,7 +87,8 @@ export async function follow(
     for await (const event of news()) newest = event;
     if (newest === undefined) return undefined;
     if (isTerminal(newest.type)) return ends(newest);
-    say([`      ${wordOf(newest.type)} for ${span((await ledger.now()) - newest.atMs)} so far`]);
+    const lasts = span((await ledger.now()) - newest.atMs);
+    say(surroundings, paragraph(`${wordOf(newest.type)} for ${lasts} so far`, { indent: 6, tone: "faint" }, screen));
     return undefined;
   }
 
@@ -95,11 +99,23 @@ export async function follow(
       const state = heard.state();
       if (state === "stopped" || signal.aborted) return "stopped";
       if (state !== "following") {
-        say(["refused", ...state.problems.map(({ path, message }) => `  ${path || "the message"}: ${message}`)]);
+        say(surroundings, paragraph("refused", toned("refused"), screen));
+        for (const { path, message } of state.problems)
+          say(surroundings, paragraph(`${path || "the message"}: ${message}`, { indent: 2 }, screen));
         return "command.refused";
       }
-      await heard.more(LOOK_AGAIN_MS, signal);
+      await waited();
     }
+  }
+
+  /** In a terminal, counts how long the run has been in its state: else a pull of minutes looks like a program that hangs. */
+  async function waited(): Promise<void> {
+    const more = () => heard.more(LOOK_AGAIN_MS, signal);
+    if (progress === undefined) return void (await more());
+    const { type, atMs } = last;
+    const sinceMs = atMs === undefined ? startedMs : clock.now() - Math.max(0, (await ledger.now()) - atMs);
+    const what = type === undefined ? "waiting for a launcher to take it" : `${wordOf(type)}, waiting for the end`;
+    await progress.during(what, more, { sinceMs, onlyInTerminal: true });
   }
 
   return { found, soFar, toEnd: () => until(true), toRefusal: () => until(false) };

@@ -1,9 +1,13 @@
 /** Writes a command's help page from its declaration, and folds its lines. */
 import type { Command, Page } from "./command.ts";
+import { paragraph, row } from "./screen/rows.ts";
+import type { Screen } from "./screen/screen.ts";
+import { widthOf } from "./screen/text.ts";
 
-const WIDTH = 100;
+/** Longer lines are hard to read, and a page in a pipe is read by a person, too. */
+const WIDTH_MOST = 100;
 
-export function helpOf({ name, summary, usage, options, more, verbs }: Page & Pick<Command, "verbs">): string {
+export function helpOf({ name, summary, usage, options, more, verbs }: Page & Pick<Command, "verbs">, screen: Screen): string {
   const ways = usage.map((it) => `  longshore ${name} ${it}`.trimEnd());
   const all = Object.entries(verbs).map(([verb, it]) => [`longshore ${name} ${verb}`, it.summary] as const);
   const named = Object.entries(options).map(([option, { value, words, about }]) => {
@@ -11,33 +15,28 @@ export function helpOf({ name, summary, usage, options, more, verbs }: Page & Pi
     return [value === undefined ? `--${option}` : `--${option} ${value}`, text] as const;
   });
   const verbHelp = all.length > 0 ? `  longshore ${name} VERB --help    what a verb does, with its options` : "";
-  const parts = [`longshore ${name}: ${summary}.`, ways.join("\n"), table(all), verbHelp, table(named), paragraphs(more ?? "")];
+  const parts = [
+    prose(`longshore ${name}: ${summary}.`, screen),
+    ways.join("\n"),
+    table(all, screen),
+    verbHelp,
+    table(named, screen),
+    prose(more ?? "", screen),
+  ];
   return `${parts.filter((it) => it !== "").join("\n\n")}\n`;
 }
 
-export function table(rows: readonly (readonly [string, string])[]): string {
-  const wide = Math.max(0, ...rows.map(([left]) => left.length)) + 2;
-  return rows
-    .map(([left, right]) => {
-      const [first = "", ...others] = wrapped(right, WIDTH - wide - 2);
-      return [`  ${left.padEnd(wide)}${first}`, ...others.map((it) => `${" ".repeat(wide + 2)}${it}`)].join("\n");
-    })
-    .join("\n");
+const narrowed = ({ columns = WIDTH_MOST, styled }: Screen): Screen => ({ columns: Math.min(columns, WIDTH_MOST), styled });
+
+export function table(rows: readonly (readonly [string, string])[], screen: Screen): string {
+  const widths = [Math.max(0, ...rows.map(([left]) => widthOf(left)))];
+  return rows.flatMap((cells) => row(cells, { widths, indent: 2 }, narrowed(screen))).join("\n");
 }
 
-const paragraphs = (text: string): string =>
+/** Folds paragraphs. Lines that begin with a space stay as they are: they are commands. */
+export const prose = (text: string, screen: Screen): string =>
   text
     .replace(/^\n+|\s+$/g, "")
     .split("\n")
-    .flatMap((line) => (line.startsWith(" ") ? [line] : wrapped(line, WIDTH)))
+    .flatMap((line) => (line.startsWith(" ") ? [line] : paragraph(line, {}, narrowed(screen))))
     .join("\n");
-
-function wrapped(text: string, width: number): readonly string[] {
-  const lines = [""];
-  for (const word of text.split(" ")) {
-    const last = lines.at(-1) ?? "";
-    if (last !== "" && last.length + 1 + word.length > width) lines.push(word);
-    else lines[lines.length - 1] = last === "" ? word : `${last} ${word}`;
-  }
-  return lines;
-}

@@ -1,5 +1,5 @@
 /** The `longshore` command: finds the command by its name, and turns errors into a sentence and an exit code. */
-import { asksForHelp, type Command, meant, type Surroundings, Usage } from "./command.ts";
+import { asksForHelp, type Command, meant, screenIn, type Surroundings, Usage } from "./command.ts";
 import { completionOf } from "./commands/completion.ts";
 import { demo } from "./commands/demo.ts";
 import { doctor } from "./commands/doctor.ts";
@@ -8,38 +8,52 @@ import { group } from "./commands/group.ts";
 import { publish } from "./commands/publish.ts";
 import { rbac } from "./commands/rbac.ts";
 import { runs } from "./commands/runs.ts";
+import { systemClock } from "@longshore/runtime/clock.ts";
 import { stopOnSignals } from "@longshore/runtime/program.ts";
+import { progressOn } from "./screen/progress.ts";
+import { paragraph } from "./screen/rows.ts";
+import { PIPE, type Screen, screenOf } from "./screen/screen.ts";
 import { up } from "./commands/up.ts";
-import { table } from "./help.ts";
+import { prose, table } from "./help.ts";
 import manifest from "./package.json" with { type: "json" };
 
 const OWN = { up, demo, publish, runs, group, doctor, rbac };
 export const COMMANDS: Readonly<Record<string, Command>> = { ...OWN, completion: completionOf(OWN) };
 
-const HELP = `longshore: publish a message, get a Kubernetes Job on whichever cluster can take it, and get every outcome back.
+const WHAT = "longshore: publish a message, get a Kubernetes Job on whichever cluster can take it, and get every outcome back.";
+const END = "Without anything set up: `npm run demo` shows it at work, `npm start` (longshore up) leaves it running here.";
+const EXIT_CODES = [
+  ["0", "done; for a command that waits for a run's end (publish --follow, runs follow, runs restart): the run succeeded"],
+  ["1", "not done, and the text says what you can do; or the run did not succeed; or doctor found a failure"],
+  ["2", "a bug of ours: please report it with what was printed"],
+  ["64", "the command line is wrong"],
+  ["130", "stopped while it waited: by Ctrl-C, or because nobody reads its output any more"],
+] as const;
 
-${table(Object.entries(COMMANDS).map(([name, { summary }]) => [`longshore ${name}`, summary]))}
+const help = (screen: Screen): string => `${prose(WHAT, screen)}
+
+${table(
+  Object.entries(COMMANDS).map(([name, { summary }]) => [`longshore ${name}`, summary]),
+  screen,
+)}
 
   longshore COMMAND --help         what a command does, with its options and examples
   longshore COMMAND VERB --help    the same for a verb, such as \`runs list\`
   longshore --version
 
 Exit codes
-  0    done; where the run's end is waited for (publish --follow, runs follow, runs restart): it succeeded
-  1    not done, and the text says what you can do; or the run did not succeed; or doctor found a failure
-  2    a bug of ours: please report it with what was printed
-  64   the command line is wrong
-  130  stopped while it waited: by Ctrl-C, or because nobody reads its output any more
+${table(EXIT_CODES, screen)}
 
-Without anything set up: \`npm run demo\` shows it at work, \`npm start\` (longshore up) leaves it running here.
+${prose(END, screen)}
 `;
 
 /** Resolves to the exit code. */
 export async function longshore(args: readonly string[], surroundings: Surroundings): Promise<number> {
   const { out } = surroundings;
+  const screen = screenIn(surroundings);
   const [name, ...rest] = args[0] === "help" ? [...args.slice(1), "--help"] : args;
   if (name === undefined || name === "--help" || name === "-h") {
-    out(HELP);
+    out(help(screen));
     return 0;
   }
   if (name === "--version" || name === "-v" || name === "version") {
@@ -52,17 +66,21 @@ export async function longshore(args: readonly string[], surroundings: Surroundi
   if (command === undefined) throw new Usage(`there is no command "${name}"; there are ${names.join(", ")}${meant(name, names)}`);
   if (!asksForHelp(rest)) return await command.run(rest, surroundings);
   const verb = rest.find((it) => Object.hasOwn(command.verbs, it));
-  out((verb === undefined ? command : (command.verbs[verb] ?? command)).help);
+  out((verb === undefined ? command : (command.verbs[verb] ?? command)).help(screen));
   return 0;
 }
 
-/** The command as a process: signals, a reader that goes away, and an error as a sentence and an exit code. */
+/**
+ * Runs the command as a process: handles signals and a reader that goes away, and turns an error into a sentence and an exit
+ * code.
+ */
 async function asProcess(): Promise<number> {
   const stop = new AbortController();
   let isRead = true;
 
   stopOnSignals(stop);
-  // `| head -1` closes the pipe when it has its line. What was started is then stopped in order, as by Ctrl-C, and nobody is told.
+  // `| head -1` closes the pipe when it has its line. The command then stops in order, as after Ctrl-C, and prints nothing
+  // more.
   for (const stream of [process.stdout, process.stderr]) {
     stream.on("error", (error: NodeJS.ErrnoException) => {
       if (error.code !== "EPIPE") throw error;
@@ -71,24 +89,41 @@ async function asProcess(): Promise<number> {
     });
   }
 
-  /** After Ctrl-C, the errors of what was interrupted are no news. */
+  const errors = screenOf(process.stderr);
+  const progress = progressOn({
+    write: (text) => void (isRead && process.stderr.write(text)),
+    screen: process.env["TERM"] === "dumb" ? PIPE : errors, // such a terminal cannot overwrite a line
+    clock: systemClock,
+  });
+
+  /** After Ctrl-C, the errors of interrupted work are not printed. */
   function fail(error: unknown): number {
     const { exitCode, text } = explain(error);
     if (stop.signal.aborted || !isRead) return 130;
-    process.stderr.write(`longshore: ${text}\n`);
+    const lines = `longshore: ${text}`
+      .split("\n")
+      .flatMap((line) => paragraph(line.trimStart(), { indent: indentOf(line) }, errors));
+    process.stderr.write(`${lines.join("\n")}\n`);
     return exitCode;
   }
 
   return await longshore(process.argv.slice(2), {
-    out: (text) => void (isRead && process.stdout.write(text)),
+    out: (text) => {
+      progress.clear();
+      if (isRead) process.stdout.write(text);
+    },
+    screen: screenOf(process.stdout),
+    progress,
     env: process.env,
     cwd: process.cwd(),
     signal: stop.signal,
   }).catch(fail);
 }
 
+const indentOf = (line: string): number => line.length - line.trimStart().length;
+
 if (import.meta.main) {
   process.exitCode = await asProcess();
-  // Sockets that close late must not keep the terminal: everything that had to be written was written.
+  // Sockets that close late must not delay the exit: all output is written.
   process.exit();
 }

@@ -1,5 +1,5 @@
 /**
- * Lines of the operators' pages that pipe into another program, run as they are printed.
+ * Runs the lines of the operators' pages that pipe into another program, as they are printed.
  *
  * The bug this prevents: `npm run` prints the name of its script on standard output, and kubectl reads that as YAML.
  */
@@ -38,7 +38,7 @@ t.test("every mark that is written on objects of a cluster is explained where up
 t.test("the rbac line for operators gives kubectl YAML, and nothing else", async (t) => {
   const line = piped.find((it) => / rbac .*\| kubectl apply/.test(it));
   if (line === undefined) throw new Error("no page pipes rbac to kubectl any more");
-  // The group of the example, made as the file's first comment says.
+  // Turns the example's group on, as the file's first comment says.
   const example = await readFile(join(root, "config/groups.yaml"), "utf8");
   const folder = await mkdtemp(join(tmpdir(), "longshore-readme-"));
   t.teardown(() => rm(folder, { recursive: true, force: true }));

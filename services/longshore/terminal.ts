@@ -1,24 +1,8 @@
-/** How runs and their events are written in a terminal. Texts of programs and requests lose their control characters. */
+/** How runs and their events are written for people. Texts of programs and requests lose their control characters. */
 import { isTerminal } from "@longshore/contract/event.ts";
-
-/** Replaces control characters: an escape sequence in a log or a name could rewrite what the reader sees. */
-export const plain = (text: string): string => Array.from(text, (it) => (isControl(it) ? "·" : it)).join("");
-
-function isControl(character: string): boolean {
-  const code = character.codePointAt(0) ?? 0;
-  return (code < 32 && character !== "\n" && character !== "\t") || (code >= 127 && code < 160);
-}
-
-export const clockTime = (ms: number): string => new Date(ms).toISOString().slice(11, 19);
-
-export function span(ms: number): string {
-  const seconds = ms / 1000;
-  if (seconds < 10) return `${seconds.toFixed(1)} s`;
-  if (seconds < 60) return `${Math.round(seconds)} s`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} m ${Math.round(seconds % 60)} s`;
-  if (seconds < 86_400) return `${Math.floor(seconds / 3600)} h ${Math.round((seconds % 3600) / 60)} m`;
-  return `${Math.floor(seconds / 86_400)} d`;
-}
+import { paragraph, row, whole } from "./screen/rows.ts";
+import { type Screen, toned } from "./screen/screen.ts";
+import { clockTime, day, span, timeText } from "./screen/times.ts";
 
 /** "run.step.succeeded" is "step succeeded" in a story. */
 export const wordOf = (type: string): string => type.replace(/^run\./, "").replaceAll(".", " ");
@@ -47,14 +31,14 @@ export function particulars(type: string, data: object, simple: boolean): string
     (type === "run.cancelling" || type === "run.cancelled" || type === "run.lost") && said.reason,
     said.exitCode !== undefined && `exit ${said.exitCode}`,
     said.diagnosis && (isTerminal(type) ? said.diagnosis.code : `${said.diagnosis.code}: ${said.diagnosis.sentence}`),
-    said.nextAttemptAt !== undefined && `again at ${said.nextAttemptAt.slice(11, 19)}`,
+    said.nextAttemptAt !== undefined && `again at ${timeText(Date.parse(said.nextAttemptAt))}`,
     said.outputs && Object.keys(said.outputs).length > 0 && JSON.stringify(said.outputs),
     said.why,
   ];
-  return plain(parts.filter((it) => typeof it === "string" && it !== "").join("  "));
+  return parts.filter((it) => typeof it === "string" && it !== "").join("  ");
 }
 
-/** As many groups are named as a line has room for. */
+/** A line has room for this many groups. */
 const GROUPS_MOST = 3;
 
 /** "NoGroup: no group has this name (prod-a)" */
@@ -66,7 +50,7 @@ function waitsFor({ reason = "", considered = [] }: Said): string {
   return `${reason}: ${whys.join("; ")}${more > 0 ? `; and ${more} more` : ""}`;
 }
 
-/** A sentence within another one. */
+/** Writes a sentence as a part of another one. */
 const inside = (sentence: string): string =>
   sentence.replace(/\.$/, "").replace(/^(It|Its|No|The) /, (word) => word.toLowerCase());
 
@@ -77,36 +61,59 @@ export interface StoryLine {
   readonly data: unknown;
 }
 
-/** The time after the "+" is how long the state before it lasted; `sinceMs` is when that state began. */
-export function storyLine({ sequence, atMs, type, data }: StoryLine, sinceMs: number | undefined, simple: boolean): string {
-  const lasted = sinceMs === undefined ? "" : `+${span(Math.max(0, atMs - sinceMs))}`;
-  const line = `${String(sequence).padStart(4)}  ${clockTime(atMs)}  ${lasted.padEnd(9)} ${wordOf(type).padEnd(15)} `;
-  return (line + particulars(type, data as object, simple)).trimEnd();
+/** Widths of the columns: the sequence, the time, how long the state before lasted ("+23 h 59 m"), and the longest word. */
+const STORY = { widths: [4, 10, 10, 14] };
+
+/**
+ * Returns how the next event of a story is printed. The header names the day, and is printed anew when another day begins.
+ * `sinceMs`: when the state before the event began.
+ */
+export function storyTable(screen: Screen): (line: StoryLine, sinceMs: number | undefined, simple: boolean) => readonly string[] {
+  let today: string | undefined;
+  return ({ sequence, atMs, type, data }, sinceMs, simple) => {
+    const lasted = sinceMs === undefined ? "" : `+${span(Math.max(0, atMs - sinceMs))}`;
+    const header = day(atMs) === today ? [] : ["   #", day(atMs), "AFTER", "EVENT"];
+    today = day(atMs);
+    const cells = [faint(String(sequence).padStart(4)), faint(clockTime(atMs)), faint(lasted), eventWord(type)];
+    return [
+      ...row(header.map(faint), STORY, screen),
+      ...row([...cells, particulars(type, data as object, simple)], STORY, screen),
+    ];
+  };
 }
+
+const faint = (text: string) => ({ text, tone: "faint" }) as const;
+const eventWord = (type: string) => ({ ...toned(wordOf(type).replace(/^(step|attempt) /, "")), text: wordOf(type) });
 
 interface End {
   readonly diagnosis?: { readonly sentence: string; readonly hint: string };
   readonly log?: { readonly state: string; readonly lines: number; readonly tail: string };
 }
 
-/** What a person needs at a run's end: why it failed, what it printed, and what to do next. */
-export function afterEnd(run: string, type: string, data: object, config?: string): readonly string[] {
+/** The text at a run's end: why it failed, what it printed, and what to do next. */
+export function afterEnd(run: string, type: string, data: object, screen: Screen, config?: string): readonly string[] {
   const { diagnosis, log }: End = data;
   const where = config === undefined ? "" : ` --config ${config}`;
   return [
-    ...(diagnosis ? [`  ${diagnosis.sentence}`, `  Hint: ${diagnosis.hint}`] : []),
-    ...logLines(log),
-    `  longshore runs show ${run}${where}`,
-    ...(type === "run.succeeded" ? [] : [`  longshore runs restart ${run}${where}`]),
+    ...(diagnosis ? diagnosisLines(diagnosis, screen) : []),
+    ...logLines(log, screen),
+    whole(`longshore runs show ${run}${where}`, 2),
+    ...(type === "run.succeeded" ? [] : [whole(`longshore runs restart ${run}${where}`, 2)]),
   ];
 }
 
+export const diagnosisLines = ({ sentence, hint }: NonNullable<End["diagnosis"]>, screen: Screen): readonly string[] => [
+  ...paragraph(sentence, { indent: 2, tone: "strong" }, screen),
+  ...paragraph(hint, { indent: 2, mark: "Hint: " }, screen),
+];
+
 const LOG_LINES_MOST = 20;
 
-export function logLines(log: End["log"]): readonly string[] {
+export function logLines(log: End["log"], screen: Screen): readonly string[] {
   if (log === undefined) return [];
-  if (log.state === "unavailable") return ["  log: unavailable, the pod was gone or its node did not answer"];
+  const title = (text: string) => paragraph(text, { indent: 2, tone: "faint" }, screen);
+  if (log.state === "unavailable") return title("log: unavailable, the pod was gone or its node did not answer");
   if (log.tail === "") return [];
   const tail = log.tail.trimEnd().split("\n").slice(-LOG_LINES_MOST);
-  return [`  log (${log.state}, ${log.lines} ${log.lines === 1 ? "line" : "lines"})`, ...tail.map((line) => `    ${line}`)];
+  return [...title(`log (${log.state}, ${log.lines} ${log.lines === 1 ? "line" : "lines"})`), ...tail.map((it) => whole(it, 4))];
 }

@@ -22,6 +22,8 @@ export interface Longshore {
   readonly groupsFile: string;
   /** The key that seals announcements, if the launcher announces its groups. */
   readonly sealKeys?: string | undefined;
+  /** For each group that an earlier start from this folder served: the command that serves it again. */
+  readonly toServe?: Readonly<Record<string, string>> | undefined;
 }
 
 /** The file that `up` writes beside its data, readable by its user alone, because it holds passwords. */
@@ -31,6 +33,7 @@ const Running = z.object({
   brokerUrl: z.string(),
   ledgerUrl: z.string(),
   groupsFile: z.string(),
+  toServe: z.record(z.string(), z.string()).optional(),
 });
 export type Running = z.infer<typeof Running>;
 
@@ -38,9 +41,10 @@ export const dataDirIn = (cwd: string): string => join(cwd, ".longshore");
 const runningFile = (dataDir: string): string => join(dataDir, "running.json");
 
 /**
- * Takes the data folder for this process, until it is disposed of.
+ * Takes the data folder for this process, until the result is disposed of.
  *
- * The bug this prevents: two that start in one folder at the same time. Both would start its Postgres, and both would fail.
+ * The bug this prevents: two processes start in one folder at the same time. Both would start its Postgres, and both would
+ * fail.
  */
 export async function claimHome(dataDir: string): Promise<AsyncDisposable> {
   const claim = join(dataDir, "pid");
@@ -48,14 +52,14 @@ export async function claimHome(dataDir: string): Promise<AsyncDisposable> {
   await writable(dataDir, own);
   try {
     for (let tries = 0; tries < 10; tries++) {
-      await link(own, claim).catch(() => undefined); // of several that try, one succeeds
+      await link(own, claim).catch(() => undefined); // if several processes try, one succeeds
       const pid = Number(await readFile(claim, "utf8").catch(() => Number.NaN));
       if (pid === process.pid) return { [Symbol.asyncDispose]: () => rm(claim, { force: true }) };
       if (isAlive(pid)) {
         const what = `a Longshore runs from ${dataDir} already, as process ${pid}`;
         throw new Failure("halt", "AlreadyRunning", `${what}; stop it first, or give this one another --data DIR`);
       }
-      await rm(claim, { force: true }); // its process was killed
+      await rm(claim, { force: true }); // the process that held the folder was killed
     }
     throw new Failure("halt", "DataFolder", `the data folder ${dataDir} takes no lock (${claim}); name another one: --data DIR`);
   } finally {
@@ -74,7 +78,7 @@ async function writable(dataDir: string, file: string): Promise<void> {
   }
 }
 
-/** Not mkdir's `recursive`: Node tries for ever where no folder can be made, as in /proc. */
+/** Not mkdir's `recursive`: if no folder can be made, as in /proc, Node tries for ever. */
 async function makeFolder(path: string): Promise<void> {
   const isFolder = await stat(path).then((it) => it.isDirectory(), () => false); // biome-ignore format: one question
   if (isFolder) return;
@@ -114,8 +118,8 @@ export async function findLongshore(
       "no Longshore runs from this folder. Start one with `npm start`, or name yours: --config config/launcher.yaml",
     );
   }
-  const { installation, brokerUrl, ledgerUrl, groupsFile } = running;
-  return { installation, broker: { url: brokerUrl }, ledgerUrl, groupsFile };
+  const { brokerUrl, pid: _, ...same } = running;
+  return { ...same, broker: { url: brokerUrl } };
 }
 
 function ofConfig(file: string, env: Surroundings["env"]): Longshore {
@@ -144,7 +148,7 @@ function jsonOf(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    return undefined; // a full disk, or somebody's editor: as if nothing ran
+    return undefined; // a full disk or an editor broke the file: the same as if nothing ran
   }
 }
 

@@ -42,7 +42,7 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
   const busy = new Set<Uid>();
   const unread = new Map<Uid, number>(); // since when the pods of an ended Job could not be read
   const failed = new AbortController();
-  const synced = wakeUp(clock); // the first heartbeat comes early, because a group without one is reported as unwatched after 45 s
+  const synced = wakeUp(clock); // the first heartbeat comes early, because a group without one is reported as unwatched after 90 s
 
   await together(AbortSignal.any([signal, failed.signal]), {
     jobs: (signal) => followJobs(signal),

@@ -1,6 +1,6 @@
 /**
- * The ceiling: bare creates of the manifest that Longshore would send, with its credential and as many connections. Nothing is
- * recorded, no proof is valid, and no create is tried again.
+ * Measures the ceiling: creates of the manifests that Longshore would send, with the launcher's credential and its number of
+ * connections. Nothing is recorded, no proof is valid, and no create is tried again.
  */
 import { readFile } from "node:fs/promises";
 import { type ClusterChoice, INSTALLATION, keyIn } from "@longshore/cli/embedded/home.ts";
@@ -62,7 +62,7 @@ async function manifests(home: string, choice: ClusterChoice): Promise<(run: Run
       epoch: 1,
       name: keys.jobName(run, step, 1),
       hashOfRun: keys.runLabel(run),
-      // The proof of no attempt, so that no launcher takes these Jobs for its own. It is as long as a real one.
+      // Proves no attempt, so that no launcher takes these Jobs for its own. It is as long as a real proof.
       proof: keys.digest(tenant, run),
       limits: DEFAULTS,
     });

@@ -1,9 +1,9 @@
 /**
- * Measures how long news takes: from the moment at which a bare watch sees a Job finish to `run.succeeded` at upstream. Beside
- * it the bare path: one message published, confirmed and consumed through a queue of the same kind.
+ * Measures how long news takes: from the moment at which a bare watch sees a Job finish to `run.succeeded` at upstream. For
+ * comparison it measures the bare path: one message published, confirmed and consumed through a queue of the same kind.
  *
- * The bench writes what controllers and a kubelet would write: their own pace (the Job controller gathers for a second) would
- * hide the measured delay. A node of its own answers for the log.
+ * The bench writes what controllers and a kubelet would write: their own delays (the Job controller gathers changes for a
+ * second) would hide the measured delay. The bench's own node answers requests for logs.
  */
 import { cpus } from "node:os";
 import { inTime } from "@longshore/cli/embedded/child.ts";

@@ -1,6 +1,6 @@
 /**
- * Compares Longshore's launches with the most that the API server can do. Bare creates and launches take turns in one run,
- * against the same cluster, with the same manifest and as many connections.
+ * Compares Longshore's launches with the most that the API server can do. Bare creates and launches take turns, on the same
+ * cluster, with the same manifest and the same number of connections.
  *
  * A launch counts from its command, published and confirmed, until its Job's UID is in the ledger. No watcher runs and, on a
  * real control plane, no controller: in both kinds of turns the Jobs stay as they were created. Events (`run.accepted`,
@@ -96,7 +96,7 @@ async function arrange({ pids, cluster }: Stage, layout: Layout, cores: readonly
   if (layout === "apart") await pin(Object.values(cluster.pids), cores.slice(0, 1));
 }
 
-/** `bound` returns the least CPU time that a turn takes on the cores of its layout. */
+/** `bound` returns the CPU time that limits a turn: that of all cores if together, of the busier core if apart. */
 function figuresOf({ bare, launches }: Turns[Layout], runs: number, bound: (cpu: CpuMs<string>) => number) {
   const boundOf = (turns: readonly Turn[]): number => turns.reduce((sum, { cpu }) => sum + bound(cpu), 0);
   return {
@@ -119,7 +119,7 @@ interface Turn {
   readonly tookMs: number;
   readonly perSecond: number;
   readonly cpu: CpuMs<string>;
-  /** CPU of processes that are no part of this bench. If it is high, the rates say little, and the CPU says more. */
+  /** CPU of processes that are no part of this bench. If it is high, trust the CPU times more than the rates. */
   readonly othersMs: number;
   readonly verbs: Readonly<Record<string, number>>;
   readonly transactions: number;

@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- relist`: the cost of listing everything anew, for a watcher of a real API server with so many Jobs, each
- * with a pod that runs: its memory at its highest, its longest stall, and the bytes that it keeps of each Job.
+ * `npm run bench -- relist`: measures what it costs a watcher to list everything anew from a real API server with many Jobs,
+ * each with a running pod: its highest memory, its longest stall, and the bytes that it keeps for each Job.
  *
  * The failure this prevents: a watcher that is killed for its memory in the very minute in which it must list 50,000 Jobs.
  */

@@ -22,7 +22,7 @@ export interface SpineOptions {
   readonly say: (sentence: string) => void;
 }
 
-/** So many runs compile the hot functions: the bench measures a launcher that has been up for a while. */
+/** Enough runs to compile the hot functions: the bench measures a launcher that has been up for a while. */
 const WARM_UP = 500;
 const END_WITHIN_MS = 120_000;
 const SETTLE_WITHIN_MS = 30_000;

@@ -1,15 +1,16 @@
 /**
  * The way of one message: the launcher's modules that execute between a published `run.requested` and its `run.launched` event
- * at a consumer. A newcomer who follows the message has to read these files, so their number is a figure of the code.
+ * at a consumer. A newcomer who follows the message has to read these files, so their number measures the code.
  *
- * One run says little: a loop that wakes once a second may or may not fall into it. So several runs are followed, one at a time:
+ * One run says little: a loop that wakes once a second may or may not wake during it. So several runs are followed, one at a
+ * time:
  *
  *   executed   the modules that execute in every run
  *   sometimes  the modules that execute in some of the runs only: periodic loops, and work that may end after the event
  *   notAtRest  those of `executed` that do not execute while the launcher has nothing to do
  *
- * Only code that runs is counted. Loading a module is not, since the launcher has loaded all of them before the first run. A file
- * that holds nothing but schemas or types is not counted either: zod runs the schemas.
+ * Only code that runs is counted. Loading a module is not, since the launcher has loaded all of them before the first run. A
+ * file that holds nothing but schemas or types is not counted either: zod runs the schemas.
  */
 import path from "node:path";
 import { inTime } from "@longshore/cli/embedded/child.ts";
@@ -28,11 +29,11 @@ export interface WayOptions {
 const ROOT = path.resolve(import.meta.dirname, "../..");
 const WARM_UP = 5;
 const LAUNCHED_WITHIN_MS = 60_000;
-/** The launcher needs this time to settle what comes after an event: the outbox's row, the delivery's ack. */
+/** After an event the launcher needs this time for the rest of its work: the outbox's row, the delivery's ack. */
 const SETTLE_MS = 1_000;
 /** Longer than the launcher's polls (1 s), probes (10 s) and looks (15 s), so that each has its turn. */
 const REST_MS = 20_000;
-/** The packages from the nouns to the services, as imports point. */
+/** The packages in the order of their imports, from the contract to the launcher. */
 const ROOMS = ["contract", "domain", "runtime", "broker", "kubernetes", "ledger", "launcher"];
 
 export async function way({ runs, broker, say }: WayOptions): Promise<object> {

@@ -43,6 +43,36 @@ export async function longshoreUp(cwd: string, ...args: readonly string[]): Prom
   return running;
 }
 
+/** The lines of standard error that tell of something wrong: no info or warning of the log, and nothing that was waited for. */
+export const errorsIn = (err: string): readonly string[] =>
+  err.split("\n").filter((line) => !/^$|"level":"(info|warn)"| …$/.test(line));
+
+/**
+ * One command in a real terminal of this many columns, until it ends. What it prints is what the terminal gets, on both streams;
+ * \r\n stands for each line's end. Linux only, by `script` of util-linux.
+ */
+export async function longshoreInTerminal(
+  cwd: string,
+  columns: number,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<Ended> {
+  await using running = inTerminal(cwd, columns, args, env);
+  return await inTime(running.ended, COMMAND_WITHIN_MS, `the end of longshore ${args.join(" ")}`);
+}
+
+export function inTerminal(
+  cwd: string,
+  columns: number,
+  args: readonly string[],
+  more: Readonly<Record<string, string>> = {},
+): Program {
+  const words = [process.execPath, MAIN, ...args].map((it) => `'${it.replaceAll("'", String.raw`'\''`)}'`);
+  const line = `stty cols ${columns} rows 40; exec ${words.join(" ")}`;
+  const { LONGSHORE_CONFIG: _1, NO_COLOR: _2, FORCE_COLOR: _3, CI: _4, ...env } = process.env;
+  return program("script", ["-qec", line, "/dev/null"], { cwd, env: { ...env, TERM: "xterm-256color", ...more } });
+}
+
 function started(cwd: string, args: readonly string[], more: Readonly<Record<string, string>> = {}): Program {
   const { LONGSHORE_CONFIG: _, ...env } = process.env; // the variable would name another Longshore than the folder's
   return program(process.execPath, [MAIN, ...args], { cwd, env: { ...env, ...more } });

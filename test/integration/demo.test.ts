@@ -8,7 +8,7 @@
 // runs at most 6 min
 import { readdir } from "node:fs/promises";
 import t from "tap";
-import { demoStarted, emptyFolder, longshoreDemo } from "../harness/longshore.ts";
+import { demoStarted, emptyFolder, errorsIn, longshoreDemo } from "../harness/longshore.ts";
 import { commandsIn } from "../harness/servers/processes.ts";
 
 t.setTimeout(0); // the harness has its own bound
@@ -24,7 +24,7 @@ t.comment(out);
 
 t.equal(code, 0, err);
 for (const [what, line] of [
-  ["what it starts", /^ {2}ledger {3}a Postgres of its own, ready after .*\n {2}broker .*\n {2}cluster .*\n {2}programs launcher ×2 and watcher/m],
+  ["what it starts", /^ {2}ledger {4}a Postgres of its own, ready after .*\n {2}broker .*\n {2}cluster .*\n {2}programs {2}launcher ×2 and watcher/m],
   ["a run's story", /^1 One message, one Job\n {4}accepted › launched › started › succeeded \{"greeting":"hi"\}/m],
   ["one run for six messages", /^ {4}1 run, 1 Job, 5 duplicates absorbed$/m],
   ["a stall and its diagnosis", /^ {4}stalled after .*: ImageNotFound, "The registry has no registry\.invalid\/demo\/nope:1\."$/m],
@@ -47,7 +47,7 @@ await t.test("Ctrl-C in the middle ends it quietly, and leaves nothing either", 
   await using running = demoStarted(tmp.path);
   await running.prints("1 One message, one Job");
   const stopped = await running.stop({ signals: 2 });
-  t.match(stopped, { code: 130, err: "" });
+  t.same({ code: stopped.code, errors: errorsIn(stopped.err) }, { code: 130, errors: [] });
   t.same(await readdir(tmp.path), [], "no file is left");
   if (process.platform === "linux") t.same(await commandsIn(tmp.path), [], "no process is left");
 });

@@ -1,6 +1,6 @@
 /**
- * G3, G4 and G10: at most one Job of an attempt runs, and one attempt of a step; its end is recorded before its hold is taken off, and no pod runs after a
- * recorded end.
+ * G3, G4 and G10: at most one Job of an attempt runs, and at most one attempt of a step; an attempt's end is recorded before
+ * its hold is taken off, and no pod runs after a recorded end.
  *
  * The failure this prevents: work that runs twice, or runs on after upstream was told that it had ended.
  */
@@ -28,7 +28,7 @@ function oneRuns(view: View, attempt: Attempt): readonly string[] {
   return [`${ran.size} Jobs ${nameOf(attempt)} had pods: ${each.join(", ")}`];
 }
 
-/** All later attempts count: with a create on the wire, an attempt may come to run long after the next one ended. */
+/** All later attempts count: with an unanswered create, an attempt may come to run long after the next one ended. */
 export function oneAttemptRuns(view: View): readonly string[] {
   return view.attempts.flatMap((attempt) => {
     const { run, step, n, besideMs = Number.NEGATIVE_INFINITY } = attempt;

@@ -50,10 +50,13 @@ export interface Run {
   readonly seq: number;
 }
 
-/** The promises that a fault suspends: "one Job" is a part of G3, "start" and "end" of G5, "behind" is G10. */
+/**
+ * The rules that a fault suspends. "one Job": one rule of G3. "start" and "end": G5, no false start, no false end. "behind":
+ * G10, nothing runs behind an end.
+ */
 export type Lifted = "one Job" | "start" | "end" | "behind";
 
-/** Our deletion of a Job as the outcome claims it. `atMs` is undefined if nobody saw a deletion. */
+/** Our deletion of a Job, with the reason that the outcome names. `atMs` is undefined if nobody saw a deletion. */
 export interface Closing {
   readonly reason: "deadline" | "no start" | "no timer";
   readonly atMs: number | undefined;
@@ -77,7 +80,7 @@ export interface Attempt {
   readonly deadlineMs: number | undefined;
   readonly closing: Closing | undefined;
   readonly lifted: readonly Lifted[];
-  /** By an exception of G3, a later attempt of the step that was created before this time may run beside this one. */
+  /** An exception of G3: a later attempt of the step may run beside this one, if its Job was created before this time. */
   readonly besideMs: number | undefined;
 }
 

@@ -39,7 +39,7 @@ export async function runScenario(seed: number, tailMost = 400): Promise<Verdict
   const chaos = new AbortController();
   void deal(world, scenario.deeds, chaos.signal);
   await clock.pass(scenario.chaosMs);
-  // The plan may have commands after the rest of the chaos is over: they are published first.
+  // The plan may have commands after the end of the chaos: these are published before the world is healed.
   while (scenario.deeds.some(({ kind, atMs }) => kind === "publish" && START_MS + atMs >= clock.now()))
     await clock.pass(SLICE_MS);
   chaos.abort();
@@ -77,7 +77,7 @@ async function rest(world: World): Promise<readonly Broken[]> {
 
 /**
  * Decides what only a person may decide. If a namespace went away, and another one or none has its name, nothing in it can be
- * proved any more. The simulation's operator gives up the runs that wait for that, and no others.
+ * proved any more. The simulation's operator gives up the runs that wait for such a proof, and no others.
  */
 function abandonMoved(world: World): void {
   const { ledger, trace, upstream } = world;

@@ -1,5 +1,5 @@
 /**
- * The guarantees under 2,000 scenarios, each from its seed; and a seed tells the same story every time.
+ * Checks the guarantees in 2,000 scenarios, each from its seed, and that a seed always gives the same story.
  *
  * A failure names the invariant and the seed: `npm run sim -- --scenarios 1 --seed S --verbose` shows what led to it.
  */
@@ -17,7 +17,7 @@ const SCENARIOS = 2_000;
 const TOLD_MOST = 10;
 
 t.test(`seeds ${FIRST} to ${FIRST + SCENARIOS - 1} keep every guarantee`, async (t) => {
-  t.setTimeout(0); // it runs behind everything else on the machine, and takes as long as that needs
+  t.setTimeout(0); // everything else on the machine comes first, so this may take long
   let ran = 0;
   let broken = 0;
   let hours = 0;

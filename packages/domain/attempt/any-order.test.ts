@@ -150,7 +150,7 @@ t.test("every input in every state, in any order: nothing throws, and every inva
 t.test("an input that is repeated decides nothing and tells nothing", async (t) => {
   fc.assert(
     fc.property(fc.array(anything, { maxLength: 12, size: "max" }), anything, (before, it) => {
-      if (it.kind === "claimDue" || it.kind === "placed" || it.kind === "noPlace") return; // each of these is a new decision, no repeat
+      if (it.kind === "claimDue" || it.kind === "placed" || it.kind === "noPlace") return; // a repeat of one of these is a new decision
       const then = before.reduce((attempt, next) => moveAttempt(attempt, next, context()).attempt, claimed);
       const once = moveAttempt(then, it, context()).attempt;
       const twice = moveAttempt(once, it, context());

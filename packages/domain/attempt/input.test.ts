@@ -1,4 +1,4 @@
-/** Each answer to a create: its effect on the attempt, and its news about the group. */
+/** How each answer to a create changes the attempt, and its news about the group. */
 import { Uid } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import t from "tap";

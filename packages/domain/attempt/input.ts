@@ -48,7 +48,7 @@ export type AttemptInput =
       readonly claimNo: number;
       readonly diagnosis: Diagnosis;
       readonly retryAtMs: number;
-      /** Set if one word says more than the diagnosis' code: "Throttled". */
+      /** The reason in one word, if it says more than the diagnosis' code: "Throttled". */
       readonly reason?: string;
       /** The cluster refused nothing: the create was not sent, or its name was taken only for a moment. */
       readonly again?: true;
@@ -61,17 +61,20 @@ export type AttemptInput =
   | ({ readonly kind: "resumed" } & OfJob)
   | ({ readonly kind: "complete"; readonly evidence: Evidence } & OfJob)
   | ({ readonly kind: "failed"; readonly evidence: Evidence } & OfJob)
-  /** `vanished`: nobody saw it being deleted, it was only not there any more. */
+  /** `vanished`: nobody saw the Job being deleted; it was just not there any more. */
   | ({ readonly kind: "deleting"; readonly vanished?: true } & OfJob)
-  // Only an authoritative look may say these.
+  // Only a look may report these.
   | ({ readonly kind: "lookedDeleted"; readonly evidence: Evidence } & OfJob)
   /** The Job is being deleted, its pods can still be seen, and no container of theirs ever started. */
   | ({ readonly kind: "unstarted" } & OfJob)
   | { readonly kind: "gone"; readonly uid: Uid }
   | { readonly kind: "occupied"; readonly uid: Uid }
-  /** Our Job or occupant has the ended attempt's name, under our hold if its group keeps one, and no pod of it is unfinished. */
+  /**
+   * The ended attempt's name is taken by our Job or occupant (under our hold, if its group keeps holds), and no pod of that Job
+   * is unfinished.
+   */
   | { readonly kind: "kept"; readonly uid: Uid; readonly begunAtMs: number }
-  /** The ended attempt's Job or occupant, or our hold on it, was not seen any more. */
+  /** The tally no longer saw the ended attempt's Job or occupant, or our hold on it. */
   | { readonly kind: "inDoubt" }
   | { readonly kind: "fencePassed"; readonly claimNo: number; readonly begunAtMs: number; readonly found: "nothing" | "foreign" }
   | { readonly kind: "released"; readonly found: "released" | "missing" | "foreign"; readonly begunAtMs: number }
@@ -81,7 +84,7 @@ export type AttemptInput =
   /** Waiting cannot help: no wanted group ever worked, or each of them forbids the run. */
   | { readonly kind: "hopeless"; readonly diagnosis: Diagnosis }
   | { readonly kind: "startExpired"; readonly diagnosis: Diagnosis }
-  /** The Job waits for a node, and another group of the request could take it now. */
+  /** The Job waits for a node, and another group of the request could take the attempt now. */
   | { readonly kind: "elsewhere"; readonly diagnosis: Diagnosis }
   /** The Job got a node or started after all, and nothing of it was deleted yet. */
   | { readonly kind: "goesOn" }
@@ -172,7 +175,7 @@ export function afterCreate(answer: CreateAnswer, { claimNo, group, namespace, n
       if (verdict.kind === "refused") return { kind: "input", input: { kind: "refused", claimNo, diagnosis } };
       if (verdict.kind !== "deferred") return { kind: "input", input: { kind: "unanswered", claimNo } };
       const pauseMs = answer.retryAfterMs ?? placeAgainMs;
-      // The attempt does not rest as long as its group, since another group may take the attempt meanwhile.
+      // The attempt pauses for less time than its group, since another group may take the attempt meanwhile.
       if (answer.status === 429) return throttled({ kind: "deferred", claimNo, retryAtMs: againMs }, diagnosis, pauseMs);
       const retryAtMs = nowMs + pauseMs;
       const news = newsOf(verdict, retryAtMs);

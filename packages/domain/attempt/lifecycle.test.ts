@@ -84,8 +84,8 @@ const stalledBy = (code: "QuotaExceeded" | "Unschedulable" | "ImageNotFound") =>
   after(live, [{ ...input.stalled, diagnosis: diagnose(code, "It waits.") }]);
 const externally = after(live, [input.deleting]);
 /**
- * In the `open…` attempts the Job was seen before its create was answered: the Job lives, and a create of it is still on the
- * wire.
+ * In the `open…` attempts the Job was seen before its create was answered: the Job lives, and the create still counts as
+ * unanswered.
  */
 const unheld: Attempt = { ...live, notes: { ...live.notes, hold: false } };
 const openLive = after(claimed, [input.started]);

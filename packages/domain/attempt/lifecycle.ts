@@ -5,7 +5,7 @@
  * the seventh. Here a new state or input does not compile until all its cells are decided. "illegal" is counted and changes
  * nothing; it never throws.
  *
- * Two things make the life longer than "created, running, ended". A request on the wire cannot be called back: `unanswered`
+ * Two things make the life longer than "created, running, ended". A request that was sent cannot be called back: `unanswered`
  * lists the claims whose create may still land, and until the fence has passed the name must stay taken. And a Job under
  * deletion never gets a condition, so only a look may end it. The rules that the cells name are in moves/.
  */

@@ -1,4 +1,4 @@
-/** How long each cause is waited for, and how a request may change that. */
+/** How long a Job may wait for each cause, and how a request may change that time. */
 import type { Code } from "@longshore/contract/diagnosis.ts";
 import fc from "fast-check";
 import t from "tap";

@@ -33,9 +33,9 @@ export interface Starting {
   readonly createdAtMs: number;
   /** End of the run's `waitFor`. */
   readonly waitUntilMs: number;
-  /** The last reported cause why it does not start. */
+  /** The last reported cause why the Job does not start. */
   readonly stall: Pick<Diagnosis, "code"> | undefined;
-  /** Since when that cause stands, if known: a pod that waited an hour for a node has not waited an hour for its image. */
+  /** Since when this cause lasts, if known: a pod that waited an hour for a node has not waited an hour for its image. */
   readonly stalledAtMs?: number | undefined;
   readonly limits: Pick<Limits, "startWithinMs" | "giveUpAfterMs">;
 }

@@ -132,7 +132,7 @@ t.test(
   },
 );
 
-/** Each of these says of an ended attempt that its name may be free. */
+/** Each of these inputs shows that an ended attempt's name may be free. */
 const DOUBTS: readonly AttemptInput[] = [
   { ...input.deleting, vanished: true },
   input.gone,

@@ -1,4 +1,4 @@
-/** Makes other programs' words fit to stand in a sentence of ours. */
+/** Makes other programs' words fit into a sentence of ours. */
 
 /** The first line of a program's message, short enough for one sentence of ours and without its full stop. */
 export function firstLineOf(message: string, most = 240): string {

@@ -1,4 +1,4 @@
-/** The hint of every code, read as the person for whom it is written: it says what to do, and that person can do it. */
+/** The hint of every code says what to do, and the person for whom it is written can do it. */
 import { DIAGNOSES } from "@longshore/contract/diagnosis.ts";
 import t from "tap";
 import { saysWhatToDo } from "./testing/action.ts";

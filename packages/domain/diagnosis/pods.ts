@@ -1,8 +1,8 @@
 /**
  * Reads the diagnosis from the pods of one attempt.
  *
- * Each rule looks for one cause. The first rule that finds its cause wins, so they stand from cause to consequence: a lost node
- * explains an exit code, never the reverse.
+ * Each rule looks for one cause. The first rule that finds its cause wins, so the rules are ordered from cause to consequence:
+ * a lost node explains an exit code, never the reverse.
  */
 import { diagnose, type Code, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { isOnlyLate, missingOf, pullWhy, startWhy } from "./runtime-words.ts";
@@ -171,8 +171,8 @@ function evictedHow(it: PodSeen): string {
 }
 
 /**
- * The node lost sight of a container. Evicted and deleted pods are left out: if such a pod's container was not seen to run yet,
- * its node reports the same.
+ * The node lost sight of a container. Evicted and deleted pods are left out: their node reports the same if it had not seen the
+ * container run yet.
  */
 const isForgotten = (it: PodSeen): boolean =>
   it.deletionAt === undefined &&
@@ -218,15 +218,15 @@ const EXITS = {
   Signal:      exit((it) => it.exitCode > 128,                           (it) => `The program was ended by ${signalName(it.signal ?? it.exitCode - 128)}.`),
 } as const satisfies Partial<Record<Code, Rule>>;
 
-/** Diagnoses pods that should start and do not, or cannot go on; `undefined` if nothing stands in their way. */
+/** Diagnoses pods that should start and do not, or cannot go on; `undefined` if nothing keeps them from it. */
 export const diagnoseStall = (seen: Pods): Diagnosis | undefined => first({ NodeLost: lostWhileRunning, ...STALLS }, seen);
 
-/** Diagnoses the pods' end, of a Job that failed or was deleted. */
+/** Diagnoses how the pods of a failed or deleted Job ended. */
 export const diagnoseEnd = (seen: Pods): Diagnosis | undefined => first({ ...TAKEN, ...STALLS, ...EXITS }, seen);
 
 /**
- * Returns the cause of a pod's end, if the pod shows one without its Job. The watcher keeps the cause, since the pod may be
- * gone when the Job has failed.
+ * Returns the cause of a pod's end, if the pod shows it without its Job. The watcher keeps the cause, since the pod may be gone
+ * when the Job has failed.
  */
 export const diagnosePodsEnd = (seen: Pods): Diagnosis | undefined => first({ ...TAKEN, ...EXITS }, seen);
 

@@ -1,6 +1,4 @@
-/**
- * Recordings of real clusters, and the diagnosis that a person is told: each of the fixtures that `npm run fixtures` records.
- */
+/** Each recording of a real cluster that `npm run fixtures` makes, and the diagnosis that a person is told. */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";

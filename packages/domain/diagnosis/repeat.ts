@@ -14,7 +14,7 @@ const UID = /\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/g;
 const HEX = /\b(?:sha256:)?(?=[0-9a-f]*\d)[0-9a-f]{7,}\b/g;
 const TIME = /\b\d{4}-\d\d-\d\d[t ]\d\d:\d\d:\d\d(?:\.\d+)?(?:z|[+-]\d\d:?\d\d)?\b/g;
 
-/** "1 node has", "2 nodes have": the number is no other cause, and neither is the grammar that follows it. */
+/** "1 node has", "2 nodes have": another number is no other cause, and neither is the grammar that follows it. */
 const PLURAL: Readonly<Record<string, string>> = { has: "have", is: "are", does: "do" };
 
 /** Removes from a message everything that differs from one telling to the next. */

@@ -25,8 +25,9 @@ export interface Where {
 }
 
 /**
- * `deferred`: nothing was created, but later it may be. With `unhealthy`: not in this group until somebody acts, so the run is
- * placed again. `refused`: never, for this request. `unknown`: the Job may have been created, or may still be.
+ * `deferred`: nothing was created, but a later create may succeed; with `unhealthy`, not in this group until somebody acts, so
+ * the run is placed again. `refused`: no create of this request will succeed. `unknown`: the Job may have been created, or may
+ * still be created.
  */
 export type Reply =
   | {
@@ -60,7 +61,7 @@ export const diagnoseReply = (answer: Answer, where: Where = {}): Diagnosis => c
 
 interface Status {
   readonly code: number;
-  /** True if the body is a Kubernetes `Status`, so that an API server said it and not a proxy before it. */
+  /** True if the body is a Kubernetes `Status`: an API server wrote it, not a proxy before it. */
   readonly genuine: boolean;
   readonly reason: string;
   readonly message: string;
@@ -142,12 +143,12 @@ function forbidden(said: Status, answer: Answer, where: Where): Reply {
   return { kind: "refused", diagnosis: admission(said) };
 }
 
-/** With the group's own name, so that the command can be copied. */
+/** Names the group, so that the command can be copied. */
 const roleHint = ({ group }: Where): string | undefined =>
   group === undefined ? undefined : `Apply the group's Role again: \`longshore rbac ${group}\` prints it.`;
 
 function conflict(said: Status, answer: Answer): CreateReply {
-  // An object under deletion answers so too: "object is being deleted: jobs.batch "x" already exists".
+  // The answer about an object under deletion is AlreadyExists, too: "object is being deleted: jobs.batch "x" already exists".
   if (said.reason === "AlreadyExists") return { kind: "exists" };
   return deferred(
     diagnose("QuotaExceeded", "The cluster was counting the quota for somebody else at that moment.", said.evidence),

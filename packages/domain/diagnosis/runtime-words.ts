@@ -84,13 +84,13 @@ const STARTING: readonly Words[] = [
 /** The reason why a container's program is not started. */
 export const startWhy = (message: string): Why => worded(STARTING, message) ?? { why: firstLineOf(bare(message)) };
 
-/** The kubelet is busy and has not read an existing Secret or ConfigMap yet. If a pod keeps waiting, the reason is another. */
+/** The kubelet is busy and has not read an existing Secret or ConfigMap yet. If a pod keeps waiting, there is another reason. */
 export const isOnlyLate = (message: string): boolean => /failed to sync (?:secret|configmap) cache/.test(message);
 
 /** True if the least memory that a container needs to begin is more than its limit. */
 export const isStarved = (message: string): boolean => /memory limit too low|OOM-killed/.test(message);
 
-/** The reason why a volume is not mounted, without the node's folders. */
+/** The reason why a volume is not mounted, without the names of the node's folders. */
 export function mountWhy(message: string): string {
   const output = /^Output: (.*)$/m.exec(message)?.[1];
   const said = (output ?? message).replace(/^(?:MountVolume|AttachVolume|MapVolume)[.\w]* failed for volume "[^"]*" ?: /, "");

@@ -1,8 +1,8 @@
 /**
  * Reads the scheduler's sentence about a pod that no node takes: how many nodes there are, and what each lacks.
  *
- * The failure this prevents: "0/4 nodes are available: … preemption: 0/4 nodes are available: …", of which the reader could act
- * on the third number only.
+ * The failure this prevents: "0/4 nodes are available: … preemption: 0/4 nodes are available: …", of which only the numbers in
+ * the middle help the reader.
  */
 import { joined, firstLineOf } from "./foreign-words.ts";
 

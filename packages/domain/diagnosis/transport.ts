@@ -1,9 +1,9 @@
 /**
  * Says why no answer came from a cluster: the codes of sockets, names and certificates, in words.
  *
- * The bug this prevents: every fault of the network looks like "fetch failed", and the operator who could mend it in a minute
- * (a missing CA, a misspelt host) is left to find out which. The caller decides whether the request may have arrived: this only
- * says why.
+ * The bug this prevents: every fault of the network looks like "fetch failed", and the operator, who could mend a missing CA or
+ * a misspelt host in a minute, is left to find out which it is. The caller decides whether the request may have arrived: this
+ * file only says why.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { field, text } from "../watch/raw.ts";
@@ -28,7 +28,7 @@ const UNTRUSTED: ReadonlyMap<string, string> = new Map([
   ["HOSTNAME_MISMATCH", "its certificate is for another name"],
 ]);
 
-/** Hints for errors that the hint of their diagnosis code would not mend. */
+/** Hints for errors with which the hint of their diagnosis code would not help. */
 const HINTS: ReadonlyMap<string, string> = new Map([
   ["CERT_HAS_EXPIRED", "Ask the cluster's people to renew the certificate of their API server."],
   ["CERT_NOT_YET_VALID", "Set both clocks by NTP; if they are right, ask the cluster's people to look at their certificate."],

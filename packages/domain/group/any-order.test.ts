@@ -32,7 +32,7 @@ const story = fc.array(moment, { maxLength: 40, size: "max" });
 
 const ANSWERS: ReadonlySet<GroupInput["kind"]> = new Set(["answered", "missing", "refused", "throttled", "writeTaken"]);
 
-/** Plays a story from a launcher's start, and checks each step with `look`. */
+/** Plays inputs one after the other to a launcher that just started, and checks each step with `look`. */
 function play(
   told: readonly { readonly heard: GroupInput; readonly laterMs: number }[],
   look: (step: { readonly before: GroupView; readonly heard: GroupInput; readonly after: GroupView; readonly nowMs: number }) => string | undefined,
@@ -142,7 +142,7 @@ t.test("what is heard again says nothing new, but for a second silence", async (
   t.pass();
 });
 
-// ── Several launchers, one word ──────────────────────────────────────────────────────────────────────────────────────
+// ── Several launchers, and one health in the ledger ──────────────────────────────────────────────────────────────────
 
 const PROBE_MS = 10 * SECOND;
 
@@ -199,7 +199,8 @@ t.test("launchers that disagree do not overwrite each other's word in turns", as
         // Every launcher probes at least once in each PROBE_MS.
         for (const [at, last] of lastMs.entries()) if (nowMs - last >= PROBE_MS) probe(at, (lastMs[at] = nowMs));
       }
-      // Each launcher may change the ledger's word once, and one more change is allowed when a launcher finds the group well.
+      // Each launcher may change the health in the ledger once, and one more change is allowed when a launcher finds the group
+      // well.
       if (said.length > answers.length + 1) throw new Error(said.join(", "));
     }),
     { numRuns: 1_000 },

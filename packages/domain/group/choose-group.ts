@@ -91,7 +91,7 @@ export function chooseGroup(choosing: Choosing): Placement {
 export const takesMore = (group: Group, placer: Placer, nowMs: number): boolean =>
   skipped(group, { ...placer, nowMs }) === undefined;
 
-/** A group named in a request may be announced a moment later, so the run waits for an unknown one. */
+/** A group that a request names may be announced a moment later, so the run waits for an unknown group. */
 const UNKNOWN: Skip = { reason: "NoGroup", why: "No group has this name." };
 
 const isHopeless = ({ reason, group }: Skip & { readonly group: Group | undefined }): boolean =>

@@ -8,17 +8,19 @@ import type { Attempt, AttemptState } from "../run/record.ts";
 export interface Group extends ConfiguredGroup {
   readonly slotsUsed: number;
   readonly paused: boolean;
-  /** "unknown" until a request was sent there. An unknown group is tried, since only a first request can show its health. */
+  /**
+   * "unknown" until a request was sent to the group. An unknown group is tried, since only a first request can show its health.
+   */
   readonly health: "unknown" | "healthy" | "unhealthy";
-  /** A group that never worked is a mistake in its configuration; a group that did is worth waiting for. */
+  /** If a group never worked, its configuration is wrong; if it worked before, it is worth waiting for. */
   readonly everHealthy: boolean;
   /** Why the group is unhealthy. */
   readonly diagnosis?: Diagnosis | undefined;
-  /** The cluster said that it has no room (a full quota): nothing is sent there before `untilMs`. */
+  /** The cluster said that it has no room (a full quota): nothing is sent to it before `untilMs`. */
   readonly noRoom?: { readonly untilMs: number; readonly diagnosis: Diagnosis } | undefined;
   /** When a launcher last said that the group is in its groups file. */
   readonly servedAtMs?: number | undefined;
-  /** Attempts that were placed there and whose creates have not begun. */
+  /** Attempts that were placed in the group and not claimed yet. */
   readonly inLine?: number;
 }
 
@@ -41,7 +43,7 @@ export interface Placer {
  */
 export const UNSERVED_MS = 5 * 60_000;
 
-/** True if no launcher would create a Job there, as far as the ledger knows. */
+/** True if no launcher would create a Job in this group, as far as the ledger knows. */
 export const isUnserved = ({ servedAtMs }: Pick<Group, "servedAtMs">, nowMs: number): boolean =>
   servedAtMs === undefined || nowMs - servedAtMs >= UNSERVED_MS;
 

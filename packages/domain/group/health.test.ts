@@ -1,4 +1,7 @@
-/** The group's table, cell by cell; the cells that depend on more than the state; and the acts that each state allows. */
+/**
+ * The group's table: the effect of each input in each state; the cells that depend on more than the state; and what each state
+ * allows.
+ */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import t from "tap";
 import { hear } from "./health.ts";
@@ -21,7 +24,7 @@ import {
   whyNot,
 } from "./view.ts";
 
-/** The cell's word: "·" if nothing changes, "note" if anything but the state does. */
+/** A cell in short: the new state, "·" if nothing changes, "note" if anything but the state does. */
 function wordFor(before: GroupView, after: GroupView): string {
   if (before === after) return "·";
   return before.state === after.state ? "note" : after.state;

@@ -41,7 +41,7 @@ const answered: Rule<"answered"> = (view, { uid, deleting }, { nowMs, group, nam
   const known = { ...notes(view), namespaceUid };
   if (uid !== namespaceUid) {
     const sentence = `The namespace ${namespace} is not the one that this group's Jobs were created in: it was recreated, or another cluster answers.`;
-    const hint = `Point it back; or trust what is there now and give up what stood in the old one: \`longshore group accept ${group} --yes\`.`;
+    const hint = `Point the group back at the old namespace; or trust the one that answers now and give up the attempts in the old one: \`longshore group accept ${group} --yes\`.`;
     const evidence = [`expected UID ${namespaceUid}`, `found ${uid}`];
     return { state: "moved", ...known, diagnosis: diagnose("GroupMoved", sentence, evidence, hint) };
   }
@@ -65,7 +65,7 @@ const gone: Rule<"silent"> = (view, { diagnosis }) => away(view, diagnosis);
 
 const doubt: Rule<"silent", "healthy"> = (view) => ({ ...view, state: "doubted" });
 
-/** If the ledger says that a group is healthy, the first silence alone does not give the group up. */
+/** If the ledger says that a group is healthy, one unanswered first probe does not make the group "away". */
 const unheard: Rule<"silent", "unverified"> = (view, { diagnosis }) =>
   view.health === "healthy" && view.doubted !== true ? { ...view, doubted: true } : away(view, diagnosis);
 
@@ -145,7 +145,7 @@ const restEnds: Rule<"writeTaken", "refusing"> = (view, _input, { nowMs }) => ({
   refusals: { ...view.refusals, times: 0, untilMs: Math.min(view.refusals.untilMs, nowMs) },
 });
 
-// ── The ledger's word ────────────────────────────────────────────────────────────────────────────────────────────────
+// ── The group as the ledger has it ───────────────────────────────────────────────────────────────────────────────────
 
 /** The ledger now trusts another namespace than the one that answered us, or none: earlier answers no longer count. */
 const renamed: Rule<"recorded" | "unnamed", Exclude<ViewState, "unverified">> = (view, recorded) => {
@@ -159,7 +159,7 @@ const told: Rule<"recorded" | "unnamed", "unverified"> = (view, recorded) => ({ 
 const learned: Rule<"recorded", "away"> = (view, input, context) =>
   view.namespaceUid === undefined ? { ...view, namespaceUid: input.namespaceUid } : renamed(view, input, context);
 
-// ── Our own word ─────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Whether the ledger took our word ─────────────────────────────────────────────────────────────────────────────────
 
 const yields: Rule<"overruled", UnwellState> = (view) => ({ ...view, overruled: true });
 

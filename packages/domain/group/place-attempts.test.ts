@@ -248,9 +248,9 @@ interface Waiting {
 
 interface Turn {
   readonly name: string;
-  /** In the order of their acceptance. */
+  /** In the order in which they were accepted. */
   readonly waiting: readonly Waiting[];
-  /** The runs in each line, in any order; `most`: the line was read up to this many. */
+  /** The runs in each line, in any order; `most`: no more than this many were read. */
   readonly lines: readonly { readonly of: Line["of"]; readonly runs: readonly string[]; readonly most?: number }[];
   readonly groups: readonly Group[];
   readonly most?: number;

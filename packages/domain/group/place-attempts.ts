@@ -1,9 +1,9 @@
 /**
  * Places many waiting attempts at once, one after the other, each with the slots and the room that the earlier ones left.
  *
- * The bugs this prevents: a thousand runs that all see the first group's last free slot; and a slot that goes to whoever is due,
- * past a more urgent run whose timer has not come or that was not read. Both ledgers call this while no other placer can count
- * or take slots.
+ * The bugs this prevents: a thousand runs that all see the first group's last free slot; and a slot that goes to a run because
+ * it is due, past a more urgent run whose timer has not come or that was not read. Both ledgers call this while no other placer
+ * can count or take slots.
  */
 import type { GroupName, RunId, StepName } from "@longshore/contract/ids.ts";
 import type { InputOf } from "../attempt/input.ts";
@@ -32,14 +32,15 @@ const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 /**
  * A list of candidates that a ledger reads for one purpose, with a bound.
  *
- * `fresh`: they are due, and were not judged since they began to wait: any group may take them. `due`: each is to be judged
- * again, for a new reason or because its wait is over. `withdrawn`: their group launches them no more. A list of groups: they
- * wait for room in exactly these groups, due or not. All but `due` and `withdrawn` are the first by turn.
+ * `fresh`: due attempts that were not judged since they began to wait: any group may take them. `due`: attempts to judge again,
+ * for a new reason or because their wait is over. `withdrawn`: attempts whose group launches them no more. A list of groups:
+ * attempts that wait for room in exactly these groups, due or not. `fresh` and the lists of groups hold the first attempts by
+ * turn.
  */
 export interface Line {
   readonly of: "fresh" | "due" | "withdrawn" | readonly GroupName[];
   readonly candidates: readonly Candidate[];
-  /** There may be more of them than were read. */
+  /** There may be more such candidates than were read. */
   readonly isCut: boolean;
 }
 
@@ -57,7 +58,7 @@ export const openingsOf = (groups: readonly Group[], placer: Placer, nowMs: numb
     groups.flatMap((it) => (takesMore(it, placer, nowMs) ? [[it.name, it.settings.limits.jobs - it.slotsUsed] as const] : [])),
   );
 
-/** Returns how many attempts to read of those that wait for room in these groups: more could not be placed. */
+/** Returns how many attempts to read that wait for room in these groups: more could not be placed. */
 export const mostFor = (waitsFor: readonly GroupName[], openings: Openings, most: number): number =>
   Math.min(
     most,
@@ -103,7 +104,7 @@ export function placeAttempts({ lines, records, groups, placer, most, claiming }
   const takesAnyOf = (of: Line["of"]): boolean =>
     of === "fresh" ? free.some(({ name }) => takes(name)) : typeof of !== "string" && of.some(takes);
   for (const candidate of inTurn(lines)) {
-    // Attempts of a cut line that were not read come before this candidate, which may not take what one of them could take.
+    // The unread attempts of a cut line come before this candidate, so it may not take a slot that one of them could take.
     const isAhead = ({ of, candidates, isCut }: Line): boolean => {
       const last = candidates.at(-1);
       return isCut && last !== undefined && byTurn(last, candidate) < 0 && takesAnyOf(of);
@@ -140,7 +141,7 @@ export function placeAttempts({ lines, records, groups, placer, most, claiming }
   return { changes, placed, told, claimed, more: changes.size > 0 && (isStopped || lines.some(isLeft)) };
 }
 
-/** All candidates once, by turn. One that waits for room and is due as well is in two lines. */
+/** Returns each candidate once, by turn. A candidate that waits for room and is also due is in two lines. */
 function inTurn(lines: readonly Line[]): readonly Candidate[] {
   const all = lines.flatMap(({ candidates }) => candidates).toSorted(byTurn);
   return all.filter((it, index) => {
@@ -166,7 +167,7 @@ function inputFor(
   const isDue = dueMs <= nowMs;
   if (!isDue && waitsFor.length === 0) return undefined;
   const input = heldBack(record, attempt, groups, nowMs) ?? judgeAttempt(attempt, record.run.plan, groups, placer, nowMs);
-  // Asked only because a group had room, and another attempt took it: nothing is new.
+  // The attempt was judged only because a group had room, which another attempt took: nothing is new.
   const isOld = input.kind === "noPlace" && input.reason === notes.waiting && String(input.waitsFor) === String(waitsFor);
   return isOld && !isDue ? undefined : input;
 }

@@ -1,9 +1,10 @@
 /**
- * A launcher's word to the ledger about a group, and the leases that decide whose word stands if launchers disagree.
+ * A launcher's report to the ledger about a group (its word), and the leases that decide whose word counts if launchers
+ * disagree.
  *
  * The bug this prevents: two launchers disagree, since one cannot reach the cluster; each overwrites the other's word at every
- * probe, and each waiting run is told both words. A group is well as long as any launcher finds it well. If two launchers find
- * it unwell for different reasons, the first one's reason stands while that launcher goes on saying so.
+ * probe, and each waiting run reports both. A group is healthy as long as any launcher finds it healthy. If two launchers find
+ * it unhealthy for different reasons, the first reason stays while that launcher repeats it.
  */
 import { diagnosisOf, type GroupView, isWell, type RecordedHealth } from "./view.ts";
 
@@ -12,13 +13,13 @@ export type WordLease = "healthy" | "unhealthy" | "refused";
 
 export interface Word extends Pick<RecordedHealth, "diagnosis"> {
   readonly health: "healthy" | "unhealthy";
-  /** Health or diagnosis code differs from the ledger's; a different sentence alone is no turn. */
+  /** The health or the diagnosis code differs from the ledger's; a different sentence alone does not count. */
   readonly turns: boolean;
   /** The word is told only if no other launcher has one of these leases. */
   readonly needs: readonly WordLease[];
 }
 
-/** Returns our word; `undefined` if the view is not our own, or if the group is about to be asked again. */
+/** Returns our word; `undefined` if we know the group only from the ledger, or are about to ask it again. */
 export function wordOf(view: GroupView, recorded: RecordedHealth | undefined): Word | undefined {
   if (view.state === "unverified" || view.state === "doubted") return undefined;
   const health = isWell(view) ? "healthy" : "unhealthy";

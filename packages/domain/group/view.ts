@@ -2,7 +2,7 @@
  * A group as one launcher finds it, everything that can change this view, and what the launcher may do with the group then.
  *
  * The bugs this prevents: a view made of flags, some combinations of which mean nothing; and loops that each read another flag,
- * so that one of them creates Jobs before the namespace is known to be ours. The moves between the states stand in health.ts.
+ * so that one of them creates Jobs before the namespace is known to be ours. The moves between the states are in health.ts.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
@@ -34,19 +34,21 @@ interface Named extends Noted {
 
 interface Unwell {
   readonly diagnosis: Diagnosis;
-  /** Another launcher finds the group healthy, and its word stands in the ledger. */
+  /** Another launcher finds the group healthy, and the ledger keeps its word. */
   readonly overruled?: true;
 }
 
-/** A group's health in the ledger, as the launcher whose word stands there found it. */
+/** A group's health in the ledger: the word of a launcher (see recorded-health.ts). */
 export interface RecordedHealth {
   readonly namespaceUid: string | undefined;
-  /** "unknown" until a request was sent there. An unknown group is tried, since only a first request can show its health. */
+  /**
+   * "unknown" until a request was sent to the group. An unknown group is tried, since only a first request can show its health.
+   */
   readonly health: "unknown" | "healthy" | "unhealthy";
   readonly diagnosis: Diagnosis | undefined;
 }
 
-/** No launcher got an answer yet, or none since a person accepted the namespace that is there. */
+/** The cluster has not answered any launcher yet, or not since a person accepted its namespace. */
 export const UNREACHED: RecordedHealth = { namespaceUid: undefined, health: "unknown", diagnosis: undefined };
 
 export type GroupView =
@@ -60,7 +62,7 @@ export type GroupView =
   | (Named & { readonly state: "doubted" })
   /** The API server answers reads and refused our writes. */
   | (Named & Unwell & { readonly state: "refusing"; readonly refusals: Refusals })
-  /** The namespace is being deleted, and we may still act there. */
+  /** The namespace is being deleted, and we may still act in it. */
   | (Named & Unwell & { readonly state: "terminating" })
   /** The API server answers, but gives us no namespace: there is none, or our token or Role is refused. */
   | (Named & Unwell & { readonly state: "barred" })
@@ -98,14 +100,14 @@ export type GroupInput =
   // A create's answer that would be the same for every other create.
   | { readonly kind: "writeRefused"; readonly diagnosis: Diagnosis }
   | { readonly kind: "writeTaken" }
-  // The ledger's word.
+  // The group as the ledger has it.
   | ({ readonly kind: "recorded"; readonly namespaceUid: string } & RecordedHealth)
   /**
-   * The ledger has no UID: no launcher got an answer yet, a person accepted the namespace that is there, or the groups file
+   * The ledger has no UID: no launcher got an answer yet, a person accepted the namespace that answers now, or the groups file
    * names another namespace.
    */
   | ({ readonly kind: "unnamed"; readonly namespaceUid: undefined } & RecordedHealth)
-  // The fate of our own word: it stands in the ledger, or another launcher's word does.
+  // Whether the ledger took our word, or keeps another launcher's.
   | { readonly kind: "heeded" }
   | { readonly kind: "overruled" };
 
@@ -140,18 +142,19 @@ export const mayCreate = (view: GroupView): view is Answered => {
   }
 };
 
-/** True if "missing" there means that our Job is gone. A barred group's namespace may be gone, with all its Jobs. */
+/** True if the answer "missing" means that our Job is gone. This holds for "barred", too: Jobs go with their namespace. */
 export const mayJudge = (view: GroupView): view is Answered | ViewIn<"barred"> => view.state === "barred" || mayCreate(view);
 
-/** Returns why no Job may be created there, and why sightings there prove nothing. */
+/** Returns why no Job may be created in this group, and why sightings in it prove nothing. */
 export const whyNot = (view: GroupView, group: GroupName): Diagnosis =>
   view.state !== "unverified" && "diagnosis" in view
     ? view.diagnosis
     : diagnose("EndpointUnreachable", `The group ${group} was not reached yet.`);
 
 /**
- * A ready attempt is claimed even if nothing may be created there: it is then given back, for another group to take. Only other
- * launchers claim until the group has answered us or failed to, and while another launcher's "healthy" overrules us.
+ * True if this launcher may claim, even if it may not create: the attempt is then given back, for another group to take. False
+ * until the group has answered us or failed to, and while another launcher's "healthy" overrules us: then only other launchers
+ * claim.
  */
 export const mayClaim = (view: GroupView): boolean => view.state !== "unverified" && !("overruled" in view);
 
@@ -160,16 +163,16 @@ export const isDoubted = (view: GroupView): boolean => view.state === "doubted" 
 
 export const isWell = ({ state }: GroupView): boolean => state === "healthy" || state === "doubted";
 
-/** Returns why this launcher places nothing there now: each claim would cost two writes for a create that is not sent. */
+/**
+ * Returns why this launcher places nothing in the group now: each claim would cost two writes for a create that is not sent.
+ */
 export const quietIn = ({ quiet }: GroupView, nowMs: number): string | undefined =>
   quiet !== undefined && nowMs < quiet.untilMs ? quiet.why : undefined;
 
 const DOUBT_MS = 2_000;
 const UNWELL_MS = 1_000;
 
-/**
- * Returns the time until the group is asked again, if that is sooner than the next turn: a run may be waiting for just this.
- */
+/** Returns the time until the next probe, if it comes sooner than usual: a run may be waiting for its answer. */
 export const probeAgainMs = (view: GroupView): number | undefined => {
   if (isDoubted(view)) return DOUBT_MS;
   return isWell(view) ? undefined : UNWELL_MS;
@@ -178,8 +181,8 @@ export const probeAgainMs = (view: GroupView): number | undefined => {
 const LOOK_MS = 2_000;
 
 /**
- * The time between looks at a Job that is on its way out. A cluster that cannot be reached tells nothing: for a thousand
- * cancelled runs there, looking would be a thousand writes every two seconds.
+ * The time between looks at a Job that is being deleted. If the cluster cannot be reached, a look shows nothing: for a thousand
+ * cancelled runs, looking would be a thousand writes every two seconds.
  */
 export const lookAgainMs = ({ state }: GroupView, leaseMs: number): number =>
   state === "away" || state === "barred" || state === "moved" ? Math.max(LOOK_MS, leaseMs) : LOOK_MS;

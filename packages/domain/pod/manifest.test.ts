@@ -42,7 +42,7 @@ t.test("a whole step becomes exactly this Job", async (t) => {
   t.same(JSON.parse(JSON.stringify(manifest(input))), golden, "if the change is meant, write it into manifest.golden.json");
 });
 
-/** For each field of the short form a value whose texts stand nowhere else. A field without a value does not compile. */
+/** A value for each field of the short form, with texts that occur nowhere else. A field without a value does not compile. */
 const FIELDS: { readonly [F in Exclude<keyof StepRequest, "name" | "needs" | "when">]-?: NonNullable<StepRequest[F]> } = {
   image: "registry.example.com/asked:1",
   command: ["asked-command"],
@@ -57,7 +57,7 @@ const textsIn = (value: unknown): readonly string[] =>
   typeof value === "object" && value !== null ? Object.values(value).flatMap(textsIn) : [String(value)];
 
 for (const [field, value] of Object.entries(FIELDS)) {
-  // Outputs are not in the pod: the launcher judges the step's end by them.
+  // The declared outputs are not in the pod: the launcher judges the step's end by them.
   const where = field === "outputs" ? "plan" : "pod";
   t.test(`the short form's field ${field} reaches the ${where}`, async (t) => {
     const request = forms.Simple.parse({ image: "plain", [field]: value });

@@ -109,8 +109,8 @@ export function manifest(input: ManifestInput): JobManifest {
 }
 
 /**
- * Keeps the name taken while a create of ours may still land: a suspended Job without pods. Its image is the step's, since
- * admission that lets the step pass lets this image pass; its command names no program, in case somebody resumes the Job.
+ * Keeps the name taken while a create of ours may still land: a suspended Job without pods. Its image is the step's, so that an
+ * admission rule that accepts the step accepts the occupant; its command names no program, in case somebody resumes the Job.
  */
 export function occupant(input: ManifestInput): JobManifest {
   const labels = { ...ownLabels(input), [LABELS.occupant]: "true" };
@@ -191,6 +191,6 @@ function environment({ run, step, attempt }: ManifestInput): readonly EnvVariabl
   );
 }
 
-/** A Job that waits for quota or a node may wait for `waitFor`, and Kubernetes counts that time too. */
+/** A Job may wait for quota or a node as long as `waitFor` allows, and Kubernetes counts that time, too. */
 const backstopSeconds = ({ waitForMs, startWithinMs, deadlineMs }: ManifestInput["limits"]): number =>
   Math.ceil((Math.max(waitForMs, startWithinMs) + deadlineMs) / 1000) + DEADLINE_MARGIN_SECONDS;

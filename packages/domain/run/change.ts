@@ -60,7 +60,7 @@ export function movedAttempts({ before, after }: Change): readonly (readonly [wa
   });
 }
 
-/** Returns the attempts that a change brought out of the way, or back into it. */
+/** Returns the attempts that a change brought out of the next attempt's way, or back into it. */
 function turned({ before, after }: Change, isOut: boolean): readonly Attempt[] {
   return after.attempts.filter((is) => {
     const was = before && attemptIn(before, is.step, is.n);
@@ -72,8 +72,8 @@ const isAfterOneOf = ({ step, n }: Attempt, earlier: readonly Attempt[]): boolea
   earlier.some((it) => it.step === step && it.n < n);
 
 /**
- * A retry waits until every earlier attempt is out of the way. If this change brought one there, its retry is due. If it put one
- * in doubt, a retry whose create was not sent goes back and waits.
+ * A retry waits until every earlier attempt is out of its way. If this change brought one out of the way, the retry is due. If
+ * it brought one back, a retry whose create was not sent waits again.
  */
 export function turnNext(change: Change, at: Advancing): Change {
   const [cleared, doubted] = [turned(change, true), turned(change, false)];

@@ -10,7 +10,7 @@ import type { RetryCause, StepRequest } from "@longshore/contract/request.ts";
 export const RUN_STATES = ["tombstone", "active", "cancelling", "ended"] as const;
 export type RunState = (typeof RUN_STATES)[number];
 
-/** Returns a count of 0 for each state of a run, so that a state without runs counts 0. */
+/** Returns 0 for each state of a run: a count begins with it, so that no state is missing. */
 export const noRuns = (): Record<RunState, number> =>
   Object.fromEntries(RUN_STATES.map((state) => [state, 0])) as Record<RunState, number>;
 
@@ -133,10 +133,7 @@ export interface Attempt {
   readonly claimNo: number;
   readonly claimBy: string | undefined;
   readonly claimUntilMs: number | undefined;
-  /**
-   * Claims whose create may still be on the wire. A set, not a count: an answer that is applied twice must not lower a count
-   * twice.
-   */
+  /** Claims whose create may still land. A set, not a count: an answer that is applied twice must not lower a count twice. */
   readonly unanswered: readonly number[];
   readonly fenceUntilMs: number | undefined;
   readonly occupantUid: Uid | undefined;
@@ -158,7 +155,7 @@ export interface AttemptOutcome {
   readonly endedAtMs: number;
 }
 
-/** Values of the attempt's own story: no other attempt's decision and no loop's query needs them. */
+/** Values that have no column of their own in the ledger, since no loop's query for due work needs them. */
 export interface Notes {
   /** When the attempt could first be placed; `seconds.waiting` counts from here. */
   readonly waitsSinceMs: number;
@@ -178,11 +175,11 @@ export interface Notes {
   readonly stalledAtMs?: number;
   /** Why the attempt is being closed, in words for people. */
   readonly closing?: Diagnosis;
-  /** The recorded Job is provably gone, though creates may still be on the wire. */
+  /** The recorded Job is provably gone, though a create may still land. */
   readonly gone?: boolean;
   /** A create of an earlier placement was never answered, so we can no longer say that nothing of the attempt ever ran. */
   readonly unproven?: boolean;
-  /** A look at the ended attempt that began then saw its name taken by our Job or occupant, with no pod left to finish. */
+  /** When a look began that saw the ended attempt's name taken by our Job or occupant, with no pod left to finish. */
   readonly keptAtMs?: number;
   /** Since then the name may be free, so looks that began earlier no longer count. */
   readonly doubtedAtMs?: number;
@@ -210,7 +207,7 @@ export interface Stray {
   readonly group: GroupName;
   readonly name: string;
   readonly uid: Uid;
-  /** The Job's name stays taken until then: the attempt's fence, or now. */
+  /** The end of the attempt's fence, or now: until then the Job's name stays taken. */
   readonly holdUntilMs: number;
 }
 
@@ -227,8 +224,8 @@ export const isKept = ({ state, notes: { keptAtMs, doubtedAtMs = -Infinity } }: 
   state === "ended" && keptAtMs !== undefined && keptAtMs > doubtedAtMs;
 
 /**
- * True if nothing of an ended attempt can start while its hold stands, so that the step's next attempt may. False without a hold,
- * and if nobody saw how the Job ended.
+ * True if nothing of an ended attempt can start while its Job has our hold, so that the step's next attempt may start. False
+ * without a hold, and if nobody saw how the Job ended.
  */
 export const isParked = (attempt: Attempt): boolean =>
   isKept(attempt) && attempt.notes.hold !== false && attempt.outcome?.result !== "lost";

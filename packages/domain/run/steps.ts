@@ -2,9 +2,9 @@
  * The step's table: which steps one step's end opens or skips, when a failed step is tried again, and which outcome all of them
  * give the run.
  *
- * The bugs this prevents: a run that waits for ever on a step that nobody will open; "cancelled" said of a run whose work
- * completed before the cancel reached it; "succeeded" said of a run with a step left undone; and work that may have run, run
- * again without being asked for.
+ * The bugs this prevents: a run that waits for ever on a step that nobody will open; a run that is called "cancelled" although
+ * its work completed before the cancel reached it, or "succeeded" although a step was left undone; and work that may have run
+ * and is run again without being asked for.
  */
 import { DIAGNOSES, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { Outcome } from "@longshore/contract/event.ts";
@@ -175,23 +175,23 @@ export function retryAtMs(
   return nowMs + Math.min(backoffMostMs, backoffFirstMs * 2 ** retries);
 }
 
-/** An attempt that waits for an earlier one is woken by `turnNext`. If that was missed, it is looked at after this time. */
+/** An attempt that waits for an earlier one is woken by `turnNext`. If the wake-up was missed, it is judged after this time. */
 const EARLIER_CHECK_MS = 30_000;
-/** An ended Job is let go, or looked at, within a second or two. Only a longer wait is worth an event. */
+/** An earlier attempt is usually out of the way within a second or two. Only a longer wait is worth an event. */
 const EARLIER_QUIET_MS = 10_000;
 
 /** The reason to wait that `run.waiting` tells. */
 export const EARLIER = "EarlierAttempt";
 
-/** True if nothing of an earlier attempt runs or can start, so that the step's next attempt may. */
+/** True if nothing of an earlier attempt runs or can start, so that the step's next attempt may start. */
 export const isOutOfTheWay = (earlier: Attempt): boolean => earlier.state === "done" || isParked(earlier);
 
 export type HeldBack = { readonly kind: "heldBack"; readonly untilMs: number };
 
 /**
  * Returns why an attempt may not be placed yet: an earlier attempt of its step is not out of the way. `undefined`: it may be
- * placed, or its time is over. All earlier attempts count, because each may have a create on the wire. In a group that moved,
- * no look of before shows anything.
+ * placed, or its time is over. All earlier attempts count, because a create of each may still land. Earlier looks at a group
+ * that moved show nothing.
  */
 export function heldBack(
   { attempts }: RunRecord,

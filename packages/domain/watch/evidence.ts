@@ -1,8 +1,8 @@
 /**
  * Tells how the pods of one attempt ran, as far as was seen: the evidence of an outcome.
  *
- * The bug this prevents: "nothing ran, publish it again" said of work that did run. "no" is claimed only of pods that can no
- * longer start anything and show that they never did; everything unknown is "unknown".
+ * The bug this prevents: telling people that nothing ran, although work did run. `started` is "no" only if every pod shows that
+ * it never started anything and can start nothing any more; if that is not known, `started` is "unknown".
  */
 import type { Evidence } from "@longshore/contract/fact.ts";
 import { diagnoseFailedJob } from "../diagnosis/jobs.ts";
@@ -51,9 +51,9 @@ export function startedOf(job: JobSeen, pods: readonly PodSeen[]): Started {
 }
 
 /**
- * True if containers of this pod that have not started never will: the pod has ended, or it is being deleted without a node,
- * and the API server gives it no node now. A pod that is being deleted on a node does not count: its kubelet may start it
- * before the kubelet hears of the deletion.
+ * True if no further container of this pod can start: the pod has ended, or it is being deleted without a node, and the API
+ * server gives it no node now. A pod that is being deleted on a node does not count: its kubelet may start a container before
+ * it hears of the deletion.
  */
 const isPastStarting = (pod: PodSeen): boolean => !isUnfinished(pod) || (pod.deletionAt !== undefined && pod.node === undefined);
 
@@ -80,13 +80,13 @@ const couldNotStart = ({ terminated }: ContainerSeen): boolean =>
 const neverMade = ({ terminated, wasMade }: ContainerSeen): boolean =>
   terminated?.reason === "ContainerStatusUnknown" && terminated.startedAt === undefined && !wasMade;
 
-/** "ContainerStatusUnknown" means that the node does not know either. */
+/** "ContainerStatusUnknown" means that the node does not know whether the container ran. */
 export const hasRun = (it: ContainerSeen): boolean =>
   it.running !== undefined ||
   it.restarts > 0 ||
   (it.terminated !== undefined && !couldNotStart(it) && it.terminated.reason !== "ContainerStatusUnknown");
 
-/** Deleted for good, as a look shows it: only our hold is left, and no unfinished pod. */
+/** True if a look shows the Job deleted for good: only our hold is left, and no unfinished pod. */
 export const isLookedDeleted = (job: JobSeen, pods: readonly PodSeen[]): boolean =>
   isOnlyHoldLeft(job) && !pods.some(isUnfinished);
 

@@ -1,9 +1,8 @@
 /**
- * Decides which facts to publish about one Job, given the facts published before and the view of now.
+ * Decides which facts to publish about one Job, given the facts published before and the present view.
  *
- * Pods are watched for speed, the Job for truth: pods show that something started or stands still, and only the Job's own
- * condition shows that it ended. An end is published again and again until the launcher takes the hold off, which is its
- * receipt.
+ * Pods are watched for speed, the Job for truth: pods show that something started or stalls, and only the Job's own condition
+ * shows that it ended. An end is published again and again until the launcher takes the hold off, which is its receipt.
  *
  * The bugs this prevents: an end inferred from a pod, a log or an absence, after which the Job turns out to be alive; an end
  * published once, to nobody; and a thousand repetitions of the same stall.
@@ -39,7 +38,7 @@ export interface Said {
   /** By the watcher's own clock: the cluster's may differ by an hour. */
   readonly sinceMs: number;
   readonly started: boolean;
-  /** The cause of the standstill that was told last, and when. */
+  /** The cause of the stall that was told last, and when it was told. */
   readonly stalled: { readonly key: string; readonly progress: number; readonly toldMs: number } | undefined;
   readonly standing: Standing | undefined;
   /** We took the hold off: nothing more is published about this Job. */
@@ -75,7 +74,7 @@ export interface LogWanted {
   readonly container: string;
 }
 
-/** The caller has to fetch this: a log to put into the end (`withLog`), or Events to call again with. */
+/** The caller has to fetch this: a log to put into the fact of the end (`withLog`), or Events for another call of `facts`. */
 export type Want = LogWanted | { readonly kind: "events"; readonly uid: string };
 
 export interface Telling {
@@ -84,7 +83,8 @@ export interface Telling {
   readonly said: Said | undefined;
   readonly want: Want | undefined;
   /**
-   * The log for a coming end. It is read once the facts are published, because the pod is over before its Job and may go first.
+   * The log for an end that is still to come. It is read once the facts are published, because the pod ends before its Job and
+   * may be gone first.
    */
   readonly early?: LogWanted | undefined;
   /** When to read this Job again and call again, even if no change was seen. */
@@ -93,7 +93,9 @@ export interface Telling {
 
 const MINUTE_MS = 60_000;
 const REPEAT_AFTER_MS = [1, 2, 5, 10].map((minutes) => minutes * MINUTE_MS);
-/** A scheduler may find another cause at every look. A change of cause is told after this time, with the cause of then. */
+/**
+ * A scheduler may name another cause each time. A change of cause is told after this time, with the cause that it names then.
+ */
 const OTHER_CAUSE_MS = 30_000;
 const EVENTS = { withoutPodsMs: 5_000, creatingMs: 20_000, againMs: 30_000 };
 
@@ -116,8 +118,8 @@ export function facts(said: Said | undefined, seen: JobAndPods, nowMs: number): 
 }
 
 /**
- * For a Job that left the watch or the listing: an authoritative GET of its name tells why. Only that GET tells a deleted Job
- * from a Job whose label somebody removed, which runs on and must not be called deleted.
+ * For a Job that left the watch or the listing: an authoritative GET of its name tells why. Without it, a Job whose label
+ * somebody removed, and which runs on, would be called deleted.
  */
 export function afterGet(said: Said | undefined, found: Omit<JobAndPods, "events"> | undefined, nowMs: number): Telling {
   if (said !== undefined && found?.job.uid === said.about.uid) {
@@ -130,7 +132,7 @@ export function afterGet(said: Said | undefined, found: Omit<JobAndPods, "events
   return { facts: deleted, said: undefined, want: undefined, dueMs: undefined };
 }
 
-/** Puts the log into the end, once it was read. */
+/** Puts the log into the fact of the end, once the log was read. */
 export const withLog = (draft: FactDraft, log: LogTail): FactDraft =>
   draft.type === "job.ended" ? { ...draft, data: { ...draft.data, evidence: { ...draft.data.evidence, log } } } : draft;
 
@@ -172,7 +174,7 @@ function deleting(known: Said, { job, pods }: JobAndPods, nowMs: number): Tellin
   return standing(known, job, { what, fact: { type: "job.deleting", data: { about: known.about } }, want: undefined }, nowMs);
 }
 
-/** Publishes the fact at once, and again while the hold stands. */
+/** Publishes the fact at once, and again while the Job has our hold. */
 function standing(
   known: Said,
   job: JobSeen,
@@ -194,7 +196,7 @@ function alive(known: Said, seen: JobAndPods, nowMs: number): Telling {
   const ran = pods.find((pod) => pod.containers.some(hasRun));
   const stall = diagnoseStall({ pods, pulls: known.pulls }) ?? diagnoseEvents(relevant(events, seen));
   const progress = progressOf(pods);
-  // A failing pull is told before its reason is known. The reason, which Events say, may follow at once.
+  // A failing pull is told before its reason is known. The reason comes from Events and may follow at once.
   const toldMs = isPullUnexplained({ pods, pulls: known.pulls }) ? -Infinity : nowMs;
   const stalled = stalledBy(known.stalled, stall, { progress, toldMs }, nowMs);
   const told: FactDraft[] = [];
@@ -263,7 +265,7 @@ const relevant = (events: readonly EventSeen[], { job, pods }: JobAndPods): read
     pods.length === 0 ? about === job.uid : pods.some((pod) => pod.uid === about && !pod.containers.some(hasRun)),
   );
 
-/** The log of the container that ran: ours, or the init container that never let it begin. */
+/** The log of the container that ran: ours, or the init container that kept ours from starting. */
 function logOf(pods: readonly PodSeen[]): LogWanted | undefined {
   const pod = telling(pods);
   if (pod === undefined) return undefined;

@@ -50,9 +50,7 @@ export interface JobSeen extends MarkedSeen {
   readonly failed: number;
   readonly startedAt: string | undefined;
   readonly completedAt: string | undefined;
-  /**
-   * The Job's time to live. Only our release sets it, so it tells a hold that we took off from a hold that somebody stripped.
-   */
+  /** The Job's time to live. Only our release sets it, so it shows whether we took the hold off or somebody stripped it. */
   readonly ttlSeconds: number | undefined;
 }
 
@@ -120,7 +118,7 @@ export interface PodSeen extends Seen {
 
 export interface ContainerSeen {
   readonly name: string;
-  /** "init" runs before the others; a "sidecar" beside them, and is stopped when they are done. */
+  /** "init" runs before the others; "sidecar" runs beside them and is stopped when they are done. */
   readonly role: "main" | "init" | "sidecar";
   readonly image: string;
   readonly imageId: string | undefined;

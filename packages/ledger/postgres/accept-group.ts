@@ -1,5 +1,5 @@
 /**
- * A person accepts that a group is another cluster or namespace now: attempts that stood in the old one are given up, and the
+ * A person accepts that a group is another cluster or namespace now: the group's attempts in the old one are given up, and the
  * next probe trusts the namespace that it finds.
  *
  * The bugs this prevents: a group that nobody can ever use again, since its first UID was kept for ever; and a group that is

@@ -238,7 +238,7 @@ const commandValues = ({ tenant, source, command, admission, run }: Intake): obj
 
 // ── Answers ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** The same command refused twice is one notice: its id follows from the command. */
+/** A command that is refused twice gets one notice: the notice's id follows from the command. */
 export const noticeId = (command: Sent): string => hash([command.tenant, command.source, command.command]);
 
 interface Sent {
@@ -247,7 +247,7 @@ interface Sent {
   readonly command: string;
 }
 
-/** A command that is sent again is answered again, since its run may stand otherwise by now. */
+/** A command that is sent again is answered again, since its run may have changed meanwhile. */
 export const duplicateId = ({ tenant, source, command }: Sent, nowMs: number): string => hash([tenant, source, command, nowMs]);
 
 const hash = (parts: readonly unknown[]): string => createHash("sha256").update(JSON.stringify(parts)).digest("base64url");

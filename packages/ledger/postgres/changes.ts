@@ -2,8 +2,8 @@
  * Hears of other connections' writes, by LISTEN: a hint that saves polling, never a promise.
  *
  * The bug this prevents: a connection that died silently, after which everything is one poll late and nobody knows. The
- * connection is checked by a query every 15 seconds and opened again when it is lost; then every listener hears every kind of
- * work.
+ * connection is checked by a query every 15 seconds and opened again when it is lost; then all listeners are woken, as if for
+ * every kind of work.
  */
 import { WORK_KINDS, type WorkKind } from "@longshore/domain/run/change.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
@@ -18,7 +18,7 @@ const CHECK_MS = 15_000;
 const CHECK_WITHIN_MS = 5_000;
 
 export interface Changes {
-  /** Tells the listeners of this process's own writes at once. The server's NOTIFY would only come later. */
+  /** Tells this process's listeners of its own writes at once. The server's NOTIFY would only come later. */
   tell(kinds: readonly WorkKind[]): void;
   listen(signal: AbortSignal): AsyncIterableIterator<WorkKind>;
   close(): Promise<void>;

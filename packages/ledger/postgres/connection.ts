@@ -16,7 +16,7 @@ const CONNECT_WITHIN_MS = 10_000;
 /** How often a transaction that lost against another one is tried before the caller gets the error. */
 const RACES_MAX = 8;
 
-/** A statement whose text is sent once to each connection, and afterwards only its name. */
+/** A statement whose text is sent once to each connection; afterwards only its name is sent. */
 export interface Statement {
   readonly name: string;
   readonly text: string;

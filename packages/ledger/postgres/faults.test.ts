@@ -268,11 +268,11 @@ t.test("two launchers doing everything at once meet no deadlock and leave every 
   for (const it of launchers) await it[Symbol.asyncDispose]();
 });
 
-// ── Whose turn it is, while other transactions hold what is needed ───────────────────────────────────────────────────
+// ── Which run gets a free slot, while other transactions hold locks ──────────────────────────────────────────────────
 
 const LOCKED = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
 
-/** Waits until somebody waits for a lock, or has done its work without one. */
+/** Waits until somebody waits for a lock, or `work` is done without one. */
 async function untilOneWaits(watching: pg.Client, work: Promise<unknown>): Promise<void> {
   let isDone = false;
   void work.finally(() => (isDone = true)).catch(() => undefined);

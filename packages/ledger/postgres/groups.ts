@@ -52,8 +52,8 @@ export const groupOf = (row: GroupColumns): GroupState => ({
 });
 
 /**
- * Locks the groups before `PUT` asks which attempts stand there. Without the lock, an attempt could be placed meanwhile and not
- * be seen.
+ * Locks the groups before `PUT` asks which attempts are in them. Without the lock, an attempt could be placed meanwhile and be
+ * overlooked.
  */
 const LOCK: Statement = {
   name: "lock_put_groups",
@@ -61,10 +61,10 @@ const LOCK: Statement = {
 };
 
 /**
- * Adds and updates rows, and never deletes one: two launchers with the same file may do this at once. If nothing stands in the
- * old namespace, and nothing is in line for it, the new namespace is trusted as it is found. An attempt that is placed from now
- * on has the new namespace's name in its notes, so that a launcher that still has the old file does not create its Job there:
- * see ofAnotherFile in create.ts.
+ * Adds and updates rows, and never deletes one: two launchers with the same file may do this at once. If all attempts that were
+ * placed in the old namespace are done, the new namespace is trusted as it is found. An attempt that is placed from now on has
+ * the new namespace's name in its notes, so that a launcher that still has the old file does not create its Job in the old
+ * namespace: see ofAnotherFile in create.ts.
  */
 const PUT: Statement = {
   name: "put_groups",
@@ -102,7 +102,7 @@ const SET: Statement = {
   text: `
 with v as (
   select * from json_to_record($2) as v(namespace_uid text, health text, diagnosis jsonb, paused boolean, watched_at float8, no_room jsonb,
-    notices text, tenant text, type text, body json)
+    served boolean, notices text, tenant text, type text, body json)
 ), was as materialized (
   select id, health, diagnosis ->> 'code' as code from cluster_group where name = $1 for no key update
 ), turned as materialized (
@@ -116,7 +116,7 @@ with v as (
     paused = case when 'paused' = any($3) then v.paused else g.paused end,
     watched_at = greatest(case when g.watched_at <= now() then g.watched_at end, to_timestamp(v.watched_at / 1000.0)),
     no_room = case when 'noRoom' = any($3) then v.no_room else g.no_room end,
-    served_at = case when 'served' = any($3) then now() else g.served_at end,
+    served_at = case when v.served then now() when 'served' = any($3) then null else g.served_at end,
     version = g.version + turned.yes::integer
   from v, was, turned where g.id = was.id returning g.version
 ), told as (
@@ -126,7 +126,9 @@ with v as (
 select pg_notify('${CHANNEL}', 'notices') where exists (select from told)`,
 };
 
-/** When a group opens again, the attempts that wait for a group are judged as if for the first time: it may be theirs. */
+/**
+ * When a group opens again, the attempts that wait for a group are judged as if for the first time: this group may take them.
+ */
 const REOPENED: Statement = {
   name: "reopened",
   text: `
@@ -164,7 +166,7 @@ export function groupQueries(database: Database, installation: Installation) {
     },
     groups: async (): Promise<readonly GroupState[]> => (await database.all<GroupColumns>(GROUPS)).map(groupOf),
     setGroup: async (name: GroupName, change: GroupChange): Promise<void> => {
-      const { namespaceUid, health, diagnosis, paused, watchedAtMs, noRoom } = change;
+      const { namespaceUid, health, diagnosis, paused, watchedAtMs, noRoom, served } = change;
       const { tenant, type, data: body } = healthNotice(name, change) ?? {};
       const notice = { notices: healthNotices(installation, name), tenant, type, body };
       const values = {
@@ -174,6 +176,7 @@ export function groupQueries(database: Database, installation: Installation) {
         paused,
         watched_at: watchedAtMs,
         no_room: noRoom,
+        served,
         ...notice,
       };
       const told = await database.all(SET, [name, toJson(values), Object.keys(change)]);

@@ -2,8 +2,8 @@
  * Events that the broker has not confirmed yet.
  *
  * The bugs this prevents: an event that is lost for ever, because a cursor passed its number before its transaction was
- * committed (here rows are deleted when confirmed, so every row that is left is unsent); and number 4 of a run sent while
- * number 3 is in doubt.
+ * committed (here rows are deleted when confirmed, so every row that is left is unsent); and a run's event 4 that is sent while
+ * its event 3 is in doubt.
  */
 import type { GroupName, RunId, TenantName } from "@longshore/contract/ids.ts";
 import type { RunEventType } from "@longshore/contract/event.ts";

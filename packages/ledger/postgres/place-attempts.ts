@@ -46,7 +46,7 @@ const LOCK_GROUPS: Statement = {
 
 const CLOCK: Statement = { name: "placing_at", text: "select clock_timestamp() as now" };
 
-/** The lines that attempts stand in: one index step for each, however many attempts stand there. */
+/** The lines in which attempts wait: one index step for each line, however long it is. */
 const LINES: Statement = {
   name: "lines",
   text: `
@@ -60,9 +60,9 @@ select waits_for from line where waits_for is not null`,
 };
 
 /**
- * These queries run under the groups' locks. Without them, two placers would choose the same attempts, and the second would place
- * none. They order by the column that is null everywhere, too: only then does Postgres read the first rows of the index, and does
- * not sort the whole line.
+ * These queries run under the groups' locks. Without the locks, two placers would choose the same attempts, and the second
+ * would place none. They also order by a column that is null in all these rows (`waits_for`, `group_id`): only then does
+ * Postgres read the first rows of the index, and does not sort the whole line.
  */
 const OF = "run_key, step, n, priority";
 const CANDIDATES: Statement = {

@@ -194,8 +194,8 @@ export const attemptValues = (attempt: Attempt, before: Attempt | undefined): ob
  *
  * The bugs this prevents: deadlocks; and an attempt that was inserted while we waited for its run's lock and is not seen.
  * Therefore runs and attempts are locked by two statements: each sees everything that was committed when it began. Both go to
- * the server together. If a run is inserted between the two statements, its attempts are locked without need. If two
- * transactions block each other there, Postgres fails one of them, which starts over (`lostRace`).
+ * the server together. If a run is inserted between the two statements, its attempts are locked without need. If that makes two
+ * transactions block each other, Postgres fails one of them, which starts over (`lostRace`).
  */
 
 const LOCK_RUNS: Statement = {

@@ -1,6 +1,6 @@
 /**
- * Conformance: a group whose namespace is another one now. The old UID is kept until a person accepts the move, or nothing
- * stands in the old namespace.
+ * Conformance: a group whose namespace is another one now. The old UID is kept until a person accepts the move, or all attempts
+ * that were placed in the old namespace are done.
  */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { FENCE_MS } from "@longshore/domain/run/record.ts";
@@ -66,12 +66,12 @@ export async function moving(t: Test, { open }: Conforming): Promise<void> {
     const ended = await ledger.take(asked);
     t.equal(ended.length, 4, "all are to be released at once");
     await ledger.record(ended.map((work) => entry(work, { ...released, found: "missing" })));
-    t.match(await ledger.standing(EAST), [{ run: "open", attempt: { state: "ended", unanswered: [1] } }]);
-    t.equal((await ledger.standing(EAST)).length, 1, "only what a create may still land on keeps its name");
+    t.match(await ledger.standing(EAST, (it) => it), [{ run: "open", attempt: { state: "ended", unanswered: [1] } }]);
+    t.equal((await ledger.standing(EAST, (it) => it)).length, 1, "only what a create may still land on keeps its name");
     await opened.pass(FENCE_MS + 60_000);
     const late = await ledger.take(asked);
     await ledger.record(late.map((work) => entry(work, { ...released, found: "missing", begunAtMs: work.nowMs })));
-    t.same(await ledger.standing(EAST), []);
+    t.same(await ledger.standing(EAST, (it) => it), []);
   });
 
   await t.test("a Job of the old namespace whose other create is unanswered leaves its name to an occupant", async (t) => {
@@ -134,7 +134,7 @@ export async function moving(t: Test, { open }: Conforming): Promise<void> {
   });
 }
 
-/** Makes an attempt that is claimed in another group, the west. */
+/** Makes an attempt that is claimed in the group WEST. */
 async function inTheWest(ledger: Ledger, id: string): Promise<void> {
   await ledger.putGroups(groupsOf(1_000, 5));
   await ledger.admit([wanted(id)]);

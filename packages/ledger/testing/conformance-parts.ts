@@ -1,6 +1,6 @@
 /**
- * Parts that the files of the conformance suite share: runs to admit, one turn of each loop, and what a kind of ledger gives
- * its test.
+ * Parts that the files of the conformance suite share: runs to admit, one turn of each loop, and what each kind of ledger
+ * provides for a test.
  */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { type ConfiguredGroup, GroupSettings } from "@longshore/contract/group-settings.ts";
@@ -136,7 +136,7 @@ export const groupsOf = (eastMost: number, westMost = 0): readonly ConfiguredGro
 export const claimAll = (ledger: Ledger, most = 1_000, group = EAST): Promise<readonly Work[]> =>
   ledger.claim({ group, most, by: "one", forMs: 30_000 });
 
-/** Admits the intakes, places them in the east and claims them. */
+/** Admits the intakes, places them in EAST and claims them. */
 export async function claimed(ledger: Ledger, intakes: readonly Intake[]): Promise<readonly Work[]> {
   await ledger.putGroups(groupsOf(1_000));
   await ledger.admit(intakes);

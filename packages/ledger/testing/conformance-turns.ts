@@ -79,7 +79,7 @@ export async function turns(t: Test, { open }: Conforming): Promise<void> {
   });
 }
 
-/** As the loops do it: each launcher places until there is no more, all at once. */
+/** Places as the loops do: all launchers at once, each until there is no more. */
 async function placeAll(launchers: readonly Ledger[], most = 16): Promise<void> {
   const all = launchers.map(async (ledger) => {
     while ((await ledger.place({ most, placer })).more);
@@ -87,7 +87,7 @@ async function placeAll(launchers: readonly Ledger[], most = 16): Promise<void> 
   await Promise.all(all);
 }
 
-/** Claims what is ready there, and ends it, which frees its slots. Returns the runs, as they were accepted. */
+/** Claims the ready attempts of the group and ends them, which frees their slots. Returns their runs' ids, sorted. */
 async function launchedNext(ledger: Ledger, group: GroupName = EAST): Promise<readonly string[]> {
   const works = await claimAll(ledger, 1_000, group);
   await ledger.record(works.map((work) => entry(work, created(work))));

@@ -138,6 +138,29 @@ export async function taking(t: Test, { open }: Conforming): Promise<void> {
     t.same(again?.settings, less, "what the file no longer says is gone");
   });
 
+  await t.test(
+    "a group that no launcher serves any more takes nothing, and what was in line for it goes elsewhere",
+    async (t) => {
+      await using opened = await open();
+      const ledger = await opened.connect();
+      await ledger.putGroups(groupsOf(5, 5));
+      await ledger.admit([wanted("a")]);
+      await ledger.place({ most: 10, placer });
+      await ledger.setGroup(EAST, { served: false });
+      t.match(await ledger.groups(), [
+        { name: EAST, servedAtMs: undefined, inLine: 1 },
+        { name: WEST, servedAtMs: Number },
+      ]);
+      const west = { ...placer, serves: new Set([WEST]) };
+      await ledger.admit([wanted("b")]);
+      await ledger.place({ most: 10, placer: west });
+      await ledger.place({ most: 10, placer: west });
+      t.same(ids(await claimAll(ledger, 10, WEST)).toSorted(), ["a", "b"]);
+      await ledger.setGroup(EAST, { served: true });
+      t.match(await ledger.groups(), [{ name: EAST, servedAtMs: Number }]);
+    },
+  );
+
   await t.test("an attempt that is placed, ended or not due is left alone, and one that waited too long ends", async (t) => {
     await using opened = await open();
     const ledger = await opened.connect();

@@ -1,5 +1,5 @@
 /**
- * What every ledger must do, on Postgres and in the model alike.
+ * The rules that every ledger must keep, on Postgres and in the model alike.
  *
  * The bug this prevents: a simulation that proves the loops against a ledger that behaves better than the real one.
  */

@@ -1,4 +1,7 @@
-/** The announcements of a launcher: their content, their times, and how they go on while its files or its broker are wrong. */
+/**
+ * The announcements of a launcher: their content, their times, and how they go on while its files are wrong or its broker
+ * fails.
+ */
 import { randomBytes } from "node:crypto";
 import type { Broker } from "@longshore/broker/port.ts";
 import { boundTo, type Control, type ControlData } from "@longshore/contract/control.ts";

@@ -1,5 +1,5 @@
 /**
- * Announces the groups to watchers without a groups file, and how each is reached: at start, when the files change, when a
+ * Announces the groups, and how each is reached, to watchers without a groups file: at start, when the files change, when a
  * watcher asks, and every half minute.
  *
  *   groups file, token files ─▶ look ─▶ new content gets a version and is sealed ─▶ group.announced … groups.announced
@@ -30,9 +30,9 @@ export interface Announcing {
 }
 
 export interface AnnounceTiming {
-  /** Between looks at the files. */
+  /** The time between two reads of the files. */
   readonly lookMs: number;
-  /** Between announcements that nobody asked for. */
+  /** The time between two announcements that nobody asked for. */
   readonly againMs: number;
   /** Pause after an announcement: all watchers that ask within it are answered together. */
   readonly restMs: number;
@@ -90,7 +90,7 @@ export function announce(parts: AnnounceParts, announcing: Announcing): Loop {
     }
   }
 
-  /** True for failures of the broker that pass: a message that was lost with its connection is repeated soon. */
+  /** True for passing failures of the broker: an announcement that was lost with its connection is repeated soon. */
   const passes = (error: unknown, failures: number): boolean => {
     if (!isTransient(error)) return false;
     log.warn("the groups could not be announced yet", { failures, code: error.code, error: error.message });
@@ -136,15 +136,15 @@ function openAnnouncements({ installation, owner, clock, log, clusters }: Announ
     return sealed(found, content, Math.max(clock.now(), (before?.version ?? 0) + 1));
   }
 
-  /** A file may be wrong in the middle of a rotation, or by a slip of the hand. Each problem is logged once. */
+  /** A file may be wrong in the middle of a rotation, or by mistake. Each problem is logged once. */
   function complain(problems: readonly string[]): void {
     const now = problems.join("; ");
     if (now !== "" && now !== problem)
-      log.warn("the files have a mistake, so the content before it is announced as it was", { problem: now });
+      log.warn("the files have a mistake, so their earlier content is announced", { problem: now });
     problem = now;
   }
 
-  /** Returns undefined if the file does not even say which groups there are. */
+  /** Returns undefined if the groups file does not even say which groups there are. */
   async function looked(): Promise<readonly Look[] | undefined> {
     try {
       const found = await access.look();
@@ -164,14 +164,14 @@ function openAnnouncements({ installation, owner, clock, log, clusters }: Announ
     const now = new Map(groups);
     for (const it of found) if (!("problem" in it)) now.set(it.name, said(it));
     const named = new Set(found.map(({ name }) => name));
-    // A group that left the file is still this launcher's until it restarts: somebody must watch its Jobs.
+    // A group that left the file stays this launcher's until the launcher restarts: somebody must watch its Jobs.
     for (const name of groups.keys()) if (!named.has(name) && !clusters.has(name)) now.delete(name);
     const changed = now.size !== groups.size || [...now].some(([name, it]) => groups.get(name) !== it);
     groups = now;
     return changed;
   }
 
-  /** Returns each group's message, then the message that names all groups: a listener has each group by then. */
+  /** Returns each group's message, and last the message that names all groups: a listener then has each group already. */
   function all(): readonly Message[] {
     const named = [...groups].map(([group, { version }]) => ({ group, version }));
     const data: Omit<ControlData<"groups.announced">, "sealed"> = {

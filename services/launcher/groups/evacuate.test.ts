@@ -32,7 +32,7 @@ const answers = (it: Stage, deleting: boolean) =>
 const attempts = (it: Stage): readonly Attempt[] => [...it.model.tables.runs.values()].flatMap(({ record }) => record.attempts);
 const standing = (it: Stage) => it.pocket.jobs(NAMESPACE).filter(({ metadata }) => metadata.deletionTimestamp === undefined);
 
-/** The same cluster, with a count of the deletions of Jobs, and of how many ran at the same time. */
+/** The same cluster. It counts the deletions of Jobs, and how many deletions ran at the same time. */
 function counted({ cluster }: Stage): { readonly cluster: Cluster; readonly count: { asked: number; at: number; most: number } } {
   const count = { asked: 0, at: 0, most: 0 };
   const deleteJob: Cluster["writes"]["deleteJob"] = async (...given) => {

@@ -1,9 +1,10 @@
 /**
  * Evacuates a namespace that is being deleted, while we may still write there.
  *
- * The failure this prevents: Kubernetes deletes a namespace's pods first, and some seconds after the last of them its Jobs,
- * Roles and accounts all at once. From then on none of us may take a hold off, and the namespace hangs for ever. So its Jobs
- * are deleted as soon as the deletion is seen: they end as any deleted Job does, and are released when their pods are gone.
+ * The failure this prevents: a namespace that hangs for ever. Kubernetes deletes a namespace's pods first and, some seconds
+ * after the last pod is gone, its Jobs, Roles and accounts all at once. From then on no launcher may take a hold off. So the
+ * Jobs are deleted as soon as the namespace's deletion is seen: they end as any deleted Job does, and are released when their
+ * pods are gone.
  */
 import { lanes } from "@longshore/runtime/loop.ts";
 import type { Standing } from "@longshore/ledger/port.ts";
@@ -12,8 +13,8 @@ import { withRefusalTold } from "../jobs/refused-writes.ts";
 import { viewOf } from "./views.ts";
 
 /**
- * Most deletions at the same time. One after the other, a thousand deletions would come too late. A cluster takes more at once,
- * but other loops release meanwhile.
+ * The limit for deletions at the same time. One after the other, a thousand deletions would come too late. The cluster takes
+ * more at once, but other loops need some of that to release Jobs.
  */
 const LANES = 8;
 
@@ -21,7 +22,7 @@ type Evacuating = Pick<Parts, "views" | "ledger" | "log" | "recording">;
 
 export async function evacuate(parts: Evacuating, cluster: Cluster, signal: AbortSignal): Promise<void> {
   if (viewOf(parts, cluster.name).state !== "terminating") return;
-  const standing = await parts.ledger.standing(cluster.name);
+  const standing = await parts.ledger.standing(cluster.name, jobOf);
   async function* oneByOne(stop: AbortSignal) {
     for (const it of standing) {
       if (stop.aborted) return;
@@ -31,8 +32,14 @@ export async function evacuate(parts: Evacuating, cluster: Cluster, signal: Abor
   await lanes(LANES, oneByOne, (it) => evacuateOne(parts, cluster, it, signal), signal);
 }
 
-async function evacuateOne(parts: Evacuating, cluster: Cluster, { run, attempt }: Standing, signal: AbortSignal): Promise<void> {
-  const { state, uid, name, step, n } = attempt;
+const jobOf = ({ run, attempt: { state, uid, name, step, n } }: Standing) => ({ run, state, uid, name, step, n });
+
+async function evacuateOne(
+  parts: Evacuating,
+  cluster: Cluster,
+  { run, state, uid, name, step, n }: ReturnType<typeof jobOf>,
+  signal: AbortSignal,
+): Promise<void> {
   if (state !== "live" || uid === undefined) return;
   const changed = await cluster.writes.deleteJob(name, uid, { propagation: "Foreground" }, signal);
   withRefusalTold(parts, cluster, "delete a Job of a namespace that is being deleted", changed);

@@ -1,7 +1,7 @@
 /**
  * Asks each group's cluster for the group's namespace, and tells the ledger what follows from the answer.
  *
- * The bug this prevents: Jobs created in, or declared gone from, another cluster that now answers behind the same address. The
+ * The bug this prevents: Jobs created in, or declared gone from, another cluster that now answers at the same address. The
  * namespace's UID is fixed at the first answer; the table in domain/group/health.ts says what every later answer means.
  */
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";

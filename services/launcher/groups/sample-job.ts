@@ -1,5 +1,5 @@
 /**
- * The launcher's part in preflight: a Job as the launcher would make it, and its words for what went wrong.
+ * The launcher's part in preflight: a Job as the launcher would make it, and the launcher's diagnoses of failures.
  *
  * The failure this prevents: a doctor that tries another Job than the launcher creates, or that calls the same trouble by
  * another name.
@@ -20,7 +20,7 @@ export function explainIn(group: string, namespace: string): Explain {
   };
 }
 
-/** A Job as the launcher makes it, for a dry run: admission judges it, and nobody keeps it. */
+/** A Job as the launcher makes it, for a dry run: the API server's admission judges it, and nothing is stored. */
 export function sampleJob(installation: Installation, group: GroupName, namespace: string): object {
   const amounts = { cpu: "10m", memory: "16Mi" };
   return manifest({

@@ -1,4 +1,4 @@
-/** A launcher that has just started: the ledger's word on a group may not fit the cluster that answers there now. */
+/** A launcher that has just started: the ledger's record of a group may not fit the cluster that answers now. */
 import t, { type Test } from "tap";
 import { look } from "../jobs/look.ts";
 import { launcherLoops } from "../loops.ts";

@@ -1,14 +1,17 @@
 /**
  * Tells since when nobody watches a group, by the last heartbeat that the ledger has.
  *
- * The failure this prevents: an unwatched group that nobody reports. Its watcher cannot: the watcher is dead, never got through
- * to its cluster, or is cut off from the broker.
+ * The failure this prevents: an unwatched group that nobody reports. Its watcher cannot report it: the watcher is dead, never
+ * reached its cluster, or is cut off from the broker.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
-import type { GroupState, Standing } from "@longshore/ledger/port.ts";
+import type { GroupState } from "@longshore/ledger/port.ts";
 
-/** Three heartbeats. */
-const UNWATCHED_MS = 45_000;
+/**
+ * If nothing happens in a group, its API server shows once a minute that the watch is alive, and the heartbeat that reports
+ * this comes up to 15 s later. A shorter time would call such a group unwatched again and again.
+ */
+const UNWATCHED_MS = 90_000;
 
 /**
  * Counts by the ledger's clock. For a group that was never watched, counts from its first Job on: before, there was nothing to
@@ -16,15 +19,14 @@ const UNWATCHED_MS = 45_000;
  */
 export function unwatchedForMs(
   { watchedAtMs }: Pick<GroupState, "watchedAtMs">,
-  standing: readonly Standing[],
+  launchedAtMs: readonly number[],
   nowMs: number,
 ): number | undefined {
-  const launched = standing.flatMap(({ attempt }) => attempt.notes.launchedAtMs ?? []);
-  const sinceMs = watchedAtMs ?? (launched.length === 0 ? undefined : Math.min(...launched));
+  const sinceMs = watchedAtMs ?? launchedAtMs.reduce<number | undefined>((first, it) => Math.min(first ?? it, it), undefined);
   return sinceMs === undefined ? undefined : Math.max(0, nowMs - sinceMs);
 }
 
-/** Returns a diagnosis if the group is unwatched: ends are noticed late there. */
+/** Returns a diagnosis if the group is unwatched: the ends of its Jobs are noticed late. */
 export function unwatched({ name, watchedAtMs }: Pick<GroupState, "name" | "watchedAtMs">, nowMs: number): Diagnosis | undefined {
   if (watchedAtMs === undefined) return diagnose("Unwatched", `No watcher ever reported on the group "${name}".`);
   const seconds = Math.floor((nowMs - watchedAtMs) / 1000);

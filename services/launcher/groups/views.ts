@@ -1,7 +1,7 @@
 /**
  * This launcher's views of its groups. Each loop reports its news, and the domain's table decides the new view.
  *
- * The bug this prevents: two loops write one view, and each loses the other's note in it.
+ * The bug this prevents: two loops write one view, and each overwrites the other's news.
  */
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { hear } from "@longshore/domain/group/health.ts";
@@ -13,7 +13,8 @@ type Viewing = Pick<Parts, "views" | "clock">;
 type Named = Pick<Cluster, "name" | "namespace">;
 
 /**
- * The views of a launcher that was just started, from the ledger: without the namespace's UID no fact could be believed yet.
+ * The views of a launcher that has just started, made from the ledger, which has the namespaces' UIDs: without these no fact
+ * could be believed yet.
  */
 export const viewsOf = (groups: readonly GroupState[]): Map<GroupName, GroupView> =>
   new Map(groups.map((it) => [it.name, unverified(it)]));

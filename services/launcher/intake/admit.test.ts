@@ -10,7 +10,7 @@ const with_ = (body: Uint8Array, change: (text: string) => string): string => ch
 
 interface Case {
   readonly name: string;
-  /** Messages that were taken before. */
+  /** Messages that were admitted before this one. */
   readonly before?: readonly Uint8Array[];
   readonly body: Uint8Array | string;
   /** The user that the broker vouches for. */

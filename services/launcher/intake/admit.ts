@@ -1,6 +1,6 @@
 /**
  * Commands: each becomes a recorded run, a recorded change of one, or a recorded refusal. An unreadable message goes to
- * quarantine; if it names itself or a run, its refusal is recorded first.
+ * quarantine; if its id, its source or its run can be read, its refusal is recorded first.
  *
  * The bug this prevents: anybody who may publish abandons a run, or puts a person's name behind a command. The broker says who
  * sent a message, never the message itself.
@@ -38,7 +38,7 @@ export function admit(parts: Admitting): (delivery: Delivery) => Promise<Outcome
 
 const answered = (intake: Intake, { replyTo }: Delivery): Intake => ({ ...intake, ...(replyTo !== undefined && { replyTo }) });
 
-/** What the message does not say is made of its bytes: the same message has one refusal, and two messages have two. */
+/** A missing id or source is replaced by a digest of the bytes: the same message has one refusal, and two messages have two. */
 function unreadable({ named, problems }: Extract<ReadCommand, { kind: "unreadable" }>, body: Uint8Array): Intake {
   const digest = createHash("sha256").update(body).digest("hex");
   const { id: command = digest, source = digest, run } = named ?? {};
@@ -54,8 +54,8 @@ const OPERATORS_ONLY: Problem = {
 };
 
 /**
- * Removes from a command what its sender may not say. A command for operators alone is refused for others, even if no such run
- * exists.
+ * Removes the actor from a command whose sender may not name one. A command for operators alone is refused for others, even if
+ * no such run exists.
  */
 function honoured({ operators }: Admitting, read: Readable, user: string | undefined): Readable {
   if (read.kind === "refused" || operators === "everyone" || (user !== undefined && operators.includes(user))) return read;

@@ -1,5 +1,5 @@
 /**
- * Facts: each is believed by its proof, and applied to its attempt by the table.
+ * Facts: a fact is believed if its proof is ours; then the domain's table applies it to its attempt.
  *
  * The bug this prevents: a fact about somebody's copy of our Job ends our run. The proof names the attempt and the namespace;
  * the table then compares the UID. A fact is acknowledged after the commit. If a fact is lost anywhere, the watcher repeats it

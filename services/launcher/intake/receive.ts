@@ -14,14 +14,17 @@ import type { Parts } from "../parts.ts";
 export type Outcome =
   /** Committed. Duplicates and refusals are committed too. */
   | { readonly kind: "recorded" }
-  /** The message cannot be read and names nobody to answer: it goes to quarantine. */
+  /** The message cannot be read: it goes to quarantine. */
   | { readonly kind: "unreadable"; readonly problems: readonly Problem[] }
   /** We are stopping, or the ledger was away too long: the message goes back to its queue. */
   | { readonly kind: "interrupted" };
 
 /** RabbitMQ closes a channel that holds a delivery for half an hour; the message is given back long before that. */
 const HELD_MOST_MS = 5 * 60_000;
-/** A message that came back this often may be what kills us: from here on it is counted, and handled alone. */
+/**
+ * A message that came back this often may be the one that kills us: from then on its deliveries are counted, and it is handled
+ * alone.
+ */
 const SUSPECT_FROM = 3;
 const SUSPECT_MOST = 5;
 

@@ -1,8 +1,8 @@
 /**
  * Creates an attempt's Job, or adopts what an earlier try created.
  *
- * The bug this prevents: two Jobs for one attempt. The name is deterministic, so a second create meets the first one's Job; it
- * is adopted only by its proof. A missing answer is never taken for a refusal.
+ * The bug this prevents: two Jobs for one attempt. The name is deterministic, so a second create meets the first one's Job,
+ * which is adopted only if its proof fits. A missing answer is never taken for a refusal.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { Uid } from "@longshore/contract/ids.ts";

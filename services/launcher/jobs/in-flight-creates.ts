@@ -22,7 +22,7 @@ import type { Cluster, Parts } from "../parts.ts";
 export const IN_FLIGHT_FIRST = 32;
 const IN_FLIGHT_LEAST = 8;
 const IN_FLIGHT_MOST = 256;
-/** Most answers that wait for a slow ledger. Beyond this nothing is claimed. */
+/** If this many answers wait for a slow ledger, nothing more is claimed. */
 export const UNWRITTEN_MOST = 4 * IN_FLIGHT_MOST;
 const FAST_MS = 1_000;
 const SLOW_MS = CLAIM_BUDGET.turnMs / 2;
@@ -31,8 +31,8 @@ const TOGETHER = 64;
 /** The longest time that an answer waits for the other answers of its claim. A slower create has trouble of its own. */
 const SIBLINGS_MS = 100;
 /**
- * After a stop was asked for, creates on the wire are waited for this long: without its answer, a create is in doubt, and its
- * Job is held, until the fence has passed. The wait is well below the time that a program has to stop in.
+ * After a stop was asked for, the answers of sent creates are awaited for this long: without its answer, a create is in doubt,
+ * and its Job is held, until the fence has passed. The wait is far shorter than the time that a program has for stopping.
  */
 export const ANSWERS_AWAITED_MS = 5_000;
 
@@ -186,8 +186,8 @@ async function answered(parts: Parts, cluster: Cluster, work: Work, signal: Abor
 }
 
 /**
- * `waitFor` also bounds an attempt whose creates all end in errors: without a bound, its cluster would be asked for ever.
- * Nothing was sent for this claim.
+ * `waitFor` also bounds an attempt whose creates all end in errors: without a bound, its cluster would be asked for ever. For
+ * this claim nothing was sent, so it counts as deferred.
  */
 function gaveUp({ claimNo, notes }: Attempt, nowMs: number): readonly AttemptInput[] {
   const diagnosis = diagnose("WaitExpired", "Its cluster gave no answer that could be relied on within `waitFor`.");
@@ -195,8 +195,8 @@ function gaveUp({ claimNo, notes }: Attempt, nowMs: number): readonly AttemptInp
 }
 
 /**
- * An answer that is not recorded leaves its create in doubt until the fence has passed, and the Job held as long. If only the
- * COMMIT's answer was lost, this records it twice, which the lifecycle allows.
+ * Tries until the claim's time is over: an answer that is not recorded leaves its create in doubt, and the Job held, until the
+ * fence has passed. If only the COMMIT's answer was lost, the answer is recorded twice, which the lifecycle allows.
  */
 async function writeDown(parts: Parts, entries: readonly Entry[], signal: AbortSignal): Promise<void> {
   const untilMs = parts.clock.now() + parts.timing.claimMs;

@@ -87,7 +87,7 @@ function newest(seen: readonly { readonly resourceVersion: string }[]): string {
 /**
  * Tells what is left of the recorded Job, after a look found its name free, or taken by another Job. "gone": provably nothing
  * that could still run; "orphans": pods of the Job that were left behind and have not finished. Finished pods stay behind for
- * ever, because nobody collects them. If anything could not be read, or the namespace is another, nothing is proved.
+ * ever, because nobody collects them. "unproved": something could not be read, or the namespace is another one.
  */
 export type Remains =
   | { readonly kind: "gone"; readonly uid: Uid }
@@ -120,7 +120,7 @@ export async function remainsOf(
  */
 export function saidOf(
   remains: Exclude<Remains, { kind: "unproved" }>,
-  { seenRv }: Attempt,
+  { seenRv }: Pick<Attempt, "seenRv">,
   { name: group }: Cluster,
 ): AttemptInput {
   const { kind, uid } = remains;

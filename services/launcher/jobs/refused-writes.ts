@@ -10,7 +10,7 @@ import type { PodSeen } from "@longshore/domain/watch/seen.ts";
 import type { Changed, Writes } from "@longshore/kubernetes/request/write.ts";
 import type { Cluster, Parts } from "../parts.ts";
 
-/** Returns the answer, and logs it if it is a refusal. The breaker and the probe deal with silence. */
+/** Returns the answer, and logs it if it is a refusal. The breaker and the probe deal with missing answers. */
 export function withRefusalTold<C extends Changed>(
   { log }: Pick<Parts, "log">,
   { name, namespace }: Cluster,
@@ -39,7 +39,7 @@ export async function deletePod(
   return withRefusalTold(parts, cluster, `deleting the pod ${name}`, await cluster.writes.deletePod(name, uid, how, signal));
 }
 
-/** Puts our hold back on a Job that somebody took it off. True if the Job has it again. */
+/** Puts our hold back on a Job that lost it. True if the Job has the hold again. */
 export async function holdAgain(
   parts: Pick<Parts, "log">,
   cluster: Cluster,

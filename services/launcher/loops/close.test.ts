@@ -27,7 +27,7 @@ async function cancelledLive(t: Test, staging: Staging = {}): Promise<Stage> {
   return it;
 }
 
-/** An attempt that was cancelled while its create was on the wire, without an answer. */
+/** An attempt that was cancelled while its create was unanswered. */
 async function cancelledUnborn(t: Test): Promise<Stage> {
   const it = await claimed(t);
   await it.publish("run.cancel", { run: RUN });

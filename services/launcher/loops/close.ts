@@ -52,8 +52,8 @@ async function ofOurs(
   const { run, attempt } = work;
   const { job, pods } = seen;
   const recorded = attempt.uid !== undefined && attempt.notes.gone !== true;
-  // Records the UID first: a Job that is deleted before its UID is recorded could not be told from a stranger's. The attempt is
-  // due again at once.
+  // Records the UID first: a Job that is deleted before its UID is recorded could not be distinguished from somebody else's.
+  // The attempt is due again at once.
   if (!recorded || attempt.uid !== job.uid)
     return { kind: "created", uid: job.uid, rv: job.resourceVersion, group: cluster.name, adopted: true };
 
@@ -68,8 +68,8 @@ async function ofOurs(
   // If somebody deleted the Job in the background, or orphaned its pods, our hold keeps the Job while they run: the Job is
   // deleted again, in the foreground.
   if (job.deletionAt === undefined || (isOnlyHoldLeft(job) && pods.some(isUnfinished))) {
-    // Two deletions name the version that was seen. A Job without a hold is gone once it is deleted, and its outcome with it. A
-    // Job that is to end because it had not started may have started since the look.
+    // In two cases the deletion names the version that was seen. A Job without a hold is gone once it is deleted, and its
+    // outcome with it. A Job that is deleted because it had not started may have started since the look.
     const isGuarded = attempt.notes.hold === false || (endsUnstarted && job.deletionAt === undefined);
     const only = isGuarded ? { resourceVersion: job.resourceVersion } : {};
     const deleted = await cluster.writes.deleteJob(job.name, job.uid, { propagation: "Foreground", ...how, ...only }, signal);
@@ -88,7 +88,7 @@ function graceOf({ cancel }: Work["run"]): { readonly graceSeconds?: number } {
 const standingOf = (pods: readonly PodSeen[]): readonly PodSeen[] =>
   pods.filter((pod) => isUnfinished(pod) && pod.deletionAt === undefined);
 
-/** Deletes pods that nothing else will delete: their Job is on its way out, or gone. */
+/** Deletes pods that nothing else will delete: their Job is being deleted, or gone. */
 async function deleteOrphans(
   parts: Parts,
   cluster: Cluster,
@@ -120,9 +120,10 @@ const FIRST_LOOK_MS = 25;
 const BETWEEN_LOOKS_MS = 250;
 
 /**
- * Deletes waiting pods before their Job. While the Job stands, deleted pods stay until the Job has counted them, and in that
- * moment they show that nothing of them ran. If they were deleted together with the Job, they and this evidence would be gone
- * at once. A pod that has changed since it was seen is not deleted: it may just have started, or got the node it waited for.
+ * Deletes waiting pods before their Job. While the Job exists, deleted pods stay until the Job controller has counted them, and
+ * in that moment they show that nothing of them ran. If they were deleted together with the Job, they and this evidence would
+ * be gone at once. A pod that has changed since it was seen is not deleted: it may just have started, or got the node it waited
+ * for.
  */
 async function provenUnstarted(
   parts: Parts,
@@ -170,8 +171,8 @@ async function ofOther(
   if (seen.kind === "unseen") return undefined;
   const isNoted = seen.kind === "occupant" && seen.job.uid === attempt.occupantUid;
   if (seen.kind === "occupant" && !isNoted) return { kind: "occupied", uid: seen.job.uid };
-  // A recorded Job is looked for even if the occupant stands: a late fact may have told the UID of a Job that was gone before
-  // the occupant came.
+  // A recorded Job is looked for even if an occupant has its name: a late fact may have told the UID of a Job that was gone
+  // before the occupant came.
   if (attempt.uid !== undefined && attempt.notes.gone !== true) {
     const remains = await remainsOf(parts, cluster, attempt, signal);
     if (remains.kind === "orphans") await deleteOrphans(parts, cluster, run, remains.pods, signal);

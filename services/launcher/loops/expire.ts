@@ -29,8 +29,8 @@ export function expire(parts: Parts, cluster: Cluster) {
           most: MOST,
           leaseMs: parts.timing.workLeaseMs,
         });
-        // The groups are asked once for all attempts that wait for a node. Most of these could go nowhere else, and need no
-        // look.
+        // The groups are read once for all attempts that wait for a node. Most of these attempts could go nowhere else, and
+        // need no look.
         const isAsked = works.some(({ attempt, run, nowMs }) => timerOf(attempt, run.plan.limits, nowMs) === "elsewhere");
         const groups = isAsked ? await parts.ledger.groups() : [];
         await sideBySide(works, (work) => expireOne(parts, cluster, work, signal, groups));
@@ -53,9 +53,9 @@ export async function expireOne(
     return recorded.kind === "unknown" ? undefined : recorded.attempt;
   };
   const seen = await look(parts, cluster, work, signal);
-  if (seen.kind === "unseen") return; // silence proves nothing, and nothing could be done about it either
+  if (seen.kind === "unseen") return; // without an answer nothing is proved, and nothing could be done there
   if (seen.kind !== "ours" || seen.job.uid !== attempt.uid) {
-    // Another Job of this attempt has the name: the table makes it a stray. It says nothing about the recorded Job.
+    // Another Job of this attempt has the name: the table makes that Job a stray. It says nothing about the recorded Job.
     if (seen.kind === "ours") await record(standsThere(cluster, seen));
     const remains = await remainsOf(parts, cluster, attempt, signal);
     if (remains.kind !== "unproved") await record(saidOf(remains, attempt, cluster));

@@ -37,7 +37,8 @@ export function place(parts: Parts, inFlight: ReadonlyMap<GroupName, InFlightCre
     const { more, works } = await ledger.place({ most, placer: placerOf(parts), claim: { by, forMs: timing.claimMs, room } });
     for (const [group, ofGroup] of Map.groupBy(works, ({ attempt }) => attempt.group))
       if (group !== undefined) inFlight.get(group)?.take(ofGroup, signal);
-    // True also if some found no group: a thousand runs that wait for one dead group stand before others in this line.
+    // `more` is true also if some attempts found no group: a thousand runs that wait for one dead group may be first in this
+    // line.
     return more;
   }
 
@@ -50,8 +51,8 @@ export function place(parts: Parts, inFlight: ReadonlyMap<GroupName, InFlightCre
 }
 
 /**
- * False for a group with a pace, whose line is served in order: an attempt that was just placed may not be claimed before those
- * in line. False too if another cluster may be answering.
+ * False for a group with a pace, whose line is served in order: an attempt that was just placed may not be claimed before the
+ * attempts in line. False also if another cluster may be answering at the group's address.
  */
 const isClaimedAtOnce = ({ clusters, views }: Parts, group: GroupName): boolean =>
   clusters.get(group)?.pace === undefined && mayClaim(viewOf({ views }, group));

@@ -21,7 +21,7 @@ interface Relaying extends Stage {
   readonly stored: readonly string[];
   start(change?: Partial<Parts>): void;
   until(done: () => boolean): Promise<void>;
-  /** Stops the relay; resolves to its end. */
+  /** Stops the relay, and waits until it has ended. */
   stop(): Promise<unknown>;
   readonly ended: Promise<unknown>;
 }

@@ -34,7 +34,7 @@ async function story(parts: Parts, signal: AbortSignal): Promise<void> {
   const bugs: unknown[] = [];
   /**
    * Returns the time left of the lease. If more than the whole lease seems left, returns 0: the clock was set back, and the
-   * real rest is unknown.
+   * time really left is unknown.
    */
   const restMs = (): number => (heldUntilMs - clock.now() > timing.partitionLeaseMs ? 0 : heldUntilMs - clock.now());
 
@@ -115,7 +115,7 @@ async function story(parts: Parts, signal: AbortSignal): Promise<void> {
   if (confirmed.length > 0) await next(0);
 }
 
-/** Waits until the broker has answered for all events, but no longer than this. Answers that come later wake the loop. */
+/** Waits until the broker has answered for all events, but at most `ms`. Answers that come later wake the loop. */
 async function atMost(clock: Parts["clock"], ms: number, told: readonly Promise<void>[], late: () => void): Promise<void> {
   if (told.length === 0) return;
   const { promise: up, resolve } = Promise.withResolvers<"up">();
@@ -152,8 +152,8 @@ const cameBack = (what: string): Failure =>
   new Failure("retry", "Unrouted", `the event ${what} came back: the exchange for events has lost its history`);
 
 /**
- * Counts a run's end, after the ledger has recorded that the broker has the event. A failure or a loss is one line of the log,
- * for monitoring.
+ * Counts a run's end, after the ledger has recorded that the broker has the event. A failed or lost run is also logged in one
+ * line, for monitoring.
  */
 function noteEnd(
   { metrics, log }: Pick<Parts, "metrics" | "log">,
@@ -199,7 +199,7 @@ async function publishNotice(
 ): Promise<void> {
   const body = writeNotice({ installation, tenant, group, id, type, data, time: new Date(atMs).toISOString() });
   const outgoing = { id, key: routingKey(tenant, group, type), body };
-  // A duplicate is its sender's affair alone: who follows the run would read of it in the run's story otherwise.
+  // A duplicate concerns its sender alone, so it is not published: followers would take it for a part of the run's story.
   if (type !== "command.duplicate" && (await broker.publish("events", outgoing, signal)) === "unrouted") throw cameBack(type);
   if (replyTo === undefined) return;
   // If the reply queue is gone by now, or its name is invalid, its owner gets no reply: the refusal is in the events as well.

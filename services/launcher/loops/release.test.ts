@@ -31,7 +31,7 @@ async function succeeded(t: Test, runsMs = 1_000): Promise<Stage> {
   return it;
 }
 
-/** An attempt that was cancelled while a create was on the wire; our occupant has its name. */
+/** An attempt that was cancelled while a create was unanswered; our occupant has its name. */
 async function occupied(t: Test): Promise<Stage> {
   const it = await claimed(t);
   await it.publish("run.cancel", { run: RUN });
@@ -40,7 +40,7 @@ async function occupied(t: Test): Promise<Stage> {
   return it;
 }
 
-/** An attempt whose Job failed while an earlier create of it is on the wire. */
+/** An attempt whose Job failed while an earlier create of it is unanswered. */
 async function unsure(t: Test, pods: PodScript = { startsAfterMs: 0, runsMs: 10, exitCode: 1 }, hold = true): Promise<Stage> {
   const it = await claimed(t, { pods });
   const uid = await it.create({ hold });

@@ -2,8 +2,9 @@
  * Ended attempts: takes our hold off the Job, because its outcome is in the ledger. One patch, which may be repeated without
  * harm.
  *
- * The bug this prevents: a name that becomes free while a create of it may still land, so that the work runs again. While the
- * fence stands, nothing is let go: a look makes sure that the name is taken, by the Job under our hold or by an occupant.
+ * The bug this prevents: a name that becomes free while a create of it may still land, so that the work runs again. Until the
+ * fence has passed, no hold is taken off: a look makes sure that the name is taken, by the Job under our hold or by an
+ * occupant.
  */
 import type { Uid } from "@longshore/contract/ids.ts";
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
@@ -99,9 +100,9 @@ function sightingOf({ name: group }: Cluster, { kind, job }: Extract<Look, { job
 }
 
 /**
- * Nobody saw the Job end: it may still run, and an abandoned run's work is not wanted any more. Without our hold nobody would
- * ever look at the Job again, so it keeps the hold until it is deleted and its pods have finished. Its run has ended already and
- * does not wait for this, but a restart of it does.
+ * Deletes the Job of a lost attempt. Nobody saw the Job end: it may still run, and an abandoned run's work is not wanted any
+ * more. True when its pods have finished. Until then the Job keeps our hold, without which nobody would ever look at it again.
+ * The run has ended already and does not wait for this, but a restart of it does.
  */
 async function isLostOver(parts: Parts, cluster: Cluster, name: string, uid: Uid, signal: AbortSignal): Promise<boolean> {
   const deleted = await cluster.writes.deleteJob(name, uid, { propagation: "Foreground" }, signal);
@@ -140,8 +141,8 @@ async function removeOccupant(
 }
 
 /**
- * Returns the changes that go with the hold: the time to live and, for a Job without a hold, the mark that its outcome is
- * recorded.
+ * Returns the other changes of the patch that takes the hold off: the time to live and, for a Job without a hold, the mark that
+ * its outcome is recorded.
  */
 const letGo = (work: Work) => ({
   ttlSeconds: keepSeconds(work),

@@ -1,5 +1,6 @@
 /**
- * A loop that outlives outages: a failure that may pass is tried again, with growing pauses; any other error ends the program.
+ * A loop that outlives outages: after a failure that may pass, the work is tried again, with growing pauses; any other error
+ * ends the program.
  *
  * The bug this prevents: a loop that died of one lost connection while the process looks healthy.
  */
@@ -39,7 +40,7 @@ export async function drain(signal: AbortSignal, work: () => Promise<boolean>): 
 
 /**
  * Runs all items at once, and each to its end. If it stopped at the first failure, the others would go on while the loop takes
- * more, or the program closes its ledger under them. An error that no retry mends is thrown before one that passes.
+ * more, or the program closes the ledger that they use. An error that no retry mends is thrown before one that passes.
  */
 export async function sideBySide<I>(items: readonly I[], work: (item: I) => Promise<unknown>): Promise<void> {
   const done = await Promise.allSettled(items.map(work));

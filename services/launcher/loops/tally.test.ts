@@ -68,7 +68,7 @@ t.test("a hold that may not be put back is told, not counted as mended, and trie
   t.same(await tally(it), { ...none, jobs: 1, holdsRepaired: 1 });
 });
 
-/** An attempt that is parked under its Job's hold, since a create of it is on the wire. */
+/** An attempt that is parked under its Job's hold, since a create of it is unanswered. */
 async function parked(t: Test): Promise<Stage> {
   const it = await claimed(t, { pods: { startsAfterMs: 0, runsMs: 10, exitCode: 1 } });
   const uid = await it.create();

@@ -1,6 +1,6 @@
 /**
- * Counts ledger and Jobs against each other: a reading of the ledger, the cluster's listing, a second reading of the ledger. It
- * acts only on what both readings agree on, so that work in between is never taken for a fault.
+ * Compares ledger and Jobs: a reading of the ledger, the cluster's listing, a second reading of the ledger. It acts only on
+ * what both readings agree on, so that work in between is never taken for a fault.
  *
  * The bug this prevents: a Job that nobody remembers, or an attempt whose Job nobody will ever report on. The gauge
  * `longshore_unaccounted` must read 0.
@@ -34,7 +34,7 @@ export function tally(parts: Parts, cluster: Cluster, unknown: Unknown) {
   return (signal: AbortSignal): Promise<void> =>
     retryLoop(parts, { what: `tally ${cluster.name}`, ms: parts.timing.tallyMs, signal }, async (signal) => {
       const mine = await parts.ledger.lease(`tally ${cluster.name}`, parts.owner, parts.timing.tallyMs);
-      if (!mine) unknown.delete(cluster.name); // another launcher counts there, and publishes the gauge
+      if (!mine) unknown.delete(cluster.name); // another launcher tallies this group, and publishes the gauge
       // The gauge is set before the cluster is asked: if the cluster is away, a mended fault must not be shown for ever, and
       // other groups' faults must not be hidden.
       await unaccounted(parts, unknown);
@@ -50,17 +50,17 @@ export function tally(parts: Parts, cluster: Cluster, unknown: Unknown) {
 
 /** Throws if the cluster could not be listed whole: nothing follows from half a listing. */
 export async function tallyOnce(parts: Parts, cluster: Cluster, signal: AbortSignal): Promise<Tallied> {
-  const before = keyed(await parts.ledger.standing(cluster.name));
+  const before = new Map(await parts.ledger.standing(cluster.name, (it) => [keyOf(it.run, it.attempt), it.attempt.uid] as const));
   const jobs = await listOurs(parts, cluster, signal);
-  const after = keyed(await parts.ledger.standing(cluster.name));
+  const after = new Map(await parts.ledger.standing(cluster.name, (it) => [keyOf(it.run, it.attempt), standingOf(it)] as const));
   const count = { jobs: jobs.length, adopted: 0, strays: 0, gone: 0, holdsRepaired: 0, unknown: 0 };
   for (const job of jobs) await settleJob(parts, cluster, job, before, after, count, signal);
   const listed = new Set<Uid>(jobs.map(({ uid }) => uid));
-  for (const [key, { run, attempt }] of after) {
-    const known = before.get(key)?.attempt.uid;
+  for (const [key, attempt] of after) {
+    const { run, step, n } = attempt;
+    const known = before.get(key);
     const isListed = [attempt.uid, attempt.occupantUid].some((it) => it !== undefined && listed.has(it));
-    if (isParked(attempt) && !isListed)
-      await parts.recording({ run, step: attempt.step, n: attempt.n, input: { kind: "inDoubt" } });
+    if (attempt.parked && !isListed) await parts.recording({ run, step, n, input: { kind: "inDoubt" } });
     if (
       attempt.uid === undefined ||
       known !== attempt.uid ||
@@ -70,15 +70,20 @@ export async function tallyOnce(parts: Parts, cluster: Cluster, signal: AbortSig
       continue;
     const remains = await remainsOf(parts, cluster, attempt, signal);
     if (remains.kind === "unproved") continue;
-    await parts.recording({ run, step: attempt.step, n: attempt.n, input: saidOf(remains, attempt, cluster) });
+    await parts.recording({ run, step, n, input: saidOf(remains, attempt, cluster) });
     if (remains.kind === "gone") count.gone += 1;
   }
   return count;
 }
 
-const keyOf = (run: string, step: string, n: number): string => `${run} ${step} ${n}`;
-const keyed = (standing: readonly Standing[]): ReadonlyMap<string, Standing> =>
-  new Map(standing.map((it) => [keyOf(it.run, it.attempt.step, it.attempt.n), it]));
+const keyOf = (run: string, { step, n }: { readonly step: string; readonly n: number }): string => `${run} ${step} ${n}`;
+
+/** What the tally compares of an attempt. */
+function standingOf({ run, attempt }: Standing) {
+  const { step, n, name, uid, occupantUid, state, seenRv } = attempt;
+  return { run, step, n, name, uid, occupantUid, state, seenRv, parked: isParked(attempt) };
+}
+type Stood = ReturnType<typeof standingOf>;
 
 async function listOurs({ installation }: Parts, cluster: Cluster, signal: AbortSignal): Promise<readonly MarkedSeen[]> {
   let jobs: MarkedSeen[] = [];
@@ -95,8 +100,8 @@ async function settleJob(
   parts: Parts,
   cluster: Cluster,
   job: MarkedSeen,
-  before: ReadonlyMap<string, Standing>,
-  after: ReadonlyMap<string, Standing>,
+  before: ReadonlyMap<string, Uid | undefined>,
+  after: ReadonlyMap<string, Stood>,
   count: Count,
   signal: AbortSignal,
 ): Promise<void> {
@@ -110,22 +115,21 @@ async function settleJob(
     count.unknown += 1;
     return;
   }
-  const key = keyOf(run, step, n);
-  const standing = after.get(key);
-  if (standing === undefined) return await settleDone(parts.ledger, job, { run, group }, before.has(key), count);
-  const { attempt } = standing;
+  const key = keyOf(run, { step, n });
+  const attempt = after.get(key);
+  if (attempt === undefined) return await settleDone(parts.ledger, job, { run, group }, before.has(key), count);
   // A proof can be copied with the Job that carries it: a Job of another name is a copy.
   if (job.name !== attempt.name) {
     await parts.ledger.addStray({ run, kind: "stray", group, name: job.name, uid: job.uid });
     count.strays += 1;
     return;
   }
-  if (isParked(attempt) && (job.uid === attempt.uid || job.uid === attempt.occupantUid)) {
-    // The step's next attempt relies on this hold: the release loop puts it back, and looks again.
+  if (attempt.parked && (job.uid === attempt.uid || job.uid === attempt.occupantUid)) {
+    // If this hold is gone, the release loop puts it back and looks again: the step's next attempt relies on it.
     if (!job.awaited) await parts.recording({ run, step, n, input: { kind: "inDoubt" } });
     return;
   }
-  if (mark.occupant) return; // its attempt stands: close and release deal with the Job
+  if (mark.occupant) return; // its attempt is not done: close and release deal with the Job
   if (attempt.uid !== job.uid) {
     // The table decides under the run's lock. If the attempt has no Job, this Job becomes its Job; else this Job is a stray,
     // which keeps the name until the fence has passed.
@@ -138,7 +142,7 @@ async function settleJob(
   }
 }
 
-/** No attempt stands for this Job: its attempt is done, or was never known. A hold that is left is released. */
+/** Settles a Job whose attempt is done, or was never known. A hold that is left is released. */
 async function settleDone(
   ledger: Ledger,
   job: MarkedSeen,

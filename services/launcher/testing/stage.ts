@@ -2,7 +2,7 @@
  * A launcher's parts over models of ledger and cluster, for tests of one loop at a time.
  *
  * The bug this prevents: a loop that is tried only on answers that its author thought of. The modelled cluster obeys the API
- * server's rules, and the recorded attempts obey the tables.
+ * server's rules, and the attempts change as the domain's state tables say.
  */
 import type { Broker, Delivery } from "@longshore/broker/port.ts";
 import type { CommandData, CommandType } from "@longshore/contract/command.ts";
@@ -71,7 +71,7 @@ export interface Stage {
   record(input: AttemptInput): Promise<void>;
   attempt(): Attempt;
   job(): JobObject | undefined;
-  /** A Job with a valid proof under the attempt's name, which this launcher did not make. */
+  /** Creates a Job with a valid proof under the attempt's name, as if another launcher had made it. */
   create(change?: Partial<ManifestInput>): Promise<Uid>;
   events(): readonly string[];
 }

@@ -1,14 +1,14 @@
 /**
  * `longshore completion`: prints a script that completes the command line in bash or zsh.
  *
- * The failure this prevents: a completion that offers what was renamed. The script is written from the same declarations that
- * the command line is read by.
+ * The failure this prevents: a completion that still offers an old name. The script is written from the declarations by which
+ * the command line is read.
  */
 import { type Command, command, meant, type Option, Usage } from "../command.ts";
 
 const SHELLS = ["bash", "zsh"] as const;
 
-/** The completion of these commands, and of itself. */
+/** Returns the command that prints the completion of these commands and of itself. */
 export function completionOf(others: Readonly<Record<string, Command>>): Command {
   const completion: Command = command({
     name: "completion",

@@ -2,10 +2,11 @@
 import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { command, type Surroundings } from "../command.ts";
+import { command, during, say, screenIn, type Surroundings } from "../command.ts";
 import { HOME_MODE } from "../embedded/home.ts";
 import { openStage, type Stage } from "../embedded/demo-stage.ts";
-import { span } from "../terminal.ts";
+import { paragraph } from "../screen/rows.ts";
+import { span } from "../screen/times.ts";
 
 export const demo = command({
   name: "demo",
@@ -20,9 +21,9 @@ Exit 0: everything happened as it should. Exit 1: it did not.`,
     const home = await mkdtemp(join(tmpdir(), "longshore-demo-"));
     await chmod(home, HOME_MODE);
     try {
-      surroundings.out(
-        "longshore demo. Real: Postgres, launcher ×2, watcher. The pocket cluster runs commands as local processes; it pulls no images.\n",
-      );
+      const what =
+        "longshore demo. Real: Postgres, launcher ×2, watcher. The pocket cluster runs commands as local processes; it pulls no images.";
+      say(surroundings, paragraph(what, {}, screenIn(surroundings)));
       await using stage = await openStage(home, surroundings);
       return await tell(stage, surroundings);
     } finally {
@@ -33,35 +34,44 @@ Exit 0: everything happened as it should. Exit 1: it did not.`,
 
 const greet = { image: "demo/greet:1", command: ["sh", "-c", `printf '{"greeting":"hi"}' > /dev/termination-log`] };
 
-async function tell(stage: Stage, { out }: Surroundings): Promise<number> {
-  out("1 One message, one Job\n");
-  const first = await stage.run("demo/greet", greet);
-  out(`    ${first.words}    ${span(first.ms)}\n`);
+async function tell(stage: Stage, surroundings: Surroundings): Promise<number> {
+  const screen = screenIn(surroundings);
+  const title = (text: string) => say(surroundings, paragraph(text, { tone: "strong" }, screen));
+  const told = (text: string, indent = 4) => say(surroundings, paragraph(text, { indent }, screen));
+  const waiting = <T>(what: string, work: () => Promise<T>) => during(surroundings, what, work);
 
-  out("2 The same message five more times\n");
+  title("1 One message, one Job");
+  const first = await waiting("waiting for the run's end", () => stage.run("demo/greet", greet));
+  told(`${first.words}    ${span(first.ms)}`);
+
+  title("2 The same message five more times");
   const before = await stage.duplicates();
   for (let n = 0; n < 5; n++) await stage.publish("demo/greet", greet);
-  const absorbed = await stage.untilDuplicates(before + 5);
-  out(
-    `    ${await stage.runsLike("demo/greet")} run, ${await stage.jobsLike("demo-greet")} Job, ${absorbed - before} duplicates absorbed\n`,
+  const absorbed = await waiting("waiting for the launchers to take them", () => stage.untilDuplicates(before + 5));
+  told(
+    `${await stage.runsLike("demo/greet")} run, ${await stage.jobsLike("demo-greet")} Job, ${absorbed - before} duplicates absorbed`,
   );
 
-  out("4 A bad image\n");
-  const bad = await stage.run("demo/nope", { image: "registry.invalid/demo/nope:1" }, (event) => {
-    if (event.type === "run.stalled")
-      out(`    stalled after ${span(event.ms)}: ${event.diagnosis?.code}, "${event.diagnosis?.sentence}"\n`);
-  });
+  title("3 A bad image");
+  const bad = await waiting("waiting until it is given up", () =>
+    stage.run("demo/nope", { image: "registry.invalid/demo/nope:1" }, (event) => {
+      if (event.type === "run.stalled")
+        told(`stalled after ${span(event.ms)}: ${event.diagnosis?.code}, "${event.diagnosis?.sentence}"`);
+    }),
+  );
   const ran = bad.started === "no" ? "nothing ran, safe to publish again" : `started: ${bad.started}`;
-  out(`    ${bad.outcome} after ${span(bad.ms)} (2 min outside the demo), ${ran}\n`);
+  told(`${bad.outcome} after ${span(bad.ms)} (2 min outside the demo), ${ran}`);
 
-  out("5 kill -9 of launcher 1 between create and record\n");
-  const killed = await stage.killBetweenCreateAndRecord("demo/survivor", greet);
-  out(
-    `    launcher 2 adopted the Job after ${span(killed.adoptedAfterMs)}: ${killed.outcome}, ${killed.jobs === 1 ? "still 1 Job" : `${killed.jobs} Jobs`}\n`,
+  title("4 kill -9 of launcher 1 between create and record");
+  const killed = await waiting("starting the launcher that dies, and waiting for launcher 2", () =>
+    stage.killBetweenCreateAndRecord("demo/survivor", greet),
+  );
+  told(
+    `launcher 2 adopted the Job after ${span(killed.adoptedAfterMs)}: ${killed.outcome}, ${killed.jobs === 1 ? "still 1 Job" : `${killed.jobs} Jobs`}`,
   );
 
-  const sum = await stage.sum();
-  out(`  ${sum.runs} runs  ${sum.jobs} Jobs  ${sum.duplicateJobs} duplicate Jobs  ${sum.unaccounted} unaccounted\n`);
+  const sum = await waiting("waiting until nothing is left to do", () => stage.sum());
+  told(`${sum.runs} runs  ${sum.jobs} Jobs  ${sum.duplicateJobs} duplicate Jobs  ${sum.unaccounted} unaccounted`, 2);
   const asItShould =
     first.outcome === "succeeded" &&
     bad.outcome === "failed" &&

@@ -6,15 +6,18 @@ import { isUnserved } from "@longshore/domain/group/group.ts";
 import { openWatchAccess } from "@longshore/kubernetes/access/watch-access.ts";
 import { unwatched } from "@longshore/launcher/groups/unwatched.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
+import type { GroupState } from "@longshore/ledger/port.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { ConfigProblems } from "@longshore/runtime/config/config.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { openSeal } from "@longshore/runtime/seal.ts";
-import { command, CONFIG, json, JSON_OPTION } from "../command.ts";
+import { command, CONFIG, during, json, JSON_OPTION, say, screenIn } from "../command.ts";
+import { paragraph, row } from "../screen/rows.ts";
+import { type Screen, toned } from "../screen/screen.ts";
+import { span } from "../screen/times.ts";
 import { groups } from "./doctor-groups.ts";
-import { UNHELD } from "./group.ts";
+import { toServeSentence, UNHELD } from "./group.ts";
 import { findLongshore, type Longshore } from "../which-longshore.ts";
-import { span } from "../terminal.ts";
 
 /** One line of the page. `todo`: the reader's next step. */
 export interface Finding {
@@ -34,24 +37,44 @@ Exit 0: nothing failed; there may be warnings. Exit 1: something failed, and its
   async run({ config, json: asJson = false }, _, surroundings) {
     const longshore = await findLongshore({ config }, surroundings);
     const findings: Finding[] = [];
-    for (const examine of [brokerAndClock, ledgerAndHolds, announcements, groups]) {
-      for (const finding of await examine(longshore, surroundings.signal)) {
-        if (!asJson) surroundings.out(lineOf(finding, findings.at(-1)?.part));
+    const screen = screenIn(surroundings);
+    if (!asJson) say(surroundings, row(HEADER, SHAPE, screen));
+    for (const [whom, examine] of EXAMINED) {
+      for (const finding of await during(surroundings, `asking ${whom}`, () => examine(longshore, surroundings.signal))) {
+        if (!asJson) say(surroundings, linesOf(finding, findings.at(-1)?.part, screen));
         findings.push(finding);
       }
     }
     const count = (state: Finding["state"]): number => findings.filter((it) => it.state === state).length;
     const [warnings, failures] = [count("WARN"), count("FAIL")];
     const sum =
-      failures + warnings === 0 ? "all well" : `${warnings} warnings, ${failures} failures${failures > 0 ? " (exit 1)" : ""}`;
-    surroundings.out(asJson ? json({ warnings, failures, findings }) : `${sum}\n`);
+      failures + warnings === 0
+        ? "all well"
+        : `${some(warnings, "warning")}, ${some(failures, "failure")}${failures > 0 ? " (exit 1)" : ""}`;
+    const worst = failures > 0 ? "fail" : warnings > 0 ? "warn" : "ok";
+    if (asJson) surroundings.out(json({ warnings, failures, findings }));
+    else say(surroundings, paragraph(sum, { tone: toned(worst).tone }, screen));
     return failures > 0 ? 1 : 0;
   },
 });
 
-function lineOf({ part, state, says, todo }: Finding, before: string | undefined): string {
-  const name = part === before ? "" : part;
-  return `${name.padEnd(10)} ${state.padEnd(4)} ${says}\n${todo === undefined ? "" : `${" ".repeat(16)}› ${todo}\n`}`;
+const some = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
+
+const EXAMINED = [
+  ["the broker", brokerAndClock],
+  ["the ledger", ledgerAndHolds],
+  ["the groups file", announcements],
+  ["the clusters", groups],
+] as const;
+
+const SHAPE = { widths: [10, 5] };
+const HEADER = ["PART", "STATE", "FOUND"].map((text) => ({ text, tone: "faint" }) as const);
+
+function linesOf({ part, state, says, todo }: Finding, before: string | undefined, screen: Screen): readonly string[] {
+  return [
+    ...row([part === before ? "" : part, toned(state), says], SHAPE, screen),
+    ...(todo === undefined ? [] : paragraph(todo, { indent: 19, mark: "› " }, screen)),
+  ];
 }
 
 /** The line for a part that cannot even be opened. */
@@ -99,7 +122,8 @@ function clock(whose: string, skewMs: number): Finding {
 
 const HOURGLASS_MS = 60_000;
 
-async function ledgerAndHolds({ ledgerUrl, installation }: Longshore): Promise<readonly Finding[]> {
+async function ledgerAndHolds(longshore: Longshore): Promise<readonly Finding[]> {
+  const { ledgerUrl, installation } = longshore;
   const jobName = (): never => {
     throw new Error("doctor begins no attempts");
   };
@@ -134,32 +158,27 @@ async function ledgerAndHolds({ ledgerUrl, installation }: Longshore): Promise<r
             says: `${counts.overdue} attempts are overdue: nobody acted on them in time`,
             todo: "is a launcher running, and does it reach the groups below?",
           },
-      ...states.flatMap(({ name, watchedAtMs, slotsUsed, paused, settings, servedAtMs }): Finding[] => {
-        const watched = watchedAtMs === undefined ? "never watched" : `watched ${span(Math.max(0, now - watchedAtMs))} ago`;
-        const trouble = unwatched({ name, watchedAtMs }, now);
-        const says = `${trouble ? `${trouble.code}: ` : ""}${watched}; ${slotsUsed} of ${settings.limits.jobs} slots in use${paused ? "; paused" : ""}`;
-        const unserved = isUnserved({ servedAtMs }, now);
-        return [
-          ...(settings.hold ? [] : [{ part: name, state: "WARN", says: UNHELD } as const]),
-          ...(unserved && slotsUsed > 0
-            ? [
-                {
-                  part: name,
-                  state: "FAIL",
-                  says: `no launcher has it in its groups file, and ${slotsUsed} Jobs are there`,
-                  todo: "put it back, or give its runs up: longshore runs abandon",
-                } as const,
-              ]
-            : []),
-          trouble
-            ? { part: name, state: "WARN", says, todo: `${trouble.hint} Without one, ends are noticed late` }
-            : { part: name, state: "ok", says },
-        ];
-      }),
+      ...states.flatMap((it) => ofGroup(it, now, longshore)),
     ];
   } catch (error) {
     return failed("ledger", error);
   }
+}
+
+/** Returns the ledger's knowledge of a group. */
+function ofGroup(group: GroupState, nowMs: number, longshore: Longshore): readonly Finding[] {
+  const { name: part, watchedAtMs, slotsUsed, paused, settings } = group;
+  const weaker: readonly Finding[] = settings.hold ? [] : [{ part, state: "WARN", says: UNHELD }];
+  if (isUnserved(group, nowMs)) {
+    const says = `no launcher has it in its groups file, and ${slotsUsed === 0 ? "nothing is left" : `${some(slotsUsed, "Job")} ${slotsUsed === 1 ? "is" : "are"}`} there`;
+    const todo = toServeSentence(part, longshore.toServe?.[part]);
+    return [...weaker, slotsUsed > 0 ? { part, state: "FAIL", says, todo } : { part, state: "ok", says }];
+  }
+  const watched = watchedAtMs === undefined ? "never watched" : `watched ${span(Math.max(0, nowMs - watchedAtMs))} ago`;
+  const trouble = unwatched(group, nowMs);
+  const says = `${trouble ? `${trouble.code}: ` : ""}${watched}; ${slotsUsed} of ${settings.limits.jobs} slots in use${paused ? "; paused" : ""}`;
+  const todo = trouble === undefined ? undefined : `${trouble.hint} Without one, ends are noticed late`;
+  return [...weaker, { part, state: trouble ? "WARN" : "ok", says, ...(todo !== undefined && { todo }) }];
 }
 
 /** Tells whether the launcher's announcements can be sealed, and which key the watchers need. */

@@ -10,8 +10,24 @@ import { isUnserved } from "@longshore/domain/group/group.ts";
 import { unwatched } from "@longshore/launcher/groups/unwatched.ts";
 import type { GroupState, Ledger } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
-import { command, CONFIG, family, iso, json, JSON_OPTION, type Options, type Surroundings, Usage } from "../command.ts";
-import { plain, span } from "../terminal.ts";
+import {
+  command,
+  CONFIG,
+  family,
+  iso,
+  json,
+  JSON_OPTION,
+  type Options,
+  say,
+  tell,
+  screenIn,
+  type Surroundings,
+  Usage,
+} from "../command.ts";
+import { type Column, paragraph, table } from "../screen/rows.ts";
+import { type Screen, toned } from "../screen/screen.ts";
+import { span } from "../screen/times.ts";
+import { findLongshore, type Longshore } from "../which-longshore.ts";
 import { ledgerOf } from "./publish.ts";
 
 interface Asked {
@@ -67,10 +83,11 @@ A group is a namespace of a cluster, by the name that the groups file gives it.`
       usage: ["[--json]"],
       options: { json: JSON_OPTION, config: CONFIG },
       more: `
-A group that was taken out of the groups file stays in this list until none of its runs is active. No launcher acts on those runs: put the group back, or give them up with \`longshore runs abandon\`.`,
+A group that was taken out of the groups file stays in this list, as UNSERVED. No launcher acts on its runs: put the group back, or give them up with \`longshore runs abandon\`.`,
       async run({ config, json: asJson = false }, _, surroundings) {
+        const longshore = await findLongshore({ config }, surroundings);
         await using ledger = await ledgerOf(config, surroundings);
-        return await list(ledger, asJson, surroundings);
+        return await list({ ledger, longshore, asJson }, surroundings);
       },
     }),
     pause: verb("pause", pause, {
@@ -110,64 +127,112 @@ async function find({ ledger, name }: Asked): Promise<GroupState> {
   throw new Failure("refuse", "NoGroup", `there is no group "${name}"; there ${known === "" ? "are none" : `is ${known}`}`);
 }
 
-async function list(ledger: Ledger, asJson: boolean, { out }: Surroundings): Promise<number> {
+interface Listed {
+  readonly ledger: Ledger;
+  readonly longshore: Longshore;
+  readonly asJson: boolean;
+}
+
+async function list({ ledger, longshore, asJson }: Listed, surroundings: Surroundings): Promise<number> {
   const [groups, nowMs] = [await ledger.groups(), await ledger.now()];
-  if (asJson) out(json({ groups: groups.map((it) => recordOf(it, nowMs)) }));
-  else if (groups.length === 0) out("no groups\n");
-  else for (const it of groups) out(plain(`${linesOf(it, nowMs).join("\n")}\n`));
+  const seen = groups.map((it) => seenAs(it, nowMs, longshore));
+  const screen = screenIn(surroundings);
+  if (asJson) surroundings.out(json({ groups: seen.map(recordOf) }));
+  else if (groups.length === 0) surroundings.out("no groups\n");
+  else
+    say(
+      surroundings,
+      table(seen, COLUMNS, screen, (it) => notesOf(it, screen)),
+    );
   return 0;
 }
 
-function recordOf(group: GroupState, nowMs: number): object {
-  const { name, namespace, paused, slotsUsed, inLine, health, diagnosis, noRoom, watchedAtMs, settings } = group;
-  const served = !isUnserved(group, nowMs);
+/** A group at one moment. */
+interface Seen extends GroupState {
+  readonly nowMs: number;
+  /** No launcher acts on it. `toServe`: the command that would. */
+  readonly left: boolean;
+  readonly toServe: string | undefined;
+  /** If no launcher serves a group, nobody is expected to watch it. */
+  readonly trouble: ReturnType<typeof unwatched>;
+  readonly full: GroupState["noRoom"];
+}
+
+function seenAs(group: GroupState, nowMs: number, longshore: Longshore): Seen {
+  const left = isUnserved(group, nowMs);
+  const trouble = left ? undefined : unwatched(group, nowMs);
+  const full = group.noRoom !== undefined && group.noRoom.untilMs > nowMs ? group.noRoom : undefined;
+  return { ...group, nowMs, left, toServe: longshore.toServe?.[group.name], trouble, full };
+}
+
+/** One word. A group that nobody watches is not called healthy: the ends of its runs would be noticed late. */
+function stateOf({ left, paused, health, trouble }: Seen): string {
+  if (left) return "unserved";
+  if (paused) return "paused";
+  return health === "healthy" && trouble !== undefined ? "unwatched" : health;
+}
+
+function recordOf(group: Seen): object {
+  const { name, namespace, paused, slotsUsed, inLine, health, diagnosis, full, watchedAtMs, settings, left, trouble } = group;
   return {
-    name, namespace, health, diagnosis: diagnosis ?? null, paused, served,
+    name, namespace, state: stateOf(group), health, diagnosis: diagnosis ?? null, paused, served: !left,
     jobs: slotsUsed, inLine, limits: settings.limits, images: settings.policy.images ?? null, hold: settings.hold,
-    watchedAt: iso(watchedAtMs), unwatched: (served && unwatched(group, nowMs)) || null,
-    noRoom: noRoom !== undefined && noRoom.untilMs > nowMs ? { until: iso(noRoom.untilMs), diagnosis: noRoom.diagnosis } : null,
+    watchedAt: iso(watchedAtMs), unwatched: trouble ?? null,
+    noRoom: full === undefined ? null : { until: iso(full.untilMs), diagnosis: full.diagnosis },
   }; // biome-ignore format: as in the list
 }
+
+const COLUMNS: readonly Column<Seen>[] = [
+  { head: "STATE", cell: (it) => toned(stateOf(it).toUpperCase()) },
+  { head: "GROUP", yields: true, cell: ({ name }) => name },
+  { head: "NAMESPACE", goes: 1, cell: ({ namespace }) => namespace },
+  { head: "JOBS", cell: ({ slotsUsed, settings }) => `${slotsUsed} of ${settings.limits.jobs}` },
+  { head: "IN LINE", goes: 2, cell: ({ inLine }) => (inLine > 0 ? `${inLine} of them` : "-") },
+  { head: "WATCHED", cell: ({ watchedAtMs, nowMs }) => (watchedAtMs === undefined ? "never" : `${span(Math.max(0, nowMs - watchedAtMs))} ago`) },
+]; // biome-ignore format: a table is read down its columns
 
 /** Names the promises that are weaker in a group without holds, in the words of its events. */
 export const UNHELD = `hold: false, so ${Object.keys(WEAKER).join(" and ")} are weaker. ${Object.values(WEAKER).join(" ")}`;
 
-function linesOf(group: GroupState, nowMs: number): readonly string[] {
-  const { name, namespace, paused, slotsUsed, inLine, health, diagnosis, noRoom, settings } = group;
+function notesOf(group: Seen, screen: Screen): readonly string[] {
+  const { name, paused, slotsUsed, health, diagnosis, full, settings, left, toServe, trouble } = group;
   const { hold, limits, policy } = settings;
-  const state = isUnserved(group, nowMs) ? "UNSERVED" : paused ? "PAUSED" : health.toUpperCase();
-  const watched =
-    group.watchedAtMs === undefined ? "never watched" : `watched ${span(Math.max(0, nowMs - group.watchedAtMs))} ago`;
-  // If no launcher serves a group, nobody is expected to watch it.
-  const trouble = state === "UNSERVED" ? undefined : unwatched(group, nowMs);
-  const line = inLine > 0 ? `, ${inLine} of them in line` : "";
+  const note = (text: string, mark = "") => paragraph(text, { indent: 11, mark }, screen);
+  const told = (it: { readonly code: string; readonly sentence: string; readonly hint: string }) => [
+    ...note(`${it.code}: ${it.sentence}`),
+    ...note(it.hint, "› "),
+  ];
   return [
-    `${state.padEnd(10)} ${name.padEnd(20)} ${namespace.padEnd(16)} ${slotsUsed} of ${limits.jobs} Jobs${line}; ${watched}`,
-    ...(state === "UNSERVED" ? ["           no launcher has it in its groups file: nothing there is acted on"] : []),
-    ...(paused && state !== "PAUSED" ? ["           paused"] : []),
-    ...(health === "unhealthy" && diagnosis
-      ? [`           ${diagnosis.code}: ${diagnosis.sentence}`, `           › ${diagnosis.hint}`]
+    ...(left
+      ? note(`no launcher has it in its groups file: ${slotsUsed > 0 ? "nothing there is acted on" : "nothing is left there"}`)
       : []),
-    ...(trouble ? [`           ${trouble.code}: ${trouble.sentence}`, `           › ${trouble.hint}`] : []),
-    ...(noRoom !== undefined && noRoom.untilMs > nowMs ? [`           no room: ${noRoom.diagnosis.sentence}`] : []),
-    ...(limits.createsPerSecond === undefined ? [] : [`           at most ${limits.createsPerSecond} creates a second`]),
-    ...(policy.images === undefined ? [] : [`           images: ${policy.images.join(", ")}`]),
-    ...(hold === false ? [`           ${UNHELD}`] : []),
+    ...(left && slotsUsed > 0 ? note(toServeSentence(name, toServe), "› ") : []),
+    ...(paused && left ? note("paused") : []),
+    ...(health === "unhealthy" && diagnosis ? told(diagnosis) : []),
+    ...(trouble ? told(trouble) : []),
+    ...(full === undefined ? [] : note(`no room: ${full.diagnosis.sentence}`)),
+    ...(limits.createsPerSecond === undefined ? [] : note(`at most ${limits.createsPerSecond} creates a second`)),
+    ...(policy.images === undefined ? [] : note(`images: ${policy.images.join(", ")}`)),
+    ...(hold === false ? note(UNHELD) : []),
   ];
 }
+
+/** What to do with a group that no launcher serves. */
+export const toServeSentence = (name: string, command: string | undefined): string =>
+  `${command === undefined ? `put ${name} back into the groups file` : `to serve it again, stop this and start \`${command}\``}, or give its runs up: \`longshore runs abandon RUN --yes\``;
 
 async function pause(asked: Asked): Promise<number> {
   const { name, paused, slotsUsed } = await find(asked);
   await asked.ledger.setGroup(name, { paused: true });
   const goesOn = slotsUsed === 0 ? "nothing runs there" : `${slotsUsed} Jobs there go on`;
-  asked.surroundings.out(`${name} ${paused ? "was paused already" : "is paused"}; ${goesOn}\n`);
+  tell(asked.surroundings, `${name} ${paused ? "was paused already" : "is paused"}; ${goesOn}`);
   return 0;
 }
 
 async function resume(asked: Asked): Promise<number> {
   const { name, paused } = await find(asked);
   await asked.ledger.setGroup(name, { paused: false });
-  asked.surroundings.out(`${name} ${paused ? "takes runs again" : "was not paused"}\n`);
+  tell(asked.surroundings, `${name} ${paused ? "takes runs again" : "was not paused"}`);
   return 0;
 }
 
@@ -175,20 +240,20 @@ const LOOK_MS = 1_000;
 
 async function drain(asked: Asked): Promise<number> {
   const { ledger, surroundings, timeoutMs } = asked;
-  const { out, signal } = surroundings;
+  const { signal } = surroundings;
   const { name } = await find(asked);
   await ledger.setGroup(name, { paused: true });
   const untilMs = clock.now() + timeoutMs;
   for (let said = ""; ; ) {
     const left = await leftIn(ledger, name);
     if (left === undefined) {
-      out(`${name} is empty, and stays paused: longshore group resume ${name}\n`);
+      tell(surroundings, `${name} is empty, and stays paused: longshore group resume ${name}`);
       return 0;
     }
-    if (left !== said) out(`${name} is paused; ${left}\n`);
+    if (left !== said) tell(surroundings, `${name} is paused; ${left}`);
     said = left;
     if (signal.aborted || clock.now() >= untilMs) {
-      out(`${name} is not empty: ${left}. It stays paused\n`);
+      tell(surroundings, `${name} is not empty: ${left}. It stays paused`);
       return signal.aborted ? 130 : 1;
     }
     await clock.sleep(Math.min(LOOK_MS, Math.max(0, untilMs - clock.now())), signal);
@@ -209,11 +274,12 @@ async function accept(asked: Asked): Promise<number> {
       : `everything in the old one is given up (${left.join(", ")}): its unfinished runs end as lost, and you have to delete its Jobs by hand`;
   const deed = `the namespace ${namespace} that ${name} finds now is trusted${ofOld}; ${givenUp}`;
   if (!isMeant) throw new Usage(`accept: ${deed}. Say --yes if that is meant`);
-  surroundings.out(`${deed}\n`);
+  tell(surroundings, deed);
   const accepted = await ledger.acceptGroup(name);
   if (accepted.kind === "notMoved") throw notMoved;
-  surroundings.out(
-    `${name} is accepted; ${accepted.lost} runs ended as lost. It takes runs again once a launcher has reached it\n`,
+  tell(
+    surroundings,
+    `${name} is accepted; ${accepted.lost} runs ended as lost. It takes runs again once a launcher has reached it`,
   );
   return 0;
 }
@@ -226,10 +292,10 @@ async function leftIn(ledger: Ledger, name: GroupState["name"]): Promise<string 
 }
 
 async function standingIn(ledger: Ledger, name: GroupState["name"]): Promise<readonly string[]> {
-  const standing = await ledger.standing(name);
+  const states = await ledger.standing(name, ({ attempt }) => attempt.state);
   const words = { claimed: "being created", live: "running", closing: "being deleted", ended: "to be released" } as const;
   return Object.entries(words).flatMap(([state, what]) => {
-    const n = standing.filter(({ attempt }) => attempt.state === state).length;
+    const n = states.filter((it) => it === state).length;
     return n === 0 ? [] : [`${n} ${what}`];
   });
 }

@@ -14,7 +14,7 @@ import type { Ledger } from "@longshore/ledger/port.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { readYaml } from "@longshore/runtime/config/yaml-text.ts";
-import { command as declared, CONFIG, fileAt, type Surroundings, Usage } from "../command.ts";
+import { command as declared, CONFIG, during, fileAt, type Surroundings, Usage } from "../command.ts";
 import { exitCodeOf, type Following, follow } from "../following.ts";
 import { findLongshore } from "../which-longshore.ts";
 
@@ -56,14 +56,14 @@ Exit 0: the broker has the request; with --follow, the run succeeded. Exit 1: it
     await using broker = await brokerOf(values.config, surroundings);
     const command = commandOf("run.requested", data as CommandInput<"run.requested">);
     if (values.follow !== true) {
-      await broker.publish("commands", command, surroundings.signal);
+      await sendTo(broker, command, surroundings);
       surroundings.out(`${run}\n`);
       return 0;
     }
     const { config } = values;
     await using ledger = await ledgerOf(config, surroundings);
     const following = await follow({ broker, ledger, run: run as RunId, command: command.id, config }, surroundings);
-    await broker.publish("commands", command, surroundings.signal);
+    await sendTo(broker, command, surroundings);
     surroundings.out(`${run}\n`);
     return exitCodeOf(await endOf(following, command.body, surroundings));
   },
@@ -129,8 +129,13 @@ function yamlOf(file: string, text: string): unknown {
 
 export async function brokerOf(config: string | undefined, surroundings: Surroundings): Promise<Broker> {
   const { broker } = await findLongshore({ config }, surroundings);
-  return await openBroker({ ...broker, log: silentLog, clock: systemClock });
+  return await during(surroundings, "waiting for the broker", () =>
+    openBroker({ ...broker, log: silentLog, clock: systemClock }),
+  );
 }
+
+export const sendTo = (broker: Pick<Broker, "publish">, command: Outgoing, surroundings: Surroundings): Promise<unknown> =>
+  during(surroundings, "waiting for the broker to take it", () => broker.publish("commands", command, surroundings.signal));
 
 export async function ledgerOf(config: string | undefined, surroundings: Surroundings): Promise<Ledger> {
   const { ledgerUrl, installation } = await findLongshore({ config }, surroundings);
@@ -138,7 +143,8 @@ export async function ledgerOf(config: string | undefined, surroundings: Surroun
   const jobName = (): never => {
     throw new Error("this command begins no attempts");
   };
-  return await openLedger({ url: ledgerUrl, installation, jobName, migrate: false, log: silentLog });
+  const open = () => openLedger({ url: ledgerUrl, installation, jobName, migrate: false, log: silentLog });
+  return await during(surroundings, "waiting for the ledger", open);
 }
 
 /** If the launcher would refuse the command, it is refused here, where its author sees that. */

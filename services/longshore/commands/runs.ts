@@ -8,11 +8,27 @@ import { LABELS } from "@longshore/domain/run/marks.ts";
 import { RUN_STATES, type RunRecord } from "@longshore/domain/run/record.ts";
 import { sha256 } from "@longshore/launcher/keys.ts";
 import type { RunFilter, RunRow, StoryEvent } from "@longshore/ledger/port.ts";
-import { command as declared, CONFIG, family, iso, json, JSON_OPTION, type Surroundings, Usage } from "../command.ts";
+import {
+  command as declared,
+  CONFIG,
+  family,
+  iso,
+  json,
+  JSON_OPTION,
+  say,
+  tell,
+  screenIn,
+  type Surroundings,
+  Usage,
+} from "../command.ts";
 import type { Values as ValuesOf } from "../command.ts";
 import { exitCodeOf, follow } from "../following.ts";
-import { brokerOf, commandOf, ledgerOf } from "./publish.ts";
-import { logLines, plain, span, storyLine } from "../terminal.ts";
+import { brokerOf, commandOf, ledgerOf, sendTo } from "./publish.ts";
+import { type Column, paragraph, row, table, whole } from "../screen/rows.ts";
+import { painted, type Screen, toned } from "../screen/screen.ts";
+import { plain } from "../screen/text.ts";
+import { span, timeText } from "../screen/times.ts";
+import { diagnosisLines, logLines, storyTable } from "../terminal.ts";
 
 /** A tombstone is no run yet. */
 const STATES = RUN_STATES.filter((it) => it !== "tombstone");
@@ -122,14 +138,17 @@ async function list(values: Values, surroundings: Surroundings): Promise<number>
     return 0;
   }
   if (rows.length === 0) surroundings.out("no runs\n");
-  for (const { id, state, outcome, group, acceptedAtMs, endedAtMs } of rows) {
-    const took = endedAtMs === undefined ? "" : span(endedAtMs - acceptedAtMs);
-    surroundings.out(
-      `${(outcome ?? state).toUpperCase().padEnd(10)} ${id.padEnd(44)} ${(group ?? "-").padEnd(16)} ${new Date(acceptedAtMs).toISOString().slice(0, 19)}Z  ${took}\n`,
-    );
-  }
+  else say(surroundings, table(rows, COLUMNS, screenIn(surroundings)));
   return 0;
 }
+
+const COLUMNS: readonly Column<RunRow>[] = [
+  { head: "STATE", cell: ({ outcome, state }) => toned((outcome ?? state).toUpperCase()) },
+  { head: "RUN", yields: true, cell: ({ id }) => id },
+  { head: "GROUP", goes: 1, cell: ({ group }) => group ?? "-" },
+  { head: "ACCEPTED", goes: 2, cell: ({ acceptedAtMs }) => timeText(acceptedAtMs) },
+  { head: "TOOK", cell: ({ acceptedAtMs, endedAtMs }) => (endedAtMs === undefined ? "" : span(endedAtMs - acceptedAtMs)) },
+];
 
 const recordOf = ({ id, tenant, state, outcome, group, acceptedAtMs, endedAtMs }: Omit<RunRow, "cursor">): object => ({
   run: id, tenant, state, outcome: outcome ?? null, group: group ?? null, acceptedAt: iso(acceptedAtMs), endedAt: iso(endedAtMs),
@@ -139,7 +158,8 @@ async function show(run: RunId, values: Values, surroundings: Surroundings): Pro
   await using ledger = await ledgerOf(values.config, surroundings);
   const [found, story] = [await ledger.find(run), await ledger.story(run, 0, 1000)];
   if (found === undefined) throw runUnknown(run);
-  surroundings.out(values.json === true ? json(bookOf(found.record, story)) : pageOf(found.record, story));
+  if (values.json === true) surroundings.out(json(bookOf(found.record, story)));
+  else say(surroundings, pageOf(found.record, story, screenIn(surroundings)));
   return 0;
 }
 
@@ -164,11 +184,17 @@ const selectorOf = (run: RunId): string => `${LABELS.run}=${runLabel(run, sha256
 /** One line for each namespace in which the run may have Jobs. */
 const kubectlOf = ({ run, attempts }: RunRecord): readonly string[] => {
   const namespaces = attempts.flatMap(({ notes: { namespace }, claimNo }) => (claimNo > 0 && namespace ? [namespace] : []));
-  return [...new Set(namespaces)].map((it) => `  kubectl -n ${it} get jobs,pods -l ${selectorOf(run.id)}`);
+  return [...new Set(namespaces)].map((it) => whole(`kubectl -n ${it} get jobs,pods -l ${selectorOf(run.id)}`, 2));
+};
+
+const WHO: Readonly<Record<string, string>> = {
+  request: "you (request)",
+  cluster: "the cluster's people",
+  platform: "whoever runs Longshore",
 };
 
 /** One screen: the run's state, the reason, the next step, and the story. */
-function pageOf(record: RunRecord, story: readonly StoryEvent[]): string {
+function pageOf(record: RunRecord, story: readonly StoryEvent[], screen: Screen): readonly string[] {
   const { run, attempts } = record;
   const end = story.findLast(({ type }) => isTerminal(type));
   const { diagnosis, seconds, log } = (end?.data ?? {}) as {
@@ -178,28 +204,43 @@ function pageOf(record: RunRecord, story: readonly StoryEvent[]): string {
   };
   const last = attempts.at(-1);
   const where = last?.notes.considered?.map(({ group, why }) => `${group}: ${why}`).join("  ");
-  const WHO: Readonly<Record<string, string>> = {
-    request: "you (request)",
-    cluster: "the cluster's people",
-    platform: "whoever runs Longshore",
-  };
-  const head = `${run.id}    ${(run.outcome ?? run.state).toUpperCase()}${diagnosis ? `   ${diagnosis.code}   to act: ${WHO[diagnosis.blame] ?? ""}` : ""}`;
   const phases = Object.entries(seconds ?? {}).map(([phase, value]) => `${phase} ${span(value * 1000)}`);
-  const lines = [
-    head,
+  const about = (name: string, text: string) => row([{ text: name, tone: "faint" }, text], { widths: [7], indent: 2 }, screen);
+  const lineOf = storyTable(screen);
+  return [
+    ...headOf(run, diagnosis, screen),
     ...(diagnosis
-      ? [`  ${diagnosis.sentence}`, `  Hint: ${diagnosis.hint}`, ...diagnosis.evidence.map((it) => `  seen: ${it}`)]
+      ? [
+          ...diagnosisLines(diagnosis, screen),
+          ...diagnosis.evidence.flatMap((it) => paragraph(it, { indent: 2, mark: "seen: " }, screen)),
+        ]
       : []),
-    `  from     ${run.tenant} (${run.source})`,
-    `  group    ${run.group ?? "-"}${where ? `    ${where}` : ""}`,
-    ...(phases.length > 0 ? [`  time     ${phases.join(" | ")}`] : []),
-    ...story.map((event, index) => storyLine(event, story[index - 1]?.atMs, run.plan.simple)),
-    ...logLines(log),
-    ...(last !== undefined && last.claimNo > 0 ? [`  kubectl -n ${last.notes.namespace ?? ""} describe job ${last.name}`] : []),
+    ...about("from", `${run.tenant} (${run.source})`),
+    ...about("group", `${run.group ?? "-"}${where ? `    ${where}` : ""}`),
+    ...(phases.length > 0 ? about("time", phases.join(" | ")) : []),
+    ...story.flatMap((event, index) => lineOf(event, story[index - 1]?.atMs, run.plan.simple)),
+    ...logLines(log, screen),
+    ...(last !== undefined && last.claimNo > 0
+      ? [whole(`kubectl -n ${last.notes.namespace ?? ""} describe job ${last.name}`, 2)]
+      : []),
     ...kubectlOf(record),
-    ...(run.outcome === "failed" ? [`  longshore runs restart ${run.id}`] : []),
+    ...(run.outcome === "failed" ? [whole(`longshore runs restart ${run.id}`, 2)] : []),
   ];
-  return `${lines.map(plain).join("\n")}\n`;
+}
+
+/** The id and how the run is. If an id is too long for that, the rest stands beneath it. */
+function headOf(
+  { id, outcome, state }: RunRecord["run"],
+  diagnosis: { readonly code: string; readonly blame: string } | undefined,
+  screen: Screen,
+): readonly string[] {
+  const how = toned((outcome ?? state).toUpperCase());
+  const why = diagnosis === undefined ? "" : `   ${diagnosis.code}   to act: ${WHO[diagnosis.blame] ?? ""}`;
+  const { columns = Number.POSITIVE_INFINITY } = screen;
+  const isShort = id.length + 4 + how.text.length + why.length <= columns;
+  const rest = painted(how.text, how.tone, screen) + plain(why);
+  const name = painted(id, "strong", screen);
+  return isShort ? [`${name}    ${rest}`] : [name, `    ${rest}`];
 }
 
 const runUnknown = (run: RunId): Failure =>
@@ -229,8 +270,8 @@ async function cancel(run: RunId, values: Values, surroundings: Surroundings): P
   const { state, outcome } = followed.found.record.run;
   if (state === "ended")
     throw new Failure("refuse", "AlreadyEnded", `there is nothing to cancel: ${run} has ended already (${outcome ?? "ended"})`);
-  await followed.broker.publish("commands", command, surroundings.signal);
-  surroundings.out(`asked to cancel ${run}; it is cancelled when its pods are gone\n`);
+  await sendTo(followed.broker, command, surroundings);
+  tell(surroundings, `asked to cancel ${run}; it is cancelled when its pods are gone`);
   // Any end of the run will do. The command failed only if it was refused, or if following was stopped.
   const end = await followed.toEnd();
   return end === "command.refused" || end === "stopped" ? exitCodeOf(end) : 0;
@@ -245,7 +286,7 @@ async function abandon(run: RunId, values: Values, surroundings: Surroundings): 
   const command = commandOf("run.abandon", { run, ...(values.reason !== undefined && { reason: values.reason }) });
   await using followed = await following(run, values, surroundings, command);
   if (followed.found === undefined) throw runUnknown(run);
-  await followed.broker.publish("commands", command, surroundings.signal);
+  await sendTo(followed.broker, command, surroundings);
   const end = await followed.toEnd();
   return end === "run.lost" ? 0 : end === "command.refused" ? 1 : exitCodeOf(end);
 }
@@ -254,7 +295,7 @@ async function restart(run: RunId, values: Values, surroundings: Surroundings): 
   const from = (values.from ?? "failed") as "failed";
   const command = commandOf("run.restart", { run, from, ...(values.with && { with: correctionOf(values.with) }) });
   await using followed = await following(run, values, surroundings, command);
-  await followed.broker.publish("commands", command, surroundings.signal);
+  await sendTo(followed.broker, command, surroundings);
   return exitCodeOf(await followed.toEnd());
 }
 

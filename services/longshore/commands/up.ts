@@ -14,11 +14,14 @@ import { together } from "@longshore/runtime/loop.ts";
 import { withoutCredentials } from "@longshore/runtime/config/secret.ts";
 import { WatcherConfig } from "@longshore/watcher/config.ts";
 import { watcher } from "@longshore/watcher/main.ts";
-import { command, fileAt, type Surroundings, Usage } from "../command.ts";
+import { command, during, fileAt, say, screenIn, type Surroundings, Usage } from "../command.ts";
+import { leftBehind, type Left, noteStart, startCommand } from "../embedded/earlier-starts.ts";
 import { INSTALLATION, pocketIn, postgresIn, writeConfig } from "../embedded/home.ts";
-import { realCluster } from "../embedded/real-cluster.ts";
+import { type Named, realCluster } from "../embedded/real-cluster.ts";
 import { dataDirIn, claimHome, writeRunning } from "../which-longshore.ts";
-import { span } from "../terminal.ts";
+import { paragraph, row, whole } from "../screen/rows.ts";
+import type { Screen } from "../screen/screen.ts";
+import { span } from "../screen/times.ts";
 
 export const up = command({
   name: "up",
@@ -64,21 +67,23 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
     if (kubeconfig === undefined) refuseOfRealCluster({ context, namespace, "allow-programs": allowPrograms });
     const home = data === undefined ? dataDirIn(surroundings.cwd) : fileAt(data, surroundings);
     const file = kubeconfig === undefined ? undefined : fileAt(kubeconfig, surroundings);
+    const named = { kubeconfig: file ?? "", context, namespace, allowPrograms };
     const real =
       file === undefined
         ? undefined
-        : await realCluster({ kubeconfig: file, context, namespace, allowPrograms }, surroundings.signal);
+        : await during(surroundings, `asking the cluster of ${file}`, () => realCluster(named, surroundings.signal));
     await using _claim = await claimHome(home);
 
-    surroundings.out("longshore up. Parts that were not named are started here, for this machine only.\n");
+    const screen = screenIn(surroundings);
+    say(surroundings, paragraph("longshore up. Parts that were not named are started here, for this machine only.", {}, screen));
     await using postgres =
       ledger === undefined
         ? await started(surroundings, "ledger", "a Postgres of its own", () => postgresIn(home))
-        : named(surroundings, "ledger", ledger);
-    if (broker === undefined) surroundings.out("  broker   inside the ledger\n");
+        : given(surroundings, "ledger", ledger);
+    if (broker === undefined) say(surroundings, partLine("broker", "inside the ledger", screen));
     const brokerUrl = broker ?? postgres.url;
-    if (broker !== undefined) named(surroundings, "broker", broker);
-    if (real !== undefined) surroundings.out(`  cluster  ${file}, namespace ${real.namespace}\n`);
+    if (broker !== undefined) given(surroundings, "broker", broker);
+    if (real !== undefined) say(surroundings, partLine("cluster", `${file}, namespace ${real.namespace}`, screen));
     await using cluster =
       real ??
       (await started(surroundings, "cluster", "the pocket: commands as local processes, no images, no isolation", () =>
@@ -87,23 +92,80 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
 
     const files = await writeConfig({ home, brokerUrl, ledgerUrl: postgres.url, cluster });
     const configs = readConfigs(files, surroundings);
-    await tryOut({ brokerUrl, ledgerUrl: postgres.url, groupsFile: files.groups });
+    const left = await during(surroundings, "preparing the ledger and the broker", () =>
+      tryOut({
+        brokerUrl,
+        ledgerUrl: postgres.url,
+        groupsFile: files.groups,
+        serves: cluster.name,
+        isOwnLedger: ledger === undefined,
+      }),
+    );
+    const starts = await noteStart(home, cluster.name, real === undefined ? [] : clusterOptions(named));
+    const others = [
+      ...optionOf("broker", broker),
+      ...optionOf("ledger", ledger),
+      ...(data === undefined ? [] : ["--data", home]),
+    ];
+    const commandFor = (options: readonly string[]) => startCommand([...options, ...others]);
     await using _running = await writeRunning(home, {
       pid: process.pid,
       installation: Installation.parse(INSTALLATION),
       brokerUrl,
       ledgerUrl: postgres.url,
       groupsFile: files.groups,
+      toServe: Object.fromEntries(Object.entries(starts).map(([group, options]) => [group, commandFor(options)])),
     });
-    if (broker === undefined) surroundings.out(WITHOUT_BROKER);
     // The other commands look into .longshore of their folder, so that another data folder has to be named.
     const config = data === undefined ? "" : ` --config ${files.launcher}`;
-    surroundings.out(
-      `  up. In another terminal, from this folder:\n    npm run longshore -- publish${config} --image busybox --follow -- sh -c 'echo hi'\n    npm run longshore -- runs list${config}\n  Ctrl-C stops it. Runs stay recorded; what runs in the pocket cluster ends with it.\n`,
-    );
+    for (const it of left)
+      say(surroundings, leftLines(it, { toServe: starts[it.group] && commandFor(starts[it.group] ?? []), config }, screen));
+    const after = real === undefined ? "what runs in the pocket cluster ends with it" : "their Jobs go on in the cluster";
+    if (broker === undefined) say(surroundings, withoutBroker(screen));
+    say(surroundings, [
+      "",
+      ...paragraph("up. In another terminal, from this folder:", { indent: 2, tone: "strong" }, screen),
+      whole(`npm run longshore -- publish${config} --image busybox --follow -- sh -c 'echo hi'`, 4),
+      whole(`npm run longshore -- runs list${config}`, 4),
+      ...paragraph(`Ctrl-C stops it. Runs stay recorded; ${after}.`, { indent: 2 }, screen),
+    ]);
     return await serve(configs, surroundings);
   },
 });
+
+/** The options that name this cluster. */
+const clusterOptions = ({ kubeconfig, context, namespace, allowPrograms }: Named): readonly string[] => [
+  "--kubeconfig",
+  kubeconfig,
+  ...(context === undefined ? [] : ["--context", context]),
+  ...(namespace === undefined ? [] : ["--namespace", namespace]),
+  ...(allowPrograms ? ["--allow-programs"] : []),
+];
+
+const optionOf = (name: string, url: string | undefined): readonly string[] =>
+  url === undefined ? [] : [`--${name}`, withoutCredentials(url)];
+
+/** Says which runs nobody acts on as long as this start lasts, and what a person can do. */
+function leftLines(
+  { group, runs, more }: Left,
+  { toServe, config }: { readonly toServe: string | undefined; readonly config: string },
+  screen: Screen,
+): readonly string[] {
+  const of = runs.length === 1 && !more ? "this run" : "these runs";
+  const told = `Nobody acts on ${of}: this start does not serve the group ${group}. No end is noticed there meanwhile.`;
+  const text = (it: string) => paragraph(it, { indent: 2 }, screen);
+  return [
+    "",
+    ...paragraph(told, { indent: 2, tone: "strong" }, screen),
+    ...runs.map((it) => whole(it, 4)),
+    ...(more ? text(`  and more: \`npm run longshore -- runs list --state active${config}\``) : []),
+    ...(toServe === undefined
+      ? text(`No start from this folder has served ${group}: put it into the groups file of a launcher.`)
+      : [...text("To serve the group again, stop this and start"), whole(toServe, 4)]),
+    ...text("To give a run up, whatever its Job does:"),
+    whole(`npm run longshore -- runs abandon${config} ${runs[0] ?? "RUN"} --yes`, 4),
+  ];
+}
 
 /** An option for a cluster that nobody named would be ignored, and its Jobs would run as processes of this machine. */
 function refuseOfRealCluster(given: Readonly<Record<string, string | boolean | undefined>>): void {
@@ -115,10 +177,16 @@ function refuseOfRealCluster(given: Readonly<Record<string, string | boolean | u
 }
 
 /** The README's examples speak AMQP, and find nothing to speak to beside the embedded broker. */
-const WITHOUT_BROKER = `  Applications publish over RabbitMQ or NATS. For them, such as the Python in README.md, stop this and start
-    docker compose up -d rabbitmq   (or any RabbitMQ)
-    npm start -- --broker amqp://longshore:longshore@127.0.0.1:5672
-`;
+const withoutBroker = (screen: Screen): readonly string[] => [
+  "",
+  ...paragraph(
+    "Applications publish over RabbitMQ or NATS. For them, such as the Python in README.md, stop this and start",
+    { indent: 2 },
+    screen,
+  ),
+  whole("docker compose up -d rabbitmq   (or any RabbitMQ)", 4),
+  whole("npm start -- --broker amqp://longshore:longshore@127.0.0.1:5672", 4),
+];
 
 /** A text that is no URL is not printed: its password could not be found and left out. */
 function checkUrls(urls: Readonly<Record<string, string | undefined>>): void {
@@ -129,24 +197,30 @@ function checkUrls(urls: Readonly<Record<string, string | undefined>>): void {
       );
 }
 
-/** Opens each server once before "up" is printed, so that a wrong name is told in one sentence. */
+/** Opens each server once before "up" is printed, so that a wrong name is told in one sentence. Returns what this start leaves. */
 async function tryOut({
   brokerUrl,
   ledgerUrl,
   groupsFile,
+  serves,
+  isOwnLedger,
 }: {
   readonly brokerUrl: string;
   readonly ledgerUrl: string;
   readonly groupsFile: string;
-}): Promise<void> {
+  readonly serves: string;
+  /** No other launcher uses the ledger. */
+  readonly isOwnLedger: boolean;
+}): Promise<readonly Left[]> {
   const clock = systemClock;
   await using _groups = await readGroups(groupsFile, { credential: "launch", clock });
   const jobName = (): never => {
     throw new Error("nothing is begun while trying out");
   };
   const installation = Installation.parse(INSTALLATION);
-  await using _ledger = await openLedger({ url: ledgerUrl, installation, jobName, migrate: true, log: silentLog });
+  await using opened = await openLedger({ url: ledgerUrl, installation, jobName, migrate: true, log: silentLog });
   await using _broker = await openBroker({ url: brokerUrl, log: silentLog, clock });
+  return await leftBehind(opened, { serves, isOwnLedger });
 }
 
 /** Both programs read the same variables, so each must accept the other's settings. */
@@ -165,19 +239,17 @@ async function serve(configs: ReturnType<typeof readConfigs>, { signal }: Pick<S
   return 0;
 }
 
-export async function started<T>(
-  { out }: Pick<Surroundings, "out">,
-  name: string,
-  what: string,
-  start: () => Promise<T>,
-): Promise<T> {
+export async function started<T>(surroundings: Surroundings, name: string, what: string, start: () => Promise<T>): Promise<T> {
   const began = systemClock.now();
-  const it = await start();
-  out(`  ${name.padEnd(8)} ${what}, ready after ${span(systemClock.now() - began)}\n`);
+  const it = await during(surroundings, `${name}: starting ${what}`, start);
+  say(surroundings, partLine(name, `${what}, ready after ${span(systemClock.now() - began)}`, screenIn(surroundings)));
   return it;
 }
 
-function named({ out }: Surroundings, name: string, url: string): AsyncDisposable & { readonly url: string } {
-  out(`  ${name.padEnd(8)} ${withoutCredentials(url)}\n`);
+export const partLine = (name: string, what: string, screen: Screen): readonly string[] =>
+  row([{ text: name, tone: "strong" }, what], { widths: [8], indent: 2 }, screen);
+
+function given(surroundings: Surroundings, name: string, url: string): AsyncDisposable & { readonly url: string } {
+  say(surroundings, partLine(name, withoutCredentials(url), screenIn(surroundings)));
   return { url, [Symbol.asyncDispose]: async () => {} };
 }

@@ -1,4 +1,4 @@
-/** One of our services as a process of its own: started, ready when its health answers, stopped or killed. */
+/** Starts one of our services as a process of its own, waits until it is ready, and stops or kills it. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
@@ -52,9 +52,9 @@ export async function startChild(name: "launcher" | "watcher", { config, env, ea
   void ended.then((how) =>
     health.reject(new Failure("halt", "Died", `the ${name} ended (${how}) before it was ready:\n${said.slice(-5).join("\n")}`)),
   );
-  health.promise.catch(() => undefined); // nobody may be waiting here; `ended` tells of the death as well
+  health.promise.catch(() => undefined); // perhaps nobody waits for this; `ended` tells of the death as well
   const stop = () => stopChild(child, ended);
-  if (!eager) await inTime(health.promise, READY_WITHIN_MS, `the ${name} to be ready`);
+  if (!eager) await inTime(health.promise, READY_WITHIN_MS, `a ready ${name}`);
   return {
     pid: child.pid ?? 0,
     ended,

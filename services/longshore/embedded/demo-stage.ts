@@ -12,10 +12,10 @@ import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { withoutSettings } from "@longshore/runtime/config/config.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { type Child, inTime, startChild } from "./child.ts";
-import type { Surroundings } from "../command.ts";
+import { say, screenIn, type Surroundings } from "../command.ts";
 import { INSTALLATION, pocketIn, postgresIn, writeConfig } from "./home.ts";
 import { commandOf } from "../commands/publish.ts";
-import { started } from "../commands/up.ts";
+import { partLine, started } from "../commands/up.ts";
 import { wordOf } from "../terminal.ts";
 
 export interface Heard {
@@ -54,7 +54,7 @@ export async function openStage(home: string, surroundings: Surroundings): Promi
   const { signal } = surroundings;
   await using parts = new AsyncDisposableStack();
   const postgres = parts.use(await started(surroundings, "ledger", "a Postgres of its own", () => postgresIn(home)));
-  surroundings.out("  broker   inside the ledger\n");
+  say(surroundings, partLine("broker", "inside the ledger", screenIn(surroundings)));
   const requestLog = join(home, "requests.jsonl");
   const cluster = parts.use(await started(surroundings, "cluster", "the pocket", () => pocketIn(home, { requestLog })));
   const files = await writeConfig({

@@ -26,7 +26,7 @@ export interface Files {
 }
 
 export interface ClusterChoice {
-  /** In the form of the groups file. */
+  /** The cluster as the groups file describes it. */
   readonly cluster: object;
   readonly launch?: object;
   readonly watch?: object;
@@ -70,7 +70,7 @@ export interface Writing {
   readonly brokerUrl: string;
   readonly ledgerUrl: string;
   readonly cluster: ClusterChoice;
-  /** More groups. */
+  /** Groups beside that of `cluster`. */
   readonly others?: readonly ClusterChoice[];
   readonly jobs?: number;
   /** More of the launcher's settings: defaults, pace. */

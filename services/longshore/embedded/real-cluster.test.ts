@@ -1,4 +1,4 @@
-/** The cluster that `longshore up` was given, with a login that a program makes, as clouds have it. */
+/** `longshore up` with a given cluster whose credential a program prints, as in clouds. */
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -16,7 +16,7 @@ import type { ClusterChoice } from "./home.ts";
 export interface Named {
   readonly kubeconfig: string;
   readonly context: string | undefined;
-  /** `undefined`: the one that the file's context names. */
+  /** `undefined`: the namespace that the file's context names. */
   readonly namespace: string | undefined;
   readonly allowPrograms: boolean;
 }

@@ -1,8 +1,8 @@
 /**
  * The cores that running processes may use, set by `taskset`.
  *
- * The failure this prevents: a ratio that was measured while the cluster took its CPU time from the launcher's cores, read as
- * the ratio against a cluster on machines of its own.
+ * The failure this prevents: a ratio that was measured while the cluster took its CPU time from the launcher's cores, and that
+ * is read as the ratio against a cluster on machines of its own.
  */
 import { execFile } from "node:child_process";
 import { readdir, readFile } from "node:fs/promises";

@@ -1,4 +1,4 @@
-/** Launches runs: from their commands, published and confirmed, to the last UID in the ledger. */
+/** Launches runs, and measures the time from their first command to the last UID in the ledger. */
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import type pg from "pg";
 import { publishAll, type Upstream } from "./upstream.ts";

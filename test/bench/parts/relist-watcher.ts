@@ -34,7 +34,7 @@ async function relist(choice: ClusterChoice, jobs: number): Promise<object> {
   const clusters = parts.use(openClusters([{ name: group, namespace: choice.namespace, transport }], { clock }));
   const cluster = clusters.cluster(group);
   const collect = collector();
-  // The first request pays for what is loaded and compiled once.
+  // The first request is not measured, because it also loads and compiles code.
   await cluster.read.getJob("none", new AbortController().signal);
 
   say(`listing ${jobs} Jobs, and keeping none of them`);
@@ -117,7 +117,7 @@ function watch(cluster: Cluster, jobs: number) {
   };
 }
 
-/** Returns the time and CPU that the work took, its longest stall, and the memory at its highest above the level before. */
+/** Returns the time and CPU that the work took, its longest stall, and how far the memory rose above its level before. */
 async function measured(collect: () => number, work: () => Promise<void>): Promise<object> {
   const heapBefore = collect();
   const rssBefore = process.memoryUsage.rss();

@@ -189,20 +189,20 @@ const linesOf = (group: string): string => {
 
 t.equal(code, 1, "something has failed");
 for (const [group, says, todo] of [
-  ["wrong-token", /FAIL launcher: version: The API server does not accept the credential\. {2}AuthRejected/, /Put a new token into the group's `launch` file: kubectl create token longshore-launcher/],
-  ["wrong-ca", /FAIL launcher: network: TLS: .*signed by an authority we do not know.*It shows a certificate for \S+, signed by \S+.*TlsUntrusted/, /Give the group the CA/],
-  ["wrong-port", /FAIL launcher: network: TCP: .*nothing listens at this address.*EndpointUnreachable/, /Check the port/],
-  ["wrong-name", /FAIL launcher: network: DNS: .*EndpointUnreachable/, /Correct the name in the group's `server`/],
-  ["wrong-namespace", /FAIL launcher: namespace: The namespace nobody-made-this may not be read: there is none of this name, or its Role is missing/, /Correct the group's `namespaces`, or apply its Role/],
-  ["swapped-tokens", /FAIL launcher: permissions: The launcher may not create, patch and delete jobs/, /longshore rbac swapped-tokens/],
-  ["swapped-tokens", /FAIL watcher: permissions: The watcher may not watch jobs/, /longshore rbac/],
-  ["no-roles", /FAIL launcher: permissions: The launcher may do nothing in the namespace/, /longshore rbac \S+-role/],
-  ["no-roles", /FAIL watcher: permissions: The watcher may do nothing in the namespace/, /longshore rbac \S+-role/],
-  ["too-small-role", /FAIL launcher: permissions: The launcher may not patch and delete jobs\./, /longshore rbac \S+-role/],
-  ["cannot-watch", /FAIL watcher: permissions: The watcher may not watch jobs, watch cronjobs, watch pods/, /longshore rbac cannot-watch.*poll: 10s/],
-  ["is-restricted", /WARN launcher: create: A Job would be taken, and its pods perhaps not: would violate PodSecurity "restricted:latest"/, /pod-security\.kubernetes\.io\/enforce/],
-  ["is-full", /WARN launcher: quota: Nothing more goes in: 1 of 1 Jobs \(quota few\)\./, /raise the namespace's quota/],
-  ["is-full", /WARN launcher: create: The quota "few" has no room now: 1 Job wanted, 1 of 1 in use\. {2}QuotaExceeded/, /raise the namespace's quota/],
+  ["wrong-token", /FAIL +launcher: version: The API server does not accept the credential\. {2}AuthRejected/, /Put a new token into the group's `launch` file: kubectl create token longshore-launcher/],
+  ["wrong-ca", /FAIL +launcher: network: TLS: .*signed by an authority we do not know.*It shows a certificate for \S+, signed by \S+.*TlsUntrusted/, /Give the group the CA/],
+  ["wrong-port", /FAIL +launcher: network: TCP: .*nothing listens at this address.*EndpointUnreachable/, /Check the port/],
+  ["wrong-name", /FAIL +launcher: network: DNS: .*EndpointUnreachable/, /Correct the name in the group's `server`/],
+  ["wrong-namespace", /FAIL +launcher: namespace: The namespace nobody-made-this may not be read: there is none of this name, or its Role is missing/, /Correct the group's `namespaces`, or apply its Role/],
+  ["swapped-tokens", /FAIL +launcher: permissions: The launcher may not create, patch and delete jobs/, /longshore rbac swapped-tokens/],
+  ["swapped-tokens", /FAIL +watcher: permissions: The watcher may not watch jobs/, /longshore rbac/],
+  ["no-roles", /FAIL +launcher: permissions: The launcher may do nothing in the namespace/, /longshore rbac \S+-role/],
+  ["no-roles", /FAIL +watcher: permissions: The watcher may do nothing in the namespace/, /longshore rbac \S+-role/],
+  ["too-small-role", /FAIL +launcher: permissions: The launcher may not patch and delete jobs\./, /longshore rbac \S+-role/],
+  ["cannot-watch", /FAIL +watcher: permissions: The watcher may not watch jobs, watch cronjobs, watch pods/, /longshore rbac cannot-watch.*poll: 10s/],
+  ["is-restricted", /WARN +launcher: create: A Job would be taken, and its pods perhaps not: would violate PodSecurity "restricted:latest"/, /pod-security\.kubernetes\.io\/enforce/],
+  ["is-full", /WARN +launcher: quota: Nothing more goes in: 1 of 1 Jobs \(quota few\)\./, /raise the namespace's quota/],
+  ["is-full", /WARN +launcher: create: The quota "few" has no room now: 1 Job wanted, 1 of 1 in use\. {2}QuotaExceeded/, /raise the namespace's quota/],
 ] as const) // biome-ignore format: rows are read side by side
   await t.test(`${group}: ${says.source}`, async (t) => {
     t.match(linesOf(group), says, "what is wrong");
@@ -213,15 +213,15 @@ for (const group of ["is-well", "is-polled", "in-a-kubeconfig"])
   await t.test(`${group}: every step of both credentials`, async (t) => {
     const lines = linesOf(group);
     t.notMatch(lines, /FAIL/);
-    t.match(lines, /ok {3}launcher: network: DNS, TCP, TLS \(\d+ d left\)/);
-    t.match(lines, new RegExp(`ok   launcher: version: Kubernetes ${cluster.version.replace(/^v/, "").replaceAll(".", "\\.")}`));
-    t.match(lines, /ok {3}launcher: token: The token expires in \d+ min\./);
+    t.match(lines, /ok +launcher: network: DNS, TCP, TLS \(\d+ d left\)/);
+    t.match(lines, new RegExp(`ok +launcher: version: Kubernetes ${cluster.version.replace(/^v/, "").replaceAll(".", "\\.")}`));
+    t.match(lines, /ok +launcher: token: The token expires in \d+ min\./);
     t.match(
       lines,
-      /ok {3}launcher: permissions: launcher may do what it needs; create pods\/exec, impersonate serviceaccounts, get secrets: refused/,
+      /ok +launcher: permissions: launcher may do what it needs; create pods\/exec, impersonate serviceaccounts, get secrets: refused/,
     );
-    t.match(lines, /ok {3}launcher: create: A Job would be taken \(dry run\)/);
-    t.match(lines, /ok {3}watcher: permissions: watcher may do what it needs/);
+    t.match(lines, /ok +launcher: create: A Job would be taken \(dry run\)/);
+    t.match(lines, /ok +watcher: permissions: watcher may do what it needs/);
   });
 
 await t.test("a dry run leaves nothing behind, and the page shows no token", async (t) => {

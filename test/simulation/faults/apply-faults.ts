@@ -1,4 +1,4 @@
-/** Applies each deed of a plan to the world, and ends all of them. */
+/** Carries out each deed of a plan (a message or a fault) at its time, and ends all faults. */
 import { GroupName, RunId, StepName } from "@longshore/contract/ids.ts";
 import { ANNOTATIONS, HOLD, LABELS, MANAGED_BY } from "@longshore/domain/run/marks.ts";
 import type { JobObject } from "@longshore/pocket/objects.ts";
@@ -7,7 +7,7 @@ import type { Deed, Meddling, Planned } from "../scenario/scenario.ts";
 import type { Slot, World } from "../world/world.ts";
 import { CALM, CALM_BROKER, crash, freeze, INSTALLATION, keysOf, START_MS, start, stop, thaw } from "../world/world.ts";
 
-/** Does each deed at its time. */
+/** Carries out each deed at its time. */
 export async function deal(world: World, planned: readonly Planned[], signal: AbortSignal): Promise<void> {
   const { clock, trace } = world;
   for (const deed of planned) {

@@ -190,8 +190,8 @@ const meddlings: Family = (it) =>
   });
 
 /**
- * Copies of our Jobs, and Jobs of others that take an attempt's name before its run is requested or just after. orders.ts names
- * the steps.
+ * Copies of our Jobs, and Jobs of others that take an attempt's name before its run is requested or just after. The steps have
+ * the names that orders.ts gives them.
  */
 const forgeries: Family = (it) => {
   const { chance } = it;

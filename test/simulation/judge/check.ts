@@ -38,7 +38,7 @@ function foreignWork({ history, ledger }: World): readonly string[] {
 }
 
 /**
- * After we released a Job, its name was free while a create of that name was on the wire: only chance kept the work from
+ * After we released a Job, its name was free before an earlier create of that name had landed: only chance kept the work from
  * running twice.
  */
 function freed(world: World): readonly string[] {

@@ -1,6 +1,6 @@
 /**
- * The history of a scenario, written by the world and not by the programs under test: each Job's and pod's life, each create on
- * the wire, each claim.
+ * The history of a scenario, written by the world and not by the programs under test: each Job's and pod's life, each create
+ * that was sent, each claim.
  *
  * The bug this prevents: a check that asks the launcher whether the launcher was right.
  */

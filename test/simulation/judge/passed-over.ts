@@ -1,14 +1,17 @@
 /**
- * Judges each placing by the ledger's tables, at the moment when it was done: nobody got a slot that a more urgent run had waited
- * for.
+ * Judges each placing by the ledger's tables, at the moment when it was done: no run got a slot that a more urgent run had
+ * waited for.
  *
- * The bug this prevents: a line in which priority counts only among those that a timer brings. Afterwards nobody can tell: every
+ * The bug this prevents: priority that counts only among the runs that are due in the same turn. Later nobody could tell: every
  * run was launched at some time.
  */
 import { attemptsOf, type Located, type Tables } from "@longshore/ledger/testing/model-tables.ts";
 import { at } from "../../judge/view.ts";
 
-/** `claimed`: the names of the attempts that were placed and claimed in one stroke. `pollMs`: who waits for less may be passed over. */
+/**
+ * `claimed`: the names of the attempts that one statement placed and claimed. `pollMs`: a run that waits for less than this may
+ * be passed over.
+ */
 export function passedOver(
   tables: Tables,
   claimed: ReadonlySet<string>,

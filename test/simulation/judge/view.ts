@@ -80,14 +80,14 @@ function closingOf({ history, scenario }: World, { cause, uid, name, outcome }: 
   const isSecond = [...history.jobs].some(([other, it]) => it.name === name && other !== uid && !it.occupant);
   if (!ran || atMs === undefined || isSecond || outcome?.result === "succeeded") return undefined;
   if (cause === "startExpired") return { reason: "no start", atMs };
-  // A cluster's wrong clock may report too early a start, but none before the launch.
+  // A cluster's wrong clock may report a start too early, but never before the launch.
   return cause === "deadline" && scenario.skewMs.cluster === 0 ? { reason: "deadline", atMs } : undefined;
 }
 
 /** `owner`: the attempt whose own Job this is. A stray has no owner, and may be released at any time. */
 function jobOf(life: JobLife, owner: Kept | undefined): Job {
   const { origin, unheld, strippedMs, completeMs, failedMs, goneMs, unheldMs, deletedMs, othersDeletedMs } = life;
-  // Only for a Job without a hold may an end stay untold: if nobody read the end before the Job was gone.
+  // An end may stay untold only if the Job had no hold and was gone before anybody read its end.
   const isUnread = unheld && goneMs !== undefined && goneMs <= (owner?.outcome?.endedAtMs ?? 0);
   const isOthers = strippedMs !== undefined || isUnread;
   return {
@@ -99,7 +99,7 @@ function jobOf(life: JobLife, owner: Kept | undefined): Job {
   };
 }
 
-/** G3's exceptions: a create that landed after its claim's fence, a stripped hold, or no hold. */
+/** True for G3's exceptions: a create that landed after its claim's fence, a stripped hold, or no hold. */
 function isLifted(world: World, name: string): boolean {
   return isLoose(world, name) || livesOf(world, name).some((it) => it.strippedMs !== undefined);
 }
@@ -116,8 +116,8 @@ function isLoose(world: World, name: string): boolean {
 }
 
 /**
- * A Job that is stripped and taken away frees its name. A look after the attempt's end sees that, if it was before; later it is
- * noticed in time only in a scenario that says so.
+ * A Job that loses its hold and is deleted frees its name. If that was before the attempt's end, a look after the end sees it.
+ * If it was later, it is noticed in time only in a scenario that has `noticesWithinMs`.
  */
 function besideMs(world: World, { name, outcome }: Kept): number | undefined {
   if (isLoose(world, name)) return Number.POSITIVE_INFINITY;

@@ -174,7 +174,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
     name: "◆ nobody notices that a parked attempt lost its hold after its end",
     edits: [
       edit("packages/domain/attempt/lifecycle.ts", "seen.vanishedLate", "nothingNew"),
-      edit("services/launcher/loops/tally.ts", "if (isParked(attempt) && !isListed)", "if (false)"),
+      edit("services/launcher/loops/tally.ts", "if (attempt.parked && !isListed)", "if (false)"),
       edit("services/launcher/loops/tally.ts", "if (!job.awaited) await", "if (false) await"),
     ],
     breaks: ["G3: two attempts"],

@@ -1,5 +1,6 @@
 /**
- * The behaviour of each pod of a scenario, drawn from the seed and the attempt, so that each question gets the same answer.
+ * The behaviour of each pod of a scenario, drawn from the seed and the attempt, so that it is the same whenever it is asked
+ * for.
  *
  * The bug this prevents: a simulation of programs that start at once, succeed, and end when they are told to.
  */
@@ -60,7 +61,7 @@ const BEHAVIOURS: readonly [(chance: Chance) => PodScript, ...((chance: Chance) 
   }),
   (chance) => ({ waits: { reason: chance.pick(["ImagePullBackOff", "CreateContainerConfigError", "ErrImagePull"]) } }),
   () => ({ unschedulable: "0/1 nodes are available: 1 Insufficient cpu." }),
-  // This pod and the next run until somebody stops them; the next one ignores the stop.
+  // The pods of this entry and of the next run until somebody stops them; those of the next ignore the stop.
   (chance) => ({
     startsAfterMs: soon(chance),
     onStop: { kind: "ends", afterMs: chance.between(0, 40) * SECOND, exitCode: chance.pick([0, 143]) },

@@ -12,7 +12,7 @@ import { blind, MINUTE, one, SECOND, type Setting } from "./setting.ts";
 export interface GroupPlot {
   readonly deeds: readonly Planned[];
   readonly endMs: number;
-  /** The most changes between healthy and unhealthy that may be told of the group. */
+  /** How many changes between healthy and unhealthy may be told of the group. */
   readonly turnsMost: number;
 }
 
@@ -21,7 +21,10 @@ type Plot = (setting: Setting) => GroupPlot;
 /** Enough for two probes of a launcher, which come every 30 s at most. */
 const NOTICED_MS = 60 * SECOND;
 
-/** The first answer to any launcher names the group's namespace, even another cluster's: plots that need the right one begin later. */
+/**
+ * The ledger takes the namespace's UID from the first answer, even another cluster's: plots that need the right UID begin
+ * later.
+ */
 const NAMED_MS = 5 * SECOND;
 
 const way = (cluster: string, launcher: number | "all", to: "nowhere" | "another", atMs: number, forMs: number): Planned => ({
@@ -141,6 +144,6 @@ const PLOTS: readonly [Plot, ...Plot[]] = [
   readsLost,
 ];
 
-/** Draws from a chance of its own, so that all other scenarios stay as they were. */
+/** Draws from a chance of its own, so that a change here leaves all other scenarios as they are. */
 export const groupPlot = (chance: Chance, setting: Omit<Setting, "chance">): GroupPlot | undefined =>
   chance.is(0.1) ? chance.pick(PLOTS)({ ...setting, chance }) : undefined;

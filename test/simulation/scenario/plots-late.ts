@@ -7,7 +7,7 @@ import type { Fault } from "@longshore/pocket/testing/faults.ts";
 import type { Planned } from "./scenario.ts";
 import { blind, canceled, type Family, MINUTE, one, SECOND, times, victim } from "./setting.ts";
 
-/** A create is on the wire for minutes. Meanwhile later creates are refused, nobody watches, and the run is cancelled. */
+/** A create is delayed for minutes. Meanwhile later creates are refused, nobody watches, and the run is cancelled. */
 const lateCreate: Family = (it) => {
   const { chance } = it;
   const { run, atMs } = one(chance, it.runs);
@@ -63,8 +63,8 @@ const lateCreate: Family = (it) => {
 };
 
 /**
- * A create lands in the last seconds of its fence. Meanwhile a look that began before is still on its way, no occupant can be
- * created, and nobody watches.
+ * A create lands in the last seconds of its fence. Meanwhile the answer of an earlier look is still on its way, no occupant can
+ * be created, and nobody watches.
  */
 const lastSeconds: Family = (it) => {
   const { chance } = it;
@@ -110,7 +110,7 @@ const answeredTwice: Family = (it) => {
   ];
 };
 
-/** A create lands, and nobody sees its Job before its fence has passed. Then the group takes nothing more. */
+/** A create lands, and nobody sees its Job before its fence has passed. By then the group takes nothing more. */
 const unseenUntilTheFence: Family = (it) => {
   const { chance } = it;
   const { atMs } = one(chance, it.runs);
@@ -124,7 +124,7 @@ const unseenUntilTheFence: Family = (it) => {
   });
   return [
     fault(MINUTE, { on: "create", times: 1, trouble: { kind: "delayed", byMs: chance.between(400, 598) * SECOND } }),
-    fault(3 * MINUTE, { on: "create", trouble: { kind: "status", status: 401 } }), // it rests until the fence
+    fault(3 * MINUTE, { on: "create", trouble: { kind: "status", status: 401 } }), // the attempt rests until the fence
     fault(15 * MINUTE, { on: "list", resource: "jobs", trouble: { kind: "status", status: 500 } }),
     ...blind(it, atMs, 15 * MINUTE),
     ...it.groups.slice(0, 1).map((group): Planned => ({ atMs: atMs + 9 * MINUTE, kind: "pause", group, forMs: 7 * MINUTE })),

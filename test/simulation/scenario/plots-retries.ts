@@ -1,6 +1,7 @@
 /**
- * Plots around a step's next attempt: an attempt fails while a create of it is on the wire, and somebody takes its Job away, hold
- * and all; or a run is given up and restarted. Each plot replaces its whole scenario. Launchers, watchers and ledger work in it, so what happens to the Job is noticed in time.
+ * Plots around a step's next attempt. In some, an attempt fails while a create of it is unanswered, and somebody deletes its
+ * Job together with the hold. In another, a run is given up and restarted. Each plot replaces its whole scenario. Launchers,
+ * watchers and ledger work in it, so what happens to the Job is noticed in time.
  *
  * The bug this prevents: two attempts of one step at once. By chance alone, a late create seldom meets a step's next attempt.
  */
@@ -17,11 +18,13 @@ export interface RetryPlot {
   readonly noticesWithinMs: number;
 }
 
-/** The run that is tried again; its pods' behaviour stands in behaviour.ts. */
+/** The run that is tried again. behaviour.ts says how its pods behave. */
 export const RETRIED = "retried";
 
 const ASKED_MS = 5 * SECOND;
-/** The first create is on the wire. The second one, when its claim has run out, makes the Job, which soon fails. */
+/**
+ * When the Job fails: the first create is delayed; when its claim has run out, a second create makes the Job, which soon fails.
+ */
 const FAILED_MS = ASKED_MS + 33 * SECOND;
 /** Small, so that the claim is made again in time. */
 const POLL_MS = 2 * SECOND;
@@ -63,7 +66,7 @@ const goneBeforeItsEnd: Plot = (it) => {
   ];
 };
 
-/** The Job loses its hold while the retry waits for its backoff, and goes at once or later. */
+/** The Job loses its hold while the retry waits for its backoff, and is deleted at once or later. */
 const strippedBeforeTheRetry: Plot = (it) => {
   const { chance } = it;
   const [cluster = "a"] = it.clusters;
@@ -80,7 +83,10 @@ const strippedBeforeTheRetry: Plot = (it) => {
   ];
 };
 
-/** The Job goes while the second attempt runs elsewhere, and nothing can take its name. Then the second attempt fails, too. */
+/**
+ * The Job is deleted while the second attempt runs elsewhere, and nothing can take its name. Then the second attempt fails,
+ * too.
+ */
 const goneBeforeTheThird: Plot = (it) => {
   const { chance } = it;
   const [cluster = "a"] = it.clusters;

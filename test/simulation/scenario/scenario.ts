@@ -26,7 +26,7 @@ export interface PlannedGroup {
 
 export type Service = "launcher" | "watcher";
 
-/** Acts of others on a cluster. The Job that an act strikes is drawn at the time of the act. */
+/** Acts of others on a cluster. The Job that an act concerns is drawn when the act happens. */
 export type Meddling =
   | { readonly kind: "delete Job"; readonly propagation: "Foreground" | "Background" | "Orphan" }
   | { readonly kind: "strip hold" }
@@ -72,11 +72,11 @@ export interface Scenario {
   readonly deeds: readonly Planned[];
   readonly chaosMs: number;
   /**
-   * The most changes between healthy and unhealthy that may be told of a group. Absent if its cluster's answers may differ
-   * every time.
+   * How many changes between healthy and unhealthy may be told of a group. Absent if its cluster's answers may differ every
+   * time.
    */
   readonly turnsMost?: number;
-  /** A launcher knows within this time that a Job is gone. Absent if troubles may keep it from that for longer. */
+  /** A launcher knows within this time that a Job is gone. Absent if faults may delay this for longer. */
   readonly noticesWithinMs?: number;
   readonly script: (of: { readonly run: string; readonly step: string; readonly attempt: number }) => PodScript;
 }
@@ -85,7 +85,7 @@ export function scenarioOf(seed: number): Scenario {
   const chance = chanceOf(`scenario ${seed}`);
   const hold = !chanceOf(`hold ${seed}`).is(0.12);
   const clusters = chance.is(0.4) ? ["a", "b"] : ["a"];
-  // Drawn from a chance of its own, so that all other scenarios stay as they were.
+  // Drawn from a chance of its own, so that a change here leaves all other scenarios as they are.
   const crowding = chanceOf(`crowd ${seed}`);
   const isCrowded = crowding.is(0.08);
   const groups = clusters.map((cluster) => {

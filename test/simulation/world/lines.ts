@@ -132,7 +132,7 @@ export function heardLedger({ model, process, clock, trouble, history, trace, po
     },
     acceptGroup: heard(inner.acceptGroup),
     lease: heard(inner.lease),
-    standing: heard(inner.standing),
+    standing: (group, keep) => process.hear(inner.standing(group, keep)),
     counts: heard(inner.counts),
     prune: heard(inner.prune),
     find: heard(inner.find),
@@ -160,7 +160,7 @@ function noteClaims(history: History, clock: Clock, works: readonly Work[]): voi
   }
 }
 
-/** Queries of idle loops, the most frequent calls. On a quick line their answer "nothing" comes at once. */
+/** Queries of idle loops, the most frequent calls. If the line's delays are short, an empty answer comes at once. */
 const POLLS: ReadonlySet<keyof Ledger> = new Set(["due", "claim", "take", "takeStrays", "unsentNotices"]);
 const QUICK_MS = 10;
 

@@ -162,7 +162,7 @@ function note({ name: cluster, clock, history, trace }: ClusterOptions, { resour
   if (type === "ADDED") say(life.occupant ? "created (occupant)" : "created");
   if (type === "DELETED") {
     life.goneMs ??= nowMs;
-    // Only its hold kept the Job: one change took both away.
+    // Only the hold kept this Job: one change removed both.
     life.unheldMs ??= nowMs;
     say("gone");
     return;

@@ -36,7 +36,7 @@ function onTheWay({ broker, upstream, scenario, history, clock }: World): readon
   ];
 }
 
-/** True if the group's namespace is another one now: the rest of an ended attempt there waits for a person. */
+/** True if the group's namespace is another one now: its ended attempts that are not done wait for a person. */
 export const isMoved = ({ ledger }: World, group: GroupName | undefined): boolean => {
   const { health, diagnosis } = (group && ledger.tables.groups.get(group)) ?? {};
   const isNowhere = diagnosis?.code === "NamespaceTerminating" && /has no namespace|does not exist/.test(diagnosis.sentence);

@@ -3,8 +3,8 @@
  *
  *   upstream ─▶ broker ─▶ launchers ─▶ clusters ─▶ watchers ─▶ broker ─▶ launchers ─▶ broker ─▶ upstream
  *
- * The bug this prevents: a fault that only one test ever thought of. Deeds happen at their times. A process that is struck
- * loses its memory; requests that it had sent go on their way.
+ * The bug this prevents: a fault that only one test ever thought of. Each planned fault happens at its time. A process that
+ * crashes loses its memory; requests that it had sent go on their way.
  */
 import { GroupName, Installation } from "@longshore/contract/ids.ts";
 import { isTransient } from "@longshore/contract/problem.ts";
@@ -58,7 +58,7 @@ export interface World {
   readonly history: History;
   readonly trace: Trace;
   ledgerTrouble: LedgerTrouble;
-  /** From here on no process is struck any more. */
+  /** From here on no process crashes any more. */
   healed: boolean;
 }
 

@@ -1,8 +1,8 @@
 /**
  * Answers to creates, late or repeated, from any launcher.
  *
- * The bugs this prevents: the answer to one claim taken for another's; an answer applied twice that hides a create which is
- * still on the wire; and a refusal that ends an attempt while an older create of it may yet land and run.
+ * The bugs this prevents: the answer to one claim taken for another's; an answer applied twice that hides a create which may
+ * still land; and a refusal that ends an attempt while an older create of it may still land and run.
  */
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { type Attempt, isOpen } from "../../run/record.ts";
@@ -10,7 +10,7 @@ import { backToWaiting } from "./decisions.ts";
 import { closing, type Context, end, endOfCause, type Move, move, notStarted, restUntilMs, type Rule, stay } from "./move.ts";
 import { alive, ofOwn } from "./sightings.ts";
 
-/** Takes one claim off the wire. Returns the same attempt if that answer was applied before. */
+/** Removes one claim from `unanswered`. Returns the same attempt if this answer was applied before. */
 function hear(attempt: Attempt, claimNo: number | undefined, { nowMs }: Context): Attempt {
   if (claimNo === undefined || !attempt.unanswered.includes(claimNo)) return attempt;
   const heard = { ...attempt, unanswered: attempt.unanswered.filter((it) => it !== claimNo) };
@@ -24,7 +24,7 @@ const createdIn =
 
 export const becomeLive = createdIn((attempt, _input, context) => move(alive(attempt, context)));
 
-/** Known already; or, if the attempt is closing, this is the Job to delete. */
+/** The Job is known already, or the attempt is closing and has to delete it. */
 export const answeredLate = createdIn(stay);
 
 export const takeOffTheWire: Rule<"refused" | "deferred" | "nameTaken"> = (attempt, { claimNo }, context) =>
@@ -36,7 +36,7 @@ export const refused: Rule<"refused"> = (attempt, { claimNo, diagnosis }, contex
 export const nameTaken: Rule<"nameTaken"> = (attempt, { claimNo, diagnosis }, context) =>
   endOrClose(attempt, hear(attempt, claimNo, context), "nameConflict", diagnosis, context);
 
-/** Ends the attempt if no create is on the wire; else closes it, because a create may still land. */
+/** Ends the attempt if none of its creates is unanswered; else closes it, because a create may still land. */
 function endOrClose(
   attempt: Attempt,
   heard: Attempt,
@@ -75,7 +75,7 @@ export const deferred: Rule<"deferred"> = (attempt, { claimNo, reason, diagnosis
   return move(claimNo === heard.claimNo ? { ...heard, dueMs: again ? Math.min(retryAtMs, fenceMs) : fenceMs } : heard);
 };
 
-/** While closing: if no create is on the wire and no Job is left, nothing is left to close. */
+/** A closing attempt ends if none of its creates is unanswered and no Job of it is left. */
 export const endWithoutJob: Rule<"refused" | "deferred" | "nameTaken"> = (attempt, { claimNo }, context) => {
   const heard = hear(attempt, claimNo, context);
   if (heard === attempt || isOpen(heard)) return move(heard);

@@ -28,7 +28,7 @@ export const waitExpiredUncreated: Rule<"waitExpired"> = (attempt, _input, conte
 export const hopeless: Rule<"hopeless"> = (attempt, { diagnosis }, context) =>
   end(attempt, "refused", context, { diagnosis, started: notStarted(attempt) });
 
-/** The Job exists and only waits its turn. `waitFor` bounds that, as it bounds waiting for a group. */
+/** The Job exists and waits for room. `waitFor` bounds this wait, as it bounds the wait for a group. */
 export const waitExpiredCreated: Rule<"waitExpired"> = (attempt, _input, context) =>
   attempt.started !== "yes" && waitsForRoom(attempt.notes.stall)
     ? closing(attempt, "waitExpired", waitDiagnosis(attempt), context)
@@ -45,8 +45,8 @@ export const startExpired: Rule<"startExpired"> = (attempt, { diagnosis }, conte
   attempt.started === "yes" ? stay(attempt) : closing(attempt, "startExpired", diagnosis, context);
 
 /**
- * Moves the work to another group. The attempt ends only once it is proved that nothing of it started, because the work is done
- * again elsewhere.
+ * Moves the work to another group, which does it again: so the attempt ends as "moved" only with proof that nothing of it
+ * started.
  */
 export const elsewhere: Rule<"elsewhere"> = (attempt, { diagnosis }, context) =>
   attempt.started !== "yes" && waitsForRoom(attempt.notes.stall)
@@ -63,7 +63,7 @@ export const goesOn: Rule<"goesOn"> = (attempt, _input, context) => {
 
 export const abandon: Rule<"abandon"> = (attempt, { diagnosis }, context) => end(attempt, "lost", context, { diagnosis });
 
-// ── Placing and claiming: in waiting and ready nothing is on the wire ────────────────────────────────────────────────
+// ── Placing and claiming: a waiting or ready attempt has no unanswered create ────────────────────────────────────────
 
 export const ready: Rule<"placed"> = (attempt, { group, namespace, considered, hold }, { nowMs }) => {
   const { hold: _, ...notes } = attempt.notes;
@@ -74,7 +74,7 @@ export const ready: Rule<"placed"> = (attempt, { group, namespace, considered, h
 export const waitOn: Rule<"noPlace"> = (attempt, { reason, considered, retryAtMs, diagnosis, waitsFor }) =>
   backToWaiting({ ...attempt, notes: { ...attempt.notes, considered } }, { reason, retryAtMs, diagnosis, waitsFor });
 
-/** The claim's number is added before anything is sent: from here on a create may land, whichever process dies. */
+/** The claim joins `unanswered` before anything is sent: from here on a create may land, whichever process dies. */
 export const claimed: Rule<"claimDue"> = (attempt, { by, untilMs }) => {
   const claimNo = attempt.claimNo + 1;
   return move({
@@ -97,7 +97,7 @@ export interface Why {
   readonly waitsFor?: readonly GroupName[] | undefined;
 }
 
-/** The slot is free again, and any group may take the attempt. Only for attempts with nothing on the wire. */
+/** The slot is free again, and any group may take the attempt. Only for attempts without an unanswered create. */
 export function backToWaiting(attempt: Attempt, { reason, retryAtMs, diagnosis, waitsFor }: Why): Move {
   const { considered = [], ...notes } = attempt.notes;
   const waiting: Attempt = {

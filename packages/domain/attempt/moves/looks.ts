@@ -1,7 +1,7 @@
 /**
  * Results of an authoritative look: deleted for good, gone, the name occupied, the fence passed, the hold released.
  *
- * The bug this prevents: an end read out of silence. A passed fence shows that nothing more can land; it does not show that
+ * The bug this prevents: an end concluded from silence. A passed fence shows that nothing more can land; it does not show that
  * nothing has landed, so only a look that began after the fence counts.
  */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
@@ -52,7 +52,7 @@ export const occupiedWhileClosing: Rule<"occupied"> = (attempt, { uid }, context
   return noted.notes.gone === true ? endOfCause(noted, context, {}) : move(noted);
 };
 
-/** The occupant may have come back without our hold, so only a look at it shows that the name is kept. */
+/** The occupant may have no hold, so only another look at it shows that the name is kept. */
 export const occupiedAfterEnd: Rule<"occupied"> = (attempt, { uid }, { nowMs }) =>
   attempt.occupantUid === uid ? stay(attempt) : move({ ...doubted({ ...attempt, occupantUid: uid }, nowMs), dueMs: nowMs });
 
@@ -88,7 +88,10 @@ export const fencePassedClosing: Rule<"fencePassed"> = (attempt, { claimNo, begu
 export const fencePassedEnded: Rule<"fencePassed"> = (attempt, { claimNo, begunAtMs }) =>
   claimNo === attempt.claimNo && isConclusive(attempt, begunAtMs) ? move(finish(attempt)) : stay(attempt);
 
-/** While fenced the name must stay taken: if its hold went too early, the release loop looks at once and occupies it. */
+/**
+ * Until the fence has passed the name must stay taken: if the hold went too early, the release loop looks at once and occupies
+ * the name.
+ */
 export const released: Rule<"released"> = (attempt, { begunAtMs }, { nowMs }) => {
   if (isFenced(attempt, nowMs)) return move(doubted(attempt, nowMs));
   return isConclusive(attempt, begunAtMs) ? move(finish(attempt)) : move({ ...attempt, dueMs: nowMs });

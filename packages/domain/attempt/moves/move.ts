@@ -1,6 +1,6 @@
 /**
- * A cell's result in the attempt's table: the new attempt, its news, and the strays that have to go. How an attempt closes and
- * ends also stands here, with the result of each cause.
+ * A cell's result in the attempt's table: the new attempt, its news, and the strays that have to go. This file also closes and
+ * ends attempts, with the result of each cause.
  *
  * The bug this prevents: a name that becomes free while a create of it may still land. Until the fence has passed, an ended Job
  * keeps its hold. The release loop looks at once: if no Job has the name, it creates an occupant.
@@ -95,7 +95,7 @@ export const notStarted = ({ started, notes }: Attempt): Attempt["started"] =>
 export interface How {
   readonly diagnosis?: Diagnosis;
   readonly evidence?: Evidence;
-  /** Absent: nothing new was learned of the start. */
+  /** Absent: nothing new is known about the start. */
   readonly started?: Attempt["started"];
 }
 
@@ -106,7 +106,7 @@ export function endOfCause(attempt: Attempt, context: Context, how: How): Move {
   return end(attempt, isProved ? result : "failed", context, { diagnosis: attempt.notes.closing ?? diagnosis, ...how });
 }
 
-/** A "no" that was noted while the pods could be seen stands against a later "unknown". */
+/** A "no" that was noted while the pods could be seen outlasts a later "unknown". */
 function startedAfter(attempt: Attempt, { started = "unknown" }: How): Attempt["started"] {
   return attempt.started === "yes" || started === "unknown" ? attempt.started : started;
 }

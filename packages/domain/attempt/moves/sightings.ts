@@ -32,7 +32,7 @@ export function alive(attempt: Attempt, { limits }: Context): Attempt {
   return { ...live, dueMs: liveDueMs(live, limits) };
 }
 
-/** Sets its timers by the newest knowledge. A closing attempt has none of these timers. */
+/** Sets the attempt's timer by the newest knowledge. A closing attempt has no such timer. */
 const retimed = (attempt: Attempt, context: Context): Attempt =>
   attempt.state === "closing" ? attempt : alive(attempt, context);
 
@@ -88,7 +88,9 @@ export const failed: Rule<"failed"> = ofOwn<"failed">((attempt, { evidence }, co
   return after(news, end(ran, "failed", context, { evidence, diagnosis, started: evidence.started }));
 });
 
-/** Once our DELETE is sent, only Complete beats it: our own SIGTERM gives exit 143, which is not the program's failure. */
+/**
+ * After our DELETE only Complete counts as the Job's own end: our SIGTERM gives exit 143, which is not the program's failure.
+ */
 export const failedLate: Rule<"failed"> = ofOwn<"failed">((attempt, input, context) => {
   if (attempt.cause === "external" || attempt.cause === "vanished") return failed(attempt, input, context);
   const { evidence } = input;
@@ -113,8 +115,8 @@ type Sighting = { readonly uid: Uid; readonly group: GroupName };
 export type SightingKind = "created" | "started" | "stalled" | "resumed" | "complete" | "failed" | "deleting" | "lookedDeleted";
 
 /**
- * "bind": the attempt knows of no Job, or its Job is provably gone, and a create of it may have made this one.
- * "occupant": the Job that we put there ourselves, so that no other takes the name. It is neither adopted nor a stray.
+ * "bind": the attempt has no Job, or only one that is provably gone, so that a create of it may have made this Job. "occupant":
+ * our own Job that keeps the name taken. It is neither adopted nor a stray.
  */
 function whose(attempt: Attempt, { uid, group }: Sighting): "own" | "bind" | "occupant" | "other" {
   if (group !== attempt.group) return "other";
@@ -173,7 +175,7 @@ export const vanishedLate: Rule<"deleting"> = ofOwn<"deleting">((attempt, { vani
   vanished === true ? move(doubted(attempt, nowMs)) : stay(attempt),
 );
 
-/** The outcome is recorded and the hold still stands: release it, but not while a create may yet land. */
+/** The outcome is recorded and the Job still has our hold: the hold is released, but not while a create may still land. */
 export const releaseAgain: Rule<"complete" | "failed" | "deleting" | "lookedDeleted"> = ofOwn((attempt, input, context) => {
   if (attempt.state === "done") return move(attempt, [], [strayOf("release", attempt, input, context)]);
   const soonestMs = Math.min(attempt.dueMs ?? Infinity, restUntilMs(attempt, context.nowMs));

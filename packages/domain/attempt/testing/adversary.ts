@@ -35,13 +35,13 @@ type Reply = {
 };
 type Look = { readonly of: Attempt; readonly begunAtMs: number; readonly seen: Job | undefined };
 
-/** A number of its own, not FENCE_MS, so that a fence that is too short is found. */
+/** Not taken from FENCE_MS, so that a fence that is too short is found. */
 const LANDS_WITHIN_MS = 10 * MINUTE;
 
 export function adversary() {
   let nowMs = NOW;
   let record: RunRecord = runOf(planOf([step("main")], { retriesMax: 0 }, true));
-  /** One for each group at most: a namespace takes a name once. */
+  /** At most one Job for each group: a namespace can have a name only once. */
   const jobs = new Map<GroupName, Job>();
   let uids = 0;
   let version = 10;
@@ -187,7 +187,7 @@ export function adversary() {
     looks = [...looks, { of: attempt(), begunAtMs: nowMs, seen: seenIn(attempt().group) }];
     rest(2 * SECOND);
   }
-  /** Concludes as the close loop and `unfence` do, from the view that they had when they looked. */
+  /** Draws the conclusion that the close loop and `unfence` draw, from the view of an earlier look. */
   function conclude(choice: number): void {
     const it = looks[choice % looks.length];
     if (it === undefined) return;
@@ -282,11 +282,11 @@ export function adversary() {
   function wait(choice: number): void {
     nowMs += [SECOND, CLAIM, 3 * MINUTE, CLAIM, SECOND, CLAIM, MINUTE, 11 * MINUTE][choice % 8] ?? 0;
     posts = posts.filter(({ untilMs }) => nowMs < untilMs);
-    // A Job that ended and was released lives a while; then its name is free.
+    // A Job that ended and was released is kept for a while; then its name is free.
     for (const it of jobs.values()) if (it.condition !== undefined && !it.held) jobs.delete(it.group);
   }
 
-  // An act that stands here twice is picked twice as often.
+  // An act that is listed twice is picked twice as often.
   const acts = [
     claim,
     claim,

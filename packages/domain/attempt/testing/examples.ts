@@ -117,7 +117,7 @@ export const ended = after(live, [input.complete]);
 export const done = after(ended, [input.released]);
 /** The claim ran out without an answer, and was made again: two creates may land. */
 export const claimedTwice = after(claimed, [input.unanswered, input.claimDue]);
-/** Cancelled while a create was on the wire: nobody knows of a Job, and one may come. */
+/** Cancelled while a create was unanswered: no Job is known, and one may still come. */
 export const closingUnborn = after(claimed, [input.cancel]);
 export const passed = NOW + CLAIM + 10 * MINUTE;
 

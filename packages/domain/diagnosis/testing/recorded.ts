@@ -23,7 +23,7 @@ export interface Recorded {
 export type Recording =
   /** An API server's answer to a request of ours. */
   | { readonly kind: "reply"; readonly to: "create" | "another request"; readonly status: number; readonly body: unknown }
-  /** No answer: the error, and those inside it. */
+  /** No answer came: the error, and the errors inside it. */
   | { readonly kind: "silence"; readonly error: Silence }
   /** A Job, its pods, and the Events about them, as the API shows them; `earlier`: a watcher's earlier view of them. */
   | (Shown & { readonly kind: "objects"; readonly events: readonly unknown[]; readonly earlier?: Shown });
@@ -65,7 +65,7 @@ function toldOfObjects({ earlier, events, ...now }: Extract<Recording, { kind: "
   for (const fact of facts(said, { ...seen, events: events.flatMap((it) => seeEvent(it) ?? []) }, NOW_MS).facts) {
     if (fact.type === "job.ended") return fact.data.evidence.diagnosis;
     if (fact.type === "job.stalled") return fact.data.diagnosis;
-    // Stands for the launcher's look, which finds that no loop of ours deleted the Job.
+    // Replaces the launcher's look, which would find that no loop of ours deleted the Job.
     if (fact.type === "job.deleting") return CAUSES.external.diagnosis;
   }
   return undefined;

@@ -33,7 +33,7 @@ create table cluster_group (
   served_at timestamptz
 );
 
--- Kept for ever: its id is the idempotency key. A tombstone is a cancel that came before its run.
+-- Kept for ever: a run's id is the idempotency key. A tombstone is a cancel that came before its run.
 create table run (
   key bigint generated always as identity primary key,
   id text collate "C" not null unique,
@@ -92,10 +92,10 @@ create table attempt (
   check (state in ('waiting', 'ended', 'done') or group_id is not null)
 );
 create index attempt_due on attempt (group_id, state, priority desc, due) where due is not null;
--- Who is next for a slot: one line for each set of groups that attempts wait for room in, and one of those not judged yet.
+-- The next attempt for a slot: attempts that wait for room in the same groups form a line, and attempts not judged yet another.
 create index attempt_line on attempt (waits_for, priority desc, run_key, due) where state = 'waiting';
 
--- The story. The key guards against repeats; the counter under the run's lock makes it dense.
+-- A run's story. The key prevents repeats; the counter under the run's lock prevents gaps.
 create table event (
   run_key bigint not null,
   seq integer not null,
@@ -108,7 +108,7 @@ create table event (
   primary key (run_key, seq)
 );
 
--- Events that the broker has not confirmed yet. A confirmed event's row is deleted, so a lower one that commits later is found too.
+-- Events that the broker has not confirmed yet. A confirmed event's row is deleted, so a lower number that is committed later is found, too.
 create table outbox (
   part smallint not null,
   run_key bigint not null,
@@ -116,7 +116,8 @@ create table outbox (
   primary key (part, run_key, seq)
 ) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0);
 
--- Refusals and groups' health: no run's story, so no sequence. Sent rows stay a while: a command that comes again gets no second notice.
+-- Refusals and groups' health: not part of a run's story, so without a sequence. Sent rows stay for a while: a command that comes
+-- again gets no second notice.
 create table notice (
   id text collate "C" primary key,
   tenant text not null,

@@ -1,0 +1,72 @@
+/**
+ * Remembers with which options of `up` each group was served from this data folder, and tells which unfinished runs this start
+ * leaves unserved.
+ *
+ * The failure this prevents: an `up` with another cluster in the same folder. The runs of the group that was served before stay
+ * active, nobody acts on them, and nobody says so.
+ */
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { GroupName, RunId } from "@longshore/contract/ids.ts";
+import type { Ledger } from "@longshore/ledger/port.ts";
+import { z } from "zod";
+
+const Starts = z.record(z.string(), z.array(z.string()));
+type Starts = Readonly<z.infer<typeof Starts>>;
+
+/**
+ * Notes that the group is served with these options, and returns the options of every group that was served from here. If the
+ * file cannot be read, the options of earlier starts are lost: for their groups no command can be named.
+ */
+export async function noteStart(home: string, group: string, options: readonly string[]): Promise<Starts> {
+  const file = join(home, "starts.json");
+  const text = await readFile(file, "utf8").catch(() => "{}");
+  const before = Starts.safeParse(jsonOf(text));
+  const starts = { ...(before.success ? before.data : {}), [group]: [...options] };
+  await writeFile(file, JSON.stringify(starts, null, 2), { mode: 0o600 });
+  return starts;
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined; // a full disk cut it off
+  }
+}
+
+/** The command as a person types it. */
+export const startCommand = (options: readonly string[]): string =>
+  ["npm start", ...(options.length > 0 ? ["--"] : []), ...options.map(quoted)].join(" ");
+
+const quoted = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
+
+export interface Left {
+  readonly group: GroupName;
+  readonly runs: readonly RunId[];
+  /** True if there are more runs than are named. */
+  readonly more: boolean;
+}
+
+const NAMED_MOST = 10;
+
+/**
+ * Returns the unfinished runs of all groups but the served one, by group.
+ *
+ * If no other launcher uses the ledger, the other groups are not served from now on. The ledger itself would notice that after
+ * minutes, and would place new runs there until then.
+ */
+export async function leftBehind(
+  ledger: Pick<Ledger, "groups" | "list" | "setGroup">,
+  { serves, isOwnLedger }: { readonly serves: string; readonly isOwnLedger: boolean },
+): Promise<readonly Left[]> {
+  const left: Left[] = [];
+  for (const { name: group } of await ledger.groups()) {
+    if (group === serves) continue;
+    if (isOwnLedger) await ledger.setGroup(group, { served: false });
+    const of = async (state: "active" | "cancelling") => await ledger.list({ state, group, most: NAMED_MOST + 1 });
+    const runs = [...(await of("active")), ...(await of("cancelling"))].map(({ id }) => id);
+    if (runs.length > 0) left.push({ group, runs: runs.slice(0, NAMED_MOST), more: runs.length > NAMED_MOST });
+  }
+  return left;
+}
