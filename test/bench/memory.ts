@@ -33,6 +33,8 @@ const SETTINGS = { pace: { tally: "8s" }, defaults: { keepFor: { succeeded: "0s"
 const SCRAPE_MS = 10_000;
 const LOOK_MS = 1_000;
 const TOLD_EACH_LOOKS = 10;
+const QUIET_LOOKS = 4;
+const QUIET_WITHIN_MS = 600_000;
 /** A phase ends with an error after this long without one run that came to its place. */
 const STUCK_MS = 120_000;
 /** Compiles the code of a run's whole life, so that the first figures are those of a program that is up for a while. */
@@ -137,6 +139,21 @@ function phases({ stage, upstream, pocket, settleMs, say }: Playing) {
     }
   }
 
+  /**
+   * Waits until nobody asks for single Jobs any more. The watcher looks for each Job that vanished before it forgets the Job, and
+   * does so long after the Jobs are gone if the cluster answers slowly.
+   */
+  async function quiet(): Promise<void> {
+    const asked = async (): Promise<number> => (await stage.requests.taken())["get jobs"] ?? 0;
+    const beganMs = performance.now();
+    for (let looks = 1, silent = 0; silent < QUIET_LOOKS; looks++, await clock.sleep(LOOK_MS)) {
+      if (performance.now() - beganMs > QUIET_WITHIN_MS) throw new Error("Jobs are asked for although there are none");
+      const now = await asked();
+      silent = now === 0 ? silent + 1 : 0;
+      if (looks % TOLD_EACH_LOOKS === 0) say(`  ${now} Jobs were asked for`);
+    }
+  }
+
   const attempts = (state: State, goal: number): Promise<void> => until(`attempts ${state}`, goal, () => count(state));
 
   const sizeOf = async (program: Program, used: CpuMs<Program>): Promise<Sizes[Program]> => ({
@@ -195,6 +212,7 @@ function phases({ stage, upstream, pocket, settleMs, say }: Playing) {
       await attempts("done", before + all);
       await until("Jobs left", 0, () => leftOf(JOBS));
       await until("pods left", 0, () => leftOf(PODS));
+      await quiet();
     },
 
     figures() {
