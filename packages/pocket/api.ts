@@ -42,6 +42,8 @@ export interface Identity {
 export interface Kubelet {
   /** Reports each change of the pod, at once or later, until the pod is forgotten. */
   start(pod: PodObject, report: (report: PodReport) => void, look: Look): PodRun;
+  /** Ends and removes what an earlier kubelet left of pods that are not among these. Called before the first start. */
+  retain?(pods: readonly PodObject[]): void;
 }
 
 /** Reads another object of the pod's namespace, as a kubelet reads Secrets and ConfigMaps. */
@@ -60,7 +62,19 @@ export interface PodRun {
 
 export type PodReport =
   | { readonly kind: "unschedulable"; readonly message: string }
-  | { readonly kind: "placed"; readonly node: string; readonly containers: readonly ContainerReport[] };
+  | {
+      readonly kind: "placed";
+      readonly node: string;
+      readonly containers: readonly ContainerReport[];
+      /** Given if the node ended the pod: then the pod fails, whatever its containers say. */
+      readonly ended?: PodEnd;
+    };
+
+/** Why a node ended a pod, as it is written into the pod's status. */
+export interface PodEnd {
+  readonly reason: string;
+  readonly message: string;
+}
 
 export interface ContainerReport {
   readonly name: string;

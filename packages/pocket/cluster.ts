@@ -17,13 +17,15 @@ import { startNodes } from "./controllers/nodes.ts";
 import { startQuotas } from "./controllers/quota.ts";
 import { splitPath } from "./server/query.ts";
 import { answer, type ServerParts, stream } from "./server/serve.ts";
-import { createStore } from "./server/store.ts";
+import { createStore, type Disk } from "./server/store.ts";
 
 export interface ClusterOptions {
   readonly clock: Clock;
   readonly kubelet: Kubelet;
   /** Versions begin after this one: a cluster that is started again must not repeat old numbers. */
   readonly firstVersion: number;
+  /** Absent: the objects are in memory only. */
+  readonly disk?: Disk;
   readonly delays?: Delays;
   readonly emptying?: Emptying | undefined;
   /** Called before the request's answer leaves. */
@@ -46,14 +48,16 @@ export interface Cluster extends ServerParts, Disposable {
 }
 
 export function createCluster(options: ClusterOptions): Cluster {
-  const { clock, kubelet, firstVersion, delays = POCKET_DELAYS, emptying = "pods first", onRequest } = options;
+  const { clock, kubelet, firstVersion, disk, delays = POCKET_DELAYS, emptying = "pods first", onRequest } = options;
   const agenda = createAgenda(clock);
-  const store = createStore(firstVersion);
+  const store = createStore(firstVersion, disk);
   const parts = { store, clock, agenda, delays };
   const nodes = startNodes(parts, kubelet);
   startJobController(parts);
   startCollector(parts, emptying);
   startQuotas(parts);
+  nodes.resume();
+  store.retell();
   let watches = 0;
   const server: ServerParts = { ...parts, runOf: nodes.runOf, watchKey: () => `watch:${watches++}` };
 

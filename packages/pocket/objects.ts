@@ -128,6 +128,8 @@ export interface PodObject extends ApiObject {
 
 export interface PodStatus {
   readonly phase: PodPhase;
+  readonly reason?: string;
+  readonly message?: string;
   readonly conditions?: readonly Condition[];
   readonly startTime?: string;
   readonly containerStatuses?: readonly Fields[];

@@ -27,7 +27,7 @@ await clusterConformance(t, {
   name: "the pocket over HTTP",
   pods: "processes",
   image: "busybox",
-  outlasts: 1,
+  outlasts: 3,
   open: async () => {
     await using opened = new AsyncDisposableStack();
     const namespace = `conformance-${clusters++}`;

@@ -1,22 +1,26 @@
 /**
- * Starts the embedded cluster: kubelet, cluster, HTTP, and the files that outlive it.
+ * Starts the embedded cluster: its folder, the objects on disk, kubelet, cluster and HTTP.
  *
- * The bug this prevents: a cluster that looks like another one after a restart. The namespaces keep their UIDs, and the
- * versions go on rising, so that a view from before the restart still counts as older.
+ * The bug this prevents: a cluster that looks like another one after a restart, or has lost its Jobs. The objects keep their
+ * UIDs, and the versions go on rising, so that a view from before the restart still counts as older.
  */
-import { randomBytes, randomUUID } from "node:crypto";
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from "node:fs";
-import { join } from "node:path";
+import { randomBytes } from "node:crypto";
+import { closeSync, mkdirSync, openSync, writeSync } from "node:fs";
+import { claimFolder } from "@longshore/runtime/claim-folder.ts";
 import { type Clock, systemClock } from "@longshore/runtime/clock.ts";
 import type { Identity, Kubelet } from "./api.ts";
 import { type Cluster, createCluster } from "./cluster.ts";
+import type { PodObject } from "./objects.ts";
 import { startProcesses } from "./pods/processes.ts";
 import { serveHttp } from "./server/http.ts";
+import { openJournal } from "./server/journal.ts";
 import { createNamespace } from "./server/write.ts";
 
 export interface PocketOptions {
-  /** Folder for the pods' folders and logs. Private to this pocket. */
+  /** Folder for the objects, the pods' folders and logs. One pocket at a time may use it. */
   readonly dataDir: string;
+  /** True: it keeps no objects, and its pods end with it at once, also when it is killed. */
+  readonly throwaway?: boolean;
   /** Further tokens, for example of users bound to some namespaces. */
   readonly credentials?: ReadonlyMap<string, Identity>;
   /** Absent: "default". */
@@ -33,39 +37,45 @@ export interface Pocket extends AsyncDisposable {
   /** The administrator's. */
   readonly token: string;
   readonly cluster: Cluster;
+  /** How many pods have a process now. */
+  running(): number;
 }
 
 export async function startPocket(options: PocketOptions): Promise<Pocket> {
   const clock = systemClock;
-  const { dataDir, pods = () => startProcesses({ clock, dataDir }), requestLog } = options;
-  mkdirSync(dataDir, { recursive: true });
+  const { dataDir, throwaway = false, pods = () => startProcesses({ clock, dataDir, throwaway }), requestLog } = options;
+  // The objects and the pods' output may have secrets in them.
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   await using started = new AsyncDisposableStack();
-  const kubelet = started.use(pods(clock));
+  started.use(await claimFolder(dataDir, (pid) => new Error(inUse(dataDir, pid))));
+  const disk = throwaway ? undefined : started.use(openJournal(dataDir, clock));
   const log = requestLog === undefined ? undefined : openSync(requestLog, "a");
   if (log !== undefined) started.defer(() => closeSync(log));
+  const kubelet = pods(clock);
   const cluster = started.use(
     createCluster({
       clock,
       kubelet,
-      // Milliseconds since 1970: no earlier pocket can have reached this version, so no version comes twice.
-      firstVersion: clock.now(),
+      // Milliseconds since 1970: no earlier pocket can have reached this version. So no version comes twice, even if a disk has
+      // lost the last ones, and a watch that begins at an earlier version is told to list again.
+      firstVersion: Math.max(clock.now(), disk?.version ?? 0),
+      ...(disk && { disk }),
       ...(log !== undefined && { onRequest: (entry) => writeSync(log, `${JSON.stringify(entry)}\n`) }),
     }),
   );
-  const uids = keepNamespaces(join(dataDir, "namespaces.json"), options.namespaces ?? ["default"]);
-  for (const [name, uid] of uids) createNamespace(cluster, name, uid);
+  // Stops before the cluster: the cluster hears how its pods ended.
+  started.use(kubelet);
+  for (const name of options.namespaces ?? ["default"]) {
+    if (cluster.store.get("namespaces", "", name) === undefined) createNamespace(cluster, name);
+  }
   const token = randomBytes(24).toString("base64url");
   const credentials = new Map<string, Identity>([[token, { user: "admin" }], ...(options.credentials ?? [])]);
   const { url } = started.use(await serveHttp({ cluster, credentials, ...(options.tls && { tls: options.tls }) }));
   const all = started.move();
-  return { url, token, cluster, [Symbol.asyncDispose]: () => all.disposeAsync() };
+  const running = (): number =>
+    cluster.store.list("pods", undefined).filter((it) => (it as PodObject).status.phase === "Running").length;
+  return { url, token, cluster, running, [Symbol.asyncDispose]: () => all.disposeAsync() };
 }
 
-/** Returns each namespace's UID from before, or a new UID that the namespace keeps from now on. */
-function keepNamespaces(path: string, names: readonly string[]): ReadonlyMap<string, string> {
-  const known: Readonly<Record<string, string>> = existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : {};
-  const kept = new Map(names.map((name) => [name, known[name] ?? randomUUID()]));
-  writeFileSync(`${path}.new`, `${JSON.stringify({ ...known, ...Object.fromEntries(kept) }, null, 2)}\n`);
-  renameSync(`${path}.new`, path);
-  return kept;
-}
+const inUse = (dataDir: string, pid: number | undefined): string =>
+  pid === undefined ? `${dataDir} takes no lock` : `another pocket, in process ${pid}, uses ${dataDir}`;

@@ -8,12 +8,15 @@
 import type { Broker, Delivery } from "@longshore/broker/port.ts";
 import { readEvent } from "@longshore/contract/envelope.ts";
 import { isTerminal } from "@longshore/contract/event.ts";
+import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
+import type { RunRecord } from "@longshore/domain/run/record.ts";
 import type { Ledger, StoryEvent } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { wakeUp } from "@longshore/runtime/loop.ts";
 import { say, screenIn, type Surroundings } from "./command.ts";
+import { hintAt, type Place } from "./place.ts";
 import { paragraph } from "./screen/rows.ts";
 import { toned } from "./screen/screen.ts";
 import { span } from "./screen/times.ts";
@@ -27,6 +30,8 @@ export interface Followed {
   readonly command?: string;
   /** The value of `--config`, for the commands that are printed at the end. */
   readonly config?: string | undefined;
+  /** Absent: hints are printed as they were sent. */
+  readonly place?: (record: RunRecord) => Place;
 }
 
 export interface Following {
@@ -48,7 +53,7 @@ const LOOK_AGAIN_MS = 5_000;
 
 /** Resolves when the events are bound: call it before publishing, or the first look comes late. */
 export async function follow(
-  { broker, ledger, run, command, config }: Followed,
+  { broker, ledger, run, command, config, place }: Followed,
   surroundings: Pick<Surroundings, "out" | "screen" | "progress" | "signal">,
 ): Promise<Following> {
   const { signal, progress } = surroundings;
@@ -76,8 +81,14 @@ export async function follow(
     return event;
   }
 
-  function ends({ type, data }: StoryEvent): string {
-    say(surroundings, afterEnd(run, type, data as object, screen, config));
+  async function ends({ type, data }: StoryEvent): Promise<string> {
+    const record = place === undefined ? undefined : (await ledger.find(run))?.record;
+    const said = data as { readonly diagnosis?: Diagnosis };
+    const told =
+      record === undefined || place === undefined || said.diagnosis === undefined
+        ? said
+        : { ...said, diagnosis: { ...said.diagnosis, hint: hintAt(place(record), said.diagnosis) } };
+    say(surroundings, afterEnd(run, type, told, screen, config));
     return type;
   }
 
@@ -86,7 +97,7 @@ export async function follow(
     let newest: StoryEvent | undefined;
     for await (const event of news()) newest = event;
     if (newest === undefined) return undefined;
-    if (isTerminal(newest.type)) return ends(newest);
+    if (isTerminal(newest.type)) return await ends(newest);
     const lasts = span((await ledger.now()) - newest.atMs);
     say(surroundings, paragraph(`${wordOf(newest.type)} for ${lasts} so far`, { indent: 6, tone: "faint" }, screen));
     return undefined;
@@ -95,7 +106,7 @@ export async function follow(
   /** Other content under the run's id is refused, and the story of the run that has the id is not its sender's. */
   async function until(isTold: boolean): Promise<string> {
     for (;;) {
-      if (isTold) for await (const event of news()) if (isTerminal(event.type)) return ends(event);
+      if (isTold) for await (const event of news()) if (isTerminal(event.type)) return await ends(event);
       const state = heard.state();
       if (state === "stopped" || signal.aborted) return "stopped";
       if (state !== "following") {

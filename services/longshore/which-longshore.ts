@@ -3,12 +3,13 @@
  * launcher's config file names.
  */
 import { existsSync } from "node:fs";
-import { link, mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { brokerOf } from "@longshore/broker/settings.ts";
 import { Installation } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { LauncherConfig } from "@longshore/launcher/config.ts";
+import { claimFolder } from "@longshore/runtime/claim-folder.ts";
 import { readConfig } from "@longshore/runtime/config/config.ts";
 import { secretOf } from "@longshore/runtime/config/secret-settings.ts";
 import { z } from "zod";
@@ -47,35 +48,22 @@ const runningFile = (dataDir: string): string => join(dataDir, "running.json");
  * fail.
  */
 export async function claimHome(dataDir: string): Promise<AsyncDisposable> {
-  const claim = join(dataDir, "pid");
-  const own = `${claim}.${process.pid}`;
-  await writable(dataDir, own);
-  try {
-    for (let tries = 0; tries < 10; tries++) {
-      await link(own, claim).catch(() => undefined); // if several processes try, one succeeds
-      const pid = Number(await readFile(claim, "utf8").catch(() => Number.NaN));
-      if (pid === process.pid) return { [Symbol.asyncDispose]: () => rm(claim, { force: true }) };
-      if (isAlive(pid)) {
-        const what = `a Longshore runs from ${dataDir} already, as process ${pid}`;
-        throw new Failure("halt", "AlreadyRunning", `${what}; stop it first, or give this one another --data DIR`);
-      }
-      await rm(claim, { force: true }); // the process that held the folder was killed
-    }
-    throw new Failure("halt", "DataFolder", `the data folder ${dataDir} takes no lock (${claim}); name another one: --data DIR`);
-  } finally {
-    await rm(own, { force: true });
-  }
-}
-
-async function writable(dataDir: string, file: string): Promise<void> {
   try {
     await makeFolder(dataDir);
-    await writeFile(file, `${process.pid}\n`, { mode: 0o600 });
+    return await claimFolder(dataDir, (pid) => claimedBy(dataDir, pid));
   } catch (error) {
+    if (error instanceof Failure) throw error;
     const { code = "" } = error as NodeJS.ErrnoException;
     const why = WHY_NOT[code] ?? `cannot be made (${code})`;
     throw new Failure("halt", "DataFolder", `the data folder ${dataDir} ${why}; name another one: --data DIR`);
   }
+}
+
+function claimedBy(dataDir: string, pid: number | undefined): Failure {
+  if (pid === undefined)
+    return new Failure("halt", "DataFolder", `the data folder ${dataDir} takes no lock; name another one: --data DIR`);
+  const what = `a Longshore runs from ${dataDir} already, as process ${pid}`;
+  return new Failure("halt", "AlreadyRunning", `${what}; stop it first, or give this one another --data DIR`);
 }
 
 /** Not mkdir's `recursive`: if no folder can be made, as in /proc, Node tries for ever. */

@@ -21,7 +21,7 @@ import { watchFaults } from "../harness/faults/watch-faults.ts";
 t.setTimeout(0);
 
 const dataDir = await mkdtemp(path.join(tmpdir(), "longshore-follow-"));
-const pocket = await startPocket({ dataDir, tls: { key: serverKey, cert: serverCertificate } });
+const pocket = await startPocket({ dataDir, throwaway: true, tls: { key: serverKey, cert: serverCertificate } });
 const { token } = pocket;
 const connected = await connect({ cluster: { server: pocket.url, ca: authority }, credential: { token }, clock });
 if (connected.kind === "refused") throw new Error(JSON.stringify(connected.problems));

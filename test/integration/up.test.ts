@@ -7,6 +7,7 @@
 // runs at most 6 min
 import { existsSync } from "node:fs";
 import path from "node:path";
+import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { emptyFolder, errorsIn, longshore, longshoreUp } from "../harness/longshore.ts";
@@ -60,27 +61,32 @@ await t.test("a run that is published again is not run again: its story and its 
   t.match(other, { code: 1, out: /^first\nrefused\n {2}\/data\/run: this id belongs to a run with other content/ });
 });
 
-await t.test("whatever lists or shows prints JSON, too, and `runs show` says how kubectl finds the run's Jobs", async (t) => {
-  const asked = async (...args: readonly string[]): Promise<unknown> => {
-    const { code, out, err } = await longshore(folder.path, ...args, "--json");
-    t.match({ code, err }, { code: 0, err: "" }, args.join(" "));
-    return JSON.parse(out);
-  };
-  t.match(await asked("runs", "list"), {
-    runs: [{ run: "first", state: "ended", outcome: "succeeded", group: "pocket", endedAt: /Z$/ }],
-  });
-  t.match(await asked("runs", "show", "first"), {
-    run: "first",
-    outcome: "succeeded",
-    selector: /^longshore\.dev\/run=[a-z2-7]{26}$/,
-    attempts: [{ step: "main", attempt: 1, group: "pocket", job: { namespace: "default", name: /^first-/ } }],
-    story: [{ sequence: 1, time: /Z$/, type: "run.accepted" }],
-  });
-  t.match(await asked("group", "list"), { groups: [{ name: "pocket", health: "healthy", paused: false, jobs: 0 }] });
-  t.match(await asked("doctor"), { warnings: 0, failures: 0, findings: [{ part: "broker", state: "ok" }] });
-  const { out } = await longshore(folder.path, "runs", "show", "first");
-  t.match(out, /^ {2}kubectl -n default get jobs,pods -l longshore\.dev\/run=[a-z2-7]{26}$/m);
-});
+await t.test(
+  "whatever lists or shows prints JSON, too, and `runs show` says where the whole log is, and no kubectl command",
+  async (t) => {
+    const asked = async (...args: readonly string[]): Promise<unknown> => {
+      const { code, out, err } = await longshore(folder.path, ...args, "--json");
+      t.match({ code, err }, { code: 0, err: "" }, args.join(" "));
+      return JSON.parse(out);
+    };
+    t.match(await asked("runs", "list"), {
+      runs: [{ run: "first", state: "ended", outcome: "succeeded", group: "pocket", endedAt: /Z$/ }],
+    });
+    t.match(await asked("runs", "show", "first"), {
+      run: "first",
+      outcome: "succeeded",
+      selector: /^longshore\.dev\/run=[a-z2-7]{26}$/,
+      attempts: [{ step: "main", attempt: 1, group: "pocket", job: { namespace: "default", name: /^first-/ } }],
+      story: [{ sequence: 1, time: /Z$/, type: "run.accepted" }],
+    });
+    t.match(await asked("group", "list"), { groups: [{ name: "pocket", health: "healthy", paused: false, jobs: 0 }] });
+    t.match(await asked("doctor"), { warnings: 0, failures: 0, findings: [{ part: "broker", state: "ok" }] });
+    const { out } = await longshore(folder.path, "runs", "show", "first");
+    const [, log = ""] = /^ {2}cat (\S+\/log)$/m.exec(out) ?? [];
+    t.equal(await readFile(log, "utf8"), "hi\n");
+    t.notMatch(out, /kubectl/);
+  },
+);
 
 await t.test("there is nothing to cancel of a run that has ended, and it is not asked for first", async (t) => {
   const { code, out, err } = await longshore(folder.path, "runs", "cancel", "first");
@@ -90,7 +96,7 @@ await t.test("there is nothing to cancel of a run that has ended, and it is not 
 await t.test("a run that failed is started again with a correction, and succeeds", async (t) => {
   const words = ["--run", "corrected", "--env", "MODE=wrong", "--follow", "--", "sh", "-c", 'test "$MODE" = right'];
   const failed = await longshore(folder.path, "publish", "--image", "busybox", ...words);
-  t.match(failed, { code: 1, out: /failed +.*ExitCode\n {2}\S.*\n {2}Hint: .*\n/ });
+  t.match(failed, { code: 1, out: /failed +.*ExitCode\n {2}\S.*\n {2}Hint: .*`longshore runs show corrected`.*\n/ });
   t.match(failed.out, /\n {2}longshore runs show corrected\n {2}longshore runs restart corrected\n$/);
   const again = await longshore(folder.path, "publish", "--image", "busybox", ...words);
   t.match(again, { code: 1, out: /already ran/ }, "asked for again, it exits by its outcome");
@@ -132,12 +138,15 @@ await t.test("Ctrl-C ends everything, also while a run runs", async (t) => {
   await ends(t, first);
 });
 
-await t.test("started again, it still knows what was: the run whose program ended with the pocket is told as lost", async (t) => {
-  const second = await longshoreUp(folder.path);
-  const { out } = await longshore(folder.path, "runs", "list");
-  t.match(out, /^SUCCEEDED +first /m);
-  t.match(out, /^\S+ +lasting /m);
-  const { out: end } = await longshore(folder.path, "runs", "follow", "lasting");
-  t.match(end, /LOST +Gone|lost +.*Gone/, "the pocket's Jobs end with it");
-  await ends(t, second);
-});
+await t.test(
+  "started again, it still knows what was: the run whose program was ended with the pocket is told as that",
+  async (t) => {
+    const second = await longshoreUp(folder.path);
+    const { out } = await longshore(folder.path, "runs", "list");
+    t.match(out, /^SUCCEEDED +first /m);
+    t.match(out, /^\S+ +lasting /m);
+    const { out: end } = await longshore(folder.path, "runs", "follow", "lasting");
+    t.match(end, /failed +.*LocalStop/);
+    await ends(t, second);
+  },
+);

@@ -118,6 +118,8 @@ const ends: readonly Case[] = [
   { name: "a lost node", of: { status: { phase: "Failed", reason: "NodeLost" } }, want: "NodeLost", says: /node node-1 was lost/ },
   { name: "a lost node that forgot how it ended", of: { status: { phase: "Failed" }, state: terminated(137, { reason: "ContainerStatusUnknown" }) }, want: "NodeLost" },
   { name: "an eviction of a container that its node had lost sight of", of: { status: { phase: "Failed", reason: "Evicted", message: 'Usage of EmptyDir volume "data" exceeds the limit "10Mi". ' }, state: terminated(137, { reason: "ContainerStatusUnknown", startedAt: null, finishedAt: null }) }, want: "Evicted", says: /^The pod wrote more than 10Mi into its volume "data"/ },
+  { name: "a stop of the Longshore whose process it was", of: { status: { phase: "Failed", reason: "LocalStop", message: "Longshore was stopped while this ran." }, state: terminated(143) }, want: "LocalStop", says: /^Longshore was stopped while this ran\.$/ },
+  { name: "a machine that was restarted under a local process", of: { status: { phase: "Failed", reason: "LocalStop", message: "The machine was restarted while this ran." }, state: terminated(137, { reason: "ContainerStatusUnknown" }) }, want: "LocalStop", says: /restarted/ },
   { name: "a node that would not take it after all", of: { status: { phase: "Failed", reason: "OutOfcpu", message: "Node didn't have enough resource: cpu" } }, want: "Unschedulable" },
   { name: "an image that was never there", of: { state: waiting("ErrImagePull", pulls.hubMissing) }, want: "ImageNotFound" },
   { name: "a program that ended well", of: { status: { phase: "Succeeded" }, state: terminated(0) }, want: undefined },

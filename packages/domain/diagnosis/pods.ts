@@ -191,6 +191,7 @@ const TAKEN = {
                                                                                        (it) => `More important work took the pod's place on the node ${it.node ?? "(unknown)"}.`),
   Evicted:   pod((it) => ["Evicted", "Terminated", "NodeShutdown"].includes(it.reason ?? "") || disrupted("EvictionByEvictionAPI", "TerminationByKubelet")(it),
                                                                                        evictedHow, (it) => (movedOff(it) ? MOVED_OFF : over(it)?.[2])),
+  LocalStop: pod((it) => it.reason === "LocalStop",                                    (it) => `${firstLineOf(it.message ?? "Longshore was stopped while this ran")}.`),
   DeadlineExceeded: pod((it) => it.reason === "DeadlineExceeded",                      () => "It ran longer than its pod's own deadline, and the node ended it.",
                                                                                        () => "Ask the cluster's people which rule of theirs sets activeDeadlineSeconds on pods (Longshore sets it on Jobs only), or make it faster."),
   DeletedExternally: deleted(isDeletedAlone,                                           (it) => `Somebody deleted the pod ${it.containers.some(({ terminated, running }) => (terminated?.startedAt ?? running) !== undefined) ? "while its program ran" : "before its program started"}.`,

@@ -7,7 +7,7 @@ import { FENCE_MS } from "@longshore/domain/run/record.ts";
 import type { Test } from "tap";
 import {
   cancelled, claimAll, claimed, complete, type Conforming, created, EAST, entry, first, groupsOf, placer, released, runId,
-  storyOf, wanted, WEST
+  storyOf, uid, wanted, WEST
 } from "./conformance-parts.ts"; // biome-ignore format: a list of names
 import type { Ledger } from "../port.ts";
 
@@ -88,6 +88,24 @@ export async function moving(t: Test, { open }: Conforming): Promise<void> {
     t.match(await ledger.take({ state: "ended", group: EAST, most: 10, leaseMs: 1_000 }), [
       { attempt: { unanswered: [1], notes: { gone: true } } },
     ]);
+  });
+
+  await t.test("an occupant of the old namespace keeps no name in the new one: it is looked at now", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    const work = first(await claimed(ledger, [wanted("a")]));
+    await ledger.admit([cancelled("a")]);
+    const occupant = uid("occupant");
+    await ledger.record([entry(work, { kind: "occupied", uid: occupant })]);
+    const asked = { state: "ended", group: EAST, most: 10, leaseMs: 60_000 } as const;
+    const [look] = await ledger.take(asked);
+    await ledger.record([entry(work, { kind: "kept", uid: occupant, begunAtMs: look?.nowMs ?? 0 })]);
+    t.same(await ledger.take(asked), [], "it rests until its fence");
+    await reached(ledger);
+    await ledger.setGroup(EAST, MOVED);
+    await opened.pass(10);
+    await ledger.acceptGroup(EAST);
+    t.match(await ledger.take(asked), [{ attempt: { occupantUid: occupant, unanswered: [1], notes: { doubtedAtMs: Number } } }]);
   });
 
   await t.test("a file that names another namespace has the UID forgotten only where nothing stands", async (t) => {

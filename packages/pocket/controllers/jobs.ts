@@ -40,10 +40,13 @@ export function startJobController(parts: Parts): void {
   const { store, clock, agenda, delays } = parts;
   /** How often in a row admission refused the pods of a Job. */
   const refused = new Map<string, number>();
+  /** Jobs that had begun before this start, and were not looked at since. */
+  const begunBefore = new Set<string>();
 
   function hear(change: Change): void {
     const { object } = change;
     if (change.resource === "jobs") {
+      if (change.type === "ADDED" && (object as JobObject).status.startTime !== undefined) begunBefore.add(object.metadata.uid);
       if (change.type === "DELETED") forget(object);
       else wake(object.metadata.uid);
     }
@@ -59,6 +62,7 @@ export function startJobController(parts: Parts): void {
   function forget(job: ApiObject): void {
     const { uid } = job.metadata;
     refused.delete(uid);
+    begunBefore.delete(uid);
     for (const it of ["job", "deadline", "retry"]) agenda.cancel(`${it}:${uid}`);
     for (const { resource, object } of store.dependents(uid)) {
       if (resource === "pods" && holds(object, TRACKING)) letGoSoon(object.metadata.uid);
@@ -86,7 +90,9 @@ export function startJobController(parts: Parts): void {
     // first.
     const resumed = !job.spec.suspend && conditionTrue(job, "Suspended") !== undefined;
     const tally = countPods(job, pods);
-    const verdict = conclude(job, tally, job.status.startTime, nowMs);
+    // Work that ended by itself while no controller ran is told as it ended, though its deadline may have passed since.
+    const endedAlone = begunBefore.delete(uid) && pods.length > 0 && tally.active.length === 0;
+    const verdict = conclude(job, tally, endedAlone ? undefined : job.status.startTime, nowMs);
     const standing = resumed && verdict === undefined ? undefined : job.status.startTime;
     const startTime = standing ?? (job.spec.suspend ? undefined : timestamp(nowMs));
     // Pods that still run when a Job fails count as failed with it.

@@ -14,23 +14,33 @@ import type { Change } from "../server/store.ts";
 
 export interface Nodes {
   runOf(podUid: string): PodRun | undefined;
+  /**
+   * Takes up the pods that stood before this start. Pods that ended meanwhile have their final phase when this returns, so that
+   * no controller acts on what they were before.
+   */
+  resume(): void;
   stop(): void;
 }
 
 export function startNodes({ store, clock, agenda, delays }: Parts, kubelet: Kubelet): Nodes {
   const runs = new Map<string, PodRun>();
+  let resuming = false;
 
   const current = (uid: string): PodObject | undefined => store.exists(uid) as PodObject | undefined;
 
   function start(uid: string): void {
     const pod = current(uid);
     if (pod === undefined || isDeleting(pod) || runs.has(uid)) return;
-    const { namespace = "" } = pod.metadata;
     const elsewhere = Object.entries(pod.spec.nodeSelector ?? {}).find(([label]) => !label.startsWith("kubernetes.io/"));
     if (elsewhere !== undefined) {
       const why = `didn't match Pod's node affinity/selector`;
       return learn(uid, { kind: "unschedulable", message: `0/1 nodes are available: 1 node(s) ${why}.` });
     }
+    run(pod);
+  }
+
+  function run(pod: PodObject): void {
+    const { uid, namespace = "" } = pod.metadata;
     const look: Look = (resource, name) => store.get(resource, namespace, name);
     runs.set(
       uid,
@@ -38,11 +48,19 @@ export function startNodes({ store, clock, agenda, delays }: Parts, kubelet: Kub
     );
   }
 
-  function stop(uid: string): void {
+  function resume(): void {
+    const pods = store.list("pods", undefined) as readonly PodObject[];
+    kubelet.retain?.(pods);
+    resuming = true;
+    for (const pod of pods) if (pod.spec.nodeName !== undefined) run(pod);
+    resuming = false;
+  }
+
+  function stop(uid: string, graceSeconds: number): void {
     const pod = current(uid);
     if (pod === undefined || !isDeleting(pod)) return;
     const run = runs.get(uid);
-    if (run !== undefined && pod.spec.nodeName !== undefined) run.stop(pod.metadata.deletionGracePeriodSeconds ?? 0);
+    if (run !== undefined && pod.spec.nodeName !== undefined) run.stop(graceSeconds);
     else if (!finishedPhase(pod)) agenda.soon(`give-up:${uid}`, pick(delays.podCollectorMs, clock), () => giveUp(uid));
   }
 
@@ -63,21 +81,21 @@ export function startNodes({ store, clock, agenda, delays }: Parts, kubelet: Kub
       write({ ...pod, status: { ...pod.status, phase: "Pending", conditions: [condition] } });
       return;
     }
-    const ended = finalPhase(report.containers);
+    const ended = finalPhase(report);
     const placed: PodObject = { ...pod, spec: { ...pod.spec, nodeName: report.node } };
     const delayMs = pick(delays.phaseMs, clock);
-    if (ended === undefined || delayMs > 0)
-      write({ ...placed, status: statusOf(pod, report.containers, undefined, clock.now()) });
+    const waits = delayMs > 0 && !resuming && report.ended === undefined;
+    if (ended === undefined || waits) write({ ...placed, status: statusOf(pod, report, undefined, clock.now()) });
     if (ended === undefined) return;
-    if (delayMs > 0) agenda.at(`phase:${uid}`, clock.now() + delayMs, () => finish(uid, report.containers, ended));
-    else finish(uid, report.containers, ended, report.node);
+    if (waits) agenda.at(`phase:${uid}`, clock.now() + delayMs, () => finish(uid, report, ended));
+    else finish(uid, report, ended);
   }
 
-  function finish(uid: string, containers: readonly ContainerReport[], phase: PodPhase, node?: string): void {
+  function finish(uid: string, report: Placed, phase: PodPhase): void {
     const pod = current(uid);
     if (pod === undefined || finishedPhase(pod)) return;
-    const spec = node === undefined ? pod.spec : { ...pod.spec, nodeName: node };
-    write({ ...pod, spec, status: statusOf(pod, containers, phase, clock.now()) });
+    const spec = { ...pod.spec, nodeName: report.node };
+    write({ ...pod, spec, status: statusOf(pod, report, phase, clock.now()) });
     const after = current(uid);
     // The kubelet removes its pod when the containers are gone; a finalizer may still keep the object.
     if (after !== undefined && isDeleting(after)) deleteObject(store, "pods", after, { graceSeconds: 0 }, clock.now());
@@ -89,7 +107,8 @@ export function startNodes({ store, clock, agenda, delays }: Parts, kubelet: Kub
     if (change.resource !== "pods") return;
     const pod = change.object as PodObject;
     const { uid } = pod.metadata;
-    if (change.type === "ADDED") agenda.soon(`start:${uid}`, pick(delays.scheduleMs, clock), () => start(uid));
+    if (change.type === "ADDED" && isDeleting(pod)) agenda.soon(`stop:${uid}`, 0, () => stop(uid, secondsLeft(pod, clock.now())));
+    else if (change.type === "ADDED") agenda.soon(`start:${uid}`, pick(delays.scheduleMs, clock), () => start(uid));
     else if (change.type === "DELETED") {
       for (const it of ["phase", "start", "stop", "give-up"]) agenda.cancel(`${it}:${uid}`);
       runs.get(uid)?.forget();
@@ -100,13 +119,17 @@ export function startNodes({ store, clock, agenda, delays }: Parts, kubelet: Kub
     ) {
       // Stops the pod later, not here: a listener must not change an object before all listeners have heard of this change. The
       // delay is a kubelet's: it hears of a deletion after others do.
-      agenda.soon(`stop:${uid}`, pod.spec.nodeName === undefined ? 0 : pick(delays.noticeMs, clock), () => stop(uid));
+      const graceSeconds = pod.metadata.deletionGracePeriodSeconds ?? 0;
+      agenda.soon(`stop:${uid}`, pod.spec.nodeName === undefined ? 0 : pick(delays.noticeMs, clock), () =>
+        stop(uid, graceSeconds),
+      );
     }
   }
 
   store.listen(hear);
   return {
     runOf: (uid) => runs.get(uid),
+    resume,
     stop: () => {
       for (const run of runs.values()) run.forget();
       runs.clear();
@@ -114,18 +137,27 @@ export function startNodes({ store, clock, agenda, delays }: Parts, kubelet: Kub
   };
 }
 
-function finalPhase(containers: readonly ContainerReport[]): PodPhase | undefined {
+type Placed = Extract<PodReport, { kind: "placed" }>;
+
+/** The rest of a grace that began before this start. */
+function secondsLeft({ metadata }: PodObject, nowMs: number): number {
+  const untilMs = metadata.deletionTimestamp === undefined ? 0 : Date.parse(metadata.deletionTimestamp);
+  return Math.max(0, Math.min(metadata.deletionGracePeriodSeconds ?? 0, Math.ceil((untilMs - nowMs) / 1000)));
+}
+
+function finalPhase({ containers, ended }: Placed): PodPhase | undefined {
   const ends = containers.map(({ state, init }) => ({ state, init: init === true }));
   if (ends.some(({ state, init }) => init && state.kind === "terminated" && state.exitCode !== 0)) return "Failed";
   if (!ends.every(({ state }) => state.kind === "terminated")) return undefined;
-  return ends.every(({ state }) => state.kind === "terminated" && state.exitCode === 0) ? "Succeeded" : "Failed";
+  const good = ended === undefined && ends.every(({ state }) => state.kind === "terminated" && state.exitCode === 0);
+  return good ? "Succeeded" : "Failed";
 }
 
 function unscheduled(message: string, nowMs: number): Condition {
   return { type: "PodScheduled", status: "False", reason: "Unschedulable", message, lastTransitionTime: timestamp(nowMs) };
 }
 
-function statusOf(pod: PodObject, containers: readonly ContainerReport[], final: PodPhase | undefined, nowMs: number): PodStatus {
+function statusOf(pod: PodObject, { containers, ended }: Placed, final: PodPhase | undefined, nowMs: number): PodStatus {
   const main = containers.filter((it) => it.init !== true);
   const init = containers.filter((it) => it.init === true);
   const running = main.some((it) => it.state.kind !== "waiting");
@@ -143,6 +175,7 @@ function statusOf(pod: PodObject, containers: readonly ContainerReport[], final:
   });
   return {
     phase: final ?? (running ? "Running" : "Pending"),
+    ...(final === undefined ? {} : ended),
     conditions: [
       condition("PodScheduled", true),
       condition("Initialized", initialized),

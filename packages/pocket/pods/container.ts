@@ -1,151 +1,198 @@
 /**
- * One container as one local process, in a folder and a process group of its own.
+ * One container as one local process, in a folder and a session of its own.
  *
  * It isolates nothing: the process is an ordinary process of this machine, with this machine's files and network. Two things of
  * a real container are replaced. Its termination log is a private file, whose path is in `LONGSHORE_TERMINATION_LOG` and
  * replaces `/dev/termination-log` in the command. Its working directory lies in its own folder: "/data" becomes
  * "<folder>/data".
  *
- * The bug this prevents: a process that outlives its container. When the first process ends, its whole group is killed, as a
- * container's other processes are.
+ * The bug this prevents: an end that nobody tells. The pocket may be killed while the process runs, so how it ended is read from
+ * the folder (shim.ts), by the pocket that started it and by any later one.
  */
-import { type ChildProcess, spawn } from "node:child_process";
-import { mkdirSync, readSync, closeSync, openSync, writeFileSync } from "node:fs";
-import { constants } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { type ChildProcess } from "node:child_process";
+import { appendFileSync, closeSync, mkdirSync, openSync, readSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { ContainerState } from "../api.ts";
 import { wordsOf } from "./command.ts";
-import { killGroup, notePid } from "./leftovers.ts";
 import { type LogFile, openLogFile } from "./logfile.ts";
+import { killGroup, lookAt, nodeFolder, programFound, type Sight, signalCommand, startShim, terminationLogIn } from "./shim.ts";
 import type { Container } from "../objects.ts";
+
+export interface End {
+  readonly state: Extract<ContainerState, { kind: "terminated" }>;
+  /** True if the process is gone and left no exit code: the machine was restarted, or somebody killed the shim. */
+  readonly vanished: boolean;
+}
 
 export interface ContainerProcess {
   readonly log: LogFile;
   readonly startedAtMs: number;
-  /** Resolves when the process, its group and its output have ended. Never rejects. */
-  readonly ended: Promise<ContainerState>;
-  /** SIGTERM now and SIGKILL after the grace. */
+  /** Set if the process had ended before it was found. */
+  readonly found?: End;
+  /** Resolves when the process and its shim have ended. Never rejects. */
+  readonly ended: Promise<End>;
+  /** SIGTERM now and SIGKILL after the grace. A later call can only shorten the grace. */
   stop(graceSeconds: number): void;
 }
 
 export interface ContainerParts {
   readonly clock: Clock;
-  readonly container: Container;
   readonly folder: string;
-  readonly values: Readonly<Record<string, string>>;
   readonly logBytesMost: number;
 }
 
-const MESSAGE_BYTES_MOST = 4_096;
-const OUTPUT_WAIT_MS = 1_000;
+export interface Starting extends ContainerParts {
+  readonly container: Container;
+  readonly values: Readonly<Record<string, string>>;
+  /** True: the process ends with this one, however this one ends. */
+  readonly leashed: boolean;
+}
 
-export function runContainer(parts: ContainerParts): ContainerProcess {
+const MESSAGE_BYTES_MOST = 4_096;
+/** An adopted process is not our child, so its end is looked for. */
+const LOOK_MS = 100;
+/** A command that has only just been started may have no process yet to which a signal could go. */
+const SIGNAL_AGAIN_MS = 20;
+/** After SIGKILL the shim writes the exit. If it does not, it is killed as well. */
+const SHIM_ENDS_WITHIN_MS = 3_000;
+
+export const logIn = (folder: string): string => join(folder, "log");
+
+export function runContainer(parts: Starting): ContainerProcess {
   const { clock, container, folder, values } = parts;
-  const terminationLog = join(folder, "termination-log");
+  const terminationLog = terminationLogIn(folder);
   const cwd = join(folder, "root", resolve("/", container.workingDir ?? "."));
   mkdirSync(cwd, { recursive: true });
   writeFileSync(terminationLog, "");
-  const log = openLogFile(join(folder, "log"), parts.logBytesMost);
   const startedAtMs = clock.now();
-  const [program, ...words] = wordsOf(container, values, terminationLog);
-  if (container.command === undefined || container.command.length === 0 || program === undefined) {
-    log.write(Buffer.from("The pocket runs commands, not images: this container has no command, so it ends at once.\n"));
-    return endedAtOnce(ending(0, "Completed", ""));
-  }
-  const begun = start(program, words, cwd, { ...values, LONGSHORE_TERMINATION_LOG: terminationLog });
-  if (typeof begun === "string") return endedAtOnce(ending(128, "StartError", begun));
-  const child = begun;
-  const { pid } = child;
-  if (pid !== undefined) notePid(folder, pid);
-  const kill = (): void => (pid === undefined ? undefined : killGroup(pid));
-  for (const stream of [child.stdout, child.stderr]) stream.on("data", (bytes: Buffer) => log.write(bytes));
-  const over = new AbortController();
-
-  function endedAtOnce(state: ContainerState): ContainerProcess {
+  const endsAtOnce = (exitCode: number, reason: string, message: string): ContainerProcess => {
+    const log = openLogFile(logIn(folder), parts.logBytesMost, clock);
     log.close();
-    return { log, startedAtMs, ended: Promise.resolve(state), stop: () => undefined };
-  }
-
-  function ending(exitCode: number, reason: string, message: string, signal?: number): ContainerState {
     const said = message === "" ? {} : { message };
-    const by = signal === undefined ? {} : { signal };
-    return { kind: "terminated", exitCode, ...by, reason, ...said, startedAtMs, finishedAtMs: clock.now() };
+    const state = { kind: "terminated", exitCode, reason, ...said, startedAtMs, finishedAtMs: clock.now() } as const;
+    return { log, startedAtMs, ended: Promise.resolve({ state, vanished: false }), stop: () => undefined };
+  };
+  const words = wordsOf(container, values, terminationLog);
+  const [program] = words;
+  if (container.command === undefined || container.command.length === 0 || program === undefined) {
+    appendFileSync(logIn(folder), "The pocket runs commands, not images: this container has no command, so it ends at once.\n");
+    return endsAtOnce(0, "Completed", "");
   }
-
-  async function follow(): Promise<ContainerState> {
-    const exit = await exitOf(child);
-    over.abort();
-    kill();
-    await outputOf(child, clock);
-    log.close();
-    if (exit.kind === "unstarted") return ending(128, "StartError", `exec: ${JSON.stringify(program)}: ${exit.why}`);
-    const { code } = exit;
-    const message = readMessage(terminationLog);
-    return ending(code, code === 0 ? "Completed" : "Error", message, exit.signal);
-  }
-
-  function stop(graceSeconds: number): void {
-    if (graceSeconds === 0) return kill();
-    child.kill("SIGTERM");
-    void clock.sleep(graceSeconds * 1000, over.signal).then(() => {
-      if (!over.signal.aborted) kill();
-    });
-  }
-
-  return { log, startedAtMs, ended: follow(), stop };
-}
-
-/** Returns a sentence if the words cannot be executed: one of them holds a NUL. */
-function start(program: string, words: readonly string[], cwd: string, values: Readonly<Record<string, string>>) {
   // The folder of this Node comes first, so that a command may say "node" on a machine without one.
-  const path = `${dirname(process.execPath)}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`;
+  const path = `${nodeFolder}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`;
+  const all = { PATH: path, HOME: cwd, ...values };
+  const missing = programFound(program, all.PATH, cwd);
+  if (missing !== undefined) return endsAtOnce(128, "StartError", `exec: ${JSON.stringify(program)}: ${missing}`);
+  const log = openSync(logIn(folder), "a");
   try {
-    return spawn(program, words, {
-      cwd,
-      env: { PATH: path, HOME: cwd, ...values },
-      stdio: ["ignore", "pipe", "pipe"],
-      detached: true,
-    });
+    return follow(parts, startedAtMs, startShim({ folder, words, cwd, values: all, log, leashed: parts.leashed }));
   } catch (error) {
-    return `exec: ${JSON.stringify(program)}: ${error instanceof Error ? error.message : String(error)}`;
+    const why = error instanceof Error ? error.message : String(error);
+    return endsAtOnce(128, "StartError", `exec: ${JSON.stringify(program)}: ${why}`);
+  } finally {
+    closeSync(log);
   }
 }
 
-type Exit =
-  | { readonly kind: "unstarted"; readonly why: string }
-  | { readonly kind: "ended"; readonly code: number; readonly signal?: number };
-
-function exitOf(child: ChildProcess): Promise<Exit> {
-  return new Promise((resolve) => {
-    child.once("error", (error: NodeJS.ErrnoException) =>
-      resolve({ kind: "unstarted", why: error.code === "ENOENT" ? "executable file not found in $PATH" : error.message }),
-    );
-    child.once("exit", (code, signal) => {
-      const number = signal === null ? undefined : constants.signals[signal];
-      resolve({
-        kind: "ended",
-        code: number === undefined ? (code ?? 0) : 128 + number,
-        ...(number === undefined ? {} : { signal: number }),
-      });
-    });
-  });
+/** Takes up a container that an earlier pocket started; `undefined` if none did. */
+export function adoptContainer(parts: ContainerParts): ContainerProcess | undefined {
+  const sight = lookAt(parts.folder, parts.clock.now());
+  if (sight.kind === "unstarted") return undefined;
+  if (sight.kind === "running") return follow(parts, sight.startedAtMs);
+  if (sight.kind === "vanished") killGroup(parts.folder);
+  const log = openLogFile(logIn(parts.folder), parts.logBytesMost, parts.clock);
+  log.close();
+  const found = endOf(parts, sight, sight.startedAtMs);
+  return { log, startedAtMs: sight.startedAtMs, found, ended: Promise.resolve(found), stop: () => undefined };
 }
 
-/**
- * Reads the output that was written before the end. A process that left its group and keeps the pipe open is not waited for.
- */
-async function outputOf(child: ChildProcess, clock: Clock): Promise<void> {
-  const read = new AbortController();
-  const closed = new Promise<void>((resolve) => {
-    if (child.stdout?.closed !== false && child.stderr?.closed !== false) return resolve();
-    child.once("close", () => resolve());
-  });
-  await Promise.race([closed, clock.sleep(OUTPUT_WAIT_MS, read.signal)]);
-  read.abort();
-  child.stdout?.destroy();
-  child.stderr?.destroy();
+/** Follows a process of ours, or an adopted one if there is no child. */
+function follow({ clock, folder, logBytesMost }: ContainerParts, startedAtMs: number, child?: ChildProcess): ContainerProcess {
+  const log = openLogFile(logIn(folder), logBytesMost, clock);
+  const over = new AbortController();
+  const born = child === undefined ? Promise.resolve() : exitOf(child);
+  let killsAtMs = Number.POSITIVE_INFINITY;
+  let stops = 0;
+
+  async function untilOver(): Promise<Sight> {
+    await born;
+    for (;;) {
+      const sight = lookAt(folder, clock.now());
+      if (sight.kind !== "running") return sight;
+      await clock.sleep(LOOK_MS);
+    }
+  }
+
+  async function end(): Promise<End> {
+    const sight = await untilOver();
+    over.abort();
+    if (sight.kind !== "ended") killGroup(folder);
+    log.close();
+    return endOf({ clock, folder }, sight, startedAtMs);
+  }
+
+  async function signal(name: "SIGTERM" | "SIGKILL", untilMs: number): Promise<void> {
+    while (!over.signal.aborted && clock.now() < untilMs && !signalCommand(folder, name))
+      await clock.sleep(SIGNAL_AGAIN_MS, over.signal);
+  }
+
+  async function kill(): Promise<void> {
+    const untilMs = clock.now() + SHIM_ENDS_WITHIN_MS;
+    await signal("SIGKILL", untilMs);
+    await clock.sleep(untilMs - clock.now(), over.signal);
+    if (!over.signal.aborted) killGroup(folder);
+  }
+
+  async function terminate(graceMs: number): Promise<void> {
+    const nth = ++stops;
+    if (graceMs > 0) {
+      void signal("SIGTERM", killsAtMs);
+      await clock.sleep(graceMs, over.signal);
+    }
+    // A later call has shortened the grace, and kills by itself.
+    if (nth === stops && !over.signal.aborted) await kill();
+  }
+
+  return {
+    log,
+    startedAtMs,
+    ended: end(),
+    stop: (graceSeconds) => {
+      const atMs = clock.now() + graceSeconds * 1000;
+      if (atMs >= killsAtMs) return;
+      killsAtMs = atMs;
+      void terminate(graceSeconds * 1000);
+    },
+  };
 }
+
+function endOf({ clock, folder }: Pick<ContainerParts, "clock" | "folder">, sight: Sight, startedAtMs: number): End {
+  const ending = (exitCode: number, reason: string, message: string, finishedAtMs: number): End["state"] => ({
+    kind: "terminated",
+    exitCode,
+    reason,
+    ...(message === "" ? {} : { message }),
+    startedAtMs,
+    finishedAtMs,
+  });
+  if (sight.kind === "ended") {
+    const { code, atMs } = sight.exit;
+    const message = readMessage(terminationLogIn(folder));
+    return { state: ending(code, code === 0 ? "Completed" : "Error", message, atMs), vanished: false };
+  }
+  if (sight.kind === "unstarted")
+    return { state: ending(128, "StartError", "/bin/sh did not start", clock.now()), vanished: false };
+  const why = "The container could not be located when the node looked for it";
+  return { state: ending(137, "ContainerStatusUnknown", why, clock.now()), vanished: true };
+}
+
+/** Resolves when the child has ended, or could not be started. */
+const exitOf = (child: ChildProcess): Promise<void> =>
+  new Promise((resolve) => {
+    child.once("error", () => resolve());
+    child.once("exit", () => resolve());
+  });
 
 function readMessage(path: string): string {
   const bytes = Buffer.alloc(MESSAGE_BYTES_MOST);

@@ -1,39 +1,44 @@
 /**
- * A container's output, in files of bounded size, and its followers.
+ * A container's output: the file that its process writes to, its bound, and its followers.
  *
- * The bug this prevents: a chatty process that fills the disk or the memory. There are two files, each of half the bound. When
- * the newer is full, the older is dropped, so the last half of the bound is always kept.
+ * The bug this prevents: a chatty process that fills the disk or the memory. The process appends to the file itself, so that its
+ * output goes on while no pocket runs. A pocket that runs looks at the file every second: when it has grown to half of the bound,
+ * its end is moved to a second file and it begins anew. So the last half of the bound is always kept. What the process writes
+ * in the moment of the move is lost, and while no pocket runs the file grows without a bound.
  */
-import { closeSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
+import { closeSync, existsSync, openSync, readSync, renameSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { StringDecoder } from "node:string_decoder";
+import type { Clock } from "@longshore/runtime/clock.ts";
 
 export interface LogFile {
-  write(bytes: Buffer): void;
   read(): Promise<string>;
   follow(line: (text: string | undefined) => void): () => void;
+  /** The process has ended: reads what followers have not heard yet, and ends them. */
   close(): void;
 }
 
 const LINE_MOST = 16_384;
+const LOOK_MS = 1_000;
+const LOOK_FOLLOWED_MS = 50;
 
-export function openLogFile(path: string, bytesMost: number): LogFile {
-  const older = `${path}.older`;
-  let file = openSync(path, "w");
-  let size = 0;
-  let rotated = false;
+const olderOf = (path: string): string => `${path}.older`;
+
+/** The whole kept output of a container that has ended. */
+export async function readLog(path: string): Promise<string> {
+  const part = async (file: string): Promise<string> => (existsSync(file) ? await readFile(file, "utf8") : "");
+  return (await part(olderOf(path))) + (await part(path));
+}
+
+export function openLogFile(path: string, bytesMost: number, clock: Clock): LogFile {
   let closed = false;
+  /** How much of the file the followers have heard. */
+  let heard = 0;
   let rest = "";
-  const decoder = new StringDecoder("utf8");
+  let decoder = new StringDecoder("utf8");
   const followers = new Set<(text: string | undefined) => void>();
-
-  function rotate(): void {
-    closeSync(file);
-    renameSync(path, older);
-    rotated = true;
-    file = openSync(path, "w");
-    size = 0;
-  }
+  let callOff = (): void => undefined;
+  closeSync(openSync(path, "a"));
 
   function tell(text: string): void {
     const lines = (rest + text).split("\n");
@@ -44,40 +49,94 @@ export function openLogFile(path: string, bytesMost: number): LogFile {
     for (const line of lines) for (const it of followers) it(line);
   }
 
-  async function read(): Promise<string> {
-    const before = rotated ? await readFile(older, "utf8") : "";
-    return before + (await readFile(path, "utf8"));
+  /** Followers that are more than the bound behind miss what lies between. */
+  function hear(): number {
+    const size = sizeOf(path);
+    const from = Math.max(heard, size - bytesMost);
+    if (size > from) tell(decoder.write(bytesOf(path, from, size)));
+    heard = size;
+    return size;
   }
 
-  return {
-    write: (bytes) => {
-      if (closed) return;
-      if (size > 0 && size + bytes.length > bytesMost / 2) rotate();
-      size += writeSync(file, bytes);
-      tell(decoder.write(bytes));
-    },
-    read,
-    follow: (line) => {
-      // Reads synchronously, so that nothing is written between this read and the first line that is followed.
-      const standing = (rotated ? readFileSync(older, "utf8") : "") + readFileSync(path, "utf8");
-      const lines = standing.split("\n");
-      const last = lines.pop() ?? "";
-      for (const it of lines) line(it);
-      if (!closed) {
-        followers.add(line);
-        return () => followers.delete(line);
-      }
+  function look(): void {
+    const size = followers.size > 0 ? hear() : sizeOf(path);
+    if (size > bytesMost / 2) move(size);
+  }
+
+  function move(size: number): void {
+    const last = bytesOf(path, size - Math.floor(bytesMost / 2), size);
+    writeFileSync(`${olderOf(path)}.new`, fromLineStart(last));
+    renameSync(`${olderOf(path)}.new`, olderOf(path));
+    if (followers.size > 0) hear();
+    truncateSync(path);
+    heard = 0;
+  }
+
+  function lookAgain(): void {
+    callOff();
+    if (closed) return;
+    callOff = clock.alarm(followers.size > 0 ? LOOK_FOLLOWED_MS : LOOK_MS, () => {
+      look();
+      lookAgain();
+    });
+  }
+
+  function follow(line: (text: string | undefined) => void): () => void {
+    if (followers.size > 0) hear();
+    // Reads synchronously, so that nothing is heard between this read and the first line that is followed.
+    const size = sizeOf(path);
+    const standing = Buffer.concat([bytesOf(olderOf(path), 0, sizeOf(olderOf(path))), bytesOf(path, 0, size)]);
+    if (followers.size === 0) {
+      decoder = new StringDecoder("utf8");
+      rest = "";
+    }
+    const lines = (followers.size === 0 ? decoder.write(standing) : standing.toString()).split("\n");
+    const last = lines.pop() ?? "";
+    for (const it of lines) line(it);
+    if (closed) {
       if (last !== "") line(last);
       line(undefined);
       return () => undefined;
-    },
+    }
+    if (followers.size === 0) [heard, rest] = [size, last];
+    followers.add(line);
+    lookAgain();
+    return () => followers.delete(line);
+  }
+
+  look();
+  lookAgain();
+  return {
+    read: () => readLog(path),
+    follow,
     close: () => {
       if (closed) return;
       closed = true;
-      closeSync(file);
+      callOff();
+      look();
       if (rest !== "") for (const it of followers) it(rest);
       for (const it of followers) it(undefined);
       followers.clear();
     },
   };
+}
+
+/** 0 if there is no such file: somebody may have removed the folder. */
+const sizeOf = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+
+function bytesOf(path: string, from: number, to: number): Buffer {
+  if (to <= from) return Buffer.alloc(0);
+  const bytes = Buffer.alloc(to - from);
+  const file = openSync(path, "r");
+  try {
+    return bytes.subarray(0, readSync(file, bytes, 0, bytes.length, from));
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** The cut may have gone through a line or a character. */
+function fromLineStart(bytes: Buffer): Buffer {
+  const at = bytes.indexOf("\n");
+  return at < 0 ? bytes : bytes.subarray(at + 1);
 }

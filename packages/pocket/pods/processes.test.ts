@@ -1,86 +1,21 @@
 /** Pods as local processes: what they are given, how they end, and that nothing of them is left. */
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import t from "tap";
-import type { ContainerState, PodReport, PodRun } from "../api.ts";
+import type { Kubelet } from "../api.ts";
 import type { Container, PodObject } from "../objects.ts";
-import { startProcesses } from "./processes.ts";
+import { ends, isGone, type Looking, podOf, said, sh, type Watched, watched } from "../testing/local-pods.ts";
+import { folderOf, startProcesses } from "./processes.ts";
 
 const dataDir = await mkdtemp(join(tmpdir(), "processes-test-"));
 t.teardown(() => rm(dataDir, { recursive: true, force: true }));
-let pods = 0;
-
-function podOf(container: Partial<Container>, initContainers: readonly Partial<Container>[] = []): PodObject {
-  const n = pods++;
-  const whole = (it: Partial<Container>, name: string): Container => ({ name, image: "busybox", ...it });
-  return {
-    apiVersion: "v1",
-    kind: "Pod",
-    metadata: {
-      name: `pod-${n}`,
-      namespace: "tests",
-      uid: `uid-${n}`,
-      resourceVersion: "1",
-      creationTimestamp: "2026-01-01T00:00:00Z",
-      labels: { "app.example/name": "shop" },
-    },
-    spec: {
-      restartPolicy: "Never",
-      containers: [whole(container, "main")],
-      initContainers: initContainers.map((it, i) => whole(it, `init-${i}`)),
-    },
-    status: { phase: "Pending" },
-  };
-}
-
-interface Watched {
-  readonly run: PodRun;
-  /** Every state of the container so far, in order. */
-  readonly states: readonly ContainerState[];
-  /** Resolves when the container has a state of this kind, or waits for this reason. */
-  readonly until: (kind: string) => Promise<ContainerState>;
-}
-
-const processes = startProcesses({ clock: systemClock, dataDir, logBytesMost: 4_096 });
+const processes = startProcesses({ clock: systemClock, dataDir, logBytesMost: 4_096, throwaway: true });
 t.teardown(() => processes[Symbol.asyncDispose]());
-
-function start(
-  pod: PodObject,
-  look: (resource: string, name: string) => object | undefined = () => undefined,
-  container = "main",
-  kubelet = processes,
-): Watched {
-  const states: ContainerState[] = [];
-  const waiting = new Set<() => void>();
-  const report = (it: PodReport): void => {
-    const state = it.kind === "placed" ? it.containers.find((one) => one.name === container)?.state : undefined;
-    if (state !== undefined && state !== states.at(-1)) states.push(state);
-    for (const wake of waiting) wake();
-  };
-  const run = kubelet.start(pod, report, (resource, name) => look(resource, name) as never);
-  const is = (state: ContainerState, kind: string): boolean =>
-    state.kind === kind || (state.kind === "waiting" && state.reason === kind);
-  return {
-    run,
-    states,
-    until: (kind) =>
-      new Promise((resolve) => {
-        const wake = (): void => {
-          const found = states.find((it) => is(it, kind));
-          if (found === undefined) return;
-          waiting.delete(wake);
-          resolve(found);
-        };
-        waiting.add(wake);
-        wake();
-      }),
-  };
-}
-
-const sh = (script: string, more: Partial<Container> = {}): Partial<Container> => ({ command: ["sh", "-c", script], ...more });
+const start = (pod: PodObject, look?: Looking, container?: string, kubelet: Kubelet = processes): Watched =>
+  watched(kubelet, pod, look, container);
 
 interface Ending {
   readonly name: string;
@@ -91,7 +26,7 @@ interface Ending {
 
 const endings: readonly Ending[] = [
   { name: "an exit code is told", container: sh("exit 7"), want: { exitCode: 7, reason: "Error" } },
-  { name: "a signal is 128 and its number", container: sh("kill -KILL $$$$"), want: { exitCode: 137, signal: 9 } },
+  { name: "a signal is 128 and its number", container: sh("kill -KILL $$$$"), want: { exitCode: 137, reason: "Error" } },
   {
     name: "a program that is not there is a StartError",
     container: { command: ["no-such-program"] },
@@ -159,6 +94,33 @@ for (const { name, container, want, log } of endings) {
   });
 }
 
+t.test("a command has the variables that it was given, and none of a shell's", async (t) => {
+  const given = { "a.b": "it's", "c-d": "$HOME", IFS: "x", PWD: "/here", boot: "b", stat: "s", SHLVL: "7", E: "two\nlines" };
+  const env = Object.entries(given).map(([name, value]) => ({ name, value }));
+  const script = "process.stdout.write(JSON.stringify(process.env))";
+  const { run, until } = start(podOf({ command: ["node", "-e", script], env }));
+  t.match(await until("terminated"), { exitCode: 0 });
+  const { PATH, HOME, HOSTNAME, LONGSHORE_TERMINATION_LOG, ...rest } = JSON.parse(
+    (await run.log("main")) ?? "",
+  ) as NodeJS.ProcessEnv;
+  t.ok(PATH && HOME && HOSTNAME && LONGSHORE_TERMINATION_LOG);
+  t.same(rest, given);
+  run.forget();
+});
+
+for (const [signal, code] of [
+  ["INT", 130],
+  ["QUIT", 131],
+  ["TERM", 143],
+  ["HUP", 129],
+] as const)
+  t.test(`a command dies of SIG${signal}, and the shell that started it says nothing of it`, async (t) => {
+    const { run, until } = start(podOf(sh(`kill -${signal} $$$$; sleep 600`)));
+    t.match(await until("terminated"), { exitCode: code });
+    t.equal(await run.log("main"), "");
+    run.forget();
+  });
+
 t.test("a termination message has at most 4096 bytes", async (t) => {
   const { run, until } = start(podOf(sh("head -c 10000 /dev/zero | tr '\\0' x > /dev/termination-log")));
   const ended = await until("terminated");
@@ -190,7 +152,7 @@ t.test("a program that ignores SIGTERM is killed", async (t) => {
   await said(run, "ready");
   run.stop(1);
   run.stop(0);
-  t.match(await until("terminated"), { exitCode: 137, signal: 9 });
+  t.match(await until("terminated"), { exitCode: 137 });
   run.forget();
 });
 
@@ -252,8 +214,8 @@ t.test("a followed log gives the old text, the new text, and the end", async (t)
   run.forget();
 });
 
-t.test("stopping the kubelet ends every process and removes every folder", async (t) => {
-  const own = startProcesses({ clock: systemClock, dataDir: join(dataDir, "own") });
+t.test("stopping a throwaway kubelet ends every process and removes every folder", async (t) => {
+  const own = startProcesses({ clock: systemClock, dataDir: join(dataDir, "own"), throwaway: true });
   const pod = podOf(sh("trap '' TERM; echo $$$$; while :; do sleep 0.1; done"));
   const { run, until } = start(pod, undefined, "main", own);
   await until("running");
@@ -261,29 +223,5 @@ t.test("stopping the kubelet ends every process and removes every folder", async
   t.notOk(await isGone(pid));
   await own[Symbol.asyncDispose]();
   t.ok(await isGone(pid));
-  t.notOk(existsSync(join(dataDir, "own", "pods", pod.metadata.uid)));
+  t.notOk(existsSync(join(dataDir, "own", "pods", folderOf(pod))));
 });
-
-function said(run: PodRun, word: string): Promise<void> {
-  return new Promise((resolve) => {
-    const stop = run.followLog("main", (line) => {
-      if (line !== word) return;
-      queueMicrotask(() => stop());
-      resolve();
-    });
-  });
-}
-
-/** A killed process needs a moment to end, and only its parent can wait for it, so this asks again and again. */
-async function ends(pid: number): Promise<boolean> {
-  for (let tries = 0; tries < 500; tries++) {
-    if (await isGone(pid)) return true;
-    await systemClock.sleep(10);
-  }
-  return false;
-}
-
-async function isGone(pid: number): Promise<boolean> {
-  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
-  return stat === "" || /\) Z /.test(stat);
-}

@@ -1,52 +1,86 @@
 /**
  * The kubelet over local processes: pods as they would run on a node, without images and without isolation.
  *
- * The bug this prevents: pods left running when the pocket stops. Every process is in a group that is known here, and
- * stopping waits until all of them are gone.
+ * The bugs this prevents: a pod whose end nobody knows because the pocket was away, and processes that are left running. A pod's
+ * processes outlive a pocket that is killed: the next one takes them up. A pocket that stops in order ends them, and its next
+ * start, if not this one, tells that it did.
  */
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "@longshore/runtime/clock.ts";
-import type { ContainerReport, ContainerState, Kubelet, Look, PodReport, PodRun } from "../api.ts";
+import type { ContainerReport, ContainerState, Kubelet, Look, PodEnd, PodReport, PodRun } from "../api.ts";
 import { NEVER_STARTED } from "../api.ts";
 import { environmentOf } from "./command.ts";
-import { type ContainerProcess, runContainer } from "./container.ts";
+import { adoptContainer, type ContainerProcess, type End, logIn, runContainer } from "./container.ts";
 import { judgeImage } from "./images.ts";
-import { endLeftovers } from "./leftovers.ts";
-import type { Container, PodObject } from "../objects.ts";
+import { openLogFile, readLog } from "./logfile.ts";
+import { killGroup } from "./shim.ts";
+import { type Container, finishedPhase, isDeleting, type PodObject } from "../objects.ts";
 
 export interface ProcessOptions {
   readonly clock: Clock;
   readonly dataDir: string;
   readonly logBytesMost?: number;
+  /** True: stopping kills the pods at once and removes their folders; they end as well if this process is killed. */
+  readonly throwaway?: boolean;
 }
 
 const LOG_BYTES_MOST = 4_194_304;
 const RETRY_FIRST_MS = 1_000;
 const RETRY_MOST_MS = 30_000;
+/** A person who stops the pocket waits this long for commands that do not end by themselves. */
+const STOP_GRACE_SECONDS = 5;
 
-export function startProcesses({ clock, dataDir, logBytesMost = LOG_BYTES_MOST }: ProcessOptions): Kubelet & AsyncDisposable {
-  endLeftovers(dataDir);
+const LOCAL_STOP = "LocalStop";
+const STOPPED: PodEnd = { reason: LOCAL_STOP, message: "Longshore was stopped while this ran." };
+const VANISHED: PodEnd = {
+  reason: LOCAL_STOP,
+  message: "The machine was restarted while this ran, or its processes were killed, and nobody knows how it ended.",
+};
+
+export function startProcesses(options: ProcessOptions): Kubelet & AsyncDisposable {
+  const { clock, dataDir, logBytesMost = LOG_BYTES_MOST, throwaway = false } = options;
+  const pods = join(dataDir, "pods");
   const lives = new Set<Life>();
+  let isEnding = false;
   return {
+    retain: (kept) => removeOthers(pods, new Set(kept.map(folderOf))),
     start: (pod, report, look) => {
-      const folder = join(dataDir, "pods", pod.metadata.uid);
-      const life: Life = live({ clock, pod, folder, report, look, logBytesMost });
+      const parts = { clock, pod, folder: join(pods, folderOf(pod)), report, look, logBytesMost, throwaway };
+      const life: Life = finishedPhase(pod) ? archive(parts) : live(parts);
       lives.add(life);
       void life.over.then(() => lives.delete(life));
-      return life;
+      // A cluster that ends after its kubelet forgets its pods, and their folders stay for the next start.
+      return { ...life, forget: () => (isEnding ? undefined : life.forget()) };
     },
     [Symbol.asyncDispose]: async () => {
-      for (const life of lives) life.forget();
-      await Promise.all([...lives].map((it) => it.over));
+      isEnding = true;
+      if (throwaway) for (const life of lives) life.forget();
+      await Promise.all([...lives].map((it) => (throwaway ? it.over : it.end(STOPPED))));
     },
   };
+}
+
+/** Named so that a person finds it. The UID tells it from the folder of an earlier pod of that name. */
+export const folderOf = ({ metadata: { name, uid } }: PodObject): string => `${name}_${uid}`;
+
+/** Ends and removes pods whose objects are gone: their work would go on, and nobody would hear of it. */
+function removeOthers(pods: string, kept: ReadonlySet<string>): void {
+  if (!existsSync(pods)) return;
+  for (const folder of readdirSync(pods)) {
+    if (kept.has(folder)) continue;
+    for (const it of readdirSync(join(pods, folder), { withFileTypes: true }))
+      if (it.isDirectory()) killGroup(join(pods, folder, it.name));
+    rmSync(join(pods, folder), { recursive: true, force: true });
+  }
 }
 
 interface Life extends PodRun {
   /** Resolves when no process of the pod is left, and after `forget` no folder. */
   readonly over: Promise<void>;
+  /** Ends what runs, and says why; what waits stays as it is. Resolves when no process is left. */
+  end(why: PodEnd): Promise<void>;
 }
 
 interface LifeParts {
@@ -56,6 +90,26 @@ interface LifeParts {
   readonly report: (it: PodReport) => void;
   readonly look: Look;
   readonly logBytesMost: number;
+  readonly throwaway: boolean;
+}
+
+/** A pod that had ended before this start: only its logs are left. */
+function archive({ clock, folder, logBytesMost }: LifeParts): Life {
+  const forgotten = Promise.withResolvers<void>();
+  const isKept = (container: string): boolean => existsSync(logIn(join(folder, container)));
+  return {
+    over: forgotten.promise.then(() => rm(folder, { recursive: true, force: true })),
+    end: async () => undefined,
+    stop: () => undefined,
+    forget: () => forgotten.resolve(),
+    log: (container) => (isKept(container) ? readLog(logIn(join(folder, container))) : undefined),
+    followLog: (container, line) => {
+      if (!isKept(container)) return () => undefined;
+      const log = openLogFile(logIn(join(folder, container)), logBytesMost, clock);
+      log.close();
+      return log.follow(line);
+    },
+  };
 }
 
 function live(parts: LifeParts): Life {
@@ -65,12 +119,16 @@ function live(parts: LifeParts): Life {
   const processes = new Map<string, ContainerProcess>();
   const states = new Map<string, ContainerState>();
   const inits = pod.spec.initContainers ?? [];
+  const all = [...inits, ...pod.spec.containers];
+  const stopped = join(folder, "stopped");
   let graceSeconds = 0;
+  let why: PodEnd | undefined;
+  /** Containers that wait are neither started nor given up: the next kubelet goes on with them. */
+  let isPaused = false;
   const pending: ContainerState = { kind: "waiting", reason: inits.length > 0 ? "PodInitializing" : "ContainerCreating" };
-  for (const it of [...inits, ...pod.spec.containers]) states.set(it.name, pending);
+  for (const it of all) states.set(it.name, pending);
 
-  function say(name: string, state: ContainerState): void {
-    states.set(name, state);
+  function tell(): void {
     const told = (it: Container, init: boolean): ContainerReport => ({
       name: it.name,
       init,
@@ -80,7 +138,42 @@ function live(parts: LifeParts): Life {
       kind: "placed",
       node: "pocket",
       containers: [...inits.map((it) => told(it, true)), ...pod.spec.containers.map((it) => told(it, false))],
+      ...(why && { ended: why }),
     });
+  }
+
+  function say(name: string, state: ContainerState): void {
+    states.set(name, state);
+    tell();
+  }
+
+  function note(name: string, { state, vanished }: End): void {
+    if (vanished) why = VANISHED;
+    states.set(name, state);
+  }
+
+  /** Takes up what an earlier kubelet started, and tells at once what ended meanwhile. */
+  function adopt(): void {
+    if (!existsSync(folder)) return;
+    for (const { name } of all) {
+      const adopted = adoptContainer({ clock, folder: join(folder, name), logBytesMost: parts.logBytesMost });
+      if (adopted === undefined) continue;
+      processes.set(name, adopted);
+      if (adopted.found !== undefined) note(name, adopted.found);
+      else states.set(name, { kind: "running", startedAtMs: adopted.startedAtMs });
+    }
+    const runs = [...states.values()].some((it) => it.kind === "running");
+    // A process that survived an orderly stop that was cut short goes on.
+    if (runs) rmSync(stopped, { force: true });
+    else if (existsSync(stopped)) why ??= STOPPED;
+    if (why !== undefined && !runs) giveUpRest();
+    if (processes.size > 0) tell();
+  }
+
+  /** The containers that have not begun never will. */
+  function giveUpRest(): void {
+    stopping.abort();
+    for (const { name } of all) if (states.get(name)?.kind === "waiting") states.set(name, NEVER_STARTED);
   }
 
   /**
@@ -102,17 +195,24 @@ function live(parts: LifeParts): Life {
   }
 
   async function run(container: Container): Promise<boolean> {
-    const made = await make(container);
-    if (made === undefined) {
-      say(container.name, NEVER_STARTED);
+    const { name } = container;
+    const adopted = processes.get(name);
+    const process = adopted ?? (await make(container));
+    if (process === undefined) {
+      if (!isPaused && states.get(name) !== NEVER_STARTED) say(name, NEVER_STARTED);
       return false;
     }
-    processes.set(container.name, made);
-    say(container.name, { kind: "running", startedAtMs: made.startedAtMs });
-    if (stopping.signal.aborted) made.stop(graceSeconds);
-    const ended = await made.ended;
-    say(container.name, ended);
-    return ended.kind === "terminated" && ended.exitCode === 0;
+    if (adopted === undefined) {
+      processes.set(name, process);
+      say(name, { kind: "running", startedAtMs: process.startedAtMs });
+    }
+    if (process.found === undefined) {
+      if (adopted === undefined && stopping.signal.aborted) process.stop(graceSeconds);
+      note(name, await process.ended);
+      tell();
+    }
+    const ended = states.get(name);
+    return ended?.kind === "terminated" && ended.exitCode === 0;
   }
 
   async function runAll(): Promise<void> {
@@ -126,10 +226,25 @@ function live(parts: LifeParts): Life {
     for (const [name, it] of processes) if (states.get(name)?.kind === "running") it.stop(seconds);
   }
 
+  async function end(reason: PodEnd): Promise<void> {
+    const runs = [...states.values()].some((it) => it.kind === "running");
+    if (runs && !stopping.signal.aborted) {
+      // Written first: if this is cut short, the next start still knows why the processes ended.
+      writeFileSync(stopped, "");
+      why = reason;
+    }
+    isPaused = !runs;
+    stop(Math.min(STOP_GRACE_SECONDS, pod.spec.terminationGracePeriodSeconds ?? STOP_GRACE_SECONDS));
+    await finished;
+  }
+
+  adopt();
+  if (isDeleting(pod)) stopping.abort();
   const finished = runAll();
   return {
     over: Promise.all([finished, forgotten.promise]).then(() => rm(folder, { recursive: true, force: true })),
     stop,
+    end,
     forget: () => {
       stop(0);
       forgotten.resolve();
@@ -143,7 +258,7 @@ type Made =
   | { readonly kind: "made"; readonly process: ContainerProcess }
   | { readonly kind: "waits"; readonly first: ContainerState; readonly then?: ContainerState };
 
-function attempt({ clock, pod, folder, look, logBytesMost }: LifeParts, container: Container): Made {
+function attempt({ clock, pod, folder, look, logBytesMost, throwaway }: LifeParts, container: Container): Made {
   const waits = (reason: string, message: string): ContainerState => ({ kind: "waiting", reason, message });
   const image = judgeImage(container.image);
   if (image.kind === "invalid") return { kind: "waits", first: waits("InvalidImageName", image.message) };
@@ -156,5 +271,5 @@ function attempt({ clock, pod, folder, look, logBytesMost }: LifeParts, containe
   const own = join(folder, container.name);
   mkdirSync(own, { recursive: true });
   const values = { HOSTNAME: pod.metadata.name, ...environment.values };
-  return { kind: "made", process: runContainer({ clock, container, folder: own, values, logBytesMost }) };
+  return { kind: "made", process: runContainer({ clock, container, folder: own, values, logBytesMost, leashed: throwaway }) };
 }

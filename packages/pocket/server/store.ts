@@ -2,7 +2,8 @@
  * The objects, one counter of versions, and the history that watches and stale reads are served from.
  *
  * The bug this prevents: a reader that sees a write without its version. Every change goes through `commit`, which gives the
- * object the next version, freezes it, adds the change to the history and tells all listeners, in that order.
+ * object the next version, freezes it, has it kept on disk if there is one, adds the change to the history and tells all
+ * listeners, in that order.
  */
 import { type ApiObject, freeze, isDeleting, RESOURCES, type Resource } from "../objects.ts";
 
@@ -15,9 +16,20 @@ export interface Change {
   readonly before?: ApiObject;
 }
 
-export interface Dependent {
+/** An object and its resource. */
+export interface Kept {
   readonly resource: Resource;
   readonly object: ApiObject;
+}
+
+/** What keeps the objects when the process ends. Without one they are in memory only. */
+export interface Disk {
+  /** The last version that was given to an object. */
+  readonly version: number;
+  /** The objects as they were at that version. */
+  readonly objects: readonly Kept[];
+  /** Returns when the change survives this process. Throws if it cannot be kept; the change has then not happened. */
+  append(change: Change): void;
 }
 
 export interface Store {
@@ -30,7 +42,7 @@ export interface Store {
   list(resource: Resource, namespace: string | undefined): readonly ApiObject[];
   /** The list at an earlier version; `undefined` once that version is compacted. */
   listAt(version: number, resource: Resource, namespace: string | undefined): readonly ApiObject[] | undefined;
-  dependents(uid: string): readonly Dependent[];
+  dependents(uid: string): readonly Kept[];
   exists(uid: string): ApiObject | undefined;
   insert<T extends ApiObject>(resource: Resource, object: T): T;
   /**
@@ -42,6 +54,8 @@ export interface Store {
   since(version: number): readonly Change[] | undefined;
   compact(): void;
   listen(listener: (change: Change) => void): () => void;
+  /** Tells all listeners of every object as if it were new: they have heard nothing of the objects that the disk kept. */
+  retell(): void;
 }
 
 /** How many changes a watch may be behind. */
@@ -49,10 +63,10 @@ const HISTORY_MOST = 20_000;
 const NONE: ReadonlyMap<string, ApiObject> = new Map();
 const scope = (object: ApiObject): string => object.metadata.namespace ?? "";
 
-export function createStore(firstVersion: number): Store {
+export function createStore(firstVersion: number, disk?: Disk): Store {
   const kept = new Map<Resource, Map<string, Map<string, ApiObject>>>(RESOURCES.map((it) => [it, new Map()]));
   const sorted = new Map<string, readonly ApiObject[]>();
-  const byOwner = new Map<string, Map<string, Dependent>>();
+  const byOwner = new Map<string, Map<string, Kept>>();
   const byUid = new Map<string, ApiObject>();
   const listeners = new Set<(change: Change) => void>();
   let history: Change[] = [];
@@ -70,7 +84,7 @@ export function createStore(firstVersion: number): Store {
     byUid.set(object.metadata.uid, object);
     if (before !== undefined) disown(before, resource, object);
     for (const owner of object.metadata.ownerReferences ?? []) {
-      const owned = byOwner.get(owner.uid) ?? new Map<string, Dependent>();
+      const owned = byOwner.get(owner.uid) ?? new Map<string, Kept>();
       byOwner.set(owner.uid, owned);
       owned.set(`${resource}/${object.metadata.uid}`, { resource, object });
     }
@@ -86,8 +100,12 @@ export function createStore(firstVersion: number): Store {
   }
 
   function commit<T extends ApiObject>(type: Change["type"], resource: Resource, given: T, before?: ApiObject): T {
-    version++;
-    const object = freeze({ ...given, metadata: { ...given.metadata, resourceVersion: String(version) } });
+    const next = version + 1;
+    const object = freeze({ ...given, metadata: { ...given.metadata, resourceVersion: String(next) } });
+    const change: Change =
+      before === undefined ? { version: next, type, resource, object } : { version: next, type, resource, object, before };
+    disk?.append(change);
+    version = next;
     if (type === "DELETED") {
       kept.get(resource)?.get(scope(object))?.delete(object.metadata.name);
       byUid.delete(object.metadata.uid);
@@ -97,8 +115,6 @@ export function createStore(firstVersion: number): Store {
     }
     sorted.delete(`${resource}/${scope(object)}`);
     sorted.delete(`${resource}/`);
-    const change: Change =
-      before === undefined ? { version, type, resource, object } : { version, type, resource, object, before };
     history.push(change);
     // Cuts half of the history at a time, so that the cost per write stays small.
     if (history.length > HISTORY_MOST * 2) {
@@ -108,6 +124,8 @@ export function createStore(firstVersion: number): Store {
     for (const listener of listeners) listener(change);
     return object;
   }
+
+  for (const { resource, object } of disk?.objects ?? []) keep(resource, freeze(object), undefined);
 
   function list(resource: Resource, namespace: string | undefined): readonly ApiObject[] {
     const key = `${resource}/${namespace ?? ""}`;
@@ -170,6 +188,14 @@ export function createStore(firstVersion: number): Store {
     listen: (listener) => {
       listeners.add(listener);
       return () => listeners.delete(listener);
+    },
+    retell: () => {
+      for (const resource of RESOURCES) {
+        for (const object of list(resource, undefined)) {
+          const change = { version, type: "ADDED", resource, object } as const;
+          for (const listener of listeners) listener(change);
+        }
+      }
     },
   };
 }

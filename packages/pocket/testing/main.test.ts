@@ -8,7 +8,6 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import t from "tap";
-import { startPocket } from "../start.ts";
 
 const dataDir = await mkdtemp(join(tmpdir(), "pocket-program-"));
 t.teardown(() => rm(dataDir, { recursive: true, force: true }));
@@ -47,10 +46,10 @@ t.test("it says where it is, logs each request before answering, and ends its po
   t.notOk(await isAlive(pid), "its pod is gone");
 });
 
-t.test("processes that it left when it was killed are ended by the next one", async (t) => {
+t.test("the processes of a throwaway pocket end with it, also when it is killed", async (t) => {
   const data = join(dataDir, "killed");
   const marker = join(dataDir, "left-pid");
-  const child = spawn(process.execPath, [PROGRAM, "--data", data], {
+  const child = spawn(process.execPath, [PROGRAM, "--throwaway", "--data", data], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   t.teardown(() => child.kill("SIGKILL"));
@@ -64,8 +63,6 @@ t.test("processes that it left when it was killed are ended by the next one", as
   const pid = await written(marker);
   child.kill("SIGKILL");
   await once(child, "exit");
-  t.ok(await isAlive(pid), "it runs on");
-  await using _next = await startPocket({ dataDir: data });
   for (let tries = 0; tries < 500 && (await isAlive(pid)); tries++) await systemClock.sleep(10);
   t.notOk(await isAlive(pid), "ended");
 });

@@ -1,7 +1,7 @@
 /**
  * The pocket as a program of its own, for tests that kill the programs that talk to it:
  *
- *   node packages/pocket/testing/main.ts --data DIR [--pods instant|held] [--request-log FILE]
+ *   node packages/pocket/testing/main.ts --data DIR [--pods instant|held] [--throwaway] [--request-log FILE]
  *
  * It prints one line of JSON when it is ready, {"url": …, "token": …}, and stops its pods and itself on SIGTERM. SIGUSR2 ends all
  * pods that are held.
@@ -11,20 +11,22 @@ import type { Clock } from "@longshore/runtime/clock.ts";
 import { startPocket } from "../start.ts";
 import { type HeldPods, heldPods, instantPods } from "./scripted.ts";
 
-const USAGE = "usage: node packages/pocket/testing/main.ts --data DIR [--pods instant|held] [--request-log FILE]";
+const USAGE = "usage: node packages/pocket/testing/main.ts --data DIR [--pods instant|held] [--throwaway] [--request-log FILE]";
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       data: { type: "string" },
       pods: { type: "string" },
+      throwaway: { type: "boolean", default: false },
       "request-log": { type: "string" },
     },
   });
-  const { data, pods, "request-log": requestLog } = values;
+  const { data, pods, throwaway, "request-log": requestLog } = values;
   if (data === undefined || (pods !== undefined && pods !== "instant" && pods !== "held")) throw new TypeError(USAGE);
   await using pocket = await startPocket({
     dataDir: data,
+    throwaway,
     ...(pods === "instant" && { pods: instantPods }),
     ...(pods === "held" && { pods: endedBySignal }),
     ...(requestLog !== undefined && { requestLog }),

@@ -7,6 +7,7 @@ import { readGroups } from "@longshore/kubernetes/groups.ts";
 import { preflight, type Row } from "@longshore/kubernetes/preflight/preflight.ts";
 import { explainIn, sampleJob } from "@longshore/launcher/groups/sample-job.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
+import { isPocket } from "../place.ts";
 import type { Finding } from "./doctor.ts";
 import type { Longshore } from "../which-longshore.ts";
 
@@ -29,8 +30,10 @@ export async function groups({ groupsFile, installation }: Longshore, signal: Ab
         explain: explainIn(name, namespace),
       };
       const found = await preflight(asked, signal);
-      const isOurs = found.some(({ step, detail }) => step === "version" && detail.includes("+pocket"));
-      return found.filter(({ state }) => state !== "skipped").map((row) => findingOf(name, role, isOurs ? ofPocket(row) : row));
+      const told = found
+        .filter(({ state }) => state !== "skipped")
+        .map((row) => (isPocket(installation, name) ? ofPocket(row) : row));
+      return told.map((row) => findingOf({ name, namespace }, role, row));
     });
     return (await Promise.all(rows)).flat();
   });
@@ -38,8 +41,12 @@ export async function groups({ groupsFile, installation }: Longshore, signal: Ab
   return findings.toSorted((a, b) => (a.part < b.part ? -1 : a.part > b.part ? 1 : 0));
 }
 
-/** The pocket serves this machine alone and has neither TLS nor roles: nobody could act on a warning about that. */
+/**
+ * The pocket serves this machine alone and has neither TLS nor roles: nobody could act on a warning about that. If it does not
+ * answer, no address, firewall or token of a cluster is to be mended.
+ */
 function ofPocket(row: Row): Row {
+  if (row.state === "failed") return { ...row, hint: "Start it again in its folder: longshore up." };
   if (row.state !== "warning" || (row.step !== "network" && row.step !== "permissions")) return row;
   const detail = row.step === "network" ? "on this machine alone, without TLS" : "the pocket cluster has no roles";
   const { hint: _, ...rest } = row;
@@ -48,7 +55,12 @@ function ofPocket(row: Row): Row {
 
 const STATES = { ok: "ok", warning: "WARN", failed: "FAIL", skipped: "ok" } as const;
 
-function findingOf(group: string, role: string, { step, state, detail, code, hint }: Row): Finding {
+function findingOf(
+  { name, namespace }: { readonly name: string; readonly namespace: string },
+  role: string,
+  { step, state, detail, code, hint }: Row,
+): Finding {
   const says = `${role}: ${step}: ${detail}${code === undefined ? "" : `  ${code}`}`;
-  return { part: group, state: STATES[state], says, ...(hint !== undefined && { todo: hint.replaceAll("<group>", group) }) };
+  const todo = hint?.replaceAll("<group>", name).replaceAll("<namespace>", namespace);
+  return { part: name, state: STATES[state], says, ...(todo !== undefined && { todo }) };
 }

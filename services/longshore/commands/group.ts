@@ -200,7 +200,7 @@ function notesOf(group: Seen, screen: Screen): readonly string[] {
   const note = (text: string, mark = "") => paragraph(text, { indent: 11, mark }, screen);
   const told = (it: { readonly code: string; readonly sentence: string; readonly hint: string }) => [
     ...note(`${it.code}: ${it.sentence}`),
-    ...note(it.hint, "› "),
+    ...note(it.hint.replaceAll("<group>", name), "› "),
   ];
   return [
     ...(left

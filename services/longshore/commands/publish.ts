@@ -9,6 +9,7 @@ import { readCommand } from "@longshore/contract/envelope.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
 import { canonical } from "@longshore/contract/json.ts";
 import { Failure } from "@longshore/contract/problem.ts";
+import type { RunRecord } from "@longshore/domain/run/record.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
@@ -16,6 +17,7 @@ import { silentLog } from "@longshore/runtime/log.ts";
 import { readYaml } from "@longshore/runtime/config/yaml-text.ts";
 import { command as declared, CONFIG, during, fileAt, type Surroundings, Usage } from "../command.ts";
 import { exitCodeOf, type Following, follow } from "../following.ts";
+import { placeOf } from "../place.ts";
 import { findLongshore } from "../which-longshore.ts";
 
 export const publish = declared({
@@ -62,7 +64,9 @@ Exit 0: the broker has the request; with --follow, the run succeeded. Exit 1: it
     }
     const { config } = values;
     await using ledger = await ledgerOf(config, surroundings);
-    const following = await follow({ broker, ledger, run: run as RunId, command: command.id, config }, surroundings);
+    const longshore = await findLongshore({ config }, surroundings);
+    const place = (record: RunRecord) => placeOf(record, longshore, config);
+    const following = await follow({ broker, ledger, run: run as RunId, command: command.id, config, place }, surroundings);
     await sendTo(broker, command, surroundings);
     surroundings.out(`${run}\n`);
     return exitCodeOf(await endOf(following, command.body, surroundings));

@@ -23,6 +23,8 @@ import {
 } from "../command.ts";
 import type { Values as ValuesOf } from "../command.ts";
 import { exitCodeOf, follow } from "../following.ts";
+import { actorAt, hintAt, moreAt, type Place, placeOf } from "../place.ts";
+import { findLongshore } from "../which-longshore.ts";
 import { brokerOf, commandOf, ledgerOf, sendTo } from "./publish.ts";
 import { type Column, paragraph, row, table, whole } from "../screen/rows.ts";
 import { painted, type Screen, toned } from "../screen/screen.ts";
@@ -159,7 +161,10 @@ async function show(run: RunId, values: Values, surroundings: Surroundings): Pro
   const [found, story] = [await ledger.find(run), await ledger.story(run, 0, 1000)];
   if (found === undefined) throw runUnknown(run);
   if (values.json === true) surroundings.out(json(bookOf(found.record, story)));
-  else say(surroundings, pageOf(found.record, story, screenIn(surroundings)));
+  else {
+    const place = placeOf(found.record, await findLongshore({ config: values.config }, surroundings), values.config);
+    say(surroundings, pageOf(found.record, story, place, screenIn(surroundings)));
+  }
   return 0;
 }
 
@@ -181,20 +186,13 @@ function bookOf({ run, attempts }: RunRecord, story: readonly StoryEvent[]): obj
 /** Selects every Job and pod of a run. */
 const selectorOf = (run: RunId): string => `${LABELS.run}=${runLabel(run, sha256)}`;
 
-/** One line for each namespace in which the run may have Jobs. */
-const kubectlOf = ({ run, attempts }: RunRecord): readonly string[] => {
-  const namespaces = attempts.flatMap(({ notes: { namespace }, claimNo }) => (claimNo > 0 && namespace ? [namespace] : []));
-  return [...new Set(namespaces)].map((it) => whole(`kubectl -n ${it} get jobs,pods -l ${selectorOf(run.id)}`, 2));
-};
-
-const WHO: Readonly<Record<string, string>> = {
-  request: "you (request)",
-  cluster: "the cluster's people",
-  platform: "whoever runs Longshore",
-};
+/** The namespaces in which the run may have Jobs. */
+const namespacesOf = ({ attempts }: RunRecord): readonly string[] => [
+  ...new Set(attempts.flatMap(({ notes: { namespace }, claimNo }) => (claimNo > 0 && namespace ? [namespace] : []))),
+];
 
 /** One screen: the run's state, the reason, the next step, and the story. */
-function pageOf(record: RunRecord, story: readonly StoryEvent[], screen: Screen): readonly string[] {
+function pageOf(record: RunRecord, story: readonly StoryEvent[], place: Place, screen: Screen): readonly string[] {
   const { run, attempts } = record;
   const end = story.findLast(({ type }) => isTerminal(type));
   const { diagnosis, seconds, log } = (end?.data ?? {}) as {
@@ -208,10 +206,10 @@ function pageOf(record: RunRecord, story: readonly StoryEvent[], screen: Screen)
   const about = (name: string, text: string) => row([{ text: name, tone: "faint" }, text], { widths: [7], indent: 2 }, screen);
   const lineOf = storyTable(screen);
   return [
-    ...headOf(run, diagnosis, screen),
+    ...headOf(run, diagnosis && { code: diagnosis.code, actor: actorAt(place, diagnosis.blame) }, screen),
     ...(diagnosis
       ? [
-          ...diagnosisLines(diagnosis, screen),
+          ...diagnosisLines({ ...diagnosis, hint: hintAt(place, diagnosis) }, screen),
           ...diagnosis.evidence.flatMap((it) => paragraph(it, { indent: 2, mark: "seen: " }, screen)),
         ]
       : []),
@@ -220,22 +218,19 @@ function pageOf(record: RunRecord, story: readonly StoryEvent[], screen: Screen)
     ...(phases.length > 0 ? about("time", phases.join(" | ")) : []),
     ...story.flatMap((event, index) => lineOf(event, story[index - 1]?.atMs, run.plan.simple)),
     ...logLines(log, screen),
-    ...(last !== undefined && last.claimNo > 0
-      ? [whole(`kubectl -n ${last.notes.namespace ?? ""} describe job ${last.name}`, 2)]
-      : []),
-    ...kubectlOf(record),
-    ...(run.outcome === "failed" ? [whole(`longshore runs restart ${run.id}`, 2)] : []),
+    ...moreAt(place, namespacesOf(record), selectorOf(run.id)).map((it) => whole(it, 2)),
+    ...(run.outcome === "failed" ? [whole(`longshore runs restart ${run.id}${place.where}`, 2)] : []),
   ];
 }
 
 /** The id and how the run is. If an id is too long for that, the rest stands beneath it. */
 function headOf(
   { id, outcome, state }: RunRecord["run"],
-  diagnosis: { readonly code: string; readonly blame: string } | undefined,
+  diagnosis: { readonly code: string; readonly actor: string } | undefined,
   screen: Screen,
 ): readonly string[] {
   const how = toned((outcome ?? state).toUpperCase());
-  const why = diagnosis === undefined ? "" : `   ${diagnosis.code}   to act: ${WHO[diagnosis.blame] ?? ""}`;
+  const why = diagnosis === undefined ? "" : `   ${diagnosis.code}   to act: ${diagnosis.actor}`;
   const { columns = Number.POSITIVE_INFINITY } = screen;
   const isShort = id.length + 4 + how.text.length + why.length <= columns;
   const rest = painted(how.text, how.tone, screen) + plain(why);
@@ -251,7 +246,9 @@ async function following(run: RunId, { config }: Values, surroundings: Surroundi
   await using parts = new AsyncDisposableStack();
   const broker = parts.use(await brokerOf(config, surroundings));
   const ledger = parts.use(await ledgerOf(config, surroundings));
-  const followed = await follow({ broker, ledger, run, config, ...(command && { command: command.id }) }, surroundings);
+  const longshore = await findLongshore({ config }, surroundings);
+  const place = (record: RunRecord) => placeOf(record, longshore, config);
+  const followed = await follow({ broker, ledger, run, config, place, ...(command && { command: command.id }) }, surroundings);
   const kept = parts.move();
   return { ...followed, broker, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }

@@ -120,7 +120,10 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
     const config = data === undefined ? "" : ` --config ${files.launcher}`;
     for (const it of left)
       say(surroundings, leftLines(it, { toServe: starts[it.group] && commandFor(starts[it.group] ?? []), config }, screen));
-    const after = real === undefined ? "what runs in the pocket cluster ends with it" : "their Jobs go on in the cluster";
+    const after =
+      real === undefined
+        ? "a command that then runs in the pocket cluster is ended, and its run told as such"
+        : "their Jobs go on in the cluster";
     if (broker === undefined) say(surroundings, withoutBroker(screen));
     say(surroundings, [
       "",
@@ -129,9 +132,15 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
       whole(`npm run longshore -- runs list${config}`, 4),
       ...paragraph(`Ctrl-C stops it. Runs stay recorded; ${after}.`, { indent: 2 }, screen),
     ]);
-    return await serve(configs, surroundings);
+    const ended = await serve(configs, surroundings);
+    const running = cluster.running?.() ?? 0;
+    if (running > 0) say(surroundings, paragraph(endsCommands(running), { indent: 2 }, screen));
+    return ended;
   },
 });
+
+const endsCommands = (count: number): string =>
+  `${count} ${count === 1 ? "command" : "commands"} of the pocket cluster still ran, and will end now (LocalStop). The next start tells it; after that, longshore runs restart RUN goes on.`;
 
 /** The options that name this cluster. */
 const clusterOptions = ({ kubeconfig, context, namespace, allowPrograms }: Named): readonly string[] => [

@@ -56,7 +56,9 @@ export async function openStage(home: string, surroundings: Surroundings): Promi
   const postgres = parts.use(await started(surroundings, "ledger", "a Postgres of its own", () => postgresIn(home)));
   say(surroundings, partLine("broker", "inside the ledger", screenIn(surroundings)));
   const requestLog = join(home, "requests.jsonl");
-  const cluster = parts.use(await started(surroundings, "cluster", "the pocket", () => pocketIn(home, { requestLog })));
+  const cluster = parts.use(
+    await started(surroundings, "cluster", "the pocket", () => pocketIn(home, { requestLog, throwaway: true })),
+  );
   const files = await writeConfig({
     home, brokerUrl: postgres.url, ledgerUrl: postgres.url, cluster,
     launcher: { defaults: { giveUpAfter: { ImageNotFound: "1s" } }, pace: { claim: "1s", poll: "200ms", tally: "2s", partitionLease: "2s" } },

@@ -32,6 +32,8 @@ export interface ClusterChoice {
   readonly watch?: object;
   readonly name: string;
   readonly namespace: string;
+  /** How many commands of the pocket run now. */
+  readonly running?: () => number;
 }
 
 /** The key for proofs: without it, a restarted launcher would not recognise its own Jobs. */
@@ -47,15 +49,18 @@ export async function postgresIn(home: string): Promise<AsyncDisposable & { read
   return { url, [Symbol.asyncDispose]: stop };
 }
 
+export const pocketFolder = (home: string): string => join(home, "pocket");
+
 export async function pocketIn(
   home: string,
-  options: { readonly requestLog?: string } = {},
+  options: { readonly requestLog?: string; readonly throwaway?: boolean } = {},
 ): Promise<AsyncDisposable & ClusterChoice & { readonly url: string }> {
-  const pocket = await startPocket({ dataDir: join(home, "pocket"), ...options });
+  const pocket = await startPocket({ dataDir: pocketFolder(home), ...options });
   const tokenFile = join(home, "pocket-token");
   await writeFile(tokenFile, pocket.token, { mode: 0o600 });
   return {
     url: pocket.url,
+    running: pocket.running,
     name: GROUP,
     namespace: NAMESPACE,
     cluster: { server: pocket.url },

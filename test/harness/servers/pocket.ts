@@ -26,6 +26,7 @@ export type PocketPods = "processes" | "instant" | "held";
 export async function startPocketProcess(home: string, requestLog: string, pods: PocketPods): Promise<PocketProcess> {
   const main = fileURLToPath(new URL("../../../packages/pocket/testing/main.ts", import.meta.url));
   const flags = [
+    "--throwaway",
     "--data",
     path.join(home, "pocket"),
     "--request-log",

@@ -20,6 +20,8 @@ export interface Program extends AsyncDisposable {
   prints(text: string): Promise<void>;
   /** Presses Ctrl-C; resolves to the program's end. npm passes one press on, so that a program may get it twice. */
   stop(how?: { readonly signals: number }): Promise<Ended>;
+  /** Kills it with `signal`; resolves to its end. */
+  kill(signal: "SIGKILL" | "SIGTERM"): Promise<Ended>;
 }
 
 export interface Surroundings {
@@ -60,6 +62,10 @@ export function program(file: string, args: readonly string[], surroundings: Sur
     ended,
     prints: (text) => inTime(printed(text), PRINTS_WITHIN_MS, `"${text}", which is to be printed,`),
     stop,
+    kill: async (signal) => {
+      child.kill(signal);
+      return await inTime(ended, STOP_WITHIN_MS, `the end of ${file} after ${signal}`);
+    },
     [Symbol.asyncDispose]: async () => void (await stop()),
   };
 }

@@ -82,7 +82,7 @@ await t.test("kubectl delete job while it runs: pod and Job end, and the run fai
   const command = "trap 'exit 0' TERM; echo working; sleep 600 & wait";
   t.equal(await publish({ [RUN]: LASTS, "echo exported": command }), `taken: ${LASTS}\n`);
   await follower.prints(" run.started");
-  const job = /kubectl -n default describe job (\S+)/.exec(await show(LASTS))?.[1] ?? "";
+  const job = /kubectl --kubeconfig \S+ .*-n default describe job (\S+)/.exec(await show(LASTS))?.[1] ?? "";
   t.not(job, "", "`runs show` names the Job");
 
   const began = performance.now();

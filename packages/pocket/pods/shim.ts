@@ -1,0 +1,136 @@
+/**
+ * A container's process under its shim (shim.sh), which outlives the pocket and writes how the process ended.
+ *
+ * The bugs this prevents: a process that nobody hears of any more because the pocket was killed, and a process of somebody else
+ * that is signalled because it got the id of ours. Every process is known by its id and its birth, from the shim's own files.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { Socket } from "node:net";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type Identity, isAlive, readIdentity } from "@longshore/runtime/birth.ts";
+
+const SCRIPT = fileURLToPath(new URL("shim.sh", import.meta.url));
+
+export interface Starting {
+  readonly folder: string;
+  readonly words: readonly string[];
+  readonly cwd: string;
+  readonly values: Readonly<Record<string, string>>;
+  /** The descriptor of the log, opened for appending. */
+  readonly log: number;
+  /** True: the command ends with this process, however this process ends. */
+  readonly leashed: boolean;
+}
+
+export interface Exit {
+  readonly code: number;
+  readonly atMs: number;
+}
+
+export type Sight =
+  | { readonly kind: "unstarted" }
+  | { readonly kind: "running"; readonly startedAtMs: number }
+  | { readonly kind: "ended"; readonly startedAtMs: number; readonly exit: Exit }
+  /** The shim is gone and left no exit code: the machine was restarted, or somebody killed the shim. */
+  | { readonly kind: "vanished"; readonly startedAtMs: number };
+
+/** A shim makes its file and writes into it. It may be looked for in between. */
+const SHIM_WRITES_WITHIN_MS = 5_000;
+
+/** The file in a container's folder for what its program says at its end. The shim finds its folder by it. */
+export const terminationLogIn = (folder: string): string => join(folder, "termination-log");
+
+/** Throws if the words cannot be executed: one of them holds a NUL. */
+export function startShim({ folder, words, cwd, values, log, leashed }: Starting): ChildProcess {
+  const all = { ...values, LONGSHORE_TERMINATION_LOG: terminationLogIn(folder) };
+  const odd = Object.entries(all).filter(([name]) => isChangedByShells(name));
+  if (odd.length > 0) {
+    const assigned = odd.map(([name, value]) => quoted(`${name}=${value}`)).join(" ");
+    writeFileSync(join(folder, "names"), `set -- /usr/bin/env ${assigned} "$@"\n`, { mode: 0o600 });
+  }
+  const child = spawn("/bin/sh", [SCRIPT, leashed ? "leashed" : "lasting", ...words], {
+    cwd,
+    env: Object.fromEntries(Object.entries(all).filter(([name]) => !isChangedByShells(name))),
+    stdio: ["ignore", log, log, leashed ? "pipe" : "ignore"],
+    detached: true,
+  });
+  // A pocket that has stopped may exit, although a process of its pods goes on.
+  child.unref();
+  const leash = child.stdio[3];
+  if (leash instanceof Socket) leash.on("error", () => leash.destroy()).unref();
+  return child;
+}
+
+/** Shells set these by themselves, and drop names that they could not write. */
+const OF_SHELLS = /^(?:PWD|OLDPWD|SHLVL|_|IFS|PPID|OPTIND|OPTARG|LINENO|PS[0-4]|ENV|BASH.*|SHELLOPTS|POSIXLY_CORRECT|UID|EUID)$/;
+const isChangedByShells = (name: string): boolean => OF_SHELLS.test(name) || !/^[A-Za-z_]\w*$/.test(name);
+const quoted = (text: string): string => `'${text.replaceAll("'", String.raw`'\''`)}'`;
+
+/** What the folder and the system tell of the container's process. */
+export function lookAt(folder: string, nowMs: number): Sight {
+  const file = join(folder, "shim");
+  if (!existsSync(file)) return { kind: "unstarted" };
+  const startedAtMs = statSync(file).mtimeMs;
+  const shim = identityIn(folder, "shim");
+  // An exit that is written between these two looks is found by the second.
+  const runs = shim === undefined ? nowMs - startedAtMs < SHIM_WRITES_WITHIN_MS : isAlive(shim);
+  const exit = exitIn(folder);
+  if (exit !== undefined) return { kind: "ended", startedAtMs, exit };
+  return { kind: runs ? "running" : "vanished", startedAtMs };
+}
+
+function exitIn(folder: string): Exit | undefined {
+  const path = join(folder, "exit");
+  const [, code] = /^(\d+)\n/.exec(read(path)) ?? [];
+  return code === undefined ? undefined : { code: Number(code), atMs: statSync(path).mtimeMs };
+}
+
+/**
+ * Sends the signal to the command alone, as a kubelet does. Returns false if it was not sent: the command has not begun, or has
+ * ended.
+ */
+export function signalCommand(folder: string, signal: "SIGTERM" | "SIGKILL"): boolean {
+  const command = identityIn(folder, "command");
+  if (command === undefined || !isAlive(command)) return false;
+  return send(command.pid, signal);
+}
+
+/** Kills the shim and all that the command started. Does nothing if neither the shim nor the command is left. */
+export function killGroup(folder: string): void {
+  const shim = identityIn(folder, "shim");
+  const command = identityIn(folder, "command");
+  // The group keeps its id, which is the shim's, as long as one of the two is in it.
+  if (shim !== undefined && (isAlive(shim) || (command !== undefined && isAlive(command)))) send(-shim.pid, "SIGKILL");
+}
+
+/** Does nothing if there is no such process any more. */
+function send(pid: number, signal: NodeJS.Signals): boolean {
+  try {
+    return process.kill(pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    return false;
+  }
+}
+
+const identityIn = (folder: string, file: "shim" | "command"): Identity | undefined => readIdentity(read(join(folder, file)));
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return ""; // it is not written yet
+  }
+}
+
+/** The program's path, as execvp finds it; else the reason, in a runtime's words. */
+export function programFound(program: string, path: string, cwd: string): string | undefined {
+  if (program.includes("/")) return undefined;
+  const found = path.split(":").some((it) => isFile(join(it === "" ? cwd : it, program)));
+  return found ? undefined : "executable file not found in $PATH";
+}
+
+const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+export const nodeFolder = dirname(process.execPath);

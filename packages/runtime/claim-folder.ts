@@ -1,0 +1,48 @@
+/**
+ * Takes a folder for one process alone.
+ *
+ * The bug this prevents: two that start in one folder at the same time, and each of them ruins the other's data.
+ */
+import { randomUUID } from "node:crypto";
+import { link, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { type Clock, systemClock } from "./clock.ts";
+import { identityOf, isAlive, readIdentity, writeIdentity } from "./birth.ts";
+
+const TRIES_MOST = 10;
+/** Two may find the claim of a dead process at once, and the slower one removes the claim of the faster one. */
+const SETTLE_MS = 50;
+
+/** `taken` makes the error for the process that has the folder; `undefined` if the folder takes no lock. */
+export async function claimFolder(
+  folder: string,
+  taken: (pid: number | undefined) => Error,
+  clock: Clock = systemClock,
+): Promise<AsyncDisposable> {
+  const claim = join(folder, "pid");
+  const own = `${claim}.${randomUUID()}`;
+  const text = writeIdentity(identityOf(process.pid) ?? { pid: process.pid, birth: "unknown" });
+  await writeFile(own, text, { mode: 0o600 });
+  /** Of several that try, one succeeds. */
+  const linked = (): Promise<boolean> =>
+    link(own, claim).then(
+      () => true,
+      () => false,
+    );
+  const claimed = { [Symbol.asyncDispose]: () => rm(claim, { force: true }) };
+  try {
+    if (await linked()) return claimed;
+    for (let tries = 0; tries < TRIES_MOST; tries++) {
+      const holder = readIdentity(await readFile(claim, "utf8").catch(() => ""));
+      if (holder !== undefined && isAlive(holder)) throw taken(holder.pid);
+      await rm(claim, { force: true }); // its process was killed
+      if (!(await linked())) continue;
+      await clock.sleep(SETTLE_MS);
+      const standing = await stat(claim).catch(() => undefined);
+      if (standing?.ino === (await stat(own)).ino) return claimed;
+    }
+    throw taken(undefined);
+  } finally {
+    await rm(own, { force: true });
+  }
+}

@@ -1,0 +1,81 @@
+/** What a person is told to do about a run can be done there: no blanks, no other cluster, no kubectl for the pocket. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Code, DIAGNOSES } from "@longshore/contract/diagnosis.ts";
+import { Installation, RunId } from "@longshore/contract/ids.ts";
+import { saysWhatToDo } from "@longshore/domain/diagnosis/testing/action.ts";
+import type { RunRecord } from "@longshore/domain/run/record.ts";
+import { stringify } from "yaml";
+import t from "tap";
+import { actorAt, hintAt, moreAt, placeOf } from "./place.ts";
+
+const home = await mkdtemp(join(tmpdir(), "place-"));
+t.teardown(() => rm(home, { recursive: true }));
+const groupsFile = join(home, "groups.yaml");
+const kubeconfig = join(home, "kube config");
+writeFileSync(kubeconfig, "");
+const groups = {
+  pocket: { cluster: { server: "http://127.0.0.1:1" }, namespaces: ["default"], limits: { jobs: 1 } },
+  "prod-a": { cluster: { kubeconfig: "kube config", context: "admin@prod" }, namespaces: ["batch", "web"], limits: { jobs: 1 } },
+  "prod-b": { cluster: { server: "https://10.0.0.1:6443" }, namespaces: ["batch"], limits: { jobs: 1 } },
+};
+writeFileSync(groupsFile, stringify({ groups }));
+
+/** A record with the fields that a place is made of. */
+const recordOf = (group: string, namespace: string): RunRecord =>
+  ({
+    run: { id: RunId.parse("orders/1"), group },
+    attempts: [{ claimNo: 1, group, name: "orders-1-main-1-abc", notes: { namespace } }],
+  }) as never;
+
+const at = (group: string, namespace: string, installation: string, config?: string) =>
+  placeOf(recordOf(group, namespace), { groupsFile, installation: Installation.parse(installation) }, config);
+const { hint } = DIAGNOSES.ExitCode;
+
+t.test("a group's kubectl asks the group's cluster, and nothing is left blank", async (t) => {
+  const place = at("prod-a/web", "web", "shop", "config/my launcher.yaml");
+  t.equal(
+    hintAt(place, { code: "ExitCode", hint }),
+    `Read the program's log: \`kubectl --kubeconfig '${kubeconfig}' --context admin@prod -n web logs job/orders-1-main-1-abc\`; ` +
+      "`longshore runs show orders/1 --config 'config/my launcher.yaml'` names both.",
+  );
+  const kubectl = `kubectl --kubeconfig '${kubeconfig}' --context admin@prod`;
+  t.same(moreAt(place, ["web"], "a=b"), [
+    `${kubectl} -n web describe job orders-1-main-1-abc`,
+    `${kubectl} -n web get jobs,pods -l a=b`,
+  ]);
+});
+
+t.test("a group that is named by an address gives kubectl no cluster, and a groups file that is gone harms nobody", async (t) => {
+  const want =
+    "Read the program's log: `kubectl -n batch logs job/orders-1-main-1-abc`; `longshore runs show orders/1` names both.";
+  t.equal(hintAt(at("prod-b", "batch", "shop"), { code: "ExitCode", hint }), want);
+  const gone = placeOf(
+    recordOf("prod-a", "batch"),
+    { groupsFile: "/nowhere", installation: Installation.parse("shop") },
+    undefined,
+  );
+  t.equal(hintAt(gone, { code: "ExitCode", hint }), want);
+  t.match(at("pocket", "default", "shop"), { kubectl: "kubectl" }, "a group of that name elsewhere is no pocket");
+});
+
+for (const code of Object.keys(DIAGNOSES) as Code[])
+  t.test(`in the pocket, the hint of ${code} names no cluster`, async (t) => {
+    const told = hintAt(at("pocket", "default", "local"), { code, hint: DIAGNOSES[code].hint });
+    t.notMatch(told, /kubectl|cluster's people|<(run|job|namespace)>/);
+    t.ok(saysWhatToDo(told), told);
+  });
+
+t.test("in the pocket, the log's file is named as long as it is there, and whoever sits there must act", async (t) => {
+  t.same(moreAt(at("pocket", "default", "local"), ["default"], "a=b"), []);
+  const main = join(home, "pocket/pods/orders-1-main-1-abc-x2b9z_uid-1/main");
+  mkdirSync(main, { recursive: true });
+  writeFileSync(join(main, "log"), "hi\n");
+  const place = at("pocket", "default", "local");
+  t.same(moreAt(place, ["default"], "a=b"), [`cat ${join(main, "log")}`]);
+  t.match(hintAt(place, { code: "ExitCode", hint }), `and ${join(main, "log")} has all`);
+  t.equal(actorAt(place, "cluster"), "you (this machine)");
+  t.equal(actorAt(at("prod-b", "batch", "shop"), "cluster"), "the cluster's people");
+});

@@ -1,0 +1,128 @@
+/**
+ * Where a run's Job is, in words that its reader can use.
+ *
+ * The failures this prevents: a hint with `kubectl -n <namespace>` in it, whose reader has to find out the blanks; a kubectl
+ * command that asks another cluster than the run's; and any kubectl command about the pocket, which no kubectl reaches.
+ */
+import { existsSync, readdirSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import type { Code } from "@longshore/contract/diagnosis.ts";
+import type { RunId } from "@longshore/contract/ids.ts";
+import { CONTAINER } from "@longshore/domain/run/marks.ts";
+import type { RunRecord } from "@longshore/domain/run/record.ts";
+import { type GroupOfFile, GroupsFile } from "@longshore/kubernetes/groups.ts";
+import { ConfigProblems, readConfig } from "@longshore/runtime/config/config.ts";
+import { GROUP, INSTALLATION, pocketFolder } from "./embedded/home.ts";
+import type { Longshore } from "./which-longshore.ts";
+
+export interface Place {
+  readonly run: RunId;
+  /** What follows each `longshore` command, if this Longshore is named by `--config`. */
+  readonly where: string;
+  readonly group: string | undefined;
+  readonly namespace: string | undefined;
+  readonly job: string | undefined;
+  /** kubectl, and what makes it ask the group's cluster. `undefined`: the Job is in the pocket. */
+  readonly kubectl: string | undefined;
+  /** The file with all that the Job's program has printed, as long as the pocket keeps the pod. */
+  readonly log: string | undefined;
+}
+
+/** True of the pocket that `longshore up` and `demo` start, and of no other group: both names are theirs. */
+export const isPocket = (installation: string, group: string | undefined): boolean =>
+  installation === INSTALLATION && group === GROUP;
+
+/** The place of the run's last attempt. */
+export function placeOf(
+  { run, attempts }: RunRecord,
+  { groupsFile, installation }: Pick<Longshore, "groupsFile" | "installation">,
+  config: string | undefined,
+): Place {
+  const last = attempts.findLast(({ claimNo }) => claimNo > 0);
+  const group = last?.group ?? run.group;
+  const inPocket = isPocket(installation, group);
+  return {
+    run: run.id,
+    where: config === undefined ? "" : ` --config ${quoted(config)}`,
+    group,
+    namespace: last?.notes.namespace,
+    job: last?.name,
+    kubectl: inPocket ? undefined : kubectlFor(clusterOf(groupsFile, group), groupsFile),
+    log: inPocket && last !== undefined ? logOf(join(pocketFolder(dirname(groupsFile)), "pods"), last.name) : undefined,
+  };
+}
+
+/** A group of several namespaces is a group for each: "prod-a/batch". */
+function clusterOf(file: string, group = ""): GroupOfFile["cluster"] | undefined {
+  try {
+    const { groups } = readConfig(GroupsFile, { file, env: {} });
+    return Object.entries(groups).find(([name]) => name === group.split("/")[0])?.[1].cluster;
+  } catch (error) {
+    if (error instanceof ConfigProblems) return undefined; // the launcher tells it; a hint needs less
+    throw error;
+  }
+}
+
+function kubectlFor(cluster: GroupOfFile["cluster"] | undefined, groupsFile: string): string {
+  const { kubeconfig, context } = cluster ?? {};
+  const file = kubeconfig === undefined ? undefined : resolve(dirname(groupsFile), kubeconfig);
+  if (file === undefined || !existsSync(file)) return "kubectl";
+  return ["kubectl", "--kubeconfig", quoted(file), ...(context === undefined ? [] : ["--context", quoted(context)])].join(" ");
+}
+
+const quoted = (text: string): string => (/^[\w./:@%+=-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`);
+
+/** The pocket names a pod's folder by the pod, and a Job's pod by the Job and five letters. */
+function logOf(pods: string, job: string): string | undefined {
+  const folder = existsSync(pods) ? readdirSync(pods).find((it) => it.startsWith(`${job}-`)) : undefined;
+  const log = folder === undefined ? undefined : join(pods, folder, CONTAINER, "log");
+  return log !== undefined && existsSync(log) ? log : undefined;
+}
+
+/** The hint of a diagnosis, for whoever stands before this Longshore. */
+export function hintAt(place: Place, { code, hint }: { readonly code: string; readonly hint: string }): string {
+  if (place.kubectl === undefined) return filled(place, POCKET_HINTS[code as Code] ?? (isOfClusters(hint) ? asked(place) : hint));
+  return filled(place, hint.replaceAll(/`kubectl /g, `\`${place.kubectl} `));
+}
+
+/** Nobody but the person at this machine has a hand in the pocket. */
+const isOfClusters = (hint: string): boolean => /kubectl|cluster's people|service account|whoever runs the group/.test(hint);
+
+const asked = ({ log }: Place): string =>
+  `Read what it printed: \`longshore runs show <run>\` has the last lines${log === undefined ? "" : `, and ${log} has all`}. Its command ran on this machine, so you can try it in a terminal.`;
+
+/** The hints that would mislead the reader although they name no cluster. */
+const POCKET_HINTS: Readonly<Partial<Record<Code, string>>> = {
+  ImageNotFound:
+    "Write another image's name, one that is not under .invalid: the pocket cluster pulls none, and runs the command on this machine.",
+  Gone: "Look at what it has done, and run it again: `longshore runs restart <run>`. Its Job was deleted, or the machine lost its power.",
+  StartExpired:
+    "Look at `longshore runs show <run>`: it tells what the pod waited for. Raise `startWithin` if such a wait is normal.",
+  Abandoned: "Check whether its command still runs on this machine, since Longshore no longer follows it.",
+  DeletedExternally: "Look for who else uses this data folder: a program with its token deleted the Job.",
+};
+
+function filled({ run, where, group, namespace, job }: Place, hint: string): string {
+  const values: Readonly<Record<string, string | undefined>> = { run: `${quoted(run)}${where}`, group, namespace, job };
+  return hint.replaceAll(/<(run|group|namespace|job)>/g, (blank, name: string) => values[name] ?? blank);
+}
+
+/** Who must act, in a word for the reader. */
+export function actorAt({ kubectl }: Place, blame: string): string {
+  const others: Readonly<Record<string, string>> = { cluster: "the cluster's people", platform: "whoever runs Longshore" };
+  if (blame === "request") return "you (request)";
+  return kubectl === undefined ? "you (this machine)" : (others[blame] ?? "");
+}
+
+/** The commands and files that show more of the run's Jobs. `selector` selects the Jobs and pods of the run. */
+export function moreAt(
+  { kubectl, namespace, job, log }: Place,
+  namespaces: readonly string[],
+  selector: string,
+): readonly string[] {
+  if (kubectl === undefined) return log === undefined ? [] : [`cat ${quoted(log)}`];
+  return [
+    ...(job === undefined ? [] : [`${kubectl} -n ${namespace ?? ""} describe job ${job}`]),
+    ...namespaces.map((it) => `${kubectl} -n ${it} get jobs,pods -l ${selector}`),
+  ];
+}
