@@ -39,6 +39,7 @@ const Deployment = z.object({
             readinessProbe: z.object({ httpGet: z.object({ path: z.literal("/readyz") }) }),
             securityContext: z.object({ readOnlyRootFilesystem: z.literal(true), allowPrivilegeEscalation: z.literal(false) }),
             volumeMounts: z.array(z.object({ mountPath: z.string() })),
+            resources: z.object({ limits: z.object({ memory: z.string().regex(/^\d+Mi$/) }) }),
           }),
         ]),
       }),
@@ -64,6 +65,11 @@ for (const name of ["launcher", "watcher"] as const) {
     t.ok(
       existsSync(resolve(deploy, `../services/${name}/Dockerfile`)) && text.includes(`-f services/${name}/Dockerfile`),
       "its image can be built as it says",
+    );
+    const heap = /--max-old-space-size=(\d+)/.exec(readFileSync(resolve(deploy, `../services/${name}/Dockerfile`), "utf8"))?.[1];
+    t.ok(
+      Number(heap) * 2 <= Number.parseInt(container.resources.limits.memory, 10),
+      "a heap that grows too large ends with V8's words, before the kernel kills the program without any",
     );
   });
 }

@@ -113,8 +113,11 @@ export interface Ledger extends AsyncDisposable {
    */
   acceptGroup(name: GroupName): Promise<Accepted>;
   lease(what: string, owner: string, forMs: number): Promise<boolean>;
-  /** Returns all attempts of this group that may have something on its cluster, for the tally. */
-  standing(group: GroupName): Promise<readonly Standing[]>;
+  /**
+   * Returns what the caller keeps of each attempt of this group that may have something on its cluster. They are read page by
+   * page: 20,000 whole attempts would be the largest thing in a launcher's memory.
+   */
+  standing<T>(group: GroupName, keep: (standing: Standing) => T): Promise<readonly T[]>;
   counts(): Promise<Counts>;
   /** Removes tombstones past their day, and old notices and suspects. Returns how many rows were removed. */
   prune(most: number): Promise<number>;

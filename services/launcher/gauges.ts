@@ -24,7 +24,15 @@ type FromLedger = (typeof FROM_LEDGER)[number];
 
 interface Standings {
   readonly group: GroupName;
-  readonly standing: readonly Standing[];
+  readonly standing: readonly Counted[];
+}
+
+/** What is counted of a standing attempt. */
+interface Counted {
+  readonly launchedAtMs: number | undefined;
+  readonly hold: "running" | "finished" | undefined;
+  /** Absent if a create may still land on the attempt's name: then its hold stays on purpose. */
+  readonly endedAtMs: number | undefined;
 }
 
 type Health = Required<Pick<HealthOptions, "parts" | "refresh">>;
@@ -84,7 +92,8 @@ export function launcherHealth({ ledger, broker, metrics, clock, clusters, log }
       "longshore_group_unwatched_seconds",
       rows.flatMap(({ group, standing }) => {
         const found = groups.find(({ name }) => name === group);
-        const forMs = found && unwatchedForMs(found, standing, nowMs);
+        const launched = standing.flatMap(({ launchedAtMs }) => launchedAtMs ?? []);
+        const forMs = found && unwatchedForMs(found, launched, nowMs);
         return forMs === undefined ? [] : [{ labels: { group }, value: forMs / 1000 }];
       }),
     );
@@ -92,20 +101,19 @@ export function launcherHealth({ ledger, broker, metrics, clock, clusters, log }
 
   /** Counts our own groups only: a group that left every groups file is rightly watched by nobody. */
   async function standing(): Promise<readonly Standings[]> {
-    return await Promise.all([...clusters.keys()].map(async (group) => ({ group, standing: await ledger.standing(group) })));
+    const nowMs = clock.now();
+    const of = async (group: GroupName) => ({ group, standing: await ledger.standing(group, (it) => countedOf(it, nowMs)) });
+    return await Promise.all([...clusters.keys()].map(of));
   }
 
   /** Counts holds by the ledger, not by the clusters: each attempt that has a Job and is not done has a hold. */
   function holds(rows: readonly Standings[]): void {
     const nowMs = clock.now();
     const of = rows.flatMap(({ group, standing }) => {
-      const held = standing.map(({ attempt }) => attempt).filter(({ uid }) => uid !== undefined);
-      const finished = held.filter(({ state }) => state === "ended");
-      // While a create may still land on the attempt's name, the hold stays on purpose and is not late.
-      const late = finished
-        .filter((attempt) => !isFenced(attempt, nowMs))
-        .map(({ outcome }) => nowMs - (outcome?.endedAtMs ?? nowMs));
-      return [{ group, running: held.length - finished.length, finished: finished.length, oldestMs: Math.max(0, ...late) }];
+      const finished = standing.filter(({ hold }) => hold === "finished");
+      const running = standing.filter(({ hold }) => hold === "running").length;
+      const oldestMs = finished.reduce((most, { endedAtMs = nowMs }) => Math.max(most, nowMs - endedAtMs), 0);
+      return [{ group, running, finished: finished.length, oldestMs }];
     });
     tell(
       "longshore_holds",
@@ -133,4 +141,13 @@ export function launcherHealth({ ledger, broker, metrics, clock, clusters, log }
   function asking(whom: string) {
     return { clock, ms: ASKING_MS, signal: new AbortController().signal, what: `asking ${whom}` };
   }
+}
+
+function countedOf({ attempt }: Standing, nowMs: number): Counted {
+  const { state, uid, outcome, notes } = attempt;
+  return {
+    launchedAtMs: notes.launchedAtMs,
+    hold: uid === undefined ? undefined : state === "ended" ? "finished" : "running",
+    endedAtMs: isFenced(attempt, nowMs) ? undefined : outcome?.endedAtMs,
+  };
 }

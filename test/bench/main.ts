@@ -19,7 +19,8 @@ const USAGE = `usage: npm run bench -- launch|facts|memory|relist|spine|way [opt
           processes on all cores; and apart, the API server and etcd on one core and everything else on another
   facts   the time from the end of a Job, as a bare watch sees it, to run.succeeded at a consumer, and the time of one
           message through a bare queue: percentiles of both, and of their difference
-  memory  resident size of launcher and watcher without Jobs, and with each number of live Jobs
+  memory  launcher and watcher at the start, with so many runs waiting, with as many live Jobs, and at rest after all of them
+          ended: highest and present resident size, and the heap after a collection. The cluster is the pocket with scripted pods
   relist  a watcher that lists all Jobs and pods anew, from a real API server: its highest memory, the longest time for which
           its event loop was blocked, bytes kept per Job. Takes minutes: Jobs and pods are created first
   spine   runs through broker, launcher, pocket (instant pods) and watcher, to their terminal events: runs per second,
@@ -29,7 +30,7 @@ const USAGE = `usage: npm run bench -- launch|facts|memory|relist|spine|way [opt
 
   --runs N       how many runs: per turn for launch (2000), one at a time for facts (200) and way (20), at once for
                  spine (1000); Jobs for relist (50000)
-  --jobs N,N     memory: numbers of live Jobs (5000,20000)
+  --jobs N,N     memory: numbers of runs at the same time, rising (5000,20000)
   --turns N      launch: turns of each kind in each layout (3)
   --cluster KIND launch: kubernetes (the default) or pocket (for a machine that has no control plane)
   --one-by-one N spine: how many more runs, one at a time (200)

@@ -53,7 +53,7 @@ export async function pocketSite(
   { instant = false, through = direct }: { readonly instant?: boolean; readonly through?: Before | undefined },
 ): Promise<Site> {
   const requestLog = path.join(home, "requests.jsonl");
-  const pocket = parts.use(await startPocketProcess(home, requestLog, instant));
+  const pocket = parts.use(await startPocketProcess(home, requestLog, instant ? "instant" : "processes"));
   const tokenFile = path.join(home, "token");
   await writeFile(tokenFile, pocket.token, { mode: 0o600 });
   const connected = await connect({ cluster: { server: pocket.url }, credential: { token: pocket.token }, clock });

@@ -14,9 +14,10 @@ export const lasting = (runsFor: string, exitCode = 0): object => ({ ...quick, .
 export const names = (prefix: string, most: number): readonly string[] =>
   Array.from({ length: most }, (_, n) => `${prefix}/${n}`);
 
-export async function attemptOf(system: System, run: string) {
+/** Returns the newest attempt, or the one at this index. */
+export async function attemptOf(system: System, run: string, index = -1) {
   const found = await system.ledger.find(RunId.parse(run));
-  const attempt = found?.record.attempts.at(-1);
+  const attempt = found?.record.attempts.at(index);
   if (attempt === undefined) throw new Error(`the ledger knows no attempt of ${run}`);
   return attempt;
 }

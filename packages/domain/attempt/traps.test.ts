@@ -158,6 +158,9 @@ t.test(
         isParked(after(doubted, [{ ...input.kept, begunAtMs: later + SECOND }], later + MINUTE)),
         "not newer than the doubt",
       );
+      const meanwhile = after(unsure, [doubt, { ...input.kept, begunAtMs: later }], later + SECOND);
+      t.notOk(isParked(meanwhile), `${doubt.kind} while the look was under way`);
+      t.equal(meanwhile.dueMs, later + SECOND);
     }
     const gone = after(parked, [{ ...input.deleting, vanished: true }], later + SECOND);
     t.ok(isParked(after(gone, [{ ...input.kept, begunAtMs: later + 2 * SECOND }], later + MINUTE)), "a later look counts again");

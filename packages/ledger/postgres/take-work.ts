@@ -128,7 +128,7 @@ with standing as materialized (
 select ${ATTEMPT_COLUMNS}, r.id as run_id from page join attempt a on a.key = page.key join run r on r.key = a.run_key ${ATTEMPT_GROUP}
 order by a.key`,
 };
-const STANDING_PAGE = 5_000;
+const STANDING_PAGE = 500;
 
 const workOf = (row: WorkColumns): Work => ({
   attempt: attemptOf(row),
@@ -177,13 +177,13 @@ export function takeQueries(database: Database) {
       await database.all(SETTLE_STRAY, [group, uid, kind]);
     },
 
-    standing: async (group: GroupName): Promise<readonly Standing[]> => {
-      const standing: Standing[] = [];
+    standing: async <T>(group: GroupName, keep: (standing: Standing) => T): Promise<readonly T[]> => {
+      const kept: T[] = [];
       for (let after = "0"; ; ) {
         const rows = await database.all<AttemptColumns & { readonly run_id: RunId }>(STANDING, [group, after, STANDING_PAGE]);
-        for (const row of rows) standing.push({ run: row.run_id, attempt: attemptOf(row) });
+        for (const row of rows) kept.push(keep({ run: row.run_id, attempt: attemptOf(row) }));
         const last = rows.at(-1);
-        if (last === undefined || rows.length < STANDING_PAGE) return standing;
+        if (last === undefined || rows.length < STANDING_PAGE) return kept;
         after = last.key;
       }
     },

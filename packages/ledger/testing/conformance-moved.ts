@@ -66,12 +66,12 @@ export async function moving(t: Test, { open }: Conforming): Promise<void> {
     const ended = await ledger.take(asked);
     t.equal(ended.length, 4, "all are to be released at once");
     await ledger.record(ended.map((work) => entry(work, { ...released, found: "missing" })));
-    t.match(await ledger.standing(EAST), [{ run: "open", attempt: { state: "ended", unanswered: [1] } }]);
-    t.equal((await ledger.standing(EAST)).length, 1, "only what a create may still land on keeps its name");
+    t.match(await ledger.standing(EAST, (it) => it), [{ run: "open", attempt: { state: "ended", unanswered: [1] } }]);
+    t.equal((await ledger.standing(EAST, (it) => it)).length, 1, "only what a create may still land on keeps its name");
     await opened.pass(FENCE_MS + 60_000);
     const late = await ledger.take(asked);
     await ledger.record(late.map((work) => entry(work, { ...released, found: "missing", begunAtMs: work.nowMs })));
-    t.same(await ledger.standing(EAST), []);
+    t.same(await ledger.standing(EAST, (it) => it), []);
   });
 
   await t.test("a Job of the old namespace whose other create is unanswered leaves its name to an occupant", async (t) => {

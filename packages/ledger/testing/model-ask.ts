@@ -10,7 +10,7 @@ import { isChanged } from "@longshore/domain/run/change.ts";
 import { noRuns } from "@longshore/domain/run/record.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { healthNotice, healthNotices } from "../health-notice.ts";
-import type { Accepted, Counts, GroupChange, Ledger, Sent, Standing, Work } from "../port.ts";
+import type { Accepted, Counts, GroupChange, Ledger, Sent, Work } from "../port.ts";
 import { NOTICE_MS, SUSPECT_MS } from "../postgres/prune.ts";
 import { OVERDUE_MS } from "../postgres/runs.ts";
 import { PARTITIONS } from "../postgres/write.ts";
@@ -123,12 +123,12 @@ export function groupCalls(
           its.wake(tables, WAKE_MOST, clock.now(), () => true, { waitsFor: undefined });
       }),
     acceptGroup: (name) => call("acceptGroup", () => accept(tables, name, at())),
-    standing: (group) =>
+    standing: (group, keep) =>
       call("standing", () =>
         its
           .attemptsOf(tables)
           .filter(({ attempt }) => attempt.group === group && STANDING_STATES.includes(attempt.state))
-          .map(({ run, attempt }): Standing => ({ run: run.record.run.id, attempt })),
+          .map(({ run, attempt }) => keep({ run: run.record.run.id, attempt })),
       ),
   };
 }

@@ -67,6 +67,20 @@ t.test("the processes of a throwaway pocket end with it, also when it is killed"
   t.notOk(await isAlive(pid), "ended");
 });
 
+t.test("held pods run until SIGUSR2, and end well", async (t) => {
+  const child = spawn(process.execPath, [PROGRAM, "--data", join(dataDir, "held"), "--pods", "held"], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  t.teardown(() => child.kill("SIGKILL"));
+  const { url, token } = await ready(child);
+  const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
+  const body = JSON.stringify(job("held", ["true"]));
+  t.equal((await fetch(url + JOBS, { method: "POST", headers, body })).status, 201);
+  t.ok(await running(url, headers));
+  child.kill("SIGUSR2");
+  t.ok(await seen(url, headers, '"phase":"Succeeded"'));
+});
+
 t.test("without a folder it says how it is used", async (t) => {
   const child = spawn(process.execPath, [PROGRAM], { stdio: ["ignore", "ignore", "pipe"] });
   let said = "";
@@ -96,8 +110,10 @@ async function isAlive(pid: number): Promise<boolean> {
   return stat !== "" && !/\) Z /.test(stat);
 }
 
-/** Watches pods until one runs. */
-async function running(url: string, headers: Record<string, string>): Promise<void> {
+const running = (url: string, headers: Record<string, string>): Promise<boolean> => seen(url, headers, '"phase":"Running"');
+
+/** Watches pods until this is seen of one. Resolves to false if that takes half a minute. */
+async function seen(url: string, headers: Record<string, string>, words: string): Promise<boolean> {
   const stop = new AbortController();
   const response = await fetch(`${url}/api/v1/namespaces/default/pods?watch=true&timeoutSeconds=30`, {
     headers,
@@ -106,7 +122,8 @@ async function running(url: string, headers: Record<string, string>): Promise<vo
   let text = "";
   for await (const part of response.body ?? []) {
     text += Buffer.from(part).toString();
-    if (text.includes('"phase":"Running"')) break;
+    if (text.includes(words)) break;
   }
   stop.abort();
+  return text.includes(words);
 }

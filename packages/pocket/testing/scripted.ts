@@ -53,6 +53,29 @@ export function instantPods(clock: Clock): ScriptedPods {
   return scriptedPods(clock, () => ({ startsAfterMs: 0, runsMs: 0 }));
 }
 
+export interface HeldPods extends ScriptedPods {
+  /** Lets all pods that run now end well. */
+  endAll(): void;
+}
+
+/** Pods that start at once and run until they are told to end, for benches of many Jobs that are live at the same time. */
+export function heldPods(clock: Clock): HeldPods {
+  const running = new Set<PodRun>();
+  const pods = scriptedPods(clock, () => ({ startsAfterMs: 0, onStop: { kind: "ends", afterMs: 0, exitCode: 0 } }));
+  return {
+    ...pods,
+    start(...pod) {
+      const run = pods.start(...pod);
+      running.add(run);
+      return run;
+    },
+    endAll() {
+      for (const run of running) run.stop(1);
+      running.clear();
+    },
+  };
+}
+
 interface Stage {
   readonly clock: Clock;
   readonly agenda: ReturnType<typeof createAgenda>;

@@ -22,7 +22,7 @@ type Evacuating = Pick<Parts, "views" | "ledger" | "log" | "recording">;
 
 export async function evacuate(parts: Evacuating, cluster: Cluster, signal: AbortSignal): Promise<void> {
   if (viewOf(parts, cluster.name).state !== "terminating") return;
-  const standing = await parts.ledger.standing(cluster.name);
+  const standing = await parts.ledger.standing(cluster.name, jobOf);
   async function* oneByOne(stop: AbortSignal) {
     for (const it of standing) {
       if (stop.aborted) return;
@@ -32,8 +32,14 @@ export async function evacuate(parts: Evacuating, cluster: Cluster, signal: Abor
   await lanes(LANES, oneByOne, (it) => evacuateOne(parts, cluster, it, signal), signal);
 }
 
-async function evacuateOne(parts: Evacuating, cluster: Cluster, { run, attempt }: Standing, signal: AbortSignal): Promise<void> {
-  const { state, uid, name, step, n } = attempt;
+const jobOf = ({ run, attempt: { state, uid, name, step, n } }: Standing) => ({ run, state, uid, name, step, n });
+
+async function evacuateOne(
+  parts: Evacuating,
+  cluster: Cluster,
+  { run, state, uid, name, step, n }: ReturnType<typeof jobOf>,
+  signal: AbortSignal,
+): Promise<void> {
   if (state !== "live" || uid === undefined) return;
   const changed = await cluster.writes.deleteJob(name, uid, { propagation: "Foreground" }, signal);
   withRefusalTold(parts, cluster, "delete a Job of a namespace that is being deleted", changed);

@@ -5,7 +5,7 @@
  * reached its cluster, or is cut off from the broker.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
-import type { GroupState, Standing } from "@longshore/ledger/port.ts";
+import type { GroupState } from "@longshore/ledger/port.ts";
 
 /**
  * If nothing happens in a group, its API server shows once a minute that the watch is alive, and the heartbeat that reports
@@ -19,11 +19,10 @@ const UNWATCHED_MS = 90_000;
  */
 export function unwatchedForMs(
   { watchedAtMs }: Pick<GroupState, "watchedAtMs">,
-  standing: readonly Standing[],
+  launchedAtMs: readonly number[],
   nowMs: number,
 ): number | undefined {
-  const launched = standing.flatMap(({ attempt }) => attempt.notes.launchedAtMs ?? []);
-  const sinceMs = watchedAtMs ?? (launched.length === 0 ? undefined : Math.min(...launched));
+  const sinceMs = watchedAtMs ?? launchedAtMs.reduce<number | undefined>((first, it) => Math.min(first ?? it, it), undefined);
   return sinceMs === undefined ? undefined : Math.max(0, nowMs - sinceMs);
 }
 

@@ -120,7 +120,7 @@ export async function remainsOf(
  */
 export function saidOf(
   remains: Exclude<Remains, { kind: "unproved" }>,
-  { seenRv }: Attempt,
+  { seenRv }: Pick<Attempt, "seenRv">,
   { name: group }: Cluster,
 ): AttemptInput {
   const { kind, uid } = remains;

@@ -50,17 +50,17 @@ export function tally(parts: Parts, cluster: Cluster, unknown: Unknown) {
 
 /** Throws if the cluster could not be listed whole: nothing follows from half a listing. */
 export async function tallyOnce(parts: Parts, cluster: Cluster, signal: AbortSignal): Promise<Tallied> {
-  const before = keyed(await parts.ledger.standing(cluster.name));
+  const before = new Map(await parts.ledger.standing(cluster.name, (it) => [keyOf(it.run, it.attempt), it.attempt.uid] as const));
   const jobs = await listOurs(parts, cluster, signal);
-  const after = keyed(await parts.ledger.standing(cluster.name));
+  const after = new Map(await parts.ledger.standing(cluster.name, (it) => [keyOf(it.run, it.attempt), standingOf(it)] as const));
   const count = { jobs: jobs.length, adopted: 0, strays: 0, gone: 0, holdsRepaired: 0, unknown: 0 };
   for (const job of jobs) await settleJob(parts, cluster, job, before, after, count, signal);
   const listed = new Set<Uid>(jobs.map(({ uid }) => uid));
-  for (const [key, { run, attempt }] of after) {
-    const known = before.get(key)?.attempt.uid;
+  for (const [key, attempt] of after) {
+    const { run, step, n } = attempt;
+    const known = before.get(key);
     const isListed = [attempt.uid, attempt.occupantUid].some((it) => it !== undefined && listed.has(it));
-    if (isParked(attempt) && !isListed)
-      await parts.recording({ run, step: attempt.step, n: attempt.n, input: { kind: "inDoubt" } });
+    if (attempt.parked && !isListed) await parts.recording({ run, step, n, input: { kind: "inDoubt" } });
     if (
       attempt.uid === undefined ||
       known !== attempt.uid ||
@@ -70,15 +70,20 @@ export async function tallyOnce(parts: Parts, cluster: Cluster, signal: AbortSig
       continue;
     const remains = await remainsOf(parts, cluster, attempt, signal);
     if (remains.kind === "unproved") continue;
-    await parts.recording({ run, step: attempt.step, n: attempt.n, input: saidOf(remains, attempt, cluster) });
+    await parts.recording({ run, step, n, input: saidOf(remains, attempt, cluster) });
     if (remains.kind === "gone") count.gone += 1;
   }
   return count;
 }
 
-const keyOf = (run: string, step: string, n: number): string => `${run} ${step} ${n}`;
-const keyed = (standing: readonly Standing[]): ReadonlyMap<string, Standing> =>
-  new Map(standing.map((it) => [keyOf(it.run, it.attempt.step, it.attempt.n), it]));
+const keyOf = (run: string, { step, n }: { readonly step: string; readonly n: number }): string => `${run} ${step} ${n}`;
+
+/** What the tally compares of an attempt. */
+function standingOf({ run, attempt }: Standing) {
+  const { step, n, name, uid, occupantUid, state, seenRv } = attempt;
+  return { run, step, n, name, uid, occupantUid, state, seenRv, parked: isParked(attempt) };
+}
+type Stood = ReturnType<typeof standingOf>;
 
 async function listOurs({ installation }: Parts, cluster: Cluster, signal: AbortSignal): Promise<readonly MarkedSeen[]> {
   let jobs: MarkedSeen[] = [];
@@ -95,8 +100,8 @@ async function settleJob(
   parts: Parts,
   cluster: Cluster,
   job: MarkedSeen,
-  before: ReadonlyMap<string, Standing>,
-  after: ReadonlyMap<string, Standing>,
+  before: ReadonlyMap<string, Uid | undefined>,
+  after: ReadonlyMap<string, Stood>,
   count: Count,
   signal: AbortSignal,
 ): Promise<void> {
@@ -110,17 +115,16 @@ async function settleJob(
     count.unknown += 1;
     return;
   }
-  const key = keyOf(run, step, n);
-  const standing = after.get(key);
-  if (standing === undefined) return await settleDone(parts.ledger, job, { run, group }, before.has(key), count);
-  const { attempt } = standing;
+  const key = keyOf(run, { step, n });
+  const attempt = after.get(key);
+  if (attempt === undefined) return await settleDone(parts.ledger, job, { run, group }, before.has(key), count);
   // A proof can be copied with the Job that carries it: a Job of another name is a copy.
   if (job.name !== attempt.name) {
     await parts.ledger.addStray({ run, kind: "stray", group, name: job.name, uid: job.uid });
     count.strays += 1;
     return;
   }
-  if (isParked(attempt) && (job.uid === attempt.uid || job.uid === attempt.occupantUid)) {
+  if (attempt.parked && (job.uid === attempt.uid || job.uid === attempt.occupantUid)) {
     // If this hold is gone, the release loop puts it back and looks again: the step's next attempt relies on it.
     if (!job.awaited) await parts.recording({ run, step, n, input: { kind: "inDoubt" } });
     return;

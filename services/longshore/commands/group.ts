@@ -292,10 +292,10 @@ async function leftIn(ledger: Ledger, name: GroupState["name"]): Promise<string 
 }
 
 async function standingIn(ledger: Ledger, name: GroupState["name"]): Promise<readonly string[]> {
-  const standing = await ledger.standing(name);
+  const states = await ledger.standing(name, ({ attempt }) => attempt.state);
   const words = { claimed: "being created", live: "running", closing: "being deleted", ended: "to be released" } as const;
   return Object.entries(words).flatMap(([state, what]) => {
-    const n = standing.filter(({ attempt }) => attempt.state === state).length;
+    const n = states.filter((it) => it === state).length;
     return n === 0 ? [] : [`${n} ${what}`];
   });
 }

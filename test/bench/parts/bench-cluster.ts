@@ -12,7 +12,7 @@ import { openTransport } from "@longshore/kubernetes/request/exchange.ts";
 import type { Transport } from "@longshore/kubernetes/transport.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { kubernetes, type KubernetesOptions } from "../../harness/kubernetes/kubernetes.ts";
-import { startPocketProcess } from "../../harness/servers/pocket.ts";
+import { type PocketPods, type PocketProcess, startPocketProcess } from "../../harness/servers/pocket.ts";
 import { openAuditLog, openRequestLog, type RequestLog } from "./requests.ts";
 
 export interface RealCluster extends BenchCluster {
@@ -36,17 +36,23 @@ export async function transportOf(choice: ClusterChoice, as: "launch" | "watch")
   return openTransport(connected.connection);
 }
 
+/** The pocket in a process of its own. */
+export interface PocketCluster extends BenchCluster {
+  readonly pocket: PocketProcess;
+}
+
 export async function pocketCluster(
   home: string,
-  { instant = true }: { readonly instant?: boolean } = {},
-): Promise<BenchCluster> {
+  { pods = "instant" }: { readonly pods?: PocketPods } = {},
+): Promise<PocketCluster> {
   const requestLog = path.join(home, "requests.jsonl");
-  const pocket = await startPocketProcess(home, requestLog, instant);
+  const pocket = await startPocketProcess(home, requestLog, pods);
   const tokenFile = path.join(home, "token");
   await writeFile(tokenFile, pocket.token, { mode: 0o600 });
   const credential = { tokenFile };
   return {
     product: "the pocket",
+    pocket,
     choice: { name: "bench", namespace: NAMESPACE, cluster: { server: pocket.url }, launch: credential, watch: credential },
     pids: { pocket: pocket.pid },
     requests: openRequestLog(requestLog),

@@ -6,25 +6,21 @@
  */
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { inTime } from "@longshore/cli/embedded/child.ts";
+import { inspectorUrl, openInspector } from "./inspector.ts";
 
 export interface Coverage extends AsyncDisposable {
   /** Returns the files below the folder that executed since the last call, as paths relative to the folder. */
   taken(): Promise<ReadonlySet<string>>;
 }
 
-const ANSWER_WITHIN_MS = 60_000;
-
 /** `said`: what the program printed to stderr after it was started with `--inspect`. */
 export async function openCoverage(said: readonly string[], folder: string): Promise<Coverage> {
-  const url = said.map((line) => /ws:\/\/\S+/.exec(line)?.[0]).find((it) => it !== undefined);
-  if (url === undefined) throw new Error(`the program did not open its inspector; its last line is "${said.at(-1) ?? ""}"`);
-  const inspector = await connect(url);
+  const inspector = await openInspector(inspectorUrl(said));
   await inspector.ask("Profiler.enable");
   await inspector.ask("Profiler.startPreciseCoverage", { callCount: true, detailed: false });
   return {
     taken: async () => executedIn(folder, (await inspector.ask("Profiler.takePreciseCoverage")) as Taken),
-    [Symbol.asyncDispose]: () => inspector.close(),
+    [Symbol.asyncDispose]: () => inspector[Symbol.asyncDispose](),
   };
 }
 
@@ -42,49 +38,4 @@ function executedIn(folder: string, { result }: Taken): ReadonlySet<string> {
   );
   const files = executed.map(({ url }) => path.relative(folder, fileURLToPath(url)));
   return new Set(files.filter((file) => !/^\.\.|(^|\/)node_modules\//.test(file)));
-}
-
-interface Inspector {
-  ask(method: string, params?: object): Promise<unknown>;
-  close(): Promise<void>;
-}
-
-interface Answer {
-  readonly id?: number;
-  readonly result?: unknown;
-  readonly error?: { readonly message: string };
-}
-
-async function connect(url: string): Promise<Inspector> {
-  const socket = new WebSocket(url);
-  const waiting = new Map<number, PromiseWithResolvers<unknown>>();
-  const opened = Promise.withResolvers<void>();
-  const closed = Promise.withResolvers<void>();
-  let asked = 0;
-  socket.addEventListener("open", () => opened.resolve());
-  socket.addEventListener("close", () => {
-    const error = new Error("the inspector closed the connection");
-    for (const { reject } of [opened, ...waiting.values()]) reject(error);
-    closed.resolve();
-  });
-  socket.addEventListener("message", ({ data }) => {
-    const { id = 0, result, error } = JSON.parse(String(data)) as Answer;
-    if (error === undefined) waiting.get(id)?.resolve(result);
-    else waiting.get(id)?.reject(new Error(`the inspector refused: ${error.message}`));
-    waiting.delete(id);
-  });
-  await inTime(opened.promise, ANSWER_WITHIN_MS, "the inspector's connection");
-  return {
-    ask: async (method, params = {}) => {
-      const answer = Promise.withResolvers<unknown>();
-      waiting.set(++asked, answer);
-      socket.send(JSON.stringify({ id: asked, method, params }));
-      return await inTime(answer.promise, ANSWER_WITHIN_MS, `the inspector's answer to ${method}`);
-    },
-    // A program with an open inspector session does not end.
-    close: async () => {
-      socket.close();
-      await closed.promise;
-    },
-  };
 }

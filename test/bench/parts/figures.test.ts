@@ -10,6 +10,8 @@ import { openCoverage } from "./coverage.ts";
 import { coresToShare, pin } from "./cores.ts";
 import { cpuMs, since, treeOf } from "./cpu.ts";
 import { percentiles, told } from "./figures.ts";
+import { imageEnvironment } from "./image.ts";
+import { openMemoryMeter } from "./process-memory.ts";
 import { openRequestLog, writesIn } from "./requests.ts";
 
 t.test("percentiles are of the values, whatever order they came in", async (t) => {
@@ -93,6 +95,40 @@ t.test("a module executes when a loop of it goes on, not when it is loaded", asy
     child.kill("SIGKILL");
     await gone;
   }
+});
+
+t.test("the highest size of a program counts from the last reading, and garbage is no part of its heap", async (t) => {
+  const code = `process.stdin.on("data", () => { let s = 0; for (const it of Array.from({ length: 3e6 }, (_, at) => ({ at }))) s += it.at; console.log(s); });`;
+  const child = spawn(process.execPath, ["--inspect=127.0.0.1:0", "-e", code]);
+  const gone = once(child, "exit");
+  try {
+    const said: string[] = [];
+    createInterface({ input: child.stderr }).on("line", (line) => said.push(line));
+    const out = createInterface({ input: child.stdout });
+    const swell = async () => {
+      const heard = once(out, "line");
+      child.stdin.write("x");
+      await heard;
+    };
+    await swell();
+    const meter = openMemoryMeter(child.pid ?? 0, said);
+    const first = await meter.read();
+    t.ok(first.peakMb > 100, `its highest size was ${first.peakMb} MB`);
+    t.ok(first.heapMb < 30, `its heap is ${first.heapMb} MB`);
+    await meter.reset();
+    const rest = await meter.read();
+    t.ok(rest.peakMb < first.peakMb, `afterwards it was ${rest.peakMb} MB at most`);
+  } finally {
+    child.kill("SIGKILL");
+    await gone;
+  }
+});
+
+t.test("a service runs with its image's settings, and with all that the image compiles beforehand", async (t) => {
+  const cache = t.testdir();
+  const env = await imageEnvironment("watcher", cache);
+  t.match(env, { NODE_ENV: "production", NODE_COMPILE_CACHE: cache, NODE_OPTIONS: "--max-old-space-size=" });
+  t.not(globSync(`${cache}/*/*`).length, 0);
 });
 
 t.test("a process is kept on a core with all its threads and children, and let go again", async (t) => {

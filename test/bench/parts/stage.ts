@@ -11,6 +11,7 @@ import { startPostgres } from "@longshore/ledger/embedded-postgres.ts";
 import pg from "pg";
 import { rabbitmq } from "../../harness/rabbitmq/server.ts";
 import type { BenchCluster } from "./bench-cluster.ts";
+import { imageEnvironment } from "./image.ts";
 import type { RequestLog } from "./requests.ts";
 
 export type BrokerKind = "rabbitmq" | "postgres";
@@ -26,6 +27,8 @@ export interface StageOptions {
   readonly profile: string | undefined;
   /** Opens the inspectors of launcher and watcher, on free ports. */
   readonly inspect?: boolean;
+  /** More of the launcher's settings. */
+  readonly settings?: object;
 }
 
 export interface Stage extends AsyncDisposable {
@@ -35,6 +38,7 @@ export interface Stage extends AsyncDisposable {
   /** The folder of the services' files. */
   readonly home: string;
   readonly launcher: Child;
+  readonly watcher: Child | undefined;
   readonly database: pg.Client;
   readonly pids: Readonly<Record<string, number>>;
   readonly requests: RequestLog;
@@ -48,7 +52,7 @@ export interface DatabaseWork {
 }
 
 export async function openStage(options: StageOptions): Promise<Stage> {
-  const { broker, cluster: openCluster, watcher, jobs, profile, inspect = false } = options;
+  const { broker, cluster: openCluster, watcher, jobs, profile, inspect = false, settings = {} } = options;
   await using parts = new AsyncDisposableStack();
   const home = await temporary(parts, "longshore-bench-");
   // Postgres gets a folder of its own, because the user that it runs as may not enter ours.
@@ -57,14 +61,26 @@ export async function openStage(options: StageOptions): Promise<Stage> {
   const rabbit = broker === "rabbitmq" ? parts.use(await rabbitmq({ version: "4.0" })) : undefined;
   const cluster = parts.use(await openCluster(home));
   const brokerUrl = rabbit?.url ?? postgres.url;
-  const files = await writeConfig({ home, brokerUrl, ledgerUrl: postgres.url, cluster: cluster.choice, jobs });
+  const files = await writeConfig({
+    home,
+    brokerUrl,
+    ledgerUrl: postgres.url,
+    cluster: cluster.choice,
+    jobs,
+    launcher: settings,
+  });
   const flags = [
     ...(profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profile}`]),
     ...(inspect ? ["--inspect=127.0.0.1:0"] : []),
   ];
-  const env = flags.length === 0 ? process.env : { ...process.env, NODE_OPTIONS: flags.join(" ") };
-  const launcher = parts.use(await startChild("launcher", { config: files.launcher, env }));
-  const watching = watcher ? parts.use(await startChild("watcher", { config: files.watcher, env })) : undefined;
+  const start = async (program: "launcher" | "watcher"): Promise<Child> => {
+    const image = await imageEnvironment(program, path.join(home, "compiled"));
+    const options = [image["NODE_OPTIONS"] ?? "", ...flags].join(" ");
+    const env = { ...process.env, ...image, NODE_OPTIONS: options };
+    return parts.use(await startChild(program, { config: files[program], env }));
+  };
+  const launcher = await start("launcher");
+  const watching = watcher ? await start("watcher") : undefined;
   const database = new pg.Client(postgres.url);
   await database.connect();
   parts.defer(() => database.end());
@@ -76,6 +92,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     cluster,
     home,
     launcher,
+    watcher: watching,
     database,
     pids: {
       launcher: launcher.pid,

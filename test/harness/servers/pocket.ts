@@ -15,10 +15,15 @@ export interface PocketProcess extends AsyncDisposable {
   readonly token: string;
   /** Asks the pocket's API, as a person with kubectl would. */
   ask(method: "GET" | "DELETE", path: string): Promise<unknown>;
+  /** Lets all held pods that run now end well. */
+  endPods(): void;
 }
 
+/** "processes" of this machine, "instant" ones that succeed at once, or "held" ones that run until `endPods`. */
+export type PocketPods = "processes" | "instant" | "held";
+
 /** Starts the pocket in a process of its own, which ends with ours. */
-export async function startPocketProcess(home: string, requestLog: string, instant: boolean): Promise<PocketProcess> {
+export async function startPocketProcess(home: string, requestLog: string, pods: PocketPods): Promise<PocketProcess> {
   const main = fileURLToPath(new URL("../../../packages/pocket/testing/main.ts", import.meta.url));
   const flags = [
     "--throwaway",
@@ -26,7 +31,7 @@ export async function startPocketProcess(home: string, requestLog: string, insta
     path.join(home, "pocket"),
     "--request-log",
     requestLog,
-    ...(instant ? ["--instant"] : []),
+    ...(pods === "processes" ? [] : ["--pods", pods]),
   ];
   const child = spawn(process.execPath, [main, ...flags], { stdio: ["ignore", "pipe", "inherit"] });
   const last = () => child.kill("SIGKILL");
@@ -47,6 +52,7 @@ export async function startPocketProcess(home: string, requestLog: string, insta
       if (!answer.ok) throw new Error(`${method} ${path} was answered ${answer.status}: ${await answer.text()}`);
       return await answer.json();
     },
+    endPods: () => void child.kill("SIGUSR2"),
     async [Symbol.asyncDispose]() {
       process.removeListener("exit", last);
       if (child.exitCode === null && child.signalCode === null) child.kill("SIGTERM");

@@ -113,6 +113,32 @@ await t.test(
   },
 );
 
+await t.test(
+  "a create lands while the retry of its attempt runs, and somebody deleted its Job: the hold still has the name",
+  async (t) => {
+    const run = "late/retried";
+    const gate = Promise.withResolvers<void>();
+    const held = proxy.cause(isCreate, { kind: "held", until: gate.promise });
+    const retries = { max: 1, on: ["failure"], backoff: { first: "1s", most: "1s" } };
+    await sent(system, [run], { ...lasting("20s", 3), retries });
+    await held;
+    await system.heard("run.attempt.failed", run); // the next claim's create made the Job
+    const { name } = await attemptOf(system, run, 0);
+    const before = (await podsOf(site, name)).map(({ metadata }) => metadata.uid);
+    await system.until("the retry's Job", async () => {
+      const { n, uid } = await attemptOf(system, run);
+      return n === 2 && uid !== undefined;
+    });
+    await kubectl(cluster, site, "delete", "job", name, "--wait=false");
+    gate.resolve();
+    await system.until("the late create's answer", async () => (await answers(name, 409)) > 0);
+    t.match(await attemptOf(system, run), { n: 2, state: "live" }, "the retry runs");
+    const others = (await podsOf(site, name)).filter(({ metadata }) => !before.includes(metadata.uid));
+    t.same(others, [], "no other pod of the first attempt");
+    t.same(await system.faults([run]), []);
+  },
+);
+
 await t.test("the creates of ten runs are held, all of them land after their claims ran out: each ran once", async (t) => {
   const gate = Promise.withResolvers<void>();
   const runs = Array.from({ length: 10 }, (_, n) => `late/many-${n}`);

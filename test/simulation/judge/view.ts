@@ -63,7 +63,11 @@ function attemptOf(world: World, run: string, deadlineMs: number, kept: Kept): A
     recordedMs: outcome?.endedAtMs,
     deadlineMs,
     closing: closingOf(world, kept),
-    lifted: isLifted(world, kept.name) ? ["one Job", "start", "behind"] : [],
+    lifted: [
+      ...(isLifted(world, kept.name) ? (["one Job", "start", "behind"] as const) : []),
+      // An operator abandoned the attempt, whatever its Job does.
+      ...(outcome?.diagnosis?.code === "Abandoned" ? (["behind"] as const) : []),
+    ],
     besideMs: besideMs(world, kept),
   };
 }

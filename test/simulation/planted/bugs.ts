@@ -96,7 +96,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G5", "G10"],
-    seeds: [1106, 1220],
+    seeds: [86, 1106],
   },
   {
     name: "◆ a stray is released although a create of its name may still land",
@@ -174,11 +174,17 @@ const LIFECYCLE: readonly PlantedBug[] = [
     name: "◆ nobody notices that a parked attempt lost its hold after its end",
     edits: [
       edit("packages/domain/attempt/lifecycle.ts", "seen.vanishedLate", "nothingNew"),
-      edit("services/launcher/loops/tally.ts", "if (isParked(attempt) && !isListed)", "if (false)"),
+      edit("services/launcher/loops/tally.ts", "if (attempt.parked && !isListed)", "if (false)"),
       edit("services/launcher/loops/tally.ts", "if (!job.awaited) await", "if (false) await"),
     ],
     breaks: ["G3: two attempts"],
     seeds: [12, 117],
+  },
+  {
+    name: "◆ a run that was given up is done as soon as its Job's deletion was accepted",
+    edits: [edit("services/launcher/loops/release.ts", " && !(await stillRuns(parts, cluster, { uid }, signal))", "")],
+    breaks: ["G3: two attempts"],
+    seeds: [18, 36],
   },
 ];
 

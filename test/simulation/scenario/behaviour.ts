@@ -6,7 +6,7 @@
  */
 import type { PodScript } from "@longshore/pocket/testing/scripted.ts";
 import { type Chance, chanceOf } from "./chance.ts";
-import { RETRIED } from "./plots-retries.ts";
+import { GIVEN_UP, RETRIED } from "./plots-retries.ts";
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -18,6 +18,7 @@ export const scriptFor =
   ({ run, step, attempt }: Of): PodScript => {
     const chance = chanceOf(`pod ${seed} ${run} ${step} ${attempt}`);
     if (run === RETRIED) return triedAgain(attempt);
+    if (run === GIVEN_UP) return attempt === 1 ? endsSlowly : { startsAfterMs: 100, runsMs: 2 * MINUTE, exitCode: 0 };
     return chance.pick(BEHAVIOURS)(chance);
   };
 
@@ -27,6 +28,8 @@ const triedAgain = (attempt: number): PodScript => ({
   runsMs: attempt === 1 ? 10 * SECOND : attempt === 2 ? 4 * MINUTE : 20 * MINUTE,
   exitCode: attempt <= 2 ? 1 : 0,
 });
+
+const endsSlowly: PodScript = { startsAfterMs: 100, onStop: { kind: "ends", afterMs: 25 * SECOND } };
 
 const soon = (chance: Chance): number => chance.between(100, 5_000);
 const some = (chance: Chance): number => chance.pick([0, 500, 5 * SECOND, 30 * SECOND, 2 * MINUTE]);

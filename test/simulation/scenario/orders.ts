@@ -104,8 +104,11 @@ function invalid(id: string): Asked {
   return { ...bytes(id), kind: "invalid", body: Buffer.from(JSON.stringify(body)) };
 }
 
+/** The Job's content is its run's id: so a Job that does another run's work is found. */
 export const requestOf = (id: string, request: CommandInput<"run.requested">): Asked =>
-  asked("run", id, request.run, "run.requested", request);
+  asked("run", id, request.run, "run.requested", { env: { CONTENT: request.run }, ...request });
+
+export const restartOf = (id: string, run: string): Asked => asked("restart", id, run, "run.restart", { run, from: "start" });
 
 export const abandonOf = (id: string, run: string): Asked => asked("abandon", id, run, "run.abandon", { run });
 

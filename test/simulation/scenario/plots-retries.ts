@@ -1,12 +1,12 @@
 /**
- * Plots around a retry: an attempt fails while a create of it is unanswered, and somebody deletes its Job together with the
- * hold. Each plot replaces its whole scenario. Launchers, watchers and ledger work in it, so what happens to the Job is noticed
- * in time.
+ * Plots around a step's next attempt. In some, an attempt fails while a create of it is unanswered, and somebody deletes its
+ * Job together with the hold. In another, a run is given up and restarted. Each plot replaces its whole scenario. Launchers,
+ * watchers and ledger work in it, so what happens to the Job is noticed in time.
  *
  * The bug this prevents: two attempts of one step at once. By chance alone, a late create seldom meets a step's next attempt.
  */
-import type { Chance } from "./chance.ts";
-import { requestOf } from "./orders.ts";
+import { chanceOf } from "./chance.ts";
+import { abandonOf, requestOf, restartOf } from "./orders.ts";
 import type { Planned } from "./scenario.ts";
 import { MINUTE, SECOND, type Setting } from "./setting.ts";
 
@@ -29,6 +29,14 @@ const FAILED_MS = ASKED_MS + 33 * SECOND;
 /** Small, so that the claim is made again in time. */
 const POLL_MS = 2 * SECOND;
 
+const SOME = {
+  image: "registry.invalid/simulated:1",
+  waitFor: "40m",
+  startWithin: "4m",
+  deadline: "40m",
+  keepFor: { succeeded: "1m", failed: "1m" },
+};
+
 const taken = (cluster: string, atMs: number, kind: "strip hold" | "strip hold and delete Job"): Planned => ({
   atMs,
   kind: "meddle",
@@ -38,19 +46,10 @@ const taken = (cluster: string, atMs: number, kind: "strip hold" | "strip hold a
 
 function retried(it: Setting, lateMs: number, backoff: string): readonly Planned[] {
   const [cluster = "a"] = it.clusters; // the cluster on which runs are placed first, if there are two
-  const request = {
-    run: RETRIED,
-    image: "registry.invalid/simulated:1",
-    env: { CONTENT: RETRIED },
-    retries: { max: 2, on: ["failure" as const], backoff: { first: backoff, most: backoff } },
-    waitFor: "40m",
-    startWithin: "4m",
-    deadline: "40m",
-    keepFor: { succeeded: "1m", failed: "1m" },
-  };
+  const retries = { max: 2, on: ["failure" as const], backoff: { first: backoff, most: backoff } };
   return [
     { atMs: 0, kind: "cluster", cluster, forMs: 20 * SECOND, fault: { on: "create", times: 1, trouble: { kind: "delayed", byMs: lateMs } } },
-    { atMs: ASKED_MS, kind: "publish", asked: requestOf("m1", request) },
+    { atMs: ASKED_MS, kind: "publish", asked: requestOf("m1", { ...SOME, run: RETRIED, retries }) },
   ]; // biome-ignore format: a list of deeds
 }
 
@@ -101,8 +100,24 @@ const goneBeforeTheThird: Plot = (it) => {
 
 const PLOTS: readonly [Plot, ...Plot[]] = [goneBeforeItsEnd, strippedBeforeTheRetry, goneBeforeTheThird];
 
-/** Draws from a chance of its own, so that a change here leaves all other scenarios as they are. */
-export const retryPlot = (chance: Chance, setting: Omit<Setting, "chance">): RetryPlot | undefined =>
-  chance.is(0.05)
-    ? { deeds: chance.pick(PLOTS)({ ...setting, chance }), endMs: 12 * MINUTE, pollMs: POLL_MS, noticesWithinMs: 3 * MINUTE }
-    : undefined;
+const TIMES = { endMs: 12 * MINUTE, pollMs: POLL_MS, noticesWithinMs: 3 * MINUTE };
+
+/** The run that an operator gives up; its pods' behaviour stands in behaviour.ts. */
+export const GIVEN_UP = "given-up";
+
+/** The run is given up while its pod runs, and restarted soon after. The pod takes its time to end. */
+const restartedSoon: Plot = ({ chance }) => {
+  const givenUpMs = ASKED_MS + chance.between(10, 40) * SECOND;
+  return [
+    { atMs: ASKED_MS, kind: "publish", asked: requestOf("m1", { ...SOME, run: GIVEN_UP }) },
+    { atMs: givenUpMs, kind: "publish", asked: abandonOf("m2", GIVEN_UP) },
+    { atMs: givenUpMs + chance.between(2, 15) * SECOND, kind: "publish", asked: restartOf("m3", GIVEN_UP) },
+  ];
+};
+
+/** Draws from chances of its own, so that all other scenarios stay as they were. */
+export function retryPlot(seed: number, setting: Omit<Setting, "chance">): RetryPlot | undefined {
+  const [retry, givenUp] = [chanceOf(`second attempt ${seed}`), chanceOf(`abandoned ${seed}`)];
+  if (retry.is(0.05)) return { ...TIMES, deeds: retry.pick(PLOTS)({ ...setting, chance: retry }) };
+  return givenUp.is(0.02) ? { ...TIMES, deeds: restartedSoon({ ...setting, chance: givenUp }) } : undefined;
+}

@@ -106,7 +106,7 @@ export function scenarioOf(seed: number): Scenario {
   const families = Array.from({ length: chance.between(0, 4) }, () => chance.pick(FAMILIES));
   const plotted = chance.is(0.5) ? chance.pick(PLOTS)(setting) : [];
   const ofGroups = groupPlot(chanceOf(`health of groups ${seed}`), setting);
-  const ofRetries = retryPlot(chanceOf(`second attempt ${seed}`), setting);
+  const ofRetries = retryPlot(seed, setting);
   const troubles = ofGroups?.deeds ?? [...families.flatMap((family) => family(setting)), ...plotted];
   return {
     seed,

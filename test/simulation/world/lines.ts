@@ -132,7 +132,7 @@ export function heardLedger({ model, process, clock, trouble, history, trace, po
     },
     acceptGroup: heard(inner.acceptGroup),
     lease: heard(inner.lease),
-    standing: heard(inner.standing),
+    standing: (group, keep) => process.hear(inner.standing(group, keep)),
     counts: heard(inner.counts),
     prune: heard(inner.prune),
     find: heard(inner.find),

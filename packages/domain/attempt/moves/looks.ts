@@ -54,7 +54,7 @@ export const occupiedWhileClosing: Rule<"occupied"> = (attempt, { uid }, context
 
 /** The occupant may have no hold, so only another look at it shows that the name is kept. */
 export const occupiedAfterEnd: Rule<"occupied"> = (attempt, { uid }, { nowMs }) =>
-  attempt.occupantUid === uid ? stay(attempt) : move(doubted({ ...attempt, occupantUid: uid }, nowMs));
+  attempt.occupantUid === uid ? stay(attempt) : move({ ...doubted({ ...attempt, occupantUid: uid }, nowMs), dueMs: nowMs });
 
 /** Only a look that began after the attempt's end, and after the last doubt, shows that the name is taken. */
 export const kept: Rule<"kept"> = (attempt, { uid, begunAtMs }, { nowMs }) => {

@@ -136,10 +136,14 @@ export function end(attempt: Attempt, result: AttemptResult, { nowMs }: Context,
 export const restUntilMs = (attempt: Attempt, nowMs: number): number =>
   isKept(attempt) && isFenced(attempt, nowMs) ? (attempt.fenceUntilMs ?? nowMs) : nowMs;
 
-/** For a fenced attempt whose name may be free: a look is due now, and earlier looks no longer count. */
-export const doubted = (attempt: Attempt, nowMs: number): Attempt =>
-  attempt.state === "ended" && isFenced(attempt, nowMs)
-    ? { ...attempt, dueMs: nowMs, notes: { ...attempt.notes, doubtedAtMs: nowMs } }
-    : attempt;
+/**
+ * The name of a fenced attempt may be free: looks that began earlier no longer count, also one that is under way. If the attempt
+ * rested, it is looked at now.
+ */
+export function doubted(attempt: Attempt, nowMs: number): Attempt {
+  if (attempt.state !== "ended" || !isFenced(attempt, nowMs)) return attempt;
+  const notes = { ...attempt.notes, doubtedAtMs: nowMs };
+  return { ...attempt, notes, dueMs: isKept(attempt) ? nowMs : attempt.dueMs };
+}
 
 export const finish = (attempt: Attempt): Attempt => ({ ...attempt, state: "done", dueMs: undefined, unanswered: [] });

@@ -8,7 +8,7 @@
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import type { Evidence } from "@longshore/contract/fact.ts";
 import type { GroupName, Uid } from "@longshore/contract/ids.ts";
-import { type Attempt, isFenced, isKept, isNewer, type Stray } from "../../run/record.ts";
+import { type Attempt, isFenced, isNewer, type Stray } from "../../run/record.ts";
 import { causeKey } from "../../diagnosis/repeat.ts";
 import { liveDueMs } from "../timers.ts";
 import type { AttemptInput } from "../input.ts";
@@ -184,7 +184,7 @@ export const releaseAgain: Rule<"complete" | "failed" | "deleting" | "lookedDele
 
 /** If the attempt has ended, another Job under its name shows that the name was free. */
 export const stray = (attempt: Attempt, input: Sighting, context: Context): Move =>
-  move(isKept(attempt) ? doubted(attempt, context.nowMs) : attempt, [], [strayOf("stray", attempt, input, context)]);
+  move(doubted(attempt, context.nowMs), [], [strayOf("stray", attempt, input, context)]);
 
 function strayOf(kind: Stray["kind"], attempt: Attempt, { uid, group }: Sighting, { nowMs }: Context): Stray {
   const holdUntilMs = isFenced(attempt, nowMs) ? (attempt.fenceUntilMs ?? nowMs) : nowMs;
