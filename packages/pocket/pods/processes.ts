@@ -2,8 +2,8 @@
  * The kubelet over local processes: pods as they would run on a node, without images and without isolation.
  *
  * The bugs this prevents: a pod whose end nobody knows because the pocket was away, and processes that are left running. A pod's
- * processes outlive a pocket that is killed: the next one takes them up. A pocket that stops in order ends them, and its next
- * start, if not this one, tells that it did.
+ * processes outlive a pocket that is killed, and the next pocket takes them up. A pocket that stops in order ends them, and
+ * writes down that it did.
  */
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";

@@ -10,7 +10,10 @@
 #   exit      the command's exit code, or 128 and its signal. Without its line end it is not whole. Its time is the end's.
 #
 # The command may have any variable, so this script sets none outside of its subshells.
+#
+# The braces around it all have a shell read this file to its end before it begins, since an upgrade may write another one.
 
+{
 identity() (
   if [ -r "/proc/$$/stat" ]; then
     boot=-
@@ -37,9 +40,10 @@ trap : HUP INT QUIT TERM
 exec 4>&2 2> /dev/null
 set -C
 identity > "${LONGSHORE_TERMINATION_LOG%/*}/shim" || exit
-[ "$1" = lasting ] || (read -r _ <&3; kill -s KILL 0) > /dev/null 4>&- &
+if [ "$1" = leashed ]; then (read -r _ <&3; kill -s KILL 0) > /dev/null 4>&- & fi
 shift
 (exec /bin/sh "$0" become "$@" 2>&4 3>&- 4>&-)
 echo $? > "${LONGSHORE_TERMINATION_LOG%/*}/exit"
 # Processes that the command left behind end with it. This one is among them.
 kill -s KILL 0
+}
