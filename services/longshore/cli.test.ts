@@ -12,6 +12,7 @@ import { plain } from "./screen/text.ts";
 import { explain } from "./explain.ts";
 import { publish } from "./commands/publish.ts";
 import { exitCodeOf } from "./following.ts";
+import { STATUS_WORDS } from "./status.ts";
 import { rbac } from "./commands/rbac.ts";
 
 const main = join(import.meta.dirname, "main.ts");
@@ -236,8 +237,8 @@ t.test("bash completes what is declared", async (t) => {
       name,
     );
   }
-  t.same(await completed("runs", "list", "--state", ""), ["active", "cancelling", "ended"]);
-  t.same(await completed("runs", "list", "--state", "=", "a"), ["active"], "bash takes = for a word of its own");
+  t.same(await completed("runs", "list", "--state", ""), STATUS_WORDS);
+  t.same(await completed("runs", "list", "--state", "=", "f"), ["failed"], "bash takes = for a word of its own");
   t.same(await completed("runs", "--config", "list", "c"), ["cancel"], "the value of an option is no verb");
   t.same(await completed("publish", "--file", "comp"), [], "a file's name is completed by the shell");
   t.same(await completed("publish", "--file", "command.t"), ["command.ts"]);

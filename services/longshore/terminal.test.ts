@@ -5,7 +5,7 @@ import { Installation } from "@longshore/contract/ids.ts";
 import t, { type Test } from "tap";
 import type { Surroundings } from "./command.ts";
 import { findLongshore, readRunning, type Running, writeRunning } from "./which-longshore.ts";
-import { particulars, wordOf } from "./terminal.ts";
+import { particulars, storyTable, wordOf } from "./terminal.ts";
 
 t.equal(wordOf("run.step.succeeded"), "step succeeded");
 
@@ -20,7 +20,7 @@ interface Case {
 const skipped = (group: string, why: string) => ({ group, verdict: "skipped", why });
 const diagnosis = { code: "OutOfMemory", sentence: "It needed more." };
 const cases: readonly Case[] = [
-  { name: "where it was launched", type: "run.launched", data: { job: { namespace: "jobs", name: "a-1" } }, want: "jobs/a-1" },
+  { name: "no Job's name, which is long, and stands in the kubectl line", type: "run.launched", data: { job: { namespace: "jobs", name: "a-1" } }, want: "" },
   { name: "that it waits", type: "run.waiting", data: { reason: "GroupsFull" }, want: "GroupsFull" },
   { name: "for what it waits", type: "run.waiting", data: { reason: "NoGroup", considered: [skipped("prod", "No group has this name.")] }, want: "NoGroup: no group has this name (prod)" },
   { name: "for which earlier attempt it waits", type: "run.waiting", data: { reason: "EarlierAttempt", considered: [skipped("prod", "The Job of attempt 1 may still run there.")] }, want: "EarlierAttempt: the Job of attempt 1 may still run there (prod)" },
@@ -37,6 +37,15 @@ const cases: readonly Case[] = [
 ]; // biome-ignore format: a table is read down its columns
 
 for (const { name, type, data, simple = true, want } of cases) t.equal(particulars(type, data, simple), want, name);
+
+t.same(
+  storyTable({ columns: 60, styled: false })(
+    { sequence: 3, atMs: Date.UTC(2030, 0, 1), type: "run.failed", data: { exitCode: 3, diagnosis: { code: "ExitCode" } } },
+    { sinceMs: Date.UTC(2030, 0, 1) - 461_000, simple: true },
+  ),
+  ["  #  2030-01-01  AFTER      EVENT", "  3  00:00:00Z   +7 m 41 s  failed     exit 3  ExitCode"],
+  "a narrow terminal has room for the particulars",
+);
 
 // ── Which Longshore is meant ─────────────────────────────────────────────────────────────────────────────────────────
 

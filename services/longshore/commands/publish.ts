@@ -66,7 +66,7 @@ Exit 0: the broker has the request; with --follow, the run succeeded. Exit 1: it
     await using ledger = await ledgerOf(config, surroundings);
     const longshore = await findLongshore({ config }, surroundings);
     const place = (record: RunRecord) => placeOf(record, longshore, config);
-    const following = await follow({ broker, ledger, run: run as RunId, command: command.id, config, place }, surroundings);
+    const following = await follow({ broker, ledger, run: run as RunId, command: command.id, place }, surroundings);
     await sendTo(broker, command, surroundings);
     surroundings.out(`${run}\n`);
     return exitCodeOf(await endOf(following, command.body, surroundings));
