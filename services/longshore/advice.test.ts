@@ -70,6 +70,7 @@ for (const { code, want } of [
   { code: "ImageNotFound", want: "longshore runs restart a --with image=IMAGE --config x" },
   { code: "OutOfMemory", want: "longshore runs restart a --with resources.limits.memory=SIZE --config x" },
   { code: "OutputsInvalid", want: undefined },
+  { code: "StartError", want: undefined },
   { code: "ConfigMissing", want: "longshore runs restart a --config x" },
   { code: "ExitCode", want: "longshore runs restart a --config x" },
   { code: "NodeLost", want: "longshore runs restart a --config x" },

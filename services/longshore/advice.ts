@@ -71,6 +71,9 @@ const CHANGE: Readonly<Partial<Record<Code, string>>> = {
   DeadlineExceeded: "deadline=TIME",
 };
 
+/** A restart cannot change the command. */
+const NEVER_STARTS: Code = "StartError";
+
 /** The cause is mended beside the request. */
 const MENDED_OUTSIDE: readonly Code[] = ["ConfigMissing", "Cancelled"];
 
@@ -81,5 +84,5 @@ export function restartOf(run: string, where: string, code: Code | undefined): s
   const change = CHANGE[code];
   if (change !== undefined) return `${command} --with ${change}${where}`;
   const { blame, retry } = DIAGNOSES[code];
-  return blame === "request" && retry === "never" && !MENDED_OUTSIDE.includes(code) ? undefined : command + where;
+  return code === NEVER_STARTS || (blame === "request" && retry === "never" && !MENDED_OUTSIDE.includes(code)) ? undefined : command + where;
 }

@@ -29,6 +29,7 @@ const cases: readonly Case[] = [
     want: "GroupsPaused: it is paused (a); it is paused (b); it is paused (c); and 2 more" },
   { name: "why it is stuck, in a sentence", type: "run.stalled", data: { diagnosis }, want: "OutOfMemory: It needed more." },
   { name: "why it failed, in a word", type: "run.failed", data: { exitCode: 137, diagnosis }, want: "exit 137  OutOfMemory" },
+  { name: "no exit code of a program that never ran", type: "run.failed", data: { exitCode: 128, diagnosis: { ...diagnosis, code: "StartError" } }, want: "StartError" },
   { name: "what came of it", type: "run.succeeded", data: { outputs: { n: 1 } }, want: '{"n":1}' },
   { name: "nothing if nothing came of it", type: "run.succeeded", data: { outputs: {} }, want: "" },
   { name: "which step, in a pipeline", type: "run.started", data: { step: "load", node: "n1" }, simple: false, want: "load  node n1" },

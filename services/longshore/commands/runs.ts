@@ -264,6 +264,7 @@ function pageOf(
   const lineOf = storyTable(screen);
   const finishedMs = finishedAtMs(record);
   const rest = restOf(place, advice?.hint);
+  const hasPrinted = record.attempts.at(-1)?.started !== "no";
   const again = run.outcome === "failed" ? restartOf(run.id, place.where, diagnosis?.code) : undefined;
   return [
     ...headOf(run.id, statusOfRecord(record, story), diagnosis && actorAt(place, diagnosis.blame), screen),
@@ -280,7 +281,7 @@ function pageOf(
       }),
     ),
     ...logLines(log, screen, rest),
-    ...(log === undefined && place.log !== undefined && rest !== undefined ? [whole(rest, 2)] : []),
+    ...(log === undefined && hasPrinted && place.log !== undefined && rest !== undefined ? [whole(rest, 2)] : []),
     ...moreAt(place, namespacesOf(record), selectorOf(run.id)).map((it) => whole(it, 2)),
     ...(again === undefined ? [] : [whole(again, 2)]),
   ];
