@@ -107,6 +107,8 @@ async function runMeant(verb: string, id: string, { config }: Values, surroundin
 export const runs = family({
   name: "runs",
   summary: "list, show, follow, cancel, restart and give up runs",
+  more: `
+RUN is a run's id, or the short form that \`runs list\` prints ("orders/20…1/export"). The beginning of an id will do if no other run begins so; outside a terminal, only for \`show\` and \`follow\`.`,
   verbs: {
     list: declared({
       name: "runs list",
