@@ -11,7 +11,7 @@ import { runs } from "./commands/runs.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { stopOnSignals } from "@longshore/runtime/program.ts";
 import { progressOn } from "./screen/progress.ts";
-import { paragraph } from "./screen/rows.ts";
+import { paragraph, whole } from "./screen/rows.ts";
 import { PIPE, type Screen, screenOf } from "./screen/screen.ts";
 import { up } from "./commands/up.ts";
 import { prose, table } from "./help.ts";
@@ -114,6 +114,11 @@ async function asProcess(): Promise<number> {
     },
     screen: screenOf(process.stdout),
     progress,
+    note: (sentence, ...commands) => {
+      progress.clear();
+      const lines = [...paragraph(sentence, {}, errors), ...commands.map((it) => whole(it, 2))];
+      if (isRead) process.stderr.write(`${lines.join("\n")}\n`);
+    },
     env: process.env,
     cwd: process.cwd(),
     signal: stop.signal,

@@ -103,7 +103,7 @@ export async function findLongshore(
     throw new Failure(
       "halt",
       "NotRunning",
-      "no Longshore runs from this folder. Start one with `npm start`, or name yours: --config config/launcher.yaml",
+      "no Longshore runs from this folder. Start one with `npm start`, or name yours: --config config/launcher.yaml, or --config DIR/launcher.yaml if it was started with --data DIR",
     );
   }
   const { brokerUrl, pid: _, ...same } = running;
