@@ -21,6 +21,8 @@ export interface Longshore {
   readonly broker: ReturnType<typeof brokerOf>;
   readonly ledgerUrl: string;
   readonly groupsFile: string;
+  /** The launcher's config file, if a person named one. */
+  readonly settings?: string | undefined;
   /** The key that seals announcements, if the launcher announces its groups. */
   readonly sealKeys?: string | undefined;
   /** For each group that an earlier start from this folder served: the command that serves it again. */
@@ -116,6 +118,7 @@ function ofConfig(file: string, env: Surroundings["env"]): Longshore {
   return {
     installation,
     groupsFile,
+    settings: file,
     broker: brokerOf(config),
     ledgerUrl: secretOf(ledger, "url")?.reveal() ?? "",
     sealKeys: sealKeyFile?.reveal(),

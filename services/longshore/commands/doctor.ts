@@ -34,6 +34,8 @@ export const doctor = command({
   usage: ["[--json] [--config FILE]"],
   options: { json: JSON_OPTION, config: CONFIG },
   more: `
+  longshore doctor --config config/launcher.yaml
+
 Exit 0: nothing failed; there may be warnings. Exit 1: something failed, and its line says what to do.`,
   async run({ config, json: asJson = false }, _, surroundings) {
     const longshore = await findLongshore({ config }, surroundings);
@@ -79,12 +81,13 @@ function linesOf({ part, state, says, todo }: Finding, before: string | undefine
 }
 
 /** The line for a part that cannot even be opened. */
-const failed = (part: string, error: unknown): readonly Finding[] => {
+function failed(part: string, error: unknown, { settings }: Pick<Longshore, "settings">): readonly Finding[] {
   if (!(error instanceof Failure)) throw error;
-  return [{ part, state: "FAIL", says: error.message }];
-};
+  const todo = settings === undefined ? undefined : `its settings are the part "${part}:" of ${settings}, or variables`;
+  return [{ part, state: "FAIL", says: error.message, ...(todo !== undefined && { todo }) }];
+}
 
-async function brokerAndClock({ broker: where }: Longshore, signal: AbortSignal): Promise<readonly Finding[]> {
+async function brokerAndClock({ broker: where, settings }: Longshore, signal: AbortSignal): Promise<readonly Finding[]> {
   try {
     await using broker = await openBroker({ ...where, log: silentLog, clock: systemClock });
     const { product, user, waiting, clockSkewMs } = await broker.inspect(signal);
@@ -110,7 +113,7 @@ async function brokerAndClock({ broker: where }: Longshore, signal: AbortSignal)
       ...skew,
     ];
   } catch (error) {
-    return failed("broker", error);
+    return failed("broker", error, { settings });
   }
 }
 
@@ -167,7 +170,7 @@ async function ledgerAndHolds(longshore: Longshore, _: AbortSignal, config?: str
       ...states.flatMap((it) => ofGroup(it, now, longshore)),
     ];
   } catch (error) {
-    return failed("ledger", error);
+    return failed("ledger", error, longshore);
   }
 }
 

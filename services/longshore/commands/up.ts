@@ -130,14 +130,19 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
       real === undefined
         ? "a command that then runs in the pocket cluster is ended, and its run told as such"
         : "their Jobs go on in the cluster";
-    if (broker === undefined) say(surroundings, withoutBroker(screen));
     say(surroundings, [
       "",
       ...paragraph("up. In another terminal, from this folder:", { indent: 2, tone: "strong" }, screen),
       whole(`npm run longshore -- publish${config} --image busybox --follow -- sh -c 'echo hi'`, 4),
       whole(`npm run longshore -- runs list${config}`, 4),
+      ...paragraph(
+        "`runs list` and `runs follow` show what runs and what has ended; here stands only what fails.",
+        { indent: 2 },
+        screen,
+      ),
       ...paragraph(`Ctrl-C stops it. Runs stay recorded; ${after}.`, { indent: 2 }, screen),
     ]);
+    if (broker === undefined) say(surroundings, withoutBroker(screen));
     const ended = await serve(configs, surroundings);
     say(surroundings, stopLines(cluster.running?.() ?? [], config, screen));
     return ended;
