@@ -70,10 +70,12 @@ function claimedBy(dataDir: string, pid: number | undefined): Failure {
 
 /** Not mkdir's `recursive`: if no folder can be made, as in /proc, Node tries for ever. */
 async function makeFolder(path: string): Promise<void> {
-  const isFolder = await stat(path).then((it) => it.isDirectory(), () => false); // biome-ignore format: one question
-  if (isFolder) return;
+  const isFolder = () => stat(path).then((it) => it.isDirectory(), () => false); // biome-ignore format: one question
+  if (await isFolder()) return;
   if (!existsSync(dirname(path))) await makeFolder(dirname(path));
-  await mkdir(path, { mode: HOME_MODE });
+  await mkdir(path, { mode: HOME_MODE }).catch(async (error: unknown) => {
+    if (!(await isFolder())) throw error; // else another start made it meanwhile, and its lock says so
+  });
 }
 
 const WHY_NOT: Readonly<Record<string, string>> = {
