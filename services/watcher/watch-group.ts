@@ -180,12 +180,14 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
   }
 
   /**
-   * Logs a failure once, for monitoring while the launcher is away. The fact itself is repeated until the Job's hold is off.
+   * Logs a failure once, for monitoring while the launcher is away. The fact itself is repeated until the Job's hold is off. A
+   * deletion is not logged: the launcher may have deleted the pod, and only it knows why.
    */
   function logFailure({ type, data }: FactDraft, before: Said | undefined): void {
     if (type !== "job.ended" || data.condition === "Complete" || before?.standing?.what === "Failed") return;
     const { run, step, attempt, group } = data.about;
     const { code, sentence } = data.evidence.diagnosis ?? {};
+    if (code === "DeletedExternally") return;
     log.warn("run.failed", { run, step, attempt, group, code, sentence });
   }
 

@@ -179,7 +179,7 @@ t.test("files that are wrong for a while change nothing, and their mistake is to
   await it.clock.sleep(1_000);
   it.files = "groups.yaml: not YAML";
   await it.clock.sleep(120_000);
-  t.match(it.warned, [/announced as it was.*not YAML/]);
+  t.match(it.warned, [/earlier content is announced.*not YAML/]);
   t.equal(it.warned.length, 1);
   t.equal(it.types().filter((type) => type === "groups.announced").length, 5, "and it goes on");
   it.files = [access("a", "token-2")];
@@ -196,7 +196,7 @@ t.test("one group whose credential is wrong is announced as it was, and the othe
   t.equal(it.last("a").token, "token-1");
   const all = it.said.at(-1)?.control.data as ControlData<"groups.announced">;
   t.same(all.groups.map(({ group }) => group), ["a", "b"]); // biome-ignore format: one value
-  t.match(it.warned, [/announced as it was.*a.token: it does not exist/]);
+  t.match(it.warned, [/earlier content is announced.*a.token: it does not exist/]);
   t.equal(it.warned.length, 1);
 });
 
