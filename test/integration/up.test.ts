@@ -7,7 +7,7 @@
 // runs at most 6 min
 import { existsSync } from "node:fs";
 import path from "node:path";
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { emptyFolder, errorsIn, longshore, longshoreUp } from "../harness/longshore.ts";
