@@ -98,6 +98,7 @@ interface Flags {
 
 interface Request {
   readonly run: string;
+  readonly [field: string]: unknown;
 }
 
 function ofFlags({ run = newRun(), image, env = [], group }: Flags, command: readonly string[]): Request {
