@@ -63,6 +63,11 @@ t.test("the defaults that the published schema names are those of a plan", async
   t.equal(properties["priority"]?.default, planOf(request, DEFAULTS).priority);
 });
 
+t.test("a plan keeps whether its request asked for retries", async (t) => {
+  const asked = (retries?: SimpleRequest["retries"]) => planOf({ image: "busybox", retries }, DEFAULTS).retriesAsked;
+  t.same([asked({ max: 1 }), asked({ max: 0 }), asked({}), asked()], [true, undefined, undefined, undefined]);
+});
+
 interface Described {
   readonly default?: unknown;
   readonly properties?: Readonly<Record<string, Described>>;
