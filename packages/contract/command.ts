@@ -49,7 +49,10 @@ export const COMMANDS = {
     run,
     generation,
     from: z
-      .union([z.enum(["failed", "start"]), StepName])
+      .union([z.enum(["failed", "start"]), StepName], {
+        error: ({ input }) =>
+          `${input === undefined ? '"from" is needed' : "This must be a text"}: failed, start, or a step's name.`,
+      })
       .describe("Where it begins: `failed` (the failed step and what follows it), `start`, or a step's name."),
     with: Correction.describe(
       "Corrects `image`, `env`, `resources` or `deadline`. Variables and amounts are corrected one by one.",

@@ -42,7 +42,7 @@ const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{
 /** The attributes of an envelope that are read. Others are CloudEvents extensions and are ignored. */
 export const Envelope = Identity.extend({
   specversion: z
-    .string()
+    .string({ error: ({ input }) => (input === undefined ? '"specversion" is needed: "1.0".' : undefined) })
     .refine((version) => version === "1.0", {
       error: 'Only CloudEvents 1.0 is read: "specversion": "1.0".',
       params: { code: "UnknownVersion" },

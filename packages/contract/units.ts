@@ -41,8 +41,16 @@ export function quantity(text: string): number | undefined {
 
 const quantityRule = 'A quantity is a number and perhaps a suffix, such as "500m", "2" or "1Gi"; it is not negative.';
 
+/** "2GB" is how people write it, and no quantity of Kubernetes. */
+function withoutBytes(text: unknown): string | undefined {
+  const [, amount, letter = ""] = typeof text === "string" ? (/^(\d{1,15})\s?([kKMGTPE])i?B$/.exec(text) ?? []) : [];
+  if (amount === undefined) return undefined;
+  const [decimal, binary] = [letter.replace("K", "k"), letter.toUpperCase()];
+  return `A quantity has no "B" at its end: write ${amount}${decimal} or ${amount}${binary}i.`;
+}
+
 export const Quantity = z
   .string()
-  .regex(QUANTITY, quantityRule)
+  .regex(QUANTITY, { error: ({ input }) => withoutBytes(input) ?? quantityRule })
   .refine((text) => !QUANTITY.test(text) || quantity(text) !== undefined, "A quantity is less than 2^63.")
   .meta({ title: "quantity" });
