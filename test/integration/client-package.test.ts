@@ -78,11 +78,18 @@ export function ends(bytes: Uint8Array): readonly boolean[] {
   const heard = hear(read.event);
   return heard.kind === "told" ? heard.events.map(({ type }) => isTerminal(type)) : [];
 }
+export function codes(bytes: Uint8Array): readonly string[] {
+  const read = readEvent(bytes);
+  const heard = read.kind === "event" ? hear(read.event) : undefined;
+  if (heard?.kind !== "told") return [];
+  return heard.events.flatMap((event) => (event.type === "run.failed" ? [event.data.diagnosis.code] : []));
+}
 `;
 const WRONG = [
   'message({ source: "/shop" }, "run.requested", { run: "a", image: 1 });',
   'message({ source: "/shop" }, "run.started", { run: "a" });',
   "story().hear(new Uint8Array());",
+  'const read = readEvent(new Uint8Array()); if (read.kind === "event") read.event.data.diagnosis;',
 ];
 
 t.test("a strict TypeScript project compiles against the types, and what is wrong does not compile", async (t) => {
