@@ -197,7 +197,10 @@ t.test("a reader that goes away, as head does, ends a command without a word", a
   const err: Buffer[] = [];
   child.stderr.on("data", (bytes: Buffer) => err.push(bytes));
   const code = await new Promise((done) => child.on("close", done));
-  t.same({ code, err: Buffer.concat(err).toString() }, { code: 130, err: "" });
+  const said = Buffer.concat(err)
+    .toString()
+    .replaceAll(/^.* …\n/gm, ""); // on a busy machine, what is waited for
+  t.same({ code, said }, { code: 130, said: "" });
 });
 
 t.test("a file is looked for where npm was called, and not where npm starts its scripts", async (t) => {

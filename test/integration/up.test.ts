@@ -70,7 +70,7 @@ await t.test(
   async (t) => {
     const asked = async (...args: readonly string[]): Promise<unknown> => {
       const { code, out, err } = await longshore(folder.path, ...args, "--json");
-      t.match({ code, err }, { code: 0, err: "" }, args.join(" "));
+      t.same({ code, errors: errorsIn(err) }, { code: 0, errors: [] }, args.join(" "));
       return JSON.parse(out);
     };
     t.match(await asked("runs", "list"), {
