@@ -203,7 +203,7 @@ export async function openSystem(options: SystemOptions = {}): Promise<System> {
   }; // biome-ignore format: names in one look
 }
 
-/** Returns the runs of which the ledger knows nothing. It is asked for one at a time: hundreds at once wait too long for a connection. */
+/** Returns the runs that the ledger does not know. Asks for one at a time: hundreds at once would wait too long to connect. */
 async function missing(runs: readonly string[], ledger: Ledger): Promise<readonly string[]> {
   const unknown: string[] = [];
   for (const run of runs)
