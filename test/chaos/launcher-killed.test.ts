@@ -3,7 +3,7 @@
  * GUARANTEES.md.)
  */
 // needs rabbitmq, nats
-// runs at most 12 min
+// runs at most 20 min
 import t from "tap";
 import { nats } from "../harness/nats/server.ts";
 import { rabbitmq } from "../harness/rabbitmq/server.ts";
