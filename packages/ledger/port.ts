@@ -240,6 +240,10 @@ export interface Counts {
 export interface RunFilter {
   readonly state?: RunState;
   readonly outcome?: Outcome;
+  /** Only runs whose newest event is one of these. */
+  readonly newest?: readonly RunEventType[];
+  /** Only runs whose id begins and ends like this. */
+  readonly like?: { readonly begins: string; readonly ends: string };
   readonly group?: GroupName;
   readonly before?: string;
   readonly most: number;
@@ -253,8 +257,20 @@ export interface RunRow {
   readonly group: GroupName | undefined;
   readonly acceptedAtMs: number;
   readonly endedAtMs: number | undefined;
+  /** When the run's last program ended, as its pod says: long before `endedAtMs` if nobody watched then. */
+  readonly finishedAtMs: number | undefined;
+  /** `undefined` for a tombstone, which has no story. */
+  readonly newest: NewestEvent | undefined;
   /** Pass this as `before` to get the next page. */
   readonly cursor: string;
+}
+
+/** The newest event of a run's story, with the particulars that tell a person whether to act. */
+export interface NewestEvent {
+  readonly type: RunEventType;
+  readonly reason?: string;
+  readonly code?: string;
+  readonly exitCode?: number;
 }
 
 export interface StoryEvent {

@@ -14,6 +14,7 @@ import { explain } from "./explain.ts";
 import { groups } from "./commands/doctor-groups.ts";
 import { publish } from "./commands/publish.ts";
 import { exitCodeOf } from "./following.ts";
+import { STATUS_WORDS } from "./status.ts";
 import { rbac } from "./commands/rbac.ts";
 
 const main = join(import.meta.dirname, "main.ts");
@@ -53,7 +54,7 @@ const wrong: readonly Case[] = [
   { name: "an unknown verb", args: ["runs", "frob"], code: 64, says: /not "frob"/ },
   { name: "a verb without its run", args: ["runs", "show"], code: 64, says: /needs a run's id/ },
   { name: "a word too many", args: ["runs", "show", "a", "b"], code: 64, says: /takes no "b"/ },
-  { name: "a misspelt filter, which would look like an empty list", args: ["runs", "list", "--state", "activ"], code: 64, says: /--state is one of active/ },
+  { name: "a misspelt filter, which would look like an empty list", args: ["runs", "list", "--state", "activ"], code: 64, says: /--state is one of accepted, [^]*failed/ },
   { name: "a text that is no number", args: ["runs", "list", "--most", "many"], code: 64, says: /--most is a number/ },
   { name: "giving up without saying it twice", args: ["runs", "abandon", "a"], code: 64, says: /as lost, whatever its Job does.*Say --yes/ },
   { name: "group without a verb", args: ["group"], code: 64, says: /group needs one of list, pause, resume, drain, accept/ },
@@ -81,6 +82,9 @@ const wrong: readonly Case[] = [
   { name: "a variable with a name that no shell takes", args: ["publish", "--image", "a", "--env", "A B=CANARY"], code: 64, says: /^--env A B: (?!.*CANARY)/s },
   { name: "a restart from a step that no run has", args: ["runs", "restart", "a", "--from", "No Step"], code: 64, says: /^--from 'No Step': / },
   { name: "a correction of what no restart corrects", args: ["runs", "restart", "a", "--with", "image=b c"], code: 64, says: /^--with image: / },
+  { name: "another run than the file's", args: ["publish", "--file", "named.yaml", "--run", "b"], code: 64, says: /^\S+named\.yaml has the run "a", and --run says "b"/ },
+  { name: "an image beside a file", args: ["publish", "--file", "named.yaml", "--image", "b"], code: 64, says: /^--file holds the whole request: write what --image says into \S+named\.yaml/ },
+  { name: "a command beside a file", args: ["publish", "--file", "named.yaml", "--", "sh"], code: 64, says: /^--file holds the whole request: write the command "sh" into \S+named\.yaml/ },
   { name: "a request that cannot be read", args: ["publish", "--file", "missing.yaml"], code: 1, says: /missing\.yaml cannot be read/ },
   { name: "a request that is no YAML", args: ["publish", "--file", "bad.yaml"], code: 1, says: /bad\.yaml is no YAML/ },
   { name: "a request that is a list", args: ["publish", "--file", "list.yaml"], code: 1, says: /holds no request/ },
@@ -112,6 +116,7 @@ t.test("a wrong command line, or a file that cannot be read, is told in a senten
   t.teardown(() => rm(home, { recursive: true, force: true }));
   await writeFile(join(home, "bad.yaml"), "a: [");
   await writeFile(join(home, "list.yaml"), "- a\n");
+  await writeFile(join(home, "named.yaml"), "run: a\nimage: busybox\n");
   await writeFile(join(home, "gone.yaml"), GONE);
   await writeFile(join(home, "none.yaml"), GONE.replace("current-context: gone", ""));
   await writeFile(join(home, "groups.yaml"), "groups: { prod-a: { cluster: { inCluster: true }, namespaces: [batch] } }\n");
@@ -264,8 +269,8 @@ t.test("bash completes what is declared", async (t) => {
       name,
     );
   }
-  t.same(await completed("runs", "list", "--state", ""), ["active", "cancelling", "ended"]);
-  t.same(await completed("runs", "list", "--state", "=", "a"), ["active"], "bash takes = for a word of its own");
+  t.same(await completed("runs", "list", "--state", ""), STATUS_WORDS);
+  t.same(await completed("runs", "list", "--state", "=", "f"), ["failed"], "bash takes = for a word of its own");
   t.same(await completed("runs", "--config", "list", "c"), ["cancel"], "the value of an option is no verb");
   t.same(await completed("publish", "--file", "comp"), [], "a file's name is completed by the shell");
   t.same(await completed("publish", "--file", "command.t"), ["command.ts"]);

@@ -8,12 +8,15 @@ import {
   cancelled, claimed, complete, created, entry, failed, finish, first, groupsOf, INSTALLATION, jobName, placer, restarted, runId, started, wanted
 } from "@longshore/ledger/testing/conformance-parts.ts"; // biome-ignore format: a list of names
 import { ledgerModel } from "@longshore/ledger/testing/model.ts";
+import type { RunRecord } from "@longshore/domain/run/record.ts";
 import { stepsClock } from "@longshore/runtime/testing/steps-clock.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";
 import t, { type Test } from "tap";
 import { exitCodeOf, follow } from "./following.ts";
+import { placeOf } from "./place.ts";
 
 const RUN = runId("a");
+const place = (record: RunRecord) => placeOf(record, { groupsFile: "/nowhere", installation: INSTALLATION }, undefined);
 
 interface Scene {
   readonly ledger: Ledger;
@@ -40,7 +43,7 @@ function scene(t: Test): Scene {
     clock,
     follow: (command) =>
       follow(
-        { broker: { follow: async () => events.items }, ledger, run: RUN, ...(command !== undefined && { command }) },
+        { broker: { follow: async () => events.items }, ledger, run: RUN, place, ...(command !== undefined && { command }) },
         { out: (text) => void (said += text), signal: stop.signal },
       ),
     tell: (type, data) => {
@@ -117,7 +120,7 @@ t.test("at the end come the program's last lines, the diagnosis in a sentence, i
   t.match(end, [
     "  It ended with exit code 1.",
     /^ {2}Hint: Read the program's log/,
-    "  log (complete, 2 lines)",
+    "  log: 2 lines",
     "    ·[2Jboom",
     "    bang",
     "  longshore runs show a",
@@ -132,7 +135,29 @@ t.test("what a run that succeeded has printed is shown, and no restart is offere
   const log = { state: "complete", lines: 1, tail: "hi\n" } as const;
   await finish(it.ledger, work, () => ({ ...complete(work), evidence: { started: "yes", log } }));
   await (await it.follow()).soFar();
-  t.match(it.said(), /succeeded\n {2}log \(complete, 1 line\)\n {4}hi\n {2}longshore runs show a\n$/);
+  t.match(it.said(), /succeeded\n {2}log: 1 line\n {4}hi\n {2}longshore runs show a\n$/);
+});
+
+t.test("an end that was told late stands at its own time, so that all durations fit together", async (t) => {
+  const it = scene(t);
+  const work = first(await claimed(it.ledger, [wanted("a")]));
+  await it.ledger.record([entry(work, created(work)), entry(work, started(work))]);
+  const finishedAt = new Date((await it.ledger.now()) + 12_000).toISOString();
+  await it.clock.pass(60_000);
+  await it.ledger.record([entry(work, { ...complete(work), evidence: { started: "yes", finishedAt } })]);
+  await (await it.follow()).soFar();
+  t.match(it.said(), /\+12 s +succeeded +told 48 s later\n/);
+});
+
+t.test("of a long log the last lines are shown, and the command that prints all", async (t) => {
+  const it = scene(t);
+  const work = first(await claimed(it.ledger, [wanted("a")]));
+  const tail = Array.from({ length: 64 }, (_, n) => `${n}%\rline \u001b[31m${n}\u001b[0m\n`).join("");
+  const log = { state: "complete", lines: 64, tail } as const;
+  await finish(it.ledger, work, () => ({ ...complete(work), evidence: { started: "yes", log } }));
+  await (await it.follow()).soFar();
+  t.match(it.said(), "  log: the last 20 of 64 lines; the command beneath prints all\n    line 44\n");
+  t.match(it.said(), /    line 63\n {2}kubectl -n \S* logs job\/\S+\n/);
 });
 
 t.test("its own refusal ends the following with the problems; somebody else's does not", async (t) => {

@@ -6,17 +6,16 @@
  * ledger, and the broker's events only say when to look.
  */
 import type { Broker, Delivery } from "@longshore/broker/port.ts";
-import { readEvent } from "@longshore/contract/envelope.ts";
+import { readEvent, type ReceivedEvent } from "@longshore/contract/envelope.ts";
 import { isTerminal } from "@longshore/contract/event.ts";
-import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
-import type { RunRecord } from "@longshore/domain/run/record.ts";
+import { finishedAtMs, type RunRecord } from "@longshore/domain/run/record.ts";
 import type { Ledger, StoryEvent } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { wakeUp } from "@longshore/runtime/loop.ts";
 import { say, screenIn, type Surroundings } from "./command.ts";
-import { hintAt, type Place } from "./place.ts";
+import type { Place } from "./place.ts";
 import { paragraph } from "./screen/rows.ts";
 import { toned } from "./screen/screen.ts";
 import { span } from "./screen/times.ts";
@@ -28,10 +27,8 @@ export interface Followed {
   readonly run: RunId;
   /** The id of the command that is about to be sent: its refusal ends the following, and nobody else's does. */
   readonly command?: string;
-  /** The value of `--config`, for the commands that are printed at the end. */
-  readonly config?: string | undefined;
-  /** Absent: hints are printed as they were sent. */
-  readonly place?: (record: RunRecord) => Place;
+  /** Where the run is, for the hint and the commands that are printed at the end. */
+  readonly place: (record: RunRecord) => Place;
 }
 
 export interface Following {
@@ -53,7 +50,7 @@ const LOOK_AGAIN_MS = 5_000;
 
 /** Resolves when the events are bound: call it before publishing, or the first look comes late. */
 export async function follow(
-  { broker, ledger, run, command, config, place }: Followed,
+  { broker, ledger, run, command, place }: Followed,
   surroundings: Pick<Surroundings, "out" | "screen" | "progress" | "signal">,
 ): Promise<Following> {
   const { signal, progress } = surroundings;
@@ -69,26 +66,23 @@ export async function follow(
     for (;;) {
       const page = await ledger.story(run, last.sequence, PAGE);
       if (page.length === 0) return;
-      for (const event of page) yield told(event);
+      for (const event of page) yield await told(event);
     }
   }
 
-  function told(event: StoryEvent): StoryEvent {
+  async function told(event: StoryEvent): Promise<StoryEvent> {
     const { steps } = event.data as { readonly steps?: readonly string[] };
     if (event.type === "run.accepted" && steps !== undefined) simple = steps.length === 1 && steps[0] === "main";
-    say(surroundings, linesOf(event, last.atMs, simple));
+    const record = isTerminal(event.type) ? (await ledger.find(run))?.record : undefined;
+    const finishedMs = record?.run.generation === event.generation ? finishedAtMs(record) : undefined;
+    say(surroundings, linesOf(event, { sinceMs: last.atMs, simple, finishedMs }));
     last = event;
     return event;
   }
 
   async function ends({ type, data }: StoryEvent): Promise<string> {
-    const record = place === undefined ? undefined : (await ledger.find(run))?.record;
-    const said = data as { readonly diagnosis?: Diagnosis };
-    const told =
-      record === undefined || place === undefined || said.diagnosis === undefined
-        ? said
-        : { ...said, diagnosis: { ...said.diagnosis, hint: hintAt(place(record), said.diagnosis) } };
-    say(surroundings, afterEnd(run, type, told, screen, config));
+    const record = (await ledger.find(run))?.record;
+    if (record !== undefined) say(surroundings, afterEnd(run, type, data as object, screen, place(record)));
     return type;
   }
 
@@ -125,7 +119,7 @@ export async function follow(
     if (progress === undefined) return void (await more());
     const { type, atMs } = last;
     const sinceMs = atMs === undefined ? startedMs : clock.now() - Math.max(0, (await ledger.now()) - atMs);
-    const what = type === undefined ? "waiting for a launcher to take it" : `${wordOf(type)}, waiting for the end`;
+    const what = type === undefined ? "waiting for a launcher to take it" : `${wordOf(type)}, not ended yet`;
     await progress.during(what, more, { sinceMs, onlyInTerminal: true });
   }
 
@@ -161,8 +155,9 @@ function listen(events: AsyncIterable<Delivery>, run: RunId, command: string | u
     for await (const delivery of events) {
       await delivery.ack();
       const read = readEvent(delivery.body);
-      if (read.kind !== "event" || (read.event.subject !== run && read.event.data["run"] !== run)) continue;
-      const { type, data } = read.event;
+      if (read.kind !== "event") continue;
+      const { subject, type, data }: ReceivedEvent = read.event;
+      if (subject !== run && data["run"] !== run) continue;
       if (type === "command.refused" && command !== undefined && data["command"] === command)
         state = { problems: data["problems"] as readonly Problem[] };
       wake.wake();

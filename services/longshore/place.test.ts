@@ -9,7 +9,7 @@ import { saysWhatToDo } from "@longshore/domain/diagnosis/testing/action.ts";
 import type { RunRecord } from "@longshore/domain/run/record.ts";
 import { stringify } from "yaml";
 import t from "tap";
-import { actorAt, hintAt, moreAt, placeOf } from "./place.ts";
+import { actorAt, hintAt, moreAt, placeOf, restOf } from "./place.ts";
 
 const home = await mkdtemp(join(tmpdir(), "place-"));
 t.teardown(() => rm(home, { recursive: true }));
@@ -48,6 +48,14 @@ t.test("a group's kubectl asks the group's cluster, and nothing is left blank", 
   ]);
 });
 
+t.test("beside the log, a hint does not send its reader to the same page, and the command for the log stands once", async (t) => {
+  const place = at("prod-b", "batch", "shop");
+  const told = hintAt(place, { code: "ExitCode", hint }, { tail: "hi" });
+  t.equal(told, "Read the program's log: `kubectl -n batch logs job/orders-1-main-1-abc`.");
+  t.equal(restOf(place, told), undefined);
+  t.equal(restOf(place), "kubectl -n batch logs job/orders-1-main-1-abc");
+});
+
 t.test("a group that is named by an address gives kubectl no cluster, and a groups file that is gone harms nobody", async (t) => {
   const want =
     "Read the program's log: `kubectl -n batch logs job/orders-1-main-1-abc`; `longshore runs show orders/1` names both.";
@@ -74,8 +82,10 @@ t.test("in the pocket, the log's file is named as long as it is there, and whoev
   mkdirSync(main, { recursive: true });
   writeFileSync(join(main, "log"), "hi\n");
   const place = at("pocket", "default", "local");
-  t.same(moreAt(place, ["default"], "a=b"), [`cat ${join(main, "log")}`]);
+  t.same(moreAt(place, ["default"], "a=b"), []);
+  t.equal(restOf(place), `cat ${join(main, "log")}`);
   t.match(hintAt(place, { code: "ExitCode", hint }), `and ${join(main, "log")} has all`);
-  t.equal(actorAt(place, "cluster"), "you (this machine)");
-  t.equal(actorAt(at("prod-b", "batch", "shop"), "cluster"), "the cluster's people");
+  t.notMatch(hintAt(place, { code: "ExitCode", hint }, { tail: "hi" }), /log|runs show/, "the screen shows the log already");
+  t.equal(actorAt(place, "cluster"), "for you to mend");
+  t.equal(actorAt(at("prod-b", "batch", "shop"), "cluster"), "for the cluster's people to mend");
 });

@@ -80,10 +80,20 @@ function logOf(pods: string, job: string): string | undefined {
 }
 
 /** The hint of a diagnosis, for whoever stands before this Longshore. */
-export function hintAt(place: Place, { code, hint }: { readonly code: string; readonly hint: string }): string {
-  if (place.kubectl === undefined) return filled(place, POCKET_HINTS[code as Code] ?? (isOfClusters(hint) ? asked(place) : hint));
-  return filled(place, hint.replaceAll(/`kubectl /g, `\`${place.kubectl} `));
+export function hintAt(
+  place: Place,
+  { code, hint }: { readonly code: string; readonly hint: string },
+  /** The log that the same screen shows: the hint then says only what is new. */
+  log?: { readonly tail: string },
+): string {
+  const isShown = log !== undefined && log.tail !== "";
+  if (place.kubectl === undefined)
+    return filled(place, POCKET_HINTS[code as Code] ?? (isOfClusters(hint) ? (isShown ? TRY : asked(place)) : hint));
+  const fresh = isShown ? hint.replace(/; `longshore runs show <run>` names both/, "") : hint;
+  return filled(place, fresh.replaceAll(/`kubectl /g, `\`${place.kubectl} `));
 }
+
+const TRY = "Try its command in a terminal: it ran on this machine.";
 
 /** Nobody but the person at this machine has a hand in the pocket. */
 const isOfClusters = (hint: string): boolean => /kubectl|cluster's people|service account|whoever runs the group/.test(hint);
@@ -107,20 +117,23 @@ function filled({ run, where, group, namespace, job }: Place, hint: string): str
   return hint.replaceAll(/<(run|group|namespace|job)>/g, (blank, name: string) => values[name] ?? blank);
 }
 
-/** Who must act, in a word for the reader. */
+/** Who must act, in words for the reader. */
 export function actorAt({ kubectl }: Place, blame: string): string {
   const others: Readonly<Record<string, string>> = { cluster: "the cluster's people", platform: "whoever runs Longshore" };
-  if (blame === "request") return "you (request)";
-  return kubectl === undefined ? "you (this machine)" : (others[blame] ?? "");
+  const who = blame === "request" || kubectl === undefined ? "you" : (others[blame] ?? "whoever runs Longshore");
+  return `for ${who} to mend`;
 }
 
-/** The commands and files that show more of the run's Jobs. `selector` selects the Jobs and pods of the run. */
-export function moreAt(
-  { kubectl, namespace, job, log }: Place,
-  namespaces: readonly string[],
-  selector: string,
-): readonly string[] {
-  if (kubectl === undefined) return log === undefined ? [] : [`cat ${quoted(log)}`];
+/** The command that prints the whole log of the run's last Job; `undefined` if there is none, or if the hint says it already. */
+export function restOf({ kubectl, namespace, job, log }: Place, hint = ""): string | undefined {
+  const inCluster = job === undefined ? undefined : `${kubectl} -n ${namespace ?? ""} logs job/${job}`;
+  const command = kubectl === undefined ? log && `cat ${quoted(log)}` : inCluster;
+  return command === undefined || hint.includes(command) ? undefined : command;
+}
+
+/** The commands that show more of the run's Jobs. `selector` selects the Jobs and pods of the run. */
+export function moreAt({ kubectl, namespace, job }: Place, namespaces: readonly string[], selector: string): readonly string[] {
+  if (kubectl === undefined) return [];
   return [
     ...(job === undefined ? [] : [`${kubectl} -n ${namespace ?? ""} describe job ${job}`]),
     ...namespaces.map((it) => `${kubectl} -n ${it} get jobs,pods -l ${selector}`),

@@ -5,7 +5,7 @@ import { Installation } from "@longshore/contract/ids.ts";
 import t, { type Test } from "tap";
 import type { Surroundings } from "./command.ts";
 import { findLongshore, readRunning, type Running, writeRunning } from "./which-longshore.ts";
-import { particulars, wordOf } from "./terminal.ts";
+import { particulars, storyTable, wordOf } from "./terminal.ts";
 
 t.equal(wordOf("run.step.succeeded"), "step succeeded");
 
@@ -20,7 +20,7 @@ interface Case {
 const skipped = (group: string, why: string) => ({ group, verdict: "skipped", why });
 const diagnosis = { code: "OutOfMemory", sentence: "It needed more." };
 const cases: readonly Case[] = [
-  { name: "where it was launched", type: "run.launched", data: { job: { namespace: "jobs", name: "a-1" } }, want: "jobs/a-1" },
+  { name: "no Job's name, which is long, and stands in the kubectl line", type: "run.launched", data: { job: { namespace: "jobs", name: "a-1" } }, want: "" },
   { name: "that it waits", type: "run.waiting", data: { reason: "GroupsFull" }, want: "GroupsFull" },
   { name: "for what it waits", type: "run.waiting", data: { reason: "NoGroup", considered: [skipped("prod", "No group has this name.")] }, want: "NoGroup: no group has this name (prod)" },
   { name: "for which earlier attempt it waits", type: "run.waiting", data: { reason: "EarlierAttempt", considered: [skipped("prod", "The Job of attempt 1 may still run there.")] }, want: "EarlierAttempt: the Job of attempt 1 may still run there (prod)" },
@@ -29,6 +29,7 @@ const cases: readonly Case[] = [
     want: "GroupsPaused: it is paused (a); it is paused (b); it is paused (c); and 2 more" },
   { name: "why it is stuck, in a sentence", type: "run.stalled", data: { diagnosis }, want: "OutOfMemory: It needed more." },
   { name: "why it failed, in a word", type: "run.failed", data: { exitCode: 137, diagnosis }, want: "exit 137  OutOfMemory" },
+  { name: "no exit code of a program that never ran", type: "run.failed", data: { exitCode: 128, diagnosis: { ...diagnosis, code: "StartError" } }, want: "StartError" },
   { name: "what came of it", type: "run.succeeded", data: { outputs: { n: 1 } }, want: '{"n":1}' },
   { name: "nothing if nothing came of it", type: "run.succeeded", data: { outputs: {} }, want: "" },
   { name: "which step, in a pipeline", type: "run.started", data: { step: "load", node: "n1" }, simple: false, want: "load  node n1" },
@@ -37,6 +38,15 @@ const cases: readonly Case[] = [
 ]; // biome-ignore format: a table is read down its columns
 
 for (const { name, type, data, simple = true, want } of cases) t.equal(particulars(type, data, simple), want, name);
+
+t.same(
+  storyTable({ columns: 60, styled: false })(
+    { sequence: 3, atMs: Date.UTC(2030, 0, 1), type: "run.failed", data: { exitCode: 3, diagnosis: { code: "ExitCode" } } },
+    { sinceMs: Date.UTC(2030, 0, 1) - 461_000, simple: true },
+  ),
+  ["  #  2030-01-01  AFTER      EVENT", "  3  00:00:00Z   +7 m 41 s  failed     exit 3  ExitCode"],
+  "a narrow terminal has room for the particulars",
+);
 
 // ── Which Longshore is meant ─────────────────────────────────────────────────────────────────────────────────────────
 

@@ -1,8 +1,13 @@
 /** How runs and their events are written for people. Texts of programs and requests lose their control characters. */
+import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { isTerminal } from "@longshore/contract/event.ts";
+import { restartOf } from "./advice.ts";
+import { hintAt, type Place, restOf } from "./place.ts";
 import { paragraph, row, whole } from "./screen/rows.ts";
-import { type Screen, toned } from "./screen/screen.ts";
+import { painted, type Screen, toned } from "./screen/screen.ts";
+import { plain, printed } from "./screen/text.ts";
 import { clockTime, day, span, timeText } from "./screen/times.ts";
+import { endMs, type Status, statusText } from "./status.ts";
 
 /** "run.step.succeeded" is "step succeeded" in a story. */
 export const wordOf = (type: string): string => type.replace(/^run\./, "").replaceAll(".", " ");
@@ -13,7 +18,6 @@ interface Said {
   readonly considered?: readonly { readonly group: string; readonly verdict: string; readonly why: string }[];
   readonly node?: string;
   readonly outputs?: Readonly<Record<string, unknown>>;
-  readonly job?: { readonly namespace: string; readonly name: string };
   readonly exitCode?: number;
   readonly step?: string;
   readonly why?: string;
@@ -25,11 +29,10 @@ export function particulars(type: string, data: object, simple: boolean): string
   const said = data as Said;
   const parts = [
     !simple && said.step !== undefined && said.step,
-    type === "run.launched" && said.job && `${said.job.namespace}/${said.job.name}`,
     type === "run.started" && said.node !== undefined && `node ${said.node}`,
     type === "run.waiting" && waitsFor(said),
     (type === "run.cancelling" || type === "run.cancelled" || type === "run.lost") && said.reason,
-    said.exitCode !== undefined && `exit ${said.exitCode}`,
+    said.exitCode !== undefined && said.diagnosis?.code !== "StartError" && `exit ${said.exitCode}`,
     said.diagnosis && (isTerminal(type) ? said.diagnosis.code : `${said.diagnosis.code}: ${said.diagnosis.sentence}`),
     said.nextAttemptAt !== undefined && `again at ${timeText(Date.parse(said.nextAttemptAt))}`,
     said.outputs && Object.keys(said.outputs).length > 0 && JSON.stringify(said.outputs),
@@ -63,57 +66,99 @@ export interface StoryLine {
 
 /** Widths of the columns: the sequence, the time, how long the state before lasted ("+23 h 59 m"), and the longest word. */
 const STORY = { widths: [4, 10, 10, 14] };
+/** Fits all words but "attempt failed". */
+const NARROW_STORY = { widths: [3, 10, 9, 9] };
+const NARROW_MOST = 79;
+
+export interface Telling {
+  readonly sinceMs: number | undefined;
+  readonly simple: boolean;
+  readonly finishedMs?: number | undefined;
+}
 
 /**
  * Returns how the next event of a story is printed. The header names the day, and is printed anew when another day begins.
- * `sinceMs`: when the state before the event began.
+ * `sinceMs`: when the state before the event began. `finishedMs`: when the run's last program ended, if the event is its end.
  */
-export function storyTable(screen: Screen): (line: StoryLine, sinceMs: number | undefined, simple: boolean) => readonly string[] {
+export function storyTable(screen: Screen): (line: StoryLine, how: Telling) => readonly string[] {
+  const shape = (screen.columns ?? Number.POSITIVE_INFINITY) > NARROW_MOST ? STORY : NARROW_STORY;
+  const [sequenceWidth = 0] = shape.widths;
   let today: string | undefined;
-  return ({ sequence, atMs, type, data }, sinceMs, simple) => {
+  return ({ sequence, atMs: toldMs, type, data }, { sinceMs, simple, finishedMs }) => {
+    const atMs = endMs(toldMs, finishedMs);
+    const late = atMs < toldMs ? `told ${span(toldMs - atMs)} later` : "";
     const lasted = sinceMs === undefined ? "" : `+${span(Math.max(0, atMs - sinceMs))}`;
-    const header = day(atMs) === today ? [] : ["   #", day(atMs), "AFTER", "EVENT"];
+    const header = day(atMs) === today ? [] : ["#".padStart(sequenceWidth), day(atMs), "AFTER", "EVENT"];
     today = day(atMs);
-    const cells = [faint(String(sequence).padStart(4)), faint(clockTime(atMs)), faint(lasted), eventWord(type)];
-    return [
-      ...row(header.map(faint), STORY, screen),
-      ...row([...cells, particulars(type, data as object, simple)], STORY, screen),
-    ];
+    const what = [particulars(type, data as object, simple), late].filter((it) => it !== "").join("  ");
+    const cells = [faint(String(sequence).padStart(sequenceWidth)), faint(clockTime(atMs)), faint(lasted), eventWord(type)];
+    return [...row(header.map(faint), shape, screen), ...row([...cells, what], shape, screen)];
   };
 }
 
 const faint = (text: string) => ({ text, tone: "faint" }) as const;
 const eventWord = (type: string) => ({ ...toned(wordOf(type).replace(/^(step|attempt) /, "")), text: wordOf(type) });
 
+/** The run's id and how it is. If an id is too long for that, the rest stands beneath it. */
+export function headOf(id: string, status: Status, actor: string | undefined, screen: Screen): readonly string[] {
+  const how = statusText(status);
+  const why = actor === undefined ? "" : `   ${actor}`;
+  const { columns = Number.POSITIVE_INFINITY } = screen;
+  const isShort = id.length + 4 + how.text.length + why.length <= columns;
+  const rest = painted(plain(how.text), how.tone, screen) + plain(why);
+  const name = painted(id, "strong", screen);
+  return isShort ? [`${name}    ${rest}`] : [name, `    ${rest}`];
+}
+
+export interface Log {
+  readonly state: string;
+  readonly lines: number;
+  readonly tail: string;
+}
+
 interface End {
-  readonly diagnosis?: { readonly sentence: string; readonly hint: string };
-  readonly log?: { readonly state: string; readonly lines: number; readonly tail: string };
+  readonly diagnosis?: Diagnosis;
+  readonly log?: Log;
 }
 
 /** The text at a run's end: why it failed, what it printed, and what to do next. */
-export function afterEnd(run: string, type: string, data: object, screen: Screen, config?: string): readonly string[] {
+export function afterEnd(run: string, type: string, data: object, screen: Screen, place: Place): readonly string[] {
   const { diagnosis, log }: End = data;
-  const where = config === undefined ? "" : ` --config ${config}`;
+  const hint = diagnosis && hintAt(place, diagnosis, log);
+  const again = type === "run.succeeded" ? undefined : restartOf(run, place.where, diagnosis?.code);
   return [
-    ...(diagnosis ? diagnosisLines(diagnosis, screen) : []),
-    ...logLines(log, screen),
-    whole(`longshore runs show ${run}${where}`, 2),
-    ...(type === "run.succeeded" ? [] : [whole(`longshore runs restart ${run}${where}`, 2)]),
+    ...(diagnosis ? diagnosisLines({ sentence: diagnosis.sentence, hint }, screen) : []),
+    ...logLines(log, screen, restOf(place, hint)),
+    whole(`longshore runs show ${run}${place.where}`, 2),
+    ...(again === undefined ? [] : [whole(again, 2)]),
   ];
 }
 
-export const diagnosisLines = ({ sentence, hint }: NonNullable<End["diagnosis"]>, screen: Screen): readonly string[] => [
-  ...paragraph(sentence, { indent: 2, tone: "strong" }, screen),
-  ...paragraph(hint, { indent: 2, mark: "Hint: " }, screen),
+export const diagnosisLines = (
+  { sentence, hint }: { readonly sentence?: string | undefined; readonly hint?: string | undefined },
+  screen: Screen,
+): readonly string[] => [
+  ...(sentence === undefined ? [] : paragraph(sentence, { indent: 2, tone: "strong" }, screen)),
+  ...(hint === undefined ? [] : paragraph(hint, { indent: 2, mark: "Hint: " }, screen)),
 ];
 
 const LOG_LINES_MOST = 20;
 
-export function logLines(log: End["log"], screen: Screen): readonly string[] {
+/** `rest`: the command that prints the whole log. */
+export function logLines(log: Log | undefined, screen: Screen, rest: string | undefined): readonly string[] {
   if (log === undefined) return [];
   const title = (text: string) => paragraph(text, { indent: 2, tone: "faint" }, screen);
   if (log.state === "unavailable") return title("log: unavailable, the pod was gone or its node did not answer");
   if (log.tail === "") return [];
-  const tail = log.tail.trimEnd().split("\n").slice(-LOG_LINES_MOST);
-  return [...title(`log (${log.state}, ${log.lines} ${log.lines === 1 ? "line" : "lines"})`), ...tail.map((it) => whole(it, 4))];
+  const tail = log.tail.trimEnd().split("\n");
+  const shown = tail.slice(-LOG_LINES_MOST);
+  const isWhole = log.state === "complete" && shown.length === tail.length;
+  const count = `${isWhole ? tail.length : shown.length}${log.state === "complete" && !isWhole ? ` of ${log.lines}` : ""}`;
+  const lines = count === "1" ? "line" : "lines";
+  const more = rest === undefined ? "" : "; the command beneath prints all";
+  return [
+    ...title(isWhole ? `log: ${count} ${lines}` : `log: the last ${count} ${lines}${more}`),
+    ...shown.map((it) => whole(printed(it), 4)),
+    ...(isWhole || rest === undefined ? [] : [whole(rest, 2)]),
+  ];
 }

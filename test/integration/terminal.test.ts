@@ -47,7 +47,8 @@ async function inTerminals(): Promise<void> {
         t.ok(sequences.length > 0, "colours");
         for (const it of sequences) t.match(it, /^\[[\d;]+m/, "no sequence but those of colours");
         t.notOk(out.includes("\u009b"));
-        if (args[0] === "runs") t.ok(out.includes(LONG), "the whole id");
+        if (args[0] === "runs" && args[1] !== "list") t.ok(out.includes(LONG), "the whole id");
+        if (args[1] === "list" && args[0] === "runs") await copied(t, columns, stripVTControlCharacters(out));
       });
 
   await t.test("without colours where they are not wanted, and in a pipe one line for each row", async (t) => {
@@ -62,13 +63,24 @@ async function inTerminals(): Promise<void> {
     process.env["FORCE_COLOR"] = "1";
     const forced = await longshore(folder.path, "runs", "list");
     delete process.env["FORCE_COLOR"];
-    t.ok(forced.out.includes("\u001b[32mSUCCEEDED\u001b[39m  short"), "a person may want colours in a pipe");
+    t.ok(forced.out.includes("\u001b[32mSUCCEEDED\u001b[39m          short"), "a person may want colours in a pipe");
     const { out } = await longshore(folder.path, "runs", "list");
     const [head, first, second, ...more] = out.trimEnd().split("\n");
     t.same([head?.split(/ +/), more], [["STATE", "RUN", "GROUP", "ACCEPTED", "TOOK"], []]);
-    t.match(first, new RegExp(`^FAILED +${LONG} +pocket +\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\dZ +\\d`));
+    t.match(first, new RegExp(`^FAILED ExitCode 3 +${LONG} +pocket +\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\dZ +\\d`));
     t.match(second, /^SUCCEEDED +short +pocket +\S+ \S+Z +\d/);
   });
+}
+
+/** The short form of an id, copied from the list, names the run; and each row is one line. */
+async function copied(
+  t: { match(it: string, pattern: string | RegExp, name: string): void },
+  columns: number,
+  list: string,
+): Promise<void> {
+  const [, short = ""] = /^FAILED ExitCode 3 +(\S+…\S+) .* s$/m.exec(list.replaceAll("\r", "")) ?? [];
+  const { out } = await longshoreInTerminal(folder.path, columns, ["runs", "show", short]);
+  t.match(stripVTControlCharacters(out), LONG, `${short} is ${LONG}`);
 }
 
 /** No line is wider than the terminal, but for commands and for a word that has no room in any line: a person copies them whole. */

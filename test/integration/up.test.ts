@@ -7,7 +7,7 @@
 // runs at most 6 min
 import { existsSync } from "node:fs";
 import path from "node:path";
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { emptyFolder, errorsIn, longshore, longshoreStarted, longshoreUp } from "../harness/longshore.ts";
@@ -66,6 +66,10 @@ await t.test("a run that is published again is not run again: its story and its 
   t.equal(out.match(/launched/g)?.length, 1);
   const other = await longshore(folder.path, ...again, "echo other");
   t.match(other, { code: 1, out: /^first\nrefused\n {2}\/data\/run: this id belongs to a run with other content/ });
+  const request = { run: "first", image: "busybox", command: ["sh", "-c", "echo hi"] };
+  await writeFile(path.join(folder.path, "request.json"), JSON.stringify(request));
+  const ofFile = await longshore(folder.path, "publish", "--file", "request.json", "--follow");
+  t.match(ofFile, { code: 0, out: /^first\nalready ran; / }, "a file's run is the run");
 });
 
 await t.test(

@@ -100,7 +100,7 @@ const withInit = (state: object): RawPod => ({
 // biome-ignore format: rows are read side by side
 const ends: readonly Case[] = [
   { name: "a program that ended with an error", of: { status: { phase: "Failed" }, state: terminated(3, { message: "no such order" }) }, want: "ExitCode", says: /exit code 3/ },
-  { name: "a program that does not exist", of: { status: { phase: "Failed" }, state: terminated(128, { reason: "StartError", message: 'exec: "nope": executable file not found in $PATH' }) }, want: "ExitCode", says: /could not be started: no folder of the image's PATH has the program "nope"/ },
+  { name: "a program that does not exist", of: { status: { phase: "Failed" }, state: terminated(128, { reason: "StartError", message: 'exec: "nope": executable file not found in $PATH' }) }, want: "StartError", says: /could not be started: no folder of the image's PATH has the program "nope"/ },
   { name: "a program that was killed", of: { status: { phase: "Failed" }, state: terminated(137) }, want: "Signal", says: /signal 9 \(SIGKILL\)/ },
   { name: "a program that ended itself", of: { status: { phase: "Failed" }, state: terminated(255) }, want: "ExitCode", says: /exit code 255/ },
   { name: "too little memory", of: { status: { phase: "Failed" }, state: terminated(137, { reason: "OOMKilled" }) }, want: "OutOfMemory", says: /64Mi/ },

@@ -212,10 +212,11 @@ const EXITS = {
   InitFailed:  exit((it) => it.role === "init" && it.exitCode !== 0,     (it) => unstarted(it) ? `The init container ${it.container} could not be started${after(startWhy(it.message ?? "").why)}.`
                                                                                                : `The init container ${it.container} ended with exit code ${it.exitCode}.`,
                                                                          (it) => unstarted(it) ? startWhy(it.message ?? "").hint : undefined),
-  ExitCode:    exit((it) => it.exitCode !== 0 && (it.exitCode <= 128 || it.exitCode > 128 + 64 || unstarted(it)),
-                                                                         (it) => unstarted(it) ? `The container ${it.container} could not be started${after(startWhy(it.message ?? "").why)}.`
-                                                                                               : `The program ended with exit code ${it.exitCode}.`,
-                                                                         (it) => unstarted(it) ? startWhy(it.message ?? "").hint : EXIT_HINTS[it.exitCode]),
+  StartError:  exit((it) => it.exitCode !== 0 && unstarted(it),          (it) => `The container ${it.container} could not be started${after(startWhy(it.message ?? "").why)}.`,
+                                                                         (it) => startWhy(it.message ?? "").hint),
+  ExitCode:    exit((it) => it.exitCode !== 0 && (it.exitCode <= 128 || it.exitCode > 128 + 64),
+                                                                         (it) => `The program ended with exit code ${it.exitCode}.`,
+                                                                         (it) => EXIT_HINTS[it.exitCode]),
   Signal:      exit((it) => it.exitCode > 128,                           (it) => `The program was ended by ${signalName(it.signal ?? it.exitCode - 128)}.`),
 } as const satisfies Partial<Record<Code, Rule>>;
 

@@ -53,6 +53,8 @@ export interface Plan {
   readonly limits: Limits;
   /** The corrections that came with the newest restart. */
   readonly with: CommandData<"run.restart">["with"];
+  /** The request has `retries` with a number: its author expects them. */
+  readonly retriesAsked?: true;
   /** The trace of the message that requested the run: a restart stays in that trace. */
   readonly traceparent?: string;
 }
@@ -192,6 +194,14 @@ export interface RunRecord {
 
 export const attemptIn = ({ attempts }: Pick<RunRecord, "attempts">, step: StepName, n: number): Attempt | undefined =>
   attempts.find((it) => it.step === step && it.n === n);
+
+/** When the last program of the run's generation ended, as its pod says; `undefined` if nobody saw an end. */
+export function finishedAtMs({ run, attempts }: RunRecord): number | undefined {
+  const finished = attempts
+    .filter(({ generation }) => generation === run.generation)
+    .flatMap(({ outcome }) => outcome?.evidence?.finishedAt ?? []);
+  return finished.length === 0 ? undefined : Math.max(...finished.map((it) => Date.parse(it)));
+}
 
 /** One event to be told: the ledger numbers the event under the run's lock. */
 export type Told = {

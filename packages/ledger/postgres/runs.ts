@@ -1,10 +1,10 @@
 /** Queries for people: one run, many runs, a run's story, and counts of everything. */
-import type { EventType, Outcome } from "@longshore/contract/event.ts";
+import type { EventType, Outcome, RunEventType } from "@longshore/contract/event.ts";
 import type { GroupName, RunId, TenantName } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
 import { type AttemptState, noRuns, type RunRecord, type RunState } from "@longshore/domain/run/record.ts";
 import type { Database, Statement } from "./connection.ts";
-import type { Counts, RunFilter, RunRow, StoryEvent } from "../port.ts";
+import type { Counts, NewestEvent, RunFilter, RunRow, StoryEvent } from "../port.ts";
 import type { AttemptColumns, RunColumns } from "./rows.ts";
 import { ATTEMPT_COLUMNS, ATTEMPT_GROUP, attemptOf, RUN_COLUMNS, RUN_GROUP, runOf } from "./rows.ts";
 
@@ -21,9 +21,14 @@ const ATTEMPTS: Statement = {
 const LIST: Statement = {
   name: "list",
   text: `
-select r.key, r.id, r.tenant, r.state, r.outcome, rg.name as group_name, r.accepted_at, r.ended_at from run r ${RUN_GROUP}
+select r.key, r.id, r.tenant, r.state, r.outcome, rg.name as group_name, r.accepted_at, r.ended_at,
+  (select max(a.outcome->'evidence'->>'finishedAt') from attempt a where a.run_key = r.key and a.generation = r.generation) as finished_at,
+  e.type as newest, e.body->>'reason' as reason, e.body->'diagnosis'->>'code' as code, (e.body->>'exitCode')::float8 as exit_code
+from run r ${RUN_GROUP} left join event e on e.run_key = r.key and e.seq = r.seq
 where ($1::text is null and r.state <> 'tombstone' or r.state = $1) and ($2::text is null or r.outcome = $2)
   and ($3::text is null or rg.name = $3) and ($4::bigint is null or r.key < $4)
+  and ($6::text[] is null or e.type = any($6))
+  and ($7::text is null or starts_with(r.id, $7) and right(r.id, length($8::text)) = $8 and length(r.id) >= length($7) + length($8))
 order by r.key desc limit $5`,
 };
 
@@ -62,6 +67,11 @@ interface ListColumns {
   readonly group_name: GroupName | null;
   readonly accepted_at: number;
   readonly ended_at: number | null;
+  readonly finished_at: string | null;
+  readonly newest: RunEventType | null;
+  readonly reason: string | null;
+  readonly code: string | null;
+  readonly exit_code: number | null;
 }
 
 interface StoryColumns {
@@ -83,6 +93,16 @@ interface CountColumns {
   readonly now: number;
 }
 
+function newestOf({ newest, reason, code, exit_code }: ListColumns): NewestEvent | undefined {
+  if (newest === null) return undefined;
+  return {
+    type: newest,
+    ...(reason !== null && { reason }),
+    ...(code !== null && { code }),
+    ...(exit_code !== null && { exitCode: exit_code }),
+  };
+}
+
 export function runQueries(database: Database) {
   return {
     find: async (id: RunId): Promise<{ readonly record: RunRecord; readonly request: RunRequest } | undefined> => {
@@ -92,9 +112,19 @@ export function runQueries(database: Database) {
       return { record: { run: runOf(row), attempts: attempts.map(attemptOf) }, request: row.spec };
     },
 
-    list: async ({ state, outcome, group, before, most }: RunFilter): Promise<readonly RunRow[]> => {
+    list: async ({ state, outcome, newest, like, group, before, most }: RunFilter): Promise<readonly RunRow[]> => {
       const after = before !== undefined && /^\d{1,18}$/.test(before) ? before : null;
-      const rows = await database.all<ListColumns>(LIST, [state ?? null, outcome ?? null, group ?? null, after, most]);
+      const values = [
+        state ?? null,
+        outcome ?? null,
+        group ?? null,
+        after,
+        most,
+        newest ?? null,
+        like?.begins ?? null,
+        like?.ends ?? null,
+      ];
+      const rows = await database.all<ListColumns>(LIST, values);
       return rows.map((row) => ({
         id: row.id,
         tenant: row.tenant,
@@ -103,6 +133,8 @@ export function runQueries(database: Database) {
         group: row.group_name ?? undefined,
         acceptedAtMs: row.accepted_at,
         endedAtMs: row.ended_at ?? undefined,
+        finishedAtMs: row.finished_at === null ? undefined : Date.parse(row.finished_at),
+        newest: newestOf(row),
         cursor: row.key,
       }));
     },

@@ -1,6 +1,6 @@
 /** Conformance: events are found in order until they are confirmed, and people and the tally are told the truth. */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
-import type { RunId } from "@longshore/contract/ids.ts";
+import { GroupName, type RunId } from "@longshore/contract/ids.ts";
 import { WORK_KINDS } from "@longshore/domain/run/change.ts";
 import type { Test } from "tap";
 import type { GroupChange, Ledger, OutboxEvent, WorkKind } from "../port.ts";
@@ -208,6 +208,48 @@ export async function people(t: Test, { open }: Conforming): Promise<void> {
       request: { image: "registry.example/app:1" },
       record: { run: { source: "test", digest: "digest" } },
     });
+  });
+
+  await t.test("a list tells each run's newest event, when its program ended, and can be asked for such events", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    const [ended, stalled] = await claimed(ledger, [wanted("ended"), wanted("stalled")]);
+    if (ended === undefined || stalled === undefined) throw new Error("both are claimed");
+    const finishedAt = "2030-01-01T00:00:07Z";
+    const failedThen = { ...failed(ended), evidence: { ...failed(ended).evidence, finishedAt } };
+    await finish(ledger, ended, () => failedThen);
+    const stall = diagnose("ImageNotFound", "There is no such image.");
+    const { uid, group } = created(stalled);
+    await ledger.record([
+      entry(stalled, created(stalled)),
+      entry(stalled, { kind: "stalled", diagnosis: stall, uid, rv: "2", group }),
+    ]);
+    await ledger.admit([wanted("waiting", { groups: [GroupName.parse("nowhere")] }), cancelled("stone")]);
+    await ledger.place({ most: 1, placer });
+    const rowsOf = async (filter: object) =>
+      (await ledger.list({ most: 9, ...filter })).map(({ id, finishedAtMs, newest }) => ({ id, finishedAtMs, newest }));
+    const waitingRow = { id: "waiting", finishedAtMs: undefined, newest: { type: "run.waiting", reason: "NoGroup" } };
+    t.same(
+      (await rowsOf({})).toSorted((a, b) => a.id.localeCompare(b.id)),
+      [
+        { id: "ended", finishedAtMs: Date.parse(finishedAt), newest: { type: "run.failed", code: "ExitCode", exitCode: 1 } },
+        { id: "stalled", finishedAtMs: undefined, newest: { type: "run.stalled", code: "ImageNotFound" } },
+        waitingRow,
+      ],
+    );
+    t.same(await rowsOf({ newest: ["run.waiting", "run.launched"] }), [waitingRow]);
+    for (const [begins, ends, want] of [
+      ["sta", "", ["stalled"]],
+      ["e", "ed", ["ended"]],
+      ["ende", "ended", []],
+      ["%", "", []],
+    ] as const)
+      t.same(
+        (await rowsOf({ like: { begins, ends } })).map(({ id }) => id),
+        want,
+        `${begins}…${ends}`,
+      );
+    t.match(await rowsOf({ state: "tombstone" }), [{ id: "stone", newest: undefined }]);
   });
 
   await t.test("the tally is given what may stand in a cluster", async (t) => {

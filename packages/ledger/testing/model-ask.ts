@@ -7,10 +7,11 @@ import { UNREACHED } from "@longshore/domain/group/view.ts";
 import { TOMBSTONE_MS } from "@longshore/domain/run/admit.ts";
 import type { Advancing } from "@longshore/domain/run/advance.ts";
 import { isChanged } from "@longshore/domain/run/change.ts";
-import { noRuns } from "@longshore/domain/run/record.ts";
+import { finishedAtMs, noRuns } from "@longshore/domain/run/record.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { healthNotice, healthNotices } from "../health-notice.ts";
-import type { Accepted, Counts, GroupChange, Ledger, Sent, Work } from "../port.ts";
+import { newestOf } from "../newest-event.ts";
+import type { Accepted, Counts, GroupChange, Ledger, RunFilter, Sent, Work } from "../port.ts";
 import { NOTICE_MS, SUSPECT_MS } from "../postgres/prune.ts";
 import { OVERDUE_MS } from "../postgres/runs.ts";
 import { PARTITIONS } from "../postgres/write.ts";
@@ -150,15 +151,19 @@ export function peopleCalls(
         const { record, request } = tables.runs.get(id) ?? {};
         return record === undefined || request === undefined ? undefined : { record, request };
       }),
-    list: ({ state, outcome, group, before, most }) =>
+    list: ({ state, outcome, newest, like, group, before, most }) =>
       call("list", () =>
         [...tables.runs.values()]
           .filter(({ record: { run } }) => (state === undefined ? run.state !== "tombstone" : run.state === state))
           .filter(({ record: { run } }) => outcome === undefined || run.outcome === outcome)
+          .filter(({ story }) => newest === undefined || newest.some((it) => it === story.at(-1)?.type))
+          .filter(({ record: { run } }) => like === undefined || isLike(run.id, like))
           .filter(({ record: { run }, key }) => (group === undefined || run.group === group) && (!before || key < Number(before)))
           .toSorted((a, b) => b.key - a.key)
           .slice(0, most)
-          .map(({ key, record: { run } }) => {
+          .map(({ key, record, story }) => {
+            const { run } = record;
+            const newest = story.at(-1);
             const { id, tenant, acceptedAtMs, endedAtMs } = run;
             return {
               id,
@@ -168,6 +173,8 @@ export function peopleCalls(
               group: run.group,
               acceptedAtMs,
               endedAtMs,
+              finishedAtMs: finishedAtMs(record),
+              newest: newest === undefined ? undefined : newestOf(newest),
               cursor: String(key),
             };
           }),
@@ -183,6 +190,9 @@ export function peopleCalls(
     now: () => call("now", () => clock.now()),
   };
 }
+
+const isLike = (id: RunId, { begins, ends }: NonNullable<RunFilter["like"]>): boolean =>
+  id.startsWith(begins) && id.endsWith(ends) && id.length >= begins.length + ends.length;
 
 function counted(tables: its.Tables, nowMs: number): Counts {
   const runs = noRuns();

@@ -31,12 +31,12 @@ const OPTIONS: Readonly<Record<string, string>> = {
 export const publish = declared({
   name: "publish",
   summary: "send one run request, and perhaps follow it",
-  usage: ["[--run ID] --image IMAGE [options] [-- COMMAND ARG ...]", "[--run ID] --file REQUEST.yaml [--follow]"],
+  usage: ["[--run ID] --image IMAGE [options] [-- COMMAND ARG ...]", "--file REQUEST.yaml [--run ID] [--follow]"],
   options: {
     run: {
       type: "string",
       value: "ID",
-      about: "your id for the run: the same id with the same content is the same run (default: a new id)",
+      about: "your id for the run: the same id with the same content is the same run (default: the file's, or a new id)",
     },
     image: { type: "string", value: "IMAGE", about: "what to run; everything after -- is its command" },
     env: { type: "string", multiple: true, value: "NAME=VALUE", about: "an environment variable; may be repeated" },
@@ -60,14 +60,14 @@ export const publish = declared({
 Exit 0: the broker has the request, and a launcher decides on it; with --follow, the run succeeded. Exit 1: it could not be sent, or its id belongs to a run with other content; with --follow, also: the run did not succeed, or was refused.`,
   andMore: true,
   async run(values, words, surroundings) {
-    const run = values.run ?? `cli/${randomUUID()}`;
-    const request = values.file === undefined ? ofFlags(values, words) : await ofFile(values.file, surroundings);
-    const data = { ...request, run };
+    const request = values.file === undefined ? ofFlags(values, words) : await ofFile(values.file, values, words, surroundings);
+    const { run } = request;
     const options = { ...(values.file === undefined && OPTIONS), ...(values.run !== undefined && { run: "--run" }) };
-    const command = commandOf("run.requested", data as CommandInput<"run.requested">, options);
+    const command = commandOf("run.requested", request as CommandInput<"run.requested">, options);
     await using broker = await brokerOf(values.config, surroundings);
     if (values.follow !== true) {
-      const known = values.run === undefined ? undefined : await knownOf(command.body, run as RunId, values.config, surroundings);
+      const isNew = values.run === undefined && values.file === undefined;
+      const known = isNew ? undefined : await knownOf(command.body, run as RunId, values.config, surroundings);
       await sendTo(broker, command, surroundings);
       surroundings.out(`${run}\n`);
       const more = `${run}${configWords(values.config)}`;
@@ -80,7 +80,7 @@ Exit 0: the broker has the request, and a launcher decides on it; with --follow,
     await using ledger = await ledgerOf(config, surroundings);
     const longshore = await findLongshore({ config }, surroundings);
     const place = (record: RunRecord) => placeOf(record, longshore, config);
-    const following = await follow({ broker, ledger, run: run as RunId, command: command.id, config, place }, surroundings);
+    const following = await follow({ broker, ledger, run: run as RunId, command: command.id, place }, surroundings);
     await sendTo(broker, command, surroundings);
     surroundings.out(`${run}\n`);
     const end = await endOf(following, command.body, surroundings);
@@ -143,12 +143,18 @@ async function endOf(
 }
 
 interface Flags {
+  readonly run?: string | undefined;
   readonly image?: string | undefined;
   readonly env?: readonly string[] | undefined;
   readonly group?: readonly string[] | undefined;
 }
 
-function ofFlags({ image, env = [], group }: Flags, command: readonly string[]): object {
+interface Request {
+  readonly run: string;
+  readonly [field: string]: unknown;
+}
+
+function ofFlags({ run = newRun(), image, env = [], group }: Flags, command: readonly string[]): Request {
   if (image === undefined) throw new Usage("publish needs --image or --file");
   const variables = env.map((it) => {
     const at = it.indexOf("=");
@@ -156,6 +162,7 @@ function ofFlags({ image, env = [], group }: Flags, command: readonly string[]):
     return [it.slice(0, at), it.slice(at + 1)] as const;
   });
   return {
+    run,
     image,
     ...(command.length > 0 && { command }),
     ...(variables.length > 0 && { env: Object.fromEntries(variables) }),
@@ -163,7 +170,16 @@ function ofFlags({ image, env = [], group }: Flags, command: readonly string[]):
   };
 }
 
-async function ofFile(file: string, surroundings: Surroundings): Promise<object> {
+const newRun = (): string => `cli/${randomUUID()}`;
+
+/**
+ * The file is the whole request: what an option would add to it or take from it is refused, since either choice would run
+ * something that somebody did not write.
+ */
+async function ofFile(file: string, flags: Flags, words: readonly string[], surroundings: Surroundings): Promise<Request> {
+  const beside = (["image", "env", "group"] as const).find((it) => flags[it] !== undefined);
+  if (beside !== undefined) throw new Usage(`--file holds the whole request: write what --${beside} says into ${file}`);
+  if (words.length > 0) throw new Usage(`--file holds the whole request: write the command "${words.join(" ")}" into ${file}`);
   const path = file === "-" ? "/dev/stdin" : fileAt(file, surroundings);
   const text = await readFile(path, "utf8").catch((error: unknown) => {
     const why = error instanceof Error && "code" in error && error.code === "ENOENT" ? "it does not exist" : String(error);
@@ -172,7 +188,11 @@ async function ofFile(file: string, surroundings: Surroundings): Promise<object>
   const value = yamlOf(file, text);
   if (typeof value !== "object" || value === null || Array.isArray(value))
     throw new Failure("halt", "RequestInvalid", `${file} holds no request: it has to be a map, such as "image: busybox"`);
-  return value;
+  const run = "run" in value ? value.run : (flags.run ?? newRun());
+  if (flags.run !== undefined && flags.run !== run)
+    throw new Usage(`${file} has the run ${JSON.stringify(run)}, and --run says "${flags.run}": leave one of them out`);
+  // What is no text is judged with the other fields of the request.
+  return { ...value, run: run as string };
 }
 
 /** The request's variables may be secrets, so its problems are told without its text. */

@@ -1,13 +1,16 @@
 /** `longshore runs`: what ran, how it went, and what to do about it. */
 import type { Outgoing } from "@longshore/broker/port.ts";
-import { isTerminal, OUTCOMES } from "@longshore/contract/event.ts";
+import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { isTerminal, OUTCOMES, type RunEventType } from "@longshore/contract/event.ts";
 import { RunId } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { runLabel } from "@longshore/domain/run/identity.ts";
 import { LABELS } from "@longshore/domain/run/marks.ts";
-import { RUN_STATES, type RunRecord } from "@longshore/domain/run/record.ts";
+import { finishedAtMs, type RunRecord } from "@longshore/domain/run/record.ts";
 import { sha256 } from "@longshore/launcher/keys.ts";
-import type { RunFilter, RunRow, StoryEvent } from "@longshore/ledger/port.ts";
+import { newestOf } from "@longshore/ledger/newest-event.ts";
+import type { GroupState, NewestEvent, RunFilter, RunRow, StoryEvent } from "@longshore/ledger/port.ts";
+import { adviceOn, restartOf } from "../advice.ts";
 import {
   command as declared,
   CONFIG,
@@ -23,22 +26,20 @@ import {
 } from "../command.ts";
 import type { Values as ValuesOf } from "../command.ts";
 import { exitCodeOf, follow } from "../following.ts";
-import { actorAt, hintAt, moreAt, type Place, placeOf } from "../place.ts";
+import { actorAt, hintAt, moreAt, type Place, placeOf, restOf } from "../place.ts";
 import { findLongshore } from "../which-longshore.ts";
 import { brokerOf, commandOf, ledgerOf, sendTo } from "./publish.ts";
+import { endMs, filterFor, type Status, statusOf, statusText, STATUS_WORDS } from "../status.ts";
 import { type Column, paragraph, row, table, whole } from "../screen/rows.ts";
-import { painted, type Screen, toned } from "../screen/screen.ts";
-import { plain } from "../screen/text.ts";
+import type { Screen } from "../screen/screen.ts";
+import { shortened } from "../screen/text.ts";
 import { span, timeText } from "../screen/times.ts";
-import { diagnosisLines, logLines, storyTable } from "../terminal.ts";
-
-/** A tombstone is no run yet. */
-const STATES = RUN_STATES.filter((it) => it !== "tombstone");
+import { diagnosisLines, headOf, type Log, logLines, storyTable } from "../terminal.ts";
 
 const REASON = { type: "string", value: "TEXT", about: "why, for those who read the run's story" } as const;
 
 const OPTIONS = {
-  state: { type: "string", value: "STATE", words: STATES, about: "only runs in this state" },
+  state: { type: "string", value: "STATE", words: STATUS_WORDS, about: "only runs in this state" },
   outcome: { type: "string", value: "OUTCOME", words: OUTCOMES, about: "only runs that ended like this" },
   most: { type: "string", value: "N", about: "how many, newest first, up to 1000 (default: 20)" },
   reason: REASON,
@@ -66,16 +67,48 @@ function verb(
     words: ["a run's id"],
     more,
     async run(values, [id = ""], surroundings) {
-      const run = RunId.safeParse(id);
-      if (!run.success) throw new Usage(`runs ${name} needs a run's id: ${run.error.issues[0]?.message ?? "this is none"}`);
-      return await act(run.data, values, surroundings);
+      return await act(await runMeant(name, id, values, surroundings), values, surroundings);
     },
   });
+}
+
+/** The verbs that only read. */
+const READING = ["show", "follow"];
+/** Nothing takes it back, so it wants the whole id. */
+const FINAL = "abandon";
+const NAMED_MOST = 5;
+
+/**
+ * Finds the run by its id, by the beginning of its id, or by the short form that `runs list` prints ("abc…xyz").
+ *
+ * The failure this prevents: a script cancels `orders/1`, which is not there yet, and hits `orders/10`. So outside a terminal,
+ * only verbs that read take a beginning.
+ */
+async function runMeant(verb: string, id: string, { config }: Values, surroundings: Surroundings): Promise<RunId> {
+  const [begins = "", ends] = id.split("…", 2);
+  const run = RunId.safeParse(begins + (ends ?? ""));
+  if (!run.success) throw new Usage(`runs ${verb} needs a run's id: ${run.error.issues[0]?.message ?? "this is none"}`);
+  const isPerson = screenIn(surroundings).columns !== undefined;
+  if (verb === FINAL || (ends === undefined && !isPerson && !READING.includes(verb))) return run.data;
+  await using ledger = await ledgerOf(config, surroundings);
+  if (ends === undefined && (await ledger.find(run.data)) !== undefined) return run.data;
+  const alike = (await ledger.list({ like: { begins, ends: ends ?? "" }, most: NAMED_MOST + 1 })).map((it) => it.id);
+  const [first, second] = alike;
+  if (first === undefined) {
+    if (ends === undefined) return run.data; // the verb says that there is none
+    throw runUnknown(id);
+  }
+  if (second === undefined) return first;
+  const named = alike.slice(0, NAMED_MOST).join(", ");
+  const more = alike.length > NAMED_MOST ? " and more" : "";
+  throw new Failure("refuse", "RunAmbiguous", `several runs are meant by ${id}: ${named}${more}; write more of the id`);
 }
 
 export const runs = family({
   name: "runs",
   summary: "list, show, follow, cancel, restart and give up runs",
+  more: `
+RUN is a run's id, or the short form that \`runs list\` prints ("orders/20…1/export"). The beginning of an id will do if no other run begins so; outside a terminal, only for \`show\` and \`follow\`.`,
   verbs: {
     list: declared({
       name: "runs list",
@@ -107,7 +140,7 @@ It waits until the run's pods are gone. Ctrl-C ends only the waiting: the run is
 Exit 0: the run has ended. Exit 1: there is nothing to cancel, or it was refused. Exit 130: nobody waits any more (Ctrl-C).`,
     }),
     restart: verb("restart", restart, {
-      summary: "run a run that ended again, and wait for its end",
+      summary: "restart a run that has ended, and wait for its new end",
       usage: "[--from failed|start|STEP] [--with FIELD=VALUE ...]",
       options: { from: OPTIONS.from, with: OPTIONS.with },
       more: `
@@ -130,9 +163,11 @@ For a run whose cluster is gone for good, or whose namespace was made anew. The 
 async function list(values: Values, surroundings: Surroundings): Promise<number> {
   const most = values.most === undefined ? 20 : Number(values.most);
   if (!Number.isInteger(most) || most < 1 || most > 1000) throw new Usage("--most is a number from 1 to 1000");
-  const state = STATES.find((it) => it === values.state);
   const outcome = OUTCOMES.find((it) => it === values.outcome);
-  const filter: RunFilter = { most, ...(state !== undefined && { state }), ...(outcome !== undefined && { outcome }) };
+  const asked = values.state === undefined ? {} : filterFor(values.state);
+  if (outcome !== undefined && asked.outcome !== undefined && asked.outcome !== outcome)
+    throw new Usage(`--state ${asked.outcome} and --outcome ${outcome} contradict each other`);
+  const filter: RunFilter = { most, ...asked, ...(outcome !== undefined && { outcome }) };
   await using ledger = await ledgerOf(values.config, surroundings);
   const rows = await ledger.list(filter);
   if (values.json === true) {
@@ -140,21 +175,39 @@ async function list(values: Values, surroundings: Surroundings): Promise<number>
     return 0;
   }
   if (rows.length === 0) surroundings.out("no runs\n");
-  else say(surroundings, table(rows, COLUMNS, screenIn(surroundings)));
+  else {
+    const screen = screenIn(surroundings);
+    say(surroundings, table(rows, columnsFor(screen, await ledger.now()), screen));
+  }
   return 0;
 }
 
-const COLUMNS: readonly Column<RunRow>[] = [
-  { head: "STATE", cell: ({ outcome, state }) => toned((outcome ?? state).toUpperCase()) },
-  { head: "RUN", yields: true, cell: ({ id }) => id },
+/** If there is no room for a whole time, a run's age still tells when it was. */
+const NARROW_MOST = 79;
+
+const columnsFor = ({ columns = Number.POSITIVE_INFINITY }: Screen, nowMs: number): readonly Column<RunRow>[] => [
+  { head: "STATE", cell: (it) => statusText(statusOf(it)) },
+  { head: "RUN", yields: true, shorten: shortened, cell: ({ id }) => id },
   { head: "GROUP", goes: 1, cell: ({ group }) => group ?? "-" },
-  { head: "ACCEPTED", goes: 2, cell: ({ acceptedAtMs }) => timeText(acceptedAtMs) },
-  { head: "TOOK", cell: ({ acceptedAtMs, endedAtMs }) => (endedAtMs === undefined ? "" : span(endedAtMs - acceptedAtMs)) },
+  columns <= NARROW_MOST
+    ? { head: "AGE", goes: 2, cell: ({ acceptedAtMs }) => span(Math.max(0, nowMs - acceptedAtMs)) }
+    : { head: "ACCEPTED", goes: 2, cell: ({ acceptedAtMs }) => timeText(acceptedAtMs) },
+  { head: "TOOK", cell: tookText },
 ];
 
-const recordOf = ({ id, tenant, state, outcome, group, acceptedAtMs, endedAtMs }: Omit<RunRow, "cursor">): object => ({
-  run: id, tenant, state, outcome: outcome ?? null, group: group ?? null, acceptedAt: iso(acceptedAtMs), endedAt: iso(endedAtMs),
-}); // biome-ignore format: as in the list
+/** The time of its own end, as in the run's story. */
+function tookText({ acceptedAtMs, endedAtMs, finishedAtMs }: RunRow): string {
+  return endedAtMs === undefined ? "" : span(Math.max(0, endMs(endedAtMs, finishedAtMs) - acceptedAtMs));
+}
+
+function recordOf(row: Omit<RunRow, "cursor">): object {
+  const { id, tenant, state, outcome, group, acceptedAtMs, endedAtMs, finishedAtMs } = row;
+  const { word, reason, code, exitCode } = statusOf(row);
+  return {
+    run: id, tenant, state, outcome: outcome ?? null, status: word, reason: reason ?? null, code: code ?? null, exitCode: exitCode ?? null,
+    group: group ?? null, acceptedAt: iso(acceptedAtMs), endedAt: iso(endedAtMs), finishedAt: iso(finishedAtMs),
+  }; // biome-ignore format: as in the list
+}
 
 async function show(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
   await using ledger = await ledgerOf(values.config, surroundings);
@@ -163,17 +216,17 @@ async function show(run: RunId, values: Values, surroundings: Surroundings): Pro
   if (values.json === true) surroundings.out(json(bookOf(found.record, story)));
   else {
     const place = placeOf(found.record, await findLongshore({ config: values.config }, surroundings), values.config);
-    say(surroundings, pageOf(found.record, story, place, screenIn(surroundings)));
+    say(surroundings, pageOf(found.record, story, { place, groups: await ledger.groups() }, screenIn(surroundings)));
   }
   return 0;
 }
 
 /** The run for programs. Without its request, whose variables may be secrets. */
-function bookOf({ run, attempts }: RunRecord, story: readonly StoryEvent[]): object {
-  const { id, tenant, source, state, outcome, group, acceptedAtMs, endedAtMs } = run;
+function bookOf(record: RunRecord, story: readonly StoryEvent[]): object {
+  const { run, attempts } = record;
   return {
-    ...recordOf({ id, tenant, state, outcome, group, acceptedAtMs, endedAtMs }),
-    source,
+    ...recordOf({ ...run, finishedAtMs: finishedAtMs(record), newest: newestOfStory(story) }),
+    source: run.source,
     selector: selectorOf(run.id),
     attempts: attempts.map(({ step, n, state, group, name, notes, claimNo, started, outcome }) => ({
       step, attempt: n, state, group: group ?? null, started, result: outcome?.result ?? null, diagnosis: outcome?.diagnosis ?? null,
@@ -192,53 +245,69 @@ const namespacesOf = ({ attempts }: RunRecord): readonly string[] => [
 ];
 
 /** One screen: the run's state, the reason, the next step, and the story. */
-function pageOf(record: RunRecord, story: readonly StoryEvent[], place: Place, screen: Screen): readonly string[] {
-  const { run, attempts } = record;
+function pageOf(
+  record: RunRecord,
+  story: readonly StoryEvent[],
+  { place, groups }: { readonly place: Place; readonly groups: readonly GroupState[] },
+  screen: Screen,
+): readonly string[] {
+  const { run } = record;
   const end = story.findLast(({ type }) => isTerminal(type));
-  const { diagnosis, seconds, log } = (end?.data ?? {}) as {
-    diagnosis?: { code: string; sentence: string; hint: string; blame: string; evidence: string[] };
-    seconds?: Record<string, number>;
-    log?: { state: string; lines: number; tail: string };
+  const { diagnosis, seconds, log } = (run.state === "ended" ? (end?.data ?? {}) : {}) as {
+    readonly diagnosis?: Diagnosis;
+    readonly seconds?: Readonly<Record<string, number>>;
+    readonly log?: Log;
   };
-  const last = attempts.at(-1);
-  const where = last?.notes.considered?.map(({ group, why }) => `${group}: ${why}`).join("  ");
+  const advice = diagnosis
+    ? { sentence: diagnosis.sentence, hint: hintAt(place, diagnosis, log) }
+    : adviceOn(record, story.at(-1), place);
   const phases = Object.entries(seconds ?? {}).map(([phase, value]) => `${phase} ${span(value * 1000)}`);
   const about = (name: string, text: string) => row([{ text: name, tone: "faint" }, text], { widths: [7], indent: 2 }, screen);
   const lineOf = storyTable(screen);
+  const finishedMs = finishedAtMs(record);
+  const rest = restOf(place, advice?.hint);
+  const hasPrinted = record.attempts.at(-1)?.started !== "no";
+  const again = run.outcome === "failed" ? restartOf(run.id, place.where, diagnosis?.code) : undefined;
   return [
-    ...headOf(run, diagnosis && { code: diagnosis.code, actor: actorAt(place, diagnosis.blame) }, screen),
-    ...(diagnosis
-      ? [
-          ...diagnosisLines({ ...diagnosis, hint: hintAt(place, diagnosis) }, screen),
-          ...diagnosis.evidence.flatMap((it) => paragraph(it, { indent: 2, mark: "seen: " }, screen)),
-        ]
-      : []),
+    ...headOf(run.id, statusOfRecord(record, story), diagnosis && actorAt(place, diagnosis.blame), screen),
+    ...(advice ? diagnosisLines(advice, screen) : []),
+    ...(diagnosis?.evidence ?? []).flatMap((it) => paragraph(it, { indent: 2, mark: "seen: " }, screen)),
     ...about("from", `${run.tenant} (${run.source})`),
-    ...about("group", `${run.group ?? "-"}${where ? `    ${where}` : ""}`),
+    ...about("group", groupText(record, groups)),
     ...(phases.length > 0 ? about("time", phases.join(" | ")) : []),
-    ...story.flatMap((event, index) => lineOf(event, story[index - 1]?.atMs, run.plan.simple)),
-    ...logLines(log, screen),
+    ...story.flatMap((event, index) =>
+      lineOf(event, {
+        sinceMs: story[index - 1]?.atMs,
+        simple: run.plan.simple,
+        finishedMs: event === end && event.generation === run.generation ? finishedMs : undefined,
+      }),
+    ),
+    ...logLines(log, screen, rest),
+    ...(log === undefined && hasPrinted && place.log !== undefined && rest !== undefined ? [whole(rest, 2)] : []),
     ...moreAt(place, namespacesOf(record), selectorOf(run.id)).map((it) => whole(it, 2)),
-    ...(run.outcome === "failed" ? [whole(`longshore runs restart ${run.id}${place.where}`, 2)] : []),
+    ...(again === undefined ? [] : [whole(again, 2)]),
   ];
 }
 
-/** The id and how the run is. If an id is too long for that, the rest stands beneath it. */
-function headOf(
-  { id, outcome, state }: RunRecord["run"],
-  diagnosis: { readonly code: string; readonly actor: string } | undefined,
-  screen: Screen,
-): readonly string[] {
-  const how = toned((outcome ?? state).toUpperCase());
-  const why = diagnosis === undefined ? "" : `   ${diagnosis.code}   to act: ${diagnosis.actor}`;
-  const { columns = Number.POSITIVE_INFINITY } = screen;
-  const isShort = id.length + 4 + how.text.length + why.length <= columns;
-  const rest = painted(how.text, how.tone, screen) + plain(why);
-  const name = painted(id, "strong", screen);
-  return isShort ? [`${name}    ${rest}`] : [name, `    ${rest}`];
+const statusOfRecord = ({ run: { state, outcome } }: RunRecord, story: readonly StoryEvent[]): Status =>
+  statusOf({ state, outcome, newest: newestOfStory(story) });
+
+/** A run's story holds events of runs alone. */
+function newestOfStory(story: readonly StoryEvent[]): NewestEvent | undefined {
+  const newest = story.at(-1);
+  return newest === undefined ? undefined : newestOf({ type: newest.type as RunEventType, data: newest.data });
 }
 
-const runUnknown = (run: RunId): Failure =>
+/** The group and its room; while the run has no group, why each one was passed over. */
+function groupText({ run, attempts }: RunRecord, groups: readonly GroupState[]): string {
+  const group = groups.find(({ name }) => name === run.group);
+  if (run.state === "ended") return run.group ?? "-";
+  if (group !== undefined) return `${group.name}, ${group.slotsUsed} of ${group.settings.limits.jobs} slots in use`;
+  const considered = attempts.at(-1)?.notes.considered ?? [];
+  return run.group ?? (considered.map(({ group, why }) => `${group}: ${why}`).join("  ") || "-");
+}
+
+const runUnknown = (run: string): Failure =>
   new Failure("refuse", "RunUnknown", `no run has the id ${run}; \`longshore runs list\` shows what there is`);
 
 /** Follows the run from now on, with the broker that a command is sent to. */
@@ -248,14 +317,17 @@ async function following(run: RunId, { config }: Values, surroundings: Surroundi
   const ledger = parts.use(await ledgerOf(config, surroundings));
   const longshore = await findLongshore({ config }, surroundings);
   const place = (record: RunRecord) => placeOf(record, longshore, config);
-  const followed = await follow({ broker, ledger, run, config, place, ...(command && { command: command.id }) }, surroundings);
+  const followed = await follow({ broker, ledger, run, place, ...(command && { command: command.id }) }, surroundings);
   const kept = parts.move();
-  return { ...followed, broker, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+  return { ...followed, broker, ledger, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
 async function followRun(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
   await using followed = await following(run, values, surroundings);
   if (followed.found === undefined) throw runUnknown(run);
+  const { record } = followed.found;
+  const newest = await followed.ledger.story(run, record.run.seq - 1, 1);
+  say(surroundings, headOf(run, statusOfRecord(record, newest), undefined, screenIn(surroundings)));
   return exitCodeOf((await followed.soFar()) ?? (await followed.toEnd()));
 }
 
@@ -268,7 +340,8 @@ async function cancel(run: RunId, values: Values, surroundings: Surroundings): P
   if (state === "ended")
     throw new Failure("refuse", "AlreadyEnded", `there is nothing to cancel: ${run} has ended already (${outcome ?? "ended"})`);
   await sendTo(followed.broker, command, surroundings);
-  tell(surroundings, `asked to cancel ${run}; it is cancelled when its pods are gone`);
+  const hasJobs = followed.found.record.attempts.some(({ claimNo }) => claimNo > 0);
+  tell(surroundings, `asked to cancel ${run}${hasJobs ? "; it ends when its pods are gone" : ""}`);
   // Any end of the run will do. The command failed only if it was refused, or if following was stopped.
   const end = await followed.toEnd();
   return end === "command.refused" || end === "stopped" ? exitCodeOf(end) : 0;

@@ -1,7 +1,7 @@
 import t from "tap";
 import { type Column, paragraph, row, table } from "./rows.ts";
 import { painted, PIPE, type Screen, toned } from "./screen.ts";
-import { widthOf } from "./text.ts";
+import { shortened, widthOf } from "./text.ts";
 
 const terminal = (columns: number): Screen => ({ columns, styled: false });
 
@@ -26,13 +26,21 @@ const things: readonly Thing[] = [
 
 t.same(
   table(things, COLUMNS, PIPE),
-  [
-    `STATE      RUN${" ".repeat(54)}  GROUP         TOOK`,
-    `SUCCEEDED  first${" ".repeat(52)}  prod-a/batch  1.2 s`,
-    `FAILED     ${LONG}  prod-a/batch  3.4 s`,
-  ],
-  "in a pipe each row is one line, whatever its length",
+  ["STATE      RUN    GROUP         TOOK", "SUCCEEDED  first  prod-a/batch  1.2 s", `FAILED     ${LONG}  prod-a/batch  3.4 s`],
+  "in a pipe each row is one line, whatever its length, and a long id pads no other row",
 );
+
+const SHORTENING = COLUMNS.map((it) => (it.yields ? { ...it, shorten: shortened } : it));
+t.same(
+  table(things, SHORTENING, terminal(60)),
+  [
+    `STATE      RUN${" ".repeat(25)}  GROUP         TOOK`,
+    `SUCCEEDED  first${" ".repeat(23)}  prod-a/batch  1.2 s`,
+    "FAILED     orders/0123456…7890123456789  prod-a/batch  3.4 s",
+  ],
+  "an id that has no room is cut in its middle",
+);
+t.match(table(things, SHORTENING, PIPE).join(), LONG, "in a pipe it stays whole");
 
 t.same(
   table(things, COLUMNS, terminal(70)),

@@ -77,12 +77,18 @@ export interface Column<R> {
   readonly cell: (it: R) => Cell;
   /** The one column that gives up room for the others; a cell that is too long then has a line of its own. For ids. */
   readonly yields?: true;
+  /** How a cell of the column that yields is shortened in a terminal, instead of having a line of its own. */
+  readonly shorten?: (text: string, width: number) => string;
   /** If the terminal is too narrow, the column with the lowest number goes first. Absent: the column stays. */
   readonly goes?: number;
 }
 
 /** The least width of a column that yields: if there is less room, another column goes. */
 const YIELDS_LEAST = 24;
+/** The same, if its cells can be shortened. */
+const SHORTENED_LEAST = 16;
+/** In a pipe, a longer cell moves the rest of its own row, and not of all rows. */
+const PADDED_MOST = 40;
 
 /** The lines of a table, with its header. `below` returns lines that stand beneath a row. */
 export function table<R>(
@@ -101,7 +107,7 @@ export function table<R>(
     ...header,
     ...rows.flatMap((it) => [
       ...row(
-        fitting.columns.map(({ cell }) => cell(it)),
+        fitting.columns.map((column, index) => shortIn(column, column.cell(it), fitting.widths[index] ?? 0, screen)),
         { widths },
         screen,
       ),
@@ -110,21 +116,30 @@ export function table<R>(
   ];
 }
 
+function shortIn<R>({ shorten }: Column<R>, cell: Cell, width: number, { columns }: Screen): Cell {
+  const { text, tone } = cellOf(cell);
+  return shorten === undefined || columns === undefined ? cell : { text: shorten(text, width), tone };
+}
+
 /** Returns the columns for which there is room, and how wide they are. */
 function fittingIn<R>(columns: readonly Column<R>[], widthsOf: ReadonlyMap<Column<R>, readonly number[]>, screen: Screen) {
   const needed = (it: Column<R>): number => Math.max(...(widthsOf.get(it) ?? []));
   for (let left = columns; ; ) {
     const fixed = left.filter((it) => it.yields !== true).reduce((sum, it) => sum + needed(it), 0);
     const room = (screen.columns ?? Number.POSITIVE_INFINITY) - fixed - GAP * (left.length - 1);
-    const isCramped = left.some((it) => it.yields === true && room < Math.min(needed(it), YIELDS_LEAST));
+    const least = (it: Column<R>): number => (it.shorten === undefined ? YIELDS_LEAST : SHORTENED_LEAST);
+    const isCramped = left.some((it) => it.yields === true && room < Math.min(needed(it), least(it)));
     const [first] = left.filter((it) => it.goes !== undefined).toSorted((a, b) => (a.goes ?? 0) - (b.goes ?? 0));
+    const most = screen.columns === undefined ? PADDED_MOST : Number.POSITIVE_INFINITY;
     if (isCramped && first !== undefined) {
       left = left.filter((it) => it !== first);
       continue;
     }
     // Cells that get a line of their own anyway make their column no wider.
     const inRoom = (it: Column<R>): number =>
-      Math.max(it.head.length, ...(widthsOf.get(it) ?? []).filter((width) => width <= room));
+      it.shorten !== undefined && screen.columns !== undefined
+        ? Math.min(needed(it), Math.max(room, least(it)))
+        : Math.max(it.head.length, ...(widthsOf.get(it) ?? []).filter((width) => width <= Math.min(room, most)));
     return { columns: left, widths: left.map((it) => (it.yields === true ? inRoom(it) : needed(it))) };
   }
 }

@@ -37,7 +37,7 @@ const TONE_OF: Readonly<Record<Tone, readonly string[]>> = {
   strong: [],
   faint: [],
   good: ["succeeded", "healthy", "ok"],
-  warn: ["cancelled", "stalled", "waiting", "paused", "unserved", "unwatched", "warn"],
+  warn: ["stalled", "retrying", "waiting", "paused", "unserved", "unwatched", "warn"],
   bad: ["failed", "lost", "refused", "unhealthy", "fail"],
 };
 

@@ -1,5 +1,5 @@
 import t from "tap";
-import { clipped, folded, oneLine, plain, widthOf } from "./text.ts";
+import { clipped, folded, oneLine, plain, printed, shortened, widthOf } from "./text.ts";
 
 for (const { name, text, want } of [
   { name: "an escape sequence, a bell, and a C1 control", text: "\u001b[2Jgone\u0007\r\u009b31m", want: "·[2Jgone···31m" },
@@ -7,6 +7,14 @@ for (const { name, text, want } of [
   { name: "what is only text", text: "ein Wörtchen\n\t🚢 שלום", want: "ein Wörtchen\n\t🚢 שלום" },
 ])
   t.equal(plain(text), want, `plain: ${name}`);
+
+for (const { name, line, want } of [
+  { name: "colours go whole", line: "\u001b[1;31mred\u001b[0m and \u009b38:5:2mgreen\u009bm", want: "red and green" },
+  { name: "a counter shows its last state", line: "50%\r100%\r", want: "100%" },
+  { name: "other sequences stay, to be made harmless", line: "\u001b[2Jx\u0007", want: "\u001b[2Jx\u0007" },
+])
+  t.equal(printed(line), want, `printed: ${name}`);
+t.equal(plain(printed("\u001b[\u001b[0m31mred")), "·[31mred", "what is left when colours go reaches no terminal");
 
 t.equal(oneLine("over\n   5  succeeded\u001b[1A"), "over    5  succeeded·[1A", "a reason cannot forge another row");
 
@@ -22,6 +30,8 @@ for (const { name, text, want } of [
 
 t.equal(clipped("漢字", 3), "漢", "half of a wide character is not shown");
 t.equal(clipped("short", 80), "short");
+t.equal(shortened("cli/0123456789", 8), "cli/…789");
+t.equal(shortened("orders/1", 8), "orders/1");
 
 for (const { name, text, width, want } of [
   { name: "at its spaces", text: "one two three", width: 8, want: ["one two", "three"] },

@@ -11,6 +11,15 @@ const OBEYED = /[^\P{Cc}\n\t]|[\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu;
 /** Replaces each character that a terminal would obey instead of showing it. */
 export const plain = (text: string): string => text.replace(OBEYED, "·");
 
+/** ESC [ … m and its one-character form: colours and weights, which only change how the text looks. */
+const STYLING = /(?:\u001b\[|\u009b)[\d;:]*m/g;
+
+/** A line of a program's output as a terminal would leave it: without colours, and only what stands after the last return. */
+export function printed(line: string): string {
+  const bare = line.replaceAll(STYLING, "").replace(/\r+$/, "");
+  return bare.slice(bare.lastIndexOf("\r") + 1);
+}
+
 /** The same text in one line: a line break in a name or a reason could forge the next row of a table. */
 export const oneLine = (text: string): string => plain(text.replaceAll(/[\n\t]/g, " "));
 
@@ -37,6 +46,13 @@ export function clipped(text: string, width: number): string {
     kept += segment;
   }
   return kept;
+}
+
+/** A word without spaces, cut in its middle: its begin and its end tell it from others. */
+export function shortened(text: string, width: number): string {
+  if (text.length <= width) return text;
+  const end = Math.floor((width - 1) / 2);
+  return `${text.slice(0, width - 1 - end)}…${text.slice(text.length - end)}`;
 }
 
 /** A word, or a command in backquotes with all its spaces. */

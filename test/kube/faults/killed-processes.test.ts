@@ -4,7 +4,7 @@
  * GUARANTEES.md.)
  */
 // needs kubernetes, rabbitmq
-// runs at most 12 min
+// runs at most 20 min
 import t from "tap";
 import { launcherIsKilled } from "../../chaos/bodies/launcher-killed.ts";
 import { repliesAreLost, wiredByTls } from "../../chaos/bodies/reply-lost.ts";

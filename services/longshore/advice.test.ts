@@ -1,0 +1,79 @@
+import { diagnose } from "@longshore/contract/diagnosis.ts";
+import {
+  claimed,
+  created,
+  entry,
+  first,
+  groupsOf,
+  INSTALLATION,
+  jobName,
+  placer,
+  runId,
+  wanted,
+} from "@longshore/ledger/testing/conformance-parts.ts";
+import { ledgerModel } from "@longshore/ledger/testing/model.ts";
+import { GroupName } from "@longshore/contract/ids.ts";
+import type { Ledger } from "@longshore/ledger/port.ts";
+import { stepsClock } from "@longshore/runtime/testing/steps-clock.ts";
+import t from "tap";
+import { adviceOn, restartOf } from "./advice.ts";
+import { placeOf } from "./place.ts";
+
+const open = (): Ledger => ledgerModel({ clock: stepsClock(), installation: INSTALLATION, jobName }).connect();
+
+async function adviceIn(ledger: Ledger) {
+  const record = (await ledger.find(runId("a")))?.record;
+  if (record === undefined) throw new Error("the run is there");
+  const place = placeOf(record, { groupsFile: "/nowhere", installation: INSTALLATION }, "x.yaml");
+  return adviceOn(record, (await ledger.story(runId("a"), 0, 99)).at(-1), place);
+}
+
+const GIVES_UP = / If nothing changes, the run gives up at \d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ\.$/;
+
+t.test("a run that waits for a group that nobody has is told how to find the groups, and how to be asked for anew", async (t) => {
+  const ledger = open();
+  await ledger.admit([wanted("a", { groups: [GroupName.parse("nowhere")] })]);
+  await ledger.place({ most: 1, placer });
+  const { hint = "" } = (await adviceIn(ledger)) ?? {};
+  t.match(hint, "`longshore group list --config x.yaml`");
+  t.match(hint, "`longshore runs cancel a --config x.yaml`");
+  t.match(hint, GIVES_UP);
+});
+
+t.test("a run that waits for a paused group is told how to resume it", async (t) => {
+  const ledger = open();
+  await ledger.putGroups(groupsOf(1));
+  await ledger.setGroup(GroupName.parse("east"), { paused: true });
+  await ledger.admit([wanted("a", { groups: [GroupName.parse("east")] })]);
+  await ledger.place({ most: 1, placer });
+  t.match((await adviceIn(ledger))?.hint, "`longshore group resume east --config x.yaml` lets it start.");
+});
+
+t.test(
+  "a run that is stuck is told the hint of its diagnosis, and when it gives up; one that goes on is told nothing",
+  async (t) => {
+    const ledger = open();
+    const work = first(await claimed(ledger, [wanted("a")]));
+    await ledger.record([entry(work, created(work))]);
+    t.equal(await adviceIn(ledger), undefined);
+    const { uid, group } = created(work);
+    const diagnosis = diagnose("ImageNotFound", "There is no such image.");
+    await ledger.record([entry(work, { kind: "stalled", diagnosis, uid, rv: "2", group })]);
+    const { sentence, hint = "" } = (await adviceIn(ledger)) ?? {};
+    t.equal(sentence, "There is no such image.");
+    t.match(hint, /^Check the image's name and tag/);
+    t.match(hint, GIVES_UP);
+  },
+);
+
+for (const { code, want } of [
+  { code: "ImageNotFound", want: "longshore runs restart a --with image=IMAGE --config x" },
+  { code: "OutOfMemory", want: "longshore runs restart a --with resources.limits.memory=SIZE --config x" },
+  { code: "OutputsInvalid", want: undefined },
+  { code: "StartError", want: undefined },
+  { code: "ConfigMissing", want: "longshore runs restart a --config x" },
+  { code: "ExitCode", want: "longshore runs restart a --config x" },
+  { code: "NodeLost", want: "longshore runs restart a --config x" },
+  { code: undefined, want: "longshore runs restart a --config x" },
+] as const)
+  t.equal(restartOf("a", " --config x", code), want, `the restart after ${code ?? "a cancel"}`);

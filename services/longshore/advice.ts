@@ -1,0 +1,90 @@
+/**
+ * What a person can do about a run: while it waits or is stuck, and when it has failed.
+ *
+ * The failures this prevents: a page that says what is wrong with a run that waits, and never what to do; and a restart that is
+ * offered although it would fail the same way.
+ */
+import { type Code, type Diagnosis, DIAGNOSES } from "@longshore/contract/diagnosis.ts";
+import type { Considered } from "@longshore/contract/event.ts";
+import { liveDueMs } from "@longshore/domain/attempt/timers.ts";
+import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";
+import type { StoryEvent } from "@longshore/ledger/port.ts";
+import { hintAt, type Place } from "./place.ts";
+import { timeText } from "./screen/times.ts";
+
+interface Told {
+  readonly reason?: string;
+  readonly considered?: readonly Considered[];
+  readonly diagnosis?: Diagnosis;
+  readonly step?: string;
+  readonly attempt?: number;
+}
+
+/** The sentence and the hint for a run that waits or is stuck; `undefined` for others. */
+export function adviceOn(
+  { run, attempts }: RunRecord,
+  newest: Pick<StoryEvent, "type" | "data"> | undefined,
+  place: Place,
+): { readonly sentence?: string; readonly hint: string } | undefined {
+  if (newest === undefined || run.state !== "active") return undefined;
+  const said = newest.data as Told;
+  const attempt = attempts.findLast(({ step, n }) => step === (said.step ?? step) && n === (said.attempt ?? n));
+  const { reason = "", considered = [], diagnosis } = said;
+  if (newest.type === "run.waiting" && diagnosis === undefined)
+    return { hint: `${waitingHint(reason, considered, place)}${until(attempt?.notes.waitUntilMs)}` };
+  if (diagnosis === undefined || (newest.type !== "run.waiting" && newest.type !== "run.stalled")) return undefined;
+  const untilMs = newest.type === "run.waiting" || attempt === undefined ? attempt?.notes.waitUntilMs : giveUpMs(attempt, run);
+  return { sentence: diagnosis.sentence, hint: `${hintAt(place, diagnosis)}${until(untilMs)}` };
+}
+
+const giveUpMs = (attempt: Attempt, { plan }: RunRecord["run"]): number | undefined =>
+  attempt.state === "live" && attempt.started !== "yes" ? liveDueMs(attempt, plan.limits) : undefined;
+
+const until = (ms: number | undefined): string =>
+  ms === undefined ? "" : ` If nothing changes, the run gives up at ${timeText(ms)}.`;
+
+/** A group that has no diagnosis of its own, but takes nothing now. */
+function waitingHint(reason: string, considered: readonly Considered[], { run, where }: Place): string {
+  const skipped = considered.filter(({ verdict }) => verdict === "skipped");
+  switch (reason) {
+    case "NoGroup":
+      return skipped.length === 0
+        ? `Add a group to the launcher's groups file: the run starts by itself. \`longshore group list${where}\` shows the groups.`
+        : `\`longshore group list${where}\` shows the groups. If another one is meant, \`longshore runs cancel ${run}${where}\`, and publish it again with that group and a new id.`;
+    case "GroupsPaused": {
+      const paused = skipped.filter(({ why }) => why.includes("paused"));
+      return `${paused.map(({ group }) => `\`longshore group resume ${group}${where}\``).join(" or ")} lets it start.`;
+    }
+    case "GroupsUnhealthy":
+      return `\`longshore doctor${where}\` says what the group lacks.`;
+    default:
+      return "There is nothing to do: it starts by itself as soon as it can.";
+  }
+}
+
+/** The part of the request that a restart has to change, or it would fail in the same way. */
+const CHANGE: Readonly<Partial<Record<Code, string>>> = {
+  ImageNotFound: "image=IMAGE",
+  ImageNameInvalid: "image=IMAGE",
+  ImagePullDenied: "image=IMAGE",
+  OutOfMemory: "resources.limits.memory=SIZE",
+  DeadlineExceeded: "deadline=TIME",
+};
+
+/** A restart cannot change the command. */
+const NEVER_STARTS: Code = "StartError";
+
+/** The cause is mended beside the request. */
+const MENDED_OUTSIDE: readonly Code[] = ["ConfigMissing", "Cancelled"];
+
+/** The command that runs a run again; `undefined` if it would only fail in the same way. */
+export function restartOf(run: string, where: string, code: Code | undefined): string | undefined {
+  const command = `longshore runs restart ${run}`;
+  if (code === undefined) return command + where;
+  const change = CHANGE[code];
+  if (change !== undefined) return `${command} --with ${change}${where}`;
+  const { blame, retry } = DIAGNOSES[code];
+  return code === NEVER_STARTS || (blame === "request" && retry === "never" && !MENDED_OUTSIDE.includes(code))
+    ? undefined
+    : command + where;
+}
