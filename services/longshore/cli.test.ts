@@ -1,8 +1,9 @@
 import { execFile, spawn } from "node:child_process";
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { Installation } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import t from "tap";
 import manifest from "./package.json" with { type: "json" };
@@ -10,6 +11,7 @@ import { json, type Surroundings, Usage } from "./command.ts";
 import { COMMANDS, longshore } from "./main.ts";
 import { plain } from "./screen/text.ts";
 import { explain } from "./explain.ts";
+import { groups } from "./commands/doctor-groups.ts";
 import { publish } from "./commands/publish.ts";
 import { exitCodeOf } from "./following.ts";
 import { STATUS_WORDS } from "./status.ts";
@@ -94,6 +96,7 @@ const wrong: readonly Case[] = [
   { name: "up with a cluster that does not answer", args: ["up", "--kubeconfig", "gone.yaml", "--namespace", "batch"], code: 1, says: /cluster of \S+gone\.yaml cannot be used\. .*https:\/\/127\.0\.0\.1:1 .*nothing listens.* Check the port/ },
   { name: "up with a namespace of no cluster", args: ["up", "--namespace", "batch"], code: 64, says: /--namespace is about a real cluster: .*--kubeconfig FILE/ },
   { name: "up with a context of no file", args: ["up", "--context", "foo"], code: 64, says: /--context is about a real cluster/ },
+  { name: "up with a broker that is not there", args: ["up", "--data", "fresh", "--broker", "amqp://u:p@127.0.0.1:1/"], code: 1, says: /127\.0\.0\.1:1 refused the connection/ },
   { name: "up with its data in a file", args: ["up", "--data", "gone.yaml"], code: 1, says: /the data folder \S+gone\.yaml is a file; .*--data DIR/ },
   { name: "up with its data beneath a file", args: ["up", "--data", "gone.yaml/x"], code: 1, says: /lies in something that is no folder; .*--data DIR/ },
   { name: "up with its data where no folder can be", args: ["up", "--data", "/proc/x"], code: 1, says: /the data folder \/proc\/x .*; name another one: --data DIR/ },
@@ -125,6 +128,7 @@ t.test("a wrong command line, or a file that cannot be read, is told in a senten
     const said = explain(await longshore(words, surroundings).catch((error: unknown) => error));
     t.match(said, { exitCode: code, text: says }, name);
   }
+  t.same(await readdir(join(home, "fresh")), [], "no Postgres was started for a broker that is not there");
 });
 
 const pages = Object.values(COMMANDS).flatMap((it) => [it, ...Object.values(it.verbs)]);
@@ -137,6 +141,22 @@ async function printed(...args: readonly string[]): Promise<string> {
   await longshore(args, { out: (text) => void (out += text), env: {}, cwd: tmpdir(), signal: never });
   return out;
 }
+
+t.test("the help fits into 60 columns", async (t) => {
+  let out = "";
+  const screen = { columns: 60, styled: false };
+  await longshore(["--help"], { out: (text) => void (out += text), screen, env: {}, cwd: tmpdir(), signal: never });
+  for (const line of out.split("\n")) t.ok(line.length <= 60, line);
+});
+
+t.test("doctor warns of a groups file without a group", async (t) => {
+  const home = await mkdtemp(join(tmpdir(), "longshore-groups-"));
+  t.teardown(() => rm(home, { recursive: true, force: true }));
+  const groupsFile = join(home, "groups.yaml");
+  await writeFile(groupsFile, "groups: {}\n");
+  const found = await groups({ groupsFile, installation: Installation.parse("test") }, never);
+  t.match(found, [{ part: "groups", state: "WARN", says: /no group, so every run waits/, todo: /deploy\/README\.md/ }]);
+});
 
 t.test("finds the command and the verb, and says its help", async (t) => {
   for (const [args, says] of [

@@ -106,7 +106,7 @@ export async function follow(
       if (state !== "following") {
         say(surroundings, paragraph("refused", toned("refused"), screen));
         for (const { path, message } of state.problems)
-          say(surroundings, paragraph(`${path || "the message"}: ${message}`, { indent: 2 }, screen));
+          say(surroundings, paragraph(`${asTyped(path) || "the message"}: ${asTyped(message)}`, { indent: 2 }, screen));
         return "command.refused";
       }
       await waited();
@@ -125,6 +125,9 @@ export async function follow(
 
   return { found, soFar, toEnd: () => until(true), toRefusal: () => until(false) };
 }
+
+/** A refusal speaks of fields; a person who typed `runs restart` knows the option. */
+const asTyped = (text: string): string => text.replace(/^\/data\/from$/, "--from").replace('`from: "start"`', "`--from start`");
 
 interface Heard {
   state(): "following" | "stopped" | { readonly problems: readonly Problem[] };

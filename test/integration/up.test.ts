@@ -164,6 +164,14 @@ await t.test("there is nothing to cancel of a run that has ended, and it is not 
   t.match({ code, out, err }, { code: 1, out: "", err: /nothing to cancel: first has ended already \(succeeded\)/ });
 });
 
+await t.test("a restart of a run that succeeded is refused with the option that would restart it", async (t) => {
+  const { code, out } = await longshore(folder.path, "runs", "restart", "first");
+  t.match(
+    { code, out },
+    { code: 1, out: /refused\n {2}--from: every step succeeded: say `--from start` to run them all again\n/ },
+  );
+});
+
 await t.test("a run that failed is started again with a correction, and succeeds", async (t) => {
   const words = ["--run", "corrected", "--env", "MODE=wrong", "--follow", "--", "sh", "-c", 'test "$MODE" = right'];
   const failed = await longshore(folder.path, "publish", "--image", "busybox", ...words);

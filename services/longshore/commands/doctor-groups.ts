@@ -11,7 +11,10 @@ import { isPocket } from "../place.ts";
 import type { Finding } from "./doctor.ts";
 import type { Longshore } from "../which-longshore.ts";
 
-export async function groups({ groupsFile, installation }: Longshore, signal: AbortSignal): Promise<readonly Finding[]> {
+export async function groups(
+  { groupsFile, installation }: Pick<Longshore, "groupsFile" | "installation">,
+  signal: AbortSignal,
+): Promise<readonly Finding[]> {
   const each = (["launcher", "watcher"] as const).map(async (role) => {
     await using opened = await readGroups(groupsFile, {
       credential: role === "launcher" ? "launch" : "watch",
