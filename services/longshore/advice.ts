@@ -84,5 +84,7 @@ export function restartOf(run: string, where: string, code: Code | undefined): s
   const change = CHANGE[code];
   if (change !== undefined) return `${command} --with ${change}${where}`;
   const { blame, retry } = DIAGNOSES[code];
-  return code === NEVER_STARTS || (blame === "request" && retry === "never" && !MENDED_OUTSIDE.includes(code)) ? undefined : command + where;
+  return code === NEVER_STARTS || (blame === "request" && retry === "never" && !MENDED_OUTSIDE.includes(code))
+    ? undefined
+    : command + where;
 }
