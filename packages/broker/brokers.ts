@@ -43,7 +43,8 @@ export const BROKERS: readonly KnownBroker[] = [
     example: "amqp://user:password@host:5672/vhost",
     defaults: { user: "guest", space: "/" },
     tellsUsers: true,
-    quarantine: ({ quarantine }) => `get them from the queue ${quarantine}; the reasons are in the header x-longshore-problems`,
+    quarantine: ({ quarantine }) =>
+      `rabbitmqadmin -f pretty_json get queue=${quarantine} count=10 ackmode=ack_requeue_true (it leaves them there); the reasons are in the header x-longshore-problems`,
     load: async () => (await import("./rabbitmq/open.ts")).openRabbitmqBroker,
   },
   {

@@ -4,14 +4,14 @@
  * The failure this prevents: an application that books an order twice because `run.succeeded` came twice, or calls a run
  * running because `run.started` came after its end.
  */
-import type { ReceivedEvent } from "@longshore/contract/envelope.ts";
+import type { ReceivedEvent, TypedEvent } from "@longshore/contract/envelope.ts";
 
 export type Heard =
   /**
    * Apply these events in this order, and save the last one's sequence together with what you applied; then settle the
    * delivery.
    */
-  | { readonly kind: "told"; readonly events: readonly ReceivedEvent[] }
+  | { readonly kind: "told"; readonly events: readonly TypedEvent[] }
   /** The event was told before: settle the delivery and go on. */
   | { readonly kind: "repeat" }
   /** The event is kept in memory until `waitsFor` has come. If you settle the delivery now, a crash loses the event. */
@@ -35,7 +35,7 @@ export interface StoryOptions {
 
 interface Line {
   last: number;
-  readonly early: Map<number, ReceivedEvent>;
+  readonly early: Map<number, TypedEvent>;
 }
 
 export interface Story {
@@ -48,16 +48,21 @@ export function story(options: StoryOptions = {}): Story {
   const notices = new Set<string>();
   let held = 0;
 
-  return { hear: (event) => (event.sequence === undefined ? hearNotice(event) : hearEvent(event, event.sequence)) };
+  return {
+    hear(received) {
+      const event = received as TypedEvent;
+      return event.sequence === undefined ? hearNotice(event) : hearEvent(event, event.sequence);
+    },
+  };
 
-  function hearNotice(event: ReceivedEvent): Heard {
+  function hearNotice(event: TypedEvent): Heard {
     if (notices.has(event.id)) return { kind: "repeat" };
     notices.add(event.id);
     forgetOldest(notices, noticesMax);
     return { kind: "told", events: [event] };
   }
 
-  function hearEvent(event: ReceivedEvent, sequence: number): Heard {
+  function hearEvent(event: TypedEvent, sequence: number): Heard {
     const line = lineOf(event);
     const next = line.last + 1;
     // Within one installation, run and sequence fix an event's id. So an event with a sequence that was told is a repeat.
@@ -79,8 +84,8 @@ export function story(options: StoryOptions = {}): Story {
   }
 
   /** `source` names the installation and the run: two installations may have runs with the same id. */
-  function lineOf({ source, subject }: ReceivedEvent): Line {
-    const line = lines.get(source) ?? { last: lastApplied(subject ?? source), early: new Map<number, ReceivedEvent>() };
+  function lineOf({ source, subject }: TypedEvent): Line {
+    const line = lines.get(source) ?? { last: lastApplied(subject ?? source), early: new Map<number, TypedEvent>() };
     lines.delete(source);
     lines.set(source, line);
     for (const [oldest, { early }] of lines) {

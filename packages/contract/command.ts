@@ -17,32 +17,50 @@ const Generation = z
 export const Correction = forms.Simple.pick({ image: true, env: true, resources: true, deadline: true }).partial();
 export type Correction = z.infer<typeof Correction>;
 
-const actor = { actor: Actor.optional() };
+const actor = {
+  actor: Actor.describe(
+    "The person behind the command: `name`, and perhaps `id`. Only from broker users that the launcher's setting `operators` names.",
+  ).optional(),
+};
+const run = RunId.describe("Your id for the run, and the idempotency key of all commands about it.");
+const generation = Generation.describe(
+  "Which life of the run is meant: 1, and one more with each restart. Any other is refused. Without it, the present one.",
+).optional();
+const reason = Reason.describe("Why, told in the run's story.").optional();
 
 /** The two forms of a request. */
 export const REQUESTED = {
-  simple: forms.Simple.extend({ run: RunId, ...actor }),
-  pipeline: forms.Pipeline.extend({ run: RunId, ...actor }),
+  simple: forms.Simple.extend({ run, ...actor }),
+  pipeline: forms.Pipeline.extend({ run, ...actor }),
 };
 
 export const COMMANDS = {
   "run.requested": z.union([REQUESTED.simple, REQUESTED.pipeline]),
   "run.cancel": z.strictObject({
-    run: RunId,
-    generation: Generation.optional(),
-    reason: Reason.optional(),
-    grace: Duration.optional(),
+    run,
+    generation,
+    reason,
+    grace: Duration.describe(
+      "How long the program gets to stop after SIGTERM. Without it, as long as Kubernetes gives it.",
+    ).optional(),
     ...actor,
   }),
   "run.restart": z.strictObject({
-    run: RunId,
-    generation: Generation.optional(),
-    from: z.union([z.enum(["failed", "start"]), StepName]),
-    with: Correction.optional(),
+    run,
+    generation,
+    from: z
+      .union([z.enum(["failed", "start"]), StepName], {
+        error: ({ input }) =>
+          `${input === undefined ? '"from" is needed' : "This must be a text"}: failed, start, or a step's name.`,
+      })
+      .describe("Where it begins: `failed` (the failed step and what follows it), `start`, or a step's name."),
+    with: Correction.describe(
+      "Corrects `image`, `env`, `resources` or `deadline`. Variables and amounts are corrected one by one.",
+    ).optional(),
     ...actor,
   }),
   /** Operators only: the run ends as lost, whatever its Job does. */
-  "run.abandon": z.strictObject({ run: RunId, reason: Reason.optional(), ...actor }),
+  "run.abandon": z.strictObject({ run, reason, ...actor }),
 } as const;
 
 export type CommandType = keyof typeof COMMANDS;

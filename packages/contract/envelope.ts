@@ -9,7 +9,7 @@
 import { z } from "zod";
 import { type Command, type CommandInput, COMMANDS, type CommandType, REQUESTED } from "./command.ts";
 import { CONTROL, type Control, type ControlType } from "./control.ts";
-import type { EventType, RunEventType, StoryMark } from "./event.ts";
+import type { EventData, EventType, RunEventType, StoryMark } from "./event.ts";
 import { type Fact, type FactData, FACTS, type FactType } from "./fact.ts";
 import { type GroupName, type Installation, RunId, type TenantName } from "./ids.ts";
 import { canonical, MESSAGE, parseJson } from "./json.ts";
@@ -42,7 +42,7 @@ const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{
 /** The attributes of an envelope that are read. Others are CloudEvents extensions and are ignored. */
 export const Envelope = Identity.extend({
   specversion: z
-    .string()
+    .string({ error: ({ input }) => (input === undefined ? '"specversion" is needed: "1.0".' : undefined) })
     .refine((version) => version === "1.0", {
       error: 'Only CloudEvents 1.0 is read: "specversion": "1.0".',
       params: { code: "UnknownVersion" },
@@ -151,6 +151,14 @@ export interface ReceivedEvent {
 }
 
 /**
+ * The same, with the data of its type: `if (event.type === "run.failed")` narrows it. A later launcher may send other types and
+ * codes, so a `switch` over them needs a `default`.
+ */
+export type TypedEvent = {
+  readonly [T in EventType]: Omit<ReceivedEvent, "type" | "data"> & { readonly type: T; readonly data: EventData<T> };
+}[EventType];
+
+/**
  * The envelope of our events: the id contains the run's id, and extension attributes give the event's place in the run's story.
  */
 export const EventEnvelope = Envelope.extend({
@@ -168,7 +176,7 @@ export const EventEnvelope = Envelope.extend({
 
 const WholeEvent = EventEnvelope.extend({ data: z.record(z.string(), z.unknown()) });
 
-export function readEvent(bytes: Uint8Array): { readonly kind: "event"; readonly event: ReceivedEvent } | Unreadable {
+export function readEvent(bytes: Uint8Array): { readonly kind: "event"; readonly event: TypedEvent } | Unreadable {
   const parsed = parseJson(bytes, { ...MESSAGE, exactNumbers: false });
   if (parsed.kind === "unparsed") return { kind: "unreadable", problems: parsed.problems };
   const judged = judge(WholeEvent, parsed.value);
@@ -176,10 +184,10 @@ export function readEvent(bytes: Uint8Array): { readonly kind: "event"; readonly
   if (judged.kind === "invalid" || problems.length > 0) return { kind: "unreadable", problems };
   const { id, source, subject, type, sequence, generation, group, tenant, traceparent, time, data } = judged.value;
   const place = { sequence: sequence === undefined ? undefined : Number(sequence), generation, group, tenant, traceparent };
-  return {
-    kind: "event",
-    event: { id, source, subject: subject ?? undefined, type: bare(type), time: time ?? undefined, data, ...place },
-  };
+  const about = { id, source, subject: subject ?? undefined, time: time ?? undefined, ...place };
+  const event: ReceivedEvent = { ...about, type: bare(type), data };
+  // Data is not judged here, since a later launcher may add to it: the types are what this version knows.
+  return { kind: "event", event: event as TypedEvent };
 }
 
 interface Trace {

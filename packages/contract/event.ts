@@ -25,60 +25,99 @@ export const WEAKER = {
 
 const weaker = <K extends keyof typeof WEAKER>(key: K) => z.literal(key).describe(WEAKER[key]);
 
-const of = { run: RunId, step: StepName.optional(), attempt: z.int().min(1).optional() };
-const job = { job: z.object({ namespace: z.string(), name: z.string(), uid: Uid.optional() }).optional() };
-const Seconds = z.object({ waiting: z.number(), scheduling: z.number(), pulling: z.number(), running: z.number() }).partial();
-const Outputs = z.record(z.string(), z.unknown());
-const who = { actor: Actor.optional(), reason: z.string().optional() };
+const of = {
+  run: RunId.describe("The run's id."),
+  step: StepName.describe("The step's name; `main` if the request names no steps.").optional(),
+  attempt: z.int().min(1).describe("The number of the step's try.").optional(),
+};
+const job = {
+  job: z
+    .object({ namespace: z.string(), name: z.string(), uid: Uid.optional() })
+    .describe("The Job, if one may exist: `namespace`, `name` and `uid`.")
+    .optional(),
+};
+const seconds = z
+  .object({ waiting: z.number(), scheduling: z.number(), pulling: z.number(), running: z.number() })
+  .partial()
+  .describe("How long it was `waiting`, `scheduling`, `pulling` and `running`, as far as that was seen.");
+const outputs = z
+  .record(z.string(), z.unknown())
+  .describe("What was written to `/dev/termination-log`. At a pipeline's end: an object for each step, by its name.");
+const who = {
+  actor: Actor.describe("The person behind the command, if it named one.").optional(),
+  reason: z.string().describe("The reason that the command gave. In `run.waiting`: a word for what it waits for.").optional(),
+};
+const diagnosis = Diagnosis.describe(
+  "Why: `code`, `phase`, `blame`, `sentence`, `hint`, `evidence` (what the cluster said) and `retryable`.",
+);
+const considered = z.array(Considered).describe("Each group that was looked at, with `verdict` and `why`.");
+const log = LogTail.describe("The end of what the program printed: `state`, `lines` and `tail`.").optional();
+const group = GroupName.describe("The group's name.");
+const command = z.string().describe("The id of the command's message.");
 
 export const EVENTS = {
-  "run.accepted": z.object({ ...of, ...who, steps: z.array(StepName) }),
-  "run.restarted": z.object({ ...of, ...who, from: z.string() }),
-  "run.waiting": z.object({ ...of, reason: z.string(), considered: z.array(Considered), diagnosis: Diagnosis.optional() }),
+  "run.accepted": z.object({ ...of, ...who, steps: z.array(StepName).describe("The names of its steps.") }),
+  "run.restarted": z.object({ ...of, ...who, from: z.string().describe("Where the restart began.") }),
+  "run.waiting": z.object({ ...of, reason: who.reason.unwrap(), considered, diagnosis: diagnosis.optional() }),
   "run.launched": z.object({
     ...of,
     ...job,
-    considered: z.array(Considered),
-    adopted: z.boolean().optional(),
-    /** Present if the Job carries no hold. */
-    weaker: z.array(z.union([weaker("one-job-per-attempt"), weaker("every-end-is-told")])).optional(),
+    considered,
+    adopted: z.boolean().describe("True if the Job existed already, made by a launcher that did not record it.").optional(),
+    weaker: z
+      .array(z.union([weaker("one-job-per-attempt"), weaker("every-end-is-told")]))
+      .describe("The promises that are weaker for this Job, present if it carries no hold.")
+      .optional(),
   }),
   "run.started": z.object({
     ...of,
     ...job,
-    node: z.string().optional(),
-    pod: z.string().optional(),
-    imageDigest: z.string().optional(),
+    node: z.string().describe("The node on which it runs.").optional(),
+    pod: z.string().describe("The pod's name.").optional(),
+    imageDigest: z.string().describe("Which image it was, exactly.").optional(),
   }),
-  "run.stalled": z.object({ ...of, ...job, diagnosis: Diagnosis }),
+  "run.stalled": z.object({ ...of, ...job, diagnosis }),
   "run.resumed": z.object({ ...of, ...job }),
-  "run.attempt.failed": z.object({ ...of, ...job, diagnosis: Diagnosis, nextAttemptAt: z.string() }),
-  "run.step.succeeded": z.object({ ...of, ...job, outputs: Outputs }),
-  "run.step.failed": z.object({ ...of, ...job, diagnosis: Diagnosis }),
-  "run.step.skipped": z.object({ ...of, why: z.string() }),
+  "run.attempt.failed": z.object({
+    ...of,
+    ...job,
+    diagnosis,
+    nextAttemptAt: z.string().describe("Not before this time is it tried again."),
+  }),
+  "run.step.succeeded": z.object({ ...of, ...job, outputs }),
+  "run.step.failed": z.object({ ...of, ...job, diagnosis }),
+  "run.step.skipped": z.object({ ...of, why: z.string().describe("Why the step was skipped.") }),
   "run.cancelling": z.object({ ...of, ...who }),
-  "run.succeeded": z.object({ ...of, ...job, outputs: Outputs, seconds: Seconds, log: LogTail.optional() }),
+  "run.succeeded": z.object({ ...of, ...job, outputs, seconds, log }),
   "run.failed": z.object({
     ...of,
     ...job,
-    diagnosis: Diagnosis,
-    exitCode: z.int().optional(),
-    log: LogTail.optional(),
-    started: Started,
-    seconds: Seconds,
+    diagnosis,
+    exitCode: z.int().describe("The program's exit code.").optional(),
+    log,
+    started: Started.describe("`no`: nothing ran, so that it is safe to publish again. `yes`, or `unknown`."),
+    seconds,
   }),
-  "run.cancelled": z.object({ ...of, ...who, podGoneAt: z.string().optional() }),
-  "run.lost": z.object({ ...of, ...job, ...who, diagnosis: Diagnosis }),
-  "command.refused": z.object({ run: z.string().optional(), command: z.string(), problems: z.array(ProblemShape) }),
+  "run.cancelled": z.object({
+    ...of,
+    ...who,
+    podGoneAt: z.string().describe("When the last pod was gone; absent if there was none.").optional(),
+  }),
+  "run.lost": z.object({ ...of, ...job, ...who, diagnosis }),
+  "command.refused": z.object({
+    run: z.string().describe("The run's id, if it could be read.").optional(),
+    command,
+    problems: z.array(ProblemShape).describe("Everything that is wrong: `path`, `code` and `message`."),
+  }),
   /** Goes to the command's `reply_to` alone. */
   "command.duplicate": z.object({
-    run: RunId,
-    command: z.string(),
-    state: z.enum(["active", "cancelling", "ended"]),
-    outcome: z.enum(OUTCOMES).optional(),
+    run: of.run,
+    command,
+    state: z.enum(["active", "cancelling", "ended"]).describe("How the run stands."),
+    outcome: z.enum(OUTCOMES).describe("How it ended, if it has.").optional(),
   }),
-  "group.healthy": z.object({ group: GroupName }),
-  "group.unhealthy": z.object({ group: GroupName, diagnosis: Diagnosis }),
+  "group.healthy": z.object({ group }),
+  "group.unhealthy": z.object({ group, diagnosis }),
 } as const;
 
 /**

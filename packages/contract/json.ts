@@ -25,7 +25,13 @@ export type Parsed =
 export function parseJson(bytes: Uint8Array, bounds: Bounds = MESSAGE): Parsed {
   if (bytes.length === 0) return unparsed(problem("", "Empty", "The message is empty; a JSON object is needed."));
   if (bytes.length > bounds.bytesMax)
-    return unparsed(problem("", "TooLarge", `The message has ${bytes.length} bytes; at most ${bounds.bytesMax} are read.`));
+    return unparsed(
+      problem(
+        "",
+        "TooLarge",
+        `The message has ${bytes.length} bytes; at most ${bounds.bytesMax} are read. Put large content elsewhere, and its address into the message.`,
+      ),
+    );
   if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf)
     return unparsed(
       problem("", "ByteOrderMark", "The message starts with a byte order mark; save or encode it as UTF-8 without one."),

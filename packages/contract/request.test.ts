@@ -36,6 +36,24 @@ t.test("says which field was meant, and which fields there are", async (t) => {
   t.match(problems[1]?.message, /these are: image, command, .*actor/);
 });
 
+t.test("says what was meant by swapped letters and by bytes", async (t) => {
+  t.match(refusal({ run: "a", imgae: "x" }).find(({ code }) => code === "UnknownField")?.message, 'did you mean "image"?');
+  const memory = (text: string) => refusal({ run: "a", image: "x", resources: { limits: { memory: text } } })[0]?.message;
+  t.match(memory("2GB"), "write 2G or 2Gi.");
+  t.match(memory("64 KiB"), "write 64k or 64Ki.");
+});
+
+t.test("says what may stand where a text is missing", async (t) => {
+  const said = (text: object): readonly string[] => {
+    const read = readCommand(new TextEncoder().encode(JSON.stringify({ id: "m1", source: "/shop", ...text })));
+    return read.kind === "command" ? [] : read.problems.map((it) => it.message);
+  };
+  const restart = { specversion: "1.0", type: "dev.longshore.run.restart" };
+  t.same(said({ ...restart, data: { run: "a" } }), ['"from" is needed: failed, start, or a step\'s name.']);
+  t.same(said({ ...restart, data: { run: "a", from: 1 } }), ["This must be a text: failed, start, or a step's name."]);
+  t.same(said({ type: "dev.longshore.run.cancel", data: { run: "a" } }), ['"specversion" is needed: "1.0".']);
+});
+
 t.test("tells an author who mixed the two forms where the field belongs", async (t) => {
   const problems = refusal({ run: "a", image: "x", steps: [{ name: "load", image: "x" }] });
   t.same(

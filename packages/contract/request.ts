@@ -64,7 +64,10 @@ const Amounts = z.strictObject({
   memory: Quantity.optional(),
   "ephemeral-storage": Quantity.optional(),
 });
-const Resources = z.strictObject({ limits: Amounts.optional(), requests: Amounts.optional() });
+const Resources = z.strictObject({
+  limits: Amounts.describe("At most this much: `cpu`, `memory`, `ephemeral-storage`. Above its memory it is killed.").optional(),
+  requests: Amounts.describe("A node must have this much free. Without it, as much as the limit says.").optional(),
+});
 
 const Image = z
   .string()
@@ -74,20 +77,38 @@ const Image = z
 
 /** The fields of one container: a step has them, and the short form has them beside the common fields. */
 const shortForm = {
-  image: Image,
-  command: z.array(text(131_072)).max(1000).optional(),
-  args: z.array(text(131_072)).max(1000).optional(),
-  env: Env.optional(),
+  image: Image.describe("What to run."),
+  command: z.array(text(131_072)).max(1000).describe("The program and its words, in place of the image's entrypoint.").optional(),
+  args: z.array(text(131_072)).max(1000).describe("The program's arguments, in place of the image's.").optional(),
+  env: Env.meta({
+    description:
+      'Environment variables by their names: a text, or `{"field": "spec.nodeName"}`, which the cluster fills in. They are kept in clear.',
+  }).optional(),
   resources: Resources.optional(),
-  workingDir: text(4096).regex(/^\//, "A working directory is an absolute path.").optional(),
-  /** Keys that the termination message's JSON object must contain; a missing key fails the step. */
-  outputs: z.array(z.string().min(1).max(128)).max(100).optional(),
+  workingDir: text(4096)
+    .regex(/^\//, "A working directory is an absolute path.")
+    .describe("The folder in which the program starts. Without it, the image's.")
+    .optional(),
+  outputs: z
+    .array(z.string().min(1).max(128))
+    .max(100)
+    .describe(
+      "The keys that the JSON object in `/dev/termination-log` must have. A key that is missing fails the step (`OutputsLost`).",
+    )
+    .optional(),
 };
 
 export const StepRequest = z.strictObject({
-  name: StepName,
-  needs: z.array(StepName).max(100).optional(),
-  when: z.enum(["success", "failure", "always"]).optional(),
+  name: StepName.describe("What the step is called in events, labels and `needs`."),
+  needs: z.array(StepName).max(100).describe("The steps that must have ended before this one.").optional(),
+  when: z
+    .enum(["success", "failure", "always"])
+    .meta({
+      description:
+        "Whether the step runs: if all that it needs succeeded, if any of it failed, or in any case. Else it is skipped.",
+      default: "success",
+    })
+    .optional(),
   ...shortForm,
 });
 export type StepRequest = z.infer<typeof StepRequest>;
@@ -95,12 +116,25 @@ export type StepRequest = z.infer<typeof StepRequest>;
 export const RetryCause = z.enum(["never-started", "infrastructure", "failure"]);
 export type RetryCause = z.infer<typeof RetryCause>;
 
+/** `otherwise` is what the domain takes without the field, if the launcher's setting `defaults` says nothing else. */
+const limit = (otherwise: string, description: string) => Duration.meta({ description, default: otherwise }).optional();
+
 /** Fields of both forms. Defaults are not filled in here: the digest is taken of the request as received. */
 const common = {
-  groups: z.array(GroupName).min(1).max(50).optional(),
-  labels: table(ownLabelName, labelValue, 50).optional(),
-  annotations: table(labelName, text(4096), 50).optional(),
-  priority: z.int().min(-1000).max(1000).optional(),
+  groups: z
+    .array(GroupName)
+    .min(1)
+    .max(50)
+    .describe("The groups that may take it, the preferred one first. Without it, each group may.")
+    .optional(),
+  labels: table(ownLabelName, labelValue, 50).meta({ description: "Labels of its Jobs and pods." }).optional(),
+  annotations: table(labelName, text(4096), 50).meta({ description: "Annotations of its Jobs and pods." }).optional(),
+  priority: z
+    .int()
+    .min(-1000)
+    .max(1000)
+    .meta({ description: "Of the runs that wait for a group, the highest goes first.", default: 0 })
+    .optional(),
   notBefore: z.iso
     .datetime({ offset: true })
     // A text that is no date passes this check: it is refused as no date, not as too late.
@@ -108,22 +142,44 @@ const common = {
       error: "A date is not later than the year 2100.",
       params: { code: "OutOfRange" },
     })
+    .describe("It waits until then.")
     .optional(),
-  waitFor: Duration.optional(),
-  startWithin: Duration.optional(),
-  deadline: Duration.optional(),
+  waitFor: limit("24h", "How long it may wait for a group that takes it, and for room there. Then it fails with `WaitExpired`."),
+  startWithin: limit("15m", "How long a Job may take until its container runs. Then it fails with `StartExpired`."),
+  deadline: limit("6h", "How long a step's program may run. Then it is ended, with `DeadlineExceeded`."),
   retries: z
     .strictObject({
-      max: z.int().min(0).max(20).optional(),
-      on: z.array(RetryCause).max(3).optional(),
-      backoff: z.strictObject({ first: Duration.optional(), most: Duration.optional() }).optional(),
+      max: z.int().min(0).max(20).meta({ description: "How often a step is tried again.", default: 2 }).optional(),
+      on: z
+        .array(RetryCause)
+        .max(3)
+        .meta({
+          description:
+            "What is tried again: `never-started` (nothing ran), `infrastructure` (node or cluster took it away), `failure` (the program failed by itself). A program that fails is tried again only if `failure` is named.",
+          default: ["never-started"],
+        })
+        .optional(),
+      backoff: z
+        .strictObject({
+          first: limit("10s", "The wait before the first retry. It doubles with each."),
+          most: limit("5m", "The longest wait between two tries."),
+        })
+        .optional(),
     })
     .optional(),
-  keepFor: z.strictObject({ succeeded: Duration.optional(), failed: Duration.optional() }).optional(),
+  keepFor: z
+    .strictObject({
+      succeeded: limit("1h", "How long the Job of a step that succeeded stays in the cluster, to be looked at."),
+      failed: limit("24h", "The same for a step that did not succeed."),
+    })
+    .optional(),
 };
 
 const Simple = z.strictObject({ ...shortForm, ...common });
-const Pipeline = z.strictObject({ steps: z.array(StepRequest).min(1).max(100), ...common });
+const Pipeline = z.strictObject({
+  steps: z.array(StepRequest).min(1).max(100).describe("A pipeline, in place of `image` and the fields beside it."),
+  ...common,
+});
 
 export type SimpleRequest = z.infer<typeof Simple>;
 export type PipelineRequest = z.infer<typeof Pipeline>;

@@ -88,6 +88,7 @@ function toProblems(issue: Issue, at: string): readonly Problem[] {
 function unionProblems(issue: z.core.$ZodIssueInvalidUnion, here: string): readonly Problem[] {
   const meant = issue.errors.find((branch) => !branch.some(isMisfit));
   if (meant !== undefined) return meant.flatMap((inner) => toProblems(inner, here));
+  if (issue.message !== UNEXPLAINED) return [problem(here, codeOf(issue), issue.message)];
   const kinds = issue.errors.flatMap((branch) =>
     branch.flatMap((inner) => (inner.code === "invalid_type" ? [kind(inner.expected)] : [])),
   );
@@ -123,8 +124,10 @@ function sentence(issue: RawIssue): string {
   if (issue.code === "unrecognized_keys") return unknownFields(issue.keys, namesOf(issue.inst));
   if (issue.code === "invalid_format" && issue.format === "datetime")
     return 'A date is written as in "2030-01-31T12:00:00Z", with its zone.';
-  return "This is not written as it must be.";
+  return UNEXPLAINED;
 }
+
+const UNEXPLAINED = "This is not written as it must be.";
 
 function needed(what: string, given: unknown, path: readonly PropertyKey[]): string {
   const name = path.at(-1);
@@ -199,15 +202,19 @@ export function nearest(name: string, known: readonly string[]): string | undefi
   return best;
 }
 
-/** Counts the letters that must be put in, left out or changed. */
+/** Counts the letters that must be put in, left out or changed, and the neighbours that must be swapped. */
 function edits(from: string, to: string): number {
+  let beforeAbove: readonly number[] = [];
   let above = Array.from({ length: to.length + 1 }, (_, at) => at);
   for (let row = 1; row <= from.length; row++) {
     const line = [row];
     for (let column = 1; column <= to.length; column++) {
-      const swap = (above[column - 1] ?? 0) + (from[row - 1] === to[column - 1] ? 0 : 1);
-      line.push(Math.min(swap, (above[column] ?? 0) + 1, (line[column - 1] ?? 0) + 1));
+      const change = (above[column - 1] ?? 0) + (from[row - 1] === to[column - 1] ? 0 : 1);
+      const isSwapped = from[row - 1] === to[column - 2] && from[row - 2] === to[column - 1];
+      const swap = isSwapped ? (beforeAbove[column - 2] ?? Infinity) + 1 : Infinity;
+      line.push(Math.min(change, swap, (above[column] ?? 0) + 1, (line[column - 1] ?? 0) + 1));
     }
+    beforeAbove = above;
     above = line;
   }
   return above[to.length] ?? 0;

@@ -11,8 +11,9 @@ import { EVENTS } from "./event.ts";
 import { FACTS } from "./fact.ts";
 import { GroupName, Installation, RunId, TenantName } from "./ids.ts";
 import { MESSAGE } from "./json.ts";
-import { FOLDER } from "./write-schemas.ts";
+import { FOLDER, README } from "./write-schemas.ts";
 import { printed, published } from "./schemas.ts";
+import { tables, withTables } from "./tables.ts";
 
 const files = published();
 const read = (bytes: Uint8Array): unknown => JSON.parse(new TextDecoder().decode(bytes));
@@ -25,6 +26,13 @@ t.test("the published files are those that the code makes", async (t) => {
       `${printed(content)}\n`,
       `${name}: the wire changed. If that is meant, run \`npm run contracts\``,
     );
+});
+
+t.test("README.md's tables are those that the code makes, and every field in them is explained", async (t) => {
+  const page = readFileSync(README, "utf8");
+  t.equal(page, withTables(page), "run `npm run contracts` and read the difference");
+  // Not every event has data of its own, so only this table may have empty cells at its end.
+  for (const [name, text] of tables()) if (name !== "events") t.notMatch(text, /\|\s*\|$/m, `${name}: a field without a meaning`);
 });
 
 t.test("every message that there is has a schema", async (t) => {

@@ -12,7 +12,7 @@ import { EVENTS, type EventType } from "./event.ts";
 import { FACTS, type FactType } from "./fact.ts";
 import { MESSAGE } from "./json.ts";
 
-type Json = Readonly<Record<string, unknown>>;
+export type Json = Readonly<Record<string, unknown>>;
 
 const WHEN_COMMANDS: Record<CommandType, string> = {
   "run.requested": "Runs something. The same run id with the same content has one effect; with other content it is refused.",
@@ -37,7 +37,7 @@ const WHEN_CONTROL: Record<ControlType, string> = {
   "groups.announced": "A launcher says which groups it has; what it does not name, it does not have.",
 };
 
-const WHEN_EVENTS: Record<EventType, string> = {
+export const WHEN_EVENTS: Record<EventType, string> = {
   "run.accepted": "The run was recorded; from now on it will be accounted for.",
   "run.restarted": "The run runs again, as its next generation.",
   "run.waiting": "No group can take it at present, or an earlier attempt may still run; told again when the reason changes.",

@@ -19,7 +19,8 @@ const durationRule = 'A duration is a whole number and ms, s, m, h or d, such as
 export const Duration = z
   .string()
   .regex(DURATION, durationRule)
-  .refine((text) => !DURATION.test(text) || durationMs(text) !== undefined, "A duration is at most 366d.");
+  .refine((text) => !DURATION.test(text) || durationMs(text) !== undefined, "A duration is at most 366d.")
+  .meta({ title: "duration" });
 
 const SUFFIXES: Readonly<Record<string, number>> = {
   n: 1e-9, u: 1e-6, m: 1e-3, "": 1, k: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15, E: 1e18,
@@ -40,7 +41,16 @@ export function quantity(text: string): number | undefined {
 
 const quantityRule = 'A quantity is a number and perhaps a suffix, such as "500m", "2" or "1Gi"; it is not negative.';
 
+/** "2GB" is how people write it, and no quantity of Kubernetes. */
+function withoutBytes(text: unknown): string | undefined {
+  const [, amount, letter = ""] = typeof text === "string" ? (/^(\d{1,15})\s?([kKMGTPE])i?B$/.exec(text) ?? []) : [];
+  if (amount === undefined) return undefined;
+  const [decimal, binary] = [letter.replace("K", "k"), letter.toUpperCase()];
+  return `A quantity has no "B" at its end: write ${amount}${decimal} or ${amount}${binary}i.`;
+}
+
 export const Quantity = z
   .string()
-  .regex(QUANTITY, quantityRule)
-  .refine((text) => !QUANTITY.test(text) || quantity(text) !== undefined, "A quantity is less than 2^63.");
+  .regex(QUANTITY, { error: ({ input }) => withoutBytes(input) ?? quantityRule })
+  .refine((text) => !QUANTITY.test(text) || quantity(text) !== undefined, "A quantity is less than 2^63.")
+  .meta({ title: "quantity" });

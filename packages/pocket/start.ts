@@ -37,8 +37,14 @@ export interface Pocket extends AsyncDisposable {
   /** The administrator's. */
   readonly token: string;
   readonly cluster: Cluster;
-  /** How many pods have a process now. */
-  running(): number;
+  /** The pods that have a process now. */
+  running(): readonly PodObject[];
+  /** The pods that had a process when the last pocket of this folder was killed. After a stop in order there are none. */
+  readonly found: {
+    /** Their processes still run, and are followed to their end. */
+    readonly goOn: readonly PodObject[];
+    readonly ended: readonly PodObject[];
+  };
 }
 
 export async function startPocket(options: PocketOptions): Promise<Pocket> {
@@ -51,6 +57,9 @@ export async function startPocket(options: PocketOptions): Promise<Pocket> {
   const disk = throwaway ? undefined : started.use(openJournal(dataDir, clock));
   const log = requestLog === undefined ? undefined : openSync(requestLog, "a");
   if (log !== undefined) started.defer(() => closeSync(log));
+  const before = runningIn(
+    (disk?.objects ?? []).filter(({ resource }) => resource === "pods").map(({ object }) => object as PodObject),
+  );
   const kubelet = pods(clock);
   const cluster = started.use(
     createCluster({
@@ -63,6 +72,14 @@ export async function startPocket(options: PocketOptions): Promise<Pocket> {
       ...(log !== undefined && { onRequest: (entry) => writeSync(log, `${JSON.stringify(entry)}\n`) }),
     }),
   );
+  // The cluster has taken up the pods that the disk kept.
+  const still = new Set(
+    runningIn(cluster.store.list("pods", undefined) as readonly PodObject[]).map(({ metadata }) => metadata.uid),
+  );
+  const found = {
+    goOn: before.filter(({ metadata }) => still.has(metadata.uid)),
+    ended: before.filter(({ metadata }) => !still.has(metadata.uid)),
+  };
   // Stops before the cluster: the cluster hears how its pods ended.
   started.use(kubelet);
   for (const name of options.namespaces ?? ["default"]) {
@@ -72,10 +89,11 @@ export async function startPocket(options: PocketOptions): Promise<Pocket> {
   const credentials = new Map<string, Identity>([[token, { user: "admin" }], ...(options.credentials ?? [])]);
   const { url } = started.use(await serveHttp({ cluster, credentials, ...(options.tls && { tls: options.tls }) }));
   const all = started.move();
-  const running = (): number =>
-    cluster.store.list("pods", undefined).filter((it) => (it as PodObject).status.phase === "Running").length;
-  return { url, token, cluster, running, [Symbol.asyncDispose]: () => all.disposeAsync() };
+  const running = () => runningIn(cluster.store.list("pods", undefined) as readonly PodObject[]);
+  return { url, token, cluster, running, found, [Symbol.asyncDispose]: () => all.disposeAsync() };
 }
+
+const runningIn = (pods: readonly PodObject[]): readonly PodObject[] => pods.filter(({ status }) => status.phase === "Running");
 
 const inUse = (dataDir: string, pid: number | undefined): string =>
   pid === undefined ? `${dataDir} takes no lock` : `another pocket, in process ${pid}, uses ${dataDir}`;

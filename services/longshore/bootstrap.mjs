@@ -27,7 +27,7 @@ async function node24() {
   if (existsSync(binary)) return binary;
 
   const platform = `node-${process.platform}-${process.arch}`;
-  await step(`Node ${NODE} for this project (the machine has ${process.versions.node})`, async () => {
+  await step(`Node ${NODE} for this project, about 190 MB (the machine has ${process.versions.node})`, async () => {
     mkdirSync(cache, { recursive: true });
     const beside = mkdtempSync(join(cache, "node-"));
     try {
@@ -57,7 +57,9 @@ async function dependencies() {
   if (existsSync(stamp) && readFileSync(stamp, "utf8") === lock) return;
   // Not `npm ci`: it refuses a lockfile that lacks other platforms' optional binaries, and a mirror may lack those.
   // `install --no-save` takes the same versions and integrity hashes from the lockfile and leaves that file alone.
-  await step("dependencies (npm install)", () => run("npm", ["install", "--no-save", "--no-audit", "--no-fund"], root));
+  await step("dependencies (npm install), about 550 MB on disk", () =>
+    run("npm", ["install", "--no-save", "--no-audit", "--no-fund"], root),
+  );
   writeFileSync(stamp, lock);
 }
 
@@ -76,10 +78,15 @@ async function step(what, work) {
   const began = Date.now();
   const seconds = () => `${((Date.now() - began) / 1000).toFixed(0)} s`;
   process.stderr.write(`getting  ${what} …\n`);
-  const ticking = setInterval(() => process.stderr.write(`         still at it, ${seconds()}\n`), 10_000);
+  // A line that counts, in a terminal; elsewhere each line would stay.
+  const counts = process.stderr.isTTY === true;
+  const line = () => `         still at it, ${seconds()}`;
+  const ticking = setInterval(() => process.stderr.write(counts ? `\r${line()}` : `${line()}\n`), counts ? 1_000 : 60_000);
+  const clear = () => counts && process.stderr.write(`\r${" ".repeat(line().length)}\r`);
   try {
     await work();
   } catch (error) {
+    clear();
     process.stderr.write(
       `failed   ${what}\n${error.message}\nThis needs the npm registry: \`npm ping\` says whether it can be reached. Then run the same command again.\n`,
     );
@@ -87,6 +94,7 @@ async function step(what, work) {
   } finally {
     clearInterval(ticking);
   }
+  clear();
   process.stderr.write(`got      ${what} in ${seconds()}\n`);
 }
 

@@ -75,6 +75,14 @@ const wrong: readonly Case[] = [
   { name: "rbac without a name", args: ["rbac"], code: 64, says: /needs one group, or a namespace/ },
   { name: "rbac for a group, where no file names groups", args: ["rbac", "nosuch"], code: 64, says: /no groups file says what the group "nosuch" is.*--groups FILE.*longshore rbac --namespace nosuch/ },
   { name: "rbac for a group that the file does not have", args: ["rbac", "prod-b", "--groups", "groups.yaml"], code: 64, says: /has no group "prod-b" \(it has prod-a\); did you mean prod-a\?.*longshore rbac --namespace prod-b/ },
+  { name: "an id that is none", args: ["publish", "--image", "a", "--run", "bad id!"], code: 64, says: /^--run 'bad id!': .*\nlongshore publish --help/ },
+  { name: "a group that is none, and an image that is none", args: ["publish", "--image", "", "--group", "ok", "--group", "No Group"], code: 64, says: /^--image '': .*\n--group 'No Group': / },
+  { name: "a variable with a name that no shell takes", args: ["publish", "--image", "a", "--env", "A B=CANARY"], code: 64, says: /^--env A B: (?!.*CANARY)/s },
+  { name: "a restart from a step that no run has", args: ["runs", "restart", "a", "--from", "No Step"], code: 64, says: /^--from 'No Step': / },
+  { name: "a correction of what no restart corrects", args: ["runs", "restart", "a", "--with", "image=b c"], code: 64, says: /^--with image: / },
+  { name: "another run than the file's", args: ["publish", "--file", "named.yaml", "--run", "b"], code: 64, says: /^\S+named\.yaml has the run "a", and --run says "b"/ },
+  { name: "an image beside a file", args: ["publish", "--file", "named.yaml", "--image", "b"], code: 64, says: /^--file holds the whole request: write what --image says into \S+named\.yaml/ },
+  { name: "a command beside a file", args: ["publish", "--file", "named.yaml", "--", "sh"], code: 64, says: /^--file holds the whole request: write the command "sh" into \S+named\.yaml/ },
   { name: "a request that cannot be read", args: ["publish", "--file", "missing.yaml"], code: 1, says: /missing\.yaml cannot be read/ },
   { name: "a request that is no YAML", args: ["publish", "--file", "bad.yaml"], code: 1, says: /bad\.yaml is no YAML/ },
   { name: "a request that is a list", args: ["publish", "--file", "list.yaml"], code: 1, says: /holds no request/ },
@@ -105,6 +113,7 @@ t.test("a wrong command line, or a file that cannot be read, is told in a senten
   t.teardown(() => rm(home, { recursive: true, force: true }));
   await writeFile(join(home, "bad.yaml"), "a: [");
   await writeFile(join(home, "list.yaml"), "- a\n");
+  await writeFile(join(home, "named.yaml"), "run: a\nimage: busybox\n");
   await writeFile(join(home, "gone.yaml"), GONE);
   await writeFile(join(home, "none.yaml"), GONE.replace("current-context: gone", ""));
   await writeFile(join(home, "groups.yaml"), "groups: { prod-a: { cluster: { inCluster: true }, namespaces: [batch] } }\n");

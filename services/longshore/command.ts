@@ -18,6 +18,8 @@ export interface Surroundings {
   readonly screen?: Screen;
   /** Absent: a command does not say what it waits for. */
   readonly progress?: Progress;
+  /** Writes to standard error, beside an output that programs read. The commands are not folded. Absent: nobody reads it. */
+  readonly note?: (sentence: string, ...commands: readonly string[]) => void;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   /** Aborts on Ctrl-C, and when nobody reads the output any more. */
@@ -210,6 +212,12 @@ export function meant(given: string, words: readonly string[]): string {
 
 /** Returns the path of a file or folder that was named on the command line. */
 export const fileAt = (given: string, { env, cwd }: Pick<Surroundings, "env" | "cwd">): string => fileNamed(given, env, cwd);
+
+/** The word as a shell takes it. */
+export const quoted = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
+
+/** What follows a printed `longshore` command, so that it asks the Longshore that `--config` named. */
+export const configWords = (config: string | undefined): string => (config === undefined ? "" : ` --config ${quoted(config)}`);
 
 // ── Options that several commands have ───────────────────────────────────────────────────────────────────────────────
 

@@ -6,7 +6,7 @@
  * ledger, and the broker's events only say when to look.
  */
 import type { Broker, Delivery } from "@longshore/broker/port.ts";
-import { readEvent } from "@longshore/contract/envelope.ts";
+import { readEvent, type ReceivedEvent } from "@longshore/contract/envelope.ts";
 import { isTerminal } from "@longshore/contract/event.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
@@ -152,8 +152,9 @@ function listen(events: AsyncIterable<Delivery>, run: RunId, command: string | u
     for await (const delivery of events) {
       await delivery.ack();
       const read = readEvent(delivery.body);
-      if (read.kind !== "event" || (read.event.subject !== run && read.event.data["run"] !== run)) continue;
-      const { type, data } = read.event;
+      if (read.kind !== "event") continue;
+      const { subject, type, data }: ReceivedEvent = read.event;
+      if (subject !== run && data["run"] !== run) continue;
       if (type === "command.refused" && command !== undefined && data["command"] === command)
         state = { problems: data["problems"] as readonly Problem[] };
       wake.wake();

@@ -14,7 +14,7 @@ export function helpOf({ name, summary, usage, options, more, verbs }: Page & Pi
     const text = `${about}${words ? `: ${words.join(", ")}` : ""}`;
     return [value === undefined ? `--${option}` : `--${option} ${value}`, text] as const;
   });
-  const verbHelp = all.length > 0 ? `  longshore ${name} VERB --help    what a verb does, with its options` : "";
+  const verbHelp = all.length > 0 ? table([[`longshore ${name} VERB --help`, "what a verb does, with its options"]], screen) : "";
   const parts = [
     prose(`longshore ${name}: ${summary}.`, screen),
     ways.join("\n"),

@@ -11,7 +11,7 @@ import { runs } from "./commands/runs.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { stopOnSignals } from "@longshore/runtime/program.ts";
 import { progressOn } from "./screen/progress.ts";
-import { paragraph } from "./screen/rows.ts";
+import { paragraph, whole } from "./screen/rows.ts";
 import { PIPE, type Screen, screenOf } from "./screen/screen.ts";
 import { up } from "./commands/up.ts";
 import { prose, table } from "./help.ts";
@@ -22,6 +22,11 @@ export const COMMANDS: Readonly<Record<string, Command>> = { ...OWN, completion:
 
 const WHAT = "longshore: publish a message, get a Kubernetes Job on whichever cluster can take it, and get every outcome back.";
 const END = "Without anything set up: `npm run demo` shows it at work, `npm start` (longshore up) leaves it running here.";
+const PAGES = [
+  ["longshore COMMAND --help", "what a command does, with its options"],
+  ["longshore COMMAND VERB --help", "the same for a verb, such as `runs list`"],
+  ["longshore --version", "which version this is"],
+] as const;
 const EXIT_CODES = [
   ["0", "done; for a command that waits for a run's end (publish --follow, runs follow, runs restart): the run succeeded"],
   ["1", "not done, and the text says what you can do; or the run did not succeed; or doctor found a failure"],
@@ -37,9 +42,7 @@ ${table(
   screen,
 )}
 
-  longshore COMMAND --help         what a command does, with its options and examples
-  longshore COMMAND VERB --help    the same for a verb, such as \`runs list\`
-  longshore --version
+${table(PAGES, screen)}
 
 Exit codes
 ${table(EXIT_CODES, screen)}
@@ -114,6 +117,11 @@ async function asProcess(): Promise<number> {
     },
     screen: screenOf(process.stdout),
     progress,
+    note: (sentence, ...commands) => {
+      progress.clear();
+      const lines = [...paragraph(sentence, {}, errors), ...commands.map((it) => whole(it, 2))];
+      if (isRead) process.stderr.write(`${lines.join("\n")}\n`);
+    },
     env: process.env,
     cwd: process.cwd(),
     signal: stop.signal,

@@ -21,6 +21,8 @@ export interface Longshore {
   readonly broker: ReturnType<typeof brokerOf>;
   readonly ledgerUrl: string;
   readonly groupsFile: string;
+  /** The launcher's config file, if a person named one. */
+  readonly settings?: string | undefined;
   /** The key that seals announcements, if the launcher announces its groups. */
   readonly sealKeys?: string | undefined;
   /** For each group that an earlier start from this folder served: the command that serves it again. */
@@ -68,10 +70,12 @@ function claimedBy(dataDir: string, pid: number | undefined): Failure {
 
 /** Not mkdir's `recursive`: if no folder can be made, as in /proc, Node tries for ever. */
 async function makeFolder(path: string): Promise<void> {
-  const isFolder = await stat(path).then((it) => it.isDirectory(), () => false); // biome-ignore format: one question
-  if (isFolder) return;
+  const isFolder = () => stat(path).then((it) => it.isDirectory(), () => false); // biome-ignore format: one question
+  if (await isFolder()) return;
   if (!existsSync(dirname(path))) await makeFolder(dirname(path));
-  await mkdir(path, { mode: HOME_MODE });
+  await mkdir(path, { mode: HOME_MODE }).catch(async (error: unknown) => {
+    if (!(await isFolder())) throw error; // else another start made it meanwhile, and its lock says so
+  });
 }
 
 const WHY_NOT: Readonly<Record<string, string>> = {
@@ -103,7 +107,7 @@ export async function findLongshore(
     throw new Failure(
       "halt",
       "NotRunning",
-      "no Longshore runs from this folder. Start one with `npm start`, or name yours: --config config/launcher.yaml",
+      "no Longshore runs from this folder. Start one with `npm start`, or name yours: --config config/launcher.yaml, or --config DIR/launcher.yaml if it was started with --data DIR",
     );
   }
   const { brokerUrl, pid: _, ...same } = running;
@@ -116,6 +120,7 @@ function ofConfig(file: string, env: Surroundings["env"]): Longshore {
   return {
     installation,
     groupsFile,
+    settings: file,
     broker: brokerOf(config),
     ledgerUrl: secretOf(ledger, "url")?.reveal() ?? "",
     sealKeys: sealKeyFile?.reveal(),

@@ -20,6 +20,13 @@ import { type CachedJob, openJobCache } from "./job-cache.ts";
 import type { Parts, Watched } from "./parts.ts";
 import { factPublisher } from "./publish-facts.ts";
 
+/** API servers end each watch after some minutes, and nobody needs to know. The other unnamed reasons are for info. */
+const LEVELS: Readonly<Partial<Record<Extract<Change, { kind: "broken" }>["reason"], "debug" | "warn">>> = {
+  ended: "debug",
+  rejected: "warn",
+  forbidden: "warn",
+};
+
 /** At most this many Jobs are considered at the same time; each may wait for a log or for the broker. */
 const CONSIDERED_MOST = 32;
 /** An ended Job waits this long for its pods to be read: without their exit code nobody can explain the end. */
@@ -209,7 +216,7 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
 
   function note(kind: "jobs" | "pods", change: Change): void {
     if (change.kind === "broken")
-      log[change.reason === "rejected" || change.reason === "forbidden" ? "warn" : "info"]("a watch broke and is started again", {
+      log[LEVELS[change.reason] ?? "info"]("a watch broke and is started again", {
         group: cluster.name,
         kind,
         reason: change.reason,

@@ -26,6 +26,9 @@ export async function longshore(cwd: string, ...args: readonly string[]): Promis
   return await inTime(running.ended, COMMAND_WITHIN_MS, `the end of longshore ${args.join(" ")}`);
 }
 
+/** Starts a command that the test stops. */
+export const longshoreStarted = (cwd: string, ...args: readonly string[]): Program => started(cwd, args);
+
 /** Runs the demo with `tmp` as its folder for temporary files, so that a test sees what is left behind. */
 export async function longshoreDemo(tmp: string): Promise<Ended> {
   await using running = demoStarted(tmp);

@@ -23,6 +23,26 @@ export function example(name: string): string {
 export const application = (python: string, code: string, url: string): Program =>
   program(python, ["-c", code], { env: { AMQP_URL: url, LANG: "C.UTF-8" } });
 
+/** Makes an application's queue before the application does, so that events of other runs wait in it. */
+export async function queueOfEvents(url: string, queue: string): Promise<void> {
+  const connection = await connect(url);
+  const channel = await connection.createChannel();
+  await channel.assertQueue(queue, { durable: true });
+  await channel.bindQueue(queue, "longshore.events", "default.*.run.#");
+  await channel.close();
+  await connection.close();
+}
+
+/** Returns how many messages wait in a queue that nobody consumes from: whatever was not settled is among them. */
+export async function waitingIn(url: string, queue: string): Promise<number> {
+  const connection = await connect(url);
+  const channel = await connection.createChannel();
+  const { messageCount } = await channel.checkQueue(queue);
+  await channel.close();
+  await connection.close();
+  return messageCount;
+}
+
 /**
  * Resolves when an application consumes from the queue. It binds its queue before that, so it hears every event from then on.
  */

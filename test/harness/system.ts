@@ -203,10 +203,12 @@ export async function openSystem(options: SystemOptions = {}): Promise<System> {
   }; // biome-ignore format: names in one look
 }
 
-/** Returns the runs of which the ledger knows nothing. */
+/** Returns the runs that the ledger does not know. Asks for one at a time: hundreds at once would wait too long to connect. */
 async function missing(runs: readonly string[], ledger: Ledger): Promise<readonly string[]> {
-  const records = await Promise.all(runs.map((run) => ledger.find(RunId.parse(run))));
-  return runs.filter((_, at) => records[at] === undefined).map((run) => `${run}: the ledger does not know it`);
+  const unknown: string[] = [];
+  for (const run of runs)
+    if ((await ledger.find(RunId.parse(run))) === undefined) unknown.push(`${run}: the ledger does not know it`);
+  return unknown;
 }
 
 const isAtRest = (attempt: Attempt): boolean => attempt.state === "done" || (attempt.state === "ended" && isOpen(attempt));

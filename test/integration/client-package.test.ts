@@ -11,7 +11,7 @@ import { emptyFolder } from "../harness/longshore.ts";
 import { run } from "../harness/builds/cached.ts";
 import { node20 } from "../harness/builds/node20.ts";
 import { rabbitmq } from "../harness/rabbitmq/server.ts";
-import { consumed } from "../harness/readme.ts";
+import { consumed, queueOfEvents, waitingIn } from "../harness/readme.ts";
 import { program } from "../harness/servers/program.ts";
 import { openSystem } from "../harness/system.ts";
 
@@ -20,6 +20,7 @@ t.setTimeout(0); // each wait has its own bound
 const ROOT = path.resolve(import.meta.dirname, "../..");
 const CLIENT = path.join(ROOT, "packages/client");
 const RUN = "orders/8812/export";
+const OTHER = "orders/8811/export";
 const say = (sentence: string) => t.comment(sentence);
 
 function example(name: string): string {
@@ -77,11 +78,18 @@ export function ends(bytes: Uint8Array): readonly boolean[] {
   const heard = hear(read.event);
   return heard.kind === "told" ? heard.events.map(({ type }) => isTerminal(type)) : [];
 }
+export function codes(bytes: Uint8Array): readonly string[] {
+  const read = readEvent(bytes);
+  const heard = read.kind === "event" ? hear(read.event) : undefined;
+  if (heard?.kind !== "told") return [];
+  return heard.events.flatMap((event) => (event.type === "run.failed" ? [event.data.diagnosis.code] : []));
+}
 `;
 const WRONG = [
   'message({ source: "/shop" }, "run.requested", { run: "a", image: 1 });',
   'message({ source: "/shop" }, "run.started", { run: "a" });',
   "story().hear(new Uint8Array());",
+  'const read = readEvent(new Uint8Array()); if (read.kind === "event") read.event.data.diagnosis;',
 ];
 
 t.test("a strict TypeScript project compiles against the types, and what is wrong does not compile", async (t) => {
@@ -114,19 +122,25 @@ t.test("Node 20 publishes a run and follows its whole story, as printed in the c
   await using system = await openSystem({ brokerUrl: rabbit.url });
   await system.watcher();
   await system.launcher();
-  const started = async (name: string) => {
-    await writeFile(path.join(project, `${name}.js`), example(name));
+  const started = async (name: string, of = RUN) => {
+    await writeFile(path.join(project, `${name}.js`), example(name).replace(RUN, of));
     return program(node, [`${name}.js`], { cwd: project, env: { AMQP_URL: rabbit.url } });
   };
+
+  await queueOfEvents(rabbit.url, "shop");
+  await using elsewhere = await started("publish", OTHER);
+  t.match(await elsewhere.ended, { code: 0 }, "another run's events are in the queue first");
+  await system.ended([OTHER]);
 
   await using follower = await started("follow");
   await consumed(rabbit.url, "shop");
   await using publisher = await started("publish");
   t.same(await publisher.ended, { code: 0, out: `taken: ${RUN}\n`, err: "" }, "what the publisher prints");
   await system.ended([RUN]);
-  const story = ["accepted", "launched", "started", "succeeded"].map((word, at) => `${at + 1} run.${word}\n`).join("");
+  const story = ["accepted", "launched", "started", "succeeded"].map((word, at) => `${RUN} ${at + 1} run.${word}\n`).join("");
   t.same(await follower.ended, { code: 0, out: story, err: "" }, "what the follower prints");
+  t.equal(await waitingIn(rabbit.url, "shop"), 0, "it settled every event, the last one too");
 
   t.same(await system.faults([RUN]), []);
-  t.equal((await system.created()).length, 1, "one Job was created");
+  t.equal((await system.created()).length, 2, "one Job was created for each run");
 });

@@ -6,12 +6,13 @@
 import t from "tap";
 import { pythonWithPika } from "../harness/python.ts";
 import { rabbitmq } from "../harness/rabbitmq/server.ts";
-import { application, consumed, example } from "../harness/readme.ts";
+import { application, consumed, example, queueOfEvents } from "../harness/readme.ts";
 import { openSystem } from "../harness/system.ts";
 
 t.setTimeout(0); // each wait has its own bound
 
 const RUN = "orders/8812/export";
+const OTHER = "orders/8811/export";
 
 t.test("the publishing example is short enough to be read before deciding to", async (t) => {
   const lines = example("publish").split("\n");
@@ -25,6 +26,11 @@ t.test("an application in Python publishes a run and hears its whole story, as p
   await system.watcher();
   await system.launcher();
 
+  await queueOfEvents(rabbit.url, "shop");
+  await using elsewhere = application(python, example("publish").replace(RUN, OTHER), rabbit.url);
+  t.match(await elsewhere.ended, { code: 0 }, "another run's events are in the queue first");
+  await system.ended([OTHER]);
+
   await using follower = application(python, example("follow"), rabbit.url);
   await consumed(rabbit.url, "shop");
   await using publisher = application(python, example("publish"), rabbit.url);
@@ -33,11 +39,11 @@ t.test("an application in Python publishes a run and hears its whole story, as p
   await system.ended([RUN]);
   const { code: exitCode, out, err } = await follower.ended;
   t.same({ exitCode, err }, { exitCode: 0, err: "" }, "the follower ends by itself after the run's end");
-  const story = ["accepted", "launched", "started", "succeeded"].map((word, at) => `${at + 1} run.${word}`);
+  const story = ["accepted", "launched", "started", "succeeded"].map((word, at) => `${RUN} ${at + 1} run.${word}`);
   t.same(out.trimEnd().split("\n"), story, "what the follower prints");
 
   t.same(await system.faults([RUN]), []);
-  t.equal((await system.created()).length, 1, "one Job was created");
+  t.equal((await system.created()).length, 2, "one Job was created for each run");
 
   await using misled = application(python, example("follow"), rabbit.url);
   await consumed(rabbit.url, "shop");
@@ -47,5 +53,5 @@ t.test("an application in Python publishes a run and hears its whole story, as p
   t.match(await mistaken.ended, { code: 0 }, "the broker takes it");
   const refused = await misled.ended;
   t.match(refused, { code: 0, err: "" }, "the follower ends by itself after a refusal");
-  t.match(refused.out, /^refused: \/data\/imagge .*did you mean "image"\?/m, "and says what is wrong");
+  t.match(refused.out, /^orders\/8812\/export refused: \/data\/imagge .*did you mean "image"\?/m, "and says what is wrong");
 });

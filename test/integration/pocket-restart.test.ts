@@ -34,6 +34,10 @@ async function untilIsThere(name: string): Promise<void> {
   if (!existsSync(file(name))) throw new Error(`${name} did not come`);
 }
 
+/** Whether the Job with a deadline ends before the kill is up to the machine. */
+const FOUND =
+  /the last start was killed: \d commands? still (runs and is|run and are) taken up \(.*runs-on.*\); \d commands ended meanwhile \(.*away/;
+
 const follow = async (run: string) => await longshore(folder.path, "runs", "follow", run);
 
 await t.test("after kill -9, what ended meanwhile is told as it ended, and what runs is followed to its end", async (t) => {
@@ -59,7 +63,10 @@ await t.test("after kill -9, what ended meanwhile is told as it ended, and what 
   t.match(await follow("runs-on"), { code: 0, out: /succeeded[\s\S]*on begins\n {4}the end\n/ });
   const { out } = await longshore(folder.path, "runs", "list");
   t.notMatch(out, /LOST/);
-  t.equal((await second.stop()).code, 0);
+  const { code, out: screen } = await second.stop();
+  t.equal(code, 0);
+  t.match(screen, FOUND);
+  t.match(screen, /\n {2}stopped\n$/);
 });
 
 await t.test("a stop in order ends what runs, and the next start tells why", async (t) => {
@@ -69,7 +76,10 @@ await t.test("a stop in order ends what runs, and the next start tells why", asy
   for (const it of ["stopped", "retried"]) await untilIsThere(`${it}-runs`);
   const { code, out } = await first.kill("SIGTERM");
   t.equal(code, 0);
-  t.match(out, /2 commands/);
+  t.match(
+    out,
+    /stopped\. 2 commands still ran and are ended now: (stopped, stopped-retried|stopped-retried, stopped)\. .*LocalStop.*\n +npx longshore runs restart stopped/,
+  );
   t.same(await commandsIn(folder.path), [], "no process is left");
   await writeFile(file("retried-may-end"), "");
 

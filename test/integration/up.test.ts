@@ -7,10 +7,10 @@
 // runs at most 6 min
 import { existsSync } from "node:fs";
 import path from "node:path";
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
-import { emptyFolder, errorsIn, longshore, longshoreUp } from "../harness/longshore.ts";
+import { emptyFolder, errorsIn, longshore, longshoreStarted, longshoreUp } from "../harness/longshore.ts";
 import { commandsIn } from "../harness/servers/processes.ts";
 import type { Program } from "../harness/servers/program.ts";
 
@@ -27,6 +27,13 @@ async function ends(t: Tap, up: Program): Promise<void> {
   t.same({ code, errors: errorsIn(err) }, { code: 0, errors: [] });
   t.notOk(existsSync(running), "no command finds it any more");
   t.same(await processes(), [], "no process is left");
+}
+async function until<T>(ask: () => Promise<T>, isIt: (it: T) => boolean): Promise<T> {
+  for (let tries = 0; ; tries++) {
+    const it = await ask();
+    if (isIt(it) || tries === 100) return it;
+    await sleep(100);
+  }
 }
 type Tap = Pick<typeof t, "match" | "same" | "notOk">;
 
@@ -59,6 +66,10 @@ await t.test("a run that is published again is not run again: its story and its 
   t.equal(out.match(/launched/g)?.length, 1);
   const other = await longshore(folder.path, ...again, "echo other");
   t.match(other, { code: 1, out: /^first\nrefused\n {2}\/data\/run: this id belongs to a run with other content/ });
+  const request = { run: "first", image: "busybox", command: ["sh", "-c", "echo hi"] };
+  await writeFile(path.join(folder.path, "request.json"), JSON.stringify(request));
+  const ofFile = await longshore(folder.path, "publish", "--file", "request.json", "--follow");
+  t.match(ofFile, { code: 0, out: /^first\nalready ran; / }, "a file's run is the run");
 });
 
 await t.test(
@@ -87,6 +98,66 @@ await t.test(
     t.notMatch(out, /kubectl/);
   },
 );
+
+await t.test("without --follow it is told what became of an id that is taken, on standard error", async (t) => {
+  const publish = (run: string, text: string) =>
+    longshore(folder.path, "publish", "--image", "busybox", "--run", run, "--", "sh", "-c", text);
+  t.match(await publish("first", "echo hi"), {
+    code: 0,
+    out: "first\n",
+    err: /already ran: SUCCEEDED; .*\n +npx longshore runs show first\n$/,
+  });
+  t.match(await publish("first", "echo other"), {
+    code: 1,
+    out: "first\n",
+    err: /refused: this id belongs to a run with other content\n/,
+  });
+  t.match(await publish("unfollowed", "true"), {
+    code: 0,
+    err: /the launcher decides:\n +npx longshore runs follow unfollowed\n$/,
+  });
+});
+
+await t.test("Ctrl-C ends the following and not the run, and says so", async (t) => {
+  const following = longshoreStarted(
+    folder.path,
+    "publish",
+    "--image",
+    "busybox",
+    "--run",
+    "left",
+    "--follow",
+    "--",
+    "sleep",
+    "60",
+  );
+  await following.prints("started");
+  const { code, err } = await following.stop();
+  t.match(
+    { code, err },
+    {
+      code: 130,
+      err: /stopped watching; the run goes on:\n +npx longshore runs follow left\n +npx longshore runs cancel left\n$/,
+    },
+  );
+  t.match(await longshore(folder.path, "runs", "cancel", "left"), { code: 0, out: /cancelled/ });
+});
+
+await t.test("doctor names the run that waits for a group that is not there", async (t) => {
+  await longshore(folder.path, "publish", "--image", "busybox", "--run", "homeless", "--group", "nowhere");
+  const { out } = await until(
+    () => longshore(folder.path, "doctor"),
+    ({ out }) => !out.includes("all well"),
+  );
+  t.match(out, /^runs +WARN +homeless waits \(NoGroup\)\. nowhere: .*\n +› .*longshore runs cancel homeless\n/m);
+  t.match(out, /1 warning, 0 failures\n$/);
+  t.match(out, /^ledger +ok .*(published)/m);
+  t.same(
+    [...out.matchAll(/^(\S+'s clock) /gm)].map(([, it]) => it),
+    ["ledger's clock"],
+  );
+  t.match(await longshore(folder.path, "runs", "cancel", "homeless"), { code: 0 });
+});
 
 await t.test("there is nothing to cancel of a run that has ended, and it is not asked for first", async (t) => {
   const { code, out, err } = await longshore(folder.path, "runs", "cancel", "first");

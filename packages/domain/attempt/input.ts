@@ -80,7 +80,8 @@ export type AttemptInput =
   | { readonly kind: "released"; readonly found: "released" | "missing" | "foreign"; readonly begunAtMs: number }
   // Decisions and timers.
   | { readonly kind: "cancel"; readonly diagnosis: Diagnosis }
-  | { readonly kind: "waitExpired" }
+  /** Without a diagnosis, the last reason to wait is told. */
+  | { readonly kind: "waitExpired"; readonly diagnosis?: Diagnosis }
   /** Waiting cannot help: no wanted group ever worked, or each of them forbids the run. */
   | { readonly kind: "hopeless"; readonly diagnosis: Diagnosis }
   | { readonly kind: "startExpired"; readonly diagnosis: Diagnosis }

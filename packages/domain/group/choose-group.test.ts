@@ -4,8 +4,9 @@ import { GroupSettings } from "@longshore/contract/group-settings.ts";
 import { GroupName } from "@longshore/contract/ids.ts";
 import fc from "fast-check";
 import t from "tap";
+import { planOf, played, runOf, step, toStep } from "../attempt/testing/examples.ts";
 import { type Group, imageRefused, UNSERVED_MS } from "./group.ts";
-import { chooseGroup, NO_PLACE } from "./choose-group.ts";
+import { chooseGroup, judgeAttempt, NO_PLACE } from "./choose-group.ts";
 
 const named = (name: string, more: Partial<Group> = {}): Group => ({
   name: GroupName.parse(name),
@@ -151,7 +152,7 @@ const cases: readonly Case[] = [
     wanted: names("later"),
     want: "NoGroup",
     hopeless: false,
-    why: /No group has this name/,
+    why: /No group has this name; there is a\./,
   },
   { name: "waits if there is no group at all", groups: [], want: "NoGroup", hopeless: false },
 ];
@@ -180,6 +181,28 @@ t.test("places again when a full quota's pause is over", async (t) => {
   const groups = [named("a", quota)];
   t.equal(chooseGroup({ wanted: undefined, groups, nowMs: 2000, ...knows(groups) }).kind, "placed");
 });
+
+for (const { name, wanted, want } of [
+  {
+    name: "who waited for a name that no group has is to blame, and reads the names that there are",
+    wanted: names("nowhere"),
+    want: { blame: "request", sentence: "No group is called nowhere; there are a, b.", hint: /^Correct the names in `groups`/ },
+  },
+  {
+    name: "who waited for a group that there is waited for the cluster",
+    wanted: names("nowhere", "a"),
+    want: { blame: "cluster" },
+  },
+])
+  t.test(name, async (t) => {
+    const run = runOf({ ...planOf([step("main")], {}, true), groups: wanted });
+    const groups = [named("b"), named("a")];
+    const [attempt] = run.attempts;
+    if (attempt === undefined) throw new TypeError("the run's first attempt is open");
+    const placer = { ...knows(groups), placeAgainMs: 1000 };
+    const judged = judgeAttempt(attempt, run.run.plan, groups, placer, attempt.notes.waitUntilMs);
+    t.match(played(run, toStep("main", judged)).record.run.steps["main"]?.diagnosis, { code: "WaitExpired", ...want });
+  });
 
 for (const { name, servedAtMs, want } of [
   { name: "a group that another launcher serves may take it", servedAtMs: 1, want: "placed" },

@@ -65,7 +65,10 @@ export function chooseGroup(choosing: Choosing): Placement {
   const considered: Considerations = [];
   const skips: (Skip & { readonly group: Group | undefined })[] = [];
   for (const { name, group } of candidates) {
-    const found = group === undefined ? UNKNOWN : (skipped(group, choosing) ?? group);
+    const found =
+      group === undefined
+        ? { reason: "NoGroup" as const, why: `No group has this name; ${thereAre(choosing)}.` }
+        : (skipped(group, choosing) ?? group);
     if ("name" in found)
       return {
         kind: "placed",
@@ -91,8 +94,30 @@ export function chooseGroup(choosing: Choosing): Placement {
 export const takesMore = (group: Group, placer: Placer, nowMs: number): boolean =>
   skipped(group, { ...placer, nowMs }) === undefined;
 
-/** A group that a request names may be announced a moment later, so the run waits for an unknown group. */
-const UNKNOWN: Skip = { reason: "NoGroup", why: "No group has this name." };
+/** In one sentence; a longer list would hide what it says. */
+const NAMES_MOST = 10;
+
+/** Names the groups that a launcher serves. */
+function thereAre({ groups, serves, nowMs }: Pick<Choosing, "groups" | "serves" | "nowMs">): string {
+  const names = groups.filter((it) => serves.has(it.name) || !isUnserved(it, nowMs)).map(({ name }) => name);
+  const [first, ...others] = names.toSorted();
+  if (first === undefined) return "there is none";
+  if (others.length === 0) return `there is ${first}`;
+  const more = names.length > NAMES_MOST ? ` and ${names.length - NAMES_MOST} more` : "";
+  return `there are ${[first, ...others].slice(0, NAMES_MOST).join(", ")}${more}`;
+}
+
+/**
+ * A group that a request names may be announced a moment later, so the run waits for an unknown group. If none of its names
+ * came to be known, more patience or more room would not have helped.
+ */
+function ofUnknownGroups(choosing: Pick<Choosing, "wanted" | "groups" | "serves" | "nowMs">): Diagnosis | undefined {
+  const { wanted = [], groups } = choosing;
+  if (wanted.length === 0 || wanted.some((name) => groups.some((it) => it.name === name))) return undefined;
+  const sentence = `No group is called ${[...new Set(wanted)].join(" or ")}; ${thereAre(choosing)}.`;
+  const hint = "Correct the names in `groups`, and publish it with a new id.";
+  return { ...diagnose("WaitExpired", sentence, [], hint), blame: "request" };
+}
 
 const isHopeless = ({ reason, group }: Skip & { readonly group: Group | undefined }): boolean =>
   reason === "PolicyRefused" || (reason === "GroupsUnhealthy" && group?.everHealthy === false);
@@ -156,7 +181,10 @@ export function judgeAttempt(
   placer: Placer,
   nowMs: number,
 ): Judgement {
-  if (nowMs >= notes.waitUntilMs) return { kind: "waitExpired" };
+  if (nowMs >= notes.waitUntilMs) {
+    const diagnosis = ofUnknownGroups({ wanted: plan.groups, groups, nowMs, serves: placer.serves });
+    return { kind: "waitExpired", ...(diagnosis && { diagnosis }) };
+  }
   const image = plan.with?.image ?? plan.steps.find(({ name }) => name === step)?.image;
   const images = image === undefined ? [] : [image];
   const found = chooseGroup({ wanted: plan.groups, groups, avoid: notes.avoid, images, nowMs, ...placer });

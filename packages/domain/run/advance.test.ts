@@ -91,6 +91,16 @@ for (const { name, limits, inputs, atMs = NOW, told, state } of cases)
     t.equal(after.record.run.seq, 1 + told.length, "the sequence is dense");
   });
 
+t.test("a program that failed by itself says why it is not tried again, if the request asked for retries", async (t) => {
+  const inputs = toStep("main", input.placed, input.claimDue, input.failed);
+  const sentence = (more: Partial<Plan>): string | undefined =>
+    played(runOf({ ...planOf([step("main")], {}, true), ...more }), inputs).record.run.steps["main"]?.diagnosis?.sentence;
+  t.match(sentence({ retriesAsked: true }), /not tried again, since `retries\.on` does not name `failure`/);
+  t.notMatch(sentence({}), /not tried again/);
+  const limits = { ...planOf([]).limits, retriesOn: ["failure"] as const, retriesMax: 0 };
+  t.notMatch(sentence({ retriesAsked: true, limits }), /not tried again/);
+});
+
 const pipeline = (...steps: Plan["steps"]): RunRecord => runOf(planOf(steps));
 const handled = [
   step("a"),

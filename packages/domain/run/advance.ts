@@ -13,7 +13,7 @@ import { outcomeOfOutputs } from "./outputs.ts";
 import type { Attempt, AttemptOutcome, Cancel, GivenUp, RunRecord, Step, StepOutcome } from "./record.ts";
 import { attemptIn } from "./record.ts";
 import type { Advanced, Advancing, Draft } from "./steps.ts";
-import { advancedOf, draftOf, endRun, openAttempt, openSteps, retryAtMs, setStep, skip, stepIn } from "./steps.ts";
+import { advancedOf, draftOf, endRun, openAttempt, openSteps, retryAtMs, setStep, skip, stepIn, untried } from "./steps.ts";
 import { jobOf, newsOf } from "./story.ts";
 
 export type { Advanced, Advancing };
@@ -91,7 +91,8 @@ function attemptEnded(draft: Draft, attempt: Attempt, outcome: AttemptOutcome): 
     case "refused":
     case "deleted": {
       const diagnosis = diagnosisOf(outcome);
-      if (!retry(draft, attempt, diagnosis)) endStep(draft, attempt, "failed", { diagnosis });
+      if (!retry(draft, attempt, diagnosis))
+        endStep(draft, attempt, "failed", { diagnosis: untried(draft.run, diagnosis, attempt.started) });
       break;
     }
     case "moved":

@@ -1,9 +1,10 @@
 /** The fields that a restart may correct, and the effect of each correction. */
 import { Correction } from "@longshore/contract/command.ts";
-import type { StepRequest } from "@longshore/contract/request.ts";
+import { forms, type SimpleRequest, type StepRequest } from "@longshore/contract/request.ts";
 import { StepName } from "@longshore/contract/ids.ts";
 import t from "tap";
-import { corrected } from "./plan.ts";
+import { z } from "zod";
+import { corrected, DEFAULTS, NO_PLAN, planOf } from "./plan.ts";
 
 const step: StepRequest = {
   name: StepName.parse("main"),
@@ -43,3 +44,40 @@ t.test("without a correction a step stays as it is", async (t) => t.same(correct
 t.test("every field that a correction may name has its row", async (t) => {
   t.same(Object.keys(Correction.shape).toSorted(), [...Object.keys(CASES), "deadline"].toSorted());
 });
+
+t.test("the defaults that the published schema names are those of a plan", async (t) => {
+  const { properties } = z.toJSONSchema(forms.Simple, { io: "input" }) as { properties: Record<string, Described> };
+  const named = Object.entries(properties).flatMap(([name, it]) => {
+    const value = defaultsIn(it);
+    return value === undefined ? [] : [[name, value] as const];
+  });
+  t.same(
+    named.map(([name]) => name),
+    ["priority", "waitFor", "startWithin", "deadline", "retries", "keepFor"],
+  );
+  const request = { image: "busybox" };
+  t.same(planOf({ ...request, ...Object.fromEntries(named) } as SimpleRequest, NO_PLAN.limits).limits, {
+    ...DEFAULTS,
+    giveUpAfterMs: {},
+  });
+  t.equal(properties["priority"]?.default, planOf(request, DEFAULTS).priority);
+});
+
+t.test("a plan keeps whether its request asked for retries", async (t) => {
+  const asked = (retries?: SimpleRequest["retries"]) => planOf({ image: "busybox", retries }, DEFAULTS).retriesAsked;
+  t.same([asked({ max: 1 }), asked({ max: 0 }), asked({}), asked()], [true, undefined, undefined, undefined]);
+});
+
+interface Described {
+  readonly default?: unknown;
+  readonly properties?: Readonly<Record<string, Described>>;
+}
+
+function defaultsIn(it: Described): unknown {
+  if (it.properties === undefined) return it.default;
+  const inner = Object.entries(it.properties).flatMap(([name, value]) => {
+    const found = defaultsIn(value);
+    return found === undefined ? [] : [[name, found] as const];
+  });
+  return inner.length === 0 ? undefined : Object.fromEntries(inner);
+}

@@ -22,6 +22,7 @@ export function planOf(request: RunRequest, defaults: Limits): Plan {
     priority: request.priority ?? 0,
     notBeforeMs: request.notBefore === undefined ? undefined : Date.parse(request.notBefore),
     limits: limitsOf(request, defaults),
+    ...((request.retries?.max ?? 0) > 0 && { retriesAsked: true }),
     with: undefined,
   };
 }

@@ -53,6 +53,8 @@ export interface Plan {
   readonly limits: Limits;
   /** The corrections that came with the newest restart. */
   readonly with: CommandData<"run.restart">["with"];
+  /** The request has `retries` with a number: its author expects them. */
+  readonly retriesAsked?: true;
   /** The trace of the message that requested the run: a restart stays in that trace. */
   readonly traceparent?: string;
 }

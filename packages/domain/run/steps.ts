@@ -161,6 +161,14 @@ export function retryCause(diagnosis: Diagnosis, started: Attempt["started"]): R
   return retry === "never-started" ? "infrastructure" : retry;
 }
 
+/** By default no program is run again that failed by itself. Whoever asked for retries and gets none is told why. */
+export function untried({ plan }: Run, diagnosis: Diagnosis, started: Attempt["started"]): Diagnosis {
+  const isExpected = plan.retriesAsked === true && retryCause(diagnosis, started) === "failure";
+  if (!isExpected || plan.limits.retriesOn.includes("failure")) return diagnosis;
+  const why = "It was not tried again, since `retries.on` does not name `failure`: a program's own failure.";
+  return { ...diagnosis, sentence: `${diagnosis.sentence} ${why}` };
+}
+
 /** Returns when the step's next attempt may be placed; `undefined`: there is none. A cancelled run is never retried. */
 export function retryAtMs(
   { state, plan }: Run,

@@ -6,6 +6,7 @@ import { command, during, say, screenIn, type Surroundings } from "../command.ts
 import { HOME_MODE } from "../embedded/home.ts";
 import { openStage, type Stage } from "../embedded/demo-stage.ts";
 import { paragraph } from "../screen/rows.ts";
+import { toned } from "../screen/screen.ts";
 import { span } from "../screen/times.ts";
 
 export const demo = command({
@@ -37,7 +38,7 @@ const greet = { image: "demo/greet:1", command: ["sh", "-c", `printf '{"greeting
 async function tell(stage: Stage, surroundings: Surroundings): Promise<number> {
   const screen = screenIn(surroundings);
   const title = (text: string) => say(surroundings, paragraph(text, { tone: "strong" }, screen));
-  const told = (text: string, indent = 4) => say(surroundings, paragraph(text, { indent }, screen));
+  const told = (text: string) => say(surroundings, paragraph(text, { indent: 4 }, screen));
   const waiting = <T>(what: string, work: () => Promise<T>) => during(surroundings, what, work);
 
   title("1 One message, one Job");
@@ -71,7 +72,6 @@ async function tell(stage: Stage, surroundings: Surroundings): Promise<number> {
   );
 
   const sum = await waiting("waiting until nothing is left to do", () => stage.sum());
-  told(`${sum.runs} runs  ${sum.jobs} Jobs  ${sum.duplicateJobs} duplicate Jobs  ${sum.unaccounted} unaccounted`, 2);
   const asItShould =
     first.outcome === "succeeded" &&
     bad.outcome === "failed" &&
@@ -79,5 +79,8 @@ async function tell(stage: Stage, surroundings: Surroundings): Promise<number> {
     killed.jobs === 1 &&
     sum.duplicateJobs === 0 &&
     sum.unaccounted === 0;
+  const verdict = `${sum.runs} runs  ${sum.jobs} Jobs  ${sum.duplicateJobs} duplicate Jobs  ${sum.unaccounted} unaccounted`;
+  const { tone } = toned(asItShould ? "ok" : "fail");
+  say(surroundings, paragraph(verdict, { indent: 2, tone }, screen));
   return asItShould ? 0 : 1;
 }

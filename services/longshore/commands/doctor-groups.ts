@@ -38,8 +38,16 @@ export async function groups({ groupsFile, installation }: Longshore, signal: Ab
     return (await Promise.all(rows)).flat();
   });
   const findings = (await Promise.all(each)).flat();
+  if (findings.length === 0) return [noGroup(groupsFile)];
   return findings.toSorted((a, b) => (a.part < b.part ? -1 : a.part > b.part ? 1 : 0));
 }
+
+const noGroup = (groupsFile: string): Finding => ({
+  part: "groups",
+  state: "WARN",
+  says: `${groupsFile} has no group, so every run waits`,
+  todo: "make the first one there; deploy/README.md says how",
+});
 
 /**
  * The pocket serves this machine alone and has neither TLS nor roles: nobody could act on a warning about that. If it does not

@@ -16,6 +16,7 @@ import { paragraph, row } from "../screen/rows.ts";
 import { type Screen, toned } from "../screen/screen.ts";
 import { span } from "../screen/times.ts";
 import { groups } from "./doctor-groups.ts";
+import { runsThatWait } from "./doctor-runs.ts";
 import { toServeSentence, UNHELD } from "./group.ts";
 import { findLongshore, type Longshore } from "../which-longshore.ts";
 
@@ -33,6 +34,8 @@ export const doctor = command({
   usage: ["[--json] [--config FILE]"],
   options: { json: JSON_OPTION, config: CONFIG },
   more: `
+  longshore doctor --config config/launcher.yaml
+
 Exit 0: nothing failed; there may be warnings. Exit 1: something failed, and its line says what to do.`,
   async run({ config, json: asJson = false }, _, surroundings) {
     const longshore = await findLongshore({ config }, surroundings);
@@ -40,7 +43,7 @@ Exit 0: nothing failed; there may be warnings. Exit 1: something failed, and its
     const screen = screenIn(surroundings);
     if (!asJson) say(surroundings, row(HEADER, SHAPE, screen));
     for (const [whom, examine] of EXAMINED) {
-      for (const finding of await during(surroundings, `asking ${whom}`, () => examine(longshore, surroundings.signal))) {
+      for (const finding of await during(surroundings, `asking ${whom}`, () => examine(longshore, surroundings.signal, config))) {
         if (!asJson) say(surroundings, linesOf(finding, findings.at(-1)?.part, screen));
         findings.push(finding);
       }
@@ -67,23 +70,24 @@ const EXAMINED = [
   ["the clusters", groups],
 ] as const;
 
-const SHAPE = { widths: [10, 5] };
+const SHAPE = { widths: [14, 5] };
 const HEADER = ["PART", "STATE", "FOUND"].map((text) => ({ text, tone: "faint" }) as const);
 
 function linesOf({ part, state, says, todo }: Finding, before: string | undefined, screen: Screen): readonly string[] {
   return [
     ...row([part === before ? "" : part, toned(state), says], SHAPE, screen),
-    ...(todo === undefined ? [] : paragraph(todo, { indent: 19, mark: "› " }, screen)),
+    ...(todo === undefined ? [] : paragraph(todo, { indent: 23, mark: "› " }, screen)),
   ];
 }
 
 /** The line for a part that cannot even be opened. */
-const failed = (part: string, error: unknown): readonly Finding[] => {
+function failed(part: string, error: unknown, { settings }: Pick<Longshore, "settings">): readonly Finding[] {
   if (!(error instanceof Failure)) throw error;
-  return [{ part, state: "FAIL", says: error.message }];
-};
+  const todo = settings === undefined ? undefined : `its settings are the part "${part}:" of ${settings}, or variables`;
+  return [{ part, state: "FAIL", says: error.message, ...(todo !== undefined && { todo }) }];
+}
 
-async function brokerAndClock({ broker: where }: Longshore, signal: AbortSignal): Promise<readonly Finding[]> {
+async function brokerAndClock({ broker: where, settings }: Longshore, signal: AbortSignal): Promise<readonly Finding[]> {
   try {
     await using broker = await openBroker({ ...where, log: silentLog, clock: systemClock });
     const { product, user, waiting, clockSkewMs } = await broker.inspect(signal);
@@ -109,20 +113,24 @@ async function brokerAndClock({ broker: where }: Longshore, signal: AbortSignal)
       ...skew,
     ];
   } catch (error) {
-    return failed("broker", error);
+    return failed("broker", error, { settings });
   }
 }
 
 function clock(whose: string, skewMs: number): Finding {
-  const says = `${whose} ${skewMs >= 0 ? "+" : ""}${Math.round(skewMs)} ms`;
+  const part = `${whose}'s clock`;
+  const says = `${Math.abs(Math.round(skewMs))} ms ${skewMs >= 0 ? "ahead of" : "behind"} this machine's`;
   return Math.abs(skewMs) < 5_000
-    ? { part: "clock", state: "ok", says }
-    : { part: "clock", state: "WARN", says, todo: "set the clocks (NTP): durations in events will be wrong" };
+    ? { part, state: "ok", says }
+    : { part, state: "WARN", says, todo: "set the clocks (NTP): durations in events will be wrong" };
 }
+
+const unsent = (events: number): string =>
+  events === 0 ? "every event is published" : `${some(events, "event")} not published yet`;
 
 const HOURGLASS_MS = 60_000;
 
-async function ledgerAndHolds(longshore: Longshore): Promise<readonly Finding[]> {
+async function ledgerAndHolds(longshore: Longshore, _: AbortSignal, config?: string): Promise<readonly Finding[]> {
   const { ledgerUrl, installation } = longshore;
   const jobName = (): never => {
     throw new Error("doctor begins no attempts");
@@ -134,7 +142,7 @@ async function ledgerAndHolds(longshore: Longshore): Promise<readonly Finding[]>
     const [{ product, schema }, counts, states] = [await ledger.describe(), await ledger.counts(), await ledger.groups()];
     const late = (counts.outboxOldestMs ?? 0) > HOURGLASS_MS;
     return [
-      { part: "ledger", state: "ok", says: `${product}, schema ${schema}, outbox ${counts.outbox}` },
+      { part: "ledger", state: "ok", says: `${product}, schema ${schema}; ${unsent(counts.outbox)}` },
       clock("ledger", now - (before + systemClock.now()) / 2),
       ...(late
         ? [
@@ -158,10 +166,11 @@ async function ledgerAndHolds(longshore: Longshore): Promise<readonly Finding[]>
             says: `${counts.overdue} attempts are overdue: nobody acted on them in time`,
             todo: "is a launcher running, and does it reach the groups below?",
           },
+      ...(await runsThatWait(ledger, longshore, config)),
       ...states.flatMap((it) => ofGroup(it, now, longshore)),
     ];
   } catch (error) {
-    return failed("ledger", error);
+    return failed("ledger", error, longshore);
   }
 }
 

@@ -224,7 +224,8 @@ export const toServeSentence = (name: string, command: string | undefined): stri
 async function pause(asked: Asked): Promise<number> {
   const { name, paused, slotsUsed } = await find(asked);
   await asked.ledger.setGroup(name, { paused: true });
-  const goesOn = slotsUsed === 0 ? "nothing runs there" : `${slotsUsed} Jobs there go on`;
+  const goesOn =
+    slotsUsed === 0 ? "nothing runs there" : slotsUsed === 1 ? "1 Job there goes on" : `${slotsUsed} Jobs there go on`;
   tell(asked.surroundings, `${name} ${paused ? "was paused already" : "is paused"}; ${goesOn}`);
   return 0;
 }

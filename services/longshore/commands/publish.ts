@@ -15,20 +15,28 @@ import type { Ledger } from "@longshore/ledger/port.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { readYaml } from "@longshore/runtime/config/yaml-text.ts";
-import { command as declared, CONFIG, during, fileAt, type Surroundings, Usage } from "../command.ts";
+import { command as declared, CONFIG, configWords, during, fileAt, quoted, type Surroundings, Usage } from "../command.ts";
 import { exitCodeOf, type Following, follow } from "../following.ts";
 import { placeOf } from "../place.ts";
 import { findLongshore } from "../which-longshore.ts";
 
+/** The options that give the request's fields. */
+const OPTIONS: Readonly<Record<string, string>> = {
+  image: "--image",
+  env: "--env",
+  groups: "--group",
+  command: "the command after --",
+};
+
 export const publish = declared({
   name: "publish",
   summary: "send one run request, and perhaps follow it",
-  usage: ["[--run ID] --image IMAGE [options] [-- COMMAND ARG ...]", "[--run ID] --file REQUEST.yaml [--follow]"],
+  usage: ["[--run ID] --image IMAGE [options] [-- COMMAND ARG ...]", "--file REQUEST.yaml [--run ID] [--follow]"],
   options: {
     run: {
       type: "string",
       value: "ID",
-      about: "your id for the run: the same id with the same content is the same run (default: a new id)",
+      about: "your id for the run: the same id with the same content is the same run (default: the file's, or a new id)",
     },
     image: { type: "string", value: "IMAGE", about: "what to run; everything after -- is its command" },
     env: { type: "string", multiple: true, value: "NAME=VALUE", about: "an environment variable; may be repeated" },
@@ -49,18 +57,24 @@ export const publish = declared({
   more: `
   longshore publish --image busybox --follow -- sh -c 'echo hi'
 
-Exit 0: the broker has the request; with --follow, the run succeeded. Exit 1: it could not be sent; with --follow, also: the run did not succeed, or was refused.`,
+Exit 0: the broker has the request, and a launcher decides on it; with --follow, the run succeeded. Exit 1: it could not be sent, or its id belongs to a run with other content; with --follow, also: the run did not succeed, or was refused.`,
   andMore: true,
   async run(values, words, surroundings) {
-    const run = values.run ?? `cli/${randomUUID()}`;
-    const request = values.file === undefined ? ofFlags(values, words) : await ofFile(values.file, surroundings);
-    const data = { ...request, run };
+    const request = values.file === undefined ? ofFlags(values, words) : await ofFile(values.file, values, words, surroundings);
+    const { run } = request;
+    const options = { ...(values.file === undefined && OPTIONS), ...(values.run !== undefined && { run: "--run" }) };
+    const command = commandOf("run.requested", request as CommandInput<"run.requested">, options);
     await using broker = await brokerOf(values.config, surroundings);
-    const command = commandOf("run.requested", data as CommandInput<"run.requested">);
     if (values.follow !== true) {
+      const isNew = values.run === undefined && values.file === undefined;
+      const known = isNew ? undefined : await knownOf(command.body, run as RunId, values.config, surroundings);
       await sendTo(broker, command, surroundings);
       surroundings.out(`${run}\n`);
-      return 0;
+      const more = `${run}${configWords(values.config)}`;
+      if (known === undefined)
+        surroundings.note?.("the broker has it; the launcher decides:", `npx longshore runs follow ${more}`);
+      else surroundings.note?.(known.says, `npx longshore runs show ${more}`);
+      return known?.refused === true ? 1 : 0;
     }
     const { config } = values;
     await using ledger = await ledgerOf(config, surroundings);
@@ -69,9 +83,47 @@ Exit 0: the broker has the request; with --follow, the run succeeded. Exit 1: it
     const following = await follow({ broker, ledger, run: run as RunId, command: command.id, place }, surroundings);
     await sendTo(broker, command, surroundings);
     surroundings.out(`${run}\n`);
-    return exitCodeOf(await endOf(following, command.body, surroundings));
+    const end = await endOf(following, command.body, surroundings);
+    if (end === "stopped") {
+      const more = `${run}${configWords(config)}`;
+      surroundings.note?.(
+        "stopped watching; the run goes on:",
+        `npx longshore runs follow ${more}`,
+        `npx longshore runs cancel ${more}`,
+      );
+    }
+    return exitCodeOf(end);
   },
 });
+
+interface Known {
+  readonly says: string;
+  readonly refused: boolean;
+}
+
+/**
+ * Says what becomes of a request whose id is taken: the broker takes the request all the same, which looks like success.
+ * `undefined`: the id is free, or the ledger cannot be asked, which publishing does not need.
+ */
+async function knownOf(
+  body: Uint8Array,
+  run: RunId,
+  config: string | undefined,
+  surroundings: Surroundings,
+): Promise<Known | undefined> {
+  try {
+    await using ledger = await ledgerOf(config, surroundings);
+    const found = await ledger.find(run);
+    if (found === undefined) return undefined;
+    if (!isSame(found.request, body)) return { says: "refused: this id belongs to a run with other content", refused: true };
+    const { state, outcome } = found.record.run;
+    const what = state === "ended" ? "already ran" : "was asked for already";
+    return { says: `${what}: ${(outcome ?? state).toUpperCase()}; it is not run again`, refused: false };
+  } catch (error) {
+    if (error instanceof Failure) return undefined;
+    throw error;
+  }
+}
 
 /**
  * Nothing happens to a run that was asked for before, so no event would ever tell of this request: it is recognised by its
@@ -83,7 +135,7 @@ async function endOf(
   { out }: Pick<Surroundings, "out">,
 ): Promise<string> {
   if (found === undefined) return await toEnd();
-  if (canonical(found.request) !== canonical(requestOf(body))) return await toRefusal();
+  if (!isSame(found.request, body)) return await toRefusal();
   out(
     found.record.run.state === "ended" ? "already ran; this is its story\n" : "was asked for already; this is its story so far\n",
   );
@@ -91,12 +143,18 @@ async function endOf(
 }
 
 interface Flags {
+  readonly run?: string | undefined;
   readonly image?: string | undefined;
   readonly env?: readonly string[] | undefined;
   readonly group?: readonly string[] | undefined;
 }
 
-function ofFlags({ image, env = [], group }: Flags, command: readonly string[]): object {
+interface Request {
+  readonly run: string;
+  readonly [field: string]: unknown;
+}
+
+function ofFlags({ run = newRun(), image, env = [], group }: Flags, command: readonly string[]): Request {
   if (image === undefined) throw new Usage("publish needs --image or --file");
   const variables = env.map((it) => {
     const at = it.indexOf("=");
@@ -104,6 +162,7 @@ function ofFlags({ image, env = [], group }: Flags, command: readonly string[]):
     return [it.slice(0, at), it.slice(at + 1)] as const;
   });
   return {
+    run,
     image,
     ...(command.length > 0 && { command }),
     ...(variables.length > 0 && { env: Object.fromEntries(variables) }),
@@ -111,7 +170,16 @@ function ofFlags({ image, env = [], group }: Flags, command: readonly string[]):
   };
 }
 
-async function ofFile(file: string, surroundings: Surroundings): Promise<object> {
+const newRun = (): string => `cli/${randomUUID()}`;
+
+/**
+ * The file is the whole request: what an option would add to it or take from it is refused, since either choice would run
+ * something that somebody did not write.
+ */
+async function ofFile(file: string, flags: Flags, words: readonly string[], surroundings: Surroundings): Promise<Request> {
+  const beside = (["image", "env", "group"] as const).find((it) => flags[it] !== undefined);
+  if (beside !== undefined) throw new Usage(`--file holds the whole request: write what --${beside} says into ${file}`);
+  if (words.length > 0) throw new Usage(`--file holds the whole request: write the command "${words.join(" ")}" into ${file}`);
   const path = file === "-" ? "/dev/stdin" : fileAt(file, surroundings);
   const text = await readFile(path, "utf8").catch((error: unknown) => {
     const why = error instanceof Error && "code" in error && error.code === "ENOENT" ? "it does not exist" : String(error);
@@ -120,7 +188,11 @@ async function ofFile(file: string, surroundings: Surroundings): Promise<object>
   const value = yamlOf(file, text);
   if (typeof value !== "object" || value === null || Array.isArray(value))
     throw new Failure("halt", "RequestInvalid", `${file} holds no request: it has to be a map, such as "image: busybox"`);
-  return value;
+  const run = "run" in value ? value.run : (flags.run ?? newRun());
+  if (flags.run !== undefined && flags.run !== run)
+    throw new Usage(`${file} has the run ${JSON.stringify(run)}, and --run says "${flags.run}": leave one of them out`);
+  // What is no text is judged with the other fields of the request.
+  return { ...value, run: run as string };
 }
 
 /** The request's variables may be secrets, so its problems are told without its text. */
@@ -151,13 +223,37 @@ export async function ledgerOf(config: string | undefined, surroundings: Surroun
   return await during(surroundings, "waiting for the ledger", open);
 }
 
-/** If the launcher would refuse the command, it is refused here, where its author sees that. */
-export function commandOf<T extends CommandType>(type: T, data: CommandInput<T>): Outgoing {
+/** The options by which the verbs of `runs` give fields of their commands. */
+const OPTIONS_OF_RUNS: Readonly<Record<string, string>> = { from: "--from", with: "--with", reason: "--reason" };
+
+/**
+ * If the launcher would refuse the command, it is refused here, where its author sees that. `options` names the option that
+ * gave a field: a person who typed options knows no fields.
+ */
+export function commandOf<T extends CommandType>(type: T, data: CommandInput<T>, options = OPTIONS_OF_RUNS): Outgoing {
   const made = message({ source: "/longshore/cli" }, type, data);
   if (made.kind === "message") return { id: made.id, key: made.routingKey, body: made.body };
-  const lines = made.problems.map(({ path, message }) => `  ${path.replace(/^\/data/, "") || "the request"}: ${message}`);
+  const typed = made.problems.map(({ path, message }) => ({ message, as: typedAs(path, data, options) }));
+  if (typed.every(({ as }) => as !== undefined)) throw new Usage(typed.map(({ as, message }) => `${as}: ${message}`).join("\n"));
+  const lines = made.problems.map(({ path, message }, index) => {
+    const field = path.replace(/^\/data/, "") || "the request";
+    return `  ${typed[index]?.as ?? field}: ${message}`;
+  });
   throw new Failure("refuse", "RequestInvalid", `this cannot be published as it is:\n${lines.join("\n")}`);
 }
+
+/** What a person typed for the field at this path. Without the value of a variable, which may be a secret. */
+function typedAs(path: string, data: object, options: Readonly<Record<string, string>>): string | undefined {
+  const [, , field = "", ...below] = path.split("/");
+  const option = Object.hasOwn(options, field) ? options[field] : undefined;
+  if (option === undefined) return undefined;
+  const value = (data as Readonly<Record<string, unknown>>)[field];
+  const given: unknown = Array.isArray(value) ? value[Number(below[0])] : value;
+  if (typeof given === "string") return `${option} ${quoted(given)}`;
+  return below.length > 0 ? `${option} ${below.join(".")}` : option;
+}
+
+const isSame = (kept: object, body: Uint8Array): boolean => canonical(kept) === canonical(requestOf(body));
 
 /** The request as the ledger keeps it. */
 function requestOf(body: Uint8Array): object {

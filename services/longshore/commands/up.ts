@@ -14,9 +14,9 @@ import { together } from "@longshore/runtime/loop.ts";
 import { withoutCredentials } from "@longshore/runtime/config/secret.ts";
 import { WatcherConfig } from "@longshore/watcher/config.ts";
 import { watcher } from "@longshore/watcher/main.ts";
-import { command, during, fileAt, say, screenIn, type Surroundings, Usage } from "../command.ts";
+import { command, configWords, during, fileAt, say, screenIn, type Surroundings, Usage } from "../command.ts";
 import { leftBehind, type Left, noteStart, startCommand } from "../embedded/earlier-starts.ts";
-import { INSTALLATION, pocketIn, postgresIn, writeConfig } from "../embedded/home.ts";
+import { type ClusterChoice, INSTALLATION, pocketIn, postgresIn, writeConfig } from "../embedded/home.ts";
 import { type Named, realCluster } from "../embedded/real-cluster.ts";
 import { dataDirIn, claimHome, writeRunning } from "../which-longshore.ts";
 import { paragraph, row, whole } from "../screen/rows.ts";
@@ -57,7 +57,11 @@ export const up = command({
       type: "boolean",
       about: "run the program that the file names for its login (exec: EKS, GKE, AKS); only for a file you trust",
     },
-    data: { type: "string", value: "DIR", about: "where the data is (default: .longshore in this folder)" },
+    data: {
+      type: "string",
+      value: "DIR",
+      about: "where the data is (default: .longshore in this folder); other commands then need --config DIR/launcher.yaml",
+    },
   },
   more: `
 It runs until Ctrl-C. Other commands that run from the same folder find this Longshore: longshore publish, runs, doctor.`,
@@ -67,15 +71,16 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
     if (kubeconfig === undefined) refuseOfRealCluster({ context, namespace, "allow-programs": allowPrograms });
     const home = data === undefined ? dataDirIn(surroundings.cwd) : fileAt(data, surroundings);
     const file = kubeconfig === undefined ? undefined : fileAt(kubeconfig, surroundings);
-    const named = { kubeconfig: file ?? "", context, namespace, allowPrograms };
+    const options = { kubeconfig: file ?? "", context, namespace, allowPrograms };
     const real =
       file === undefined
         ? undefined
-        : await during(surroundings, `asking the cluster of ${file}`, () => realCluster(named, surroundings.signal));
+        : await during(surroundings, `asking the cluster of ${file}`, () => realCluster(options, surroundings.signal));
     await using _claim = await claimHome(home);
 
     const screen = screenIn(surroundings);
     say(surroundings, paragraph("longshore up. Parts that were not named are started here, for this machine only.", {}, screen));
+    if (broker !== undefined) await during(surroundings, "asking the broker", () => tryBroker(broker));
     await using postgres =
       ledger === undefined
         ? await started(surroundings, "ledger", "a Postgres of its own", () => postgresIn(home))
@@ -89,6 +94,7 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
       (await started(surroundings, "cluster", "the pocket: commands as local processes, no images, no isolation", () =>
         pocketIn(home),
       ));
+    if (cluster.found !== undefined) say(surroundings, foundLines(cluster.found, screen));
 
     const files = await writeConfig({ home, brokerUrl, ledgerUrl: postgres.url, cluster });
     const configs = readConfigs(files, surroundings);
@@ -101,7 +107,7 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
         isOwnLedger: ledger === undefined,
       }),
     );
-    const starts = await noteStart(home, cluster.name, real === undefined ? [] : clusterOptions(named));
+    const starts = await noteStart(home, cluster.name, real === undefined ? [] : clusterOptions(options));
     const others = [
       ...optionOf("broker", broker),
       ...optionOf("ledger", ledger),
@@ -117,30 +123,60 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
       toServe: Object.fromEntries(Object.entries(starts).map(([group, options]) => [group, commandFor(options)])),
     });
     // The other commands look into .longshore of their folder, so that another data folder has to be named.
-    const config = data === undefined ? "" : ` --config ${files.launcher}`;
+    const config = data === undefined ? "" : configWords(files.launcher);
     for (const it of left)
       say(surroundings, leftLines(it, { toServe: starts[it.group] && commandFor(starts[it.group] ?? []), config }, screen));
     const after =
       real === undefined
         ? "a command that then runs in the pocket cluster is ended, and its run told as such"
         : "their Jobs go on in the cluster";
-    if (broker === undefined) say(surroundings, withoutBroker(screen));
     say(surroundings, [
       "",
       ...paragraph("up. In another terminal, from this folder:", { indent: 2, tone: "strong" }, screen),
       whole(`npm run longshore -- publish${config} --image busybox --follow -- sh -c 'echo hi'`, 4),
       whole(`npm run longshore -- runs list${config}`, 4),
+      ...paragraph(
+        "`runs list` and `runs follow` show what runs and what has ended; here stands only what fails.",
+        { indent: 2 },
+        screen,
+      ),
       ...paragraph(`Ctrl-C stops it. Runs stay recorded; ${after}.`, { indent: 2 }, screen),
     ]);
+    if (broker === undefined) say(surroundings, withoutBroker(screen));
     const ended = await serve(configs, surroundings);
-    const running = cluster.running?.() ?? 0;
-    if (running > 0) say(surroundings, paragraph(endsCommands(running), { indent: 2 }, screen));
+    say(surroundings, stopLines(cluster.running?.() ?? [], config, screen));
     return ended;
   },
 });
 
-const endsCommands = (count: number): string =>
-  `${count} ${count === 1 ? "command" : "commands"} of the pocket cluster still ran, and will end now (LocalStop). The next start tells it; after that, longshore runs restart RUN goes on.`;
+const NAMED_MOST = 5;
+
+function named(runs: readonly string[]): string {
+  const more = runs.length - NAMED_MOST;
+  return runs.slice(0, NAMED_MOST).join(", ") + (more > 0 ? ` and ${more} more` : "");
+}
+
+const commands = (count: number): string => `${count} ${count === 1 ? "command" : "commands"}`;
+
+function stopLines(running: readonly string[], config: string, screen: Screen): readonly string[] {
+  const [first] = running;
+  if (first === undefined) return paragraph("stopped", { indent: 2 }, screen);
+  const [are, each] = running.length === 1 ? ["is", "the run"] : ["are", "each run"];
+  const what = `stopped. ${commands(running.length)} still ran and ${are} ended now: ${named(running)}. The next start records ${each} as failed (LocalStop); then this runs it again:`;
+  return [...paragraph(what, { indent: 2 }, screen), whole(`npx longshore runs restart ${first}${config}`, 4)];
+}
+
+/** Says what a start finds that comes after a kill. */
+function foundLines({ goOn, ended }: NonNullable<ClusterChoice["found"]>, screen: Screen): readonly string[] {
+  if (goOn.length + ended.length === 0) return [];
+  const parts = [
+    ...(goOn.length > 0
+      ? [`${commands(goOn.length)} still ${goOn.length === 1 ? "runs and is" : "run and are"} taken up (${named(goOn)})`]
+      : []),
+    ...(ended.length > 0 ? [`${commands(ended.length)} ended meanwhile (${named(ended)})`] : []),
+  ];
+  return paragraph(`the last start was killed: ${parts.join("; ")}`, { indent: 2 }, screen);
+}
 
 /** The options that name this cluster. */
 const clusterOptions = ({ kubeconfig, context, namespace, allowPrograms }: Named): readonly string[] => [
@@ -204,6 +240,11 @@ function checkUrls(urls: Readonly<Record<string, string | undefined>>): void {
       throw new Usage(
         `--${name} is no URL: it reads scheme://user:password@host:port/name; in user and password / is written %2F, @ %40, : %3A`,
       );
+}
+
+/** A wrong broker is told before a Postgres is started for nothing. */
+async function tryBroker(url: string): Promise<void> {
+  await using _broker = await openBroker({ url, log: silentLog, clock: systemClock });
 }
 
 /** Opens each server once before "up" is printed, so that a wrong name is told in one sentence. Returns what this start leaves. */

@@ -10,6 +10,7 @@ import { join } from "node:path";
 import type { GroupName, RunId } from "@longshore/contract/ids.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";
 import { z } from "zod";
+import { quoted } from "../command.ts";
 
 const Starts = z.record(z.string(), z.array(z.string()));
 type Starts = Readonly<z.infer<typeof Starts>>;
@@ -38,8 +39,6 @@ function jsonOf(text: string): unknown {
 /** The command as a person types it. */
 export const startCommand = (options: readonly string[]): string =>
   ["npm start", ...(options.length > 0 ? ["--"] : []), ...options.map(quoted)].join(" ");
-
-const quoted = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
 
 export interface Left {
   readonly group: GroupName;

@@ -7,7 +7,8 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { brokerAt } from "@longshore/broker/brokers.ts";
 import { startPostgres } from "@longshore/ledger/embedded-postgres.ts";
-import { startPocket } from "@longshore/pocket/start.ts";
+import { ANNOTATIONS } from "@longshore/domain/run/marks.ts";
+import { type Pocket, startPocket } from "@longshore/pocket/start.ts";
 import { stringify } from "yaml";
 
 /**
@@ -32,8 +33,10 @@ export interface ClusterChoice {
   readonly watch?: object;
   readonly name: string;
   readonly namespace: string;
-  /** How many commands of the pocket run now. */
-  readonly running?: () => number;
+  /** The runs whose commands run in the pocket now. */
+  readonly running?: () => readonly string[];
+  /** What the last start left in the pocket when it was killed. */
+  readonly found?: { readonly goOn: readonly string[]; readonly ended: readonly string[] };
 }
 
 /** The key for proofs: without it, a restarted launcher would not recognise its own Jobs. */
@@ -60,7 +63,8 @@ export async function pocketIn(
   await writeFile(tokenFile, pocket.token, { mode: 0o600 });
   return {
     url: pocket.url,
-    running: pocket.running,
+    running: () => runsOf(pocket.running()),
+    found: { goOn: runsOf(pocket.found.goOn), ended: runsOf(pocket.found.ended) },
     name: GROUP,
     namespace: NAMESPACE,
     cluster: { server: pocket.url },
@@ -69,6 +73,10 @@ export async function pocketIn(
     [Symbol.asyncDispose]: () => pocket[Symbol.asyncDispose](),
   };
 }
+
+const runsOf = (pods: ReturnType<Pocket["running"]>): readonly string[] => [
+  ...new Set(pods.map(({ metadata: { name, annotations } }) => annotations?.[ANNOTATIONS.runId] ?? name)),
+];
 
 export interface Writing {
   readonly home: string;

@@ -133,8 +133,8 @@ const LIFECYCLE: readonly PlantedBug[] = [
     edits: [
       edit(
         "packages/domain/attempt/moves/decisions.ts",
-        'isOpen(attempt)\n    ? closing(attempt, "waitExpired", waitDiagnosis(attempt), context)\n    : end(',
-        'isOpen(attempt) && attempt.uid !== undefined\n    ? closing(attempt, "waitExpired", waitDiagnosis(attempt), context)\n    : end(',
+        'isOpen(attempt)\n    ? closing(attempt, "waitExpired", diagnosis, context)\n    : end(',
+        'isOpen(attempt) && attempt.uid !== undefined\n    ? closing(attempt, "waitExpired", diagnosis, context)\n    : end(',
       ),
     ],
     breaks: ["G5", "G3", "G10"],

@@ -20,10 +20,10 @@ export const cancelSent: Rule<"cancel"> = (attempt, { diagnosis }, context) =>
 export const deadline: Rule<"deadline"> = (attempt, _input, context) =>
   closing(attempt, "deadline", CAUSES.deadline.diagnosis, context);
 
-export const waitExpiredUncreated: Rule<"waitExpired"> = (attempt, _input, context) =>
+export const waitExpiredUncreated: Rule<"waitExpired"> = (attempt, { diagnosis = waitDiagnosis(attempt) }, context) =>
   isOpen(attempt)
-    ? closing(attempt, "waitExpired", waitDiagnosis(attempt), context)
-    : end(attempt, "failed", context, { diagnosis: waitDiagnosis(attempt), started: notStarted(attempt) });
+    ? closing(attempt, "waitExpired", diagnosis, context)
+    : end(attempt, "failed", context, { diagnosis, started: notStarted(attempt) });
 
 export const hopeless: Rule<"hopeless"> = (attempt, { diagnosis }, context) =>
   end(attempt, "refused", context, { diagnosis, started: notStarted(attempt) });

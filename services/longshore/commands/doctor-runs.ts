@@ -1,0 +1,62 @@
+/**
+ * The runs that go no further until a person acts: they wait for a group that is not there, or their Job is stalled.
+ *
+ * The failure this prevents: "all well" above a run that would wait for ever.
+ */
+import type { RunRecord } from "@longshore/domain/run/record.ts";
+import type { NoPlace } from "@longshore/domain/group/choose-group.ts";
+import type { Ledger } from "@longshore/ledger/port.ts";
+import { configWords } from "../command.ts";
+import { hintAt, placeOf } from "../place.ts";
+import type { Longshore } from "../which-longshore.ts";
+import type { Finding } from "./doctor.ts";
+
+/** The oldest of more active runs are not looked at: each look is a query. */
+const LOOKED_AT_MOST = 200;
+const NAMED_MOST = 5;
+
+/** Room comes back by itself, and a pause was somebody's wish; these reasons stay until a person acts. */
+const STAYS: Readonly<Partial<Record<NoPlace, string>>> = {
+  NoGroup: "put the group into a launcher's groups file, or cancel the run",
+  PolicyRefused: "ask for an image or a group that the groups file allows, or cancel the run",
+  GroupsUnhealthy: "mend the group, whose lines stand below, or cancel the run",
+};
+
+export async function runsThatWait(
+  ledger: Pick<Ledger, "find" | "list">,
+  longshore: Pick<Longshore, "groupsFile" | "installation">,
+  config: string | undefined,
+): Promise<readonly Finding[]> {
+  const found: Finding[] = [];
+  for (const { id } of await ledger.list({ state: "active", most: LOOKED_AT_MOST })) {
+    const record = (await ledger.find(id))?.record;
+    const finding = record === undefined ? undefined : findingOf(record, longshore, config);
+    if (finding !== undefined) found.push(finding);
+  }
+  const more = found.length - NAMED_MOST;
+  if (more <= 0) return found;
+  const says = `${more} more ${more === 1 ? "run needs" : "runs need"} a person`;
+  const todo = `see \`longshore runs list --state active${configWords(config)}\``;
+  return [...found.slice(0, NAMED_MOST), { part: "runs", state: "WARN", says, todo }];
+}
+
+function findingOf(
+  record: RunRecord,
+  longshore: Pick<Longshore, "groupsFile" | "installation">,
+  config: string | undefined,
+): Finding | undefined {
+  const { run, attempts } = record;
+  for (const { state, notes } of attempts) {
+    if (state === "live" && notes.stall !== undefined) {
+      const { code, sentence } = notes.stall;
+      const todo = hintAt(placeOf(record, longshore, config), notes.stall);
+      return { part: "runs", state: "WARN", says: `${run.id} is stalled (${code}): ${sentence}`, todo };
+    }
+    const todo = state === "waiting" ? STAYS[(notes.waiting ?? "") as NoPlace] : undefined;
+    if (todo === undefined) continue;
+    const why = notes.considered?.map(({ group, why }) => `${group}: ${why}`).join(" ") ?? "";
+    const cancel = `longshore runs cancel ${run.id}${configWords(config)}`;
+    return { part: "runs", state: "WARN", says: `${run.id} waits (${notes.waiting}). ${why}`.trim(), todo: `${todo}: ${cancel}` };
+  }
+  return undefined;
+}
