@@ -70,8 +70,8 @@ export function statusText({ word, reason, code, exitCode }: Status): Toned {
   return { ...toned(word), text: why === undefined ? word.toUpperCase() : `${word.toUpperCase()} ${why}` };
 }
 
-/** A pod's times have no fractions of a second. */
-const NEAR_MS = 2_000;
+/** An end that is told this soon is not late: a pod's times have no fractions of a second, and a busy machine takes seconds. */
+const NEAR_MS = 10_000;
 
 /** When a run ended: as its program's pod says if the end was told much later, so that all durations fit together. */
 export const endMs = (toldMs: number, finishedAtMs: number | undefined): number =>

@@ -5,6 +5,7 @@ import { Installation } from "@longshore/contract/ids.ts";
 import t, { type Test } from "tap";
 import type { Surroundings } from "./command.ts";
 import { findLongshore, readRunning, type Running, writeRunning } from "./which-longshore.ts";
+import { PIPE } from "./screen/screen.ts";
 import { particulars, storyTable, wordOf } from "./terminal.ts";
 
 t.equal(wordOf("run.step.succeeded"), "step succeeded");
@@ -46,6 +47,15 @@ t.same(
   ),
   ["  #  2030-01-01  AFTER      EVENT", "  3  00:00:00Z   +7 m 41 s  failed     exit 3  ExitCode"],
   "a narrow terminal has room for the particulars",
+);
+
+t.match(
+  storyTable(PIPE)(
+    { sequence: 4, atMs: 90_000, type: "run.succeeded", data: {} },
+    { sinceMs: 60_000, simple: true, finishedMs: 20_000 },
+  )[1],
+  /00:01:00Z +\+0\.0 s +succeeded +told 30 s later$/,
+  "an end is not shown before the event before it",
 );
 
 // ── Which Longshore is meant ─────────────────────────────────────────────────────────────────────────────────────────

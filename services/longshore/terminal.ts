@@ -85,7 +85,8 @@ export function storyTable(screen: Screen): (line: StoryLine, how: Telling) => r
   const [sequenceWidth = 0] = shape.widths;
   let today: string | undefined;
   return ({ sequence, atMs: toldMs, type, data }, { sinceMs, simple, finishedMs }) => {
-    const atMs = endMs(toldMs, finishedMs);
+    // The events before it may have been told late, too: a story's times never go back.
+    const atMs = Math.max(endMs(toldMs, finishedMs), Math.min(toldMs, sinceMs ?? 0));
     const late = atMs < toldMs ? `told ${span(toldMs - atMs)} later` : "";
     const lasted = sinceMs === undefined ? "" : `+${span(Math.max(0, atMs - sinceMs))}`;
     const header = day(atMs) === today ? [] : ["#".padStart(sequenceWidth), day(atMs), "AFTER", "EVENT"];

@@ -11,8 +11,9 @@ const OBEYED = /[^\P{Cc}\n\t]|[\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu;
 /** Replaces each character that a terminal would obey instead of showing it. */
 export const plain = (text: string): string => text.replace(OBEYED, "·");
 
-/** ESC [ … m and its one-character form: colours and weights, which only change how the text looks. */
-const STYLING = /(?:\u001b\[|\u009b)[\d;:]*m/g;
+/** ESC [ … m, and the same with one character for ESC [: colours and weights, which only change how the text looks. */
+const [ESCAPE, CSI] = ["\u001b", "\u009b"];
+const STYLING = new RegExp(String.raw`(?:${ESCAPE}\[|${CSI})[\d;:]*m`, "g");
 
 /** A line of a program's output as a terminal would leave it: without colours, and only what stands after the last return. */
 export function printed(line: string): string {
