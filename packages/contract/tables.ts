@@ -169,7 +169,10 @@ const branches = (schema: Json): readonly Json[] => (schema["anyOf"] ?? []) as r
 const propertiesOf = (schema: unknown): Properties =>
   (schema as { readonly properties?: Properties } | undefined)?.properties ?? {};
 
+/** Columns are padded as our formatter pads them. */
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]): string => `| ${cells.map((it) => it.replaceAll("|", "\\|")).join(" | ")} |`;
-  return [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n");
+  const lines = [head, ...rows].map((cells) => cells.map((it) => it.replaceAll("|", "\\|")));
+  const widths = head.map((_, at) => Math.max(3, ...lines.map((cells) => cells[at]?.length ?? 0)));
+  const [first = "", ...others] = lines.map((cells) => `| ${cells.map((it, at) => it.padEnd(widths[at] ?? 0)).join(" | ")} |`);
+  return [first, `| ${widths.map((width) => "-".repeat(width)).join(" | ")} |`, ...others].join("\n");
 }
