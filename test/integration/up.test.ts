@@ -92,9 +92,11 @@ await t.test(
     });
     t.match(await asked("group", "list"), { groups: [{ name: "pocket", health: "healthy", paused: false, jobs: 0 }] });
     t.match(await asked("doctor"), { warnings: 0, failures: 0, findings: [{ part: "broker", state: "ok" }] });
-    const { out } = await longshore(folder.path, "runs", "show", "first");
-    const [, log = ""] = /^ {2}cat (\S+\/log)$/m.exec(out) ?? [];
-    t.equal(await readFile(log, "utf8"), "hi\n");
+    const numbers = Array.from({ length: 30 }, (_, at) => `${at + 1}\n`).join("");
+    await longshore(folder.path, "publish", "--image", "busybox", "--run", "long", "--follow", "--", "seq", "30");
+    const { out } = await longshore(folder.path, "runs", "show", "long");
+    const [, log = ""] = /the last 20 of 30 lines[\s\S]*^ {2}cat (\S+\/log)$/m.exec(out) ?? [];
+    t.equal(await readFile(log, "utf8"), numbers);
     t.notMatch(out, /kubectl/);
   },
 );
@@ -149,12 +151,12 @@ await t.test("doctor names the run that waits for a group that is not there", as
     () => longshore(folder.path, "doctor"),
     ({ out }) => !out.includes("all well"),
   );
-  t.match(out, /^runs +WARN +homeless waits \(NoGroup\)\. nowhere: .*\n +› .*longshore runs cancel homeless\n/m);
+  t.match(out, /^runs .*\n +WARN +homeless waits \(NoGroup\)\. nowhere: .*\n +› .*longshore runs cancel homeless\n/m);
   t.match(out, /1 warning, 0 failures\n$/);
   t.match(out, /^ledger +ok .*(published)/m);
   t.same(
     [...out.matchAll(/^(\S+'s clock) /gm)].map(([, it]) => it),
-    ["ledger's clock"],
+    ["broker's clock", "ledger's clock"],
   );
   t.match(await longshore(folder.path, "runs", "cancel", "homeless"), { code: 0 });
 });
@@ -223,7 +225,7 @@ await t.test(
     const second = await longshoreUp(folder.path);
     const { out } = await longshore(folder.path, "runs", "list");
     t.match(out, /^SUCCEEDED +first /m);
-    t.match(out, /^\S+ +lasting /m);
+    t.match(out, /^FAILED LocalStop +lasting /m);
     const { out: end } = await longshore(folder.path, "runs", "follow", "lasting");
     t.match(end, /failed +.*LocalStop/);
     await ends(t, second);
