@@ -66,15 +66,14 @@ function eitherNeeded(fields: readonly Field[], forms: readonly (readonly Field[
   });
 }
 
+function meaningIn({ description }: Readonly<Record<string, unknown>>): string {
+  return typeof description === "string" ? description : "";
+}
+
 const fieldTable = (fields: readonly Field[]): string =>
   table(
     ["field", "type", "default", "meaning"],
-    fields.map((field) => [
-      `\`${field.name}\``,
-      typeOf(field.schema),
-      defaultOf(field),
-      String(field.schema["description"] ?? ""),
-    ]),
+    fields.map((field) => [`\`${field.name}\``, typeOf(field.schema), defaultOf(field), meaningIn(field.schema)]),
   );
 
 function defaultOf({ schema, isNeeded, orNeeded }: Field): string {
@@ -139,8 +138,8 @@ const eventTable = (): string =>
 function eventFieldTable(): string {
   const meanings = new Map<string, string>();
   for (const [, data] of events())
-    for (const [name, { description }] of Object.entries(propertiesOf(data)))
-      if (!meanings.has(name)) meanings.set(name, String(description ?? ""));
+    for (const [name, schema] of Object.entries(propertiesOf(data)))
+      if (!meanings.has(name)) meanings.set(name, meaningIn(schema));
   return table(
     ["field", "meaning"],
     [...meanings].map(([name, meaning]) => [`\`${name}\``, meaning]),
