@@ -55,7 +55,7 @@ const runFirst = (fields: readonly Field[]): readonly Field[] => [
   ...fields.filter(({ name }) => name !== "run"),
 ];
 
-/** What only one form needs is needed if the other form's is not there. */
+/** A field that only one form needs is needed if the other form's field is absent. */
 function eitherNeeded(fields: readonly Field[], forms: readonly (readonly Field[])[]): readonly Field[] {
   const isOfOne = ({ name, isNeeded }: Field): boolean =>
     isNeeded && !forms.every((form) => form.some((it) => it.name === name && it.isNeeded));

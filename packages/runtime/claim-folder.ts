@@ -23,7 +23,7 @@ export async function claimFolder(
   const own = `${claim}.${randomUUID()}`;
   const text = writeIdentity(identityOf(process.pid) ?? { pid: process.pid, birth: "unknown" });
   await writeFile(own, text, { mode: 0o600 });
-  /** Of several that try, one succeeds. */
+  /** If several processes try, one of them succeeds. */
   const linked = (): Promise<boolean> =>
     link(own, claim).then(
       () => true,

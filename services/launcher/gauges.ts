@@ -27,7 +27,7 @@ interface Standings {
   readonly standing: readonly Counted[];
 }
 
-/** What is counted of a standing attempt. */
+/** The fields of a standing attempt that the gauges count. */
 interface Counted {
   readonly launchedAtMs: number | undefined;
   readonly hold: "running" | "finished" | undefined;

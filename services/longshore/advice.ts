@@ -1,5 +1,5 @@
 /**
- * What a person can do about a run: while it waits or is stuck, and when it has failed.
+ * Advice about a run: while it waits or is stuck, and when it has failed.
  *
  * The failures this prevents: a page that says what is wrong with a run that waits, and never what to do; and a restart that is
  * offered although it would fail the same way.

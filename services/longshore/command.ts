@@ -216,7 +216,7 @@ export const fileAt = (given: string, { env, cwd }: Pick<Surroundings, "env" | "
 /** The word as a shell takes it. */
 export const quoted = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
 
-/** What follows a printed `longshore` command, so that it asks the Longshore that `--config` named. */
+/** The words after a printed `longshore` command that make it ask the Longshore that `--config` named. */
 export const configWords = (config: string | undefined): string => (config === undefined ? "" : ` --config ${quoted(config)}`);
 
 // ── Options that several commands have ───────────────────────────────────────────────────────────────────────────────

@@ -40,7 +40,7 @@ interface BreakerOptions {
 export interface Guard extends Channel, AsyncDisposable {
   /** The pace of a group with `createsPerSecond`: callers ask it before they claim attempts to create. */
   readonly pace: Pace | undefined;
-  /** How many requests may be in flight now, how many are, and how many wait. */
+  /** Three numbers of requests: the limit in flight now, those in flight, and those that wait. */
   load: Window["load"];
 }
 

@@ -68,7 +68,7 @@ const OF_SHELLS = /^(?:PWD|OLDPWD|SHLVL|_|IFS|PPID|OPTIND|OPTARG|LINENO|PS[0-4]|
 const isChangedByShells = (name: string): boolean => OF_SHELLS.test(name) || !/^[A-Za-z_]\w*$/.test(name);
 const quoted = (text: string): string => `'${text.replaceAll("'", String.raw`'\''`)}'`;
 
-/** What the folder and the system tell of the container's process. */
+/** The state of the container's process, by its folder and the system. */
 export function lookAt(folder: string, nowMs: number): Sight {
   const file = join(folder, "shim");
   if (!existsSync(file)) return { kind: "unstarted" };

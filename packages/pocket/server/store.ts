@@ -22,7 +22,7 @@ export interface Kept {
   readonly object: ApiObject;
 }
 
-/** What keeps the objects when the process ends. Without one they are in memory only. */
+/** Keeps the objects when the process ends. Without a disk, they are in memory only. */
 export interface Disk {
   /** The last version that was given to an object. */
   readonly version: number;

@@ -78,7 +78,7 @@ export async function tallyOnce(parts: Parts, cluster: Cluster, signal: AbortSig
 
 const keyOf = (run: string, { step, n }: { readonly step: string; readonly n: number }): string => `${run} ${step} ${n}`;
 
-/** What the tally compares of an attempt. */
+/** The fields of an attempt that the tally compares. */
 function standingOf({ run, attempt }: Standing) {
   const { step, n, name, uid, occupantUid, state, seenRv } = attempt;
   return { run, step, n, name, uid, occupantUid, state, seenRv, parked: isParked(attempt) };
