@@ -12,12 +12,13 @@ import { CONTAINER } from "@longshore/domain/run/marks.ts";
 import type { RunRecord } from "@longshore/domain/run/record.ts";
 import { type GroupOfFile, GroupsFile } from "@longshore/kubernetes/groups.ts";
 import { ConfigProblems, readConfig } from "@longshore/runtime/config/config.ts";
+import { configWords, quoted } from "./command.ts";
 import { GROUP, INSTALLATION, pocketFolder } from "./embedded/home.ts";
 import type { Longshore } from "./which-longshore.ts";
 
 export interface Place {
   readonly run: RunId;
-  /** What follows each `longshore` command, if this Longshore is named by `--config`. */
+  /** The words after each `longshore` command, if `--config` names this Longshore. */
   readonly where: string;
   readonly group: string | undefined;
   readonly namespace: string | undefined;
@@ -43,7 +44,7 @@ export function placeOf(
   const inPocket = isPocket(installation, group);
   return {
     run: run.id,
-    where: config === undefined ? "" : ` --config ${quoted(config)}`,
+    where: configWords(config),
     group,
     namespace: last?.notes.namespace,
     job: last?.name,
@@ -69,8 +70,6 @@ function kubectlFor(cluster: GroupOfFile["cluster"] | undefined, groupsFile: str
   if (file === undefined || !existsSync(file)) return "kubectl";
   return ["kubectl", "--kubeconfig", quoted(file), ...(context === undefined ? [] : ["--context", quoted(context)])].join(" ");
 }
-
-const quoted = (text: string): string => (/^[\w./:@%+=-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`);
 
 /** The pocket names a pod's folder by the pod, and a Job's pod by the Job and five letters. */
 function logOf(pods: string, job: string): string | undefined {

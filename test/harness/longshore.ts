@@ -7,6 +7,7 @@ import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { quoted } from "@longshore/cli/command.ts";
 import { inTime } from "@longshore/cli/embedded/child.ts";
 import { type Ended, type Program, program } from "./servers/program.ts";
 
@@ -70,7 +71,7 @@ export function inTerminal(
   args: readonly string[],
   more: Readonly<Record<string, string>> = {},
 ): Program {
-  const words = [process.execPath, MAIN, ...args].map((it) => `'${it.replaceAll("'", String.raw`'\''`)}'`);
+  const words = [process.execPath, MAIN, ...args].map(quoted);
   const line = `stty cols ${columns} rows 40; exec ${words.join(" ")}`;
   const { LONGSHORE_CONFIG: _1, NO_COLOR: _2, FORCE_COLOR: _3, CI: _4, ...env } = process.env;
   return program("script", ["-qec", line, "/dev/null"], { cwd, env: { ...env, TERM: "xterm-256color", ...more } });

@@ -64,13 +64,13 @@ Exit 0: the broker has the request, and a launcher decides on it; with --follow,
     const { run } = request;
     const options = { ...(values.file === undefined && OPTIONS), ...(values.run !== undefined && { run: "--run" }) };
     const command = commandOf("run.requested", request as CommandInput<"run.requested">, options);
+    const more = `${run}${configWords(values.config)}`;
     await using broker = await brokerOf(values.config, surroundings);
     if (values.follow !== true) {
       const isNew = values.run === undefined && values.file === undefined;
       const known = isNew ? undefined : await knownOf(command.body, run as RunId, values.config, surroundings);
       await sendTo(broker, command, surroundings);
       surroundings.out(`${run}\n`);
-      const more = `${run}${configWords(values.config)}`;
       if (known === undefined)
         surroundings.note?.("the broker has it; the launcher decides:", `npx longshore runs follow ${more}`);
       else surroundings.note?.(known.says, `npx longshore runs show ${more}`);
@@ -84,14 +84,12 @@ Exit 0: the broker has the request, and a launcher decides on it; with --follow,
     await sendTo(broker, command, surroundings);
     surroundings.out(`${run}\n`);
     const end = await endOf(following, command.body, surroundings);
-    if (end === "stopped") {
-      const more = `${run}${configWords(config)}`;
+    if (end === "stopped")
       surroundings.note?.(
         "stopped watching; the run goes on:",
         `npx longshore runs follow ${more}`,
         `npx longshore runs cancel ${more}`,
       );
-    }
     return exitCodeOf(end);
   },
 });
