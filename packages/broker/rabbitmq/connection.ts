@@ -177,7 +177,7 @@ function fits(value: string): boolean {
 function whyNot(error: unknown, { user, space }: Address, where: string): Failure {
   if (error instanceof Failure) return error;
   const said = messageOf(error);
-  if (/403|ACCESS.REFUSED/.test(said) && !/vhost/i.test(said)) {
+  if (/ACCESS.REFUSED/.test(said) && !/vhost/i.test(said)) {
     const what = `${where} does not let the user "${user}" in. Check the user and the password`;
     return new Failure("halt", "BrokerAuth", `${what} (the user "guest" may come from the same machine only).`, error);
   }
