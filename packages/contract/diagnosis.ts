@@ -117,3 +117,16 @@ export function diagnose(
   const { phase, blame, retry } = DIAGNOSES[code];
   return { code, phase, blame, sentence, hint, evidence: [...evidence], retryable: retry !== "never" };
 }
+
+/** The values for the blanks of a hint. */
+export type Blanks = Readonly<Partial<Record<"run" | "group" | "namespace" | "job", string | undefined>>>;
+
+/** Fills `<run>`, `<group>`, `<namespace>` and `<job>` in a hint. A blank without a value stays. */
+export const filledHint = (hint: string, values: Blanks): string =>
+  hint.replaceAll(/<(run|group|namespace|job)>/g, (blank, name: keyof Blanks) => values[name] ?? blank);
+
+/** The diagnosis, as an event or a program's answer tells it. */
+export const withoutBlanks = (diagnosis: Diagnosis, values: Blanks): Diagnosis => ({
+  ...diagnosis,
+  hint: filledHint(diagnosis.hint, values),
+});

@@ -4,7 +4,7 @@
  * The bugs this prevents: a group that upstream takes for healthy, since the launcher that found the problem died before it
  * published; and one change that five launchers report five times.
  */
-import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { diagnose, withoutBlanks } from "@longshore/contract/diagnosis.ts";
 import type { EventData } from "@longshore/contract/event.ts";
 import { type GroupName, type Installation, ONLY_TENANT } from "@longshore/contract/ids.ts";
 import type { GroupChange, Notice } from "./port.ts";
@@ -21,7 +21,8 @@ export function healthNotice(
   const about = { tenant: ONLY_TENANT, group };
   if (health === "healthy") return { ...about, type: "group.healthy", data: { group } satisfies EventData<"group.healthy"> };
   const why = diagnosis ?? diagnose("Unknown", `The group "${group}" cannot be used, and no cause was given.`);
-  return { ...about, type: "group.unhealthy", data: { group, diagnosis: why } satisfies EventData<"group.unhealthy"> };
+  const data = { group, diagnosis: withoutBlanks(why, { group }) } satisfies EventData<"group.unhealthy">;
+  return { ...about, type: "group.unhealthy", data };
 }
 
 /** Returns the first part of the notice's id. The second part is the number of the change, so that one change has one id. */

@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Code, DIAGNOSES } from "@longshore/contract/diagnosis.ts";
+import { type Code, DIAGNOSES, filledHint } from "@longshore/contract/diagnosis.ts";
 import { Installation, RunId } from "@longshore/contract/ids.ts";
 import { saysWhatToDo } from "@longshore/domain/diagnosis/testing/action.ts";
 import type { RunRecord } from "@longshore/domain/run/record.ts";
@@ -46,6 +46,18 @@ t.test("a group's kubectl asks the group's cluster, and nothing is left blank", 
     `${kubectl} -n web describe job orders-1-main-1-abc`,
     `${kubectl} -n web get jobs,pods -l a=b`,
   ]);
+});
+
+t.test("a hint from an event names its Job already, and still asks the group's cluster and this Longshore", async (t) => {
+  const place = at("prod-a/web", "web", "shop", "launcher.yaml");
+  const kubectl = `kubectl --kubeconfig '${kubeconfig}' --context admin@prod`;
+  const filled = filledHint(hint, { run: "orders/1", namespace: "web", job: "of-another-step" });
+  const log = `Read the program's log: \`${kubectl} -n web logs job/of-another-step\``;
+  t.equal(
+    hintAt(place, { code: "ExitCode", hint: filled }),
+    `${log}; \`longshore runs show orders/1 --config launcher.yaml\` names both.`,
+  );
+  t.equal(hintAt(place, { code: "ExitCode", hint: filled }, { tail: "hi" }), `${log}.`);
 });
 
 t.test("beside the log, a hint does not send its reader to the same page, and the command for the log stands once", async (t) => {

@@ -6,7 +6,7 @@
  */
 import { existsSync, readdirSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import type { Code } from "@longshore/contract/diagnosis.ts";
+import { type Code, filledHint } from "@longshore/contract/diagnosis.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
 import { CONTAINER } from "@longshore/domain/run/marks.ts";
 import type { RunRecord } from "@longshore/domain/run/record.ts";
@@ -88,7 +88,7 @@ export function hintAt(
   const isShown = log !== undefined && log.tail !== "";
   if (place.kubectl === undefined)
     return filled(place, POCKET_HINTS[code as Code] ?? (isOfClusters(hint) ? (isShown ? TRY : asked(place)) : hint));
-  const fresh = isShown ? hint.replace(/; `longshore runs show <run>` names both/, "") : hint;
+  const fresh = isShown ? hint.replace(/; `longshore runs show [^`]+` names both/, "") : hint;
   return filled(place, fresh.replaceAll(/`kubectl /g, `\`${place.kubectl} `));
 }
 
@@ -111,9 +111,9 @@ const POCKET_HINTS: Readonly<Partial<Record<Code, string>>> = {
   DeletedExternally: "Look for who else uses this data folder: a program with its token deleted the Job.",
 };
 
-function filled({ run, where, group, namespace, job }: Place, hint: string): string {
-  const values: Readonly<Record<string, string | undefined>> = { run: `${quoted(run)}${where}`, group, namespace, job };
-  return hint.replaceAll(/<(run|group|namespace|job)>/g, (blank, name: string) => values[name] ?? blank);
+/** Every `longshore` command in the hint asks this Longshore, and no other. */
+function filled({ where, ...values }: Place, hint: string): string {
+  return filledHint(hint, values).replaceAll(/`longshore [^`]+/g, (command) => `${command}${where}`);
 }
 
 /** Who must act, in words for the reader. */

@@ -77,7 +77,7 @@ await t.test(
 await t.test("a paused group takes nothing new, what runs there goes on, and a restart changes nothing", async (t) => {
   await system.command("run.requested", { run: "goes-on", ...long, groups: ["large"] });
   await system.heard("run.started", "goes-on");
-  t.match(await groups.longshore("group", "pause", "large"), { code: 0, out: /large is paused; 1 Jobs there go on/ });
+  t.match(await groups.longshore("group", "pause", "large"), { code: 0, out: /large is paused; 1 Job there goes on/ });
   launcher.signal("SIGTERM");
   await launcher.ended;
   await using _again = await system.launcher();

@@ -101,6 +101,19 @@ t.test("a program that failed by itself says why it is not tried again, if the r
   t.notMatch(sentence({ retriesAsked: true, limits }), /not tried again/);
 });
 
+t.test("the hint of an event names the run, its Job and the namespace, so that nobody has to look for them", async (t) => {
+  const exited = { ...input.failed, evidence: { started: "yes" as const, diagnosis: diagnose("ExitCode", "It ended with 1.") } };
+  const inputs = toStep("main", input.placed, input.claimDue, input.created, input.started, exited);
+  const { told, record } = played(simple(), inputs);
+  const [end] = told.flatMap((it) => (it.type === "run.failed" ? [it.data] : []));
+  const job = `job/${record.attempts[0]?.name ?? ""}`;
+  const { id } = record.run;
+  t.equal(
+    end?.diagnosis.hint,
+    `Read the program's log: \`kubectl -n jobs logs ${job}\`; \`longshore runs show ${id}\` names both.`,
+  );
+});
+
 const pipeline = (...steps: Plan["steps"]): RunRecord => runOf(planOf(steps));
 const handled = [
   step("a"),

@@ -15,7 +15,7 @@ import type { Group } from "../group/group.ts";
 import { beginAttempt, type Names } from "./begin.ts";
 import type { Attempt, GivenUp, PlannedStep, Run, RunRecord, Step, Stray, Told } from "./record.ts";
 import { isParked } from "./record.ts";
-import { terminalOf } from "./story.ts";
+import { terminalOf, withHintFilled } from "./story.ts";
 
 /** Opens or skips blocked steps until none changes, then ends the run if every step has ended. */
 export function openSteps(draft: Draft): void {
@@ -120,7 +120,7 @@ export const draftOf = (record: RunRecord, at: Advancing): Draft => ({
 export function advancedOf({ before, run, attempts, told, strays, illegal }: Draft): Advanced {
   const same = run === before.run && attempts === before.attempts && told.length === 0;
   const record = same ? before : { run: told.length === 0 ? run : { ...run, seq: run.seq + told.length }, attempts };
-  return { record, told, strays, illegal };
+  return { record, told: told.map(withHintFilled), strays, illegal };
 }
 
 export function stepIn({ run }: Draft, name: StepName): Step {

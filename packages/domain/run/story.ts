@@ -1,5 +1,5 @@
 /** The words of a run's events, made from its record, in one place, so that `runs show` and the published events agree. */
-import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { diagnose, withoutBlanks } from "@longshore/contract/diagnosis.ts";
 import type { EventData } from "@longshore/contract/event.ts";
 import type { News } from "../attempt/moves/move.ts";
 import type { Attempt, GivenUp, Run, StepOutcome, Told } from "./record.ts";
@@ -55,6 +55,15 @@ export function newsOf(run: Run, attempt: Attempt, news: News): Told {
     case "resumed":
       return { type: "run.resumed", group, data: about };
   }
+}
+
+/** Fills the blanks of the hint, so that nobody who reads the event has to look for the run's Job and namespace. */
+export function withHintFilled(told: Told): Told {
+  const { group } = told;
+  const { run, job, diagnosis }: About & Pick<EventData<"run.waiting">, "diagnosis"> = told.data;
+  if (diagnosis === undefined) return told;
+  const filled = withoutBlanks(diagnosis, { run, group, job: job?.name, namespace: job?.namespace });
+  return { ...told, data: { ...told.data, diagnosis: filled } } as Told;
 }
 
 /** Makes the one terminal event of a generation. */

@@ -1,6 +1,6 @@
 /** `longshore runs`: what ran, how it went, and what to do about it. */
 import type { Outgoing } from "@longshore/broker/port.ts";
-import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { type Diagnosis, withoutBlanks } from "@longshore/contract/diagnosis.ts";
 import { isTerminal, OUTCOMES, type RunEventType } from "@longshore/contract/event.ts";
 import { RunId } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
@@ -229,7 +229,8 @@ function bookOf(record: RunRecord, story: readonly StoryEvent[]): object {
     source: run.source,
     selector: selectorOf(run.id),
     attempts: attempts.map(({ step, n, state, group, name, notes, claimNo, started, outcome }) => ({
-      step, attempt: n, state, group: group ?? null, started, result: outcome?.result ?? null, diagnosis: outcome?.diagnosis ?? null,
+      step, attempt: n, state, group: group ?? null, started, result: outcome?.result ?? null,
+      diagnosis: outcome?.diagnosis ? withoutBlanks(outcome.diagnosis, { run: run.id, group, namespace: notes.namespace, job: name }) : null,
       job: claimNo > 0 ? { namespace: notes.namespace ?? null, name } : null,
     })), // biome-ignore format: as in the story
     story: story.map(({ sequence, atMs, type, data }) => ({ sequence, time: iso(atMs), type, data })),

@@ -99,8 +99,9 @@ await t.test(
     await held;
     await system.heard("run.started", run); // the next claim's create made the Job
     const { name, uid } = await attemptOf(system, run);
-    await site.ask("PATCH", `jobs/${name}`, stripped);
+    // First the deletion: the launcher puts a stripped hold back, unless the Job is being deleted.
     await kubectl(cluster, site, "delete", "job", name, "--wait=false");
+    await site.ask("PATCH", `jobs/${name}`, stripped);
     await system.until("an occupant", async () => (await occupantOf(name)) !== undefined);
     gate.resolve();
     await system.until("the late create's answer", async () => (await answers(name, 409)) > 0);
