@@ -1,8 +1,9 @@
 /** The runner must report every failure: a test run that hides one is worse than none. */
 import { spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { boundMs, findTests, tierOf } from "./runner/find.ts";
 import { leftovers, MARK } from "./runner/leftovers.ts";
@@ -116,6 +117,26 @@ t.test("the processes of an ended file are ended too, in any process group", asy
   });
   t.match(result.failures[0]?.detail, /was ended by SIGKILL/);
   t.notMatch(result.failures.map((it) => it.detail).join(), /left processes/);
+});
+
+t.test("a server that bears no mark ends with the file that held its leash, also when the file is killed", async (t) => {
+  const stop = new AbortController();
+  const pidFile = join(folder, "server.pid");
+  const leash = join(root, "packages/ledger/embedded-postgres.ts");
+  const text = `
+    import { spawn } from "node:child_process";
+    import { writeFileSync } from "node:fs";
+    import { leash } from ${JSON.stringify(leash)};
+    const server = spawn(process.execPath, ["-e", "setInterval(() => {}, 3_600_000)"], { detached: true, stdio: "ignore", env: {} });
+    leash(server.pid, "INT");
+    writeFileSync(${JSON.stringify(pidFile)}, String(server.pid));
+    ${ONE_PASSES}
+    setInterval(() => {}, 9999);`;
+  await run(text, { signal: stop.signal, onPass: () => stop.abort() });
+  const pid = Number(readFileSync(pidFile, "utf8"));
+  const isThere = (): boolean => existsSync(`/proc/${pid}/exe`); // a process that nobody has reaped yet has no program any more
+  for (let looks = 0; isThere() && looks < 200; looks++) await sleep(50);
+  t.notOk(isThere(), `the server ${pid} has ended`);
 });
 
 t.test("a process is found by its mark alone", async (t) => {

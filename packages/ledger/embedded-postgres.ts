@@ -90,6 +90,7 @@ export function leash(pid: number, signal: "INT" | "KILL"): { release(): void } 
     stdio: ["pipe", "ignore", "ignore"],
     detached: true,
     cwd: "/",
+    env: {}, // whoever ends all processes with a mark of ours in their environment does not end this one, which must outlive us
   });
   watcher.on("error", () =>
     process.emitWarning(`/bin/sh did not start: process ${pid} will outlive this one if this one is killed.`),
