@@ -108,13 +108,19 @@ export const runs = family({
   name: "runs",
   summary: "list, show, follow, cancel, restart and give up runs",
   more: `
-RUN is a run's id, or the short form that \`runs list\` prints ("orders/20…1/export"). The beginning of an id will do if no other run begins so; outside a terminal, only for \`show\` and \`follow\`.`,
+RUN is a run's id, or the short form that \`runs list\` prints ("orders/20…1/export"). The beginning of an id will do if no other run begins so; outside a terminal, only for \`show\` and \`follow\`.
+
+  longshore runs list --state stalled
+  longshore runs show orders/8812/export`,
   verbs: {
     list: declared({
       name: "runs list",
       summary: "show the newest runs",
       usage: ["[--state STATE] [--outcome OUTCOME] [--most N] [--json]"],
       options: { state: OPTIONS.state, outcome: OPTIONS.outcome, most: OPTIONS.most, json: OPTIONS.json, config: CONFIG },
+      more: `
+  longshore runs list --state stalled
+  longshore runs list --outcome failed --most 100 --json`,
       run: async (values, _, surroundings) => await list(values, surroundings),
     }),
     show: verb("show", show, {
