@@ -20,7 +20,7 @@ export type Heard =
   | { readonly kind: "full"; readonly waitsFor: number };
 
 export interface StoryOptions {
-  /** Returns the last sequence of a run that you applied, from wherever you saved it; 0 if you never heard of the run. */
+  /** Returns the run's last sequence number that you applied, from wherever you saved it; 0 if you never heard of the run. */
   readonly lastApplied?: (run: string) => number;
   /** At most this many early events are kept, over all runs. */
   readonly heldMax?: number;

@@ -125,7 +125,7 @@ export type Blanks = Readonly<Partial<Record<"run" | "group" | "namespace" | "jo
 export const filledHint = (hint: string, values: Blanks): string =>
   hint.replaceAll(/<(run|group|namespace|job)>/g, (blank, name: keyof Blanks) => values[name] ?? blank);
 
-/** The diagnosis, as an event or a program's answer tells it. */
+/** Returns the diagnosis with the blanks of its hint filled, as an event or a program's answer shows it. */
 export const withoutBlanks = (diagnosis: Diagnosis, values: Blanks): Diagnosis => ({
   ...diagnosis,
   hint: filledHint(diagnosis.hint, values),

@@ -84,7 +84,7 @@ export interface Refused {
 }
 
 interface UnreadableCommand extends Unreadable {
-  /** Present if the message tells its id or its run: then its sender can be told. */
+  /** Present if the message holds its id or its run: then its sender can learn of the refusal. */
   readonly named?: { readonly id: string | undefined; readonly source: string | undefined; readonly run: RunId | undefined };
 }
 

@@ -1,7 +1,7 @@
 /**
  * The tables of README.md about requests, events and diagnoses, made from the schemas that judge messages.
  *
- * The failure this prevents: a table that drifts from the code, and names a default that is none.
+ * The failure this prevents: a table that drifts from the code, and names a default that does not apply.
  */
 import { DIAGNOSES } from "./diagnosis.ts";
 import { type Json, published, WHEN_EVENTS } from "./schemas.ts";

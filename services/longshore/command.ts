@@ -216,7 +216,7 @@ export const fileAt = (given: string, { env, cwd }: Pick<Surroundings, "env" | "
 /** The word as a shell takes it. */
 export const quoted = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
 
-/** The words after a printed `longshore` command that make it ask the Longshore that `--config` named. */
+/** Returns the option that a printed `longshore` command needs in order to use the same `--config`. */
 export const configWords = (config: string | undefined): string => (config === undefined ? "" : ` --config ${quoted(config)}`);
 
 // ── Options that several commands have ───────────────────────────────────────────────────────────────────────────────

@@ -13,7 +13,7 @@ export function factPublisher(parts: Omit<Parts, "clusters">): PublishFact {
     // A fact is repeated until its Job's hold is off. Each repeat has another id, so that no broker drops it as a duplicate.
     const id = `${owner}/${++count}`;
     const group = "about" in data ? data.about.group : data.group;
-    // Parsed data may be written, but the compiler cannot see that through the schemas' brands.
+    // The data is parsed, as `writeFact` wants it, but the compiler cannot see that through the schemas' brands.
     const body = writeFact({ id, source: `/longshore/${installation}/watcher`, type, data } as Parameters<typeof writeFact>[0]);
     for (let failures = 0; !signal.aborted; await pause(++failures, signal)) {
       try {

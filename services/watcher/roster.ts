@@ -77,7 +77,7 @@ export function openRoster(installation: Installation, seal: Seal): Roster {
     const content = JSON.stringify(access);
     const before = held.get(group);
     refused.delete(group);
-    // The content is known already, but its newer version moves the limit below which other content counts as older.
+    // The content is known already. Its newer version is kept, and up to that version other content counts as older.
     if (before?.content === content) {
       held.set(group, { ...before, version: Math.max(version, before.version), heardMs: nowMs });
       return { outcome: "same" };

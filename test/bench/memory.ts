@@ -37,7 +37,7 @@ const QUIET_LOOKS = 4;
 const QUIET_WITHIN_MS = 600_000;
 /** A phase ends with an error after this long without one run that came to its place. */
 const STUCK_MS = 120_000;
-/** Compiles the code of a run's whole life, so that the first figures are those of a program that is up for a while. */
+/** This many runs come before the first figures and compile a run's code, as in a program that is up for a while. */
 const WARM_UP = 50;
 
 const JOBS = `/apis/batch/v1/namespaces/${NAMESPACE}/jobs`;

@@ -90,7 +90,7 @@ function unawaited(tree: Tree): Fault[] {
   );
 }
 
-/** Finds statements outside of functions that do something. Only programs may have them; a module only declares. */
+/** Finds statements that do something at import time. Only programs may have them; a module only declares. */
 function sideEffects(tree: Tree): Fault[] {
   const modules = tree.sources.filter((it) => !isProgram(it) && !it.path.endsWith(".test.ts"));
   return found(

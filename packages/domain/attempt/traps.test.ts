@@ -1,6 +1,6 @@
 /**
  * Places where the obvious reading of the tables is wrong. Each test is named after the reading that it refutes. Each was found
- * by an adversarial cluster that played against an obvious version.
+ * by running an adversarial cluster against tables with that reading.
  */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { Uid } from "@longshore/contract/ids.ts";

@@ -181,8 +181,8 @@ export const probeAgainMs = (view: GroupView): number | undefined => {
 const LOOK_MS = 2_000;
 
 /**
- * The time between looks at a Job that is being deleted. If the cluster cannot be reached, a look shows nothing: for a thousand
- * cancelled runs, looking would be a thousand writes every two seconds.
+ * The time between looks at a Job that is being deleted. If the cluster cannot be reached, a look shows nothing, yet each look
+ * is a write to the ledger: a thousand every two seconds for a thousand cancelled runs.
  */
 export const lookAgainMs = ({ state }: GroupView, leaseMs: number): number =>
   state === "away" || state === "barred" || state === "moved" ? Math.max(LOOK_MS, leaseMs) : LOOK_MS;

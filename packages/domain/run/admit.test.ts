@@ -37,7 +37,7 @@ const restart = { kind: "restart", generation: undefined, from: "failed", with: 
 
 // biome-ignore format: a table is read down its columns
 const TABLE: readonly { readonly name: string; readonly said: Admission; readonly want: readonly string[] }[] = [
-  //                                                                                        none                        tombstone                        active                 cancelling             ended
+  // `want` holds one answer for each of `states`, in this order: none, tombstone, active, cancelling, ended.
   { name: "a request", said: run,                                                           want: ["active: accepted", "ended: accepted, step.skipped, step.skipped, step.skipped, cancelled", "duplicate", "duplicate", "duplicate"] },
   { name: "a request with the same id and other content", said: { ...run, run: { ...run.run, digest: "other" } }, want: ["active: accepted", "ended: accepted, step.skipped, step.skipped, step.skipped, cancelled", "IdempotencyConflict", "IdempotencyConflict", "IdempotencyConflict"] },
   { name: "a refused command", said: { kind: "invalid", problems: [{ path: "/data/image", code: "RequestInvalid", message: "no image" }] }, want: ["RequestInvalid", "RequestInvalid", "RequestInvalid", "RequestInvalid", "RequestInvalid"] },

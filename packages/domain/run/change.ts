@@ -95,7 +95,7 @@ export interface Entry {
   readonly input: AttemptInput;
 }
 
-/** `attempt`: its state now. "unknown": the ledger has no such attempt. */
+/** `attempt`: the attempt as it is now. "unknown": the ledger has no such attempt. */
 export type Recorded =
   | { readonly kind: "moved" | "stayed" | "illegal"; readonly attempt: Attempt; readonly runState: RunState }
   | { readonly kind: "unknown" };

@@ -240,7 +240,7 @@ function stalledBy(
   return isFurther || nowMs >= before.toldMs + OTHER_CAUSE_MS ? { key, ...as } : before;
 }
 
-/** How far the furthest pod got: made, on a node, and then each container that ran. */
+/** Counts how far the furthest pod got: one for the pod, one for its node, one for each container that ran. */
 const progressOf = (pods: readonly PodSeen[]): number =>
   Math.max(0, ...pods.map((pod) => 1 + (pod.node === undefined ? 0 : 1) + pod.containers.filter(hasRun).length));
 

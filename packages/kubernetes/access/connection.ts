@@ -67,7 +67,7 @@ function timesOf(authorization: string | undefined): ReturnType<Connection["toke
 }
 
 const AGE_MAX_MS = 60_000;
-/** Least time between readings: a cluster that answers 401 to everything must not make us read without pause. */
+/** Least time between file readings: a cluster that answers 401 to everything must not make us read without pause. */
 const AGE_MIN_MS = 1_000;
 const FILE_MAX_BYTES = 1024 * 1024;
 

@@ -11,7 +11,7 @@ import { CLAIM_BUDGET } from "./claim-budget.ts";
 import { ask, type ClusterRequest, type Sending, type Silent, silent } from "./purpose.ts";
 import { METADATA } from "./read.ts";
 
-/** Any other answer of the API server; domain/diagnosis/replies knows its meaning. */
+/** An answer of the API server that has no kind of its own below; domain/diagnosis/replies knows its meaning. */
 export interface Answered {
   readonly kind: "answered";
   readonly status: number;

@@ -183,8 +183,8 @@ async function decideUnderLocks(
 }
 
 /**
- * Answers the intakes of one run, up to one that has to create the run: the run may not exist yet, or was a tombstone that is
- * pruned now. The next round creates the run and answers the rest.
+ * Answers the intakes of one run, and stops before one that has to create the run: the run does not exist yet, or was a
+ * tombstone that has been pruned. The next round creates the run and answers the rest.
  */
 function decideOne(
   parts: Parts,

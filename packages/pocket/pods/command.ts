@@ -1,5 +1,5 @@
 /**
- * Turns a container's spec into a process: its environment, its words, and the path of its termination log.
+ * Turns a container's spec into a process: its environment, its command with arguments, and the path of its termination log.
  *
  * The bug this prevents: a command that works here because a shell changed it. Only `$(NAME)` is replaced, as Kubernetes does
  * it, from the container's own variables.

@@ -1,8 +1,8 @@
 /**
- * Admission of a new object: its namespace's end, quotas, Pod Security.
+ * Admits a new object, unless its namespace is being deleted, a quota is full, or Pod Security forbids it.
  *
  * The bug this prevents: a product that takes every 403 for a missing permission. A full quota has room again later, a
- * namespace under deletion never, and Pod Security admits the Job but refuses its pods.
+ * namespace that is being deleted never has, and Pod Security admits the Job but refuses its pods.
  */
 import { type ApiObject, type Fields, fieldsIn, isDeleting, isFields, type Resource } from "../objects.ts";
 import { charge } from "../controllers/quota.ts";

@@ -45,7 +45,7 @@ export const sealKeys = () =>
     if (message !== undefined) context.issues.push({ code: "custom", message, input: undefined });
   });
 
-/** A path of a file that is read again later (tokens that rotate, the groups). Now it only has to be readable. */
+/** A path of a file that is read again later (tokens that rotate, the groups). At the start it only has to be readable. */
 export const readableFile = () =>
   z
     .string()

@@ -171,8 +171,8 @@ function ofFlags({ run = newRun(), image, env = [], group }: Flags, command: rea
 const newRun = (): string => `cli/${randomUUID()}`;
 
 /**
- * The file is the whole request: what an option would add to it or take from it is refused, since either choice would run
- * something that somebody did not write.
+ * The file is the whole request. An option that would change it is refused: whichever of the two won, something that somebody
+ * wrote would be ignored.
  */
 async function ofFile(file: string, flags: Flags, words: readonly string[], surroundings: Surroundings): Promise<Request> {
   const beside = (["image", "env", "group"] as const).find((it) => flags[it] !== undefined);

@@ -135,7 +135,7 @@ function fittingIn<R>(columns: readonly Column<R>[], widthsOf: ReadonlyMap<Colum
       left = left.filter((it) => it !== first);
       continue;
     }
-    // Cells that get a line of their own anyway make their column no wider.
+    // Cells that are too wide get a line of their own, so they do not widen their column.
     const inRoom = (it: Column<R>): number =>
       it.shorten !== undefined && screen.columns !== undefined
         ? Math.min(needed(it), Math.max(room, least(it)))

@@ -17,8 +17,8 @@ const LAUNCHED = {
 };
 
 /**
- * Resolves to the milliseconds that this took by the ledger's clock: the transaction that stores a UID also stores
- * `run.launched`.
+ * Resolves to the milliseconds that launching all runs took by the ledger's clock: the transaction that stores a UID also
+ * stores `run.launched`.
  */
 export async function launched(database: pg.Client, upstream: Upstream, name: string, count: number): Promise<number> {
   const [before] = (await database.query<{ last: string; now: string }>(LAST)).rows;

@@ -43,7 +43,8 @@ export interface LedgerRows {
 }
 
 /**
- * One Job over its whole life, as the test's own watch saw it. Its times are SOMETIME, because a watch learns of changes late.
+ * One Job over its whole life, as the test's own watch saw it. A watch learns of changes late, so the times only say that
+ * something happened (SOMETIME).
  */
 export interface JobLife extends Omit<Job, "ours" | "othersDeletedMs" | "releasedMs" | "bindsMs"> {
   /** True if the Job was seen without our hold before it ended or was being deleted: somebody took the hold off. */

@@ -72,7 +72,7 @@ function attemptOf(world: World, run: string, deadlineMs: number, kept: Kept): A
   };
 }
 
-/** Returns a timer's deletion of a Job whose pod ran. */
+/** Returns when and why a timer deleted the Job, if a pod of the Job ran. */
 function closingOf({ history, scenario }: World, { cause, uid, name, outcome }: Kept): Closing | undefined {
   const atMs = history.jobs.get(uid ?? "")?.deletedMs;
   const ran = [...history.pods.values()].some(({ job }) => job === uid);
