@@ -13,9 +13,17 @@ const Generation = z
   .min(1)
   .max(2 ** 31 - 1);
 
-/** The fields that a restart may correct. Other fields say what the run *is*, and stay. */
+/** The fields of a step that a restart may correct. Other fields say what the run *is*, and stay. */
 export const Correction = forms.Simple.pick({ image: true, env: true, resources: true, deadline: true }).partial();
 export type Correction = z.infer<typeof Correction>;
+/** A run of the short form takes the fields of its only step; a pipeline takes `steps`. */
+export const Corrections = Correction.extend({
+  steps: z
+    .record(StepName, Correction)
+    .describe("The corrections of a pipeline, by the names of its steps. A pipeline takes no other.")
+    .optional(),
+});
+export type Corrections = z.infer<typeof Corrections>;
 
 const actor = {
   actor: Actor.describe(
@@ -54,8 +62,8 @@ export const COMMANDS = {
           `${input === undefined ? '"from" is needed' : "This must be a text"}: failed, start, or a step's name.`,
       })
       .describe("Where it begins: `failed` (the failed step and what follows it), `start`, or a step's name."),
-    with: Correction.describe(
-      "Corrects `image`, `env`, `resources` or `deadline`. Variables and amounts are corrected one by one.",
+    with: Corrections.describe(
+      "Corrects `image`, `env`, `resources` or `deadline`, of a pipeline under `steps`. Variables and amounts are corrected one by one.",
     ).optional(),
     ...actor,
   }),

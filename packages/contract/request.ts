@@ -75,6 +75,9 @@ const Image = z
   .max(512)
   .regex(/^[^\s\0]*$/, "An image's name holds no spaces.");
 
+/** `otherwise` is what the domain takes without the field, if the launcher's setting `defaults` says nothing else. */
+const limit = (otherwise: string, description: string) => Duration.meta({ description, default: otherwise }).optional();
+
 /** The fields of one container: a step has them, and the short form has them beside the common fields. */
 const shortForm = {
   image: Image.describe("What to run."),
@@ -89,6 +92,9 @@ const shortForm = {
     .regex(/^\//, "A working directory is an absolute path.")
     .describe("The folder in which the program starts. Without it, the image's.")
     .optional(),
+  grace: Duration.describe(
+    "How long the program may take to stop after SIGTERM, before it is killed. Without it, Kubernetes' 30 s. The `grace` of `run.cancel` goes before it.",
+  ).optional(),
   outputs: z
     .array(z.string().min(1).max(128))
     .max(100)
@@ -96,6 +102,40 @@ const shortForm = {
       "The keys that the JSON object in `/dev/termination-log` must have. A key that is missing fails the step (`OutputsLost`).",
     )
     .optional(),
+};
+
+export const RetryCause = z.enum(["never-started", "infrastructure", "failure"]);
+export type RetryCause = z.infer<typeof RetryCause>;
+
+const Retries = z.strictObject({
+  max: z.int().min(0).max(20).meta({ description: "How often a step is tried again.", default: 2 }).optional(),
+  on: z
+    .array(RetryCause)
+    .max(3)
+    .meta({
+      description:
+        "What is tried again: `never-started` (nothing ran), `infrastructure` (node or cluster took it away), `failure` (the program failed by itself). A program that fails is tried again only if `failure` is named.",
+      default: ["never-started"],
+    })
+    .optional(),
+  backoff: z
+    .strictObject({
+      first: limit("10s", "The wait before the first retry. It doubles with each."),
+      most: limit("5m", "The longest wait between two tries."),
+    })
+    .optional(),
+});
+
+const Labels = table(ownLabelName, labelValue, 50);
+const Annotations = table(labelName, text(4096), 50);
+
+/** Fields of a step that go before the run's field of the same name. */
+const ownOfStep = {
+  labels: Labels.meta({ description: "Labels of this step's Jobs and pods, beside the run's." }).optional(),
+  annotations: Annotations.meta({ description: "Annotations of this step's Jobs and pods, beside the run's." }).optional(),
+  startWithin: Duration.describe("How long this step's Job may take until its container runs. Without it, the run's.").optional(),
+  deadline: Duration.describe("How long this step's program may run. Without it, the run's.").optional(),
+  retries: Retries.describe("When this step is tried again. What it leaves out is as the run says.").optional(),
 };
 
 export const StepRequest = z.strictObject({
@@ -110,14 +150,9 @@ export const StepRequest = z.strictObject({
     })
     .optional(),
   ...shortForm,
+  ...ownOfStep,
 });
 export type StepRequest = z.infer<typeof StepRequest>;
-
-export const RetryCause = z.enum(["never-started", "infrastructure", "failure"]);
-export type RetryCause = z.infer<typeof RetryCause>;
-
-/** `otherwise` is what the domain takes without the field, if the launcher's setting `defaults` says nothing else. */
-const limit = (otherwise: string, description: string) => Duration.meta({ description, default: otherwise }).optional();
 
 /** Fields of both forms. Defaults are not filled in here: the digest is taken of the request as received. */
 const common = {
@@ -127,8 +162,8 @@ const common = {
     .max(50)
     .describe("The groups that may take it, the preferred one first. Without it, each group may.")
     .optional(),
-  labels: table(ownLabelName, labelValue, 50).meta({ description: "Labels of its Jobs and pods." }).optional(),
-  annotations: table(labelName, text(4096), 50).meta({ description: "Annotations of its Jobs and pods." }).optional(),
+  labels: Labels.meta({ description: "Labels of its Jobs and pods." }).optional(),
+  annotations: Annotations.meta({ description: "Annotations of its Jobs and pods." }).optional(),
   priority: z
     .int()
     .min(-1000)
@@ -147,26 +182,7 @@ const common = {
   waitFor: limit("24h", "How long it may wait for a group that takes it, and for room there. Then it fails with `WaitExpired`."),
   startWithin: limit("15m", "How long a Job may take until its container runs. Then it fails with `StartExpired`."),
   deadline: limit("6h", "How long a step's program may run. Then it is ended, with `DeadlineExceeded`."),
-  retries: z
-    .strictObject({
-      max: z.int().min(0).max(20).meta({ description: "How often a step is tried again.", default: 2 }).optional(),
-      on: z
-        .array(RetryCause)
-        .max(3)
-        .meta({
-          description:
-            "What is tried again: `never-started` (nothing ran), `infrastructure` (node or cluster took it away), `failure` (the program failed by itself). A program that fails is tried again only if `failure` is named.",
-          default: ["never-started"],
-        })
-        .optional(),
-      backoff: z
-        .strictObject({
-          first: limit("10s", "The wait before the first retry. It doubles with each."),
-          most: limit("5m", "The longest wait between two tries."),
-        })
-        .optional(),
-    })
-    .optional(),
+  retries: Retries.optional(),
   keepFor: z
     .strictObject({
       succeeded: limit("1h", "How long the Job of a step that succeeded stays in the cluster, to be looked at."),

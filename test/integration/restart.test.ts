@@ -17,10 +17,12 @@ await using _watcher = await system.watcher();
 await using _launcher = await system.launcher();
 
 interface Job {
+  readonly metadata: { readonly labels: Readonly<Record<string, string>> };
   readonly spec: {
     readonly activeDeadlineSeconds: number;
     readonly template: {
       readonly spec: {
+        readonly terminationGracePeriodSeconds?: number;
         readonly containers: readonly [
           { readonly image: string; readonly command: readonly string[]; readonly resources: object },
         ];
@@ -29,9 +31,10 @@ interface Job {
   };
 }
 
-/** Returns the Jobs of the run's attempts, in the attempts' order. */
+/** Returns the Jobs of the run's attempts that ended by themselves, in the attempts' order: a deadline takes the Job away. */
 async function jobsOf(run: string): Promise<readonly Job[]> {
-  const attempts = (await system.ledger.find(RunId.parse(run)))?.record.attempts ?? [];
+  const all = (await system.ledger.find(RunId.parse(run)))?.record.attempts ?? [];
+  const attempts = all.filter(({ cause }) => cause !== "deadline");
   return await Promise.all(attempts.map(async ({ name }) => (await system.site.ask("GET", `jobs/${name}`)) as Job));
 }
 
@@ -72,6 +75,32 @@ await t.test("a run that ran too long runs to its end with a longer deadline", a
   t.match(await system.heard("run.failed", run), { data: { diagnosis: { code: "DeadlineExceeded" } } });
   await system.command("run.restart", { run, from: "failed", with: { deadline: "5m" } });
   t.match(await system.heard("run.succeeded", run), { generation: 2 });
+  t.same(await system.faults([run]), []);
+});
+
+await t.test("the steps of a pipeline have limits and labels of their own, and a restart corrects one of them", async (t) => {
+  const run = "restart/steps";
+  const slow = { image: "demo/slow:1", command: ["sh", "-c", "sleep 4"] };
+  const own = { ...slow, name: "own", deadline: "1s", labels: { "example.org/part": "own" }, grace: "7s" };
+  await system.command("run.requested", { run, steps: [own, { ...slow, name: "plain" }], labels: { "example.org/of": "all" } });
+  await system.heard("run.step.succeeded", run);
+  t.match(await system.heard("run.failed", run), { data: { step: "own", diagnosis: { code: "DeadlineExceeded" } } });
+  const restarted = { run, from: "failed" };
+  await system.command("run.restart", { ...restarted, with: { deadline: "5m" } });
+  const refused = () => system.received.find(({ type }) => type === "command.refused");
+  await system.until("the refusal", () => refused() !== undefined);
+  t.match(refused()?.data, { problems: [{ path: "/data/with/deadline", message: /several steps: say which one/ }] });
+  await system.command("run.restart", { ...restarted, with: { steps: { own: { deadline: "5m" } } } });
+  t.match(await system.heard("run.succeeded", run), { generation: 2 });
+  const shown = (await jobsOf(run)).map(({ metadata: { labels }, spec: { template } }) => [
+    labels["example.org/of"],
+    labels["example.org/part"],
+    template.spec.terminationGracePeriodSeconds,
+  ]);
+  t.same(shown.toSorted(), [
+    ["all", "own", 7],
+    ["all", undefined, undefined],
+  ]);
   t.same(await system.faults([run]), []);
 });
 

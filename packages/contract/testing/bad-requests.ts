@@ -118,7 +118,7 @@ export const BAD_REQUESTS: readonly BadRequest[] = [
   { name: "has a step that waits for itself", data: pipeline({ ...step, needs: ["load"] }), want: [["/data/steps", "Inconsistent"]], beyondSchema: true },
   { name: "has a step that requests more than its limit", data: pipeline(step, { ...step, name: "b", resources: { limits: { cpu: "500m" }, requests: { cpu: "1" } } }),
     want: [["/data/steps/1/resources/requests/cpu", "Inconsistent"]], beyondSchema: true },
-  { name: "has a step with a deadline of its own", data: pipeline({ ...step, deadline: "5m" }), want: [["/data/steps/0/deadline", "UnknownField"]] },
+  { name: "has a step with a wait of its own", data: pipeline({ ...step, waitFor: "5m" }), want: [["/data/steps/0/waitFor", "UnknownField"]] },
   { name: "has an image beside its steps", data: { ...pipeline(step), image: "x" }, want: [["/data/image", "UnknownField"]] },
 
   { name: "is over 256 KiB", data: but({ args: many(10, () => "x".repeat(30_000)) }), want: [["/data", "TooLarge"]], beyondSchema: true },

@@ -185,7 +185,7 @@ export function judgeAttempt(
     const diagnosis = ofUnknownGroups({ wanted: plan.groups, groups, nowMs, serves: placer.serves });
     return { kind: "waitExpired", ...(diagnosis && { diagnosis }) };
   }
-  const image = plan.with?.image ?? plan.steps.find(({ name }) => name === step)?.image;
+  const image = plan.with?.[step]?.image ?? plan.steps.find(({ name }) => name === step)?.image;
   const images = image === undefined ? [] : [image];
   const found = chooseGroup({ wanted: plan.groups, groups, avoid: notes.avoid, images, nowMs, ...placer });
   const considered = [...found.considered];

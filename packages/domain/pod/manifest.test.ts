@@ -42,7 +42,7 @@ t.test("a whole step becomes exactly this Job", async (t) => {
   t.same(JSON.parse(JSON.stringify(manifest(input))), golden, "if the change is meant, write it into manifest.golden.json");
 });
 
-/** A value for each field of the short form, with texts that occur nowhere else. A field without a value does not compile. */
+/** A value for each field of a step, with texts that occur nowhere else. A field without a value does not compile. */
 const FIELDS: { readonly [F in Exclude<keyof StepRequest, "name" | "needs" | "when">]-?: NonNullable<StepRequest[F]> } = {
   image: "registry.example.com/asked:1",
   command: ["asked-command"],
@@ -51,20 +51,29 @@ const FIELDS: { readonly [F in Exclude<keyof StepRequest, "name" | "needs" | "wh
   resources: { limits: { memory: "71Mi" }, requests: { cpu: "73m", "ephemeral-storage": "79Mi" } },
   workingDir: "/asked/dir",
   outputs: ["asked-output"],
+  labels: { "asked-label": "asked-value" },
+  annotations: { "asked-annotation": "asked-text" },
+  grace: "83s",
+  startWithin: "89s",
+  deadline: "97s",
+  retries: { max: 17, on: ["infrastructure"], backoff: { first: "101s", most: "103s" } },
 };
+/** The launcher goes by these fields. The pod does not have them. */
+const OF_PLAN = ["outputs", "startWithin", "deadline", "retries"];
+/** The pod has durations in seconds, the plan in milliseconds. */
+const inUnitOf = (where: "plan" | "pod", text: string): string => text.replace(/^(\d+)s$/, where === "plan" ? "$1000" : "$1");
 
 const textsIn = (value: unknown): readonly string[] =>
   typeof value === "object" && value !== null ? Object.values(value).flatMap(textsIn) : [String(value)];
 
 for (const [field, value] of Object.entries(FIELDS)) {
-  // The declared outputs are not in the pod: the launcher judges the step's end by them.
-  const where = field === "outputs" ? "plan" : "pod";
-  t.test(`the short form's field ${field} reaches the ${where}`, async (t) => {
-    const request = forms.Simple.parse({ image: "plain", [field]: value });
+  const where = OF_PLAN.includes(field) ? "plan" : "pod";
+  t.test(`a step's field ${field} reaches the ${where}`, async (t) => {
+    const request = forms.Pipeline.parse({ steps: [{ name: "main", image: "plain", [field]: value }] });
     const step = stepsOf(request)[0];
-    if (step === undefined) throw new TypeError("the short form has no step");
-    const found = textsIn(where === "plan" ? planOf(request, DEFAULTS) : manifest({ ...input, step }).spec.template.spec);
-    for (const text of textsIn(value)) t.ok(found.includes(text), text);
+    if (step === undefined) throw new TypeError("the request has no step");
+    const found = textsIn(where === "plan" ? planOf(request, DEFAULTS).steps : manifest({ ...input, step }).spec.template);
+    for (const text of textsIn(value)) t.ok(found.includes(inUnitOf(where, text)), text);
   });
 }
 

@@ -11,6 +11,7 @@
  */
 import type { GroupName, Installation, RunId } from "@longshore/contract/ids.ts";
 import type { StepRequest } from "@longshore/contract/request.ts";
+import { durationMs } from "@longshore/contract/units.ts";
 import { ANNOTATIONS, CONTAINER, HOLD, LABELS, MANAGED_BY, WITHOUT_HOLD } from "../run/marks.ts";
 import type { Limits } from "../run/record.ts";
 
@@ -41,6 +42,7 @@ interface JobSpec {
 
 interface PodSpec {
   readonly restartPolicy: "Never";
+  readonly terminationGracePeriodSeconds?: number;
   readonly automountServiceAccountToken: false;
   readonly enableServiceLinks: false;
   readonly securityContext: { readonly seccompProfile: { readonly type: "RuntimeDefault" } };
@@ -126,8 +128,8 @@ export function occupant(input: ManifestInput): JobManifest {
 }
 
 function job(input: ManifestInput, own: Words, mode: Pick<JobSpec, "suspend" | "parallelism">, only: Container): JobManifest {
-  const labels = { ...input.run.labels, ...own };
-  const annotations = { ...input.run.annotations, [ANNOTATIONS.runId]: input.run.id };
+  const labels = { ...input.run.labels, ...input.step.labels, ...own };
+  const annotations = { ...input.run.annotations, ...input.step.annotations, [ANNOTATIONS.runId]: input.run.id };
   return {
     apiVersion: "batch/v1",
     kind: "Job",
@@ -151,13 +153,14 @@ function job(input: ManifestInput, own: Words, mode: Pick<JobSpec, "suspend" | "
       backoffLimit: 0,
       podReplacementPolicy: "Failed",
       activeDeadlineSeconds: backstopSeconds(input.limits),
-      template: { metadata: { labels, annotations }, spec: pod(only) },
+      template: { metadata: { labels, annotations }, spec: pod(only, input.step.grace) },
     },
   };
 }
 
-const pod = (only: Container): PodSpec => ({
+const pod = (only: Container, grace: StepRequest["grace"]): PodSpec => ({
   restartPolicy: "Never",
+  ...(grace !== undefined && { terminationGracePeriodSeconds: Math.ceil((durationMs(grace) ?? 0) / 1000) }),
   automountServiceAccountToken: false,
   enableServiceLinks: false,
   securityContext: { seccompProfile: { type: "RuntimeDefault" } },

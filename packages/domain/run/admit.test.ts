@@ -3,7 +3,9 @@
  * one.
  */
 import t from "tap";
+import type { Corrections } from "@longshore/contract/command.ts";
 import { admit, type Admission } from "./admit.ts";
+import { limitsFor } from "./plan.ts";
 import {
   at,
   ends,
@@ -106,10 +108,28 @@ t.test("a restart from the failed steps is refused if none failed", async (t) =>
   t.match(admit(well, restart, at), { kind: "refuse", problems: [{ code: "AlreadyEnded" }] });
 });
 
-t.test("a restart may correct the deadline", async (t) => {
-  const record = again(failed, "failed", { with: { deadline: "1h" } });
-  t.match(record.run.plan, { with: { deadline: "1h" }, limits: { deadlineMs: HOUR } });
+t.test("a restart corrects one step of a pipeline, or the only step of a short request", async (t) => {
+  const pipeline = again(failed, "failed", { with: { steps: { a: { deadline: "1h" } } } });
+  t.same(pipeline.run.plan.with, { a: { deadline: "1h" } });
+  t.equal(limitsFor(pipeline.run.plan, step("a").name).deadlineMs, HOUR);
+  const short = again(played(runOf(), [...launched("main"), ...ends("main", "failed")]).record, "failed", {
+    with: { deadline: "1h", image: "app:2" },
+  });
+  t.same(short.run.plan.with, { main: { deadline: "1h", image: "app:2" } });
+  t.equal(limitsFor(short.run.plan, step("main").name).deadlineMs, HOUR);
 });
+
+const short = played(runOf(), [...launched("main"), ...ends("main", "failed")]).record;
+for (const [what, record, corrections, path, message] of [
+  ["names no step of a pipeline", failed, { image: "app:2" }, "/data/with/image", /several steps: say which one, as in \{"steps": \{"a": \{"image"/],
+  ["names a step that there is not", failed, { steps: { x: { image: "app:2" } } }, "/data/with/steps/x", /no step "x"; it has a, b, c/],
+  ["names a step that succeeded", failed, { steps: { c: { image: "app:2" } } }, "/data/with/steps/c", /does not run the step "c" again/],
+  ["names steps of a run that has none", short, { steps: { main: { image: "app:2" } } }, "/data/with/steps", /without `steps`/],
+] as const) // biome-ignore format: a table is read down its columns
+  t.test(`a restart whose correction ${what} is refused`, async (t) => {
+    const verdict = admit(record, { ...restart, with: corrections as Corrections }, at);
+    t.match(verdict, { kind: "refuse", problems: [{ path, code: "RequestInvalid", message }] });
+  });
 
 t.test("a restarted run does not succeed over a step that a cancel left undone", async (t) => {
   const cancelled = played(cancelling, [

@@ -4,16 +4,16 @@
  * The bugs this prevents: one tenant who learns of another's runs, or changes them; and a cancel that came before its run, and
  * is forgotten.
  */
-import type { CommandData } from "@longshore/contract/command.ts";
+import type { CommandData, Corrections } from "@longshore/contract/command.ts";
 import type { EventData } from "@longshore/contract/event.ts";
 import type { RunId, TenantName } from "@longshore/contract/ids.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
-import type { RunRequest } from "@longshore/contract/request.ts";
+import { MAIN, type RunRequest } from "@longshore/contract/request.ts";
 import { advance, type Advanced, type Advancing, cancelOnArrival, openFirst } from "./advance.ts";
-import { beginRun, type NewRun, restartRun } from "./begin.ts";
+import { beginRun, type NewRun, restartedSteps, restartRun } from "./begin.ts";
 import { andThen, type Change, turnNext } from "./change.ts";
 import { NO_PLAN } from "./plan.ts";
-import type { Cancel, GivenUp, Run, RunRecord, Told } from "./record.ts";
+import type { Cancel, GivenUp, Plan, Run, RunRecord, Told } from "./record.ts";
 
 /**
  * How long a tombstone (a cancel that came before its run) is kept: a request that comes later within this time is cancelled on
@@ -28,7 +28,7 @@ export type Admission =
       readonly kind: "restart";
       readonly generation: number | undefined;
       readonly from: CommandData<"run.restart">["from"];
-      readonly with: CommandData<"run.restart">["with"];
+      readonly with: Corrections | undefined;
       readonly actor: Cancel["actor"];
     }
   /** The caller has checked that the sender is an operator. */
@@ -119,7 +119,9 @@ function restarted(
     const message = `the run has no step "${from}"; it has ${Object.keys(existing.run.steps).join(", ")}`;
     return { kind: "refuse", problems: [{ path: "/data/from", code: "RequestInvalid", message }] };
   }
-  const begun = restartRun(existing, from, corrections);
+  const problems = correctionProblems(existing.run, from, corrections);
+  if (problems.length > 0) return { kind: "refuse", problems };
+  const begun = restartRun(existing, from, byStep(existing.run.plan, corrections));
   if (Object.values(begun.run.steps).every(({ state }) => state === "ended")) {
     return {
       kind: "refuse",
@@ -131,6 +133,36 @@ function restarted(
   const told: Told = { type: "run.restarted", group: undefined, data: { run: begun.run.id, from, ...(actor && { actor }) } };
   const opened = openFirst({ ...begun, run: { ...begun.run, seq: begun.run.seq + 1 } }, at);
   return { kind: "write", ...opened, told: [told, ...opened.told] };
+}
+
+/** A correction that changes nothing would be found out only by the run's next failure. */
+function correctionProblems(run: Run, from: CommandData<"run.restart">["from"], given: Corrections = {}): readonly Problem[] {
+  const { steps, ...flat } = given;
+  const names = run.plan.steps.map(({ name }) => name);
+  const again = restartedSteps(run, from);
+  const problem = (path: string, message: string): Problem => ({ path: `/data/with/${path}`, code: "RequestInvalid", message });
+  if (run.plan.simple)
+    return steps === undefined
+      ? []
+      : [problem("steps", "this run has no named steps: write the fields of `with` without `steps`")];
+  return [
+    ...Object.keys(flat).map((field) =>
+      problem(field, `this run has several steps: say which one, as in {"steps": {"${names[0] ?? ""}": {"${field}": …}}}`),
+    ),
+    ...Object.keys(steps ?? {}).flatMap((name) => {
+      if (!names.some((it) => it === name))
+        return problem(`steps/${name}`, `the run has no step "${name}"; it has ${names.join(", ")}`);
+      return again.some((it) => it === name)
+        ? []
+        : problem(`steps/${name}`, `this restart does not run the step "${name}" again`);
+    }),
+  ];
+}
+
+function byStep({ simple }: Plan, given: Corrections | undefined): Plan["with"] {
+  if (given === undefined || !simple) return given?.steps;
+  const { steps: _, ...flat } = given;
+  return { [MAIN]: flat };
 }
 
 const otherGeneration = (asked: number, now: number): Verdict => ({

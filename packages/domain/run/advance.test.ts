@@ -21,7 +21,7 @@ import {
 } from "../attempt/testing/examples.ts";
 import { problemsOf } from "../attempt/testing/invariants.ts";
 import type { RunInput } from "./advance.ts";
-import type { Plan, RunRecord, StepOutcome } from "./record.ts";
+import type { Plan, PlannedStep, RunRecord, StepOutcome } from "./record.ts";
 
 const cancel: RunInput = { kind: "cancel", cancel: { reason: "not needed" } };
 const abandon: RunInput = { kind: "abandon" };
@@ -93,11 +93,11 @@ for (const { name, limits, inputs, atMs = NOW, told, state } of cases)
 
 t.test("a program that failed by itself says why it is not tried again, if the request asked for retries", async (t) => {
   const inputs = toStep("main", input.placed, input.claimDue, input.failed);
-  const sentence = (more: Partial<Plan>): string | undefined =>
-    played(runOf({ ...planOf([step("main")], {}, true), ...more }), inputs).record.run.steps["main"]?.diagnosis?.sentence;
+  const sentence = (more: Partial<PlannedStep>): string | undefined =>
+    played(runOf(planOf([step("main", [], more)], {}, true)), inputs).record.run.steps["main"]?.diagnosis?.sentence;
   t.match(sentence({ retriesAsked: true }), /not tried again, since `retries\.on` does not name `failure`/);
   t.notMatch(sentence({}), /not tried again/);
-  const limits = { ...planOf([]).limits, retriesOn: ["failure"] as const, retriesMax: 0 };
+  const limits = { retriesOn: ["failure"] as const, retriesMax: 0 };
   t.notMatch(sentence({ retriesAsked: true, limits }), /not tried again/);
 });
 
@@ -150,6 +150,19 @@ for (const { name, steps, inputs, want, state } of pipelines)
     t.equal(record.run.outcome ?? record.run.state, state);
     t.same(problemsOf(record), []);
   });
+
+t.test("a step's own limits go before its run's, and leave the other steps alone", async (t) => {
+  const limits = { retriesMax: 1, retriesOn: ["failure"] as const, backoffFirstMs: 7 * SECOND, startWithinMs: 3 * SECOND };
+  const fails = (name: string) => toStep(name, input.placed, input.claimDue, input.created, input.failed);
+  const { record, told } = played(pipeline(step("a", [], { limits }), step("b")), [...fails("a"), ...fails("b")]);
+  t.same(types(told), ["launched", "started", "attempt.failed", "launched", "started", "step.failed"]);
+  t.equal(record.attempts.find((it) => it.step === "a" && it.n === 2)?.dueMs, NOW + 7 * SECOND);
+  const live = played(pipeline(step("a", [], { limits }), step("b")), [...launched("a"), ...launched("b")]).record;
+  t.same(
+    live.attempts.map(({ dueMs }) => (dueMs ?? 0) - NOW),
+    [3 * SECOND, planOf([]).limits.startWithinMs],
+  );
+});
 
 t.test("each retry waits twice as long as the one before, up to the longest wait, and prefers another group", async (t) => {
   const limits = { retriesMax: 9, backoffFirstMs: 10 * SECOND, backoffMostMs: 25 * SECOND };

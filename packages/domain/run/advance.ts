@@ -10,6 +10,7 @@ import type { StepName } from "@longshore/contract/ids.ts";
 import type { AttemptInput } from "../attempt/input.ts";
 import { moveAttempt } from "../attempt/lifecycle.ts";
 import { outcomeOfOutputs } from "./outputs.ts";
+import { limitsFor } from "./plan.ts";
 import type { Attempt, AttemptOutcome, Cancel, GivenUp, RunRecord, Step, StepOutcome } from "./record.ts";
 import { attemptIn } from "./record.ts";
 import type { Advanced, Advancing, Draft } from "./steps.ts";
@@ -62,7 +63,7 @@ export function cancelOnArrival(record: RunRecord, cancel: Cancel, at: Advancing
 function applyToAttempt(draft: Draft, stepName: StepName, n: number, input: AttemptInput): void {
   const before = attemptIn(draft, stepName, n);
   if (before === undefined) return;
-  const context = { nowMs: draft.at.nowMs, limits: draft.run.plan.limits };
+  const context = { nowMs: draft.at.nowMs, limits: limitsFor(draft.run.plan, stepName) };
   const { attempt, news, strays, illegal } = moveAttempt(before, input, context);
   draft.strays.push(...strays);
   draft.illegal ||= illegal;
@@ -92,7 +93,7 @@ function attemptEnded(draft: Draft, attempt: Attempt, outcome: AttemptOutcome): 
     case "deleted": {
       const diagnosis = diagnosisOf(outcome);
       if (!retry(draft, attempt, diagnosis))
-        endStep(draft, attempt, "failed", { diagnosis: untried(draft.run, diagnosis, attempt.started) });
+        endStep(draft, attempt, "failed", { diagnosis: untried(draft.run, attempt, diagnosis) });
       break;
     }
     case "moved":
@@ -125,7 +126,7 @@ function again(draft: Draft, attempt: Attempt, diagnosis: Diagnosis): void {
 /** Makes a new attempt of the same step, if the request's rules and the cause allow one. */
 function retry(draft: Draft, attempt: Attempt, diagnosis: Diagnosis): boolean {
   const step = stepIn(draft, attempt.step);
-  const notBeforeMs = retryAtMs(draft.run, step, diagnosis, attempt.started, draft.at.nowMs);
+  const notBeforeMs = retryAtMs(draft.run, attempt, step, diagnosis, draft.at.nowMs);
   if (notBeforeMs === undefined) return false;
   const data = { ...jobOf(draft.run, attempt), diagnosis, nextAttemptAt: new Date(notBeforeMs).toISOString() };
   draft.told.push({ type: "run.attempt.failed", group: attempt.group, data });
@@ -177,7 +178,7 @@ function abandonRun(draft: Draft, { reason, actor }: GivenUp): void {
   for (const { step: name, n } of open) {
     const before = attemptIn(draft, name, n);
     if (before === undefined) continue;
-    const context = { nowMs: draft.at.nowMs, limits: draft.run.plan.limits };
+    const context = { nowMs: draft.at.nowMs, limits: limitsFor(draft.run.plan, name) };
     const { attempt } = moveAttempt(before, { kind: "abandon", diagnosis }, context);
     draft.attempts = draft.attempts.map((it) => (it === before ? attempt : it));
     endStep(draft, attempt, "lost", { diagnosis });

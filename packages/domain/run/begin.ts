@@ -1,7 +1,6 @@
 /** Makes each new attempt, and each new or restarted run. */
 import type { CommandData } from "@longshore/contract/command.ts";
 import type { RunId, StepName, TenantName } from "@longshore/contract/ids.ts";
-import { durationMs } from "@longshore/contract/units.ts";
 import type { Attempt, Plan, Run, RunRecord, Step } from "./record.ts";
 
 /** Hashing needs a library, so the caller supplies these functions and everything here stays pure. */
@@ -113,9 +112,7 @@ export function restartRun(
       again.some((it) => it === name) ? { state: "blocked", n: step.n, retries: 0 } : step,
     ]),
   );
-  const deadlineMs = corrections?.deadline === undefined ? undefined : durationMs(corrections.deadline);
-  const limits = deadlineMs === undefined ? run.plan.limits : { ...run.plan.limits, deadlineMs };
-  const plan: Plan = { ...run.plan, limits, notBeforeMs: undefined, with: corrections };
+  const plan: Plan = { ...run.plan, notBeforeMs: undefined, with: corrections };
   return {
     run: {
       ...run,

@@ -4,7 +4,8 @@ import { forms, type SimpleRequest, type StepRequest } from "@longshore/contract
 import { StepName } from "@longshore/contract/ids.ts";
 import t from "tap";
 import { z } from "zod";
-import { corrected, DEFAULTS, NO_PLAN, planOf } from "./plan.ts";
+import { corrected, DEFAULTS, limitsFor, NO_PLAN, planOf } from "./plan.ts";
+import type { Plan } from "./record.ts";
 
 const step: StepRequest = {
   name: StepName.parse("main"),
@@ -21,7 +22,7 @@ interface Case {
   readonly want: Partial<StepRequest>;
 }
 
-/** A field of the correction without a row here does not compile. The deadline belongs to the run: see begin.ts. */
+/** A field of the correction without a row here does not compile. The deadline is one of the step's limits: see `limitsFor`. */
 const CASES: { readonly [F in Exclude<keyof Correction, "deadline">]-?: Case } = {
   image: { name: "another image takes the place of the first", correction: { image: "app:2" }, want: { image: "app:2" } },
   env: {
@@ -64,8 +65,27 @@ t.test("the defaults that the published schema names are those of a plan", async
 });
 
 t.test("a plan keeps whether its request asked for retries", async (t) => {
-  const asked = (retries?: SimpleRequest["retries"]) => planOf({ image: "busybox", retries }, DEFAULTS).retriesAsked;
+  const asked = (retries?: SimpleRequest["retries"]) => planOf({ image: "busybox", retries }, DEFAULTS).steps[0]?.retriesAsked;
   t.same([asked({ max: 1 }), asked({ max: 0 }), asked({}), asked()], [true, undefined, undefined, undefined]);
+});
+
+t.test("a step has its run's limits, then its own, then a restart's deadline", async (t) => {
+  const request = forms.Pipeline.parse({
+    deadline: "1h",
+    retries: { max: 3, backoff: { first: "20s", most: "30s" } },
+    steps: [
+      { name: "plain", image: "app:1" },
+      { name: "own", image: "app:1", deadline: "2h", startWithin: "5m", retries: { on: ["failure"], backoff: { first: "40s" } } },
+    ],
+  });
+  const plan = planOf(request, DEFAULTS);
+  const of = (name: string, corrections?: Plan["with"]) => limitsFor({ ...plan, with: corrections }, StepName.parse(name));
+  const run = { deadlineMs: 3_600_000, startWithinMs: DEFAULTS.startWithinMs, retriesMax: 3, retriesOn: ["never-started"] };
+  t.match(of("plain"), { ...run, backoffFirstMs: 20_000, backoffMostMs: 30_000 });
+  const own = { deadlineMs: 7_200_000, startWithinMs: 300_000, retriesMax: 3, retriesOn: ["failure"] };
+  t.match(of("own"), { ...own, backoffFirstMs: 40_000, backoffMostMs: 40_000 }, "the longest wait is not below the first");
+  t.equal(of("own", { own: { deadline: "3h" } }).deadlineMs, 10_800_000);
+  t.equal(of("plain", { own: { deadline: "3h" } }).deadlineMs, 3_600_000);
 });
 
 interface Described {

@@ -6,24 +6,32 @@ import type { Correction } from "@longshore/contract/command.ts";
 import { DIAGNOSES } from "@longshore/contract/diagnosis.ts";
 import { type RunRequest, type StepRequest, stepsOf } from "@longshore/contract/request.ts";
 import { durationMs } from "@longshore/contract/units.ts";
-import type { Limits, Plan } from "./record.ts";
+import type { StepName } from "@longshore/contract/ids.ts";
+import type { Limits, Plan, PlannedStep } from "./record.ts";
 
 export function planOf(request: RunRequest, defaults: Limits): Plan {
   return {
     simple: !("steps" in request),
-    steps: stepsOf(request).map(({ name, needs = [], when = "success", outputs = [], image }) => ({
-      name,
-      needs,
-      when,
-      outputs,
-      image,
-    })),
+    steps: stepsOf(request).map((step) => plannedStep(step, request.retries)),
     groups: request.groups,
     priority: request.priority ?? 0,
     notBeforeMs: request.notBefore === undefined ? undefined : Date.parse(request.notBefore),
     limits: limitsOf(request, defaults),
-    ...((request.retries?.max ?? 0) > 0 && { retriesAsked: true }),
     with: undefined,
+  };
+}
+
+function plannedStep(step: StepRequest, ofRun: RunRequest["retries"]): PlannedStep {
+  const { name, needs = [], when = "success", outputs = [], image } = step;
+  const limits = ownLimits(step);
+  return {
+    name,
+    needs,
+    when,
+    outputs,
+    image,
+    ...(Object.keys(limits).length > 0 && { limits }),
+    ...((step.retries?.max ?? ofRun?.max ?? 0) > 0 && { retriesAsked: true }),
   };
 }
 
@@ -81,26 +89,44 @@ export const DEFAULTS: Limits = Object.freeze({
   ),
 });
 
-/**
- * Takes the request's own limits if it names any. They were validated with the request; a value that is no duration changes
- * nothing here.
- */
+/** Takes the request's own limits if it names any. */
 export function limitsOf(request: RunRequest, defaults: Limits = DEFAULTS): Limits {
-  const { waitFor, startWithin, deadline, retries, keepFor } = request;
-  const backoffFirstMs = ms(retries?.backoff?.first, defaults.backoffFirstMs);
-  return {
+  const { waitFor, keepFor } = request;
+  const all = {
     ...defaults,
-    waitForMs: ms(waitFor, defaults.waitForMs),
-    startWithinMs: ms(startWithin, defaults.startWithinMs),
-    deadlineMs: ms(deadline, defaults.deadlineMs),
-    retriesMax: retries?.max ?? defaults.retriesMax,
-    retriesOn: retries?.on ?? defaults.retriesOn,
-    backoffFirstMs,
-    backoffMostMs: Math.max(backoffFirstMs, ms(retries?.backoff?.most, defaults.backoffMostMs)),
-    keepSucceededMs: ms(keepFor?.succeeded, defaults.keepSucceededMs),
-    keepFailedMs: ms(keepFor?.failed, defaults.keepFailedMs),
+    ...ownLimits(request),
+    ...ms("waitForMs", waitFor),
+    ...ms("keepSucceededMs", keepFor?.succeeded),
+    ...ms("keepFailedMs", keepFor?.failed),
+  };
+  return { ...all, backoffMostMs: Math.max(all.backoffFirstMs, all.backoffMostMs) };
+}
+
+/** The limits that a run and a step may name alike. */
+function ownLimits({
+  startWithin,
+  deadline,
+  retries,
+}: Pick<StepRequest, "startWithin" | "deadline" | "retries">): Partial<Limits> {
+  return {
+    ...ms("startWithinMs", startWithin),
+    ...ms("deadlineMs", deadline),
+    ...(retries?.max !== undefined && { retriesMax: retries.max }),
+    ...(retries?.on && { retriesOn: retries.on }),
+    ...ms("backoffFirstMs", retries?.backoff?.first),
+    ...ms("backoffMostMs", retries?.backoff?.most),
   };
 }
 
-const ms = (duration: string | undefined, otherwise: number): number =>
-  (duration === undefined ? undefined : durationMs(duration)) ?? otherwise;
+/** Returns the step's limits: the run's, then the step's own, then the deadline of a restart's correction. */
+export function limitsFor({ limits, steps, with: corrections }: Pick<Plan, "limits" | "steps" | "with">, name: StepName): Limits {
+  const own = steps.find((it) => it.name === name)?.limits;
+  const all = { ...limits, ...own, ...ms("deadlineMs", corrections?.[name]?.deadline) };
+  return { ...all, backoffMostMs: Math.max(all.backoffFirstMs, all.backoffMostMs) };
+}
+
+/** Durations were validated with the request: a text that is none changes nothing. */
+function ms<F extends keyof Limits>(field: F, duration: string | undefined): { readonly [K in F]?: number } {
+  const value = duration === undefined ? undefined : durationMs(duration);
+  return (value === undefined ? {} : { [field]: value }) as { readonly [K in F]?: number };
+}

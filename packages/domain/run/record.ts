@@ -1,6 +1,6 @@
 /** One run as the ledger keeps it and the tables decide on it: plain values, times in milliseconds, no types of a database. */
 import type { Code, Diagnosis } from "@longshore/contract/diagnosis.ts";
-import type { CommandData } from "@longshore/contract/command.ts";
+import type { CommandData, Correction } from "@longshore/contract/command.ts";
 import type { EventData, Outcome, RunEventType } from "@longshore/contract/event.ts";
 import type { Evidence, Started } from "@longshore/contract/fact.ts";
 import type { GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
@@ -51,10 +51,8 @@ export interface Plan {
   readonly priority: number;
   readonly notBeforeMs: number | undefined;
   readonly limits: Limits;
-  /** The corrections that came with the newest restart. */
-  readonly with: CommandData<"run.restart">["with"];
-  /** The request has `retries` with a number: its author expects them. */
-  readonly retriesAsked?: true;
+  /** The corrections that came with the newest restart, by step. */
+  readonly with: Readonly<Record<string, Correction>> | undefined;
   /** The trace of the message that requested the run: a restart stays in that trace. */
   readonly traceparent?: string;
 }
@@ -66,6 +64,10 @@ export interface PlannedStep {
   readonly outputs: readonly string[];
   /** The image, for the groups' policies. Absent in plans that were made before policies existed. */
   readonly image?: string;
+  /** The limits in which the step differs from its run. */
+  readonly limits?: Partial<Limits>;
+  /** The request has `retries` with a number for this step: its author expects them. */
+  readonly retriesAsked?: true;
 }
 
 export interface Limits {

@@ -13,6 +13,7 @@ import type { RetryCause } from "@longshore/contract/request.ts";
 import type { InputOf } from "../attempt/input.ts";
 import type { Group } from "../group/group.ts";
 import { beginAttempt, type Names } from "./begin.ts";
+import { limitsFor } from "./plan.ts";
 import type { Attempt, GivenUp, PlannedStep, Run, RunRecord, Step, Stray, Told } from "./record.ts";
 import { isParked } from "./record.ts";
 import { terminalOf, withHintFilled } from "./story.ts";
@@ -162,9 +163,10 @@ export function retryCause(diagnosis: Diagnosis, started: Attempt["started"]): R
 }
 
 /** By default no program is run again that failed by itself. Whoever asked for retries and gets none is told why. */
-export function untried({ plan }: Run, diagnosis: Diagnosis, started: Attempt["started"]): Diagnosis {
-  const isExpected = plan.retriesAsked === true && retryCause(diagnosis, started) === "failure";
-  if (!isExpected || plan.limits.retriesOn.includes("failure")) return diagnosis;
+export function untried({ plan }: Run, { step, started }: Attempt, diagnosis: Diagnosis): Diagnosis {
+  const isAsked = plan.steps.some((it) => it.name === step && it.retriesAsked === true);
+  const isExpected = isAsked && retryCause(diagnosis, started) === "failure";
+  if (!isExpected || limitsFor(plan, step).retriesOn.includes("failure")) return diagnosis;
   const why = "It was not tried again, since `retries.on` does not name `failure`: a program's own failure.";
   return { ...diagnosis, sentence: `${diagnosis.sentence} ${why}` };
 }
@@ -172,12 +174,12 @@ export function untried({ plan }: Run, diagnosis: Diagnosis, started: Attempt["s
 /** Returns when the step's next attempt may be placed; `undefined`: there is none. A cancelled run is never retried. */
 export function retryAtMs(
   { state, plan }: Run,
+  { step, started }: Attempt,
   { retries }: Step,
   diagnosis: Diagnosis,
-  started: Attempt["started"],
   nowMs: number,
 ): number | undefined {
-  const { retriesMax, retriesOn, backoffFirstMs, backoffMostMs } = plan.limits;
+  const { retriesMax, retriesOn, backoffFirstMs, backoffMostMs } = limitsFor(plan, step);
   const cause = retryCause(diagnosis, started);
   if (state !== "active" || cause === undefined || !retriesOn.includes(cause) || retries >= retriesMax) return undefined;
   return nowMs + Math.min(backoffMostMs, backoffFirstMs * 2 ** retries);

@@ -12,7 +12,7 @@ import { afterCreate, type AttemptInput, type CreateAnswer, type GroupNews } fro
 import { mayCreate, whyNot } from "@longshore/domain/group/view.ts";
 import { manifest, type ManifestInput, occupant } from "@longshore/domain/pod/manifest.ts";
 import { HOLD } from "@longshore/domain/run/marks.ts";
-import { corrected } from "@longshore/domain/run/plan.ts";
+import { corrected, limitsFor } from "@longshore/domain/run/plan.ts";
 import { isThrottled } from "@longshore/kubernetes/request/guard.ts";
 import type { Created } from "@longshore/kubernetes/request/write.ts";
 import type { Work } from "@longshore/ledger/port.ts";
@@ -159,7 +159,7 @@ function manifestInput(
     installation,
     group: { name: cluster.name, namespace: cluster.namespace },
     run: { id: run.id, labels: request.labels, annotations: request.annotations, traceparent: run.plan.traceparent },
-    step: corrected(step, run.plan.with),
+    step: corrected(step, run.plan.with?.[step.name]),
     attempt: attempt.n,
     generation: attempt.generation,
     epoch: ledger.epoch,
@@ -167,6 +167,6 @@ function manifestInput(
     hashOfRun: keys.runLabel(run.id),
     proof: keys.prove(identity, { group: cluster.name, namespaceUid: view.namespaceUid }),
     hold: attempt.notes.hold !== false,
-    limits: run.plan.limits,
+    limits: limitsFor(run.plan, attempt.step),
   };
 }

@@ -9,6 +9,7 @@ import { timerOf } from "@longshore/domain/attempt/timers.ts";
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
 import { diagnoseStall } from "@longshore/domain/diagnosis/pods.ts";
 import { judgeAttempt } from "@longshore/domain/group/choose-group.ts";
+import { limitsFor } from "@longshore/domain/run/plan.ts";
 import type { Attempt } from "@longshore/domain/run/record.ts";
 import { isUnplaced } from "@longshore/domain/watch/evidence.ts";
 import type { GroupState, Work } from "@longshore/ledger/port.ts";
@@ -31,7 +32,7 @@ export function expire(parts: Parts, cluster: Cluster) {
         });
         // The groups are read once for all attempts that wait for a node. Most of these attempts could go nowhere else, and
         // need no look.
-        const isAsked = works.some(({ attempt, run, nowMs }) => timerOf(attempt, run.plan.limits, nowMs) === "elsewhere");
+        const isAsked = works.some(({ attempt, run, nowMs }) => timerOf(attempt, limitsFor(run.plan, attempt.step), nowMs) === "elsewhere");
         const groups = isAsked ? await parts.ledger.groups() : [];
         await sideBySide(works, (work) => expireOne(parts, cluster, work, signal, groups));
         return works.length === MOST;
@@ -47,7 +48,7 @@ export async function expireOne(
   groups: readonly GroupState[] = [],
 ): Promise<void> {
   const { run, attempt, nowMs } = work;
-  if (timerOf(attempt, run.plan.limits, nowMs) === "elsewhere" && !mayGoElsewhere(parts, work, groups)) return;
+  if (timerOf(attempt, limitsFor(run.plan, attempt.step), nowMs) === "elsewhere" && !mayGoElsewhere(parts, work, groups)) return;
   const record = async (input: AttemptInput): Promise<Attempt | undefined> => {
     const recorded = await parts.recording({ run: run.id, step: attempt.step, n: attempt.n, input });
     return recorded.kind === "unknown" ? undefined : recorded.attempt;
@@ -63,7 +64,7 @@ export async function expireOne(
   }
   let now: Attempt | undefined = attempt;
   for (const input of inputsOf(cluster.name, seen)) now = await record(input);
-  const timer = now && timerOf(now, run.plan.limits, nowMs);
+  const timer = now && timerOf(now, limitsFor(run.plan, attempt.step), nowMs);
   if (timer === undefined) return;
   if (timer === "elsewhere") {
     if (seen.pods.length > 0 && seen.pods.every(isUnplaced))

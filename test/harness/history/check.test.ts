@@ -492,14 +492,14 @@ for (const [name, right] of [
     "one that we ended at its deadline",
     (it) => {
       weEnded(it, "DeadlineExceeded");
-      runOf(it, "bad").deadlineMs = 1_500;
+      rowOf(it, "bad").deadlineMs = 1_500;
     },
   ],
   [
     "one that was restarted with another deadline",
     (it) => {
       weEnded(it, "DeadlineExceeded");
-      runOf(it, "bad").deadlineMs = undefined;
+      rowOf(it, "bad").deadlineMs = undefined;
     },
   ],
   [

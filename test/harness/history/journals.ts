@@ -24,17 +24,12 @@ export interface Passed {
   readonly data: Readonly<Record<string, unknown>>;
 }
 
-export interface RunRow extends Run {
-  /** The deadline of the last generation. */
-  readonly deadlineMs: number | undefined;
-}
-
-export interface AttemptRow extends Omit<Attempt, "deadlineMs" | "closing" | "lifted" | "besideMs"> {
+export interface AttemptRow extends Omit<Attempt, "closing" | "lifted" | "besideMs"> {
   readonly group: string | undefined;
 }
 
 export interface LedgerRows {
-  readonly runs: readonly RunRow[];
+  readonly runs: readonly Run[];
   readonly attempts: readonly AttemptRow[];
   readonly events: readonly Told[];
   readonly commands: readonly { readonly id: string; readonly source: string }[];

@@ -6,10 +6,13 @@
 import pg from "pg";
 import type { LedgerRows } from "./journals.ts";
 
-const RUNS = `select id, state, outcome, generation, seq, (plan -> 'limits' ->> 'deadlineMs')::float8 as "deadlineMs" from longshore.run`;
+const RUNS = `select id, state, outcome, generation, seq from longshore.run`;
 const ATTEMPTS = `
 select r.id as run, a.step, a.n, a.generation, a.name, g.name as "group", a.state, a.uid, a.started, a.cause,
-  a.outcome ->> 'result' as result, a.outcome -> 'diagnosis' ->> 'code' as code, (a.outcome ->> 'endedAtMs')::float8 as "recordedMs"
+  coalesce(
+    (select s -> 'limits' ->> 'deadlineMs' from jsonb_array_elements(r.plan -> 'steps') s where s ->> 'name' = a.step),
+    r.plan -> 'limits' ->> 'deadlineMs'
+  )::float8 as "deadlineMs", a.outcome ->> 'result' as result, a.outcome -> 'diagnosis' ->> 'code' as code, (a.outcome ->> 'endedAtMs')::float8 as "recordedMs"
 from longshore.attempt a join longshore.run r on r.key = a.run_key left join longshore.cluster_group g on g.id = a.group_id`;
 const EVENTS = `
 select r.id as run, e.seq as sequence, e.generation, e.type, e.body as data

@@ -60,6 +60,7 @@ const fact = (uid: string): Passed => ({
   data: { about: { uid } },
 });
 export const row = (run: string, more: object) => ({
+  deadlineMs: 60_000 as number | undefined,
   run,
   step: "main",
   n: 1,
@@ -132,7 +133,6 @@ export function sound(): Open<History> {
     outcome,
     generation: 1,
     seq,
-    deadlineMs: 60_000,
   });
   return {
     sent: [...["good", "bad", "off"].map((run) => sent(run, "run.requested")), sent("off", "run.cancel")],

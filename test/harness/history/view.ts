@@ -61,7 +61,7 @@ function attemptOf(history: History, row: AttemptRow): Attempt {
   // A restart may have changed the deadline.
   return {
     ...row,
-    deadlineMs: run?.generation === 1 ? run.deadlineMs : undefined,
+    deadlineMs: run?.generation === 1 ? row.deadlineMs : undefined,
     closing: closingOf(history, row),
     lifted,
     besideMs: undefined,

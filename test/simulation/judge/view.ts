@@ -5,6 +5,7 @@
  */
 import { TenantName } from "@longshore/contract/ids.ts";
 import { canonical } from "@longshore/contract/json.ts";
+import { limitsFor } from "@longshore/domain/run/plan.ts";
 import type { Attempt as Kept } from "@longshore/domain/run/record.ts";
 import { noticeId } from "@longshore/ledger/postgres/admit.ts";
 import { heardOf } from "../../judge/stories.ts";
@@ -27,7 +28,7 @@ export function viewOf(world: World): View {
     runs: runs.map(({ record: { run } }) => run),
     told: runs.flatMap(({ story }) => story.map((it) => ({ ...it, data: it.data as Readonly<Record<string, unknown>> }))),
     heard: upstream.heard.flatMap(heardOf),
-    attempts: attempts.map(({ run, kept }) => attemptOf(world, run.id, run.plan.limits.deadlineMs, kept)),
+    attempts: attempts.map(({ run, kept }) => attemptOf(world, run.id, limitsFor(run.plan, kept.step).deadlineMs, kept)),
     made: [...history.posts.values()].filter(({ status }) => status === 201).map(({ name }) => name),
     jobs: [...history.jobs.values()].map((life) => jobOf(life, owners.get(life.uid))),
     pods: [...history.pods.values()].map(({ uid, job, startedMs, endedMs, exitCode }) => ({ name: uid, job, createdMs: startedMs, startedMs, overMs: endedMs, exitCode })), // biome-ignore format: one value
