@@ -98,8 +98,8 @@ await t.test("the steps of a pipeline have limits and labels of their own, and a
     template.spec.terminationGracePeriodSeconds,
   ]);
   t.same(shown.toSorted(), [
+    ["all", undefined, 30],
     ["all", "own", 7],
-    ["all", undefined, undefined],
   ]);
   t.same(await system.faults([run]), []);
 });
