@@ -145,7 +145,7 @@ t.test("a pod goes whose end was written before a kill, but not that its grace i
 t.test("a second DELETE that shortens the grace is heard, though the first one has not reached the node yet", async (t) => {
   const { clock, model } = open(() => ({ onStop: { kind: "ends", afterMs: 20_000 } }));
   await using _ = model;
-  await create(model, {});
+  await create(model, { backoffLimit: 0, podReplacementPolicy: "Failed" });
   await clock.sleep(1_000);
   const [pod] = model.pods();
   const path = `/api/v1/namespaces/default/pods/${pod?.metadata.name}`;

@@ -15,7 +15,7 @@ import { environmentOf } from "./command.ts";
 import { adoptContainer, type ContainerProcess, type End, logIn, runContainer } from "./container.ts";
 import { judgeImage } from "./images.ts";
 import { type LogFile, openLogFile } from "./logfile.ts";
-import { killGroup, lookAt } from "./shim.ts";
+import { killGroup } from "./shim.ts";
 import { type Container, finishedPhase, isDeleting, type PodObject } from "../objects.ts";
 
 export interface ProcessOptions {
@@ -263,10 +263,7 @@ function live(parts: LifeParts): Life {
   }
 
   async function end(): Promise<void> {
-    // Asks the folders: the end of an adopted process may not have been noticed yet.
-    const runs = all.some(
-      ({ name }) => states.get(name)?.kind === "running" && lookAt(join(folder, name), clock.now()).kind !== "ended",
-    );
+    const runs = isRunning();
     if (runs && !stopping.signal.aborted) {
       // Written first: if this is cut short, the next start still knows why the processes ended.
       writeFileSync(stopped, "");
