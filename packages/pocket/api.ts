@@ -33,7 +33,7 @@ export interface Transport extends AsyncDisposable {
 }
 
 /** The user of a request. Without `namespaces` everything is allowed; with it only these namespaces, as under a Role. */
-export interface Identity {
+export interface User {
   readonly user: string;
   readonly namespaces?: readonly string[];
 }
@@ -42,7 +42,7 @@ export interface Identity {
 export interface Kubelet {
   /** Reports each change of the pod, at once or later, until the pod is forgotten. */
   start(pod: PodObject, report: (report: PodReport) => void, look: Look): PodRun;
-  /** Ends and removes what an earlier kubelet left of pods that are not among these. Called before the first start. */
+  /** Ends what an earlier kubelet left of pods that are not among these, and begins to remove it. Called before the first start. */
   retain?(pods: readonly PodObject[]): void;
 }
 
@@ -55,9 +55,12 @@ export interface PodRun {
   /** The pod's object is gone: running processes end now, and its logs are removed. */
   forget(): void;
   /** The container's output so far; `undefined` before it has started. */
-  log(container: string): Promise<string> | undefined;
-  /** Calls back with each further line until the container ends (`undefined`). Returns a function that stops the calls. */
-  followLog(container: string, line: (text: string | undefined) => void): () => void;
+  log(container: string): string | undefined;
+  /**
+   * Calls back with each line, from the first, until the container ends (`undefined`). Returns a function that stops the calls;
+   * `undefined` before the container has started.
+   */
+  followLog(container: string, line: (text: string | undefined) => void): (() => void) | undefined;
 }
 
 export type PodReport =

@@ -8,7 +8,7 @@
  * (testing/model.ts). Both pass the conformance suite of a real cluster.
  */
 import type { Clock } from "@longshore/runtime/clock.ts";
-import type { ApiRequest, Identity, Kubelet, Transport } from "./api.ts";
+import type { ApiRequest, User, Kubelet, Transport } from "./api.ts";
 import { createAgenda } from "./controllers/agenda.ts";
 import { type Emptying, startCollector } from "./controllers/collect.ts";
 import { type Delays, POCKET_DELAYS } from "./controllers/delays.ts";
@@ -44,7 +44,7 @@ export interface RequestEntry {
 }
 
 export interface Cluster extends ServerParts, Disposable {
-  transport(identity: Identity): Transport;
+  transport(identity: User): Transport;
 }
 
 export function createCluster(options: ClusterOptions): Cluster {
@@ -61,7 +61,7 @@ export function createCluster(options: ClusterOptions): Cluster {
   let watches = 0;
   const server: ServerParts = { ...parts, runOf: nodes.runOf, watchKey: () => `watch:${watches++}` };
 
-  function told<T extends { readonly status: number }>(identity: Identity, request: ApiRequest, answered: T): T {
+  function told<T extends { readonly status: number }>(identity: User, request: ApiRequest, answered: T): T {
     onRequest?.(entryOf(clock, identity, request, answered.status));
     return answered;
   }
@@ -85,7 +85,7 @@ export function createCluster(options: ClusterOptions): Cluster {
   };
 }
 
-export function entryOf(clock: Clock, { user }: Identity, request: ApiRequest, status: number): RequestEntry {
+export function entryOf(clock: Clock, { user }: User, request: ApiRequest, status: number): RequestEntry {
   const { method, path } = request;
   return { atMs: clock.now(), user, method, path, name: nameIn(request), status };
 }

@@ -206,3 +206,13 @@ export function freeze<T>(value: T): T {
   for (const inner of Object.values(value)) freeze(inner);
   return value;
 }
+
+/** The JSON text of a stored object, made once for all watches and answers. */
+const texts = new WeakMap<object, string>();
+export function textOf(object: object): string {
+  const known = texts.get(object);
+  if (known !== undefined) return known;
+  const text = JSON.stringify(object);
+  if (Object.isFrozen(object)) texts.set(object, text);
+  return text;
+}

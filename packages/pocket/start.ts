@@ -8,7 +8,7 @@ import { randomBytes } from "node:crypto";
 import { closeSync, mkdirSync, openSync, writeSync } from "node:fs";
 import { claimFolder } from "@longshore/runtime/claim-folder.ts";
 import { type Clock, systemClock } from "@longshore/runtime/clock.ts";
-import type { Identity, Kubelet } from "./api.ts";
+import type { User, Kubelet } from "./api.ts";
 import { type Cluster, createCluster } from "./cluster.ts";
 import type { PodObject } from "./objects.ts";
 import { startProcesses } from "./pods/processes.ts";
@@ -22,7 +22,7 @@ export interface PocketOptions {
   /** True: it keeps no objects, and its pods end with it at once, also when it is killed. */
   readonly throwaway?: boolean;
   /** Further tokens, for example of users bound to some namespaces. */
-  readonly credentials?: ReadonlyMap<string, Identity>;
+  readonly credentials?: ReadonlyMap<string, User>;
   /** Absent: "default". */
   readonly namespaces?: readonly string[];
   /** Absent: pods are processes of this machine. */
@@ -39,7 +39,10 @@ export interface Pocket extends AsyncDisposable {
   readonly cluster: Cluster;
   /** The pods that have a process now. */
   running(): readonly PodObject[];
-  /** The pods that had a process when the last pocket of this folder was killed. After a stop in order there are none. */
+  /**
+   * The pods that had a process when the last pocket of this folder ended. After a stop in order there are none, but for a pod
+   * that was being removed.
+   */
   readonly found: {
     /** Their processes still run, and are followed to their end. */
     readonly goOn: readonly PodObject[];
@@ -86,7 +89,7 @@ export async function startPocket(options: PocketOptions): Promise<Pocket> {
     if (cluster.store.get("namespaces", "", name) === undefined) createNamespace(cluster, name);
   }
   const token = randomBytes(24).toString("base64url");
-  const credentials = new Map<string, Identity>([[token, { user: "admin" }], ...(options.credentials ?? [])]);
+  const credentials = new Map<string, User>([[token, { user: "admin" }], ...(options.credentials ?? [])]);
   const { url } = started.use(await serveHttp({ cluster, credentials, ...(options.tls && { tls: options.tls }) }));
   const all = started.move();
   const running = () => runningIn(cluster.store.list("pods", undefined) as readonly PodObject[]);

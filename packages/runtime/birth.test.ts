@@ -28,7 +28,7 @@ t.test("what was written is read again, and what was cut off is not", async (t) 
 });
 
 t.test("a shell's line is the same identity", async (t) => {
-  const script = `if [ -r /proc/$$/stat ]; then read -r boot < /proc/sys/kernel/random/boot_id; read -r stat < /proc/$$/stat; echo "$$ $boot $stat"; else echo "$$ $(LC_ALL=C /bin/ps -o lstart= -p $$)"; fi; exec sleep 600`;
+  const script = `if [ -r /proc/$$/stat ]; then read -r boot < /proc/sys/kernel/random/boot_id; read -r stat < /proc/$$/stat; echo "$$ $boot $stat"; else echo "$$ $(TZ=UTC0 LC_ALL=C /bin/ps -o lstart= -p $$)"; fi; exec sleep 600`;
   const child = spawn("sh", ["-c", script], { stdio: ["ignore", "pipe", "ignore"] });
   const [line] = (await once(child.stdout, "data")) as [Buffer];
   t.same(readIdentity(line.toString()), identityOf(child.pid ?? 0));

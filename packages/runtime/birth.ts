@@ -51,7 +51,8 @@ function birthInStat(boot: string, stat: string): string | undefined {
 function birthByPs(pid: number): string | undefined {
   const { stdout } = spawnSync("/bin/ps", ["-o", "stat=,lstart=", "-p", String(pid)], {
     encoding: "utf8",
-    env: { LC_ALL: "C" },
+    // The time is local, and a zone may change while a process runs.
+    env: { LC_ALL: "C", TZ: "UTC0" },
   });
   const [state = "Z", ...start] = (stdout ?? "").trim().split(/\s+/);
   return state.startsWith("Z") || start.length === 0 ? undefined : start.join(" ");

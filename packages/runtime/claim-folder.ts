@@ -10,7 +10,7 @@ import { type Clock, systemClock } from "./clock.ts";
 import { identityOf, isAlive, readIdentity, writeIdentity } from "./birth.ts";
 
 const TRIES_MOST = 10;
-/** Two may find the claim of a dead process at once, and the slower one removes the claim of the faster one. */
+/** Several may find the claim of a dead process at once, and a slower one removes the claim of a faster one. */
 const SETTLE_MS = 50;
 
 /** `taken` makes the error for the process that has the folder; `undefined` if the folder takes no lock. */
@@ -29,17 +29,18 @@ export async function claimFolder(
       () => true,
       () => false,
     );
-  const claimed = { [Symbol.asyncDispose]: () => rm(claim, { force: true }) };
   try {
-    if (await linked()) return claimed;
+    const { ino } = await stat(own);
+    const stands = async (): Promise<boolean> => (await stat(claim).catch(() => undefined))?.ino === ino;
     for (let tries = 0; tries < TRIES_MOST; tries++) {
+      if (await linked()) {
+        await clock.sleep(SETTLE_MS);
+        if (!(await stands())) continue;
+        return { [Symbol.asyncDispose]: async () => ((await stands()) ? await rm(claim, { force: true }) : undefined) };
+      }
       const holder = readIdentity(await readFile(claim, "utf8").catch(() => ""));
       if (holder !== undefined && isAlive(holder)) throw taken(holder.pid);
       await rm(claim, { force: true }); // its process was killed
-      if (!(await linked())) continue;
-      await clock.sleep(SETTLE_MS);
-      const standing = await stat(claim).catch(() => undefined);
-      if (standing?.ino === (await stat(own)).ino) return claimed;
     }
     throw taken(undefined);
   } finally {

@@ -36,7 +36,7 @@ async function untilIsThere(name: string): Promise<void> {
 
 /** Whether the Job with a deadline ends before the kill is up to the machine. */
 const FOUND =
-  /the last start was killed: \d commands? still (runs and is|run and are) taken up \(.*runs-on.*\); \d commands ended meanwhile \(.*away/;
+  /left by the last start: \d commands? still (runs and is|run and are) taken up \(.*runs-on.*\); \d commands ended meanwhile \(.*away/;
 
 const follow = async (run: string) => await longshore(folder.path, "runs", "follow", run);
 

@@ -34,7 +34,12 @@ export function recordEvent({ store, clock }: Writer, on: ApiObject, reason: str
     source: { component: "job-controller" },
     reportingComponent: "job-controller",
   };
-  const oldest = store.count("events", namespace) >= EVENTS_MOST ? store.list("events", namespace)[0] : undefined;
-  if (oldest !== undefined) store.remove("events", oldest);
+  if (store.count("events", namespace) >= EVENTS_MOST) {
+    const versionOf = (it: ApiObject): number => Number(it.metadata.resourceVersion);
+    store.remove(
+      "events",
+      store.list("events", namespace).reduce((a, b) => (versionOf(a) < versionOf(b) ? a : b)),
+    );
+  }
   store.insert("events", event);
 }

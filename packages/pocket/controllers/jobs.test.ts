@@ -1,6 +1,8 @@
 /** The Job controller beyond what Longshore asks of it today: retries, indexes, suspending, parallel pods. */
 import { virtualClock } from "@longshore/kubernetes/testing/virtual-clock.ts";
 import t from "tap";
+import { createCluster } from "../cluster.ts";
+import { podOf } from "../testing/local-pods.ts";
 import { createModel, type Model } from "../testing/model.ts";
 import type { JobObject, PodObject } from "../objects.ts";
 import { type PodScript, scriptedPods } from "../testing/scripted.ts";
@@ -128,6 +130,29 @@ t.test("a pod that somebody deletes fails a Job without retries", async (t) => {
   model.meddle({ kind: "delete pod", namespace: "default", name: model.pods()[0]?.metadata.name ?? "" });
   await clock.sleep(10_000);
   t.same(types(model.jobs()[0]), ["FailureTarget", "Failed"]);
+});
+
+t.test("a pod goes whose end was written before a kill, but not that its grace is over", async (t) => {
+  const clock = virtualClock();
+  const pod = podOf({}, [], { deletionTimestamp: "2026-01-01T00:00:30Z", deletionGracePeriodSeconds: 30 });
+  const ended: PodObject = { ...pod, spec: { ...pod.spec, nodeName: "pocket" }, status: { phase: "Failed" } };
+  const disk = { version: 1, objects: [{ resource: "pods", object: ended } as const], append: () => undefined };
+  using cluster = createCluster({ clock, kubelet: scriptedPods(clock, () => ({})), firstVersion: 1, disk });
+  await clock.sleep(1_000);
+  t.same(cluster.store.list("pods", undefined), []);
+});
+
+t.test("a second DELETE that shortens the grace is heard, though the first one has not reached the node yet", async (t) => {
+  const { clock, model } = open(() => ({ onStop: { kind: "ends", afterMs: 20_000 } }));
+  await using _ = model;
+  await create(model, { backoffLimit: 0, podReplacementPolicy: "Failed" });
+  await clock.sleep(1_000);
+  const [pod] = model.pods();
+  const path = `/api/v1/namespaces/default/pods/${pod?.metadata.name}`;
+  for (const gracePeriodSeconds of [30, 0])
+    await model.transport().send({ method: "DELETE", path, body: { gracePeriodSeconds } }, forever);
+  await clock.sleep(5_000);
+  t.notOk(model.pods().some((it) => it.metadata.uid === pod?.metadata.uid));
 });
 
 t.test("a deletion right after a pod's success may still find it counted", async (t) => {

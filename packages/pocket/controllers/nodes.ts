@@ -42,10 +42,10 @@ export function startNodes({ store, clock, agenda, delays }: Parts, kubelet: Kub
   function run(pod: PodObject): void {
     const { uid, namespace = "" } = pod.metadata;
     const look: Look = (resource, name) => store.get(resource, namespace, name);
-    runs.set(
-      uid,
-      kubelet.start(pod, (report) => learn(uid, report), look),
-    );
+    const started = kubelet.start(pod, (report) => learn(uid, report), look);
+    // A first report of a pod that ended meanwhile may have removed the pod, before there was anything to forget.
+    if (current(uid) === undefined) started.forget();
+    else runs.set(uid, started);
   }
 
   function resume(): void {
@@ -56,12 +56,15 @@ export function startNodes({ store, clock, agenda, delays }: Parts, kubelet: Kub
     resuming = false;
   }
 
-  function stop(uid: string, graceSeconds: number): void {
+  /** The grace is read now: a later DELETE may have shortened it since this was planned. */
+  function stop(uid: string, graceOf: (pod: PodObject) => number): void {
     const pod = current(uid);
     if (pod === undefined || !isDeleting(pod)) return;
     const run = runs.get(uid);
-    if (run !== undefined && pod.spec.nodeName !== undefined) run.stop(graceSeconds);
-    else if (!finishedPhase(pod)) agenda.soon(`give-up:${uid}`, pick(delays.podCollectorMs, clock), () => giveUp(uid));
+    // A kill between the two writes of `finish` has left the grace, and nobody else takes it away.
+    if (finishedPhase(pod)) deleteObject(store, "pods", pod, { graceSeconds: 0 }, clock.now());
+    else if (run !== undefined && pod.spec.nodeName !== undefined) run.stop(graceOf(pod));
+    else agenda.soon(`give-up:${uid}`, pick(delays.podCollectorMs, clock), () => giveUp(uid));
   }
 
   /** Marks a pod that no node ever had as failed, as the cluster's own collector does, so that its Job can count it. */
@@ -107,7 +110,8 @@ export function startNodes({ store, clock, agenda, delays }: Parts, kubelet: Kub
     if (change.resource !== "pods") return;
     const pod = change.object as PodObject;
     const { uid } = pod.metadata;
-    if (change.type === "ADDED" && isDeleting(pod)) agenda.soon(`stop:${uid}`, 0, () => stop(uid, secondsLeft(pod, clock.now())));
+    if (change.type === "ADDED" && isDeleting(pod))
+      agenda.soon(`stop:${uid}`, 0, () => stop(uid, (it) => secondsLeft(it, clock.now())));
     else if (change.type === "ADDED") agenda.soon(`start:${uid}`, pick(delays.scheduleMs, clock), () => start(uid));
     else if (change.type === "DELETED") {
       for (const it of ["phase", "start", "stop", "give-up"]) agenda.cancel(`${it}:${uid}`);
@@ -119,10 +123,8 @@ export function startNodes({ store, clock, agenda, delays }: Parts, kubelet: Kub
     ) {
       // Stops the pod later, not here: a listener must not change an object before all listeners have heard of this change. The
       // delay is a kubelet's: it hears of a deletion after others do.
-      const graceSeconds = pod.metadata.deletionGracePeriodSeconds ?? 0;
-      agenda.soon(`stop:${uid}`, pod.spec.nodeName === undefined ? 0 : pick(delays.noticeMs, clock), () =>
-        stop(uid, graceSeconds),
-      );
+      const inMs = pod.spec.nodeName === undefined ? 0 : pick(delays.noticeMs, clock);
+      agenda.soon(`stop:${uid}`, inMs, () => stop(uid, (it) => it.metadata.deletionGracePeriodSeconds ?? 0));
     }
   }
 

@@ -3,12 +3,12 @@
  *
  * A kubelet that is left without a word stands for one that was killed. Real kills are in testing/main.test.ts.
  */
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { chown, mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { identityOf } from "@longshore/runtime/birth.ts";
+import { identityOf, isAlive, readIdentity } from "@longshore/runtime/birth.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import t from "tap";
 import type { PodObject } from "../objects.ts";
@@ -26,6 +26,7 @@ const pidIn = (pod: PodObject, name: string): number => Number(readFileSync(file
 /** A script that goes on when its file "go" is there. */
 const waits = (then: string): string =>
   `trap 'exit 9' TERM; echo begun; until [ -e "\${LONGSHORE_TERMINATION_LOG%/*}/go" ]; do sleep 0.05; done; ${then}`;
+const isWhole = (path: string): boolean => existsSync(path) && readFileSync(path, "utf8").endsWith("\n");
 const letGo = (pod: PodObject): void => writeFileSync(fileOf(pod, "go"), "");
 
 async function begun(pod: PodObject): Promise<Watched> {
@@ -60,11 +61,11 @@ t.test("what ended meanwhile is told as it ended, before the start returns", asy
   const pod = podOf(sh(waits('printf why > "$LONGSHORE_TERMINATION_LOG"; echo last; exit 7')));
   await begun(pod);
   letGo(pod);
-  await until(() => existsSync(fileOf(pod, "exit")) && readFileSync(fileOf(pod, "exit"), "utf8").endsWith("\n"));
+  await until(() => isWhole(fileOf(pod, "exit")));
   const { run, states, reports } = watched(kubelet(), pod);
   t.match(states, [{ kind: "terminated", exitCode: 7, message: "why", startedAtMs: Number, finishedAtMs: Number }]);
   t.equal(reports[0]?.ended, undefined);
-  t.equal(await run.log("main"), "begun\nlast\n");
+  t.equal(run.log("main"), "begun\nlast\n");
   run.forget();
 });
 
@@ -144,7 +145,7 @@ for (const { name, become } of [
         ended: { reason: "LocalStop", message: /machine was restarted .* nobody knows how it ended/ },
       },
     ]);
-    t.equal(await run.log("main"), "begun\n");
+    t.equal(run.log("main"), "begun\n");
     run.stop(0);
     run.forget();
     await clock.sleep(100);
@@ -177,14 +178,29 @@ t.test("a stop in order ends what runs and says so, and what waits goes on at th
   });
   t.notOk(stays.states.some((it) => it.kind === "terminated"));
   runs.run.forget();
-  t.equal(await runs.run.log("main"), "begun\n", "the log is kept for the next start");
+  t.equal(runs.run.log("main"), "begun\n", "the log is kept for the next start");
   const again = watched(kubelet(), waitsFor);
   t.match(await again.until("ErrImagePull"), { kind: "waiting" });
   again.run.stop(0);
   again.run.forget();
 });
 
-t.test("a stop that was cut short is told by the next start, unless the process goes on", async (t) => {
+t.test("what ended by itself before a stop is told as it ended, though nobody had seen its end", async (t) => {
+  const [followed, alone] = [podOf(sh(waits("exit 0"))), podOf(sh(waits("exit 0")))];
+  await begun(followed);
+  await begun(alone);
+  const own = kubelet();
+  const { reports } = watched(own, followed);
+  for (const it of [followed, alone]) letGo(it);
+  await until(() => isWhole(fileOf(followed, "exit")) && isWhole(fileOf(alone, "exit")));
+  await own[Symbol.asyncDispose]();
+  t.match(reports.at(-1), { containers: [{ state: { exitCode: 0 } }], ended: undefined });
+  await clock.sleep(20);
+  writeFileSync(join(dataDir, "pods", folderOf(alone), "stopped"), "");
+  t.match(watched(kubelet(), alone).reports, [{ containers: [{ state: { exitCode: 0 } }], ended: undefined }]);
+});
+
+t.test("a stop that was cut short is told by the next start, and goes on if the process still runs", async (t) => {
   const [ended, goesOn] = [podOf(sh(waits("exit 0"))), podOf(sh(waits("exit 0")))];
   await begun(ended);
   await begun(goesOn);
@@ -194,9 +210,8 @@ t.test("a stop that was cut short is told by the next start, unless the process 
   const own = kubelet();
   t.match(watched(own, ended).reports, [{ containers: [{ state: { exitCode: 9 } }], ended: { reason: "LocalStop" } }]);
   const on = watched(own, goesOn);
-  letGo(goesOn);
-  t.match(await on.until("terminated"), { exitCode: 0 });
-  t.equal(on.reports.at(-1)?.ended, undefined);
+  t.match(await on.until("terminated"), { exitCode: 9 });
+  t.match(on.reports.at(-1), { ended: { reason: "LocalStop" } });
   await own[Symbol.asyncDispose]();
 });
 
@@ -204,7 +219,7 @@ t.test("a pod that had ended keeps its log, and runs nothing", async (t) => {
   const pod = podOf(sh("echo once"));
   await watched(kubelet(), pod).until("terminated");
   const { run, reports } = watched(kubelet(), { ...pod, status: { phase: "Succeeded" } });
-  t.equal(await run.log("main"), "once\n");
+  t.equal(run.log("main"), "once\n");
   t.equal(run.log("other"), undefined);
   t.same(reports, []);
   run.forget();
@@ -217,13 +232,91 @@ t.test("pods whose objects are gone are ended and removed, and the others are le
   await begun(gone);
   await begun(kept);
   const [goneCommand, keptCommand] = [pidIn(gone, "command"), pidIn(kept, "command")];
+  writeFileSync(join(dataDir, "pods", ".DS_Store"), "no pod");
   const own = kubelet();
   own.retain?.([kept]);
   t.ok(await ends(goneCommand));
+  await until(() => !existsSync(join(dataDir, "pods", folderOf(gone))));
   t.notOk(existsSync(join(dataDir, "pods", folderOf(gone))));
   t.notOk(await isGone(keptCommand));
   watched(own, kept);
   await own[Symbol.asyncDispose]();
+});
+
+t.test("a command that has left its group is ended, too", async (t) => {
+  const pod = podOf({ command: ["setsid", "sh", "-c", "echo begun; exec sleep 600"] });
+  await begun(pod);
+  const command = pidIn(pod, "command");
+  await using own = kubelet();
+  own.retain?.([]);
+  t.ok(await ends(command));
+});
+
+t.test("a command of another user cannot be ended: its pod ends, and it is said that the command runs on", async (t) => {
+  const pod = podOf(sh("echo begun; exec sleep 600"));
+  const { run, until } = await begun(pod);
+  const [shim, command] = [pidIn(pod, "shim"), pidIn(pod, "command")];
+  const { kill } = process;
+  // As the system does it with a command of sudo: no signal reaches it, and one to its group reaches the shim alone.
+  process.kill = (pid, signal) => {
+    if (pid === command) throw Object.assign(new Error("kill EPERM"), { code: "EPERM" });
+    return kill.call(process, pid === -shim ? shim : pid, signal);
+  };
+  t.teardown(() => {
+    process.kill = kill;
+    process.kill(command, "SIGKILL");
+  });
+  const warned = new Promise<Error>((resolve) => process.once("warning", resolve));
+  run.stop(0);
+  t.match(await until("terminated"), { reason: "ContainerStatusUnknown" });
+  t.match(await warned, { message: new RegExp(`process ${command} .* another user`) });
+  t.notOk(await isGone(command));
+  run.forget();
+});
+
+t.test("a pod's folder that takes no change is removed, and one of another user stays, with a warning", async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), "adopt-test-"));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const isRoot = process.getuid?.() === 0;
+  const nobody = 65_534;
+  await mkdir(join(folder, "pods/others_uid"), { recursive: true });
+  writeFileSync(join(folder, "pods/others_uid/file"), "");
+  if (isRoot) for (const it of [folder, join(folder, "pods")]) await chown(it, nobody, nobody);
+  const script = `
+    import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
+    import { systemClock } from "@longshore/runtime/clock.ts";
+    import { startProcesses } from "./processes.ts";
+    const [, dataDir] = process.argv;
+    if (${isRoot}) process.setuid(${nobody});
+    const modules = dataDir + "/pods/own_uid/main/root/go/mod";
+    mkdirSync(modules, { recursive: true });
+    writeFileSync(modules + "/file", "");
+    chmodSync(modules, 0o555);
+    const own = startProcesses({ clock: systemClock, dataDir });
+    own.retain([]);
+    await own[Symbol.asyncDispose]();`;
+  const { status, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", script, folder], {
+    cwd: import.meta.dirname,
+    encoding: "utf8",
+  });
+  t.equal(status, 0, stderr);
+  t.same(await readdir(join(folder, "pods")), isRoot ? ["others_uid"] : []);
+  if (isRoot) t.match(stderr, /others_uid could not be removed: EPERM/);
+});
+
+t.test("without /proc, a command in another time zone is known by its birth", async (t) => {
+  const folder = await mkdtemp(join(dataDir, "no-proc-"));
+  const script = join(folder, "shim.sh");
+  writeFileSync(script, readFileSync(new URL("shim.sh", import.meta.url), "utf8").replaceAll("/proc/", "/no-proc/"));
+  const env = { PATH: process.env["PATH"] ?? "", TZ: "Asia/Tokyo", LONGSHORE_TERMINATION_LOG: join(folder, "termination-log") };
+  const shim = spawn("/bin/sh", [script, "lasting", "sleep", "600"], { env, stdio: "ignore", detached: true });
+  t.teardown(() => process.kill(-(shim.pid ?? 0), "SIGKILL"));
+  await until(() => isWhole(join(folder, "command")));
+  const command = readIdentity(readFileSync(join(folder, "command"), "utf8"));
+  const { platform } = process;
+  t.teardown(() => Object.defineProperty(process, "platform", { value: platform }));
+  Object.defineProperty(process, "platform", { value: "darwin" });
+  t.ok(command !== undefined && isAlive(command), JSON.stringify(command));
 });
 
 t.test("a command runs once, though two shims were started for it", async (t) => {
@@ -246,7 +339,7 @@ t.test("a log that grew while nobody looked is cut to its bound", async (t) => {
   await before.until("running");
   await said(before.run, "begun");
   const { run, until } = watched(kubelet(), pod);
-  const log = (await run.log("main")) ?? "";
+  const log = run.log("main") ?? "";
   t.ok(log.length <= 4_096, `${log.length} bytes`);
   t.match(log, /^line-\d+\n[\s\S]*line-1999\nbegun\n$/);
   run.stop(0);

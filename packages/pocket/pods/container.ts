@@ -10,7 +10,7 @@
  * the folder (shim.ts), by the pocket that started it and by any later one.
  */
 import { type ChildProcess } from "node:child_process";
-import { appendFileSync, closeSync, mkdirSync, openSync, readSync, writeFileSync } from "node:fs";
+import { appendFileSync, closeSync, constants, mkdirSync, openSync, readSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { ContainerState } from "../api.ts";
@@ -42,7 +42,7 @@ export interface ContainerParts {
   readonly logBytesMost: number;
 }
 
-export interface Starting extends ContainerParts {
+export interface ContainerStart extends ContainerParts {
   readonly container: Container;
   readonly values: Readonly<Record<string, string>>;
   /** True: the process ends with this one, however this one ends. */
@@ -59,7 +59,8 @@ const SHIM_ENDS_WITHIN_MS = 3_000;
 
 export const logIn = (folder: string): string => join(folder, "log");
 
-export function runContainer(parts: Starting): ContainerProcess {
+/** Throws if the folder takes no files: the disk is full, or a path is too long. A later call goes on where this one ended. */
+export function runContainer(parts: ContainerStart): ContainerProcess {
   const { clock, container, folder, values } = parts;
   const terminationLog = terminationLogIn(folder);
   const cwd = join(folder, "root", resolve("/", container.workingDir ?? "."));
@@ -85,14 +86,16 @@ export function runContainer(parts: Starting): ContainerProcess {
   const missing = programFound(program, all.PATH, cwd);
   if (missing !== undefined) return endsAtOnce(128, "StartError", `exec: ${JSON.stringify(program)}: ${missing}`);
   const log = openSync(logIn(folder), "a");
+  let child: ChildProcess;
   try {
-    return follow(parts, startedAtMs, startShim({ folder, words, cwd, values: all, log, leashed: parts.leashed }));
+    child = startShim({ folder, words, cwd, values: all, log, leashed: parts.leashed });
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     return endsAtOnce(128, "StartError", `exec: ${JSON.stringify(program)}: ${why}`);
   } finally {
     closeSync(log);
   }
+  return follow(parts, startedAtMs, child);
 }
 
 /** Takes up a container that an earlier pocket started; `undefined` if none did. */
@@ -140,7 +143,7 @@ function follow({ clock, folder, logBytesMost }: ContainerParts, startedAtMs: nu
   async function kill(): Promise<void> {
     const untilMs = clock.now() + SHIM_ENDS_WITHIN_MS;
     await signal("SIGKILL", untilMs);
-    await clock.sleep(untilMs - clock.now(), over.signal);
+    await clock.sleep(Math.max(0, untilMs - clock.now()), over.signal);
     if (!over.signal.aborted) killGroup(folder);
   }
 
@@ -194,12 +197,16 @@ const exitOf = (child: ChildProcess): Promise<void> =>
     child.once("exit", () => resolve());
   });
 
+/** The command may have put anything in the file's place: nothing, a folder, or a pipe that never says anything. */
 function readMessage(path: string): string {
   const bytes = Buffer.alloc(MESSAGE_BYTES_MOST);
-  const file = openSync(path, "r");
+  let file: number | undefined;
   try {
-    return bytes.subarray(0, readSync(file, bytes, 0, MESSAGE_BYTES_MOST, 0)).toString();
+    file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    return bytes.subarray(0, readSync(file, bytes, 0, MESSAGE_BYTES_MOST, null)).toString();
+  } catch {
+    return ""; // as on a node: an unreadable message is no message
   } finally {
-    closeSync(file);
+    if (file !== undefined) closeSync(file);
   }
 }

@@ -6,13 +6,12 @@
  * its end is moved to a second file and it begins anew. So the last half of the bound is always kept. What the process writes
  * in the moment of the move is lost, and while no pocket runs the file grows without a bound.
  */
-import { closeSync, existsSync, openSync, readSync, renameSync, statSync, truncateSync, writeFileSync } from "node:fs";
-import { readFile } from "node:fs/promises";
+import { closeSync, openSync, readSync, renameSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { StringDecoder } from "node:string_decoder";
 import type { Clock } from "@longshore/runtime/clock.ts";
 
 export interface LogFile {
-  read(): Promise<string>;
+  read(): string;
   follow(line: (text: string | undefined) => void): () => void;
   /** The process has ended: reads what followers have not heard yet, and ends them. */
   close(): void;
@@ -24,14 +23,17 @@ const LOOK_FOLLOWED_MS = 50;
 
 const olderOf = (path: string): string => `${path}.older`;
 
-/** The whole kept output of a container that has ended. */
-export async function readLog(path: string): Promise<string> {
-  const part = async (file: string): Promise<string> => (existsSync(file) ? await readFile(file, "utf8") : "");
-  return (await part(olderOf(path))) + (await part(path));
+/** The kept output, at most the bound. Between two looks, or while no pocket ran, a process may have written far more. */
+function lastOf(path: string, size: number, bytesMost: number): Buffer {
+  const older = sizeOf(olderOf(path));
+  const from = Math.max(0, older + size - bytesMost);
+  const last = Buffer.concat([bytesOf(olderOf(path), from, older), bytesOf(path, Math.max(0, from - older), size)]);
+  return from > 0 ? fromLineStart(last) : last;
 }
 
 export function openLogFile(path: string, bytesMost: number, clock: Clock): LogFile {
   let closed = false;
+  let isUncut = false;
   /** How much of the file the followers have heard. */
   let heard = 0;
   let rest = "";
@@ -59,8 +61,14 @@ export function openLogFile(path: string, bytesMost: number, clock: Clock): LogF
   }
 
   function look(): void {
-    const size = followers.size > 0 ? hear() : sizeOf(path);
-    if (size > bytesMost / 2) move(size);
+    try {
+      const size = followers.size > 0 ? hear() : sizeOf(path);
+      if (size > bytesMost / 2) move(size);
+    } catch (error) {
+      // The disk is full. The next look tries again.
+      if (!isUncut) process.emitWarning(`${path} cannot be cut: ${error instanceof Error ? error.message : String(error)}`);
+      isUncut = true;
+    }
   }
 
   function move(size: number): void {
@@ -85,7 +93,7 @@ export function openLogFile(path: string, bytesMost: number, clock: Clock): LogF
     if (followers.size > 0) hear();
     // Reads synchronously, so that nothing is heard between this read and the first line that is followed.
     const size = sizeOf(path);
-    const standing = Buffer.concat([bytesOf(olderOf(path), 0, sizeOf(olderOf(path))), bytesOf(path, 0, size)]);
+    const standing = lastOf(path, size, bytesMost);
     if (followers.size === 0) {
       decoder = new StringDecoder("utf8");
       rest = "";
@@ -107,7 +115,7 @@ export function openLogFile(path: string, bytesMost: number, clock: Clock): LogF
   look();
   lookAgain();
   return {
-    read: () => readLog(path),
+    read: () => lastOf(path, sizeOf(path), bytesMost).toString(),
     follow,
     close: () => {
       if (closed) return;

@@ -5,8 +5,8 @@
  * processes outlive a pocket that is killed, and the next pocket takes them up. A pocket that stops in order ends them, and
  * writes down that it did.
  */
-import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { rm } from "node:fs/promises";
+import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { chmod, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { ContainerReport, ContainerState, Kubelet, Look, PodEnd, PodReport, PodRun } from "../api.ts";
@@ -14,7 +14,7 @@ import { NEVER_STARTED } from "../api.ts";
 import { environmentOf } from "./command.ts";
 import { adoptContainer, type ContainerProcess, type End, logIn, runContainer } from "./container.ts";
 import { judgeImage } from "./images.ts";
-import { openLogFile, readLog } from "./logfile.ts";
+import { type LogFile, openLogFile } from "./logfile.ts";
 import { killGroup } from "./shim.ts";
 import { type Container, finishedPhase, isDeleting, type PodObject } from "../objects.ts";
 
@@ -43,9 +43,12 @@ export function startProcesses(options: ProcessOptions): Kubelet & AsyncDisposab
   const { clock, dataDir, logBytesMost = LOG_BYTES_MOST, throwaway = false } = options;
   const pods = join(dataDir, "pods");
   const lives = new Set<Life>();
+  let removals: Promise<unknown> = Promise.resolve();
   let isEnding = false;
   return {
-    retain: (kept) => removeOthers(pods, new Set(kept.map(folderOf))),
+    retain: (kept) => {
+      removals = endOthers(pods, new Set(kept.map(folderOf)));
+    },
     start: (pod, report, look) => {
       const parts = { clock, pod, folder: join(pods, folderOf(pod)), report, look, logBytesMost, throwaway };
       const life: Life = finishedPhase(pod) ? archive(parts) : live(parts);
@@ -57,7 +60,7 @@ export function startProcesses(options: ProcessOptions): Kubelet & AsyncDisposab
     [Symbol.asyncDispose]: async () => {
       isEnding = true;
       if (throwaway) for (const life of lives) life.forget();
-      await Promise.all([...lives].map((it) => (throwaway ? it.over : it.end(STOPPED))));
+      await Promise.all([removals, ...[...lives].map((it) => (throwaway ? it.over : it.end()))]);
     },
   };
 }
@@ -65,22 +68,43 @@ export function startProcesses(options: ProcessOptions): Kubelet & AsyncDisposab
 /** Named so that a person finds it. The UID tells it from the folder of an earlier pod of that name. */
 export const folderOf = ({ metadata: { name, uid } }: PodObject): string => `${name}_${uid}`;
 
-/** Ends and removes pods whose objects are gone: their work would go on, and nobody would hear of it. */
-function removeOthers(pods: string, kept: ReadonlySet<string>): void {
-  if (!existsSync(pods)) return;
-  for (const folder of readdirSync(pods)) {
-    if (kept.has(folder)) continue;
-    for (const it of readdirSync(join(pods, folder), { withFileTypes: true }))
-      if (it.isDirectory()) killGroup(join(pods, folder, it.name));
-    rmSync(join(pods, folder), { recursive: true, force: true });
+/**
+ * Ends pods whose objects are gone, and begins to remove them: their work would go on, and nobody would hear of it. Returns when
+ * they are told to end.
+ */
+function endOthers(pods: string, kept: ReadonlySet<string>): Promise<unknown> {
+  if (!existsSync(pods)) return Promise.resolve();
+  // A file that is no folder is nobody's pod: a desktop left it there.
+  const others = foldersIn(pods).filter((it) => !kept.has(it));
+  for (const other of others) for (const it of foldersIn(join(pods, other))) killGroup(join(pods, other, it));
+  return Promise.all(others.map((it) => removeFolder(join(pods, it))));
+}
+
+const foldersIn = (path: string): readonly string[] =>
+  readdirSync(path, { withFileTypes: true }).flatMap((it) => (it.isDirectory() ? [it.name] : []));
+
+/** Never rejects: a folder that cannot be removed stays, with a warning, and each later start tries again. */
+async function removeFolder(folder: string): Promise<void> {
+  // A process that was killed just now may still have written a file.
+  const remove = (): Promise<void> => rm(folder, { recursive: true, force: true, maxRetries: 3 });
+  try {
+    // A command may leave folders that take no change: Go makes its module cache so.
+    await remove().catch(() => openFolders(folder).then(remove));
+  } catch (error) {
+    process.emitWarning(`${folder} could not be removed: ${error instanceof Error ? error.message : String(error)}`);
   }
+}
+
+async function openFolders(folder: string): Promise<void> {
+  await chmod(folder, 0o700);
+  for (const it of await readdir(folder, { withFileTypes: true })) if (it.isDirectory()) await openFolders(join(folder, it.name));
 }
 
 interface Life extends PodRun {
   /** Resolves when no process of the pod is left, and after `forget` no folder. */
   readonly over: Promise<void>;
   /** Ends what runs, and says why; what waits stays as it is. Resolves when no process is left. */
-  end(why: PodEnd): Promise<void>;
+  end(): Promise<void>;
 }
 
 interface LifeParts {
@@ -96,19 +120,20 @@ interface LifeParts {
 /** A pod that had ended before this start: only its logs are left. */
 function archive({ clock, folder, logBytesMost }: LifeParts): Life {
   const forgotten = Promise.withResolvers<void>();
-  const isKept = (container: string): boolean => existsSync(logIn(join(folder, container)));
+  function logOf(container: string): LogFile | undefined {
+    const path = logIn(join(folder, container));
+    if (!existsSync(path)) return undefined;
+    const log = openLogFile(path, logBytesMost, clock);
+    log.close();
+    return log;
+  }
   return {
-    over: forgotten.promise.then(() => rm(folder, { recursive: true, force: true })),
+    over: forgotten.promise.then(() => removeFolder(folder)),
     end: async () => undefined,
     stop: () => undefined,
     forget: () => forgotten.resolve(),
-    log: (container) => (isKept(container) ? readLog(logIn(join(folder, container))) : undefined),
-    followLog: (container, line) => {
-      if (!isKept(container)) return () => undefined;
-      const log = openLogFile(logIn(join(folder, container)), logBytesMost, clock);
-      log.close();
-      return log.follow(line);
-    },
+    log: (container) => logOf(container)?.read(),
+    followLog: (container, line) => logOf(container)?.follow(line),
   };
 }
 
@@ -121,7 +146,9 @@ function live(parts: LifeParts): Life {
   const inits = pod.spec.initContainers ?? [];
   const all = [...inits, ...pod.spec.containers];
   const stopped = join(folder, "stopped");
+  const stopSeconds = Math.min(STOP_GRACE_SECONDS, pod.spec.terminationGracePeriodSeconds ?? STOP_GRACE_SECONDS);
   let graceSeconds = 0;
+  let stoppedAtMs = statSync(stopped, { throwIfNoEntry: false })?.mtimeMs;
   let why: PodEnd | undefined;
   /** Containers that wait are neither started nor given up: the next kubelet goes on with them. */
   let isPaused = false;
@@ -147,8 +174,10 @@ function live(parts: LifeParts): Life {
     tell();
   }
 
+  /** A process that had ended before the stop was written down is told as it ended, though nobody had seen its end. */
   function note(name: string, { state, vanished }: End): void {
-    if (vanished) why = VANISHED;
+    if (stoppedAtMs !== undefined && (state.finishedAtMs ?? 0) >= stoppedAtMs) why = STOPPED;
+    else if (vanished) why ??= VANISHED;
     states.set(name, state);
   }
 
@@ -162,18 +191,23 @@ function live(parts: LifeParts): Life {
       if (adopted.found !== undefined) note(name, adopted.found);
       else states.set(name, { kind: "running", startedAtMs: adopted.startedAtMs });
     }
-    const runs = [...states.values()].some((it) => it.kind === "running");
-    // A process that survived an orderly stop that was cut short goes on.
-    if (runs) rmSync(stopped, { force: true });
-    else if (existsSync(stopped)) why ??= STOPPED;
-    if (why !== undefined && !runs) giveUpRest();
+    // The stop that an earlier kubelet began was cut short. It goes on: else the SIGTERM's exit would be told as the command's.
+    if (isRunning() && stoppedAtMs !== undefined) stop(Math.max(0, stopSeconds - (clock.now() - stoppedAtMs) / 1000));
+    else if (!isRunning() && (why ?? stoppedAtMs) !== undefined) giveUpRest();
     if (processes.size > 0) tell();
   }
+
+  const isRunning = (): boolean => [...states.values()].some((it) => it.kind === "running");
 
   /** The containers that have not begun never will. */
   function giveUpRest(): void {
     stopping.abort();
-    for (const { name } of all) if (states.get(name)?.kind === "waiting") states.set(name, NEVER_STARTED);
+    for (const { name } of all) if (states.get(name)?.kind === "waiting") giveUp(name);
+  }
+
+  function giveUp(name: string): void {
+    if (stoppedAtMs !== undefined) why ??= STOPPED;
+    states.set(name, NEVER_STARTED);
   }
 
   /**
@@ -199,7 +233,9 @@ function live(parts: LifeParts): Life {
     const adopted = processes.get(name);
     const process = adopted ?? (await make(container));
     if (process === undefined) {
-      if (!isPaused && states.get(name) !== NEVER_STARTED) say(name, NEVER_STARTED);
+      if (isPaused || states.get(name) === NEVER_STARTED) return false;
+      giveUp(name);
+      tell();
       return false;
     }
     if (adopted === undefined) {
@@ -226,15 +262,15 @@ function live(parts: LifeParts): Life {
     for (const [name, it] of processes) if (states.get(name)?.kind === "running") it.stop(seconds);
   }
 
-  async function end(reason: PodEnd): Promise<void> {
-    const runs = [...states.values()].some((it) => it.kind === "running");
+  async function end(): Promise<void> {
+    const runs = isRunning();
     if (runs && !stopping.signal.aborted) {
       // Written first: if this is cut short, the next start still knows why the processes ended.
       writeFileSync(stopped, "");
-      why = reason;
+      stoppedAtMs = statSync(stopped).mtimeMs;
     }
     isPaused = !runs;
-    stop(Math.min(STOP_GRACE_SECONDS, pod.spec.terminationGracePeriodSeconds ?? STOP_GRACE_SECONDS));
+    stop(stopSeconds);
     await finished;
   }
 
@@ -242,7 +278,7 @@ function live(parts: LifeParts): Life {
   if (isDeleting(pod)) stopping.abort();
   const finished = runAll();
   return {
-    over: Promise.all([finished, forgotten.promise]).then(() => rm(folder, { recursive: true, force: true })),
+    over: Promise.all([finished, forgotten.promise]).then(() => removeFolder(folder)),
     stop,
     end,
     forget: () => {
@@ -250,7 +286,7 @@ function live(parts: LifeParts): Life {
       forgotten.resolve();
     },
     log: (container) => processes.get(container)?.log.read(),
-    followLog: (container, line) => processes.get(container)?.log.follow(line) ?? (() => undefined),
+    followLog: (container, line) => processes.get(container)?.log.follow(line),
   };
 }
 
@@ -269,7 +305,12 @@ function attempt({ clock, pod, folder, look, logBytesMost, throwaway }: LifePart
   const environment = environmentOf(pod, container, look);
   if (!("values" in environment)) return { kind: "waits", first: waits(environment.reason, environment.message) };
   const own = join(folder, container.name);
-  mkdirSync(own, { recursive: true });
   const values = { HOSTNAME: pod.metadata.name, ...environment.values };
-  return { kind: "made", process: runContainer({ clock, container, folder: own, values, logBytesMost, leashed: throwaway }) };
+  try {
+    mkdirSync(own, { recursive: true });
+    return { kind: "made", process: runContainer({ clock, container, folder: own, values, logBytesMost, leashed: throwaway }) };
+  } catch (error) {
+    // The disk is full, or a path is too long.
+    return { kind: "waits", first: waits("CreateContainerError", error instanceof Error ? error.message : String(error)) };
+  }
 }

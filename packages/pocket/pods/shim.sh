@@ -1,7 +1,8 @@
 # Runs a container's command as its child, and writes down how it ended, since a pocket that was killed cannot hear it.
 #
 #   sh shim.sh lasting COMMAND [WORD ...]    in a session of its own, with the container's environment
-#   sh shim.sh leashed COMMAND [WORD ...]    the same, and ends with whoever holds the other end of descriptor 3
+#   sh shim.sh leashed COMMAND [WORD ...]    the same, and ends with whoever holds the other end of descriptor 3, unless the
+#                                            command has left this session
 #
 # It writes into the folder of $LONGSHORE_TERMINATION_LOG:
 #
@@ -21,7 +22,7 @@ identity() (
     read -r stat < "/proc/$$/stat"
     echo "$$ $boot $stat"
   else
-    echo "$$ $(LC_ALL=C /bin/ps -o lstart= -p $$)"
+    echo "$$ $(TZ=UTC0 LC_ALL=C /bin/ps -o lstart= -p $$)"
   fi
 )
 
@@ -43,7 +44,9 @@ identity > "${LONGSHORE_TERMINATION_LOG%/*}/shim" || exit
 if [ "$1" = leashed ]; then (read -r _ <&3; kill -s KILL 0) > /dev/null 4>&- & fi
 shift
 (exec /bin/sh "$0" become "$@" 2>&4 3>&- 4>&-)
-echo $? > "${LONGSHORE_TERMINATION_LOG%/*}/exit"
+# On a full disk the exit waits for room: without it, a command that succeeded would be run again. (set refuses a plain ">".)
+set -- $?
+until echo "$1" >| "${LONGSHORE_TERMINATION_LOG%/*}/exit" || [ ! -e "${LONGSHORE_TERMINATION_LOG%/*}/shim" ]; do /bin/sleep 1; done
 # Processes that the command left behind end with it. This one is among them.
 kill -s KILL 0
 }

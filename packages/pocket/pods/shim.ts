@@ -5,7 +5,7 @@
  * that is signalled because it got the id of ours. Every process is known by its id and its birth, from the shim's own files.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { Socket } from "node:net";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -13,7 +13,7 @@ import { type Identity, isAlive, readIdentity } from "@longshore/runtime/birth.t
 
 const SCRIPT = fileURLToPath(new URL("shim.sh", import.meta.url));
 
-export interface Starting {
+export interface ShimStart {
   readonly folder: string;
   readonly words: readonly string[];
   readonly cwd: string;
@@ -43,7 +43,7 @@ const SHIM_WRITES_WITHIN_MS = 5_000;
 export const terminationLogIn = (folder: string): string => join(folder, "termination-log");
 
 /** Throws if the words cannot be executed: one of them holds a NUL. */
-export function startShim({ folder, words, cwd, values, log, leashed }: Starting): ChildProcess {
+export function startShim({ folder, words, cwd, values, log, leashed }: ShimStart): ChildProcess {
   const all = { ...values, LONGSHORE_TERMINATION_LOG: terminationLogIn(folder) };
   const odd = Object.entries(all).filter(([name]) => isChangedByShells(name));
   if (odd.length > 0) {
@@ -71,8 +71,8 @@ const quoted = (text: string): string => `'${text.replaceAll("'", String.raw`'\'
 /** The state of the container's process, by its folder and the system. */
 export function lookAt(folder: string, nowMs: number): Sight {
   const file = join(folder, "shim");
-  if (!existsSync(file)) return { kind: "unstarted" };
-  const startedAtMs = statSync(file).mtimeMs;
+  const startedAtMs = changedAtMs(file);
+  if (startedAtMs === undefined) return { kind: "unstarted" };
   const shim = identityIn(folder, "shim");
   // An exit that is written between these two looks is found by the second.
   const runs = shim === undefined ? nowMs - startedAtMs < SHIM_WRITES_WITHIN_MS : isAlive(shim);
@@ -83,13 +83,16 @@ export function lookAt(folder: string, nowMs: number): Sight {
 
 function exitIn(folder: string): Exit | undefined {
   const path = join(folder, "exit");
+  const atMs = changedAtMs(path);
   const [, code] = /^(\d+)\n/.exec(read(path)) ?? [];
-  return code === undefined ? undefined : { code: Number(code), atMs: statSync(path).mtimeMs };
+  return code === undefined || atMs === undefined ? undefined : { code: Number(code), atMs };
 }
 
+const changedAtMs = (path: string): number | undefined => statSync(path, { throwIfNoEntry: false })?.mtimeMs;
+
 /**
- * Sends the signal to the command alone, as a kubelet does. Returns false if it was not sent: the command has not begun, or has
- * ended.
+ * Sends the signal to the command alone, as a kubelet does. Returns false if it was not sent: the command has not begun, has
+ * ended, or belongs to another user (sudo).
  */
 export function signalCommand(folder: string, signal: "SIGTERM" | "SIGKILL"): boolean {
   const command = identityIn(folder, "command");
@@ -97,20 +100,28 @@ export function signalCommand(folder: string, signal: "SIGTERM" | "SIGKILL"): bo
   return send(command.pid, signal);
 }
 
-/** Kills the shim and all that the command started. Does nothing if neither the shim nor the command is left. */
+/**
+ * Kills the shim and all that the command started. Does nothing if neither the shim nor the command is left, or if the shim was
+ * killed before the command had written its file.
+ */
 export function killGroup(folder: string): void {
   const shim = identityIn(folder, "shim");
   const command = identityIn(folder, "command");
+  const isCommandLeft = command !== undefined && isAlive(command);
   // The group keeps its id, which is the shim's, as long as one of the two is in it.
-  if (shim !== undefined && (isAlive(shim) || (command !== undefined && isAlive(command)))) send(-shim.pid, "SIGKILL");
+  if (shim !== undefined && (isAlive(shim) || isCommandLeft)) send(-shim.pid, "SIGKILL");
+  // A command that has called setsid has left the group.
+  if (isCommandLeft && !send(command.pid, "SIGKILL") && isAlive(command))
+    process.emitWarning(`process ${command.pid} of ${folder} belongs to another user, so it cannot be ended and runs on`);
 }
 
-/** Does nothing if there is no such process any more. */
+/** Returns false if there is no such process any more, or if it belongs to another user. */
 function send(pid: number, signal: NodeJS.Signals): boolean {
   try {
     return process.kill(pid, signal);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    const { code = "" } = error as NodeJS.ErrnoException;
+    if (!["ESRCH", "EPERM"].includes(code)) throw error;
     return false;
   }
 }

@@ -1,6 +1,6 @@
 /** A client's first questions: version, health, the kinds that are served, the client's permissions. */
 import type { Clock } from "@longshore/runtime/clock.ts";
-import type { ApiAnswer, ApiRequest, Identity } from "../api.ts";
+import type { ApiAnswer, ApiRequest, User } from "../api.ts";
 import { fieldsIn, KINDS, RESOURCES, timestamp } from "../objects.ts";
 import { splitPath } from "./query.ts";
 
@@ -8,7 +8,7 @@ const ok = (body: unknown, status = 200): ApiAnswer => ({ status, headers: {}, b
 const REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
 const VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "watch"];
 
-export function serveDiscovery(clock: Clock, identity: Identity, request: ApiRequest): ApiAnswer | undefined {
+export function serveDiscovery(clock: Clock, identity: User, request: ApiRequest): ApiAnswer | undefined {
   const { path } = splitPath(request);
   if (request.method === "POST" && path === REVIEWS) return ok(review(clock, identity, request.body), 201);
   if (request.method !== "GET") return undefined;
@@ -48,7 +48,7 @@ function resources(group: string, groupVersion: string): object {
   return { kind: "APIResourceList", apiVersion: "v1", groupVersion, resources: listed };
 }
 
-function review(clock: Clock, { namespaces }: Identity, body: unknown): object {
+function review(clock: Clock, { namespaces }: User, body: unknown): object {
   const spec = fieldsIn(fieldsIn(body)["spec"]);
   const about = fieldsIn(spec["resourceAttributes"]);
   const where = about["resource"] === "namespaces" ? (about["name"] ?? about["namespace"]) : about["namespace"];

@@ -8,16 +8,15 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
-import type { ApiRequest, Identity, Transport } from "../api.ts";
-import { isFields } from "../objects.ts";
+import type { ApiRequest, User, Transport } from "../api.ts";
+import { isFields, textOf } from "../objects.ts";
 import { isStream } from "./serve.ts";
 import { badRequest, Refusal, refusal, unauthorized } from "./status.ts";
-import { textOf } from "./watch.ts";
 
 export interface HttpOptions {
-  readonly cluster: { transport(identity: Identity): Transport };
+  readonly cluster: { transport(identity: User): Transport };
   /** Bearer tokens, and the user of each. */
-  readonly credentials: ReadonlyMap<string, Identity>;
+  readonly credentials: ReadonlyMap<string, User>;
   /** PEM; absent: plain HTTP is served. */
   readonly tls?: { readonly key: string; readonly cert: string };
 }

@@ -217,6 +217,32 @@ t.test("what a full disk took only in part has not happened, and harms nothing t
   await close();
 });
 
+t.test(
+  "a folder that cannot be forced to the disk loses nothing of what is written after the file was written anew",
+  async (t) => {
+    const { open, path } = await place();
+    const script = `
+    import { closeSync, openSync } from "node:fs";
+    import { systemClock } from "@longshore/runtime/clock.ts";
+    import { openJournal } from "./journal.ts";
+    const journal = openJournal(process.argv[1], systemClock, { rewriteBytes: 1_000 });
+    const taken = [];
+    try { for (;;) taken.push(openSync("/dev/null", "r")) } catch {}
+    closeSync(taken.pop()); // the new file takes it, so that none is left for the folder
+    for (let n = 0; n < 20; n++)
+      journal.append({ version: n, type: "ADDED", resource: "secrets", object: { metadata: { name: "s" + n, resourceVersion: "1", text: "x".repeat(200) } } });
+    process.exitCode = 7;
+    setImmediate(() => process.exit());`;
+    const words = ["-c", 'ulimit -n 80; exec "$0" --input-type=module -e "$1" "$2"', process.execPath, script, path];
+    const { status, stderr } = spawnSync("/bin/sh", words, { cwd: import.meta.dirname, encoding: "utf8" });
+    t.equal(status, 7, stderr);
+    t.match(stderr, /could not be forced to the disk: EMFILE/);
+    const { store, close } = open();
+    t.equal(store.list("secrets", undefined).length, 20);
+    await close();
+  },
+);
+
 for (const { name, line } of [
   { name: "of a newer form", line: '{"format":2,"version":1}' },
   {

@@ -9,9 +9,8 @@ import { copyFileSync, existsSync, readFileSync, renameSync } from "node:fs";
 import { closeSync, fdatasync, fsyncSync, ftruncateSync, openSync, writeSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Clock } from "@longshore/runtime/clock.ts";
-import { type ApiObject, isFields, RESOURCES, type Resource } from "../objects.ts";
+import { type ApiObject, isFields, RESOURCES, type Resource, textOf } from "../objects.ts";
 import { type Change, type Disk, keyOf, type Kept } from "./store.ts";
-import { textOf } from "./watch.ts";
 
 const FORMAT = 1;
 const FILE = "objects.jsonl";
@@ -33,7 +32,8 @@ export function openJournal(
 ): Journal {
   const path = join(folder, FILE);
   const objects = new Map<string, Kept>();
-  const version = load(path, objects);
+  const first = load(path, objects);
+  let version = first;
   let { file, bytes } = rewrite(path, objects, version);
   let least = bytes;
   let callOff: (() => void) | undefined;
@@ -50,41 +50,47 @@ export function openJournal(
     bytes += text.length;
   }
 
-  function append({ type, resource, object, version }: Change): void {
+  function append({ type, resource, object, version: next }: Change): void {
     const key = `${resource}/${keyOf(object)}`;
-    write(type === "DELETED" ? { removed: resource, key: keyOf(object), version } : { put: resource, object });
+    write(type === "DELETED" ? { removed: resource, key: keyOf(object), version: next } : { put: resource, object });
+    version = next;
     if (type === "DELETED") objects.delete(key);
     else objects.set(key, { resource, object });
     callOff ??= clock.alarm(SYNC_MS, sync);
-    if (bytes > rewriteBytes && bytes > 2 * least) rewriteNow(version);
+    if (bytes > rewriteBytes && bytes > 2 * least) rewriteNow();
   }
 
   /** If that fails, on a full disk, the old file goes on, and is written anew when it is twice as large. */
-  function rewriteNow(version: number): void {
+  function rewriteNow(): void {
     try {
-      const next = rewrite(path, objects, version);
-      closeSync(file);
-      ({ file, bytes } = next);
+      const old = file;
+      // First, since the old file has no name any more: what is written to it from here on would be lost.
+      ({ file, bytes } = rewrite(path, objects, version));
+      closeSync(old);
     } catch (error) {
       process.emitWarning(`${path} could not be written anew: ${error instanceof Error ? error.message : String(error)}`);
     }
     least = bytes;
   }
 
-  /** If the disk fails, the next write says so. */
+  /** If it fails, Linux takes what it could not write for written, and no later call would fail: so all is written anew. */
   function sync(): void {
     callOff = undefined;
-    fdatasync(file, () => undefined);
+    const synced = file;
+    fdatasync(synced, (error) => {
+      if (error !== null && synced === file) rewriteNow();
+    });
   }
 
   return {
-    version,
+    version: first,
     objects: [...objects.values()],
     append,
     [Symbol.asyncDispose]: async () => {
       callOff?.();
       fsyncSync(file);
       closeSync(file);
+      file = -1; // a sync that is under way must not write anew what is closed
     },
   };
 }
@@ -117,8 +123,10 @@ function load(path: string, objects: Map<string, Kept>): number {
 
 /** A kill leaves at most one line unfinished. If whole lines cannot be read, the disk has lost something: people may look at it. */
 function setAside(path: string, lines: number): void {
-  copyFileSync(path, `${path}.damaged`);
-  process.emitWarning(`${path} has ${lines} lines that cannot be read. They are dropped; ${path}.damaged has them.`);
+  let aside = `${path}.damaged`;
+  for (let n = 2; existsSync(aside); n++) aside = `${path}.damaged-${n}`;
+  copyFileSync(path, aside);
+  process.emitWarning(`${path} has ${lines} lines that cannot be read. They are dropped; ${aside} has them.`);
 }
 
 const newer = (path: string): Error => new Error(`${path} was written by a newer Longshore than this one`);
@@ -172,12 +180,19 @@ function rewrite(path: string, objects: ReadonlyMap<string, Kept>, version: numb
   }
 }
 
-/** Without it, a loss of power may bring the old file back. */
+/**
+ * Without it, a loss of power may bring the old file back. If it fails, that is only said: the new file has the name already, and
+ * a caller that went on with the old one would write where nobody reads.
+ */
 function syncFolder(path: string): void {
-  const folder = openSync(path, "r");
   try {
-    fsyncSync(folder);
-  } finally {
-    closeSync(folder);
+    const folder = openSync(path, "r");
+    try {
+      fsyncSync(folder);
+    } finally {
+      closeSync(folder);
+    }
+  } catch (error) {
+    process.emitWarning(`${path} could not be forced to the disk: ${error instanceof Error ? error.message : String(error)}`);
   }
 }

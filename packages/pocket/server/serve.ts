@@ -4,7 +4,7 @@
  * The bug this prevents: a thin stub that answers what the code under test expects. Every answer here comes from the
  * objects as they stand, and every refusal is the `Status` that a real server sends.
  */
-import type { ApiAnswer, ApiRequest, ApiStream, Identity, PodRun } from "../api.ts";
+import type { ApiAnswer, ApiRequest, ApiStream, User, PodRun } from "../api.ts";
 import type { Parts } from "../controllers/parts.ts";
 import { serveDiscovery } from "./discovery.ts";
 import { createLines, type Lines } from "./lines.ts";
@@ -28,7 +28,7 @@ export interface Streaming extends ApiStream {
 const LOG_LINES_MOST = 100_000;
 
 /** Answers everything but watches and followed logs. */
-export async function answer(parts: ServerParts, identity: Identity, request: ApiRequest): Promise<ApiAnswer> {
+export async function answer(parts: ServerParts, identity: User, request: ApiRequest): Promise<ApiAnswer> {
   try {
     const other = serveDiscovery(parts.clock, identity, request);
     if (other !== undefined) return other;
@@ -36,7 +36,7 @@ export async function answer(parts: ServerParts, identity: Identity, request: Ap
     authorize(identity, request, asked);
     if (asked.part === "log") {
       if (isUnplaced(parts, asked)) return { status: 204, headers: {}, body: "" };
-      return { status: 200, headers: {}, body: await readLog(parts, asked) };
+      return { status: 200, headers: {}, body: readLog(parts, asked) };
     }
     return decide(parts, request, asked);
   } catch (refusal) {
@@ -91,7 +91,7 @@ function deleteMany(parts: ServerParts, request: ApiRequest, asked: Asked): obje
 }
 
 /** Under a Role bound in some namespaces, everything is allowed there and nothing elsewhere. */
-function authorize(identity: Identity, request: ApiRequest, asked: Asked): void {
+function authorize(identity: User, request: ApiRequest, asked: Asked): void {
   const { namespaces } = identity;
   const where = asked.resource === "namespaces" ? asked.name : asked.namespace;
   const allowed = asked.resource === "namespaces" ? request.method === "GET" && where !== undefined : true;
@@ -115,7 +115,7 @@ export function isStream(request: ApiRequest): boolean {
 
 const isTrue = (text: string | null): boolean => text === "true" || text === "1";
 
-export function stream(parts: ServerParts, identity: Identity, request: ApiRequest, closed: () => void): Streaming {
+export function stream(parts: ServerParts, identity: User, request: ApiRequest, closed: () => void): Streaming {
   try {
     const asked = readPath(request);
     authorize(identity, request, asked);
@@ -142,21 +142,19 @@ function isUnplaced({ store }: ServerParts, asked: Asked): boolean {
   return (readObject(store, asked) as PodObject).spec.nodeName === undefined;
 }
 
-function findLog({ store, runOf }: ServerParts, asked: Asked) {
+function findRun({ store, runOf }: ServerParts, asked: Asked) {
   const pod = readObject(store, asked) as PodObject;
   const container = asked.query.get("container") ?? pod.spec.containers[0]?.name ?? "";
-  const run = runOf(pod.metadata.uid);
-  const text = run?.log(container);
-  if (run === undefined || text === undefined) {
-    throw badRequest(
-      `container ${JSON.stringify(container)} in pod ${JSON.stringify(asked.name)} is waiting to start: ContainerCreating`,
-    );
-  }
-  return { run, container, text };
+  return { run: runOf(pod.metadata.uid), container };
 }
 
-async function readLog(parts: ServerParts, asked: Asked): Promise<string> {
-  const whole = await findLog(parts, asked).text;
+const notStarted = ({ name }: Asked, container: string): Refusal =>
+  badRequest(`container ${JSON.stringify(container)} in pod ${JSON.stringify(name)} is waiting to start: ContainerCreating`);
+
+function readLog(parts: ServerParts, asked: Asked): string {
+  const { run, container } = findRun(parts, asked);
+  const whole = run?.log(container);
+  if (whole === undefined) throw notStarted(asked, container);
   const lines = wholeNumber(asked.query, "tailLines");
   const bytes = wholeNumber(asked.query, "limitBytes");
   const tail = lines === undefined ? whole : lastLines(whole, lines);
@@ -172,15 +170,16 @@ function lastLines(text: string, most: number): string {
 }
 
 function followLog(parts: ServerParts, asked: Asked, closed: () => void): Lines {
-  const { run, container } = findLog(parts, asked);
+  const { run, container } = findRun(parts, asked);
   let stop: (() => void) | undefined;
   const lines = createLines(LOG_LINES_MOST, () => {
     stop?.();
     closed();
   });
-  stop = run.followLog(container, (line) => {
+  stop = run?.followLog(container, (line) => {
     if (line === undefined) lines.end();
     else lines.push(line);
   });
+  if (stop === undefined) throw notStarted(asked, container);
   return lines;
 }

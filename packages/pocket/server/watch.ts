@@ -7,7 +7,7 @@
 import { pick } from "../controllers/delays.ts";
 import type { Parts } from "../controllers/parts.ts";
 import { createLines, type Lines } from "./lines.ts";
-import { type ApiObject, apiVersionOf, KINDS } from "../objects.ts";
+import { type ApiObject, apiVersionOf, KINDS, textOf } from "../objects.ts";
 import { type Asked, type Chosen, type Shape, selection, wholeNumber } from "./query.ts";
 import { shaped } from "./read.ts";
 import { expired } from "./status.ts";
@@ -21,16 +21,6 @@ export interface WatchParts extends Parts {
 const LINES_MOST = 100_000;
 const LONGEST_WATCH_SECONDS = 1_800;
 const BOOKMARK_MS = 60_000;
-
-/** The JSON text of a stored object, made once for all watches and answers. */
-const texts = new WeakMap<object, string>();
-export function textOf(object: object): string {
-  const known = texts.get(object);
-  if (known !== undefined) return known;
-  const text = JSON.stringify(object);
-  if (Object.isFrozen(object)) texts.set(object, text);
-  return text;
-}
 
 export function openWatch(parts: WatchParts, asked: Asked, shape: Shape, closed: () => void): Lines {
   const { store, clock, agenda, delays, key } = parts;

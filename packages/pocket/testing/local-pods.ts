@@ -87,7 +87,7 @@ export function said(run: PodRun, word: string): Promise<void> {
   return new Promise((resolve) => {
     const stop = run.followLog("main", (line) => {
       if (line !== word) return;
-      queueMicrotask(() => stop());
+      queueMicrotask(() => stop?.());
       resolve();
     });
   });

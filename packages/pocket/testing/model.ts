@@ -6,7 +6,7 @@
  * It passes the conformance suite of a real cluster.
  */
 import type { Clock } from "@longshore/runtime/clock.ts";
-import type { ApiRequest, Identity, Kubelet, Transport } from "../api.ts";
+import type { ApiRequest, User, Kubelet, Transport } from "../api.ts";
 import { createCluster, entryOf, type RequestEntry } from "../cluster.ts";
 import type { Emptying } from "../controllers/collect.ts";
 import type { ApiObject, JobObject, PodObject } from "../objects.ts";
@@ -32,7 +32,7 @@ export interface ModelOptions {
 }
 
 export interface Model extends AsyncDisposable {
-  transport(identity?: Identity): Transport;
+  transport(identity?: User): Transport;
   cause(fault: Fault): void;
   /** Removes every fault. */
   heal(): void;
@@ -49,7 +49,7 @@ export interface Model extends AsyncDisposable {
 }
 
 const REQUESTS_MOST = 20_000;
-const ADMIN: Identity = { user: "admin" };
+const ADMIN: User = { user: "admin" };
 
 export function createModel(options: ModelOptions): Model {
   const { clock, kubelet, emptying, namespaces = ["default"] } = options;
@@ -59,7 +59,7 @@ export function createModel(options: ModelOptions): Model {
   if (options.onChange) store.listen(options.onChange);
   const faults = createFaults(clock, options.faults ?? []);
   const requests = keepRequests(options);
-  const note = (identity: Identity, request: ApiRequest, status: number): void =>
+  const note = (identity: User, request: ApiRequest, status: number): void =>
     requests.note(entryOf(clock, identity, request, status));
   const network = createNetwork({ cluster, delays, faults, note });
   for (const name of namespaces) createNamespace(cluster, name);

@@ -5,7 +5,7 @@
  * time. If the sender gives up, only the answer is lost.
  */
 import { Failure } from "@longshore/contract/problem.ts";
-import type { ApiAnswer, ApiRequest, ApiStream, Identity, Transport } from "../api.ts";
+import type { ApiAnswer, ApiRequest, ApiStream, User, Transport } from "../api.ts";
 import { pick } from "../controllers/delays.ts";
 import type { Lines } from "../server/lines.ts";
 import { splitPath } from "../server/query.ts";
@@ -20,11 +20,11 @@ export interface NetworkParts {
   readonly delays: ModelDelays;
   readonly faults: Faults;
   /** Hears of each request that reached the cluster. */
-  readonly note: (identity: Identity, request: ApiRequest, status: number) => void;
+  readonly note: (identity: User, request: ApiRequest, status: number) => void;
 }
 
 export interface Network {
-  transport(identity: Identity): Transport;
+  transport(identity: User): Transport;
   /** Breaks every open stream, or leaves it open and silent. */
   breakStreams(how: "cut" | "silent"): void;
 }
@@ -39,7 +39,7 @@ export function createNetwork({ cluster, delays, faults, note }: NetworkParts): 
   const open = new Set<Lines>();
   let sent = 0;
 
-  async function send(identity: Identity, request: ApiRequest, signal: AbortSignal): Promise<ApiAnswer> {
+  async function send(identity: User, request: ApiRequest, signal: AbortSignal): Promise<ApiAnswer> {
     if (signal.aborted) throw unsent();
     const trouble = faults.strike(request);
     if (trouble?.kind === "unsent") throw unsent();
@@ -55,12 +55,7 @@ export function createNetwork({ cluster, delays, faults, note }: NetworkParts): 
     readonly trouble: Trouble | undefined;
   }
 
-  function travel(
-    identity: Identity,
-    request: ApiRequest,
-    signal: AbortSignal,
-    { inMs, outMs, trouble }: Trip,
-  ): Promise<ApiAnswer> {
+  function travel(identity: User, request: ApiRequest, signal: AbortSignal, { inMs, outMs, trouble }: Trip): Promise<ApiAnswer> {
     const key = `request:${sent++}`;
     const { promise, resolve, reject } = Promise.withResolvers<ApiAnswer>();
     const settle = (finish: () => void): void => {
@@ -83,7 +78,7 @@ export function createNetwork({ cluster, delays, faults, note }: NetworkParts): 
     return promise;
   }
 
-  async function arrive(identity: Identity, request: ApiRequest, trouble: Trouble | undefined): Promise<ApiAnswer> {
+  async function arrive(identity: User, request: ApiRequest, trouble: Trouble | undefined): Promise<ApiAnswer> {
     const answered = trouble?.kind === "status" ? statusAnswer(trouble) : await answer(seen(request, trouble), identity, request);
     note(identity, request, answered.status);
     return answered;
@@ -97,7 +92,7 @@ export function createNetwork({ cluster, delays, faults, note }: NetworkParts): 
     return cached && (query.get("continue") ?? "") === "" ? { ...cluster, store: behind(store, trouble.versions) } : cluster;
   }
 
-  async function openStream(identity: Identity, request: ApiRequest, signal: AbortSignal): Promise<ApiStream> {
+  async function openStream(identity: User, request: ApiRequest, signal: AbortSignal): Promise<ApiStream> {
     if (signal.aborted) throw unsent();
     const trouble = faults.strike(request);
     if (trouble?.kind === "unsent") throw unsent();

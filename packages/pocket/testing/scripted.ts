@@ -150,8 +150,9 @@ function startScript(
       stuck.delete(key);
       over = true;
     },
-    log: () => (startedAtMs === undefined ? undefined : Promise.resolve(script.log ?? "")),
+    log: () => (startedAtMs === undefined ? undefined : (script.log ?? "")),
     followLog: (_, line) => {
+      if (startedAtMs === undefined) return undefined;
       for (const it of (script.log ?? "").split("\n").filter((text) => text !== "")) line(it);
       if (over) line(undefined);
       else listeners.add(line);

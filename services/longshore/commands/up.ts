@@ -166,7 +166,7 @@ function stopLines(running: readonly string[], config: string, screen: Screen): 
   return [...paragraph(what, { indent: 2 }, screen), whole(`npx longshore runs restart ${first}${config}`, 4)];
 }
 
-/** Says what a start finds that comes after a kill. */
+/** Says what a start finds that comes after a kill, or after a stop while a pod was being removed. */
 function foundLines({ goOn, ended }: NonNullable<ClusterChoice["found"]>, screen: Screen): readonly string[] {
   if (goOn.length + ended.length === 0) return [];
   const parts = [
@@ -175,7 +175,7 @@ function foundLines({ goOn, ended }: NonNullable<ClusterChoice["found"]>, screen
       : []),
     ...(ended.length > 0 ? [`${commands(ended.length)} ended meanwhile (${named(ended)})`] : []),
   ];
-  return paragraph(`the last start was killed: ${parts.join("; ")}`, { indent: 2 }, screen);
+  return paragraph(`left by the last start: ${parts.join("; ")}`, { indent: 2 }, screen);
 }
 
 /** The options that name this cluster. */
