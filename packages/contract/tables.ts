@@ -14,7 +14,11 @@ type Properties = Readonly<Record<string, Json>>;
 export function tables(): ReadonlyMap<string, string> {
   const [simple = [], pipeline = []] = branches(dataOf("command.run.requested")).map((form) => fieldsOf(form));
   const steps = pipeline.filter(({ name }) => name === "steps");
-  const step = fieldsOf(steps[0]?.schema["items"]).filter(({ name }) => simple.every((it) => it.name !== name));
+  // The fields of a container stand in the request's table already, in the same words.
+  const isSame = (one: unknown, other: unknown): boolean => JSON.stringify(one) === JSON.stringify(other);
+  const step = fieldsOf(steps[0]?.schema["items"]).filter(
+    ({ name, schema }) => !simple.some((it) => it.name === name && isSame(it.schema, schema)),
+  );
   return new Map([
     ["request", fieldTable(runFirst(eitherNeeded([...steps, ...simple], [simple, pipeline])))],
     ["step", fieldTable(step)],

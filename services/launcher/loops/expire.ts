@@ -32,7 +32,9 @@ export function expire(parts: Parts, cluster: Cluster) {
         });
         // The groups are read once for all attempts that wait for a node. Most of these attempts could go nowhere else, and
         // need no look.
-        const isAsked = works.some(({ attempt, run, nowMs }) => timerOf(attempt, limitsFor(run.plan, attempt.step), nowMs) === "elsewhere");
+        const isAsked = works.some(
+          ({ attempt, run, nowMs }) => timerOf(attempt, limitsFor(run.plan, attempt.step), nowMs) === "elsewhere",
+        );
         const groups = isAsked ? await parts.ledger.groups() : [];
         await sideBySide(works, (work) => expireOne(parts, cluster, work, signal, groups));
         return works.length === MOST;
