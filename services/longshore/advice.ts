@@ -9,7 +9,7 @@ import type { Considered } from "@longshore/contract/event.ts";
 import { liveDueMs } from "@longshore/domain/attempt/timers.ts";
 import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";
 import type { StoryEvent } from "@longshore/ledger/port.ts";
-import { hintAt, type Place } from "./place.ts";
+import { hintAt, type Place, type Shown } from "./place.ts";
 import { timeText } from "./screen/times.ts";
 
 interface Told {
@@ -25,6 +25,7 @@ export function adviceOn(
   { run, attempts }: RunRecord,
   newest: Pick<StoryEvent, "type" | "data"> | undefined,
   place: Place,
+  shown: Shown = {},
 ): { readonly sentence?: string; readonly hint: string } | undefined {
   if (newest === undefined || run.state !== "active") return undefined;
   const said = newest.data as Told;
@@ -34,7 +35,7 @@ export function adviceOn(
     return { hint: `${waitingHint(reason, considered, place)}${until(attempt?.notes.waitUntilMs)}` };
   if (diagnosis === undefined || (newest.type !== "run.waiting" && newest.type !== "run.stalled")) return undefined;
   const untilMs = newest.type === "run.waiting" || attempt === undefined ? attempt?.notes.waitUntilMs : giveUpMs(attempt, run);
-  return { sentence: diagnosis.sentence, hint: `${hintAt(place, diagnosis)}${until(untilMs)}` };
+  return { sentence: diagnosis.sentence, hint: `${hintAt(place, diagnosis, shown)}${until(untilMs)}` };
 }
 
 const giveUpMs = (attempt: Attempt, { plan }: RunRecord["run"]): number | undefined =>

@@ -72,8 +72,8 @@ Exit 0: the broker has the request, and a launcher decides on it; with --follow,
       await sendTo(broker, command, surroundings);
       surroundings.out(`${run}\n`);
       if (known === undefined)
-        surroundings.note?.("the broker has it; the launcher decides:", `npx longshore runs follow ${more}`);
-      else surroundings.note?.(known.says, `npx longshore runs show ${more}`);
+        surroundings.note?.("the broker has it; the launcher decides:", `longshore runs follow ${more}`);
+      else surroundings.note?.(known.says, `longshore runs show ${more}`);
       return known?.refused === true ? 1 : 0;
     }
     const { config } = values;
@@ -87,8 +87,8 @@ Exit 0: the broker has the request, and a launcher decides on it; with --follow,
     if (end === "stopped")
       surroundings.note?.(
         "stopped watching; the run goes on:",
-        `npx longshore runs follow ${more}`,
-        `npx longshore runs cancel ${more}`,
+        `longshore runs follow ${more}`,
+        `longshore runs cancel ${more}`,
       );
     return exitCodeOf(end);
   },

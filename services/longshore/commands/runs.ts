@@ -26,11 +26,11 @@ import {
 } from "../command.ts";
 import type { Values as ValuesOf } from "../command.ts";
 import { exitCodeOf, follow } from "../following.ts";
-import { actorAt, hintAt, moreAt, type Place, placeOf, restOf } from "../place.ts";
+import { actorAt, hintAt, isSilent, moreAt, type Place, placeOf, restOf } from "../place.ts";
 import { findLongshore } from "../which-longshore.ts";
 import { brokerOf, commandOf, ledgerOf, sendTo } from "./publish.ts";
 import { endMs, filterFor, type Status, statusOf, statusText, STATUS_WORDS } from "../status.ts";
-import { type Column, paragraph, row, table, whole } from "../screen/rows.ts";
+import { type Column, paragraph, pasted, row, table, whole } from "../screen/rows.ts";
 import type { Screen } from "../screen/screen.ts";
 import { shortened } from "../screen/text.ts";
 import { span, timeText } from "../screen/times.ts";
@@ -266,14 +266,14 @@ function pageOf(
     readonly log?: Log;
   };
   const advice = diagnosis
-    ? { sentence: diagnosis.sentence, hint: hintAt(place, diagnosis, log) }
-    : adviceOn(record, story.at(-1), place);
+    ? { sentence: diagnosis.sentence, hint: hintAt(place, diagnosis, { log, isOnPage: true }) }
+    : adviceOn(record, story.at(-1), place, { isOnPage: true });
   const phases = Object.entries(seconds ?? {}).map(([phase, value]) => `${phase} ${span(value * 1000)}`);
   const about = (name: string, text: string) => row([{ text: name, tone: "faint" }, text], { widths: [7], indent: 2 }, screen);
   const lineOf = storyTable(screen);
   const finishedMs = finishedAtMs(record);
   const rest = restOf(place, advice?.hint);
-  const hasPrinted = record.attempts.at(-1)?.started !== "no";
+  const hasPrinted = record.attempts.at(-1)?.started !== "no" && !isSilent(log);
   const again = run.outcome === "failed" ? restartOf(run.id, place.where, diagnosis?.code) : undefined;
   return [
     ...headOf(run.id, statusOfRecord(record, story), diagnosis && actorAt(place, diagnosis.blame), screen),
@@ -292,7 +292,7 @@ function pageOf(
     ...logLines(log, screen, rest),
     ...(log === undefined && hasPrinted && place.log !== undefined && rest !== undefined ? [whole(rest, 2)] : []),
     ...moreAt(place, namespacesOf(record), selectorOf(run.id)).map((it) => whole(it, 2)),
-    ...(again === undefined ? [] : [whole(again, 2)]),
+    ...(again === undefined ? [] : [pasted(again, 2, screen)]),
   ];
 }
 
