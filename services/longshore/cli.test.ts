@@ -100,8 +100,8 @@ const wrong: readonly Case[] = [
   { name: "up with its data in a file", args: ["up", "--data", "gone.yaml"], code: 1, says: /the data folder \S+gone\.yaml is a file; .*--data DIR/ },
   { name: "up with its data beneath a file", args: ["up", "--data", "gone.yaml/x"], code: 1, says: /lies in something that is no folder; .*--data DIR/ },
   { name: "up with its data where no folder can be", args: ["up", "--data", "/proc/x"], code: 1, says: /the data folder \/proc\/x .*; name another one: --data DIR/ },
-  { name: "a question in a folder in which nothing runs", args: ["runs", "list"], code: 1, says: /no Longshore runs from this folder/ },
-  { name: "a doctor in a folder in which nothing runs", args: ["doctor"], code: 1, says: /no Longshore runs from this folder/ },
+  { name: "a question in a folder in which nothing runs", args: ["runs", "list"], code: 1, says: /no running Longshore in this folder/ },
+  { name: "a doctor in a folder in which nothing runs", args: ["doctor"], code: 1, says: /no running Longshore in this folder/ },
 ]; // biome-ignore format: a table is read down its columns
 
 const GONE = `
@@ -167,12 +167,12 @@ t.test("finds the command and the verb, and says its help", async (t) => {
     [["--version"], new RegExp(`^longshore ${manifest.version.replaceAll(".", "\\.")}\n$`)],
   ] as const)
     t.match(await printed(...args), says, args.join(" "));
-  await t.rejects(printed("publish", "--image", "a", "--", "x", "--help"), /no Longshore runs/, "it is for the program");
+  await t.rejects(printed("publish", "--image", "a", "--", "x", "--help"), /there is no running Longshore/, "it is for the program");
 });
 
 t.test("as a process it ends with the code that it deserves, and errors go to standard error", async (t) => {
   t.match(await started(tmpdir(), ["--help"]), { code: 0, out: /^longshore: /, err: /^$/ });
-  t.match(await started(tmpdir(), ["runs", "list"]), { code: 1, out: /^$/, err: /^longshore: no Longshore runs/ });
+  t.match(await started(tmpdir(), ["runs", "list"]), { code: 1, out: /^$/, err: /^longshore: there is no running Longshore/ });
 });
 
 t.test("each page names its own options, and those that wait for a run's end say so", async (t) => {

@@ -27,6 +27,7 @@ import {
 import type { Values as ValuesOf } from "../command.ts";
 import { exitCodeOf, follow } from "../following.ts";
 import { actorAt, hintAt, isSilent, moreAt, type Place, placeOf, restOf } from "../place.ts";
+import { GOES_ON, watch } from "../watching.ts";
 import { findLongshore } from "../which-longshore.ts";
 import { brokerOf, commandOf, ledgerOf, sendTo } from "./publish.ts";
 import { endMs, filterFor, type Status, statusOf, statusText, STATUS_WORDS } from "../status.ts";
@@ -315,7 +316,7 @@ function groupText({ run, attempts }: RunRecord, groups: readonly GroupState[]):
 }
 
 const runUnknown = (run: string): Failure =>
-  new Failure("refuse", "RunUnknown", `no run has the id ${run}; \`longshore runs list\` shows what there is`);
+  new Failure("refuse", "RunUnknown", `no run has the id ${run}; \`longshore runs list\` shows what there is. A request that no launcher has taken yet is not among them`);
 
 /** Follows the run from now on, with the broker that a command is sent to. */
 async function following(run: RunId, { config }: Values, surroundings: Surroundings, command?: Outgoing) {
@@ -335,7 +336,8 @@ async function followRun(run: RunId, values: Values, surroundings: Surroundings)
   const { record } = followed.found;
   const newest = await followed.ledger.story(run, record.run.seq - 1, 1);
   say(surroundings, headOf(run, statusOfRecord(record, newest), undefined, screenIn(surroundings)));
-  return exitCodeOf((await followed.soFar()) ?? (await followed.toEnd()));
+  const toEnd = async () => (await followed.soFar()) ?? (await followed.toEnd());
+  return exitCodeOf(await watch({ run, config: values.config, onStop: () => GOES_ON }, toEnd, surroundings));
 }
 
 async function cancel(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
@@ -350,7 +352,8 @@ async function cancel(run: RunId, values: Values, surroundings: Surroundings): P
   const hasJobs = followed.found.record.attempts.some(({ claimNo }) => claimNo > 0);
   tell(surroundings, `asked to cancel ${run}${hasJobs ? "; it ends when its pods are gone" : ""}`);
   // Any end of the run will do. The command failed only if it was refused, or if following was stopped.
-  const end = await followed.toEnd();
+  const onStop = () => ({ says: "stopped waiting; the run is cancelled all the same:", commands: ["follow"] as const });
+  const end = await watch({ run, config: values.config, onStop }, followed.toEnd, surroundings);
   return end === "command.refused" || end === "stopped" ? exitCodeOf(end) : 0;
 }
 
@@ -364,7 +367,8 @@ async function abandon(run: RunId, values: Values, surroundings: Surroundings): 
   await using followed = await following(run, values, surroundings, command);
   if (followed.found === undefined) throw runUnknown(run);
   await sendTo(followed.broker, command, surroundings);
-  const end = await followed.toEnd();
+  const onStop = () => ({ says: "stopped waiting; the run is given up all the same:", commands: ["follow"] as const });
+  const end = await watch({ run, config: values.config, onStop }, followed.toEnd, surroundings);
   return end === "run.lost" ? 0 : end === "command.refused" ? 1 : exitCodeOf(end);
 }
 
@@ -373,8 +377,15 @@ async function restart(run: RunId, values: Values, surroundings: Surroundings): 
   const command = commandOf("run.restart", { run, from, ...(values.with && { with: correctionOf(values.with) }) });
   await using followed = await following(run, values, surroundings, command);
   await sendTo(followed.broker, command, surroundings);
-  return exitCodeOf(await followed.toEnd());
+  tell(surroundings, `asked to restart ${run}`);
+  const onStop = () => (followed.isTaken() ? GOES_ON : RESTART_UNTAKEN);
+  return exitCodeOf(await watch({ run, config: values.config, onStop }, followed.toEnd, surroundings));
 }
+
+const RESTART_UNTAKEN = {
+  says: "stopped watching. The restart waits at the broker, since no launcher has taken it yet: it needs a launcher that runs. Then this shows it:",
+  commands: ["follow"],
+} as const;
 
 /** Turns "resources.limits.memory=2Gi" into { resources: { limits: { memory: "2Gi" } } }. */
 function correctionOf(given: readonly string[]): Record<string, never> {
