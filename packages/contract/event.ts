@@ -51,7 +51,18 @@ const diagnosis = Diagnosis.describe(
   "Why: `code`, `phase`, `blame`, `sentence`, `hint`, `evidence` (what the cluster said) and `retryable`.",
 );
 const considered = z.array(Considered).describe("Each group that was looked at, with `verdict` and `why`.");
-const log = LogTail.describe("The end of what the program printed: `state`, `lines` and `tail`.").optional();
+const end = {
+  exitCode: z.int().describe("The program's exit code.").optional(),
+  log: LogTail.describe(
+    "The end of what the program printed: `tail`, at most 64 KiB; `state` (`complete`, `truncated` if more was printed, `unavailable`) and `lines`.",
+  ).optional(),
+  finishedAt: z
+    .string()
+    .describe(
+      "When the program ended, by its cluster's clock; of a pipeline that succeeded, the last one. Absent if nobody saw it. The message's `time` is when it was recorded.",
+    )
+    .optional(),
+};
 const group = GroupName.describe("The group's name.");
 const command = z.string().describe("The id of the command's message.");
 
@@ -82,19 +93,19 @@ export const EVENTS = {
     ...of,
     ...job,
     diagnosis,
+    ...end,
     nextAttemptAt: z.string().describe("Not before this time is it tried again."),
   }),
   "run.step.succeeded": z.object({ ...of, ...job, outputs }),
-  "run.step.failed": z.object({ ...of, ...job, diagnosis }),
+  "run.step.failed": z.object({ ...of, ...job, diagnosis, ...end }),
   "run.step.skipped": z.object({ ...of, why: z.string().describe("Why the step was skipped.") }),
   "run.cancelling": z.object({ ...of, ...who }),
-  "run.succeeded": z.object({ ...of, ...job, outputs, seconds, log }),
+  "run.succeeded": z.object({ ...of, ...job, outputs, seconds, log: end.log, finishedAt: end.finishedAt }),
   "run.failed": z.object({
     ...of,
     ...job,
     diagnosis,
-    exitCode: z.int().describe("The program's exit code.").optional(),
-    log,
+    ...end,
     started: Started.describe("`no`: nothing ran, so that it is safe to publish again. `yes`, or `unknown`."),
     seconds,
   }),

@@ -198,11 +198,18 @@ export const attemptIn = ({ attempts }: Pick<RunRecord, "attempts">, step: StepN
   attempts.find((it) => it.step === step && it.n === n);
 
 /** When the last program of the run's generation ended, as its pod says; `undefined` if nobody saw an end. */
-export function finishedAtMs({ run, attempts }: RunRecord): number | undefined {
-  const finished = attempts
+export function finishedAt({ run, attempts }: RunRecord): string | undefined {
+  return attempts
     .filter(({ generation }) => generation === run.generation)
-    .flatMap(({ outcome }) => outcome?.evidence?.finishedAt ?? []);
-  return finished.length === 0 ? undefined : Math.max(...finished.map((it) => Date.parse(it)));
+    .flatMap(({ outcome }) => outcome?.evidence?.finishedAt ?? [])
+    .filter((it) => !Number.isNaN(Date.parse(it)))
+    .toSorted((one, other) => Date.parse(one) - Date.parse(other))
+    .at(-1);
+}
+
+export function finishedAtMs(record: RunRecord): number | undefined {
+  const at = finishedAt(record);
+  return at === undefined ? undefined : Date.parse(at);
 }
 
 /** One event to be told: the ledger numbers the event under the run's lock. */
