@@ -4,6 +4,7 @@ import { Actor } from "./command.ts";
 import { Diagnosis } from "./diagnosis.ts";
 import { LogTail, Started } from "./fact.ts";
 import { GroupName, RunId, StepName, TenantName, Uid } from "./ids.ts";
+import { WaitWord } from "./waiting.ts";
 
 /** The ways a run ends. */
 export const OUTCOMES = ["succeeded", "failed", "cancelled", "lost"] as const;
@@ -45,7 +46,7 @@ const outputs = z
   .describe("What was written to `/dev/termination-log`. At a pipeline's end: an object for each step, by its name.");
 const who = {
   actor: Actor.describe("The person behind the command, if it named one.").optional(),
-  reason: z.string().describe("The reason that the command gave. In `run.waiting`: a word for what it waits for.").optional(),
+  reason: z.string().describe("The reason that the command gave. In `run.waiting`: why it waits, in a word.").optional(),
 };
 const diagnosis = Diagnosis.describe(
   "Why: `code`, `phase`, `blame`, `sentence`, `hint`, `evidence` (what the cluster said) and `retryable`.",
@@ -69,7 +70,12 @@ const command = z.string().describe("The id of the command's message.");
 export const EVENTS = {
   "run.accepted": z.object({ ...of, ...who, steps: z.array(StepName).describe("The names of its steps.") }),
   "run.restarted": z.object({ ...of, ...who, from: z.string().describe("Where the restart began.") }),
-  "run.waiting": z.object({ ...of, reason: who.reason.unwrap(), considered, diagnosis: diagnosis.optional() }),
+  "run.waiting": z.object({
+    ...of,
+    reason: WaitWord.describe("Why it waits, in a word."),
+    considered,
+    diagnosis: diagnosis.optional(),
+  }),
   "run.launched": z.object({
     ...of,
     ...job,

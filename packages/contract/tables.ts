@@ -5,6 +5,7 @@
  */
 import { DIAGNOSES } from "./diagnosis.ts";
 import { type Json, published, WHEN_EVENTS } from "./schemas.ts";
+import { WAITING } from "./waiting.ts";
 
 const files = published();
 
@@ -26,6 +27,7 @@ export function tables(): ReadonlyMap<string, string> {
     ["restart", fieldTable(fieldsOf(dataOf("command.run.restart")))],
     ["events", eventTable()],
     ["event-fields", eventFieldTable()],
+    ["waiting", waitTable()],
     ["diagnoses", diagnosisTable()],
   ]);
 }
@@ -149,6 +151,12 @@ function eventFieldTable(): string {
     [...meanings].map(([name, meaning]) => [`\`${name}\``, meaning]),
   );
 }
+
+const waitTable = (): string =>
+  table(
+    ["`reason`", "why it waits", "passes by itself"],
+    Object.entries(WAITING).map(([word, { meaning, passes }]) => [`\`${word}\``, meaning, passes]),
+  );
 
 const diagnosisTable = (): string =>
   table(

@@ -60,7 +60,7 @@ const cases: readonly Case[] = [
   { name: "a run whose end was all that anybody saw", inputs: toStep("main", input.placed, input.claimDue, input.complete), told: ["launched", "started", "succeeded"], state: "succeeded" },
   { name: "nothing is told of a Job after its run ended", inputs: toStep("main", input.placed, input.claimDue, input.complete, input.started, input.stalled, input.failed, input.deleting, input.created, input.released), told: ["launched", "started", "succeeded"], state: "succeeded" },
   { name: "a run whose wait is over", inputs: toStep("main", input.noPlace, input.waitExpired), told: ["waiting", "failed"], state: "failed" },
-  { name: "the same reason to wait is told once", inputs: toStep("main", input.noPlace, input.noPlace, { ...input.noPlace, reason: "Paused" }), told: ["waiting", "waiting"], state: "active" },
+  { name: "the same reason to wait is told once", inputs: toStep("main", input.noPlace, input.noPlace, { ...input.noPlace, reason: "GroupsPaused" }), told: ["waiting", "waiting"], state: "active" },
   { name: "an attempt that never started is tried again", inputs: unstarted, told: ["launched", "attempt.failed"], state: "active" },
   { name: "an attempt that failed by itself is not tried again, unless the request asks for it", inputs: toStep("main", input.placed, input.claimDue, input.failed), limits: { retriesOn: ["failure"] }, told: ["launched", "started", "attempt.failed"], state: "active" },
   { name: "nothing is tried again that the catalogue calls hopeless", inputs: toStep("main", input.placed, input.claimDue, input.refused), told: ["failed"], state: "failed" },

@@ -5,6 +5,7 @@ import type { EventData, Outcome, RunEventType } from "@longshore/contract/event
 import type { Evidence, Started } from "@longshore/contract/fact.ts";
 import type { GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
 import type { RetryCause, StepRequest } from "@longshore/contract/request.ts";
+import type { WaitWord } from "@longshore/contract/waiting.ts";
 
 /** "tombstone": a cancel that came before its run. */
 export const RUN_STATES = ["tombstone", "active", "cancelling", "ended"] as const;
@@ -170,7 +171,7 @@ export interface Notes {
   readonly waitUntilMs: number;
   readonly notBeforeMs?: number;
   /** The reason that `run.waiting` told last. */
-  readonly waiting?: string;
+  readonly waiting?: WaitWord;
   readonly avoid?: GroupName;
   readonly considered?: EventData<"run.waiting">["considered"];
   readonly launchedAtMs?: number;
