@@ -4,13 +4,12 @@ import { Actor } from "./command.ts";
 import { Diagnosis } from "./diagnosis.ts";
 import { LogTail, Started } from "./fact.ts";
 import { GroupName, RunId, StepName, TenantName, Uid } from "./ids.ts";
+import { ProblemCode } from "./problem-codes.ts";
 import { WaitWord } from "./waiting.ts";
 
 /** The ways a run ends. */
 export const OUTCOMES = ["succeeded", "failed", "cancelled", "lost"] as const;
 export type Outcome = (typeof OUTCOMES)[number];
-
-export const ProblemShape = z.object({ path: z.string(), code: z.string(), message: z.string() });
 
 /** Why each group was or was not chosen. */
 export const Considered = z.object({ group: GroupName, verdict: z.enum(["chosen", "skipped"]), why: z.string() });
@@ -124,7 +123,9 @@ export const EVENTS = {
   "command.refused": z.object({
     run: z.string().describe("The run's id, if it could be read.").optional(),
     command,
-    problems: z.array(ProblemShape).describe("Everything that is wrong: `path`, `code` and `message`."),
+    problems: z
+      .array(z.object({ path: z.string(), code: ProblemCode, message: z.string() }))
+      .describe("What is wrong: `path`, `code` and `message`."),
   }),
   /** Goes to the command's `reply_to` alone. */
   "command.duplicate": z.object({

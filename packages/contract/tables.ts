@@ -4,6 +4,7 @@
  * The failure this prevents: a table that drifts from the code, and names a default that does not apply.
  */
 import { DIAGNOSES } from "./diagnosis.ts";
+import { PROBLEM_CODES } from "./problem-codes.ts";
 import { type Json, published, WHEN_EVENTS } from "./schemas.ts";
 import { WAITING } from "./waiting.ts";
 
@@ -28,6 +29,7 @@ export function tables(): ReadonlyMap<string, string> {
     ["events", eventTable()],
     ["event-fields", eventFieldTable()],
     ["waiting", waitTable()],
+    ["problems", problemTable()],
     ["diagnoses", diagnosisTable()],
   ]);
 }
@@ -156,6 +158,12 @@ const waitTable = (): string =>
   table(
     ["`reason`", "why it waits", "passes by itself"],
     Object.entries(WAITING).map(([word, { meaning, passes }]) => [`\`${word}\``, meaning, passes]),
+  );
+
+const problemTable = (): string =>
+  table(
+    ["code", "meaning"],
+    Object.entries(PROBLEM_CODES).map(([code, meaning]) => [`\`${code}\``, meaning]),
   );
 
 const diagnosisTable = (): string =>
