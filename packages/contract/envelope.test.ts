@@ -7,7 +7,6 @@ import {
   readCommand,
   readEvent,
   readFact,
-  refusalId,
   routingKey,
   writeCommand,
   writeEvent,
@@ -251,10 +250,8 @@ t.test("an event with a sequence that is not ten digits is unreadable", async (t
   }
 });
 
-t.test("a refusal's id comes from its command, and not from the command's id alone", async (t) => {
-  const id = refusalId(installation, { id: "m1", source: "/shop" });
-  t.equal(refusalId(installation, { id: "m1", source: "/shop" }), id);
-  t.not(refusalId(installation, { id: "m1", source: "/mail" }), id);
+t.test("a refusal is read as an event of no run's story", async (t) => {
+  const id = "refusal-1";
   const data = EVENTS["command.refused"].parse({ command: "m1", problems: [] });
   const read = readEvent(writeNotice({ installation, tenant, id, type: "command.refused", time, data }));
   t.match(read, { kind: "event", event: { id, type: "command.refused", sequence: undefined, tenant: "shop" } });
@@ -263,7 +260,6 @@ t.test("a refusal's id comes from its command, and not from the command's id alo
 t.test("no id of ours is longer than AMQP's short text", async (t) => {
   const longest = Installation.parse("i".repeat(40));
   t.ok(eventId(longest, RunId.parse("r".repeat(200)), 2 ** 31).length <= 255);
-  t.ok(refusalId(longest, { id: "i".repeat(200), source: "s".repeat(300) }).length <= 255);
 });
 
 t.test("a routing key has one word for the tenant and one for the group", async (t) => {

@@ -341,14 +341,6 @@ export function writeNotice({ installation, tenant, group, id, type, time, data 
 }
 
 /**
- * A command that is refused twice gets the same id for both refusals. Two senders may use the same id, so the source is part of
- * it.
- */
-export function refusalId(installation: Installation, command: { readonly id: string; readonly source: string }): string {
-  return `${installation}:${mixed(command.source)}:${command.id}`;
-}
-
-/**
  * Returns "shop.prod-a.run.succeeded"; "-" stands for no group. A group that serves several namespaces ("prod/team-a") stays
  * one word: "prod_team-a". No name contains "_", so no two groups get the same key.
  */
@@ -357,13 +349,6 @@ export function routingKey(tenant: TenantName, group: GroupName | undefined, typ
 }
 
 const digits = (sequence: number): string => String(sequence).padStart(10, "0");
-
-/** FNV-1a: tells sources apart, and is not secure against forgery. */
-function mixed(text: string): string {
-  let hash = 0x811c9dc5;
-  for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
-  return (hash >>> 0).toString(36);
-}
 
 const encoder = new TextEncoder();
 

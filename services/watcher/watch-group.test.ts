@@ -214,7 +214,7 @@ t.test("logs a failure once, with its cause and nothing that the program wrote, 
     await it.create(`exits-${exitCode}`);
     await it.until(() => it.facts().filter(isEnd).length === 3);
   }
-  const said = lines.map((line) => JSON.parse(line) as object).filter((it) => "msg" in it && it.msg === "run.failed");
+  const said = lines.map((line) => JSON.parse(line) as object).filter((it) => "msg" in it && it.msg === "attempt.failed");
   t.match(said, [
     { level: "warn", run: "exits-3", step: "main", attempt: 1, group: GROUP, code: "ExitCode", sentence: /exit code 3/ },
   ]);

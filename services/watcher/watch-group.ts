@@ -188,7 +188,7 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
     const { run, step, attempt, group } = data.about;
     const { code, sentence } = data.evidence.diagnosis ?? {};
     if (code === "DeletedExternally") return;
-    log.warn("run.failed", { run, step, attempt, group, code, sentence });
+    log.warn("attempt.failed", { run, step, attempt, group, code, sentence });
   }
 
   async function whatToSay(known: CachedJob, signal: AbortSignal): Promise<Telling | "later"> {

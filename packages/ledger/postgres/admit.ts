@@ -203,11 +203,11 @@ function decideOne(
     queue.shift();
     const { intake, index } = head;
     if (isRemembered(intake)) {
-      if (seen.has(noticeId(intake))) {
+      if (seen.has(commandId(intake))) {
         answerDuplicate(batch, head, change, nowMs);
         continue;
       }
-      seen.add(noticeId(intake));
+      seen.add(commandId(intake));
       batch.commands.push(commandValues(intake));
     }
     const answer = answerCommand(change, intake, at);
@@ -226,7 +226,7 @@ async function commandsSeen(queries: Queries, waiting: readonly Numbered[]): Pro
   const asked = waiting.filter(({ intake }) => isRemembered(intake)).map(({ intake }) => commandValues(intake));
   if (asked.length === 0) return new Set();
   const rows = await queries.all<{ tenant: string; source: string; id: string }>(SEEN, [toJson(asked)]);
-  return new Set(rows.map(({ tenant, source, id }) => noticeId({ tenant, source, command: id })));
+  return new Set(rows.map(({ tenant, source, id }) => commandId({ tenant, source, command: id })));
 }
 
 const commandValues = ({ tenant, source, command, admission, run }: Intake): object => ({
@@ -239,8 +239,14 @@ const commandValues = ({ tenant, source, command, admission, run }: Intake): obj
 
 // ── Answers ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** A command that is refused twice gets one notice: the notice's id follows from the command. */
-export const noticeId = (command: Sent): string => hash([command.tenant, command.source, command.command]);
+export const commandId = ({ tenant, source, command }: Sent): string => hash([tenant, source, command]);
+
+/**
+ * A command that the broker delivers twice gets one refusal. The problems are part of its id: somebody may correct one of two
+ * mistakes, send the message again with the same id, and must hear of the other.
+ */
+export const refusalId = ({ tenant, source, command }: Sent, problems: readonly Problem[]): string =>
+  hash([tenant, source, command, problems]);
 
 interface Sent {
   readonly tenant: string;
@@ -262,7 +268,7 @@ export const refusalOf = ({ run, command }: Intake, problems: readonly CommandPr
 function refuse(batch: Batch, { intake, index }: Numbered, problems: readonly CommandProblem[]): void {
   batch.answers[index] = { kind: "refused", problems };
   batch.notices.push({
-    id: noticeId(intake),
+    id: refusalId(intake, problems),
     tenant: intake.tenant,
     type: "command.refused",
     body: refusalOf(intake, problems),

@@ -107,6 +107,18 @@ export async function admitting(t: Test, { open }: Conforming): Promise<void> {
     t.match(notices, [{ replyTo: "answers" }, { replyTo: "answers" }]);
   });
 
+  await t.test("a message with the id of a refused one is answered if its problems are others, and else only once", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    const wrong = (message: string) => invalid("a", [{ path: "/data/image", code: "RequestInvalid", message }]);
+    await ledger.admit([wrong("An image is needed.")]);
+    await ledger.admit([wrong("An image is needed.")]);
+    await ledger.admit([wrong("An image's name holds no spaces.")]);
+    const told = (await ledger.unsentNotices(10)).map(({ data }) => JSON.stringify(data));
+    t.equal(told.length, 2);
+    t.match(told.join(), /is needed.*holds no spaces|holds no spaces.*is needed/);
+  });
+
   await t.test("a cancel that came before its run cancels it on arrival, for a day", async (t) => {
     await using opened = await open();
     const ledger = await opened.connect();

@@ -13,7 +13,7 @@ import type { Names } from "@longshore/domain/run/begin.ts";
 import { applyInputs, type Change, isChanged, unchanged, WORK_KINDS, type WorkKind } from "@longshore/domain/run/change.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Admitted, Intake, Ledger, Notice, Recorded } from "../port.ts";
-import { duplicateId, noticeId, refusalOf } from "../postgres/admit.ts";
+import { commandId, duplicateId, refusalId, refusalOf } from "../postgres/admit.ts";
 import { workHints } from "../work-hints.ts";
 import { groupCalls, outboxCalls, peopleCalls, prune } from "./model-ask.ts";
 import * as its from "./model-tables.ts";
@@ -113,7 +113,7 @@ function connected(
 
 function admitOne(tables: its.Tables, intake: Intake, at: Advancing): Admitted {
   const { run: id, admission } = intake;
-  const name = noticeId(intake);
+  const name = commandId(intake);
   const found = id === undefined ? undefined : tables.runs.get(id);
   const existing = found && unchanged(found.record);
   if (isRemembered(intake)) {
@@ -129,7 +129,7 @@ function admitOne(tables: its.Tables, intake: Intake, at: Advancing): Admitted {
       return { kind: "recorded" };
     case "refuse": {
       const { problems } = answer;
-      tell(tables, intake, { id: name, type: "command.refused", data: refusalOf(intake, problems) }, at);
+      tell(tables, intake, { id: refusalId(intake, problems), type: "command.refused", data: refusalOf(intake, problems) }, at);
       return { kind: "refused", problems };
     }
   }

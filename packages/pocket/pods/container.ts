@@ -28,7 +28,7 @@ export interface End {
 export interface ContainerProcess {
   readonly log: LogFile;
   readonly startedAtMs: number;
-  /** Set if the process had ended before it was found. */
+  /** Set if the process had ended before it was found, or could not be started. */
   readonly found?: End;
   /** Resolves when the process and its shim have ended. Never rejects. */
   readonly ended: Promise<End>;
@@ -72,7 +72,8 @@ export function runContainer(parts: ContainerStart): ContainerProcess {
     log.close();
     const said = message === "" ? {} : { message };
     const state = { kind: "terminated", exitCode, reason, ...said, startedAtMs, finishedAtMs: clock.now() } as const;
-    return { log, startedAtMs, ended: Promise.resolve({ state, vanished: false }), stop: () => undefined };
+    const found = { state, vanished: false };
+    return { log, startedAtMs, found, ended: Promise.resolve(found), stop: () => undefined };
   };
   const words = wordsOf(container, values, terminationLog);
   const [program] = words;

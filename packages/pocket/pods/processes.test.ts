@@ -219,10 +219,17 @@ t.test("init containers run one after the other, and a failed one keeps the rest
   watched.run.forget();
 });
 
-t.test("a registry under .invalid has nothing: ErrImagePull says why, ImagePullBackOff does not", async (t) => {
+t.test("nobody is told that a program ran that could not be started", async (t) => {
+  const { run, until, states } = start(podOf({ ...sh("true"), command: ["no-such-program"] }));
+  t.match(await until("terminated"), { reason: "StartError" });
+  t.notOk(states.some(({ kind }) => kind === "running"));
+  run.forget();
+});
+
+t.test("a registry under .invalid has nothing: ErrImagePull says why, and ImagePullBackOff repeats it", async (t) => {
   const { run, until } = start(podOf(sh("exit 0", { image: "registry.invalid/shop/export:1" })));
   t.match(await until("ErrImagePull"), { message: /registry.invalid\/shop\/export:1: not found/ });
-  t.match(await until("ImagePullBackOff"), { message: /^Back-off pulling image/ });
+  t.match(await until("ImagePullBackOff"), { message: /^Back-off pulling image .*: ErrImagePull: .*export:1: not found$/ });
   run.stop(0);
   t.match(await until("terminated"), { exitCode: 137, reason: "ContainerStatusUnknown", startedAtMs: undefined });
   run.forget();

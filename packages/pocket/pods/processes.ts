@@ -240,7 +240,9 @@ function live(parts: LifeParts): Life {
     }
     if (adopted === undefined) {
       processes.set(name, process);
-      say(name, { kind: "running", startedAtMs: process.startedAtMs });
+      if (process.found === undefined) states.set(name, { kind: "running", startedAtMs: process.startedAtMs });
+      else note(name, process.found); // it could not be started, so nobody may be told that it ran
+      tell();
     }
     if (process.found === undefined) {
       if (adopted === undefined && stopping.signal.aborted) process.stop(graceSeconds);
@@ -299,7 +301,10 @@ function attempt({ clock, pod, folder, look, logBytesMost, throwaway }: LifePart
   const image = judgeImage(container.image);
   if (image.kind === "invalid") return { kind: "waits", first: waits("InvalidImageName", image.message) };
   if (image.kind === "absent") {
-    const backsOff = waits("ImagePullBackOff", `Back-off pulling image ${JSON.stringify(container.image)}`);
+    const backsOff = waits(
+      "ImagePullBackOff",
+      `Back-off pulling image ${JSON.stringify(container.image)}: ErrImagePull: ${image.message}`,
+    );
     return { kind: "waits", first: waits("ErrImagePull", image.message), then: backsOff };
   }
   const environment = environmentOf(pod, container, look);

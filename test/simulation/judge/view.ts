@@ -5,9 +5,11 @@
  */
 import { TenantName } from "@longshore/contract/ids.ts";
 import { canonical } from "@longshore/contract/json.ts";
+import type { Problem } from "@longshore/contract/problem.ts";
 import { limitsFor } from "@longshore/domain/run/plan.ts";
 import type { Attempt as Kept } from "@longshore/domain/run/record.ts";
-import { noticeId } from "@longshore/ledger/postgres/admit.ts";
+import type { Notice } from "@longshore/ledger/port.ts";
+import { commandId, refusalId } from "@longshore/ledger/postgres/admit.ts";
 import { heardOf } from "../../judge/stories.ts";
 import { type Attempt, type Closing, type Command, type Job, SOMETIME, type View } from "../../judge/view.ts";
 import type { Asked } from "../scenario/orders.ts";
@@ -39,9 +41,9 @@ export function viewOf(world: World): View {
 const TYPES = { run: "run.requested", cancel: "run.cancel", restart: "run.restart", abandon: "run.abandon" } as const;
 
 function commandOf({ ledger: { tables }, broker }: World, { kind, id, source, run, body }: Asked): Command {
-  const known = noticeId({ tenant: TenantName.parse("default"), source, command: id });
+  const sent = { tenant: TenantName.parse("default"), source, command: id };
   const state = [...tables.runs.values()].find(({ record }) => record.run.id === run)?.record.run.state;
-  const taken = kind === "run" ? state !== undefined && state !== "tombstone" : tables.commands.has(known);
+  const taken = kind === "run" ? state !== undefined && state !== "tombstone" : tables.commands.has(commandId(sent));
   const readable = kind === "unreadable" || kind === "invalid" ? undefined : TYPES[kind];
   return {
     id,
@@ -49,10 +51,16 @@ function commandOf({ ledger: { tables }, broker }: World, { kind, id, source, ru
     run,
     content: readable === undefined ? "" : canonical((JSON.parse(Buffer.from(body).toString()) as { data: unknown }).data),
     confirmed: true,
-    is: { taken, refused: tables.notices.has(known), quarantined: broker.quarantined.some((it) => it.id === id) },
+    is: {
+      taken,
+      refused: [...tables.notices].some(([key, { notice }]) => key === refusalId(sent, problemsIn(notice))),
+      quarantined: broker.quarantined.some((it) => it.id === id),
+    },
     mayBe: kind === "unreadable" ? ["quarantined"] : kind === "invalid" ? ["refused"] : ["taken", "refused"],
   };
 }
+
+const problemsIn = ({ data }: Notice): readonly Problem[] => (data as { readonly problems?: readonly Problem[] }).problems ?? [];
 
 function attemptOf(world: World, run: string, deadlineMs: number, kept: Kept): Attempt {
   const { outcome } = kept;
