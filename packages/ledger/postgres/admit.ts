@@ -245,7 +245,7 @@ export const commandId = ({ tenant, source, command }: Sent): string => hash([te
  * A command that the broker delivers twice gets one refusal. The problems are part of its id: somebody may correct one of two
  * mistakes, send the message again with the same id, and must hear of the other.
  */
-export const refusalId = ({ tenant, source, command }: Sent, problems: readonly Problem[]): string =>
+export const refusalId = ({ tenant, source, command }: Sent, problems: readonly CommandProblem[]): string =>
   hash([tenant, source, command, problems]);
 
 interface Sent {
