@@ -107,7 +107,7 @@ export async function findLongshore(
     throw new Failure(
       "halt",
       "NotRunning",
-      "there is no running Longshore in this folder. Start one with `npm start`. If yours was started in another folder, go there, or name it: --config DIR/.longshore/launcher.yaml (DIR/launcher.yaml if it was started with --data DIR); for a launcher of your own, --config and its config file",
+      "there is no running Longshore in this folder. Start one with `npm start`. If yours was started in another folder, go there, or name it: `--config DIR/.longshore/launcher.yaml` (`--config DIR/launcher.yaml` if it was started with `--data DIR`). For a launcher of your own, name its config file in the same way",
     );
   }
   const { brokerUrl, pid: _, ...same } = running;

@@ -120,6 +120,17 @@ await t.test("without --follow it is told what became of an id that is taken, on
   });
 });
 
+await t.test("the page of a run names its image and command, and a family of verbs without one shows its list", async (t) => {
+  const { out } = await longshore(folder.path, "runs", "show", "first");
+  t.match(out, /^ {2}image +busybox\n {2}command +sh -c 'echo hi'$/m);
+  t.match(await longshore(folder.path, "runs"), { code: 0, out: /^STATE[^]* first /, err: /runs VERB. with one of list, show/ });
+  t.match(await longshore(folder.path, "group"), {
+    code: 0,
+    out: /^STATE[^]* pocket /,
+    err: /group VERB. with one of list, pause/,
+  });
+});
+
 await t.test("Ctrl-C ends the following and not the run, and says so", async (t) => {
   const following = longshoreStarted(
     folder.path,
@@ -141,6 +152,11 @@ await t.test("Ctrl-C ends the following and not the run, and says so", async (t)
       code: 130,
       err: /stopped watching; the run goes on:\n +npx longshore runs follow left\n +npx longshore runs cancel left\n$/,
     },
+  );
+  const shown = await longshore(folder.path, "runs", "show", "left");
+  t.match(
+    shown.out,
+    /\n {2}log: .*\n {2}cat \S+\/log\n {2}npx longshore runs follow left\n {2}npx longshore runs cancel left\n$/,
   );
   t.match(await longshore(folder.path, "runs", "cancel", "left"), { code: 0, out: /cancelled/ });
 });
@@ -182,7 +198,7 @@ await t.test("a run that failed is started again with a correction, and succeeds
   const again = await longshore(folder.path, "publish", "--image", "busybox", ...words);
   t.match(again, { code: 1, out: /already ran/ }, "asked for again, it exits by its outcome");
   const restarted = await longshore(folder.path, "runs", "restart", "corrected", "--with", "env.MODE=right");
-  t.match(restarted, { code: 0, out: /restarted[\s\S]*succeeded/ });
+  t.match(restarted, { code: 0, out: /^asked to restart corrected\n[\s\S]*restarted[\s\S]*succeeded/ });
 });
 
 await t.test("of two that start in a fresh folder at once, one is up, and the other says who has the folder", async (t) => {

@@ -57,6 +57,20 @@ export const publish = declared({
   },
   more: `
   longshore publish --image busybox --follow -- sh -c 'echo hi'
+  longshore publish --file request.yaml --follow
+
+A request, as --file takes it; \`packages/contract/README.md\` has all fields, and their defaults:
+
+    run: orders/8812/export
+    image: registry.example/export:1.4
+    command: [python, export.py]
+    env:
+      ORDER: "8812"
+    groups: [prod-a, prod-b]
+    resources:
+      limits: { cpu: "1", memory: 512Mi }
+    deadline: 2h
+    retries: { max: 3, on: [never-started, infrastructure] }
 
 Exit 0: the broker has the request, and a launcher decides on it; with --follow, the run succeeded. Exit 1: it could not be sent, or its id belongs to a run with other content; with --follow, also: the run did not succeed, or was refused.`,
   andMore: true,

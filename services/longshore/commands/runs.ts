@@ -4,12 +4,13 @@ import { type Diagnosis, withoutBlanks } from "@longshore/contract/diagnosis.ts"
 import { isTerminal, OUTCOMES, type RunEventType } from "@longshore/contract/event.ts";
 import { RunId } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
+import { MAIN, type RunRequest } from "@longshore/contract/request.ts";
 import { runLabel } from "@longshore/domain/run/identity.ts";
 import { LABELS } from "@longshore/domain/run/marks.ts";
 import { finishedAtMs, type RunRecord } from "@longshore/domain/run/record.ts";
 import { sha256 } from "@longshore/launcher/keys.ts";
 import { newestOf } from "@longshore/ledger/newest-event.ts";
-import type { GroupState, NewestEvent, RunFilter, RunRow, StoryEvent } from "@longshore/ledger/port.ts";
+import type { GroupState, Ledger, NewestEvent, RunFilter, RunRow, StoryEvent } from "@longshore/ledger/port.ts";
 import { adviceOn, restartOf } from "../advice.ts";
 import {
   command as declared,
@@ -18,6 +19,7 @@ import {
   iso,
   json,
   JSON_OPTION,
+  quoted,
   say,
   tell,
   screenIn,
@@ -33,7 +35,7 @@ import { brokerOf, commandOf, ledgerOf, sendTo } from "./publish.ts";
 import { endMs, filterFor, type Status, statusOf, statusText, STATUS_WORDS } from "../status.ts";
 import { type Column, paragraph, pasted, row, table, whole } from "../screen/rows.ts";
 import type { Screen } from "../screen/screen.ts";
-import { shortened } from "../screen/text.ts";
+import { clipped, shortened } from "../screen/text.ts";
 import { span, timeText } from "../screen/times.ts";
 import { diagnosisLines, headOf, type Log, logLines, storyTable } from "../terminal.ts";
 
@@ -154,6 +156,9 @@ Exit 0: the run has ended. Exit 1: there is nothing to cancel, or it was refused
 It waits until the run has ended again, and prints the story meanwhile. Ctrl-C ends only the waiting: the run goes on.
 
   longshore runs restart orders/8812/export --with resources.limits.memory=2Gi
+  longshore runs restart orders/8812/export --with env.MODE=slow --with deadline=2h
+
+--with takes the fields image, env.NAME, deadline, and resources.limits.X and resources.requests.X with cpu, memory or ephemeral-storage for X. Of a pipeline it takes them under the step's name: steps.NAME.image, steps.NAME.env.NAME and so on. The rest of a request stays as it was.
 
 Exit 0: the run succeeded. Exit 1: it did not, or the restart was refused. Exit 130: nobody waits any more (Ctrl-C).`,
     }),
@@ -223,7 +228,7 @@ async function show(run: RunId, values: Values, surroundings: Surroundings): Pro
   if (values.json === true) surroundings.out(json(bookOf(found.record, story)));
   else {
     const place = placeOf(found.record, await findLongshore({ config: values.config }, surroundings), values.config);
-    say(surroundings, pageOf(found.record, story, { place, groups: await ledger.groups() }, screenIn(surroundings)));
+    say(surroundings, pageOf(found, story, { place, groups: await ledger.groups() }, screenIn(surroundings)));
   }
   return 0;
 }
@@ -254,7 +259,7 @@ const namespacesOf = ({ attempts }: RunRecord): readonly string[] => [
 
 /** One screen: the run's state, the reason, the next step, and the story. */
 function pageOf(
-  record: RunRecord,
+  { record, request }: NonNullable<Awaited<ReturnType<Ledger["find"]>>>,
   story: readonly StoryEvent[],
   { place, groups }: { readonly place: Place; readonly groups: readonly GroupState[] },
   screen: Screen,
@@ -282,6 +287,7 @@ function pageOf(
     ...(diagnosis?.evidence ?? []).flatMap((it) => paragraph(it, { indent: 2, mark: "seen: " }, screen)),
     ...about("from", `${run.tenant} (${run.source})`),
     ...about("group", groupText(record, groups)),
+    ...programOf(record, request).flatMap(([name, text]) => about(name, text)),
     ...(phases.length > 0 ? about("time", phases.join(" | ")) : []),
     ...story.flatMap((event, index) =>
       lineOf(event, {
@@ -291,9 +297,28 @@ function pageOf(
       }),
     ),
     ...logLines(log, screen, rest),
-    ...(log === undefined && hasPrinted && place.log !== undefined && rest !== undefined ? [whole(rest, 2)] : []),
+    ...(log === undefined && hasPrinted && place.log !== undefined && rest !== undefined
+      ? [...paragraph("log: this prints what it has printed", { indent: 2, tone: "faint" }, screen), whole(rest, 2)]
+      : []),
     ...moreAt(place, namespacesOf(record), selectorOf(run.id)).map((it) => whole(it, 2)),
+    ...(run.state === "ended" ? [] : ["follow", ...(run.state === "active" ? ["cancel"] : [])]).map((verb) =>
+      pasted(`longshore runs ${verb} ${run.id}${place.where}`, 2, screen),
+    ),
     ...(again === undefined ? [] : [pasted(again, 2, screen)]),
+  ];
+}
+
+const COMMAND_MOST = 150;
+
+/** The image of a run of one step, with the correction of its last restart, and how its command begins. */
+function programOf({ run: { plan } }: RunRecord, request: RunRequest): readonly (readonly [name: string, text: string])[] {
+  if ("steps" in request) return [];
+  const { image, command = [], args = [] } = request;
+  const words = [...command, ...args].map(quoted).join(" ");
+  const begins = clipped(words, COMMAND_MOST);
+  return [
+    ["image", plan.with?.[MAIN]?.image ?? image],
+    ...(words === "" ? [] : [["command", begins === words ? words : `${begins}…`] as const]),
   ];
 }
 
@@ -316,7 +341,11 @@ function groupText({ run, attempts }: RunRecord, groups: readonly GroupState[]):
 }
 
 const runUnknown = (run: string): Failure =>
-  new Failure("refuse", "RunUnknown", `no run has the id ${run}; \`longshore runs list\` shows what there is. A request that no launcher has taken yet is not among them`);
+  new Failure(
+    "refuse",
+    "RunUnknown",
+    `no run has the id ${run}; \`longshore runs list\` shows what there is. A request that no launcher has taken yet is not among them`,
+  );
 
 /** Follows the run from now on, with the broker that a command is sent to. */
 async function following(run: RunId, { config }: Values, surroundings: Surroundings, command?: Outgoing) {
