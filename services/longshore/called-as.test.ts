@@ -21,6 +21,7 @@ for (const [text, want] of [
   ["longshore runs --help says what there is.", "npx longshore runs --help says what there is."],
   ["npx longshore runs show a", "npx longshore runs show a"],
   ["longshore runs: list and show runs.", "longshore runs: list and show runs."],
+  ["longshore runs list: show the newest runs.", "longshore runs list: show the newest runs."],
   ["longshore up. Parts that were not named", "longshore up. Parts that were not named"],
 ] as const)
   t.equal(typeable(text, "npx longshore"), want, text);
