@@ -57,10 +57,11 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
   await using groups = await readGroups(config.groupsFile, {
     credential: "launch",
     clock,
+    log,
     onRequest: (group, purpose, code) => metrics.count("longshore_kubernetes_requests_total", { group, purpose, code }),
   });
   await sayUnverified(groups.clusters, log);
-  const announcing = await openAnnouncing(config, clock);
+  const announcing = await openAnnouncing(config, { clock, log });
   await using ledger = await starting.reach("ledger", () =>
     openLedger({
       url: secretOf(config.ledger, "url")?.reveal() ?? "",

@@ -37,7 +37,7 @@ export async function watcher(config: WatcherConfig, log: Log, signal: AbortSign
 
   const starting = openStarting(["broker", "groups"], { clock, log, signal, isOutage: isTransient });
   await using health = await serveHealth({ listen: config.http.listen, metrics, ...starting.health });
-  await using groups = await groupsOf(config, metrics);
+  await using groups = await groupsOf(config, metrics, log);
   await sayUnverified(groups?.clusters ?? [], log);
   await using broker = await starting.reach("broker", () => openBroker({ ...brokerOf(config), log, clock }));
   const parts: Parts = {
@@ -65,11 +65,12 @@ export async function watcher(config: WatcherConfig, log: Log, signal: AbortSign
   return await together(signal, learned ? { groups: learned.loop } : watcherLoops(parts));
 }
 
-async function groupsOf({ groupsFile }: WatcherConfig, metrics: Metrics): Promise<Groups | undefined> {
+async function groupsOf({ groupsFile }: WatcherConfig, metrics: Metrics, log: Log): Promise<Groups | undefined> {
   if (groupsFile === undefined) return undefined;
   return await readGroups(groupsFile, {
     credential: "watch",
     clock: systemClock,
+    log,
     onRequest: (group, purpose, code) => metrics.count("longshore_kubernetes_requests_total", { group, purpose, code }),
   });
 }
