@@ -14,8 +14,9 @@ import { ConfigProblems, placesIn, readConfig } from "@longshore/runtime/config/
 import type { Log } from "@longshore/runtime/log.ts";
 import { z } from "zod";
 import { type Cluster, type ClustersOptions, openClusters } from "./clusters.ts";
-import { connect, type Connected } from "./access/connect.ts";
+import { connect, type Connected, hasOwn } from "./access/connect.ts";
 import type { Connection } from "./access/connection.ts";
+import type { GroupToken } from "./access/token-gauge.ts";
 import { newToken } from "./access/new-token.ts";
 import type { RoleName } from "./permissions/rbac.ts";
 import { openTransport } from "./request/exchange.ts";
@@ -68,6 +69,8 @@ export type GroupsCluster = Cluster &
     readonly connection: Connection;
     /** The file that the credential's token is read from. */
     readonly tokenFile: string | undefined;
+    /** The credential is the pod's own, which the kubelet renews. */
+    readonly byKubelet: boolean;
   };
 
 export interface Groups extends AsyncDisposable {
@@ -105,18 +108,21 @@ export async function readUsableGroups(
 ): Promise<Groups & { readonly unusable: readonly UnusableGroup[] }> {
   const { groups } = readConfig(GroupsFile, { file, env: {} });
   const unusable: UnusableGroup[] = [];
-  const opened: (ConfiguredGroup & Pick<Cluster, "pollMs"> & Pick<GroupsCluster, "connection" | "tokenFile">)[] = [];
+  const opened: (ConfiguredGroup & Pick<Cluster, "pollMs"> & Pick<GroupsCluster, "connection" | "tokenFile" | "byKubelet">)[] =
+    [];
   for (const [name, group] of Object.entries(groups)) {
-    const { cluster: _, launch, watch, poll: pollMs, namespaces, ...settings } = group;
+    const { cluster, launch, watch, poll: pollMs, namespaces, ...settings } = group;
     const connected = await connectAs(credential, name, group, { clock, log });
     if (connected.kind === "refused") {
       unusable.push({ name, problems: inFile(file, connected.problems) });
       continue;
     }
     const { connection } = connected;
-    const tokenFile = { launch, watch }[credential]?.tokenFile;
+    const own = { launch, watch }[credential];
+    const tokenFile = own?.tokenFile;
+    const byKubelet = cluster.inCluster === true && !hasOwn(own);
     for (const namespace of namespaces)
-      opened.push({ name: nameOf(name, namespace, namespaces), namespace, settings, pollMs, connection, tokenFile });
+      opened.push({ name: nameOf(name, namespace, namespaces), namespace, settings, pollMs, connection, tokenFile, byKubelet });
   }
   const clusters = openClusters(
     opened.map(({ connection, settings, name, namespace, pollMs }) => ({
@@ -134,6 +140,10 @@ export async function readUsableGroups(
     [Symbol.asyncDispose]: () => clusters[Symbol.asyncDispose](),
   };
 }
+
+/** The tokens that somebody has to renew. */
+export const tokensOf = (groups: Groups["clusters"]): readonly GroupToken[] =>
+  groups.filter(({ byKubelet }) => !byKubelet).map(({ name, connection }) => ({ name, times: connection.tokenTimes() }));
 
 const ROLES = { launch: "launcher", watch: "watcher" } as const satisfies Record<GroupCredential, RoleName>;
 

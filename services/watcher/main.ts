@@ -14,7 +14,8 @@ import { openBroker } from "@longshore/broker/brokers.ts";
 import { brokerOf } from "@longshore/broker/settings.ts";
 import { isTransient } from "@longshore/contract/problem.ts";
 import { sayUnverified } from "@longshore/kubernetes/access/connection.ts";
-import { type Groups, readGroups } from "@longshore/kubernetes/groups.ts";
+import { tellTokens } from "@longshore/kubernetes/access/token-gauge.ts";
+import { type Groups, readGroups, tokensOf } from "@longshore/kubernetes/groups.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { failpoints } from "@longshore/runtime/failpoint.ts";
 import { serveHealth } from "@longshore/runtime/health.ts";
@@ -60,6 +61,7 @@ export async function watcher(config: WatcherConfig, log: Log, signal: AbortSign
       broker: () => ({ ready: broker.status().kind !== "reconnecting", says: broker.status().kind }),
       groups: learned?.state ?? (() => ({ ready: true, says: names.join(", ") })),
     },
+    refresh: async () => tellTokens(learned?.tokens() ?? tokensOf(groups?.clusters ?? []), parts),
   });
   log.info("the watcher is up", { owner, health: health.url, groups: learned ? "as launchers announce them" : names });
   return await together(signal, learned ? { groups: learned.loop } : watcherLoops(parts));

@@ -80,7 +80,10 @@ await t.test("a group whose token file is empty is a line, and the others are as
   const other = { ...group, launch: { token: "launching" } };
   await writeFile(files.groups, stringify({ groups: { prod: { ...group, launch: { tokenFile } }, other } }));
   const said = await page();
-  t.match(said, /FAIL +launcher: \S+groups\.yaml:\d+: groups\.prod\.launch\.tokenFile: The file \S+prod-launch is empty\. .*kubectl -n jobs/);
+  t.match(
+    said,
+    /FAIL +launcher: \S+groups\.yaml:\d+: groups\.prod\.launch\.tokenFile: The file \S+prod-launch is empty\. .*kubectl -n jobs/,
+  );
   t.match(said, /^other +FAIL +launcher: network: /m);
   t.match(said, /FAIL +watcher: network: /);
   t.match(said, /\d+ failures/);

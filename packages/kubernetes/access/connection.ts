@@ -49,12 +49,12 @@ export function connectionOf(
       last = await of.authorization();
       return last;
     },
-    tokenTimes: () => timesOf(last),
+    tokenTimes: () => tokenTimesOf(last),
   };
 }
 
 /** A service account token is a JWT with an expiry. We read its times, and rely on nothing else in it. */
-function timesOf(authorization: string | undefined): ReturnType<Connection["tokenTimes"]> {
+export function tokenTimesOf(authorization: string | undefined): ReturnType<Connection["tokenTimes"]> {
   const payload = authorization?.replace(/^Bearer /, "").split(".")[1];
   if (payload === undefined) return undefined;
   try {

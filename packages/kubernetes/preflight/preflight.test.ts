@@ -184,7 +184,17 @@ const cases: readonly ClusterFaults[] = [
   },
   {
     name: "the namespace enforces restricted pods",
-    namespace: [200, { metadata: { name: "batch", uid: "u", resourceVersion: "1", labels: { "pod-security.kubernetes.io/enforce": "restricted" } } }],
+    namespace: [
+      200,
+      {
+        metadata: {
+          name: "batch",
+          uid: "u",
+          resourceVersion: "1",
+          labels: { "pod-security.kubernetes.io/enforce": "restricted" },
+        },
+      },
+    ],
     create: [201, {}, { warning: '299 - "would violate PodSecurity \\"restricted:latest\\": runAsNonRoot != true"' }],
     want: [
       ...well,

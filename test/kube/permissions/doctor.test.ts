@@ -122,7 +122,9 @@ const troubles: Record<string, (it: Settings & { readonly namespace: string }) =
     const path = `/api/v1/namespaces/${it.namespace}/resourcequotas`;
     await admin.must("POST", path, { metadata: { name: "none" }, spec: { hard: { pods: "0" } } });
     await found("the quota to be counted", async () => {
-      const { hard } = (await admin.must("GET", `${path}/none`))["status"] as { readonly hard?: Readonly<Record<string, string>> };
+      const { hard } = (await admin.must("GET", `${path}/none`))["status"] as {
+        readonly hard?: Readonly<Record<string, string>>;
+      };
       return hard?.["pods"] === "0";
     });
     return it;
