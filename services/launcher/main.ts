@@ -16,7 +16,7 @@ import { hostname } from "node:os";
 import { openBroker } from "@longshore/broker/brokers.ts";
 import { brokerOf } from "@longshore/broker/settings.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
-import { isTransient } from "@longshore/contract/problem.ts";
+import { Failure, isTransient } from "@longshore/contract/problem.ts";
 import { sayUnverified } from "@longshore/kubernetes/access/connection.ts";
 import { readGroups } from "@longshore/kubernetes/groups.ts";
 import { openWrites } from "@longshore/kubernetes/request/write.ts";
@@ -112,4 +112,4 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
   });
 }
 
-if (import.meta.main) await runProgram("launcher", LauncherConfig, launcher);
+if (import.meta.main) await runProgram("launcher", LauncherConfig, launcher, { isForPerson: (it) => it instanceof Failure });

@@ -12,7 +12,7 @@ import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import { openBroker } from "@longshore/broker/brokers.ts";
 import { brokerOf } from "@longshore/broker/settings.ts";
-import { isTransient } from "@longshore/contract/problem.ts";
+import { Failure, isTransient } from "@longshore/contract/problem.ts";
 import { sayUnverified } from "@longshore/kubernetes/access/connection.ts";
 import { type Groups, readGroups } from "@longshore/kubernetes/groups.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
@@ -74,4 +74,4 @@ async function groupsOf({ groupsFile }: WatcherConfig, metrics: Metrics): Promis
   });
 }
 
-if (import.meta.main) await runProgram("watcher", WatcherConfig, watcher);
+if (import.meta.main) await runProgram("watcher", WatcherConfig, watcher, { isForPerson: (it) => it instanceof Failure });
