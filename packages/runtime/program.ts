@@ -46,11 +46,7 @@ export async function runProgram<S extends z.ZodType<{ readonly log: LogSettings
   name: string,
   schema: S,
   main: Main<z.output<S>>,
-  {
-    graceMs = GRACE_MS,
-    samePressMs = SAME_PRESS_MS,
-    isForPerson = (_): _ is never => false,
-  }: ProgramOptions = {},
+  { graceMs = GRACE_MS, samePressMs = SAME_PRESS_MS, isForPerson = (_): _ is never => false }: ProgramOptions = {},
 ): Promise<never> {
   const config = configure(name, schema);
   const log = openLog(name, config.log);
@@ -79,7 +75,8 @@ export async function runProgram<S extends z.ZodType<{ readonly log: LogSettings
     }
     const sentences = [...new Map(causes.map((it) => [it.message, it.code]))];
     if (isText(config.log)) refuse(name, sentences.map(([sentence]) => sentence).join("\n"));
-    for (const [sentence, code] of sentences) log.error("ended, since somebody has to mend this first", { code, error: sentence });
+    for (const [sentence, code] of sentences)
+      log.error("ended, since somebody has to mend this first", { code, error: sentence });
     process.exit(1);
   }
 }
