@@ -6,7 +6,7 @@
  */
 import type { CommandInput, CommandType } from "@longshore/contract/command.ts";
 import { CONTENT_TYPE, readCommand, writeCommand } from "@longshore/contract/envelope.ts";
-import type { Problem } from "@longshore/contract/problem.ts";
+import type { CommandProblem } from "@longshore/contract/problem-codes.ts";
 
 export interface Sender {
   /** Your name for others: a URI or path, such as "/shop/orders". */
@@ -26,7 +26,7 @@ export type Message =
       readonly routingKey: CommandType;
       readonly body: Uint8Array;
     }
-  | { readonly kind: "refused"; readonly problems: readonly Problem[] };
+  | { readonly kind: "refused"; readonly problems: readonly CommandProblem[] };
 
 /** `data.run` is the idempotency key: if in doubt, publish again with the same run, and the run happens once. */
 export function message<T extends CommandType>(sender: Sender, type: T, data: CommandInput<T>): Message {

@@ -27,12 +27,18 @@ const refused = (id: string): ReceivedEvent => ({
   sequence: undefined,
 });
 
-/** The verdict on each event: "told 1 2", "repeat" or "early 1". */
+/** For runs whose first event must be number 1. */
+const whole = { lastApplied: () => 0 };
+
+/** The verdict on each event: "told 1 2", "told 3 without a 1-2", "repeat" or "early 1". */
 function heard(told: Story, ...events: readonly ReceivedEvent[]): readonly string[] {
   return events.map((it) => {
     const result = told.hear(it);
-    if (result.kind === "told") return `told ${result.events.map(({ sequence }) => sequence).join(" ")}`;
-    return result.kind === "repeat" ? "repeat" : `${result.kind} ${result.waitsFor}`;
+    if (result.kind === "repeat") return "repeat";
+    if (result.kind === "early") return `early ${result.waitsFor}`;
+    const { events, missed } = result;
+    const without = missed === undefined ? "" : ` without ${missed.run} ${missed.from}-${missed.to}`;
+    return `told ${events.map(({ sequence }) => sequence).join(" ")}${without}`;
   });
 }
 
@@ -52,11 +58,11 @@ t.test("drops an event that comes again, early or told", async (t) => {
 });
 
 t.test("holds an early event, and tells it with the event that it waited for", async (t) => {
-  t.same(heard(story(), event(3), event(2), event(5), event(1)), ["early 1", "early 1", "early 1", "told 1 2 3"]);
+  t.same(heard(story(whole), event(3), event(2), event(5), event(1)), ["early 1", "early 1", "early 1", "told 1 2 3"]);
 });
 
 t.test("keeps runs apart, and installations", async (t) => {
-  t.same(heard(story(), event(1, "a"), event(2, "b"), event(1, "a", "other"), event(1, "b")), [
+  t.same(heard(story(whole), event(1, "a"), event(2, "b"), event(1, "a", "other"), event(1, "b")), [
     "told 1",
     "early 1",
     "told 1",
@@ -68,16 +74,29 @@ t.test("goes on where the application left off", async (t) => {
   t.same(heard(story({ lastApplied: (run) => (run === "a" ? 4 : 0) }), event(4), event(5)), ["repeat", "told 5"]);
 });
 
-t.test("gives back an event that it has no room for, and has room again afterwards", async (t) => {
-  const told = story({ heldMax: 2 });
-  t.same(heard(told, event(2), event(3), event(4), event(2, "b")), ["early 1", "early 1", "full 1", "full 1"]);
-  t.same(heard(told, event(1), event(2, "b"), event(3, "b")), ["told 1 2 3", "early 1", "early 1"]);
+t.test("begins with the first event that it hears of a run, if nobody says where", async (t) => {
+  t.same(heard(story(), event(5), event(7), event(1, "b"), event(6), event(4)), [
+    "told 5",
+    "early 6",
+    "told 1",
+    "told 6 7",
+    "repeat",
+  ]);
+  const started = (run: string) => (run === "b" ? 0 : undefined);
+  t.same(heard(story({ lastApplied: started }), event(5), event(2, "b")), ["told 5", "early 1"]);
 });
 
-t.test("forgets the run that it heard of least recently, with the events that it held of it", async (t) => {
-  const told = story({ runsMax: 2, heldMax: 1, lastApplied: (run) => (run === "a" ? 1 : 0) });
+t.test("a run whose events are missing stops no other run, and goes on without them if too many wait", async (t) => {
+  const told = story({ ...whole, heldMax: 2 });
+  t.same(heard(told, event(3), event(5), event(1, "b"), event(2, "b")), ["early 1", "early 1", "told 1", "told 2"]);
+  t.same(heard(told, event(2, "c"), event(1), event(4), event(6)), ["told 3 without a 1-2", "repeat", "told 4 5", "told 6"]);
+  t.same(heard(told, event(1, "c")), ["told 1 2"]);
+});
+
+t.test("forgets the run that it heard of least recently, but none whose events it holds", async (t) => {
+  const told = story({ runsMax: 1, lastApplied: (run) => (run === "a" ? 1 : 0) });
   t.same(heard(told, event(3, "a"), event(1, "b"), event(1, "c")), ["early 2", "told 1", "told 1"]);
-  t.same(heard(told, event(1, "a"), event(3, "a"), event(2, "a")), ["repeat", "early 2", "told 2 3"]);
+  t.same(heard(told, event(2, "a"), event(1, "b")), ["told 2 3", "told 1"], "c went when a was heard, and b before");
 });
 
 t.test("tells an event that belongs to no run once, as far as it remembers", async (t) => {
@@ -89,20 +108,48 @@ t.test("tells an event that belongs to no run once, as far as it remembers", asy
   ]);
 });
 
+const deliveries = fc.array(fc.tuple(fc.constantFrom("a", "b", "c"), fc.integer({ min: 1, max: 12 })), { maxLength: 80 });
+type Deliveries = readonly (readonly [run: string, sequence: number])[];
+
+function toldOf(run: string, some: Deliveries, told: Story): readonly number[] {
+  return some
+    .flatMap(([of, sequence]) => {
+      const result = told.hear(event(sequence, of));
+      return result.kind === "told" ? result.events : [];
+    })
+    .flatMap(({ subject, sequence }) => (subject === run && sequence !== undefined ? [sequence] : []));
+}
+
 t.test("any order and repetition of any runs' events tells each once and in order", async (t) => {
-  const deliveries = fc.array(fc.tuple(fc.constantFrom("a", "b", "c"), fc.integer({ min: 1, max: 12 })), { maxLength: 80 });
+  const all = ["a", "b", "c"].flatMap((run) => Array.from({ length: 12 }, (_, at) => [run, at + 1] as const));
   fc.assert(
-    fc.property(deliveries, fc.integer({ min: 0, max: 4 }), (some, heldMax) => {
-      const told = story({ heldMax });
-      const whole = ["a", "b", "c"].flatMap((run) => Array.from({ length: 12 }, (_, at) => [run, at + 1] as const));
-      const out = [...some, ...whole].flatMap(([run, sequence]) => {
-        const result = told.hear(event(sequence, run));
-        return result.kind === "told" ? result.events : [];
-      });
-      return ["a", "b", "c"].every((run) => {
-        const sequences = out.filter(({ subject }) => subject === run).map(({ sequence }) => sequence);
+    fc.property(deliveries, (some) =>
+      ["a", "b", "c"].every((run) => {
+        const sequences = toldOf(run, [...some, ...all], story(whole));
         return sequences.length === 12 && sequences.every((sequence, at) => sequence === at + 1);
-      });
+      }),
+    ),
+  );
+  t.pass("100 deliveries");
+});
+
+t.test("whatever is missing, no event is told twice or after a later one, and no more wait than may", async (t) => {
+  fc.assert(
+    fc.property(deliveries, fc.integer({ min: 0, max: 4 }), fc.boolean(), (some, heldMax, isWhole) => {
+      const told = story({ heldMax, ...(isWhole && whole) });
+      let held = 0;
+      const last = new Map<string, number>();
+      for (const [run, sequence] of some) {
+        const result = told.hear(event(sequence, run));
+        if (result.kind !== "repeat") held++;
+        for (const { subject = "", sequence: at = 0 } of result.kind === "told" ? result.events : []) {
+          if (at <= (last.get(subject) ?? 0)) return false;
+          last.set(subject, at);
+          held--;
+        }
+        if (held > heldMax) return false;
+      }
+      return true;
     }),
   );
   t.pass("100 deliveries");

@@ -1,32 +1,44 @@
 /**
  * Returns the events of each run once each and in order, although the broker may repeat and reorder them.
  *
- * The failure this prevents: an application that books an order twice because `run.succeeded` came twice, or calls a run
- * running because `run.started` came after its end.
+ * The failures this prevents: an application that books an order twice because `run.succeeded` came twice, or calls a run
+ * running because `run.started` came after its end; and one run whose events are missing, for which all other runs wait.
  */
 import type { ReceivedEvent, TypedEvent } from "@longshore/contract/envelope.ts";
 
 export type Heard =
   /**
-   * Apply these events in this order, and save the last one's sequence together with what you applied; then settle the
-   * delivery.
+   * Apply these events in this order, and save the last sequence of each run together with what you applied; then settle the
+   * deliveries of all of them.
    */
-  | { readonly kind: "told"; readonly events: readonly TypedEvent[] }
-  /** The event was told before: settle the delivery and go on. */
+  | {
+      readonly kind: "told";
+      readonly events: readonly TypedEvent[];
+      /**
+       * Present if too many events waited: the run's events from `from` to `to` did not come and are waited for no longer.
+       * `events` are then of this run, which may be another one than the run that you just heard of.
+       */
+      readonly missed?: { readonly run: string; readonly from: number; readonly to: number };
+    }
+  /** The event was told before, or the count began after it, or it was given up: settle the delivery and go on. */
   | { readonly kind: "repeat" }
   /** The event is kept in memory until `waitsFor` has come. If you settle the delivery now, a crash loses the event. */
-  | { readonly kind: "early"; readonly waitsFor: number }
-  /** The event is not kept, since too many wait already: give the delivery back to the broker. */
-  | { readonly kind: "full"; readonly waitsFor: number };
+  | { readonly kind: "early"; readonly waitsFor: number };
 
 export interface StoryOptions {
-  /** Returns the run's last sequence number that you applied, from wherever you saved it; 0 if you never heard of the run. */
-  readonly lastApplied?: (run: string) => number;
-  /** At most this many early events are kept, over all runs. */
+  /**
+   * Returns the run's last sequence number that you applied, from wherever you saved it. 0 says that number 1 must come first;
+   * `undefined`, that the count begins with the first event that is heard. Without this function each run begins so.
+   */
+  readonly lastApplied?: (run: string) => number | undefined;
+  /**
+   * At most this many early events are kept, over all runs. One more, and the run that has waited longest goes on without the
+   * events that it misses.
+   */
   readonly heldMax?: number;
   /**
-   * At most this many runs are remembered. The run that was heard least recently is forgotten; its next event asks
-   * `lastApplied` again.
+   * At most this many runs without early events are remembered. The run that was heard least recently is forgotten; its next
+   * event asks `lastApplied` again.
    */
   readonly runsMax?: number;
   /** At most this many ids of events that belong to no run, such as refusals, are remembered. */
@@ -34,6 +46,7 @@ export interface StoryOptions {
 }
 
 interface Line {
+  readonly run: string;
   last: number;
   readonly early: Map<number, TypedEvent>;
 }
@@ -43,8 +56,11 @@ export interface Story {
 }
 
 export function story(options: StoryOptions = {}): Story {
-  const { lastApplied = () => 0, heldMax = 1000, runsMax = 100_000, noticesMax = 10_000 } = options;
+  const { lastApplied = () => undefined, heldMax = 1000, runsMax = 100_000, noticesMax = 10_000 } = options;
+  /** Runs without early events by their `source`; the one that was heard least recently comes first. */
   const lines = new Map<string, Line>();
+  /** Runs with early events; the one that has waited longest comes first. */
+  const waiting = new Map<string, Line>();
   const notices = new Set<string>();
   let held = 0;
 
@@ -62,43 +78,65 @@ export function story(options: StoryOptions = {}): Story {
     return { kind: "told", events: [event] };
   }
 
+  /** `source` names the installation and the run: two installations may have runs with the same id. */
   function hearEvent(event: TypedEvent, sequence: number): Heard {
-    const line = lineOf(event);
-    const next = line.last + 1;
-    // Within one installation, run and sequence fix an event's id. So an event with a sequence that was told is a repeat.
-    if (sequence < next || line.early.has(sequence)) return { kind: "repeat" };
-    if (sequence > next) {
-      if (held >= heldMax) return { kind: "full", waitsFor: next };
-      line.early.set(sequence, event);
-      held++;
-      return { kind: "early", waitsFor: next };
-    }
-    const events = [event];
-    for (let early = line.early.get(next + 1); early !== undefined; early = line.early.get(next + events.length)) {
-      line.early.delete(next + events.length);
-      events.push(early);
-    }
-    held -= events.length - 1;
-    line.last += events.length;
-    return { kind: "told", events };
+    const { source, subject: run = source } = event;
+    const line = waiting.get(source) ??
+      lines.get(source) ?? { run, last: lastApplied(run) ?? sequence - 1, early: new Map<number, TypedEvent>() };
+    const heard = place(line, event, sequence);
+    keep(source, line);
+    return heard.kind === "early" && held > heldMax ? giveUpOldest(heard) : heard;
   }
 
-  /** `source` names the installation and the run: two installations may have runs with the same id. */
-  function lineOf({ source, subject }: TypedEvent): Line {
-    const line = lines.get(source) ?? { last: lastApplied(subject ?? source), early: new Map<number, TypedEvent>() };
-    lines.delete(source);
-    lines.set(source, line);
-    for (const [oldest, { early }] of lines) {
-      if (lines.size <= runsMax) break;
-      held -= early.size;
-      lines.delete(oldest);
+  function place(line: Line, event: TypedEvent, sequence: number): Heard {
+    const waitsFor = line.last + 1;
+    // Within one installation, run and sequence fix an event's id. So an event with a sequence that was told is a repeat.
+    if (sequence < waitsFor || line.early.has(sequence)) return { kind: "repeat" };
+    line.early.set(sequence, event);
+    held++;
+    return sequence > waitsFor ? { kind: "early", waitsFor } : { kind: "told", events: following(line) };
+  }
+
+  /** Takes the early events that follow the last one that was told. */
+  function following(line: Line): readonly TypedEvent[] {
+    const events: TypedEvent[] = [];
+    for (let next = line.early.get(line.last + 1); next !== undefined; next = line.early.get(line.last + 1)) {
+      line.last++;
+      line.early.delete(line.last);
+      events.push(next);
     }
-    return line;
+    held -= events.length;
+    return events;
+  }
+
+  /**
+   * An event that never comes, such as one from before the queue was bound, would otherwise hold the others for ever: their
+   * deliveries stay unsettled, and at the broker's bound nothing more is delivered.
+   */
+  function giveUpOldest(heard: Heard): Heard {
+    const [oldest] = waiting;
+    if (oldest === undefined) return heard;
+    const [source, line] = oldest;
+    const from = line.last + 1;
+    line.last = Math.min(...line.early.keys()) - 1;
+    const missed = { run: line.run, from, to: line.last };
+    const events = following(line);
+    waiting.delete(source);
+    keep(source, line);
+    return { kind: "told", events, missed };
+  }
+
+  function keep(source: string, line: Line): void {
+    lines.delete(source);
+    if (line.early.size > 0) return void waiting.set(source, line);
+    waiting.delete(source);
+    lines.set(source, line);
+    forgetOldest(lines, runsMax);
   }
 }
 
-function forgetOldest(ids: Set<string>, most: number): void {
-  for (const id of ids) {
+function forgetOldest(ids: Set<string> | Map<string, unknown>, most: number): void {
+  for (const id of ids.keys()) {
     if (ids.size <= most) return;
     ids.delete(id);
   }

@@ -27,10 +27,12 @@ export type Corrections = z.infer<typeof Corrections>;
 
 const actor = {
   actor: Actor.describe(
-    "The person behind the command: `name`, and perhaps `id`. Only from broker users that the launcher's setting `operators` names.",
+    "The person behind the command: `name`, and perhaps `id`. Only from broker users that the launcher's setting `operators` names; from others it is left out.",
   ).optional(),
 };
-const run = RunId.describe("Your id for the run, and the idempotency key of all commands about it.");
+const run = RunId.describe(
+  "Your id for the run, and the idempotency key of all commands about it: at most 200 ASCII characters, first a letter or digit, then letters, digits and `. _ : / @ + = -`.",
+);
 const generation = Generation.describe(
   "Which life of the run is meant: 1, and one more with each restart. Any other is refused. Without it, the present one.",
 ).optional();

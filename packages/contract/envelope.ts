@@ -13,7 +13,7 @@ import type { EventData, EventType, RunEventType, StoryMark } from "./event.ts";
 import { type Fact, type FactData, FACTS, type FactType } from "./fact.ts";
 import { type GroupName, type Installation, RunId, type TenantName } from "./ids.ts";
 import { canonical, MESSAGE, parseJson } from "./json.ts";
-import type { Problem } from "./problem.ts";
+import type { CommandProblem } from "./problem-codes.ts";
 import { namedIn } from "./sender.ts";
 import { requestProblems } from "./request.ts";
 import { bounded, judge, type Judged, nearest, problem } from "./schema-problems.ts";
@@ -67,7 +67,7 @@ export const Envelope = Identity.extend({
 
 interface Unreadable {
   readonly kind: "unreadable";
-  readonly problems: readonly Problem[];
+  readonly problems: readonly CommandProblem[];
 }
 
 /**
@@ -80,7 +80,7 @@ export interface Refused {
   readonly source: string;
   readonly type: string;
   readonly run: RunId | undefined;
-  readonly problems: readonly Problem[];
+  readonly problems: readonly CommandProblem[];
 }
 
 interface UnreadableCommand extends Unreadable {
@@ -202,7 +202,7 @@ interface Opened {
   readonly data: unknown;
   readonly trace: Trace;
   /** Problems that still let us answer the sender. */
-  readonly problems: readonly Problem[];
+  readonly problems: readonly CommandProblem[];
 }
 
 function open(bytes: Uint8Array): Opened | Unreadable {
@@ -220,7 +220,7 @@ function open(bytes: Uint8Array): Opened | Unreadable {
 }
 
 /** Problems of the text come first, and replace the schema's problems at the same place. */
-function join(text: readonly Problem[], fields: readonly Problem[]): readonly Problem[] {
+function join(text: readonly CommandProblem[], fields: readonly CommandProblem[]): readonly CommandProblem[] {
   if (text.length === 0) return fields;
   const told = new Set(text.map(({ path }) => path));
   return bounded([...text, ...fields.filter(({ path }) => !told.has(path))]);
@@ -259,7 +259,7 @@ function unknownType(type: string, known: readonly string[], what: string): Judg
  * If the whole message is within the limit, so is its data: canonical JSON makes only numbers longer, and a request has few of
  * them.
  */
-function tooLarge(bytes: Uint8Array, data: unknown): readonly Problem[] {
+function tooLarge(bytes: Uint8Array, data: unknown): readonly CommandProblem[] {
   if (bytes.length <= DATA_BYTES_MAX) return [];
   const size = new TextEncoder().encode(canonical(data)).length;
   if (size <= DATA_BYTES_MAX) return [];
@@ -272,7 +272,7 @@ function tooLarge(bytes: Uint8Array, data: unknown): readonly Problem[] {
   ];
 }
 
-function runOf(data: unknown, problems: readonly Problem[]): RunId | undefined {
+function runOf(data: unknown, problems: readonly CommandProblem[]): RunId | undefined {
   if (typeof data !== "object" || data === null || !("run" in data)) return undefined;
   if (problems.some(({ path }) => path === "/data/run")) return undefined;
   return RunId.safeParse(data.run).data;

@@ -4,12 +4,12 @@ import { Actor } from "./command.ts";
 import { Diagnosis } from "./diagnosis.ts";
 import { LogTail, Started } from "./fact.ts";
 import { GroupName, RunId, StepName, TenantName, Uid } from "./ids.ts";
+import { ProblemCode } from "./problem-codes.ts";
+import { WaitWord } from "./waiting.ts";
 
 /** The ways a run ends. */
 export const OUTCOMES = ["succeeded", "failed", "cancelled", "lost"] as const;
 export type Outcome = (typeof OUTCOMES)[number];
-
-export const ProblemShape = z.object({ path: z.string(), code: z.string(), message: z.string() });
 
 /** Why each group was or was not chosen. */
 export const Considered = z.object({ group: GroupName, verdict: z.enum(["chosen", "skipped"]), why: z.string() });
@@ -45,20 +45,36 @@ const outputs = z
   .describe("What was written to `/dev/termination-log`. At a pipeline's end: an object for each step, by its name.");
 const who = {
   actor: Actor.describe("The person behind the command, if it named one.").optional(),
-  reason: z.string().describe("The reason that the command gave. In `run.waiting`: a word for what it waits for.").optional(),
+  reason: z.string().describe("The reason that the command gave. In `run.waiting`: why it waits, in a word.").optional(),
 };
 const diagnosis = Diagnosis.describe(
   "Why: `code`, `phase`, `blame`, `sentence`, `hint`, `evidence` (what the cluster said) and `retryable`.",
 );
 const considered = z.array(Considered).describe("Each group that was looked at, with `verdict` and `why`.");
-const log = LogTail.describe("The end of what the program printed: `state`, `lines` and `tail`.").optional();
+const end = {
+  exitCode: z.int().describe("The program's exit code.").optional(),
+  log: LogTail.describe(
+    "The end of what the program printed: `tail`, at most 64 KiB; `state` (`complete`, `truncated` if more was printed, `unavailable`) and `lines`.",
+  ).optional(),
+  finishedAt: z
+    .string()
+    .describe(
+      "When the program ended, by its cluster's clock; of a pipeline that succeeded, the last one. Absent if nobody saw it. The message's `time` is when it was recorded.",
+    )
+    .optional(),
+};
 const group = GroupName.describe("The group's name.");
 const command = z.string().describe("The id of the command's message.");
 
 export const EVENTS = {
   "run.accepted": z.object({ ...of, ...who, steps: z.array(StepName).describe("The names of its steps.") }),
   "run.restarted": z.object({ ...of, ...who, from: z.string().describe("Where the restart began.") }),
-  "run.waiting": z.object({ ...of, reason: who.reason.unwrap(), considered, diagnosis: diagnosis.optional() }),
+  "run.waiting": z.object({
+    ...of,
+    reason: WaitWord.describe("Why it waits, in a word."),
+    considered,
+    diagnosis: diagnosis.optional(),
+  }),
   "run.launched": z.object({
     ...of,
     ...job,
@@ -82,19 +98,19 @@ export const EVENTS = {
     ...of,
     ...job,
     diagnosis,
+    ...end,
     nextAttemptAt: z.string().describe("Not before this time is it tried again."),
   }),
   "run.step.succeeded": z.object({ ...of, ...job, outputs }),
-  "run.step.failed": z.object({ ...of, ...job, diagnosis }),
+  "run.step.failed": z.object({ ...of, ...job, diagnosis, ...end }),
   "run.step.skipped": z.object({ ...of, why: z.string().describe("Why the step was skipped.") }),
   "run.cancelling": z.object({ ...of, ...who }),
-  "run.succeeded": z.object({ ...of, ...job, outputs, seconds, log }),
+  "run.succeeded": z.object({ ...of, ...job, outputs, seconds, log: end.log, finishedAt: end.finishedAt }),
   "run.failed": z.object({
     ...of,
     ...job,
     diagnosis,
-    exitCode: z.int().describe("The program's exit code.").optional(),
-    log,
+    ...end,
     started: Started.describe("`no`: nothing ran, so that it is safe to publish again. `yes`, or `unknown`."),
     seconds,
   }),
@@ -107,7 +123,9 @@ export const EVENTS = {
   "command.refused": z.object({
     run: z.string().describe("The run's id, if it could be read.").optional(),
     command,
-    problems: z.array(ProblemShape).describe("Everything that is wrong: `path`, `code` and `message`."),
+    problems: z
+      .array(z.object({ path: z.string(), code: ProblemCode, message: z.string() }))
+      .describe("What is wrong: `path`, `code` and `message`."),
   }),
   /** Goes to the command's `reply_to` alone. */
   "command.duplicate": z.object({

@@ -5,7 +5,7 @@
  * which different readers take different values; a number that was silently rounded; and a character that the ledger cannot
  * store, found only after the message was accepted. No content is quoted, since it may be secret.
  */
-import type { Problem } from "./problem.ts";
+import type { CommandProblem } from "./problem-codes.ts";
 import { bounded, pointer, problem, PROBLEMS_MAX } from "./schema-problems.ts";
 
 export interface Bounds {
@@ -19,8 +19,8 @@ export const MESSAGE: Bounds = { bytesMax: 1024 * 1024, depthMax: 64, exactNumbe
 
 /** "parsed" with problems: the text is JSON and can be looked at, but must not be accepted. */
 export type Parsed =
-  | { readonly kind: "parsed"; readonly value: unknown; readonly problems: readonly Problem[] }
-  | { readonly kind: "unparsed"; readonly problems: readonly Problem[] };
+  | { readonly kind: "parsed"; readonly value: unknown; readonly problems: readonly CommandProblem[] }
+  | { readonly kind: "unparsed"; readonly problems: readonly CommandProblem[] };
 
 export function parseJson(bytes: Uint8Array, bounds: Bounds = MESSAGE): Parsed {
   if (bytes.length === 0) return unparsed(problem("", "Empty", "The message is empty; a JSON object is needed."));
@@ -43,7 +43,7 @@ export function parseJson(bytes: Uint8Array, bounds: Bounds = MESSAGE): Parsed {
   return { kind: "parsed", value: JSON.parse(text), problems: bounded(problems) };
 }
 
-const unparsed = (...problems: readonly Problem[]): Parsed => ({ kind: "unparsed", problems: bounded(problems) });
+const unparsed = (...problems: readonly CommandProblem[]): Parsed => ({ kind: "unparsed", problems: bounded(problems) });
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -63,12 +63,15 @@ const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 const ESCAPE = /\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y;
 
 /** Checks the text in one pass. The recursion is never deeper than `depthMax`. */
-function survey(text: string, bounds: Bounds): { readonly broken: Problem | undefined; readonly problems: readonly Problem[] } {
+function survey(
+  text: string,
+  bounds: Bounds,
+): { readonly broken: CommandProblem | undefined; readonly problems: readonly CommandProblem[] } {
   let at = 0;
   let depth = 0;
-  let broken: Problem | undefined;
+  let broken: CommandProblem | undefined;
   const path: (string | number)[] = [];
-  const problems: Problem[] = [];
+  const problems: CommandProblem[] = [];
 
   value();
   space();

@@ -3,10 +3,10 @@
 /**
  * One problem of a message, a definition or a config file: its place, the broken rule, and a sentence the author can act on.
  */
-export interface Problem {
+export interface Problem<C extends string = string> {
   /** A JSON pointer into the input ("/data/steps/0/image"), or "" for the whole input. */
   readonly path: string;
-  readonly code: string;
+  readonly code: C;
   readonly message: string;
 }
 

@@ -6,7 +6,10 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
-import { readCommand } from "./envelope.ts";
+import { diagnose, withoutBlanks } from "./diagnosis.ts";
+import { readCommand, readEvent, writeEvent } from "./envelope.ts";
+import { EVENTS } from "./event.ts";
+import { GroupName, Installation, TenantName } from "./ids.ts";
 
 const page = (path: string): string => readFileSync(join(import.meta.dirname, path), "utf8");
 const PAGES = { "README.md": page("../../README.md"), "packages/contract/README.md": page("README.md") };
@@ -17,6 +20,21 @@ for (const type of ["run.requested", "run.cancel", "run.restart"] as const)
     const [, example = ""] = new RegExp(`<!-- message: ${type} -->\n\`\`\`json\n([^\`]*)\`\`\``).exec(messages) ?? [];
     t.match(readCommand(new TextEncoder().encode(example)), { kind: "command", command: { type } });
   });
+
+t.test("the example of run.failed is what the launcher writes", async (t) => {
+  const [, example = ""] = /<!-- message: run\.failed -->\n```json\n([\s\S]*?)\n```/.exec(messages) ?? [];
+  const read = readEvent(new TextEncoder().encode(example));
+  if (read.kind !== "event" || read.event.type !== "run.failed") return void t.fail("it is no run.failed");
+  const { sequence = 0, generation = 0, time = "" } = read.event;
+  const data = EVENTS["run.failed"].strict().parse(read.event.data);
+  const { run, job } = data;
+  const mark = { tenant: TenantName.parse(read.event.tenant), group: GroupName.parse(read.event.group), sequence, generation };
+  const installation = Installation.parse("main");
+  const written = writeEvent({ ...mark, installation, run, type: "run.failed", time, data });
+  t.same(JSON.parse(new TextDecoder().decode(written)), JSON.parse(example));
+  const { code, sentence, evidence } = data.diagnosis;
+  t.same(data.diagnosis, withoutBlanks(diagnose(code, sentence, evidence), { run, job: job?.name, namespace: job?.namespace }));
+});
 
 for (const [name, text] of Object.entries(PAGES))
   t.test(`${name} explains "group" before it uses the word`, async (t) => {

@@ -81,8 +81,18 @@ const limit = (otherwise: string, description: string) => Duration.meta({ descri
 /** The fields of one container: a step has them, and the short form has them beside the common fields. */
 const shortForm = {
   image: Image.describe("What to run."),
-  command: z.array(text(131_072)).max(1000).describe("The program and its words, in place of the image's entrypoint.").optional(),
-  args: z.array(text(131_072)).max(1000).describe("The program's arguments, in place of the image's.").optional(),
+  command: z
+    .array(text(131_072))
+    .max(1000)
+    .describe(
+      "The program and its words, in place of the image's entrypoint. As in Kubernetes, `$(NAME)` becomes the variable's value, if there is such a variable, and `$$` one `$`.",
+    )
+    .optional(),
+  args: z
+    .array(text(131_072))
+    .max(1000)
+    .describe("The program's arguments, in place of the image's. `$(NAME)` and `$$` are replaced as in `command`.")
+    .optional(),
   env: Env.meta({
     description:
       'Environment variables by their names: a text, or `{"field": "spec.nodeName"}`, which the cluster fills in. They are kept in clear.',

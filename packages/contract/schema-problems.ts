@@ -6,38 +6,15 @@
  * password.
  */
 import { z } from "zod";
-import type { Problem } from "./problem.ts";
+import type { CommandProblem, ProblemCode } from "./problem-codes.ts";
 import { StepRequest } from "./request.ts";
-
-/** Codes that upstream may branch on. The first ones are about bytes, the later ones about fields. */
-export type ProblemCode =
-  | "Empty"
-  | "TooLarge"
-  | "ByteOrderMark"
-  | "NotUtf8"
-  | "NotJson"
-  | "TrailingBytes"
-  | "TooDeep"
-  | "DuplicateKey"
-  | "UnsafeKey"
-  | "NumberOutOfRange"
-  | "UnusableCharacter"
-  | "MoreProblems"
-  | "UnknownVersion"
-  | "UnknownType"
-  | "UnknownField"
-  | "Missing"
-  | "WrongType"
-  | "OutOfRange"
-  | "Inconsistent"
-  | "Invalid";
 
 /** Without this limit, the answer to a hostile message could be thousands of times as large as the message. */
 export const PROBLEMS_MAX = 50;
 const SEGMENT_MAX = 100;
 const POINTER_MAX = 300;
 
-export const problem = (path: string, code: ProblemCode, message: string): Problem => ({ path, code, message });
+export const problem = (path: string, code: ProblemCode, message: string): CommandProblem => ({ path, code, message });
 
 /** Returns a JSON pointer. A name that is too long to be intended is cut. */
 export function pointer(path: readonly PropertyKey[]): string {
@@ -49,7 +26,7 @@ export function cut(text: string, most: number): string {
   return text.length <= most ? text : `${text.slice(0, most)}…`.toWellFormed();
 }
 
-export function bounded(problems: readonly Problem[]): readonly Problem[] {
+export function bounded(problems: readonly CommandProblem[]): readonly CommandProblem[] {
   if (problems.length <= PROBLEMS_MAX) return problems;
   const more = problem("", "MoreProblems", "There are more problems than are listed here; correct these first.");
   return [...problems.slice(0, PROBLEMS_MAX), more];
@@ -57,7 +34,7 @@ export function bounded(problems: readonly Problem[]): readonly Problem[] {
 
 export type Judged<T> =
   | { readonly kind: "valid"; readonly value: T }
-  | { readonly kind: "invalid"; readonly problems: readonly Problem[] };
+  | { readonly kind: "invalid"; readonly problems: readonly CommandProblem[] };
 
 /** Judges a value that stands at `at` (a JSON pointer) in the whole input. */
 export function judge<S extends z.ZodType>(schema: S, value: unknown, at = ""): Judged<z.output<S>> {
@@ -69,7 +46,7 @@ export function judge<S extends z.ZodType>(schema: S, value: unknown, at = ""): 
 
 type Issue = z.core.$ZodIssue;
 
-function toProblems(issue: Issue, at: string): readonly Problem[] {
+function toProblems(issue: Issue, at: string): readonly CommandProblem[] {
   const here = at + pointer(issue.path);
   if (issue.code === "invalid_union") return unionProblems(issue, here);
   if (issue.code === "invalid_key") return issue.issues.map((inner) => problem(here, codeOf(inner), inner.message));
@@ -85,7 +62,7 @@ function toProblems(issue: Issue, at: string): readonly Problem[] {
  * Chooses the branch that was evidently meant: the first that takes the value's kind (a text, a list, an object). If no branch
  * takes it, all kinds are named.
  */
-function unionProblems(issue: z.core.$ZodIssueInvalidUnion, here: string): readonly Problem[] {
+function unionProblems(issue: z.core.$ZodIssueInvalidUnion, here: string): readonly CommandProblem[] {
   const meant = issue.errors.find((branch) => !branch.some(isMisfit));
   if (meant !== undefined) return meant.flatMap((inner) => toProblems(inner, here));
   if (issue.message !== UNEXPLAINED) return [problem(here, codeOf(issue), issue.message)];

@@ -150,7 +150,7 @@ function asyncApi(): Json {
       events: {
         address: "longshore.events",
         description:
-          "A topic exchange. The routing key is <tenant>.<group or ->.<type without its prefix>, such as shop.prod-a.run.succeeded; " +
+          "A topic exchange. The routing key is <tenant>.<group or ->.<type without its prefix>, such as default.prod-a.run.succeeded; " +
           'a "/" in a group\'s name becomes "_". Events of one run are in order of `sequence`, without gaps; each may come more than once.',
         messages: eventsOfAll,
       },

@@ -4,7 +4,9 @@
  * The failure this prevents: a table that drifts from the code, and names a default that does not apply.
  */
 import { DIAGNOSES } from "./diagnosis.ts";
+import { PROBLEM_CODES } from "./problem-codes.ts";
 import { type Json, published, WHEN_EVENTS } from "./schemas.ts";
+import { WAITING } from "./waiting.ts";
 
 const files = published();
 
@@ -26,6 +28,8 @@ export function tables(): ReadonlyMap<string, string> {
     ["restart", fieldTable(fieldsOf(dataOf("command.run.restart")))],
     ["events", eventTable()],
     ["event-fields", eventFieldTable()],
+    ["waiting", waitTable()],
+    ["problems", problemTable()],
     ["diagnoses", diagnosisTable()],
   ]);
 }
@@ -149,6 +153,18 @@ function eventFieldTable(): string {
     [...meanings].map(([name, meaning]) => [`\`${name}\``, meaning]),
   );
 }
+
+const waitTable = (): string =>
+  table(
+    ["`reason`", "why it waits", "passes by itself"],
+    Object.entries(WAITING).map(([word, { meaning, passes }]) => [`\`${word}\``, meaning, passes]),
+  );
+
+const problemTable = (): string =>
+  table(
+    ["code", "meaning"],
+    Object.entries(PROBLEM_CODES).map(([code, meaning]) => [`\`${code}\``, meaning]),
+  );
 
 const diagnosisTable = (): string =>
   table(

@@ -9,7 +9,7 @@ import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { EventType, Outcome, RunEventType } from "@longshore/contract/event.ts";
 import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { GroupName, Installation, RunId, TenantName, Uid } from "@longshore/contract/ids.ts";
-import type { Problem } from "@longshore/contract/problem.ts";
+import type { CommandProblem } from "@longshore/contract/problem-codes.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
 import type { Placer } from "@longshore/domain/group/group.ts";
 import type { Claiming } from "@longshore/domain/group/place-attempts.ts";
@@ -139,7 +139,7 @@ export type Admitted =
   /** If the command names somebody to answer, a notice is recorded and will be sent. */
   | { readonly kind: "duplicate" }
   /** The refusal is recorded as a notice and will be sent: the caller need not answer. */
-  | { readonly kind: "refused"; readonly problems: readonly Problem[] };
+  | { readonly kind: "refused"; readonly problems: readonly CommandProblem[] };
 
 export interface Placed {
   readonly placed: number;

@@ -32,7 +32,7 @@ export function particulars(type: string, data: object, simple: boolean): string
     type === "run.started" && said.node !== undefined && `node ${said.node}`,
     type === "run.waiting" && waitsFor(said),
     (type === "run.cancelling" || type === "run.cancelled" || type === "run.lost") && said.reason,
-    said.exitCode !== undefined && said.diagnosis?.code !== "StartError" && `exit ${said.exitCode}`,
+    isTerminal(type) && said.exitCode !== undefined && said.diagnosis?.code !== "StartError" && `exit ${said.exitCode}`,
     said.diagnosis && (isTerminal(type) ? said.diagnosis.code : `${said.diagnosis.code}: ${said.diagnosis.sentence}`),
     said.nextAttemptAt !== undefined && `again at ${timeText(Date.parse(said.nextAttemptAt))}`,
     said.outputs && Object.keys(said.outputs).length > 0 && JSON.stringify(said.outputs),

@@ -5,6 +5,8 @@
  * The failure this prevents: a tested copy of an example beside a printed one that nobody tests.
  */
 import { readFileSync } from "node:fs";
+import { writeEvent } from "@longshore/contract/envelope.ts";
+import { Installation, ONLY_TENANT, RunId } from "@longshore/contract/ids.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { connect } from "amqplib";
 import { type Program, program } from "./servers/program.ts";
@@ -29,6 +31,26 @@ export async function queueOfEvents(url: string, queue: string): Promise<void> {
   const channel = await connection.createChannel();
   await channel.assertQueue(queue, { durable: true });
   await channel.bindQueue(queue, "longshore.events", "default.*.run.#");
+  await channel.close();
+  await connection.close();
+}
+
+/**
+ * Puts events of 60 runs into an application's queue, each from a second generation on, as after restarts of runs that ended
+ * before there was the queue: more events than the application is given at once.
+ */
+export async function laterGenerations(url: string, queue: string): Promise<void> {
+  const connection = await connect(url);
+  const channel = await connection.createConfirmChannel();
+  const installation = Installation.parse("main");
+  const mark = { installation, tenant: ONLY_TENANT, generation: 2, group: undefined, time: "2030-01-31T12:00:00Z" };
+  for (let at = 0; at < 60; at++) {
+    const run = RunId.parse(`orders/${at}/old`);
+    const restarted = { ...mark, type: "run.restarted", run, sequence: 5, data: { run, from: "start" } } as const;
+    const resumed = { ...mark, type: "run.resumed", run, sequence: 6, data: { run } } as const;
+    for (const event of [restarted, resumed]) channel.sendToQueue(queue, Buffer.from(writeEvent(event)));
+  }
+  await channel.waitForConfirms();
   await channel.close();
   await connection.close();
 }

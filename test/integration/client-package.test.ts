@@ -11,7 +11,7 @@ import { emptyFolder } from "../harness/longshore.ts";
 import { run } from "../harness/builds/cached.ts";
 import { node20 } from "../harness/builds/node20.ts";
 import { rabbitmq } from "../harness/rabbitmq/server.ts";
-import { consumed, queueOfEvents, waitingIn } from "../harness/readme.ts";
+import { consumed, laterGenerations, queueOfEvents, waitingIn } from "../harness/readme.ts";
 import { program } from "../harness/servers/program.ts";
 import { openSystem } from "../harness/system.ts";
 
@@ -128,6 +128,7 @@ t.test("Node 20 publishes a run and follows its whole story, as printed in the c
   };
 
   await queueOfEvents(rabbit.url, "shop");
+  await laterGenerations(rabbit.url, "shop");
   await using elsewhere = await started("publish", OTHER);
   t.match(await elsewhere.ended, { code: 0 }, "another run's events are in the queue first");
   await system.ended([OTHER]);

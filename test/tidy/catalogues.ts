@@ -13,17 +13,19 @@ interface Catalogue {
 }
 
 const TELLERS = /^(packages\/(domain|ledger|kubernetes)|services\/(launcher|watcher))\//;
-const READERS = /^packages\/contract\//;
+/** A diagnosis may have the same name as a problem. */
+const REFUSERS = /^(packages\/(contract\/(?!diagnosis)|domain|ledger)|services\/launcher\/)/;
 
 const CATALOGUES: readonly Catalogue[] = [
   { file: "packages/contract/diagnosis.ts", begins: "const ROWS = {", tellers: TELLERS },
   { file: "packages/contract/event.ts", begins: "export const EVENTS = {", tellers: TELLERS },
   { file: "packages/contract/fact.ts", begins: "export const FACTS = {", tellers: TELLERS },
   { file: "packages/contract/control.ts", begins: "export const CONTROL = {", tellers: TELLERS },
-  { file: "packages/contract/schema-problems.ts", begins: "export type ProblemCode =", tellers: READERS },
+  { file: "packages/contract/problem-codes.ts", begins: "const ROWS = {", tellers: REFUSERS },
+  { file: "packages/contract/waiting.ts", begins: "const ROWS = {", tellers: TELLERS },
 ];
 
-const LISTED = /^ {2}(?:\| )?"?([A-Za-z][\w.]*)"?(?=:|;?$)/gm;
+const LISTED = /^ {2}"?([A-Za-z][\w.]*)"?(?=:)/gm;
 
 function promises(tree: Tree): Fault[] {
   const sources = production(tree);
@@ -37,7 +39,7 @@ function promises(tree: Tree): Fault[] {
     const reserved = [...(/\bRESERVED\w* = \[([^\]]*)\]/.exec(text)?.[1] ?? "").matchAll(/"([^"]+)"/g)].map(
       ([, name = ""]) => name,
     );
-    const isTold = (name: string): boolean => sources.some((it) => tellers.test(it.path) && tells(it, name));
+    const isTold = (name: string): boolean => sources.some((it) => it.path !== file && tellers.test(it.path) && tells(it, name));
     const fault = (name: string, says: string): Fault => ({
       path: file,
       line: lineAt(text, text.search(new RegExp(`\\b${RegExp.escape(name)}\\b`))),
@@ -79,14 +81,17 @@ export const CATALOGUE_RULES: readonly Rule[] = [
       listing(ENDED, 'const told = ["run.ended", "run.back"];', 'export const RESERVED_EVENTS = ["run.back"] as const;'),
       listing(ENDED, 'const told = "run.ended";', 'export const RESERVED_EVENTS = ["run.ended"] as const;'),
       listing("", ""),
-      { "packages/contract/schema-problems.ts": 'export type ProblemCode =\n  | "Empty"\n  | "Missing";\nproblem("Empty");' },
+      { "packages/contract/problem-codes.ts": 'const ROWS = {\n  Empty: "",\n};', "packages/contract/diagnosis.ts": "Empty: {}" },
       { "packages/contract/diagnosis.ts": "const ROWS = {\n  Gone: {},\n};", "services/longshore/a.ts": 'diagnose("Gone");' },
     ],
     good: [
       listing(ENDED, 'return { type: "run.ended" };', 'export const RESERVED_EVENTS = ["run.back"] as const;'),
       listing(ENDED, "const sql = `insert into notice select 'run.ended', body`;"),
       listing(ENDED, 'return is ? "run.ended" : other;'),
-      { "packages/contract/schema-problems.ts": 'export type ProblemCode =\n  | "Empty";\nproblem("Empty");' },
+      {
+        "packages/contract/problem-codes.ts": 'const ROWS = {\n  Empty: "",\n};',
+        "packages/contract/json.ts": 'problem("Empty");',
+      },
       {
         "packages/contract/diagnosis.ts": "const ROWS = {\n  Gone: {},\n};",
         "packages/domain/a.ts": "const table = { Gone: 1 };",

@@ -47,7 +47,7 @@ const anything: fc.Arbitrary<AttemptInput> = fc.oneof(
   fc.record({ kind: as("placed"), group, namespace: fc.constant("jobs"), considered: fc.constant<Considered[]>([]) }),
   fc.record({
     kind: as("noPlace"),
-    reason: fc.constantFrom("GroupsFull", "Paused"),
+    reason: fc.constantFrom("GroupsFull" as const, "GroupsPaused" as const),
     considered: fc.constant<Considered[]>([]),
     retryAtMs: begunAtMs,
   }),

@@ -9,6 +9,7 @@ import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { Considered } from "@longshore/contract/event.ts";
 import type { Evidence, Fact } from "@longshore/contract/fact.ts";
 import type { GroupName, Uid } from "@longshore/contract/ids.ts";
+import type { WaitWord } from "@longshore/contract/waiting.ts";
 import { type Answer, classifyCreate } from "../diagnosis/replies.ts";
 import { diagnoseTransport } from "../diagnosis/transport.ts";
 import type { GroupInputOf } from "../group/view.ts";
@@ -33,7 +34,7 @@ export type AttemptInput =
     }
   | {
       readonly kind: "noPlace";
-      readonly reason: string;
+      readonly reason: WaitWord;
       readonly considered: Considerations;
       readonly retryAtMs: number;
       readonly diagnosis?: Diagnosis;
@@ -49,7 +50,7 @@ export type AttemptInput =
       readonly diagnosis: Diagnosis;
       readonly retryAtMs: number;
       /** The reason in one word, if it says more than the diagnosis' code: "Throttled". */
-      readonly reason?: string;
+      readonly reason?: WaitWord;
       /** The cluster refused nothing: the create was not sent, or its name was taken only for a moment. */
       readonly again?: true;
     }

@@ -8,6 +8,7 @@
 import { type Code, diagnose, DIAGNOSES, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { EventData } from "@longshore/contract/event.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
+import type { WaitWord } from "@longshore/contract/waiting.ts";
 import type { InputOf } from "../attempt/input.ts";
 import type { Attempt, Plan } from "../run/record.ts";
 import { type Group, imageRefused, isUnserved, lineMost, type Placer } from "./group.ts";
@@ -21,7 +22,7 @@ export const NO_PLACE = [
   "QuotaExceeded",
   "GroupsFull",
   "Throttled",
-] as const;
+] as const satisfies readonly WaitWord[];
 export type NoPlace = (typeof NO_PLACE)[number];
 
 /** Reasons that pass when the group has room: its own limit, its pace, and a diagnosis that waits for room. */

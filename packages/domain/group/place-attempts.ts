@@ -185,7 +185,9 @@ const withOneMore = (group: Group, isClaimed: boolean): Group => ({
 export function withdrawnFrom(group: Group, nowMs: number): InputOf<"noPlace"> | undefined {
   const { name, paused } = group;
   if (!paused && !isUnserved(group, nowMs)) return undefined;
-  const [reason, why] = paused ? ["GroupsPaused", "It is paused."] : ["NoGroup", "No launcher serves it any more."];
+  const [reason, why] = paused
+    ? (["GroupsPaused", "It is paused."] as const)
+    : (["NoGroup", "No launcher serves it any more."] as const);
   return { kind: "noPlace", reason, considered: [{ group: name, verdict: "skipped", why }], retryAtMs: nowMs };
 }
 

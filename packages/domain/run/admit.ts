@@ -7,7 +7,7 @@
 import type { CommandData, Corrections } from "@longshore/contract/command.ts";
 import type { EventData } from "@longshore/contract/event.ts";
 import type { RunId, TenantName } from "@longshore/contract/ids.ts";
-import type { Problem } from "@longshore/contract/problem.ts";
+import type { CommandProblem, ProblemCode } from "@longshore/contract/problem-codes.ts";
 import { MAIN, type RunRequest } from "@longshore/contract/request.ts";
 import { advance, type Advanced, type Advancing, cancelOnArrival, openFirst } from "./advance.ts";
 import { beginRun, type NewRun, restartedSteps, restartRun } from "./begin.ts";
@@ -34,7 +34,7 @@ export type Admission =
   /** The caller has checked that the sender is an operator. */
   | ({ readonly kind: "abandon" } & GivenUp)
   /** A command that could be read but not accepted: the answer is a refusal like any other, and the run's id stays free. */
-  | { readonly kind: "invalid"; readonly problems: readonly Problem[] };
+  | { readonly kind: "invalid"; readonly problems: readonly CommandProblem[] };
 
 export type Verdict =
   /** Write the record (a tombstone's row becomes the run's) and tell the events. */
@@ -42,9 +42,12 @@ export type Verdict =
   /** The run does not exist and a cancel came: keep the cancel for a day. */
   | { readonly kind: "tombstone"; readonly cancel: Cancel }
   | { readonly kind: "duplicate" }
-  | { readonly kind: "refuse"; readonly problems: readonly Problem[] };
+  | { readonly kind: "refuse"; readonly problems: readonly CommandProblem[] };
 
-const refuse = (code: string, message: string): Verdict => ({ kind: "refuse", problems: [{ path: "/data/run", code, message }] });
+const refuse = (code: ProblemCode, message: string): Verdict => ({
+  kind: "refuse",
+  problems: [{ path: "/data/run", code, message }],
+});
 
 /**
  * `existing`: the run under its lock; `undefined` also if the caller hides the run from this sender, who then gets RunUnknown.
@@ -136,11 +139,19 @@ function restarted(
 }
 
 /** A correction that changes nothing would be found out only by the run's next failure. */
-function correctionProblems(run: Run, from: CommandData<"run.restart">["from"], given: Corrections = {}): readonly Problem[] {
+function correctionProblems(
+  run: Run,
+  from: CommandData<"run.restart">["from"],
+  given: Corrections = {},
+): readonly CommandProblem[] {
   const { steps, ...flat } = given;
   const names = run.plan.steps.map(({ name }) => name);
   const again = restartedSteps(run, from);
-  const problem = (path: string, message: string): Problem => ({ path: `/data/with/${path}`, code: "RequestInvalid", message });
+  const problem = (path: string, message: string): CommandProblem => ({
+    path: `/data/with/${path}`,
+    code: "RequestInvalid",
+    message,
+  });
   if (run.plan.simple)
     return steps === undefined
       ? []
@@ -192,7 +203,7 @@ export interface Intake {
 export type Answer =
   | { readonly kind: "write"; readonly change: Change }
   | { readonly kind: "duplicate" }
-  | { readonly kind: "refuse"; readonly problems: readonly Problem[] };
+  | { readonly kind: "refuse"; readonly problems: readonly CommandProblem[] };
 
 /** True if this admission can create a run's row. */
 export const isBeginning = ({ admission }: Intake): boolean =>
@@ -256,8 +267,8 @@ function answerOf(verdict: Verdict, existing: Change | undefined, intake: Intake
 function ofAnother({ admission }: Intake): Answer {
   const [code, message] =
     admission.kind === "run"
-      ? ["IdempotencyConflict", "This id is taken; use another one, for example with a prefix of your own."]
-      : ["RunUnknown", "No run has this id."];
+      ? (["IdempotencyConflict", "This id is taken; use another one, for example with a prefix of your own."] as const)
+      : (["RunUnknown", "No run has this id."] as const);
   return { kind: "refuse", problems: [{ path: "/data/run", code, message }] };
 }
 

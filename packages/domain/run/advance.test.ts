@@ -60,7 +60,7 @@ const cases: readonly Case[] = [
   { name: "a run whose end was all that anybody saw", inputs: toStep("main", input.placed, input.claimDue, input.complete), told: ["launched", "started", "succeeded"], state: "succeeded" },
   { name: "nothing is told of a Job after its run ended", inputs: toStep("main", input.placed, input.claimDue, input.complete, input.started, input.stalled, input.failed, input.deleting, input.created, input.released), told: ["launched", "started", "succeeded"], state: "succeeded" },
   { name: "a run whose wait is over", inputs: toStep("main", input.noPlace, input.waitExpired), told: ["waiting", "failed"], state: "failed" },
-  { name: "the same reason to wait is told once", inputs: toStep("main", input.noPlace, input.noPlace, { ...input.noPlace, reason: "Paused" }), told: ["waiting", "waiting"], state: "active" },
+  { name: "the same reason to wait is told once", inputs: toStep("main", input.noPlace, input.noPlace, { ...input.noPlace, reason: "GroupsPaused" }), told: ["waiting", "waiting"], state: "active" },
   { name: "an attempt that never started is tried again", inputs: unstarted, told: ["launched", "attempt.failed"], state: "active" },
   { name: "an attempt that failed by itself is not tried again, unless the request asks for it", inputs: toStep("main", input.placed, input.claimDue, input.failed), limits: { retriesOn: ["failure"] }, told: ["launched", "started", "attempt.failed"], state: "active" },
   { name: "nothing is tried again that the catalogue calls hopeless", inputs: toStep("main", input.placed, input.claimDue, input.refused), told: ["failed"], state: "failed" },
@@ -202,6 +202,39 @@ t.test("a run's end says whose end it was, how it ended and how long each phase 
       seconds: { waiting: 0, scheduling: 1, pulling: 2, running: 5 },
     },
   });
+});
+
+const FINISHED = { log: { state: "complete", lines: 1, tail: "no such order" }, finishedAt: "2030-01-31T11:59:30Z" } as const;
+const failing = { ...input.failed, evidence: { ...input.failed.evidence, ...FINISHED } };
+
+t.test(
+  "a failure that does not end the run says with what it ended, when and what it printed, as the run's end does",
+  async (t) => {
+    const want = { exitCode: 3, ...FINISHED };
+    const ended = [input.placed, input.claimDue, input.created, failing] as const;
+    const retried = played(simple({ retriesMax: 1, retriesOn: ["failure"] }), [
+      ...toAttempt("main", 1, ...ended),
+      ...toAttempt("main", 2, ...ended),
+    ]);
+    const { told } = played(runOf(planOf([step("load"), step("tidy", ["load"], { when: "always" })])), toStep("load", ...ended));
+    for (const [type, all] of [
+      ["run.attempt.failed", retried.told],
+      ["run.failed", retried.told],
+      ["run.step.failed", told],
+    ] as const)
+      t.match(all.find((it) => it.type === type)?.data, want, type);
+  },
+);
+
+t.test("a run that succeeds says when its last program ended, however late that is told", async (t) => {
+  const at = (finishedAt: string) => ({ ...input.complete, evidence: { ...input.complete.evidence, finishedAt } });
+  const started = [input.placed, input.claimDue, input.created] as const;
+  const inputs = [
+    ...toStep("load", ...started, at("2030-01-31T11:59:30Z")),
+    ...toStep("other", ...started, at("2030-01-31T11:59:20Z")),
+  ];
+  const { told } = played(runOf(planOf([step("load"), step("other")])), inputs);
+  t.match(told.at(-1), { type: "run.succeeded", data: { finishedAt: "2030-01-31T11:59:30Z" } });
 });
 
 t.test("an input that changes nothing returns the same record", async (t) => {

@@ -15,7 +15,7 @@ import type { Attempt, AttemptOutcome, Cancel, GivenUp, RunRecord, Step, StepOut
 import { attemptIn } from "./record.ts";
 import type { Advanced, Advancing, Draft } from "./steps.ts";
 import { advancedOf, draftOf, endRun, openAttempt, openSteps, retryAtMs, setStep, skip, stepIn, untried } from "./steps.ts";
-import { jobOf, newsOf } from "./story.ts";
+import { endOf, jobOf, newsOf } from "./story.ts";
 
 export type { Advanced, Advancing };
 
@@ -118,7 +118,7 @@ const diagnosisOf = ({ diagnosis }: AttemptOutcome): Diagnosis =>
 function again(draft: Draft, attempt: Attempt, diagnosis: Diagnosis): void {
   const step = stepIn(draft, attempt.step);
   const nextAttemptAt = new Date(draft.at.nowMs).toISOString();
-  const data = { ...jobOf(draft.run, attempt), diagnosis, nextAttemptAt };
+  const data = { ...jobOf(draft.run, attempt), diagnosis, ...endOf(attempt), nextAttemptAt };
   draft.told.push({ type: "run.attempt.failed", group: attempt.group, data });
   openAttempt(draft, attempt.step, { ...step, n: step.n + 1 }, { after: attempt, waitUntilMs: attempt.notes.waitUntilMs });
 }
@@ -128,7 +128,8 @@ function retry(draft: Draft, attempt: Attempt, diagnosis: Diagnosis): boolean {
   const step = stepIn(draft, attempt.step);
   const notBeforeMs = retryAtMs(draft.run, attempt, step, diagnosis, draft.at.nowMs);
   if (notBeforeMs === undefined) return false;
-  const data = { ...jobOf(draft.run, attempt), diagnosis, nextAttemptAt: new Date(notBeforeMs).toISOString() };
+  const nextAttemptAt = new Date(notBeforeMs).toISOString();
+  const data = { ...jobOf(draft.run, attempt), diagnosis, ...endOf(attempt), nextAttemptAt };
   draft.told.push({ type: "run.attempt.failed", group: attempt.group, data });
   openAttempt(draft, attempt.step, { ...step, n: step.n + 1, retries: step.retries + 1 }, { notBeforeMs, after: attempt });
   return true;
@@ -144,7 +145,7 @@ function endStep(draft: Draft, attempt: Attempt, outcome: StepOutcome, found: Pi
     draft.told.push({ type: "run.step.succeeded", group, data: { ...about, outputs: found.outputs ?? {} } });
   else {
     const diagnosis = found.diagnosis ?? diagnose("Unknown", "Nothing that was seen says why.");
-    draft.told.push({ type: "run.step.failed", group, data: { ...about, diagnosis } });
+    draft.told.push({ type: "run.step.failed", group, data: { ...about, diagnosis, ...endOf(attempt) } });
   }
 }
 

@@ -5,6 +5,7 @@ import type { EventData, Outcome, RunEventType } from "@longshore/contract/event
 import type { Evidence, Started } from "@longshore/contract/fact.ts";
 import type { GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
 import type { RetryCause, StepRequest } from "@longshore/contract/request.ts";
+import type { WaitWord } from "@longshore/contract/waiting.ts";
 
 /** "tombstone": a cancel that came before its run. */
 export const RUN_STATES = ["tombstone", "active", "cancelling", "ended"] as const;
@@ -170,7 +171,7 @@ export interface Notes {
   readonly waitUntilMs: number;
   readonly notBeforeMs?: number;
   /** The reason that `run.waiting` told last. */
-  readonly waiting?: string;
+  readonly waiting?: WaitWord;
   readonly avoid?: GroupName;
   readonly considered?: EventData<"run.waiting">["considered"];
   readonly launchedAtMs?: number;
@@ -198,11 +199,18 @@ export const attemptIn = ({ attempts }: Pick<RunRecord, "attempts">, step: StepN
   attempts.find((it) => it.step === step && it.n === n);
 
 /** When the last program of the run's generation ended, as its pod says; `undefined` if nobody saw an end. */
-export function finishedAtMs({ run, attempts }: RunRecord): number | undefined {
-  const finished = attempts
+export function finishedAt({ run, attempts }: RunRecord): string | undefined {
+  return attempts
     .filter(({ generation }) => generation === run.generation)
-    .flatMap(({ outcome }) => outcome?.evidence?.finishedAt ?? []);
-  return finished.length === 0 ? undefined : Math.max(...finished.map((it) => Date.parse(it)));
+    .flatMap(({ outcome }) => outcome?.evidence?.finishedAt ?? [])
+    .filter((it) => !Number.isNaN(Date.parse(it)))
+    .toSorted((one, other) => Date.parse(one) - Date.parse(other))
+    .at(-1);
+}
+
+export function finishedAtMs(record: RunRecord): number | undefined {
+  const at = finishedAt(record);
+  return at === undefined ? undefined : Date.parse(at);
 }
 
 /** One event to be told: the ledger numbers the event under the run's lock. */

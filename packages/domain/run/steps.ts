@@ -10,6 +10,7 @@ import { DIAGNOSES, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { Outcome } from "@longshore/contract/event.ts";
 import type { GroupName, StepName } from "@longshore/contract/ids.ts";
 import type { RetryCause } from "@longshore/contract/request.ts";
+import type { WaitWord } from "@longshore/contract/waiting.ts";
 import type { InputOf } from "../attempt/input.ts";
 import type { Group } from "../group/group.ts";
 import { beginAttempt, type Names } from "./begin.ts";
@@ -191,7 +192,7 @@ const EARLIER_CHECK_MS = 30_000;
 const EARLIER_QUIET_MS = 10_000;
 
 /** The reason to wait that `run.waiting` tells. */
-export const EARLIER = "EarlierAttempt";
+export const EARLIER = "EarlierAttempt" satisfies WaitWord;
 
 /** True if nothing of an earlier attempt runs or can start, so that the step's next attempt may start. */
 export const isOutOfTheWay = (earlier: Attempt): boolean => earlier.state === "done" || isParked(earlier);

@@ -2,7 +2,7 @@
 import { diagnose, withoutBlanks } from "@longshore/contract/diagnosis.ts";
 import type { EventData } from "@longshore/contract/event.ts";
 import type { News } from "../attempt/moves/move.ts";
-import type { Attempt, GivenUp, Run, StepOutcome, Told } from "./record.ts";
+import { type Attempt, finishedAt, type GivenUp, type Run, type StepOutcome, type Told } from "./record.ts";
 
 type About = Pick<EventData<"run.started">, "run" | "step" | "attempt" | "job">;
 
@@ -11,6 +11,14 @@ export function jobOf(run: Run, { step, n, name, group, uid, claimNo, notes }: A
   const about = { run: run.id, step, attempt: n };
   if (claimNo === 0 || group === undefined) return about;
   return { ...about, job: { namespace: notes.namespace ?? "", name, ...(uid !== undefined && { uid }) } };
+}
+
+type End = Pick<EventData<"run.step.failed">, "exitCode" | "log" | "finishedAt">;
+
+/** How and when the attempt's program ended, as far as that was seen. */
+export function endOf({ outcome }: Pick<Attempt, "outcome">): End {
+  const { exitCode, log, finishedAt: at } = outcome?.evidence ?? {};
+  return { ...(exitCode !== undefined && { exitCode }), ...(log && { log }), ...(at !== undefined && { finishedAt: at }) };
 }
 
 export function newsOf(run: Run, attempt: Attempt, news: News): Told {
@@ -72,13 +80,16 @@ export function terminalOf(run: Run, attempts: readonly Attempt[], { reason, act
   switch (run.outcome) {
     case "succeeded": {
       const of = run.plan.simple ? attemptOf(run, attempts, "succeeded") : undefined;
-      const log = of?.outcome?.evidence?.log;
-      const seconds = secondsOf(newest(run, attempts));
-      return {
-        type: "run.succeeded",
-        group,
-        data: { ...aboutEnd(run, of), outputs: outputsOf(run), seconds, ...(log && { log }) },
+      const { log } = of === undefined ? {} : endOf(of);
+      const at = finishedAt({ run, attempts });
+      const data = {
+        ...aboutEnd(run, of),
+        outputs: outputsOf(run),
+        seconds: secondsOf(newest(run, attempts)),
+        ...(log && { log }),
+        ...(at !== undefined && { finishedAt: at }),
       };
+      return { type: "run.succeeded", group, data };
     }
     case "cancelled":
       return cancelledOf(run, attempts);
@@ -111,14 +122,12 @@ function cancelledOf(run: Run, attempts: readonly Attempt[]): Told {
 function failedOf(run: Run, attempts: readonly Attempt[]): Told {
   const culprit = attemptOf(run, attempts, "failed") ?? attemptOf(run, attempts, "cancelled");
   const diagnosis = (culprit && run.steps[culprit.step]?.diagnosis) ?? diagnose("Unknown", "Nothing that was seen says why.");
-  const { exitCode, log } = culprit?.outcome?.evidence ?? {};
   const data = {
     ...aboutEnd(run, culprit),
     diagnosis,
     started: culprit?.started ?? ("unknown" as const),
     seconds: secondsOf(culprit ? [culprit] : []),
-    ...(exitCode !== undefined && { exitCode }),
-    ...(log && { log }),
+    ...(culprit && endOf(culprit)),
   };
   return { type: "run.failed", group: run.group, data };
 }

@@ -6,7 +6,8 @@
  */
 import { createHash } from "node:crypto";
 import type { RunId } from "@longshore/contract/ids.ts";
-import { Failure, type Problem } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problem.ts";
+import type { CommandProblem } from "@longshore/contract/problem-codes.ts";
 import { answerCommand, duplicateOf, isBeginning, isRemembered } from "@longshore/domain/run/admit.ts";
 import { type Change, unchanged, workMadeBy } from "@longshore/domain/run/change.ts";
 import type { Admitted, Intake } from "../port.ts";
@@ -244,7 +245,7 @@ export const commandId = ({ tenant, source, command }: Sent): string => hash([te
  * A command that the broker delivers twice gets one refusal. The problems are part of its id: somebody may correct one of two
  * mistakes, send the message again with the same id, and must hear of the other.
  */
-export const refusalId = ({ tenant, source, command }: Sent, problems: readonly Problem[]): string =>
+export const refusalId = ({ tenant, source, command }: Sent, problems: readonly CommandProblem[]): string =>
   hash([tenant, source, command, problems]);
 
 interface Sent {
@@ -258,13 +259,13 @@ export const duplicateId = ({ tenant, source, command }: Sent, nowMs: number): s
 
 const hash = (parts: readonly unknown[]): string => createHash("sha256").update(JSON.stringify(parts)).digest("base64url");
 
-export const refusalOf = ({ run, command }: Intake, problems: readonly Problem[]): object => ({
+export const refusalOf = ({ run, command }: Intake, problems: readonly CommandProblem[]): object => ({
   ...(run !== undefined && { run }),
   command,
   problems,
 });
 
-function refuse(batch: Batch, { intake, index }: Numbered, problems: readonly Problem[]): void {
+function refuse(batch: Batch, { intake, index }: Numbered, problems: readonly CommandProblem[]): void {
   batch.answers[index] = { kind: "refused", problems };
   batch.notices.push({
     id: refusalId(intake, problems),
@@ -290,7 +291,7 @@ async function remember(queries: Queries, { commands, notices }: Batch): Promise
 async function refuseUnstorable(parts: Parts, intakes: readonly Intake[], failure: Failure): Promise<readonly Admitted[]> {
   parts.log.error("a command cannot be stored and was refused", { run: intakes[0]?.run, error: failure });
   const message = "The ledger cannot store this request: a value in it is out of the range that Postgres can hold.";
-  const problems = [{ path: "", code: "RequestInvalid", message }];
+  const problems = [{ path: "", code: "RequestInvalid", message } as const];
   return await parts.database.transaction(async (queries, now) => {
     await now;
     const batch = begin([]);

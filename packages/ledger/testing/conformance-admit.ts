@@ -96,7 +96,7 @@ export async function admitting(t: Test, { open }: Conforming): Promise<void> {
   await t.test("an invalid command is answered with its problems and burns no id", async (t) => {
     await using opened = await open();
     const ledger = await opened.connect();
-    const problems = [{ path: "/data/image", code: "RequestInvalid", message: "An image is needed." }];
+    const problems = [{ path: "/data/image", code: "Missing", message: "An image is needed." } as const];
     t.same(await ledger.admit([invalid("a", problems), invalid(undefined, problems), wanted("a")]), [
       { kind: "refused", problems },
       { kind: "refused", problems },

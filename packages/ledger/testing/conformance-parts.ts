@@ -5,7 +5,7 @@
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { type ConfiguredGroup, GroupSettings } from "@longshore/contract/group-settings.ts";
 import { GroupName, Installation, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
-import type { Problem } from "@longshore/contract/problem.ts";
+import type { CommandProblem } from "@longshore/contract/problem-codes.ts";
 import type { Admission } from "@longshore/domain/run/admit.ts";
 import type { AttemptInput, InputOf } from "@longshore/domain/attempt/input.ts";
 import type { Limits, PlannedStep } from "@longshore/domain/run/record.ts";
@@ -108,7 +108,7 @@ export const restarted = (id: string, { tenant = SHOP, command = `restart ${id}`
 export const abandoned = (id: string, { tenant = SHOP, command = `abandon ${id}` }: Saying = {}): Intake =>
   said(id, command, { kind: "abandon" }, tenant);
 
-export const invalid = (id: string | undefined, problems: readonly Problem[]): Intake => ({
+export const invalid = (id: string | undefined, problems: readonly CommandProblem[]): Intake => ({
   ...said("none", `invalid ${id}`, { kind: "invalid", problems }, SHOP),
   run: id === undefined ? undefined : runId(id),
   replyTo: "answers",

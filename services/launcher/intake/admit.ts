@@ -12,7 +12,7 @@ import { readCommand, type ReadCommand } from "@longshore/contract/envelope.ts";
 import { ONLY_TENANT as TENANT } from "@longshore/contract/ids.ts";
 import { type RunRequest } from "@longshore/contract/request.ts";
 import { durationMs } from "@longshore/contract/units.ts";
-import type { Problem } from "@longshore/contract/problem.ts";
+import type { CommandProblem } from "@longshore/contract/problem-codes.ts";
 import type { Admission } from "@longshore/domain/run/admit.ts";
 import { planOf } from "@longshore/domain/run/plan.ts";
 import type { Intake } from "@longshore/ledger/port.ts";
@@ -47,7 +47,7 @@ function unreadable({ named, problems }: Extract<ReadCommand, { kind: "unreadabl
 
 type Readable = Exclude<ReadCommand, { kind: "unreadable" }>;
 
-const OPERATORS_ONLY: Problem = {
+const OPERATORS_ONLY: CommandProblem = {
   path: "/type",
   code: "PolicyRefused",
   message: "only operators may give up a run; the launcher's setting `operators` names their broker users",

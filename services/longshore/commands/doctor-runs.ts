@@ -3,8 +3,8 @@
  *
  * The failure this prevents: "all well" above a run that would wait for ever.
  */
+import type { WaitWord } from "@longshore/contract/waiting.ts";
 import type { RunRecord } from "@longshore/domain/run/record.ts";
-import type { NoPlace } from "@longshore/domain/group/choose-group.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";
 import { configWords } from "../command.ts";
 import { hintAt, placeOf } from "../place.ts";
@@ -16,7 +16,7 @@ const LOOKED_AT_MOST = 200;
 const NAMED_MOST = 5;
 
 /** Room comes back by itself, and a pause was somebody's wish; these reasons stay until a person acts. */
-const STAYS: Readonly<Partial<Record<NoPlace, string>>> = {
+const STAYS: Readonly<Partial<Record<WaitWord, string>>> = {
   NoGroup: "put the group into a launcher's groups file, or cancel the run",
   PolicyRefused: "ask for an image or a group that the groups file allows, or cancel the run",
   GroupsUnhealthy: "mend the group, whose lines stand below, or cancel the run",
@@ -52,7 +52,7 @@ function findingOf(
       const todo = hintAt(placeOf(record, longshore, config), notes.stall);
       return { part: "runs", state: "WARN", says: `${run.id} is stalled (${code}): ${sentence}`, todo };
     }
-    const todo = state === "waiting" ? STAYS[(notes.waiting ?? "") as NoPlace] : undefined;
+    const todo = state === "waiting" && notes.waiting !== undefined ? STAYS[notes.waiting] : undefined;
     if (todo === undefined) continue;
     const why = notes.considered?.map(({ group, why }) => `${group}: ${why}`).join(" ") ?? "";
     const cancel = `longshore runs cancel ${run.id}${configWords(config)}`;

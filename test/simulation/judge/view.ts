@@ -5,7 +5,7 @@
  */
 import { TenantName } from "@longshore/contract/ids.ts";
 import { canonical } from "@longshore/contract/json.ts";
-import type { Problem } from "@longshore/contract/problem.ts";
+import type { CommandProblem } from "@longshore/contract/problem-codes.ts";
 import { limitsFor } from "@longshore/domain/run/plan.ts";
 import type { Attempt as Kept } from "@longshore/domain/run/record.ts";
 import type { Notice } from "@longshore/ledger/port.ts";
@@ -60,7 +60,8 @@ function commandOf({ ledger: { tables }, broker }: World, { kind, id, source, ru
   };
 }
 
-const problemsIn = ({ data }: Notice): readonly Problem[] => (data as { readonly problems?: readonly Problem[] }).problems ?? [];
+const problemsIn = ({ data }: Notice): readonly CommandProblem[] =>
+  (data as { readonly problems?: readonly CommandProblem[] }).problems ?? [];
 
 function attemptOf(world: World, run: string, deadlineMs: number, kept: Kept): Attempt {
   const { outcome } = kept;

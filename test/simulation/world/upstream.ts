@@ -32,7 +32,7 @@ export function openUpstream(process: Mortal, broker: Pick<Connection, "publish"
   const heard: ReceivedEvent[] = [];
   const unreadable: string[] = [];
   const early = new Map<string, Delivery>();
-  const { hear } = story();
+  const { hear } = story({ lastApplied: () => 0 }); // the queue is there before all runs, so each begins with number 1
   const pause = backOff(process.clock, { mostMs: 5_000 });
 
   async function handle(delivery: Delivery): Promise<void> {
@@ -59,8 +59,6 @@ export function openUpstream(process: Mortal, broker: Pick<Connection, "publish"
       case "early":
         early.set(`${event.source} ${event.sequence}`, delivery);
         return;
-      case "full":
-        return await delivery.requeue();
     }
   }
 

@@ -5,6 +5,7 @@
  * still land; and a refusal that ends an attempt while an older create of it may still land and run.
  */
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { waitWordOf } from "@longshore/contract/waiting.ts";
 import { type Attempt, isOpen } from "../../run/record.ts";
 import { backToWaiting } from "./decisions.ts";
 import { closing, type Context, end, endOfCause, type Move, move, notStarted, restUntilMs, type Rule, stay } from "./move.ts";
@@ -65,7 +66,7 @@ export const deferred: Rule<"deferred"> = (attempt, { claimNo, reason, diagnosis
   if (heard === attempt) return stay(attempt);
   if (!isOpen(heard))
     return backToWaiting(passedOver(heard, diagnosis), {
-      reason: reason ?? diagnosis.code,
+      reason: reason ?? waitWordOf(diagnosis.code),
       retryAtMs,
       ...(reason === undefined && { diagnosis }),
     });

@@ -4,6 +4,7 @@
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
+import type { WaitWord } from "@longshore/contract/waiting.ts";
 import { type Attempt, FENCE_MS, isOpen } from "../../run/record.ts";
 import { waitsForRoom } from "../timers.ts";
 import { CAUSES, closing, end, move, type Move, notStarted, type Rule, stay } from "./move.ts";
@@ -91,7 +92,7 @@ export const claimed: Rule<"claimDue"> = (attempt, { by, untilMs }) => {
 };
 
 export interface Why {
-  readonly reason: string;
+  readonly reason: WaitWord;
   readonly retryAtMs: number;
   readonly diagnosis?: Diagnosis | undefined;
   readonly waitsFor?: readonly GroupName[] | undefined;

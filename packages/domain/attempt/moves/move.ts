@@ -8,6 +8,7 @@
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { EventData } from "@longshore/contract/event.ts";
 import type { Evidence } from "@longshore/contract/fact.ts";
+import type { WaitWord } from "@longshore/contract/waiting.ts";
 import type { Attempt, AttemptOutcome, AttemptResult, Cause, Limits, Stray } from "../../run/record.ts";
 import { isFenced, isKept, isOpen } from "../../run/record.ts";
 import type { InputKind, InputOf } from "../input.ts";
@@ -21,7 +22,7 @@ export interface Context {
 export type News =
   | {
       readonly kind: "waiting";
-      readonly reason: string;
+      readonly reason: WaitWord;
       readonly considered: EventData<"run.waiting">["considered"];
       readonly diagnosis?: Diagnosis;
     }

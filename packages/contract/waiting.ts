@@ -1,0 +1,52 @@
+/** The words for what a run waits for, in a closed list: `reason` of `run.waiting`. */
+import { z } from "zod";
+import type { Code } from "./diagnosis.ts";
+
+interface Row {
+  /** What the run waits for, or what is in its way. */
+  readonly meaning: string;
+  /** Whether the wait ends without a person, and else what that person does. */
+  readonly passes: string;
+}
+
+const ROWS = {
+  NoGroup: {
+    meaning: "No launcher serves a group that the request names, or any group.",
+    passes: "no: add the group to a launcher's groups file, or start that launcher",
+  },
+  PolicyRefused: { meaning: "The policy of a group does not allow the image.", passes: "no: change the policy, or the request" },
+  GroupsUnhealthy: {
+    meaning: "A group cannot be used at present.",
+    passes: "if its cluster was only out of reach; else `diagnosis` says what to do",
+  },
+  GroupsPaused: { meaning: "A group is paused.", passes: "no: `longshore group resume`" },
+  QuotaExceeded: { meaning: "The quota of the group's namespace has no room.", passes: "yes, when others finish" },
+  GroupsFull: { meaning: "A group has as many Jobs as its limit allows.", passes: "yes, when one of them ends" },
+  Throttled: { meaning: "A group takes only so many Jobs a second, or its API server asked for a pause.", passes: "yes, soon" },
+  EarlierAttempt: {
+    meaning: "An earlier attempt of the step may still run, or come to run.",
+    passes: "yes, when its Job is known to have ended; if its cluster is gone for good, an operator sends `run.abandon`",
+  },
+  Unanswered: {
+    meaning: "A create got no answer, and by now it is certain that it made no Job.",
+    passes: "yes, it is placed again",
+  },
+  NameConflict: { meaning: "The Job's name was taken a moment ago, and is free now.", passes: "yes, it is placed again" },
+  Unknown: { meaning: "The cluster put the create off and named no reason that is known.", passes: "mostly" },
+  EndpointUnreachable: { meaning: "The create did not reach the group's API server.", passes: "if the cluster comes back" },
+  TlsUntrusted: { meaning: "The group's API server has a certificate that is not trusted.", passes: "no: see the diagnosis" },
+  AuthRejected: { meaning: "The cluster does not accept the group's token.", passes: "no: renew the token" },
+  Forbidden: { meaning: "The group's Role does not allow the create.", passes: "no: apply its Role again" },
+  NamespaceTerminating: { meaning: "The group's namespace is being deleted or gone.", passes: "no: see the diagnosis" },
+  GroupMoved: {
+    meaning: "The group points at another cluster or namespace than before.",
+    passes: "no, except while launchers restart with a new groups file",
+  },
+} as const satisfies Readonly<Record<string, Row>>;
+
+export type WaitWord = keyof typeof ROWS;
+export const WAITING: Readonly<Record<WaitWord, Row>> = ROWS;
+export const WaitWord = z.enum(Object.keys(WAITING) as [WaitWord, ...WaitWord[]]);
+
+/** Returns the word for an attempt whose create was put off with this diagnosis. The event carries the diagnosis, too. */
+export const waitWordOf = (code: Code): WaitWord => WaitWord.safeParse(code).data ?? "GroupsUnhealthy";
