@@ -70,7 +70,7 @@ await runProgram("launcher", Schema, async (_config, _log, signal) => {
 const mendable = `class Refused extends Error { code = "AuthRejected"; }
 await runProgram("x", Schema, (_c, _l, s) => together(s, {
   admit: async () => { throw new Refused("postgres://ada:s3cret@h rejected the password"); },
-}), { isForPerson: (it) => it instanceof Refused });`;
+}), { forPerson: (it) => (it instanceof Refused ? it : undefined) });`;
 
 const cases: readonly Case[] = [
   {

@@ -21,13 +21,11 @@ import type { ProgramEnd } from "./loop.ts";
 /** A config schema for a program has these settings beside its own: `z.strictObject({ ...programSettings, … })`. */
 export const programSettings = { log: LogSettings.prefault({}) };
 
-/** True for an error whose message tells a person what to mend. */
-export type IsForPerson = (error: unknown) => error is Error & { readonly code: string };
-
 interface ProgramOptions {
   readonly graceMs?: number;
   readonly samePressMs?: number;
-  readonly isForPerson?: IsForPerson;
+  /** Returns the error if its message tells a person what to mend. */
+  readonly forPerson?: (error: unknown) => { readonly message: string; readonly code: string } | undefined;
 }
 
 export type Main<C> = (config: C, log: Log, signal: AbortSignal) => Promise<ProgramEnd>;
@@ -46,7 +44,7 @@ export async function runProgram<S extends z.ZodType<{ readonly log: LogSettings
   name: string,
   schema: S,
   main: Main<z.output<S>>,
-  { graceMs = GRACE_MS, samePressMs = SAME_PRESS_MS, isForPerson = (_): _ is never => false }: ProgramOptions = {},
+  { graceMs = GRACE_MS, samePressMs = SAME_PRESS_MS, forPerson = () => undefined }: ProgramOptions = {},
 ): Promise<never> {
   const config = configure(name, schema);
   const log = openLog(name, config.log);
@@ -68,12 +66,12 @@ export async function runProgram<S extends z.ZodType<{ readonly log: LogSettings
   } catch (error) {
     if (error instanceof ConfigProblems) refuse(name, error.message); // a file named by the settings was wrong
     if (stop.signal.aborted && error === stop.signal.reason) process.exit(0); // stopped while it waited to start
-    const causes = causesOf(error, isForPerson);
-    if (!causes.every((it) => isForPerson(it))) {
+    const told = causesOf(error, (it) => forPerson(it) !== undefined).map(forPerson);
+    if (!told.every((it) => it !== undefined)) {
       log.error(stop.signal.aborted ? "failed while stopping" : "failed", { error });
       process.exit(2);
     }
-    const sentences = [...new Map(causes.map((it) => [it.message, it.code]))];
+    const sentences = [...new Map(told.map((it) => [it.message, it.code]))];
     if (isText(config.log)) refuse(name, sentences.map(([sentence]) => sentence).join("\n"));
     for (const [sentence, code] of sentences)
       log.error("ended, since somebody has to mend this first", { code, error: sentence });

@@ -112,4 +112,5 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
   });
 }
 
-if (import.meta.main) await runProgram("launcher", LauncherConfig, launcher, { isForPerson: (it) => it instanceof Failure });
+if (import.meta.main)
+  await runProgram("launcher", LauncherConfig, launcher, { forPerson: (it) => (it instanceof Failure ? it : undefined) });

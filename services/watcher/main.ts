@@ -74,4 +74,5 @@ async function groupsOf({ groupsFile }: WatcherConfig, metrics: Metrics): Promis
   });
 }
 
-if (import.meta.main) await runProgram("watcher", WatcherConfig, watcher, { isForPerson: (it) => it instanceof Failure });
+if (import.meta.main)
+  await runProgram("watcher", WatcherConfig, watcher, { forPerson: (it) => (it instanceof Failure ? it : undefined) });
