@@ -265,7 +265,10 @@ export interface RunRow {
   readonly cursor: string;
 }
 
-/** The newest event of a run's story, with the particulars that tell a person whether to act. */
+/**
+ * The newest event of a run's story, with the particulars that tell a person whether to act. In an active pipeline, a stall or a
+ * wait that still lasts goes before newer events of other steps.
+ */
 export interface NewestEvent {
   readonly type: RunEventType;
   readonly reason?: string;

@@ -9,7 +9,7 @@ import type { Considered } from "@longshore/contract/event.ts";
 import { liveDueMs } from "@longshore/domain/attempt/timers.ts";
 import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";
 import type { StoryEvent } from "@longshore/ledger/port.ts";
-import { hintAt, type Place } from "./place.ts";
+import { hintAt, type Place, type Shown } from "./place.ts";
 import { timeText } from "./screen/times.ts";
 
 interface Told {
@@ -20,21 +20,31 @@ interface Told {
   readonly attempt?: number;
 }
 
+export interface Advice {
+  readonly sentence?: string;
+  readonly hint: string;
+  /** True if the run goes on by itself. */
+  readonly needsNobody?: boolean;
+}
+
 /** The sentence and the hint for a run that waits or is stuck; `undefined` for others. */
 export function adviceOn(
   { run, attempts }: RunRecord,
   newest: Pick<StoryEvent, "type" | "data"> | undefined,
   place: Place,
-): { readonly sentence?: string; readonly hint: string } | undefined {
+  shown: Shown = {},
+): Advice | undefined {
   if (newest === undefined || run.state !== "active") return undefined;
   const said = newest.data as Told;
   const attempt = attempts.findLast(({ step, n }) => step === (said.step ?? step) && n === (said.attempt ?? n));
   const { reason = "", considered = [], diagnosis } = said;
-  if (newest.type === "run.waiting" && diagnosis === undefined)
-    return { hint: `${waitingHint(reason, considered, place)}${until(attempt?.notes.waitUntilMs)}` };
+  if (newest.type === "run.waiting" && diagnosis === undefined) {
+    const todo = waitingHint(reason, considered, place);
+    return { hint: `${todo ?? NOTHING}${until(attempt?.notes.waitUntilMs)}`, needsNobody: todo === undefined };
+  }
   if (diagnosis === undefined || (newest.type !== "run.waiting" && newest.type !== "run.stalled")) return undefined;
   const untilMs = newest.type === "run.waiting" || attempt === undefined ? attempt?.notes.waitUntilMs : giveUpMs(attempt, run);
-  return { sentence: diagnosis.sentence, hint: `${hintAt(place, diagnosis)}${until(untilMs)}` };
+  return { sentence: diagnosis.sentence, hint: `${hintAt(place, diagnosis, shown)}${until(untilMs)}` };
 }
 
 const giveUpMs = (attempt: Attempt, { plan }: RunRecord["run"]): number | undefined =>
@@ -43,8 +53,10 @@ const giveUpMs = (attempt: Attempt, { plan }: RunRecord["run"]): number | undefi
 const until = (ms: number | undefined): string =>
   ms === undefined ? "" : ` If nothing changes, the run gives up at ${timeText(ms)}.`;
 
-/** A group that has no diagnosis of its own, but takes nothing now. */
-function waitingHint(reason: string, considered: readonly Considered[], { run, where }: Place): string {
+const NOTHING = "There is nothing to do: it starts by itself as soon as it can.";
+
+/** For groups that have no diagnosis of their own, but take nothing now. `undefined`: nobody has to do anything. */
+function waitingHint(reason: string, considered: readonly Considered[], { run, where }: Place): string | undefined {
   const skipped = considered.filter(({ verdict }) => verdict === "skipped");
   switch (reason) {
     case "NoGroup":
@@ -58,7 +70,7 @@ function waitingHint(reason: string, considered: readonly Considered[], { run, w
     case "GroupsUnhealthy":
       return `\`longshore doctor${where}\` says what the group lacks.`;
     default:
-      return "There is nothing to do: it starts by itself as soon as it can.";
+      return undefined;
   }
 }
 

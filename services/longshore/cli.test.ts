@@ -4,7 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { Installation } from "@longshore/contract/ids.ts";
+import { Corrections } from "@longshore/contract/command.ts";
 import { Failure } from "@longshore/contract/problem.ts";
+import { readYaml } from "@longshore/runtime/config/yaml-text.ts";
 import t from "tap";
 import manifest from "./package.json" with { type: "json" };
 import { json, type Surroundings, Usage } from "./command.ts";
@@ -12,7 +14,7 @@ import { COMMANDS, longshore } from "./main.ts";
 import { plain } from "./screen/text.ts";
 import { explain } from "./explain.ts";
 import { groups } from "./commands/doctor-groups.ts";
-import { publish } from "./commands/publish.ts";
+import { commandOf, publish } from "./commands/publish.ts";
 import { exitCodeOf } from "./following.ts";
 import { STATUS_WORDS } from "./status.ts";
 import { rbac } from "./commands/rbac.ts";
@@ -50,14 +52,14 @@ const wrong: readonly Case[] = [
   { name: "a command that every object has", args: ["toString"], code: 64, says: /^there is no command "toString"/ },
   { name: "a misspelt command", args: ["run"], code: 64, says: /; did you mean runs\?\nlongshore --help/ },
   { name: "an option before the command", args: ["--json", "runs"], code: 64, says: /^there is no option "--json"; a command comes first/ },
-  { name: "runs without a verb", args: ["runs"], code: 64, says: /runs needs one of list, show/ },
+  { name: "runs without a verb, which is the list", args: ["runs", "--most", "many"], code: 64, says: /--most is a number/ },
   { name: "an unknown verb", args: ["runs", "frob"], code: 64, says: /not "frob"/ },
   { name: "a verb without its run", args: ["runs", "show"], code: 64, says: /needs a run's id/ },
   { name: "a word too many", args: ["runs", "show", "a", "b"], code: 64, says: /takes no "b"/ },
   { name: "a misspelt filter, which would look like an empty list", args: ["runs", "list", "--state", "activ"], code: 64, says: /--state is one of accepted, [^]*failed/ },
   { name: "a text that is no number", args: ["runs", "list", "--most", "many"], code: 64, says: /--most is a number/ },
   { name: "giving up without saying it twice", args: ["runs", "abandon", "a"], code: 64, says: /as lost, whatever its Job does.*Say --yes/ },
-  { name: "group without a verb", args: ["group"], code: 64, says: /group needs one of list, pause, resume, drain, accept/ },
+  { name: "group without a verb, and an option of another one", args: ["group", "--timeout", "5s"], code: 64, says: /group list has no option --timeout/ },
   { name: "a pause of nothing", args: ["group", "pause"], code: 64, says: /needs a group's name/ },
   { name: "a drain for a text that is no time", args: ["group", "drain", "a", "--timeout", "soon"], code: 64, says: /a duration such as 90s/ },
   { name: "a time for a command that does not wait", args: ["group", "pause", "a", "--timeout", "5s"], code: 64, says: /takes no --timeout/ },
@@ -100,8 +102,8 @@ const wrong: readonly Case[] = [
   { name: "up with its data in a file", args: ["up", "--data", "gone.yaml"], code: 1, says: /the data folder \S+gone\.yaml is a file; .*--data DIR/ },
   { name: "up with its data beneath a file", args: ["up", "--data", "gone.yaml/x"], code: 1, says: /lies in something that is no folder; .*--data DIR/ },
   { name: "up with its data where no folder can be", args: ["up", "--data", "/proc/x"], code: 1, says: /the data folder \/proc\/x .*; name another one: --data DIR/ },
-  { name: "a question in a folder in which nothing runs", args: ["runs", "list"], code: 1, says: /no Longshore runs from this folder/ },
-  { name: "a doctor in a folder in which nothing runs", args: ["doctor"], code: 1, says: /no Longshore runs from this folder/ },
+  { name: "a question in a folder in which nothing runs", args: ["runs", "list"], code: 1, says: /no running Longshore in this folder/ },
+  { name: "a doctor in a folder in which nothing runs", args: ["doctor"], code: 1, says: /no running Longshore in this folder/ },
 ]; // biome-ignore format: a table is read down its columns
 
 const GONE = `
@@ -167,12 +169,26 @@ t.test("finds the command and the verb, and says its help", async (t) => {
     [["--version"], new RegExp(`^longshore ${manifest.version.replaceAll(".", "\\.")}\n$`)],
   ] as const)
     t.match(await printed(...args), says, args.join(" "));
-  await t.rejects(printed("publish", "--image", "a", "--", "x", "--help"), /no Longshore runs/, "it is for the program");
+  await t.rejects(
+    printed("publish", "--image", "a", "--", "x", "--help"),
+    /there is no running Longshore/,
+    "it is for the program",
+  );
+});
+
+t.test("the request in the help of publish is one, and the help of restart names each field that it corrects", async (t) => {
+  const help = await printed("publish", "--help");
+  const yaml = help.split("\n").filter((it) => it.startsWith("    ") && !it.startsWith("      -"));
+  const request = readYaml(yaml.filter((it) => /^ {4}( {2})?[\w]+:/.test(it)).join("\n")).value;
+  t.match(request, { run: "orders/8812/export", resources: { limits: { memory: "512Mi" } }, retries: { max: 3 } });
+  t.match(commandOf("run.requested", request as never), { key: "run.requested" });
+  const restart = await printed("runs", "restart", "--help");
+  for (const field of Object.keys(Corrections.shape)) t.match(restart, new RegExp(`[ :]${field}[.,\\s]`), field);
 });
 
 t.test("as a process it ends with the code that it deserves, and errors go to standard error", async (t) => {
   t.match(await started(tmpdir(), ["--help"]), { code: 0, out: /^longshore: /, err: /^$/ });
-  t.match(await started(tmpdir(), ["runs", "list"]), { code: 1, out: /^$/, err: /^longshore: no Longshore runs/ });
+  t.match(await started(tmpdir(), ["runs", "list"]), { code: 1, out: /^$/, err: /^longshore: there is no running Longshore/ });
 });
 
 t.test("each page names its own options, and those that wait for a run's end say so", async (t) => {

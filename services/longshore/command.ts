@@ -113,7 +113,7 @@ export function command<const O extends Options>(declared: Declared<O>): Command
   };
 }
 
-/** A command of several verbs, each with a page and options of its own. */
+/** A command of several verbs, each with a page and options of its own. Without a verb, it shows its list. */
 export function family(
   declared: Pick<Page, "name" | "summary" | "more"> & { readonly verbs: Readonly<Record<string, Command>> },
 ): Command {
@@ -125,9 +125,14 @@ export function family(
     ...page,
     help: (screen = PIPE) => helpOf(page, screen),
     run: (args, surroundings) =>
-      onPage(name, () => {
+      onPage(name, async () => {
         const at = tokensOf(options, args).find((it) => it.kind === "positional");
         const names = Object.keys(verbs);
+        if (at === undefined && verbs["list"] !== undefined) {
+          const exitCode = await verbs["list"].run(args, surroundings);
+          surroundings.note?.(`\`longshore ${name} VERB\` with one of ${names.join(", ")}; --help says what each does`);
+          return exitCode;
+        }
         if (at === undefined) throw new Usage(`${name} needs one of ${names.join(", ")}`);
         const verb = Object.hasOwn(verbs, at.value) ? verbs[at.value] : undefined;
         if (verb === undefined)
@@ -139,7 +144,7 @@ export function family(
           if (owners.length > 0)
             throw new Usage(`${verb.name} takes no ${rawName}; ${owners.map((it) => it.name).join(" and ")} can`);
         }
-        return verb.run(rest, surroundings);
+        return await verb.run(rest, surroundings);
       }),
   };
 }

@@ -3,7 +3,7 @@ import type { Delivery } from "@longshore/broker/port.ts";
 import { type DeliveryQueue, deliveryQueue } from "@longshore/broker/receiving.ts";
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { writeNotice } from "@longshore/contract/envelope.ts";
-import { TenantName } from "@longshore/contract/ids.ts";
+import { GroupName, TenantName } from "@longshore/contract/ids.ts";
 import {
   cancelled, claimed, complete, created, entry, failed, finish, first, groupsOf, INSTALLATION, jobName, placer, restarted, runId, started, wanted
 } from "@longshore/ledger/testing/conformance-parts.ts"; // biome-ignore format: a list of names
@@ -14,6 +14,7 @@ import type { Ledger } from "@longshore/ledger/port.ts";
 import t, { type Test } from "tap";
 import { exitCodeOf, follow } from "./following.ts";
 import { placeOf } from "./place.ts";
+import type { Progress } from "./screen/progress.ts";
 
 const RUN = runId("a");
 const place = (record: RunRecord) => placeOf(record, { groupsFile: "/nowhere", installation: INSTALLATION }, undefined);
@@ -21,7 +22,7 @@ const place = (record: RunRecord) => placeOf(record, { groupsFile: "/nowhere", i
 interface Scene {
   readonly ledger: Ledger;
   readonly clock: ReturnType<typeof stepsClock>;
-  readonly follow: (command?: string) => ReturnType<typeof follow>;
+  readonly follow: (command?: string, progress?: Progress) => ReturnType<typeof follow>;
   /** Delivers an event from the broker. */
   readonly tell: (type: string, data: object) => void;
   readonly stop: () => void;
@@ -41,10 +42,10 @@ function scene(t: Test): Scene {
   return {
     ledger,
     clock,
-    follow: (command) =>
+    follow: (command, progress) =>
       follow(
         { broker: { follow: async () => events.items }, ledger, run: RUN, place, ...(command !== undefined && { command }) },
-        { out: (text) => void (said += text), signal: stop.signal },
+        { out: (text) => void (said += text), signal: stop.signal, ...(progress && { progress }) },
       ),
     tell: (type, data) => {
       const body = writeNotice({ ...about, id: "notice", type: type as "command.refused", data });
@@ -91,12 +92,16 @@ t.test("a run that is under way is told so far, then as it goes on, each event o
   const following = await it.follow();
   t.equal(await following.soFar(), undefined);
   t.same(words(it.said()), ["accepted", "launched", "stalled"]);
-  t.match(it.said(), /ImageNotFound: The registry has no such image\.\n {6}stalled for 4 m 10 s so far\n$/);
+  t.match(
+    it.said(),
+    /ImageNotFound: The registry has no such image\.\n {6}Hint: Check the image.* gives up at .*\n {6}stalled for 4 m 10 s so far\n$/,
+  );
   const end = following.toEnd();
   await finish(it.ledger, work, failed);
   it.tell("run.failed", { run: RUN });
   t.equal(await end, "run.failed");
   t.equal(words(it.said()).filter((word) => word === "stalled").length, 1);
+  t.equal(it.said().match(/gives up at/g)?.length, 1, "the hint of a wait stands once");
   t.same(words(it.said()).at(-1), "failed");
 });
 
@@ -108,6 +113,43 @@ t.test("a wait says for what, by the name of the group", async (t) => {
   const following = await it.follow();
   await following.soFar();
   t.match(it.said(), /waiting +GroupsFull: it is full: 1 of 1 Jobs \(east\)\n/);
+  t.notMatch(it.said(), "Hint", "nobody has to do anything");
+});
+
+t.test("a wait that needs a person says what to do, and when the run gives up", async (t) => {
+  const it = scene(t);
+  await it.ledger.admit([wanted("a", { groups: [GroupName.parse("nowhere")] })]);
+  await it.ledger.place({ most: 1, placer });
+  await (await it.follow()).soFar();
+  t.match(it.said(), /Hint: `longshore group list` .* `longshore runs cancel a`, .* gives up at /);
+});
+
+t.test("while no launcher takes a request, the progress line says after a while that the broker has it", async (t) => {
+  const it = scene(t);
+  const whats: string[] = [];
+  const progress: Progress = {
+    during: (what, work) => {
+      whats.push(what);
+      if (whats.length === 2) it.stop();
+      return work();
+    },
+    clear: () => undefined,
+  };
+  t.equal(await (await it.follow(undefined, progress)).toEnd(), "stopped");
+  t.same(whats, ["waiting for a launcher to take it", "the broker has it, and no launcher has taken it yet"]);
+});
+
+t.test("a request that no launcher has taken is told as such, and no longer when it is taken", async (t) => {
+  const it = scene(t);
+  const following = await it.follow();
+  t.equal(following.isTaken(), false);
+  const end = following.toEnd();
+  await it.ledger.admit([wanted("a")]);
+  it.tell("run.accepted", { run: RUN });
+  for (let turns = 0; turns < 100 && !following.isTaken(); turns++) await new Promise((done) => setImmediate(done));
+  t.equal(following.isTaken(), true);
+  it.stop();
+  t.equal(await end, "stopped");
 });
 
 t.test("at the end come the program's last lines, the diagnosis in a sentence, its hint, and the next commands", async (t) => {

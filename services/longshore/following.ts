@@ -14,6 +14,7 @@ import { finishedAtMs, type RunRecord } from "@longshore/domain/run/record.ts";
 import type { Ledger, StoryEvent } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { wakeUp } from "@longshore/runtime/loop.ts";
+import { adviceOn } from "./advice.ts";
 import { say, screenIn, type Surroundings } from "./command.ts";
 import type { Place } from "./place.ts";
 import { paragraph } from "./screen/rows.ts";
@@ -38,6 +39,8 @@ export interface Following {
   readonly soFar: () => Promise<string | undefined>;
   /** Prints what happens. Returns the event that ended the story, "command.refused", or "stopped" if nobody waits any more. */
   readonly toEnd: () => Promise<string>;
+  /** True once the run has an event that this following saw: a launcher has taken the command. */
+  readonly isTaken: () => boolean;
   /** Prints no story, only why the command is refused. */
   readonly toRefusal: () => Promise<string>;
 }
@@ -60,14 +63,28 @@ export async function follow(
   const heard = listen(await broker.follow("#", { inFlightMax: 64, signal }), run, command);
   const found = await ledger.find(run);
   let simple = found?.record.run.plan.simple ?? true;
+  let advised: string | undefined;
   let last: Pick<StoryEvent, "sequence"> & Partial<StoryEvent> = { sequence: found?.record.run.seq ?? 0 };
 
   async function* news(): AsyncGenerator<StoryEvent> {
+    const before = last.sequence;
     for (;;) {
       const page = await ledger.story(run, last.sequence, PAGE);
-      if (page.length === 0) return;
+      if (page.length === 0) break;
       for (const event of page) yield await told(event);
     }
+    if (last.sequence > before) await advise();
+  }
+
+  /** Says once what a run that waits or is stuck needs: it may wait for hours for the person who looks at this screen. */
+  async function advise(): Promise<void> {
+    const { type, data } = last;
+    const record = (await ledger.find(run))?.record;
+    if (type === undefined || record === undefined || record.run.seq !== last.sequence) return;
+    const { hint, needsNobody = false } = adviceOn(record, { type, data: data as StoryEvent["data"] }, place(record)) ?? {};
+    if (hint === undefined || needsNobody || hint === advised) return;
+    advised = hint;
+    say(surroundings, paragraph(hint, { indent: 6, mark: "Hint: " }, screen));
   }
 
   async function told(event: StoryEvent): Promise<StoryEvent> {
@@ -119,11 +136,13 @@ export async function follow(
     if (progress === undefined) return void (await more());
     const { type, atMs } = last;
     const sinceMs = atMs === undefined ? startedMs : clock.now() - Math.max(0, (await ledger.now()) - atMs);
-    const what = type === undefined ? "waiting for a launcher to take it" : `${wordOf(type)}, not ended yet`;
+    const isLong = clock.now() - startedMs >= LOOK_AGAIN_MS;
+    const untaken = isLong ? "the broker has it, and no launcher has taken it yet" : "waiting for a launcher to take it";
+    const what = type === undefined ? untaken : `${wordOf(type)}, not ended yet`;
     await progress.during(what, more, { sinceMs, onlyInTerminal: true });
   }
 
-  return { found, soFar, toEnd: () => until(true), toRefusal: () => until(false) };
+  return { found, soFar, toEnd: () => until(true), toRefusal: () => until(false), isTaken: () => last.type !== undefined };
 }
 
 /** A refusal speaks of fields; a person who typed `runs restart` knows the option. */

@@ -1,5 +1,6 @@
 /** Writes a command's help page from its declaration, and folds its lines. */
 import type { Command, Page } from "./command.ts";
+import { typeable, typed } from "./called-as.ts";
 import { paragraph, row } from "./screen/rows.ts";
 import type { Screen } from "./screen/screen.ts";
 import { widthOf } from "./screen/text.ts";
@@ -17,7 +18,7 @@ export function helpOf({ name, summary, usage, options, more, verbs }: Page & Pi
   const verbHelp = all.length > 0 ? table([[`longshore ${name} VERB --help`, "what a verb does, with its options"]], screen) : "";
   const parts = [
     prose(`longshore ${name}: ${summary}.`, screen),
-    ways.join("\n"),
+    ways.map((it) => typed(it, screen.program)).join("\n"),
     table(all, screen),
     verbHelp,
     table(named, screen),
@@ -26,9 +27,10 @@ export function helpOf({ name, summary, usage, options, more, verbs }: Page & Pi
   return `${parts.filter((it) => it !== "").join("\n\n")}\n`;
 }
 
-const narrowed = ({ columns = WIDTH_MOST, styled }: Screen): Screen => ({ columns: Math.min(columns, WIDTH_MOST), styled });
+const narrowed = ({ columns = WIDTH_MOST, ...same }: Screen): Screen => ({ ...same, columns: Math.min(columns, WIDTH_MOST) });
 
-export function table(rows: readonly (readonly [string, string])[], screen: Screen): string {
+export function table(given: readonly (readonly [string, string])[], screen: Screen): string {
+  const rows = given.map(([left, right]) => [typed(left, screen.program), typeable(right, screen.program)] as const);
   const widths = [Math.max(0, ...rows.map(([left]) => widthOf(left)))];
   return rows.flatMap((cells) => row(cells, { widths, indent: 2 }, narrowed(screen))).join("\n");
 }
@@ -38,5 +40,5 @@ export const prose = (text: string, screen: Screen): string =>
   text
     .replace(/^\n+|\s+$/g, "")
     .split("\n")
-    .flatMap((line) => (line.startsWith(" ") ? [line] : paragraph(line, {}, narrowed(screen))))
+    .flatMap((line) => (line.startsWith(" ") ? [typed(line, screen.program)] : paragraph(line, {}, narrowed(screen))))
     .join("\n");

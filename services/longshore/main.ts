@@ -1,4 +1,5 @@
 /** The `longshore` command: finds the command by its name, and turns errors into a sentence and an exit code. */
+import { calledAs } from "./called-as.ts";
 import { asksForHelp, type Command, meant, screenIn, type Surroundings, Usage } from "./command.ts";
 import { completionOf } from "./commands/completion.ts";
 import { demo } from "./commands/demo.ts";
@@ -11,7 +12,7 @@ import { runs } from "./commands/runs.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { stopOnSignals } from "@longshore/runtime/program.ts";
 import { progressOn } from "./screen/progress.ts";
-import { paragraph, whole } from "./screen/rows.ts";
+import { paragraph, pasted } from "./screen/rows.ts";
 import { PIPE, type Screen, screenOf } from "./screen/screen.ts";
 import { up } from "./commands/up.ts";
 import { prose, table } from "./help.ts";
@@ -92,7 +93,8 @@ async function asProcess(): Promise<number> {
     });
   }
 
-  const errors = screenOf(process.stderr);
+  const program = calledAs(process.env);
+  const errors = screenOf(process.stderr, program);
   const progress = progressOn({
     write: (text) => void (isRead && process.stderr.write(text)),
     screen: process.env["TERM"] === "dumb" ? PIPE : errors, // such a terminal cannot overwrite a line
@@ -115,11 +117,11 @@ async function asProcess(): Promise<number> {
       progress.clear();
       if (isRead) process.stdout.write(text);
     },
-    screen: screenOf(process.stdout),
+    screen: screenOf(process.stdout, program),
     progress,
     note: (sentence, ...commands) => {
       progress.clear();
-      const lines = [...paragraph(sentence, {}, errors), ...commands.map((it) => whole(it, 2))];
+      const lines = [...paragraph(sentence, {}, errors), ...commands.map((it) => pasted(it, 2, errors))];
       if (isRead) process.stderr.write(`${lines.join("\n")}\n`);
     },
     env: process.env,

@@ -57,12 +57,12 @@ t.test("a hint from an event names its Job already, and still asks the group's c
     hintAt(place, { code: "ExitCode", hint: filled }),
     `${log}; \`longshore runs show orders/1 --config launcher.yaml\` names both.`,
   );
-  t.equal(hintAt(place, { code: "ExitCode", hint: filled }, { tail: "hi" }), `${log}.`);
+  t.equal(hintAt(place, { code: "ExitCode", hint: filled }, { log: { state: "complete", tail: "hi" } }), `${log}.`);
 });
 
 t.test("beside the log, a hint does not send its reader to the same page, and the command for the log stands once", async (t) => {
   const place = at("prod-b", "batch", "shop");
-  const told = hintAt(place, { code: "ExitCode", hint }, { tail: "hi" });
+  const told = hintAt(place, { code: "ExitCode", hint }, { log: { state: "complete", tail: "hi" } });
   t.equal(told, "Read the program's log: `kubectl -n batch logs job/orders-1-main-1-abc`.");
   t.equal(restOf(place, told), undefined);
   t.equal(restOf(place), "kubectl -n batch logs job/orders-1-main-1-abc");
@@ -97,7 +97,28 @@ t.test("in the pocket, the log's file is named as long as it is there, and whoev
   t.same(moreAt(place, ["default"], "a=b"), []);
   t.equal(restOf(place), `cat ${join(main, "log")}`);
   t.match(hintAt(place, { code: "ExitCode", hint }), `and ${join(main, "log")} has all`);
-  t.notMatch(hintAt(place, { code: "ExitCode", hint }, { tail: "hi" }), /log|runs show/, "the screen shows the log already");
+  t.notMatch(
+    hintAt(place, { code: "ExitCode", hint }, { log: { state: "complete", tail: "hi" } }),
+    /log|runs show/,
+    "the screen shows the log already",
+  );
   t.equal(actorAt(place, "cluster"), "for you to mend");
   t.equal(actorAt(at("prod-b", "batch", "shop"), "cluster"), "for the cluster's people to mend");
 });
+
+t.test(
+  "of a program that printed nothing, a hint says so and names no file; on the run's page, no hint names the page",
+  async (t) => {
+    const silent = { log: { state: "complete", tail: "" } };
+    t.match(
+      hintAt(at("pocket", "default", "local"), { code: "ExitCode", hint }, silent),
+      /^It printed nothing\. Try its command/,
+    );
+    t.equal(hintAt(at("prod-b", "batch", "shop"), { code: "ExitCode", hint }, silent), "It printed nothing.");
+    for (const group of ["pocket", "prod-b"])
+      for (const code of Object.keys(DIAGNOSES) as Code[]) {
+        const place = at(group, "batch", group === "pocket" ? "local" : "shop");
+        t.notMatch(hintAt(place, { code, hint: DIAGNOSES[code].hint }, { isOnPage: true }), /runs show/, `${group} ${code}`);
+      }
+  },
+);

@@ -82,16 +82,43 @@ function logOf(pods: string, job: string): string | undefined {
 export function hintAt(
   place: Place,
   { code, hint }: { readonly code: string; readonly hint: string },
-  /** The log that the same screen shows: the hint then says only what is new. */
-  log?: { readonly tail: string },
+  /** What the same screen shows: the hint then says only what is new. */
+  shown: Shown = {},
 ): string {
-  const isShown = log !== undefined && log.tail !== "";
-  if (place.kubectl === undefined)
-    return filled(place, POCKET_HINTS[code as Code] ?? (isOfClusters(hint) ? (isShown ? TRY : asked(place)) : hint));
-  const fresh = isShown ? hint.replace(/; `longshore runs show [^`]+` names both/, "") : hint;
-  return filled(place, fresh.replaceAll(/`kubectl /g, `\`${place.kubectl} `));
+  const told = place.kubectl === undefined ? pocketHint(place, code, hint, shown) : clusterHint(place, code, hint, shown);
+  return filled(place, told);
 }
 
+export interface Shown {
+  readonly log?: Printed | undefined;
+  /** True on the page of `runs show`. */
+  readonly isOnPage?: boolean;
+}
+
+interface Printed {
+  readonly state: string;
+  readonly tail: string;
+}
+
+export const isSilent = (log: Printed | undefined): boolean => log?.state === "complete" && log.tail === "";
+
+function clusterHint({ kubectl = "" }: Place, code: string, hint: string, { log, isOnPage = false }: Shown): string {
+  if (code === "ExitCode" && isSilent(log)) return SILENT;
+  const isShown = isOnPage || (log !== undefined && log.tail !== "");
+  const fresh = isShown ? hint.replace(/; `longshore runs show [^`]+` names both/, "") : hint;
+  return fresh.replaceAll(/`kubectl /g, `\`${kubectl} `);
+}
+
+function pocketHint(place: Place, code: string, hint: string, { log, isOnPage = false }: Shown): string {
+  const own = POCKET_HINTS[code as Code];
+  if (own !== undefined) return isOnPage ? own.replace("Look at `longshore runs show <run>`: it tells", "See below") : own;
+  if (!isOfClusters(hint)) return hint;
+  if (isSilent(log)) return `${SILENT} ${TRY}`;
+  if (log !== undefined && log.tail !== "") return TRY;
+  return isOnPage ? `${place.log === undefined ? "" : `Read what it printed: ${place.log} has it. `}${TRY}` : asked(place);
+}
+
+const SILENT = "It printed nothing.";
 const TRY = "Try its command in a terminal: it ran on this machine.";
 
 /** Nobody but the person at this machine has a hand in the pocket. */

@@ -84,7 +84,7 @@ t.test("finds the Longshore that runs from this folder, and no longer when it ha
     broker: { url: "postgres://broker" },
   });
   await written[Symbol.asyncDispose]();
-  await t.rejects(findLongshore({ config: undefined }, surroundings), /no Longshore runs from this folder/);
+  await t.rejects(findLongshore({ config: undefined }, surroundings), /no running Longshore in this folder/);
 });
 
 for (const { name, text } of [

@@ -3,7 +3,7 @@ import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { isTerminal } from "@longshore/contract/event.ts";
 import { restartOf } from "./advice.ts";
 import { hintAt, type Place, restOf } from "./place.ts";
-import { paragraph, row, whole } from "./screen/rows.ts";
+import { paragraph, pasted, row, whole } from "./screen/rows.ts";
 import { painted, type Screen, toned } from "./screen/screen.ts";
 import { plain, printed } from "./screen/text.ts";
 import { clockTime, day, span, timeText } from "./screen/times.ts";
@@ -125,13 +125,13 @@ interface End {
 /** The text at a run's end: why it failed, what it printed, and what to do next. */
 export function afterEnd(run: string, type: string, data: object, screen: Screen, place: Place): readonly string[] {
   const { diagnosis, log }: End = data;
-  const hint = diagnosis && hintAt(place, diagnosis, log);
+  const hint = diagnosis && hintAt(place, diagnosis, { log });
   const again = type === "run.succeeded" ? undefined : restartOf(run, place.where, diagnosis?.code);
   return [
     ...(diagnosis ? diagnosisLines({ sentence: diagnosis.sentence, hint }, screen) : []),
     ...logLines(log, screen, restOf(place, hint)),
-    whole(`longshore runs show ${run}${place.where}`, 2),
-    ...(again === undefined ? [] : [whole(again, 2)]),
+    pasted(`longshore runs show ${run}${place.where}`, 2, screen),
+    ...(again === undefined ? [] : [pasted(again, 2, screen)]),
   ];
 }
 

@@ -111,7 +111,7 @@ export async function findLongshore(
     throw new Failure(
       "halt",
       "NotRunning",
-      "no Longshore runs from this folder. Start one with `npm start`, or name yours: --config config/launcher.yaml, or --config DIR/launcher.yaml if it was started with --data DIR",
+      "there is no running Longshore in this folder. Start one with `npm start`. If yours was started in another folder, go there, or name it: `--config DIR/.longshore/launcher.yaml` (`--config DIR/launcher.yaml` if it was started with `--data DIR`). For a launcher of your own, name its config file in the same way",
     );
   }
   const { brokerUrl, pid: _, ...same } = running;

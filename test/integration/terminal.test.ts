@@ -14,7 +14,7 @@ t.setTimeout(0); // each wait of the harness has its own bound
 
 const LONG = `orders/${"2026-eu-west-1/".repeat(10)}export`;
 /** Commands are never folded. */
-const COMMAND = /^ +(npm|longshore|kubectl|docker) /;
+const COMMAND = /^ +(npm|npx|longshore|kubectl|docker) /;
 
 await using folder = await emptyFolder();
 if (process.platform !== "linux") {

@@ -116,7 +116,18 @@ await t.test("without --follow it is told what became of an id that is taken, on
   });
   t.match(await publish("unfollowed", "true"), {
     code: 0,
-    err: /the launcher decides:\n +npx longshore runs follow unfollowed\n$/,
+    err: /the broker has it; once a launcher has taken it, this shows it:\n +npx longshore runs follow unfollowed\n$/,
+  });
+});
+
+await t.test("the page of a run names its image and command, and a family of verbs without one shows its list", async (t) => {
+  const { out } = await longshore(folder.path, "runs", "show", "first");
+  t.match(out, /^ {2}image +busybox\n {2}command +sh -c 'echo hi'$/m);
+  t.match(await longshore(folder.path, "runs"), { code: 0, out: /^STATE[^]* first /, err: /runs VERB. with one of list, show/ });
+  t.match(await longshore(folder.path, "group"), {
+    code: 0,
+    out: /^STATE[^]* pocket /,
+    err: /group VERB. with one of list, pause/,
   });
 });
 
@@ -141,6 +152,11 @@ await t.test("Ctrl-C ends the following and not the run, and says so", async (t)
       code: 130,
       err: /stopped watching; the run goes on:\n +npx longshore runs follow left\n +npx longshore runs cancel left\n$/,
     },
+  );
+  const shown = await longshore(folder.path, "runs", "show", "left");
+  t.match(
+    shown.out,
+    /\n {2}log: .*\n {2}cat \S+\/log\n {2}npx longshore runs follow left\n {2}npx longshore runs cancel left\n$/,
   );
   t.match(await longshore(folder.path, "runs", "cancel", "left"), { code: 0, out: /cancelled/ });
 });
@@ -177,12 +193,12 @@ await t.test("a restart of a run that succeeded is refused with the option that 
 await t.test("a run that failed is started again with a correction, and succeeds", async (t) => {
   const words = ["--run", "corrected", "--env", "MODE=wrong", "--follow", "--", "sh", "-c", 'test "$MODE" = right'];
   const failed = await longshore(folder.path, "publish", "--image", "busybox", ...words);
-  t.match(failed, { code: 1, out: /failed +.*ExitCode\n {2}\S.*\n {2}Hint: .*`longshore runs show corrected`.*\n/ });
-  t.match(failed.out, /\n {2}longshore runs show corrected\n {2}longshore runs restart corrected\n$/);
+  t.match(failed, { code: 1, out: /failed +.*ExitCode\n {2}\S.*\n {2}Hint: It printed nothing\. .*\n/ });
+  t.match(failed.out, /\n {2}npx longshore runs show corrected\n {2}npx longshore runs restart corrected\n$/);
   const again = await longshore(folder.path, "publish", "--image", "busybox", ...words);
   t.match(again, { code: 1, out: /already ran/ }, "asked for again, it exits by its outcome");
   const restarted = await longshore(folder.path, "runs", "restart", "corrected", "--with", "env.MODE=right");
-  t.match(restarted, { code: 0, out: /restarted[\s\S]*succeeded/ });
+  t.match(restarted, { code: 0, out: /^asked to restart corrected\n[\s\S]*restarted[\s\S]*succeeded/ });
 });
 
 await t.test("of two that start in a fresh folder at once, one is up, and the other says who has the folder", async (t) => {

@@ -24,7 +24,14 @@ const LIST: Statement = {
 select r.key, r.id, r.tenant, r.state, r.outcome, rg.name as group_name, r.accepted_at, r.ended_at,
   (select max(a.outcome->'evidence'->>'finishedAt') from attempt a where a.run_key = r.key and a.generation = r.generation) as finished_at,
   e.type as newest, e.body->>'reason' as reason, e.body->'diagnosis'->>'code' as code, (e.body->>'exitCode')::float8 as exit_code
-from run r ${RUN_GROUP} left join event e on e.run_key = r.key and e.seq = r.seq
+from run r ${RUN_GROUP} left join lateral (
+  select e.type, e.body from event e
+  where e.run_key = r.key and (e.seq = r.seq or (
+    r.state = 'active' and not (r.plan->>'simple')::boolean and e.type in ('run.stalled', 'run.waiting')
+    and not exists (select from event l where l.run_key = e.run_key and l.seq > e.seq and l.body->>'step' = e.body->>'step')
+  ))
+  order by e.type = 'run.stalled' desc, e.type = 'run.waiting' desc, e.seq desc limit 1
+) e on true
 where ($1::text is null and r.state <> 'tombstone' or r.state = $1) and ($2::text is null or r.outcome = $2)
   and ($3::text is null or rg.name = $3) and ($4::bigint is null or r.key < $4)
   and ($6::text[] is null or e.type = any($6))

@@ -252,6 +252,22 @@ export async function people(t: Test, { open }: Conforming): Promise<void> {
     t.match(await rowsOf({ state: "tombstone" }), [{ id: "stone", newest: undefined }]);
   });
 
+  await t.test("a pipeline of which one step goes on is listed by the step that waits or is stalled", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    const [a, b] = await claimed(ledger, [wanted("pipeline", { steps: ["a", "b"] })]);
+    if (a === undefined || b === undefined) throw new Error("both steps are claimed");
+    const newest = async () => (await ledger.list({ most: 1 })).map((it) => it.newest);
+    const stall = diagnose("ImageNotFound", "There is no such image.");
+    await ledger.record([entry(a, created(a)), entry(b, created(b))]);
+    await ledger.record([entry(a, { kind: "stalled", diagnosis: stall, uid: created(a).uid, rv: "2", group: created(a).group })]);
+    await finish(ledger, b, complete);
+    t.same(await newest(), [{ type: "run.stalled", code: "ImageNotFound" }]);
+    t.match(await ledger.list({ most: 9, newest: ["run.stalled"] }), [{ id: "pipeline" }]);
+    await ledger.record([entry(a, { kind: "resumed", uid: created(a).uid, rv: "3", group: created(a).group })]);
+    t.same(await newest(), [{ type: "run.resumed" }]);
+  });
+
   await t.test("the tally is given what may stand in a cluster", async (t) => {
     await using opened = await open();
     const ledger = await opened.connect();

@@ -10,7 +10,7 @@ import { isChanged } from "@longshore/domain/run/change.ts";
 import { finishedAtMs, noRuns } from "@longshore/domain/run/record.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { healthNotice, healthNotices } from "../health-notice.ts";
-import { newestOf } from "../newest-event.ts";
+import { newestOf, newestOfStory } from "../newest-event.ts";
 import type { Accepted, Counts, GroupChange, Ledger, RunFilter, Sent, Work } from "../port.ts";
 import { NOTICE_MS, SUSPECT_MS } from "../postgres/prune.ts";
 import { OVERDUE_MS } from "../postgres/runs.ts";
@@ -156,14 +156,16 @@ export function peopleCalls(
         [...tables.runs.values()]
           .filter(({ record: { run } }) => (state === undefined ? run.state !== "tombstone" : run.state === state))
           .filter(({ record: { run } }) => outcome === undefined || run.outcome === outcome)
-          .filter(({ story }) => newest === undefined || newest.some((it) => it === story.at(-1)?.type))
+          .filter(
+            ({ record: { run }, story }) => newest === undefined || newest.some((it) => it === newestOfStory(run, story)?.type),
+          )
           .filter(({ record: { run } }) => like === undefined || isLike(run.id, like))
           .filter(({ record: { run }, key }) => (group === undefined || run.group === group) && (!before || key < Number(before)))
           .toSorted((a, b) => b.key - a.key)
           .slice(0, most)
           .map(({ key, record, story }) => {
             const { run } = record;
-            const newest = story.at(-1);
+            const newest = newestOfStory(run, story);
             const { id, tenant, acceptedAtMs, endedAtMs } = run;
             return {
               id,

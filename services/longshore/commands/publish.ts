@@ -18,6 +18,7 @@ import { readYaml } from "@longshore/runtime/config/yaml-text.ts";
 import { command as declared, CONFIG, configWords, during, fileAt, quoted, type Surroundings, Usage } from "../command.ts";
 import { exitCodeOf, type Following, follow } from "../following.ts";
 import { placeOf } from "../place.ts";
+import { GOES_ON, watch } from "../watching.ts";
 import { findLongshore } from "../which-longshore.ts";
 
 /** The options that give the request's fields. */
@@ -56,6 +57,20 @@ export const publish = declared({
   },
   more: `
   longshore publish --image busybox --follow -- sh -c 'echo hi'
+  longshore publish --file request.yaml --follow
+
+A request, as --file takes it; \`packages/contract/README.md\` has all fields, and their defaults:
+
+    run: orders/8812/export
+    image: registry.example/export:1.4
+    command: [python, export.py]
+    env:
+      ORDER: "8812"
+    groups: [prod-a, prod-b]
+    resources:
+      limits: { cpu: "1", memory: 512Mi }
+    deadline: 2h
+    retries: { max: 3, on: [never-started, infrastructure] }
 
 Exit 0: the broker has the request, and a launcher decides on it; with --follow, the run succeeded. Exit 1: it could not be sent, or its id belongs to a run with other content; with --follow, also: the run did not succeed, or was refused.`,
   andMore: true,
@@ -72,8 +87,8 @@ Exit 0: the broker has the request, and a launcher decides on it; with --follow,
       await sendTo(broker, command, surroundings);
       surroundings.out(`${run}\n`);
       if (known === undefined)
-        surroundings.note?.("the broker has it; the launcher decides:", `npx longshore runs follow ${more}`);
-      else surroundings.note?.(known.says, `npx longshore runs show ${more}`);
+        surroundings.note?.("the broker has it; once a launcher has taken it, this shows it:", `longshore runs follow ${more}`);
+      else surroundings.note?.(known.says, `longshore runs show ${more}`);
       return known?.refused === true ? 1 : 0;
     }
     const { config } = values;
@@ -83,16 +98,16 @@ Exit 0: the broker has the request, and a launcher decides on it; with --follow,
     const following = await follow({ broker, ledger, run: run as RunId, command: command.id, place }, surroundings);
     await sendTo(broker, command, surroundings);
     surroundings.out(`${run}\n`);
-    const end = await endOf(following, command.body, surroundings);
-    if (end === "stopped")
-      surroundings.note?.(
-        "stopped watching; the run goes on:",
-        `npx longshore runs follow ${more}`,
-        `npx longshore runs cancel ${more}`,
-      );
-    return exitCodeOf(end);
+    const onStop = () => (following.found !== undefined || following.isTaken() ? GOES_ON : UNTAKEN);
+    const isEnded = () => endOf(following, command.body, surroundings);
+    return exitCodeOf(await watch({ run: run as RunId, config, onStop }, isEnded, surroundings));
   },
 });
+
+const UNTAKEN = {
+  says: "stopped watching. The request waits at the broker, since no launcher has taken it yet: it needs a launcher that runs. Then this shows it:",
+  commands: ["follow"],
+} as const;
 
 interface Known {
   readonly says: string;

@@ -1,16 +1,11 @@
 /** `longshore runs`: what ran, how it went, and what to do about it. */
 import type { Outgoing } from "@longshore/broker/port.ts";
-import { type Diagnosis, withoutBlanks } from "@longshore/contract/diagnosis.ts";
-import { isTerminal, OUTCOMES, type RunEventType } from "@longshore/contract/event.ts";
+import { withoutBlanks } from "@longshore/contract/diagnosis.ts";
+import { OUTCOMES } from "@longshore/contract/event.ts";
 import { RunId } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
-import { runLabel } from "@longshore/domain/run/identity.ts";
-import { LABELS } from "@longshore/domain/run/marks.ts";
 import { finishedAtMs, type RunRecord } from "@longshore/domain/run/record.ts";
-import { sha256 } from "@longshore/launcher/keys.ts";
-import { newestOf } from "@longshore/ledger/newest-event.ts";
-import type { GroupState, NewestEvent, RunFilter, RunRow, StoryEvent } from "@longshore/ledger/port.ts";
-import { adviceOn, restartOf } from "../advice.ts";
+import type { RunFilter, RunRow, StoryEvent } from "@longshore/ledger/port.ts";
 import {
   command as declared,
   CONFIG,
@@ -26,15 +21,17 @@ import {
 } from "../command.ts";
 import type { Values as ValuesOf } from "../command.ts";
 import { exitCodeOf, follow } from "../following.ts";
-import { actorAt, hintAt, moreAt, type Place, placeOf, restOf } from "../place.ts";
+import { placeOf } from "../place.ts";
+import { GOES_ON, watch } from "../watching.ts";
 import { findLongshore } from "../which-longshore.ts";
+import { newestOfStory, pageOf, selectorOf, statusOfRecord } from "./runs-page.ts";
 import { brokerOf, commandOf, ledgerOf, sendTo } from "./publish.ts";
-import { endMs, filterFor, type Status, statusOf, statusText, STATUS_WORDS } from "../status.ts";
-import { type Column, paragraph, row, table, whole } from "../screen/rows.ts";
+import { endMs, filterFor, statusOf, statusText, STATUS_WORDS } from "../status.ts";
+import { type Column, table } from "../screen/rows.ts";
 import type { Screen } from "../screen/screen.ts";
 import { shortened } from "../screen/text.ts";
 import { span, timeText } from "../screen/times.ts";
-import { diagnosisLines, headOf, type Log, logLines, storyTable } from "../terminal.ts";
+import { headOf } from "../terminal.ts";
 
 const REASON = { type: "string", value: "TEXT", about: "why, for those who read the run's story" } as const;
 
@@ -153,6 +150,9 @@ Exit 0: the run has ended. Exit 1: there is nothing to cancel, or it was refused
 It waits until the run has ended again, and prints the story meanwhile. Ctrl-C ends only the waiting: the run goes on.
 
   longshore runs restart orders/8812/export --with resources.limits.memory=2Gi
+  longshore runs restart orders/8812/export --with env.MODE=slow --with deadline=2h
+
+--with takes the fields image, env.NAME, deadline, and resources.limits.X and resources.requests.X with cpu, memory or ephemeral-storage for X. Of a pipeline it takes them under the step's name: steps.NAME.image, steps.NAME.env.NAME and so on. The rest of a request stays as it was.
 
 Exit 0: the run succeeded. Exit 1: it did not, or the restart was refused. Exit 130: nobody waits any more (Ctrl-C).`,
     }),
@@ -222,7 +222,7 @@ async function show(run: RunId, values: Values, surroundings: Surroundings): Pro
   if (values.json === true) surroundings.out(json(bookOf(found.record, story)));
   else {
     const place = placeOf(found.record, await findLongshore({ config: values.config }, surroundings), values.config);
-    say(surroundings, pageOf(found.record, story, { place, groups: await ledger.groups() }, screenIn(surroundings)));
+    say(surroundings, pageOf(found, story, { place, groups: await ledger.groups() }, screenIn(surroundings)));
   }
   return 0;
 }
@@ -243,79 +243,12 @@ function bookOf(record: RunRecord, story: readonly StoryEvent[]): object {
   };
 }
 
-/** Selects every Job and pod of a run. */
-const selectorOf = (run: RunId): string => `${LABELS.run}=${runLabel(run, sha256)}`;
-
-/** The namespaces in which the run may have Jobs. */
-const namespacesOf = ({ attempts }: RunRecord): readonly string[] => [
-  ...new Set(attempts.flatMap(({ notes: { namespace }, claimNo }) => (claimNo > 0 && namespace ? [namespace] : []))),
-];
-
-/** One screen: the run's state, the reason, the next step, and the story. */
-function pageOf(
-  record: RunRecord,
-  story: readonly StoryEvent[],
-  { place, groups }: { readonly place: Place; readonly groups: readonly GroupState[] },
-  screen: Screen,
-): readonly string[] {
-  const { run } = record;
-  const end = story.findLast(({ type }) => isTerminal(type));
-  const { diagnosis, seconds, log } = (run.state === "ended" ? (end?.data ?? {}) : {}) as {
-    readonly diagnosis?: Diagnosis;
-    readonly seconds?: Readonly<Record<string, number>>;
-    readonly log?: Log;
-  };
-  const advice = diagnosis
-    ? { sentence: diagnosis.sentence, hint: hintAt(place, diagnosis, log) }
-    : adviceOn(record, story.at(-1), place);
-  const phases = Object.entries(seconds ?? {}).map(([phase, value]) => `${phase} ${span(value * 1000)}`);
-  const about = (name: string, text: string) => row([{ text: name, tone: "faint" }, text], { widths: [7], indent: 2 }, screen);
-  const lineOf = storyTable(screen);
-  const finishedMs = finishedAtMs(record);
-  const rest = restOf(place, advice?.hint);
-  const hasPrinted = record.attempts.at(-1)?.started !== "no";
-  const again = run.outcome === "failed" ? restartOf(run.id, place.where, diagnosis?.code) : undefined;
-  return [
-    ...headOf(run.id, statusOfRecord(record, story), diagnosis && actorAt(place, diagnosis.blame), screen),
-    ...(advice ? diagnosisLines(advice, screen) : []),
-    ...(diagnosis?.evidence ?? []).flatMap((it) => paragraph(it, { indent: 2, mark: "seen: " }, screen)),
-    ...about("from", `${run.tenant} (${run.source})`),
-    ...about("group", groupText(record, groups)),
-    ...(phases.length > 0 ? about("time", phases.join(" | ")) : []),
-    ...story.flatMap((event, index) =>
-      lineOf(event, {
-        sinceMs: story[index - 1]?.atMs,
-        simple: run.plan.simple,
-        finishedMs: event === end && event.generation === run.generation ? finishedMs : undefined,
-      }),
-    ),
-    ...logLines(log, screen, rest),
-    ...(log === undefined && hasPrinted && place.log !== undefined && rest !== undefined ? [whole(rest, 2)] : []),
-    ...moreAt(place, namespacesOf(record), selectorOf(run.id)).map((it) => whole(it, 2)),
-    ...(again === undefined ? [] : [whole(again, 2)]),
-  ];
-}
-
-const statusOfRecord = ({ run: { state, outcome } }: RunRecord, story: readonly StoryEvent[]): Status =>
-  statusOf({ state, outcome, newest: newestOfStory(story) });
-
-/** A run's story holds events of runs alone. */
-function newestOfStory(story: readonly StoryEvent[]): NewestEvent | undefined {
-  const newest = story.at(-1);
-  return newest === undefined ? undefined : newestOf({ type: newest.type as RunEventType, data: newest.data });
-}
-
-/** The group and its room; while the run has no group, why each one was passed over. */
-function groupText({ run, attempts }: RunRecord, groups: readonly GroupState[]): string {
-  const group = groups.find(({ name }) => name === run.group);
-  if (run.state === "ended") return run.group ?? "-";
-  if (group !== undefined) return `${group.name}, ${group.slotsUsed} of ${group.settings.limits.jobs} slots in use`;
-  const considered = attempts.at(-1)?.notes.considered ?? [];
-  return run.group ?? (considered.map(({ group, why }) => `${group}: ${why}`).join("  ") || "-");
-}
-
 const runUnknown = (run: string): Failure =>
-  new Failure("refuse", "RunUnknown", `no run has the id ${run}; \`longshore runs list\` shows what there is`);
+  new Failure(
+    "refuse",
+    "RunUnknown",
+    `no run has the id ${run}; \`longshore runs list\` shows what there is. A request that no launcher has taken yet is not among them`,
+  );
 
 /** Follows the run from now on, with the broker that a command is sent to. */
 async function following(run: RunId, { config }: Values, surroundings: Surroundings, command?: Outgoing) {
@@ -335,7 +268,8 @@ async function followRun(run: RunId, values: Values, surroundings: Surroundings)
   const { record } = followed.found;
   const newest = await followed.ledger.story(run, record.run.seq - 1, 1);
   say(surroundings, headOf(run, statusOfRecord(record, newest), undefined, screenIn(surroundings)));
-  return exitCodeOf((await followed.soFar()) ?? (await followed.toEnd()));
+  const toEnd = async () => (await followed.soFar()) ?? (await followed.toEnd());
+  return exitCodeOf(await watch({ run, config: values.config, onStop: () => GOES_ON }, toEnd, surroundings));
 }
 
 async function cancel(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
@@ -350,7 +284,8 @@ async function cancel(run: RunId, values: Values, surroundings: Surroundings): P
   const hasJobs = followed.found.record.attempts.some(({ claimNo }) => claimNo > 0);
   tell(surroundings, `asked to cancel ${run}${hasJobs ? "; it ends when its pods are gone" : ""}`);
   // Any end of the run will do. The command failed only if it was refused, or if following was stopped.
-  const end = await followed.toEnd();
+  const onStop = () => ({ says: "stopped waiting; the run is cancelled all the same:", commands: ["follow"] as const });
+  const end = await watch({ run, config: values.config, onStop }, followed.toEnd, surroundings);
   return end === "command.refused" || end === "stopped" ? exitCodeOf(end) : 0;
 }
 
@@ -364,7 +299,8 @@ async function abandon(run: RunId, values: Values, surroundings: Surroundings): 
   await using followed = await following(run, values, surroundings, command);
   if (followed.found === undefined) throw runUnknown(run);
   await sendTo(followed.broker, command, surroundings);
-  const end = await followed.toEnd();
+  const onStop = () => ({ says: "stopped waiting; the run is given up all the same:", commands: ["follow"] as const });
+  const end = await watch({ run, config: values.config, onStop }, followed.toEnd, surroundings);
   return end === "run.lost" ? 0 : end === "command.refused" ? 1 : exitCodeOf(end);
 }
 
@@ -373,8 +309,15 @@ async function restart(run: RunId, values: Values, surroundings: Surroundings): 
   const command = commandOf("run.restart", { run, from, ...(values.with && { with: correctionOf(values.with) }) });
   await using followed = await following(run, values, surroundings, command);
   await sendTo(followed.broker, command, surroundings);
-  return exitCodeOf(await followed.toEnd());
+  tell(surroundings, `asked to restart ${run}`);
+  const onStop = () => (followed.isTaken() ? GOES_ON : RESTART_UNTAKEN);
+  return exitCodeOf(await watch({ run, config: values.config, onStop }, followed.toEnd, surroundings));
 }
+
+const RESTART_UNTAKEN = {
+  says: "stopped watching. The restart waits at the broker, since no launcher has taken it yet: it needs a launcher that runs. Then this shows it:",
+  commands: ["follow"],
+} as const;
 
 /** Turns "resources.limits.memory=2Gi" into { resources: { limits: { memory: "2Gi" } } }. */
 function correctionOf(given: readonly string[]): Record<string, never> {

@@ -4,6 +4,7 @@
  * The failure this prevents: a long id that is cut and cannot be copied, or that pushes every other column out of line. In a
  * terminal, a cell that is too long for its column has a line of its own, whole, and the row goes on beneath it.
  */
+import { typeable, typed } from "../called-as.ts";
 import { painted, type Screen, type Tone, type Toned } from "./screen.ts";
 import { folded, oneLine, plain, widthOf } from "./text.ts";
 
@@ -65,11 +66,15 @@ export function paragraph(
   screen: Screen,
 ): readonly string[] {
   const before = `${" ".repeat(indent)}${mark}`;
-  if (screen.columns === undefined) return [before + painted(oneLine(text), tone, screen)];
-  return hung(before, oneLine(text), { at: widthOf(before), tone }, screen);
+  const line = typeable(oneLine(text), screen.program);
+  if (screen.columns === undefined) return [before + painted(line, tone, screen)];
+  return hung(before, line, { at: widthOf(before), tone }, screen);
 }
 
-/** A command, or a line of a program's output. It is never folded: a person copies it. */
+/** A command that a person pastes. It is never folded. */
+export const pasted = (text: string, indent: number, { program }: Screen): string => whole(typed(text, program), indent);
+
+/** A line of a program's output, or a command of another program. It is never folded: a person copies it. */
 export const whole = (text: string, indent: number): string => " ".repeat(indent) + plain(text);
 
 export interface Column<R> {

@@ -9,6 +9,8 @@ export interface Screen {
   /** undefined: no terminal, so that nothing is folded. */
   readonly columns: number | undefined;
   readonly styled: boolean;
+  /** How a person who reads it calls this program. Absent: `longshore`. */
+  readonly program?: string;
 }
 
 export const PIPE: Screen = { columns: undefined, styled: false };
@@ -51,7 +53,8 @@ export function toned(word: string): Toned {
 const WIDTH_UNSAID = 80;
 
 /** Colours by Node's own rule: NO_COLOR, FORCE_COLOR, TERM=dumb, and whether the stream is a terminal. */
-export const screenOf = (stream: NodeJS.WriteStream): Screen => ({
+export const screenOf = (stream: NodeJS.WriteStream, program: string): Screen => ({
+  program,
   get columns() {
     return stream.isTTY ? stream.columns || WIDTH_UNSAID : undefined;
   },

@@ -1,0 +1,110 @@
+/** The page of `runs show`: the run's state, the reason, the next step, and the story, on one screen. */
+import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { isTerminal, type RunEventType } from "@longshore/contract/event.ts";
+import type { RunId } from "@longshore/contract/ids.ts";
+import { MAIN, type RunRequest } from "@longshore/contract/request.ts";
+import { runLabel } from "@longshore/domain/run/identity.ts";
+import { LABELS } from "@longshore/domain/run/marks.ts";
+import { finishedAtMs, type RunRecord } from "@longshore/domain/run/record.ts";
+import { sha256 } from "@longshore/launcher/keys.ts";
+import { newestOf } from "@longshore/ledger/newest-event.ts";
+import type { GroupState, Ledger, NewestEvent, StoryEvent } from "@longshore/ledger/port.ts";
+import { adviceOn, restartOf } from "../advice.ts";
+import { quoted } from "../command.ts";
+import { actorAt, hintAt, isSilent, moreAt, type Place, restOf } from "../place.ts";
+import { paragraph, pasted, row, whole } from "../screen/rows.ts";
+import type { Screen } from "../screen/screen.ts";
+import { clipped } from "../screen/text.ts";
+import { span } from "../screen/times.ts";
+import { type Status, statusOf } from "../status.ts";
+import { diagnosisLines, headOf, type Log, logLines, storyTable } from "../terminal.ts";
+
+export function pageOf(
+  { record, request }: NonNullable<Awaited<ReturnType<Ledger["find"]>>>,
+  story: readonly StoryEvent[],
+  { place, groups }: { readonly place: Place; readonly groups: readonly GroupState[] },
+  screen: Screen,
+): readonly string[] {
+  const { run } = record;
+  const end = story.findLast(({ type }) => isTerminal(type));
+  const { diagnosis, seconds, log } = (run.state === "ended" ? (end?.data ?? {}) : {}) as {
+    readonly diagnosis?: Diagnosis;
+    readonly seconds?: Readonly<Record<string, number>>;
+    readonly log?: Log;
+  };
+  const advice = diagnosis
+    ? { sentence: diagnosis.sentence, hint: hintAt(place, diagnosis, { log, isOnPage: true }) }
+    : adviceOn(record, story.at(-1), place, { isOnPage: true });
+  const phases = Object.entries(seconds ?? {}).map(([phase, value]) => `${phase} ${span(value * 1000)}`);
+  const about = (name: string, text: string) => row([{ text: name, tone: "faint" }, text], { widths: [7], indent: 2 }, screen);
+  const lineOf = storyTable(screen);
+  const finishedMs = finishedAtMs(record);
+  const rest = restOf(place, advice?.hint);
+  const hasPrinted = record.attempts.at(-1)?.started !== "no" && !isSilent(log);
+  const again = run.outcome === "failed" ? restartOf(run.id, place.where, diagnosis?.code) : undefined;
+  return [
+    ...headOf(run.id, statusOfRecord(record, story), diagnosis && actorAt(place, diagnosis.blame), screen),
+    ...(advice ? diagnosisLines(advice, screen) : []),
+    ...(diagnosis?.evidence ?? []).flatMap((it) => paragraph(it, { indent: 2, mark: "seen: " }, screen)),
+    ...about("from", `${run.tenant} (${run.source})`),
+    ...about("group", groupText(record, groups)),
+    ...programOf(record, request).flatMap(([name, text]) => about(name, text)),
+    ...(phases.length > 0 ? about("time", phases.join(" | ")) : []),
+    ...story.flatMap((event, index) =>
+      lineOf(event, {
+        sinceMs: story[index - 1]?.atMs,
+        simple: run.plan.simple,
+        finishedMs: event === end && event.generation === run.generation ? finishedMs : undefined,
+      }),
+    ),
+    ...logLines(log, screen, rest),
+    ...(log === undefined && hasPrinted && place.log !== undefined && rest !== undefined
+      ? [...paragraph("log: this prints what it has printed", { indent: 2, tone: "faint" }, screen), whole(rest, 2)]
+      : []),
+    ...moreAt(place, namespacesOf(record), selectorOf(run.id)).map((it) => whole(it, 2)),
+    ...(run.state === "ended" ? [] : ["follow", ...(run.state === "active" ? ["cancel"] : [])]).map((verb) =>
+      pasted(`longshore runs ${verb} ${run.id}${place.where}`, 2, screen),
+    ),
+    ...(again === undefined ? [] : [pasted(again, 2, screen)]),
+  ];
+}
+
+const COMMAND_MOST = 150;
+
+/** The image of a run of one step, with the correction of its last restart, and how its command begins. */
+function programOf({ run: { plan } }: RunRecord, request: RunRequest): readonly (readonly [name: string, text: string])[] {
+  if ("steps" in request) return [];
+  const { image, command = [], args = [] } = request;
+  const words = [...command, ...args].map(quoted).join(" ");
+  const begins = clipped(words, COMMAND_MOST);
+  return [
+    ["image", plan.with?.[MAIN]?.image ?? image],
+    ...(words === "" ? [] : [["command", begins === words ? words : `${begins}…`] as const]),
+  ];
+}
+
+export const statusOfRecord = ({ run: { state, outcome } }: RunRecord, story: readonly StoryEvent[]): Status =>
+  statusOf({ state, outcome, newest: newestOfStory(story) });
+
+/** A run's story holds events of runs alone. */
+export function newestOfStory(story: readonly StoryEvent[]): NewestEvent | undefined {
+  const newest = story.at(-1);
+  return newest === undefined ? undefined : newestOf({ type: newest.type as RunEventType, data: newest.data });
+}
+
+/** The group and its room; while the run has no group, why each one was passed over. */
+function groupText({ run, attempts }: RunRecord, groups: readonly GroupState[]): string {
+  const group = groups.find(({ name }) => name === run.group);
+  if (run.state === "ended") return run.group ?? "-";
+  if (group !== undefined) return `${group.name}, ${group.slotsUsed} of ${group.settings.limits.jobs} slots in use`;
+  const considered = attempts.at(-1)?.notes.considered ?? [];
+  return run.group ?? (considered.map(({ group, why }) => `${group}: ${why}`).join("  ") || "-");
+}
+
+/** Selects every Job and pod of a run. */
+export const selectorOf = (run: RunId): string => `${LABELS.run}=${runLabel(run, sha256)}`;
+
+/** The namespaces in which the run may have Jobs. */
+const namespacesOf = ({ attempts }: RunRecord): readonly string[] => [
+  ...new Set(attempts.flatMap(({ notes: { namespace }, claimNo }) => (claimNo > 0 && namespace ? [namespace] : []))),
+];
