@@ -32,7 +32,7 @@ interface LogSink {
 }
 
 export function openLog(name: string, settings: LogSettings, sink?: LogSink): Log {
-  const text = settings.format === "text" || (settings.format === "auto" && (sink ?? process.stderr).isTTY === true);
+  const text = isText(settings, sink);
   const plain: { write(line: string): unknown } = sink ?? pino.destination({ fd: 2, sync: true });
   const destination = text ? { write: (line: string) => plain.write(readable(line)) } : plain;
   const options: pino.LoggerOptions = {
@@ -43,6 +43,10 @@ export function openLog(name: string, settings: LogSettings, sink?: LogSink): Lo
   };
   return over(pino(options, { write: (line: string) => void destination.write(line) }));
 }
+
+/** True if the log's lines are for people. */
+export const isText = ({ format }: LogSettings, sink: Pick<LogSink, "isTTY"> = process.stderr): boolean =>
+  format === "text" || (format === "auto" && sink.isTTY === true);
 
 /** For tests, and for parts that may be opened without a log. */
 export const silentLog: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => silentLog };

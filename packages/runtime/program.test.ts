@@ -7,6 +7,7 @@ const here = (file: string) => JSON.stringify(resolve(import.meta.dirname, file)
 const HEAD = `
 import { z } from "zod";
 import { programSettings, runProgram } from ${here("program.ts")};
+import { together } from ${here("loop.ts")};
 import { failpoints } from ${here("failpoint.ts")};
 import { ConfigProblems } from ${here("config/config.ts")};
 const Schema = z.strictObject({ ...programSettings, installation: z.string(), failpoint: z.string().optional() });
@@ -65,6 +66,11 @@ await runProgram("launcher", Schema, async (_config, _log, signal) => {
   const all = new Promise((done) => process.on("SIGINT", () => { if (++signals === 3) done(); }));
   console.log("up"); await aborted(signal); await all; console.log("rested"); return { kind: "stopped" };
 }, { samePressMs: 60_000 });`;
+
+const mendable = `class Refused extends Error { code = "AuthRejected"; }
+await runProgram("x", Schema, (_c, _l, s) => together(s, {
+  admit: async () => { throw new Refused("postgres://ada:s3cret@h rejected the password"); },
+}), { forPerson: (it) => (it instanceof Refused ? it : undefined) });`;
 
 const cases: readonly Case[] = [
   {
@@ -133,6 +139,25 @@ const cases: readonly Case[] = [
   {
     name: "work that throws exits 2 and is logged",
     body: `await runProgram("x", Schema, async () => { throw new Error("bang"); });`,
+    code: 2,
+    says: /"msg":"failed"/,
+  },
+  {
+    name: "what a person has to mend exits 1, with a line of its sentence and code, and no stack, though a loop wraps it",
+    body: mendable,
+    code: 1,
+    says: /^\{"level":"error",[^\n]*"code":"AuthRejected","error":"postgres:\/\/\[redacted\]@h rejected the password","msg":"ended, [^\n]*"\}\n$/,
+  },
+  {
+    name: "in a terminal it is a sentence",
+    body: mendable,
+    env: { LONGSHORE_LOG_FORMAT: "text" },
+    code: 1,
+    says: /^x: postgres:\/\/\[redacted\]@h rejected the password\n$/,
+  },
+  {
+    name: "a bug beside it is told with its stack, and exits 2",
+    body: mendable.replace("together(s, {", 'together(s, { other: async () => { throw new TypeError("bang"); },'),
     code: 2,
     says: /"msg":"failed"/,
   },

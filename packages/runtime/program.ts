@@ -4,20 +4,29 @@
  * The bugs this prevents: a SIGTERM that cuts work in half, a stop that hangs for ever, an exit code 0 after a failure,
  * and a stack trace where a person needed one sentence. This is the one place that reads the environment.
  *
- * Exit codes: 0 stopped in order (or what the work says), 1 the settings are wrong, 2 it failed, 3 it did not stop in
- * time, 130 or 143 on the second signal.
+ * Exit codes: 0 stopped in order (or what the work says), 1 a person has to mend something first (the settings, a password, a
+ * permission), 2 a bug of ours, 3 it did not stop in time, 130 or 143 on the second signal.
  */
 import { parseArgs } from "node:util";
 import type { z } from "zod";
+import { causesOf } from "./causes.ts";
 import { systemClock } from "./clock.ts";
 import { ConfigProblems, readConfig, reason } from "./config/config.ts";
 import { fileNamed } from "./config/file-named.ts";
+import { withoutCredentials } from "./config/secret.ts";
 import { settingsHelp } from "./config/settings-help.ts";
-import { type Log, LogSettings, openLog } from "./log.ts";
+import { isText, type Log, LogSettings, openLog } from "./log.ts";
 import type { ProgramEnd } from "./loop.ts";
 
 /** A config schema for a program has these settings beside its own: `z.strictObject({ ...programSettings, … })`. */
 export const programSettings = { log: LogSettings.prefault({}) };
+
+interface ProgramOptions {
+  readonly graceMs?: number;
+  readonly samePressMs?: number;
+  /** Returns the error if its message tells a person what to mend. */
+  readonly forPerson?: (error: unknown) => { readonly message: string; readonly code: string } | undefined;
+}
 
 export type Main<C> = (config: C, log: Log, signal: AbortSignal) => Promise<ProgramEnd>;
 
@@ -35,7 +44,7 @@ export async function runProgram<S extends z.ZodType<{ readonly log: LogSettings
   name: string,
   schema: S,
   main: Main<z.output<S>>,
-  { graceMs = GRACE_MS, samePressMs = SAME_PRESS_MS }: { readonly graceMs?: number; readonly samePressMs?: number } = {},
+  { graceMs = GRACE_MS, samePressMs = SAME_PRESS_MS, forPerson = () => undefined }: ProgramOptions = {},
 ): Promise<never> {
   const config = configure(name, schema);
   const log = openLog(name, config.log);
@@ -57,8 +66,16 @@ export async function runProgram<S extends z.ZodType<{ readonly log: LogSettings
   } catch (error) {
     if (error instanceof ConfigProblems) refuse(name, error.message); // a file named by the settings was wrong
     if (stop.signal.aborted && error === stop.signal.reason) process.exit(0); // stopped while it waited to start
-    log.error(stop.signal.aborted ? "failed while stopping" : "failed", { error });
-    process.exit(2);
+    const told = causesOf(error, (it) => forPerson(it) !== undefined).map(forPerson);
+    if (!told.every((it) => it !== undefined)) {
+      log.error(stop.signal.aborted ? "failed while stopping" : "failed", { error });
+      process.exit(2);
+    }
+    const sentences = [...new Map(told.map((it) => [it.message, it.code]))];
+    if (isText(config.log)) refuse(name, sentences.map(([sentence]) => sentence).join("\n"));
+    for (const [sentence, code] of sentences)
+      log.error("ended, since somebody has to mend this first", { code, error: sentence });
+    process.exit(1);
   }
 }
 
@@ -88,11 +105,12 @@ its folder. A list is written a,b, a map a=1,b=2 and a duration 500ms, 10s, 15m,
 setting is for.
 
 ${settingsHelp(schema)}
-Exit codes: 0 stopped in order, 1 the settings are wrong, 2 it failed, 3 it did not stop in time.
+Exit codes: 0 stopped in order, 1 something has to be mended first (the settings, a password, a permission) and the text says
+what, 2 a bug of ours, 3 it did not stop in time, 130 or 143 the same signal came twice.
 `;
 
 function refuse(name: string, message: string): never {
-  process.stderr.write(`${name}: ${message}\n`);
+  process.stderr.write(`${name}: ${withoutCredentials(message)}\n`);
   process.exit(1);
 }
 

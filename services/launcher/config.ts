@@ -78,7 +78,7 @@ export const LauncherConfig = z.strictObject({
   /** How many messages of each queue are worked on at the same time; also the most items in one transaction. */
   inFlight: z.int().min(1).max(1000).default(128),
   pace: Pace.prefault({}),
-  failpoint: z.string().meta({ written: "text, for tests alone" }).optional(),
+  failpoint: z.string().meta({ written: "text, for tests alone", isForTests: true }).optional(),
 });
 export type LauncherConfig = z.output<typeof LauncherConfig>;
 

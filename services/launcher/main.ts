@@ -16,7 +16,7 @@ import { hostname } from "node:os";
 import { openBroker } from "@longshore/broker/brokers.ts";
 import { brokerOf } from "@longshore/broker/settings.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
-import { isTransient } from "@longshore/contract/problem.ts";
+import { Failure, isTransient } from "@longshore/contract/problem.ts";
 import { sayUnverified } from "@longshore/kubernetes/access/connection.ts";
 import { tellTokens } from "@longshore/kubernetes/access/token-gauge.ts";
 import { readGroups, tokensOf } from "@longshore/kubernetes/groups.ts";
@@ -119,4 +119,5 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
   });
 }
 
-if (import.meta.main) await runProgram("launcher", LauncherConfig, launcher);
+if (import.meta.main)
+  await runProgram("launcher", LauncherConfig, launcher, { forPerson: (it) => (it instanceof Failure ? it : undefined) });

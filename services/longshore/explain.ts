@@ -6,6 +6,7 @@
  * them, so the cause is looked for inside the wrapper.
  */
 import { Failure } from "@longshore/contract/problem.ts";
+import { causesOf } from "@longshore/runtime/causes.ts";
 import { ConfigProblems } from "@longshore/runtime/config/config.ts";
 import { Usage } from "./command.ts";
 
@@ -19,17 +20,12 @@ export function explain(error: unknown): Explained {
     const page = ["longshore", ...(error.page === undefined ? [] : [error.page]), "--help"].join(" ");
     return { exitCode: 64, text: `${error.message}\n${page} says what there is.` };
   }
-  const all = causes(error);
-  const sentences = all.map((it) => (it instanceof Failure || it instanceof ConfigProblems ? it.message : undefined));
+  const all = causesOf(error, isForPerson);
+  const sentences = all.map((it) => (isForPerson(it) ? it.message : undefined));
   if (sentences.length > 0 && sentences.every((it) => it !== undefined))
     return { exitCode: 1, text: [...new Set(sentences)].join("\n") };
   const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return { exitCode: 2, text: `this is a bug; please report it with the lines below.\n${stack}` };
 }
 
-/** Returns the errors inside the wrappers, which only say which loop ended. */
-function causes(error: unknown): readonly unknown[] {
-  if (error instanceof Failure || error instanceof ConfigProblems) return [error];
-  if (error instanceof AggregateError) return error.errors.flatMap(causes);
-  return error instanceof Error && error.cause !== undefined ? causes(error.cause) : [error];
-}
+const isForPerson = (it: unknown) => it instanceof Failure || it instanceof ConfigProblems;

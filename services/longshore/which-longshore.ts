@@ -65,7 +65,11 @@ function claimedBy(dataDir: string, pid: number | undefined): Failure {
   if (pid === undefined)
     return new Failure("halt", "DataFolder", `the data folder ${dataDir} takes no lock; name another one: --data DIR`);
   const what = `a Longshore runs from ${dataDir} already, as process ${pid}`;
-  return new Failure("halt", "AlreadyRunning", `${what}; stop it first, or give this one another --data DIR`);
+  return new Failure(
+    "halt",
+    "AlreadyRunning",
+    `${what}; stop it first (Ctrl-C in its terminal, or \`kill ${pid}\`), or give this one another --data DIR`,
+  );
 }
 
 /** Not mkdir's `recursive`: if no folder can be made, as in /proc, Node tries for ever. */

@@ -14,7 +14,7 @@ export const WatcherConfig = z
     groupsFile: readableFile().optional(),
     sealKeyFile: sealKeys().optional(),
     http: z.strictObject({ listen: z.string().default("127.0.0.1:9091") }).prefault({}),
-    failpoint: z.string().meta({ written: "text, for tests alone" }).optional(),
+    failpoint: z.string().meta({ written: "text, for tests alone", isForTests: true }).optional(),
   })
   .check(
     oneOf(

@@ -12,7 +12,7 @@ import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import { openBroker } from "@longshore/broker/brokers.ts";
 import { brokerOf } from "@longshore/broker/settings.ts";
-import { isTransient } from "@longshore/contract/problem.ts";
+import { Failure, isTransient } from "@longshore/contract/problem.ts";
 import { sayUnverified } from "@longshore/kubernetes/access/connection.ts";
 import { tellTokens } from "@longshore/kubernetes/access/token-gauge.ts";
 import { type Groups, readGroups, tokensOf } from "@longshore/kubernetes/groups.ts";
@@ -77,4 +77,5 @@ async function groupsOf({ groupsFile }: WatcherConfig, metrics: Metrics, log: Lo
   });
 }
 
-if (import.meta.main) await runProgram("watcher", WatcherConfig, watcher);
+if (import.meta.main)
+  await runProgram("watcher", WatcherConfig, watcher, { forPerson: (it) => (it instanceof Failure ? it : undefined) });

@@ -32,6 +32,7 @@ for (const [what, line] of [
   ["a failure of which nothing ran", /^ {4}failed after .*, (nothing ran, safe to publish again|started: unknown)$/m],
   ["a kill that cost nothing", /^ {4}launcher 2 adopted the Job after .*: succeeded, still 1 Job$/m],
   ["the sum", /^ {2}3 runs {2}3 Jobs {2}0 duplicate Jobs {2}0 unaccounted$/m],
+  ["the next step", /^ {2}Next: `npm start` /m],
 ] as const) // biome-ignore format: a table
   t.match(out, line, what);
 

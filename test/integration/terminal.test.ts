@@ -24,10 +24,14 @@ if (process.platform !== "linux") {
 
 async function inTerminals(): Promise<void> {
   await t.test("up, in a terminal: its screen fits, and it says for what it waits", async (t) => {
-    await using up = inTerminal(folder.path, 60, ["up"]);
+    await using own = await emptyFolder();
+    await using up = inTerminal(own.path, 60, ["up"]);
     await up.prints("Ctrl-C stops it.");
+    await longshore(own.path, "publish", "--image", "busybox", "--run", "fails", "--follow", "--", "sh", "-c", "exit 3");
     const { out } = await up.stop();
-    fits(t, out.slice(0, out.indexOf("the watcher is up")), 60);
+    fits(t, out, 60);
+    t.notMatch(out, / info /, "only what fails");
+    t.equal(stripVTControlCharacters(out).split("ExitCode").length, 2, `told once: ${out}`);
     t.match(stripVTControlCharacters(out), /ledger {4}a Postgres of its own, ready after/);
   });
 

@@ -222,7 +222,10 @@ await t.test("of two that start in a fresh folder at once, one is up, and the ot
 await t.test("a second one from the same folder is refused, and the first goes on", async (t) => {
   const { code, err } = await longshore(folder.path, "up");
   t.equal(code, 1);
-  t.match(err, /a Longshore runs from \S+ already, as process \d+; stop it first, or give this one another --data DIR/);
+  t.match(
+    err,
+    /a Longshore runs from \S+ already, as process (\d+); stop it first \(Ctrl-C in its terminal, or `kill \1`\), or give this one another --data DIR/,
+  );
   t.ok(existsSync(running));
 });
 

@@ -16,7 +16,7 @@ import type { Clock } from "@longshore/runtime/clock.ts";
 import type { ContainerState } from "../api.ts";
 import { wordsOf } from "./command.ts";
 import { type LogFile, openLogFile } from "./logfile.ts";
-import { killGroup, lookAt, nodeFolder, programFound, type Sight, signalCommand, startShim, terminationLogIn } from "./shim.ts";
+import { killGroup, lookAt, nodeFolder, type Sight, signalCommand, startShim, terminationLogIn, whyNotStarted } from "./shim.ts";
 import type { Container } from "../objects.ts";
 
 export interface End {
@@ -84,8 +84,8 @@ export function runContainer(parts: ContainerStart): ContainerProcess {
   // The folder of this Node comes first, so that a command may say "node" on a machine without one.
   const path = `${nodeFolder}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`;
   const all = { PATH: path, HOME: cwd, ...values };
-  const missing = programFound(program, all.PATH, cwd);
-  if (missing !== undefined) return endsAtOnce(128, "StartError", `exec: ${JSON.stringify(program)}: ${missing}`);
+  const why = whyNotStarted(program, all.PATH, cwd);
+  if (why !== undefined) return endsAtOnce(128, "StartError", why);
   const log = openSync(logIn(folder), "a");
   let child: ChildProcess;
   try {

@@ -30,7 +30,33 @@ const endings: readonly Ending[] = [
   {
     name: "a program that is not there is a StartError",
     container: { command: ["no-such-program"] },
-    want: { exitCode: 128, reason: "StartError" },
+    want: { exitCode: 128, reason: "StartError", message: /no folder of PATH has "no-such-program"$/ },
+  },
+  {
+    name: "neither is one that is named by its path",
+    container: { command: ["/nope/x"] },
+    want: { exitCode: 128, reason: "StartError", message: /here is no "\/nope\/x"$/ },
+    log: /^$/,
+  },
+  {
+    name: "nor one by a path from its working directory",
+    container: { command: ["./x"] },
+    want: { exitCode: 128, reason: "StartError", message: /here is no "\.\/x"$/ },
+  },
+  {
+    name: "a folder is no program",
+    container: { command: ["/usr"] },
+    want: { exitCode: 128, reason: "StartError", message: '"/usr" is no file' },
+  },
+  {
+    name: "a file that may not be executed is no program",
+    container: { command: ["/etc/passwd"] },
+    want: { exitCode: 128, reason: "StartError", message: '"/etc/passwd" may not be executed' },
+  },
+  {
+    name: "a program by its path is started",
+    container: { command: ["/bin/sh", "-c", "exit 5"] },
+    want: { exitCode: 5, reason: "Error" },
   },
   {
     name: "a word with a NUL is a StartError",

@@ -5,9 +5,9 @@
  * that is signalled because it got the id of ours. Every process is known by its id and its birth, from the shim's own files.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { accessSync, constants, readFileSync, statSync, writeFileSync } from "node:fs";
 import { Socket } from "node:net";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Identity, isAlive, readIdentity } from "@longshore/runtime/birth.ts";
 
@@ -136,12 +136,30 @@ function read(path: string): string {
   }
 }
 
-/** The program's path, as execvp finds it; else the reason, in a runtime's words. */
-export function programFound(program: string, path: string, cwd: string): string | undefined {
-  if (program.includes("/")) return undefined;
-  const found = path.split(":").some((it) => isFile(join(it === "" ? cwd : it, program)));
-  return found ? undefined : "executable file not found in $PATH";
+/**
+ * Why the program cannot be started, in words for the person who asked for it; `undefined` if it can. The shim's shell would only
+ * end with 127 or 126, as a program may that ran.
+ */
+export function whyNotStarted(program: string, path: string, cwd: string): string | undefined {
+  const named = JSON.stringify(program);
+  if (!program.includes("/")) {
+    const found = path.split(":").some((it) => isProgram(join(it === "" ? cwd : it, program)));
+    return found ? undefined : `the pocket runs programs of this machine, and no folder of PATH has ${named}`;
+  }
+  const file = resolve(cwd, program);
+  if (isProgram(file)) return undefined;
+  const it = statSync(file, { throwIfNoEntry: false });
+  if (it === undefined) return `the pocket runs programs of this machine, and here is no ${named}`;
+  return it.isFile() ? `${named} may not be executed` : `${named} is no file`;
 }
 
-const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+function isProgram(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch {
+    return false; // it is not there, or may not be executed
+  }
+}
+
 export const nodeFolder = dirname(process.execPath);

@@ -40,10 +40,16 @@ export function readConfig<S extends z.ZodType>(schema: S, { file, env, beside =
   const settings = leaves(schema);
   const given = file === undefined ? nothing : readFile(file);
   const unknown = unknownVariables([...settings, ...beside.flatMap((it) => leaves(it))], env);
+  // Of a file that cannot be read nobody knows what is missing in it.
+  if (given.problems.length > 0) throw new ConfigProblems([...given.problems, ...unknown.map(({ problem }) => problem)]);
   const parsed = schema.safeParse(overridden(given.value, settings, env));
-  const issues = parsed.success ? [] : parsed.error.issues.flatMap((issue) => sentences(issue, schema, given, settings, env));
+  const found = parsed.success ? [] : parsed.error.issues;
+  const meant = [...unknown.flatMap((it) => (it.meant ? [it.meant.path] : [])), ...found.flatMap((it) => meantBy(it, schema))];
+  const issues = found
+    .filter((issue) => !isMissing(issue) || !meant.some((path) => isSame(issue.path, path, settings)))
+    .flatMap((issue) => sentences(issue, schema, given, settings, env));
 
-  const problems = [...given.problems, ...unknown, ...issues];
+  const problems = [...unknown.map(({ problem }) => problem), ...issues];
   if (problems.length > 0 || !parsed.success) throw new ConfigProblems(problems);
   return deepFreeze(parsed.data);
 }
@@ -168,14 +174,39 @@ export const withoutSettings = (env: ConfigSource["env"]): Record<string, string
   Object.fromEntries(Object.entries(env).filter(([name, value]) => !name.startsWith(PREFIX) || isForeign(name, value)));
 
 /** Reports variables with our prefix that no setting has: a misspelt setting must not be ignored. */
-function unknownVariables(settings: readonly Leaf[], env: ConfigSource["env"]): string[] {
-  const known = new Set(settings.map((it) => environmentName(it.path)));
+function unknownVariables(settings: readonly Leaf[], env: ConfigSource["env"]): readonly UnknownVariable[] {
+  const known = new Map(settings.map((it) => [environmentName(it.path), it]));
   return Object.entries(env)
     .filter(([name, value]) => name.startsWith(PREFIX) && !known.has(name) && !isForeign(name, value))
     .map(([name]) => {
-      const meant = nearest(name, known, 2);
-      return `${name}: no such setting; ${meant === undefined ? "correct the variable's name, or unset it" : `did you mean ${meant}?`}`;
+      const meant = nearest(name, known.keys(), 2);
+      const todo = meant === undefined ? "correct the variable's name, or unset it" : `did you mean ${meant}?`;
+      return { problem: `${name}: no such setting; ${todo}`, meant: known.get(meant ?? "") };
     });
+}
+
+interface UnknownVariable {
+  readonly problem: string;
+  readonly meant: Leaf | undefined;
+}
+
+/** The settings that were meant by misspelt keys. */
+const meantBy = (issue: z.core.$ZodIssue, schema: z.ZodType): readonly (readonly PropertyKey[])[] =>
+  issue.code === "unrecognized_keys"
+    ? issue.keys.flatMap((key) => {
+        const meant = nearest(key, namesAt(schema, issue.path));
+        return meant === undefined ? [] : [[...issue.path, meant]];
+      })
+    : [];
+
+const isMissing = ({ code, message }: z.core.$ZodIssue): boolean =>
+  code === "invalid_type" ? message.endsWith("received undefined") : code === "custom" && message.startsWith("is missing");
+
+/** True if the missing setting is the one that was meant, holds it or lies in it, or could be given instead of it. */
+function isSame(missing: readonly PropertyKey[], meant: readonly PropertyKey[], settings: readonly Leaf[]): boolean {
+  const [shorter, longer] = missing.length < meant.length ? [missing, meant] : [meant, missing];
+  const instead = settings.find(({ path }) => path.join(".") === meant.join("."))?.or;
+  return shorter.every((name, index) => longer[index] === name) || instead === missing.join(".");
 }
 
 const NO_VALUE =
@@ -221,8 +252,7 @@ function sentences(
       sentences({ ...inner, path: [...issue.path, ...inner.path] }, schema, given, settings, env),
     );
   }
-  const missing = issue.code === "invalid_type" && issue.message.endsWith("received undefined");
-  return [say(issue.path, missing ? "is missing" : issue.message)];
+  return [say(issue.path, issue.code === "invalid_type" && isMissing(issue) ? "is missing" : issue.message)];
 }
 
 /** The known name that somebody probably meant. */

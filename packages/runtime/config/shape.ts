@@ -25,6 +25,8 @@ export interface Leaf {
  * `.meta({ written: "duration" })`.
  */
 const WRITTEN = "written";
+/** The key of `meta` for a setting that only tests use. */
+const FOR_TESTS = "isForTests";
 
 /**
  * Two settings of an object of which only one may be given. `oneOf` in secret-settings.ts attaches them to the object's check.
@@ -81,12 +83,13 @@ function typeOf({ type, written, element, values, keys, bounds }: Shape): string
   return type === "array" ? `list of ${inner}` : `map of ${keys === undefined ? "name" : "code"}=${inner}`;
 }
 
-/** The keys that the object at this path may have. */
+/** The keys that the object at this path may have, for people: without those that only tests use. */
 export function namesAt(schema: z.ZodType, path: readonly PropertyKey[]): string[] {
   const { shape, element, options, keys } = shapeOf(schema);
   const [name, ...rest] = path;
   if (options) return [...new Set(options.flatMap((it) => namesAt(it, path)))];
-  if (name === undefined) return Object.keys(shape ?? keys ?? {});
+  if (name === undefined)
+    return shape ? Object.keys(shape).filter((it) => !shapeOf(shape[it] ?? schema).isForTests) : Object.keys(keys ?? {});
   const inner = shape ? shape[String(name)] : element;
   return inner ? namesAt(inner, rest) : [];
 }
@@ -101,6 +104,7 @@ interface Shape {
   readonly keys: Readonly<Record<string, unknown>> | undefined;
   readonly pairs: readonly Pair[];
   readonly written: string | undefined;
+  readonly isForTests: boolean;
   /** The bounds of a number: "1 to 1000". */
   readonly bounds: string;
 }
@@ -118,12 +122,14 @@ interface Def extends Pick<Shape, "type" | "shape" | "options" | "element"> {
 /** Describes the schema beneath `.optional()`, `.default()`, `.transform()` and their like. */
 function shapeOf(schema: z.ZodType): Shape {
   const def = schema.def as unknown as Def;
-  const said = schema.meta()?.[WRITTEN];
+  const meta = schema.meta();
+  const said = meta?.[WRITTEN];
+  const isForTests = meta?.[FOR_TESTS] === true;
   const written = typeof said === "string" ? said : undefined;
   const beneath = def.innerType ?? def.in;
   if (beneath) {
     const inner = shapeOf(beneath);
-    return { ...inner, written: written ?? inner.written };
+    return { ...inner, written: written ?? inner.written, isForTests: isForTests || inner.isForTests };
   }
   const { minValue, maxValue } = schema as { readonly minValue?: number | null; readonly maxValue?: number | null };
   return {
@@ -135,6 +141,7 @@ function shapeOf(schema: z.ZodType): Shape {
     keys: def.keyType?.def.entries,
     pairs: (def.checks ?? []).flatMap((it) => it._zod.def.pair ?? []),
     written,
+    isForTests,
     bounds: `${minValue ?? 0} to ${maxValue ?? 0}`,
   };
 }

@@ -1,7 +1,7 @@
 import type { Outgoing, Published } from "@longshore/broker/port.ts";
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { Failure } from "@longshore/contract/problem.ts";
-import { RunId } from "@longshore/contract/ids.ts";
+import { GroupName, RunId } from "@longshore/contract/ids.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";
 import t, { type Test } from "tap";
 import type { Parts } from "../parts.ts";
@@ -234,6 +234,17 @@ t.test("logs a run's failure when the broker has it, once, with its cause and no
   const fields = { run: RUN, step: "main", attempt: 1, group: GROUP, code: "ExitCode", sentence: "It ended with exit code 1." };
   t.same(it.said.filter(({ message }) => message === "run.failed"), [{ level: "warn", message: "run.failed", fields }]); // biome-ignore format: one call
   t.notMatch(JSON.stringify(it.said), "CANARY");
+});
+
+t.test("logs a run that waits for a person, with the groups' reasons", async (t) => {
+  const it = await relaying(t);
+  await it.publish("run.requested", { run: RUN, image: "busybox", groups: [GroupName.parse("nope")] });
+  await it.place();
+  it.start();
+  await it.until(() => unsent(it) === 0);
+  await it.stop();
+  const fields = { run: RUN, group: "-", code: "NoGroup", sentence: /^nope: No group has this name; / };
+  t.match(it.said, [{ level: "warn", message: "run.waiting", fields }]);
 });
 
 async function refused(it: Stage, run: string, replyTo?: string): Promise<void> {

@@ -74,7 +74,7 @@ async function story(parts: Parts, signal: AbortSignal): Promise<void> {
       const events = most > 0 ? await ledger.unsent({ partitions, busy, most, sent }) : await ledger.sent(sent);
       for (const event of sent) {
         inFlight.delete(event.run);
-        noteEnd(parts, event);
+        note(parts, event);
       }
       return events ?? [];
     } catch (error) {
@@ -151,30 +151,37 @@ async function publishEvent({ broker, installation }: Parts, event: OutboxEvent,
 const cameBack = (what: string): Failure =>
   new Failure("retry", "Unrouted", `the event ${what} came back: the exchange for events has lost its history`);
 
+const TROUBLES: ReadonlySet<string> = new Set(["run.failed", "run.lost", "run.stalled"]);
+/** These reasons of `run.waiting` stay until a person acts. An unhealthy group has lines of its own. */
+const FOR_A_PERSON = new Set(["NoGroup", "PolicyRefused"]);
+
 /**
- * Counts a run's end, after the ledger has recorded that the broker has the event. A failed or lost run is also logged in one
- * line, for monitoring.
+ * Counts a run's end, after the ledger has recorded that the broker has the event. A run that failed, is lost, or goes no
+ * further by itself is also logged in one line, for monitoring.
  */
-function noteEnd(
+function note(
   { metrics, log }: Pick<Parts, "metrics" | "log">,
   { type, run, group: of, data }: Pick<OutboxEvent, "type" | "run" | "group" | "data">,
 ): void {
-  if (!isTerminal(type)) return;
   const group: string = of ?? "-"; // the run never came to a group
-  const { diagnosis, seconds = {}, step, attempt }: Ended = data;
-  const { code, sentence } = diagnosis ?? {};
-  if (type === "run.failed" || type === "run.lost") log.warn(type, { run, step, attempt, group, code, sentence });
+  const { diagnosis, seconds = {}, step, attempt, reason = "", considered = [] }: Told = data;
+  const { code = reason, sentence = considered.map((it) => `${it.group}: ${it.why}`).join(" ") } = diagnosis ?? {};
+  const isTrouble = TROUBLES.has(type) || (type === "run.waiting" && FOR_A_PERSON.has(reason));
+  if (isTrouble) log.warn(type, { run, step, attempt, group, code, sentence });
+  if (!isTerminal(type)) return;
   const outcome = type.replace(/^run\./, "");
   metrics.count("longshore_runs_finished_total", { group, outcome, code: diagnosis?.code ?? "", blame: diagnosis?.blame ?? "" });
   for (const [phase, value] of Object.entries(seconds))
     metrics.observe("longshore_run_phase_duration_seconds", { group, phase }, value);
 }
 
-interface Ended {
+interface Told {
   readonly step?: string;
   readonly attempt?: number;
   readonly diagnosis?: { readonly code: string; readonly blame: string; readonly sentence: string };
   readonly seconds?: Readonly<Record<string, number>>;
+  readonly reason?: string;
+  readonly considered?: readonly { readonly group: string; readonly why: string }[];
 }
 
 /** Refusals, answers to duplicates, and changes of a group's health: they belong to no run's story, so their order does not matter. */

@@ -82,5 +82,7 @@ async function tell(stage: Stage, surroundings: Surroundings): Promise<number> {
   const verdict = `${sum.runs} runs  ${sum.jobs} Jobs  ${sum.duplicateJobs} duplicate Jobs  ${sum.unaccounted} unaccounted`;
   const { tone } = toned(asItShould ? "ok" : "fail");
   say(surroundings, paragraph(verdict, { indent: 2, tone }, screen));
+  const next = "Next: `npm start` leaves a Longshore running in this folder, for runs of your own.";
+  if (asItShould) say(surroundings, paragraph(next, { indent: 2 }, screen));
   return asItShould ? 0 : 1;
 }

@@ -9,7 +9,7 @@ import { openLedger } from "@longshore/ledger/open.ts";
 import { readGroups } from "@longshore/kubernetes/groups.ts";
 import { BROKERS, openBroker } from "@longshore/broker/brokers.ts";
 import { readConfig } from "@longshore/runtime/config/config.ts";
-import { openLog, silentLog } from "@longshore/runtime/log.ts";
+import { silentLog } from "@longshore/runtime/log.ts";
 import { together } from "@longshore/runtime/loop.ts";
 import { withoutCredentials } from "@longshore/runtime/config/secret.ts";
 import { WatcherConfig } from "@longshore/watcher/config.ts";
@@ -17,6 +17,7 @@ import { watcher } from "@longshore/watcher/main.ts";
 import { command, configWords, during, fileAt, say, screenIn, type Surroundings, Usage } from "../command.ts";
 import { leftBehind, type Left, noteStart, startCommand } from "../embedded/earlier-starts.ts";
 import { type ClusterChoice, INSTALLATION, pocketIn, postgresIn, writeConfig } from "../embedded/home.ts";
+import { programLog } from "../embedded/program-log.ts";
 import { type Named, realCluster } from "../embedded/real-cluster.ts";
 import { dataDirIn, claimHome, writeRunning } from "../which-longshore.ts";
 import { paragraph, row, whole } from "../screen/rows.ts";
@@ -96,7 +97,7 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
       ));
     if (cluster.found !== undefined) say(surroundings, foundLines(cluster.found, screen));
 
-    const files = await writeConfig({ home, brokerUrl, ledgerUrl: postgres.url, cluster });
+    const files = await writeConfig({ home, brokerUrl, ledgerUrl: postgres.url, cluster, log: { level: "warn" } });
     const configs = readConfigs(files, surroundings);
     const left = await during(surroundings, "preparing the ledger and the broker", () =>
       tryOut({
@@ -136,7 +137,7 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
       whole(`npm run longshore -- publish${config} --image busybox --follow -- sh -c 'echo hi'`, 4),
       whole(`npm run longshore -- runs list${config}`, 4),
       ...paragraph(
-        "`runs list` and `runs follow` show what runs and what has ended; here stands only what fails.",
+        "`runs list` and `runs follow` show what runs and what has ended; here stands only what fails or waits for you.",
         { indent: 2 },
         screen,
       ),
@@ -283,8 +284,8 @@ function readConfigs(files: { readonly launcher: string; readonly watcher: strin
 
 async function serve(configs: ReturnType<typeof readConfigs>, { signal }: Pick<Surroundings, "signal">): Promise<number> {
   await together(signal, {
-    launcher: async (signal) => void (await launcher(configs.launcher, openLog("launcher", configs.launcher.log), signal)),
-    watcher: async (signal) => void (await watcher(configs.watcher, openLog("watcher", configs.watcher.log), signal)),
+    launcher: async (signal) => void (await launcher(configs.launcher, programLog("launcher", configs.launcher.log), signal)),
+    watcher: async (signal) => void (await watcher(configs.watcher, programLog("watcher", configs.watcher.log), signal)),
   });
   return 0;
 }

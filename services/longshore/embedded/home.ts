@@ -86,12 +86,13 @@ export interface Writing {
   /** Groups beside that of `cluster`. */
   readonly others?: readonly ClusterChoice[];
   readonly jobs?: number;
+  readonly log?: object;
   /** More of the launcher's settings: defaults, pace. */
   readonly launcher?: object;
 }
 
 export async function writeConfig(writing: Writing): Promise<Files> {
-  const { home, brokerUrl, ledgerUrl, cluster, others = [], jobs = 20, launcher = {} } = writing;
+  const { home, brokerUrl, ledgerUrl, cluster, others = [], jobs = 20, log, launcher = {} } = writing;
   await mkdir(home, { recursive: true, mode: HOME_MODE });
   const files = { launcher: join(home, "launcher.yaml"), watcher: join(home, "watcher.yaml"), groups: join(home, "groups.yaml") };
   const secretFile = async (file: string, text: string): Promise<string> => {
@@ -101,6 +102,7 @@ export async function writeConfig(writing: Writing): Promise<Files> {
   const common = {
     installation: INSTALLATION,
     groupsFile: files.groups,
+    ...(log && { log }),
     broker: { urlFile: await secretFile("broker-url", brokerUrl) },
   };
   const ledger = { urlFile: await secretFile("ledger-url", ledgerUrl), keyFile: await keyIn(home) };
