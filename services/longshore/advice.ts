@@ -46,7 +46,9 @@ export function adviceOn(
   }
   if (diagnosis === undefined || (newest.type !== "run.waiting" && newest.type !== "run.stalled")) return undefined;
   const end =
-    newest.type === "run.waiting" || attempt === undefined ? until(attempt?.notes.waitUntilMs) : untilTried(attempt, run, diagnosis);
+    newest.type === "run.waiting" || attempt === undefined
+      ? until(attempt?.notes.waitUntilMs)
+      : untilTried(attempt, run, diagnosis);
   return { sentence: diagnosis.sentence, hint: `${hintAt(place, diagnosis, shown)}${end}` };
 }
 

@@ -12,7 +12,7 @@ interface Place {
   readonly screen: Screen;
 }
 
-const STDERR: Place = { write: (text) => process.stderr.write(text), screen: screenOf(process.stderr) };
+const STDERR: Place = { write: (text) => process.stderr.write(text), screen: screenOf(process.stderr, "longshore") };
 
 /** In a terminal, long lines are folded at their words, beneath the line's time. */
 export function programLog(name: "launcher" | "watcher", settings: LogSettings, { write, screen }: Place = STDERR): Log {
