@@ -11,7 +11,7 @@ import { hintAt, placeOf } from "../place.ts";
 import type { Longshore } from "../which-longshore.ts";
 import type { Finding } from "./doctor.ts";
 
-/** The oldest of more active runs are not looked at: each look is a query. */
+/** The oldest of more such runs are not looked at: each look is a query. */
 const LOOKED_AT_MOST = 200;
 const NAMED_MOST = 5;
 
@@ -28,7 +28,7 @@ export async function runsThatWait(
   config: string | undefined,
 ): Promise<readonly Finding[]> {
   const found: Finding[] = [];
-  for (const { id } of await ledger.list({ state: "active", most: LOOKED_AT_MOST })) {
+  for (const { id } of await ledger.list({ state: "active", newest: ["run.waiting", "run.stalled"], most: LOOKED_AT_MOST })) {
     const record = (await ledger.find(id))?.record;
     const finding = record === undefined ? undefined : findingOf(record, longshore, config);
     if (finding !== undefined) found.push(finding);
