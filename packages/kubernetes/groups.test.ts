@@ -1,7 +1,7 @@
 /** A groups file as programs get it: every group with all its settings, once for each of its namespaces. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { GroupSettings } from "@longshore/contract/group-settings.ts";
 import { ConfigProblems } from "@longshore/runtime/config/config.ts";
 import t, { type Test } from "tap";
@@ -44,4 +44,17 @@ t.test("a group that says nothing of them has the defaults", async (t) => {
 t.test("a setting that there is none of is refused, wherever it stands", async (t) => {
   for (const wrong of [{ jobs: 7 }, { limits: { job: 7 } }, { policy: { image: ["a"] } }])
     await t.rejects(read(t, wrong), ConfigProblems, JSON.stringify(wrong));
+});
+
+t.test("a token file that is empty is told with its line, its path and the command that fills it", async (t) => {
+  const tokenFile = join(mkdtempSync(join(tmpdir(), "longshore-token-")), "prod-launch");
+  t.teardown(() => rmSync(dirname(tokenFile), { recursive: true }));
+  writeFileSync(tokenFile, "\n");
+  const want = `groups.prod.launch.tokenFile: The file ${tokenFile} is empty. Write a token into it: kubectl -n jobs create token longshore-launcher --duration 24h > ${tokenFile}`;
+  const error: unknown = await read(t, { launch: { tokenFile } }).then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  t.match(error, { problems: [/groups\.yaml:6: /] });
+  t.match(error, { problems: [want] });
 });

@@ -10,11 +10,15 @@ import { GroupName } from "@longshore/contract/ids.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
 import { Duration, durationMs } from "@longshore/contract/units.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
-import { ConfigProblems, readConfig } from "@longshore/runtime/config/config.ts";
+import { ConfigProblems, placesIn, readConfig } from "@longshore/runtime/config/config.ts";
+import type { Log } from "@longshore/runtime/log.ts";
 import { z } from "zod";
 import { type Cluster, type ClustersOptions, openClusters } from "./clusters.ts";
-import { connect } from "./access/connect.ts";
+import { connect, type Connected, hasOwn } from "./access/connect.ts";
 import type { Connection } from "./access/connection.ts";
+import type { GroupToken } from "./access/token-gauge.ts";
+import { newToken } from "./access/new-token.ts";
+import type { RoleName } from "./permissions/rbac.ts";
 import { openTransport } from "./request/exchange.ts";
 
 const Credential = z.strictObject({
@@ -60,7 +64,14 @@ export const GroupsFile = z.strictObject({ groups: z.record(GroupName, GroupOfFi
 
 export type GroupCredential = "launch" | "watch";
 
-export type GroupsCluster = Cluster & ConfiguredGroup & { readonly connection: Connection };
+export type GroupsCluster = Cluster &
+  ConfiguredGroup & {
+    readonly connection: Connection;
+    /** The file that the credential's token is read from. */
+    readonly tokenFile: string | undefined;
+    /** The credential is the pod's own, which the kubelet renews. */
+    readonly byKubelet: boolean;
+  };
 
 export interface Groups extends AsyncDisposable {
   readonly clusters: readonly GroupsCluster[];
@@ -70,27 +81,54 @@ export interface ReadGroups {
   readonly credential: GroupCredential;
   readonly clock: Clock;
   readonly onRequest?: ClustersOptions["onRequest"];
+  /** Hears of files that cannot be used any more. */
+  readonly log?: Pick<Log, "warn" | "info"> | undefined;
 }
 
 /** Throws `ConfigProblems`. */
-export async function readGroups(file: string, { credential, clock, onRequest }: ReadGroups): Promise<Groups> {
+export async function readGroups(file: string, options: ReadGroups): Promise<Groups> {
+  const { unusable, ...groups } = await readUsableGroups(file, options);
+  if (unusable.length === 0) return groups;
+  await groups[Symbol.asyncDispose]();
+  throw new ConfigProblems(unusable.flatMap(({ problems }) => problems));
+}
+
+export interface UnusableGroup {
+  readonly name: string;
+  readonly problems: readonly string[];
+}
+
+/**
+ * Opens each group that can be opened, and tells what is wrong with the others: one group's empty token must not hide the others
+ * from `doctor`. Throws `ConfigProblems` if the file does not even say which groups there are.
+ */
+export async function readUsableGroups(
+  file: string,
+  { credential, clock, onRequest, log }: ReadGroups,
+): Promise<Groups & { readonly unusable: readonly UnusableGroup[] }> {
   const { groups } = readConfig(GroupsFile, { file, env: {} });
-  const problems: string[] = [];
-  const opened: (ConfiguredGroup & Pick<Cluster, "pollMs"> & { readonly connection: Connection })[] = [];
-  for (const [name, { cluster, launch, watch, poll: pollMs, namespaces, ...settings }] of Object.entries(groups)) {
-    const at = `/groups/${name}`;
-    const connected = await connect({ cluster, credential: { launch, watch }[credential] ?? {}, clock, at, as: credential });
+  const unusable: UnusableGroup[] = [];
+  const opened: (ConfiguredGroup & Pick<Cluster, "pollMs"> & Pick<GroupsCluster, "connection" | "tokenFile" | "byKubelet">)[] =
+    [];
+  for (const [name, group] of Object.entries(groups)) {
+    const { cluster, launch, watch, poll: pollMs, namespaces, ...settings } = group;
+    const connected = await connectAs(credential, name, group, { clock, log });
     if (connected.kind === "refused") {
-      problems.push(...inFile(file, connected.problems));
+      unusable.push({ name, problems: inFile(file, connected.problems) });
       continue;
     }
+    const { connection } = connected;
+    const own = { launch, watch }[credential];
+    const tokenFile = own?.tokenFile;
+    const byKubelet = cluster.inCluster === true && !hasOwn(own);
     for (const namespace of namespaces)
-      opened.push({ name: nameOf(name, namespace, namespaces), namespace, settings, pollMs, connection: connected.connection });
+      opened.push({ name: nameOf(name, namespace, namespaces), namespace, settings, pollMs, connection, tokenFile, byKubelet });
   }
-  if (problems.length > 0) throw new ConfigProblems(problems);
   const clusters = openClusters(
-    opened.map(({ connection, settings, ...group }) => ({
-      ...group,
+    opened.map(({ connection, settings, name, namespace, pollMs }) => ({
+      name,
+      namespace,
+      pollMs,
       transport: openTransport(connection),
       createsPerSecond: settings.limits.createsPerSecond,
     })),
@@ -98,13 +136,35 @@ export async function readGroups(file: string, { credential, clock, onRequest }:
   );
   return {
     clusters: opened.map((group) => ({ ...clusters.cluster(group.name), ...group })),
+    unusable,
     [Symbol.asyncDispose]: () => clusters[Symbol.asyncDispose](),
   };
 }
 
+/** The tokens that somebody has to renew. */
+export const tokensOf = (groups: Groups["clusters"]): readonly GroupToken[] =>
+  groups.filter(({ byKubelet }) => !byKubelet).map(({ name, connection }) => ({ name, times: connection.tokenTimes() }));
+
+const ROLES = { launch: "launcher", watch: "watcher" } as const satisfies Record<GroupCredential, RoleName>;
+
+/** Connects to a group's cluster with one of its credentials. */
+export function connectAs(
+  as: GroupCredential,
+  name: string,
+  { cluster, launch, watch, namespaces }: GroupOfFile,
+  { clock, log }: Pick<ReadGroups, "clock" | "log">,
+): Promise<Connected> {
+  const [namespace = ""] = namespaces;
+  const toRenew = (file: string): string => newToken({ role: ROLES[as], namespace, file });
+  const credential = { launch, watch }[as] ?? {};
+  return connect({ cluster, credential, clock, at: `/groups/${name}`, as, toRenew, ...(log && { log }) });
+}
+
 /** Returns each problem of a group's settings with its place in the file. */
-export const inFile = (file: string, problems: readonly Problem[]): readonly string[] =>
-  problems.map(({ path, message }) => `${file}: ${path}: ${message}`);
+export function inFile(file: string, problems: readonly Pick<Problem, "path" | "message">[]): readonly string[] {
+  const placeOf = placesIn(file);
+  return problems.map(({ path, message }) => `${placeOf(path.split("/").slice(1))}: ${message}`);
+}
 
 /** If a group has several namespaces, each becomes a group of its own: "prod-a/batch". */
 export const nameOf = (group: string, namespace: string, all: readonly string[]): GroupName =>

@@ -235,6 +235,8 @@ export interface Counts {
   readonly outboxOldestMs: number | undefined;
   readonly overdue: number;
   readonly strays: number;
+  /** True while any partition of the outbox is leased, so for the rest of its lease after the last launcher ended, too. */
+  readonly hasLauncher: boolean;
 }
 
 export interface RunFilter {

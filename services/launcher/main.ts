@@ -18,7 +18,8 @@ import { brokerOf } from "@longshore/broker/settings.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { Failure, isTransient } from "@longshore/contract/problem.ts";
 import { sayUnverified } from "@longshore/kubernetes/access/connection.ts";
-import { readGroups } from "@longshore/kubernetes/groups.ts";
+import { tellTokens } from "@longshore/kubernetes/access/token-gauge.ts";
+import { readGroups, tokensOf } from "@longshore/kubernetes/groups.ts";
 import { openWrites } from "@longshore/kubernetes/request/write.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
@@ -57,10 +58,11 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
   await using groups = await readGroups(config.groupsFile, {
     credential: "launch",
     clock,
+    log,
     onRequest: (group, purpose, code) => metrics.count("longshore_kubernetes_requests_total", { group, purpose, code }),
   });
   await sayUnverified(groups.clusters, log);
-  const announcing = await openAnnouncing(config, clock);
+  const announcing = await openAnnouncing(config, { clock, log });
   await using ledger = await starting.reach("ledger", () =>
     openLedger({
       url: secretOf(config.ledger, "url")?.reveal() ?? "",
@@ -103,7 +105,12 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
     recording: batch({ most: APPLIED_MOST, waitingMost: RECORDING_MOST * (10 + groups.clusters.length) }, (entries) => ledger.record(entries)),
   }; // biome-ignore format: a parts list
 
-  starting.started(launcherHealth(parts));
+  const { parts: states, refresh } = launcherHealth(parts);
+  const told = async (): Promise<void> => {
+    tellTokens(tokensOf(groups.clusters), parts);
+    await refresh();
+  };
+  starting.started({ parts: states, refresh: told });
   log.info("the launcher is up", { owner, health: health.url, groups: [...clusters.keys()] });
   // "return await": without the await, everything above closes while the loops still run.
   return await together(signal, {

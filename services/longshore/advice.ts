@@ -7,7 +7,9 @@
 import { type Code, type Diagnosis, DIAGNOSES } from "@longshore/contract/diagnosis.ts";
 import type { Considered } from "@longshore/contract/event.ts";
 import { liveDueMs } from "@longshore/domain/attempt/timers.ts";
+import { limitsFor } from "@longshore/domain/run/plan.ts";
 import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";
+import { retryCause } from "@longshore/domain/run/steps.ts";
 import type { StoryEvent } from "@longshore/ledger/port.ts";
 import { hintAt, type Place, type Shown } from "./place.ts";
 import { timeText } from "./screen/times.ts";
@@ -43,12 +45,24 @@ export function adviceOn(
     return { hint: `${todo ?? NOTHING}${until(attempt?.notes.waitUntilMs)}`, needsNobody: todo === undefined };
   }
   if (diagnosis === undefined || (newest.type !== "run.waiting" && newest.type !== "run.stalled")) return undefined;
-  const untilMs = newest.type === "run.waiting" || attempt === undefined ? attempt?.notes.waitUntilMs : giveUpMs(attempt, run);
-  return { sentence: diagnosis.sentence, hint: `${hintAt(place, diagnosis, shown)}${until(untilMs)}` };
+  const end =
+    newest.type === "run.waiting" || attempt === undefined
+      ? until(attempt?.notes.waitUntilMs)
+      : untilTried(attempt, run, diagnosis);
+  return { sentence: diagnosis.sentence, hint: `${hintAt(place, diagnosis, shown)}${end}` };
 }
 
-const giveUpMs = (attempt: Attempt, { plan }: RunRecord["run"]): number | undefined =>
-  attempt.state === "live" && attempt.started !== "yes" ? liveDueMs(attempt, plan.limits) : undefined;
+/** The time by which this attempt is given up. It is not the run's end if the step is then tried again. */
+function untilTried(attempt: Attempt, { plan, steps }: RunRecord["run"], diagnosis: Diagnosis): string {
+  if (attempt.state !== "live" || attempt.started === "yes") return "";
+  const limits = limitsFor(plan, attempt.step);
+  const cause = retryCause(diagnosis, "no");
+  const isRetried = cause !== undefined && limits.retriesOn.includes(cause);
+  const left = isRetried ? limits.retriesMax - (steps[attempt.step]?.retries ?? 0) : 0;
+  const atMs = liveDueMs(attempt, limits);
+  if (left <= 0) return until(atMs);
+  return ` If nothing changes, this try ends at ${timeText(atMs)}, and up to ${left} more ${left === 1 ? "follows" : "follow"}.`;
+}
 
 const until = (ms: number | undefined): string =>
   ms === undefined ? "" : ` If nothing changes, the run gives up at ${timeText(ms)}.`;

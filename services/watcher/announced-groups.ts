@@ -12,7 +12,8 @@ import { announcements, controlKey } from "@longshore/contract/control.ts";
 import { writeControl } from "@longshore/contract/envelope.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { isTransient } from "@longshore/contract/problem.ts";
-import { warnUnverified } from "@longshore/kubernetes/access/connection.ts";
+import { tokenTimesOf, warnUnverified } from "@longshore/kubernetes/access/connection.ts";
+import type { GroupToken } from "@longshore/kubernetes/access/token-gauge.ts";
 import { type Access, type AnnouncedCluster, openAnnounced } from "@longshore/kubernetes/access/watch-access.ts";
 import type { PartState } from "@longshore/runtime/health.ts";
 import { again, wakeUp, linked, type Loop, together } from "@longshore/runtime/loop.ts";
@@ -34,6 +35,8 @@ const SAID_MOST = 1_000;
 interface LearnedGroups {
   readonly loop: Loop;
   readonly state: () => PartState;
+  /** The announced tokens. */
+  readonly tokens: () => readonly GroupToken[];
 }
 
 /** Tests give their own `open`, because their clusters are not reached over a network. */
@@ -117,8 +120,12 @@ export function learnGroups(parts: Learning, seal: Seal, open = openAnnounced): 
     return launchers === "unasked" ? waiting : `${waiting}: asked, not answered yet`;
   }
 
+  const tokens = (): readonly GroupToken[] =>
+    [...roster.groups()].map(([name, { authorization }]) => ({ name, times: tokenTimesOf(authorization) }));
+
   return {
     state,
+    tokens,
     loop: async (signal) => {
       const failed = new AbortController();
       const stop = AbortSignal.any([signal, failed.signal]);

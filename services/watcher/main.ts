@@ -14,7 +14,8 @@ import { openBroker } from "@longshore/broker/brokers.ts";
 import { brokerOf } from "@longshore/broker/settings.ts";
 import { Failure, isTransient } from "@longshore/contract/problem.ts";
 import { sayUnverified } from "@longshore/kubernetes/access/connection.ts";
-import { type Groups, readGroups } from "@longshore/kubernetes/groups.ts";
+import { tellTokens } from "@longshore/kubernetes/access/token-gauge.ts";
+import { type Groups, readGroups, tokensOf } from "@longshore/kubernetes/groups.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { failpoints } from "@longshore/runtime/failpoint.ts";
 import { serveHealth } from "@longshore/runtime/health.ts";
@@ -37,7 +38,7 @@ export async function watcher(config: WatcherConfig, log: Log, signal: AbortSign
 
   const starting = openStarting(["broker", "groups"], { clock, log, signal, isOutage: isTransient });
   await using health = await serveHealth({ listen: config.http.listen, metrics, ...starting.health });
-  await using groups = await groupsOf(config, metrics);
+  await using groups = await groupsOf(config, metrics, log);
   await sayUnverified(groups?.clusters ?? [], log);
   await using broker = await starting.reach("broker", () => openBroker({ ...brokerOf(config), log, clock }));
   const parts: Parts = {
@@ -60,16 +61,18 @@ export async function watcher(config: WatcherConfig, log: Log, signal: AbortSign
       broker: () => ({ ready: broker.status().kind !== "reconnecting", says: broker.status().kind }),
       groups: learned?.state ?? (() => ({ ready: true, says: names.join(", ") })),
     },
+    refresh: async () => tellTokens(learned?.tokens() ?? tokensOf(groups?.clusters ?? []), parts),
   });
   log.info("the watcher is up", { owner, health: health.url, groups: learned ? "as launchers announce them" : names });
   return await together(signal, learned ? { groups: learned.loop } : watcherLoops(parts));
 }
 
-async function groupsOf({ groupsFile }: WatcherConfig, metrics: Metrics): Promise<Groups | undefined> {
+async function groupsOf({ groupsFile }: WatcherConfig, metrics: Metrics, log: Log): Promise<Groups | undefined> {
   if (groupsFile === undefined) return undefined;
   return await readGroups(groupsFile, {
     credential: "watch",
     clock: systemClock,
+    log,
     onRequest: (group, purpose, code) => metrics.count("longshore_kubernetes_requests_total", { group, purpose, code }),
   });
 }

@@ -134,7 +134,7 @@ t.test("refuses, naming the path and saying what to do", async (t) => {
       name: "an empty token",
       cluster: { server },
       credential: { tokenFile: at("empty") },
-      want: [["/launch/tokenFile", /empty/]],
+      want: [["/launch/tokenFile", /file \S+\/empty is empty\. Write a token into it/]],
     },
     {
       name: "a token that is something else",
@@ -288,6 +288,35 @@ t.test("reads CA and client certificate again, and says so only when they change
   await clock.sleep(61_000);
   t.match(await connection.trust(), { ca: clientCertificate });
   t.equal(await connection.authorization(), undefined);
+});
+
+t.test("files that become empty change nothing, and each is told once, by its name", async (t) => {
+  const at = await folder(t, files);
+  const clock = virtualClock();
+  const said: string[] = [];
+  const note = (message: string, fields: object = {}) => void said.push(`${message} ${JSON.stringify(fields)}`);
+  const it = await connect({
+    cluster: { server, caFile: at("ca.crt") },
+    credential: { tokenFile: at("token") },
+    clock,
+    at: "/groups/prod-a",
+    log: { warn: note, info: note },
+  });
+  if (it.kind === "refused") throw new Error(inspect(it.problems));
+  const { connection } = it;
+  const look = async () => [await connection.authorization(), (await connection.trust()).ca];
+  const first = await look();
+  for (const file of ["token", "ca.crt"]) await writeFile(at(file), "");
+  for (let n = 0; n < 3; n++) {
+    await clock.sleep(61_000);
+    t.same(await look(), first, "they stay in use");
+  }
+  t.match(said, [/stays in use.*prod-a.*\/token is empty/, /stays in use.*prod-a.*\/ca\.crt is empty/]);
+  t.equal(said.length, 2);
+  await writeFile(at("token"), "rotated");
+  await clock.sleep(61_000);
+  t.match(await look(), ["Bearer rotated", first[1]]);
+  t.match(said.at(-1), /can be used again.*prod-a/);
 });
 
 t.test("takes address, CA and token from a kubeconfig, and the group's own credential before its user's", async (t) => {

@@ -7,7 +7,8 @@
 import { X509Certificate } from "node:crypto";
 import type { Problem } from "@longshore/contract/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
-import { addressProblem, type Connection, type Kept, kept, connectionOf, readText, type Trust } from "./connection.ts";
+import type { Log } from "@longshore/runtime/log.ts";
+import { addressProblem, type Connection, type Hear, type Kept, kept, connectionOf, readText, type Trust } from "./connection.ts";
 import { openKubeconfig } from "./kubeconfig.ts";
 
 /** The place of the cluster: exactly one of `server`, `kubeconfig` and `inCluster`. */
@@ -43,6 +44,10 @@ interface ConnectOptions {
   readonly at?: string;
   /** The credential's name in these settings: "launch" or "watch". */
   readonly as?: string;
+  /** Tells the command that writes a new token into this file. */
+  readonly toRenew?: (tokenFile: string) => string;
+  /** Hears once that a file cannot be used any more, and once that it can again. */
+  readonly log?: Pick<Log, "warn" | "info">;
   /** The hint how to allow programs, for settings that are not a group's: "Add --allow-programs if …". */
   readonly toAllowPrograms?: string;
 }
@@ -61,26 +66,29 @@ export async function connect(options: ConnectOptions): Promise<Connected> {
   if (problems.length > 0) return { kind: "refused", problems };
 
   const { cluster, credential } = inPod(options);
+  const hear = (): Hear | undefined => options.log && onceEach(options.log, at.slice(at.lastIndexOf("/") + 1));
   const { kubeconfig } = cluster;
   const opened =
     kubeconfig === undefined
       ? undefined
-      : await tried("/cluster/kubeconfig", report, () => openKubeconfig(kubeconfig, { ...cluster, toAllowPrograms }, clock));
+      : await tried("/cluster/kubeconfig", report, () =>
+          openKubeconfig(kubeconfig, { ...cluster, toAllowPrograms }, clock, hear()),
+        );
   const server = (opened?.first.server ?? cluster.server ?? "").replace(/\/+$/, "");
   const wrong = cluster.server === undefined ? undefined : addressProblem(server);
   if (wrong !== undefined) report("/cluster/server", "Address", wrong);
 
   const own = hasOwn(credential);
   await checkFiles(cluster, credential, as, report);
-  const token = await keptToken(credential, as, report, clock);
+  const token = await keptToken(credential, { ...options, as, report, hear: hear() });
   if (kubeconfig === undefined && !own)
     report(`/${as}`, "Missing", "The group has no credential here; give it a tokenFile, or a certFile and keyFile.");
 
   const readTrust = async (): Promise<Trust> => {
     const base = (await opened?.get())?.trust ?? NOTHING;
     return {
-      ca: cluster.caFile === undefined ? (cluster.ca ?? base.ca) : await readText(cluster.caFile),
-      cert: credential.certFile === undefined ? (own ? undefined : base.cert) : await readText(credential.certFile),
+      ca: cluster.caFile === undefined ? (cluster.ca ?? base.ca) : await readCertificates(cluster.caFile),
+      cert: credential.certFile === undefined ? (own ? undefined : base.cert) : await readCertificates(credential.certFile),
       key: credential.keyFile === undefined ? (own ? undefined : base.key) : await readText(credential.keyFile),
       serverName: cluster.serverName ?? base.serverName,
       verify: base.verify && cluster.insecureSkipVerify !== true,
@@ -88,7 +96,7 @@ export async function connect(options: ConnectOptions): Promise<Connected> {
   };
   const first = problems.length > 0 ? undefined : await tried("/cluster", report, readTrust);
   if (first === undefined) return { kind: "refused", problems };
-  const trust = kept(clock, first, readTrust);
+  const trust = kept(clock, first, readTrust, hear());
   const rejected = () => [token, trust, opened].forEach((it) => it?.doubt());
   const authorization = token?.get ?? (async () => (own ? undefined : (await opened?.get())?.authorization));
   const connection = connectionOf({
@@ -148,47 +156,81 @@ async function checkFiles(cluster: ClusterSettings, credential: CredentialSettin
     const [given, missing] = certFile === undefined ? ["keyFile", "certFile"] : ["certFile", "keyFile"];
     report(`/${as}/${missing}`, "Missing", `A ${given} is of no use without a ${missing}.`);
   }
-  if (cluster.ca !== undefined) checkCertificates("/cluster/ca", cluster.ca, report);
+  const check = (path: string, pem: string, whose?: string) =>
+    certificateProblems(pem, whose).forEach((it) => report(path, "Certificate", it));
+  if (cluster.ca !== undefined) check("/cluster/ca", cluster.ca);
   for (const [path, file] of [
     ["/cluster/caFile", cluster.caFile],
     [`/${as}/certFile`, certFile],
   ] as const)
-    if (file !== undefined) await tried(path, report, async () => checkCertificates(path, await readText(file), report));
+    if (file !== undefined) await tried(path, report, async () => check(path, await readText(file), file));
   if (keyFile !== undefined) await tried(`/${as}/keyFile`, report, () => readText(keyFile));
 }
 
-function checkCertificates(path: string, pem: string, report: Report): void {
+/** Throws a sentence if the file holds no certificates: a file that became empty must not replace a CA that is good. */
+async function readCertificates(file: string): Promise<string> {
+  const pem = await readText(file);
+  const [problem] = certificateProblems(pem, file);
+  if (problem !== undefined) throw new Error(problem);
+  return pem;
+}
+
+function certificateProblems(pem: string, file?: string): readonly string[] {
+  const [it, its] = file === undefined ? ["It", "Its"] : [`The file ${file}`, `In the file ${file} the`];
+  if (file !== undefined && pem.trim() === "") return [`${it} is empty. Write the certificate into it, in PEM form.`];
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g) ?? [];
-  if (blocks.length === 0) report(path, "Certificate", "It holds no certificate in PEM form (-----BEGIN CERTIFICATE-----).");
-  for (const [index, block] of blocks.entries()) {
+  if (blocks.length === 0) return [`${it} holds no certificate in PEM form (-----BEGIN CERTIFICATE-----).`];
+  return blocks.flatMap((block, index) => {
     try {
       new X509Certificate(block).toString();
+      return [];
     } catch {
-      const message = `Its certificate number ${index + 1} cannot be read; it may have been cut while it was copied.`;
-      report(path, "Certificate", message);
+      return [`${its} certificate number ${index + 1} cannot be read; it may have been cut while it was copied.`];
     }
-  }
+  });
+}
+
+interface TokenOptions extends Pick<ConnectOptions, "clock" | "toRenew"> {
+  readonly as: string;
+  readonly report: Report;
+  readonly hear: Hear | undefined;
 }
 
 async function keptToken(
   { token, tokenFile }: CredentialSettings,
-  as: string,
-  report: Report,
-  clock: Clock,
+  { as, report, clock, toRenew, hear }: TokenOptions,
 ): Promise<Kept<string> | undefined> {
   if (token !== undefined && tokenFile !== undefined) report(`/${as}/tokenFile`, "Choice", "Give either token or tokenFile.");
   if (token === undefined && tokenFile === undefined) return undefined;
-  const read = async () => bearer(token ?? (await readText(tokenFile ?? "")));
+  const read = async () => (token === undefined ? bearerIn(tokenFile ?? "", toRenew) : bearer(token, "The token"));
   const first = await tried(`/${as}/${token === undefined ? "tokenFile" : "token"}`, report, read);
-  return first === undefined ? undefined : kept(clock, first, read);
+  return first === undefined ? undefined : kept(clock, first, read, hear);
+}
+
+async function bearerIn(file: string, toRenew: ConnectOptions["toRenew"]): Promise<string> {
+  const text = await readText(file);
+  const remedy = toRenew === undefined ? "Write a token into it." : `Write a token into it: ${toRenew(file)}`;
+  if (text.trim() === "") throw new Error(`The file ${file} is empty. ${remedy}`);
+  return bearer(text, `The token in ${file}`);
+}
+
+/** Tells each trouble once, and that it has passed. */
+function onceEach(log: Pick<Log, "warn" | "info">, group: string): Hear {
+  let last: string | undefined;
+  return (trouble) => {
+    if (trouble === last) return;
+    last = trouble;
+    if (trouble === undefined) log.info("a group's files can be used again", { group });
+    else log.warn("a group's file cannot be used, and its earlier content stays in use", { group, error: trouble });
+  };
 }
 
 /** If a header cannot have the token as its value, throws an error that does not quote the token. */
-function bearer(text: string): string {
+function bearer(text: string, what: string): string {
   const token = text.trim();
-  if (token === "") throw new Error("The token is empty.");
+  if (token === "") throw new Error(`${what} is empty.`);
   if (!/^[\x21-\x7e]+$/.test(token))
-    throw new Error("The token holds blanks or characters that no token has; is it the right file?");
+    throw new Error(`${what} holds blanks or characters that no token has; is it the right file?`);
   return `Bearer ${token}`;
 }
 

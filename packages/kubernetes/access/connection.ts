@@ -9,6 +9,7 @@
 import { readFile } from "node:fs/promises";
 import { BlockList, isIP } from "node:net";
 import type { Clock } from "@longshore/runtime/clock.ts";
+import { reason } from "@longshore/runtime/config/config.ts";
 import { withoutCredentials } from "@longshore/runtime/config/secret.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import { member } from "../objects.ts";
@@ -48,12 +49,12 @@ export function connectionOf(
       last = await of.authorization();
       return last;
     },
-    tokenTimes: () => timesOf(last),
+    tokenTimes: () => tokenTimesOf(last),
   };
 }
 
 /** A service account token is a JWT with an expiry. We read its times, and rely on nothing else in it. */
-function timesOf(authorization: string | undefined): ReturnType<Connection["tokenTimes"]> {
+export function tokenTimesOf(authorization: string | undefined): ReturnType<Connection["tokenTimes"]> {
   const payload = authorization?.replace(/^Bearer /, "").split(".")[1];
   if (payload === undefined) return undefined;
   try {
@@ -77,8 +78,11 @@ export interface Kept<T> {
   doubt(): void;
 }
 
+/** Hears why a value could not be made again, and `undefined` when it could. */
+export type Hear = (trouble: string | undefined) => void;
+
 /** Keeps the value that `make` made. If making it again fails, the old value stays in use: it may still be good. */
-export function kept<T>(clock: Clock, first: T, make: () => Promise<T>): Kept<T> {
+export function kept<T>(clock: Clock, first: T, make: () => Promise<T>, hear: Hear = () => undefined): Kept<T> {
   let value = first;
   let madeMs = clock.now();
   let maxMs = AGE_MAX_MS;
@@ -87,7 +91,9 @@ export function kept<T>(clock: Clock, first: T, make: () => Promise<T>): Kept<T>
   async function again(): Promise<T> {
     try {
       value = await make();
-    } catch {
+      hear(undefined);
+    } catch (error) {
+      hear(reason(error));
       return value; // if the old value is no longer good, the request's 401 or failed handshake tells more
     } finally {
       madeMs = clock.now();

@@ -10,7 +10,7 @@ import { stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import type { KubeConfig } from "@kubernetes/client-node";
 import type { Clock } from "@longshore/runtime/clock.ts";
-import { addressProblem, type Kept, kept, readText, type Trust } from "./connection.ts";
+import { addressProblem, type Hear, type Kept, kept, readText, type Trust } from "./connection.ts";
 import { member, text } from "../objects.ts";
 
 interface KubeconfigOptions {
@@ -33,6 +33,7 @@ export async function openKubeconfig(
   path: string,
   options: KubeconfigOptions,
   clock: Clock,
+  hear?: Hear,
 ): Promise<Kept<Kubeconfig> & { readonly first: Kubeconfig }> {
   let parsed: Parsed | undefined;
   let changedMs = 0;
@@ -46,7 +47,7 @@ export async function openKubeconfig(
   }
 
   const first = await load();
-  return { first, ...kept(clock, first, load) };
+  return { first, ...kept(clock, first, load, hear) };
 }
 
 interface Parsed {

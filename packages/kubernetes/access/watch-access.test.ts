@@ -36,7 +36,7 @@ async function problemsOf(work: () => Promise<unknown>): Promise<string> {
 
 t.test("each group's address, trust and watch credential, as values; of the launch credential nothing", async (t) => {
   const { at } = files(t, { ...TOKENS, "groups.yaml": groupsOf({ a: group, b: { ...group, namespaces: ["x", "y"] } }) });
-  const found = await (await openWatchAccess(at("groups.yaml"), virtualClock())).look();
+  const found = await (await openWatchAccess(at("groups.yaml"), { clock: virtualClock() })).look();
   t.match(found, [
     { name: "a", namespace: "jobs", server: "https://a:6443", authorization: "Bearer watching", trust: { verify: true } },
     { name: "b/x", namespace: "x" },
@@ -48,7 +48,7 @@ t.test("each group's address, trust and watch credential, as values; of the laun
 t.test("how often a group is polled goes with its access; what is too often or too seldom is refused", async (t) => {
   const polled = (poll: string) => groupsOf({ a: { ...group, poll } });
   const { at, write } = files(t, { ...TOKENS, "groups.yaml": polled("10s") });
-  const open = () => openWatchAccess(at("groups.yaml"), virtualClock());
+  const open = () => openWatchAccess(at("groups.yaml"), { clock: virtualClock() });
   t.match(await (await open()).look(), [{ name: "a", pollMs: 10_000 }]);
   for (const poll of ["500ms", "1m", "often"]) {
     write("groups.yaml", polled(poll));
@@ -61,7 +61,7 @@ t.test("how often a group is polled goes with its access; what is too often or t
 t.test("a rotated token and an edited file are seen at the next look", async (t) => {
   const clock = virtualClock();
   const { at, write } = files(t, { ...TOKENS, "groups.yaml": groupsOf({ a: group }) });
-  const access = await openWatchAccess(at("groups.yaml"), clock);
+  const access = await openWatchAccess(at("groups.yaml"), { clock });
   await clock.sleep(5_000);
   write("watch-token", "rotated");
   t.match(await access.look(), [{ authorization: "Bearer rotated" }]);
@@ -72,11 +72,11 @@ t.test("a rotated token and an edited file are seen at the next look", async (t)
 t.test("a file that is being replaced is a problem of that look, and not of the next", async (t) => {
   const clock = virtualClock();
   const { at, write } = files(t, { ...TOKENS, "groups.yaml": groupsOf({ a: group }) });
-  const access = await openWatchAccess(at("groups.yaml"), clock);
+  const access = await openWatchAccess(at("groups.yaml"), { clock });
   rmSync(at("groups.yaml"));
   t.match(await problemsOf(() => access.look()), /cannot be read: it does not exist/);
   write("groups.yaml", groupsOf({ a: group, b: { ...group, watch: { tokenFile: "coming" } } }));
-  t.match(await problemsOf(() => access.look()), /groups\/b\/watch\/tokenFile.*coming/);
+  t.match(await problemsOf(() => access.look()), /groups\.b\.watch\.tokenFile.*coming/);
   write("coming", "there");
   t.equal((await access.look()).length, 2);
 });
@@ -89,13 +89,13 @@ for (const { name, change, want } of [
 ] as const) // biome-ignore format: a table
   t.test(`refuses: ${name}`, async (t) => {
     const { at } = files(t, { ...TOKENS, "groups.yaml": groupsOf({ a: { ...group, ...change } }) });
-    t.match(await problemsOf(() => openWatchAccess(at("groups.yaml"), virtualClock())), want);
+    t.match(await problemsOf(() => openWatchAccess(at("groups.yaml"), { clock: virtualClock() })), want);
   });
 
 t.test("refuses, also later, when the watch token was overwritten with the launch token", async (t) => {
   const clock = virtualClock();
   const { at, write } = files(t, { ...TOKENS, "groups.yaml": groupsOf({ a: group }) });
-  const access = await openWatchAccess(at("groups.yaml"), clock);
+  const access = await openWatchAccess(at("groups.yaml"), { clock });
   await clock.sleep(5_000);
   write("watch-token", "launching");
   t.match(await problemsOf(() => access.look()), /it is the launch credential/);
@@ -104,7 +104,7 @@ t.test("refuses, also later, when the watch token was overwritten with the launc
 t.test("a group that cannot be told now hides no other", async (t) => {
   const clock = virtualClock();
   const { at, write } = files(t, { ...TOKENS, other: "other\n", "groups.yaml": groupsOf({ a: group, b: { ...group, watch: { tokenFile: "other" } } }) }); // biome-ignore format: one value
-  const access = await openWatchAccess(at("groups.yaml"), clock);
+  const access = await openWatchAccess(at("groups.yaml"), { clock });
   await clock.sleep(5_000);
   write("watch-token", "launching");
   write("other", "rotated");
@@ -118,7 +118,7 @@ t.test("a group that cannot be told now hides no other", async (t) => {
 
 t.test("every problem of every group is told at once", async (t) => {
   const { at } = files(t, { ...TOKENS, "groups.yaml": groupsOf({ a: { ...group, watch: undefined }, b: { ...group, watch: { tokenFile: "nowhere" } } }) }); // biome-ignore format: one value
-  const problems = await problemsOf(() => openWatchAccess(at("groups.yaml"), virtualClock()));
-  t.match(problems, /groups\/a/);
-  t.match(problems, /groups\/b/);
+  const problems = await problemsOf(() => openWatchAccess(at("groups.yaml"), { clock: virtualClock() }));
+  t.match(problems, /groups\.a/);
+  t.match(problems, /groups\.b/);
 });

@@ -6,12 +6,11 @@
  * cluster's rotation has made worthless: each `look` reads the files again.
  */
 import type { GroupName } from "@longshore/contract/ids.ts";
-import type { Clock } from "@longshore/runtime/clock.ts";
 import { ConfigProblems, readConfig, reason } from "@longshore/runtime/config/config.ts";
 import { type Cluster, type ClustersOptions, openClusters } from "../clusters.ts";
-import { type GroupOfFile, GroupsFile, inFile, nameOf } from "../groups.ts";
+import { connectAs, type GroupOfFile, GroupsFile, inFile, nameOf, type ReadGroups } from "../groups.ts";
 import { openTransport } from "../request/exchange.ts";
-import { connect, type Connected, hasOwn } from "./connect.ts";
+import { hasOwn } from "./connect.ts";
 import { addressProblem, type Connection, connectionOf, readText, type Trust } from "./connection.ts";
 
 /** Everything that a connection needs. `trust.cert`, `trust.key` and `authorization` are the credential. */
@@ -47,31 +46,36 @@ export interface WatchAccess {
   look(): Promise<readonly Look[]>;
 }
 
+const SAME =
+  "it is the launch credential, which can write in the cluster and is told to nobody; give the watcher another (longshore rbac prints a Role that can only read)";
+
 interface OpenGroup {
-  readonly at: string;
+  /** What to say if both credentials are the same. */
+  readonly same: readonly string[];
   readonly names: readonly (readonly [name: GroupName, namespace: string])[];
   readonly pollMs: number | undefined;
   readonly watch: Connection;
   readonly launch: Connection | undefined;
 }
 
+type Opening = Pick<ReadGroups, "clock" | "log">;
 type Opened = OpenGroup | { readonly names: OpenGroup["names"]; readonly problems: readonly string[] };
 
 /** Throws `ConfigProblems` with all problems at once: a launcher that cannot announce its groups does not start. */
-export async function openWatchAccess(file: string, clock: Clock): Promise<WatchAccess> {
+export async function openWatchAccess(file: string, options: Opening): Promise<WatchAccess> {
   const textOf = (): Promise<string> =>
     readText(file).catch((error: unknown) => {
       throw new ConfigProblems([reason(error)]);
     });
   let text = await textOf();
-  let opened = await openAll(file, clock);
+  let opened = await openAll(file, options);
   const problems = problemsIn(await lookAt(opened));
   if (problems.length > 0) throw new ConfigProblems(problems);
   return {
     look: async () => {
       const now = await textOf();
       if (now !== text || opened.some((it) => "problems" in it)) {
-        opened = await openAll(file, clock);
+        opened = await openAll(file, options);
         text = now;
       }
       return await lookAt(opened);
@@ -79,27 +83,30 @@ export async function openWatchAccess(file: string, clock: Clock): Promise<Watch
   };
 }
 
-async function openAll(file: string, clock: Clock): Promise<readonly Opened[]> {
+async function openAll(file: string, options: Opening): Promise<readonly Opened[]> {
   const { groups } = readConfig(GroupsFile, { file, env: {} });
-  return await Promise.all(Object.entries(groups).map(([group, settings]) => openGroup(file, group, settings, clock)));
+  return await Promise.all(Object.entries(groups).map(([group, settings]) => openGroup(file, group, settings, options)));
 }
 
-async function openGroup(file: string, group: string, settings: GroupOfFile, clock: Clock): Promise<Opened> {
-  const at = `${file}: /groups/${group}`;
+async function openGroup(file: string, group: string, settings: GroupOfFile, options: Opening): Promise<Opened> {
+  const path = `/groups/${group}/watch`;
   const names = settings.namespaces.map((it) => [nameOf(group, it, settings.namespaces), it] as const);
   if (!hasOwn(settings.watch)) {
-    const problem = `${at}/watch: a group that is announced needs a watch credential of its own (a tokenFile, or a certFile and keyFile): the launcher's is told to nobody`;
-    return { names, problems: [problem] };
+    const message =
+      "a group that is announced needs a watch credential of its own (a tokenFile, or a certFile and keyFile): the launcher's is told to nobody";
+    return { names, problems: inFile(file, [{ path, message }]) };
   }
-  const watch = await connected(settings, "watch", group, clock);
-  const launch = hasOwn(settings.launch) ? await connected(settings, "launch", group, clock) : undefined;
+  const watch = await connectAs("watch", group, settings, options);
+  const launch = hasOwn(settings.launch) ? await connectAs("launch", group, settings, { clock: options.clock }) : undefined;
   if (watch.kind === "refused") return { names, problems: inFile(file, watch.problems) };
   if (launch?.kind === "refused") return { names, problems: inFile(file, launch.problems) };
-  return { at, names, pollMs: settings.poll, watch: watch.connection, launch: launch?.connection };
-}
-
-function connected(settings: GroupOfFile, as: "watch" | "launch", group: string, clock: Clock): Promise<Connected> {
-  return connect({ cluster: settings.cluster, credential: settings[as] ?? {}, clock, at: `/groups/${group}`, as });
+  return {
+    same: inFile(file, [{ path, message: SAME }]),
+    names,
+    pollMs: settings.poll,
+    watch: watch.connection,
+    launch: launch?.connection,
+  };
 }
 
 async function lookAt(opened: readonly Opened[]): Promise<readonly Look[]> {
@@ -111,12 +118,12 @@ const unclear = (names: OpenGroup["names"], problems: readonly string[]): readon
 
 async function lookAtGroup(opened: Opened): Promise<readonly Look[]> {
   if ("problems" in opened) return unclear(opened.names, opened.problems);
-  const { at, names, pollMs, watch, launch } = opened;
+  const { same, names, pollMs, watch, launch } = opened;
   for (const it of [watch, launch]) it?.rejected(); // each file is read again now, not only after a minute
   const [authorization, trust] = [await watch.authorization(), await watch.trust()];
   const [theirs, theirTrust] = [await launch?.authorization(), await launch?.trust()];
-  const same = authorization === undefined ? trust.cert === theirTrust?.cert : authorization === theirs;
-  if (launch === undefined || !same)
+  const isSame = authorization === undefined ? trust.cert === theirTrust?.cert : authorization === theirs;
+  if (launch === undefined || !isSame)
     return names.map(([name, namespace]) => ({
       name,
       namespace,
@@ -125,9 +132,7 @@ async function lookAtGroup(opened: Opened): Promise<readonly Look[]> {
       authorization,
       ...(pollMs !== undefined && { pollMs }),
     }));
-  return unclear(names, [
-    `${at}/watch: it is the launch credential, which can write in the cluster and is told to nobody; give the watcher another (longshore rbac prints a Role that can only read)`,
-  ]);
+  return unclear(names, same);
 }
 
 /**

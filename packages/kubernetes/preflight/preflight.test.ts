@@ -22,6 +22,7 @@ interface ClusterFaults {
   readonly quotas?: readonly object[];
   readonly trust?: Partial<Trust>;
   readonly clockOffMs?: number;
+  readonly tokenFile?: string;
   readonly token?: { readonly issuedAtMs: number | undefined; readonly expiresAtMs: number };
   readonly want: readonly (Partial<Omit<Row, "detail" | "hint">> & { readonly detail?: RegExp; readonly hint?: RegExp })[];
 }
@@ -182,6 +183,52 @@ const cases: readonly ClusterFaults[] = [
     ],
   },
   {
+    name: "the namespace enforces restricted pods",
+    namespace: [
+      200,
+      {
+        metadata: {
+          name: "batch",
+          uid: "u",
+          resourceVersion: "1",
+          labels: { "pod-security.kubernetes.io/enforce": "restricted" },
+        },
+      },
+    ],
+    create: [201, {}, { warning: '299 - "would violate PodSecurity \\"restricted:latest\\": runAsNonRoot != true"' }],
+    want: [
+      ...well,
+      {},
+      {},
+      {
+        step: "create",
+        state: "failed",
+        code: "AdmissionDenied",
+        detail: /enforces Pod Security "restricted": .*each of its pods refused.*runAsNonRoot/,
+        hint: /enforce=baseline --overwrite`/,
+      },
+    ],
+  },
+  {
+    name: "a quota can hold no pod",
+    quotas: [{ metadata: { name: "none" }, status: { hard: { pods: "0" }, used: { pods: "0" } } }],
+    want: [
+      ...well,
+      {},
+      {},
+      { step: "quota", state: "failed", code: "QuotaImpossible", detail: /0 of 0 pods \(quota none\)\. Each run fails at once/ },
+      {},
+    ],
+  },
+  {
+    name: "quotas of nothing are about other things and other pods",
+    quotas: [
+      { metadata: { name: "other" }, status: { hard: { services: "0" } } },
+      { metadata: { name: "scoped" }, spec: { scopes: ["BestEffort"] }, status: { hard: { pods: "0" } } },
+    ],
+    want: [...well, {}, {}, { step: "quota", state: "ok" }, {}],
+  },
+  {
     name: "a quota is full and another has room",
     quotas: [
       { metadata: { name: "roomy" }, status: { hard: { cpu: "10" }, used: { cpu: "1500m" } } },
@@ -235,12 +282,43 @@ const cases: readonly ClusterFaults[] = [
   {
     name: "a person's token ends soon",
     token: { issuedAtMs: nowMs - 300 * day, expiresAtMs: nowMs + 6 * day },
-    want: [{}, {}, { step: "token", state: "warning", detail: /in 6 d/, hint: /rotate/ }, {}, {}, {}, {}],
+    want: [{}, {}, { step: "token", state: "warning", detail: /in 6 d/, hint: /new credential/ }, {}, {}, {}, {}],
   },
   {
     name: "a token of an hour is rotated by a machine",
     token: { issuedAtMs: nowMs, expiresAtMs: nowMs + 3_600_000 },
     want: [{}, {}, { step: "token", state: "ok", detail: /in 60 min/ }, {}, {}, {}, {}],
+  },
+  {
+    name: "a token of a day has an hour left",
+    tokenFile: "/secrets/prod a",
+    token: { issuedAtMs: nowMs - 23 * 3_600_000, expiresAtMs: nowMs + 3_600_000 },
+    want: [
+      {},
+      {},
+      {
+        step: "token",
+        state: "warning",
+        detail: /in 60 min/,
+        hint: /file: kubectl -n batch create token longshore-launcher --duration 24h > '\/secrets\/prod a'$/,
+      },
+      {},
+      {},
+      {},
+      {},
+    ],
+  },
+  {
+    name: "a token of a day is new",
+    tokenFile: "/secrets/prod-a",
+    token: { issuedAtMs: nowMs, expiresAtMs: nowMs + 24 * 3_600_000 },
+    want: [{}, {}, { step: "token", state: "ok", detail: /in 24 h/ }, {}, {}, {}, {}],
+  },
+  {
+    name: "a token of two days has a tenth of its life left",
+    tokenFile: "/secrets/prod-a",
+    token: { issuedAtMs: nowMs - 44 * 3_600_000, expiresAtMs: nowMs + 4 * 3_600_000 },
+    want: [{}, {}, { step: "token", state: "warning", detail: /in 4 h/ }, {}, {}, {}, {}],
   },
   {
     name: "the token has expired",
@@ -261,6 +339,7 @@ for (const faults of cases) {
         clock,
         namespace: "batch",
         role,
+        tokenFile: faults.tokenFile,
         polls: faults.polls ?? false,
         manifest: { kind: "Job" },
         explain,

@@ -7,6 +7,7 @@ import { DIAGNOSES, type Diagnosis, RESTRICTED } from "@longshore/contract/diagn
 import { quantity } from "@longshore/contract/units.ts";
 import type { Connection } from "../access/connection.ts";
 import { asList, asObject, isRaw, member, saysMissing, text, wordsOf } from "../objects.ts";
+import { newToken, type TokenPlace } from "../access/new-token.ts";
 import { type Need, needsOf, REFUSED, type RoleName } from "../permissions/rbac.ts";
 import { ask as askInTime, type Sending, type Told } from "../request/purpose.ts";
 import type { Unread } from "../request/read.ts";
@@ -26,6 +27,8 @@ interface PreflightOptions extends Sending {
   readonly connection: Connection;
   readonly namespace: string;
   readonly role: RoleName;
+  /** The file of the credential's token, for the command that renews it. */
+  readonly tokenFile?: string | undefined;
   /** Explains an unwelcome answer in the launcher's own words. */
   readonly explain: Explain;
   /** The group is polled: it needs no permission to watch. */
@@ -39,29 +42,31 @@ export type Explain = (to: "create" | "read", unread: Unread) => Pick<Diagnosis,
 type Ask = (request: ApiRequest) => Promise<Told>;
 type DiagnosisCode = keyof typeof DIAGNOSES;
 
-const DAY_MS = 86_400_000;
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
 const TOKEN_SOON_MS = 14 * DAY_MS;
 /** Tokens that live shorter than this are rotated by a machine. */
 const TOKEN_SHORT_MS = 2 * DAY_MS;
 
 export async function preflight(options: PreflightOptions, signal: AbortSignal): Promise<readonly Row[]> {
-  const { connection, transport, clock, namespace, role, polls = false, manifest, explain } = options;
+  const { connection, transport, clock, namespace, role, tokenFile, polls = false, manifest, explain } = options;
+  const credential: Credential = { role, namespace, file: tokenFile };
   const ask: Ask = (request) => askInTime({ transport, clock }, { purpose: "inquire", ...request }, signal);
   const network = await networkRow(connection, clock.now());
   const rows = [network];
   if (network.state === "failed") return rows;
 
   const version = await ask({ method: "GET", path: "/version" });
-  rows.push(versionRow(version, role, explain));
-  const token = tokenRow(connection, role, clock.now());
+  rows.push(versionRow(version, credential, explain));
+  const token = tokenRow(connection, credential, clock.now());
   if (token) rows.push(token);
   // If the cluster does not know the user, it refuses everything: one row is enough to say so.
   if (version.kind !== "told" || version.answer.status === 401) return rows;
   const clockRow = skewRow(version.answer, clock.now());
   if (clockRow) rows.push(clockRow);
 
-  if (role === "launcher")
-    rows.push(namespaceRow(await ask({ method: "GET", path: `/api/v1/namespaces/${namespace}` }), namespace, explain));
+  const named = role === "launcher" ? await ask({ method: "GET", path: `/api/v1/namespaces/${namespace}` }) : undefined;
+  if (named !== undefined) rows.push(namespaceRow(named, namespace, explain));
   const permissions = await permissionsRow(ask, role, namespace, polls);
   rows.push(permissions);
   if (permissions.detail === nothing(role, namespace)) return rows; // the following rows would say the same again
@@ -72,7 +77,7 @@ export async function preflight(options: PreflightOptions, signal: AbortSignal):
   }
   if (manifest !== undefined && role === "launcher") {
     const path = `/apis/batch/v1/namespaces/${namespace}/jobs?dryRun=All&fieldManager=longshore`;
-    rows.push(createRow(await ask({ method: "POST", path, body: manifest }), explain));
+    rows.push(createRow(await ask({ method: "POST", path, body: manifest }), isRestricted(named), explain));
   }
   return rows;
 }
@@ -85,11 +90,17 @@ function failed(step: Row["step"], code: DiagnosisCode, detail: string, hint: st
   return { step, state: "failed", detail, code, hint };
 }
 
-function unknownHere(step: Row["step"], role: RoleName, detail: string): Row {
-  const file = role === "launcher" ? "launch" : "watch";
-  const hint = `Put a new token into the group's \`${file}\` file: kubectl create token longshore-${role}.`;
-  return failed(step, "AuthRejected", detail, hint);
+type Credential = Omit<TokenPlace, "file"> & { readonly file: string | undefined };
+
+function toRenew({ file, ...of }: Credential): string {
+  const what = of.role === "launcher" ? "launch" : "watch";
+  return file === undefined
+    ? `Give the group's \`${what}\` a new credential.`
+    : `Put a new token into the group's \`${what}\` file: ${newToken({ ...of, file })}`;
 }
+
+const unknownHere = (step: Row["step"], credential: Credential, detail: string): Row =>
+  failed(step, "AuthRejected", detail, toRenew(credential));
 
 /**
  * Minor versions of Kubernetes: below `whole` a field of our Jobs is not understood; below `least` the pods of our Jobs cannot
@@ -97,12 +108,12 @@ function unknownHere(step: Row["step"], role: RoleName, detail: string): Row {
  */
 const MINOR = { least: 27, whole: 29, tested: [31, 36] } as const;
 
-function versionRow(result: Told, role: RoleName, explain: Explain): Row {
+function versionRow(result: Told, credential: Credential, explain: Explain): Row {
   if (result.kind !== "told") return diagnosed("version", explain("read", result));
   const { answer } = result;
   const version = text(member(answer.body, "gitVersion"))?.replace(/^v/, "");
   if (answer.status === 200 && version) return supportRow(version);
-  if (answer.status === 401) return unknownHere("version", role, "The API server does not accept the credential.");
+  if (answer.status === 401) return unknownHere("version", credential, "The API server does not accept the credential.");
   // Some clusters show their version to nobody; the rows that follow then decide.
   if (answer.status === 403) return { step: "version", state: "skipped", detail: "The API server does not tell its version." };
   const detail = `The answer is from no Kubernetes API: status ${answer.status}, ${wordsOf(answer).slice(0, 80)}`;
@@ -124,16 +135,26 @@ function supportRow(version: string): Row {
   return { step: "version", state: "ok", detail: `Kubernetes ${version}` };
 }
 
-function tokenRow(connection: Connection, role: RoleName, nowMs: number): Row | undefined {
+function tokenRow(connection: Connection, credential: Credential, nowMs: number): Row | undefined {
   const times = connection.tokenTimes();
   if (!times) return undefined;
   const leftMs = times.expiresAtMs - nowMs;
-  if (leftMs <= 0) return unknownHere("token", role, "The token has expired.");
-  const short = times.issuedAtMs !== undefined && times.expiresAtMs - times.issuedAtMs <= TOKEN_SHORT_MS;
-  const left = leftMs > 2 * DAY_MS ? `${Math.floor(leftMs / DAY_MS)} d` : `${Math.ceil(leftMs / 60_000)} min`;
-  const detail = `The token expires in ${left}.`;
-  if (short || leftMs > TOKEN_SOON_MS) return { step: "token", state: "ok", detail };
-  return { step: "token", state: "warning", detail, hint: "Its file is read again by itself; rotate it." };
+  if (leftMs <= 0) return unknownHere("token", credential, "The token has expired.");
+  const detail = `The token expires in ${inUnits(leftMs)}.`;
+  const livesMs = times.issuedAtMs === undefined ? Number.POSITIVE_INFINITY : times.expiresAtMs - times.issuedAtMs;
+  if (leftMs > soonMs(livesMs, credential)) return { step: "token", state: "ok", detail };
+  return { step: "token", state: "warning", detail, hint: toRenew(credential) };
+}
+
+function soonMs(livesMs: number, { file }: Credential): number {
+  if (livesMs > TOKEN_SHORT_MS) return TOKEN_SOON_MS;
+  // A pod's own token may live for an hour, and the kubelet renews it in time.
+  return file === undefined ? livesMs / 10 : Math.max(HOUR_MS, livesMs / 10);
+}
+
+function inUnits(ms: number): string {
+  if (ms > 2 * DAY_MS) return `${Math.floor(ms / DAY_MS)} d`;
+  return ms > 2 * HOUR_MS ? `${Math.floor(ms / HOUR_MS)} h` : `${Math.ceil(ms / 60_000)} min`;
 }
 
 function skewRow(answer: ApiAnswer, nowMs: number): Row | undefined {
@@ -209,6 +230,8 @@ interface Use {
   readonly resource: string;
   readonly used: string;
   readonly hard: string;
+  /** "nothing": a hard limit of 0 on something that each run needs. "other": one of 0 on something else, or on other pods. */
+  readonly allows: "some" | "nothing" | "other";
   /** The used part of the quota. From 1 on, nothing more fits. */
   readonly share: number;
 }
@@ -217,7 +240,13 @@ const QUOTA_WARN_AT = 0.9;
 
 /** Shows the fullest quota. Without this row, all rows could be well while the group takes no Job. */
 function quotaRow(quotas: readonly unknown[]): Row {
-  const uses = quotas.flatMap(usesOf).toSorted((a, b) => b.share - a.share);
+  const counted = quotas.flatMap(usesOf);
+  const never = counted.filter(({ allows }) => allows === "nothing");
+  if (never.length > 0) {
+    const detail = `No Job ever goes in: ${words(never)}. Each run fails at once.`;
+    return failed("quota", "QuotaImpossible", detail, "Raise the namespace's quota, or take it away.");
+  }
+  const uses = counted.filter(({ allows }) => allows === "some").toSorted((a, b) => b.share - a.share);
   const tight = uses.filter(({ share }) => share >= QUOTA_WARN_AT);
   const fullest = uses.length === 0 ? "no amounts counted yet" : `fullest: ${words(uses.slice(0, 1))}`;
   if (tight.length === 0) return { step: "quota", state: "ok", detail: fullest };
@@ -234,6 +263,14 @@ function quotaRow(quotas: readonly unknown[]): Row {
 const words = (uses: readonly Use[]): string =>
   uses.map(({ quota, resource, used, hard }) => `${used} of ${hard} ${resource} (quota ${quota})`).join(", ");
 
+const NEEDED = /^(pods|jobs|count\/(pods|jobs\.batch)|((requests|limits)\.)?(cpu|memory))$/;
+
+/** A quota with scopes is about some pods only, which need not be ours. */
+function isScoped(raw: unknown): boolean {
+  const spec = member(raw, "spec");
+  return member(spec, "scopes") !== undefined || member(spec, "scopeSelector") !== undefined;
+}
+
 function usesOf(raw: unknown): readonly Use[] {
   const quota = text(member(member(raw, "metadata"), "name")) ?? "";
   const status = member(raw, "status");
@@ -243,22 +280,36 @@ function usesOf(raw: unknown): readonly Use[] {
     const [limit, use] = [text(hard[resource]) ?? "", text(member(used, resource)) ?? "0"];
     const [most, now] = [quantity(limit), quantity(use)];
     if (most === undefined || now === undefined) return [];
-    const share = most === 0 ? 1 : now / most;
+    const share = now / most;
+    const allows = most > 0 ? "some" : NEEDED.test(resource) && !isScoped(raw) ? "nothing" : "other";
     const name = resource.replace(/^count\//, "").replace(/^jobs\.batch$/, "Jobs");
-    return [{ quota, resource: name, used: use, hard: limit, share }];
+    return [{ quota, resource: name, used: use, hard: limit, allows, share }];
   });
 }
 
-function createRow(result: Told, explain: Explain): Row {
+const RESTRICTED_PODS = /PodSecurity "restricted/;
+
+/** True if the namespace refuses every pod that is not `restricted`: its label says so, and the dry run of a Job only warns. */
+function isRestricted(namespace: Told | undefined): boolean {
+  if (namespace?.kind !== "told") return false;
+  const labels = member(member(namespace.answer.body, "metadata"), "labels");
+  return member(labels, "pod-security.kubernetes.io/enforce") === "restricted";
+}
+
+function createRow(result: Told, restricted: boolean, explain: Explain): Row {
   if (result.kind !== "told") return diagnosed("create", explain("create", result));
   const { answer } = result;
   const warning = answer.headers["warning"];
+  if (answer.status === 201 && warning && restricted && RESTRICTED_PODS.test(warned(warning))) {
+    const detail = `The namespace enforces Pod Security "restricted": a Job would be taken, and each of its pods refused: ${warned(warning)}`;
+    return failed("create", "AdmissionDenied", detail, RESTRICTED);
+  }
   if (answer.status === 201 && warning)
     return {
       step: "create",
       state: "warning",
       detail: `A Job would be taken, and its pods perhaps not: ${warned(warning)}`,
-      hint: /PodSecurity "restricted/.test(warned(warning)) ? RESTRICTED : DIAGNOSES.AdmissionDenied.hint,
+      hint: RESTRICTED_PODS.test(warned(warning)) ? RESTRICTED : DIAGNOSES.AdmissionDenied.hint,
     };
   if (answer.status === 201) return { step: "create", state: "ok", detail: "A Job would be taken (dry run)" };
   const why = explain("create", { kind: "answered", ...answer });

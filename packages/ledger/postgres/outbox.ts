@@ -10,7 +10,7 @@ import type { RunEventType } from "@longshore/contract/event.ts";
 import type { Database, Statement } from "./connection.ts";
 import type { groupQueries } from "./groups.ts";
 import type { Ledger, Notice, OutboxEvent, Sent } from "../port.ts";
-import { PARTITIONS } from "./write.ts";
+import { OUTBOX_LEASE, PARTITIONS } from "./write.ts";
 
 /**
  * Reads each partition in the order of its key, so that a long backlog is not read to its end each time. The busy runs are a
@@ -126,4 +126,4 @@ const keysOf = (events: readonly Sent[]): readonly [readonly string[], readonly 
 ];
 
 /** Two digits, so that all relays take the rows in the same order. */
-const partitionName = (part: number): string => `outbox/${String(part).padStart(2, "0")}`;
+const partitionName = (part: number): string => `${OUTBOX_LEASE}${String(part).padStart(2, "0")}`;

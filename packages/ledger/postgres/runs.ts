@@ -6,6 +6,7 @@ import { type AttemptState, noRuns, type RunRecord, type RunState } from "@longs
 import type { Database, Statement } from "./connection.ts";
 import type { Counts, NewestEvent, RunFilter, RunRow, StoryEvent } from "../port.ts";
 import type { AttemptColumns, RunColumns } from "./rows.ts";
+import { OUTBOX_LEASE } from "./write.ts";
 import { ATTEMPT_COLUMNS, ATTEMPT_GROUP, attemptOf, RUN_COLUMNS, RUN_GROUP, runOf } from "./rows.ts";
 
 const FIND: Statement = {
@@ -60,6 +61,7 @@ select
   (select min(e.at) from outbox o join event e on e.run_key = o.run_key and e.seq = o.seq) as outbox_oldest,
   (select count(*) from attempt where due < now() - make_interval(secs => ${OVERDUE_MS / 1000}))::float8 as overdue,
   (select count(*) from object)::float8 as strays,
+  exists (select from lease where starts_with(what, '${OUTBOX_LEASE}') and until > clock_timestamp()) as has_launcher,
   clock_timestamp() as now`,
 };
 
@@ -97,6 +99,7 @@ interface CountColumns {
   readonly outbox_oldest: number | null;
   readonly overdue: number;
   readonly strays: number;
+  readonly has_launcher: boolean;
   readonly now: number;
 }
 
@@ -161,7 +164,7 @@ export function runQueries(database: Database) {
     counts: async (): Promise<Counts> => {
       const [row] = await database.all<CountColumns>(COUNTS);
       if (row === undefined) throw new TypeError("a select without a from gave no row");
-      const { runs, attempts, outbox, outbox_oldest: oldest, overdue, strays, now } = row;
+      const { runs, attempts, outbox, outbox_oldest: oldest, overdue, strays, has_launcher: hasLauncher, now } = row;
       return {
         runs: { ...noRuns(), ...runs },
         attempts,
@@ -169,6 +172,7 @@ export function runQueries(database: Database) {
         outboxOldestMs: oldest === null ? undefined : Math.max(0, now - oldest),
         overdue,
         strays,
+        hasLauncher,
       };
     },
 

@@ -14,6 +14,8 @@ import { attemptKey, attemptValues, type Locked, runValues } from "./rows.ts";
 
 export const CHANNEL = "longshore_ledger";
 export const PARTITIONS = 16;
+/** How the names of the partitions' leases begin. */
+export const OUTBOX_LEASE = "outbox/";
 
 const AT = (column: string): string => `to_timestamp(v.${column} / 1000.0)`;
 

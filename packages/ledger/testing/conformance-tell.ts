@@ -305,6 +305,17 @@ export async function people(t: Test, { open }: Conforming): Promise<void> {
     t.equal((await ledger.counts()).overdue, 0);
   });
 
+  await t.test("a launcher is there while it leases any partition, and no other lease shows one", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    await ledger.lease("tally", "one", LEASE_MS);
+    t.equal((await ledger.counts()).hasLauncher, false);
+    await ledger.leasePartitions("one", LEASE_MS);
+    t.equal((await ledger.counts()).hasLauncher, true);
+    await opened.pass(LEASE_MS + 1_000);
+    t.equal((await ledger.counts()).hasLauncher, false);
+  });
+
   await t.test("tombstones, sent refusals and suspects go in time, and runs never", async (t) => {
     await using opened = await open();
     const ledger = await opened.connect();

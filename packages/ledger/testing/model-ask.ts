@@ -14,7 +14,7 @@ import { newestOf, newestOfStory } from "../newest-event.ts";
 import type { Accepted, Counts, GroupChange, Ledger, RunFilter, Sent, Work } from "../port.ts";
 import { NOTICE_MS, SUSPECT_MS } from "../postgres/prune.ts";
 import { OVERDUE_MS } from "../postgres/runs.ts";
-import { PARTITIONS } from "../postgres/write.ts";
+import { OUTBOX_LEASE, PARTITIONS } from "../postgres/write.ts";
 import * as its from "./model-tables.ts";
 
 type OutboxCalls = Pick<Ledger, "leasePartitions" | "unsent" | "sent" | "unsentNotices" | "sentNotices" | "lease">;
@@ -33,7 +33,7 @@ export function outboxCalls(tables: its.Tables, clock: Clock, call: its.Call): O
   return {
     lease: (what, owner, forMs) => call("lease", () => lease(what, owner, forMs)),
     leasePartitions: (owner, leaseMs) =>
-      call("leasePartitions", () => all.filter((part) => lease(`outbox/${part}`, owner, leaseMs))),
+      call("leasePartitions", () => all.filter((part) => lease(`${OUTBOX_LEASE}${part}`, owner, leaseMs))),
     unsent: ({ partitions, busy, most, sent = [] }) =>
       call("unsent", () => {
         gone(sent);
@@ -210,6 +210,7 @@ function counted(tables: its.Tables, nowMs: number): Counts {
     outboxOldestMs: unsent.length === 0 ? undefined : nowMs - Math.min(...unsent.map(({ atMs }) => atMs)),
     overdue: all.filter(({ attempt }) => attempt.dueMs !== undefined && attempt.dueMs < nowMs - OVERDUE_MS).length,
     strays: tables.strays.size,
+    hasLauncher: [...tables.leases].some(([what, { untilMs }]) => what.startsWith(OUTBOX_LEASE) && untilMs > nowMs),
   };
 }
 

@@ -79,6 +79,12 @@ function readFile(file: string): Given {
   return { value: withPathsFrom(dirname(resolve(file)), value), problems: [], place: (path) => placeIn(document, path, at) };
 }
 
+/** Names places in a file as our sentences about settings do: "groups.yaml:7: groups.prod-a.launch.tokenFile". */
+export function placesIn(file: string): (path: readonly string[]) => string {
+  const given = readFile(file);
+  return (path) => `${given.place(path) ?? file}: ${path.join(".")}`;
+}
+
 function placeIn(document: Document, path: readonly PropertyKey[], at: (offset: number) => string): string | undefined {
   for (let length = path.length; length > 0; length--) {
     const parent = document.getIn(path.slice(0, length - 1), true);

@@ -17,6 +17,7 @@ import type { Access, Look, WatchAccess } from "@longshore/kubernetes/access/wat
 import { openWatchAccess, problemsIn } from "@longshore/kubernetes/access/watch-access.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { ConfigProblems } from "@longshore/runtime/config/config.ts";
+import type { Log } from "@longshore/runtime/log.ts";
 import { again, wakeUp, type Loop, together } from "@longshore/runtime/loop.ts";
 import { openSeal, type Seal } from "@longshore/runtime/seal.ts";
 import type { LauncherConfig } from "../config.ts";
@@ -41,11 +42,11 @@ export interface AnnounceTiming {
 /** Returns undefined without a seal key. Throws `ConfigProblems` for groups that cannot be announced. */
 export async function openAnnouncing(
   { installation, groupsFile, sealKeyFile, pace }: Pick<LauncherConfig, "installation" | "groupsFile" | "sealKeyFile" | "pace">,
-  clock: Clock,
+  options: { readonly clock: Clock; readonly log: Log },
 ): Promise<Announcing | undefined> {
   if (sealKeyFile === undefined) return undefined;
   const seal = openSeal(sealKeyFile.reveal(), installation);
-  return { seal, access: await openWatchAccess(groupsFile, clock), timing: announceTiming(pace.announce) };
+  return { seal, access: await openWatchAccess(groupsFile, options), timing: announceTiming(pace.announce) };
 }
 
 export const announceTiming = (againMs = ANNOUNCE_MS): AnnounceTiming => ({

@@ -3,24 +3,38 @@
  *
  * The failure this prevents: a group that passes every check and still takes no Job.
  */
-import { readGroups } from "@longshore/kubernetes/groups.ts";
+import { readUsableGroups } from "@longshore/kubernetes/groups.ts";
 import { preflight, type Row } from "@longshore/kubernetes/preflight/preflight.ts";
 import { explainIn, sampleJob } from "@longshore/launcher/groups/sample-job.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
+import { ConfigProblems } from "@longshore/runtime/config/config.ts";
 import { isPocket } from "../place.ts";
 import type { Finding } from "./doctor.ts";
 import type { Longshore } from "../which-longshore.ts";
 
+/** A groups file that says nothing is one line of the page. */
 export async function groups(
+  of: Pick<Longshore, "groupsFile" | "installation">,
+  signal: AbortSignal,
+): Promise<readonly Finding[]> {
+  try {
+    return await eachGroup(of, signal);
+  } catch (error) {
+    if (!(error instanceof ConfigProblems)) throw error;
+    return error.problems.map((it) => unusableIn("groups", it));
+  }
+}
+
+async function eachGroup(
   { groupsFile, installation }: Pick<Longshore, "groupsFile" | "installation">,
   signal: AbortSignal,
 ): Promise<readonly Finding[]> {
   const each = (["launcher", "watcher"] as const).map(async (role) => {
-    await using opened = await readGroups(groupsFile, {
+    await using opened = await readUsableGroups(groupsFile, {
       credential: role === "launcher" ? "launch" : "watch",
       clock: systemClock,
     });
-    const rows = opened.clusters.map(async ({ name, namespace, transport, connection, pollMs }) => {
+    const rows = opened.clusters.map(async ({ name, namespace, transport, connection, tokenFile, pollMs }) => {
       const job = sampleJob(installation, name, namespace);
       const asked = {
         connection,
@@ -28,6 +42,7 @@ export async function groups(
         clock: systemClock,
         namespace,
         role,
+        tokenFile,
         polls: pollMs !== undefined,
         manifest: job,
         explain: explainIn(name, namespace),
@@ -38,12 +53,20 @@ export async function groups(
         .map((row) => (isPocket(installation, name) ? ofPocket(row) : row));
       return told.map((row) => findingOf({ name, namespace }, role, row));
     });
-    return (await Promise.all(rows)).flat();
+    const unusable = opened.unusable.flatMap(({ name, problems }) => problems.map((it) => unusableIn(name, `${role}: ${it}`)));
+    return [...unusable, ...(await Promise.all(rows)).flat()];
   });
   const findings = (await Promise.all(each)).flat();
   if (findings.length === 0) return [noGroup(groupsFile)];
   return findings.toSorted((a, b) => (a.part < b.part ? -1 : a.part > b.part ? 1 : 0));
 }
+
+const unusableIn = (part: string, says: string): Finding => ({
+  part,
+  state: "FAIL",
+  says,
+  todo: "mend it: launchers and watchers that run go on with what they read before, and none starts",
+});
 
 const noGroup = (groupsFile: string): Finding => ({
   part: "groups",

@@ -144,6 +144,7 @@ async function ledgerAndHolds(longshore: Longshore, _: AbortSignal, config?: str
     return [
       { part: "ledger", state: "ok", says: `${product}, schema ${schema}; ${unsent(counts.outbox)}` },
       clock("ledger", now - (before + systemClock.now()) / 2),
+      ...(counts.hasLauncher ? [] : [NO_LAUNCHER]),
       ...(late
         ? [
             {
@@ -167,25 +168,40 @@ async function ledgerAndHolds(longshore: Longshore, _: AbortSignal, config?: str
             todo: "is a launcher running, and does it reach the groups below?",
           },
       ...(await runsThatWait(ledger, longshore, config)),
-      ...states.flatMap((it) => ofGroup(it, now, longshore)),
+      ...states.flatMap((it) => ofGroup(it, { nowMs: now, hasLauncher: counts.hasLauncher }, longshore)),
     ];
   } catch (error) {
+    if (error instanceof Failure && error.code === "LedgerNew") return [{ part: "ledger", state: "WARN", says: error.message }];
     return failed("ledger", error, longshore);
   }
 }
 
+/** Commands and facts that wait at the broker look well there: only the launcher knows that it should have taken them. */
+const NO_LAUNCHER: Finding = {
+  part: "launcher",
+  state: "FAIL",
+  says: "no launcher runs with this ledger: nobody takes commands and facts, or publishes events",
+  todo: "start one: npm run launcher -- --config FILE; if one was started, its log says why it stopped",
+};
+
 /** Returns the ledger's knowledge of a group. */
-function ofGroup(group: GroupState, nowMs: number, longshore: Longshore): readonly Finding[] {
+function ofGroup(
+  group: GroupState,
+  { nowMs, hasLauncher }: { readonly nowMs: number; readonly hasLauncher: boolean },
+  longshore: Longshore,
+): readonly Finding[] {
   const { name: part, watchedAtMs, slotsUsed, paused, settings } = group;
   const weaker: readonly Finding[] = settings.hold ? [] : [{ part, state: "WARN", says: UNHELD }];
-  if (isUnserved(group, nowMs)) {
+  if (hasLauncher && isUnserved(group, nowMs)) {
     const says = `no launcher has it in its groups file, and ${slotsUsed === 0 ? "nothing is left" : `${some(slotsUsed, "Job")} ${slotsUsed === 1 ? "is" : "are"}`} there`;
     const todo = toServeSentence(part, longshore.toServe?.[part]);
     return [...weaker, slotsUsed > 0 ? { part, state: "FAIL", says, todo } : { part, state: "ok", says }];
   }
+  const heard = hasLauncher ? "" : ", as far as a launcher heard";
   const watched = watchedAtMs === undefined ? "never watched" : `watched ${span(Math.max(0, nowMs - watchedAtMs))} ago`;
-  const trouble = unwatched(group, nowMs);
-  const says = `${trouble ? `${trouble.code}: ` : ""}${watched}; ${slotsUsed} of ${settings.limits.jobs} slots in use${paused ? "; paused" : ""}`;
+  // Launchers write down what watchers report: while none runs, a watcher that is well looks dead.
+  const trouble = hasLauncher ? unwatched(group, nowMs) : undefined;
+  const says = `${trouble ? `${trouble.code}: ` : ""}${watched}${heard}; ${slotsUsed} of ${settings.limits.jobs} slots in use${paused ? "; paused" : ""}`;
   const todo = trouble === undefined ? undefined : `${trouble.hint} Without one, ends are noticed late`;
   return [...weaker, { part, state: trouble ? "WARN" : "ok", says, ...(todo !== undefined && { todo }) }];
 }
@@ -195,7 +211,7 @@ async function announcements({ groupsFile, sealKeys, installation }: Longshore):
   if (sealKeys === undefined) return [];
   const part = "announce";
   try {
-    const found = await (await openWatchAccess(groupsFile, systemClock)).look();
+    const found = await (await openWatchAccess(groupsFile, { clock: systemClock })).look();
     const { key, keys } = openSeal(sealKeys, installation);
     const others = keys.length > 1 ? ` (${keys.slice(1).join(", ")} opens too)` : "";
     return [{ part, state: "ok", says: `${found.length} groups to watchers with the seal key ${key}${others}` }];

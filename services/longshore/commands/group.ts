@@ -28,6 +28,7 @@ import { type Column, paragraph, table } from "../screen/rows.ts";
 import { type Screen, toned } from "../screen/screen.ts";
 import { span } from "../screen/times.ts";
 import { findLongshore, type Longshore } from "../which-longshore.ts";
+import { openReasons, type Reason, reasonOf } from "./group-left.ts";
 import { ledgerOf } from "./publish.ts";
 
 interface Asked {
@@ -35,6 +36,7 @@ interface Asked {
   readonly name: string;
   readonly timeoutMs: number;
   readonly isMeant: boolean;
+  readonly config: string | undefined;
   readonly surroundings: Surroundings;
 }
 
@@ -66,7 +68,7 @@ function verb(
     async run({ config, timeout, yes = false }, [group = ""], surroundings) {
       const timeoutMs = timeoutOf(timeout);
       await using ledger = await ledgerOf(config, surroundings);
-      return await act({ ledger, name: group, timeoutMs, isMeant: yes, surroundings });
+      return await act({ ledger, name: group, timeoutMs, isMeant: yes, config, surroundings });
     },
   });
 }
@@ -100,6 +102,8 @@ Running Jobs go on. Runs that were only in line go to another of their groups, o
       summary: "pause a group, and wait until no Job of ours is left there",
       options: { timeout: OPTIONS.timeout },
       more: `
+Of what stays it names up to five runs, and why: a stalled one, or one whose Job keeps its hold for a while.
+
 Exit 0: the group is empty. Exit 1: a Job is left when the time has passed. The group stays paused in both cases.`,
     }),
     accept: verb("accept", accept, {
@@ -240,20 +244,25 @@ async function resume(asked: Asked): Promise<number> {
 const LOOK_MS = 1_000;
 
 async function drain(asked: Asked): Promise<number> {
-  const { ledger, surroundings, timeoutMs } = asked;
+  const { ledger, surroundings, timeoutMs, config } = asked;
   const { signal } = surroundings;
   const { name } = await find(asked);
   await ledger.setGroup(name, { paused: true });
   const untilMs = clock.now() + timeoutMs;
+  const newReasons = openReasons();
   for (let said = ""; ; ) {
-    const left = await leftIn(ledger, name);
-    if (left === undefined) {
+    const found = await leftIn(ledger, name, { config, nowMs: await ledger.now() });
+    if (found === undefined) {
       tell(surroundings, `${name} is empty, and stays paused: longshore group resume ${name}`);
       return 0;
     }
+    const { left, reasons } = found;
+    const isOver = signal.aborted || clock.now() >= untilMs;
     if (left !== said) tell(surroundings, `${name} is paused; ${left}`);
+    for (const it of newReasons(reasons, said === "" || isOver ? "running" : "stuck alone"))
+      say(surroundings, paragraph(it, { indent: 2 }, screenIn(surroundings)));
     said = left;
-    if (signal.aborted || clock.now() >= untilMs) {
+    if (isOver) {
       tell(surroundings, `${name} is not empty: ${left}. It stays paused`);
       return signal.aborted ? 130 : 1;
     }
@@ -285,18 +294,30 @@ async function accept(asked: Asked): Promise<number> {
   return 0;
 }
 
-/** Tells how many attempts are in line for the group, or are or may be in its cluster; undefined if there are none. */
-async function leftIn(ledger: Ledger, name: GroupState["name"]): Promise<string | undefined> {
-  const { inLine = 0 } = (await ledger.groups()).find((it) => it.name === name) ?? {};
-  const parts = [...(inLine > 0 ? [`${inLine} in line`] : []), ...(await standingIn(ledger, name))];
-  return parts.length === 0 ? undefined : parts.join(", ");
+interface Left {
+  readonly left: string;
+  readonly reasons: readonly Reason[];
 }
 
-async function standingIn(ledger: Ledger, name: GroupState["name"]): Promise<readonly string[]> {
-  const states = await ledger.standing(name, ({ attempt }) => attempt.state);
+/** Tells how many attempts are in line for the group, or are or may be in its cluster, and why; undefined if there are none. */
+async function leftIn(
+  ledger: Ledger,
+  name: GroupState["name"],
+  at: { readonly nowMs: number; readonly config: string | undefined },
+): Promise<Left | undefined> {
+  const { inLine = 0 } = (await ledger.groups()).find((it) => it.name === name) ?? {};
+  const standing = await ledger.standing(name, (it) => ({ state: it.attempt.state, reason: reasonOf(it, at) }));
+  const parts = [...(inLine > 0 ? [`${inLine} in line`] : []), ...counted(standing)];
+  return parts.length === 0 ? undefined : { left: parts.join(", "), reasons: standing.flatMap(({ reason }) => reason ?? []) };
+}
+
+const standingIn = async (ledger: Ledger, name: GroupState["name"]): Promise<readonly string[]> =>
+  counted(await ledger.standing(name, ({ attempt }) => ({ state: attempt.state })));
+
+function counted(standing: readonly { readonly state: string }[]): readonly string[] {
   const words = { claimed: "being created", live: "running", closing: "being deleted", ended: "to be released" } as const;
   return Object.entries(words).flatMap(([state, what]) => {
-    const n = states.filter((it) => it === state).length;
+    const n = standing.filter((it) => it.state === state).length;
     return n === 0 ? [] : [`${n} ${what}`];
   });
 }

@@ -5,9 +5,9 @@ import type { RunId } from "@longshore/contract/ids.ts";
 import { MAIN, type RunRequest } from "@longshore/contract/request.ts";
 import { runLabel } from "@longshore/domain/run/identity.ts";
 import { LABELS } from "@longshore/domain/run/marks.ts";
-import { finishedAtMs, type RunRecord } from "@longshore/domain/run/record.ts";
+import { finishedAtMs, type Run, type RunRecord } from "@longshore/domain/run/record.ts";
 import { sha256 } from "@longshore/launcher/keys.ts";
-import { newestOf } from "@longshore/ledger/newest-event.ts";
+import { newestOf, newestOfStory } from "@longshore/ledger/newest-event.ts";
 import type { GroupState, Ledger, NewestEvent, StoryEvent } from "@longshore/ledger/port.ts";
 import { adviceOn, restartOf } from "../advice.ts";
 import { quoted } from "../command.ts";
@@ -34,7 +34,7 @@ export function pageOf(
   };
   const advice = diagnosis
     ? { sentence: diagnosis.sentence, hint: hintAt(place, diagnosis, { log, isOnPage: true }) }
-    : adviceOn(record, story.at(-1), place, { isOnPage: true });
+    : adviceOn(record, newestOfStory(run, story), place, { isOnPage: true });
   const phases = Object.entries(seconds ?? {}).map(([phase, value]) => `${phase} ${span(value * 1000)}`);
   const about = (name: string, text: string) => row([{ text: name, tone: "faint" }, text], { widths: [7], indent: 2 }, screen);
   const lineOf = storyTable(screen);
@@ -83,12 +83,12 @@ function programOf({ run: { plan } }: RunRecord, request: RunRequest): readonly 
   ];
 }
 
-export const statusOfRecord = ({ run: { state, outcome } }: RunRecord, story: readonly StoryEvent[]): Status =>
-  statusOf({ state, outcome, newest: newestOfStory(story) });
+export const statusOfRecord = ({ run }: RunRecord, story: readonly StoryEvent[]): Status =>
+  statusOf({ state: run.state, outcome: run.outcome, newest: newestOfRun(run, story) });
 
 /** A run's story holds events of runs alone. */
-export function newestOfStory(story: readonly StoryEvent[]): NewestEvent | undefined {
-  const newest = story.at(-1);
+export function newestOfRun(run: Run, story: readonly StoryEvent[]): NewestEvent | undefined {
+  const newest = newestOfStory(run, story);
   return newest === undefined ? undefined : newestOf({ type: newest.type as RunEventType, data: newest.data });
 }
 

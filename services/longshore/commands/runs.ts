@@ -24,7 +24,7 @@ import { exitCodeOf, follow } from "../following.ts";
 import { placeOf } from "../place.ts";
 import { GOES_ON, watch } from "../watching.ts";
 import { findLongshore } from "../which-longshore.ts";
-import { newestOfStory, pageOf, selectorOf, statusOfRecord } from "./runs-page.ts";
+import { newestOfRun, pageOf, selectorOf, statusOfRecord } from "./runs-page.ts";
 import { brokerOf, commandOf, ledgerOf, sendTo } from "./publish.ts";
 import { endMs, filterFor, statusOf, statusText, STATUS_WORDS } from "../status.ts";
 import { type Column, table } from "../screen/rows.ts";
@@ -215,9 +215,11 @@ function recordOf(row: Omit<RunRow, "cursor">): object {
   }; // biome-ignore format: as in the list
 }
 
+const STORY_MOST = 1000;
+
 async function show(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
   await using ledger = await ledgerOf(values.config, surroundings);
-  const [found, story] = [await ledger.find(run), await ledger.story(run, 0, 1000)];
+  const [found, story] = [await ledger.find(run), await ledger.story(run, 0, STORY_MOST)];
   if (found === undefined) throw runUnknown(run);
   if (values.json === true) surroundings.out(json(bookOf(found.record, story)));
   else {
@@ -231,7 +233,7 @@ async function show(run: RunId, values: Values, surroundings: Surroundings): Pro
 function bookOf(record: RunRecord, story: readonly StoryEvent[]): object {
   const { run, attempts } = record;
   return {
-    ...recordOf({ ...run, finishedAtMs: finishedAtMs(record), newest: newestOfStory(story) }),
+    ...recordOf({ ...run, finishedAtMs: finishedAtMs(record), newest: newestOfRun(run, story) }),
     source: run.source,
     selector: selectorOf(run.id),
     attempts: attempts.map(({ step, n, state, group, name, notes, claimNo, started, outcome }) => ({
@@ -266,8 +268,8 @@ async function followRun(run: RunId, values: Values, surroundings: Surroundings)
   await using followed = await following(run, values, surroundings);
   if (followed.found === undefined) throw runUnknown(run);
   const { record } = followed.found;
-  const newest = await followed.ledger.story(run, record.run.seq - 1, 1);
-  say(surroundings, headOf(run, statusOfRecord(record, newest), undefined, screenIn(surroundings)));
+  const story = await followed.ledger.story(run, 0, STORY_MOST);
+  say(surroundings, headOf(run, statusOfRecord(record, story), undefined, screenIn(surroundings)));
   const toEnd = async () => (await followed.soFar()) ?? (await followed.toEnd());
   return exitCodeOf(await watch({ run, config: values.config, onStop: () => GOES_ON }, toEnd, surroundings));
 }

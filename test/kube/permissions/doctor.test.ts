@@ -54,7 +54,7 @@ async function keep(name: string, text: string): Promise<string> {
 
 async function tokens(name: string, namespace: string): Promise<Pick<Settings, "launch" | "watch">> {
   const tokenFile = async (account: string): Promise<string> =>
-    await keep(`${name}-${account}`, await cluster.token(namespace, account));
+    await keep(`${name}-${account}`, await cluster.token(namespace, account, 24 * 3600));
   return {
     launch: { tokenFile: await tokenFile("longshore-launcher") },
     watch: { tokenFile: await tokenFile("longshore-watcher") },
@@ -118,6 +118,18 @@ const troubles: Record<string, (it: Settings & { readonly namespace: string }) =
     await admin.must("PATCH", `/api/v1/namespaces/${it.namespace}`, { metadata: { labels } });
     return it;
   },
+  "has-no-pods": async (it) => {
+    const path = `/api/v1/namespaces/${it.namespace}/resourcequotas`;
+    await admin.must("POST", path, { metadata: { name: "none" }, spec: { hard: { pods: "0" } } });
+    await found("the quota to be counted", async () => {
+      const { hard } = (await admin.must("GET", `${path}/none`))["status"] as {
+        readonly hard?: Readonly<Record<string, string>>;
+      };
+      return hard?.["pods"] === "0";
+    });
+    return it;
+  },
+  "empty-token": async (it) => ({ ...it, launch: { tokenFile: await keep("empty", "") } }),
   "is-full": async (it) => {
     const path = `/api/v1/namespaces/${it.namespace}/resourcequotas`;
     await admin.must("POST", path, { metadata: { name: "few" }, spec: { hard: { "count/jobs.batch": "1" } } });
@@ -189,7 +201,7 @@ const linesOf = (group: string): string => {
 
 t.equal(code, 1, "something has failed");
 for (const [group, says, todo] of [
-  ["wrong-token", /FAIL +launcher: version: The API server does not accept the credential\. {2}AuthRejected/, /Put a new token into the group's `launch` file: kubectl create token longshore-launcher/],
+  ["wrong-token", /FAIL +launcher: version: The API server does not accept the credential\. {2}AuthRejected/, /Put a new token into the group's `launch` file: kubectl -n \S+ create token longshore-launcher --duration 24h > \S+\/stranger/],
   ["wrong-ca", /FAIL +launcher: network: TLS: .*signed by an authority we do not know.*It shows a certificate for \S+, signed by \S+.*TlsUntrusted/, /Give the group the CA/],
   ["wrong-port", /FAIL +launcher: network: TCP: .*nothing listens at this address.*EndpointUnreachable/, /Check the port/],
   ["wrong-name", /FAIL +launcher: network: DNS: .*EndpointUnreachable/, /Correct the name in the group's `server`/],
@@ -200,7 +212,9 @@ for (const [group, says, todo] of [
   ["no-roles", /FAIL +watcher: permissions: The watcher may do nothing in the namespace/, /longshore rbac \S+-role/],
   ["too-small-role", /FAIL +launcher: permissions: The launcher may not patch and delete jobs\./, /longshore rbac \S+-role/],
   ["cannot-watch", /FAIL +watcher: permissions: The watcher may not watch jobs, watch cronjobs, watch pods/, /longshore rbac cannot-watch.*poll: 10s/],
-  ["is-restricted", /WARN +launcher: create: A Job would be taken, and its pods perhaps not: would violate PodSecurity "restricted:latest"/, /pod-security\.kubernetes\.io\/enforce/],
+  ["is-restricted", /FAIL +launcher: create: The namespace enforces Pod Security "restricted": a Job would be taken, and each of its pods refused: would violate PodSecurity "restricted:latest"/, /pod-security\.kubernetes\.io\/enforce/],
+  ["has-no-pods", /FAIL +launcher: quota: No Job ever goes in: 0 of 0 pods \(quota none\)\. Each run fails at once\. {2}QuotaImpossible/, /Raise the namespace's quota/],
+  ["empty-token", /FAIL +launcher: \S+:\d+: groups\.empty-token\.launch\.tokenFile: The file \S+ is empty\./, /mend it/],
   ["is-full", /WARN +launcher: quota: Nothing more goes in: 1 of 1 Jobs \(quota few\)\./, /raise the namespace's quota/],
   ["is-full", /WARN +launcher: create: The quota "few" has no room now: 1 Job wanted, 1 of 1 in use\. {2}QuotaExceeded/, /raise the namespace's quota/],
 ] as const) // biome-ignore format: rows are read side by side
@@ -215,7 +229,7 @@ for (const group of ["is-well", "is-polled", "in-a-kubeconfig"])
     t.notMatch(lines, /FAIL/);
     t.match(lines, /ok +launcher: network: DNS, TCP, TLS \(\d+ d left\)/);
     t.match(lines, new RegExp(`ok +launcher: version: Kubernetes ${cluster.version.replace(/^v/, "").replaceAll(".", "\\.")}`));
-    t.match(lines, /ok +launcher: token: The token expires in \d+ min\./);
+    t.match(lines, /ok +launcher: token: The token expires in \d+ (h|min)\./);
     t.match(
       lines,
       /ok +launcher: permissions: launcher may do what it needs; create pods\/exec, impersonate serviceaccounts, get secrets: refused/,

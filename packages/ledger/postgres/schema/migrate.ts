@@ -15,7 +15,7 @@ import { MIGRATION_TABLE, type MigrationName } from "./version.ts";
 
 const MIGRATIONS: Readonly<Record<MigrationName, Migration>> = { "0001-spine": spine };
 
-/** If migrations are missing and `may` is false, throws a `Failure` ("LedgerBehind"). */
+/** If migrations are missing and `may` is false, throws a `Failure` ("LedgerBehind", or "LedgerNew" for a database without a ledger). */
 export async function migrateSchema(url: string, { may }: { readonly may: boolean }): Promise<void> {
   const place = placeOf(url);
   // No time-out on statements: a later migration may have to rewrite a large table.
@@ -38,8 +38,15 @@ export async function migrateSchema(url: string, { may }: { readonly may: boolea
       if (error !== undefined) throw error instanceof Error ? error : new Error("the migration failed", { cause: error });
       return;
     }
-    const behind = (await migrator.getMigrations()).filter(({ executedAt }) => executedAt === undefined);
+    const all = await migrator.getMigrations();
+    const behind = all.filter(({ executedAt }) => executedAt === undefined);
     if (behind.length === 0) return;
+    if (behind.length === all.length)
+      throw new Failure(
+        "halt",
+        "LedgerNew",
+        "The database is new: it holds no ledger yet. The first start of a launcher with ledger.migrate: true makes the schema, with the rights of the database's owner.",
+      );
     const what = `The ledger's schema lacks ${behind.map(({ name }) => name).join(", ")}.`;
     throw new Failure(
       "halt",
