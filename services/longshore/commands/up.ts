@@ -17,7 +17,7 @@ import { watcher } from "@longshore/watcher/main.ts";
 import { command, configWords, during, fileAt, say, screenIn, type Surroundings, Usage } from "../command.ts";
 import { leftBehind, type Left, noteStart, startCommand } from "../embedded/earlier-starts.ts";
 import { type ClusterChoice, INSTALLATION, pocketIn, postgresIn, writeConfig } from "../embedded/home.ts";
-import { programLog } from "../embedded/program-log.ts";
+import { onStderr, programLog } from "../embedded/program-log.ts";
 import { type Named, realCluster } from "../embedded/real-cluster.ts";
 import { dataDirIn, claimHome, writeRunning } from "../which-longshore.ts";
 import { paragraph, row, whole } from "../screen/rows.ts";
@@ -282,10 +282,15 @@ function readConfigs(files: { readonly launcher: string; readonly watcher: strin
   };
 }
 
-async function serve(configs: ReturnType<typeof readConfigs>, { signal }: Pick<Surroundings, "signal">): Promise<number> {
-  await together(signal, {
-    launcher: async (signal) => void (await launcher(configs.launcher, programLog("launcher", configs.launcher.log), signal)),
-    watcher: async (signal) => void (await watcher(configs.watcher, programLog("watcher", configs.watcher.log), signal)),
+async function serve(
+  configs: ReturnType<typeof readConfigs>,
+  surroundings: Pick<Surroundings, "signal" | "screen">,
+): Promise<number> {
+  const place = onStderr(screenIn(surroundings));
+  await together(surroundings.signal, {
+    launcher: async (signal) =>
+      void (await launcher(configs.launcher, programLog("launcher", configs.launcher.log, place), signal)),
+    watcher: async (signal) => void (await watcher(configs.watcher, programLog("watcher", configs.watcher.log, place), signal)),
   });
   return 0;
 }

@@ -12,10 +12,14 @@ interface Place {
   readonly screen: Screen;
 }
 
-const STDERR: Place = { write: (text) => process.stderr.write(text), screen: screenOf(process.stderr, "longshore") };
+/** Beside the screen that shows the command's output. */
+export const onStderr = ({ program = "longshore" }: Screen): Place => ({
+  write: (text) => process.stderr.write(text),
+  screen: screenOf(process.stderr, program),
+});
 
 /** In a terminal, long lines are folded at their words, beneath the line's time. */
-export function programLog(name: "launcher" | "watcher", settings: LogSettings, { write, screen }: Place = STDERR): Log {
+export function programLog(name: "launcher" | "watcher", settings: LogSettings, { write, screen }: Place): Log {
   const log =
     screen.columns === undefined || settings.format === "json"
       ? openLog(name, settings, { write })
