@@ -16,16 +16,19 @@ import { ends, isGone, podOf, said, sh, type Watched, watched } from "../testing
 import { folderOf, startProcesses } from "./processes.ts";
 
 const dataDir = await mkdtemp(join(tmpdir(), "adopt-test-"));
-t.teardown(() => rm(dataDir, { recursive: true, force: true }));
 const clock = systemClock;
 const kubelet = () => startProcesses({ clock, dataDir, logBytesMost: 4_096 });
+t.teardown(async () => {
+  kubelet().retain?.([]); // a test that failed may have left its process
+  await rm(dataDir, { recursive: true, force: true });
+});
 const fileOf = (pod: PodObject, name: string, container = "main"): string =>
   join(dataDir, "pods", folderOf(pod), container, name);
 const pidIn = (pod: PodObject, name: string): number => Number(readFileSync(fileOf(pod, name), "utf8").split(" ")[0]);
 
-/** A script that goes on when its file "go" is there. */
+/** A script that goes on when its file "go" is there, or after a minute: if this file is killed, nobody else ends it. */
 const waits = (then: string): string =>
-  `trap 'exit 9' TERM; echo begun; until [ -e "\${LONGSHORE_TERMINATION_LOG%/*}/go" ]; do sleep 0.05; done; ${then}`;
+  `trap 'exit 9' TERM; echo begun; n=0; until [ -e "\${LONGSHORE_TERMINATION_LOG%/*}/go" ] || [ $n -gt 1200 ]; do n=$((n + 1)); sleep 0.05; done; ${then}`;
 const isWhole = (path: string): boolean => existsSync(path) && readFileSync(path, "utf8").endsWith("\n");
 const letGo = (pod: PodObject): void => writeFileSync(fileOf(pod, "go"), "");
 
