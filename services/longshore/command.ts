@@ -7,6 +7,7 @@
 import { parseArgs } from "node:util";
 import { nearest } from "@longshore/contract/schema-problems.ts";
 import { fileNamed } from "@longshore/runtime/config/file-named.ts";
+import { quoted } from "@longshore/runtime/shell-word.ts";
 import { helpOf } from "./help.ts";
 import type { Progress } from "./screen/progress.ts";
 import { paragraph } from "./screen/rows.ts";
@@ -217,9 +218,6 @@ export function meant(given: string, words: readonly string[]): string {
 
 /** Returns the path of a file or folder that was named on the command line. */
 export const fileAt = (given: string, { env, cwd }: Pick<Surroundings, "env" | "cwd">): string => fileNamed(given, env, cwd);
-
-/** The word as a shell takes it. */
-export const quoted = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
 
 /** Returns the option that a printed `longshore` command needs in order to use the same `--config`. */
 export const configWords = (config: string | undefined): string => (config === undefined ? "" : ` --config ${quoted(config)}`);

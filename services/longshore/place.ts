@@ -12,7 +12,8 @@ import { CONTAINER } from "@longshore/domain/run/marks.ts";
 import type { RunRecord } from "@longshore/domain/run/record.ts";
 import { type GroupOfFile, GroupsFile } from "@longshore/kubernetes/groups.ts";
 import { ConfigProblems, readConfig } from "@longshore/runtime/config/config.ts";
-import { configWords, quoted } from "./command.ts";
+import { quoted } from "@longshore/runtime/shell-word.ts";
+import { configWords } from "./command.ts";
 import { GROUP, INSTALLATION, pocketFolder } from "./embedded/home.ts";
 import type { Longshore } from "./which-longshore.ts";
 

@@ -7,7 +7,7 @@ import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { quoted } from "@longshore/cli/command.ts";
+import { quoted } from "@longshore/runtime/shell-word.ts";
 import { inTime } from "@longshore/cli/embedded/child.ts";
 import { type Ended, type Program, program } from "./servers/program.ts";
 

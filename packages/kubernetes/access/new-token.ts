@@ -1,4 +1,5 @@
 /** How a person renews a group's token. */
+import { quoted } from "@longshore/runtime/shell-word.ts";
 import type { RoleName } from "../permissions/rbac.ts";
 
 export interface TokenPlace {
@@ -9,6 +10,4 @@ export interface TokenPlace {
 
 /** The shell command that writes a new token into the file. */
 export const newToken = ({ role, namespace, file }: TokenPlace): string =>
-  `kubectl -n ${namespace} create token longshore-${role} --duration 24h > ${inShell(file)}`;
-
-const inShell = (word: string): string => (/^[\w./@%+=:,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
+  `kubectl -n ${namespace} create token longshore-${role} --duration 24h > ${quoted(file)}`;

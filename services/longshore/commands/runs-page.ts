@@ -10,7 +10,7 @@ import { sha256 } from "@longshore/launcher/keys.ts";
 import { newestOf, newestOfStory } from "@longshore/ledger/newest-event.ts";
 import type { GroupState, Ledger, NewestEvent, StoryEvent } from "@longshore/ledger/port.ts";
 import { adviceOn, restartOf } from "../advice.ts";
-import { quoted } from "../command.ts";
+import { quoted } from "@longshore/runtime/shell-word.ts";
 import { actorAt, hintAt, isSilent, moreAt, type Place, restOf } from "../place.ts";
 import { paragraph, pasted, row, whole } from "../screen/rows.ts";
 import type { Screen } from "../screen/screen.ts";

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import type { GroupName, RunId } from "@longshore/contract/ids.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";
 import { z } from "zod";
-import { quoted } from "../command.ts";
+import { quoted } from "@longshore/runtime/shell-word.ts";
 
 const Starts = z.record(z.string(), z.array(z.string()));
 type Starts = Readonly<z.infer<typeof Starts>>;
