@@ -89,7 +89,7 @@ await t.test("a paused group takes nothing new, what runs there goes on, and a r
   t.match(await groups.longshore("group", "list"), { out: /PAUSED +large/ });
   t.match(await groups.longshore("group", "drain", "large", "--timeout", "1s"), {
     code: 1,
-    out: /goes-on runs; to end it: longshore runs cancel goes-on[\s\S]*is not empty: 1 running/,
+    out: /goes-on runs; to end it: (npx )?longshore runs cancel goes-on[\s\S]*is not empty: 1 running/,
   });
   const drained = groups.longshore("group", "drain", "large", "--timeout", "60s");
   await system.command("run.cancel", { run: "goes-on" });
