@@ -128,7 +128,7 @@ t.test("a database that may forget what it committed is refused", async (t) => {
 
 t.test("a process that may not migrate neither uses nor changes a schema that is behind", async (t) => {
   const url = await server.database();
-  t.match(await refused(open(url, { migrate: false })), { code: "LedgerBehind", disposition: "halt" });
+  t.match(await refused(open(url, { migrate: false })), { code: "LedgerNew", disposition: "halt" });
   t.same(await query(url, "select 1 as there from information_schema.tables where table_name = 'run'"), []);
   await (await open(url))[Symbol.asyncDispose]();
   await (await open(url, { migrate: false }))[Symbol.asyncDispose]();
