@@ -31,6 +31,8 @@ const RETRY_FIRST_MS = 1_000;
 const RETRY_MOST_MS = 30_000;
 /** A person who stops the pocket waits this long for commands that do not end by themselves. */
 const STOP_GRACE_SECONDS = 5;
+/** The times of files advance in ticks. After one, whatever has ended is older than the file that tells of the stop. */
+const FILE_TICK_MS = 20;
 
 const LOCAL_STOP = "LocalStop";
 const STOPPED: PodEnd = { reason: LOCAL_STOP, message: "Longshore was stopped while this ran." };
@@ -267,6 +269,7 @@ function live(parts: LifeParts): Life {
   async function end(): Promise<void> {
     const runs = isRunning();
     if (runs && !stopping.signal.aborted) {
+      await clock.sleep(FILE_TICK_MS);
       // Written first: if this is cut short, the next start still knows why the processes ended.
       writeFileSync(stopped, "");
       stoppedAtMs = statSync(stopped).mtimeMs;
