@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { Code } from "./diagnosis.ts";
 
 interface Row {
-  /** What the run waits for, or what is in its way. */
+  /** Names the thing that the run waits for, or that is in its way. */
   readonly meaning: string;
   /** Whether the wait ends without a person, and else what that person does. */
   readonly passes: string;

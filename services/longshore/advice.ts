@@ -9,7 +9,7 @@ import type { Considered } from "@longshore/contract/event.ts";
 import { liveDueMs } from "@longshore/domain/attempt/timers.ts";
 import { limitsFor } from "@longshore/domain/run/plan.ts";
 import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";
-import { retryCause } from "@longshore/domain/run/steps.ts";
+import { retriesLeft } from "@longshore/domain/run/steps.ts";
 import type { StoryEvent } from "@longshore/ledger/port.ts";
 import { hintAt, type Place, type Shown } from "./place.ts";
 import { timeText } from "./screen/times.ts";
@@ -53,13 +53,10 @@ export function adviceOn(
 }
 
 /** The time by which this attempt is given up. It is not the run's end if the step is then tried again. */
-function untilTried(attempt: Attempt, { plan, steps }: RunRecord["run"], diagnosis: Diagnosis): string {
+function untilTried(attempt: Attempt, run: RunRecord["run"], diagnosis: Diagnosis): string {
   if (attempt.state !== "live" || attempt.started === "yes") return "";
-  const limits = limitsFor(plan, attempt.step);
-  const cause = retryCause(diagnosis, "no");
-  const isRetried = cause !== undefined && limits.retriesOn.includes(cause);
-  const left = isRetried ? limits.retriesMax - (steps[attempt.step]?.retries ?? 0) : 0;
-  const atMs = liveDueMs(attempt, limits);
+  const left = retriesLeft(run, { step: attempt.step, started: "no" }, diagnosis);
+  const atMs = liveDueMs(attempt, limitsFor(run.plan, attempt.step));
   if (left <= 0) return until(atMs);
   return ` If nothing changes, this try ends at ${timeText(atMs)}, and up to ${left} more ${left === 1 ? "follows" : "follow"}.`;
 }

@@ -83,7 +83,7 @@ function logOf(pods: string, job: string): string | undefined {
 export function hintAt(
   place: Place,
   { code, hint }: { readonly code: string; readonly hint: string },
-  /** What the same screen shows: the hint then says only what is new. */
+  /** The rest of the same screen: the hint then says only what is new. */
   shown: Shown = {},
 ): string {
   const told = place.kubectl === undefined ? pocketHint(place, code, hint, shown) : clusterHint(place, code, hint, shown);
@@ -144,7 +144,7 @@ function filled({ where, ...values }: Place, hint: string): string {
   return filledHint(hint, values).replaceAll(/`longshore [^`]+/g, (command) => `${command}${where}`);
 }
 
-/** Who must act, in words for the reader. */
+/** Names the people who must act, in words for the reader. */
 export function actorAt({ kubectl }: Place, blame: string): string {
   const others: Readonly<Record<string, string>> = { cluster: "the cluster's people", platform: "whoever runs Longshore" };
   const who = blame === "request" || kubectl === undefined ? "you" : (others[blame] ?? "whoever runs Longshore");

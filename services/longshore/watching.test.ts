@@ -1,4 +1,4 @@
-/** Whoever stops watching, or is stopped, reads what goes on and how to watch on. */
+/** A person who stops watching, or is stopped, reads what goes on and how to watch on. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

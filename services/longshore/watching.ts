@@ -12,7 +12,7 @@ import { dataDirIn, readRunning } from "./which-longshore.ts";
 export interface Watching {
   readonly run: RunId;
   readonly config: string | undefined;
-  /** What goes on after Ctrl-C. */
+  /** Tells what goes on after Ctrl-C. */
   readonly onStop: () => { readonly says: string; readonly commands: readonly ("follow" | "cancel")[] };
 }
 

@@ -126,7 +126,7 @@ function again(draft: Draft, attempt: Attempt, diagnosis: Diagnosis): void {
 /** Makes a new attempt of the same step, if the request's rules and the cause allow one. */
 function retry(draft: Draft, attempt: Attempt, diagnosis: Diagnosis): boolean {
   const step = stepIn(draft, attempt.step);
-  const notBeforeMs = retryAtMs(draft.run, attempt, step, diagnosis, draft.at.nowMs);
+  const notBeforeMs = retryAtMs(draft.run, attempt, diagnosis, draft.at.nowMs);
   if (notBeforeMs === undefined) return false;
   const nextAttemptAt = new Date(notBeforeMs).toISOString();
   const data = { ...jobOf(draft.run, attempt), diagnosis, ...endOf(attempt), nextAttemptAt };

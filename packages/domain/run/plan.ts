@@ -99,8 +99,14 @@ export function limitsOf(request: RunRequest, defaults: Limits = DEFAULTS): Limi
     ...ms("keepSucceededMs", keepFor?.succeeded),
     ...ms("keepFailedMs", keepFor?.failed),
   };
-  return { ...all, backoffMostMs: Math.max(all.backoffFirstMs, all.backoffMostMs) };
+  return inOrder(all);
 }
+
+/** The longest wait before a retry is not below the first one. */
+const inOrder = (limits: Limits): Limits => ({
+  ...limits,
+  backoffMostMs: Math.max(limits.backoffFirstMs, limits.backoffMostMs),
+});
 
 /** The limits that a run and a step may name alike. */
 function ownLimits({
@@ -121,8 +127,7 @@ function ownLimits({
 /** Returns the step's limits: the run's, then the step's own, then the deadline of a restart's correction. */
 export function limitsFor({ limits, steps, with: corrections }: Pick<Plan, "limits" | "steps" | "with">, name: StepName): Limits {
   const own = steps.find((it) => it.name === name)?.limits;
-  const all = { ...limits, ...own, ...ms("deadlineMs", corrections?.[name]?.deadline) };
-  return { ...all, backoffMostMs: Math.max(all.backoffFirstMs, all.backoffMostMs) };
+  return inOrder({ ...limits, ...own, ...ms("deadlineMs", corrections?.[name]?.deadline) });
 }
 
 /** Durations were validated with the request: a text that is none changes nothing. */

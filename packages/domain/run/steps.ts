@@ -173,18 +173,20 @@ export function untried({ plan }: Run, { step, started }: Attempt, diagnosis: Di
 }
 
 /** Returns when the step's next attempt may be placed; `undefined`: there is none. A cancelled run is never retried. */
-export function retryAtMs(
-  { state, plan }: Run,
-  { step, started }: Attempt,
-  { retries }: Step,
-  diagnosis: Diagnosis,
-  nowMs: number,
-): number | undefined {
-  const { retriesMax, retriesOn, backoffFirstMs, backoffMostMs } = limitsFor(plan, step);
-  const cause = retryCause(diagnosis, started);
-  if (state !== "active" || cause === undefined || !retriesOn.includes(cause) || retries >= retriesMax) return undefined;
-  return nowMs + Math.min(backoffMostMs, backoffFirstMs * 2 ** retries);
+export function retryAtMs(run: Run, attempt: Attempt, diagnosis: Diagnosis, nowMs: number): number | undefined {
+  if (run.state !== "active" || retriesLeft(run, attempt, diagnosis) <= 0) return undefined;
+  const { backoffFirstMs, backoffMostMs } = limitsFor(run.plan, attempt.step);
+  return nowMs + Math.min(backoffMostMs, backoffFirstMs * 2 ** retriesOf(run, attempt.step));
 }
+
+/** How often the step is tried again at most, if this attempt fails with this diagnosis. */
+export function retriesLeft(run: Run, { step, started }: Pick<Attempt, "step" | "started">, diagnosis: Diagnosis): number {
+  const { retriesMax, retriesOn } = limitsFor(run.plan, step);
+  const cause = retryCause(diagnosis, started);
+  return cause !== undefined && retriesOn.includes(cause) ? retriesMax - retriesOf(run, step) : 0;
+}
+
+const retriesOf = ({ steps }: Run, step: StepName): number => steps[step]?.retries ?? 0;
 
 /** An attempt that waits for an earlier one is woken by `turnNext`. If the wake-up was missed, it is judged after this time. */
 const EARLIER_CHECK_MS = 30_000;

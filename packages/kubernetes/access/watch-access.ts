@@ -50,7 +50,7 @@ const SAME =
   "it is the launch credential, which can write in the cluster and is told to nobody; give the watcher another (longshore rbac prints a Role that can only read)";
 
 interface OpenGroup {
-  /** What to say if both credentials are the same. */
+  /** The problem to tell if both credentials are the same. */
   readonly same: readonly string[];
   readonly names: readonly (readonly [name: GroupName, namespace: string])[];
   readonly pollMs: number | undefined;

@@ -40,7 +40,7 @@ export function readConfig<S extends z.ZodType>(schema: S, { file, env, beside =
   const settings = leaves(schema);
   const given = file === undefined ? nothing : readFile(file);
   const unknown = unknownVariables([...settings, ...beside.flatMap((it) => leaves(it))], env);
-  // Of a file that cannot be read nobody knows what is missing in it.
+  // A file that cannot be read may hold the settings that seem to be missing.
   if (given.problems.length > 0) throw new ConfigProblems([...given.problems, ...unknown.map(({ problem }) => problem)]);
   const parsed = schema.safeParse(overridden(given.value, settings, env));
   const found = parsed.success ? [] : parsed.error.issues;

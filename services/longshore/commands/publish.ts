@@ -205,7 +205,7 @@ async function ofFile(file: string, flags: Flags, words: readonly string[], surr
   const run = "run" in value ? value.run : (flags.run ?? newRun());
   if (flags.run !== undefined && flags.run !== run)
     throw new Usage(`${file} has the run ${JSON.stringify(run)}, and --run says "${flags.run}": leave one of them out`);
-  // What is no text is judged with the other fields of the request.
+  // A `run` that is no text is judged with the other fields of the request.
   return { ...value, run: run as string };
 }
 

@@ -1,4 +1,4 @@
-/** What the programs inside `up` write beside its screen. */
+/** The lines that the programs inside `up` write beside its screen. */
 import t from "tap";
 import { PIPE } from "../screen/screen.ts";
 import { programLog } from "./program-log.ts";
