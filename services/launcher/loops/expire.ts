@@ -32,15 +32,16 @@ export function expire(parts: Parts, cluster: Cluster) {
         });
         // The groups are read once for all attempts that wait for a node. Most of these attempts could go nowhere else, and
         // need no look.
-        const isAsked = works.some(
-          ({ attempt, run, nowMs }) => timerOf(attempt, limitsFor(run.plan, attempt.step), nowMs) === "elsewhere",
-        );
+        const isAsked = works.some((it) => timerIn(it, it.attempt) === "elsewhere");
         const groups = isAsked ? await parts.ledger.groups() : [];
         await sideBySide(works, (work) => expireOne(parts, cluster, work, signal, groups));
         return works.length === MOST;
       }),
     );
 }
+
+/** The timer that is due, by the limits of the attempt's step. */
+const timerIn = ({ run, nowMs }: Work, attempt: Attempt) => timerOf(attempt, limitsFor(run.plan, attempt.step), nowMs);
 
 export async function expireOne(
   parts: Parts,
@@ -49,8 +50,8 @@ export async function expireOne(
   signal: AbortSignal,
   groups: readonly GroupState[] = [],
 ): Promise<void> {
-  const { run, attempt, nowMs } = work;
-  if (timerOf(attempt, limitsFor(run.plan, attempt.step), nowMs) === "elsewhere" && !mayGoElsewhere(parts, work, groups)) return;
+  const { run, attempt } = work;
+  if (timerIn(work, attempt) === "elsewhere" && !mayGoElsewhere(parts, work, groups)) return;
   const record = async (input: AttemptInput): Promise<Attempt | undefined> => {
     const recorded = await parts.recording({ run: run.id, step: attempt.step, n: attempt.n, input });
     return recorded.kind === "unknown" ? undefined : recorded.attempt;
@@ -66,7 +67,7 @@ export async function expireOne(
   }
   let now: Attempt | undefined = attempt;
   for (const input of inputsOf(cluster.name, seen)) now = await record(input);
-  const timer = now && timerOf(now, limitsFor(run.plan, attempt.step), nowMs);
+  const timer = now && timerIn(work, now);
   if (timer === undefined) return;
   if (timer === "elsewhere") {
     if (seen.pods.length > 0 && seen.pods.every(isUnplaced))
