@@ -6,7 +6,7 @@
 import { canonical } from "@longshore/contract/json.ts";
 import type { Site } from "../site.ts";
 import { openTap, showsAll } from "../upstream.ts";
-import type { History, Passed, Sent } from "./journals.ts";
+import type { AttemptRow, History, LedgerRows, Passed, Sent } from "./journals.ts";
 import { rowsOf } from "./rows.ts";
 import { watchOf } from "./watch.ts";
 
@@ -44,15 +44,28 @@ export async function keepHistory({ brokerUrl, ledgerUrl, sites, all }: Places):
     },
     restored: (group) => void restored.add(group),
     async collect() {
+      const before = await rowsOf(ledgerUrl);
       const clusters = watches.map(async ({ site: { group, launcher, asked }, watch }) => {
         await watch.caughtUp();
         return { group, launcher, asked: await asked(), jobs: watch.jobs, pods: watch.pods, restored: restored.has(group) };
       });
-      const ledger = await rowsOf(ledgerUrl);
-      return { sent, passed, factsPassed: all && showsAll(brokerUrl), ledger, clusters: await Promise.all(clusters) };
+      const seen = await Promise.all(clusters);
+      const ledger = withStatesOf(before, await rowsOf(ledgerUrl));
+      return { sent, passed, factsPassed: all && showsAll(brokerUrl), ledger, clusters: seen };
     },
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
+}
+
+/**
+ * A Job is released before its attempt is done, and an attempt's end is recorded before both. So an attempt counts as done only
+ * if it was done before the clusters were looked at, and its end counts if it was recorded by the time they had been looked at:
+ * otherwise a step of the launcher between two of our looks would be taken for a fault.
+ */
+function withStatesOf(before: LedgerRows, after: LedgerRows): LedgerRows {
+  const key = ({ run, step, n }: AttemptRow): string => JSON.stringify([run, step, n]);
+  const states = new Map(before.attempts.map((it) => [key(it), it.state]));
+  return { ...after, attempts: after.attempts.map((it) => ({ ...it, state: states.get(key(it)) ?? "waiting" })) };
 }
 
 const EXCHANGES: Readonly<Record<string, Passed["through"]>> = {
