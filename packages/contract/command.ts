@@ -1,7 +1,7 @@
 /** Commands, from upstream to the launcher. `data.run` is the idempotency key of all commands about that run. */
 import { z } from "zod";
 import { RunId, StepName } from "./ids.ts";
-import { forms } from "./request.ts";
+import { correctable, forms } from "./request.ts";
 import { Duration } from "./units.ts";
 
 /** The person behind a command. Accepted only from the broker users that the launcher's setting `operators` names. */
@@ -14,13 +14,17 @@ const Generation = z
   .max(2 ** 31 - 1);
 
 /** The fields of a step that a restart may correct. Other fields say what the run *is*, and stay. */
-export const Correction = forms.Simple.pick({ image: true, env: true, resources: true, deadline: true }).partial();
+export const Correction = z.strictObject({ ...correctable, deadline: Duration.optional() }).partial();
 export type Correction = z.infer<typeof Correction>;
 /** A run of the short form takes the fields of its only step; a pipeline takes `steps`. */
 export const Corrections = Correction.extend({
   steps: z
     .record(StepName, Correction)
     .describe("The corrections of a pipeline, by the names of its steps. A pipeline takes no other.")
+    .optional(),
+  parameters: z
+    .record(z.string().min(1).max(128), z.unknown())
+    .describe("Parameters in place of the request's of the same names, for all steps that run again.")
     .optional(),
 });
 export type Corrections = z.infer<typeof Corrections>;

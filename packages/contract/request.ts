@@ -5,6 +5,7 @@
  */
 import { z } from "zod";
 import { GroupName, StepName } from "./ids.ts";
+import { orExpression, orTemplate } from "./template.ts";
 import { Duration, Quantity, quantity } from "./units.ts";
 
 const text = (most: number) =>
@@ -59,15 +60,15 @@ const EnvField = z.strictObject({
 /** Each value is a text, or a field that only the cluster knows: `{ "field": "spec.nodeName" }`. */
 const Env = table(EnvName, z.union([text(32_768), EnvField]), 1000);
 
-const Amounts = z.strictObject({
-  cpu: Quantity.optional(),
-  memory: Quantity.optional(),
-  "ephemeral-storage": Quantity.optional(),
-});
-const Resources = z.strictObject({
-  limits: Amounts.describe("At most this much: `cpu`, `memory`, `ephemeral-storage`. Above its memory it is killed.").optional(),
-  requests: Amounts.describe("A node must have this much free. Without it, as much as the limit says.").optional(),
-});
+const amountsOf = <T extends z.ZodType>(amount: T) =>
+  z.strictObject({ cpu: amount.optional(), memory: amount.optional(), "ephemeral-storage": amount.optional() });
+const resourcesOf = <T extends z.ZodType>(amount: T) =>
+  z.strictObject({
+    limits: amountsOf(amount)
+      .describe("At most this much: `cpu`, `memory`, `ephemeral-storage`. Above its memory it is killed.")
+      .optional(),
+    requests: amountsOf(amount).describe("A node must have this much free. Without it, as much as the limit says.").optional(),
+  });
 
 const Image = z
   .string()
@@ -75,43 +76,87 @@ const Image = z
   .max(512)
   .regex(/^[^\s\0]*$/, "An image's name holds no spaces.");
 
+const Words = z.array(text(131_072)).max(1000);
+const Folder = text(4096).regex(/^\//, "A working directory is an absolute path.");
+const ScratchPath = text(4096).regex(
+  /^(\/(?!\.{1,2}(\/|$))[^/:]+)+$/,
+  "A path of scratch space is absolute, and holds no colon, no . or .. and no / at its end.",
+);
+
 /** `otherwise` is what the domain takes without the field, if the launcher's setting `defaults` says nothing else. */
 const limit = (otherwise: string, description: string) => Duration.meta({ description, default: otherwise }).optional();
 
-/** The fields of one container: a step has them, and the short form has them beside the common fields. */
-const shortForm = {
-  image: Image.describe("What to run."),
-  command: z
-    .array(text(131_072))
-    .max(1000)
+/** The fields of one container, in which expressions may stand. */
+const container = {
+  image: orTemplate(Image).describe("What to run."),
+  command: orExpression(Words, "a list of texts")
     .describe(
       "The program and its words, in place of the image's entrypoint. As in Kubernetes, `$(NAME)` becomes the variable's value, if there is such a variable, and `$$` one `$`.",
     )
     .optional(),
-  args: z
-    .array(text(131_072))
-    .max(1000)
+  args: orExpression(Words, "a list of texts")
     .describe("The program's arguments, in place of the image's. `$(NAME)` and `$$` are replaced as in `command`.")
     .optional(),
-  env: Env.meta({
-    description:
-      'Environment variables by their names: a text, or `{"field": "spec.nodeName"}`, which the cluster fills in. They are kept in clear.',
-  }).optional(),
-  resources: Resources.optional(),
-  workingDir: text(4096)
-    .regex(/^\//, "A working directory is an absolute path.")
-    .describe("The folder in which the program starts. Without it, the image's.")
+  env: orExpression(Env, "an object")
+    .meta({
+      description:
+        'Environment variables by their names: a text, or `{"field": "spec.nodeName"}`, which the cluster fills in. They are kept in clear.',
+    })
+    .optional(),
+  resources: resourcesOf(orTemplate(Quantity)).optional(),
+  workingDir: orTemplate(Folder).describe("The folder in which the program starts. Without it, the image's.").optional(),
+};
+
+/** The container of a step has this name. */
+const MAIN_CONTAINER = "main";
+const InitName = z
+  .string()
+  .regex(/^[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?$/, "A name is a lower-case DNS label with at most 30 characters.")
+  .refine((name) => name !== MAIN_CONTAINER, "The step's own container is called main.");
+const SCRATCH_MAX = 20;
+const INIT_MAX = 20;
+
+const outputKey = z.string().min(1).max(128);
+const OutputKeys = z.array(outputKey).max(100);
+/** The size and the number of annotation outputs: a fact carries them all. */
+export const ANNOTATION_OUTPUTS_MAX = 16;
+const Outputs = z.union([
+  OutputKeys,
+  z.strictObject({
+    message: OutputKeys.describe("Keys of the JSON object in `/dev/termination-log`.").optional(),
+    annotations: z
+      .array(labelName)
+      .max(ANNOTATION_OUTPUTS_MAX)
+      .describe("Annotations that the program writes on its own pod, each of at most 4 KiB.")
+      .optional(),
+  }),
+]);
+
+/** The fields of one step: the short form has them beside the common fields. */
+const shortForm = {
+  ...container,
+  init: z
+    .array(z.strictObject({ name: InitName, ...container }))
+    .max(INIT_MAX)
+    .describe(
+      "Containers that run first in the same pod, one after the other: each with a `name` and the fields of a container (`image`, `command`, `args`, `env`, `resources`, `workingDir`). If one fails, the step's program does not start.",
+    )
+    .optional(),
+  scratch: z
+    .array(z.strictObject({ path: orTemplate(ScratchPath), size: orTemplate(Quantity) }))
+    .max(SCRATCH_MAX)
+    .describe(
+      "Empty folders that live as long as the pod, each with its `path` and `size`. All of the pod's containers see them; a pod that writes more is evicted.",
+    )
     .optional(),
   grace: Duration.describe(
     "How long the program may take to stop after SIGTERM, before it is killed. Without it, Kubernetes' 30 s. The `grace` of `run.cancel` goes before it.",
   ).optional(),
-  outputs: z
-    .array(z.string().min(1).max(128))
-    .max(100)
-    .describe(
-      "The keys that the JSON object in `/dev/termination-log` must have. A key that is missing fails the step (`OutputsLost`).",
-    )
-    .optional(),
+  outputs: Outputs.meta({
+    title: "list of texts, or object",
+    description:
+      "The keys that the JSON object in `/dev/termination-log` must have, or `{message: […], annotations: […]}`: `annotations` are read from the pod. One that is missing fails the step (`OutputsLost`).",
+  }).optional(),
 };
 
 export const RetryCause = z.enum(["never-started", "infrastructure", "failure"]);
@@ -136,7 +181,7 @@ const Retries = z.strictObject({
     .optional(),
 });
 
-const Labels = table(ownLabelName, labelValue, 50);
+const Labels = table(ownLabelName, orTemplate(labelValue), 50);
 const Annotations = table(labelName, text(4096), 50);
 
 /** Fields of a step that go before the run's field of the same name. */
@@ -159,6 +204,13 @@ export const StepRequest = z.strictObject({
       default: "success",
     })
     .optional(),
+  if: orExpression(z.boolean(), "true or false")
+    .meta({
+      description:
+        "Whether the step runs, once its `needs` have ended: true or false, or one expression with such a value; null is false. Skipped in this way it counts as succeeded, and its outputs are null.",
+      default: true,
+    })
+    .optional(),
   ...shortForm,
   ...ownOfStep,
 });
@@ -166,6 +218,10 @@ export type StepRequest = z.infer<typeof StepRequest>;
 
 /** Fields of both forms. Defaults are not filled in here: the digest is taken of the request as received. */
 const common = {
+  parameters: z
+    .record(z.string().min(1).max(128), z.unknown())
+    .describe("Values for the expressions `${{ parameters.NAME }}`: any JSON.")
+    .optional(),
   groups: z
     .array(GroupName)
     .min(1)
@@ -202,7 +258,19 @@ const common = {
 };
 
 const Simple = z.strictObject({ ...shortForm, ...common });
+/** Not longer than a tenth of an event, however often a step's output stands in it. */
+export const RUN_OUTPUT_BYTES_MAX = 64 * 1024;
+const RunOutputs = z.record(outputKey, text(4096)).refine((all) => Object.keys(all).length <= 100, {
+  error: "At most 100 entries are allowed.",
+  params: { code: "OutOfRange" },
+});
+
 const Pipeline = z.strictObject({
+  outputs: RunOutputs.meta({
+    maxProperties: 100,
+    description:
+      "The outputs of `run.succeeded`, each a text with expressions of steps' outputs; at most 64 KiB. Without it, all outputs of each step, by its name.",
+  }).optional(),
   steps: z.array(StepRequest).min(1).max(100).describe("A pipeline, in place of `image` and the fields beside it."),
   ...common,
 });
@@ -222,14 +290,68 @@ export function stepsOf(request: RunRequest): readonly StepRequest[] {
   return [{ name: MAIN, image: request.image, ...Object.fromEntries(given) }];
 }
 
+/** A container whose expressions were replaced by their values. */
+const renderedContainer = {
+  image: Image,
+  command: Words.optional(),
+  args: Words.optional(),
+  env: Env.optional(),
+  resources: resourcesOf(Quantity).optional(),
+  workingDir: Folder.optional(),
+};
+/** The fields of a step in which expressions may stand, and the run's labels, with their values. */
+export const Rendered = z.object({
+  ...renderedContainer,
+  init: z.array(z.object({ name: InitName, ...renderedContainer })).optional(),
+  scratch: z.array(z.object({ path: ScratchPath, size: Quantity })).optional(),
+  labels: table(ownLabelName, labelValue, 50).optional(),
+  annotations: Annotations.optional(),
+});
+export type RenderedContainer = z.infer<z.ZodObject<typeof renderedContainer>>;
+/** A step with its values in place, as the manifest takes it. */
+export type RenderedStep = Omit<StepRequest, keyof z.infer<typeof Rendered>> & z.infer<typeof Rendered>;
+
+/** Declared outputs by their source. */
+export function declaredOf({ outputs = [] }: Pick<StepRequest, "outputs">): {
+  readonly message: readonly string[];
+  readonly annotations: readonly string[];
+} {
+  return Array.isArray(outputs)
+    ? { message: outputs, annotations: [] }
+    : { message: outputs.message ?? [], annotations: outputs.annotations ?? [] };
+}
+
+/** Fields of a container that a restart may correct. Corrections are values: no expression in them is replaced. */
+export const correctable = { image: Image, env: Env, resources: resourcesOf(Quantity) };
+
 /** Finds problems that no schema can express: names used twice, needs that name nothing, circles, requests above limits. */
 export function requestProblems(request: RunRequest): readonly (readonly [path: string, message: string])[] {
-  const resources = stepsOf(request).flatMap((step, at) => exceeding(step, "steps" in request ? `/steps/${at}` : ""));
-  return [...pipelineProblems(request), ...resources];
+  const steps = stepsOf(request).flatMap((step, at) => {
+    const place = "steps" in request ? `/steps/${at}` : "";
+    return [...exceeding(step, place), ...namedTwice(step, place)];
+  });
+  return [...pipelineProblems(request), ...steps];
+}
+
+function namedTwice(step: StepRequest, at: string): readonly (readonly [string, string])[] {
+  const names = step.init?.map(({ name }) => name) ?? [];
+  const paths = step.scratch?.map(({ path }) => path) ?? [];
+  const { message, annotations } = declaredOf(step);
+  const twice = (all: readonly string[], place: (at: number) => string, what: string) =>
+    all.flatMap((it, which) => (all.indexOf(it) < which ? [[`${at}${place(which)}`, what] as const] : []));
+  return [
+    ...twice(names, (which) => `/init/${which}/name`, "Another container of this step has this name."),
+    ...twice(paths, (which) => `/scratch/${which}/path`, "Another scratch folder of this step has this path."),
+    ...annotations.flatMap((it, which) =>
+      message.includes(it)
+        ? [[`${at}/outputs/annotations/${which}`, "An output has one source: the message, or an annotation."] as const]
+        : [],
+    ),
+  ];
 }
 
 /** The cluster would refuse such a request too, but only after the run has waited to be placed. */
-function exceeding({ resources }: StepRequest, at: string): readonly (readonly [string, string])[] {
+export function exceeding({ resources }: Pick<StepRequest, "resources">, at: string): readonly (readonly [string, string])[] {
   return (["cpu", "memory", "ephemeral-storage"] as const).flatMap((name) => {
     const requested = quantity(resources?.requests?.[name] ?? "");
     const limit = quantity(resources?.limits?.[name] ?? "");

@@ -186,8 +186,8 @@ export function judgeAttempt(
     const diagnosis = ofUnknownGroups({ wanted: plan.groups, groups, nowMs, serves: placer.serves });
     return { kind: "waitExpired", ...(diagnosis && { diagnosis }) };
   }
-  const image = plan.with?.[step]?.image ?? plan.steps.find(({ name }) => name === step)?.image;
-  const images = image === undefined ? [] : [image];
+  const planned = plan.steps.find(({ name }) => name === step);
+  const images = [plan.with?.[step]?.image ?? planned?.image ?? [], planned?.initImages ?? []].flat();
   const found = chooseGroup({ wanted: plan.groups, groups, avoid: notes.avoid, images, nowMs, ...placer });
   const considered = [...found.considered];
   if (found.kind === "noPlace") {

@@ -10,7 +10,7 @@
  * them all.
  */
 import type { GroupName, Installation, RunId } from "@longshore/contract/ids.ts";
-import type { StepRequest } from "@longshore/contract/request.ts";
+import { declaredOf, type RenderedContainer, type RenderedStep, type StepRequest } from "@longshore/contract/request.ts";
 import { durationMs } from "@longshore/contract/units.ts";
 import { ANNOTATIONS, CONTAINER, HOLD, LABELS, MANAGED_BY, WITHOUT_HOLD } from "../run/marks.ts";
 import type { Limits } from "../run/record.ts";
@@ -46,13 +46,21 @@ interface PodSpec {
   readonly automountServiceAccountToken: false;
   readonly enableServiceLinks: false;
   readonly securityContext: { readonly seccompProfile: { readonly type: "RuntimeDefault" } };
+  readonly initContainers?: readonly Container[];
   readonly containers: readonly Container[];
+  readonly volumes?: readonly ScratchVolume[];
 }
 
-interface Container extends Pick<StepRequest, "command" | "args" | "workingDir" | "resources"> {
+interface ScratchVolume {
+  readonly name: string;
+  readonly emptyDir: { readonly sizeLimit: string };
+}
+
+interface Container extends Pick<RenderedContainer, "command" | "args" | "workingDir" | "resources"> {
   readonly name: string;
   readonly image: string;
   readonly env?: readonly EnvVariable[];
+  readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string }[];
   readonly terminationMessagePolicy: "File";
   readonly securityContext: {
     readonly allowPrivilegeEscalation: false;
@@ -73,7 +81,7 @@ export interface ManifestInput {
     readonly annotations?: Words | undefined;
     readonly traceparent?: string | undefined;
   };
-  readonly step: StepRequest;
+  readonly step: RenderedStep;
   readonly attempt: number;
   readonly generation: number;
   readonly epoch: number;
@@ -94,21 +102,34 @@ const DEADLINE_MARGIN_SECONDS = 600;
  * policy judges the result.)
  */
 export function manifest(input: ManifestInput): JobManifest {
-  const { command, args, workingDir, resources } = input.step;
+  const { init = [], scratch = [] } = input.step;
+  const of = (name: string, asked: RenderedContainer): Container => {
+    const { image, command, args, workingDir, resources } = asked;
+    return {
+      ...container(name, image),
+      ...(command && { command }),
+      ...(args && { args }),
+      ...(workingDir !== undefined && { workingDir }),
+      ...(resources && { resources }),
+      env: environment(input, asked.env),
+      ...(scratch.length > 0 && { volumeMounts: scratch.map(({ path }, at) => ({ name: scratchName(at), mountPath: path })) }),
+    };
+  };
   return job(
     input,
     ownLabels(input),
     { parallelism: 1 },
     {
-      ...container(input.step.image),
-      ...(command && { command }),
-      ...(args && { args }),
-      ...(workingDir !== undefined && { workingDir }),
-      ...(resources && { resources }),
-      env: environment(input),
+      ...(init.length > 0 && { initContainers: init.map((it) => of(it.name, it)) }),
+      containers: [of(CONTAINER, input.step)],
+      ...(scratch.length > 0 && {
+        volumes: scratch.map(({ size }, at) => ({ name: scratchName(at), emptyDir: { sizeLimit: size } })),
+      }),
     },
   );
 }
+
+const scratchName = (at: number): string => `scratch-${at + 1}`;
 
 /**
  * Keeps the name taken while a create of ours may still land: a suspended Job without pods. Its image is the step's, so that an
@@ -120,16 +141,21 @@ export function occupant(input: ManifestInput): JobManifest {
     input,
     labels,
     { suspend: true, parallelism: 0 },
-    {
-      ...container(input.step.image),
-      command: ["/longshore-occupant-runs-nothing"],
-    },
+    { containers: [{ ...container(CONTAINER, input.step.image), command: ["/longshore-occupant-runs-nothing"] }] },
   );
 }
 
-function job(input: ManifestInput, own: Words, mode: Pick<JobSpec, "suspend" | "parallelism">, only: Container): JobManifest {
+type Parts = Pick<PodSpec, "initContainers" | "containers" | "volumes">;
+
+function job(input: ManifestInput, own: Words, mode: Pick<JobSpec, "suspend" | "parallelism">, parts: Parts): JobManifest {
   const labels = { ...input.run.labels, ...input.step.labels, ...own };
-  const annotations = { ...input.run.annotations, ...input.step.annotations, [ANNOTATIONS.runId]: input.run.id };
+  const outputs = declaredOf(input.step).annotations;
+  const annotations = {
+    ...input.run.annotations,
+    ...input.step.annotations,
+    [ANNOTATIONS.runId]: input.run.id,
+    ...(outputs.length > 0 && { [ANNOTATIONS.outputs]: outputs.join(",") }),
+  };
   return {
     apiVersion: "batch/v1",
     kind: "Job",
@@ -153,22 +179,22 @@ function job(input: ManifestInput, own: Words, mode: Pick<JobSpec, "suspend" | "
       backoffLimit: 0,
       podReplacementPolicy: "Failed",
       activeDeadlineSeconds: backstopSeconds(input.limits),
-      template: { metadata: { labels, annotations }, spec: pod(only, input.step.grace) },
+      template: { metadata: { labels, annotations }, spec: pod(parts, input.step.grace) },
     },
   };
 }
 
-const pod = (only: Container, grace: StepRequest["grace"]): PodSpec => ({
+const pod = (parts: Parts, grace: StepRequest["grace"]): PodSpec => ({
   restartPolicy: "Never",
   ...(grace !== undefined && { terminationGracePeriodSeconds: Math.ceil((durationMs(grace) ?? 0) / 1000) }),
   automountServiceAccountToken: false,
   enableServiceLinks: false,
   securityContext: { seccompProfile: { type: "RuntimeDefault" } },
-  containers: [only],
+  ...parts,
 });
 
-const container = (image: string): Container => ({
-  name: CONTAINER,
+const container = (name: string, image: string): Container => ({
+  name,
   image,
   // A step writes its outputs to this file; the log is no substitute for it.
   terminationMessagePolicy: "File",
@@ -184,11 +210,11 @@ const ownLabels = ({ installation, hashOfRun, step, attempt }: ManifestInput): W
   [LABELS.managedBy]: MANAGED_BY,
 });
 
-function environment({ run, step, attempt }: ManifestInput): readonly EnvVariable[] {
+function environment({ run, step, attempt }: ManifestInput, asked: RenderedContainer["env"]): readonly EnvVariable[] {
   const own = { LONGSHORE_RUN: run.id, LONGSHORE_STEP: step.name, LONGSHORE_ATTEMPT: String(attempt) };
   // A request may replace this variable, and no other of ours: its author knows better which trace the step belongs to.
   const trace = run.traceparent !== undefined && { TRACEPARENT: run.traceparent };
-  const all: NonNullable<StepRequest["env"]> = { ...trace, ...step.env, ...own };
+  const all: NonNullable<RenderedContainer["env"]> = { ...trace, ...asked, ...own };
   return Object.entries(all).map(([name, value]) =>
     typeof value === "string" ? { name, value } : { name, valueFrom: { fieldRef: { fieldPath: value.field } } },
   );

@@ -54,6 +54,12 @@ export interface Plan {
   readonly limits: Limits;
   /** The corrections that came with the newest restart, by step. */
   readonly with: Readonly<Record<string, Correction>> | undefined;
+  /** The parameters that came with the newest restart. */
+  readonly withParameters?: Readonly<Record<string, unknown>>;
+  /** The names of the parameters that expressions of the request use: a restart may correct these. */
+  readonly parameters?: readonly string[];
+  /** The outputs of a pipeline that are told at its end, with their expressions. */
+  readonly outputs?: Readonly<Record<string, string>>;
   /** The trace of the message that requested the run: a restart stays in that trace. */
   readonly traceparent?: string;
 }
@@ -63,8 +69,14 @@ export interface PlannedStep {
   readonly needs: readonly StepName[];
   readonly when: NonNullable<StepRequest["when"]>;
   readonly outputs: readonly string[];
-  /** The image, for the groups' policies. Absent in plans that were made before policies existed. */
+  /** Outputs that the program writes as annotations of its pod. */
+  readonly annotations?: readonly string[];
+  /** Whether the step runs at all, as the request says; `known` if that depends on no output. */
+  readonly if?: { readonly given: boolean | string; readonly known?: boolean };
+  /** The image, for the groups' policies. Absent if it depends on an output: then it is judged when the Job is created. */
   readonly image?: string;
+  /** The images of its init containers, as far as they are known. */
+  readonly initImages?: readonly string[];
   /** The limits in which the step differs from its run. */
   readonly limits?: Partial<Limits>;
   /** The request has `retries` with a number for this step: its author expects them. */
@@ -94,11 +106,15 @@ export interface Step {
   /** The number of retries made in this generation. */
   readonly retries: number;
   readonly outcome?: StepOutcome;
-  /** Skipped because the run was cancelled, not because of a step that this one needs. */
-  readonly skippedBy?: "cancel";
+  /** Skipped because the run was cancelled, or by its own `if` (then it counts as succeeded), not because of a step that it needs. */
+  readonly skippedBy?: "cancel" | "if";
   readonly outputs?: Readonly<Record<string, unknown>>;
   readonly diagnosis?: Diagnosis;
 }
+
+/** A step that its own `if` skipped counts as done: the steps that need it run. */
+export const isSatisfied = ({ outcome, skippedBy }: Step): boolean =>
+  outcome === "succeeded" || (outcome === "skipped" && skippedBy === "if");
 
 export const ATTEMPT_STATES = ["waiting", "ready", "claimed", "live", "closing", "ended", "done"] as const;
 export type AttemptState = (typeof ATTEMPT_STATES)[number];

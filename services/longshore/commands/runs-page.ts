@@ -75,7 +75,7 @@ const COMMAND_MOST = 150;
 function programOf({ run: { plan } }: RunRecord, request: RunRequest): readonly (readonly [name: string, text: string])[] {
   if ("steps" in request) return [];
   const { image, command = [], args = [] } = request;
-  const words = [...command, ...args].map(quoted).join(" ");
+  const words = [command, args].flat().map(quoted).join(" ");
   const begins = clipped(words, COMMAND_MOST);
   return [
     ["image", plan.with?.[MAIN]?.image ?? image],
