@@ -69,7 +69,7 @@ export const COMMANDS = {
       })
       .describe("Where it begins: `failed` (the failed step and what follows it), `start`, or a step's name."),
     with: Corrections.describe(
-      "Corrects `image`, `env`, `resources` or `deadline`, of a pipeline under `steps`. Variables and amounts are corrected one by one.",
+      "Corrects `image`, `env`, `resources` or `deadline`, of a pipeline under `steps`, and `parameters`. Variables and amounts are corrected one by one.",
     ).optional(),
     ...actor,
   }),

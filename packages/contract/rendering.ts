@@ -202,7 +202,7 @@ function nameProblems(
   const told = (message: string): CommandProblem => problem(at, "Inconsistent", message);
   return pathsIn(text, told).flatMap((path): readonly CommandProblem[] => {
     if ("code" in path) return [path];
-    const [root, name = "", ...rest] = path;
+    const [root = "", name = "", ...rest] = path;
     switch (root) {
       case "parameters":
         if (valueAt(request.parameters ?? {}, path.slice(1)) !== undefined && path.length > 1) return [];

@@ -46,7 +46,9 @@ function changedValues({ history, ledger }: World): readonly string[] {
     ),
   );
   return [...history.jobs.values()].flatMap(({ name, said, occupant, origin }) =>
-    origin !== "ours" || occupant || said === wanted.get(name) ? [] : [`the Job ${name} is given ${said}, not ${String(wanted.get(name))}`],
+    origin !== "ours" || occupant || said === wanted.get(name)
+      ? []
+      : [`the Job ${name} is given ${said}, not ${String(wanted.get(name))}`],
   );
 }
 
