@@ -62,6 +62,7 @@ function verb(
     usage: [`RUN ${usage}`],
     options: { ...options, config: CONFIG } as typeof OPTIONS,
     words: ["a run's id"],
+    namedBy: { list: "runs list", field: "run" },
     more,
     async run(values, [id = ""], surroundings) {
       return await act(await runMeant(name, id, values, surroundings), values, surroundings);
@@ -234,7 +235,12 @@ async function show(run: RunId, values: Values, surroundings: Surroundings): Pro
 function bookOf(record: RunRecord, story: readonly StoryEvent[]): object {
   const { run, attempts } = record;
   return {
-    ...recordOf({ ...run, begunAtMs: begunAtMs(run, story), finishedAtMs: finishedAtMs(record), newest: newestOfRun(run, story) }),
+    ...recordOf({
+      ...run,
+      begunAtMs: begunAtMs(run, story),
+      finishedAtMs: finishedAtMs(record),
+      newest: newestOfRun(run, story),
+    }),
     source: run.source,
     selector: selectorOf(run.id),
     attempts: attempts.map(({ step, n, state, group, name, notes, claimNo, started, outcome }) => ({
