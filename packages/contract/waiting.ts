@@ -20,7 +20,7 @@ const ROWS = {
     todo: "add the group to a launcher's groups file, or start that launcher",
   },
   PolicyRefused: {
-    meaning: "The policy of a group does not allow the image.",
+    meaning: "The policy of a group does not allow something that the request uses: its image, a Secret, an account.",
     mend: "run",
     todo: "change the policy, or the request",
   },
