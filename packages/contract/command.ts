@@ -1,7 +1,8 @@
 /** Commands, from upstream to the launcher. `data.run` is the idempotency key of all commands about that run. */
 import { z } from "zod";
 import { RunId, StepName } from "./ids.ts";
-import { correctable, forms } from "./request.ts";
+import { correctable } from "./container.ts";
+import { forms } from "./request.ts";
 import { Duration } from "./units.ts";
 
 /** The person behind a command. Accepted only from the broker users that the launcher's setting `operators` names. */

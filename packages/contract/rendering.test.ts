@@ -107,6 +107,9 @@ t.test("a problem of a value is told at its place, also behind an output that is
 
 t.test("images are known beforehand, unless they depend on an output", async (t) => {
   const init = [{ name: "a", image: "i:${{ parameters.tag }}" }, { name: "b", image: "${{ steps.load.outputs.image }}" }]; // biome-ignore format: two
-  t.same(knownImages(step({ image: "app:${{ parameters.tag }}", init }), values), { image: "app:1.4", init: ["i:1.4"] });
+  t.same(knownImages(step({ image: "app:${{ parameters.tag }}", init }), values), {
+    image: "app:1.4",
+    init: ["i:1.4", undefined],
+  });
   t.same(knownImages(step({ image: "${{ steps.load.outputs.image }}" }), values), { image: undefined, init: [] });
 });

@@ -280,11 +280,11 @@ function dependsOnOutputs(text: string): boolean {
 export function knownImages(
   { image, init = [] }: StepRequest,
   values: Values,
-): { readonly image: string | undefined; readonly init: readonly string[] } {
+): { readonly image: string | undefined; readonly init: readonly (string | undefined)[] } {
   const { whole } = openRendering(values);
   const known = (text: string): string | undefined => {
     const value = dependsOnOutputs(text) ? undefined : whole(text);
     return typeof value === "string" ? value : undefined;
   };
-  return { image: known(image), init: init.flatMap((it) => known(it.image) ?? []) };
+  return { image: known(image), init: init.map((it) => known(it.image)) };
 }

@@ -4,15 +4,12 @@
  * Unknown fields are refused: a run with a misspelt `deadine` would otherwise run for ever.
  */
 import { z } from "zod";
+import {
+  container, objectName, renderedContainer, ScratchPath, SecretName, table, text,
+} from "./container.ts"; // biome-ignore format: a list of names
 import { GroupName, StepName } from "./ids.ts";
 import { orExpression, orTemplate } from "./template.ts";
 import { Duration, Quantity, quantity } from "./units.ts";
-
-const text = (most: number) =>
-  z
-    .string()
-    .max(most)
-    .regex(/^[^\0]*$/, "A NUL character cannot be passed to a program.");
 
 /** As in Kubernetes: an optional DNS name and "/", then at most 63 characters. */
 const labelName = z
@@ -37,75 +34,29 @@ const labelValue = z
     "A label's value has at most 63 characters: letters, digits, - _ . with a letter or digit at both ends.",
   );
 
-/** The limit is repeated in `meta`, since a JSON Schema cannot see into a refinement. */
-const table = <T extends z.ZodType>(name: z.ZodString, values: T, most: number) =>
-  z
-    .record(name, values)
-    .refine((all) => Object.keys(all).length <= most, {
-      error: `At most ${most} entries are allowed.`,
-      params: { code: "OutOfRange" },
-    })
-    .meta({ maxProperties: most });
+const Secrets = z
+  .array(
+    z.strictObject({
+      name: SecretName.describe("The Secret's name, in the group's namespace."),
+      mount: text(4096)
+        .regex(/^\/[^:]*[^:/]$/, 'A folder is an absolute path without ":" and without "/" at its end.')
+        .describe("The folder that has a file for each of its keys."),
+    }),
+  )
+  .max(50);
 
-const EnvName = z
-  .string()
-  .regex(
-    /^[A-Za-z_][A-Za-z0-9_.-]{0,254}$/,
-    "An environment variable's name is letters, digits, _ . - and does not start with a digit.",
-  );
-const EnvField = z.strictObject({
-  field: z.enum(["metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "status.podIP", "status.hostIP"]),
+const ServiceAccount = z.strictObject({
+  name: objectName("A service account")
+    .describe("The account's name, in the group's namespace. Without it, `default`.")
+    .optional(),
+  token: z
+    .boolean()
+    .describe("`true`: the program finds the account's token in its usual folder. Without it, no pod has a token.")
+    .optional(),
 });
-
-/** Each value is a text, or a field that only the cluster knows: `{ "field": "spec.nodeName" }`. */
-const Env = table(EnvName, z.union([text(32_768), EnvField]), 1000);
-
-const amountsOf = <T extends z.ZodType>(amount: T) =>
-  z.strictObject({ cpu: amount.optional(), memory: amount.optional(), "ephemeral-storage": amount.optional() });
-const resourcesOf = <T extends z.ZodType>(amount: T) =>
-  z.strictObject({
-    limits: amountsOf(amount)
-      .describe("At most this much: `cpu`, `memory`, `ephemeral-storage`. Above its memory it is killed.")
-      .optional(),
-    requests: amountsOf(amount).describe("A node must have this much free. Without it, as much as the limit says.").optional(),
-  });
-
-const Image = z
-  .string()
-  .min(1, 'An image is needed, such as "registry.example/app:1.4".')
-  .max(512)
-  .regex(/^[^\s\0]*$/, "An image's name holds no spaces.");
-
-const Words = z.array(text(131_072)).max(1000);
-const Folder = text(4096).regex(/^\//, "A working directory is an absolute path.");
-const ScratchPath = text(4096).regex(
-  /^(\/(?!\.{1,2}(\/|$))[^/:]+)+$/,
-  "A path of scratch space is absolute, and holds no colon, no . or .. and no / at its end.",
-);
 
 /** `otherwise` is what the domain takes without the field, if the launcher's setting `defaults` says nothing else. */
 const limit = (otherwise: string, description: string) => Duration.meta({ description, default: otherwise }).optional();
-
-/** The fields of one container, in which expressions may stand. */
-const container = {
-  image: orTemplate(Image).describe("What to run."),
-  command: orExpression(Words, "a list of texts")
-    .describe(
-      "The program and its words, in place of the image's entrypoint. As in Kubernetes, `$(NAME)` becomes the variable's value, if there is such a variable, and `$$` one `$`.",
-    )
-    .optional(),
-  args: orExpression(Words, "a list of texts")
-    .describe("The program's arguments, in place of the image's. `$(NAME)` and `$$` are replaced as in `command`.")
-    .optional(),
-  env: orExpression(Env, "an object")
-    .meta({
-      description:
-        'Environment variables by their names: a text, or `{"field": "spec.nodeName"}`, which the cluster fills in. They are kept in clear.',
-    })
-    .optional(),
-  resources: resourcesOf(orTemplate(Quantity)).optional(),
-  workingDir: orTemplate(Folder).describe("The folder in which the program starts. Without it, the image's.").optional(),
-};
 
 /** The container of a step has this name. */
 const MAIN_CONTAINER = "main";
@@ -149,6 +100,12 @@ const shortForm = {
       "Empty folders that live as long as the pod, each with its `path` and `size`. All of the pod's containers see them; a pod that writes more is evicted.",
     )
     .optional(),
+  secrets: Secrets.describe(
+    "Secrets of the group's namespace as files. The group's policy must allow them, as those of `env`.",
+  ).optional(),
+  serviceAccount: ServiceAccount.describe(
+    "The account with which the program speaks to the cluster's API. The group's policy must allow the account, and its token.",
+  ).optional(),
   grace: Duration.describe(
     "How long the program may take to stop after SIGTERM, before it is killed. Without it, Kubernetes' 30 s. The `grace` of `run.cancel` goes before it.",
   ).optional(),
@@ -290,15 +247,6 @@ export function stepsOf(request: RunRequest): readonly StepRequest[] {
   return [{ name: MAIN, image: request.image, ...Object.fromEntries(given) }];
 }
 
-/** A container whose expressions were replaced by their values. */
-const renderedContainer = {
-  image: Image,
-  command: Words.optional(),
-  args: Words.optional(),
-  env: Env.optional(),
-  resources: resourcesOf(Quantity).optional(),
-  workingDir: Folder.optional(),
-};
 /** The fields of a step in which expressions may stand, and the run's labels, with their values. */
 export const Rendered = z.object({
   ...renderedContainer,
@@ -307,7 +255,6 @@ export const Rendered = z.object({
   labels: table(ownLabelName, labelValue, 50).optional(),
   annotations: Annotations.optional(),
 });
-export type RenderedContainer = z.infer<z.ZodObject<typeof renderedContainer>>;
 /** A step with its values in place, as the manifest takes it. */
 export type RenderedStep = Omit<StepRequest, keyof z.infer<typeof Rendered>> & z.infer<typeof Rendered>;
 
@@ -321,9 +268,6 @@ export function declaredOf({ outputs = [] }: Pick<StepRequest, "outputs">): {
     : { message: outputs.message ?? [], annotations: outputs.annotations ?? [] };
 }
 
-/** Fields of a container that a restart may correct. Corrections are values: no expression in them is replaced. */
-export const correctable = { image: Image, env: Env, resources: resourcesOf(Quantity) };
-
 /** Finds problems that no schema can express: names used twice, needs that name nothing, circles, requests above limits. */
 export function requestProblems(request: RunRequest): readonly (readonly [path: string, message: string])[] {
   const steps = stepsOf(request).flatMap((step, at) => {
@@ -335,13 +279,16 @@ export function requestProblems(request: RunRequest): readonly (readonly [path: 
 
 function namedTwice(step: StepRequest, at: string): readonly (readonly [string, string])[] {
   const names = step.init?.map(({ name }) => name) ?? [];
-  const paths = step.scratch?.map(({ path }) => path) ?? [];
+  const mounts = step.secrets?.map(({ mount }) => mount) ?? [];
+  const scratch = step.scratch?.map(({ path }) => path) ?? [];
   const { message, annotations } = declaredOf(step);
+  const mountAt = (which: number): string =>
+    which < mounts.length ? `/secrets/${which}/mount` : `/scratch/${which - mounts.length}/path`;
   const twice = (all: readonly string[], place: (at: number) => string, what: string) =>
     all.flatMap((it, which) => (all.indexOf(it) < which ? [[`${at}${place(which)}`, what] as const] : []));
   return [
     ...twice(names, (which) => `/init/${which}/name`, "Another container of this step has this name."),
-    ...twice(paths, (which) => `/scratch/${which}/path`, "Another scratch folder of this step has this path."),
+    ...twice([...mounts, ...scratch], mountAt, "Something else is mounted there already."),
     ...annotations.flatMap((it, which) =>
       message.includes(it)
         ? [[`${at}/outputs/annotations/${which}`, "An output has one source: the message, or an annotation."] as const]

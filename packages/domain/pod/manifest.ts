@@ -10,7 +10,8 @@
  * them all.
  */
 import type { GroupName, Installation, RunId } from "@longshore/contract/ids.ts";
-import { declaredOf, type RenderedContainer, type RenderedStep, type StepRequest } from "@longshore/contract/request.ts";
+import type { RenderedContainer } from "@longshore/contract/container.ts";
+import { declaredOf, type RenderedStep } from "@longshore/contract/request.ts";
 import { durationMs } from "@longshore/contract/units.ts";
 import { ANNOTATIONS, CONTAINER, HOLD, LABELS, MANAGED_BY, WITHOUT_HOLD } from "../run/marks.ts";
 import type { Limits } from "../run/record.ts";
@@ -43,24 +44,31 @@ interface JobSpec {
 interface PodSpec {
   readonly restartPolicy: "Never";
   readonly terminationGracePeriodSeconds?: number;
-  readonly automountServiceAccountToken: false;
+  readonly serviceAccountName?: string;
+  readonly automountServiceAccountToken: boolean;
   readonly enableServiceLinks: false;
   readonly securityContext: { readonly seccompProfile: { readonly type: "RuntimeDefault" } };
   readonly initContainers?: readonly Container[];
   readonly containers: readonly Container[];
-  readonly volumes?: readonly ScratchVolume[];
+  readonly volumes?: readonly Volume[];
 }
 
-interface ScratchVolume {
+type Volume = { readonly name: string } & (
+  | { readonly emptyDir: { readonly sizeLimit: string } }
+  | { readonly secret: { readonly secretName: string } }
+);
+
+interface VolumeMount {
   readonly name: string;
-  readonly emptyDir: { readonly sizeLimit: string };
+  readonly mountPath: string;
+  readonly readOnly?: true;
 }
 
 interface Container extends Pick<RenderedContainer, "command" | "args" | "workingDir" | "resources"> {
   readonly name: string;
   readonly image: string;
   readonly env?: readonly EnvVariable[];
-  readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string }[];
+  readonly volumeMounts?: readonly VolumeMount[];
   readonly terminationMessagePolicy: "File";
   readonly securityContext: {
     readonly allowPrivilegeEscalation: false;
@@ -70,7 +78,8 @@ interface Container extends Pick<RenderedContainer, "command" | "args" | "workin
 
 type EnvVariable =
   | { readonly name: string; readonly value: string }
-  | { readonly name: string; readonly valueFrom: { readonly fieldRef: { readonly fieldPath: string } } };
+  | { readonly name: string; readonly valueFrom: { readonly fieldRef: { readonly fieldPath: string } } }
+  | { readonly name: string; readonly valueFrom: { readonly secretKeyRef: { readonly name: string; readonly key: string } } };
 
 export interface ManifestInput {
   readonly installation: Installation;
@@ -102,7 +111,8 @@ const DEADLINE_MARGIN_SECONDS = 600;
  * policy judges the result.)
  */
 export function manifest(input: ManifestInput): JobManifest {
-  const { init = [], scratch = [] } = input.step;
+  const { init = [] } = input.step;
+  const { volumes, volumeMounts } = volumesOf(input.step);
   const of = (name: string, asked: RenderedContainer): Container => {
     const { image, command, args, workingDir, resources } = asked;
     return {
@@ -112,7 +122,7 @@ export function manifest(input: ManifestInput): JobManifest {
       ...(workingDir !== undefined && { workingDir }),
       ...(resources && { resources }),
       env: environment(input, asked.env),
-      ...(scratch.length > 0 && { volumeMounts: scratch.map(({ path }, at) => ({ name: scratchName(at), mountPath: path })) }),
+      ...(volumeMounts.length > 0 && { volumeMounts }),
     };
   };
   return job(
@@ -122,14 +132,29 @@ export function manifest(input: ManifestInput): JobManifest {
     {
       ...(init.length > 0 && { initContainers: init.map((it) => of(it.name, it)) }),
       containers: [of(CONTAINER, input.step)],
-      ...(scratch.length > 0 && {
-        volumes: scratch.map(({ size }, at) => ({ name: scratchName(at), emptyDir: { sizeLimit: size } })),
-      }),
+      ...(volumes.length > 0 && { volumes }),
     },
   );
 }
 
-const scratchName = (at: number): string => `scratch-${at + 1}`;
+/** All containers of the pod see its Secrets and its scratch space. */
+function volumesOf({ secrets = [], scratch = [] }: RenderedStep): {
+  readonly volumes: readonly Volume[];
+  readonly volumeMounts: readonly VolumeMount[];
+} {
+  const secret = (at: number): string => `secret-${at}`;
+  const empty = (at: number): string => `scratch-${at}`;
+  return {
+    volumes: [
+      ...secrets.map(({ name }, at) => ({ name: secret(at), secret: { secretName: name } })),
+      ...scratch.map(({ size }, at) => ({ name: empty(at), emptyDir: { sizeLimit: size } })),
+    ],
+    volumeMounts: [
+      ...secrets.map(({ mount }, at) => ({ name: secret(at), mountPath: mount, readOnly: true as const })),
+      ...scratch.map(({ path }, at) => ({ name: empty(at), mountPath: path })),
+    ],
+  };
+}
 
 /**
  * Keeps the name taken while a create of ours may still land: a suspended Job without pods. Its image is the step's, so that an
@@ -179,15 +204,16 @@ function job(input: ManifestInput, own: Words, mode: Pick<JobSpec, "suspend" | "
       backoffLimit: 0,
       podReplacementPolicy: "Failed",
       activeDeadlineSeconds: backstopSeconds(input.limits),
-      template: { metadata: { labels, annotations }, spec: pod(parts, input.step.grace) },
+      template: { metadata: { labels, annotations }, spec: pod(parts, input.step) },
     },
   };
 }
 
-const pod = (parts: Parts, grace: StepRequest["grace"]): PodSpec => ({
+const pod = (parts: Parts, { grace, serviceAccount }: RenderedStep): PodSpec => ({
   restartPolicy: "Never",
   ...(grace !== undefined && { terminationGracePeriodSeconds: Math.ceil((durationMs(grace) ?? 0) / 1000) }),
-  automountServiceAccountToken: false,
+  ...(serviceAccount?.name !== undefined && { serviceAccountName: serviceAccount.name }),
+  automountServiceAccountToken: serviceAccount?.token === true,
   enableServiceLinks: false,
   securityContext: { seccompProfile: { type: "RuntimeDefault" } },
   ...parts,
@@ -215,9 +241,11 @@ function environment({ run, step, attempt }: ManifestInput, asked: RenderedConta
   // A request may replace this variable, and no other of ours: its author knows better which trace the step belongs to.
   const trace = run.traceparent !== undefined && { TRACEPARENT: run.traceparent };
   const all: NonNullable<RenderedContainer["env"]> = { ...trace, ...asked, ...own };
-  return Object.entries(all).map(([name, value]) =>
-    typeof value === "string" ? { name, value } : { name, valueFrom: { fieldRef: { fieldPath: value.field } } },
-  );
+  return Object.entries(all).map(([name, value]) => {
+    if (typeof value === "string") return { name, value };
+    if ("field" in value) return { name, valueFrom: { fieldRef: { fieldPath: value.field } } };
+    return { name, valueFrom: { secretKeyRef: { name: value.secret, key: value.key } } };
+  });
 }
 
 /** A Job may wait for quota or a node as long as `waitFor` allows, and Kubernetes counts that time, too. */

@@ -119,9 +119,9 @@ t.test("a plan knows what no output decides: an `if`, the images, and the parame
     ],
   });
   const { steps, parameters, outputs } = planOf(request, DEFAULTS, "r");
-  t.match(steps[0], { image: "app:2-r", outputs: ["rows"], annotations: ["id"] });
-  t.match(steps[1], { image: undefined, initImages: ["init"], if: { given: "${{ parameters.go }}", known: false } });
-  t.match(steps[2], { image: "plain", if: { given: "${{ steps.a.outputs.rows }}", known: undefined } });
+  t.match(steps[0], { uses: { image: "app:2-r" }, outputs: ["rows"], annotations: ["id"] });
+  t.match(steps[1], { uses: { image: undefined, initImages: ["init"] }, if: { given: "${{ parameters.go }}", known: false } });
+  t.match(steps[2], { uses: { image: "plain" }, if: { given: "${{ steps.a.outputs.rows }}", known: undefined } });
   t.same(parameters?.toSorted(), ["go", "tag"]);
   t.same(outputs, request.outputs);
 });

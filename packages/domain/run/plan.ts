@@ -8,6 +8,7 @@ import { knownImages, renderedIf } from "@longshore/contract/rendering.ts";
 import { declaredOf, type RenderedStep, type RunRequest, type StepRequest, stepsOf } from "@longshore/contract/request.ts";
 import { parametersIn } from "@longshore/contract/template.ts";
 import { durationMs } from "@longshore/contract/units.ts";
+import { type Uses, usesOf } from "../group/policy.ts";
 import type { StepName } from "@longshore/contract/ids.ts";
 import type { Limits, Plan, PlannedStep } from "./record.ts";
 
@@ -37,15 +38,15 @@ function plannedStep(step: StepRequest, request: RunRequest, run: string): Plann
     outputs,
     ...(annotations.length > 0 && { annotations }),
     ...(step.if !== undefined && { if: plannedIf(step.if, request) }),
-    ...imagesOf(step, request, run),
+    uses: knownUses(step, request, run),
     ...(Object.keys(limits).length > 0 && { limits }),
     ...((step.retries?.max ?? request.retries?.max ?? 0) > 0 && { retriesAsked: true }),
   };
 }
 
-function imagesOf(step: StepRequest, request: RunRequest, run: string): Pick<PlannedStep, "image" | "initImages"> {
-  const { image, init } = knownImages(step, { run: { id: run }, parameters: request.parameters, steps: {} });
-  return { ...(image !== undefined && { image }), ...(init.length > 0 && { initImages: init }) };
+function knownUses(step: StepRequest, { parameters }: RunRequest, run: string): Uses {
+  const known = knownImages(step, { run: { id: run }, parameters, steps: {} });
+  return usesOf({ ...step, image: known.image, init: step.init?.map((it, at) => ({ ...it, image: known.init[at] })) });
 }
 
 function plannedIf(given: NonNullable<StepRequest["if"]>, { parameters }: RunRequest): NonNullable<PlannedStep["if"]> {

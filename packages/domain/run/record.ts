@@ -6,6 +6,7 @@ import type { Evidence, Started } from "@longshore/contract/fact.ts";
 import type { GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
 import type { RetryCause, StepRequest } from "@longshore/contract/request.ts";
 import type { WaitWord } from "@longshore/contract/waiting.ts";
+import type { Uses } from "../group/policy.ts";
 
 /** "tombstone": a cancel that came before its run. */
 export const RUN_STATES = ["tombstone", "active", "cancelling", "ended"] as const;
@@ -73,10 +74,8 @@ export interface PlannedStep {
   readonly annotations?: readonly string[];
   /** Whether the step runs at all, as the request says; `known` if that depends on no output. */
   readonly if?: { readonly given: boolean | string; readonly known?: boolean };
-  /** The image, for the groups' policies. Absent if it depends on an output: then it is judged when the Job is created. */
-  readonly image?: string;
-  /** The images of its init containers, as far as they are known. */
-  readonly initImages?: readonly string[];
+  /** What the groups' policies judge, as far as it is known. What depends on an output is judged when the Job is created. */
+  readonly uses?: Uses;
   /** The limits in which the step differs from its run. */
   readonly limits?: Partial<Limits>;
   /** The request has `retries` with a number for this step: its author expects them. */

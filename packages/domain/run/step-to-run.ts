@@ -9,7 +9,7 @@ import type { GroupSettings } from "@longshore/contract/group-settings.ts";
 import type { GroupName, StepName } from "@longshore/contract/ids.ts";
 import { rendered, type RenderedResult } from "@longshore/contract/rendering.ts";
 import { type RunRequest, stepsOf } from "@longshore/contract/request.ts";
-import { imageRefused } from "../group/group.ts";
+import { notAllowed, usesOf } from "../group/policy.ts";
 import { corrected } from "./plan.ts";
 import type { Run } from "./record.ts";
 import { valuesOf } from "./story.ts";
@@ -36,8 +36,8 @@ export function stepToRun(
     };
   }
   const whole = corrected(result.step, run.plan.with?.[name]);
-  const image = imageRefused(group.settings.policy, [whole.image, ...(whole.init ?? []).map((it) => it.image)]);
-  if (image === undefined) return { ...result, step: whole };
-  const sentence = `The group ${group.name} does not allow the image ${image}.`;
+  const refused = notAllowed(group.settings.policy, usesOf(whole));
+  if (refused === undefined) return { ...result, step: whole };
+  const sentence = `The group ${group.name} does not allow ${refused}.`;
   return { kind: "refused", diagnosis: diagnose("PolicyRefused", sentence) };
 }

@@ -16,7 +16,7 @@ import { WatcherConfig } from "@longshore/watcher/config.ts";
 import { watcher } from "@longshore/watcher/main.ts";
 import { command, configWords, during, fileAt, say, screenIn, type Surroundings, Usage } from "../command.ts";
 import { leftBehind, type Left, noteStart, startCommand } from "../embedded/earlier-starts.ts";
-import { type ClusterChoice, INSTALLATION, pocketIn, postgresIn, writeConfig } from "../embedded/home.ts";
+import { type ClusterChoice, INSTALLATION, OWN_CLUSTER, pocketIn, postgresIn, writeConfig } from "../embedded/home.ts";
 import { onStderr, programLog } from "../embedded/program-log.ts";
 import { type Named, realCluster } from "../embedded/real-cluster.ts";
 import { dataDirIn, claimHome, writeRunning } from "../which-longshore.ts";
@@ -97,7 +97,14 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
       ));
     if (cluster.found !== undefined) say(surroundings, foundLines(cluster.found, screen));
 
-    const files = await writeConfig({ home, brokerUrl, ledgerUrl: postgres.url, cluster, log: { level: "warn" } });
+    const files = await writeConfig({
+      home,
+      brokerUrl,
+      ledgerUrl: postgres.url,
+      cluster,
+      policy: OWN_CLUSTER,
+      log: { level: "warn" },
+    });
     const configs = readConfigs(files, surroundings);
     const left = await during(surroundings, "preparing the ledger and the broker", () =>
       tryOut({
