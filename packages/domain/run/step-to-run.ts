@@ -18,16 +18,25 @@ export type StepToRun =
   | Extract<RenderedResult, { kind: "rendered" }>
   | { readonly kind: "refused"; readonly diagnosis: Diagnosis };
 
+type RunSoFar = Pick<Run, "id" | "plan" | "steps">;
+
+/** Returns the step with the values of its expressions and the corrections of the newest restart. */
+export function stepValues(run: RunSoFar, request: RunRequest, name: StepName): RenderedResult {
+  const step = stepsOf(request).find((it) => it.name === name);
+  if (step === undefined)
+    return { kind: "invalid", problems: [{ path: "", code: "RequestInvalid", message: `There is no step "${name}".` }] };
+  const values = valuesOf(run);
+  const result = rendered(step, request, { ...values, parameters: { ...request.parameters, ...values.parameters } });
+  return result.kind === "invalid" ? result : { ...result, step: corrected(result.step, run.plan.with?.[name]) };
+}
+
 export function stepToRun(
-  run: Pick<Run, "id" | "plan" | "steps">,
+  run: RunSoFar,
   request: RunRequest,
   name: StepName,
   group: { readonly name: GroupName; readonly settings: GroupSettings },
-): StepToRun | undefined {
-  const step = stepsOf(request).find((it) => it.name === name);
-  if (step === undefined) return undefined;
-  const values = valuesOf(run);
-  const result = rendered(step, request, { ...values, parameters: { ...request.parameters, ...values.parameters } });
+): StepToRun {
+  const result = stepValues(run, request, name);
   if (result.kind === "invalid") {
     const said = result.problems.map(({ path, message }) => `${path}: ${message}`);
     return {
@@ -35,9 +44,8 @@ export function stepToRun(
       diagnosis: diagnose("RequestInvalid", "The values of its expressions make no step that can run.", said),
     };
   }
-  const whole = corrected(result.step, run.plan.with?.[name]);
-  const refused = notAllowed(group.settings.policy, usesOf(whole));
-  if (refused === undefined) return { ...result, step: whole };
+  const refused = notAllowed(group.settings.policy, usesOf(result.step));
+  if (refused === undefined) return result;
   const sentence = `The group ${group.name} does not allow ${refused}.`;
   return { kind: "refused", diagnosis: diagnose("PolicyRefused", sentence) };
 }

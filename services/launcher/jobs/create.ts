@@ -26,8 +26,8 @@ type Creating = Pick<Parts, "installation" | "ledger" | "keys" | "views" | "timi
 export async function createOrAdopt(parts: Creating, cluster: Cluster, work: Work, signal: AbortSignal): Promise<AttemptInput> {
   const { claimNo } = work.attempt;
   const made = stepToRun(work.run, work.request, work.attempt.step, cluster);
-  if (made?.kind === "refused") return { kind: "refused", claimNo, diagnosis: made.diagnosis };
-  const input = made && manifestInput(parts, cluster, work, made);
+  if (made.kind === "refused") return { kind: "refused", claimNo, diagnosis: made.diagnosis };
+  const input = manifestInput(parts, cluster, work, made);
   const view = viewOf(parts, cluster.name);
   if (input === undefined) {
     return {
@@ -133,7 +133,7 @@ export async function occupy(
   const made = stepToRun(work.run, work.request, work.attempt.step, cluster);
   // A restart may have brought values with which the step cannot run, while a create with the earlier ones may still land.
   const nothing = { step: { name: work.attempt.step, image: "longshore-occupant" }, labels: {}, annotations: {} };
-  const input = manifestInput(parts, cluster, work, made?.kind === "rendered" ? made : nothing);
+  const input = manifestInput(parts, cluster, work, made.kind === "rendered" ? made : nothing);
   if (input === undefined) return undefined;
   const created = await cluster.writes.createJob(occupant(input), signal);
   return created.kind === "created" ? { kind: "occupied", uid: Uid.parse(created.uid) } : undefined;
