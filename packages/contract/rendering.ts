@@ -128,19 +128,13 @@ export function renderedOutputs(given: Words, values: Values): { readonly output
 /** Finds names that expressions cannot have, and values that the fields cannot have, as far as both are known beforehand. */
 export function expressionProblems(request: RunRequest, run: string): readonly CommandProblem[] {
   if (!hasExpression(JSON.stringify(request))) return [];
-  const steps = stepsOf(request);
-  const values: Values = { run: { id: run }, parameters: request.parameters ?? {}, steps: {} };
-  const place = (at: number): string => ("steps" in request ? `/steps/${at}` : "");
-  const names = [
-    ...texts([request.labels, "/labels"], [request.annotations, "/annotations"]).flatMap((it) => nameProblems(it, request, [])),
-    ...steps.flatMap((step, at) =>
-      stepTexts(step, place(at)).flatMap((it) => nameProblems(it, request, ancestorsOf(step, steps))),
-    ),
-    ...("steps" in request ? texts([request.outputs, "/outputs"]).flatMap((it) => outputProblems(it, request)) : []),
-  ];
-  if (names.length > 0) return bounded(names);
+  const { parameters = {} } = request;
+  const values: Values = { run: { id: run }, parameters, steps: {} };
+  const names = nameProblems(request, { names: Object.keys(parameters), has: (path) => valueAt(parameters, path) !== undefined });
+  if (names.length > 0) return names;
+  const place = placeIn(request);
   return bounded(
-    steps.flatMap((step, at) => {
+    stepsOf(request).flatMap((step, at) => {
       const known = { ...withoutOutputs(step), image: withoutOutputs(step.image) ?? SOME_IMAGE };
       const result = rendered(
         { ...known, init: known.init?.map((it) => ({ ...it, image: it.image ?? SOME_IMAGE })) } as StepRequest,
@@ -151,6 +145,29 @@ export function expressionProblems(request: RunRequest, run: string): readonly C
       return [...(result.kind === "invalid" ? result.problems : []), ...ifProblems(step, values, place(at))];
     }),
   );
+}
+
+const placeIn =
+  (request: RunRequest) =>
+  (at: number): string =>
+    "steps" in request ? `/steps/${at}` : "";
+
+/** The parameters that expressions may name: those that a request has, or that a definition declares. */
+export interface Declared {
+  readonly names: readonly string[];
+  readonly has: (path: Path) => boolean;
+}
+
+/** Finds names in the expressions of a request that cannot have a value, whatever the values are. */
+export function nameProblems(request: RunRequest, declared: Declared): readonly CommandProblem[] {
+  const steps = stepsOf(request);
+  const place = placeIn(request);
+  const of = (ancestors: readonly string[]) => (it: Text) => namesIn(it, request, declared, ancestors);
+  return bounded([
+    ...texts([request.labels, "/labels"], [request.annotations, "/annotations"]).flatMap(of([])),
+    ...steps.flatMap((step, at) => stepTexts(step, place(at)).flatMap(of(ancestorsOf(step, steps)))),
+    ...("steps" in request ? texts([request.outputs, "/outputs"]).flatMap((it) => outputProblems(it, request)) : []),
+  ]);
 }
 
 /** The schema wants an image, also while it is not known. */
@@ -194,9 +211,10 @@ function texts(...all: readonly (readonly [value: unknown, at: string])[]): read
   });
 }
 
-function nameProblems(
+function namesIn(
   { text, at, takesOutputs }: Text,
   request: RunRequest,
+  declared: Declared,
   ancestors: readonly string[],
 ): readonly CommandProblem[] {
   const told = (message: string): CommandProblem => problem(at, "Inconsistent", message);
@@ -205,8 +223,8 @@ function nameProblems(
     const [root = "", name = "", ...rest] = path;
     switch (root) {
       case "parameters":
-        if (valueAt(request.parameters ?? {}, path.slice(1)) !== undefined && path.length > 1) return [];
-        return [told(`There is no parameter "${path.slice(1).join(".")}"; ${thereAre(Object.keys(request.parameters ?? {}))}.`)];
+        if (path.length > 1 && declared.has(path.slice(1))) return [];
+        return [told(`There is no parameter "${path.slice(1).join(".")}"; ${thereAre(declared.names)}.`)];
       case "run":
         return name === "id" && rest.length === 0 ? [] : [told("Of the run, only run.id can be named.")];
       case "steps":
