@@ -39,7 +39,9 @@ const job = {
 const seconds = z
   .object({ waiting: z.number(), scheduling: z.number(), pulling: z.number(), running: z.number() })
   .partial()
-  .describe("How long it was `waiting`, `scheduling`, `pulling` and `running`, as far as that was seen.");
+  .describe(
+    "How long it was `waiting`, `scheduling`, `pulling` and `running`, as far as that was seen. A pod's times are whole seconds, so a program that ran for 0.1 s may have `running` 0 or 1.",
+  );
 const outputs = z
   .record(z.string(), z.unknown())
   .describe("What was written to `/dev/termination-log`. At a pipeline's end: an object for each step, by its name.");
@@ -111,7 +113,9 @@ export const EVENTS = {
     ...job,
     diagnosis,
     ...end,
-    started: Started.describe("`no`: nothing ran, so that it is safe to publish again. `yes`, or `unknown`."),
+    started: Started.describe(
+      "`no`: nothing ran, so that it is safe to restart it, or to publish it under a new id. `yes`, or `unknown`.",
+    ),
     seconds,
   }),
   "run.cancelled": z.object({

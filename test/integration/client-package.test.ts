@@ -136,7 +136,7 @@ t.test("Node 20 publishes a run and follows its whole story, as printed in the c
   await using follower = await started("follow");
   await consumed(rabbit.url, "shop");
   await using publisher = await started("publish");
-  t.same(await publisher.ended, { code: 0, out: `taken: ${RUN}\n`, err: "" }, "what the publisher prints");
+  t.same(await publisher.ended, { code: 0, out: `sent: ${RUN}\n`, err: "" }, "what the publisher prints");
   await system.ended([RUN]);
   const story = ["accepted", "launched", "started", "succeeded"].map((word, at) => `${RUN} ${at + 1} run.${word}\n`).join("");
   t.same(await follower.ended, { code: 0, out: story, err: "" }, "what the follower prints");
