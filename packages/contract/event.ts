@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { Actor } from "./command.ts";
 import { Diagnosis } from "./diagnosis.ts";
-import { LogTail, Started } from "./fact.ts";
+import { LogTail, Started, TAIL_BYTES_MAX } from "./fact.ts";
 import { GroupName, RunId, StepName, TenantName, Uid } from "./ids.ts";
 import { ProblemCode } from "./problem-codes.ts";
 import { WaitWord } from "./waiting.ts";
@@ -56,7 +56,7 @@ const considered = z.array(Considered).describe("Each group that was looked at, 
 const end = {
   exitCode: z.int().describe("The program's exit code.").optional(),
   log: LogTail.describe(
-    "The end of what the program printed: `tail`, at most 64 KiB; `state` (`complete`, `truncated` if more was printed, `unavailable`) and `lines`.",
+    `The end of what the program printed: \`tail\`, at most ${TAIL_BYTES_MAX / 1024} KiB; \`state\` (\`complete\`, \`truncated\` if more was printed, \`unavailable\`) and \`lines\`.`,
   ).optional(),
   finishedAt: z
     .string()

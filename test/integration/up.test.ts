@@ -65,7 +65,7 @@ await t.test("a run that is published again is not run again: its story and its 
   t.match(out, /^first\nalready ran; .*\n +# .*EVENT\n {3}1 .*accepted\n[\s\S]*succeeded[\s\S]*\n {4}hi\n/);
   t.equal(out.match(/launched/g)?.length, 1);
   const other = await longshore(folder.path, ...again, "echo other");
-  t.match(other, { code: 1, out: /^first\nrefused\n {2}\/data\/run: this id belongs to a run with other content/ });
+  t.match(other, { code: 1, out: /^first\nrefused\n {2}\/data\/run: This id belongs to a run with other content/ });
   const request = { run: "first", image: "busybox", command: ["sh", "-c", "echo hi"] };
   await writeFile(path.join(folder.path, "request.json"), JSON.stringify(request));
   const ofFile = await longshore(folder.path, "publish", "--file", "request.json", "--follow");
@@ -186,7 +186,7 @@ await t.test("a restart of a run that succeeded is refused with the option that 
   const { code, out } = await longshore(folder.path, "runs", "restart", "first");
   t.match(
     { code, out },
-    { code: 1, out: /refused\n {2}--from: every step succeeded: say `--from start` to run them all again\n/ },
+    { code: 1, out: /refused\n {2}--from: Every step succeeded: say `--from start` to run them all again.\n/ },
   );
 });
 
