@@ -42,9 +42,21 @@ const seconds = z
   .describe(
     "How long it was `waiting`, `scheduling`, `pulling` and `running`, as far as that was seen. A pod's times are whole seconds, so a program that ran for 0.1 s may have `running` 0 or 1.",
   );
-const outputs = z
-  .record(z.string(), z.unknown())
-  .describe("What was written to `/dev/termination-log`. At a pipeline's end: an object for each step, by its name.");
+const outputs = {
+  outputs: z
+    .record(z.string(), z.unknown())
+    .describe(
+      "The JSON object that was written to `/dev/termination-log`. At a pipeline's end: an object for each step, by its name.",
+    ),
+};
+const outputsIgnored = {
+  outputsIgnored: z
+    .string()
+    .describe(
+      "Why the text in `/dev/termination-log` is no output: it is no JSON object, or was cut off at 4 KiB. A step that declares `outputs` fails instead.",
+    )
+    .optional(),
+};
 const who = {
   actor: Actor.describe("The person behind the command, if it named one.").optional(),
   reason: z.string().describe("The reason that the command gave. In `run.waiting`: why it waits, in a word.").optional(),
@@ -103,11 +115,11 @@ export const EVENTS = {
     ...end,
     nextAttemptAt: z.string().describe("Not before this time is it tried again."),
   }),
-  "run.step.succeeded": z.object({ ...of, ...job, outputs }),
+  "run.step.succeeded": z.object({ ...of, ...job, ...outputs, ...outputsIgnored }),
   "run.step.failed": z.object({ ...of, ...job, diagnosis, ...end }),
   "run.step.skipped": z.object({ ...of, why: z.string().describe("Why the step was skipped.") }),
   "run.cancelling": z.object({ ...of, ...who }),
-  "run.succeeded": z.object({ ...of, ...job, outputs, seconds, log: end.log, finishedAt: end.finishedAt }),
+  "run.succeeded": z.object({ ...of, ...job, ...outputs, ...outputsIgnored, seconds, log: end.log, finishedAt: end.finishedAt }),
   "run.failed": z.object({
     ...of,
     ...job,

@@ -153,7 +153,7 @@ const shortForm = {
     .array(z.string().min(1).max(128))
     .max(100)
     .describe(
-      "The keys that the JSON object in `/dev/termination-log` must have. A key that is missing fails the step (`OutputsLost`).",
+      "The keys that the JSON object in `/dev/termination-log` must have. Without one of them the step fails (`OutputsLost`), and so it does with other text (`OutputsInvalid`) or more than 4 KiB (`OutputsTooLarge`). Without this field, such text is no output, and the step's end says so (`outputsIgnored`).",
     )
     .optional(),
 };

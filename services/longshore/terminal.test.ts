@@ -32,6 +32,7 @@ const cases: readonly Case[] = [
   { name: "why it failed, in a word", type: "run.failed", data: { exitCode: 137, diagnosis }, want: "exit 137  OutOfMemory" },
   { name: "no exit code of a program that never ran", type: "run.failed", data: { exitCode: 128, diagnosis: { ...diagnosis, code: "StartError" } }, want: "StartError" },
   { name: "what came of it", type: "run.succeeded", data: { outputs: { n: 1 } }, want: '{"n":1}' },
+  { name: "why a text is no output", type: "run.succeeded", data: { outputs: {}, outputsIgnored: "The termination message is not one JSON object." }, want: "no outputs: the termination message is not one JSON object" },
   { name: "nothing if nothing came of it", type: "run.succeeded", data: { outputs: {} }, want: "" },
   { name: "which step, in a pipeline", type: "run.started", data: { step: "load", node: "n1" }, simple: false, want: "load  node n1" },
   { name: "no step if there is only one", type: "run.started", data: { step: "main", node: "n1" }, want: "node n1" },

@@ -18,6 +18,7 @@ interface Said {
   readonly considered?: readonly { readonly group: string; readonly verdict: string; readonly why: string }[];
   readonly node?: string;
   readonly outputs?: Readonly<Record<string, unknown>>;
+  readonly outputsIgnored?: string;
   readonly exitCode?: number;
   readonly step?: string;
   readonly why?: string;
@@ -36,6 +37,7 @@ export function particulars(type: string, data: object, simple: boolean): string
     said.diagnosis && (isTerminal(type) ? said.diagnosis.code : `${said.diagnosis.code}: ${said.diagnosis.sentence}`),
     said.nextAttemptAt !== undefined && `again at ${timeText(Date.parse(said.nextAttemptAt))}`,
     said.outputs && Object.keys(said.outputs).length > 0 && JSON.stringify(said.outputs),
+    said.outputsIgnored !== undefined && `no outputs: ${inside(said.outputsIgnored)}`,
     said.why,
   ];
   return parts.filter((it) => typeof it === "string" && it !== "").join("  ");
