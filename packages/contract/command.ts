@@ -28,6 +28,22 @@ export const Corrections = Correction.extend({
 });
 export type Corrections = z.infer<typeof Corrections>;
 
+/**
+ * Names the corrected fields by their paths, such as "env.MODE" or "steps.load.image". Values may be secrets, so none is among
+ * them.
+ */
+export function correctedFields({ steps = {}, ...flat }: Corrections): readonly string[] {
+  const ofSteps = Object.entries(steps).flatMap(([name, correction]) => fieldsIn(correction, `steps.${name}.`));
+  return [...fieldsIn(flat, ""), ...ofSteps];
+}
+
+function fieldsIn({ image, deadline, env = {}, resources = {} }: Correction, before: string): readonly string[] {
+  const amounts = Object.entries(resources).flatMap(([of, each]) => Object.keys(each ?? {}).map((it) => `resources.${of}.${it}`));
+  const variables = Object.keys(env).map((it) => `env.${it}`);
+  const whole = Object.entries({ image, deadline }).flatMap(([name, value]) => (value === undefined ? [] : [name]));
+  return [...whole, ...variables, ...amounts].map((it) => before + it);
+}
+
 const actor = {
   actor: Actor.describe(
     "The person behind the command: `name`, and perhaps `id`. Only from broker users that the launcher's setting `operators` names; from others it is left out.",

@@ -82,7 +82,15 @@ const command = z.string().describe("The id of the command's message.");
 
 export const EVENTS = {
   "run.accepted": z.object({ ...of, ...who, steps: z.array(StepName).describe("The names of its steps.") }),
-  "run.restarted": z.object({ ...of, ...who, from: z.string().describe("Where the restart began.") }),
+  "run.restarted": z.object({
+    ...of,
+    ...who,
+    from: z.string().describe("Where the restart began."),
+    corrected: z
+      .array(z.string())
+      .describe("The fields that the restart's `with` corrected, by their paths, such as `env.MODE`; without values.")
+      .optional(),
+  }),
   "run.waiting": z.object({
     ...of,
     reason: WaitWord.describe("Why it waits, in a word."),

@@ -198,7 +198,10 @@ await t.test("a run that failed is started again with a correction, and succeeds
   const again = await longshore(folder.path, "publish", "--image", "busybox", ...words);
   t.match(again, { code: 1, out: /already ran/ }, "asked for again, it exits by its outcome");
   const restarted = await longshore(folder.path, "runs", "restart", "corrected", "--with", "env.MODE=right");
-  t.match(restarted, { code: 0, out: /^asked to restart corrected\n[\s\S]*restarted[\s\S]*succeeded/ });
+  t.match(restarted, {
+    code: 0,
+    out: /^asked to restart corrected\n[\s\S]*restarted +from failed, corrected: env\.MODE\n[\s\S]*succeeded/,
+  });
 });
 
 await t.test("of two that start in a fresh folder at once, one is up, and the other says who has the folder", async (t) => {

@@ -4,6 +4,7 @@
  */
 import t from "tap";
 import type { Corrections } from "@longshore/contract/command.ts";
+import { Duration, Quantity } from "@longshore/contract/units.ts";
 import { admit, type Admission } from "./admit.ts";
 import { limitsFor } from "./plan.ts";
 import {
@@ -31,6 +32,7 @@ const tombstone: RunRecord = {
   run: { ...active.run, state: "tombstone", cancel: { reason: "too late" }, seq: 0, steps: {}, group: undefined } satisfies Run,
   attempts: [],
 };
+const short = played(runOf(), [...launched("main"), ...ends("main", "failed")]).record;
 const states = { none: undefined, tombstone, active, cancelling, ended: failed };
 
 const run = { kind: "run", run: newRun(plan), told: {} } as const;
@@ -125,7 +127,23 @@ t.test("a restart corrects one step of a pipeline, or the only step of a short r
   t.equal(limitsFor(short.run.plan, step("main").name).deadlineMs, HOUR);
 });
 
-const short = played(runOf(), [...launched("main"), ...ends("main", "failed")]).record;
+t.test("the story of a restart names what was corrected, without its value", async (t) => {
+  const told = (record: RunRecord, given: Corrections) => {
+    const verdict = admit(record, { ...restart, with: given }, at);
+    return verdict.kind === "write" ? verdict.told[0]?.data : verdict;
+  };
+  const resources = { limits: { memory: Quantity.parse("2Gi") } };
+  const env = { A: "hunter2", NODE: { field: "spec.nodeName" as const } };
+  t.same(told(short, { image: "app:2", env, resources }), {
+    run: short.run.id,
+    from: "failed",
+    corrected: ["image", "env.A", "env.NODE", "resources.limits.memory"],
+  });
+  const steps = { a: { deadline: Duration.parse("1h"), env: { A: "hunter2" } } };
+  t.match(told(failed, { steps }), { corrected: ["steps.a.deadline", "steps.a.env.A"] });
+  t.notOk(Object.hasOwn(told(short, {}) ?? {}, "corrected"));
+});
+
 for (const [what, record, corrections, path, message] of [
   ["names no step of a pipeline", failed, { image: "app:2" }, "/data/with/image", /several steps: say which one, as in \{"steps": \{"a": \{"image"/],
   ["names a step that there is not", failed, { steps: { x: { image: "app:2" } } }, "/data/with/steps/x", /no step "x"; it has a, b, c\./],

@@ -4,7 +4,7 @@
  * The bugs this prevents: one tenant who learns of another's runs, or changes them; and a cancel that came before its run, and
  * is forgotten.
  */
-import type { CommandData, Corrections } from "@longshore/contract/command.ts";
+import { type CommandData, correctedFields, type Corrections } from "@longshore/contract/command.ts";
 import type { EventData } from "@longshore/contract/event.ts";
 import type { RunId, TenantName } from "@longshore/contract/ids.ts";
 import type { CommandProblem, ProblemCode } from "@longshore/contract/problem-codes.ts";
@@ -133,7 +133,12 @@ function restarted(
       ],
     };
   }
-  const told: Told = { type: "run.restarted", group: undefined, data: { run: begun.run.id, from, ...(actor && { actor }) } };
+  const corrected = correctedFields(corrections ?? {});
+  const told: Told = {
+    type: "run.restarted",
+    group: undefined,
+    data: { run: begun.run.id, from, ...(corrected.length > 0 && { corrected: [...corrected] }), ...(actor && { actor }) },
+  };
   const opened = openFirst({ ...begun, run: { ...begun.run, seq: begun.run.seq + 1 } }, at);
   return { kind: "write", ...opened, told: [told, ...opened.told] };
 }
