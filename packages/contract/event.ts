@@ -173,8 +173,9 @@ export type EventData<T extends EventType> = z.infer<(typeof EVENTS)[T]>;
 export type RunEventType = Extract<EventType, `run.${string}`>;
 
 /** After a terminal event, nothing follows in the same generation. */
-const TERMINAL: readonly EventType[] = OUTCOMES.map((it) => `run.${it}` as const);
-export const isTerminal = (type: string): boolean => TERMINAL.some((it) => it === type);
+export type TerminalType = `run.${Outcome}`;
+const TERMINAL: readonly TerminalType[] = OUTCOMES.map((it) => `run.${it}` as const);
+export const isTerminal = (type: string): type is TerminalType => TERMINAL.some((it) => it === type);
 
 /** An event's marks beside its data: its tenant, run and group, and its place in the run's story. */
 export interface StoryMark {
