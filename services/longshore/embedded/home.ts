@@ -96,6 +96,9 @@ export interface Writing {
 /** For one person's own machine and cluster: nobody else publishes, and the cluster's Secrets are that person's. */
 export const OWN_CLUSTER = { secrets: ["*"], serviceAccounts: ["*"], tokens: true };
 
+export const BROKER_FILE = "broker-url";
+export const LEDGER_FILE = "ledger-url";
+
 export async function writeConfig(writing: Writing): Promise<Files> {
   const { home, brokerUrl, ledgerUrl, cluster, others = [], jobs = 20, policy, log, launcher = {} } = writing;
   await mkdir(home, { recursive: true, mode: HOME_MODE });
@@ -108,9 +111,9 @@ export async function writeConfig(writing: Writing): Promise<Files> {
     installation: INSTALLATION,
     groupsFile: files.groups,
     ...(log && { log }),
-    broker: { urlFile: await secretFile("broker-url", brokerUrl) },
+    broker: { urlFile: await secretFile(BROKER_FILE, brokerUrl) },
   };
-  const ledger = { urlFile: await secretFile("ledger-url", ledgerUrl), keyFile: await keyIn(home) };
+  const ledger = { urlFile: await secretFile(LEDGER_FILE, ledgerUrl), keyFile: await keyIn(home) };
   const groups = [cluster, ...others].map(({ name, namespace, cluster, launch, watch }) => [
     name,
     {
