@@ -131,6 +131,18 @@ await t.test("the page of a run names its image and command, and a family of ver
   });
 });
 
+await t.test("a text that is no output is told, and the page of a pipeline shows what its steps run", async (t) => {
+  const write = "{ name: write, image: busybox, command: [sh, -c, 'echo done > /dev/termination-log'] }";
+  await writeFile(
+    path.join(folder.path, "steps.yaml"),
+    `run: two-steps\nsteps: [${write}, { name: rest, image: busybox, command: ["true"] }]\n`,
+  );
+  const published = await longshore(folder.path, "publish", "--file", "steps.yaml", "--follow");
+  t.match(published, { code: 0, out: /succeeded +write {2}no outputs: the termination message is not one JSON object\n/ });
+  const { out } = await longshore(folder.path, "runs", "show", "two-steps");
+  t.match(out, /^ {2}step +write: busybox sh -c 'echo done > \/dev\/termination-log'\n {2}step +rest: busybox true$/m);
+});
+
 await t.test("Ctrl-C ends the following and not the run, and says so", async (t) => {
   const following = longshoreStarted(
     folder.path,
