@@ -102,6 +102,11 @@ const INSTALLED: Statement = { name: "installed", text: "select id, epoch, proto
 
 async function enter(database: Database, installation: Installation): Promise<number> {
   await database.all(ENTER, [installation]);
+  return await epochOf(database, installation);
+}
+
+/** Refuses another installation's ledger, and one that a newer Longshore has changed. */
+export async function epochOf(database: Database, installation: Installation): Promise<number> {
   const [found] = await database.all<{ id: string; epoch: number; protocol: number }>(INSTALLED);
   if (found === undefined)
     throw new Failure("halt", "LedgerBroken", "The ledger's installation row vanished. Was it restored halfway?");

@@ -60,7 +60,7 @@ const SENT_NOTICES: Statement = {
   text: "update notice set sent_at = now() where id = any($1) and sent_at is null",
 };
 
-interface EventColumns {
+export interface EventColumns {
   readonly key: string;
   readonly run: RunId;
   readonly tenant: TenantName;
@@ -84,6 +84,14 @@ interface NoticeColumns {
   readonly at: number;
 }
 
+export const eventOf = ({ group_name, traceparent, body, at, ...row }: EventColumns): OutboxEvent => ({
+  ...row,
+  group: group_name ?? undefined,
+  traceparent: traceparent ?? undefined,
+  data: body,
+  atMs: at,
+});
+
 export function outboxQueries(database: Database, lease: ReturnType<typeof groupQueries>["lease"]) {
   const partitions = Array.from({ length: PARTITIONS }, (_, part) => partitionName(part));
   return {
@@ -96,13 +104,7 @@ export function outboxQueries(database: Database, lease: ReturnType<typeof group
       const { partitions: parts, busy, most, sent = [] } = asked;
       const ofEach = Math.min(most, Math.ceil((2 * most) / Math.max(1, parts.length)) + SPARE);
       const rows = await database.all<EventColumns>(UNSENT, [parts, busy, most, ofEach, ...keysOf(sent)]);
-      return rows.map(({ group_name, traceparent, body, at, ...row }) => ({
-        ...row,
-        group: group_name ?? undefined,
-        traceparent: traceparent ?? undefined,
-        data: body,
-        atMs: at,
-      }));
+      return rows.map(eventOf);
     },
 
     sent: async (events: readonly Sent[]): Promise<void> => {
