@@ -5,11 +5,10 @@
 import type { Installation } from "@longshore/contract/ids.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import type { Deliveries } from "./deliveries.ts";
-import { epochOf } from "./open.ts";
 import { openDatabase } from "./postgres/connection.ts";
 import { deliveryQueries } from "./postgres/deliveries.ts";
 import { serverOf } from "./postgres/feed.ts";
-import { prepareSchema } from "./postgres/schema/version.ts";
+import { epochOf, prepareSchema } from "./postgres/schema/version.ts";
 
 export interface DeliveriesOptions {
   /** postgres://user:password@host:5432/database */
