@@ -82,8 +82,7 @@ export type SinkConfig = z.output<typeof Sink>;
 
 const SinkName = z.string().regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "a sink's name has small letters, digits and -");
 
-/** What `longshore up --sinks FILE` reads of the same file. */
-export const sinkSettings = {
+const sinkSettings = {
   sinks: z.record(SinkName, Sink).default({}),
   addresses: z
     .strictObject({ allow: z.array(z.string().refine(isNetwork, "is no network; write 10.2.0.0/16")).default([]) })
@@ -107,3 +106,12 @@ export const RecorderConfig = z.strictObject({
   failpoint: z.string().meta({ written: "text, for tests alone", isForTests: true }).optional(),
 });
 export type RecorderConfig = z.output<typeof RecorderConfig>;
+
+const other = z.unknown().optional();
+
+/** What `longshore up --sinks FILE` reads of the same file: it has its own ledger. */
+export const SinksFile = z.strictObject({
+  ...sinkSettings,
+  ...{ installation: other, ledger: other, http: other, log: other, pace: other },
+});
+export type SinksFile = z.output<typeof SinksFile>;
