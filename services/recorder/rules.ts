@@ -118,8 +118,8 @@ const eventText = ({ atMs, ...event }: OutboxEvent, installation: Installation):
   decoder.decode(writeEvent({ ...event, installation, time: new Date(atMs).toISOString() }));
 
 function headerOf(value: unknown, name: string, problems: string[]): string {
-  const text = typeof value === "object" ? undefined : String(value);
-  if (text !== undefined && /^[\x20-\x7e]*$/.test(text)) return text;
+  const text = typeof value === "number" || typeof value === "boolean" ? String(value) : value;
+  if (typeof text === "string" && /^[\x20-\x7e]*$/.test(text)) return text;
   problems.push(`headers.${name}: The value of a header is a text of printable ASCII, and this is not.`);
   return "";
 }

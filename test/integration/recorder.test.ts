@@ -59,7 +59,8 @@ const asRole = async (name: string): Promise<string> => {
 const recorderUrl = await asRole("longshore_recorder");
 
 const got: Got[] = [];
-let status = (_: Got): number => 204;
+const taken = (): number => 204;
+let status: (it: Got) => number = taken;
 const http = createServer((request, response) => {
   let body = "";
   request.on("data", (chunk: Buffer) => (body += chunk.toString()));
@@ -70,7 +71,12 @@ const http = createServer((request, response) => {
   });
 });
 await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
-await using _http = { [Symbol.asyncDispose]: async () => void (http.close(), http.closeAllConnections()) };
+await using _http = {
+  [Symbol.asyncDispose]: async () => {
+    http.close();
+    http.closeAllConnections();
+  },
+};
 
 const folder = await mkdtemp(path.join(tmpdir(), "longshore-recorder-"));
 await using _folder = { [Symbol.asyncDispose]: () => rm(folder, { recursive: true }) };
@@ -153,7 +159,7 @@ await t.test("a refused request is parked and told as metrics, and no run waits 
   t.match(metrics, 'longshore_sink_requests_total{sink="shop",code="422"} 1');
   t.match(metrics, 'longshore_sink_behind_seconds{sink="shop"} 0');
   t.match(metrics, 'longshore_part_up{part="ledger"} 1');
-  status = () => 204;
+  status = taken;
   await using deliveries = await openDeliveries({ url, installation: INSTALLATION, log: silentLog });
   t.equal(await deliveries.retry("shop"), 1);
   await until("the parked request", () => ofRun("refused").length === 5);

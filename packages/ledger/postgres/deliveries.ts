@@ -13,7 +13,7 @@ import {
 import type { Database, Statement } from "./connection.ts";
 import { toJson } from "./connection.ts";
 import { type Cursor, fed, isAhead, NOW } from "./feed.ts";
-import { type EventColumns, eventOf } from "./outbox.ts";
+import { type EventColumns, eventOf } from "./event-row.ts";
 
 const PUT: Statement = {
   name: "put_sinks",
