@@ -1,5 +1,5 @@
 /** The recorder's settings: every mistake in a rule is told at the start, by its place. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ConfigProblems, readConfig } from "@longshore/runtime/config/config.ts";
@@ -76,4 +76,16 @@ for (const { name, sink, says } of CASES)
 
 t.test("no variable stands for the sinks, which the file alone can hold", async (t) => {
   t.notOk(leaves(RecorderConfig).some(({ path }) => path[0] === "sinks"));
+});
+
+t.test("the sinks of config/recorder.yaml can be used as they are", async (t) => {
+  const text = readFileSync(new URL("../../config/recorder.yaml", import.meta.url), "utf8");
+  mkdirSync(join(folder, "secrets"));
+  for (const name of ["bespin-token", "bespin-ca"]) writeFileSync(join(folder, "secrets", name), "x");
+  writeFileSync(join(folder, "secrets/shop-signing"), `whsec_${Buffer.alloc(32, 7).toString("base64")}\n`);
+  const file = join(folder, "example.yaml");
+  writeFileSync(file, text.replace("sinks: {}", "sinks:").replaceAll(/^#(?= {2}\S| {4,})/gm, ""));
+  t.match(readConfig(RecorderConfig, { file, env: {} }), {
+    sinks: { shop: { rules: [{}] }, bespin: { rules: [{ method: "PUT" }] } },
+  });
 });
