@@ -22,7 +22,10 @@ import { silentLog } from "@longshore/runtime/log.ts";
 import pg from "pg";
 import { Webhook } from "standardwebhooks";
 import t from "tap";
+import { pythonWithPika } from "../harness/python.ts";
+import { example } from "../harness/readme.ts";
 import { postgres } from "../harness/servers/postgres.ts";
+import { program } from "../harness/servers/program.ts";
 
 t.setTimeout(0); // each wait has its own bound
 
@@ -128,6 +131,18 @@ await t.test("tells each event once, in order, signed by both keys", async (t) =
   t.equal(got.length, 8);
   for (const { headers, body } of got) for (const key of KEYS) new Webhook(key).verify(body, headers as Record<string, string>);
   t.equal(new Set(got.map(({ headers }) => headers["webhook-id"])).size, 8);
+});
+
+await t.test("the Python of deploy/README.md knows a request of ours from another's", async (t) => {
+  const python = await pythonWithPika((sentence) => t.comment(sentence));
+  const [first] = got;
+  const asked = JSON.stringify([first?.headers, first?.body, ...KEYS, `whsec_${Buffer.alloc(32, 3).toString("base64")}`]);
+  const code = `${example("verify")}
+import json, sys
+headers, body, *keys = json.loads(sys.argv[1])
+print([is_ours(headers, body.encode(), key) for key in keys], is_ours(headers, body.encode() + b" ", keys[0]))`;
+  await using it = program(python, ["-c", code, asked], { env: { LANG: "C.UTF-8" } });
+  t.same(await it.ended, { code: 0, out: "[True, True, False] False\n", err: "" });
 });
 
 await t.test(
