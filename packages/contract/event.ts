@@ -118,6 +118,7 @@ export const EVENTS = {
     ...of,
     ...who,
     podGoneAt: z.string().describe("When the last pod was gone; absent if there was none.").optional(),
+    log: end.log,
   }),
   "run.lost": z.object({ ...of, ...job, ...who, diagnosis }),
   "command.refused": z.object({

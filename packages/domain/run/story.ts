@@ -110,11 +110,14 @@ function cancelledOf(run: Run, attempts: readonly Attempt[]): Told {
   // `podGoneAt` is told only if a Job existed.
   const ran = newest(run, attempts).some(({ uid }) => uid !== undefined);
   const podGoneAt = ran && run.endedAtMs !== undefined ? new Date(run.endedAtMs).toISOString() : undefined;
+  const cancelled = attemptOf(run, attempts, "cancelled");
+  const { log } = cancelled === undefined ? {} : endOf(cancelled);
   const data = {
     run: run.id,
     ...(reason !== undefined && { reason }),
     ...(actor && { actor }),
     ...(podGoneAt !== undefined && { podGoneAt }),
+    ...(log && { log }),
   };
   return { type: "run.cancelled", group: run.group, data };
 }
