@@ -158,7 +158,7 @@ export function render(value: unknown, at: string, as: { readonly dollars: "doub
   }
 
   function text(value: unknown): string | undefined {
-    if (typeof value !== "object") return String(value);
+    if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") return String(value);
     if (value !== null) problem(at, "Inside a text, a value is a text, a number, true or false: not a list or an object.");
     return "";
   }

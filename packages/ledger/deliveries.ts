@@ -37,6 +37,8 @@ export interface Deliveries extends AsyncDisposable {
   retry(sink: string, run?: RunId): Promise<number>;
   /** Gives up what is parked: it is never sent. Returns how much that is. */
   drop(sink: string, run?: RunId): Promise<number>;
+  /** Removes a sink that no recorder serves, with all that is known of it. Resolves to false if one serves it. */
+  forget(sink: string): Promise<boolean>;
 }
 
 export interface Delivery {

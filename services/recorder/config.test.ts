@@ -74,6 +74,17 @@ for (const { name, sink, says } of CASES)
     t.ok(Array.isArray(problems) && problems.some((it: string) => says.test(it)), JSON.stringify(problems));
   });
 
+t.test("refuses a hold on a sink that a request could outlast", async (t) => {
+  const file = join(folder, "lease.yaml");
+  writeFileSync(
+    file,
+    `installation: prod\nledger: { url: "postgres://localhost/x" }\npace: { lease: 15s }\nsinks: { shop: { rules: [${RULE}] } }\n`,
+  );
+  t.throws(() => readConfig(RecorderConfig, { file, env: {} }), {
+    message: /pace\.lease: is less than twice the timeout of the sink shop/,
+  });
+});
+
 t.test("no variable stands for the sinks, which the file alone can hold", async (t) => {
   t.notOk(leaves(RecorderConfig).some(({ path }) => path[0] === "sinks"));
 });

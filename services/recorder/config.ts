@@ -96,7 +96,7 @@ const Pace = z.strictObject({
   giveUpAfter: duration.default(72 * 3_600_000),
 });
 
-export const RecorderConfig = z.strictObject({
+const Settings = z.strictObject({
   ...programSettings,
   installation: Installation,
   ledger: z.strictObject({ ...secretSetting("url") }).check(oneSecret("url")),
@@ -104,6 +104,16 @@ export const RecorderConfig = z.strictObject({
   http: z.strictObject({ listen: z.string().default("127.0.0.1:9092") }).prefault({}),
   pace: Pace.prefault({}),
   failpoint: z.string().meta({ written: "text, for tests alone", isForTests: true }).optional(),
+});
+/** A recorder begins no request that could outlast its hold on the sink, so that no other sends one of the same run meanwhile. */
+export const RecorderConfig = Settings.superRefine(({ sinks, pace: { lease } }, context) => {
+  for (const [name, { timeout }] of Object.entries(sinks))
+    if (lease !== undefined && lease < 2 * timeout)
+      context.addIssue({
+        code: "custom",
+        path: ["pace", "lease"],
+        message: `is less than twice the timeout of the sink ${name}`,
+      });
 });
 export type RecorderConfig = z.output<typeof RecorderConfig>;
 

@@ -96,6 +96,7 @@ pace: { poll: 100ms, lease: 1s }
 sinks:
   shop:
     signingKeysFile: keys
+    timeout: 500ms
     rules: [{ on: ["run.*"], url: "http://127.0.0.1:${(http.address() as AddressInfo).port}/runs/\${{ event.run }}" }]
 `,
 );
@@ -178,6 +179,17 @@ await t.test("a refused request is parked and told as metrics, and no run waits 
   await using deliveries = await openDeliveries({ url, installation: INSTALLATION, log: silentLog });
   t.equal(await deliveries.retry("shop"), 1);
   await until("the parked request", () => ofRun("refused").length === 5);
+});
+
+await t.test("before the first launcher has made the ledger, a recorder waits for it", async (t) => {
+  const empty = await server.database();
+  await writeFile(path.join(folder, "empty-url"), empty);
+  const waiting = recorder({ LONGSHORE_LEDGER_URL_FILE: path.join(folder, "empty-url") });
+  await sleep(1_000);
+  await using _made = await ledgerOn(empty);
+  await using it = await waiting;
+  t.match(await it.metrics(), 'longshore_part_up{part="ledger"} 1');
+  t.notMatch(it.said.join("\n"), /whsec_|only-here/);
 });
 
 // biome-ignore format: a table is read down its columns

@@ -96,6 +96,7 @@ await t.test("`sinks retry` sends it again with the rules as they are, and `sink
   await sleep(500);
   t.match(await called("sinks", "drop", "bespin"), { code: 1, err: /nothing of the sink bespin waits for a person/ });
   t.match(await called("sinks", "retry", "bespinn"), { code: 64, err: /there is no sink "bespinn"; .*did you mean bespin\?/ });
+  t.match(await called("sinks", "forget", "bespin"), { code: 1, err: /a recorder serves the sink bespin/ });
   t.match(await called("sinks", "retry"), { code: 64, err: /needs a sink's name/ });
 });
 

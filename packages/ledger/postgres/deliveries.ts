@@ -255,6 +255,28 @@ with lines as (
 select ((select count(*) from lines) + (select count(*) from requests))::integer as count`,
 };
 
+/** First the lines, of which there may be as many as runs; then the sink, if no recorder took it meanwhile. */
+const FORGET_LINES: Statement = {
+  name: "forget_lines",
+  text: `
+with idle as materialized (
+  select name from sink where name = $1 and (until is null or until <= clock_timestamp())
+), gone as materialized (
+  select l.sink, l.run_key from sink_line l join idle on idle.name = l.sink order by l.run_key limit $2
+)
+delete from sink_line l using gone where l.sink = gone.sink and l.run_key = gone.run_key returning 1`,
+};
+const FORGET: Statement = {
+  name: "forget_sink",
+  text: `
+with gone as (
+  delete from sink where name = $1 and (until is null or until <= clock_timestamp()) returning name
+), requests as (
+  delete from parked_request r using gone where r.sink = gone.name
+)
+select 1 from gone`,
+};
+
 const PAGE = 5_000;
 
 export function deliveryQueries(
@@ -304,6 +326,10 @@ export function deliveryQueries(
       })),
     retry: async (sink, run) => await counted(RETRY, sink, run),
     drop: async (sink, run) => await counted(DROP, sink, run),
+    forget: async (sink) => {
+      while ((await database.all(FORGET_LINES, [sink, PAGE])).length === PAGE);
+      return (await database.all(FORGET, [sink])).length > 0;
+    },
   };
 
   async function counted(statement: Statement, sink: string, run: RunId | undefined): Promise<number> {

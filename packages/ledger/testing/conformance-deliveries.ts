@@ -191,6 +191,23 @@ export async function deliveriesConformance(t: Test, { name, open }: DeliveriesC
     t.equal(await deliveries.hold(SINK, ME, 1_000), "held");
   });
 
+  await t.test(`${name}: a sink is forgotten if no recorder serves it, and is a new one if it comes back`, async (t) => {
+    await using opened = await begun();
+    const { ledger, deliveries } = opened;
+    const works = await claimed(ledger, [wanted("a"), wanted("b")]);
+    await deliveries.settle(SINK, ME, await lineOf(deliveries), { ...told(1), parked: { sequence: 1, rule: 0, why: WHY } });
+    t.equal(await deliveries.forget(SINK), false);
+    await deliveries.letGo(SINK, ME);
+    t.equal(await deliveries.forget(SINK), true);
+    t.same([await deliveries.states(), await deliveries.parked({ most: 10 })], [[], []]);
+    t.equal(await deliveries.forget(SINK), false);
+    await opened.pass(1_000);
+    await deliveries.putSinks([SINK]);
+    await deliveries.hold(SINK, ME, HOUR_MS);
+    await finish(ledger, first(works), complete);
+    t.match(await lineOf(deliveries), { sequence: 1, events: [{ sequence: 2 }, {}, {}] });
+  });
+
   await t.test(`${name}: how long events wait is told`, async (t) => {
     await using opened = await begun();
     const { ledger, deliveries } = opened;

@@ -200,6 +200,10 @@ export function deliveriesModel(tables: Pick<Tables, "runs">, clock: Clock): Del
       sink.requests = sink.requests.filter((it) => run !== undefined && it.run !== run);
       return lines.length + before - sink.requests.length;
     },
+    forget: async (name) => {
+      const sink = sinks.get(name);
+      return sink !== undefined && (sink.owner === undefined || sink.untilMs <= clock.now()) && sinks.delete(name);
+    },
     [Symbol.asyncDispose]: async () => {},
   };
 }

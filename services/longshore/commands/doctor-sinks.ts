@@ -42,15 +42,12 @@ export function findingOf(
   const late = behindMs > BEHIND_MS;
   if (stopped !== undefined)
     return { part, state: "FAIL", says: `stopped. ${stopped.sentence}`, todo: `if its address is right, go on: ${retry}` };
-  if (owner === undefined)
+  if (owner === undefined) {
+    const todo = `start one: npm run recorder -- --config FILE; if its settings have the sink no more: longshore sinks forget${where} ${name}`;
     return waiting > 0 || late
-      ? {
-          part,
-          state: "FAIL",
-          says: "no recorder serves it, and events wait",
-          todo: "start one: npm run recorder -- --config FILE",
-        }
-      : { part, state: "WARN", says: "no recorder serves it", todo: "start one: npm run recorder -- --config FILE" };
+      ? { part, state: "FAIL", says: "no recorder serves it, and events wait", todo }
+      : { part, state: "WARN", says: "no recorder serves it", todo };
+  }
   if (late) {
     const says = `events are read ${span(behindMs)} late: a transaction that is open somewhere on the ledger's server holds them back`;
     return { part, state: "WARN", says, todo: `find it in psql: ${WHO}` };

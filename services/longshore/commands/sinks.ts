@@ -64,6 +64,27 @@ A sink is an address that a recorder tells of runs: config/recorder.yaml. A requ
 Requests are made anew from the rules that the recorder has now, so mend these first. They keep their webhook-id.`,
       },
     ),
+    forget: command({
+      name: "sinks forget",
+      summary: "forget a sink that no recorder serves any more, with all that is parked of it",
+      usage: ["SINK"],
+      options: { config: CONFIG },
+      words: ["a sink's name"],
+      more: `
+For a sink that was removed from the recorder's settings. If it comes back, it is told what is recorded from then on.`,
+      async run({ config }, [sink = ""], surroundings) {
+        await using deliveries = await deliveriesOf(config, surroundings);
+        known(sink, await deliveries.states());
+        if (!(await deliveries.forget(sink)))
+          throw new Failure(
+            "refuse",
+            "SinkServed",
+            `a recorder serves the sink ${sink}; remove it from that recorder's settings first`,
+          );
+        tell(surroundings, `forgot the sink ${sink}`);
+        return 0;
+      },
+    }),
     drop: verb("drop", "give up what is parked: it is never sent", (it, sink, run) => it.drop(sink, run), {
       done: (count) => `${things(count)} ${count === 1 ? "is" : "are"} given up`,
       more: `
