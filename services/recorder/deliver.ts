@@ -52,30 +52,32 @@ export interface Delivering {
 export async function deliver(parts: Parts, sink: Sink, { delivery, may, signal }: Delivering): Promise<boolean> {
   const { ledger, owner } = parts;
   const settle = (change: Settled): Promise<boolean> => ledger.settle(sink.name, owner, delivery, change);
-  let at: Place = delivery;
-  let written: Place = delivery;
+  let written: Place | undefined;
 
   for (const { event, rule, index } of rulesFor(delivery, sink.rules)) {
     const scope = scopeOf(event, rule, parts);
-    const behind = placeBehind(event, index, sink.rules.length);
-    if (scope === undefined) {
-      at = behind;
-      continue;
-    }
+    if (scope === undefined) continue;
+    const here = { sequence: event.sequence, rule: index };
     const made = requestOf(rule, event, scope, parts.installation);
-    if (made.kind === "made" && !may()) break;
+    if (made.kind === "made" && !may()) return await paused({ sequence: here.sequence - 1, rule: here.rule });
     const verdict: Verdict =
       made.kind === "made"
         ? await ask(parts, sink, { request: made.request, event, index }, signal)
         : { kind: "refused", why: made.why };
-    const then = await settled(verdict, behind, { sequence: event.sequence, rule: index });
+    const behind = placeBehind(here, sink.rules.length);
+    const then = await settled(verdict, behind, here);
     if (then !== "on") return then === "later";
-    at = behind;
     written = behind;
   }
-  const isNew = at.sequence !== written.sequence || at.rule !== written.rule;
-  if (!isNew && delivery.events.length > 0) return true;
-  return await settle({ kind: "told", sequence: at.sequence, rule: at.rule });
+  // A parked request that was sent is settled. One whose rule is not there any more is done.
+  if (delivery.isAgain && written !== undefined) return true;
+  const end = { sequence: delivery.events.at(-1)?.sequence ?? delivery.sequence, rule: 0 };
+  return isSame(end, written) || (await settle({ kind: "told", ...end }));
+
+  /** Events that no rule was about are behind us, too. A line that has not moved keeps what is known of its failures. */
+  async function paused(at: Place): Promise<boolean> {
+    return delivery.isAgain || isSame(at, written ?? delivery) || (await settle({ kind: "told", ...at }));
+  }
 
   async function settled(verdict: Verdict, behind: Place, here: Place): Promise<"on" | "later" | "not ours"> {
     const about = { sink: sink.name, run: delivery.run, sequence: here.sequence, rule: here.rule };
@@ -159,8 +161,10 @@ function scopeOf(event: OutboxEvent, rule: Rule, { installation }: Pick<Parts, "
 }
 
 /** The place in the line when this rule of the event is done. */
-const placeBehind = ({ sequence }: OutboxEvent, index: number, rules: number): Place =>
-  index + 1 < rules ? { sequence: sequence - 1, rule: index + 1 } : { sequence, rule: 0 };
+const placeBehind = ({ sequence, rule }: Place, rules: number): Place =>
+  rule + 1 < rules ? { sequence: sequence - 1, rule: rule + 1 } : { sequence, rule: 0 };
+
+const isSame = (a: Place, b: Place | undefined): boolean => a.sequence === b?.sequence && a.rule === b.rule;
 
 const againIn = ({ clock }: Pick<Parts, "clock">, { tries }: Delivery): number =>
   Math.min(RETRY_MOST_MS, RETRY_FIRST_MS * 2 ** Math.min(tries, 16)) * (0.75 + clock.random() / 2);

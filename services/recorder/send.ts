@@ -40,14 +40,10 @@ export function openSender({ headers: own, timeout, inFlight, caFile }: Sending,
   const tls = new TlsAgent({ ...shared, ...(caFile && { ca: caFile.reveal() }) });
 
   async function headersOf({ headers, body }: Outgoing): Promise<Record<string, string>> {
-    const all: Record<string, string> = {
-      ...headers,
-      "content-length": String(Buffer.byteLength(body)),
-      "user-agent": "longshore",
-    };
+    const all: Record<string, string> = {};
     for (const [name, it] of Object.entries(own))
       all[name] = typeof it === "string" ? it : it.before + (await valueIn(it.valueFile, name));
-    return all;
+    return { "user-agent": "longshore", ...all, ...headers, "content-length": String(Buffer.byteLength(body)) };
   }
 
   async function send(outgoing: Outgoing, signal: AbortSignal): Promise<Answer> {

@@ -20,6 +20,7 @@ import { openMetrics } from "@longshore/runtime/metrics.ts";
 import { stepsClock } from "@longshore/runtime/testing/steps-clock.ts";
 import t, { type Test } from "tap";
 import { openBreaker } from "./breaker.ts";
+import { deliver } from "./deliver.ts";
 import type { Parts, Sink } from "./parts.ts";
 import type { Rule } from "./rules.ts";
 import type { Answer } from "./send.ts";
@@ -262,6 +263,24 @@ t.test("a redirect is not followed, and parked like a refusal", async (t) => {
   await served.stop();
 });
 
+t.test("a place that the rules do not have any more holds up nothing", async (t) => {
+  const it = await stage(t, { rules: [ALL] });
+  await it.runs("a");
+  await it.deliveries.hold(NAME, "before", 500);
+  await it.deliveries.advance(NAME, "before", 100);
+  const [line] = await it.deliveries.due(NAME, { most: 1, busy: [] });
+  if (line === undefined) throw new Error("no line");
+  const why = { code: "404", sentence: "It was refused." };
+  await it.deliveries.settle(NAME, "before", line, { kind: "told", sequence: 0, rule: 3, parked: { sequence: 1, rule: 2, why } });
+  await it.deliveries.retry(NAME);
+  await it.clock.pass(1_000);
+  const served = it.serving("me");
+  await it.clock.pass(5_000);
+  t.same(it.typesOf("a"), STORY.slice(1));
+  t.match(await it.state(), { waiting: 0, parkedRequests: 0 });
+  await served.stop();
+});
+
 t.test("a value that is not there parks its request with the reason, without a request", async (t) => {
   const it = await stage(t, {
     rules: [
@@ -322,5 +341,54 @@ t.test("a request that is under way when the program is to stop is still recorde
   const again = it.serving("me");
   await it.clock.pass(10_000);
   t.same(it.typesOf("a"), ["accepted", "launched", "started", "failed"], "none twice");
+  await again.stop();
+});
+
+t.test("while no request may begin, a parked request stays parked, and a line keeps what is known of its failures", async (t) => {
+  const it = await stage(t, { rules: [{ ...ALL, on: ["run.started"] }] });
+  await it.runs("again", "line");
+  await it.deliveries.hold(NAME, "me", HOUR_MS);
+  await it.deliveries.advance(NAME, "me", 100);
+  const due = async (run: string) => {
+    const found = (await it.deliveries.due(NAME, { most: 9, busy: [] })).find((line) => line.run === run);
+    if (found === undefined) throw new Error(`nothing of ${run} is due`);
+    return found;
+  };
+  const why = { code: "500", sentence: "It failed." };
+  const parked = { sequence: 3, rule: 0, why };
+  await it.deliveries.settle(NAME, "me", await due("again"), { kind: "told", sequence: 4, rule: 0, parked });
+  await it.deliveries.retry(NAME);
+  await it.deliveries.settle(NAME, "me", await due("line"), { kind: "failed", why, againInMs: 0 });
+  const { signal } = new AbortController();
+  for (const run of ["again", "line"]) {
+    const delivery = await due(run);
+    t.equal(await deliver(it.parts, it.sink, { delivery, may: () => false, signal }), true);
+    t.equal(await deliver(it.parts, it.sink, { delivery: await due(run), may: () => false, signal }), true);
+  }
+  t.match(await it.state(), { parkedRequests: 1, waiting: 1 });
+  t.match(await due("line"), { sequence: 2, rule: 0 }, "the events that no rule is about are behind it");
+  t.equal(it.got.length, 0);
+});
+
+t.test("a stop between a person's retry and its request does not lose the request", async (t) => {
+  let refuses = true;
+  const it = await stage(t, {
+    inFlight: 1,
+    rules: [{ ...ALL, on: ["run.accepted"] }],
+    play: () => ({ status: refuses ? 400 : 200 }),
+  });
+  const served = it.serving("me");
+  await it.runs("a", "b");
+  await it.clock.pass(5_000);
+  t.match(await it.state(), { parkedRequests: 2 });
+  await it.deliveries.retry(NAME);
+  refuses = false;
+  await it.clock.pass(950);
+  await served.stop();
+  const left = (await it.state())?.parkedRequests;
+  const again = it.serving("me");
+  await it.clock.pass(5_000);
+  t.match(await it.state(), { parkedRequests: 0 }, `${left} were left`);
+  t.equal(it.got.length, 4);
   await again.stop();
 });
