@@ -121,4 +121,9 @@ t.test("no connection is made to an address that is not allowed, however it is w
     message: /no sink may have/,
   });
   t.equal(got.length, 0);
+  t.match(
+    await sending(t, {}, ["127.0.0.0/8", "::1"])(`http://localhost:${port}/`),
+    { status: 200 },
+    "a name whose addresses are allowed",
+  );
 });
