@@ -27,6 +27,9 @@ export interface Surroundings {
   readonly signal: AbortSignal;
 }
 
+/** The `source` of the commands that are sent from here. */
+export const CLI = "/longshore/cli";
+
 export const screenIn = ({ screen = PIPE }: Pick<Surroundings, "screen">): Screen => screen;
 
 /** Prints lines. */
@@ -133,7 +136,8 @@ export function family(
         const names = Object.keys(verbs);
         if (at === undefined && verbs["list"] !== undefined) {
           const exitCode = await verbs["list"].run(args, surroundings);
-          surroundings.note?.(`\`longshore ${name} VERB\` with one of ${names.join(", ")}; --help says what each does`);
+          if (screenIn(surroundings).columns !== undefined && !args.includes("--json"))
+            surroundings.note?.(`\`longshore ${name} VERB\` with one of ${names.join(", ")}; --help says what each does`);
           return exitCode;
         }
         if (at === undefined) throw new Usage(`${name} needs one of ${names.join(", ")}`);
@@ -180,12 +184,7 @@ function read({ name, options }: Page, args: readonly string[], andMore: boolean
     const option = Object.hasOwn(options, token.name) && rawName.startsWith("--") ? options[token.name] : undefined;
     if (option === undefined) {
       const hint = andMore && words.length > 0 ? ". A command with options of its own stands after --" : "";
-      throw new Usage(
-        `${name} has no option ${rawName}${meant(
-          rawName,
-          Object.keys(options).map((it) => `--${it}`),
-        )}${hint}`,
-      );
+      throw new Usage(`${name} has no option ${rawName}${optionMeant(rawName, Object.keys(options))}${hint}`);
     }
     if (option.type === "boolean") {
       if (value !== undefined) throw new Usage(`${rawName} takes no value`);
@@ -210,6 +209,39 @@ export function asksForHelp(args: readonly string[]): boolean {
   const end = args.indexOf("--");
   const own = end === -1 ? args : args.slice(0, end);
   return own.includes("--help") || own.includes("-h");
+}
+
+/** Words of other programs for our options, which no letters make near. */
+const SAID_ELSEWHERE: Readonly<Record<string, string>> = {
+  limit: "most",
+  count: "most",
+  max: "most",
+  n: "most",
+  tail: "most",
+  tag: "image",
+  id: "run",
+  name: "run",
+  cluster: "group",
+  wait: "follow",
+  watch: "follow",
+  f: "follow",
+  e: "env",
+  status: "state",
+  filter: "state",
+  output: "json",
+  o: "json",
+  force: "yes",
+  y: "yes",
+};
+
+/** "; did you mean --most?", by meaning, by its beginning, or by its letters. */
+function optionMeant(given: string, options: readonly string[]): string {
+  const bare = given.replace(/^-+/, "");
+  const said = Object.hasOwn(SAID_ELSEWHERE, bare) ? SAID_ELSEWHERE[bare] : undefined;
+  const begun = bare.length > 1 ? options.filter((it) => it.startsWith(bare)) : [];
+  const option = said !== undefined && options.includes(said) ? said : begun.length === 1 ? begun[0] : undefined;
+  if (option !== undefined) return `; did you mean --${option}?`;
+  return meant(`--${bare}`, options.map((it) => `--${it}`)); // biome-ignore format: one question
 }
 
 /** "; did you mean …?", if a word is near enough. */

@@ -158,15 +158,16 @@ t.test("at the end come the program's last lines, the diagnosis in a sentence, i
   const log = { state: "complete", lines: 2, tail: "\u001b[2Jboom\nbang\n" } as const;
   await finish(it.ledger, work, () => ({ ...failed(work), evidence: { ...failed(work).evidence, log } }));
   await (await it.follow()).soFar();
-  const end = it.said().split("\n").slice(-8);
+  const end = it.said().split("\n").slice(-9);
   t.match(end, [
     "  It ended with exit code 1.",
     /^ {2}Hint: Read the program's log/,
     "  log: 2 lines",
     "    ·[2Jboom",
     "    bang",
-    "  longshore runs show a",
-    "  longshore runs restart a",
+    "  next:",
+    "    longshore runs show a",
+    "    longshore runs restart a",
     "",
   ]);
 });
@@ -177,7 +178,7 @@ t.test("what a run that succeeded has printed is shown, and no restart is offere
   const log = { state: "complete", lines: 1, tail: "hi\n" } as const;
   await finish(it.ledger, work, () => ({ ...complete(work), evidence: { started: "yes", log } }));
   await (await it.follow()).soFar();
-  t.match(it.said(), /succeeded\n {2}log: 1 line\n {4}hi\n {2}longshore runs show a\n$/);
+  t.match(it.said(), /succeeded\n {2}log: 1 line\n {4}hi\n {2}next:\n {4}longshore runs show a\n$/);
 });
 
 t.test("an end that was told late stands at its own time, so that all durations fit together", async (t) => {

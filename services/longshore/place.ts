@@ -34,6 +34,10 @@ export interface Place {
 export const isPocket = (installation: string, group: string | undefined): boolean =>
   installation === INSTALLATION && group === GROUP;
 
+/** True if a run may come to the pocket of this Longshore. */
+export const hasPocket = ({ groupsFile, installation }: Pick<Longshore, "groupsFile" | "installation">): boolean =>
+  isPocket(installation, GROUP) && clusterOf(groupsFile, GROUP) !== undefined;
+
 /** The place of the run's last attempt. */
 export function placeOf(
   { run, attempts }: RunRecord,

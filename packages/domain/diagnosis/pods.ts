@@ -33,11 +33,11 @@ type Rule = (seen: Pods) => Found | undefined;
 /** Makes rules of one kind: `look` returns the objects to search, `quote` makes the evidence of the object that was found. */
 function rule<T extends object>(look: (seen: Pods) => readonly T[], quote: (it: T) => string) {
   return (
-      sees: (it: T) => boolean,
-      says: (it: T) => string,
-      hints?: (it: T) => string | undefined,
-      lasts: (it: T) => boolean = () => false,
-    ): Rule =>
+    sees: (it: T) => boolean,
+    says: (it: T) => string,
+    hints?: (it: T) => string | undefined,
+    lasts: (it: T) => boolean = () => false,
+  ): Rule =>
     (seen) => {
       const it = look(seen).find(sees);
       return it && { sentence: says(it), evidence: quote(it), hint: hints?.(it), isLasting: lasts(it) };

@@ -97,7 +97,10 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
     await using _claim = await claimHome(home);
 
     const screen = screenIn(surroundings);
-    say(surroundings, paragraph("longshore up. Parts that were not named are started here, for this machine only.", {}, screen));
+    say(
+      surroundings,
+      paragraph("longshore up. What you name no address for starts in this folder: only this machine reaches it.", {}, screen),
+    );
     if (broker !== undefined) await during(surroundings, "asking the broker", () => tryBroker(broker));
     await using postgres =
       ledger === undefined
@@ -170,7 +173,7 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
       ...paragraph(`Ctrl-C stops it. Runs stay recorded; ${after}.`, { indent: 2 }, screen),
     ]);
     if (broker === undefined) say(surroundings, withoutBroker(screen));
-    const ended = await serve(configs, surroundings);
+    const ended = await serve(configs, config, surroundings);
     say(surroundings, stopLines(cluster.running?.() ?? [], config, screen));
     return ended;
   },
@@ -322,9 +325,10 @@ function readConfigs(files: { readonly launcher: string; readonly watcher: strin
 
 async function serve(
   configs: ReturnType<typeof readConfigs>,
+  where: string,
   surroundings: Pick<Surroundings, "signal" | "screen">,
 ): Promise<number> {
-  const place = onStderr(screenIn(surroundings));
+  const place = onStderr(screenIn(surroundings), where);
   await together(surroundings.signal, {
     launcher: async (signal) =>
       void (await launcher(configs.launcher, programLog("launcher", configs.launcher.log, place), signal)),
