@@ -142,6 +142,10 @@ export function family(
         }
         if (at === undefined) throw new Usage(`${name} needs one of ${names.join(", ")}`);
         const verb = Object.hasOwn(verbs, at.value) ? verbs[at.value] : undefined;
+        const stray = tokensOf(options, args).find((it) => it.kind === "option" && !Object.hasOwn(options, it.name));
+        // The value of an option that nobody knows stands where a verb would.
+        if (verb === undefined && stray?.kind === "option")
+          throw new Usage(`${name} has no option ${stray.rawName}${optionMeant(stray.rawName, Object.keys(options))}`);
         if (verb === undefined)
           throw new Usage(`${name} needs one of ${names.join(", ")}; not "${at.value}"${meant(at.value, names)}`);
         const rest = args.toSpliced(at.index, 1);
@@ -218,6 +222,7 @@ const SAID_ELSEWHERE: Readonly<Record<string, string>> = {
   max: "most",
   n: "most",
   tail: "most",
+  img: "image",
   tag: "image",
   id: "run",
   name: "run",

@@ -62,8 +62,9 @@ t.test("tries that fail in the same way tell their sentence once, and not at all
 
 const job = "Job a-1: BackoffLimitExceeded: Job has reached the specified backoff limit";
 for (const { name, sentence, evidence, want } of [
-  { name: "nothing of the Job's limit beside the pod's own end", sentence: "It ended.", evidence: ["main: Error, exit code 3", job], want: ["main: Error, exit code 3"] },
+  { name: "nothing of the Job's limit beside the pod's own end", sentence: "It ended.", evidence: ["main: Error, exit code 3: no room", job], want: ["main: Error, exit code 3: no room"] },
   { name: "the Job's word where there is no other", sentence: "It ended.", evidence: [job], want: [job] },
+  { name: "no exit code that the sentence has", sentence: "The program ended with exit code 3.", evidence: ["main: Error, exit code 3", job], want: [] },
   { name: "nothing that the sentence says", sentence: "It could not start: here is no x.", evidence: ["main: StartError, exit code 128: here is no x"], want: [] },
 ]) // biome-ignore format: a table is read down its columns
   t.same(evidenceBeside({ sentence, evidence }), want, `seen: ${name}`);

@@ -155,7 +155,7 @@ export function nextLines(commands: readonly string[], { command, instead }: Aga
 export function evidenceBeside({ sentence, evidence }: Pick<Diagnosis, "sentence" | "evidence">): readonly string[] {
   const ofPods = evidence.filter((it) => !/^Job \S+: BackoffLimitExceeded\b/.test(it));
   const all = ofPods.length > 0 ? ofPods : evidence;
-  return all.filter((it) => !sentence.includes(it.slice(it.lastIndexOf(": ") + 2)));
+  return all.filter((it) => !sentence.includes(it.slice(it.lastIndexOf(": ") + 2).replace(/^(Error|ended), /, "")));
 }
 
 export const NO_COMMAND = "the pocket cluster runs commands, not images, and this request has none.";

@@ -156,7 +156,7 @@ await t.test("Ctrl-C ends the following and not the run, and says so", async (t)
   const shown = await longshore(folder.path, "runs", "show", "left");
   t.match(
     shown.out,
-    /\n {2}log: .*\n {2}cat \S+\/log\n {2}npx longshore runs follow left\n {2}npx longshore runs cancel left\n$/,
+    /\n {2}log: .*\n {2}cat \S+\/log\n {2}next:\n {4}npx longshore runs follow left\n {4}npx longshore runs cancel left\n$/,
   );
   t.match(await longshore(folder.path, "runs", "cancel", "left"), { code: 0, out: /cancelled/ });
 });
@@ -194,7 +194,7 @@ await t.test("a run that failed is started again with a correction, and succeeds
   const words = ["--run", "corrected", "--env", "MODE=wrong", "--follow", "--", "sh", "-c", 'test "$MODE" = right'];
   const failed = await longshore(folder.path, "publish", "--image", "busybox", ...words);
   t.match(failed, { code: 1, out: /failed +.*ExitCode\n {2}\S.*\n {2}Hint: It printed nothing\. .*\n/ });
-  t.match(failed.out, /\n {2}npx longshore runs show corrected\n {2}npx longshore runs restart corrected\n$/);
+  t.match(failed.out, /\n {2}next:\n {4}npx longshore runs show corrected\n {4}npx longshore runs restart corrected\n$/);
   const again = await longshore(folder.path, "publish", "--image", "busybox", ...words);
   t.match(again, { code: 1, out: /already ran/ }, "asked for again, it exits by its outcome");
   const restarted = await longshore(folder.path, "runs", "restart", "corrected", "--with", "env.MODE=right");

@@ -9,14 +9,16 @@ import { readCommand } from "@longshore/contract/envelope.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
 import { canonical } from "@longshore/contract/json.ts";
 import { Failure } from "@longshore/contract/problem.ts";
+import { nearest } from "@longshore/contract/schema-problems.ts";
 import type { RunRecord } from "@longshore/domain/run/record.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { readYaml } from "@longshore/runtime/config/yaml-text.ts";
-import { CLI, command as declared, CONFIG, configWords, during, fileAt, meant, type Surroundings, Usage } from "../command.ts";
+import { CLI, command as declared, CONFIG, configWords, during, fileAt, type Surroundings, Usage } from "../command.ts";
 import { quoted } from "@longshore/runtime/shell-word.ts";
+import { GROUP } from "../embedded/home.ts";
 import { exitCodeOf, type Following, follow } from "../following.ts";
 import { hasPocket, placeOf } from "../place.ts";
 import { statusText } from "../status.ts";
@@ -90,7 +92,9 @@ Exit 0: the broker has the request, and a launcher decides on it; with --follow,
       if (sent !== "yes" && surroundings.signal.aborted) surroundings.note?.(STOPPED[sent](more));
     });
     const longshore = await findLongshore({ config: values.config }, surroundings);
-    if (hasPocket(longshore) && isWithoutCommand(request as never)) surroundings.note?.(`note: ${NO_COMMAND}`, WITH_COMMAND);
+    const { groups: wanted = [GROUP] } = request as { readonly groups?: readonly string[] };
+    if (wanted.includes(GROUP) && hasPocket(longshore) && isWithoutCommand(request as never))
+      surroundings.note?.(`${titled(NO_COMMAND)} Nothing will run. With a command:`, WITH_COMMAND);
     await using broker = await brokerOf(values.config, surroundings);
     const send = async (): Promise<void> => {
       surroundings.signal.throwIfAborted();
@@ -128,6 +132,7 @@ const STOPPED = {
   no: () => "stopped before it was published: nothing was sent.",
   perhaps: (run: string) => `stopped while it was sent: \`longshore runs show ${run}\` says whether a launcher has it.`,
 } as const;
+const titled = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 const WITH_COMMAND = "longshore publish --image IMAGE --follow -- sh -c 'echo hi'";
 
 const UNTAKEN = {
@@ -183,9 +188,10 @@ export function unknownGroupsIn(wanted: unknown, groups: readonly { readonly nam
   if (names.length === 0 || names.some((it) => there.includes(it))) return undefined;
   const [first = ""] = names;
   const more = there.length > NAMED_MOST ? ` and ${there.length - NAMED_MOST} more` : "";
-  const others = there.length === 0 ? "there is none yet" : `there are ${there.slice(0, NAMED_MOST).join(", ")}${more}`;
-  const called = names.length === 1 ? `no group is called ${first}` : `no group is called ${names.join(" or ")}`;
-  return `${called} (${others})${names.length === 1 ? meant(first, there) : ""}. The run waits until there is one`;
+  const others = there.length === 0 ? "There is no group yet" : `There ${there.length === 1 ? "is" : "are"} ${there.slice(0, NAMED_MOST).join(", ")}${more}`;
+  const near = names.length === 1 ? nearest(first, there) : undefined;
+  const asks = near === undefined ? "" : ` Did you mean ${near}?`;
+  return `No group is called ${names.join(" or ")}. ${others}.${asks} The run waits until there is one`;
 }
 
 /**

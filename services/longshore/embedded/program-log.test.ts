@@ -28,9 +28,8 @@ t.test("in a terminal a line is folded at its words, beneath its time", async (t
   const { log, lines } = logOf("launcher", 60);
   log.warn("the broker is away", { error: "The broker at 127.0.0.1:5672 refused the connection for 2 seconds." });
   const [first = "", ...more] = lines.join("").trimEnd().split("\n");
-  t.match(first, /^\d\d:\d\d:\d\d\.\d{3}Z warn {2}launcher {2}the broker is away$/);
-  for (const it of more) t.match(it, /^ {14}\S.{0,45}$/);
-  t.match(more.join(" "), /error="The broker at/);
+  t.match(first, /^\d\d:\d\d:\d\d\.\d{3}Z warn {2}launcher {2}the broker is away {2}error="The$/);
+  t.same(more, [`${" ".repeat(14)}broker at 127.0.0.1:5672 refused the`, `${" ".repeat(14)}connection for 2 seconds."`]);
 });
 
 t.test("in a terminal a run's trouble reads as on the other screens, with the command that shows more", async (t) => {
