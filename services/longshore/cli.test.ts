@@ -154,10 +154,31 @@ t.test("the verbs of a family are named to a person alone, and not beneath JSON 
     const notes: string[] = [];
     const screen = { columns, styled: false };
     const note = (text: string) => void notes.push(text);
-    await family({ name: "x", summary: "", verbs: { list } }).run(args, { out: () => undefined, note, screen, env: {}, cwd: "", signal: never });
+    await family({ name: "x", summary: "", verbs: { list } }).run(args, {
+      out: () => undefined,
+      note,
+      screen,
+      env: {},
+      cwd: "",
+      signal: never,
+    });
     return notes.length;
   };
   t.same([await noted([], 80), await noted(["--json"], 80), await noted([], undefined)], [1, 0, 0]);
+});
+
+t.test("Ctrl-C before the first output is answered with what was done until then", async (t) => {
+  const home = await mkdtemp(join(tmpdir(), "longshore-early-"));
+  t.teardown(() => rm(home, { recursive: true, force: true }));
+  for (const [args, says] of [
+    [["publish", "--image", "a"], "stopped before it was published: nothing was sent."],
+    [["runs", "follow", "a"], "stopped before anything was shown; the run goes on as it was."],
+  ] as const) {
+    const notes: string[] = [];
+    const surroundings = { out: () => undefined, note: (text: string) => void notes.push(text), env: {}, cwd: home };
+    await t.rejects(longshore(args, { ...surroundings, signal: AbortSignal.abort() }));
+    t.same(notes, [says], args.join(" "));
+  }
 });
 
 t.test("an id that we make can be read out, and two of the same second differ", async (t) => {
@@ -184,7 +205,8 @@ t.test("a restart of a run that succeeded is answered in one sentence, with the 
   const record = (outcome: string) => ({ run: { id: "works/1", outcome } }) as never;
   const asked = { with: ["env.A=b c"], config: "x.yaml" };
   t.throws(() => refuseWithoutFailure(record("succeeded"), asked), {
-    message: "every step of works/1 succeeded. To run them all again: `longshore runs restart works/1 --from start --with 'env.A=b c' --config x.yaml`",
+    message:
+      "every step of works/1 succeeded. To run them all again: `longshore runs restart works/1 --from start --with 'env.A=b c' --config x.yaml`",
   });
   refuseWithoutFailure(record("succeeded"), { from: "start" });
   refuseWithoutFailure(record("failed"), asked);

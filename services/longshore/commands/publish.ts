@@ -188,7 +188,10 @@ export function unknownGroupsIn(wanted: unknown, groups: readonly { readonly nam
   if (names.length === 0 || names.some((it) => there.includes(it))) return undefined;
   const [first = ""] = names;
   const more = there.length > NAMED_MOST ? ` and ${there.length - NAMED_MOST} more` : "";
-  const others = there.length === 0 ? "There is no group yet" : `There ${there.length === 1 ? "is" : "are"} ${there.slice(0, NAMED_MOST).join(", ")}${more}`;
+  const others =
+    there.length === 0
+      ? "There is no group yet"
+      : `There ${there.length === 1 ? "is" : "are"} ${there.slice(0, NAMED_MOST).join(", ")}${more}`;
   const near = names.length === 1 ? nearest(first, there) : undefined;
   const asks = near === undefined ? "" : ` Did you mean ${near}?`;
   return `No group is called ${names.join(" or ")}. ${others}.${asks} The run waits until there is one`;

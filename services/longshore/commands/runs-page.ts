@@ -13,7 +13,7 @@ import { adviceOn, againOf } from "../advice.ts";
 import { quoted } from "@longshore/runtime/shell-word.ts";
 import { CLI } from "../command.ts";
 import { actorAt, hintAt, isSilent, moreAt, type Place, restOf } from "../place.ts";
-import { paragraph, row, whole } from "../screen/rows.ts";
+import { paragraph, pasted, row, whole } from "../screen/rows.ts";
 import type { Screen } from "../screen/screen.ts";
 import { clipped } from "../screen/text.ts";
 import { span } from "../screen/times.ts";
@@ -62,8 +62,8 @@ export function pageOf(
       }),
     ),
     ...logLines(log, screen, rest),
-    ...(log === undefined && hasPrinted && place.log !== undefined && rest !== undefined
-      ? [...paragraph("log: this prints what it has printed", { indent: 2, tone: "faint" }, screen), whole(rest, 2)]
+    ...(log === undefined && hasPrinted && place.hasLog && rest !== undefined
+      ? [...paragraph("log: this prints what it has printed", { indent: 2, tone: "faint" }, screen), pasted(rest, 2, screen)]
       : []),
     ...moreAt(place, namespacesOf(record), selectorOf(run.id)).map((it) => whole(it, 2)),
     ...nextLines(commands, againOf(record, place, diagnosis, groups), screen),
