@@ -15,9 +15,9 @@ import { plain } from "./screen/text.ts";
 import { explain } from "./explain.ts";
 import { groups } from "./commands/doctor-groups.ts";
 import { commandOf, newRun, publish, unknownGroupsIn } from "./commands/publish.ts";
-import { noRuns, refuseWithoutFailure } from "./commands/runs.ts";
+import { refuseWithoutFailure } from "./commands/runs.ts";
 import { exitCodeOf } from "./following.ts";
-import { STATUS_WORDS } from "./status.ts";
+import { noRuns, STATUS_WORDS } from "./status.ts";
 import { rbac } from "./commands/rbac.ts";
 
 const main = join(import.meta.dirname, "main.ts");
@@ -196,9 +196,9 @@ t.test("a group that nobody has is told with those that there are, and with the 
 });
 
 t.test("a filter that finds no run says so, and how many runs there are", async (t) => {
-  t.equal(noRuns({ state: "waiting" }, 7), "no runs are waiting; there are 7 runs in all: `longshore runs list`");
-  t.match(noRuns({ outcome: "failed" }, 1), /^no runs have failed; there is 1 run in all/);
-  t.equal(noRuns({ state: "waiting" }, 0), "no runs");
+  t.equal(noRuns("waiting", 7, 9), "no runs are waiting; there are 7 runs in all: `longshore runs list`");
+  t.match(noRuns("failed", 1, 9), /^no runs have failed; there is 1 run in all/);
+  t.equal(noRuns("waiting", 0, 9), "no runs");
 });
 
 t.test("a restart of a run that succeeded is answered in one sentence, with the whole command", async (t) => {

@@ -29,7 +29,7 @@ import { findLongshore } from "../which-longshore.ts";
 import { printLogs } from "./runs-logs.ts";
 import { newestOfRun, pageOf, selectorOf, statusOfRecord } from "./runs-page.ts";
 import { brokerOf, commandOf, ledgerOf, sendTo } from "./publish.ts";
-import { endMs, filterFor, statusOf, statusText, STATUS_WORDS } from "../status.ts";
+import { endMs, filterFor, noRuns, statusOf, statusText, STATUS_WORDS } from "../status.ts";
 import { type Column, table } from "../screen/rows.ts";
 import type { Screen } from "../screen/screen.ts";
 import { shortened } from "../screen/text.ts";
@@ -187,15 +187,6 @@ For a run whose cluster is gone for good, or whose namespace was made anew. The 
 
 const MOST = 1000;
 
-/** The failure this prevents: a list that a filter left empty, and a person who takes the ledger for empty. */
-export function noRuns({ state, outcome }: Pick<Values, "state" | "outcome">, count: number): string {
-  const word = outcome ?? state;
-  if (count === 0 || word === undefined) return "no runs";
-  const are = ["ended", "succeeded", "failed"].includes(word) ? "have" : "are";
-  const all = count === 1 ? "there is 1 run" : `there are ${count === MOST ? `${count} or more` : count} runs`;
-  return `no runs ${are} ${word}; ${all} in all: \`longshore runs list\``;
-}
-
 async function list(values: Values, surroundings: Surroundings): Promise<number> {
   const most = values.most === undefined ? 20 : Number(values.most);
   if (!Number.isInteger(most) || most < 1 || most > MOST) throw new Usage(`--most is a number from 1 to ${MOST}`);
@@ -210,7 +201,7 @@ async function list(values: Values, surroundings: Surroundings): Promise<number>
     surroundings.out(json({ runs: rows.map(recordOf) }));
     return 0;
   }
-  if (rows.length === 0) tell(surroundings, noRuns(values, (await ledger.list({ most: MOST })).length));
+  if (rows.length === 0) tell(surroundings, noRuns(outcome ?? values.state, (await ledger.list({ most: MOST })).length, MOST));
   else {
     const screen = screenIn(surroundings);
     say(surroundings, table(rows, columnsFor(screen, await ledger.now()), screen));
