@@ -9,6 +9,7 @@ import { brokerOf } from "@longshore/broker/settings.ts";
 import { Installation } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { LauncherConfig } from "@longshore/launcher/config.ts";
+import { openKeys } from "@longshore/launcher/keys.ts";
 import { claimFolder } from "@longshore/runtime/claim-folder.ts";
 import { readConfig } from "@longshore/runtime/config/config.ts";
 import { secretOf } from "@longshore/runtime/config/secret-settings.ts";
@@ -23,6 +24,8 @@ export interface Longshore {
   readonly groupsFile: string;
   /** The launcher's config file, if a person named one. */
   readonly settings?: string | undefined;
+  /** The mark of the key in that file (packages/ledger/key-mark.ts). */
+  readonly keyMark?: string | undefined;
   /** The key that seals announcements, if the launcher announces its groups. */
   readonly sealKeys?: string | undefined;
   /** For each group that an earlier start from this folder served: the command that serves it again. */
@@ -127,6 +130,7 @@ function ofConfig(file: string, env: Surroundings["env"]): Longshore {
     settings: file,
     broker: brokerOf(config),
     ledgerUrl: secretOf(ledger, "url")?.reveal() ?? "",
+    keyMark: openKeys(Buffer.from(ledger.keyFile.reveal()), installation).mark,
     sealKeys: sealKeyFile?.reveal(),
   };
 }
