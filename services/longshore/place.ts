@@ -13,7 +13,7 @@ import type { RunRecord } from "@longshore/domain/run/record.ts";
 import { type GroupOfFile, GroupsFile } from "@longshore/kubernetes/groups.ts";
 import { ConfigProblems, readConfig } from "@longshore/runtime/config/config.ts";
 import { quoted } from "@longshore/runtime/shell-word.ts";
-import { configWords } from "./command.ts";
+import { configWords, withConfig } from "./command.ts";
 import { GROUP, INSTALLATION, pocketFolder } from "./embedded/home.ts";
 import type { Longshore } from "./which-longshore.ts";
 
@@ -141,7 +141,7 @@ const POCKET_HINTS: Readonly<Partial<Record<Code, string>>> = {
 
 /** Every `longshore` command in the hint asks this Longshore, and no other. */
 function filled({ where, ...values }: Place, hint: string): string {
-  return filledHint(hint, values).replaceAll(/`longshore [^`]+/g, (command) => `${command}${where}`);
+  return withConfig(filledHint(hint, values), where);
 }
 
 /** Names the people who must act, in words for the reader. */
