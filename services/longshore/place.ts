@@ -9,7 +9,7 @@ import { dirname, join, resolve } from "node:path";
 import { type Code, filledHint } from "@longshore/contract/diagnosis.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
 import { CONTAINER } from "@longshore/domain/run/marks.ts";
-import type { RunRecord } from "@longshore/domain/run/record.ts";
+import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";
 import { type GroupOfFile, GroupsFile } from "@longshore/kubernetes/groups.ts";
 import { ConfigProblems, readConfig } from "@longshore/runtime/config/config.ts";
 import { quoted } from "@longshore/runtime/shell-word.ts";
@@ -23,6 +23,7 @@ export interface Place {
   readonly where: string;
   readonly group: string | undefined;
   readonly namespace: string | undefined;
+  /** `undefined` if there is none, or if it is known to be gone: no kubectl command finds it. */
   readonly job: string | undefined;
   /** kubectl, and what makes it ask the group's cluster. `undefined`: the Job is in the pocket. */
   readonly kubectl: string | undefined;
@@ -48,10 +49,15 @@ export function placeOf(
     where: configWords(config),
     group,
     namespace: last?.notes.namespace,
-    job: last?.name,
+    job: isGone(last) ? undefined : last?.name,
     kubectl: inPocket ? undefined : kubectlFor(clusterOf(groupsFile, group), groupsFile),
     log: inPocket && last !== undefined ? logOf(join(pocketFolder(dirname(groupsFile)), "pods"), last.name) : undefined,
   };
+}
+
+function isGone(attempt: Attempt | undefined): boolean {
+  const code = attempt?.outcome?.diagnosis?.code;
+  return code === "DeletedExternally" || code === "Gone";
 }
 
 /** A group of several namespaces is a group for each: "prod-a/batch". */

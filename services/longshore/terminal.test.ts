@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Installation } from "@longshore/contract/ids.ts";
@@ -85,6 +85,13 @@ t.test("finds the Longshore that runs from this folder, and no longer when it ha
   });
   await written[Symbol.asyncDispose]();
   await t.rejects(findLongshore({ config: undefined }, surroundings), /no running Longshore in this folder/);
+});
+
+t.test("where none runs, the settings of a launcher that lie in this folder are named first", async (t) => {
+  const { surroundings } = await folder(t);
+  await mkdir(join(surroundings.cwd, "config"));
+  await writeFile(join(surroundings.cwd, "config/launcher.yaml"), "");
+  await t.rejects(findLongshore({ config: undefined }, surroundings), /folder\. .*`--config config\/launcher\.yaml`.* Start one/);
 });
 
 for (const { name, text } of [

@@ -102,6 +102,9 @@ export async function writeRunning(dataDir: string, running: Running): Promise<A
   return { [Symbol.asyncDispose]: () => rm(file, { force: true }) };
 }
 
+/** Where a launcher of one's own has its settings, as deploy/README.md says. */
+const OWN = "config/launcher.yaml";
+
 export async function findLongshore(
   { config }: { readonly config: string | undefined },
   surroundings: Surroundings,
@@ -111,10 +114,12 @@ export async function findLongshore(
   if (file !== undefined) return ofConfig(fileAt(file, surroundings), env);
   const running = await readRunning(dataDirIn(cwd));
   if (running === undefined) {
+    const own = existsSync(join(cwd, OWN)) ? ` For the launcher of your own: \`--config ${OWN}\`.` : "";
     throw new Failure(
       "halt",
       "NotRunning",
-      "there is no running Longshore in this folder. Start one with `npm start`. If yours was started in another folder, go there, or name it: `--config DIR/.longshore/launcher.yaml` (`--config DIR/launcher.yaml` if it was started with `--data DIR`). For a launcher of your own, name its config file in the same way",
+      `there is no running Longshore in this folder.${own} ` +
+        "Start one with `npm start`. If yours was started in another folder, go there, or name it: `--config DIR/.longshore/launcher.yaml` (`--config DIR/launcher.yaml` if it was started with `--data DIR`). For a launcher of your own, name its config file in the same way",
     );
   }
   const { brokerUrl, pid: _, ...same } = running;
