@@ -103,7 +103,17 @@ export interface OpenBroker {
  * Resolves when the broker has answered. If the broker does not answer, the error says which address was tried and what to do.
  */
 export async function openBroker(options: OpenBroker): Promise<Broker> {
-  const { url, user, password, names, log, clock, publishWithinMs = PUBLISH_WITHIN_MS, needsUsers = false, waitsForLauncher = false } = options;
+  const {
+    url,
+    user,
+    password,
+    names,
+    log,
+    clock,
+    publishWithinMs = PUBLISH_WITHIN_MS,
+    needsUsers = false,
+    waitsForLauncher = false,
+  } = options;
   const { name, schemes, defaults, tellsUsers, load } = brokerAt(url);
   if (needsUsers && !tellsUsers) {
     const what = `${name} does not tell who published a message, so the setting "operators" can name no user of it.`;

@@ -59,7 +59,10 @@ async function declared(step: Step, channel: Channel, link: Link, options: Topol
   } catch (error) {
     const next = await openChannel(link);
     if (step.instead !== undefined && replyCode(error) === 404 && messageOf(error).includes("is down")) {
-      options.log.error("a stream of the broker's is down and another takes its place", { down: step.what, instead: step.instead.what });
+      options.log.error("a stream of the broker's is down and another takes its place", {
+        down: step.what,
+        instead: step.instead.what,
+      });
       return await declared(step.instead, next, link, options);
     }
     await refused(step, error, next, options);
