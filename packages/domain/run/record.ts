@@ -98,6 +98,8 @@ export interface Step {
   /** Skipped because the run was cancelled, not because of a step that this one needs. */
   readonly skippedBy?: "cancel";
   readonly outputs?: Readonly<Record<string, unknown>>;
+  /** Why the text that the container wrote is no output. */
+  readonly outputsIgnored?: string;
   readonly diagnosis?: Diagnosis;
 }
 
