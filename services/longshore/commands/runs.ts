@@ -26,6 +26,7 @@ import { exitCodeOf, follow } from "../following.ts";
 import { placeOf } from "../place.ts";
 import { GOES_ON, watch } from "../watching.ts";
 import { findLongshore } from "../which-longshore.ts";
+import { correctionOf } from "./runs-corrections.ts";
 import { printLogs } from "./runs-logs.ts";
 import { newestOfRun, pageOf, selectorOf, statusOfRecord } from "./runs-page.ts";
 import { brokerOf, commandOf, ledgerOf, sendTo } from "./publish.ts";
@@ -373,33 +374,3 @@ const RESTART_UNTAKEN = {
   says: "stopped watching. The restart waits at the broker, since no launcher has taken it yet: it needs a launcher that runs. Then this shows it:",
   commands: ["follow"],
 } as const;
-
-/** A parameter may be any JSON; what is none is a text, so that nobody has to quote it twice. */
-function jsonOrText(given: string): unknown {
-  try {
-    return JSON.parse(given);
-  } catch {
-    return given; // no JSON
-  }
-}
-
-/** Turns "resources.limits.memory=2Gi" into { resources: { limits: { memory: "2Gi" } } }. */
-function correctionOf(given: readonly string[]): Record<string, never> {
-  const root: Record<string, unknown> = Object.create(null);
-  for (const text of given) {
-    const at = text.indexOf("=");
-    if (at < 1) throw new Usage(`--with ${text}: write FIELD=VALUE, such as resources.limits.memory=2Gi`);
-    const [first = "", ...rest] = text.slice(0, at).split(".");
-    const isParameter = first === "parameters" && rest.length > 0;
-    const path = isParameter ? [first, rest.join(".")] : [first, ...rest];
-    const last = path.pop() ?? "";
-    let into = root;
-    for (const name of path) {
-      const next: unknown = (into[name] ??= Object.create(null));
-      if (typeof next !== "object" || next === null) throw new Usage(`--with ${text}: ${name} was given a value already`);
-      into = next as Record<string, unknown>;
-    }
-    into[last] = isParameter ? jsonOrText(text.slice(at + 1)) : text.slice(at + 1);
-  }
-  return root as Record<string, never>;
-}
