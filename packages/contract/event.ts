@@ -66,7 +66,9 @@ const end = {
 };
 /** A run of a definition tells of it where people ask: at its beginning, and if it fails. */
 const defined = {
-  definition: DefinitionName.describe("The definition that was asked for; absent if the request said itself what to run.").optional(),
+  definition: DefinitionName.describe(
+    "The definition that was asked for; absent if the request said itself what to run.",
+  ).optional(),
 };
 const group = GroupName.describe("The group's name.");
 const command = z.string().describe("The id of the command's message.");

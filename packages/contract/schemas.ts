@@ -181,7 +181,10 @@ export function published(): ReadonlyMap<string, Json> {
   const files = new Map<string, Json>([
     ["envelope.schema.json", { $schema: DIALECT, title: "The envelope of commands and facts", ...schemaOf(Envelope) }],
     ["asyncapi.json", asyncApi()],
-    ["definition.schema.json", { $schema: DIALECT, title: "A definition", ...schemaOf(z.union(Object.values(DEFINITION_FORMS))) }],
+    [
+      "definition.schema.json",
+      { $schema: DIALECT, title: "A definition", ...schemaOf(z.union(Object.values(DEFINITION_FORMS))) },
+    ],
   ]);
   for (const kind of KINDS) for (const type of Object.keys(kind.rows)) files.set(fileOf(kind, type), messageSchema(kind, type));
   return files;

@@ -7,7 +7,7 @@ import { DIAGNOSES } from "@longshore/contract/diagnosis.ts";
 import { type RunRequest, type StepRequest, stepsOf } from "@longshore/contract/request.ts";
 import { durationMs } from "@longshore/contract/units.ts";
 import type { StepName } from "@longshore/contract/ids.ts";
-import type { Limits, Plan, PlannedStep } from "./record.ts";
+import type { Concurrency, Limits, Plan, PlannedStep } from "./record.ts";
 
 export function planOf(request: RunRequest, defaults: Limits): Plan {
   return {
@@ -18,8 +18,15 @@ export function planOf(request: RunRequest, defaults: Limits): Plan {
     notBeforeMs: request.notBefore === undefined ? undefined : Date.parse(request.notBefore),
     limits: limitsOf(request, defaults),
     with: undefined,
+    ...(request.concurrency && { concurrency: concurrencyOf(request.concurrency) }),
   };
 }
+
+const concurrencyOf = ({ key, limit = 1, then = "queue" }: NonNullable<RunRequest["concurrency"]>): Concurrency => ({
+  key,
+  limit,
+  then,
+});
 
 function plannedStep(step: StepRequest, ofRun: RunRequest["retries"]): PlannedStep {
   const { name, needs = [], when = "success", outputs = [], image } = step;

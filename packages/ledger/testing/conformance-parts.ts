@@ -8,7 +8,7 @@ import { GroupName, Installation, RunId, StepName, TenantName, Uid } from "@long
 import type { CommandProblem } from "@longshore/contract/problem-codes.ts";
 import type { Admission } from "@longshore/domain/run/admit.ts";
 import type { AttemptInput, InputOf } from "@longshore/domain/attempt/input.ts";
-import type { Limits, PlannedStep } from "@longshore/domain/run/record.ts";
+import type { Concurrency, Limits, PlannedStep } from "@longshore/domain/run/record.ts";
 import type { Placer } from "@longshore/domain/group/group.ts";
 import type { Admitted, Entry, Intake, Ledger, StoryEvent, Work } from "../port.ts";
 
@@ -59,12 +59,23 @@ export interface Wanted {
   readonly retriesMax?: number;
   readonly command?: string;
   readonly traceparent?: string;
+  readonly concurrency?: Partial<Concurrency>;
 }
 
 /** A request that is to be admitted. */
 export function wanted(
   id: string,
-  { tenant = SHOP, digest = "digest", priority = 0, groups, steps, retriesMax = 0, command, traceparent }: Wanted = {},
+  {
+    tenant = SHOP,
+    digest = "digest",
+    priority = 0,
+    groups,
+    steps,
+    retriesMax = 0,
+    command,
+    traceparent,
+    concurrency,
+  }: Wanted = {},
 ): Intake {
   const planned = (steps ?? ["main"]).map(
     (name): PlannedStep => ({ name: StepName.parse(name), needs: [], when: "success", outputs: [] }),
@@ -78,6 +89,7 @@ export function wanted(
     limits: { ...LIMITS, retriesMax },
     with: undefined,
     ...(traceparent !== undefined && { traceparent }),
+    ...(concurrency && { concurrency: { key: "key", limit: 1, then: "queue" as const, ...concurrency } }),
   };
   const source = "test";
   const admission: Admission = { kind: "run", told: {}, run: { id: runId(id), tenant, source, digest, plan, nowMs: 0 } };

@@ -7,6 +7,7 @@ import type { GroupName, RunId } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
 import { SLOT_STATES, slotsFreed } from "@longshore/domain/group/group.ts";
 import { type Change, movedAttempts, workMadeBy } from "@longshore/domain/run/change.ts";
+import { type InLine, placeInLine } from "@longshore/domain/run/concurrency.ts";
 import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";
 import type { GroupState, Ledger, Notice, OutboxEvent, StrayWork, WorkKind } from "../port.ts";
 import type { Listeners } from "../work-hints.ts";
@@ -55,6 +56,16 @@ export const emptyTables = (): Tables => ({
   nextKey: 1,
   healthChanges: 0,
 });
+
+/** The lines of all concurrency keys, in turn. */
+export const linesIn = ({ runs }: Tables): readonly InLine[] =>
+  [...runs.values()]
+    .flatMap(({ key, record }) => {
+      const row = placeInLine(record);
+      return row === undefined ? [] : [{ key, row }];
+    })
+    .toSorted((a, b) => b.row.priority - a.row.priority || a.key - b.key)
+    .map(({ row }) => row);
 
 export interface Located {
   readonly run: ModelRun;

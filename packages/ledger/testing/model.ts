@@ -9,7 +9,7 @@ import type { Installation } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { answerCommand, duplicateOf, isRemembered } from "@longshore/domain/run/admit.ts";
 import type { Advancing } from "@longshore/domain/run/advance.ts";
-import type { Names } from "@longshore/domain/run/begin.ts";
+import type { Names, NewRun } from "@longshore/domain/run/begin.ts";
 import { applyInputs, type Change, isChanged, unchanged, WORK_KINDS, type WorkKind } from "@longshore/domain/run/change.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Admitted, Intake, Ledger, Notice, Recorded } from "../port.ts";
@@ -120,7 +120,9 @@ function admitOne(tables: its.Tables, intake: Intake, at: Advancing): Admitted {
     if (tables.commands.has(name)) return duplicate(tables, existing, intake, at);
     tables.commands.add(name);
   }
-  const answer = answerCommand(existing, intake, at);
+  const unfinished = ({ tenant, plan }: NewRun): number =>
+    its.linesIn(tables).filter((it) => it.tenant === tenant && it.key === plan.concurrency?.key).length;
+  const answer = answerCommand(existing, intake, { ...at, unfinished });
   switch (answer.kind) {
     case "duplicate":
       return duplicate(tables, existing, intake, at);
