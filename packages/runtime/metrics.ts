@@ -36,6 +36,7 @@ export const METRICS = {
   longshore_quarantine_messages:                  { kind: "gauge",     labels: [],                               help: "Messages that nobody could read" },
   longshore_kubernetes_requests_total:            { kind: "counter",   labels: ["group", "purpose", "code"],     help: "Requests to API servers; code is the status, or the reason why no answer came" },
   longshore_announcements_total:                  { kind: "counter",   labels: ["outcome"],                      help: "Announcements of groups that a watcher heard, by what became of them" },
+  longshore_definition_problems:                  { kind: "gauge",     labels: [],                               help: "Problems in the definitions' files, as last read; while there are any, the definitions stay as they were" },
   longshore_part_up:                             { kind: "gauge",     labels: ["part"],                         help: "1 while the part is ready, as /readyz says it in words" },
   longshore_build_info:                           { kind: "gauge",     labels: ["service", "version", "node"],   help: "1; the labels name the program and its versions" },
 } as const satisfies Readonly<Record<string, Declared>>;

@@ -24,7 +24,13 @@ import { definitionOf } from "./story.ts";
 export const TOMBSTONE_MS = 24 * 3_600_000;
 
 export type Admission =
-  | { readonly kind: "run"; readonly run: NewRun; readonly told: { readonly actor?: Cancel["actor"] } }
+  | {
+      readonly kind: "run";
+      readonly run: NewRun;
+      readonly told: { readonly actor?: Cancel["actor"] };
+      /** Why its definition refuses it, now. A run that was accepted earlier with the same content is still a duplicate. */
+      readonly problems?: readonly CommandProblem[];
+    }
   | { readonly kind: "cancel"; readonly generation: number | undefined; readonly cancel: Cancel }
   | {
       readonly kind: "restart";
@@ -79,7 +85,11 @@ export function admit(existing: RunRecord | undefined, admission: Admission, at:
   }
 }
 
-function requested(existing: RunRecord | undefined, { run, told }: Extract<Admission, { kind: "run" }>, at: Admitting): Verdict {
+function requested(
+  existing: RunRecord | undefined,
+  { run, told, problems = [] }: Extract<Admission, { kind: "run" }>,
+  at: Admitting,
+): Verdict {
   if (existing !== undefined && existing.run.state !== "tombstone") {
     if (existing.run.digest === run.digest && existing.run.tenant === run.tenant) return { kind: "duplicate" };
     return refuse(
@@ -87,6 +97,7 @@ function requested(existing: RunRecord | undefined, { run, told }: Extract<Admis
       "this id belongs to a run with other content, which stays as it is; a new run needs a new id",
     );
   }
+  if (problems.length > 0) return { kind: "refuse", problems };
   if (existing === undefined && isFullFor(run.plan, at.unfinished?.(run) ?? 0))
     return refuse(
       "ConcurrencyLimit",

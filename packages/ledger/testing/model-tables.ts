@@ -9,7 +9,7 @@ import { SLOT_STATES, slotsFreed } from "@longshore/domain/group/group.ts";
 import { type Change, movedAttempts, workMadeBy } from "@longshore/domain/run/change.ts";
 import { type InLine, placeInLine } from "@longshore/domain/run/concurrency.ts";
 import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";
-import type { GroupState, Ledger, Notice, OutboxEvent, StrayWork, WorkKind } from "../port.ts";
+import type { GroupState, Ledger, StoredDefinition, Notice, OutboxEvent, StrayWork, WorkKind } from "../port.ts";
 import type { Listeners } from "../work-hints.ts";
 
 export interface ModelRun {
@@ -38,6 +38,7 @@ export interface Tables {
   readonly strays: Map<string, Stray>;
   readonly leases: Map<string, { readonly owner: string; readonly untilMs: number }>;
   readonly suspects: Map<string, { readonly n: number; readonly atMs: number }>;
+  readonly definitions: Map<string, StoredDefinition>;
   readonly listeners: Listeners;
   nextKey: number;
   /** Counts the changes of groups' health that were told. */
@@ -52,6 +53,7 @@ export const emptyTables = (): Tables => ({
   strays: new Map(),
   leases: new Map(),
   suspects: new Map(),
+  definitions: new Map(),
   listeners: new Set(),
   nextKey: 1,
   healthChanges: 0,

@@ -15,7 +15,7 @@ import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Admitted, Intake, Ledger, Notice, Recorded } from "../port.ts";
 import { commandId, duplicateId, refusalId, refusalOf } from "../postgres/admit.ts";
 import { workHints } from "../work-hints.ts";
-import { groupCalls, outboxCalls, peopleCalls, prune } from "./model-ask.ts";
+import { definitionCalls, groupCalls, outboxCalls, peopleCalls, prune } from "./model-ask.ts";
 import * as its from "./model-tables.ts";
 import { claimDue, dueWork, placeDue, strayCalls, takeDue } from "./model-todo.ts";
 
@@ -90,6 +90,7 @@ function connected(
     ...strayCalls(tables, clock, call),
     ...outboxCalls(tables, clock, call),
     ...groupCalls(tables, installation, at, clock, call),
+    ...definitionCalls(tables, clock, call),
     ...peopleCalls(tables, clock, call),
     prune: (most) => call("prune", () => prune(tables, most, clock.now())),
     changes: (signal) => {
