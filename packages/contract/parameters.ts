@@ -78,10 +78,12 @@ const ruleOf = (schema: Inner): z.ZodType => z.fromJSONSchema(schema as Paramete
 
 /** Finds what no schema of a schema can express: a needed property that is not there, and a default that is refused. */
 export function parameterProblems(schema: Inner, at = ""): readonly (readonly [path: string, message: string])[] {
-  const { properties = {}, required = [], additionalProperties, items, anyOf = [] } = schema;
+  const { properties = {}, required = [], additionalProperties, items, anyOf = [], minItems, maxItems } = schema;
   const unknown = required.flatMap((name, which) =>
     Object.hasOwn(properties, name) ? [] : [[`${at}/required/${which}`, `No property is named "${name}".`] as const],
   );
+  // Without `items`, the library ignores how many entries a list may have.
+  const uncounted = items === undefined && (minItems ?? maxItems) !== undefined;
   const inner = [
     ...Object.entries(properties).map(([name, it]) => [`/properties/${name}`, it] as const),
     ...(typeof additionalProperties === "object" ? [["/additionalProperties", additionalProperties] as const] : []),
@@ -89,7 +91,8 @@ export function parameterProblems(schema: Inner, at = ""): readonly (readonly [p
     ...anyOf.map((it, which) => [`/anyOf/${which}`, it] as const),
   ];
   const below = inner.flatMap(([path, it]) => parameterProblems(it, at + path));
-  return [...unknown, ...below, ...(below.length === 0 ? defaultProblem(schema, at) : [])];
+  const unjudged = uncounted ? [[at, "A list of bounded length says what its `items` are; `items: {}` is anything."] as const] : [];
+  return [...unknown, ...unjudged, ...below, ...(below.length === 0 ? defaultProblem(schema, at) : [])];
 }
 
 function defaultProblem({ default: given, ...rule }: Inner, at: string): readonly (readonly [string, string])[] {

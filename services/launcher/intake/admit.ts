@@ -111,7 +111,7 @@ async function ofDefinition(definitions: Definitions, asked: Invocation): Promis
   const stored = await definitions.find(name);
   if (stored === undefined) {
     const meant = definitions.nearestTo(name);
-    const message = `No definition is named "${name}"${meant === undefined ? "" : `; did you mean "${meant}"?`}`;
+    const message = `No definition is named "${name}"${meant === undefined ? "." : `; did you mean "${meant}"?`}`;
     return { problems: [{ path: "/data/definition", code: "DefinitionUnknown", message }] };
   }
   const { digest, body } = stored;
