@@ -8,7 +8,11 @@ import { judgeParameters, parameterProblems, ParametersSchema } from "./paramete
 const ajv = new Ajv({ strict: false, allErrors: true, useDefaults: true, unicodeRegExp: true });
 
 const name = fc.constantFrom("a", "b", "c");
-const scalar = fc.oneof(fc.constantFrom("", "x", "xy", "2030-01"), fc.integer({ min: -2, max: 12 }), fc.constantFrom(0.5, true, false, null));
+const scalar = fc.oneof(
+  fc.constantFrom("", "x", "xy", "2030-01"),
+  fc.integer({ min: -2, max: 12 }),
+  fc.constantFrom(0.5, true, false, null),
+);
 const value = fc.letrec((tie) => ({
   any: fc.oneof(scalar, fc.array(tie("any"), { maxLength: 3 }), fc.dictionary(name, tie("any"), { maxKeys: 3 })),
 })).any;
@@ -43,7 +47,10 @@ t.test("another validator takes and refuses the same values", async (t) => {
 t.test("defaults are filled in, in objects that are given, too", async (t) => {
   const schema = ParametersSchema.parse({
     type: "object",
-    properties: { class: { type: "string", default: "fast" }, of: { type: "object", properties: { n: { type: "integer", default: 2 } } } },
+    properties: {
+      class: { type: "string", default: "fast" },
+      of: { type: "object", properties: { n: { type: "integer", default: 2 } } },
+    },
   });
   t.same(judgeParameters(schema, { of: {} }, ""), { kind: "valid", value: { class: "fast", of: { n: 2 } } });
 });

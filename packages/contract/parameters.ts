@@ -91,7 +91,9 @@ export function parameterProblems(schema: Inner, at = ""): readonly (readonly [p
     ...anyOf.map((it, which) => [`/anyOf/${which}`, it] as const),
   ];
   const below = inner.flatMap(([path, it]) => parameterProblems(it, at + path));
-  const unjudged = uncounted ? [[at, "A list of bounded length says what its `items` are; `items: {}` is anything."] as const] : [];
+  const unjudged = uncounted
+    ? [[at, "A list of bounded length says what its `items` are; `items: {}` is anything."] as const]
+    : [];
   return [...unknown, ...unjudged, ...below, ...(below.length === 0 ? defaultProblem(schema, at) : [])];
 }
 

@@ -62,9 +62,16 @@ async function readOne(file: string): Promise<ReadFile> {
   return { file, text, ...definitionIn(file, text) };
 }
 
-export function definitionIn(file: string, text: string): Pick<ReadFile, "definition" | "problems"> {
+/** One file by itself, whatever its name. */
+export async function readDefinitionFile(file: string): Promise<Pick<ReadDefinitions, "definitions" | "problems">> {
+  const { definition, problems } = await readOne(file);
+  return { definitions: definition === undefined ? [] : [definition], problems };
+}
+
+function definitionIn(file: string, text: string): Pick<ReadFile, "definition" | "problems"> {
   const { value, problems: unread, lineOf } = readYaml(text);
-  if (unread.length > 0) return { problems: unread.map(({ line, column, why }) => `${file}:${line}:${column}: not YAML: ${why}`) };
+  if (unread.length > 0)
+    return { problems: unread.map(({ line, column, why }) => `${file}:${line}:${column}: not YAML: ${why}`) };
   const at = (pointer: string): string => {
     const line = lineOf(segmentsOf(pointer));
     return `${file}${line === undefined ? "" : `:${line}`}: ${pointer === "" ? "" : `${pointer}: `}`;

@@ -52,7 +52,13 @@ t.test("a change with a mistake keeps the definition that worked, says so once, 
   it.write("name: greet\nimge: two\n");
   await it.pass(100_000);
   t.equal(await it.image(), "one");
-  t.match(it.said, [{ level: "error", message: /stay as they were/, fields: { problems: [/greet\.yaml: \/image/, /greet\.yaml:2: \/imge: .*"image"/] } }]);
+  t.match(it.said, [
+    {
+      level: "error",
+      message: /stay as they were/,
+      fields: { problems: [/greet\.yaml: \/image/, /greet\.yaml:2: \/imge: .*"image"/] },
+    },
+  ]);
   t.match(await it.parts.metrics.text(), /longshore_definition_problems 2/);
   it.write(greet("three"));
   await it.pass(30_000);

@@ -230,7 +230,11 @@ const body = {
   name: EXPORT,
   image: "export:1",
   owner: { name: "Shop", contact: "#shop" },
-  parameters: { type: "object", required: ["month"], properties: { month: { type: "string" }, rows: { type: "integer", default: 10 } } },
+  parameters: {
+    type: "object",
+    required: ["month"],
+    properties: { month: { type: "string" }, rows: { type: "integer", default: 10 } },
+  },
 } satisfies Definition;
 const asked = (parameters: Record<string, unknown>, id = "c1") =>
   commandOf("run.requested", { run: RUN, definition: EXPORT, parameters }, id);
@@ -272,7 +276,12 @@ t.test("a request for a definition that is not there, or with wrong parameters, 
   await say(it, asked({ rows: "x" }, "c2"));
   t.match(refusals(it), [
     { problems: [{ path: "/data/definition", code: "DefinitionUnknown", message: /did you mean "export"\?/ }] },
-    { problems: [{ path: "/data/parameters/month", code: "Missing" }, { path: "/data/parameters/rows", code: "WrongType" }] },
+    {
+      problems: [
+        { path: "/data/parameters/month", code: "Missing" },
+        { path: "/data/parameters/rows", code: "WrongType" },
+      ],
+    },
   ]);
   await say(it, asked({ month: "1" }, "c3"));
   t.same(it.events(), ["run.accepted"]);
@@ -286,5 +295,8 @@ t.test("a failed run of a definition tells its owner", async (t) => {
   await it.place();
   await it.clock.sleep(120_000);
   await it.place();
-  t.match(it.model.tables.runs.get(RUN)?.story.at(-1), { type: "run.failed", data: { definition: "export", owner: { contact: "#shop" } } });
+  t.match(it.model.tables.runs.get(RUN)?.story.at(-1), {
+    type: "run.failed",
+    data: { definition: "export", owner: { contact: "#shop" } },
+  });
 });

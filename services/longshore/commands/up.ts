@@ -1,8 +1,10 @@
 /**
  * `longshore up`: launcher and watcher in this process, with a Postgres, broker and cluster of its own unless others are named.
  */
+import { existsSync } from "node:fs";
 import { Installation } from "@longshore/contract/ids.ts";
 import { LauncherConfig } from "@longshore/launcher/config.ts";
+import { definitionsAtStart } from "@longshore/launcher/definitions/known.ts";
 import { launcher } from "@longshore/launcher/main.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
@@ -19,7 +21,7 @@ import { leftBehind, type Left, noteStart, startCommand } from "../embedded/earl
 import { type ClusterChoice, INSTALLATION, pocketIn, postgresIn, writeConfig } from "../embedded/home.ts";
 import { onStderr, programLog } from "../embedded/program-log.ts";
 import { type Named, realCluster } from "../embedded/real-cluster.ts";
-import { dataDirIn, claimHome, writeRunning } from "../which-longshore.ts";
+import { dataDirIn, definitionsIn, claimHome, writeRunning } from "../which-longshore.ts";
 import { paragraph, row, whole } from "../screen/rows.ts";
 import type { Screen } from "../screen/screen.ts";
 import { span } from "../screen/times.ts";
@@ -58,6 +60,11 @@ export const up = command({
       type: "boolean",
       about: "run the program that the file names for its login (exec: EKS, GKE, AKS); only for a file you trust",
     },
+    definitions: {
+      type: "string",
+      value: "DIR",
+      about: "a folder of definitions, one in each .yaml file (default: config/definitions in this folder, if it is there)",
+    },
     data: {
       type: "string",
       value: "DIR",
@@ -70,6 +77,7 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
     const { broker, ledger, kubeconfig, context, namespace, data, "allow-programs": allowPrograms = false } = values;
     checkUrls({ broker, ledger });
     if (kubeconfig === undefined) refuseOfRealCluster({ context, namespace, "allow-programs": allowPrograms });
+    const definitionsDir = await definitionsOf(values.definitions, surroundings);
     const home = data === undefined ? dataDirIn(surroundings.cwd) : fileAt(data, surroundings);
     const file = kubeconfig === undefined ? undefined : fileAt(kubeconfig, surroundings);
     const options = { kubeconfig: file ?? "", context, namespace, allowPrograms };
@@ -97,7 +105,8 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
       ));
     if (cluster.found !== undefined) say(surroundings, foundLines(cluster.found, screen));
 
-    const files = await writeConfig({ home, brokerUrl, ledgerUrl: postgres.url, cluster, log: { level: "warn" } });
+    const launcher = definitionsDir === undefined ? {} : { definitionsDir };
+    const files = await writeConfig({ home, brokerUrl, ledgerUrl: postgres.url, cluster, log: { level: "warn" }, launcher });
     const configs = readConfigs(files, surroundings);
     const left = await during(surroundings, "preparing the ledger and the broker", () =>
       tryOut({
@@ -113,6 +122,7 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
       ...optionOf("broker", broker),
       ...optionOf("ledger", ledger),
       ...(data === undefined ? [] : ["--data", home]),
+      ...(values.definitions === undefined ? [] : ["--definitions", definitionsDir ?? ""]),
     ];
     const commandFor = (options: readonly string[]) => startCommand([...options, ...others]);
     await using _running = await writeRunning(home, {
@@ -121,6 +131,7 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
       brokerUrl,
       ledgerUrl: postgres.url,
       groupsFile: files.groups,
+      definitionsDir,
       toServe: Object.fromEntries(Object.entries(starts).map(([group, options]) => [group, commandFor(options)])),
     });
     // The other commands look into .longshore of their folder, so that another data folder has to be named.
@@ -149,6 +160,14 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
     return ended;
   },
 });
+
+/** Mistakes in the definitions refuse the start before anything is started. */
+async function definitionsOf(named: string | undefined, surroundings: Surroundings): Promise<string | undefined> {
+  const dir = named === undefined ? definitionsIn(surroundings.cwd) : fileAt(named, surroundings);
+  if (named === undefined && !existsSync(dir)) return undefined;
+  await definitionsAtStart(dir);
+  return dir;
+}
 
 const NAMED_MOST = 5;
 
