@@ -60,6 +60,7 @@ export interface Wanted {
   readonly command?: string;
   readonly traceparent?: string;
   readonly concurrency?: Partial<Concurrency>;
+  readonly notBeforeMs?: number;
 }
 
 /** A request that is to be admitted. */
@@ -75,6 +76,7 @@ export function wanted(
     command,
     traceparent,
     concurrency,
+    notBeforeMs,
   }: Wanted = {},
 ): Intake {
   const planned = (steps ?? ["main"]).map(
@@ -85,7 +87,7 @@ export function wanted(
     steps: planned,
     groups,
     priority,
-    notBeforeMs: undefined,
+    notBeforeMs,
     limits: { ...LIMITS, retriesMax },
     with: undefined,
     ...(traceparent !== undefined && { traceparent }),
