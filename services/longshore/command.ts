@@ -51,6 +51,8 @@ export interface Option {
   readonly value?: string;
   /** The allowed values, if there is a fixed list of them. */
   readonly words?: readonly string[];
+  /** The list whose names are values, for completion. */
+  readonly namedBy?: { readonly list: string; readonly field: string };
   readonly about: string;
 }
 export type Options = Readonly<Record<string, Option>>;

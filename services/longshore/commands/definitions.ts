@@ -47,6 +47,7 @@ A definition is a request under a name, in a file: \`packages/contract/README.md
       usage: ["NAME [--json]"],
       options: { json: JSON_OPTION, config: CONFIG },
       words: ["a definition's name"],
+      namedBy: { list: "definitions list", field: "name" },
       async run({ config, json: asJson = false }, [name = ""], surroundings) {
         const found = await definitionNamed(name, config, surroundings);
         const { digest, sinceMs, body } = found;

@@ -57,7 +57,12 @@ export const publish = declared({
       value: "NAME",
       about: "a group that may take the run; may be repeated, in order of preference",
     },
-    definition: { type: "string", value: "NAME", about: "run this definition: `longshore definitions list` names them" },
+    definition: {
+      type: "string",
+      value: "NAME",
+      namedBy: { list: "definitions list", field: "name" },
+      about: "run this definition: `longshore definitions list` names them",
+    },
     parameter: {
       type: "string",
       multiple: true,
