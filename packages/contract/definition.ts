@@ -5,7 +5,8 @@
  */
 import { z } from "zod";
 import { DefinitionName } from "./ids.ts";
-import { parameterProblems, ParametersSchema } from "./parameters.ts";
+import { declares, NO_PARAMETERS, parameterProblems, ParametersSchema } from "./parameters.ts";
+import { nameProblems } from "./rendering.ts";
 import { DefinedConcurrency, forms, requestProblems, type RunRequest } from "./request.ts";
 import { bounded, judge, type Judged, problem } from "./schema-problems.ts";
 
@@ -39,11 +40,16 @@ export function judgeDefinition(value: unknown): Judged<Definition> {
   const isPipeline = typeof value === "object" && value !== null && "steps" in value;
   const judged = judge(isPipeline ? DEFINITION_FORMS.pipeline : DEFINITION_FORMS.simple, value);
   if (judged.kind === "invalid") return judged;
-  const { parameters } = judged.value;
-  const wrong = [
-    ...requestProblems(bodyOf(judged.value)),
-    ...(parameters === undefined ? [] : parameterProblems(parameters, "/parameters")),
-  ].map(([path, message]) => problem(path, "Inconsistent", message));
+  const { parameters = NO_PARAMETERS } = judged.value;
+  const body = bodyOf(judged.value);
+  const structure = [...requestProblems(body), ...parameterProblems(parameters, "/parameters")].map(([path, message]) =>
+    problem(path, "Inconsistent", message),
+  );
+  const declared = {
+    names: Object.keys(parameters.properties ?? {}),
+    has: (path: readonly string[]) => declares(parameters, path),
+  };
+  const wrong = structure.length > 0 ? structure : nameProblems(body, declared);
   return wrong.length > 0 ? { kind: "invalid", problems: bounded(wrong) } : judged;
 }
 

@@ -43,7 +43,9 @@ const seconds = z
   .describe("How long it was `waiting`, `scheduling`, `pulling` and `running`, as far as that was seen.");
 const outputs = z
   .record(z.string(), z.unknown())
-  .describe("What was written to `/dev/termination-log`. At a pipeline's end: an object for each step, by its name.");
+  .describe(
+    "What was written to `/dev/termination-log`, and the annotations that are outputs. At a pipeline's end: what its `outputs` say, else an object for each step, by its name.",
+  );
 const who = {
   actor: Actor.describe("The person behind the command, if it named one.").optional(),
   reason: z.string().describe("The reason that the command gave. In `run.waiting`: why it waits, in a word.").optional(),
@@ -131,6 +133,7 @@ export const EVENTS = {
     ...of,
     ...who,
     podGoneAt: z.string().describe("When the last pod was gone; absent if there was none.").optional(),
+    log: end.log,
   }),
   "run.lost": z.object({ ...of, ...job, ...who, diagnosis }),
   "command.refused": z.object({

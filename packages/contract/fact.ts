@@ -48,6 +48,8 @@ export const Evidence = z.object({
   exitCode: z.int().optional(),
   /** The termination message as the container wrote it. */
   message: z.string().optional(),
+  /** The annotations of the pod that the step declares as outputs. */
+  annotations: z.record(z.string(), z.string()).optional(),
   log: LogTail.optional(),
   diagnosis: Diagnosis.optional(),
 });
@@ -58,7 +60,8 @@ export const FACTS = {
   "job.stalled": z.object({ about: About, diagnosis: Diagnosis }),
   "job.resumed": z.object({ about: About }),
   "job.ended": z.object({ about: About, condition: z.enum(["Complete", "Failed"]), evidence: Evidence }),
-  "job.deleting": z.object({ about: About }),
+  /** `log`: what the program had printed when the deletion was seen. Its pod may be gone a second later. */
+  "job.deleting": z.object({ about: About, log: LogTail.optional() }),
   "job.deleted": z.object({ about: About }),
   /** A watcher's heartbeat: how fresh its view of the group is. */
   "group.watched": z.object({

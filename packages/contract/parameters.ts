@@ -74,6 +74,24 @@ export function judgeParameters(schema: ParametersSchema, value: unknown, at: st
   return judge(ruleOf(schema), value, at) as Judged<Readonly<Record<string, unknown>>>;
 }
 
+/** True if a path into the parameters can have a value. What lies within a parameter of any form is not known. */
+export const declares = ({ properties = {} }: ParametersSchema, [name = "", ...path]: readonly string[]): boolean => {
+  const property = Object.hasOwn(properties, name) ? properties[name] : undefined;
+  return property !== undefined && isWithin(property, path);
+};
+
+function isWithin(schema: Inner, [name, ...path]: readonly string[]): boolean {
+  if (name === undefined) return true;
+  const { properties = {}, additionalProperties = true, items, anyOf = [], type } = schema;
+  const property = Object.hasOwn(properties, name) ? properties[name] : undefined;
+  if (property !== undefined) return isWithin(property, path);
+  if (anyOf.some((it) => isWithin(it, [name, ...path]))) return true;
+  const types = type === undefined ? TYPES : [type].flat();
+  if (types.includes("array") && /^\d+$/.test(name)) return items === undefined || isWithin(items, path);
+  if (!types.includes("object") || additionalProperties === false) return false;
+  return additionalProperties === true || isWithin(additionalProperties, path);
+}
+
 const ruleOf = (schema: Inner): z.ZodType => z.fromJSONSchema(schema as Parameters<typeof z.fromJSONSchema>[0]);
 
 /** Finds what no schema of a schema can express: a needed property that is not there, and a default that is refused. */

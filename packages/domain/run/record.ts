@@ -3,7 +3,7 @@ import type { Owner } from "@longshore/contract/definition.ts";
 import type { Code, Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { CommandData, Correction } from "@longshore/contract/command.ts";
 import type { EventData, Outcome, RunEventType } from "@longshore/contract/event.ts";
-import type { Evidence, Started } from "@longshore/contract/fact.ts";
+import type { Evidence, LogTail, Started } from "@longshore/contract/fact.ts";
 import type { DefinitionName, GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
 import type { RetryCause, StepRequest } from "@longshore/contract/request.ts";
 import type { WaitWord } from "@longshore/contract/waiting.ts";
@@ -59,6 +59,12 @@ export interface Plan {
   /** The definition that the run was made of, as it was then: its digest tells whether it changed since. */
   readonly definition?: { readonly name: DefinitionName; readonly digest: string; readonly owner?: Owner };
   readonly concurrency?: Concurrency;
+  /** The parameters that came with the newest restart. */
+  readonly withParameters?: Readonly<Record<string, unknown>>;
+  /** The names of the parameters that expressions of the request use: a restart may correct these. */
+  readonly parameters?: readonly string[];
+  /** The outputs of a pipeline that are told at its end, with their expressions. */
+  readonly outputs?: Readonly<Record<string, string>>;
   /** The trace of the message that requested the run: a restart stays in that trace. */
   readonly traceparent?: string;
 }
@@ -75,7 +81,11 @@ export interface PlannedStep {
   readonly needs: readonly StepName[];
   readonly when: NonNullable<StepRequest["when"]>;
   readonly outputs: readonly string[];
-  /** What the groups' policies judge. */
+  /** Outputs that the program writes as annotations of its pod. */
+  readonly annotations?: readonly string[];
+  /** Whether the step runs at all, as the request says; `known` if that depends on no output. */
+  readonly if?: { readonly given: boolean | string; readonly known?: boolean };
+  /** What the groups' policies judge, as far as it is known. What depends on an output is judged when the Job is created. */
   readonly uses?: Uses;
   /** The limits in which the step differs from its run. */
   readonly limits?: Partial<Limits>;
@@ -106,11 +116,15 @@ export interface Step {
   /** The number of retries made in this generation. */
   readonly retries: number;
   readonly outcome?: StepOutcome;
-  /** Skipped because the run was cancelled, not because of a step that this one needs. */
-  readonly skippedBy?: "cancel";
+  /** Skipped because the run was cancelled, or by its own `if` (then it counts as succeeded), not because of a step that it needs. */
+  readonly skippedBy?: "cancel" | "if";
   readonly outputs?: Readonly<Record<string, unknown>>;
   readonly diagnosis?: Diagnosis;
 }
+
+/** A step that its own `if` skipped counts as done: the steps that need it run. */
+export const isSatisfied = ({ outcome, skippedBy }: Step): boolean =>
+  outcome === "succeeded" || (outcome === "skipped" && skippedBy === "if");
 
 export const ATTEMPT_STATES = ["waiting", "ready", "claimed", "live", "closing", "ended", "done"] as const;
 export type AttemptState = (typeof ATTEMPT_STATES)[number];
@@ -192,6 +206,8 @@ export interface Notes {
   readonly startedAtMs?: number;
   readonly stall?: Diagnosis;
   readonly stalledAtMs?: number;
+  /** What the program had printed when its Job's deletion was seen, until the attempt ends. */
+  readonly log?: LogTail;
   /** Why the attempt is being closed, in words for people. */
   readonly closing?: Diagnosis;
   /** The recorded Job is provably gone, though a create may still land. */

@@ -47,10 +47,21 @@ const cases: readonly { readonly name: string; readonly asked: object; readonly 
       { path: "/data/labels/team", code: "Inconsistent", message: 'The definition "export" says this itself; a request may add others.' },
     ] } },
 ];
-for (const { name, asked: request, want } of cases) t.test(name, async (t) => t.same(resolve(definition, asked(request)), want));
+for (const { name, asked: request, want } of cases) t.test(name, async (t) => t.same(resolve(definition, asked(request), "a"), want));
 
 t.test("a definition without parameters takes none", async (t) => {
   const plain = definitionOf({ name: "export", image: "export:1" });
-  t.same(resolve(plain, asked({})), { kind: "resolved", request: { image: "export:1" } });
-  t.match(resolve(plain, asked({ parameters: { month: "1" } })), { problems: [{ path: "/data/parameters/month" }] });
+  t.same(resolve(plain, asked({}), "a"), { kind: "resolved", request: { image: "export:1" } });
+  t.match(resolve(plain, asked({ parameters: { month: "1" } }), "a"), { problems: [{ path: "/data/parameters/month" }] });
+});
+
+t.test("what the definition cannot do with the values is told where they stand", async (t) => {
+  const parameters = { type: "object", properties: { tag: { type: "string" }, of: { type: "string" } } };
+  const tagged = definitionOf({ name: "export", image: "app:${{ parameters.tag }}", parameters, concurrency: { key: "for/${{ parameters.of }}" } });
+  t.match(resolve(tagged, asked({ parameters: { tag: "1", of: "acme" } }), "a"), { kind: "resolved" });
+  t.match(resolve(tagged, asked({ parameters: { tag: "a b", of: "acme" } }), "a"), {
+    problems: [{ path: "/data/parameters", message: /cannot take these values, at \/image: An image's name holds no spaces/ }],
+  });
+  t.match(resolve(tagged, asked({ parameters: { tag: "1" } }), "a"), { problems: [{ message: /no parameter "of"/ }] });
+  t.match(resolve(tagged, asked({ parameters: { tag: "1", of: "x".repeat(300) } }), "a"), { problems: [{ message: /at \/concurrency\/key: / }] });
 });

@@ -9,14 +9,15 @@ import type { Invocation } from "@longshore/contract/command.ts";
 import { bodyOf, type Definition } from "@longshore/contract/definition.ts";
 import { judgeParameters, NO_PARAMETERS } from "@longshore/contract/parameters.ts";
 import type { CommandProblem } from "@longshore/contract/problem-codes.ts";
-import { type RunRequest, requestProblems } from "@longshore/contract/request.ts";
+import { expressionProblems } from "@longshore/contract/rendering.ts";
+import type { RunRequest } from "@longshore/contract/request.ts";
 import { bounded, pointer } from "@longshore/contract/schema-problems.ts";
 
 export type Resolved =
   | { readonly kind: "resolved"; readonly request: RunRequest }
   | { readonly kind: "refused"; readonly problems: readonly CommandProblem[] };
 
-export function resolve(definition: Definition, invocation: Invocation): Resolved {
+export function resolve(definition: Definition, invocation: Invocation, run: string): Resolved {
   const { definition: name, parameters: given = {}, groups, labels, annotations, ...asked } = invocation;
   const body = bodyOf(definition);
   const judged = judgeParameters(definition.parameters ?? NO_PARAMETERS, given, "/data/parameters");
@@ -35,7 +36,9 @@ export function resolve(definition: Definition, invocation: Invocation): Resolve
     ...(labels && { labels: { ...body.labels, ...labels } }),
     ...(annotations && { annotations: { ...body.annotations, ...annotations } }),
   };
-  const wrong = requestProblems(request).map(([, message]) => problem("/data/parameters", message));
+  const wrong = expressionProblems(request, run).map(({ path, message }) =>
+    problem("/data/parameters", `The definition "${name}" cannot take these values, at ${path}: ${message}`),
+  );
   return wrong.length > 0 ? { kind: "refused", problems: bounded(wrong) } : { kind: "resolved", request };
 }
 

@@ -38,9 +38,14 @@ export function evidenceOfPod(pod: PodSeen): Evidence {
       finishedAt: ended?.finishedAt,
       exitCode: ended?.exitCode,
       message: ended?.message,
+      annotations: Object.keys(pod.outputs).length === 0 ? undefined : pod.outputs,
     }),
   };
 }
+
+/** True if the pod, as it was seen, lacks an annotation that is an output of the step. */
+export const lacksOutputs = ({ outputs }: JobSeen, pods: readonly PodSeen[]): boolean =>
+  outputs.some((name) => !Object.hasOwn(telling(pods)?.outputs ?? {}, name));
 
 /** Whether any container ran. A Complete Job ran one, even if nobody saw it. */
 export function startedOf(job: JobSeen, pods: readonly PodSeen[]): Started {

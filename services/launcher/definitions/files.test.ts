@@ -36,6 +36,11 @@ steps:
     "greet.yml": "name: greet\nimage: busybox\n",
     "other.yaml": "image: busybox\nname: greet\n",
     "empty.yaml": "",
+    "names.yaml": `name: names
+parameters: { type: object, properties: { month: { type: string }, of: { type: object, properties: { id: { type: integer } } } } }
+image: "app:\${{ parameters.tag }}"
+args: ["\${{ parameters.month }}", "\${{ parameters.of.id }}", "\${{ parameters.of.id.x }}"]
+`,
     "circle.yaml": "name: circle\nsteps:\n  - { name: a, image: b, needs: [c] }\n  - { name: c, image: b, needs: [a] }\n",
     "README.md": "not looked at",
     ".hidden.yaml": "not looked at, either",
@@ -49,6 +54,8 @@ steps:
     'export.yaml:13: /steps/1/image: An image is needed, such as "registry.example/app:1.4".',
     "export.yaml:6: /parameters/properties/month/pattern: This is no regular expression that JavaScript understands.",
     'export.yaml:7: /parameters/properties/day/minimun: "minimun" is not a field here: did you mean "minimum"?',
+    'names.yaml:3: /image: There is no parameter "tag"; there are month, of.',
+    'names.yaml:4: /args/2: There is no parameter "of.id.x"; there are month, of.',
     'other.yaml: /name: "greet" is the name of the definition in greet.yml already',
   ]);
 });

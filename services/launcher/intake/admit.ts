@@ -89,13 +89,13 @@ async function requestOf(
   const nowMs = clock.now();
   const { run: id, actor, ...asked } = data;
   const digest = keys.digest(TENANT, { run: id, ...asked });
-  const found = "definition" in asked ? await ofDefinition(definitions, asked) : { request: asked as RunRequest };
+  const found = "definition" in asked ? await ofDefinition(definitions, asked, id) : { request: asked as RunRequest };
   const told = actor ? { actor } : {};
   const run = { id, tenant: TENANT, source, digest, nowMs };
   if ("problems" in found) return { admission: { kind: "run", run: { ...run, plan: NO_PLAN }, told, problems: found.problems } };
   const { request, definition } = found;
   const plan = {
-    ...planOf(request, defaults),
+    ...planOf(request, defaults, id),
     ...(definition && { definition }),
     ...(traceparent !== undefined && { traceparent }),
   };
@@ -106,7 +106,7 @@ type Found =
   | { readonly request: RunRequest; readonly definition?: Plan["definition"] }
   | { readonly problems: readonly CommandProblem[] };
 
-async function ofDefinition(definitions: Definitions, asked: Invocation): Promise<Found> {
+async function ofDefinition(definitions: Definitions, asked: Invocation, run: string): Promise<Found> {
   const { definition: name } = asked;
   const stored = await definitions.find(name);
   if (stored === undefined) {
@@ -115,7 +115,7 @@ async function ofDefinition(definitions: Definitions, asked: Invocation): Promis
     return { problems: [{ path: "/data/definition", code: "DefinitionUnknown", message }] };
   }
   const { digest, body } = stored;
-  const resolved = resolve(body, asked);
+  const resolved = resolve(body, asked, run);
   if (resolved.kind === "refused") return resolved;
   return { request: resolved.request, definition: { name, digest, ...(body.owner && { owner: body.owner }) } };
 }

@@ -232,7 +232,7 @@ async function ofDefinition(name: string, flags: Flags, words: readonly string[]
   });
   const parameters = given.length === 0 ? {} : { parameters: Object.fromEntries(given) };
   const request = { definition: body.name, ...parameters, ...(group && { groups: group as GroupName[] }) };
-  const resolved = resolve(body, request);
+  const resolved = resolve(body, request, run);
   if (resolved.kind === "refused") throw refusedHere(resolved.problems, request, OPTIONS);
   return { run, ...request };
 }

@@ -3,6 +3,7 @@ import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { isTerminal, type RunEventType } from "@longshore/contract/event.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
 import { MAIN, type RunRequest } from "@longshore/contract/request.ts";
+import { stepValues } from "@longshore/domain/run/step-to-run.ts";
 import { runLabel } from "@longshore/domain/run/identity.ts";
 import { LABELS } from "@longshore/domain/run/marks.ts";
 import { finishedAtMs, type Run, type RunRecord } from "@longshore/domain/run/record.ts";
@@ -72,15 +73,13 @@ export function pageOf(
 const COMMAND_MOST = 150;
 
 /** The image of a run of one step, with the correction of its last restart, and how its command begins. */
-function programOf({ run: { plan } }: RunRecord, request: RunRequest): readonly (readonly [name: string, text: string])[] {
+function programOf({ run }: RunRecord, request: RunRequest): readonly (readonly [name: string, text: string])[] {
   if ("steps" in request) return [];
-  const { image, command = [], args = [] } = request;
-  const words = [...command, ...args].map(quoted).join(" ");
+  const made = stepValues(run, request, MAIN);
+  const { image, command = [], args = [] } = made.kind === "rendered" ? made.step : request;
+  const words = [command, args].flat().map(quoted).join(" ");
   const begins = clipped(words, COMMAND_MOST);
-  return [
-    ["image", plan.with?.[MAIN]?.image ?? image],
-    ...(words === "" ? [] : [["command", begins === words ? words : `${begins}…`] as const]),
-  ];
+  return [["image", image], ...(words === "" ? [] : [["command", begins === words ? words : `${begins}…`] as const])];
 }
 
 export const statusOfRecord = ({ run }: RunRecord, story: readonly StoryEvent[]): Status =>

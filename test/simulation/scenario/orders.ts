@@ -104,6 +104,9 @@ function invalid(id: string): Asked {
   return { ...bytes(id), kind: "invalid", body: Buffer.from(JSON.stringify(body)) };
 }
 
+/** A value that names a variable of the container: the program must get it as it is. */
+const SAID = { parameters: { said: "$$(CONTENT) $(CONTENT) $" }, args: ["${{ parameters.said }}"] };
+
 /** The Job's content is its run's id: so a Job that does another run's work is found. */
 export const requestOf = (id: string, request: CommandInput<"run.requested">): Asked =>
   asked("run", id, request.run, "run.requested", { env: { CONTENT: request.run }, ...request });
@@ -119,6 +122,7 @@ function simple(chance: Chance, run: string, setting: Setting): CommandInput<"ru
     run,
     image: "registry.invalid/simulated:1",
     env: { CONTENT: run },
+    ...SAID,
     ...(chance.is(0.2) && { outputs: ["rows"] }),
     ...limits(chance, setting),
   };
@@ -129,6 +133,7 @@ function pipeline(chance: Chance, run: string, setting: Setting): CommandInput<"
     name,
     image: "registry.invalid/simulated:1",
     env: { CONTENT: run },
+    args: SAID.args,
     needs,
     ...(when && { when }),
   });
@@ -137,7 +142,7 @@ function pipeline(chance: Chance, run: string, setting: Setting): CommandInput<"
     [step("left", []), step("right", []), step("join", ["left", "right"])],
     [step("work", []), step("repair", ["work"], "failure"), step("tidy", ["work"], "always")],
   ]);
-  return { run, steps, ...limits(chance, setting) };
+  return { run, steps, parameters: SAID.parameters, ...limits(chance, setting) };
 }
 
 const other = (request: CommandInput<"run.requested">): CommandInput<"run.requested"> => ({
