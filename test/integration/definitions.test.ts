@@ -10,6 +10,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { writeCommand } from "@longshore/contract/envelope.ts";
 import t from "tap";
 import { emptyFolder, longshore, longshoreUp } from "../harness/longshore.ts";
 import { openSystem } from "../harness/system.ts";
@@ -25,7 +26,7 @@ parameters:
   properties:
     times: { type: integer, minimum: 1, default: 1 }
 image: busybox
-command: [sh, -c, "echo ${word}"]
+command: [sh, -c, "echo ${word} $0", "\${{ parameters.times }}"]
 `;
 
 await t.test("a folder of definitions is read at the start, and again when it changes", async (t) => {
@@ -50,7 +51,7 @@ await t.test("a folder of definitions is read at the start, and again when it ch
     out: /Say hello[\s\S]*Test team, #tests[\s\S]*times +integer, default 1[\s\S]*publish --definition greet/,
   });
   const run = ["publish", "--definition", "greet", "--run", "first", "-p", "times=2", "--follow"];
-  t.match(await ask(...run), { code: 0, out: /succeeded[\s\S]*hello/ });
+  t.match(await ask(...run), { code: 0, out: /succeeded[\s\S]*hello 2/ });
   t.match(await ask(...run), { code: 0, out: /already ran/ });
   t.match(await ask("publish", "--definition", "gret"), {
     code: 1,
@@ -67,7 +68,10 @@ await t.test("a folder of definitions is read at the start, and again when it ch
   t.match(await ask("doctor"), { out: /definitions[\s\S]*imge/ });
   await writeFile(file, greet("bye"));
   for (let tries = 0; tries < 60 && (await title()) !== "Say bye"; tries++) await sleep(500);
-  t.match(await ask("publish", "--definition", "greet", "--run", "second", "--follow"), { code: 0, out: /succeeded[\s\S]*bye/ });
+  t.match(await ask("publish", "--definition", "greet", "--run", "second", "--follow"), {
+    code: 0,
+    out: /succeeded[\s\S]*bye 1/,
+  });
   t.match(await ask(...run), { code: 0, out: /already ran/ }, "a run stays what it was when it was accepted");
 });
 
@@ -83,8 +87,15 @@ await t.test("two launchers let in no more runs of a key than its limit, and ref
   await using _other = await system.launcher();
   const runs = Array.from({ length: 12 }, (_, n) => `two/${n}`);
   await Promise.all(runs.map((run) => system.command("run.requested", { run, definition: "two" })));
-  const last = { run: "two/last", image: "busybox", command: ["true"], concurrency: { key: "two", limit: 2, then: "refuse" } };
-  await system.command("run.requested", last, "last");
+  for (const run of runs) await system.heard("run.accepted", run);
+  const data = {
+    run: "two/last",
+    image: "busybox",
+    command: ["true"],
+    concurrency: { key: "two", limit: 2, then: "refuse" },
+  } as const;
+  const body = writeCommand({ id: "last", source: "/tests", type: "run.requested", data });
+  await system.broker.publish("commands", { id: "last", key: "any", body }, new AbortController().signal);
   await system.until("the refusal", () =>
     system.received.some(({ type, data }) => type === "command.refused" && data["command"] === "last"),
   );

@@ -47,7 +47,8 @@ const cases: readonly { readonly name: string; readonly asked: object; readonly 
       { path: "/data/labels/team", code: "Inconsistent", message: 'The definition "export" says this itself; a request may add others.' },
     ] } },
 ];
-for (const { name, asked: request, want } of cases) t.test(name, async (t) => t.same(resolve(definition, asked(request), "a"), want));
+for (const { name, asked: request, want } of cases)
+  t.test(name, async (t) => t.same(resolve(definition, asked(request), "a"), want));
 
 t.test("a definition without parameters takes none", async (t) => {
   const plain = definitionOf({ name: "export", image: "export:1" });
@@ -57,11 +58,18 @@ t.test("a definition without parameters takes none", async (t) => {
 
 t.test("what the definition cannot do with the values is told where they stand", async (t) => {
   const parameters = { type: "object", properties: { tag: { type: "string" }, of: { type: "string" } } };
-  const tagged = definitionOf({ name: "export", image: "app:${{ parameters.tag }}", parameters, concurrency: { key: "for/${{ parameters.of }}" } });
+  const tagged = definitionOf({
+    name: "export",
+    image: "app:${{ parameters.tag }}",
+    parameters,
+    concurrency: { key: "for/${{ parameters.of }}" },
+  });
   t.match(resolve(tagged, asked({ parameters: { tag: "1", of: "acme" } }), "a"), { kind: "resolved" });
   t.match(resolve(tagged, asked({ parameters: { tag: "a b", of: "acme" } }), "a"), {
     problems: [{ path: "/data/parameters", message: /cannot take these values, at \/image: An image's name holds no spaces/ }],
   });
   t.match(resolve(tagged, asked({ parameters: { tag: "1" } }), "a"), { problems: [{ message: /no parameter "of"/ }] });
-  t.match(resolve(tagged, asked({ parameters: { tag: "1", of: "x".repeat(300) } }), "a"), { problems: [{ message: /at \/concurrency\/key: / }] });
+  t.match(resolve(tagged, asked({ parameters: { tag: "1", of: "x".repeat(300) } }), "a"), {
+    problems: [{ message: /at \/concurrency\/key: / }],
+  });
 });
