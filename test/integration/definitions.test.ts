@@ -88,12 +88,8 @@ await t.test("two launchers let in no more runs of a key than its limit, and ref
   const runs = Array.from({ length: 12 }, (_, n) => `two/${n}`);
   await Promise.all(runs.map((run) => system.command("run.requested", { run, definition: "two" })));
   for (const run of runs) await system.heard("run.accepted", run);
-  const data = {
-    run: "two/last",
-    image: "busybox",
-    command: ["true"],
-    concurrency: { key: "two", limit: 2, then: "refuse" },
-  } as const;
+  const concurrency = { key: "two", limit: 2, then: "refuse" } as const;
+  const data = { run: "two/last", image: "busybox", command: ["true"], concurrency };
   const body = writeCommand({ id: "last", source: "/tests", type: "run.requested", data });
   await system.broker.publish("commands", { id: "last", key: "any", body }, new AbortController().signal);
   await system.until("the refusal", () =>
