@@ -160,6 +160,6 @@ export function logLines(log: Log | undefined, screen: Screen, rest: string | un
   return [
     ...title(isWhole ? `log: ${count} ${lines}` : `log: the last ${count} ${lines}${more}`),
     ...shown.map((it) => whole(printed(it), 4)),
-    ...(isWhole || rest === undefined ? [] : [whole(rest, 2)]),
+    ...(isWhole || rest === undefined ? [] : [pasted(rest, 2, screen)]),
   ];
 }

@@ -7,7 +7,7 @@
 // runs at most 6 min
 import { existsSync } from "node:fs";
 import path from "node:path";
-import { readFile, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { emptyFolder, errorsIn, longshore, longshoreStarted, longshoreUp } from "../harness/longshore.ts";
@@ -95,9 +95,33 @@ await t.test(
     const numbers = Array.from({ length: 30 }, (_, at) => `${at + 1}\n`).join("");
     await longshore(folder.path, "publish", "--image", "busybox", "--run", "long", "--follow", "--", "seq", "30");
     const { out } = await longshore(folder.path, "runs", "show", "long");
-    const [, log = ""] = /the last 20 of 30 lines[\s\S]*^ {2}cat (\S+\/log)$/m.exec(out) ?? [];
-    t.equal(await readFile(log, "utf8"), numbers);
+    t.match(out, /the last 20 of 30 lines[\s\S]*^ {2}npx longshore runs logs long$/m);
+    t.equal((await longshore(folder.path, "runs", "logs", "long")).out, numbers);
     t.notMatch(out, /kubectl/);
+  },
+);
+
+await t.test(
+  "logs prints what a program prints while it runs, also without a last line break, and of the attempt that follows",
+  async (t) => {
+    const goesOn = path.join(folder.path, "logs-go-on");
+    const text = `printf 'begins\\n\\n'; until [ -e ${goesOn} ]; do sleep 0.1; done; printf ends; [ "$LONGSHORE_ATTEMPT" = 2 ]`;
+    const request = {
+      run: "talks",
+      image: "busybox",
+      command: ["sh", "-c", text],
+      retries: { max: 1, on: ["failure"], backoff: { first: "1s" } },
+    };
+    await writeFile(path.join(folder.path, "talks.yaml"), JSON.stringify(request));
+    await longshore(folder.path, "publish", "--file", "talks.yaml");
+    await using logs = longshoreStarted(folder.path, "runs", "logs", "talks", "--follow");
+    await logs.prints("begins\n\n");
+    await writeFile(goesOn, "");
+    t.match(await logs.ended, { code: 0, out: "begins\n\nends\nbegins\n\nends\n" });
+    t.match(await longshore(folder.path, "runs", "logs", "talks", "--step", "nope"), {
+      code: 64,
+      err: /no step "nope"; it has main/,
+    });
   },
 );
 
@@ -156,7 +180,7 @@ await t.test("Ctrl-C ends the following and not the run, and says so", async (t)
   const shown = await longshore(folder.path, "runs", "show", "left");
   t.match(
     shown.out,
-    /\n {2}log: .*\n {2}cat \S+\/log\n {2}npx longshore runs follow left\n {2}npx longshore runs cancel left\n$/,
+    /\n {2}log: .*\n {2}npx longshore runs logs left\n {2}npx longshore runs follow left\n {2}npx longshore runs cancel left\n$/,
   );
   t.match(await longshore(folder.path, "runs", "cancel", "left"), { code: 0, out: /cancelled/ });
 });

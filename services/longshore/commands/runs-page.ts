@@ -59,8 +59,8 @@ export function pageOf(
       }),
     ),
     ...logLines(log, screen, rest),
-    ...(log === undefined && hasPrinted && place.log !== undefined && rest !== undefined
-      ? [...paragraph("log: this prints what it has printed", { indent: 2, tone: "faint" }, screen), whole(rest, 2)]
+    ...(log === undefined && hasPrinted && place.hasLog && rest !== undefined
+      ? [...paragraph("log: this prints what it has printed", { indent: 2, tone: "faint" }, screen), pasted(rest, 2, screen)]
       : []),
     ...moreAt(place, namespacesOf(record), selectorOf(run.id)).map((it) => whole(it, 2)),
     ...(run.state === "ended" ? [] : ["follow", ...(run.state === "active" ? ["cancel"] : [])]).map((verb) =>

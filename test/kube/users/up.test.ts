@@ -85,12 +85,16 @@ await t.test("kubectl delete job while it runs: pod and Job end, and the run fai
   const job = /kubectl --kubeconfig \S+ .*-n default describe job (\S+)/.exec(await show(LASTS))?.[1] ?? "";
   t.not(job, "", "`runs show` names the Job");
 
+  const printed = async () => await longshore(folder.path, "runs", "logs", LASTS);
+  t.match(await printed(), { code: 0, out: "working\n" }, "its output can be read while it runs");
+
   const began = performance.now();
   await kubectl("delete", "job", job, "--timeout=60s"); // kubectl returns when the Job is gone
   t.comment(`pod and Job were gone after ${((performance.now() - began) / 1000).toFixed(1)} s`);
   t.equal(await kubectl("get", "pods", "-l", `batch.kubernetes.io/job-name=${job}`, "-o", "name"), "", "its pod is gone");
   await follower.prints(" run.failed");
   t.match(await show(LASTS), /^orders\/8813\/export {4}FAILED DeletedExternally/);
+  t.match(await printed(), { code: 0, out: "working\n" }, "its output outlives its pod");
 });
 
 await t.test("kubectl get jobs shows no hold afterwards", async (t) => {
