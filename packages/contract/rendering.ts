@@ -6,7 +6,7 @@
  */
 import type { CommandProblem } from "./problem-codes.ts";
 import {
-  CONCURRENCY_KEY_MAX, declaredOf, exceeding, Rendered, type RenderedStep, RUN_OUTPUT_BYTES_MAX, type RunRequest, type StepRequest, stepsOf,
+  CONCURRENCY_KEY_MAX, declaredOf, exceeding, overAnnotated, Rendered, type RenderedStep, RUN_OUTPUT_BYTES_MAX, type RunRequest, type StepRequest, stepsOf,
 } from "./request.ts"; // biome-ignore format: a list of names
 import { bounded, judge, pointer, problem } from "./schema-problems.ts";
 import { bytesOf, hasExpression, parse, type Path, render, RESULT_BYTES_MAX, valueAt, wholePath } from "./template.ts";
@@ -53,7 +53,12 @@ export function rendered(step: StepRequest, { labels = {}, annotations = {} }: M
   const judgedMarks = judge(Rendered.pick({ labels: true, annotations: true }), marks);
   if (judged.kind === "invalid") return judged;
   if (judgedMarks.kind === "invalid") return judgedMarks;
-  const wrong = exceeding(judged.value, at).map(([path, message]) => problem(path, "Inconsistent", message));
+  const { value } = judged;
+  const unfit = [
+    ...exceeding(value, at),
+    ...overAnnotated({ ...value, outputs: step.outputs }, judgedMarks.value.annotations, at),
+  ];
+  const wrong = unfit.map(([path, message]) => problem(path, "Inconsistent", message));
   if (bytesOf(judged.value) > RESULT_BYTES_MAX)
     wrong.push(problem(at, "TooLarge", `With its values, the step has more than ${RESULT_BYTES_MAX} bytes.`));
   if (wrong.length > 0) return { kind: "invalid", problems: wrong };

@@ -95,3 +95,12 @@ t.test("a simple request is one step named main, without the fields that were no
   t.same(stepsOf(request), [{ name: MAIN, image: "x", args: ["1"] }]);
   t.same(requestProblems(request), []);
 });
+
+t.test("annotations that fill a pod are taken, unless its program has to write some too", async (t) => {
+  const annotations = Object.fromEntries(Array.from({ length: 45 }, (_, at) => [`a${at}`, "x".repeat(4_050)]));
+  const sound = { run: "a", image: "x", annotations };
+  t.same(refusal({ ...sound, outputs: ["id"] }), []);
+  t.match(refusal({ ...sound, outputs: { annotations: ["id"] } }), [
+    { path: "/data/annotations", message: "at most 180224 fit" },
+  ]);
+});

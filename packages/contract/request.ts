@@ -8,7 +8,7 @@ import {
   container, objectName, renderedContainer, ScratchPath, SecretName, table, text,
 } from "./container.ts"; // biome-ignore format: a list of names
 import { GroupName, StepName } from "./ids.ts";
-import { orExpression, orTemplate } from "./template.ts";
+import { bytesOf, orExpression, orTemplate } from "./template.ts";
 import { Duration, Quantity, quantity } from "./units.ts";
 
 /** As in Kubernetes: an optional DNS name and "/", then at most 63 characters. */
@@ -310,7 +310,7 @@ export function declaredOf({ outputs = [] }: Pick<StepRequest, "outputs">): {
 export function requestProblems(request: RunRequest): readonly (readonly [path: string, message: string])[] {
   const steps = stepsOf(request).flatMap((step, at) => {
     const place = "steps" in request ? `/steps/${at}` : "";
-    return [...exceeding(step, place), ...namedTwice(step, place)];
+    return [...exceeding(step, place), ...namedTwice(step, place), ...overAnnotated(step, request.annotations, place)];
   });
   return [...pipelineProblems(request), ...steps];
 }
@@ -333,6 +333,21 @@ function namedTwice(step: StepRequest, at: string): readonly (readonly [string, 
         : [],
     ),
   ];
+}
+
+/** Kubernetes takes 256 KiB of annotations. Ours need some, and those that a program writes on its pod as outputs need more. */
+const ANNOTATION_BYTES_MAX = { beside: 200 * 1024, withOutputs: 176 * 1024 } as const;
+
+export function overAnnotated(
+  step: Pick<StepRequest, "annotations" | "outputs">,
+  ofRun: RunRequest["annotations"],
+  at: string,
+): readonly (readonly [string, string])[] {
+  const most = ANNOTATION_BYTES_MAX[declaredOf(step).annotations.length > 0 ? "withOutputs" : "beside"];
+  const bytes = bytesOf({ ...ofRun, ...step.annotations });
+  if (bytes <= most) return [];
+  const place = step.annotations === undefined ? "/annotations" : `${at}/annotations`;
+  return [[place, `The annotations of a step have ${bytes} bytes, with those of the run; at most ${most} fit on its pod.`]];
 }
 
 /** The cluster would refuse such a request too, but only after the run has waited to be placed. */

@@ -166,6 +166,8 @@ export const BAD_REQUESTS: readonly BadRequest[] = [
   { name: "has scratch space in place of everything", data: but({ scratch: [{ path: "/", size: "1Gi" }] }), want: [["/data/scratch/0/path", "Invalid"]] },
   { name: "has scratch space that climbs out", data: but({ scratch: [{ path: "/a/../etc", size: "1Gi" }] }), want: [["/data/scratch/0/path", "Invalid"]] },
   { name: "has two scratch spaces in one place", data: but({ scratch: [{ path: "/a", size: "1Gi" }, { path: "/a", size: "1Gi" }] }), want: [["/data/scratch/1/path", "Inconsistent"]], beyondSchema: true },
+  { name: "has annotations that leave no room for those of its program", data: but({ annotations: Object.fromEntries(many(45, (at) => [`a${at}`, "x".repeat(4_050)])), outputs: { annotations: ["id"] } }),
+    want: [["/data/annotations", "Inconsistent"]], beyondSchema: true },
   { name: "declares an output twice", data: but({ outputs: { message: ["a"], annotations: ["a"] } }), want: [["/data/outputs/annotations/0", "Inconsistent"]], beyondSchema: true },
   { name: "declares 17 annotation outputs", data: but({ outputs: { annotations: many(17, (at) => `k${at}`) } }), want: [["/data/outputs/annotations", "OutOfRange"]] },
   { name: "declares an annotation of ours as an output", data: but({ outputs: { annotations: ["longshore.dev/proof"] } }), want: [["/data/outputs/annotations/0", "Invalid"]] },

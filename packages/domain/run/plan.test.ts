@@ -104,7 +104,7 @@ function defaultsIn(it: Described): unknown {
 
 t.test("a plan knows what no output decides: an `if`, the images, and the parameters that are used", async (t) => {
   const request = forms.Pipeline.parse({
-    parameters: { go: false, tag: "2" },
+    parameters: { go: false, tag: "2", text: "${{ parameters.text }}" },
     outputs: { rows: "${{ steps.a.outputs.rows }}" },
     steps: [
       { name: "a", image: "app:${{ parameters.tag }}-${{ run.id }}", outputs: { message: ["rows"], annotations: ["id"] } },

@@ -13,7 +13,8 @@ import type { StepName } from "@longshore/contract/ids.ts";
 import type { Concurrency, Limits, Plan, PlannedStep } from "./record.ts";
 
 export function planOf(request: RunRequest, defaults: Limits, run = ""): Plan {
-  const parameters = parametersIn(request);
+  // Values may hold what looks like an expression, and is none.
+  const parameters = parametersIn({ ...request, parameters: undefined });
   return {
     simple: !("steps" in request),
     steps: stepsOf(request).map((step) => plannedStep(step, request, run)),

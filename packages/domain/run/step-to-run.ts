@@ -14,6 +14,8 @@ import { corrected } from "./plan.ts";
 import type { Run } from "./record.ts";
 import { valuesOf } from "./story.ts";
 
+const HINT = "Restart it with other values, `with: {parameters: …}`, or correct the request and publish it with a new id.";
+
 export type StepToRun =
   | Extract<RenderedResult, { kind: "rendered" }>
   | { readonly kind: "refused"; readonly diagnosis: Diagnosis };
@@ -41,7 +43,7 @@ export function stepToRun(
     const said = result.problems.map(({ path, message }) => `${path}: ${message}`);
     return {
       kind: "refused",
-      diagnosis: diagnose("RequestInvalid", "The values of its expressions make no step that can run.", said),
+      diagnosis: diagnose("RequestInvalid", "The values of its expressions make no step that can run.", said, HINT),
     };
   }
   const refused = notAllowed(group.settings.policy, usesOf(result.step));

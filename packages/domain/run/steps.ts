@@ -66,7 +66,7 @@ function openIf(draft: Draft, planned: PlannedStep, step: Step): void {
   const runs = runsBy(draft.run, planned);
   if (runs === true) return openAttempt(draft, name, { state: "open", n: step.n + 1, retries: 0 });
   if (runs === false) return skip(draft, name, "its own `if` is false", { outcome: "skipped", skippedBy: "if" });
-  const diagnosis = diagnose("OutputsInvalid", runs.problem);
+  const diagnosis = diagnose("OutputsInvalid", runs.problem, [], "Let the step write true, false or null as this output.");
   setStep(draft, name, { state: "ended", n: step.n, retries: step.retries, outcome: "failed", skippedBy: "if", diagnosis });
   draft.told.push({ type: "run.step.failed", group: undefined, data: { run: draft.run.id, step: name, diagnosis } });
 }
