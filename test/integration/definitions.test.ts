@@ -35,8 +35,10 @@ await t.test("a folder of definitions is read at the start, and again when it ch
   await mkdir(dir, { recursive: true });
   const file = path.join(dir, "greet.yaml");
   const ask = (...args: readonly string[]) => longshore(folder.path, ...args);
-  const title = async (): Promise<string> =>
-    (JSON.parse((await ask("definitions", "list", "--json")).out) as { title: string }[])[0]?.title ?? "";
+  const title = async (): Promise<string | undefined> => {
+    const { code, out, err } = await ask("definitions", "list", "--json");
+    return code === 0 ? (JSON.parse(out) as { title: string }[])[0]?.title : err;
+  };
 
   await writeFile(file, greet("hello").replace("image:", "imge:"));
   const refused = await ask("up");

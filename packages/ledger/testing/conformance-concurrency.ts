@@ -95,7 +95,7 @@ export async function limiting(t: Test, { open }: Conforming): Promise<void> {
       await ledger.putGroups(groupsOf(10));
       const atOnce = { concurrency: { then: "refuse" } } as const;
       const tries = await Promise.all(
-        Array.from({ length: 8 }, (_, n) => launchers[n % 2]?.admit([wanted(`try-${n}`, atOnce)]) ?? []),
+        launchers.flatMap((it, which) => [1, 2, 3, 4].map((n) => it.admit([wanted(`try-${which}-${n}`, atOnce)]))),
       );
       t.same(codesOf(tries.flat()).toSorted(), [...Array.from({ length: 7 }, () => "ConcurrencyLimit"), "recorded"]);
       const [taken] = await next(launchers);

@@ -12,13 +12,13 @@ import { type ReadDefinitions, readDefinitionFile, readDefinitions } from "@long
 import type { StoredDefinition } from "@longshore/ledger/port.ts";
 import { quoted } from "@longshore/runtime/shell-word.ts";
 import {
-  command, CONFIG, configWords, family, fileAt, iso, json, JSON_OPTION, meant, say, screenIn, type Surroundings, tell,
+  command, CONFIG, configWords, family, fileAt, iso, json, JSON_OPTION, say, screenIn, type Surroundings, tell,
 } from "../command.ts"; // biome-ignore format: a list of names
 import { type Column, paragraph, pasted, row, table } from "../screen/rows.ts";
 import type { Screen } from "../screen/screen.ts";
 import { timeText } from "../screen/times.ts";
 import { definitionsIn, findLongshore } from "../which-longshore.ts";
-import { ledgerOf } from "./publish.ts";
+import { definitionNamed, ledgerOf } from "./publish.ts";
 
 export const definitions = family({
   name: "definitions",
@@ -130,20 +130,6 @@ function pageOf({ digest, sinceMs, body }: StoredDefinition, where: string, scre
     ...about("since", `${timeText(sinceMs)} (${digest})`),
     pasted(`longshore publish --definition ${name}${needed}${where} --follow`, 2, screen),
   ]; // biome-ignore format: a page
-}
-
-export async function definitionNamed(
-  name: string,
-  config: string | undefined,
-  surroundings: Surroundings,
-): Promise<StoredDefinition> {
-  await using ledger = await ledgerOf(config, surroundings);
-  const all = await ledger.definitions();
-  const found = all.find(({ body }) => body.name === name);
-  if (found !== undefined) return found;
-  const names = all.map(({ body }) => body.name);
-  const there = names.length === 0 ? "there is none" : `there are ${names.join(", ")}`;
-  throw new Failure("refuse", "DefinitionUnknown", `no definition is named "${name}"; ${there}${meant(name, names)}`);
 }
 
 async function folderOf(config: string | undefined, surroundings: Surroundings): Promise<string> {

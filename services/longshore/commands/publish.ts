@@ -13,15 +13,14 @@ import type { CommandProblem } from "@longshore/contract/problem-codes.ts";
 import type { RunRecord } from "@longshore/domain/run/record.ts";
 import { resolve } from "@longshore/domain/run/resolve.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
-import type { Ledger } from "@longshore/ledger/port.ts";
+import type { Ledger, StoredDefinition } from "@longshore/ledger/port.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { readYaml } from "@longshore/runtime/config/yaml-text.ts";
-import { command as declared, CONFIG, configWords, during, fileAt, type Surroundings, Usage } from "../command.ts";
+import { command as declared, CONFIG, configWords, during, fileAt, meant, type Surroundings, Usage } from "../command.ts";
 import { quoted } from "@longshore/runtime/shell-word.ts";
 import { exitCodeOf, type Following, follow } from "../following.ts";
 import { placeOf } from "../place.ts";
-import { definitionNamed } from "./definitions.ts";
 import { GOES_ON, watch } from "../watching.ts";
 import { findLongshore } from "../which-longshore.ts";
 
@@ -296,6 +295,20 @@ export async function ledgerOf(config: string | undefined, surroundings: Surroun
   };
   const open = () => openLedger({ url: ledgerUrl, installation, jobName, migrate: false, log: silentLog });
   return await during(surroundings, "waiting for the ledger", open);
+}
+
+export async function definitionNamed(
+  name: string,
+  config: string | undefined,
+  surroundings: Surroundings,
+): Promise<StoredDefinition> {
+  await using ledger = await ledgerOf(config, surroundings);
+  const all = await ledger.definitions();
+  const found = all.find(({ body }) => body.name === name);
+  if (found !== undefined) return found;
+  const names = all.map(({ body }) => body.name);
+  const there = names.length === 0 ? "there is none" : `there are ${names.join(", ")}`;
+  throw new Failure("refuse", "DefinitionUnknown", `no definition is named "${name}"; ${there}${meant(name, names)}`);
 }
 
 /** The options by which the verbs of `runs` give fields of their commands. */
