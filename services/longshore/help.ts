@@ -12,9 +12,8 @@ export function helpOf({ name, summary, usage, options, more, verbs }: Page & Pi
   const ways = usage.map((it) => `  longshore ${name} ${it}`.trimEnd());
   const all = Object.entries(verbs).map(([verb, it]) => [`longshore ${name} ${verb}`, it.summary] as const);
   const named = Object.entries(options).map(([option, { value, words, short, about }]) => {
-    const text = `${about}${words ? `: ${words.join(", ")}` : ""}`;
-    const also = short === undefined ? "" : `-${short}, `;
-    return [value === undefined ? `${also}--${option}` : `${also}--${option} ${value}`, text] as const;
+    const text = `${short === undefined ? "" : `or -${short}: `}${about}${words ? `: ${words.join(", ")}` : ""}`;
+    return [value === undefined ? `--${option}` : `--${option} ${value}`, text] as const;
   });
   const verbHelp = all.length > 0 ? table([[`longshore ${name} VERB --help`, "what a verb does, with its options"]], screen) : "";
   const parts = [
