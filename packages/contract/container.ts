@@ -73,9 +73,12 @@ export const ScratchPath = text(4096).regex(
   "A path of scratch space is absolute, and holds no colon, no . or .. and no / at its end.",
 );
 
+/** `missing` is said instead of the usual sentence if there is no image. */
+export const imageOr = (missing?: string) => orTemplate(Image, missing).describe("What to run.");
+
 /** The fields of one container, in which expressions may stand. */
 export const container = {
-  image: orTemplate(Image).describe("What to run."),
+  image: imageOr(),
   command: orExpression(Words, "a list of texts")
     .describe(
       "The program and its words, in place of the image's entrypoint. As in Kubernetes, `$(NAME)` becomes the variable's value, if there is such a variable, and `$$` one `$`.",

@@ -25,6 +25,9 @@ export const About = z.object({
 });
 export type About = z.infer<typeof About>;
 
+/** Facts and events carry at most this much of a log, so that a broker can keep many of them. */
+export const TAIL_BYTES_MAX = 16 * 1024;
+
 export const LogTail = z.object({
   state: z.enum(["complete", "truncated", "unavailable"]),
   lines: z.int().min(0),

@@ -5,7 +5,7 @@
  */
 import { z } from "zod";
 import {
-  container, objectName, renderedContainer, ScratchPath, SecretName, table, text,
+  container, imageOr, objectName, renderedContainer, ScratchPath, SecretName, table, text,
 } from "./container.ts"; // biome-ignore format: a list of names
 import { GroupName, StepName } from "./ids.ts";
 import { bytesOf, orExpression, orTemplate } from "./template.ts";
@@ -112,7 +112,7 @@ const shortForm = {
   outputs: Outputs.meta({
     title: "list of texts, or object",
     description:
-      "The keys that the JSON object in `/dev/termination-log` must have, or `{message: […], annotations: […]}`: `annotations` are read from the pod. One that is missing fails the step (`OutputsLost`).",
+      "The keys that the JSON object in `/dev/termination-log` must have, or `{message: […], annotations: […]}`: `annotations` are read from the pod. Without one of them the step fails (`OutputsLost`), and so it does with other text (`OutputsInvalid`) or more than 4 KiB (`OutputsTooLarge`). Without this field, such text is no output, and the step's end says so (`outputsIgnored`).",
   }).optional(),
 };
 
@@ -248,7 +248,12 @@ const common = {
     .optional(),
 };
 
-const Simple = z.strictObject({ ...shortForm, ...common });
+/** An author who gave neither would otherwise not hear of `steps`. */
+const Simple = z.strictObject({
+  ...shortForm,
+  image: imageOr('"image" is needed, or "steps" for a pipeline.'),
+  ...common,
+});
 /** Not longer than a tenth of an event, however often a step's output stands in it. */
 export const RUN_OUTPUT_BYTES_MAX = 64 * 1024;
 const RunOutputs = z.record(outputKey, text(4096)).refine((all) => Object.keys(all).length <= 100, {

@@ -119,6 +119,8 @@ export interface Step {
   /** Skipped because the run was cancelled, or by its own `if` (then it counts as succeeded), not because of a step that it needs. */
   readonly skippedBy?: "cancel" | "if";
   readonly outputs?: Readonly<Record<string, unknown>>;
+  /** Why the text that the container wrote is no output. */
+  readonly outputsIgnored?: string;
   readonly diagnosis?: Diagnosis;
 }
 

@@ -91,10 +91,12 @@ export function terminalOf(run: Run, attempts: readonly Attempt[], { reason, act
       const outputs = read.kind === "outputs" ? read.outputs : {};
       const of = run.plan.simple ? attemptOf(run, attempts, "succeeded") : undefined;
       const { log } = of === undefined ? {} : endOf(of);
+      const ignored = of && run.steps[of.step]?.outputsIgnored;
       const at = finishedAt({ run, attempts });
       const data = {
         ...aboutEnd(run, of),
         outputs: { ...outputs },
+        ...(ignored !== undefined && { outputsIgnored: ignored }),
         seconds: secondsOf(newest(run, attempts)),
         ...(log && { log }),
         ...(at !== undefined && { finishedAt: at }),

@@ -2,7 +2,7 @@
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { isTerminal, type RunEventType } from "@longshore/contract/event.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
-import { MAIN, type RunRequest } from "@longshore/contract/request.ts";
+import { type RunRequest, type StepRequest, stepsOf } from "@longshore/contract/request.ts";
 import { stepValues } from "@longshore/domain/run/step-to-run.ts";
 import { runLabel } from "@longshore/domain/run/identity.ts";
 import { LABELS } from "@longshore/domain/run/marks.ts";
@@ -71,15 +71,35 @@ export function pageOf(
 }
 
 const COMMAND_MOST = 150;
+const STEP_COMMAND_MOST = 80;
+const STEPS_MOST = 20;
 
-/** The image of a run of one step, with the correction of its last restart, and how its command begins. */
-function programOf({ run }: RunRecord, request: RunRequest): readonly (readonly [name: string, text: string])[] {
-  if ("steps" in request) return [];
-  const made = stepValues(run, request, MAIN);
-  const { image, command = [], args = [] } = made.kind === "rendered" ? made.step : request;
+type About = readonly [name: string, text: string];
+
+/** What runs, with its values and the corrections of the last restart: a hint says to try the command in a terminal. */
+export function programOf({ run }: RunRecord, request: RunRequest): readonly About[] {
+  const steps = stepsOf(request).map((step) => {
+    const made = stepValues(run, request, step.name);
+    return made.kind === "rendered" ? made.step : step;
+  });
+  if (!("steps" in request))
+    return steps.flatMap((step): readonly About[] => {
+      const command = commandText(step, COMMAND_MOST);
+      return [["image", step.image], ...(command === "" ? [] : [["command", command] as const])];
+    });
+  const more = steps.length - STEPS_MOST;
+  return [
+    ...steps
+      .slice(0, STEPS_MOST)
+      .map((step) => ["step", `${step.name}: ${step.image} ${commandText(step, STEP_COMMAND_MOST)}`.trimEnd()] as const),
+    ...(more > 0 ? [["", `and ${more} more steps`] as const] : []),
+  ];
+}
+
+function commandText({ command = [], args = [] }: Pick<StepRequest, "command" | "args">, most: number): string {
   const words = [command, args].flat().map(quoted).join(" ");
-  const begins = clipped(words, COMMAND_MOST);
-  return [["image", image], ...(words === "" ? [] : [["command", begins === words ? words : `${begins}…`] as const])];
+  const begins = clipped(words, most);
+  return begins === words ? words : `${begins}…`;
 }
 
 export const statusOfRecord = ({ run }: RunRecord, story: readonly StoryEvent[]): Status =>

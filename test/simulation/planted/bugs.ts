@@ -69,8 +69,8 @@ const LIFECYCLE: readonly PlantedBug[] = [
     edits: [
       edit(
         "packages/domain/watch/facts.ts",
-        'const fact = { type: "job.deleting", data: { about: known.about } } as const;',
-        'const fact = { type: what === "drained" ? "job.deleted" : "job.deleting", data: { about: known.about } } as FactDraft;',
+        'fact = { type: "job.deleting", data: { about: known.about } }',
+        'fact = { type: what === "drained" ? "job.deleted" : "job.deleting", data: { about: known.about } }',
       ),
       edit(
         "packages/domain/attempt/input.ts",
