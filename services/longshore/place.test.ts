@@ -5,8 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Code, DIAGNOSES, filledHint } from "@longshore/contract/diagnosis.ts";
 import { Installation, RunId } from "@longshore/contract/ids.ts";
+import { startWhy } from "@longshore/domain/diagnosis/runtime-words.ts";
 import { saysWhatToDo } from "@longshore/domain/diagnosis/testing/action.ts";
 import type { RunRecord } from "@longshore/domain/run/record.ts";
+import { whyNotStarted } from "@longshore/pocket/pods/shim.ts";
 import { stringify } from "yaml";
 import t from "tap";
 import { actorAt, hintAt, moreAt, placeOf, restOf } from "./place.ts";
@@ -88,6 +90,14 @@ for (const code of Object.keys(DIAGNOSES) as Code[])
     t.ok(saysWhatToDo(told), told);
   });
 
+for (const program of ["nosuchprogram", "/nope/x", "/usr", "/etc/passwd"])
+  t.test(`in the pocket, a program that cannot be started (${program}) is not tried again, and no image is blamed`, async (t) => {
+    const { isLasting, hint = DIAGNOSES.StartError.hint, why } = startWhy(whyNotStarted(program, "/usr/bin", "/") ?? "");
+    t.equal(isLasting, true);
+    t.match(hintAt(at("pocket", "default", "local"), { code: "StartError", hint }), "heck the command's name");
+    t.notMatch(`${hint} ${why}`, /image|processor/);
+  });
+
 t.test("in the pocket, the log's file is named as long as it is there, and whoever sits there must act", async (t) => {
   t.same(moreAt(at("pocket", "default", "local"), ["default"], "a=b"), []);
   const main = join(home, "pocket/pods/orders-1-main-1-abc-x2b9z_uid-1/main");
@@ -102,8 +112,8 @@ t.test("in the pocket, the log's file is named as long as it is there, and whoev
     /log|runs show/,
     "the screen shows the log already",
   );
-  t.equal(actorAt(place, "cluster"), "for you to mend");
-  t.equal(actorAt(at("prod-b", "batch", "shop"), "cluster"), "for the cluster's people to mend");
+  t.equal(actorAt(place, "cluster"), "needs you");
+  t.equal(actorAt(at("prod-b", "batch", "shop"), "cluster"), "needs the cluster's people");
 });
 
 t.test(

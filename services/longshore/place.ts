@@ -34,6 +34,10 @@ export interface Place {
 export const isPocket = (installation: string, group: string | undefined): boolean =>
   installation === INSTALLATION && group === GROUP;
 
+/** True if a run may come to the pocket of this Longshore. */
+export const hasPocket = ({ groupsFile, installation }: Pick<Longshore, "groupsFile" | "installation">): boolean =>
+  isPocket(installation, GROUP) && clusterOf(groupsFile, GROUP) !== undefined;
+
 /** The place of the run's last attempt. */
 export function placeOf(
   { run, attempts }: RunRecord,
@@ -145,11 +149,11 @@ function filled({ where, ...values }: Place, hint: string): string {
   return filledHint(hint, values).replaceAll(/`longshore [^`]+/g, (command) => `${command}${where}`);
 }
 
-/** Names the people who must act, in words for the reader. */
+/** Says whom the run needs, in words for the reader. */
 export function actorAt({ kubectl }: Place, blame: string): string {
   const others: Readonly<Record<string, string>> = { cluster: "the cluster's people", platform: "whoever runs Longshore" };
   const who = blame === "request" || kubectl === undefined ? "you" : (others[blame] ?? "whoever runs Longshore");
-  return `for ${who} to mend`;
+  return `needs ${who}`;
 }
 
 /** The command that prints the whole log of the run's last Job; `undefined` if there is none, or if the hint says it already. */

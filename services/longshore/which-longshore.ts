@@ -9,7 +9,7 @@ import { brokerOf } from "@longshore/broker/settings.ts";
 import { Installation } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { LauncherConfig } from "@longshore/launcher/config.ts";
-import { claimFolder } from "@longshore/runtime/claim-folder.ts";
+import { claimantOf, claimFolder } from "@longshore/runtime/claim-folder.ts";
 import { readConfig } from "@longshore/runtime/config/config.ts";
 import { secretOf } from "@longshore/runtime/config/secret-settings.ts";
 import { z } from "zod";
@@ -111,15 +111,22 @@ export async function findLongshore(
   const file = config ?? env["LONGSHORE_CONFIG"];
   if (file !== undefined) return ofConfig(fileAt(file, surroundings), env);
   const running = await readRunning(dataDirIn(cwd));
-  if (running === undefined) {
-    throw new Failure(
-      "halt",
-      "NotRunning",
-      "there is no running Longshore in this folder. Start one with `npm start`. If yours was started in another folder, go there, or name it: `--config DIR/.longshore/launcher.yaml` (`--config DIR/launcher.yaml` if it was started with `--data DIR`). For a launcher of your own, name its config file in the same way",
-    );
-  }
+  if (running === undefined) throw new Failure("halt", "NotRunning", await whyNotRunning(dataDirIn(cwd)));
   const { brokerUrl, pid: _, ...same } = running;
   return { ...same, broker: { url: brokerUrl } };
+}
+
+const NOT_RUNNING = "there is no running Longshore in this folder";
+const GOES_ON = "`npm start` goes on with its runs.";
+const ELSEWHERE = "To ask another one, name its file: `--config DIR/.longshore/launcher.yaml`.";
+
+async function whyNotRunning(dataDir: string): Promise<string> {
+  const pid = await claimantOf(dataDir);
+  if (pid !== undefined && pid !== process.pid)
+    return `the Longshore of this folder is just starting or stopping, as process ${pid}. Its screen says when it is up.`;
+  if (existsSync(runningFile(dataDir))) return `${NOT_RUNNING}: it was killed. ${GOES_ON} ${ELSEWHERE}`;
+  if (existsSync(join(dataDir, "key"))) return `${NOT_RUNNING}: it was stopped. ${GOES_ON} ${ELSEWHERE}`;
+  return `${NOT_RUNNING}. \`npm start\` starts one. ${ELSEWHERE}`;
 }
 
 function ofConfig(file: string, env: Surroundings["env"]): Longshore {

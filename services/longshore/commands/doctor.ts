@@ -18,6 +18,7 @@ import { type Screen, toned } from "../screen/screen.ts";
 import { span } from "../screen/times.ts";
 import { groups } from "./doctor-groups.ts";
 import { runsThatWait } from "./doctor-runs.ts";
+import { sinks } from "./doctor-sinks.ts";
 import { toServeSentence, UNHELD } from "./group.ts";
 import { findLongshore, type Longshore } from "../which-longshore.ts";
 
@@ -68,6 +69,7 @@ const EXAMINED = [
   ["the broker", brokerAndClock],
   ["the ledger", ledgerAndHolds],
   ["the definitions", definitions],
+  ["the sinks", sinks],
   ["the groups file", announcements],
   ["the clusters", groups],
 ] as const;

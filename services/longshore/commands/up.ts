@@ -1,5 +1,6 @@
 /**
- * `longshore up`: launcher and watcher in this process, with a Postgres, broker and cluster of its own unless others are named.
+ * `longshore up`: launcher and watcher in this process, with a Postgres, broker and cluster of its own unless others are named;
+ * and a recorder, if there is somebody to tell.
  */
 import { existsSync } from "node:fs";
 import { Installation } from "@longshore/contract/ids.ts";
@@ -14,6 +15,8 @@ import { readConfig } from "@longshore/runtime/config/config.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { together } from "@longshore/runtime/loop.ts";
 import { withoutCredentials } from "@longshore/runtime/config/secret.ts";
+import { RecorderConfig, SinksFile } from "@longshore/recorder/config.ts";
+import { recorder } from "@longshore/recorder/main.ts";
 import { WatcherConfig } from "@longshore/watcher/config.ts";
 import { watcher } from "@longshore/watcher/main.ts";
 import { command, configWords, during, fileAt, say, screenIn, type Surroundings, Usage } from "../command.ts";
@@ -47,7 +50,7 @@ export const up = command({
   name: "up",
   summary: "a whole Longshore in this process, on embedded defaults or your broker and cluster",
   usage: [
-    "[--broker URL] [--ledger URL] [--data DIR]",
+    "[--broker URL] [--ledger URL] [--sinks FILE] [--data DIR]",
     "--kubeconfig FILE [--context NAME] [--namespace NAME] [--allow-programs] [...]",
   ],
   options: {
@@ -82,6 +85,12 @@ export const up = command({
       value: "DIR",
       about: "a folder of definitions, one in each .yaml file (default: config/definitions in this folder, if it is there)",
     },
+    sinks: {
+      type: "string",
+      value: "FILE",
+      about:
+        "a recorder's config file (config/recorder.yaml): its sinks are told of the runs; of the rest only addresses is read",
+    },
     data: {
       type: "string",
       value: "DIR",
@@ -93,6 +102,7 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
   async run(values, _, surroundings) {
     const { broker, ledger, kubeconfig, context, namespace, data, "allow-programs": allowPrograms = false } = values;
     checkUrls({ broker, ledger });
+    const told = values.sinks === undefined ? undefined : sinksIn(fileAt(values.sinks, surroundings));
     if (kubeconfig === undefined) refuseOfRealCluster({ context, namespace, "allow-programs": allowPrograms });
     const definitionsDir = await definitionsOf(values.definitions, surroundings);
     const home = data === undefined ? dataDirIn(surroundings.cwd) : fileAt(data, surroundings);
@@ -105,7 +115,10 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
     await using _claim = await claimHome(home);
 
     const screen = screenIn(surroundings);
-    say(surroundings, paragraph("longshore up. Parts that were not named are started here, for this machine only.", {}, screen));
+    say(
+      surroundings,
+      paragraph("longshore up. What you name no address for starts in this folder: only this machine reaches it.", {}, screen),
+    );
     if (broker !== undefined) await during(surroundings, "asking the broker", () => tryBroker(broker));
     await using postgres =
       ledger === undefined
@@ -134,6 +147,8 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
       ...(definitionsDir !== undefined && { launcher: { definitionsDir } }),
     });
     const configs = readConfigs(files, surroundings);
+    const telling = told && recorderConfig(told, postgres.url, configs.launcher);
+    if (telling) say(surroundings, partLine("sinks", Object.keys(telling.sinks).join(", "), screen));
     const left = await during(surroundings, "preparing the ledger and the broker", () =>
       tryOut({
         brokerUrl,
@@ -147,6 +162,7 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
     const others = [
       ...optionOf("broker", broker),
       ...optionOf("ledger", ledger),
+      ...(values.sinks === undefined ? [] : ["--sinks", fileAt(values.sinks, surroundings)]),
       ...(data === undefined ? [] : ["--data", home]),
       ...(values.definitions === undefined ? [] : ["--definitions", definitionsDir ?? ""]),
     ];
@@ -181,7 +197,7 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
       ...paragraph(`Ctrl-C stops it. Runs stay recorded; ${after}.`, { indent: 2 }, screen),
     ]);
     if (broker === undefined) say(surroundings, withoutBroker(screen));
-    const ended = await serve(configs, surroundings);
+    const ended = await serve({ ...configs, recorder: telling }, config, surroundings);
     say(surroundings, stopLines(cluster.running?.() ?? [], config, screen));
     return ended;
   },
@@ -339,15 +355,37 @@ function readConfigs(files: { readonly launcher: string; readonly watcher: strin
   };
 }
 
+const sinksIn = (file: string): SinksFile => {
+  const found = readConfig(SinksFile, { file, env: {} });
+  if (Object.keys(found.sinks).length === 0) throw new Usage(`${file} has no sink: config/recorder.yaml shows one`);
+  return found;
+};
+
+const recorderConfig = (
+  { sinks, addresses }: SinksFile,
+  ledgerUrl: string,
+  { installation, log }: LauncherConfig,
+): RecorderConfig => ({
+  ...RecorderConfig.parse({ installation, ledger: { url: ledgerUrl }, http: { listen: "127.0.0.1:0" } }),
+  log,
+  sinks,
+  addresses,
+});
+
 async function serve(
-  configs: ReturnType<typeof readConfigs>,
+  configs: ReturnType<typeof readConfigs> & { readonly recorder: RecorderConfig | undefined },
+  where: string,
   surroundings: Pick<Surroundings, "signal" | "screen">,
 ): Promise<number> {
-  const place = onStderr(screenIn(surroundings));
+  const place = onStderr(screenIn(surroundings), where);
+  const telling = configs.recorder;
   await together(surroundings.signal, {
     launcher: async (signal) =>
       void (await launcher(configs.launcher, programLog("launcher", configs.launcher.log, place), signal)),
     watcher: async (signal) => void (await watcher(configs.watcher, programLog("watcher", configs.watcher.log, place), signal)),
+    ...(telling && {
+      recorder: async (signal: AbortSignal) => void (await recorder(telling, programLog("recorder", telling.log, place), signal)),
+    }),
   });
   return 0;
 }
