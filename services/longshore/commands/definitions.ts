@@ -3,12 +3,14 @@
  *
  * The failure this prevents: a definition whose mistake is found when the launcher's next start is refused.
  */
+import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { bodyOf } from "@longshore/contract/definition.ts";
 import type { ParametersSchema } from "@longshore/contract/parameters.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { stepsOf } from "@longshore/contract/request.ts";
 import { type ReadDefinitions, readDefinitionFile, readDefinitions } from "@longshore/launcher/definitions/files.ts";
+import { definitionsAtStart } from "@longshore/launcher/definitions/known.ts";
 import type { StoredDefinition } from "@longshore/ledger/port.ts";
 import { quoted } from "@longshore/runtime/shell-word.ts";
 import {
@@ -81,6 +83,14 @@ Exit 0: the launcher would take them. Exit 1: it would not, and each problem is 
     }),
   },
 });
+
+/** Mistakes in the definitions refuse the start before anything is started. */
+export async function definitionsOf(named: string | undefined, surroundings: Surroundings): Promise<string | undefined> {
+  const dir = named === undefined ? definitionsIn(surroundings.cwd) : fileAt(named, surroundings);
+  if (named === undefined && !existsSync(dir)) return undefined;
+  await definitionsAtStart(dir);
+  return dir;
+}
 
 type Body = StoredDefinition["body"];
 

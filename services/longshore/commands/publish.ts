@@ -3,13 +3,11 @@ import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { openBroker } from "@longshore/broker/brokers.ts";
 import type { Broker, Outgoing } from "@longshore/broker/port.ts";
-import { message } from "@longshore/client/request.ts";
-import type { CommandInput, CommandType } from "@longshore/contract/command.ts";
+import type { CommandInput } from "@longshore/contract/command.ts";
 import { readCommand } from "@longshore/contract/envelope.ts";
 import type { GroupName, RunId } from "@longshore/contract/ids.ts";
 import { canonical } from "@longshore/contract/json.ts";
 import { Failure } from "@longshore/contract/problem.ts";
-import type { CommandProblem } from "@longshore/contract/problem-codes.ts";
 import { nearest } from "@longshore/contract/schema-problems.ts";
 import type { RunRecord } from "@longshore/domain/run/record.ts";
 import { resolve } from "@longshore/domain/run/resolve.ts";
@@ -19,10 +17,10 @@ import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { readYaml } from "@longshore/runtime/config/yaml-text.ts";
 import {
-  CLI, command as declared, CONFIG, configWords, during, fileAt, meant, type Surroundings, Usage,
+  command as declared, CONFIG, configWords, during, fileAt, meant, type Surroundings, Usage,
 } from "../command.ts"; // biome-ignore format: a list of names
-import { quoted } from "@longshore/runtime/shell-word.ts";
 import { GROUP } from "../embedded/home.ts";
+import { commandOf, refusedHere } from "../checked-command.ts";
 import { exitCodeOf, type Following, follow } from "../following.ts";
 import { hasPocket, placeOf } from "../place.ts";
 import { statusText } from "../status.ts";
@@ -377,40 +375,6 @@ export async function definitionNamed(
   const names = all.map(({ body }) => body.name);
   const there = names.length === 0 ? "there is none" : `there are ${names.join(", ")}`;
   throw new Failure("refuse", "DefinitionUnknown", `no definition is named "${name}"; ${there}${meant(name, names)}`);
-}
-
-/** The options by which the verbs of `runs` give fields of their commands. */
-const OPTIONS_OF_RUNS: Readonly<Record<string, string>> = { from: "--from", with: "--with", reason: "--reason" };
-
-/**
- * If the launcher would refuse the command, it is refused here, where its author sees that. `options` names the option that
- * gave a field: a person who typed options knows no fields.
- */
-export function commandOf<T extends CommandType>(type: T, data: CommandInput<T>, options = OPTIONS_OF_RUNS): Outgoing {
-  const made = message({ source: CLI }, type, data);
-  if (made.kind === "message") return { id: made.id, key: made.routingKey, body: made.body };
-  throw refusedHere(made.problems, data, options);
-}
-
-function refusedHere(problems: readonly CommandProblem[], data: object, options: Readonly<Record<string, string>>): Error {
-  const typed = problems.map(({ path, message }) => ({ message, as: typedAs(path, data, options) }));
-  if (typed.every(({ as }) => as !== undefined)) return new Usage(typed.map(({ as, message }) => `${as}: ${message}`).join("\n"));
-  const lines = problems.map(({ path, message }, index) => {
-    const field = path.replace(/^\/data/, "") || "the request";
-    return `  ${typed[index]?.as ?? field}: ${message}`;
-  });
-  return new Failure("refuse", "RequestInvalid", `this cannot be published as it is:\n${lines.join("\n")}`);
-}
-
-/** What a person typed for the field at this path. Without the value of a variable, which may be a secret. */
-function typedAs(path: string, data: object, options: Readonly<Record<string, string>>): string | undefined {
-  const [, , field = "", ...below] = path.split("/");
-  const option = Object.hasOwn(options, field) ? options[field] : undefined;
-  if (option === undefined) return undefined;
-  const value = (data as Readonly<Record<string, unknown>>)[field];
-  const given: unknown = Array.isArray(value) ? value[Number(below[0])] : value;
-  if (typeof given === "string") return `${option} ${quoted(given)}`;
-  return below.length > 0 ? `${option} ${below.join(".")}` : option;
 }
 
 /** A run of a definition keeps what the definition made of the request: all that was sent is in there. */

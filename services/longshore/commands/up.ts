@@ -2,10 +2,8 @@
  * `longshore up`: launcher and watcher in this process, with a Postgres, broker and cluster of its own unless others are named;
  * and a recorder, if there is somebody to tell.
  */
-import { existsSync } from "node:fs";
 import { Installation } from "@longshore/contract/ids.ts";
 import { LauncherConfig } from "@longshore/launcher/config.ts";
-import { definitionsAtStart } from "@longshore/launcher/definitions/known.ts";
 import { launcher } from "@longshore/launcher/main.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
@@ -41,7 +39,8 @@ import {
 } from "../embedded/home.ts";
 import { onStderr, programLog } from "../embedded/program-log.ts";
 import { type Named, realCluster } from "../embedded/real-cluster.ts";
-import { dataDirIn, definitionsIn, claimHome, writeRunning } from "../which-longshore.ts";
+import { dataDirIn, claimHome, writeRunning } from "../which-longshore.ts";
+import { definitionsOf } from "./definitions.ts";
 import { paragraph, row, whole } from "../screen/rows.ts";
 import type { Screen } from "../screen/screen.ts";
 import { span } from "../screen/times.ts";
@@ -202,14 +201,6 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
     return ended;
   },
 });
-
-/** Mistakes in the definitions refuse the start before anything is started. */
-async function definitionsOf(named: string | undefined, surroundings: Surroundings): Promise<string | undefined> {
-  const dir = named === undefined ? definitionsIn(surroundings.cwd) : fileAt(named, surroundings);
-  if (named === undefined && !existsSync(dir)) return undefined;
-  await definitionsAtStart(dir);
-  return dir;
-}
 
 const NAMED_MOST = 5;
 
