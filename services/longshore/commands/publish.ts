@@ -16,9 +16,7 @@ import type { Ledger, StoredDefinition } from "@longshore/ledger/port.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { readYaml } from "@longshore/runtime/config/yaml-text.ts";
-import {
-  command as declared, CONFIG, configWords, during, fileAt, meant, type Surroundings, Usage,
-} from "../command.ts"; // biome-ignore format: a list of names
+import { command as declared, CONFIG, configWords, during, fileAt, meant, type Surroundings, Usage } from "../command.ts";
 import { GROUP } from "../embedded/home.ts";
 import { commandOf, refusedHere } from "../checked-command.ts";
 import { exitCodeOf, type Following, follow } from "../following.ts";
