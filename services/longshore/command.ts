@@ -268,6 +268,10 @@ export const fileAt = (given: string, { env, cwd }: Pick<Surroundings, "env" | "
 /** Returns the option that a printed `longshore` command needs in order to use the same `--config`. */
 export const configWords = (config: string | undefined): string => (config === undefined ? "" : ` --config ${quoted(config)}`);
 
+/** The text, each of whose `longshore` commands uses the same `--config`: these words stand behind it. */
+export const withConfig = (text: string, words: string): string =>
+  text.replaceAll(/`longshore [^`]+/g, (command) => (command.includes(" --config ") ? command : `${command}${words}`));
+
 // ── Options that several commands have ───────────────────────────────────────────────────────────────────────────────
 
 export const CONFIG = {

@@ -50,6 +50,15 @@ t.test("a group's kubectl asks the group's cluster, and nothing is left blank", 
   ]);
 });
 
+for (const code of ["DeletedExternally", "Gone"])
+  t.test(`nothing is to be asked about a Job that is not there (${code})`, async (t) => {
+    const { run, attempts } = recordOf("prod-b", "batch") as RunRecord;
+    const record = { run, attempts: attempts.map((it) => ({ ...it, outcome: { diagnosis: { code } } })) } as never;
+    const place = placeOf(record, { groupsFile, installation: Installation.parse("shop") }, undefined);
+    t.same(moreAt(place, ["batch"], "a=b"), ["kubectl -n batch get jobs,pods -l a=b"]);
+    t.equal(restOf(place), undefined);
+  });
+
 t.test("a hint from an event names its Job already, and still asks the group's cluster and this Longshore", async (t) => {
   const place = at("prod-a/web", "web", "shop", "launcher.yaml");
   const kubectl = `kubectl --kubeconfig '${kubeconfig}' --context admin@prod`;

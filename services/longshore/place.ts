@@ -9,11 +9,11 @@ import { dirname, join, resolve } from "node:path";
 import { type Code, filledHint } from "@longshore/contract/diagnosis.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
 import { CONTAINER } from "@longshore/domain/run/marks.ts";
-import type { RunRecord } from "@longshore/domain/run/record.ts";
+import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";
 import { type GroupOfFile, GroupsFile } from "@longshore/kubernetes/groups.ts";
 import { ConfigProblems, readConfig } from "@longshore/runtime/config/config.ts";
 import { quoted } from "@longshore/runtime/shell-word.ts";
-import { configWords } from "./command.ts";
+import { configWords, withConfig } from "./command.ts";
 import { GROUP, INSTALLATION, pocketFolder } from "./embedded/home.ts";
 import type { Longshore } from "./which-longshore.ts";
 
@@ -23,6 +23,7 @@ export interface Place {
   readonly where: string;
   readonly group: string | undefined;
   readonly namespace: string | undefined;
+  /** `undefined` if there is none, or if it is known to be gone: no kubectl command finds it. */
   readonly job: string | undefined;
   /** kubectl, and what makes it ask the group's cluster. `undefined`: the Job is in the pocket. */
   readonly kubectl: string | undefined;
@@ -52,10 +53,15 @@ export function placeOf(
     where: configWords(config),
     group,
     namespace: last?.notes.namespace,
-    job: last?.name,
+    job: isGone(last) ? undefined : last?.name,
     kubectl: inPocket ? undefined : kubectlFor(clusterOf(groupsFile, group), groupsFile),
     hasLog: inPocket && last !== undefined && hasLog(join(pocketFolder(dirname(groupsFile)), "pods"), last.name),
   };
+}
+
+function isGone(attempt: Attempt | undefined): boolean {
+  const code = attempt?.outcome?.diagnosis?.code;
+  return code === "DeletedExternally" || code === "Gone";
 }
 
 /** A group of several namespaces is a group for each: "prod-a/batch". */
@@ -146,7 +152,7 @@ const POCKET_HINTS: Readonly<Partial<Record<Code, string>>> = {
 
 /** Every `longshore` command in the hint asks this Longshore, and no other. */
 function filled({ where, ...values }: Place, hint: string): string {
-  return filledHint(hint, values).replaceAll(/`longshore [^`]+/g, (command) => `${command}${where}`);
+  return withConfig(filledHint(hint, values), where);
 }
 
 /** Says whom the run needs, in words for the reader. */

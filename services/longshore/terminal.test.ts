@@ -111,6 +111,13 @@ t.test("finds the Longshore that runs from this folder, and no longer when it ha
   await t.rejects(findLongshore({ config: undefined }, surroundings), /no running Longshore in this folder/);
 });
 
+t.test("where none runs, the settings of a launcher that lie in this folder are named first", async (t) => {
+  const { surroundings } = await folder(t);
+  await mkdir(join(surroundings.cwd, "config"));
+  await writeFile(join(surroundings.cwd, "config/launcher.yaml"), "");
+  await t.rejects(findLongshore({ config: undefined }, surroundings), /folder\. .*`--config config\/launcher\.yaml`.* Start one/);
+});
+
 for (const { name, text } of [
   {
     name: "a Longshore that was killed is not running, though its file is there",

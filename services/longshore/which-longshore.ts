@@ -9,6 +9,7 @@ import { brokerOf } from "@longshore/broker/settings.ts";
 import { Installation } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { LauncherConfig } from "@longshore/launcher/config.ts";
+import { openKeys } from "@longshore/launcher/keys.ts";
 import { claimantOf, claimFolder } from "@longshore/runtime/claim-folder.ts";
 import { readConfig } from "@longshore/runtime/config/config.ts";
 import { secretOf } from "@longshore/runtime/config/secret-settings.ts";
@@ -24,6 +25,8 @@ export interface Longshore {
   readonly definitionsDir?: string | undefined;
   /** The launcher's config file, if a person named one. */
   readonly settings?: string | undefined;
+  /** The mark of the key in that file (packages/ledger/key-mark.ts). */
+  readonly keyMark?: string | undefined;
   /** The key that seals announcements, if the launcher announces its groups. */
   readonly sealKeys?: string | undefined;
   /** For each group that an earlier start from this folder served: the command that serves it again. */
@@ -103,6 +106,9 @@ export async function writeRunning(dataDir: string, running: Running): Promise<A
   return { [Symbol.asyncDispose]: () => rm(file, { force: true }) };
 }
 
+/** Where a launcher of one's own has its settings, as deploy/README.md says. */
+const OWN = "config/launcher.yaml";
+
 export async function findLongshore(
   { config }: { readonly config: string | undefined },
   surroundings: Surroundings,
@@ -111,7 +117,10 @@ export async function findLongshore(
   const file = config ?? env["LONGSHORE_CONFIG"];
   if (file !== undefined) return ofConfig(fileAt(file, surroundings), env);
   const running = await readRunning(dataDirIn(cwd));
-  if (running === undefined) throw new Failure("halt", "NotRunning", await whyNotRunning(dataDirIn(cwd)));
+  if (running === undefined) {
+    const own = existsSync(join(cwd, OWN)) ? ` For the launcher of your own: \`--config ${OWN}\`.` : "";
+    throw new Failure("halt", "NotRunning", `${await whyNotRunning(dataDirIn(cwd))}${own}`);
+  }
   const { brokerUrl, pid: _, ...same } = running;
   return { ...same, broker: { url: brokerUrl } };
 }
@@ -139,6 +148,7 @@ function ofConfig(file: string, env: Surroundings["env"]): Longshore {
     settings: file,
     broker: brokerOf(config),
     ledgerUrl: secretOf(ledger, "url")?.reveal() ?? "",
+    keyMark: openKeys(Buffer.from(ledger.keyFile.reveal()), installation).mark,
     sealKeys: sealKeyFile?.reveal(),
   };
 }

@@ -204,7 +204,7 @@ await t.test("doctor names the run that waits for a group that is not there", as
     ({ out }) => !out.includes("all well"),
   );
   t.match(out, /^runs .*\n +WARN +homeless waits \(NoGroup\)\. nowhere: .*\n +› .*longshore runs cancel homeless\n/m);
-  t.match(out, /1 warning, 0 failures\n$/);
+  t.match(out, /^1 warning$/m);
   t.match(out, /^ledger +ok .*(published)/m);
   t.same(
     [...out.matchAll(/^(\S+'s clock) /gm)].map(([, it]) => it),

@@ -41,6 +41,7 @@ export interface Tables {
   readonly definitions: Map<string, StoredDefinition>;
   readonly listeners: Listeners;
   nextKey: number;
+  keyMark: string | undefined;
   /** Counts the changes of groups' health that were told. */
   healthChanges: number;
 }
@@ -56,6 +57,7 @@ export const emptyTables = (): Tables => ({
   definitions: new Map(),
   listeners: new Set(),
   nextKey: 1,
+  keyMark: undefined,
   healthChanges: 0,
 });
 

@@ -93,7 +93,7 @@ async function runMeant(verb: string, id: string, { config }: Values, surroundin
   const [first, second] = alike;
   if (first === undefined) {
     if (ends === undefined) return run.data; // the verb says that there is none
-    throw runUnknown(id);
+    throw runUnknown(id, config);
   }
   if (second === undefined) return first;
   const named = alike.slice(0, NAMED_MOST).join(", ");
@@ -232,7 +232,7 @@ const STORY_MOST = 1000;
 async function show(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
   await using ledger = await ledgerOf(values.config, surroundings);
   const [found, story] = [await ledger.find(run), await ledger.story(run, 0, STORY_MOST)];
-  if (found === undefined) throw runUnknown(run);
+  if (found === undefined) throw runUnknown(run, values.config);
   if (values.json === true) surroundings.out(json(bookOf(found.record, story)));
   else {
     const place = placeOf(found.record, await findLongshore({ config: values.config }, surroundings), values.config);
@@ -265,11 +265,11 @@ function bookOf(record: RunRecord, story: readonly StoryEvent[]): object {
 const begunAtMs = ({ acceptedAtMs }: RunRecord["run"], story: readonly StoryEvent[]): number =>
   story.findLast(({ type }) => type === "run.restarted")?.atMs ?? acceptedAtMs;
 
-const runUnknown = (run: string): Failure =>
+const runUnknown = (run: string, config: string | undefined): Failure =>
   new Failure(
     "refuse",
     "RunUnknown",
-    `no run has the id ${run}; \`longshore runs list\` shows what there is. A request that no launcher has taken yet is not among them`,
+    `no run has the id ${run}; \`longshore runs list${configWords(config)}\` shows what there is. A request that no launcher has taken yet is not among them`,
   );
 
 /** Follows the run from now on, with the broker that a command is sent to. */
@@ -294,7 +294,7 @@ async function followRun(run: RunId, values: Values, surroundings: Surroundings)
     if (!isShown && surroundings.signal.aborted) surroundings.note?.(UNSHOWN);
   });
   await using followed = await following(run, values, surroundings);
-  if (followed.found === undefined) throw runUnknown(run);
+  if (followed.found === undefined) throw runUnknown(run, values.config);
   isShown = true;
   const { record } = followed.found;
   const story = await followed.ledger.story(run, 0, STORY_MOST);
@@ -312,7 +312,7 @@ async function cancel(run: RunId, values: Values, surroundings: Surroundings): P
   const command = commandOf("run.cancel", { run, ...(values.reason !== undefined && { reason: values.reason }) });
   await using followed = await following(run, values, surroundings, command);
   // Else the cancel would be kept for a run that may never come, and the following would never end.
-  if (followed.found === undefined) throw runUnknown(run);
+  if (followed.found === undefined) throw runUnknown(run, values.config);
   const { state, outcome } = followed.found.record.run;
   if (state === "ended")
     throw new Failure("refuse", "AlreadyEnded", `there is nothing to cancel: ${run} has ended already (${outcome ?? "ended"})`);
@@ -333,7 +333,7 @@ async function abandon(run: RunId, values: Values, surroundings: Surroundings): 
     );
   const command = commandOf("run.abandon", { run, ...(values.reason !== undefined && { reason: values.reason }) });
   await using followed = await following(run, values, surroundings, command);
-  if (followed.found === undefined) throw runUnknown(run);
+  if (followed.found === undefined) throw runUnknown(run, values.config);
   await sendTo(followed.broker, command, surroundings);
   const onStop = () => ({ says: "stopped waiting; the run is given up all the same:", commands: ["follow"] as const });
   const end = await watch({ run, config: values.config, onStop }, followed.toEnd, surroundings);
