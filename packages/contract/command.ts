@@ -3,9 +3,9 @@
  * message's `id` and `source`.
  */
 import { z } from "zod";
-import { RunId, StepName } from "./ids.ts";
 import { correctable } from "./container.ts";
-import { forms } from "./request.ts";
+import { DefinitionName, RunId, StepName } from "./ids.ts";
+import { forms, ofInvocation } from "./request.ts";
 import { Duration } from "./units.ts";
 
 /** The person behind a command. Accepted only from the broker users that the launcher's setting `operators` names. */
@@ -65,14 +65,22 @@ const generation = Generation.describe(
 ).optional();
 const reason = Reason.describe("Why, told in the run's story.").optional();
 
-/** The two forms of a request. */
+/** A request for a definition. Where both name a group, a label or an annotation, the request only narrows or adds. */
+export const Invocation = z.strictObject({
+  definition: DefinitionName.describe("What to run, by the name of its definition."),
+  ...ofInvocation,
+});
+export type Invocation = z.infer<typeof Invocation>;
+
+/** The three forms of a request. */
 export const REQUESTED = {
   simple: forms.Simple.extend({ run: ownRun, ...actor }),
   pipeline: forms.Pipeline.extend({ run: ownRun, ...actor }),
+  invocation: Invocation.extend({ run: ownRun, ...actor }),
 };
 
 export const COMMANDS = {
-  "run.requested": z.union([REQUESTED.simple, REQUESTED.pipeline]),
+  "run.requested": z.union([REQUESTED.simple, REQUESTED.pipeline, REQUESTED.invocation]),
   "run.cancel": z.strictObject({
     run,
     generation,

@@ -6,7 +6,7 @@
  */
 import type { CommandProblem } from "./problem-codes.ts";
 import {
-  declaredOf, exceeding, overAnnotated, Rendered, type RenderedStep, RUN_OUTPUT_BYTES_MAX, type RunRequest, type StepRequest, stepsOf,
+  CONCURRENCY_KEY_MAX, declaredOf, exceeding, overAnnotated, Rendered, type RenderedStep, RUN_OUTPUT_BYTES_MAX, type RunRequest, type StepRequest, stepsOf,
 } from "./request.ts"; // biome-ignore format: a list of names
 import { bounded, judge, pointer, problem } from "./schema-problems.ts";
 import { bytesOf, hasExpression, parse, type Path, render, RESULT_BYTES_MAX, valueAt, wholePath } from "./template.ts";
@@ -128,6 +128,15 @@ export function renderedOutputs(given: Words, values: Values): { readonly output
     : { problem: `The outputs of the run have ${bytes} bytes; at most ${RUN_OUTPUT_BYTES_MAX} are kept.` };
 }
 
+/** A concurrency key with its values, or what is wrong with it. */
+export function renderedKey(key: string, values: Values): string | { readonly problem: string } {
+  const { plain, problems } = openRendering(values);
+  const text = plain(key, "");
+  if (problems[0] !== undefined) return { problem: problems[0].message };
+  const isKey = typeof text === "string" && text !== "" && text.length <= CONCURRENCY_KEY_MAX;
+  return isKey ? text : { problem: `With its values, a key is a text of 1 to ${CONCURRENCY_KEY_MAX} characters.` };
+}
+
 // ── At admission ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** Finds names that expressions cannot have, and values that the fields cannot have, as far as both are known beforehand. */
@@ -138,8 +147,10 @@ export function expressionProblems(request: RunRequest, run: string): readonly C
   const names = nameProblems(request, { names: Object.keys(parameters), has: (path) => valueAt(parameters, path) !== undefined });
   if (names.length > 0) return names;
   const place = placeIn(request);
-  return bounded(
-    stepsOf(request).flatMap((step, at) => {
+  const key = request.concurrency === undefined ? "" : renderedKey(request.concurrency.key, values);
+  return bounded([
+    ...(typeof key === "string" ? [] : [problem("/concurrency/key", "Inconsistent", key.problem)]),
+    ...stepsOf(request).flatMap((step, at) => {
       const known = { ...withoutOutputs(step), image: withoutOutputs(step.image) ?? SOME_IMAGE };
       const result = rendered(
         { ...known, init: known.init?.map((it) => ({ ...it, image: it.image ?? SOME_IMAGE })) } as StepRequest,
@@ -149,7 +160,7 @@ export function expressionProblems(request: RunRequest, run: string): readonly C
       );
       return [...(result.kind === "invalid" ? result.problems : []), ...ifProblems(step, values, place(at))];
     }),
-  );
+  ]);
 }
 
 const placeIn =
@@ -169,7 +180,11 @@ export function nameProblems(request: RunRequest, declared: Declared): readonly 
   const place = placeIn(request);
   const of = (ancestors: readonly string[]) => (it: Text) => namesIn(it, request, declared, ancestors);
   return bounded([
-    ...texts([request.labels, "/labels"], [request.annotations, "/annotations"]).flatMap(of([])),
+    ...texts(
+      [request.labels, "/labels"],
+      [request.annotations, "/annotations"],
+      [request.concurrency?.key, "/concurrency/key"],
+    ).flatMap(of([])),
     ...steps.flatMap((step, at) => stepTexts(step, place(at)).flatMap(of(ancestorsOf(step, steps)))),
     ...("steps" in request ? texts([request.outputs, "/outputs"]).flatMap((it) => outputProblems(it, request)) : []),
   ]);

@@ -173,6 +173,39 @@ export const StepRequest = z.strictObject({
 });
 export type StepRequest = z.infer<typeof StepRequest>;
 
+const ConcurrencyLimit = {
+  limit: z
+    .int()
+    .min(1)
+    .max(10_000)
+    .meta({
+      description: "How many runs with the key may go on at the same time, from the first placement of each to its end.",
+      default: 1,
+    })
+    .optional(),
+  then: z
+    .enum(["queue", "refuse"])
+    .meta({
+      description:
+        "What becomes of one run more: it waits in line (`queue`), or it is refused (`refuse`). A restart always waits in line.",
+      default: "queue",
+    })
+    .optional(),
+};
+export const CONCURRENCY_KEY_MAX = 200;
+const ConcurrencyKey = orTemplate(text(CONCURRENCY_KEY_MAX).min(1, "A key has at least one character."));
+
+/** In a request. */
+const Concurrency = z.strictObject({
+  key: ConcurrencyKey.describe("Runs with the same key share the limit. Each run's own `limit` counts for it."),
+  ...ConcurrencyLimit,
+});
+/** In a definition, whose runs have a key without saying so. */
+export const DefinedConcurrency = z.strictObject({
+  key: ConcurrencyKey.describe("Runs with the same key share the limit. Without it, the definition's name.").optional(),
+  ...ConcurrencyLimit,
+});
+
 /** Fields of both forms. Defaults are not filled in here: the digest is taken of the request as received. */
 const common = {
   parameters: z
@@ -202,6 +235,7 @@ const common = {
     })
     .describe("It waits until then.")
     .optional(),
+  concurrency: Concurrency.optional(),
   waitFor: limit("24h", "How long it may wait for a group that takes it, and for room there. Then it fails with `WaitExpired`."),
   startWithin: limit("15m", "How long a Job may take until its container runs. Then it fails with `StartExpired`."),
   deadline: limit("6h", "How long a step's program may run. Then it is ended, with `DeadlineExceeded`."),
@@ -241,6 +275,10 @@ export type SimpleRequest = z.infer<typeof Simple>;
 export type PipelineRequest = z.infer<typeof Pipeline>;
 export type RunRequest = SimpleRequest | PipelineRequest;
 export const forms = { Simple, Pipeline };
+
+/** The fields by which a request for a definition says where, when and how urgently; the definition says all else. */
+const { parameters, groups, labels, annotations, priority, notBefore, waitFor } = common;
+export const ofInvocation = { parameters, groups, labels, annotations, priority, notBefore, waitFor };
 
 /** The name of a simple run's only step. */
 export const MAIN = StepName.parse("main");

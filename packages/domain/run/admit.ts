@@ -10,10 +10,12 @@ import type { RunId, TenantName } from "@longshore/contract/ids.ts";
 import type { CommandProblem, ProblemCode } from "@longshore/contract/problem-codes.ts";
 import { MAIN, type RunRequest } from "@longshore/contract/request.ts";
 import { advance, type Advanced, type Advancing, cancelOnArrival, openFirst } from "./advance.ts";
+import { isFullFor } from "./concurrency.ts";
 import { beginRun, type NewRun, restartedSteps, restartRun } from "./begin.ts";
 import { andThen, type Change, turnNext } from "./change.ts";
 import { NO_PLAN } from "./plan.ts";
 import type { Cancel, GivenUp, Plan, Run, RunRecord, Told } from "./record.ts";
+import { definitionOf } from "./story.ts";
 
 /**
  * How long a tombstone (a cancel that came before its run) is kept: a request that comes later within this time is cancelled on
@@ -22,7 +24,13 @@ import type { Cancel, GivenUp, Plan, Run, RunRecord, Told } from "./record.ts";
 export const TOMBSTONE_MS = 24 * 3_600_000;
 
 export type Admission =
-  | { readonly kind: "run"; readonly run: NewRun; readonly told: { readonly actor?: Cancel["actor"] } }
+  | {
+      readonly kind: "run";
+      readonly run: NewRun;
+      readonly told: { readonly actor?: Cancel["actor"] };
+      /** Why its definition refuses it, now. A run that was accepted earlier with the same content is still a duplicate. */
+      readonly problems?: readonly CommandProblem[];
+    }
   | { readonly kind: "cancel"; readonly generation: number | undefined; readonly cancel: Cancel }
   | {
       readonly kind: "restart";
@@ -49,10 +57,15 @@ const refuse = (code: ProblemCode, message: string): Verdict => ({
   problems: [{ path: "/data/run", code, message }],
 });
 
+export interface Admitting extends Advancing {
+  /** How many runs of the new run's tenant and concurrency key have not ended. The caller holds the lock of that key. */
+  readonly unfinished?: (run: NewRun) => number;
+}
+
 /**
  * `existing`: the run under its lock; `undefined` also if the caller hides the run from this sender, who then gets RunUnknown.
  */
-export function admit(existing: RunRecord | undefined, admission: Admission, at: Advancing): Verdict {
+export function admit(existing: RunRecord | undefined, admission: Admission, at: Admitting): Verdict {
   switch (admission.kind) {
     case "run":
       return requested(existing, admission, at);
@@ -72,7 +85,11 @@ export function admit(existing: RunRecord | undefined, admission: Admission, at:
   }
 }
 
-function requested(existing: RunRecord | undefined, { run, told }: Extract<Admission, { kind: "run" }>, at: Advancing): Verdict {
+function requested(
+  existing: RunRecord | undefined,
+  { run, told, problems = [] }: Extract<Admission, { kind: "run" }>,
+  at: Admitting,
+): Verdict {
   if (existing !== undefined && existing.run.state !== "tombstone") {
     if (existing.run.digest === run.digest && existing.run.tenant === run.tenant) return { kind: "duplicate" };
     return refuse(
@@ -80,11 +97,22 @@ function requested(existing: RunRecord | undefined, { run, told }: Extract<Admis
       "This id belongs to a run with other content, which stays as it is; a new run needs a new id.",
     );
   }
+  if (problems.length > 0) return { kind: "refuse", problems };
+  if (existing === undefined && isFullFor(run.plan, at.unfinished?.(run) ?? 0))
+    return refuse(
+      "ConcurrencyLimit",
+      `as many runs with the key "${run.plan.concurrency?.key}" go on or wait as its limit allows`,
+    );
   const record = beginRun(run);
   const accepted: Told = {
     type: "run.accepted",
     group: undefined,
-    data: { run: run.id, steps: run.plan.steps.map(({ name }) => name), ...(told.actor && { actor: told.actor }) },
+    data: {
+      run: run.id,
+      ...definitionOf(record.run),
+      steps: run.plan.steps.map(({ name }) => name),
+      ...(told.actor && { actor: told.actor }),
+    },
   };
   const begun: RunRecord = { ...record, run: { ...record.run, seq: 1 } };
   const opened = existing === undefined ? openFirst(begun, at) : cancelOnArrival(begun, existing.run.cancel ?? {}, at);
@@ -234,7 +262,7 @@ export const isRemembered = ({ admission: { kind } }: Intake): boolean =>
   kind === "cancel" || kind === "restart" || kind === "abandon";
 
 /** `existing`: the run under its lock, of any tenant. */
-export function answerCommand(existing: Change | undefined, intake: Intake, at: Advancing): Answer {
+export function answerCommand(existing: Change | undefined, intake: Intake, at: Admitting): Answer {
   if (intake.admission.kind === "invalid") return { kind: "refuse", problems: intake.admission.problems };
   const found = existing?.after;
   const foreign = found !== undefined && isForeign(found.run, intake);

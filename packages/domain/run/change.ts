@@ -11,6 +11,7 @@ import type { AttemptInput } from "../attempt/input.ts";
 import { advance, type Advancing } from "./advance.ts";
 import type { Attempt, AttemptState, Run, RunRecord, RunState, Stray, Told } from "./record.ts";
 import { attemptIn } from "./record.ts";
+import { lineChange } from "./concurrency.ts";
 import { EARLIER, isOutOfTheWay } from "./steps.ts";
 
 export interface Change {
@@ -154,6 +155,7 @@ export function workMadeBy(changes: readonly Change[], nowMs: number): readonly 
   for (const change of changes) {
     if (change.told.length > 0) kinds.add("outbox");
     if (change.strays.length > 0) kinds.add("strays");
+    if (lineChange(change) === "left") kinds.add("waiting"); // the next in line may be let in
     for (const [, { state, dueMs }] of movedAttempts(change)) {
       const kind = KIND_MADE[state];
       if (kind !== undefined && dueMs !== undefined && dueMs <= nowMs) kinds.add(kind);

@@ -4,13 +4,13 @@
  */
 import type { Correction } from "@longshore/contract/command.ts";
 import { DIAGNOSES } from "@longshore/contract/diagnosis.ts";
-import { knownImages, renderedIf } from "@longshore/contract/rendering.ts";
+import { knownImages, renderedIf, renderedKey } from "@longshore/contract/rendering.ts";
 import { declaredOf, type RenderedStep, type RunRequest, type StepRequest, stepsOf } from "@longshore/contract/request.ts";
 import { parametersIn } from "@longshore/contract/template.ts";
 import { durationMs } from "@longshore/contract/units.ts";
 import { type Uses, usesOf } from "../group/policy.ts";
 import type { StepName } from "@longshore/contract/ids.ts";
-import type { Limits, Plan, PlannedStep } from "./record.ts";
+import type { Concurrency, Limits, Plan, PlannedStep } from "./record.ts";
 
 export function planOf(request: RunRequest, defaults: Limits, run = ""): Plan {
   // Values may hold what looks like an expression, and is none.
@@ -25,7 +25,17 @@ export function planOf(request: RunRequest, defaults: Limits, run = ""): Plan {
     notBeforeMs: request.notBefore === undefined ? undefined : Date.parse(request.notBefore),
     limits: limitsOf(request, defaults),
     with: undefined,
+    ...(request.concurrency && { concurrency: concurrencyOf(request.concurrency, request, run) }),
   };
+}
+
+function concurrencyOf(
+  { key, limit = 1, then = "queue" }: NonNullable<RunRequest["concurrency"]>,
+  { parameters }: RunRequest,
+  run: string,
+): Concurrency {
+  const rendered = renderedKey(key, { run: { id: run }, parameters, steps: {} });
+  return { key: typeof rendered === "string" ? rendered : key, limit, then };
 }
 
 function plannedStep(step: StepRequest, request: RunRequest, run: string): PlannedStep {

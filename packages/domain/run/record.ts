@@ -1,9 +1,10 @@
 /** One run as the ledger keeps it and the tables decide on it: plain values, times in milliseconds, no types of a database. */
+import type { Owner } from "@longshore/contract/definition.ts";
 import type { Code, Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { CommandData, Correction } from "@longshore/contract/command.ts";
 import type { EventData, Outcome, RunEventType } from "@longshore/contract/event.ts";
 import type { Evidence, LogTail, Started } from "@longshore/contract/fact.ts";
-import type { GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
+import type { DefinitionName, GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
 import type { RetryCause, StepRequest } from "@longshore/contract/request.ts";
 import type { WaitWord } from "@longshore/contract/waiting.ts";
 import type { Uses } from "../group/policy.ts";
@@ -55,6 +56,9 @@ export interface Plan {
   readonly limits: Limits;
   /** The corrections that came with the newest restart, by step. */
   readonly with: Readonly<Record<string, Correction>> | undefined;
+  /** The definition that the run was made of, as it was then: its digest tells whether it changed since. */
+  readonly definition?: { readonly name: DefinitionName; readonly digest: string; readonly owner?: Owner };
+  readonly concurrency?: Concurrency;
   /** The parameters that came with the newest restart. */
   readonly withParameters?: Readonly<Record<string, unknown>>;
   /** The names of the parameters that expressions of the request use: a restart may correct these. */
@@ -63,6 +67,13 @@ export interface Plan {
   readonly outputs?: Readonly<Record<string, string>>;
   /** The trace of the message that requested the run: a restart stays in that trace. */
   readonly traceparent?: string;
+}
+
+/** How many runs of a tenant with the key may go on at the same time, and whether one more may wait in line. */
+export interface Concurrency {
+  readonly key: string;
+  readonly limit: number;
+  readonly then: "queue" | "refuse";
 }
 
 export interface PlannedStep {
@@ -190,6 +201,8 @@ export interface Notes {
   /** The reason that `run.waiting` told last. */
   readonly waiting?: WaitWord;
   readonly avoid?: GroupName;
+  /** The run left the line of its concurrency key with this attempt: it counts for the key's limit until it ends. */
+  readonly letIn?: true;
   readonly considered?: EventData<"run.waiting">["considered"];
   readonly launchedAtMs?: number;
   readonly startedAtMs?: number;

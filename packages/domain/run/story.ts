@@ -1,6 +1,7 @@
 /** The words of a run's events, made from its record, in one place, so that `runs show` and the published events agree. */
 import { diagnose, type Diagnosis, withoutBlanks } from "@longshore/contract/diagnosis.ts";
 import type { EventData } from "@longshore/contract/event.ts";
+import type { DefinitionName } from "@longshore/contract/ids.ts";
 import { renderedOutputs, type Values } from "@longshore/contract/rendering.ts";
 import type { News } from "../attempt/moves/move.ts";
 import type { ReadOutputs } from "./outputs.ts";
@@ -33,6 +34,7 @@ export function newsOf(run: Run, attempt: Attempt, news: News): Told {
         reason: news.reason,
         considered: [...news.considered],
         ...(news.diagnosis && { diagnosis: news.diagnosis }),
+        ...(news.reason === "ConcurrencyLimit" && concurrencyOf(run)),
       };
       return { type: "run.waiting", group, data };
     }
@@ -65,6 +67,10 @@ export function newsOf(run: Run, attempt: Attempt, news: News): Told {
     case "resumed":
       return { type: "run.resumed", group, data: about };
   }
+}
+
+function concurrencyOf({ plan: { concurrency } }: Run): Pick<EventData<"run.waiting">, "concurrency"> {
+  return concurrency === undefined ? {} : { concurrency: { key: concurrency.key, limit: concurrency.limit } };
 }
 
 /** Fills the blanks of the hint, so that nobody who reads the event has to look for the run's Job and namespace. */
@@ -134,12 +140,18 @@ function failedOf(run: Run, attempts: readonly Attempt[]): Told {
   const data = {
     ...aboutEnd(run, culprit),
     diagnosis,
+    ...definitionOf(run),
+    ...(run.plan.definition?.owner && { owner: run.plan.definition.owner }),
     started: culprit?.started ?? ("unknown" as const),
     seconds: secondsOf(culprit ? [culprit] : []),
     ...(culprit && endOf(culprit)),
   };
   return { type: "run.failed", group: run.group, data };
 }
+
+/** The definition's name, for events of a run that was made of one. */
+export const definitionOf = ({ plan: { definition } }: Run): { readonly definition?: DefinitionName } =>
+  definition === undefined ? {} : { definition: definition.name };
 
 /** A step whose `if` cannot be read has no attempt, and the run's own outputs belong to no step. */
 function diagnosisOf(run: Run, culprit: Attempt | undefined): Diagnosis | undefined {

@@ -6,20 +6,10 @@ import { RunId } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { finishedAtMs, type RunRecord } from "@longshore/domain/run/record.ts";
 import type { RunFilter, RunRow, StoryEvent } from "@longshore/ledger/port.ts";
+import { commandOf } from "../checked-command.ts";
 import {
-  command as declared,
-  CONFIG,
-  configWords,
-  family,
-  iso,
-  json,
-  JSON_OPTION,
-  say,
-  tell,
-  screenIn,
-  type Surroundings,
-  Usage,
-} from "../command.ts";
+  command as declared, CONFIG, configWords, family, iso, json, JSON_OPTION, say, tell, screenIn, type Surroundings, Usage,
+} from "../command.ts"; // biome-ignore format: a list of names
 import type { Values as ValuesOf } from "../command.ts";
 import { quoted } from "@longshore/runtime/shell-word.ts";
 import { exitCodeOf, follow } from "../following.ts";
@@ -29,7 +19,7 @@ import { findLongshore } from "../which-longshore.ts";
 import { correctionOf } from "./runs-corrections.ts";
 import { printLogs } from "./runs-logs.ts";
 import { newestOfRun, pageOf, selectorOf, statusOfRecord } from "./runs-page.ts";
-import { brokerOf, commandOf, ledgerOf, sendTo } from "./publish.ts";
+import { brokerOf, ledgerOf, sendTo } from "./publish.ts";
 import { endMs, filterFor, noRuns, statusOf, statusText, STATUS_WORDS } from "../status.ts";
 import { type Column, table } from "../screen/rows.ts";
 import type { Screen } from "../screen/screen.ts";
