@@ -118,7 +118,7 @@ export async function findLongshore(
   if (file !== undefined) return ofConfig(fileAt(file, surroundings), env);
   const running = await readRunning(dataDirIn(cwd));
   if (running === undefined) {
-    const own = existsSync(join(cwd, OWN)) ? ` For the launcher of your own: \`--config ${OWN}\`.` : "";
+    const own = existsSync(join(cwd, OWN)) ? ` For the launcher of ${OWN}: \`--config ${OWN}\`.` : "";
     throw new Failure("halt", "NotRunning", `${await whyNotRunning(dataDirIn(cwd))}${own}`);
   }
   const { brokerUrl, pid: _, ...same } = running;
