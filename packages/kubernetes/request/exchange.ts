@@ -9,12 +9,13 @@ import type { LookupFunction } from "node:net";
 import { StringDecoder } from "node:string_decoder";
 import { getCACertificates, createSecureContext, type SecureContext } from "node:tls";
 import { Failure } from "@longshore/contract/problem.ts";
-import { buildConnector, type Dispatcher, Pool } from "undici";
+import type { buildConnector as undici, Dispatcher } from "undici";
 import type { Connection, Trust } from "../access/connection.ts";
 import type { ApiAnswer, ApiRequest, ApiStream, Transport } from "../transport.ts";
 import { CLAIM_BUDGET } from "./claim-budget.ts";
 import { type NamesOptions, rememberedNames } from "./cluster-addresses.ts";
 import { isUntrusted, networkCode, neverConnected, silence, TOO_LONG } from "./silence.ts";
+import { buildConnector, Pool, request as begin } from "./undici-parts.ts";
 
 export interface ExchangeOptions {
   /** The most connections for requests; streams have their own. */
@@ -73,7 +74,7 @@ export function openTransport(connection: Connection, options: ExchangeOptions =
   async function open(request: ApiRequest, signal: AbortSignal): Promise<ApiStream> {
     let begun: Dispatcher.ResponseData;
     try {
-      begun = await streams.request({ ...(await prepare(request)), signal });
+      begun = await begin(streams, { ...(await prepare(request)), signal });
     } catch (error) {
       throw silence(connection.server, !neverConnected(networkCode(error)), error);
     }
@@ -234,12 +235,12 @@ const tooLong = (most: number) =>
  * Connects with what the files contain now. The TLS context is made again only if that changed, since it parses 140 root
  * certificates.
  */
-function connector(connection: Connection, timeout: number, lookup: LookupFunction): buildConnector.connector {
+function connector(connection: Connection, timeout: number, lookup: LookupFunction): undici.connector {
   const shared = { timeout, allowH2: false, lookup };
   const plain = buildConnector(shared);
-  let made: { readonly content: string; readonly connect: buildConnector.connector } | undefined;
+  let made: { readonly content: string; readonly connect: undici.connector } | undefined;
 
-  async function current(): Promise<buildConnector.connector> {
+  async function current(): Promise<undici.connector> {
     const trust = await connection.trust();
     const content = JSON.stringify(trust);
     if (made?.content === content) return made.connect;
@@ -262,10 +263,10 @@ function connector(connection: Connection, timeout: number, lookup: LookupFuncti
 
 /** undici's connectors use a callback; if a CA file cannot be read, the callback gets that error like a refused connection. */
 async function connectThrough(
-  current: () => Promise<buildConnector.connector>,
-  ...[options, callback]: Parameters<buildConnector.connector>
+  current: () => Promise<undici.connector>,
+  ...[options, callback]: Parameters<undici.connector>
 ): Promise<void> {
-  let connect: buildConnector.connector;
+  let connect: undici.connector;
   try {
     connect = await current();
   } catch (error) {

@@ -5,13 +5,16 @@
  * so that a test can count requests even after a kill -9.
  */
 import { once } from "node:events";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { ApiRequest, User, Transport } from "../api.ts";
 import { isFields, textOf } from "../objects.ts";
 import { isStream } from "./serve.ts";
 import { badRequest, Refusal, refusal, unauthorized } from "./status.ts";
+
+/** Not an import: an import of node:http also loads fetch and WebSocket, a tenth of each program's start. */
+const { createServer } = process.getBuiltinModule("node:http");
 
 export interface HttpOptions {
   readonly cluster: { transport(identity: User): Transport };
