@@ -118,7 +118,7 @@ t.test("a strict TypeScript project compiles against the types, and what is wron
 
 t.test("Node 20 publishes a run and follows its whole story, as printed in the client's README", async (t) => {
   const node = await node20(say);
-  await using rabbit = await rabbitmq({ version: "4.0", say });
+  await using rabbit = await rabbitmq({ version: "4.0", shared: true, say });
   await using system = await openSystem({ brokerUrl: rabbit.url });
   await system.watcher();
   await system.launcher();

@@ -24,7 +24,7 @@ const RUN = "orders/8812/export";
 const LASTS = "orders/8813/export";
 
 const python = await pythonWithPika((sentence) => t.comment(sentence));
-await using rabbit = await rabbitmq({ version: "4.0" });
+await using rabbit = await rabbitmq({ version: "4.0", shared: true });
 await using cloud = await kubernetes({ nodes: "real" });
 const cluster = only(cloud.clusters);
 await using folder = await emptyFolder();
