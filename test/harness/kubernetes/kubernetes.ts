@@ -5,6 +5,8 @@
  *   simulated   pods are scheduled, and end well about a second later, without a container
  *   real        one node with containerd and a kubelet (as root on Linux)
  *
+ * With `shared: true`, other test files of the same run may use the same clusters, each in namespaces of its own.
+ *
  * The failure this prevents: a claim about Kubernetes that nobody ever checked on Kubernetes.
  */
 import * as fs from "node:fs/promises";
