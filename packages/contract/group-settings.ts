@@ -8,6 +8,8 @@
 import { z } from "zod";
 import type { GroupName } from "./ids.ts";
 
+const patterns = z.array(z.string().min(1).max(500)).min(1).max(1_000).optional();
+
 export const GroupSettings = z.strictObject({
   limits: z
     .strictObject({
@@ -19,11 +21,19 @@ export const GroupSettings = z.strictObject({
     .prefault({}),
   /** `false`: Jobs without our finalizer, for clusters that forbid it. A Job may then vanish before its outcome is read. */
   hold: z.boolean().default(true),
-  /**
-   * Images that may run in the group: patterns with `*` for any characters, such as "registry.example.com/shop/*". Absent:
-   * every image.
-   */
-  policy: z.strictObject({ images: z.array(z.string().min(1).max(500)).min(1).max(1_000).optional() }).prefault({}),
+  /** What runs may use in the group: patterns with `*` for any characters, such as "registry.example.com/shop/*". */
+  policy: z
+    .strictObject({
+      /** Absent: every image. */
+      images: patterns,
+      /** Secrets of the group's namespace, as variables or files. Absent: none. */
+      secrets: patterns,
+      /** Service accounts of the group's namespace. Absent: none by name; a pod then has the account `default` without its token. */
+      serviceAccounts: patterns,
+      /** Whether a run may have the token of its account, with which it may do in the cluster what the account may do. */
+      tokens: z.boolean().optional(),
+    })
+    .prefault({}),
 });
 export type GroupSettings = Readonly<z.output<typeof GroupSettings>>;
 

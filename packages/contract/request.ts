@@ -56,8 +56,43 @@ const EnvField = z.strictObject({
   field: z.enum(["metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "status.podIP", "status.hostIP"]),
 });
 
-/** Each value is a text, or a field that only the cluster knows: `{ "field": "spec.nodeName" }`. */
-const Env = table(EnvName, z.union([text(32_768), EnvField]), 1000);
+/** The name of an object in the group's namespace. */
+const objectName = (what: string) =>
+  z
+    .string()
+    .regex(
+      /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/,
+      `${what} has a name of lower-case letters, digits, "-" and ".", at most 253 characters.`,
+    );
+const SecretName = objectName("A Secret");
+const EnvSecret = z.strictObject({
+  secret: SecretName,
+  key: z.string().regex(/^[-._A-Za-z0-9]{1,253}$/, "A Secret's key is letters, digits, - _ and ."),
+});
+
+/** Each value is a text, a field that only the cluster knows, or a key of a Secret that only the pod sees. */
+const Env = table(EnvName, z.union([text(32_768), EnvField, EnvSecret]), 1000);
+
+const Secrets = z
+  .array(
+    z.strictObject({
+      name: SecretName.describe("The Secret's name, in the group's namespace."),
+      mount: text(4096)
+        .regex(/^\/[^:]*[^:/]$/, 'A folder is an absolute path without ":" and without "/" at its end.')
+        .describe("The folder that has a file for each of its keys."),
+    }),
+  )
+  .max(50);
+
+const ServiceAccount = z.strictObject({
+  name: objectName("A service account")
+    .describe("The account's name, in the group's namespace. Without it, `default`.")
+    .optional(),
+  token: z
+    .boolean()
+    .describe("`true`: the program finds the account's token in its usual folder. Without it, no pod has a token.")
+    .optional(),
+});
 
 const Amounts = z.strictObject({
   cpu: Quantity.optional(),
@@ -69,18 +104,21 @@ const Resources = z.strictObject({
   requests: Amounts.describe("A node must have this much free. Without it, as much as the limit says.").optional(),
 });
 
-const Image = z
-  .string()
-  .min(1, 'An image is needed, such as "registry.example/app:1.4".')
-  .max(512)
-  .regex(/^[^\s\0]*$/, "An image's name holds no spaces.");
+/** `missing` is said instead of the usual sentence if there is no image. */
+const image = (missing?: string) =>
+  z
+    .string({ error: ({ input }) => (input === undefined ? missing : undefined) })
+    .min(1, 'An image is needed, such as "registry.example/app:1.4".')
+    .max(512)
+    .regex(/^[^\s\0]*$/, "An image's name holds no spaces.")
+    .describe("What to run.");
 
 /** `otherwise` is what the domain takes without the field, if the launcher's setting `defaults` says nothing else. */
 const limit = (otherwise: string, description: string) => Duration.meta({ description, default: otherwise }).optional();
 
 /** The fields of one container: a step has them, and the short form has them beside the common fields. */
 const shortForm = {
-  image: Image.describe("What to run."),
+  image: image(),
   command: z
     .array(text(131_072))
     .max(1000)
@@ -95,9 +133,15 @@ const shortForm = {
     .optional(),
   env: Env.meta({
     description:
-      'Environment variables by their names: a text, or `{"field": "spec.nodeName"}`, which the cluster fills in. They are kept in clear.',
+      'Environment variables by their names: a text, which is kept in clear; `{"field": "spec.nodeName"}`, which the cluster fills in; or `{"secret": "db", "key": "password"}`, a key of a Secret in the namespace of the group, which only the pod sees.',
   }).optional(),
   resources: Resources.optional(),
+  secrets: Secrets.describe(
+    "Secrets of the group's namespace as files. The group's policy must allow them, as those of `env`.",
+  ).optional(),
+  serviceAccount: ServiceAccount.describe(
+    "The account with which the program speaks to the cluster's API. The group's policy must allow the account, and its token.",
+  ).optional(),
   workingDir: text(4096)
     .regex(/^\//, "A working directory is an absolute path.")
     .describe("The folder in which the program starts. Without it, the image's.")
@@ -109,7 +153,7 @@ const shortForm = {
     .array(z.string().min(1).max(128))
     .max(100)
     .describe(
-      "The keys that the JSON object in `/dev/termination-log` must have. A key that is missing fails the step (`OutputsLost`).",
+      "The keys that the JSON object in `/dev/termination-log` must have. Without one of them the step fails (`OutputsLost`), and so it does with other text (`OutputsInvalid`) or more than 4 KiB (`OutputsTooLarge`). Without this field, such text is no output, and the step's end says so (`outputsIgnored`).",
     )
     .optional(),
 };
@@ -201,7 +245,12 @@ const common = {
     .optional(),
 };
 
-const Simple = z.strictObject({ ...shortForm, ...common });
+/** An author who gave neither would otherwise not hear of `steps`. */
+const Simple = z.strictObject({
+  ...shortForm,
+  image: image('"image" is needed, or "steps" for a pipeline.'),
+  ...common,
+});
 const Pipeline = z.strictObject({
   steps: z.array(StepRequest).min(1).max(100).describe("A pipeline, in place of `image` and the fields beside it."),
   ...common,
@@ -224,8 +273,20 @@ export function stepsOf(request: RunRequest): readonly StepRequest[] {
 
 /** Finds problems that no schema can express: names used twice, needs that name nothing, circles, requests above limits. */
 export function requestProblems(request: RunRequest): readonly (readonly [path: string, message: string])[] {
-  const resources = stepsOf(request).flatMap((step, at) => exceeding(step, "steps" in request ? `/steps/${at}` : ""));
-  return [...pipelineProblems(request), ...resources];
+  const ofSteps = stepsOf(request).flatMap((step, at) => {
+    const path = "steps" in request ? `/steps/${at}` : "";
+    return [...exceeding(step, path), ...mountedTwice(step, path)];
+  });
+  return [...pipelineProblems(request), ...ofSteps];
+}
+
+function mountedTwice({ secrets = [] }: StepRequest, at: string): readonly (readonly [string, string])[] {
+  const folders = secrets.map(({ mount }) => mount);
+  return folders.flatMap((folder, which) =>
+    folders.indexOf(folder) < which
+      ? [[`${at}/secrets/${which}/mount`, `Something else is mounted at "${folder}" already.`] as const]
+      : [],
+  );
 }
 
 /** The cluster would refuse such a request too, but only after the run has waited to be placed. */

@@ -22,7 +22,7 @@ function read(t: Test, group: object): Promise<Groups> {
 const EVERY: { readonly [K in keyof GroupSettings]-?: Required<GroupSettings[K]> } = {
   limits: { jobs: 7, createsPerSecond: 2 },
   hold: false,
-  policy: { images: ["registry.example.com/*"] },
+  policy: { images: ["registry.example.com/*"], secrets: ["app-*"], serviceAccounts: ["workflow"], tokens: true },
 };
 
 t.test("every setting of a group reaches the program, for each of its namespaces", async (t) => {

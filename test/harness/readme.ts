@@ -55,6 +55,14 @@ export async function laterGenerations(url: string, queue: string): Promise<void
   await connection.close();
 }
 
+/** Deletes an application's queue while the application may consume from it. */
+export async function deleteQueue(url: string, queue: string): Promise<void> {
+  const connection = await connect(url);
+  const channel = await connection.createChannel();
+  await channel.deleteQueue(queue);
+  await connection.close();
+}
+
 /** Returns how many messages wait in a queue that nobody consumes from: whatever was not settled is among them. */
 export async function waitingIn(url: string, queue: string): Promise<number> {
   const connection = await connect(url);

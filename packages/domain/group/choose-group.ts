@@ -11,7 +11,8 @@ import type { GroupName } from "@longshore/contract/ids.ts";
 import type { WaitWord } from "@longshore/contract/waiting.ts";
 import type { InputOf } from "../attempt/input.ts";
 import type { Attempt, Plan } from "../run/record.ts";
-import { type Group, imageRefused, isUnserved, lineMost, type Placer } from "./group.ts";
+import { type Group, isUnserved, lineMost, type Placer } from "./group.ts";
+import { notAllowed, type Uses, usesOf, usesWith } from "./policy.ts";
 
 /** From the least to the most hopeful: if groups are passed over for several reasons, the run is told the most hopeful one. */
 export const NO_PLACE = [
@@ -51,7 +52,7 @@ export interface Choosing extends Pick<Placer, "serves" | "quiet"> {
   readonly groups: readonly Group[];
   /** The group where the attempt before this one failed: taken only if no other group is free. */
   readonly avoid?: GroupName | undefined;
-  readonly images?: readonly string[];
+  readonly uses?: Uses;
   readonly nowMs: number;
 }
 
@@ -136,12 +137,12 @@ function preferred({
 
 function skipped(
   group: Group,
-  { images = [], nowMs, serves, quiet }: Pick<Choosing, "images" | "nowMs" | "serves" | "quiet">,
+  { uses = {}, nowMs, serves, quiet }: Pick<Choosing, "uses" | "nowMs" | "serves" | "quiet">,
 ): Skip | undefined {
   const { diagnosis, noRoom, slotsUsed, inLine = 0, settings } = group;
   const { jobs, createsPerSecond } = settings.limits;
-  const image = imageRefused(settings.policy, images);
-  if (image !== undefined) return policyRefused(group.name, image);
+  const refused = notAllowed(settings.policy, uses);
+  if (refused !== undefined) return policyRefused(group.name, refused);
   if (!serves.has(group.name) && isUnserved(group, nowMs)) return UNSERVED;
   if (group.paused) return { reason: "GroupsPaused", why: "It is paused." };
   if (group.health === "unhealthy")
@@ -159,12 +160,12 @@ function skipped(
 /** The ledger keeps a removed group's rows: it may have Jobs, or be put back into the file. */
 const UNSERVED: Skip = { reason: "NoGroup", why: "No launcher has it in its groups file any more." };
 
-function policyRefused(name: GroupName, image: string): Skip {
-  const why = `Its policy does not allow the image ${image}.`;
+function policyRefused(name: GroupName, what: string): Skip {
+  const why = `Its policy does not allow ${what}.`;
   return {
     reason: "PolicyRefused",
     why,
-    diagnosis: diagnose("PolicyRefused", `The group ${name} does not allow the image ${image}.`),
+    diagnosis: diagnose("PolicyRefused", `The group ${name} does not allow ${what}.`),
   };
 }
 
@@ -186,9 +187,8 @@ export function judgeAttempt(
     const diagnosis = ofUnknownGroups({ wanted: plan.groups, groups, nowMs, serves: placer.serves });
     return { kind: "waitExpired", ...(diagnosis && { diagnosis }) };
   }
-  const image = plan.with?.[step]?.image ?? plan.steps.find(({ name }) => name === step)?.image;
-  const images = image === undefined ? [] : [image];
-  const found = chooseGroup({ wanted: plan.groups, groups, avoid: notes.avoid, images, nowMs, ...placer });
+  const uses = usesWith(plan.steps.find(({ name }) => name === step)?.uses ?? {}, usesOf(plan.with?.[step] ?? {}));
+  const found = chooseGroup({ wanted: plan.groups, groups, avoid: notes.avoid, uses, nowMs, ...placer });
   const considered = [...found.considered];
   if (found.kind === "noPlace") {
     const { reason, diagnosis, hopeless, waitsFor } = found;

@@ -1,6 +1,6 @@
 /** A container group as placement sees it: where it is, how much it takes, its health, and which attempts take its slots. */
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
-import type { ConfiguredGroup, GroupSettings } from "@longshore/contract/group-settings.ts";
+import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { type Change, movedAttempts } from "../run/change.ts";
 import type { Attempt, AttemptState } from "../run/record.ts";
@@ -47,10 +47,6 @@ export const UNSERVED_MS = 5 * 60_000;
 export const isUnserved = ({ servedAtMs }: Pick<Group, "servedAtMs">, nowMs: number): boolean =>
   servedAtMs === undefined || nowMs - servedAtMs >= UNSERVED_MS;
 
-/** Returns the first image that the group does not allow. */
-export const imageRefused = ({ images: allowed }: GroupSettings["policy"], images: readonly string[]): string | undefined =>
-  allowed === undefined ? undefined : images.find((image) => !allowed.some((pattern) => isLike(image, pattern)));
-
 /**
  * A group with `createsPerSecond` has a line for as many attempts as it creates in this time. More attempts would only wait
  * there, while another group may be idle.
@@ -58,21 +54,6 @@ export const imageRefused = ({ images: allowed }: GroupSettings["policy"], image
 const LINE_SECONDS = 5;
 
 export const lineMost = (createsPerSecond: number): number => Math.max(1, Math.floor(createsPerSecond * LINE_SECONDS));
-
-/** Matched piece by piece: a regular expression made from a user's text could run for ever. */
-function isLike(image: string, pattern: string): boolean {
-  const [head = "", ...rest] = pattern.split("*");
-  if (rest.length === 0) return image === pattern;
-  const tail = rest.pop() ?? "";
-  if (!image.startsWith(head) || !image.endsWith(tail)) return false;
-  let from = head.length;
-  for (const piece of rest) {
-    const found = image.indexOf(piece, from);
-    if (found === -1) return false;
-    from = found + piece.length;
-  }
-  return from <= image.length - tail.length;
-}
 
 /** Attempts in these states count against a group's limit. */
 export const SLOT_STATES: readonly AttemptState[] = ["ready", "claimed", "live", "closing"];

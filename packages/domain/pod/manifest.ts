@@ -43,16 +43,24 @@ interface JobSpec {
 interface PodSpec {
   readonly restartPolicy: "Never";
   readonly terminationGracePeriodSeconds?: number;
-  readonly automountServiceAccountToken: false;
+  readonly serviceAccountName?: string;
+  readonly automountServiceAccountToken: boolean;
   readonly enableServiceLinks: false;
   readonly securityContext: { readonly seccompProfile: { readonly type: "RuntimeDefault" } };
   readonly containers: readonly Container[];
+  readonly volumes?: readonly Volume[];
+}
+
+interface Volume {
+  readonly name: string;
+  readonly secret: { readonly secretName: string };
 }
 
 interface Container extends Pick<StepRequest, "command" | "args" | "workingDir" | "resources"> {
   readonly name: string;
   readonly image: string;
   readonly env?: readonly EnvVariable[];
+  readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string; readonly readOnly: true }[];
   readonly terminationMessagePolicy: "File";
   readonly securityContext: {
     readonly allowPrivilegeEscalation: false;
@@ -62,7 +70,8 @@ interface Container extends Pick<StepRequest, "command" | "args" | "workingDir" 
 
 type EnvVariable =
   | { readonly name: string; readonly value: string }
-  | { readonly name: string; readonly valueFrom: { readonly fieldRef: { readonly fieldPath: string } } };
+  | { readonly name: string; readonly valueFrom: { readonly fieldRef: { readonly fieldPath: string } } }
+  | { readonly name: string; readonly valueFrom: { readonly secretKeyRef: { readonly name: string; readonly key: string } } };
 
 export interface ManifestInput {
   readonly installation: Installation;
@@ -94,7 +103,7 @@ const DEADLINE_MARGIN_SECONDS = 600;
  * policy judges the result.)
  */
 export function manifest(input: ManifestInput): JobManifest {
-  const { command, args, workingDir, resources } = input.step;
+  const { command, args, workingDir, resources, secrets: mounts = [] } = input.step;
   return job(
     input,
     ownLabels(input),
@@ -106,6 +115,9 @@ export function manifest(input: ManifestInput): JobManifest {
       ...(workingDir !== undefined && { workingDir }),
       ...(resources && { resources }),
       env: environment(input),
+      ...(mounts.length > 0 && {
+        volumeMounts: mounts.map(({ mount }, at) => ({ name: secretVolume(at), mountPath: mount, readOnly: true })),
+      }),
     },
   );
 }
@@ -153,18 +165,25 @@ function job(input: ManifestInput, own: Words, mode: Pick<JobSpec, "suspend" | "
       backoffLimit: 0,
       podReplacementPolicy: "Failed",
       activeDeadlineSeconds: backstopSeconds(input.limits),
-      template: { metadata: { labels, annotations }, spec: pod(only, input.step.grace) },
+      template: { metadata: { labels, annotations }, spec: pod(only, input.step) },
     },
   };
 }
 
-const pod = (only: Container, grace: StepRequest["grace"]): PodSpec => ({
+const secretVolume = (at: number): string => `secret-${at}`;
+
+/** An occupant has the volumes without a mount: it starts no pod. */
+const pod = (only: Container, { grace, secrets = [], serviceAccount }: StepRequest): PodSpec => ({
   restartPolicy: "Never",
   ...(grace !== undefined && { terminationGracePeriodSeconds: Math.ceil((durationMs(grace) ?? 0) / 1000) }),
-  automountServiceAccountToken: false,
+  ...(serviceAccount?.name !== undefined && { serviceAccountName: serviceAccount.name }),
+  automountServiceAccountToken: serviceAccount?.token === true,
   enableServiceLinks: false,
   securityContext: { seccompProfile: { type: "RuntimeDefault" } },
   containers: [only],
+  ...(secrets.length > 0 && {
+    volumes: secrets.map(({ name }, at) => ({ name: secretVolume(at), secret: { secretName: name } })),
+  }),
 });
 
 const container = (image: string): Container => ({
@@ -189,9 +208,11 @@ function environment({ run, step, attempt }: ManifestInput): readonly EnvVariabl
   // A request may replace this variable, and no other of ours: its author knows better which trace the step belongs to.
   const trace = run.traceparent !== undefined && { TRACEPARENT: run.traceparent };
   const all: NonNullable<StepRequest["env"]> = { ...trace, ...step.env, ...own };
-  return Object.entries(all).map(([name, value]) =>
-    typeof value === "string" ? { name, value } : { name, valueFrom: { fieldRef: { fieldPath: value.field } } },
-  );
+  return Object.entries(all).map(([name, value]) => {
+    if (typeof value === "string") return { name, value };
+    if ("field" in value) return { name, valueFrom: { fieldRef: { fieldPath: value.field } } };
+    return { name, valueFrom: { secretKeyRef: { name: value.secret, key: value.key } } };
+  });
 }
 
 /** A Job may wait for quota or a node as long as `waitFor` allows, and Kubernetes counts that time, too. */

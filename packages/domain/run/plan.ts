@@ -6,6 +6,7 @@ import type { Correction } from "@longshore/contract/command.ts";
 import { DIAGNOSES } from "@longshore/contract/diagnosis.ts";
 import { type RunRequest, type StepRequest, stepsOf } from "@longshore/contract/request.ts";
 import { durationMs } from "@longshore/contract/units.ts";
+import { usesOf } from "../group/policy.ts";
 import type { StepName } from "@longshore/contract/ids.ts";
 import type { Limits, Plan, PlannedStep } from "./record.ts";
 
@@ -22,14 +23,14 @@ export function planOf(request: RunRequest, defaults: Limits): Plan {
 }
 
 function plannedStep(step: StepRequest, ofRun: RunRequest["retries"]): PlannedStep {
-  const { name, needs = [], when = "success", outputs = [], image } = step;
+  const { name, needs = [], when = "success", outputs = [] } = step;
   const limits = ownLimits(step);
   return {
     name,
     needs,
     when,
     outputs,
-    image,
+    uses: usesOf(step),
     ...(Object.keys(limits).length > 0 && { limits }),
     ...((step.retries?.max ?? ofRun?.max ?? 0) > 0 && { retriesAsked: true }),
   };

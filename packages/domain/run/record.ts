@@ -2,10 +2,11 @@
 import type { Code, Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { CommandData, Correction } from "@longshore/contract/command.ts";
 import type { EventData, Outcome, RunEventType } from "@longshore/contract/event.ts";
-import type { Evidence, Started } from "@longshore/contract/fact.ts";
+import type { Evidence, LogTail, Started } from "@longshore/contract/fact.ts";
 import type { GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
 import type { RetryCause, StepRequest } from "@longshore/contract/request.ts";
 import type { WaitWord } from "@longshore/contract/waiting.ts";
+import type { Uses } from "../group/policy.ts";
 
 /** "tombstone": a cancel that came before its run. */
 export const RUN_STATES = ["tombstone", "active", "cancelling", "ended"] as const;
@@ -63,8 +64,8 @@ export interface PlannedStep {
   readonly needs: readonly StepName[];
   readonly when: NonNullable<StepRequest["when"]>;
   readonly outputs: readonly string[];
-  /** The image, for the groups' policies. Absent in plans that were made before policies existed. */
-  readonly image?: string;
+  /** What the groups' policies judge. */
+  readonly uses?: Uses;
   /** The limits in which the step differs from its run. */
   readonly limits?: Partial<Limits>;
   /** The request has `retries` with a number for this step: its author expects them. */
@@ -97,6 +98,8 @@ export interface Step {
   /** Skipped because the run was cancelled, not because of a step that this one needs. */
   readonly skippedBy?: "cancel";
   readonly outputs?: Readonly<Record<string, unknown>>;
+  /** Why the text that the container wrote is no output. */
+  readonly outputsIgnored?: string;
   readonly diagnosis?: Diagnosis;
 }
 
@@ -178,6 +181,8 @@ export interface Notes {
   readonly startedAtMs?: number;
   readonly stall?: Diagnosis;
   readonly stalledAtMs?: number;
+  /** What the program had printed when its Job's deletion was seen, until the attempt ends. */
+  readonly log?: LogTail;
   /** Why the attempt is being closed, in words for people. */
   readonly closing?: Diagnosis;
   /** The recorded Job is provably gone, though a create may still land. */

@@ -24,6 +24,7 @@ import { exitCodeOf, follow } from "../following.ts";
 import { placeOf } from "../place.ts";
 import { GOES_ON, watch } from "../watching.ts";
 import { findLongshore } from "../which-longshore.ts";
+import { printLogs } from "./runs-logs.ts";
 import { newestOfRun, pageOf, selectorOf, statusOfRecord } from "./runs-page.ts";
 import { brokerOf, commandOf, ledgerOf, sendTo } from "./publish.ts";
 import { endMs, filterFor, statusOf, statusText, STATUS_WORDS } from "../status.ts";
@@ -43,6 +44,8 @@ const OPTIONS = {
   from: { type: "string", value: "WHERE", about: "failed (the step that failed; the default), start, or a step's name" },
   with: { type: "string", multiple: true, value: "FIELD=VALUE", about: "change this of the request; may be repeated" },
   yes: { type: "boolean", about: "give the run up" },
+  step: { type: "string", value: "STEP", about: "of a pipeline: this step's log (default: the newest that ran)" },
+  follow: { type: "boolean", about: "go on printing until the run ends" },
   json: JSON_OPTION,
   config: CONFIG,
 } as const;
@@ -62,6 +65,7 @@ function verb(
     usage: [`RUN ${usage}`],
     options: { ...options, config: CONFIG } as typeof OPTIONS,
     words: ["a run's id"],
+    namedBy: { list: "runs list", field: "run" },
     more,
     async run(values, [id = ""], surroundings) {
       return await act(await runMeant(name, id, values, surroundings), values, surroundings);
@@ -70,7 +74,7 @@ function verb(
 }
 
 /** The verbs that only read. */
-const READING = ["show", "follow"];
+const READING = ["show", "follow", "logs"];
 /** Nothing takes it back, so it wants the whole id. */
 const FINAL = "abandon";
 const NAMED_MOST = 5;
@@ -132,6 +136,15 @@ RUN is a run's id, or the short form that \`runs list\` prints ("orders/20…1/e
 "+12 s" beside a line: so long lasted the state before it.
 
 Exit 0: the run succeeded. Exit 1: it did not. Exit 130: nobody waits any more (Ctrl-C).`,
+    }),
+    logs: verb("logs", logs, {
+      summary: "print what a run's program has printed",
+      usage: "[--step STEP] [--follow]",
+      options: { step: OPTIONS.step, follow: OPTIONS.follow },
+      more: `
+It is read from the cluster while the pod is there, with the watcher's credential of the groups file. When the pod is gone, the last lines are printed that the run's events have (16 KiB).
+
+Exit 0: it was printed. Exit 1: there is nothing to print yet. Exit 130: nobody waits any more (Ctrl-C).`,
     }),
     cancel: verb("cancel", cancel, {
       summary: "cancel a run, and wait for its end",
@@ -198,20 +211,21 @@ const columnsFor = ({ columns = Number.POSITIVE_INFINITY }: Screen, nowMs: numbe
   columns <= NARROW_MOST
     ? { head: "AGE", goes: 2, cell: ({ acceptedAtMs }) => span(Math.max(0, nowMs - acceptedAtMs)) }
     : { head: "ACCEPTED", goes: 2, cell: ({ acceptedAtMs }) => timeText(acceptedAtMs) },
-  { head: "TOOK", cell: tookText },
+  { head: "TOOK", cell: (it) => tookText(it, nowMs) },
 ];
 
-/** The time of its own end, as in the run's story. */
-function tookText({ acceptedAtMs, endedAtMs, finishedAtMs }: RunRow): string {
-  return endedAtMs === undefined ? "" : span(Math.max(0, endMs(endedAtMs, finishedAtMs) - acceptedAtMs));
+/** From the last restart, if there was one, to the run's own end, as in the run's story. */
+function tookText({ begunAtMs, endedAtMs, finishedAtMs }: RunRow, nowMs: number): string {
+  if (endedAtMs === undefined) return `${span(Math.max(0, nowMs - begunAtMs))} so far`;
+  return span(Math.max(0, endMs(endedAtMs, finishedAtMs) - begunAtMs));
 }
 
 function recordOf(row: Omit<RunRow, "cursor">): object {
-  const { id, tenant, state, outcome, group, acceptedAtMs, endedAtMs, finishedAtMs } = row;
+  const { id, tenant, state, outcome, group, acceptedAtMs, begunAtMs, endedAtMs, finishedAtMs } = row;
   const { word, reason, code, exitCode } = statusOf(row);
   return {
     run: id, tenant, state, outcome: outcome ?? null, status: word, reason: reason ?? null, code: code ?? null, exitCode: exitCode ?? null,
-    group: group ?? null, acceptedAt: iso(acceptedAtMs), endedAt: iso(endedAtMs), finishedAt: iso(finishedAtMs),
+    group: group ?? null, acceptedAt: iso(acceptedAtMs), begunAt: iso(begunAtMs), endedAt: iso(endedAtMs), finishedAt: iso(finishedAtMs),
   }; // biome-ignore format: as in the list
 }
 
@@ -233,7 +247,12 @@ async function show(run: RunId, values: Values, surroundings: Surroundings): Pro
 function bookOf(record: RunRecord, story: readonly StoryEvent[]): object {
   const { run, attempts } = record;
   return {
-    ...recordOf({ ...run, finishedAtMs: finishedAtMs(record), newest: newestOfRun(run, story) }),
+    ...recordOf({
+      ...run,
+      begunAtMs: begunAtMs(run, story),
+      finishedAtMs: finishedAtMs(record),
+      newest: newestOfRun(run, story),
+    }),
     source: run.source,
     selector: selectorOf(run.id),
     attempts: attempts.map(({ step, n, state, group, name, notes, claimNo, started, outcome }) => ({
@@ -244,6 +263,9 @@ function bookOf(record: RunRecord, story: readonly StoryEvent[]): object {
     story: story.map(({ sequence, atMs, type, data }) => ({ sequence, time: iso(atMs), type, data })),
   };
 }
+
+const begunAtMs = ({ acceptedAtMs }: RunRecord["run"], story: readonly StoryEvent[]): number =>
+  story.findLast(({ type }) => type === "run.restarted")?.atMs ?? acceptedAtMs;
 
 const runUnknown = (run: string): Failure =>
   new Failure(
@@ -272,6 +294,11 @@ async function followRun(run: RunId, values: Values, surroundings: Surroundings)
   say(surroundings, headOf(run, statusOfRecord(record, story), undefined, screenIn(surroundings)));
   const toEnd = async () => (await followed.soFar()) ?? (await followed.toEnd());
   return exitCodeOf(await watch({ run, config: values.config, onStop: () => GOES_ON }, toEnd, surroundings));
+}
+
+async function logs(run: RunId, { step, follow: follows = false, config }: Values, surroundings: Surroundings): Promise<number> {
+  await using ledger = await ledgerOf(config, surroundings);
+  return await printLogs(ledger, { run, step, follows, config }, surroundings);
 }
 
 async function cancel(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
