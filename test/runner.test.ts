@@ -249,9 +249,11 @@ t.test("a lent server starts when a file asks for it, and ends when no file that
   const one = { borrows: ["rabbitmq 4.0"] };
   const other = { borrows: ["rabbitmq 4.0", "kubernetes none"] };
   await using lender = await openLender([one, other], start);
-  process.env[LENDER] = lender.address;
   t.teardown(() => delete process.env[LENDER]);
 
+  process.env[LENDER] = `${lender.address.split(" ")[0]} guessed`;
+  await t.rejects(borrow("rabbitmq 4.0"), /gave no rabbitmq 4.0/, "nobody borrows who does not know the word");
+  process.env[LENDER] = lender.address;
   await t.rejects(borrow("rabbitmq 4.0"), /no room/, "and a file is told why there is no server");
   const [first, second] = await Promise.all([borrow<string>("rabbitmq 4.0"), borrow<string>("rabbitmq 4.0")]);
   t.equal(first.given, `rabbitmq 4.0 for ${first.borrower}`);

@@ -6,16 +6,13 @@
  */
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
-import { createServer, type Socket } from "node:net";
-import { tmpdir } from "node:os";
-import path from "node:path";
+import { type AddressInfo, createServer, type Socket } from "node:net";
 import { createInterface } from "node:readline";
 import type { Answer } from "../harness/lending/borrow.ts";
 import type { LentServer } from "../harness/lending/servers.ts";
 
 export interface Lender extends AsyncDisposable {
-  /** The path of the socket on which files ask. */
+  /** "port token": where files ask, and the word that only they know. */
   readonly address: string;
   /** Notes that a file which borrows these servers is over. */
   over(borrows: readonly string[]): Promise<void>;
@@ -33,8 +30,7 @@ export async function openLender(
   files: readonly { readonly borrows: readonly string[] }[],
   start: (what: string) => Promise<LentServer>,
 ): Promise<Lender> {
-  const folder = await mkdtemp(path.join(tmpdir(), "longshore-lender-"));
-  const address = path.join(folder, "socket");
+  const token = randomUUID();
   const left = files.flatMap(({ borrows }) => borrows);
   const servers = new Map<string, Promise<LentServer>>();
 
@@ -56,8 +52,9 @@ export async function openLender(
   async function serve(socket: Socket): Promise<void> {
     const gone = new Promise((resolve) => socket.once("close", resolve));
     socket.on("error", () => undefined); // `gone` follows
-    const [what] = (await Promise.race([once(createInterface({ input: socket }), "line"), gone.then(() => [])])) as [string?];
-    if (what === undefined) return;
+    const [line] = (await Promise.race([once(createInterface({ input: socket }), "line"), gone.then(() => [])])) as [string?];
+    if (line?.startsWith(`${token} `) !== true) return void socket.destroy();
+    const what = line.slice(token.length + 1);
     const borrower = randomUUID();
     const say = (answer: Answer): void => void (socket.writable && socket.write(`${JSON.stringify(answer)}\n`));
     try {
@@ -76,10 +73,10 @@ export async function openLender(
     sockets.add(socket.once("close", () => sockets.delete(socket)));
     void serve(socket);
   });
-  server.listen(address);
+  server.listen(0, "127.0.0.1");
   await once(server, "listening");
   return {
-    address,
+    address: `${(server.address() as AddressInfo).port} ${token}`,
     async over(borrows) {
       for (const it of borrows) left.splice(left.indexOf(it), 1);
       const unneeded = [...servers.keys()].filter((what) => !left.some((it) => what.startsWith(`${it} `) || what === it));
@@ -89,7 +86,6 @@ export async function openLender(
       server.close();
       for (const socket of sockets) socket.destroy(); // else a loan that a file never ended would keep the run from ending
       await Promise.all([...servers.keys()].map(end));
-      await rm(folder, { recursive: true, force: true });
     },
   };
 }

@@ -8,7 +8,7 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { createInterface } from "node:readline";
 
-/** The variable that names the lender's socket. */
+/** The variable that names the lender: "port token". */
 export const LENDER = "LONGSHORE_TEST_LENDER";
 
 export interface Loan<T> extends AsyncDisposable {
@@ -23,10 +23,11 @@ export const hasLender = (): boolean => (process.env[LENDER] ?? "") !== "";
 
 /** The loan ends with this process, however it ends: the lender sees that the connection is closed. */
 export async function borrow<T>(what: string): Promise<Loan<T>> {
-  const socket = connect(process.env[LENDER] ?? "");
+  const [port, token] = (process.env[LENDER] ?? "").split(" ");
+  const socket = connect(Number(port), "127.0.0.1");
   const gone = once(socket, "close"); // rejects if there is an error before
   gone.catch(() => undefined);
-  socket.write(`${what}\n`);
+  socket.write(`${token} ${what}\n`);
   const without = gone.then(() => Promise.reject(new Error(`the lender went away and gave no ${what}`)));
   const [line] = (await Promise.race([once(createInterface({ input: socket }), "line"), without])) as [string];
   const answer = JSON.parse(line) as Answer;
