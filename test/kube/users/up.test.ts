@@ -116,7 +116,9 @@ for (const { name, args, says } of [
   {
     name: "a wrong password for the broker",
     args: ["--broker", wrongly],
-    says: /^longshore: RabbitMQ at \S+:\d+ does not let the user "longshore" in\. Check the user and the password.*\n$/,
+    says: new RegExp(
+      `^longshore: RabbitMQ at \\S+:\\d+ does not let the user "${rabbit.user}" in\\. Check the user and the password.*\\n$`,
+    ),
   },
   {
     name: "a namespace that is not there",
