@@ -5,7 +5,7 @@
  *
  * Without an argument all tiers run. A path, or a part of one, runs the files whose paths contain it. Unit tests share the
  * machine's cores. Files that start databases, brokers and clusters run a few at a time, and the simulation runs beside them.
- * The last line is "N passed, N failed".
+ * Files that share a server get it from this process (runner/lender.ts). The last line is "N passed, N failed".
  */
 import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";

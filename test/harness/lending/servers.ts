@@ -64,7 +64,7 @@ async function lentRabbitmq(version: Version): Promise<LentServer> {
   };
   return {
     lend: async () => {
-      making = making.then(make);
+      making = making.then(make, make); // also after a failure, which its own borrower was told
       await making;
       return free.shift();
     },
