@@ -10,9 +10,7 @@ import { type Clock, systemClock } from "./clock.ts";
 import { ConfigProblems } from "./config/config.ts";
 import { within } from "./loop.ts";
 import type { Metrics } from "./metrics.ts";
-
-/** Not an import: an import of node:http also loads fetch and WebSocket, a tenth of each program's start. */
-const { createServer } = process.getBuiltinModule("node:http");
+import { createServer } from "./node-http.ts";
 
 export interface PartState {
   readonly ready: boolean;

@@ -8,13 +8,11 @@ import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
+import { createServer } from "@longshore/runtime/node-http.ts";
 import type { ApiRequest, User, Transport } from "../api.ts";
 import { isFields, textOf } from "../objects.ts";
 import { isStream } from "./serve.ts";
 import { badRequest, Refusal, refusal, unauthorized } from "./status.ts";
-
-/** Not an import: an import of node:http also loads fetch and WebSocket, a tenth of each program's start. */
-const { createServer } = process.getBuiltinModule("node:http");
 
 export interface HttpOptions {
   readonly cluster: { transport(identity: User): Transport };
