@@ -12,6 +12,7 @@ import type { Advancing } from "@longshore/domain/run/advance.ts";
 import type { Names } from "@longshore/domain/run/begin.ts";
 import { applyInputs, type Change, isChanged, unchanged, WORK_KINDS, type WorkKind } from "@longshore/domain/run/change.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
+import { otherKey } from "../key-mark.ts";
 import type { Admitted, Intake, Ledger, Notice, Recorded } from "../port.ts";
 import { commandId, duplicateId, refusalId, refusalOf } from "../postgres/admit.ts";
 import { workHints } from "../work-hints.ts";
@@ -35,6 +36,7 @@ export interface ModelOptions extends Names {
 }
 
 export interface Connecting {
+  readonly keyMark?: string | undefined;
   /** Chooses the fault of each call. */
   readonly fault?: (call: keyof Ledger) => Fault;
   /** Gets the result of each call, even if its answer is lost: for the simulation's own history. */
@@ -60,6 +62,7 @@ function connected(
   { clock, installation, epoch = 1, jobName }: ModelOptions,
   connecting: Connecting,
 ): Ledger {
+  if (connecting.keyMark !== undefined && (tables.keyMark ??= connecting.keyMark) !== connecting.keyMark) throw otherKey();
   const closing = new AbortController();
   const at = (): Advancing => ({ nowMs: clock.now(), epoch, jobName });
 
@@ -104,7 +107,7 @@ function connected(
       for (const it of heard) it(WORK_KINDS); // work of any kind may have come before this listener
       return kinds;
     },
-    describe: () => call("describe", () => ({ product: "the model", schema: "none" })),
+    describe: () => call("describe", () => ({ product: "the model", schema: "none", keyMark: tables.keyMark })),
     [Symbol.asyncDispose]: async () => closing.abort(),
   };
 }
