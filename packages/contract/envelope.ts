@@ -15,6 +15,7 @@ import { type GroupName, type Installation, RunId, type TenantName } from "./ids
 import { canonical, MESSAGE, parseJson } from "./json.ts";
 import type { CommandProblem } from "./problem-codes.ts";
 import { namedIn } from "./sender.ts";
+import { expressionProblems } from "./rendering.ts";
 import { requestProblems } from "./request.ts";
 import { bounded, judge, type Judged, nearest, problem } from "./schema-problems.ts";
 
@@ -250,7 +251,11 @@ function judgeCommand(type: string, data: unknown): Judged<unknown> {
   const pipeline = typeof data === "object" && data !== null && "steps" in data;
   const judged = judge(pipeline ? REQUESTED.pipeline : REQUESTED.simple, data, "/data");
   if (judged.kind === "invalid") return judged;
-  const wrong = requestProblems(judged.value).map(([path, message]) => problem(`/data${path}`, "Inconsistent", message));
+  const structure = requestProblems(judged.value).map(([path, message]) => problem(path, "Inconsistent", message));
+  const wrong = (structure.length > 0 ? structure : expressionProblems(judged.value, judged.value.run)).map((it) => ({
+    ...it,
+    path: `/data${it.path}`,
+  }));
   return wrong.length > 0 ? { kind: "invalid", problems: bounded(wrong) } : judged;
 }
 

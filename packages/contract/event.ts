@@ -46,7 +46,7 @@ const outputs = {
   outputs: z
     .record(z.string(), z.unknown())
     .describe(
-      "The JSON object that was written to `/dev/termination-log`. At a pipeline's end: an object for each step, by its name.",
+      "The JSON object that was written to `/dev/termination-log`, and the annotations that are outputs. At a pipeline's end: what its `outputs` say, else an object for each step, by its name.",
     ),
 };
 const outputsIgnored = {

@@ -153,7 +153,7 @@ export interface Placed {
 /** One attempt, with everything that a loop needs to act on it. */
 export interface Work {
   readonly attempt: Attempt;
-  readonly run: Pick<Run, "id" | "tenant" | "generation" | "plan" | "cancel">;
+  readonly run: Pick<Run, "id" | "tenant" | "generation" | "plan" | "steps" | "cancel">;
   readonly request: RunRequest;
   readonly nowMs: number;
 }

@@ -10,7 +10,8 @@
  * them all.
  */
 import type { GroupName, Installation, RunId } from "@longshore/contract/ids.ts";
-import type { StepRequest } from "@longshore/contract/request.ts";
+import type { RenderedContainer } from "@longshore/contract/container.ts";
+import { declaredOf, type RenderedStep } from "@longshore/contract/request.ts";
 import { durationMs } from "@longshore/contract/units.ts";
 import { ANNOTATIONS, CONTAINER, HOLD, LABELS, MANAGED_BY, WITHOUT_HOLD } from "../run/marks.ts";
 import type { Limits } from "../run/record.ts";
@@ -47,20 +48,27 @@ interface PodSpec {
   readonly automountServiceAccountToken: boolean;
   readonly enableServiceLinks: false;
   readonly securityContext: { readonly seccompProfile: { readonly type: "RuntimeDefault" } };
+  readonly initContainers?: readonly Container[];
   readonly containers: readonly Container[];
   readonly volumes?: readonly Volume[];
 }
 
-interface Volume {
+type Volume = { readonly name: string } & (
+  | { readonly emptyDir: { readonly sizeLimit: string } }
+  | { readonly secret: { readonly secretName: string } }
+);
+
+interface VolumeMount {
   readonly name: string;
-  readonly secret: { readonly secretName: string };
+  readonly mountPath: string;
+  readonly readOnly?: true;
 }
 
-interface Container extends Pick<StepRequest, "command" | "args" | "workingDir" | "resources"> {
+interface Container extends Pick<RenderedContainer, "command" | "args" | "workingDir" | "resources"> {
   readonly name: string;
   readonly image: string;
   readonly env?: readonly EnvVariable[];
-  readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string; readonly readOnly: true }[];
+  readonly volumeMounts?: readonly VolumeMount[];
   readonly terminationMessagePolicy: "File";
   readonly securityContext: {
     readonly allowPrivilegeEscalation: false;
@@ -82,7 +90,7 @@ export interface ManifestInput {
     readonly annotations?: Words | undefined;
     readonly traceparent?: string | undefined;
   };
-  readonly step: StepRequest;
+  readonly step: RenderedStep;
   readonly attempt: number;
   readonly generation: number;
   readonly epoch: number;
@@ -103,23 +111,49 @@ const DEADLINE_MARGIN_SECONDS = 600;
  * policy judges the result.)
  */
 export function manifest(input: ManifestInput): JobManifest {
-  const { command, args, workingDir, resources, secrets: mounts = [] } = input.step;
+  const { init = [] } = input.step;
+  const { volumes, volumeMounts } = volumesOf(input.step);
+  const of = (name: string, asked: RenderedContainer): Container => {
+    const { image, command, args, workingDir, resources } = asked;
+    return {
+      ...container(name, image),
+      ...(command && { command }),
+      ...(args && { args }),
+      ...(workingDir !== undefined && { workingDir }),
+      ...(resources && { resources }),
+      env: environment(input, asked.env),
+      ...(volumeMounts.length > 0 && { volumeMounts }),
+    };
+  };
   return job(
     input,
     ownLabels(input),
     { parallelism: 1 },
     {
-      ...container(input.step.image),
-      ...(command && { command }),
-      ...(args && { args }),
-      ...(workingDir !== undefined && { workingDir }),
-      ...(resources && { resources }),
-      env: environment(input),
-      ...(mounts.length > 0 && {
-        volumeMounts: mounts.map(({ mount }, at) => ({ name: secretVolume(at), mountPath: mount, readOnly: true })),
-      }),
+      ...(init.length > 0 && { initContainers: init.map((it) => of(it.name, it)) }),
+      containers: [of(CONTAINER, input.step)],
+      ...(volumes.length > 0 && { volumes }),
     },
   );
+}
+
+/** All containers of the pod see its Secrets and its scratch space. */
+function volumesOf({ secrets = [], scratch = [] }: RenderedStep): {
+  readonly volumes: readonly Volume[];
+  readonly volumeMounts: readonly VolumeMount[];
+} {
+  const secret = (at: number): string => `secret-${at}`;
+  const empty = (at: number): string => `scratch-${at}`;
+  return {
+    volumes: [
+      ...secrets.map(({ name }, at) => ({ name: secret(at), secret: { secretName: name } })),
+      ...scratch.map(({ size }, at) => ({ name: empty(at), emptyDir: { sizeLimit: size } })),
+    ],
+    volumeMounts: [
+      ...secrets.map(({ mount }, at) => ({ name: secret(at), mountPath: mount, readOnly: true as const })),
+      ...scratch.map(({ path }, at) => ({ name: empty(at), mountPath: path })),
+    ],
+  };
 }
 
 /**
@@ -132,16 +166,21 @@ export function occupant(input: ManifestInput): JobManifest {
     input,
     labels,
     { suspend: true, parallelism: 0 },
-    {
-      ...container(input.step.image),
-      command: ["/longshore-occupant-runs-nothing"],
-    },
+    { containers: [{ ...container(CONTAINER, input.step.image), command: ["/longshore-occupant-runs-nothing"] }] },
   );
 }
 
-function job(input: ManifestInput, own: Words, mode: Pick<JobSpec, "suspend" | "parallelism">, only: Container): JobManifest {
+type Parts = Pick<PodSpec, "initContainers" | "containers" | "volumes">;
+
+function job(input: ManifestInput, own: Words, mode: Pick<JobSpec, "suspend" | "parallelism">, parts: Parts): JobManifest {
   const labels = { ...input.run.labels, ...input.step.labels, ...own };
-  const annotations = { ...input.run.annotations, ...input.step.annotations, [ANNOTATIONS.runId]: input.run.id };
+  const outputs = declaredOf(input.step).annotations;
+  const annotations = {
+    ...input.run.annotations,
+    ...input.step.annotations,
+    [ANNOTATIONS.runId]: input.run.id,
+    ...(outputs.length > 0 && { [ANNOTATIONS.outputs]: outputs.join(",") }),
+  };
   return {
     apiVersion: "batch/v1",
     kind: "Job",
@@ -165,29 +204,23 @@ function job(input: ManifestInput, own: Words, mode: Pick<JobSpec, "suspend" | "
       backoffLimit: 0,
       podReplacementPolicy: "Failed",
       activeDeadlineSeconds: backstopSeconds(input.limits),
-      template: { metadata: { labels, annotations }, spec: pod(only, input.step) },
+      template: { metadata: { labels, annotations }, spec: pod(parts, input.step) },
     },
   };
 }
 
-const secretVolume = (at: number): string => `secret-${at}`;
-
-/** An occupant has the volumes without a mount: it starts no pod. */
-const pod = (only: Container, { grace, secrets = [], serviceAccount }: StepRequest): PodSpec => ({
+const pod = (parts: Parts, { grace, serviceAccount }: RenderedStep): PodSpec => ({
   restartPolicy: "Never",
   ...(grace !== undefined && { terminationGracePeriodSeconds: Math.ceil((durationMs(grace) ?? 0) / 1000) }),
   ...(serviceAccount?.name !== undefined && { serviceAccountName: serviceAccount.name }),
   automountServiceAccountToken: serviceAccount?.token === true,
   enableServiceLinks: false,
   securityContext: { seccompProfile: { type: "RuntimeDefault" } },
-  containers: [only],
-  ...(secrets.length > 0 && {
-    volumes: secrets.map(({ name }, at) => ({ name: secretVolume(at), secret: { secretName: name } })),
-  }),
+  ...parts,
 });
 
-const container = (image: string): Container => ({
-  name: CONTAINER,
+const container = (name: string, image: string): Container => ({
+  name,
   image,
   // A step writes its outputs to this file; the log is no substitute for it.
   terminationMessagePolicy: "File",
@@ -203,11 +236,11 @@ const ownLabels = ({ installation, hashOfRun, step, attempt }: ManifestInput): W
   [LABELS.managedBy]: MANAGED_BY,
 });
 
-function environment({ run, step, attempt }: ManifestInput): readonly EnvVariable[] {
+function environment({ run, step, attempt }: ManifestInput, asked: RenderedContainer["env"]): readonly EnvVariable[] {
   const own = { LONGSHORE_RUN: run.id, LONGSHORE_STEP: step.name, LONGSHORE_ATTEMPT: String(attempt) };
   // A request may replace this variable, and no other of ours: its author knows better which trace the step belongs to.
   const trace = run.traceparent !== undefined && { TRACEPARENT: run.traceparent };
-  const all: NonNullable<StepRequest["env"]> = { ...trace, ...step.env, ...own };
+  const all: NonNullable<RenderedContainer["env"]> = { ...trace, ...asked, ...own };
   return Object.entries(all).map(([name, value]) => {
     if (typeof value === "string") return { name, value };
     if ("field" in value) return { name, valueFrom: { fieldRef: { fieldPath: value.field } } };

@@ -124,7 +124,10 @@ function restarted(
   }
   const problems = correctionProblems(existing.run, from, corrections);
   if (problems.length > 0) return { kind: "refuse", problems };
-  const begun = restartRun(existing, from, byStep(existing.run.plan, corrections));
+  const begun = restartRun(existing, from, {
+    with: byStep(existing.run.plan, corrections),
+    ...(corrections?.parameters && { withParameters: corrections.parameters }),
+  });
   if (Object.values(begun.run.steps).every(({ state }) => state === "ended")) {
     return {
       kind: "refuse",
@@ -149,7 +152,7 @@ function correctionProblems(
   from: CommandData<"run.restart">["from"],
   given: Corrections = {},
 ): readonly CommandProblem[] {
-  const { steps, ...flat } = given;
+  const { steps, parameters = {}, ...flat } = given;
   const names = run.plan.steps.map(({ name }) => name);
   const again = restartedSteps(run, from);
   const problem = (path: string, message: string): CommandProblem => ({
@@ -157,11 +160,23 @@ function correctionProblems(
     code: "RequestInvalid",
     message,
   });
+  const used = run.plan.parameters ?? [];
+  const unused = Object.keys(parameters).flatMap((name) =>
+    used.includes(name)
+      ? []
+      : [
+          problem(
+            `parameters/${name}`,
+            `No expression of this run uses the parameter "${name}"; ${used.length === 0 ? "it uses none." : `it uses ${used.join(", ")}.`}`,
+          ),
+        ],
+  );
   if (run.plan.simple)
     return steps === undefined
-      ? []
-      : [problem("steps", "This run has no named steps: write the fields of `with` without `steps`.")];
+      ? unused
+      : [...unused, problem("steps", "This run has no named steps: write the fields of `with` without `steps`.")];
   return [
+    ...unused,
     ...Object.keys(flat).map((field) =>
       problem(field, `This run has several steps: say which one, as in {"steps": {"${names[0] ?? ""}": {"${field}": …}}}.`),
     ),
@@ -177,8 +192,8 @@ function correctionProblems(
 
 function byStep({ simple }: Plan, given: Corrections | undefined): Plan["with"] {
   if (given === undefined || !simple) return given?.steps;
-  const { steps: _, ...flat } = given;
-  return { [MAIN]: flat };
+  const { steps: _, parameters: _parameters, ...flat } = given;
+  return Object.keys(flat).length === 0 ? undefined : { [MAIN]: flat };
 }
 
 const otherGeneration = (asked: number, now: number): Verdict => ({

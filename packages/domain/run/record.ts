@@ -55,6 +55,12 @@ export interface Plan {
   readonly limits: Limits;
   /** The corrections that came with the newest restart, by step. */
   readonly with: Readonly<Record<string, Correction>> | undefined;
+  /** The parameters that came with the newest restart. */
+  readonly withParameters?: Readonly<Record<string, unknown>>;
+  /** The names of the parameters that expressions of the request use: a restart may correct these. */
+  readonly parameters?: readonly string[];
+  /** The outputs of a pipeline that are told at its end, with their expressions. */
+  readonly outputs?: Readonly<Record<string, string>>;
   /** The trace of the message that requested the run: a restart stays in that trace. */
   readonly traceparent?: string;
 }
@@ -64,7 +70,11 @@ export interface PlannedStep {
   readonly needs: readonly StepName[];
   readonly when: NonNullable<StepRequest["when"]>;
   readonly outputs: readonly string[];
-  /** What the groups' policies judge. */
+  /** Outputs that the program writes as annotations of its pod. */
+  readonly annotations?: readonly string[];
+  /** Whether the step runs at all, as the request says; `known` if that depends on no output. */
+  readonly if?: { readonly given: boolean | string; readonly known?: boolean };
+  /** What the groups' policies judge, as far as it is known. What depends on an output is judged when the Job is created. */
   readonly uses?: Uses;
   /** The limits in which the step differs from its run. */
   readonly limits?: Partial<Limits>;
@@ -95,13 +105,17 @@ export interface Step {
   /** The number of retries made in this generation. */
   readonly retries: number;
   readonly outcome?: StepOutcome;
-  /** Skipped because the run was cancelled, not because of a step that this one needs. */
-  readonly skippedBy?: "cancel";
+  /** Skipped because the run was cancelled, or by its own `if` (then it counts as succeeded), not because of a step that it needs. */
+  readonly skippedBy?: "cancel" | "if";
   readonly outputs?: Readonly<Record<string, unknown>>;
   /** Why the text that the container wrote is no output. */
   readonly outputsIgnored?: string;
   readonly diagnosis?: Diagnosis;
 }
+
+/** A step that its own `if` skipped counts as done: the steps that need it run. */
+export const isSatisfied = ({ outcome, skippedBy }: Step): boolean =>
+  outcome === "succeeded" || (outcome === "skipped" && skippedBy === "if");
 
 export const ATTEMPT_STATES = ["waiting", "ready", "claimed", "live", "closing", "ended", "done"] as const;
 export type AttemptState = (typeof ATTEMPT_STATES)[number];

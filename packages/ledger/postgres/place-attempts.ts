@@ -158,7 +158,7 @@ async function worksOf(
     const request = specs.get(held.get(run)?.key ?? "");
     if (after === undefined || attempt === undefined || request === undefined)
       throw new Bug(`the run ${run} was claimed and has no request`);
-    const { id, tenant, generation, plan, cancel } = after.run;
-    return { attempt, run: { id, tenant, generation, plan, cancel }, request, nowMs };
+    const { id, tenant, generation, plan, steps, cancel } = after.run;
+    return { attempt, run: { id, tenant, generation, plan, steps, cancel }, request, nowMs };
   });
 }

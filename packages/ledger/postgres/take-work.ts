@@ -10,7 +10,7 @@ import type { GroupName, RunId, Uid } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
 import { STANDING_STATES } from "@longshore/domain/group/group.ts";
 import { KINDS_DUE } from "@longshore/domain/run/change.ts";
-import { type AttemptState, type Cancel, FENCE_MS, type Plan } from "@longshore/domain/run/record.ts";
+import { type AttemptState, type Cancel, FENCE_MS, type Plan, type Run } from "@longshore/domain/run/record.ts";
 import type { Ledger, Standing, StrayWork, Work, WorkKind } from "../port.ts";
 import { type Database, inList, type Statement } from "./connection.ts";
 import { ATTEMPT_COLUMNS, ATTEMPT_GROUP, type AttemptColumns, attemptOf, planOf } from "./rows.ts";
@@ -21,6 +21,7 @@ interface WorkColumns extends AttemptColumns {
   readonly tenant: Work["run"]["tenant"];
   readonly run_generation: number;
   readonly plan: Plan;
+  readonly steps: Run["steps"];
   readonly cancel: Cancel | null;
   readonly spec: RunRequest;
   readonly now: number;
@@ -28,7 +29,7 @@ interface WorkColumns extends AttemptColumns {
 
 /** Selects all that a loop needs to act on an attempt, for the rows in `taken`. The run is read and not locked. */
 const WITH_RUN = (taken: string): string => `
-select ${ATTEMPT_COLUMNS}, r.id as run_id, r.tenant, r.generation as run_generation, r.plan, r.cancel, s.spec, clock_timestamp() as now
+select ${ATTEMPT_COLUMNS}, r.id as run_id, r.tenant, r.generation as run_generation, r.plan, r.steps, r.cancel, s.spec, clock_timestamp() as now
 from ${taken} a join run r on r.key = a.run_key join run_spec s on s.run_key = a.run_key ${ATTEMPT_GROUP}
 order by a.priority desc, a.key`;
 
@@ -137,6 +138,7 @@ const workOf = (row: WorkColumns): Work => ({
     tenant: row.tenant,
     generation: row.run_generation,
     plan: planOf(row.plan),
+    steps: row.steps,
     cancel: row.cancel ?? undefined,
   },
   request: row.spec,

@@ -63,10 +63,10 @@ const candidateOf = ({ run: { key: accepted, record }, attempt: { step, n, prior
 });
 
 const workOf = (run: its.ModelRun, attempt: Work["attempt"], nowMs: number): readonly Work[] => {
-  const { id, tenant, generation, plan, cancel } = run.record.run;
+  const { id, tenant, generation, plan, steps, cancel } = run.record.run;
   return run.request === undefined
     ? []
-    : [{ attempt, run: { id, tenant, generation, plan, cancel }, request: run.request, nowMs }];
+    : [{ attempt, run: { id, tenant, generation, plan, steps, cancel }, request: run.request, nowMs }];
 };
 
 export function claimDue(

@@ -15,6 +15,7 @@ import { environmentOf } from "./command.ts";
 import { adoptContainer, type ContainerProcess, type End, logIn, runContainer } from "./container.ts";
 import { judgeImage } from "./images.ts";
 import { type LogFile, openLogFile } from "./logfile.ts";
+import { mountsOf } from "./mounts.ts";
 import { killGroup } from "./shim.ts";
 import { type Container, finishedPhase, isDeleting, type PodObject } from "../objects.ts";
 
@@ -316,7 +317,11 @@ function attempt({ clock, pod, folder, look, logBytesMost, throwaway }: LifePart
   const values = { HOSTNAME: pod.metadata.name, ...environment.values };
   try {
     mkdirSync(own, { recursive: true });
-    return { kind: "made", process: runContainer({ clock, container, folder: own, values, logBytesMost, leashed: throwaway }) };
+    const mounts = mountsOf(pod, container, folder);
+    return {
+      kind: "made",
+      process: runContainer({ clock, container, folder: own, values, mounts, logBytesMost, leashed: throwaway }),
+    };
   } catch (error) {
     // The disk is full, or a path is too long.
     return { kind: "waits", first: waits("CreateContainerError", error instanceof Error ? error.message : String(error)) };

@@ -86,7 +86,7 @@ function requestOf(
   const nowMs = clock.now();
   const { run: id, actor, ...request } = data;
   const digest = keys.digest(TENANT, { run: id, ...request });
-  const plan = { ...planOf(request as RunRequest, defaults), ...(traceparent !== undefined && { traceparent }) };
+  const plan = { ...planOf(request as RunRequest, defaults, id), ...(traceparent !== undefined && { traceparent }) };
   return { kind: "run", run: { id, tenant: TENANT, source, digest, plan, nowMs }, told: actor ? { actor } : {} };
 }
 

@@ -26,6 +26,7 @@ import { exitCodeOf, follow } from "../following.ts";
 import { placeOf } from "../place.ts";
 import { GOES_ON, watch } from "../watching.ts";
 import { findLongshore } from "../which-longshore.ts";
+import { correctionOf } from "./runs-corrections.ts";
 import { printLogs } from "./runs-logs.ts";
 import { newestOfRun, pageOf, selectorOf, statusOfRecord } from "./runs-page.ts";
 import { brokerOf, commandOf, ledgerOf, sendTo } from "./publish.ts";
@@ -171,7 +172,7 @@ It waits until the run has ended again, and prints the story meanwhile. Ctrl-C e
   longshore runs restart orders/8812/export --with resources.limits.memory=2Gi
   longshore runs restart orders/8812/export --with env.MODE=slow --with deadline=2h
 
---with takes the fields image, env.NAME, deadline, and resources.limits.X and resources.requests.X with cpu, memory or ephemeral-storage for X. Of a pipeline it takes them under the step's name: steps.NAME.image, steps.NAME.env.NAME and so on. The rest of a request stays as it was.
+--with takes the fields image, env.NAME, deadline, and resources.limits.X and resources.requests.X with cpu, memory or ephemeral-storage for X. Of a pipeline it takes them under the step's name: steps.NAME.image, steps.NAME.env.NAME and so on. parameters.NAME takes any JSON, or a text. The rest of a request stays as it was.
 
 Exit 0: the run succeeded. Exit 1: it did not, or the restart was refused. Exit 130: nobody waits any more (Ctrl-C).`,
     }),
@@ -373,22 +374,3 @@ const RESTART_UNTAKEN = {
   says: "stopped watching. The restart waits at the broker, since no launcher has taken it yet: it needs a launcher that runs. Then this shows it:",
   commands: ["follow"],
 } as const;
-
-/** Turns "resources.limits.memory=2Gi" into { resources: { limits: { memory: "2Gi" } } }. */
-function correctionOf(given: readonly string[]): Record<string, never> {
-  const root: Record<string, unknown> = Object.create(null);
-  for (const text of given) {
-    const at = text.indexOf("=");
-    if (at < 1) throw new Usage(`--with ${text}: write FIELD=VALUE, such as resources.limits.memory=2Gi`);
-    const path = text.slice(0, at).split(".");
-    const last = path.pop() ?? "";
-    let into = root;
-    for (const name of path) {
-      const next: unknown = (into[name] ??= Object.create(null));
-      if (typeof next !== "object" || next === null) throw new Usage(`--with ${text}: ${name} was given a value already`);
-      into = next as Record<string, unknown>;
-    }
-    into[last] = text.slice(at + 1);
-  }
-  return root as Record<string, never>;
-}

@@ -404,4 +404,13 @@ const GROUPS: readonly PlantedBug[] = [
   },
 ];
 
-export const PLANTED: readonly PlantedBug[] = [...LIFECYCLE, ...LOOPS, ...TURNS, ...GROUPS];
+const VALUES: readonly PlantedBug[] = [
+  {
+    name: "◆ the kubelet expands $( and nothing else of a value",
+    edits: [edit("packages/contract/template.ts", 'value.replaceAll("$", "$$$$")', 'value.replaceAll("$(", "$$$$(")')],
+    breaks: ["A program gets"],
+    seeds: [1, 2],
+  },
+];
+
+export const PLANTED: readonly PlantedBug[] = [...LIFECYCLE, ...LOOPS, ...TURNS, ...GROUPS, ...VALUES];
