@@ -5,7 +5,15 @@
  * and dashboard spell differently, and a gauge that reads 0 although nobody measured it: a metric is absent until it is first
  * set. No label holds a run's id: the number of series must not grow with the number of runs.
  */
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { createRequire } from "node:module";
+import type prometheus from "prom-client";
+
+/** prom-client's index also loads OpenTelemetry for metrics that we do not have: a tenth of a second of each program's start. */
+const part = createRequire(import.meta.url);
+const Registry = part("prom-client/lib/registry.js") as typeof prometheus.Registry;
+const Counter = part("prom-client/lib/counter.js") as typeof prometheus.Counter;
+const Gauge = part("prom-client/lib/gauge.js") as typeof prometheus.Gauge;
+const Histogram = part("prom-client/lib/histogram.js") as typeof prometheus.Histogram;
 
 type Kind = "counter" | "gauge" | "histogram";
 

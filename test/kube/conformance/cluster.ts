@@ -5,11 +5,11 @@
  * ever.
  */
 import type { OpenCluster } from "@longshore/kubernetes/testing/conformance.ts";
-import type { TestCluster } from "../../harness/kubernetes/kubernetes.ts";
+import type { PrivateCluster } from "../../harness/kubernetes/kubernetes.ts";
 
 const forever = new AbortController().signal;
 
-export async function openIn(cluster: TestCluster): Promise<OpenCluster> {
+export async function openIn(cluster: PrivateCluster): Promise<OpenCluster> {
   const namespace = await cluster.namespace("conformance");
   const confined = await cluster.as(await cluster.token(namespace, "longshore-launcher"));
   return {
@@ -21,7 +21,7 @@ export async function openIn(cluster: TestCluster): Promise<OpenCluster> {
   };
 }
 
-async function clear({ admin }: TestCluster, namespace: string): Promise<void> {
+async function clear({ admin }: PrivateCluster, namespace: string): Promise<void> {
   const jobs = `/apis/batch/v1/namespaces/${namespace}/jobs`;
   const { body } = await admin.send({ method: "GET", path: jobs }, forever);
   const { items = [] } = body as { readonly items?: readonly { readonly metadata: { readonly name: string } }[] };

@@ -16,7 +16,7 @@ import { kubernetes } from "../../harness/kubernetes/kubernetes.ts";
 import { readTree, type Source } from "../../tidy/source.ts";
 
 t.setTimeout(0);
-const test = await kubernetes({ nodes: "none" });
+const test = await kubernetes({ nodes: "none", shared: true });
 t.teardown(() => test[Symbol.asyncDispose]());
 const cluster = only(test.clusters);
 

@@ -15,7 +15,7 @@ import { jobOf, kubectl, podsOf, sent } from "../person.ts";
 
 t.setTimeout(0); // each wait of the harness has its own bound
 
-await using rabbit = await rabbitmq({ version: "4.0" });
+await using rabbit = await rabbitmq({ version: "4.0", shared: true });
 await using cloud = await kubernetes({ nodes: "real" });
 const cluster = only(cloud.clusters);
 await using system = await openSystem({ brokerUrl: rabbit.url, clusters: [cluster] });
