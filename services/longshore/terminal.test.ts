@@ -115,7 +115,10 @@ t.test("where none runs, the settings of a launcher that lie in this folder are 
   const { surroundings } = await folder(t);
   await mkdir(join(surroundings.cwd, "config"));
   await writeFile(join(surroundings.cwd, "config/launcher.yaml"), "");
-  await t.rejects(findLongshore({ config: undefined }, surroundings), /in this folder\. `npm start` .*`--config config\/launcher\.yaml`\.$/);
+  await t.rejects(
+    findLongshore({ config: undefined }, surroundings),
+    /in this folder\. `npm start` .*`--config config\/launcher\.yaml`\.$/,
+  );
 });
 
 for (const { name, text } of [
