@@ -20,7 +20,7 @@ import { span } from "../screen/times.ts";
 import { groups } from "./doctor-groups.ts";
 import { runsThatWait } from "./doctor-runs.ts";
 import { sinks } from "./doctor-sinks.ts";
-import { NO_LAUNCHER, toServeSentence, toStartSentence, UNHELD } from "./group.ts";
+import { NO_LAUNCHER, runsLauncher, toServeSentence, toStartSentence, UNHELD } from "./group.ts";
 import { findLongshore, type Longshore } from "../which-longshore.ts";
 
 /** One line of the page. `todo`: the reader's next step. */
@@ -149,6 +149,7 @@ async function ledgerAndHolds(longshore: Longshore, _: AbortSignal, config?: str
       await ledger.counts(),
       await ledger.groups(),
     ];
+    const hasLauncher = runsLauncher(counts, longshore);
     const late = (counts.outboxOldestMs ?? 0) > HOURGLASS_MS;
     return [
       { part: "ledger", state: "ok", says: `${product}, schema ${schema}; ${unsent(counts.outbox)}` },
@@ -156,7 +157,7 @@ async function ledgerAndHolds(longshore: Longshore, _: AbortSignal, config?: str
         ? []
         : failed("ledger", otherKey(), longshore)),
       clock("ledger", now - (before + systemClock.now()) / 2),
-      ...(counts.hasLauncher ? [] : [noLauncher(config)]),
+      ...(hasLauncher ? [] : [noLauncher(config)]),
       ...(late
         ? [
             {
@@ -180,7 +181,7 @@ async function ledgerAndHolds(longshore: Longshore, _: AbortSignal, config?: str
             todo: "is a launcher running, and does it reach the groups below?",
           },
       ...(await runsThatWait(ledger, longshore, config)),
-      ...states.flatMap((it) => ofGroup(it, { nowMs: now, hasLauncher: counts.hasLauncher }, longshore)),
+      ...states.flatMap((it) => ofGroup(it, { nowMs: now, hasLauncher }, longshore)),
     ];
   } catch (error) {
     if (error instanceof Failure && error.code === "LedgerNew") return [{ part: "ledger", state: "WARN", says: error.message }];
