@@ -7,6 +7,8 @@
  * Exit codes: 0 stopped in order (or what the work says), 1 a person has to mend something first (the settings, a password, a
  * permission), 2 a bug of ours, 3 it did not stop in time, 130 or 143 on the second signal.
  */
+import { randomUUID } from "node:crypto";
+import { hostname } from "node:os";
 import { parseArgs } from "node:util";
 import type { z } from "zod";
 import { causesOf } from "./causes.ts";
@@ -20,6 +22,9 @@ import type { ProgramEnd } from "./loop.ts";
 
 /** A config schema for a program has these settings beside its own: `z.strictObject({ ...programSettings, … })`. */
 export const programSettings = { log: LogSettings.prefault({}) };
+
+/** The name under which one process of a program takes leases: no other process has it, and a person finds the process by it. */
+export const ownerName = (): string => `${hostname()}/${process.pid}/${randomUUID().slice(0, 8)}`;
 
 interface ProgramOptions {
   readonly graceMs?: number;

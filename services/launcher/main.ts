@@ -12,8 +12,6 @@
  * Two loops record messages. Every other loop asks the ledger one question, acts, and records the answer. Work is remembered
  * nowhere else, so a launcher may die at any line.
  */
-import { randomUUID } from "node:crypto";
-import { hostname } from "node:os";
 import { openBroker } from "@longshore/broker/brokers.ts";
 import { brokerOf } from "@longshore/broker/settings.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
@@ -30,7 +28,7 @@ import { serveHealth } from "@longshore/runtime/health.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import { backOff, batch, type ProgramEnd, together } from "@longshore/runtime/loop.ts";
 import { openMetrics } from "@longshore/runtime/metrics.ts";
-import { runProgram } from "@longshore/runtime/program.ts";
+import { ownerName, runProgram } from "@longshore/runtime/program.ts";
 import { openStarting } from "@longshore/runtime/starting.ts";
 import { definitionsAtStart, knownDefinitions, watchDefinitions } from "./definitions/known.ts";
 import { announce, openAnnouncing } from "./groups/announce.ts";
@@ -51,7 +49,7 @@ const RECORDING_MOST = 2_000;
 export async function launcher(config: LauncherConfig, log: Log, signal: AbortSignal): Promise<ProgramEnd> {
   const clock = systemClock;
   const { installation, inFlight } = config;
-  const owner = `${hostname()}/${process.pid}/${randomUUID().slice(0, 8)}`;
+  const owner = ownerName();
   const metrics = openMetrics("launcher", "0.1.0");
   const keys = openKeys(Buffer.from(config.ledger.keyFile.reveal()), installation);
   const starting = openStarting(["broker", "ledger"], { clock, log, signal, isOutage: isTransient });

@@ -7,8 +7,6 @@
  * depends on it. What each sink was told is written down behind each answer, so it may die at any line: then a request is sent
  * again, with the same webhook-id.
  */
-import { randomUUID } from "node:crypto";
-import { hostname } from "node:os";
 import { Failure, isTransient } from "@longshore/contract/problem.ts";
 import { openDeliveries } from "@longshore/ledger/open-deliveries.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
@@ -18,7 +16,7 @@ import { serveHealth } from "@longshore/runtime/health.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import { backOff, type ProgramEnd, together } from "@longshore/runtime/loop.ts";
 import { openMetrics } from "@longshore/runtime/metrics.ts";
-import { runProgram } from "@longshore/runtime/program.ts";
+import { ownerName, runProgram } from "@longshore/runtime/program.ts";
 import { openStarting } from "@longshore/runtime/starting.ts";
 import { openJudge } from "./addresses.ts";
 import { openBreaker } from "./breaker.ts";
@@ -36,7 +34,7 @@ const isOutage = (error: unknown): error is Failure =>
 export async function recorder(config: RecorderConfig, log: Log, signal: AbortSignal): Promise<ProgramEnd> {
   const clock = systemClock;
   const { installation, pace } = config;
-  const owner = `${hostname()}/${process.pid}/${randomUUID().slice(0, 8)}`;
+  const owner = ownerName();
   const metrics = openMetrics("recorder", "0.1.0");
   const starting = openStarting(["ledger"], { clock, log, signal, isOutage });
   await using health = await serveHealth({ listen: config.http.listen, metrics, clock, ...starting.health });

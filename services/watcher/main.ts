@@ -8,8 +8,6 @@
  * Its groups stand in a file, or launchers announce them (announced-groups.ts). It needs no database. It remembers only in
  * memory which facts it published, and publishes them again after a restart: the launcher recognises repeats.
  */
-import { randomUUID } from "node:crypto";
-import { hostname } from "node:os";
 import { openBroker } from "@longshore/broker/brokers.ts";
 import { brokerOf } from "@longshore/broker/settings.ts";
 import { Failure, isTransient } from "@longshore/contract/problem.ts";
@@ -22,7 +20,7 @@ import { serveHealth } from "@longshore/runtime/health.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import { backOff, type ProgramEnd, together } from "@longshore/runtime/loop.ts";
 import { type Metrics, openMetrics } from "@longshore/runtime/metrics.ts";
-import { runProgram } from "@longshore/runtime/program.ts";
+import { ownerName, runProgram } from "@longshore/runtime/program.ts";
 import { openStarting } from "@longshore/runtime/starting.ts";
 import { openSeal } from "@longshore/runtime/seal.ts";
 import { WatcherConfig } from "./config.ts";
@@ -33,7 +31,7 @@ import { watcherLoops } from "./watch-group.ts";
 export async function watcher(config: WatcherConfig, log: Log, signal: AbortSignal): Promise<ProgramEnd> {
   const clock = systemClock;
   const { installation } = config;
-  const owner = `${hostname()}/${process.pid}/${randomUUID().slice(0, 8)}`;
+  const owner = ownerName();
   const metrics = openMetrics("watcher", "0.1.0");
 
   const starting = openStarting(["broker", "groups"], { clock, log, signal, isOutage: isTransient });

@@ -73,7 +73,7 @@ export function letIn({ run, attempts }: RunRecord, nowMs: number): RunRecord {
   return { run, attempts: attempts.map(entered) };
 }
 
-/** What an attempt of a run hears that is not let in. The line is looked at all the time, so its own timer is its last one. */
+/** What an attempt hears whose run is not let in. The line is looked at all the time, so the attempt's own timer only ends its wait. */
 export function outside({ notes }: Attempt, concurrency: Concurrency, nowMs: number): InputOf<"noPlace" | "waitExpired"> {
   if (nowMs >= notes.waitUntilMs) return { kind: "waitExpired", diagnosis: waitedInLine(concurrency) };
   return { kind: "noPlace", reason: LIMITED, considered: [], retryAtMs: notes.waitUntilMs, waitsFor: [] };

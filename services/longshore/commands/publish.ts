@@ -25,7 +25,8 @@ import { statusText } from "../status.ts";
 import { isWithoutCommand, NO_COMMAND } from "../terminal.ts";
 import { GOES_ON, watch } from "../watching.ts";
 import { findLongshore } from "../which-longshore.ts";
-import { statusOfRecord } from "./runs-page.ts";
+import { jsonOrText } from "./runs-corrections.ts";
+import { statusOfRecord, STORY_MOST } from "./runs-page.ts";
 
 /** The options that give the request's fields. */
 const OPTIONS: Readonly<Record<string, string>> = {
@@ -204,7 +205,6 @@ async function knownOf(ledger: Pick<Ledger, "find" | "story">, body: Uint8Array,
   return { says: `${what}: ${text}; it is not run again`, refused: false };
 }
 
-const STORY_MOST = 1000;
 const NAMED_MOST = 5;
 
 /** A wait for a group that nobody has lasts a day, and most often a name is misspelt. `undefined`: there is such a group. */
@@ -283,21 +283,13 @@ async function ofDefinition(name: string, flags: Flags, words: readonly string[]
     if (at < 1) throw new Usage(`-p ${it}: write NAME=VALUE`);
     const [key, text] = [it.slice(0, at), it.slice(at + 1)];
     const type = body.parameters?.properties?.[key]?.type;
-    return [key, type === "string" ? text : (jsonOf(text) ?? text)] as const;
+    return [key, type === "string" ? text : (jsonOrText(text) ?? text)] as const;
   });
   const parameters = given.length === 0 ? {} : { parameters: Object.fromEntries(given) };
   const request = { definition: body.name, ...parameters, ...(group && { groups: group as GroupName[] }) };
   const resolved = resolve(body, request, run);
   if (resolved.kind === "refused") throw refusedHere(resolved.problems, request, OPTIONS);
   return { run, ...request };
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined; // a text: the definition judges whether one is wanted
-  }
 }
 
 /** Crockford's letters and digits, none of which looks like another. */

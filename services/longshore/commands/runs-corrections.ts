@@ -2,7 +2,7 @@
 import { Usage } from "../command.ts";
 
 /** A parameter may be any JSON; what is none is a text, so that nobody has to quote it twice. */
-function jsonOrText(given: string): unknown {
+export function jsonOrText(given: string): unknown {
   try {
     return JSON.parse(given);
   } catch {

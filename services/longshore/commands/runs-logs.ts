@@ -11,7 +11,7 @@ import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";
 import { seePod } from "@longshore/domain/watch/seen.ts";
 import { readUsableGroups } from "@longshore/kubernetes/groups.ts";
 import type { Cluster } from "@longshore/kubernetes/clusters.ts";
-import type { Ledger, StoryEvent } from "@longshore/ledger/port.ts";
+import type { StoryEvent } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { during, type Surroundings, Usage } from "../command.ts";
 import { plain } from "../screen/text.ts";
@@ -24,14 +24,15 @@ export interface LogsAsked {
   readonly config: string | undefined;
 }
 
-const LOOK_MS = 1_000;
-const STORY_MOST = 1_000;
+/** The run as the ledger has it now. Throws if there is none. */
+interface Kept {
+  readonly record: () => Promise<RunRecord>;
+  readonly story: () => Promise<readonly StoryEvent[]>;
+}
 
-export async function printLogs(
-  ledger: Pick<Ledger, "find" | "story">,
-  asked: LogsAsked,
-  surroundings: Surroundings,
-): Promise<number> {
+const LOOK_MS = 1_000;
+
+export async function printLogs(kept: Kept, asked: LogsAsked, surroundings: Surroundings): Promise<number> {
   const { run, follows, config } = asked;
   const { signal, screen, out } = surroundings;
   const print = (line: string) => out(`${screen === undefined ? line : plain(line)}\n`);
@@ -40,7 +41,7 @@ export async function printLogs(
 
   let printed: string | undefined; // the name of the attempt whose log was printed last
   for (;;) {
-    const record = await found(ledger, run);
+    const record = await kept.record();
     const attempt = attemptIn(record, asked);
     const isOver = record.run.state === "ended";
     if (attempt !== undefined && attempt.name !== printed) {
@@ -49,7 +50,7 @@ export async function printLogs(
       const isPrinted = await fromPod(cluster, attempt, { follows, print }, surroundings);
       if (isPrinted) printed = attempt.name;
       else if (attempt.outcome !== undefined) {
-        fromStory(await ledger.story(run, 0, STORY_MOST), attempt, print, surroundings);
+        fromStory(await kept.story(), attempt, print, surroundings);
         printed = attempt.name;
       }
     }
@@ -59,12 +60,6 @@ export async function printLogs(
   }
   if (printed === undefined) throw new Failure("refuse", "NoLog", `no program of ${run} has run yet; --follow waits for it`);
   return 0;
-}
-
-async function found(ledger: Pick<Ledger, "find">, run: RunId): Promise<RunRecord> {
-  const found = await ledger.find(run);
-  if (found !== undefined) return found.record;
-  throw new Failure("refuse", "RunUnknown", `no run has the id ${run}; \`longshore runs list\` shows what there is`);
 }
 
 /** The newest attempt that may have a pod. */

@@ -109,6 +109,9 @@ function commandText({ command = [], args = [] }: Pick<StepRequest, "command" | 
   return begins === words ? words : `${begins}…`;
 }
 
+/** More events of a run are not read for a person. */
+export const STORY_MOST = 1000;
+
 export const statusOfRecord = ({ run }: RunRecord, story: readonly StoryEvent[]): Status =>
   statusOf({ state: run.state, outcome: run.outcome, newest: newestOfRun(run, story) });
 

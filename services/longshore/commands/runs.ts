@@ -18,7 +18,7 @@ import { GOES_ON, watch } from "../watching.ts";
 import { findLongshore } from "../which-longshore.ts";
 import { correctionOf } from "./runs-corrections.ts";
 import { printLogs } from "./runs-logs.ts";
-import { newestOfRun, pageOf, selectorOf, statusOfRecord } from "./runs-page.ts";
+import { newestOfRun, pageOf, selectorOf, statusOfRecord, STORY_MOST } from "./runs-page.ts";
 import { brokerOf, ledgerOf, sendTo } from "./publish.ts";
 import { endMs, filterFor, noRuns, statusOf, statusText, STATUS_WORDS } from "../status.ts";
 import { type Column, table } from "../screen/rows.ts";
@@ -228,8 +228,6 @@ function recordOf(row: Omit<RunRow, "cursor">): object {
   }; // biome-ignore format: as in the list
 }
 
-const STORY_MOST = 1000;
-
 async function show(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
   await using ledger = await ledgerOf(values.config, surroundings);
   const [found, story] = [await ledger.find(run), await ledger.story(run, 0, STORY_MOST)];
@@ -306,7 +304,12 @@ async function followRun(run: RunId, values: Values, surroundings: Surroundings)
 
 async function logs(run: RunId, { step, follow: follows = false, config }: Values, surroundings: Surroundings): Promise<number> {
   await using ledger = await ledgerOf(config, surroundings);
-  return await printLogs(ledger, { run, step, follows, config }, surroundings);
+  const record = async () => {
+    const found = await ledger.find(run);
+    if (found === undefined) throw runUnknown(run, config);
+    return found.record;
+  };
+  return await printLogs({ record, story: () => ledger.story(run, 0, STORY_MOST) }, { run, step, follows, config }, surroundings);
 }
 
 async function cancel(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
