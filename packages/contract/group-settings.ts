@@ -7,6 +7,9 @@
  */
 import { z } from "zod";
 import type { GroupName } from "./ids.ts";
+import { Quantity, quantity } from "./units.ts";
+
+const Patterns = z.array(z.string().min(1).max(500)).max(1_000);
 
 export const GroupSettings = z.strictObject({
   limits: z
@@ -15,17 +18,29 @@ export const GroupSettings = z.strictObject({
       jobs: z.int().min(1).max(100_000).default(100),
       /** Creates are claimed no faster than this; more attempts wait in line, or go to another group. */
       createsPerSecond: z.number().min(0.1).max(10_000).optional(),
+      /** The room of all volumes that stand for runs at once, such as "2Ti". Absent: the cluster's quota alone decides. */
+      storage: Quantity.optional(),
     })
     .prefault({}),
   /** `false`: Jobs without our finalizer, for clusters that forbid it. A Job may then vanish before its outcome is read. */
   hold: z.boolean().default(true),
-  /**
-   * Images that may run in the group: patterns with `*` for any characters, such as "registry.example.com/shop/*". Absent:
-   * every image.
-   */
-  policy: z.strictObject({ images: z.array(z.string().min(1).max(500)).min(1).max(1_000).optional() }).prefault({}),
+  /** Each is a list of patterns with `*` for any characters, such as "registry.example.com/shop/*". */
+  policy: z
+    .strictObject({
+      /** The images that may run in the group. Absent: every image. */
+      images: Patterns.min(1).optional(),
+      /** The claims of others that a run may mount. Absent: none. */
+      claims: Patterns.optional(),
+      /** The storage classes of volumes; "" is the cluster's default. Absent: every class. Empty: no volume is made here. */
+      storageClasses: z.array(z.string().max(500)).max(1_000).optional(),
+    })
+    .prefault({}),
 });
 export type GroupSettings = Readonly<z.output<typeof GroupSettings>>;
+
+/** False if no run can have a volume made in the group: then its launcher needs no permission for that. */
+export const makesVolumes = ({ limits: { storage }, policy: { storageClasses } }: GroupSettings): boolean =>
+  storageClasses?.length !== 0 && quantity(storage ?? "1") !== 0;
 
 /** A group of one namespace, without its credentials and without the way to its cluster. */
 export interface ConfiguredGroup {

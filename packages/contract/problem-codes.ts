@@ -31,6 +31,7 @@ const ROWS = {
   RunUnknown: "No run has this id.",
   AlreadyEnded: "The run is over, or all of its steps succeeded.",
   NotEnded: "The run is not over.",
+  VolumesGone: "The run's volumes are no longer kept: only a restart `from: start` makes new ones.",
   PolicyRefused: "Only operators may send this command.",
 } as const satisfies Readonly<Record<string, string>>;
 

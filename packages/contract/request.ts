@@ -6,6 +6,7 @@
 import { z } from "zod";
 import { GroupName, StepName } from "./ids.ts";
 import { Duration, Quantity, quantity } from "./units.ts";
+import { KeepVolumesFor, Mount, volumeOf, volumeProblems } from "./volumes.ts";
 
 const text = (most: number) =>
   z
@@ -105,6 +106,11 @@ const shortForm = {
   grace: Duration.describe(
     "How long the program may take to stop after SIGTERM, before it is killed. Without it, Kubernetes' 30 s. The `grace` of `run.cancel` goes before it.",
   ).optional(),
+  mounts: z
+    .array(Mount)
+    .max(50)
+    .describe("Where the program finds volumes of the run: each `{volume, path, readOnly}`. Each volume at most once.")
+    .optional(),
   outputs: z
     .array(z.string().min(1).max(128))
     .max(100)
@@ -199,6 +205,15 @@ const common = {
       failed: limit("24h", "The same for a step that did not succeed."),
     })
     .optional(),
+  volumes: z
+    .array(volumeOf(Labels))
+    .min(1)
+    .max(50)
+    .describe(
+      "The volumes that its steps may mount: each is made for the run, `{name, size, class, access, labels}`, for each pod, `{name, size, class, life: step}`, or there already, `{name, claim}`. A run with volumes of its own stays in one group.",
+    )
+    .optional(),
+  keepVolumesFor: KeepVolumesFor.optional(),
 };
 
 const Simple = z.strictObject({ ...shortForm, ...common });
@@ -225,8 +240,16 @@ export function stepsOf(request: RunRequest): readonly StepRequest[] {
 /** Finds problems that no schema can express: names used twice, needs that name nothing, circles, requests above limits. */
 export function requestProblems(request: RunRequest): readonly (readonly [path: string, message: string])[] {
   const resources = stepsOf(request).flatMap((step, at) => exceeding(step, "steps" in request ? `/steps/${at}` : ""));
-  return [...pipelineProblems(request), ...resources];
+  const inPlan = pipelineProblems(request);
+  return [...inPlan, ...resources, ...(inPlan.length > 0 ? [] : mountProblems(request))];
 }
+
+/** Which steps may run at the same time is known only of a sound pipeline. */
+const mountProblems = (request: RunRequest): ReturnType<typeof volumeProblems> =>
+  volumeProblems(
+    request.volumes ?? [],
+    stepsOf(request).map((step, at) => ({ ...step, at: "steps" in request ? `/steps/${at}` : "" })),
+  );
 
 /** The cluster would refuse such a request too, but only after the run has waited to be placed. */
 function exceeding({ resources }: StepRequest, at: string): readonly (readonly [string, string])[] {

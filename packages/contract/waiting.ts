@@ -21,6 +21,14 @@ const ROWS = {
   },
   GroupsPaused: { meaning: "A group is paused.", passes: "no: `longshore group resume`" },
   QuotaExceeded: { meaning: "The quota of the group's namespace has no room.", passes: "yes, when others finish" },
+  StorageFull: {
+    meaning: "The group's `limits.storage` has no room for the run's volumes.",
+    passes: "yes, when other runs give up theirs: `longshore runs free`, or `keepVolumesFor`",
+  },
+  VolumeInUse: {
+    meaning: "A pod of an earlier generation still uses the run's volumes.",
+    passes: "yes, when it ends; if its node is lost for good, delete the pod",
+  },
   GroupsFull: { meaning: "A group has as many Jobs as its limit allows.", passes: "yes, when one of them ends" },
   Throttled: { meaning: "A group takes only so many Jobs a second, or its API server asked for a pause.", passes: "yes, soon" },
   EarlierAttempt: {

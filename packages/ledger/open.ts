@@ -17,7 +17,7 @@ import { outboxQueries } from "./postgres/outbox.ts";
 import { place } from "./postgres/place-attempts.ts";
 import type { WorkKind, Ledger } from "./port.ts";
 import { pruneQueries } from "./postgres/prune.ts";
-import { record } from "./postgres/record.ts";
+import { record, recordAnchors } from "./postgres/record.ts";
 import { runQueries } from "./postgres/runs.ts";
 import { prepareSchema, PROTOCOL } from "./postgres/schema/version.ts";
 import { takeQueries } from "./postgres/take-work.ts";
@@ -54,6 +54,7 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
       epoch,
       admit: (batch) => admit(parts, batch),
       record: (batch) => record(parts, batch),
+      recordAnchors: (batch) => recordAnchors(parts, batch),
       place: (asked) => place(parts, asked),
       ...takeQueries(database),
       ...outboxQueries(database, lease),

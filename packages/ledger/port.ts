@@ -11,14 +11,14 @@ import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { GroupName, Installation, RunId, TenantName, Uid } from "@longshore/contract/ids.ts";
 import type { CommandProblem } from "@longshore/contract/problem-codes.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
-import type { Placer } from "@longshore/domain/group/group.ts";
+import type { Placer, StorageUsed } from "@longshore/domain/group/group.ts";
 import type { Claiming } from "@longshore/domain/group/place-attempts.ts";
 import type { RecordedHealth } from "@longshore/domain/group/view.ts";
 import type { Intake } from "@longshore/domain/run/admit.ts";
-import type { Entry, Recorded, WorkKind } from "@longshore/domain/run/change.ts";
-import type { Attempt, AttemptState, Run, RunRecord, RunState } from "@longshore/domain/run/record.ts";
+import type { AnchorEntry, Entry, Recorded, WorkKind } from "@longshore/domain/run/change.ts";
+import type { Anchor, Attempt, AttemptState, Run, RunRecord, RunState } from "@longshore/domain/run/record.ts";
 
-export type { Entry, Intake, Recorded, WorkKind };
+export type { AnchorEntry, Entry, Intake, Recorded, WorkKind };
 
 export interface Ledger extends AsyncDisposable {
   readonly installation: Installation;
@@ -35,6 +35,8 @@ export interface Ledger extends AsyncDisposable {
    * strays, or not at all.
    */
   record(batch: readonly Entry[]): Promise<readonly Recorded[]>;
+  /** Applies what the sweep learned of anchors, in the same way. */
+  recordAnchors(batch: readonly AnchorEntry[]): Promise<void>;
   /** Counts a delivery that came back too often, before anybody parses it. Returns the count of this digest. */
   suspect(digest: string): Promise<number>;
 
@@ -69,6 +71,12 @@ export interface Ledger extends AsyncDisposable {
     readonly most: number;
     readonly leaseMs: number;
   }): Promise<readonly StrayWork[]>;
+  /** Returns anchors whose time has come, in the same way. */
+  takeAnchors(options: {
+    readonly group: GroupName;
+    readonly most: number;
+    readonly leaseMs: number;
+  }): Promise<readonly AnchorWork[]>;
   /** Called if the stray is gone, or never was ours. */
   settleStray(stray: StrayWork): Promise<void>;
   addStray(stray: Omit<StrayWork, "holdUntilMs">): Promise<void>;
@@ -156,6 +164,16 @@ export interface Work {
   readonly run: Pick<Run, "id" | "tenant" | "generation" | "plan" | "cancel">;
   readonly request: RunRequest;
   readonly nowMs: number;
+  /** The anchor that owns the attempt's Job. */
+  readonly anchor?: Anchor;
+}
+
+/** `isClear`: every attempt that it owns is done. */
+export interface AnchorWork {
+  readonly run: RunId;
+  readonly anchor: Anchor;
+  readonly isClear: boolean;
+  readonly nowMs: number;
 }
 
 export interface StrayWork {
@@ -214,6 +232,7 @@ export interface GroupState extends ConfiguredGroup, RecordedHealth {
   readonly slotsUsed: number;
   /** Attempts among `slotsUsed` that are placed in the group and not claimed yet. */
   readonly inLine: number;
+  readonly storage: StorageUsed;
   /** The group's cluster reported no room (quota): nothing is placed in the group before `untilMs`. */
   readonly noRoom: { readonly untilMs: number; readonly diagnosis: Diagnosis } | undefined;
   /** When a launcher last had the group in its groups file. */
@@ -235,6 +254,8 @@ export interface Counts {
   readonly outboxOldestMs: number | undefined;
   readonly overdue: number;
   readonly strays: number;
+  /** Anchors that are not gone. */
+  readonly anchors: number;
   /** True while any partition of the outbox is leased, so for the rest of its lease after the last launcher ended, too. */
   readonly hasLauncher: boolean;
 }

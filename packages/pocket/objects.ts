@@ -93,6 +93,13 @@ export interface PodSpec {
   readonly terminationGracePeriodSeconds?: number;
   readonly containers: readonly Container[];
   readonly initContainers?: readonly Container[];
+  readonly volumes?: readonly Volume[];
+}
+
+export interface Volume {
+  readonly name: string;
+  readonly persistentVolumeClaim?: { readonly claimName: string; readonly readOnly?: boolean };
+  readonly ephemeral?: { readonly volumeClaimTemplate: { readonly metadata?: Fields; readonly spec?: unknown } };
 }
 
 export interface Container {
@@ -103,6 +110,7 @@ export interface Container {
   readonly workingDir?: string;
   readonly env?: readonly EnvVar[];
   readonly terminationMessagePath?: string;
+  readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string; readonly readOnly?: boolean }[];
   readonly resources?: {
     readonly requests?: Readonly<Record<string, string>>;
     readonly limits?: Readonly<Record<string, string>>;
@@ -158,6 +166,8 @@ export const qualified = (resource: Resource): string =>
 
 /** Marks a pod that its Job has not counted yet. */
 export const TRACKING = "batch.kubernetes.io/job-tracking";
+/** Keeps a claim as long as a pod mounts it. */
+export const CLAIM_PROTECTION = "kubernetes.io/pvc-protection";
 export const FOREGROUND = "foregroundDeletion";
 export const ORPHAN = "orphan";
 export const CONTROLLER_UID = "batch.kubernetes.io/controller-uid";

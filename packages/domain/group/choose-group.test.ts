@@ -5,7 +5,7 @@ import { GroupName } from "@longshore/contract/ids.ts";
 import fc from "fast-check";
 import t from "tap";
 import { planOf, played, runOf, step, toStep } from "../attempt/testing/examples.ts";
-import { type Group, imageRefused, UNSERVED_MS } from "./group.ts";
+import { type Group, policyRefuses, UNSERVED_MS } from "./group.ts";
 import { chooseGroup, judgeAttempt, NO_PLACE } from "./choose-group.ts";
 
 const named = (name: string, more: Partial<Group> = {}): Group => ({
@@ -200,7 +200,7 @@ for (const { name, wanted, want } of [
     const [attempt] = run.attempts;
     if (attempt === undefined) throw new TypeError("the run's first attempt is open");
     const placer = { ...knows(groups), placeAgainMs: 1000 };
-    const judged = judgeAttempt(attempt, run.run.plan, groups, placer, attempt.notes.waitUntilMs);
+    const judged = judgeAttempt(attempt, run, groups, placer, attempt.notes.waitUntilMs);
     t.match(played(run, toStep("main", judged)).record.run.steps["main"]?.diagnosis, { code: "WaitExpired", ...want });
   });
 
@@ -253,5 +253,5 @@ for (const [pattern, image, allowed] of [
   ["exact:1", "exact:12", false],
 ] as const)
   t.test(`the image pattern ${pattern} ${allowed ? "allows" : "does not allow"} ${image}`, async (t) => {
-    t.equal(imageRefused({ images: [pattern] }, [image]), allowed ? undefined : image);
+    t.equal(policyRefuses({ images: [pattern] }, { images: [image] }), allowed ? undefined : `the image ${image}`);
   });

@@ -3,7 +3,7 @@ import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { ConfiguredGroup, GroupSettings } from "@longshore/contract/group-settings.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { type Change, movedAttempts } from "../run/change.ts";
-import type { Attempt, AttemptState } from "../run/record.ts";
+import type { Attempt, AttemptState, PlannedStorage } from "../run/record.ts";
 
 export interface Group extends ConfiguredGroup {
   readonly slotsUsed: number;
@@ -22,7 +22,19 @@ export interface Group extends ConfiguredGroup {
   readonly servedAtMs?: number | undefined;
   /** Attempts that were placed in the group and not claimed yet. */
   readonly inLine?: number;
+  readonly storage?: StorageUsed | undefined;
 }
+
+/** The volumes that stand for runs in a group, or are being deleted. */
+export interface StorageUsed {
+  readonly usedBytes: number;
+  /** The part that ended runs keep. */
+  readonly keptBytes: number;
+  /** When the first of these gives its volumes up. */
+  readonly keptUntilMs: number | undefined;
+}
+
+export const NO_STORAGE: StorageUsed = { usedBytes: 0, keptBytes: 0, keptUntilMs: undefined };
 
 /** Facts about the groups that the placing launcher knows and the ledger does not. */
 export interface Placer {
@@ -47,9 +59,23 @@ export const UNSERVED_MS = 5 * 60_000;
 export const isUnserved = ({ servedAtMs }: Pick<Group, "servedAtMs">, nowMs: number): boolean =>
   servedAtMs === undefined || nowMs - servedAtMs >= UNSERVED_MS;
 
-/** Returns the first image that the group does not allow. */
-export const imageRefused = ({ images: allowed }: GroupSettings["policy"], images: readonly string[]): string | undefined =>
-  allowed === undefined ? undefined : images.find((image) => !allowed.some((pattern) => isLike(image, pattern)));
+/** Returns the first word that none of the patterns allows. */
+const notAllowed = (allowed: readonly string[] | undefined, words: readonly string[]): string | undefined =>
+  allowed === undefined ? undefined : words.find((word) => !allowed.some((pattern) => isLike(word, pattern)));
+
+/** Returns the first thing that the group does not allow, in words: "the image busybox". Claims of others need to be allowed. */
+export function policyRefuses(
+  { images, claims = [], storageClasses }: GroupSettings["policy"],
+  wanted: { readonly images?: readonly string[] | undefined; readonly storage?: Pick<PlannedStorage, "claims" | "classes"> | undefined },
+): string | undefined {
+  const image = notAllowed(images, wanted.images ?? []);
+  if (image !== undefined) return `the image ${image}`;
+  const claim = notAllowed(claims, wanted.storage?.claims ?? []);
+  if (claim !== undefined) return `the claim ${claim}`;
+  const storageClass = notAllowed(storageClasses, wanted.storage?.classes ?? []);
+  if (storageClass === undefined) return undefined;
+  return storageClass === "" ? "volumes of the cluster's default storage class" : `volumes of the storage class ${storageClass}`;
+}
 
 /**
  * A group with `createsPerSecond` has a line for as many attempts as it creates in this time. More attempts would only wait

@@ -50,6 +50,7 @@ const FIELDS: { readonly [F in Exclude<keyof StepRequest, "name" | "needs" | "wh
   env: { ASKED_ENV: "asked-env", ASKED_FIELD: { field: "spec.nodeName" } },
   resources: { limits: { memory: "71Mi" }, requests: { cpu: "73m", "ephemeral-storage": "79Mi" } },
   workingDir: "/asked/dir",
+  mounts: [{ volume: "asked-volume", path: "/asked/mount", readOnly: true }],
   outputs: ["asked-output"],
   labels: { "asked-label": "asked-value" },
   annotations: { "asked-annotation": "asked-text" },
@@ -72,7 +73,7 @@ for (const [field, value] of Object.entries(FIELDS)) {
     const request = forms.Pipeline.parse({ steps: [{ name: "main", image: "plain", [field]: value }] });
     const step = stepsOf(request)[0];
     if (step === undefined) throw new TypeError("the request has no step");
-    const found = textsIn(where === "plan" ? planOf(request, DEFAULTS).steps : manifest({ ...input, step }).spec.template);
+    const found = textsIn(where === "plan" ? planOf(request, DEFAULTS).steps : manifest({ ...input, step, volumes: [{ name: "asked-volume", claim: "some-claim" }] }).spec.template);
     for (const text of textsIn(value)) t.ok(found.includes(inUnitOf(where, text)), text);
   });
 }

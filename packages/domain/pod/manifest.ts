@@ -12,8 +12,12 @@
 import type { GroupName, Installation, RunId } from "@longshore/contract/ids.ts";
 import type { StepRequest } from "@longshore/contract/request.ts";
 import { durationMs } from "@longshore/contract/units.ts";
+import type { Volume } from "@longshore/contract/volumes.ts";
 import { ANNOTATIONS, CONTAINER, HOLD, LABELS, MANAGED_BY, WITHOUT_HOLD } from "../run/marks.ts";
 import type { Limits } from "../run/record.ts";
+import {
+  meetingOn, mountsOf, type OwnerReference, ownerOf, type PodVolume, type StandingAnchor, type VolumeMount,
+} from "./volumes.ts"; // biome-ignore format: a list of names
 
 type Words = Readonly<Record<string, string>>;
 
@@ -26,6 +30,7 @@ export interface JobManifest {
     readonly labels: Words;
     readonly annotations: Words;
     readonly finalizers?: readonly string[];
+    readonly ownerReferences?: readonly OwnerReference[];
   };
   readonly spec: JobSpec;
 }
@@ -47,12 +52,15 @@ interface PodSpec {
   readonly enableServiceLinks: false;
   readonly securityContext: { readonly seccompProfile: { readonly type: "RuntimeDefault" } };
   readonly containers: readonly Container[];
+  readonly volumes?: readonly PodVolume[];
+  readonly affinity?: object;
 }
 
 interface Container extends Pick<StepRequest, "command" | "args" | "workingDir" | "resources"> {
   readonly name: string;
   readonly image: string;
   readonly env?: readonly EnvVariable[];
+  readonly volumeMounts?: readonly VolumeMount[];
   readonly terminationMessagePolicy: "File";
   readonly securityContext: {
     readonly allowPrivilegeEscalation: false;
@@ -84,6 +92,11 @@ export interface ManifestInput {
   /** `false`: without the finalizer. An annotation then says whether the outcome was recorded. */
   readonly hold?: boolean;
   readonly limits: Pick<Limits, "waitForMs" | "startWithinMs" | "deadlineMs">;
+  /** The run's volumes, and the name under which the step's pods meet others on one node. */
+  readonly volumes?: readonly Volume[] | undefined;
+  readonly node?: string | undefined;
+  /** What the run has in the cluster beside its Jobs. */
+  readonly anchor?: StandingAnchor | undefined;
 }
 
 /** Our own timers end an attempt. The Job's deadline matters only if no launcher runs, so it comes safely after our timers. */
@@ -95,9 +108,10 @@ const DEADLINE_MARGIN_SECONDS = 600;
  */
 export function manifest(input: ManifestInput): JobManifest {
   const { command, args, workingDir, resources } = input.step;
+  const mounted = mountsOf(input);
   return job(
     input,
-    ownLabels(input),
+    { ...ownLabels(input), ...(input.node !== undefined && { [LABELS.node]: input.node }) },
     { parallelism: 1 },
     {
       ...container(input.step.image),
@@ -105,7 +119,12 @@ export function manifest(input: ManifestInput): JobManifest {
       ...(args && { args }),
       ...(workingDir !== undefined && { workingDir }),
       ...(resources && { resources }),
+      ...(mounted.length > 0 && { volumeMounts: mounted.map(({ mount }) => mount) }),
       env: environment(input),
+    },
+    {
+      ...(mounted.length > 0 && { volumes: mounted.map(({ volume }) => volume) }),
+      ...(input.node !== undefined && { affinity: meetingOn(input.node, input.hashOfRun) }),
     },
   );
 }
@@ -127,9 +146,23 @@ export function occupant(input: ManifestInput): JobManifest {
   );
 }
 
-function job(input: ManifestInput, own: Words, mode: Pick<JobSpec, "suspend" | "parallelism">, only: Container): JobManifest {
-  const labels = { ...input.run.labels, ...input.step.labels, ...own };
-  const annotations = { ...input.run.annotations, ...input.step.annotations, [ANNOTATIONS.runId]: input.run.id };
+function job(
+  input: ManifestInput,
+  own: Words,
+  mode: Pick<JobSpec, "suspend" | "parallelism">,
+  only: Container,
+  more: Pick<PodSpec, "volumes" | "affinity"> = {},
+): JobManifest {
+  const { anchor } = input;
+  const ofAnchor = anchor !== undefined && { [LABELS.anchor]: String(anchor.number) };
+  const labels = { ...input.run.labels, ...input.step.labels, ...own, ...ofAnchor };
+  const annotations = {
+    ...input.run.annotations,
+    ...input.step.annotations,
+    [ANNOTATIONS.runId]: input.run.id,
+    // A restart asks its volumes' pods for it.
+    ...(anchor && { [ANNOTATIONS.generation]: String(input.generation) }),
+  };
   return {
     apiVersion: "batch/v1",
     kind: "Job",
@@ -146,6 +179,7 @@ function job(input: ManifestInput, own: Words, mode: Pick<JobSpec, "suspend" | "
         ...(input.hold === false && { [ANNOTATIONS.hold]: WITHOUT_HOLD.awaited }),
       },
       ...(input.hold !== false && { finalizers: [HOLD] }),
+      ...(anchor && { ownerReferences: [ownerOf(anchor)] }),
     },
     spec: {
       ...mode,
@@ -153,7 +187,7 @@ function job(input: ManifestInput, own: Words, mode: Pick<JobSpec, "suspend" | "
       backoffLimit: 0,
       podReplacementPolicy: "Failed",
       activeDeadlineSeconds: backstopSeconds(input.limits),
-      template: { metadata: { labels, annotations }, spec: pod(only, input.step.grace) },
+      template: { metadata: { labels, annotations }, spec: { ...pod(only, input.step.grace), ...more } },
     },
   };
 }

@@ -9,6 +9,7 @@ import type { EventData } from "@longshore/contract/event.ts";
 import type { RunId, TenantName } from "@longshore/contract/ids.ts";
 import type { CommandProblem, ProblemCode } from "@longshore/contract/problem-codes.ts";
 import { MAIN, type RunRequest } from "@longshore/contract/request.ts";
+import { hasStood, newestAnchor } from "../anchor/of-run.ts";
 import { advance, type Advanced, type Advancing, cancelOnArrival, openFirst } from "./advance.ts";
 import { beginRun, type NewRun, restartedSteps, restartRun } from "./begin.ts";
 import { andThen, type Change, turnNext } from "./change.ts";
@@ -31,6 +32,7 @@ export type Admission =
       readonly with: Corrections | undefined;
       readonly actor: Cancel["actor"];
     }
+  | { readonly kind: "free" }
   /** The caller has checked that the sender is an operator. */
   | ({ readonly kind: "abandon" } & GivenUp)
   /** A command that could be read but not accepted: the answer is a refusal like any other, and the run's id stays free. */
@@ -62,6 +64,8 @@ export function admit(existing: RunRecord | undefined, admission: Admission, at:
       return restarted(existing, admission, at);
     case "invalid":
       return { kind: "refuse", problems: admission.problems };
+    case "free":
+      return freed(existing, at);
     case "abandon":
       if (existing === undefined || existing.run.state === "tombstone") return refuse("RunUnknown", "no run has this id");
       if (existing.run.state === "ended") return refuse("AlreadyEnded", "the run is over already");
@@ -124,7 +128,9 @@ function restarted(
   }
   const problems = correctionProblems(existing.run, from, corrections);
   if (problems.length > 0) return { kind: "refuse", problems };
-  const begun = restartRun(existing, from, byStep(existing.run.plan, corrections));
+  const kept = withVolumes(existing, from, at);
+  if (kept === undefined) return refuse("VolumesGone", "the volumes of the run are no longer kept: say `from: \"start\"`, which makes new ones");
+  const begun = restartRun(kept, from, byStep(existing.run.plan, corrections));
   if (Object.values(begun.run.steps).every(({ state }) => state === "ended")) {
     return {
       kind: "refuse",
@@ -136,6 +142,25 @@ function restarted(
   const told: Told = { type: "run.restarted", group: undefined, data: { run: begun.run.id, from, ...(actor && { actor }) } };
   const opened = openFirst({ ...begun, run: { ...begun.run, seq: begun.run.seq + 1 } }, at);
   return { kind: "write", ...opened, told: [told, ...opened.told] };
+}
+
+/** Gives up what an ended run keeps. If it keeps nothing any more, the command changes nothing. */
+function freed(existing: RunRecord | undefined, at: Advancing): Verdict {
+  if (existing === undefined || existing.run.state === "tombstone") return refuse("RunUnknown", "no run has this id");
+  if (existing.run.state !== "ended") return refuse("NotEnded", "the run is not over and needs its volumes; cancel it first, or wait");
+  const kept = newestAnchor(existing);
+  if (kept?.state !== "kept") return { kind: "duplicate" };
+  return { kind: "write", ...advance(existing, { kind: "anchor", number: kept.number, input: { kind: "freed" } }, at) };
+}
+
+/** Returns the run with the volumes for its next generation: the same ones, or new ones for a run that begins anew. */
+function withVolumes(record: RunRecord, from: CommandData<"run.restart">["from"], at: Advancing): RunRecord | undefined {
+  const newest = newestAnchor(record);
+  if (newest === undefined) return record;
+  const isUnused = newest.state !== "kept" && !hasStood(record, newest);
+  if (newest.state !== "kept" && from !== "start" && !isUnused) return undefined;
+  const input = { kind: from === "start" ? "freed" : "restarted" } as const;
+  return newest.state === "kept" ? advance(record, { kind: "anchor", number: newest.number, input }, at).record : record;
 }
 
 /** A correction that changes nothing would be found out only by the run's next failure. */
@@ -211,7 +236,7 @@ export const isBeginning = ({ admission }: Intake): boolean =>
 
 /** Commands that are recognised by their own id when they come again. A request is recognised by its run's id and content. */
 export const isRemembered = ({ admission: { kind } }: Intake): boolean =>
-  kind === "cancel" || kind === "restart" || kind === "abandon";
+  kind === "cancel" || kind === "restart" || kind === "free" || kind === "abandon";
 
 /** `existing`: the run under its lock, of any tenant. */
 export function answerCommand(existing: Change | undefined, intake: Intake, at: Advancing): Answer {

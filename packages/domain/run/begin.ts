@@ -101,7 +101,7 @@ export function restartedSteps({ plan, steps }: Run, from: CommandData<"run.rest
  * continue.
  */
 export function restartRun(
-  { run, attempts }: RunRecord,
+  { run, attempts, anchors }: RunRecord,
   from: CommandData<"run.restart">["from"],
   corrections: Plan["with"],
 ): RunRecord {
@@ -125,5 +125,6 @@ export function restartRun(
       plan,
     },
     attempts,
+    ...(anchors && { anchors }),
   };
 }

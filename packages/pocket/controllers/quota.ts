@@ -95,6 +95,8 @@ const counts = (resource: Resource, object: ApiObject): boolean => resource !== 
 function usage(resource: Resource, what: string, objects: readonly ApiObject[]): number {
   const live = objects.filter((it) => counts(resource, it));
   if (what === `count/${qualified(resource)}` || what === resource) return live.length;
+  if (resource === "persistentvolumeclaims" && what === "requests.storage")
+    return live.reduce((sum, { spec }) => sum + quantity(fieldsIn(fieldsIn(fieldsIn(spec)["resources"])["requests"])["storage"] ?? "0"), 0);
   const need = needOf(resource, what);
   return need === undefined
     ? 0

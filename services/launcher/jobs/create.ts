@@ -8,9 +8,11 @@ import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { Uid } from "@longshore/contract/ids.ts";
 import { isTransient } from "@longshore/contract/problem.ts";
 import { stepsOf } from "@longshore/contract/request.ts";
+import { nodesShared } from "@longshore/contract/volumes.ts";
 import { afterCreate, type AttemptInput, type CreateAnswer, type GroupNews } from "@longshore/domain/attempt/input.ts";
 import { mayCreate, whyNot } from "@longshore/domain/group/view.ts";
 import { manifest, type ManifestInput, occupant } from "@longshore/domain/pod/manifest.ts";
+import type { StandingAnchor } from "@longshore/domain/pod/volumes.ts";
 import { HOLD } from "@longshore/domain/run/marks.ts";
 import { corrected, limitsFor } from "@longshore/domain/run/plan.ts";
 import { isThrottled } from "@longshore/kubernetes/request/guard.ts";
@@ -21,21 +23,18 @@ import { heard, viewOf } from "../groups/views.ts";
 import type { Cluster, Parts } from "../parts.ts";
 import { look } from "./look.ts";
 
-type Creating = Pick<Parts, "installation" | "ledger" | "keys" | "views" | "timing" | "clock" | "log" | "owner">;
+export type Creating = Pick<Parts, "installation" | "ledger" | "keys" | "views" | "timing" | "clock" | "log" | "owner">;
 
-export async function createOrAdopt(parts: Creating, cluster: Cluster, work: Work, signal: AbortSignal): Promise<AttemptInput> {
+export async function createOrAdopt(
+  parts: Creating,
+  cluster: Cluster,
+  work: Work,
+  signal: AbortSignal,
+  anchor?: StandingAnchor,
+): Promise<AttemptInput> {
   const { claimNo } = work.attempt;
-  const input = manifestInput(parts, cluster, work);
-  const view = viewOf(parts, cluster.name);
-  if (input === undefined) {
-    return {
-      kind: "deferred",
-      claimNo,
-      retryAtMs: work.nowMs + parts.timing.placeAgainMs,
-      again: true,
-      diagnosis: (mayCreate(view) ? ofAnotherFile(cluster, work) : undefined) ?? whyNot(view, cluster.name),
-    };
-  }
+  const input = manifestInput(parts, cluster, work, anchor);
+  if (input === undefined) return putOff(parts, cluster, work);
   const created = await cluster.writes.createJob(manifest(input), signal);
   if (created.kind === "created" && !created.finalizers.includes(HOLD) && work.attempt.notes.hold !== false)
     parts.log.warn("a Job came back without our hold: an admission webhook strips finalizers, so its outcome may be lost", {
@@ -50,7 +49,25 @@ export async function createOrAdopt(parts: Creating, cluster: Cluster, work: Wor
   return after.input;
 }
 
-function answerOf(created: Created): CreateAnswer {
+/** Nothing was sent: another launcher, or a later turn, may create the Job. */
+export function putOff(
+  parts: Creating,
+  cluster: Cluster,
+  work: Work,
+  why?: Diagnosis,
+): Extract<AttemptInput, { kind: "deferred" }> {
+  const view = viewOf(parts, cluster.name);
+  const { claimNo } = work.attempt;
+  return {
+    kind: "deferred",
+    claimNo,
+    retryAtMs: work.nowMs + parts.timing.placeAgainMs,
+    again: true,
+    diagnosis: why ?? (mayCreate(view) ? ofAnotherFile(cluster, work) : undefined) ?? whyNot(view, cluster.name),
+  };
+}
+
+export function answerOf(created: Created): CreateAnswer {
   switch (created.kind) {
     case "created":
       return { ...created, uid: Uid.parse(created.uid) };
@@ -63,7 +80,7 @@ function answerOf(created: Created): CreateAnswer {
   }
 }
 
-async function noteNews(parts: Creating, cluster: Cluster, news: GroupNews): Promise<void> {
+export async function noteNews(parts: Creating, cluster: Cluster, news: GroupNews): Promise<void> {
   switch (news.kind) {
     case "writeTaken":
       return void heard(parts, cluster, { kind: "writeTaken" });
@@ -138,7 +155,7 @@ export async function occupy(
  * Returns a diagnosis if the attempt was placed under another groups file. Launchers restart one after the other, and the file
  * may name another namespace now: a Job created in the old one would be looked for in the new one, and called gone.
  */
-function ofAnotherFile({ name, namespace }: Cluster, { attempt }: Pick<Work, "attempt">): Diagnosis | undefined {
+export function ofAnotherFile({ name, namespace }: Cluster, { attempt }: Pick<Work, "attempt">): Diagnosis | undefined {
   const { namespace: placed = namespace } = attempt.notes;
   if (placed === namespace) return undefined;
   const sentence = `It was placed in the namespace "${placed}" of group "${name}"; in this launcher's groups file that is "${namespace}".`;
@@ -149,9 +166,11 @@ function manifestInput(
   { installation, ledger, keys, views }: Creating,
   cluster: Cluster,
   { run, request, attempt }: Work,
+  anchor?: StandingAnchor,
 ): ManifestInput | undefined {
   const view = viewOf({ views }, cluster.name);
-  const step = stepsOf(request).find(({ name }) => name === attempt.step);
+  const steps = stepsOf(request);
+  const step = steps.find(({ name }) => name === attempt.step);
   if (!mayCreate(view) || step === undefined) return undefined;
   if (ofAnotherFile(cluster, { attempt }) !== undefined) return undefined;
   const identity = { run: run.id, step: attempt.step, attempt: attempt.n };
@@ -168,5 +187,8 @@ function manifestInput(
     proof: keys.prove(identity, { group: cluster.name, namespaceUid: view.namespaceUid }),
     hold: attempt.notes.hold !== false,
     limits: limitsFor(run.plan, attempt.step),
+    volumes: request.volumes,
+    node: nodesShared(request.volumes ?? [], steps).get(step.name),
+    anchor,
   };
 }

@@ -112,6 +112,8 @@ export function heardLedger({ model, process, clock, trouble, history, trace, po
     place: heard(inner.place),
     claim: heard(inner.claim),
     take: heard(inner.take),
+    recordAnchors: heard(inner.recordAnchors),
+    takeAnchors: heard(inner.takeAnchors),
     due: heard(inner.due),
     takeStrays: heard(inner.takeStrays),
     settleStray: heard(inner.settleStray),
