@@ -19,6 +19,8 @@ const simple = { run: "orders/8812", image: "registry.example/export:1", env: { 
 const but = (changes: object) => ({ ...simple, ...changes });
 const step = { name: "load", image: "registry.example/load:1" };
 const pipeline = (...steps: readonly object[]) => ({ run: "orders/8812", steps });
+const volume = { name: "data", size: "1Gi" };
+const mount = { volume: "data", path: "/data" };
 const many = <T>(count: number, make: (at: number) => T): readonly T[] => Array.from({ length: count }, (_, at) => make(at));
 const table = (count: number) => Object.fromEntries(many(count, (at) => [`k${at}`, "v"]));
 const unknown = (name: string): BadRequest => ({
@@ -121,6 +123,17 @@ export const BAD_REQUESTS: readonly BadRequest[] = [
   { name: "has a step with a wait of its own", data: pipeline({ ...step, waitFor: "5m" }), want: [["/data/steps/0/waitFor", "UnknownField"]] },
   { name: "has an image beside its steps", data: { ...pipeline(step), image: "x" }, want: [["/data/image", "UnknownField"]] },
 
+  { name: "has a volume's name that is no label", data: but({ volumes: [{ ...volume, name: "Data" }] }), want: [["/data/volumes/0/name", "Invalid"]] },
+  { name: "has a volume without a size", data: but({ volumes: [{ name: "data" }] }), want: [["/data/volumes/0/size", "Missing"]] },
+  { name: "has a volume of no size", data: but({ volumes: [{ ...volume, size: "0" }] }), want: [["/data/volumes/0/size", "Invalid"]], beyondSchema: true },
+  { name: "has two volumes of one name", data: but({ volumes: [volume, volume] }), want: [["/data/volumes/1/name", "Inconsistent"]], beyondSchema: true },
+  { name: "mounts a volume there is not", data: but({ mounts: [mount] }), want: [["/data/mounts/0/volume", "Inconsistent"]], beyondSchema: true },
+  { name: "mounts a volume twice", data: but({ volumes: [volume], mounts: [mount, { ...mount, path: "/other" }] }), want: [["/data/mounts/1/volume", "Inconsistent"]], beyondSchema: true },
+  { name: "mounts two volumes at one path", data: but({ volumes: [volume, { ...volume, name: "more" }], mounts: [mount, { ...mount, volume: "more", path: "/data/" }] }),
+    want: [["/data/mounts/1/path", "Inconsistent"]], beyondSchema: true },
+  { name: "mounts a volume at a relative path", data: but({ volumes: [volume], mounts: [{ ...mount, path: "data" }] }), want: [["/data/mounts/0/path", "Invalid"]] },
+  { name: "has two steps at once on a volume of one pod", data: { ...pipeline({ ...step, mounts: [mount] }, { ...step, name: "b", mounts: [mount] }), volumes: [{ ...volume, access: "ReadWriteOncePod" }] },
+    want: [["/data/volumes/0/access", "Inconsistent"]], beyondSchema: true },
   { name: "is over 256 KiB", data: but({ args: many(10, () => "x".repeat(30_000)) }), want: [["/data", "TooLarge"]], beyondSchema: true },
   { name: "has everything wrong at once", data: { run: "", imag: "x", env: { "1": CANARY, A: 1 }, retries: { max: 99 }, deadine: "5m" },
     want: [["/data/image", "Missing"], ["/data/env/1", "Invalid"], ["/data/env/A", "WrongType"], ["/data/retries/max", "OutOfRange"], ["/data/run", "OutOfRange"],
@@ -128,5 +141,5 @@ export const BAD_REQUESTS: readonly BadRequest[] = [
 
   ...["restartPolicy", "manualSelector", "managedBy", "ownerReferences", "finalizers", "generateName", "namespace", "parallelism", "privileged", "hostPath",
     "hostNetwork", "hostPID", "hostIPC", "ports", "securityContext", "serviceAccountName", "automountServiceAccountToken", "nodeName", "priorityClassName",
-    "volumes", "initContainers", "pod", "constructor", "deadine"].map(unknown),
+    "initContainers", "pod", "constructor", "deadine"].map(unknown),
 ];

@@ -40,11 +40,19 @@ export function setAnchor(draft: Draft, number: number, input: AnchorInput): voi
     draft.anchors = draft.anchors.map((it) => (it === anchor ? moved : it));
 }
 
-/** Returns the attempt with its anchor, which is booked with the run's first placement. */
+/**
+ * Returns the attempt with its anchor, which is booked with the run's first placement. An attempt that waits again has none: no
+ * create of it can land, and the next placement may be under another anchor.
+ */
 export function underAnchor(draft: Draft, attempt: Attempt): Attempt {
   const wanted = draft.run.plan.storage?.anchor;
-  const { group } = attempt;
-  if (wanted === undefined || group === undefined) return attempt;
+  const { group, state } = attempt;
+  if (wanted === undefined || (state === "ready") === (attempt.notes.anchor !== undefined)) return attempt;
+  if (state === "waiting") {
+    const { anchor: _, ...notes } = attempt.notes;
+    return { ...attempt, notes };
+  }
+  if (state !== "ready" || group === undefined) return attempt;
   const { number } = pinnedTo(draft) ?? bookAnchor(draft, group, attempt.notes.namespace ?? "", wanted.bytes);
   return { ...attempt, notes: { ...attempt.notes, anchor: number } };
 }

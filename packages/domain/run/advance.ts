@@ -73,7 +73,7 @@ function applyToAttempt(draft: Draft, stepName: StepName, n: number, input: Atte
   const { attempt: moved, news, strays, illegal } = moveAttempt(before, input, context);
   draft.strays.push(...strays);
   draft.illegal ||= illegal;
-  const attempt = input.kind === "placed" && moved !== before ? underAnchor(draft, moved) : moved;
+  const attempt = moved === before ? moved : underAnchor(draft, moved);
   if (attempt !== before) draft.attempts = draft.attempts.map((it) => (it === before ? attempt : it));
   attemptMoved(draft, before, attempt, input.kind === "unanswered");
   if (attempt === before) return;
