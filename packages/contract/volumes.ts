@@ -84,7 +84,8 @@ export const KeepVolumesFor = z.strictObject({
     default: "0s",
   }).optional(),
   failed: Duration.meta({
-    description: "The same for a run that failed or was lost: until then a restart finds its files. Those of a cancelled run go at once.",
+    description:
+      "The same for a run that failed or was lost: until then a restart finds its files. Those of a cancelled run go at once.",
     default: "24h",
   }).optional(),
 });
@@ -161,8 +162,9 @@ type Found = readonly (readonly [path: string, message: string])[];
 /** `at` is where a step's fields stand: "/steps/0", or "" for the short form. */
 export function volumeProblems(volumes: readonly Volume[], steps: readonly (Mounting & { readonly at: string })[]): Found {
   const names = volumes.map(({ name }) => name);
-  const twice = volumes.flatMap(({ name }, which): Found =>
-    names.indexOf(name) < which ? [[`/volumes/${which}/name`, `The volume "${name}" is there twice.`]] : [],
+  const twice = volumes.flatMap(
+    ({ name }, which): Found =>
+      names.indexOf(name) < which ? [[`/volumes/${which}/name`, `The volume "${name}" is there twice.`]] : [],
   );
   return [...twice, ...steps.flatMap((step) => mountProblems(step, names)), ...onePodProblems(volumes, steps)];
 }

@@ -8,7 +8,15 @@
 import { createHash, createHmac, createSecretKey, hkdfSync, type KeyObject, timingSafeEqual } from "node:crypto";
 import type { GroupName, Installation, RunId, StepName, TenantName } from "@longshore/contract/ids.ts";
 import { canonical } from "@longshore/contract/json.ts";
-import { anchorName, anchorProofInput, claimName, claimNameInput, jobName, proofInput, runLabel } from "@longshore/domain/run/identity.ts";
+import {
+  anchorName,
+  anchorProofInput,
+  claimName,
+  claimNameInput,
+  jobName,
+  proofInput,
+  runLabel,
+} from "@longshore/domain/run/identity.ts";
 
 export interface Identity {
   readonly run: RunId;

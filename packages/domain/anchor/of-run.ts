@@ -36,8 +36,7 @@ export function setAnchor(draft: Draft, number: number, input: AnchorInput): voi
   const anchor = draft.anchors.find((it) => it.number === number);
   const moved = anchor && moveAnchor(anchor, input, draft.at.nowMs);
   if (moved === "illegal") draft.illegal = true;
-  else if (moved !== undefined && moved !== anchor)
-    draft.anchors = draft.anchors.map((it) => (it === anchor ? moved : it));
+  else if (moved !== undefined && moved !== anchor) draft.anchors = draft.anchors.map((it) => (it === anchor ? moved : it));
 }
 
 /**

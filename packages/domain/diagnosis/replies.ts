@@ -160,7 +160,8 @@ function conflict(said: Status, answer: Answer): CreateReply {
 
 /** Diagnoses a refusal of this request; the API server may accept others. */
 function refusal(said: Status, where: Where): Diagnosis {
-  if (/admission webhook|ValidatingAdmissionPolicy|PodSecurity|denied the request/.test(said.message)) return admission(said, where);
+  if (/admission webhook|ValidatingAdmissionPolicy|PodSecurity|denied the request/.test(said.message))
+    return admission(said, where);
   if (/quantities must match the regular expression/.test(said.message))
     return diagnose(
       "RequestInvalid",
@@ -173,7 +174,10 @@ function refusal(said: Status, where: Where): Diagnosis {
     fields.length > 0
       ? firstLineOf(fields.slice(0, 5).join("; "))
       : reasonOf(said.message === "" ? `HTTP ${said.code}` : said.message);
-  return diagnose("RequestInvalid", `The cluster does not accept the ${where.what ?? "Job"}: ${why}.`, [...said.evidence, ...fields.slice(0, 20)]);
+  return diagnose("RequestInvalid", `The cluster does not accept the ${where.what ?? "Job"}: ${why}.`, [
+    ...said.evidence,
+    ...fields.slice(0, 20),
+  ]);
 }
 
 const admission = ({ message, evidence }: Status, { what = "Job" }: Where): Diagnosis =>

@@ -144,7 +144,14 @@ function preferred({
 
 function skipped(
   group: Group,
-  { images, storage, pinned, nowMs, serves, quiet }: Pick<Choosing, "images" | "storage" | "pinned" | "nowMs" | "serves" | "quiet">,
+  {
+    images,
+    storage,
+    pinned,
+    nowMs,
+    serves,
+    quiet,
+  }: Pick<Choosing, "images" | "storage" | "pinned" | "nowMs" | "serves" | "quiet">,
 ): Skip | undefined {
   const { diagnosis, noRoom, slotsUsed, inLine = 0, settings } = group;
   const { jobs, createsPerSecond } = settings.limits;
@@ -175,7 +182,8 @@ function policyRefused(name: GroupName, what: string): Skip {
 }
 
 const MIB = 2 ** 20;
-const roomOf = (bytes: number): string => (bytes % (1024 * MIB) === 0 ? `${bytes / (1024 * MIB)}Gi` : `${Math.ceil(bytes / MIB)}Mi`);
+const roomOf = (bytes: number): string =>
+  bytes % (1024 * MIB) === 0 ? `${bytes / (1024 * MIB)}Gi` : `${Math.ceil(bytes / MIB)}Mi`;
 
 /** Storage is booked before the run has its first volume, so a quota of the cluster's own is rarely met. */
 function storageFull({ name, settings, storage = NO_STORAGE }: Group, bytes: number, nowMs: number): Skip | undefined {

@@ -66,7 +66,10 @@ const notAllowed = (allowed: readonly string[] | undefined, words: readonly stri
 /** Returns the first thing that the group does not allow, in words: "the image busybox". Claims of others need to be allowed. */
 export function policyRefuses(
   { images, claims = [], storageClasses }: GroupSettings["policy"],
-  wanted: { readonly images?: readonly string[] | undefined; readonly storage?: Pick<PlannedStorage, "claims" | "classes"> | undefined },
+  wanted: {
+    readonly images?: readonly string[] | undefined;
+    readonly storage?: Pick<PlannedStorage, "claims" | "classes"> | undefined;
+  },
 ): string | undefined {
   const image = notAllowed(images, wanted.images ?? []);
   if (image !== undefined) return `the image ${image}`;

@@ -73,7 +73,11 @@ for (const [field, value] of Object.entries(FIELDS)) {
     const request = forms.Pipeline.parse({ steps: [{ name: "main", image: "plain", [field]: value }] });
     const step = stepsOf(request)[0];
     if (step === undefined) throw new TypeError("the request has no step");
-    const found = textsIn(where === "plan" ? planOf(request, DEFAULTS).steps : manifest({ ...input, step, volumes: [{ name: "asked-volume", claim: "some-claim" }] }).spec.template);
+    const found = textsIn(
+      where === "plan"
+        ? planOf(request, DEFAULTS).steps
+        : manifest({ ...input, step, volumes: [{ name: "asked-volume", claim: "some-claim" }] }).spec.template,
+    );
     for (const text of textsIn(value)) t.ok(found.includes(inUnitOf(where, text)), text);
   });
 }

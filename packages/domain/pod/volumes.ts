@@ -68,11 +68,7 @@ export const anchorManifest = (input: AnchorOf, proof: string) => ({
 });
 
 /** The claims of the run's volumes, each owned by the anchor. */
-export const claimManifests = (
-  input: AnchorOf,
-  anchor: Pick<StandingAnchor, "uid" | "claimName">,
-  volumes: readonly Volume[],
-) =>
+export const claimManifests = (input: AnchorOf, anchor: Pick<StandingAnchor, "uid" | "claimName">, volumes: readonly Volume[]) =>
   volumes.filter(isOfRun).map((volume) => ({
     apiVersion: "v1",
     kind: "PersistentVolumeClaim",

@@ -129,7 +129,8 @@ function restarted(
   const problems = correctionProblems(existing.run, from, corrections);
   if (problems.length > 0) return { kind: "refuse", problems };
   const kept = withVolumes(existing, from, at);
-  if (kept === undefined) return refuse("VolumesGone", "the volumes of the run are no longer kept: say `from: \"start\"`, which makes new ones");
+  if (kept === undefined)
+    return refuse("VolumesGone", 'the volumes of the run are no longer kept: say `from: "start"`, which makes new ones');
   const begun = restartRun(kept, from, byStep(existing.run.plan, corrections));
   if (Object.values(begun.run.steps).every(({ state }) => state === "ended")) {
     return {
@@ -147,7 +148,8 @@ function restarted(
 /** Gives up what an ended run keeps. If it keeps nothing any more, the command changes nothing. */
 function freed(existing: RunRecord | undefined, at: Advancing): Verdict {
   if (existing === undefined || existing.run.state === "tombstone") return refuse("RunUnknown", "no run has this id");
-  if (existing.run.state !== "ended") return refuse("NotEnded", "the run is not over and needs its volumes; cancel it first, or wait");
+  if (existing.run.state !== "ended")
+    return refuse("NotEnded", "the run is not over and needs its volumes; cancel it first, or wait");
   const kept = newestAnchor(existing);
   if (kept?.state !== "kept") return { kind: "duplicate" };
   return { kind: "write", ...advance(existing, { kind: "anchor", number: kept.number, input: { kind: "freed" } }, at) };

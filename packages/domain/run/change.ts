@@ -179,7 +179,9 @@ export function workMadeBy(changes: readonly Change[], nowMs: number): readonly 
   const kinds = new Set<WorkKind>();
   for (const change of changes) {
     if (change.told.length > 0) kinds.add("outbox");
-    const isSweepDue = movedAnchors(change).some(({ state, dueMs }) => state === "sweeping" && dueMs !== undefined && dueMs <= nowMs);
+    const isSweepDue = movedAnchors(change).some(
+      ({ state, dueMs }) => state === "sweeping" && dueMs !== undefined && dueMs <= nowMs,
+    );
     if (change.strays.length > 0 || isSweepDue) kinds.add("strays");
     for (const [, { state, dueMs }] of movedAttempts(change)) {
       const kind = KIND_MADE[state];

@@ -44,9 +44,8 @@ export interface AnchorIdentity {
 }
 
 /** The text whose HMAC is the proof of an anchor. */
-export const anchorProofInput = (
-  of: AnchorIdentity & { readonly group: GroupName; readonly namespaceUid: string },
-): string => JSON.stringify(["longshore.dev/anchor-proof", of.installation, of.group, of.namespaceUid, of.run, of.number]);
+export const anchorProofInput = (of: AnchorIdentity & { readonly group: GroupName; readonly namespaceUid: string }): string =>
+  JSON.stringify(["longshore.dev/anchor-proof", of.installation, of.group, of.namespaceUid, of.run, of.number]);
 
 /**
  * The text whose HMAC stands in a volume's name. The anchor's UID is new with each anchor, so a name that is taken can only be

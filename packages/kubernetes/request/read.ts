@@ -94,8 +94,7 @@ export function openReads({ namespace, ...sending }: Sending & { readonly namesp
     podsOf: (uid, signal) => gather(`${core}/pods`, { selector: `batch.kubernetes.io/controller-uid=${uid}`, signal }, PODS_MAX),
     getAnchor: (name, signal) => get("read", `${core}/configmaps/${encodeURIComponent(name)}`, name, signal),
     listAnchors: (options) => listPages(sending, `${core}/configmaps`, options),
-    claimsWith: (selector, signal) =>
-      gather(`${core}/persistentvolumeclaims`, { selector, as: "metadata", signal }, PODS_MAX),
+    claimsWith: (selector, signal) => gather(`${core}/persistentvolumeclaims`, { selector, as: "metadata", signal }, PODS_MAX),
     podsWith: (selector, signal) => gather(`${core}/pods`, { selector, signal }, PODS_MAX),
     eventsOf: (uid, signal) =>
       gather(`${core}/events`, { fieldSelector: `involvedObject.uid=${uid}`, pageSize: 200, signal }, 200),

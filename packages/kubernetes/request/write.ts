@@ -108,7 +108,13 @@ export function openWrites({ transport, clock, namespace }: Sending & { readonly
     createAnchor: (manifest, signal) => create("own", `${core}/configmaps`, manifest, signal),
     createClaim: (manifest, signal) => create("own", `${core}/persistentvolumeclaims`, manifest, signal),
     deleteAnchor: (name, uid, signal) =>
-      remove(`${core}/configmaps/${encodeURIComponent(name)}`, name, only(uid, undefined), { propagationPolicy: "Background" }, signal),
+      remove(
+        `${core}/configmaps/${encodeURIComponent(name)}`,
+        name,
+        only(uid, undefined),
+        { propagationPolicy: "Background" },
+        signal,
+      ),
     deleteJob: (name, uid, { propagation, graceSeconds, resourceVersion }, signal) =>
       remove(job(name), name, only(uid, resourceVersion), { propagationPolicy: propagation, ...grace(graceSeconds) }, signal),
     deletePod: (name, uid, { graceSeconds, resourceVersion }, signal) =>

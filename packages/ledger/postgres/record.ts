@@ -45,10 +45,7 @@ async function oneByOne(parts: Parts, batch: readonly Entry[]): Promise<readonly
 }
 
 /** Records what the sweep learned of anchors. */
-export async function recordAnchors(
-  { database, epoch, jobName }: Parts,
-  batch: readonly AnchorEntry[],
-): Promise<void> {
+export async function recordAnchors({ database, epoch, jobName }: Parts, batch: readonly AnchorEntry[]): Promise<void> {
   if (batch.length === 0) return;
   await database.transaction(async (queries, now) => {
     const [nowMs, held] = await Promise.all([now, lockRuns(queries, batch.map(({ run }) => run))]); // biome-ignore format: one call

@@ -206,7 +206,8 @@ export interface AnchorColumns {
 }
 
 /** Columns to select if `object o` and its group `og` are in the query. */
-export const ANCHOR_COLUMNS = "o.run_id, o.number, o.state, og.name as group_name, o.namespace, o.bytes, o.uid, o.hold_until, o.due";
+export const ANCHOR_COLUMNS =
+  "o.run_id, o.number, o.state, og.name as group_name, o.namespace, o.bytes, o.uid, o.hold_until, o.due";
 
 export const anchorOf = (row: AnchorColumns): Anchor => ({
   number: row.number,
@@ -219,7 +220,10 @@ export const anchorOf = (row: AnchorColumns): Anchor => ({
   dueMs: row.state === "gone" ? undefined : row.due,
 });
 
-export const anchorValues = (run: RunId, { number, state, group, namespace, bytes, uid, fenceUntilMs, dueMs }: Anchor): object => ({
+export const anchorValues = (
+  run: RunId,
+  { number, state, group, namespace, bytes, uid, fenceUntilMs, dueMs }: Anchor,
+): object => ({
   run_id: run,
   number,
   state,

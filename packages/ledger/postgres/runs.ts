@@ -7,7 +7,17 @@ import type { Database, Statement } from "./connection.ts";
 import type { Counts, NewestEvent, RunFilter, RunRow, StoryEvent } from "../port.ts";
 import type { AnchorColumns, AttemptColumns, RunColumns } from "./rows.ts";
 import { OUTBOX_LEASE } from "./write.ts";
-import { ANCHOR_COLUMNS, anchorOf, ATTEMPT_COLUMNS, ATTEMPT_GROUP, attemptOf, RUN_COLUMNS, RUN_GROUP, runOf, withAnchors } from "./rows.ts";
+import {
+  ANCHOR_COLUMNS,
+  anchorOf,
+  ATTEMPT_COLUMNS,
+  ATTEMPT_GROUP,
+  attemptOf,
+  RUN_COLUMNS,
+  RUN_GROUP,
+  runOf,
+  withAnchors,
+} from "./rows.ts";
 
 const FIND: Statement = {
   name: "find",

@@ -212,7 +212,11 @@ export function takeQueries(database: Database) {
       }));
     },
     takeAnchors: async ({ group, most, leaseMs }: Parameters<Ledger["takeAnchors"]>[0]): Promise<readonly AnchorWork[]> => {
-      const rows = await database.all<AnchorColumns & { clear: boolean; now: number }>(TAKE_ANCHORS, [group, most, leaseMs / 1000]);
+      const rows = await database.all<AnchorColumns & { clear: boolean; now: number }>(TAKE_ANCHORS, [
+        group,
+        most,
+        leaseMs / 1000,
+      ]);
       return rows.map((row) => ({ run: row.run_id, anchor: anchorOf(row), isClear: row.clear, nowMs: row.now }));
     },
     /**

@@ -63,29 +63,32 @@ export async function anchors(t: Test, { open }: Conforming): Promise<void> {
     t.match(await anchorsOf(ledger, "a"), [{ state: "standing", uid: "anchor-uid" }]);
   });
 
-  await t.test("the anchor of a run that ended is due at once or when it was kept, and clear once every attempt is done", async (t) => {
-    const { opened, ledger } = await begin(withVolumes("a"), withVolumes("b"));
-    const [a, b] = await claimAll(ledger);
-    if (a === undefined || b === undefined) throw new TypeError("two runs are to be claimed");
-    t.same(await takeAnchors(ledger), [], "nothing is due while the runs go on");
-    await ledger.record([entry(a, created(a)), entry(b, created(b)), entry(a, complete(a)), entry(b, failed(b))]);
-    t.match(await anchorsOf(ledger, "b"), [{ state: "kept" }]);
-    t.match((await ledger.groups())[0]?.storage, { usedBytes: 2 * GIB, keptBytes: GIB, keptUntilMs: Number });
-    t.same((await ledger.due([EAST])).includes("strays"), true);
-    t.match(await takeAnchors(ledger), [{ run: "a", anchor: { number: 1, state: "sweeping" }, isClear: false }]);
-    t.same(await takeAnchors(ledger), [], "the sweep that took it has a lease");
-    await ledger.record([entry(a, released), entry(b, released)]);
-    const [swept] = await takeAnchors(ledger);
-    t.match(swept, { run: "a", isClear: true });
-    await ledger.recordAnchors([{ run: runId("a"), number: 1, input: { kind: "gone", begunAtMs: swept?.nowMs ?? 0 } }]);
-    t.match(await anchorsOf(ledger, "a"), [{ state: "gone", dueMs: undefined }]);
-    t.match((await ledger.groups())[0]?.storage, { usedBytes: GIB });
-    await opened.pass(HOUR_MS);
-    const [kept] = await takeAnchors(ledger);
-    t.match(kept, { run: "b", anchor: { state: "kept" } });
-    await ledger.recordAnchors([{ run: runId("b"), number: 1, input: { kind: "due" } }]);
-    t.match(await takeAnchors(ledger), [{ run: "b", anchor: { state: "sweeping" }, isClear: true }]);
-  });
+  await t.test(
+    "the anchor of a run that ended is due at once or when it was kept, and clear once every attempt is done",
+    async (t) => {
+      const { opened, ledger } = await begin(withVolumes("a"), withVolumes("b"));
+      const [a, b] = await claimAll(ledger);
+      if (a === undefined || b === undefined) throw new TypeError("two runs are to be claimed");
+      t.same(await takeAnchors(ledger), [], "nothing is due while the runs go on");
+      await ledger.record([entry(a, created(a)), entry(b, created(b)), entry(a, complete(a)), entry(b, failed(b))]);
+      t.match(await anchorsOf(ledger, "b"), [{ state: "kept" }]);
+      t.match((await ledger.groups())[0]?.storage, { usedBytes: 2 * GIB, keptBytes: GIB, keptUntilMs: Number });
+      t.same((await ledger.due([EAST])).includes("strays"), true);
+      t.match(await takeAnchors(ledger), [{ run: "a", anchor: { number: 1, state: "sweeping" }, isClear: false }]);
+      t.same(await takeAnchors(ledger), [], "the sweep that took it has a lease");
+      await ledger.record([entry(a, released), entry(b, released)]);
+      const [swept] = await takeAnchors(ledger);
+      t.match(swept, { run: "a", isClear: true });
+      await ledger.recordAnchors([{ run: runId("a"), number: 1, input: { kind: "gone", begunAtMs: swept?.nowMs ?? 0 } }]);
+      t.match(await anchorsOf(ledger, "a"), [{ state: "gone", dueMs: undefined }]);
+      t.match((await ledger.groups())[0]?.storage, { usedBytes: GIB });
+      await opened.pass(HOUR_MS);
+      const [kept] = await takeAnchors(ledger);
+      t.match(kept, { run: "b", anchor: { state: "kept" } });
+      await ledger.recordAnchors([{ run: runId("b"), number: 1, input: { kind: "due" } }]);
+      t.match(await takeAnchors(ledger), [{ run: "b", anchor: { state: "sweeping" }, isClear: true }]);
+    },
+  );
 
   await t.test("a stray is no anchor, and an anchor is no stray", async (t) => {
     const { ledger } = await begin(withVolumes("a"));

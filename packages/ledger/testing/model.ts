@@ -10,7 +10,15 @@ import { Failure } from "@longshore/contract/problem.ts";
 import { answerCommand, duplicateOf, isRemembered } from "@longshore/domain/run/admit.ts";
 import type { Advancing } from "@longshore/domain/run/advance.ts";
 import type { Names } from "@longshore/domain/run/begin.ts";
-import { applyInputs, applyToAnchors, type Change, isChanged, unchanged, WORK_KINDS, type WorkKind } from "@longshore/domain/run/change.ts";
+import {
+  applyInputs,
+  applyToAnchors,
+  type Change,
+  isChanged,
+  unchanged,
+  WORK_KINDS,
+  type WorkKind,
+} from "@longshore/domain/run/change.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Admitted, AnchorEntry, Intake, Ledger, Notice, Recorded } from "../port.ts";
 import { commandId, duplicateId, refusalId, refusalOf } from "../postgres/admit.ts";

@@ -38,8 +38,7 @@ export function startNodes({ store, clock, agenda, delays }: Parts, kubelet: Kub
       return learn(uid, { kind: "unschedulable", message: `0/1 nodes are available: 1 node(s) ${why}.` });
     }
     const missing = claimMissing(store, pod);
-    if (missing !== undefined)
-      return learn(uid, { kind: "unschedulable", message: `0/1 nodes are available: ${missing}.` });
+    if (missing !== undefined) return learn(uid, { kind: "unschedulable", message: `0/1 nodes are available: ${missing}.` });
     run(pod);
   }
 

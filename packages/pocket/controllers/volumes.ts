@@ -15,7 +15,11 @@ import { createUid } from "../server/write.ts";
 /** The claims that a pod mounts. A volume of the pod's own is a claim named after both. */
 export const claimsOf = ({ spec, metadata }: PodObject): readonly string[] =>
   (spec.volumes ?? []).flatMap(({ name, persistentVolumeClaim, ephemeral }) =>
-    persistentVolumeClaim !== undefined ? [persistentVolumeClaim.claimName] : ephemeral !== undefined ? [`${metadata.name}-${name}`] : [],
+    persistentVolumeClaim !== undefined
+      ? [persistentVolumeClaim.claimName]
+      : ephemeral !== undefined
+        ? [`${metadata.name}-${name}`]
+        : [],
   );
 
 /** Returns why no node can take the pod yet, in the scheduler's words. */

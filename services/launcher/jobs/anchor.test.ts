@@ -71,7 +71,11 @@ interface Case {
 }
 
 const lost = (resource: string): Fault => ({ on: "create", resource, times: 1, trouble: { kind: "lost after writing" } });
-const answers = (resource: string, status: 403 | 429 | 500): Fault => ({ on: "create", resource, trouble: { kind: "status", status } });
+const answers = (resource: string, status: 403 | 429 | 500): Fault => ({
+  on: "create",
+  resource,
+  trouble: { kind: "status", status },
+});
 
 const cases: readonly Case[] = [
   {
@@ -134,7 +138,10 @@ t.test("a missing permission refuses this run, with what to grant, and the group
   const body = { kind: "Status", apiVersion: "v1", reason: "Forbidden", message, code: 403 };
   const writes = { ...it.cluster.writes, createClaim: async () => ({ kind: "answered" as const, status: 403, body }) };
   const answer = await createUnderAnchor(it.parts, { ...it.cluster, writes }, it.work, never);
-  t.match(answer, { input: { kind: "refused", diagnosis: { code: "Forbidden", hint: /longshore rbac/ } }, anchor: { kind: "made" } });
+  t.match(answer, {
+    input: { kind: "refused", diagnosis: { code: "Forbidden", hint: /longshore rbac/ } },
+    anchor: { kind: "made" },
+  });
   t.same(it.said, []);
   t.equal(it.parts.views.get(GROUP)?.state, "healthy");
 });
@@ -144,20 +151,23 @@ t.test("a missing permission refuses this run, with what to grant, and the group
 const quota = (it: Stage, hard: object) =>
   it.pocket.transport().send({ method: "POST", path: `/api/v1/namespaces/${NAMESPACE}/resourcequotas`, body: { metadata: { name: "some" }, spec: { hard } } }, never); // biome-ignore format: one line
 
-t.test("a quota that has no room for all volumes gives the anchor up, and the run is not bound to the group any more", async (t) => {
-  const it = await claimed(t);
-  await quota(it, { "requests.storage": "2Gi" });
-  await it.clock.sleep(1_000);
-  const answer = await create(it);
-  t.match(answer, { input: { kind: "deferred" }, anchor: { kind: "noRoom" } });
-  t.equal(it.attempt().state, "waiting");
-  t.match(anchorOf(it), { number: 1, state: "sweeping" });
-  await sweepAll(it);
-  t.same(counts(it), { anchors: 0, claims: 0, jobs: 0 });
-  await it.clock.sleep(60_000);
-  await it.place();
-  t.match(anchorOf(it), { number: 2, state: "making" }, "under the next number");
-});
+t.test(
+  "a quota that has no room for all volumes gives the anchor up, and the run is not bound to the group any more",
+  async (t) => {
+    const it = await claimed(t);
+    await quota(it, { "requests.storage": "2Gi" });
+    await it.clock.sleep(1_000);
+    const answer = await create(it);
+    t.match(answer, { input: { kind: "deferred" }, anchor: { kind: "noRoom" } });
+    t.equal(it.attempt().state, "waiting");
+    t.match(anchorOf(it), { number: 1, state: "sweeping" });
+    await sweepAll(it);
+    t.same(counts(it), { anchors: 0, claims: 0, jobs: 0 });
+    await it.clock.sleep(60_000);
+    await it.place();
+    t.match(anchorOf(it), { number: 2, state: "making" }, "under the next number");
+  },
+);
 
 const PARALLEL = {
   image: undefined,
@@ -234,23 +244,26 @@ t.test("a run that failed keeps its volumes for a day, and a restart finds the s
   t.equal(it.pocket.jobs(NAMESPACE).length, 2);
 });
 
-t.test("what a failed run keeps goes when its time is over, or when somebody frees it, and then no restart finds it", async (t) => {
-  for (const how of ["time", "free"] as const) {
-    const it = await claimed(t);
-    await create(it);
-    await end(it, "failed");
-    await release(it);
-    if (how === "free") await it.publish("run.free", { run: RUN });
-    else await it.clock.sleep(24 * 3_600_000);
-    await sweepAll(it);
-    t.same(counts(it), { anchors: 0, claims: 0, jobs: 0 }, how);
-    await it.publish("run.restart", { run: RUN, from: "failed" });
-    t.match([...it.model.tables.notices.values()].at(-1)?.notice.data, { problems: [{ code: "VolumesGone" }] });
-    await it.publish("run.restart", { run: RUN, from: "start" });
-    await it.place();
-    t.match(anchorOf(it), { number: 2, state: "making" }, "from the start it gets new ones, under a new name");
-  }
-});
+t.test(
+  "what a failed run keeps goes when its time is over, or when somebody frees it, and then no restart finds it",
+  async (t) => {
+    for (const how of ["time", "free"] as const) {
+      const it = await claimed(t);
+      await create(it);
+      await end(it, "failed");
+      await release(it);
+      if (how === "free") await it.publish("run.free", { run: RUN });
+      else await it.clock.sleep(24 * 3_600_000);
+      await sweepAll(it);
+      t.same(counts(it), { anchors: 0, claims: 0, jobs: 0 }, how);
+      await it.publish("run.restart", { run: RUN, from: "failed" });
+      t.match([...it.model.tables.notices.values()].at(-1)?.notice.data, { problems: [{ code: "VolumesGone" }] });
+      await it.publish("run.restart", { run: RUN, from: "start" });
+      await it.place();
+      t.match(anchorOf(it), { number: 2, state: "making" }, "from the start it gets new ones, under a new name");
+    }
+  },
+);
 
 t.test("a run that is not over is not freed", async (t) => {
   const it = await claimed(t);
@@ -270,7 +283,9 @@ t.test("a run that never got all its volumes can be restarted where it failed", 
 });
 
 t.test("while a create of the anchor may land, its absence shows nothing", async (t) => {
-  const it = await claimed(t, { faults: [{ on: "create", resource: "configmaps", trouble: { kind: "delayed", byMs: 300_000 } }] });
+  const it = await claimed(t, {
+    faults: [{ on: "create", resource: "configmaps", trouble: { kind: "delayed", byMs: 300_000 } }],
+  });
   const creating = create(it);
   await it.parts.recording({ run: RUN, step: it.work.attempt.step, n: 1, input: { kind: "abandon", diagnosis: it.work.attempt.notes.stall ?? DIAGNOSIS } }); // biome-ignore format: one line
   await creating;
@@ -288,5 +303,7 @@ t.test("a pod of an earlier generation that has not ended keeps the next one wai
   await it.parts.ledger.recordAnchors([]);
   await it.publish("run.restart", { run: RUN, from: "failed" });
   const work = { ...it.work, anchor: anchorOf(it), attempt: { ...it.work.attempt, generation: 2, claimNo: 9 } } as Work;
-  t.match(await createUnderAnchor(it.parts, it.cluster, work, never), { input: { kind: "deferred", diagnosis: { code: "VolumeInUse" } } });
+  t.match(await createUnderAnchor(it.parts, it.cluster, work, never), {
+    input: { kind: "deferred", diagnosis: { code: "VolumeInUse" } },
+  });
 });

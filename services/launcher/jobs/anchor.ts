@@ -91,13 +91,7 @@ const anchorOf = ({ installation, keys }: Creating, cluster: Cluster, { run, req
   name: keys.anchorName(run.id, number),
 });
 
-async function makeAnchor(
-  parts: Creating,
-  cluster: Cluster,
-  work: Work,
-  anchor: Anchor,
-  signal: AbortSignal,
-): Promise<Made> {
+async function makeAnchor(parts: Creating, cluster: Cluster, work: Work, anchor: Anchor, signal: AbortSignal): Promise<Made> {
   const { keys } = parts;
   const of = anchorOf(parts, cluster, work, anchor);
   const stands = (uid: string): Made => ({

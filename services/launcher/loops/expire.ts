@@ -84,7 +84,9 @@ function mayGoElsewhere(parts: Parts, { run, attempt, nowMs }: Work, groups: rea
   if (attempt.notes.stall?.code !== "Unschedulable" || attempt.notes.anchor !== undefined) return false;
   const others = groups.filter(({ name }) => name !== attempt.group);
   const wanted = run.plan.groups?.filter((name) => name !== attempt.group);
-  return judgeAttempt(attempt, { run: { plan: { ...run.plan, groups: wanted } } }, others, placerOf(parts), nowMs).kind === "placed";
+  return (
+    judgeAttempt(attempt, { run: { plan: { ...run.plan, groups: wanted } } }, others, placerOf(parts), nowMs).kind === "placed"
+  );
 }
 
 const standsThere = (

@@ -84,7 +84,11 @@ export async function sweepAnchor(parts: Parts, cluster: Cluster, work: AnchorWo
   if (!isClear || !mayJudge(viewOf(parts, cluster.name))) return;
   if (anchor.namespace !== cluster.namespace) {
     const { namespace } = anchor;
-    parts.log.warn("volumes of a run are in another namespace than the groups file names", { group: cluster.name, run, namespace });
+    parts.log.warn("volumes of a run are in another namespace than the groups file names", {
+      group: cluster.name,
+      run,
+      namespace,
+    });
     return;
   }
   const name = parts.keys.anchorName(run, number);

@@ -16,9 +16,24 @@ export async function openIn(cluster: TestCluster): Promise<OpenCluster> {
     transport: cluster.admin,
     namespace,
     confined,
+    volumeFor: (claim) => volumeFor(cluster, namespace, claim),
     expire: () => cluster.forget(),
     [Symbol.asyncDispose]: () => clear(cluster, namespace),
   };
+}
+
+/** These clusters make no volumes by themselves: this one lies on the node's disk. */
+export async function volumeFor({ admin }: Pick<TestCluster, "admin">, namespace: string, claim: string): Promise<void> {
+  const name = `${namespace}-${claim}`;
+  const spec = {
+    capacity: { storage: "1Gi" },
+    accessModes: ["ReadWriteOnce", "ReadWriteMany"],
+    persistentVolumeReclaimPolicy: "Retain",
+    claimRef: { namespace, name: claim },
+    hostPath: { path: `/tmp/longshore-volumes/${name}`, type: "DirectoryOrCreate" },
+  };
+  const body = { apiVersion: "v1", kind: "PersistentVolume", metadata: { name }, spec };
+  await admin.send({ method: "POST", path: "/api/v1/persistentvolumes", body }, forever);
 }
 
 async function clear({ admin }: TestCluster, namespace: string): Promise<void> {
